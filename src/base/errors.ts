@@ -1,0 +1,125 @@
+/**
+ * The one error class of Millrace and its closed list of codes.
+ *
+ * Everything a user can get wrong, and everything that can go wrong under them, is a `MillraceError` whose `code`
+ * they can switch on. `docs/errors.md` lists the same codes; a test compares the two both ways.
+ */
+
+/** What each code means, whether trying again can help. The single list: add a code here and in `docs/errors.md`. */
+export const ERROR_CODES = {
+  /** An option has a wrong type, an unknown name or a value out of range. */
+  INVALID_OPTION: { retryable: false },
+  /** A channel, consumer or event-type name holds characters that no engine can carry. */
+  INVALID_NAME: { retryable: false },
+  /** The event is not a valid CloudEvent, or its data cannot be carried as JSON. */
+  INVALID_EVENT: { retryable: false },
+  /** The event's data does not satisfy its schema; `details.issues` are the schema library's own. */
+  SCHEMA_MISMATCH: { retryable: false },
+  /** The event is larger than the channel's limit. */
+  EVENT_TOO_LARGE: { retryable: false },
+  /** The channel does not carry this event type. */
+  TYPE_NOT_CARRIED: { retryable: false },
+  /** A pattern is malformed or too complex; `details.path` says where. */
+  INVALID_PATTERN: { retryable: false },
+  /** A CloudEvents SQL expression does not parse. */
+  INVALID_EXPRESSION: { retryable: false },
+  /** No channel of that name has been declared. */
+  UNKNOWN_CHANNEL: { retryable: false },
+  /** No consumer of that name has been started. */
+  UNKNOWN_CONSUMER: { retryable: false },
+  /** The channel is already declared in a way that cannot be reconciled. */
+  CHANNEL_CONFLICT: { retryable: false },
+  /** No such dead letter. */
+  UNKNOWN_DEAD_LETTER: { retryable: false },
+  /** The connection URL names no engine. */
+  UNKNOWN_ENGINE: { retryable: false },
+  /** An engine cannot hold a clause of the contract that was asked for. */
+  CLAUSE_REFUSED: { retryable: false },
+  /** A library that an engine needs is missing or of an unsupported version. */
+  MISSING_DEPENDENCY: { retryable: false },
+  /** The broker, reader or consumer has been closed. */
+  CLOSED: { retryable: false },
+  /** Another process owns the data directory. */
+  DIRECTORY_IN_USE: { retryable: true },
+  /** A data file is damaged; nothing was opened and nothing was changed. */
+  DATA_DAMAGED: { retryable: false },
+  /** The directory holds files that Millrace did not write, or that a newer version wrote. */
+  DATA_FOREIGN: { retryable: false },
+  /** There is no Millrace data in the directory. */
+  DATA_MISSING: { retryable: false },
+  /** The disk is full: nothing was acknowledged, nothing was lost, publishing works again when there is space. */
+  DISK_FULL: { retryable: true },
+  /** A write or sync failed: the store takes no further writes until it is opened again. */
+  STORE_FAILED: { retryable: false },
+  /** More is waiting to be written than the limit allows; await earlier publishes first. */
+  BACKPRESSURE: { retryable: true },
+  /** The delivery's lease passed to another worker; its completion and emissions were refused. */
+  LEASE_LOST: { retryable: false },
+  /** A handler took longer than the consumer's `timeout`. */
+  HANDLER_TIMEOUT: { retryable: true },
+  /** The offset or time asked for lies outside what the channel holds. */
+  OFFSET_OUT_OF_RANGE: { retryable: false },
+  /** The server refused the request's credentials or permissions. */
+  FORBIDDEN: { retryable: false },
+  /** A server or peer did not answer in time. */
+  UNAVAILABLE: { retryable: true },
+} as const satisfies Record<string, { readonly retryable: boolean }>
+
+export type ErrorCode = keyof typeof ERROR_CODES
+
+/** Facts about the failure, for programs: which event, channel, option, file, limit. Always JSON-serialisable. */
+export type ErrorDetails = Readonly<Record<string, unknown>>
+
+/**
+ * The error every Millrace call rejects with or throws.
+ *
+ * `message` says what was wrong with which event, channel or option, and what to do about it.
+ *
+ * @example
+ * ```ts
+ * import { MillraceError } from 'millrace'
+ *
+ * const error = new MillraceError('UNKNOWN_CHANNEL', 'channel "cart" is not declared; did you mean "carts"?', { channel: 'cart' })
+ * error.code // 'UNKNOWN_CHANNEL'
+ * error.retryable // false
+ * ```
+ */
+export class MillraceError extends Error {
+  /** One of the closed list of codes; stable across versions. */
+  readonly code: ErrorCode
+  /** Whether the same call can succeed later without being changed. */
+  readonly retryable: boolean
+  readonly details: ErrorDetails
+
+  constructor(code: ErrorCode, message: string, details: ErrorDetails = {}, options: { readonly cause?: unknown } = {}) {
+    super(message, options)
+    this.name = 'MillraceError'
+    this.code = code
+    this.retryable = ERROR_CODES[code].retryable
+    this.details = details
+  }
+
+  toJSON(): { code: ErrorCode; message: string; retryable: boolean; details: ErrorDetails } {
+    return { code: this.code, message: this.message, retryable: this.retryable, details: this.details }
+  }
+}
+
+/**
+ * Whether `error` is a `MillraceError`, and, with `code`, one of that code. Holds across copies of the package.
+ *
+ * @example
+ * ```ts
+ * import { isMillraceError } from 'millrace'
+ *
+ * try {
+ *   throw new Error('something else')
+ * } catch (error) {
+ *   isMillraceError(error, 'DISK_FULL') // false
+ * }
+ * ```
+ */
+export function isMillraceError<Code extends ErrorCode>(error: unknown, code?: Code): error is MillraceError & { readonly code: Code } {
+  if (!(error instanceof Error) || error.name !== 'MillraceError') return false
+  const found = (error as Partial<MillraceError>).code
+  return found !== undefined && found in ERROR_CODES && (code === undefined || found === code)
+}
