@@ -1,0 +1,53 @@
+/**
+ * Every limit and default of Millrace, in one place. `docs/limits.md` shows the same table; a test compares them.
+ */
+export const LIMITS = {
+  /** Longest channel, consumer and event-type name, in characters. */
+  nameCharsMax: 200,
+  /** Longest event id, source, subject or extension value, in characters. */
+  attributeCharsMax: 4096,
+  /** Longest key, in UTF-8 bytes. */
+  keyBytesMax: 1024,
+  /** Deepest nesting of an event's data. */
+  dataDepthMax: 128,
+  /** Largest event, as CloudEvents JSON, unless its channel says otherwise. */
+  eventBytesDefault: 1024 * 1024,
+  /** Largest event that any channel may allow. */
+  eventBytesMax: 16 * 1024 * 1024,
+  /** Most events in one batch publish. */
+  batchEventsMax: 65_536,
+  /** Most events of one group commit. */
+  commitEventsMax: 8192,
+  /** Most event bytes of one group commit (one larger event goes alone). */
+  commitBytesMax: 4 * 1024 * 1024,
+  /** Event bytes accepted by `publish` and waiting for their commit; more is refused with BACKPRESSURE. */
+  pendingBytesMax: 64 * 1024 * 1024,
+  /** Ids remembered for deduplication in a channel, at least. */
+  dedupeCountDefault: 100_000,
+  /** How long ids are remembered for deduplication, at most. */
+  dedupeAgeMsDefault: 10 * 60_000,
+  /** Handlers of a consumer instance that run at once. */
+  concurrencyDefault: 16,
+  concurrencyMax: 10_000,
+  /** Offsets a consumer may have taken up and not settled (in flight, waiting for their key, in backoff), per channel. */
+  outstandingMax: 100_000,
+  /** Bytes of events read ahead for a consumer. */
+  readAheadBytes: 1024 * 1024,
+  attemptsDefault: 8,
+  attemptsMax: 1000,
+  backoffMinMsDefault: 1000,
+  backoffMaxMsDefault: 10 * 60_000,
+  /** A delivery is given to another worker when its instance was not heard of for so long. */
+  leaseMsDefault: 30_000,
+  leaseMsMin: 50,
+  /** How long `stop()` waits for running handlers before it hands their events back. */
+  drainMsDefault: 30_000,
+  /** A consumer with work and no progress for so long is reported as stalled. */
+  stallMsDefault: 30_000,
+  /** How long after its dispatch a delivery's in-flight record reaches the journal, at most. */
+  inFlightRecordMs: 5,
+  /** Farthest future that `delay` or `at` may name. */
+  delayMsMax: 10 * 365 * 86_400_000,
+  /** Largest batch of `onBatch`. */
+  handlerBatchMax: 10_000,
+} as const

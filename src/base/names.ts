@@ -1,0 +1,42 @@
+/** Names of channels, consumers and event types: the characters that every engine can carry, and the wildcard form. */
+import { MillraceError } from './errors.ts'
+import { LIMITS } from './limits.ts'
+
+const NAME = /^[A-Za-z0-9_$][A-Za-z0-9_$-]*(?:\.[A-Za-z0-9_$][A-Za-z0-9_$-]*)*$/
+const WILDCARD = /^(?:\*|[A-Za-z0-9_$][A-Za-z0-9_$-]*)(?:\.(?:\*|[A-Za-z0-9_$][A-Za-z0-9_$-]*))*(?:\.>)?$|^>$/
+
+/**
+ * The name, if it is one.
+ * @throws INVALID_NAME when it is empty, too long, or has characters besides letters, digits, `_`, `$`, `-` and single dots between words.
+ */
+export function checkName(name: unknown, of: 'channel' | 'consumer' | 'event type'): string {
+  if (typeof name === 'string' && name.length <= LIMITS.nameCharsMax && NAME.test(name)) return name
+  const shown = typeof name === 'string' ? JSON.stringify(name.slice(0, 60)) : String(name)
+  throw new MillraceError(
+    'INVALID_NAME',
+    `${shown} cannot be the name of a ${of}: use words of letters, digits, "_", "$" and "-", joined by single dots, at most ${LIMITS.nameCharsMax} characters`,
+    { name: shown, of },
+  )
+}
+
+/** Whether the text is a wildcard (`orders.*`, `orders.>`, `*.created`) rather than a name. */
+export function isWildcard(text: string): boolean {
+  return text.includes('*') || text.includes('>')
+}
+
+/**
+ * A test for channel names: `*` stands for one word, a final `>` for one or more (NATS's form).
+ * @throws INVALID_NAME when the wildcard is malformed.
+ */
+export function compileWildcard(wildcard: string): (name: string) => boolean {
+  if (wildcard.length > LIMITS.nameCharsMax || !WILDCARD.test(wildcard)) {
+    throw new MillraceError(
+      'INVALID_NAME',
+      `"${wildcard.slice(0, 60)}" is not a channel wildcard: use whole words, "*" for one word and a final ">" for the rest, as in "orders.*"`,
+      { name: wildcard },
+    )
+  }
+  const words = wildcard.split('.').map((word) => (word === '*' ? '[^.]+' : word === '>' ? '.+' : word.replace(/[$]/g, '\\$&')))
+  const form = new RegExp(`^${words.join('\\.')}$`)
+  return (name) => form.test(name)
+}

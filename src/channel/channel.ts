@@ -1,0 +1,149 @@
+/**
+ * `stream()` and `queue()`: what a channel is, which events it carries, and how long it keeps them.
+ */
+import { MillraceError } from '../base/errors.ts'
+import { LIMITS } from '../base/limits.ts'
+import { checkName } from '../base/names.ts'
+import { type Duration, durationMs, knownOptions, type Size, sizeBytes, wholeNumber } from '../base/units.ts'
+import type { NewEvent } from '../event/cloud-event.ts'
+import type { AnyEventDefinition, InputOf, TypeOf } from '../event/event.ts'
+
+export type ChannelKind = 'stream' | 'queue'
+
+/** An event that a channel of these definitions takes. */
+export type EventFor<Definition> = Definition extends AnyEventDefinition ? NewEvent<TypeOf<Definition>, InputOf<Definition>> : never
+
+/** How long a stream keeps its events. What is given together must all hold; an event goes when any limit is passed. */
+export interface Retention {
+  /** Keep events for so long. @default for ever */
+  readonly age?: Duration
+  /** Keep so many bytes of events, the newest. @default without limit */
+  readonly bytes?: Size
+  /** Keep so many events, the newest. @default without limit */
+  readonly count?: number
+  /** Keep only the latest event of each key (events without a key all stay). @default false */
+  readonly latestByKey?: boolean
+}
+
+export interface ChannelOptions<Definition extends AnyEventDefinition> {
+  /** The events that the channel carries; others are refused. @default any event, unvalidated */
+  readonly events?: readonly Definition[]
+  /** Events with the same key are handled in order, one at a time. @default the event's `partitionkey`, else no key */
+  readonly key?: (event: EventFor<Definition>) => string | undefined
+  readonly retain?: Retention
+  /** The window in which an id published twice is stored once: the last `count` events (up to twice that), no older than `age`. `false` turns it off. @default 100,000 events, 10 minutes */
+  readonly dedupe?: false | { readonly age?: Duration; readonly count?: number }
+  /** Largest event, as CloudEvents JSON. Up to 16 MiB. @default 1 MiB */
+  readonly maxEventBytes?: Size
+}
+
+/** A channel as data: what an engine needs to know of it. Milliseconds and bytes; `null` is "without limit". */
+export interface ChannelSpec {
+  readonly name: string
+  readonly kind: ChannelKind
+  /** Types carried, sorted; `null` for any. */
+  readonly types: readonly string[] | null
+  readonly retain: { readonly ageMs: number | null; readonly bytes: number | null; readonly count: number | null; readonly latestByKey: boolean }
+  readonly dedupe: { readonly ageMs: number; readonly count: number } | null
+  readonly eventBytesMax: number
+}
+
+/** A named path for events. */
+export interface Channel<Kind extends ChannelKind = ChannelKind, Definition extends AnyEventDefinition = AnyEventDefinition> {
+  readonly name: string
+  readonly kind: Kind
+  /** The definitions by event type; `null` when the channel carries anything. */
+  readonly events: ReadonlyMap<string, Definition> | null
+  /** The event's key, where the channel has a function for it. */
+  readonly keyOf: ((event: NewEvent) => string | undefined) | undefined
+  readonly spec: ChannelSpec
+}
+
+export type Stream<Definition extends AnyEventDefinition = AnyEventDefinition> = Channel<'stream', Definition>
+export type Queue<Definition extends AnyEventDefinition = AnyEventDefinition> = Channel<'queue', Definition>
+
+/** The definitions that a channel carries. */
+export type DefinitionsOf<C> = C extends Channel<ChannelKind, infer Definition> ? Definition : never
+
+/**
+ * A stream: keeps its events, each consumer name sees every one, and anyone may read them again.
+ *
+ * @throws INVALID_NAME · INVALID_OPTION
+ * @example
+ * ```ts
+ * import { event, stream } from 'millrace'
+ *
+ * const ItemAdded = event('cart.item.added')
+ * const carts = stream('carts', { events: [ItemAdded], retain: { age: '30d' } })
+ * carts.kind // 'stream'
+ * ```
+ */
+export function stream<const Definition extends AnyEventDefinition>(name: string, options: ChannelOptions<Definition> = {}): Stream<Definition> {
+  return channel('stream', name, options)
+}
+
+/**
+ * A queue: hands each event to one worker and forgets it when it is done.
+ *
+ * @throws INVALID_NAME · INVALID_OPTION
+ * @example
+ * ```ts
+ * import { event, queue } from 'millrace'
+ *
+ * const LowStock = event('stock.low')
+ * const restock = queue('restock', { events: [LowStock] })
+ * restock.kind // 'queue'
+ * ```
+ */
+export function queue<const Definition extends AnyEventDefinition>(
+  name: string,
+  options: Omit<ChannelOptions<Definition>, 'retain'> = {},
+): Queue<Definition> {
+  return channel('queue', name, options)
+}
+
+function channel<Kind extends ChannelKind, Definition extends AnyEventDefinition>(
+  kind: Kind,
+  name: string,
+  options: ChannelOptions<Definition>,
+): Channel<Kind, Definition> {
+  checkName(name, 'channel')
+  const known = kind === 'stream' ? ['events', 'key', 'retain', 'dedupe', 'maxEventBytes'] : ['events', 'key', 'dedupe', 'maxEventBytes']
+  knownOptions(options, known, `${kind} "${name}"`)
+  const events = options.events === undefined ? null : new Map(options.events.map((definition) => [definition.type, definition]))
+  if (options.key !== undefined && typeof options.key !== 'function') {
+    throw new MillraceError('INVALID_OPTION', `key of ${kind} "${name}" must be a function of the event`, { option: 'key', channel: name })
+  }
+  return {
+    name,
+    kind,
+    events,
+    keyOf: options.key as ((event: NewEvent) => string | undefined) | undefined,
+    spec: channelSpec(kind, name, events === null ? null : [...events.keys()].sort(), options),
+  }
+}
+
+function channelSpec(kind: ChannelKind, name: string, types: readonly string[] | null, options: ChannelOptions<never>): ChannelSpec {
+  const { retain = {}, dedupe = {}, maxEventBytes = LIMITS.eventBytesDefault } = options
+  knownOptions(retain, ['age', 'bytes', 'count', 'latestByKey'], 'retain')
+  if (dedupe !== false) knownOptions(dedupe, ['age', 'count'], 'dedupe')
+  return {
+    name,
+    kind,
+    types,
+    retain: {
+      ageMs: retain.age === undefined ? null : durationMs(retain.age, 'retain.age'),
+      bytes: retain.bytes === undefined ? null : sizeBytes(retain.bytes, 'retain.bytes'),
+      count: retain.count === undefined ? null : wholeNumber(retain.count, 'retain.count', 1, Number.MAX_SAFE_INTEGER),
+      latestByKey: retain.latestByKey ?? false,
+    },
+    dedupe:
+      dedupe === false
+        ? null
+        : {
+            ageMs: durationMs(dedupe.age ?? LIMITS.dedupeAgeMsDefault, 'dedupe.age'),
+            count: wholeNumber(dedupe.count ?? LIMITS.dedupeCountDefault, 'dedupe.count', 1, 16_000_000),
+          },
+    eventBytesMax: wholeNumber(sizeBytes(maxEventBytes, 'maxEventBytes'), 'maxEventBytes', 256, LIMITS.eventBytesMax),
+  }
+}

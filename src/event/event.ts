@@ -1,0 +1,106 @@
+/**
+ * `event()`: a kind of event, with its schema, as producers and consumers share it.
+ */
+import type { StandardSchemaV1 } from '@standard-schema/spec'
+import { MillraceError } from '../base/errors.ts'
+import { checkName } from '../base/names.ts'
+import { knownOptions } from '../base/units.ts'
+import type { PatternOf } from '../pattern/pattern-type.ts'
+import type { CloudEvent, EventAttributes, NewEvent } from './cloud-event.ts'
+import { newId, nowText } from './identity.ts'
+
+export interface EventOptions {
+  /** The CloudEvents `source` of these events. @default the broker's `source` */
+  readonly source?: string
+  /** The CloudEvents `dataschema`: a URI that names the schema. */
+  readonly dataschema?: string
+}
+
+/** What every event definition has, whatever its data. */
+export interface AnyEventDefinition {
+  readonly type: string
+  readonly schema: StandardSchemaV1 | undefined
+  readonly options: EventOptions
+}
+
+/** A kind of event. Calling it makes one, with a new id and the current time. */
+export interface EventDefinition<Type extends string = string, Input = unknown, Output = Input> extends AnyEventDefinition {
+  (data: Input, attributes?: EventAttributes): NewEvent<Type, Input>
+  readonly type: Type
+  /** Types only: what a producer gives, and what a handler gets. */
+  readonly types?: { readonly input: Input; readonly output: Output }
+  /** Whether an event is of this kind (its data is not validated again). */
+  is(event: CloudEvent): event is CloudEvent<Type, Output>
+  /** These events, as far as their data matches a pattern: for `consumer().on()`. The pattern is checked when the consumer starts. */
+  where(pattern: PatternOf<Output>): EventFilter<Type, Output>
+}
+
+/** Some events of a kind: those whose data matches a pattern. */
+export interface EventFilter<Type extends string = string, Output = unknown> {
+  readonly definition: AnyEventDefinition & { readonly type: Type; readonly types?: { readonly input: unknown; readonly output: Output } }
+  /** In the event-pattern language, over `data`. */
+  readonly pattern: object
+}
+
+/** The event type of a definition. */
+export type TypeOf<Definition> = Definition extends { readonly type: infer Type extends string } ? Type : never
+/** What a producer gives as data. */
+export type InputOf<Definition> = Definition extends { readonly types?: { readonly input: infer Input; readonly output: unknown } } ? Input : never
+/** What a handler gets as data. */
+export type OutputOf<Definition> = Definition extends { readonly types?: { readonly input: unknown; readonly output: infer Output } } ? Output : never
+
+/**
+ * Define a kind of event: its type, and the schema of its data by any Standard Schema library (zod, valibot, arktype …).
+ *
+ * Data is validated when it is published (an invalid event is refused with the schema's own issues) and decoded by the
+ * schema again when it is handled, so a handler gets the schema's output type.
+ *
+ * @throws INVALID_NAME when the type is not made of words joined by dots.
+ * @throws INVALID_OPTION when the schema is not a Standard Schema.
+ * @example
+ * ```ts
+ * import { event } from 'millrace'
+ * import { z } from 'zod'
+ *
+ * const ItemAdded = event('cart.item.added', z.object({ cart: z.string(), sku: z.string(), quantity: z.int() }))
+ * const added = ItemAdded({ cart: 'c-1', sku: 'tea', quantity: 2 })
+ * added.type // 'cart.item.added'
+ * ```
+ * @see https://standardschema.dev
+ */
+export function event<const Type extends string>(type: Type): EventDefinition<Type, unknown, unknown>
+export function event<const Type extends string, Schema extends StandardSchemaV1>(
+  type: Type,
+  schema: Schema,
+  options?: EventOptions,
+): EventDefinition<Type, StandardSchemaV1.InferInput<Schema>, StandardSchemaV1.InferOutput<Schema>>
+export function event(type: string, schema?: StandardSchemaV1, options: EventOptions = {}): EventDefinition {
+  checkName(type, 'event type')
+  if (schema !== undefined && typeof schema['~standard']?.validate !== 'function') {
+    throw new MillraceError('INVALID_OPTION', `the schema of event "${type}" is not a Standard Schema: use zod, valibot, arktype or another such library`, {
+      type,
+    })
+  }
+  knownOptions(options, ['source', 'dataschema'], `event "${type}"`)
+  const { source, dataschema } = options
+  const plain = source === undefined && dataschema === undefined
+  const create = (data: unknown, attributes?: EventAttributes): NewEvent => {
+    if (attributes === undefined && plain) return { id: newId(), type, time: nowText(), data }
+    const made = { ...(source !== undefined && { source }), ...(dataschema !== undefined && { dataschema }), ...attributes }
+    const { time } = made
+    return { ...made, id: made.id ?? newId(), type, time: time === undefined ? nowText() : timeText(time), data }
+  }
+  return Object.assign(create, {
+    type,
+    schema,
+    options,
+    is: (candidate: CloudEvent): candidate is CloudEvent => candidate.type === type,
+    where: (pattern: object): EventFilter => ({ definition: create as EventDefinition, pattern }),
+  })
+}
+
+function timeText(time: string | Date): string {
+  if (typeof time === 'string') return time
+  if (Number.isFinite(time.getTime())) return time.toISOString()
+  throw new MillraceError('INVALID_EVENT', 'the time of an event must be a valid Date or RFC 3339 text', { attribute: 'time' })
+}
