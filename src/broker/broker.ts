@@ -1,0 +1,111 @@
+/**
+ * The broker as an application holds it: the same on every engine.
+ */
+import type { Channel, ChannelKind, DefinitionsOf, EventFor } from '../channel/channel.ts'
+import type { Duration } from '../base/units.ts'
+import type { CloudEvent, EventAttributes, StoredEvent } from '../event/cloud-event.ts'
+import type { AnyEventDefinition, OutputOf, TypeOf } from '../event/event.ts'
+import type { PatternJson } from '../pattern/pattern-type.ts'
+import type { BrokerDescription, DeadLetter, DeadLetterQuery } from './description.ts'
+import type { Engine, Receipt, ScheduledReceipt } from './engine.ts'
+
+export interface PublishNow {
+  readonly delay?: undefined
+  readonly at?: undefined
+}
+
+/** Hold the event back: it is not seen before, and soon after. One of the two. */
+export interface PublishLater {
+  /** From now. */
+  readonly delay?: Duration
+  /** Until then. */
+  readonly at?: Date | number
+}
+
+/** Where to read from: a word, an offset, a time, or an age (`'1h'` is "an hour ago"). */
+export type From = 'beginning' | 'end' | number | Date | Exclude<Duration, number>
+
+export interface ReadOptions {
+  /** @default 'beginning' */
+  readonly from?: From
+  /** Stop before it. @default the end, as it is when reading starts; with `follow`, never */
+  readonly to?: From
+  /** Only events that match, in the event-pattern language, over the whole CloudEvent. */
+  readonly where?: PatternJson
+  /** Go on with new events until the loop is left or the broker closes. @default false */
+  readonly follow?: boolean
+  /** Ends the reading. */
+  readonly signal?: AbortSignal
+}
+
+/** An event as `publish` takes it for a channel known only by name, or one that carries anything. */
+export interface LooseEvent extends Omit<EventAttributes, 'id'> {
+  readonly specversion?: '1.0'
+  readonly id?: string
+  readonly type: string
+  readonly data?: unknown
+  readonly data_base64?: string
+}
+
+/** The events that a channel takes. */
+export type Publishable<C> = C extends Channel ? ([AnyEventDefinition] extends [DefinitionsOf<C>] ? LooseEvent : EventFor<DefinitionsOf<C>>) : LooseEvent
+
+/** The events that a channel gives back. */
+export type Readable<C> = C extends Channel
+  ? [AnyEventDefinition] extends [DefinitionsOf<C>]
+    ? StoredEvent
+    : DefinitionsOf<C> extends infer Definition
+      ? Definition extends AnyEventDefinition
+        ? StoredEvent<TypeOf<Definition>, OutputOf<Definition>>
+        : never
+      : never
+  : StoredEvent
+
+/** What can be started on a broker: a consumer. The seam by which the broker need not know how consumers run. */
+export interface Startable<Running> {
+  start(engine: Engine, broker: Broker): Promise<Running>
+}
+
+/** The dead letters of one consumer. */
+export interface DeadLetters {
+  /** Oldest first. At most 1,000 unless `limit` says otherwise. */
+  list(query?: DeadLetterQuery): Promise<DeadLetter[]>
+  /** Give them back to that consumer alone, in order; answers how many. */
+  redrive(query?: DeadLetterQuery): Promise<number>
+  /** Delete them; events that waited behind them go on. Answers how many. */
+  drop(query?: DeadLetterQuery): Promise<number>
+}
+
+export interface Broker extends AsyncDisposable {
+  /**
+   * Store an event (or several, all or none). Resolves when it is durable: it survives `kill -9` and power loss. Publishing an id
+   * again within the channel's window stores nothing and says `duplicate`.
+   *
+   * @throws SCHEMA_MISMATCH · INVALID_EVENT · EVENT_TOO_LARGE · TYPE_NOT_CARRIED · UNKNOWN_CHANNEL · CHANNEL_CONFLICT · BACKPRESSURE · DISK_FULL · STORE_FAILED · CLOSED
+   */
+  publish<C extends Channel | string>(channel: C, event: Publishable<C>, options?: PublishNow): Promise<Receipt>
+  publish<C extends Channel | string>(channel: C, events: readonly Publishable<C>[], options?: PublishNow): Promise<Receipt[]>
+  publish<C extends Channel | string>(channel: C, event: Publishable<C>, options: PublishLater): Promise<ScheduledReceipt>
+  publish<C extends Channel | string>(channel: C, events: readonly Publishable<C>[], options: PublishLater): Promise<ScheduledReceipt[]>
+  /** Create channels ahead of their first use. Publishing and consuming do it by themselves. @throws CHANNEL_CONFLICT */
+  declare(...channels: readonly Channel[]): Promise<void>
+  /** Start a consumer, which then runs until it is stopped or the broker closes. */
+  start<Running>(consumer: Startable<Running>): Promise<Running>
+  /** Read without consuming, in offset order. @throws UNKNOWN_CHANNEL · INVALID_PATTERN · OFFSET_OUT_OF_RANGE */
+  read<C extends Channel | string>(channel: C, options?: ReadOptions): AsyncIterableIterator<Readable<C>>
+  /** Channels, consumers, lag, rates, dead letters, alarms. */
+  describe(): Promise<BrokerDescription>
+  deadLetters(consumer: string | { readonly name: string }): DeadLetters
+  /** Move a consumer to another place, running or not. What it had in hand is delivered again from there. @throws UNKNOWN_CONSUMER */
+  rewind(consumer: string | { readonly name: string }, to: From, options?: { readonly channel?: string }): Promise<void>
+  /** Forget a stopped consumer: its position, retries and dead letters. */
+  removeConsumer(consumer: string | { readonly name: string }): Promise<void>
+  /** Delete a channel and its events. */
+  removeChannel(channel: string | { readonly name: string }): Promise<void>
+  /** Drain running consumers, make everything durable, let go of the data. Calls after it get CLOSED. */
+  close(): Promise<void>
+}
+
+/** An event as consumers and readers see it, whatever its channel. */
+export type AnyStoredEvent = StoredEvent
+export type { CloudEvent }

@@ -1,0 +1,38 @@
+/**
+ * What an engine can do, as data: read by users, by the conformance suite and by the docs alike.
+ */
+
+/** The contract's clauses, by number. */
+export const CLAUSES = {
+  1: 'durable',
+  2: 'fan-out and competition',
+  3: 'at least once',
+  4: 'order by key',
+  5: 'retry',
+  6: 'dead letter',
+  7: 'delay',
+  8: 'deduplication',
+  9: 'replay',
+  10: 'bounded memory',
+  11: 'leases',
+  12: 'emit once',
+  13: 'retention',
+  14: 'lifecycle',
+  15: 'filter',
+  16: 'wildcards',
+  17: 'discovery',
+  18: 'errors',
+} as const
+
+export type Clause = keyof typeof CLAUSES
+
+/** How an engine holds a clause: with a feature of its own, built from its parts, or not at all (asking for it is an error). */
+export interface Capability {
+  readonly support: 'native' | 'emulated' | 'refused'
+  /** With which parts, or why not. */
+  readonly reason: string
+  /** What it costs beside the native way; absent where nothing. */
+  readonly cost?: string
+}
+
+export type Capabilities = Readonly<Record<Clause, Capability>>

@@ -1,0 +1,93 @@
+/** What `describe()` and the dead-letter calls answer: plain data, the same on every engine. */
+import type { ChannelKind } from '../channel/channel.ts'
+import type { Capabilities } from './capabilities.ts'
+import type { Failure } from './engine.ts'
+
+export interface ChannelDescription {
+  readonly name: string
+  readonly kind: ChannelKind
+  /** Types carried; `null` for any. */
+  readonly types: readonly string[] | null
+  /** Offset of the oldest event kept. */
+  readonly first: number
+  /** Offset that the next event will have. */
+  readonly next: number
+  readonly bytes: number
+  /** Events published but not yet due. */
+  readonly scheduled: number
+  /** Events a second stored, over the last ten seconds or so. */
+  readonly rate: number
+}
+
+/** A consumer's position in one channel. */
+export interface ConsumerPosition {
+  readonly channel: string
+  /** Every event below it is settled. */
+  readonly floor: number
+  /** Events not yet settled: those behind, in flight, waiting and retrying. Dead letters are settled. */
+  readonly lag: number
+  /** Age of the oldest event not yet settled, in milliseconds; 0 when there is none. */
+  readonly lagMs: number
+}
+
+export interface ConsumerDescription {
+  readonly name: string
+  readonly channels: readonly ConsumerPosition[]
+  /** Instances running now. */
+  readonly instances: number
+  /** Deliveries in handlers' hands. */
+  readonly inFlight: number
+  /** Events waiting for their next attempt. */
+  readonly retrying: number
+  readonly deadLetters: number
+  /** Events waiting behind a dead letter of their key. */
+  readonly parked: number
+  /** Events a second completed, over the last ten seconds or so. */
+  readonly rate: number
+  readonly paused: boolean
+  /** It has work and makes no progress. */
+  readonly stalled: { readonly sinceMs: number; readonly reason: string } | null
+}
+
+/** Something that needs a person: a dead letter that could not be written, a disk that is full, a store that failed. */
+export interface Alarm {
+  readonly code: string
+  readonly message: string
+  readonly sinceMs: number
+}
+
+export interface BrokerDescription {
+  readonly engine: string
+  readonly capabilities: Capabilities
+  readonly channels: readonly ChannelDescription[]
+  readonly consumers: readonly ConsumerDescription[]
+  readonly alarms: readonly Alarm[]
+}
+
+/** An event that a consumer gave up on. */
+export interface DeadLetter {
+  readonly consumer: string
+  readonly channel: string
+  readonly offset: number
+  readonly key: string | null
+  readonly id: string
+  readonly type: string
+  /** The CloudEvent's JSON text, as it was stored. */
+  readonly text: string
+  readonly attempts: number
+  readonly failure: Failure
+  /** When the consumer gave up, in milliseconds since the epoch. */
+  readonly deadAtMs: number
+  /** Events of its key that wait behind it. */
+  readonly waiting: number
+}
+
+/** Which dead letters; all that are given must hold. An empty query is every one. */
+export interface DeadLetterQuery {
+  readonly channel?: string
+  readonly offset?: number
+  readonly id?: string
+  readonly key?: string
+  /** At most so many, the oldest first. */
+  readonly limit?: number
+}

@@ -1,0 +1,182 @@
+/**
+ * The port: what an engine must do so that the contract (docs/contract.md) holds on it.
+ *
+ * An engine carries encoded events and knows nothing of schemas, handlers or retry policies. It guarantees durability,
+ * order by key across all instances, leases, attempts, dead letters, delay, deduplication and emit-once; the broker
+ * above it validates and encodes, the consumer's runner above it calls handlers and decides when to try again.
+ */
+import type { Clock } from '../base/clock.ts'
+import type { ChannelSpec } from '../channel/channel.ts'
+import type { PatternJson } from '../pattern/pattern-type.ts'
+import type { Capabilities } from './capabilities.ts'
+import type { BrokerDescription, DeadLetter, DeadLetterQuery } from './description.ts'
+
+/** An event ready to be stored: the CloudEvent's JSON text, and what an engine needs to know of it without parsing. */
+export interface EncodedEvent {
+  readonly id: string
+  readonly type: string
+  /** Order and partition; `null` is "no key": no order is promised. */
+  readonly key: string | null
+  /** The whole CloudEvent in its JSON format. */
+  readonly text: string
+}
+
+/** Where an event went. */
+export interface Receipt {
+  readonly channel: string
+  readonly id: string
+  /** Its place in the channel. */
+  readonly offset: number
+  /** The id was published before within the channel's window: nothing was stored, `offset` is the first one's. */
+  readonly duplicate: boolean
+}
+
+/** What publishing with `delay` or `at` answers: it has no offset before it is due. */
+export interface ScheduledReceipt extends Omit<Receipt, 'offset'> {
+  readonly offset: null
+  /** When it will be in the channel, in milliseconds since the epoch. */
+  readonly dueAtMs: number
+}
+
+/** A stored event as an engine reads it. */
+export interface StoredText extends EncodedEvent {
+  readonly offset: number
+  /** When it was stored, in milliseconds since the epoch. */
+  readonly timeMs: number
+}
+
+/** A place in a channel. A time means the first event stored at or after it. */
+export type Position = { readonly at: 'beginning' | 'end' } | { readonly offset: number } | { readonly timeMs: number }
+
+export interface EngineReadOptions {
+  readonly from: Position
+  /** Stop before this position; `null` is "at the end as it is when reading starts". */
+  readonly to: Position | null
+  /** Go on with new events until the signal aborts. */
+  readonly follow: boolean
+  readonly signal: AbortSignal
+}
+
+/** What a consumer wants: events of a type (`null` for any), whose CloudEvent matches the pattern if there is one. */
+export interface Want {
+  readonly type: string | null
+  readonly pattern: PatternJson | null
+}
+
+/** What happens to a key after its event was dead-lettered: clause 6. */
+export type OnDead = 'park' | 'skip' | 'block'
+
+export interface ConsumerSpec {
+  readonly name: string
+  /** Channel names and wildcards; channels created later that match are taken too. */
+  readonly channels: readonly string[]
+  /** An event is delivered if any of these wants it. */
+  readonly wants: readonly Want[]
+  /** Where the consumer begins in a channel that it has never seen. Not used afterwards. */
+  readonly from: Position
+  /** What follows a dead letter; `null` is `park` for events with a key and `skip` for those without. */
+  readonly onDead: OnDead | null
+  /** Deliveries this instance takes at once. */
+  readonly credit: number
+  /** Deliveries of one key that may be in this instance's hands at once, in order: 1, or a handler batch's size. */
+  readonly perKey: number
+  /** The instance's deliveries pass to others when it did not `renew` for so long. */
+  readonly leaseMs: number
+  /** Attempts after which an event whose worker keeps dying is dead-lettered. */
+  readonly attemptsMax: number
+}
+
+/** One event in the hands of one instance, until it is settled. */
+export interface Delivery extends StoredText {
+  readonly channel: string
+  /** 1 for the first. Lives with the event: survives restarts and moves between workers. */
+  readonly attempt: number
+  /** It comes from the dead letters. */
+  readonly redriven: boolean
+}
+
+/** The consumer's side of a subscription. */
+export interface DeliverySink {
+  /** New deliveries, at most as many as there is credit for. Must not throw. */
+  deliver(deliveries: readonly Delivery[]): void
+  /** These are no longer this instance's: what it settles of them is refused. */
+  revoked(deliveries: readonly Delivery[]): void
+}
+
+/** Why an attempt failed, as it is kept with the event. */
+export interface Failure {
+  readonly name: string
+  readonly message: string
+  readonly stack?: string
+  /** `MillraceError` code or the error's own `code`. */
+  readonly code?: string
+  /** `poison`: no attempt can help (undecodable, wrong schema). */
+  readonly kind: 'error' | 'rejected' | 'poison' | 'timeout' | 'crash'
+}
+
+/** An event that a handler emitted: stored with the completion of the delivery, or not at all. */
+export interface Emission {
+  readonly channel: string
+  readonly event: EncodedEvent
+  /** Milliseconds since the epoch; `null` is "now". */
+  readonly dueAtMs: number | null
+}
+
+/**
+ * An instance's subscription. Every delivery is settled once, by one of the four verbs. Settling is asynchronous and
+ * coalesced; `flushed` resolves when all that was settled before is durable. A verb answers `false`, and does nothing,
+ * when the delivery is no longer this instance's (its lease passed on, it was rewound): its emissions are dropped with it.
+ */
+export interface Subscription {
+  complete(delivery: Delivery, emissions: readonly Emission[] | null): boolean
+  /** The attempt failed: deliver again after `delayMs`; events of its key wait. */
+  retry(delivery: Delivery, delayMs: number, failure: Failure): boolean
+  /** Give up: to the consumer's dead letters. */
+  deadLetter(delivery: Delivery, failure: Failure): boolean
+  /** Hand back unhandled: does not count as an attempt. */
+  release(delivery: Delivery): boolean
+  /** This instance lives. The runner calls it more often than `leaseMs`. */
+  renew(): void
+  /** No new deliveries until `resume`; what is in hand may be settled. */
+  pause(): void
+  resume(): void
+  flushed(): Promise<void>
+  /** Releases what is in hand, waits until all that was settled is durable, and ends the subscription. */
+  close(): Promise<void>
+}
+
+export interface Engine {
+  /** `memory`, `file`, `nats` … */
+  readonly name: string
+  readonly capabilities: Capabilities
+  /** The clock by which this engine decides what is due. */
+  readonly clock: Clock
+  /** Create the channel, or check that it agrees with what exists. @throws CHANNEL_CONFLICT */
+  declare(spec: ChannelSpec): Promise<void>
+  /** The spec of a declared channel, if there is one. */
+  channel(name: string): Promise<ChannelSpec | undefined>
+  /**
+   * Store one event; resolves when it is durable. The channel is declared. `dueAtMs` holds it back until then.
+   * @throws UNKNOWN_CHANNEL · BACKPRESSURE · DISK_FULL · STORE_FAILED · CLOSED
+   */
+  publish(channel: string, event: EncodedEvent, dueAtMs: number | null): Promise<Receipt | ScheduledReceipt>
+  /** Store several, all or none, in order, next to each other. */
+  publishBatch(channel: string, events: readonly EncodedEvent[], dueAtMs: number | null): Promise<(Receipt | ScheduledReceipt)[]>
+  /** Read without consuming. Yields batches in offset order; memory holds one batch at a time. */
+  read(channel: string, options: EngineReadOptions): AsyncIterable<readonly StoredText[]>
+  subscribe(spec: ConsumerSpec, sink: DeliverySink): Promise<Subscription>
+  /** Move a consumer to a position, in one channel or all of its own. Deliveries in hand are revoked. @throws UNKNOWN_CONSUMER */
+  rewind(consumer: string, to: Position, channel: string | null): Promise<void>
+  /** Forget a consumer: position, retries and dead letters. It must not be running. */
+  removeConsumer(consumer: string): Promise<void>
+  /** Delete a channel with its events. Consumers of it go on without. */
+  removeChannel(channel: string): Promise<void>
+  /** Dead letters in offset order. */
+  deadLetters(consumer: string, query: DeadLetterQuery): Promise<DeadLetter[]>
+  /** Give dead letters back to that consumer alone; answers how many. */
+  redrive(consumer: string, query: DeadLetterQuery): Promise<number>
+  /** Delete dead letters; events waiting behind them go on. Answers how many. */
+  dropDeadLetters(consumer: string, query: DeadLetterQuery): Promise<number>
+  describe(): Promise<Omit<BrokerDescription, 'capabilities' | 'engine'>>
+  close(): Promise<void>
+}
