@@ -50,4 +50,16 @@ export const LIMITS = {
   delayMsMax: 10 * 365 * 86_400_000,
   /** Largest batch of `onBatch`. */
   handlerBatchMax: 10_000,
+  /** Deepest nesting of an event pattern. */
+  patternDepthMax: 64,
+  /** Most combinations that the `$or`s of one pattern may multiply to. */
+  patternCombinationsMax: 1000,
+  /** Most fields of one pattern, each counted once for every `$or` combination that has it. */
+  patternFieldsMax: 10_000,
+  /** Most alternatives of one pattern, in all of its fields together. */
+  patternAlternativesMax: 10_000,
+  /** Longest text in a pattern, in characters. */
+  patternTextCharsMax: 16_384,
+  /** Most `*` in one wildcard. */
+  patternWildcardStarsMax: 5,
 } as const

@@ -1,0 +1,254 @@
+/**
+ * The values of one event's fields that patterns name, in the order of the event, and in which elements of which arrays they lie.
+ *
+ * One instance is filled again for every event, without objects of its own: columns grow to the largest event seen. Values of an event's
+ * text stay bytes until a matcher asks for the string or the number.
+ *
+ * An *element* is an object or array that stands in an array; element 0 is the event itself. A scalar in an array belongs to what the
+ * array belongs to: only objects and arrays bind two fields to one element.
+ */
+import type { MatchableValue } from './matcher.ts'
+import { isComparable } from './number-text.ts'
+import type { PathNode } from './path-tree.ts'
+
+export const KIND = { string: 0, escaped: 1, number: 2, true: 3, false: 4, null: 5 } as const
+export type Kind = (typeof KIND)[keyof typeof KIND]
+
+const UNKNOWN = 0
+const COMPARABLE = 1
+const NOT_COMPARABLE = 2
+/** The number is parsed, and long enough that it may not be exact. */
+const UNCHECKED = 3
+
+const EMPTY = Buffer.alloc(0)
+
+/** Columns begin at so many rows. */
+const ROWS = 64
+
+function larger(column: Int32Array): Int32Array {
+  const grown = new Int32Array(column.length * 2)
+  grown.set(column)
+  return grown
+}
+
+export class EventFields {
+  /** Counts events; a node's values are of this event when its stamp is equal. */
+  stamp = 0
+  count = 0
+  elementCount = 1
+  arrayCount = 0
+  /** Where each value is. */
+  readonly nodes: PathNode[] = []
+  /** The element each value lies in. */
+  elements: Int32Array = new Int32Array(ROWS)
+  /** Of each element: the element around its array, its array, and the values inside it as a range. */
+  elementParent: Int32Array = new Int32Array(ROWS)
+  elementArray: Int32Array = new Int32Array(ROWS)
+  elementFirst: Int32Array = new Int32Array(ROWS)
+  elementEnd: Int32Array = new Int32Array(ROWS)
+  /** Of each array: its field and the values inside it as a range. */
+  readonly arrayNode: PathNode[] = []
+  arrayFirst: Int32Array = new Int32Array(ROWS)
+  arrayEnd: Int32Array = new Int32Array(ROWS)
+
+  #kinds: Int32Array = new Int32Array(ROWS)
+  #starts: Int32Array = new Int32Array(ROWS)
+  #ends: Int32Array = new Int32Array(ROWS)
+  #exactness: Int32Array = new Int32Array(ROWS)
+  #numbers: Float64Array = new Float64Array(ROWS)
+  readonly #texts: (string | undefined)[] = []
+  #bytes: Buffer = Buffer.alloc(0)
+  #ascii: string | null = null
+  readonly #cursor: Cursor = new Cursor(this)
+
+  /** Begin an event whose values are given as they are. */
+  begin(): void {
+    this.beginText(EMPTY, null)
+  }
+
+  /** Begin an event whose values are places in `bytes`; `ascii` is the same text, where each byte is one character. */
+  beginText(bytes: Buffer, ascii: string | null): void {
+    this.stamp++
+    this.count = 0
+    this.elementCount = 1
+    this.arrayCount = 0
+    this.#bytes = bytes
+    this.#ascii = ascii
+  }
+
+  /** Add a value by its place in the bytes; a string's is between its quotes. */
+  addPlace(node: PathNode, element: number, kind: Kind, start: number, end: number): void {
+    const index = this.#add(node, element, kind)
+    this.#starts[index] = start
+    this.#ends[index] = end
+    this.#texts[index] = undefined
+  }
+
+  addString(node: PathNode, element: number, text: string): void {
+    this.#texts[this.#add(node, element, KIND.string)] = text
+  }
+
+  /** Add a number; `text` is how it was written, where a double does not hold it. */
+  addNumber(node: PathNode, element: number, value: number, text: string | undefined): void {
+    const index = this.#add(node, element, KIND.number)
+    this.#numbers[index] = value
+    this.#exactness[index] = text === undefined ? COMPARABLE : NOT_COMPARABLE
+    this.#texts[index] = text
+  }
+
+  addLiteral(node: PathNode, element: number, value: boolean | null): void {
+    this.#add(node, element, value === null ? KIND.null : value ? KIND.true : KIND.false)
+  }
+
+  #add(node: PathNode, element: number, kind: Kind): number {
+    const index = this.count++
+    if (index === this.#kinds.length) this.#grow()
+    this.nodes[index] = node
+    this.elements[index] = element
+    this.#kinds[index] = kind
+    this.#exactness[index] = UNKNOWN
+    if (node.stamp !== this.stamp) {
+      node.stamp = this.stamp
+      node.count = 0
+    }
+    node.indexes[node.count++] = index
+    return index
+  }
+
+  #grow(): void {
+    this.elements = larger(this.elements)
+    this.#kinds = larger(this.#kinds)
+    this.#starts = larger(this.#starts)
+    this.#ends = larger(this.#ends)
+    this.#exactness = larger(this.#exactness)
+    const numbers = new Float64Array(this.#numbers.length * 2)
+    numbers.set(this.#numbers)
+    this.#numbers = numbers
+  }
+
+  /** Begin an array at a field. */
+  openArray(node: PathNode): number {
+    const array = this.arrayCount++
+    if (array === this.arrayFirst.length) {
+      this.arrayFirst = larger(this.arrayFirst)
+      this.arrayEnd = larger(this.arrayEnd)
+    }
+    this.arrayNode[array] = node
+    this.arrayFirst[array] = this.count
+    return array
+  }
+
+  closeArray(array: number): void {
+    this.arrayEnd[array] = this.count
+  }
+
+  /** Begin an object or array in an array. */
+  openElement(array: number, parent: number): number {
+    const element = this.elementCount++
+    if (element === this.elementParent.length) {
+      this.elementParent = larger(this.elementParent)
+      this.elementArray = larger(this.elementArray)
+      this.elementFirst = larger(this.elementFirst)
+      this.elementEnd = larger(this.elementEnd)
+    }
+    this.elementParent[element] = parent
+    this.elementArray[element] = array
+    this.elementFirst[element] = this.count
+    return element
+  }
+
+  closeElement(element: number): void {
+    this.elementEnd[element] = this.count
+  }
+
+  /** How many values the field has in this event. */
+  countAt(node: PathNode): number {
+    return node.stamp === this.stamp ? node.count : 0
+  }
+
+  kindOf(index: number): Kind {
+    return this.#kinds[index] as Kind
+  }
+
+  /** The string at an index that holds one. */
+  stringOf(index: number): string {
+    const known = this.#texts[index]
+    if (known !== undefined) return known
+    const start = this.#starts[index] as number
+    const end = this.#ends[index] as number
+    let text: string
+    if (this.#kinds[index] === KIND.escaped) text = JSON.parse(this.#bytes.toString('utf8', start - 1, end + 1)) as string
+    else text = this.#slice(start, end)
+    this.#texts[index] = text
+    return text
+  }
+
+  /** The double nearest to the number at an index. */
+  numberOf(index: number): number {
+    if (this.#exactness[index] === UNKNOWN) {
+      const text = this.#slice(this.#starts[index] as number, this.#ends[index] as number)
+      const value = Number(text)
+      this.#texts[index] = text
+      this.#numbers[index] = value
+      this.#exactness[index] = text.length < 15 && Number.isFinite(value) ? COMPARABLE : UNCHECKED
+      return value
+    }
+    return this.#numbers[index] as number
+  }
+
+  /** Whether a double holds the number at an index as it was written. */
+  isComparable(index: number): boolean {
+    const value = this.numberOf(index)
+    if (this.#exactness[index] === UNCHECKED) {
+      this.#exactness[index] = isComparable(this.#texts[index] as string, value) ? COMPARABLE : NOT_COMPARABLE
+    }
+    return this.#exactness[index] === COMPARABLE
+  }
+
+  /** How the number at an index was written; known where no double holds it. */
+  numberTextOf(index: number): string {
+    return this.#texts[index] ?? String(this.numberOf(index))
+  }
+
+  #slice(start: number, end: number): string {
+    return this.#ascii === null ? this.#bytes.toString('utf8', start, end) : this.#ascii.slice(start, end)
+  }
+
+  /** The value at an index, until the next call. */
+  valueAt(index: number): MatchableValue {
+    this.#cursor.index = index
+    return this.#cursor
+  }
+}
+
+class Cursor implements MatchableValue {
+  index = 0
+  readonly #fields: EventFields
+
+  constructor(fields: EventFields) {
+    this.#fields = fields
+  }
+
+  get string(): string | undefined {
+    return this.#fields.kindOf(this.index) <= KIND.escaped ? this.#fields.stringOf(this.index) : undefined
+  }
+
+  get number(): number {
+    return this.#fields.kindOf(this.index) === KIND.number ? this.#fields.numberOf(this.index) : Number.NaN
+  }
+
+  get isComparable(): boolean {
+    return this.#fields.isComparable(this.index)
+  }
+
+  get numberText(): string | undefined {
+    return this.#fields.kindOf(this.index) === KIND.number ? this.#fields.numberTextOf(this.index) : undefined
+  }
+
+  get literal(): boolean | null | undefined {
+    const kind = this.#fields.kindOf(this.index)
+    if (kind === KIND.true) return true
+    if (kind === KIND.false) return false
+    return kind === KIND.null ? null : undefined
+  }
+}

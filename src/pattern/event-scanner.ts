@@ -1,0 +1,251 @@
+/**
+ * Fills `EventFields` from an event's JSON text, in one pass over its bytes: it descends only into fields that patterns name, and skips
+ * everything else without building anything. What it skips it does not validate: the text is taken to be JSON, as everything that a
+ * channel holds is. Text that is broken where it is looked at is refused.
+ *
+ * Three things cannot be taken in one pass: an object with one named key twice (the last counts), a named key written with escapes, and
+ * a named key with dots. The scanner says so (`false`), and the caller reads the text into a tree instead.
+ */
+import { LIMITS } from '../base/limits.ts'
+import { MillraceError } from '../base/errors.ts'
+import { KIND, type EventFields, type Kind } from './event-fields.ts'
+import { nodeOfDottedKey } from './event-walker.ts'
+import type { PathNode } from './path-tree.ts'
+
+const DEPTH_MAX = LIMITS.dataDepthMax * 2
+
+const QUOTE = 0x22
+const COMMA = 0x2c
+const COLON = 0x3a
+const BACKSLASH = 0x5c
+const DOT = 0x2e
+const OPEN_BRACE = 0x7b
+const CLOSE_BRACE = 0x7d
+const OPEN_BRACKET = 0x5b
+const CLOSE_BRACKET = 0x5d
+
+/** Objects are numbered over all events, so that `PathNode.seenIn` never needs to be reset. */
+let objects = 0
+
+export class EventScanner {
+  readonly #fields: EventFields
+  #bytes: Buffer = Buffer.alloc(0)
+  #end = 0
+  #irregular = false
+
+  constructor(fields: EventFields) {
+    this.#fields = fields
+  }
+
+  /**
+   * Collect the values of the fields below `root`; `false` when the text needs a tree.
+   * @throws INVALID_EVENT when the text is not a JSON object
+   */
+  scan(bytes: Buffer, end: number, ascii: string | null, root: PathNode): boolean {
+    this.#fields.beginText(bytes, ascii)
+    this.#bytes = bytes
+    this.#end = end
+    this.#irregular = false
+    const start = this.#skipSpace(0)
+    if (bytes[start] !== OPEN_BRACE || start >= end) return this.#fail(start, 'an event is a JSON object')
+    this.#object(start, root, 0, 0)
+    return !this.#irregular
+  }
+
+  #fail(at: number, reason: string): never {
+    throw new MillraceError('INVALID_EVENT', `the event's text is not valid JSON at byte ${Math.min(at, this.#end)}: ${reason}`, { at })
+  }
+
+  #skipSpace(from: number): number {
+    const bytes = this.#bytes
+    let at = from
+    for (let byte = bytes[at] as number; byte === 0x20 || byte === 0x0a || byte === 0x0d || byte === 0x09; byte = bytes[++at] as number);
+    return at
+  }
+
+  /** From the opening brace to behind the closing one. */
+  #object(open: number, node: PathNode, element: number, depth: number): number {
+    if (depth > DEPTH_MAX) this.#fail(open, `it nests deeper than ${DEPTH_MAX} levels`)
+    const bytes = this.#bytes
+    const end = this.#end
+    const object = ++objects
+    let at = this.#skipSpace(open + 1)
+    if (bytes[at] === CLOSE_BRACE) return at + 1
+    for (;;) {
+      if (bytes[at] !== QUOTE) this.#fail(at, 'a key is expected')
+      const start = ++at
+      let unusual = false
+      for (let byte = bytes[at] as number; byte !== QUOTE; byte = bytes[++at] as number) {
+        if (byte === BACKSLASH) {
+          unusual = true
+          at++
+        } else if (byte === DOT) unusual = true
+        if (at >= end) this.#fail(start, 'a key does not end')
+      }
+      const child = node.find(bytes, start, at)
+      if (child !== null) {
+        if (child.seenIn === object) this.#irregular = true
+        child.seenIn = object
+      } else if (unusual && this.#isNamed(node, start, at)) {
+        this.#irregular = true
+      }
+      at++
+      if (bytes[at] !== COLON) {
+        at = this.#skipSpace(at)
+        if (bytes[at] !== COLON) this.#fail(at, 'a colon is expected')
+      }
+      at++
+      if ((bytes[at] as number) <= 0x20) at = this.#skipSpace(at)
+      at = child === null ? this.#skipValue(at) : this.#value(at, child, element, depth)
+      if ((bytes[at] as number) <= 0x20) at = this.#skipSpace(at)
+      const next = bytes[at]
+      if (at >= end) this.#fail(at, 'it ends within an object')
+      at++
+      if (next === COMMA) {
+        if ((bytes[at] as number) <= 0x20) at = this.#skipSpace(at)
+        continue
+      }
+      if (next === CLOSE_BRACE) return at
+      this.#fail(at - 1, 'a comma or the end of the object is expected')
+    }
+  }
+
+  /** Whether a key with escapes or dots stands for a field that patterns name. */
+  #isNamed(node: PathNode, start: number, end: number): boolean {
+    let key: string
+    try {
+      key = JSON.parse(this.#bytes.toString('utf8', start - 1, end + 1)) as string
+    } catch {
+      return this.#fail(start, 'a key is malformed')
+    }
+    return node.children.has(key) || (key.includes('.') && nodeOfDottedKey(node, key) !== undefined)
+  }
+
+  #value(at: number, node: PathNode, element: number, depth: number): number {
+    switch (this.#bytes[at]) {
+      case OPEN_BRACE:
+        return node.children.size === 0 ? this.#skipNested(at) : this.#object(at, node, element, depth + 1)
+      case OPEN_BRACKET:
+        return this.#array(at, node, element, depth + 1)
+      default:
+        return this.#scalar(at, node, element)
+    }
+  }
+
+  #array(open: number, node: PathNode, parent: number, depth: number): number {
+    if (depth > DEPTH_MAX) this.#fail(open, `it nests deeper than ${DEPTH_MAX} levels`)
+    const bytes = this.#bytes
+    const fields = this.#fields
+    let at = this.#skipSpace(open + 1)
+    if (bytes[at] === CLOSE_BRACKET) return at + 1
+    const array = fields.openArray(node)
+    for (;;) {
+      const byte = bytes[at]
+      if (byte === OPEN_BRACE && node.children.size === 0) {
+        at = this.#skipNested(at)
+      } else if (byte === OPEN_BRACE || byte === OPEN_BRACKET) {
+        const element = fields.openElement(array, parent)
+        at = byte === OPEN_BRACE ? this.#object(at, node, element, depth + 1) : this.#array(at, node, element, depth + 1)
+        fields.closeElement(element)
+      } else {
+        at = this.#scalar(at, node, parent)
+      }
+      if ((bytes[at] as number) <= 0x20) at = this.#skipSpace(at)
+      const next = bytes[at]
+      if (at >= this.#end) this.#fail(at, 'it ends within an array')
+      at++
+      if (next === CLOSE_BRACKET) break
+      if (next !== COMMA) this.#fail(at - 1, 'a comma or the end of the array is expected')
+      if ((bytes[at] as number) <= 0x20) at = this.#skipSpace(at)
+    }
+    fields.closeArray(array)
+    return at
+  }
+
+  /** A string, number or literal at a field; recorded when patterns end here. */
+  #scalar(at: number, node: PathNode, element: number): number {
+    const bytes = this.#bytes
+    const first = bytes[at] as number
+    if (first === QUOTE) {
+      const end = this.#skipString(at)
+      if (node.uses > 0) this.#fields.addPlace(node, element, this.#hasEscape(at + 1, end - 1) ? KIND.escaped : KIND.string, at + 1, end - 1)
+      return end
+    }
+    const end = this.#skipBare(at)
+    if (node.uses > 0) this.#fields.addPlace(node, element, this.#bareKind(at, end), at, end)
+    return end
+  }
+
+  #bareKind(at: number, end: number): Kind {
+    const first = this.#bytes[at] as number
+    if (first === 0x2d || (first >= 0x30 && first <= 0x39)) return KIND.number
+    if (first === 0x74 && end === at + 4) return KIND.true
+    if (first === 0x66 && end === at + 5) return KIND.false
+    if (first === 0x6e && end === at + 4) return KIND.null
+    return this.#fail(at, 'a value is expected')
+  }
+
+  #hasEscape(start: number, end: number): boolean {
+    const bytes = this.#bytes
+    for (let at = start; at < end; at++) if (bytes[at] === BACKSLASH) return true
+    return false
+  }
+
+  #skipValue(at: number): number {
+    const byte = this.#bytes[at]
+    if (byte === QUOTE) return this.#skipString(at)
+    if (byte === OPEN_BRACE || byte === OPEN_BRACKET) return this.#skipNested(at)
+    return this.#skipBare(at)
+  }
+
+  /** From a string's opening quote to behind its closing one. */
+  #skipString(open: number): number {
+    const bytes = this.#bytes
+    const end = this.#end
+    let at = open + 1
+    for (;;) {
+      const byte = bytes[at] as number
+      if (byte === QUOTE) {
+        if (at >= end) this.#fail(open, 'a string does not end')
+        return at + 1
+      }
+      if (byte === BACKSLASH) at++
+      if (at >= end) this.#fail(open, 'a string does not end')
+      at++
+    }
+  }
+
+  #skipBare(start: number): number {
+    const bytes = this.#bytes
+    let at = start
+    for (;;) {
+      const byte = bytes[at]
+      if (byte === undefined || byte === COMMA || byte <= 0x20 || (byte | 0x20) === CLOSE_BRACE || at >= this.#end) break
+      at++
+    }
+    if (at === start) this.#fail(at, 'a value is expected')
+    return at
+  }
+
+  /** From an opening brace or bracket to behind the one that closes it. */
+  #skipNested(open: number): number {
+    const bytes = this.#bytes
+    const end = this.#end
+    let depth = 0
+    let at = open
+    while (at < end) {
+      const byte = bytes[at++] as number
+      if (byte === QUOTE) {
+        for (let inner = bytes[at++]; inner !== QUOTE; inner = bytes[at++]) {
+          if (inner === BACKSLASH) at++
+          if (at >= end) this.#fail(open, 'a string does not end')
+        }
+      } else if (byte >= OPEN_BRACKET) {
+        // Brackets and braces differ in one bit: 0x5b and 0x7b open, 0x5d and 0x7d close.
+        if ((byte | 0x20) === OPEN_BRACE) depth++
+        else if ((byte | 0x20) === CLOSE_BRACE && --depth === 0) return at
+      }
+    }
+    return this.#fail(open, 'it does not end')
+  }
+}

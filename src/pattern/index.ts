@@ -1,0 +1,4 @@
+/** `millrace/pattern`: event patterns, and the index that matches one event against many. */
+export type { EventInput } from './event-reader.ts'
+export { compilePattern, type CompiledPattern } from './pattern.ts'
+export type { FieldPattern, NumericRange, PatternJson, PatternOf } from './pattern-type.ts'

@@ -1,0 +1,78 @@
+/**
+ * IP addresses as strings of bits, so that a CIDR block is a prefix and two spellings of one address are equal.
+ *
+ * Reads what event-ruler reads: four decimal numbers (leading zeros allowed), or hexadecimal IPv6 with at most one `::`; an IPv4-mapped
+ * IPv6 address is the IPv4 address. No zones, no dotted tails in IPv6. Anything else is not an address, only a string.
+ */
+
+const IPV4 = /^(\d+)\.(\d+)\.(\d+)\.(\d+)$/
+const IPV6 = /^[0-9a-fA-F:]*:[0-9a-fA-F:]*$/
+const MAPPED = `${'0'.repeat(80)}${'1'.repeat(16)}`
+
+/** Longest text of an address that is looked at; longer strings are not addresses. */
+const ADDRESS_CHARS_MAX = 64
+
+function ipv4Bits(text: string): string | null {
+  const parts = IPV4.exec(text)
+  if (parts === null) return null
+  let bits = ''
+  for (let part = 1; part <= 4; part++) {
+    const value = Number(parts[part])
+    if (value > 255) return null
+    bits += value.toString(2).padStart(8, '0')
+  }
+  return bits
+}
+
+function groups(text: string): readonly string[] | null {
+  if (text === '') return []
+  const parts = text.split(':')
+  return parts.every((part) => part.length >= 1 && part.length <= 4) ? parts : null
+}
+
+function ipv6Bits(text: string): string | null {
+  if (!IPV6.test(text)) return null
+  const halves = text.split('::')
+  if (halves.length > 2) return null
+  const head = groups(halves[0] ?? '')
+  const tail = groups(halves[1] ?? '')
+  if (head === null || tail === null) return null
+  const missing = 8 - head.length - tail.length
+  if (halves.length === 1 ? missing !== 0 : missing < 1) return null
+  const all = [...head, ...Array.from({ length: missing }, () => '0'), ...tail]
+  const bits = all.map((group) => Number.parseInt(group, 16).toString(2).padStart(16, '0')).join('')
+  return bits.startsWith(MAPPED) ? bits.slice(96) : bits
+}
+
+/** The 32 or 128 bits of an address as text of `0` and `1`, or `null` when the text is no address. */
+export function addressBits(text: string): string | null {
+  if (text.length < 2 || text.length > ADDRESS_CHARS_MAX) return null
+  const first = text.charCodeAt(0)
+  if (first > 102 || (first > 58 && first < 65)) return null
+  return ipv4Bits(text) ?? ipv6Bits(text)
+}
+
+/** A block of addresses: those of `width` bits that begin with `bits`. */
+export interface CidrBlock {
+  readonly width: number
+  readonly bits: string
+}
+
+/** Read `address/bits`; the bits of the address beyond the block are ignored. A string is the reason why it is none. */
+export function parseCidr(text: string): CidrBlock | string {
+  const parts = text.split('/')
+  const [address, length] = parts
+  if (parts.length !== 2 || address === undefined || length === undefined) return 'a CIDR block is an address, one "/" and a number of bits, such as "10.0.0.0/8"'
+  const bits = addressBits(address)
+  if (bits === null) return `"${address}" is not an IPv4 or IPv6 address`
+  const most = bits.length - 1
+  if (!/^\d{1,3}$/.test(length) || Number(length) > most) {
+    return `the number of bits must be 0 to ${most} for IPv${bits.length === 32 ? 4 : 6}; match one address by writing it as a string`
+  }
+  return { width: bits.length, bits: bits.slice(0, Number(length)) }
+}
+
+/** Whether an address, as bits, lies in the block. */
+export function inBlock(block: CidrBlock, bits: string): boolean {
+  return bits.length === block.width && bits.startsWith(block.bits)
+}
