@@ -1,0 +1,177 @@
+/**
+ * From an HTTP message to CloudEvents: the binary, structured and batched content modes.
+ *
+ * Pure: headers and bytes in, events in the JSON format out (binary data as `data_base64`). Every event that comes out is
+ * valid; one bad event makes its whole batch invalid. Attributes that are `null` are left out, as the JSON format says.
+ * @see https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/bindings/http-protocol-binding.md
+ */
+import { MillraceError } from '../../base/errors.ts'
+import { LIMITS } from '../../base/limits.ts'
+import type { CloudEvent } from '../cloud-event.ts'
+import { validateCloudEvent } from '../validate-cloud-event.ts'
+import { decodeHeaderValue } from './header-value.ts'
+import { BATCHED, charsetOf, type ContentMode, contentModeOf, isJson, isUtf8Text, STRUCTURED } from './media-type.ts'
+
+/** Headers as `fetch` has them, or as a plain object with names in any case. */
+export type HttpHeaders = Headers | Readonly<Record<string, string | readonly string[] | number | undefined>>
+
+const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
+/** Attributes that have no `ce-` header: the data is the body, its type is `content-type`. */
+const NOT_HEADERS = new Set(['data', 'data_base64', 'datacontenttype'])
+
+function refuse(message: string, details: Readonly<Record<string, unknown>> = {}, cause?: unknown): MillraceError {
+  return new MillraceError('INVALID_EVENT', message, details, { cause })
+}
+
+/**
+ * The events that an HTTP message carries: one in binary and structured mode, any number in batched mode.
+ *
+ * @throws INVALID_EVENT when there is no CloudEvent in the message, or one that is not valid: `details.reasons` says why, `details.index` which.
+ * @example
+ * ```ts
+ * import { decodeHttp } from 'millrace'
+ *
+ * const headers = { 'ce-specversion': '1.0', 'ce-id': '1', 'ce-source': '/shop', 'ce-type': 'cart.item.added', 'content-type': 'application/json' }
+ * const [event] = decodeHttp(headers, new TextEncoder().encode('{"sku":"tea"}'))
+ * event?.data // { sku: 'tea' }
+ * ```
+ * @see https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/bindings/http-protocol-binding.md
+ */
+export function decodeHttp(headers: HttpHeaders, body: Uint8Array): CloudEvent[] {
+  const fields = fieldsOf(headers)
+  const contentType = fields.get('content-type')
+  switch (modeOf(fields)) {
+    case 'binary':
+      return [binaryEvent(fields, contentType, body)]
+    case 'structured':
+      return [checked(jsonOf(body, contentType), undefined)]
+    case 'batched': {
+      const batch = jsonOf(body, contentType)
+      if (!Array.isArray(batch)) throw refuse('a batch of CloudEvents must be a JSON array')
+      return batch.map((event, index) => checked(event, index))
+    }
+    case 'foreign':
+      throw refuse(`content type ${contentType} is not supported; send ${STRUCTURED}, ${BATCHED}, or the binary mode's ce- headers`, { contentType })
+    case 'none':
+      throw refuse(`there is no CloudEvent in the request: send ce- headers (ce-id, ce-source, ce-type, ce-specversion), ${STRUCTURED} or ${BATCHED}`, {
+        contentType: contentType ?? null,
+      })
+  }
+}
+
+/** How a message carries events, by its headers. */
+export function httpModeOf(headers: HttpHeaders): ContentMode {
+  return modeOf(fieldsOf(headers))
+}
+
+function modeOf(fields: ReadonlyMap<string, string>): ContentMode {
+  return contentModeOf(
+    fields.get('content-type'),
+    ['ce-specversion', 'ce-id', 'ce-source', 'ce-type'].some((name) => fields.has(name)),
+  )
+}
+
+function fieldsOf(headers: HttpHeaders): Map<string, string> {
+  if (headers instanceof Headers) return new Map(headers)
+  const fields = new Map<string, string>()
+  for (const [name, value] of Object.entries(headers)) {
+    if (value !== undefined) fields.set(name.toLowerCase(), Array.isArray(value) ? value.join(', ') : String(value))
+  }
+  return fields
+}
+
+function binaryEvent(fields: ReadonlyMap<string, string>, contentType: string | undefined, body: Uint8Array): CloudEvent {
+  const event: Record<string, unknown> = {}
+  for (const [field, value] of fields) {
+    if (!field.startsWith('ce-')) continue
+    const name = field.slice(3)
+    if (NOT_HEADERS.has(name)) throw refuse(`header ${field} is not allowed: the data is the body and its type the content-type header`, { header: field })
+    event[name] = decodeHeaderValue(field, value.trim())
+  }
+  if (contentType !== undefined && contentType !== '') event['datacontenttype'] = contentType
+  if (body.length > 0) Object.assign(event, binaryData(contentType, body))
+  return checked(event, undefined)
+}
+
+/** The body as the JSON format has it: JSON as itself, text as a string, other bytes in base64. */
+function binaryData(contentType: string | undefined, body: Uint8Array): { data: unknown } | { data_base64: string } {
+  if (contentType !== undefined && contentType !== '') {
+    if (isJson(contentType)) return { data: jsonOf(body, contentType) }
+    const text = isUtf8Text(contentType) ? textOf(body) : undefined
+    return text === undefined ? { data_base64: base64Of(body) } : { data: text }
+  }
+  // Without a type the body may be JSON, which is what a reader of the JSON format will take it for.
+  try {
+    return { data: JSON.parse(utf8.decode(body)) }
+  } catch {
+    return { data_base64: base64Of(body) }
+  }
+}
+
+function textOf(body: Uint8Array): string | undefined {
+  try {
+    return utf8.decode(body)
+  } catch {
+    return undefined
+  }
+}
+
+function base64Of(body: Uint8Array): string {
+  return Buffer.from(body.buffer, body.byteOffset, body.byteLength).toString('base64')
+}
+
+function jsonOf(body: Uint8Array, contentType: string | undefined): unknown {
+  const charset = contentType === undefined ? undefined : charsetOf(contentType)
+  if (charset !== undefined && charset !== 'utf-8' && charset !== 'utf8' && charset !== 'us-ascii') {
+    throw refuse(`JSON in charset ${charset} is not supported: send UTF-8`, { charset })
+  }
+  const text = textOf(body)
+  if (text === undefined) throw refuse('the body is not UTF-8')
+  const depth = depthOf(text)
+  if (depth > LIMITS.dataDepthMax + 3) throw refuse(`the body is nested ${depth} levels deep; data may be nested ${LIMITS.dataDepthMax}`, { depth })
+  try {
+    return JSON.parse(text)
+  } catch (cause) {
+    throw refuse(`the body is not JSON: ${(cause as Error).message}`, {}, cause)
+  }
+}
+
+/** Deepest nesting of a JSON text, without building it: a bound on what the parser and every later reader must hold. */
+function depthOf(text: string): number {
+  let depth = 0
+  let deepest = 0
+  for (let at = 0; at < text.length; at++) {
+    const char = text.charCodeAt(at)
+    if (char === 0x22) at = stringEnd(text, at)
+    else if (char === 0x7b || char === 0x5b) deepest = Math.max(deepest, ++depth)
+    else if (char === 0x7d || char === 0x5d) depth--
+  }
+  return deepest
+}
+
+/** Where the string that begins at `start` ends. */
+function stringEnd(text: string, start: number): number {
+  for (let end = text.indexOf('"', start + 1); end >= 0; end = text.indexOf('"', end + 1)) {
+    let slashes = 0
+    while (text.charCodeAt(end - 1 - slashes) === 0x5c) slashes++
+    if (slashes % 2 === 0) return end
+  }
+  return text.length
+}
+
+function checked(event: unknown, index: number | undefined): CloudEvent {
+  const reasons = validateCloudEvent(event)
+  if (reasons.length > 0) {
+    const which = index === undefined ? 'the event' : `event ${index} of the batch`
+    throw refuse(`${which} is not a valid CloudEvent: ${reasons.join('; ')}`, { reasons, ...(index !== undefined && { index }) })
+  }
+  return withoutNulls(event as Readonly<Record<string, unknown>>)
+}
+
+function withoutNulls(event: Readonly<Record<string, unknown>>): CloudEvent {
+  for (const name in event) {
+    if (event[name] !== null || name === 'data') continue
+    return Object.fromEntries(Object.entries(event).filter(([key, value]) => value !== null || key === 'data')) as unknown as CloudEvent
+  }
+  return event as unknown as CloudEvent
+}
