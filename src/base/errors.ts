@@ -59,6 +59,10 @@ export const ERROR_CODES = {
   HANDLER_TIMEOUT: { retryable: true },
   /** The offset or time asked for lies outside what the channel holds. */
   OFFSET_OUT_OF_RANGE: { retryable: false },
+  /** An HTTP request that the gateway cannot make sense of: no such route, method or query parameter, or an unsupported content type. */
+  INVALID_REQUEST: { retryable: false },
+  /** An HTTP request's body is larger than the gateway takes. */
+  REQUEST_TOO_LARGE: { retryable: false },
   /** The server refused the request's credentials or permissions. */
   FORBIDDEN: { retryable: false },
   /** A server or peer did not answer in time. */

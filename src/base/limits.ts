@@ -14,10 +14,9 @@ export const LIMITS = {
   eventBytesDefault: 1024 * 1024,
   /** Largest event that any channel may allow. */
   eventBytesMax: 16 * 1024 * 1024,
-  /** Most events in one batch publish. */
+  /** Most events in one batch publish, and their bytes. */
   batchEventsMax: 65_536,
-  /** Most events of one group commit. */
-  commitEventsMax: 8192,
+  batchBytesMax: 8 * 1024 * 1024,
   /** Most event bytes of one group commit (one larger event goes alone). */
   commitBytesMax: 4 * 1024 * 1024,
   /** Event bytes accepted by `publish` and waiting for their commit; more is refused with BACKPRESSURE. */
@@ -62,4 +61,28 @@ export const LIMITS = {
   patternTextCharsMax: 16_384,
   /** Most `*` in one wildcard. */
   patternWildcardStarsMax: 5,
+  /** Largest request body that the gateway takes. */
+  gatewayBodyBytesMax: 16 * 1024 * 1024,
+  /** Bytes of all request bodies that the gateway holds at once; more is refused with BACKPRESSURE. */
+  gatewayBodiesBytesMax: 128 * 1024 * 1024,
+  /** Events of one page of `GET /channels/:channel/events`, unless the request says otherwise. */
+  gatewayPageEventsDefault: 100,
+  /** Most events of one page. */
+  gatewayPageEventsMax: 1000,
+  /** Most bytes of events in one page (one larger event goes alone). */
+  gatewayPageBytesMax: 8 * 1024 * 1024,
+  /** Channels of one event stream (Server-Sent Events). */
+  gatewayStreamChannelsMax: 32,
+  /** Event streams open at once. */
+  gatewayStreamsMax: 5000,
+  /** Bytes waiting for one event stream's client before no more is read for it. */
+  gatewayStreamBytesMax: 64 * 1024,
+  /** An event stream says that it lives when it was silent for so long. */
+  gatewayHeartbeatMs: 15_000,
+  /** An event stream whose client took nothing for so long, though something waits for it, is cut. */
+  gatewayStallMs: 30_000,
+  /** How long a client may take to send its request. */
+  gatewayRequestMs: 30_000,
+  /** How long a closing gateway waits for requests that run. */
+  gatewayDrainMs: 5000,
 } as const

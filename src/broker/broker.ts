@@ -1,12 +1,13 @@
 /**
  * The broker as an application holds it: the same on every engine.
  */
-import type { Channel, ChannelKind, DefinitionsOf, EventFor } from '../channel/channel.ts'
+import type { Channel, DefinitionsOf, EventFor } from '../channel/channel.ts'
 import type { Duration } from '../base/units.ts'
-import type { CloudEvent, EventAttributes, StoredEvent } from '../event/cloud-event.ts'
+import type { EventAttributes, StoredEvent } from '../event/cloud-event.ts'
 import type { AnyEventDefinition, OutputOf, TypeOf } from '../event/event.ts'
 import type { PatternJson } from '../pattern/pattern-type.ts'
 import type { BrokerDescription, DeadLetter, DeadLetterQuery } from './description.ts'
+import type { EventEncoder } from './event-encoder.ts'
 import type { Engine, Receipt, ScheduledReceipt } from './engine.ts'
 
 export interface PublishNow {
@@ -61,9 +62,22 @@ export type Readable<C> = C extends Channel
       : never
   : StoredEvent
 
+/** What a consumer gets of the broker that runs it. */
+export interface BrokerHost {
+  readonly engine: Engine
+  readonly encoder: EventEncoder
+  /** From 0 to 1, for jitter. */
+  readonly random: () => number
+}
+
 /** What can be started on a broker: a consumer. The seam by which the broker need not know how consumers run. */
-export interface Startable<Running> {
-  start(engine: Engine, broker: Broker): Promise<Running>
+export interface Startable<Running extends Stoppable> {
+  start(host: BrokerHost): Promise<Running>
+}
+
+export interface Stoppable {
+  stop(): Promise<unknown>
+  readonly done: Promise<unknown>
 }
 
 /** The dead letters of one consumer. */
@@ -90,7 +104,7 @@ export interface Broker extends AsyncDisposable {
   /** Create channels ahead of their first use. Publishing and consuming do it by themselves. @throws CHANNEL_CONFLICT */
   declare(...channels: readonly Channel[]): Promise<void>
   /** Start a consumer, which then runs until it is stopped or the broker closes. */
-  start<Running>(consumer: Startable<Running>): Promise<Running>
+  start<Running extends Stoppable>(consumer: Startable<Running>): Promise<Running>
   /** Read without consuming, in offset order. @throws UNKNOWN_CHANNEL · INVALID_PATTERN · OFFSET_OUT_OF_RANGE */
   read<C extends Channel | string>(channel: C, options?: ReadOptions): AsyncIterableIterator<Readable<C>>
   /** Channels, consumers, lag, rates, dead letters, alarms. */
@@ -106,6 +120,3 @@ export interface Broker extends AsyncDisposable {
   close(): Promise<void>
 }
 
-/** An event as consumers and readers see it, whatever its channel. */
-export type AnyStoredEvent = StoredEvent
-export type { CloudEvent }

@@ -84,6 +84,8 @@ export interface ConsumerSpec {
   readonly leaseMs: number
   /** Attempts after which an event whose worker keeps dying is dead-lettered. */
   readonly attemptsMax: number
+  /** Reported as stalled when it has work and makes no progress for so long. */
+  readonly stallMs: number
 }
 
 /** One event in the hands of one instance, until it is settled. */

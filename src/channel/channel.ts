@@ -123,7 +123,7 @@ function channel<Kind extends ChannelKind, Definition extends AnyEventDefinition
   }
 }
 
-function channelSpec(kind: ChannelKind, name: string, types: readonly string[] | null, options: ChannelOptions<never>): ChannelSpec {
+function channelSpec(kind: ChannelKind, name: string, types: readonly string[] | null, options: Omit<ChannelOptions<never>, 'key' | 'events'>): ChannelSpec {
   const { retain = {}, dedupe = {}, maxEventBytes = LIMITS.eventBytesDefault } = options
   knownOptions(retain, ['age', 'bytes', 'count', 'latestByKey'], 'retain')
   if (dedupe !== false) knownOptions(dedupe, ['age', 'count'], 'dedupe')

@@ -1,6 +1,6 @@
 /** The types of a consumer's API: handlers, contexts, options. */
 import type { From } from '../broker/broker.ts'
-import type { OnDead, Receipt } from '../broker/engine.ts'
+import type { OnDead } from '../broker/engine.ts'
 import type { Channel } from '../channel/channel.ts'
 import type { Duration } from '../base/units.ts'
 import type { Publishable, PublishLater } from '../broker/broker.ts'
@@ -32,6 +32,8 @@ export interface ConsumerOptions {
   readonly lease?: Duration
   /** How long `stop()` waits for running handlers before it hands their events back. @default '30s' */
   readonly drain?: Duration
+  /** It is reported as stalled when it has work and makes no progress for so long. @default '30s' */
+  readonly stall?: Duration
 }
 
 /** What a handler can do besides returning. One per event and attempt. */
@@ -57,12 +59,6 @@ export interface HandlerContext {
 /** The event that a handler of this definition gets. */
 export type EventOf<Definition> = StoredEvent<TypeOf<Definition>, OutputOf<Definition>>
 export type Handler<Event = StoredEvent> = (event: Event, ctx: HandlerContext) => unknown
-
-/** One event of a handler batch, with its own context. */
-export interface BatchItem<Event = StoredEvent> {
-  readonly event: Event
-  readonly ctx: HandlerContext
-}
 
 /** What became of one event of a batch: nothing or `'done'`, or an `Error` for a failed attempt. */
 export type BatchOutcome = undefined | null | 'done' | Error
@@ -101,4 +97,3 @@ export interface RunSummary {
   readonly deadLettered: number
   readonly released: number
 }
-export type { Receipt }

@@ -1,0 +1,189 @@
+/**
+ * `consumer()`: a named, durable subscription with its handlers.
+ */
+import { MillraceError } from '../base/errors.ts'
+import { LIMITS } from '../base/limits.ts'
+import { checkName, compileWildcard, isWildcard } from '../base/names.ts'
+import { durationMs, knownOptions, wholeNumber } from '../base/units.ts'
+import type { BrokerHost, Startable } from '../broker/broker.ts'
+import { position } from '../broker/connected-broker.ts'
+import type { OnDead, Position } from '../broker/engine.ts'
+import type { Channel, DefinitionsOf } from '../channel/channel.ts'
+import type { AnyEventDefinition, EventFilter } from '../event/event.ts'
+import type { StoredEvent } from '../event/cloud-event.ts'
+import { type CompiledPattern, compilePattern } from '../pattern/pattern.ts'
+import type { PatternJson } from '../pattern/pattern-type.ts'
+import type { BatchHandler, BatchOptions, ConsumerOptions, EventOf, Handled, Handler, Running } from './consumer-types.ts'
+import { type RetryPolicy, retryPolicy } from './retry-policy.ts'
+import { Runner } from './runner.ts'
+
+/** A handler, and the events it is for. */
+export interface Route {
+  /** `null`: any event. */
+  readonly definition: AnyEventDefinition | null
+  readonly pattern: { readonly json: PatternJson; readonly compiled: CompiledPattern } | null
+  readonly handler: Handler<never>
+  readonly batch: null
+}
+
+export interface BatchRoute extends Omit<Route, 'handler' | 'batch'> {
+  readonly handler: BatchHandler<never>
+  readonly batch: { readonly size: number; readonly waitMs: number }
+}
+
+/** A consumer as data, checked. */
+export interface ConsumerPlan {
+  readonly name: string
+  /** Channels of the application, and wildcards or names. */
+  readonly channels: readonly (Channel | string)[]
+  readonly routes: readonly (Route | BatchRoute)[]
+  readonly concurrency: number
+  readonly retry: RetryPolicy
+  readonly onDead: OnDead | null
+  readonly from: (nowMs: number) => Position
+  readonly timeoutMs: number | null
+  readonly leaseMs: number
+  readonly drainMs: number
+  readonly stallMs: number
+}
+
+/** A consumer: handlers are added with `on`, then it is started with `broker.start`. */
+export class Consumer<Definition extends AnyEventDefinition = AnyEventDefinition> implements Startable<Running> {
+  readonly name: string
+  readonly #channels: readonly (Channel | string)[]
+  readonly #options: ConsumerOptions
+  readonly #routes: (Route | BatchRoute)[] = []
+
+  constructor(name: string, channels: readonly (Channel | string)[], options: ConsumerOptions) {
+    this.name = checkName(name, 'consumer')
+    this.#channels = channels
+    this.#options = options
+    checkChannels(name, channels)
+    this.#plan()
+  }
+
+  /**
+   * Handle events of a kind, or those of a kind whose data matches (`ItemAdded.where({ … })`). An event is given to every handler that is for
+   * it, in the order of registration, one after the other; it is done when all have finished.
+   */
+  on<D extends Definition>(event: D, handler: Handler<EventOf<D>>): this
+  on<D extends Definition>(event: Handled<D> & EventFilter, handler: Handler<EventOf<D>>): this
+  on(event: AnyEventDefinition | EventFilter, handler: Handler<never>): this {
+    this.#routes.push({ ...this.#target(event), handler, batch: null })
+    return this
+  }
+
+  /** Handle every event of the channels that no other handler is for. */
+  onAny(handler: Handler<StoredEvent>): this {
+    this.#routes.push({ definition: null, pattern: null, handler, batch: null })
+    return this
+  }
+
+  /**
+   * Handle events of a kind in batches, with one outcome an event: return nothing when all are done, or an array with an `Error` for each that
+   * failed. Events of one key are in order within a batch; after one that failed, later ones of its key are delivered again.
+   */
+  onBatch<D extends Definition>(event: D, options: BatchOptions, handler: BatchHandler<EventOf<D>>): this
+  onBatch(event: AnyEventDefinition, options: BatchOptions, handler: BatchHandler<never>): this {
+    knownOptions(options, ['size', 'wait'], `onBatch of consumer "${this.name}"`)
+    const size = wholeNumber(options.size, 'size', 1, LIMITS.handlerBatchMax)
+    this.#routes.push({ ...this.#target(event), handler, batch: { size, waitMs: durationMs(options.wait ?? 0, 'wait') } })
+    return this
+  }
+
+  #target(event: AnyEventDefinition | EventFilter): Pick<Route, 'definition' | 'pattern'> {
+    const filter = 'definition' in event ? event : null
+    const definition = filter === null ? (event as AnyEventDefinition) : filter.definition
+    if (typeof definition?.type !== 'string') {
+      throw new MillraceError('INVALID_OPTION', `on() of consumer "${this.name}" takes an event definition, or its where()`, { consumer: this.name })
+    }
+    this.#checkCarried(definition)
+    if (filter === null) return { definition, pattern: null }
+    const json = { type: [definition.type], data: filter.pattern } as PatternJson
+    return { definition, pattern: { json, compiled: compilePattern(json) } }
+  }
+
+  #checkCarried(definition: AnyEventDefinition): void {
+    const carried = this.#channels.some((channel) => typeof channel === 'string' || channel.spec.types === null || channel.spec.types.includes(definition.type))
+    if (carried) return
+    throw new MillraceError('TYPE_NOT_CARRIED', `consumer "${this.name}" handles "${definition.type}", which none of its channels carries`, {
+      consumer: this.name,
+      type: definition.type,
+    })
+  }
+
+  #plan(): ConsumerPlan {
+    const options = this.#options
+    knownOptions(options, ['concurrency', 'retry', 'onDead', 'from', 'timeout', 'lease', 'drain', 'stall'], `consumer "${this.name}"`)
+    const { onDead = null, from = 'beginning', timeout } = options
+    if (onDead !== null && !['park', 'skip', 'block'].includes(onDead)) {
+      throw new MillraceError('INVALID_OPTION', `onDead of consumer "${this.name}" is 'park', 'skip' or 'block'; it is ${String(onDead)}`, { option: 'onDead' })
+    }
+    const leaseMs = durationMs(options.lease ?? LIMITS.leaseMsDefault, 'lease')
+    if (leaseMs < LIMITS.leaseMsMin) throw new MillraceError('INVALID_OPTION', `lease must be at least ${LIMITS.leaseMsMin} ms; it is ${leaseMs}`, { option: 'lease' })
+    position(from, 0)
+    return {
+      name: this.name,
+      channels: this.#channels,
+      routes: this.#routes,
+      concurrency: wholeNumber(options.concurrency ?? LIMITS.concurrencyDefault, 'concurrency', 1, LIMITS.concurrencyMax),
+      retry: retryPolicy(options.retry),
+      onDead,
+      from: (nowMs) => position(from, nowMs),
+      timeoutMs: timeout === undefined ? null : durationMs(timeout, 'timeout'),
+      leaseMs,
+      drainMs: durationMs(options.drain ?? LIMITS.drainMsDefault, 'drain'),
+      stallMs: durationMs(options.stall ?? LIMITS.stallMsDefault, 'stall'),
+    }
+  }
+
+  /** Called by `broker.start`. */
+  async start(host: BrokerHost): Promise<Running> {
+    if (this.#routes.length === 0) {
+      throw new MillraceError('INVALID_OPTION', `consumer "${this.name}" has no handler: add one with on()`, { consumer: this.name })
+    }
+    return Runner.start(this.#plan(), host)
+  }
+}
+
+function checkChannels(name: string, channels: readonly (Channel | string)[]): void {
+  if (channels.length === 0) throw new MillraceError('INVALID_OPTION', `consumer "${name}" has no channel`, { consumer: name })
+  for (const channel of channels) {
+    if (typeof channel !== 'string') {
+      if (channel?.spec === undefined) throw new MillraceError('INVALID_OPTION', `a channel of consumer "${name}" is neither a channel nor a name`, { consumer: name })
+    } else if (isWildcard(channel)) compileWildcard(channel)
+    else checkName(channel, 'channel')
+  }
+}
+
+/**
+ * A consumer of a channel, of several, or of all whose names match (`'orders.*'`, those created later included).
+ *
+ * Every event of a stream is delivered to each consumer name at least once, in publish order for each key; a queue's events
+ * each go to one worker. Instances with the same name, in any number of processes, share the work.
+ *
+ * @throws INVALID_NAME · INVALID_OPTION · TYPE_NOT_CARRIED · INVALID_PATTERN
+ * @example
+ * ```ts
+ * import { connect, consumer, event, stream } from 'millrace'
+ * import { z } from 'zod'
+ *
+ * const ItemAdded = event('cart.item.added', z.object({ sku: z.string(), quantity: z.int() }))
+ * const carts = stream('carts', { events: [ItemAdded], key: (e) => e.data.sku })
+ *
+ * const stock = consumer('stock', carts, { concurrency: 32, retry: { attempts: 5 } })
+ *   .on(ItemAdded, async ({ data }) => console.log(`${data.quantity} × ${data.sku}`))
+ *
+ * const broker = await connect('memory:')
+ * const running = await broker.start(stock)
+ * await broker.publish(carts, ItemAdded({ sku: 'tea', quantity: 2 }))
+ * await running.stop()
+ * await broker.close()
+ * ```
+ */
+export function consumer<C extends Channel>(name: string, channel: C, options?: ConsumerOptions): Consumer<DefinitionsOf<C>>
+export function consumer<const Cs extends readonly Channel[]>(name: string, channels: Cs, options?: ConsumerOptions): Consumer<DefinitionsOf<Cs[number]>>
+export function consumer(name: string, channels: string | readonly (string | Channel)[], options?: ConsumerOptions): Consumer
+export function consumer(name: string, channels: Channel | string | readonly (Channel | string)[], options: ConsumerOptions = {}): Consumer {
+  return new Consumer(name, Array.isArray(channels) ? channels : [channels as Channel | string], options)
+}

@@ -1,0 +1,79 @@
+/** The blocks a cursor reads, in order: the one at hand, those read ahead, and single ones looked up again for what waited. */
+import { LIMITS } from '../../base/limits.ts'
+import type { Block } from '../../event/block.ts'
+import type { ChannelLog } from './channel-log.ts'
+
+export interface BlockReaderHost {
+  /** Blocks were read: go on. `skippedTo` is the first offset that there is, where those before it are gone. */
+  onRead(skippedTo: number | null): void
+  alarm(error: unknown): void
+}
+
+function holds(block: Block, offset: number): boolean {
+  return offset >= block.firstOffset && offset < block.firstOffset + block.count
+}
+
+export class BlockReader {
+  readonly #log: ChannelLog
+  readonly #host: BlockReaderHost
+  #current: Block | null = null
+  #ahead: Block[] = []
+  #loading = false
+  /** Counts resets: what was being read before one is dropped. */
+  #epoch = 0
+
+  constructor(log: ChannelLog, host: BlockReaderHost) {
+    this.#log = log
+    this.#host = host
+  }
+
+  /** A block that was just committed: it spares the look-up where the cursor is at the channel's end. */
+  offer(block: Block, offset: number): void {
+    if (this.#ahead.length === 0 && block.firstOffset === offset) this.#current = block
+  }
+
+  reset(): void {
+    this.#current = null
+    this.#ahead = []
+    this.#loading = false
+    this.#epoch++
+  }
+
+  /** The block of an offset, or null while it is being read: `onRead` tells. */
+  next(offset: number): Block | null {
+    if (this.#current !== null && holds(this.#current, offset)) return this.#current
+    this.#current = this.#log.blockInMemory(offset) ?? null
+    while (this.#current === null && this.#ahead.length > 0) {
+      const block = this.#ahead.shift() as Block
+      if (holds(block, offset)) this.#current = block
+    }
+    if (this.#current === null) this.#load(offset)
+    else if (this.#ahead.length === 0) this.#load(this.#current.firstOffset + this.#current.count)
+    return this.#current
+  }
+
+  #load(offset: number): void {
+    if (this.#loading || offset >= this.#log.committed || this.#log.blockInMemory(offset) !== undefined) return
+    this.#loading = true
+    const epoch = this.#epoch
+    this.#log.load(offset, LIMITS.readAheadBytes).then(
+      (blocks) => {
+        if (epoch !== this.#epoch) return
+        this.#loading = false
+        const first = blocks[0]
+        this.#ahead.push(...blocks)
+        this.#host.onRead(first !== undefined && first.firstOffset > offset ? first.firstOffset : null)
+      },
+      (error: unknown) => {
+        if (epoch !== this.#epoch) return
+        this.#loading = false
+        this.#host.alarm(error)
+      },
+    )
+  }
+
+  /** The block of an offset that was passed before, if it is in memory. */
+  again(offset: number): Block | undefined {
+    return this.#current !== null && holds(this.#current, offset) ? this.#current : this.#log.blockInMemory(offset)
+  }
+}

@@ -1,0 +1,113 @@
+/**
+ * One channel as the engine holds it in memory: where its log ends, what waits to be committed, its deduplication window,
+ * and the few blocks that were read last.
+ */
+import type { ChannelSpec } from '../../channel/channel.ts'
+import type { EncodedEvent } from '../../broker/engine.ts'
+import { type Block, decodeBlock } from '../../event/block.ts'
+import { DedupeWindow } from './dedupe-window.ts'
+import { Meter } from './meter.ts'
+import type { Store } from './store.ts'
+
+/** Who waits for a publish: told the offset of its first event, or why there is none. */
+export interface Waiter {
+  done(firstOffset: number): void
+  fail(error: Error): void
+}
+
+/** Stands at the events of a batch before its last: a commit does not end after it. */
+export const CONTINUES: Waiter = { done: () => undefined, fail: () => undefined }
+
+/** Told when events were committed to a channel. */
+export interface LogListener {
+  onCommitted(block: Block): void
+}
+
+const CACHED_BLOCKS = 4
+
+export class ChannelLog {
+  readonly id: number
+  readonly name: string
+  spec: ChannelSpec
+  /** Events below are gone (retention, or done in a queue). */
+  first: number
+  /** Offset after the last durable event. */
+  committed: number
+  /** Offset that the next published event will have if all that is pending is committed. */
+  tail: number
+  lastTimeMs = 0
+  readonly dedupe: DedupeWindow | null
+  readonly listeners = new Set<LogListener>()
+  readonly meter = new Meter()
+  /** Events published but not due whose timer is not committed yet, by id. */
+  readonly schedulingIds = new Set<string>()
+  /** It may have events that are not due. */
+  mayHaveScheduled = false
+  #recalled: Promise<void> | null = null
+  /** Waiting for their commit, with who waits for each (null: nobody, and it may not be refused). */
+  pending: EncodedEvent[] = []
+  waiters: (Waiter | null)[] = []
+  removed = false
+  readonly #store: Store<Block>
+  #cache: Block[] = []
+
+  constructor(id: number, spec: ChannelSpec, first: number, store: Store<Block>) {
+    this.id = id
+    this.name = spec.name
+    this.spec = spec
+    this.first = first
+    this.#store = store
+    this.committed = store.bounds(id).next
+    this.tail = this.committed
+    this.dedupe = spec.dedupe === null ? null : new DedupeWindow(spec.dedupe)
+  }
+
+  push(event: EncodedEvent, waiter: Waiter | null): number {
+    this.pending.push(event)
+    this.waiters.push(waiter)
+    return this.tail++
+  }
+
+  /** The block that holds an offset, if it is in memory. */
+  blockInMemory(offset: number): Block | undefined {
+    for (const block of this.#cache) {
+      if (offset >= block.firstOffset && offset < block.firstOffset + block.count) return block
+    }
+    return this.#store.peek(this.id, offset)
+  }
+
+  /** Blocks from an offset on, read from the store: at least one, if the channel has any there. */
+  async load(offset: number, maxBytes: number): Promise<Block[]> {
+    const stored = await this.#store.read(this.id, offset, maxBytes)
+    return stored.map((block) => decodeBlock(this.id, block.bytes, false))
+  }
+
+  /** Read the block of one offset into the cache. */
+  async cache(offset: number): Promise<Block | undefined> {
+    const [block] = await this.load(offset, 1)
+    if (block === undefined) return undefined
+    this.#cache.unshift(block)
+    if (this.#cache.length > CACHED_BLOCKS) this.#cache.pop()
+    return block
+  }
+
+  /** Fill the deduplication window from what is stored: once, before the first publish. */
+  recall(nowMs: number): Promise<void> {
+    this.#recalled ??= this.#recall(nowMs)
+    return this.#recalled
+  }
+
+  async #recall(nowMs: number): Promise<void> {
+    const window = this.spec.dedupe
+    if (this.dedupe === null || window === null || this.committed === 0) return
+    let offset = Math.max(this.committed - window.count, this.#store.seek(this.id, nowMs - window.ageMs), this.#store.bounds(this.id).first)
+    while (offset < this.committed) {
+      const blocks = await this.load(offset, 1024 * 1024)
+      if (blocks.length === 0) return
+      for (const block of blocks) {
+        for (let index = 0; index < block.count; index++) this.dedupe.add(block.idAt(index), block.firstOffset + index, block.timeMs)
+        offset = block.firstOffset + block.count
+      }
+    }
+  }
+}

@@ -1,0 +1,273 @@
+/**
+ * Group commit: what was published, completed, emitted and scheduled while one commit runs goes out together in the next.
+ *
+ * Invariants:
+ * - At most one commit is in flight. Nobody is told of anything before the store says that it is durable.
+ * - A completion, the events emitted with it and its timers are in one frame (clause 12): they are put in here within one turn.
+ * - When the disk is full, publishes are refused with DISK_FULL; what may not be refused (completions, emissions, due
+ *   events) is kept, in order, for the next try. When the store has failed, nothing is accepted any more.
+ */
+import { MillraceError } from '../../base/errors.ts'
+import { LIMITS } from '../../base/limits.ts'
+import type { Clock } from '../../base/clock.ts'
+import type { EncodedEvent } from '../../broker/engine.ts'
+import { type Block, encodeBlock } from '../../event/block.ts'
+import { type ChannelLog, CONTINUES, type Waiter } from './channel-log.ts'
+import type { Store } from './store.ts'
+
+type RecordChange = readonly [key: string, value: Uint8Array | null]
+
+/** State in memory that writes its records when a commit is built. */
+export interface RecordSource {
+  /** Add the records that changed since the last call. */
+  collect(into: RecordChange[]): void
+}
+
+interface Part {
+  readonly log: ChannelLog
+  readonly block: Block
+  readonly events: readonly EncodedEvent[]
+  readonly waiters: readonly (Waiter | null)[]
+}
+
+interface Commit {
+  readonly parts: readonly Part[]
+  readonly records: RecordChange[]
+  readonly settled: readonly (() => void)[]
+}
+
+/** Wait before a lazy commit, and before trying again on a full disk. */
+const LAZY_MS = 1
+const FULL_RETRY_MS = 200
+
+export interface CommitterHooks {
+  /** The disk is full, or has room again (null). */
+  alarm(error: Error | null): void
+  /** The store failed for good. */
+  failed(error: Error): void
+}
+
+export class Committer {
+  readonly #store: Store<Block>
+  readonly #clock: Clock
+  readonly #hooks: CommitterHooks
+  #logs: ChannelLog[] = []
+  #records: RecordChange[] = []
+  #trims: { channelId: number; beforeOffset: number }[] = []
+  readonly #sources = new Set<RecordSource>()
+  #settled: (() => void)[] = []
+  #pendingBytes = 0
+  #inFlight: Commit | null = null
+  #scheduled = false
+  #lazyTimer: NodeJS.Timeout | null = null
+  #full: Error | null = null
+  #failure: Error | null = null
+
+  constructor(store: Store<Block>, clock: Clock, hooks: CommitterHooks) {
+    this.#store = store
+    this.#clock = clock
+    this.#hooks = hooks
+  }
+
+  /** Accept an event that may be refused: somebody waits for it. @throws BACKPRESSURE · STORE_FAILED */
+  publish(log: ChannelLog, event: EncodedEvent, waiter: Waiter, withinBatch = false): number {
+    if (this.#failure !== null) throw this.#failure
+    if (this.#pendingBytes > LIMITS.pendingBytesMax && !withinBatch) throw this.#tooMuch()
+    return this.#append(log, event, waiter)
+  }
+
+  /** Accept an event that may not be refused: it goes with other changes of this turn. */
+  append(log: ChannelLog, event: EncodedEvent): number {
+    return this.#append(log, event, null)
+  }
+
+  #append(log: ChannelLog, event: EncodedEvent, waiter: Waiter | null): number {
+    if (log.pending.length === 0) this.#logs.push(log)
+    this.#pendingBytes += event.text.length
+    this.#soon()
+    return log.push(event, waiter)
+  }
+
+  /** Write a record (null deletes) with the next commit. */
+  record(key: string, value: Uint8Array | null): void {
+    this.#records.push([key, value])
+    this.#soon()
+  }
+
+  /** Events below an offset may be deleted. */
+  trim(channelId: number, beforeOffset: number): void {
+    this.#trims.push({ channelId, beforeOffset })
+    this.#lazily()
+  }
+
+  /** The source has changes: they go with the next commit, which may wait a moment for company. */
+  touch(source: RecordSource): void {
+    this.#sources.add(source)
+    this.#lazily()
+  }
+
+  /** Resolves when everything put in so far is durable. */
+  flushed(): Promise<void> {
+    return new Promise((resolve, reject) => {
+      if (this.#failure !== null) reject(this.#failure)
+      else {
+        this.#settled.push(resolve)
+        this.#soon()
+      }
+    })
+  }
+
+  /** The error with which publishes are refused while the disk is full, or the store failed. */
+  get full(): Error | null {
+    return this.#failure ?? this.#full
+  }
+
+  get pendingBytes(): number {
+    return this.#pendingBytes
+  }
+
+  #soon(): void {
+    if (this.#scheduled || this.#inFlight !== null || this.#full !== null) return
+    this.#scheduled = true
+    process.nextTick(() => {
+      this.#scheduled = false
+      this.#commit()
+    })
+  }
+
+  #lazily(): void {
+    if (this.#lazyTimer !== null || this.#scheduled || this.#inFlight !== null) return
+    this.#lazyTimer = setTimeout(() => {
+      this.#lazyTimer = null
+      this.#commit()
+    }, LAZY_MS)
+  }
+
+  #commit(): void {
+    if (this.#inFlight !== null || this.#failure !== null) return
+    if (this.#lazyTimer !== null) {
+      clearTimeout(this.#lazyTimer)
+      this.#lazyTimer = null
+    }
+    const commit = this.#build()
+    const trims = this.#trims
+    if (commit.parts.length === 0 && commit.records.length === 0 && trims.length === 0) {
+      for (const settled of commit.settled) settled()
+      return
+    }
+    this.#trims = []
+    this.#inFlight = commit
+    this.#store.commit({ blocks: commit.parts.map((part) => part.block), records: commit.records, trims }, (error) => {
+      this.#inFlight = null
+      if (error === null) this.#committed(commit)
+      else this.#refused(commit, error)
+    })
+  }
+
+  #build(): Commit {
+    const parts: Part[] = []
+    let budget: number = LIMITS.commitBytesMax
+    const left: ChannelLog[] = []
+    for (const log of this.#logs) {
+      if (budget <= 0) left.push(log)
+      else {
+        const part = this.#take(log, budget)
+        for (const event of part.events) budget -= event.text.length
+        parts.push(part)
+        if (log.pending.length > 0) left.push(log)
+      }
+    }
+    this.#logs = left
+    const records = this.#records
+    this.#records = []
+    for (const source of this.#sources) source.collect(records)
+    this.#sources.clear()
+    const settled = left.length === 0 ? this.#settled : []
+    if (left.length === 0) this.#settled = []
+    return { parts, records, settled }
+  }
+
+  /** The channel's pending events, up to a number of bytes, but whole batches. */
+  #take(log: ChannelLog, bytesMax: number): Part {
+    let { pending: events, waiters } = log
+    log.pending = []
+    log.waiters = []
+    let bytes = 0
+    let end = 0
+    while (end < events.length && (bytes < bytesMax || waiters[end - 1] === CONTINUES)) bytes += (events[end++] as EncodedEvent).text.length
+    if (end < events.length) {
+      log.pending = events.slice(end)
+      log.waiters = waiters.slice(end)
+      events = events.slice(0, end)
+      waiters = waiters.slice(0, end)
+    }
+    this.#pendingBytes -= bytes
+    const firstOffset = log.tail - log.pending.length - events.length
+    log.lastTimeMs = Math.max(log.lastTimeMs, this.#clock.now())
+    return { log, events, waiters, block: encodeBlock(log.id, firstOffset, log.lastTimeMs, events) }
+  }
+
+  #committed(commit: Commit): void {
+    if (this.#full !== null) {
+      this.#full = null
+      this.#hooks.alarm(null)
+    }
+    // The next commit starts before anyone is told of this one, so that the disk is not idle meanwhile.
+    if (this.#logs.length > 0 || this.#records.length > 0 || this.#settled.length > 0) this.#commit()
+    else if (this.#sources.size > 0 || this.#trims.length > 0) this.#lazily()
+    for (const { log, block, waiters } of commit.parts) {
+      log.committed = block.firstOffset + block.count
+      log.meter.mark(block.count, block.timeMs)
+      for (let index = 0; index < waiters.length; index++) (waiters[index] as Waiter | null)?.done(block.firstOffset + index)
+    }
+    for (const { log, block } of commit.parts) for (const listener of log.listeners) listener.onCommitted(block)
+    for (const settled of commit.settled) settled()
+  }
+
+  #refused(commit: Commit, error: Error): void {
+    const full = error instanceof MillraceError && error.code === 'DISK_FULL'
+    const waiting: Waiter[] = []
+    const kept: [ChannelLog, EncodedEvent[]][] = []
+    for (const log of new Set([...commit.parts.map((part) => part.log), ...this.#logs])) kept.push([log, this.#takeBack(log, commit, waiting)])
+    this.#logs = []
+    if (full) {
+      this.#full = error
+      this.#records = [...commit.records, ...this.#records]
+      for (const [log, events] of kept) for (const event of events) this.#append(log, event, null)
+      this.#settled = [...commit.settled, ...this.#settled]
+      this.#hooks.alarm(error)
+      this.#retryLater()
+    } else {
+      this.#failure = error
+      this.#hooks.failed(error)
+    }
+    for (const waiter of waiting) waiter.fail(error)
+  }
+
+  /** Undo what of a channel is not durable: who waits is to be told, what may not be refused is answered. */
+  #takeBack(log: ChannelLog, commit: Commit, waiting: Waiter[]): EncodedEvent[] {
+    const part = commit.parts.find((candidate) => candidate.log === log)
+    const events = [...(part?.events ?? []), ...log.pending]
+    const waiters = [...(part?.waiters ?? []), ...log.waiters]
+    for (const event of log.pending) this.#pendingBytes -= event.text.length
+    log.pending = []
+    log.waiters = []
+    log.tail = log.committed
+    for (const waiter of waiters) if (waiter !== null) waiting.push(waiter)
+    return events.filter((_, index) => waiters[index] === null)
+  }
+
+  #retryLater(): void {
+    setTimeout(() => {
+      if (this.#full !== null) this.#commit()
+    }, FULL_RETRY_MS).unref()
+  }
+
+  #tooMuch(): MillraceError {
+    return new MillraceError(
+      'BACKPRESSURE',
+      `${this.#pendingBytes} bytes of events wait for their commit, more than the ${LIMITS.pendingBytesMax} allowed: await earlier publishes before making more`,
+      { pendingBytes: this.#pendingBytes, pendingBytesMax: LIMITS.pendingBytesMax },
+    )
+  }
+}

@@ -1,0 +1,141 @@
+/** Clause 17: what there is, how far behind it is, and what does not move, and why. Computed when somebody asks. */
+import type { Alarm, BrokerDescription, ChannelDescription, ConsumerDescription, ConsumerPosition } from '../../broker/description.ts'
+import type { Block } from '../../event/block.ts'
+import type { ChannelLog } from './channel-log.ts'
+import type { Cursor } from './cursor.ts'
+import type { Instance } from './instance.ts'
+import { type ChainRecord, fromFloat, fromJson, lastNumber, under } from './records.ts'
+import type { Store } from './store.ts'
+
+export interface Described {
+  readonly nowMs: number
+  readonly store: Store<Block>
+  readonly logs: ReadonlyMap<string, ChannelLog>
+  readonly cursors: ReadonlyMap<string, Cursor>
+  readonly instances: ReadonlySet<Instance>
+  readonly alarms: readonly Alarm[]
+  readonly queueGroup: string
+}
+
+/** Scheduled events are counted up to here. */
+const SCHEDULED_COUNTED_MAX = 100_000
+
+/** One consumer in one channel, running or not. */
+interface Place {
+  readonly consumer: string
+  readonly log: ChannelLog
+  readonly cursor: Cursor | undefined
+  readonly floor: number
+}
+
+export async function describeEngine(engine: Described): Promise<Omit<BrokerDescription, 'capabilities' | 'engine'>> {
+  const channels = [...engine.logs.values()].map((log) => describeChannel(log, engine))
+  const byConsumer = new Map<string, Place[]>()
+  for (const place of places(engine)) byConsumer.set(place.consumer, [...(byConsumer.get(place.consumer) ?? []), place])
+  const consumers: ConsumerDescription[] = []
+  for (const [name, its] of [...byConsumer].sort(([a], [b]) => (a < b ? -1 : 1))) consumers.push(await describeConsumer(name, its, engine))
+  return { channels, consumers, alarms: engine.alarms }
+}
+
+function describeChannel(log: ChannelLog, { store, nowMs }: Described): ChannelDescription {
+  const scheduled = log.mayHaveScheduled ? store.range(...under(`s/${digits(log)}/`), SCHEDULED_COUNTED_MAX).length : 0
+  const { name, spec, first, committed, meter } = log
+  return { name, kind: spec.kind, types: spec.types, first, next: committed, bytes: store.size(log.id), scheduled, rate: meter.rate(nowMs) }
+}
+
+function digits(log: ChannelLog): string {
+  return String(log.id).padStart(8, '0')
+}
+
+/** Every consumer in every channel that it has begun. */
+function* places({ store, logs, cursors, instances, queueGroup }: Described): Generator<Place> {
+  const byId = new Map([...logs.values()].map((log) => [log.id, log]))
+  const seen = new Set<string>()
+  for (const [key, bytes] of store.range(...under('g/'))) {
+    const log = byId.get(lastNumber(key))
+    const group = key.slice(2, key.lastIndexOf('/'))
+    if (log === undefined) continue
+    const cursor = cursors.get(`${group}/${log.id}`)
+    const floor = cursor?.done.floor ?? fromFloat(bytes)
+    seen.add(`${group}/${log.id}`)
+    if (group !== queueGroup) yield { consumer: group, log, cursor, floor }
+    else for (const consumer of workers(store, log, instances)) yield { consumer, log, cursor, floor }
+  }
+  for (const [key, cursor] of cursors) {
+    if (seen.has(key)) continue
+    const names = cursor.group === queueGroup ? workers(store, cursor.log, instances) : [cursor.group]
+    for (const consumer of names) yield { consumer, log: cursor.log, cursor, floor: cursor.done.floor }
+  }
+}
+
+/** The consumers that have worked on a queue. */
+function workers(store: Store<Block>, log: ChannelLog, instances: ReadonlySet<Instance>): Set<string> {
+  const prefix = `q/${digits(log)}/`
+  const names = new Set(store.range(...under(prefix)).map(([key]) => key.slice(prefix.length)))
+  for (const instance of instances) for (const cursor of instance.cursors) if (cursor.log === log) names.add(instance.spec.name)
+  return names
+}
+
+async function describeConsumer(name: string, its: readonly Place[], engine: Described): Promise<ConsumerDescription> {
+  const instances = [...engine.instances].filter((instance) => instance.spec.name === name)
+  const channels: ConsumerPosition[] = []
+  const sums = { retrying: 0, deadLetters: 0, parked: 0, rate: 0 }
+  for (const place of its) {
+    channels.push(await position(place, engine.nowMs))
+    const counts = deadCounts(place, engine)
+    sums.deadLetters += counts.dead
+    sums.parked += counts.waiting
+    sums.retrying += place.cursor?.retries.size ?? engine.store.range(...under(`r/${place.consumer}/${digits(place.log)}/`)).length
+    sums.rate += place.cursor?.meter.rate(engine.nowMs) ?? 0
+  }
+  const inFlight = instances.reduce((sum, instance) => sum + instance.held.size, 0)
+  const paused = instances.length > 0 && instances.every((instance) => instance.paused)
+  return { name, channels, instances: instances.length, inFlight, ...sums, paused, stalled: stalled(its, channels, instances, engine.nowMs) }
+}
+
+function deadCounts({ cursor, consumer, log }: Place, { store }: Described): { readonly dead: number; readonly waiting: number } {
+  if (cursor !== undefined && cursor.group === consumer) return { dead: cursor.box.dead, waiting: cursor.box.waiting }
+  let dead = 0
+  let waiting = 0
+  for (const [, bytes] of store.range(...under(`k/${cursor?.group ?? consumer}/${digits(log)}/`))) {
+    const record = fromJson<ChainRecord>(bytes)
+    if (record.consumer !== consumer) continue
+    if (record.state === 'dead') dead++
+    else waiting++
+  }
+  return { dead, waiting }
+}
+
+async function position({ log, cursor, floor }: Place, nowMs: number): Promise<ConsumerPosition> {
+  const from = Math.max(floor, log.first)
+  const lag = cursor?.lag ?? Math.max(0, log.committed - from)
+  if (lag === 0) return { channel: log.name, floor: from, lag: 0, lagMs: 0 }
+  const block = log.blockInMemory(from) ?? (await log.cache(from))
+  return { channel: log.name, floor: from, lag, lagMs: block === undefined ? 0 : Math.max(0, nowMs - block.timeMs) }
+}
+
+function stalled(
+  its: readonly Place[],
+  positions: readonly ConsumerPosition[],
+  instances: readonly Instance[],
+  nowMs: number,
+): { readonly sinceMs: number; readonly reason: string } | null {
+  for (const { cursor, log } of its) {
+    const lag = positions.find((each) => each.channel === log.name)?.lag ?? 0
+    if (cursor === undefined || lag === 0 || instances.length === 0) continue
+    if (instances.every((instance) => instance.paused)) continue
+    if (nowMs - cursor.progressMs < Math.min(...instances.map((instance) => instance.spec.stallMs))) continue
+    return { sinceMs: cursor.progressMs, reason: reason(cursor, instances, log) }
+  }
+  return null
+}
+
+function reason(cursor: Cursor, instances: readonly Instance[], log: ChannelLog): string {
+  if (cursor.box.blocking.size > 0) return `everything waits for ${cursor.box.blocking.size} dead letter(s) in "${log.name}" (onDead: block): redrive or drop them`
+  if (cursor.homeless.length > 0) return `no running consumer of "${log.name}" handles ${cursor.homeless.length} of its events: start one that does`
+  if (cursor.box.full) return `more events of "${log.name}" are parked than fit: redrive or drop the dead letters`
+  const held = instances.reduce((sum, instance) => sum + instance.held.size, 0)
+  if (held > 0) return `${held} handler(s) have been running since then and none has finished`
+  if (cursor.retries.size > 0) return `${cursor.retries.size} event(s) wait for their next attempt: the last error was "${[...cursor.retries.values()].at(-1)?.failure.message}"`
+  return `events of "${log.name}" are not being delivered`
+}

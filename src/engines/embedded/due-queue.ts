@@ -1,0 +1,97 @@
+/**
+ * What is to happen at a time: a binary heap and one timer, however many entries there are.
+ */
+import type { Clock } from '../../base/clock.ts'
+
+interface Entry {
+  readonly dueMs: number
+  readonly task: () => void
+  cancelled: boolean
+}
+
+export class DueQueue {
+  readonly #clock: Clock
+  readonly #heap: Entry[] = []
+  #cancelTimer: (() => void) | null = null
+  #timerMs = Number.POSITIVE_INFINITY
+  #closed = false
+
+  constructor(clock: Clock) {
+    this.#clock = clock
+  }
+
+  get size(): number {
+    return this.#heap.length
+  }
+
+  /** When the next task is due, or infinity. */
+  get nextMs(): number {
+    return this.#heap[0]?.dueMs ?? Number.POSITIVE_INFINITY
+  }
+
+  /** Run a task at a time, or soon after. The answer cancels it. */
+  add(dueMs: number, task: () => void): () => void {
+    const entry: Entry = { dueMs, task, cancelled: false }
+    this.#push(entry)
+    this.#arm()
+    return () => {
+      entry.cancelled = true
+    }
+  }
+
+  close(): void {
+    this.#closed = true
+    this.#cancelTimer?.()
+    this.#heap.length = 0
+  }
+
+  #arm(): void {
+    const next = this.#heap[0]
+    if (this.#closed || next === undefined || next.dueMs >= this.#timerMs) return
+    this.#cancelTimer?.()
+    this.#timerMs = next.dueMs
+    this.#cancelTimer = this.#clock.after(next.dueMs - this.#clock.now(), () => this.#fire())
+  }
+
+  #fire(): void {
+    this.#cancelTimer = null
+    this.#timerMs = Number.POSITIVE_INFINITY
+    const now = this.#clock.now()
+    while (this.#heap.length > 0 && (this.#heap[0] as Entry).dueMs <= now) {
+      const entry = this.#pop()
+      if (!entry.cancelled) entry.task()
+    }
+    this.#arm()
+  }
+
+  #push(entry: Entry): void {
+    const heap = this.#heap
+    let at = heap.length
+    heap.push(entry)
+    while (at > 0) {
+      const parent = (at - 1) >>> 1
+      if ((heap[parent] as Entry).dueMs <= entry.dueMs) break
+      heap[at] = heap[parent] as Entry
+      at = parent
+    }
+    heap[at] = entry
+  }
+
+  #pop(): Entry {
+    const heap = this.#heap
+    const top = heap[0] as Entry
+    const last = heap.pop() as Entry
+    if (heap.length === 0) return top
+    let at = 0
+    for (;;) {
+      let child = at * 2 + 1
+      if (child >= heap.length) break
+      if (child + 1 < heap.length && (heap[child + 1] as Entry).dueMs < (heap[child] as Entry).dueMs) child++
+      if ((heap[child] as Entry).dueMs >= last.dueMs) break
+      heap[at] = heap[child] as Entry
+      at = child
+    }
+    heap[at] = last
+    return top
+  }
+}

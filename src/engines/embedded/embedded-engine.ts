@@ -1,0 +1,457 @@
+/**
+ * The embedded engine: `file:` and `memory:`. It owns the channels and the consumers' cursors, and connects the parts that do the work:
+ * the committer (what becomes durable), publishing (deduplication, delay), cursors (who gets what), retention, reading.
+ */
+import { MillraceError } from '../../base/errors.ts'
+import type { Clock } from '../../base/clock.ts'
+import { compileWildcard, isWildcard } from '../../base/names.ts'
+import type { ChannelSpec } from '../../channel/channel.ts'
+import type { Capabilities } from '../../broker/capabilities.ts'
+import type { Alarm, BrokerDescription, DeadLetter, DeadLetterQuery } from '../../broker/description.ts'
+import type {
+  ConsumerSpec,
+  DeliverySink,
+  EncodedEvent,
+  Engine,
+  EngineReadOptions,
+  Position,
+  Receipt,
+  ScheduledReceipt,
+  StoredText,
+  Subscription,
+} from '../../broker/engine.ts'
+import type { Block } from '../../event/block.ts'
+import { ChannelLog } from './channel-log.ts'
+import { Committer } from './committer.ts'
+import { Cursor, type CursorHost } from './cursor.ts'
+import { describeEngine } from './describing.ts'
+import { DueQueue } from './due-queue.ts'
+import { SuspectQueue } from './in-flight.ts'
+import { Instance, type InstanceHost } from './instance.ts'
+import { LeaseWatch } from './lease-watch.ts'
+import { Publishing, unknownChannel } from './publishing.ts'
+import { readLog } from './reading.ts'
+import { type ChannelRecord, type EngineRecord, fromFloat, fromJson, keys, lastNumber, toJson, under } from './records.ts'
+import { Retention } from './retention.ts'
+import type { Store } from './store.ts'
+
+/** The group of a queue's workers, whatever their consumers' names: no consumer can have this name. */
+const QUEUE_GROUP = '~queue'
+
+export interface EmbeddedEngineOptions {
+  readonly name: 'memory' | 'file'
+  readonly capabilities: Capabilities
+  readonly store: Store<Block>
+  readonly clock: Clock
+  /** Called when something needs a person. */
+  readonly onAlarm?: ((alarm: Alarm) => void) | undefined
+  /** Let go of the data directory. */
+  readonly release?: (() => Promise<void>) | undefined
+}
+
+export class EmbeddedEngine implements Engine {
+  readonly name: string
+  readonly capabilities: Capabilities
+  readonly clock: Clock
+  readonly #options: EmbeddedEngineOptions
+  readonly #store: Store<Block>
+  readonly #committer: Committer
+  readonly #due: DueQueue
+  readonly #logs = new Map<string, ChannelLog>()
+  readonly #logsById = new Map<number, ChannelLog>()
+  readonly #cursors = new Map<string, Cursor>()
+  readonly #instances = new Set<Instance>()
+  readonly #alarms = new Map<string, Alarm>()
+  readonly #publishing: Publishing
+  readonly #retention: Retention
+  readonly #suspects: SuspectQueue
+  readonly #leases: LeaseWatch
+  readonly #cursorHost: CursorHost
+  readonly #instanceHost: InstanceHost
+  #nextChannelId: number
+  #closing: Promise<void> | null = null
+  readonly #closed = new AbortController()
+
+  constructor(options: EmbeddedEngineOptions) {
+    const { store, clock } = options
+    this.#options = options
+    this.name = options.name
+    this.capabilities = options.capabilities
+    this.clock = clock
+    this.#store = store
+    this.#due = new DueQueue(clock)
+    this.#committer = new Committer(store, clock, {
+      alarm: (error) => (error === null ? this.#alarms.delete('DISK_FULL') : this.#alarm(error)),
+      failed: (error) => this.#alarm(error),
+    })
+    const shared = { store, clock, committer: this.#committer, due: this.#due }
+    this.#suspects = new SuspectQueue(() => this.#committer.flushed())
+    this.#cursorHost = this.#makeCursorHost()
+    this.#instanceHost = this.#makeInstanceHost()
+    this.#leases = new LeaseWatch(this.#due, clock, this.#instances)
+    this.#retention = new Retention({
+      ...shared,
+      queueFloor: (log) => this.#cursors.get(`${QUEUE_GROUP}/${log.id}`)?.done.floor ?? this.#savedFloor(QUEUE_GROUP, log) ?? log.first,
+      alarm: (error) => this.#alarm(error),
+    })
+    this.#nextChannelId = this.#openChannels()
+    this.#publishing = new Publishing({ ...shared, log: (name) => this.#log(name), logById: (id) => this.#logsById.get(id) })
+  }
+
+  #makeCursorHost(): CursorHost {
+    return {
+      nowMs: () => this.clock.now(),
+      get: (key) => this.#store.get(key),
+      range: (from, to, limit) => this.#store.range(from, to, limit),
+      write: (key, value) => this.#committer.record(key, value),
+      touch: (source) => this.#committer.touch(source),
+      flushed: () => this.#committer.flushed(),
+      at: (dueMs, task) => this.#due.add(dueMs, task),
+      alone: (cursor, offset) => this.#suspects.add(cursor, offset),
+      aloneDone: (cursor, offset) => this.#suspects.done(cursor, offset),
+      alarm: (error) => this.#alarm(error),
+      seek: (log, position) => this.#seek(log, position),
+    }
+  }
+
+  #makeInstanceHost(): InstanceHost {
+    return {
+      nowMs: () => this.clock.now(),
+      checkEmissions: (emissions) => {
+        for (const { channel } of emissions) this.#log(channel)
+      },
+      emit: (emissions) => this.#publishing.emit(emissions),
+      flushed: () => this.#committer.flushed(),
+      closed: (instance) => this.#instances.delete(instance),
+    }
+  }
+
+  #openChannels(): number {
+    const engine = this.#store.get(keys.engine)
+    for (const [, bytes] of this.#store.range(...under('c/'))) {
+      const { id, spec, first } = fromJson<ChannelRecord>(bytes)
+      const log = this.#addLog(id, spec, first)
+      log.mayHaveScheduled = this.#store.range(...under(`s/${String(id).padStart(8, '0')}/`), 1).length > 0
+      if (this.#retention.applies(log) && log.committed > log.first) this.#retention.note(log)
+    }
+    return engine === undefined ? 1 : fromJson<EngineRecord>(engine).nextChannelId
+  }
+
+  #addLog(id: number, spec: ChannelSpec, first: number): ChannelLog {
+    const log = new ChannelLog(id, spec, first, this.#store)
+    this.#logs.set(spec.name, log)
+    this.#logsById.set(id, log)
+    if (this.#retention.applies(log)) {
+      log.listeners.add({
+        onCommitted: (block) => {
+          this.#retention.note(log)
+          if (log.spec.retain.latestByKey) this.#retention.noteKeys(log, block)
+        },
+      })
+    }
+    return log
+  }
+
+  #alarm(error: unknown): void {
+    const code = error instanceof MillraceError ? error.code : 'STORE_FAILED'
+    if (this.#alarms.has(code)) return
+    const alarm = { code, message: error instanceof Error ? error.message : String(error), sinceMs: this.clock.now() }
+    this.#alarms.set(code, alarm)
+    this.#options.onAlarm?.(alarm)
+  }
+
+  #log(name: string): ChannelLog {
+    const log = this.#logs.get(name)
+    if (log === undefined) throw unknownChannel(name, this.#logs.keys())
+    return log
+  }
+
+  #open(): void {
+    if (this.#closing !== null) throw new MillraceError('CLOSED', 'the broker is closed: connect again')
+  }
+
+  async declare(spec: ChannelSpec): Promise<void> {
+    this.#open()
+    const existing = this.#logs.get(spec.name)
+    if (existing !== undefined) {
+      this.#reconcile(existing, spec)
+      await existing.recall(this.clock.now())
+      return
+    }
+    const log = this.#addLog(this.#nextChannelId++, spec, 0)
+    this.#committer.record(keys.engine, toJson({ nextChannelId: this.#nextChannelId }))
+    this.#committer.record(keys.channel(spec.name), toJson({ id: log.id, spec, first: 0 }))
+    for (const instance of this.#instances) {
+      if (instance.spec.channels.some((name) => isWildcard(name) && compileWildcard(name)(spec.name))) this.#attach(instance, log, { at: 'beginning' })
+    }
+    await this.#committer.flushed()
+  }
+
+  /** Retention, window and limits may change; what a channel is may not. Types are added, never taken away. */
+  #reconcile(log: ChannelLog, spec: ChannelSpec): void {
+    if (log.spec.kind !== spec.kind || log.spec.retain.latestByKey !== spec.retain.latestByKey) {
+      const what = log.spec.kind === spec.kind ? 'with another retention by key' : `as a ${log.spec.kind}`
+      throw new MillraceError('CHANNEL_CONFLICT', `channel "${spec.name}" exists already ${what}: declare it the same, use another name, or remove it first`, {
+        channel: spec.name,
+        existing: log.spec,
+        declared: spec,
+      })
+    }
+    const types = log.spec.types === null || spec.types === null ? null : [...new Set([...log.spec.types, ...spec.types])].sort()
+    const merged = { ...spec, types }
+    if (JSON.stringify(merged) === JSON.stringify(log.spec)) return
+    log.spec = merged
+    this.#committer.record(keys.channel(spec.name), toJson({ id: log.id, spec: merged, first: log.first }))
+    this.#retention.note(log)
+  }
+
+  async channel(name: string): Promise<ChannelSpec | undefined> {
+    return this.#logs.get(name)?.spec
+  }
+
+  publish(channel: string, event: EncodedEvent, dueAtMs: number | null): Promise<Receipt | ScheduledReceipt> {
+    try {
+      this.#open()
+      const log = this.#log(channel)
+      if (dueAtMs === null || dueAtMs <= this.clock.now()) return this.#publishing.publish(log, event)
+      return this.#publishing.schedule(log, [event], dueAtMs).then(([receipt]) => receipt as ScheduledReceipt)
+    } catch (error) {
+      return Promise.reject(error as Error)
+    }
+  }
+
+  async publishBatch(channel: string, events: readonly EncodedEvent[], dueAtMs: number | null): Promise<(Receipt | ScheduledReceipt)[]> {
+    this.#open()
+    const log = this.#log(channel)
+    if (dueAtMs === null || dueAtMs <= this.clock.now()) return this.#publishing.publishBatch(log, events)
+    return this.#publishing.schedule(log, events, dueAtMs)
+  }
+
+  read(channel: string, options: EngineReadOptions): AsyncIterable<readonly StoredText[]> {
+    this.#open()
+    const log = this.#log(channel)
+    const signal = AbortSignal.any([options.signal, this.#closed.signal])
+    const { latestByKey } = log.spec.retain
+    const kept = (event: StoredText): boolean => {
+      if (!latestByKey || event.key === null) return true
+      const latest = this.#store.get(keys.latest(log.id, event.key))
+      return latest === undefined || fromFloat(latest) <= event.offset
+    }
+    return readLog(log, this.#seek(log, options.from), options.to === null ? null : this.#seek(log, options.to), { ...options, signal }, kept)
+  }
+
+  /** The offset that a position names. @throws OFFSET_OUT_OF_RANGE */
+  #seek(log: ChannelLog, position: Position): number {
+    if ('at' in position) return position.at === 'beginning' ? log.first : log.committed
+    if ('timeMs' in position) return Math.max(log.first, this.#store.seek(log.id, position.timeMs))
+    const { offset } = position
+    if (Number.isInteger(offset) && offset >= 0 && offset <= log.committed) return Math.max(log.first, offset)
+    throw new MillraceError('OFFSET_OUT_OF_RANGE', `channel "${log.name}" has offsets ${log.first} to ${log.committed}; ${offset} is not one of them`, {
+      channel: log.name,
+      offset,
+      first: log.first,
+      next: log.committed,
+    })
+  }
+
+  async subscribe(spec: ConsumerSpec, sink: DeliverySink): Promise<Subscription> {
+    this.#open()
+    const logs = new Set<ChannelLog>()
+    for (const name of spec.channels) {
+      if (!isWildcard(name)) logs.add(this.#log(name))
+      else {
+        const matches = compileWildcard(name)
+        for (const log of this.#logs.values()) if (matches(log.name)) logs.add(log)
+      }
+    }
+    const instance = new Instance(spec, sink, this.#instanceHost)
+    // What could be in flight must be known before anything is (clause 5).
+    for (const log of logs) this.#attach(instance, log, spec.from)
+    this.#instances.add(instance)
+    instance.pause()
+    await this.#committer.flushed()
+    instance.resume()
+    this.#leases.watch()
+    return instance
+  }
+
+  #attach(instance: Instance, log: ChannelLog, from: Position): void {
+    const group = log.spec.kind === 'queue' ? QUEUE_GROUP : instance.spec.name
+    if (group === QUEUE_GROUP) this.#committer.record(`q/${String(log.id).padStart(8, '0')}/${instance.spec.name}`, Buffer.alloc(0))
+    this.#cursor(group, log, group === QUEUE_GROUP ? { at: 'beginning' } : from).attach(instance)
+  }
+
+  #cursor(group: string, log: ChannelLog, from: Position): Cursor {
+    const key = `${group}/${log.id}`
+    let cursor = this.#cursors.get(key)
+    if (cursor === undefined) {
+      cursor = new Cursor(group, log, this.#cursorHost, from)
+      this.#cursors.set(key, cursor)
+      if (group === QUEUE_GROUP) cursor.onSettled = () => this.#retention.note(log)
+    }
+    return cursor
+  }
+
+  #savedFloor(group: string, log: ChannelLog): number | null {
+    const saved = this.#store.get(keys.cursor(group, log.id))
+    return saved === undefined ? null : fromFloat(saved)
+  }
+
+  /** A consumer's cursors, those of stopped consumers included; of queues, those it has worked on. */
+  #cursorsOf(consumer: string): Cursor[] {
+    const found: Cursor[] = []
+    for (const log of this.#logs.values()) {
+      if (log.spec.kind === 'stream') {
+        if (this.#cursors.has(`${consumer}/${log.id}`) || this.#savedFloor(consumer, log) !== null) found.push(this.#cursor(consumer, log, { at: 'end' }))
+      } else if (this.#worksOn(consumer, log)) found.push(this.#cursor(QUEUE_GROUP, log, { at: 'beginning' }))
+    }
+    if (found.length === 0) {
+      throw new MillraceError('UNKNOWN_CONSUMER', `no consumer "${consumer}" has been started on this broker`, { consumer })
+    }
+    return found
+  }
+
+  #worksOn(consumer: string, log: ChannelLog): boolean {
+    for (const instance of this.#instances) if (instance.spec.name === consumer && [...instance.cursors].some((cursor) => cursor.log === log)) return true
+    return this.#store.get(`q/${String(log.id).padStart(8, '0')}/${consumer}`) !== undefined
+  }
+
+  async rewind(consumer: string, to: Position, channel: string | null): Promise<void> {
+    this.#open()
+    const cursors = this.#cursorsOf(consumer).filter((cursor) => channel === null || cursor.log.name === channel)
+    if (cursors.length === 0) throw unknownChannel(channel ?? '', this.#logs.keys())
+    for (const cursor of cursors) cursor.rewind(this.#seek(cursor.log, to))
+    await this.#committer.flushed()
+  }
+
+  async removeConsumer(consumer: string): Promise<void> {
+    this.#open()
+    for (const instance of this.#instances) {
+      if (instance.spec.name === consumer) {
+        throw new MillraceError('INVALID_OPTION', `consumer "${consumer}" is running: stop it before removing it`, { consumer })
+      }
+    }
+    for (const cursor of this.#cursorsOf(consumer)) {
+      if (cursor.group === QUEUE_GROUP) {
+        await cursor.box.drop(consumer, {})
+        this.#committer.record(`q/${String(cursor.log.id).padStart(8, '0')}/${consumer}`, null)
+      } else this.#removeCursor(cursor)
+    }
+    await this.#committer.flushed()
+  }
+
+  #removeCursor(cursor: Cursor): void {
+    const { group, log } = cursor
+    const at = `${group}/${String(log.id).padStart(8, '0')}`
+    for (const table of ['b', 'r', 'd', 'k']) for (const [key] of this.#store.range(...under(`${table}/${at}/`))) this.#committer.record(key, null)
+    for (const table of ['g', 'f']) this.#committer.record(`${table}/${at}`, null)
+    log.listeners.delete(cursor)
+    this.#cursors.delete(`${group}/${log.id}`)
+  }
+
+  async removeChannel(channel: string): Promise<void> {
+    this.#open()
+    const log = this.#log(channel)
+    log.removed = true
+    for (const instance of this.#instances) {
+      const mine = [...instance.held].filter((delivery) => delivery.cursor.log === log)
+      instance.revoke(mine)
+    }
+    await this.#committer.flushed()
+    for (const cursor of [...this.#cursors.values()]) {
+      if (cursor.log !== log) continue
+      for (const instance of [...cursor.instances]) cursor.detach(instance)
+      this.#removeCursor(cursor)
+    }
+    this.#removeRecords(log)
+    this.#committer.trim(log.id, log.committed)
+    this.#committer.record(keys.channel(channel), null)
+    this.#logs.delete(channel)
+    this.#logsById.delete(log.id)
+    for (const listener of log.listeners) log.listeners.delete(listener)
+    await this.#committer.flushed()
+  }
+
+  #removeRecords(log: ChannelLog): void {
+    const id = String(log.id).padStart(8, '0')
+    for (const [key, timer] of this.#store.range(...under(`s/${id}/`))) {
+      this.#committer.record(Buffer.from(timer).toString(), null)
+      this.#committer.record(key, null)
+    }
+    for (const table of ['y', 'q']) for (const [key] of this.#store.range(...under(`${table}/${id}/`))) this.#committer.record(key, null)
+    for (const [key] of this.#store.range(...under('g/'))) {
+      if (lastNumber(key) === log.id) this.#removeCursor(new Cursor(key.slice(2, key.lastIndexOf('/')), log, this.#cursorHost, { at: 'end' }))
+    }
+  }
+
+  async deadLetters(consumer: string, query: DeadLetterQuery): Promise<DeadLetter[]> {
+    this.#open()
+    const limit = query.limit ?? 1000
+    const letters = this.#cursorsOf(consumer).flatMap((cursor) => cursor.box.list(consumer, { ...query, limit }))
+    return letters.slice(0, limit)
+  }
+
+  redrive(consumer: string, query: DeadLetterQuery): Promise<number> {
+    return this.#eachBox(consumer, query, (cursor, left) => cursor.box.redrive(consumer, { ...query, ...left }))
+  }
+
+  dropDeadLetters(consumer: string, query: DeadLetterQuery): Promise<number> {
+    return this.#eachBox(consumer, query, (cursor, left) => cursor.box.drop(consumer, { ...query, ...left }))
+  }
+
+  async #eachBox(
+    consumer: string,
+    query: DeadLetterQuery,
+    act: (cursor: Cursor, left: { readonly limit?: number }) => Promise<{ readonly count: number; readonly keys: string[] }>,
+  ): Promise<number> {
+    this.#open()
+    let count = 0
+    for (const cursor of this.#cursorsOf(consumer)) {
+      const settled = await act(cursor, query.limit === undefined ? {} : { limit: query.limit - count })
+      count += settled.count
+      cursor.wake(settled.keys)
+    }
+    if (count === 0 && (query.offset !== undefined || query.id !== undefined)) {
+      const which = query.id ?? `at offset ${query.offset}`
+      throw new MillraceError('UNKNOWN_DEAD_LETTER', `consumer "${consumer}" has no dead letter ${which}`, { consumer, ...query })
+    }
+    return count
+  }
+
+  async describe(): Promise<Omit<BrokerDescription, 'capabilities' | 'engine'>> {
+    this.#open()
+    return describeEngine({
+      nowMs: this.clock.now(),
+      store: this.#store,
+      logs: this.#logs,
+      cursors: this.#cursors,
+      instances: this.#instances,
+      alarms: [...this.#alarms.values()],
+      queueGroup: QUEUE_GROUP,
+    })
+  }
+
+  /** Retention, now: for tests and tools that do not wait for its timer. */
+  async sweep(): Promise<void> {
+    await this.#retention.sweep()
+    await this.#committer.flushed()
+  }
+
+  close(): Promise<void> {
+    this.#closing ??= this.#close()
+    return this.#closing
+  }
+
+  async #close(): Promise<void> {
+    this.#closed.abort()
+    for (const instance of [...this.#instances]) await instance.close().catch(() => undefined)
+    for (const cursor of this.#cursors.values()) this.#committer.touch(cursor)
+    try {
+      if (this.#committer.full === null) await this.#committer.flushed()
+    } finally {
+      this.#due.close()
+      await this.#store.close()
+      await this.#options.release?.()
+    }
+  }
+}

@@ -1,0 +1,102 @@
+/**
+ * Clause 5: what was in handlers' hands when a process died.
+ *
+ * Deliveries that are not settled within some milliseconds are recorded with the next commit, in one record a cursor, so a
+ * crash knows its suspects without a write an event. After a crash every suspect runs alone, and that is recorded before it runs: an event
+ * that kills its worker is proven to by the second crash at the latest, and innocents are never blamed with it.
+ * As the record is some milliseconds late, as many events after the floor as could have been in flight are suspects too.
+ */
+import { LIMITS } from '../../base/limits.ts'
+import type { InFlightRecord } from './records.ts'
+
+export interface InFlightHost {
+  /** Offsets in hands now, and how many could be. */
+  held(): { readonly credit: number; readonly offsets: number[] }
+  save(record: InFlightRecord): void
+}
+
+export class InFlight {
+  readonly #host: InFlightHost
+  #armed = false
+  #saved = ''
+  /** The suspect that runs alone now. */
+  alone: number | null = null
+
+  constructor(host: InFlightHost) {
+    this.#host = host
+  }
+
+  /** Something was handed out. */
+  arm(): void {
+    if (this.#armed) return
+    this.#armed = true
+    setTimeout(() => {
+      this.#armed = false
+      this.save()
+    }, LIMITS.inFlightRecordMs).unref()
+  }
+
+  save(): void {
+    const { credit, offsets } = this.#host.held()
+    if (this.alone !== null && !offsets.includes(this.alone)) offsets.push(this.alone)
+    const record: InFlightRecord = { credit, offsets, solo: this.alone }
+    const text = JSON.stringify(record)
+    if (text === this.#saved) return
+    this.#saved = text
+    this.#host.save(record)
+  }
+}
+
+/** A cursor as the queue of suspects sees it. */
+export interface Suspected {
+  /** Record that the event runs alone now. */
+  beginAlone(offset: number): void
+  /** The record is durable: hand it out. */
+  runAlone(offset: number): void
+}
+
+/** A suspect that has run for so long has not killed its worker at once: the next one may begin. */
+const ALONE_MS = 10_000
+
+/** Suspects of all consumers of the process, one at a time. */
+export class SuspectQueue {
+  readonly #flushed: () => Promise<void>
+  readonly #waiting: (readonly [Suspected, number])[] = []
+  #running: readonly [Suspected, number] | null = null
+  #timer: NodeJS.Timeout | null = null
+
+  constructor(flushed: () => Promise<void>) {
+    this.#flushed = flushed
+  }
+
+  add(cursor: Suspected, offset: number): void {
+    this.#waiting.push([cursor, offset])
+    this.#next()
+  }
+
+  done(cursor: Suspected, offset: number): void {
+    const running = this.#running
+    if (running === null || running[0] !== cursor || running[1] !== offset) return
+    this.#running = null
+    if (this.#timer !== null) clearTimeout(this.#timer)
+    this.#next()
+  }
+
+  get idle(): boolean {
+    return this.#running === null
+  }
+
+  #next(): void {
+    const next = this.#running === null ? this.#waiting.shift() : undefined
+    if (next === undefined) return
+    this.#running = next
+    const [cursor, offset] = next
+    cursor.beginAlone(offset)
+    this.#flushed().then(
+      () => cursor.runAlone(offset),
+      () => undefined,
+    )
+    this.#timer = setTimeout(() => this.done(cursor, offset), ALONE_MS)
+    this.#timer.unref()
+  }
+}

@@ -1,0 +1,157 @@
+/**
+ * An instance of a consumer on the embedded engine: its credit, what it holds, its lease.
+ */
+import { LIMITS } from '../../base/limits.ts'
+import type { ConsumerSpec, Delivery, DeliverySink, Emission, Failure, Subscription } from '../../broker/engine.ts'
+import type { Cursor } from './cursor.ts'
+import type { HeldDelivery } from './held-delivery.ts'
+import { WantFilter } from './want-filter.ts'
+
+/** What an instance needs of its engine. */
+export interface InstanceHost {
+  readonly nowMs: () => number
+  /** Check emissions before anything of the delivery is settled. @throws UNKNOWN_CHANNEL */
+  checkEmissions(emissions: readonly Emission[]): void
+  emit(emissions: readonly Emission[]): void
+  flushed(): Promise<void>
+  closed(instance: Instance): void
+}
+
+export class Instance implements Subscription {
+  readonly spec: ConsumerSpec
+  readonly filter: WantFilter
+  readonly cursors = new Set<Cursor>()
+  /** Cursors that have events for this instance and found no credit. */
+  readonly hungry = new Set<Cursor>()
+  readonly held = new Set<HeldDelivery>()
+  free: number
+  paused = false
+  closing = false
+  /** It lost its lease: nothing is given to it before it is heard of again. */
+  lapsed = false
+  renewedMs: number
+  readonly #sink: DeliverySink
+  readonly #host: InstanceHost
+  #outbox: HeldDelivery[] = []
+
+  constructor(spec: ConsumerSpec, sink: DeliverySink, host: InstanceHost) {
+    this.spec = spec
+    this.filter = new WantFilter(spec.wants)
+    this.free = spec.credit
+    this.#sink = sink
+    this.#host = host
+    this.renewedMs = host.nowMs()
+  }
+
+  get takes(): boolean {
+    return this.free > 0 && !this.paused && !this.closing && !this.lapsed
+  }
+
+  /** Put a delivery into the hands of this instance; `send` hands them over together. */
+  take(delivery: HeldDelivery): void {
+    this.free--
+    this.held.add(delivery)
+    this.#outbox.push(delivery)
+  }
+
+  send(): void {
+    if (this.#outbox.length === 0) return
+    const deliveries = this.#outbox
+    this.#outbox = []
+    this.#sink.deliver(deliveries)
+  }
+
+  complete(delivery: Delivery, emissions: readonly Emission[] | null): boolean {
+    const held = this.#own(delivery)
+    if (held === null) return false
+    if (emissions !== null && emissions.length > 0) this.#host.checkEmissions(emissions)
+    if (!held.cursor.complete(held)) return false
+    if (emissions !== null && emissions.length > 0) this.#host.emit(emissions)
+    return true
+  }
+
+  retry(delivery: Delivery, delayMs: number, failure: Failure): boolean {
+    const held = this.#own(delivery)
+    if (held === null) return false
+    held.cursor.retry(held, delayMs, failure)
+    return true
+  }
+
+  deadLetter(delivery: Delivery, failure: Failure): boolean {
+    const held = this.#own(delivery)
+    if (held === null) return false
+    held.cursor.deadLetter(held, failure)
+    return true
+  }
+
+  release(delivery: Delivery): boolean {
+    const held = this.#own(delivery)
+    if (held === null) return false
+    held.cursor.release(held)
+    return true
+  }
+
+  /** The delivery, if it is live and in this instance's hands. */
+  #own(delivery: Delivery): HeldDelivery | null {
+    const held = delivery as HeldDelivery
+    return held.instance === this && held.live ? held : null
+  }
+
+  /** It is settled: its place is free, for any of this instance's channels. */
+  letGo(delivery: HeldDelivery): void {
+    delivery.live = false
+    this.held.delete(delivery)
+    this.free++
+    delivery.cursor.pumpSoon()
+    if (this.hungry.size > 0) {
+      for (const cursor of this.hungry) cursor.pumpSoon()
+      this.hungry.clear()
+    }
+  }
+
+  /** Take deliveries away: what it settles of them from now on is refused. */
+  revoke(deliveries: readonly HeldDelivery[]): void {
+    for (const delivery of deliveries) {
+      delivery.live = false
+      this.held.delete(delivery)
+      this.free++
+    }
+    this.#outbox = this.#outbox.filter((delivery) => delivery.live)
+    if (deliveries.length > 0) this.#sink.revoked(deliveries)
+  }
+
+  renew(): void {
+    this.renewedMs = this.#host.nowMs()
+    if (!this.lapsed) return
+    this.lapsed = false
+    for (const cursor of this.cursors) cursor.pumpSoon()
+  }
+
+  /** Whether it was not heard of for its lease. */
+  expired(nowMs: number): boolean {
+    return nowMs - this.renewedMs > Math.max(LIMITS.leaseMsMin, this.spec.leaseMs)
+  }
+
+  pause(): void {
+    this.paused = true
+  }
+
+  resume(): void {
+    this.paused = false
+    for (const cursor of this.cursors) cursor.pumpSoon()
+  }
+
+  flushed(): Promise<void> {
+    return this.#host.flushed()
+  }
+
+  async close(): Promise<void> {
+    if (!this.closing) {
+      this.closing = true
+      for (const delivery of [...this.held]) delivery.cursor.release(delivery)
+      for (const cursor of this.cursors) cursor.detach(this)
+      this.#host.closed(this)
+    }
+    await this.#host.flushed()
+  }
+}

@@ -1,0 +1,51 @@
+/**
+ * A lane: the events of one key that a consumer has taken up, one after the other. A lane exists only while it holds something.
+ * An event without a key that had to wait has a lane of its own.
+ */
+import type { Instance } from './instance.ts'
+
+export class Lane {
+  readonly key: string | null
+  /** Deliveries in a handler's hands. */
+  busy = 0
+  /** Whose hands. */
+  holder: Instance | null = null
+  /** The first waiting event failed and its next attempt is not due, or it must run alone first. */
+  blocked = false
+  /** It stands in its cursor's list of ready lanes. */
+  queued = false
+  #waiting: number[] = []
+  #head = 0
+
+  constructor(key: string | null) {
+    this.key = key
+  }
+
+  get waiting(): number {
+    return this.#waiting.length - this.#head
+  }
+
+  get first(): number {
+    return this.#waiting[this.#head] as number
+  }
+
+  push(offset: number): void {
+    this.#waiting.push(offset)
+  }
+
+  shift(): number {
+    const offset = this.#waiting[this.#head++] as number
+    if (this.#head > 64 && this.#head * 2 > this.#waiting.length) {
+      this.#waiting = this.#waiting.slice(this.#head)
+      this.#head = 0
+    }
+    return offset
+  }
+
+  /** Put an event back in its place. */
+  restore(offset: number): void {
+    let at = this.#head
+    while (at < this.#waiting.length && (this.#waiting[at] as number) < offset) at++
+    this.#waiting.splice(at, 0, offset)
+  }
+}

@@ -1,0 +1,28 @@
+/** A rate over the last seconds: marked once a batch, read when somebody asks. */
+const SECONDS = 10
+
+export class Meter {
+  readonly #counts = new Float64Array(SECONDS)
+  #second = 0
+  total = 0
+
+  mark(count: number, nowMs: number): void {
+    this.#turn(nowMs)
+    this.#counts[this.#second % SECONDS] = (this.#counts[this.#second % SECONDS] as number) + count
+    this.total += count
+  }
+
+  /** Events a second, over the last ten seconds. */
+  rate(nowMs: number): number {
+    this.#turn(nowMs)
+    return this.#counts.reduce((sum, count) => sum + count, 0) / SECONDS
+  }
+
+  #turn(nowMs: number): void {
+    const second = Math.floor(nowMs / 1000)
+    if (second <= this.#second) return
+    const passed = Math.min(SECONDS, second - this.#second)
+    for (let step = 1; step <= passed; step++) this.#counts[(second - passed + step) % SECONDS] = 0
+    this.#second = second
+  }
+}

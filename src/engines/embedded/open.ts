@@ -1,0 +1,23 @@
+/** Opening the embedded engine: `memory:`, or `file:` with a directory. */
+import { resolve } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { type Clock, systemClock } from '../../base/clock.ts'
+import { MillraceError } from '../../base/errors.ts'
+import type { ConnectOptions } from '../../broker/connect.ts'
+import { fileCapabilities, memoryCapabilities } from './capabilities.ts'
+import { EmbeddedEngine } from './embedded-engine.ts'
+import { MemoryStore } from './storage/memory-store.ts'
+
+/** An engine that keeps everything in memory, by a clock of one's own if need be. */
+export function openMemoryEngine(options: Pick<ConnectOptions, 'onAlarm'> = {}, clock: Clock = systemClock): EmbeddedEngine {
+  return new EmbeddedEngine({ name: 'memory', capabilities: memoryCapabilities, store: new MemoryStore(), clock, onAlarm: options.onAlarm })
+}
+
+/** The directory of a `file:` URL: `file:./data`, `file:data`, `file:/var/lib/app`, `file:///var/lib/app`. */
+export function directoryOf(url: string): string {
+  const path = url.startsWith('file://') ? fileURLToPath(url) : decodeURIComponent(url.slice('file:'.length))
+  if (path === '') throw new MillraceError('INVALID_OPTION', 'file: needs a directory, as in file:./data', { url })
+  return resolve(path)
+}
+
+export { fileCapabilities }

@@ -1,0 +1,138 @@
+/**
+ * The store of `memory:`: everything in maps, nothing survives the process. Frames take effect as on disk: whole, in order, later.
+ */
+import type { Frame, Store, StoredBlock, StoreStats } from '../store.ts'
+
+interface Log<Block> {
+  blocks: Block[]
+  first: number
+  next: number
+  bytes: number
+}
+
+export class MemoryStore<Block extends StoredBlock = StoredBlock> implements Store<Block> {
+  readonly #logs = new Map<number, Log<Block>>()
+  readonly #records = new Map<string, Uint8Array>()
+  /** Keys in order; null when a key came or went since. */
+  #sorted: string[] | null = null
+  #commits = 0
+
+  commit(frame: Frame<Block>, done: (error: Error | null) => void): void {
+    setImmediate(() => {
+      this.#apply(frame)
+      done(null)
+    })
+  }
+
+  #apply(frame: Frame<Block>): void {
+    this.#commits++
+    for (const block of frame.blocks) {
+      const log = this.#log(block.channelId)
+      log.blocks.push(block)
+      log.next = block.firstOffset + block.count
+      log.bytes += block.bytes.byteLength
+    }
+    for (const [key, value] of frame.records) {
+      if (this.#records.has(key) === (value === null)) this.#sorted = null
+      if (value === null) this.#records.delete(key)
+      else this.#records.set(key, value)
+    }
+    for (const { channelId, beforeOffset } of frame.trims) this.#trim(this.#log(channelId), beforeOffset)
+  }
+
+  #log(channelId: number): Log<Block> {
+    let log = this.#logs.get(channelId)
+    if (log === undefined) {
+      log = { blocks: [], first: 0, next: 0, bytes: 0 }
+      this.#logs.set(channelId, log)
+    }
+    return log
+  }
+
+  #trim(log: Log<Block>, beforeOffset: number): void {
+    let count = 0
+    for (const block of log.blocks) {
+      if (block.firstOffset + block.count > beforeOffset) break
+      log.bytes -= block.bytes.byteLength
+      count++
+    }
+    log.blocks.splice(0, count)
+    log.first = Math.max(log.first, Math.min(beforeOffset, log.next))
+  }
+
+  get(key: string): Uint8Array | undefined {
+    return this.#records.get(key)
+  }
+
+  range(from: string, to: string, limit = Number.POSITIVE_INFINITY): [key: string, value: Uint8Array][] {
+    this.#sorted ??= [...this.#records.keys()].sort()
+    const keys = this.#sorted
+    const found: [string, Uint8Array][] = []
+    for (let at = lowerBound(keys.length, (index) => (keys[index] as string) >= from); at < keys.length && found.length < limit; at++) {
+      const key = keys[at] as string
+      if (key >= to) break
+      found.push([key, this.#records.get(key) as Uint8Array])
+    }
+    return found
+  }
+
+  async read(channelId: number, offset: number, maxBytes: number): Promise<StoredBlock[]> {
+    const blocks = this.#logs.get(channelId)?.blocks ?? []
+    const found: Block[] = []
+    let bytes = 0
+    for (let at = lowerBound(blocks.length, (index) => end(blocks[index] as Block) > offset); at < blocks.length && bytes < maxBytes; at++) {
+      found.push(blocks[at] as Block)
+      bytes += (blocks[at] as Block).bytes.byteLength
+    }
+    return found
+  }
+
+  peek(channelId: number, offset: number): Block | undefined {
+    const blocks = this.#logs.get(channelId)?.blocks ?? []
+    const block = blocks[lowerBound(blocks.length, (index) => end(blocks[index] as Block) > offset)]
+    return block !== undefined && offset >= block.firstOffset ? block : undefined
+  }
+
+  bounds(channelId: number): { readonly first: number; readonly next: number } {
+    const log = this.#logs.get(channelId)
+    return log === undefined ? { first: 0, next: 0 } : { first: log.first, next: log.next }
+  }
+
+  seek(channelId: number, timeMs: number): number {
+    const log = this.#logs.get(channelId)
+    if (log === undefined) return 0
+    const block = log.blocks[lowerBound(log.blocks.length, (index) => (log.blocks[index] as Block).timeMs >= timeMs)]
+    return block === undefined ? log.next : Math.max(block.firstOffset, log.first)
+  }
+
+  size(channelId: number): number {
+    return this.#logs.get(channelId)?.bytes ?? 0
+  }
+
+  stats(): StoreStats {
+    let storedBytes = 0
+    for (const log of this.#logs.values()) storedBytes += log.bytes
+    return { unappliedBytes: 0, storedBytes, commits: this.#commits }
+  }
+
+  async close(): Promise<void> {
+    this.#logs.clear()
+    this.#records.clear()
+  }
+}
+
+function end(block: StoredBlock): number {
+  return block.firstOffset + block.count
+}
+
+/** The first index for which the test holds; the test is false up to some index and true from there on. */
+function lowerBound(length: number, test: (index: number) => boolean): number {
+  let low = 0
+  let high = length
+  while (low < high) {
+    const middle = (low + high) >>> 1
+    if (test(middle)) high = middle
+    else low = middle + 1
+  }
+  return low
+}

@@ -1,0 +1,245 @@
+/**
+ * The block: consecutive events of one channel as bytes. The same bytes are in the journal, in the segments and on the wire.
+ *
+ *     offset  bytes
+ *     0       4      magic "MRB1"
+ *     4       4      CRC-32 of everything from byte 8
+ *     8       4      bytes of the whole block
+ *     12      4      count of events, at least 1
+ *     16      8      offset of the first event (float64, whole)
+ *     24      8      time of the commit in milliseconds since the epoch (float64)
+ *     32      4      bytes of the texts
+ *     36      2      flags: bit 0 = every text is ASCII
+ *     38      2      count of distinct types
+ *     40      4 × n  end of each event's text, from the beginning of the texts
+ *             2 × n  index of each event's type
+ *             2 × n  bytes of each id
+ *             2 × n  bytes of each key; 0xFFFF = no key
+ *             …      for each type: 2 bytes of length, UTF-8
+ *             …      the ids, UTF-8, one after the other
+ *             …      the keys, likewise
+ *             …      the texts: "[" text "," text … "]", which is a CloudEvents batch in JSON
+ *
+ * All numbers are little-endian. An event whose text is empty is a hole: it was removed by retention by key.
+ */
+import { crc32 } from 'node:zlib'
+import { MillraceError } from '../base/errors.ts'
+
+const MAGIC = 0x3142524d
+const HEADER_BYTES = 40
+const NO_KEY = 0xffff
+const ASCII = 1
+
+/** What a block holds of each event. */
+export interface BlockEvent {
+  readonly id: string
+  readonly type: string
+  readonly key: string | null
+  readonly text: string
+}
+
+/** A block of events: live (its events are at hand) or decoded from bytes (its columns are read when asked for). */
+export class Block {
+  readonly channelId: number
+  readonly firstOffset: number
+  readonly count: number
+  readonly timeMs: number
+  readonly bytes: Buffer
+  #events: readonly BlockEvent[] | null
+  #columns: Columns | null = null
+
+  constructor(channelId: number, firstOffset: number, count: number, timeMs: number, bytes: Buffer, events: readonly BlockEvent[] | null) {
+    this.channelId = channelId
+    this.firstOffset = firstOffset
+    this.count = count
+    this.timeMs = timeMs
+    this.bytes = bytes
+    this.#events = events
+  }
+
+  /** The event at a place in the block, 0 to count − 1. */
+  at(index: number): BlockEvent {
+    if (this.#events !== null) return this.#events[index] as BlockEvent
+    const columns = this.columns
+    return { id: columns.ids[index] as string, type: columns.typeAt(index), key: columns.keys[index] as string | null, text: columns.textAt(index) }
+  }
+
+  idAt(index: number): string {
+    return this.#events === null ? (this.columns.ids[index] as string) : (this.#events[index] as BlockEvent).id
+  }
+
+  typeAt(index: number): string {
+    return this.#events === null ? this.columns.typeAt(index) : (this.#events[index] as BlockEvent).type
+  }
+
+  private get columns(): Columns {
+    this.#columns ??= new Columns(this.bytes, this.count)
+    return this.#columns
+  }
+
+  /** The events as a CloudEvents JSON batch, as bytes. */
+  get batch(): Buffer {
+    return this.bytes.subarray(this.bytes.length - this.bytes.readUInt32LE(32))
+  }
+}
+
+/** Encode events that were committed together. Events stay at hand in the block. */
+export function encodeBlock(channelId: number, firstOffset: number, timeMs: number, events: readonly BlockEvent[]): Block {
+  const count = events.length
+  const types = new Map<string, number>()
+  let ids = ''
+  let keys = ''
+  let texts = '['
+  for (let index = 0; index < count; index++) {
+    const event = events[index] as BlockEvent
+    if (!types.has(event.type)) types.set(event.type, types.size)
+    ids += event.id
+    if (event.key !== null) keys += event.key
+    texts += index === 0 ? event.text : `,${event.text}`
+  }
+  texts += ']'
+  let typeBytes = 0
+  for (const type of types.keys()) typeBytes += 2 + Buffer.byteLength(type)
+  const bytes = Buffer.allocUnsafeSlow(HEADER_BYTES + 10 * count + typeBytes + blobBytesMax(ids) + blobBytesMax(keys) + blobBytesMax(texts))
+  const end = write(bytes, events, types, ids, keys, texts)
+  const block = end === bytes.length ? bytes : bytes.subarray(0, end)
+  block.writeUInt32LE(MAGIC, 0)
+  block.writeUInt32LE(end, 8)
+  block.writeUInt32LE(count, 12)
+  block.writeDoubleLE(firstOffset, 16)
+  block.writeDoubleLE(timeMs, 24)
+  block.writeUInt16LE(types.size, 38)
+  block.writeUInt32LE(crc32(block.subarray(8)), 4)
+  return new Block(channelId, firstOffset, count, timeMs, block, events)
+}
+
+/** Enough for the text in UTF-8; exact for ASCII of some length, which is nearly all. */
+function blobBytesMax(text: string): number {
+  return text.length < 4096 ? text.length * 3 : Buffer.byteLength(text)
+}
+
+function write(bytes: Buffer, events: readonly BlockEvent[], types: ReadonlyMap<string, number>, ids: string, keys: string, texts: string): number {
+  const count = events.length
+  const typeAt = HEADER_BYTES + 4 * count
+  const idAt = typeAt + 2 * count
+  const keyAt = idAt + 2 * count
+  let at = keyAt + 2 * count
+  for (const type of types.keys()) {
+    const written = bytes.write(type, at + 2, 'utf8')
+    bytes.writeUInt16LE(written, at)
+    at += 2 + written
+  }
+  const idsWritten = bytes.write(ids, at, 'utf8')
+  at += idsWritten
+  const keysWritten = bytes.write(keys, at, 'utf8')
+  at += keysWritten
+  const textsWritten = bytes.write(texts, at, 'utf8')
+  at += textsWritten
+  const ascii = textsWritten === texts.length
+  const plain = idsWritten === ids.length && keysWritten === keys.length
+  bytes.writeUInt32LE(textsWritten, 32)
+  bytes.writeUInt16LE(ascii ? ASCII : 0, 36)
+  let end = 1
+  for (let index = 0; index < count; index++) {
+    const { id, type, key, text } = events[index] as BlockEvent
+    end += ascii ? text.length : Buffer.byteLength(text)
+    putUint32(bytes, HEADER_BYTES + 4 * index, end)
+    end += 1
+    putUint16(bytes, typeAt + 2 * index, types.get(type) as number)
+    putUint16(bytes, idAt + 2 * index, plain ? id.length : Buffer.byteLength(id))
+    putUint16(bytes, keyAt + 2 * index, key === null ? NO_KEY : plain ? key.length : Buffer.byteLength(key))
+  }
+  return at
+}
+
+function putUint16(bytes: Buffer, at: number, value: number): void {
+  bytes[at] = value
+  bytes[at + 1] = value >>> 8
+}
+
+function putUint32(bytes: Buffer, at: number, value: number): void {
+  bytes[at] = value
+  bytes[at + 1] = value >>> 8
+  bytes[at + 2] = value >>> 16
+  bytes[at + 3] = value >>> 24
+}
+
+/**
+ * A block from its bytes. Nothing but the header is read before it is asked for.
+ * @throws DATA_DAMAGED when the bytes are not a whole block, or, with `verify`, when their checksum is wrong
+ */
+export function decodeBlock(channelId: number, bytes: Uint8Array, verify = true): Block {
+  const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+  const whole = buffer.length >= HEADER_BYTES && buffer.readUInt32LE(0) === MAGIC && buffer.readUInt32LE(8) === buffer.length
+  if (!whole || (verify && crc32(buffer.subarray(8)) !== buffer.readUInt32LE(4))) {
+    throw new MillraceError('DATA_DAMAGED', 'a block of events is damaged: its checksum or length is wrong', { channelId, bytes: buffer.length })
+  }
+  return new Block(channelId, buffer.readDoubleLE(16), buffer.readUInt32LE(12), buffer.readDoubleLE(24), buffer, null)
+}
+
+/** The columns of a decoded block. */
+class Columns {
+  readonly ids: readonly string[]
+  readonly keys: readonly (string | null)[]
+  readonly #bytes: Buffer
+  readonly #typeIndexAt: number
+  readonly #types: readonly string[]
+  readonly #textsAt: number
+  /** All texts, when they are ASCII: places in bytes are places in the string. */
+  readonly #ascii: string | null
+
+  constructor(bytes: Buffer, count: number) {
+    this.#bytes = bytes
+    this.#typeIndexAt = HEADER_BYTES + 4 * count
+    const lengthsAt = this.#typeIndexAt + 2 * count
+    let at = lengthsAt + 4 * count
+    const types: string[] = []
+    for (let left = bytes.readUInt16LE(38); left > 0; left--) {
+      const length = bytes.readUInt16LE(at)
+      types.push(bytes.toString('utf8', at + 2, at + 2 + length))
+      at += 2 + length
+    }
+    this.#types = types
+    const ids: string[] = []
+    const keys: (string | null)[] = []
+    at = readStrings(bytes, lengthsAt, count, at, ids)
+    readStrings(bytes, lengthsAt + 2 * count, count, at, keys)
+    this.ids = ids
+    this.keys = keys
+    this.#textsAt = bytes.length - bytes.readUInt32LE(32)
+    this.#ascii = (bytes.readUInt16LE(36) & ASCII) === 0 ? null : bytes.toString('latin1', this.#textsAt)
+  }
+
+  typeAt(index: number): string {
+    return this.#types[this.#bytes.readUInt16LE(this.#typeIndexAt + 2 * index)] as string
+  }
+
+  textAt(index: number): string {
+    const at = HEADER_BYTES + 4 * index
+    const start = index === 0 ? 1 : this.#bytes.readUInt32LE(at - 4) + 1
+    const end = this.#bytes.readUInt32LE(at)
+    return this.#ascii === null ? this.#bytes.toString('utf8', this.#textsAt + start, this.#textsAt + end) : this.#ascii.slice(start, end)
+  }
+}
+
+/** Strings that stand one after the other, by their lengths in bytes. Answers where they end. */
+function readStrings(bytes: Buffer, lengthsAt: number, count: number, textAt: number, into: (string | null)[]): number {
+  let total = 0
+  for (let index = 0; index < count; index++) {
+    const length = bytes.readUInt16LE(lengthsAt + 2 * index)
+    if (length !== NO_KEY) total += length
+  }
+  const all = bytes.toString('utf8', textAt, textAt + total)
+  const ascii = all.length === total
+  let at = 0
+  for (let index = 0; index < count; index++) {
+    const length = bytes.readUInt16LE(lengthsAt + 2 * index)
+    if (length === NO_KEY) {
+      into.push(null)
+      continue
+    }
+    into.push(ascii ? all.slice(at, at + length) : bytes.toString('utf8', textAt + at, textAt + at + length))
+    at += length
+  }
+  return textAt + total
+}

@@ -1,0 +1,159 @@
+/**
+ * From an event as it is published to the CloudEvents JSON text that is stored, and back.
+ *
+ * This runs once for every event, on the caller's thread: it builds the text by hand around one `JSON.stringify` of the data.
+ * In JavaScript binary data is a `Uint8Array` in `data`; in the text it is `data_base64`.
+ */
+import { MillraceError } from '../base/errors.ts'
+import { LIMITS } from '../base/limits.ts'
+import type { StoredEvent } from './cloud-event.ts'
+import { newId, nowText } from './identity.ts'
+import { refuseLossyJson } from './json-data.ts'
+
+/** RFC 3339, as CloudEvents' `time` wants it. */
+const RFC3339 = /^\d{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12]\d|3[01])[Tt](?:[01]\d|2[0-3]):[0-5]\d:(?:[0-5]\d|60)(?:\.\d+)?(?:[Zz]|[+-](?:[01]\d|2[0-3]):[0-5]\d)$/
+const EXTENSION_NAME = /^[a-z0-9]+$/
+// biome-ignore lint/suspicious/noControlCharactersInRegex: what JSON must escape
+const NEEDS_QUOTING = /["\\\u0000-\u001f\u007f-\uffff]/
+/** Control characters and lone surrogates are not allowed in a CloudEvents string. */
+// biome-ignore lint/suspicious/noControlCharactersInRegex: what the specification bars
+const BARRED = /[\u0000-\u001f\u007f-\u009f]|[\ud800-\udbff](?![\udc00-\udfff])|(?<![\ud800-\udbff])[\udc00-\udfff]/
+
+/** Members of a published event that are not extension attributes. */
+const CORE = new Set(['specversion', 'id', 'source', 'type', 'time', 'data', 'data_base64', 'extensions', 'offset'])
+
+function invalid(attribute: string, why: string, event: Encodable): MillraceError {
+  return new MillraceError('INVALID_EVENT', `event "${String(event.type)}" (id ${String(event.id)}): ${attribute} ${why}`, {
+    attribute,
+    type: event.type,
+    id: event.id,
+  })
+}
+
+/** What can be encoded: an event that a definition made, or a loose CloudEvent. */
+export interface Encodable {
+  readonly type: string
+  readonly id?: string | undefined
+  readonly source?: string | undefined
+  readonly time?: string | Date | undefined
+  readonly data?: unknown
+  readonly data_base64?: string | undefined
+  readonly extensions?: object | undefined
+}
+
+export interface EncodedText {
+  readonly id: string
+  readonly text: string
+}
+
+function quote(text: string): string {
+  return NEEDS_QUOTING.test(text) ? JSON.stringify(text) : `"${text}"`
+}
+
+function checkedText(name: string, value: unknown, event: Encodable): string {
+  if (typeof value !== 'string' || value.length === 0) throw invalid(name, 'must be a string that is not empty', event)
+  if (value.length > LIMITS.attributeCharsMax) throw invalid(name, `is longer than ${LIMITS.attributeCharsMax} characters`, event)
+  if (NEEDS_QUOTING.test(value)) {
+    if (BARRED.test(value)) throw invalid(name, 'holds control characters or half a surrogate pair', event)
+    return JSON.stringify(value)
+  }
+  return `"${value}"`
+}
+
+function timeText(time: string | Date | undefined, event: Encodable): string {
+  if (time === undefined) return nowText()
+  if (typeof time === 'string') {
+    if (RFC3339.test(time)) return time
+  } else if (time instanceof Date && Number.isFinite(time.getTime())) return time.toISOString()
+  throw invalid('time', 'must be RFC 3339 text such as 2026-01-31T12:00:00Z, or a valid Date', event)
+}
+
+function attributeText(name: string, value: unknown, event: Encodable): string {
+  if (!EXTENSION_NAME.test(name)) throw invalid(`attribute "${name}"`, 'must be named by lower-case letters and digits only', event)
+  if (typeof value === 'boolean') return `,"${name}":${value}`
+  if (typeof value === 'number') {
+    if (Number.isInteger(value) && Math.abs(value) <= 0x7fffffff) return `,"${name}":${value}`
+    throw invalid(`attribute "${name}"`, 'must be a 32-bit whole number, a boolean or a string', event)
+  }
+  return `,"${name}":${checkedText(`attribute "${name}"`, value, event)}`
+}
+
+function attributesText(event: Encodable): string {
+  let text = ''
+  for (const name in event) {
+    if (CORE.has(name)) continue
+    const value = event[name as keyof Encodable]
+    if (value !== undefined && value !== null) text += attributeText(name, value, event)
+  }
+  if (event.extensions !== undefined) {
+    for (const [name, value] of Object.entries(event.extensions)) {
+      if (CORE.has(name) || Object.hasOwn(event, name)) throw invalid(`extension "${name}"`, 'has the name of another attribute', event)
+      text += attributeText(name, value, event)
+    }
+  }
+  return text
+}
+
+function dataText(event: Encodable): string {
+  const { data } = event
+  if (event.data_base64 !== undefined) {
+    if (data !== undefined) throw invalid('data_base64', 'cannot stand beside data', event)
+    if (!/^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$/.test(event.data_base64)) throw invalid('data_base64', 'is not base64', event)
+    return `,"data_base64":"${event.data_base64}"`
+  }
+  if (data === undefined) return ''
+  if (data instanceof Uint8Array) {
+    return `,"data_base64":"${Buffer.from(data.buffer, data.byteOffset, data.byteLength).toString('base64')}"`
+  }
+  refuseLossyJson(data, event)
+  return `,"data":${JSON.stringify(data)}`
+}
+
+let lastType = ''
+let lastSource = ''
+let lastMiddle = ''
+
+/** `,"source":…,"type":…`, kept from the event before: neighbours mostly agree. */
+function middleText(source: string, event: Encodable): string {
+  if (event.type !== lastType || source !== lastSource) {
+    lastMiddle = `,"source":${checkedText('source', source, event)},"type":${checkedText('type', event.type, event)},"time":"`
+    lastType = event.type
+    lastSource = source
+  }
+  return lastMiddle
+}
+
+/**
+ * The event's CloudEvents JSON text.
+ * @throws INVALID_EVENT naming the attribute, or the place in the data that JSON cannot carry
+ * @throws EVENT_TOO_LARGE
+ */
+export function encodeEvent(event: Encodable, defaultSource: string, bytesMax: number): EncodedText {
+  const id = event.id ?? newId()
+  const middle = middleText(event.source ?? defaultSource, event)
+  const text = `{"specversion":"1.0","id":${checkedText('id', id, event)}${middle}${timeText(event.time, event)}"${attributesText(event)}${dataText(event)}}`
+  if (text.length * 3 > bytesMax) {
+    const bytes = Buffer.byteLength(text)
+    if (bytes > bytesMax) {
+      throw new MillraceError(
+        'EVENT_TOO_LARGE',
+        `event "${event.type}" (id ${id}) has ${bytes} bytes as CloudEvents JSON; its channel takes ${bytesMax}: raise maxEventBytes, or store the data elsewhere and publish a reference`,
+        { type: event.type, id, bytes, bytesMax },
+      )
+    }
+  }
+  return { id, text }
+}
+
+/** The event that a text holds, with its offset; binary data as a `Uint8Array`. Throws SyntaxError when the text is not JSON. */
+export function decodeEvent(text: string, offset: number): StoredEvent {
+  const event = JSON.parse(text) as { -readonly [K in keyof StoredEvent]: StoredEvent[K] }
+  event.offset = offset
+  if (event.data_base64 !== undefined) {
+    event.data = new Uint8Array(Buffer.from(event.data_base64, 'base64'))
+    delete event.data_base64
+  }
+  return event
+}
+
+export { quote as quoteJson }

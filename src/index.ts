@@ -1,0 +1,54 @@
+/**
+ * Millrace: events, channels, consumers and handlers on a durable broker that starts inside the process.
+ */
+import type { Broker } from './broker/broker.ts'
+import { type ConnectOptions, connectWith } from './broker/connect.ts'
+
+/**
+ * Connect to a broker: `memory:` keeps nothing beyond the process, `file:./data` is durable in a directory that this process then owns.
+ *
+ * @throws UNKNOWN_ENGINE · INVALID_OPTION · DIRECTORY_IN_USE · DATA_DAMAGED · DATA_FOREIGN
+ * @example
+ * ```ts
+ * import { connect, stream } from 'millrace'
+ *
+ * const broker = await connect('file:./data')
+ * await broker.publish(stream('greetings'), { type: 'greeting', data: 'hello' })
+ * await broker.close()
+ * ```
+ */
+export const connect: (url: string, options?: ConnectOptions) => Promise<Broker> = connectWith({
+  memory: async (_url, options) => (await import('./engines/embedded/open.ts')).openMemoryEngine(options),
+})
+
+export { type ErrorCode, type ErrorDetails, isMillraceError, MillraceError } from './base/errors.ts'
+export type { Duration, Size } from './base/units.ts'
+export type { Broker, DeadLetters, From, LooseEvent, Publishable, PublishLater, PublishNow, Readable, ReadOptions } from './broker/broker.ts'
+export type { Capabilities, Capability, Clause } from './broker/capabilities.ts'
+export type { ConnectOptions } from './broker/connect.ts'
+export type {
+  Alarm,
+  BrokerDescription,
+  ChannelDescription,
+  ConsumerDescription,
+  ConsumerPosition,
+  DeadLetter,
+  DeadLetterQuery,
+} from './broker/description.ts'
+export type { Failure, OnDead, Receipt, ScheduledReceipt } from './broker/engine.ts'
+export { type Channel, type ChannelOptions, type Queue, queue, type Retention, type Stream, stream } from './channel/channel.ts'
+export { type Consumer, consumer } from './consumer/consumer.ts'
+export type {
+  BatchHandler,
+  BatchOptions,
+  BatchOutcome,
+  ConsumerOptions,
+  EventOf,
+  Handler,
+  HandlerContext,
+  RetryOptions,
+  Running,
+  RunSummary,
+} from './consumer/consumer-types.ts'
+export { attribute, type CloudEvent, type EventAttributes, type NewEvent, type StoredEvent } from './event/cloud-event.ts'
+export { type EventDefinition, type EventFilter, type EventOptions, event } from './event/event.ts'
