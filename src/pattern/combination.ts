@@ -14,6 +14,9 @@ import type { PathNode } from './path-tree.ts'
 export interface Leaf {
   readonly node: PathNode
   readonly alternatives: readonly Matcher[]
+  /** Plain strings among the alternatives, where they are many; the others are in `asked`. */
+  readonly strings: ReadonlySet<string> | null
+  readonly asked: readonly Matcher[]
   /** Whether the absence of the field is one of the alternatives. */
   readonly absent: boolean
   /** The event that `satisfied` is about. */
@@ -21,13 +24,20 @@ export interface Leaf {
   satisfied: boolean
 }
 
+/** More plain strings than this are looked up, not compared one by one. */
+const COMPARED_STRINGS_MAX = 8
+
 export function leafOf(node: PathNode, alternatives: readonly Matcher[]): Leaf {
-  return { node, alternatives, absent: alternatives.some((each) => each.kind === 'absent'), stamp: 0, satisfied: false }
+  const texts = alternatives.flatMap((each) => (each.kind === 'string' ? [each.text] : []))
+  const strings = texts.length > COMPARED_STRINGS_MAX ? new Set(texts) : null
+  const asked = strings === null ? alternatives : alternatives.filter((each) => each.kind !== 'string')
+  return { node, alternatives, strings, asked, absent: alternatives.some((each) => each.kind === 'absent'), stamp: 0, satisfied: false }
 }
 
 function matchesAny(leaf: Leaf, fields: EventFields, index: number): boolean {
   const value = fields.valueAt(index)
-  for (const matcher of leaf.alternatives) if (matchesValue(matcher, value)) return true
+  if (leaf.strings !== null && value.string !== undefined && leaf.strings.has(value.string)) return true
+  for (const matcher of leaf.asked) if (matchesValue(matcher, value)) return true
   return false
 }
 
@@ -45,6 +55,12 @@ export function isSatisfied(leaf: Leaf, fields: EventFields): boolean {
     leaf.satisfied = evaluate(leaf, fields)
   }
   return leaf.satisfied
+}
+
+/** Remember that a value of this event satisfies the field, found by an index. */
+export function markSatisfied(leaf: Leaf, fields: EventFields): void {
+  leaf.stamp = fields.stamp
+  leaf.satisfied = true
 }
 
 /** Whether the event satisfies all fields of a combination, which are in the order of their paths. */

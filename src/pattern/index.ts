@@ -2,3 +2,4 @@
 export type { EventInput } from './event-reader.ts'
 export { compilePattern, type CompiledPattern } from './pattern.ts'
 export type { FieldPattern, NumericRange, PatternJson, PatternOf } from './pattern-type.ts'
+export { RuleIndex } from './rule-index.ts'

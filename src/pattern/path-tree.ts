@@ -3,6 +3,9 @@
  * holds, during one match, where the values of its field are in `EventFields`.
  */
 
+import type { IndexedCombination } from './rule-index.ts'
+import type { ValueIndex } from './value-index.ts'
+
 /** Up to so many branches are compared one by one; beyond, they are found by hash. */
 const FEW = 6
 
@@ -16,6 +19,9 @@ export class PathNode {
   readonly children: Map<string, PathNode> = new Map()
   /** How many patterns have alternatives right here. */
   uses = 0
+
+  /** What a `RuleIndex` keeps for the field. */
+  index: ValueIndex<IndexedCombination> | null = null
 
   /** The event whose values `indexes` and `count` are about; compare with `EventFields.stamp`. */
   stamp = 0

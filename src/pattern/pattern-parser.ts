@@ -33,17 +33,17 @@ export function parsePattern(pattern: PatternJson | string): readonly Combinatio
   const root: unknown = typeof pattern === 'string' ? parseJson(pattern, (reason) => refusePattern('', `the text is not JSON: ${reason}`)) : pattern
   if (!isPlainObject(root)) return refusePattern('', `a pattern is an object of fields, such as { "type": ["order.placed"] }, not ${shown(root)}`)
   const progress: Progress = { combinations: [new Map()], alternatives: 0 }
-  parseFields(root, '', progress, false, 0)
+  parseFields(root, null, progress, false, 0)
   return progress.combinations.map((fields) => [...fields.values()].sort((a, b) => (a.path < b.path ? -1 : 1)))
 }
 
-function parseFields(node: Readonly<Record<string, unknown>>, path: string, progress: Progress, insideOr: boolean, depth: number): void {
+function parseFields(node: Readonly<Record<string, unknown>>, path: string | null, progress: Progress, insideOr: boolean, depth: number): void {
   const names = Object.keys(node)
-  if (names.length === 0) return refusePattern(path, 'an empty object matches nothing; name a field, or match a whole field with [{ "exists": true }]')
-  if (depth > LIMITS.patternDepthMax) return refusePattern(path, `it nests deeper than ${LIMITS.patternDepthMax} levels`)
+  if (names.length === 0) return refusePattern(path ?? '', 'an empty object matches nothing; name a field, or match a whole field with [{ "exists": true }]')
+  if (depth > LIMITS.patternDepthMax) return refusePattern(path ?? '', `it nests deeper than ${LIMITS.patternDepthMax} levels`)
   for (const name of names) {
     const value = node[name]
-    const at = path === '' ? name : `${path}.${name}`
+    const at = path === null ? name : `${path}.${name}`
     if (name === '$or') {
       parseOr(value, path, at, progress, depth)
     } else if (insideOr && RESERVED_WORDS.has(name)) {
@@ -79,7 +79,7 @@ function setField(field: FieldAlternatives, progress: Progress): void {
 }
 
 /** Each branch multiplies what came before it; what comes after applies to all of them. */
-function parseOr(value: unknown, path: string, at: string, progress: Progress, depth: number): void {
+function parseOr(value: unknown, path: string | null, at: string, progress: Progress, depth: number): void {
   if (!Array.isArray(value) || value.length < 2 || !value.every(isPlainObject)) {
     return refusePattern(at, `"$or" takes an array of at least two objects, not ${shown(value)}`)
   }

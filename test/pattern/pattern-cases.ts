@@ -103,7 +103,6 @@ export const ADDRESSES: readonly Case[] = [
   ['{"a":[{"cidr":"10.0.0.0/8"}]}', '{"a":"11.0.0.0"}', false],
   ['{"a":[{"cidr":"10.0.0.0/24"}]}', '{"a":"::ffff:0a00:0001"}', true],
   ['{"a":[{"cidr":"2001:db8::/32"}]}', '{"a":"2001:db8::ff00:42:8329"}', true],
-  ['{"a":[{"cidr":"0.0.0.0/0"}]}', '{"a":"::1"}', false],
   ['{"a":[{"cidr":"0.0.0.0/0"}]}', '{"a":"example.com"}', false],
   ['{"a":[{"anything-but":"10.0.1.200"}]}', '{"a":"10.0.1.200"}', false],
   ['{"a":[{"anything-but":"::1"}]}', '{"a":"0:0:0:0:0:0:0:1"}', true],
@@ -207,6 +206,7 @@ export const OR: readonly Case[] = [
 
 /** Where Millrace differs from event-ruler on purpose. */
 export const OURS: readonly Case[] = [
+  ['{"a":[{"cidr":"0.0.0.0/0"}]}', '{"a":"::1"}', false],
   ['{"a":["y"]}', '{"a":"y","a":"z"}', false],
   ['{"a":["z"]}', '{"a":"y","a":"z"}', true],
   ['{"a":{"b":[1]}}', '{"a":{"b":1},"a":{"c":1}}', false],

@@ -1,0 +1,272 @@
+/**
+ * All alternatives that the patterns of an index have for one field, arranged so that a value finds those it satisfies without asking the
+ * others: a map for exact values, trees for beginnings and ends, a tree of ranges, a map for each width of address block. Only
+ * `anything-but`, which nearly every value satisfies, is asked one by one.
+ *
+ * Equal alternatives share one bucket of subscribers.
+ */
+import { KIND, type EventFields } from './event-fields.ts'
+import { foldKey } from './ignore-case.ts'
+import { addressBits } from './ip-address.ts'
+import { matcherKey, matchesText, matchesValue, type Matcher, type TextMatcher } from './matcher.ts'
+import { RangeTree } from './range-tree.ts'
+import { TextTree } from './text-tree.ts'
+import { WildcardIndex } from './wildcard-index.ts'
+
+/** One alternative and whoever wants to know when a value satisfies it. */
+export interface Bucket<Subscriber> {
+  readonly matcher: Matcher
+  readonly subscribers: Subscriber[]
+}
+
+/** What an alternative costs as the one by which a pattern is found, beside its subscribers: how many events it is likely to let through. */
+const COST: Readonly<Record<Matcher['kind'], number>> = {
+  string: 1,
+  number: 1,
+  'number-text': 1,
+  address: 1,
+  'equals-ignore-case': 1,
+  prefix: 6,
+  suffix: 6,
+  'prefix-ignore-case': 6,
+  'suffix-ignore-case': 6,
+  wildcard: 8,
+  cidr: 8,
+  range: 30,
+  literal: 100,
+  exists: 10_000,
+  'but-strings': 100_000,
+  'but-numbers': 100_000,
+  'but-text': 100_000,
+  absent: 200_000,
+}
+/** Ranges that are open to one side let through half of all numbers. */
+const HALF_OPEN_COST = 200
+
+export class ValueIndex<Subscriber> {
+  readonly #strings: Map<string, Bucket<Subscriber>> = new Map()
+  readonly #numbers: Map<number, Bucket<Subscriber>> = new Map()
+  readonly #addresses: Map<string, Bucket<Subscriber>> = new Map()
+  /** All other buckets, by `matcherKey`. */
+  readonly #others: Map<string, Bucket<Subscriber>> = new Map()
+  /** How many blocks there are of each length in bits; addresses of both widths. */
+  readonly #blockLengths: Map<number, number> = new Map()
+  readonly #prefixes: TextTree<Bucket<Subscriber>> = new TextTree(false)
+  readonly #suffixes: TextTree<Bucket<Subscriber>> = new TextTree(true)
+  readonly #folded: Map<string, Bucket<Subscriber>[]> = new Map()
+  readonly #foldedPrefixes: TextTree<Bucket<Subscriber>> = new TextTree(false)
+  readonly #foldedSuffixes: TextTree<Bucket<Subscriber>> = new TextTree(true)
+  readonly #wildcards: WildcardIndex<Bucket<Subscriber>> = new WildcardIndex()
+  readonly #ranges: RangeTree<Bucket<Subscriber>> = new RangeTree()
+  readonly #exclusions: Set<Bucket<Subscriber>> = new Set()
+  #numberTexts = 0
+  #exists: Bucket<Subscriber> | null = null
+
+  /** Whether no subscriber is left. */
+  get isEmpty(): boolean {
+    return this.#strings.size + this.#numbers.size + this.#addresses.size + this.#others.size === 0
+  }
+
+  /** What finding a pattern by this alternative is likely to cost: events let through, times the patterns found by it already. */
+  costOf(matcher: Matcher): number {
+    const waiting = this.#find(matcher)?.subscribers.length ?? 0
+    const halfOpen = matcher.kind === 'range' && !(Number.isFinite(matcher.low) && Number.isFinite(matcher.high))
+    return (halfOpen ? HALF_OPEN_COST : COST[matcher.kind]) + waiting
+  }
+
+  /** Subscribe to values that satisfy an alternative. */
+  add(matcher: Matcher, subscriber: Subscriber): void {
+    const found = this.#find(matcher)
+    if (found === undefined) this.#insert({ matcher, subscribers: [subscriber] })
+    else found.subscribers.push(subscriber)
+  }
+
+  remove(matcher: Matcher, subscriber: Subscriber): void {
+    const bucket = this.#find(matcher)
+    if (bucket === undefined) return
+    const index = bucket.subscribers.lastIndexOf(subscriber)
+    if (index < 0) return
+    const last = bucket.subscribers.pop() as Subscriber
+    if (index < bucket.subscribers.length) bucket.subscribers[index] = last
+    if (bucket.subscribers.length === 0) this.#delete(bucket)
+  }
+
+  /** Who wants to know that the field is not there. */
+  get absence(): Bucket<Subscriber> | undefined {
+    return this.#others.get('absent')
+  }
+
+  #find(matcher: Matcher): Bucket<Subscriber> | undefined {
+    if (matcher.kind === 'string') return this.#strings.get(matcher.text)
+    if (matcher.kind === 'number') return this.#numbers.get(matcher.value)
+    if (matcher.kind === 'address') return this.#addresses.get(matcher.bits)
+    return this.#others.get(matcherKey(matcher))
+  }
+
+  #insert(bucket: Bucket<Subscriber>): void {
+    const { matcher } = bucket
+    if (matcher.kind === 'string') this.#strings.set(matcher.text, bucket)
+    else if (matcher.kind === 'number') this.#numbers.set(matcher.value, bucket)
+    else if (matcher.kind === 'address') this.#addresses.set(matcher.bits, bucket)
+    else this.#others.set(matcherKey(matcher), bucket)
+    switch (matcher.kind) {
+      case 'prefix':
+        return this.#prefixes.add(matcher.text, bucket)
+      case 'suffix':
+        return this.#suffixes.add(matcher.text, bucket)
+      case 'equals-ignore-case':
+        return this.#insertFolded(matcher.folded.key, bucket)
+      case 'prefix-ignore-case':
+        return this.#foldedPrefixes.add(matcher.folded.key, bucket)
+      case 'suffix-ignore-case':
+        return this.#foldedSuffixes.add(matcher.folded.key, bucket)
+      case 'wildcard':
+        return this.#wildcards.add(matcher.wildcard, bucket)
+      case 'range':
+        return this.#ranges.add(matcher, bucket)
+      case 'cidr':
+        this.#blockLengths.set(matcher.block.bits.length, (this.#blockLengths.get(matcher.block.bits.length) ?? 0) + 1)
+        return
+      case 'number-text':
+        this.#numberTexts++
+        return
+      case 'exists':
+        this.#exists = bucket
+        return
+      case 'but-strings':
+      case 'but-numbers':
+      case 'but-text':
+        this.#exclusions.add(bucket)
+    }
+  }
+
+  #delete(bucket: Bucket<Subscriber>): void {
+    const { matcher } = bucket
+    if (matcher.kind === 'string') this.#strings.delete(matcher.text)
+    else if (matcher.kind === 'number') this.#numbers.delete(matcher.value)
+    else if (matcher.kind === 'address') this.#addresses.delete(matcher.bits)
+    else this.#others.delete(matcherKey(matcher))
+    switch (matcher.kind) {
+      case 'prefix':
+        return this.#prefixes.remove(matcher.text, bucket)
+      case 'suffix':
+        return this.#suffixes.remove(matcher.text, bucket)
+      case 'equals-ignore-case':
+        return this.#deleteFolded(matcher.folded.key, bucket)
+      case 'prefix-ignore-case':
+        return this.#foldedPrefixes.remove(matcher.folded.key, bucket)
+      case 'suffix-ignore-case':
+        return this.#foldedSuffixes.remove(matcher.folded.key, bucket)
+      case 'wildcard':
+        return this.#wildcards.remove(bucket)
+      case 'range':
+        return this.#ranges.remove(bucket)
+      case 'cidr':
+        return this.#forgetBlock(matcher.block.bits.length)
+      case 'number-text':
+        this.#numberTexts--
+        return
+      case 'exists':
+        this.#exists = null
+        return
+      case 'but-strings':
+      case 'but-numbers':
+      case 'but-text':
+        this.#exclusions.delete(bucket)
+    }
+  }
+
+  #insertFolded(key: string, bucket: Bucket<Subscriber>): void {
+    const buckets = this.#folded.get(key)
+    if (buckets === undefined) this.#folded.set(key, [bucket])
+    else buckets.push(bucket)
+  }
+
+  #deleteFolded(key: string, bucket: Bucket<Subscriber>): void {
+    const rest = (this.#folded.get(key) ?? []).filter((each) => each !== bucket)
+    if (rest.length === 0) this.#folded.delete(key)
+    else this.#folded.set(key, rest)
+  }
+
+  #forgetBlock(length: number): void {
+    const left = (this.#blockLengths.get(length) ?? 1) - 1
+    if (left === 0) this.#blockLengths.delete(length)
+    else this.#blockLengths.set(length, left)
+  }
+
+  /** Append to `found` the buckets of all alternatives that a value of the event satisfies. */
+  collect(fields: EventFields, index: number, found: Bucket<Subscriber>[]): void {
+    const kind = fields.kindOf(index)
+    if (this.#exists !== null) found.push(this.#exists)
+    if (kind <= KIND.escaped) this.#collectString(fields.stringOf(index), found)
+    else if (kind === KIND.number) this.#collectNumber(fields, index, found)
+    else if (this.#others.size > 0) {
+      const literal = this.#others.get(kind === KIND.null ? LITERAL_KEYS.null : kind === KIND.true ? LITERAL_KEYS.true : LITERAL_KEYS.false)
+      if (literal !== undefined) found.push(literal)
+    }
+    for (const bucket of this.#exclusions) if (matchesValue(bucket.matcher, fields.valueAt(index))) found.push(bucket)
+  }
+
+  #collectString(text: string, found: Bucket<Subscriber>[]): void {
+    if (this.#strings.size > 0) {
+      const exact = this.#strings.get(text)
+      if (exact !== undefined) found.push(exact)
+    }
+    if (this.#others.size > 0) {
+      if (this.#prefixes.size > 0) this.#prefixes.collect(text, found)
+      if (this.#suffixes.size > 0) this.#suffixes.collect(text, found)
+      this.#collectUncertain(text, found)
+    }
+    if (this.#addresses.size > 0 || this.#blockLengths.size > 0) this.#collectAddress(text, found)
+  }
+
+  /** Alternatives that are found by less than the whole of them, and then asked. */
+  #collectUncertain(text: string, found: Bucket<Subscriber>[]): void {
+    const certain = found.length
+    if (this.#wildcards.size > 0) this.#wildcards.collect(text, found)
+    if (this.#folded.size + this.#foldedPrefixes.size + this.#foldedSuffixes.size > 0) {
+      const key = foldKey(text)
+      for (const bucket of this.#folded.get(key) ?? NONE) found.push(bucket as Bucket<Subscriber>)
+      this.#foldedPrefixes.collect(key, found)
+      this.#foldedSuffixes.collect(key, found)
+    }
+    let kept = certain
+    for (let at = certain; at < found.length; at++) {
+      const bucket = found[at] as Bucket<Subscriber>
+      if (matchesText(bucket.matcher as TextMatcher, text)) found[kept++] = bucket
+    }
+    found.length = kept
+  }
+
+  #collectAddress(text: string, found: Bucket<Subscriber>[]): void {
+    const bits = addressBits(text)
+    if (bits === null) return
+    const exact = this.#addresses.get(bits)
+    if (exact !== undefined) found.push(exact)
+    for (const length of this.#blockLengths.keys()) {
+      const block = length < bits.length ? this.#others.get(matcherKey({ kind: 'cidr', block: { width: bits.length, bits: bits.slice(0, length) } })) : undefined
+      if (block !== undefined) found.push(block)
+    }
+  }
+
+  #collectNumber(fields: EventFields, index: number, found: Bucket<Subscriber>[]): void {
+    if (this.#numbers.size + this.#ranges.size + this.#numberTexts === 0) return
+    const before = found.length
+    const value = fields.numberOf(index)
+    const exact = this.#numbers.get(value)
+    if (exact !== undefined) found.push(exact)
+    if (this.#ranges.size > 0) this.#ranges.collect(value, found)
+    if (found.length === before && this.#numberTexts === 0) return
+    if (fields.isComparable(index)) return
+    found.length = before
+    const written = this.#others.get(matcherKey({ kind: 'number-text', text: fields.numberTextOf(index) }))
+    if (written !== undefined) found.push(written)
+  }
+}
+
+const NONE: readonly never[] = []
+const LITERAL_KEYS = {
+  true: matcherKey({ kind: 'literal', value: true }),
+  false: matcherKey({ kind: 'literal', value: false }),
+  null: matcherKey({ kind: 'literal', value: null }),
+} as const
