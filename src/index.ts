@@ -52,3 +52,6 @@ export type {
 } from './consumer/consumer-types.ts'
 export { attribute, type CloudEvent, type EventAttributes, type NewEvent, type StoredEvent } from './event/cloud-event.ts'
 export { type EventDefinition, type EventFilter, type EventOptions, event } from './event/event.ts'
+export { decodeHttp, type HttpHeaders } from './event/http/decode-http.ts'
+export { encodeHttp, type HttpMessage } from './event/http/encode-http.ts'
+export { validateCloudEvent } from './event/validate-cloud-event.ts'

@@ -1,0 +1,44 @@
+/** Query parameters in the broker's terms. A parameter that does not exist, or is given twice, is refused: a misspelt one must not be ignored. */
+import type { From } from '../broker/broker.ts'
+import type { PatternJson } from '../pattern/pattern-type.ts'
+import { badRequest } from './problem.ts'
+
+const AGE = /^\d+(?:\.\d+)?(?:ms|s|m|h|d|w)$/
+const DATE = /^\d{4}-\d{2}-\d{2}(?:[Tt ].+)?$/
+
+/** The parameters, by name. @throws INVALID_REQUEST */
+export function parameters<const Name extends string>(url: string, known: readonly Name[]): Partial<Record<Name, string>> {
+  const found: Partial<Record<Name, string>> = {}
+  for (const [name, value] of new URL(url).searchParams) {
+    if (!known.includes(name as Name)) throw badRequest(400, `there is no query parameter "${name.slice(0, 60)}" here; there are ${known.join(', ')}`, { parameter: name })
+    if (Object.hasOwn(found, name)) throw badRequest(400, `query parameter "${name}" is given twice`, { parameter: name })
+    found[name as Name] = value
+  }
+  return found
+}
+
+/** A place in a channel: `beginning`, `end`, an offset, an RFC 3339 time, or an age such as `1h`. */
+export function placeOf(name: string, text: string): From {
+  if (text === 'beginning' || text === 'end') return text
+  if (/^\d{1,15}$/.test(text)) return Number(text)
+  if (AGE.test(text)) return text as From
+  const date = DATE.test(text) ? new Date(text) : undefined
+  if (date !== undefined && Number.isFinite(date.getTime())) return date
+  throw badRequest(400, `${name} must be "beginning", "end", an offset, an RFC 3339 time or an age such as 1h; it is "${text.slice(0, 60)}"`, { parameter: name })
+}
+
+/** A whole number within bounds. */
+export function countOf(name: string, text: string, min: number, max: number): number {
+  const count = /^\d{1,15}$/.test(text) ? Number(text) : Number.NaN
+  if (count >= min && count <= max) return count
+  throw badRequest(400, `${name} must be a whole number from ${min} to ${max}; it is "${text.slice(0, 60)}"`, { parameter: name, min, max })
+}
+
+/** An event pattern as JSON text; whether it is one, the broker says. */
+export function patternOf(text: string): PatternJson {
+  try {
+    return JSON.parse(text) as PatternJson
+  } catch {
+    throw badRequest(400, `where must be an event pattern in JSON, such as {"type":["cart.item.added"]}; it is "${text.slice(0, 60)}"`, { parameter: 'where' })
+  }
+}

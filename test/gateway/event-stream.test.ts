@@ -1,0 +1,206 @@
+import { request } from 'node:http'
+import { connect as connectSocket } from 'node:net'
+import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { createGateway, type ServingGateway, serveGateway } from '../../src/gateway/index.ts'
+import { type Broker, connect, stream } from '../../src/index.ts'
+
+let broker: Broker
+let server: ServingGateway
+
+beforeEach(async () => {
+  broker = await connect('memory:')
+  await broker.declare(stream('carts'), stream('orders'))
+  server = await serveGateway(broker, { port: 0, heartbeat: 50, stall: 300, maxStreams: 3 })
+})
+afterEach(async () => {
+  await server.close()
+  await broker.close()
+})
+
+const publish = (channel: string, id: string, data: unknown = null): Promise<unknown> => broker.publish(channel, { id, source: '/s', type: `${channel}.x`, data })
+
+interface Frame {
+  readonly id?: string
+  readonly event?: string
+  readonly data?: { id: string }
+}
+
+/** A client of Server-Sent Events that keeps what it got. */
+class Client {
+  readonly frames: Frame[] = []
+  readonly comments: string[] = []
+  readonly #abort = new AbortController()
+  readonly done: Promise<void>
+  status = 0
+
+  constructor(path: string, headers: Record<string, string> = {}) {
+    this.done = this.#run(path, headers)
+    this.done.catch(() => {})
+  }
+
+  async #run(path: string, headers: Record<string, string>): Promise<void> {
+    const response = await fetch(`${server.url}${path}`, { headers, signal: this.#abort.signal })
+    this.status = response.status
+    let text = ''
+    for await (const chunk of (response.body ?? []) as AsyncIterable<Uint8Array>) {
+      text += new TextDecoder().decode(chunk)
+      for (let end = text.indexOf('\n\n'); end >= 0; end = text.indexOf('\n\n')) {
+        this.#frame(text.slice(0, end))
+        text = text.slice(end + 2)
+      }
+    }
+  }
+
+  #frame(text: string): void {
+    const frame: Record<string, unknown> = {}
+    for (const line of text.split('\n')) {
+      const [, name, value] = /^([a-z]*): ?(.*)$/.exec(line) ?? []
+      if (name === '') this.comments.push(value as string)
+      else if (name === 'data') frame['data'] = JSON.parse(value as string)
+      else if (name !== undefined) frame[name] = value
+    }
+    this.frames.push(frame as Frame)
+  }
+
+  get ids(): string[] {
+    return this.frames.flatMap((frame) => frame.data?.id ?? [])
+  }
+  get lastEventId(): string {
+    return this.frames.findLast((frame) => frame.id !== undefined)?.id ?? ''
+  }
+  close(): void {
+    this.#abort.abort()
+  }
+}
+
+describe('Server-Sent Events', () => {
+  test('begin at the end, at the beginning, at an offset', async () => {
+    await publish('carts', 'a')
+    await publish('carts', 'b')
+    const [end, all, one] = [new Client('/channels/carts/stream'), new Client('/channels/carts/stream?from=beginning'), new Client('/channels/carts/stream?from=1')]
+    await expect.poll(() => [end.lastEventId, all.ids.length, one.ids.length]).toEqual(['1', 2, 1])
+    await publish('carts', 'c')
+    await expect.poll(() => [end.ids, all.ids, one.ids]).toEqual([['c'], ['a', 'b', 'c'], ['b', 'c']])
+    expect(all.frames.filter((frame) => frame.data).map((frame) => [frame.id, frame.event])).toEqual([
+      ['0', undefined],
+      ['1', undefined],
+      ['2', undefined],
+    ])
+    for (const client of [end, all, one]) client.close()
+  })
+
+  test('a client that comes back misses nothing, not even what happened before its first event', async () => {
+    await publish('carts', 'before')
+    const first = new Client('/channels/carts/stream')
+    await expect.poll(() => first.lastEventId).toBe('0')
+    first.close()
+    await publish('carts', 'while away')
+    const second = new Client('/channels/carts/stream', { 'last-event-id': first.lastEventId })
+    await expect.poll(() => second.ids).toEqual(['while away'])
+    second.close()
+  })
+
+  test('several channels over one connection, with a place in each', async () => {
+    await publish('carts', 'c0')
+    const first = new Client('/channels/carts,orders/stream?from=beginning')
+    await publish('orders', 'o0')
+    await expect.poll(() => first.ids.length).toBe(2)
+    expect(first.frames.filter((frame) => frame.data).map((frame) => frame.event)).toEqual(['carts', 'orders'])
+    expect(first.lastEventId).toBe('carts=0,orders=0')
+    first.close()
+    await publish('carts', 'c1')
+    await publish('orders', 'o1')
+    const second = new Client('/channels/carts,orders/stream', { 'last-event-id': first.lastEventId })
+    await expect.poll(() => second.ids.toSorted()).toEqual(['c1', 'o1'])
+    second.close()
+  })
+
+  test('filters', async () => {
+    const client = new Client(`/channels/carts/stream?from=beginning&where=${encodeURIComponent('{"data":{"n":[{"numeric":[">",1]}]}}')}`)
+    for (const n of [1, 2, 3]) await publish('carts', `n${n}`, { n })
+    await expect.poll(() => client.ids).toEqual(['n2', 'n3'])
+    client.close()
+  })
+
+  test('says that it lives', async () => {
+    const client = new Client('/channels/carts/stream')
+    await expect.poll(() => client.comments.length).toBeGreaterThan(2)
+    client.close()
+  })
+
+  test('no more of them than the limit, and a place is free again when one leaves', async () => {
+    const clients = [1, 2, 3].map(() => new Client('/channels/carts/stream'))
+    await expect.poll(() => clients.map((client) => client.status)).toEqual([200, 200, 200])
+    const refused = await fetch(`${server.url}/channels/carts/stream`)
+    expect([refused.status, refused.headers.get('retry-after'), ((await refused.json()) as { code: string }).code]).toEqual([503, '1', 'BACKPRESSURE'])
+    clients[0]?.close()
+    await expect
+      .poll(async () => {
+        const next = new Client('/channels/carts/stream')
+        await new Promise((resolve) => setTimeout(resolve, 30))
+        next.close()
+        return next.status
+      })
+      .toBe(200)
+    for (const client of clients) client.close()
+  })
+
+  test('a client that takes nothing is cut, and holds no more than its bound meanwhile', async () => {
+    const socket = connectSocket(server.port, '127.0.0.1')
+    socket.write('GET /channels/carts/stream?from=beginning HTTP/1.1\r\nHost: localhost\r\n\r\n')
+    socket.pause()
+    const closed = new Promise((resolve) => socket.once('close', resolve))
+    socket.on('error', () => {})
+    for (let n = 0; n < 200; n++) await publish('carts', `n${n}`, 'x'.repeat(100_000))
+    await new Promise((resolve) => setTimeout(resolve, 800))
+    // The server has given up: what is left are the kernel's buffers, and then the end.
+    let bytes = 0
+    socket.on('data', (chunk) => {
+      bytes += chunk.length
+    })
+    socket.resume()
+    await closed
+    expect(bytes).toBeLessThan(200 * 100_000)
+  })
+
+  test('closing the gateway ends them', async () => {
+    const client = new Client('/channels/carts/stream')
+    await expect.poll(() => client.status).toBe(200)
+    await server.close()
+    await client.done
+  })
+
+  test('closing the broker ends them', async () => {
+    const client = new Client('/channels/carts/stream')
+    await expect.poll(() => client.status).toBe(200)
+    await broker.close()
+    await client.done
+  })
+})
+
+describe('serveGateway', () => {
+  test.each(['0.0.0.0', '::', '192.168.1.2', 'example.com', '127.0.0.1.evil.example'])('refuses to listen on %s, and says why', async (host) => {
+    await expect(serveGateway(broker, { port: 0, host })).rejects.toMatchObject({ code: 'INVALID_OPTION', message: expect.stringContaining('no access control') })
+  })
+  test('a port that is taken', async () => {
+    await expect(serveGateway(broker, { port: server.port })).rejects.toMatchObject({ code: 'UNAVAILABLE', message: expect.stringContaining('in use') })
+  })
+  test('publishes over a real socket, and refuses a foreign Host header', async () => {
+    const body = JSON.stringify({ specversion: '1.0', id: '1', source: '/s', type: 't', data: 1 })
+    const answer = await fetch(`${server.url}/channels/carts/events`, { method: 'POST', headers: { 'content-type': 'application/cloudevents+json' }, body })
+    expect(await answer.json()).toEqual({ receipts: [{ channel: 'carts', id: '1', offset: 0, duplicate: false }] })
+    const status = await new Promise((resolve) => {
+      request({ port: server.port, host: '127.0.0.1', path: '/health', headers: { host: 'evil.example' } }, (response) => resolve(response.resume().statusCode)).end()
+    })
+    expect(status).toBe(403)
+  })
+  test('leaves the globals of the application alone', async () => {
+    const before = globalThis.Request
+    await (await serveGateway(broker, { port: 0 })).close()
+    expect(globalThis.Request).toBe(before)
+  })
+  test('createGateway mounts without a server', async () => {
+    const gateway = createGateway(broker)
+    expect((await gateway.fetch(new Request('http://localhost/health'))).status).toBe(200)
+  })
+})
