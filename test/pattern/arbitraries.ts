@@ -2,7 +2,8 @@
 import fc from 'fast-check'
 import type { Json, Obj } from './reference-matcher.ts'
 
-const NAMES = ['a', 'b', 'c', 'a-b', 'é'] as const
+/** The first ones are drawn more often. */
+const NAMES = ['a', 'a', 'a', 'b', 'b', 'b', 'c', 'a-b', 'é'] as const
 const TEXTS = ['', 'x', 'xy', 'xyx', 'X', 'y', 'yxy', 'ß', 'SS', 'ss', 'É', 'é', 'k', '\u212a', 'İ', 'i', 'σ', 'ς', 'Σ', '10.0.0.1', '010.0.0.1', '10.1.2.3', '::1', '0:0:0:0:0:0:0:1', '::ffff:a00:1', '12:30', '1', 'a*b', 'a\\b', '"', '\n', '系统', '😀x'] as const
 const NUMBERS = ['0', '-0', '1', '1.0', '1e0', '10e-1', '2', '-1', '1.5', '100', '1e2', '0.1', '0.10000000000000001', '9007199254740992', '9007199254740993', '1e400', '5e-324', '-122.42916360922355'] as const
 
@@ -19,9 +20,9 @@ const key = fc.oneof({ weight: 12, arbitrary: fc.constantFrom(...NAMES) }, { wei
 
 /** Events; now and then with repeated keys, keys with dots and deep arrays. */
 export const anyEvent: fc.Arbitrary<Obj> = fc.letrec<{ value: Json; object: Obj; array: Json }>((tie) => ({
-  value: fc.oneof({ maxDepth: 4, depthSize: 'small' }, { weight: 3, arbitrary: scalar }, { weight: 2, arbitrary: tie('array') }, { weight: 2, arbitrary: tie('object') }),
-  object: fc.array(fc.tuple(key, tie('value')), { maxLength: 4 }).map((obj) => ({ obj })),
-  array: fc.array(tie('value'), { maxLength: 4 }),
+  value: fc.oneof({ maxDepth: 5 }, { weight: 2, arbitrary: scalar }, { weight: 3, arbitrary: tie('array') }, { weight: 2, arbitrary: tie('object') }),
+  object: fc.array(fc.tuple(key, tie('value')), { maxLength: 3, size: 'max' }).map((obj) => ({ obj })),
+  array: fc.array(tie('value'), { maxLength: 5, size: 'max' }),
 })).object
 
 const wildcard = fc.constantFrom('*', '', 'x*', '*x', 'x*x', '*y*', 'x*y*x', '*\\**', '*\\\\*', '10.*', '*ß*', 'a\\*b')
@@ -59,7 +60,9 @@ const alternative: fc.Arbitrary<unknown> = fc.oneof(
 )
 
 type PatternObject = Readonly<Record<string, unknown>>
-const leaf = fc.array(alternative, { minLength: 1, maxLength: 3 })
+/** Some that match much, so that other fields and elements decide. */
+const likely = fc.constantFrom<unknown>({ exists: true }, { exists: true }, { exists: false }, { prefix: '' }, { 'anything-but': 'x' }, { 'anything-but': 1 }, { numeric: ['>=', 0] })
+const leaf = fc.array(fc.oneof({ weight: 2, arbitrary: alternative }, { weight: 1, arbitrary: likely }), { minLength: 1, maxLength: 3 })
 const field = fc.oneof({ weight: 8, arbitrary: fc.constantFrom<string>(...NAMES) }, { weight: 1, arbitrary: fc.constantFrom('a.b', 'b.c') })
 
 const OR_ODDS = 4
@@ -71,7 +74,7 @@ function patternOf(depth: number): fc.Arbitrary<PatternObject> {
   const or: fc.Arbitrary<PatternObject[] | undefined> =
     inner === null ? fc.constant(undefined) : fc.option(fc.array(inner, { minLength: 2, maxLength: 3 }), { freq: OR_ODDS, nil: undefined })
   return fc
-    .tuple(fc.array(fc.tuple(field, node), { minLength: 1, maxLength: 3 }), or, fc.boolean())
+    .tuple(fc.array(fc.tuple(field, node), { minLength: 1, maxLength: 3, size: 'small' }), or, fc.boolean())
     .map(([entries, branches, first]) => {
       const fields = Object.fromEntries(entries)
       if (branches === undefined) return fields
@@ -80,4 +83,4 @@ function patternOf(depth: number): fc.Arbitrary<PatternObject> {
 }
 
 /** Well-formed patterns. */
-export const anyPattern: fc.Arbitrary<PatternObject> = patternOf(2)
+export const anyPattern: fc.Arbitrary<PatternObject> = fc.oneof({ weight: 3, arbitrary: patternOf(0) }, { weight: 3, arbitrary: patternOf(1) }, { weight: 1, arbitrary: patternOf(2) })
