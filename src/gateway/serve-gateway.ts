@@ -1,6 +1,6 @@
 /** The gateway on a port of its own. */
 import type { Server } from 'node:http'
-import type { AddressInfo } from 'node:net'
+import type { AddressInfo, Socket } from 'node:net'
 import { createAdaptorServer } from '@hono/node-server'
 import { MillraceError } from '../base/errors.ts'
 import { LIMITS } from '../base/limits.ts'
@@ -52,6 +52,7 @@ export async function serveGateway(broker: Broker, options: ServeOptions = {}): 
     overrideGlobalObjects: false,
     serverOptions: { requestTimeout: LIMITS.gatewayRequestMs, headersTimeout: LIMITS.gatewayRequestMs, maxHeaderSize: 64 * 1024 },
   }) as Server
+  const unused = unusedConnections(server)
   await listen(server, port, host)
   const { port: bound } = server.address() as AddressInfo
   let closing: Promise<void> | undefined
@@ -60,7 +61,7 @@ export async function serveGateway(broker: Broker, options: ServeOptions = {}): 
     port: bound,
     close: () => {
       gateway.close()
-      closing ??= stop(server)
+      closing ??= stop(server, unused)
       return closing
     },
   }
@@ -85,8 +86,19 @@ function listen(server: Server, port: number, host: string): Promise<void> {
   })
 }
 
+/** Connections that have asked for nothing yet. Browsers open them ahead, and Node does not count them as idle. */
+function unusedConnections(server: Server): ReadonlySet<Socket> {
+  const unused = new Set<Socket>()
+  server.on('connection', (socket: Socket) => {
+    unused.add(socket)
+    socket.once('close', () => unused.delete(socket))
+  })
+  server.on('request', ({ socket }) => unused.delete(socket))
+  return unused
+}
+
 /** Connections that are kept alive do not end by themselves: each is closed when its last answer is out. */
-function stop(server: Server): Promise<void> {
+function stop(server: Server, unused: ReadonlySet<Socket>): Promise<void> {
   return new Promise((resolve) => {
     const idle = setInterval(() => server.closeIdleConnections(), 20)
     const cut = setTimeout(() => server.closeAllConnections(), LIMITS.gatewayDrainMs)
@@ -95,5 +107,6 @@ function stop(server: Server): Promise<void> {
       clearTimeout(cut)
       resolve()
     })
+    for (const socket of unused) socket.destroy()
   })
 }
