@@ -4,7 +4,7 @@
  */
 import type { ChannelSpec } from '../../channel/channel.ts'
 import type { EncodedEvent } from '../../broker/engine.ts'
-import { type Block, decodeBlock } from '../../event/block.ts'
+import { Block, decodeBlock } from '../../event/block.ts'
 import { DedupeWindow } from './dedupe-window.ts'
 import { Meter } from './meter.ts'
 import type { Store } from './store.ts'
@@ -79,7 +79,7 @@ export class ChannelLog {
   /** Blocks from an offset on, read from the store: at least one, if the channel has any there. */
   async load(offset: number, maxBytes: number): Promise<Block[]> {
     const stored = await this.#store.read(this.id, offset, maxBytes)
-    return stored.map((block) => decodeBlock(this.id, block.bytes, false))
+    return stored.map((block) => (block instanceof Block ? block : decodeBlock(this.id, block.bytes, false)))
   }
 
   /** Read the block of one offset into the cache. */

@@ -6,7 +6,10 @@ import { MillraceError } from '../../base/errors.ts'
 import type { ConnectOptions } from '../../broker/connect.ts'
 import { fileCapabilities, memoryCapabilities } from './capabilities.ts'
 import { EmbeddedEngine } from './embedded-engine.ts'
+import { claimDirectory } from './storage/directory-owner.ts'
+import { DiskStore, type DiskStoreOptions } from './storage/disk-store.ts'
 import { MemoryStore } from './storage/memory-store.ts'
+import type { Block } from '../../event/block.ts'
 
 /** An engine that keeps everything in memory, by a clock of one's own if need be. */
 export function openMemoryEngine(options: Pick<ConnectOptions, 'onAlarm'> = {}, clock: Clock = systemClock): EmbeddedEngine {
@@ -20,4 +23,25 @@ export function directoryOf(url: string): string {
   return resolve(path)
 }
 
-export { fileCapabilities }
+/**
+ * The engine of a data directory, which this process owns until it closes.
+ * @throws DIRECTORY_IN_USE · DATA_DAMAGED · DATA_FOREIGN
+ */
+export async function openFileEngine(url: string, options: Pick<ConnectOptions, 'onAlarm'> = {}, storage: DiskStoreOptions = {}): Promise<EmbeddedEngine> {
+  const directory = directoryOf(url)
+  const claim = await claimDirectory(directory)
+  try {
+    const store = await DiskStore.open<Block>(directory, storage)
+    return new EmbeddedEngine({
+      name: 'file',
+      capabilities: fileCapabilities,
+      store,
+      clock: systemClock,
+      onAlarm: options.onAlarm,
+      release: () => claim.release(),
+    })
+  } catch (error) {
+    await claim.release()
+    throw error
+  }
+}

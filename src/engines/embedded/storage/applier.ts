@@ -1,0 +1,200 @@
+/**
+ * From the journal to where things live: a layer of committed frames becomes extents in a segment and one index transaction.
+ *
+ * Order: extents are written and synced first, then the index that points at them. A crash between leaves bytes that nothing points at, which
+ * the next apply overwrites; the frames are still in the journal.
+ */
+import type { StoredBlock } from '../store.ts'
+import { decodeExtent, extentHead } from './extent.ts'
+import { type ExtentEntry, extentValue, floats, type IndexChanges, type IndexDb, indexKeys, type SegmentTotals, seal } from './index-db.ts'
+import { Segments } from './segments.ts'
+import type { Layer } from './tail.ts'
+
+/** Blocks of a channel are gathered into extents of about so many bytes. */
+const EXTENT_BYTES = 256 * 1024
+/** A full segment with less alive than this is copied together with the new. */
+const COMPACT_BELOW = 0.4
+
+export interface ApplierOptions {
+  readonly segmentBytes: number
+  /** Tests stop here to see what a crash leaves. */
+  readonly failpoint: (name: string) => void
+}
+
+interface NewExtent {
+  readonly channelId: number
+  readonly entry: ExtentEntry
+  readonly chunks: readonly Uint8Array[]
+}
+
+export class Applier {
+  readonly #index: IndexDb
+  readonly #segments: Segments
+  readonly #options: ApplierOptions
+  readonly #totals = new Map<number, SegmentTotals>()
+  #current = 0
+
+  constructor(index: IndexDb, segments: Segments, options: ApplierOptions) {
+    this.#index = index
+    this.#segments = segments
+    this.#options = options
+    for (const [id, totals] of index.segments()) {
+      segments.check(id, totals.bytes)
+      this.#totals.set(id, totals)
+      this.#current = Math.max(this.#current, id)
+    }
+  }
+
+  /** Bytes in segments. */
+  get bytes(): number {
+    let bytes = 0
+    for (const totals of this.#totals.values()) bytes += totals.bytes
+    return bytes
+  }
+
+  async apply(layer: Layer<StoredBlock>): Promise<void> {
+    const changes: IndexChanges = new Map()
+    const totals = new Map(this.#totals)
+    const extents = this.#gather(layer, totals)
+    const moved = await this.#compact(layer, totals)
+    extents.push(...moved)
+    await this.#writeExtents(extents)
+    this.#options.failpoint('apply.after-segment')
+    for (const { channelId, entry } of extents) changes.set(indexKeys.extent(channelId, entry.firstOffset), seal(extentValue(entry)))
+    this.#changeChannels(layer, extents.slice(0, extents.length - moved.length), totals, changes)
+    const dead = this.#changeSegments(totals, changes)
+    for (const [key, value] of layer.records) changes.set(indexKeys.record(key), value === null ? null : seal(value))
+    changes.set(indexKeys.applied, seal(floats(layer.sequence)))
+    await this.#index.write(changes)
+    this.#options.failpoint('apply.after-index')
+    for (const id of dead) {
+      totals.delete(id)
+      this.#segments.remove(id)
+    }
+    this.#totals.clear()
+    for (const [id, each] of totals) this.#totals.set(id, each)
+    this.#segments.rest()
+  }
+
+  /** The layer's blocks as extents with their places in segments. */
+  #gather(layer: Layer<StoredBlock>, totals: Map<number, SegmentTotals>): NewExtent[] {
+    const extents: NewExtent[] = []
+    for (const [channelId, blocks] of layer.blocks) {
+      let group: StoredBlock[] = []
+      let bytes = 0
+      for (const block of blocks) {
+        if (group.length > 0 && bytes + block.bytes.length > EXTENT_BYTES) {
+          extents.push(this.#place(channelId, group, totals))
+          group = []
+          bytes = 0
+        }
+        group.push(block)
+        bytes += block.bytes.length
+      }
+      extents.push(this.#place(channelId, group, totals))
+    }
+    return extents
+  }
+
+  /** Give an extent its place behind the last one. */
+  #place(channelId: number, blocks: readonly StoredBlock[], totals: Map<number, SegmentTotals>): NewExtent {
+    const head = extentHead(channelId, blocks)
+    const bytes = head.readUInt32LE(8)
+    const full = (totals.get(this.#current)?.bytes ?? this.#options.segmentBytes) + bytes > this.#options.segmentBytes
+    if (this.#current === 0 || (full && (totals.get(this.#current)?.bytes ?? 1) > 0)) {
+      this.#current++
+      this.#segments.create(this.#current)
+      totals.set(this.#current, { bytes: 0, live: 0 })
+    }
+    const segment = totals.get(this.#current) ?? { bytes: 0, live: 0 }
+    totals.set(this.#current, { bytes: segment.bytes + bytes, live: segment.live + bytes })
+    const first = blocks[0] as StoredBlock
+    const last = blocks.at(-1) as StoredBlock
+    const count = last.firstOffset + last.count - first.firstOffset
+    const entry = { firstOffset: first.firstOffset, segment: this.#current, position: segment.bytes, bytes, count, timeMs: first.timeMs }
+    return { channelId, entry, chunks: [head, ...blocks.map((block) => block.bytes)] }
+  }
+
+  async #writeExtents(extents: readonly NewExtent[]): Promise<void> {
+    let run: NewExtent[] = []
+    const flush = async (): Promise<void> => {
+      const [first] = run
+      if (first !== undefined) await this.#segments.append(first.entry.segment, run.flatMap((extent) => extent.chunks), first.entry.position)
+      run = []
+    }
+    for (const extent of extents) {
+      if (run.length > 0 && extent.entry.segment !== (run[0] as NewExtent).entry.segment) await flush()
+      run.push(extent)
+    }
+    await flush()
+  }
+
+  #changeChannels(layer: Layer<StoredBlock>, extents: readonly NewExtent[], totals: Map<number, SegmentTotals>, changes: IndexChanges): void {
+    const touched = new Set([...layer.blocks.keys(), ...layer.trims.keys()])
+    for (const channelId of touched) {
+      let { first, next, bytes } = this.#index.channel(channelId)
+      for (const extent of extents) {
+        if (extent.channelId !== channelId) continue
+        next = extent.entry.firstOffset + extent.entry.count
+        bytes += extent.entry.bytes
+      }
+      const trim = layer.trims.get(channelId) ?? 0
+      if (trim > first) {
+        first = Math.min(trim, next)
+        bytes -= this.#trim(channelId, first, extents, totals, changes)
+      }
+      changes.set(indexKeys.channel(channelId), seal(floats(first, next, bytes)))
+    }
+  }
+
+  /** Forget the extents that lie wholly below an offset; answers their bytes. */
+  #trim(channelId: number, before: number, extents: readonly NewExtent[], totals: Map<number, SegmentTotals>, changes: IndexChanges): number {
+    let bytes = 0
+    const stored = [...takeWhile(this.#index.extents(channelId, 0), (entry) => entry.firstOffset + entry.count <= before)]
+    const added = extents.filter((extent) => extent.channelId === channelId && extent.entry.firstOffset + extent.entry.count <= before)
+    for (const entry of [...stored, ...added.map((extent) => extent.entry)]) {
+      // A compaction of this same apply may have moved it.
+      const segment = totals.get(entry.segment)
+      if (segment !== undefined) totals.set(entry.segment, { bytes: segment.bytes, live: segment.live - entry.bytes })
+      changes.set(indexKeys.extent(channelId, entry.firstOffset), null)
+      bytes += entry.bytes
+    }
+    return bytes
+  }
+
+  /** Write the totals that changed; answers the segments in which nothing is alive. */
+  #changeSegments(totals: Map<number, SegmentTotals>, changes: IndexChanges): number[] {
+    const dead: number[] = []
+    for (const [id, { bytes, live }] of totals) {
+      const before = this.#totals.get(id)
+      if (live <= 0 && id !== this.#current) {
+        dead.push(id)
+        changes.set(indexKeys.segment(id), null)
+      } else if (before?.bytes !== bytes || before.live !== live) changes.set(indexKeys.segment(id), seal(floats(bytes, live)))
+    }
+    return dead
+  }
+
+  /** Copy what is alive in one mostly dead segment behind the new extents. Only where this apply trims nothing, which keeps the two apart. */
+  async #compact(layer: Layer<StoredBlock>, totals: Map<number, SegmentTotals>): Promise<NewExtent[]> {
+    if (layer.trims.size > 0) return []
+    const candidate = [...totals].find(([id, { bytes, live }]) => id !== this.#current && live > 0 && live < bytes * COMPACT_BELOW)
+    if (candidate === undefined) return []
+    const [id, { bytes }] = candidate
+    const moved: NewExtent[] = []
+    for (const [channelId, entry] of this.#index.allExtents()) {
+      if (entry.segment !== id) continue
+      const raw = await this.#segments.read(id, entry.position, entry.bytes)
+      moved.push(this.#place(channelId, decodeExtent(raw, channelId, Segments.fileName(id), entry.position), totals))
+    }
+    totals.set(id, { bytes, live: 0 })
+    return moved
+  }
+}
+
+function* takeWhile<Item>(items: Iterable<Item>, holds: (item: Item) => boolean): Generator<Item> {
+  for (const item of items) {
+    if (!holds(item)) return
+    yield item
+  }
+}

@@ -1,0 +1,66 @@
+/**
+ * The extent: consecutive blocks of one channel, as they stand in a segment file.
+ *
+ *     offset  bytes
+ *     0       4       magic "MRX1"
+ *     4       4       CRC-32 of everything from byte 8
+ *     8       4       bytes of the extent
+ *     12      4       channel
+ *     16      4       count of blocks
+ *     20      4       zero
+ *     24      24 × n  for each block: first offset (float64), time (float64), count (4), bytes (4)
+ *             …       the blocks, one behind the other
+ */
+import { crc32 } from 'node:zlib'
+import type { StoredBlock } from '../store.ts'
+import { damaged } from './damage.ts'
+
+const MAGIC = 0x3158524d
+const HEADER_BYTES = 24
+const ENTRY_BYTES = 24
+
+/** The head of an extent of these blocks; the blocks' own bytes follow it. */
+export function extentHead(channelId: number, blocks: readonly StoredBlock[]): Buffer {
+  const head = Buffer.alloc(HEADER_BYTES + ENTRY_BYTES * blocks.length)
+  let total = head.length
+  blocks.forEach((block, index) => {
+    const at = HEADER_BYTES + ENTRY_BYTES * index
+    head.writeDoubleLE(block.firstOffset, at)
+    head.writeDoubleLE(block.timeMs, at + 8)
+    head.writeUInt32LE(block.count, at + 16)
+    head.writeUInt32LE(block.bytes.length, at + 20)
+    total += block.bytes.length
+  })
+  head.writeUInt32LE(MAGIC, 0)
+  head.writeUInt32LE(total, 8)
+  head.writeUInt32LE(channelId, 12)
+  head.writeUInt32LE(blocks.length, 16)
+  let sum = crc32(head.subarray(8))
+  for (const block of blocks) sum = crc32(block.bytes, sum)
+  head.writeUInt32LE(sum, 4)
+  return head
+}
+
+/** @throws DATA_DAMAGED when the bytes are not the extent that the index says is there */
+export function decodeExtent(bytes: Buffer, channelId: number, file: string, position: number): StoredBlock[] {
+  const whole = bytes.length >= HEADER_BYTES && bytes.readUInt32LE(0) === MAGIC && bytes.readUInt32LE(8) === bytes.length
+  if (!whole || bytes.readUInt32LE(12) !== channelId || bytes.readUInt32LE(4) !== crc32(bytes.subarray(8))) {
+    throw damaged(file, `the events at byte ${position} are damaged`, { position, bytes: bytes.length })
+  }
+  const count = bytes.readUInt32LE(16)
+  const blocks: StoredBlock[] = []
+  let at = HEADER_BYTES + ENTRY_BYTES * count
+  for (let index = 0; index < count; index++) {
+    const entry = HEADER_BYTES + ENTRY_BYTES * index
+    const length = bytes.readUInt32LE(entry + 20)
+    blocks.push({
+      channelId,
+      firstOffset: bytes.readDoubleLE(entry),
+      timeMs: bytes.readDoubleLE(entry + 8),
+      count: bytes.readUInt32LE(entry + 16),
+      bytes: bytes.subarray(at, at + length),
+    })
+    at += length
+  }
+  return blocks
+}

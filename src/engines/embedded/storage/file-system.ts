@@ -1,0 +1,88 @@
+/**
+ * What the store asks of a file system: an interface, so that tests can lose power, fill the disk and fail a sync.
+ */
+import * as fs from 'node:fs'
+import { dirname } from 'node:path'
+
+export interface FileSystem {
+  open(path: string, flags: 'r' | 'r+' | 'wx+'): number
+  close(fd: number): void
+  /** Bytes in the file. */
+  size(fd: number): number
+  /** Write all of the bytes at a position; into the page cache, not to disk. */
+  write(fd: number, bytes: Uint8Array, position: number): void
+  /** The same for several, off the main thread. */
+  writeAll(fd: number, chunks: readonly Uint8Array[], position: number): Promise<void>
+  /** Make what was written durable. */
+  sync(fd: number, done: (error: Error | null) => void): void
+  read(fd: number, into: Uint8Array, position: number): Promise<number>
+  readSync(fd: number, into: Uint8Array, position: number): number
+  /** Names in a directory; empty when it is not there. */
+  list(directory: string): string[]
+  makeDirectory(directory: string): void
+  /** A small file, whole: written aside, synced, renamed, the directory synced. */
+  replace(path: string, bytes: Uint8Array): void
+  readFile(path: string): Uint8Array | undefined
+  remove(path: string): void
+  syncDirectory(directory: string): void
+}
+
+export const nodeFileSystem: FileSystem = {
+  open: (path, flags) => fs.openSync(path, flags),
+  close: (fd) => fs.closeSync(fd),
+  size: (fd) => fs.fstatSync(fd).size,
+  write(fd, bytes, position) {
+    let at = 0
+    while (at < bytes.length) at += fs.writeSync(fd, bytes, at, bytes.length - at, position + at)
+  },
+  async writeAll(fd, chunks, position) {
+    let at = position
+    for (const chunk of chunks) {
+      let done = 0
+      while (done < chunk.length) done += await writeOnce(fd, chunk, done, at + done)
+      at += chunk.length
+    }
+  },
+  sync: (fd, done) => fs.fdatasync(fd, done),
+  read: (fd, into, position) =>
+    new Promise((resolve, reject) => {
+      fs.read(fd, into, 0, into.length, position, (error, count) => (error === null ? resolve(count) : reject(error)))
+    }),
+  readSync: (fd, into, position) => fs.readSync(fd, into, 0, into.length, position),
+  list: (directory) => (fs.existsSync(directory) ? fs.readdirSync(directory) : []),
+  makeDirectory(directory) {
+    fs.mkdirSync(directory, { recursive: true })
+  },
+  replace(path, bytes) {
+    const aside = `${path}.new`
+    const fd = fs.openSync(aside, 'w')
+    fs.writeSync(fd, bytes)
+    fs.fsyncSync(fd)
+    fs.closeSync(fd)
+    fs.renameSync(aside, path)
+    this.syncDirectory(dirname(path))
+  },
+  readFile: (path) => (fs.existsSync(path) ? fs.readFileSync(path) : undefined),
+  remove: (path) => fs.rmSync(path, { force: true }),
+  syncDirectory(directory) {
+    const fd = fs.openSync(directory, 'r')
+    try {
+      fs.fsyncSync(fd)
+    } finally {
+      fs.closeSync(fd)
+    }
+  },
+}
+
+function writeOnce(fd: number, chunk: Uint8Array, from: number, position: number): Promise<number> {
+  return new Promise((resolve, reject) => {
+    fs.write(fd, chunk, from, chunk.length - from, position, (error, count) => (error === null ? resolve(count) : reject(error)))
+  })
+}
+
+/** Whether an error says that there is no room. */
+export function isFull(error: unknown): boolean {
+  const code = (error as { readonly code?: unknown } | null)?.code
+  const text = error instanceof Error ? error.message : ''
+  return code === 'ENOSPC' || code === 'EDQUOT' || code === 28 || /no space left|ENOSPC|quota exceeded/i.test(text)
+}

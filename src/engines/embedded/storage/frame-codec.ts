@@ -1,0 +1,122 @@
+/**
+ * The journal's frame: everything that one commit makes true, as bytes.
+ *
+ *     offset  bytes
+ *     0       8      salt of the file's current use: what an earlier use left behind is not mistaken for a frame
+ *     8       4      CRC-32 of everything from byte 12
+ *     12      4      bytes of the whole frame
+ *     16      8      sequence number (float64, whole), one more than the frame before
+ *     24      4      count of blocks
+ *     28      4      count of records
+ *     32      4      count of trims
+ *     36      4      zero
+ *     40      …      blocks: channel (4), count (4), first offset (float64), time (float64), bytes (4), then the bytes
+ *             …      records: bytes of the key (2), bytes of the value (4; 0xFFFFFFFF deletes), key in UTF-8, value
+ *             …      trims: channel (4), offset (float64)
+ *
+ * All numbers are little-endian.
+ */
+import { crc32 } from 'node:zlib'
+import type { Frame, StoredBlock } from '../store.ts'
+
+export const SALT_BYTES = 8
+const FRAME_HEADER_BYTES = 40
+const BLOCK_HEADER_BYTES = 28
+const DELETED = 0xffffffff
+
+/** Bytes that a frame needs, at most. */
+export function frameBytesMax(frame: Frame): number {
+  let bytes = FRAME_HEADER_BYTES + 12 * frame.trims.length
+  for (const block of frame.blocks) bytes += BLOCK_HEADER_BYTES + block.bytes.length
+  for (const [key, value] of frame.records) bytes += 6 + key.length * 3 + (value?.length ?? 0)
+  return bytes
+}
+
+/** Write a frame at a place in a buffer; answers where it ends. */
+export function encodeFrame(into: Buffer, at: number, frame: Frame, sequence: number, salt: Uint8Array): number {
+  let end = at + FRAME_HEADER_BYTES
+  for (const block of frame.blocks) end = writeBlock(into, end, block)
+  for (const [key, value] of frame.records) end = writeRecord(into, end, key, value)
+  for (const { channelId, beforeOffset } of frame.trims) {
+    into.writeUInt32LE(channelId, end)
+    into.writeDoubleLE(beforeOffset, end + 4)
+    end += 12
+  }
+  into.set(salt, at)
+  into.writeUInt32LE(end - at, at + 12)
+  into.writeDoubleLE(sequence, at + 16)
+  into.writeUInt32LE(frame.blocks.length, at + 24)
+  into.writeUInt32LE(frame.records.length, at + 28)
+  into.writeUInt32LE(frame.trims.length, at + 32)
+  into.writeUInt32LE(0, at + 36)
+  into.writeUInt32LE(crc32(into.subarray(at + 12, end)), at + 8)
+  return end
+}
+
+function writeBlock(into: Buffer, at: number, block: StoredBlock): number {
+  into.writeUInt32LE(block.channelId, at)
+  into.writeUInt32LE(block.count, at + 4)
+  into.writeDoubleLE(block.firstOffset, at + 8)
+  into.writeDoubleLE(block.timeMs, at + 16)
+  into.writeUInt32LE(block.bytes.length, at + 24)
+  into.set(block.bytes, at + BLOCK_HEADER_BYTES)
+  return at + BLOCK_HEADER_BYTES + block.bytes.length
+}
+
+function writeRecord(into: Buffer, at: number, key: string, value: Uint8Array | null): number {
+  const keyBytes = into.write(key, at + 6, 'utf8')
+  into.writeUInt16LE(keyBytes, at)
+  into.writeUInt32LE(value === null ? DELETED : value.length, at + 2)
+  if (value !== null) into.set(value, at + 6 + keyBytes)
+  return at + 6 + keyBytes + (value?.length ?? 0)
+}
+
+/** Where a frame stands: whole, and of this salt. */
+export interface FramePlace {
+  readonly sequence: number
+  readonly at: number
+  readonly end: number
+}
+
+/** The frame that begins at a place, if a whole and undamaged one does. */
+export function findFrame(bytes: Buffer, at: number, salt: Buffer): FramePlace | null {
+  if (at + FRAME_HEADER_BYTES > bytes.length || bytes.compare(salt, 0, SALT_BYTES, at, at + SALT_BYTES) !== 0) return null
+  const length = bytes.readUInt32LE(at + 12)
+  const end = at + length
+  if (length < FRAME_HEADER_BYTES || end > bytes.length) return null
+  if (crc32(bytes.subarray(at + 12, end)) !== bytes.readUInt32LE(at + 8)) return null
+  return { sequence: bytes.readDoubleLE(at + 16), at, end }
+}
+
+/** What a frame that was found holds. Its bytes are copied out of the buffer. */
+export function decodeFrame(bytes: Buffer, { at }: FramePlace): Frame {
+  let cursor = at + FRAME_HEADER_BYTES
+  const blocks: StoredBlock[] = []
+  for (let left = bytes.readUInt32LE(at + 24); left > 0; left--) {
+    const length = bytes.readUInt32LE(cursor + 24)
+    const start = cursor + BLOCK_HEADER_BYTES
+    blocks.push({
+      channelId: bytes.readUInt32LE(cursor),
+      count: bytes.readUInt32LE(cursor + 4),
+      firstOffset: bytes.readDoubleLE(cursor + 8),
+      timeMs: bytes.readDoubleLE(cursor + 16),
+      bytes: Buffer.from(bytes.subarray(start, start + length)),
+    })
+    cursor = start + length
+  }
+  const records: [string, Uint8Array | null][] = []
+  for (let left = bytes.readUInt32LE(at + 28); left > 0; left--) {
+    const keyBytes = bytes.readUInt16LE(cursor)
+    const valueBytes = bytes.readUInt32LE(cursor + 2)
+    const valueAt = cursor + 6 + keyBytes
+    const key = bytes.toString('utf8', cursor + 6, valueAt)
+    cursor = valueBytes === DELETED ? valueAt : valueAt + valueBytes
+    records.push([key, valueBytes === DELETED ? null : Buffer.from(bytes.subarray(valueAt, cursor))])
+  }
+  const trims: { channelId: number; beforeOffset: number }[] = []
+  for (let left = bytes.readUInt32LE(at + 32); left > 0; left--) {
+    trims.push({ channelId: bytes.readUInt32LE(cursor), beforeOffset: bytes.readDoubleLE(cursor + 4) })
+    cursor += 12
+  }
+  return { blocks, records, trims }
+}

@@ -1,0 +1,152 @@
+/** The reading side of the store on disk: what is in memory before what is in the index, blocks from segments before those in memory. */
+import type { Frame, StoredBlock } from '../store.ts'
+import { decodeExtent } from './extent.ts'
+import { type ChannelTotals, type ExtentEntry, type IndexDb, indexKeys } from './index-db.ts'
+import { Segments } from './segments.ts'
+import type { Tail } from './tail.ts'
+
+interface Bounds {
+  first: number
+  next: number
+}
+
+export class StoreReads<Block extends StoredBlock = StoredBlock> {
+  protected readonly index: IndexDb
+  protected readonly segments: Segments
+  protected tail: Tail<Block>
+  readonly #bounds = new Map<number, Bounds>()
+
+  constructor(index: IndexDb, segments: Segments, tail: Tail<Block>) {
+    this.index = index
+    this.segments = segments
+    this.tail = tail
+  }
+
+  get(key: string): Uint8Array | undefined {
+    const value = this.tail.get(key)
+    return value === undefined ? this.index.get(indexKeys.record(key)) : (value ?? undefined)
+  }
+
+  range(from: string, to: string, limit: number = Number.POSITIVE_INFINITY): [key: string, value: Uint8Array][] {
+    const changed = this.tail.range(from, to)
+    const found: [string, Uint8Array][] = []
+    let at = 0
+    const takeChanged = (before: string | null): void => {
+      for (; at < changed.length && found.length < limit; at++) {
+        const [key, value] = changed[at] as [string, Uint8Array | null]
+        if (before !== null && key >= before) return
+        if (value !== null) found.push([key, value])
+      }
+    }
+    for (const [indexKey, value] of this.index.range(indexKeys.record(from), indexKeys.record(to))) {
+      const key = indexKey.slice(1)
+      takeChanged(key)
+      if (found.length >= limit) return found
+      if (changed[at]?.[0] === key) continue
+      found.push([key, value])
+      if (found.length >= limit) return found
+    }
+    takeChanged(null)
+    return found
+  }
+
+  async read(channelId: number, offset: number, maxBytes: number): Promise<StoredBlock[]> {
+    const found: StoredBlock[] = []
+    let bytes = 0
+    let next = offset
+    const wanted: ExtentEntry[] = []
+    for (const entry of this.index.extents(channelId, offset)) {
+      wanted.push(entry)
+      bytes += entry.bytes
+      next = entry.firstOffset + entry.count
+      if (bytes >= maxBytes) break
+    }
+    const inMemory = bytes >= maxBytes ? [] : [...this.tail.blocks(channelId, next)]
+    for (const entry of wanted) {
+      for (const block of await this.#extent(channelId, entry)) if (block.firstOffset + block.count > offset) found.push(block)
+    }
+    for (const block of inMemory) {
+      if (bytes >= maxBytes && found.length > 0) break
+      found.push(block)
+      bytes += block.bytes.length
+    }
+    return found
+  }
+
+  async #extent(channelId: number, entry: ExtentEntry): Promise<StoredBlock[]> {
+    const raw = await this.segments.read(entry.segment, entry.position, entry.bytes)
+    return decodeExtent(raw, channelId, Segments.fileName(entry.segment), entry.position)
+  }
+
+  peek(channelId: number, offset: number): Block | undefined {
+    return this.tail.find(channelId, offset)
+  }
+
+  bounds(channelId: number): { readonly first: number; readonly next: number } {
+    return this.#known(channelId)
+  }
+
+  #known(channelId: number): Bounds {
+    let bounds = this.#bounds.get(channelId)
+    if (bounds === undefined) {
+      const { first, next }: ChannelTotals = this.index.channel(channelId)
+      bounds = { first, next }
+      for (const block of this.tail.blocks(channelId, 0)) bounds.next = Math.max(bounds.next, block.firstOffset + block.count)
+      this.#bounds.set(channelId, bounds)
+    }
+    return bounds
+  }
+
+  /** Forget what is known of channels: it may have changed in another process. */
+  protected forgetBounds(): void {
+    this.#bounds.clear()
+  }
+
+  /** A frame was committed. */
+  protected noteFrame(frame: Frame<Block>): void {
+    for (const block of frame.blocks) this.#known(block.channelId).next = block.firstOffset + block.count
+    for (const { channelId, beforeOffset } of frame.trims) {
+      const bounds = this.#known(channelId)
+      bounds.first = Math.max(bounds.first, Math.min(beforeOffset, bounds.next))
+    }
+  }
+
+  seek(channelId: number, timeMs: number): number {
+    const { first, next } = this.#known(channelId)
+    let candidate: ExtentEntry | null = null
+    for (const entry of this.#byTime(channelId, timeMs)) {
+      if (entry.timeMs >= timeMs) return Math.max(first, this.#within(channelId, candidate, timeMs) ?? entry.firstOffset)
+      candidate = entry
+    }
+    const within = this.#within(channelId, candidate, timeMs)
+    if (within !== null) return Math.max(first, within)
+    for (const block of this.tail.blocks(channelId, 0)) if (block.timeMs >= timeMs) return Math.max(first, block.firstOffset)
+    return next
+  }
+
+  /** Extents from the last one that begins before a time on, found by halving the offsets. */
+  *#byTime(channelId: number, timeMs: number): Generator<ExtentEntry> {
+    let { first: low, next: high } = this.index.channel(channelId)
+    while (high - low > 1) {
+      const middle = Math.floor((low + high) / 2)
+      const [entry] = this.index.extents(channelId, middle)
+      if (entry === undefined || entry.timeMs >= timeMs) high = middle
+      else low = Math.max(middle, entry.firstOffset)
+    }
+    yield* this.index.extents(channelId, low)
+  }
+
+  /** The first block of an extent at or after a time. */
+  #within(channelId: number, entry: ExtentEntry | null, timeMs: number): number | null {
+    if (entry === null) return null
+    const raw = this.segments.readSync(entry.segment, entry.position, entry.bytes)
+    const blocks = decodeExtent(raw, channelId, Segments.fileName(entry.segment), entry.position)
+    return blocks.find((block) => block.timeMs >= timeMs)?.firstOffset ?? null
+  }
+
+  size(channelId: number): number {
+    let { bytes } = this.index.channel(channelId)
+    for (const block of this.tail.blocks(channelId, 0)) bytes += block.bytes.length
+    return bytes
+  }
+}

@@ -1,0 +1,113 @@
+/**
+ * What is committed and not yet applied behind the journal, in memory: blocks by channel, records laid over the index.
+ *
+ * Two layers: one that is being applied, and one that grows meanwhile.
+ */
+import type { Frame, StoredBlock } from '../store.ts'
+
+export interface Layer<Block extends StoredBlock> {
+  readonly blocks: Map<number, Block[]>
+  readonly records: Map<string, Uint8Array | null>
+  readonly trims: Map<number, number>
+  bytes: number
+  /** Sequence number of the last frame. */
+  sequence: number
+}
+
+function emptyLayer<Block extends StoredBlock>(sequence: number): Layer<Block> {
+  return { blocks: new Map(), records: new Map(), trims: new Map(), bytes: 0, sequence }
+}
+
+function holds(block: StoredBlock, offset: number): boolean {
+  return offset >= block.firstOffset && offset < block.firstOffset + block.count
+}
+
+export class Tail<Block extends StoredBlock> {
+  #fresh: Layer<Block>
+  #applying: Layer<Block> | null = null
+
+  constructor(sequence: number) {
+    this.#fresh = emptyLayer(sequence)
+  }
+
+  get bytes(): number {
+    return this.#fresh.bytes + (this.#applying?.bytes ?? 0)
+  }
+
+  get freshBytes(): number {
+    return this.#fresh.bytes
+  }
+
+  get sequence(): number {
+    return this.#fresh.sequence
+  }
+
+  add(frame: Frame<Block>, sequence: number, frameBytes: number): void {
+    const layer = this.#fresh
+    for (const block of frame.blocks) {
+      const blocks = layer.blocks.get(block.channelId)
+      if (blocks === undefined) layer.blocks.set(block.channelId, [block])
+      else blocks.push(block)
+    }
+    for (const [key, value] of frame.records) layer.records.set(key, value)
+    for (const { channelId, beforeOffset } of frame.trims) layer.trims.set(channelId, Math.max(beforeOffset, layer.trims.get(channelId) ?? 0))
+    layer.bytes += frameBytes
+    layer.sequence = sequence
+  }
+
+  /** The layer to apply now, or null when there is nothing. What is committed from here on goes into another. */
+  beginApply(): Layer<Block> | null {
+    if (this.#applying !== null) return this.#applying
+    if (this.#fresh.bytes === 0) return null
+    this.#applying = this.#fresh
+    this.#fresh = emptyLayer(this.#applying.sequence)
+    return this.#applying
+  }
+
+  /** It stands behind the journal now. */
+  applied(): void {
+    this.#applying = null
+  }
+
+  #layers(): Layer<Block>[] {
+    return this.#applying === null ? [this.#fresh] : [this.#applying, this.#fresh]
+  }
+
+  /** The record, null if it was deleted, undefined if this layer does not know. */
+  get(key: string): Uint8Array | null | undefined {
+    const value = this.#fresh.records.get(key)
+    return value === undefined ? this.#applying?.records.get(key) : value
+  }
+
+  /** Changed records of a range, in order. */
+  range(from: string, to: string): [string, Uint8Array | null][] {
+    const found = new Map<string, Uint8Array | null>()
+    for (const layer of this.#layers()) for (const [key, value] of layer.records) if (key >= from && key < to) found.set(key, value)
+    return [...found].sort(([a], [b]) => (a < b ? -1 : 1))
+  }
+
+  /** The block of an offset. */
+  find(channelId: number, offset: number): Block | undefined {
+    for (const layer of [this.#fresh, this.#applying]) {
+      const blocks = layer?.blocks.get(channelId)
+      if (blocks === undefined || offset < (blocks[0] as Block).firstOffset) continue
+      let low = 0
+      let high = blocks.length - 1
+      while (low < high) {
+        const middle = (low + high + 1) >>> 1
+        if ((blocks[middle] as Block).firstOffset <= offset) low = middle
+        else high = middle - 1
+      }
+      const block = blocks[low] as Block
+      return holds(block, offset) ? block : undefined
+    }
+    return undefined
+  }
+
+  /** Blocks of a channel from an offset on. */
+  *blocks(channelId: number, offset: number): Generator<Block> {
+    for (const layer of this.#layers()) {
+      for (const block of layer.blocks.get(channelId) ?? []) if (block.firstOffset + block.count > offset) yield block
+    }
+  }
+}

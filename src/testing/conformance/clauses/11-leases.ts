@@ -1,0 +1,194 @@
+/**
+ * Clause 11, leases: a handler may run for hours while its process lives; the events of a dead or hung process go to another, and what it says late is refused.
+ *
+ * A hung process is two subscriptions at the port, of which one is not renewed.
+ */
+import assert from 'node:assert/strict'
+import { queue, stream } from '../../../channel/channel.ts'
+import { consumer } from '../../../consumer/consumer.ts'
+import { isMillraceError } from '../../../base/errors.ts'
+import { Calls, describeConsumer, gate, hang, idle, numbers, orderStream, Placed, placed, placedMany, QUICK } from '../fixtures.ts'
+import { encoded, failure, Port } from '../port.ts'
+import { clause, type Scenario } from '../scenario.ts'
+import { sleep } from '../world.ts'
+
+export const leases: readonly Scenario[] = clause(11, {
+  'a-handler-may-run-longer-than-its-lease': async (world) => {
+    const broker = await world.connect()
+    const orders = orderStream(world.name('orders'))
+    const calls = new Calls()
+    for (let at = 0; at < 2; at++) {
+      await broker.start(
+        consumer(world.name('worker'), orders, { lease: 60 }).on(Placed, async (each, ctx) => {
+          calls.add(each, ctx)
+          await sleep(400)
+          assert.equal(ctx.signal.aborted, false)
+        }),
+      )
+    }
+    await broker.publish(orders, placedMany(4, 4))
+    await idle(world, broker, world.name('worker'))
+    assert.deepEqual(calls.sorted, numbers(4), 'each was handled once')
+  },
+
+  'a-hung-instances-events-go-to-another': [
+    ['engine'],
+    async (world) => {
+      const port = await Port.open(world, stream(world.name('orders')))
+      const hung = await port.subscribe({ leaseMs: 60, credit: 10 })
+      await port.publish(5)
+      await world.eventually(() => assert.equal(hung.held.length, 5))
+      const live = await port.subscribe({ leaseMs: 60, credit: 10, renews: true })
+      await world.eventually(() => assert.equal(live.held.length, 5))
+      assert.deepEqual(live.held.map((delivery) => delivery.offset).sort((a, b) => a - b), hung.given.map((delivery) => delivery.offset).sort((a, b) => a - b))
+      assert.deepEqual(live.held.map((delivery) => delivery.attempt), [2, 2, 2, 2, 2], 'an attempt has been used')
+      assert.equal(hung.revoked.length, 5, 'it is told')
+      assert.deepEqual(live.held.map((delivery) => live.subscription.complete(delivery, null)), [true, true, true, true, true])
+    },
+  ],
+
+  'what-a-lost-lease-settles-late-is-refused': [
+    ['engine'],
+    async (world) => {
+      const port = await Port.open(world, stream(world.name('orders')))
+      const hung = await port.subscribe({ leaseMs: 60, credit: 10 })
+      await port.publish(4)
+      await world.eventually(() => assert.equal(hung.given.length, 4))
+      const live = await port.subscribe({ leaseMs: 60, credit: 10, renews: true })
+      await world.eventually(() => assert.equal(live.held.length, 4))
+      const [a, b, c, d] = hung.given as [never, never, never, never]
+      const late = hung.subscription
+      assert.deepEqual([late.complete(a, null), late.retry(b, 0, failure('late')), late.deadLetter(c, failure('late')), late.release(d)], [false, false, false, false])
+      await late.flushed()
+      assert.equal(live.held.length, 4, 'the new owner keeps them')
+      assert.deepEqual(await port.engine.deadLetters(port.consumer, {}), [])
+      assert.deepEqual(live.held.map((delivery) => live.subscription.complete(delivery, null)), [true, true, true, true])
+      assert.deepEqual(live.given.map((delivery) => live.subscription.complete(delivery, null)), [false, false, false, false], 'and settles each once')
+    },
+  ],
+
+  'an-instance-that-renews-keeps-its-events': [
+    ['engine'],
+    async (world) => {
+      const port = await Port.open(world, stream(world.name('orders')))
+      const holder = await port.subscribe({ leaseMs: 60, credit: 3, renews: true })
+      await port.publish(3)
+      await world.eventually(() => assert.equal(holder.held.length, 3))
+      const other = await port.subscribe({ leaseMs: 60, credit: 3, renews: true })
+      await sleep(400)
+      assert.deepEqual([holder.held.length, other.given.length, holder.revoked.length], [3, 0, 0])
+      assert.deepEqual(holder.held.map((delivery) => holder.subscription.complete(delivery, null)), [true, true, true])
+    },
+  ],
+
+  'order-is-kept-when-a-key-changes-hands': [
+    ['engine'],
+    async (world) => {
+      const port = await Port.open(world, stream(world.name('orders')))
+      const hung = await port.subscribe({ leaseMs: 60, credit: 10 })
+      await port.publish(6, 2)
+      await world.eventually(() => assert.equal(hung.given.length, 2))
+      const live = await port.subscribe({ leaseMs: 60, credit: 10, renews: true, completes: true })
+      await world.eventually(() => assert.equal(live.given.length, 6))
+      for (const key of ['k0', 'k1']) {
+        const offsets = live.given.filter((delivery) => delivery.key === key).map((delivery) => delivery.offset)
+        assert.deepEqual(offsets, [...offsets].sort((a, b) => a - b))
+        assert.equal(offsets.length, 3)
+      }
+      assert.equal(hung.given.length, 2, 'the hung one is given nothing more')
+    },
+  ],
+
+  'an-event-that-hangs-every-worker-is-dead-lettered-in-the-end': [
+    ['engine'],
+    async (world) => {
+      const port = await Port.open(world, stream(world.name('orders')))
+      const attempts: number[] = []
+      await port.publish(1)
+      const watcher = await port.subscribe({ leaseMs: 60, credit: 0, renews: true, attemptsMax: 3 })
+      for (let at = 0; at < 3; at++) {
+        const hung = await port.subscribe({ leaseMs: 60, credit: 1, attemptsMax: 3 })
+        await world.eventually(() => assert.equal(hung.given.length, 1))
+        attempts.push(hung.given[0]?.attempt ?? 0)
+        await world.eventually(() => assert.equal(hung.revoked.length, 1))
+        await hung.subscription.close()
+      }
+      assert.deepEqual(attempts, [1, 2, 3])
+      const [letter] = await world.eventually(async () => {
+        const letters = await port.engine.deadLetters(port.consumer, {})
+        return letters.length === 1 && letters
+      })
+      assert.equal(letter?.attempts, 3)
+      await watcher.subscription.close()
+    },
+  ],
+
+  'a-queues-leases-are-the-same': [
+    ['engine'],
+    async (world) => {
+      const port = await Port.open(world, queue(world.name('jobs')))
+      const hung = await port.subscribe({ leaseMs: 60, credit: 5 })
+      await port.publish(5)
+      await world.eventually(() => assert.equal(hung.given.length, 5))
+      const live = await port.subscribe({ leaseMs: 60, credit: 5, renews: true, completes: true })
+      await world.eventually(() => assert.equal(live.given.length, 5))
+      assert.deepEqual(hung.given.map((delivery) => hung.subscription.complete(delivery, null)), numbers(5).map(() => false))
+    },
+  ],
+
+  'a-closed-subscription-settles-nothing': [
+    ['engine'],
+    async (world) => {
+      const port = await Port.open(world, stream(world.name('orders')))
+      const first = await port.subscribe({ credit: 3 })
+      await port.publish(3)
+      await world.eventually(() => assert.equal(first.given.length, 3))
+      await first.subscription.close()
+      assert.deepEqual(first.given.map((delivery) => first.subscription.complete(delivery, [{ channel: port.channel.name, event: encoded('x', null, 99), dueAtMs: null }])), [false, false, false])
+      const second = await port.subscribe({ credit: 10, renews: true })
+      await world.eventually(() => assert.equal(second.given.length, 3))
+      assert.deepEqual(second.given.map((delivery) => delivery.attempt), [1, 1, 1], 'a release does not count')
+    },
+  ],
+
+  'a-handler-that-takes-too-long-fails-and-is-told': async (world) => {
+    const broker = await world.connect()
+    const orders = orderStream(world.name('orders'))
+    const name = world.name('worker')
+    const reasons: unknown[] = []
+    await broker.start(
+      consumer(name, orders, { timeout: 60, retry: { attempts: 2, ...QUICK } }).on(Placed, async (_, ctx) => {
+        await hang(ctx.signal).catch((error: unknown) => reasons.push(error))
+        await new Promise(() => undefined)
+      }),
+    )
+    await broker.publish(orders, placed('a', 0))
+    const [letter] = await world.eventually(async () => {
+      const letters = await broker.deadLetters(name).list()
+      return letters.length > 0 && letters
+    })
+    assert.deepEqual([letter?.failure.kind, letter?.failure.code, letter?.attempts], ['timeout', 'HANDLER_TIMEOUT', 2])
+    assert.equal(reasons.length, 2)
+    for (const reason of reasons) assert.ok(isMillraceError(reason, 'HANDLER_TIMEOUT'))
+  },
+
+  'a-completion-after-the-time-limit-is-refused': async (world) => {
+    const broker = await world.connect()
+    const orders = orderStream(world.name('orders'))
+    const name = world.name('worker')
+    const calls = new Calls()
+    const late = gate()
+    await broker.start(
+      consumer(name, orders, { timeout: 50, retry: { attempts: 5, ...QUICK } }).on(Placed, async (each, ctx) => {
+        calls.add(each, ctx)
+        if (ctx.attempt === 1) await late.opened
+      }),
+    )
+    await broker.publish(orders, placedMany(2, 1))
+    await calls.reach(world, 3)
+    late.open()
+    await idle(world, broker, name)
+    assert.deepEqual(calls.all.map((call) => [call.n, call.attempt]), [[0, 1], [0, 2], [1, 1]].slice(0, calls.length === 3 ? 3 : 0).concat(calls.length === 3 ? [] : [[0, 1], [0, 2], [1, 1], [1, 2]]))
+    assert.equal((await describeConsumer(broker, name)).deadLetters, 0)
+  },
+})

@@ -1,0 +1,371 @@
+/** Clause 12, emit once: what a handler emits takes effect with the event's completion, or not at all. */
+import assert from 'node:assert/strict'
+import { stream } from '../../../channel/channel.ts'
+import { consumer } from '../../../consumer/consumer.ts'
+import type { HandlerContext } from '../../../consumer/consumer-types.ts'
+import {
+  Calls,
+  gate,
+  HASTY,
+  hang,
+  idle,
+  looseQueue,
+  looseStream,
+  Note,
+  numbers,
+  type Order,
+  orderStream,
+  Paid,
+  Placed,
+  placed,
+  placedMany,
+  QUICK,
+  readAll,
+  readNs,
+  refused,
+} from '../fixtures.ts'
+import { encoded, Port } from '../port.ts'
+import { seededRandom } from '../random.ts'
+import { clause, type Scenario } from '../scenario.ts'
+import { sleep } from '../world.ts'
+
+export const emitOnce: readonly Scenario[] = clause(12, {
+  'an-emission-appears-with-the-completion': async (world) => {
+    const broker = await world.connect()
+    const [orders, out] = [orderStream(world.name('orders')), orderStream(world.name('out'))]
+    const wait = gate()
+    const calls = new Calls()
+    await broker.declare(out)
+    await broker.start(
+      consumer(world.name('worker'), orders).on(Placed, async (each, ctx) => {
+        await ctx.emit(out, placed('out', each.data.n))
+        calls.add(each, ctx)
+        await wait.opened
+      }),
+    )
+    await broker.publish(orders, placedMany(5, 5))
+    await calls.reach(world, 5)
+    await world.quiet()
+    assert.deepEqual(await readNs(broker, out), [], 'nothing before the handler has finished')
+    wait.open()
+    await world.eventually(async () => assert.deepEqual((await readNs(broker, out)).sort(), numbers(5)))
+  },
+
+  'repeated-attempts-emit-once': async (world) => {
+    const broker = await world.connect()
+    const [orders, out] = [looseStream(world.name('orders')), looseStream(world.name('out'))]
+    await broker.start(
+      consumer(world.name('worker'), orders, { retry: { attempts: 10, ...QUICK } }).on(Placed, async (each, ctx) => {
+        await ctx.emit(out, placed(`attempt-${ctx.attempt}`, each.data.n))
+        if (ctx.attempt < 4) throw new Error('after emitting')
+      }),
+    )
+    await broker.publish(orders, placedMany(20))
+    await idle(world, broker, world.name('worker'))
+    const events = await readAll(broker, out)
+    assert.deepEqual(events.map((each) => (each.data as Order).n).sort((a, b) => a - b), numbers(20))
+    assert.deepEqual(new Set(events.map((each) => (each.data as Order).order)), new Set(['attempt-4']), 'what failed attempts emitted never existed')
+  },
+
+  'a-rejected-event-emits-nothing': async (world) => {
+    const broker = await world.connect()
+    const [orders, out] = [looseStream(world.name('orders')), looseStream(world.name('out'))]
+    const name = world.name('worker')
+    let rejects = true
+    await broker.declare(out)
+    await broker.start(
+      consumer(name, orders).on(Placed, async (each, ctx) => {
+        await ctx.emit(out, placed('out', each.data.n))
+        if (rejects) ctx.reject('no')
+      }),
+    )
+    await broker.publish(orders, placedMany(5))
+    await world.eventually(async () => assert.equal((await broker.deadLetters(name).list()).length, 5))
+    assert.deepEqual(await readNs(broker, out), [])
+    rejects = false
+    await broker.deadLetters(name).redrive()
+    await world.eventually(async () => assert.deepEqual((await readNs(broker, out)).sort(), numbers(5)))
+  },
+
+  'one-completion-emits-to-several-channels': async (world) => {
+    const broker = await world.connect()
+    const orders = orderStream(world.name('orders'))
+    const [one, two, three] = [looseStream(world.name('one')), looseQueue(world.name('two')), orderStream(world.name('three'))]
+    await broker.start(
+      consumer(world.name('worker'), orders, { retry: QUICK }).on(Placed, async (each, ctx) => {
+        const { n } = each.data
+        await ctx.emit(one, placed('out', n))
+        await ctx.emit(two, [placed('out', n * 10), Paid({ order: 'out', n: n * 10 + 1 })])
+        await ctx.emit(three, placed('out', n))
+        if (ctx.attempt === 1) throw new Error('once')
+      }),
+    )
+    await broker.publish(orders, placedMany(10))
+    await idle(world, broker, world.name('worker'))
+    assert.deepEqual(await readNs(broker, one), numbers(10))
+    assert.deepEqual(await readNs(broker, two), numbers(10).flatMap((n) => [n * 10, n * 10 + 1]))
+    assert.deepEqual(await readNs(broker, three), numbers(10))
+  },
+
+  'an-emission-can-be-delayed': async (world) => {
+    const broker = await world.connect()
+    const [orders, out] = [orderStream(world.name('orders')), looseStream(world.name('out'))]
+    const calls = new Calls()
+    await broker.start(consumer(world.name('sink'), out).on(Placed, calls.handler))
+    let doneMs = 0
+    await broker.start(
+      consumer(world.name('worker'), orders, { retry: QUICK }).on(Placed, async (each, ctx) => {
+        await ctx.emit(out, placed('out', each.data.n), { delay: 150 })
+        if (ctx.attempt < 3) throw new Error('twice')
+        doneMs = Date.now()
+      }),
+    )
+    await broker.publish(orders, placedMany(5))
+    await idle(world, broker, world.name('worker'))
+    await calls.reach(world, 5)
+    await world.quiet(2)
+    assert.deepEqual(calls.sorted, numbers(5), 'the delayed emissions of failed attempts do not come')
+    assert.ok((calls.all.at(-1)?.atMs ?? 0) >= doneMs + 140)
+  },
+
+  'an-unawaited-emission-counts-too': async (world) => {
+    const broker = await world.connect()
+    const [orders, out] = [orderStream(world.name('orders')), looseStream(world.name('out'))]
+    await broker.start(consumer(world.name('worker'), orders).on(Placed, (each, ctx) => void ctx.emit(out, placed('out', each.data.n))))
+    await broker.publish(orders, placedMany(20))
+    await world.eventually(async () => assert.deepEqual(await readNs(broker, out), numbers(20)))
+  },
+
+  'a-handler-that-has-finished-cannot-emit': async (world) => {
+    const broker = await world.connect()
+    const [orders, out] = [orderStream(world.name('orders')), looseStream(world.name('out'))]
+    const contexts: HandlerContext[] = []
+    await broker.declare(out)
+    await broker.start(consumer(world.name('worker'), orders).on(Placed, (_, ctx) => void contexts.push(ctx)))
+    await broker.publish(orders, placed('a', 0))
+    await world.eventually(() => contexts.length === 1)
+    await idle(world, broker, world.name('worker'))
+    await refused(() => contexts[0]?.emit(out, placed('late', 0)), 'CLOSED')
+    assert.deepEqual(await readNs(broker, out), [])
+  },
+
+  'an-invalid-emission-is-refused-to-the-handler': async (world) => {
+    const broker = await world.connect()
+    const [orders, out] = [orderStream(world.name('orders')), orderStream(world.name('out'))]
+    const errors: unknown[] = []
+    await broker.start(
+      consumer(world.name('worker'), orders).on(Placed, async (_, ctx) => {
+        errors.push(await refused(() => ctx.emit(out, Placed({ order: 'a', n: -1 })), 'SCHEMA_MISMATCH'))
+        errors.push(await refused(() => ctx.emit(out, Note('x') as never), 'TYPE_NOT_CARRIED', 'note'))
+        errors.push(await refused(() => ctx.emit(world.name('nowhere'), Note('x')), 'UNKNOWN_CHANNEL', world.name('nowhere')))
+        await ctx.emit(out, placed('good', 1))
+      }),
+    )
+    await broker.publish(orders, placed('a', 0))
+    await idle(world, broker, world.name('worker'))
+    assert.equal(errors.length, 3)
+    assert.deepEqual(await readNs(broker, out), [1], 'the handler went on, with what was valid')
+  },
+
+  'an-emission-says-what-caused-it': async (world) => {
+    const broker = await world.connect()
+    const [orders, out] = [orderStream(world.name('orders')), looseStream(world.name('out'))]
+    await broker.start(consumer(world.name('worker'), orders).on(Placed, async (each, ctx) => ctx.emit(out, placed('out', each.data.n))))
+    await broker.publish(orders, [placed('a', 0, { id: 'cause' }), placed('b', 1, { id: 'second', correlationid: 'story' })])
+    await idle(world, broker, world.name('worker'))
+    const events = (await readAll(broker, out)).sort((a, b) => (a.data as Order).n - (b.data as Order).n)
+    assert.deepEqual(events.map((each) => [each.causationid, each.correlationid]), [
+      ['cause', 'cause'],
+      ['second', 'story'],
+    ])
+  },
+
+  'a-chain-of-consumers-loses-and-doubles-nothing': async (world) => {
+    const broker = await world.connect()
+    const stages = numbers(4).map((at) => orderStream(world.name(`stage-${at}`)))
+    const random = seededRandom(12)
+    for (const at of [0, 1, 2]) {
+      await broker.start(
+        consumer(world.name(`step-${at}`), stages[at] as (typeof stages)[0], { retry: { attempts: 1000, min: 1, max: 4 } }).on(Placed, async (each, ctx) => {
+          if (random.chance(0.2)) throw new Error('before emitting')
+          await ctx.emit(stages[at + 1] as (typeof stages)[0], placed(each.data.order, each.data.n))
+          if (random.chance(0.2)) throw new Error('after emitting')
+        }),
+      )
+    }
+    for (let batch = 0; batch < 5; batch++) await broker.publish(stages[0] as (typeof stages)[0], placedMany(100, 10, batch * 100))
+    await world.eventually(async () => assert.ok((await readNs(broker, stages[3] as (typeof stages)[0])).length >= 500))
+    await world.quiet()
+    const events = await readAll(broker, stages[3] as (typeof stages)[0])
+    const ns = (key?: number): number[] => events.map((each) => each.data as Order).filter((data) => key === undefined || data.order === `k${key}`).map((data) => data.n)
+    assert.deepEqual(ns().sort((a, b) => a - b), numbers(500))
+    for (const key of numbers(10)) assert.deepEqual(ns(key), numbers(500).filter((n) => n % 10 === key), 'the order of a key is kept through the chain')
+  },
+
+  'emitting-to-ones-own-channel-works': async (world) => {
+    const broker = await world.connect()
+    const orders = orderStream(world.name('orders'))
+    const calls = new Calls()
+    await broker.start(
+      consumer(world.name('worker'), orders, { retry: QUICK }).on(Placed, async (each, ctx) => {
+        if (each.data.n < 30) await ctx.emit(orders, placed('a', each.data.n + 1))
+        if (ctx.attempt === 1 && each.data.n % 5 === 0) throw new Error('once')
+        calls.add(each, ctx)
+      }),
+    )
+    await broker.publish(orders, placed('a', 0))
+    await calls.reach(world, 31)
+    await world.quiet()
+    assert.deepEqual(calls.ns, numbers(31))
+  },
+
+  'what-is-released-at-stop-emits-nothing': async (world) => {
+    const broker = await world.connect()
+    const [orders, out] = [looseStream(world.name('orders')), looseStream(world.name('out'))]
+    const calls = new Calls()
+    const late = gate()
+    const hung = await broker.start(
+      consumer(world.name('worker'), orders, HASTY).on(Placed, async (each, ctx) => {
+        await ctx.emit(out, placed('first', each.data.n))
+        calls.add(each, ctx)
+        await late.opened
+      }),
+    )
+    await broker.publish(orders, placedMany(5))
+    await calls.reach(world, 5)
+    await hung.stop()
+    late.open()
+    await broker.start(consumer(world.name('worker'), orders).on(Placed, async (each, ctx) => ctx.emit(out, placed('second', each.data.n))))
+    await idle(world, broker, world.name('worker'))
+    await world.quiet()
+    const events = await readAll(broker, out)
+    assert.deepEqual(events.map((each) => (each.data as Order).order), numbers(5).map(() => 'second'))
+  },
+
+  'what-timed-out-emits-nothing': async (world) => {
+    const broker = await world.connect()
+    const [orders, out] = [orderStream(world.name('orders')), looseStream(world.name('out'))]
+    const errors: unknown[] = []
+    await broker.start(
+      consumer(world.name('worker'), orders, { timeout: 50, retry: QUICK }).on(Placed, async (each, ctx) => {
+        await ctx.emit(out, placed(`attempt-${ctx.attempt}`, each.data.n))
+        if (ctx.attempt > 1) return
+        await hang(ctx.signal).catch(() => undefined)
+        await ctx.emit(out, placed('late', each.data.n)).catch((error: unknown) => errors.push(error))
+      }),
+    )
+    await broker.publish(orders, placed('a', 0))
+    await idle(world, broker, world.name('worker'))
+    await sleep(20)
+    assert.deepEqual((await readAll(broker, out)).map((each) => (each.data as Order).order), ['attempt-2'])
+    assert.equal(errors.length, 1, 'emitting after the time limit is refused')
+  },
+
+  'a-handler-batch-emits-for-what-is-done': async (world) => {
+    const broker = await world.connect()
+    const [orders, out] = [looseStream(world.name('orders')), looseStream(world.name('out'))]
+    await broker.start(
+      consumer(world.name('worker'), orders, { retry: QUICK }).onBatch(Placed, { size: 10 }, async (events, contexts) => {
+        await Promise.all(contexts.map((ctx, at) => ctx.emit(out, placed(`attempt-${ctx.attempt}`, events[at]?.data.n ?? -1))))
+        return contexts.map((ctx, at) => (ctx.attempt === 1 && (events[at]?.data.n ?? 0) % 2 === 0 ? new Error('even ones twice') : 'done'))
+      }),
+    )
+    await broker.publish(orders, placedMany(40))
+    await idle(world, broker, world.name('worker'))
+    const emitted = (await readAll(broker, out)).map((each) => each.data as Order)
+    assert.deepEqual(emitted.map((data) => data.n).sort((a, b) => a - b), numbers(40))
+    for (const { n, order } of emitted) assert.equal(order, n % 2 === 0 ? 'attempt-2' : 'attempt-1')
+  },
+
+  'an-emitted-id-that-is-known-is-stored-once': async (world) => {
+    const broker = await world.connect()
+    const [orders, out] = [orderStream(world.name('orders')), looseStream(world.name('out'))]
+    await broker.start(consumer(world.name('worker'), orders).on(Placed, async (each, ctx) => ctx.emit(out, placed('out', each.data.n, { id: 'same' }))))
+    await broker.publish(orders, placedMany(5))
+    await idle(world, broker, world.name('worker'))
+    assert.deepEqual(await readNs(broker, out), [0])
+  },
+
+  'a-late-completion-emits-nothing': [
+    ['engine'],
+    async (world) => {
+      const port = await Port.open(world, stream(world.name('orders')))
+      const out = stream(world.name('out'))
+      await port.engine.declare(out.spec)
+      const hung = await port.subscribe({ leaseMs: 60, credit: 5 })
+      await port.publish(5)
+      await world.eventually(() => assert.equal(hung.given.length, 5))
+      const live = await port.subscribe({ leaseMs: 60, credit: 5, renews: true })
+      await world.eventually(() => assert.equal(live.held.length, 5))
+      const emission = (n: number, dueAtMs: number | null = null) => [{ channel: out.name, event: encoded('out', null, n), dueAtMs }]
+      for (const delivery of hung.given) assert.equal(hung.subscription.complete(delivery, emission(1000)), false)
+      for (const delivery of hung.given) assert.equal(hung.subscription.complete(delivery, emission(2000, port.engine.clock.now() + 10)), false)
+      for (const [n, delivery] of live.held.entries()) assert.equal(live.subscription.complete(delivery, emission(n)), true)
+      await live.subscription.flushed()
+      await world.quiet()
+      assert.deepEqual((await port.read(out.name)).map((each) => each.data.n), numbers(5))
+    },
+  ],
+
+  'emissions-and-completions-survive-reopen-together': [
+    ['reopen'],
+    async (world) => {
+      let broker = await world.connect()
+      const [orders, out] = [looseStream(world.name('orders')), looseStream(world.name('out'))]
+      await broker.publish(orders, placedMany(200))
+      for (let round = 0; round < 4; round++) {
+        let left = 50
+        const enough = gate()
+        await broker.start(
+          consumer(world.name('worker'), orders, { ...HASTY, concurrency: 8 }).on(Placed, async (each, ctx) => {
+            await ctx.emit(out, placed('out', each.data.n))
+            if (left-- > 0) return
+            enough.open()
+            await hang(ctx.signal)
+          }),
+        )
+        if (round < 3) await enough.opened
+        else await idle(world, broker, world.name('worker'))
+        broker = await world.reopen(broker)
+      }
+      assert.deepEqual((await readNs(broker, out)).sort((a, b) => a - b), numbers(200))
+    },
+  ],
+
+  'a-crash-between-leaves-both-or-neither': [
+    ['crash'],
+    async (world) => {
+      let broker = await world.connect()
+      const orders = looseStream(world.name('orders'))
+      const outs = [looseStream(world.name('out-0')), looseStream(world.name('out-1')), looseStream(world.name('out-2'))] as const
+      await broker.publish(orders, placedMany(300))
+      const random = seededRandom(1212)
+      for (let round = 0; round < 5; round++) {
+        let handled = 0
+        await broker.start(
+          consumer(world.name('worker'), orders, { concurrency: 8, ...HASTY, retry: { attempts: 1000, ...QUICK } }).on(Placed, async (each, ctx) => {
+            await ctx.emit(outs[0], placed('out', each.data.n))
+            await ctx.emit(outs[1], placed('out', each.data.n))
+            await ctx.emit(outs[2], placed('out', each.data.n), { delay: 20 })
+            await sleep(random.below(4))
+            handled++
+          }),
+        )
+        await world.eventually(() => handled >= 30)
+        broker = await world.crash()
+      }
+      await broker.start(
+        consumer(world.name('worker'), orders, { concurrency: 8, retry: { attempts: 1000, ...QUICK } }).on(Placed, async (each, ctx) => {
+          await ctx.emit(outs[0], placed('out', each.data.n))
+          await ctx.emit(outs[1], placed('out', each.data.n))
+          await ctx.emit(outs[2], placed('out', each.data.n), { delay: 20 })
+        }),
+      )
+      await idle(world, broker, world.name('worker'))
+      for (const out of outs) {
+        await world.eventually(async () => assert.ok((await readNs(broker, out)).length >= 300))
+        assert.deepEqual((await readNs(broker, out)).sort((a, b) => a - b), numbers(300), `each event emitted once to ${out.name}`)
+      }
+    },
+  ],
+})

@@ -1,0 +1,115 @@
+/** The port by itself: a channel, a consumer, and subscriptions whose every delivery is noted, for clauses that are about instances that hang. */
+import assert from 'node:assert/strict'
+import type { ConsumerSpec, Delivery, EncodedEvent, Engine, Failure, Receipt, Subscription } from '../../broker/engine.ts'
+import type { Channel } from '../../channel/channel.ts'
+import { newId, nowText } from '../../event/identity.ts'
+import type { World } from './world.ts'
+
+export function encoded(order: string, key: string | null, n: number): EncodedEvent {
+  const id = newId()
+  return {
+    id,
+    type: 'order.placed',
+    key,
+    text: JSON.stringify({ specversion: '1.0', id, source: '/conformance', type: 'order.placed', time: nowText(), data: { order, n } }),
+  }
+}
+
+export function failure(message: string): Failure {
+  return { name: 'Error', message, kind: 'error' }
+}
+
+/** How an instance behaves. */
+export interface Behaviour extends Partial<ConsumerSpec> {
+  /** It lives: it renews its lease. @default false, it hangs */
+  readonly renews?: boolean
+  /** It completes at once what it is given. @default false */
+  readonly completes?: boolean
+}
+
+/** One instance, with all it was ever given. */
+export class Instance {
+  readonly given: Delivery[] = []
+  readonly revoked: Delivery[] = []
+  subscription: Subscription = undefined as unknown as Subscription
+
+  /** Given and not revoked. */
+  get held(): Delivery[] {
+    return this.given.filter((delivery) => !this.revoked.includes(delivery))
+  }
+}
+
+export class Port {
+  readonly engine: Engine
+  readonly channel: Channel
+  readonly consumer: string
+
+  private constructor(engine: Engine, channel: Channel, consumer: string) {
+    this.engine = engine
+    this.channel = channel
+    this.consumer = consumer
+  }
+
+  static async open(world: World, channel: Channel): Promise<Port> {
+    const engine = await world.engine()
+    await engine.declare(channel.spec)
+    return new Port(engine, channel, world.name('worker'))
+  }
+
+  /** Publish so many events, over as many keys; without keys when there are none. */
+  async publish(count: number, keys = 0): Promise<number[]> {
+    const events = Array.from({ length: count }, (_, n) => encoded(`k${n}`, keys === 0 ? null : `k${n % keys}`, n))
+    const receipts = (await this.engine.publishBatch(this.channel.name, events, null)) as Receipt[]
+    return receipts.map((receipt) => receipt.offset)
+  }
+
+  /** The texts stored in a channel, parsed. */
+  async read(channel: string): Promise<readonly { readonly data: { readonly n: number } }[]> {
+    const found: { readonly data: { readonly n: number } }[] = []
+    const options = { from: { at: 'beginning' }, to: null, follow: false, signal: new AbortController().signal } as const
+    for await (const batch of this.engine.read(channel, options)) for (const each of batch) found.push(JSON.parse(each.text))
+    return found
+  }
+
+  async subscribe(behaviour: Behaviour): Promise<Instance> {
+    const { renews = false, completes = false, ...spec } = behaviour
+    const instance = new Instance()
+    let renewing: NodeJS.Timeout | undefined
+    const settle = (deliveries: readonly Delivery[]): void => {
+      if (completes) for (const delivery of deliveries) assert.equal(instance.subscription.complete(delivery, null), true)
+    }
+    const subscription = await this.engine.subscribe(
+      {
+        name: this.consumer,
+        channels: [this.channel.name],
+        wants: [{ type: null, pattern: null }],
+        from: { at: 'beginning' },
+        onDead: null,
+        credit: 10,
+        perKey: 1,
+        leaseMs: 30_000,
+        attemptsMax: 8,
+        stallMs: 30_000,
+        ...spec,
+      },
+      {
+        deliver: (deliveries) => {
+          instance.given.push(...deliveries)
+          queueMicrotask(() => settle(deliveries))
+        },
+        revoked: (deliveries) => void instance.revoked.push(...deliveries),
+      },
+    )
+    instance.subscription = subscription
+    if (renews) {
+      renewing = setInterval(() => subscription.renew(), Math.max(5, (spec.leaseMs ?? 300) / 4))
+      renewing.unref()
+    }
+    const close = subscription.close.bind(subscription)
+    subscription.close = () => {
+      clearInterval(renewing)
+      return close()
+    }
+    return instance
+  }
+}

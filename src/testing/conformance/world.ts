@@ -1,0 +1,121 @@
+/**
+ * The world of one scenario: its own data, the brokers opened on it, and waiting.
+ *
+ * Invariants: every broker and engine opened through it is closed when the scenario ends, however it ends; names are unique to the
+ * world, so that a harness may run every scenario against one shared server; waits are on conditions, with a limit.
+ */
+import { randomBytes } from 'node:crypto'
+import type { Broker } from '../../broker/broker.ts'
+import type { Engine } from '../../broker/engine.ts'
+
+/** What a harness gives for one scenario. Every call works on the same data. */
+export interface ConformanceWorld {
+  /** A broker on this world's data; called again after `close()` it is a reopening. */
+  connect(): Promise<Broker>
+  /** The engine itself, without a broker above it. Never called while a broker of this world is open. */
+  openEngine?(): Promise<Engine>
+  /** Drop the open broker as `kill -9` would: nothing is drained, closed or written any more; the next `connect()` finds what was durable. */
+  crash?(): Promise<void>
+  /** Move time. */
+  advance?(ms: number): Promise<void>
+  /** The scenario is over: delete the data. */
+  dispose?(): Promise<void>
+}
+
+/** How patient a scenario is. */
+export interface Patience {
+  /** How long a condition may take to come true. @default 20,000 */
+  readonly eventuallyMs: number
+  /** How long to look on when nothing may happen. @default 80 */
+  readonly quietMs: number
+}
+
+export const PATIENCE: Patience = { eventuallyMs: 20_000, quietMs: 80 }
+
+/** Wait so long, in real time. */
+export function sleep(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms))
+}
+
+/** Try until it neither throws nor answers `false`; after the limit, fail with its last complaint. */
+export async function eventually<T>(check: () => T | Promise<T>, timeoutMs: number): Promise<T> {
+  const end = performance.now() + timeoutMs
+  for (let waitMs = 1; ; waitMs = Math.min(waitMs * 1.5, 25)) {
+    let complaint: unknown
+    try {
+      const answer = await check()
+      if (answer !== false) return answer
+      complaint = new Error(`not true within ${timeoutMs} ms: ${check.toString().slice(0, 300)}`)
+    } catch (error) {
+      complaint = error
+    }
+    if (performance.now() > end) throw complaint
+    await sleep(waitMs)
+  }
+}
+
+export class World {
+  readonly patience: Patience
+  readonly #world: ConformanceWorld
+  readonly #prefix = `c${randomBytes(4).toString('hex')}`
+  #brokers: Broker[] = []
+  #engines: Engine[] = []
+
+  constructor(world: ConformanceWorld, patience: Patience) {
+    this.#world = world
+    this.patience = patience
+  }
+
+  /** A channel's or consumer's name that no other scenario uses; dots and wildcards pass. */
+  name(base: string): string {
+    return `${this.#prefix}.${base}`
+  }
+
+  async connect(): Promise<Broker> {
+    const broker = await this.#world.connect()
+    this.#brokers.push(broker)
+    return broker
+  }
+
+  /** Close the broker and open the same data again. */
+  async reopen(broker: Broker): Promise<Broker> {
+    await broker.close()
+    this.#brokers = this.#brokers.filter((each) => each !== broker)
+    return this.connect()
+  }
+
+  /** Drop what is open as `kill -9` would, and open the same data again. */
+  async crash(): Promise<Broker> {
+    if (this.#world.crash === undefined) throw new Error('this world cannot crash: the harness must list "crash" in `lacks`')
+    await this.#world.crash()
+    this.#brokers = []
+    return this.connect()
+  }
+
+  async engine(): Promise<Engine> {
+    if (this.#world.openEngine === undefined) throw new Error('this world has no engine to open: the harness must list "engine" in `lacks`')
+    const engine = await this.#world.openEngine()
+    this.#engines.push(engine)
+    return engine
+  }
+
+  async advance(ms: number): Promise<void> {
+    if (this.#world.advance === undefined) throw new Error('this world cannot move time: the harness must list "clock" in `lacks`')
+    await this.#world.advance(ms)
+  }
+
+  /** Wait for a condition: until `check` neither throws nor answers `false`. */
+  eventually<T>(check: () => T | Promise<T>): Promise<T> {
+    return eventually(check, this.patience.eventuallyMs)
+  }
+
+  /** Give what must not happen the time to happen. */
+  quiet(times = 1): Promise<void> {
+    return sleep(this.patience.quietMs * times)
+  }
+
+  async dispose(): Promise<void> {
+    for (const closable of [...this.#brokers, ...this.#engines]) await closable.close().catch(() => undefined)
+    await this.#world.dispose?.()
+  }
+}
