@@ -73,7 +73,7 @@ export async function runScenario(scenario: Scenario, harness: Pick<ConformanceH
  *   test,
  *   open: () => ({ connect: () => connect('memory:') }),
  *   only: '07-delay/past-times-are-now',
- *   lacks: { reopen: 'memory: is forgotten when its broker closes', crash: 'as reopen', disk: 'as reopen', engine: 'not shown here', clock: 'not shown here' },
+ *   lacks: { reopen: 'memory: is forgotten when its broker closes', crash: 'as reopen', disk: 'as reopen', engine: 'not shown here' },
  * })
  * ```
  * @see docs/contract.md

@@ -9,9 +9,9 @@ import type { World } from './world.ts'
 /**
  * What a scenario needs of its world beyond `connect()`:
  * `reopen`: data outlives the broker that wrote it · `crash`: a broker can be dropped as `kill -9` would · `engine`: the port can be opened
- * by itself · `disk`: stored events do not live in this process's memory · `clock`: time can be moved.
+ * by itself · `disk`: stored events do not live in this process's memory.
  */
-export type Need = 'reopen' | 'crash' | 'engine' | 'disk' | 'clock'
+export type Need = 'reopen' | 'crash' | 'engine' | 'disk'
 
 /** One executable statement of the contract. */
 export interface Scenario {

@@ -16,8 +16,6 @@ export interface ConformanceWorld {
   openEngine?(): Promise<Engine>
   /** Drop the open broker as `kill -9` would: nothing is drained, closed or written any more; the next `connect()` finds what was durable. */
   crash?(): Promise<void>
-  /** Move time. */
-  advance?(ms: number): Promise<void>
   /** The scenario is over: delete the data. */
   dispose?(): Promise<void>
 }
@@ -38,13 +36,13 @@ export function sleep(ms: number): Promise<void> {
 }
 
 /** Try until it neither throws nor answers `false`; after the limit, fail with its last complaint. */
-export async function eventually<T>(check: () => T | Promise<T>, timeoutMs: number): Promise<T> {
+export async function eventually<T>(check: () => T | Promise<T>, timeoutMs: number): Promise<Exclude<T, false>> {
   const end = performance.now() + timeoutMs
   for (let waitMs = 1; ; waitMs = Math.min(waitMs * 1.5, 25)) {
     let complaint: unknown
     try {
       const answer = await check()
-      if (answer !== false) return answer
+      if (answer !== false) return answer as Exclude<T, false>
       complaint = new Error(`not true within ${timeoutMs} ms: ${check.toString().slice(0, 300)}`)
     } catch (error) {
       complaint = error
@@ -99,13 +97,8 @@ export class World {
     return engine
   }
 
-  async advance(ms: number): Promise<void> {
-    if (this.#world.advance === undefined) throw new Error('this world cannot move time: the harness must list "clock" in `lacks`')
-    await this.#world.advance(ms)
-  }
-
   /** Wait for a condition: until `check` neither throws nor answers `false`. */
-  eventually<T>(check: () => T | Promise<T>): Promise<T> {
+  eventually<T>(check: () => T | Promise<T>): Promise<Exclude<T, false>> {
     return eventually(check, this.patience.eventuallyMs)
   }
 

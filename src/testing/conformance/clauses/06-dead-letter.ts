@@ -5,6 +5,7 @@ import { consumer } from '../../../consumer/consumer.ts'
 import type { Broker } from '../../../broker/broker.ts'
 import type { DeadLetter } from '../../../broker/description.ts'
 import type { ConsumerOptions, Running } from '../../../consumer/consumer-types.ts'
+import { event } from '../../../event/event.ts'
 import type { World } from '../world.ts'
 import {
   Calls,
@@ -120,9 +121,8 @@ export const deadLetter: readonly Scenario[] = clause(6, {
     const name = world.name('worker')
     const orders = orderStream(world.name('orders'))
     await broker.declare(orders)
-    const loose = { type: 'order.placed', source: 'urn:test', partitionkey: 'a', data: { order: 'a', n: 'not a number' } }
-    const unchecked = stream(orders.name, { events: [{ type: 'order.placed', schema: undefined, options: {} }, { type: 'order.paid', schema: undefined, options: {} }] })
-    await broker.publish(unchecked as never, loose as never)
+    const unchecked = stream(orders.name, { events: [event('order.placed'), event('order.paid')] })
+    await broker.publish(unchecked, event('order.placed')({ order: 'a', n: 'not a number' }, { partitionkey: 'a' }))
     await broker.publish(orders, placed('b', 1))
     const calls = new Calls()
     await broker.start(consumer(name, orders, { retry: { attempts: 50, min: '1m', max: '1m' } }).on(Placed, calls.handler))

@@ -188,7 +188,7 @@ export const leases: readonly Scenario[] = clause(11, {
     await calls.reach(world, 3)
     late.open()
     await idle(world, broker, name)
-    assert.deepEqual(calls.all.map((call) => [call.n, call.attempt]), [[0, 1], [0, 2], [1, 1]].slice(0, calls.length === 3 ? 3 : 0).concat(calls.length === 3 ? [] : [[0, 1], [0, 2], [1, 1], [1, 2]]))
+    assert.deepEqual(calls.all.map((call) => [call.n, call.attempt]), [[0, 1], [0, 2], [1, 1]])
     assert.equal((await describeConsumer(broker, name)).deadLetters, 0)
   },
 })

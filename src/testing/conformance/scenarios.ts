@@ -1,0 +1,51 @@
+/** Every scenario of the contract, by clause. The suite runs this list, and the documentation is checked against it. */
+import { durable } from './clauses/01-durable.ts'
+import { fanOut } from './clauses/02-fan-out.ts'
+import { atLeastOnce } from './clauses/03-at-least-once.ts'
+import { orderByKey } from './clauses/04-order-by-key.ts'
+import { retry } from './clauses/05-retry.ts'
+import { deadLetter } from './clauses/06-dead-letter.ts'
+import { delay } from './clauses/07-delay.ts'
+import { deduplication } from './clauses/08-deduplication.ts'
+import { replay } from './clauses/09-replay.ts'
+import { boundedMemory } from './clauses/10-bounded-memory.ts'
+import { leases } from './clauses/11-leases.ts'
+import { emitOnce } from './clauses/12-emit-once.ts'
+import { retention } from './clauses/13-retention.ts'
+import { lifecycle } from './clauses/14-lifecycle.ts'
+import { filter } from './clauses/15-filter.ts'
+import { wildcards } from './clauses/16-wildcards.ts'
+import { discovery } from './clauses/17-discovery.ts'
+import { errors } from './clauses/18-errors.ts'
+import type { Scenario } from './scenario.ts'
+
+/**
+ * The scenarios of the contract, in the order of its clauses.
+ *
+ * @example
+ * ```ts
+ * import { SCENARIOS } from 'millrace/testing'
+ *
+ * SCENARIOS.filter((scenario) => scenario.clause === 12).length // how many prove "emit once"
+ * ```
+ */
+export const SCENARIOS: readonly Scenario[] = [
+  ...durable,
+  ...fanOut,
+  ...atLeastOnce,
+  ...orderByKey,
+  ...retry,
+  ...deadLetter,
+  ...delay,
+  ...deduplication,
+  ...replay,
+  ...boundedMemory,
+  ...leases,
+  ...emitOnce,
+  ...retention,
+  ...lifecycle,
+  ...filter,
+  ...wildcards,
+  ...discovery,
+  ...errors,
+]
