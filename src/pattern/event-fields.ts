@@ -7,11 +7,13 @@
  * An *element* is an object or array that stands in an array; element 0 is the event itself. A scalar in an array belongs to what the
  * array belongs to: only objects and arrays bind two fields to one element.
  */
+import { MillraceError } from '../base/errors.ts'
 import type { MatchableValue } from './matcher.ts'
 import { isComparable } from './number-text.ts'
 import type { PathNode } from './path-tree.ts'
 
-export const KIND = { string: 0, escaped: 1, number: 2, true: 3, false: 4, null: 5 } as const
+/** An `encoded` string has escapes or characters beyond ASCII. */
+export const KIND = { string: 0, encoded: 1, number: 2, true: 3, false: 4, null: 5 } as const
 export type Kind = (typeof KIND)[keyof typeof KIND]
 
 const UNKNOWN = 0
@@ -58,22 +60,22 @@ export class EventFields {
   #numbers: Float64Array = new Float64Array(ROWS)
   readonly #texts: (string | undefined)[] = []
   #bytes: Buffer = Buffer.alloc(0)
-  #ascii: string | null = null
+  #chars = ''
   readonly #cursor: Cursor = new Cursor(this)
 
   /** Begin an event whose values are given as they are. */
   begin(): void {
-    this.beginText(EMPTY, null)
+    this.beginText(EMPTY, '')
   }
 
-  /** Begin an event whose values are places in `bytes`; `ascii` is the same text, where each byte is one character. */
-  beginText(bytes: Buffer, ascii: string | null): void {
+  /** Begin an event whose values are places in `bytes`; `chars` has one character for each byte. */
+  beginText(bytes: Buffer, chars: string): void {
     this.stamp++
     this.count = 0
     this.elementCount = 1
     this.arrayCount = 0
     this.#bytes = bytes
-    this.#ascii = ascii
+    this.#chars = chars
   }
 
   /** Add a value by its place in the bytes; a string's is between its quotes. */
@@ -176,17 +178,23 @@ export class EventFields {
     if (known !== undefined) return known
     const start = this.#starts[index] as number
     const end = this.#ends[index] as number
-    let text: string
-    if (this.#kinds[index] === KIND.escaped) text = JSON.parse(this.#bytes.toString('utf8', start - 1, end + 1)) as string
-    else text = this.#slice(start, end)
+    const text = this.#kinds[index] === KIND.encoded ? this.#decode(start, end) : this.#chars.slice(start, end)
     this.#texts[index] = text
     return text
+  }
+
+  #decode(start: number, end: number): string {
+    try {
+      return JSON.parse(this.#bytes.toString('utf8', start - 1, end + 1)) as string
+    } catch (cause) {
+      throw new MillraceError('INVALID_EVENT', `the event's text is not valid JSON at byte ${start}: a string is malformed`, { at: start }, { cause })
+    }
   }
 
   /** The double nearest to the number at an index. */
   numberOf(index: number): number {
     if (this.#exactness[index] === UNKNOWN) {
-      const text = this.#slice(this.#starts[index] as number, this.#ends[index] as number)
+      const text = this.#chars.slice(this.#starts[index], this.#ends[index])
       const value = Number(text)
       this.#texts[index] = text
       this.#numbers[index] = value
@@ -210,10 +218,6 @@ export class EventFields {
     return this.#texts[index] ?? String(this.numberOf(index))
   }
 
-  #slice(start: number, end: number): string {
-    return this.#ascii === null ? this.#bytes.toString('utf8', start, end) : this.#ascii.slice(start, end)
-  }
-
   /** The value at an index, until the next call. */
   valueAt(index: number): MatchableValue {
     this.#cursor.index = index
@@ -230,7 +234,7 @@ class Cursor implements MatchableValue {
   }
 
   get string(): string | undefined {
-    return this.#fields.kindOf(this.index) <= KIND.escaped ? this.#fields.stringOf(this.index) : undefined
+    return this.#fields.kindOf(this.index) <= KIND.encoded ? this.#fields.stringOf(this.index) : undefined
   }
 
   get number(): number {

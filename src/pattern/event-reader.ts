@@ -31,7 +31,6 @@ export class EventReader {
   }
 
   #readText(text: string, root: PathNode): void {
-    // Text of one byte a character, the usual case, is copied; if it is ASCII, places in the bytes are places in the text.
     const room = text.length * 3
     let buffer = this.#scratch
     if (room > buffer.length) {
@@ -39,12 +38,13 @@ export class EventReader {
       if (room <= SCRATCH_BYTES_MAX) this.#scratch = buffer
     }
     const length = buffer.write(text, 0, 'utf8')
-    if (!this.#scanner.scan(buffer, length, length === text.length ? text : null, root)) this.#readTree(text, root)
+    const chars = length === text.length ? text : buffer.toString('latin1', 0, length)
+    if (!this.#scanner.scan(buffer, length, chars, root)) this.#readTree(text, root)
   }
 
   #readBytes(bytes: Uint8Array, root: PathNode): void {
     const buffer = Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
-    if (!this.#scanner.scan(buffer, buffer.length, null, root)) this.#readTree(buffer.toString('utf8'), root)
+    if (!this.#scanner.scan(buffer, buffer.length, buffer.toString('latin1'), root)) this.#readTree(buffer.toString('utf8'), root)
   }
 
   #readTree(text: string, root: PathNode): void {

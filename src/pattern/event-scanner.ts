@@ -24,14 +24,25 @@ const CLOSE_BRACE = 0x7d
 const OPEN_BRACKET = 0x5b
 const CLOSE_BRACKET = 0x5d
 
+/** With more branches than this it is not worth asking whether the rest of a text may be left unread. */
+const STOP_BRANCHES_MAX = 6
+
 /** Objects are numbered over all events, so that `PathNode.seenIn` never needs to be reset. */
 let objects = 0
 
 export class EventScanner {
   readonly #fields: EventFields
   #bytes: Buffer = Buffer.alloc(0)
+  #chars = ''
   #end = 0
   #irregular = false
+  /** How many branches of the tree this event has not shown yet; none: what follows may be of no interest. */
+  #unseen = 0
+  #arrays = 0
+  #root: PathNode | null = null
+  /** The number of the last object of the event before. */
+  #before = 0
+  #stopped = false
 
   constructor(fields: EventFields) {
     this.#fields = fields
@@ -39,10 +50,17 @@ export class EventScanner {
 
   /**
    * Collect the values of the fields below `root`; `false` when the text needs a tree.
+   * @param chars the text with one character for each byte
    * @throws INVALID_EVENT when the text is not a JSON object
    */
-  scan(bytes: Buffer, end: number, ascii: string | null, root: PathNode): boolean {
-    this.#fields.beginText(bytes, ascii)
+  scan(bytes: Buffer, end: number, chars: string, root: PathNode): boolean {
+    this.#fields.beginText(bytes, chars)
+    this.#chars = chars
+    this.#root = root
+    this.#before = objects
+    this.#stopped = false
+    this.#arrays = 0
+    this.#unseen = root.branches <= STOP_BRANCHES_MAX ? root.branches : -1
     this.#bytes = bytes
     this.#end = end
     this.#irregular = false
@@ -85,6 +103,7 @@ export class EventScanner {
       const child = node.find(bytes, start, at)
       if (child !== null) {
         if (child.seenIn === object) this.#irregular = true
+        else if (child.seenIn <= this.#before) this.#unseen--
         child.seenIn = object
       } else if (unusual && this.#isNamed(node, start, at)) {
         this.#irregular = true
@@ -96,7 +115,12 @@ export class EventScanner {
       }
       at++
       if ((bytes[at] as number) <= 0x20) at = this.#skipSpace(at)
-      at = child === null ? this.#skipValue(at) : this.#value(at, child, element, depth)
+      if (child === null) {
+        at = this.#skipValue(at)
+      } else {
+        at = this.#value(at, child, element, depth)
+        if (this.#stopped || (this.#unseen === 0 && this.#arrays === 0 && this.#mayStop(at))) return at
+      }
       if ((bytes[at] as number) <= 0x20) at = this.#skipSpace(at)
       const next = bytes[at]
       if (at >= end) this.#fail(at, 'it ends within an object')
@@ -108,6 +132,18 @@ export class EventScanner {
       if (next === CLOSE_BRACE) return at
       this.#fail(at - 1, 'a comma or the end of the object is expected')
     }
+  }
+
+  /**
+   * Whether nothing that follows can matter, once every named field has been seen: no name stands in the rest of the text, not even as
+   * another string, and nothing is escaped there that could spell one. Asked once an event.
+   */
+  #mayStop(at: number): boolean {
+    this.#unseen = -1
+    const chars = this.#chars
+    for (const trace of (this.#root as PathNode).traces) if (chars.indexOf(trace, at) >= 0) return false
+    this.#stopped = chars.indexOf('\\', at) < 0
+    return this.#stopped
   }
 
   /** Whether a key with escapes or dots stands for a field that patterns name. */
@@ -139,6 +175,7 @@ export class EventScanner {
     let at = this.#skipSpace(open + 1)
     if (bytes[at] === CLOSE_BRACKET) return at + 1
     const array = fields.openArray(node)
+    this.#arrays++
     for (;;) {
       const byte = bytes[at]
       if (byte === OPEN_BRACE && node.children.size === 0) {
@@ -158,22 +195,34 @@ export class EventScanner {
       if (next !== COMMA) this.#fail(at - 1, 'a comma or the end of the array is expected')
       if ((bytes[at] as number) <= 0x20) at = this.#skipSpace(at)
     }
+    this.#arrays--
     fields.closeArray(array)
     return at
   }
 
   /** A string, number or literal at a field; recorded when patterns end here. */
   #scalar(at: number, node: PathNode, element: number): number {
-    const bytes = this.#bytes
-    const first = bytes[at] as number
-    if (first === QUOTE) {
-      const end = this.#skipString(at)
-      if (node.uses > 0) this.#fields.addPlace(node, element, this.#hasEscape(at + 1, end - 1) ? KIND.escaped : KIND.string, at + 1, end - 1)
-      return end
-    }
+    if (this.#bytes[at] === QUOTE) return this.#string(at, node, element)
     const end = this.#skipBare(at)
     if (node.uses > 0) this.#fields.addPlace(node, element, this.#bareKind(at, end), at, end)
     return end
+  }
+
+  #string(open: number, node: PathNode, element: number): number {
+    const bytes = this.#bytes
+    let seen = 0
+    let at = open + 1
+    for (let byte = bytes[at] as number; byte !== QUOTE; byte = bytes[++at] as number) {
+      // A backslash counts as a byte beyond ASCII: either way the string must be decoded.
+      if (byte === BACKSLASH) {
+        seen = 0x80
+        at++
+      }
+      seen |= byte
+      if (at >= this.#end) this.#fail(open, 'a string does not end')
+    }
+    if (node.uses > 0) this.#fields.addPlace(node, element, seen >= 0x80 ? KIND.encoded : KIND.string, open + 1, at)
+    return at + 1
   }
 
   #bareKind(at: number, end: number): Kind {
@@ -183,12 +232,6 @@ export class EventScanner {
     if (first === 0x66 && end === at + 5) return KIND.false
     if (first === 0x6e && end === at + 4) return KIND.null
     return this.#fail(at, 'a value is expected')
-  }
-
-  #hasEscape(start: number, end: number): boolean {
-    const bytes = this.#bytes
-    for (let at = start; at < end; at++) if (bytes[at] === BACKSLASH) return true
-    return false
   }
 
   #skipValue(at: number): number {

@@ -27,12 +27,15 @@ export class PathNode {
   stamp = 0
   count = 0
   readonly indexes: number[] = []
+  /** How many nodes lie below. */
+  branches = 0
   /** The object of the event in which the name was last seen, so that duplicate keys are noticed. */
   seenIn = 0
 
   readonly bytes: Uint8Array
   /** All branches, while they are few; empty once they are found by hash. */
   #few: PathNode[] = []
+  #traces: readonly string[] | null = null
   readonly #byHash: Map<number, PathNode> = new Map()
   /** The next branch of the parent whose name has the same hash. */
   #sameHash: PathNode | null = null
@@ -53,7 +56,7 @@ export class PathNode {
     child.#sameHash = this.#byHash.get(key) ?? null
     this.#byHash.set(key, child)
     this.children.set(name, child)
-    this.#few = this.#listFew()
+    this.#changed(1)
     return child
   }
 
@@ -93,11 +96,29 @@ export class PathNode {
       each.#sameHash = this.#byHash.get(key) ?? null
       this.#byHash.set(key, each)
     }
-    this.#few = this.#listFew()
+    this.#changed(-1)
   }
 
-  #listFew(): PathNode[] {
-    return this.children.size > FEW ? [] : [...this.children.values()]
+  #changed(by: number): void {
+    this.#few = this.children.size > FEW ? [] : [...this.children.values()]
+    for (let node: PathNode | null = this; node !== null; node = node.parent) {
+      node.branches += by
+      node.#traces = null
+    }
+  }
+
+  /**
+   * Texts of which one stands wherever a name below stands as a key, with one character for each byte. Where a node has branches, its name
+   * may also be followed by a dot.
+   */
+  get traces(): readonly string[] {
+    if (this.#traces === null) {
+      this.#traces = [...this.children.values()].flatMap((child) => {
+        const name = Buffer.from(child.bytes).toString('latin1')
+        return [child.children.size === 0 ? `${name}"` : name, ...child.traces]
+      })
+    }
+    return this.#traces
   }
 }
 

@@ -109,8 +109,10 @@ export class RuleIndex {
    */
   match(event: EventInput): string[] {
     const matched = this.#matchRules(event)
-    if (matched.length > 1) matched.sort((a, b) => a.serial - b.serial)
-    return matched.map((rule) => rule.name)
+    const names: string[] = []
+    if (matched.length > 1) order(matched)
+    for (let at = 0; at < matched.length; at++) names.push((matched[at] as Rule).name)
+    return names
   }
 
   #matchRules(event: EventInput): Rule[] {
@@ -189,6 +191,20 @@ export class RuleIndex {
     this.#leaves.delete(leaf.key)
     leaf.node.uses--
     leaf.node.prune()
+  }
+}
+
+/** Put a few rules, mostly in order, into the order in which they were added; many are left to `sort`. */
+function order(rules: Rule[]): void {
+  if (rules.length > 16) {
+    rules.sort((a, b) => a.serial - b.serial)
+    return
+  }
+  for (let at = 1; at < rules.length; at++) {
+    const rule = rules[at] as Rule
+    let place = at
+    for (; place > 0 && (rules[place - 1] as Rule).serial > rule.serial; place--) rules[place] = rules[place - 1] as Rule
+    rules[place] = rule
   }
 }
 

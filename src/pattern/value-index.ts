@@ -43,7 +43,12 @@ const COST: Readonly<Record<Matcher['kind'], number>> = {
 /** Ranges that are open to one side let through half of all numbers. */
 const HALF_OPEN_COST = 200
 
-export class ValueIndex<Subscriber> {
+/** What the index needs to know of a subscriber: in which event its rule matched last. */
+interface Indexed {
+  readonly rule: { readonly matchedIn: number }
+}
+
+export class ValueIndex<Subscriber extends Indexed> {
   readonly #strings: Map<string, Bucket<Subscriber>> = new Map()
   readonly #numbers: Map<number, Bucket<Subscriber>> = new Map()
   readonly #addresses: Map<string, Bucket<Subscriber>> = new Map()
@@ -198,7 +203,7 @@ export class ValueIndex<Subscriber> {
   collect(fields: EventFields, index: number, found: Bucket<Subscriber>[]): void {
     const kind = fields.kindOf(index)
     if (this.#exists !== null) found.push(this.#exists)
-    if (kind <= KIND.escaped) this.#collectString(fields.stringOf(index), found)
+    if (kind <= KIND.encoded) this.#collectString(fields.stringOf(index), found)
     else if (kind === KIND.number) this.#collectNumber(fields, index, found)
     else if (this.#others.size > 0) {
       const literal = this.#others.get(kind === KIND.null ? LITERAL_KEYS.null : kind === KIND.true ? LITERAL_KEYS.true : LITERAL_KEYS.false)
@@ -256,12 +261,20 @@ export class ValueIndex<Subscriber> {
     const exact = this.#numbers.get(value)
     if (exact !== undefined) found.push(exact)
     if (this.#ranges.size > 0) this.#ranges.collect(value, found)
-    if (found.length === before && this.#numberTexts === 0) return
+    if (this.#numberTexts === 0 && isSettled(found, before, fields.stamp)) return
     if (fields.isComparable(index)) return
     found.length = before
     const written = this.#others.get(matcherKey({ kind: 'number-text', text: fields.numberTextOf(index) }))
     if (written !== undefined) found.push(written)
   }
+}
+
+/** Whether all rules that buckets would bring up match already, so that whether the number is as written is of no interest. */
+function isSettled<Subscriber extends Indexed>(found: readonly Bucket<Subscriber>[], from: number, stamp: number): boolean {
+  for (let at = from; at < found.length; at++) {
+    for (const { rule } of (found[at] as Bucket<Subscriber>).subscribers) if (rule.matchedIn !== stamp) return false
+  }
+  return true
 }
 
 const NONE: readonly never[] = []
