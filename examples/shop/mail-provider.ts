@@ -1,0 +1,53 @@
+/**
+ * A mail provider that behaves like real ones: it knows a repeated request by its idempotency key, and fails now and then.
+ *
+ * "Sent" is a file in the outbox, named by the key. Which requests fail follows from the key, so that a run can be repeated: of ten, three
+ * fail once, one fails twice, and every seventeenth is refused until somebody redrives it from the dead letters.
+ */
+import { mkdir, rename, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { setTimeout as wait } from 'node:timers/promises'
+
+export interface Letter {
+  /** The idempotency key. */
+  readonly key: string
+  readonly attempt: number
+  /** Somebody looked at it and wants it sent: the mailbox has room now. */
+  readonly insist: boolean
+  readonly to: string
+  readonly subject: string
+}
+
+export interface MailProvider {
+  /** Rejects when the provider could not take the letter. */
+  send(letter: Letter): Promise<void>
+}
+
+const ALWAYS = 99
+
+export async function openOutbox(folder: string): Promise<MailProvider> {
+  await mkdir(folder, { recursive: true })
+  return {
+    async send({ key, attempt, insist, to, subject }) {
+      await wait(40 + (hash(key) % 120))
+      const failures = failuresOf(key)
+      if (attempt <= failures && !insist) throw new Error(failures === ALWAYS ? `550 mailbox of ${to} is full` : '421 the mail server is busy, try again')
+      const file = join(folder, `${key}.json`)
+      await writeFile(`${file}.part`, `${JSON.stringify({ to, subject, attempt })}\n`)
+      await rename(`${file}.part`, file)
+    },
+  }
+}
+
+function failuresOf(key: string): number {
+  const number = hash(key)
+  if (number % 17 === 0) return ALWAYS
+  return number % 10 < 3 ? 1 : number % 10 === 3 ? 2 : 0
+}
+
+/** FNV-1a. */
+function hash(text: string): number {
+  let value = 0x811c9dc5
+  for (let at = 0; at < text.length; at++) value = Math.imul(value ^ text.charCodeAt(at), 0x01000193) >>> 0
+  return value
+}

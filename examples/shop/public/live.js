@@ -1,0 +1,127 @@
+/** The live page: events as they arrive, how far the consumers are, what they gave up on, and any event's story. */
+import { Flow } from '/assets/flow.js'
+import { clock, euros, follow, getJson, h, showState } from '/assets/millrace.js'
+
+const ROWS_MAX = 80
+const KNOWN_MAX = 2000
+const CHANNELS = ['carts', 'stock', 'deliveries', 'prices', 'orders', 'mail', 'letters', 'github', 'activity']
+const TONES = { carts: 'water', stock: 'leaf', deliveries: 'leaf', prices: 'wheat', orders: 'clay', mail: 'plum', letters: 'plum' }
+const $ = (name) => document.querySelector(`[data-${name}]`)
+
+const flow = new Flow($('flow'))
+/** Events seen, by channel and id, oldest first. */
+const known = new Map()
+let chosen = null
+let paused = false
+let loadedAt = Date.now()
+
+function summary({ type, data, partitionkey }) {
+  if (type.startsWith('com.github.')) return partitionkey ?? ''
+  if (type === 'repository.activity') return `${data.repository} · ${data.events} events`
+  if (type === 'stock.changed') return `${data.sku} ${data.change > 0 ? '+' : ''}${data.change} → ${data.left}`
+  if (type === 'cart.priced') return `${data.cart} · ${euros(data.totalCents)}`
+  if (type === 'mail.sent') return `${data.subject}${data.attempts > 1 ? ` (attempt ${data.attempts})` : ''}`
+  if (type === 'mail.requested') return data.subject
+  return [data?.sku && `${data.quantity} × ${data.sku}`, data?.order, data?.cart].filter(Boolean).join(' · ')
+}
+
+function arrived(channel, event, offset) {
+  const key = `${channel} ${event.id}`
+  known.set(key, { channel, event, offset })
+  if (known.size > KNOWN_MAX) known.delete(known.keys().next().value)
+  if (Date.parse(event.time) > loadedAt - 3000) flow.arrive(channel, event.type)
+  if (chosen !== null && known.get(chosen)?.event.correlationid !== undefined) showStory()
+  if (paused) return
+  $('no-events').hidden = true
+  $('feed').prepend(h('li', {}, h('button', { type: 'button', 'aria-pressed': String(chosen === key), data: { key }, onclick: () => choose(key) },
+    h('time', {}, clock(event.time)),
+    h('span', {}, h('span', { class: 'chip', 'data-tone': TONES[channel] }, channel)),
+    h('span', { class: 'type' }, event.type),
+    h('span', { class: 'sum' }, summary(event)),
+    h('span', { class: 'offset' }, `#${offset}`),
+  )))
+  while ($('feed').children.length > ROWS_MAX) $('feed').lastChild.remove()
+}
+
+function choose(key) {
+  chosen = key
+  for (const button of document.querySelectorAll('[data-feed] button')) button.setAttribute('aria-pressed', String(button.dataset.key === key))
+  showStory()
+}
+
+/** Everything that follows from one click, or one webhook: what has the same correlation id, as a tree of causes. */
+function showStory() {
+  const self = known.get(chosen)
+  if (self === undefined) return
+  const root = self.event.correlationid ?? self.event.id
+  const all = [...known.values()].filter(({ event }) => event.id === root || event.correlationid === root)
+  const began = Math.min(...all.map(({ event }) => Date.parse(event.time)))
+  const rows = []
+  const visit = (one, depth) => {
+    rows.push([one, depth])
+    for (const next of all) if (next.event.causationid === one.event.id && rows.every(([row]) => row !== next)) visit(next, depth + 1)
+  }
+  for (const one of all) if (!all.some(({ event }) => event.id === one.event.causationid)) visit(one, 0)
+  $('no-story').hidden = true
+  $('story').replaceChildren(...rows.map(([{ channel, event }, depth]) => {
+    const row = h('li', { 'data-self': event.id === self.event.id && channel === self.channel }, h('span', { class: 'chip', 'data-tone': TONES[channel] }, channel), h('span', { class: 'type' }, event.type), h('span', { class: 'ms' }, `+${Date.parse(event.time) - began} ms`))
+    row.style.paddingLeft = `${depth * 22}px`
+    return row
+  }))
+  $('json').hidden = false
+  $('json').textContent = JSON.stringify(self.event, null, 2)
+}
+
+async function describe() {
+  const description = await getJson('/api/describe')
+  flow.describe(description)
+  const sum = (items, of) => items.reduce((total, item) => total + of(item), 0)
+  const { channels, consumers } = description
+  number('rate', sum(channels, (channel) => channel.rate).toFixed(1))
+  number('stored', sum(channels, (channel) => channel.next).toLocaleString('en'))
+  number('lag', sum(consumers, (consumer) => sum(consumer.channels, (channel) => channel.lag)).toLocaleString('en'))
+  number('retrying', sum(consumers, (consumer) => consumer.retrying))
+  const dead = sum(consumers, (consumer) => consumer.deadLetters)
+  number('dead', dead)
+  document.querySelector('[data-number="dead"]').parentElement.toggleAttribute('data-alert', dead > 0)
+  await deadLetters(consumers.filter((consumer) => consumer.deadLetters > 0))
+}
+
+function number(name, text) {
+  document.querySelector(`[data-number="${name}"]`).textContent = text
+}
+
+let shownDead = ''
+
+async function deadLetters(consumers) {
+  const lists = await Promise.all(consumers.map(({ name }) => getJson(`/api/consumers/${name}/dead-letters?limit=20`)))
+  const letters = lists.flatMap(({ deadLetters: some }) => some)
+  const now = letters.map(({ consumer, id }) => `${consumer} ${id}`).join()
+  if (now === shownDead) return
+  shownDead = now
+  $('no-dead').hidden = letters.length > 0
+  $('dead').replaceChildren(...letters.map((letter) => {
+    const path = `/api/consumers/${letter.consumer}/dead-letters`
+    const query = new URLSearchParams({ channel: letter.channel, offset: letter.offset })
+    const act = (label, action) => h('button', { type: 'button', class: 'quiet', onclick: () => getJson(`${path}/${action}?${query}`, { method: 'POST' }).then(describe) }, label)
+    return h('li', {},
+      h('div', {}, h('span', { class: 'chip', 'data-tone': 'clay' }, letter.consumer), ` ${letter.type} · ${summary(letter.event)}`),
+      h('div', { class: 'why' }, `${letter.failure.message} — after ${letter.attempts} ${letter.attempts === 1 ? 'attempt' : 'attempts'}, ${clock(letter.deadAtMs)}`),
+      h('div', { class: 'acts' }, act('Redrive', 'redrive'), act('Drop', 'drop')))
+  }))
+}
+
+$('pause').addEventListener('click', () => {
+  paused = !paused
+  $('pause').textContent = paused ? 'Go on' : 'Pause'
+  $('pause').setAttribute('aria-pressed', String(paused))
+})
+document.addEventListener('visibilitychange', () => {
+  loadedAt = Date.now()
+})
+
+follow(CHANNELS, { from: '10m', on: arrived, onState: showState })
+for (;;) {
+  await describe().catch(() => showState(false))
+  await new Promise((resolve) => setTimeout(resolve, 1000))
+}
