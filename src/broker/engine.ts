@@ -95,6 +95,8 @@ export interface Delivery extends StoredText {
   readonly attempt: number
   /** It comes from the dead letters. */
   readonly redriven: boolean
+  /** Whatever the sink keeps with the delivery. An engine only makes room for it. */
+  attachment: unknown
 }
 
 /** The consumer's side of a subscription. */
@@ -143,6 +145,8 @@ export interface Subscription {
   pause(): void
   resume(): void
   flushed(): Promise<void>
+  /** What is in this instance's hands. */
+  readonly held: Iterable<Delivery>
   /** Releases what is in hand, waits until all that was settled is durable, and ends the subscription. */
   close(): Promise<void>
 }

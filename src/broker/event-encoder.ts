@@ -78,9 +78,7 @@ export class EventEncoder {
   }
 
   #finish(target: Target, event: Encodable): EncodedEvent {
-    const key = keyOf(target, event)
-    const { id, text } = encodeEvent(event, this.#source, target.spec.eventBytesMax)
-    return { id, type: event.type, key, text }
+    return encodeEvent(event, keyOf(target, event), this.#source, target.spec.eventBytesMax)
   }
 }
 

@@ -26,7 +26,8 @@ export class Runner implements Running, DeliverySink {
   readonly #router: Router
   readonly #decoder = new EventDecoder()
   readonly #batcher: Batcher | null
-  readonly #contexts = new Map<Delivery, DeliveryContext>()
+  /** Deliveries with a handler, or in a batch. */
+  #active = 0
   readonly #counts = { completed: 0, retried: 0, deadLettered: 0, released: 0 }
   #subscription: Subscription | null = null
   #early: Delivery[] = []
@@ -109,16 +110,17 @@ export class Runner implements Running, DeliverySink {
 
   revoked(deliveries: readonly Delivery[]): void {
     for (const delivery of deliveries) {
-      const context = this.#contexts.get(delivery)
+      const context = contextOf(delivery)
       context?.abort(new MillraceError('LEASE_LOST', 'the event was given to another worker, or its consumer was rewound', { offset: delivery.offset }))
       this.#batcher?.forget(delivery)
-      if (context !== undefined) this.#forget(delivery)
+      if (context !== null) this.#forget(delivery)
     }
   }
 
   #run(delivery: Delivery): void {
     const context = new DeliveryContext(this.#contextHost, delivery)
-    this.#contexts.set(delivery, context)
+    delivery.attachment = context
+    this.#active++
     try {
       const event = this.#decoder.decode(delivery)
       const result = event instanceof Promise ? event.then((decoded) => this.#router.handle(decoded, context)) : this.#router.handle(event, context)
@@ -135,7 +137,8 @@ export class Runner implements Running, DeliverySink {
 
   #collect(batcher: Batcher, delivery: Delivery): void {
     const context = new DeliveryContext(this.#contextHost, delivery)
-    this.#contexts.set(delivery, context)
+    delivery.attachment = context
+    this.#active++
     const add = (event: Awaited<ReturnType<EventDecoder['decode']>>): void => {
       const route = this.#router.batchRoute(event)
       if (route !== null) batcher.add(route, event, context)
@@ -211,15 +214,24 @@ export class Runner implements Running, DeliverySink {
   }
 
   #forget(delivery: Delivery): void {
-    this.#contexts.delete(delivery)
-    if (this.#idle !== null && this.#contexts.size === 0) this.#idle()
+    if (delivery.attachment === null) return
+    delivery.attachment = null
+    this.#active--
+    if (this.#idle !== null && this.#active === 0) this.#idle()
+  }
+
+  *#contexts(): Generator<DeliveryContext> {
+    for (const delivery of this.#subscription?.held ?? []) {
+      const context = contextOf(delivery)
+      if (context !== null) yield context
+    }
   }
 
   #watchTimeouts(timeoutMs: number): void {
     const startedAt = new WeakMap<DeliveryContext, number>()
     this.#timeouts = setInterval(() => {
       const now = this.#host.engine.clock.now()
-      for (const context of this.#contexts.values()) {
+      for (const context of this.#contexts()) {
         const since = startedAt.get(context)
         if (since === undefined) startedAt.set(context, now)
         else if (now - since >= timeoutMs) this.#timeOut(context, timeoutMs)
@@ -250,10 +262,10 @@ export class Runner implements Running, DeliverySink {
   async #stop(): Promise<RunSummary> {
     this.pause()
     this.#batcher?.flush()
-    if (this.#contexts.size > 0) await this.#drained()
+    if (this.#active > 0) await this.#drained()
     this.#cancelRenewal()
     if (this.#timeouts !== null) clearInterval(this.#timeouts)
-    for (const context of this.#contexts.values()) {
+    for (const context of this.#contexts()) {
       context.abort(new MillraceError('CLOSED', 'the consumer was stopped before the handler finished: its event will be delivered again', { offset: context.offset }))
       this.#counts.released++
     }
@@ -276,6 +288,10 @@ export class Runner implements Running, DeliverySink {
       }
     })
   }
+}
+
+function contextOf(delivery: Delivery): DeliveryContext | null {
+  return delivery.attachment as DeliveryContext | null
 }
 
 function isThenable(value: unknown): value is PromiseLike<unknown> {

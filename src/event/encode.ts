@@ -41,13 +41,12 @@ export interface Encodable {
   readonly extensions?: object | undefined
 }
 
-export interface EncodedText {
+/** An event ready to be stored. */
+export interface Encoded {
   readonly id: string
+  readonly type: string
+  readonly key: string | null
   readonly text: string
-}
-
-function quote(text: string): string {
-  return NEEDS_QUOTING.test(text) ? JSON.stringify(text) : `"${text}"`
 }
 
 function checkedText(name: string, value: unknown, event: Encodable): string {
@@ -60,10 +59,16 @@ function checkedText(name: string, value: unknown, event: Encodable): string {
   return `"${value}"`
 }
 
+let lastTime = ''
+
 function timeText(time: string | Date | undefined, event: Encodable): string {
   if (time === undefined) return nowText()
   if (typeof time === 'string') {
-    if (RFC3339.test(time)) return time
+    if (time === lastTime) return time
+    if (RFC3339.test(time)) {
+      lastTime = time
+      return time
+    }
   } else if (time instanceof Date && Number.isFinite(time.getTime())) return time.toISOString()
   throw invalid('time', 'must be RFC 3339 text such as 2026-01-31T12:00:00Z, or a valid Date', event)
 }
@@ -128,7 +133,7 @@ function middleText(source: string, event: Encodable): string {
  * @throws INVALID_EVENT naming the attribute, or the place in the data that JSON cannot carry
  * @throws EVENT_TOO_LARGE
  */
-export function encodeEvent(event: Encodable, defaultSource: string, bytesMax: number): EncodedText {
+export function encodeEvent(event: Encodable, key: string | null, defaultSource: string, bytesMax: number): Encoded {
   const id = event.id ?? newId()
   const middle = middleText(event.source ?? defaultSource, event)
   const text = `{"specversion":"1.0","id":${checkedText('id', id, event)}${middle}${timeText(event.time, event)}"${attributesText(event)}${dataText(event)}}`
@@ -142,7 +147,7 @@ export function encodeEvent(event: Encodable, defaultSource: string, bytesMax: n
       )
     }
   }
-  return { id, text }
+  return { id, type: event.type, key, text }
 }
 
 /** The event that a text holds, with its offset; binary data as a `Uint8Array`. Throws SyntaxError when the text is not JSON. */
@@ -155,5 +160,3 @@ export function decodeEvent(text: string, offset: number): StoredEvent {
   }
   return event
 }
-
-export { quote as quoteJson }

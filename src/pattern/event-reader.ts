@@ -11,8 +11,9 @@ import type { PathNode } from './path-tree.ts'
 /** An event: a parsed CloudEvent, or its JSON as text or as UTF-8 bytes. */
 export type EventInput = object | string | Uint8Array
 
-/** Text is copied here to be scanned as bytes; grows to the largest text seen, and larger texts than this get bytes of their own. */
+/** Texts are copied to be scanned, into bytes that grow to the largest text seen; larger texts than this get bytes of their own. */
 const SCRATCH_BYTES_MAX = 4 * 1024 * 1024
+const QUOTE = 0x22
 
 export class EventReader {
   readonly fields: EventFields = new EventFields()
@@ -31,20 +32,27 @@ export class EventReader {
   }
 
   #readText(text: string, root: PathNode): void {
-    const room = text.length * 3
-    let buffer = this.#scratch
-    if (room > buffer.length) {
-      buffer = Buffer.allocUnsafeSlow(room)
-      if (room <= SCRATCH_BYTES_MAX) this.#scratch = buffer
-    }
+    const buffer = this.#room(text.length * 3 + 1)
     const length = buffer.write(text, 0, 'utf8')
     const chars = length === text.length ? text : buffer.toString('latin1', 0, length)
+    buffer[length] = QUOTE
     if (!this.#scanner.scan(buffer, length, chars, root)) this.#readTree(text, root)
   }
 
   #readBytes(bytes: Uint8Array, root: PathNode): void {
-    const buffer = Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
-    if (!this.#scanner.scan(buffer, buffer.length, buffer.toString('latin1'), root)) this.#readTree(buffer.toString('utf8'), root)
+    const { length } = bytes
+    const buffer = this.#room(length + 1)
+    buffer.set(bytes)
+    buffer[length] = QUOTE
+    if (!this.#scanner.scan(buffer, length, buffer.toString('latin1', 0, length), root)) this.#readTree(buffer.toString('utf8', 0, length), root)
+  }
+
+  /** Bytes to copy a text into. */
+  #room(bytes: number): Buffer {
+    if (bytes <= this.#scratch.length) return this.#scratch
+    const buffer = Buffer.allocUnsafeSlow(bytes)
+    if (bytes <= SCRATCH_BYTES_MAX) this.#scratch = buffer
+    return buffer
   }
 
   #readTree(text: string, root: PathNode): void {

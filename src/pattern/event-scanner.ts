@@ -5,6 +5,8 @@
  *
  * Three things cannot be taken in one pass: an object with one named key twice (the last counts), a named key written with escapes, and
  * a named key with dots. The scanner says so (`false`), and the caller reads the text into a tree instead.
+ *
+ * The bytes must be followed by a quote, which ends whatever the text leaves open: so no loop over a string asks for the end.
  */
 import { LIMITS } from '../base/limits.ts'
 import { MillraceError } from '../base/errors.ts'
@@ -18,11 +20,21 @@ const QUOTE = 0x22
 const COMMA = 0x2c
 const COLON = 0x3a
 const BACKSLASH = 0x5c
-const DOT = 0x2e
 const OPEN_BRACE = 0x7b
 const CLOSE_BRACE = 0x7d
 const OPEN_BRACKET = 0x5b
 const CLOSE_BRACKET = 0x5d
+
+function table(bytes: readonly number[]): Uint8Array {
+  const marks = new Uint8Array(256)
+  for (const byte of bytes) marks[byte] = 1
+  return marks
+}
+
+/** What needs a look in a key: its end, an escape, a dot. */
+const IN_KEY = table([QUOTE, BACKSLASH, 0x2e])
+/** What ends a number or literal. */
+const AFTER_BARE = table([COMMA, CLOSE_BRACE, CLOSE_BRACKET, QUOTE, ...Array.from({ length: 0x21 }, (_, byte) => byte)])
 
 /** With more branches than this it is not worth asking whether the rest of a text may be left unread. */
 const STOP_BRANCHES_MAX = 6
@@ -50,6 +62,7 @@ export class EventScanner {
 
   /**
    * Collect the values of the fields below `root`; `false` when the text needs a tree.
+   * @param bytes the text, a quote behind its end
    * @param chars the text with one character for each byte
    * @throws INVALID_EVENT when the text is not a JSON object
    */
@@ -93,13 +106,15 @@ export class EventScanner {
       if (bytes[at] !== QUOTE) this.#fail(at, 'a key is expected')
       const start = ++at
       let unusual = false
-      for (let byte = bytes[at] as number; byte !== QUOTE; byte = bytes[++at] as number) {
-        if (byte === BACKSLASH) {
-          unusual = true
-          at++
-        } else if (byte === DOT) unusual = true
-        if (at >= end) this.#fail(start, 'a key does not end')
+      for (;;) {
+        while (IN_KEY[bytes[at] as number] === 0) at++
+        const byte = bytes[at]
+        if (byte === QUOTE) break
+        unusual = true
+        at += byte === BACKSLASH ? 2 : 1
+        if (at >= end) break
       }
+      if (at >= end) this.#fail(start, 'a key does not end')
       const child = node.find(bytes, start, at)
       if (child !== null) {
         if (child.seenIn === object) this.#irregular = true
@@ -217,10 +232,11 @@ export class EventScanner {
       if (byte === BACKSLASH) {
         seen = 0x80
         at++
+        if (at >= this.#end) break
       }
       seen |= byte
-      if (at >= this.#end) this.#fail(open, 'a string does not end')
     }
+    if (at >= this.#end) this.#fail(open, 'a string does not end')
     if (node.uses > 0) this.#fields.addPlace(node, element, seen >= 0x80 ? KIND.encoded : KIND.string, open + 1, at)
     return at + 1
   }
@@ -246,27 +262,16 @@ export class EventScanner {
     const bytes = this.#bytes
     const end = this.#end
     let at = open + 1
-    for (;;) {
-      const byte = bytes[at] as number
-      if (byte === QUOTE) {
-        if (at >= end) this.#fail(open, 'a string does not end')
-        return at + 1
-      }
-      if (byte === BACKSLASH) at++
-      if (at >= end) this.#fail(open, 'a string does not end')
-      at++
-    }
+    for (let byte = bytes[at]; byte !== QUOTE && at < end; byte = bytes[at]) at += byte === BACKSLASH ? 2 : 1
+    if (at >= end) this.#fail(open, 'a string does not end')
+    return at + 1
   }
 
   #skipBare(start: number): number {
     const bytes = this.#bytes
     let at = start
-    for (;;) {
-      const byte = bytes[at]
-      if (byte === undefined || byte === COMMA || byte <= 0x20 || (byte | 0x20) === CLOSE_BRACE || at >= this.#end) break
-      at++
-    }
-    if (at === start) this.#fail(at, 'a value is expected')
+    while (AFTER_BARE[bytes[at] as number] === 0) at++
+    if (at === start || at > this.#end) this.#fail(start, 'a value is expected')
     return at
   }
 
@@ -280,8 +285,7 @@ export class EventScanner {
       const byte = bytes[at++] as number
       if (byte === QUOTE) {
         for (let inner = bytes[at++]; inner !== QUOTE; inner = bytes[at++]) {
-          if (inner === BACKSLASH) at++
-          if (at >= end) this.#fail(open, 'a string does not end')
+          if (inner === BACKSLASH && ++at >= end) break
         }
       } else if (byte >= OPEN_BRACKET) {
         // Brackets and braces differ in one bit: 0x5b and 0x7b open, 0x5d and 0x7d close.

@@ -122,8 +122,9 @@ export class Committer {
     return this.#failure ?? this.#full
   }
 
-  get pendingBytes(): number {
-    return this.#pendingBytes
+  /** Whether anything waits for a commit, or is in one. */
+  get busy(): boolean {
+    return this.#inFlight !== null || this.#logs.length > 0 || this.#records.length > 0 || this.#sources.size > 0 || this.#settled.length > 0
   }
 
   #soon(): void {

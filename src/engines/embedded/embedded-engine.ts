@@ -431,6 +431,13 @@ export class EmbeddedEngine implements Engine {
     })
   }
 
+  /** Whether something is under way: a commit, or an event in somebody's hands. */
+  get busy(): boolean {
+    if (this.#committer.busy) return true
+    for (const instance of this.#instances) if (instance.held.size > 0) return true
+    return false
+  }
+
   /** Retention, now: for tests and tools that do not wait for its timer. */
   async sweep(): Promise<void> {
     await this.#retention.sweep()

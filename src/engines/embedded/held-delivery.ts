@@ -15,6 +15,7 @@ export class HeldDelivery implements Delivery {
   readonly redriven: boolean
   /** Not settled, and still this instance's. */
   live = true
+  attachment: unknown = null
 
   constructor(
     cursor: Cursor,

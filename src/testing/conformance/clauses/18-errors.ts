@@ -84,7 +84,7 @@ export const errors: readonly Scenario[] = clause(18, {
     const broker = await world.connect()
     const name = world.name('orders')
     await broker.declare(stream(name))
-    await refused(() => broker.declare(queue(name)), 'CHANNEL_CONFLICT', name, 'queue')
+    await refused(() => broker.declare(queue(name)), 'CHANNEL_CONFLICT', name)
     await refused(() => broker.publish(queue(name), Note('x')), 'CHANNEL_CONFLICT', name)
     await broker.publish(stream(name), Note('y'))
     await goesOn(world, broker)

@@ -1,0 +1,79 @@
+/**
+ * What an honest broker may do to a handler, done on purpose: deliver again, in another order across keys, or after a crash between the handler's
+ * effect and its completion. All of it within the contract, so a handler that breaks under it would break in production.
+ */
+import type { ConsumerSpec, Delivery, DeliverySink, Emission, Engine, Failure, Subscription } from '../broker/engine.ts'
+
+/** Chances, from 0 to 1, that a thing happens to an event. */
+export interface Faults {
+  /** The event is delivered once more although its handler had finished. @default 0 */
+  readonly redeliver?: number
+  /** The worker dies after the handler's effect and before its completion: what it emitted is lost, the event comes again as the next attempt. @default 0 */
+  readonly crash?: number
+  /** Events of different keys that are delivered together change places. @default false */
+  readonly reorder?: boolean
+}
+
+/** What happened, for assertions. */
+export interface Handled {
+  readonly consumer: string
+  readonly delivery: Delivery
+}
+
+export interface FaultSource {
+  readonly random: () => number
+  faults(): Faults
+  handled(record: Handled): void
+}
+
+const DIED: Failure = { name: 'WorkerDied', message: 'the test let the worker die between effect and completion', kind: 'crash' }
+
+/** The engine, with faults between it and the consumers that subscribe. */
+export function withFaults(engine: Engine, source: FaultSource): Engine {
+  return new Proxy(engine, {
+    get(target, property) {
+      if (property === 'subscribe') return (spec: ConsumerSpec, sink: DeliverySink) => subscribe(target, source, spec, sink)
+      const value: unknown = Reflect.get(target, property, target)
+      return typeof value === 'function' ? value.bind(target) : value
+    },
+  })
+}
+
+async function subscribe(engine: Engine, source: FaultSource, spec: ConsumerSpec, sink: DeliverySink): Promise<Subscription> {
+  const inner = await engine.subscribe(spec, {
+    deliver: (deliveries) => sink.deliver(source.faults().reorder === true ? shuffled(deliveries, source.random) : deliveries),
+    revoked: (deliveries) => sink.revoked(deliveries),
+  })
+  const repeated = new WeakSet<Delivery>()
+  const complete = (delivery: Delivery, emissions: readonly Emission[] | null): boolean => {
+    const { redeliver = 0, crash = 0 } = source.faults()
+    if (source.random() < crash && delivery.attempt < spec.attemptsMax) {
+      inner.retry(delivery, 0, DIED)
+      return false
+    }
+    if (!repeated.has(delivery) && source.random() < redeliver) {
+      repeated.add(delivery)
+      queueMicrotask(() => sink.deliver([delivery]))
+      return false
+    }
+    const completed = inner.complete(delivery, emissions)
+    if (completed) source.handled({ consumer: spec.name, delivery })
+    return completed
+  }
+  return new Proxy(inner, {
+    get(target, property) {
+      if (property === 'complete') return complete
+      const value: unknown = Reflect.get(target, property, target)
+      return typeof value === 'function' ? value.bind(target) : value
+    },
+  })
+}
+
+function shuffled<Item>(items: readonly Item[], random: () => number): Item[] {
+  const mixed = [...items]
+  for (let at = mixed.length - 1; at > 0; at--) {
+    const other = Math.floor(random() * (at + 1))
+    ;[mixed[at], mixed[other]] = [mixed[other] as Item, mixed[at] as Item]
+  }
+  return mixed
+}

@@ -1,0 +1,123 @@
+/**
+ * `testBroker()`: a broker for unit tests. In memory, with time that stands still until the test moves it, and faults from a seed.
+ */
+import { type Duration, durationMs, knownOptions } from '../base/units.ts'
+import type { Broker } from '../broker/broker.ts'
+import { ConnectedBroker } from '../broker/connected-broker.ts'
+import type { Channel } from '../channel/channel.ts'
+import type { StoredEvent } from '../event/cloud-event.ts'
+import { decodeEvent } from '../event/encode.ts'
+import type { EmbeddedEngine } from '../engines/embedded/embedded-engine.ts'
+import { openMemoryEngine } from '../engines/embedded/open.ts'
+import { type Faults, type Handled, withFaults } from './faults.ts'
+import { seededRandom } from './seeded-random.ts'
+import { VirtualClock } from './virtual-clock.ts'
+
+export interface TestBrokerOptions {
+  /** Repeats the same faults and jitter. @default 1 */
+  readonly seed?: number
+  /** Where time begins. @default 2026-01-01T00:00:00Z */
+  readonly start?: Date
+  readonly faults?: Faults
+}
+
+/** A broker whose time and faults the test holds. */
+export interface TestBroker extends Broker {
+  /** The broker's time. */
+  readonly now: Date
+  /** Resolves when nothing is left to do at this time: all is committed, no handler runs, nothing is due. */
+  settled(): Promise<void>
+  /** Let time pass: everything that falls due happens in its order, and settles. */
+  advance(duration: Duration): Promise<void>
+  /** Change the faults from here on. */
+  inject(faults: Faults): void
+  /** Events in a channel, oldest first. */
+  published(channel: Channel | string): Promise<StoredEvent[]>
+  /** Events that a consumer has completed, in the order of completion, repetitions included. */
+  handled(consumer: string | { readonly name: string }): StoredEvent[]
+}
+
+/** Turns of the event loop without anything happening after which nothing more will. */
+const QUIET_TURNS = 4
+
+class VirtualBroker extends ConnectedBroker implements TestBroker {
+  readonly #engine: EmbeddedEngine
+  readonly #clock: VirtualClock
+  readonly #state: { faults: Faults; readonly handled: Handled[] }
+
+  constructor(engine: EmbeddedEngine, clock: VirtualClock, state: { faults: Faults; readonly handled: Handled[] }, random: () => number) {
+    const faulty = withFaults(engine, { random, faults: () => state.faults, handled: (record) => state.handled.push(record) })
+    super(faulty, { source: '/test', random })
+    this.#engine = engine
+    this.#clock = clock
+    this.#state = state
+  }
+
+  get now(): Date {
+    return new Date(this.#clock.now())
+  }
+
+  async settled(): Promise<void> {
+    for (let quiet = 0; quiet < QUIET_TURNS; ) {
+      while (this.#clock.nextMs <= this.#clock.now()) this.#clock.step(this.#clock.now())
+      await new Promise((resolve) => setImmediate(resolve))
+      if (this.#engine.busy) quiet = 0
+      else quiet++
+    }
+  }
+
+  async advance(duration: Duration): Promise<void> {
+    const until = this.#clock.now() + durationMs(duration, 'advance')
+    await this.settled()
+    while (this.#clock.nextMs <= until) {
+      this.#clock.step(until)
+      await this.settled()
+    }
+    this.#clock.step(until)
+    await this.settled()
+  }
+
+  inject(faults: Faults): void {
+    this.#state.faults = faults
+  }
+
+  async published(channel: Channel | string): Promise<StoredEvent[]> {
+    const events: StoredEvent[] = []
+    for await (const event of this.read(channel)) events.push(event as StoredEvent)
+    return events
+  }
+
+  handled(consumer: string | { readonly name: string }): StoredEvent[] {
+    const name = typeof consumer === 'string' ? consumer : consumer.name
+    return this.#state.handled.filter((record) => record.consumer === name).map(({ delivery }) => decodeEvent(delivery.text, delivery.offset))
+  }
+}
+
+/**
+ * A broker for unit tests: nothing is durable, time stands still until `advance`, and with `faults` it does to handlers what crashes and
+ * redeliveries do in production, the same for the same seed. So a test finds out whether a handler is idempotent.
+ *
+ * @throws INVALID_OPTION
+ * @example
+ * ```ts
+ * import { consumer, event, stream } from 'millrace'
+ * import { testBroker } from 'millrace/testing'
+ *
+ * const Paid = event('order.paid')
+ * const orders = stream('orders', { events: [Paid] })
+ * let total = 0
+ * const books = consumer('books', orders).on(Paid, () => { total += 1 })
+ *
+ * const broker = testBroker({ seed: 42, faults: { redeliver: 1 } })
+ * await broker.start(books)
+ * await broker.publish(orders, Paid({ order: 1 }))
+ * await broker.settled()
+ * console.log(total) // 2: the handler counts an event twice when it comes twice
+ * await broker.close()
+ * ```
+ */
+export function testBroker(options: TestBrokerOptions = {}): TestBroker {
+  knownOptions(options, ['seed', 'start', 'faults'], 'testBroker')
+  const clock = new VirtualClock((options.start ?? new Date('2026-01-01T00:00:00Z')).getTime())
+  return new VirtualBroker(openMemoryEngine({}, clock), clock, { faults: options.faults ?? {}, handled: [] }, seededRandom(options.seed ?? 1))
+}
