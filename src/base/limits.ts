@@ -14,8 +14,9 @@ export const LIMITS = {
   eventBytesDefault: 1024 * 1024,
   /** Largest event that any channel may allow. */
   eventBytesMax: 16 * 1024 * 1024,
-  /** Most events in one batch publish, and their bytes. */
+  /** Most events in one batch publish. */
   batchEventsMax: 65_536,
+  /** Most bytes of events in one batch publish. */
   batchBytesMax: 8 * 1024 * 1024,
   /** Most event bytes of one group commit (one larger event goes alone). */
   commitBytesMax: 4 * 1024 * 1024,
@@ -27,17 +28,23 @@ export const LIMITS = {
   dedupeAgeMsDefault: 10 * 60_000,
   /** Handlers of a consumer instance that run at once. */
   concurrencyDefault: 16,
+  /** Most handlers of a consumer instance that may be asked for. */
   concurrencyMax: 10_000,
   /** Offsets a consumer may have taken up and not settled (in flight, waiting for their key, in backoff), per channel. */
   outstandingMax: 100_000,
   /** Bytes of events read ahead for a consumer. */
   readAheadBytes: 1024 * 1024,
+  /** Attempts at an event before it is a dead letter. */
   attemptsDefault: 8,
+  /** Most attempts that may be asked for. */
   attemptsMax: 1000,
+  /** Longest wait before the second attempt; it doubles with each one after. */
   backoffMinMsDefault: 1000,
+  /** Longest wait between two attempts. */
   backoffMaxMsDefault: 10 * 60_000,
   /** A delivery is given to another worker when its instance was not heard of for so long. */
   leaseMsDefault: 30_000,
+  /** Shortest lease that may be asked for. */
   leaseMsMin: 50,
   /** How long `stop()` waits for running handlers before it hands their events back. */
   drainMsDefault: 30_000,

@@ -1,0 +1,30 @@
+/**
+ * The rules that need types: promises that nobody awaits, switches that forget a case, `any` in the library.
+ * Form and everything else is Biome's.
+ */
+import tseslint from 'typescript-eslint'
+
+export default tseslint.config(
+  { ignores: ['**/dist/**', 'coverage/**', 'docs/**', 'node_modules/**', '**/*.js', 'console/**'] },
+  {
+    files: ['{src,test,bench,examples,scripts}/**/*.ts', '*.ts'],
+    linterOptions: { reportUnusedDisableDirectives: 'error' },
+    languageOptions: { parser: tseslint.parser, parserOptions: { projectService: true, tsconfigRootDir: import.meta.dirname } },
+    plugins: { '@typescript-eslint': tseslint.plugin },
+    rules: {
+      '@typescript-eslint/no-floating-promises': 'error',
+      '@typescript-eslint/no-misused-promises': 'error',
+      '@typescript-eslint/await-thenable': 'error',
+      '@typescript-eslint/switch-exhaustiveness-check': ['error', { considerDefaultExhaustiveForUnions: true }],
+    },
+  },
+  {
+    files: ['src/**/*.ts'],
+    rules: { '@typescript-eslint/no-explicit-any': 'error' },
+  },
+  {
+    // `describe`, `it` and node:test's functions return promises that the runner takes.
+    files: ['test/**/*.ts'],
+    rules: { '@typescript-eslint/no-misused-promises': ['error', { checksVoidReturn: false }] },
+  },
+)

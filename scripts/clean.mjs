@@ -1,0 +1,5 @@
+/** Remove what earlier builds left: a file that was renamed must not stay in the package. */
+import { rmSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
+
+rmSync(fileURLToPath(new URL('../dist', import.meta.url)), { recursive: true, force: true })

@@ -1,0 +1,141 @@
+/**
+ * Who may import whom. Reads imports with TypeScript's own scanner, so comments and strings do not count.
+ *
+ * A room imports from itself and from the rooms before it; engines never import each other; nothing imports `cli`;
+ * a foreign library is named in its room only; values never import each other in a circle (types may).
+ */
+import { dirname, join } from 'node:path/posix'
+import ts from 'typescript'
+import type { SourceFile } from './sources.ts'
+
+/** The rooms, each may import those before it. `pattern` stands beneath `event`: docs/decisions/0001. */
+export const ROOMS = ['base', 'pattern', 'event', 'channel', 'broker', 'consumer', 'rules', 'engines', 'gateway', 'telemetry', 'testing', 'cli'] as const
+
+/** Libraries that are not everyone's: the folders (or single files) that may name each. */
+export const LIBRARIES: Readonly<Record<string, readonly string[]>> = {
+  // Types only: the interface that every schema library speaks.
+  '@standard-schema/spec': ['src/'],
+  lmdb: ['src/engines/embedded/storage/'],
+  hono: ['src/gateway/'],
+  '@hono/node-server': ['src/gateway/'],
+  ws: ['src/gateway/', 'src/engines/remote/'],
+  jose: ['src/gateway/'],
+  standardwebhooks: ['src/gateway/', 'src/rules/'],
+  croner: ['src/rules/', 'src/channel/'],
+  yaml: ['src/rules/', 'src/cli/'],
+  '@opentelemetry/api': ['src/telemetry/'],
+  '@nats-io/jetstream': ['src/engines/nats/'],
+  '@nats-io/transport-node': ['src/engines/nats/'],
+  '@nats-io/nats-core': ['src/engines/nats/'],
+  '@nats-io/kv': ['src/engines/nats/'],
+  '@platformatic/kafka': ['src/engines/kafka/'],
+  kafkajs: ['src/engines/kafka/'],
+  ioredis: ['src/engines/redis/'],
+  redis: ['src/engines/redis/'],
+  'rabbitmq-client': ['src/engines/rabbitmq/'],
+  pg: ['src/engines/postgres/'],
+  commander: ['src/cli/'],
+  '@clack/prompts': ['src/cli/'],
+}
+
+export interface Import {
+  readonly from: string
+  readonly line: number
+  /** As written. */
+  readonly specifier: string
+  /** Whether it vanishes when compiled. */
+  readonly typeOnly: boolean
+  /** Whether it is an `import()` of a value: made when called, so it closes no circle at load. */
+  readonly deferred: boolean
+}
+
+/** Every import, re-export, `import()` and `import('…')` type of a file. */
+export function importsOf(file: SourceFile): Import[] {
+  const source = ts.createSourceFile(file.path, file.text, ts.ScriptTarget.ES2023, true)
+  const found: Import[] = []
+  const add = (node: ts.Node, specifier: ts.Node | undefined, typeOnly: boolean, deferred = false): void => {
+    if (specifier === undefined || !ts.isStringLiteralLike(specifier)) return
+    found.push({ from: file.path, line: source.getLineAndCharacterOfPosition(node.getStart()).line + 1, specifier: specifier.text, typeOnly, deferred })
+  }
+  const visit = (node: ts.Node): void => {
+    if (ts.isImportDeclaration(node)) add(node, node.moduleSpecifier, importIsTypeOnly(node.importClause))
+    else if (ts.isExportDeclaration(node)) add(node, node.moduleSpecifier, exportIsTypeOnly(node))
+    else if (ts.isImportTypeNode(node) && ts.isLiteralTypeNode(node.argument)) add(node, node.argument.literal, true)
+    else if (ts.isCallExpression(node) && node.expression.kind === ts.SyntaxKind.ImportKeyword) add(node, node.arguments[0], false, true)
+    ts.forEachChild(node, visit)
+  }
+  visit(source)
+  return found
+}
+
+function importIsTypeOnly(clause: ts.ImportClause | undefined): boolean {
+  if (clause === undefined) return false
+  if (clause.phaseModifier === ts.SyntaxKind.TypeKeyword) return true
+  const named = clause.namedBindings
+  return clause.name === undefined && named !== undefined && ts.isNamedImports(named) && named.elements.every((element) => element.isTypeOnly)
+}
+
+function exportIsTypeOnly(node: ts.ExportDeclaration): boolean {
+  if (node.isTypeOnly) return true
+  return node.exportClause !== undefined && ts.isNamedExports(node.exportClause) && node.exportClause.elements.every((element) => element.isTypeOnly)
+}
+
+/** What is wrong with the imports of `files`, a sentence each. `files` are all of `src`. */
+export function importFaults(files: readonly SourceFile[]): string[] {
+  const imports = files.flatMap(importsOf)
+  return [...imports.flatMap((each) => faultOf(each) ?? []), ...circles(imports)]
+}
+
+function faultOf(each: Import): string | undefined {
+  const where = `${each.from}:${each.line}`
+  if (each.specifier.startsWith('.')) return roomFault(each.from, target(each), where)
+  if (each.specifier.startsWith('node:')) return undefined
+  const library = each.specifier.split('/').slice(0, each.specifier.startsWith('@') ? 2 : 1).join('/')
+  const allowed = LIBRARIES[library]
+  if (allowed === undefined) return `${where}: ${library} is not in LIBRARIES (test/house/imports.ts): say which room may use it`
+  return allowed.some((folder) => each.from.startsWith(folder)) ? undefined : `${where}: ${library} belongs to ${allowed.join(', ')}`
+}
+
+function roomFault(from: string, to: string, where: string): string | undefined {
+  const [fromRoom, toRoom] = [roomOf(from), roomOf(to)]
+  // Public entries beside the rooms (src/index.ts) may import all rooms but `cli`, and no room imports an entry.
+  if (toRoom === undefined) return fromRoom === 'cli' && to.startsWith('src/') ? undefined : `${where}: ${to} is not in a room`
+  if (toRoom === 'cli' && fromRoom !== 'cli') return `${where}: nothing imports cli`
+  if (fromRoom === undefined) return undefined
+  if (ROOMS.indexOf(toRoom) > ROOMS.indexOf(fromRoom)) return `${where}: ${fromRoom} stands before ${toRoom} and may not import it (${to})`
+  if (fromRoom !== 'engines' || toRoom !== 'engines') return undefined
+  const [fromEngine, toEngine] = [from.split('/')[2], to.split('/')[2]]
+  return fromEngine === toEngine ? undefined : `${where}: the engine ${fromEngine} may not import the engine ${toEngine} (${to})`
+}
+
+function roomOf(path: string): (typeof ROOMS)[number] | undefined {
+  const [src, room, ...rest] = path.split('/')
+  return src === 'src' && rest.length > 0 ? ROOMS.find((each) => each === room) : undefined
+}
+
+function target(each: Import): string {
+  return join(dirname(each.from), each.specifier)
+}
+
+/** Circles among the files' value imports, each once, as `a → b → a`. */
+function circles(imports: readonly Import[]): string[] {
+  const edges = new Map<string, string[]>()
+  for (const each of imports) {
+    if (each.typeOnly || each.deferred || !each.specifier.startsWith('.')) continue
+    edges.set(each.from, [...(edges.get(each.from) ?? []), target(each)])
+  }
+  const found: string[] = []
+  const state = new Map<string, 'open' | 'done'>()
+  const visit = (file: string, path: readonly string[]): void => {
+    if (state.get(file) === 'done') return
+    if (state.get(file) === 'open') {
+      found.push(`circle: ${[...path.slice(path.indexOf(file)), file].join(' → ')}`)
+      return
+    }
+    state.set(file, 'open')
+    for (const next of edges.get(file) ?? []) visit(next, [...path, file])
+    state.set(file, 'done')
+  }
+  for (const file of edges.keys()) visit(file, [])
+  return found
+}

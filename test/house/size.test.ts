@@ -1,0 +1,49 @@
+import { existsSync } from 'node:fs'
+import { join } from 'node:path'
+import ts from 'typescript'
+import { describe, expect, it } from 'vitest'
+import { filesBelow, ROOT, type SourceFile } from './sources.ts'
+
+const FILE_LINES_MAX = 500
+const FUNCTION_LINES_MAX = 70
+
+const FOLDERS = ['src', 'test', 'bench', 'examples', 'scripts', 'console/src'].filter((folder) => existsSync(join(ROOT, folder)))
+const files = FOLDERS.flatMap((folder) => [...filesBelow(folder, '.ts'), ...filesBelow(folder, '.tsx')])
+
+function tooLong(sources: readonly SourceFile[]): string[] {
+  return sources.map((file) => ({ path: file.path, lines: file.text.trimEnd().split('\n').length })).flatMap(({ path, lines }) => (lines > FILE_LINES_MAX ? [`${path}: ${lines} lines`] : []))
+}
+
+/** Functions and methods over the limit. A function that only holds others (a test's `describe`) is judged by those. */
+function longFunctions(sources: readonly SourceFile[]): string[] {
+  return sources.flatMap((file) => {
+    const source = ts.createSourceFile(file.path, file.text, ts.ScriptTarget.ES2023, true)
+    const line = (position: number): number => source.getLineAndCharacterOfPosition(position).line
+    const found: string[] = []
+    const visit = (node: ts.Node): void => {
+      if (ts.isFunctionLike(node) && 'body' in node && node.body !== undefined) {
+        const lines = line(node.end) - line(node.getStart()) + 1
+        if (lines > FUNCTION_LINES_MAX) found.push(`${file.path}:${line(node.getStart()) + 1}: ${lines} lines`)
+      }
+      ts.forEachChild(node, visit)
+    }
+    visit(source)
+    return found
+  })
+}
+
+describe('size', () => {
+  it(`no file is over ${FILE_LINES_MAX} lines`, () => {
+    expect(tooLong(files)).toEqual([])
+  })
+
+  it(`no function of the library is over ${FUNCTION_LINES_MAX} lines`, () => {
+    expect(longFunctions(files.filter((file) => file.path.startsWith('src/')))).toEqual([])
+  })
+
+  it('the check finds a file and a function that are too long', () => {
+    expect(tooLong([{ path: 'a.ts', text: 'x\n'.repeat(501) }])).toEqual(['a.ts: 501 lines'])
+    expect(tooLong([{ path: 'a.ts', text: 'x\n'.repeat(500) }])).toEqual([])
+    expect(longFunctions([{ path: 'a.ts', text: `\nconst a = () => {${'\n'.repeat(70)}}` }])).toEqual(['a.ts:2: 71 lines'])
+  })
+})
