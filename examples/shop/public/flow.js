@@ -8,8 +8,8 @@ const PULSE_MS = 650
 
 /** name: [kind, x, y, label]. Consumers and channels may share a name, and so consumers are marked. */
 const NODES = {
-  'p:storefront': ['producer', 16, 150, 'storefront'],
-  'p:recorded': ['producer', 16, 356, 'recorded webhooks'],
+  'p:storefront': ['producer', 16, 150, 'storefront', 'every click, over HTTP'],
+  'p:recorded': ['producer', 16, 356, 'GitHub', 'recorded webhooks'],
   carts: ['stream', 194, 150],
   github: ['stream', 194, 356],
   'c:inventory': ['consumer', 376, 62],
@@ -62,7 +62,7 @@ export class Flow {
 
   constructor(parent) {
     for (const [from, to, later] of EDGES) this.#drawEdge(from, to, later)
-    for (const [name, [kind, x, y, label]] of Object.entries(NODES)) this.#drawNode(name, kind, x, y, label ?? name.replace(/^c:/, ''))
+    for (const [name, [kind, x, y, label, note]] of Object.entries(NODES)) this.#drawNode(name, kind, x, y, label ?? name.replace(/^c:/, ''), note ?? '')
     parent.append(this.#svg)
   }
 
@@ -80,8 +80,9 @@ export class Flow {
     this.#svg.append(path)
   }
 
-  #drawNode(name, kind, x, y, label) {
+  #drawNode(name, kind, x, y, label, words) {
     const note = make('text', { class: 'note', x: x + 14, y: y + 41 })
+    note.textContent = words
     const title = make('text', { class: 'name', x: x + 14, y: y + 23 })
     title.textContent = label
     const badges = make('g', {})

@@ -12,6 +12,9 @@ const flow = new Flow($('flow'))
 /** Events seen, by channel and id, oldest first. */
 const known = new Map()
 let chosen = null
+/** Until somebody chooses, the story shown is that of the latest click. */
+let chosenByHand = false
+let shown = 'all'
 let paused = false
 let loadedAt = Date.now()
 
@@ -30,23 +33,52 @@ function arrived(channel, event, offset) {
   known.set(key, { channel, event, offset })
   if (known.size > KNOWN_MAX) known.delete(known.keys().next().value)
   if (Date.parse(event.time) > loadedAt - 3000) flow.arrive(channel, event.type)
-  if (chosen !== null && known.get(chosen)?.event.correlationid !== undefined) showStory()
-  if (paused) return
+  if (!chosenByHand && (channel === 'carts' || chosen === null)) choose(key)
+  else if (chosen !== null) showStorySoon()
+  if (paused || !isShown(channel)) return
+  $('feed').prepend(row(key))
+  while ($('feed').children.length > ROWS_MAX) $('feed').lastChild.remove()
   $('no-events').hidden = true
-  $('feed').prepend(h('li', {}, h('button', { type: 'button', 'aria-pressed': String(chosen === key), data: { key }, onclick: () => choose(key) },
+}
+
+const isShown = (channel) => shown === 'all' || (shown === 'github') === (channel === 'github' || channel === 'activity')
+
+function row(key) {
+  const { channel, event, offset } = known.get(key)
+  const pick = () => {
+    chosenByHand = true
+    choose(key)
+  }
+  return h('li', {}, h('button', { type: 'button', 'aria-pressed': String(chosen === key), data: { key }, onclick: pick },
     h('time', {}, clock(event.time)),
     h('span', {}, h('span', { class: 'chip', 'data-tone': TONES[channel] }, channel)),
     h('span', { class: 'type' }, event.type),
     h('span', { class: 'sum' }, summary(event)),
     h('span', { class: 'offset' }, `#${offset}`),
-  )))
-  while ($('feed').children.length > ROWS_MAX) $('feed').lastChild.remove()
+  ))
+}
+
+function refill() {
+  const rows = [...known].filter(([, { channel }]) => isShown(channel)).sort(([, a], [, b]) => Date.parse(a.event.time) - Date.parse(b.event.time)).slice(-ROWS_MAX)
+  $('feed').replaceChildren(...rows.reverse().map(([key]) => row(key)))
+  $('no-events').hidden = rows.length > 0
 }
 
 function choose(key) {
   chosen = key
   for (const button of document.querySelectorAll('[data-feed] button')) button.setAttribute('aria-pressed', String(button.dataset.key === key))
   showStory()
+}
+
+let storyAt = 0
+
+/** Events come fast: the story is drawn again at most a few times a second. */
+function showStorySoon() {
+  if (storyAt !== 0) return
+  storyAt = setTimeout(() => {
+    storyAt = 0
+    showStory()
+  }, 250)
 }
 
 /** Everything that follows from one click, or one webhook: what has the same correlation id, as a tree of causes. */
@@ -61,7 +93,9 @@ function showStory() {
     rows.push([one, depth])
     for (const next of all) if (next.event.causationid === one.event.id && rows.every(([row]) => row !== next)) visit(next, depth + 1)
   }
-  for (const one of all) if (!all.some(({ event }) => event.id === one.event.causationid)) visit(one, 0)
+  for (const one of all) if (one.event.id === root) visit(one, 0)
+  // A queue forgets what is done: what it caused then hangs on the root.
+  for (const one of all) if (!all.some(({ event }) => event.id === one.event.causationid) && one.event.id !== root) visit(one, rows.length > 0 ? 1 : 0)
   $('no-story').hidden = true
   $('story').replaceChildren(...rows.map(([{ channel, event }, depth]) => {
     const row = h('li', { 'data-self': event.id === self.event.id && channel === self.channel }, h('span', { class: 'chip', 'data-tone': TONES[channel] }, channel), h('span', { class: 'type' }, event.type), h('span', { class: 'ms' }, `+${Date.parse(event.time) - began} ms`))
@@ -115,11 +149,21 @@ $('pause').addEventListener('click', () => {
   paused = !paused
   $('pause').textContent = paused ? 'Go on' : 'Pause'
   $('pause').setAttribute('aria-pressed', String(paused))
+  if (!paused) refill()
 })
+for (const button of document.querySelectorAll('[data-show]')) {
+  button.addEventListener('click', () => {
+    shown = button.dataset.show
+    for (const other of document.querySelectorAll('[data-show]')) other.setAttribute('aria-pressed', String(other === button))
+    refill()
+  })
+}
 document.addEventListener('visibilitychange', () => {
   loadedAt = Date.now()
 })
 
+// What was there before comes channel by channel: put it in order once it is in.
+setTimeout(refill, 800)
 follow(CHANNELS, { from: '10m', on: arrived, onState: showState })
 for (;;) {
   await describe().catch(() => showState(false))

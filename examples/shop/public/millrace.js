@@ -58,7 +58,7 @@ export function h(tag, properties = {}, ...children) {
 }
 
 export const euros = (cents) => `€${(cents / 100).toFixed(2)}`
-export const clock = (text) => new Date(text).toLocaleTimeString([], { hour: '2-digit', minute: '2-digit', second: '2-digit' })
+export const clock = (text) => new Date(text).toLocaleTimeString([], { hour: '2-digit', minute: '2-digit', second: '2-digit', hourCycle: 'h23' })
 
 /** The word in the header that says whether events arrive. */
 export function showState(connected) {

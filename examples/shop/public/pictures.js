@@ -7,9 +7,10 @@ const sack = (cloth, shade, label, mark) => `
   <path d="M50 54c20 8 80 8 100 0l-2 8c-20 8-76 8-96 0z" fill="${shade}"/>
   <rect x="66" y="78" width="68" height="52" rx="4" fill="${label}"/>${mark}`
 
-const ear = (colour, x = 100, y = 104) => `
-  <g stroke="${colour}" stroke-width="2.4" stroke-linecap="round" fill="${colour}"><path d="M${x} ${y + 20}v-38" fill="none"/>
-  ${[-14, -6, 2].map((dy) => `<path d="M${x} ${y + dy + 6}c-9-1-11-6-11-11 7 0 11 4 11 11z"/><path d="M${x} ${y + dy + 6}c9-1 11-6 11-11-7 0-11 4-11 11z"/>`).join('')}</g>`
+const ear = (colour) => `
+  <g fill="${colour}"><path d="M99 128q-1-20 1-44 2 24 1 44z"/>
+  ${[0, 9, 18, 27].map((dy) => `<ellipse cx="93.5" cy="${92 + dy}" rx="3.1" ry="6.6" transform="rotate(-24 93.5 ${92 + dy})"/><ellipse cx="106.5" cy="${92 + dy}" rx="3.1" ry="6.6" transform="rotate(24 106.5 ${92 + dy})"/>`).join('')}
+  <ellipse cx="100" cy="86" rx="3" ry="6.6"/></g>`
 
 const drawings = {
   wheat: ['#f3e3bd', sack('#e2c48d', '#cfae74', '#fffaf0', ear('#b98124'))],

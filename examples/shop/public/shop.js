@@ -51,7 +51,7 @@ function showArticles(catalogue) {
 function showStock({ sku, left, onOrder }) {
   const shelf = shelves.get(sku)
   if (shelf === undefined) return
-  shelf.left.textContent = left > 0 ? `${left} left${onOrder ? ', more coming' : ''}` : onOrder ? 'more coming soon' : 'sold out'
+  shelf.left.textContent = left > 0 ? `${left} left${onOrder ? ', more soon' : ''}` : onOrder ? 'more coming soon' : 'sold out'
   shelf.left.toggleAttribute('data-low', left < 5)
   shelf.add.disabled = left <= 0
 }

@@ -1,0 +1,115 @@
+/**
+ * The shop in a real browser. Needs a Chromium: Debian's, or the one that CHROMIUM names; without one it says so and is skipped.
+ */
+import { existsSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { type Browser, chromium, type Page } from 'playwright-core'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { buildShop, ShopProcess } from '../shop/shop-process.ts'
+
+const executablePath = process.env['CHROMIUM'] ?? '/usr/bin/chromium'
+const present = existsSync(executablePath)
+if (!present) console.warn(`\n!!! no Chromium at ${executablePath}: THE BROWSER TESTS DO NOT RUN. Install it (apt-get install chromium) or set CHROMIUM.\n`)
+const screenshots = fileURLToPath(new URL('./screenshots/', import.meta.url))
+
+describe.skipIf(!present)('the shop in a browser', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'millrace-browser-'))
+  const complaints: string[] = []
+  let shop: ShopProcess
+  let browser: Browser
+
+  beforeAll(async () => {
+    mkdirSync(screenshots, { recursive: true })
+    await buildShop()
+    shop = await ShopProcess.start('--data', join(folder, 'data'), '--outbox', join(folder, 'outbox'), '--github-pace', '40')
+    browser = await chromium.launch({ executablePath, args: ['--no-sandbox'] })
+  }, 120_000)
+  afterAll(async () => {
+    await browser?.close()
+    await shop?.kill()
+    rmSync(folder, { recursive: true, force: true })
+  })
+
+  async function open(path: string, width = 1360, height = 940): Promise<Page> {
+    const page = await (await browser.newContext({ viewport: { width, height } })).newPage()
+    page.on('console', (message) => {
+      if (message.type() === 'error' || message.type() === 'warning') complaints.push(`${path}: ${message.text()}`)
+    })
+    page.on('pageerror', (error) => complaints.push(`${path}: ${error.message}`))
+    await page.goto(`${shop.url}${path}`)
+    await page.getByText('connected', { exact: true }).waitFor()
+    return page
+  }
+  const text = async (page: Page, selector: string): Promise<string> => (await page.locator(selector).textContent()) ?? ''
+
+  test('adding, removing, ordering; the live page shows it and tells the story', { timeout: 60_000 }, async () => {
+    const [store, live] = [await open('/'), await open('/live', 1360, 1280)]
+    const add = (name: string): Promise<void> => store.getByRole('button', { name: `Add ${name} to the cart` }).click()
+    for (let times = 0; times < 3; times++) await add('Stoneground wheat')
+    await add('Bread knife')
+    await add('Bread knife')
+    await expect.poll(() => text(store, '[data-count]')).toBe('5 pieces')
+    await store.getByRole('button', { name: 'Remove one Bread knife' }).click()
+    await expect.poll(() => text(store, '[data-count]')).toBe('4 pieces')
+    await expect.poll(() => text(store, '[data-sums]')).toBe('Three of a kind−€1.14Deliveryfree' + 'Total€49.26')
+    await expect.poll(() => text(store, '[data-sku="wheat"] .left')).toBe('37 left')
+    await store.screenshot({ path: join(screenshots, 'shop.png') })
+
+    await store.getByLabel('Where shall we write to?').fill('ada@example.com')
+    await store.keyboard.press('Enter')
+    await store.locator('.steps li[data-done]', { hasText: 'packed' }).waitFor()
+    await expect.poll(() => text(store, '[data-empty]')).toContain('Nothing in it')
+
+    await live.getByRole('button', { name: 'Shop', exact: true }).click()
+    await live.locator('.feed button', { hasText: 'order.placed' }).click()
+    await expect.poll(() => text(live, '[data-story]')).toMatch(/cart\.checked-out.*order\.placed.*order\.packed/)
+    await expect.poll(() => text(live, '[data-json]')).toContain('"type": "order.placed"')
+    await expect.poll(async () => Number((await text(live, '[data-number="stored"]')).replace(/\D/g, ''))).toBeGreaterThan(20)
+    expect(await live.locator('.flow .node').count()).toBe(16)
+    await live.screenshot({ path: join(screenshots, 'live.png') })
+  })
+
+  test('a keyboard is enough, and the picture holds on a phone', { timeout: 30_000 }, async () => {
+    const phone = await open('/', 390, 844)
+    await phone.keyboard.press('Tab')
+    expect(await phone.evaluate(() => document.activeElement?.textContent)).toBe('Skip to the content')
+    await phone.getByRole('button', { name: 'Add Dark rye to the cart' }).focus()
+    await phone.keyboard.press('Enter')
+    await expect.poll(() => text(phone, '[data-count]')).toBe('1 piece')
+    await phone.getByRole('button', { name: 'Add one Dark rye' }).focus()
+    await phone.keyboard.press('Enter')
+    await expect.poll(() => text(phone, '[data-count]')).toBe('2 pieces')
+    expect(await phone.evaluate(() => document.activeElement?.getAttribute('aria-label'))).toBe('Add one Dark rye')
+    expect(await phone.evaluate(() => document.documentElement.scrollWidth <= innerWidth)).toBe(true)
+    await phone.screenshot({ path: join(screenshots, 'phone.png'), fullPage: true })
+  })
+
+  test('the activity of repositories', { timeout: 30_000 }, async () => {
+    const page = await open('/github')
+    await expect.poll(() => page.locator('.repo').count(), { timeout: 15_000 }).toBeGreaterThan(8)
+    await page.locator('.repo', { hasText: 'Codertocat/Hello-World' }).first().waitFor()
+    await page.screenshot({ path: join(screenshots, 'github.png') })
+  })
+
+  test('a page comes back by itself when the shop was killed', { timeout: 60_000 }, async () => {
+    const store = await open('/')
+    await store.getByRole('button', { name: 'Add Rolled oats to the cart' }).click()
+    await expect.poll(() => text(store, '[data-count]')).toBe('1 piece')
+    const { port } = new URL(shop.url)
+    const said = complaints.length
+    await shop.kill()
+    await store.getByText('reconnecting …').waitFor()
+    shop = await ShopProcess.start('--data', join(folder, 'data'), '--outbox', join(folder, 'outbox'), '--github-pace', 'off', '--port', port)
+    await store.getByText('connected', { exact: true }).waitFor()
+    await store.getByRole('button', { name: 'Add Rolled oats to the cart' }).click()
+    await expect.poll(() => text(store, '[data-count]')).toBe('2 pieces')
+    // That the server was away is the one thing a browser may complain of.
+    expect(complaints.splice(said).filter((complaint) => !complaint.includes('net::ERR_'))).toEqual([])
+  })
+
+  test('no page complained', () => {
+    expect(complaints).toEqual([])
+  })
+})

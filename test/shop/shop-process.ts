@@ -1,0 +1,97 @@
+/** The shop as its user starts it: compiled, in a process of its own. */
+import { type ChildProcess, execFile, spawn } from 'node:child_process'
+import { existsSync, mkdirSync, readdirSync, rmSync, statSync } from 'node:fs'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
+
+const root = fileURLToPath(new URL('../..', import.meta.url))
+const main = join(root, 'examples/dist/shop/main.js')
+const lock = join(root, 'examples/.building')
+const wait = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms))
+
+function newest(folder: string): number {
+  return Math.max(
+    0,
+    ...readdirSync(join(root, folder), { recursive: true, withFileTypes: true })
+      .filter((entry) => entry.isFile() && entry.name.endsWith('.ts') && !entry.parentPath.includes('dist'))
+      .map((entry) => statSync(join(entry.parentPath, entry.name)).mtimeMs),
+  )
+}
+
+function isBuilt(): boolean {
+  const library = join(root, 'dist/index.js')
+  return existsSync(main) && existsSync(library) && statSync(library).mtimeMs > newest('src') && statSync(main).mtimeMs > newest('examples')
+}
+
+/** Compile the library and the shop, unless that was done since the last change. One test file at a time. */
+export async function buildShop(): Promise<void> {
+  for (let tries = 0; ; tries++) {
+    try {
+      mkdirSync(lock)
+      break
+    } catch {
+      if (tries > 600) throw new Error(`another test run builds the shop for a minute already; if there is none, delete ${lock}`)
+      await wait(100)
+    }
+  }
+  try {
+    if (isBuilt()) return
+    const compile = (project: string): Promise<unknown> => promisify(execFile)(process.execPath, [join(root, 'node_modules/typescript/bin/tsc'), '-p', project], { cwd: root })
+    // Types are for `npm run build` to judge; here the JavaScript counts, which is written all the same.
+    await compile('tsconfig.build.json').catch(() => {})
+    await compile('examples/tsconfig.json').catch(() => {})
+    if (!existsSync(main)) throw new Error('the shop does not compile: run npm run build')
+  } finally {
+    rmSync(lock, { recursive: true })
+  }
+}
+
+export class ShopProcess {
+  readonly #child: ChildProcess
+  readonly exited: Promise<number | null>
+  output = ''
+  url = ''
+
+  private constructor(args: readonly string[]) {
+    this.#child = spawn(process.execPath, [main, '--port', '0', ...args], { cwd: root, env: { PATH: process.env['PATH'] }, stdio: ['ignore', 'pipe', 'pipe'] })
+    for (const stream of [this.#child.stdout, this.#child.stderr]) {
+      stream?.on('data', (chunk: Buffer) => {
+        this.output += chunk.toString()
+      })
+    }
+    this.exited = new Promise((resolve) => this.#child.once('exit', (code) => resolve(code)))
+  }
+
+  static async start(...args: readonly string[]): Promise<ShopProcess> {
+    const shop = new ShopProcess(args)
+    for (let tries = 0; tries < 300; tries++) {
+      const url = /the shop\s+(http:\S+)\//.exec(shop.output)?.[1]
+      if (url !== undefined && shop.output.includes('Ctrl-C')) {
+        shop.url = url
+        return shop
+      }
+      if (shop.#child.exitCode !== null) break
+      await wait(50)
+    }
+    throw new Error(`the shop did not open:\n${shop.output}`)
+  }
+
+  /** No warning, no chance to finish. */
+  async kill(): Promise<void> {
+    this.#child.kill('SIGKILL')
+    await this.exited
+  }
+
+  /** Ctrl-C. */
+  async stop(): Promise<number | null> {
+    this.#child.kill('SIGINT')
+    return this.exited
+  }
+
+  async get<Body>(path: string, headers: Record<string, string> = {}): Promise<Body> {
+    const answer = await fetch(`${this.url}${path}`, { headers })
+    if (!answer.ok) throw new Error(`${path}: ${answer.status} ${await answer.text()}`)
+    return (await answer.json()) as Body
+  }
+}
