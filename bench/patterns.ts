@@ -110,4 +110,96 @@ function benchRuleSets(): void {
   }
 }
 
+/** The part that every size has: rules that events do match. */
+const HOT: readonly PatternJson[] = [
+  { type: ['order.placed'], data: { customer: { country: ['NO'] } } },
+  { data: { sku: [{ prefix: 'tea-' }], quantity: [{ numeric: ['>', 90] }] } },
+  { source: [{ suffix: '/web' }], data: { total: [{ numeric: ['>=', 100, '<', 110] }] } },
+  { data: { customer: { ip: [{ cidr: '10.3.0.0/16' }] } } },
+  { data: { note: [{ wildcard: '*gift*wrap*' }] } },
+  { data: { city: [{ 'equals-ignore-case': 'OSLO' }], coupon: [{ exists: true }] } },
+  { data: { items: { sku: ['coffee-7'], count: [3] } } },
+  { type: [{ 'anything-but': ['order.placed', 'order.paid'] }], data: { customer: { country: ['SE'] } } },
+  { $or: [{ data: { sku: ['tea-1'] } }, { data: { customer: { country: ['DK'] }, quantity: [{ numeric: ['=', 5] }] } }] },
+  { data: { tags: ['vip'], coupon: [{ exists: false }] } },
+]
+
+/** Rules like them that none of the events match, each for a customer, product or range of its own. */
+const COLD: readonly ((number: number) => PatternJson)[] = [
+  (number) => ({ type: ['order.placed'], data: { customer: { id: [`cold-${number}`] } } }),
+  (number) => ({ data: { sku: [{ prefix: `tea-x${number}-` }], quantity: [{ numeric: ['>', 90] }] } }),
+  (number) => ({ source: [{ suffix: '/web' }], data: { total: [{ numeric: ['>=', 1000 + number / 8, '<', 1000 + (number + 1) / 8] }] } }),
+  (number) => ({ data: { customer: { ip: [{ cidr: `172.${16 + ((number >> 12) & 15)}.${(number >> 4) & 255}.${(number & 15) * 16}/28` }] } } }),
+  (number) => ({ data: { note: [{ wildcard: `*order ${number}x*wrap*` }] } }),
+  (number) => ({ data: { city: [{ 'equals-ignore-case': `Town ${number}` }], coupon: [{ exists: true }] } }),
+  (number) => ({ data: { items: { sku: [`coffee-x${number}`], count: [3] } } }),
+  (number) => ({ type: [{ 'anything-but': ['order.placed'] }], data: { email: [{ suffix: `@cold${number}.example` }] } }),
+  (number) => ({ $or: [{ data: { sku: [`cold-${number}`] } }, { data: { customer: { country: ['DK'], id: [`cool-${number}`] } } }] }),
+  (number) => ({ data: { tags: [`tag-${number}`], coupon: [{ exists: false }] } }),
+]
+
+function mixedRule(number: number): PatternJson {
+  return HOT[number] ?? (COLD[number % COLD.length] as (number: number) => PatternJson)(number)
+}
+
+function shopEvents(count: number): string[] {
+  let seed = 11
+  const random = (below: number): number => {
+    seed = (Math.imul(seed, 1664525) + 1013904223) >>> 0
+    return Math.floor((seed / 2 ** 32) * below)
+  }
+  const pick = <Value>(values: readonly Value[]): Value => values[random(values.length)] as Value
+  const sku = (): string => `${pick(['tea', 'coffee', 'cup'])}-${random(10)}`
+  return Array.from({ length: count }, (_, number) => {
+    const id = random(1e6)
+    const items = Array.from({ length: 1 + random(4) }, () => ({ sku: sku(), count: 1 + random(4), price: random(5000) / 100 }))
+    const customer = { id: `c-${id}`, country: pick(['NO', 'SE', 'DK', 'FI', 'DE', 'FR', 'GB', 'US']), ip: `10.${random(16)}.${random(256)}.${random(256)}` }
+    const tags = pick([[], ['new'], ['vip', 'new'], ['returning']])
+    const data = { sku: sku(), quantity: random(100), total: random(20_000) / 100, city: pick(['Oslo', 'Bergen', 'Malmö', 'Lund']), customer, email: `c${id}@example.com`, tags, items }
+    const extra = random(3) === 0 ? { coupon: `CP${random(100)}`, note: pick(['a gift: wrap it', 'leave at the door']) } : {}
+    return JSON.stringify({ specversion: '1.0', id: `e-${number}`, source: pick(['/shop/web', '/shop/app']), type: pick(['order.placed', 'order.paid', 'order.sent']), time: '2026-01-01T00:00:00.000Z', datacontenttype: 'application/json', data: { ...data, ...extra } })
+  })
+}
+
+/** The slowest and the middle of adding and removing one rule, in microseconds. */
+function timeChanges(index: RuleIndex, size: number): string {
+  const times: number[][] = [[], []]
+  for (let turn = 0; turn < 1000; turn++) {
+    const pattern = mixedRule(size + turn + HOT.length)
+    const start = performance.now()
+    index.add(`more-${turn}`, pattern)
+    const added = performance.now()
+    index.remove(`more-${turn}`)
+    times[0]?.push(added - start)
+    times[1]?.push(performance.now() - added)
+  }
+  return times.map((each) => `${(median(each) * 1000).toFixed(0)} / ${(Math.max(...each) * 1000).toFixed(0)}`).join(' | ')
+}
+
+function heapBytes(): number {
+  const { gc } = globalThis as { gc?: () => void }
+  gc?.()
+  return process.memoryUsage().heapUsed
+}
+
+function benchSizes(): void {
+  const events = shopEvents(5000)
+  const parse = (text: string): unknown => JSON.parse(text)
+  console.log(`\nmixed rules over ${events.length} events of ${(events.join('').length / events.length).toFixed(0)} bytes; add and remove: middle / slowest, microseconds`)
+  console.log('\n| rules | JSON.parse | match | ratio | matches an event | add | remove | bytes a rule |\n| ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |')
+  for (const size of [1, 10, 100, 10_000, 100_000]) {
+    const before = heapBytes()
+    const index = new RuleIndex()
+    for (let number = 0; number < size; number++) index.add(`rule-${number}`, mixedRule(number))
+    const bytes = (heapBytes() - before) / size
+    let matches = 0
+    for (const event of events) matches += index.match(event).length
+    const [parsed = 1, matched = 0] = compare([[events, parse], [events, (event: string) => index.match(event)]])
+    const perEvent = (matches / events.length).toFixed(2)
+    const memory = size < 100 || (globalThis as { gc?: () => void }).gc === undefined ? '' : bytes.toFixed(0)
+    console.log(`| ${size} | ${thousands(parsed)} | ${thousands(matched)} | ${(matched / parsed).toFixed(2)} | ${perEvent} | ${timeChanges(index, size)} | ${memory} |`)
+  }
+}
+
 benchRuleSets()
+benchSizes()

@@ -24,6 +24,11 @@ const UNCHECKED = 3
 
 const EMPTY = Buffer.alloc(0)
 
+/** Digits before and after the point that a rough reading takes. */
+const ROUGH_DIGITS = 9
+/** More than what dividing and adding round, as a share of the number. */
+const ROUNDING = 1e-15
+
 /** Columns begin at so many rows. */
 const ROWS = 64
 
@@ -31,6 +36,10 @@ function larger(column: Int32Array): Int32Array {
   const grown = new Int32Array(column.length * 2)
   grown.set(column)
   return grown
+}
+
+function isDigit(byte: number | undefined): boolean {
+  return byte !== undefined && byte >= 0x30 && byte <= 0x39
 }
 
 export class EventFields {
@@ -61,6 +70,8 @@ export class EventFields {
   readonly #texts: (string | undefined)[] = []
   #bytes: Buffer = Buffer.alloc(0)
   #chars = ''
+  /** How far the number of the last `roughly` may be from what it returned. */
+  roughError = 0
   readonly #cursor: Cursor = new Cursor(this)
 
   /** Begin an event whose values are given as they are. */
@@ -202,6 +213,40 @@ export class EventFields {
       return value
     }
     return this.#numbers[index] as number
+  }
+
+  /**
+   * About the number at an index, read from its first digits without parsing it; it is within `roughError` of the number as written.
+   */
+  roughly(index: number): number {
+    this.roughError = 0
+    if (this.#exactness[index] !== UNKNOWN) return this.#numbers[index] as number
+    const bytes = this.#bytes
+    const end = this.#ends[index] as number
+    let at = this.#starts[index] as number
+    const negative = bytes[at] === 0x2d
+    if (negative) at++
+    let whole = 0
+    for (const last = at + ROUGH_DIGITS; at < last && isDigit(bytes[at]); at++) whole = whole * 10 + (bytes[at] as number) - 0x30
+    let fraction = 0
+    let scale = 1
+    if (bytes[at] === 0x2e) {
+      at++
+      for (const last = at + ROUGH_DIGITS; at < last && isDigit(bytes[at]); at++) {
+        fraction = fraction * 10 + (bytes[at] as number) - 0x30
+        scale *= 10
+      }
+      if (isDigit(bytes[at])) this.roughError = 1 / scale
+      while (isDigit(bytes[at])) at++
+    }
+    if (at !== end) {
+      // More digits before the point, or an exponent. The nearest double lies on the same side of every other double as the number.
+      this.roughError = 0
+      return this.numberOf(index)
+    }
+    const value = whole + fraction / scale
+    this.roughError += value * ROUNDING
+    return negative ? -value : value
   }
 
   /** Whether a double holds the number at an index as it was written. */

@@ -32,18 +32,20 @@ export class EventReader {
   }
 
   #readText(text: string, root: PathNode): void {
-    const buffer = this.#room(text.length * 3 + 1)
+    const buffer = this.#room(text.length * 3 + 2)
     const length = buffer.write(text, 0, 'utf8')
     const chars = length === text.length ? text : buffer.toString('latin1', 0, length)
     buffer[length] = QUOTE
+    buffer[length + 1] = QUOTE
     if (!this.#scanner.scan(buffer, length, chars, root)) this.#readTree(text, root)
   }
 
   #readBytes(bytes: Uint8Array, root: PathNode): void {
     const { length } = bytes
-    const buffer = this.#room(length + 1)
+    const buffer = this.#room(length + 2)
     buffer.set(bytes)
     buffer[length] = QUOTE
+    buffer[length + 1] = QUOTE
     if (!this.#scanner.scan(buffer, length, buffer.toString('latin1', 0, length), root)) this.#readTree(buffer.toString('utf8', 0, length), root)
   }
 

@@ -6,7 +6,7 @@
  * Three things cannot be taken in one pass: an object with one named key twice (the last counts), a named key written with escapes, and
  * a named key with dots. The scanner says so (`false`), and the caller reads the text into a tree instead.
  *
- * The bytes must be followed by a quote, which ends whatever the text leaves open: so no loop over a string asks for the end.
+ * The bytes must be followed by two quotes, which end whatever the text leaves open: so no loop over a string asks for the end.
  */
 import { LIMITS } from '../base/limits.ts'
 import { MillraceError } from '../base/errors.ts'
@@ -62,7 +62,7 @@ export class EventScanner {
 
   /**
    * Collect the values of the fields below `root`; `false` when the text needs a tree.
-   * @param bytes the text, a quote behind its end
+   * @param bytes the text, two quotes behind its end
    * @param chars the text with one character for each byte
    * @throws INVALID_EVENT when the text is not a JSON object
    */

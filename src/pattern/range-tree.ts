@@ -77,6 +77,10 @@ export class RangeTree<Item> {
     this.#root = join(first, second)
   }
 
+  forEach(each: (range: RangeMatcher) => void): void {
+    for (const { range } of this.#nodes.values()) each(range)
+  }
+
   /** Append to `found` the items of every range that holds the number. */
   collect(value: number, found: Item[]): void {
     visit(this.#root, value, found)

@@ -9,7 +9,7 @@ import { KIND, type EventFields } from './event-fields.ts'
 import { foldKey } from './ignore-case.ts'
 import { addressBits } from './ip-address.ts'
 import { matcherKey, matchesText, matchesValue, type Matcher, type TextMatcher } from './matcher.ts'
-import { RangeTree } from './range-tree.ts'
+import { NumberIndex } from './number-index.ts'
 import { TextTree } from './text-tree.ts'
 import { WildcardIndex } from './wildcard-index.ts'
 
@@ -50,7 +50,6 @@ interface Indexed {
 
 export class ValueIndex<Subscriber extends Indexed> {
   readonly #strings: Map<string, Bucket<Subscriber>> = new Map()
-  readonly #numbers: Map<number, Bucket<Subscriber>> = new Map()
   readonly #addresses: Map<string, Bucket<Subscriber>> = new Map()
   /** All other buckets, by `matcherKey`. */
   readonly #others: Map<string, Bucket<Subscriber>> = new Map()
@@ -62,8 +61,8 @@ export class ValueIndex<Subscriber extends Indexed> {
   readonly #foldedPrefixes: TextTree<Bucket<Subscriber>> = new TextTree(false)
   readonly #foldedSuffixes: TextTree<Bucket<Subscriber>> = new TextTree(true)
   readonly #wildcards: WildcardIndex<Bucket<Subscriber>> = new WildcardIndex()
-  readonly #ranges: RangeTree<Bucket<Subscriber>> = new RangeTree()
-  readonly #exclusions: Set<Bucket<Subscriber>> = new Set()
+  readonly #numbers: NumberIndex<Bucket<Subscriber>> = new NumberIndex()
+  readonly #exclusions: Bucket<Subscriber>[] = []
   #numberTexts = 0
   #exists: Bucket<Subscriber> | null = null
 
@@ -103,7 +102,7 @@ export class ValueIndex<Subscriber extends Indexed> {
 
   #find(matcher: Matcher): Bucket<Subscriber> | undefined {
     if (matcher.kind === 'string') return this.#strings.get(matcher.text)
-    if (matcher.kind === 'number') return this.#numbers.get(matcher.value)
+    if (matcher.kind === 'number') return this.#numbers.at(matcher.value)
     if (matcher.kind === 'address') return this.#addresses.get(matcher.bits)
     return this.#others.get(matcherKey(matcher))
   }
@@ -111,7 +110,7 @@ export class ValueIndex<Subscriber extends Indexed> {
   #insert(bucket: Bucket<Subscriber>): void {
     const { matcher } = bucket
     if (matcher.kind === 'string') this.#strings.set(matcher.text, bucket)
-    else if (matcher.kind === 'number') this.#numbers.set(matcher.value, bucket)
+    else if (matcher.kind === 'number') this.#numbers.add(matcher, bucket)
     else if (matcher.kind === 'address') this.#addresses.set(matcher.bits, bucket)
     else this.#others.set(matcherKey(matcher), bucket)
     switch (matcher.kind) {
@@ -128,7 +127,7 @@ export class ValueIndex<Subscriber extends Indexed> {
       case 'wildcard':
         return this.#wildcards.add(matcher.wildcard, bucket)
       case 'range':
-        return this.#ranges.add(matcher, bucket)
+        return this.#numbers.add(matcher, bucket)
       case 'cidr':
         this.#blockLengths.set(matcher.block.bits.length, (this.#blockLengths.get(matcher.block.bits.length) ?? 0) + 1)
         return
@@ -141,14 +140,14 @@ export class ValueIndex<Subscriber extends Indexed> {
       case 'but-strings':
       case 'but-numbers':
       case 'but-text':
-        this.#exclusions.add(bucket)
+        this.#exclusions.push(bucket)
     }
   }
 
   #delete(bucket: Bucket<Subscriber>): void {
     const { matcher } = bucket
     if (matcher.kind === 'string') this.#strings.delete(matcher.text)
-    else if (matcher.kind === 'number') this.#numbers.delete(matcher.value)
+    else if (matcher.kind === 'number') this.#numbers.remove(matcher, bucket)
     else if (matcher.kind === 'address') this.#addresses.delete(matcher.bits)
     else this.#others.delete(matcherKey(matcher))
     switch (matcher.kind) {
@@ -165,7 +164,7 @@ export class ValueIndex<Subscriber extends Indexed> {
       case 'wildcard':
         return this.#wildcards.remove(bucket)
       case 'range':
-        return this.#ranges.remove(bucket)
+        return this.#numbers.remove(matcher, bucket)
       case 'cidr':
         return this.#forgetBlock(matcher.block.bits.length)
       case 'number-text':
@@ -177,7 +176,7 @@ export class ValueIndex<Subscriber extends Indexed> {
       case 'but-strings':
       case 'but-numbers':
       case 'but-text':
-        this.#exclusions.delete(bucket)
+        this.#exclusions.splice(this.#exclusions.indexOf(bucket), 1)
     }
   }
 
@@ -209,7 +208,12 @@ export class ValueIndex<Subscriber extends Indexed> {
       const literal = this.#others.get(kind === KIND.null ? LITERAL_KEYS.null : kind === KIND.true ? LITERAL_KEYS.true : LITERAL_KEYS.false)
       if (literal !== undefined) found.push(literal)
     }
-    for (const bucket of this.#exclusions) if (matchesValue(bucket.matcher, fields.valueAt(index))) found.push(bucket)
+    if (this.#exclusions.length > 0) this.#collectExclusions(fields, index, found)
+  }
+
+  #collectExclusions(fields: EventFields, index: number, found: Bucket<Subscriber>[]): void {
+    const value = fields.valueAt(index)
+    for (const bucket of this.#exclusions) if (matchesValue(bucket.matcher, value)) found.push(bucket)
   }
 
   #collectString(text: string, found: Bucket<Subscriber>[]): void {
@@ -255,12 +259,9 @@ export class ValueIndex<Subscriber extends Indexed> {
   }
 
   #collectNumber(fields: EventFields, index: number, found: Bucket<Subscriber>[]): void {
-    if (this.#numbers.size + this.#ranges.size + this.#numberTexts === 0) return
+    if (this.#numbers.size + this.#numberTexts === 0) return
     const before = found.length
-    const value = fields.numberOf(index)
-    const exact = this.#numbers.get(value)
-    if (exact !== undefined) found.push(exact)
-    if (this.#ranges.size > 0) this.#ranges.collect(value, found)
+    if (this.#numbers.size > 0) this.#numbers.collect(fields, index, found)
     if (this.#numberTexts === 0 && isSettled(found, before, fields.stamp)) return
     if (fields.isComparable(index)) return
     found.length = before
