@@ -67,7 +67,7 @@ export const ERROR_CODES = {
   FORBIDDEN: { retryable: false },
   /** A server or peer did not answer in time. */
   UNAVAILABLE: { retryable: true },
-} as const satisfies Record<string, { readonly retryable: boolean }>
+} as const
 
 export type ErrorCode = keyof typeof ERROR_CODES
 

@@ -11,21 +11,21 @@ export const LIMITS = {
   /** Deepest nesting of an event's data. */
   dataDepthMax: 128,
   /** Largest event, as CloudEvents JSON, unless its channel says otherwise. */
-  eventBytesDefault: 1024 * 1024,
+  eventBytesDefault: 1_048_576,
   /** Largest event that any channel may allow. */
-  eventBytesMax: 16 * 1024 * 1024,
+  eventBytesMax: 16_777_216,
   /** Most events in one batch publish. */
   batchEventsMax: 65_536,
   /** Most bytes of events in one batch publish. */
-  batchBytesMax: 8 * 1024 * 1024,
+  batchBytesMax: 8_388_608,
   /** Most event bytes of one group commit (one larger event goes alone). */
-  commitBytesMax: 4 * 1024 * 1024,
+  commitBytesMax: 4_194_304,
   /** Event bytes accepted by `publish` and waiting for their commit; more is refused with BACKPRESSURE. */
-  pendingBytesMax: 64 * 1024 * 1024,
+  pendingBytesMax: 67_108_864,
   /** Ids remembered for deduplication in a channel, at least. */
   dedupeCountDefault: 100_000,
   /** How long ids are remembered for deduplication, at most. */
-  dedupeAgeMsDefault: 10 * 60_000,
+  dedupeAgeMsDefault: 600_000,
   /** Handlers of a consumer instance that run at once. */
   concurrencyDefault: 16,
   /** Most handlers of a consumer instance that may be asked for. */
@@ -33,7 +33,7 @@ export const LIMITS = {
   /** Offsets a consumer may have taken up and not settled (in flight, waiting for their key, in backoff), per channel. */
   outstandingMax: 100_000,
   /** Bytes of events read ahead for a consumer. */
-  readAheadBytes: 1024 * 1024,
+  readAheadBytes: 1_048_576,
   /** Attempts at an event before it is a dead letter. */
   attemptsDefault: 8,
   /** Most attempts that may be asked for. */
@@ -41,7 +41,7 @@ export const LIMITS = {
   /** Longest wait before the second attempt; it doubles with each one after. */
   backoffMinMsDefault: 1000,
   /** Longest wait between two attempts. */
-  backoffMaxMsDefault: 10 * 60_000,
+  backoffMaxMsDefault: 600_000,
   /** A delivery is given to another worker when its instance was not heard of for so long. */
   leaseMsDefault: 30_000,
   /** Shortest lease that may be asked for. */
@@ -53,7 +53,7 @@ export const LIMITS = {
   /** How long after its dispatch a delivery's in-flight record reaches the journal, at most. */
   inFlightRecordMs: 5,
   /** Farthest future that `delay` or `at` may name. */
-  delayMsMax: 10 * 365 * 86_400_000,
+  delayMsMax: 315_360_000_000,
   /** Largest batch of `onBatch`. */
   handlerBatchMax: 10_000,
   /** Deepest nesting of an event pattern. */
@@ -69,21 +69,21 @@ export const LIMITS = {
   /** Most `*` in one wildcard. */
   patternWildcardStarsMax: 5,
   /** Largest request body that the gateway takes. */
-  gatewayBodyBytesMax: 16 * 1024 * 1024,
+  gatewayBodyBytesMax: 16_777_216,
   /** Bytes of all request bodies that the gateway holds at once; more is refused with BACKPRESSURE. */
-  gatewayBodiesBytesMax: 128 * 1024 * 1024,
+  gatewayBodiesBytesMax: 134_217_728,
   /** Events of one page of `GET /channels/:channel/events`, unless the request says otherwise. */
   gatewayPageEventsDefault: 100,
   /** Most events of one page. */
   gatewayPageEventsMax: 1000,
   /** Most bytes of events in one page (one larger event goes alone). */
-  gatewayPageBytesMax: 8 * 1024 * 1024,
+  gatewayPageBytesMax: 8_388_608,
   /** Channels of one event stream (Server-Sent Events). */
   gatewayStreamChannelsMax: 32,
   /** Event streams open at once. */
   gatewayStreamsMax: 5000,
   /** Bytes waiting for one event stream's client before no more is read for it. */
-  gatewayStreamBytesMax: 64 * 1024,
+  gatewayStreamBytesMax: 65_536,
   /** An event stream says that it lives when it was silent for so long. */
   gatewayHeartbeatMs: 15_000,
   /** An event stream whose client took nothing for so long, though something waits for it, is cut. */

@@ -37,10 +37,10 @@ export class ChannelLog {
   tail: number
   lastTimeMs = 0
   readonly dedupe: DedupeWindow | null
-  readonly listeners = new Set<LogListener>()
-  readonly meter = new Meter()
+  readonly listeners: Set<LogListener> = new Set()
+  readonly meter: Meter = new Meter()
   /** Events published but not due whose timer is not committed yet, by id. */
-  readonly schedulingIds = new Set<string>()
+  readonly schedulingIds: Set<string> = new Set()
   /** It may have events that are not due. */
   mayHaveScheduled = false
   #recalled: Promise<void> | null = null

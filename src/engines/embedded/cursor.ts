@@ -48,12 +48,12 @@ export class Cursor implements RecordSource, LogListener, Suspected {
   readonly group: string
   readonly log: ChannelLog
   readonly box: DeadLetterBox
-  readonly meter = new Meter()
+  readonly meter: Meter = new Meter()
   readonly instances: Instance[] = []
   /** Attempts of events that failed and are not settled. */
-  readonly retries = new Map<number, RetryRecord>()
+  readonly retries: Map<number, RetryRecord> = new Map()
   /** In flight when the process died: each runs alone first. */
-  readonly suspects = new Set<number>()
+  readonly suspects: Set<number> = new Set()
   done: DoneSet
   /** Told when the floor may have moved. */
   onSettled: (() => void) | null = null

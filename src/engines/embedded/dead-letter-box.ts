@@ -36,11 +36,11 @@ export interface BoxHost {
 const PAGE = 500
 
 export class DeadLetterBox {
-  readonly chains = new Map<string, Chain>()
+  readonly chains: Map<string, Chain> = new Map()
   /** Redriven events that belong to no chain, to be delivered next. */
   readonly loose: number[] = []
   /** Dead letters that stop everything (`block`). */
-  readonly blocking = new Set<number>()
+  readonly blocking: Set<number> = new Set()
   dead = 0
   waiting = 0
   readonly #host: BoxHost

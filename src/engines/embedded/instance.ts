@@ -20,10 +20,10 @@ export interface InstanceHost {
 export class Instance implements Subscription {
   readonly spec: ConsumerSpec
   readonly filter: WantFilter
-  readonly cursors = new Set<Cursor>()
+  readonly cursors: Set<Cursor> = new Set()
   /** Cursors that have events for this instance and found no credit. */
-  readonly hungry = new Set<Cursor>()
-  readonly held = new Set<HeldDelivery>()
+  readonly hungry: Set<Cursor> = new Set()
+  readonly held: Set<HeldDelivery> = new Set()
   free: number
   paused = false
   closing = false

@@ -64,7 +64,7 @@ export class MemoryStore<Block extends StoredBlock = StoredBlock> implements Sto
     return this.#records.get(key)
   }
 
-  range(from: string, to: string, limit = Number.POSITIVE_INFINITY): [key: string, value: Uint8Array][] {
+  range(from: string, to: string, limit: number = Number.POSITIVE_INFINITY): [key: string, value: Uint8Array][] {
     this.#sorted ??= [...this.#records.keys()].sort()
     const keys = this.#sorted
     const found: [string, Uint8Array][] = []
