@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict'
 import { consumer } from '../../../consumer/consumer.ts'
 import { Calls, gate, HASTY, hang, idle, looseStream, numbers, orderQueue, orderStream, Placed, placed, placedMany, QUICK } from '../fixtures.ts'
+import { RandomHistory } from '../random-history.ts'
 import { clause, type Scenario } from '../scenario.ts'
 
 export const atLeastOnce: readonly Scenario[] = clause(3, {
@@ -159,6 +160,17 @@ export const atLeastOnce: readonly Scenario[] = clause(3, {
       await world.eventually(() => assert.deepEqual(new Set(second.ns), new Set([1, 3, 5, 7, 9])))
       await idle(world, again, name)
       assert.deepEqual(second.sorted, [1, 3, 5, 7, 9], 'what was done and durable is not done again')
+    },
+  ],
+
+  'a-random-history-has-no-anomaly': async (world) => {
+    await new RandomHistory(world, await world.connect(), { seed: 3, producers: 4, eventsEach: 60, keys: 8, failing: 0, changes: 6, reopenings: 0 }).check()
+  },
+
+  'a-random-history-across-reopen-has-no-anomaly': [
+    ['reopen'],
+    async (world) => {
+      await new RandomHistory(world, await world.connect(), { seed: 33, producers: 3, eventsEach: 90, keys: 6, failing: 0.1, changes: 3, reopenings: 2 }).check()
     },
   ],
 

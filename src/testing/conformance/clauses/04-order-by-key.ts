@@ -25,7 +25,8 @@ import {
   placedMany,
   QUICK,
 } from '../fixtures.ts'
-import { seededRandom } from '../random.ts'
+import { randomFrom } from '../random.ts'
+import { RandomHistory } from '../random-history.ts'
 import { clause, type Scenario } from '../scenario.ts'
 import { sleep } from '../world.ts'
 
@@ -202,7 +203,7 @@ export const orderByKey: readonly Scenario[] = clause(4, {
     const broker = await world.connect()
     const orders = orderStream(world.name('orders'))
     const watch = new KeyWatch()
-    const random = seededRandom(4)
+    const random = randomFrom(4)
     for (let at = 0; at < 3; at++) {
       await broker.start(
         consumer(world.name('worker'), orders, { concurrency: 8, retry: { attempts: 1000, min: 1, max: 5 } }).on(Placed, (each, ctx) =>
@@ -223,7 +224,7 @@ export const orderByKey: readonly Scenario[] = clause(4, {
     const broker = await world.connect()
     const jobs = orderQueue(world.name('jobs'))
     const watch = new KeyWatch()
-    const random = seededRandom(44)
+    const random = randomFrom(44)
     for (let at = 0; at < 3; at++) {
       await broker.start(
         consumer(world.name('worker'), jobs, { concurrency: 4, retry: { attempts: 1000, min: 1, max: 5 } }).on(Placed, (each, ctx) =>
@@ -243,7 +244,7 @@ export const orderByKey: readonly Scenario[] = clause(4, {
     const broker = await world.connect()
     const orders = orderStream(world.name('orders'))
     const done = new Map<string, number[]>()
-    const random = seededRandom(444)
+    const random = randomFrom(444)
     const wrong: string[] = []
     await broker.start(
       consumer(world.name('worker'), orders, { concurrency: 4, retry: { attempts: 1000, min: 1, max: 5 } }).onBatch(Placed, { size: 8 }, async (events) => {
@@ -265,6 +266,28 @@ export const orderByKey: readonly Scenario[] = clause(4, {
     await idle(world, broker, world.name('worker'))
     assert.deepEqual(wrong, [])
     for (let key = 0; key < 6; key++) assert.deepEqual(done.get(`k${key}`), numbers(600).filter((n) => n % 6 === key))
+  },
+
+  'what-a-batch-calls-done-behind-a-failure-comes-again': async (world) => {
+    const broker = await world.connect()
+    const orders = orderStream(world.name('orders'))
+    await broker.publish(orders, placedMany(5))
+    const given: number[] = []
+    let failed = false
+    await broker.start(
+      consumer(world.name('worker'), orders, { retry: QUICK }).onBatch(Placed, { size: 5 }, (events) => {
+        given.push(...events.map((each) => each.data.n))
+        return events.map(({ data: { n } }) => {
+          if (n !== 2 || failed) return 'done'
+          failed = true
+          return new Error('the third of five')
+        })
+      }),
+    )
+    await idle(world, broker, world.name('worker'))
+    assert.deepEqual(given.filter((n) => n < 2), [0, 1], 'what came before the failure is done')
+    const from = given.lastIndexOf(2)
+    assert.deepEqual(given.slice(from), [2, 3, 4], 'what came after it in the batch is handled after it again')
   },
 
   'order-is-kept-while-instances-come-and-go': async (world) => {
@@ -289,6 +312,10 @@ export const orderByKey: readonly Scenario[] = clause(4, {
     await watch.done.reach(world, published)
     await stay.stop()
     watch.check(published, 10)
+  },
+
+  'a-random-history-with-failures-has-no-anomaly': async (world) => {
+    await new RandomHistory(world, await world.connect(), { seed: 4, producers: 4, eventsEach: 60, keys: 5, failing: 0.2, changes: 6, reopenings: 0 }).check()
   },
 
   'order-is-kept-across-reopen': [

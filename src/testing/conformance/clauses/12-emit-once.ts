@@ -25,7 +25,8 @@ import {
   refused,
 } from '../fixtures.ts'
 import { encoded, Port } from '../port.ts'
-import { seededRandom } from '../random.ts'
+import { randomFrom } from '../random.ts'
+import { RandomHistory } from '../random-history.ts'
 import { clause, type Scenario } from '../scenario.ts'
 import { sleep } from '../world.ts'
 
@@ -189,7 +190,7 @@ export const emitOnce: readonly Scenario[] = clause(12, {
   'a-chain-of-consumers-loses-and-doubles-nothing': async (world) => {
     const broker = await world.connect()
     const stages = numbers(4).map((at) => orderStream(world.name(`stage-${at}`)))
-    const random = seededRandom(12)
+    const random = randomFrom(12)
     for (const at of [0, 1, 2]) {
       await broker.start(
         consumer(world.name(`step-${at}`), stages[at] as (typeof stages)[0], { retry: { attempts: 1000, min: 1, max: 4 } }).on(Placed, async (each, ctx) => {
@@ -206,6 +207,10 @@ export const emitOnce: readonly Scenario[] = clause(12, {
     const ns = (key?: number): number[] => events.map((each) => each.data as Order).filter((data) => key === undefined || data.order === `k${key}`).map((data) => data.n)
     assert.deepEqual(ns().sort((a, b) => a - b), numbers(500))
     for (const key of numbers(10)) assert.deepEqual(ns(key), numbers(500).filter((n) => n % 10 === key), 'the order of a key is kept through the chain')
+  },
+
+  'a-random-history-of-emissions-has-no-anomaly': async (world) => {
+    await new RandomHistory(world, await world.connect(), { seed: 12, producers: 2, eventsEach: 100, keys: 20, failing: 0.35, changes: 4, reopenings: 0 }).check()
   },
 
   'emitting-to-ones-own-channel-works': async (world) => {
@@ -347,7 +352,7 @@ export const emitOnce: readonly Scenario[] = clause(12, {
       const orders = looseStream(world.name('orders'))
       const outs = [looseStream(world.name('out-0')), looseStream(world.name('out-1')), looseStream(world.name('out-2'))] as const
       await broker.publish(orders, placedMany(300))
-      const random = seededRandom(1212)
+      const random = randomFrom(1212)
       for (let round = 0; round < 5; round++) {
         let handled = 0
         await broker.start(

@@ -1,0 +1,36 @@
+/** The judge of a history: a pure function from what was done to what went wrong. */
+import type { Anomaly, Guarantees } from './anomaly.ts'
+import { checkKeys, checkReaders, checkSends } from './check-order.ts'
+import { checkEmissions, checkLosses, checkOffsets, checkVisibility } from './check-writes.ts'
+import { indexHistory } from './history-index.ts'
+import type { Operation } from './operation.ts'
+
+/**
+ * What a history shows that must not be. An empty answer means that nothing was found, with the operations that were recorded:
+ * losses are found only where a `drain` says that everything was read.
+ *
+ * @example
+ * ```ts
+ * import { checkHistory } from 'millrace/testing'
+ *
+ * const base = { process: 'p', channel: 'orders', key: null, value: 'v-1' }
+ * checkHistory([
+ *   { ...base, action: 'send', outcome: 'invoke', offset: null, time: 1 },
+ *   { ...base, action: 'send', outcome: 'ok', offset: 0, time: 2 },
+ *   { process: 'p', action: 'drain', consumer: null, channels: ['orders'], time: 3 },
+ * ]).map((anomaly) => anomaly.name) // ['unseen']
+ * ```
+ */
+export function checkHistory(history: readonly Operation[], guarantees: Guarantees = {}): Anomaly[] {
+  const { orderByKey = true, doneOnce = false } = guarantees
+  const index = indexHistory(history)
+  return [
+    ...checkOffsets(index),
+    ...checkVisibility(index),
+    ...checkLosses(index),
+    ...checkEmissions(index),
+    ...checkReaders(index),
+    ...checkSends(index),
+    ...(orderByKey ? checkKeys(index, doneOnce) : []),
+  ]
+}
