@@ -1,0 +1,6 @@
+/** `passed failed` of vitest's JSON report: its cases, and each file that could not run as a failed one. */
+import { readFileSync } from 'node:fs'
+
+const report = JSON.parse(readFileSync(process.argv[2], 'utf8'))
+const broken = report.testResults.filter((file) => file.status === 'failed' && file.assertionResults.every((test) => test.status !== 'failed'))
+console.log(report.numPassedTests, report.numFailedTests + broken.length)
