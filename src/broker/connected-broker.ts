@@ -25,6 +25,7 @@ export class ConnectedBroker implements Broker {
   readonly #host: BrokerHost
   readonly #encoder: EventEncoder
   readonly #running = new Set<Stoppable>()
+  readonly #starting = new Set<Promise<Stoppable>>()
   #closing: Promise<void> | null = null
 
   constructor(engine: Engine, options: ConnectedBrokerOptions) {
@@ -87,6 +88,14 @@ export class ConnectedBroker implements Broker {
 
   async start<Running extends Stoppable>(consumer: Startable<Running>): Promise<Running> {
     this.#open()
+    const starting = this.#start(consumer)
+    this.#starting.add(starting)
+    const started = (): boolean => this.#starting.delete(starting)
+    starting.then(started, started)
+    return starting
+  }
+
+  async #start<Running extends Stoppable>(consumer: Startable<Running>): Promise<Running> {
     const running = await consumer.start(this.#host)
     this.#running.add(running)
     const gone = (): boolean => this.#running.delete(running)
@@ -161,6 +170,8 @@ export class ConnectedBroker implements Broker {
   }
 
   async #close(): Promise<void> {
+    // A consumer's handlers may run, and close the broker, before its start() has returned.
+    await Promise.allSettled([...this.#starting])
     await Promise.allSettled([...this.#running].map((running) => running.stop()))
     await this.#engine.close()
   }
