@@ -9,7 +9,7 @@ import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { RuleIndex, type PatternJson } from '../src/pattern/index.ts'
+import { type PatternJson, RuleIndex } from '../src/pattern/index.ts'
 
 const SUITES = fileURLToPath(new URL('../../shared/suites/', import.meta.url))
 const SECONDS = Number(process.argv[2] ?? 1)
@@ -104,7 +104,11 @@ function benchRuleSets(): void {
     checkCounts(name, index, texts, set.synth20000Counts)
     checkCounts(name, index, bytes, set.synth20000Counts)
     const match = (event: string | Buffer): string[] => index.match(event)
-    const [parsed = 1, text = 0, byte = 0] = compare([[texts, parse], [texts, match], [bytes, match]])
+    const [parsed = 1, text = 0, byte = 0] = compare([
+      [texts, parse],
+      [texts, match],
+      [bytes, match],
+    ])
     const [textRatio, byteRatio] = [text, byte].map((rate) => (rate / parsed).toFixed(2).padStart(5))
     console.log(`| ${name.padEnd(25)} | ${thousands(parsed)} | ${thousands(text)} | ${textRatio} | ${thousands(byte)} | ${byteRatio} | ${EVENT_RULER[name]} |`)
   }
@@ -155,9 +159,26 @@ function shopEvents(count: number): string[] {
     const items = Array.from({ length: 1 + random(4) }, () => ({ sku: sku(), count: 1 + random(4), price: random(5000) / 100 }))
     const customer = { id: `c-${id}`, country: pick(['NO', 'SE', 'DK', 'FI', 'DE', 'FR', 'GB', 'US']), ip: `10.${random(16)}.${random(256)}.${random(256)}` }
     const tags = pick([[], ['new'], ['vip', 'new'], ['returning']])
-    const data = { sku: sku(), quantity: random(100), total: random(20_000) / 100, city: pick(['Oslo', 'Bergen', 'Malmö', 'Lund']), customer, email: `c${id}@example.com`, tags, items }
+    const data = {
+      sku: sku(),
+      quantity: random(100),
+      total: random(20_000) / 100,
+      city: pick(['Oslo', 'Bergen', 'Malmö', 'Lund']),
+      customer,
+      email: `c${id}@example.com`,
+      tags,
+      items,
+    }
     const extra = random(3) === 0 ? { coupon: `CP${random(100)}`, note: pick(['a gift: wrap it', 'leave at the door']) } : {}
-    return JSON.stringify({ specversion: '1.0', id: `e-${number}`, source: pick(['/shop/web', '/shop/app']), type: pick(['order.placed', 'order.paid', 'order.sent']), time: '2026-01-01T00:00:00.000Z', datacontenttype: 'application/json', data: { ...data, ...extra } })
+    return JSON.stringify({
+      specversion: '1.0',
+      id: `e-${number}`,
+      source: pick(['/shop/web', '/shop/app']),
+      type: pick(['order.placed', 'order.paid', 'order.sent']),
+      time: '2026-01-01T00:00:00.000Z',
+      datacontenttype: 'application/json',
+      data: { ...data, ...extra },
+    })
   })
 }
 
@@ -185,8 +206,12 @@ function heapBytes(): number {
 function benchSizes(): void {
   const events = shopEvents(5000)
   const parse = (text: string): unknown => JSON.parse(text)
-  console.log(`\nmixed rules over ${events.length} events of ${(events.join('').length / events.length).toFixed(0)} bytes; add and remove: middle / slowest, microseconds`)
-  console.log('\n| rules | JSON.parse | match | ratio | matches an event | add | remove | bytes a rule |\n| ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |')
+  console.log(
+    `\nmixed rules over ${events.length} events of ${(events.join('').length / events.length).toFixed(0)} bytes; add and remove: middle / slowest, microseconds`,
+  )
+  console.log(
+    '\n| rules | JSON.parse | match | ratio | matches an event | add | remove | bytes a rule |\n| ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |',
+  )
   for (const size of [1, 10, 100, 10_000, 100_000]) {
     const before = heapBytes()
     const index = new RuleIndex()
@@ -194,10 +219,15 @@ function benchSizes(): void {
     const bytes = (heapBytes() - before) / size
     let matches = 0
     for (const event of events) matches += index.match(event).length
-    const [parsed = 1, matched = 0] = compare([[events, parse], [events, (event: string) => index.match(event)]])
+    const [parsed = 1, matched = 0] = compare([
+      [events, parse],
+      [events, (event: string) => index.match(event)],
+    ])
     const perEvent = (matches / events.length).toFixed(2)
     const memory = size < 100 || (globalThis as { gc?: () => void }).gc === undefined ? '' : bytes.toFixed(0)
-    console.log(`| ${size} | ${thousands(parsed)} | ${thousands(matched)} | ${(matched / parsed).toFixed(2)} | ${perEvent} | ${timeChanges(index, size)} | ${memory} |`)
+    console.log(
+      `| ${size} | ${thousands(parsed)} | ${thousands(matched)} | ${(matched / parsed).toFixed(2)} | ${perEvent} | ${timeChanges(index, size)} | ${memory} |`,
+    )
   }
 }
 

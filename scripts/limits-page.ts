@@ -46,8 +46,18 @@ function commentsOf(text: string): Map<string, string> {
   return found
 }
 
-const TIMES: readonly (readonly [number, string])[] = [[365 * 86_400_000, 'years'], [86_400_000, 'd'], [3_600_000, 'h'], [60_000, 'min'], [1000, 's']]
-const SIZES: readonly (readonly [number, string])[] = [[1024 ** 3, 'GiB'], [1024 ** 2, 'MiB'], [1024, 'KiB']]
+const TIMES: readonly (readonly [number, string])[] = [
+  [365 * 86_400_000, 'years'],
+  [86_400_000, 'd'],
+  [3_600_000, 'h'],
+  [60_000, 'min'],
+  [1000, 's'],
+]
+const SIZES: readonly (readonly [number, string])[] = [
+  [1024 ** 3, 'GiB'],
+  [1024 ** 2, 'MiB'],
+  [1024, 'KiB'],
+]
 
 function human(name: string, value: number): string {
   if (/[mM]s(?![a-z])/.test(name)) return inUnits(value, TIMES, 'ms')

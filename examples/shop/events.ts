@@ -28,10 +28,7 @@ export const Delivered = event('stock.delivered', z.object({ sku, quantity: z.in
 export const deliveries = queue('deliveries', { events: [Delivered], key: (e) => e.data.sku })
 
 /** What a cart costs now. */
-export const CartPriced = event(
-  'cart.priced',
-  z.object({ cart, lines: z.array(line), discountCents: z.int(), shippingCents: z.int(), totalCents: z.int() }),
-)
+export const CartPriced = event('cart.priced', z.object({ cart, lines: z.array(line), discountCents: z.int(), shippingCents: z.int(), totalCents: z.int() }))
 export const prices = stream('prices', { events: [CartPriced], key: (e) => e.data.cart, retain: { latestByKey: true, age: '30d' } })
 
 /** The life of an order. */

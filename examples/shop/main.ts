@@ -31,13 +31,7 @@ async function open(options: ShopOptions): Promise<Shop> {
   await broker.declare(carts, deliveries, stock, prices, orders, mail, letters, github, activity)
   const before = await eventCounts(broker)
   const provider = await openOutbox(options.outbox)
-  const running = await Promise.all([
-    startInventory(broker),
-    startPricing(broker),
-    startFulfilment(broker),
-    startMail(broker, provider),
-    startActivity(broker),
-  ])
+  const running = await Promise.all([startInventory(broker), startPricing(broker), startFulfilment(broker), startMail(broker, provider), startActivity(broker)])
   const gateway = await serveGateway(broker, { port: options.port, fallback: site() })
   const feeder = options.githubPaceMs === null ? null : await startFeeder(broker, options.githubPaceMs)
   return { broker, gateway, running, feeder, before }
@@ -59,7 +53,12 @@ function greet({ gateway, feeder, before }: Shop, options: ShopOptions): void {
   Broker: ${options.brokerUrl}, ${kept === 0 ? 'new and empty' : `with ${kept} events from before`}.`)
   if (feeder !== null) {
     const left = feeder.total - feeder.resumedAt
-    const place = feeder.resumedAt === 0 ? `${left} recorded webhooks to replay` : left === 0 ? `all ${feeder.total} recorded webhooks are in` : `resuming at webhook ${feeder.resumedAt + 1} of ${feeder.total}`
+    const place =
+      feeder.resumedAt === 0
+        ? `${left} recorded webhooks to replay`
+        : left === 0
+          ? `all ${feeder.total} recorded webhooks are in`
+          : `resuming at webhook ${feeder.resumedAt + 1} of ${feeder.total}`
     console.log(`  GitHub: ${place}.`)
   }
   console.log('  Ctrl-C drains and stops; start again and everything is as it was.\n')

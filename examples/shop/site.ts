@@ -23,13 +23,17 @@ const POLICY = "default-src 'self'; img-src 'self' data:; base-uri 'none'; form-
 
 /** Answers what the gateway has no route for. */
 export function site(): (request: Request) => Response {
-  const files = new Map(Object.entries(PAGES).map(([path, file]) => [path, { body: readFileSync(join(FOLDER, file)), type: TYPES[file.split('.').at(-1) ?? ''] }]))
+  const files = new Map(
+    Object.entries(PAGES).map(([path, file]) => [path, { body: readFileSync(join(FOLDER, file)), type: TYPES[file.split('.').at(-1) ?? ''] }]),
+  )
   return (request) => {
     const { pathname } = new URL(request.url)
     if (request.method !== 'GET' && request.method !== 'HEAD') return new Response('method not allowed\n', { status: 405, headers: { allow: 'GET, HEAD' } })
     if (pathname === '/catalogue.json') return Response.json(CATALOGUE)
     const file = files.get(pathname)
     if (file === undefined) return new Response('there is no such page\n', { status: 404 })
-    return new Response(file.body, { headers: { 'content-type': `${file.type}; charset=utf-8`, 'content-security-policy': POLICY, 'cache-control': 'no-cache' } })
+    return new Response(file.body, {
+      headers: { 'content-type': `${file.type}; charset=utf-8`, 'content-security-policy': POLICY, 'cache-control': 'no-cache' },
+    })
   }
 }

@@ -1,14 +1,15 @@
 /**
  * The broker as an application holds it: the same on every engine.
  */
-import type { Channel, DefinitionsOf, EventFor } from '../channel/channel.ts'
+
 import type { Duration } from '../base/units.ts'
+import type { Channel, DefinitionsOf, EventFor } from '../channel/channel.ts'
 import type { EventAttributes, StoredEvent } from '../event/cloud-event.ts'
 import type { AnyEventDefinition, OutputOf, TypeOf } from '../event/event.ts'
 import type { PatternJson } from '../pattern/pattern-type.ts'
 import type { BrokerDescription, DeadLetter, DeadLetterQuery } from './description.ts'
-import type { EventEncoder } from './event-encoder.ts'
 import type { Engine, Receipt, ScheduledReceipt } from './engine.ts'
+import type { EventEncoder } from './event-encoder.ts'
 
 export interface PublishNow {
   readonly delay?: undefined
@@ -119,4 +120,3 @@ export interface Broker extends AsyncDisposable {
   /** Drain running consumers, make everything durable, let go of the data. Calls after it get CLOSED. */
   close(): Promise<void>
 }
-

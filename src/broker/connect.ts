@@ -24,7 +24,10 @@ export function connectWith(engines: Readonly<Record<string, EngineOpener>>): (u
     const open = scheme === undefined ? undefined : engines[scheme]
     if (open === undefined) {
       const known = Object.keys(engines).map((name) => `${name}:`)
-      throw new MillraceError('UNKNOWN_ENGINE', `"${String(url)}" names no engine: use ${known.join(' or ')}, as in file:./data`, { url: String(url), engines: known })
+      throw new MillraceError('UNKNOWN_ENGINE', `"${String(url)}" names no engine: use ${known.join(' or ')}, as in file:./data`, {
+        url: String(url),
+        engines: known,
+      })
     }
     return new ConnectedBroker(await open(url, options), { source: options.source ?? '/millrace', random: Math.random })
   }

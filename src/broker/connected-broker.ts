@@ -5,7 +5,7 @@ import { MillraceError } from '../base/errors.ts'
 import { LIMITS } from '../base/limits.ts'
 import { durationMs, knownOptions } from '../base/units.ts'
 import type { Channel } from '../channel/channel.ts'
-import { type Encodable, decodeEvent } from '../event/encode.ts'
+import { decodeEvent, type Encodable } from '../event/encode.ts'
 import { compilePattern } from '../pattern/pattern.ts'
 import type { Broker, BrokerHost, DeadLetters, From, Publishable, PublishLater, PublishNow, Readable, ReadOptions, Startable, Stoppable } from './broker.ts'
 import type { BrokerDescription, DeadLetterQuery } from './description.ts'
@@ -200,7 +200,9 @@ function dueAt(options: PublishNow | PublishLater, nowMs: number): number | null
   if (delay !== undefined && at !== undefined) throw new MillraceError('INVALID_OPTION', 'publish takes delay or at, not both', { option: 'delay' })
   const dueAtMs = delay === undefined ? Number(at) : nowMs + durationMs(delay, 'delay')
   if (Number.isFinite(dueAtMs) && dueAtMs >= 0 && dueAtMs - nowMs <= LIMITS.delayMsMax) return dueAtMs
-  throw new MillraceError('INVALID_OPTION', `at must be a valid Date or milliseconds since the epoch, at most ten years ahead; it is ${String(at ?? delay)}`, { option: 'at' })
+  throw new MillraceError('INVALID_OPTION', `at must be a valid Date or milliseconds since the epoch, at most ten years ahead; it is ${String(at ?? delay)}`, {
+    option: 'at',
+  })
 }
 
 /** A place in a channel from its human form. @throws INVALID_OPTION */

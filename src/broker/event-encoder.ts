@@ -62,7 +62,8 @@ export class EventEncoder {
    */
   encode(name: string, event: Encodable): EncodedEvent | Promise<EncodedEvent> {
     const target = this.#ready.get(name) as Target
-    if (typeof event !== 'object' || event === null) throw new MillraceError('INVALID_EVENT', `an event for channel "${name}" must be an object`, { channel: name })
+    if (typeof event !== 'object' || event === null)
+      throw new MillraceError('INVALID_EVENT', `an event for channel "${name}" must be an object`, { channel: name })
     const definition = target.events?.get(event.type)
     if (definition === undefined) refuseType(target, event)
     const schema = definition?.schema
@@ -101,7 +102,12 @@ function keyOf(target: Target, event: Encodable): string | null {
     throw new MillraceError('INVALID_EVENT', message, { channel: target.name, type: event.type, id: event.id }, { cause })
   }
   if (key === undefined || key === null) return null
-  if (typeof key === 'string' && key.length > 0 && (key.length * 3 <= LIMITS.keyBytesMax || Buffer.byteLength(key) <= LIMITS.keyBytesMax) && !key.includes('\0')) {
+  if (
+    typeof key === 'string' &&
+    key.length > 0 &&
+    (key.length * 3 <= LIMITS.keyBytesMax || Buffer.byteLength(key) <= LIMITS.keyBytesMax) &&
+    !key.includes('\0')
+  ) {
     return key
   }
   throw new MillraceError(
@@ -117,14 +123,24 @@ export function schemaMismatch(event: Encodable, issues: readonly StandardSchema
     const path = (issue.path ?? []).map((segment) => String(typeof segment === 'object' ? segment.key : segment)).join('.')
     return path === '' ? issue.message : `${path}: ${issue.message}`
   })
-  return new MillraceError('SCHEMA_MISMATCH', `event "${event.type}" (id ${String(event.id)}) cannot be ${when}: its data does not satisfy its schema (${shown.join('; ')})`, {
-    type: event.type,
-    id: event.id,
-    issues,
-  })
+  return new MillraceError(
+    'SCHEMA_MISMATCH',
+    `event "${event.type}" (id ${String(event.id)}) cannot be ${when}: its data does not satisfy its schema (${shown.join('; ')})`,
+    {
+      type: event.type,
+      id: event.id,
+      issues,
+    },
+  )
 }
 
 function unknownChannel(name: string, { channels }: { readonly channels: readonly { readonly name: string }[] }): MillraceError {
-  const there = channels.length === 0 ? 'no channel has been declared' : `there are ${channels.slice(0, 20).map((channel) => `"${channel.name}"`).join(', ')}`
+  const there =
+    channels.length === 0
+      ? 'no channel has been declared'
+      : `there are ${channels
+          .slice(0, 20)
+          .map((channel) => `"${channel.name}"`)
+          .join(', ')}`
   return new MillraceError('UNKNOWN_CHANNEL', `channel "${name}" is not declared: ${there}`, { channel: name })
 }

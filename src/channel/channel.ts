@@ -95,10 +95,7 @@ export function stream<const Definition extends AnyEventDefinition>(name: string
  * restock.kind // 'queue'
  * ```
  */
-export function queue<const Definition extends AnyEventDefinition>(
-  name: string,
-  options: Omit<ChannelOptions<Definition>, 'retain'> = {},
-): Queue<Definition> {
+export function queue<const Definition extends AnyEventDefinition>(name: string, options: Omit<ChannelOptions<Definition>, 'retain'> = {}): Queue<Definition> {
   return channel('queue', name, options)
 }
 

@@ -90,10 +90,16 @@ export class Batcher {
 
   async #handle(route: BatchRoute, items: Gathering['items']): Promise<(Error | null)[]> {
     try {
-      const outcomes = await route.handler(items.map((item) => item.event) as never, items.map((item) => item.context))
+      const outcomes = await route.handler(
+        items.map((item) => item.event) as never,
+        items.map((item) => item.context),
+      )
       if (outcomes === undefined || outcomes === null) return items.map(() => null)
       if (outcomes.length === items.length) return outcomes.map(outcomeOf)
-      throw new MillraceError('INVALID_OPTION', `the batch handler answered ${outcomes.length} outcomes for ${items.length} events: one each, or nothing when all are done`)
+      throw new MillraceError(
+        'INVALID_OPTION',
+        `the batch handler answered ${outcomes.length} outcomes for ${items.length} events: one each, or nothing when all are done`,
+      )
     } catch (error) {
       const failed = error instanceof Error ? error : new Error(String(error))
       return items.map(() => failed)

@@ -1,9 +1,9 @@
 /** The types of a consumer's API: handlers, contexts, options. */
-import type { From } from '../broker/broker.ts'
+
+import type { Duration } from '../base/units.ts'
+import type { From, Publishable, PublishLater } from '../broker/broker.ts'
 import type { OnDead } from '../broker/engine.ts'
 import type { Channel } from '../channel/channel.ts'
-import type { Duration } from '../base/units.ts'
-import type { Publishable, PublishLater } from '../broker/broker.ts'
 import type { StoredEvent } from '../event/cloud-event.ts'
 import type { AnyEventDefinition, EventFilter, OutputOf, TypeOf } from '../event/event.ts'
 

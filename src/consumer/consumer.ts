@@ -9,8 +9,8 @@ import type { BrokerHost, Startable } from '../broker/broker.ts'
 import { position } from '../broker/connected-broker.ts'
 import type { OnDead, Position } from '../broker/engine.ts'
 import type { Channel, DefinitionsOf } from '../channel/channel.ts'
-import type { AnyEventDefinition, EventFilter } from '../event/event.ts'
 import type { StoredEvent } from '../event/cloud-event.ts'
+import type { AnyEventDefinition, EventFilter } from '../event/event.ts'
 import { type CompiledPattern, compilePattern } from '../pattern/pattern.ts'
 import type { PatternJson } from '../pattern/pattern-type.ts'
 import type { BatchHandler, BatchOptions, ConsumerOptions, EventOf, Handled, Handler, Running } from './consumer-types.ts'
@@ -120,7 +120,8 @@ export class Consumer<Definition extends AnyEventDefinition = AnyEventDefinition
       throw new MillraceError('INVALID_OPTION', `onDead of consumer "${this.name}" is 'park', 'skip' or 'block'; it is ${String(onDead)}`, { option: 'onDead' })
     }
     const leaseMs = durationMs(options.lease ?? LIMITS.leaseMsDefault, 'lease')
-    if (leaseMs < LIMITS.leaseMsMin) throw new MillraceError('INVALID_OPTION', `lease must be at least ${LIMITS.leaseMsMin} ms; it is ${leaseMs}`, { option: 'lease' })
+    if (leaseMs < LIMITS.leaseMsMin)
+      throw new MillraceError('INVALID_OPTION', `lease must be at least ${LIMITS.leaseMsMin} ms; it is ${leaseMs}`, { option: 'lease' })
     position(from, 0)
     return {
       name: this.name,
@@ -150,7 +151,8 @@ function checkChannels(name: string, channels: readonly (Channel | string)[]): v
   if (channels.length === 0) throw new MillraceError('INVALID_OPTION', `consumer "${name}" has no channel`, { consumer: name })
   for (const channel of channels) {
     if (typeof channel !== 'string') {
-      if (channel?.spec === undefined) throw new MillraceError('INVALID_OPTION', `a channel of consumer "${name}" is neither a channel nor a name`, { consumer: name })
+      if (channel?.spec === undefined)
+        throw new MillraceError('INVALID_OPTION', `a channel of consumer "${name}" is neither a channel nor a name`, { consumer: name })
     } else if (isWildcard(channel)) compileWildcard(channel)
     else checkName(channel, 'channel')
   }

@@ -2,7 +2,7 @@
 import { MillraceError } from '../base/errors.ts'
 import { type Duration, durationMs } from '../base/units.ts'
 import type { Publishable, PublishLater } from '../broker/broker.ts'
-import type { Delivery, EncodedEvent, Emission } from '../broker/engine.ts'
+import type { Delivery, Emission, EncodedEvent } from '../broker/engine.ts'
 import type { EventEncoder } from '../broker/event-encoder.ts'
 import type { Channel } from '../channel/channel.ts'
 import type { Encodable } from '../event/encode.ts'

@@ -9,11 +9,11 @@ import { MillraceError } from '../base/errors.ts'
 import { isWildcard } from '../base/names.ts'
 import type { BrokerHost } from '../broker/broker.ts'
 import type { Delivery, DeliverySink, Failure, Subscription } from '../broker/engine.ts'
+import { Batcher } from './batcher.ts'
 import type { ConsumerPlan } from './consumer.ts'
 import type { Running, RunSummary } from './consumer-types.ts'
 import { EventDecoder } from './event-decoder.ts'
 import { failureOf, Rejected, RetryAfter } from './failure.ts'
-import { Batcher } from './batcher.ts'
 import { type ContextHost, DeliveryContext } from './handler-context.ts'
 import { Router } from './router.ts'
 
@@ -44,7 +44,9 @@ export class Runner implements Running, DeliverySink {
     this.#host = host
     this.#router = new Router(plan.routes)
     this.#contextHost = { name: plan.name, encoder: host.encoder, nowMs: () => host.engine.clock.now() }
-    this.#batcher = this.#router.batches ? new Batcher(plan, { settle: (items, outcomes) => this.#settleBatch(items, outcomes), clock: host.engine.clock }) : null
+    this.#batcher = this.#router.batches
+      ? new Batcher(plan, { settle: (items, outcomes) => this.#settleBatch(items, outcomes), clock: host.engine.clock })
+      : null
     this.done = new Promise((resolve) => {
       this.#finish = resolve
     })
@@ -229,14 +231,17 @@ export class Runner implements Running, DeliverySink {
 
   #watchTimeouts(timeoutMs: number): void {
     const startedAt = new WeakMap<DeliveryContext, number>()
-    this.#timeouts = setInterval(() => {
-      const now = this.#host.engine.clock.now()
-      for (const context of this.#contexts()) {
-        const since = startedAt.get(context)
-        if (since === undefined) startedAt.set(context, now)
-        else if (now - since >= timeoutMs) this.#timeOut(context, timeoutMs)
-      }
-    }, Math.max(1, timeoutMs / 10))
+    this.#timeouts = setInterval(
+      () => {
+        const now = this.#host.engine.clock.now()
+        for (const context of this.#contexts()) {
+          const since = startedAt.get(context)
+          if (since === undefined) startedAt.set(context, now)
+          else if (now - since >= timeoutMs) this.#timeOut(context, timeoutMs)
+        }
+      },
+      Math.max(1, timeoutMs / 10),
+    )
     this.#timeouts.unref()
   }
 
@@ -266,7 +271,9 @@ export class Runner implements Running, DeliverySink {
     this.#cancelRenewal()
     if (this.#timeouts !== null) clearInterval(this.#timeouts)
     for (const context of this.#contexts()) {
-      context.abort(new MillraceError('CLOSED', 'the consumer was stopped before the handler finished: its event will be delivered again', { offset: context.offset }))
+      context.abort(
+        new MillraceError('CLOSED', 'the consumer was stopped before the handler finished: its event will be delivered again', { offset: context.offset }),
+      )
       this.#counts.released++
     }
     try {

@@ -67,7 +67,5 @@ export type StoredEvent<Type extends string = string, Data = unknown> = CloudEve
 
 /** An attribute by name, extension attributes included; `undefined` when the event does not have it. */
 export function attribute(event: CloudEvent, name: string): unknown {
-  return name === 'data' || name === 'data_base64' || !Object.hasOwn(event, name)
-    ? undefined
-    : (event as unknown as Readonly<Record<string, unknown>>)[name]
+  return name === 'data' || name === 'data_base64' || !Object.hasOwn(event, name) ? undefined : (event as unknown as Readonly<Record<string, unknown>>)[name]
 }

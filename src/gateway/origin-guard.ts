@@ -16,14 +16,23 @@ export function originGuard(hosts: readonly string[] | null, origins: readonly s
   return async (c, next) => {
     const host = c.req.header('host') ?? new URL(c.req.url).host
     if (names !== null && !names.has(hostnameOf(host))) {
-      throw new MillraceError('FORBIDDEN', `host "${host.slice(0, 100)}" is not served here: ask for ${[...names].join(' or ')}, or name it in the gateway's hosts`, { host })
+      throw new MillraceError(
+        'FORBIDDEN',
+        `host "${host.slice(0, 100)}" is not served here: ask for ${[...names].join(' or ')}, or name it in the gateway's hosts`,
+        { host },
+      )
     }
     const origin = c.req.header('origin')
-    const foreign = origin === undefined ? c.req.header('sec-fetch-site') === 'cross-site' && c.req.header('sec-fetch-mode') !== 'navigate' : !sameHost(origin, host)
+    const foreign =
+      origin === undefined ? c.req.header('sec-fetch-site') === 'cross-site' && c.req.header('sec-fetch-mode') !== 'navigate' : !sameHost(origin, host)
     if (foreign && !(origin !== undefined && allowed.has(origin))) {
-      throw new MillraceError('FORBIDDEN', `pages of ${origin?.slice(0, 100) ?? 'another site'} may not use this gateway: name the origin in its cors.origins`, {
-        origin: origin ?? null,
-      })
+      throw new MillraceError(
+        'FORBIDDEN',
+        `pages of ${origin?.slice(0, 100) ?? 'another site'} may not use this gateway: name the origin in its cors.origins`,
+        {
+          origin: origin ?? null,
+        },
+      )
     }
     await next()
   }

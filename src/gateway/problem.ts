@@ -57,5 +57,8 @@ export function problem(error: unknown, headers: Readonly<Record<string, string>
     ...(known !== null && { code: known.code, retryable: known.retryable, details: known.details }),
   }
   const retry = known?.retryable === true && status >= 500 ? { 'retry-after': '1' } : {}
-  return new Response(JSON.stringify(body), { status, headers: { 'content-type': 'application/problem+json', 'cache-control': 'no-store', ...retry, ...headers } })
+  return new Response(JSON.stringify(body), {
+    status,
+    headers: { 'content-type': 'application/problem+json', 'cache-control': 'no-store', ...retry, ...headers },
+  })
 }

@@ -17,7 +17,9 @@ export async function publishRoute(c: Context, broker: Broker, bodies: RequestBo
   const mode = httpModeOf(request.headers)
   if (mode === 'foreign' || mode === 'none') {
     const contentType = request.headers.get('content-type')
-    throw badRequest(415, `there is no CloudEvent in the request that can be read: send ${STRUCTURED}, ${BATCHED}, or the binary mode's ce- headers`, { contentType })
+    throw badRequest(415, `there is no CloudEvent in the request that can be read: send ${STRUCTURED}, ${BATCHED}, or the binary mode's ce- headers`, {
+      contentType,
+    })
   }
   return bodies.read(request, async (body) => {
     const events = decodeHttp(request.headers, body).map(forPublish)

@@ -10,7 +10,8 @@ const DATE = /^\d{4}-\d{2}-\d{2}(?:[Tt ].+)?$/
 export function parameters<const Name extends string>(url: string, known: readonly Name[]): Partial<Record<Name, string>> {
   const found: Partial<Record<Name, string>> = {}
   for (const [name, value] of new URL(url).searchParams) {
-    if (!known.includes(name as Name)) throw badRequest(400, `there is no query parameter "${name.slice(0, 60)}" here; there are ${known.join(', ')}`, { parameter: name })
+    if (!known.includes(name as Name))
+      throw badRequest(400, `there is no query parameter "${name.slice(0, 60)}" here; there are ${known.join(', ')}`, { parameter: name })
     if (Object.hasOwn(found, name)) throw badRequest(400, `query parameter "${name}" is given twice`, { parameter: name })
     found[name as Name] = value
   }
@@ -24,7 +25,9 @@ export function placeOf(name: string, text: string): From {
   if (AGE.test(text)) return text as From
   const date = DATE.test(text) ? new Date(text) : undefined
   if (date !== undefined && Number.isFinite(date.getTime())) return date
-  throw badRequest(400, `${name} must be "beginning", "end", an offset, an RFC 3339 time or an age such as 1h; it is "${text.slice(0, 60)}"`, { parameter: name })
+  throw badRequest(400, `${name} must be "beginning", "end", an offset, an RFC 3339 time or an age such as 1h; it is "${text.slice(0, 60)}"`, {
+    parameter: name,
+  })
 }
 
 /** A whole number within bounds. */

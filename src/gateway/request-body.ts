@@ -21,7 +21,8 @@ export class RequestBodies {
    */
   async read<Result>(request: Request, use: (body: Uint8Array) => Promise<Result>): Promise<Result> {
     const encoding = request.headers.get('content-encoding')
-    if (encoding !== null && encoding.toLowerCase() !== 'identity') throw badRequest(415, `content-encoding ${encoding} is not supported: send the body as it is`)
+    if (encoding !== null && encoding.toLowerCase() !== 'identity')
+      throw badRequest(415, `content-encoding ${encoding} is not supported: send the body as it is`)
     if (Number(request.headers.get('content-length') ?? 0) > this.#bytesMax) throw this.#tooLarge()
     const chunks: Uint8Array[] = []
     let bytes = 0
@@ -44,6 +45,8 @@ export class RequestBodies {
   }
 
   #tooLarge(): MillraceError {
-    return new MillraceError('REQUEST_TOO_LARGE', `the request's body is larger than ${this.#bytesMax} bytes: send fewer events at once`, { bytesMax: this.#bytesMax })
+    return new MillraceError('REQUEST_TOO_LARGE', `the request's body is larger than ${this.#bytesMax} bytes: send fewer events at once`, {
+      bytesMax: this.#bytesMax,
+    })
   }
 }

@@ -40,7 +40,9 @@ export class EventStreams {
     const from = await this.#places(channels, last, placeOf('from', parameter.from ?? 'end'), where)
     if (this.#closed) throw new MillraceError('CLOSED', 'the gateway is closing')
     if (this.#open.size >= this.#limits.streamsMax) {
-      throw new MillraceError('BACKPRESSURE', `${this.#open.size} event streams are open, which is the limit: try again later`, { streamsMax: this.#limits.streamsMax })
+      throw new MillraceError('BACKPRESSURE', `${this.#open.size} event streams are open, which is the limit: try again later`, {
+        streamsMax: this.#limits.streamsMax,
+      })
     }
     const outgoing = (c.env as { outgoing?: { destroy?: () => void } } | undefined)?.outgoing
     const stream = new EventStream(this.#broker, {

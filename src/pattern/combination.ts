@@ -7,7 +7,7 @@
  * position with the same bindings twice, so it is polynomial for any event.
  */
 import type { EventFields } from './event-fields.ts'
-import { matchesValue, type Matcher } from './matcher.ts'
+import { type Matcher, matchesValue } from './matcher.ts'
 import type { PathNode } from './path-tree.ts'
 
 /** The alternatives of one field, shared by all combinations that have the same. */

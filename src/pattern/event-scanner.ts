@@ -8,9 +8,10 @@
  *
  * The bytes must be followed by two quotes, which end whatever the text leaves open: so no loop over a string asks for the end.
  */
-import { LIMITS } from '../base/limits.ts'
+
 import { MillraceError } from '../base/errors.ts'
-import { KIND, type EventFields, type Kind } from './event-fields.ts'
+import { LIMITS } from '../base/limits.ts'
+import { type EventFields, KIND, type Kind } from './event-fields.ts'
 import { nodeOfDottedKey } from './event-walker.ts'
 import type { PathNode } from './path-tree.ts'
 

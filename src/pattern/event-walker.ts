@@ -2,8 +2,9 @@
  * Fills `EventFields` from a parsed event: what the scanner does for text, over objects. Keys with dots stand for nested fields, arrays
  * are looked into however deep they nest, and what cannot be JSON is no value.
  */
-import { LIMITS } from '../base/limits.ts'
+
 import { MillraceError } from '../base/errors.ts'
+import { LIMITS } from '../base/limits.ts'
 import type { EventFields } from './event-fields.ts'
 import { NumberText, parseNumber } from './number-text.ts'
 import type { PathNode } from './path-tree.ts'

@@ -1,5 +1,5 @@
 /** `millrace/pattern`: event patterns, and the index that matches one event against many. */
 export type { EventInput } from './event-reader.ts'
-export { compilePattern, type CompiledPattern } from './pattern.ts'
+export { type CompiledPattern, compilePattern } from './pattern.ts'
 export type { FieldPattern, NumericRange, PatternJson, PatternOf } from './pattern-type.ts'
 export { RuleIndex } from './rule-index.ts'

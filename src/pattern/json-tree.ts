@@ -51,7 +51,11 @@ function readValue(reader: Reader, depth: number): unknown {
   if (take(reader, '{')) return readObject(reader, depth)
   if (take(reader, '[')) return readArray(reader, depth)
   if (reader.text[reader.at] === '"') return readString(reader)
-  for (const [word, value] of [['true', true], ['false', false], ['null', null]] as const) {
+  for (const [word, value] of [
+    ['true', true],
+    ['false', false],
+    ['null', null],
+  ] as const) {
     if (reader.text.startsWith(word, reader.at)) {
       reader.at += word.length
       return value

@@ -2,8 +2,8 @@
  * What one alternative of a pattern asks of a value, and whether a value satisfies it. This is the definition of each operator: the index
  * (`field-index.ts`) only finds faster which alternatives are worth asking.
  */
-import { foldText, endsWithIgnoreCase, equalsIgnoreCase, startsWithIgnoreCase, type FoldedText } from './ignore-case.ts'
-import { addressBits, inBlock, type CidrBlock } from './ip-address.ts'
+import { endsWithIgnoreCase, equalsIgnoreCase, type FoldedText, foldText, startsWithIgnoreCase } from './ignore-case.ts'
+import { addressBits, type CidrBlock, inBlock } from './ip-address.ts'
 import { matchesWildcard, type Wildcard } from './wildcard.ts'
 
 /** Tests on the text of a string, also found inside `anything-but`. */

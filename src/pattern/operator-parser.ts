@@ -4,7 +4,7 @@
  */
 import { LIMITS } from '../base/limits.ts'
 import { addressBits, parseCidr } from './ip-address.ts'
-import { textMatcher, type Matcher, type TextMatcher } from './matcher.ts'
+import { type Matcher, type TextMatcher, textMatcher } from './matcher.ts'
 import { fromBigint, NumberText } from './number-text.ts'
 import { isPlainObject, refusePattern, shown } from './pattern-error.ts'
 import { parseWildcard } from './wildcard.ts'
@@ -135,7 +135,8 @@ function parseAnythingBut(value: unknown, path: string): Matcher {
   const isText = typeof items[0]?.[0] === 'string'
   for (const [item, at] of items) {
     const fits = isText ? typeof item === 'string' : typeof item === 'number' || typeof item === 'bigint' || item instanceof NumberText
-    if (!fits) return refusePattern(at, `"anything-but" takes strings or numbers, all of one kind, not ${shown(item)}; for null or booleans list what may match instead`)
+    if (!fits)
+      return refusePattern(at, `"anything-but" takes strings or numbers, all of one kind, not ${shown(item)}; for null or booleans list what may match instead`)
   }
   return isText
     ? { kind: 'but-strings', texts: new Set(items.map(([item, at]) => needText(item, at))) }
@@ -170,4 +171,3 @@ const PARSERS: Readonly<Record<Operator, (value: unknown, path: string) => Match
   cidr: parseCidrBlock,
   exists: parseExists,
 }
-

@@ -15,9 +15,7 @@ export interface PatternJson {
 }
 
 /** A bound of `numeric`: one comparison, or a lower bound and an upper one. */
-export type NumericRange =
-  | readonly ['=' | '<' | '<=' | '>' | '>=', number]
-  | readonly ['>' | '>=', number, '<' | '<=', number]
+export type NumericRange = readonly ['=' | '<' | '<=' | '>' | '>=', number] | readonly ['>' | '>=', number, '<' | '<=', number]
 
 /** Operators that any field may have. */
 interface ExistsOperator {
@@ -85,4 +83,6 @@ export type PatternOf<Data> = unknown extends Data
   ? PatternJson
   : string extends KeysOf<Data>
     ? { readonly [Key in KeysOf<Data>]: FieldPattern<ValueAt<Data, Key>> | readonly PatternOf<Data>[] }
-    : { readonly [Key in KeysOf<Data>]?: FieldPattern<ValueAt<Data, Key>> } & { readonly $or?: readonly [PatternOf<Data>, PatternOf<Data>, ...PatternOf<Data>[]] }
+    : { readonly [Key in KeysOf<Data>]?: FieldPattern<ValueAt<Data, Key>> } & {
+        readonly $or?: readonly [PatternOf<Data>, PatternOf<Data>, ...PatternOf<Data>[]]
+      }

@@ -1,10 +1,10 @@
 /**
  * One pattern, compiled to be asked about many events. For many patterns over the same events use `RuleIndex`.
  */
-import { leafOf, satisfies, type Leaf } from './combination.ts'
-import { EventReader, type EventInput } from './event-reader.ts'
+import { type Leaf, leafOf, satisfies } from './combination.ts'
+import { type EventInput, EventReader } from './event-reader.ts'
 import { nodeAt, PathNode } from './path-tree.ts'
-import { parsePattern, type FieldAlternatives } from './pattern-parser.ts'
+import { type FieldAlternatives, parsePattern } from './pattern-parser.ts'
 import type { PatternJson } from './pattern-type.ts'
 
 /** A pattern ready to match. */

@@ -2,7 +2,7 @@
  * Finds which of many wildcards a value may satisfy, each by the part of it that fewest others share: what it begins with, what it ends
  * with, or a few characters from its middle. What it finds must still be checked.
  */
-import { GramIndex, type Gram } from './gram-index.ts'
+import { type Gram, GramIndex } from './gram-index.ts'
 import { TextTree } from './text-tree.ts'
 import type { Wildcard } from './wildcard.ts'
 

@@ -1,4 +1,4 @@
-import { CloudEvent as SdkEvent, HTTP } from 'cloudevents'
+import { HTTP, CloudEvent as SdkEvent } from 'cloudevents'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { isMillraceError } from '../../src/base/errors.ts'
@@ -61,7 +61,9 @@ function scenarios(feature: string): { name: string; request: string; attributes
       return types.map(([type]) => ({
         name: (text.split('\n')[0] as string).trim().replace('<contentType>', type as string),
         request: (blocks[0] as string).replace('<contentType>', type as string),
-        attributes: Object.fromEntries(rows.filter((row) => row.length === 2 && row[0] !== 'key').map(([key, value]) => [key, value === '<contentType>' ? type : value])),
+        attributes: Object.fromEntries(
+          rows.filter((row) => row.length === 2 && row[0] !== 'key').map(([key, value]) => [key, value === '<contentType>' ? type : value]),
+        ),
         data: JSON.parse(blocks[1] as string),
       }))
     })
@@ -196,7 +198,10 @@ describe('encodeHttp', () => {
     fc.record({ data: fc.jsonValue() }),
     fc.record({ datacontenttype: fc.constant('application/json'), data: fc.jsonValue() }),
     fc.record({ datacontenttype: fc.constant('text/plain'), data: fc.string({ minLength: 1, unit: 'grapheme' }) }),
-    fc.record({ datacontenttype: fc.constant('image/png'), data_base64: fc.uint8Array({ minLength: 1 }).map((value) => Buffer.from(value).toString('base64')) }),
+    fc.record({
+      datacontenttype: fc.constant('image/png'),
+      data_base64: fc.uint8Array({ minLength: 1 }).map((value) => Buffer.from(value).toString('base64')),
+    }),
     fc.constant({}),
   )
   const any = fc.tuple(event, payload).map(([attributes, data]) => JSON.parse(JSON.stringify({ ...attributes, ...data })) as CloudEvent)
@@ -254,7 +259,10 @@ describe('the official SDK', () => {
     }
   })
   test('reads our batches', () => {
-    const { headers, body } = encodeHttp(events.map((event) => JSON.parse(JSON.stringify(event)) as CloudEvent), 'batched')
+    const { headers, body } = encodeHttp(
+      events.map((event) => JSON.parse(JSON.stringify(event)) as CloudEvent),
+      'batched',
+    )
     const read = HTTP.toEvent({ headers: { ...headers }, body: new TextDecoder().decode(body) }) as SdkEvent<unknown>[]
     expect(read.map((event) => event.id)).toEqual(['a', 'b', 'c', 'd'])
   })

@@ -17,7 +17,8 @@ afterEach(async () => {
   await broker.close()
 })
 
-const publish = (channel: string, id: string, data: unknown = null): Promise<unknown> => broker.publish(channel, { id, source: '/s', type: `${channel}.x`, data })
+const publish = (channel: string, id: string, data: unknown = null): Promise<unknown> =>
+  broker.publish(channel, { id, source: '/s', type: `${channel}.x`, data })
 
 interface Frame {
   readonly id?: string
@@ -77,7 +78,11 @@ describe('Server-Sent Events', () => {
   test('begin at the end, at the beginning, at an offset', async () => {
     await publish('carts', 'a')
     await publish('carts', 'b')
-    const [end, all, one] = [new Client('/channels/carts/stream'), new Client('/channels/carts/stream?from=beginning'), new Client('/channels/carts/stream?from=1')]
+    const [end, all, one] = [
+      new Client('/channels/carts/stream'),
+      new Client('/channels/carts/stream?from=beginning'),
+      new Client('/channels/carts/stream?from=1'),
+    ]
     await expect.poll(() => [end.lastEventId, all.ids.length, one.ids.length]).toEqual(['1', 2, 1])
     await publish('carts', 'c')
     await expect.poll(() => [end.ids, all.ids, one.ids]).toEqual([['c'], ['a', 'b', 'c'], ['b', 'c']])
@@ -180,7 +185,10 @@ describe('Server-Sent Events', () => {
 
 describe('serveGateway', () => {
   test.each(['0.0.0.0', '::', '192.168.1.2', 'example.com', '127.0.0.1.evil.example'])('refuses to listen on %s, and says why', async (host) => {
-    await expect(serveGateway(broker, { port: 0, host })).rejects.toMatchObject({ code: 'INVALID_OPTION', message: expect.stringContaining('no access control') })
+    await expect(serveGateway(broker, { port: 0, host })).rejects.toMatchObject({
+      code: 'INVALID_OPTION',
+      message: expect.stringContaining('no access control'),
+    })
   })
   test('a port that is taken', async () => {
     await expect(serveGateway(broker, { port: server.port })).rejects.toMatchObject({ code: 'UNAVAILABLE', message: expect.stringContaining('in use') })
@@ -190,7 +198,9 @@ describe('serveGateway', () => {
     const answer = await fetch(`${server.url}/channels/carts/events`, { method: 'POST', headers: { 'content-type': 'application/cloudevents+json' }, body })
     expect(await answer.json()).toEqual({ receipts: [{ channel: 'carts', id: '1', offset: 0, duplicate: false }] })
     const status = await new Promise((resolve) => {
-      request({ port: server.port, host: '127.0.0.1', path: '/health', headers: { host: 'evil.example' } }, (response) => resolve(response.resume().statusCode)).end()
+      request({ port: server.port, host: '127.0.0.1', path: '/health', headers: { host: 'evil.example' } }, (response) =>
+        resolve(response.resume().statusCode),
+      ).end()
     })
     expect(status).toBe(403)
   })

@@ -59,7 +59,10 @@ describe('publishing', () => {
   })
   test('a batch: all or none', async () => {
     expect((await batched([good, { ...good, id: '2' }])).body.receipts.map((receipt: { offset: number }) => receipt.offset)).toEqual([0, 1])
-    const bad = await batched([{ ...good, id: '3' }, { ...good, id: '' }])
+    const bad = await batched([
+      { ...good, id: '3' },
+      { ...good, id: '' },
+    ])
     expect(bad).toMatchObject({ status: 400, body: { code: 'INVALID_EVENT', details: { index: 1, reasons: ['id must not be empty'] } } })
     expect((await call('/channels/anything/events')).body).toHaveLength(2)
     expect((await batched([])).body).toEqual({ receipts: [] })
@@ -109,14 +112,44 @@ describe('publishing', () => {
 
 describe('refusals', () => {
   test.each<[string, string, RequestInit, number, string]>([
-    ['an unknown channel', '/channels/nowhere/events', { method: 'POST', headers: { 'content-type': 'application/cloudevents+json' }, body: JSON.stringify(good) }, 404, 'UNKNOWN_CHANNEL'],
+    [
+      'an unknown channel',
+      '/channels/nowhere/events',
+      { method: 'POST', headers: { 'content-type': 'application/cloudevents+json' }, body: JSON.stringify(good) },
+      404,
+      'UNKNOWN_CHANNEL',
+    ],
     ['a bad channel name', '/channels/..%2fetc/events', { method: 'GET' }, 400, 'INVALID_NAME'],
     ['no CloudEvent', '/channels/anything/events', { method: 'POST', headers: { 'content-type': 'text/plain' }, body: 'x' }, 415, 'INVALID_REQUEST'],
-    ['an unknown format', '/channels/anything/events', { method: 'POST', headers: { 'content-type': 'application/cloudevents+avro' }, body: 'x' }, 415, 'INVALID_REQUEST'],
+    [
+      'an unknown format',
+      '/channels/anything/events',
+      { method: 'POST', headers: { 'content-type': 'application/cloudevents+avro' }, body: 'x' },
+      415,
+      'INVALID_REQUEST',
+    ],
     ['no JSON', '/channels/anything/events', { method: 'POST', headers: { 'content-type': 'application/cloudevents+json' }, body: '{' }, 400, 'INVALID_EVENT'],
-    ['a compressed body', '/channels/anything/events', { method: 'POST', headers: { 'content-type': 'application/cloudevents+json', 'content-encoding': 'gzip' }, body: 'x' }, 415, 'INVALID_REQUEST'],
-    ['too large a body', '/channels/anything/events', { method: 'POST', headers: { 'content-type': 'application/cloudevents+json' }, body: 'x'.repeat(70_000) }, 413, 'REQUEST_TOO_LARGE'],
-    ['too large an event', '/channels/anything/events', { method: 'POST', headers: { 'content-type': 'application/cloudevents+json' }, body: JSON.stringify({ ...good, data: 'x'.repeat(9000) }) }, 413, 'EVENT_TOO_LARGE'],
+    [
+      'a compressed body',
+      '/channels/anything/events',
+      { method: 'POST', headers: { 'content-type': 'application/cloudevents+json', 'content-encoding': 'gzip' }, body: 'x' },
+      415,
+      'INVALID_REQUEST',
+    ],
+    [
+      'too large a body',
+      '/channels/anything/events',
+      { method: 'POST', headers: { 'content-type': 'application/cloudevents+json' }, body: 'x'.repeat(70_000) },
+      413,
+      'REQUEST_TOO_LARGE',
+    ],
+    [
+      'too large an event',
+      '/channels/anything/events',
+      { method: 'POST', headers: { 'content-type': 'application/cloudevents+json' }, body: JSON.stringify({ ...good, data: 'x'.repeat(9000) }) },
+      413,
+      'EVENT_TOO_LARGE',
+    ],
     ['another method', '/channels/anything/events', { method: 'PUT' }, 405, 'INVALID_REQUEST'],
     ['no such route', '/nothing/here', {}, 404, 'INVALID_REQUEST'],
     ['an unknown parameter', '/channels/anything/events?form=1', {}, 400, 'INVALID_REQUEST'],
@@ -127,7 +160,13 @@ describe('refusals', () => {
     ['a bad pattern', '/channels/anything/events?where=%7B%22type%22%3A7%7D', {}, 400, 'INVALID_PATTERN'],
     ['an unknown consumer', '/api/consumers/nobody/dead-letters', {}, 404, 'UNKNOWN_CONSUMER'],
     ['dropping without saying what', '/api/consumers/nobody/dead-letters', { method: 'DELETE' }, 400, 'INVALID_REQUEST'],
-    ['a bad delay', '/channels/anything/events?delay=soon', { method: 'POST', headers: { 'content-type': 'application/cloudevents+json' }, body: JSON.stringify(good) }, 400, 'INVALID_OPTION'],
+    [
+      'a bad delay',
+      '/channels/anything/events?delay=soon',
+      { method: 'POST', headers: { 'content-type': 'application/cloudevents+json' }, body: JSON.stringify(good) },
+      400,
+      'INVALID_OPTION',
+    ],
     ['an unknown channel to follow', '/channels/nowhere/stream', {}, 404, 'UNKNOWN_CHANNEL'],
     ['a place that no stream gave', '/channels/anything/stream', { headers: { 'last-event-id': 'carts=1' } }, 400, 'INVALID_REQUEST'],
     ['HEAD of a stream', '/channels/anything/stream', { method: 'HEAD' }, 405, ''],
@@ -189,7 +228,10 @@ describe('who may ask', () => {
 
 describe('reading', () => {
   const fill = (count: number): Promise<unknown> =>
-    broker.publish('anything', Array.from({ length: count }, (_, index) => ({ id: `e${index}`, source: '/s', type: index % 2 ? 'odd' : 'even', data: { index } })))
+    broker.publish(
+      'anything',
+      Array.from({ length: count }, (_, index) => ({ id: `e${index}`, source: '/s', type: index % 2 ? 'odd' : 'even', data: { index } })),
+    )
 
   test('pages lead on to the end, and each event once', async () => {
     await fill(250)
@@ -224,7 +266,10 @@ describe('reading', () => {
 
 describe('for whoever is on call', () => {
   test('describe, health, ready', async () => {
-    expect((await call('/api/describe')).body).toMatchObject({ engine: 'memory', channels: expect.arrayContaining([expect.objectContaining({ name: 'carts' })]) })
+    expect((await call('/api/describe')).body).toMatchObject({
+      engine: 'memory',
+      channels: expect.arrayContaining([expect.objectContaining({ name: 'carts' })]),
+    })
     expect((await call('/health')).body).toEqual({ status: 'ok' })
     expect((await call('/ready')).body).toEqual({ status: 'ready', alarms: [] })
   })
@@ -235,7 +280,9 @@ describe('for whoever is on call', () => {
   })
   test('a full disk is not ready', async () => {
     const alarms = [{ code: 'DISK_FULL', message: 'no space', sinceMs: 1 }]
-    const full = new Proxy(broker, { get: (target, name) => (name === 'describe' ? async () => ({ ...(await target.describe()), alarms }) : Reflect.get(target, name).bind(target)) })
+    const full = new Proxy(broker, {
+      get: (target, name) => (name === 'describe' ? async () => ({ ...(await target.describe()), alarms }) : Reflect.get(target, name).bind(target)),
+    })
     expect((await createGateway(full).fetch(new Request('http://localhost/ready'))).status).toBe(503)
   })
   test('dead letters: list, redrive, drop', async () => {
@@ -251,7 +298,9 @@ describe('for whoever is on call', () => {
     const path = '/api/consumers/stock/dead-letters'
     await expect.poll(async () => (await call(path)).body.deadLetters.length).toBe(3)
     const { body } = await call(`${path}?id=b`)
-    expect(body.deadLetters).toMatchObject([{ id: 'b', channel: 'carts', offset: 1, key: 'b', event: { id: 'b', data: { sku: 'b' } }, failure: { kind: 'rejected' } }])
+    expect(body.deadLetters).toMatchObject([
+      { id: 'b', channel: 'carts', offset: 1, key: 'b', event: { id: 'b', data: { sku: 'b' } }, failure: { kind: 'rejected' } },
+    ])
     broken = false
     expect((await call(`${path}/redrive?id=b`, { method: 'POST' })).body).toEqual({ redriven: 1 })
     await expect.poll(() => handled).toEqual(['b'])

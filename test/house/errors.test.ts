@@ -20,7 +20,9 @@ describe('error codes', () => {
   })
 
   it('that docs/*.md name exist', () => {
-    const shaped = filesBelow('docs', '.md').flatMap((file) => [...file.text.matchAll(/code(?: is)? `([A-Z]+(?:_[A-Z]+)+)`/g)].map((match) => [file.path, match[1] ?? ''] as const))
+    const shaped = filesBelow('docs', '.md').flatMap((file) =>
+      [...file.text.matchAll(/code(?: is)? `([A-Z]+(?:_[A-Z]+)+)`/g)].map((match) => [file.path, match[1] ?? ''] as const),
+    )
     expect(shaped.filter(([, code]) => !(code in ERROR_CODES))).toEqual([])
   })
 

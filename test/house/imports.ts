@@ -90,7 +90,10 @@ function faultOf(each: Import): string | undefined {
   const where = `${each.from}:${each.line}`
   if (each.specifier.startsWith('.')) return roomFault(each.from, target(each), where)
   if (each.specifier.startsWith('node:')) return undefined
-  const library = each.specifier.split('/').slice(0, each.specifier.startsWith('@') ? 2 : 1).join('/')
+  const library = each.specifier
+    .split('/')
+    .slice(0, each.specifier.startsWith('@') ? 2 : 1)
+    .join('/')
   const allowed = LIBRARIES[library]
   if (allowed === undefined) return `${where}: ${library} is not in LIBRARIES (test/house/imports.ts): say which room may use it`
   return allowed.some((folder) => each.from.startsWith(folder)) ? undefined : `${where}: ${library} belongs to ${allowed.join(', ')}`

@@ -11,7 +11,9 @@ const FOLDERS = ['src', 'test', 'bench', 'examples', 'scripts', 'console/src'].f
 const files = FOLDERS.flatMap((folder) => [...filesBelow(folder, '.ts'), ...filesBelow(folder, '.tsx')])
 
 function tooLong(sources: readonly SourceFile[]): string[] {
-  return sources.map((file) => ({ path: file.path, lines: file.text.trimEnd().split('\n').length })).flatMap(({ path, lines }) => (lines > FILE_LINES_MAX ? [`${path}: ${lines} lines`] : []))
+  return sources
+    .map((file) => ({ path: file.path, lines: file.text.trimEnd().split('\n').length }))
+    .flatMap(({ path, lines }) => (lines > FILE_LINES_MAX ? [`${path}: ${lines} lines`] : []))
 }
 
 /** Functions and methods over the limit. A function that only holds others (a test's `describe`) is judged by those. */

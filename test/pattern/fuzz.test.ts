@@ -3,7 +3,7 @@ import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { compilePattern, RuleIndex } from '../../src/pattern/index.ts'
 import { anyEvent, anyPattern } from './arbitraries.ts'
-import { referenceMatches, toText, type Json, type Obj } from './reference-matcher.ts'
+import { type Json, type Obj, referenceMatches, toText } from './reference-matcher.ts'
 
 const numRuns = Number(process.env.MILLRACE_FUZZ_RUNS ?? 1500)
 

@@ -79,9 +79,7 @@ function assign(fields: readonly (readonly [string, readonly unknown[]])[], valu
   const [path, alternatives] = field
   const here = values.filter((value) => value.path === path && [...value.places].every(([array, index]) => (places.get(array) ?? index) === index))
   if (here.length === 0 && alternatives.some((each) => isOperator(each, 'exists') && each.exists === false)) return assign(rest, values, places)
-  return here.some(
-    (value) => alternatives.some((each) => satisfies(each, value.scalar)) && assign(rest, values, new Map([...places, ...value.places])),
-  )
+  return here.some((value) => alternatives.some((each) => satisfies(each, value.scalar)) && assign(rest, values, new Map([...places, ...value.places])))
 }
 
 function isOperator<Name extends string>(value: unknown, name: Name): value is { readonly [K in Name]: unknown } {

@@ -37,7 +37,8 @@ export async function buildShop(): Promise<void> {
   }
   try {
     if (isBuilt()) return
-    const compile = (project: string): Promise<unknown> => promisify(execFile)(process.execPath, [join(root, 'node_modules/typescript/bin/tsc'), '-p', project], { cwd: root })
+    const compile = (project: string): Promise<unknown> =>
+      promisify(execFile)(process.execPath, [join(root, 'node_modules/typescript/bin/tsc'), '-p', project], { cwd: root })
     // Types are for `npm run build` to judge; here the JavaScript counts, which is written all the same.
     await compile('tsconfig.build.json').catch(() => {})
     await compile('examples/tsconfig.json').catch(() => {})

@@ -75,7 +75,9 @@ class Visitor {
 async function all(shop: ShopProcess, channel: string): Promise<Stored[]> {
   const events: Stored[] = []
   for (let next: number | null = 0; next !== null; ) {
-    const page: { events: { event: Stored }[]; next: number | null } = await shop.get(`/channels/${channel}/events?from=${next}&limit=500`, { accept: 'application/json' })
+    const page: { events: { event: Stored }[]; next: number | null } = await shop.get(`/channels/${channel}/events?from=${next}&limit=500`, {
+      accept: 'application/json',
+    })
     events.push(...page.events.map(({ event }) => event))
     next = page.next
   }
@@ -159,11 +161,17 @@ describe('the main job', () => {
     expect(told.toSorted()).toEqual(visitors.flatMap(({ cart }) => [`${cart} order-confirmed`, `${cart} order-shipped`]))
     const outbox = readdirSync(join(folder, 'outbox')).filter((name) => name.endsWith('.json'))
     expect(outbox.toSorted()).toEqual(letters.map((letter) => `${letter.causationid}.json`).toSorted())
-    for (const name of outbox) expect(JSON.parse(readFileSync(join(folder, 'outbox', name), 'utf8'))).toMatchObject({ to: expect.stringContaining('@example.com') })
+    for (const name of outbox)
+      expect(JSON.parse(readFileSync(join(folder, 'outbox', name), 'utf8'))).toMatchObject({ to: expect.stringContaining('@example.com') })
   })
 
   test('the webhooks go on where they were, each once, and the activity adds up', async () => {
-    for (let tries = 0; tries < 100 && (await shop.get<BrokerDescription>('/api/describe')).channels.find(({ name }) => name === 'github')?.next !== 329; tries++) await wait(100)
+    for (
+      let tries = 0;
+      tries < 100 && (await shop.get<BrokerDescription>('/api/describe')).channels.find(({ name }) => name === 'github')?.next !== 329;
+      tries++
+    )
+      await wait(100)
     await settle(shop)
     const webhooks = await all(shop, 'github')
     expect(webhooks.map((event) => event.id)).toEqual(Array.from({ length: 329 }, (_, index) => `recorded-${String(index).padStart(5, '0')}`))

@@ -64,7 +64,10 @@ test('the same seed does the same', async () => {
     const broker = testBroker({ seed, faults: { redeliver: 0.3, reorder: true } })
     const order: number[] = []
     await broker.start(consumer('c', orders).on(Paid, ({ data }) => void order.push((data as { n: number }).n)))
-    await broker.publish(orders, Array.from({ length: 40 }, (_, n) => Paid({ order: `o-${n}`, n })))
+    await broker.publish(
+      orders,
+      Array.from({ length: 40 }, (_, n) => Paid({ order: `o-${n}`, n })),
+    )
     await broker.settled()
     await broker.close()
     return order

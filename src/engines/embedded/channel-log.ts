@@ -2,8 +2,9 @@
  * One channel as the engine holds it in memory: where its log ends, what waits to be committed, its deduplication window,
  * and the few blocks that were read last.
  */
-import type { ChannelSpec } from '../../channel/channel.ts'
+
 import type { EncodedEvent } from '../../broker/engine.ts'
+import type { ChannelSpec } from '../../channel/channel.ts'
 import { Block, decodeBlock } from '../../event/block.ts'
 import { DedupeWindow } from './dedupe-window.ts'
 import { Meter } from './meter.ts'

@@ -7,9 +7,10 @@
  * - When the disk is full, publishes are refused with DISK_FULL; what may not be refused (completions, emissions, due
  *   events) is kept, in order, for the next try. When the store has failed, nothing is accepted any more.
  */
+
+import type { Clock } from '../../base/clock.ts'
 import { MillraceError } from '../../base/errors.ts'
 import { LIMITS } from '../../base/limits.ts'
-import type { Clock } from '../../base/clock.ts'
 import type { EncodedEvent } from '../../broker/engine.ts'
 import { type Block, encodeBlock } from '../../event/block.ts'
 import { type ChannelLog, CONTINUES, type Waiter } from './channel-log.ts'

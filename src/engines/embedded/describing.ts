@@ -131,11 +131,13 @@ function stalled(
 }
 
 function reason(cursor: Cursor, instances: readonly Instance[], log: ChannelLog): string {
-  if (cursor.box.blocking.size > 0) return `everything waits for ${cursor.box.blocking.size} dead letter(s) in "${log.name}" (onDead: block): redrive or drop them`
+  if (cursor.box.blocking.size > 0)
+    return `everything waits for ${cursor.box.blocking.size} dead letter(s) in "${log.name}" (onDead: block): redrive or drop them`
   if (cursor.homeless.length > 0) return `no running consumer of "${log.name}" handles ${cursor.homeless.length} of its events: start one that does`
   if (cursor.box.full) return `more events of "${log.name}" are parked than fit: redrive or drop the dead letters`
   const held = instances.reduce((sum, instance) => sum + instance.held.size, 0)
   if (held > 0) return `${held} handler(s) have been running since then and none has finished`
-  if (cursor.retries.size > 0) return `${cursor.retries.size} event(s) wait for their next attempt: the last error was "${[...cursor.retries.values()].at(-1)?.failure.message}"`
+  if (cursor.retries.size > 0)
+    return `${cursor.retries.size} event(s) wait for their next attempt: the last error was "${[...cursor.retries.values()].at(-1)?.failure.message}"`
   return `events of "${log.name}" are not being delivered`
 }

@@ -2,10 +2,10 @@
  * The embedded engine: `file:` and `memory:`. It owns the channels and the consumers' cursors, and connects the parts that do the work:
  * the committer (what becomes durable), publishing (deduplication, delay), cursors (who gets what), retention, reading.
  */
-import { MillraceError } from '../../base/errors.ts'
+
 import type { Clock } from '../../base/clock.ts'
+import { MillraceError } from '../../base/errors.ts'
 import { compileWildcard, isWildcard } from '../../base/names.ts'
-import type { ChannelSpec } from '../../channel/channel.ts'
 import type { Capabilities } from '../../broker/capabilities.ts'
 import type { Alarm, BrokerDescription, DeadLetter, DeadLetterQuery } from '../../broker/description.ts'
 import type {
@@ -20,6 +20,7 @@ import type {
   StoredText,
   Subscription,
 } from '../../broker/engine.ts'
+import type { ChannelSpec } from '../../channel/channel.ts'
 import type { Block } from '../../event/block.ts'
 import { ChannelLog } from './channel-log.ts'
 import { Committer } from './committer.ts'

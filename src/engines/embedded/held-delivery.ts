@@ -17,16 +17,7 @@ export class HeldDelivery implements Delivery {
   live = true
   attachment: unknown = null
 
-  constructor(
-    cursor: Cursor,
-    instance: Instance,
-    lane: Lane | null,
-    event: EncodedEvent,
-    offset: number,
-    timeMs: number,
-    attempt: number,
-    redriven: boolean,
-  ) {
+  constructor(cursor: Cursor, instance: Instance, lane: Lane | null, event: EncodedEvent, offset: number, timeMs: number, attempt: number, redriven: boolean) {
     this.cursor = cursor
     this.instance = instance
     this.lane = lane

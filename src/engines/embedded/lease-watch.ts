@@ -4,8 +4,9 @@
  * One timer for all instances. When the timer itself was late, the process was held up, not the instance: everyone gets a
  * new lease, so that a blocked event loop does not make its own handlers run twice.
  */
-import { LIMITS } from '../../base/limits.ts'
+
 import type { Clock } from '../../base/clock.ts'
+import { LIMITS } from '../../base/limits.ts'
 import type { DueQueue } from './due-queue.ts'
 import type { HeldDelivery } from './held-delivery.ts'
 import type { Instance } from './instance.ts'

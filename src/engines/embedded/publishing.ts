@@ -1,8 +1,9 @@
 /**
  * Publishing: deduplication (clause 8), delay (clause 7), and the events that others emit.
  */
-import { MillraceError } from '../../base/errors.ts'
+
 import type { Clock } from '../../base/clock.ts'
+import { MillraceError } from '../../base/errors.ts'
 import type { Emission, EncodedEvent, Receipt, ScheduledReceipt } from '../../broker/engine.ts'
 import type { Block } from '../../event/block.ts'
 import { type ChannelLog, CONTINUES, type Waiter } from './channel-log.ts'

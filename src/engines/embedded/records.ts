@@ -15,8 +15,9 @@
  *
  * Numbers in keys are 16 digits, so that they sort. Channels are 8 digits of their number.
  */
-import type { ChannelSpec } from '../../channel/channel.ts'
+
 import type { EncodedEvent, Failure } from '../../broker/engine.ts'
+import type { ChannelSpec } from '../../channel/channel.ts'
 
 export interface EngineRecord {
   readonly nextChannelId: number

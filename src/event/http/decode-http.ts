@@ -10,7 +10,7 @@ import { LIMITS } from '../../base/limits.ts'
 import type { CloudEvent } from '../cloud-event.ts'
 import { validateCloudEvent } from '../validate-cloud-event.ts'
 import { decodeHeaderValue } from './header-value.ts'
-import { BATCHED, charsetOf, type ContentMode, contentModeOf, isJson, isUtf8Text, STRUCTURED } from './media-type.ts'
+import { BATCHED, type ContentMode, charsetOf, contentModeOf, isJson, isUtf8Text, STRUCTURED } from './media-type.ts'
 
 /** Headers as `fetch` has them, or as a plain object with names in any case. */
 export type HttpHeaders = Headers | Readonly<Record<string, string | readonly string[] | number | undefined>>

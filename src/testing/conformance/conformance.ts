@@ -98,7 +98,11 @@ function skip(test: ConformanceTest, name: string): void {
 function checkExemptions(harness: ConformanceHarness): void {
   const names = new Set(SCENARIOS.map((scenario) => scenario.name))
   for (const [name, reason] of Object.entries(harness.exempt ?? {})) {
-    if (!names.has(name)) throw new MillraceError('INVALID_OPTION', `exempt names "${name}", which is no scenario: see docs/contract.md for their names`, { option: 'exempt', name })
+    if (!names.has(name))
+      throw new MillraceError('INVALID_OPTION', `exempt names "${name}", which is no scenario: see docs/contract.md for their names`, {
+        option: 'exempt',
+        name,
+      })
     if (reason.trim() === '') throw new MillraceError('INVALID_OPTION', `the exemption of "${name}" must say why`, { option: 'exempt', name })
   }
 }

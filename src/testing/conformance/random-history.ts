@@ -8,7 +8,7 @@ import { consumer } from '../../consumer/consumer.ts'
 import type { HandlerContext, Running } from '../../consumer/consumer-types.ts'
 import { checkHistory } from '../history/check-history.ts'
 import { HistoryRecorder } from '../history/recorder.ts'
-import { idle, type Order, type OrderEvent, looseStream, orderStream, Placed, placed } from './fixtures.ts'
+import { idle, looseStream, type Order, type OrderEvent, orderStream, Placed, placed } from './fixtures.ts'
 import { type Random, randomFrom } from './random.ts'
 import { sleep, type World } from './world.ts'
 
@@ -51,14 +51,18 @@ export class RandomHistory {
     await this.#broker.declare(this.#orders, this.#out)
     await this.#startAll()
     for (let part = 0; part <= reopenings; part++) {
-      const publishing = Promise.all(Array.from({ length: producers }, (_, at) => this.#produce(`producer-${part}-${at}`, Math.ceil(eventsEach / (reopenings + 1)))))
+      const publishing = Promise.all(
+        Array.from({ length: producers }, (_, at) => this.#produce(`producer-${part}-${at}`, Math.ceil(eventsEach / (reopenings + 1)))),
+      )
       for (let change = 0; change < changes; change++) await this.#change()
       await publishing
       if (part < reopenings) await this.#reopen()
     }
     await this.#drain()
     const found = checkHistory(this.recorder.operations, { doneOnce: true })
-    const shown = found.slice(0, 5).map((anomaly) => `${anomaly.name}: ${anomaly.message}\n${anomaly.operations.map((each) => `    ${JSON.stringify(each)}`).join('\n')}`)
+    const shown = found
+      .slice(0, 5)
+      .map((anomaly) => `${anomaly.name}: ${anomaly.message}\n${anomaly.operations.map((each) => `    ${JSON.stringify(each)}`).join('\n')}`)
     assert.equal(found.length, 0, `seed ${seed}: ${found.length} anomalies in ${this.recorder.operations.length} operations\n${shown.join('\n')}`)
   }
 
@@ -74,7 +78,9 @@ export class RandomHistory {
   #send(process: string, n: number): Promise<unknown> {
     const key = `k${this.#random.below(this.#run.keys)}`
     const value = `${process}/${n}`
-    return this.recorder.send({ process, channel: this.#orders.name, key, value }, () => this.#broker.publish(this.#orders, Placed({ order: key, n, note: value })))
+    return this.recorder.send({ process, channel: this.#orders.name, key, value }, () =>
+      this.#broker.publish(this.#orders, Placed({ order: key, n, note: value })),
+    )
   }
 
   async #handle(process: string, name: string, given: OrderEvent, ctx: HandlerContext): Promise<void> {
@@ -99,7 +105,9 @@ export class RandomHistory {
   async #start(name: string): Promise<Running> {
     const process = `instance-${this.#started++}`
     return this.#broker.start(
-      consumer(name, this.#orders, { concurrency: 4, retry: { attempts: 1000, min: 1, max: 6 } }).on(Placed, (given, ctx) => this.#handle(process, name, given, ctx)),
+      consumer(name, this.#orders, { concurrency: 4, retry: { attempts: 1000, min: 1, max: 6 } }).on(Placed, (given, ctx) =>
+        this.#handle(process, name, given, ctx),
+      ),
     )
   }
 
@@ -133,7 +141,16 @@ export class RandomHistory {
       for await (const each of this.#broker.read(channel)) {
         const { note, order } = each.data as Order
         const key = channel === this.#orders ? order : null
-        if (note !== undefined) this.recorder.note({ action: 'poll', process: `reader of ${channel.name}`, consumer: null, channel: channel.name, key, offset: each.offset, value: note })
+        if (note !== undefined)
+          this.recorder.note({
+            action: 'poll',
+            process: `reader of ${channel.name}`,
+            consumer: null,
+            channel: channel.name,
+            key,
+            offset: each.offset,
+            value: note,
+          })
       }
     }
     this.recorder.note({ action: 'drain', process: 'reader', consumer: null, channels: [this.#orders.name, this.#out.name] })

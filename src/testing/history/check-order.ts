@@ -6,8 +6,14 @@ import type { Dead, Done, End, Poll } from './operation.ts'
 /** A reader goes up, and past nothing that was there. */
 export function checkReaders({ polls, written }: HistoryIndex): Anomaly[] {
   const found: Anomaly[] = []
-  const there = group([...written.values()].filter((write) => write.acknowledged && write.offset !== null), (write) => write.channel)
-  const readers = group(polls.filter((poll) => poll.consumer === null), (poll) => JSON.stringify([poll.process, poll.channel]))
+  const there = group(
+    [...written.values()].filter((write) => write.acknowledged && write.offset !== null),
+    (write) => write.channel,
+  )
+  const readers = group(
+    polls.filter((poll) => poll.consumer === null),
+    (poll) => JSON.stringify([poll.process, poll.channel]),
+  )
   for (const its of readers.values()) {
     const known = new Map((there.get((its[0] as Poll).channel) ?? []).map((write) => [write.offset as number, write]))
     for (let at = 1; at < its.length; at++) {
@@ -19,7 +25,11 @@ export function checkReaders({ polls, written }: HistoryIndex): Anomaly[] {
       for (let offset = before.offset + 1; offset < after.offset; offset++) {
         const write = known.get(offset)
         if (write === undefined) continue
-        found.push({ name: 'skip', message: `reader ${after.process} went from ${before.offset} to ${after.offset}, past ${write.value}`, operations: [...operations, ...write.operations] })
+        found.push({
+          name: 'skip',
+          message: `reader ${after.process} went from ${before.offset} to ${after.offset}, past ${write.value}`,
+          operations: [...operations, ...write.operations],
+        })
       }
     }
   }
@@ -30,7 +40,10 @@ export function checkReaders({ polls, written }: HistoryIndex): Anomaly[] {
 export function checkSends({ sends }: HistoryIndex): Anomaly[] {
   const found: Anomaly[] = []
   const begun = new Map(sends.filter((send) => send.outcome === 'invoke').map((send) => [send.value, send.time]))
-  for (const its of group(sends.filter((send) => send.outcome === 'ok' && send.offset !== null), (send) => JSON.stringify([send.process, send.channel])).values()) {
+  for (const its of group(
+    sends.filter((send) => send.outcome === 'ok' && send.offset !== null),
+    (send) => JSON.stringify([send.process, send.channel]),
+  ).values()) {
     let highest: (typeof its)[0] | undefined
     for (const send of its) {
       if (highest !== undefined && (send.offset as number) < (highest.offset as number) && (begun.get(send.value) ?? send.time) >= highest.time) {

@@ -29,7 +29,8 @@ export function checkVisibility({ written, seen }: HistoryIndex): Anomaly[] {
     const write = written.get(value)
     const [first] = polls as [Poll, ...Poll[]]
     if (write === undefined) found.push(anomaly('phantom-read', `${value} was seen and never sent`, polls))
-    else if (write.refused && !write.acknowledged) found.push(anomaly('aborted-read', `${value} was refused or given up, and was seen`, [...write.operations, ...polls]))
+    else if (write.refused && !write.acknowledged)
+      found.push(anomaly('aborted-read', `${value} was refused or given up, and was seen`, [...write.operations, ...polls]))
     else if (first.time < write.visibleFrom) found.push(anomaly('precommitted-read', `${value} was seen before it was there`, [...write.operations, first]))
   }
   return found
@@ -38,10 +39,16 @@ export function checkVisibility({ written, seen }: HistoryIndex): Anomaly[] {
 /** What each consumer, and the readers together, did not see of what was acknowledged. */
 export function checkLosses(index: HistoryIndex): Anomaly[] {
   const found: Anomaly[] = []
-  const byChannel = group([...index.written.values()].filter((write) => write.acknowledged), (write) => write.channel)
+  const byChannel = group(
+    [...index.written.values()].filter((write) => write.acknowledged),
+    (write) => write.channel,
+  )
   const observers = new Set<string | null>([...index.polls.map((poll) => poll.consumer), ...index.drains.map((drain) => drain.consumer)])
   for (const observer of observers) {
-    const polls = group(index.polls.filter((poll) => poll.consumer === observer), (poll) => poll.channel)
+    const polls = group(
+      index.polls.filter((poll) => poll.consumer === observer),
+      (poll) => poll.channel,
+    )
     const drains = index.drains.filter((drain) => drain.consumer === observer)
     for (const [channel, writes] of byChannel) {
       const drained = drains.filter((drain) => drain.channels.includes(channel))
@@ -63,7 +70,14 @@ function lossesOf(observer: string | null, channel: string, writes: readonly Wri
     if (seen.has(write.value)) continue
     if (last !== undefined && write.operations.some((operation) => operation.time > last.time)) continue
     const name = lossName(write.offset, lowest, highest, drained)
-    if (name !== null) found.push(anomaly(name, `${write.value}, acknowledged on "${channel}"${write.offset === null ? '' : ` at ${write.offset}`}, was not seen by ${who}`, write.operations))
+    if (name !== null)
+      found.push(
+        anomaly(
+          name,
+          `${write.value}, acknowledged on "${channel}"${write.offset === null ? '' : ` at ${write.offset}`}, was not seen by ${who}`,
+          write.operations,
+        ),
+      )
   }
   return found
 }

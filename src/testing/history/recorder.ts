@@ -40,7 +40,11 @@ export class HistoryRecorder {
   }
 
   /** A publish: what it answers is kept, what it throws is a refusal, or, where `unknown` says so of the error, nobody knows. */
-  async send<R extends { readonly offset: number | null }>(what: SendAttempt, publish: () => Promise<R>, unknown: (error: unknown) => boolean = () => false): Promise<R> {
+  async send<R extends { readonly offset: number | null }>(
+    what: SendAttempt,
+    publish: () => Promise<R>,
+    unknown: (error: unknown) => boolean = () => false,
+  ): Promise<R> {
     this.note({ action: 'send', outcome: 'invoke', offset: null, ...what })
     try {
       const receipt = await publish()

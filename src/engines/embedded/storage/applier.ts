@@ -119,7 +119,12 @@ export class Applier {
     let run: NewExtent[] = []
     const flush = async (): Promise<void> => {
       const [first] = run
-      if (first !== undefined) await this.#segments.append(first.entry.segment, run.flatMap((extent) => extent.chunks), first.entry.position)
+      if (first !== undefined)
+        await this.#segments.append(
+          first.entry.segment,
+          run.flatMap((extent) => extent.chunks),
+          first.entry.position,
+        )
       run = []
     }
     for (const extent of extents) {

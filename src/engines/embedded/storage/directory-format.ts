@@ -35,7 +35,8 @@ export function readFormat(fs: FileSystem, directory: string, create: boolean): 
   } catch {
     throw damaged(FORMAT_FILE, 'it is not JSON any more')
   }
-  if (typeof format.format !== 'number' || !Array.isArray(format.journal)) throw foreign(join(directory, FORMAT_FILE), 'the file is not one that Millrace wrote')
+  if (typeof format.format !== 'number' || !Array.isArray(format.journal))
+    throw foreign(join(directory, FORMAT_FILE), 'the file is not one that Millrace wrote')
   if (format.format > FORMAT) throw foreign(directory, `the data has format ${format.format}, this version reads up to ${FORMAT}`)
   if (fs.readFile(join(directory, INDEX_FILE)) === undefined && format.journal.length > 0) throw damaged(INDEX_FILE, 'the file is missing')
   return format
@@ -47,7 +48,8 @@ function createFormat(fs: FileSystem, directory: string, create: boolean): Direc
   if (left.length > 0) throw damaged(FORMAT_FILE, `the file is missing, and ${left.slice(0, 3).join(', ')} are there`)
   const others = names.filter((name) => !OURS.test(name) && !name.startsWith('.') && name !== 'lost+found')
   if (others.length > 0) throw foreign(directory, `the directory holds files that are not Millrace's (${others.slice(0, 3).join(', ')})`)
-  if (!create) throw new MillraceError('DATA_MISSING', `${directory} holds no Millrace data: start a broker on it first, or name another directory`, { directory })
+  if (!create)
+    throw new MillraceError('DATA_MISSING', `${directory} holds no Millrace data: start a broker on it first, or name another directory`, { directory })
   fs.makeDirectory(directory)
   const format = { format: FORMAT, id: randomUUID(), journal: [] }
   writeFormat(fs, directory, format)

@@ -74,11 +74,15 @@ export class Journal {
     let sequence = applied
     for (const { scan, place } of frames) {
       if (place.sequence !== sequence + 1) {
-        throw damaged(scan.file.name, `commit ${sequence + 1} of the journal is missing or damaged, and commit ${place.sequence} follows it at byte ${place.at}`, {
-          missing: sequence + 1,
-          found: place.sequence,
-          position: place.at,
-        })
+        throw damaged(
+          scan.file.name,
+          `commit ${sequence + 1} of the journal is missing or damaged, and commit ${place.sequence} follows it at byte ${place.at}`,
+          {
+            missing: sequence + 1,
+            found: place.sequence,
+            position: place.at,
+          },
+        )
       }
       sequence = place.sequence
       take(decodeFrame(scan.bytes, place), sequence, place.end - place.at)

@@ -32,7 +32,8 @@ export class Segments {
   /** @throws DATA_DAMAGED when the file is missing or shorter than it was */
   check(id: number, bytes: number): void {
     const size = this.#fs.size(this.#fd(id))
-    if (size < bytes) throw damaged(Segments.fileName(id), `the segment has ${size} bytes and should have ${bytes}: it was cut short`, { size, expected: bytes })
+    if (size < bytes)
+      throw damaged(Segments.fileName(id), `the segment has ${size} bytes and should have ${bytes}: it was cut short`, { size, expected: bytes })
   }
 
   create(id: number): void {

@@ -49,7 +49,10 @@ export const durable: readonly Scenario[] = clause(1, {
     await broker.publish(notes, Note(new Uint8Array([0, 255, 1, 254])))
     await broker.publish(notes, { type: 'note', source: 'urn:test' })
     const read = await readAll(broker, notes)
-    assert.deepEqual(read.slice(0, kinds.length).map((each) => each.data), kinds)
+    assert.deepEqual(
+      read.slice(0, kinds.length).map((each) => each.data),
+      kinds,
+    )
     assert.deepEqual([...(read[kinds.length]?.data as Uint8Array)], [0, 255, 1, 254])
     assert.equal(Object.hasOwn(read.at(-1) as object, 'data'), false, 'an event without data has none when it is read')
   },
@@ -59,7 +62,10 @@ export const durable: readonly Scenario[] = clause(1, {
     const orders = orderStream(world.name('orders'))
     const receipts = await broker.publish(orders, placedMany(500, 7))
     const first = receipts[0]?.offset ?? -1
-    assert.deepEqual(receipts.map((receipt) => receipt.offset), numbers(first + 500, first))
+    assert.deepEqual(
+      receipts.map((receipt) => receipt.offset),
+      numbers(first + 500, first),
+    )
     assert.deepEqual(await readNs(broker, orders), numbers(500))
   },
 
@@ -119,12 +125,20 @@ export const durable: readonly Scenario[] = clause(1, {
       for (let batch = 0; batch < 20; batch++) {
         await Promise.all(placedMany(50, 5, batch * 50).map(async (each) => void (await broker.publish(orders, each), acknowledged.add(each.data.n))))
       }
-      for (const each of placedMany(50, 5, 1000)) void broker.publish(orders, each).then(() => acknowledged.add(each.data.n), () => undefined)
+      for (const each of placedMany(50, 5, 1000))
+        void broker.publish(orders, each).then(
+          () => acknowledged.add(each.data.n),
+          () => undefined,
+        )
       const known = [...acknowledged]
       const again = await world.crash()
       const read = await readNs(again, orders)
       const there = new Set(read)
-      assert.deepEqual(known.filter((n) => !there.has(n)), [], 'acknowledged and gone')
+      assert.deepEqual(
+        known.filter((n) => !there.has(n)),
+        [],
+        'acknowledged and gone',
+      )
       assert.equal(there.size, read.length, 'stored twice')
     },
   ],

@@ -1,7 +1,21 @@
 /** Clause 2, fan-out and competition: each consumer name sees every event of a stream, its instances share them; an event of a queue has one worker. */
 import assert from 'node:assert/strict'
 import { consumer } from '../../../consumer/consumer.ts'
-import { Calls, describeConsumer, gate, idle, looseQueue, looseStream, numbers, orderQueue, orderStream, Placed, placed, placedMany, readNs } from '../fixtures.ts'
+import {
+  Calls,
+  describeConsumer,
+  gate,
+  idle,
+  looseQueue,
+  looseStream,
+  numbers,
+  orderQueue,
+  orderStream,
+  Placed,
+  placed,
+  placedMany,
+  readNs,
+} from '../fixtures.ts'
 import { clause, type Scenario } from '../scenario.ts'
 
 export const fanOut: readonly Scenario[] = clause(2, {
@@ -115,7 +129,10 @@ export const fanOut: readonly Scenario[] = clause(2, {
     const broker = await world.connect()
     const orders = orderStream(world.name('orders'))
     const name = world.name('workers')
-    const running = [await broker.start(consumer(name, orders).on(Placed, () => undefined)), await broker.start(consumer(name, orders).on(Placed, () => undefined))]
+    const running = [
+      await broker.start(consumer(name, orders).on(Placed, () => undefined)),
+      await broker.start(consumer(name, orders).on(Placed, () => undefined)),
+    ]
     assert.equal((await describeConsumer(broker, name)).instances, 2)
     await running[0]?.stop()
     assert.equal((await describeConsumer(broker, name)).instances, 1)

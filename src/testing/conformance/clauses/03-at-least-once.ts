@@ -19,7 +19,10 @@ export const atLeastOnce: readonly Scenario[] = clause(3, {
     await broker.publish(orders, placedMany(10, 10))
     await calls.reach(world, 20)
     await idle(world, broker, world.name('worker'))
-    assert.deepEqual(calls.sorted, numbers(10).flatMap((n) => [n, n]))
+    assert.deepEqual(
+      calls.sorted,
+      numbers(10).flatMap((n) => [n, n]),
+    )
   },
 
   'every-way-to-fail-counts-as-failure': async (world) => {
@@ -51,7 +54,13 @@ export const atLeastOnce: readonly Scenario[] = clause(3, {
     await broker.publish(orders, placedMany(ways.length, ways.length))
     await calls.reach(world, ways.length * 2)
     await idle(world, broker, world.name('worker'))
-    assert.deepEqual(calls.all.filter((call) => call.attempt === 2).map((call) => call.n).sort(), numbers(ways.length))
+    assert.deepEqual(
+      calls.all
+        .filter((call) => call.attempt === 2)
+        .map((call) => call.n)
+        .sort(),
+      numbers(ways.length),
+    )
   },
 
   'it-goes-on-after-three-hundred-errors': async (world) => {
@@ -109,7 +118,11 @@ export const atLeastOnce: readonly Scenario[] = clause(3, {
         broker = await world.reopen(broker)
       }
       await world.quiet()
-      assert.deepEqual(calls.sorted, numbers(150).flatMap((n) => [n, n]), 'once on the stream and once on the queue')
+      assert.deepEqual(
+        calls.sorted,
+        numbers(150).flatMap((n) => [n, n]),
+        'once on the stream and once on the queue',
+      )
     },
   ],
 
@@ -135,7 +148,10 @@ export const atLeastOnce: readonly Scenario[] = clause(3, {
       await again.start(consumer(name, orders).on(Placed, second.handler))
       await second.reach(world, 30)
       await idle(world, again, name)
-      assert.deepEqual(second.sorted, numbers(30).map((n) => n * 3))
+      assert.deepEqual(
+        second.sorted,
+        numbers(30).map((n) => n * 3),
+      )
     },
   ],
 
@@ -170,7 +186,15 @@ export const atLeastOnce: readonly Scenario[] = clause(3, {
   'a-random-history-across-reopen-has-no-anomaly': [
     ['reopen'],
     async (world) => {
-      await new RandomHistory(world, await world.connect(), { seed: 33, producers: 3, eventsEach: 90, keys: 6, failing: 0.1, changes: 3, reopenings: 2 }).check()
+      await new RandomHistory(world, await world.connect(), {
+        seed: 33,
+        producers: 3,
+        eventsEach: 90,
+        keys: 6,
+        failing: 0.1,
+        changes: 3,
+        reopenings: 2,
+      }).check()
     },
   ],
 

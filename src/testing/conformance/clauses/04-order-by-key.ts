@@ -81,7 +81,11 @@ export const orderByKey: readonly Scenario[] = clause(4, {
     const orders = orderStream(world.name('orders'))
     const receipts = await Promise.all(placedMany(2000, 10).map((each) => broker.publish(orders, each)))
     const offsets = receipts.map((receipt) => receipt.offset)
-    assert.deepEqual(offsets, [...offsets].sort((a, b) => a - b), 'unawaited publishes are stored in the order of the calls')
+    assert.deepEqual(
+      offsets,
+      [...offsets].sort((a, b) => a - b),
+      'unawaited publishes are stored in the order of the calls',
+    )
   },
 
   'keys-run-in-parallel-up-to-concurrency': async (world) => {
@@ -123,13 +127,21 @@ export const orderByKey: readonly Scenario[] = clause(4, {
       )
     }
     await broker.publish(orders, placedMany(120, 40))
-    await world.eventually(() => assert.deepEqual(each.map((gauge) => gauge.now), [4, 4, 4]))
+    await world.eventually(() =>
+      assert.deepEqual(
+        each.map((gauge) => gauge.now),
+        [4, 4, 4],
+      ),
+    )
     await world.quiet()
     wait.open()
     await watch.done.reach(world, 120)
     await idle(world, broker, world.name('worker'))
     assert.equal(all.max, 12)
-    assert.deepEqual(each.map((gauge) => gauge.max), [4, 4, 4])
+    assert.deepEqual(
+      each.map((gauge) => gauge.max),
+      [4, 4, 4],
+    )
     watch.check(120, 40)
   },
 
@@ -138,7 +150,9 @@ export const orderByKey: readonly Scenario[] = clause(4, {
     const orders = orderStream(world.name('orders'))
     const watch = new KeyWatch()
     for (let at = 0; at < 4; at++) {
-      await broker.start(consumer(world.name('worker'), orders, { concurrency: 8 }).on(Placed, (each, ctx) => watch.handle(each, ctx, () => sleep(each.data.n % 3))))
+      await broker.start(
+        consumer(world.name('worker'), orders, { concurrency: 8 }).on(Placed, (each, ctx) => watch.handle(each, ctx, () => sleep(each.data.n % 3))),
+      )
     }
     for (let batch = 0; batch < 10; batch++) await broker.publish(orders, placedMany(30, 3, batch * 30))
     await watch.done.reach(world, 300)
@@ -176,7 +190,10 @@ export const orderByKey: readonly Scenario[] = clause(4, {
     assert.equal(calls.length, 90, 'everything else does')
     broken = false
     await calls.reach(world, 100)
-    assert.deepEqual(calls.of('k0'), numbers(10).map((n) => n * 10))
+    assert.deepEqual(
+      calls.of('k0'),
+      numbers(10).map((n) => n * 10),
+    )
   },
 
   'a-slow-key-does-not-hold-back-others': async (world) => {
@@ -190,7 +207,10 @@ export const orderByKey: readonly Scenario[] = clause(4, {
         calls.add(each, ctx)
       }),
     )
-    await broker.publish(orders, numbers(500).map((n) => placed('slow', n)))
+    await broker.publish(
+      orders,
+      numbers(500).map((n) => placed('slow', n)),
+    )
     await broker.publish(orders, placedMany(500, 20))
     await calls.reach(world, 500)
     assert.deepEqual(calls.of('slow'), [])
@@ -265,7 +285,11 @@ export const orderByKey: readonly Scenario[] = clause(4, {
     for (let batch = 0; batch < 10; batch++) await broker.publish(orders, placedMany(60, 6, batch * 60))
     await idle(world, broker, world.name('worker'))
     assert.deepEqual(wrong, [])
-    for (let key = 0; key < 6; key++) assert.deepEqual(done.get(`k${key}`), numbers(600).filter((n) => n % 6 === key))
+    for (let key = 0; key < 6; key++)
+      assert.deepEqual(
+        done.get(`k${key}`),
+        numbers(600).filter((n) => n % 6 === key),
+      )
   },
 
   'what-a-batch-calls-done-behind-a-failure-comes-again': async (world) => {
@@ -285,7 +309,11 @@ export const orderByKey: readonly Scenario[] = clause(4, {
       }),
     )
     await idle(world, broker, world.name('worker'))
-    assert.deepEqual(given.filter((n) => n < 2), [0, 1], 'what came before the failure is done')
+    assert.deepEqual(
+      given.filter((n) => n < 2),
+      [0, 1],
+      'what came before the failure is done',
+    )
     const from = given.lastIndexOf(2)
     assert.deepEqual(given.slice(from), [2, 3, 4], 'what came after it in the batch is handled after it again')
   },
@@ -349,14 +377,19 @@ export const orderByKey: readonly Scenario[] = clause(4, {
     const published = numbers(960).map((n) => broker.publish(mixed, (kinds[n % 16] as (typeof kinds)[0])(n)))
     await Promise.all(published)
     await idle(world, broker, world.name('worker'))
-    for (const [at, kind] of kinds.entries()) assert.deepEqual(seen.get(kind.type), numbers(960).filter((n) => n % 16 === at))
+    for (const [at, kind] of kinds.entries())
+      assert.deepEqual(
+        seen.get(kind.type),
+        numbers(960).filter((n) => n % 16 === at),
+      )
   },
 
   'partitionkey-is-the-key-where-the-channel-has-none': async (world) => {
     const broker = await world.connect()
     const seen: (readonly [channel: string, key: string | null])[] = []
     const [notes, jobs] = [stream(world.name('notes')), queue(world.name('jobs'))]
-    for (const channel of [notes, jobs]) await broker.start(consumer(world.name(`on-${channel.kind}`), channel).on(Note, (_, ctx) => void seen.push([channel.kind, ctx.key])))
+    for (const channel of [notes, jobs])
+      await broker.start(consumer(world.name(`on-${channel.kind}`), channel).on(Note, (_, ctx) => void seen.push([channel.kind, ctx.key])))
     for (const channel of [notes, jobs]) {
       await broker.publish(channel, Note('with', { partitionkey: 'p-1' }))
       await broker.publish(channel, Note('without'))

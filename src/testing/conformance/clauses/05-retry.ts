@@ -19,7 +19,10 @@ export const retry: readonly Scenario[] = clause(5, {
     await broker.publish(orders, placed('a', 0))
     await world.eventually(async () => assert.equal((await describeConsumer(broker, name)).deadLetters, 1))
     await world.quiet()
-    assert.deepEqual(calls.all.map((call) => call.attempt), [1, 2, 3, 4])
+    assert.deepEqual(
+      calls.all.map((call) => call.attempt),
+      [1, 2, 3, 4],
+    )
   },
 
   'attempts-are-counted-for-each-event': async (world) => {
@@ -34,7 +37,11 @@ export const retry: readonly Scenario[] = clause(5, {
     )
     await broker.publish(orders, placedMany(8))
     await idle(world, broker, world.name('worker'))
-    for (const n of numbers(8)) assert.deepEqual(calls.all.filter((call) => call.n === n).map((call) => call.attempt), numbers(n + 2, 1))
+    for (const n of numbers(8))
+      assert.deepEqual(
+        calls.all.filter((call) => call.n === n).map((call) => call.attempt),
+        numbers(n + 2, 1),
+      )
   },
 
   'only-the-failed-consumer-retries': async (world) => {
@@ -82,7 +89,9 @@ export const retry: readonly Scenario[] = clause(5, {
     )
     await broker.publish(orders, placedMany(30))
     await calls.reach(world, 120)
-    const waits = numbers(30).map((n) => calls.all.filter((call) => call.n === n)).map((each) => (each[3]?.atMs ?? 0) - (each[0]?.atMs ?? 0))
+    const waits = numbers(30)
+      .map((n) => calls.all.filter((call) => call.n === n))
+      .map((each) => (each[3]?.atMs ?? 0) - (each[0]?.atMs ?? 0))
     assert.ok(new Set(waits).size > 3, `full jitter spreads the attempts; all waited ${[...new Set(waits)].join(', ')} ms`)
   },
 
@@ -240,7 +249,12 @@ export const retry: readonly Scenario[] = clause(5, {
       assert.equal(letter?.failure.kind, 'crash')
       assert.deepEqual(others, [], 'no innocent event is blamed')
       assert.ok(killers >= 2 && killers <= 6, `it ran ${killers} times, with 3 attempts`)
-      await world.eventually(() => assert.deepEqual([...innocent].sort(), numbers(10).filter((n) => n !== 5)))
+      await world.eventually(() =>
+        assert.deepEqual(
+          [...innocent].sort(),
+          numbers(10).filter((n) => n !== 5),
+        ),
+      )
     },
   ],
 
@@ -262,6 +276,9 @@ export const retry: readonly Scenario[] = clause(5, {
     await world.quiet()
     await start()
     await idle(world, broker, world.name('worker'))
-    assert.deepEqual(calls.all.filter((call) => call.attempt === 2).map((call) => call.n), [0, 1, 2])
+    assert.deepEqual(
+      calls.all.filter((call) => call.attempt === 2).map((call) => call.n),
+      [0, 1, 2],
+    )
   },
 })

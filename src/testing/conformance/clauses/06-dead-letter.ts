@@ -1,27 +1,14 @@
 /** Clause 6, dead letters: where an event goes that a consumer gives up on, what waits behind it, and how it comes back. */
 import assert from 'node:assert/strict'
-import { stream } from '../../../channel/channel.ts'
-import { consumer } from '../../../consumer/consumer.ts'
 import type { Broker } from '../../../broker/broker.ts'
 import type { DeadLetter } from '../../../broker/description.ts'
+import { stream } from '../../../channel/channel.ts'
+import { consumer } from '../../../consumer/consumer.ts'
 import type { ConsumerOptions, Running } from '../../../consumer/consumer-types.ts'
 import { event } from '../../../event/event.ts'
-import type { World } from '../world.ts'
-import {
-  Calls,
-  describeConsumer,
-  idle,
-  looseStream,
-  Note,
-  numbers,
-  orderStream,
-  Placed,
-  placed,
-  placedMany,
-  QUICK,
-  refused,
-} from '../fixtures.ts'
+import { Calls, describeConsumer, idle, looseStream, Note, numbers, orderStream, Placed, placed, placedMany, QUICK, refused } from '../fixtures.ts'
 import { clause, type Scenario } from '../scenario.ts'
+import type { World } from '../world.ts'
 
 /** A consumer that rejects what is in `bad`, on a stream of its own. */
 class Patient {
@@ -186,7 +173,11 @@ export const deadLetter: readonly Scenario[] = clause(6, {
     await publishing
     await patient.done.reach(world, 300)
     await idle(world, patient.broker, patient.name)
-    for (const key of [0, 1, 2]) assert.deepEqual(patient.done.of(`k${key}`), numbers(300).filter((each) => each % 3 === key))
+    for (const key of [0, 1, 2])
+      assert.deepEqual(
+        patient.done.of(`k${key}`),
+        numbers(300).filter((each) => each % 3 === key),
+      )
     await patient.parked(0)
   },
 
@@ -195,7 +186,10 @@ export const deadLetter: readonly Scenario[] = clause(6, {
     await patient.start({ onDead: 'skip' })
     await patient.broker.publish(patient.orders, placedMany(20, 2))
     await patient.done.reach(world, 19)
-    assert.deepEqual(patient.done.of('k0'), numbers(20, 1).filter((each) => each % 2 === 0))
+    assert.deepEqual(
+      patient.done.of('k0'),
+      numbers(20, 1).filter((each) => each % 2 === 0),
+    )
     patient.bad.clear()
     await patient.broker.deadLetters(patient.name).redrive()
     await patient.done.reach(world, 20)
@@ -222,7 +216,10 @@ export const deadLetter: readonly Scenario[] = clause(6, {
     await patient.dead(1)
     assert.equal(await patient.broker.deadLetters(patient.name).drop(), 1)
     await patient.done.reach(world, 19)
-    assert.deepEqual(patient.done.ns, numbers(20).filter((each) => each !== 5))
+    assert.deepEqual(
+      patient.done.ns,
+      numbers(20).filter((each) => each !== 5),
+    )
   },
 
   'the-default-is-skip-without-a-key': async (world) => {
@@ -323,7 +320,10 @@ export const deadLetter: readonly Scenario[] = clause(6, {
     patient.bad.clear()
     const box = patient.broker.deadLetters(patient.name)
     const counts = await Promise.all([box.redrive(), box.redrive(), box.redrive()])
-    assert.equal(counts.reduce((sum, count) => sum + count, 0), 1)
+    assert.equal(
+      counts.reduce((sum, count) => sum + count, 0),
+      1,
+    )
     await patient.done.reach(world, 1)
     await world.quiet()
     assert.deepEqual(patient.done.ns, [0])
@@ -361,7 +361,10 @@ export const deadLetter: readonly Scenario[] = clause(6, {
       const before = await patient.dead(1)
       for (let round = 0; round < 2; round++) {
         patient.broker = await world.reopen(patient.broker)
-        assert.deepEqual(await patient.dead(1), before.map((letter) => ({ ...letter, waiting: 3 + round })))
+        assert.deepEqual(
+          await patient.dead(1),
+          before.map((letter) => ({ ...letter, waiting: 3 + round })),
+        )
         await patient.start()
         await patient.broker.publish(patient.orders, placedMany(3, 3, 12 + round * 3))
         await patient.parked(4 + round)
@@ -370,7 +373,11 @@ export const deadLetter: readonly Scenario[] = clause(6, {
       await patient.broker.deadLetters(patient.name).redrive()
       await patient.done.reach(world, 18)
       await idle(world, patient.broker, patient.name)
-      for (const key of [0, 1, 2]) assert.deepEqual(patient.done.of(`k${key}`), numbers(18).filter((each) => each % 3 === key))
+      for (const key of [0, 1, 2])
+        assert.deepEqual(
+          patient.done.of(`k${key}`),
+          numbers(18).filter((each) => each % 3 === key),
+        )
     },
   ],
 

@@ -27,7 +27,10 @@ export const delay: readonly Scenario[] = clause(7, {
     await broker.start(consumer(world.name('worker'), orders).on(Placed, calls.handler))
     const dueMs = Date.now() + 150
     const receipts = [await broker.publish(orders, placed('a', 0), { at: new Date(dueMs) }), await broker.publish(orders, placed('a', 1), { at: dueMs })]
-    assert.deepEqual(receipts.map((receipt) => receipt.dueAtMs), [dueMs, dueMs])
+    assert.deepEqual(
+      receipts.map((receipt) => receipt.dueAtMs),
+      [dueMs, dueMs],
+    )
     await calls.reach(world, 2)
     for (const call of calls.all) assert.ok(call.atMs >= dueMs - 2)
   },
@@ -71,7 +74,11 @@ export const delay: readonly Scenario[] = clause(7, {
     assert.equal(receipts.length, 20)
     await calls.reach(world, 20)
     await idle(world, broker, world.name('worker'))
-    for (const key of [0, 1]) assert.deepEqual(calls.of(`k${key}`), numbers(20).filter((n) => n % 2 === key))
+    for (const key of [0, 1])
+      assert.deepEqual(
+        calls.of(`k${key}`),
+        numbers(20).filter((n) => n % 2 === key),
+      )
   },
 
   'a-thousand-delays-each-arrive-once': async (world) => {
@@ -115,7 +122,10 @@ export const delay: readonly Scenario[] = clause(7, {
     )
     await broker.publish(orders, placed('a', 0), { delay: 30 })
     await calls.reach(world, 3)
-    assert.deepEqual(calls.all.map((call) => call.attempt), [1, 2, 3])
+    assert.deepEqual(
+      calls.all.map((call) => call.attempt),
+      [1, 2, 3],
+    )
   },
 
   'delays-survive-reopen': [

@@ -19,9 +19,18 @@ export const deduplication: readonly Scenario[] = clause(8, {
     const broker = await world.connect()
     const orders = orderStream(world.name('orders'))
     await broker.publish(orders, placed('a', 0, { id: 'id-0' }))
-    const receipts = await broker.publish(orders, [0, 1, 1, 2, 2, 2].map((id, at) => placed('a', 10 + at, { id: `id-${id}` })))
-    assert.deepEqual(receipts.map((receipt) => receipt.duplicate), [true, false, true, false, true, true])
-    assert.deepEqual(receipts.map((receipt) => receipt.offset - (receipts[0]?.offset ?? 0)), [0, 1, 1, 2, 2, 2])
+    const receipts = await broker.publish(
+      orders,
+      [0, 1, 1, 2, 2, 2].map((id, at) => placed('a', 10 + at, { id: `id-${id}` })),
+    )
+    assert.deepEqual(
+      receipts.map((receipt) => receipt.duplicate),
+      [true, false, true, false, true, true],
+    )
+    assert.deepEqual(
+      receipts.map((receipt) => receipt.offset - (receipts[0]?.offset ?? 0)),
+      [0, 1, 1, 2, 2, 2],
+    )
     assert.deepEqual(await readNs(broker, orders), [0, 11, 13])
   },
 
@@ -70,9 +79,15 @@ export const deduplication: readonly Scenario[] = clause(8, {
   'the-window-holds-as-many-ids-as-it-says': async (world) => {
     const broker = await world.connect()
     const orders = orderStream(world.name('orders'), { dedupe: { count: 100 } })
-    await broker.publish(orders, numbers(100).map((n) => placed('a', n, { id: `id-${n}` })))
+    await broker.publish(
+      orders,
+      numbers(100).map((n) => placed('a', n, { id: `id-${n}` })),
+    )
     for (const n of [0, 50, 99]) assert.equal((await broker.publish(orders, placed('a', n, { id: `id-${n}` }))).duplicate, true, `id ${n} is within the window`)
-    await broker.publish(orders, numbers(400, 100).map((n) => placed('a', n, { id: `id-${n}` })))
+    await broker.publish(
+      orders,
+      numbers(400, 100).map((n) => placed('a', n, { id: `id-${n}` })),
+    )
     assert.equal((await broker.publish(orders, placed('a', 0, { id: 'id-0' }))).duplicate, false, 'the window ends')
   },
 
@@ -115,8 +130,15 @@ export const deduplication: readonly Scenario[] = clause(8, {
   'delayed-duplicates-within-a-batch': async (world) => {
     const broker = await world.connect()
     const orders = orderStream(world.name('orders'))
-    const receipts = await broker.publish(orders, [0, 1, 0].map((id, at) => placed('a', at, { id: `id-${id}` })), { delay: 30 })
-    assert.deepEqual(receipts.map((receipt) => receipt.duplicate), [false, false, true])
+    const receipts = await broker.publish(
+      orders,
+      [0, 1, 0].map((id, at) => placed('a', at, { id: `id-${id}` })),
+      { delay: 30 },
+    )
+    assert.deepEqual(
+      receipts.map((receipt) => receipt.duplicate),
+      [false, false, true],
+    )
     await world.eventually(async () => assert.equal((await readNs(broker, orders)).length, 2))
     await world.quiet()
     assert.deepEqual(await readNs(broker, orders), [0, 1])
@@ -153,11 +175,20 @@ export const deduplication: readonly Scenario[] = clause(8, {
     async (world) => {
       let broker = await world.connect()
       const orders = orderStream(world.name('orders'))
-      const first = await broker.publish(orders, numbers(50).map((n) => placed('a', n, { id: `id-${n}` })))
+      const first = await broker.publish(
+        orders,
+        numbers(50).map((n) => placed('a', n, { id: `id-${n}` })),
+      )
       await broker.publish(orders, placed('a', 50, { id: 'later' }), { delay: '1h' })
       broker = await world.reopen(broker)
-      const again = await broker.publish(orders, numbers(50).map((n) => placed('a', n, { id: `id-${n}` })))
-      assert.deepEqual(again, first.map((receipt) => ({ ...receipt, duplicate: true })))
+      const again = await broker.publish(
+        orders,
+        numbers(50).map((n) => placed('a', n, { id: `id-${n}` })),
+      )
+      assert.deepEqual(
+        again,
+        first.map((receipt) => ({ ...receipt, duplicate: true })),
+      )
       assert.equal((await broker.publish(orders, placed('a', 51, { id: 'later' }))).duplicate, true)
       await broker.publish(orders, placedMany(1, 1, 60))
       assert.deepEqual(await readNs(broker, orders), [...numbers(50), 60])

@@ -48,7 +48,11 @@ export const replay: readonly Scenario[] = clause(9, {
     const middle = new Date()
     await sleep(5)
     await broker.publish(orders, placedMany(10, 1, 10))
-    for (const [at, from, first] of [[0, middle, 10], [1, '1h', 0], [2, new Date(0), 0]] as const) {
+    for (const [at, from, first] of [
+      [0, middle, 10],
+      [1, '1h', 0],
+      [2, new Date(0), 0],
+    ] as const) {
       const calls = new Calls()
       await broker.start(consumer(world.name(`worker-${at}`), orders, { from }).on(Placed, calls.handler))
       await calls.reach(world, 20 - first)
@@ -81,8 +85,16 @@ export const replay: readonly Scenario[] = clause(9, {
     await broker.rewind(world.name('worker'), 'beginning')
     await calls.reach(world, 100)
     await idle(world, broker, world.name('worker'))
-    assert.deepEqual(calls.sorted, numbers(50).flatMap((n) => [n, n]))
-    for (const key of numbers(5)) assert.deepEqual(calls.of(`k${key}`).slice(10), numbers(50).filter((n) => n % 5 === key), 'in order the second time too')
+    assert.deepEqual(
+      calls.sorted,
+      numbers(50).flatMap((n) => [n, n]),
+    )
+    for (const key of numbers(5))
+      assert.deepEqual(
+        calls.of(`k${key}`).slice(10),
+        numbers(50).filter((n) => n % 5 === key),
+        'in order the second time too',
+      )
     assert.equal(other.length, 50, 'another consumer is not moved')
   },
 
@@ -98,7 +110,12 @@ export const replay: readonly Scenario[] = clause(9, {
     const done = await broker.start(consumer(name, orders).on(Placed, () => undefined))
     await idle(world, broker, name)
     await done.stop()
-    for (const [to, first] of [[receipts[15]?.offset ?? -1, 15], [middle, 20], ['end', 30], ['beginning', 0]] as const) {
+    for (const [to, first] of [
+      [receipts[15]?.offset ?? -1, 15],
+      [middle, 20],
+      ['end', 30],
+      ['beginning', 0],
+    ] as const) {
       await broker.rewind(name, to)
       const calls = new Calls()
       const running = await broker.start(consumer(name, orders).on(Placed, calls.handler))
@@ -182,7 +199,10 @@ export const replay: readonly Scenario[] = clause(9, {
     assert.deepEqual(await readNs(broker, orders, { from: '1h' }), numbers(110))
     assert.deepEqual(await readNs(broker, orders, { from: 'end' }), [])
     assert.deepEqual(await readNs(broker, orders, { from: new Date(Date.now() + 60_000) }), [])
-    assert.deepEqual((await readAll(broker, orders, { from: offset(50) })).map((each) => each.offset), numbers(offset(99) + 11, offset(50)))
+    assert.deepEqual(
+      (await readAll(broker, orders, { from: offset(50) })).map((each) => each.offset),
+      numbers(offset(99) + 11, offset(50)),
+    )
   },
 
   'reading-a-large-channel-is-complete-and-in-order': async (world) => {

@@ -4,7 +4,22 @@ import { isMillraceError } from '../../../base/errors.ts'
 import type { Receipt } from '../../../broker/engine.ts'
 import { stream } from '../../../channel/channel.ts'
 import { consumer } from '../../../consumer/consumer.ts'
-import { Calls, describeConsumer, Gauge, gate, idle, looseStream, Note, numbers, orderStream, Placed, placedMany, QUICK, readAll, retainedBytes } from '../fixtures.ts'
+import {
+  Calls,
+  describeConsumer,
+  Gauge,
+  gate,
+  idle,
+  looseStream,
+  Note,
+  numbers,
+  orderStream,
+  Placed,
+  placedMany,
+  QUICK,
+  readAll,
+  retainedBytes,
+} from '../fixtures.ts'
 import { clause, type Scenario } from '../scenario.ts'
 import type { World } from '../world.ts'
 
@@ -42,9 +57,19 @@ export const boundedMemory: readonly Scenario[] = clause(10, {
           await wait.opened
         }),
       )
-      await fill((texts) => broker.publish(notes, texts.slice(0, 5).map((text) => Note(text))))
+      await fill((texts) =>
+        broker.publish(
+          notes,
+          texts.slice(0, 5).map((text) => Note(text)),
+        ),
+      )
       const before = await retainedBytes()
-      await fill((texts) => broker.publish(notes, texts.map((text) => Note(text))))
+      await fill((texts) =>
+        broker.publish(
+          notes,
+          texts.map((text) => Note(text)),
+        ),
+      )
       await heldLittle(world, before, 'the backlog')
       assert.equal(handled, 2, 'no more handlers than its concurrency')
       wait.open()
@@ -67,9 +92,19 @@ export const boundedMemory: readonly Scenario[] = clause(10, {
           handled++
         }),
       )
-      await fill((texts) => broker.publish(notes, texts.slice(0, 5).map((text) => Note(text))))
+      await fill((texts) =>
+        broker.publish(
+          notes,
+          texts.slice(0, 5).map((text) => Note(text)),
+        ),
+      )
       const before = await retainedBytes()
-      await fill((texts) => broker.publish(notes, texts.map((text) => Note(text))))
+      await fill((texts) =>
+        broker.publish(
+          notes,
+          texts.map((text) => Note(text)),
+        ),
+      )
       await world.eventually(async () => assert.equal((await describeConsumer(broker, name)).parked, BACKLOG.events * 1.05 - 1))
       await heldLittle(world, before, 'what is parked')
       bad = false
@@ -138,7 +173,12 @@ export const boundedMemory: readonly Scenario[] = clause(10, {
     const data = 'x'.repeat(1_000_000)
     const before = await retainedBytes()
     const outcomes = await Promise.all(
-      numbers(256).map(() => broker.publish(notes, Note(data)).then((receipt: Receipt) => receipt.offset, (error: unknown) => error)),
+      numbers(256).map(() =>
+        broker.publish(notes, Note(data)).then(
+          (receipt: Receipt) => receipt.offset,
+          (error: unknown) => error,
+        ),
+      ),
     )
     const refused = outcomes.filter((outcome) => typeof outcome !== 'number')
     for (const error of refused) assert.ok(isMillraceError(error, 'BACKPRESSURE') && error.retryable, String(error))
@@ -187,11 +227,21 @@ export const boundedMemory: readonly Scenario[] = clause(10, {
     async (world) => {
       const broker = await world.connect()
       const notes = stream(world.name('notes'))
-      await fill((texts) => broker.publish(notes, texts.map((text) => Note(text))))
+      await fill((texts) =>
+        broker.publish(
+          notes,
+          texts.map((text) => Note(text)),
+        ),
+      )
       const before = await retainedBytes()
       const readers = numbers(4).map(() => broker.read(notes, { follow: true })[Symbol.asyncIterator]())
       for (const reader of readers) for (let n = 0; n < 10; n++) await reader.next()
-      await fill((texts) => broker.publish(notes, texts.map((text) => Note(text))))
+      await fill((texts) =>
+        broker.publish(
+          notes,
+          texts.map((text) => Note(text)),
+        ),
+      )
       await heldLittle(world, before, 'readers that wait')
       for (const reader of readers) await reader.return?.()
     },

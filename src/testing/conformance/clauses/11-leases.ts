@@ -4,9 +4,9 @@
  * A hung process is two subscriptions at the port, of which one is not renewed.
  */
 import assert from 'node:assert/strict'
+import { isMillraceError } from '../../../base/errors.ts'
 import { queue, stream } from '../../../channel/channel.ts'
 import { consumer } from '../../../consumer/consumer.ts'
-import { isMillraceError } from '../../../base/errors.ts'
 import { Calls, describeConsumer, gate, hang, idle, numbers, orderStream, Placed, placed, placedMany, QUICK } from '../fixtures.ts'
 import { encoded, failure, Port } from '../port.ts'
 import { clause, type Scenario } from '../scenario.ts'
@@ -40,10 +40,20 @@ export const leases: readonly Scenario[] = clause(11, {
       await world.eventually(() => assert.equal(hung.held.length, 5))
       const live = await port.subscribe({ leaseMs: 60, credit: 10, renews: true })
       await world.eventually(() => assert.equal(live.held.length, 5))
-      assert.deepEqual(live.held.map((delivery) => delivery.offset).sort((a, b) => a - b), hung.given.map((delivery) => delivery.offset).sort((a, b) => a - b))
-      assert.deepEqual(live.held.map((delivery) => delivery.attempt), [2, 2, 2, 2, 2], 'an attempt has been used')
+      assert.deepEqual(
+        live.held.map((delivery) => delivery.offset).sort((a, b) => a - b),
+        hung.given.map((delivery) => delivery.offset).sort((a, b) => a - b),
+      )
+      assert.deepEqual(
+        live.held.map((delivery) => delivery.attempt),
+        [2, 2, 2, 2, 2],
+        'an attempt has been used',
+      )
       assert.equal(hung.revoked.length, 5, 'it is told')
-      assert.deepEqual(live.held.map((delivery) => live.subscription.complete(delivery, null)), [true, true, true, true, true])
+      assert.deepEqual(
+        live.held.map((delivery) => live.subscription.complete(delivery, null)),
+        [true, true, true, true, true],
+      )
     },
   ],
 
@@ -58,12 +68,22 @@ export const leases: readonly Scenario[] = clause(11, {
       await world.eventually(() => assert.equal(live.held.length, 4))
       const [a, b, c, d] = hung.given as [never, never, never, never]
       const late = hung.subscription
-      assert.deepEqual([late.complete(a, null), late.retry(b, 0, failure('late')), late.deadLetter(c, failure('late')), late.release(d)], [false, false, false, false])
+      assert.deepEqual(
+        [late.complete(a, null), late.retry(b, 0, failure('late')), late.deadLetter(c, failure('late')), late.release(d)],
+        [false, false, false, false],
+      )
       await late.flushed()
       assert.equal(live.held.length, 4, 'the new owner keeps them')
       assert.deepEqual(await port.engine.deadLetters(port.consumer, {}), [])
-      assert.deepEqual(live.held.map((delivery) => live.subscription.complete(delivery, null)), [true, true, true, true])
-      assert.deepEqual(live.given.map((delivery) => live.subscription.complete(delivery, null)), [false, false, false, false], 'and settles each once')
+      assert.deepEqual(
+        live.held.map((delivery) => live.subscription.complete(delivery, null)),
+        [true, true, true, true],
+      )
+      assert.deepEqual(
+        live.given.map((delivery) => live.subscription.complete(delivery, null)),
+        [false, false, false, false],
+        'and settles each once',
+      )
     },
   ],
 
@@ -77,7 +97,10 @@ export const leases: readonly Scenario[] = clause(11, {
       const other = await port.subscribe({ leaseMs: 60, credit: 3, renews: true })
       await sleep(400)
       assert.deepEqual([holder.held.length, other.given.length, holder.revoked.length], [3, 0, 0])
-      assert.deepEqual(holder.held.map((delivery) => holder.subscription.complete(delivery, null)), [true, true, true])
+      assert.deepEqual(
+        holder.held.map((delivery) => holder.subscription.complete(delivery, null)),
+        [true, true, true],
+      )
     },
   ],
 
@@ -92,7 +115,10 @@ export const leases: readonly Scenario[] = clause(11, {
       await world.eventually(() => assert.equal(live.given.length, 6))
       for (const key of ['k0', 'k1']) {
         const offsets = live.given.filter((delivery) => delivery.key === key).map((delivery) => delivery.offset)
-        assert.deepEqual(offsets, [...offsets].sort((a, b) => a - b))
+        assert.deepEqual(
+          offsets,
+          [...offsets].sort((a, b) => a - b),
+        )
         assert.equal(offsets.length, 3)
       }
       assert.equal(hung.given.length, 2, 'the hung one is given nothing more')
@@ -131,7 +157,10 @@ export const leases: readonly Scenario[] = clause(11, {
       await world.eventually(() => assert.equal(hung.given.length, 5))
       const live = await port.subscribe({ leaseMs: 60, credit: 5, renews: true, completes: true })
       await world.eventually(() => assert.equal(live.given.length, 5))
-      assert.deepEqual(hung.given.map((delivery) => hung.subscription.complete(delivery, null)), numbers(5).map(() => false))
+      assert.deepEqual(
+        hung.given.map((delivery) => hung.subscription.complete(delivery, null)),
+        numbers(5).map(() => false),
+      )
     },
   ],
 
@@ -143,10 +172,17 @@ export const leases: readonly Scenario[] = clause(11, {
       await port.publish(3)
       await world.eventually(() => assert.equal(first.given.length, 3))
       await first.subscription.close()
-      assert.deepEqual(first.given.map((delivery) => first.subscription.complete(delivery, [{ channel: port.channel.name, event: encoded('x', null, 99), dueAtMs: null }])), [false, false, false])
+      assert.deepEqual(
+        first.given.map((delivery) => first.subscription.complete(delivery, [{ channel: port.channel.name, event: encoded('x', null, 99), dueAtMs: null }])),
+        [false, false, false],
+      )
       const second = await port.subscribe({ credit: 10, renews: true })
       await world.eventually(() => assert.equal(second.given.length, 3))
-      assert.deepEqual(second.given.map((delivery) => delivery.attempt), [1, 1, 1], 'a release does not count')
+      assert.deepEqual(
+        second.given.map((delivery) => delivery.attempt),
+        [1, 1, 1],
+        'a release does not count',
+      )
     },
   ],
 
@@ -187,7 +223,14 @@ export const leases: readonly Scenario[] = clause(11, {
     await calls.reach(world, 3)
     late.open()
     await idle(world, broker, name)
-    assert.deepEqual(calls.all.map((call) => [call.n, call.attempt]), [[0, 1], [0, 2], [1, 1]])
+    assert.deepEqual(
+      calls.all.map((call) => [call.n, call.attempt]),
+      [
+        [0, 1],
+        [0, 2],
+        [1, 1],
+      ],
+    )
     assert.equal((await describeConsumer(broker, name)).deadLetters, 0)
   },
 })

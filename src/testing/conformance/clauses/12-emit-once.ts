@@ -65,7 +65,10 @@ export const emitOnce: readonly Scenario[] = clause(12, {
     await idle(world, broker, world.name('worker'))
     await world.quiet()
     const events = await readAll(broker, out)
-    assert.deepEqual(events.map((each) => (each.data as Order).n).sort((a, b) => a - b), numbers(20))
+    assert.deepEqual(
+      events.map((each) => (each.data as Order).n).sort((a, b) => a - b),
+      numbers(20),
+    )
     assert.deepEqual(new Set(events.map((each) => (each.data as Order).order)), new Set(['attempt-4']), 'what failed attempts emitted never existed')
   },
 
@@ -106,7 +109,10 @@ export const emitOnce: readonly Scenario[] = clause(12, {
     await idle(world, broker, world.name('worker'))
     await world.quiet()
     assert.deepEqual(await readNs(broker, one), numbers(10))
-    assert.deepEqual(await readNs(broker, two), numbers(10).flatMap((n) => [n * 10, n * 10 + 1]))
+    assert.deepEqual(
+      await readNs(broker, two),
+      numbers(10).flatMap((n) => [n * 10, n * 10 + 1]),
+    )
     assert.deepEqual(await readNs(broker, three), numbers(10))
   },
 
@@ -204,13 +210,33 @@ export const emitOnce: readonly Scenario[] = clause(12, {
     await world.eventually(async () => assert.ok((await readNs(broker, stages[3] as (typeof stages)[0])).length >= 500))
     await world.quiet()
     const events = await readAll(broker, stages[3] as (typeof stages)[0])
-    const ns = (key?: number): number[] => events.map((each) => each.data as Order).filter((data) => key === undefined || data.order === `k${key}`).map((data) => data.n)
-    assert.deepEqual(ns().sort((a, b) => a - b), numbers(500))
-    for (const key of numbers(10)) assert.deepEqual(ns(key), numbers(500).filter((n) => n % 10 === key), 'the order of a key is kept through the chain')
+    const ns = (key?: number): number[] =>
+      events
+        .map((each) => each.data as Order)
+        .filter((data) => key === undefined || data.order === `k${key}`)
+        .map((data) => data.n)
+    assert.deepEqual(
+      ns().sort((a, b) => a - b),
+      numbers(500),
+    )
+    for (const key of numbers(10))
+      assert.deepEqual(
+        ns(key),
+        numbers(500).filter((n) => n % 10 === key),
+        'the order of a key is kept through the chain',
+      )
   },
 
   'a-random-history-of-emissions-has-no-anomaly': async (world) => {
-    await new RandomHistory(world, await world.connect(), { seed: 12, producers: 2, eventsEach: 100, keys: 20, failing: 0.35, changes: 4, reopenings: 0 }).check()
+    await new RandomHistory(world, await world.connect(), {
+      seed: 12,
+      producers: 2,
+      eventsEach: 100,
+      keys: 20,
+      failing: 0.35,
+      changes: 4,
+      reopenings: 0,
+    }).check()
   },
 
   'emitting-to-ones-own-channel-works': async (world) => {
@@ -250,7 +276,10 @@ export const emitOnce: readonly Scenario[] = clause(12, {
     await idle(world, broker, world.name('worker'))
     await world.quiet()
     const events = await readAll(broker, out)
-    assert.deepEqual(events.map((each) => (each.data as Order).order), numbers(5).map(() => 'second'))
+    assert.deepEqual(
+      events.map((each) => (each.data as Order).order),
+      numbers(5).map(() => 'second'),
+    )
   },
 
   'what-timed-out-emits-nothing': async (world) => {
@@ -268,7 +297,10 @@ export const emitOnce: readonly Scenario[] = clause(12, {
     await broker.publish(orders, placed('a', 0))
     await idle(world, broker, world.name('worker'))
     await world.quiet()
-    assert.deepEqual((await readAll(broker, out)).map((each) => (each.data as Order).order), ['attempt-2'])
+    assert.deepEqual(
+      (await readAll(broker, out)).map((each) => (each.data as Order).order),
+      ['attempt-2'],
+    )
     assert.equal(errors.length, 1, 'emitting after the time limit is refused')
   },
 
@@ -285,7 +317,10 @@ export const emitOnce: readonly Scenario[] = clause(12, {
     await idle(world, broker, world.name('worker'))
     await world.quiet()
     const emitted = (await readAll(broker, out)).map((each) => each.data as Order)
-    assert.deepEqual(emitted.map((data) => data.n).sort((a, b) => a - b), numbers(40))
+    assert.deepEqual(
+      emitted.map((data) => data.n).sort((a, b) => a - b),
+      numbers(40),
+    )
     for (const { n, order } of emitted) assert.equal(order, n % 2 === 0 ? 'attempt-2' : 'attempt-1')
   },
 
@@ -316,7 +351,10 @@ export const emitOnce: readonly Scenario[] = clause(12, {
       for (const [n, delivery] of live.held.entries()) assert.equal(live.subscription.complete(delivery, emission(n)), true)
       await live.subscription.flushed()
       await world.quiet()
-      assert.deepEqual((await port.read(out.name)).map((each) => each.data.n), numbers(5))
+      assert.deepEqual(
+        (await port.read(out.name)).map((each) => each.data.n),
+        numbers(5),
+      )
     },
   ],
 
@@ -341,7 +379,10 @@ export const emitOnce: readonly Scenario[] = clause(12, {
         else await idle(world, broker, world.name('worker'))
         broker = await world.reopen(broker)
       }
-      assert.deepEqual((await readNs(broker, out)).sort((a, b) => a - b), numbers(200))
+      assert.deepEqual(
+        (await readNs(broker, out)).sort((a, b) => a - b),
+        numbers(200),
+      )
     },
   ],
 
@@ -377,7 +418,11 @@ export const emitOnce: readonly Scenario[] = clause(12, {
       await idle(world, broker, world.name('worker'))
       for (const out of outs) {
         await world.eventually(async () => assert.ok((await readNs(broker, out)).length >= 300))
-        assert.deepEqual((await readNs(broker, out)).sort((a, b) => a - b), numbers(300), `each event emitted once to ${out.name}`)
+        assert.deepEqual(
+          (await readNs(broker, out)).sort((a, b) => a - b),
+          numbers(300),
+          `each event emitted once to ${out.name}`,
+        )
       }
     },
   ],

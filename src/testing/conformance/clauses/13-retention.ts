@@ -3,10 +3,10 @@
  * Going may take a while, so what must go is waited for.
  */
 import assert from 'node:assert/strict'
-import { type Retention, stream } from '../../../channel/channel.ts'
-import { consumer } from '../../../consumer/consumer.ts'
 import type { Broker } from '../../../broker/broker.ts'
 import type { Channel } from '../../../channel/channel.ts'
+import { type Retention, stream } from '../../../channel/channel.ts'
+import { consumer } from '../../../consumer/consumer.ts'
 import { Calls, gate, idle, looseStream, Note, numbers, type Order, orderStream, Placed, placed, placedMany, readAll, readNs } from '../fixtures.ts'
 import { clause, type Scenario } from '../scenario.ts'
 import { sleep, type World } from '../world.ts'
@@ -46,7 +46,10 @@ export const retention: readonly Scenario[] = clause(13, {
     })
     const read = await readAll(broker, notes)
     assert.ok(read.length >= 32 && read.length <= 80, `${read.length} events of 4 KiB are kept in 256 KiB`)
-    assert.deepEqual(read.map((each) => Number.parseInt(each.data as string, 10)), numbers(400, 400 - read.length))
+    assert.deepEqual(
+      read.map((each) => Number.parseInt(each.data as string, 10)),
+      numbers(400, 400 - read.length),
+    )
   },
 
   'age-keeps-the-newest': async (world) => {
@@ -78,7 +81,12 @@ export const retention: readonly Scenario[] = clause(13, {
       await broker.publish(notes, Note(n))
       await broker.publish(notes, Note(n + 100, { partitionkey: 'k' }))
     }
-    await world.eventually(async () => assert.deepEqual((await readAll(broker, notes)).map((each) => each.data), [...numbers(10), 109]))
+    await world.eventually(async () =>
+      assert.deepEqual(
+        (await readAll(broker, notes)).map((each) => each.data),
+        [...numbers(10), 109],
+      ),
+    )
   },
 
   'a-new-consumer-of-a-latest-by-key-stream-sees-the-latest': async (world) => {
@@ -92,7 +100,10 @@ export const retention: readonly Scenario[] = clause(13, {
     for (const key of numbers(10)) {
       const seen = calls.of(`k${key}`)
       assert.equal(seen.at(-1), 490 + key, 'the latest comes last')
-      assert.deepEqual(seen, [...seen].sort((a, b) => a - b))
+      assert.deepEqual(
+        seen,
+        [...seen].sort((a, b) => a - b),
+      )
     }
   },
 
@@ -119,8 +130,15 @@ export const retention: readonly Scenario[] = clause(13, {
     await world.eventually(async () => assert.equal((await readNs(broker, orders)).length, 50))
     wait.open()
     await idle(world, broker, name)
-    assert.deepEqual(calls.ns.filter((n) => n >= 950), numbers(1000, 950), 'what is kept is handled')
-    assert.deepEqual(calls.ns, [...calls.ns].sort((a, b) => a - b))
+    assert.deepEqual(
+      calls.ns.filter((n) => n >= 950),
+      numbers(1000, 950),
+      'what is kept is handled',
+    )
+    assert.deepEqual(
+      calls.ns,
+      [...calls.ns].sort((a, b) => a - b),
+    )
   },
 
   'offsets-are-never-used-again': async (world) => {
@@ -154,7 +172,15 @@ export const retention: readonly Scenario[] = clause(13, {
     await world.eventually(async () => assert.equal((await readNs(broker, orders))[0], 48))
     bad = false
     assert.equal(await broker.deadLetters(name).redrive(), 3)
-    await world.eventually(() => assert.deepEqual(calls.all.filter((call) => call.redriven).map((call) => call.n).sort(), [0, 1, 2]))
+    await world.eventually(() =>
+      assert.deepEqual(
+        calls.all
+          .filter((call) => call.redriven)
+          .map((call) => call.n)
+          .sort(),
+        [0, 1, 2],
+      ),
+    )
   },
 
   'a-stream-without-limits-keeps-everything': async (world) => {
@@ -165,7 +191,10 @@ export const retention: readonly Scenario[] = clause(13, {
     for (let batch = 0; batch < 20; batch++) await broker.publish(orders, placedMany(100, 1, batch * 100))
     await calls.reach(world, 2000)
     await idle(world, broker, world.name('worker'))
-    assert.deepEqual((await readAll(broker, orders)).map((each) => (each.data as Order).n), numbers(2000))
+    assert.deepEqual(
+      (await readAll(broker, orders)).map((each) => (each.data as Order).n),
+      numbers(2000),
+    )
   },
 
   'limits-hold-after-reopen': [

@@ -68,7 +68,10 @@ export const lifecycle: readonly Scenario[] = clause(14, {
     await world.eventually(() => signals.length === 3)
     const summary = await running.stop()
     assert.deepEqual([summary.completed, summary.released], [0, 3])
-    assert.ok(signals.every((signal) => signal.aborted), 'their contexts end')
+    assert.ok(
+      signals.every((signal) => signal.aborted),
+      'their contexts end',
+    )
     const calls = new Calls()
     await broker.start(consumer(world.name('worker'), orders).on(Placed, calls.handler))
     await calls.reach(world, 3)
@@ -252,7 +255,11 @@ export const lifecycle: readonly Scenario[] = clause(14, {
     await refused(() => broker.deadLetters(name).list(), 'UNKNOWN_CONSUMER', name)
     await broker.start(worker())
     await calls.reach(world, 20)
-    assert.deepEqual(calls.sorted, numbers(10).flatMap((n) => [n, n]), 'it begins anew')
+    assert.deepEqual(
+      calls.sorted,
+      numbers(10).flatMap((n) => [n, n]),
+      'it begins anew',
+    )
   },
 
   'a-running-consumer-is-not-removed': async (world) => {
@@ -336,7 +343,10 @@ export const lifecycle: readonly Scenario[] = clause(14, {
       const publisher = async (at: number): Promise<void> => {
         for (const each of placedMany(30, 1, at * 30)) {
           for (;;) {
-            const done = await broker.publish(orders, each).then(() => true, () => false)
+            const done = await broker.publish(orders, each).then(
+              () => true,
+              () => false,
+            )
             if (done) break
             await reopening
           }
@@ -346,7 +356,11 @@ export const lifecycle: readonly Scenario[] = clause(14, {
       await Promise.all(numbers(100).map(publisher))
       await reopening
       await world.eventually(() => assert.equal(handled.size, 3000))
-      assert.deepEqual((await readNs(broker, orders)).sort((a, b) => a - b), numbers(3000), 'each was stored once')
+      assert.deepEqual(
+        (await readNs(broker, orders)).sort((a, b) => a - b),
+        numbers(3000),
+        'each was stored once',
+      )
     },
   ],
 
@@ -356,6 +370,9 @@ export const lifecycle: readonly Scenario[] = clause(14, {
     await broker.declare(plain, plain)
     await broker.publish(plain, { type: 'anything', data: 1 })
     await broker.publish(plain.name, { type: 'anything.else', data: 2 })
-    assert.deepEqual((await readAll(broker, plain)).map((each) => each.data), [1, 2])
+    assert.deepEqual(
+      (await readAll(broker, plain)).map((each) => each.data),
+      [1, 2],
+    )
   },
 })

@@ -2,7 +2,24 @@
 import assert from 'node:assert/strict'
 import { stream } from '../../../channel/channel.ts'
 import { consumer } from '../../../consumer/consumer.ts'
-import { Calls, describeConsumer, gate, idle, looseQueue, looseStream, Note, numbers, orderStream, Paid, Placed, placed, placedMany, QUICK, readNs, refused } from '../fixtures.ts'
+import {
+  Calls,
+  describeConsumer,
+  gate,
+  idle,
+  looseQueue,
+  looseStream,
+  Note,
+  numbers,
+  orderStream,
+  Paid,
+  Placed,
+  placed,
+  placedMany,
+  QUICK,
+  readNs,
+  refused,
+} from '../fixtures.ts'
 import { clause, type Scenario } from '../scenario.ts'
 
 export const filter: readonly Scenario[] = clause(15, {
@@ -14,7 +31,10 @@ export const filter: readonly Scenario[] = clause(15, {
     for (const n of numbers(40)) await broker.publish(orders, n % 4 === 0 ? Paid({ order: 'a', n }) : placed('a', n))
     await calls.reach(world, 10)
     await idle(world, broker, world.name('worker'))
-    assert.deepEqual(calls.sorted, numbers(10).map((n) => n * 4))
+    assert.deepEqual(
+      calls.sorted,
+      numbers(10).map((n) => n * 4),
+    )
     assert.ok(calls.all.every((call) => call.type === 'order.paid'))
   },
 
@@ -22,10 +42,19 @@ export const filter: readonly Scenario[] = clause(15, {
     const broker = await world.connect()
     const orders = looseStream(world.name('orders'))
     const calls = new Calls()
-    await broker.start(consumer(world.name('worker'), orders).on(Placed.where({ n: [{ numeric: ['>=', 10, '<', 15] }], order: ['a', { prefix: 'b' }] }), calls.handler))
-    await broker.publish(orders, ['a', 'bb', 'c'].flatMap((order) => numbers(20).map((n) => placed(order, n))))
+    await broker.start(
+      consumer(world.name('worker'), orders).on(Placed.where({ n: [{ numeric: ['>=', 10, '<', 15] }], order: ['a', { prefix: 'b' }] }), calls.handler),
+    )
+    await broker.publish(
+      orders,
+      ['a', 'bb', 'c'].flatMap((order) => numbers(20).map((n) => placed(order, n))),
+    )
     await idle(world, broker, world.name('worker'))
-    for (const order of ['a', 'bb']) assert.deepEqual(calls.of(order).sort((a, b) => a - b), numbers(15, 10))
+    for (const order of ['a', 'bb'])
+      assert.deepEqual(
+        calls.of(order).sort((a, b) => a - b),
+        numbers(15, 10),
+      )
     assert.equal(calls.length, 10)
   },
 
@@ -80,7 +109,10 @@ export const filter: readonly Scenario[] = clause(15, {
     )
     for (let n = 0; n < 60; n++) await broker.publish(orders, n % 2 === 0 ? placed('a', n) : Paid({ order: 'a', n }))
     await idle(world, broker, world.name('worker'))
-    assert.deepEqual(calls.ns, numbers(30).map((n) => n * 2))
+    assert.deepEqual(
+      calls.ns,
+      numbers(30).map((n) => n * 2),
+    )
   },
 
   'a-sparse-match-in-a-long-channel-is-found': async (world) => {
@@ -119,7 +151,11 @@ export const filter: readonly Scenario[] = clause(15, {
     assert.equal(placedCalls.length, 20)
     await broker.start(consumer(world.name('payer'), jobs).on(Paid, paidCalls.handler))
     await paidCalls.reach(world, 10)
-    assert.deepEqual(paidCalls.sorted, numbers(10).map((n) => n * 3), 'what nobody handled waited for a worker that does')
+    assert.deepEqual(
+      paidCalls.sorted,
+      numbers(10).map((n) => n * 3),
+      'what nobody handled waited for a worker that does',
+    )
     assert.equal(placedCalls.length, 20)
   },
 
@@ -145,7 +181,10 @@ export const filter: readonly Scenario[] = clause(15, {
   'reading-takes-a-pattern-over-the-whole-event': async (world) => {
     const broker = await world.connect()
     const orders = looseStream(world.name('orders'))
-    await broker.publish(orders, numbers(30).map((n) => (n % 2 === 0 ? placed('a', n, { subject: `s-${n % 3}` }) : Paid({ order: 'a', n }))))
+    await broker.publish(
+      orders,
+      numbers(30).map((n) => (n % 2 === 0 ? placed('a', n, { subject: `s-${n % 3}` }) : Paid({ order: 'a', n }))),
+    )
     assert.deepEqual(await readNs(broker, orders, { where: { type: ['order.paid'], data: { n: [{ numeric: ['<', 6] }] } } }), [1, 3, 5])
     assert.deepEqual(await readNs(broker, orders, { where: { subject: ['s-0'] } }), [0, 6, 12, 18, 24])
     assert.deepEqual(await readNs(broker, orders, { where: { subject: [{ exists: false }], data: { n: [29] } } }), [29])
@@ -155,7 +194,10 @@ export const filter: readonly Scenario[] = clause(15, {
     const broker = await world.connect()
     const orders = orderStream(world.name('orders'))
     await broker.declare(orders)
-    await refused(() => broker.start(consumer(world.name('worker'), orders).on(Placed.where({ n: [{ numeric: ['~', 3] }] } as never), () => undefined)), 'INVALID_PATTERN')
+    await refused(
+      () => broker.start(consumer(world.name('worker'), orders).on(Placed.where({ n: [{ numeric: ['~', 3] }] } as never), () => undefined)),
+      'INVALID_PATTERN',
+    )
     await refused(() => readNs(broker, orders, { where: { data: {} } as never }), 'INVALID_PATTERN')
     await refused(() => readNs(broker, orders, { where: { data: 'scalar' } as never }), 'INVALID_PATTERN')
   },

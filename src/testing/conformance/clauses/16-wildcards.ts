@@ -1,7 +1,23 @@
 /** Clause 16, wildcards: a consumer may take several channels, or all that match, those created later included. */
 import assert from 'node:assert/strict'
 import { consumer } from '../../../consumer/consumer.ts'
-import { Calls, describeConsumer, Gauge, gate, idle, looseStream, numbers, orderQueue, orderStream, Placed, placed, placedMany, QUICK, readNs, refused } from '../fixtures.ts'
+import {
+  Calls,
+  describeConsumer,
+  Gauge,
+  gate,
+  idle,
+  looseStream,
+  numbers,
+  orderQueue,
+  orderStream,
+  Placed,
+  placed,
+  placedMany,
+  QUICK,
+  readNs,
+  refused,
+} from '../fixtures.ts'
 import { clause, type Scenario } from '../scenario.ts'
 
 export const wildcards: readonly Scenario[] = clause(16, {
@@ -11,7 +27,11 @@ export const wildcards: readonly Scenario[] = clause(16, {
     const other = orderStream(world.name('other'))
     const calls = new Calls()
     await broker.start(consumer(world.name('worker'), channels).on(Placed, calls.handler))
-    for (const [at, channel] of [...channels, other].entries()) await broker.publish(channel, numbers(20).map((n) => placed(`c${at}`, n)))
+    for (const [at, channel] of [...channels, other].entries())
+      await broker.publish(
+        channel,
+        numbers(20).map((n) => placed(`c${at}`, n)),
+      )
     await calls.reach(world, 100)
     await world.quiet()
     assert.equal(calls.length, 100)
@@ -43,7 +63,10 @@ export const wildcards: readonly Scenario[] = clause(16, {
     await broker.start(consumer(world.name('worker'), world.name('orders.*')).on(Placed, calls.handler))
     for (const at of numbers(10)) {
       const channel = orderStream(world.name(`orders.c${at}`))
-      await broker.publish(channel, numbers(10).map((n) => placed(`c${at}`, n)))
+      await broker.publish(
+        channel,
+        numbers(10).map((n) => placed(`c${at}`, n)),
+      )
       await broker.publish(orderStream(world.name(`others.c${at}`)), placed('other', at))
     }
     await calls.reach(world, 100)
@@ -75,7 +98,10 @@ export const wildcards: readonly Scenario[] = clause(16, {
     const running = await broker.start(worker())
     await calls.reach(world, 1)
     await running.stop()
-    await broker.publish(orderStream(world.name('orders.second')), numbers(5).map((n) => placed('second', n)))
+    await broker.publish(
+      orderStream(world.name('orders.second')),
+      numbers(5).map((n) => placed('second', n)),
+    )
     await broker.publish(first, placed('first', 1))
     await broker.start(worker())
     await calls.reach(world, 7)
@@ -101,7 +127,11 @@ export const wildcards: readonly Scenario[] = clause(16, {
     const calls = new Calls()
     await broker.declare(orders)
     await broker.start(consumer(world.name('worker'), world.name('work.*')).on(Placed, calls.handler))
-    for (const channel of [orders, jobs]) await broker.publish(channel, numbers(20).map((n) => placed(channel.kind, n)))
+    for (const channel of [orders, jobs])
+      await broker.publish(
+        channel,
+        numbers(20).map((n) => placed(channel.kind, n)),
+      )
     await calls.reach(world, 40)
     await idle(world, broker, world.name('worker'))
     assert.deepEqual([calls.of('stream'), calls.of('queue')], [numbers(20), numbers(20)])
@@ -151,7 +181,10 @@ export const wildcards: readonly Scenario[] = clause(16, {
     await calls.reach(world, 30)
     await world.eventually(async () => assert.equal((await describeConsumer(broker, world.name('worker'))).deadLetters, 2))
     const letters = await broker.deadLetters(world.name('worker')).list({ channel: world.name('orders.c0') })
-    assert.deepEqual(letters.map((letter) => letter.channel), [world.name('orders.c0'), world.name('orders.c0')])
+    assert.deepEqual(
+      letters.map((letter) => letter.channel),
+      [world.name('orders.c0'), world.name('orders.c0')],
+    )
     assert.equal((await broker.deadLetters(world.name('worker')).list({ channel: world.name('orders.c1') })).length, 0)
   },
 

@@ -68,7 +68,13 @@ export const discovery: readonly Scenario[] = clause(17, {
     for (const channel of [orders, jobs]) await broker.publish(channel, placedMany(7, 1, 5))
     const found = await describeConsumer(broker, name)
     assert.equal(found.instances, 0)
-    assert.deepEqual(new Map(found.channels.map((each) => [each.channel, each.lag])), new Map([[orders.name, 7], [jobs.name, 7]]))
+    assert.deepEqual(
+      new Map(found.channels.map((each) => [each.channel, each.lag])),
+      new Map([
+        [orders.name, 7],
+        [jobs.name, 7],
+      ]),
+    )
   },
 
   'in-flight-retrying-dead-and-parked-are-counted': async (world) => {
@@ -139,7 +145,9 @@ export const discovery: readonly Scenario[] = clause(17, {
     const broker = await world.connect()
     const orders = orderStream(world.name('orders'))
     const name = world.name('worker')
-    await broker.start(consumer(name, orders, { stall: 60, onDead: 'block', concurrency: 1 }).on(Placed, (each, ctx) => (each.data.n === 0 ? ctx.reject('bad') : undefined)))
+    await broker.start(
+      consumer(name, orders, { stall: 60, onDead: 'block', concurrency: 1 }).on(Placed, (each, ctx) => (each.data.n === 0 ? ctx.reject('bad') : undefined)),
+    )
     await broker.publish(orders, placedMany(10, 10))
     const stalled = await world.eventually(async () => (await describeConsumer(broker, name)).stalled ?? false)
     assert.ok(stalled && /dead letter/.test(stalled.reason), stalled ? stalled.reason : '')
@@ -222,7 +230,10 @@ export const discovery: readonly Scenario[] = clause(17, {
       broker = await world.reopen(broker)
       const after = await describeConsumer(broker, name)
       assert.deepEqual([after.instances, after.deadLetters, after.parked], [0, 1, 3])
-      assert.deepEqual(after.channels.map((each) => [each.channel, each.lag]), before.channels.map((each) => [each.channel, each.lag]))
+      assert.deepEqual(
+        after.channels.map((each) => [each.channel, each.lag]),
+        before.channels.map((each) => [each.channel, each.lag]),
+      )
       const again = (await broker.describe()).channels.find((each) => each.name === orders.name)
       assert.ok(again && channel)
       assert.deepEqual({ ...again, rate: 0, bytes: 0 }, { ...channel, rate: 0, bytes: 0 })

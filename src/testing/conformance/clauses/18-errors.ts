@@ -24,7 +24,13 @@ export const errors: readonly Scenario[] = clause(18, {
   'invalid-data-is-refused-with-the-schemas-issues': async (world) => {
     const broker = await world.connect()
     const orders = orderStream(world.name('orders'))
-    const error = await refused(() => broker.publish(orders, Placed({ order: 7, n: 'x' } as never, { id: 'bad-one' })), 'SCHEMA_MISMATCH', 'order.placed', 'bad-one', 'order must be text')
+    const error = await refused(
+      () => broker.publish(orders, Placed({ order: 7, n: 'x' } as never, { id: 'bad-one' })),
+      'SCHEMA_MISMATCH',
+      'order.placed',
+      'bad-one',
+      'order must be text',
+    )
     assert.equal((error.details['issues'] as unknown[]).length, 2)
     assert.equal(error.retryable, false)
     await goesOn(world, broker)
@@ -104,7 +110,16 @@ export const errors: readonly Scenario[] = clause(18, {
     const cycle: Record<string, unknown> = {}
     cycle['self'] = cycle
     const deep = Array.from({ length: 500 }).reduce((inner) => [inner], 1)
-    for (const data of [{ big: 10n }, { at: Number.NaN }, { at: Number.POSITIVE_INFINITY }, cycle, { fn: () => 1 }, { symbol: Symbol('x') }, new Map([[1, 2]]), deep]) {
+    for (const data of [
+      { big: 10n },
+      { at: Number.NaN },
+      { at: Number.POSITIVE_INFINITY },
+      cycle,
+      { fn: () => 1 },
+      { symbol: Symbol('x') },
+      new Map([[1, 2]]),
+      deep,
+    ]) {
       await refused(() => broker.publish(notes, Note(data)), 'INVALID_EVENT', 'note')
     }
     assert.deepEqual(await readAll(broker, notes), [])
@@ -161,7 +176,10 @@ export const errors: readonly Scenario[] = clause(18, {
     for (const name of ['a', 'A_1', '$x.y-z', 'x'.repeat(150)]) {
       const notes = stream(world.name(name))
       await broker.publish(notes, Note(name))
-      assert.deepEqual((await readAll(broker, notes)).map((each) => each.data), [name])
+      assert.deepEqual(
+        (await readAll(broker, notes)).map((each) => each.data),
+        [name],
+      )
     }
   },
 
@@ -207,9 +225,21 @@ export const errors: readonly Scenario[] = clause(18, {
     const notes = stream(world.name('notes'))
     const name = world.name('worker')
     await broker.start(
-      consumer(name, notes, { retry: { attempts: 2, backoff: () => { throw new Error('a bad backoff') } } }).on(Note, async ({ data }, ctx) => {
+      consumer(name, notes, {
+        retry: {
+          attempts: 2,
+          backoff: () => {
+            throw new Error('a bad backoff')
+          },
+        },
+      }).on(Note, async ({ data }, ctx) => {
         if (data === 'freeze') throw Object.freeze(new Error('frozen'))
-        if (data === 'getter') throw Object.defineProperty({}, 'message', { get: () => { throw new Error('from the getter') } })
+        if (data === 'getter')
+          throw Object.defineProperty({}, 'message', {
+            get: () => {
+              throw new Error('from the getter')
+            },
+          })
         if (data === 'delay') ctx.retryAfter(-5)
         if (data === 'huge') throw new Error('x'.repeat(5_000_000))
       }),

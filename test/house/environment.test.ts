@@ -1,0 +1,29 @@
+import { accessSync, constants } from 'node:fs'
+import { delimiter, join } from 'node:path'
+import { describe, expect, it } from 'vitest'
+
+/** What some tests start, and skip without. In CI nothing may be skipped for want of it. */
+const PROGRAMS = ['chromium', 'redis-server', 'nats-server']
+
+function isInstalled(program: string, folders: readonly string[]): boolean {
+  return folders.some((folder) => {
+    try {
+      accessSync(join(folder, program), constants.X_OK)
+      return true
+    } catch {
+      return false
+    }
+  })
+}
+
+describe('the environment', () => {
+  const folders = [...(process.env['PATH'] ?? '').split(delimiter), '/usr/bin', '/usr/sbin']
+
+  it.runIf(process.env['CI'] === 'true').each(PROGRAMS)('in CI has %s', (program) => {
+    expect(isInstalled(program, folders)).toBe(true)
+  })
+
+  it('the check finds what is missing', () => {
+    expect(isInstalled('no-such-program', folders)).toBe(false)
+  })
+})
