@@ -1,16 +1,23 @@
 /** The blocks a cursor reads, in order: the one at hand, those read ahead, and single ones looked up again for what waited. */
+import { MillraceError } from '../../base/errors.ts'
 import { LIMITS } from '../../base/limits.ts'
 import type { Block } from '../../event/block.ts'
 import type { ChannelLog } from './channel-log.ts'
 
 export interface BlockReaderHost {
-  /** Blocks were read: go on. `skippedTo` is the first offset that there is, where those before it are gone. */
-  onRead(skippedTo: number | null): void
+  /** Blocks were read: go on. */
+  onRead(): void
   alarm(error: unknown): void
 }
 
 function holds(block: Block, offset: number): boolean {
   return offset >= block.firstOffset && offset < block.firstOffset + block.count
+}
+
+/** Events that nothing has removed are not there: they are not skipped in silence. */
+function missing(log: ChannelLog, offset: number, found: number | undefined): MillraceError {
+  const message = `channel "${log.name}" has no event at offset ${offset}${found === undefined ? '' : `; the next one is at ${found}`}: its consumers stop there`
+  return new MillraceError('DATA_DAMAGED', message, { channel: log.name, offset })
 }
 
 export class BlockReader {
@@ -61,8 +68,12 @@ export class BlockReader {
         if (epoch !== this.#epoch) return
         this.#loading = false
         const first = blocks[0]
+        if (first === undefined || first.firstOffset > Math.max(offset, this.#log.first)) {
+          this.#host.alarm(missing(this.#log, offset, first?.firstOffset))
+          return
+        }
         this.#ahead.push(...blocks)
-        this.#host.onRead(first !== undefined && first.firstOffset > offset ? first.firstOffset : null)
+        this.#host.onRead()
       },
       (error: unknown) => {
         if (epoch !== this.#epoch) return

@@ -69,6 +69,8 @@ export class Cursor implements RecordSource, LogListener, Suspected {
   /** Lanes whose first event waits for its turn to run alone. */
   readonly #suspected = new Map<number, Lane>()
   #ready: Lane[] = []
+  /** A lane became ready since the ready ones were gone through. */
+  #readyGrew = false
   #pumping = false
   #pumpScheduled = false
   #turn = 0
@@ -95,10 +97,7 @@ export class Cursor implements RecordSource, LogListener, Suspected {
       flushed: () => host.flushed(),
     })
     this.#reader = new BlockReader(log, {
-      onRead: (skippedTo) => {
-        if (skippedTo !== null) this.#skipTo(skippedTo)
-        this.#pump()
-      },
+      onRead: () => this.#pump(),
       alarm: (error) => host.alarm(error),
     })
     this.#inFlight = new InFlight({
@@ -187,8 +186,11 @@ export class Cursor implements RecordSource, LogListener, Suspected {
     this.#pumping = true
     const settledBefore = this.done.floor + this.done.above
     if (this.box.loose.length > 0 && this.#takers()) this.#giveLoose()
-    if (this.#ready.length > 0 && this.#takers()) this.#giveReady()
-    this.#giveFresh()
+    do {
+      this.#readyGrew = false
+      if (this.#ready.length > 0 && this.#takers()) this.#giveReady()
+      this.#giveFresh()
+    } while (this.#readyGrew && this.#takers())
     if (this.done.floor + this.done.above !== settledBefore) this.#host.touch(this)
     this.#pumping = false
     for (const instance of this.instances) instance.send()
@@ -205,6 +207,7 @@ export class Cursor implements RecordSource, LogListener, Suspected {
     while (this.taken < this.log.committed) {
       if (this.box.blocking.size > 0 || this.#atBound()) return
       if (!this.#takers()) return
+      if (this.taken < this.log.first) this.#skipTo(this.log.first)
       const block = this.#reader.next(this.taken)
       if (block === null) return
       const index = this.taken - block.firstOffset
@@ -330,7 +333,7 @@ export class Cursor implements RecordSource, LogListener, Suspected {
       const room = lane.busy === 0 || (instance !== 'busy' && lane.busy < instance.spec.perKey && lane.holder === instance)
       if (!room) return
       if (instance === 'busy') {
-        this.#enqueue(lane)
+        this.#setAside(lane)
         return
       }
       if (!this.#due(lane, offset)) return
@@ -371,7 +374,8 @@ export class Cursor implements RecordSource, LogListener, Suspected {
     this.log.cache(offset).then(
       (read) => {
         lane.blocked = false
-        if (read === undefined || offset < read.firstOffset) this.done.add(lane.shift())
+        if (offset < this.log.first) this.done.add(lane.shift())
+        else if (read === undefined || offset < read.firstOffset) return
         this.#enqueue(lane)
         this.#pump()
       },
@@ -415,7 +419,7 @@ export class Cursor implements RecordSource, LogListener, Suspected {
       return
     }
     const instance = this.instances.find((candidate) => candidate.takes && candidate.spec.name === record.consumer)
-    if (instance === undefined) this.#enqueue(lane)
+    if (instance === undefined) this.#setAside(lane)
     else if (this.#due(lane, offset)) this.#hand(instance, lane, record, offset, record.timeMs, true)
   }
 
@@ -496,6 +500,13 @@ export class Cursor implements RecordSource, LogListener, Suspected {
   }
 
   #enqueue(lane: Lane): void {
+    if (lane.queued) return
+    this.#readyGrew = true
+    this.#setAside(lane)
+  }
+
+  /** It is ready, and nobody takes it now: the next free place does. */
+  #setAside(lane: Lane): void {
     if (lane.queued) return
     lane.queued = true
     this.#ready.push(lane)

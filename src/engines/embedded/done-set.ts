@@ -101,7 +101,8 @@ export class DoneSet {
 
   /** Take in a chunk as it was saved. */
   load(index: number, bytes: Uint8Array): void {
-    const chunk = new Uint32Array(bytes.slice().buffer, 0, WORDS)
+    // A copy of its own: a Buffer may be a view into others’ bytes, and need not be aligned.
+    const chunk = new Uint32Array(new Uint8Array(bytes).buffer, 0, WORDS)
     const base = index * CHUNK_OFFSETS
     for (let bit = 0; bit < CHUNK_OFFSETS; bit++) {
       if (((chunk[bit >>> 5] as number) & (1 << (bit & 31))) !== 0) this.add(base + bit)

@@ -5,11 +5,11 @@ import { type Clock, systemClock } from '../../base/clock.ts'
 import { MillraceError } from '../../base/errors.ts'
 import type { ConnectOptions } from '../../broker/connect.ts'
 import { fileCapabilities, memoryCapabilities } from './capabilities.ts'
+import { decodeBlock } from '../../event/block.ts'
 import { EmbeddedEngine } from './embedded-engine.ts'
 import { claimDirectory } from './storage/directory-owner.ts'
 import { DiskStore, type DiskStoreOptions } from './storage/disk-store.ts'
 import { MemoryStore } from './storage/memory-store.ts'
-import type { Block } from '../../event/block.ts'
 
 /** An engine that keeps everything in memory, by a clock of one's own if need be. */
 export function openMemoryEngine(options: Pick<ConnectOptions, 'onAlarm'> = {}, clock: Clock = systemClock): EmbeddedEngine {
@@ -31,7 +31,7 @@ export async function openFileEngine(url: string, options: Pick<ConnectOptions, 
   const directory = directoryOf(url)
   const claim = await claimDirectory(directory)
   try {
-    const store = await DiskStore.open<Block>(directory, storage)
+    const store = await DiskStore.open(directory, (block) => decodeBlock(block.channelId, block.bytes), storage)
     return new EmbeddedEngine({
       name: 'file',
       capabilities: fileCapabilities,

@@ -75,10 +75,14 @@ export class DiskStore<Block extends StoredBlock = StoredBlock> extends StoreRea
   }
 
   /**
-   * Open a directory, or make one. The caller has claimed it.
+   * Open a directory, or make one. The caller has claimed it. `revive` makes the caller's blocks of those found in the journal.
    * @throws DATA_DAMAGED · DATA_FOREIGN
    */
-  static async open<Block extends StoredBlock>(directory: string, options: DiskStoreOptions = {}): Promise<DiskStore<Block>> {
+  static async open<Block extends StoredBlock>(
+    directory: string,
+    revive: (block: StoredBlock) => Block,
+    options: DiskStoreOptions = {},
+  ): Promise<DiskStore<Block>> {
     const fs = options.fileSystem ?? nodeFileSystem
     const format = readFormat(fs, directory, true)
     const index = IndexDb.open(directory, false)
@@ -95,7 +99,9 @@ export class DiskStore<Block extends StoredBlock = StoredBlock> extends StoreRea
     try {
       const { applied } = index
       const tail = new Tail<Block>(applied)
-      journal.recover(format.journal, applied, (frame, sequence, bytes) => tail.add(frame as Frame<Block>, sequence, bytes))
+      journal.recover(format.journal, applied, (frame, sequence, bytes) => {
+        tail.add({ ...frame, blocks: frame.blocks.map(revive) }, sequence, bytes)
+      })
       return new DiskStore<Block>({ fs, directory, journal, index, segments, tail, options: full, formatId: format.id })
     } catch (error) {
       journal.close()

@@ -179,6 +179,8 @@ export class IndexDb {
     })
     await written
     await this.#db.flushed
+    // Reads from here on must see it: a read transaction of before would still show what was there.
+    this.#db.resetReadTxn()
   }
 
   async close(): Promise<void> {
