@@ -11,7 +11,7 @@ type Change = (history: Operation[]) => Operation[]
 function cleanHistory(): Operation[] {
   const history: Operation[] = []
   let time = 0
-  const add = (operation: { readonly action: string } & object): void => void history.push({ ...operation, time: (time += 10) } as unknown as Operation)
+  const add = (operation: object): void => void history.push({ ...operation, time: (time += 10) } as Operation)
   for (let n = 0; n < 12; n++) {
     const sent = { action: 'send', process: `p${n % 2}`, channel: 'orders', key: `k${n % 3}`, value: `v${n}` }
     add({ ...sent, outcome: 'invoke', offset: null })

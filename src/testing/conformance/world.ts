@@ -30,6 +30,9 @@ export interface Patience {
 
 export const PATIENCE: Patience = { eventuallyMs: 20_000, quietMs: 80 }
 
+/** How long the end of a scenario waits for its brokers to close. */
+const DISPOSE_MS_MAX = 1000
+
 /** Wait so long, in real time. */
 export function sleep(ms: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, ms))
@@ -108,7 +111,9 @@ export class World {
   }
 
   async dispose(): Promise<void> {
-    for (const closable of [...this.#brokers, ...this.#engines]) await closable.close().catch(() => undefined)
+    const closing = [...this.#brokers, ...this.#engines].map((each) => each.close().catch(() => undefined))
+    // After a failure handlers may be waiting for what never comes: closing would drain them for long.
+    await Promise.race([Promise.all(closing), sleep(DISPOSE_MS_MAX)])
     await this.#world.dispose?.()
   }
 }
