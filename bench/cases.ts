@@ -1,0 +1,21 @@
+/** The cases, in the order of the table. */
+import type { Case } from './case.ts'
+import { backlog } from './cases/backlog.ts'
+import { ceilings } from './cases/ceilings.ts'
+import { endToEnd } from './cases/end-to-end.ts'
+import { fanOut } from './cases/fan-out.ts'
+import { growth } from './cases/growth.ts'
+import { idle } from './cases/idle.ts'
+import { latency } from './cases/latency.ts'
+import { memory } from './cases/memory.ts'
+import { opening } from './cases/opening.ts'
+import { publish } from './cases/publish.ts'
+import { roundTrip } from './cases/round-trip.ts'
+
+export const CASES: readonly Case[] = [ceilings, publish, endToEnd, roundTrip, fanOut, latency, backlog, memory, opening, idle, growth]
+
+export function caseNamed(name: string): Case {
+  const found = CASES.find((one) => one.name === name)
+  if (found === undefined) throw new Error(`no case is named "${name}": there are ${CASES.map((one) => one.name).join(', ')}`)
+  return found
+}

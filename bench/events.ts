@@ -1,0 +1,59 @@
+/**
+ * The workload: CloudEvents of about 235 bytes as JSON, from a storefront. Each carries its number (`line`), so that whoever counts can tell a
+ * lost event from one that came twice.
+ */
+import { type EventDefinition, event, type Stream, stream } from 'millrace'
+import { z } from 'zod'
+
+export interface CartItem {
+  readonly cart: string
+  readonly sku: string
+  readonly quantity: number
+  readonly cents: number
+  readonly line: number
+}
+
+export const SOURCE = '/storefront'
+export const TYPE = 'cart.item.added'
+
+export const ItemAdded: EventDefinition<typeof TYPE, CartItem> = event(
+  TYPE,
+  z.object({ cart: z.string(), sku: z.string(), quantity: z.int(), cents: z.int(), line: z.int() }),
+)
+
+/** As an application would declare it: typed, keyed by cart, ids deduplicated in the default window. */
+export function cartStream(name = 'carts'): Stream<typeof ItemAdded> {
+  return stream(name, { events: [ItemAdded], key: (added) => added.data.cart })
+}
+
+const CARTS = Array.from({ length: 10_000 }, (_, at) => `c-${String(at).padStart(5, '0')}`)
+const SKUS = Array.from({ length: 500 }, (_, at) => `tea-${String(at).padStart(4, '0')}`)
+
+/** The data of event number `line`. Neighbours are of different carts, as they are in a shop. */
+export function cartItem(line: number): CartItem {
+  return {
+    cart: CARTS[(line * 7919) % CARTS.length] as string,
+    sku: SKUS[line % SKUS.length] as string,
+    quantity: 1 + (line % 9),
+    cents: 500 + (line % 9000),
+    line,
+  }
+}
+
+/** An event as the bare loop and the peers carry it: the same JSON, made without any of the work of making it right. */
+export interface BareEvent {
+  readonly specversion: '1.0'
+  readonly id: string
+  readonly source: string
+  readonly type: string
+  readonly time: string
+  readonly data: CartItem
+}
+
+const IDS = Array.from({ length: 4096 }, () => crypto.randomUUID())
+const TIME = new Date().toISOString()
+
+/** Ids are ready-made and come again after 4,096 events: who has no deduplication pays for no ids. */
+export function bareEvent(item: CartItem): BareEvent {
+  return { specversion: '1.0', id: IDS[item.line & 4095] as string, source: SOURCE, type: TYPE, time: TIME, data: item }
+}

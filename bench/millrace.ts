@@ -1,0 +1,37 @@
+/** Millrace as an application uses it: typed events, a keyed stream, a consumer, a directory of its own. */
+import { type Broker, connect, consumer } from 'millrace'
+import { type CartItem, cartStream, ItemAdded, SOURCE } from './events.ts'
+import type { Consuming, ItemHandler, Place, System } from './system.ts'
+
+export class MillraceSystem implements System {
+  readonly broker: Broker
+  readonly carts: ReturnType<typeof cartStream> = cartStream()
+  readonly #concurrency: number
+
+  private constructor(broker: Broker, concurrency: number) {
+    this.broker = broker
+    this.#concurrency = concurrency
+  }
+
+  static async open({ directory, concurrency }: Pick<Place, 'directory' | 'concurrency'>): Promise<MillraceSystem> {
+    return new MillraceSystem(await connect(`file:${directory}`, { source: SOURCE }), concurrency)
+  }
+
+  publish(item: CartItem): Promise<unknown> {
+    return this.broker.publish(this.carts, ItemAdded(item))
+  }
+
+  async consume(name: string, handler: ItemHandler): Promise<Consuming> {
+    const running = await this.broker.start(consumer(name, this.carts, { concurrency: this.#concurrency }).on(ItemAdded, ({ data }) => handler(data)))
+    return {
+      settle: async () => {
+        const { retried, deadLettered } = await running.stop()
+        if (retried + deadLettered > 0) throw new Error(`${retried} retries and ${deadLettered} dead letters where none should be`)
+      },
+    }
+  }
+
+  close(): Promise<void> {
+    return this.broker.close()
+  }
+}

@@ -1,0 +1,39 @@
+/** All that can be measured, by name. Modules are loaded when they are asked for: a peer's client costs nobody else memory. */
+import type { OpenSystem, Peer } from './system.ts'
+
+export const PEER_NAMES = ['redis', 'nats', 'nats-synced', 'bullmq', 'pg-boss'] as const
+
+export async function peerOf(name: string): Promise<Peer | null> {
+  switch (name) {
+    case 'redis':
+      return (await import('./peers/redis.ts')).redis
+    case 'nats':
+      return (await import('./peers/nats.ts')).nats
+    case 'nats-synced':
+      return (await import('./peers/nats.ts')).natsSynced
+    case 'bullmq':
+      return (await import('./peers/bullmq.ts')).bullmq
+    case 'pg-boss':
+      return (await import('./peers/pg-boss.ts')).pgBoss
+    default:
+      return null
+  }
+}
+
+export async function openerOf(name: string): Promise<OpenSystem> {
+  switch (name) {
+    case 'ceiling':
+      return (await import('./ceiling.ts')).openCeiling
+    case 'ceiling, stringify only':
+      return (await import('./ceiling.ts')).openStringifyOnly
+    case 'ceiling, preallocated':
+      return (await import('./ceiling.ts')).openPreallocated
+    case 'millrace':
+      return (place) => import('./millrace.ts').then(({ MillraceSystem }) => MillraceSystem.open(place))
+    default: {
+      const peer = await peerOf(name)
+      if (peer === null) throw new Error(`nothing to measure is named "${name}"`)
+      return peer.open
+    }
+  }
+}
