@@ -64,6 +64,20 @@ export class Batcher {
     for (const gathering of this.#gatherings.values()) this.#run(gathering)
   }
 
+  /** Take out what is gathered behind an event of the same key that failed: it must wait for that one. */
+  takeBehind(failed: Delivery): Delivery[] {
+    if (failed.key === null) return []
+    const behind: Delivery[] = []
+    for (const gathering of this.#gatherings.values()) {
+      for (const { context } of gathering.items) {
+        const { delivery } = context
+        if (delivery.key === failed.key && delivery.channel === failed.channel && delivery.offset > failed.offset) behind.push(delivery)
+      }
+    }
+    for (const delivery of behind) this.forget(delivery)
+    return behind
+  }
+
   forget(delivery: Delivery): void {
     for (const gathering of this.#gatherings.values()) {
       const kept = gathering.items.filter((item) => item.context.delivery !== delivery)

@@ -166,7 +166,13 @@ export class Runner implements Running, DeliverySink {
     contexts.forEach((context, index) => {
       const outcome = outcomes[index] ?? null
       if (outcome === null) this.#handled(context)
-      else this.#failed(context, outcome)
+      else {
+        this.#failed(context, outcome)
+        for (const behind of this.#batcher?.takeBehind(context.delivery) ?? []) {
+          this.#subscription?.release(behind)
+          this.#forget(behind)
+        }
+      }
     })
   }
 

@@ -5,23 +5,41 @@
  * IPv6 address is the IPv4 address. No zones, no dotted tails in IPv6. Anything else is not an address, only a string.
  */
 
-const IPV4 = /^(\d+)\.(\d+)\.(\d+)\.(\d+)$/
 const IPV6 = /^[0-9a-fA-F:]*:[0-9a-fA-F:]*$/
 const MAPPED = `${'0'.repeat(80)}${'1'.repeat(16)}`
 
 /** Longest text of an address that is looked at; longer strings are not addresses. */
 const ADDRESS_CHARS_MAX = 64
 
-function ipv4Bits(text: string): string | null {
-  const parts = IPV4.exec(text)
-  if (parts === null) return null
-  let bits = ''
-  for (let part = 1; part <= 4; part++) {
-    const value = Number(parts[part])
-    if (value > 255) return null
-    bits += value.toString(2).padStart(8, '0')
+const ZERO = 48
+const DOT = 46
+
+/** The address as a number, or -1 when the text is no IPv4 address. */
+export function ipv4Number(text: string): number {
+  let address = 0
+  let parts = 0
+  let digits = 0
+  let value = 0
+  if (text.length > ADDRESS_CHARS_MAX) return -1
+  for (let at = 0; at <= text.length; at++) {
+    const char = at === text.length ? DOT : text.charCodeAt(at)
+    if (char === DOT) {
+      if (digits === 0 || value > 255 || ++parts > 4) return -1
+      address = address * 256 + value
+      digits = 0
+      value = 0
+    } else {
+      if (char < ZERO || char > ZERO + 9) return -1
+      value = value * 10 + char - ZERO
+      digits++
+    }
   }
-  return bits
+  return parts === 4 ? address : -1
+}
+
+function ipv4Bits(text: string): string | null {
+  const address = ipv4Number(text)
+  return address < 0 ? null : address.toString(2).padStart(32, '0')
 }
 
 function groups(text: string): readonly string[] | null {
@@ -49,7 +67,7 @@ export function addressBits(text: string): string | null {
   if (text.length < 2 || text.length > ADDRESS_CHARS_MAX) return null
   const first = text.charCodeAt(0)
   if (first > 102 || (first > 58 && first < 65)) return null
-  return ipv4Bits(text) ?? ipv6Bits(text)
+  return text.includes(':') ? ipv6Bits(text) : ipv4Bits(text)
 }
 
 /** A block of addresses: those of `width` bits that begin with `bits`. */

@@ -125,6 +125,7 @@ export class RuleIndex {
       const values = (fields.nodes[index] as PathNode).index
       if (values === null) continue
       values.collect(fields, index, found)
+      if (found.length === 0) continue
       for (let at = 0; at < found.length; at++) this.#bringUp((found[at] as Bucket<IndexedCombination>).subscribers, matched, true)
       found.length = 0
     }

@@ -5,9 +5,10 @@
  *
  * Equal alternatives share one bucket of subscribers.
  */
+import { AddressIndex } from './address-index.ts'
 import { KIND, type EventFields } from './event-fields.ts'
 import { foldKey } from './ignore-case.ts'
-import { addressBits } from './ip-address.ts'
+import type { CidrBlock } from './ip-address.ts'
 import { matcherKey, matchesText, matchesValue, type Matcher, type TextMatcher } from './matcher.ts'
 import { NumberIndex } from './number-index.ts'
 import { TextTree } from './text-tree.ts'
@@ -32,7 +33,7 @@ const COST: Readonly<Record<Matcher['kind'], number>> = {
   'suffix-ignore-case': 6,
   wildcard: 8,
   cidr: 8,
-  range: 30,
+  range: 8,
   literal: 100,
   exists: 10_000,
   'but-strings': 100_000,
@@ -50,11 +51,9 @@ interface Indexed {
 
 export class ValueIndex<Subscriber extends Indexed> {
   readonly #strings: Map<string, Bucket<Subscriber>> = new Map()
-  readonly #addresses: Map<string, Bucket<Subscriber>> = new Map()
   /** All other buckets, by `matcherKey`. */
   readonly #others: Map<string, Bucket<Subscriber>> = new Map()
-  /** How many blocks there are of each length in bits; addresses of both widths. */
-  readonly #blockLengths: Map<number, number> = new Map()
+  readonly #addresses: AddressIndex<Bucket<Subscriber>> = new AddressIndex()
   readonly #prefixes: TextTree<Bucket<Subscriber>> = new TextTree(false)
   readonly #suffixes: TextTree<Bucket<Subscriber>> = new TextTree(true)
   readonly #folded: Map<string, Bucket<Subscriber>[]> = new Map()
@@ -64,11 +63,13 @@ export class ValueIndex<Subscriber extends Indexed> {
   readonly #numbers: NumberIndex<Bucket<Subscriber>> = new NumberIndex()
   readonly #exclusions: Bucket<Subscriber>[] = []
   #numberTexts = 0
+  /** How many alternatives ignore case. */
+  #folds = 0
   #exists: Bucket<Subscriber> | null = null
 
   /** Whether no subscriber is left. */
   get isEmpty(): boolean {
-    return this.#strings.size + this.#numbers.size + this.#addresses.size + this.#others.size === 0
+    return this.#addresses.isEmpty && this.#strings.size + this.#numbers.size + this.#others.size === 0
   }
 
   /** What finding a pattern by this alternative is likely to cost: events let through, times the patterns found by it already. */
@@ -103,15 +104,16 @@ export class ValueIndex<Subscriber extends Indexed> {
   #find(matcher: Matcher): Bucket<Subscriber> | undefined {
     if (matcher.kind === 'string') return this.#strings.get(matcher.text)
     if (matcher.kind === 'number') return this.#numbers.at(matcher.value)
-    if (matcher.kind === 'address') return this.#addresses.get(matcher.bits)
+    if (matcher.kind === 'address' || matcher.kind === 'cidr') return this.#addresses.at(blockOf(matcher))
     return this.#others.get(matcherKey(matcher))
   }
 
   #insert(bucket: Bucket<Subscriber>): void {
     const { matcher } = bucket
+    if ('folded' in matcher) this.#folds++
     if (matcher.kind === 'string') this.#strings.set(matcher.text, bucket)
     else if (matcher.kind === 'number') this.#numbers.add(matcher, bucket)
-    else if (matcher.kind === 'address') this.#addresses.set(matcher.bits, bucket)
+    else if (matcher.kind === 'address' || matcher.kind === 'cidr') this.#addresses.add(blockOf(matcher), bucket)
     else this.#others.set(matcherKey(matcher), bucket)
     switch (matcher.kind) {
       case 'prefix':
@@ -128,9 +130,6 @@ export class ValueIndex<Subscriber extends Indexed> {
         return this.#wildcards.add(matcher.wildcard, bucket)
       case 'range':
         return this.#numbers.add(matcher, bucket)
-      case 'cidr':
-        this.#blockLengths.set(matcher.block.bits.length, (this.#blockLengths.get(matcher.block.bits.length) ?? 0) + 1)
-        return
       case 'number-text':
         this.#numberTexts++
         return
@@ -146,9 +145,10 @@ export class ValueIndex<Subscriber extends Indexed> {
 
   #delete(bucket: Bucket<Subscriber>): void {
     const { matcher } = bucket
+    if ('folded' in matcher) this.#folds--
     if (matcher.kind === 'string') this.#strings.delete(matcher.text)
     else if (matcher.kind === 'number') this.#numbers.remove(matcher, bucket)
-    else if (matcher.kind === 'address') this.#addresses.delete(matcher.bits)
+    else if (matcher.kind === 'address' || matcher.kind === 'cidr') this.#addresses.remove(blockOf(matcher))
     else this.#others.delete(matcherKey(matcher))
     switch (matcher.kind) {
       case 'prefix':
@@ -165,8 +165,6 @@ export class ValueIndex<Subscriber extends Indexed> {
         return this.#wildcards.remove(bucket)
       case 'range':
         return this.#numbers.remove(matcher, bucket)
-      case 'cidr':
-        return this.#forgetBlock(matcher.block.bits.length)
       case 'number-text':
         this.#numberTexts--
         return
@@ -190,12 +188,6 @@ export class ValueIndex<Subscriber extends Indexed> {
     const rest = (this.#folded.get(key) ?? []).filter((each) => each !== bucket)
     if (rest.length === 0) this.#folded.delete(key)
     else this.#folded.set(key, rest)
-  }
-
-  #forgetBlock(length: number): void {
-    const left = (this.#blockLengths.get(length) ?? 1) - 1
-    if (left === 0) this.#blockLengths.delete(length)
-    else this.#blockLengths.set(length, left)
   }
 
   /** Append to `found` the buckets of all alternatives that a value of the event satisfies. */
@@ -224,20 +216,20 @@ export class ValueIndex<Subscriber extends Indexed> {
     if (this.#others.size > 0) {
       if (this.#prefixes.size > 0) this.#prefixes.collect(text, found)
       if (this.#suffixes.size > 0) this.#suffixes.collect(text, found)
-      this.#collectUncertain(text, found)
+      if (this.#wildcards.size + this.#folds > 0) this.#collectUncertain(text, found)
     }
-    if (this.#addresses.size > 0 || this.#blockLengths.size > 0) this.#collectAddress(text, found)
+    if (!this.#addresses.isEmpty) this.#addresses.collect(text, found)
   }
 
   /** Alternatives that are found by less than the whole of them, and then asked. */
   #collectUncertain(text: string, found: Bucket<Subscriber>[]): void {
     const certain = found.length
     if (this.#wildcards.size > 0) this.#wildcards.collect(text, found)
-    if (this.#folded.size + this.#foldedPrefixes.size + this.#foldedSuffixes.size > 0) {
+    if (this.#folds > 0) {
       const key = foldKey(text)
       for (const bucket of this.#folded.get(key) ?? NONE) found.push(bucket as Bucket<Subscriber>)
-      this.#foldedPrefixes.collect(key, found)
-      this.#foldedSuffixes.collect(key, found)
+      if (this.#foldedPrefixes.size > 0) this.#foldedPrefixes.collect(key, found)
+      if (this.#foldedSuffixes.size > 0) this.#foldedSuffixes.collect(key, found)
     }
     let kept = certain
     for (let at = certain; at < found.length; at++) {
@@ -245,17 +237,6 @@ export class ValueIndex<Subscriber extends Indexed> {
       if (matchesText(bucket.matcher as TextMatcher, text)) found[kept++] = bucket
     }
     found.length = kept
-  }
-
-  #collectAddress(text: string, found: Bucket<Subscriber>[]): void {
-    const bits = addressBits(text)
-    if (bits === null) return
-    const exact = this.#addresses.get(bits)
-    if (exact !== undefined) found.push(exact)
-    for (const length of this.#blockLengths.keys()) {
-      const block = length < bits.length ? this.#others.get(matcherKey({ kind: 'cidr', block: { width: bits.length, bits: bits.slice(0, length) } })) : undefined
-      if (block !== undefined) found.push(block)
-    }
   }
 
   #collectNumber(fields: EventFields, index: number, found: Bucket<Subscriber>[]): void {
@@ -268,6 +249,11 @@ export class ValueIndex<Subscriber extends Indexed> {
     const written = this.#others.get(matcherKey({ kind: 'number-text', text: fields.numberTextOf(index) }))
     if (written !== undefined) found.push(written)
   }
+}
+
+/** An address is a block of all of its bits. */
+function blockOf(matcher: Extract<Matcher, { readonly kind: 'address' | 'cidr' }>): CidrBlock {
+  return matcher.kind === 'cidr' ? matcher.block : { width: matcher.bits.length, bits: matcher.bits }
 }
 
 /** Whether all rules that buckets would bring up match already, so that whether the number is as written is of no interest. */

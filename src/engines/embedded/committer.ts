@@ -70,10 +70,14 @@ export class Committer {
     this.#hooks = hooks
   }
 
-  /** Accept an event that may be refused: somebody waits for it. @throws BACKPRESSURE · STORE_FAILED */
-  publish(log: ChannelLog, event: EncodedEvent, waiter: Waiter, withinBatch = false): number {
+  /** Whether publishing may go on. Asked before anything is made for an event. @throws BACKPRESSURE · STORE_FAILED */
+  admit(): void {
     if (this.#failure !== null) throw this.#failure
-    if (this.#pendingBytes > LIMITS.pendingBytesMax && !withinBatch) throw this.#tooMuch()
+    if (this.#pendingBytes > LIMITS.pendingBytesMax) throw this.#tooMuch()
+  }
+
+  /** Accept an event that may be refused: somebody waits for it. */
+  publish(log: ChannelLog, event: EncodedEvent, waiter: Waiter): number {
     return this.#append(log, event, waiter)
   }
 

@@ -97,7 +97,7 @@ export class Cursor implements RecordSource, LogListener, Suspected {
       flushed: () => host.flushed(),
     })
     this.#reader = new BlockReader(log, {
-      onRead: () => this.#pump(),
+      onRead: () => this.pump(),
       alarm: (error) => host.alarm(error),
     })
     this.#inFlight = new InFlight({
@@ -168,7 +168,7 @@ export class Cursor implements RecordSource, LogListener, Suspected {
   onCommitted(block: Block): void {
     if (this.instances.length === 0) return
     this.#reader.offer(block, this.taken)
-    this.#pump()
+    this.pump()
   }
 
   pumpSoon(): void {
@@ -176,12 +176,12 @@ export class Cursor implements RecordSource, LogListener, Suspected {
     this.#pumpScheduled = true
     queueMicrotask(() => {
       this.#pumpScheduled = false
-      this.#pump()
+      this.pump()
     })
   }
 
   /** Hand out what can be handed out. */
-  #pump(): void {
+  pump(): void {
     if (this.#pumping || this.instances.length === 0) return
     this.#pumping = true
     const settledBefore = this.done.floor + this.done.above
@@ -377,7 +377,7 @@ export class Cursor implements RecordSource, LogListener, Suspected {
         if (offset < this.log.first) this.done.add(lane.shift())
         else if (read === undefined || offset < read.firstOffset) return
         this.#enqueue(lane)
-        this.#pump()
+        this.pump()
       },
       (error: unknown) => {
         lane.blocked = false
@@ -615,9 +615,12 @@ export class Cursor implements RecordSource, LogListener, Suspected {
   expire(deliveries: readonly HeldDelivery[]): void {
     for (const delivery of deliveries) {
       const failure: Failure = { name: 'LeaseExpired', message: 'the worker was not heard of for the length of its lease', kind: 'crash' }
-      const retry: RetryRecord = { attempts: delivery.attempt, dueAtMs: 0, failure }
+      const proven = deliveries.length === 1 || this.#inFlight.alone === delivery.offset
+      const retry: RetryRecord = { attempts: delivery.attempt, dueAtMs: 0, failure, proven }
       this.retries.set(delivery.offset, retry)
       this.#host.write(keys.retry(this.group, this.log.id, delivery.offset), toJson(retry))
+      if (!proven) this.suspects.add(delivery.offset)
+      this.#endAlone(delivery.offset)
       if (delivery.lane !== null) delivery.lane.busy--
       this.#putBack(delivery)
     }

@@ -44,6 +44,7 @@ export class DeadLetterBox {
   dead = 0
   waiting = 0
   readonly #host: BoxHost
+  #turn: Promise<unknown> = Promise.resolve()
 
   constructor(host: BoxHost) {
     this.#host = host
@@ -186,7 +187,18 @@ export class DeadLetterBox {
     })
   }
 
-  async #settle(
+  /** One after the other, and each after what was put in before is durable: what is on disk is what there is. */
+  #settle(
+    consumer: string,
+    query: DeadLetterQuery,
+    change: (offset: number, record: DeadRecord, chain: Chain | undefined) => void,
+  ): Promise<{ readonly count: number; readonly keys: string[] }> {
+    const settling = this.#turn.then(() => this.#host.flushed()).then(() => this.#change(consumer, query, change))
+    this.#turn = settling.catch(() => undefined)
+    return settling
+  }
+
+  async #change(
     consumer: string,
     query: DeadLetterQuery,
     change: (offset: number, record: DeadRecord, chain: Chain | undefined) => void,

@@ -387,6 +387,7 @@ export class EmbeddedEngine implements Engine {
 
   async deadLetters(consumer: string, query: DeadLetterQuery): Promise<DeadLetter[]> {
     this.#open()
+    await this.#committer.flushed()
     const limit = query.limit ?? 1000
     const letters = this.#cursorsOf(consumer).flatMap((cursor) => cursor.box.list(consumer, { ...query, limit }))
     return letters.slice(0, limit)

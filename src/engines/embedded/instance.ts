@@ -33,6 +33,9 @@ export class Instance implements Subscription {
   readonly #sink: DeliverySink
   readonly #host: InstanceHost
   #outbox: HeldDelivery[] = []
+  /** Channels in which something was settled since places were given away last. */
+  readonly #settled = new Set<Cursor>()
+  #feeding = false
 
   constructor(spec: ConsumerSpec, sink: DeliverySink, host: InstanceHost) {
     this.spec = spec
@@ -102,11 +105,23 @@ export class Instance implements Subscription {
     delivery.live = false
     this.held.delete(delivery)
     this.free++
-    delivery.cursor.pumpSoon()
-    if (this.hungry.size > 0) {
-      for (const cursor of this.hungry) cursor.pumpSoon()
-      this.hungry.clear()
+    this.#settled.add(delivery.cursor)
+    if (this.#feeding) return
+    this.#feeding = true
+    queueMicrotask(() => this.#feed())
+  }
+
+  /** Give free places away: to the channels that waited longest first, so that a busy one does not keep a quiet one waiting. */
+  #feed(): void {
+    this.#feeding = false
+    const settled = [...this.#settled]
+    this.#settled.clear()
+    for (const cursor of [...this.hungry]) {
+      if (!this.takes) break
+      this.hungry.delete(cursor)
+      cursor.pump()
     }
+    for (const cursor of settled) cursor.pump()
   }
 
   /** Take deliveries away: what it settles of them from now on is refused. */

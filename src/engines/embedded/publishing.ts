@@ -62,6 +62,7 @@ export class Publishing {
       if (offset >= 0) return this.#perhapsDuplicate(log, event, offset)
       if (log.mayHaveScheduled && this.#isScheduled(log, event.id)) return this.#duplicateOfScheduled(log, event)
     }
+    this.#parts.committer.admit()
     return new Promise((resolve, reject) => {
       const offset = this.#parts.committer.publish(log, event, new Single(log.name, event.id, resolve, reject))
       dedupe?.addFound(offset, this.#parts.clock.now())
@@ -71,6 +72,7 @@ export class Publishing {
   /** The window says "perhaps": compare with what is stored there. */
   async #perhapsDuplicate(log: ChannelLog, event: EncodedEvent, offset: number): Promise<Receipt> {
     if (await this.#isDuplicate(log, event.id, offset)) return { channel: log.name, id: event.id, offset, duplicate: true }
+    this.#parts.committer.admit()
     return new Promise((resolve, reject) => {
       const at = this.#parts.committer.publish(log, event, new Single(log.name, event.id, resolve, reject))
       log.dedupe?.add(event.id, at, this.#parts.clock.now())
@@ -124,12 +126,13 @@ export class Publishing {
   }
 
   #append(log: ChannelLog, events: readonly EncodedEvent[]): Promise<number> {
+    const { committer, clock } = this.#parts
+    committer.admit()
     return new Promise((resolve, reject) => {
-      const { committer, clock } = this.#parts
       const last: Waiter = { done: (offset) => resolve(offset - events.length + 1), fail: reject }
       for (let index = 0; index < events.length; index++) {
         const event = events[index] as EncodedEvent
-        const offset = committer.publish(log, event, index === events.length - 1 ? last : CONTINUES, index > 0)
+        const offset = committer.publish(log, event, index === events.length - 1 ? last : CONTINUES)
         log.dedupe?.add(event.id, offset, clock.now())
       }
     })

@@ -1,0 +1,70 @@
+/**
+ * Finds the addresses and blocks of addresses that an IP address satisfies: by number for IPv4, by bits for IPv6; one look-up for each
+ * length of block in use.
+ */
+import { addressBits, ipv4Number, type CidrBlock } from './ip-address.ts'
+
+const IPV4_BITS = 32
+
+/** An address, or the fixed bits of a block: a number for IPv4, a text of bits for IPv6. */
+type Key = number | string
+
+function keyOf(width: number, bits: string): Key {
+  if (width !== IPV4_BITS) return bits
+  return bits === '' ? 0 : Number.parseInt(bits, 2)
+}
+
+export class AddressIndex<Item> {
+  /** By the number of bits that are fixed, for IPv4 and for IPv6. */
+  readonly #ipv4: Map<number, Map<Key, Item>> = new Map()
+  readonly #ipv6: Map<number, Map<Key, Item>> = new Map()
+
+  get isEmpty(): boolean {
+    return this.#ipv4.size + this.#ipv6.size === 0
+  }
+
+  /** What is kept under exactly this block; an address is a block of all of its bits. */
+  at({ width, bits }: CidrBlock): Item | undefined {
+    return this.#family(width).get(bits.length)?.get(keyOf(width, bits))
+  }
+
+  add({ width, bits }: CidrBlock, item: Item): void {
+    const family = this.#family(width)
+    let blocks = family.get(bits.length)
+    if (blocks === undefined) {
+      blocks = new Map()
+      family.set(bits.length, blocks)
+    }
+    blocks.set(keyOf(width, bits), item)
+  }
+
+  remove({ width, bits }: CidrBlock): void {
+    const family = this.#family(width)
+    const blocks = family.get(bits.length)
+    blocks?.delete(keyOf(width, bits))
+    if (blocks?.size === 0) family.delete(bits.length)
+  }
+
+  #family(width: number): Map<number, Map<Key, Item>> {
+    return width === IPV4_BITS ? this.#ipv4 : this.#ipv6
+  }
+
+  /** Append to `found` all that holds the address, if the text is one. */
+  collect(text: string, found: Item[]): void {
+    const number = ipv4Number(text)
+    if (number >= 0) {
+      for (const [length, blocks] of this.#ipv4) {
+        const item = blocks.get(length === 0 ? 0 : number >>> (IPV4_BITS - length))
+        if (item !== undefined) found.push(item)
+      }
+      return
+    }
+    const bits = addressBits(text)
+    if (bits === null) return
+    // An IPv4 address can be written as IPv6.
+    for (const [length, blocks] of this.#family(bits.length)) {
+      const item = blocks.get(keyOf(bits.length, bits.slice(0, length)))
+      if (item !== undefined) found.push(item)
+    }
+  }
+}
