@@ -27,9 +27,20 @@ const NODES = {
 }
 /** from, to, and whether events go there with a delay. */
 const EDGES = [
-  ['p:storefront', 'carts'], ['p:recorded', 'github'], ['carts', 'c:inventory'], ['carts', 'c:pricing'], ['github', 'c:activity'],
-  ['c:inventory', 'stock'], ['c:inventory', 'deliveries', true], ['c:pricing', 'prices'], ['c:pricing', 'orders'], ['c:activity', 'activity'],
-  ['orders', 'c:fulfilment'], ['c:fulfilment', 'mail'], ['mail', 'c:mail'], ['c:mail', 'letters'],
+  ['p:storefront', 'carts'],
+  ['p:recorded', 'github'],
+  ['carts', 'c:inventory'],
+  ['carts', 'c:pricing'],
+  ['github', 'c:activity'],
+  ['c:inventory', 'stock'],
+  ['c:inventory', 'deliveries', true],
+  ['c:pricing', 'prices'],
+  ['c:pricing', 'orders'],
+  ['c:activity', 'activity'],
+  ['orders', 'c:fulfilment'],
+  ['c:fulfilment', 'mail'],
+  ['mail', 'c:mail'],
+  ['c:mail', 'letters'],
 ]
 /** The way of an event, by its channel and type: each step is an edge, `-` goes against its direction. */
 const WAYS = {
@@ -86,7 +97,14 @@ export class Flow {
     const title = make('text', { class: 'name', x: x + 14, y: y + 23 })
     title.textContent = label
     const badges = make('g', {})
-    const node = make('g', { class: 'node', 'data-kind': kind }, make('rect', { x, y, width: WIDTH, height: HEIGHT, rx: kind === 'consumer' ? 16 : 8 }), title, note, badges)
+    const node = make(
+      'g',
+      { class: 'node', 'data-kind': kind },
+      make('rect', { x, y, width: WIDTH, height: HEIGHT, rx: kind === 'consumer' ? 16 : 8 }),
+      title,
+      note,
+      badges,
+    )
     this.#nodes.set(name, { node, note, badges, x, y })
     this.#svg.append(node)
   }
@@ -95,7 +113,8 @@ export class Flow {
   describe({ channels, consumers }) {
     for (const { name, next, rate, scheduled } of channels) {
       const node = this.#nodes.get(name)
-      if (node !== undefined) node.note.textContent = `${next.toLocaleString('en')} events${scheduled > 0 ? ` · ${scheduled} later` : rate >= 0.05 ? ` · ${rate.toFixed(1)}/s` : ''}`
+      if (node !== undefined)
+        node.note.textContent = `${next.toLocaleString('en')} ${next === 1 ? 'event' : 'events'}${scheduled > 0 ? ` · ${scheduled} later` : rate >= 0.05 ? ` · ${rate.toFixed(1)}/s` : ''}`
     }
     for (const consumer of consumers) {
       const node = this.#nodes.get(`c:${consumer.name}`)

@@ -16,10 +16,24 @@ function show({ repository, url, events, kinds, actors, last }, fresh) {
   })
   const more = sorted.length - KINDS_MAX
   const safe = /^https:\/\/github\.com\//.test(url) ? url : 'https://github.com/'
-  const card = h('li', { class: 'card repo', 'data-fresh': fresh },
-    h('div', { class: 'head' }, h('h3', {}, h('a', { href: safe, rel: 'noreferrer' }, repository)), h('span', { class: 'count', 'aria-label': `${events} events` }, String(events))),
+  const card = h(
+    'li',
+    { class: 'card repo', 'data-fresh': fresh },
+    h(
+      'div',
+      { class: 'head' },
+      h('h3', {}, h('a', { href: safe, rel: 'noreferrer' }, repository)),
+      h('span', { class: 'count', 'aria-label': `${events} events` }, String(events)),
+    ),
     h('div', { class: 'bars' }, ...bars),
-    h('p', { class: 'last' }, `${last.type.replace('com.github.', '')} by ${last.actor}${last.title ? `: ${last.title}` : ''}`, h('br'), `${actors.length} ${actors.length === 1 ? 'person' : 'people'}${more > 0 ? ` · ${more} more kinds of event` : ''}`))
+    h(
+      'p',
+      { class: 'last' },
+      `${last.type.replace('com.github.', '')} by ${last.actor}${last.title ? `: ${last.title}` : ''}`,
+      h('br'),
+      `${actors.length} ${actors.length === 1 ? 'person' : 'people'}${more > 0 ? ` · ${more} more kinds of event` : ''}`,
+    ),
+  )
   card.style.order = String(-events)
   repositories.set(repository, { card, events })
   if (old === undefined) $('repos').append(card)

@@ -49,17 +49,26 @@ function row(key) {
     chosenByHand = true
     choose(key)
   }
-  return h('li', {}, h('button', { type: 'button', 'aria-pressed': String(chosen === key), data: { key }, onclick: pick },
-    h('time', {}, clock(event.time)),
-    h('span', {}, h('span', { class: 'chip', 'data-tone': TONES[channel] }, channel)),
-    h('span', { class: 'type' }, event.type),
-    h('span', { class: 'sum' }, summary(event)),
-    h('span', { class: 'offset' }, `#${offset}`),
-  ))
+  return h(
+    'li',
+    {},
+    h(
+      'button',
+      { type: 'button', 'aria-pressed': String(chosen === key), data: { key }, onclick: pick },
+      h('time', {}, clock(event.time)),
+      h('span', {}, h('span', { class: 'chip', 'data-tone': TONES[channel] }, channel)),
+      h('span', { class: 'type' }, event.type),
+      h('span', { class: 'sum' }, summary(event)),
+      h('span', { class: 'offset' }, `#${offset}`),
+    ),
+  )
 }
 
 function refill() {
-  const rows = [...known].filter(([, { channel }]) => isShown(channel)).sort(([, a], [, b]) => Date.parse(a.event.time) - Date.parse(b.event.time)).slice(-ROWS_MAX)
+  const rows = [...known]
+    .filter(([, { channel }]) => isShown(channel))
+    .sort(([, a], [, b]) => Date.parse(a.event.time) - Date.parse(b.event.time))
+    .slice(-ROWS_MAX)
   $('feed').replaceChildren(...rows.reverse().map(([key]) => row(key)))
   $('no-events').hidden = rows.length > 0
 }
@@ -97,11 +106,19 @@ function showStory() {
   // A queue forgets what is done: what it caused then hangs on the root.
   for (const one of all) if (!all.some(({ event }) => event.id === one.event.causationid) && one.event.id !== root) visit(one, rows.length > 0 ? 1 : 0)
   $('no-story').hidden = true
-  $('story').replaceChildren(...rows.map(([{ channel, event }, depth]) => {
-    const row = h('li', { 'data-self': event.id === self.event.id && channel === self.channel }, h('span', { class: 'chip', 'data-tone': TONES[channel] }, channel), h('span', { class: 'type' }, event.type), h('span', { class: 'ms' }, `+${Date.parse(event.time) - began} ms`))
-    row.style.paddingLeft = `${depth * 22}px`
-    return row
-  }))
+  $('story').replaceChildren(
+    ...rows.map(([{ channel, event }, depth]) => {
+      const row = h(
+        'li',
+        { 'data-self': event.id === self.event.id && channel === self.channel },
+        h('span', { class: 'chip', 'data-tone': TONES[channel] }, channel),
+        h('span', { class: 'type' }, event.type),
+        h('span', { class: 'ms' }, `+${Date.parse(event.time) - began} ms`),
+      )
+      row.style.paddingLeft = `${depth * 22}px`
+      return row
+    }),
+  )
   $('json').hidden = false
   $('json').textContent = JSON.stringify(self.event, null, 2)
 }
@@ -114,7 +131,10 @@ async function describe() {
   number('rate', sum(channels, (channel) => channel.rate).toFixed(1))
   number('stored', sum(channels, (channel) => channel.next).toLocaleString('en'))
   number('lag', sum(consumers, (consumer) => sum(consumer.channels, (channel) => channel.lag)).toLocaleString('en'))
-  number('retrying', sum(consumers, (consumer) => consumer.retrying))
+  number(
+    'retrying',
+    sum(consumers, (consumer) => consumer.retrying),
+  )
   const dead = sum(consumers, (consumer) => consumer.deadLetters)
   number('dead', dead)
   document.querySelector('[data-number="dead"]').parentElement.toggleAttribute('data-alert', dead > 0)
@@ -134,15 +154,25 @@ async function deadLetters(consumers) {
   if (now === shownDead) return
   shownDead = now
   $('no-dead').hidden = letters.length > 0
-  $('dead').replaceChildren(...letters.map((letter) => {
-    const path = `/api/consumers/${letter.consumer}/dead-letters`
-    const query = new URLSearchParams({ channel: letter.channel, offset: letter.offset })
-    const act = (label, action) => h('button', { type: 'button', class: 'quiet', onclick: () => getJson(`${path}/${action}?${query}`, { method: 'POST' }).then(describe) }, label)
-    return h('li', {},
-      h('div', {}, h('span', { class: 'chip', 'data-tone': 'clay' }, letter.consumer), ` ${letter.type} · ${summary(letter.event)}`),
-      h('div', { class: 'why' }, `${letter.failure.message} — after ${letter.attempts} ${letter.attempts === 1 ? 'attempt' : 'attempts'}, ${clock(letter.deadAtMs)}`),
-      h('div', { class: 'acts' }, act('Redrive', 'redrive'), act('Drop', 'drop')))
-  }))
+  $('dead').replaceChildren(
+    ...letters.map((letter) => {
+      const path = `/api/consumers/${letter.consumer}/dead-letters`
+      const query = new URLSearchParams({ channel: letter.channel, offset: letter.offset })
+      const act = (label, action) =>
+        h('button', { type: 'button', class: 'quiet', onclick: () => getJson(`${path}/${action}?${query}`, { method: 'POST' }).then(describe) }, label)
+      return h(
+        'li',
+        {},
+        h('div', {}, h('span', { class: 'chip', 'data-tone': 'clay' }, letter.consumer), ` ${letter.type} · ${summary(letter.event)}`),
+        h(
+          'div',
+          { class: 'why' },
+          `${letter.failure.message} — after ${letter.attempts} ${letter.attempts === 1 ? 'attempt' : 'attempts'}, ${clock(letter.deadAtMs)}`,
+        ),
+        h('div', { class: 'acts' }, act('Redrive', 'redrive'), act('Drop', 'drop')),
+      )
+    }),
+  )
 }
 
 $('pause').addEventListener('click', () => {

@@ -28,7 +28,9 @@ export function follow(channels, { from = 'end', where, on, onState = () => {} }
   source.onerror = () => onState(false)
   for (const channel of channels) {
     source.addEventListener(channels.length === 1 ? 'message' : channel, (message) => {
-      const offset = Number(/(?:^|,)(?:[^,=]+=)?(\d+)$/.exec(message.lastEventId.split(',').find((part) => !part.includes('=') || part.startsWith(`${channel}=`)) ?? '')?.[1])
+      const offset = Number(
+        /(?:^|,)(?:[^,=]+=)?(\d+)$/.exec(message.lastEventId.split(',').find((part) => !part.includes('=') || part.startsWith(`${channel}=`)) ?? '')?.[1],
+      )
       on(channel, JSON.parse(message.data), offset)
     })
   }

@@ -41,8 +41,19 @@ function trail(channel, type, ms) {
 function showArticles(catalogue) {
   for (const article of catalogue) {
     const left = h('span', { class: 'left' }, `${article.stock} left`)
-    const add = h('button', { class: 'primary', 'aria-label': `Add ${article.name} to the cart`, onclick: () => act('cart.item.added', { sku: article.sku, quantity: 1 }) }, 'Add to cart')
-    const text = h('div', { class: 'text' }, h('h3', {}, article.name), h('p', { class: 'about' }, article.about), h('p', { class: 'facts' }, h('span', { class: 'price' }, euros(article.cents)), left), add)
+    const add = h(
+      'button',
+      { class: 'primary', 'aria-label': `Add ${article.name} to the cart`, onclick: () => act('cart.item.added', { sku: article.sku, quantity: 1 }) },
+      'Add to cart',
+    )
+    const text = h(
+      'div',
+      { class: 'text' },
+      h('h3', {}, article.name),
+      h('p', { class: 'about' }, article.about),
+      h('p', { class: 'facts' }, h('span', { class: 'price' }, euros(article.cents)), left),
+      add,
+    )
     $('articles').append(h('li', { class: 'card article', data: { sku: article.sku } }, picture(article.sku), text))
     shelves.set(article.sku, { left, add })
   }
@@ -60,6 +71,8 @@ function showCart({ lines, discountCents, shippingCents, totalCents }) {
   const pieces = lines.reduce((sum, line) => sum + line.quantity, 0)
   $('count').textContent = pieces === 0 ? '' : pieces === 1 ? '1 piece' : `${pieces} pieces`
   $('empty').hidden = pieces > 0
+  $('cartbar').hidden = pieces === 0
+  $('cartbar').textContent = `Your cart · ${$('count').textContent} · ${euros(totalCents)}`
   $('checkout').hidden = pieces === 0
   const focused = document.activeElement?.dataset?.act
   $('lines').replaceChildren(...lines.map(showLine))
@@ -78,8 +91,15 @@ function showCart({ lines, discountCents, shippingCents, totalCents }) {
 }
 
 function showLine({ sku, name, quantity, totalCents }) {
-  const step = (type, label, sign) => h('button', { type: 'button', 'aria-label': `${label} ${name}`, data: { act: `${type}:${sku}` }, onclick: () => act(type, { sku, quantity: 1 }) }, sign)
-  const stepper = h('span', { class: 'stepper' }, step('cart.item.removed', 'Remove one', '−'), h('span', {}, String(quantity)), step('cart.item.added', 'Add one', '+'))
+  const step = (type, label, sign) =>
+    h('button', { type: 'button', 'aria-label': `${label} ${name}`, data: { act: `${type}:${sku}` }, onclick: () => act(type, { sku, quantity: 1 }) }, sign)
+  const stepper = h(
+    'span',
+    { class: 'stepper' },
+    step('cart.item.removed', 'Remove one', '−'),
+    h('span', {}, String(quantity)),
+    step('cart.item.added', 'Add one', '+'),
+  )
   return h('li', {}, h('span', { class: 'name' }, name), stepper, h('span', { class: 'sum' }, euros(totalCents)))
 }
 
@@ -91,14 +111,27 @@ function showOrder(event) {
   else known.done.add(event.type)
   if (event.data.totalCents) known.totalCents = event.data.totalCents
   $('orders-panel').hidden = false
-  const shown = [...orders.values()].filter((one) => one.done.has('order.placed')).slice(-3).reverse()
-  const steps = [['order.placed', 'placed'], ['order.packed', 'packed'], ['order.shipped', 'on its way']]
+  const shown = [...orders.values()]
+    .filter((one) => one.done.has('order.placed'))
+    .slice(-3)
+    .reverse()
+  const steps = [
+    ['order.placed', 'placed'],
+    ['order.packed', 'packed'],
+    ['order.shipped', 'on its way'],
+  ]
   $('orders').replaceChildren(
     ...shown.map((one) =>
-      h('li', {},
+      h(
+        'li',
+        {},
         h('div', { class: 'head' }, h('span', {}, one.order), h('span', {}, euros(one.totalCents ?? 0))),
         h('ol', { class: 'steps' }, ...steps.map(([type, label]) => h('li', { 'data-done': one.done.has(type) }, label))),
-        h('p', { class: 'mails' }, `${clock(one.at)} · ${one.mails === 0 ? 'no letter sent yet' : one.mails === 1 ? '1 letter sent' : `${one.mails} letters sent`}`),
+        h(
+          'p',
+          { class: 'mails' },
+          `${clock(one.at)} · ${one.mails === 0 ? 'no letter sent yet' : one.mails === 1 ? '1 letter sent' : `${one.mails} letters sent`}`,
+        ),
       ),
     ),
   )
