@@ -26,7 +26,7 @@ export interface RandomRun {
 }
 
 export class RandomHistory {
-  readonly recorder = new HistoryRecorder()
+  readonly recorder: HistoryRecorder = new HistoryRecorder()
   readonly #world: World
   readonly #run: RandomRun
   readonly #random: Random
