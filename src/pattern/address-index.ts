@@ -2,7 +2,7 @@
  * Finds the addresses and blocks of addresses that an IP address satisfies: by number for IPv4, by bits for IPv6; one look-up for each
  * length of block in use.
  */
-import { addressBits, ipv4Number, type CidrBlock } from './ip-address.ts'
+import { addressBits, type CidrBlock, ipv4Number } from './ip-address.ts'
 
 const IPV4_BITS = 32
 

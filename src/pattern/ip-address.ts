@@ -80,7 +80,8 @@ export interface CidrBlock {
 export function parseCidr(text: string): CidrBlock | string {
   const parts = text.split('/')
   const [address, length] = parts
-  if (parts.length !== 2 || address === undefined || length === undefined) return 'a CIDR block is an address, one "/" and a number of bits, such as "10.0.0.0/8"'
+  if (parts.length !== 2 || address === undefined || length === undefined)
+    return 'a CIDR block is an address, one "/" and a number of bits, such as "10.0.0.0/8"'
   const bits = addressBits(address)
   if (bits === null) return `"${address}" is not an IPv4 or IPv6 address`
   const most = bits.length - 1

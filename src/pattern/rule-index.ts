@@ -9,13 +9,13 @@
  * Invariant: a combination that matches has a value (or, where all alternatives of all its fields allow it, an absence) that finds it at
  * the field where it waits. Equal fields of different patterns are one leaf, evaluated once an event.
  */
-import { leafOf, markSatisfied, satisfies, type Leaf } from './combination.ts'
-import { EventReader, type EventInput } from './event-reader.ts'
+import { type Leaf, leafOf, markSatisfied, satisfies } from './combination.ts'
+import { type EventInput, EventReader } from './event-reader.ts'
 import { matcherKey } from './matcher.ts'
 import { nodeAt, PathNode } from './path-tree.ts'
-import { parsePattern, type Combination, type FieldAlternatives } from './pattern-parser.ts'
+import { type Combination, type FieldAlternatives, parsePattern } from './pattern-parser.ts'
 import type { PatternJson } from './pattern-type.ts'
-import { ValueIndex, type Bucket } from './value-index.ts'
+import { type Bucket, ValueIndex } from './value-index.ts'
 
 interface Rule {
   readonly name: string

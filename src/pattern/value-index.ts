@@ -6,10 +6,10 @@
  * Equal alternatives share one bucket of subscribers.
  */
 import { AddressIndex } from './address-index.ts'
-import { KIND, type EventFields } from './event-fields.ts'
+import { type EventFields, KIND } from './event-fields.ts'
 import { foldKey } from './ignore-case.ts'
 import type { CidrBlock } from './ip-address.ts'
-import { matcherKey, matchesText, matchesValue, type Matcher, type TextMatcher } from './matcher.ts'
+import { type Matcher, matcherKey, matchesText, matchesValue, type TextMatcher } from './matcher.ts'
 import { NumberIndex } from './number-index.ts'
 import { TextTree } from './text-tree.ts'
 import { WildcardIndex } from './wildcard-index.ts'

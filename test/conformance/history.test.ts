@@ -51,9 +51,17 @@ function change(pick: (operation: Operation) => boolean, to: (operation: Operati
     })
 }
 const without = (pick: (operation: Operation) => boolean): Change => change(pick, () => null)
-const neverSeen = (value: string): Change => without((operation) => (operation.action === 'poll' || operation.action === 'done' || operation.action === 'emit') && (about(operation, value) || about(operation, value.replace('v', 'e'))))
+const neverSeen = (value: string): Change =>
+  without(
+    (operation) =>
+      (operation.action === 'poll' || operation.action === 'done' || operation.action === 'emit') &&
+      (about(operation, value) || about(operation, value.replace('v', 'e'))),
+  )
 /** Move an operation to a time. */
-const moved = (pick: (operation: Operation) => boolean, time: (history: readonly Operation[]) => number): Change => (history) => change(pick, () => ({ time: time(history) }))(history)
+const moved =
+  (pick: (operation: Operation) => boolean, time: (history: readonly Operation[]) => number): Change =>
+  (history) =>
+    change(pick, () => ({ time: time(history) }))(history)
 const timeOf = (history: readonly Operation[], pick: (operation: Operation) => boolean): number => history.find(pick)?.time ?? Number.NaN
 
 interface Planted {
@@ -69,25 +77,98 @@ const PLANTED: readonly Planted[] = [
   { anomaly: 'lost-write-prefix', how: 'nobody sees the first event', plant: neverSeen('v0') },
   { anomaly: 'lost-write-middle', how: 'nobody sees the fifth event', plant: neverSeen('v5'), also: ['skip'] },
   { anomaly: 'lost-write-postfix', how: 'nobody sees the last event', plant: neverSeen('v11') },
-  { anomaly: 'lost-write-middle', how: 'one consumer is not given what readers see', plant: without((o) => !ofReader(o) && o.action !== 'send' && (about(o, 'v5') || about(o, 'e5'))), also: ['phantom-read'] },
+  {
+    anomaly: 'lost-write-middle',
+    how: 'one consumer is not given what readers see',
+    plant: without((o) => !ofReader(o) && o.action !== 'send' && (about(o, 'v5') || about(o, 'e5'))),
+    also: ['phantom-read'],
+  },
   { anomaly: 'unseen', how: 'an acknowledged delayed event never comes', plant: (h) => [...h, ...sent('later', null, 5)] },
-  { anomaly: 'unseen', how: 'nothing of a channel is ever seen', plant: (h) => [...h, ...sent('v-other', 0, 5, 'other')].map((o) => (o.action === 'drain' ? { ...o, channels: [...o.channels, 'other'] } : o)) },
-  { anomaly: 'duplicate', how: 'a value is at two offsets', plant: (h) => [...h, { ...read(h, 'v3'), offset: 12, time: timeOf(h, (o) => ofReader(o) && about(o, 'v11')) + 1 }] },
-  { anomaly: 'inconsistent-offsets', how: 'two readers see different values at an offset', plant: change((o) => ofReader(o) && about(o, 'v3'), () => ({ value: 'v2' })), also: ['duplicate', 'lost-write-middle'] },
-  { anomaly: 'aborted-read', how: 'a refused send is seen', plant: change((o) => o.action === 'send' && o.outcome === 'ok' && about(o, 'v6'), () => ({ outcome: 'fail', offset: null })) },
-  { anomaly: 'aborted-read', how: 'what a failed attempt emitted is seen', plant: (h) => [...h, { ...read(h, 'e11'), value: 'e4-failed', offset: 12, time: read(h, 'e11').time + 1 }], also: ['emission-doubled'] },
-  { anomaly: 'precommitted-read', how: 'an event is read before it is sent', plant: moved((o) => ofReader(o) && about(o, 'v0'), () => 1) },
-  { anomaly: 'precommitted-read', how: 'an emission is read before its handler has finished', plant: (h) => moved((o) => ofReader(o) && about(o, 'e0'), () => timeOf(h, (o) => o.action === 'emit' && about(o, 'e0')) + 1)(h) },
-  { anomaly: 'phantom-read', how: 'a value that nobody sent', plant: (h) => [...h, { ...read(h, 'v11'), value: 'ghost', offset: 12, time: read(h, 'v11').time + 1 }] },
-  { anomaly: 'skip', how: 'a reader goes past an event that another saw', plant: (h) => [...h, ...[3, 5, 6].map((offset, at) => ({ ...read(h, `v${offset}`), process: 'r2', time: 10_000 + at }))] },
-  { anomaly: 'non-monotonic-poll', how: 'a reader goes back', plant: (h) => [...h, ...[4, 5, 4].map((offset, at) => ({ ...read(h, `v${offset}`), process: 'r2', time: 10_000 + at }))] },
-  { anomaly: 'non-monotonic-poll', how: 'a reader is given an event twice', plant: (h) => [...h, ...[4, 4].map((offset, at) => ({ ...read(h, `v${offset}`), process: 'r2', time: 10_000 + at }))] },
+  {
+    anomaly: 'unseen',
+    how: 'nothing of a channel is ever seen',
+    plant: (h) => [...h, ...sent('v-other', 0, 5, 'other')].map((o) => (o.action === 'drain' ? { ...o, channels: [...o.channels, 'other'] } : o)),
+  },
+  {
+    anomaly: 'duplicate',
+    how: 'a value is at two offsets',
+    plant: (h) => [...h, { ...read(h, 'v3'), offset: 12, time: timeOf(h, (o) => ofReader(o) && about(o, 'v11')) + 1 }],
+  },
+  {
+    anomaly: 'inconsistent-offsets',
+    how: 'two readers see different values at an offset',
+    plant: change(
+      (o) => ofReader(o) && about(o, 'v3'),
+      () => ({ value: 'v2' }),
+    ),
+    also: ['duplicate', 'lost-write-middle'],
+  },
+  {
+    anomaly: 'aborted-read',
+    how: 'a refused send is seen',
+    plant: change(
+      (o) => o.action === 'send' && o.outcome === 'ok' && about(o, 'v6'),
+      () => ({ outcome: 'fail', offset: null }),
+    ),
+  },
+  {
+    anomaly: 'aborted-read',
+    how: 'what a failed attempt emitted is seen',
+    plant: (h) => [...h, { ...read(h, 'e11'), value: 'e4-failed', offset: 12, time: read(h, 'e11').time + 1 }],
+    also: ['emission-doubled'],
+  },
+  {
+    anomaly: 'precommitted-read',
+    how: 'an event is read before it is sent',
+    plant: moved(
+      (o) => ofReader(o) && about(o, 'v0'),
+      () => 1,
+    ),
+  },
+  {
+    anomaly: 'precommitted-read',
+    how: 'an emission is read before its handler has finished',
+    plant: (h) =>
+      moved(
+        (o) => ofReader(o) && about(o, 'e0'),
+        () => timeOf(h, (o) => o.action === 'emit' && about(o, 'e0')) + 1,
+      )(h),
+  },
+  {
+    anomaly: 'phantom-read',
+    how: 'a value that nobody sent',
+    plant: (h) => [...h, { ...read(h, 'v11'), value: 'ghost', offset: 12, time: read(h, 'v11').time + 1 }],
+  },
+  {
+    anomaly: 'skip',
+    how: 'a reader goes past an event that another saw',
+    plant: (h) => [...h, ...[3, 5, 6].map((offset, at) => ({ ...read(h, `v${offset}`), process: 'r2', time: 10_000 + at }))],
+  },
+  {
+    anomaly: 'non-monotonic-poll',
+    how: 'a reader goes back',
+    plant: (h) => [...h, ...[4, 5, 4].map((offset, at) => ({ ...read(h, `v${offset}`), process: 'r2', time: 10_000 + at }))],
+  },
+  {
+    anomaly: 'non-monotonic-poll',
+    how: 'a reader is given an event twice',
+    plant: (h) => [...h, ...[4, 4].map((offset, at) => ({ ...read(h, `v${offset}`), process: 'r2', time: 10_000 + at }))],
+  },
   {
     anomaly: 'non-monotonic-send',
     how: 'a producer is told a lower offset for its later send',
     plant: (h) => h.map(swapFirstAndThird),
   },
-  { anomaly: 'order-by-key', how: 'a later event of a key is handed out before the earlier is done', plant: (h) => moved((o) => o.action === 'poll' && o.consumer === 'c' && about(o, 'v3'), () => timeOf(h, (o) => o.action === 'poll' && o.consumer === 'c' && about(o, 'v0')) - 1)(h), also: ['overlap'] },
+  {
+    anomaly: 'order-by-key',
+    how: 'a later event of a key is handed out before the earlier is done',
+    plant: (h) =>
+      moved(
+        (o) => o.action === 'poll' && o.consumer === 'c' && about(o, 'v3'),
+        () => timeOf(h, (o) => o.action === 'poll' && o.consumer === 'c' && about(o, 'v0')) - 1,
+      )(h),
+    also: ['overlap'],
+  },
   { anomaly: 'order-by-key', how: 'a failed event is passed by the next of its key', plant: (h) => swapHandled(h), also: [] },
   { anomaly: 'overlap', how: 'one event is in two hands', plant: (h) => twoHands(h) },
   { anomaly: 'done-again', how: 'a done event is handled again', plant: (h) => handledAgain(h), guarantees: { doneOnce: true } },
@@ -141,7 +222,8 @@ function doubled(history: Operation[]): Operation[] {
   return [...first, { ...last, value: 'e4-failed', offset: 12, time: last.time + 1 }]
 }
 
-const names = (history: readonly Operation[], guarantees?: Guarantees): AnomalyName[] => [...new Set(checkHistory(history, guarantees).map((found) => found.name))].sort()
+const names = (history: readonly Operation[], guarantees?: Guarantees): AnomalyName[] =>
+  [...new Set(checkHistory(history, guarantees).map((found) => found.name))].sort()
 
 describe('checkHistory', () => {
   test('a clean history has no anomaly', () => {
@@ -158,7 +240,10 @@ describe('checkHistory', () => {
   })
 
   test('an unknown outcome may be seen or not', () => {
-    const unknown = change((o) => o.action === 'send' && o.outcome === 'ok' && about(o, 'v6'), () => ({ outcome: 'unknown', offset: null }))(cleanHistory())
+    const unknown = change(
+      (o) => o.action === 'send' && o.outcome === 'ok' && about(o, 'v6'),
+      () => ({ outcome: 'unknown', offset: null }),
+    )(cleanHistory())
     expect(checkHistory(unknown)).toEqual([])
     expect(checkHistory(neverSeen('v6')(unknown))).toEqual([])
   })

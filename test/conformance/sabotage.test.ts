@@ -24,7 +24,9 @@ function instead<T extends object>(target: T, overrides: Partial<T>): T {
 
 type Lie = (engine: Engine) => Partial<Engine>
 
-const spec = (change: (spec: ChannelSpec) => Partial<ChannelSpec>): Lie => (engine) => ({ declare: (own) => engine.declare({ ...own, ...change(own) }) })
+const spec =
+  (change: (spec: ChannelSpec) => Partial<ChannelSpec>): Lie =>
+  (engine) => ({ declare: (own) => engine.declare({ ...own, ...change(own) }) })
 const subscribing =
   (change: (spec: Parameters<Engine['subscribe']>[0]) => Partial<Parameters<Engine['subscribe']>[0]>): Lie =>
   (engine) => ({ subscribe: (own, sink) => engine.subscribe({ ...own, ...change(own) }, sink) })
@@ -46,13 +48,22 @@ const SABOTAGE: readonly Sabotage[] = [
     how: 'every seventh publish is acknowledged and not stored',
     lie: (engine) => {
       let count = 0
-      return { publish: async (channel, event, due) => (++count % 7 === 0 && due === null ? { channel, id: event.id, offset: count, duplicate: false } : engine.publish(channel, event, due)) }
+      return {
+        publish: async (channel, event, due) =>
+          ++count % 7 === 0 && due === null ? { channel, id: event.id, offset: count, duplicate: false } : engine.publish(channel, event, due),
+      }
     },
-    noticed: ['01-durable/an-acknowledged-event-is-readable-at-once', '02-fan-out-and-competition/each-consumer-sees-every-event', '03-at-least-once/a-random-history-has-no-anomaly'],
+    noticed: [
+      '01-durable/an-acknowledged-event-is-readable-at-once',
+      '02-fan-out-and-competition/each-consumer-sees-every-event',
+      '03-at-least-once/a-random-history-has-no-anomaly',
+    ],
   },
   {
     how: 'every publish is stored twice',
-    lie: (engine) => ({ publish: async (channel, event, due) => (await engine.publish(channel, { ...event, id: newId() }, due), engine.publish(channel, event, due)) }),
+    lie: (engine) => ({
+      publish: async (channel, event, due) => (await engine.publish(channel, { ...event, id: newId() }, due), engine.publish(channel, event, due)),
+    }),
     noticed: ['02-fan-out-and-competition/a-queue-event-goes-to-one-worker', '03-at-least-once/a-random-history-has-no-anomaly'],
   },
   {
@@ -71,12 +82,20 @@ const SABOTAGE: readonly Sabotage[] = [
   {
     how: 'a failed event is done',
     lie: settling((own) => ({ retry: (delivery) => own.complete(delivery, null) })),
-    noticed: ['03-at-least-once/a-failed-event-is-delivered-again', '05-retry/attempts-are-counted-and-limited', '04-order-by-key/failing-event-holds-back-its-own-key-only'],
+    noticed: [
+      '03-at-least-once/a-failed-event-is-delivered-again',
+      '05-retry/attempts-are-counted-and-limited',
+      '04-order-by-key/failing-event-holds-back-its-own-key-only',
+    ],
   },
   {
     how: 'every delivery is handed over twice',
     lie: delivering((sink) => ({ deliver: (deliveries) => (sink.deliver(deliveries), sink.deliver(deliveries.map((each) => ({ ...each })))) })),
-    noticed: ['02-fan-out-and-competition/instances-share-a-stream', '03-at-least-once/a-random-history-has-no-anomaly', '04-order-by-key/one-key-never-runs-twice-at-once-in-any-instance'],
+    noticed: [
+      '02-fan-out-and-competition/instances-share-a-stream',
+      '03-at-least-once/a-random-history-has-no-anomaly',
+      '04-order-by-key/one-key-never-runs-twice-at-once-in-any-instance',
+    ],
   },
   {
     how: 'several events of a key are in hands at once',
@@ -115,17 +134,60 @@ const SABOTAGE: readonly Sabotage[] = [
     }),
     noticed: ['06-dead-letter/redrive-gives-it-to-that-consumer-alone', '06-dead-letter/park-holds-back-the-later-events-of-its-key'],
   },
-  { how: 'nothing waits behind a dead letter', lie: subscribing(() => ({ onDead: 'skip' })), noticed: ['06-dead-letter/park-holds-back-the-later-events-of-its-key', '06-dead-letter/block-holds-back-everything', '06-dead-letter/the-default-is-park-with-a-key'] },
-  { how: 'delays are ignored', lie: (engine) => ({ publish: (channel, event) => engine.publish(channel, event, null) }), noticed: ['07-delay/a-delayed-event-is-not-seen-before', '07-delay/events-come-in-the-order-of-their-due-times'] },
-  { how: 'ids are not looked at', lie: spec(() => ({ dedupe: null })), noticed: ['08-deduplication/an-id-published-twice-is-stored-once-and-says-so', '08-deduplication/duplicates-in-flight-at-once'] },
-  { how: 'a consumer always begins at the beginning', lie: subscribing(() => ({ from: { at: 'beginning' } })), noticed: ['09-replay/a-consumer-starts-at-the-end', '09-replay/a-consumer-starts-at-an-offset'] },
-  { how: 'rewinding does nothing', lie: () => ({ rewind: async () => undefined }), noticed: ['09-replay/rewind-to-the-beginning-while-running', '09-replay/rewind-takes-back-what-is-in-hand'] },
-  { how: 'more is handed over than there is credit for', lie: subscribing((own) => ({ credit: own.credit * 2 })), noticed: ['10-bounded-memory/a-backlog-is-read-by-credit', '10-bounded-memory/in-flight-is-never-more-than-the-concurrency', '10-bounded-memory/one-in-flight-is-strictly-one'] },
-  { how: 'leases never end', lie: subscribing(() => ({ leaseMs: 3_600_000 })), noticed: ['11-leases/a-hung-instances-events-go-to-another', '12-emit-once/a-late-completion-emits-nothing'] },
-  { how: 'renewing does not help', lie: settling(() => ({ renew: () => undefined })), noticed: ['11-leases/an-instance-that-renews-keeps-its-events', '11-leases/a-handler-may-run-longer-than-its-lease'] },
+  {
+    how: 'nothing waits behind a dead letter',
+    lie: subscribing(() => ({ onDead: 'skip' })),
+    noticed: [
+      '06-dead-letter/park-holds-back-the-later-events-of-its-key',
+      '06-dead-letter/block-holds-back-everything',
+      '06-dead-letter/the-default-is-park-with-a-key',
+    ],
+  },
+  {
+    how: 'delays are ignored',
+    lie: (engine) => ({ publish: (channel, event) => engine.publish(channel, event, null) }),
+    noticed: ['07-delay/a-delayed-event-is-not-seen-before', '07-delay/events-come-in-the-order-of-their-due-times'],
+  },
+  {
+    how: 'ids are not looked at',
+    lie: spec(() => ({ dedupe: null })),
+    noticed: ['08-deduplication/an-id-published-twice-is-stored-once-and-says-so', '08-deduplication/duplicates-in-flight-at-once'],
+  },
+  {
+    how: 'a consumer always begins at the beginning',
+    lie: subscribing(() => ({ from: { at: 'beginning' } })),
+    noticed: ['09-replay/a-consumer-starts-at-the-end', '09-replay/a-consumer-starts-at-an-offset'],
+  },
+  {
+    how: 'rewinding does nothing',
+    lie: () => ({ rewind: async () => undefined }),
+    noticed: ['09-replay/rewind-to-the-beginning-while-running', '09-replay/rewind-takes-back-what-is-in-hand'],
+  },
+  {
+    how: 'more is handed over than there is credit for',
+    lie: subscribing((own) => ({ credit: own.credit * 2 })),
+    noticed: [
+      '10-bounded-memory/a-backlog-is-read-by-credit',
+      '10-bounded-memory/in-flight-is-never-more-than-the-concurrency',
+      '10-bounded-memory/one-in-flight-is-strictly-one',
+    ],
+  },
+  {
+    how: 'leases never end',
+    lie: subscribing(() => ({ leaseMs: 3_600_000 })),
+    noticed: ['11-leases/a-hung-instances-events-go-to-another', '12-emit-once/a-late-completion-emits-nothing'],
+  },
+  {
+    how: 'renewing does not help',
+    lie: settling(() => ({ renew: () => undefined })),
+    noticed: ['11-leases/an-instance-that-renews-keeps-its-events', '11-leases/a-handler-may-run-longer-than-its-lease'],
+  },
   {
     how: 'emissions are stored twice',
-    lie: settling((own) => ({ complete: (delivery, emissions) => own.complete(delivery, emissions === null ? null : emissions.flatMap((each) => [each, { ...each, event: { ...each.event, id: newId() } }])) })),
+    lie: settling((own) => ({
+      complete: (delivery, emissions) =>
+        own.complete(delivery, emissions === null ? null : emissions.flatMap((each) => [each, { ...each, event: { ...each.event, id: newId() } }])),
+    })),
     noticed: ['12-emit-once/repeated-attempts-emit-once', '12-emit-once/a-random-history-of-emissions-has-no-anomaly'],
   },
   {
@@ -143,16 +205,30 @@ const SABOTAGE: readonly Sabotage[] = [
     })),
     noticed: ['12-emit-once/a-late-completion-emits-nothing'],
   },
-  { how: 'nothing is ever let go', lie: spec((own) => ({ retain: { ageMs: null, bytes: null, count: null, latestByKey: own.retain.latestByKey } })), noticed: ['13-retention/count-keeps-the-newest', '13-retention/limits-hold-together'] },
+  {
+    how: 'nothing is ever let go',
+    lie: spec((own) => ({ retain: { ageMs: null, bytes: null, count: null, latestByKey: own.retain.latestByKey } })),
+    noticed: ['13-retention/count-keeps-the-newest', '13-retention/limits-hold-together'],
+  },
   { how: 'too much is let go', lie: spec((own) => ({ retain: { ...own.retain, count: 10 } })), noticed: ['13-retention/count-keeps-the-newest'] },
   { how: 'pausing does nothing', lie: settling(() => ({ pause: () => undefined })), noticed: ['14-lifecycle/pause-takes-nothing-new-and-resume-goes-on'] },
-  { how: 'a removed channel stays', lie: () => ({ removeChannel: async () => undefined }), noticed: ['14-lifecycle/a-removed-channel-leaves-the-others', '14-lifecycle/a-removed-channel-can-be-made-anew'] },
-  { how: 'everything is delivered', lie: subscribing(() => ({ wants: [{ type: null, pattern: null }] })), noticed: ['15-filter/workers-of-a-queue-divide-it-by-what-they-handle'] },
+  {
+    how: 'a removed channel stays',
+    lie: () => ({ removeChannel: async () => undefined }),
+    noticed: ['14-lifecycle/a-removed-channel-leaves-the-others', '14-lifecycle/a-removed-channel-can-be-made-anew'],
+  },
+  {
+    how: 'everything is delivered',
+    lie: subscribing(() => ({ wants: [{ type: null, pattern: null }] })),
+    noticed: ['15-filter/workers-of-a-queue-divide-it-by-what-they-handle'],
+  },
   {
     how: 'channels created later are not seen',
     lie: (engine) => ({
       subscribe: async (own, sink) => {
-        const there = (await engine.describe()).channels.map((each) => each.name).filter((name) => own.channels.some((each) => each === name || each.endsWith('*')))
+        const there = (await engine.describe()).channels
+          .map((each) => each.name)
+          .filter((name) => own.channels.some((each) => each === name || each.endsWith('*')))
         return engine.subscribe({ ...own, channels: there }, sink)
       },
     }),
@@ -163,11 +239,21 @@ const SABOTAGE: readonly Sabotage[] = [
     lie: (engine) => ({
       describe: async () => {
         const described = await engine.describe()
-        const consumers = described.consumers.map((each) => ({ ...each, deadLetters: 0, parked: 0, stalled: null, channels: each.channels.map((channel) => ({ ...channel, lag: 0, lagMs: 0 })) }))
+        const consumers = described.consumers.map((each) => ({
+          ...each,
+          deadLetters: 0,
+          parked: 0,
+          stalled: null,
+          channels: each.channels.map((channel) => ({ ...channel, lag: 0, lagMs: 0 })),
+        }))
         return { ...described, consumers }
       },
     }),
-    noticed: ['17-discovery/lag-is-told-in-events-and-in-time', '17-discovery/a-blocked-consumer-is-stalled-and-says-why', '17-discovery/in-flight-retrying-dead-and-parked-are-counted'],
+    noticed: [
+      '17-discovery/lag-is-told-in-events-and-in-time',
+      '17-discovery/a-blocked-consumer-is-stalled-and-says-why',
+      '17-discovery/in-flight-retrying-dead-and-parked-are-counted',
+    ],
   },
   {
     how: 'errors are plain',

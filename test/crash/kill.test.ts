@@ -48,8 +48,8 @@ function child(run: number, mode: 'work' | 'drain', liveMs: number | null): Prom
 }
 
 let entries: Entry[] = []
-let stored: StoredEvent[] = []
-let emitted: StoredEvent[] = []
+const stored: StoredEvent[] = []
+const emitted: StoredEvent[] = []
 
 beforeAll(async () => {
   if (!existsSync(join(import.meta.dirname, '../../dist/index.js'))) throw new Error('the crash test runs the built package: npm run build')

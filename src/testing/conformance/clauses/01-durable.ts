@@ -53,7 +53,7 @@ export const durable: readonly Scenario[] = clause(1, {
       read.slice(0, kinds.length).map((each) => each.data),
       kinds,
     )
-    assert.deepEqual([...(read[kinds.length]?.data as Uint8Array)], [0, 255, 1, 254])
+    assert.deepEqual([...((read[kinds.length]?.data ?? []) as Uint8Array)], [0, 255, 1, 254])
     assert.equal(Object.hasOwn(read.at(-1) as object, 'data'), false, 'an event without data has none when it is read')
   },
 

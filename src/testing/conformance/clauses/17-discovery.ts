@@ -177,7 +177,7 @@ export const discovery: readonly Scenario[] = clause(17, {
     await broker.start(consumer(name, jobs, { stall: 60 }).on(Paid, () => undefined))
     await broker.publish(jobs, placedMany(3))
     const stalled = await world.eventually(async () => (await describeConsumer(broker, name)).stalled ?? false)
-    assert.ok(stalled && stalled.reason.includes(jobs.name), stalled ? stalled.reason : '')
+    assert.ok(stalled ? stalled.reason.includes(jobs.name) : false, stalled ? stalled.reason : '')
   },
 
   'who-is-paused-or-has-nothing-to-do-is-not-stalled': async (world) => {
