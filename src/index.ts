@@ -19,7 +19,10 @@ import { type ConnectOptions, connectWith } from './broker/connect.ts'
  */
 export const connect: (url: string, options?: ConnectOptions) => Promise<Broker> = connectWith({
   memory: async (_url, options) => (await import('./engines/embedded/open.ts')).openMemoryEngine(options),
-  file: async (url, options) => (await import('./engines/embedded/open.ts')).openFileEngine(url, options),
+  file: async (url, options) => {
+    const { openFileEngine, openFileReader } = await import('./engines/embedded/open.ts')
+    return options.readOnly === true ? openFileReader(url) : openFileEngine(url, options)
+  },
 })
 
 export { type ErrorCode, type ErrorDetails, isMillraceError, MillraceError } from './base/errors.ts'

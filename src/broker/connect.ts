@@ -9,6 +9,8 @@ import type { Engine } from './engine.ts'
 export interface ConnectOptions {
   /** The CloudEvents `source` of events that do not say their own. @default '/millrace' */
   readonly source?: string
+  /** Look at a data directory beside its owner, or without one, and change nothing: `read`, `describe` and `deadLetters().list()` work. @default false */
+  readonly readOnly?: boolean
   /** Called when something needs a person: the disk is full, the store failed. `describe()` lists them too. */
   readonly onAlarm?: (alarm: Alarm) => void
 }
@@ -19,7 +21,7 @@ export type EngineOpener = (url: string, options: ConnectOptions) => Promise<Eng
 /** A `connect` that knows the engines given, by their URLs' schemes. */
 export function connectWith(engines: Readonly<Record<string, EngineOpener>>): (url: string, options?: ConnectOptions) => Promise<Broker> {
   return async (url, options = {}) => {
-    knownOptions(options, ['source', 'onAlarm'], 'connect')
+    knownOptions(options, ['source', 'onAlarm', 'readOnly'], 'connect')
     const scheme = typeof url === 'string' ? /^([a-z][a-z0-9+.-]*):/.exec(url)?.[1] : undefined
     const open = scheme === undefined ? undefined : engines[scheme]
     if (open === undefined) {

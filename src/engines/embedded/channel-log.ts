@@ -19,9 +19,9 @@ export interface Waiter {
 /** Stands at the events of a batch before its last: a commit does not end after it. */
 export const CONTINUES: Waiter = { done: () => undefined, fail: () => undefined }
 
-/** Told when events were committed to a channel. */
+/** Told when events were committed to a channel: the block, or null where another process wrote them. */
 export interface LogListener {
-  onCommitted(block: Block): void
+  onCommitted(block: Block | null): void
 }
 
 const CACHED_BLOCKS = 4

@@ -165,9 +165,9 @@ export class Cursor implements RecordSource, LogListener, Suspected {
     return this.#held().offsets.length
   }
 
-  onCommitted(block: Block): void {
+  onCommitted(block: Block | null): void {
     if (this.instances.length === 0) return
-    this.#reader.offer(block, this.taken)
+    if (block !== null) this.#reader.offer(block, this.taken)
     this.pump()
   }
 

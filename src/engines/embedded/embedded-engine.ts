@@ -48,7 +48,12 @@ export interface EmbeddedEngineOptions {
   readonly onAlarm?: ((alarm: Alarm) => void) | undefined
   /** Let go of the data directory. */
   readonly release?: (() => Promise<void>) | undefined
+  /** For a store that only reads: called now and then to see what its owner has written. */
+  readonly refresh?: (() => void) | undefined
 }
+
+/** How often a reader beside an owner looks. */
+const REFRESH_MS = 100
 
 export class EmbeddedEngine implements Engine {
   readonly name: string
@@ -81,6 +86,8 @@ export class EmbeddedEngine implements Engine {
     this.clock = clock
     this.#store = store
     this.#due = new DueQueue(clock)
+    // Who only reads moves nothing: no timers, no retention.
+    if (options.refresh !== undefined) this.#due.close()
     this.#committer = new Committer(store, clock, {
       alarm: (error) => (error === null ? this.#alarms.delete('DISK_FULL') : this.#alarm(error)),
       failed: (error) => this.#alarm(error),
@@ -97,15 +104,41 @@ export class EmbeddedEngine implements Engine {
     })
     this.#nextChannelId = this.#openChannels()
     this.#publishing = new Publishing({ ...shared, log: (name) => this.#log(name), logById: (id) => this.#logsById.get(id) })
+    if (options.refresh !== undefined) this.#refreshEvery(options.refresh)
+  }
+
+  #refreshEvery(refresh: () => void): void {
+    const timer = setInterval(() => {
+      if (this.#closing !== null) clearInterval(timer)
+      else {
+        refresh()
+        this.#refresh()
+      }
+    }, REFRESH_MS)
+    timer.unref()
+  }
+
+  /** Take up channels and events that the owner has added. */
+  #refresh(): void {
+    for (const [, bytes] of this.#store.range(...under('c/'))) {
+      const { id, spec, first } = fromJson<ChannelRecord>(bytes)
+      const log = this.#logs.get(spec.name) ?? this.#addLog(id, spec, first)
+      log.first = first
+      const { next } = this.#store.bounds(id)
+      if (next === log.committed) continue
+      log.committed = next
+      for (const listener of [...log.listeners]) listener.onCommitted(null)
+    }
   }
 
   #makeCursorHost(): CursorHost {
+    const readOnly = this.#options.refresh !== undefined
     return {
       nowMs: () => this.clock.now(),
       get: (key) => this.#store.get(key),
       range: (from, to, limit) => this.#store.range(from, to, limit),
-      write: (key, value) => this.#committer.record(key, value),
-      touch: (source) => this.#committer.touch(source),
+      write: (key, value) => (readOnly ? undefined : this.#committer.record(key, value)),
+      touch: (source) => (readOnly ? undefined : this.#committer.touch(source)),
       flushed: () => this.#committer.flushed(),
       at: (dueMs, task) => this.#due.add(dueMs, task),
       alone: (cursor, offset) => this.#suspects.add(cursor, offset),
@@ -145,6 +178,7 @@ export class EmbeddedEngine implements Engine {
     if (this.#retention.applies(log)) {
       log.listeners.add({
         onCommitted: (block) => {
+          if (block === null) return
           this.#retention.note(log)
           if (log.spec.retain.latestByKey) this.#retention.noteKeys(log, block)
         },

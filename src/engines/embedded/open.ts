@@ -1,4 +1,5 @@
 /** Opening the embedded engine: `memory:`, or `file:` with a directory. */
+import { existsSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { type Clock, systemClock } from '../../base/clock.ts'
@@ -7,9 +8,10 @@ import type { ConnectOptions } from '../../broker/connect.ts'
 import { fileCapabilities, memoryCapabilities } from './capabilities.ts'
 import { decodeBlock } from '../../event/block.ts'
 import { EmbeddedEngine } from './embedded-engine.ts'
-import { claimDirectory } from './storage/directory-owner.ts'
+import { claimDirectory, isOwned } from './storage/directory-owner.ts'
 import { DiskStore, type DiskStoreOptions } from './storage/disk-store.ts'
 import { MemoryStore } from './storage/memory-store.ts'
+import { ReadOnlyStore } from './storage/read-only-store.ts'
 
 /** An engine that keeps everything in memory, by a clock of one's own if need be. */
 export function openMemoryEngine(options: Pick<ConnectOptions, 'onAlarm'> = {}, clock: Clock = systemClock): EmbeddedEngine {
@@ -21,6 +23,17 @@ export function directoryOf(url: string): string {
   const path = url.startsWith('file://') ? fileURLToPath(url) : decodeURIComponent(url.slice('file:'.length))
   if (path === '') throw new MillraceError('INVALID_OPTION', 'file: needs a directory, as in file:./data', { url })
   return resolve(path)
+}
+
+/**
+ * A data directory to look at, beside its owner or without one.
+ * @throws DATA_MISSING · DATA_DAMAGED · DATA_FOREIGN
+ */
+export async function openFileReader(url: string): Promise<EmbeddedEngine> {
+  const directory = directoryOf(url)
+  if (!existsSync(directory)) throw new MillraceError('DATA_MISSING', `${directory} does not exist: name a directory with Millrace data`, { directory })
+  const store = ReadOnlyStore.open(directory, (block) => decodeBlock(block.channelId, block.bytes), await isOwned(directory))
+  return new EmbeddedEngine({ name: 'file', capabilities: fileCapabilities, store, clock: systemClock, refresh: () => store.refresh() })
 }
 
 /**

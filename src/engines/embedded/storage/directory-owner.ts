@@ -7,7 +7,7 @@
  * The owner answers every connection with a line of JSON: who it is. (Other processes will attach to it here.)
  */
 import { createHash } from 'node:crypto'
-import { mkdirSync, readdirSync, realpathSync, rmSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, realpathSync, rmSync } from 'node:fs'
 import { createConnection, createServer, type Server } from 'node:net'
 import { hostname, tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -52,6 +52,13 @@ export async function claimDirectory(directory: string): Promise<DirectoryClaim>
     for (const generation of generations(sockets)) if (generation < mine) rmSync(sockets.path(generation), { force: true })
     return { info, release: () => close(server, sockets.path(mine)) }
   }
+}
+
+/** Whether a living process holds the directory. */
+export async function isOwned(directory: string): Promise<boolean> {
+  const sockets = socketFolder(realpathSync(directory))
+  const highest = Math.max(0, ...(existsSync(sockets.folder) ? generations(sockets) : []))
+  return highest > 0 && (await ask(sockets.path(highest))) !== 'dead'
 }
 
 interface Sockets {

@@ -183,6 +183,11 @@ export class IndexDb {
     this.#db.resetReadTxn()
   }
 
+  /** Reads from here on see what another process has written. */
+  refresh(): void {
+    this.#db.resetReadTxn()
+  }
+
   async close(): Promise<void> {
     await this.#db.close()
   }

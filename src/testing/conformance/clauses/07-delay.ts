@@ -51,8 +51,8 @@ export const delay: readonly Scenario[] = clause(7, {
   'events-due-together-keep-their-publish-order': async (world) => {
     const broker = await world.connect()
     const orders = orderStream(world.name('orders'))
-    const at = Date.now() + 200
-    for (const each of placedMany(50)) await broker.publish(orders, each, { at })
+    const at = Date.now() + 500
+    await Promise.all(placedMany(50).map((each) => broker.publish(orders, each, { at })))
     await world.eventually(async () => assert.equal((await readNs(broker, orders)).length, 50))
     assert.deepEqual(await readNs(broker, orders), numbers(50))
   },

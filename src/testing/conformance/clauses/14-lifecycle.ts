@@ -170,14 +170,8 @@ export const lifecycle: readonly Scenario[] = clause(14, {
     const calls = new Calls()
     for (let batch = 0; batch < 5; batch++) await broker.publish(orders, placedMany(1000, 1, batch * 1000))
     for (let batch = 1; batch <= 10; batch++) {
-      const enough = gate()
-      const running = await broker.start(
-        consumer(world.name('worker'), orders, { concurrency: 50 }).on(Placed, (each, ctx) => {
-          calls.add(each, ctx)
-          if (calls.length >= batch * 500) enough.open()
-        }),
-      )
-      await enough.opened
+      const running = await broker.start(consumer(world.name('worker'), orders, { concurrency: 50 }).on(Placed, calls.handler))
+      await calls.reach(world, batch * 500)
       await running.stop()
     }
     assert.deepEqual(calls.sorted, numbers(5000), 'ten consumers one after the other did each once')

@@ -1,0 +1,97 @@
+#!/usr/bin/env node
+/** The command line. Each command is a file of its own; this one says what they take. */
+import { readFileSync } from 'node:fs'
+import { Command } from 'commander'
+import { EXIT, fail, type OutputOptions } from './output.ts'
+
+const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as { readonly version: string }
+
+/** Run a command; its failure is said once, in its form, and gives the exit code. */
+function run<Options extends OutputOptions>(act: (options: Options) => Promise<void>): (options: Options) => Promise<void> {
+  return async (options) => {
+    try {
+      await act(options)
+    } catch (error) {
+      process.exitCode = fail(error, options)
+    }
+  }
+}
+
+function on<Options extends OutputOptions>(act: (name: string, options: Options) => Promise<void>): (name: string, options: Options) => Promise<void> {
+  return (name, options) => run<Options>((given) => act(name, given))(options)
+}
+
+function command(parent: Command, name: string, description: string, example: string): Command {
+  return parent
+    .command(name)
+    .description(description)
+    .option('--json', 'answer in JSON')
+    .addHelpText('after', `\nExample:\n  $ ${example}`)
+}
+
+function withData(built: Command): Command {
+  return built.option('--data <directory>', 'the data directory', './data')
+}
+
+const program = new Command('millrace').description('Events, channels and consumers on a durable broker.').version(version)
+program.showHelpAfterError('(millrace --help tells more)')
+program.exitOverride((error) => process.exit(error.exitCode === 0 ? EXIT.done : EXIT.usage))
+
+withData(command(program, 'serve', 'serve a data directory over HTTP, on loopback', 'millrace serve --data ./data --port 8080'))
+  .option('--port <port>', 'the port; 0 takes a free one', '8080')
+  .option('--host <host>', 'the loopback address', '127.0.0.1')
+  .action(run(async (options) => (await import('./serve-command.ts')).serveCommand(options as never)))
+
+withData(
+  command(program, 'publish <channel>', 'publish one event, or JSON lines', `millrace publish carts --type cart.item.added --payload '{"sku":"tea"}'\n  $ millrace publish carts --file events.jsonl`),
+)
+  .option('--type <type>', 'the event type; with --file, the type of all lines, which are then data')
+  .option('--payload <json>', 'the data')
+  .option('--key <key>', 'the key for order (partitionkey)')
+  .option('--id <id>', 'the event id')
+  .option('--source <uri>', 'the source')
+  .option('--file <path>', 'JSON lines, each a CloudEvent; - is standard input')
+  .option('--create', 'create the channel, a stream, if it is not there')
+  .action(on(async (channel, options) => (await import('./publish-command.ts')).publishCommand(channel, options as never)))
+
+withData(command(program, 'tail <channel>', 'show events of a channel', `millrace tail carts --from 1h --follow --where '{"data":{"sku":["tea"]}}'`))
+  .option('--from <place>', 'beginning, end, an offset, an age (1h) or a time')
+  .option('--to <place>', 'stop before')
+  .option('--where <pattern>', 'only events that match, in the event-pattern language')
+  .option('--limit <count>', 'at most so many')
+  .option('-f, --follow', 'go on with new events')
+  .action(on(async (channel, options) => (await import('./tail-command.ts')).tailCommand(channel, options as never)))
+
+withData(command(program, 'channels', 'list channels', 'millrace channels --data ./data')).action(
+  run(async (options) => (await import('./list-commands.ts')).channelsCommand(options as never)),
+)
+withData(command(program, 'consumers', 'list consumers with their lag', 'millrace consumers --json')).action(
+  run(async (options) => (await import('./list-commands.ts')).consumersCommand(options as never)),
+)
+
+const dead = program.command('dead').description('the events that a consumer gave up on')
+function deadCommand(name: string, description: string, example: string): Command {
+  return withData(command(dead, `${name} <consumer>`, description, example))
+    .option('--channel <name>', 'of this channel')
+    .option('--offset <offset>', 'at this offset')
+    .option('--id <id>', 'with this event id')
+    .option('--key <key>', 'with this key')
+    .option('--limit <count>', 'at most so many, the oldest')
+}
+deadCommand('list', 'list them', 'millrace dead list stock').action(on(async (name, options) => (await import('./dead-commands.ts')).deadListCommand(name, options as never)))
+deadCommand('show', 'show them whole', 'millrace dead show stock --offset 17').action(
+  on(async (name, options) => (await import('./dead-commands.ts')).deadShowCommand(name, options as never)),
+)
+deadCommand('redrive', 'give them back to the consumer', 'millrace dead redrive stock --all')
+  .option('--all', 'every one')
+  .action(on(async (name, options) => (await import('./dead-commands.ts')).deadRedriveCommand(name, options as never)))
+deadCommand('drop', 'delete them', 'millrace dead drop stock --offset 17')
+  .option('--all', 'every one')
+  .action(on(async (name, options) => (await import('./dead-commands.ts')).deadDropCommand(name, options as never)))
+
+command(program, 'bench', 'measure this machine for some seconds', 'millrace bench --seconds 2')
+  .option('--seconds <seconds>', 'for each row', '2')
+  .option('--folder <folder>', 'where to put the data; its disk is what is measured')
+  .action(run(async (options) => (await import('./bench-command.ts')).benchCommand(options as never)))
+
+await program.parseAsync()

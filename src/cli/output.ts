@@ -1,0 +1,50 @@
+/** How the command line speaks: text or JSON on standard output, everything else on standard error, and exit codes. */
+import { styleText } from 'node:util'
+import { isMillraceError } from '../base/errors.ts'
+
+/** 0 done · 1 failed · 2 wrong usage (also commander's own refusals). */
+export const EXIT = { done: 0, failed: 1, usage: 2 } as const
+
+const USAGE_CODES = new Set(['INVALID_OPTION', 'INVALID_NAME', 'INVALID_PATTERN', 'UNKNOWN_ENGINE'])
+
+export interface OutputOptions {
+  readonly json?: boolean
+}
+
+export function print(text: string): void {
+  process.stdout.write(`${text}\n`)
+}
+
+export function printJson(value: unknown): void {
+  print(JSON.stringify(value))
+}
+
+/** The line that ends a command: what was done. On standard error, so that standard output can be piped. */
+export function complete(text: string, options: OutputOptions): void {
+  if (options.json !== true) process.stderr.write(`${colour('green', '✓')} ${text}\n`)
+}
+
+export function colour(style: 'green' | 'red' | 'yellow' | 'cyan' | 'dim' | 'bold', text: string): string {
+  const wanted = process.env['NO_COLOR'] === undefined && (process.stdout.isTTY === true || process.env['FORCE_COLOR'] !== undefined)
+  return wanted ? styleText(style, text) : text
+}
+
+/** Rows under their heads, numbers to the right. */
+export function table(heads: readonly string[], rows: readonly (readonly (string | number)[])[]): string {
+  const widths = heads.map((head, column) => Math.max(head.length, ...rows.map((row) => String(row[column] ?? '').length)))
+  const line = (cells: readonly (string | number)[]): string =>
+    cells
+      .map((cell, column) => (typeof cell === 'number' ? String(cell).padStart(widths[column] as number) : String(cell).padEnd(widths[column] as number)))
+      .join('  ')
+      .trimEnd()
+  return [colour('bold', line(heads)), ...rows.map(line)].join('\n')
+}
+
+/** Say what went wrong, and with which exit code. */
+export function fail(error: unknown, options: OutputOptions): number {
+  const code = isMillraceError(error) ? error.code : 'ERROR'
+  const message = error instanceof Error ? error.message : String(error)
+  if (options.json === true) process.stderr.write(`${JSON.stringify({ error: isMillraceError(error) ? error.toJSON() : { code, message } })}\n`)
+  else process.stderr.write(`${colour('red', '✗')} ${code}: ${message}\n`)
+  return USAGE_CODES.has(code) ? EXIT.usage : EXIT.failed
+}

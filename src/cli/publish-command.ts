@@ -1,0 +1,87 @@
+/** `millrace publish`: one event from arguments, or many from a file or standard input of JSON lines. */
+import { createReadStream, statSync } from 'node:fs'
+import { createInterface } from 'node:readline'
+import { progress } from '@clack/prompts'
+import { MillraceError } from '../base/errors.ts'
+import type { Broker, LooseEvent } from '../broker/broker.ts'
+import type { Receipt } from '../broker/engine.ts'
+import { stream } from '../channel/channel.ts'
+import { complete, print, printJson } from './output.ts'
+import { jsonOf, owning, type TargetOptions } from './target.ts'
+
+export interface PublishCommandOptions extends TargetOptions {
+  readonly type?: string
+  readonly payload?: string
+  readonly key?: string
+  readonly id?: string
+  readonly source?: string
+  readonly file?: string
+  readonly create?: boolean
+}
+
+/** Lines that go in one commit. */
+const BATCH = 1000
+
+export async function publishCommand(channel: string, options: PublishCommandOptions): Promise<void> {
+  await owning(options, async (broker) => {
+    if (options.create === true) await broker.declare(stream(channel))
+    const counts = options.file === undefined ? await publishOne(broker, channel, options) : await publishLines(broker, channel, options, options.file)
+    if (options.json === true) printJson({ channel, ...counts })
+    complete(`published ${counts.stored} event(s) to ${channel}, ${counts.duplicates} duplicate(s)`, options)
+  })
+}
+
+interface Counts {
+  stored: number
+  duplicates: number
+}
+
+async function publishOne(broker: Broker, channel: string, options: PublishCommandOptions): Promise<Counts> {
+  if (options.type === undefined) throw new MillraceError('INVALID_OPTION', 'publish needs --type and --payload, or --file', { option: 'type' })
+  const event: LooseEvent = {
+    type: options.type,
+    ...(options.payload !== undefined && { data: jsonOf(options.payload, '--payload') }),
+    ...(options.key !== undefined && { partitionkey: options.key }),
+    ...(options.id !== undefined && { id: options.id }),
+    ...(options.source !== undefined && { source: options.source }),
+  }
+  const receipt = await broker.publish(channel, event)
+  if (options.json !== true) print(`${receipt.channel}/${receipt.offset} ${receipt.id}${receipt.duplicate ? ' (duplicate)' : ''}`)
+  return { stored: receipt.duplicate ? 0 : 1, duplicates: receipt.duplicate ? 1 : 0 }
+}
+
+async function publishLines(broker: Broker, channel: string, options: PublishCommandOptions, file: string): Promise<Counts> {
+  const counts: Counts = { stored: 0, duplicates: 0 }
+  const input = file === '-' ? process.stdin : createReadStream(file)
+  const totalBytes = file === '-' ? 0 : statSync(file).size
+  const bar = process.stderr.isTTY && options.json !== true && totalBytes > 0 ? progress({ max: totalBytes, output: process.stderr }) : null
+  bar?.start(`publishing ${file}`)
+  let batch: LooseEvent[] = []
+  let line = 0
+  let bytes = 0
+  const send = async (): Promise<void> => {
+    if (batch.length === 0) return
+    const receipts: Receipt[] = await broker.publish(channel, batch)
+    for (const receipt of receipts) counts[receipt.duplicate ? 'duplicates' : 'stored']++
+    bar?.advance(bytes, `${counts.stored} events`)
+    batch = []
+    bytes = 0
+  }
+  for await (const text of createInterface({ input, crlfDelay: Number.POSITIVE_INFINITY })) {
+    line++
+    bytes += text.length + 1
+    if (text.trim() === '') continue
+    batch.push(eventOf(jsonOf(text, `line ${line} of ${file}`), options, line))
+    if (batch.length >= BATCH) await send()
+  }
+  await send()
+  bar?.stop(`${counts.stored} events`)
+  return counts
+}
+
+/** A line is a CloudEvent, or, with --type, the data of one. */
+function eventOf(value: unknown, options: PublishCommandOptions, line: number): LooseEvent {
+  if (options.type !== undefined) return { type: options.type, data: value }
+  if (typeof value === 'object' && value !== null && 'type' in value && typeof value.type === 'string') return value as LooseEvent
+  throw new MillraceError('INVALID_EVENT', `line ${line} is not a CloudEvent: it has no "type". Give one for all lines with --type`, { line })
+}

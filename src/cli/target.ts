@@ -1,0 +1,46 @@
+/** Which data a command works on. */
+import type { Broker, From } from '../broker/broker.ts'
+import { MillraceError } from '../base/errors.ts'
+import { connect } from '../index.ts'
+
+export interface TargetOptions {
+  readonly data: string
+  readonly json?: boolean
+}
+
+/** Look at the directory, beside a process that may have it open. */
+export async function looking<Answer>(options: TargetOptions, act: (broker: Broker) => Promise<Answer>): Promise<Answer> {
+  return using(await connect(`file:${options.data}`, { readOnly: true }), act)
+}
+
+/** Own the directory meanwhile. */
+export async function owning<Answer>(options: TargetOptions, act: (broker: Broker) => Promise<Answer>): Promise<Answer> {
+  return using(await connect(`file:${options.data}`, { source: '/millrace/cli' }), act)
+}
+
+async function using<Answer>(broker: Broker, act: (broker: Broker) => Promise<Answer>): Promise<Answer> {
+  try {
+    return await act(broker)
+  } finally {
+    await broker.close()
+  }
+}
+
+/** A place in a channel, as it is typed: beginning, end, an offset, an age (1h), or a time (2026-01-31T12:00:00Z). */
+export function placeOf(text: string): From {
+  if (text === 'beginning' || text === 'end') return text
+  if (/^\d+$/.test(text)) return Number(text)
+  if (/^\d+(?:\.\d+)?(?:ms|s|m|h|d|w)$/.test(text)) return text as From
+  const time = new Date(text)
+  if (Number.isFinite(time.getTime())) return time
+  throw new MillraceError('INVALID_OPTION', `"${text}" is no place in a channel: use beginning, end, an offset, an age such as 1h, or a time such as 2026-01-31T12:00:00Z`)
+}
+
+/** JSON that was typed. */
+export function jsonOf(text: string, what: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch (cause) {
+    throw new MillraceError('INVALID_OPTION', `${what} is not JSON: ${(cause as Error).message}`, { what })
+  }
+}

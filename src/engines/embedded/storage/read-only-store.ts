@@ -1,0 +1,51 @@
+/**
+ * A data directory, looked at beside its owner, or after its owner died: never written to.
+ *
+ * What the owner has applied is seen through the index; what it has not is read from the journal once, at opening, for a
+ * directory whose owner is gone. Beside a living owner news are seen when they are applied, within a tenth of a second or so.
+ */
+import { MillraceError } from '../../../base/errors.ts'
+import type { Store, StoredBlock, StoreStats } from '../store.ts'
+import { readFormat } from './directory-format.ts'
+import { nodeFileSystem } from './file-system.ts'
+import { IndexDb } from './index-db.ts'
+import { Journal } from './journal.ts'
+import { Segments } from './segments.ts'
+import { StoreReads } from './store-reads.ts'
+import { Tail } from './tail.ts'
+
+export class ReadOnlyStore<Block extends StoredBlock = StoredBlock> extends StoreReads<Block> implements Store<Block> {
+  /** @throws DATA_MISSING · DATA_DAMAGED · DATA_FOREIGN */
+  static open<Block extends StoredBlock>(directory: string, revive: (block: StoredBlock) => Block, owned: boolean): ReadOnlyStore<Block> {
+    const format = readFormat(nodeFileSystem, directory, false)
+    const index = IndexDb.open(directory, true)
+    const tail = new Tail<Block>(index.applied)
+    if (!owned) {
+      const journal = new Journal(nodeFileSystem, directory, { fileBytes: 0, filesMax: 0 })
+      journal.recover(format.journal, index.applied, (frame, sequence, bytes) => tail.add({ ...frame, blocks: frame.blocks.map(revive) }, sequence, bytes), true)
+      journal.close()
+    }
+    return new ReadOnlyStore(index, new Segments(nodeFileSystem, directory, true), tail)
+  }
+
+  /** See what the owner has applied since. */
+  refresh(): void {
+    this.index.refresh()
+    if (this.index.applied > this.tail.sequence) this.tail = new Tail(this.index.applied)
+    this.forgetBounds()
+  }
+
+  commit(_frame: unknown, done: (error: Error | null) => void): void {
+    const error = new MillraceError('INVALID_OPTION', 'the directory was opened with readOnly: nothing can be stored', { option: 'readOnly' })
+    setImmediate(() => done(error))
+  }
+
+  stats(): StoreStats {
+    return { unappliedBytes: this.tail.bytes, storedBytes: 0, commits: 0 }
+  }
+
+  async close(): Promise<void> {
+    this.segments.close()
+    await this.index.close()
+  }
+}

@@ -1,0 +1,89 @@
+import { execFile, spawn } from 'node:child_process'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, expect, test } from 'vitest'
+import { connect, consumer, event, stream } from '../../src/index.ts'
+
+const folder = mkdtempSync(join(tmpdir(), 'millrace-cli-'))
+const main = join(import.meta.dirname, '../../dist/cli/main.js')
+afterAll(() => rmSync(folder, { recursive: true, force: true }))
+
+interface Ran {
+  readonly code: number
+  readonly out: string
+  readonly err: string
+}
+
+function millrace(...args: string[]): Promise<Ran> {
+  return new Promise((resolve) => {
+    execFile(process.execPath, [main, ...args], (error, out, err) => resolve({ code: error === null ? 0 : Number(error.code), out, err }))
+  })
+}
+
+test('publishes from arguments and files, says what it did, and shows it', async () => {
+  const data = join(folder, 'one')
+  const first = await millrace('publish', 'carts', '--data', data, '--create', '--type', 'cart.item.added', '--payload', '{"sku":"tea"}', '--id', 'e-1')
+  expect(first).toMatchObject({ code: 0, out: 'carts/0 e-1\n' })
+  expect(first.err).toContain('published 1 event(s)')
+  const lines = join(folder, 'lines.jsonl')
+  writeFileSync(lines, '{"type":"cart.item.added","id":"e-1"}\n\n{"type":"cart.item.added","id":"e-2","data":{"sku":"milk"}}\n')
+  const second = await millrace('publish', 'carts', '--data', data, '--file', lines, '--json')
+  expect(JSON.parse(second.out)).toEqual({ channel: 'carts', stored: 1, duplicates: 1 })
+  const tail = await millrace('tail', 'carts', '--data', data, '--json', '--where', '{"data":{"sku":["milk"]}}')
+  expect(tail.out.trim().split('\n').map((line) => (JSON.parse(line) as { id: string }).id)).toEqual(['e-2'])
+  expect(JSON.parse((await millrace('channels', '--data', data, '--json')).out)).toMatchObject([{ name: 'carts', next: 2 }])
+})
+
+test('reads beside the process that has the directory open, and follows it', async () => {
+  const data = join(folder, 'two')
+  const broker = await connect(`file:${data}`)
+  const Noted = event('noted')
+  const notes = stream('notes', { events: [Noted] })
+  await broker.publish(notes, Noted({ n: 0 }))
+  const follower = spawn(process.execPath, [main, 'tail', 'notes', '--data', data, '--from', 'beginning', '--follow', '--limit', '3', '--json'])
+  let out = ''
+  follower.stdout.on('data', (chunk: Buffer) => {
+    out += chunk.toString()
+  })
+  const ended = new Promise((resolve) => follower.on('exit', resolve))
+  await expect.poll(() => out, { timeout: 10_000 }).toContain('"n":0')
+  await broker.publish(notes, Noted({ n: 1 }))
+  await broker.publish(notes, Noted({ n: 2 }))
+  expect(await ended).toBe(0)
+  expect(out.trim().split('\n')).toHaveLength(3)
+  const writing = await millrace('publish', 'notes', '--data', data, '--type', 'noted')
+  expect(writing.code).toBe(1)
+  expect(writing.err).toContain(`DIRECTORY_IN_USE`)
+  expect(writing.err).toContain(String(process.pid))
+  await broker.close()
+})
+
+test('dead letters are listed, shown, redriven and dropped', async () => {
+  const data = join(folder, 'three')
+  const Noted = event('noted')
+  const notes = stream('notes', { events: [Noted] })
+  const open = await connect(`file:${data}`)
+  const worker = consumer('worker', notes, { retry: { attempts: 1 } }).on(Noted, () => {
+    throw new Error('no luck')
+  })
+  const running = await open.start(worker)
+  await open.publish(notes, [Noted({ n: 0 }), Noted({ n: 1 }), Noted({ n: 2 })])
+  await expect.poll(async () => (await open.deadLetters(worker).list()).length).toBe(3)
+  await running.stop()
+  await open.close()
+  expect((await millrace('dead', 'list', 'worker', '--data', data)).out).toContain('no luck')
+  expect((await millrace('dead', 'show', 'worker', '--data', data, '--offset', '1')).out).toContain('"n": 1')
+  expect((await millrace('dead', 'redrive', 'worker', '--data', data)).code).toBe(2)
+  expect(JSON.parse((await millrace('dead', 'redrive', 'worker', '--data', data, '--offset', '0', '--json')).out)).toEqual({ consumer: 'worker', redriven: 1 })
+  expect(JSON.parse((await millrace('dead', 'drop', 'worker', '--data', data, '--all', '--json')).out)).toEqual({ consumer: 'worker', dropped: 2 })
+  const [described] = JSON.parse((await millrace('consumers', '--data', data, '--json')).out) as [{ deadLetters: number; parked: number }]
+  expect(described).toMatchObject({ deadLetters: 0 })
+})
+
+test('says what is wrong, with an exit code', async () => {
+  expect(await millrace('tail', 'nothing', '--data', join(folder, 'nowhere'))).toMatchObject({ code: 1, out: '' })
+  expect((await millrace('no-such-command')).code).toBe(2)
+  expect((await millrace('publish', 'carts', '--data', join(folder, 'one'), '--type', 'x', '--payload', '{')).code).toBe(2)
+  expect((await millrace('--help')).out).toContain('tail')
+})
