@@ -98,6 +98,12 @@ export function rate(events: number, sinceMs: number): number {
   return (events / (performance.now() - sinceMs)) * 1000
 }
 
+/** Microseconds of processor time that this process spent on each of some events: steadier than a rate where others use the machine too. */
+export function cpuEach(events: number, before: NodeJS.CpuUsage): number {
+  const { user, system } = process.cpuUsage(before)
+  return (user + system) / events
+}
+
 /** The value below which this part of the values lies. */
 export function percentile(values: Float64Array | readonly number[], part: number): number {
   const sorted = Float64Array.from(values).sort()

@@ -38,6 +38,7 @@ export function ratedRows(load: string, measured: ReadonlyMap<string, Measured>,
     value: one.figure(figure),
     unit,
     rounds: one.all(figure),
+    ...(figure === 'rate' && !Number.isNaN(one.figure('cpuUs')) && { note: `${one.figure('cpuUs').toFixed(1)} µs of processor each` }),
     ...(one.subject === MILLRACE && { checks }),
   }))
 }

@@ -46,15 +46,19 @@ try {
 
 function report({ nodes, samples, timeDeltas }: CpuProfile, top: number): void {
   const names = new Map(
-    nodes.map(({ id, callFrame: { functionName, url, lineNumber } }) => [id, `${functionName || '(anonymous)'}  ${placeOf(url, lineNumber)}`]),
+    nodes.map(({ id, callFrame: { functionName, url, lineNumber } }) => [
+      id,
+      `${functionName || (url === '' ? '(made from text, as zod does)' : '(anonymous)')}  ${placeOf(url, lineNumber)}`,
+    ]),
   )
   const own = new Map<string, number>()
   let total = 0
   for (const [at, id] of samples.entries()) {
     const name = names.get(id) ?? '?'
+    if (name.startsWith('(idle)')) continue
     const spent = timeDeltas[at] ?? 0
     own.set(name, (own.get(name) ?? 0) + spent)
-    if (!name.startsWith('(idle)')) total += spent
+    total += spent
   }
   console.log(`\n${(total / 1000).toFixed(0)} ms busy; own time of the first ${top}:`)
   const most = [...own].sort((a, b) => b[1] - a[1]).slice(0, top)

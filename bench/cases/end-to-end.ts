@@ -3,7 +3,7 @@
  * was handled and every completion is recorded.
  */
 import type { Case, Figures, Params, Row } from '../case.ts'
-import { publishAll, rate, Tally } from '../load.ts'
+import { cpuEach, publishAll, rate, Tally } from '../load.ts'
 import { atLeast, CEILING, inFlights, inFlightText, loadOf, MILLRACE, ratedRows } from '../loads.ts'
 import type { Consuming, OpenSystem, Place } from '../system.ts'
 
@@ -23,13 +23,14 @@ export async function measureEndToEnd(open: OpenSystem, place: Place, { events =
   }
   await publishAll(system, 1000, 0, warmup)
   await Promise.all(warm.map((tally) => tally.complete()))
+  const cpu = process.cpuUsage()
   const start = performance.now()
   await publishAll(system, inFlight, warmup, warmup + events)
   const published = rate(events, start)
   await Promise.all(tallies.map((tally) => tally.complete()))
   const handled = rate(events, start)
   await Promise.all(consuming.map((one) => one.settle()))
-  const figures = { rate: rate(events, start), published, handled }
+  const figures = { rate: rate(events, start), cpuUs: cpuEach(events, cpu), published, handled }
   await system.close()
   for (const tally of tallies) tally.check()
   return figures

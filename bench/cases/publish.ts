@@ -1,6 +1,6 @@
 /** Publishing alone: events a second that are durable, and at one in flight how long each takes. */
 import type { Case, Check, Figures, Params, Row } from '../case.ts'
-import { percentile, publishAll, rate } from '../load.ts'
+import { cpuEach, percentile, publishAll, rate } from '../load.ts'
 import { atLeast, CEILING, inFlights, inFlightText, loadOf, MILLRACE, ratedRows } from '../loads.ts'
 import type { OpenSystem, Place } from '../system.ts'
 
@@ -11,9 +11,10 @@ async function measure(open: OpenSystem, place: Place, { events = 0, warmup = 0,
   const timing = (line: number, ms: number): void => {
     times[line - warmup] = ms
   }
+  const cpu = process.cpuUsage()
   const start = performance.now()
   await publishAll(system, inFlight, warmup, warmup + events, inFlight === 1 ? timing : undefined)
-  const figures = { rate: rate(events, start), p50Ms: percentile(times, 0.5), p99Ms: percentile(times, 0.99) }
+  const figures = { rate: rate(events, start), cpuUs: cpuEach(events, cpu), p50Ms: percentile(times, 0.5), p99Ms: percentile(times, 0.99) }
   await system.close()
   return figures
 }
