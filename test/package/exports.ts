@@ -3,5 +3,5 @@ export const EXPORTS: Readonly<Record<string, readonly string[]>> = {
   '.': ['MillraceError', 'attribute', 'connect', 'consumer', 'decodeHttp', 'encodeHttp', 'event', 'isMillraceError', 'queue', 'stream', 'validateCloudEvent'],
   './pattern': ['RuleIndex', 'compilePattern'],
   './gateway': ['createGateway', 'serveGateway'],
-  './testing': ['SCENARIOS', 'checkHistory', 'conformance', 'testBroker'],
+  './testing': ['ANOMALIES', 'HistoryRecorder', 'SCENARIOS', 'checkHistory', 'conformance', 'readHistory', 'testBroker'],
 }
