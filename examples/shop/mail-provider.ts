@@ -39,7 +39,8 @@ export async function openOutbox(folder: string): Promise<MailProvider> {
   }
 }
 
-function failuresOf(key: string): number {
+/** How often a request with this key fails. */
+export function failuresOf(key: string): number {
   const number = hash(key)
   if (number % 11 === 0) return ALWAYS
   return number % 10 < 3 ? 1 : number % 10 === 3 ? 2 : 0

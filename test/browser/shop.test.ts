@@ -7,6 +7,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { type Browser, chromium, type Page } from 'playwright-core'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { failuresOf } from '../../examples/shop/mail-provider.ts'
 import { buildShop, ShopProcess } from '../shop/shop-process.ts'
 
 const executablePath = process.env['CHROMIUM'] ?? '/usr/bin/chromium'
@@ -73,6 +74,24 @@ describe.skipIf(!present)('the shop in a browser', () => {
     await live.evaluate('scrollTo(0, 0)')
     await live.waitForTimeout(500)
     await live.screenshot({ path: join(screenshots, 'live.png') })
+  })
+
+  test('what no retry helped is shown, and a click gives it back', { timeout: 60_000 }, async () => {
+    const live = await open('/live', 1360, 1280)
+    const id = Array.from({ length: 1000 }, (_, index) => `hopeless-${index}`).find((key) => failuresOf(key) > 10)
+    const data = { to: 'ada@example.com', template: 'order-shipped', subject: 'Your order is on its way', order: 'o-x', cart: 'c-x' }
+    await fetch(`${shop.url}/channels/mail/events`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/cloudevents+json' },
+      body: JSON.stringify({ specversion: '1.0', id, source: '/test', type: 'mail.requested', data }),
+    })
+    await live.locator('.badge.retrying').waitFor()
+    await live.locator('.badge.dead').waitFor({ timeout: 30_000 })
+    await expect.poll(() => text(live, '[data-dead]')).toContain('550 mailbox of ada@example.com is full — after 4 attempts')
+    await live.screenshot({ path: join(screenshots, 'dead-letter.png') })
+    await live.locator('[data-dead] li', { hasText: 'Your order is on its way' }).getByRole('button', { name: 'Redrive' }).click()
+    await live.locator('.feed button', { hasText: 'mail.sent' }).filter({ hasText: 'Your order is on its way' }).waitFor()
+    await expect.poll(() => text(live, '[data-dead]')).toBe('')
   })
 
   test('a keyboard is enough, and the picture holds on a phone', { timeout: 30_000 }, async () => {

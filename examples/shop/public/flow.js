@@ -122,19 +122,19 @@ export class Flow {
       const lag = consumer.channels.reduce((sum, channel) => sum + channel.lag, 0)
       node.note.textContent = `${consumer.stalled ? 'stalled' : consumer.instances === 0 ? 'stopped' : `lag ${lag}`} · ${consumer.rate.toFixed(1)}/s`
       node.badges.replaceChildren()
-      this.#badge(node, 0, consumer.retrying, 'retrying', false)
-      this.#badge(node, consumer.retrying > 0 ? 1 : 0, consumer.deadLetters, 'dead', true)
+      const right = this.#badge(node, node.x + WIDTH + 6, consumer.deadLetters, 'dead')
+      this.#badge(node, right, consumer.retrying, 'retrying')
     }
   }
 
-  #badge({ badges, x, y }, place, count, word, dead) {
-    if (count === 0) return
-    const text = make('text', { x: x + WIDTH - 12, y: y - 1 + place * 22, 'text-anchor': 'end' })
+  /** A badge on the node's upper edge, that ends at `right`; answers where the next one ends. */
+  #badge({ badges, y }, right, count, word) {
+    if (count === 0) return right
+    const text = make('text', { x: right - 8, y: y + 2, 'text-anchor': 'end' })
     text.textContent = `${count} ${word}`
-    const width = text.textContent.length * 6.2 + 14
-    const badge = make('g', { class: 'badge' }, make('rect', { x: x + WIDTH - 5 - width, y: y - 14 + place * 22, width, height: 19, rx: 9.5 }), text)
-    if (dead) badge.setAttribute('data-dead', '')
-    badges.append(badge)
+    const width = text.textContent.length * 6 + 16
+    badges.append(make('g', { class: `badge ${word}` }, make('rect', { x: right - width, y: y - 11, width, height: 18, rx: 9 }), text))
+    return right - width - 4
   }
 
   /** Let an event travel: to its channel, and from there to whoever takes it. */

@@ -159,7 +159,11 @@ async function deadLetters(consumers) {
       const path = `/api/consumers/${letter.consumer}/dead-letters`
       const query = new URLSearchParams({ channel: letter.channel, offset: letter.offset })
       const act = (label, action) =>
-        h('button', { type: 'button', class: 'quiet', onclick: () => getJson(`${path}/${action}?${query}`, { method: 'POST' }).then(describe) }, label)
+        h(
+          'button',
+          { type: 'button', class: 'quiet', onclick: () => getJson(`${path}/${action}?${query}`, { method: 'POST' }).then(describe, () => showState(false)) },
+          label,
+        )
       return h(
         'li',
         {},
