@@ -34,7 +34,13 @@ interface Part {
 interface Commit {
   readonly parts: readonly Part[]
   readonly records: RecordChange[]
-  readonly settled: readonly (() => void)[]
+  readonly settled: readonly Settling[]
+}
+
+/** Who waits for everything so far to be durable. */
+interface Settling {
+  readonly resolve: () => void
+  readonly reject: (error: Error) => void
 }
 
 /** Wait before a lazy commit, and before trying again on a full disk. */
@@ -56,7 +62,7 @@ export class Committer {
   #records: RecordChange[] = []
   #trims: { channelId: number; beforeOffset: number }[] = []
   readonly #sources = new Set<RecordSource>()
-  #settled: (() => void)[] = []
+  #settled: Settling[] = []
   #pendingBytes = 0
   #inFlight: Commit | null = null
   #scheduled = false
@@ -116,7 +122,7 @@ export class Committer {
     return new Promise((resolve, reject) => {
       if (this.#failure !== null) reject(this.#failure)
       else {
-        this.#settled.push(resolve)
+        this.#settled.push({ resolve, reject })
         this.#soon()
       }
     })
@@ -158,7 +164,7 @@ export class Committer {
     const commit = this.#build()
     const trims = this.#trims
     if (commit.parts.length === 0 && commit.records.length === 0 && trims.length === 0) {
-      for (const settled of commit.settled) settled()
+      for (const settled of commit.settled) settled.resolve()
       return
     }
     this.#trims = []
@@ -227,7 +233,7 @@ export class Committer {
       for (let index = 0; index < waiters.length; index++) (waiters[index] as Waiter | null)?.done(block.firstOffset + index)
     }
     for (const { log, block } of commit.parts) for (const listener of log.listeners) listener.onCommitted(block)
-    for (const settled of commit.settled) settled()
+    for (const settled of commit.settled) settled.resolve()
   }
 
   #refused(commit: Commit, error: Error): void {
@@ -246,6 +252,7 @@ export class Committer {
     } else {
       this.#failure = error
       this.#hooks.failed(error)
+      for (const settled of [...commit.settled, ...this.#settled.splice(0)]) settled.reject(error)
     }
     for (const waiter of waiting) waiter.fail(error)
   }

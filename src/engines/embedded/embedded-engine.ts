@@ -241,7 +241,9 @@ export class EmbeddedEngine implements Engine {
   }
 
   async channel(name: string): Promise<ChannelSpec | undefined> {
-    return this.#logs.get(name)?.spec
+    const log = this.#logs.get(name)
+    await log?.recall(this.clock.now())
+    return log?.spec
   }
 
   publish(channel: string, event: EncodedEvent, dueAtMs: number | null): Promise<Receipt | ScheduledReceipt> {
@@ -488,7 +490,7 @@ export class EmbeddedEngine implements Engine {
   async #close(): Promise<void> {
     this.#closed.abort()
     for (const instance of [...this.#instances]) await instance.close().catch(() => undefined)
-    for (const cursor of this.#cursors.values()) this.#committer.touch(cursor)
+    for (const cursor of this.#cursors.values()) this.#cursorHost.touch(cursor)
     try {
       if (this.#committer.full === null) await this.#committer.flushed()
     } finally {
