@@ -136,6 +136,14 @@ export class ValueIndex<Subscriber extends Indexed> {
       case 'exists':
         this.#exists = bucket
         return
+      case 'string':
+      case 'number':
+      case 'address':
+      case 'cidr':
+      case 'literal':
+      case 'absent':
+        // Nothing beside the map that holds it.
+        return
       case 'but-strings':
       case 'but-numbers':
       case 'but-text':
@@ -170,6 +178,14 @@ export class ValueIndex<Subscriber extends Indexed> {
         return
       case 'exists':
         this.#exists = null
+        return
+      case 'string':
+      case 'number':
+      case 'address':
+      case 'cidr':
+      case 'literal':
+      case 'absent':
+        // Nothing beside the map that holds it.
         return
       case 'but-strings':
       case 'but-numbers':

@@ -13,7 +13,11 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { EXPORTS } from './exports.ts'
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url))
-const run = promisify(execFile)
+/** Less than a test may take, so that nothing is left running. */
+const RUN_MS = 15_000
+const execute = promisify(execFile)
+const run = (command: string, args: readonly string[], options: { readonly cwd?: string } = {}): Promise<{ stdout: string }> =>
+  execute(command, [...args], { ...options, timeout: RUN_MS, killSignal: 'SIGKILL' })
 
 interface Manifest {
   readonly version: string
