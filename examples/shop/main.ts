@@ -112,6 +112,7 @@ async function main(): Promise<void> {
     if (closing !== undefined) process.exit(130)
     closing = close(shop).then(() => process.exit(0), fail)
   }
+  for (const running of shop.running) running.done.catch(fail)
   process.on('SIGINT', stop)
   process.on('SIGTERM', stop)
   greet(shop, options)

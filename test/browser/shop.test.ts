@@ -10,6 +10,9 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { failuresOf } from '../../examples/shop/mail-provider.ts'
 import { buildShop, ShopProcess } from '../shop/shop-process.ts'
 
+/** Machines that build and test are busy: what must come is waited for. */
+const eventually = <T>(value: () => T): ReturnType<typeof expect.poll<T>> => expect.poll(value, { timeout: 15_000 })
+
 const executablePath = process.env['CHROMIUM'] ?? '/usr/bin/chromium'
 const present = existsSync(executablePath)
 if (!present) console.warn(`\n!!! no Chromium at ${executablePath}: THE BROWSER TESTS DO NOT RUN. Install it (apt-get install chromium) or set CHROMIUM.\n`)
@@ -51,11 +54,11 @@ describe.skipIf(!present)('the shop in a browser', () => {
     for (let times = 0; times < 3; times++) await add('Stoneground wheat')
     await add('Bread knife')
     await add('Bread knife')
-    await expect.poll(() => text(store, '[data-count]')).toBe('5 pieces')
+    await eventually(() => text(store, '[data-count]')).toBe('5 pieces')
     await store.getByRole('button', { name: 'Remove one Bread knife' }).click()
-    await expect.poll(() => text(store, '[data-count]')).toBe('4 pieces')
-    await expect.poll(() => text(store, '[data-sums]')).toBe('Three of a kind−€1.14DeliveryfreeTotal€49.26')
-    await expect.poll(() => text(store, '[data-sku="wheat"] .left')).toBe('37 left')
+    await eventually(() => text(store, '[data-count]')).toBe('4 pieces')
+    await eventually(() => text(store, '[data-sums]')).toBe('Three of a kind−€1.14DeliveryfreeTotal€49.26')
+    await eventually(() => text(store, '[data-sku="wheat"] .left')).toBe('37 left')
     await store.evaluate('scrollTo(0, 0)')
     await store.waitForTimeout(500)
     await store.screenshot({ path: join(screenshots, 'shop.png') })
@@ -63,13 +66,13 @@ describe.skipIf(!present)('the shop in a browser', () => {
     await store.getByLabel('Where shall we write to?').fill('ada@example.com')
     await store.keyboard.press('Enter')
     await store.locator('.steps li[data-done]', { hasText: 'packed' }).waitFor()
-    await expect.poll(() => text(store, '[data-empty]')).toContain('Nothing in it')
+    await eventually(() => text(store, '[data-empty]')).toContain('Nothing in it')
 
     await live.getByRole('button', { name: 'Shop', exact: true }).click()
     await live.locator('.feed button', { hasText: 'order.placed' }).click()
-    await expect.poll(() => text(live, '[data-story]')).toMatch(/cart\.checked-out.*order\.placed.*order\.packed/)
-    await expect.poll(() => text(live, '[data-json]')).toContain('"type": "order.placed"')
-    await expect.poll(async () => Number((await text(live, '[data-number="stored"]')).replace(/\D/g, ''))).toBeGreaterThan(20)
+    await eventually(() => text(live, '[data-story]')).toMatch(/cart\.checked-out.*order\.placed.*order\.packed/)
+    await eventually(() => text(live, '[data-json]')).toContain('"type": "order.placed"')
+    await eventually(async () => Number((await text(live, '[data-number="stored"]')).replace(/\D/g, ''))).toBeGreaterThan(20)
     expect(await live.locator('.flow .node').count()).toBe(16)
     await live.evaluate('scrollTo(0, 0)')
     await live.waitForTimeout(500)
@@ -87,11 +90,11 @@ describe.skipIf(!present)('the shop in a browser', () => {
     })
     await live.locator('.badge.retrying').waitFor()
     await live.locator('.badge.dead').waitFor({ timeout: 30_000 })
-    await expect.poll(() => text(live, '[data-dead]')).toContain('550 mailbox of ada@example.com is full — after 4 attempts')
+    await eventually(() => text(live, '[data-dead]')).toContain('550 mailbox of ada@example.com is full — after 4 attempts')
     await live.screenshot({ path: join(screenshots, 'dead-letter.png') })
     await live.locator('[data-dead] li', { hasText: 'Your order is on its way' }).getByRole('button', { name: 'Redrive' }).click()
     await live.locator('.feed button', { hasText: 'mail.sent' }).filter({ hasText: 'Your order is on its way' }).waitFor()
-    await expect.poll(() => text(live, '[data-dead]')).toBe('')
+    await eventually(() => text(live, '[data-dead]')).toBe('')
   })
 
   test('a keyboard is enough, and the picture holds on a phone', { timeout: 30_000 }, async () => {
@@ -100,10 +103,10 @@ describe.skipIf(!present)('the shop in a browser', () => {
     expect(await phone.evaluate('document.activeElement.textContent')).toBe('Skip to the content')
     await phone.getByRole('button', { name: 'Add Dark rye to the cart' }).focus()
     await phone.keyboard.press('Enter')
-    await expect.poll(() => text(phone, '[data-count]')).toBe('1 piece')
+    await eventually(() => text(phone, '[data-count]')).toBe('1 piece')
     await phone.getByRole('button', { name: 'Add one Dark rye' }).focus()
     await phone.keyboard.press('Enter')
-    await expect.poll(() => text(phone, '[data-count]')).toBe('2 pieces')
+    await eventually(() => text(phone, '[data-count]')).toBe('2 pieces')
     expect(await phone.evaluate("document.activeElement.getAttribute('aria-label')")).toBe('Add one Dark rye')
     expect(await phone.evaluate('document.documentElement.scrollWidth <= innerWidth')).toBe(true)
     await phone.screenshot({ path: join(screenshots, 'phone.png'), fullPage: true })
@@ -111,7 +114,7 @@ describe.skipIf(!present)('the shop in a browser', () => {
 
   test('the activity of repositories', { timeout: 30_000 }, async () => {
     const page = await open('/github')
-    await expect.poll(() => page.locator('.repo').count(), { timeout: 15_000 }).toBeGreaterThan(8)
+    await eventually(() => page.locator('.repo').count()).toBeGreaterThan(8)
     await page.locator('.repo', { hasText: 'Codertocat/Hello-World' }).first().waitFor()
     await page.screenshot({ path: join(screenshots, 'github.png') })
   })
@@ -119,7 +122,7 @@ describe.skipIf(!present)('the shop in a browser', () => {
   test('a page comes back by itself when the shop was killed', { timeout: 60_000 }, async () => {
     const store = await open('/')
     await store.getByRole('button', { name: 'Add Rolled oats to the cart' }).click()
-    await expect.poll(() => text(store, '[data-count]')).toBe('1 piece')
+    await eventually(() => text(store, '[data-count]')).toBe('1 piece')
     const { port } = new URL(shop.url)
     const said = complaints.length
     await shop.kill()
@@ -127,7 +130,7 @@ describe.skipIf(!present)('the shop in a browser', () => {
     shop = await ShopProcess.start('--data', join(folder, 'data'), '--outbox', join(folder, 'outbox'), '--github-pace', 'off', '--port', port)
     await store.getByText('connected', { exact: true }).waitFor()
     await store.getByRole('button', { name: 'Add Rolled oats to the cart' }).click()
-    await expect.poll(() => text(store, '[data-count]')).toBe('2 pieces')
+    await eventually(() => text(store, '[data-count]')).toBe('2 pieces')
     // That the server was away is the one thing a browser may complain of.
     expect(complaints.splice(said).filter((complaint) => !complaint.includes('net::ERR_'))).toEqual([])
   })

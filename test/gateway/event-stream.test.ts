@@ -4,6 +4,9 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { createGateway, type ServingGateway, serveGateway } from '../../src/gateway/index.ts'
 import { type Broker, connect, stream } from '../../src/index.ts'
 
+/** Machines that build and test are busy: what must come is waited for. */
+const eventually = <T>(value: () => T): ReturnType<typeof expect.poll<T>> => expect.poll(value, { timeout: 15_000 })
+
 let broker: Broker
 let server: ServingGateway
 
@@ -83,9 +86,9 @@ describe('Server-Sent Events', () => {
       new Client('/channels/carts/stream?from=beginning'),
       new Client('/channels/carts/stream?from=1'),
     ]
-    await expect.poll(() => [end.lastEventId, all.ids.length, one.ids.length]).toEqual(['1', 2, 1])
+    await eventually(() => [end.lastEventId, all.ids.length, one.ids.length]).toEqual(['1', 2, 1])
     await publish('carts', 'c')
-    await expect.poll(() => [end.ids, all.ids, one.ids]).toEqual([['c'], ['a', 'b', 'c'], ['b', 'c']])
+    await eventually(() => [end.ids, all.ids, one.ids]).toEqual([['c'], ['a', 'b', 'c'], ['b', 'c']])
     expect(all.frames.filter((frame) => frame.data).map((frame) => [frame.id, frame.event])).toEqual([
       ['0', undefined],
       ['1', undefined],
@@ -97,11 +100,11 @@ describe('Server-Sent Events', () => {
   test('a client that comes back misses nothing, not even what happened before its first event', async () => {
     await publish('carts', 'before')
     const first = new Client('/channels/carts/stream')
-    await expect.poll(() => first.lastEventId).toBe('0')
+    await eventually(() => first.lastEventId).toBe('0')
     first.close()
     await publish('carts', 'while away')
     const second = new Client('/channels/carts/stream', { 'last-event-id': first.lastEventId })
-    await expect.poll(() => second.ids).toEqual(['while away'])
+    await eventually(() => second.ids).toEqual(['while away'])
     second.close()
   })
 
@@ -109,44 +112,42 @@ describe('Server-Sent Events', () => {
     await publish('carts', 'c0')
     const first = new Client('/channels/carts,orders/stream?from=beginning')
     await publish('orders', 'o0')
-    await expect.poll(() => first.ids.length).toBe(2)
+    await eventually(() => first.ids.length).toBe(2)
     expect(first.frames.filter((frame) => frame.data).map((frame) => frame.event)).toEqual(['carts', 'orders'])
     expect(first.lastEventId).toBe('carts=0,orders=0')
     first.close()
     await publish('carts', 'c1')
     await publish('orders', 'o1')
     const second = new Client('/channels/carts,orders/stream', { 'last-event-id': first.lastEventId })
-    await expect.poll(() => second.ids.toSorted()).toEqual(['c1', 'o1'])
+    await eventually(() => second.ids.toSorted()).toEqual(['c1', 'o1'])
     second.close()
   })
 
   test('filters', async () => {
     const client = new Client(`/channels/carts/stream?from=beginning&where=${encodeURIComponent('{"data":{"n":[{"numeric":[">",1]}]}}')}`)
     for (const n of [1, 2, 3]) await publish('carts', `n${n}`, { n })
-    await expect.poll(() => client.ids).toEqual(['n2', 'n3'])
+    await eventually(() => client.ids).toEqual(['n2', 'n3'])
     client.close()
   })
 
   test('says that it lives', async () => {
     const client = new Client('/channels/carts/stream')
-    await expect.poll(() => client.comments.length).toBeGreaterThan(2)
+    await eventually(() => client.comments.length).toBeGreaterThan(2)
     client.close()
   })
 
   test('no more of them than the limit, and a place is free again when one leaves', async () => {
     const clients = [1, 2, 3].map(() => new Client('/channels/carts/stream'))
-    await expect.poll(() => clients.map((client) => client.status)).toEqual([200, 200, 200])
+    await eventually(() => clients.map((client) => client.status)).toEqual([200, 200, 200])
     const refused = await fetch(`${server.url}/channels/carts/stream`)
     expect([refused.status, refused.headers.get('retry-after'), ((await refused.json()) as { code: string }).code]).toEqual([503, '1', 'BACKPRESSURE'])
     clients[0]?.close()
-    await expect
-      .poll(async () => {
-        const next = new Client('/channels/carts/stream')
-        await new Promise((resolve) => setTimeout(resolve, 30))
-        next.close()
-        return next.status
-      })
-      .toBe(200)
+    await eventually(async () => {
+      const next = new Client('/channels/carts/stream')
+      await new Promise((resolve) => setTimeout(resolve, 30))
+      next.close()
+      return next.status
+    }).toBe(200)
     for (const client of clients) client.close()
   })
 
@@ -170,14 +171,14 @@ describe('Server-Sent Events', () => {
 
   test('closing the gateway ends them', async () => {
     const client = new Client('/channels/carts/stream')
-    await expect.poll(() => client.status).toBe(200)
+    await eventually(() => client.status).toBe(200)
     await server.close()
     await client.done
   })
 
   test('closing the broker ends them', async () => {
     const client = new Client('/channels/carts/stream')
-    await expect.poll(() => client.status).toBe(200)
+    await eventually(() => client.status).toBe(200)
     await broker.close()
     await client.done
   })

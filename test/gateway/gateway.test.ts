@@ -5,6 +5,9 @@ import { createGateway, type Gateway } from '../../src/gateway/index.ts'
 import { type Broker, connect, consumer, event, queue, stream } from '../../src/index.ts'
 import { type FormatSuite, loadSuite } from '../event-http/suites.ts'
 
+/** Machines that build and test are busy: what must come is waited for. */
+const eventually = <T>(value: () => T): ReturnType<typeof expect.poll<T>> => expect.poll(value, { timeout: 15_000 })
+
 const Added = event('cart.item.added', z.object({ sku: z.string(), quantity: z.int() }))
 const carts = stream('carts', { events: [Added], key: (e) => e.data.sku })
 const anything = stream('anything', { maxEventBytes: '8KiB' })
@@ -87,7 +90,7 @@ describe('publishing', () => {
       }),
     )
     await structured({ ...good, id: '5', type: 'cart.item.added', data: { sku: 'tea', quantity: 2 } }, 'carts')
-    await expect.poll(() => keys).toEqual(['tea'])
+    await eventually(() => keys).toEqual(['tea'])
   })
   test('the official SDK writes, the official SDK reads', async () => {
     const sent = new SdkEvent({ id: 's', source: '/sdk', type: 't', data: { a: 1 }, myext: 'x', time: '2026-01-31T12:00:00.000Z' })
@@ -296,14 +299,14 @@ describe('for whoever is on call', () => {
     )
     for (const id of ['a', 'b', 'c']) await structured({ ...good, id, type: 'cart.item.added', data: { sku: id, quantity: 1 } }, 'carts')
     const path = '/api/consumers/stock/dead-letters'
-    await expect.poll(async () => (await call(path)).body.deadLetters.length).toBe(3)
+    await eventually(async () => (await call(path)).body.deadLetters.length).toBe(3)
     const { body } = await call(`${path}?id=b`)
     expect(body.deadLetters).toMatchObject([
       { id: 'b', channel: 'carts', offset: 1, key: 'b', event: { id: 'b', data: { sku: 'b' } }, failure: { kind: 'rejected' } },
     ])
     broken = false
     expect((await call(`${path}/redrive?id=b`, { method: 'POST' })).body).toEqual({ redriven: 1 })
-    await expect.poll(() => handled).toEqual(['b'])
+    await eventually(() => handled).toEqual(['b'])
     expect((await call(`${path}/redrive`, { method: 'POST' })).status).toBe(400)
     expect((await call(`${path}?id=a`, { method: 'DELETE' })).body).toEqual({ dropped: 1 })
     expect((await call(`${path}/drop?all=true`, { method: 'POST' })).body).toEqual({ dropped: 1 })

@@ -127,7 +127,7 @@ describe('the main job', () => {
     expect(visitors.reduce((sum, visitor) => sum + visitor.retries, 0)).toBeGreaterThan(0)
   })
 
-  test('every acknowledged click is there once, in its order', async () => {
+  test('every acknowledged click is there once, in its order', { timeout: 30_000 }, async () => {
     const stored = await all(shop, 'carts')
     for (const visitor of visitors) {
       expect(stored.filter((event) => event.data['cart'] === visitor.cart).map((event) => event.id)).toEqual(visitor.sent)
@@ -135,7 +135,7 @@ describe('the main job', () => {
     }
   })
 
-  test('the shelves hold what was not taken: no click counted twice, none missed', async () => {
+  test('the shelves hold what was not taken: no click counted twice, none missed', { timeout: 30_000 }, async () => {
     const left = new Map((await all(shop, 'stock')).map((event) => [event.data['sku'], event.data['left']]))
     for (const [sku, initial] of Object.entries(STOCK)) {
       const taken = visitors.reduce((sum, { basket }) => sum + (basket.get(sku) ?? 0), 0)
@@ -143,7 +143,7 @@ describe('the main job', () => {
     }
   })
 
-  test('each checkout is one order, of what the cart held, packed and shipped once', async () => {
+  test('each checkout is one order, of what the cart held, packed and shipped once', { timeout: 30_000 }, async () => {
     const orders = await all(shop, 'orders')
     for (const visitor of visitors) {
       const own = orders.filter((event) => event.data['cart'] === visitor.cart)
@@ -154,7 +154,7 @@ describe('the main job', () => {
     }
   })
 
-  test('each letter was sent once, or lies among the dead letters', async () => {
+  test('each letter was sent once, or lies among the dead letters', { timeout: 30_000 }, async () => {
     const letters = await all(shop, 'letters')
     const { deadLetters } = await shop.get<{ deadLetters: (DeadLetter & { event: Stored })[] }>('/api/consumers/mail/dead-letters')
     const told = [...letters, ...deadLetters.map(({ event }) => event)].map((event) => `${event.data['cart']} ${event.data['template']}`)
@@ -165,7 +165,7 @@ describe('the main job', () => {
       expect(JSON.parse(readFileSync(join(folder, 'outbox', name), 'utf8'))).toMatchObject({ to: expect.stringContaining('@example.com') })
   })
 
-  test('the webhooks go on where they were, each once, and the activity adds up', async () => {
+  test('the webhooks go on where they were, each once, and the activity adds up', { timeout: 60_000 }, async () => {
     for (
       let tries = 0;
       tries < 100 && (await shop.get<BrokerDescription>('/api/describe')).channels.find(({ name }) => name === 'github')?.next !== 329;
@@ -180,7 +180,7 @@ describe('the main job', () => {
     expect(activity.reduce((sum, event) => sum + (event.data['events'] as number), 0)).toBe(329)
   })
 
-  test('Ctrl-C drains and says what it did; the next start has nothing left to do', { timeout: 30_000 }, async () => {
+  test('Ctrl-C drains and says what it did; the next start has nothing left to do', { timeout: 60_000 }, async () => {
     const before = await Promise.all(['stock', 'prices', 'orders', 'letters', 'activity'].map((channel) => all(shop, channel)))
     expect(await shop.stop()).toBe(0)
     expect(shop.output).toMatch(/Published in this run: \d+ events/)
