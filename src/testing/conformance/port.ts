@@ -1,6 +1,6 @@
 /** The port by itself: a channel, a consumer, and subscriptions whose every delivery is noted, for clauses that are about instances that hang. */
 import assert from 'node:assert/strict'
-import type { ConsumerSpec, Delivery, EncodedEvent, Engine, Failure, Receipt, Subscription } from '../../broker/engine.ts'
+import type { ConsumerSpec, Delivery, Emission, EncodedEvent, Engine, Failure, Receipt, Subscription } from '../../broker/engine.ts'
 import type { Channel } from '../../channel/channel.ts'
 import { newId, nowText } from '../../event/identity.ts'
 import type { World } from './world.ts'
@@ -23,9 +23,12 @@ export function failure(message: string): Failure {
 export interface Behaviour extends Partial<ConsumerSpec> {
   /** It lives: it renews its lease. @default false, it hangs */
   readonly renews?: boolean
-  /** It completes at once what it is given. @default false */
-  readonly completes?: boolean
+  /** It completes at once what it is given, with what this answers as emissions. @default it settles nothing */
+  readonly completes?: (delivery: Delivery) => readonly Emission[] | null
 }
+
+/** `completes` of an instance that emits nothing. */
+export const nothing = (): null => null
 
 /** One instance, with all it was ever given. */
 export class Instance {
@@ -72,11 +75,11 @@ export class Port {
   }
 
   async subscribe(behaviour: Behaviour): Promise<Instance> {
-    const { renews = false, completes = false, ...spec } = behaviour
+    const { renews = false, completes, ...spec } = behaviour
     const instance = new Instance()
     let renewing: NodeJS.Timeout | undefined
     const settle = (deliveries: readonly Delivery[]): void => {
-      if (completes) for (const delivery of deliveries) assert.equal(instance.subscription.complete(delivery, null), true)
+      if (completes !== undefined) for (const delivery of deliveries) assert.equal(instance.subscription.complete(delivery, completes(delivery)), true)
     }
     const subscription = await this.engine.subscribe(
       {
