@@ -14,12 +14,13 @@ const BARRED =
   // biome-ignore lint/suspicious/noControlCharactersInRegex: what the specification bars
   /[\u0000-\u001f\u007f-\u009f\ufdd0-\ufdef\ufffe\uffff]|[\ud83f\ud87f\ud8bf\ud8ff\ud93f\ud97f\ud9bf\ud9ff\uda3f\uda7f\udabf\udaff\udb3f\udb7f\udbbf\udbff][\udffe\udfff]|[\ud800-\udbff](?![\udc00-\udfff])|(?<![\ud800-\udbff])[\udc00-\udfff]/
 /** RFC 3986, by its characters: what no URI reference may hold is refused. */
-const URI_REFERENCE = /^(?:[A-Za-z0-9\-._~:/?#[\]@!$&'()*+,;=]|%[0-9A-Fa-f]{2})+$/
+const URI_REFERENCE = /^[A-Za-z0-9\-._~:/?#[\]@!$&'()*+,;=]+$/
+const ESCAPE = /%[0-9A-Fa-f]{2}/g
 const SCHEME = /^[A-Za-z][A-Za-z0-9+.-]*:/
 /** RFC 2046 with RFC 7230's tokens and quoted strings. */
 const TOKEN = "[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 const MEDIA_TYPE = new RegExp(`^${TOKEN}/${TOKEN}(?:[ \\t]*;[ \\t]*${TOKEN}=(?:${TOKEN}|"(?:[^"\\\\]|\\\\.)*"))*[ \\t]*;?$`)
-const TIME = /^(\d{4})-(\d{2})-(\d{2})[Tt]([01]\d|2[0-3]):[0-5]\d:(?:[0-5]\d|60)(?:\.\d+)?(?:[Zz]|[+-](?:[01]\d|2[0-3]):[0-5]\d)$/
+const TIME = /^\d{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12]\d|3[01])[Tt]([01]\d|2[0-3]):[0-5]\d:(?:[0-5]\d|60)(?:\.\d+)?(?:[Zz]|[+-](?:[01]\d|2[0-3]):[0-5]\d)$/
 const EXTENSION_NAME = /^[a-z0-9]+$/
 const NOT_BASE64 = /[^A-Za-z0-9+/=]/
 const INTEGER_MAX = 0x7fff_ffff
@@ -32,11 +33,11 @@ const CORE: Readonly<Record<string, Check>> = {
   specversion: (value) => (value === '1.0' ? undefined : `must be "1.0"; it is "${value.slice(0, 20)}"`),
   id: () => undefined,
   type: () => undefined,
-  source: (value) => (URI_REFERENCE.test(value) ? undefined : 'must be a URI reference (RFC 3986)'),
+  source: (value) => (isUriReference(value) ? undefined : 'must be a URI reference (RFC 3986)'),
   subject: () => undefined,
   time: (value) => (isTime(value) ? undefined : 'must be an RFC 3339 time with seconds and offset, such as 2026-01-31T12:00:00Z'),
   datacontenttype: (value) => (MEDIA_TYPE.test(value) ? undefined : 'must be a media type such as application/json'),
-  dataschema: (value) => (URI_REFERENCE.test(value) && SCHEME.test(value) ? undefined : 'must be an absolute URI'),
+  dataschema: (value) => (isUriReference(value) && SCHEME.test(value) ? undefined : 'must be an absolute URI'),
   // Not of the core, but typed by their own extension documents.
   partitionkey: () => undefined,
   traceparent: () => undefined,
@@ -98,6 +99,10 @@ function textReason(value: string): string | undefined {
   return PLAIN.test(value) || !BARRED.test(value) ? undefined : 'holds control characters, noncharacters or half a surrogate pair'
 }
 
+function isUriReference(value: string): boolean {
+  return URI_REFERENCE.test(value) || (value.includes('%') && URI_REFERENCE.test(value.replace(ESCAPE, '_')))
+}
+
 /** By a search and not one long match: a match over megabytes overflows the matcher's stack. */
 function isBase64(value: string): boolean {
   if (value.length % 4 !== 0 || NOT_BASE64.test(value)) return false
@@ -106,11 +111,9 @@ function isBase64(value: string): boolean {
 }
 
 function isTime(value: string): boolean {
-  const match = TIME.exec(value)
-  if (match === null) return false
-  const month = Number(match[2])
-  const day = Number(match[3])
-  return month >= 1 && month <= 12 && day >= 1 && day <= daysOf(Number(match[1]), month)
+  if (!TIME.test(value)) return false
+  const day = Number(value.slice(8, 10))
+  return day <= 28 || day <= daysOf(Number(value.slice(0, 4)), Number(value.slice(5, 7)))
 }
 
 function daysOf(year: number, month: number): number {

@@ -1,4 +1,5 @@
 /** `POST /channels/:channel/events`: CloudEvents in binary, structured or batched mode. Answers after they are durable. */
+import type { Readable } from 'node:stream'
 import type { Context } from 'hono'
 import { checkName } from '../base/names.ts'
 import type { Duration } from '../base/units.ts'
@@ -21,7 +22,8 @@ export async function publishRoute(c: Context, broker: Broker, bodies: RequestBo
       contentType,
     })
   }
-  return bodies.read(request, async (body) => {
+  const { incoming } = (c.env ?? {}) as { readonly incoming?: Readable }
+  return bodies.read(request, incoming, async (body) => {
     const events = decodeHttp(request.headers, body).map(forPublish)
     const receipts = await broker.publish(channel, events, later)
     return c.json({ receipts }, 202)

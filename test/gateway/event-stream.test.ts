@@ -205,6 +205,22 @@ describe('serveGateway', () => {
     })
     expect(status).toBe(403)
   })
+  test('a body without a length that is too large is refused in words, and nothing of it is stored', async () => {
+    let left = 40
+    const body = new ReadableStream({ pull: (controller) => (left-- > 0 ? controller.enqueue(new Uint8Array(1024 * 1024)) : controller.close()) })
+    const init = { method: 'POST', headers: { 'content-type': 'application/cloudevents+json' }, body, duplex: 'half' } as RequestInit
+    const answer = await fetch(`${server.url}/channels/carts/events`, init)
+    expect([answer.status, ((await answer.json()) as { code: string }).code]).toEqual([413, 'REQUEST_TOO_LARGE'])
+    expect((await fetch(`${server.url}/health`)).status).toBe(200)
+  })
+  test('a sender that leaves in the middle of its body does no harm', async () => {
+    const socket = connectSocket(server.port, '127.0.0.1')
+    socket.write('POST /channels/carts/events HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/cloudevents+json\r\nContent-Length: 1000\r\n\r\n{"spec')
+    await new Promise((resolve) => setTimeout(resolve, 50))
+    socket.destroy()
+    await publish('carts', 'after')
+    expect(await (await fetch(`${server.url}/channels/carts/events`)).json()).toHaveLength(1)
+  })
   test('leaves the globals of the application alone', async () => {
     const before = globalThis.Request
     await (await serveGateway(broker, { port: 0 })).close()
