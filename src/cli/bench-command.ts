@@ -37,7 +37,13 @@ export async function benchCommand(options: BenchCommandOptions): Promise<void> 
     await rm(folder, { recursive: true, force: true })
   }
   if (options.json === true) printJson(rows)
-  else print(table(['in flight', 'published/s', 'handled/s'], rows.map((row) => [row.inFlight, row.publishesPerSecond, row.handledPerSecond])))
+  else
+    print(
+      table(
+        ['in flight', 'published/s', 'handled/s'],
+        rows.map((row) => [row.inFlight, row.publishesPerSecond, row.handledPerSecond]),
+      ),
+    )
   complete('measured with every commit synced, in one process', options)
 }
 

@@ -1,12 +1,21 @@
 /** `millrace channels` and `millrace consumers`: what there is, and how far behind it is. */
-import { print, printJson, table, complete } from './output.ts'
+import { complete, print, printJson, table } from './output.ts'
 import { looking, type TargetOptions } from './target.ts'
 
 export async function channelsCommand(options: TargetOptions): Promise<void> {
   const { channels } = await looking(options, (broker) => broker.describe())
   if (options.json === true) printJson(channels)
   else {
-    const rows = channels.map((each) => [each.name, each.kind, each.next - each.first, each.first, each.next, each.bytes, each.scheduled, each.types?.join(' ') ?? 'any'])
+    const rows = channels.map((each) => [
+      each.name,
+      each.kind,
+      each.next - each.first,
+      each.first,
+      each.next,
+      each.bytes,
+      each.scheduled,
+      each.types?.join(' ') ?? 'any',
+    ])
     print(table(['channel', 'kind', 'events', 'first', 'next', 'bytes', 'scheduled', 'types'], rows))
   }
   complete(`${channels.length} channel(s) in ${options.data}`, options)

@@ -22,11 +22,7 @@ function on<Options extends OutputOptions>(act: (name: string, options: Options)
 }
 
 function command(parent: Command, name: string, description: string, example: string): Command {
-  return parent
-    .command(name)
-    .description(description)
-    .option('--json', 'answer in JSON')
-    .addHelpText('after', `\nExample:\n  $ ${example}`)
+  return parent.command(name).description(description).option('--json', 'answer in JSON').addHelpText('after', `\nExample:\n  $ ${example}`)
 }
 
 function withData(built: Command): Command {
@@ -43,7 +39,12 @@ withData(command(program, 'serve', 'serve a data directory over HTTP, on loopbac
   .action(run(async (options) => (await import('./serve-command.ts')).serveCommand(options as never)))
 
 withData(
-  command(program, 'publish <channel>', 'publish one event, or JSON lines', `millrace publish carts --type cart.item.added --payload '{"sku":"tea"}'\n  $ millrace publish carts --file events.jsonl`),
+  command(
+    program,
+    'publish <channel>',
+    'publish one event, or JSON lines',
+    `millrace publish carts --type cart.item.added --payload '{"sku":"tea"}'\n  $ millrace publish carts --file events.jsonl`,
+  ),
 )
   .option('--type <type>', 'the event type; with --file, the type of all lines, which are then data')
   .option('--payload <json>', 'the data')
@@ -78,7 +79,9 @@ function deadCommand(name: string, description: string, example: string): Comman
     .option('--key <key>', 'with this key')
     .option('--limit <count>', 'at most so many, the oldest')
 }
-deadCommand('list', 'list them', 'millrace dead list stock').action(on(async (name, options) => (await import('./dead-commands.ts')).deadListCommand(name, options as never)))
+deadCommand('list', 'list them', 'millrace dead list stock').action(
+  on(async (name, options) => (await import('./dead-commands.ts')).deadListCommand(name, options as never)),
+)
 deadCommand('show', 'show them whole', 'millrace dead show stock --offset 17').action(
   on(async (name, options) => (await import('./dead-commands.ts')).deadShowCommand(name, options as never)),
 )

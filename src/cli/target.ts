@@ -1,6 +1,7 @@
 /** Which data a command works on. */
-import type { Broker, From } from '../broker/broker.ts'
+
 import { MillraceError } from '../base/errors.ts'
+import type { Broker, From } from '../broker/broker.ts'
 import { connect } from '../index.ts'
 
 export interface TargetOptions {
@@ -33,7 +34,10 @@ export function placeOf(text: string): From {
   if (/^\d+(?:\.\d+)?(?:ms|s|m|h|d|w)$/.test(text)) return text as From
   const time = new Date(text)
   if (Number.isFinite(time.getTime())) return time
-  throw new MillraceError('INVALID_OPTION', `"${text}" is no place in a channel: use beginning, end, an offset, an age such as 1h, or a time such as 2026-01-31T12:00:00Z`)
+  throw new MillraceError(
+    'INVALID_OPTION',
+    `"${text}" is no place in a channel: use beginning, end, an offset, an age such as 1h, or a time such as 2026-01-31T12:00:00Z`,
+  )
 }
 
 /** JSON that was typed. */

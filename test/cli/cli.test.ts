@@ -31,7 +31,12 @@ test('publishes from arguments and files, says what it did, and shows it', async
   const second = await millrace('publish', 'carts', '--data', data, '--file', lines, '--json')
   expect(JSON.parse(second.out)).toEqual({ channel: 'carts', stored: 1, duplicates: 1 })
   const tail = await millrace('tail', 'carts', '--data', data, '--json', '--where', '{"data":{"sku":["milk"]}}')
-  expect(tail.out.trim().split('\n').map((line) => (JSON.parse(line) as { id: string }).id)).toEqual(['e-2'])
+  expect(
+    tail.out
+      .trim()
+      .split('\n')
+      .map((line) => (JSON.parse(line) as { id: string }).id),
+  ).toEqual(['e-2'])
   expect(JSON.parse((await millrace('channels', '--data', data, '--json')).out)).toMatchObject([{ name: 'carts', next: 2 }])
 })
 

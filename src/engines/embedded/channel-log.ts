@@ -8,6 +8,7 @@ import type { ChannelSpec } from '../../channel/channel.ts'
 import { Block, decodeBlock } from '../../event/block.ts'
 import { DedupeWindow } from './dedupe-window.ts'
 import { Meter } from './meter.ts'
+import { fromFloat, keys } from './records.ts'
 import type { Store } from './store.ts'
 
 /** Who waits for a publish: told the offset of its first event, or why there is none. */
@@ -67,6 +68,13 @@ export class ChannelLog {
     this.pending.push(event)
     this.waiters.push(waiter)
     return this.tail++
+  }
+
+  /** Clause 13: whether a later event of the key stands in this one's place. */
+  superseded(key: string | null, offset: number): boolean {
+    if (!this.spec.retain.latestByKey || key === null) return false
+    const latest = this.#store.get(keys.latest(this.id, key))
+    return latest !== undefined && fromFloat(latest) > offset
   }
 
   /** The block that holds an offset, if it is in memory. */

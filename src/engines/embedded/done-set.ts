@@ -4,9 +4,8 @@
  * Bits are kept in chunks of 1,024 offsets, so that a consumer far ahead of one slow event costs a bit an event, and a
  * commit writes only the chunks that changed.
  */
-export const CHUNK_OFFSETS = 1024
+const CHUNK_OFFSETS = 1024
 const WORDS = CHUNK_OFFSETS / 32
-export const CHUNK_BYTES: number = CHUNK_OFFSETS / 8
 
 export class DoneSet {
   #floor: number

@@ -24,7 +24,8 @@ import type { ChannelSpec } from '../../channel/channel.ts'
 import type { Block } from '../../event/block.ts'
 import { ChannelLog } from './channel-log.ts'
 import { Committer } from './committer.ts'
-import { Cursor, type CursorHost } from './cursor.ts'
+import { Cursor } from './cursor.ts'
+import type { CursorHost } from './cursor-host.ts'
 import { describeEngine } from './describing.ts'
 import { DueQueue } from './due-queue.ts'
 import { SuspectQueue } from './in-flight.ts'
@@ -151,9 +152,7 @@ export class EmbeddedEngine implements Engine {
   #makeInstanceHost(): InstanceHost {
     return {
       nowMs: () => this.clock.now(),
-      checkEmissions: (emissions) => {
-        for (const { channel } of emissions) this.#log(channel)
-      },
+      checkEmissions: (emissions) => emissions.forEach(({ channel }) => void this.#log(channel)),
       emit: (emissions) => this.#publishing.emit(emissions),
       flushed: () => this.#committer.flushed(),
       closed: (instance) => this.#instances.delete(instance),
@@ -268,12 +267,7 @@ export class EmbeddedEngine implements Engine {
     this.#open()
     const log = this.#log(channel)
     const signal = AbortSignal.any([options.signal, this.#closed.signal])
-    const { latestByKey } = log.spec.retain
-    const kept = (event: StoredText): boolean => {
-      if (!latestByKey || event.key === null) return true
-      const latest = this.#store.get(keys.latest(log.id, event.key))
-      return latest === undefined || fromFloat(latest) <= event.offset
-    }
+    const kept = (event: StoredText): boolean => !log.superseded(event.key, event.offset)
     return readLog(log, this.#seek(log, options.from), options.to === null ? null : this.#seek(log, options.to), { ...options, signal }, kept)
   }
 
@@ -324,7 +318,7 @@ export class EmbeddedEngine implements Engine {
     if (cursor === undefined) {
       cursor = new Cursor(group, log, this.#cursorHost, from)
       this.#cursors.set(key, cursor)
-      if (group === QUEUE_GROUP) cursor.onSettled = () => this.#retention.note(log)
+      if (group === QUEUE_GROUP) cursor.state.onMoved = () => this.#retention.note(log)
     }
     return cursor
   }
@@ -363,10 +357,8 @@ export class EmbeddedEngine implements Engine {
 
   async removeConsumer(consumer: string): Promise<void> {
     this.#open()
-    for (const instance of this.#instances) {
-      if (instance.spec.name === consumer) {
-        throw new MillraceError('INVALID_OPTION', `consumer "${consumer}" is running: stop it before removing it`, { consumer })
-      }
+    if ([...this.#instances].some((instance) => instance.spec.name === consumer)) {
+      throw new MillraceError('INVALID_OPTION', `consumer "${consumer}" is running: stop it before removing it`, { consumer })
     }
     for (const cursor of this.#cursorsOf(consumer)) {
       if (cursor.group === QUEUE_GROUP) {
@@ -397,7 +389,7 @@ export class EmbeddedEngine implements Engine {
     await this.#committer.flushed()
     for (const cursor of [...this.#cursors.values()]) {
       if (cursor.log !== log) continue
-      for (const instance of [...cursor.instances]) cursor.detach(instance)
+      for (const instance of [...cursor.takers.instances]) cursor.detach(instance)
       this.#removeCursor(cursor)
     }
     this.#removeRecords(log)
@@ -471,9 +463,7 @@ export class EmbeddedEngine implements Engine {
 
   /** Whether something is under way: a commit, or an event in somebody's hands. */
   get busy(): boolean {
-    if (this.#committer.busy) return true
-    for (const instance of this.#instances) if (instance.held.size > 0) return true
-    return false
+    return this.#committer.busy || [...this.#instances].some((instance) => instance.held.size > 0)
   }
 
   /** Retention, now: for tests and tools that do not wait for its timer. */
@@ -490,7 +480,7 @@ export class EmbeddedEngine implements Engine {
   async #close(): Promise<void> {
     this.#closed.abort()
     for (const instance of [...this.#instances]) await instance.close().catch(() => undefined)
-    for (const cursor of this.#cursors.values()) this.#cursorHost.touch(cursor)
+    for (const cursor of this.#cursors.values()) this.#cursorHost.touch(cursor.state)
     try {
       if (this.#committer.full === null) await this.#committer.flushed()
     } finally {

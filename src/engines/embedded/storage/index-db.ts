@@ -9,7 +9,7 @@
  *
  * Every value ends with the CRC-32 of what is before it, since LMDB itself has no checksums.
  */
-import { existsSync, openSync, readSync, closeSync, fstatSync } from 'node:fs'
+import { closeSync, existsSync, fstatSync, openSync, readSync } from 'node:fs'
 import { join } from 'node:path'
 import { crc32 } from 'node:zlib'
 import { open, type RootDatabase } from 'lmdb'
@@ -203,7 +203,8 @@ function checkFile(path: string): void {
     if (metas.length === 0) throw damaged(INDEX_FILE, 'it is not an LMDB file, or its head is damaged')
     const newest = metas.reduce((a, b) => (a.transaction > b.transaction ? a : b))
     const needed = (newest.lastPage + 1) * PAGE_BYTES
-    if (newest.lastPage > 1 && size < needed) throw damaged(INDEX_FILE, `the index has ${size} bytes and should have ${needed}: it was cut short`, { size, expected: needed })
+    if (newest.lastPage > 1 && size < needed)
+      throw damaged(INDEX_FILE, `the index has ${size} bytes and should have ${needed}: it was cut short`, { size, expected: needed })
   } finally {
     closeSync(fd)
   }

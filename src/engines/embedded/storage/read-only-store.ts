@@ -22,7 +22,12 @@ export class ReadOnlyStore<Block extends StoredBlock = StoredBlock> extends Stor
     const tail = new Tail<Block>(index.applied)
     if (!owned) {
       const journal = new Journal(nodeFileSystem, directory, { fileBytes: 0, filesMax: 0 })
-      journal.recover(format.journal, index.applied, (frame, sequence, bytes) => tail.add({ ...frame, blocks: frame.blocks.map(revive) }, sequence, bytes), true)
+      journal.recover(
+        format.journal,
+        index.applied,
+        (frame, sequence, bytes) => tail.add({ ...frame, blocks: frame.blocks.map(revive) }, sequence, bytes),
+        true,
+      )
       journal.close()
     }
     return new ReadOnlyStore(index, new Segments(nodeFileSystem, directory, true), tail)

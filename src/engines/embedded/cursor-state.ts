@@ -1,0 +1,105 @@
+/**
+ * What a consumer has settled in a channel, which events failed how often, and which are under suspicion: everything of a cursor
+ * that survives a restart, in memory and as records.
+ */
+import type { Failure, Position } from '../../broker/engine.ts'
+import type { ChannelLog } from './channel-log.ts'
+import type { RecordSource } from './committer.ts'
+import { DoneSet } from './done-set.ts'
+import { fromFloat, fromJson, type InFlightRecord, keys, lastNumber, type RetryRecord, toFloat, toJson, under } from './records.ts'
+
+export interface StateHost {
+  get(key: string): Uint8Array | undefined
+  range(from: string, to: string, limit?: number): [string, Uint8Array][]
+  write(key: string, value: Uint8Array | null): void
+  seek(log: ChannelLog, position: Position): number
+}
+
+const DIED: Failure = { name: 'WorkerDied', message: 'the process died while this event was being handled', kind: 'crash' }
+
+export class CursorState implements RecordSource {
+  done: DoneSet
+  /** Attempts of events that failed and are not settled. */
+  readonly retries: Map<number, RetryRecord> = new Map()
+  /** In flight when the process died: each runs alone first. */
+  readonly suspects: Set<number> = new Set()
+  /** Told when the floor has moved. */
+  onMoved: (() => void) | null = null
+  readonly #group: string
+  readonly #log: ChannelLog
+  readonly #host: StateHost
+  #savedFloor = -1
+
+  constructor(group: string, log: ChannelLog, host: StateHost, from: Position) {
+    this.#group = group
+    this.#log = log
+    this.#host = host
+    const saved = host.get(keys.cursor(group, log.id))
+    this.done = new DoneSet(saved === undefined ? host.seek(log, from) : fromFloat(saved))
+    if (saved === undefined) host.write(keys.cursor(group, log.id), toFloat(this.done.floor))
+    else this.#recall()
+  }
+
+  get #at(): string {
+    return `${this.#group}/${String(this.#log.id).padStart(8, '0')}/`
+  }
+
+  #recall(): void {
+    for (const [key, bytes] of this.#host.range(...under(`b/${this.#at}`))) this.done.load(lastNumber(key), bytes)
+    for (const [key, bytes] of this.#host.range(...under(`r/${this.#at}`))) this.retries.set(lastNumber(key), fromJson<RetryRecord>(bytes))
+    this.done.raise(Math.min(this.#log.first, this.#log.committed))
+    const inFlight = this.#host.get(keys.inFlight(this.#group, this.#log.id))
+    if (inFlight !== undefined) this.#suspect(fromJson<InFlightRecord>(inFlight))
+  }
+
+  /** Clause 5: events in flight when the worker died have used an attempt; only one that ran alone is held to have killed it. */
+  #suspect(record: InFlightRecord): void {
+    for (const offset of record.offsets) {
+      if (this.done.has(offset)) continue
+      this.suspects.add(offset)
+      this.fail(offset, { attempts: this.attempts(offset) + 1, dueAtMs: 0, failure: DIED, proven: offset === record.solo })
+    }
+    let unrecorded = record.credit
+    for (let offset = this.done.floor; offset < this.#log.committed && unrecorded > 0; offset++) {
+      if (this.done.has(offset)) continue
+      this.suspects.add(offset)
+      unrecorded--
+    }
+  }
+
+  isSuspect(offset: number): boolean {
+    return this.suspects.size > 0 && this.suspects.has(offset)
+  }
+
+  /** Attempts that an event has used. */
+  attempts(offset: number): number {
+    return this.retries.size === 0 ? 0 : (this.retries.get(offset)?.attempts ?? 0)
+  }
+
+  fail(offset: number, retry: RetryRecord): void {
+    this.retries.set(offset, retry)
+    this.#host.write(keys.retry(this.#group, this.#log.id, offset), toJson(retry))
+  }
+
+  /** Its attempts are no longer of interest. */
+  clear(offset: number): void {
+    if (this.retries.size > 0 && this.retries.delete(offset)) this.#host.write(keys.retry(this.#group, this.#log.id, offset), null)
+  }
+
+  /** Begin again at an offset. */
+  restart(offset: number): void {
+    for (const prefix of ['b/', 'r/']) for (const [key] of this.#host.range(...under(prefix + this.#at))) this.#host.write(key, null)
+    for (const failed of [...this.retries.keys()]) this.clear(failed)
+    this.suspects.clear()
+    this.done = new DoneSet(offset)
+  }
+
+  collect(into: (readonly [string, Uint8Array | null])[]): void {
+    if (this.done.floor !== this.#savedFloor) {
+      this.#savedFloor = this.done.floor
+      this.onMoved?.()
+      into.push([keys.cursor(this.#group, this.#log.id), toFloat(this.done.floor)])
+    }
+    for (const [chunk, bytes] of this.done.takeChanges()) into.push([keys.chunk(this.#group, this.#log.id, chunk), bytes])
+  }
+}
