@@ -9,6 +9,7 @@ import { LIMITS } from '../base/limits.ts'
 import type { StoredEvent } from './cloud-event.ts'
 import { newId, nowText } from './identity.ts'
 import { refuseLossyJson } from './json-data.ts'
+import { isBase64 } from './validate-cloud-event.ts'
 
 /** RFC 3339, as CloudEvents' `time` wants it. */
 const RFC3339 = /^\d{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12]\d|3[01])[Tt](?:[01]\d|2[0-3]):[0-5]\d:(?:[0-5]\d|60)(?:\.\d+)?(?:[Zz]|[+-](?:[01]\d|2[0-3]):[0-5]\d)$/
@@ -103,7 +104,7 @@ function dataText(event: Encodable): string {
   const { data } = event
   if (event.data_base64 !== undefined) {
     if (data !== undefined) throw invalid('data_base64', 'cannot stand beside data', event)
-    if (!/^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$/.test(event.data_base64)) throw invalid('data_base64', 'is not base64', event)
+    if (!isBase64(event.data_base64)) throw invalid('data_base64', 'is not base64', event)
     return `,"data_base64":"${event.data_base64}"`
   }
   if (data === undefined) return ''

@@ -104,7 +104,7 @@ function isUriReference(value: string): boolean {
 }
 
 /** By a search and not one long match: a match over megabytes overflows the matcher's stack. */
-function isBase64(value: string): boolean {
+export function isBase64(value: string): boolean {
   if (value.length % 4 !== 0 || NOT_BASE64.test(value)) return false
   const padding = value.indexOf('=')
   return padding < 0 || padding === value.length - 1 || (padding === value.length - 2 && value.endsWith('=='))

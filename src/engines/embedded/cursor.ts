@@ -74,10 +74,6 @@ export class Cursor implements LogListener, Suspected {
     return this.state.done
   }
 
-  get retries(): ReadonlyMap<number, RetryRecord> {
-    return this.state.retries
-  }
-
   attach(instance: Instance): void {
     this.takers.instances.push(instance)
     instance.cursors.add(this)
@@ -169,7 +165,7 @@ export class Cursor implements LogListener, Suspected {
       return true
     }
     if (event.key !== null) this.#giveKeyed(event, event.key, offset, block.timeMs, instance)
-    else if (instance === 'busy' || this.retries.has(offset) || this.state.isSuspect(offset)) this.#requeue(new Lane(null), offset)
+    else if (instance === 'busy' || this.state.retries.has(offset) || this.state.isSuspect(offset)) this.#requeue(new Lane(null), offset)
     else this.#hand(instance, null, event, offset, block.timeMs, false)
     return true
   }
@@ -182,7 +178,7 @@ export class Cursor implements LogListener, Suspected {
     }
     const fresh = this.#lanes.find(key) === undefined
     const lane = this.#lanes.of(key)
-    const open = lane.waiting === 0 && !lane.blocked && instance !== 'busy' && !this.retries.has(offset) && !this.state.isSuspect(offset)
+    const open = lane.waiting === 0 && !lane.blocked && instance !== 'busy' && !this.state.retries.has(offset) && !this.state.isSuspect(offset)
     if (open && (lane.busy === 0 || (lane.busy < instance.spec.perKey && lane.holder === instance))) {
       this.#hand(instance, lane, event, offset, timeMs, false)
       return
@@ -245,7 +241,7 @@ export class Cursor implements LogListener, Suspected {
 
   /** Whether the event's next attempt is due; if not, its lane is blocked until then. */
   #due(lane: Lane, offset: number): boolean {
-    const retry = this.retries.get(offset)
+    const retry = this.state.retries.get(offset)
     if (retry === undefined || retry.dueAtMs <= this.#host.nowMs()) return true
     this.#blockUntil(lane, retry.dueAtMs)
     return false
@@ -324,7 +320,7 @@ export class Cursor implements LogListener, Suspected {
       const target = record === undefined ? undefined : this.takers.of(record.consumer)
       if (record === undefined || target === undefined) this.box.loose.push(offset)
       else if (this.#due(lane, offset)) this.#hand(target, lane, record, offset, record.timeMs, true)
-      else this.#host.at((this.retries.get(offset) as RetryRecord).dueAtMs, () => this.#loosen(offset))
+      else this.#host.at((this.state.retries.get(offset) as RetryRecord).dueAtMs, () => this.#loosen(offset))
     }
   }
 
@@ -366,7 +362,7 @@ export class Cursor implements LogListener, Suspected {
 
   #hand(instance: Instance, lane: Lane | null, event: EncodedEvent, offset: number, timeMs: number, redriven: boolean): void {
     const attempt = this.state.attempts(offset) + 1
-    if (attempt > instance.spec.attemptsMax && this.retries.get(offset)?.proven === true) {
+    if (attempt > instance.spec.attemptsMax && this.state.retries.get(offset)?.proven === true) {
       this.#bury(instance, lane, event, offset, timeMs, attempt - 1, redriven)
       return
     }
@@ -381,7 +377,7 @@ export class Cursor implements LogListener, Suspected {
 
   /** An event that ran alone when its worker died, and has no attempts left, is not tried again. */
   #bury(instance: Instance, lane: Lane | null, event: EncodedEvent, offset: number, timeMs: number, attempts: number, redriven: boolean): void {
-    const failure = (this.retries.get(offset) as RetryRecord).failure
+    const failure = (this.state.retries.get(offset) as RetryRecord).failure
     this.#addDead(instance, event, offset, timeMs, attempts, failure)
     this.#endAlone(offset)
     this.#settleOffset(lane, offset, redriven)
@@ -454,7 +450,7 @@ export class Cursor implements LogListener, Suspected {
       return
     }
     lane.restore(offset)
-    const retry = this.retries.get(offset)
+    const retry = this.state.retries.get(offset)
     if (lane.first === offset && retry !== undefined && retry.dueAtMs > this.#host.nowMs()) this.#blockUntil(lane, retry.dueAtMs)
     else this.#lanes.enqueue(lane)
     this.pumpSoon()

@@ -85,7 +85,7 @@ async function describeConsumer(name: string, its: readonly Place[], engine: Des
     const counts = deadCounts(place, engine)
     sums.deadLetters += counts.dead
     sums.parked += counts.waiting
-    sums.retrying += place.cursor?.retries.size ?? engine.store.range(...under(`r/${place.consumer}/${digits(place.log)}/`)).length
+    sums.retrying += place.cursor?.state.retries.size ?? engine.store.range(...under(`r/${place.consumer}/${digits(place.log)}/`)).length
     sums.rate += place.cursor?.meter.rate(engine.nowMs) ?? 0
   }
   const inFlight = instances.reduce((sum, instance) => sum + instance.held.size, 0)
@@ -137,7 +137,7 @@ function reason(cursor: Cursor, instances: readonly Instance[], log: ChannelLog)
   if (cursor.box.full) return `more events of "${log.name}" are parked than fit: redrive or drop the dead letters`
   const held = instances.reduce((sum, instance) => sum + instance.held.size, 0)
   if (held > 0) return `${held} handler(s) have been running since then and none has finished`
-  if (cursor.retries.size > 0)
-    return `${cursor.retries.size} event(s) wait for their next attempt: the last error was "${[...cursor.retries.values()].at(-1)?.failure.message}"`
+  if (cursor.state.retries.size > 0)
+    return `${cursor.state.retries.size} event(s) wait for their next attempt: the last error was "${[...cursor.state.retries.values()].at(-1)?.failure.message}"`
   return `events of "${log.name}" are not being delivered`
 }
