@@ -9,6 +9,7 @@ export const MILLRACE = 'millrace'
 /** Roughly how many events a second a subject does at 1, 64 and 1,000 in flight: a measurement is to last some two seconds. */
 const SPEED: Readonly<Record<string, readonly [number, number, number]>> = {
   redis: [3000, 50_000, 70_000],
+  'redis-4': [3000, 50_000, 100_000],
   nats: [4000, 20_000, 20_000],
   'nats-synced': [1500, 3000, 3000],
   bullmq: [1500, 10_000, 12_000],

@@ -1,12 +1,14 @@
 /** All that can be measured, by name. Modules are loaded when they are asked for: a peer's client costs nobody else memory. */
 import type { OpenSystem, Peer } from './system.ts'
 
-export const PEER_NAMES = ['redis', 'nats', 'nats-synced', 'bullmq', 'pg-boss'] as const
+export const PEER_NAMES = ['redis', 'redis-4', 'nats', 'nats-synced', 'bullmq', 'pg-boss'] as const
 
 export async function peerOf(name: string): Promise<Peer | null> {
   switch (name) {
     case 'redis':
       return (await import('./peers/redis.ts')).redis
+    case 'redis-4':
+      return (await import('./peers/redis.ts')).redisOnFour
     case 'nats':
       return (await import('./peers/nats.ts')).nats
     case 'nats-synced':

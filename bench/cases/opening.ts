@@ -45,7 +45,7 @@ async function firstPublish(system: MillraceSystem, start: number): Promise<numb
 
 export const opening: Case = {
   name: 'opening',
-  title: 'Opening a directory with five million events',
+  title: 'Opening a directory that holds events',
   measure,
   async run(bench) {
     const events = bench.events(5_000_000)
@@ -61,7 +61,7 @@ export const opening: Case = {
     }
     bench.remove(directory)
     for (const { stored = 0 } of [...clean, ...crashed]) if (!(stored >= events)) throw new Error(`${stored} events were found where ${events} were stored`)
-    return [...rowsOf('after a clean close', clean), ...rowsOf('after SIGKILL', crashed)]
+    return [...rowsOf(`${events.toLocaleString('en')} events, closed`, clean), ...rowsOf(`${events.toLocaleString('en')} events, SIGKILL`, crashed)]
   },
 }
 
