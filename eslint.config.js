@@ -5,7 +5,7 @@
 import tseslint from 'typescript-eslint'
 
 export default tseslint.config(
-  { ignores: ['**/dist/**', 'coverage/**', 'docs/**', 'node_modules/**', '**/*.js', 'console/**'] },
+  { ignores: ['**/dist/**', 'coverage/**', 'docs/**', 'node_modules/**', '**/*.js', '**/*.generated.ts', 'console/**'] },
   {
     files: ['{src,test,bench,examples,scripts}/**/*.ts', '*.ts'],
     linterOptions: { reportUnusedDisableDirectives: 'error' },

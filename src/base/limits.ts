@@ -68,6 +68,14 @@ export const LIMITS = {
   patternTextCharsMax: 16_384,
   /** Most `*` in one wildcard. */
   patternWildcardStarsMax: 5,
+  /** Longest CloudEvents SQL expression, in characters. */
+  expressionCharsMax: 16_384,
+  /** Deepest nesting of parentheses, function calls and signs in an expression, and of filters in each other. */
+  expressionDepthMax: 64,
+  /** Longest pattern of one LIKE, in characters. */
+  expressionLikeCharsMax: 1024,
+  /** Longest text that CONCAT and CONCAT_WS make, in characters. */
+  expressionTextCharsMax: 65_536,
   /** Largest request body that the gateway takes. */
   gatewayBodyBytesMax: 16_777_216,
   /** Bytes of all request bodies that the gateway holds at once; more is refused with BACKPRESSURE. */
