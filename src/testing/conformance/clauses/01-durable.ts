@@ -1,6 +1,7 @@
 /** Clause 1, durable: what `publish` acknowledged is there, whatever happens to the process; what it refused is not. */
 import assert from 'node:assert/strict'
 import { stream } from '../../../channel/channel.ts'
+import { consumer } from '../../../consumer/consumer.ts'
 import type { CloudEvent } from '../../../event/cloud-event.ts'
 import { Note, numbers, orderStream, Placed, placed, placedMany, readAll, readNs, refused } from '../fixtures.ts'
 import { clause, type Scenario } from '../scenario.ts'
@@ -99,6 +100,25 @@ export const durable: readonly Scenario[] = clause(1, {
       }
       const { offset } = await broker.publish(orders, placed('a', 100))
       assert.equal(offset, (before.at(-1)?.offset ?? 0) + 1, 'offsets go on where they were')
+    },
+  ],
+
+  'it-opens-again-after-each-of-thirty-closings': [
+    ['reopen'],
+    async (world) => {
+      let broker = await world.connect()
+      const [orders, kept] = [orderStream(world.name('orders')), orderStream(world.name('kept'), { retain: { count: 50 } })]
+      for (let round = 0; round < 30; round++) {
+        const running = await broker.start(
+          consumer(world.name('worker'), orders, { retry: { attempts: 1 } }).on(Placed, (each, ctx) => (each.data.n % 7 === 0 ? ctx.reject('bad') : undefined)),
+        )
+        for (const channel of [orders, kept]) await Promise.all(placedMany(40, 20, round * 40).map((each) => broker.publish(channel, each)))
+        await broker.publish(orders, placedMany(20, 3, 10_000), { delay: '1h' })
+        await running.stop()
+        if (round % 3 === 2) await broker.deadLetters(world.name('worker')).drop()
+        broker = await world.reopen(broker)
+      }
+      assert.deepEqual(await readNs(broker, orders), numbers(1200))
     },
   ],
 

@@ -81,6 +81,23 @@ export const leases: readonly Scenario[] = clause(11, {
     },
   ],
 
+  'a-hung-instance-is-given-nothing-until-it-renews': [
+    ['engine'],
+    async (world) => {
+      const port = await Port.open(world, stream(world.name('orders')))
+      const hung = await port.subscribe({ leaseMs: 60, credit: 10 })
+      await port.publish(3)
+      await world.eventually(() => assert.equal(hung.revoked.length, 3))
+      await world.quiet(3)
+      assert.equal(hung.given.length, 3, 'what was taken from it is not given to it again')
+      await port.publish(2)
+      await world.quiet()
+      assert.equal(hung.given.length, 3, 'nor is anything new')
+      hung.subscription.renew()
+      await world.eventually(() => assert.ok(hung.given.length > 3, 'it lives'))
+    },
+  ],
+
   'an-instance-that-renews-keeps-its-events': [
     ['engine'],
     async (world) => {
