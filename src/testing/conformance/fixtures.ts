@@ -130,7 +130,7 @@ export class Calls {
 
   /** Wait until there were so many calls. */
   async reach(world: World, count: number): Promise<void> {
-    await world.eventually(() => assert.ok(this.all.length >= count, `${this.all.length} of ${count} calls: ${JSON.stringify(this.all.slice(-5))}`))
+    await world.eventually(() => holds(this.all.length >= count, `${this.all.length} of ${count} calls: ${JSON.stringify(this.all.slice(-5))}`))
   }
 }
 
@@ -183,9 +183,19 @@ export async function readNs(broker: Broker, channel: Channel, options: ReadOpti
   return (await readAll(broker, channel, options)).map((each) => (each.data as Order).n)
 }
 
+/** Wait until a channel holds so many events, look on for a while, and answer the data of all that it holds then. */
+export async function readWhole(world: World, broker: Broker, channel: Channel, count: number): Promise<Order[]> {
+  await world.eventually(async () => {
+    const { length } = await readAll(broker, channel)
+    holds(length >= count, `"${channel.name}" holds ${length} of ${count} events`)
+  })
+  await world.quiet()
+  return (await readAll(broker, channel)).map((each) => each.data as Order)
+}
+
 export async function describeConsumer(broker: Broker, name: string): Promise<ConsumerDescription> {
   const found = (await broker.describe()).consumers.find((each) => each.name === name)
-  assert.ok(found, `describe() does not list consumer "${name}"`)
+  holds(found, `describe() does not list consumer "${name}"`)
   return found
 }
 
@@ -194,8 +204,15 @@ export async function idle(world: World, broker: Broker, name: string): Promise<
   await world.eventually(async () => {
     const found = await describeConsumer(broker, name)
     const lag = found.channels.reduce((sum, each) => sum + each.lag, 0)
-    assert.ok(lag === 0 && found.inFlight === 0 && found.retrying === 0, `"${name}" is not idle: ${JSON.stringify(found)}`)
+    holds(lag === 0 && found.inFlight === 0 && found.retrying === 0, `"${name}" is not idle: ${JSON.stringify(found)}`)
   })
+}
+
+/**
+ * It holds. Not `assert.ok`, which without a message reads and parses the source to make one: for long, in a transpiled file, in every round of a wait.
+ */
+export function holds(value: unknown, message = 'this does not hold'): asserts value {
+  if (!value) throw new assert.AssertionError({ message, actual: value, expected: true, operator: 'holds', stackStartFn: holds })
 }
 
 /** It rejects with a typed error of this code, whose message names each of the texts. */
@@ -204,9 +221,9 @@ export async function refused(work: () => unknown, code: ErrorCode, ...named: st
   try {
     outcome = await work()
   } catch (error) {
-    assert.ok(isMillraceError(error), `expected ${code}, got ${error instanceof Error ? error.stack : String(error)}`)
+    holds(isMillraceError(error), `expected ${code}, got ${error instanceof Error ? error.stack : String(error)}`)
     assert.equal(error.code, code, error.message)
-    for (const text of named) assert.ok(error.message.includes(text), `the message of ${code} does not name ${JSON.stringify(text)}: ${error.message}`)
+    for (const text of named) holds(error.message.includes(text), `the message of ${code} does not name ${JSON.stringify(text)}: ${error.message}`)
     return error
   }
   throw new assert.AssertionError({ message: `expected ${code}, got ${JSON.stringify(outcome)}` })

@@ -1,7 +1,7 @@
 /** Clause 5, retry: how often, when, and what counts as an attempt. */
 import assert from 'node:assert/strict'
 import { consumer } from '../../../consumer/consumer.ts'
-import { Calls, describeConsumer, gate, HASTY, hang, idle, looseStream, numbers, orderStream, Placed, placed, placedMany, QUICK } from '../fixtures.ts'
+import { Calls, describeConsumer, gate, HASTY, hang, holds, idle, looseStream, numbers, orderStream, Placed, placed, placedMany, QUICK } from '../fixtures.ts'
 import { clause, type Scenario } from '../scenario.ts'
 
 export const retry: readonly Scenario[] = clause(5, {
@@ -74,7 +74,7 @@ export const retry: readonly Scenario[] = clause(5, {
     await broker.publish(orders, placed('a', 0))
     await calls.reach(world, 4)
     const gaps = calls.all.slice(1).map((call, at) => call.atMs - (calls.all[at]?.atMs ?? 0))
-    for (const gap of gaps) assert.ok(gap >= 55, `waited ${gap} ms instead of 60`)
+    for (const gap of gaps) holds(gap >= 55, `waited ${gap} ms instead of 60`)
   },
 
   'an-exponential-backoff-stays-between-its-bounds': async (world) => {
@@ -92,7 +92,7 @@ export const retry: readonly Scenario[] = clause(5, {
     const waits = numbers(30)
       .map((n) => calls.all.filter((call) => call.n === n))
       .map((each) => (each[3]?.atMs ?? 0) - (each[0]?.atMs ?? 0))
-    assert.ok(new Set(waits).size > 3, `full jitter spreads the attempts; all waited ${[...new Set(waits)].join(', ')} ms`)
+    holds(new Set(waits).size > 3, `full jitter spreads the attempts; all waited ${[...new Set(waits)].join(', ')} ms`)
   },
 
   'a-backoff-function-is-given-attempt-and-error': async (world) => {
@@ -129,7 +129,7 @@ export const retry: readonly Scenario[] = clause(5, {
     await broker.publish(orders, placed('a', 0))
     await calls.reach(world, 2)
     const gap = (calls.all[1]?.atMs ?? 0) - (calls.all[0]?.atMs ?? 0)
-    assert.ok(gap >= 65, `waited ${gap} ms instead of 70`)
+    holds(gap >= 65, `waited ${gap} ms instead of 70`)
     assert.equal(calls.all[1]?.attempt, 2)
   },
 
@@ -146,7 +146,7 @@ export const retry: readonly Scenario[] = clause(5, {
       )
       if (at === 0) await broker.publish(orders, placed('a', 0))
       const before = attempts.length
-      await world.eventually(() => assert.ok(attempts.length > before))
+      await world.eventually(() => holds(attempts.length > before))
       await running.stop()
     }
     assert.deepEqual(attempts, numbers(attempts.length + 1, 1))
@@ -186,7 +186,7 @@ export const retry: readonly Scenario[] = clause(5, {
             throw new Error('again')
           }),
         )
-        await world.eventually(() => assert.ok(attempts.length >= before + 2))
+        await world.eventually(() => holds(attempts.length >= before + 2))
         broker = await world.reopen(broker)
       }
       assert.deepEqual(attempts, numbers(attempts.length + 1, 1))
@@ -213,7 +213,7 @@ export const retry: readonly Scenario[] = clause(5, {
       await start()
       await calls.reach(world, 2)
       const gap = (calls.all[1]?.atMs ?? 0) - (calls.all[0]?.atMs ?? 0)
-      assert.ok(gap >= 390, `reopening cut the backoff of 400 ms to ${gap} ms`)
+      holds(gap >= 390, `reopening cut the backoff of 400 ms to ${gap} ms`)
     },
   ],
 
@@ -248,7 +248,7 @@ export const retry: readonly Scenario[] = clause(5, {
       assert.equal(letter === undefined ? undefined : JSON.parse(letter.text).data.n, 5, 'the event that kills its worker ends among the dead letters')
       assert.equal(letter?.failure.kind, 'crash')
       assert.deepEqual(others, [], 'no innocent event is blamed')
-      assert.ok(killers >= 2 && killers <= 6, `it ran ${killers} times, with 3 attempts`)
+      holds(killers >= 2 && killers <= 6, `it ran ${killers} times, with 3 attempts`)
       await world.eventually(() =>
         assert.deepEqual(
           [...innocent].sort(),

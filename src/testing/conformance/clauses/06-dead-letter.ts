@@ -6,7 +6,7 @@ import { stream } from '../../../channel/channel.ts'
 import { consumer } from '../../../consumer/consumer.ts'
 import type { ConsumerOptions, Running } from '../../../consumer/consumer-types.ts'
 import { event } from '../../../event/event.ts'
-import { Calls, describeConsumer, idle, looseStream, Note, numbers, orderStream, Placed, placed, placedMany, QUICK, refused } from '../fixtures.ts'
+import { Calls, describeConsumer, holds, idle, looseStream, Note, numbers, orderStream, Placed, placed, placedMany, QUICK, refused } from '../fixtures.ts'
 import { clause, type Scenario } from '../scenario.ts'
 import type { World } from '../world.ts'
 
@@ -60,11 +60,11 @@ export const deadLetter: readonly Scenario[] = clause(6, {
     const before = Date.now()
     const receipt = await patient.broker.publish(patient.orders, placed('a', 0, { id: 'the-id' }))
     const [letter] = await patient.dead(1)
-    assert.ok(letter)
+    holds(letter)
     const { consumer: of, channel, offset, key, id, type, attempts, failure, deadAtMs, text } = letter
     assert.deepEqual([of, channel, offset, key, id, type, attempts], [patient.name, patient.orders.name, receipt.offset, 'a', 'the-id', 'order.placed', 1])
     assert.deepEqual([failure.kind, failure.message], ['rejected', '0 is bad'])
-    assert.ok(deadAtMs >= before - 5 && deadAtMs <= Date.now() + 5)
+    holds(deadAtMs >= before - 5 && deadAtMs <= Date.now() + 5)
     assert.deepEqual(JSON.parse(text).data, { order: 'a', n: 0 })
   },
 
@@ -84,7 +84,7 @@ export const deadLetter: readonly Scenario[] = clause(6, {
     })
     assert.deepEqual([letter?.attempts, letter?.failure.name, letter?.failure.message, letter?.failure.code], [3, 'TypeError', 'failure 3', 'E_TEST'])
     assert.equal(letter?.failure.kind, 'error')
-    assert.ok(letter?.failure.stack?.includes('failure 3'))
+    holds(letter?.failure.stack?.includes('failure 3'))
   },
 
   'one-attempt-is-no-retry': async (world) => {

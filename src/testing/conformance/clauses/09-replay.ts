@@ -1,7 +1,22 @@
 /** Clause 9, replay: where a consumer begins, moving it, and reading without consuming. */
 import assert from 'node:assert/strict'
 import { consumer } from '../../../consumer/consumer.ts'
-import { Calls, describeConsumer, gate, idle, looseStream, numbers, orderStream, Placed, placed, placedMany, readAll, readNs, refused } from '../fixtures.ts'
+import {
+  Calls,
+  describeConsumer,
+  gate,
+  holds,
+  idle,
+  looseStream,
+  numbers,
+  orderStream,
+  Placed,
+  placed,
+  placedMany,
+  readAll,
+  readNs,
+  refused,
+} from '../fixtures.ts'
 import { clause, type Scenario } from '../scenario.ts'
 import { sleep } from '../world.ts'
 
@@ -213,7 +228,7 @@ export const replay: readonly Scenario[] = clause(9, {
     let last = -1
     for await (const each of broker.read(orders)) {
       assert.equal(each.data.n, expected++)
-      assert.ok(each.offset > last)
+      holds(each.offset > last)
       last = each.offset
     }
     assert.equal(expected, 20_000)

@@ -7,7 +7,7 @@ import assert from 'node:assert/strict'
 import { isMillraceError } from '../../../base/errors.ts'
 import { queue, stream } from '../../../channel/channel.ts'
 import { consumer } from '../../../consumer/consumer.ts'
-import { Calls, describeConsumer, gate, hang, idle, numbers, orderStream, Placed, placed, placedMany, QUICK } from '../fixtures.ts'
+import { Calls, describeConsumer, gate, hang, holds, idle, numbers, orderStream, Placed, placed, placedMany, QUICK } from '../fixtures.ts'
 import { encoded, failure, nothing, Port } from '../port.ts'
 import { clause, type Scenario } from '../scenario.ts'
 import { sleep } from '../world.ts'
@@ -94,7 +94,7 @@ export const leases: readonly Scenario[] = clause(11, {
       await world.quiet()
       assert.equal(hung.given.length, 3, 'nor is anything new')
       hung.subscription.renew()
-      await world.eventually(() => assert.ok(hung.given.length > 3, 'it lives'))
+      await world.eventually(() => holds(hung.given.length > 3, 'it lives'))
     },
   ],
 
@@ -215,7 +215,7 @@ export const leases: readonly Scenario[] = clause(11, {
     })
     assert.deepEqual([letter?.failure.kind, letter?.failure.code, letter?.attempts], ['timeout', 'HANDLER_TIMEOUT', 2])
     assert.equal(reasons.length, 2)
-    for (const reason of reasons) assert.ok(isMillraceError(reason, 'HANDLER_TIMEOUT'))
+    for (const reason of reasons) holds(isMillraceError(reason, 'HANDLER_TIMEOUT'))
   },
 
   'a-completion-after-the-time-limit-is-refused': async (world) => {

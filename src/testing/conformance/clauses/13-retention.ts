@@ -7,7 +7,7 @@ import type { Broker } from '../../../broker/broker.ts'
 import type { Channel } from '../../../channel/channel.ts'
 import { type Retention, stream } from '../../../channel/channel.ts'
 import { consumer } from '../../../consumer/consumer.ts'
-import { Calls, gate, idle, looseStream, Note, numbers, type Order, orderStream, Placed, placed, placedMany, readAll, readNs } from '../fixtures.ts'
+import { Calls, gate, holds, idle, looseStream, Note, numbers, type Order, orderStream, Placed, placed, placedMany, readAll, readNs } from '../fixtures.ts'
 import { clause, type Scenario } from '../scenario.ts'
 import { sleep, type World } from '../world.ts'
 
@@ -18,7 +18,7 @@ function keeping(world: World, retain: Retention): ReturnType<typeof looseStream
 
 async function description(broker: Broker, channel: Channel) {
   const found = (await broker.describe()).channels.find((each) => each.name === channel.name)
-  assert.ok(found)
+  holds(found)
   return found
 }
 
@@ -29,7 +29,7 @@ export const retention: readonly Scenario[] = clause(13, {
     for (let batch = 0; batch < 10; batch++) {
       await broker.publish(orders, placedMany(50, 1, batch * 50))
       const there = new Set(await readNs(broker, orders))
-      for (const n of numbers((batch + 1) * 50, Math.max(0, (batch + 1) * 50 - 100))) assert.ok(there.has(n), `${n} is one of the newest hundred`)
+      for (const n of numbers((batch + 1) * 50, Math.max(0, (batch + 1) * 50 - 100))) holds(there.has(n), `${n} is one of the newest hundred`)
     }
     await world.eventually(async () => assert.deepEqual(await readNs(broker, orders), numbers(500, 400)))
     const { first, next } = await description(broker, orders)
@@ -42,10 +42,10 @@ export const retention: readonly Scenario[] = clause(13, {
     for (let n = 0; n < 400; n++) await broker.publish(notes, Note(String(n).padEnd(4096, 'x')))
     await world.eventually(async () => {
       const { first, next } = await description(broker, notes)
-      assert.ok(next - first <= 80, `${next - first} events of 4 KiB are kept in 256 KiB`)
+      holds(next - first <= 80, `${next - first} events of 4 KiB are kept in 256 KiB`)
     })
     const read = await readAll(broker, notes)
-    assert.ok(read.length >= 32 && read.length <= 80, `${read.length} events of 4 KiB are kept in 256 KiB`)
+    holds(read.length >= 32 && read.length <= 80, `${read.length} events of 4 KiB are kept in 256 KiB`)
     assert.deepEqual(
       read.map((each) => Number.parseInt(each.data as string, 10)),
       numbers(400, 400 - read.length),
@@ -61,7 +61,7 @@ export const retention: readonly Scenario[] = clause(13, {
     if (Date.now() - startMs < 250) assert.deepEqual(early, numbers(20), 'what is young enough is there')
     await sleep(320)
     await broker.publish(orders, placedMany(20, 1, 20))
-    await world.eventually(async () => assert.ok(!(await readNs(broker, orders)).some((n) => n < 20), 'the old ones go'))
+    await world.eventually(async () => holds(!(await readNs(broker, orders)).some((n) => n < 20), 'the old ones go'))
     await world.eventually(async () => assert.deepEqual(await readNs(broker, orders), [], 'the last ones go too, though nothing new comes'))
   },
 
@@ -147,7 +147,7 @@ export const retention: readonly Scenario[] = clause(13, {
     let last = -1
     for (let n = 0; n < 50; n++) {
       const { offset } = await broker.publish(orders, placed('a', n))
-      assert.ok(offset > last)
+      holds(offset > last)
       last = offset
     }
     await world.eventually(async () => assert.deepEqual(await readNs(broker, orders), [49]))

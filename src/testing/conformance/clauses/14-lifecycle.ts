@@ -10,6 +10,7 @@ import {
   gate,
   HASTY,
   hang,
+  holds,
   idle,
   looseStream,
   numbers,
@@ -68,7 +69,7 @@ export const lifecycle: readonly Scenario[] = clause(14, {
     await world.eventually(() => signals.length === 3)
     const summary = await running.stop()
     assert.deepEqual([summary.completed, summary.released], [0, 3])
-    assert.ok(
+    holds(
       signals.every((signal) => signal.aborted),
       'their contexts end',
     )
@@ -212,7 +213,7 @@ export const lifecycle: readonly Scenario[] = clause(14, {
     assert.equal(calls.all.filter((call) => call.channel === gone.name).length, 5, 'nothing more of the removed channel')
     const { channels, inFlight } = await describeConsumer(broker, name)
     assert.deepEqual([channels.map((each) => each.channel), inFlight], [[stays.name], 0])
-    assert.ok(!(await broker.describe()).channels.some((each) => each.name === gone.name))
+    holds(!(await broker.describe()).channels.some((each) => each.name === gone.name))
     await refused(() => readAll(broker, gone.name), 'UNKNOWN_CHANNEL', gone.name)
   },
 
@@ -245,7 +246,7 @@ export const lifecycle: readonly Scenario[] = clause(14, {
     await calls.reach(world, 10)
     await running.stop()
     await broker.removeConsumer(name)
-    assert.ok(!(await broker.describe()).consumers.some((each) => each.name === name))
+    holds(!(await broker.describe()).consumers.some((each) => each.name === name))
     await refused(() => broker.deadLetters(name).list(), 'UNKNOWN_CONSUMER', name)
     await broker.start(worker())
     await calls.reach(world, 20)

@@ -6,6 +6,7 @@ import {
   Calls,
   describeConsumer,
   gate,
+  holds,
   idle,
   looseQueue,
   looseStream,
@@ -35,7 +36,7 @@ export const filter: readonly Scenario[] = clause(15, {
       calls.sorted,
       numbers(10).map((n) => n * 4),
     )
-    assert.ok(calls.all.every((call) => call.type === 'order.paid'))
+    holds(calls.all.every((call) => call.type === 'order.paid'))
   },
 
   'a-pattern-looks-into-the-data': async (world) => {

@@ -3,7 +3,22 @@ import assert from 'node:assert/strict'
 import { CLAUSES } from '../../../broker/capabilities.ts'
 import { stream } from '../../../channel/channel.ts'
 import { consumer } from '../../../consumer/consumer.ts'
-import { describeConsumer, gate, idle, looseQueue, looseStream, Note, numbers, orderQueue, orderStream, Paid, Placed, placed, placedMany } from '../fixtures.ts'
+import {
+  describeConsumer,
+  gate,
+  holds,
+  idle,
+  looseQueue,
+  looseStream,
+  Note,
+  numbers,
+  orderQueue,
+  orderStream,
+  Paid,
+  Placed,
+  placed,
+  placedMany,
+} from '../fixtures.ts'
 import { clause, type Scenario } from '../scenario.ts'
 import { sleep } from '../world.ts'
 
@@ -18,7 +33,7 @@ export const discovery: readonly Scenario[] = clause(17, {
     assert.deepEqual([found.get(orders.name)?.types, found.get(plain.name)?.types], [['order.paid', 'order.placed'], null])
     const { first = -1, next = -1, bytes = -1 } = found.get(orders.name) ?? {}
     assert.equal(next - first, 10)
-    assert.ok(bytes > 500, `ten events are ${bytes} bytes`)
+    holds(bytes > 500, `ten events are ${bytes} bytes`)
     const empty = found.get(jobs.name)
     assert.deepEqual([(empty?.next ?? -1) - (empty?.first ?? 0), empty?.scheduled], [0, 0])
   },
@@ -31,7 +46,7 @@ export const discovery: readonly Scenario[] = clause(17, {
     for (const at of numbers(5)) {
       const channel = orderStream(world.name(`orders.c${at}`))
       await broker.publish(channel, placed('a', 0))
-      assert.ok((await broker.describe()).channels.some((each) => each.name === channel.name))
+      holds((await broker.describe()).channels.some((each) => each.name === channel.name))
       await world.eventually(async () => {
         const position = (await describeConsumer(broker, name)).channels.find((each) => each.channel === channel.name)
         assert.deepEqual([position?.channel, position?.lag], [channel.name, 0])
@@ -49,7 +64,7 @@ export const discovery: readonly Scenario[] = clause(17, {
     await sleep(60)
     const [before] = (await describeConsumer(broker, name)).channels
     assert.equal(before?.lag, 20)
-    assert.ok((before?.lagMs ?? 0) >= 50 && (before?.lagMs ?? 0) < 10_000, `the oldest waits for ${before?.lagMs} ms`)
+    holds((before?.lagMs ?? 0) >= 50 && (before?.lagMs ?? 0) < 10_000, `the oldest waits for ${before?.lagMs} ms`)
     wait.open()
     await idle(world, broker, name)
     const [after] = (await describeConsumer(broker, name)).channels
@@ -121,8 +136,8 @@ export const discovery: readonly Scenario[] = clause(17, {
     await idle(world, broker, name)
     await world.eventually(async () => {
       const { channels } = await broker.describe()
-      assert.ok((channels.find((each) => each.name === orders.name)?.rate ?? 0) > 0, 'events stored a second')
-      assert.ok((await describeConsumer(broker, name)).rate > 0, 'events completed a second')
+      holds((channels.find((each) => each.name === orders.name)?.rate ?? 0) > 0, 'events stored a second')
+      holds((await describeConsumer(broker, name)).rate > 0, 'events completed a second')
     })
   },
 
@@ -135,7 +150,7 @@ export const discovery: readonly Scenario[] = clause(17, {
     assert.equal((await describeConsumer(broker, name)).stalled, null)
     await broker.publish(orders, placedMany(3, 3))
     const stalled = await world.eventually(async () => (await describeConsumer(broker, name)).stalled ?? false)
-    assert.ok(stalled && /handler/.test(stalled.reason), stalled ? stalled.reason : '')
+    holds(stalled && /handler/.test(stalled.reason), stalled ? stalled.reason : '')
     wait.open()
     await idle(world, broker, name)
     assert.equal((await describeConsumer(broker, name)).stalled, null, 'it goes on, and is no longer stalled')
@@ -150,7 +165,7 @@ export const discovery: readonly Scenario[] = clause(17, {
     )
     await broker.publish(orders, placedMany(10, 10))
     const stalled = await world.eventually(async () => (await describeConsumer(broker, name)).stalled ?? false)
-    assert.ok(stalled && /dead letter/.test(stalled.reason), stalled ? stalled.reason : '')
+    holds(stalled && /dead letter/.test(stalled.reason), stalled ? stalled.reason : '')
     await broker.deadLetters(name).drop()
     await idle(world, broker, name)
     assert.equal((await describeConsumer(broker, name)).stalled, null)
@@ -167,7 +182,7 @@ export const discovery: readonly Scenario[] = clause(17, {
     )
     await broker.publish(orders, placedMany(3, 1))
     const stalled = await world.eventually(async () => (await describeConsumer(broker, name)).stalled ?? false)
-    assert.ok(stalled && /the warehouse is down/.test(stalled.reason), stalled ? stalled.reason : '')
+    holds(stalled && /the warehouse is down/.test(stalled.reason), stalled ? stalled.reason : '')
   },
 
   'a-queue-nobody-works-on-is-stalled-and-says-why': async (world) => {
@@ -177,7 +192,7 @@ export const discovery: readonly Scenario[] = clause(17, {
     await broker.start(consumer(name, jobs, { stall: 60 }).on(Paid, () => undefined))
     await broker.publish(jobs, placedMany(3))
     const stalled = await world.eventually(async () => (await describeConsumer(broker, name)).stalled ?? false)
-    assert.ok(stalled ? stalled.reason.includes(jobs.name) : false, stalled ? stalled.reason : '')
+    holds(stalled ? stalled.reason.includes(jobs.name) : false, stalled ? stalled.reason : '')
   },
 
   'who-is-paused-or-has-nothing-to-do-is-not-stalled': async (world) => {
@@ -195,11 +210,11 @@ export const discovery: readonly Scenario[] = clause(17, {
   'the-engine-says-what-it-can-do': async (world) => {
     const broker = await world.connect()
     const { engine, capabilities, alarms } = await broker.describe()
-    assert.ok(engine.length > 0)
+    holds(engine.length > 0)
     assert.deepEqual(Object.keys(capabilities), Object.keys(CLAUSES))
     for (const [number, { support, reason }] of Object.entries(capabilities)) {
-      assert.ok(['native', 'emulated', 'refused'].includes(support), `clause ${number}`)
-      assert.ok(reason.length > 10, `clause ${number} says how`)
+      holds(['native', 'emulated', 'refused'].includes(support), `clause ${number}`)
+      holds(reason.length > 10, `clause ${number} says how`)
     }
     assert.deepEqual(alarms, [])
   },
@@ -235,9 +250,9 @@ export const discovery: readonly Scenario[] = clause(17, {
         before.channels.map((each) => [each.channel, each.lag]),
       )
       const again = (await broker.describe()).channels.find((each) => each.name === orders.name)
-      assert.ok(again && channel)
+      holds(again && channel)
       assert.deepEqual({ ...again, rate: 0, bytes: 0 }, { ...channel, rate: 0, bytes: 0 })
-      assert.ok(again.bytes > channel.bytes / 2 && again.bytes < channel.bytes * 2, `${channel.bytes} bytes became ${again.bytes}`)
+      holds(again.bytes > channel.bytes / 2 && again.bytes < channel.bytes * 2, `${channel.bytes} bytes became ${again.bytes}`)
     },
   ],
 })

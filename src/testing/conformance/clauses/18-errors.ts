@@ -5,7 +5,7 @@ import type { Broker } from '../../../broker/broker.ts'
 import { queue, stream } from '../../../channel/channel.ts'
 import { consumer } from '../../../consumer/consumer.ts'
 import { event } from '../../../event/event.ts'
-import { Calls, Note, orderStream, Paid, Placed, placed, readAll, readNs, refused } from '../fixtures.ts'
+import { Calls, holds, Note, orderStream, Paid, Placed, placed, readAll, readNs, refused } from '../fixtures.ts'
 import { clause, type Scenario } from '../scenario.ts'
 import type { World } from '../world.ts'
 
@@ -67,7 +67,7 @@ export const errors: readonly Scenario[] = clause(18, {
     const broker = await world.connect()
     const notes = stream(world.name('notes'), { maxEventBytes: '1KiB' })
     const error = await refused(() => broker.publish(notes, Note('x'.repeat(2000))), 'EVENT_TOO_LARGE', '1024')
-    assert.ok(Number(error.details['bytes']) > 2000)
+    holds(Number(error.details['bytes']) > 2000)
     await refused(() => broker.publish(stream(world.name('others')), Note('ü'.repeat(600_000))), 'EVENT_TOO_LARGE', '1048576')
     await broker.publish(notes, Note('x'.repeat(500)))
     assert.equal((await readAll(broker, notes)).length, 1)
@@ -252,8 +252,8 @@ export const errors: readonly Scenario[] = clause(18, {
   'an-error-serialises-and-is-recognised': async (world) => {
     const broker = await world.connect()
     const error = await refused(() => broker.publish(world.name('nowhere'), { type: 'note' }), 'UNKNOWN_CHANNEL')
-    assert.ok(isMillraceError(error) && isMillraceError(error, 'UNKNOWN_CHANNEL') && !isMillraceError(error, 'CLOSED'))
+    holds(isMillraceError(error) && isMillraceError(error, 'UNKNOWN_CHANNEL') && !isMillraceError(error, 'CLOSED'))
     assert.deepEqual(Object.keys(JSON.parse(JSON.stringify(error))).sort(), ['code', 'details', 'message', 'retryable'])
-    assert.ok(error instanceof Error && (error.stack?.length ?? 0) > 0)
+    holds(error instanceof Error && (error.stack?.length ?? 0) > 0)
   },
 })
