@@ -67,6 +67,8 @@ const machine = {
 }
 console.log(`millrace bench · ${Object.values(machine).join(' · ')} GB\n`.replace(` · ${machine.commit} GB`, ` GB · ${machine.commit}`))
 if (cases.length === 0) throw new Error(`no case is named "${values.only}": there are ${CASES.map(({ name }) => name).join(', ')}`)
+// Leaving by `exit` takes children, servers and directories along.
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, () => process.exit(130))
 const bench = new Bench({
   rounds: whole(values.rounds, 'rounds', values.quick ? 1 : 3),
   eventsMax: whole(values.events, 'events', values.quick ? 500 : 10_000_000),
