@@ -5,16 +5,18 @@ import { describe, expect, it } from 'vitest'
 import { filesBelow, ROOT, type SourceFile } from './sources.ts'
 
 const FILE_LINES_MAX = 500
+/** Above this a file is named in the run's output: think again. */
+const FILE_LINES_CONSIDERED = 400
 const FUNCTION_LINES_MAX = 70
 
 const FOLDERS = ['src', 'test', 'bench', 'examples', 'scripts', 'console/src'].filter((folder) => existsSync(join(ROOT, folder)))
 /** What a program writes nobody reads; its source is judged, and a test compares the two. */
 const files = FOLDERS.flatMap((folder) => [...filesBelow(folder, '.ts'), ...filesBelow(folder, '.tsx')]).filter((file) => !file.path.endsWith('.generated.ts'))
 
-function tooLong(sources: readonly SourceFile[]): string[] {
+function tooLong(sources: readonly SourceFile[], linesMax: number): string[] {
   return sources
     .map((file) => ({ path: file.path, lines: file.text.trimEnd().split('\n').length }))
-    .flatMap(({ path, lines }) => (lines > FILE_LINES_MAX ? [`${path}: ${lines} lines`] : []))
+    .flatMap(({ path, lines }) => (lines > linesMax ? [`${path}: ${lines} lines`] : []))
 }
 
 /** Functions and methods over the limit. A function that only holds others (a test's `describe`) is judged by those. */
@@ -37,7 +39,9 @@ function longFunctions(sources: readonly SourceFile[]): string[] {
 
 describe('size', () => {
   it(`no file is over ${FILE_LINES_MAX} lines`, () => {
-    expect(tooLong(files)).toEqual([])
+    const long = tooLong(files, FILE_LINES_CONSIDERED)
+    if (long.length > 0) console.warn(`over ${FILE_LINES_CONSIDERED} lines, think again:\n${long.join('\n')}`)
+    expect(tooLong(files, FILE_LINES_MAX)).toEqual([])
   })
 
   it(`no function of the library is over ${FUNCTION_LINES_MAX} lines`, () => {
@@ -45,8 +49,8 @@ describe('size', () => {
   })
 
   it('the check finds a file and a function that are too long', () => {
-    expect(tooLong([{ path: 'a.ts', text: 'x\n'.repeat(501) }])).toEqual(['a.ts: 501 lines'])
-    expect(tooLong([{ path: 'a.ts', text: 'x\n'.repeat(500) }])).toEqual([])
+    expect(tooLong([{ path: 'a.ts', text: 'x\n'.repeat(501) }], 500)).toEqual(['a.ts: 501 lines'])
+    expect(tooLong([{ path: 'a.ts', text: 'x\n'.repeat(500) }], 500)).toEqual([])
     expect(longFunctions([{ path: 'a.ts', text: `\nconst a = () => {${'\n'.repeat(70)}}` }])).toEqual(['a.ts:2: 71 lines'])
   })
 })

@@ -105,8 +105,10 @@ describe('the package', () => {
     expect(files.filter((name) => ['src', 'test', 'bench', 'examples', 'scripts', 'node_modules'].includes(name))).toEqual([])
   })
 
-  it.runIf(existsSync(join(ROOT, manifest.bin['millrace'] ?? '')))('has a command that says its version', async () => {
-    const { stdout } = await run(process.execPath, [join(installed, manifest.bin['millrace'] ?? ''), '--version'], { cwd: project })
-    expect(stdout).toContain(manifest.version)
+  it('has a command that says its version and how it is used', async () => {
+    const command = (...args: string[]): Promise<{ stdout: string }> =>
+      run(process.execPath, [join(installed, manifest.bin['millrace'] ?? ''), ...args], { cwd: project })
+    expect((await command('--version')).stdout).toContain(manifest.version)
+    expect((await command('--help')).stdout).toContain('Usage: millrace')
   })
 })
