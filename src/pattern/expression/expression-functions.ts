@@ -53,6 +53,8 @@ const FUNCTIONS: Readonly<Record<string, readonly ExpressionFunction[]>> = {
   ],
 }
 
+export const FUNCTION_NAMES: readonly string[] = Object.keys(FUNCTIONS)
+
 /** The function of that name, in capitals, that takes so many arguments. */
 export function findFunction(name: string, count: number): ExpressionFunction | undefined {
   const found = Object.hasOwn(FUNCTIONS, name) ? FUNCTIONS[name] : undefined
