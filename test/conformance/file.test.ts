@@ -1,6 +1,6 @@
 /** The contract on `file:`, each scenario in a directory of its own. */
-import { test } from 'vitest'
 import { conformance } from '../../src/testing/conformance/conformance.ts'
 import { fileWorlds } from './embedded-worlds.ts'
+import { sideBySide } from './side-by-side.ts'
 
-conformance({ test, ...fileWorlds })
+conformance({ test: sideBySide, ...fileWorlds })

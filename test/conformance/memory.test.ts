@@ -1,6 +1,6 @@
 /** The contract on `memory:`. */
-import { test } from 'vitest'
 import { conformance } from '../../src/testing/conformance/conformance.ts'
 import { memoryWorlds } from './embedded-worlds.ts'
+import { sideBySide } from './side-by-side.ts'
 
-conformance({ test, ...memoryWorlds })
+conformance({ test: sideBySide, ...memoryWorlds })

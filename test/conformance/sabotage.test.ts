@@ -2,7 +2,7 @@
  * Scenarios must be able to fail: each clause broken on purpose, by an engine that lies in one way, and the scenarios that notice.
  * The same scenarios pass on the same engine when it does not lie.
  */
-import { describe, expect, test } from 'vitest'
+import { describe, test } from 'vitest'
 import { ConnectedBroker } from '../../src/broker/connected-broker.ts'
 import type { DeliverySink, Engine, Subscription } from '../../src/broker/engine.ts'
 import type { ChannelSpec } from '../../src/channel/channel.ts'
@@ -22,7 +22,9 @@ function instead<T extends object>(target: T, overrides: Partial<T>): T {
   })
 }
 
-type Lie = (engine: Engine) => Partial<Engine>
+type Held = Parameters<Subscription['retry']>[0][]
+/** `held` is what was handed to the subscriptions. */
+type Lie = (engine: Engine, held: Held) => Partial<Engine>
 
 const spec =
   (change: (spec: ChannelSpec) => Partial<ChannelSpec>): Lie =>
@@ -31,8 +33,10 @@ const subscribing =
   (change: (spec: Parameters<Engine['subscribe']>[0]) => Partial<Parameters<Engine['subscribe']>[0]>): Lie =>
   (engine) => ({ subscribe: (own, sink) => engine.subscribe({ ...own, ...change(own) }, sink) })
 const settling =
-  (change: (subscription: Subscription, engine: Engine) => Partial<Subscription>): Lie =>
-  (engine) => ({ subscribe: async (own, sink) => engine.subscribe(own, sink).then((subscription) => instead(subscription, change(subscription, engine))) })
+  (change: (subscription: Subscription, engine: Engine, held: Held) => Partial<Subscription>): Lie =>
+  (engine, held) => ({
+    subscribe: async (own, sink) => engine.subscribe(own, sink).then((subscription) => instead(subscription, change(subscription, engine, held))),
+  })
 const delivering =
   (change: (sink: DeliverySink) => Partial<DeliverySink>): Lie =>
   (engine) => ({ subscribe: (own, sink) => engine.subscribe(own, instead(sink, change(sink))) })
@@ -109,9 +113,9 @@ const SABOTAGE: readonly Sabotage[] = [
   },
   {
     how: 'handing back counts as an attempt',
-    lie: settling((own) => ({
+    lie: settling((own, _, held) => ({
       close: () => {
-        for (const delivery of given.splice(0)) own.retry(delivery, 0, { name: 'Error', message: 'stopped', kind: 'error' })
+        for (const delivery of held.splice(0)) own.retry(delivery, 0, { name: 'Error', message: 'stopped', kind: 'error' })
         return own.close()
       },
     })),
@@ -265,40 +269,37 @@ const SABOTAGE: readonly Sabotage[] = [
   },
 ]
 
-/** What the instance whose close is sabotaged holds. */
-const given: Parameters<Subscription['retry']>[0][] = []
-
 function run(name: string, lie: Lie, eventuallyMs: number): Promise<void> {
   const scenario = SCENARIOS.find((each) => each.name === name)
   if (scenario === undefined) throw new Error(`there is no scenario ${name}`)
   const engine = openMemoryEngine()
-  const lying = instead<Engine>(engine, lie(engine))
+  const held: Held = []
+  const lying = instead<Engine>(engine, lie(engine, held))
   const noting = instead<Engine>(lying, {
     subscribe: (own, sink) =>
       lying.subscribe(
         own,
         instead(sink, {
           deliver: (deliveries) => {
-            given.push(...deliveries)
+            held.push(...deliveries)
             sink.deliver(deliveries)
           },
         }),
       ),
   })
-  given.length = 0
   return runScenario(scenario, {
     open: () => ({ connect: async () => new ConnectedBroker(noting, { source: '/sabotage', random: Math.random }), openEngine: async () => noting }),
     patience: { eventuallyMs },
   })
 }
 
-describe.each(SABOTAGE)('when $how', ({ lie, noticed }) => {
-  test.each(noticed)('%s fails', { timeout: 60_000 }, async (name) => {
+describe.concurrent.each(SABOTAGE)('when $how', ({ lie, noticed }) => {
+  test.for(noticed)('%s fails', { timeout: 60_000 }, async (name, { expect }) => {
     await expect(run(name, lie, 600)).rejects.toThrow()
   })
 })
 
-describe('when nothing is wrong', () => {
+describe.concurrent('when nothing is wrong', () => {
   test.each([...new Set(SABOTAGE.flatMap((sabotage) => sabotage.noticed))])('%s passes', { timeout: 60_000 }, async (name) => {
     await run(name, () => ({}), 20_000)
   })

@@ -183,14 +183,13 @@ export async function readNs(broker: Broker, channel: Channel, options: ReadOpti
   return (await readAll(broker, channel, options)).map((each) => (each.data as Order).n)
 }
 
-/** Wait until a channel holds so many events, look on for a while, and answer the data of all that it holds then. */
-export async function readWhole(world: World, broker: Broker, channel: Channel, count: number): Promise<Order[]> {
+/** Wait until a channel holds so many events, then look on for a while, for more. */
+export async function arrived(world: World, broker: Broker, channel: Channel, count: number): Promise<void> {
   await world.eventually(async () => {
     const { length } = await readAll(broker, channel)
     holds(length >= count, `"${channel.name}" holds ${length} of ${count} events`)
   })
   await world.quiet()
-  return (await readAll(broker, channel)).map((each) => each.data as Order)
 }
 
 export async function describeConsumer(broker: Broker, name: string): Promise<ConsumerDescription> {

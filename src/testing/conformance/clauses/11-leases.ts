@@ -12,6 +12,9 @@ import { encoded, failure, nothing, Port } from '../port.ts'
 import { clause, type Scenario } from '../scenario.ts'
 import { sleep } from '../world.ts'
 
+/** Short enough to wait for, long enough for a machine that is busy. */
+const LEASE_MS = 150
+
 export const leases: readonly Scenario[] = clause(11, {
   'a-handler-may-run-longer-than-its-lease': async (world) => {
     const broker = await world.connect()
@@ -19,9 +22,9 @@ export const leases: readonly Scenario[] = clause(11, {
     const calls = new Calls()
     for (let at = 0; at < 2; at++) {
       await broker.start(
-        consumer(world.name('worker'), orders, { lease: 60 }).on(Placed, async (each, ctx) => {
+        consumer(world.name('worker'), orders, { lease: LEASE_MS }).on(Placed, async (each, ctx) => {
           calls.add(each, ctx)
-          await sleep(400)
+          await sleep(LEASE_MS * 4)
           assert.equal(ctx.signal.aborted, false)
         }),
       )
@@ -35,10 +38,10 @@ export const leases: readonly Scenario[] = clause(11, {
     ['engine'],
     async (world) => {
       const port = await Port.open(world, stream(world.name('orders')))
-      const hung = await port.subscribe({ leaseMs: 60, credit: 10 })
+      const hung = await port.subscribe({ leaseMs: LEASE_MS, credit: 10 })
       await port.publish(5)
       await world.eventually(() => assert.equal(hung.held.length, 5))
-      const live = await port.subscribe({ leaseMs: 60, credit: 10, renews: true, completes: nothing })
+      const live = await port.subscribe({ leaseMs: LEASE_MS, credit: 10, renews: true, completes: nothing })
       await world.eventually(() => assert.equal(live.given.length, 5))
       assert.deepEqual(
         live.given.map((delivery) => delivery.offset).sort((a, b) => a - b),
@@ -59,7 +62,7 @@ export const leases: readonly Scenario[] = clause(11, {
     ['engine'],
     async (world) => {
       const port = await Port.open(world, stream(world.name('orders')))
-      const hung = await port.subscribe({ leaseMs: 60, credit: 10 })
+      const hung = await port.subscribe({ leaseMs: LEASE_MS, credit: 10 })
       await port.publish(4)
       await world.eventually(() => assert.equal(hung.given.length, 4))
       await world.eventually(() => assert.equal(hung.revoked.length, 4))
@@ -71,7 +74,7 @@ export const leases: readonly Scenario[] = clause(11, {
       )
       await late.flushed()
       assert.deepEqual(await port.engine.deadLetters(port.consumer, {}), [])
-      const live = await port.subscribe({ leaseMs: 60, credit: 10, renews: true, completes: nothing })
+      const live = await port.subscribe({ leaseMs: LEASE_MS, credit: 10, renews: true, completes: nothing })
       await world.eventually(() => assert.equal(live.given.length, 4))
       assert.deepEqual(
         live.given.map((delivery) => live.subscription.complete(delivery, null)),
@@ -85,10 +88,10 @@ export const leases: readonly Scenario[] = clause(11, {
     ['engine'],
     async (world) => {
       const port = await Port.open(world, stream(world.name('orders')))
-      const hung = await port.subscribe({ leaseMs: 60, credit: 10 })
+      const hung = await port.subscribe({ leaseMs: LEASE_MS, credit: 10 })
       await port.publish(3)
       await world.eventually(() => assert.equal(hung.revoked.length, 3))
-      await world.quiet(3)
+      await sleep(LEASE_MS * 2)
       assert.equal(hung.given.length, 3, 'what was taken from it is not given to it again')
       await port.publish(2)
       await world.quiet()
@@ -102,11 +105,11 @@ export const leases: readonly Scenario[] = clause(11, {
     ['engine'],
     async (world) => {
       const port = await Port.open(world, stream(world.name('orders')))
-      const holder = await port.subscribe({ leaseMs: 60, credit: 3, renews: true })
+      const holder = await port.subscribe({ leaseMs: LEASE_MS, credit: 3, renews: true })
       await port.publish(3)
       await world.eventually(() => assert.equal(holder.held.length, 3))
-      const other = await port.subscribe({ leaseMs: 60, credit: 3, renews: true })
-      await sleep(400)
+      const other = await port.subscribe({ leaseMs: LEASE_MS, credit: 3, renews: true })
+      await sleep(LEASE_MS * 4)
       assert.deepEqual([holder.held.length, other.given.length, holder.revoked.length], [3, 0, 0])
       assert.deepEqual(
         holder.held.map((delivery) => holder.subscription.complete(delivery, null)),
@@ -119,10 +122,10 @@ export const leases: readonly Scenario[] = clause(11, {
     ['engine'],
     async (world) => {
       const port = await Port.open(world, stream(world.name('orders')))
-      const hung = await port.subscribe({ leaseMs: 60, credit: 10 })
+      const hung = await port.subscribe({ leaseMs: LEASE_MS, credit: 10 })
       await port.publish(6, 2)
       await world.eventually(() => assert.equal(hung.given.length, 2))
-      const live = await port.subscribe({ leaseMs: 60, credit: 10, renews: true, completes: nothing })
+      const live = await port.subscribe({ leaseMs: LEASE_MS, credit: 10, renews: true, completes: nothing })
       await world.eventually(() => assert.equal(live.given.length, 6))
       for (const key of ['k0', 'k1']) {
         const offsets = live.given.filter((delivery) => delivery.key === key).map((delivery) => delivery.offset)
@@ -143,14 +146,14 @@ export const leases: readonly Scenario[] = clause(11, {
       const attempts: number[] = []
       await port.publish(1)
       for (let at = 0; at < 3; at++) {
-        const hung = await port.subscribe({ leaseMs: 60, credit: 1, attemptsMax: 3 })
+        const hung = await port.subscribe({ leaseMs: LEASE_MS, credit: 1, attemptsMax: 3 })
         await world.eventually(() => assert.equal(hung.given.length, 1))
         attempts.push(hung.given[0]?.attempt ?? 0)
         await world.eventually(() => assert.equal(hung.revoked.length, 1))
         await hung.subscription.close()
       }
       assert.deepEqual(attempts, [1, 2, 3])
-      const live = await port.subscribe({ leaseMs: 60, credit: 1, renews: true, attemptsMax: 3 })
+      const live = await port.subscribe({ leaseMs: LEASE_MS, credit: 1, renews: true, attemptsMax: 3 })
       const [letter] = await world.eventually(async () => {
         const letters = await port.engine.deadLetters(port.consumer, {})
         return letters.length === 1 && letters
@@ -163,10 +166,10 @@ export const leases: readonly Scenario[] = clause(11, {
     ['engine'],
     async (world) => {
       const port = await Port.open(world, queue(world.name('jobs')))
-      const hung = await port.subscribe({ leaseMs: 60, credit: 5 })
+      const hung = await port.subscribe({ leaseMs: LEASE_MS, credit: 5 })
       await port.publish(5)
       await world.eventually(() => assert.equal(hung.given.length, 5))
-      const live = await port.subscribe({ leaseMs: 60, credit: 5, renews: true, completes: nothing })
+      const live = await port.subscribe({ leaseMs: LEASE_MS, credit: 5, renews: true, completes: nothing })
       await world.eventually(() => assert.equal(live.given.length, 5))
       assert.deepEqual(
         hung.given.map((delivery) => hung.subscription.complete(delivery, null)),

@@ -4,6 +4,7 @@ import { stream } from '../../../channel/channel.ts'
 import { consumer } from '../../../consumer/consumer.ts'
 import type { HandlerContext } from '../../../consumer/consumer-types.ts'
 import {
+  arrived,
   Calls,
   gate,
   HASTY,
@@ -64,7 +65,7 @@ export const emitOnce: readonly Scenario[] = clause(12, {
     )
     await broker.publish(orders, placedMany(20))
     await idle(world, broker, world.name('worker'))
-    await world.quiet()
+    await arrived(world, broker, out, 20)
     const events = await readAll(broker, out)
     assert.deepEqual(
       events.map((each) => (each.data as Order).n).sort((a, b) => a - b),
@@ -108,7 +109,9 @@ export const emitOnce: readonly Scenario[] = clause(12, {
     )
     await broker.publish(orders, placedMany(10))
     await idle(world, broker, world.name('worker'))
-    await world.quiet()
+    await arrived(world, broker, one, 10)
+    await arrived(world, broker, two, 20)
+    await arrived(world, broker, three, 10)
     assert.deepEqual(await readNs(broker, one), numbers(10))
     assert.deepEqual(
       await readNs(broker, two),
@@ -275,7 +278,7 @@ export const emitOnce: readonly Scenario[] = clause(12, {
     late.open()
     await broker.start(consumer(world.name('worker'), orders).on(Placed, async (each, ctx) => ctx.emit(out, placed('second', each.data.n))))
     await idle(world, broker, world.name('worker'))
-    await world.quiet()
+    await arrived(world, broker, out, 5)
     const events = await readAll(broker, out)
     assert.deepEqual(
       events.map((each) => (each.data as Order).order),
@@ -287,8 +290,9 @@ export const emitOnce: readonly Scenario[] = clause(12, {
     const broker = await world.connect()
     const [orders, out] = [orderStream(world.name('orders')), looseStream(world.name('out'))]
     const errors: unknown[] = []
+    await broker.declare(out)
     await broker.start(
-      consumer(world.name('worker'), orders, { timeout: 50, retry: QUICK }).on(Placed, async (each, ctx) => {
+      consumer(world.name('worker'), orders, { timeout: 100, retry: QUICK }).on(Placed, async (each, ctx) => {
         await ctx.emit(out, placed(`attempt-${ctx.attempt}`, each.data.n))
         if (ctx.attempt > 1) return
         await hang(ctx.signal).catch(() => undefined)
@@ -297,7 +301,7 @@ export const emitOnce: readonly Scenario[] = clause(12, {
     )
     await broker.publish(orders, placed('a', 0))
     await idle(world, broker, world.name('worker'))
-    await world.quiet()
+    await arrived(world, broker, out, 1)
     assert.deepEqual(
       (await readAll(broker, out)).map((each) => (each.data as Order).order),
       ['attempt-2'],
@@ -316,7 +320,7 @@ export const emitOnce: readonly Scenario[] = clause(12, {
     )
     await broker.publish(orders, placedMany(40))
     await idle(world, broker, world.name('worker'))
-    await world.quiet()
+    await arrived(world, broker, out, 40)
     const emitted = (await readAll(broker, out)).map((each) => each.data as Order)
     assert.deepEqual(
       emitted.map((data) => data.n).sort((a, b) => a - b),
@@ -331,7 +335,7 @@ export const emitOnce: readonly Scenario[] = clause(12, {
     await broker.start(consumer(world.name('worker'), orders).on(Placed, async (each, ctx) => ctx.emit(out, placed('out', each.data.n, { id: 'same' }))))
     await broker.publish(orders, placedMany(5))
     await idle(world, broker, world.name('worker'))
-    await world.quiet()
+    await arrived(world, broker, out, 1)
     assert.deepEqual(await readNs(broker, out), [0])
   },
 
@@ -341,14 +345,14 @@ export const emitOnce: readonly Scenario[] = clause(12, {
       const port = await Port.open(world, stream(world.name('orders')))
       const out = stream(world.name('out'))
       await port.engine.declare(out.spec)
-      const hung = await port.subscribe({ leaseMs: 60, credit: 5 })
+      const hung = await port.subscribe({ leaseMs: 150, credit: 5 })
       const offsets = await port.publish(5)
       await world.eventually(() => assert.equal(hung.given.length, 5))
       await world.eventually(() => assert.equal(hung.revoked.length, 5))
       const emission = (n: number, dueAtMs: number | null = null) => [{ channel: out.name, event: encoded('out', null, n), dueAtMs }]
       for (const delivery of hung.given) assert.equal(hung.subscription.complete(delivery, emission(1000)), false)
       for (const delivery of hung.given) assert.equal(hung.subscription.complete(delivery, emission(2000, port.engine.clock.now() + 10)), false)
-      const live = await port.subscribe({ leaseMs: 60, credit: 5, renews: true, completes: ({ offset }) => emission(offset) })
+      const live = await port.subscribe({ leaseMs: 150, credit: 5, renews: true, completes: ({ offset }) => emission(offset) })
       await world.eventually(() => assert.equal(live.given.length, 5))
       await live.subscription.flushed()
       await world.quiet()

@@ -1,0 +1,13 @@
+/**
+ * Vitest's `test`, several scenarios at a time: they mostly wait. Alone are those that measure memory (clause 10), and those in which an
+ * instance loses its lease because it is not heard of in time (clause 11).
+ */
+import { test } from 'vitest'
+import type { ConformanceTest } from '../../src/testing/conformance/conformance.ts'
+
+const ALONE = /^1[01]-/
+
+export const sideBySide: ConformanceTest = Object.assign(
+  (name: string, run: () => Promise<void>, timeoutMs?: number): void => (ALONE.test(name) ? test : test.concurrent)(name, run, timeoutMs),
+  { skip: (name: string, run: () => Promise<void>): void => test.skip(name, run) },
+)
