@@ -53,6 +53,7 @@ describe('an expression', () => {
     ['a quotient is cut towards zero', '-7 / 2', -3],
     // Casts.
     ['a text with a sign is an integer', "'+5' + 0", 5],
+    ['a text of minus zero is zero', "INT('-0')", 0],
     ['a text with space is none', "' 5' + 0", ['cast', 0]],
     ['an empty text is none', "'' + 0", ['cast', 0]],
     ['a text beyond 32 bits is none', "INT('2147483648')", ['cast', 0]],
@@ -90,6 +91,8 @@ describe('an expression', () => {
     ['% matches nothing', "'' LIKE '%'", true],
     ['% matches line breaks', "'a\nb' LIKE 'a%b'", true],
     ['the ends may not overlap', "'aba' LIKE 'ab%ba'", false],
+    ['the middle may not overlap the end', "'xaby' LIKE 'x%ab%by'", false],
+    ['the middle may not overlap the end, with _', "'xaby' LIKE 'x%_b%by'", false],
     ['an escaped percent beside one that is not', "'50% off' LIKE '%\\%%'", true],
     // Names.
     ['attributes without regard to case', 'SUBJECT', 'c-1'],
