@@ -39,7 +39,7 @@ export class LeaseWatch {
   }
 
   #check(instance: Instance, heldUp: boolean): void {
-    if (heldUp) instance.renew()
+    if (heldUp && !instance.lapsed) instance.renew()
     else if (instance.held.size > 0 && instance.expired(this.#clock.now())) this.#expire(instance)
   }
 

@@ -9,7 +9,7 @@
  *
  * Every value ends with the CRC-32 of what is before it, since LMDB itself has no checksums.
  */
-import { closeSync, existsSync, fstatSync, openSync, readSync } from 'node:fs'
+import { closeSync, existsSync, fstatSync, openSync, readSync, truncateSync } from 'node:fs'
 import { join } from 'node:path'
 import { crc32 } from 'node:zlib'
 import { open, type RootDatabase } from 'lmdb'
@@ -40,6 +40,8 @@ export type IndexChanges = Map<string, Uint8Array | null>
 
 export const INDEX_FILE = 'index.mdb'
 const PAGE_BYTES = 4096
+/** Pages at the end of a whole file that LMDB may have left unwritten. */
+const PAGES_UNWRITTEN_MAX = 64
 const META_MAGIC = 0xbeefc0de
 
 const channelDigits = (channelId: number): string => String(channelId).padStart(8, '0')
@@ -100,7 +102,7 @@ export class IndexDb {
   /** @throws DATA_DAMAGED when the file is cut short or is not LMDB's */
   static open(directory: string, readOnly: boolean): IndexDb {
     const path = join(directory, INDEX_FILE)
-    checkFile(path)
+    checkFile(path, readOnly)
     try {
       // A transaction is durable when its promise resolves: no overlapping sync.
       const db = open<Buffer, string>({
@@ -194,7 +196,7 @@ export class IndexDb {
 }
 
 /** A data file that was cut short would be read beyond its end by the memory map: look before it is mapped. */
-function checkFile(path: string): void {
+function checkFile(path: string, readOnly: boolean): void {
   if (!existsSync(path)) return
   const fd = openSync(path, 'r')
   try {
@@ -203,8 +205,12 @@ function checkFile(path: string): void {
     if (metas.length === 0) throw damaged(INDEX_FILE, 'it is not an LMDB file, or its head is damaged')
     const newest = metas.reduce((a, b) => (a.transaction > b.transaction ? a : b))
     const needed = (newest.lastPage + 1) * PAGE_BYTES
-    if (newest.lastPage > 1 && size < needed)
+    if (newest.lastPage > 1 && size < needed - PAGES_UNWRITTEN_MAX * PAGE_BYTES) {
       throw damaged(INDEX_FILE, `the index has ${size} bytes and should have ${needed}: it was cut short`, { size, expected: needed })
+    }
+    // Pages that a transaction took and gave back are never written, so a whole file may end before them. Zeros there are
+    // never read; where a used page is missing instead, LMDB or the entry's checksum refuses them, and nothing is read beyond the file's end.
+    if (size < needed && !readOnly) truncateSync(path, needed)
   } finally {
     closeSync(fd)
   }
