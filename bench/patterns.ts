@@ -1,17 +1,15 @@
 /**
  * Event patterns: event-ruler's own rule sets over its events, as a ratio to `JSON.parse` of the same text in the same run, and how an
  * index behaves from one rule to 100,000. Run with `npx tsx --expose-gc bench/patterns.ts [seconds per measurement]`.
- *
- * The first part needs the shared suites (`../shared/suites`); it says so when they are missing.
  */
 import { execFileSync } from 'node:child_process'
-import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { type PatternJson, RuleIndex } from '../src/pattern/index.ts'
 
-const SUITES = fileURLToPath(new URL('../../shared/suites/', import.meta.url))
+const SUITES = fileURLToPath(new URL('../test/fixtures/suites/', import.meta.url))
 const SECONDS = Number(process.argv[2] ?? 1)
 const EVENTS = 20_000
 
@@ -88,10 +86,6 @@ function checkCounts(name: string, index: RuleIndex, events: readonly (string | 
 }
 
 function benchRuleSets(): void {
-  if (!existsSync(SUITES)) {
-    console.log(`event-ruler's rule sets: skipped, there is no folder ${SUITES}`)
-    return
-  }
   const { sets } = JSON.parse(readFileSync(join(SUITES, 'event-ruler-benchmark.json'), 'utf8')) as { sets: Record<string, RuleSet> }
   const all: RuleSet = { rules: Object.values(sets).flatMap((set) => set.rules), synth20000Counts: Object.values(sets).flatMap((set) => set.synth20000Counts) }
   const texts = makeEvents()

@@ -90,11 +90,13 @@ describe.skipIf(!present)('the shop in a browser', () => {
     })
     await live.locator('.badge.retrying').waitFor()
     await live.locator('.badge.dead').waitFor({ timeout: 30_000 })
+    const hopeless = live.locator('[data-dead] li', { hasText: 'Your order is on its way' })
     await eventually(() => text(live, '[data-dead]')).toContain('550 mailbox of ada@example.com is full — after 4 attempts')
     await live.screenshot({ path: join(screenshots, 'dead-letter.png') })
-    await live.locator('[data-dead] li', { hasText: 'Your order is on its way' }).getByRole('button', { name: 'Redrive' }).click()
+    await hopeless.getByRole('button', { name: 'Redrive' }).click()
     await live.locator('.feed button', { hasText: 'mail.sent' }).filter({ hasText: 'Your order is on its way' }).waitFor()
-    await eventually(() => text(live, '[data-dead]')).toBe('')
+    // Mail that the other test asked for may, by its random id, be as hopeless: it stays.
+    await eventually(() => hopeless.count()).toBe(0)
   })
 
   test('a keyboard is enough, and the picture holds on a phone', { timeout: 30_000 }, async () => {

@@ -1,7 +1,7 @@
-/** The public conformance data, which lies beside the project and not in it. */
-import { existsSync, readFileSync } from 'node:fs'
+/** The public conformance data: test/fixtures/suites/README.md. */
+import { readFileSync } from 'node:fs'
 
-const folder = new URL('../../../shared/suites/', import.meta.url)
+const folder = new URL('../fixtures/suites/', import.meta.url)
 
 export interface FormatSuite {
   readonly validEvents: readonly { readonly id: string; readonly event: Record<string, unknown> }[]
@@ -10,10 +10,6 @@ export interface FormatSuite {
   readonly invalidBatches: readonly { readonly id: string; readonly batch: readonly unknown[] }[]
 }
 
-/** The suite, or `undefined` with a loud word when the folder is not there. */
-export function loadSuite<Suite>(name: string): Suite | undefined {
-  const file = new URL(name, folder)
-  if (existsSync(file)) return JSON.parse(readFileSync(file, 'utf8')) as Suite
-  console.warn(`\n!!! ../shared/suites/${name} is missing: ITS CASES DO NOT RUN. Put the suites beside the project to run them.\n`)
-  return undefined
+export function loadSuite<Suite>(name: string): Suite {
+  return JSON.parse(readFileSync(new URL(name, folder), 'utf8')) as Suite
 }

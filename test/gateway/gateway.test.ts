@@ -105,10 +105,10 @@ describe('publishing', () => {
       expect(read?.toJSON()).toMatchObject({ id: 's', source: '/sdk', type: 't', myext: 'x', time: '2026-01-31T12:00:00.000Z', data: { a: 1 } })
     }
   })
-  for (const { id, event: bad } of suite?.invalidEvents ?? []) {
+  for (const { id, event: bad } of suite.invalidEvents) {
     test(`official suite: ${id} is a 400`, async () => expect((await structured(bad)).status).toBe(400))
   }
-  for (const { id, event: fine } of suite?.validEvents ?? []) {
+  for (const { id, event: fine } of suite.validEvents) {
     test(`official suite: ${id} is a 202`, async () => expect((await structured(fine)).status).toBe(202))
   }
 })
