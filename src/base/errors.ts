@@ -63,8 +63,12 @@ export const ERROR_CODES = {
   INVALID_REQUEST: { retryable: false },
   /** An HTTP request's body is larger than the gateway takes. */
   REQUEST_TOO_LARGE: { retryable: false },
-  /** The server refused the request's credentials or permissions. */
+  /** The server asks for credentials, or those that were shown do not hold. */
+  UNAUTHENTICATED: { retryable: false },
+  /** The server knows who asks, and that one may not do this. */
   FORBIDDEN: { retryable: false },
+  /** More requests, streams or sockets than the caller, or all together, may have. */
+  RATE_LIMITED: { retryable: true },
   /** A server or peer did not answer in time. */
   UNAVAILABLE: { retryable: true },
 } as const

@@ -80,6 +80,18 @@ export const LIMITS = {
   gatewayBodyBytesMax: 16_777_216,
   /** Bytes of all request bodies that the gateway holds at once; more is refused with BACKPRESSURE. */
   gatewayBodiesBytesMax: 134_217_728,
+  /** Bytes of request bodies that the gateway holds at once for one caller. */
+  gatewayCallerBytesMax: 67_108_864,
+  /** Requests a second that the gateway takes from all callers together. */
+  gatewayRequestsPerSecond: 200_000,
+  /** Requests a second that it takes from one caller. */
+  gatewayCallerRequestsPerSecond: 100_000,
+  /** Requests, streams and sockets open at once, of all callers together. */
+  gatewayOpenMax: 20_000,
+  /** Requests, streams and sockets open at once, of one caller. */
+  gatewayCallerOpenMax: 10_000,
+  /** TCP connections open at once. */
+  gatewayConnectionsMax: 20_000,
   /** Events of one page of `GET /channels/:channel/events`, unless the request says otherwise. */
   gatewayPageEventsDefault: 100,
   /** Most events of one page. */

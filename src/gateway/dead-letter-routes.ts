@@ -1,49 +1,105 @@
 /**
  * The dead letters of a consumer over HTTP: list, redrive, drop.
  *
- * `?channel=&offset=&id=&key=&limit=` chooses them. What changes something must choose, or say `all=true`.
+ * `?channel=&offset=&id=&key=&limit=` chooses them. What changes something must choose, or say `all=true`. It takes the permission for the channel
+ * that is named, and for every channel that the consumer takes where none is.
  */
-import type { Context } from 'hono'
 import { checkName } from '../base/names.ts'
 import type { Broker, DeadLetters } from '../broker/broker.ts'
 import type { DeadLetter, DeadLetterQuery } from '../broker/description.ts'
+import type { Action } from './access/permissions.ts'
 import { badRequest } from './problem.ts'
-import { countOf, parameters } from './query.ts'
+import { countOf } from './query.ts'
+import type { GatewayRequest, Parameter, Route } from './route.ts'
+import { CONSUMER, json, ref } from './schemas.ts'
 
 const CHOICE = ['channel', 'offset', 'id', 'key', 'limit'] as const
+const QUERY: Readonly<Record<(typeof CHOICE)[number], Parameter>> = {
+  channel: { description: 'Of this channel.', schema: { type: 'string' } },
+  offset: { description: 'At this offset.', schema: { type: 'integer', minimum: 0 } },
+  id: { description: 'With this event id.', schema: { type: 'string' } },
+  key: { description: 'With this key.', schema: { type: 'string' } },
+  limit: { description: 'At most so many, the oldest first.', schema: { type: 'integer', minimum: 1, maximum: 10_000 } },
+}
+const ALL: Parameter = { description: 'true: every one, when nothing else chooses.', schema: { enum: ['true'] } }
+const LETTERS = '/api/consumers/{consumer}/dead-letters'
 
-export async function listDeadLetters(c: Context, broker: Broker): Promise<Response> {
-  const { limit = 100, ...choice } = choiceOf(parameters(c.req.url, CHOICE))
-  const found = await lettersOf(c, broker).list({ ...choice, limit })
-  return c.body(`{"deadLetters":[${found.map(letterText).join(',')}]}`, 200, { 'content-type': 'application/json' })
+export function deadLetterRoutes(broker: Broker): Route[] {
+  const common = { tag: 'dead letters', parameters: { consumer: CONSUMER }, refuses: ['UNKNOWN_CONSUMER', 'CLOSED'] } as const
+  const counted = (member: string): Route['answers'] => ({
+    200: { description: 'How many.', content: json({ type: 'object', required: [member], properties: { [member]: { type: 'integer' } } }) },
+  })
+  const manage = { ...common, access: { action: 'manage', of: 'handler' }, query: { ...QUERY, all: ALL } } as const
+  const drop = async (request: GatewayRequest): Promise<Response> =>
+    Response.json({ dropped: await (await lettersOf(request, broker, 'manage')).drop(deliberate(request.query)) })
+  return [
+    {
+      ...common,
+      method: 'GET',
+      path: LETTERS,
+      name: 'listDeadLetters',
+      summary: 'List the events that a consumer gave up on.',
+      access: { action: 'read', of: 'handler' },
+      query: QUERY,
+      answers: {
+        200: {
+          description: 'Oldest first, at most 100 unless limit says otherwise.',
+          content: json({ type: 'object', required: ['deadLetters'], properties: { deadLetters: { type: 'array', items: ref('DeadLetter') } } }),
+        },
+      },
+      handle: (request) => list(request, broker),
+    },
+    { ...manage, method: 'DELETE', path: LETTERS, name: 'deleteDeadLetters', summary: 'Drop dead letters.', answers: counted('dropped'), handle: drop },
+    {
+      ...manage,
+      method: 'POST',
+      path: `${LETTERS}/redrive`,
+      name: 'redriveDeadLetters',
+      summary: 'Give dead letters back to their consumer, in order.',
+      answers: counted('redriven'),
+      handle: async (request) => Response.json({ redriven: await (await lettersOf(request, broker, 'manage')).redrive(deliberate(request.query)) }),
+    },
+    { ...manage, method: 'POST', path: `${LETTERS}/drop`, name: 'dropDeadLetters', summary: 'Drop dead letters.', answers: counted('dropped'), handle: drop },
+  ]
 }
 
-export async function redriveDeadLetters(c: Context, broker: Broker): Promise<Response> {
-  return c.json({ redriven: await lettersOf(c, broker).redrive(deliberate(c.req.url)) })
+async function list(request: GatewayRequest, broker: Broker): Promise<Response> {
+  const { limit = 100, ...choice } = choiceOf(request.query)
+  const found = await (await lettersOf(request, broker, 'read')).list({ ...choice, limit })
+  return new Response(`{"deadLetters":[${found.map(letterText).join(',')}]}`, { headers: { 'content-type': 'application/json' } })
 }
 
-export async function dropDeadLetters(c: Context, broker: Broker): Promise<Response> {
-  return c.json({ dropped: await lettersOf(c, broker).drop(deliberate(c.req.url)) })
+async function lettersOf(request: GatewayRequest, broker: Broker, action: Action): Promise<DeadLetters> {
+  const consumer = checkName(request.parameters['consumer'], 'consumer')
+  await permitConsumer(request, broker, action, consumer, request.query['channel'])
+  return broker.deadLetters(consumer)
 }
 
-function lettersOf(c: Context, broker: Broker): DeadLetters {
-  return broker.deadLetters(checkName(c.req.param('consumer'), 'consumer'))
+/** The permission for what a consumer takes: one channel of it, or all. A consumer without channels needs that for all channels. */
+export async function permitConsumer(request: GatewayRequest, broker: Broker, action: Action, consumer: string, channel?: string): Promise<void> {
+  if (channel !== undefined) return request.permit(action, checkName(channel, 'channel'))
+  if (request.principal.permits(action, '>')) return request.permit(action, '>')
+  const channels = (await broker.describe()).consumers.find(({ name }) => name === consumer)?.channels ?? []
+  for (const position of channels) request.permit(action, position.channel)
+  if (channels.length === 0) request.permit(action, '>')
 }
 
-function choiceOf(parameter: Partial<Record<(typeof CHOICE)[number], string>>): DeadLetterQuery {
+function choiceOf(parameter: GatewayRequest['query']): DeadLetterQuery {
+  const { channel, offset, id, key, limit } = parameter
   return {
-    ...(parameter.channel !== undefined && { channel: parameter.channel }),
-    ...(parameter.offset !== undefined && { offset: countOf('offset', parameter.offset, 0, Number.MAX_SAFE_INTEGER) }),
-    ...(parameter.id !== undefined && { id: parameter.id }),
-    ...(parameter.key !== undefined && { key: parameter.key }),
-    ...(parameter.limit !== undefined && { limit: countOf('limit', parameter.limit, 1, 10_000) }),
+    ...(channel !== undefined && { channel }),
+    ...(offset !== undefined && { offset: countOf('offset', offset, 0, Number.MAX_SAFE_INTEGER) }),
+    ...(id !== undefined && { id }),
+    ...(key !== undefined && { key }),
+    ...(limit !== undefined && { limit: countOf('limit', limit, 1, 10_000) }),
   }
 }
 
-function deliberate(url: string): DeadLetterQuery {
-  const { all, ...parameter } = parameters(url, [...CHOICE, 'all'])
+function deliberate(parameter: GatewayRequest['query']): DeadLetterQuery {
   const choice = choiceOf(parameter)
-  if (Object.keys(choice).length === 0 && all !== 'true') throw badRequest(400, `say which dead letters (${CHOICE.join(', ')}), or all=true for every one`)
+  if (Object.keys(choice).length === 0 && parameter['all'] !== 'true') {
+    throw badRequest(400, `say which dead letters (${CHOICE.join(', ')}), or all=true for every one`)
+  }
   return choice
 }
 

@@ -1,27 +1,50 @@
 /**
- * The gateway: a broker for everyone who speaks HTTP. Routes only; each is in a file of its own.
+ * The gateway: a broker for everyone who speaks HTTP. It puts the parts together; each is in files of its own, and `route.ts` says what a part is.
  *
- * There is no access control yet, and so it takes requests for this machine's own names only, and none from pages of other sites.
+ * Without access control it takes requests of this machine only, and never any from pages of other sites that are not named.
  */
+import type { IncomingMessage } from 'node:http'
+import type { Duplex } from 'node:stream'
 import { Hono } from 'hono'
 import { cors } from 'hono/cors'
 import { isMillraceError } from '../base/errors.ts'
 import { LIMITS } from '../base/limits.ts'
 import { type Duration, durationMs, knownOptions, type Size, sizeBytes, wholeNumber } from '../base/units.ts'
 import type { Broker } from '../broker/broker.ts'
-import { dropDeadLetters, listDeadLetters, redriveDeadLetters } from './dead-letter-routes.ts'
-import { LOOPBACK_HOSTS, originGuard } from './origin-guard.ts'
+import { type AccessOptions, authenticatorOf } from './access/access-options.ts'
+import type { Authenticator } from './access/authenticator.ts'
+import { callerOfRequest } from './access/caller.ts'
+import { Quota } from './access/quota.ts'
+import { Audit } from './audit.ts'
+import { mountRoutes } from './dispatch.ts'
+import { engineOf, type GatewayHost } from './gateway-host.ts'
+import { LOOPBACK_HOSTS, OriginGuard } from './origin-guard.ts'
+import { gatewayParts } from './parts.ts'
 import { badRequest, problem } from './problem.ts'
-import { publishRoute } from './publish-route.ts'
-import { readRoute } from './read-route.ts'
 import { RequestBodies } from './request-body.ts'
-import { EventStreams } from './stream-route.ts'
+import type { GatewayPart } from './route.ts'
+import { Upgrades } from './upgrades.ts'
+
+/** Bounds on all callers together, and on each. */
+export interface GatewayLimits {
+  /** Requests a second. @default 200,000 */
+  readonly requestsPerSecond?: number
+  /** Requests, streams and sockets open at once. @default 20,000 */
+  readonly open?: number
+  /** Bytes of request bodies held at once. @default 128 MiB */
+  readonly bytes?: Size
+  /** Of one caller, unless its token says otherwise. @default 100,000 requests a second, 10,000 open, 64 MiB */
+  readonly caller?: { readonly requestsPerSecond?: number; readonly open?: number; readonly bytes?: Size }
+}
 
 export interface GatewayOptions {
-  /** Host names that requests may ask for, without port; `'any'` turns the check off. @default localhost, 127.0.0.1 and [::1] */
+  /** Who may do what. @default no access control: this machine only */
+  readonly access?: AccessOptions
+  /** Host names that requests may ask for, without port; `'any'` turns the check off. @default `'any'` with access control; else localhost, 127.0.0.1 and [::1] */
   readonly hosts?: readonly string[] | 'any'
   /** Pages of other origins that may use the gateway. @default none */
   readonly cors?: { readonly origins: readonly string[] }
+  readonly limits?: GatewayLimits
   /** Largest request body. @default 16 MiB */
   readonly maxBodyBytes?: Size
   /** How often a silent event stream says that it lives. @default '15s' */
@@ -33,18 +56,24 @@ export interface GatewayOptions {
   /** Answers what the gateway has no route for: an application's own pages. @default a 404 */
   readonly fallback?: (request: Request) => Response | Promise<Response>
   /** Told of failures that are not a `MillraceError`. @default written to standard error */
-  readonly onError?: (error: unknown, request: Request) => void
+  readonly onError?: (error: unknown, request?: Request) => void
 }
 
 /** A gateway as a `fetch` handler, for any framework that has them. */
 export interface Gateway {
-  /** Answer a request. `env` is what the server passes along; a Node adapter's lets a stalled client be cut. */
+  /** Answer a request. `env` is what the server passes along; a Node adapter's `{ incoming, outgoing }` lets a stalled client be cut. */
   fetch(request: Request, env?: object): Promise<Response>
-  /** End open event streams and take no new ones. The broker stays open. */
-  close(): void
+  /** Answer a WebSocket upgrade: `server.on('upgrade', gateway.upgrade)`. */
+  readonly upgrade: (incoming: IncomingMessage, socket: Duplex, head: Buffer) => void
+  /** Resolves when all parts run. */
+  readonly started: Promise<void>
+  /** Whether there is access control. */
+  readonly guarded: boolean
+  /** Take nothing new, drain what runs, end event streams and sockets. The broker stays open. */
+  close(): Promise<void>
 }
 
-const OPTIONS = ['hosts', 'cors', 'maxBodyBytes', 'heartbeat', 'stall', 'maxStreams', 'fallback', 'onError'] as const
+const OPTIONS = ['access', 'hosts', 'cors', 'limits', 'maxBodyBytes', 'heartbeat', 'stall', 'maxStreams', 'fallback', 'onError'] as const
 
 /**
  * A broker's HTTP interface.
@@ -67,31 +96,115 @@ const OPTIONS = ['hosts', 'cors', 'maxBodyBytes', 'heartbeat', 'stall', 'maxStre
  */
 export function createGateway(broker: Broker, options: GatewayOptions = {}): Gateway {
   knownOptions(options, OPTIONS, 'the gateway')
-  const bodies = new RequestBodies(sizeBytes(options.maxBodyBytes ?? LIMITS.gatewayBodyBytesMax, 'maxBodyBytes'), LIMITS.gatewayBodiesBytesMax)
-  const streams = new EventStreams(broker, {
-    heartbeatMs: Math.max(10, durationMs(options.heartbeat ?? LIMITS.gatewayHeartbeatMs, 'heartbeat')),
-    stallMs: Math.max(10, durationMs(options.stall ?? LIMITS.gatewayStallMs, 'stall')),
-    streamsMax: wholeNumber(options.maxStreams ?? LIMITS.gatewayStreamsMax, 'maxStreams', 0, 1_000_000),
-  })
-  const app = new Hono()
-  guard(app, options)
-  routes(app, broker, bodies, streams)
-  const report = options.onError ?? ((error: unknown) => console.error('millrace gateway:', error))
-  app.onError((error, c) => {
-    if (!isMillraceError(error)) report(error, c.req.raw)
-    return problem(error)
-  })
-  const { fallback } = options
-  app.notFound(async (c) => (fallback === undefined ? problem(badRequest(404, `there is nothing at ${c.req.path}`)) : fallback(c.req.raw)))
-  return {
-    fetch: async (request, env) => app.fetch(request, env),
-    close: () => streams.close(),
+  return new BrokerGateway(broker, options)
+}
+
+class BrokerGateway implements Gateway {
+  readonly upgrade: (incoming: IncomingMessage, socket: Duplex, head: Buffer) => void
+  readonly started: Promise<void>
+  readonly guarded: boolean
+  readonly #app = new Hono()
+  readonly #parts: readonly GatewayPart[]
+  readonly #authenticator: Authenticator
+  #closing: Promise<void> | null = null
+
+  constructor(broker: Broker, options: GatewayOptions) {
+    const report = reporterOf(options)
+    const host = hostOf(broker, options, report)
+    const isClosing = (): boolean => this.#closing !== null
+    this.#authenticator = authenticatorOf(options.access)
+    this.guarded = this.#authenticator.guards
+    const origins = options.cors?.origins ?? []
+    const hosts = options.hosts ?? (this.guarded ? 'any' : LOOPBACK_HOSTS)
+    const guard = new OriginGuard(hosts === 'any' ? null : hosts, origins)
+    guardApp(this.#app, guard, origins)
+    this.#parts = gatewayParts(host, { streams: streamLimitsOf(options), isClosing })
+    mountRoutes(
+      this.#app,
+      this.#parts.flatMap(({ routes }) => routes),
+      this.#authenticator,
+      host,
+    )
+    const upgrades = new Upgrades(
+      this.#parts.flatMap((part) => part.upgrades ?? []),
+      guard,
+      this.#authenticator,
+      host,
+      isClosing,
+    )
+    this.upgrade = (incoming, socket, head) => void upgrades.answer(incoming, socket, head)
+    answerRest(this.#app, options.fallback, report)
+    this.started = this.#start()
+    this.started.catch(report)
+  }
+
+  async fetch(request: Request, env?: object): Promise<Response> {
+    return this.#app.fetch(request, env)
+  }
+
+  close(): Promise<void> {
+    this.#closing ??= this.#close()
+    return this.#closing
+  }
+
+  async #start(): Promise<void> {
+    for (const part of this.#parts) await part.start?.()
+  }
+
+  async #close(): Promise<void> {
+    await Promise.all([...this.#parts].reverse().map((part) => part.close?.()))
+    this.#authenticator.close()
   }
 }
 
-function guard(app: Hono, options: GatewayOptions): void {
-  const origins = options.cors?.origins ?? []
-  app.use(originGuard(options.hosts === 'any' ? null : (options.hosts ?? LOOPBACK_HOSTS), origins))
+type Report = (error: unknown, request?: Request) => void
+
+function reporterOf({ onError }: GatewayOptions): Report {
+  const tell = onError ?? ((error: unknown) => console.error('millrace gateway:', error))
+  return (error, request) => {
+    if (!isMillraceError(error)) tell(error, request)
+  }
+}
+
+function hostOf(broker: Broker, options: GatewayOptions, report: Report): GatewayHost {
+  const { limits = {} } = options
+  knownOptions(limits, ['requestsPerSecond', 'open', 'bytes', 'caller'], 'limits')
+  const { caller = {} } = limits
+  knownOptions(caller, ['requestsPerSecond', 'open', 'bytes'], 'limits.caller')
+  const count = (value: number | undefined, standard: number, name: string): number => wholeNumber(value ?? standard, name, 1, Number.MAX_SAFE_INTEGER)
+  const engine = engineOf(broker)
+  return {
+    broker,
+    engine,
+    bodies: new RequestBodies(
+      sizeBytes(options.maxBodyBytes ?? LIMITS.gatewayBodyBytesMax, 'maxBodyBytes'),
+      sizeBytes(limits.bytes ?? LIMITS.gatewayBodiesBytesMax, 'limits.bytes'),
+      sizeBytes(caller.bytes ?? LIMITS.gatewayCallerBytesMax, 'limits.caller.bytes'),
+    ),
+    quota: new Quota({
+      requestsPerSecond: count(limits.requestsPerSecond, LIMITS.gatewayRequestsPerSecond, 'limits.requestsPerSecond'),
+      open: count(limits.open, LIMITS.gatewayOpenMax, 'limits.open'),
+      callerRequestsPerSecond: count(caller.requestsPerSecond, LIMITS.gatewayCallerRequestsPerSecond, 'limits.caller.requestsPerSecond'),
+      callerOpen: count(caller.open, LIMITS.gatewayCallerOpenMax, 'limits.caller.open'),
+    }),
+    audit: new Audit(engine),
+    report,
+  }
+}
+
+function streamLimitsOf(options: GatewayOptions): { heartbeatMs: number; stallMs: number; streamsMax: number } {
+  return {
+    heartbeatMs: Math.max(10, durationMs(options.heartbeat ?? LIMITS.gatewayHeartbeatMs, 'heartbeat')),
+    stallMs: Math.max(10, durationMs(options.stall ?? LIMITS.gatewayStallMs, 'stall')),
+    streamsMax: wholeNumber(options.maxStreams ?? LIMITS.gatewayStreamsMax, 'maxStreams', 0, 1_000_000),
+  }
+}
+
+function guardApp(app: Hono, guard: OriginGuard, origins: readonly string[]): void {
+  app.use(async (c, next) => {
+    guard.check(callerOfRequest(c.req.raw, undefined))
+    await next()
+  })
   if (origins.length > 0) app.use(cors({ origin: [...origins], exposeHeaders: ['link', 'retry-after'], maxAge: 600 }))
   app.use(async (c, next) => {
     await next()
@@ -100,39 +213,10 @@ function guard(app: Hono, options: GatewayOptions): void {
   })
 }
 
-function routes(app: Hono, broker: Broker, bodies: RequestBodies, streams: EventStreams): void {
-  const events = '/channels/:channel/events'
-  app.post(events, (c) => publishRoute(c, broker, bodies))
-  app.get(events, (c) => readRoute(c, broker))
-  refuseOthers(app, events, 'GET, HEAD, POST')
-  const stream = '/channels/:channel/stream'
-  app.get(stream, (c) => streams.route(c))
-  refuseOthers(app, stream, 'GET')
-  app.get('/api/describe', async (c) => c.json(await broker.describe()))
-  refuseOthers(app, '/api/describe', 'GET, HEAD')
-  const letters = '/api/consumers/:consumer/dead-letters'
-  app.get(letters, (c) => listDeadLetters(c, broker))
-  app.delete(letters, (c) => dropDeadLetters(c, broker))
-  refuseOthers(app, letters, 'GET, HEAD, DELETE')
-  app.post(`${letters}/redrive`, (c) => redriveDeadLetters(c, broker))
-  refuseOthers(app, `${letters}/redrive`, 'POST')
-  app.post(`${letters}/drop`, (c) => dropDeadLetters(c, broker))
-  refuseOthers(app, `${letters}/drop`, 'POST')
-  app.get('/health', (c) => c.json({ status: 'ok' }))
-  app.get('/ready', (c) => readiness(broker).then(({ ready, alarms }) => c.json({ status: ready ? 'ready' : 'not ready', alarms }, ready ? 200 : 503)))
-}
-
-function refuseOthers(app: Hono, path: string, allow: string): void {
-  app.all(path, (c) => problem(badRequest(405, `${c.req.method} is not for ${c.req.path}: it takes ${allow}`), { allow }))
-}
-
-/** Ready is a broker that takes events: open, its store well. */
-async function readiness(broker: Broker): Promise<{ readonly ready: boolean; readonly alarms: readonly unknown[] }> {
-  try {
-    const { alarms } = await broker.describe()
-    return { ready: !alarms.some(({ code }) => code === 'STORE_FAILED' || code === 'DISK_FULL'), alarms }
-  } catch (error) {
-    if (!isMillraceError(error)) throw error
-    return { ready: false, alarms: [{ code: error.code, message: error.message }] }
-  }
+function answerRest(app: Hono, fallback: GatewayOptions['fallback'], report: Report): void {
+  app.onError((error, c) => {
+    report(error, c.req.raw)
+    return problem(error)
+  })
+  app.notFound(async (c) => (fallback === undefined ? problem(badRequest(404, `there is nothing at ${c.req.path}`)) : fallback(c.req.raw)))
 }

@@ -1,40 +1,44 @@
 /**
- * Who may talk to a gateway that has no access control: programs of this machine, and pages that it served itself.
+ * Which pages may talk to a gateway: those that it served itself, and those of origins that are named. Programs send no `Origin`.
  *
  * A page of another site can reach a loopback port in two ways. By a name that resolves to 127.0.0.1 (DNS rebinding): the `Host`
- * header is then not one of ours. Or straight, as a cross-origin request: `Origin` or `Sec-Fetch-Site` then says so.
+ * header is then not one of ours. Or straight, as a cross-origin request: `Origin` or `Sec-Fetch-Site` then says so. A WebSocket is held to
+ * the same, as browsers ask nobody before they open one.
  */
-import type { MiddlewareHandler } from 'hono'
 import { MillraceError } from '../base/errors.ts'
+import type { Caller } from './access/caller.ts'
 
 export const LOOPBACK_HOSTS: readonly string[] = ['localhost', '127.0.0.1', '[::1]']
 
-/** Refuses requests to other hosts, and from other origins than the allowed ones. `hosts` null takes any. */
-export function originGuard(hosts: readonly string[] | null, origins: readonly string[]): MiddlewareHandler {
-  const names = hosts === null ? null : new Set(hosts.map((host) => host.toLowerCase()))
-  const allowed = new Set(origins)
-  return async (c, next) => {
-    const host = c.req.header('host') ?? new URL(c.req.url).host
-    if (names !== null && !names.has(hostnameOf(host))) {
+export class OriginGuard {
+  readonly #hosts: ReadonlySet<string> | null
+  readonly #origins: ReadonlySet<string>
+
+  /** `hosts` null takes any. */
+  constructor(hosts: readonly string[] | null, origins: readonly string[]) {
+    this.#hosts = hosts === null ? null : new Set(hosts.map((host) => host.toLowerCase()))
+    this.#origins = new Set(origins)
+  }
+
+  /** @throws FORBIDDEN for another host, and for a page of an origin that is not allowed */
+  check(caller: Caller): void {
+    const host = caller.header('host') ?? caller.url.host
+    if (this.#hosts !== null && !this.#hosts.has(hostnameOf(host))) {
       throw new MillraceError(
         'FORBIDDEN',
-        `host "${host.slice(0, 100)}" is not served here: ask for ${[...names].join(' or ')}, or name it in the gateway's hosts`,
-        { host },
+        `host "${host.slice(0, 100)}" is not served here: ask for ${[...this.#hosts].join(' or ')}, or name it in the gateway's hosts`,
+        { host: host.slice(0, 200) },
       )
     }
-    const origin = c.req.header('origin')
+    const origin = caller.header('origin')
     const foreign =
-      origin === undefined ? c.req.header('sec-fetch-site') === 'cross-site' && c.req.header('sec-fetch-mode') !== 'navigate' : !sameHost(origin, host)
-    if (foreign && !(origin !== undefined && allowed.has(origin))) {
-      throw new MillraceError(
-        'FORBIDDEN',
-        `pages of ${origin?.slice(0, 100) ?? 'another site'} may not use this gateway: name the origin in its cors.origins`,
-        {
-          origin: origin ?? null,
-        },
-      )
-    }
-    await next()
+      origin === undefined
+        ? caller.header('sec-fetch-site') === 'cross-site' && caller.header('sec-fetch-mode') !== 'navigate'
+        : !sameHost(origin, host) && !this.#origins.has(origin)
+    if (!foreign) return
+    throw new MillraceError('FORBIDDEN', `pages of ${origin?.slice(0, 100) ?? 'another site'} may not use this gateway: name the origin in its cors.origins`, {
+      origin: origin?.slice(0, 200) ?? null,
+    })
   }
 }
 

@@ -3,10 +3,11 @@
  * @see https://www.rfc-editor.org/rfc/rfc9457
  */
 import { STATUS_CODES } from 'node:http'
+import type { Duplex } from 'node:stream'
 import { type ErrorCode, type ErrorDetails, isMillraceError, MillraceError } from '../base/errors.ts'
 
 /** What each code is over HTTP. */
-const STATUS: Readonly<Record<ErrorCode, number>> = {
+export const STATUS: Readonly<Record<ErrorCode, number>> = {
   INVALID_OPTION: 400,
   INVALID_NAME: 400,
   INVALID_EVENT: 400,
@@ -35,17 +36,26 @@ const STATUS: Readonly<Record<ErrorCode, number>> = {
   OFFSET_OUT_OF_RANGE: 416,
   INVALID_REQUEST: 400,
   REQUEST_TOO_LARGE: 413,
+  UNAUTHENTICATED: 401,
   FORBIDDEN: 403,
+  RATE_LIMITED: 429,
   UNAVAILABLE: 503,
 }
 
 /** A request that cannot be understood, with its own status. */
-export function badRequest(status: 400 | 404 | 405 | 415, message: string, details: ErrorDetails = {}): MillraceError {
+export function badRequest(status: 400 | 404 | 405 | 409 | 415, message: string, details: ErrorDetails = {}): MillraceError {
   return new MillraceError('INVALID_REQUEST', message, { status, ...details })
 }
 
-/** The answer that says what went wrong. What is not a `MillraceError` is ours, and tells nothing of the inside. */
-export function problem(error: unknown, headers: Readonly<Record<string, string>> = {}): Response {
+/** A problem document and the headers that go with it. */
+export interface Problem {
+  readonly status: number
+  readonly headers: Readonly<Record<string, string>>
+  readonly body: string
+}
+
+/** What went wrong, as a problem document. What is not a `MillraceError` is ours, and tells nothing of the inside. */
+export function problemOf(error: unknown): Problem {
   const known = isMillraceError(error) ? error : null
   const own = known?.code === 'INVALID_REQUEST' ? known.details['status'] : undefined
   const status = typeof own === 'number' ? own : known === null ? 500 : STATUS[known.code]
@@ -56,9 +66,24 @@ export function problem(error: unknown, headers: Readonly<Record<string, string>
     detail: known?.message ?? 'the gateway failed; its log says why',
     ...(known !== null && { code: known.code, retryable: known.retryable, details: known.details }),
   }
-  const retry = known?.retryable === true && status >= 500 ? { 'retry-after': '1' } : {}
-  return new Response(JSON.stringify(body), {
-    status,
-    headers: { 'content-type': 'application/problem+json', 'cache-control': 'no-store', ...retry, ...headers },
-  })
+  const headers: Record<string, string> = { 'content-type': 'application/problem+json', 'cache-control': 'no-store' }
+  if (status === 401) headers['www-authenticate'] = 'Bearer realm="millrace"'
+  if (known?.retryable === true) headers['retry-after'] = String(Math.max(1, Math.ceil(Number(known.details['retryAfterMs'] ?? 0) / 1000)))
+  return { status, headers, body: JSON.stringify(body) }
+}
+
+/** The answer that says what went wrong. */
+export function problem(error: unknown, headers: Readonly<Record<string, string>> = {}): Response {
+  const { status, headers: own, body } = problemOf(error)
+  return new Response(body, { status, headers: { ...own, ...headers } })
+}
+
+/** Refuse an upgrade, or a request that Node could not parse: the answer is written on the socket itself, and ends it. */
+export function refuseOnSocket(socket: Duplex, error: unknown): void {
+  const { status, headers, body } = problemOf(error)
+  const lines = Object.entries({ ...headers, 'content-length': String(Buffer.byteLength(body)), connection: 'close' }).map(
+    ([name, value]) => `${name}: ${value}`,
+  )
+  if (socket.writable) socket.end(`HTTP/1.1 ${status} ${STATUS_CODES[status] ?? 'Error'}\r\n${lines.join('\r\n')}\r\n\r\n${body}`)
+  else socket.destroy()
 }

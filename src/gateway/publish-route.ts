@@ -1,32 +1,63 @@
-/** `POST /channels/:channel/events`: CloudEvents in binary, structured or batched mode. Answers after they are durable. */
-import type { Readable } from 'node:stream'
-import type { Context } from 'hono'
-import { checkName } from '../base/names.ts'
+/** `POST /channels/{channel}/events`: CloudEvents in binary, structured or batched mode. Answers after they are durable. */
 import type { Duration } from '../base/units.ts'
 import type { Broker, LooseEvent, PublishLater } from '../broker/broker.ts'
 import { decodeHttp, httpModeOf } from '../event/http/decode-http.ts'
 import { BATCHED, STRUCTURED } from '../event/http/media-type.ts'
 import { badRequest } from './problem.ts'
-import { parameters } from './query.ts'
-import type { RequestBodies } from './request-body.ts'
+import type { GatewayRequest, Route } from './route.ts'
+import { CHANNEL, CLOUD_EVENTS, json, ref } from './schemas.ts'
 
-/** All events of a request are stored, or none. `202` with `{ receipts: [{ channel, id, offset, duplicate }] }`. */
-export async function publishRoute(c: Context, broker: Broker, bodies: RequestBodies): Promise<Response> {
-  const channel = checkName(c.req.param('channel'), 'channel')
-  const later = laterOf(c.req.url)
-  const request = c.req.raw
-  const mode = httpModeOf(request.headers)
+export function publishRoute(broker: Broker): Route {
+  return {
+    method: 'POST',
+    path: '/channels/{channel}/events',
+    name: 'publishEvents',
+    summary: 'Publish CloudEvents: one (binary or structured mode), or a batch of which all are stored or none.',
+    description: `Answers when they are durable. Any other content type than ${STRUCTURED} and ${BATCHED} is the data of one event, whose attributes are in ce- headers (binary mode).`,
+    tag: 'events',
+    access: { action: 'publish', of: 'channel' },
+    parameters: { channel: CHANNEL },
+    query: {
+      delay: { description: 'Hold the events back for so long: 30s, 10m, 2h.', schema: { type: 'string' } },
+      at: { description: 'Hold the events back until then.', schema: { type: 'string', format: 'date-time' } },
+    },
+    body: { required: true, content: { ...CLOUD_EVENTS, '*/*': {} } },
+    answers: {
+      202: {
+        description: 'They are durable. One receipt an event, in order.',
+        content: json({ type: 'object', required: ['receipts'], properties: { receipts: { type: 'array', items: ref('Receipt') } } }),
+      },
+    },
+    refuses: [
+      'INVALID_EVENT',
+      'INVALID_OPTION',
+      'SCHEMA_MISMATCH',
+      'TYPE_NOT_CARRIED',
+      'EVENT_TOO_LARGE',
+      'REQUEST_TOO_LARGE',
+      'UNKNOWN_CHANNEL',
+      'BACKPRESSURE',
+      'DISK_FULL',
+      'CLOSED',
+    ],
+    handle: (request) => publish(request, broker),
+  }
+}
+
+async function publish(request: GatewayRequest, broker: Broker): Promise<Response> {
+  const later = laterOf(request.query)
+  const { headers } = request.raw
+  const mode = httpModeOf(headers)
   if (mode === 'foreign' || mode === 'none') {
-    const contentType = request.headers.get('content-type')
+    const contentType = headers.get('content-type')
     throw badRequest(415, `there is no CloudEvent in the request that can be read: send ${STRUCTURED}, ${BATCHED}, or the binary mode's ce- headers`, {
       contentType,
     })
   }
-  const { incoming } = (c.env ?? {}) as { readonly incoming?: Readable }
-  return bodies.read(request, incoming, async (body) => {
-    const events = decodeHttp(request.headers, body).map(forPublish)
-    const receipts = await broker.publish(channel, events, later)
-    return c.json({ receipts }, 202)
+  return request.body(async (body) => {
+    const events = decodeHttp(headers, body).map(forPublish)
+    const receipts = await broker.publish(request.parameters['channel'] as string, events, later)
+    return Response.json({ receipts }, { status: 202 })
   })
 }
 
@@ -37,8 +68,7 @@ function forPublish(event: LooseEvent): LooseEvent {
   return { ...rest, data: new Uint8Array(Buffer.from(base64, 'base64')) }
 }
 
-function laterOf(url: string): PublishLater {
-  const { delay, at } = parameters(url, ['delay', 'at'])
+function laterOf({ delay, at }: GatewayRequest['query']): PublishLater {
   if (at === undefined) return delay === undefined ? {} : { delay: delay as Duration }
   const date = new Date(at)
   if (!Number.isFinite(date.getTime())) throw badRequest(400, `at must be an RFC 3339 time; it is "${at.slice(0, 60)}"`, { parameter: 'at' })

@@ -6,12 +6,16 @@ import { badRequest } from './problem.ts'
 const AGE = /^\d+(?:\.\d+)?(?:ms|s|m|h|d|w)$/
 const DATE = /^\d{4}-\d{2}-\d{2}(?:[Tt ].+)?$/
 
-/** The parameters, by name. @throws INVALID_REQUEST */
-export function parameters<const Name extends string>(url: string, known: readonly Name[]): Partial<Record<Name, string>> {
+/** The parameters, by name. Credentials in the query are the authenticator's. @throws INVALID_REQUEST */
+export function parameters<const Name extends string>(url: URL, known: readonly Name[]): Partial<Record<Name, string>> {
   const found: Partial<Record<Name, string>> = {}
-  for (const [name, value] of new URL(url).searchParams) {
+  if (url.search === '') return found
+  for (const [name, value] of url.searchParams) {
+    if (name === 'access_token') continue
     if (!known.includes(name as Name))
-      throw badRequest(400, `there is no query parameter "${name.slice(0, 60)}" here; there are ${known.join(', ')}`, { parameter: name })
+      throw badRequest(400, `there is no query parameter "${name.slice(0, 60)}" here; there ${known.length === 0 ? 'is none' : `are ${known.join(', ')}`}`, {
+        parameter: name,
+      })
     if (Object.hasOwn(found, name)) throw badRequest(400, `query parameter "${name}" is given twice`, { parameter: name })
     found[name as Name] = value
   }

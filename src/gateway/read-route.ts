@@ -1,16 +1,16 @@
 /**
- * `GET /channels/:channel/events?from=&to=&limit=&where=`: a page of a channel, without consuming.
+ * `GET /channels/{channel}/events?from=&to=&limit=&where=`: a page of a channel, without consuming.
  *
  * The answer is a CloudEvents batch, each event as it was published; `Link: <…>; rel="next"` leads on. With
  * `Accept: application/json` it is `{ channel, events: [{ offset, event }], next }` instead.
  */
-import type { Context } from 'hono'
 import { LIMITS } from '../base/limits.ts'
-import { checkName } from '../base/names.ts'
 import type { Broker, ReadOptions } from '../broker/broker.ts'
 import { toJsonFormat } from '../event/http/encode-http.ts'
 import { BATCHED } from '../event/http/media-type.ts'
-import { countOf, parameters, patternOf, placeOf } from './query.ts'
+import { countOf, patternOf, placeOf } from './query.ts'
+import type { GatewayRequest, Route } from './route.ts'
+import { CHANNEL, FROM, ref, WHERE } from './schemas.ts'
 
 interface Page {
   readonly offsets: readonly number[]
@@ -20,20 +20,68 @@ interface Page {
   readonly next: number | null
 }
 
-export async function readRoute(c: Context, broker: Broker): Promise<Response> {
-  const channel = checkName(c.req.param('channel'), 'channel')
-  const { from, to, limit, where } = parameters(c.req.url, ['from', 'to', 'limit', 'where'])
+export function readRoute(broker: Broker): Route {
+  return {
+    method: 'GET',
+    path: '/channels/{channel}/events',
+    name: 'readEvents',
+    summary: 'Read a page of a channel, without consuming.',
+    tag: 'events',
+    access: { action: 'read', of: 'channel' },
+    parameters: { channel: CHANNEL },
+    query: {
+      from: { ...FROM, description: `${FROM.description} The beginning unless it is said.` },
+      to: { ...FROM, description: `Stop before it: ${FROM.description} The end unless it is said.` },
+      limit: {
+        description: 'At most so many events.',
+        schema: { type: 'integer', minimum: 1, maximum: LIMITS.gatewayPageEventsMax, default: LIMITS.gatewayPageEventsDefault },
+      },
+      where: WHERE,
+    },
+    headers: { accept: { description: 'application/json gives offsets, too.', schema: { type: 'string' } } },
+    answers: {
+      200: {
+        description: 'The events, in the order of their offsets.',
+        headers: { link: { description: '<…>; rel="next" when there is more.', schema: { type: 'string' } } },
+        content: {
+          [BATCHED]: { type: 'array', items: ref('CloudEvent') },
+          'application/json': {
+            type: 'object',
+            required: ['channel', 'events', 'next'],
+            properties: {
+              channel: { type: 'string' },
+              events: {
+                type: 'array',
+                items: { type: 'object', required: ['offset', 'event'], properties: { offset: { type: 'integer' }, event: ref('CloudEvent') } },
+              },
+              next: { type: ['integer', 'null'] },
+            },
+          },
+        },
+      },
+    },
+    refuses: ['INVALID_PATTERN', 'UNKNOWN_CHANNEL', 'CLOSED'],
+    handle: (request) => read(request, broker),
+  }
+}
+
+async function read(request: GatewayRequest, broker: Broker): Promise<Response> {
+  const channel = request.parameters['channel'] as string
+  const { from, to, limit, where } = request.query
   const most = limit === undefined ? LIMITS.gatewayPageEventsDefault : countOf('limit', limit, 1, LIMITS.gatewayPageEventsMax)
   const page = await readPage(broker, channel, most, {
     ...(from !== undefined && { from: placeOf('from', from) }),
     ...(to !== undefined && { to: placeOf('to', to) }),
     ...(where !== undefined && { where: patternOf(where) }),
-    signal: c.req.raw.signal,
+    signal: request.signal,
   })
-  if (page.next !== null) c.header('link', `<${nextUrl(c.req.url, page.next)}>; rel="next"`)
-  if (!wantsOffsets(c.req.header('accept'))) return c.body(`[${page.events.join(',')}]`, 200, { 'content-type': `${BATCHED}; charset=utf-8` })
+  const link = page.next === null ? {} : { link: `<${nextUrl(request.url, page.next)}>; rel="next"` }
+  if (!wantsOffsets(request.raw.headers.get('accept'))) {
+    return new Response(`[${page.events.join(',')}]`, { headers: { 'content-type': `${BATCHED}; charset=utf-8`, ...link } })
+  }
   const events = page.events.map((event, index) => `{"offset":${page.offsets[index]},"event":${event}}`)
-  return c.body(`{"channel":${JSON.stringify(channel)},"events":[${events.join(',')}],"next":${page.next}}`, 200, { 'content-type': 'application/json' })
+  const body = `{"channel":${JSON.stringify(channel)},"events":[${events.join(',')}],"next":${page.next}}`
+  return new Response(body, { headers: { 'content-type': 'application/json', ...link } })
 }
 
 async function readPage(broker: Broker, channel: string, limit: number, options: ReadOptions): Promise<Page> {
@@ -50,13 +98,14 @@ async function readPage(broker: Broker, channel: string, limit: number, options:
   return { offsets, events, next: null }
 }
 
-/** The same request, further on. Relative, so that it holds behind a proxy. */
-function nextUrl(url: string, next: number): string {
-  const { pathname, searchParams } = new URL(url)
-  searchParams.set('from', String(next))
-  return `${pathname}?${searchParams}`
+/** The same request, further on. Relative, so that it holds behind a proxy; without credentials. */
+function nextUrl({ pathname, searchParams }: URL, next: number): string {
+  const further = new URLSearchParams(searchParams)
+  further.delete('access_token')
+  further.set('from', String(next))
+  return `${pathname}?${further}`
 }
 
-function wantsOffsets(accept: string | undefined): boolean {
-  return accept !== undefined && /(?:^|,)\s*application\/json\b/i.test(accept)
+function wantsOffsets(accept: string | null): boolean {
+  return accept !== null && /(?:^|,)\s*application\/json\b/i.test(accept)
 }

@@ -4,16 +4,21 @@
  */
 import type { Readable } from 'node:stream'
 import { isMillraceError, MillraceError } from '../base/errors.ts'
+import type { Principal } from './access/principal.ts'
 import { badRequest } from './problem.ts'
 
 export class RequestBodies {
   readonly #bytesMax: number
   readonly #allBytesMax: number
+  readonly #callerBytesMax: number
   #held = 0
+  /** Of callers that have bodies here now. */
+  readonly #heldBy = new Map<string, number>()
 
-  constructor(bytesMax: number, allBytesMax: number) {
+  constructor(bytesMax: number, allBytesMax: number, callerBytesMax: number) {
     this.#bytesMax = bytesMax
     this.#allBytesMax = allBytesMax
+    this.#callerBytesMax = callerBytesMax
   }
 
   /**
@@ -21,16 +26,27 @@ export class RequestBodies {
    * to read that costs a third of making a `fetch` body of it.
    * @throws REQUEST_TOO_LARGE · BACKPRESSURE · INVALID_REQUEST when it is compressed or ends early
    */
-  async read<Result>(request: Request, incoming: Readable | undefined, use: (body: Uint8Array) => Promise<Result>): Promise<Result> {
+  async read<Result>(
+    request: Request,
+    incoming: Readable | undefined,
+    principal: Principal,
+    use: (body: Uint8Array) => Result | Promise<Result>,
+  ): Promise<Result> {
     const encoding = request.headers.get('content-encoding')
     if (encoding !== null && encoding.toLowerCase() !== 'identity')
       throw badRequest(415, `content-encoding ${encoding} is not supported: send the body as it is`)
     if (Number(request.headers.get('content-length') ?? 0) > this.#bytesMax) throw this.#tooLarge()
     const chunks: Uint8Array[] = []
     let bytes = 0
+    const caller = `${principal.kind}:${principal.name}`
+    const callerBytesMax = principal.limits.bytes ?? this.#callerBytesMax
     const hold = (chunk: Uint8Array): void => {
       bytes += chunk.byteLength
-      this.#held += chunk.byteLength
+      if (this.#count(caller, chunk.byteLength) > callerBytesMax) {
+        throw new MillraceError('BACKPRESSURE', `the gateway holds as many request bodies of "${principal.name}" as it may: try again`, {
+          bytesMax: callerBytesMax,
+        })
+      }
       if (bytes > this.#bytesMax) throw this.#tooLarge()
       if (this.#held > this.#allBytesMax) {
         throw new MillraceError('BACKPRESSURE', 'the gateway holds as many request bodies as it may: try again', { bytesMax: this.#allBytesMax })
@@ -42,8 +58,16 @@ export class RequestBodies {
       await eachChunk(incoming?.iterator({ destroyOnReturn: false }) ?? (request.body as AsyncIterable<Uint8Array> | null), hold)
       return await use(chunks.length === 1 ? (chunks[0] as Uint8Array) : Buffer.concat(chunks))
     } finally {
-      this.#held -= bytes
+      this.#count(caller, -bytes)
     }
+  }
+
+  #count(caller: string, bytes: number): number {
+    this.#held += bytes
+    const held = (this.#heldBy.get(caller) ?? 0) + bytes
+    if (held > 0) this.#heldBy.set(caller, held)
+    else this.#heldBy.delete(caller)
+    return held
   }
 
   #tooLarge(): MillraceError {

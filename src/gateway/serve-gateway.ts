@@ -52,6 +52,9 @@ export async function serveGateway(broker: Broker, options: ServeOptions = {}): 
     overrideGlobalObjects: false,
     serverOptions: { requestTimeout: LIMITS.gatewayRequestMs, headersTimeout: LIMITS.gatewayRequestMs, maxHeaderSize: 64 * 1024 },
   }) as Server
+  server.maxConnections = LIMITS.gatewayConnectionsMax
+  server.on('upgrade', gateway.upgrade)
+  await gateway.started
   const unused = unusedConnections(server)
   await listen(server, port, host)
   const { port: bound } = server.address() as AddressInfo
@@ -60,8 +63,7 @@ export async function serveGateway(broker: Broker, options: ServeOptions = {}): 
     url: `http://${host.includes(':') ? `[${host}]` : host}:${bound}`,
     port: bound,
     close: () => {
-      gateway.close()
-      closing ??= stop(server, unused)
+      closing ??= Promise.all([gateway.close(), stop(server, unused)]).then(() => undefined)
       return closing
     },
   }

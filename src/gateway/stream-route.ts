@@ -1,8 +1,7 @@
 /**
- * `GET /channels/:channels/stream?from=&where=`: Server-Sent Events of one channel, or of several (`carts,orders`), which then are
+ * `GET /channels/{channels}/stream?from=&where=`: Server-Sent Events of one channel, or of several (`carts,orders`), which then are
  * named by the SSE event type. A browser opens few connections to one host: several channels go over one.
  */
-import type { Context } from 'hono'
 import { MillraceError } from '../base/errors.ts'
 import { LIMITS } from '../base/limits.ts'
 import { checkName } from '../base/names.ts'
@@ -11,7 +10,9 @@ import type { PatternJson } from '../pattern/pattern-type.ts'
 import { readCursor } from './cursor-text.ts'
 import { EventStream } from './event-stream.ts'
 import { badRequest } from './problem.ts'
-import { parameters, patternOf, placeOf } from './query.ts'
+import { patternOf, placeOf } from './query.ts'
+import type { GatewayPart, GatewayRequest, Route } from './route.ts'
+import { CHANNEL, FROM, WHERE } from './schemas.ts'
 
 export interface StreamLimits {
   readonly heartbeatMs: number
@@ -20,7 +21,7 @@ export interface StreamLimits {
 }
 
 /** The open event streams of a gateway. */
-export class EventStreams {
+export class EventStreams implements GatewayPart {
   readonly #broker: Broker
   readonly #limits: StreamLimits
   readonly #open = new Set<EventStream>()
@@ -31,20 +32,37 @@ export class EventStreams {
     this.#limits = limits
   }
 
-  async route(c: Context): Promise<Response> {
-    if (c.req.raw.method === 'HEAD') throw badRequest(405, 'an event stream has no HEAD: use GET')
-    const channels = channelsOf(c.req.param('channel') as string)
-    const parameter = parameters(c.req.url, ['from', 'where'])
-    const where = parameter.where === undefined ? undefined : patternOf(parameter.where)
-    const last = readCursor(channels, c.req.header('last-event-id') ?? '')
-    const from = await this.#places(channels, last, placeOf('from', parameter.from ?? 'end'), where)
+  readonly routes: readonly Route[] = [
+    {
+      method: 'GET',
+      path: '/channels/{channel}/stream',
+      name: 'streamEvents',
+      summary: 'Follow channels by Server-Sent Events. A client that comes back with Last-Event-ID misses nothing.',
+      tag: 'events',
+      access: { action: 'read', of: 'channel' },
+      noHead: true,
+      parameters: { channel: { ...CHANNEL, description: 'One channel, or several with commas between: each SSE event is then named by its channel.' } },
+      query: { from: { ...FROM, description: `${FROM.description} The end unless it is said.` }, where: WHERE },
+      headers: { 'last-event-id': { description: 'The id of the last event that arrived.', schema: { type: 'string' } } },
+      answers: { 200: { description: 'Each event in data, as JSON; its place in id.', content: { 'text/event-stream': { type: 'string' } } } },
+      refuses: ['INVALID_PATTERN', 'UNKNOWN_CHANNEL', 'OFFSET_OUT_OF_RANGE', 'BACKPRESSURE', 'CLOSED'],
+      handle: (request) => this.#answer(request),
+    },
+  ]
+
+  async #answer(request: GatewayRequest): Promise<Response> {
+    const channels = channelsOf(request.parameters['channel'] as string)
+    const parameter = request.query
+    const where = parameter['where'] === undefined ? undefined : patternOf(parameter['where'])
+    const last = readCursor(channels, request.raw.headers.get('last-event-id') ?? '')
+    const from = await this.#places(channels, last, placeOf('from', parameter['from'] ?? 'end'), where)
     if (this.#closed) throw new MillraceError('CLOSED', 'the gateway is closing')
     if (this.#open.size >= this.#limits.streamsMax) {
       throw new MillraceError('BACKPRESSURE', `${this.#open.size} event streams are open, which is the limit: try again later`, {
         streamsMax: this.#limits.streamsMax,
       })
     }
-    const outgoing = (c.env as { outgoing?: { destroy?: () => void } } | undefined)?.outgoing
+    const release = request.holdOpen()
     const stream = new EventStream(this.#broker, {
       from,
       last,
@@ -52,8 +70,11 @@ export class EventStreams {
       bytesMax: LIMITS.gatewayStreamBytesMax,
       heartbeatMs: this.#limits.heartbeatMs,
       stallMs: this.#limits.stallMs,
-      ended: () => this.#open.delete(stream),
-      cut: () => outgoing?.destroy?.(),
+      ended: () => {
+        this.#open.delete(stream)
+        release()
+      },
+      cut: () => request.outgoing?.destroy(),
     })
     this.#open.add(stream)
     stream.begin()

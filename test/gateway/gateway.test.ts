@@ -22,7 +22,7 @@ beforeEach(async () => {
   gateway = createGateway(broker, { maxBodyBytes: '64KiB' })
 })
 afterEach(async () => {
-  gateway.close()
+  await gateway.close()
   await broker.close()
 })
 

@@ -10,6 +10,7 @@ import { LIMITS } from '../../base/limits.ts'
 import type { CloudEvent } from '../cloud-event.ts'
 import { validateCloudEvent } from '../validate-cloud-event.ts'
 import { decodeHeaderValue } from './header-value.ts'
+import { depthOf } from './json-text.ts'
 import { BATCHED, type ContentMode, charsetOf, contentModeOf, isJson, isUtf8Text, STRUCTURED } from './media-type.ts'
 
 /** Headers as `fetch` has them, or as a plain object with names in any case. */
@@ -134,29 +135,6 @@ function jsonOf(body: Uint8Array, contentType: string | undefined): unknown {
   } catch (cause) {
     throw refuse(`the body is not JSON: ${(cause as Error).message}`, {}, cause)
   }
-}
-
-/** Deepest nesting of a JSON text, without building it: a bound on what the parser and every later reader must hold. */
-function depthOf(text: string): number {
-  let depth = 0
-  let deepest = 0
-  for (let at = 0; at < text.length; at++) {
-    const char = text.charCodeAt(at)
-    if (char === 0x22) at = stringEnd(text, at)
-    else if (char === 0x7b || char === 0x5b) deepest = Math.max(deepest, ++depth)
-    else if (char === 0x7d || char === 0x5d) depth--
-  }
-  return deepest
-}
-
-/** Where the string that begins at `start` ends. */
-function stringEnd(text: string, start: number): number {
-  for (let end = text.indexOf('"', start + 1); end >= 0; end = text.indexOf('"', end + 1)) {
-    let slashes = 0
-    while (text.charCodeAt(end - 1 - slashes) === 0x5c) slashes++
-    if (slashes % 2 === 0) return end
-  }
-  return text.length
 }
 
 function checked(event: unknown, index: number | undefined): CloudEvent {

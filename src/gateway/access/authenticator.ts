@@ -1,0 +1,83 @@
+/**
+ * From a caller to a principal. The one place that says who somebody is: for requests, streams and WebSocket upgrades alike.
+ *
+ * Without access control only this machine is let in, and what came through a proxy is not from this machine. With it, credentials are a bearer
+ * token in `Authorization`, or `access_token` in the query (RFC 6750 §2.3) for clients that can set no header.
+ */
+import { MillraceError } from '../../base/errors.ts'
+import { type Caller, isLoopbackAddress } from './caller.ts'
+import { type Principal, principalOf } from './principal.ts'
+
+/** One kind of credentials. `null` is "none of mine". */
+export interface CredentialCheck {
+  verify(credential: string): Principal | null | Promise<Principal | null>
+  close?(): void
+}
+
+const LOCAL: Principal = principalOf({ name: 'local', kind: 'local', permissions: 'everything' })
+const FORWARDED = ['forwarded', 'x-forwarded-for', 'x-forwarded-host', 'x-real-ip', 'via'] as const
+const CREDENTIAL_CHARS_MAX = 16_384
+
+export class Authenticator {
+  /** Whether there is access control. */
+  readonly guards: boolean
+  readonly #checks: readonly CredentialCheck[]
+  readonly #anonymous: Principal | null
+
+  /** `null`: no access control. `anonymous` is who shows no credentials, where such may do something. */
+  constructor(checks: readonly CredentialCheck[] | null, anonymous: Principal | null = null) {
+    this.guards = checks !== null
+    this.#checks = checks ?? []
+    this.#anonymous = anonymous
+  }
+
+  /** @throws UNAUTHENTICATED when there are no credentials or they do not hold · FORBIDDEN when it is not from this machine, without access control */
+  authenticate(caller: Caller): Principal | Promise<Principal> {
+    if (!this.guards) return localOnly(caller)
+    const credential = credentialOf(caller)
+    if (credential !== null) return this.#verify(credential)
+    if (this.#anonymous !== null) return this.#anonymous
+    throw new MillraceError('UNAUTHENTICATED', 'this gateway asks for credentials: send "Authorization: Bearer <token>" (millrace tokens add makes one)')
+  }
+
+  close(): void {
+    for (const check of this.#checks) check.close?.()
+  }
+
+  async #verify(credential: string): Promise<Principal> {
+    for (const check of this.#checks) {
+      const found = check.verify(credential)
+      const principal = found instanceof Promise ? await found : found
+      if (principal !== null) return principal
+    }
+    throw new MillraceError('UNAUTHENTICATED', 'the credentials do not hold: the token is unknown, was removed, or has expired')
+  }
+}
+
+function localOnly(caller: Caller): Principal {
+  if (caller.address !== undefined && !isLoopbackAddress(caller.address)) {
+    throw new MillraceError('FORBIDDEN', 'this gateway has no access control, and so it is for this machine alone: give it tokens (millrace tokens add)')
+  }
+  const forwarded = FORWARDED.find((name) => caller.header(name) !== undefined)
+  if (forwarded === undefined) return LOCAL
+  throw new MillraceError(
+    'FORBIDDEN',
+    `the request came through a proxy (it has a ${forwarded} header), and this gateway has no access control: give it tokens (millrace tokens add)`,
+    { header: forwarded },
+  )
+}
+
+/** @throws UNAUTHENTICATED when there is something else than a bearer token, or two of them */
+function credentialOf(caller: Caller): string | null {
+  const header = caller.header('authorization')
+  const inQuery = caller.url.searchParams.getAll('access_token')
+  if (header !== undefined && inQuery.length === 0) {
+    const token = /^Bearer +([A-Za-z0-9\-._~+/]+=*)$/i.exec(header)?.[1]
+    if (token !== undefined && token.length <= CREDENTIAL_CHARS_MAX) return token
+    throw new MillraceError('UNAUTHENTICATED', 'the authorization header must be "Bearer <token>"')
+  }
+  if (header === undefined && inQuery.length === 0) return null
+  const [token] = inQuery
+  if (header === undefined && inQuery.length === 1 && token !== undefined && token !== '' && token.length <= CREDENTIAL_CHARS_MAX) return token
+  throw new MillraceError('UNAUTHENTICATED', 'send one token: in the authorization header, or as access_token in the query')
+}

@@ -1,0 +1,52 @@
+/**
+ * What a caller may do with which channels: an action, and channel names or wildcards for it.
+ *
+ * Channels whose name begins with `$` are Millrace's own. A wildcard covers none of them: who may read `$audit` is named for it.
+ */
+import { MillraceError } from '../../base/errors.ts'
+import { compileWildcard, isWildcard } from '../../base/names.ts'
+import { knownOptions } from '../../base/units.ts'
+
+/** `publish` events, `consume` them (with leases), `read` without consuming, `manage` channels, consumers and dead letters, change `rules`. */
+export const ACTIONS = ['publish', 'consume', 'read', 'manage', 'rules'] as const
+
+export type Action = (typeof ACTIONS)[number]
+
+/** For each action the channels, by name or wildcard: `{ publish: ['orders.*'], read: ['>'] }`. What is not named is not permitted. */
+export type Permissions = Readonly<Partial<Record<Action, readonly string[]>>>
+
+/** Whether an action is permitted on a channel, or on all that a wildcard covers. */
+export type Permits = (action: Action, channel: string) => boolean
+
+export const EVERYTHING: Permissions = { publish: ['>'], consume: ['>'], read: ['>'], manage: ['>'], rules: ['>'] }
+
+/** @throws INVALID_OPTION · INVALID_NAME when a wildcard is malformed */
+export function compilePermissions(permissions: Permissions): Permits {
+  knownOptions(permissions, ACTIONS, 'permissions')
+  const granted = new Map<Action, readonly string[]>()
+  for (const action of ACTIONS) {
+    const patterns = permissions[action] ?? []
+    if (!Array.isArray(patterns) || !patterns.every((pattern) => typeof pattern === 'string')) {
+      throw new MillraceError('INVALID_OPTION', `permissions.${action} must be an array of channel names and wildcards, such as ["orders.*"]`, { action })
+    }
+    for (const pattern of patterns) compileWildcard(pattern)
+    if (patterns.length > 0) granted.set(action, patterns)
+  }
+  return (action, channel) => granted.get(action)?.some((pattern) => covers(pattern, channel)) ?? false
+}
+
+/** Whether every channel that `asked` (a name, or a wildcard) stands for is one that `granted` stands for. */
+export function covers(granted: string, asked: string): boolean {
+  if (granted === asked) return true
+  if (!isWildcard(granted)) return false
+  const have = granted.split('.')
+  const want = asked.split('.')
+  if (want[0]?.startsWith('$') === true && have[0] !== want[0]) return false
+  for (let at = 0; at < have.length; at++) {
+    const word = want[at]
+    if (word === undefined) return false
+    if (have[at] === '>') return true
+    if (word === '>' || (have[at] !== '*' && have[at] !== word)) return false
+  }
+  return have.length === want.length
+}

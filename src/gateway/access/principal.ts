@@ -1,0 +1,53 @@
+/** Who a request is from, and what that one may do. Made by the authenticator; asked by routes and sockets. */
+import { MillraceError } from '../../base/errors.ts'
+import { type Action, compilePermissions, type Permissions } from './permissions.ts'
+
+/** Bounds on one caller; those that are not given are the gateway's. */
+export interface CallerLimits {
+  /** Requests a second, over a second or so. */
+  readonly requestsPerSecond?: number
+  /** Requests, streams and sockets open at once. */
+  readonly open?: number
+  /** Bytes of request bodies held at once. */
+  readonly bytes?: number
+}
+
+export interface Principal {
+  /** Of its kind, unique: the token's id, the JWT's subject. */
+  readonly name: string
+  /** `local` is whoever reaches a gateway without access control; `owner` is this process's own user. */
+  readonly kind: 'local' | 'token' | 'jwt' | 'owner'
+  readonly limits: CallerLimits
+  /** When it ends to hold, in milliseconds since the epoch; long-lived streams and sockets end then. */
+  readonly expiresAtMs: number | null
+  /** Whether it may do this to a channel, or to all that a wildcard stands for. */
+  permits(action: Action, channel: string): boolean
+}
+
+export interface PrincipalFacts extends Omit<Principal, 'permits' | 'limits' | 'expiresAtMs'> {
+  readonly permissions: Permissions | 'everything'
+  readonly limits?: CallerLimits
+  readonly expiresAtMs?: number | null
+}
+
+/** Channels that begin with `$` are written by Millrace: what stands in `$audit` is what happened. */
+export function principalOf({ permissions, limits = {}, expiresAtMs = null, ...who }: PrincipalFacts): Principal {
+  const granted = permissions === 'everything' ? () => true : compilePermissions(permissions)
+  const permits = (action: Action, channel: string): boolean =>
+    action === 'publish' && channel.startsWith('$') && who.kind !== 'owner' ? false : granted(action, channel)
+  return { ...who, limits, expiresAtMs, permits }
+}
+
+/** The user that this process runs as: what reaches it by a socket that only that user can open. */
+export const OWNER: Principal = principalOf({ name: 'owner', kind: 'owner', permissions: 'everything' })
+
+/** @throws FORBIDDEN */
+export function requirePermission(principal: Principal, action: Action, channel: string): void {
+  if (principal.permits(action, channel)) return
+  const why =
+    action === 'publish' && channel.startsWith('$') ? 'channels that begin with "$" are written by Millrace itself' : 'ask for a token that has the permission'
+  throw new MillraceError('FORBIDDEN', `${principal.kind} "${principal.name}" may not ${action} "${channel.slice(0, 200)}": ${why}`, {
+    action,
+    channel: channel.slice(0, 200),
+  })
+}

@@ -1,0 +1,151 @@
+/**
+ * From the route table to what serves it: who asks, may they, is there room, then the route; and what a management call leaves behind.
+ * Nothing of a request is looked at by a route before all of that.
+ */
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { Context, Hono } from 'hono'
+import { isMillraceError } from '../base/errors.ts'
+import { checkName } from '../base/names.ts'
+import type { Authenticator } from './access/authenticator.ts'
+import { callerOfRequest } from './access/caller.ts'
+import type { Action } from './access/permissions.ts'
+import { type Principal, principalOf, requirePermission } from './access/principal.ts'
+import type { GatewayHost } from './gateway-host.ts'
+import { jsonOf } from './json-body.ts'
+import { badRequest, problem, problemOf } from './problem.ts'
+import { parameters } from './query.ts'
+import type { GatewayRequest, Route } from './route.ts'
+
+/** Who asks a route that asks for no credentials. */
+const ANYONE: Principal = principalOf({ name: 'anyone', kind: 'local', permissions: {} })
+
+/** Serve the routes. Methods that a path does not have are refused with those that it has. */
+export function mountRoutes(app: Hono, routes: readonly Route[], authenticator: Authenticator, host: GatewayHost): void {
+  const methods = new Map<string, string[]>()
+  for (const route of routes) {
+    const known = methods.get(route.path) ?? []
+    if (known.includes(route.method)) throw new Error(`${route.method} ${route.path} is defined twice`)
+    methods.set(route.path, [...known, route.method, ...(route.method === 'GET' && route.noHead !== true ? ['HEAD'] : [])])
+    app.on(route.method, honoPath(route.path), (c) => serve(c, route, authenticator, host))
+  }
+  for (const [path, allowed] of methods) {
+    const allow = allowed.sort().join(', ')
+    app.all(honoPath(path), (c) => problem(badRequest(405, `${c.req.method} is not for ${c.req.path}: it takes ${allow}`), { allow }))
+  }
+}
+
+function honoPath(path: string): string {
+  return path.replace(/\{(\w+)\}/g, ':$1')
+}
+
+async function serve(c: Context, route: Route, authenticator: Authenticator, host: GatewayHost): Promise<Response> {
+  if (route.noHead === true && c.req.raw.method === 'HEAD') throw badRequest(405, `${c.req.path} has no end, and so no HEAD: use GET`)
+  const node = (c.env ?? {}) as { readonly incoming?: IncomingMessage; readonly outgoing?: ServerResponse }
+  const caller = callerOfRequest(c.req.raw, node.incoming)
+  const asked = route.access === 'open' ? ANYONE : authenticator.authenticate(caller)
+  const principal = asked instanceof Promise ? await asked : asked
+  const release = route.unmetered === true ? noRelease : host.quota.admit(principal)
+  const request = new RoutedRequest(c, route, principal, caller.url, node, host, release)
+  try {
+    return isAudited(route) ? await audited(request, route, host) : await request.answer()
+  } finally {
+    if (!request.held) release()
+  }
+}
+
+const noRelease = (): void => undefined
+
+function isAudited({ audited: own, access, method }: Route): boolean {
+  return own ?? (typeof access === 'object' && (access.action === 'manage' || access.action === 'rules') && method !== 'GET')
+}
+
+/** Run it, and leave the entry before the answer goes out. What cannot be recorded is not answered as done. */
+async function audited(request: RoutedRequest, route: Route, host: GatewayHost): Promise<Response> {
+  const entry = { action: route.name, principal: request.principal, target: request.target }
+  let response: Response
+  try {
+    response = await request.answer()
+  } catch (error) {
+    const { status } = problemOf(error)
+    const outcome = isMillraceError(error) ? ({ outcome: 'refused', code: error.code } as const) : ({ outcome: 'failed' } as const)
+    await host.audit.record({ ...entry, ...outcome, status }).catch(() => undefined)
+    throw error
+  }
+  await host.audit.record({ ...entry, outcome: 'done', status: response.status })
+  return response
+}
+
+class RoutedRequest implements GatewayRequest {
+  readonly raw: Request
+  readonly url: URL
+  readonly parameters: Readonly<Record<string, string>>
+  readonly principal: Principal
+  readonly incoming: IncomingMessage | undefined
+  readonly outgoing: ServerResponse | undefined
+  query: Readonly<Record<string, string | undefined>> = {}
+  /** Its place among the open ones is somebody else's to give back. */
+  held = false
+  readonly #route: Route
+  readonly #host: GatewayHost
+  readonly #release: () => void
+  #permitted = false
+
+  constructor(
+    c: Context,
+    route: Route,
+    principal: Principal,
+    url: URL,
+    node: { readonly incoming?: IncomingMessage; readonly outgoing?: ServerResponse },
+    host: GatewayHost,
+    release: () => void,
+  ) {
+    this.raw = c.req.raw
+    this.url = url
+    this.parameters = c.req.param()
+    this.principal = principal
+    this.incoming = node.incoming
+    this.outgoing = node.outgoing
+    this.#route = route
+    this.#host = host
+    this.#release = release
+  }
+
+  get signal(): AbortSignal {
+    return this.raw.signal
+  }
+
+  /** Path and query parameters, without credentials. */
+  get target(): Readonly<Record<string, string>> {
+    const { access_token: _, ...query } = Object.fromEntries(this.url.searchParams)
+    return { ...query, ...this.parameters }
+  }
+
+  async answer(): Promise<Response> {
+    const { access, query, handle } = this.#route
+    if (typeof access === 'object' && access.of !== 'handler') {
+      for (const channel of (this.parameters[access.of] ?? '').split(',')) this.permit(access.action, checkName(channel, 'channel'))
+    }
+    this.query = parameters(this.url, Object.keys(query ?? {}))
+    const response = await handle(this)
+    if (typeof access === 'object' && !this.#permitted) throw new Error(`route ${this.#route.name} answered without asking for a permission`)
+    return response
+  }
+
+  permit(action: Action, channel: string): void {
+    requirePermission(this.principal, action, channel)
+    this.#permitted = true
+  }
+
+  body<Result>(use: (bytes: Uint8Array) => Result | Promise<Result>): Promise<Result> {
+    return this.#host.bodies.read(this.raw, this.incoming, this.principal, use)
+  }
+
+  json(): Promise<unknown> {
+    return this.body((bytes) => jsonOf(bytes, this.raw.headers.get('content-type')))
+  }
+
+  holdOpen(): () => void {
+    this.held = true
+    return this.#release
+  }
+}

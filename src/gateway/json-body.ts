@@ -1,0 +1,42 @@
+/** Request bodies that are JSON: strict UTF-8, bounded depth, and whether they are of the form that a route takes. */
+import { LIMITS } from '../base/limits.ts'
+import { depthOf } from '../event/http/json-text.ts'
+import { essenceOf, isJson } from '../event/http/media-type.ts'
+import { badRequest } from './problem.ts'
+
+const utf8 = new TextDecoder('utf-8', { fatal: true })
+
+/**
+ * The value of a JSON body; `undefined` when it is empty. A client that says no type, or the one that `curl -d` says, is believed to send JSON.
+ * @throws INVALID_REQUEST
+ */
+export function jsonOf(bytes: Uint8Array, contentType: string | null): unknown {
+  if (bytes.length === 0) return undefined
+  if (contentType !== null && !isJson(contentType) && essenceOf(contentType) !== 'application/x-www-form-urlencoded') {
+    throw badRequest(415, `the body must be application/json; it is ${contentType.slice(0, 100)}`, { contentType: contentType.slice(0, 200) })
+  }
+  let text: string
+  try {
+    text = utf8.decode(bytes)
+  } catch {
+    throw badRequest(400, 'the body is not UTF-8')
+  }
+  if (depthOf(text) > LIMITS.dataDepthMax + 8) throw badRequest(400, `the body is nested deeper than ${LIMITS.dataDepthMax + 8} levels`)
+  try {
+    return JSON.parse(text) as unknown
+  } catch (cause) {
+    throw badRequest(400, `the body is not JSON: ${(cause as Error).message.slice(0, 200)}`)
+  }
+}
+
+/** The members of a JSON object; those that are not known are refused. @throws INVALID_REQUEST */
+export function membersOf<const Name extends string>(value: unknown, known: readonly Name[], what: string): Partial<Record<Name, unknown>> {
+  if (value === undefined) return {}
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) throw badRequest(400, `${what} must be a JSON object`)
+  for (const name of Object.keys(value)) {
+    if (!known.includes(name as Name)) {
+      throw badRequest(400, `${what} has no member "${name.slice(0, 60)}"; it has ${known.join(', ')}`, { member: name.slice(0, 200) })
+    }
+  }
+  return value as Partial<Record<Name, unknown>>
+}

@@ -1,0 +1,24 @@
+/** The parts that a gateway is made of. A new one is a line here. */
+import { deadLetterRoutes } from './dead-letter-routes.ts'
+import type { GatewayHost } from './gateway-host.ts'
+import { operationRoutes } from './operation-routes.ts'
+import { publishRoute } from './publish-route.ts'
+import { readRoute } from './read-route.ts'
+import type { GatewayPart } from './route.ts'
+import { EventStreams, type StreamLimits } from './stream-route.ts'
+
+export interface PartSettings {
+  readonly streams: StreamLimits
+  readonly isClosing: () => boolean
+}
+
+/** In the order in which they start; they close in the reverse one. */
+export function gatewayParts(host: GatewayHost, settings: PartSettings): GatewayPart[] {
+  const { broker } = host
+  return [
+    { routes: [publishRoute(broker), readRoute(broker)] },
+    new EventStreams(broker, settings.streams),
+    { routes: deadLetterRoutes(broker) },
+    { routes: operationRoutes(broker, settings.isClosing) },
+  ]
+}

@@ -1,0 +1,96 @@
+/** JSON Schemas that several routes share; in the OpenAPI document they stand once, under `components`. */
+import { ERROR_CODES } from '../base/errors.ts'
+import { BATCHED, STRUCTURED } from '../event/http/media-type.ts'
+import type { Content, JsonSchema, Parameter } from './route.ts'
+
+export const ref = (name: keyof typeof SCHEMAS): JsonSchema => ({ $ref: `#/components/schemas/${name}` })
+export const json = (schema: JsonSchema): Content => ({ 'application/json': schema })
+
+const text = { type: 'string' }
+const whole = { type: 'integer' }
+
+export const SCHEMAS = {
+  CloudEvent: {
+    type: 'object',
+    description: 'A CloudEvent 1.0 in its JSON format. Extension attributes stand beside the others.',
+    required: ['specversion', 'id', 'source', 'type'],
+    properties: {
+      specversion: { const: '1.0' },
+      id: { type: 'string', minLength: 1 },
+      source: { type: 'string', format: 'uri-reference', minLength: 1 },
+      type: { type: 'string', minLength: 1 },
+      time: { type: ['string', 'null'], format: 'date-time' },
+      subject: { type: ['string', 'null'], minLength: 1 },
+      datacontenttype: { type: ['string', 'null'], minLength: 1 },
+      dataschema: { type: ['string', 'null'], format: 'uri', minLength: 1 },
+      partitionkey: { type: ['string', 'null'], minLength: 1, description: 'The key: events that share it are handled in order.' },
+      data: {},
+      data_base64: { type: ['string', 'null'], contentEncoding: 'base64' },
+    },
+    additionalProperties: { type: ['string', 'integer', 'boolean', 'null'] },
+  },
+  Receipt: {
+    type: 'object',
+    required: ['channel', 'id', 'offset', 'duplicate'],
+    properties: {
+      channel: text,
+      id: text,
+      offset: { type: ['integer', 'null'], description: 'Its place in the channel; null while it is held back by delay or at.' },
+      duplicate: { type: 'boolean', description: 'The id was published before, within the channel’s window: nothing was stored.' },
+      dueAtMs: { type: 'integer', description: 'When it will be in the channel, in milliseconds since the epoch; with delay or at.' },
+    },
+  },
+  Problem: {
+    type: 'object',
+    description: 'A problem document (RFC 9457).',
+    required: ['type', 'title', 'status', 'detail'],
+    properties: {
+      type: text,
+      title: text,
+      status: whole,
+      detail: { type: 'string', description: 'What was wrong, and what to do.' },
+      code: { enum: Object.keys(ERROR_CODES) },
+      retryable: { type: 'boolean', description: 'Whether the same request can succeed later.' },
+      details: { type: 'object', description: 'The facts, for programs.' },
+    },
+  },
+  DeadLetter: {
+    type: 'object',
+    required: ['consumer', 'channel', 'offset', 'id', 'type', 'attempts', 'failure', 'deadAtMs', 'event'],
+    properties: {
+      consumer: text,
+      channel: text,
+      offset: whole,
+      key: { type: ['string', 'null'] },
+      id: text,
+      type: text,
+      attempts: whole,
+      failure: { type: 'object', properties: { name: text, message: text, kind: { enum: ['error', 'rejected', 'poison', 'timeout', 'crash'] } } },
+      deadAtMs: whole,
+      waiting: { type: 'integer', description: 'Events of its key that wait behind it.' },
+      event: { $ref: '#/components/schemas/CloudEvent' },
+    },
+  },
+  Description: {
+    type: 'object',
+    required: ['engine', 'capabilities', 'channels', 'consumers', 'alarms'],
+    properties: {
+      engine: text,
+      capabilities: { type: 'object' },
+      channels: { type: 'array', items: { type: 'object', required: ['name', 'kind', 'first', 'next'] } },
+      consumers: { type: 'array', items: { type: 'object', required: ['name', 'channels', 'deadLetters'] } },
+      alarms: { type: 'array', items: { type: 'object', required: ['code', 'message'] } },
+    },
+  },
+} as const satisfies Readonly<Record<string, JsonSchema>>
+
+/** Bodies that carry CloudEvents: structured and batched. Binary mode is any other type, with `ce-` headers. */
+export const CLOUD_EVENTS: Content = {
+  [STRUCTURED]: ref('CloudEvent'),
+  [BATCHED]: { type: 'array', items: ref('CloudEvent') },
+}
+
+export const CHANNEL: Parameter = { description: 'The channel’s name.', required: true, schema: text }
+export const CONSUMER: Parameter = { description: 'The consumer’s name.', required: true, schema: text }
+export const WHERE: Parameter = { description: 'An event pattern in JSON, over the whole CloudEvent: {"type":["cart.item.added"]}.', schema: text }
+export const FROM: Parameter = { description: 'beginning, end, an offset, an RFC 3339 time, or an age such as 1h.', schema: text }
