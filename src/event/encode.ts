@@ -136,8 +136,9 @@ function middleText(source: string, event: Encodable): string {
  */
 export function encodeEvent(event: Encodable, key: string | null, defaultSource: string, bytesMax: number): Encoded {
   const id = event.id ?? newId()
+  const quotedId = event.id === undefined ? `"${id}"` : checkedText('id', id, event)
   const middle = middleText(event.source ?? defaultSource, event)
-  const text = `{"specversion":"1.0","id":${checkedText('id', id, event)}${middle}${timeText(event.time, event)}"${attributesText(event)}${dataText(event)}}`
+  const text = `{"specversion":"1.0","id":${quotedId}${middle}${timeText(event.time, event)}"${attributesText(event)}${dataText(event)}}`
   if (text.length * 3 > bytesMax) {
     const bytes = Buffer.byteLength(text)
     if (bytes > bytesMax) {

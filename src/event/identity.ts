@@ -6,37 +6,57 @@
  */
 import { randomFillSync } from 'node:crypto'
 
-const HEX: readonly string[] = Array.from({ length: 65_536 }, (_, word) => word.toString(16).padStart(4, '0'))
-const hex = (word: number): string => HEX[word & 0xffff] as string
+/** An id's last 17 characters, variant and random part, are made so many at a time: one text, of which each id takes a slice. */
+const TAILS = 256
+const TAIL_CHARS = 17
+const DIGITS = Uint8Array.from('0123456789abcdef', (digit) => digit.charCodeAt(0))
+const DASH = 0x2d
 
-/** Random 16-bit words, refilled when used up. */
-const pool = new Uint16Array(4096)
-let poolAt = pool.length
+/** The version and the counter, for each value of the counter. */
+const COUNTERS: readonly string[] = Array.from({ length: 4096 }, (_, counter) => `${(0x7000 | counter).toString(16)}-`)
+const random = new Uint8Array(TAILS * 8)
+const tailBytes = Buffer.allocUnsafeSlow(TAILS * TAIL_CHARS)
+let tails = ''
+let tail = TAILS
 let lastMs = 0
-let sequence = 0
+let counter = 0
 let prefix = ''
 
-function setMillisecond(ms: number, firstSequence: number): void {
+function makeTails(): void {
+  randomFillSync(random)
+  for (let from = 0, to = 0; from < random.length; from += 8, to += TAIL_CHARS) {
+    const first = random[from] as number
+    // Two bits of variant, and 62 random ones.
+    putHex((first & 0x3f) | 0x80, to)
+    putHex(random[from + 1] as number, to + 2)
+    tailBytes[to + 4] = DASH
+    for (let byte = 2; byte < 8; byte++) putHex(random[from + byte] as number, to + 1 + 2 * byte)
+  }
+  tails = tailBytes.toString('latin1')
+  tail = 0
+}
+
+function putHex(byte: number, at: number): void {
+  tailBytes[at] = DIGITS[byte >>> 4] as number
+  tailBytes[at + 1] = DIGITS[byte & 15] as number
+}
+
+function setMillisecond(ms: number, firstCounter: number): void {
   lastMs = ms
-  sequence = firstSequence
-  const high = Math.floor(ms / 65_536)
-  prefix = `${hex(high >>> 16)}${hex(high)}-${hex(ms)}-`
+  counter = firstCounter
+  const text = ms.toString(16).padStart(12, '0')
+  prefix = `${text.slice(0, 8)}-${text.slice(8)}-`
 }
 
 /** A new UUID version 7: 48 bits of milliseconds, a 12-bit counter, 62 random bits. Always increasing within a process. */
 export function newId(): string {
-  if (poolAt + 4 > pool.length) {
-    randomFillSync(pool)
-    poolAt = 0
-  }
+  if (tail === TAILS) makeTails()
   const now = Date.now()
-  if (now > lastMs) setMillisecond(now, (pool[poolAt] as number) & 0x7ff)
-  else if (sequence < 0xfff) sequence++
+  if (now > lastMs) setMillisecond(now, Math.floor(Math.random() * 2048))
+  else if (counter < 0xfff) counter++
   else setMillisecond(lastMs + 1, 0)
-  const at = poolAt
-  poolAt += 4
-  const variant = 0x8000 | ((pool[at] as number) >>> 2)
-  return `${prefix}${hex(0x7000 | sequence)}-${hex(variant)}-${hex(pool[at + 1] as number)}${hex(pool[at + 2] as number)}${hex(pool[at + 3] as number)}`
+  const at = TAIL_CHARS * tail++
+  return prefix + (COUNTERS[counter] as string) + tails.slice(at, at + TAIL_CHARS)
 }
 
 let textMs = -1
