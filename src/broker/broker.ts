@@ -41,10 +41,12 @@ export interface ReadOptions {
 }
 
 /** An event as `publish` takes it for a channel known only by name, or one that carries anything. */
-export interface LooseEvent extends Omit<EventAttributes, 'id'> {
+export interface LooseEvent extends Omit<EventAttributes, 'id' | 'time'> {
   readonly specversion?: '1.0'
   readonly id?: string
   readonly type: string
+  /** When it happened; `null` for an event that does not say. @default now */
+  readonly time?: string | Date | null
   readonly data?: unknown
   readonly data_base64?: string
 }

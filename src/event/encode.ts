@@ -22,6 +22,8 @@ const BARRED = /[\u0000-\u001f\u007f-\u009f]|[\ud800-\udbff](?![\udc00-\udfff])|
 
 /** Members of a published event that are not extension attributes. */
 const CORE = new Set(['specversion', 'id', 'source', 'type', 'time', 'data', 'data_base64', 'extensions', 'offset'])
+/** Those of them that CloudEvents does not know: an extension attribute may have the name, and then stands in `extensions`. */
+const NOT_ATTRIBUTES = new Set(['extensions', 'offset'])
 
 function invalid(attribute: string, why: string, event: Encodable): MillraceError {
   return new MillraceError('INVALID_EVENT', `event "${String(event.type)}" (id ${String(event.id)}): ${attribute} ${why}`, {
@@ -31,15 +33,19 @@ function invalid(attribute: string, why: string, event: Encodable): MillraceErro
   })
 }
 
+/** An event's data as JSON text that is known to be valid: it is stored as it stands, digit for digit, and not what a parser made of it. */
+export const DATA_TEXT: unique symbol = Symbol('millrace.dataText')
+
 /** What can be encoded: an event that a definition made, or a loose CloudEvent. */
 export interface Encodable {
   readonly type: string
   readonly id?: string | undefined
   readonly source?: string | undefined
-  readonly time?: string | Date | undefined
+  readonly time?: string | Date | null | undefined
   readonly data?: unknown
   readonly data_base64?: string | undefined
   readonly extensions?: object | undefined
+  readonly [DATA_TEXT]?: string | undefined
 }
 
 /** An event ready to be stored. */
@@ -62,6 +68,11 @@ function checkedText(name: string, value: unknown, event: Encodable): string {
 
 let lastTime = ''
 
+/** Nothing for an event that is to have no time. */
+function timeMember(time: Encodable['time'], event: Encodable): string {
+  return time === null ? '' : `,"time":"${timeText(time, event)}"`
+}
+
 function timeText(time: string | Date | undefined, event: Encodable): string {
   if (time === undefined) return nowText()
   if (typeof time === 'string') {
@@ -78,7 +89,7 @@ function attributeText(name: string, value: unknown, event: Encodable): string {
   if (!EXTENSION_NAME.test(name)) throw invalid(`attribute "${name}"`, 'must be named by lower-case letters and digits only', event)
   if (typeof value === 'boolean') return `,"${name}":${value}`
   if (typeof value === 'number') {
-    if (Number.isInteger(value) && Math.abs(value) <= 0x7fffffff) return `,"${name}":${value}`
+    if (Number.isInteger(value) && value <= 0x7fffffff && value >= -0x80000000) return `,"${name}":${value}`
     throw invalid(`attribute "${name}"`, 'must be a 32-bit whole number, a boolean or a string', event)
   }
   return `,"${name}":${checkedText(`attribute "${name}"`, value, event)}`
@@ -93,7 +104,8 @@ function attributesText(event: Encodable): string {
   }
   if (event.extensions !== undefined) {
     for (const [name, value] of Object.entries(event.extensions)) {
-      if (CORE.has(name) || Object.hasOwn(event, name)) throw invalid(`extension "${name}"`, 'has the name of another attribute', event)
+      if (CORE.has(name) ? !NOT_ATTRIBUTES.has(name) : Object.hasOwn(event, name))
+        throw invalid(`extension "${name}"`, 'has the name of another attribute', event)
       text += attributeText(name, value, event)
     }
   }
@@ -108,6 +120,8 @@ function dataText(event: Encodable): string {
     return `,"data_base64":"${event.data_base64}"`
   }
   if (data === undefined) return ''
+  const text = event[DATA_TEXT]
+  if (text !== undefined) return `,"data":${text}`
   if (data instanceof Uint8Array) {
     return `,"data_base64":"${Buffer.from(data.buffer, data.byteOffset, data.byteLength).toString('base64')}"`
   }
@@ -122,7 +136,7 @@ let lastMiddle = ''
 /** `,"source":…,"type":…`, kept from the event before: neighbours mostly agree. */
 function middleText(source: string, event: Encodable): string {
   if (event.type !== lastType || source !== lastSource) {
-    lastMiddle = `,"source":${checkedText('source', source, event)},"type":${checkedText('type', event.type, event)},"time":"`
+    lastMiddle = `,"source":${checkedText('source', source, event)},"type":${checkedText('type', event.type, event)}`
     lastType = event.type
     lastSource = source
   }
@@ -138,7 +152,7 @@ export function encodeEvent(event: Encodable, key: string | null, defaultSource:
   const id = event.id ?? newId()
   const quotedId = event.id === undefined ? `"${id}"` : checkedText('id', id, event)
   const middle = middleText(event.source ?? defaultSource, event)
-  const text = `{"specversion":"1.0","id":${quotedId}${middle}${timeText(event.time, event)}"${attributesText(event)}${dataText(event)}}`
+  const text = `{"specversion":"1.0","id":${quotedId}${middle}${timeMember(event.time, event)}${attributesText(event)}${dataText(event)}}`
   if (text.length * 3 > bytesMax) {
     const bytes = Buffer.byteLength(text)
     if (bytes > bytesMax) {

@@ -1,26 +1,34 @@
 /**
  * One client's Server-Sent Events: channels read on and on, at the client's pace.
  *
- * Bounded: no more is read while `bytesMax` wait for the client, and a client that takes nothing for `stallMs` is cut. It
- * reconnects with `Last-Event-ID` and misses nothing.
+ * At a channel's end it is fed with everyone else; a client that has no room leaves the feed and reads on by itself when it has. Bounded: nothing is
+ * read for it while `bytesMax` wait, and a client that takes nothing for `stallMs` is cut. It reconnects with `Last-Event-ID` and misses nothing.
  * @see https://html.spec.whatwg.org/multipage/server-sent-events.html
  */
 import { isMillraceError } from '../base/errors.ts'
-import type { Broker, From } from '../broker/broker.ts'
-import type { StoredEvent } from '../event/cloud-event.ts'
-import { toJsonFormat } from '../event/http/encode-http.ts'
-import type { PatternJson } from '../pattern/pattern-type.ts'
+import type { BrokerHost, From } from '../broker/broker.ts'
+import type { StoredText } from '../broker/engine.ts'
+import type { ChannelFeed, FeedBatch, FeedMember } from './channel-feed.ts'
+import { oneLine, readTexts } from './channel-texts.ts'
 import { writeCursor } from './cursor-text.ts'
 
+/** Where a stream is in a channel. */
+export interface StreamPlace {
+  readonly channel: string
+  readonly feed: ChannelFeed
+  /** Where to begin. */
+  readonly from: From
+}
+
 export interface EventStreamOptions {
-  /** Where to begin in each channel. */
-  readonly from: ReadonlyMap<string, From>
+  readonly places: readonly StreamPlace[]
   /** The offsets before those, where they are known: what the client has. */
   readonly last: Map<string, number>
-  readonly where: PatternJson | undefined
   readonly bytesMax: number
   readonly heartbeatMs: number
   readonly stallMs: number
+  /** When what lets the client in ends to hold, in milliseconds since the epoch: the stream ends then. */
+  readonly endsAtMs: number | null
   /** Called once, when the stream has ended for whatever reason. */
   readonly ended: () => void
   /** Called when the client must be disconnected, as it takes nothing. */
@@ -31,7 +39,7 @@ const encoder = new TextEncoder()
 
 export class EventStream {
   readonly body: ReadableStream<Uint8Array>
-  readonly #broker: Broker
+  readonly #host: BrokerHost
   readonly #options: EventStreamOptions
   readonly #channels: readonly string[]
   readonly #reading = new AbortController()
@@ -40,12 +48,14 @@ export class EventStream {
   #wake: (() => void) | null = null
   #takenAtMs = 0
   #sentAtMs = 0
+  #sentCursor = ''
   #over = false
 
-  constructor(broker: Broker, options: EventStreamOptions) {
-    this.#broker = broker
+  constructor(host: BrokerHost, options: EventStreamOptions) {
+    this.#host = host
     this.#options = options
-    this.#channels = [...options.from.keys()]
+    this.#channels = options.places.map(({ channel }) => channel)
+    for (const { feed } of options.places) feed.hold()
     this.body = new ReadableStream(
       {
         start: (controller) => {
@@ -69,38 +79,92 @@ export class EventStream {
   begin(): void {
     this.#takenAtMs = this.#sentAtMs = performance.now()
     // The place is told before the first event: a client that is cut before it misses nothing either.
-    const cursor = writeCursor(this.#channels, this.#options.last)
-    this.#send(`retry: 1000\n${cursor === '' ? '' : `id: ${cursor}\n`}\n`)
+    this.#send(`retry: 1000\n${this.#cursorLine()}\n`)
     this.#timer = setInterval(() => this.#watch(), Math.min(this.#options.heartbeatMs, this.#options.stallMs))
     this.#timer.unref()
-    for (const channel of this.#channels) void this.#pump(channel)
+    for (const place of this.#options.places) void this.#pump(place)
   }
 
-  async #pump(channel: string): Promise<void> {
-    const { from, where } = this.#options
+  async #pump({ channel, feed, from }: StreamPlace): Promise<void> {
+    let next = from
     try {
-      const events = this.#broker.read(channel, {
-        from: from.get(channel) ?? 'end',
-        follow: true,
-        signal: this.#reading.signal,
-        ...(where !== undefined && { where }),
-      })
-      for await (const event of events) {
-        if (this.#over) return
-        this.#deliver(channel, event)
+      await feed.ready
+      while (!this.#over) {
         if (!this.#roomy()) await this.#room()
+        else if (typeof next === 'number' && next >= feed.head) next = await this.#follow(channel, feed, next)
+        else next = await this.#catchUp(channel, feed, next)
       }
-      this.close()
     } catch (error) {
       this.#fail(error)
     }
   }
 
-  #deliver(channel: string, event: StoredEvent): void {
+  /** Read by itself what the feed has passed. Answers where it is then. */
+  async #catchUp(channel: string, feed: ChannelFeed, from: From): Promise<number> {
+    const to = feed.head
+    for await (const batch of await readTexts(this.#host, channel, { from, to, signal: this.#reading.signal })) {
+      for (const event of batch) {
+        if (this.#over) return to
+        if (feed.filter === null || feed.filter(event.text)) this.#deliver(channel, event)
+        if (!this.#roomy()) await this.#room()
+      }
+    }
+    return to
+  }
+
+  /** Be fed, until there is no room. Answers where it is then. Rejects when the feed ends. */
+  #follow(channel: string, feed: ChannelFeed, from: number): Promise<number> {
+    return new Promise((resolve, reject) => {
+      let next = from
+      const leave = (): void => {
+        feed.leave(member)
+        this.#reading.signal.removeEventListener('abort', leave)
+        resolve(next)
+      }
+      const member: FeedMember = {
+        live: (batch) => {
+          if (batch.next <= next) return
+          if (this.#feed(channel, batch, next)) next = batch.next
+          else leave()
+        },
+        ended: (error) => {
+          this.#reading.signal.removeEventListener('abort', leave)
+          if (error === null) this.close()
+          else reject(error as Error)
+          resolve(next)
+        },
+      }
+      this.#reading.signal.addEventListener('abort', leave)
+      feed.join(member)
+    })
+  }
+
+  /** Whether there was room for the batch. */
+  #feed(channel: string, { events, next, frames }: FeedBatch, from: number): boolean {
+    if (this.#over || !this.#roomy()) return false
     const { last } = this.#options
-    last.set(channel, event.offset)
+    if (this.#channels.length === 1 && (events[0]?.offset ?? from) >= from) {
+      if (events.length > 0) {
+        const bytes = frames()
+        if (bytes.byteLength > this.#options.bytesMax && events.length > 1) return false
+        this.#sendBytes(bytes)
+      }
+    } else for (const event of events) if (event.offset >= from) this.#deliver(channel, event)
+    last.set(channel, next - 1)
+    if (events.length > 0) this.#sentCursor = writeCursor(this.#channels, last)
+    return true
+  }
+
+  #deliver(channel: string, { offset, text }: StoredText): void {
+    const { last } = this.#options
+    last.set(channel, offset)
     const name = this.#channels.length === 1 ? '' : `event: ${channel}\n`
-    this.#send(`${name}id: ${writeCursor(this.#channels, last)}\ndata: ${JSON.stringify(toJsonFormat(event))}\n\n`)
+    this.#send(`${name}${this.#cursorLine()}data: ${oneLine(text)}\n\n`)
+  }
+
+  #cursorLine(): string {
+    this.#sentCursor = writeCursor(this.#channels, this.#options.last)
+    return this.#sentCursor === '' ? '' : `id: ${this.#sentCursor}\n`
   }
 
   /** Say why in the stream itself, as the answer's status has long been sent. */
@@ -112,8 +176,12 @@ export class EventStream {
   }
 
   #send(text: string): void {
+    this.#sendBytes(encoder.encode(text))
+  }
+
+  #sendBytes(bytes: Uint8Array): void {
     this.#sentAtMs = performance.now()
-    this.#controller.enqueue(encoder.encode(text))
+    this.#controller.enqueue(bytes)
   }
 
   #roomy(): boolean {
@@ -140,9 +208,14 @@ export class EventStream {
 
   #watch(): void {
     const now = performance.now()
-    if (this.#roomy()) {
-      if (now - this.#sentAtMs >= this.#options.heartbeatMs * 0.9) this.#send(': alive\n\n')
-    } else if (now - this.#takenAtMs >= this.#options.stallMs) {
+    const { endsAtMs, heartbeatMs, stallMs } = this.#options
+    if (endsAtMs !== null && Date.now() >= endsAtMs) this.close()
+    else if (this.#roomy()) {
+      // With a filter the place moves on though nothing is sent: a client that comes back need not start where it last got something.
+      if (now - this.#sentAtMs >= heartbeatMs * 0.9) {
+        this.#send(this.#sentCursor === writeCursor(this.#channels, this.#options.last) ? ': alive\n\n' : `: alive\n${this.#cursorLine()}\n`)
+      }
+    } else if (now - this.#takenAtMs >= stallMs) {
       this.close()
       this.#options.cut()
     }
@@ -154,6 +227,7 @@ export class EventStream {
     clearInterval(this.#timer)
     this.#reading.abort()
     this.#pulled()
+    for (const { feed } of this.#options.places) feed.letGo()
     this.#options.ended()
   }
 }

@@ -16,8 +16,8 @@ export interface PartSettings {
 export function gatewayParts(host: GatewayHost, settings: PartSettings): GatewayPart[] {
   const { broker } = host
   return [
-    { routes: [publishRoute(broker), readRoute(broker)] },
-    new EventStreams(broker, settings.streams),
+    { routes: [publishRoute(broker), readRoute(host)] },
+    new EventStreams(host, settings.streams),
     { routes: deadLetterRoutes(broker) },
     { routes: operationRoutes(broker, settings.isClosing) },
   ]

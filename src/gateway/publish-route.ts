@@ -1,7 +1,8 @@
 /** `POST /channels/{channel}/events`: CloudEvents in binary, structured or batched mode. Answers after they are durable. */
 import type { Duration } from '../base/units.ts'
 import type { Broker, LooseEvent, PublishLater } from '../broker/broker.ts'
-import { decodeHttp, httpModeOf } from '../event/http/decode-http.ts'
+import { decodeForPublish } from '../event/http/decode-for-publish.ts'
+import { httpModeOf } from '../event/http/decode-http.ts'
 import { BATCHED, STRUCTURED } from '../event/http/media-type.ts'
 import { badRequest } from './problem.ts'
 import type { GatewayRequest, Route } from './route.ts'
@@ -55,17 +56,10 @@ async function publish(request: GatewayRequest, broker: Broker): Promise<Respons
     })
   }
   return request.body(async (body) => {
-    const events = decodeHttp(headers, body).map(forPublish)
+    const events = decodeForPublish(headers, body) as LooseEvent[]
     const receipts = await broker.publish(request.parameters['channel'] as string, events, later)
     return Response.json({ receipts }, { status: 202 })
   })
-}
-
-/** Binary data as the broker takes it: bytes, so that a schema sees what a handler will. */
-function forPublish(event: LooseEvent): LooseEvent {
-  if (event.data_base64 === undefined) return event
-  const { data_base64: base64, ...rest } = event
-  return { ...rest, data: new Uint8Array(Buffer.from(base64, 'base64')) }
 }
 
 function laterOf({ delay, at }: GatewayRequest['query']): PublishLater {

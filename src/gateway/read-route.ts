@@ -5,12 +5,12 @@
  * `Accept: application/json` it is `{ channel, events: [{ offset, event }], next }` instead.
  */
 import { LIMITS } from '../base/limits.ts'
-import type { Broker, ReadOptions } from '../broker/broker.ts'
-import { toJsonFormat } from '../event/http/encode-http.ts'
 import { BATCHED } from '../event/http/media-type.ts'
-import { countOf, patternOf, placeOf } from './query.ts'
+import { filterOf, readTexts, type TextFilter, type TextReadOptions } from './channel-texts.ts'
+import type { GatewayHost } from './gateway-host.ts'
+import { countOf, placeOf } from './query.ts'
 import type { GatewayRequest, Route } from './route.ts'
-import { CHANNEL, FROM, ref, WHERE } from './schemas.ts'
+import { CHANNEL, FILTER, FROM, ref, WHERE } from './schemas.ts'
 
 interface Page {
   readonly offsets: readonly number[]
@@ -20,7 +20,7 @@ interface Page {
   readonly next: number | null
 }
 
-export function readRoute(broker: Broker): Route {
+export function readRoute(host: GatewayHost): Route {
   return {
     method: 'GET',
     path: '/channels/{channel}/events',
@@ -37,6 +37,7 @@ export function readRoute(broker: Broker): Route {
         schema: { type: 'integer', minimum: 1, maximum: LIMITS.gatewayPageEventsMax, default: LIMITS.gatewayPageEventsDefault },
       },
       where: WHERE,
+      filter: FILTER,
     },
     headers: { accept: { description: 'application/json gives offsets, too.', schema: { type: 'string' } } },
     answers: {
@@ -60,19 +61,18 @@ export function readRoute(broker: Broker): Route {
         },
       },
     },
-    refuses: ['INVALID_PATTERN', 'UNKNOWN_CHANNEL', 'CLOSED'],
-    handle: (request) => read(request, broker),
+    refuses: ['INVALID_PATTERN', 'INVALID_EXPRESSION', 'UNKNOWN_CHANNEL', 'CLOSED'],
+    handle: (request) => read(request, host),
   }
 }
 
-async function read(request: GatewayRequest, broker: Broker): Promise<Response> {
+async function read(request: GatewayRequest, host: GatewayHost): Promise<Response> {
   const channel = request.parameters['channel'] as string
-  const { from, to, limit, where } = request.query
+  const { from, to, limit } = request.query
   const most = limit === undefined ? LIMITS.gatewayPageEventsDefault : countOf('limit', limit, 1, LIMITS.gatewayPageEventsMax)
-  const page = await readPage(broker, channel, most, {
-    ...(from !== undefined && { from: placeOf('from', from) }),
-    ...(to !== undefined && { to: placeOf('to', to) }),
-    ...(where !== undefined && { where: patternOf(where) }),
+  const page = await readPage(host, channel, most, filterOf(request.query), {
+    from: from === undefined ? 'beginning' : placeOf('from', from),
+    to: to === undefined ? undefined : placeOf('to', to),
     signal: request.signal,
   })
   const link = page.next === null ? {} : { link: `<${nextUrl(request.url, page.next)}>; rel="next"` }
@@ -84,16 +84,18 @@ async function read(request: GatewayRequest, broker: Broker): Promise<Response> 
   return new Response(body, { headers: { 'content-type': 'application/json', ...link } })
 }
 
-async function readPage(broker: Broker, channel: string, limit: number, options: ReadOptions): Promise<Page> {
+async function readPage(host: GatewayHost, channel: string, limit: number, filter: TextFilter | null, options: TextReadOptions): Promise<Page> {
   const offsets: number[] = []
   const events: string[] = []
   let bytes = 0
-  for await (const stored of broker.read(channel, options)) {
-    const text = JSON.stringify(toJsonFormat(stored))
-    bytes += text.length
-    if (events.length === limit || (events.length > 0 && bytes > LIMITS.gatewayPageBytesMax)) return { offsets, events, next: stored.offset }
-    offsets.push(stored.offset)
-    events.push(text)
+  for await (const batch of await readTexts(await host.engine(), channel, options)) {
+    for (const { text, offset } of batch) {
+      if (filter !== null && !filter(text)) continue
+      bytes += text.length
+      if (events.length === limit || (events.length > 0 && bytes > LIMITS.gatewayPageBytesMax)) return { offsets, events, next: offset }
+      offsets.push(offset)
+      events.push(text)
+    }
   }
   return { offsets, events, next: null }
 }

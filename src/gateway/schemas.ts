@@ -94,3 +94,4 @@ export const CHANNEL: Parameter = { description: 'The channel’s name.', requir
 export const CONSUMER: Parameter = { description: 'The consumer’s name.', required: true, schema: text }
 export const WHERE: Parameter = { description: 'An event pattern in JSON, over the whole CloudEvent: {"type":["cart.item.added"]}.', schema: text }
 export const FROM: Parameter = { description: 'beginning, end, an offset, an RFC 3339 time, or an age such as 1h.', schema: text }
+export const FILTER: Parameter = { description: "A CloudEvents SQL expression: type LIKE 'cart.%'. With where, both must hold.", schema: text }

@@ -5,14 +5,16 @@
 import { MillraceError } from '../base/errors.ts'
 import { LIMITS } from '../base/limits.ts'
 import { checkName } from '../base/names.ts'
-import type { Broker, From } from '../broker/broker.ts'
-import type { PatternJson } from '../pattern/pattern-type.ts'
+import type { BrokerHost, From } from '../broker/broker.ts'
+import { ChannelFeed } from './channel-feed.ts'
+import { checkReadable, closedGateway, filterOf, type TextFilter } from './channel-texts.ts'
 import { readCursor } from './cursor-text.ts'
 import { EventStream } from './event-stream.ts'
+import type { GatewayHost } from './gateway-host.ts'
 import { badRequest } from './problem.ts'
-import { patternOf, placeOf } from './query.ts'
+import { placeOf } from './query.ts'
 import type { GatewayPart, GatewayRequest, Route } from './route.ts'
-import { CHANNEL, FROM, WHERE } from './schemas.ts'
+import { CHANNEL, FILTER, FROM, WHERE } from './schemas.ts'
 
 export interface StreamLimits {
   readonly heartbeatMs: number
@@ -22,13 +24,15 @@ export interface StreamLimits {
 
 /** The open event streams of a gateway. */
 export class EventStreams implements GatewayPart {
-  readonly #broker: Broker
+  readonly #host: GatewayHost
   readonly #limits: StreamLimits
   readonly #open = new Set<EventStream>()
+  /** By channel and filters. One is there while a stream holds it. */
+  readonly #feeds = new Map<string, ChannelFeed>()
   #closed = false
 
-  constructor(broker: Broker, limits: StreamLimits) {
-    this.#broker = broker
+  constructor(host: GatewayHost, limits: StreamLimits) {
+    this.#host = host
     this.#limits = limits
   }
 
@@ -42,34 +46,34 @@ export class EventStreams implements GatewayPart {
       access: { action: 'read', of: 'channel' },
       noHead: true,
       parameters: { channel: { ...CHANNEL, description: 'One channel, or several with commas between: each SSE event is then named by its channel.' } },
-      query: { from: { ...FROM, description: `${FROM.description} The end unless it is said.` }, where: WHERE },
+      query: { from: { ...FROM, description: `${FROM.description} The end unless it is said.` }, where: WHERE, filter: FILTER },
       headers: { 'last-event-id': { description: 'The id of the last event that arrived.', schema: { type: 'string' } } },
       answers: { 200: { description: 'Each event in data, as JSON; its place in id.', content: { 'text/event-stream': { type: 'string' } } } },
-      refuses: ['INVALID_PATTERN', 'UNKNOWN_CHANNEL', 'OFFSET_OUT_OF_RANGE', 'BACKPRESSURE', 'CLOSED'],
+      refuses: ['INVALID_PATTERN', 'INVALID_EXPRESSION', 'UNKNOWN_CHANNEL', 'OFFSET_OUT_OF_RANGE', 'BACKPRESSURE', 'CLOSED'],
       handle: (request) => this.#answer(request),
     },
   ]
 
   async #answer(request: GatewayRequest): Promise<Response> {
     const channels = channelsOf(request.parameters['channel'] as string)
-    const parameter = request.query
-    const where = parameter['where'] === undefined ? undefined : patternOf(parameter['where'])
+    const filter = filterOf(request.query)
     const last = readCursor(channels, request.raw.headers.get('last-event-id') ?? '')
-    const from = await this.#places(channels, last, placeOf('from', parameter['from'] ?? 'end'), where)
-    if (this.#closed) throw new MillraceError('CLOSED', 'the gateway is closing')
+    const host = await this.#host.engine()
+    const places = await this.#places(host, channels, last, placeOf('from', request.query['from'] ?? 'end'))
+    if (this.#closed) throw closedGateway()
     if (this.#open.size >= this.#limits.streamsMax) {
       throw new MillraceError('BACKPRESSURE', `${this.#open.size} event streams are open, which is the limit: try again later`, {
         streamsMax: this.#limits.streamsMax,
       })
     }
     const release = request.holdOpen()
-    const stream = new EventStream(this.#broker, {
-      from,
+    const stream = new EventStream(host, {
+      places: channels.map((channel) => ({ channel, from: places.get(channel) ?? 'end', feed: this.#feed(host, channel, request.query, filter) })),
       last,
-      where,
       bytesMax: LIMITS.gatewayStreamBytesMax,
       heartbeatMs: this.#limits.heartbeatMs,
       stallMs: this.#limits.stallMs,
+      endsAtMs: request.principal.expiresAtMs,
       ended: () => {
         this.#open.delete(stream)
         release()
@@ -88,27 +92,33 @@ export class EventStreams implements GatewayPart {
     for (const stream of this.#open) stream.close()
   }
 
+  #feed(host: BrokerHost, channel: string, { where, filter: expression }: GatewayRequest['query'], filter: TextFilter | null): ChannelFeed {
+    const name = JSON.stringify([channel, where, expression])
+    let feed = this.#feeds.get(name)
+    if (feed === undefined) {
+      const made = new ChannelFeed(host, channel, filter, () => {
+        if (this.#feeds.get(name) === made) this.#feeds.delete(name)
+      })
+      feed = made
+      this.#feeds.set(name, feed)
+    }
+    return feed
+  }
+
   /** Where each channel is read from. `end` becomes an offset now, so that a client that reconnects before its first event misses nothing. */
-  async #places(channels: readonly string[], last: Map<string, number>, from: From, where: PatternJson | undefined): Promise<Map<string, From>> {
+  async #places(host: BrokerHost, channels: readonly string[], last: Map<string, number>, from: From): Promise<Map<string, From>> {
     const places = new Map<string, From>()
     const needed = from === 'end' && channels.some((channel) => !last.has(channel))
-    const described = needed ? new Map((await this.#broker.describe()).channels.map((channel) => [channel.name, channel])) : null
+    const described = needed ? new Map((await host.engine.describe()).channels.map((channel) => [channel.name, channel])) : null
     for (const channel of channels) {
       const seen = last.get(channel)
       const next = described?.get(channel)?.next
       if (seen === undefined && next !== undefined) last.set(channel, next - 1)
       const place = seen !== undefined ? seen + 1 : (next ?? from)
       places.set(channel, place)
-      await this.#check(channel, place, where)
+      await checkReadable(host, channel, place)
     }
     return places
-  }
-
-  /** Reads nothing, and so finds out whether the channel, the place and the pattern hold before the answer begins. */
-  async #check(channel: string, place: From, where: PatternJson | undefined): Promise<void> {
-    const nothing = this.#broker.read(channel, { from: place, to: place, ...(where !== undefined && { where }) })
-    await nothing.next()
-    await nothing.return?.()
   }
 }
 

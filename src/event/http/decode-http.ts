@@ -10,7 +10,7 @@ import { LIMITS } from '../../base/limits.ts'
 import type { CloudEvent } from '../cloud-event.ts'
 import { validateCloudEvent } from '../validate-cloud-event.ts'
 import { decodeHeaderValue } from './header-value.ts'
-import { depthOf } from './json-text.ts'
+import { depthOf, itemTexts, memberText } from './json-text.ts'
 import { BATCHED, type ContentMode, charsetOf, contentModeOf, isJson, isUtf8Text, STRUCTURED } from './media-type.ts'
 
 /** Headers as `fetch` has them, or as a plain object with names in any case. */
@@ -39,17 +39,32 @@ function refuse(message: string, details: Readonly<Record<string, unknown>> = {}
  * @see https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/bindings/http-protocol-binding.md
  */
 export function decodeHttp(headers: HttpHeaders, body: Uint8Array): CloudEvent[] {
+  return decodeTexts(headers, body).map(({ event }) => event)
+}
+
+/** An event, and its data as JSON text as it came, where it came as JSON: what a parser makes of it may have lost digits. */
+export interface DecodedEvent {
+  readonly event: CloudEvent
+  readonly dataText: string | undefined
+}
+
+/** As `decodeHttp`, with the texts of the data. @throws INVALID_EVENT */
+export function decodeTexts(headers: HttpHeaders, body: Uint8Array): DecodedEvent[] {
   const fields = fieldsOf(headers)
   const contentType = fields.get('content-type')
   switch (modeOf(fields)) {
     case 'binary':
       return [binaryEvent(fields, contentType, body)]
-    case 'structured':
-      return [checked(jsonOf(body, contentType), undefined)]
+    case 'structured': {
+      const { value, text } = jsonOf(body, contentType)
+      return [withText(checked(value, undefined), text)]
+    }
     case 'batched': {
-      const batch = jsonOf(body, contentType)
-      if (!Array.isArray(batch)) throw refuse('a batch of CloudEvents must be a JSON array')
-      return batch.map((event, index) => checked(event, index))
+      const { value, text } = jsonOf(body, contentType)
+      if (!Array.isArray(value)) throw refuse('a batch of CloudEvents must be a JSON array')
+      const events = value.map((event, index) => checked(event, index))
+      const texts = itemTexts(text)
+      return events.map((event, index) => withText(event, texts[index] as string))
     }
     case 'foreign':
       throw refuse(`content type ${contentType} is not supported; send ${STRUCTURED}, ${BATCHED}, or the binary mode's ce- headers`, { contentType })
@@ -58,6 +73,10 @@ export function decodeHttp(headers: HttpHeaders, body: Uint8Array): CloudEvent[]
         contentType: contentType ?? null,
       })
   }
+}
+
+function withText(event: CloudEvent, text: string): DecodedEvent {
+  return { event, dataText: event.data === undefined ? undefined : memberText(text, 'data') }
 }
 
 /** How a message carries events, by its headers. */
@@ -81,7 +100,7 @@ function fieldsOf(headers: HttpHeaders): Map<string, string> {
   return fields
 }
 
-function binaryEvent(fields: ReadonlyMap<string, string>, contentType: string | undefined, body: Uint8Array): CloudEvent {
+function binaryEvent(fields: ReadonlyMap<string, string>, contentType: string | undefined, body: Uint8Array): DecodedEvent {
   const event: Record<string, unknown> = {}
   for (const [field, value] of fields) {
     if (!field.startsWith('ce-')) continue
@@ -90,20 +109,30 @@ function binaryEvent(fields: ReadonlyMap<string, string>, contentType: string | 
     event[name] = decodeHeaderValue(field, value.trim())
   }
   if (contentType !== undefined && contentType !== '') event['datacontenttype'] = contentType
-  if (body.length > 0) Object.assign(event, binaryData(contentType, body))
-  return checked(event, undefined)
+  const { dataText, ...data } = body.length > 0 ? binaryData(contentType, body) : {}
+  return { event: checked(Object.assign(event, data), undefined), dataText }
+}
+
+interface BinaryData {
+  readonly data?: unknown
+  readonly data_base64?: string
+  readonly dataText?: string
 }
 
 /** The body as the JSON format has it: JSON as itself, text as a string, other bytes in base64. */
-function binaryData(contentType: string | undefined, body: Uint8Array): { data: unknown } | { data_base64: string } {
+function binaryData(contentType: string | undefined, body: Uint8Array): BinaryData {
   if (contentType !== undefined && contentType !== '') {
-    if (isJson(contentType)) return { data: jsonOf(body, contentType) }
+    if (isJson(contentType)) {
+      const { value, text } = jsonOf(body, contentType)
+      return { data: value, dataText: text }
+    }
     const text = isUtf8Text(contentType) ? textOf(body) : undefined
     return text === undefined ? { data_base64: base64Of(body) } : { data: text }
   }
   // Without a type the body may be JSON, which is what a reader of the JSON format will take it for.
   try {
-    return { data: JSON.parse(utf8.decode(body)) }
+    const { value, text } = jsonOf(body, undefined)
+    return { data: value, dataText: text }
   } catch {
     return { data_base64: base64Of(body) }
   }
@@ -121,7 +150,7 @@ function base64Of(body: Uint8Array): string {
   return Buffer.from(body.buffer, body.byteOffset, body.byteLength).toString('base64')
 }
 
-function jsonOf(body: Uint8Array, contentType: string | undefined): unknown {
+function jsonOf(body: Uint8Array, contentType: string | undefined): { readonly value: unknown; readonly text: string } {
   const charset = contentType === undefined ? undefined : charsetOf(contentType)
   if (charset !== undefined && charset !== 'utf-8' && charset !== 'utf8' && charset !== 'us-ascii') {
     throw refuse(`JSON in charset ${charset} is not supported: send UTF-8`, { charset })
@@ -131,7 +160,7 @@ function jsonOf(body: Uint8Array, contentType: string | undefined): unknown {
   const depth = depthOf(text)
   if (depth > LIMITS.dataDepthMax + 3) throw refuse(`the body is nested ${depth} levels deep; data may be nested ${LIMITS.dataDepthMax}`, { depth })
   try {
-    return JSON.parse(text)
+    return { value: JSON.parse(text), text }
   } catch (cause) {
     throw refuse(`the body is not JSON: ${(cause as Error).message}`, {}, cause)
   }

@@ -22,3 +22,68 @@ export function stringEnd(text: string, start: number): number {
   }
   return text.length
 }
+
+/** Texts of the items of an array. `text` is a valid JSON array. */
+export function itemTexts(text: string): string[] {
+  const items: string[] = []
+  for (let at = afterSpace(text, afterSpace(text, 0) + 1); text.charCodeAt(at) !== 0x5d; ) {
+    const end = valueEnd(text, at)
+    items.push(text.slice(at, end))
+    at = afterComma(text, end)
+  }
+  return items
+}
+
+/** The text of a member of an object, as it stands there; the last one, where there are several. `text` is a valid JSON object. */
+export function memberText(text: string, name: string): string | undefined {
+  let found: string | undefined
+  for (let at = afterSpace(text, afterSpace(text, 0) + 1); text.charCodeAt(at) !== 0x7d; ) {
+    const nameEnd = stringEnd(text, at)
+    const start = afterSpace(text, afterSpace(text, nameEnd + 1) + 1)
+    const end = valueEnd(text, start)
+    if (nameOf(text.slice(at, nameEnd + 1)) === name) found = text.slice(start, end)
+    at = afterComma(text, end)
+  }
+  return found
+}
+
+function nameOf(quoted: string): string {
+  return quoted.includes('\\') ? (JSON.parse(quoted) as string) : quoted.slice(1, -1)
+}
+
+function afterComma(text: string, end: number): number {
+  const at = afterSpace(text, end)
+  return text.charCodeAt(at) === 0x2c ? afterSpace(text, at + 1) : at
+}
+
+function afterSpace(text: string, from: number): number {
+  let at = from
+  while (isSpace(text.charCodeAt(at))) at++
+  return at
+}
+
+function isSpace(char: number): boolean {
+  return char === 0x20 || char === 0x0a || char === 0x0d || char === 0x09
+}
+
+/** Just behind the value that begins at `start`. */
+function valueEnd(text: string, start: number): number {
+  const first = text.charCodeAt(start)
+  if (first === 0x22) return stringEnd(text, start) + 1
+  if (first !== 0x7b && first !== 0x5b) return scalarEnd(text, start)
+  let depth = 0
+  for (let at = start; at < text.length; at++) {
+    const char = text.charCodeAt(at)
+    if (char === 0x22) at = stringEnd(text, at)
+    else if (char === 0x7b || char === 0x5b) depth++
+    else if ((char === 0x7d || char === 0x5d) && --depth === 0) return at + 1
+  }
+  return text.length
+}
+
+/** Of a number, `true`, `false` or `null`. */
+function scalarEnd(text: string, start: number): number {
+  let at = start
+  for (let char = text.charCodeAt(at); at < text.length && char !== 0x2c && char !== 0x7d && char !== 0x5d && !isSpace(char); ) char = text.charCodeAt(++at)
+  return at
+}

@@ -1,0 +1,56 @@
+/** Events of a channel as the texts that they are stored as: what a client gets is what was published, digit for digit. */
+import { MillraceError } from '../base/errors.ts'
+import type { BrokerHost, From } from '../broker/broker.ts'
+import { position } from '../broker/connected-broker.ts'
+import type { StoredText } from '../broker/engine.ts'
+import { compileExpression } from '../pattern/expression/expression.ts'
+import { compilePattern } from '../pattern/pattern.ts'
+import { patternOf } from './query.ts'
+import type { GatewayRequest } from './route.ts'
+
+/** Whether an event passes, by its text. */
+export type TextFilter = (text: string) => boolean
+
+/** The filters of a request: `where`, an event pattern, and `filter`, a CloudEvents SQL expression. Both must hold. @throws INVALID_PATTERN · INVALID_EXPRESSION · INVALID_REQUEST */
+export function filterOf({ where, filter }: GatewayRequest['query']): TextFilter | null {
+  const pattern = where === undefined ? null : compilePattern(patternOf(where))
+  const expression = filter === undefined ? null : compileExpression(filter)
+  if (pattern === null && expression === null) return null
+  return (text) => (pattern === null || pattern.matches(text)) && (expression === null || expression.matches(JSON.parse(text) as object))
+}
+
+export interface TextReadOptions {
+  readonly from: From
+  readonly to?: From | undefined
+  readonly follow?: boolean
+  readonly signal: AbortSignal
+}
+
+/** Batches in offset order, one in memory at a time. @throws UNKNOWN_CHANNEL · OFFSET_OUT_OF_RANGE · CLOSED */
+export async function readTexts(host: BrokerHost, channel: string, options: TextReadOptions): Promise<AsyncIterable<readonly StoredText[]>> {
+  const { engine, encoder } = host
+  if (!encoder.isReady(channel)) await encoder.prepare(channel)
+  const nowMs = engine.clock.now()
+  return engine.read(channel, {
+    from: position(options.from, nowMs),
+    to: options.to === undefined ? null : position(options.to, nowMs),
+    follow: options.follow ?? false,
+    signal: options.signal,
+  })
+}
+
+/** Finds out whether a channel can be read from a place, without reading. @throws as `readTexts` */
+export async function checkReadable(host: BrokerHost, channel: string, from: From): Promise<void> {
+  const nothing = (await readTexts(host, channel, { from, to: from, signal: AbortSignal.abort() }))[Symbol.asyncIterator]()
+  await nothing.next()
+  await nothing.return?.()
+}
+
+/** The JSON text on one line. Line breaks in it are nothing but space between values: in strings they are escaped. */
+export function oneLine(text: string): string {
+  return text.includes('\n') || text.includes('\r') ? text.replace(/[\r\n]/g, ' ') : text
+}
+
+export function closedGateway(): MillraceError {
+  return new MillraceError('CLOSED', 'the gateway is closing')
+}
