@@ -79,7 +79,7 @@ test('data that is too deep is refused, and so is data that a schema of the appl
   expect(await status(`{${attributes},"data":{"n":7}}`, 'typed')).toBe(202)
 })
 test('events of the official SDK, in and out, are the same events', async () => {
-  const sent = [
+  const sent: SdkEvent<unknown>[] = [
     new SdkEvent({ id: 'a', source: '/sdk', type: 't', data: { a: 1 }, myext: 'x', time: '2026-01-31T12:00:00.000Z', subject: 'café "1"' }),
     new SdkEvent({ id: 'b', source: '/sdk', type: 't', datacontenttype: 'text/plain', data: 'plain', time: '2026-01-31T12:00:00.000Z' }),
     new SdkEvent({ id: 'c', source: '/sdk', type: 't', time: '2026-01-31T12:00:00.000Z', flag: true, count: 3 }),
