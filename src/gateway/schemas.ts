@@ -3,13 +3,13 @@ import { ERROR_CODES } from '../base/errors.ts'
 import { BATCHED, STRUCTURED } from '../event/http/media-type.ts'
 import type { Content, JsonSchema, Parameter } from './route.ts'
 
-export const ref = (name: keyof typeof SCHEMAS): JsonSchema => ({ $ref: `#/components/schemas/${name}` })
+export const ref = (name: string): JsonSchema => ({ $ref: `#/components/schemas/${name}` })
 export const json = (schema: JsonSchema): Content => ({ 'application/json': schema })
 
 const text = { type: 'string' }
 const whole = { type: 'integer' }
 
-export const SCHEMAS = {
+export const SCHEMAS: Readonly<Record<string, JsonSchema>> = {
   CloudEvent: {
     type: 'object',
     description: 'A CloudEvent 1.0 in its JSON format. Extension attributes stand beside the others.',
@@ -82,7 +82,7 @@ export const SCHEMAS = {
       alarms: { type: 'array', items: { type: 'object', required: ['code', 'message'] } },
     },
   },
-} as const satisfies Readonly<Record<string, JsonSchema>>
+}
 
 /** Bodies that carry CloudEvents: structured and batched. Binary mode is any other type, with `ce-` headers. */
 export const CLOUD_EVENTS: Content = {
