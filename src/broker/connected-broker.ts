@@ -106,25 +106,22 @@ export class ConnectedBroker implements Broker {
   read<C extends Channel | string>(channel: C, options: ReadOptions = {}): AsyncIterableIterator<Readable<C>> {
     this.#open()
     knownOptions(options, ['from', 'to', 'where', 'follow', 'signal'], 'read')
-    return this.#read(channel, options) as AsyncIterableIterator<Readable<C>>
+    const left = new AbortController()
+    const signal = options.signal === undefined ? left.signal : AbortSignal.any([left.signal, options.signal])
+    return leavable(this.#read(channel, options, signal), left) as AsyncIterableIterator<Readable<C>>
   }
 
-  async *#read(channel: Channel | string, options: ReadOptions): AsyncGenerator<unknown> {
+  async *#read(channel: Channel | string, options: ReadOptions, signal: AbortSignal): AsyncGenerator<unknown> {
     const pattern = options.where === undefined ? null : compilePattern(options.where)
     if (!this.#encoder.isReady(channel)) await this.#encoder.prepare(channel)
-    const left = new AbortController()
     const nowMs = this.#engine.clock.now()
     const batches = this.#engine.read(typeof channel === 'string' ? channel : channel.name, {
       from: position(options.from ?? 'beginning', nowMs),
       to: options.to === undefined ? null : position(options.to, nowMs),
       follow: options.follow ?? false,
-      signal: options.signal === undefined ? left.signal : AbortSignal.any([left.signal, options.signal]),
+      signal,
     })
-    try {
-      for await (const batch of batches) for (const event of matching(batch, pattern)) yield decodeEvent(event.text, event.offset)
-    } finally {
-      left.abort()
-    }
+    for await (const batch of batches) for (const event of matching(batch, pattern)) yield decodeEvent(event.text, event.offset)
   }
 
   async describe(): Promise<BrokerDescription> {
@@ -187,6 +184,20 @@ export class ConnectedBroker implements Broker {
 
 function closed(): MillraceError {
   return new MillraceError('CLOSED', 'the broker is closed: connect again')
+}
+
+/** The events, whose reader may leave while it waits for the next one: a generator alone would first wait for it. */
+function leavable<T>(events: AsyncGenerator<T>, left: AbortController): AsyncIterableIterator<T> {
+  return {
+    next: () => events.next(),
+    return: () => {
+      left.abort()
+      return events.return(undefined)
+    },
+    [Symbol.asyncIterator]() {
+      return this
+    },
+  }
 }
 
 function* matching(batch: readonly StoredText[], pattern: ReturnType<typeof compilePattern> | null): Generator<StoredText> {

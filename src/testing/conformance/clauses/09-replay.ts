@@ -287,6 +287,19 @@ export const replay: readonly Scenario[] = clause(9, {
     await byClose?.ended
   },
 
+  'following-ends-when-the-reader-leaves-while-it-waits': async (world) => {
+    const broker = await world.connect()
+    const orders = orderStream(world.name('orders'))
+    await broker.publish(orders, placed('a', 0))
+    const reader = broker.read(orders, { follow: true })
+    assert.equal((await reader.next()).value.data.n, 0)
+    const waiting = reader.next()
+    await world.quiet()
+    await reader.return?.()
+    assert.deepEqual(await waiting, { done: true, value: undefined })
+    assert.deepEqual(await reader.next(), { done: true, value: undefined })
+  },
+
   'reading-beyond-the-end-is-refused': async (world) => {
     const broker = await world.connect()
     const orders = orderStream(world.name('orders'))
