@@ -185,8 +185,7 @@ class Columns {
   readonly #typeIndexAt: number
   readonly #types: readonly string[]
   readonly #textsAt: number
-  /** All texts, when they are ASCII: places in bytes are places in the string. */
-  readonly #ascii: string | null
+  readonly #encoding: 'latin1' | 'utf8'
 
   constructor(bytes: Buffer, count: number) {
     this.#bytes = bytes
@@ -207,7 +206,7 @@ class Columns {
     this.ids = ids
     this.keys = keys
     this.#textsAt = bytes.length - bytes.readUInt32LE(32)
-    this.#ascii = (bytes.readUInt16LE(36) & ASCII) === 0 ? null : bytes.toString('latin1', this.#textsAt)
+    this.#encoding = (bytes.readUInt16LE(36) & ASCII) === 0 ? 'utf8' : 'latin1'
   }
 
   typeAt(index: number): string {
@@ -218,7 +217,8 @@ class Columns {
     const at = HEADER_BYTES + 4 * index
     const start = index === 0 ? 1 : this.#bytes.readUInt32LE(at - 4) + 1
     const end = this.#bytes.readUInt32LE(at)
-    return this.#ascii === null ? this.#bytes.toString('utf8', this.#textsAt + start, this.#textsAt + end) : this.#ascii.slice(start, end)
+    // A string of its own, and not a slice of all texts: one event that is kept would keep its whole block.
+    return this.#bytes.toString(this.#encoding, this.#textsAt + start, this.#textsAt + end)
   }
 }
 
