@@ -48,7 +48,10 @@ export interface HandlerContext {
   readonly redriven: boolean
   /** Aborts when the event is no longer this handler's: time limit, lost lease, or stop without drain. */
   readonly signal: AbortSignal
-  /** Publish with this event's completion, or not at all: what a failed attempt emitted never existed. @throws as `publish`, LEASE_LOST */
+  /**
+   * Publish with this event's completion, or not at all: what a failed attempt emitted never existed. An emission that is refused, and that
+   * the handler does not await, fails the attempt. @throws as `publish`, LEASE_LOST
+   */
   emit<C extends Channel | string>(channel: C, event: Publishable<C> | readonly Publishable<C>[], options?: PublishLater): Promise<void>
   /** Give up on this event now: it goes to the dead letters. Never returns. */
   reject(reason: string | Error): never

@@ -8,6 +8,7 @@ import type { Channel } from '../channel/channel.ts'
 import type { Encodable } from '../event/encode.ts'
 import type { HandlerContext } from './consumer-types.ts'
 import { Rejected, RetryAfter } from './failure.ts'
+import { WatchedPromise } from './watched-promise.ts'
 
 export interface ContextHost {
   readonly name: string
@@ -19,8 +20,8 @@ export class DeliveryContext implements HandlerContext {
   readonly delivery: Delivery
   /** What the handler emitted: takes effect with the completion. */
   emissions: Emission[] | null = null
-  /** Emissions still being prepared. */
-  preparing: Promise<unknown>[] | null = null
+  /** The calls of `emit`; null when there was none. */
+  emitting: WatchedPromise<void>[] | null = null
   readonly #host: ContextHost
   #controller: AbortController | null = null
   #aborted: Error | null = null
@@ -70,10 +71,19 @@ export class DeliveryContext implements HandlerContext {
   }
 
   emit<C extends Channel | string>(channel: C, event: Publishable<C> | readonly Publishable<C>[], options?: PublishLater): Promise<void> {
-    const made = this.#emit(channel, event as Encodable | readonly Encodable[], options)
-    this.preparing ??= []
-    this.preparing.push(made.catch(() => undefined))
+    const made = WatchedPromise.watch(this.#emit(channel, event as Encodable | readonly Encodable[], options))
+    this.emitting ??= []
+    this.emitting.push(made)
+    void made.outcome()
     return made
+  }
+
+  /** Resolves when all emissions are prepared. Rejects when one was refused and the handler did not look: it must not complete without it. */
+  async emitted(): Promise<void> {
+    for (const made of this.emitting ?? []) {
+      const outcome = await made.outcome()
+      if (outcome.status === 'rejected' && !made.watched) throw outcome.reason
+    }
   }
 
   async #emit(channel: Channel | string, event: Encodable | readonly Encodable[], options: PublishLater = {}): Promise<void> {

@@ -177,11 +177,13 @@ export class Runner implements Running, DeliverySink {
   }
 
   #handled(context: DeliveryContext): void {
-    if (context.preparing !== null) {
-      const preparing = context.preparing
-      context.preparing = null
-      void Promise.all(preparing).then(() => this.#complete(context))
-    } else this.#complete(context)
+    if (context.emitting === null) this.#complete(context)
+    else {
+      context.emitted().then(
+        () => this.#complete(context),
+        (error: unknown) => this.#failed(context, error),
+      )
+    }
   }
 
   #complete(context: DeliveryContext): void {
@@ -206,19 +208,10 @@ export class Runner implements Running, DeliverySink {
     if (kind === 'rejected' || kind === 'poison' || last) {
       if (subscription.deadLetter(delivery, failure)) this.#counts.deadLettered++
     } else {
-      const delayMs = error instanceof RetryAfter ? error.delayMs : this.#delayMs(delivery.attempt, error)
+      const delayMs = error instanceof RetryAfter ? error.delayMs : retry.delayMs(delivery.attempt, error, this.#host.random)
       if (subscription.retry(delivery, delayMs, failure)) this.#counts.retried++
     }
     this.#forget(delivery)
-  }
-
-  /** A backoff function of the user's that throws must not lose the event. */
-  #delayMs(attempt: number, error: unknown): number {
-    try {
-      return this.#plan.retry.delayMs(attempt, error, this.#host.random)
-    } catch {
-      return 1000
-    }
   }
 
   #forget(delivery: Delivery): void {

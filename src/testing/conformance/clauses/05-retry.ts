@@ -116,6 +116,26 @@ export const retry: readonly Scenario[] = clause(5, {
     ])
   },
 
+  'a-backoff-function-that-fails-does-not-lose-the-event': async (world) => {
+    const broker = await world.connect()
+    const orders = orderStream(world.name('orders'))
+    const backoff = (attempt: number): number => {
+      if (attempt === 1) throw new Error('no table for it')
+      return 1
+    }
+    await broker.start(
+      consumer(world.name('worker'), orders, { retry: { attempts: 3, min: 1, max: 2, backoff } }).on(Placed, (_, ctx) => {
+        if (ctx.attempt > 1) ctx.reject('enough')
+        throw new Error('the handler failed')
+      }),
+    )
+    await broker.publish(orders, placed('a', 0))
+    await world.eventually(async () => assert.equal((await describeConsumer(broker, world.name('worker'))).deadLetters, 1))
+    const [dead] = await broker.deadLetters(world.name('worker')).list()
+    assert.equal(dead?.attempts, 2, 'the event was tried again')
+    assert.equal(dead?.failure.message, 'enough')
+  },
+
   'retry-after-uses-the-handlers-own-delay': async (world) => {
     const broker = await world.connect()
     const orders = orderStream(world.name('orders'))

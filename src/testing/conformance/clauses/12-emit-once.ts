@@ -6,6 +6,7 @@ import type { HandlerContext } from '../../../consumer/consumer-types.ts'
 import {
   arrived,
   Calls,
+  describeConsumer,
   gate,
   HASTY,
   hang,
@@ -147,6 +148,22 @@ export const emitOnce: readonly Scenario[] = clause(12, {
     await broker.start(consumer(world.name('worker'), orders).on(Placed, (each, ctx) => void ctx.emit(out, placed('out', each.data.n))))
     await broker.publish(orders, placedMany(20))
     await world.eventually(async () => assert.deepEqual(await readNs(broker, out), numbers(20)))
+  },
+
+  'an-unawaited-emission-that-is-refused-fails-the-attempt': async (world) => {
+    const broker = await world.connect()
+    const [orders, out] = [orderStream(world.name('orders')), orderStream(world.name('out'))]
+    await broker.start(
+      consumer(world.name('worker'), orders, HASTY).on(Placed, (_, ctx) => {
+        void ctx.emit(out, placed('good', 1))
+        void ctx.emit(out, Placed({ order: 'a', n: -1 }))
+      }),
+    )
+    await broker.publish(orders, placed('a', 0))
+    await world.eventually(async () => assert.equal((await describeConsumer(broker, world.name('worker'))).deadLetters, 1))
+    const [dead] = await broker.deadLetters(world.name('worker')).list()
+    assert.equal(dead?.failure.code, 'SCHEMA_MISMATCH')
+    assert.deepEqual(await readNs(broker, out), [], 'nor does what was valid take effect')
   },
 
   'a-handler-that-has-finished-cannot-emit': async (world) => {
