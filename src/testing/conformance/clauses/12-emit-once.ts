@@ -154,7 +154,7 @@ export const emitOnce: readonly Scenario[] = clause(12, {
     const broker = await world.connect()
     const [orders, out] = [orderStream(world.name('orders')), orderStream(world.name('out'))]
     await broker.start(
-      consumer(world.name('worker'), orders, QUICK).on(Placed, (_, ctx) => {
+      consumer(world.name('worker'), orders, { retry: QUICK }).on(Placed, (_, ctx) => {
         void ctx.emit(out, placed('good', 1))
         void ctx.emit(out, Placed({ order: 'a', n: -1 }))
       }),
