@@ -108,6 +108,28 @@ export const LIMITS = {
   gatewayHeartbeatMs: 15_000,
   /** An event stream whose client took nothing for so long, though something waits for it, is cut. */
   gatewayStallMs: 30_000,
+  /** Consumers that the gateway holds open for clients that pull. */
+  gatewayPullConsumersMax: 1000,
+  /** Events leased to the clients of one pulled consumer at once, unless it says otherwise. */
+  gatewayPullLeasesDefault: 100,
+  /** Most of them that may be asked for. */
+  gatewayPullLeasesMax: 10_000,
+  /** Bytes of events that pulled consumers hold, leased or about to be, all together (one larger event goes alone). */
+  gatewayPullBytesMax: 134_217_728,
+  /** Events of one pull, unless it says otherwise. */
+  gatewayPullEventsDefault: 10,
+  /** Most events of one pull. */
+  gatewayPullEventsMax: 1000,
+  /** Longest that a pull may wait for an event. */
+  gatewayPullWaitMsMax: 60_000,
+  /** Longest lease that a pulled event may have before it must be extended. */
+  gatewayPullLeaseMsMax: 43_200_000,
+  /** What was fetched for pulls and is not asked for in so long goes back, for other instances. */
+  gatewayPullSpareMs: 1000,
+  /** A pulled consumer that nobody asks for so long, and that has nothing leased, is closed. */
+  gatewayPullIdleMs: 600_000,
+  /** Settled leases that are remembered, so that a settlement that is sent again is answered again. */
+  gatewayPullSettledMax: 10_000,
   /** How long a client may take to send its request. */
   gatewayRequestMs: 30_000,
   /** How long a closing gateway waits for requests that run. */

@@ -140,7 +140,11 @@ class RoutedRequest implements GatewayRequest {
     return this.#host.bodies.read(this.raw, this.incoming, this.principal, use)
   }
 
-  json(): Promise<unknown> {
+  async json(): Promise<unknown> {
+    return (await this.jsonText()).value
+  }
+
+  jsonText(): Promise<{ readonly value: unknown; readonly text: string }> {
     return this.body((bytes) => jsonOf(bytes, this.raw.headers.get('content-type')))
   }
 

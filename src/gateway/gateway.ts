@@ -53,6 +53,8 @@ export interface GatewayOptions {
   readonly stall?: Duration
   /** Event streams open at once. @default 5,000 */
   readonly maxStreams?: number
+  /** How long a closing gateway waits for what is leased to be settled, and for requests that run. @default '5s' */
+  readonly drain?: Duration
   /** Answers what the gateway has no route for: an application's own pages. @default a 404 */
   readonly fallback?: (request: Request) => Response | Promise<Response>
   /** Told of failures that are not a `MillraceError`. @default written to standard error */
@@ -73,7 +75,7 @@ export interface Gateway {
   close(): Promise<void>
 }
 
-const OPTIONS = ['access', 'hosts', 'cors', 'limits', 'maxBodyBytes', 'heartbeat', 'stall', 'maxStreams', 'fallback', 'onError'] as const
+const OPTIONS = ['access', 'hosts', 'cors', 'limits', 'maxBodyBytes', 'heartbeat', 'stall', 'maxStreams', 'drain', 'fallback', 'onError'] as const
 
 /**
  * A broker's HTTP interface.
@@ -118,7 +120,7 @@ class BrokerGateway implements Gateway {
     const hosts = options.hosts ?? (this.guarded ? 'any' : LOOPBACK_HOSTS)
     const guard = new OriginGuard(hosts === 'any' ? null : hosts, origins)
     guardApp(this.#app, guard, origins)
-    this.#parts = gatewayParts(host, { streams: streamLimitsOf(options), isClosing })
+    this.#parts = gatewayParts(host, { streams: streamLimitsOf(options), drainMs: drainMsOf(options), isClosing })
     mountRoutes(
       this.#app,
       this.#parts.flatMap(({ routes }) => routes),
@@ -190,6 +192,11 @@ function hostOf(broker: Broker, options: GatewayOptions, report: Report): Gatewa
     audit: new Audit(engine),
     report,
   }
+}
+
+/** @throws INVALID_OPTION */
+export function drainMsOf({ drain }: GatewayOptions): number {
+  return durationMs(drain ?? LIMITS.gatewayDrainMs, 'drain')
 }
 
 function streamLimitsOf(options: GatewayOptions): { heartbeatMs: number; stallMs: number; streamsMax: number } {

@@ -7,11 +7,11 @@ import { badRequest } from './problem.ts'
 const utf8 = new TextDecoder('utf-8', { fatal: true })
 
 /**
- * The value of a JSON body; `undefined` when it is empty. A client that says no type, or the one that `curl -d` says, is believed to send JSON.
+ * The value of a JSON body, and its text; `undefined` when it is empty. A client that says no type, or the one that `curl -d` says, is believed to send JSON.
  * @throws INVALID_REQUEST
  */
-export function jsonOf(bytes: Uint8Array, contentType: string | null): unknown {
-  if (bytes.length === 0) return undefined
+export function jsonOf(bytes: Uint8Array, contentType: string | null): { readonly value: unknown; readonly text: string } {
+  if (bytes.length === 0) return { value: undefined, text: '' }
   if (contentType !== null && !isJson(contentType) && essenceOf(contentType) !== 'application/x-www-form-urlencoded') {
     throw badRequest(415, `the body must be application/json; it is ${contentType.slice(0, 100)}`, { contentType: contentType.slice(0, 200) })
   }
@@ -23,7 +23,7 @@ export function jsonOf(bytes: Uint8Array, contentType: string | null): unknown {
   }
   if (depthOf(text) > LIMITS.dataDepthMax + 8) throw badRequest(400, `the body is nested deeper than ${LIMITS.dataDepthMax + 8} levels`)
   try {
-    return JSON.parse(text) as unknown
+    return { value: JSON.parse(text) as unknown, text }
   } catch (cause) {
     throw badRequest(400, `the body is not JSON: ${(cause as Error).message.slice(0, 200)}`)
   }

@@ -3,12 +3,15 @@ import { deadLetterRoutes } from './dead-letter-routes.ts'
 import type { GatewayHost } from './gateway-host.ts'
 import { operationRoutes } from './operation-routes.ts'
 import { publishRoute } from './publish-route.ts'
+import { pullPart } from './pull/pull-routes.ts'
 import { readRoute } from './read-route.ts'
 import type { GatewayPart } from './route.ts'
 import { EventStreams, type StreamLimits } from './stream-route.ts'
 
 export interface PartSettings {
   readonly streams: StreamLimits
+  /** How long a closing part waits for what runs. */
+  readonly drainMs: number
   readonly isClosing: () => boolean
 }
 
@@ -18,6 +21,7 @@ export function gatewayParts(host: GatewayHost, settings: PartSettings): Gateway
   return [
     { routes: [publishRoute(broker), readRoute(host)] },
     new EventStreams(host, settings.streams),
+    pullPart(host, settings.drainMs),
     { routes: deadLetterRoutes(broker) },
     { routes: operationRoutes(broker, settings.isClosing) },
   ]

@@ -85,6 +85,8 @@ export interface GatewayRequest {
   body<Result>(use: (bytes: Uint8Array) => Result | Promise<Result>): Promise<Result>
   /** The body as JSON: UTF-8, not too deep. An empty one is `undefined`. @throws as `body`, and INVALID_REQUEST when it is none */
   json(): Promise<unknown>
+  /** The same, with the text that it was made of. */
+  jsonText(): Promise<{ readonly value: unknown; readonly text: string }>
   /** Keep the request's place among the open ones until `release` is called: for streams, which outlive the answer's beginning. */
   holdOpen(): () => void
 }

@@ -71,6 +71,20 @@ export const SCHEMAS: Readonly<Record<string, JsonSchema>> = {
       event: { $ref: '#/components/schemas/CloudEvent' },
     },
   },
+  Delivery: {
+    type: 'object',
+    required: ['lease', 'expiresAt', 'channel', 'offset', 'attempt', 'redriven', 'event'],
+    properties: {
+      lease: { type: 'string', description: 'By which the event is settled: /leases/{lease}/complete.' },
+      expiresAt: { type: 'string', format: 'date-time', description: 'The event is given to another then, unless the lease is extended or settled.' },
+      channel: text,
+      offset: whole,
+      key: { type: ['string', 'null'] },
+      attempt: { type: 'integer', minimum: 1 },
+      redriven: { type: 'boolean', description: 'It comes from the dead letters.' },
+      event: { $ref: '#/components/schemas/CloudEvent' },
+    },
+  },
   Description: {
     type: 'object',
     required: ['engine', 'capabilities', 'channels', 'consumers', 'alarms'],

@@ -6,7 +6,7 @@ import { MillraceError } from '../base/errors.ts'
 import { LIMITS } from '../base/limits.ts'
 import { wholeNumber } from '../base/units.ts'
 import type { Broker } from '../broker/broker.ts'
-import { createGateway, type GatewayOptions } from './gateway.ts'
+import { createGateway, drainMsOf, type GatewayOptions } from './gateway.ts'
 
 export interface ServeOptions extends GatewayOptions {
   /** 0 takes any that is free. @default 8080 */
@@ -63,7 +63,8 @@ export async function serveGateway(broker: Broker, options: ServeOptions = {}): 
     url: `http://${host.includes(':') ? `[${host}]` : host}:${bound}`,
     port: bound,
     close: () => {
-      closing ??= Promise.all([gateway.close(), stop(server, unused)]).then(() => undefined)
+      // Until the gateway has drained, requests that settle what is leased are still taken.
+      closing ??= gateway.close().then(() => stop(server, unused, drainMsOf(rest)))
       return closing
     },
   }
@@ -100,10 +101,10 @@ function unusedConnections(server: Server): ReadonlySet<Socket> {
 }
 
 /** Connections that are kept alive do not end by themselves: each is closed when its last answer is out. */
-function stop(server: Server, unused: ReadonlySet<Socket>): Promise<void> {
+function stop(server: Server, unused: ReadonlySet<Socket>, drainMs: number): Promise<void> {
   return new Promise((resolve) => {
     const idle = setInterval(() => server.closeIdleConnections(), 20)
-    const cut = setTimeout(() => server.closeAllConnections(), LIMITS.gatewayDrainMs)
+    const cut = setTimeout(() => server.closeAllConnections(), drainMs)
     server.close(() => {
       clearInterval(idle)
       clearTimeout(cut)

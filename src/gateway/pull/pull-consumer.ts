@@ -1,0 +1,301 @@
+/**
+ * A consumer whose events clients pull: an instance on the engine, whose deliveries are leased to clients one by one.
+ *
+ * The engine's own lease on the instance is renewed while the gateway lives; a client's lease is the gateway's, and when it runs out the event has used
+ * an attempt and goes to whoever pulls next. Bounded: nothing is fetched unless somebody waits, what was fetched and is not asked for goes back, and
+ * no more is held than the shared bound allows.
+ */
+import { randomBytes } from 'node:crypto'
+import type { Clock } from '../../base/clock.ts'
+import { MillraceError } from '../../base/errors.ts'
+import { LIMITS } from '../../base/limits.ts'
+import { isWildcard } from '../../base/names.ts'
+import type { BrokerHost, Stoppable } from '../../broker/broker.ts'
+import { position } from '../../broker/connected-broker.ts'
+import type { Delivery, DeliverySink, Emission, Failure, Subscription } from '../../broker/engine.ts'
+import type { PullSpec } from './pull-spec.ts'
+
+/** An event in a client's hands. */
+export interface Lease {
+  readonly id: string
+  readonly delivery: Delivery
+  readonly consumer: PullConsumer
+  expiresAtMs: number
+}
+
+/** What all pulled consumers of a gateway share. */
+export interface PullShelf {
+  /** By id. */
+  readonly leases: Map<string, Lease>
+  /** Bytes of events that are held. */
+  bytes: number
+  report(error: unknown): void
+}
+
+interface Waiter {
+  readonly max: number
+  readonly answer: (leases: Lease[]) => void
+}
+
+export class PullConsumer implements DeliverySink, Stoppable {
+  readonly name: string
+  readonly spec: PullSpec
+  readonly done: Promise<void>
+  /** When it was last asked for anything. */
+  askedAtMs: number
+  readonly #clock: Clock
+  readonly #random: () => number
+  readonly #shelf: PullShelf
+  readonly #leases = new Map<Delivery, Lease>()
+  readonly #waiters = new Set<Waiter>()
+  #subscription!: Subscription
+  /** Fetched, and nobody's yet. */
+  #spare: Delivery[] = []
+  #spareSinceMs = 0
+  #draining = false
+  #cancelTick: () => void = () => undefined
+  #stopping: Promise<void> | null = null
+  #finish: () => void = () => undefined
+
+  private constructor(name: string, spec: PullSpec, host: BrokerHost, shelf: PullShelf) {
+    this.name = name
+    this.spec = spec
+    this.#clock = host.engine.clock
+    this.#random = host.random
+    this.#shelf = shelf
+    this.askedAtMs = this.#clock.now()
+    this.done = new Promise((resolve) => {
+      this.#finish = resolve
+    })
+  }
+
+  static async start(name: string, spec: PullSpec, host: BrokerHost, shelf: PullShelf): Promise<PullConsumer> {
+    for (const channel of spec.channels) if (!isWildcard(channel)) await host.encoder.prepare(channel)
+    const consumer = new PullConsumer(name, spec, host, shelf)
+    await consumer.#start(host)
+    return consumer
+  }
+
+  async #start({ engine }: BrokerHost): Promise<void> {
+    const { channels, wants, from, leases, onDead, retry } = this.spec
+    const early: Delivery[] = []
+    let started = false
+    const sink: DeliverySink = {
+      deliver: (deliveries) => (started ? this.deliver(deliveries) : early.push(...deliveries)),
+      revoked: (deliveries) => this.revoked(deliveries),
+    }
+    this.#subscription = await engine.subscribe(
+      {
+        name: this.name,
+        channels,
+        wants,
+        from: position(from, this.#clock.now()),
+        onDead,
+        credit: leases,
+        perKey: 1,
+        leaseMs: LIMITS.leaseMsDefault,
+        attemptsMax: retry.attempts,
+        stallMs: LIMITS.stallMsDefault,
+      },
+      sink,
+    )
+    started = true
+    this.deliver(early)
+    this.#tickEvery(Math.min(1000, Math.max(LIMITS.leaseMsMin / 2, this.spec.leaseMs / 4)))
+  }
+
+  get leased(): number {
+    return this.#leases.size
+  }
+
+  /** Nothing of it is in anybody's hands, and nobody waits. */
+  get idle(): boolean {
+    return this.#leases.size === 0 && this.#waiters.size === 0
+  }
+
+  /** Up to `max` leases, waiting for the first one. `cancelled` ends the waiting. */
+  pull(max: number, waitMs: number, cancelled: AbortSignal): Promise<Lease[]> {
+    this.askedAtMs = this.#clock.now()
+    if (this.#draining || cancelled.aborted) return Promise.resolve([])
+    if (this.#spare.length < max) this.#fetch()
+    if (this.#spare.length > 0) {
+      const leases = this.#take(max)
+      if (this.#waiters.size === 0) this.#subscription.pause()
+      return Promise.resolve(leases)
+    }
+    return new Promise((resolve) => {
+      const answer = (leases: Lease[]): void => {
+        this.#waiters.delete(waiter)
+        cancelTimer()
+        cancelled.removeEventListener('abort', nothing)
+        this.askedAtMs = this.#clock.now()
+        resolve(leases)
+      }
+      const nothing = (): void => answer([])
+      const waiter: Waiter = { max, answer }
+      // Without waiting, the engine still gets the moment that it takes to hand over what it has.
+      const cancelTimer = this.#clock.after(Math.max(waitMs, 20), nothing)
+      cancelled.addEventListener('abort', nothing)
+      this.#waiters.add(waiter)
+    })
+  }
+
+  deliver(deliveries: readonly Delivery[]): void {
+    for (const delivery of deliveries) {
+      const bytes = delivery.text.length
+      const full = this.#shelf.bytes + bytes > LIMITS.gatewayPullBytesMax && this.#shelf.bytes > 0
+      if (this.#draining || full) this.#subscription.release(delivery)
+      else {
+        this.#shelf.bytes += bytes
+        if (this.#spare.length === 0) this.#spareSinceMs = this.#clock.now()
+        this.#spare.push(delivery)
+      }
+    }
+    this.#serve()
+  }
+
+  revoked(deliveries: readonly Delivery[]): void {
+    const gone = new Set(deliveries)
+    for (const delivery of deliveries) this.#forget(delivery)
+    const left = this.#spare.filter((delivery) => !gone.has(delivery))
+    for (const delivery of this.#spare) if (gone.has(delivery)) this.#shelf.bytes -= delivery.text.length
+    this.#spare = left
+  }
+
+  /** The event is done, with what it emitted. Answers whether it still was the client's. */
+  complete({ delivery }: Lease, emissions: readonly Emission[]): boolean {
+    const done = this.#subscription.complete(delivery, emissions)
+    this.#forget(delivery)
+    return done
+  }
+
+  /** Try again, after `delayMs` or as the consumer's backoff says; after the last attempt it is a dead letter. */
+  retry({ delivery }: Lease, delayMs: number | null, failure: Failure): 'retried' | 'dead-lettered' | null {
+    const { retry } = this.spec
+    this.#forget(delivery)
+    if (delivery.attempt >= retry.attempts) return this.#subscription.deadLetter(delivery, failure) ? 'dead-lettered' : null
+    return this.#subscription.retry(delivery, delayMs ?? retry.delayMs(delivery.attempt, null, this.#random), failure) ? 'retried' : null
+  }
+
+  reject({ delivery }: Lease, failure: Failure): boolean {
+    this.#forget(delivery)
+    return this.#subscription.deadLetter(delivery, failure)
+  }
+
+  /** Hand back: it counts as no attempt. */
+  release({ delivery }: Lease): boolean {
+    this.#forget(delivery)
+    return this.#subscription.release(delivery)
+  }
+
+  extend(lease: Lease, leaseMs: number): void {
+    this.askedAtMs = this.#clock.now()
+    lease.expiresAtMs = this.#clock.now() + leaseMs
+  }
+
+  /** Resolves when all that was settled is durable. */
+  flushed(): Promise<void> {
+    return this.#subscription.flushed()
+  }
+
+  /** Give nothing more out: who waits is answered with nothing. What is leased may be settled until `stop`. */
+  drain(): void {
+    this.#draining = true
+    this.#subscription.pause()
+    for (const { answer } of [...this.#waiters]) answer([])
+    this.#handBack()
+  }
+
+  stop(): Promise<void> {
+    this.#stopping ??= this.#stop()
+    return this.#stopping
+  }
+
+  async #stop(): Promise<void> {
+    this.#cancelTick()
+    this.drain()
+    for (const delivery of [...this.#leases.keys()]) this.#forget(delivery)
+    try {
+      await this.#subscription.close()
+    } finally {
+      this.#finish()
+    }
+  }
+
+  /** Ask the engine for more: somebody waits. */
+  #fetch(): void {
+    if (this.#shelf.bytes < LIMITS.gatewayPullBytesMax) this.#subscription.resume()
+  }
+
+  #serve(): void {
+    for (const waiter of [...this.#waiters]) {
+      if (this.#spare.length === 0) return
+      waiter.answer(this.#take(waiter.max))
+    }
+    // Everyone has something: what the engine has besides is for other instances.
+    if (this.#waiters.size === 0) this.#subscription.pause()
+  }
+
+  /** Lease out what is spare, as much as one answer holds. */
+  #take(max: number): Lease[] {
+    const expiresAtMs = this.#clock.now() + this.spec.leaseMs
+    const leases: Lease[] = []
+    let bytes = 0
+    while (leases.length < max) {
+      const delivery = this.#spare[0]
+      if (delivery === undefined || (leases.length > 0 && bytes + delivery.text.length > LIMITS.gatewayPageBytesMax)) break
+      this.#spare.shift()
+      bytes += delivery.text.length
+      const lease: Lease = { id: randomBytes(18).toString('base64url'), delivery, consumer: this, expiresAtMs }
+      this.#leases.set(delivery, lease)
+      this.#shelf.leases.set(lease.id, lease)
+      leases.push(lease)
+    }
+    return leases
+  }
+
+  /** It is nobody's any more. */
+  #forget(delivery: Delivery): void {
+    const lease = this.#leases.get(delivery)
+    if (lease === undefined) return
+    this.#leases.delete(delivery)
+    this.#shelf.leases.delete(lease.id)
+    this.#shelf.bytes -= delivery.text.length
+  }
+
+  #handBack(): void {
+    const spare = this.#spare
+    this.#spare = []
+    for (const delivery of spare) {
+      this.#shelf.bytes -= delivery.text.length
+      this.#subscription.release(delivery)
+    }
+  }
+
+  #tickEvery(ms: number): void {
+    this.#cancelTick = this.#clock.after(ms, () => {
+      try {
+        this.#tick()
+      } catch (error) {
+        this.#shelf.report(error)
+      }
+      if (this.#stopping === null) this.#tickEvery(ms)
+    })
+  }
+
+  #tick(): void {
+    const now = this.#clock.now()
+    this.#subscription.renew()
+    for (const lease of [...this.#leases.values()]) if (lease.expiresAtMs <= now) this.retry(lease, 0, expiry(lease, this.spec.leaseMs))
+    if (this.#spare.length > 0 && now - this.#spareSinceMs >= LIMITS.gatewayPullSpareMs && this.#waiters.size === 0) {
+      this.#subscription.pause()
+      this.#handBack()
+    }
+    if (this.#waiters.size > 0) this.#fetch()
+  }
+}
+
+function expiry({ delivery }: Lease, leaseMs: number): Failure {
+  const error = new MillraceError('LEASE_LOST', `the client that had it did not settle it, nor extend its lease, within ${leaseMs} ms`)
+  return { name: error.name, message: `${error.message} (attempt ${delivery.attempt})`, code: error.code, kind: 'timeout' }
+}

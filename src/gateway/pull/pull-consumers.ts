@@ -1,0 +1,138 @@
+/** The pulled consumers of a gateway: opened when they are asked for, bounded in number, closed when nobody asks any more. */
+import { MillraceError } from '../../base/errors.ts'
+import { LIMITS } from '../../base/limits.ts'
+import { closedGateway } from '../channel-texts.ts'
+import type { GatewayHost } from '../gateway-host.ts'
+import { badRequest } from '../problem.ts'
+import { type Lease, PullConsumer, type PullShelf } from './pull-consumer.ts'
+import type { PullSpec } from './pull-spec.ts'
+
+export type Settled = 'completed' | 'retried' | 'dead-lettered' | 'released'
+
+export class PullConsumers {
+  readonly #host: GatewayHost
+  readonly #drainMs: number
+  readonly #shelf: PullShelf
+  readonly #open = new Map<string, PullConsumer>()
+  /** Those that open or close: one at a time for each name. */
+  readonly #busy = new Map<string, Promise<unknown>>()
+  /** What became of leases lately, by id, oldest first. */
+  readonly #settled = new Map<string, Settled>()
+  #idleTimer: NodeJS.Timeout | undefined
+  #closing = false
+
+  constructor(host: GatewayHost, drainMs: number) {
+    this.#host = host
+    this.#drainMs = drainMs
+    this.#shelf = { leases: new Map(), bytes: 0, report: host.report }
+  }
+
+  get(name: string): PullConsumer | undefined {
+    return this.#open.get(name)
+  }
+
+  get size(): number {
+    return this.#open.size
+  }
+
+  /**
+   * The consumer, opened if it is not. One that is open with other settings is opened anew when `replace` says so.
+   * @throws INVALID_REQUEST (409) · BACKPRESSURE when too many are open · UNKNOWN_CHANNEL · CLOSED
+   */
+  async join(name: string, spec: PullSpec, replace: boolean): Promise<{ readonly consumer: PullConsumer; readonly opened: boolean }> {
+    await this.#quiet(name)
+    const found = this.#open.get(name)
+    if (found?.spec.form === spec.form) return { consumer: found, opened: false }
+    if (found !== undefined && !replace) {
+      throw badRequest(409, `consumer "${name}" is open with other settings: PUT /consumers/${name} opens it anew`, { consumer: name })
+    }
+    if (this.#closing) throw closedGateway()
+    if (found === undefined && this.#open.size + this.#busy.size >= LIMITS.gatewayPullConsumersMax) {
+      throw new MillraceError('BACKPRESSURE', `${this.#open.size} pulled consumers are open, which is the limit: leave one, or try again later`, {
+        consumersMax: LIMITS.gatewayPullConsumersMax,
+      })
+    }
+    return { consumer: await this.#alone(name, () => this.#reopen(name, spec, found)), opened: true }
+  }
+
+  /** Close a consumer: what is leased or fetched goes back. Its place in its channels stays. */
+  async leave(name: string): Promise<boolean> {
+    await this.#quiet(name)
+    const consumer = this.#open.get(name)
+    if (consumer === undefined) return false
+    await this.#alone(name, async () => {
+      this.#open.delete(name)
+      await consumer.stop()
+    })
+    return true
+  }
+
+  /** The lease, or what became of it. @throws LEASE_LOST when it is nobody's any more */
+  lease(id: string): Lease | Settled {
+    const found = this.#shelf.leases.get(id) ?? this.#settled.get(id)
+    if (found !== undefined) return found
+    throw new MillraceError('LEASE_LOST', 'the lease is not held any more: it ran out, was settled before, or never was; its event is handled elsewhere', {
+      lease: id.slice(0, 60),
+    })
+  }
+
+  /** Keep in mind what became of a lease, for whoever asks again because the answer was lost. */
+  remember(id: string, settled: Settled): void {
+    this.#settled.set(id, settled)
+    if (this.#settled.size > LIMITS.gatewayPullSettledMax) this.#settled.delete(this.#settled.keys().next().value as string)
+  }
+
+  /** Give nothing more out, wait until what is leased is settled (for so long as a closing gateway waits), close. */
+  async close(): Promise<void> {
+    this.#closing = true
+    clearInterval(this.#idleTimer)
+    await Promise.allSettled([...this.#busy.values()])
+    for (const consumer of this.#open.values()) consumer.drain()
+    const until = performance.now() + this.#drainMs
+    while (this.#shelf.leases.size > 0 && performance.now() < until) await new Promise((resolve) => setTimeout(resolve, 20))
+    await Promise.allSettled([...this.#open.values()].map((consumer) => consumer.stop()))
+    this.#open.clear()
+  }
+
+  async #reopen(name: string, spec: PullSpec, found: PullConsumer | undefined): Promise<PullConsumer> {
+    if (found !== undefined) {
+      this.#open.delete(name)
+      await found.stop()
+    }
+    const consumer = await this.#host.broker.start({ start: (host) => PullConsumer.start(name, spec, host, this.#shelf) })
+    this.#open.set(name, consumer)
+    // The broker may close first.
+    void consumer.done.then(() => {
+      if (this.#open.get(name) === consumer) this.#open.delete(name)
+    })
+    this.#watchIdle()
+    return consumer
+  }
+
+  /** Until nobody opens or closes it. Whoever goes on first is waited for by the next. */
+  async #quiet(name: string): Promise<void> {
+    for (let busy = this.#busy.get(name); busy !== undefined; busy = this.#busy.get(name)) await busy.catch(() => undefined)
+  }
+
+  async #alone<Result>(name: string, act: () => Promise<Result>): Promise<Result> {
+    const acting = act()
+    this.#busy.set(name, acting)
+    try {
+      return await acting
+    } finally {
+      if (this.#busy.get(name) === acting) this.#busy.delete(name)
+    }
+  }
+
+  #watchIdle(): void {
+    if (this.#idleTimer !== undefined) return
+    this.#idleTimer = setInterval(() => void this.#closeIdle().catch(this.#host.report), LIMITS.gatewayPullIdleMs / 10)
+    this.#idleTimer.unref()
+  }
+
+  async #closeIdle(): Promise<void> {
+    const { engine } = await this.#host.engine()
+    const before = engine.clock.now() - LIMITS.gatewayPullIdleMs
+    for (const [name, consumer] of this.#open) if (consumer.idle && consumer.askedAtMs < before) await this.leave(name)
+  }
+}

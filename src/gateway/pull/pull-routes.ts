@@ -1,0 +1,168 @@
+/**
+ * Consuming with nothing but HTTP: join or pull, then settle each lease.
+ *
+ *     curl -X POST localhost:8080/consumers/stock/pull -d '{"channels": ["orders"], "max": 10, "wait": "20s"}'
+ *     curl -X POST localhost:8080/leases/<lease>/complete
+ *
+ * What a settlement answers is durable. A lease is 144 random bits: who has it may settle it, with the permission to consume its channel.
+ */
+import { MillraceError } from '../../base/errors.ts'
+import { LIMITS } from '../../base/limits.ts'
+import { checkName } from '../../base/names.ts'
+import { durationMs, wholeNumber } from '../../base/units.ts'
+import type { GatewayHost } from '../gateway-host.ts'
+import { membersOf } from '../json-body.ts'
+import { badRequest } from '../problem.ts'
+import type { GatewayPart, GatewayRequest, Route } from '../route.ts'
+import { CONSUMER, json, ref } from '../schemas.ts'
+import { leaseRoutes } from './lease-routes.ts'
+import type { Lease, PullConsumer } from './pull-consumer.ts'
+import { PullConsumers } from './pull-consumers.ts'
+import { PULL_MEMBERS, PULL_SCHEMA, type PullJson, type PullSpec, pullSpecOf } from './pull-spec.ts'
+
+const PULL_BODY = {
+  ...PULL_SCHEMA,
+  properties: {
+    ...(PULL_SCHEMA['properties'] as object),
+    max: { type: 'integer', minimum: 1, maximum: LIMITS.gatewayPullEventsMax, default: LIMITS.gatewayPullEventsDefault },
+    wait: { type: ['string', 'integer'], description: 'How long to wait for the first event, at most 60s.', default: 0 },
+  },
+}
+
+/** The part of the gateway by which clients consume. */
+export function pullPart(host: GatewayHost, drainMs: number): GatewayPart {
+  const consumers = new PullConsumers(host, drainMs)
+  return { routes: [join(consumers), pull(consumers), leave(consumers), ...leaseRoutes(host, consumers)], close: () => consumers.close() }
+}
+
+const common = { tag: 'consume', parameters: { consumer: CONSUMER }, access: { action: 'consume', of: 'handler' } } as const
+const OPENS = ['INVALID_NAME', 'INVALID_OPTION', 'INVALID_PATTERN', 'UNKNOWN_CHANNEL', 'BACKPRESSURE', 'CLOSED'] as const
+
+function join(consumers: PullConsumers): Route {
+  return {
+    ...common,
+    method: 'PUT',
+    path: '/consumers/{consumer}',
+    name: 'joinConsumer',
+    summary: 'Open a consumer, or open it anew with other settings. What it had leased out is then handed back.',
+    body: { required: true, content: json({ ...PULL_SCHEMA, required: ['channels'] }) },
+    answers: {
+      200: { description: 'It was open with these settings.', content: json({ type: 'object' }) },
+      201: { description: 'It is open.', content: json({ type: 'object' }) },
+    },
+    refuses: [...OPENS],
+    handle: async (request) => {
+      const name = checkName(request.parameters['consumer'], 'consumer')
+      const spec = pullSpecOf(membersOf(await request.json(), PULL_MEMBERS, 'a consumer'))
+      permitSpec(request, spec)
+      const found = consumers.get(name)
+      if (found !== undefined) permitSpec(request, found.spec)
+      const { opened, consumer } = await consumers.join(name, spec, true)
+      return Response.json(described(consumer), { status: opened ? 201 : 200 })
+    },
+  }
+}
+
+function pull(consumers: PullConsumers): Route {
+  return {
+    ...common,
+    method: 'POST',
+    path: '/consumers/{consumer}/pull',
+    name: 'pullEvents',
+    summary: 'Lease events: those that are there, or the first that come while it waits. With channels it opens the consumer, if it is not open.',
+    body: { required: false, content: json(PULL_BODY) },
+    answers: {
+      200: {
+        description: 'The events, each with the lease by which it is settled. None when none came.',
+        content: json({ type: 'object', required: ['deliveries'], properties: { deliveries: { type: 'array', items: ref('Delivery') } } }),
+      },
+      409: { description: 'The consumer is open with other settings.', content: { 'application/problem+json': ref('Problem') } },
+    },
+    refuses: ['UNKNOWN_CONSUMER', ...OPENS],
+    handle: async (request) => {
+      const name = checkName(request.parameters['consumer'], 'consumer')
+      const { max = LIMITS.gatewayPullEventsDefault, wait = 0, ...spec } = membersOf(await request.json(), [...PULL_MEMBERS, 'max', 'wait'], 'a pull')
+      const most = wholeNumber(max, 'max', 1, LIMITS.gatewayPullEventsMax)
+      const waitMs = durationMs(wait, 'wait')
+      if (waitMs > LIMITS.gatewayPullWaitMsMax) throw badRequest(400, `wait must be at most ${LIMITS.gatewayPullWaitMsMax} ms; it is ${waitMs}`)
+      const consumer = await opened(request, consumers, name, spec)
+      const leases = await consumer.pull(most, waitMs, goneSignal(request))
+      handBackUnsent(request, leases)
+      return deliveries(leases)
+    },
+  }
+}
+
+function leave(consumers: PullConsumers): Route {
+  return {
+    ...common,
+    method: 'POST',
+    path: '/consumers/{consumer}/leave',
+    name: 'leaveConsumer',
+    summary: 'Close a consumer: what it has leased out goes back. Its place in its channels stays.',
+    answers: { 204: { description: 'It is closed.' } },
+    refuses: ['UNKNOWN_CONSUMER'],
+    handle: async (request) => {
+      const name = checkName(request.parameters['consumer'], 'consumer')
+      const found = consumers.get(name)
+      if (found === undefined) throw unknown(name)
+      permitSpec(request, found.spec)
+      await consumers.leave(name)
+      return new Response(null, { status: 204 })
+    },
+  }
+}
+
+async function opened(request: GatewayRequest, consumers: PullConsumers, name: string, json: PullJson): Promise<PullConsumer> {
+  if (json.channels !== undefined) {
+    const spec = pullSpecOf(json)
+    permitSpec(request, spec)
+    return (await consumers.join(name, spec, false)).consumer
+  }
+  const [member] = Object.keys(json)
+  if (member !== undefined) throw badRequest(400, `a pull that has "${member}" must have channels, too`, { member })
+  const found = consumers.get(name)
+  if (found === undefined) throw unknown(name)
+  permitSpec(request, found.spec)
+  return found
+}
+
+function permitSpec(request: GatewayRequest, { channels }: PullSpec): void {
+  for (const channel of channels) request.permit('consume', channel)
+}
+
+function unknown(name: string): MillraceError {
+  return new MillraceError('UNKNOWN_CONSUMER', `consumer "${name}" is not open: name its channels in the pull, or open it with PUT /consumers/${name}`, {
+    consumer: name,
+  })
+}
+
+function described({ name, spec, leased }: PullConsumer): object {
+  return { consumer: name, channels: spec.channels, leaseMs: spec.leaseMs, leases: spec.leases, attempts: spec.retry.attempts, leased }
+}
+
+/** The events as the texts that they are stored as. */
+function deliveries(leases: readonly Lease[]): Response {
+  const texts = leases.map(({ id, expiresAtMs, delivery: { channel, offset, key, attempt, redriven, text } }) => {
+    const facts = { lease: id, expiresAt: new Date(expiresAtMs).toISOString(), channel, offset, key, attempt, redriven }
+    return `${JSON.stringify(facts).slice(0, -1)},"event":${text}}`
+  })
+  return new Response(`{"deliveries":[${texts.join(',')}]}`, { headers: { 'content-type': 'application/json' } })
+}
+
+/** Aborts when the client has gone, so that nothing is leased to nobody. */
+function goneSignal({ outgoing, signal }: GatewayRequest): AbortSignal {
+  if (outgoing === undefined) return signal
+  const gone = new AbortController()
+  if (outgoing.destroyed) gone.abort()
+  else outgoing.once('close', () => gone.abort())
+  return gone.signal
+}
+
+/** What could not be sent is nobody's: it goes back at once, and not when its lease runs out. */
+function handBackUnsent({ outgoing }: GatewayRequest, leases: readonly Lease[]): void {
+  outgoing?.once('close', () => {
+    if (outgoing.writableFinished) return
+    for (const lease of leases) lease.consumer.release(lease)
+  })
+}
