@@ -1,0 +1,117 @@
+/** The servers that engines run on, each in the setting that the contract's first clause wants: an answer after the sync. */
+import { execFileSync } from 'node:child_process'
+import { randomBytes } from 'node:crypto'
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { installedNats, kafka, newestNats, redisServer } from './programs.ts'
+import { freePort, Server, type ServerKind } from './server.ts'
+
+export const ENGINES = ['nats', 'redis', 'kafka'] as const
+export type EngineName = (typeof ENGINES)[number]
+
+export interface NatsOptions {
+  /** `newest` is built by Go; `installed` is what the system has. The default is the newest where Go is, else the installed one. */
+  readonly version?: 'newest' | 'installed'
+  /** Sync every write before it is acknowledged (2.10 and later). Default: true. */
+  readonly synced?: boolean
+  /** More lines of the server's configuration. */
+  readonly more?: string
+}
+
+/** @throws Missing */
+export function natsKind(options: NatsOptions = {}): ServerKind {
+  const program = options.version === 'installed' ? installedNats() : options.version === 'newest' ? newestNats() : newestOrInstalled()
+  const syncs = options.synced !== false && !/v2\.[0-9]\./.test(execFileSync(program, ['--version'], { encoding: 'utf8' }))
+  return {
+    name: 'nats',
+    readyMs: 15_000,
+    program,
+    url: (port) => `nats://127.0.0.1:${port}`,
+    prepare: async (folder, port) => {
+      const lines = [`host: 127.0.0.1`, `port: ${port}`, `jetstream { store_dir: "${folder}/js"${syncs ? ', sync_interval: always' : ''} }`, options.more ?? '']
+      writeFileSync(join(folder, 'nats.conf'), lines.join('\n'))
+      return ['-c', join(folder, 'nats.conf')]
+    },
+  }
+}
+
+function newestOrInstalled(): string {
+  try {
+    return newestNats()
+  } catch {
+    return installedNats()
+  }
+}
+
+/** @throws Missing */
+export function redisKind(settings: Readonly<Record<string, string>> = {}): ServerKind {
+  const all = { appendonly: 'yes', appendfsync: 'always', save: '""', 'maxmemory-policy': 'noeviction', ...settings }
+  return {
+    name: 'redis',
+    readyMs: 15_000,
+    program: redisServer(),
+    url: (port) => `redis://127.0.0.1:${port}`,
+    prepare: async (folder, port) => {
+      const lines = Object.entries({ bind: '127.0.0.1', port: String(port), dir: folder, ...all }).map(([name, value]) => `${name} ${value}`)
+      writeFileSync(join(folder, 'redis.conf'), `${lines.join('\n')}\n`)
+      return [join(folder, 'redis.conf')]
+    },
+  }
+}
+
+/** One node in KRaft mode, broker and controller, that flushes every message. @throws Missing */
+export function kafkaKind(settings: Readonly<Record<string, string>> = {}): ServerKind {
+  const { java, jars } = kafka()
+  const classPath = ['-cp', `${jars}/*`]
+  return {
+    name: 'kafka',
+    readyMs: 60_000,
+    program: java,
+    url: (port) => `kafka://127.0.0.1:${port}`,
+    prepare: async (folder, port) => {
+      const controller = await freePort()
+      const file = join(folder, 'server.properties')
+      writeFileSync(
+        file,
+        Object.entries({ ...kafkaSettings(folder, port, controller), ...settings })
+          .map(([name, value]) => `${name}=${value}\n`)
+          .join(''),
+      )
+      execFileSync(java, [...classPath, 'kafka.tools.StorageTool', 'format', '-t', randomBytes(16).toString('base64url'), '-c', file], { stdio: 'pipe' })
+      return ['-Xms128m', '-Xmx512m', '-XX:TieredStopAtLevel=1', ...classPath, 'kafka.Kafka', file]
+    },
+  }
+}
+
+function kafkaSettings(folder: string, port: number, controller: number): Record<string, string> {
+  return {
+    'process.roles': 'broker,controller',
+    'node.id': '1',
+    'controller.quorum.voters': `1@127.0.0.1:${controller}`,
+    listeners: `PLAINTEXT://127.0.0.1:${port},CONTROLLER://127.0.0.1:${controller}`,
+    'advertised.listeners': `PLAINTEXT://127.0.0.1:${port}`,
+    'controller.listener.names': 'CONTROLLER',
+    'inter.broker.listener.name': 'PLAINTEXT',
+    'log.dirs': `${folder}/logs`,
+    'log.flush.interval.messages': '1',
+    'auto.create.topics.enable': 'false',
+    'offsets.topic.replication.factor': '1',
+    'offsets.topic.num.partitions': '4',
+    'transaction.state.log.replication.factor': '1',
+    'transaction.state.log.min.isr': '1',
+    'transaction.state.log.num.partitions': '4',
+    'share.coordinator.state.topic.replication.factor': '1',
+    'share.coordinator.state.topic.min.isr': '1',
+    'group.initial.rebalance.delay.ms': '0',
+  }
+}
+
+/** The server of an engine in its default setting. @throws Missing */
+export function kindFor(name: EngineName): ServerKind {
+  return name === 'nats' ? natsKind() : name === 'redis' ? redisKind() : kafkaKind()
+}
+
+/** @throws Missing */
+export async function startEngine(name: EngineName): Promise<Server> {
+  return Server.start(kindFor(name))
+}

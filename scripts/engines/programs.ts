@@ -1,0 +1,96 @@
+/**
+ * Where the servers come from: what is installed is used; what Go or Maven can bring is installed once, in a cache of this user.
+ * Whoever has neither is told what to install. Under `MILLRACE_ENGINES=present` nothing is fetched.
+ */
+import { execFileSync } from 'node:child_process'
+import { accessSync, constants, existsSync, mkdirSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { homedir } from 'node:os'
+import { delimiter, join } from 'node:path'
+
+export const KAFKA_VERSION = '4.3.1'
+const NATS_MODULE = 'github.com/nats-io/nats-server/v2@latest'
+
+const cache = join(process.env['XDG_CACHE_HOME'] ?? join(homedir(), '.cache'), 'millrace-engines')
+
+/** A server is missing: why, and what to do. */
+export class Missing extends Error {
+  override readonly name = 'Missing'
+}
+
+/** Where a program is, or null when it is not installed. */
+export function programOf(name: string, folders: readonly string[] = []): string | null {
+  for (const folder of [...folders, ...(process.env['PATH'] ?? '').split(delimiter), '/usr/sbin', '/usr/local/go/bin']) {
+    const path = join(folder, name)
+    try {
+      accessSync(path, constants.X_OK)
+      return path
+    } catch {
+      // Not there: the next one.
+    }
+  }
+  return null
+}
+
+/** Debian's (or anybody's) nats-server on the PATH. @throws Missing */
+export function installedNats(): string {
+  const program = programOf('nats-server')
+  if (program === null) throw new Missing('there is no nats-server: apt-get install nats-server')
+  return program
+}
+
+/** The newest nats-server, built by Go once. @throws Missing */
+export function newestNats(): string {
+  const folder = join(cache, 'nats')
+  const built = join(folder, 'nats-server')
+  if (existsSync(built)) return built
+  const go = programOf('go')
+  if (go === null) throw new Missing('there is no Go to build the newest nats-server with: install Go, or use the nats-server of your system')
+  run('building the newest nats-server', go, ['install', NATS_MODULE], { GOBIN: folder })
+  return built
+}
+
+/** @throws Missing */
+export function redisServer(): string {
+  const program = programOf('redis-server')
+  if (program === null) throw new Missing('there is no redis-server: apt-get install redis-server')
+  return program
+}
+
+/** Java, and the folder of Kafka's jars, which Maven brings once. @throws Missing */
+export function kafka(): { readonly java: string; readonly jars: string } {
+  const java = programOf('java', process.env['JAVA_HOME'] === undefined ? [] : [join(process.env['JAVA_HOME'], 'bin')])
+  if (java === null) throw new Missing('there is no Java (17 or later) to run Kafka with: apt-get install default-jre-headless')
+  const jars = join(cache, `kafka-${KAFKA_VERSION}`)
+  if (existsSync(jars)) return { java, jars }
+  const maven = programOf('mvn')
+  if (maven === null) throw new Missing("there is no Maven to bring Kafka's jars: apt-get install maven")
+  const fresh = `${jars}.${process.pid}`
+  mkdirSync(fresh, { recursive: true })
+  writeFileSync(join(fresh, 'pom.xml'), POM)
+  run(`fetching Kafka ${KAFKA_VERSION}`, maven, ['-q', '-B', '-f', join(fresh, 'pom.xml'), 'dependency:copy-dependencies', `-DoutputDirectory=${fresh}`])
+  if (!readdirSync(fresh).some((name) => name.startsWith('kafka_'))) throw new Missing(`Maven brought no Kafka ${KAFKA_VERSION}`)
+  // Another process may have been faster.
+  if (!existsSync(jars)) renameSync(fresh, jars)
+  else rmSync(fresh, { recursive: true })
+  return { java, jars }
+}
+
+function run(what: string, program: string, args: readonly string[], environment: Readonly<Record<string, string>> = {}): void {
+  if (process.env['MILLRACE_ENGINES'] === 'present') throw new Missing(`${what} is for \`npm run engines -- --fetch\`: run it once`)
+  console.error(`${what} …`)
+  try {
+    execFileSync(program, args, { stdio: ['ignore', 'inherit', 'inherit'], env: { ...process.env, ...environment } })
+  } catch (cause) {
+    throw new Missing(`${what} failed: ${String(cause)}`, { cause })
+  }
+}
+
+const POM = `<project xmlns="http://maven.apache.org/POM/4.0.0">
+  <modelVersion>4.0.0</modelVersion>
+  <groupId>millrace</groupId><artifactId>kafka</artifactId><version>1</version>
+  <dependencies>
+    <dependency><groupId>org.apache.kafka</groupId><artifactId>kafka_2.13</artifactId><version>${KAFKA_VERSION}</version></dependency>
+    <dependency><groupId>org.slf4j</groupId><artifactId>slf4j-nop</artifactId><version>1.7.36</version></dependency>
+  </dependencies>
+</project>
+`

@@ -1,0 +1,136 @@
+/**
+ * A real server as a process of ours: on a free port of the loopback interface, with a folder of its own, which does not outlive us.
+ *
+ * It can be stopped in good order, killed, paused (SIGSTOP) and started again on the same port over the same folder: what tests of
+ * faults need.
+ */
+import { type ChildProcess, spawn } from 'node:child_process'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { connect, createServer } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+
+const STOP_MS = 20_000
+
+/** How one kind of server is started. */
+export interface ServerKind {
+  readonly name: string
+  /** Milliseconds in which it must take connections. */
+  readonly readyMs: number
+  readonly program: string
+  /** Prepares the folder before the first start, and answers the arguments. */
+  prepare(folder: string, port: number): Promise<readonly string[]>
+  /** The URL that `connect` takes. */
+  url(port: number): string
+}
+
+export class Server {
+  readonly url: string
+  readonly port: number
+  readonly folder: string
+  readonly #kind: ServerKind
+  readonly #args: readonly string[]
+  #child: ChildProcess | null = null
+  #ended: Promise<void> = Promise.resolve()
+  #said = ''
+
+  private constructor(kind: ServerKind, folder: string, port: number, args: readonly string[]) {
+    this.#kind = kind
+    this.#args = args
+    this.folder = folder
+    this.port = port
+    this.url = kind.url(port)
+    process.once('exit', this.#atExit)
+  }
+
+  /** Start a server over a folder of its own, which is removed with it. */
+  static async start(kind: ServerKind): Promise<Server> {
+    const folder = mkdtempSync(join(tmpdir(), `millrace-${kind.name}-`))
+    const port = await freePort()
+    const server = new Server(kind, folder, port, await kind.prepare(folder, port))
+    await server.start()
+    return server
+  }
+
+  readonly #atExit = (): void => {
+    this.#child?.kill('SIGKILL')
+    rmSync(this.folder, { recursive: true, force: true })
+  }
+
+  /** Start it (again), and wait until it takes connections. */
+  async start(): Promise<void> {
+    const child = spawn(this.#kind.program, this.#args, { stdio: ['ignore', 'pipe', 'pipe'], cwd: this.folder })
+    this.#child = child
+    this.#said = ''
+    for (const output of [child.stdout, child.stderr]) {
+      output?.on('data', (chunk: Buffer) => {
+        this.#said = (this.#said + chunk.toString()).slice(-4000)
+      })
+    }
+    child.once('error', (error) => {
+      this.#said += error.message
+    })
+    this.#ended = new Promise((resolve) => child.once('close', () => resolve()))
+    const end = performance.now() + this.#kind.readyMs
+    while (performance.now() < end && child.exitCode === null && child.pid !== undefined) {
+      if (await listening(this.port)) return
+      await sleep(20)
+    }
+    child.kill('SIGKILL')
+    throw new Error(`${this.#kind.name} did not start: ${this.#said}`)
+  }
+
+  /** As a power cut for the process: SIGKILL. What it had on disk stays for the next `start`. */
+  async kill(): Promise<void> {
+    this.#child?.kill('SIGKILL')
+    await this.#ended
+  }
+
+  /** It hangs: its connections stay open and nothing answers. */
+  pause(): void {
+    this.#child?.kill('SIGSTOP')
+  }
+
+  resume(): void {
+    this.#child?.kill('SIGCONT')
+  }
+
+  /** End it in good order. Its folder stays. */
+  async halt(): Promise<void> {
+    this.resume()
+    this.#child?.kill('SIGTERM')
+    const force = setTimeout(() => this.#child?.kill('SIGKILL'), STOP_MS)
+    await this.#ended
+    clearTimeout(force)
+  }
+
+  /** End it, and remove its folder. */
+  async stop(): Promise<void> {
+    await this.halt()
+    process.removeListener('exit', this.#atExit)
+    rmSync(this.folder, { recursive: true, force: true })
+  }
+}
+
+export function freePort(): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const probe = createServer()
+    probe.once('error', reject)
+    probe.listen(0, '127.0.0.1', () => {
+      const address = probe.address()
+      probe.close(() => (typeof address === 'object' && address !== null ? resolve(address.port) : reject(new Error('no free port'))))
+    })
+  })
+}
+
+function listening(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect(port, '127.0.0.1')
+    socket.once('connect', () => {
+      socket.destroy()
+      resolve(true)
+    })
+    socket.once('error', () => resolve(false))
+  })
+}

@@ -1,0 +1,27 @@
+/** Real servers for tests: what is missing is skipped with one loud line, or fails where `MILLRACE_ENGINES=all` says that all must be there. */
+import { Missing } from '../../scripts/engines/programs.ts'
+import { Server, type ServerKind } from '../../scripts/engines/server.ts'
+
+// Tests fetch nothing: what is not there is skipped. `.ci/run` fetches before it tests, and sets `all`.
+process.env['MILLRACE_ENGINES'] ??= 'present'
+
+/** The kind of server, or undefined when it is not to be had here. */
+export function kindOf(name: string, make: () => ServerKind): ServerKind | undefined {
+  try {
+    return make()
+  } catch (error) {
+    if (!(error instanceof Missing) || process.env['MILLRACE_ENGINES'] === 'all') throw error
+    console.warn(`\n!!! ${name}: ITS TESTS DO NOT RUN: ${error.message}\n`)
+    return undefined
+  }
+}
+
+/** Start it, work with it, and stop it whatever happens. */
+export async function withServer<T>(kind: ServerKind, work: (server: Server) => Promise<T>): Promise<T> {
+  const server = await Server.start(kind)
+  try {
+    return await work(server)
+  } finally {
+    await server.stop()
+  }
+}
