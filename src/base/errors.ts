@@ -23,6 +23,8 @@ export const ERROR_CODES = {
   INVALID_PATTERN: { retryable: false },
   /** A CloudEvents SQL expression does not parse. */
   INVALID_EXPRESSION: { retryable: false },
+  /** A rule is malformed: as data, in its condition, template or action. */
+  INVALID_RULE: { retryable: false },
   /** No channel of that name has been declared. */
   UNKNOWN_CHANNEL: { retryable: false },
   /** No consumer of that name has been started. */
@@ -31,6 +33,8 @@ export const ERROR_CODES = {
   CHANNEL_CONFLICT: { retryable: false },
   /** No such dead letter. */
   UNKNOWN_DEAD_LETTER: { retryable: false },
+  /** There is no rule of that name. */
+  UNKNOWN_RULE: { retryable: false },
   /** The connection URL names no engine. */
   UNKNOWN_ENGINE: { retryable: false },
   /** An engine cannot hold a clause of the contract that was asked for. */

@@ -76,6 +76,36 @@ export const LIMITS = {
   expressionLikeCharsMax: 1024,
   /** Longest text that CONCAT and CONCAT_WS make, in characters. */
   expressionTextCharsMax: 65_536,
+  /** Longest name of a rule, in characters. */
+  ruleNameCharsMax: 100,
+  /** Largest rule, in characters of its JSON. */
+  ruleCharsMax: 262_144,
+  /** Channels that one rule may name. */
+  ruleChannelsMax: 32,
+  /** Actions of one rule. */
+  ruleActionsMax: 20,
+  /** How often an event may pass through rules, one causing the next; the one after fails, so that rules that feed each other end. */
+  ruleHopsMax: 16,
+  /** Events that a rules router has in hand at once, for each channel or wildcard that rules name. */
+  ruleRouterEventsMax: 1024,
+  /** Rules that are written to `$rules` in one go. */
+  ruleBatchMax: 1000,
+  /** Longest text in a template, in characters. */
+  templateCharsMax: 16_384,
+  /** Expressions in one template. */
+  templateExpressionsMax: 1000,
+  /** Longest text that a template or one of its functions makes, in characters. */
+  templateTextCharsMax: 1_048_576,
+  /** How long a request of the `http` action may take, unless the action says otherwise. */
+  httpActionMsDefault: 15_000,
+  /** Longest wait that a receiver's Retry-After may ask for. */
+  httpRetryAfterMsMax: 86_400_000,
+  /** Bytes of a receiver's refusal that are kept in the dead letter. */
+  httpAnswerBytesMax: 1024,
+  /** Largest file of a watched folder of rules. */
+  ruleFileBytesMax: 1_048_576,
+  /** How often a watched folder is looked at, beside the operating system's own notices. */
+  ruleFolderMs: 1000,
   /** Largest request body that the gateway takes. */
   gatewayBodyBytesMax: 16_777_216,
   /** Bytes of all request bodies that the gateway holds at once; more is refused with BACKPRESSURE. */

@@ -45,6 +45,8 @@ export interface ConsumerPlan {
   readonly leaseMs: number
   readonly drainMs: number
   readonly stallMs: number
+  /** Handlers get the delivery, as text: nothing is parsed. */
+  readonly undecoded?: true
 }
 
 /** A consumer: handlers are added with `on`, then it is started with `broker.start`. */
@@ -59,7 +61,7 @@ export class Consumer<Definition extends AnyEventDefinition = AnyEventDefinition
     this.#channels = channels
     this.#options = options
     checkChannels(name, channels)
-    this.#plan()
+    planOf(name, channels, options, [])
   }
 
   /**
@@ -112,42 +114,42 @@ export class Consumer<Definition extends AnyEventDefinition = AnyEventDefinition
     })
   }
 
-  #plan(): ConsumerPlan {
-    const options = this.#options
-    knownOptions(options, ['concurrency', 'retry', 'onDead', 'from', 'timeout', 'lease', 'drain', 'stall'], `consumer "${this.name}"`)
-    const { onDead = null, from = 'beginning', timeout } = options
-    if (onDead !== null && !['park', 'skip', 'block'].includes(onDead)) {
-      throw new MillraceError('INVALID_OPTION', `onDead of consumer "${this.name}" is 'park', 'skip' or 'block'; it is ${String(onDead)}`, { option: 'onDead' })
-    }
-    const leaseMs = durationMs(options.lease ?? LIMITS.leaseMsDefault, 'lease')
-    if (leaseMs < LIMITS.leaseMsMin)
-      throw new MillraceError('INVALID_OPTION', `lease must be at least ${LIMITS.leaseMsMin} ms; it is ${leaseMs}`, { option: 'lease' })
-    position(from, 0)
-    return {
-      name: this.name,
-      channels: this.#channels,
-      routes: this.#routes,
-      concurrency: wholeNumber(options.concurrency ?? LIMITS.concurrencyDefault, 'concurrency', 1, LIMITS.concurrencyMax),
-      retry: retryPolicy(options.retry),
-      onDead,
-      from: (nowMs) => position(from, nowMs),
-      timeoutMs: timeout === undefined ? null : durationMs(timeout, 'timeout'),
-      leaseMs,
-      drainMs: durationMs(options.drain ?? LIMITS.drainMsDefault, 'drain'),
-      stallMs: durationMs(options.stall ?? LIMITS.stallMsDefault, 'stall'),
-    }
-  }
-
   /** Called by `broker.start`. */
   async start(host: BrokerHost): Promise<Running> {
     if (this.#routes.length === 0) {
       throw new MillraceError('INVALID_OPTION', `consumer "${this.name}" has no handler: add one with on()`, { consumer: this.name })
     }
-    return Runner.start(this.#plan(), host)
+    return Runner.start(planOf(this.name, this.#channels, this.#options, this.#routes), host)
   }
 }
 
-function checkChannels(name: string, channels: readonly (Channel | string)[]): void {
+/** A consumer's options, checked. @throws INVALID_OPTION */
+export function planOf(name: string, channels: readonly (Channel | string)[], options: ConsumerOptions, routes: readonly (Route | BatchRoute)[]): ConsumerPlan {
+  knownOptions(options, ['concurrency', 'retry', 'onDead', 'from', 'timeout', 'lease', 'drain', 'stall'], `consumer "${name}"`)
+  const { onDead = null, from = 'beginning', timeout } = options
+  if (onDead !== null && !['park', 'skip', 'block'].includes(onDead)) {
+    throw new MillraceError('INVALID_OPTION', `onDead of consumer "${name}" is 'park', 'skip' or 'block'; it is ${String(onDead)}`, { option: 'onDead' })
+  }
+  const leaseMs = durationMs(options.lease ?? LIMITS.leaseMsDefault, 'lease')
+  if (leaseMs < LIMITS.leaseMsMin)
+    throw new MillraceError('INVALID_OPTION', `lease must be at least ${LIMITS.leaseMsMin} ms; it is ${leaseMs}`, { option: 'lease' })
+  position(from, 0)
+  return {
+    name,
+    channels,
+    routes,
+    concurrency: wholeNumber(options.concurrency ?? LIMITS.concurrencyDefault, 'concurrency', 1, LIMITS.concurrencyMax),
+    retry: retryPolicy(options.retry),
+    onDead,
+    from: (nowMs) => position(from, nowMs),
+    timeoutMs: timeout === undefined ? null : durationMs(timeout, 'timeout'),
+    leaseMs,
+    drainMs: durationMs(options.drain ?? LIMITS.drainMsDefault, 'drain'),
+    stallMs: durationMs(options.stall ?? LIMITS.stallMsDefault, 'stall'),
+  }
+}
+
+export function checkChannels(name: string, channels: readonly (Channel | string)[]): void {
   if (channels.length === 0) throw new MillraceError('INVALID_OPTION', `consumer "${name}" has no channel`, { consumer: name })
   for (const channel of channels) {
     if (typeof channel !== 'string') {

@@ -9,6 +9,7 @@ import { MillraceError } from '../base/errors.ts'
 import { isWildcard } from '../base/names.ts'
 import type { BrokerHost } from '../broker/broker.ts'
 import type { Delivery, DeliverySink, Failure, Subscription } from '../broker/engine.ts'
+import type { StoredEvent } from '../event/cloud-event.ts'
 import { Batcher } from './batcher.ts'
 import type { ConsumerPlan } from './consumer.ts'
 import type { Running, RunSummary } from './consumer-types.ts'
@@ -124,7 +125,7 @@ export class Runner implements Running, DeliverySink {
     delivery.attachment = context
     this.#active++
     try {
-      const event = this.#decoder.decode(delivery)
+      const event = this.#plan.undecoded === true ? (delivery as unknown as StoredEvent) : this.#decoder.decode(delivery)
       const result = event instanceof Promise ? event.then((decoded) => this.#router.handle(decoded, context)) : this.#router.handle(event, context)
       if (isThenable(result)) {
         result.then(

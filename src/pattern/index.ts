@@ -1,5 +1,6 @@
 /** `millrace/pattern`: event patterns, and the index that matches one event against many. */
 export type { EventInput } from './event-reader.ts'
+export { type ExplainedCondition, explainPattern, type PatternExplanation } from './explain.ts'
 export { type CompiledExpression, compileExpression, type ExpressionResult } from './expression/expression.ts'
 export type { ExpressionValue } from './expression/expression-tree.ts'
 export type { ExpressionError, ExpressionErrorKind } from './expression/expression-value.ts'

@@ -1,7 +1,8 @@
 /** What each public entry exports at run time. A change here is a change of the public API: it belongs in CHANGELOG.md. */
 export const EXPORTS: Readonly<Record<string, readonly string[]>> = {
   '.': ['MillraceError', 'attribute', 'connect', 'consumer', 'decodeHttp', 'encodeHttp', 'event', 'isMillraceError', 'queue', 'stream', 'validateCloudEvent'],
-  './pattern': ['RuleIndex', 'compileExpression', 'compileFilter', 'compilePattern'],
+  './pattern': ['RuleIndex', 'compileExpression', 'compileFilter', 'compilePattern', 'explainPattern'],
+  './rules': ['parseRuleFile', 'rulesOf', 'startRules'],
   './gateway': ['createGateway', 'serveGateway'],
   './testing': ['ANOMALIES', 'HistoryRecorder', 'SCENARIOS', 'checkHistory', 'conformance', 'readHistory', 'testBroker'],
 }

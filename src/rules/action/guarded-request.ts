@@ -1,0 +1,110 @@
+/**
+ * One HTTP request to an address that was checked: the name is resolved, every address that comes back is judged, and the connection goes to
+ * one that passed, so nothing can be resolved anew in between. Redirects are not followed. Time and the answer that is read are bounded.
+ */
+import { lookup as resolve } from 'node:dns'
+import { type IncomingMessage, type RequestOptions, request as requestHttp } from 'node:http'
+import { request as requestHttps } from 'node:https'
+import { isIP, type LookupFunction } from 'node:net'
+import { MillraceError } from '../../base/errors.ts'
+import { LIMITS } from '../../base/limits.ts'
+import type { AddressGuard } from './public-address.ts'
+
+export interface GuardedRequest {
+  readonly url: string
+  readonly method: string
+  readonly headers: Readonly<Record<string, string>>
+  readonly body: string
+  readonly timeoutMs: number
+  readonly signal: AbortSignal
+}
+
+export interface Answer {
+  readonly status: number
+  readonly retryAfter: string | undefined
+  /** Its beginning. */
+  readonly text: string
+}
+
+/** Resolves a name as the system does. */
+export type Resolver = (
+  hostname: string,
+  found: (error: Error | null, addresses: readonly { readonly address: string; readonly family: number }[]) => void,
+) => void
+
+export const systemResolver: Resolver = (hostname, found) => {
+  resolve(hostname, { all: true, verbatim: true }, (error, addresses) => found(error, addresses ?? []))
+}
+
+function refused(hostname: string, addresses: readonly string[]): MillraceError {
+  return new MillraceError(
+    'FORBIDDEN',
+    `"${hostname}" is at ${addresses.slice(0, 4).join(', ')}, which is not a public address: allow it in the configuration of the rules (http.allow) if it is meant`,
+    { hostname, addresses },
+  )
+}
+
+/** Looks a name up and gives only addresses that passed. All must pass: a name that also leads inside is not trusted at all. */
+function guardedLookup(guard: AddressGuard, resolver: Resolver): LookupFunction {
+  return (hostname, options, callback) => {
+    resolver(hostname, (error, found) => {
+      const wanted = found.filter(
+        ({ family }) => options.family === undefined || options.family === 0 || options.family === family || options.family === `IPv${family}`,
+      )
+      const barred = found.filter(({ address }) => !guard(address)).map(({ address }) => address)
+      const [first] = wanted
+      if (error !== null) callback(error, '', 0)
+      else if (barred.length > 0) callback(refused(hostname, barred), '', 0)
+      else if (first === undefined) callback(Object.assign(new Error(`"${hostname}" has no address`), { code: 'ENOTFOUND' }), '', 0)
+      else if (options.all === true) callback(null, [...wanted])
+      else callback(null, first.address, first.family)
+    })
+  }
+}
+
+/** @throws FORBIDDEN when an address is not to be connected to; UNAVAILABLE when no answer came */
+export function guardedRequest(request: GuardedRequest, guard: AddressGuard, resolver: Resolver = systemResolver): Promise<Answer> {
+  const url = new URL(request.url)
+  const hostname = url.hostname.replace(/^\[|\]$/g, '')
+  if (isIP(hostname) !== 0 && !guard(hostname)) return Promise.reject(refused(hostname, [hostname]))
+  const timeout = AbortSignal.timeout(Math.ceil(request.timeoutMs))
+  const options: RequestOptions = {
+    method: request.method,
+    headers: { ...request.headers, 'content-length': String(Buffer.byteLength(request.body)) },
+    lookup: guardedLookup(guard, resolver),
+    signal: AbortSignal.any([request.signal, timeout]),
+    // A connection of its own: a pooled one may have been made under another configuration.
+    agent: false,
+  }
+  return new Promise((done, failed) => {
+    const fail = (error: unknown): void => failed(unanswered(error, url, timeout.aborted ? request.timeoutMs : null))
+    const sent = (url.protocol === 'https:' ? requestHttps : requestHttp)(url, options, (answer) => {
+      read(answer).then((text) => {
+        sent.destroy()
+        const after = answer.headers['retry-after']
+        done({ status: answer.statusCode ?? 0, retryAfter: after, text })
+      }, fail)
+    })
+    sent.on('error', fail)
+    sent.end(request.body)
+  })
+}
+
+/** The beginning of an answer. What more there is, is not waited for. */
+async function read(answer: IncomingMessage): Promise<string> {
+  const chunks: Buffer[] = []
+  let bytes = 0
+  for await (const chunk of answer as AsyncIterable<Buffer>) {
+    chunks.push(chunk)
+    bytes += chunk.length
+    if (bytes >= LIMITS.httpAnswerBytesMax) break
+  }
+  return Buffer.concat(chunks).subarray(0, LIMITS.httpAnswerBytesMax).toString()
+}
+
+function unanswered(error: unknown, { origin }: URL, timeoutMs: number | null): Error {
+  if (error instanceof MillraceError) return error
+  if (timeoutMs !== null) return new MillraceError('UNAVAILABLE', `${origin} did not answer within ${timeoutMs} ms`, { origin, timeoutMs }, { cause: error })
+  const { message = String(error), code } = error as { readonly message?: string; readonly code?: string }
+  return new MillraceError('UNAVAILABLE', `${origin} gave no answer: ${message || code}`, { origin, ...(code !== undefined && { code }) }, { cause: error })
+}

@@ -1,0 +1,82 @@
+/** The `http` action as data: what is sent where. The place is fixed by the rule; an event may fill in path, query, headers and body. */
+import { LIMITS } from '../../base/limits.ts'
+import { isRecord, membersOf, refuseRule, shown } from '../rule-error.ts'
+import { compileTemplate, compileTextTemplate, type Template, type TextTemplate } from '../template/template.ts'
+import { percentEncoded } from '../template/template-value.ts'
+import type { Limited } from './action.ts'
+
+export interface HttpForm {
+  readonly kind: 'http'
+  readonly url: TextTemplate
+  readonly method: 'POST' | 'PUT' | 'PATCH' | 'DELETE'
+  readonly headers: readonly (readonly [name: string, value: TextTemplate])[]
+  /** `null`: the CloudEvent itself, in its structured form. */
+  readonly body: Template | null
+  /** Names of secrets to sign with; several while one takes over from another. */
+  readonly secrets: readonly string[]
+}
+
+export interface HttpAction extends HttpForm, Limited {
+  readonly id: string
+}
+
+const METHODS = ['POST', 'PUT', 'PATCH', 'DELETE'] as const
+const HEADER = /^[a-z0-9!#$%&'*+.^_`|~-]+$/
+/** What HTTP itself or the signature decides. */
+const BARRED_HEADERS = new Set([
+  'host',
+  'content-length',
+  'transfer-encoding',
+  'connection',
+  'keep-alive',
+  'upgrade',
+  'te',
+  'trailer',
+  'expect',
+  'proxy-authorization',
+])
+
+/** @throws INVALID_RULE */
+export function parseHttp(body: unknown, path: string, others: readonly string[]): HttpForm {
+  const form = membersOf(typeof body === 'string' ? { url: body } : body, path, ['url', 'method', 'headers', 'body', 'secret', ...others])
+  const { method = 'POST', headers = {}, secret } = form
+  const known = METHODS.find((each) => each === method)
+  if (known === undefined) return refuseRule(`${path}.method`, `one of ${METHODS.join(', ')}, not ${shown(method)}`)
+  if (!isRecord(headers)) return refuseRule(`${path}.headers`, `an object is needed, not ${shown(headers)}`)
+  return {
+    kind: 'http',
+    url: urlOf(form['url'], `${path}.url`),
+    method: known,
+    headers: Object.entries(headers).map(
+      ([name, value]) => [headerName(name, `${path}.headers`), compileTextTemplate(value, `${path}.headers.${name}`)] as const,
+    ),
+    body: form['body'] === undefined ? null : compileTemplate(form['body'], `${path}.body`),
+    secrets: secret === undefined ? [] : (Array.isArray(secret) ? secret : [secret]).map((each, index) => secretOf(each, `${path}.secret[${index}]`)),
+  }
+}
+
+/** Scheme, host and port must stand before the first expression: no event chooses whom a request goes to. */
+function urlOf(value: unknown, path: string): TextTemplate {
+  const template = compileTextTemplate(value, path, percentEncoded)
+  const origin = /^https?:\/\/[^/?#\s\\]+/i.exec(template.head)?.[0]
+  const rest = origin === undefined ? '' : template.head.slice(origin.length)
+  if (origin === undefined || (template.fixed === undefined && rest === '') || !URL.canParse(origin)) {
+    return refuseRule(path, `a URL begins with http:// or https://, a host and a path, before any {{ }}; it is ${shown(value)}`)
+  }
+  const { username, password } = new URL(origin)
+  if (username !== '' || password !== '') return refuseRule(path, 'a URL with a name or password in it would be readable by everybody who sees the rule')
+  return template
+}
+
+function headerName(name: string, path: string): string {
+  const lower = name.toLowerCase()
+  if (!HEADER.test(lower) || lower.startsWith('webhook-')) return refuseRule(path, `${shown(name)} is no header that a rule may set`)
+  return BARRED_HEADERS.has(lower) ? refuseRule(path, `the header ${shown(name)} is not a rule's to set`) : lower
+}
+
+/** A rule is readable by everybody who may read `$rules`: it names a secret, and never holds one. */
+function secretOf(value: unknown, path: string): string {
+  const name = typeof value === 'string' ? /^env:([A-Za-z_][A-Za-z0-9_]*)$/.exec(value)?.[1] : undefined
+  if (name !== undefined && name.length <= LIMITS.nameCharsMax) return `env:${name}`
+  return refuseRule(path, 'a secret is named, such as "env:HOOK_SECRET", and never written into a rule')
+}

@@ -1,0 +1,48 @@
+/** What `emit` and `forward` publish. */
+import { MillraceError } from '../../base/errors.ts'
+import { LIMITS } from '../../base/limits.ts'
+import type { LooseEvent } from '../../broker/broker.ts'
+import type { HandlerContext } from '../../consumer/consumer-types.ts'
+import { attribute, type StoredEvent } from '../../event/cloud-event.ts'
+import { type FiredFacts, sameEvent } from '../live/firing.ts'
+import type { TemplateScope } from '../template/template.ts'
+import { MISSING, TemplateFailure } from '../template/template-value.ts'
+import type { EmitAction, ForwardAction } from './action.ts'
+
+export function scopeOf(event: StoredEvent, { channel, offset, key }: FiredFacts, rule: string): TemplateScope {
+  const { offset: _, ...attributes } = event
+  return { event: attributes, facts: { channel, offset, key, rule } }
+}
+
+/** How many rules the event has come through, with this one. @throws INVALID_RULE when they feed each other */
+function hopsOf(event: StoredEvent): number {
+  const hops = Number(attribute(event, 'rulehops') ?? 0) + 1
+  if (hops <= LIMITS.ruleHopsMax) return hops
+  throw new MillraceError('INVALID_RULE', `the event has come through ${LIMITS.ruleHopsMax} rules, each caused by the one before: do they feed each other?`, {
+    path: 'then',
+    reason: 'rules feed each other',
+  })
+}
+
+/** The event that an action publishes. @throws TemplateFailure */
+export function publishedBy(action: EmitAction | ForwardAction, event: StoredEvent, scope: TemplateScope): LooseEvent {
+  const rulehops = hopsOf(event)
+  if (action.kind === 'forward') return { ...sameEvent(event), rulehops } as unknown as LooseEvent
+  const type = action.type.render(scope)
+  if (type === undefined) throw new TemplateFailure('the type of the event to emit is empty')
+  const made: Record<string, unknown> = { type, rulehops }
+  for (const [name, template] of action.attributes) {
+    const value = template.render(scope)
+    if (value !== undefined) made[name] = value
+  }
+  const data = action.data === null ? MISSING : action.data.render(scope)
+  if (data !== MISSING) made['data'] = data
+  return made as unknown as LooseEvent
+}
+
+/** Publish with the completion of the event in hand. */
+export async function performPublish(action: EmitAction | ForwardAction, event: StoredEvent, scope: TemplateScope, ctx: HandlerContext): Promise<void> {
+  const published = publishedBy(action, event, scope)
+  const delayMs = action.kind === 'emit' ? action.delayMs : null
+  await (delayMs === null ? ctx.emit(action.channel, published) : ctx.emit(action.channel, published, { delay: delayMs }))
+}

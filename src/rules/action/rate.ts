@@ -1,0 +1,59 @@
+/** How often an action may be performed: a token bucket that holds one unit of time's worth, in one process. */
+import type { Clock } from '../../base/clock.ts'
+import { refuseRule, shown } from '../rule-error.ts'
+
+export interface Rate {
+  readonly count: number
+  readonly perMs: number
+}
+
+const UNITS: Readonly<Record<string, number>> = { s: 1000, m: 60_000, h: 3_600_000 }
+
+/** `10/s`, `100/m`, `5/h`. @throws INVALID_RULE */
+export function parseRate(value: unknown, path: string): Rate {
+  const match = typeof value === 'string' ? /^(\d{1,9}) ?\/ ?([smh])$/.exec(value) : null
+  const count = Number(match?.[1])
+  if (match === null || count < 1) return refuseRule(path, `a rate is a whole number and a unit, such as "10/s", "100/m" or "5/h", not ${shown(value)}`)
+  return { count, perMs: UNITS[match[2] as string] as number }
+}
+
+export class RateLimit {
+  readonly rate: Rate
+  readonly #clock: Clock
+  /** When the next turn is due: turns are spread evenly after a burst of at most a second's worth. */
+  #nextMs = 0
+
+  constructor(rate: Rate, clock: Clock) {
+    this.rate = rate
+    this.#clock = clock
+  }
+
+  /** Resolves when it is this caller's turn; callers have their turns in order. Rejects with the signal's reason. */
+  async turn(signal: AbortSignal): Promise<void> {
+    const stepMs = this.rate.perMs / this.rate.count
+    const nowMs = this.#clock.now()
+    const burstMs = Math.min(this.rate.perMs, 1000)
+    const dueMs = Math.max(this.#nextMs, nowMs - burstMs + stepMs)
+    this.#nextMs = dueMs + stepMs
+    let waitMs = dueMs - nowMs
+    while (waitMs > 0) {
+      await this.#wait(waitMs, signal)
+      waitMs = dueMs - this.#clock.now()
+    }
+  }
+
+  #wait(ms: number, signal: AbortSignal): Promise<void> {
+    return new Promise((resolve, reject) => {
+      signal.throwIfAborted()
+      const stop = (): void => {
+        cancel()
+        reject(signal.reason as Error)
+      }
+      const cancel = this.#clock.after(Math.ceil(ms), () => {
+        signal.removeEventListener('abort', stop)
+        resolve()
+      })
+      signal.addEventListener('abort', stop, { once: true })
+    })
+  }
+}

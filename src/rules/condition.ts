@@ -1,0 +1,33 @@
+/**
+ * When a rule acts: an event pattern, a CloudEvents SQL expression, or always.
+ *
+ * A pattern goes into the index of its channel. An expression does too, by a pattern that every event it is true of matches, where there
+ * is one; then the expression itself is asked. What has neither is asked about every event.
+ */
+import { type CompiledExpression, compileExpression } from '../pattern/expression/expression.ts'
+import { necessaryPattern } from '../pattern/expression/necessary-pattern.ts'
+import { parsePattern } from '../pattern/pattern-parser.ts'
+import type { PatternJson } from '../pattern/pattern-type.ts'
+import { refuseRule, shown, within } from './rule-error.ts'
+
+export interface Condition {
+  readonly when: PatternJson | string | null
+  /** What the index is given; `null`: nothing, the rule is asked about every event. */
+  readonly indexed: PatternJson | null
+  /** What is asked of an event that the index found. */
+  readonly expression: CompiledExpression | null
+}
+
+/** @throws INVALID_RULE */
+export function compileCondition(when: unknown): Condition {
+  if (when === undefined || when === null) return { when: null, indexed: null, expression: null }
+  if (typeof when === 'string') {
+    const expression = within('when', () => compileExpression(when))
+    return { when, indexed: necessaryPattern(when), expression }
+  }
+  if (typeof when !== 'object' || Array.isArray(when))
+    return refuseRule('when', `an event pattern or a CloudEvents SQL expression is needed, not ${shown(when)}`)
+  const pattern = when as PatternJson
+  within('when', () => parsePattern(pattern))
+  return { when: pattern, indexed: pattern, expression: null }
+}

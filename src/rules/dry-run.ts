@@ -1,0 +1,133 @@
+/** A rule tried over events that are there already: what would have matched, why, and what it would have done. Nothing is done. */
+import { compileWildcard, isWildcard } from '../base/names.ts'
+import type { Broker, From } from '../broker/broker.ts'
+import type { StoredEvent } from '../event/cloud-event.ts'
+import { explainPattern } from '../pattern/explain.ts'
+import { explainExpression } from '../pattern/expression/explain-expression.ts'
+import { compilePattern } from '../pattern/pattern.ts'
+import type { Action } from './action/action.ts'
+import { httpRequestOf } from './action/http-action.ts'
+import { publishedBy, scopeOf } from './action/publish-action.ts'
+import type { FiredFacts } from './live/firing.ts'
+import type { Rule } from './rule.ts'
+import { MISSING } from './template/template-value.ts'
+
+export interface TestOptions {
+  /** The channels to look into. @default those that the rule names */
+  readonly on?: string | readonly string[]
+  /** @default 'beginning' */
+  readonly from?: From
+  /** @default the end, as it is now */
+  readonly to?: From
+  /** Matches that are shown. @default 10 */
+  readonly show?: number
+}
+
+/** What an action would have done. */
+export interface WouldDo {
+  /** The action's id within the rule, such as `emit` or `http-2`. */
+  readonly action: string
+  /** The event, request or arguments; absent where it could not have been made. */
+  readonly what?: unknown
+  /** Why it would have failed before anything was sent. */
+  readonly failure?: string
+}
+
+export interface TestMatch {
+  readonly channel: string
+  readonly offset: number
+  readonly event: StoredEvent
+  readonly would: readonly WouldDo[]
+}
+
+export interface TestResult {
+  /** Events that were looked at. */
+  readonly events: number
+  readonly matched: number
+  /** Matched events for which an action could not have been made. */
+  readonly failed: number
+  /** The first ones that matched. */
+  readonly matches: readonly TestMatch[]
+  /** The first that did not match, and why. */
+  readonly firstMiss: { readonly channel: string; readonly offset: number; readonly reason: string } | null
+}
+
+export interface Explanation {
+  readonly matches: boolean
+  /** Why it matched, or the first condition that failed. */
+  readonly reason: string
+  /** Every condition of a pattern, with what was found. */
+  readonly conditions?: readonly { readonly path: string; readonly expected: string; readonly found: readonly unknown[]; readonly holds: boolean }[]
+}
+
+/** Why an event matches a rule's condition, or what failed first. @throws INVALID_EVENT */
+export function explainRule(rule: Rule, event: object): Explanation {
+  const { when } = rule.condition
+  if (when === null) return { matches: true, reason: 'the rule has no condition: every event of its channels matches' }
+  return typeof when === 'string' ? explainExpression(when, event) : explainPattern(when, event)
+}
+
+export async function testRule(broker: Broker, rule: Rule, options: TestOptions): Promise<TestResult> {
+  const matches: TestMatch[] = []
+  const count = { events: 0, matched: 0, failed: 0 }
+  let firstMiss: TestResult['firstMiss'] = null
+  const test = matcherOf(rule)
+  const { from, to, show = 10 } = options
+  for (const channel of await channelsOf(broker, options.on ?? rule.on)) {
+    for await (const event of broker.read(channel, { ...(from !== undefined && { from }), ...(to !== undefined && { to }) })) {
+      count.events++
+      const { offset, ...attributes } = event
+      if (!test(attributes)) {
+        firstMiss ??= { channel, offset, reason: explainRule(rule, attributes).reason }
+        continue
+      }
+      count.matched++
+      const would = wouldDo(rule, event, { channel, offset, key: event.partitionkey ?? null })
+      if (would.some(({ failure }) => failure !== undefined)) count.failed++
+      if (matches.length < show) matches.push({ channel, offset, event, would })
+    }
+  }
+  return { ...count, matches, firstMiss }
+}
+
+function matcherOf({ condition: { when, expression } }: Rule): (event: object) => boolean {
+  if (expression !== null) return (event) => expression.matches(event)
+  if (when === null || typeof when === 'string') return () => true
+  const pattern = compilePattern(when)
+  return (event) => pattern.matches(event)
+}
+
+async function channelsOf(broker: Broker, on: string | readonly string[]): Promise<readonly string[]> {
+  const names = typeof on === 'string' ? [on] : on
+  if (!names.some(isWildcard)) return names
+  const { channels } = await broker.describe()
+  const tests = names.map((name) => (isWildcard(name) ? compileWildcard(name) : (channel: string) => channel === name))
+  return channels.filter(({ name, kind }) => kind === 'stream' && !name.startsWith('$rule') && tests.some((test) => test(name))).map(({ name }) => name)
+}
+
+function wouldDo(rule: Rule, event: StoredEvent, facts: FiredFacts): WouldDo[] {
+  return rule.actions.map((action) => {
+    try {
+      const what = previewOf(action, event, facts, rule.name)
+      return { action: action.id, ...(what !== undefined && { what }) }
+    } catch (error) {
+      return { action: action.id, failure: error instanceof Error ? error.message : String(error) }
+    }
+  })
+}
+
+function previewOf(action: Action, event: StoredEvent, facts: FiredFacts, rule: string): unknown {
+  const scope = scopeOf(event, facts, rule)
+  switch (action.kind) {
+    case 'drop':
+      return undefined
+    case 'http':
+      return httpRequestOf(action, { event }, scope)
+    case 'call': {
+      const args = action.args?.render(scope)
+      return { function: action.function, ...(args !== undefined && args !== MISSING && { with: args }) }
+    }
+    default:
+      return { channel: action.channel, event: publishedBy(action, event, scope) }
+  }
+}

@@ -1,0 +1,64 @@
+/** Rules as files: YAML or JSON; one rule, a list of them, or several YAML documents. */
+import { createHash } from 'node:crypto'
+import { parseAllDocuments } from 'yaml'
+import { MillraceError } from '../../base/errors.ts'
+import { LIMITS } from '../../base/limits.ts'
+import { parseRule, type RuleDefinition } from '../rule.ts'
+
+/** Whether a file of this name may hold rules. Names that begin with a dot are others' business. */
+export function isRuleFile(name: string): boolean {
+  return /^[^.].*\.(?:ya?ml|json)$/i.test(name)
+}
+
+export function digestOf(text: string): string {
+  return createHash('sha256').update(text).digest('base64url').slice(0, 22)
+}
+
+/**
+ * The rules of a file, each checked.
+ *
+ * @throws INVALID_RULE with `details.file`, and where in it
+ */
+export function parseRuleFile(text: string, name: string): readonly RuleDefinition[] {
+  if (Buffer.byteLength(text) > LIMITS.ruleFileBytesMax) throw refused(name, `it has more than ${LIMITS.ruleFileBytesMax} bytes`)
+  const values = (/\.json$/i.test(name) ? [jsonOf(text, name)] : yamlOf(text, name)).flat() as unknown[]
+  if (values.length === 0) throw refused(name, 'there is no rule in it')
+  return values.map((value, index) => {
+    try {
+      parseRule(value)
+      return value as RuleDefinition
+    } catch (error) {
+      const which = values.length === 1 ? '' : `rule ${index + 1}: `
+      throw refused(name, `${which}${(error as Error).message}`, error instanceof MillraceError ? error.details : {})
+    }
+  })
+}
+
+function jsonOf(text: string, name: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch (error) {
+    throw refused(name, `it is not JSON: ${(error as Error).message}`)
+  }
+}
+
+function yamlOf(text: string, name: string): unknown[] {
+  const documents = parseAllDocuments(text, { prettyErrors: true, uniqueKeys: true })
+  const values: unknown[] = []
+  for (const document of documents) {
+    const [error] = document.errors
+    if (error !== undefined) throw refused(name, `it is not YAML: ${error.message}`)
+    try {
+      // Few aliases: a small file must not stand for a large rule.
+      const value: unknown = document.toJS({ maxAliasCount: 20 })
+      if (value !== null) values.push(value)
+    } catch (cause) {
+      throw refused(name, `it is not YAML that can be read: ${(cause as Error).message}`)
+    }
+  }
+  return values
+}
+
+function refused(name: string, reason: string, details: MillraceError['details'] = {}): MillraceError {
+  return new MillraceError('INVALID_RULE', `${name}: ${reason}`, { ...details, file: name, reason })
+}

@@ -1,0 +1,100 @@
+/**
+ * The router of one channel or wildcard: a consumer that finds, for each event, the rules in force at its place.
+ *
+ * `emit` and `forward` are published with the event's completion. `http`, `call` and whatever fails are handed, with that same completion,
+ * to the queue of the action. So one rule's failure neither holds up nor repeats another's, and nothing is done twice or lost between.
+ */
+import { createHash } from 'node:crypto'
+import { isMillraceError } from '../../base/errors.ts'
+import { LIMITS } from '../../base/limits.ts'
+import type { Startable } from '../../broker/broker.ts'
+import type { Delivery } from '../../broker/engine.ts'
+import type { ConsumerOptions, HandlerContext, Running } from '../../consumer/consumer-types.ts'
+import { textConsumer } from '../../consumer/text-consumer.ts'
+import type { StoredEvent } from '../../event/cloud-event.ts'
+import type { Action, EmitAction, ForwardAction } from '../action/action.ts'
+import { performPublish, scopeOf } from '../action/publish-action.ts'
+import { TemplateFailure } from '../template/template-value.ts'
+import { firingOf } from './firing.ts'
+import type { Matched } from './rule-index.ts'
+import type { RuleVersion } from './rule-table.ts'
+
+export interface RouterHost {
+  /** Resolves when every change of rules that was stored before is known. */
+  settled(): Promise<void>
+  /** The rules in force at an event's place. */
+  match(on: string, delivery: Delivery): Promise<Matched>
+  /** The queue of an action, made and announced if it is not yet. */
+  queueOf(version: RuleVersion, action: Action): Promise<Parameters<HandlerContext['emit']>[0]>
+  /** Names of all channels. */
+  channels(): Promise<ReadonlySet<string>>
+}
+
+/** What only this rule's action can be blamed for; everything else is tried again for the whole event. */
+const OWN_FAILURES = ['SCHEMA_MISMATCH', 'INVALID_EVENT', 'EVENT_TOO_LARGE', 'TYPE_NOT_CARRIED', 'UNKNOWN_CHANNEL', 'CHANNEL_CONFLICT', 'INVALID_RULE'] as const
+
+export function isOwnFailure(error: unknown): boolean {
+  return error instanceof TemplateFailure || OWN_FAILURES.some((code) => isMillraceError(error, code))
+}
+
+/** The router's consumer. */
+export function routerName(on: string): string {
+  const name = `rules.${on.replaceAll('*', '$any').replaceAll('>', '$rest')}`
+  return name.length <= LIMITS.nameCharsMax ? name : `rules.$${createHash('sha256').update(on).digest('hex')}`
+}
+
+export function ruleRouter(on: string, from: NonNullable<ConsumerOptions['from']>, host: RouterHost): Startable<Running> {
+  const options: ConsumerOptions = {
+    concurrency: LIMITS.ruleRouterEventsMax,
+    retry: { attempts: LIMITS.attemptsMax, min: '100ms', max: '10s' },
+    onDead: 'skip',
+    from,
+  }
+  return textConsumer(routerName(on), [on], options, (delivery, ctx) => route(on, delivery, ctx, host))
+}
+
+async function route(on: string, delivery: Delivery, ctx: HandlerContext, host: RouterHost): Promise<void> {
+  // Channels of the rules themselves are nobody's business, also under a wildcard.
+  if (delivery.channel.startsWith('$rule')) return
+  await host.settled()
+  const { versions, event } = await matched(on, delivery, ctx, host)
+  if (event === null || versions.some(({ rule }) => rule?.actions[0]?.kind === 'drop')) return
+  // A channel that is gone is noticed with the completion; the second time it is looked for before.
+  const channels = delivery.attempt > 1 ? await host.channels() : null
+  for (const version of versions) {
+    for (const action of version.rule?.actions ?? []) await fire(version, action, event, ctx, channels, host)
+  }
+}
+
+async function matched(on: string, delivery: Delivery, ctx: HandlerContext, host: RouterHost): Promise<Matched> {
+  try {
+    return await host.match(on, delivery)
+  } catch (error) {
+    // Text that is no event stays none.
+    if (isMillraceError(error, 'INVALID_EVENT')) return ctx.reject(error)
+    throw error
+  }
+}
+
+async function fire(
+  version: RuleVersion,
+  action: Action,
+  event: StoredEvent,
+  ctx: HandlerContext,
+  channels: ReadonlySet<string> | null,
+  host: RouterHost,
+): Promise<void> {
+  if ((action.kind === 'emit' || action.kind === 'forward') && (channels?.has(action.channel) ?? true) && (await published(version, action, event, ctx))) return
+  const queue = await host.queueOf(version, action)
+  await ctx.emit(queue, firingOf(event, ctx, version.offset) as never)
+}
+
+async function published(version: RuleVersion, action: EmitAction | ForwardAction, event: StoredEvent, ctx: HandlerContext): Promise<boolean> {
+  try {
+    await performPublish(action, event, scopeOf(event, ctx, version.name), ctx)
+    return true
+  } catch (error) {
+    if (isOwnFailure(error)) return false
+    throw error
+  }
+}

@@ -1,0 +1,270 @@
+/**
+ * The rules of a broker: read and changed by way of its channel `$rules`, the same from every process and on every engine.
+ *
+ * Invariant: after `refresh` the table holds all that was in `$rules` when it was called.
+ */
+import { isMillraceError, MillraceError } from '../../base/errors.ts'
+import { LIMITS } from '../../base/limits.ts'
+import { compileWildcard, isWildcard } from '../../base/names.ts'
+import type { Broker } from '../../broker/broker.ts'
+import type { ChannelDescription } from '../../broker/description.ts'
+import { queue, stream } from '../../channel/channel.ts'
+import { parseRule, type Rule, type RuleDefinition } from '../rule.ts'
+import { refuseRule } from '../rule-error.ts'
+import { type ChangeNote, type ChangeType, isChange, type RuleChange, rulesChannel, unknownRule } from './rule-events.ts'
+import { RuleTable, type RuleVersion, sameDefinition, type TableListener } from './rule-table.ts'
+
+/** What became of a change. */
+export interface ChangeReceipt {
+  readonly name: string
+  readonly revision: number
+  /** Whether anything changed. */
+  readonly changed: boolean
+  /** The first offset of each channel to which it applies. */
+  readonly from: Readonly<Record<string, number>>
+}
+
+/** A change that is to be made. */
+interface Wanted {
+  readonly type: ChangeType
+  readonly change: RuleChange
+}
+
+/** How long a change may wait for its offsets before whoever waits for them finds them himself. */
+const PENDING_MS = 1000
+
+export class RuleBook {
+  readonly broker: Broker
+  #table: RuleTable
+  #reading: Promise<void> | null = null
+  #nextReading: Promise<void> | null = null
+  readonly #waiting = new Set<() => void>()
+
+  constructor(broker: Broker, listener: TableListener | null = null) {
+    this.broker = broker
+    this.#table = new RuleTable(listener)
+  }
+
+  get table(): RuleTable {
+    return this.#table
+  }
+
+  /** Create `$rules` if it is not there. */
+  async open(): Promise<void> {
+    await this.broker.declare(rulesChannel)
+  }
+
+  /** Take in all that is in `$rules` now. Calls that come while one reads share the next reading. */
+  refresh(): Promise<void> {
+    if (this.#nextReading !== null) return this.#nextReading
+    if (this.#reading === null) {
+      this.#reading = this.#read().finally(() => {
+        this.#reading = null
+      })
+      return this.#reading
+    }
+    const next = this.#reading.then(
+      () => this.#startNext(),
+      () => this.#startNext(),
+    )
+    this.#nextReading = next
+    return next
+  }
+
+  #startNext(): Promise<void> {
+    this.#nextReading = null
+    return this.refresh()
+  }
+
+  async #read(): Promise<void> {
+    const table = this.#table
+    for await (const event of this.broker.read(rulesChannel.name, { from: table.next })) table.apply(event)
+    this.#wake()
+  }
+
+  /** Follow `$rules` until the signal aborts; `changed` is called after every event. */
+  async follow(signal: AbortSignal, changed: () => void): Promise<void> {
+    for await (const event of this.broker.read(rulesChannel.name, { from: this.#table.next, follow: true, signal })) {
+      if (event.offset >= this.#table.next) await this.refresh()
+      changed()
+    }
+  }
+
+  #wake(): void {
+    for (const wake of this.#waiting) wake()
+  }
+
+  /** As `refresh`, and it is known of every change from where it applies. */
+  async settled(): Promise<void> {
+    await this.refresh()
+    while (this.#table.pending.length > 0) {
+      await this.#news()
+      // Whoever made the change may have died before it said from where it applies.
+      if (this.#table.pending.length > 0) await this.#makeEffective()
+    }
+  }
+
+  /** Resolves with the next event of `$rules`, or after a while. */
+  #news(): Promise<void> {
+    return new Promise((resolve) => {
+      const wake = (): void => {
+        this.#waiting.delete(wake)
+        clearTimeout(timer)
+        if (this.#table.pending.length === 0) resolve()
+        else void this.refresh().then(resolve, resolve)
+      }
+      const timer = setTimeout(wake, PENDING_MS)
+      this.#waiting.add(wake)
+    })
+  }
+
+  /** Read all of `$rules` again: versions that were forgotten are needed. */
+  async reload(fresh: () => TableListener | null): Promise<void> {
+    const table = new RuleTable(fresh())
+    for await (const event of this.broker.read(rulesChannel.name)) table.apply(event)
+    this.#table = table
+    this.#wake()
+  }
+
+  /** As `refresh`, where nobody may ever have made a rule. */
+  async load(): Promise<void> {
+    try {
+      await this.refresh()
+    } catch (error) {
+      if (!isMillraceError(error, 'UNKNOWN_CHANNEL')) throw error
+    }
+  }
+
+  /** Add rules or change them. Those that are as they should be are left. @throws INVALID_RULE · UNKNOWN_CHANNEL */
+  async put(definitions: readonly RuleDefinition[], note: ChangeNote): Promise<ChangeReceipt[]> {
+    const rules = definitions.map(parseRule)
+    await this.open()
+    await this.#checkChannels(rules)
+    await this.refresh()
+    const wanted = rules.map((rule) => this.#wantedOf(rule, note))
+    const names = rules.map((rule) => rule.name)
+    return this.#make(names, wanted)
+  }
+
+  #wantedOf({ name, definition, enabled }: Rule, note: ChangeNote): Wanted | null {
+    const current = this.#table.current(name)
+    const on = enabled ?? current?.change.enabled ?? true
+    const digest = note.file === undefined ? undefined : this.#table.entries.get(name)?.digests.get(`${note.file.folder}/${note.file.path}`)
+    const same = current !== undefined && current.change.enabled === on && sameDefinition(current.change.rule, definition)
+    if (same && (note.file === undefined || digest === note.file.digest)) return null
+    return { type: current === undefined ? 'rule.added' : 'rule.changed', change: { name, rule: definition, enabled: on, ...note } }
+  }
+
+  /** @throws UNKNOWN_RULE */
+  async setEnabled(name: string, enabled: boolean, note: ChangeNote): Promise<ChangeReceipt> {
+    const { change } = await this.#existing(name)
+    // The file that the rule is from stays the one.
+    const from = change.file === undefined ? {} : { file: change.file }
+    const wanted: Wanted = { type: enabled ? 'rule.enabled' : 'rule.disabled', change: { name, rule: change.rule, enabled, ...from, ...note } }
+    const [receipt] = await this.#make([name], [change.enabled === enabled ? null : wanted])
+    return receipt as ChangeReceipt
+  }
+
+  /** @throws UNKNOWN_RULE */
+  async remove(name: string, note: ChangeNote): Promise<ChangeReceipt> {
+    await this.#existing(name)
+    const [receipt] = await this.#make([name], [{ type: 'rule.removed', change: { name, rule: null, enabled: false, ...note } }])
+    return receipt as ChangeReceipt
+  }
+
+  async #existing(name: string): Promise<RuleVersion> {
+    await this.load()
+    const current = this.#table.current(name)
+    if (current === undefined) throw unknownRule(name)
+    return current
+  }
+
+  async #make(names: readonly string[], wanted: readonly (Wanted | null)[]): Promise<ChangeReceipt[]> {
+    const changes = wanted.filter((each) => each !== null)
+    const before = names.map((name) => this.#revision(name))
+    for (let at = 0; at < changes.length; at += LIMITS.ruleBatchMax) {
+      const batch = changes.slice(at, at + LIMITS.ruleBatchMax).map(({ type, change }) => ({ type, data: change, source: '/millrace/rules' }))
+      await this.broker.publish(rulesChannel, batch)
+    }
+    if (changes.length > 0) {
+      await this.refresh()
+      await this.#makeEffective()
+      await this.settled()
+    }
+    return names.map((name, index) => this.#receipt(name, this.#revision(name) !== before[index]))
+  }
+
+  #revision(name: string): number {
+    return this.#table.entries.get(name)?.versions.at(-1)?.revision ?? 0
+  }
+
+  #receipt(name: string, changed: boolean): ChangeReceipt {
+    const versions = this.#table.entries.get(name)?.versions ?? []
+    const version = versions.at(-1)
+    const on = new Set(versions.slice(-2).flatMap(({ rule }) => rule?.on ?? []))
+    const takes = [...on].map((each) => (isWildcard(each) ? compileWildcard(each) : (channel: string) => channel === each))
+    const from = Object.entries(version?.effective ?? {}).filter(([channel]) => takes.some((test) => test(channel)))
+    return { name, revision: version?.revision ?? 0, changed, from: Object.fromEntries(from) }
+  }
+
+  /** Say from which offset of each channel on the changes apply that are in the table and not yet effective. */
+  async #makeEffective(): Promise<void> {
+    const last = this.#table.pending.at(-1)
+    if (last === undefined) return
+    const { channels } = await this.broker.describe()
+    const offsets = Object.fromEntries(channels.filter(({ name }) => this.#concerned(name)).map(({ name, next }) => [name, next]))
+    await this.broker.publish(rulesChannel, { type: 'rules.effective', data: { through: last.offset, offsets }, source: '/millrace/rules' })
+    await this.refresh()
+  }
+
+  /** Whether a pending change, or what it replaces, takes in a channel. */
+  #concerned(channel: string): boolean {
+    if (channel.startsWith('$rule')) return false
+    return this.#pendingChannels().some((test) => test(channel))
+  }
+
+  #pendingChannels(): ((channel: string) => boolean)[] {
+    const names = new Set<string>()
+    for (const { name } of this.#table.pending)
+      for (const { rule } of this.#table.entries.get(name)?.versions ?? []) for (const on of rule?.on ?? []) names.add(on)
+    return [...names].map((on) => (isWildcard(on) ? compileWildcard(on) : (channel: string) => channel === on))
+  }
+
+  /** All changes of a rule, oldest first. @throws UNKNOWN_RULE when there never was one */
+  async history(name: string): Promise<{ readonly offset: number; readonly time: string; readonly type: string; readonly change: RuleChange }[]> {
+    const found = []
+    for await (const event of this.broker.read(rulesChannel.name)) {
+      if (isChange(event) && event.data.name === name) found.push({ offset: event.offset, time: event.time ?? '', type: event.type, change: event.data })
+    }
+    if (found.length === 0) throw unknownRule(name)
+    return found
+  }
+
+  /** The channels that rules read must be streams, and those that they write to must be there, or be made. */
+  async #checkChannels(rules: readonly Rule[]): Promise<void> {
+    const channels = new Map((await this.broker.describe()).channels.map((channel) => [channel.name, channel]))
+    for (const rule of rules) {
+      for (const on of rule.on) if (!isWildcard(on)) readable(on, channels)
+      for (const action of rule.actions) {
+        if (action.kind !== 'emit' && action.kind !== 'forward') continue
+        if (channels.has(action.channel)) continue
+        if (action.create === null) {
+          throw new MillraceError(
+            'UNKNOWN_CHANNEL',
+            `rule "${rule.name}" writes to channel "${action.channel}", which is not declared: declare it, or let the action make it with "create: stream"`,
+            { channel: action.channel, rule: rule.name },
+          )
+        }
+        await this.broker.declare(action.create === 'stream' ? stream(action.channel) : queue(action.channel))
+      }
+    }
+  }
+}
+
+function readable(on: string, channels: ReadonlyMap<string, ChannelDescription>): void {
+  const channel = channels.get(on)
+  if (channel === undefined)
+    throw new MillraceError('UNKNOWN_CHANNEL', `a rule names channel "${on}", which is not declared: declare it first`, { channel: on })
+  if (channel.kind === 'queue')
+    refuseRule('on', `"${on}" is a queue, whose events go to one worker each: a rule would take them away from it. Rules read streams`)
+}

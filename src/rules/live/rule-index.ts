@@ -1,0 +1,92 @@
+/** The versions of rules by channel, each set found by one look into an index, however many there are. */
+import type { StoredEvent } from '../../event/cloud-event.ts'
+import { decodeEvent } from '../../event/encode.ts'
+import { RuleIndex } from '../../pattern/rule-index.ts'
+import { inForce, type RuleVersion, type TableListener } from './rule-table.ts'
+
+/** An event as a router gets it. */
+export interface MatchableText {
+  readonly channel: string
+  readonly offset: number
+  readonly text: string
+}
+
+export interface Matched {
+  readonly versions: readonly RuleVersion[]
+  /** Parsed only when something matched, or had to be asked. */
+  readonly event: StoredEvent | null
+}
+
+const NOTHING: Matched = { versions: [], event: null }
+
+/** The versions that name one channel or wildcard. */
+export class ChannelRules {
+  readonly #index = new RuleIndex()
+  readonly #indexed = new Map<string, RuleVersion>()
+  /** Those that no index can find: asked about every event. */
+  readonly #always = new Set<RuleVersion>()
+  readonly #versions = new Set<RuleVersion>()
+
+  /** Every version with this channel, those that ended and are kept included. */
+  get versions(): ReadonlySet<RuleVersion> {
+    return this.#versions
+  }
+
+  add(version: RuleVersion): void {
+    const { rule } = version
+    if (rule === null) return
+    this.#versions.add(version)
+    if (!version.change.enabled) return
+    if (rule.condition.indexed === null) this.#always.add(version)
+    else {
+      const key = String(version.offset)
+      this.#index.add(key, rule.condition.indexed)
+      this.#indexed.set(key, version)
+    }
+  }
+
+  remove(version: RuleVersion): void {
+    this.#versions.delete(version)
+    this.#always.delete(version)
+    const key = String(version.offset)
+    if (this.#indexed.delete(key)) this.#index.remove(key)
+  }
+
+  /** The versions in force at the event's place that it matches, by name. @throws INVALID_EVENT */
+  match({ channel, offset, text }: MatchableText): Matched {
+    const found: RuleVersion[] = []
+    for (const key of this.#index.match(text)) {
+      const version = this.#indexed.get(key) as RuleVersion
+      if (inForce(version, channel, offset)) found.push(version)
+    }
+    for (const version of this.#always) if (inForce(version, channel, offset)) found.push(version)
+    if (found.length === 0) return NOTHING
+    const event = decodeEvent(text, offset)
+    const versions = found.filter(({ rule }) => rule?.condition.expression?.matches(event) ?? true)
+    return { versions: versions.sort((a, b) => (a.name < b.name ? -1 : 1)), event }
+  }
+}
+
+/** One `ChannelRules` for each channel or wildcard that a rule names. */
+export class RulesByChannel implements TableListener {
+  readonly channels = new Map<string, ChannelRules>()
+
+  of(on: string): ChannelRules | undefined {
+    return this.channels.get(on)
+  }
+
+  added(version: RuleVersion): void {
+    for (const on of version.rule?.on ?? []) {
+      let rules = this.channels.get(on)
+      if (rules === undefined) {
+        rules = new ChannelRules()
+        this.channels.set(on, rules)
+      }
+      rules.add(version)
+    }
+  }
+
+  forgotten(version: RuleVersion): void {
+    for (const on of version.rule?.on ?? []) this.channels.get(on)?.remove(version)
+  }
+}

@@ -1,0 +1,261 @@
+/**
+ * Rules that run: follows `$rules`, and keeps a router for every channel that rules name and a worker for every action that has a queue.
+ *
+ * Changes are taken up one after the other, by `#reconcile`, which compares what runs with what the rules ask for.
+ */
+import type { Clock } from '../../base/clock.ts'
+import { isMillraceError, MillraceError } from '../../base/errors.ts'
+import { LIMITS } from '../../base/limits.ts'
+import { compileWildcard, isWildcard } from '../../base/names.ts'
+import type { Broker, BrokerHost, Stoppable } from '../../broker/broker.ts'
+import type { Delivery } from '../../broker/engine.ts'
+import type { Channel } from '../../channel/channel.ts'
+import type { HandlerContext, Running } from '../../consumer/consumer-types.ts'
+import type { Action } from '../action/action.ts'
+import type { CallHost } from '../action/call-action.ts'
+import type { HttpHost } from '../action/http-action.ts'
+import { firingQueue, queueName, workerName } from './firing.ts'
+import { type RouterHost, routerName, ruleRouter } from './router.ts'
+import { RuleBook } from './rule-book.ts'
+import { rulesChannel } from './rule-events.ts'
+import { type Matched, RulesByChannel } from './rule-index.ts'
+import { type RuleEntry, type RuleVersion, startOf } from './rule-table.ts'
+import { formOf, Worker, type WorkerHost } from './worker.ts'
+
+export interface RuntimeOptions {
+  readonly functions: CallHost
+  readonly http: Pick<HttpHost, 'guard' | 'secret' | 'resolver'>
+  readonly problem: (error: unknown) => void
+}
+
+interface RunningWorker {
+  readonly worker: Worker
+  readonly running: Running
+  paused: boolean
+}
+
+/** How often versions that ended are looked through for those that no event needs any more, and what could not start is started again. */
+const TEND_MS = 5000
+
+export class RuleRuntime implements Stoppable, RouterHost {
+  readonly book: RuleBook
+  readonly done: Promise<void>
+  readonly #broker: Broker
+  readonly #options: RuntimeOptions
+  #index: RulesByChannel = new RulesByChannel()
+  readonly #routers = new Map<string, Running>()
+  readonly #workers = new Map<string, RunningWorker>()
+  readonly #retiring = new Map<string, Promise<void>>()
+  readonly #queues = new Map<string, Channel>()
+  readonly #stopping = new AbortController()
+  #workerHost: WorkerHost | null = null
+  #reconciling: Promise<void> = Promise.resolve()
+  #following: Promise<void> = Promise.resolve()
+  #timer: NodeJS.Timeout | null = null
+  #stopped: Promise<void> | null = null
+  #finish: () => void = () => undefined
+
+  constructor(broker: Broker, options: RuntimeOptions) {
+    this.#broker = broker
+    this.#options = options
+    this.book = new RuleBook(broker, this.#listener())
+    this.done = new Promise((resolve) => {
+      this.#finish = resolve
+    })
+  }
+
+  #listener(): RulesByChannel {
+    this.#index = new RulesByChannel()
+    return this.#index
+  }
+
+  async start(host: BrokerHost): Promise<this> {
+    this.#workerHost = this.#makeWorkerHost(host.engine.clock, host.random)
+    await this.book.open()
+    await this.book.settled()
+    await this.#forgetEnded()
+    await this.#reconcile()
+    this.#following = this.book
+      .follow(this.#stopping.signal, () => void this.#reconcile())
+      .catch((error: unknown) => {
+        if (!isMillraceError(error, 'CLOSED')) this.#options.problem(error)
+      })
+    // Also keeps the process alive while there is no rule yet.
+    this.#timer = setInterval(() => void this.#tend(), TEND_MS)
+    return this
+  }
+
+  #makeWorkerHost(clock: Clock, random: () => number): WorkerHost {
+    return {
+      http: { ...this.#options.http, nowMs: () => clock.now(), random },
+      call: this.#options.functions,
+      clock,
+      entry: (name): RuleEntry | undefined => this.book.table.entries.get(name),
+      gone: (name, reason) => {
+        this.book.setEnabled(name, false, { author: 'millrace', reason }).catch((error: unknown) => this.#options.problem(error))
+      },
+    }
+  }
+
+  /** Bring what runs in line with the rules; one pass at a time, and one more for what changed meanwhile. */
+  #reconcile(): Promise<void> {
+    this.#reconciling = this.#reconciling.then(() => this.#pass()).catch((error: unknown) => this.#options.problem(error))
+    return this.#reconciling
+  }
+
+  async #pass(): Promise<void> {
+    if (this.#stopping.signal.aborted) return
+    for (const [on, rules] of this.#index.channels) {
+      if (rules.versions.size > 0 && !this.#routers.has(on) && this.book.table.pending.length === 0) await this.#startRouter(on)
+    }
+    for (const [key, running] of this.#workers) this.#tendWorker(key, running)
+    for (const [key, { name, action }] of this.book.table.queued)
+      if (!this.#workers.has(key) && !this.#retiring.has(key)) await this.#startWorker(key, name, action)
+  }
+
+  async #startRouter(on: string): Promise<void> {
+    const starts = [...(this.#index.of(on)?.versions ?? [])].map(({ effective }) => startOf(effective ?? {}, on))
+    // A wildcard takes in channels of many offsets; what lies before a rule matches nothing.
+    const from = isWildcard(on) ? 'beginning' : Math.min(...starts)
+    try {
+      this.#routers.set(on, await this.#broker.start(ruleRouter(on, from, this)))
+    } catch (error) {
+      // The channel may be declared later: it is tried again.
+      if (!isMillraceError(error, 'UNKNOWN_CHANNEL')) throw error
+    }
+  }
+
+  #actionOf(name: string, id: string): Action | undefined {
+    return this.book.table.current(name)?.rule?.actions.find((action) => action.id === id)
+  }
+
+  async #startWorker(key: string, name: string, id: string): Promise<void> {
+    const action = this.#actionOf(name, id)
+    if (action === undefined || (action.kind === 'call' && !this.#options.functions.has(action.function))) return
+    const worker = new Worker(name, action, this.#workerHost as WorkerHost)
+    this.#workers.set(key, { worker, running: await this.#broker.start(worker), paused: false })
+    this.#tendWorker(key, this.#workers.get(key) as RunningWorker)
+  }
+
+  #tendWorker(key: string, entry: RunningWorker): void {
+    const { worker, running } = entry
+    const current = this.book.table.current(worker.rule)
+    const action = this.#actionOf(worker.rule, worker.action)
+    if (current === undefined || (action !== undefined && formOf(action) !== worker.form)) return this.#retire(key, entry, current === undefined)
+    const paused = !current.change.enabled
+    if (paused !== entry.paused) {
+      entry.paused = paused
+      if (paused) running.pause()
+      else running.resume()
+    }
+  }
+
+  /** Stop a worker, which may take as long as its action does; another may follow it. */
+  #retire(key: string, { worker, running }: RunningWorker, removed: boolean): void {
+    this.#workers.delete(key)
+    const retiring = running
+      .stop()
+      .then(() => (removed ? this.#removeQueue(worker) : undefined))
+      .catch((error: unknown) => this.#options.problem(error))
+      .then(() => {
+        this.#retiring.delete(key)
+        if (!this.#stopping.signal.aborted) void this.#reconcile()
+      })
+    this.#retiring.set(key, retiring)
+  }
+
+  /** What waited for a rule that was removed goes with it. Other processes' workers may still run: the last one to stop removes it. */
+  async #removeQueue({ rule, action }: Worker): Promise<void> {
+    this.#queues.delete(`${rule}/${action}`)
+    try {
+      await this.#broker.removeConsumer(workerName(rule, action))
+      await this.#broker.removeChannel(queueName(rule, action))
+    } catch (error) {
+      if (!(error instanceof MillraceError)) throw error
+    }
+  }
+
+  settled(): Promise<void> {
+    return this.book.settled()
+  }
+
+  async match(on: string, delivery: Delivery): Promise<Matched> {
+    if (delivery.offset < (this.book.table.forgottenBelow.get(delivery.channel) ?? 0)) await this.book.reload(() => this.#listener())
+    return this.#index.of(on)?.match(delivery) ?? { versions: [], event: null }
+  }
+
+  async queueOf({ name }: RuleVersion, action: Action): Promise<Parameters<HandlerContext['emit']>[0]> {
+    const key = `${name}/${action.id}`
+    let queue = this.#queues.get(key)
+    if (queue === undefined || !this.book.table.queued.has(key)) {
+      queue = firingQueue(name, action.id)
+      await this.#broker.declare(queue)
+      await this.#broker.publish(rulesChannel, { type: 'rule.queued', data: { name, action: action.id }, source: '/millrace/rules' })
+      this.#queues.set(key, queue)
+    }
+    return queue
+  }
+
+  async channels(): Promise<ReadonlySet<string>> {
+    return new Set((await this.#broker.describe()).channels.map(({ name }) => name))
+  }
+
+  async #tend(): Promise<void> {
+    try {
+      await this.#forgetEnded()
+    } catch (error) {
+      if (!isMillraceError(error, 'CLOSED')) this.#options.problem(error)
+    }
+    await this.#reconcile()
+  }
+
+  /** Forget versions that ended before all that routers have still to handle. */
+  async #forgetEnded(): Promise<void> {
+    const { table } = this.book
+    const ended = table.ended
+    if (ended.length === 0) return
+    const { consumers, channels } = await this.#broker.describe()
+    const floors = new Map<string, ReadonlyMap<string, number>>()
+    for (const { name, channels: positions } of consumers) floors.set(name, new Map(positions.map(({ channel, floor }) => [channel, floor])))
+    for (const version of ended.slice(0, LIMITS.ruleBatchMax)) {
+      const passed = passedBy(version, floors, channels)
+      if (passed !== null) table.forget(version, passed)
+    }
+  }
+
+  stop(): Promise<void> {
+    this.#stopped ??= this.#stop()
+    return this.#stopped
+  }
+
+  async #stop(): Promise<void> {
+    this.#stopping.abort()
+    if (this.#timer !== null) clearInterval(this.#timer)
+    await this.#following
+    await this.#reconciling
+    await Promise.all(this.#retiring.values())
+    await Promise.all([...this.#routers.values(), ...[...this.#workers.values()].map(({ running }) => running)].map((running) => running.stop()))
+    this.#finish()
+  }
+}
+
+/** The end of a version in each of its channels, if all routers are past it. */
+function passedBy(
+  version: RuleVersion,
+  floors: ReadonlyMap<string, ReadonlyMap<string, number>>,
+  channels: readonly { readonly name: string; readonly next: number }[],
+): ReadonlyMap<string, number> | null {
+  const ending = version.next?.effective ?? null
+  if (ending === null) return null
+  const passed = new Map<string, number>()
+  for (const on of version.rule?.on ?? []) {
+    const takes = isWildcard(on) ? compileWildcard(on) : (name: string): boolean => name === on
+    for (const { name } of channels) {
+      if (!takes(name)) continue
+      const end = startOf(ending, name)
+      if (end > 0 && (floors.get(routerName(on))?.get(name) ?? 0) < end) return null
+      passed.set(name, end)
+    }
+  }
+  return passed
+}

@@ -1,0 +1,42 @@
+/** How a rule is refused: with the path of what is wrong in it, and why. */
+import { MillraceError } from '../base/errors.ts'
+
+/** @throws INVALID_RULE with `details` { path, reason } */
+export function refuseRule(path: string, reason: string): never {
+  throw new MillraceError('INVALID_RULE', `the rule is malformed${path === '' ? '' : ` at "${path}"`}: ${reason}`, { path, reason })
+}
+
+export function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+}
+
+/** A value in a message, cut short. */
+export function shown(value: unknown): string {
+  const text = value === undefined ? 'nothing' : (JSON.stringify(value) ?? String(value))
+  return text.length > 60 ? `${text.slice(0, 57)}…` : text
+}
+
+/** An object that has these members and no others. */
+export function membersOf(value: unknown, path: string, known: readonly string[]): Readonly<Record<string, unknown>> {
+  if (!isRecord(value)) return refuseRule(path, `an object is needed, not ${shown(value)}`)
+  for (const name of Object.keys(value)) {
+    if (!known.includes(name)) return refuseRule(path === '' ? name : `${path}.${name}`, `there is no "${name}" here; there are ${known.join(', ')}`)
+  }
+  return value
+}
+
+/** A text that is not empty. */
+export function textOf(value: unknown, path: string): string {
+  return typeof value === 'string' && value !== '' ? value : refuseRule(path, `a text is needed, not ${shown(value)}`)
+}
+
+/** What another check says of a part of the rule, with the part's place in front. */
+export function within<Value>(path: string, check: () => Value): Value {
+  try {
+    return check()
+  } catch (error) {
+    if (!(error instanceof MillraceError) || error.code === 'INVALID_RULE') throw error
+    const inner = typeof error.details['path'] === 'string' && error.details['path'] !== '' ? `${path}.${error.details['path']}` : path
+    throw new MillraceError('INVALID_RULE', `the rule is malformed at "${inner}": ${error.message}`, { ...error.details, path: inner, reason: error.message })
+  }
+}

@@ -1,0 +1,206 @@
+/**
+ * The rules of a broker, as one who changes them sees them: `rulesOf(broker)`. It runs nothing; `startRules` does.
+ */
+import { knownOptions } from '../base/units.ts'
+import type { Broker } from '../broker/broker.ts'
+import type { StoredEvent } from '../event/cloud-event.ts'
+import { type Explanation, explainRule, type TestOptions, type TestResult, testRule } from './dry-run.ts'
+import { type ChangeReceipt, RuleBook } from './live/rule-book.ts'
+import { type RuleRefused, unknownRule } from './live/rule-events.ts'
+import type { RuleVersion } from './live/rule-table.ts'
+import { parseRule, type Rule, type RuleDefinition } from './rule.ts'
+
+/** A rule as it is now. */
+export interface RuleDescription {
+  readonly name: string
+  readonly enabled: boolean
+  /** Counts its changes, from 1. */
+  readonly revision: number
+  readonly definition: RuleDefinition
+  /** Who changed it last, and when. */
+  readonly author: string
+  readonly changedAt: string
+  /** The file that the last change came from. */
+  readonly file: string | null
+  /** Why it cannot act: it was written by another version of Millrace. */
+  readonly problem: string | null
+}
+
+/** One change of a rule. */
+export interface RuleHistoryEntry {
+  /** Its place in `$rules`. */
+  readonly offset: number
+  readonly time: string
+  readonly type: string
+  readonly author: string
+  readonly reason: string | null
+  readonly file: string | null
+  readonly enabled: boolean
+  /** `null`: removed. */
+  readonly definition: RuleDefinition | null
+}
+
+/** A file of a watched folder that was not taken up. */
+export interface RefusedFile {
+  readonly folder: string
+  readonly path: string
+  readonly reason: string
+  /** Rules that came from it before, and stay in force. */
+  readonly kept: readonly string[]
+}
+
+export interface ChangeOptions {
+  /** @default that of `rulesOf` or `startRules` */
+  readonly author?: string
+  /** Kept in the history. */
+  readonly reason?: string
+}
+
+/** Look at the rules of a broker and change them. Every change is durable and seen by all processes when the call resolves, or within a second. */
+export interface Rules {
+  /**
+   * Add a rule, or change the one of that name. It applies to events from the offsets on that the receipt says; those before them are
+   * handled by what held before.
+   *
+   * @throws INVALID_RULE · UNKNOWN_CHANNEL
+   */
+  put(rule: RuleDefinition, options?: ChangeOptions): Promise<ChangeReceipt>
+  /** Several at once. @throws INVALID_RULE · UNKNOWN_CHANNEL, and then none is put */
+  putAll(rules: readonly RuleDefinition[], options?: ChangeOptions): Promise<ChangeReceipt[]>
+  /** Switch it on; what waits in its queues goes on. @throws UNKNOWN_RULE */
+  enable(name: string, options?: ChangeOptions): Promise<ChangeReceipt>
+  /** Switch it off: it matches nothing more, and what waits in its queues waits. @throws UNKNOWN_RULE */
+  disable(name: string, options?: ChangeOptions): Promise<ChangeReceipt>
+  /** Remove it, and what waits in its queues. Its history stays. @throws UNKNOWN_RULE */
+  remove(name: string, options?: ChangeOptions): Promise<ChangeReceipt>
+  /** All rules, by name. */
+  list(): Promise<RuleDescription[]>
+  /** @throws UNKNOWN_RULE */
+  get(name: string): Promise<RuleDescription>
+  /** Every change of a rule, oldest first. @throws UNKNOWN_RULE */
+  history(name: string): Promise<RuleHistoryEntry[]>
+  /** Files of watched folders that were refused, and not corrected since. */
+  refused(): Promise<RefusedFile[]>
+  /** Try a rule, or the one of a name, over events that are there. Nothing is done. @throws INVALID_RULE · UNKNOWN_RULE · UNKNOWN_CHANNEL */
+  test(rule: RuleDefinition | string, options?: TestOptions): Promise<TestResult>
+  /** Why an event matches a rule, or the first condition that fails. @throws INVALID_RULE · UNKNOWN_RULE · INVALID_EVENT */
+  explain(rule: RuleDefinition | string, event: StoredEvent | object): Promise<Explanation>
+}
+
+export interface RulesOfOptions {
+  /** Who changes rules, where a call does not say. @default 'application' */
+  readonly author?: string
+}
+
+/** What `Rules` does, over a book. */
+export class BookRules implements Rules {
+  readonly #book: RuleBook
+  readonly #author: string
+
+  constructor(book: RuleBook, author: string) {
+    this.#book = book
+    this.#author = author
+  }
+
+  #note({ author = this.#author, reason }: ChangeOptions): { readonly author: string; readonly reason?: string } {
+    return { author, ...(reason !== undefined && { reason }) }
+  }
+
+  async put(rule: RuleDefinition, options: ChangeOptions = {}): Promise<ChangeReceipt> {
+    const [receipt] = await this.putAll([rule], options)
+    return receipt as ChangeReceipt
+  }
+
+  putAll(rules: readonly RuleDefinition[], options: ChangeOptions = {}): Promise<ChangeReceipt[]> {
+    return this.#book.put(rules, this.#note(options))
+  }
+
+  enable(name: string, options: ChangeOptions = {}): Promise<ChangeReceipt> {
+    return this.#book.setEnabled(name, true, this.#note(options))
+  }
+
+  disable(name: string, options: ChangeOptions = {}): Promise<ChangeReceipt> {
+    return this.#book.setEnabled(name, false, this.#note(options))
+  }
+
+  remove(name: string, options: ChangeOptions = {}): Promise<ChangeReceipt> {
+    return this.#book.remove(name, this.#note(options))
+  }
+
+  async list(): Promise<RuleDescription[]> {
+    await this.#book.load()
+    return [...this.#book.table.all()].map(describe)
+  }
+
+  async get(name: string): Promise<RuleDescription> {
+    await this.#book.load()
+    const version = this.#book.table.current(name)
+    if (version === undefined) throw unknownRule(name)
+    return describe(version)
+  }
+
+  async history(name: string): Promise<RuleHistoryEntry[]> {
+    await this.#book.load()
+    if (!this.#book.table.entries.has(name)) throw unknownRule(name)
+    const changes = await this.#book.history(name)
+    return changes.map(({ offset, time, type, change: { author, reason = null, file, enabled, rule } }) => {
+      return { offset, time, type, author, reason, file: fileText(file), enabled, definition: rule }
+    })
+  }
+
+  async refused(): Promise<RefusedFile[]> {
+    await this.#book.load()
+    return [...this.#book.table.refused.values()].map(({ folder, path, reason, kept }: RuleRefused) => ({ folder, path, reason: reason ?? '', kept }))
+  }
+
+  async test(rule: RuleDefinition | string, options: TestOptions = {}): Promise<TestResult> {
+    knownOptions(options, ['on', 'from', 'to', 'show'], 'test')
+    return testRule(this.#book.broker, await this.#ruleOf(rule), options)
+  }
+
+  async explain(rule: RuleDefinition | string, event: StoredEvent | object): Promise<Explanation> {
+    const { offset: _, ...attributes } = event as StoredEvent
+    return explainRule(await this.#ruleOf(rule), attributes)
+  }
+
+  async #ruleOf(rule: RuleDefinition | string): Promise<Rule> {
+    return parseRule(typeof rule === 'string' ? (await this.get(rule)).definition : rule)
+  }
+}
+
+function fileText(file: { readonly folder: string; readonly path: string } | undefined): string | null {
+  return file === undefined ? null : `${file.folder}/${file.path}`
+}
+
+function describe({ name, revision, time, change, problem }: RuleVersion): RuleDescription {
+  const { enabled, author, file } = change
+  return { name, enabled, revision, definition: change.rule as RuleDefinition, author, changedAt: time, file: fileText(file), problem }
+}
+
+/**
+ * The rules of a broker, to look at and to change, from any process: they act where `startRules` runs.
+ *
+ * @throws INVALID_OPTION
+ * @example
+ * ```ts
+ * import { connect, stream } from 'millrace'
+ * import { rulesOf } from 'millrace/rules'
+ *
+ * const broker = await connect('memory:')
+ * await broker.declare(stream('carts'))
+ * const rules = rulesOf(broker, { author: 'ann' })
+ *
+ * const large = { name: 'large-orders', on: 'carts', when: { data: { quantity: [{ numeric: ['>', 100] }] } }, then: 'drop' } as const
+ * const { from } = await rules.put(large)
+ * from // { carts: 0 }
+ *
+ * const { reason } = await rules.explain('large-orders', { type: 'cart.item.added', data: { quantity: 2 } })
+ * reason // 'data.quantity must be > 100; it is 2'
+ * await broker.close()
+ * ```
+ * @see docs/guide/rules.md
+ */
+export function rulesOf(broker: Broker, options: RulesOfOptions = {}): Rules {
+  knownOptions(options, ['author'], 'rulesOf')
+  return new BookRules(new RuleBook(broker), options.author ?? 'application')
+}

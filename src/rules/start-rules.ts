@@ -1,0 +1,128 @@
+/** `startRules()`: the rules of a broker act in this process, and a folder of rules is watched. */
+import { isMillraceError, MillraceError } from '../base/errors.ts'
+import { knownOptions } from '../base/units.ts'
+import type { Broker, BrokerHost } from '../broker/broker.ts'
+import type { RuleFunction } from './action/call-action.ts'
+import { addressGuard } from './action/public-address.ts'
+import { RuleFolder } from './folder/rule-folder.ts'
+import { RuleRuntime } from './live/rule-runtime.ts'
+import { BookRules, type Rules } from './rules.ts'
+
+export interface StartRulesOptions {
+  /** What the action `call` may call, by name. A process performs only the calls that it has a function for. */
+  readonly functions?: Readonly<Record<string, RuleFunction>>
+  /** A folder of `.yaml`, `.yml` and `.json` files with rules, which is watched. `label` names it in the history. @default none; label: the path */
+  readonly folder?: string | { readonly path: string; readonly label?: string }
+  /** Who changes rules by this object's methods, where a call does not say. @default 'application' */
+  readonly author?: string
+  readonly http?: {
+    /** Addresses and blocks, such as `10.1.0.0/16`, that the `http` action may reach though they are not public. @default none */
+    readonly allow?: readonly string[]
+    /** Where secrets come from; gets a name such as `env:HOOK_SECRET`. @default the environment */
+    readonly secret?: (name: string) => string | undefined
+  }
+  /** Called when something needs a person: a file that was refused, a worker that could not be started. @default a line on standard error */
+  readonly onProblem?: (error: Error) => void
+}
+
+/** Rules that act in this process. */
+export interface RunningRules extends Rules {
+  /** Files of the folder were looked at again, and what changed is in force. */
+  rescan(): Promise<void>
+  /** Take no more, wait for actions that run. The rules stay; other processes go on. */
+  stop(): Promise<void>
+  /** Resolves when they have stopped. */
+  readonly done: Promise<void>
+}
+
+class Runner extends BookRules implements RunningRules {
+  readonly done: Promise<void>
+  readonly #runtime: RuleRuntime
+  readonly #folder: RuleFolder | null
+
+  constructor(runtime: RuleRuntime, author: string, folder: RuleFolder | null) {
+    super(runtime.book, author)
+    this.#runtime = runtime
+    this.#folder = folder
+    this.done = runtime.done
+  }
+
+  async start(host: BrokerHost): Promise<this> {
+    await this.#runtime.start(host)
+    await this.#folder?.start()
+    return this
+  }
+
+  async rescan(): Promise<void> {
+    await this.#folder?.scan()
+  }
+
+  async stop(): Promise<void> {
+    await this.#folder?.stop()
+    await this.#runtime.stop()
+  }
+}
+
+function environment(name: string): string | undefined {
+  return name.startsWith('env:') ? process.env[name.slice('env:'.length)] : undefined
+}
+
+function told(onProblem: StartRulesOptions['onProblem']): (error: unknown) => void {
+  return (error) => {
+    const problem = error instanceof Error ? error : new Error(String(error))
+    if (onProblem !== undefined) onProblem(problem)
+    else process.stderr.write(`millrace rules: ${isMillraceError(problem) ? `${problem.code}: ` : ''}${problem.message}\n`)
+  }
+}
+
+/**
+ * Let the rules of a broker act in this process. Rules live in the broker's channel `$rules`: whoever changes one, by this object, by
+ * `rulesOf`, on the command line or in a watched folder, all processes that run rules take it up within a second.
+ *
+ * Each rule sees each event at least once, in the order of its key. What it emits or forwards takes effect once, with the event's completion
+ * (clause 12). What it sends or calls has a consumer of its own, `rule.NAME.ACTION`, with retries and dead letters like any other.
+ *
+ * @throws INVALID_OPTION
+ * @example
+ * ```ts
+ * import { connect, stream } from 'millrace'
+ * import { startRules } from 'millrace/rules'
+ *
+ * const broker = await connect('memory:')
+ * const carts = stream('carts')
+ * await broker.declare(carts, stream('alerts'))
+ *
+ * const rules = await startRules(broker)
+ * await rules.put({
+ *   name: 'large-orders',
+ *   on: 'carts',
+ *   when: { data: { quantity: [{ numeric: ['>', 100] }] } },
+ *   then: { emit: { channel: 'alerts', type: 'alert.large-order', data: { cart: '{{ data.cart }}' } } },
+ * })
+ * await broker.publish(carts, { type: 'cart.item.added', data: { cart: 'c-1', quantity: 200 } })
+ *
+ * for await (const alert of broker.read('alerts', { follow: true })) {
+ *   console.log(alert.data) // { cart: 'c-1' }
+ *   break
+ * }
+ * await broker.close()
+ * ```
+ * @see docs/guide/rules.md
+ */
+export async function startRules(broker: Broker, options: StartRulesOptions = {}): Promise<RunningRules> {
+  knownOptions(options, ['functions', 'folder', 'author', 'http', 'onProblem'], 'startRules')
+  const { functions = {}, folder, author = 'application', http = {} } = options
+  knownOptions(http, ['allow', 'secret'], 'http of startRules')
+  for (const [name, called] of Object.entries(functions)) {
+    if (typeof called !== 'function') throw new MillraceError('INVALID_OPTION', `"${name}" of functions is no function`, { option: 'functions', name })
+  }
+  const problem = told(options.onProblem)
+  const runtime = new RuleRuntime(broker, {
+    functions: new Map(Object.entries(functions)),
+    http: { guard: addressGuard(http.allow ?? []), secret: http.secret ?? environment },
+    problem,
+  })
+  const place = typeof folder === 'string' ? { path: folder } : folder
+  const watched = place === undefined ? null : new RuleFolder(place.path, place.label ?? place.path, runtime.book, problem)
+  return broker.start(new Runner(runtime, author, watched))
+}

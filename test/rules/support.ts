@@ -1,0 +1,33 @@
+/** What the tests of rules share: waiting for a condition, and looking at channels. */
+import type { Broker, StoredEvent } from '../../src/index.ts'
+
+/** Until it holds, or the last failure. */
+export async function eventually(check: () => unknown, forMs = 8000): Promise<void> {
+  const end = Date.now() + forMs
+  for (;;) {
+    try {
+      await check()
+      return
+    } catch (error) {
+      if (Date.now() > end) throw error
+      await new Promise((resolve) => setTimeout(resolve, 5))
+    }
+  }
+}
+
+/** The events of a channel, once there are so many. */
+export async function published(broker: Broker, channel: string, count: number): Promise<StoredEvent[]> {
+  let events: StoredEvent[] = []
+  await eventually(async () => {
+    events = []
+    for await (const event of broker.read(channel)) events.push(event)
+    if (events.length < count) throw new Error(`${channel} has ${events.length} events, not ${count}`)
+  })
+  return events
+}
+
+/** Up to where a consumer has settled a channel. */
+export async function offsetsOf(broker: Broker, consumer: string, channel: string): Promise<number | undefined> {
+  const { consumers } = await broker.describe()
+  return consumers.find(({ name }) => name === consumer)?.channels.find((each) => each.channel === channel)?.floor
+}
