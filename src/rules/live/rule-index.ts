@@ -69,7 +69,7 @@ export class ChannelRules {
 
 /** One `ChannelRules` for each channel or wildcard that a rule names. */
 export class RulesByChannel implements TableListener {
-  readonly channels = new Map<string, ChannelRules>()
+  readonly channels: Map<string, ChannelRules> = new Map()
 
   of(on: string): ChannelRules | undefined {
     return this.channels.get(on)

@@ -44,17 +44,17 @@ export interface TableListener {
 }
 
 export class RuleTable {
-  readonly entries = new Map<string, RuleEntry>()
+  readonly entries: Map<string, RuleEntry> = new Map()
   /** Actions that have queues, as `name/action`. */
-  readonly queued = new Map<string, RuleQueued>()
+  readonly queued: Map<string, RuleQueued> = new Map()
   /** Files that were refused and not taken up since, as `folder/path`. */
-  readonly refused = new Map<string, RuleRefused>()
+  readonly refused: Map<string, RuleRefused> = new Map()
   /** The next offset of `$rules` to fold. */
   next = 0
   /** Versions of which it is not known from where they apply. */
   pending: RuleVersion[] = []
   /** Versions that ended before these offsets were forgotten: older events need them again. */
-  readonly forgottenBelow = new Map<string, number>()
+  readonly forgottenBelow: Map<string, number> = new Map()
   readonly #listener: TableListener | null
 
   constructor(listener: TableListener | null = null) {
