@@ -162,6 +162,8 @@ export const LIMITS = {
   gatewayPullSettledMax: 10_000,
   /** How long a client may take to send its request. */
   gatewayRequestMs: 30_000,
+  /** A connection to the gateway on which nothing moved for so long is cut. */
+  gatewayIdleMs: 120_000,
   /** How long a closing gateway waits for requests that run. */
   gatewayDrainMs: 5000,
 } as const

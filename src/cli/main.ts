@@ -33,9 +33,16 @@ const program = new Command('millrace').description('Events, channels and consum
 program.showHelpAfterError('(millrace --help tells more)')
 program.exitOverride((error) => process.exit(error.exitCode === 0 ? EXIT.done : EXIT.usage))
 
-withData(command(program, 'serve', 'serve a data directory over HTTP, on loopback', 'millrace serve --data ./data --port 8080'))
+withData(command(program, 'serve', 'serve a data directory over HTTP', 'millrace serve --data ./data --port 8080'))
   .option('--port <port>', 'the port; 0 takes a free one', '8080')
-  .option('--host <host>', 'the loopback address', '127.0.0.1')
+  .option('--host <host>', 'the address; with tokens or JWTs it need not be loopback', '127.0.0.1')
+  .option('--tokens <file>', 'the file of tokens (default: .tokens.json of the data directory, when it is there)')
+  .option('--jwks <url>', 'take JSON Web Tokens whose keys are there; with --issuer and --audience')
+  .option('--issuer <issuer>', 'what the issuer of JSON Web Tokens must be')
+  .option('--audience <audience>', 'what their audience must hold')
+  .option('--tls-cert <file>', 'serve HTTPS with this certificate (PEM); with --tls-key')
+  .option('--tls-key <file>', 'its private key (PEM)')
+  .option('--cors <origins...>', 'origins whose pages may use the gateway')
   .action(run(async (options) => (await import('./serve-command.ts')).serveCommand(options as never)))
 
 withData(
@@ -91,6 +98,27 @@ deadCommand('redrive', 'give them back to the consumer', 'millrace dead redrive 
 deadCommand('drop', 'delete them', 'millrace dead drop stock --offset 17')
   .option('--all', 'every one')
   .action(on(async (name, options) => (await import('./dead-commands.ts')).deadDropCommand(name, options as never)))
+
+const tokens = program.command('tokens').description('who may use a served data directory, and for what')
+function tokensCommand(name: string, description: string, example: string): Command {
+  return withData(command(tokens, name, description, example)).option('--file <file>', 'the file of tokens (default: .tokens.json of the data directory)')
+}
+tokensCommand('add <name>', 'make a token; it is shown once', "millrace tokens add shop --publish 'orders.*' --read '>'")
+  .option('--publish <channels...>', 'it may publish to these channels (names and wildcards)')
+  .option('--consume <channels...>', 'it may consume them')
+  .option('--read <channels...>', 'it may read them')
+  .option('--manage <channels...>', 'it may manage them: dead letters, positions, the channels themselves')
+  .option('--rules <channels...>', 'it may change rules on them')
+  .option('--expires <age>', 'it ends to hold then: 90d')
+  .option('--rate <requests>', 'requests a second that it may make')
+  .option('--open <count>', 'requests, streams and sockets that it may have open at once')
+  .action(on(async (name, options) => (await import('./tokens-commands.ts')).tokensAddCommand(name, options as never)))
+tokensCommand('list', 'list tokens, without the tokens themselves', 'millrace tokens list').action(
+  run(async (options) => (await import('./tokens-commands.ts')).tokensListCommand(options as never)),
+)
+tokensCommand('remove <id-or-name>', 'remove tokens; servers notice within seconds', 'millrace tokens remove shop').action(
+  on(async (name, options) => (await import('./tokens-commands.ts')).tokensRemoveCommand(name, options as never)),
+)
 
 command(program, 'bench', 'measure this machine for some seconds', 'millrace bench --seconds 2')
   .option('--seconds <seconds>', 'for each row', '2')

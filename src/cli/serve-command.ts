@@ -1,5 +1,9 @@
-/** `millrace serve`: a broker for everyone on this machine, over HTTP. */
-import { serveGateway } from '../gateway/serve-gateway.ts'
+/** `millrace serve`: a broker over HTTP, for everyone on this machine, or for everyone who has a token. */
+import { existsSync, readFileSync } from 'node:fs'
+import { MillraceError } from '../base/errors.ts'
+import type { AccessOptions } from '../gateway/access/access-options.ts'
+import { tokenFileOf } from '../gateway/access/token-file.ts'
+import { type ServeOptions, serveGateway } from '../gateway/serve-gateway.ts'
 import { connect } from '../index.ts'
 import { complete, print, printJson } from './output.ts'
 import type { TargetOptions } from './target.ts'
@@ -7,20 +11,55 @@ import type { TargetOptions } from './target.ts'
 export interface ServeCommandOptions extends TargetOptions {
   readonly port: string
   readonly host: string
+  readonly tokens?: string
+  readonly jwks?: string
+  readonly issuer?: string
+  readonly audience?: string
+  readonly tlsCert?: string
+  readonly tlsKey?: string
+  readonly cors?: readonly string[]
 }
 
 export async function serveCommand(options: ServeCommandOptions): Promise<void> {
+  const serving: ServeOptions = {
+    port: Number(options.port),
+    host: options.host,
+    ...accessOf(options),
+    ...tlsOf(options),
+    ...(options.cors !== undefined && { cors: { origins: options.cors } }),
+  }
   const broker = await connect(`file:${options.data}`, { onAlarm: (alarm) => process.stderr.write(`! ${alarm.code}: ${alarm.message}\n`) })
   try {
-    const gateway = await serveGateway(broker, { port: Number(options.port), host: options.host })
-    if (options.json === true) printJson({ url: gateway.url, data: options.data, pid: process.pid })
-    else print(`Millrace serves ${options.data} on ${gateway.url} (loopback only: there is no access control yet). Ctrl-C stops it.`)
+    const gateway = await serveGateway(broker, serving)
+    if (options.json === true) printJson({ url: gateway.url, data: options.data, pid: process.pid, notice: gateway.notice })
+    else print(`Millrace serves ${options.data} on ${gateway.url} (${gateway.notice}). Ctrl-C stops it.`)
     await interrupted()
     await gateway.close()
   } finally {
     await broker.close()
   }
   complete('stopped; everything acknowledged is on disk', options)
+}
+
+/** Access control is on as soon as there is anything to control it by. */
+function accessOf({ data, tokens, jwks, issuer, audience }: ServeCommandOptions): { readonly access?: AccessOptions } {
+  const standard = tokenFileOf(data)
+  const file = tokens ?? (existsSync(standard) ? standard : undefined)
+  if (tokens !== undefined && !existsSync(tokens)) {
+    throw new MillraceError('INVALID_OPTION', `there is no file ${tokens}: millrace tokens add makes it`, { option: 'tokens' })
+  }
+  if (jwks !== undefined && (issuer === undefined || audience === undefined)) {
+    throw new MillraceError('INVALID_OPTION', '--jwks needs --issuer and --audience', { option: 'jwks' })
+  }
+  if (file === undefined && jwks === undefined) return {}
+  const jwt = jwks === undefined ? {} : { jwt: { jwks, issuer: issuer as string, audience: audience as string } }
+  return { access: { ...(file !== undefined && { tokens: file }), ...jwt } }
+}
+
+function tlsOf({ tlsCert, tlsKey }: ServeCommandOptions): Pick<ServeOptions, 'tls'> {
+  if (tlsCert === undefined && tlsKey === undefined) return {}
+  if (tlsCert === undefined || tlsKey === undefined) throw new MillraceError('INVALID_OPTION', '--tls-cert and --tls-key go together', { option: 'tls-cert' })
+  return { tls: { cert: readFileSync(tlsCert), key: readFileSync(tlsKey) } }
 }
 
 function interrupted(): Promise<void> {

@@ -27,8 +27,8 @@ export interface EventStreamOptions {
   readonly bytesMax: number
   readonly heartbeatMs: number
   readonly stallMs: number
-  /** When what lets the client in ends to hold, in milliseconds since the epoch: the stream ends then. */
-  readonly endsAtMs: number | null
+  /** Whether what let the client in still holds: the stream ends when it does not. */
+  readonly holds: () => boolean
   /** Called once, when the stream has ended for whatever reason. */
   readonly ended: () => void
   /** Called when the client must be disconnected, as it takes nothing. */
@@ -208,8 +208,8 @@ export class EventStream {
 
   #watch(): void {
     const now = performance.now()
-    const { endsAtMs, heartbeatMs, stallMs } = this.#options
-    if (endsAtMs !== null && Date.now() >= endsAtMs) this.close()
+    const { holds, heartbeatMs, stallMs } = this.#options
+    if (!holds()) this.close()
     else if (this.#roomy()) {
       // With a filter the place moves on though nothing is sent: a client that comes back need not start where it last got something.
       if (now - this.#sentAtMs >= heartbeatMs * 0.9) {

@@ -114,7 +114,7 @@ class BrokerGateway implements Gateway {
     const report = reporterOf(options)
     const host = hostOf(broker, options, report)
     const isClosing = (): boolean => this.#closing !== null
-    this.#authenticator = authenticatorOf(options.access)
+    this.#authenticator = authenticatorOf(options.access, report)
     this.guarded = this.#authenticator.guards
     const origins = options.cors?.origins ?? []
     const hosts = options.hosts ?? (this.guarded ? 'any' : LOOPBACK_HOSTS)

@@ -1,18 +1,29 @@
-/** The gateway on a port of its own. */
+/** The gateway on a port of its own: HTTP or HTTPS, with bounds on what a connection may take. */
 import type { Server } from 'node:http'
+import { createServer as createSecureServer } from 'node:https'
 import type { AddressInfo, Socket } from 'node:net'
 import { createAdaptorServer } from '@hono/node-server'
 import { MillraceError } from '../base/errors.ts'
 import { LIMITS } from '../base/limits.ts'
-import { wholeNumber } from '../base/units.ts'
+import { type Duration, durationMs, knownOptions, wholeNumber } from '../base/units.ts'
 import type { Broker } from '../broker/broker.ts'
-import { createGateway, drainMsOf, type GatewayOptions } from './gateway.ts'
+import { isLoopbackHost } from './access/caller.ts'
+import { createGateway, drainMsOf, type Gateway, type GatewayOptions } from './gateway.ts'
+import { badRequest, refuseOnSocket } from './problem.ts'
 
 export interface ServeOptions extends GatewayOptions {
   /** 0 takes any that is free. @default 8080 */
   readonly port?: number
-  /** Loopback only, as there is no access control yet. @default '127.0.0.1' */
+  /** Loopback only, unless there is access control. @default '127.0.0.1' */
   readonly host?: string
+  /** Serve HTTPS. PEM texts. TLS 1.2 or later. */
+  readonly tls?: { readonly cert: string | Buffer; readonly key: string | Buffer }
+  /** How long a client may take to send its request, headers and all. @default '30s' */
+  readonly requestTimeout?: Duration
+  /** A connection on which nothing moved for so long is cut. More than a pull may wait. @default '2m' */
+  readonly idle?: Duration
+  /** TCP connections open at once. @default 20,000 */
+  readonly maxConnections?: number
 }
 
 /** A gateway that listens. */
@@ -20,14 +31,16 @@ export interface ServingGateway {
   /** Such as `http://127.0.0.1:8080`. */
   readonly url: string
   readonly port: number
-  /** Take no more requests, finish those that run (for up to 5 s), end event streams. The broker stays open. */
+  /** Who can reach it and what is asked of them, in a sentence for whoever starts it. */
+  readonly notice: string
+  /** Take no more work, let what is leased be settled, finish requests that run, end event streams (each for up to `drain`). The broker stays open. */
   close(): Promise<void>
 }
 
 /**
- * Serve a broker over HTTP on this machine's loopback address.
+ * Serve a broker over HTTP: on this machine's loopback address, or, with access control, on any.
  *
- * @throws INVALID_OPTION when the host is not loopback: without access control nobody else may reach it · UNAVAILABLE when the port is taken
+ * @throws INVALID_OPTION when the host is not loopback and there is no access control · UNAVAILABLE when the port is taken
  * @example
  * ```ts
  * import { connect } from 'millrace'
@@ -42,26 +55,29 @@ export interface ServingGateway {
  * ```
  */
 export async function serveGateway(broker: Broker, options: ServeOptions = {}): Promise<ServingGateway> {
-  const { port = 8080, host = '127.0.0.1', ...rest } = options
+  const { port = 8080, host = '127.0.0.1', tls, requestTimeout, idle, maxConnections, ...rest } = options
   wholeNumber(port, 'port', 0, 65_535)
-  refusePublicHost(host)
+  if (options.access === undefined) refusePublicHost(host)
   const gateway = createGateway(broker, rest)
-  const server = createAdaptorServer({
-    fetch: (request, env) => gateway.fetch(request, env),
-    // The gateway keeps Node's own Request and Response: an application's globals are not its to replace.
-    overrideGlobalObjects: false,
-    serverOptions: { requestTimeout: LIMITS.gatewayRequestMs, headersTimeout: LIMITS.gatewayRequestMs, maxHeaderSize: 64 * 1024 },
-  }) as Server
-  server.maxConnections = LIMITS.gatewayConnectionsMax
+  const server = serverOf(gateway, tls, durationMs(requestTimeout ?? LIMITS.gatewayRequestMs, 'requestTimeout'))
+  server.timeout = durationMs(idle ?? LIMITS.gatewayIdleMs, 'idle')
+  server.maxConnections = wholeNumber(maxConnections ?? LIMITS.gatewayConnectionsMax, 'maxConnections', 1, 1_000_000)
   server.on('upgrade', gateway.upgrade)
-  await gateway.started
   const unused = unusedConnections(server)
-  await listen(server, port, host)
+  try {
+    await gateway.started
+    await listen(server, port, host)
+  } catch (error) {
+    await gateway.close()
+    throw error
+  }
   const { port: bound } = server.address() as AddressInfo
+  const url = `${tls === undefined ? 'http' : 'https'}://${host.includes(':') ? `[${host}]` : host}:${bound}`
   let closing: Promise<void> | undefined
   return {
-    url: `http://${host.includes(':') ? `[${host}]` : host}:${bound}`,
+    url,
     port: bound,
+    notice: noticeOf(gateway.guarded, host, tls !== undefined),
     close: () => {
       // Until the gateway has drained, requests that settle what is leased are still taken.
       closing ??= gateway.close().then(() => stop(server, unused, drainMsOf(rest)))
@@ -70,11 +86,50 @@ export async function serveGateway(broker: Broker, options: ServeOptions = {}): 
   }
 }
 
+function serverOf(gateway: Gateway, tls: ServeOptions['tls'], requestMs: number): Server {
+  if (tls !== undefined) knownOptions(tls, ['cert', 'key'], 'tls')
+  const bounds = {
+    requestTimeout: requestMs,
+    headersTimeout: requestMs,
+    connectionsCheckingInterval: Math.max(20, Math.min(1000, requestMs / 4)),
+    maxHeaderSize: 64 * 1024,
+  }
+  const server = createAdaptorServer({
+    fetch: (request, env) => gateway.fetch(request, env),
+    // The gateway keeps Node's own Request and Response: an application's globals are not its to replace.
+    overrideGlobalObjects: false,
+    ...(tls === undefined
+      ? { serverOptions: bounds }
+      : { createServer: createSecureServer, serverOptions: { ...bounds, cert: tls.cert, key: tls.key, minVersion: 'TLSv1.2' as const } }),
+  }) as Server
+  server.on('clientError', refuseMalformed)
+  return server
+}
+
+/** What Node's parser refuses, or waited for in vain, is answered in words, too. */
+function refuseMalformed(error: NodeJS.ErrnoException, socket: Socket): void {
+  if (error.code === 'ECONNRESET' || !socket.writable) {
+    socket.destroy()
+    return
+  }
+  if (error.code === 'ERR_HTTP_REQUEST_TIMEOUT') refuseOnSocket(socket, badRequest(408, 'the request took too long to arrive'))
+  else if (error.code === 'HPE_HEADER_OVERFLOW') refuseOnSocket(socket, badRequest(431, 'the headers of the request are larger than 64 KiB'))
+  else refuseOnSocket(socket, badRequest(400, `the request is not HTTP as it must be (${error.code ?? error.message})`))
+  // A client that goes on sending, or that takes nothing, does not hold the connection.
+  setTimeout(() => socket.destroy(), 1000).unref()
+}
+
+function noticeOf(guarded: boolean, host: string, secure: boolean): string {
+  if (!guarded) return 'loopback only: there is no access control (millrace tokens add gives it)'
+  if (isLoopbackHost(host)) return 'loopback only, with access control'
+  return secure ? 'with access control, over TLS' : 'with access control, and without TLS: put a proxy in front that has it, or tokens go in the clear'
+}
+
 function refusePublicHost(host: string): void {
-  if (host === 'localhost' || host === '::1' || /^127(?:\.\d{1,3}){3}$/.test(host)) return
+  if (isLoopbackHost(host)) return
   throw new MillraceError(
     'INVALID_OPTION',
-    `host "${host}" is not a loopback address. The gateway has no access control yet: whoever reaches it may read, publish and delete. Use 127.0.0.1, and a proxy that authenticates to let others in`,
+    `host "${host}" is not a loopback address, and there is no access control: whoever reaches it could read, publish and delete. Use 127.0.0.1, or give it tokens (millrace tokens add, the gateway's access option)`,
     { option: 'host', host },
   )
 }

@@ -73,7 +73,7 @@ export class EventStreams implements GatewayPart {
       bytesMax: LIMITS.gatewayStreamBytesMax,
       heartbeatMs: this.#limits.heartbeatMs,
       stallMs: this.#limits.stallMs,
-      endsAtMs: request.principal.expiresAtMs,
+      holds: () => request.principal.holds(),
       ended: () => {
         this.#open.delete(stream)
         release()

@@ -20,22 +20,27 @@ export interface Principal {
   readonly limits: CallerLimits
   /** When it ends to hold, in milliseconds since the epoch; long-lived streams and sockets end then. */
   readonly expiresAtMs: number | null
+  /** Whether its credentials still hold: what is long-lived asks now and then. */
+  holds(): boolean
   /** Whether it may do this to a channel, or to all that a wildcard stands for. */
   permits(action: Action, channel: string): boolean
 }
 
-export interface PrincipalFacts extends Omit<Principal, 'permits' | 'limits' | 'expiresAtMs'> {
+export interface PrincipalFacts extends Pick<Principal, 'name' | 'kind'> {
   readonly permissions: Permissions | 'everything'
   readonly limits?: CallerLimits
   readonly expiresAtMs?: number | null
+  /** Asked besides the expiry. */
+  readonly stillHolds?: () => boolean
 }
 
 /** Channels that begin with `$` are written by Millrace: what stands in `$audit` is what happened. */
-export function principalOf({ permissions, limits = {}, expiresAtMs = null, ...who }: PrincipalFacts): Principal {
+export function principalOf({ permissions, limits = {}, expiresAtMs = null, stillHolds, ...who }: PrincipalFacts): Principal {
   const granted = permissions === 'everything' ? () => true : compilePermissions(permissions)
   const permits = (action: Action, channel: string): boolean =>
     action === 'publish' && channel.startsWith('$') && who.kind !== 'owner' ? false : granted(action, channel)
-  return { ...who, limits, expiresAtMs, permits }
+  const holds = (): boolean => (expiresAtMs === null || Date.now() < expiresAtMs) && (stillHolds === undefined || stillHolds())
+  return { ...who, limits, expiresAtMs, holds, permits }
 }
 
 /** The user that this process runs as: what reaches it by a socket that only that user can open. */

@@ -1,0 +1,62 @@
+/** `millrace tokens`: who may use a served data directory, and for what. */
+import { MillraceError } from '../base/errors.ts'
+import { durationMs } from '../base/units.ts'
+import { ACTIONS, type Action, type Permissions } from '../gateway/access/permissions.ts'
+import { addToken, readTokens, removeTokens, type TokenEntry, tokenFileOf } from '../gateway/access/token-file.ts'
+import { complete, print, printJson, table } from './output.ts'
+import type { TargetOptions } from './target.ts'
+
+export interface TokensOptions extends TargetOptions {
+  readonly file?: string
+}
+
+export interface TokensAddOptions extends TokensOptions, Partial<Record<Action, readonly string[]>> {
+  readonly expires?: string
+  readonly rate?: string
+  readonly open?: string
+}
+
+function fileOf({ file, data }: TokensOptions): string {
+  return file ?? tokenFileOf(data)
+}
+
+export async function tokensAddCommand(name: string, options: TokensAddOptions): Promise<void> {
+  const permissions: Permissions = Object.fromEntries(ACTIONS.flatMap((action) => (options[action] === undefined ? [] : [[action, options[action]]])))
+  const limits = {
+    ...(options.rate !== undefined && { requestsPerSecond: countOf('rate', options.rate) }),
+    ...(options.open !== undefined && { open: countOf('open', options.open) }),
+  }
+  const { token, entry } = addToken(fileOf(options), {
+    name,
+    permissions,
+    ...(Object.keys(limits).length > 0 && { limits }),
+    ...(options.expires !== undefined && { expiresAtMs: Date.now() + durationMs(options.expires, 'expires') }),
+  })
+  if (options.json === true) printJson({ id: entry.id, name, token })
+  else print(token)
+  complete(`token ${entry.id} (${name}); it is shown this once, and kept as a hash only`, options)
+}
+
+export async function tokensListCommand(options: TokensOptions): Promise<void> {
+  const found = readTokens(fileOf(options))
+  if (options.json === true) printJson(found.map(({ sha256: _, ...shown }) => shown))
+  else print(table(['id', 'name', 'permissions', 'created', 'expires'], found.map(rowOf)))
+  complete(`${found.length} token(s)`, options)
+}
+
+export async function tokensRemoveCommand(idOrName: string, options: TokensOptions): Promise<void> {
+  const removed = removeTokens(fileOf(options), idOrName)
+  if (removed.length === 0) throw new MillraceError('INVALID_OPTION', `there is no token "${idOrName}": millrace tokens list shows them`, { token: idOrName })
+  if (options.json === true) printJson({ removed: removed.map(({ id }) => id) })
+  complete(`removed ${removed.map(({ id, name }) => `${id} (${name})`).join(', ')}`, options)
+}
+
+function rowOf({ id, name, permissions, createdAt, expiresAt }: TokenEntry): string[] {
+  const granted = ACTIONS.flatMap((action) => (permissions[action] === undefined ? [] : [`${action}:${permissions[action].join(',')}`]))
+  return [id, name, granted.join(' '), createdAt, expiresAt ?? 'never']
+}
+
+function countOf(option: string, text: string): number {
+  if (/^[1-9]\d{0,8}$/.test(text)) return Number(text)
+  throw new MillraceError('INVALID_OPTION', `--${option} must be a whole number of 1 or more; it is "${text}"`, { option })
+}

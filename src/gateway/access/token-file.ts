@@ -1,0 +1,129 @@
+/**
+ * The file that tokens are kept in: hashed, readable by its owner only, replaced as a whole.
+ *
+ * A token is 256 random bits, shown once, when it is made. What is kept is its SHA-256: of so many random bits nothing can be guessed from it, and no
+ * slow hash would make it harder.
+ */
+import { createHash, randomBytes } from 'node:crypto'
+import { closeSync, fsyncSync, mkdirSync, openSync, readFileSync, renameSync, rmSync, statSync, writeSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import { MillraceError } from '../../base/errors.ts'
+import { compilePermissions, type Permissions } from './permissions.ts'
+import type { CallerLimits } from './principal.ts'
+
+/** A token as it is kept. */
+export interface TokenEntry {
+  readonly id: string
+  readonly name: string
+  /** In hexadecimal. */
+  readonly sha256: string
+  readonly permissions: Permissions
+  readonly limits?: CallerLimits
+  /** RFC 3339. */
+  readonly createdAt: string
+  readonly expiresAt?: string
+}
+
+export interface NewToken {
+  readonly name: string
+  readonly permissions: Permissions
+  readonly limits?: CallerLimits
+  readonly expiresAtMs?: number
+}
+
+const FORMAT = 1
+const LOCK_STALE_MS = 10_000
+
+/** Where the tokens of a data directory are. */
+export function tokenFileOf(directory: string): string {
+  return join(directory, '.tokens.json')
+}
+
+export function hashOf(token: string): string {
+  return createHash('sha256').update(token).digest('hex')
+}
+
+/** The tokens; none when there is no file. @throws INVALID_OPTION when the file is not one of ours */
+export function readTokens(path: string): readonly TokenEntry[] {
+  let text: string
+  try {
+    text = readFileSync(path, 'utf8')
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return []
+    throw error
+  }
+  try {
+    const { format, tokens } = JSON.parse(text) as { readonly format: unknown; readonly tokens: readonly TokenEntry[] }
+    if (format !== FORMAT || !tokens.every(({ id, name, sha256 }) => [id, name, sha256].every((part) => typeof part === 'string'))) throw new Error('not ours')
+    for (const { permissions } of tokens) compilePermissions(permissions)
+    return tokens
+  } catch (cause) {
+    throw new MillraceError('INVALID_OPTION', `${path} is no file of tokens that this version reads`, { path }, { cause })
+  }
+}
+
+/** Make a token. It is in the answer, and nowhere else. @throws INVALID_OPTION · UNAVAILABLE when the file is being written by another */
+export function addToken(path: string, { name, permissions, limits, expiresAtMs }: NewToken): { readonly token: string; readonly entry: TokenEntry } {
+  compilePermissions(permissions)
+  if (Object.values(permissions).every((channels) => channels.length === 0)) {
+    throw new MillraceError('INVALID_OPTION', 'a token that permits nothing is of no use: give it --publish, --consume, --read, --manage or --rules', {})
+  }
+  const token = `millrace_${randomBytes(32).toString('base64url')}`
+  const entry: TokenEntry = {
+    id: randomBytes(4).toString('hex'),
+    name,
+    sha256: hashOf(token),
+    permissions,
+    ...(limits !== undefined && { limits }),
+    createdAt: new Date().toISOString(),
+    ...(expiresAtMs !== undefined && { expiresAt: new Date(expiresAtMs).toISOString() }),
+  }
+  change(path, (tokens) => [...tokens, entry])
+  return { token, entry }
+}
+
+/** Remove the tokens of an id or a name; answers which. Servers that use the file notice within a second or so. */
+export function removeTokens(path: string, idOrName: string): readonly TokenEntry[] {
+  let removed: readonly TokenEntry[] = []
+  change(path, (tokens) => {
+    removed = tokens.filter(({ id, name }) => id === idOrName || name === idOrName)
+    return tokens.filter((token) => !removed.includes(token))
+  })
+  return removed
+}
+
+/** Written beside, synced, renamed: a reader sees the old file or the new one. The file beside is the lock, too. */
+function change(path: string, act: (tokens: readonly TokenEntry[]) => readonly TokenEntry[]): void {
+  mkdirSync(dirname(path), { recursive: true })
+  const beside = `${path}.new`
+  const file = lock(beside)
+  try {
+    writeSync(file, `${JSON.stringify({ format: FORMAT, tokens: act(readTokens(path)) }, null, 2)}\n`)
+    fsyncSync(file)
+    renameSync(beside, path)
+  } catch (error) {
+    rmSync(beside, { force: true })
+    throw error
+  } finally {
+    closeSync(file)
+  }
+  const folder = openSync(dirname(path), 'r')
+  try {
+    fsyncSync(folder)
+  } finally {
+    closeSync(folder)
+  }
+}
+
+function lock(beside: string): number {
+  try {
+    return openSync(beside, 'wx', 0o600)
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error
+    if (Date.now() - statSync(beside).mtimeMs > LOCK_STALE_MS) {
+      rmSync(beside, { force: true })
+      return openSync(beside, 'wx', 0o600)
+    }
+    throw new MillraceError('UNAVAILABLE', `${beside} is there: another process changes the tokens; try again`, { path: beside })
+  }
+}
