@@ -5,10 +5,12 @@
 
 import type { EncodedEvent } from '../../broker/engine.ts'
 import type { ChannelSpec } from '../../channel/channel.ts'
+import { fromFloat } from '../../delivery/consumer-records.ts'
+import type { DeliveryLog, LogListener } from '../../delivery/delivery-log.ts'
+import { Meter } from '../../delivery/meter.ts'
 import { Block, decodeBlock } from '../../event/block.ts'
 import { DedupeWindow } from './dedupe-window.ts'
-import { Meter } from './meter.ts'
-import { fromFloat, keys } from './records.ts'
+import { keys } from './records.ts'
 import type { Store } from './store.ts'
 
 /** Who waits for a publish: told the offset of its first event, or why there is none. */
@@ -20,14 +22,9 @@ export interface Waiter {
 /** Stands at the events of a batch before its last: a commit does not end after it. */
 export const CONTINUES: Waiter = { done: () => undefined, fail: () => undefined }
 
-/** Told when events were committed to a channel: the block, or null where another process wrote them. */
-export interface LogListener {
-  onCommitted(block: Block | null): void
-}
-
 const CACHED_BLOCKS = 4
 
-export class ChannelLog {
+export class ChannelLog implements DeliveryLog {
   readonly id: number
   readonly name: string
   spec: ChannelSpec

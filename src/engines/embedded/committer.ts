@@ -12,17 +12,10 @@ import type { Clock } from '../../base/clock.ts'
 import { MillraceError } from '../../base/errors.ts'
 import { LIMITS } from '../../base/limits.ts'
 import type { EncodedEvent } from '../../broker/engine.ts'
+import type { RecordChange, RecordSource } from '../../delivery/cursor-host.ts'
 import { type Block, encodeBlock } from '../../event/block.ts'
 import { type ChannelLog, CONTINUES, type Waiter } from './channel-log.ts'
 import type { Store } from './store.ts'
-
-type RecordChange = readonly [key: string, value: Uint8Array | null]
-
-/** State in memory that writes its records when a commit is built. */
-export interface RecordSource {
-  /** Add the records that changed since the last call. */
-  collect(into: RecordChange[]): void
-}
 
 interface Part {
   readonly log: ChannelLog

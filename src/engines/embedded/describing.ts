@@ -1,10 +1,12 @@
 /** Clause 17: what there is, how far behind it is, and what does not move, and why. Computed when somebody asks. */
 import type { Alarm, BrokerDescription, ChannelDescription, ConsumerDescription, ConsumerPosition } from '../../broker/description.ts'
+import { type ChainRecord, consumerKeys, fromFloat, fromJson, lastNumber, under } from '../../delivery/consumer-records.ts'
+import type { Cursor } from '../../delivery/cursor.ts'
+import type { DeliveryLog } from '../../delivery/delivery-log.ts'
+import type { Instance } from '../../delivery/instance.ts'
 import type { Block } from '../../event/block.ts'
 import type { ChannelLog } from './channel-log.ts'
-import type { Cursor } from './cursor.ts'
-import type { Instance } from './instance.ts'
-import { type ChainRecord, fromFloat, fromJson, lastNumber, under } from './records.ts'
+import { keys } from './records.ts'
 import type { Store } from './store.ts'
 
 export interface Described {
@@ -23,7 +25,7 @@ const SCHEDULED_COUNTED_MAX = 100_000
 /** One consumer in one channel, running or not. */
 interface Place {
   readonly consumer: string
-  readonly log: ChannelLog
+  readonly log: DeliveryLog
   readonly cursor: Cursor | undefined
   readonly floor: number
 }
@@ -38,13 +40,9 @@ export async function describeEngine(engine: Described): Promise<Omit<BrokerDesc
 }
 
 function describeChannel(log: ChannelLog, { store, nowMs }: Described): ChannelDescription {
-  const scheduled = log.mayHaveScheduled ? store.range(...under(`s/${digits(log)}/`), SCHEDULED_COUNTED_MAX).length : 0
+  const scheduled = log.mayHaveScheduled ? store.range(...under(keys.scheduledOf(log.id)), SCHEDULED_COUNTED_MAX).length : 0
   const { name, spec, first, committed, meter } = log
   return { name, kind: spec.kind, types: spec.types, first, next: committed, bytes: store.size(log.id), scheduled, rate: meter.rate(nowMs) }
-}
-
-function digits(log: ChannelLog): string {
-  return String(log.id).padStart(8, '0')
 }
 
 /** Every consumer in every channel that it has begun. */
@@ -69,8 +67,8 @@ function* places({ store, logs, cursors, instances, queueGroup }: Described): Ge
 }
 
 /** The consumers that have worked on a queue. */
-function workers(store: Store<Block>, log: ChannelLog, instances: ReadonlySet<Instance>): Set<string> {
-  const prefix = `q/${digits(log)}/`
+function workers(store: Store<Block>, log: DeliveryLog, instances: ReadonlySet<Instance>): Set<string> {
+  const prefix = keys.worker(log.id, '')
   const names = new Set(store.range(...under(prefix)).map(([key]) => key.slice(prefix.length)))
   for (const instance of instances) for (const cursor of instance.cursors) if (cursor.log === log) names.add(instance.spec.name)
   return names
@@ -85,7 +83,7 @@ async function describeConsumer(name: string, its: readonly Place[], engine: Des
     const counts = deadCounts(place, engine)
     sums.deadLetters += counts.dead
     sums.parked += counts.waiting
-    sums.retrying += place.cursor?.state.retries.size ?? engine.store.range(...under(`r/${place.consumer}/${digits(place.log)}/`)).length
+    sums.retrying += place.cursor?.state.retries.size ?? engine.store.range(...under(consumerKeys.table('r', place.consumer, place.log.id))).length
     sums.rate += place.cursor?.meter.rate(engine.nowMs) ?? 0
   }
   const inFlight = instances.reduce((sum, instance) => sum + instance.held.size, 0)
@@ -97,7 +95,7 @@ function deadCounts({ cursor, consumer, log }: Place, { store }: Described): { r
   if (cursor !== undefined && cursor.group === consumer) return { dead: cursor.box.dead, waiting: cursor.box.waiting }
   let dead = 0
   let waiting = 0
-  for (const [, bytes] of store.range(...under(`k/${cursor?.group ?? consumer}/${digits(log)}/`))) {
+  for (const [, bytes] of store.range(...under(consumerKeys.table('k', cursor?.group ?? consumer, log.id)))) {
     const record = fromJson<ChainRecord>(bytes)
     if (record.consumer !== consumer) continue
     if (record.state === 'dead') dead++
@@ -130,7 +128,7 @@ function stalled(
   return null
 }
 
-function reason(cursor: Cursor, instances: readonly Instance[], log: ChannelLog): string {
+function reason(cursor: Cursor, instances: readonly Instance[], log: DeliveryLog): string {
   if (cursor.box.blocking.size > 0)
     return `everything waits for ${cursor.box.blocking.size} dead letter(s) in "${log.name}" (onDead: block): redrive or drop them`
   if (cursor.homeless.length > 0) return `no running consumer of "${log.name}" handles ${cursor.homeless.length} of its events: start one that does`

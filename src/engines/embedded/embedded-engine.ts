@@ -21,19 +21,20 @@ import type {
   Subscription,
 } from '../../broker/engine.ts'
 import type { ChannelSpec } from '../../channel/channel.ts'
+import { consumerKeys, fromFloat, fromJson, GROUP_TABLES, lastNumber, OFFSET_TABLES, toJson, under } from '../../delivery/consumer-records.ts'
+import { Cursor } from '../../delivery/cursor.ts'
+import type { CursorHost } from '../../delivery/cursor-host.ts'
+import { DueQueue } from '../../delivery/due-queue.ts'
+import { SuspectQueue } from '../../delivery/in-flight.ts'
+import { Instance, type InstanceHost } from '../../delivery/instance.ts'
+import { LeaseWatch } from '../../delivery/lease-watch.ts'
 import type { Block } from '../../event/block.ts'
 import { ChannelLog } from './channel-log.ts'
 import { Committer } from './committer.ts'
-import { Cursor } from './cursor.ts'
-import type { CursorHost } from './cursor-host.ts'
 import { describeEngine } from './describing.ts'
-import { DueQueue } from './due-queue.ts'
-import { SuspectQueue } from './in-flight.ts'
-import { Instance, type InstanceHost } from './instance.ts'
-import { LeaseWatch } from './lease-watch.ts'
 import { Publishing, unknownChannel } from './publishing.ts'
 import { readLog } from './reading.ts'
-import { type ChannelRecord, type EngineRecord, fromFloat, fromJson, keys, lastNumber, toJson, under } from './records.ts'
+import { type ChannelRecord, type EngineRecord, keys } from './records.ts'
 import { Retention } from './retention.ts'
 import type { Store } from './store.ts'
 
@@ -145,7 +146,7 @@ export class EmbeddedEngine implements Engine {
       alone: (cursor, offset) => this.#suspects.add(cursor, offset),
       aloneDone: (cursor, offset) => this.#suspects.done(cursor, offset),
       alarm: (error) => this.#alarm(error),
-      seek: (log, position) => this.#seek(log, position),
+      seek: (log, position) => this.#seek(this.#logsById.get(log.id) as ChannelLog, position),
     }
   }
 
@@ -164,7 +165,7 @@ export class EmbeddedEngine implements Engine {
     for (const [, bytes] of this.#store.range(...under('c/'))) {
       const { id, spec, first } = fromJson<ChannelRecord>(bytes)
       const log = this.#addLog(id, spec, first)
-      log.mayHaveScheduled = this.#store.range(...under(`s/${String(id).padStart(8, '0')}/`), 1).length > 0
+      log.mayHaveScheduled = this.#store.range(...under(keys.scheduledOf(id)), 1).length > 0
       if (this.#retention.applies(log) && log.committed > log.first) this.#retention.note(log)
     }
     return engine === undefined ? 1 : fromJson<EngineRecord>(engine).nextChannelId
@@ -308,7 +309,7 @@ export class EmbeddedEngine implements Engine {
 
   #attach(instance: Instance, log: ChannelLog, from: Position): void {
     const group = log.spec.kind === 'queue' ? QUEUE_GROUP : instance.spec.name
-    if (group === QUEUE_GROUP) this.#committer.record(`q/${String(log.id).padStart(8, '0')}/${instance.spec.name}`, Buffer.alloc(0))
+    if (group === QUEUE_GROUP) this.#committer.record(keys.worker(log.id, instance.spec.name), Buffer.alloc(0))
     this.#cursor(group, log, group === QUEUE_GROUP ? { at: 'beginning' } : from).attach(instance)
   }
 
@@ -324,7 +325,7 @@ export class EmbeddedEngine implements Engine {
   }
 
   #savedFloor(group: string, log: ChannelLog): number | null {
-    const saved = this.#store.get(keys.cursor(group, log.id))
+    const saved = this.#store.get(consumerKeys.cursor(group, log.id))
     return saved === undefined ? null : fromFloat(saved)
   }
 
@@ -344,14 +345,14 @@ export class EmbeddedEngine implements Engine {
 
   #worksOn(consumer: string, log: ChannelLog): boolean {
     for (const instance of this.#instances) if (instance.spec.name === consumer && [...instance.cursors].some((cursor) => cursor.log === log)) return true
-    return this.#store.get(`q/${String(log.id).padStart(8, '0')}/${consumer}`) !== undefined
+    return this.#store.get(keys.worker(log.id, consumer)) !== undefined
   }
 
   async rewind(consumer: string, to: Position, channel: string | null): Promise<void> {
     this.#open()
     const cursors = this.#cursorsOf(consumer).filter((cursor) => channel === null || cursor.log.name === channel)
     if (cursors.length === 0) throw unknownChannel(channel ?? '', this.#logs.keys())
-    for (const cursor of cursors) cursor.rewind(this.#seek(cursor.log, to))
+    for (const cursor of cursors) cursor.rewind(this.#cursorHost.seek(cursor.log, to))
     await this.#committer.flushed()
   }
 
@@ -363,7 +364,7 @@ export class EmbeddedEngine implements Engine {
     for (const cursor of this.#cursorsOf(consumer)) {
       if (cursor.group === QUEUE_GROUP) {
         await cursor.box.drop(consumer, {})
-        this.#committer.record(`q/${String(cursor.log.id).padStart(8, '0')}/${consumer}`, null)
+        this.#committer.record(keys.worker(cursor.log.id, consumer), null)
       } else this.#removeCursor(cursor)
     }
     await this.#committer.flushed()
@@ -371,9 +372,10 @@ export class EmbeddedEngine implements Engine {
 
   #removeCursor(cursor: Cursor): void {
     const { group, log } = cursor
-    const at = `${group}/${String(log.id).padStart(8, '0')}`
-    for (const table of ['b', 'r', 'd', 'k']) for (const [key] of this.#store.range(...under(`${table}/${at}/`))) this.#committer.record(key, null)
-    for (const table of ['g', 'f']) this.#committer.record(`${table}/${at}`, null)
+    for (const table of OFFSET_TABLES) {
+      for (const [key] of this.#store.range(...under(consumerKeys.table(table, group, log.id)))) this.#committer.record(key, null)
+    }
+    for (const table of GROUP_TABLES) this.#committer.record(consumerKeys.group(table, group, log.id), null)
     log.listeners.delete(cursor)
     this.#cursors.delete(`${group}/${log.id}`)
   }
@@ -402,12 +404,12 @@ export class EmbeddedEngine implements Engine {
   }
 
   #removeRecords(log: ChannelLog): void {
-    const id = String(log.id).padStart(8, '0')
-    for (const [key, timer] of this.#store.range(...under(`s/${id}/`))) {
+    for (const [key, timer] of this.#store.range(...under(keys.scheduledOf(log.id)))) {
       this.#committer.record(Buffer.from(timer).toString(), null)
       this.#committer.record(key, null)
     }
-    for (const table of ['y', 'q']) for (const [key] of this.#store.range(...under(`${table}/${id}/`))) this.#committer.record(key, null)
+    for (const prefix of [keys.latest(log.id, ''), keys.worker(log.id, '')])
+      for (const [key] of this.#store.range(...under(prefix))) this.#committer.record(key, null)
     for (const [key] of this.#store.range(...under('g/'))) {
       if (lastNumber(key) === log.id) this.#removeCursor(new Cursor(key.slice(2, key.lastIndexOf('/')), log, this.#cursorHost, { at: 'end' }))
     }

@@ -5,11 +5,12 @@
 import type { Clock } from '../../base/clock.ts'
 import { MillraceError } from '../../base/errors.ts'
 import type { Emission, EncodedEvent, Receipt, ScheduledReceipt } from '../../broker/engine.ts'
+import { fromJson, toJson } from '../../delivery/consumer-records.ts'
+import type { DueQueue } from '../../delivery/due-queue.ts'
 import type { Block } from '../../event/block.ts'
 import { type ChannelLog, CONTINUES, type Waiter } from './channel-log.ts'
 import type { Committer } from './committer.ts'
-import type { DueQueue } from './due-queue.ts'
-import { fromJson, keys, type TimerRecord, toJson } from './records.ts'
+import { keys, type TimerRecord } from './records.ts'
 import type { Store } from './store.ts'
 
 /** Timers that come due together are moved in pages of so many. */

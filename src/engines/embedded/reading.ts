@@ -1,8 +1,9 @@
 /** Reading a channel without consuming it (clause 9): by blocks, holding one at a time. */
 import { LIMITS } from '../../base/limits.ts'
 import type { EngineReadOptions, StoredText } from '../../broker/engine.ts'
+import type { LogListener } from '../../delivery/delivery-log.ts'
 import type { Block } from '../../event/block.ts'
-import type { ChannelLog, LogListener } from './channel-log.ts'
+import type { ChannelLog } from './channel-log.ts'
 
 /** Events of a block at and after an offset, before another, that are there. */
 function pick(block: Block, from: number, to: number, kept: (event: StoredText) => boolean): StoredText[] {

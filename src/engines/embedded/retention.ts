@@ -5,11 +5,13 @@
  * deduplication window, which still compares with them. A timer runs only while a channel has something to lose.
  */
 import type { Clock } from '../../base/clock.ts'
+import { fromFloat, toFloat, toJson } from '../../delivery/consumer-records.ts'
+import type { EventBlock } from '../../delivery/delivery-log.ts'
+import type { DueQueue } from '../../delivery/due-queue.ts'
 import type { Block } from '../../event/block.ts'
 import type { ChannelLog } from './channel-log.ts'
 import type { Committer } from './committer.ts'
-import type { DueQueue } from './due-queue.ts'
-import { fromFloat, keys, toFloat, toJson } from './records.ts'
+import { keys } from './records.ts'
 import type { Store } from './store.ts'
 
 const SWEEP_MS = 1000
@@ -50,7 +52,7 @@ export class Retention {
   }
 
   /** A block of a stream that keeps the latest of each key: remember where each key's latest is. */
-  noteKeys(log: ChannelLog, block: Block): void {
+  noteKeys(log: ChannelLog, block: EventBlock): void {
     for (let index = 0; index < block.count; index++) {
       const { key } = block.at(index)
       if (key !== null) this.#parts.committer.record(keys.latest(log.id, key), toFloat(block.firstOffset + index))

@@ -1,8 +1,7 @@
 /** The blocks a cursor reads, in order: the one at hand, those read ahead, and single ones looked up again for what waited. */
-import { MillraceError } from '../../base/errors.ts'
-import { LIMITS } from '../../base/limits.ts'
-import type { Block } from '../../event/block.ts'
-import type { ChannelLog } from './channel-log.ts'
+import { MillraceError } from '../base/errors.ts'
+import { LIMITS } from '../base/limits.ts'
+import type { DeliveryLog, EventBlock } from './delivery-log.ts'
 
 export interface BlockReaderHost {
   /** Blocks were read: go on. */
@@ -10,32 +9,32 @@ export interface BlockReaderHost {
   alarm(error: unknown): void
 }
 
-function holds(block: Block, offset: number): boolean {
+function holds(block: EventBlock, offset: number): boolean {
   return offset >= block.firstOffset && offset < block.firstOffset + block.count
 }
 
 /** Events that nothing has removed are not there: they are not skipped in silence. */
-function missing(log: ChannelLog, offset: number, found: number | undefined): MillraceError {
+function missing(log: DeliveryLog, offset: number, found: number | undefined): MillraceError {
   const message = `channel "${log.name}" has no event at offset ${offset}${found === undefined ? '' : `; the next one is at ${found}`}: its consumers stop there`
   return new MillraceError('DATA_DAMAGED', message, { channel: log.name, offset })
 }
 
 export class BlockReader {
-  readonly #log: ChannelLog
+  readonly #log: DeliveryLog
   readonly #host: BlockReaderHost
-  #current: Block | null = null
-  #ahead: Block[] = []
+  #current: EventBlock | null = null
+  #ahead: EventBlock[] = []
   #loading = false
   /** Counts resets: what was being read before one is dropped. */
   #epoch = 0
 
-  constructor(log: ChannelLog, host: BlockReaderHost) {
+  constructor(log: DeliveryLog, host: BlockReaderHost) {
     this.#log = log
     this.#host = host
   }
 
   /** A block that was just committed: it spares the look-up where the cursor is at the channel's end. */
-  offer(block: Block, offset: number): void {
+  offer(block: EventBlock, offset: number): void {
     if (this.#ahead.length === 0 && block.firstOffset === offset) this.#current = block
   }
 
@@ -47,11 +46,11 @@ export class BlockReader {
   }
 
   /** The block of an offset, or null while it is being read: `onRead` tells. */
-  next(offset: number): Block | null {
+  next(offset: number): EventBlock | null {
     if (this.#current !== null && holds(this.#current, offset)) return this.#current
     this.#current = this.#log.blockInMemory(offset) ?? null
     while (this.#current === null && this.#ahead.length > 0) {
-      const block = this.#ahead.shift() as Block
+      const block = this.#ahead.shift() as EventBlock
       if (holds(block, offset)) this.#current = block
     }
     if (this.#current === null) this.#load(offset)
@@ -84,7 +83,7 @@ export class BlockReader {
   }
 
   /** The block of an offset that was passed before, if it is in memory. */
-  again(offset: number): Block | undefined {
+  again(offset: number): EventBlock | undefined {
     return this.#current !== null && holds(this.#current, offset) ? this.#current : this.#log.blockInMemory(offset)
   }
 }

@@ -7,14 +7,14 @@
  * - Lanes hold offsets, not events: what waits costs eight bytes. Events are looked up again when their turn comes.
  * - Outstanding offsets are bounded (clause 10): at the bound nothing new is taken up until something is settled.
  */
-import { LIMITS } from '../../base/limits.ts'
-import type { EncodedEvent, Failure, OnDead, Position } from '../../broker/engine.ts'
-import type { Block } from '../../event/block.ts'
+import { LIMITS } from '../base/limits.ts'
+import type { EncodedEvent, Failure, OnDead, Position } from '../broker/engine.ts'
 import { BlockReader } from './block-reader.ts'
-import type { ChannelLog, LogListener } from './channel-log.ts'
+import { consumerKeys, type RetryRecord, toJson } from './consumer-records.ts'
 import type { CursorHost } from './cursor-host.ts'
 import { CursorState } from './cursor-state.ts'
 import { type Chain, DeadLetterBox } from './dead-letter-box.ts'
+import type { DeliveryLog, EventBlock, LogListener } from './delivery-log.ts'
 import type { DoneSet } from './done-set.ts'
 import { HeldDelivery } from './held-delivery.ts'
 import { InFlight, type Suspected } from './in-flight.ts'
@@ -22,7 +22,6 @@ import type { Instance } from './instance.ts'
 import { Lane } from './lane.ts'
 import { LaneTable } from './lane-table.ts'
 import { Meter } from './meter.ts'
-import { keys, type RetryRecord, toJson } from './records.ts'
 import { Takers } from './takers.ts'
 
 /** Lanes ready but without a taker, at most, before nothing new is taken up. */
@@ -30,7 +29,7 @@ const UNPLACED_MAX = 1000
 
 export class Cursor implements LogListener, Suspected {
   readonly group: string
-  readonly log: ChannelLog
+  readonly log: DeliveryLog
   readonly box: DeadLetterBox
   readonly meter: Meter = new Meter()
   readonly takers: Takers
@@ -49,7 +48,7 @@ export class Cursor implements LogListener, Suspected {
   #pumping = false
   #pumpScheduled = false
 
-  constructor(group: string, log: ChannelLog, host: CursorHost, from: Position) {
+  constructor(group: string, log: DeliveryLog, host: CursorHost, from: Position) {
     this.group = group
     this.log = log
     this.#host = host
@@ -64,7 +63,7 @@ export class Cursor implements LogListener, Suspected {
     })
     this.#inFlight = new InFlight({
       held: () => this.takers.held(),
-      save: (record) => host.write(keys.inFlight(group, log.id), toJson(record)),
+      save: (record) => host.write(consumerKeys.inFlight(group, log.id), toJson(record)),
     })
     log.listeners.add(this)
     for (const chain of this.box.chains.values()) if (!chain.dead) this.#lanes.enqueue(this.#lanes.of(chain.key))
@@ -97,7 +96,7 @@ export class Cursor implements LogListener, Suspected {
     return Math.max(0, this.log.committed - Math.max(this.done.floor, this.log.first) - this.done.above)
   }
 
-  onCommitted(block: Block | null): void {
+  onCommitted(block: EventBlock | null): void {
     if (this.takers.instances.length === 0) return
     if (block !== null) this.#reader.offer(block, this.taken)
     this.pump()
@@ -151,7 +150,7 @@ export class Cursor implements LogListener, Suspected {
   }
 
   /** Deliver a new event, or put it where it waits. False: it cannot be taken up now. */
-  #giveEvent(block: Block, index: number, offset: number): boolean {
+  #giveEvent(block: EventBlock, index: number, offset: number): boolean {
     if (this.done.has(offset)) return true
     const instance = this.takers.pick(block, index)
     if (instance === 'nobody') {
@@ -257,7 +256,7 @@ export class Cursor implements LogListener, Suspected {
   }
 
   /** The block of an offset, or null while it is being read. */
-  #fetch(offset: number, lane: Lane): Block | null {
+  #fetch(offset: number, lane: Lane): EventBlock | null {
     const block = this.#reader.again(offset)
     if (block !== undefined) return block
     lane.blocked = true

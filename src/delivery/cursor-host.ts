@@ -1,8 +1,15 @@
-/** What a cursor needs of the engine it belongs to. */
-import type { Position } from '../../broker/engine.ts'
-import type { ChannelLog } from './channel-log.ts'
-import type { RecordSource } from './committer.ts'
+/** What a cursor needs of the engine it belongs to: records that are committed together, time, and a word when something is wrong. */
+import type { Position } from '../broker/engine.ts'
+import type { DeliveryLog } from './delivery-log.ts'
 import type { Suspected } from './in-flight.ts'
+
+export type RecordChange = readonly [key: string, value: Uint8Array | null]
+
+/** State in memory that writes its records when a commit is built. */
+export interface RecordSource {
+  /** Add the records that changed since the last call. */
+  collect(into: RecordChange[]): void
+}
 
 export interface CursorHost {
   readonly nowMs: () => number
@@ -19,5 +26,5 @@ export interface CursorHost {
   aloneDone(cursor: Suspected, offset: number): void
   /** Reading the channel failed. */
   alarm(error: unknown): void
-  seek(log: ChannelLog, position: Position): number
+  seek(log: DeliveryLog, position: Position): number
 }

@@ -2,17 +2,17 @@
  * What a consumer has settled in a channel, which events failed how often, and which are under suspicion: everything of a cursor
  * that survives a restart, in memory and as records.
  */
-import type { Failure, Position } from '../../broker/engine.ts'
-import type { ChannelLog } from './channel-log.ts'
-import type { RecordSource } from './committer.ts'
+import type { Failure, Position } from '../broker/engine.ts'
+import { consumerKeys, fromFloat, fromJson, type InFlightRecord, lastNumber, type RetryRecord, toFloat, toJson, under } from './consumer-records.ts'
+import type { RecordSource } from './cursor-host.ts'
+import type { DeliveryLog } from './delivery-log.ts'
 import { DoneSet } from './done-set.ts'
-import { fromFloat, fromJson, type InFlightRecord, keys, lastNumber, type RetryRecord, toFloat, toJson, under } from './records.ts'
 
 export interface StateHost {
   get(key: string): Uint8Array | undefined
   range(from: string, to: string, limit?: number): [string, Uint8Array][]
   write(key: string, value: Uint8Array | null): void
-  seek(log: ChannelLog, position: Position): number
+  seek(log: DeliveryLog, position: Position): number
 }
 
 const DIED: Failure = { name: 'WorkerDied', message: 'the process died while this event was being handled', kind: 'crash' }
@@ -26,29 +26,29 @@ export class CursorState implements RecordSource {
   /** Told when the floor has moved. */
   onMoved: (() => void) | null = null
   readonly #group: string
-  readonly #log: ChannelLog
+  readonly #log: DeliveryLog
   readonly #host: StateHost
   #savedFloor = -1
 
-  constructor(group: string, log: ChannelLog, host: StateHost, from: Position) {
+  constructor(group: string, log: DeliveryLog, host: StateHost, from: Position) {
     this.#group = group
     this.#log = log
     this.#host = host
-    const saved = host.get(keys.cursor(group, log.id))
+    const saved = host.get(consumerKeys.cursor(group, log.id))
     this.done = new DoneSet(saved === undefined ? host.seek(log, from) : fromFloat(saved))
-    if (saved === undefined) host.write(keys.cursor(group, log.id), toFloat(this.done.floor))
+    if (saved === undefined) host.write(consumerKeys.cursor(group, log.id), toFloat(this.done.floor))
     else this.#recall()
   }
 
-  get #at(): string {
-    return `${this.#group}/${String(this.#log.id).padStart(8, '0')}/`
+  #table(table: 'b' | 'r'): readonly [from: string, to: string] {
+    return under(consumerKeys.table(table, this.#group, this.#log.id))
   }
 
   #recall(): void {
-    for (const [key, bytes] of this.#host.range(...under(`b/${this.#at}`))) this.done.load(lastNumber(key), bytes)
-    for (const [key, bytes] of this.#host.range(...under(`r/${this.#at}`))) this.retries.set(lastNumber(key), fromJson<RetryRecord>(bytes))
+    for (const [key, bytes] of this.#host.range(...this.#table('b'))) this.done.load(lastNumber(key), bytes)
+    for (const [key, bytes] of this.#host.range(...this.#table('r'))) this.retries.set(lastNumber(key), fromJson<RetryRecord>(bytes))
     this.done.raise(Math.min(this.#log.first, this.#log.committed))
-    const inFlight = this.#host.get(keys.inFlight(this.#group, this.#log.id))
+    const inFlight = this.#host.get(consumerKeys.inFlight(this.#group, this.#log.id))
     if (inFlight !== undefined) this.#suspect(fromJson<InFlightRecord>(inFlight))
   }
 
@@ -78,17 +78,17 @@ export class CursorState implements RecordSource {
 
   fail(offset: number, retry: RetryRecord): void {
     this.retries.set(offset, retry)
-    this.#host.write(keys.retry(this.#group, this.#log.id, offset), toJson(retry))
+    this.#host.write(consumerKeys.retry(this.#group, this.#log.id, offset), toJson(retry))
   }
 
   /** Its attempts are no longer of interest. */
   clear(offset: number): void {
-    if (this.retries.size > 0 && this.retries.delete(offset)) this.#host.write(keys.retry(this.#group, this.#log.id, offset), null)
+    if (this.retries.size > 0 && this.retries.delete(offset)) this.#host.write(consumerKeys.retry(this.#group, this.#log.id, offset), null)
   }
 
   /** Begin again at an offset. */
   restart(offset: number): void {
-    for (const prefix of ['b/', 'r/']) for (const [key] of this.#host.range(...under(prefix + this.#at))) this.#host.write(key, null)
+    for (const table of ['b', 'r'] as const) for (const [key] of this.#host.range(...this.#table(table))) this.#host.write(key, null)
     for (const failed of [...this.retries.keys()]) this.clear(failed)
     this.suspects.clear()
     this.done = new DoneSet(offset)
@@ -98,8 +98,8 @@ export class CursorState implements RecordSource {
     if (this.done.floor !== this.#savedFloor) {
       this.#savedFloor = this.done.floor
       this.onMoved?.()
-      into.push([keys.cursor(this.#group, this.#log.id), toFloat(this.done.floor)])
+      into.push([consumerKeys.cursor(this.#group, this.#log.id), toFloat(this.done.floor)])
     }
-    for (const [chunk, bytes] of this.done.takeChanges()) into.push([keys.chunk(this.#group, this.#log.id, chunk), bytes])
+    for (const [chunk, bytes] of this.done.takeChanges()) into.push([consumerKeys.chunk(this.#group, this.#log.id, chunk), bytes])
   }
 }

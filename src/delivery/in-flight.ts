@@ -6,8 +6,8 @@
  * that kills its worker is proven to by the second crash at the latest, and innocents are never blamed with it.
  * As the record is some milliseconds late, as many events after the floor as could have been in flight are suspects too.
  */
-import { LIMITS } from '../../base/limits.ts'
-import type { InFlightRecord } from './records.ts'
+import { LIMITS } from '../base/limits.ts'
+import type { InFlightRecord } from './consumer-records.ts'
 
 export interface InFlightHost {
   /** Offsets in hands now, and how many could be. */

@@ -1,6 +1,6 @@
 /** The instances attached to a cursor, and whose turn it is. */
-import type { Block } from '../../event/block.ts'
 import type { Cursor } from './cursor.ts'
+import type { EventBlock } from './delivery-log.ts'
 import type { Instance } from './instance.ts'
 
 export class Takers {
@@ -20,7 +20,7 @@ export class Takers {
   }
 
   /** Who takes an event: an instance, `busy` when those who want it have no place, `nobody` when none wants it. */
-  pick(block: Block, index: number): Instance | 'busy' | 'nobody' {
+  pick(block: EventBlock, index: number): Instance | 'busy' | 'nobody' {
     const { instances } = this
     let wanted = false
     for (let step = 0; step < instances.length; step++) {

@@ -1,8 +1,8 @@
 /**
  * An instance of a consumer on the embedded engine: its credit, what it holds, its lease.
  */
-import { LIMITS } from '../../base/limits.ts'
-import type { ConsumerSpec, Delivery, DeliverySink, Emission, Failure, Subscription } from '../../broker/engine.ts'
+import { LIMITS } from '../base/limits.ts'
+import type { ConsumerSpec, Delivery, DeliverySink, Emission, Failure, Subscription } from '../broker/engine.ts'
 import type { Cursor } from './cursor.ts'
 import type { HeldDelivery } from './held-delivery.ts'
 import { WantFilter } from './want-filter.ts'

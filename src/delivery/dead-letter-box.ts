@@ -8,10 +8,10 @@
  *
  * Texts are on disk only. In memory are the offsets of chains, so their number is bounded: a consumer at the bound takes no more (it stalls, and says why).
  */
-import { LIMITS } from '../../base/limits.ts'
-import type { DeadLetter, DeadLetterQuery } from '../../broker/description.ts'
-import type { EncodedEvent, Failure, OnDead } from '../../broker/engine.ts'
-import { type ChainRecord, type DeadRecord, fromJson, keys, lastNumber, toJson, under } from './records.ts'
+import { LIMITS } from '../base/limits.ts'
+import type { DeadLetter, DeadLetterQuery } from '../broker/description.ts'
+import type { EncodedEvent, Failure, OnDead } from '../broker/engine.ts'
+import { type ChainRecord, consumerKeys, type DeadRecord, fromJson, lastNumber, toJson, under } from './consumer-records.ts'
 
 /** What of one key is kept here. */
 export interface Chain {
@@ -48,7 +48,7 @@ export class DeadLetterBox {
 
   constructor(host: BoxHost) {
     this.#host = host
-    for (const [key, bytes] of host.range(...under(`k/${host.group}/${String(host.channelId).padStart(8, '0')}/`))) {
+    for (const [key, bytes] of host.range(...under(consumerKeys.table('k', host.group, host.channelId)))) {
       this.#load(lastNumber(key), fromJson<ChainRecord>(bytes))
     }
   }
@@ -80,7 +80,7 @@ export class DeadLetterBox {
   }
 
   event(offset: number): DeadRecord | undefined {
-    const bytes = this.#host.get(keys.dead(this.#host.group, this.#host.channelId, offset))
+    const bytes = this.#host.get(consumerKeys.dead(this.#host.group, this.#host.channelId, offset))
     return bytes === undefined ? undefined : fromJson<DeadRecord>(bytes)
   }
 
@@ -118,23 +118,26 @@ export class DeadLetterBox {
 
   #write(offset: number, record: DeadRecord, key: string | null): void {
     const { group, channelId } = this.#host
-    this.#host.write(keys.dead(group, channelId, offset), toJson(record))
-    this.#host.write(keys.chain(group, channelId, offset), toJson({ consumer: record.consumer, state: record.state, key, blocks: this.blocking.has(offset) }))
+    this.#host.write(consumerKeys.dead(group, channelId, offset), toJson(record))
+    this.#host.write(
+      consumerKeys.chain(group, channelId, offset),
+      toJson({ consumer: record.consumer, state: record.state, key, blocks: this.blocking.has(offset) }),
+    )
   }
 
   #delete(offset: number): void {
     const { group, channelId } = this.#host
-    this.#host.write(keys.dead(group, channelId, offset), null)
-    this.#host.write(keys.chain(group, channelId, offset), null)
+    this.#host.write(consumerKeys.dead(group, channelId, offset), null)
+    this.#host.write(consumerKeys.chain(group, channelId, offset), null)
   }
 
   /** Dead letters that a query names, oldest first, a page at a time. */
   *#matching(consumer: string, query: DeadLetterQuery): Generator<readonly [offset: number, record: DeadRecord]> {
     if (query.channel !== undefined && query.channel !== this.#host.channel) return
     let left = query.limit ?? Number.POSITIVE_INFINITY
-    let [from, to] = under(`d/${this.#host.group}/${String(this.#host.channelId).padStart(8, '0')}/`)
+    let [from, to] = under(consumerKeys.table('d', this.#host.group, this.#host.channelId))
     if (query.offset !== undefined) {
-      from = keys.dead(this.#host.group, this.#host.channelId, query.offset)
+      from = consumerKeys.dead(this.#host.group, this.#host.channelId, query.offset)
       to = `${from}!`
     }
     while (left > 0) {
@@ -220,7 +223,7 @@ export class DeadLetterBox {
   /** Forget what will be read again from the channel: everything at and after an offset. */
   forget(fromOffset: number): void {
     const { group, channelId } = this.#host
-    for (const [key, bytes] of this.#host.range(keys.chain(group, channelId, fromOffset), `k/${group}/${String(channelId).padStart(8, '0')}0`)) {
+    for (const [key, bytes] of this.#host.range(consumerKeys.chain(group, channelId, fromOffset), under(consumerKeys.table('k', group, channelId))[1])) {
       if (fromJson<ChainRecord>(bytes).state === 'dead') this.dead--
       this.#delete(lastNumber(key))
     }

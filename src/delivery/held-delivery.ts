@@ -1,5 +1,5 @@
 /** One event in the hands of one instance. */
-import type { Delivery, EncodedEvent } from '../../broker/engine.ts'
+import type { Delivery, EncodedEvent } from '../broker/engine.ts'
 import type { Cursor } from './cursor.ts'
 import type { Instance } from './instance.ts'
 import type { Lane } from './lane.ts'

@@ -1,7 +1,7 @@
 /** What an instance wants, compiled: by type first, and by pattern over the event's text only where one is given (clause 15). */
-import type { Want } from '../../broker/engine.ts'
-import type { Block } from '../../event/block.ts'
-import { type CompiledPattern, compilePattern } from '../../pattern/pattern.ts'
+import type { Want } from '../broker/engine.ts'
+import { type CompiledPattern, compilePattern } from '../pattern/pattern.ts'
+import type { EventBlock } from './delivery-log.ts'
 
 export class WantFilter {
   /** Types wanted whole (null) or by patterns. */
@@ -17,7 +17,7 @@ export class WantFilter {
     }
   }
 
-  accepts(block: Block, index: number): boolean {
+  accepts(block: EventBlock, index: number): boolean {
     if (this.#any === null) return true
     const patterns = this.#byType.get(block.typeAt(index))
     if (patterns === null) return true
