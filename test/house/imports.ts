@@ -9,7 +9,21 @@ import ts from 'typescript'
 import type { SourceFile } from './sources.ts'
 
 /** The rooms, each may import those before it. `pattern` stands beneath `event`: docs/decisions/0001. */
-export const ROOMS = ['base', 'pattern', 'event', 'channel', 'broker', 'delivery', 'consumer', 'rules', 'engines', 'gateway', 'telemetry', 'testing', 'cli'] as const
+export const ROOMS = [
+  'base',
+  'pattern',
+  'event',
+  'channel',
+  'broker',
+  'delivery',
+  'consumer',
+  'rules',
+  'engines',
+  'gateway',
+  'telemetry',
+  'testing',
+  'cli',
+] as const
 
 /** Libraries that are not everyone's: the folders (or single files) that may name each. */
 export const LIBRARIES: Readonly<Record<string, readonly string[]>> = {
