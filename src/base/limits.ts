@@ -166,4 +166,32 @@ export const LIMITS = {
   gatewayIdleMs: 120_000,
   /** How long a closing gateway waits for requests that run. */
   gatewayDrainMs: 5000,
+  /** Largest frame of the wire protocol. */
+  wireFrameBytesMax: 67_108_864,
+  /** Largest first frame of a connection, before it is known who sends it. */
+  wireHelloBytesMax: 65_536,
+  /** How long a connection may take to say who it is, and a server to answer. */
+  wireHelloMs: 10_000,
+  /** A connection is asked for a sign of life so often, and cut when three of them stay without. */
+  wireHeartbeatMs: 10_000,
+  /** A lost connection's session is kept for so long, and at least until its leases have passed. */
+  wireSessionMs: 60_000,
+  /** Most sessions of one server, lost ones that are still kept included. */
+  wireSessionsMax: 10_000,
+  /** Bytes that a session sent and the other end does not have: beyond it, a server gives no more deliveries. */
+  wireSentBytesMax: 8_388_608,
+  /** Bytes of publishes of one session that wait for their commit: beyond it, no more are taken in until some are durable. */
+  wirePublishBytesMax: 16_777_216,
+  /** Bytes of one read that are under way to its reader. */
+  wireReadBytes: 2_097_152,
+  /** Most subscriptions, and most reads, of one session. */
+  wireSubscriptionsMax: 1000,
+  /** Most calls of one session that wait for their answer. */
+  wireCallsMax: 10_000,
+  /** Longest wait before the next try to connect again; it doubles with each, from 20 ms. */
+  wireReconnectMsMax: 2000,
+  /** Without a connection for so long, calls fail with UNAVAILABLE, and an alarm is raised. Publishes wait on. */
+  wireUnavailableMs: 30_000,
+  /** How long `close()` waits for answers to publishes where there is no connection. */
+  wireCloseMs: 5000,
 } as const

@@ -1,0 +1,55 @@
+/** Who is at the other end of a connection, and what they may do there. */
+import type { MillraceError } from '../base/errors.ts'
+
+/** What can be allowed. `manage` is declaring, removing, rewinding and dead letters. */
+export type Permission = 'publish' | 'consume' | 'read' | 'manage'
+
+export interface Access {
+  /** Who, as a log or an audit says it. A session goes on over another connection for the same name only. */
+  readonly name: string
+  /** The other end is this program: what it encoded is not looked at again. */
+  readonly trusted: boolean
+  /** @throws FORBIDDEN; `channel` is a name, a wildcard, or null where no channel is meant */
+  check(permission: Permission, channel: string | null): void
+}
+
+/** Whoever reaches the socket may do everything: the system's permissions keep others out. */
+export const localAccess: Access = { name: 'local', trusted: true, check: () => undefined }
+
+/** What a client says of itself when it connects. */
+export interface Hello {
+  readonly protocol: number
+  /** The session to go on with, or null. */
+  readonly session: string | null
+  /** Counted frames that the client has of it. */
+  readonly received: number
+  readonly token: string | null
+}
+
+/** What the server answers. */
+export interface Welcome {
+  readonly protocol: number
+  readonly session: string
+  /** The session goes on: nothing was lost. */
+  readonly resumed: boolean
+  /** Counted frames that the server has of it. */
+  readonly received: number
+  readonly nowMs: number
+  readonly heartbeatMs: number
+  readonly engine: string
+  readonly capabilities: unknown
+}
+
+/** An error as it crosses the wire. */
+export interface WireError {
+  readonly code: string
+  readonly message: string
+  readonly details: Readonly<Record<string, unknown>>
+}
+
+export function wireErrorOf(error: unknown): WireError {
+  const known = error as Partial<MillraceError>
+  const message = error instanceof Error ? error.message : String(error)
+  if (typeof known?.code !== 'string' || (error as Error).name !== 'MillraceError') return { code: 'UNAVAILABLE', message: `the server failed: ${message}`, details: {} }
+  return { code: known.code, message, details: known.details ?? {} }
+}

@@ -1,0 +1,279 @@
+/**
+ * An engine that is somewhere else: the whole port, over one connection at a time (docs/protocol.md).
+ *
+ * Invariants: nothing is answered here that the server did not answer, but for what is refused (CLOSED, BACKPRESSURE, UNAVAILABLE); what was asked and
+ * not answered survives a lost connection, and a lost session as far as it can be told that it is not done twice.
+ */
+import { type Clock, systemClock } from '../../base/clock.ts'
+import { MillraceError } from '../../base/errors.ts'
+import { LIMITS } from '../../base/limits.ts'
+import type { Capabilities } from '../../broker/capabilities.ts'
+import type { Alarm, BrokerDescription, DeadLetter, DeadLetterQuery } from '../../broker/description.ts'
+import type {
+  ConsumerSpec,
+  DeliverySink,
+  EncodedEvent,
+  Engine,
+  EngineReadOptions,
+  Position,
+  Receipt,
+  ScheduledReceipt,
+  StoredText,
+  Subscription,
+} from '../../broker/engine.ts'
+import type { ChannelSpec } from '../../channel/channel.ts'
+import type { Welcome } from '../access.ts'
+import { FRAME, FRAME_HEADER_BYTES, jsonOf, newFrame, numberedFrame } from '../frame.ts'
+import { RemotePublishing } from './remote-publishing.ts'
+import { RemoteRead } from './remote-read.ts'
+import { RemoteSubscription, type SubscriptionLink } from './remote-subscription.ts'
+import { type Dial, WireClient } from './wire-client.ts'
+
+export interface RemoteEngineOptions {
+  readonly name: string
+  readonly dial: Dial
+  readonly token?: string | null
+  readonly onAlarm?: ((alarm: Alarm) => void) | undefined
+  /** Called when everything else is closed. */
+  readonly release?: () => Promise<void>
+}
+
+/** What may be asked again in a new session, as doing it twice does no harm. */
+const REPEATABLE = new Set(['declare', 'channel', 'describe', 'deadLetters', 'rewind'])
+
+export class RemoteEngine implements Engine {
+  readonly name: string
+  readonly clock: Clock
+  capabilities: Capabilities = {} as Capabilities
+  readonly #options: RemoteEngineOptions
+  readonly #client: WireClient
+  readonly #publishing: RemotePublishing
+  readonly #subscriptions = new Map<number, RemoteSubscription>()
+  readonly #reads = new Map<number, RemoteRead>()
+  readonly #closed = new AbortController()
+  readonly #link: SubscriptionLink
+  #alarm: Alarm | null = null
+  #nextSubscription = 1
+  #closing: Promise<void> | null = null
+
+  private constructor(options: RemoteEngineOptions) {
+    this.#options = options
+    this.name = options.name
+    this.#client = new WireClient({
+      dial: options.dial,
+      token: options.token ?? null,
+      frame: (type, body) => this.#take(type, body),
+      flushing: () => this.#collect(),
+      room: () => undefined,
+      connected: (welcome, fresh) => this.#connected(welcome, fresh),
+      unavailable: (error) => this.#unavailable(error),
+    })
+    this.#publishing = new RemotePublishing(this.#client)
+    this.clock = { now: () => Date.now() + this.#client.skewMs, after: systemClock.after }
+    this.#link = {
+      send: (frame) => this.#client.link.send(frame),
+      sendUncounted: (frame) => this.#client.link.sendUncounted(frame),
+      soon: () => this.#client.link.soon(),
+      ask: (type, subscription) => this.#askSubscription(type, subscription),
+      ended: (subscription) => this.#subscriptions.delete(subscription.number),
+    }
+  }
+
+  /** @throws UNAVAILABLE · FORBIDDEN */
+  static async open(options: RemoteEngineOptions): Promise<RemoteEngine> {
+    const engine = new RemoteEngine(options)
+    await engine.#client.open()
+    return engine
+  }
+
+  #connected(welcome: Welcome, fresh: boolean): void {
+    this.capabilities = welcome.capabilities as Capabilities
+    if (fresh) {
+      for (const subscription of [...this.#subscriptions.values()]) if (subscription.established) this.#subscribeAgain(subscription)
+      return
+    }
+    for (const subscription of this.#subscriptions.values()) subscription.renew()
+    this.#publishing.connected()
+  }
+
+  #subscribeAgain(subscription: RemoteSubscription): void {
+    subscription.forget()
+    this.#ask((request) => subscribeFrame(request, subscription)).then(
+      () => {
+        if (subscription.paused) subscription.tellSwitch()
+      },
+      (error: MillraceError) => {
+        if (this.#closing !== null || !this.#subscriptions.has(subscription.number)) return
+        this.#unavailable(error)
+        setTimeout(() => {
+          if (this.#subscriptions.has(subscription.number)) this.#subscribeAgain(subscription)
+        }, LIMITS.wireReconnectMsMax).unref()
+      },
+    )
+  }
+
+  #unavailable(error: MillraceError | null): void {
+    if (error === null) this.#alarm = null
+    else if (this.#alarm === null) {
+      this.#alarm = { code: error.code, message: error.message, sinceMs: Date.now() }
+      this.#options.onAlarm?.(this.#alarm)
+    }
+  }
+
+  #collect(): void {
+    for (const subscription of this.#subscriptions.values()) subscription.collect()
+    this.#publishing.collect()
+  }
+
+  #take(type: number, body: Buffer): void {
+    if (type === FRAME.deliver) this.#subscriptions.get(body.readUInt32LE(0))?.take(body)
+    else if (type === FRAME.revoked) this.#subscriptions.get(body.readUInt32LE(0))?.revoke(body)
+    else if (type === FRAME.events) this.#reads.get(body.readUInt32LE(0))?.take(body)
+  }
+
+  #open(): void {
+    if (this.#closing !== null) throw new MillraceError('CLOSED', 'the broker is closed: connect again')
+  }
+
+  /** Send a request that may be sent again in another session, if its frame can be made again. */
+  #ask(frame: (request: number) => Buffer, repeatable = true): Promise<unknown> {
+    const request = this.#client.number()
+    return new Promise((resolve, reject) => {
+      this.#client.request(request, {
+        patient: false,
+        frame: (again) => (again && !repeatable ? null : frame(request)),
+        answered: (body) => resolve(jsonOf(body, 4)),
+        failed: reject,
+      })
+    })
+  }
+
+  async #call<Answer>(method: string, ...args: readonly unknown[]): Promise<Answer> {
+    this.#open()
+    this.#collect()
+    const body = { method, args }
+    return (await this.#ask((request) => numberedFrame(FRAME.call, request, body), REPEATABLE.has(method))) as Answer
+  }
+
+  async #askSubscription(type: number, subscription: number): Promise<void> {
+    this.#publishing.collect()
+    await this.#ask((request) => {
+      const frame = newFrame(type, 8)
+      frame.writeUInt32LE(request, FRAME_HEADER_BYTES)
+      frame.writeUInt32LE(subscription, FRAME_HEADER_BYTES + 4)
+      return frame
+    })
+  }
+
+  async declare(spec: ChannelSpec): Promise<void> {
+    this.#publishing.seen(spec.name, await this.#call<number>('declare', spec))
+  }
+
+  async channel(name: string): Promise<ChannelSpec | undefined> {
+    const found = await this.#call<{ readonly spec: ChannelSpec; readonly end: number } | null>('channel', name)
+    if (found === null) return undefined
+    this.#publishing.seen(name, found.end)
+    return found.spec
+  }
+
+  publish(channel: string, event: EncodedEvent, dueAtMs: number | null): Promise<Receipt | ScheduledReceipt> {
+    if (this.#closing !== null) return Promise.reject(new MillraceError('CLOSED', 'the broker is closed: connect again'))
+    return this.#publishing.publish(channel, event, dueAtMs)
+  }
+
+  async publishBatch(channel: string, events: readonly EncodedEvent[], dueAtMs: number | null): Promise<(Receipt | ScheduledReceipt)[]> {
+    this.#open()
+    return events.length === 0 ? [] : this.#publishing.publishBatch(channel, events, dueAtMs)
+  }
+
+  read(channel: string, options: EngineReadOptions): AsyncIterable<readonly StoredText[]> {
+    this.#open()
+    return this.#read(channel, { ...options, signal: AbortSignal.any([options.signal, this.#closed.signal]) })
+  }
+
+  async *#read(channel: string, options: EngineReadOptions): AsyncGenerator<readonly StoredText[]> {
+    this.#collect()
+    const request = this.#client.number()
+    const read = new RemoteRead(request, channel, options, (frame) => this.#client.link.send(frame))
+    this.#reads.set(request, read)
+    this.#client.request(request, read)
+    try {
+      yield* read.batches()
+    } finally {
+      this.#reads.delete(request)
+    }
+  }
+
+  async subscribe(spec: ConsumerSpec, sink: DeliverySink): Promise<Subscription> {
+    this.#open()
+    const subscription = new RemoteSubscription(this.#nextSubscription++, spec, sink, this.#link)
+    this.#subscriptions.set(subscription.number, subscription)
+    try {
+      await this.#ask((request) => subscribeFrame(request, subscription))
+    } catch (error) {
+      this.#subscriptions.delete(subscription.number)
+      throw error
+    }
+    subscription.begin()
+    return subscription
+  }
+
+  async rewind(consumer: string, to: Position, channel: string | null): Promise<void> {
+    await this.#call('rewind', consumer, to, channel)
+  }
+
+  async removeConsumer(consumer: string): Promise<void> {
+    await this.#call('removeConsumer', consumer)
+  }
+
+  async removeChannel(channel: string): Promise<void> {
+    await this.#call('removeChannel', channel)
+  }
+
+  deadLetters(consumer: string, query: DeadLetterQuery): Promise<DeadLetter[]> {
+    return this.#call('deadLetters', consumer, query)
+  }
+
+  redrive(consumer: string, query: DeadLetterQuery): Promise<number> {
+    return this.#call('redrive', consumer, query)
+  }
+
+  dropDeadLetters(consumer: string, query: DeadLetterQuery): Promise<number> {
+    return this.#call('dropDeadLetters', consumer, query)
+  }
+
+  async describe(): Promise<Omit<BrokerDescription, 'capabilities' | 'engine'>> {
+    const described = await this.#call<Omit<BrokerDescription, 'capabilities' | 'engine'>>('describe')
+    return this.#alarm === null ? described : { ...described, alarms: [...described.alarms, this.#alarm] }
+  }
+
+  close(): Promise<void> {
+    this.#closing ??= this.#close()
+    return this.#closing
+  }
+
+  async #close(): Promise<void> {
+    this.#closed.abort()
+    const open = [...this.#subscriptions.values()].map((subscription) => subscription.close().catch(() => undefined))
+    this.#collect()
+    await Promise.race([Promise.all([...open, this.#published()]), new Promise((resolve) => setTimeout(resolve, LIMITS.wireCloseMs).unref())])
+    const error = new MillraceError('CLOSED', 'the broker was closed before the server answered: it may have been done', { maybeDone: true })
+    this.#publishing.fail(error)
+    await this.#client.close(error)
+    await this.#options.release?.()
+  }
+
+  /** Everything published is answered. */
+  async #published(): Promise<void> {
+    while (!this.#publishing.idle) await new Promise((resolve) => setTimeout(resolve, 5))
+  }
+}
+
+function subscribeFrame(request: number, { number, spec }: RemoteSubscription): Buffer {
+  const text = JSON.stringify(spec)
+  const frame = newFrame(FRAME.subscribe, 8 + Buffer.byteLength(text))
+  let at = frame.writeUInt32LE(request, FRAME_HEADER_BYTES)
+  at = frame.writeUInt32LE(number, at)
+  frame.write(text, at)
+  return frame
+}

@@ -1,0 +1,200 @@
+/**
+ * Publishing to a server: what is published in one turn of the event loop to one channel goes in one frame, and is stored in one piece.
+ *
+ * Every publish is held here until its answer. In a session that is lost it may have been stored: it is sent again with the time and the offset since
+ * when that may be, and the server looks. Bounded by `pendingBytesMax`; beyond it, publishing is refused with BACKPRESSURE.
+ */
+import { MillraceError } from '../../base/errors.ts'
+import { LIMITS } from '../../base/limits.ts'
+import type { EncodedEvent, Receipt, ScheduledReceipt } from '../../broker/engine.ts'
+import { decodeReceipts, publishFrame, type Since, sentBefore } from '../publish-frame.ts'
+import type { Pending, WireClient } from './wire-client.ts'
+
+type Answer = Receipt | ScheduledReceipt
+
+/** Event text of one frame of single publishes, about; and their number. */
+const GROUP_CHARS = 262_144
+const GROUP_EVENTS = 4096
+
+/** What goes in one frame: single publishes together, or one batch. */
+class Group implements Pending {
+  readonly patient = true
+  readonly channel: string
+  readonly dueAtMs: number | null
+  readonly events: EncodedEvent[] = []
+  /** Who waits for each event; none where `batch` waits for all. */
+  readonly resolves: ((receipt: Answer) => void)[] = []
+  readonly rejects: ((error: Error) => void)[] = []
+  batch: ((receipts: Answer[]) => void) | null = null
+  chars = 0
+  /** Since when the server may have it; null before it was ever given to a connection. */
+  since: Since | null = null
+  readonly #publishing: RemotePublishing
+  #request = 0
+  #frame: Buffer | null = null
+
+  constructor(publishing: RemotePublishing, channel: string, dueAtMs: number | null) {
+    this.#publishing = publishing
+    this.channel = channel
+    this.dueAtMs = dueAtMs
+  }
+
+  make(request: number): void {
+    this.#request = request
+    this.#frame = publishFrame(request, this.channel, this.events, this.dueAtMs)
+  }
+
+  get bytes(): number {
+    return this.#frame?.length ?? 0
+  }
+
+  frame(again: boolean): Buffer {
+    const frame = this.#frame as Buffer
+    if (!again) return frame
+    if (this.since !== null) sentBefore(frame, this.since)
+    else this.since = this.#publishing.since(this.channel)
+    return frame
+  }
+
+  answered(body: Buffer): void {
+    this.#publishing.settled(this)
+    const receipts = decodeReceipts(body, this.channel, this.events)
+    const last = receipts.at(-1)?.offset
+    if (typeof last === 'number') this.#publishing.seen(this.channel, last + 1)
+    if (this.batch !== null) this.batch(receipts)
+    else for (let index = 0; index < receipts.length; index++) (this.resolves[index] as (receipt: Answer) => void)(receipts[index] as Answer)
+  }
+
+  failed(error: MillraceError): void {
+    this.#publishing.settled(this)
+    for (const reject of this.rejects) reject(error)
+  }
+
+  get request(): number {
+    return this.#request
+  }
+}
+
+export class RemotePublishing {
+  readonly #client: WireClient
+  /** Groups of this turn, in order; and which of them may still grow. */
+  #groups: Group[] = []
+  readonly #open = new Map<string, Group>()
+  /** Given to the client and not answered. */
+  readonly #unanswered = new Set<Group>()
+  /** An offset that each channel has reached. */
+  readonly #ends = new Map<string, number>()
+  #chars = 0
+
+  constructor(client: WireClient) {
+    this.#client = client
+  }
+
+  /** Characters of events that wait for their answers. */
+  get chars(): number {
+    return this.#chars
+  }
+
+  get idle(): boolean {
+    return this.#groups.length === 0 && this.#unanswered.size === 0
+  }
+
+  publish(channel: string, event: EncodedEvent, dueAtMs: number | null): Promise<Answer> {
+    if (this.#chars > LIMITS.pendingBytesMax) return Promise.reject(this.#tooMuch())
+    return new Promise((resolve, reject) => {
+      let group = dueAtMs === null ? this.#open.get(channel) : undefined
+      if (group === undefined) {
+        group = this.#begin(channel, dueAtMs)
+        if (dueAtMs === null) this.#open.set(channel, group)
+      }
+      group.events.push(event)
+      group.resolves.push(resolve)
+      group.rejects.push(reject)
+      this.#count(group, event.text.length)
+      if (group.chars > GROUP_CHARS || group.events.length >= GROUP_EVENTS) this.#open.delete(channel)
+    })
+  }
+
+  publishBatch(channel: string, events: readonly EncodedEvent[], dueAtMs: number | null): Promise<Answer[]> {
+    if (this.#chars > LIMITS.pendingBytesMax) return Promise.reject(this.#tooMuch())
+    return new Promise((resolve, reject) => {
+      this.#open.delete(channel)
+      const group = this.#begin(channel, dueAtMs)
+      group.events.push(...events)
+      group.batch = resolve
+      group.rejects.push(reject)
+      let chars = 0
+      for (const { text } of events) chars += text.length
+      this.#count(group, chars)
+    })
+  }
+
+  #begin(channel: string, dueAtMs: number | null): Group {
+    const group = new Group(this, channel, dueAtMs)
+    if (this.#groups.push(group) === 1) this.#client.link.soon()
+    return group
+  }
+
+  #count(group: Group, chars: number): void {
+    group.chars += chars
+    this.#chars += chars
+  }
+
+  /** Put what was published into frames. */
+  collect(): void {
+    if (this.#groups.length === 0) return
+    const groups = this.#groups
+    this.#groups = []
+    this.#open.clear()
+    for (const group of groups) {
+      const request = this.#client.number()
+      this.#unanswered.add(group)
+      group.make(request)
+      if (group.bytes > LIMITS.wireFrameBytesMax) group.failed(tooLarge(group.bytes))
+      else {
+        if (this.#client.connected) group.since = this.since(group.channel)
+        this.#client.request(request, group)
+      }
+    }
+  }
+
+  /** There is a connection (again): what waits is given to it now, if it was not before. */
+  connected(): void {
+    for (const group of this.#unanswered) group.since ??= this.since(group.channel)
+  }
+
+  since(channel: string): Since {
+    return { timeMs: this.#client.toldMs, offset: this.#ends.get(channel) ?? 0 }
+  }
+
+  /** A channel has reached an offset. */
+  seen(channel: string, end: number): void {
+    if (end > (this.#ends.get(channel) ?? 0)) this.#ends.set(channel, end)
+  }
+
+  settled(group: Group): void {
+    this.#unanswered.delete(group)
+    this.#chars -= group.chars
+  }
+
+  /** Fail what is not yet given to the client. */
+  fail(error: MillraceError): void {
+    for (const group of this.#groups.splice(0)) group.failed(error)
+    this.#open.clear()
+  }
+
+  #tooMuch(): MillraceError {
+    return new MillraceError(
+      'BACKPRESSURE',
+      `${this.#chars} characters of events wait for the server's answer, more than the ${LIMITS.pendingBytesMax} allowed: await earlier publishes before making more`,
+      { pendingBytes: this.#chars, pendingBytesMax: LIMITS.pendingBytesMax },
+    )
+  }
+}
+
+function tooLarge(bytes: number): MillraceError {
+  return new MillraceError('EVENT_TOO_LARGE', `the batch takes ${bytes} bytes on the wire, more than the ${LIMITS.wireFrameBytesMax} allowed: publish several`, {
+    bytes,
+    bytesMax: LIMITS.wireFrameBytesMax,
+  })
+}

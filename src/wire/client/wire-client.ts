@@ -1,0 +1,280 @@
+/**
+ * A session from the client's side: it is kept up over one connection after the other, and where the server has lost it, a new one takes over what is open.
+ *
+ * Every request is in `#pending` from when it was made until its answer: over a lost connection the link sends what is missing, in a new session
+ * every pending request is sent again, in order, as its kind allows.
+ */
+import { ERROR_CODES, type ErrorCode, MillraceError } from '../../base/errors.ts'
+import { LIMITS } from '../../base/limits.ts'
+import type { Welcome, WireError } from '../access.ts'
+import { FRAME, FrameReader, jsonFrame, jsonOf, PROTOCOL_VERSION } from '../frame.ts'
+import { Link } from '../link.ts'
+import type { Transport } from '../transport.ts'
+
+/** Make a connection. Rejects with what is to be told where it cannot be made for good; what is `retryable` is tried again. */
+export type Dial = () => Promise<Transport>
+
+/** A request that waits for its answer. */
+export interface Pending {
+  /** The frame to send in this session. `again`: it was sent over one that is lost. Null: it cannot be sent again. */
+  frame(again: boolean): Buffer | null
+  answered(body: Buffer): void
+  failed(error: MillraceError): void
+  /** It waits for a connection however long that takes. */
+  readonly patient: boolean
+}
+
+export interface WireClientOptions {
+  readonly dial: Dial
+  readonly token: string | null
+  /** A frame that answers no request. */
+  frame(type: number, body: Buffer): void
+  flushing(): void
+  /** The server took something in. */
+  room(): void
+  /** The session goes on, or (`fresh`) a new one begins: what was in hand is lost. */
+  connected(welcome: Welcome, fresh: boolean): void
+  /** There has been no connection for long, or (null) there is one again. */
+  unavailable(error: MillraceError | null): void
+}
+
+const RECONNECT_MS_MIN = 20
+
+export class WireClient {
+  readonly link: Link
+  /** The server's time minus ours. */
+  skewMs = 0
+  /** The server's time, when it last told it. */
+  toldMs = 0
+  readonly #options: WireClientOptions
+  readonly #pending = new Map<number, Pending>()
+  #nextRequest = 1
+  #session: string | null = null
+  #transport: Transport | null = null
+  #beating: NodeJS.Timeout | null = null
+  #reconnecting: NodeJS.Timeout | null = null
+  #giveUp: NodeJS.Timeout | null = null
+  #tries = 0
+  #closed = false
+  #gone: (() => void) | null = null
+
+  constructor(options: WireClientOptions) {
+    this.#options = options
+    this.link = new Link({
+      frame: (type, body) => this.#take(type, body),
+      flushing: () => options.flushing(),
+      room: () => options.room(),
+      nowMs: () => Date.now(),
+      told: (nowMs) => this.#told(nowMs),
+    })
+  }
+
+  get connected(): boolean {
+    return this.link.connected
+  }
+
+  get waiting(): number {
+    return this.#pending.size
+  }
+
+  #told(nowMs: number): void {
+    this.toldMs = nowMs
+    this.skewMs = nowMs - Date.now()
+  }
+
+  /** The first connection. @throws UNAVAILABLE · FORBIDDEN */
+  async open(): Promise<Welcome> {
+    return this.#connect()
+  }
+
+  async #connect(): Promise<Welcome> {
+    const transport = await this.#options.dial()
+    if (this.#closed) {
+      transport.destroy()
+      throw new MillraceError('CLOSED', 'the broker was closed')
+    }
+    return new Promise((resolve, reject) => {
+      let welcomed = false
+      const impatience = setTimeout(() => transport.destroy(), LIMITS.wireHelloMs)
+      const failed = (error: MillraceError): void => {
+        clearTimeout(impatience)
+        reject(error)
+        transport.destroy()
+      }
+      const reader = new FrameReader(LIMITS.wireFrameBytesMax, (type, body) => {
+        if (welcomed) this.link.take(type, body)
+        else if (type === FRAME.refused) failed(errorOf(jsonOf(body, 0) as WireError))
+        else if (type === FRAME.welcome) {
+          welcomed = true
+          clearTimeout(impatience)
+          const welcome = jsonOf(body, 0) as Welcome
+          this.#begin(transport, welcome)
+          resolve(welcome)
+        }
+      })
+      transport.open({
+        data: (chunk) => {
+          try {
+            reader.push(chunk)
+          } catch {
+            // Nothing can be made of what it says: perhaps of what it says next time.
+            transport.destroy()
+          }
+        },
+        drain: () => this.link.drained(),
+        closed: (reason) => {
+          if (welcomed) this.#lost(transport)
+          else failed(new MillraceError('UNAVAILABLE', `the connection ended before the server answered: ${reason}`, { reason }))
+        },
+      })
+      transport.hold(true)
+      transport.write([jsonFrame(FRAME.hello, { protocol: PROTOCOL_VERSION, session: this.#session, received: this.link.received, token: this.#options.token })])
+    })
+  }
+
+  #begin(transport: Transport, welcome: Welcome): void {
+    this.#told(welcome.nowMs)
+    this.#transport = transport
+    this.#tries = 0
+    if (this.#giveUp !== null) clearTimeout(this.#giveUp)
+    this.#giveUp = null
+    this.#options.unavailable(null)
+    const first = this.#session === null
+    this.#session = welcome.session
+    if (!welcome.resumed) this.link.reset()
+    this.link.attach(transport, welcome.received)
+    this.#beating = setInterval(() => {
+      if (this.link.beat() !== null) transport.destroy()
+    }, welcome.heartbeatMs)
+    this.#beating.unref()
+    if (!welcome.resumed) this.#sendAgain()
+    this.#options.connected(welcome, !welcome.resumed && !first)
+    this.hold()
+  }
+
+  /** In a new session: every request that waits, in the order in which they were made. */
+  #sendAgain(): void {
+    for (const [request, pending] of [...this.#pending]) {
+      const frame = pending.frame(true)
+      if (frame !== null) this.link.send(frame)
+      else {
+        this.#pending.delete(request)
+        pending.failed(
+          new MillraceError('UNAVAILABLE', 'the connection was lost before the answer: it may have been done, look before doing it again', { maybeDone: true }),
+        )
+      }
+    }
+  }
+
+  #lost(transport: Transport): void {
+    if (this.#transport !== transport) return
+    this.#transport = null
+    if (this.#beating !== null) clearInterval(this.#beating)
+    this.#beating = null
+    this.link.detach()
+    this.#gone?.()
+    if (this.#closed) return
+    this.#giveUp ??= setTimeout(() => this.#unavailable(), LIMITS.wireUnavailableMs).unref()
+    this.#reconnect(0)
+  }
+
+  #reconnect(delayMs: number): void {
+    this.#reconnecting = setTimeout(() => {
+      this.#reconnecting = null
+      this.#connect().catch((error: unknown) => this.#notConnected(error))
+    }, delayMs)
+    if (this.#pending.size === 0) this.#reconnecting.unref()
+  }
+
+  #notConnected(error: unknown): void {
+    if (this.#closed) return
+    const known = error instanceof MillraceError ? error : new MillraceError('UNAVAILABLE', String(error))
+    if (!known.retryable) {
+      this.#options.unavailable(known)
+      this.fail(known, () => true)
+    }
+    const backoffMs = Math.min(LIMITS.wireReconnectMsMax, RECONNECT_MS_MIN * 2 ** Math.min(this.#tries++, 10))
+    this.#reconnect(backoffMs * (0.5 + Math.random() / 2))
+  }
+
+  #unavailable(): void {
+    const error = new MillraceError('UNAVAILABLE', `there has been no connection to the server for ${LIMITS.wireUnavailableMs} ms; it is being tried again`)
+    this.#options.unavailable(error)
+    this.fail(error, ({ patient }) => !patient)
+  }
+
+  /** Fail requests that wait. */
+  fail(error: MillraceError, which: (pending: Pending) => boolean): void {
+    for (const [request, pending] of [...this.#pending]) {
+      if (!which(pending)) continue
+      this.#pending.delete(request)
+      pending.failed(error)
+    }
+    this.hold()
+  }
+
+  /** A number for a request. */
+  number(): number {
+    const number = this.#nextRequest
+    this.#nextRequest = number === 0xffff_ffff ? 1 : number + 1
+    return number
+  }
+
+  /** Send a request, and wait for its answer. */
+  request(number: number, pending: Pending): void {
+    const idle = this.#pending.size === 0
+    this.#pending.set(number, pending)
+    const frame = pending.frame(false)
+    if (frame !== null) this.link.send(frame)
+    if (idle) this.hold()
+  }
+
+  /** The process lives as long as somebody waits for an answer. */
+  hold(): void {
+    const alive = this.#pending.size > 0
+    this.#transport?.hold(alive)
+    if (alive) this.#reconnecting?.ref()
+    else this.#reconnecting?.unref()
+  }
+
+  #take(type: number, body: Buffer): void {
+    if (type !== FRAME.result && type !== FRAME.error && type !== FRAME.receipts) {
+      this.#options.frame(type, body)
+      return
+    }
+    const request = body.readUInt32LE(0)
+    const pending = this.#pending.get(request)
+    if (pending === undefined) return
+    this.#pending.delete(request)
+    if (type === FRAME.error) pending.failed(errorOf(jsonOf(body, 4) as WireError))
+    else pending.answered(body)
+    if (this.#pending.size === 0) this.hold()
+  }
+
+  /** End the session. What waits for an answer is failed. */
+  async close(error: MillraceError): Promise<void> {
+    if (this.#closed) return
+    if (this.#reconnecting !== null) clearTimeout(this.#reconnecting)
+    if (this.#giveUp !== null) clearTimeout(this.#giveUp)
+    this.link.flush()
+    this.#closed = true
+    this.fail(error, () => true)
+    const transport = this.#transport
+    if (transport === null) return
+    transport.write([jsonFrame(FRAME.goodbye, {})])
+    await new Promise<void>((resolve) => {
+      const cut = setTimeout(() => transport.destroy(), 500)
+      this.#gone = () => {
+        clearTimeout(cut)
+        resolve()
+      }
+      transport.hold(true)
+      transport.end()
+    })
+  }
+}
+
+/** An error as the server gave it. */
+function errorOf({ code, message, details }: WireError): MillraceError {
+  return new MillraceError(Object.hasOwn(ERROR_CODES, code) ? (code as ErrorCode) : 'UNAVAILABLE', message, details)
+}

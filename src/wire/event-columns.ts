@@ -1,0 +1,115 @@
+/**
+ * Stored events of one channel on the wire: a block, and columns where its header does not say enough.
+ *
+ *     offset  bytes
+ *     0       4      count of events, at least 1
+ *     4       2      flags: bit 0 = offset and time columns · bit 1 = attempt and redriven columns
+ *     6       2      bytes of the channel's name
+ *     8       …      the channel's name, UTF-8
+ *             8 × n  offset of each event (float64), with bit 0; without, they follow the block's first
+ *             8 × n  time of each (float64), with bit 0; without, the block's
+ *             4 × n  attempt of each, with bit 1; without, 1
+ *             1 × n  1 where redriven, with bit 1; without, 0
+ *             …      the block (docs/format.md), its channel number 0
+ */
+import type { StoredText } from '../broker/engine.ts'
+import { type Block, decodeBlock, encodeBlock } from '../event/block.ts'
+import { malformed, newFrame } from './frame.ts'
+
+const PLACED = 1
+const TRIED = 2
+const HEAD_BYTES = 8
+
+/** An event as it goes onto the wire. */
+export interface ColumnEvent extends StoredText {
+  readonly attempt?: number
+  readonly redriven?: boolean
+}
+
+/** A frame whose body is a head of the caller's, then the events. */
+export function eventsFrame(type: number, headBytes: number, channel: string, events: readonly ColumnEvent[]): Buffer {
+  const count = events.length
+  const first = events[0] as ColumnEvent
+  let placed = false
+  let tried = false
+  for (let index = 0; index < count; index++) {
+    const event = events[index] as ColumnEvent
+    if (event.offset !== first.offset + index || event.timeMs !== first.timeMs) placed = true
+    if ((event.attempt ?? 1) !== 1 || event.redriven === true) tried = true
+  }
+  const block = encodeBlock(0, first.offset, first.timeMs, events)
+  const nameBytes = Buffer.byteLength(channel)
+  const columnBytes = (placed ? 16 * count : 0) + (tried ? 5 * count : 0)
+  const frame = newFrame(type, headBytes + HEAD_BYTES + nameBytes + columnBytes + block.bytes.length)
+  let at = frame.length - block.bytes.length - columnBytes - nameBytes - HEAD_BYTES
+  frame.writeUInt32LE(count, at)
+  frame.writeUInt16LE((placed ? PLACED : 0) | (tried ? TRIED : 0), at + 4)
+  frame.writeUInt16LE(nameBytes, at + 6)
+  at += HEAD_BYTES
+  at += frame.write(channel, at)
+  if (placed) at = writePlaces(frame, at, events)
+  if (tried) at = writeAttempts(frame, at, events)
+  frame.set(block.bytes, at)
+  return frame
+}
+
+function writePlaces(frame: Buffer, from: number, events: readonly ColumnEvent[]): number {
+  let at = from
+  for (const event of events) at = frame.writeDoubleLE(event.offset, at)
+  for (const event of events) at = frame.writeDoubleLE(event.timeMs, at)
+  return at
+}
+
+function writeAttempts(frame: Buffer, from: number, events: readonly ColumnEvent[]): number {
+  let at = from
+  for (const event of events) at = frame.writeUInt32LE(event.attempt ?? 1, at)
+  for (const event of events) at = frame.writeUInt8(event.redriven === true ? 1 : 0, at)
+  return at
+}
+
+/** The events of a frame; each is made only when it is asked for. */
+export class EventColumns {
+  readonly channel: string
+  readonly count: number
+  readonly block: Block
+  readonly #body: Buffer
+  readonly #offsetsAt: number
+  readonly #attemptsAt: number
+
+  /** @throws INVALID_REQUEST · DATA_DAMAGED */
+  constructor(body: Buffer, from: number) {
+    if (body.length < from + HEAD_BYTES) throw malformed('a frame of events is too short')
+    const count = body.readUInt32LE(from)
+    const flags = body.readUInt16LE(from + 4)
+    let at = from + HEAD_BYTES
+    const nameEnd = at + body.readUInt16LE(from + 6)
+    const blockAt = nameEnd + ((flags & PLACED) === 0 ? 0 : 16 * count) + ((flags & TRIED) === 0 ? 0 : 5 * count)
+    if (count === 0 || blockAt > body.length) throw malformed('a frame of events is too short')
+    this.channel = body.toString('utf8', at, nameEnd)
+    at = nameEnd
+    this.#offsetsAt = (flags & PLACED) === 0 ? -1 : at
+    if ((flags & PLACED) !== 0) at += 16 * count
+    this.#attemptsAt = (flags & TRIED) === 0 ? -1 : at
+    this.#body = body
+    this.count = count
+    // The connection has its own checksums; what they cannot see is the two ends' own memory, as with the events' objects.
+    this.block = decodeBlock(0, body.subarray(blockAt), false)
+    if (this.block.count !== count) throw malformed('a frame of events counts others than its block')
+  }
+
+  offsetAt(index: number): number {
+    return this.#offsetsAt < 0 ? this.block.firstOffset + index : this.#body.readDoubleLE(this.#offsetsAt + 8 * index)
+  }
+
+  timeAt(index: number): number {
+    return this.#offsetsAt < 0 ? this.block.timeMs : this.#body.readDoubleLE(this.#offsetsAt + 8 * (this.count + index))
+  }
+
+  attemptAt(index: number): number {
+    return this.#attemptsAt < 0 ? 1 : this.#body.readUInt32LE(this.#attemptsAt + 4 * index)
+  }
+
+  redrivenAt(index: number): boolean {
+    return this.#attemptsAt >= 0 && this.#body[this.#attemptsAt + 4 * this.count + index] === 1
+  }
+}

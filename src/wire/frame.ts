@@ -1,0 +1,128 @@
+/**
+ * Frames: how the bytes of a connection are cut into messages.
+ *
+ *     offset  bytes
+ *     0       4      bytes of the whole frame
+ *     4       1      type
+ *     5       3      0
+ *     8       …      body
+ *
+ * Numbers are little-endian. Types below 16 are about the connection itself and are not counted; all others are counted by both ends, kept by the
+ * sender until they are acknowledged, and sent again when a session goes on over another connection: docs/protocol.md.
+ */
+import { MillraceError } from '../base/errors.ts'
+
+export const FRAME_HEADER_BYTES = 8
+/** The first type that is counted. */
+export const FIRST_COUNTED = 16
+/** Version of everything in docs/protocol.md. */
+export const PROTOCOL_VERSION = 1
+
+export const FRAME = {
+  hello: 1,
+  welcome: 2,
+  refused: 3,
+  ack: 4,
+  ping: 5,
+  pong: 6,
+  goodbye: 7,
+  renew: 8,
+  call: 16,
+  publish: 17,
+  subscribe: 18,
+  settle: 19,
+  switch: 20,
+  flush: 21,
+  unsubscribe: 22,
+  read: 23,
+  readMore: 24,
+  readStop: 25,
+  result: 32,
+  error: 33,
+  receipts: 34,
+  deliver: 35,
+  revoked: 36,
+  events: 37,
+} as const
+
+/** A frame with its header written; the body is for the caller to fill. */
+export function newFrame(type: number, bodyBytes: number): Buffer {
+  const frame = Buffer.allocUnsafe(FRAME_HEADER_BYTES + bodyBytes)
+  frame.writeUInt32LE(frame.length, 0)
+  frame.writeUInt32LE(type, 4)
+  return frame
+}
+
+/** A frame of JSON alone. */
+export function jsonFrame(type: number, value: unknown): Buffer {
+  const text = JSON.stringify(value)
+  const frame = newFrame(type, Buffer.byteLength(text))
+  frame.write(text, FRAME_HEADER_BYTES)
+  return frame
+}
+
+/** A frame of a number and JSON. */
+export function numberedFrame(type: number, number: number, value: unknown): Buffer {
+  const text = value === undefined ? '' : JSON.stringify(value)
+  const frame = newFrame(type, 4 + Buffer.byteLength(text))
+  frame.writeUInt32LE(number, FRAME_HEADER_BYTES)
+  frame.write(text, FRAME_HEADER_BYTES + 4)
+  return frame
+}
+
+export function malformed(what: string): MillraceError {
+  return new MillraceError('INVALID_REQUEST', `the other end does not keep to the protocol: ${what}`, { what })
+}
+
+/** JSON of a body, from a place on. */
+export function jsonOf(body: Buffer, at: number): unknown {
+  try {
+    return JSON.parse(body.toString('utf8', at))
+  } catch {
+    throw malformed('a body is not JSON')
+  }
+}
+
+/** Cuts bytes into frames, however they arrive. */
+export class FrameReader {
+  readonly #onFrame: (type: number, body: Buffer) => void
+  /** Largest frame taken. A stranger's may be less. */
+  frameBytesMax: number
+  #chunks: Buffer[] = []
+  #bytes = 0
+  /** Bytes that the frame under way needs before anything can be done. */
+  #needed = FRAME_HEADER_BYTES
+
+  constructor(frameBytesMax: number, onFrame: (type: number, body: Buffer) => void) {
+    this.frameBytesMax = frameBytesMax
+    this.#onFrame = onFrame
+  }
+
+  /** @throws INVALID_REQUEST when the bytes are no frames, and what `onFrame` throws */
+  push(chunk: Buffer): void {
+    this.#chunks.push(chunk)
+    this.#bytes += chunk.length
+    if (this.#bytes < this.#needed) return
+    const bytes = this.#chunks.length === 1 ? chunk : Buffer.concat(this.#chunks, this.#bytes)
+    this.#chunks = []
+    this.#bytes = 0
+    const end = this.#cut(bytes)
+    if (end === bytes.length) return
+    this.#chunks.push(bytes.subarray(end))
+    this.#bytes = bytes.length - end
+  }
+
+  #cut(bytes: Buffer): number {
+    let at = 0
+    for (;;) {
+      this.#needed = FRAME_HEADER_BYTES
+      if (bytes.length - at < FRAME_HEADER_BYTES) return at
+      const length = bytes.readUInt32LE(at)
+      if (length < FRAME_HEADER_BYTES || length > this.frameBytesMax) throw malformed(`a frame of ${length} bytes, where 8 to ${this.frameBytesMax} are taken`)
+      this.#needed = length
+      if (bytes.length - at < length) return at
+      this.#onFrame(bytes[at + 4] as number, bytes.subarray(at + FRAME_HEADER_BYTES, at + length))
+      at += length
+    }
+  }
+}

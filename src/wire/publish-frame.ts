@@ -1,0 +1,120 @@
+/**
+ * Publishing on the wire. A publish is all or none, and its answer comes after the sync.
+ *
+ *     offset  bytes          publish
+ *     0       4      request
+ *     4       8      when it is due, milliseconds since the epoch (float64); NaN = now
+ *     12      8      sent before, over a session that is lost: the server's time before that (float64); NaN = not
+ *     20      8      … and an offset of the channel that was there already (float64)
+ *     28      2      bytes of the channel's name
+ *     30      2      0
+ *     32      …      the channel's name, UTF-8
+ *             …      the block, its channel number, offset and time 0
+ *
+ *     offset  bytes          receipts
+ *     0       4      request
+ *     4       4      count
+ *     8       8      offset of the first (float64); NaN = JSON follows
+ *     16      …      JSON: for each, [offset or null, duplicate, due time or nothing]
+ */
+import type { EncodedEvent, Receipt, ScheduledReceipt } from '../broker/engine.ts'
+import { decodeBlock, encodeBlock } from '../event/block.ts'
+import { FRAME, FRAME_HEADER_BYTES, jsonOf, malformed, newFrame } from './frame.ts'
+
+const HEAD_BYTES = 32
+const RECEIPTS_BYTES = 16
+/** Where a frame says since when, and behind which offset, it may have been stored. */
+const SINCE_AT = FRAME_HEADER_BYTES + 12
+
+export interface Since {
+  readonly timeMs: number
+  readonly offset: number
+}
+
+export interface Publish {
+  readonly request: number
+  readonly channel: string
+  readonly dueAtMs: number | null
+  /** It may be stored already: at this time or later, behind this offset. */
+  readonly since: Since | null
+  readonly events: readonly EncodedEvent[]
+}
+
+export function publishFrame(request: number, channel: string, events: readonly EncodedEvent[], dueAtMs: number | null): Buffer {
+  const block = encodeBlock(0, 0, 0, events)
+  const nameBytes = Buffer.byteLength(channel)
+  const frame = newFrame(FRAME.publish, HEAD_BYTES + nameBytes + block.bytes.length)
+  let at = frame.writeUInt32LE(request, FRAME_HEADER_BYTES)
+  at = frame.writeDoubleLE(dueAtMs ?? Number.NaN, at)
+  at = frame.writeDoubleLE(Number.NaN, at)
+  at = frame.writeDoubleLE(0, at)
+  at = frame.writeUInt32LE(nameBytes, at)
+  at += frame.write(channel, at)
+  frame.set(block.bytes, at)
+  return frame
+}
+
+/** The same frame, to be sent over another session: the server looks whether it has the events. */
+export function sentBefore(frame: Buffer, since: Since): Buffer {
+  frame.writeDoubleLE(since.timeMs, SINCE_AT)
+  frame.writeDoubleLE(since.offset, SINCE_AT + 8)
+  return frame
+}
+
+/** @throws INVALID_REQUEST · DATA_DAMAGED */
+export function decodePublish(body: Buffer): Publish {
+  if (body.length < HEAD_BYTES) throw malformed('a publish is too short')
+  const nameEnd = HEAD_BYTES + body.readUInt16LE(28)
+  const dueAtMs = body.readDoubleLE(4)
+  const timeMs = body.readDoubleLE(12)
+  const block = decodeBlock(0, body.subarray(nameEnd))
+  const events: EncodedEvent[] = new Array(block.count)
+  for (let index = 0; index < block.count; index++) events[index] = block.at(index)
+  return {
+    request: body.readUInt32LE(0),
+    channel: body.toString('utf8', HEAD_BYTES, nameEnd),
+    dueAtMs: Number.isNaN(dueAtMs) ? null : dueAtMs,
+    since: Number.isNaN(timeMs) ? null : { timeMs, offset: body.readDoubleLE(20) },
+    events,
+  }
+}
+
+type Answer = Receipt | ScheduledReceipt
+
+export function receiptsFrame(request: number, receipts: readonly Answer[]): Buffer {
+  const first = receipts[0]?.offset ?? null
+  const plain = first !== null && receipts.every(({ offset, duplicate }, index) => !duplicate && offset === first + index)
+  const json = plain ? '' : JSON.stringify(receipts.map(rowOf))
+  const frame = newFrame(FRAME.receipts, RECEIPTS_BYTES + json.length)
+  let at = frame.writeUInt32LE(request, FRAME_HEADER_BYTES)
+  at = frame.writeUInt32LE(receipts.length, at)
+  at = frame.writeDoubleLE(plain ? first : Number.NaN, at)
+  frame.write(json, at, 'latin1')
+  return frame
+}
+
+type Row = readonly [offset: number | null, duplicate: boolean, dueAtMs?: number]
+
+function rowOf(receipt: Answer): Row {
+  return receipt.offset === null ? [null, receipt.duplicate, receipt.dueAtMs] : [receipt.offset, receipt.duplicate]
+}
+
+/** The receipts of events whose ids are known. @throws INVALID_REQUEST */
+export function decodeReceipts(body: Buffer, channel: string, ids: readonly { readonly id: string }[]): Answer[] {
+  if (body.length < RECEIPTS_BYTES || body.readUInt32LE(4) !== ids.length) throw malformed('receipts of other events than were published')
+  const first = body.readDoubleLE(8)
+  const receipts: Answer[] = new Array(ids.length)
+  if (!Number.isNaN(first)) {
+    for (let index = 0; index < ids.length; index++) {
+      receipts[index] = { channel, id: (ids[index] as { id: string }).id, offset: first + index, duplicate: false }
+    }
+    return receipts
+  }
+  const rows = jsonOf(body, RECEIPTS_BYTES) as readonly Row[]
+  for (let index = 0; index < ids.length; index++) {
+    const [offset, duplicate, dueAtMs] = rows[index] as Row
+    const { id } = ids[index] as { id: string }
+    receipts[index] = offset === null ? { channel, id, offset, duplicate, dueAtMs: dueAtMs as number } : { channel, id, offset, duplicate }
+  }
+  return receipts
+}

@@ -1,0 +1,108 @@
+/**
+ * What comes from a stranger is looked at before an engine gets it: an engine trusts the encoder above it, and there is none of ours at the other end.
+ */
+import { MillraceError } from '../../base/errors.ts'
+import { LIMITS } from '../../base/limits.ts'
+import { checkName, compileWildcard, isWildcard } from '../../base/names.ts'
+import { wholeNumber } from '../../base/units.ts'
+import type { ConsumerSpec, EncodedEvent, Position } from '../../broker/engine.ts'
+import type { ChannelSpec } from '../../channel/channel.ts'
+import { validateCloudEvent } from '../../event/validate-cloud-event.ts'
+import { malformed } from '../frame.ts'
+
+/** @throws INVALID_EVENT · EVENT_TOO_LARGE · TYPE_NOT_CARRIED */
+export function checkEvent(spec: ChannelSpec, { id, type, key, text }: EncodedEvent): void {
+  const facts = { channel: spec.name, type, id }
+  const bytes = Buffer.byteLength(text)
+  if (bytes > spec.eventBytesMax) {
+    throw new MillraceError('EVENT_TOO_LARGE', `event "${type}" (id ${id}) has ${bytes} bytes; channel "${spec.name}" takes ${spec.eventBytesMax}`, facts)
+  }
+  if (spec.types !== null && !spec.types.includes(type)) {
+    throw new MillraceError('TYPE_NOT_CARRIED', `channel "${spec.name}" does not carry "${type}": it carries ${spec.types.join(', ')}`, facts)
+  }
+  const refuse = (why: string): never => {
+    throw new MillraceError('INVALID_EVENT', `event "${type}" (id ${id}): ${why}`, facts)
+  }
+  checkName(type, 'event type')
+  if (key !== null && (key === '' || key.includes('\0') || Buffer.byteLength(key) > LIMITS.keyBytesMax)) refuse('its key is empty, too long or holds U+0000')
+  let event: unknown
+  try {
+    event = JSON.parse(text)
+  } catch {
+    refuse('its text is not JSON')
+  }
+  const faults = validateCloudEvent(event)
+  if (faults.length > 0) refuse(faults.join('; '))
+  if ((event as { id: string }).id !== id || (event as { type: string }).type !== type) refuse('its text says another id or type')
+}
+
+/** @throws INVALID_NAME · INVALID_OPTION */
+export function checkChannelSpec(value: unknown): ChannelSpec {
+  const spec = objectOf(value, 'a channel') as Partial<Record<keyof ChannelSpec, unknown>>
+  const retain = objectOf(spec.retain, 'retain') as Record<string, unknown>
+  const dedupe = spec.dedupe === null ? null : (objectOf(spec.dedupe, 'dedupe') as Record<string, unknown>)
+  if (spec.kind !== 'stream' && spec.kind !== 'queue') throw malformed('a channel is a stream or a queue')
+  return {
+    name: checkName(spec.name, 'channel'),
+    kind: spec.kind,
+    types: spec.types === null ? null : listOf(spec.types, 'types').map((type) => checkName(type, 'event type')),
+    retain: {
+      ageMs: limitOf(retain['ageMs'], 'retain.ageMs'),
+      bytes: limitOf(retain['bytes'], 'retain.bytes'),
+      count: limitOf(retain['count'], 'retain.count'),
+      latestByKey: retain['latestByKey'] === true,
+    },
+    dedupe: dedupe === null ? null : { ageMs: limitOf(dedupe['ageMs'], 'dedupe.ageMs') ?? 0, count: wholeNumber(dedupe['count'] as number, 'dedupe.count', 1, 16_000_000) },
+    eventBytesMax: wholeNumber(spec.eventBytesMax as number, 'eventBytesMax', 256, LIMITS.eventBytesMax),
+  }
+}
+
+/** @throws INVALID_NAME · INVALID_OPTION */
+export function checkConsumerSpec(value: unknown): ConsumerSpec {
+  const spec = objectOf(value, 'a consumer') as unknown as ConsumerSpec
+  const channels = listOf(spec.channels, 'channels')
+  for (const name of channels) {
+    if (typeof name === 'string' && isWildcard(name)) compileWildcard(name)
+    else checkName(name, 'channel')
+  }
+  if (channels.length === 0 || channels.length > LIMITS.wireSubscriptionsMax) throw malformed('a consumer has 1 to 1,000 channels')
+  const whole = (name: 'credit' | 'perKey' | 'leaseMs' | 'attemptsMax' | 'stallMs', least: number, most: number): number =>
+    wholeNumber(Math.round(spec[name]), name, least, most)
+  return {
+    name: checkName(spec.name, 'consumer'),
+    channels: channels as string[],
+    wants: listOf(spec.wants, 'wants') as unknown as ConsumerSpec['wants'],
+    from: checkPosition(spec.from),
+    onDead: spec.onDead === 'park' || spec.onDead === 'skip' || spec.onDead === 'block' ? spec.onDead : null,
+    credit: whole('credit', 1, LIMITS.concurrencyMax),
+    perKey: whole('perKey', 1, LIMITS.handlerBatchMax),
+    leaseMs: whole('leaseMs', LIMITS.leaseMsMin, Number.MAX_SAFE_INTEGER),
+    attemptsMax: whole('attemptsMax', 1, LIMITS.attemptsMax),
+    stallMs: whole('stallMs', 0, Number.MAX_SAFE_INTEGER),
+  }
+}
+
+export function checkPosition(value: unknown): Position {
+  const position = objectOf(value, 'a position') as Record<string, unknown>
+  if (position['at'] === 'beginning' || position['at'] === 'end') return { at: position['at'] }
+  if (typeof position['offset'] === 'number') return { offset: position['offset'] }
+  if (typeof position['timeMs'] === 'number') return { timeMs: position['timeMs'] }
+  throw malformed('a position is a word, an offset or a time')
+}
+
+function objectOf(value: unknown, what: string): object {
+  if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value
+  throw malformed(`${what} is not an object`)
+}
+
+function listOf(value: unknown, what: string): readonly unknown[] {
+  if (Array.isArray(value) && value.length <= LIMITS.batchEventsMax) return value as unknown[]
+  throw malformed(`${what} is not a list`)
+}
+
+/** A number, or null for "without limit". */
+function limitOf(value: unknown, option: string): number | null {
+  if (value === null) return null
+  if (typeof value === 'number' && Number.isFinite(value) && value >= 0) return value
+  throw new MillraceError('INVALID_OPTION', `${option} is a number, or null for none`, { option })
+}

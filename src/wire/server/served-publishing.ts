@@ -1,0 +1,127 @@
+/**
+ * Publishing of a session, at the server.
+ *
+ * A publish that was sent before, over a session that is lost (the server was restarted), may have been stored then. Within the channel's window
+ * its ids are known; beyond it the channel is read from the time of the first sending on; and where neither can tell, because the window has passed and
+ * retention or a queue's workers have taken events since, it is refused as unknown rather than perhaps stored twice.
+ */
+import { MillraceError } from '../../base/errors.ts'
+import { LIMITS } from '../../base/limits.ts'
+import type { EncodedEvent, Engine, Receipt, ScheduledReceipt } from '../../broker/engine.ts'
+import type { Access, WireError } from '../access.ts'
+import { wireErrorOf } from '../access.ts'
+import { FRAME, numberedFrame } from '../frame.ts'
+import type { Link } from '../link.ts'
+import { decodePublish, type Publish, receiptsFrame, type Since } from '../publish-frame.ts'
+import { checkEvent } from './checks.ts'
+
+type Answer = Receipt | ScheduledReceipt
+
+export class ServedPublishing {
+  readonly #engine: Engine
+  readonly #access: Access
+  readonly #link: Link
+  /** Told when too much waits for its commit, and when no longer. */
+  readonly #crowded: (crowded: boolean) => void
+  #bytes = 0
+  #isCrowded = false
+  /** While a publish is being looked up, those after it wait, so that they stay in order. */
+  #behind: Promise<void> | null = null
+
+  constructor(engine: Engine, access: Access, link: Link, crowded: (crowded: boolean) => void) {
+    this.#engine = engine
+    this.#access = access
+    this.#link = link
+    this.#crowded = crowded
+  }
+
+  /** @throws INVALID_REQUEST · DATA_DAMAGED */
+  take(body: Buffer): void {
+    const publish = decodePublish(body)
+    this.#bytes += body.length
+    if (this.#bytes > LIMITS.wirePublishBytesMax) this.#crowd(true)
+    const done = (frame: Buffer): void => {
+      this.#link.send(frame)
+      this.#bytes -= body.length
+      if (this.#isCrowded && this.#bytes < LIMITS.wirePublishBytesMax / 2) this.#crowd(false)
+    }
+    this.#store(publish).then(
+      (receipts) => done(receiptsFrame(publish.request, receipts)),
+      (error: unknown) => done(numberedFrame(FRAME.error, publish.request, wireErrorOf(error) satisfies WireError)),
+    )
+  }
+
+  #crowd(crowded: boolean): void {
+    this.#isCrowded = crowded
+    this.#crowded(crowded)
+  }
+
+  #store(publish: Publish): Promise<Answer[]> {
+    const { channel, events, dueAtMs } = publish
+    try {
+      this.#access.check('publish', channel)
+    } catch (error) {
+      return Promise.reject(error as Error)
+    }
+    if (this.#behind === null && publish.since === null && this.#access.trusted) return this.#give(channel, events, dueAtMs)
+    const stored = (this.#behind ?? Promise.resolve()).then(() => this.#lookedAt(publish))
+    const behind = stored.then(
+      () => undefined,
+      () => undefined,
+    )
+    this.#behind = behind
+    void behind.then(() => {
+      if (this.#behind === behind) this.#behind = null
+    })
+    return stored
+  }
+
+  #give(channel: string, events: readonly EncodedEvent[], dueAtMs: number | null): Promise<Answer[]> {
+    if (events.length > 1) return this.#engine.publishBatch(channel, events, dueAtMs)
+    return this.#engine.publish(channel, events[0] as EncodedEvent, dueAtMs).then((receipt) => [receipt])
+  }
+
+  async #lookedAt({ channel, events, dueAtMs, since }: Publish): Promise<Answer[]> {
+    if (!this.#access.trusted) {
+      const spec = await this.#engine.channel(channel)
+      if (spec !== undefined) for (const event of events) checkEvent(spec, event)
+    }
+    if (since === null) return this.#give(channel, events, dueAtMs)
+    const found = await storedSince(this.#engine, channel, since, events)
+    const fresh = events.filter(({ id }) => !found.has(id))
+    const given = fresh.length === 0 ? [] : await this.#give(channel, fresh, dueAtMs)
+    const byId = new Map(given.map((receipt) => [receipt.id, receipt]))
+    return events.map(({ id }) => byId.get(id) ?? { channel, id, offset: found.get(id) as number, duplicate: true })
+  }
+}
+
+/**
+ * Where events are that may have been stored, as far as the channel's own window does not know it.
+ * @throws UNAVAILABLE when it cannot be known any more
+ */
+async function storedSince(engine: Engine, name: string, since: Since, events: readonly EncodedEvent[]): Promise<ReadonlyMap<string, number>> {
+  const found = new Map<string, number>()
+  const spec = await engine.channel(name)
+  const channel = (await engine.describe()).channels.find((each) => each.name === name)
+  if (spec === undefined || channel === undefined) return found
+  const { dedupe, retain } = spec
+  const ageMs = engine.clock.now() - since.timeMs
+  if (dedupe !== null && ageMs < dedupe.ageMs && channel.next - since.offset <= dedupe.count) return found
+  const ids = new Set(events.map(({ id }) => id))
+  let first: number | null = null
+  const options = { from: { timeMs: since.timeMs }, to: null, follow: false, signal: new AbortController().signal } as const
+  for await (const batch of engine.read(name, options)) {
+    for (const { id, offset } of batch) {
+      first ??= offset
+      if (ids.has(id) && !found.has(id)) found.set(id, offset)
+    }
+  }
+  // Nothing of that time has gone: there is something before it, or there never was.
+  const whole = !retain.latestByKey && (channel.first === 0 || (channel.next > channel.first && (first === null || first > channel.first)))
+  if (whole || found.size === ids.size) return found
+  throw new MillraceError(
+    'UNAVAILABLE',
+    `the connection was lost before the answer, and it can no longer be known whether ${events.length} event(s) were stored in channel "${name}" (the first has id ${String(events[0]?.id)}): look for them before publishing them again`,
+    { channel: name, ids: [...ids].slice(0, 100), maybeStored: true },
+  )
+}

@@ -1,0 +1,172 @@
+/**
+ * A subscription of a session, at the server: deliveries go out as they come, numbered; what the client settles is done here.
+ *
+ * Invariants: a delivery is in `#inHand` from when the engine gave it until it is settled or revoked; whatever number the client names is looked up
+ * there, so that nothing is settled twice or by the wrong one. While the client cannot take more, or is gone, the engine is asked for nothing.
+ */
+import type { ConsumerSpec, Delivery, DeliverySink, Emission, Failure, Subscription } from '../../broker/engine.ts'
+import { eventsFrame } from '../event-columns.ts'
+import { FRAME, FRAME_HEADER_BYTES, newFrame } from '../frame.ts'
+import type { Link } from '../link.ts'
+import { type Settlement, VERB } from '../settle-frame.ts'
+
+/** Event text of one frame of deliveries, about. */
+const FRAME_CHARS = 524_288
+const RETRY_MS_MAX = 600_000
+
+export interface SubscriptionHost {
+  readonly link: Link
+  /** What was emitted may be stored. @throws FORBIDDEN and what is wrong with the event */
+  checkEmissions(emissions: readonly Emission[]): void
+}
+
+export class ServedSubscription implements DeliverySink {
+  readonly number: number
+  readonly spec: ConsumerSpec
+  readonly #host: SubscriptionHost
+  #subscription: Subscription | null = null
+  readonly #inHand = new Map<number, Delivery>()
+  #outbox: Delivery[] = []
+  #next = 0
+  #pausedByClient = false
+  #held = false
+  #paused = false
+
+  constructor(number: number, spec: ConsumerSpec, host: SubscriptionHost) {
+    this.number = number
+    this.spec = spec
+    this.#host = host
+  }
+
+  /** The engine has it. */
+  begin(subscription: Subscription): void {
+    this.#subscription = subscription
+    this.#apply()
+    if (this.#outbox.length > 0) this.#host.link.soon()
+  }
+
+  deliver(deliveries: readonly Delivery[]): void {
+    for (const delivery of deliveries) this.#outbox.push(delivery)
+    if (this.#subscription !== null) this.#host.link.soon()
+  }
+
+  revoked(deliveries: readonly Delivery[]): void {
+    this.collect()
+    const numbers = deliveries.flatMap(({ attachment }) => (typeof attachment === 'number' ? [attachment] : []))
+    for (const number of numbers) this.#inHand.delete(number)
+    const frame = newFrame(FRAME.revoked, 4 + 4 * numbers.length)
+    let at = frame.writeUInt32LE(this.number, FRAME_HEADER_BYTES)
+    for (const number of numbers) at = frame.writeUInt32LE(number, at)
+    this.#host.link.send(frame)
+  }
+
+  /** Put what was delivered into frames. */
+  collect(): void {
+    if (this.#outbox.length === 0 || this.#subscription === null) return
+    const deliveries = this.#outbox
+    this.#outbox = []
+    for (const [channel, group] of byChannel(deliveries)) {
+      let from = 0
+      let chars = 0
+      for (let at = 0; at < group.length; at++) {
+        chars += (group[at] as Delivery).text.length
+        if (chars < FRAME_CHARS && at + 1 < group.length) continue
+        this.#send(channel, group.slice(from, at + 1))
+        from = at + 1
+        chars = 0
+      }
+    }
+  }
+
+  #send(channel: string, deliveries: readonly Delivery[]): void {
+    const frame = eventsFrame(FRAME.deliver, 8, channel, deliveries)
+    const first = this.#next
+    frame.writeUInt32LE(this.number, FRAME_HEADER_BYTES)
+    frame.writeUInt32LE(first, FRAME_HEADER_BYTES + 4)
+    for (let index = 0; index < deliveries.length; index++) {
+      const delivery = deliveries[index] as Delivery
+      const number = (first + index) >>> 0
+      delivery.attachment = number
+      this.#inHand.set(number, delivery)
+    }
+    this.#next = (first + deliveries.length) >>> 0
+    this.#host.link.send(frame)
+  }
+
+  settle(settlement: Settlement): void {
+    const subscription = this.#subscription
+    const delivery = this.#inHand.get(settlement.delivery)
+    // What was revoked while the settlement was under way is no longer the client's.
+    if (delivery === undefined || subscription === null) return
+    this.#inHand.delete(settlement.delivery)
+    const { verb, detail, emissions } = settlement
+    if (verb === VERB.complete) this.#complete(subscription, delivery, emissions)
+    else if (verb === VERB.retry && detail !== null) subscription.retry(delivery, detail.delayMs ?? 0, detail.failure)
+    else if (verb === VERB.deadLetter && detail !== null) subscription.deadLetter(delivery, detail.failure)
+    else subscription.release(delivery)
+  }
+
+  #complete(subscription: Subscription, delivery: Delivery, emissions: readonly Emission[] | null): void {
+    try {
+      if (emissions !== null) this.#host.checkEmissions(emissions)
+      subscription.complete(delivery, emissions)
+    } catch (error) {
+      // The client's policy is out of reach, and the attempt did fail: what it emitted cannot be stored.
+      const failure = failureOf(error)
+      if (delivery.attempt >= this.spec.attemptsMax) subscription.deadLetter(delivery, failure)
+      else subscription.retry(delivery, Math.min(RETRY_MS_MAX, 1000 * 2 ** (delivery.attempt - 1)), failure)
+    }
+  }
+
+  renew(): void {
+    this.#subscription?.renew()
+  }
+
+  /** By the client's own wish. */
+  switch(paused: boolean): void {
+    this.#pausedByClient = paused
+    this.#apply()
+  }
+
+  /** Because the client cannot take more now. */
+  hold(held: boolean): void {
+    this.#held = held
+    this.#apply()
+  }
+
+  #apply(): void {
+    const paused = this.#pausedByClient || this.#held
+    if (paused === this.#paused || this.#subscription === null) return
+    this.#paused = paused
+    if (paused) this.#subscription.pause()
+    else this.#subscription.resume()
+  }
+
+  flushed(): Promise<void> {
+    return this.#subscription?.flushed() ?? Promise.resolve()
+  }
+
+  async close(): Promise<void> {
+    await this.#subscription?.close()
+  }
+}
+
+function byChannel(deliveries: readonly Delivery[]): ReadonlyMap<string, readonly Delivery[]> {
+  const groups = new Map<string, Delivery[]>()
+  let name: string | null = null
+  let group: Delivery[] = []
+  for (const delivery of deliveries) {
+    if (delivery.channel !== name) {
+      name = delivery.channel
+      group = groups.get(name) ?? []
+      groups.set(name, group)
+    }
+    group.push(delivery)
+  }
+  return groups
+}
+
+function failureOf(error: unknown): Failure {
+  const { name, message, code } = error as Error & { readonly code?: unknown }
+  return { name, message, kind: 'error', ...(typeof code === 'string' && { code }) }
+}

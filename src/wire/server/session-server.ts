@@ -1,0 +1,192 @@
+/**
+ * An engine for other processes: takes connections, asks who they are, and gives each its session, a new one or the one that it had.
+ *
+ * It refuses what does not begin with a proper `hello` in time. Sessions without a connection are kept for a while (`Session.keepMs`), so that a
+ * client whose connection was cut goes on as if nothing had been.
+ */
+import { randomBytes } from 'node:crypto'
+import { MillraceError } from '../../base/errors.ts'
+import { LIMITS } from '../../base/limits.ts'
+import type { Engine } from '../../broker/engine.ts'
+import { type Access, type Hello, type Welcome, wireErrorOf } from '../access.ts'
+import { FRAME, FrameReader, jsonFrame, jsonOf, malformed, PROTOCOL_VERSION } from '../frame.ts'
+import type { Transport } from '../transport.ts'
+import { Session, type SessionHost } from './session.ts'
+
+export interface SessionServerOptions {
+  /** A sign of life is asked for so often. @default LIMITS.wireHeartbeatMs */
+  readonly heartbeatMs?: number
+}
+
+/** Who a connection is, by its `hello`. @throws FORBIDDEN */
+export type Authenticate = (hello: Hello) => Access | Promise<Access>
+
+const END_AGE_MS = 1000
+
+export class SessionServer {
+  readonly #engine: Engine
+  readonly #heartbeatMs: number
+  readonly #sessions = new Map<string, Session>()
+  readonly #expiries = new Map<Session, NodeJS.Timeout>()
+  readonly #connections = new Set<Transport>()
+  readonly #host: SessionHost
+  readonly #beating: NodeJS.Timeout
+  #ends: { readonly atMs: number; readonly channels: Promise<ReadonlyMap<string, number>> } | null = null
+  #closed = false
+
+  constructor(engine: Engine, options: SessionServerOptions = {}) {
+    this.#engine = engine
+    this.#heartbeatMs = options.heartbeatMs ?? LIMITS.wireHeartbeatMs
+    this.#host = { engine, endOf: (channel) => this.#endOf(channel), ended: (session) => this.#forget(session) }
+    this.#beating = setInterval(() => {
+      for (const session of this.#sessions.values()) session.beat()
+    }, this.#heartbeatMs)
+    this.#beating.unref()
+  }
+
+  /** Connections that are open, and sessions that are kept. */
+  get counts(): { readonly connections: number; readonly sessions: number } {
+    return { connections: this.#connections.size, sessions: this.#sessions.size }
+  }
+
+  /** Take a connection in. It is the server's from now on. */
+  accept(transport: Transport, authenticate: Authenticate): void {
+    if (this.#closed) {
+      transport.destroy()
+      return
+    }
+    this.#connections.add(transport)
+    let session: Session | 'asked' | null = null
+    const refuse = (error: unknown): void => {
+      transport.write([jsonFrame(FRAME.refused, wireErrorOf(error))])
+      transport.end()
+    }
+    const impatience = setTimeout(() => refuse(malformed(`no hello within ${LIMITS.wireHelloMs} ms`)), LIMITS.wireHelloMs)
+    impatience.unref()
+    const reader = new FrameReader(LIMITS.wireHelloBytesMax, (type, body) => {
+      if (session instanceof Session) {
+        session.link.take(type, body)
+        return
+      }
+      if (session === 'asked' || type !== FRAME.hello) throw malformed('the first frame is a hello, and none comes before its answer')
+      session = 'asked'
+      this.#greet(transport, helloOf(body), authenticate).then(
+        (begun) => {
+          clearTimeout(impatience)
+          reader.frameBytesMax = LIMITS.wireFrameBytesMax
+          session = begun
+          if (!this.#connections.has(transport)) this.#lost(begun, transport)
+        },
+        (error: unknown) => refuse(error),
+      )
+    })
+    transport.open({
+      data: (chunk) => {
+        try {
+          reader.push(chunk)
+        } catch (error) {
+          refuse(error instanceof MillraceError ? error : malformed(String(error)))
+          if (session instanceof Session) session.end()
+        }
+      },
+      drain: () => {
+        if (session instanceof Session) session.link.drained()
+      },
+      closed: () => {
+        clearTimeout(impatience)
+        this.#connections.delete(transport)
+        if (session instanceof Session) this.#lost(session, transport)
+      },
+    })
+  }
+
+  async #greet(transport: Transport, hello: Hello, authenticate: Authenticate): Promise<Session> {
+    if (hello.protocol !== PROTOCOL_VERSION) {
+      const message = `the client speaks version ${hello.protocol} of the protocol, this server ${PROTOCOL_VERSION}: use the same version of millrace on both sides`
+      throw new MillraceError('INVALID_REQUEST', message, { client: hello.protocol, server: PROTOCOL_VERSION })
+    }
+    const access = await authenticate(hello)
+    if (this.#closed) throw new MillraceError('UNAVAILABLE', 'the server is closing', { closing: true })
+    const known = hello.session === null ? undefined : this.#sessions.get(hello.session)
+    const resumed = known !== undefined && known.access.name === access.name
+    const session = resumed ? known : this.#begin(access)
+    clearTimeout(this.#expiries.get(session))
+    this.#expiries.delete(session)
+    const welcome: Welcome = {
+      protocol: PROTOCOL_VERSION,
+      session: session.id,
+      resumed,
+      received: session.link.received,
+      nowMs: this.#engine.clock.now(),
+      heartbeatMs: this.#heartbeatMs,
+      engine: this.#engine.name,
+      capabilities: this.#engine.capabilities,
+    }
+    transport.write([jsonFrame(FRAME.welcome, welcome)])
+    session.attach(transport, resumed ? hello.received : 0)
+    return session
+  }
+
+  #begin(access: Access): Session {
+    if (this.#sessions.size >= LIMITS.wireSessionsMax) this.#makeRoom()
+    const session = new Session(randomBytes(18).toString('base64url'), access, this.#host)
+    this.#sessions.set(session.id, session)
+    return session
+  }
+
+  /** The longest lost session goes. @throws BACKPRESSURE when all have their connections */
+  #makeRoom(): void {
+    const [oldest] = this.#expiries.keys()
+    if (oldest === undefined) throw new MillraceError('BACKPRESSURE', `the server has ${LIMITS.wireSessionsMax} sessions, and takes no more`, { max: LIMITS.wireSessionsMax })
+    oldest.end()
+  }
+
+  #lost(session: Session, transport: Transport): void {
+    session.detach(transport)
+    if (session.connected || this.#closed || !this.#sessions.has(session.id)) return
+    const expiry = setTimeout(() => session.end(), session.keepMs)
+    expiry.unref()
+    this.#expiries.set(session, expiry)
+  }
+
+  #forget(session: Session): void {
+    clearTimeout(this.#expiries.get(session))
+    this.#expiries.delete(session)
+    this.#sessions.delete(session.id)
+  }
+
+  /** Where a channel ends: looked up for all channels at once, and not more often than once a second. */
+  async #endOf(channel: string): Promise<number> {
+    const nowMs = performance.now()
+    if (this.#ends === null || nowMs - this.#ends.atMs > END_AGE_MS) {
+      const channels = this.#engine.describe().then((described) => new Map(described.channels.map(({ name, next }) => [name, next])))
+      this.#ends = { atMs: nowMs, channels }
+    }
+    return (await this.#ends.channels).get(channel) ?? 0
+  }
+
+  /** Say goodbye to all, and take no more. The engine stays open. */
+  close(): void {
+    if (this.#closed) return
+    this.#closed = true
+    clearInterval(this.#beating)
+    for (const expiry of this.#expiries.values()) clearTimeout(expiry)
+    for (const session of [...this.#sessions.values()]) session.end()
+    for (const transport of this.#connections) transport.end()
+    // Who does not let go by itself is cut.
+    const cut = setTimeout(() => {
+      for (const transport of this.#connections) transport.destroy()
+    }, 500)
+    cut.unref()
+  }
+}
+
+function helloOf(body: Buffer): Hello {
+  const hello = jsonOf(body, 0) as Partial<Hello>
+  return {
+    protocol: Number(hello.protocol),
+    session: typeof hello.session === 'string' ? hello.session : null,
+    received: Number.isInteger(hello.received) ? (hello.received as number) : 0,
+    token: typeof hello.token === 'string' ? hello.token : null,
+  }
+}

@@ -1,0 +1,254 @@
+/**
+ * A client's session at the server: its subscriptions, reads and publishes on the engine, over one connection after the other.
+ *
+ * Invariants: everything of it is bounded (by the client's credit, windows and the limits of `wire…`); what breaks the protocol ends the connection and
+ * the session; while it has no connection it takes no deliveries, and its leases run out as a dead worker's do.
+ */
+import { MillraceError } from '../../base/errors.ts'
+import { LIMITS } from '../../base/limits.ts'
+import type { Emission, Engine, EngineReadOptions } from '../../broker/engine.ts'
+import { type Access, wireErrorOf } from '../access.ts'
+import { FRAME, jsonFrame, jsonOf, malformed, numberedFrame } from '../frame.ts'
+import { Link } from '../link.ts'
+import { decodeSettlements } from '../settle-frame.ts'
+import type { Transport } from '../transport.ts'
+import { type Call, type EndOf, METHODS } from './calls.ts'
+import { checkConsumerSpec, checkEvent, checkPosition } from './checks.ts'
+import { ServedPublishing } from './served-publishing.ts'
+import { ServedRead } from './served-read.ts'
+import { ServedSubscription } from './served-subscription.ts'
+
+export interface SessionHost {
+  readonly engine: Engine
+  readonly endOf: EndOf
+  /** The session is over. */
+  ended(session: Session): void
+}
+
+export class Session {
+  readonly id: string
+  readonly access: Access
+  readonly link: Link
+  readonly #host: SessionHost
+  readonly #publishing: ServedPublishing
+  readonly #subscriptions = new Map<number, ServedSubscription>()
+  readonly #reads = new Map<number, ServedRead>()
+  #calls = 0
+  #transport: Transport | null = null
+  #crowded = false
+  #full = false
+  #ended = false
+
+  constructor(id: string, access: Access, host: SessionHost) {
+    this.id = id
+    this.access = access
+    this.#host = host
+    this.link = new Link({
+      frame: (type, body) => this.#take(type, body),
+      flushing: () => this.#collect(),
+      room: () => this.#room(),
+      nowMs: () => host.engine.clock.now(),
+      told: () => undefined,
+    })
+    this.#publishing = new ServedPublishing(host.engine, access, this.link, (crowded) => this.#crowd(crowded))
+  }
+
+  /** How long it is to be kept without a connection. */
+  get keepMs(): number {
+    let leaseMs = 0
+    for (const { spec } of this.#subscriptions.values()) leaseMs = Math.max(leaseMs, spec.leaseMs)
+    return Math.max(LIMITS.wireSessionMs, 1.5 * leaseMs + 1000)
+  }
+
+  get connected(): boolean {
+    return this.#transport !== null
+  }
+
+  attach(transport: Transport, peerReceived: number): void {
+    this.#transport?.destroy()
+    this.#transport = transport
+    this.link.attach(transport, peerReceived)
+    if (this.#crowded) transport.pause()
+    this.#apply()
+  }
+
+  /** The connection is over. */
+  detach(transport: Transport): void {
+    if (this.#transport !== transport) return
+    this.#transport = null
+    this.link.detach()
+    this.#apply()
+  }
+
+  /** The connection seems dead. */
+  beat(): void {
+    if (this.#crowded) this.link.excuse()
+    if (this.link.beat() !== null) this.#transport?.destroy()
+  }
+
+  #crowd(crowded: boolean): void {
+    this.#crowded = crowded
+    if (crowded) this.#transport?.pause()
+    else {
+      this.link.excuse()
+      this.#transport?.resume()
+    }
+  }
+
+  #room(): void {
+    if (this.#full && this.link.waitingBytes < LIMITS.wireSentBytesMax / 2) {
+      this.#full = false
+      this.#apply()
+    }
+  }
+
+  #collect(): void {
+    for (const subscription of this.#subscriptions.values()) subscription.collect()
+    if (!this.#full && this.link.waitingBytes > LIMITS.wireSentBytesMax) {
+      this.#full = true
+      this.#apply()
+    }
+  }
+
+  #apply(): void {
+    const held = this.#full || this.#transport === null
+    for (const subscription of this.#subscriptions.values()) subscription.hold(held)
+  }
+
+  /** @throws INVALID_REQUEST and whatever else a malformed body leads to */
+  #take(type: number, body: Buffer): void {
+    switch (type) {
+      case FRAME.publish:
+        this.#publishing.take(body)
+        break
+      case FRAME.settle:
+        this.#settle(body)
+        break
+      case FRAME.renew:
+        this.#subscriptions.get(body.readUInt32LE(0))?.renew()
+        break
+      case FRAME.switch:
+        this.#subscriptions.get(body.readUInt32LE(0))?.switch(body[4] === 1)
+        break
+      case FRAME.readMore:
+        this.#reads.get(body.readUInt32LE(0))?.more(body.readUInt32LE(4))
+        break
+      case FRAME.readStop:
+        this.#reads.get(body.readUInt32LE(0))?.stop()
+        break
+      case FRAME.goodbye:
+        this.end()
+        break
+      default:
+        this.#answer(type, body)
+    }
+  }
+
+  /** Frames that are answered, by number. */
+  #answer(type: number, body: Buffer): void {
+    const request = body.readUInt32LE(0)
+    if (++this.#calls > LIMITS.wireCallsMax) throw malformed(`more than ${LIMITS.wireCallsMax} calls at once`)
+    this.#act(type, request, body).then(
+      (value) => this.#done(numberedFrame(FRAME.result, request, value ?? null)),
+      (error: unknown) => this.#done(numberedFrame(FRAME.error, request, wireErrorOf(error))),
+    )
+  }
+
+  #done(frame: Buffer): void {
+    this.#calls--
+    if (!this.#ended) this.link.send(frame)
+  }
+
+  async #act(type: number, request: number, body: Buffer): Promise<unknown> {
+    switch (type) {
+      case FRAME.call: {
+        const { method, args } = jsonOf(body, 4) as Call
+        const act = METHODS[method]
+        if (act === undefined || !Object.hasOwn(METHODS, method)) throw malformed(`there is no method "${String(method)}"`)
+        return act(this.#host.engine, this.access, args, this.#host.endOf)
+      }
+      case FRAME.subscribe:
+        return this.#subscribe(body.readUInt32LE(4), jsonOf(body, 8))
+      case FRAME.flush:
+        return this.#subscriptions.get(body.readUInt32LE(4))?.flushed()
+      case FRAME.unsubscribe:
+        return this.#unsubscribe(body.readUInt32LE(4))
+      case FRAME.read:
+        return this.#read(request, jsonOf(body, 4))
+      default:
+        throw malformed(`a frame of type ${type}`)
+    }
+  }
+
+  async #subscribe(number: number, value: unknown): Promise<void> {
+    const spec = checkConsumerSpec(value)
+    if (this.#subscriptions.size >= LIMITS.wireSubscriptionsMax) throw tooMany('subscriptions')
+    for (const channel of spec.channels) this.access.check('consume', channel)
+    const served = new ServedSubscription(number, spec, { link: this.link, checkEmissions: (emissions) => this.#checkEmissions(emissions) })
+    const subscription = await this.#host.engine.subscribe(spec, served)
+    if (this.#ended) {
+      await subscription.close()
+      return
+    }
+    this.#subscriptions.set(number, served)
+    served.begin(subscription)
+    this.#apply()
+  }
+
+  #checkEmissions(emissions: readonly Emission[]): void {
+    for (const { channel } of emissions) this.access.check('publish', channel)
+    if (this.access.trusted) return
+    // The channel's own rules were looked at when the client prepared it; what must not get in is what is no event.
+    for (const { channel, event } of emissions) {
+      checkEvent({ name: channel, types: null, eventBytesMax: LIMITS.eventBytesMax } as Parameters<typeof checkEvent>[0], event)
+    }
+  }
+
+  async #unsubscribe(number: number): Promise<void> {
+    const served = this.#subscriptions.get(number)
+    if (served === undefined) return
+    try {
+      await served.close()
+    } finally {
+      this.#subscriptions.delete(number)
+    }
+  }
+
+  #settle(body: Buffer): void {
+    const served = this.#subscriptions.get(body.readUInt32LE(0))
+    if (served === undefined) return
+    for (const settlement of decodeSettlements(body)) served.settle(settlement)
+  }
+
+  async #read(request: number, value: unknown): Promise<void> {
+    const { channel, from, to, follow } = value as Omit<EngineReadOptions, 'signal'> & { readonly channel: string }
+    this.access.check('read', channel)
+    if (this.#reads.size >= LIMITS.wireSubscriptionsMax) throw tooMany('reads')
+    const read = new ServedRead(request, this.link)
+    this.#reads.set(request, read)
+    try {
+      await read.run(this.#host.engine, channel, { from: checkPosition(from), to: to === null ? null : checkPosition(to), follow: follow === true })
+    } finally {
+      this.#reads.delete(request)
+    }
+  }
+
+  /** It is over: its reads stop, its subscriptions are closed. */
+  end(): void {
+    if (this.#ended) return
+    this.#ended = true
+    for (const read of this.#reads.values()) read.stop()
+    for (const subscription of this.#subscriptions.values()) subscription.close().catch(() => undefined)
+    this.#subscriptions.clear()
+    this.link.flush()
+    this.link.reset()
+    this.#transport?.write([jsonFrame(FRAME.goodbye, {})])
+    this.#transport?.end()
+    this.#host.ended(this)
+  }
+}
+
+function tooMany(what: string): MillraceError {
+  const max = LIMITS.wireSubscriptionsMax
+  return new MillraceError('BACKPRESSURE', `a session holds at most ${max} ${what}: end some, or connect once more`, { max })
+}
