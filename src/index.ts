@@ -2,7 +2,9 @@
  * Millrace: events, channels, consumers and handlers on a durable broker that starts inside the process.
  */
 import type { Broker } from './broker/broker.ts'
-import { type ConnectOptions, connectWith } from './broker/connect.ts'
+import { type ConnectOptions, connectWith, type EngineOpener } from './broker/connect.ts'
+
+const openRemote: EngineOpener = async (url, options) => (await import('./engines/remote/open.ts')).openRemoteEngine(url, options)
 
 /**
  * Connect to a broker: `memory:` keeps nothing beyond the process, `file:./data` is durable in a directory that this process then owns.
@@ -23,6 +25,9 @@ export const connect: (url: string, options?: ConnectOptions) => Promise<Broker>
     const { openFileEngine, openFileReader } = await import('./engines/embedded/open.ts')
     return options.readOnly === true ? openFileReader(url) : openFileEngine(url, options)
   },
+  ws: openRemote,
+  wss: openRemote,
+  unix: openRemote,
 })
 
 export { type ErrorCode, type ErrorDetails, isMillraceError, MillraceError } from './base/errors.ts'

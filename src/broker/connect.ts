@@ -11,6 +11,8 @@ export interface ConnectOptions {
   readonly source?: string
   /** Look at a data directory beside its owner, or without one, and change nothing: `read`, `describe` and `deadLetters().list()` work. @default false */
   readonly readOnly?: boolean
+  /** What a server is shown: `ws:` and `wss:` only. It may also stand in the URL, as in `wss://token@host`. @default none */
+  readonly token?: string
   /** Called when something needs a person: the disk is full, the store failed. `describe()` lists them too. */
   readonly onAlarm?: (alarm: Alarm) => void
 }
@@ -21,7 +23,7 @@ export type EngineOpener = (url: string, options: ConnectOptions) => Promise<Eng
 /** A `connect` that knows the engines given, by their URLs' schemes. */
 export function connectWith(engines: Readonly<Record<string, EngineOpener>>): (url: string, options?: ConnectOptions) => Promise<Broker> {
   return async (url, options = {}) => {
-    knownOptions(options, ['source', 'onAlarm', 'readOnly'], 'connect')
+    knownOptions(options, ['source', 'onAlarm', 'readOnly', 'token'], 'connect')
     const scheme = typeof url === 'string' ? /^([a-z][a-z0-9+.-]*):/.exec(url)?.[1] : undefined
     const open = scheme === undefined ? undefined : engines[scheme]
     if (open === undefined) {

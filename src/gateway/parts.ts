@@ -6,6 +6,7 @@ import { publishRoute } from './publish-route.ts'
 import { pullPart } from './pull/pull-routes.ts'
 import { readRoute } from './read-route.ts'
 import type { GatewayPart } from './route.ts'
+import { SocketPart } from './socket/socket-part.ts'
 import { EventStreams, type StreamLimits } from './stream-route.ts'
 
 export interface PartSettings {
@@ -22,6 +23,7 @@ export function gatewayParts(host: GatewayHost, settings: PartSettings): Gateway
     { routes: [publishRoute(broker), readRoute(host)] },
     new EventStreams(host, settings.streams),
     pullPart(host, settings.drainMs),
+    new SocketPart(host),
     { routes: deadLetterRoutes(broker) },
     { routes: operationRoutes(broker, settings.isClosing) },
   ]

@@ -9,8 +9,17 @@ export interface Access {
   readonly name: string
   /** The other end is this program: what it encoded is not looked at again. */
   readonly trusted: boolean
-  /** @throws FORBIDDEN; `channel` is a name, a wildcard, or null where no channel is meant */
-  check(permission: Permission, channel: string | null): void
+  /** `channel` is a name, or a wildcard for all that it stands for. @throws FORBIDDEN */
+  check(permission: Permission, channel: string): void
+  /** Told of each `manage` call before its answer; what this rejects with is the answer. */
+  audit?(call: AuditedCall): Promise<void>
+}
+
+export interface AuditedCall {
+  readonly method: string
+  readonly target: Readonly<Record<string, string>>
+  readonly outcome: 'done' | 'refused' | 'failed'
+  readonly code?: string
 }
 
 /** Whoever reaches the socket may do everything: the system's permissions keep others out. */
@@ -50,6 +59,7 @@ export interface WireError {
 export function wireErrorOf(error: unknown): WireError {
   const known = error as Partial<MillraceError>
   const message = error instanceof Error ? error.message : String(error)
-  if (typeof known?.code !== 'string' || (error as Error).name !== 'MillraceError') return { code: 'UNAVAILABLE', message: `the server failed: ${message}`, details: {} }
+  if (typeof known?.code !== 'string' || (error as Error).name !== 'MillraceError')
+    return { code: 'UNAVAILABLE', message: `the server failed: ${message}`, details: {} }
   return { code: known.code, message, details: known.details ?? {} }
 }

@@ -37,6 +37,7 @@ export const FRAME = {
   read: 23,
   readMore: 24,
   readStop: 25,
+  mark: 26,
   result: 32,
   error: 33,
   receipts: 34,

@@ -75,6 +75,7 @@ export class RemoteEngine implements Engine {
       sendUncounted: (frame) => this.#client.link.sendUncounted(frame),
       soon: () => this.#client.link.soon(),
       ask: (type, subscription) => this.#askSubscription(type, subscription),
+      mark: (subscription, done) => this.#mark(subscription, done),
       ended: (subscription) => this.#subscriptions.delete(subscription.number),
     }
   }
@@ -157,12 +158,13 @@ export class RemoteEngine implements Engine {
 
   async #askSubscription(type: number, subscription: number): Promise<void> {
     this.#publishing.collect()
-    await this.#ask((request) => {
-      const frame = newFrame(type, 8)
-      frame.writeUInt32LE(request, FRAME_HEADER_BYTES)
-      frame.writeUInt32LE(subscription, FRAME_HEADER_BYTES + 4)
-      return frame
-    })
+    await this.#ask((request) => subscriptionFrame(type, request, subscription))
+  }
+
+  #mark(subscription: number, done: () => void): void {
+    const request = this.#client.number()
+    const frame = subscriptionFrame(FRAME.mark, request, subscription)
+    this.#client.request(request, { patient: false, frame: () => frame, answered: done, failed: done })
   }
 
   async declare(spec: ChannelSpec): Promise<void> {
@@ -267,6 +269,13 @@ export class RemoteEngine implements Engine {
   async #published(): Promise<void> {
     while (!this.#publishing.idle) await new Promise((resolve) => setTimeout(resolve, 5))
   }
+}
+
+function subscriptionFrame(type: number, request: number, subscription: number): Buffer {
+  const frame = newFrame(type, 8)
+  frame.writeUInt32LE(request, FRAME_HEADER_BYTES)
+  frame.writeUInt32LE(subscription, FRAME_HEADER_BYTES + 4)
+  return frame
 }
 
 function subscribeFrame(request: number, { number, spec }: RemoteSubscription): Buffer {

@@ -193,8 +193,12 @@ export class RemotePublishing {
 }
 
 function tooLarge(bytes: number): MillraceError {
-  return new MillraceError('EVENT_TOO_LARGE', `the batch takes ${bytes} bytes on the wire, more than the ${LIMITS.wireFrameBytesMax} allowed: publish several`, {
-    bytes,
-    bytesMax: LIMITS.wireFrameBytesMax,
-  })
+  return new MillraceError(
+    'EVENT_TOO_LARGE',
+    `the batch takes ${bytes} bytes on the wire, more than the ${LIMITS.wireFrameBytesMax} allowed: publish several`,
+    {
+      bytes,
+      bytesMax: LIMITS.wireFrameBytesMax,
+    },
+  )
 }

@@ -63,6 +63,8 @@ export interface SubscriptionLink {
   soon(): void
   /** Ask, and wait for the answer. */
   ask(type: number, subscription: number): Promise<void>
+  /** `done` is called at the place in the conversation at which the server has everything so far, before what it sends after. */
+  mark(subscription: number, done: () => void): void
   ended(subscription: RemoteSubscription): void
 }
 
@@ -73,6 +75,13 @@ export class RemoteSubscription implements Subscription {
   readonly #link: SubscriptionLink
   readonly #inHand = new Map<number, RemoteDelivery>()
   readonly #settled = new SettleBatch()
+  /**
+   * Keys of which an event was not completed, with that event's offset, where several events of a key may be in hand: those behind it that
+   * are under way go back unhandled, until the server has said (`mark`) that none are.
+   */
+  readonly #behind = new Map<string, { readonly offset: number; readonly mark: number }>()
+  #marks = 0
+  #marking = false
   /** Deliveries that came before the subscriber had its subscription. */
   #early: RemoteDelivery[] | null = []
   #paused = false
@@ -110,8 +119,32 @@ export class RemoteSubscription implements Subscription {
       deliveries[index] = delivery
       this.#inHand.set(number, delivery)
     }
-    if (this.#early !== null) this.#early.push(...deliveries)
-    else this.#give(deliveries)
+    const given = this.#behind.size === 0 ? deliveries : deliveries.filter((delivery) => !this.#holdsBack(delivery))
+    if (this.#early !== null) this.#early.push(...given)
+    else this.#give(given)
+  }
+
+  #holdsBack(delivery: RemoteDelivery): boolean {
+    const { key, offset } = delivery
+    const failed = key === null ? undefined : this.#behind.get(key)
+    if (failed === undefined || offset <= failed.offset) return false
+    return this.release(delivery)
+  }
+
+  #noteBehind({ key, offset }: RemoteDelivery): void {
+    if (key === null) return
+    const failed = this.#behind.get(key)?.offset ?? offset
+    this.#behind.set(key, { offset: Math.min(failed, offset), mark: this.#marks + 1 })
+    if (this.#marking) return
+    this.#marking = true
+    queueMicrotask(() => {
+      this.#marking = false
+      const mark = ++this.#marks
+      this.collect()
+      this.#link.mark(this.number, () => {
+        for (const [marked, behind] of this.#behind) if (behind.mark <= mark) this.#behind.delete(marked)
+      })
+    })
   }
 
   #give(deliveries: readonly RemoteDelivery[]): void {
@@ -142,6 +175,7 @@ export class RemoteSubscription implements Subscription {
   forget(): void {
     if (this.#settled.size > 0 || this.#unflushed) this.#lost = true
     this.#settled.clear()
+    this.#behind.clear()
     this.#takeAway([...this.#inHand.values()])
   }
 
@@ -161,7 +195,12 @@ export class RemoteSubscription implements Subscription {
     return this.#settle(delivery, VERB.release, null, null)
   }
 
-  #settle(delivery: Delivery, verb: number, detail: { readonly delayMs?: number; readonly failure: Failure } | null, emissions: readonly Emission[] | null): boolean {
+  #settle(
+    delivery: Delivery,
+    verb: number,
+    detail: { readonly delayMs?: number; readonly failure: Failure } | null,
+    emissions: readonly Emission[] | null,
+  ): boolean {
     const mine = delivery as RemoteDelivery
     if (mine.subscription !== this || !mine.live) return false
     mine.live = false
@@ -169,6 +208,7 @@ export class RemoteSubscription implements Subscription {
     if (this.#settled.size === 0) this.#link.soon()
     this.#unflushed = true
     this.#settled.add(mine.number, verb, detail, emissions)
+    if (verb !== VERB.complete && this.spec.perKey > 1) this.#noteBehind(mine)
     return true
   }
 
@@ -217,7 +257,10 @@ export class RemoteSubscription implements Subscription {
     this.#unflushed = this.#settled.size > 0
     const lost = before || this.#lost
     this.#lost = false
-    if (lost) throw new MillraceError('LEASE_LOST', 'the server lost the session: what was settled and not yet durable is delivered again', { consumer: this.spec.name })
+    if (lost)
+      throw new MillraceError('LEASE_LOST', 'the server lost the session: what was settled and not yet durable is delivered again', {
+        consumer: this.spec.name,
+      })
   }
 
   get held(): Iterable<Delivery> {

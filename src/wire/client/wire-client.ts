@@ -128,7 +128,9 @@ export class WireClient {
         },
       })
       transport.hold(true)
-      transport.write([jsonFrame(FRAME.hello, { protocol: PROTOCOL_VERSION, session: this.#session, received: this.link.received, token: this.#options.token })])
+      transport.write([
+        jsonFrame(FRAME.hello, { protocol: PROTOCOL_VERSION, session: this.#session, received: this.link.received, token: this.#options.token }),
+      ])
     })
   }
 

@@ -1,7 +1,7 @@
-/** The engine's calls that are question and answer, by name, with what they need to be allowed. */
-import { MillraceError } from '../../base/errors.ts'
+/** The engine's calls that are question and answer, by name: what each needs to be allowed, and what it leaves in the audit trail. */
+import { isMillraceError, MillraceError } from '../../base/errors.ts'
 import { checkName } from '../../base/names.ts'
-import type { DeadLetterQuery } from '../../broker/description.ts'
+import type { BrokerDescription, DeadLetterQuery } from '../../broker/description.ts'
 import type { Engine } from '../../broker/engine.ts'
 import type { ChannelSpec } from '../../channel/channel.ts'
 import type { Access, Permission } from '../access.ts'
@@ -13,57 +13,79 @@ export interface Call {
   readonly args: readonly unknown[]
 }
 
-/** Where channels end, now or not long ago: what a client is told of a channel that it prepares. */
+/** Where a channel ends, now or not long ago: what a client is told of a channel that it prepares. */
 export type EndOf = (channel: string) => Promise<number>
 
-type Method = (engine: Engine, access: Access, args: readonly unknown[], endOf: EndOf) => Promise<unknown>
+interface Asked {
+  readonly engine: Engine
+  readonly access: Access
+  readonly args: readonly unknown[]
+  readonly endOf: EndOf
+}
 
-export const METHODS: Readonly<Record<string, Method>> = {
-  declare: async (engine, access, [value], endOf) => {
+type Method = (asked: Asked) => Promise<unknown>
+
+const ANY: readonly Permission[] = ['publish', 'consume', 'read', 'manage']
+/** What changes what others rely on. `declare` is not: publishing and consuming do it by themselves. */
+const AUDITED = new Set(['rewind', 'removeConsumer', 'removeChannel', 'redrive', 'dropDeadLetters'])
+
+/** @throws INVALID_REQUEST · FORBIDDEN, and what the engine throws */
+export async function callMethod(method: string, asked: Asked): Promise<unknown> {
+  const act = Object.hasOwn(METHODS, method) ? METHODS[method] : undefined
+  if (act === undefined || !Array.isArray(asked.args)) throw malformed(`there is no method "${String(method)}"`)
+  if (asked.access.audit === undefined || !AUDITED.has(method)) return act(asked)
+  const target = { of: String(asked.args[0]).slice(0, 200), ...(asked.args.length > 1 && { options: JSON.stringify(asked.args.slice(1)).slice(0, 1000) }) }
+  try {
+    const answer = await act(asked)
+    await asked.access.audit({ method, target, outcome: 'done' })
+    return answer
+  } catch (error) {
+    const outcome = isMillraceError(error, 'FORBIDDEN') ? 'refused' : 'failed'
+    await asked.access.audit({ method, target, outcome, ...(isMillraceError(error) && { code: error.code }) })
+    throw error
+  }
+}
+
+const METHODS: Readonly<Record<string, Method>> = {
+  declare: async ({ engine, access, args: [value], endOf }) => {
     const spec = checkChannelSpec(value)
-    if (!allows(access, 'manage', spec.name)) await mustBeThere(engine, access, spec)
-    else await engine.declare(spec)
+    if (allows(access, 'manage', spec.name)) await engine.declare(spec)
+    else await mustBeThere(engine, access, spec)
     return endOf(spec.name)
   },
-  channel: async (engine, access, [value], endOf) => {
+  channel: async ({ engine, access, args: [value], endOf }) => {
     const name = checkName(value, 'channel')
-    anyOf(access, ['publish', 'consume', 'read', 'manage'], name)
+    anyOf(access, ANY, name)
     const spec = await engine.channel(name)
     return spec === undefined ? null : { spec, end: await endOf(name) }
   },
-  describe: async (engine, access) => {
-    access.check('read', null)
-    return engine.describe()
+  describe: async ({ engine, access }) => visible(await engine.describe(), access),
+  rewind: async ({ engine, access, args: [value, to, channel] }) => {
+    const consumer = await consumerOf(engine, access, 'manage', value, channel)
+    await engine.rewind(consumer, checkPosition(to), channel === null ? null : checkName(channel, 'channel'))
   },
-  rewind: async (engine, access, [consumer, to, channel]) => {
-    access.check('manage', channel === null ? null : checkName(channel, 'channel'))
-    await engine.rewind(checkName(consumer, 'consumer'), checkPosition(to), channel as string | null)
-  },
-  removeConsumer: async (engine, access, [consumer]) => {
-    access.check('manage', null)
-    await engine.removeConsumer(checkName(consumer, 'consumer'))
-  },
-  removeChannel: async (engine, access, [channel]) => {
+  removeConsumer: async ({ engine, access, args: [value] }) => engine.removeConsumer(await consumerOf(engine, access, 'manage', value, null)),
+  removeChannel: async ({ engine, access, args: [channel] }) => {
     access.check('manage', checkName(channel, 'channel'))
     await engine.removeChannel(channel as string)
   },
-  deadLetters: async (engine, access, [consumer, query]) => {
-    access.check('read', null)
-    return engine.deadLetters(checkName(consumer, 'consumer'), queryOf(query))
+  deadLetters: async ({ engine, access, args: [value, query] }) => {
+    const checked = queryOf(query)
+    return engine.deadLetters(await consumerOf(engine, access, 'read', value, checked.channel), checked)
   },
-  redrive: async (engine, access, [consumer, query]) => {
-    access.check('manage', null)
-    return engine.redrive(checkName(consumer, 'consumer'), queryOf(query))
+  redrive: async ({ engine, access, args: [value, query] }) => {
+    const checked = queryOf(query)
+    return engine.redrive(await consumerOf(engine, access, 'manage', value, checked.channel), checked)
   },
-  dropDeadLetters: async (engine, access, [consumer, query]) => {
-    access.check('manage', null)
-    return engine.dropDeadLetters(checkName(consumer, 'consumer'), queryOf(query))
+  dropDeadLetters: async ({ engine, access, args: [value, query] }) => {
+    const checked = queryOf(query)
+    return engine.dropDeadLetters(await consumerOf(engine, access, 'manage', value, checked.channel), checked)
   },
 }
 
 /** Who may not declare may still say what it believes a channel to be, if it is that. @throws FORBIDDEN · CHANNEL_CONFLICT */
 async function mustBeThere(engine: Engine, access: Access, spec: ChannelSpec): Promise<void> {
-  anyOf(access, ['publish', 'consume', 'read'], spec.name)
+  anyOf(access, ANY, spec.name)
   const existing = await engine.channel(spec.name)
   if (existing === undefined) access.check('manage', spec.name)
   else if (existing.kind !== spec.kind) {
@@ -71,7 +93,31 @@ async function mustBeThere(engine: Engine, access: Access, spec: ChannelSpec): P
   }
 }
 
-function allows(access: Access, permission: Permission, channel: string | null): boolean {
+/** A consumer belongs to who may do this to each of its channels. @throws FORBIDDEN · INVALID_NAME */
+async function consumerOf(engine: Engine, access: Access, permission: Permission, value: unknown, channel: unknown): Promise<string> {
+  const consumer = checkName(value, 'consumer')
+  if (typeof channel === 'string') access.check(permission, checkName(channel, 'channel'))
+  else if (!allows(access, permission, '>')) {
+    const channels = (await engine.describe()).consumers.find(({ name }) => name === consumer)?.channels ?? []
+    for (const position of channels) access.check(permission, position.channel)
+    if (channels.length === 0) access.check(permission, '>')
+  }
+  return consumer
+}
+
+type Description = Omit<BrokerDescription, 'capabilities' | 'engine'>
+
+/** What the caller may know of. */
+function visible(description: Description, access: Access): Description {
+  const seen = (channel: string): boolean => ANY.some((permission) => allows(access, permission, channel))
+  const consumers = description.consumers.flatMap((consumer) => {
+    const own = consumer.channels.filter(({ channel }) => seen(channel))
+    return own.length === 0 && consumer.channels.length > 0 ? [] : [{ ...consumer, channels: own }]
+  })
+  return { ...description, channels: description.channels.filter(({ name }) => seen(name)), consumers }
+}
+
+function allows(access: Access, permission: Permission, channel: string): boolean {
   try {
     access.check(permission, channel)
     return true

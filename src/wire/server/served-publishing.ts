@@ -19,7 +19,7 @@ type Answer = Receipt | ScheduledReceipt
 
 export class ServedPublishing {
   readonly #engine: Engine
-  readonly #access: Access
+  readonly #access: () => Access
   readonly #link: Link
   /** Told when too much waits for its commit, and when no longer. */
   readonly #crowded: (crowded: boolean) => void
@@ -28,7 +28,7 @@ export class ServedPublishing {
   /** While a publish is being looked up, those after it wait, so that they stay in order. */
   #behind: Promise<void> | null = null
 
-  constructor(engine: Engine, access: Access, link: Link, crowded: (crowded: boolean) => void) {
+  constructor(engine: Engine, access: () => Access, link: Link, crowded: (crowded: boolean) => void) {
     this.#engine = engine
     this.#access = access
     this.#link = link
@@ -59,11 +59,11 @@ export class ServedPublishing {
   #store(publish: Publish): Promise<Answer[]> {
     const { channel, events, dueAtMs } = publish
     try {
-      this.#access.check('publish', channel)
+      this.#access().check('publish', channel)
     } catch (error) {
       return Promise.reject(error as Error)
     }
-    if (this.#behind === null && publish.since === null && this.#access.trusted) return this.#give(channel, events, dueAtMs)
+    if (this.#behind === null && publish.since === null && this.#access().trusted) return this.#give(channel, events, dueAtMs)
     const stored = (this.#behind ?? Promise.resolve()).then(() => this.#lookedAt(publish))
     const behind = stored.then(
       () => undefined,
@@ -82,7 +82,7 @@ export class ServedPublishing {
   }
 
   async #lookedAt({ channel, events, dueAtMs, since }: Publish): Promise<Answer[]> {
-    if (!this.#access.trusted) {
+    if (!this.#access().trusted) {
       const spec = await this.#engine.channel(channel)
       if (spec !== undefined) for (const event of events) checkEvent(spec, event)
     }

@@ -110,6 +110,7 @@ export class SessionServer {
     const known = hello.session === null ? undefined : this.#sessions.get(hello.session)
     const resumed = known !== undefined && known.access.name === access.name
     const session = resumed ? known : this.#begin(access)
+    session.access = access
     clearTimeout(this.#expiries.get(session))
     this.#expiries.delete(session)
     const welcome: Welcome = {
@@ -137,7 +138,8 @@ export class SessionServer {
   /** The longest lost session goes. @throws BACKPRESSURE when all have their connections */
   #makeRoom(): void {
     const [oldest] = this.#expiries.keys()
-    if (oldest === undefined) throw new MillraceError('BACKPRESSURE', `the server has ${LIMITS.wireSessionsMax} sessions, and takes no more`, { max: LIMITS.wireSessionsMax })
+    if (oldest === undefined)
+      throw new MillraceError('BACKPRESSURE', `the server has ${LIMITS.wireSessionsMax} sessions, and takes no more`, { max: LIMITS.wireSessionsMax })
     oldest.end()
   }
 

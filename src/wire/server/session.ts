@@ -12,7 +12,7 @@ import { FRAME, jsonFrame, jsonOf, malformed, numberedFrame } from '../frame.ts'
 import { Link } from '../link.ts'
 import { decodeSettlements } from '../settle-frame.ts'
 import type { Transport } from '../transport.ts'
-import { type Call, type EndOf, METHODS } from './calls.ts'
+import { type Call, callMethod, type EndOf } from './calls.ts'
 import { checkConsumerSpec, checkEvent, checkPosition } from './checks.ts'
 import { ServedPublishing } from './served-publishing.ts'
 import { ServedRead } from './served-read.ts'
@@ -27,7 +27,8 @@ export interface SessionHost {
 
 export class Session {
   readonly id: string
-  readonly access: Access
+  /** Of the connection that it has now. */
+  access: Access
   readonly link: Link
   readonly #host: SessionHost
   readonly #publishing: ServedPublishing
@@ -50,7 +51,12 @@ export class Session {
       nowMs: () => host.engine.clock.now(),
       told: () => undefined,
     })
-    this.#publishing = new ServedPublishing(host.engine, access, this.link, (crowded) => this.#crowd(crowded))
+    this.#publishing = new ServedPublishing(
+      host.engine,
+      () => this.access,
+      this.link,
+      (crowded) => this.#crowd(crowded),
+    )
   }
 
   /** How long it is to be kept without a connection. */
@@ -163,14 +169,14 @@ export class Session {
     switch (type) {
       case FRAME.call: {
         const { method, args } = jsonOf(body, 4) as Call
-        const act = METHODS[method]
-        if (act === undefined || !Object.hasOwn(METHODS, method)) throw malformed(`there is no method "${String(method)}"`)
-        return act(this.#host.engine, this.access, args, this.#host.endOf)
+        return callMethod(method, { engine: this.#host.engine, access: this.access, args, endOf: this.#host.endOf })
       }
       case FRAME.subscribe:
         return this.#subscribe(body.readUInt32LE(4), jsonOf(body, 8))
       case FRAME.flush:
         return this.#subscriptions.get(body.readUInt32LE(4))?.flushed()
+      case FRAME.mark:
+        return this.#subscriptions.get(body.readUInt32LE(4))?.collect()
       case FRAME.unsubscribe:
         return this.#unsubscribe(body.readUInt32LE(4))
       case FRAME.read:

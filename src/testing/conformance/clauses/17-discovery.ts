@@ -239,8 +239,11 @@ export const discovery: readonly Scenario[] = clause(17, {
       const name = world.name('worker')
       await broker.start(consumer(name, orders).on(Placed, (each, ctx) => (each.data.n === 1 ? ctx.reject('bad') : undefined)))
       await broker.publish(orders, placedMany(12, 3))
-      await world.eventually(async () => assert.equal((await describeConsumer(broker, name)).parked, 3))
-      const before = await describeConsumer(broker, name)
+      const before = await world.eventually(async () => {
+        const now = await describeConsumer(broker, name)
+        assert.deepEqual([now.parked, ...now.channels.map(({ lag }) => lag)], [3, 0])
+        return now
+      })
       const channel = (await broker.describe()).channels.find((each) => each.name === orders.name)
       broker = await world.reopen(broker)
       const after = await describeConsumer(broker, name)

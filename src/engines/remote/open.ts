@@ -1,0 +1,101 @@
+/**
+ * Opening the remote engine: `ws://host:port` and `wss://…` for a Millrace server (`millrace serve`, `serveGateway`), `unix:PATH` for a socket on
+ * which an owner of a data directory listens.
+ */
+import type { IncomingMessage } from 'node:http'
+import { WebSocket } from 'ws'
+import { MillraceError } from '../../base/errors.ts'
+import { LIMITS } from '../../base/limits.ts'
+import type { ConnectOptions } from '../../broker/connect.ts'
+import { RemoteEngine } from '../../wire/client/remote-engine.ts'
+import { dialSocket } from '../../wire/socket-transport.ts'
+import type { Transport } from '../../wire/transport.ts'
+import { WebSocketTransport } from '../../wire/web-socket-transport.ts'
+
+const SUBPROTOCOL = 'millrace.1'
+/** Where a server takes WebSockets, unless the URL says a path. */
+const DEFAULT_PATH = '/ws'
+
+/**
+ * An engine that is a server's, over one connection at a time. Connecting the first time is tried once; from then on a lost connection is made again.
+ *
+ * @throws UNAVAILABLE when nobody answers · UNAUTHENTICATED · FORBIDDEN when the server refuses · INVALID_OPTION when the URL is none
+ */
+export async function openRemoteEngine(url: string, options: Pick<ConnectOptions, 'onAlarm' | 'token'> = {}): Promise<RemoteEngine> {
+  const { dial, token } = url.startsWith('unix:') ? { dial: unixDial(url), token: null } : webSocketDial(url, options.token)
+  return RemoteEngine.open({ name: 'remote', dial, token, onAlarm: options.onAlarm })
+}
+
+function unixDial(url: string): () => Promise<Transport> {
+  const path = decodeURIComponent(url.slice('unix:'.length).replace(/^\/\/(?=\/)/, ''))
+  if (path === '') throw new MillraceError('INVALID_OPTION', 'unix: needs the path of a socket, as in unix:/run/millrace.sock', { url })
+  return async () => (await dialSocket(path, LIMITS.wireHelloMs)).transport
+}
+
+function webSocketDial(url: string, given: string | undefined): { readonly dial: () => Promise<Transport>; readonly token: string | null } {
+  const target = parsed(url)
+  const token = given ?? (target.username === '' ? null : decodeURIComponent(target.password === '' ? target.username : target.password))
+  target.username = ''
+  target.password = ''
+  if (target.pathname === '/') target.pathname = DEFAULT_PATH
+  return { token, dial: () => dialWebSocket(target, token) }
+}
+
+function parsed(url: string): URL {
+  try {
+    return new URL(url)
+  } catch (cause) {
+    throw new MillraceError('INVALID_OPTION', `"${url}" is no URL: use ws://host:port or wss://host:port`, { url }, { cause })
+  }
+}
+
+function dialWebSocket(url: URL, token: string | null): Promise<Transport> {
+  return new Promise((resolve, reject) => {
+    let beneath: IncomingMessage['socket'] | null = null
+    const socket = new WebSocket(url, SUBPROTOCOL, {
+      handshakeTimeout: LIMITS.wireHelloMs,
+      maxPayload: LIMITS.wireFrameBytesMax,
+      perMessageDeflate: false,
+      headers: token === null ? {} : { authorization: `Bearer ${token}` },
+    })
+    const fail = (error: Error): void => reject(unreachable(url, error.message, error))
+    socket.once('error', fail)
+    socket.once('upgrade', (response) => {
+      beneath = response.socket
+    })
+    socket.once('unexpected-response', (request, response) => {
+      void refusal(url, response).then((error) => {
+        reject(error)
+        request.destroy()
+      })
+    })
+    socket.once('open', () => {
+      socket.off('error', fail)
+      resolve(new WebSocketTransport(socket, (alive) => (alive ? beneath?.ref() : beneath?.unref())))
+    })
+  })
+}
+
+function unreachable(url: URL, why: string, cause?: unknown): MillraceError {
+  return new MillraceError('UNAVAILABLE', `no Millrace server answers at ${url.origin}${url.pathname}: ${why}`, { url: url.href }, { cause })
+}
+
+const PROBLEM_BYTES_MAX = 16_384
+
+/** What a server says that does not take the WebSocket: its problem document, if it is one of ours. */
+async function refusal(url: URL, response: IncomingMessage): Promise<MillraceError> {
+  const status = response.statusCode ?? 0
+  let text = ''
+  try {
+    for await (const chunk of response) {
+      text += String(chunk)
+      if (text.length > PROBLEM_BYTES_MAX) break
+    }
+    const { detail, code } = JSON.parse(text) as { readonly detail?: string; readonly code?: string }
+    if (status === 401) return new MillraceError('UNAUTHENTICATED', `${url.origin} refuses: ${detail ?? 'it wants credentials'}`, { url: url.href, status })
+    if (status === 403) return new MillraceError('FORBIDDEN', `${url.origin} refuses: ${detail ?? 'not permitted'}`, { url: url.href, status })
+    return unreachable(url, `${status} ${code ?? ''} ${detail ?? ''}`.trimEnd())
+  } catch {
+    return unreachable(url, `it answers ${status}, and is perhaps no Millrace server`)
+  }
+}

@@ -1,0 +1,81 @@
+/**
+ * WebSocket for other Millrace processes: `connect('ws://…')` is the whole broker over one connection. The protocol is in `wire/` and docs/protocol.md;
+ * here a connection gets its access from the principal that the frame has found.
+ */
+import { type WebSocket, WebSocketServer } from 'ws'
+import { LIMITS } from '../../base/limits.ts'
+import type { Access, Permission } from '../../wire/access.ts'
+import { SessionServer } from '../../wire/server/session-server.ts'
+import { WebSocketTransport } from '../../wire/web-socket-transport.ts'
+import { type Principal, requirePermission } from '../access/principal.ts'
+import type { GatewayHost } from '../gateway-host.ts'
+import type { GatewayPart, Upgrade, UpgradeRoute } from '../route.ts'
+
+/** The subprotocol that is offered and asked for. */
+const SUBPROTOCOL = 'millrace.1'
+const POLICY_VIOLATION = 1008
+
+export class SocketPart implements GatewayPart {
+  readonly routes = []
+  readonly upgrades: readonly UpgradeRoute[]
+  readonly #host: GatewayHost
+  readonly #sockets = new WebSocketServer({
+    noServer: true,
+    clientTracking: false,
+    maxPayload: LIMITS.wireFrameBytesMax,
+    perMessageDeflate: false,
+    handleProtocols: (offered) => (offered.has(SUBPROTOCOL) ? SUBPROTOCOL : false),
+  })
+  #sessions: SessionServer | null = null
+
+  constructor(host: GatewayHost) {
+    this.#host = host
+    this.upgrades = [{ path: '/ws', name: 'connect', summary: 'The broker over a WebSocket: docs/protocol.md', handle: (upgrade) => this.#take(upgrade) }]
+  }
+
+  async start(): Promise<void> {
+    const { engine } = await this.#host.engine()
+    this.#sessions ??= new SessionServer(engine)
+  }
+
+  async #take({ incoming, socket, head, principal, release }: Upgrade): Promise<void> {
+    await this.start()
+    const sessions = this.#sessions as SessionServer
+    socket.once('close', release)
+    this.#sockets.handleUpgrade(incoming, socket, head, (webSocket) => {
+      expire(webSocket, principal)
+      sessions.accept(new WebSocketTransport(webSocket, () => undefined), () => this.#accessOf(principal))
+    })
+  }
+
+  #accessOf(principal: Principal): Access {
+    return {
+      name: `${principal.kind}:${principal.name}`,
+      trusted: principal.kind === 'owner',
+      check: (permission: Permission, channel: string) => requirePermission(principal, permission, channel),
+      audit: async ({ method, target, outcome, code }) => {
+        const status = outcome === 'done' ? 200 : outcome === 'refused' ? 403 : 400
+        await this.#host.audit.record({ action: method, principal, target, outcome, status, ...(code !== undefined && { code }) })
+      },
+    }
+  }
+
+  close(): void {
+    this.#sessions?.close()
+  }
+}
+
+/** A token that ends to hold ends its connections. */
+function expire(socket: WebSocket, { expiresAtMs }: Principal): void {
+  if (expiresAtMs === null) return
+  const check = (): void => {
+    if (Date.now() >= expiresAtMs) socket.close(POLICY_VIOLATION, 'the credentials have expired')
+    else arm()
+  }
+  let timer: NodeJS.Timeout
+  const arm = (): void => {
+    timer = setTimeout(check, Math.min(expiresAtMs - Date.now(), 2 ** 30)).unref()
+  }
+  arm()
+  socket.once('close', () => clearTimeout(timer))
+}
