@@ -9,14 +9,14 @@ import { SessionServer } from '../../wire/server/session-server.ts'
 import { WebSocketTransport } from '../../wire/web-socket-transport.ts'
 import { type Principal, requirePermission } from '../access/principal.ts'
 import type { GatewayHost } from '../gateway-host.ts'
-import type { GatewayPart, Upgrade, UpgradeRoute } from '../route.ts'
+import type { GatewayPart, Route, Upgrade, UpgradeRoute } from '../route.ts'
 
 /** The subprotocol that is offered and asked for. */
 const SUBPROTOCOL = 'millrace.1'
 const POLICY_VIOLATION = 1008
 
 export class SocketPart implements GatewayPart {
-  readonly routes = []
+  readonly routes: readonly Route[] = []
   readonly upgrades: readonly UpgradeRoute[]
   readonly #host: GatewayHost
   readonly #sockets = new WebSocketServer({
