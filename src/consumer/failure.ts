@@ -21,6 +21,11 @@ export class RetryAfter extends Error {
   }
 }
 
+/** Thrown by a handler that cannot take the event now: it is handed back, and no attempt is counted. */
+export class Released extends Error {
+  override readonly name = 'Released'
+}
+
 /** An error as data, cut to a sensible length. */
 export function failureOf(error: unknown, kind: Failure['kind']): Failure {
   const shown = (error instanceof Rejected || error instanceof RetryAfter) && error.cause instanceof Error ? error.cause : error

@@ -14,7 +14,7 @@ import { Batcher } from './batcher.ts'
 import type { ConsumerPlan } from './consumer.ts'
 import type { Running, RunSummary } from './consumer-types.ts'
 import { EventDecoder } from './event-decoder.ts'
-import { failureOf, Rejected, RetryAfter } from './failure.ts'
+import { failureOf, Rejected, Released, RetryAfter } from './failure.ts'
 import { type ContextHost, DeliveryContext } from './handler-context.ts'
 import { Router } from './router.ts'
 
@@ -202,6 +202,10 @@ export class Runner implements Running, DeliverySink {
     context.end()
     const { delivery } = context
     const subscription = this.#subscription as Subscription
+    if (error instanceof Released) {
+      if (subscription.release(delivery)) this.#counts.released++
+      return this.#forget(delivery)
+    }
     const { retry } = this.#plan
     const kind = kindOf(error)
     const failure = failureOf(error, kind)

@@ -1,14 +1,16 @@
 /** A rule tried over events that are there already: what would have matched, why, and what it would have done. Nothing is done. */
+import { LIMITS } from '../base/limits.ts'
 import { compileWildcard, isWildcard } from '../base/names.ts'
 import type { Broker, From } from '../broker/broker.ts'
 import type { StoredEvent } from '../event/cloud-event.ts'
+import { encodeEvent } from '../event/encode.ts'
 import { explainPattern } from '../pattern/explain.ts'
 import { explainExpression } from '../pattern/expression/explain-expression.ts'
 import { compilePattern } from '../pattern/pattern.ts'
 import type { Action } from './action/action.ts'
 import { httpRequestOf } from './action/http-action.ts'
 import { publishedBy, scopeOf } from './action/publish-action.ts'
-import type { FiredFacts } from './live/firing.ts'
+import type { ActedOn } from './live/firing.ts'
 import type { Rule } from './rule.ts'
 import { MISSING } from './template/template-value.ts'
 
@@ -82,7 +84,7 @@ export async function testRule(broker: Broker, rule: Rule, options: TestOptions)
         continue
       }
       count.matched++
-      const would = wouldDo(rule, event, { channel, offset, key: event.partitionkey ?? null })
+      const would = wouldDo(rule, { event, text: textOf(attributes), channel, offset, key: event.partitionkey ?? null })
       if (would.some(({ failure }) => failure !== undefined)) count.failed++
       if (matches.length < show) matches.push({ channel, offset, event, would })
     }
@@ -105,10 +107,10 @@ async function channelsOf(broker: Broker, on: string | readonly string[]): Promi
   return channels.filter(({ name, kind }) => kind === 'stream' && !name.startsWith('$rule') && tests.some((test) => test(name))).map(({ name }) => name)
 }
 
-function wouldDo(rule: Rule, event: StoredEvent, facts: FiredFacts): WouldDo[] {
+function wouldDo(rule: Rule, on: ActedOn): WouldDo[] {
   return rule.actions.map((action) => {
     try {
-      const what = previewOf(action, event, facts, rule.name)
+      const what = previewOf(action, on, rule.name)
       return { action: action.id, ...(what !== undefined && { what }) }
     } catch (error) {
       return { action: action.id, failure: error instanceof Error ? error.message : String(error) }
@@ -116,18 +118,28 @@ function wouldDo(rule: Rule, event: StoredEvent, facts: FiredFacts): WouldDo[] {
   })
 }
 
-function previewOf(action: Action, event: StoredEvent, facts: FiredFacts, rule: string): unknown {
-  const scope = scopeOf(event, facts, rule)
+function previewOf(action: Action, on: ActedOn, rule: string): unknown {
+  const scope = scopeOf(on, rule)
   switch (action.kind) {
     case 'drop':
       return undefined
     case 'http':
-      return httpRequestOf(action, { event }, scope)
+      return httpRequestOf(action, on, scope)
     case 'call': {
       const args = action.args?.render(scope)
       return { function: action.function, ...(args !== undefined && args !== MISSING && { with: args }) }
     }
-    default:
-      return { channel: action.channel, event: publishedBy(action, event, scope) }
+    default: {
+      const published = publishedBy(action, on, scope)
+      // What no channel would take is found now.
+      encodeEvent(published, null, '/', LIMITS.eventBytesMax)
+      return { channel: action.channel, event: action.kind === 'emit' ? published : { id: on.event.id, type: on.event.type } }
+    }
   }
+}
+
+/** The event's JSON again. */
+function textOf({ data, ...attributes }: Omit<StoredEvent, 'offset'>): string {
+  if (!(data instanceof Uint8Array)) return JSON.stringify({ ...attributes, data })
+  return JSON.stringify({ ...attributes, data_base64: Buffer.from(data.buffer, data.byteOffset, data.byteLength).toString('base64') })
 }

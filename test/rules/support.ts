@@ -1,4 +1,7 @@
 /** What the tests of rules share: waiting for a condition, and looking at channels. */
+import { ConnectedBroker } from '../../src/broker/connected-broker.ts'
+import type { EmbeddedEngine } from '../../src/engines/embedded/embedded-engine.ts'
+import { openMemoryEngine } from '../../src/engines/embedded/open.ts'
 import type { Broker, StoredEvent } from '../../src/index.ts'
 
 /** Until it holds, or the last failure. */
@@ -30,4 +33,9 @@ export async function published(broker: Broker, channel: string, count: number):
 export async function offsetsOf(broker: Broker, consumer: string, channel: string): Promise<number | undefined> {
   const { consumers } = await broker.describe()
   return consumers.find(({ name }) => name === consumer)?.channels.find((each) => each.channel === channel)?.floor
+}
+
+/** Brokers on one engine, as several processes would have them: nothing is shared but what is stored. */
+export function brokersOf(count: number, engine: EmbeddedEngine = openMemoryEngine({})): Broker[] {
+  return Array.from({ length: count }, () => new ConnectedBroker(engine, { source: '/test', random: Math.random }))
 }

@@ -11,7 +11,7 @@ import { MillraceError } from '../../base/errors.ts'
 import { LIMITS } from '../../base/limits.ts'
 import type { RetryOptions } from '../../consumer/consumer-types.ts'
 import { encodeEvent } from '../../event/encode.ts'
-import type { Firing } from '../live/firing.ts'
+import { type ActedOn, type Firing, sameEvent } from '../live/firing.ts'
 import type { TemplateScope } from '../template/template.ts'
 import { MISSING, TemplateFailure } from '../template/template-value.ts'
 import { type Answer, type GuardedRequest, guardedRequest, type Resolver, systemResolver } from './guarded-request.ts'
@@ -44,6 +44,7 @@ export class Busy extends Error {
   }
 }
 
+const STRUCTURED = 'application/cloudevents+json; charset=utf-8'
 const MINUTE_MS = 60_000
 const HOUR_MS = 60 * MINUTE_MS
 /** Standard Webhooks' schedule: the wait before each next attempt. */
@@ -62,27 +63,19 @@ export interface HttpPreview {
 }
 
 /** The request that an event makes of the action, unsigned. @throws TemplateFailure */
-export function httpRequestOf(action: HttpAction, firing: Pick<Firing, 'event'>, scope: TemplateScope): HttpPreview {
-  const headers: Record<string, string> = { 'user-agent': 'millrace', ...bodyType(action, firing) }
+export function httpRequestOf(action: HttpAction, on: Pick<ActedOn, 'text'>, scope: TemplateScope): HttpPreview {
+  const headers: Record<string, string> = { 'user-agent': 'millrace', 'content-type': action.body === null ? STRUCTURED : 'application/json' }
   for (const [name, template] of action.headers) {
     const value = template.render(scope)
     if (value === undefined) continue
     if (!/^[\t\x20-\x7e]*$/.test(value)) throw new TemplateFailure(`the header "${name}" would hold characters that a header cannot carry`)
     headers[name] = value
   }
-  return { method: action.method, url: action.url.render(scope) ?? '', headers, body: bodyOf(action, firing, scope) }
+  return { method: action.method, url: action.url.render(scope) ?? '', headers, body: bodyOf(action, on, scope) }
 }
 
-function bodyType(action: HttpAction, { event }: Pick<Firing, 'event'>): Record<string, string> {
-  if (action.body !== null) return { 'content-type': 'application/json' }
-  return { 'content-type': event.specversion === '1.0' ? 'application/cloudevents+json; charset=utf-8' : 'application/json' }
-}
-
-function bodyOf(action: HttpAction, { event }: Pick<Firing, 'event'>, scope: TemplateScope): string {
-  if (action.body === null) {
-    const { offset: _, ...attributes } = event
-    return encodeEvent(attributes, null, event.source, Number.POSITIVE_INFINITY).text
-  }
+function bodyOf(action: HttpAction, { text }: Pick<ActedOn, 'text'>, scope: TemplateScope): string {
+  if (action.body === null) return encodeEvent(sameEvent(text), null, '/', Number.POSITIVE_INFINITY).text
   const value = action.body.render(scope)
   return JSON.stringify(value === MISSING ? null : value)
 }

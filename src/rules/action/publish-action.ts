@@ -4,12 +4,12 @@ import { LIMITS } from '../../base/limits.ts'
 import type { LooseEvent } from '../../broker/broker.ts'
 import type { HandlerContext } from '../../consumer/consumer-types.ts'
 import { attribute, type StoredEvent } from '../../event/cloud-event.ts'
-import { type FiredFacts, sameEvent } from '../live/firing.ts'
+import { type ActedOn, sameEvent } from '../live/firing.ts'
 import type { TemplateScope } from '../template/template.ts'
 import { MISSING, TemplateFailure } from '../template/template-value.ts'
 import type { EmitAction, ForwardAction } from './action.ts'
 
-export function scopeOf(event: StoredEvent, { channel, offset, key }: FiredFacts, rule: string): TemplateScope {
+export function scopeOf({ event, channel, offset, key }: Omit<ActedOn, 'text'>, rule: string): TemplateScope {
   const { offset: _, ...attributes } = event
   return { event: attributes, facts: { channel, offset, key, rule } }
 }
@@ -25,9 +25,9 @@ function hopsOf(event: StoredEvent): number {
 }
 
 /** The event that an action publishes. @throws TemplateFailure */
-export function publishedBy(action: EmitAction | ForwardAction, event: StoredEvent, scope: TemplateScope): LooseEvent {
+export function publishedBy(action: EmitAction | ForwardAction, { event, text }: ActedOn, scope: TemplateScope): LooseEvent {
   const rulehops = hopsOf(event)
-  if (action.kind === 'forward') return { ...sameEvent(event), rulehops } as unknown as LooseEvent
+  if (action.kind === 'forward') return sameEvent(text, { rulehops }) as unknown as LooseEvent
   const type = action.type.render(scope)
   if (type === undefined) throw new TemplateFailure('the type of the event to emit is empty')
   const made: Record<string, unknown> = { type, rulehops }
@@ -41,8 +41,8 @@ export function publishedBy(action: EmitAction | ForwardAction, event: StoredEve
 }
 
 /** Publish with the completion of the event in hand. */
-export async function performPublish(action: EmitAction | ForwardAction, event: StoredEvent, scope: TemplateScope, ctx: HandlerContext): Promise<void> {
-  const published = publishedBy(action, event, scope)
+export async function performPublish(action: EmitAction | ForwardAction, on: ActedOn, rule: string, ctx: HandlerContext): Promise<void> {
+  const published = publishedBy(action, on, scopeOf(on, rule))
   const delayMs = action.kind === 'emit' ? action.delayMs : null
   await (delayMs === null ? ctx.emit(action.channel, published) : ctx.emit(action.channel, published, { delay: delayMs }))
 }

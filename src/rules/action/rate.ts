@@ -1,4 +1,4 @@
-/** How often an action may be performed: a token bucket that holds one unit of time's worth, in one process. */
+/** How often an action may be performed, in one process. */
 import type { Clock } from '../../base/clock.ts'
 import { refuseRule, shown } from '../rule-error.ts'
 
@@ -17,10 +17,11 @@ export function parseRate(value: unknown, path: string): Rate {
   return { count, perMs: UNITS[match[2] as string] as number }
 }
 
+/** The generic cell rate algorithm: at most a second's worth at once, and then evenly. */
 export class RateLimit {
   readonly rate: Rate
   readonly #clock: Clock
-  /** When the next turn is due: turns are spread evenly after a burst of at most a second's worth. */
+  /** When the next turn would be due, had all been evenly spread. */
   #nextMs = 0
 
   constructor(rate: Rate, clock: Clock) {
@@ -28,18 +29,21 @@ export class RateLimit {
     this.#clock = clock
   }
 
+  get #stepMs(): number {
+    return this.rate.perMs / this.rate.count
+  }
+
+  /** How long a turn that is asked for now would be waited for. */
+  waitMs(): number {
+    const burstMs = Math.max(0, Math.min(this.rate.perMs, 1000) - this.#stepMs)
+    return Math.max(0, this.#nextMs - burstMs - this.#clock.now())
+  }
+
   /** Resolves when it is this caller's turn; callers have their turns in order. Rejects with the signal's reason. */
   async turn(signal: AbortSignal): Promise<void> {
-    const stepMs = this.rate.perMs / this.rate.count
-    const nowMs = this.#clock.now()
-    const burstMs = Math.min(this.rate.perMs, 1000)
-    const dueMs = Math.max(this.#nextMs, nowMs - burstMs + stepMs)
-    this.#nextMs = dueMs + stepMs
-    let waitMs = dueMs - nowMs
-    while (waitMs > 0) {
-      await this.#wait(waitMs, signal)
-      waitMs = dueMs - this.#clock.now()
-    }
+    const dueMs = this.#clock.now() + this.waitMs()
+    this.#nextMs = Math.max(this.#nextMs, this.#clock.now()) + this.#stepMs
+    for (let waitMs = dueMs - this.#clock.now(); waitMs > 0; waitMs = dueMs - this.#clock.now()) await this.#wait(waitMs, signal)
   }
 
   #wait(ms: number, signal: AbortSignal): Promise<void> {

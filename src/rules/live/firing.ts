@@ -5,6 +5,8 @@
  */
 import { type Channel, queue } from '../../channel/channel.ts'
 import { attribute, type CloudEvent, type StoredEvent } from '../../event/cloud-event.ts'
+import { DATA_TEXT, decodeEvent, type Encodable } from '../../event/encode.ts'
+import { memberText } from '../../event/http/json-text.ts'
 
 /** What is known of the event beside itself. */
 export interface FiredFacts {
@@ -13,8 +15,13 @@ export interface FiredFacts {
   readonly key: string | null
 }
 
-export interface Firing extends FiredFacts {
+/** An event that rules act on: parsed for conditions and templates, and its text for what must go on unchanged. */
+export interface ActedOn extends FiredFacts {
   readonly event: StoredEvent
+  readonly text: string
+}
+
+export interface Firing extends ActedOn {
   /** Where in `$rules` the rule stood that the event matched. */
   readonly version: number
 }
@@ -39,25 +46,37 @@ export function firingQueue(rule: string, action: string): Channel {
   })
 }
 
-/** An event as it was, to be published again: what the publisher of this one would add stays away. */
-export function sameEvent(event: StoredEvent): Record<string, unknown> & { readonly type: string } {
-  const { offset: _, specversion: _version, ...same } = event
-  return { causationid: undefined, correlationid: undefined, traceparent: undefined, ...same }
-}
-
-export function firingOf(event: StoredEvent, { channel, offset, key }: FiredFacts, version: number): Record<string, unknown> & { readonly type: string } {
-  return { ...sameEvent(event), rulechannel: channel, ruleoffset: String(offset), ...(key !== null && { rulekey: key }), ruleversion: String(version) }
-}
-
-export function readFiring(fired: StoredEvent): Firing {
-  const event = { ...fired, offset: Number(attribute(fired, 'ruleoffset')) }
-  for (const name of FACTS) delete (event as Record<string, unknown>)[name]
-  const key = attribute(fired, 'rulekey')
+/**
+ * An event to be published again as it is: its data keeps its text, and what a publisher would add stays away, but for what is given.
+ */
+export function sameEvent(text: string, more: Readonly<Record<string, unknown>> = {}): Encodable {
+  const { specversion: _, offset, extensions, data_base64: base64, ...attributes } = JSON.parse(text) as Record<string, unknown> & { readonly type: string }
+  for (const name of FACTS) delete attributes[name]
+  const own = Object.entries({ offset, extensions }).filter(([, value]) => value !== undefined)
+  const dataText = memberText(text, 'data')
   return {
-    event,
-    channel: String(attribute(fired, 'rulechannel')),
-    offset: event.offset,
-    key: typeof key === 'string' ? key : null,
-    version: Number(attribute(fired, 'ruleversion')),
+    ...{ causationid: undefined, correlationid: undefined, traceparent: undefined, time: null },
+    ...attributes,
+    ...(own.length > 0 && { extensions: Object.fromEntries(own) }),
+    ...(typeof base64 === 'string' && { data: new Uint8Array(Buffer.from(base64, 'base64')) }),
+    ...(dataText !== undefined && { [DATA_TEXT]: dataText }),
+    ...more,
   }
+}
+
+export function firingOf({ text, channel, offset, key }: ActedOn, version: number): Encodable {
+  return sameEvent(text, { rulechannel: channel, ruleoffset: String(offset), ...(key !== null && { rulekey: key }), ruleversion: String(version) })
+}
+
+export function readFiring(fired: { readonly text: string; readonly offset: number }): Firing {
+  const event = decodeEvent(fired.text, fired.offset)
+  const fact = (name: (typeof FACTS)[number]): string | undefined => {
+    const value = attribute(event, name)
+    return typeof value === 'string' ? value : undefined
+  }
+  const offset = Number(fact('ruleoffset'))
+  const facts = { text: fired.text, channel: String(fact('rulechannel')), offset, key: fact('rulekey') ?? null, version: Number(fact('ruleversion')) }
+  const bare = { ...event, offset }
+  for (const name of FACTS) delete (bare as Record<string, unknown>)[name]
+  return { event: bare, ...facts }
 }

@@ -11,11 +11,10 @@ import type { Startable } from '../../broker/broker.ts'
 import type { Delivery } from '../../broker/engine.ts'
 import type { ConsumerOptions, HandlerContext, Running } from '../../consumer/consumer-types.ts'
 import { textConsumer } from '../../consumer/text-consumer.ts'
-import type { StoredEvent } from '../../event/cloud-event.ts'
 import type { Action, EmitAction, ForwardAction } from '../action/action.ts'
-import { performPublish, scopeOf } from '../action/publish-action.ts'
+import { performPublish } from '../action/publish-action.ts'
 import { TemplateFailure } from '../template/template-value.ts'
-import { firingOf } from './firing.ts'
+import { type ActedOn, firingOf } from './firing.ts'
 import type { Matched } from './rule-index.ts'
 import type { RuleVersion } from './rule-table.ts'
 
@@ -53,22 +52,24 @@ export function ruleRouter(on: string, from: NonNullable<ConsumerOptions['from']
   return textConsumer(routerName(on), [on], options, (delivery, ctx) => route(on, delivery, ctx, host))
 }
 
-async function route(on: string, delivery: Delivery, ctx: HandlerContext, host: RouterHost): Promise<void> {
+async function route(name: string, delivery: Delivery, ctx: HandlerContext, host: RouterHost): Promise<void> {
   // Channels of the rules themselves are nobody's business, also under a wildcard.
   if (delivery.channel.startsWith('$rule')) return
   await host.settled()
-  const { versions, event } = await matched(on, delivery, ctx, host)
+  const { versions, event } = await matched(name, delivery, ctx, host)
   if (event === null || versions.some(({ rule }) => rule?.actions[0]?.kind === 'drop')) return
+  const { channel, offset, key, text } = delivery
+  const on: ActedOn = { event, text, channel, offset, key }
   // A channel that is gone is noticed with the completion; the second time it is looked for before.
   const channels = delivery.attempt > 1 ? await host.channels() : null
   for (const version of versions) {
-    for (const action of version.rule?.actions ?? []) await fire(version, action, event, ctx, channels, host)
+    for (const action of version.rule?.actions ?? []) await fire(version, action, on, ctx, channels, host)
   }
 }
 
-async function matched(on: string, delivery: Delivery, ctx: HandlerContext, host: RouterHost): Promise<Matched> {
+async function matched(name: string, delivery: Delivery, ctx: HandlerContext, host: RouterHost): Promise<Matched> {
   try {
-    return await host.match(on, delivery)
+    return await host.match(name, delivery)
   } catch (error) {
     // Text that is no event stays none.
     if (isMillraceError(error, 'INVALID_EVENT')) return ctx.reject(error)
@@ -79,19 +80,19 @@ async function matched(on: string, delivery: Delivery, ctx: HandlerContext, host
 async function fire(
   version: RuleVersion,
   action: Action,
-  event: StoredEvent,
+  on: ActedOn,
   ctx: HandlerContext,
   channels: ReadonlySet<string> | null,
   host: RouterHost,
 ): Promise<void> {
-  if ((action.kind === 'emit' || action.kind === 'forward') && (channels?.has(action.channel) ?? true) && (await published(version, action, event, ctx))) return
+  if ((action.kind === 'emit' || action.kind === 'forward') && (channels?.has(action.channel) ?? true) && (await published(version, action, on, ctx))) return
   const queue = await host.queueOf(version, action)
-  await ctx.emit(queue, firingOf(event, ctx, version.offset) as never)
+  await ctx.emit(queue, firingOf(on, version.offset) as never)
 }
 
-async function published(version: RuleVersion, action: EmitAction | ForwardAction, event: StoredEvent, ctx: HandlerContext): Promise<boolean> {
+async function published(version: RuleVersion, action: EmitAction | ForwardAction, on: ActedOn, ctx: HandlerContext): Promise<boolean> {
   try {
-    await performPublish(action, event, scopeOf(event, ctx, version.name), ctx)
+    await performPublish(action, on, version.name, ctx)
     return true
   } catch (error) {
     if (isOwnFailure(error)) return false

@@ -38,6 +38,7 @@ export class RuleBook {
   #table: RuleTable
   #reading: Promise<void> | null = null
   #nextReading: Promise<void> | null = null
+  #reloading: Promise<void> | null = null
   readonly #waiting = new Set<() => void>()
 
   constructor(broker: Broker, listener: TableListener | null = null) {
@@ -118,12 +119,21 @@ export class RuleBook {
     })
   }
 
-  /** Read all of `$rules` again: versions that were forgotten are needed. */
-  async reload(fresh: () => TableListener | null): Promise<void> {
-    const table = new RuleTable(fresh())
+  /** Read all of `$rules` again, since versions that were forgotten are needed; `loaded` is called when the new table takes the old one's place. */
+  reload(listener: TableListener | null, loaded: () => void): Promise<void> {
+    this.#reloading ??= this.#reload(listener, loaded).finally(() => {
+      this.#reloading = null
+    })
+    return this.#reloading
+  }
+
+  async #reload(listener: TableListener | null, loaded: () => void): Promise<void> {
+    const table = new RuleTable(listener)
     for await (const event of this.broker.read(rulesChannel.name)) table.apply(event)
     this.#table = table
+    loaded()
     this.#wake()
+    await this.settled()
   }
 
   /** As `refresh`, where nobody may ever have made a rule. */

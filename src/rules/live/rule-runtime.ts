@@ -28,12 +28,6 @@ export interface RuntimeOptions {
   readonly problem: (error: unknown) => void
 }
 
-interface RunningWorker {
-  readonly worker: Worker
-  readonly running: Running
-  paused: boolean
-}
-
 /** How often versions that ended are looked through for those that no event needs any more, and what could not start is started again. */
 const TEND_MS = 5000
 
@@ -44,7 +38,7 @@ export class RuleRuntime implements Stoppable, RouterHost {
   readonly #options: RuntimeOptions
   #index: RulesByChannel = new RulesByChannel()
   readonly #routers = new Map<string, Running>()
-  readonly #workers = new Map<string, RunningWorker>()
+  readonly #workers = new Map<string, Worker>()
   readonly #retiring = new Map<string, Promise<void>>()
   readonly #queues = new Map<string, Channel>()
   readonly #stopping = new AbortController()
@@ -58,15 +52,17 @@ export class RuleRuntime implements Stoppable, RouterHost {
   constructor(broker: Broker, options: RuntimeOptions) {
     this.#broker = broker
     this.#options = options
-    this.book = new RuleBook(broker, this.#listener())
+    this.book = new RuleBook(broker, this.#index)
     this.done = new Promise((resolve) => {
       this.#finish = resolve
     })
   }
 
-  #listener(): RulesByChannel {
-    this.#index = new RulesByChannel()
-    return this.#index
+  #reload(): Promise<void> {
+    const index = new RulesByChannel()
+    return this.book.reload(index, () => {
+      this.#index = index
+    })
   }
 
   async start(host: BrokerHost): Promise<this> {
@@ -108,7 +104,7 @@ export class RuleRuntime implements Stoppable, RouterHost {
     for (const [on, rules] of this.#index.channels) {
       if (rules.versions.size > 0 && !this.#routers.has(on) && this.book.table.pending.length === 0) await this.#startRouter(on)
     }
-    for (const [key, running] of this.#workers) this.#tendWorker(key, running)
+    for (const [key, worker] of this.#workers) this.#tendWorker(key, worker)
     for (const [key, { name, action }] of this.book.table.queued)
       if (!this.#workers.has(key) && !this.#retiring.has(key)) await this.#startWorker(key, name, action)
   }
@@ -133,27 +129,22 @@ export class RuleRuntime implements Stoppable, RouterHost {
     const action = this.#actionOf(name, id)
     if (action === undefined || (action.kind === 'call' && !this.#options.functions.has(action.function))) return
     const worker = new Worker(name, action, this.#workerHost as WorkerHost)
-    this.#workers.set(key, { worker, running: await this.#broker.start(worker), paused: false })
-    this.#tendWorker(key, this.#workers.get(key) as RunningWorker)
+    await this.#broker.start(worker)
+    this.#workers.set(key, worker)
+    this.#tendWorker(key, worker)
   }
 
-  #tendWorker(key: string, entry: RunningWorker): void {
-    const { worker, running } = entry
+  #tendWorker(key: string, worker: Worker): void {
     const current = this.book.table.current(worker.rule)
     const action = this.#actionOf(worker.rule, worker.action)
-    if (current === undefined || (action !== undefined && formOf(action) !== worker.form)) return this.#retire(key, entry, current === undefined)
-    const paused = !current.change.enabled
-    if (paused !== entry.paused) {
-      entry.paused = paused
-      if (paused) running.pause()
-      else running.resume()
-    }
+    if (current === undefined || (action !== undefined && formOf(action) !== worker.form)) this.#retire(key, worker, current === undefined)
+    else worker.follow(action, current.change.enabled)
   }
 
   /** Stop a worker, which may take as long as its action does; another may follow it. */
-  #retire(key: string, { worker, running }: RunningWorker, removed: boolean): void {
+  #retire(key: string, worker: Worker, removed: boolean): void {
     this.#workers.delete(key)
-    const retiring = running
+    const retiring = worker
       .stop()
       .then(() => (removed ? this.#removeQueue(worker) : undefined))
       .catch((error: unknown) => this.#options.problem(error))
@@ -180,7 +171,7 @@ export class RuleRuntime implements Stoppable, RouterHost {
   }
 
   async match(on: string, delivery: Delivery): Promise<Matched> {
-    if (delivery.offset < (this.book.table.forgottenBelow.get(delivery.channel) ?? 0)) await this.book.reload(() => this.#listener())
+    if (delivery.offset < (this.book.table.forgottenBelow.get(delivery.channel) ?? 0)) await this.#reload()
     return this.#index.of(on)?.match(delivery) ?? { versions: [], event: null }
   }
 
@@ -234,7 +225,7 @@ export class RuleRuntime implements Stoppable, RouterHost {
     await this.#following
     await this.#reconciling
     await Promise.all(this.#retiring.values())
-    await Promise.all([...this.#routers.values(), ...[...this.#workers.values()].map(({ running }) => running)].map((running) => running.stop()))
+    await Promise.all([...this.#routers.values(), ...this.#workers.values()].map((running) => running.stop()))
     this.#finish()
   }
 }

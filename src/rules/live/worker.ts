@@ -5,16 +5,17 @@
 import type { Clock } from '../../base/clock.ts'
 import { isMillraceError } from '../../base/errors.ts'
 import type { BrokerHost, Startable } from '../../broker/broker.ts'
-import { consumer } from '../../consumer/consumer.ts'
+import type { Delivery } from '../../broker/engine.ts'
 import type { ConsumerOptions, HandlerContext, Running } from '../../consumer/consumer-types.ts'
-import type { StoredEvent } from '../../event/cloud-event.ts'
+import { Released } from '../../consumer/failure.ts'
+import { textConsumer } from '../../consumer/text-consumer.ts'
 import type { Action } from '../action/action.ts'
 import { type CallHost, performCall } from '../action/call-action.ts'
 import { Busy, Gone, type HttpHost, performHttp, webhookRetry } from '../action/http-action.ts'
 import { performPublish, scopeOf } from '../action/publish-action.ts'
 import { type Rate, RateLimit } from '../action/rate.ts'
 import { TemplateFailure } from '../template/template-value.ts'
-import { type Firing, firingQueue, readFiring, workerName } from './firing.ts'
+import { type Firing, queueName, readFiring, workerName } from './firing.ts'
 import { isOwnFailure } from './router.ts'
 import type { RuleEntry } from './rule-table.ts'
 
@@ -26,6 +27,9 @@ export interface WorkerHost {
   /** A receiver said that it is gone: the rule is switched off. */
   gone(name: string, reason: string): void
 }
+
+/** Longer than this an event is not kept in hand for its turn. */
+const WAIT_IN_HAND_MS = 500
 
 /** What of an action decides how its consumer runs; when it changes, the consumer is started anew. */
 export function workerOptions(action: Action, random: () => number): ConsumerOptions {
@@ -46,6 +50,11 @@ export class Worker implements Startable<Running> {
   readonly #options: ConsumerOptions
   readonly #host: WorkerHost
   #limit: RateLimit | null = null
+  #running: Running | null = null
+  /** Why it takes nothing: the rule is switched off, its rate is used up. */
+  readonly #pausedBy = new Set<'switch' | 'rate'>()
+  #paused = false
+  #cancelResume: () => void = () => undefined
 
   constructor(rule: string, action: Action, host: WorkerHost) {
     this.rule = rule
@@ -55,13 +64,39 @@ export class Worker implements Startable<Running> {
     this.#host = host
   }
 
-  start(host: BrokerHost): Promise<Running> {
-    return consumer(workerName(this.rule, this.action), firingQueue(this.rule, this.action), this.#options)
-      .onAny((fired, ctx) => this.#handle(fired, ctx))
-      .start(host)
+  async start(host: BrokerHost): Promise<Running> {
+    const queue = queueName(this.rule, this.action)
+    this.#running = await textConsumer(workerName(this.rule, this.action), [queue], this.#options, (fired, ctx) => this.#handle(fired, ctx)).start(host)
+    return this.#running
   }
 
-  async #handle(fired: StoredEvent, ctx: HandlerContext): Promise<void> {
+  async stop(): Promise<void> {
+    this.#cancelResume()
+    await this.#running?.stop()
+  }
+
+  /** The rule changed, or was switched on or off. */
+  follow(action: Action | undefined, enabled: boolean): void {
+    const rate = action !== undefined && 'rate' in action ? action.rate : null
+    if (this.#limit !== null && !sameRate(this.#limit.rate, rate)) {
+      this.#limit = null
+      this.#cancelResume()
+      this.#pausedBy.delete('rate')
+    }
+    if (enabled) this.#pausedBy.delete('switch')
+    else this.#pausedBy.add('switch')
+    this.#pause()
+  }
+
+  #pause(): void {
+    const paused = this.#pausedBy.size > 0
+    if (paused === this.#paused) return
+    this.#paused = paused
+    if (paused) this.#running?.pause()
+    else this.#running?.resume()
+  }
+
+  async #handle(fired: Delivery, ctx: HandlerContext): Promise<void> {
     const firing = readFiring(fired)
     const entry = this.#host.entry(this.rule)
     const rule = entry?.versions.at(-1)?.rule
@@ -76,17 +111,36 @@ export class Worker implements Startable<Running> {
     }
   }
 
-  #turn(rate: Rate, signal: AbortSignal): Promise<void> {
-    if (this.#limit === null || this.#limit.rate.count !== rate.count || this.#limit.rate.perMs !== rate.perMs)
-      this.#limit = new RateLimit(rate, this.#host.clock)
-    return this.#limit.turn(signal)
+  /** Wait for a turn; a long wait is not one with the event in hand, which others may take meanwhile. */
+  async #turn(rate: Rate, signal: AbortSignal): Promise<void> {
+    const { clock } = this.#host
+    if (this.#limit === null || !sameRate(this.#limit.rate, rate)) this.#limit = new RateLimit(rate, clock)
+    const waitMs = this.#limit.waitMs()
+    if (waitMs > WAIT_IN_HAND_MS) {
+      this.#pausedBy.add('rate')
+      this.#pause()
+      this.#resumeAfter(waitMs)
+      throw new Released('its rate is used up')
+    }
+    await this.#limit.turn(signal)
+  }
+
+  #resumeAfter(ms: number): void {
+    this.#cancelResume()
+    const dueMs = this.#host.clock.now() + ms
+    this.#cancelResume = this.#host.clock.after(ms, () => {
+      const leftMs = dueMs - this.#host.clock.now()
+      if (leftMs > 0) return this.#resumeAfter(leftMs)
+      this.#pausedBy.delete('rate')
+      this.#pause()
+    })
   }
 
   async #perform(action: Action, firing: Firing, ctx: HandlerContext): Promise<void> {
-    const scope = scopeOf(firing.event, firing, this.rule)
+    const scope = scopeOf(firing, this.rule)
     if (action.kind === 'http') await performHttp(this.rule, action, firing, scope, ctx.signal, this.#host.http)
     else if (action.kind === 'call') await performCall(this.rule, action, firing, scope, ctx, this.#host.call)
-    else if (action.kind !== 'drop') await performPublish(action, firing.event, scope, ctx)
+    else if (action.kind !== 'drop') await performPublish(action, firing, this.rule, ctx)
   }
 
   /** What another attempt cannot help goes to the dead letters now. */
@@ -100,6 +154,10 @@ export class Worker implements Startable<Running> {
     if (hopeless) return ctx.reject(error as Error)
     throw error
   }
+}
+
+function sameRate(one: Rate, other: Rate | null): boolean {
+  return one.count === other?.count && one.perMs === other.perMs
 }
 
 export function formOf(action: Action): string {
