@@ -25,6 +25,7 @@ export class RuleFolder {
   #timer: NodeJS.Timeout | null = null
   #soon: NodeJS.Timeout | null = null
   #scanning: Promise<void> = Promise.resolve()
+  #scanned = false
   #stopped = false
 
   constructor(path: string, label: string, book: RuleBook, problem: (error: unknown) => void) {
@@ -67,7 +68,9 @@ export class RuleFolder {
   async #scan(): Promise<void> {
     if (this.#stopped) return
     const names = (await readdir(this.#path)).filter(isRuleFile).sort()
-    let changed = false
+    // The first time files may be gone that somebody else has taken up.
+    let changed = !this.#scanned
+    this.#scanned = true
     for (const name of names) {
       const found = await stat(join(this.#path, name)).catch(() => null)
       const state = found?.isFile() === true ? `${found.size} ${found.mtimeMs} ${found.ino}` : 'no file'

@@ -1,0 +1,165 @@
+/** A folder of rules that is watched: edited by people, with mistakes, while events flow. */
+import { mkdir, mkdtemp, rename, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { type Broker, stream } from '../../src/index.ts'
+import { parseRuleFile, type RunningRules, startRules } from '../../src/rules/index.ts'
+import { brokersOf, eventually, published } from './support.ts'
+
+let folder: string
+let brokers: Broker[]
+let problems: string[]
+
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'millrace-folder-'))
+  problems = []
+  brokers = brokersOf(2)
+  await brokers[0]?.declare(stream('carts'), stream('alerts'))
+})
+afterEach(async () => {
+  await Promise.all(brokers.map((broker) => broker.close()))
+  await rm(folder, { recursive: true, force: true })
+})
+
+const start = (at = 0): Promise<RunningRules> =>
+  startRules(brokers[at] as Broker, { folder: { path: folder, label: 'rules' }, onProblem: (error) => problems.push(error.message) })
+const file = (name: string, text: string): Promise<void> => writeFile(join(folder, name), text)
+const yaml = (name: string, type: string): string => `name: ${name}\non: carts\nthen:\n  - emit: { channel: alerts, type: ${type}, data: '{{ data.n }}' }\n`
+const types = async (rules: RunningRules): Promise<Record<string, unknown>> =>
+  Object.fromEntries(
+    (await rules.list()).map(({ name, definition }) => [name, (definition.then as { emit?: { type: string } }[])[0]?.emit?.type ?? definition.then]),
+  )
+
+describe('a watched folder', () => {
+  it('is taken up at the start, and what is added, changed and removed within a second', async () => {
+    await file('a.yaml', yaml('a', 'one'))
+    await file('list.json', JSON.stringify([{ name: 'b', on: 'carts', then: 'drop', enabled: false }]))
+    await file('notes.txt', 'not a rule')
+    await file('.hidden.yaml', 'not: a rule')
+    const rules = await start()
+    expect(await types(rules)).toEqual({ a: 'one', b: 'drop' })
+    expect(await rules.get('b')).toMatchObject({ enabled: false, file: 'rules/list.json', author: 'folder' })
+    await file('c.yml', `${yaml('c', 'three')}---\n${yaml('d', 'four')}`)
+    await file('.a.tmp', yaml('a', 'two'))
+    await rename(join(folder, '.a.tmp'), join(folder, 'a.yaml'))
+    await rm(join(folder, 'list.json'))
+    await eventually(async () => expect(await types(rules)).toEqual({ a: 'two', c: 'three', d: 'four' }))
+    // A rule that a file holds no more is removed.
+    await file('c.yml', yaml('d', 'four'))
+    await eventually(async () => expect(await types(rules)).toEqual({ a: 'two', d: 'four' }))
+    await brokers[1]?.publish('carts', { type: 'x', data: { n: 7 } })
+    expect((await published(brokers[0] as Broker, 'alerts', 2)).map(({ type, data }) => [type, data])).toEqual([
+      ['two', 7],
+      ['four', 7],
+    ])
+    expect(problems).toEqual([])
+  })
+
+  it('leaves the old rule in force when a file is broken, says why to everybody, and takes it up when it is mended', async () => {
+    await file('a.yaml', yaml('a', 'one'))
+    const rules = await start()
+    await file('a.yaml', 'name: a\non: carts\nthen: [emit: {channel: alerts')
+    await eventually(() => expect(problems).toHaveLength(1))
+    expect(problems[0]).toMatch(/a\.yaml: it is not YAML: .* line 3/)
+    expect(await types(rules)).toEqual({ a: 'one' })
+    expect(await rules.refused()).toMatchObject([{ folder: 'rules', path: 'a.yaml', kept: ['a'], reason: expect.stringContaining('not YAML') }])
+    await file('a.yaml', yaml('a', 'one').replace('emit:', 'emitt:'))
+    await eventually(() => expect(problems).toHaveLength(2))
+    expect(problems[1]).toContain('a.yaml: the rule is malformed at "then[0]"')
+    // As it was before: in order again.
+    await file('a.yaml', yaml('a', 'one'))
+    await eventually(async () => expect(await rules.refused()).toEqual([]))
+    await file('a.yaml', yaml('a', 'two'))
+    await eventually(async () => expect(await types(rules)).toEqual({ a: 'two' }))
+  })
+
+  it('refuses a file that names what is not there', async () => {
+    await file('a.yaml', yaml('a', 'one').replace('alerts', 'nowhere'))
+    const rules = await start()
+    expect(problems[0]).toContain('"nowhere", which is not declared')
+    expect(await rules.list()).toEqual([])
+  })
+
+  it('lets others change what it holds, until the file is edited', async () => {
+    await file('a.yaml', yaml('a', 'one'))
+    await file('b.yaml', yaml('b', 'one'))
+    const rules = await start()
+    await rules.disable('a', { author: 'ann' })
+    await rules.remove('b')
+    await rules.stop()
+    // Neither a restart nor another process with the same folder undoes it.
+    const again = await start(1)
+    expect((await again.list()).map(({ name, enabled }) => [name, enabled])).toEqual([['a', false]])
+    await file('b.yaml', yaml('b', 'two'))
+    await file('a.yaml', yaml('a', 'two'))
+    await eventually(async () => expect(await types(again)).toEqual({ a: 'two', b: 'two' }))
+    // Whether a rule is on is not the file's business unless it says so.
+    expect(await again.get('a')).toMatchObject({ enabled: false })
+    await file('a.yaml', `${yaml('a', 'two')}enabled: true\n`)
+    await eventually(async () => expect(await again.get('a')).toMatchObject({ enabled: true }))
+    // The file goes, and its rule with it; put back, it is there again.
+    await rm(join(folder, 'b.yaml'))
+    await eventually(async () => expect(await types(again)).toEqual({ a: 'two' }))
+    await file('b.yaml', yaml('b', 'two'))
+    await eventually(async () => expect(await types(again)).toEqual({ a: 'two', b: 'two' }))
+  })
+
+  it('is watched by several processes without fighting', async () => {
+    const [one, two] = await Promise.all([start(0), start(1)])
+    await file('a.yaml', yaml('a', 'one'))
+    await eventually(async () => {
+      await Promise.all([one.rescan(), two.rescan()])
+      expect(await types(two)).toEqual({ a: 'one' })
+    })
+    await Promise.all([one.rescan(), two.rescan()])
+    expect(await one.get('a')).toMatchObject({ revision: 1 })
+  })
+
+  it('that removed its files while nobody looked removes their rules at the start', async () => {
+    await file('a.yaml', yaml('a', 'one'))
+    const rules = await start()
+    await rules.put({ name: 'other', on: 'carts', then: 'drop' })
+    await rules.stop()
+    await rm(join(folder, 'a.yaml'))
+    expect(await types(await start(1))).toEqual({ other: 'drop' })
+  })
+
+  it('holds a rule in one file only', async () => {
+    await file('a.yaml', yaml('a', 'one'))
+    await file('b.yaml', yaml('a', 'two'))
+    await file('c.yaml', `${yaml('c', 'one')}---\n${yaml('c', 'two')}`)
+    const rules = await start()
+    expect(await types(rules)).toEqual({ a: 'one' })
+    expect(problems).toEqual(['b.yaml: rule "a" is in a.yaml already', 'c.yaml: rule "c" is in it twice'])
+  })
+
+  it('must be there', async () => {
+    await mkdir(join(folder, 'x.yaml'))
+    await start()
+    folder = join(folder, 'nowhere')
+    await expect(start(1)).rejects.toMatchObject({ code: 'INVALID_OPTION' })
+  })
+})
+
+describe('a file of rules', () => {
+  it.each([
+    ['a.json', '{', 'not JSON'],
+    ['a.yaml', '', 'no rule in it'],
+    ['a.yaml', 'a: &x [1]\nb: &y [*x,*x,*x,*x,*x,*x]\nc: &z [*y,*y,*y,*y,*y]\nd: [*z,*z,*z]', 'cannot be read|that can be read'],
+    ['a.yaml', 'name: a\nname: b', 'unique'],
+    ['a.yaml', '- name: a\n  on: carts\n  then: drop\n- 7', 'rule 2'],
+  ])('%s that is %j… is refused', (name, text, reason) => {
+    expect(() => parseRuleFile(text, name)).toThrow(new RegExp(reason))
+  })
+
+  it('that is too large is refused', () => {
+    expect(() => parseRuleFile(`name: a\non: carts\nthen: drop\ndescription: "${'x'.repeat(1_100_000)}"`, 'a.yaml')).toThrow('more than')
+  })
+
+  it('keeps what YAML and JSON say', () => {
+    const text = 'name: a\non: [carts]\nwhen: { data: { n: [1, true, null, "1"] } }\nthen: drop\n'
+    expect(parseRuleFile(text, 'a.yaml')).toEqual([{ name: 'a', on: ['carts'], when: { data: { n: [1, true, null, '1'] } }, then: 'drop' }])
+    expect(parseRuleFile(JSON.stringify(parseRuleFile(text, 'a.yaml')[0]), 'a.json')).toEqual(parseRuleFile(text, 'a.yaml'))
+  })
+})
