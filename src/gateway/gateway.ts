@@ -17,6 +17,7 @@ import { callerOfRequest } from './access/caller.ts'
 import { Quota } from './access/quota.ts'
 import { Audit } from './audit.ts'
 import { mountRoutes } from './dispatch.ts'
+import { documentPart, upgradePaths, upgradeRequired } from './document-part.ts'
 import { engineOf, type GatewayHost } from './gateway-host.ts'
 import { LOOPBACK_HOSTS, OriginGuard } from './origin-guard.ts'
 import { gatewayParts } from './parts.ts'
@@ -120,13 +121,15 @@ class BrokerGateway implements Gateway {
     const hosts = options.hosts ?? (this.guarded ? 'any' : LOOPBACK_HOSTS)
     const guard = new OriginGuard(hosts === 'any' ? null : hosts, origins)
     guardApp(this.#app, guard, origins)
-    this.#parts = gatewayParts(host, { streams: streamLimitsOf(options), drainMs: drainMsOf(options), isClosing })
+    const parts = gatewayParts(host, { streams: streamLimitsOf(options), drainMs: drainMsOf(options), ratePerMinute: 60 * callerRateOf(options), isClosing })
+    this.#parts = [...parts, documentPart(parts)]
     mountRoutes(
       this.#app,
       this.#parts.flatMap(({ routes }) => routes),
       this.#authenticator,
       host,
     )
+    for (const path of upgradePaths(this.#parts)) this.#app.get(path, () => upgradeRequired(path))
     const upgrades = new Upgrades(
       this.#parts.flatMap((part) => part.upgrades ?? []),
       guard,
@@ -186,12 +189,17 @@ function hostOf(broker: Broker, options: GatewayOptions, report: Report): Gatewa
     quota: new Quota({
       requestsPerSecond: count(limits.requestsPerSecond, LIMITS.gatewayRequestsPerSecond, 'limits.requestsPerSecond'),
       open: count(limits.open, LIMITS.gatewayOpenMax, 'limits.open'),
-      callerRequestsPerSecond: count(caller.requestsPerSecond, LIMITS.gatewayCallerRequestsPerSecond, 'limits.caller.requestsPerSecond'),
+      callerRequestsPerSecond: callerRateOf(options),
       callerOpen: count(caller.open, LIMITS.gatewayCallerOpenMax, 'limits.caller.open'),
     }),
     audit: new Audit(engine),
     report,
   }
+}
+
+function callerRateOf({ limits }: GatewayOptions): number {
+  const rate = limits?.caller?.requestsPerSecond ?? LIMITS.gatewayCallerRequestsPerSecond
+  return wholeNumber(rate, 'limits.caller.requestsPerSecond', 1, Number.MAX_SAFE_INTEGER)
 }
 
 /** @throws INVALID_OPTION */
@@ -212,7 +220,11 @@ function guardApp(app: Hono, guard: OriginGuard, origins: readonly string[]): vo
     guard.check(callerOfRequest(c.req.raw, undefined))
     await next()
   })
-  if (origins.length > 0) app.use(cors({ origin: [...origins], exposeHeaders: ['link', 'retry-after'], maxAge: 600 }))
+  if (origins.length > 0) {
+    const share = cors({ origin: [...origins], exposeHeaders: ['link', 'retry-after'], maxAge: 600 })
+    // An OPTIONS that is no preflight is a webhook's handshake.
+    app.use((c, next) => (c.req.method === 'OPTIONS' && c.req.header('access-control-request-method') === undefined ? next() : share(c, next)))
+  }
   app.use(async (c, next) => {
     await next()
     c.res.headers.set('x-content-type-options', 'nosniff')

@@ -8,11 +8,14 @@ import { readRoute } from './read-route.ts'
 import type { GatewayPart } from './route.ts'
 import { SocketPart } from './socket/socket-part.ts'
 import { EventStreams, type StreamLimits } from './stream-route.ts'
+import { handshakeRoute } from './webhook-handshake.ts'
 
 export interface PartSettings {
   readonly streams: StreamLimits
   /** How long a closing part waits for what runs. */
   readonly drainMs: number
+  /** What a sender without a limit of its own may send. */
+  readonly ratePerMinute: number
   readonly isClosing: () => boolean
 }
 
@@ -20,7 +23,7 @@ export interface PartSettings {
 export function gatewayParts(host: GatewayHost, settings: PartSettings): GatewayPart[] {
   const { broker } = host
   return [
-    { routes: [publishRoute(broker), readRoute(host)] },
+    { routes: [publishRoute(broker), handshakeRoute(settings.ratePerMinute), readRoute(host)] },
     new EventStreams(host, settings.streams),
     pullPart(host, settings.drainMs),
     new SocketPart(host),

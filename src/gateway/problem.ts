@@ -45,7 +45,7 @@ export const STATUS: Readonly<Record<ErrorCode, number>> = {
 }
 
 /** A request that cannot be understood, with its own status. */
-export function badRequest(status: 400 | 404 | 405 | 408 | 409 | 415 | 431, message: string, details: ErrorDetails = {}): MillraceError {
+export function badRequest(status: 400 | 404 | 405 | 408 | 409 | 415 | 426 | 431, message: string, details: ErrorDetails = {}): MillraceError {
   return new MillraceError('INVALID_REQUEST', message, { status, ...details })
 }
 

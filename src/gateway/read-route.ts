@@ -61,7 +61,7 @@ export function readRoute(host: GatewayHost): Route {
         },
       },
     },
-    refuses: ['INVALID_PATTERN', 'INVALID_EXPRESSION', 'UNKNOWN_CHANNEL', 'CLOSED'],
+    refuses: ['INVALID_PATTERN', 'INVALID_EXPRESSION', 'UNKNOWN_CHANNEL', 'OFFSET_OUT_OF_RANGE', 'CLOSED'],
     handle: (request) => read(request, host),
   }
 }

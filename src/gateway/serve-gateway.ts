@@ -2,7 +2,7 @@
 import type { Server } from 'node:http'
 import { createServer as createSecureServer } from 'node:https'
 import type { AddressInfo, Socket } from 'node:net'
-import { createAdaptorServer } from '@hono/node-server'
+import { createAdaptorServer, type Http2Bindings, type HttpBindings } from '@hono/node-server'
 import { MillraceError } from '../base/errors.ts'
 import { LIMITS } from '../base/limits.ts'
 import { type Duration, durationMs, knownOptions, wholeNumber } from '../base/units.ts'
@@ -20,7 +20,7 @@ export interface ServeOptions extends GatewayOptions {
   readonly tls?: { readonly cert: string | Buffer; readonly key: string | Buffer }
   /** How long a client may take to send its request, headers and all. @default '30s' */
   readonly requestTimeout?: Duration
-  /** A connection on which nothing moved for so long is cut. More than a pull may wait. @default '2m' */
+  /** A connection on which nothing moved for so long is cut, and so is one that did not take its answer in so long. More than a pull may wait. @default '2m' */
   readonly idle?: Duration
   /** TCP connections open at once. @default 20,000 */
   readonly maxConnections?: number
@@ -59,8 +59,9 @@ export async function serveGateway(broker: Broker, options: ServeOptions = {}): 
   wholeNumber(port, 'port', 0, 65_535)
   if (options.access === undefined) refusePublicHost(host)
   const gateway = createGateway(broker, rest)
-  const server = serverOf(gateway, tls, durationMs(requestTimeout ?? LIMITS.gatewayRequestMs, 'requestTimeout'))
-  server.timeout = durationMs(idle ?? LIMITS.gatewayIdleMs, 'idle')
+  const idleMs = durationMs(idle ?? LIMITS.gatewayIdleMs, 'idle')
+  const server = serverOf(gateway, tls, durationMs(requestTimeout ?? LIMITS.gatewayRequestMs, 'requestTimeout'), idleMs)
+  server.timeout = idleMs
   server.maxConnections = wholeNumber(maxConnections ?? LIMITS.gatewayConnectionsMax, 'maxConnections', 1, 1_000_000)
   server.on('upgrade', gateway.upgrade)
   const unused = unusedConnections(server)
@@ -86,7 +87,7 @@ export async function serveGateway(broker: Broker, options: ServeOptions = {}): 
   }
 }
 
-function serverOf(gateway: Gateway, tls: ServeOptions['tls'], requestMs: number): Server {
+function serverOf(gateway: Gateway, tls: ServeOptions['tls'], requestMs: number, idleMs: number): Server {
   if (tls !== undefined) knownOptions(tls, ['cert', 'key'], 'tls')
   const bounds = {
     requestTimeout: requestMs,
@@ -95,7 +96,11 @@ function serverOf(gateway: Gateway, tls: ServeOptions['tls'], requestMs: number)
     maxHeaderSize: 64 * 1024,
   }
   const server = createAdaptorServer({
-    fetch: (request, env) => gateway.fetch(request, env),
+    fetch: async (request, env) => {
+      const answer = await gateway.fetch(request, env)
+      cutWhenLate(answer, env.outgoing, idleMs)
+      return answer
+    },
     // The gateway keeps Node's own Request and Response: an application's globals are not its to replace.
     overrideGlobalObjects: false,
     ...(tls === undefined
@@ -104,6 +109,14 @@ function serverOf(gateway: Gateway, tls: ServeOptions['tls'], requestMs: number)
   }) as Server
   server.on('clientError', refuseMalformed)
   return server
+}
+
+/** A client that does not take its answer in time is cut, though it may send all the while. Event streams look after themselves. */
+function cutWhenLate(answer: Response, outgoing: HttpBindings['outgoing'] | Http2Bindings['outgoing'], lateMs: number): void {
+  if (answer.headers.get('content-type')?.startsWith('text/event-stream') === true) return
+  const late = setTimeout(() => outgoing.destroy(), lateMs)
+  late.unref()
+  outgoing.once('close', () => clearTimeout(late))
 }
 
 /** What Node's parser refuses, or waited for in vain, is answered in words, too. */

@@ -179,7 +179,7 @@ describe('refusals', () => {
     if (answer.body !== null) expect(answer.body).toMatchObject({ type: 'about:blank', status, detail: expect.any(String) })
   })
   test('405 says what is allowed', async () => {
-    expect((await call('/channels/anything/events', { method: 'PATCH' })).headers.get('allow')).toBe('GET, HEAD, POST')
+    expect((await call('/channels/anything/events', { method: 'PATCH' })).headers.get('allow')).toBe('GET, HEAD, OPTIONS, POST')
   })
   test('a body that grows while it is read', async () => {
     const body = new ReadableStream({ pull: (controller) => controller.enqueue(new Uint8Array(8192)) })

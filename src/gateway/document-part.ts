@@ -1,0 +1,47 @@
+/** `GET /openapi.json`, and what answers a plain GET where there is only something to upgrade to. */
+import { readFileSync } from 'node:fs'
+import { openApiOf } from './openapi.ts'
+import { badRequest } from './problem.ts'
+import type { GatewayPart, Route } from './route.ts'
+import { json } from './schemas.ts'
+
+/** The part that documents all parts, itself included. */
+export function documentPart(parts: readonly GatewayPart[]): GatewayPart {
+  let text: string | undefined
+  const route: Route = {
+    method: 'GET',
+    path: '/openapi.json',
+    name: 'openApi',
+    summary: 'This document.',
+    tag: 'operation',
+    access: 'open',
+    answers: { 200: { description: 'OpenAPI 3.1.', content: json({ type: 'object' }) } },
+    handle: () => {
+      const routes = [...parts.flatMap((part) => part.routes), route]
+      text ??= JSON.stringify(
+        openApiOf(
+          routes,
+          parts.flatMap((part) => part.upgrades ?? []),
+          versionOf(),
+        ),
+      )
+      return new Response(text, { headers: { 'content-type': 'application/json' } })
+    },
+  }
+  return { routes: [route] }
+}
+
+/** The routes that only an upgrade has, for a client that asks without one. */
+export function upgradePaths(parts: readonly GatewayPart[]): readonly string[] {
+  const served = new Set(parts.flatMap(({ routes }) => routes.filter(({ method }) => method === 'GET').map(({ path }) => path)))
+  return parts.flatMap((part) => part.upgrades ?? []).flatMap(({ path }) => (served.has(path) ? [] : [path]))
+}
+
+export function upgradeRequired(path: string): never {
+  throw badRequest(426, `${path} is a WebSocket: ask for an upgrade`)
+}
+
+function versionOf(): string {
+  const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as { readonly version: string }
+  return version
+}

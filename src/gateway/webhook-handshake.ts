@@ -1,0 +1,109 @@
+/**
+ * The handshake of the CloudEvents webhook specification, both ways: who wants to send asks first, with OPTIONS, and the target grants it.
+ *
+ * Answering: `OPTIONS /channels/{channel}/events` with `WebHook-Request-Origin`. The permission to publish to the channel is what is granted, and the
+ * rate that the caller has anyway. Asking: `requestHandshake`, before anything is pushed to a subscriber's URL.
+ * @see https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/http-webhook.md §4
+ */
+import { MillraceError } from '../base/errors.ts'
+import { badRequest } from './problem.ts'
+import type { Route } from './route.ts'
+import { CHANNEL } from './schemas.ts'
+
+/** A DNS name, as the specification wants the origin. */
+const ORIGIN = /^(?=.{1,253}$)[A-Za-z0-9](?:[A-Za-z0-9-]{0,62})(?:\.[A-Za-z0-9](?:[A-Za-z0-9-]{0,62}))*$/
+const ANSWER_MS = 10_000
+
+/** `ratePerMinute`: what a caller that has no limit of its own may send. */
+export function handshakeRoute(ratePerMinute: number): Route {
+  const text = { schema: { type: 'string' } }
+  return {
+    method: 'OPTIONS',
+    path: '/channels/{channel}/events',
+    name: 'grantWebhook',
+    summary: 'The handshake of CloudEvents webhooks: may this origin send to the channel, and how fast.',
+    tag: 'events',
+    access: { action: 'publish', of: 'channel' },
+    parameters: { channel: CHANNEL },
+    headers: {
+      'webhook-request-origin': { ...text, required: true, description: 'The DNS name of the system that will send.' },
+      'webhook-request-rate': { ...text, description: 'The requests a minute that it asks for.' },
+      'webhook-request-callback': { ...text, description: 'Not needed: the answer is given at once.' },
+    },
+    answers: {
+      200: {
+        description: 'It may.',
+        headers: {
+          'webhook-allowed-origin': { ...text, description: 'The origin that was asked for.' },
+          'webhook-allowed-rate': { ...text, description: 'Requests a minute.' },
+          allow: { ...text, description: 'POST' },
+        },
+      },
+    },
+    handle: ({ raw, principal }) => {
+      const origin = raw.headers.get('webhook-request-origin')
+      if (origin === null || !ORIGIN.test(origin)) {
+        throw badRequest(400, 'WebHook-Request-Origin must be the DNS name of the system that asks to send', { header: 'webhook-request-origin' })
+      }
+      const most = Math.min(ratePerMinute, Math.floor((principal.limits.requestsPerSecond ?? Number.POSITIVE_INFINITY) * 60))
+      const asked = rateOf(raw.headers.get('webhook-request-rate'))
+      if (asked === undefined) throw badRequest(400, 'WebHook-Request-Rate must be a whole number of requests a minute', { header: 'webhook-request-rate' })
+      const granted = String(asked === null ? most : Math.min(asked, most))
+      return new Response(null, { headers: { 'webhook-allowed-origin': origin, 'webhook-allowed-rate': granted, allow: 'OPTIONS, POST' } })
+    },
+  }
+}
+
+/** `null` when it is not said, or is `*`; `undefined` when it is none. */
+function rateOf(text: string | null): number | null | undefined {
+  if (text === null || text.trim() === '*') return null
+  return /^[1-9]\d{0,14}$/.test(text.trim()) ? Number(text) : undefined
+}
+
+export interface HandshakeOptions {
+  /** The DNS name that this system sends as. */
+  readonly origin: string
+  /** Requests a minute that it wants to make. */
+  readonly ratePerMinute?: number
+  /** The target's bearer token. */
+  readonly token?: string
+  /** @default the global one */
+  readonly fetch?: typeof fetch
+  readonly signal?: AbortSignal
+}
+
+export interface Handshake {
+  /** Whether the target lets this origin send. */
+  readonly allowed: boolean
+  /** Requests a minute; `null` is as many as it likes. */
+  readonly ratePerMinute: number | null
+  readonly status: number
+}
+
+/**
+ * Ask a target whether events may be sent to it. Redirects are not followed.
+ * @throws UNAVAILABLE when it does not answer within 10 s
+ */
+export async function requestHandshake(url: string, { origin, ratePerMinute, token, fetch: ask = fetch, signal }: HandshakeOptions): Promise<Handshake> {
+  const late = AbortSignal.timeout(ANSWER_MS)
+  let answer: Response
+  try {
+    answer = await ask(url, {
+      method: 'OPTIONS',
+      redirect: 'manual',
+      signal: signal === undefined ? late : AbortSignal.any([late, signal]),
+      headers: {
+        'webhook-request-origin': origin,
+        ...(ratePerMinute !== undefined && { 'webhook-request-rate': String(ratePerMinute) }),
+        ...(token !== undefined && { authorization: `Bearer ${token}` }),
+      },
+    })
+  } catch (cause) {
+    throw new MillraceError('UNAVAILABLE', `${new URL(url).host} did not answer the webhook handshake: ${(cause as Error).message}`, { url }, { cause })
+  }
+  await answer.body?.cancel()
+  const granted = answer.headers.get('webhook-allowed-origin')
+  const rate = rateOf(answer.headers.get('webhook-allowed-rate'))
+  const allowed = answer.ok && rate !== undefined && (granted === '*' || granted?.toLowerCase() === origin.toLowerCase())
+  return { allowed, ratePerMinute: rate ?? null, status: answer.status }
+}

@@ -1,0 +1,128 @@
+/** How each answer that the OpenAPI document promises is brought about, by `operationId status`. What all routes refuse alike is in openapi.test.ts. */
+import type { Gateway, GatewayOptions } from '../../src/gateway/index.ts'
+import { type Broker, consumer, event, MillraceError, stream } from '../../src/index.ts'
+
+export interface ProvocationWorld {
+  readonly gateway: Gateway
+  readonly broker: Broker
+  readonly token: string
+}
+
+export interface Provocation {
+  readonly options?: GatewayOptions
+  /** With access control. */
+  readonly guarded?: boolean
+  /** What the gateway has in the broker's place. */
+  readonly broker?: (broker: Broker) => Broker
+  /** Answers what fills the path's parameters. */
+  readonly prepare?: (world: ProvocationWorld) => Promise<Readonly<Record<string, string>> | undefined>
+  readonly fill?: Readonly<Record<string, string>>
+  readonly path?: string
+  readonly query?: string
+  readonly headers?: Record<string, string>
+  readonly body?: string
+}
+
+const STRUCTURED = { 'content-type': 'application/cloudevents+json' }
+const JSON_TYPE = { 'content-type': 'application/json' }
+const good = '{"specversion":"1.0","id":"1","source":"/s","type":"t"}'
+
+const channel = async ({ broker }: ProvocationWorld): Promise<undefined> => {
+  await broker.declare(stream('some-channel', { maxEventBytes: 4096 }))
+}
+const strict = async ({ broker }: ProvocationWorld): Promise<undefined> => {
+  await broker.declare(stream('some-channel', { events: [event('other')] }))
+}
+const closed = async ({ broker }: ProvocationWorld): Promise<undefined> => {
+  await broker.close()
+}
+const deadConsumer = async ({ broker }: ProvocationWorld): Promise<undefined> => {
+  await broker.declare(stream('some-channel'))
+  const running = await broker.start(consumer('some-consumer', 'some-channel').onAny(() => undefined))
+  await running.stop()
+}
+/** A consumer that is open, and an event leased. */
+const leased = async (world: ProvocationWorld): Promise<{ lease: string }> => {
+  await channel(world)
+  await world.broker.publish('some-channel', { id: '1', source: '/s', type: 't' })
+  const request = new Request('http://g/consumers/some-consumer/pull', { method: 'POST', headers: JSON_TYPE, body: '{"channels":["some-channel"]}' })
+  const { deliveries } = (await (await world.gateway.fetch(request)).json()) as { deliveries: { lease: string }[] }
+  return { lease: deliveries[0]?.lease ?? '' }
+}
+
+/** Publishing fails as it does when the disk is full. */
+const full = (broker: Broker): Broker =>
+  new Proxy(broker, {
+    get: (target, name) => {
+      if (name === 'publish') return () => Promise.reject(new MillraceError('DISK_FULL', 'the disk is full'))
+      const member: unknown = Reflect.get(target, name)
+      return typeof member === 'function' ? member.bind(target) : member
+    },
+  })
+
+const onLease = (body?: string): Provocation => ({ prepare: leased, headers: JSON_TYPE, ...(body !== undefined && { body }) })
+const lost: Provocation = { headers: JSON_TYPE, body: '{}' }
+const emitting = (event: string, name = 'some-channel'): Provocation => onLease(`{"emit":[{"channel":"${name}","event":${event}}]}`)
+const letters = '/api/consumers/{consumer}/dead-letters'
+
+export const provocations: Readonly<Record<string, Provocation>> = {
+  'publishEvents 202': { prepare: channel, headers: STRUCTURED, body: good },
+  'publishEvents 404': { headers: STRUCTURED, body: good },
+  'publishEvents 422': { prepare: strict, headers: STRUCTURED, body: good },
+  'publishEvents 503': { prepare: closed, headers: STRUCTURED, body: good },
+  'publishEvents 507': { prepare: channel, broker: full, headers: STRUCTURED, body: good },
+  'grantWebhook 200': { headers: { 'webhook-request-origin': 'sender.example' } },
+  'readEvents 200': { prepare: channel },
+  'readEvents 404': {},
+  'readEvents 416': { prepare: channel, query: '?from=1000' },
+  'readEvents 503': { prepare: closed },
+  'streamEvents 200': { prepare: channel },
+  'streamEvents 404': {},
+  'streamEvents 416': { prepare: channel, query: '?from=1000' },
+  'streamEvents 503': { prepare: channel, options: { maxStreams: 0 } },
+  'joinConsumer 200': { prepare: async (world) => void (await leased(world)), headers: JSON_TYPE, body: '{"channels":["some-channel"]}' },
+  'joinConsumer 201': { prepare: channel, headers: JSON_TYPE, body: '{"channels":["some-channel"]}' },
+  'joinConsumer 404': { headers: JSON_TYPE, body: '{"channels":["some-channel"]}' },
+  'joinConsumer 503': { prepare: closed, headers: JSON_TYPE, body: '{"channels":["some-channel"]}' },
+  'pullEvents 200': { prepare: channel, headers: JSON_TYPE, body: '{"channels":["some-channel"]}' },
+  'pullEvents 404': { headers: JSON_TYPE, body: '{}' },
+  'pullEvents 409': { prepare: async (world) => void (await leased(world)), headers: JSON_TYPE, body: '{"channels":["some-channel"],"lease":"1h"}' },
+  'pullEvents 503': { prepare: closed, headers: JSON_TYPE, body: '{"channels":["some-channel"]}' },
+  'leaveConsumer 204': { prepare: async (world) => void (await leased(world)) },
+  'leaveConsumer 404': {},
+  'completeLease 200': onLease('{}'),
+  'completeLease 404': emitting(good, 'nowhere'),
+  'completeLease 409': lost,
+  'completeLease 422': {
+    ...emitting(good, 'strict'),
+    prepare: async (world) => {
+      await world.broker.declare(stream('strict', { events: [event('other')] }))
+      return leased(world)
+    },
+  },
+  'retryLease 200': onLease('{"delay":"1h"}'),
+  'retryLease 409': lost,
+  'rejectLease 200': onLease('{"reason":"no"}'),
+  'rejectLease 409': lost,
+  'releaseLease 200': onLease(),
+  'releaseLease 409': { headers: JSON_TYPE },
+  'extendLease 200': onLease('{"lease":"1m"}'),
+  'extendLease 409': { headers: JSON_TYPE, body: '{"lease":"1m"}' },
+  'settleLeases 200': { headers: JSON_TYPE, body: '{"settlements":[]}' },
+  'listDeadLetters 200': { prepare: deadConsumer },
+  'listDeadLetters 404': { path: letters },
+  'listDeadLetters 503': { prepare: closed },
+  ...Object.fromEntries(
+    (['deleteDeadLetters', 'redriveDeadLetters', 'dropDeadLetters'] as const).flatMap((name) => [
+      [`${name} 200`, { prepare: deadConsumer, query: '?all=true' }],
+      [`${name} 404`, { query: '?all=true' }],
+      [`${name} 503`, { prepare: closed, query: '?all=true' }],
+    ]),
+  ),
+  'describe 200': {},
+  'describe 503': { prepare: closed },
+  'health 200': {},
+  'ready 200': {},
+  'ready 503': { prepare: closed },
+  'openApi 200': {},
+}
