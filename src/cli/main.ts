@@ -120,6 +120,46 @@ tokensCommand('remove <id-or-name>', 'remove tokens; servers notice within secon
   on(async (name, options) => (await import('./tokens-commands.ts')).tokensRemoveCommand(name, options as never)),
 )
 
+const rules = program.command('rules').description('handlers as data, changed while the system runs')
+function ruleCommand(name: string, description: string, example: string): Command {
+  return withData(command(rules, name, description, example))
+}
+function ruleChange(name: string, description: string, example: string): Command {
+  return ruleCommand(name, description, example)
+    .option('--author <name>', 'who changes it (default: the user)')
+    .option('--reason <text>', 'why; it stays in the history')
+}
+const rulesCommands = (): Promise<typeof import('./rules-commands.ts')> => import('./rules-commands.ts')
+ruleCommand('list', 'list them', 'millrace rules list').action(run(async (options) => (await rulesCommands()).rulesListCommand(options as never)))
+ruleCommand('show <name>', 'show a rule and its history', 'millrace rules show large-orders').action(
+  on(async (name, options) => (await rulesCommands()).rulesShowCommand(name, options as never)),
+)
+ruleChange(
+  'add <file>',
+  'add the rules of a YAML or JSON file, or change them; - is standard input',
+  'millrace rules add rules/large-orders.yaml --reason "as agreed"',
+).action(on(async (file, options) => (await rulesCommands()).rulesAddCommand(file, options as never)))
+ruleChange('enable <name>', 'switch it on', 'millrace rules enable large-orders').action(
+  on(async (name, options) => (await rulesCommands()).rulesChangeCommand('enable', name, options as never)),
+)
+ruleChange('disable <name>', 'switch it off; what waits for its actions waits', 'millrace rules disable large-orders --reason "too loud"').action(
+  on(async (name, options) => (await rulesCommands()).rulesChangeCommand('disable', name, options as never)),
+)
+ruleChange('remove <name>', 'remove it, and what waits for its actions', 'millrace rules remove large-orders').action(
+  on(async (name, options) => (await rulesCommands()).rulesChangeCommand('remove', name, options as never)),
+)
+ruleCommand('test <file-or-name>', 'try a rule over events that are there; nothing is done', 'millrace rules test large-orders.yaml --on carts --from 7d')
+  .option('--on <channels>', 'other channels than its own, comma between')
+  .option('--from <place>', 'beginning, end, an offset, an age (7d) or a time')
+  .option('--to <place>', 'stop before')
+  .option('--show <count>', 'how many matches to show', '10')
+  .action(on(async (file, options) => (await rulesCommands()).rulesTestCommand(file, options as never)))
+ruleCommand('explain <file-or-name>', 'why an event matches, or the first condition that fails', 'millrace rules explain large-orders --on carts --offset 17')
+  .option('--on <channel>', 'the event is in this channel')
+  .option('--offset <place>', 'at this place')
+  .option('--event <file>', 'the event, as CloudEvents JSON; - is standard input')
+  .action(on(async (file, options) => (await rulesCommands()).rulesExplainCommand(file, options as never)))
+
 command(program, 'bench', 'measure this machine for some seconds', 'millrace bench --seconds 2')
   .option('--seconds <seconds>', 'for each row', '2')
   .option('--folder <folder>', 'where to put the data; its disk is what is measured')

@@ -5,7 +5,7 @@ import { isMillraceError } from '../base/errors.ts'
 /** 0 done · 1 failed · 2 wrong usage (also commander's own refusals). */
 export const EXIT = { done: 0, failed: 1, usage: 2 } as const
 
-const USAGE_CODES = new Set(['INVALID_OPTION', 'INVALID_NAME', 'INVALID_PATTERN', 'UNKNOWN_ENGINE'])
+const USAGE_CODES = new Set(['INVALID_OPTION', 'INVALID_NAME', 'INVALID_PATTERN', 'INVALID_EXPRESSION', 'INVALID_RULE', 'UNKNOWN_ENGINE'])
 
 export interface OutputOptions {
   readonly json?: boolean
