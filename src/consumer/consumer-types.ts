@@ -5,7 +5,7 @@ import type { From, Publishable, PublishLater } from '../broker/broker.ts'
 import type { OnDead } from '../broker/engine.ts'
 import type { Channel } from '../channel/channel.ts'
 import type { StoredEvent } from '../event/cloud-event.ts'
-import type { AnyEventDefinition, EventFilter, OutputOf, TypeOf } from '../event/event.ts'
+import type { OutputOf, TypeOf } from '../event/event.ts'
 
 export interface RetryOptions {
   /** Times an event is tried in all, 1 to 1,000. @default 8 */
@@ -77,9 +77,6 @@ export interface BatchOptions {
   /** How long to wait for a batch to fill. @default '0ms': take what is there */
   readonly wait?: Duration
 }
-
-/** A definition, or a part of its events, that a consumer of these definitions may handle. */
-export type Handled<Definition> = Definition extends AnyEventDefinition ? Definition | EventFilter<TypeOf<Definition>, OutputOf<Definition>> : never
 
 /** A consumer that runs. */
 export interface Running {

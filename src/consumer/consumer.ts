@@ -10,10 +10,10 @@ import { position } from '../broker/connected-broker.ts'
 import type { OnDead, Position } from '../broker/engine.ts'
 import type { Channel, DefinitionsOf } from '../channel/channel.ts'
 import type { StoredEvent } from '../event/cloud-event.ts'
-import type { AnyEventDefinition, EventFilter } from '../event/event.ts'
-import { type CompiledPattern, compilePattern } from '../pattern/pattern.ts'
+import type { AnyEventDefinition, EventFilter, TypeOf } from '../event/event.ts'
+import { parsePattern } from '../pattern/pattern-parser.ts'
 import type { PatternJson } from '../pattern/pattern-type.ts'
-import type { BatchHandler, BatchOptions, ConsumerOptions, EventOf, Handled, Handler, Running } from './consumer-types.ts'
+import type { BatchHandler, BatchOptions, ConsumerOptions, EventOf, Handler, Running } from './consumer-types.ts'
 import { type RetryPolicy, retryPolicy } from './retry-policy.ts'
 import { Runner } from './runner.ts'
 
@@ -21,7 +21,7 @@ import { Runner } from './runner.ts'
 export interface Route {
   /** `null`: any event. */
   readonly definition: AnyEventDefinition | null
-  readonly pattern: { readonly json: PatternJson; readonly compiled: CompiledPattern } | null
+  readonly pattern: { readonly json: PatternJson } | null
   readonly handler: Handler<never>
   readonly batch: null
 }
@@ -69,7 +69,7 @@ export class Consumer<Definition extends AnyEventDefinition = AnyEventDefinition
    * it, in the order of registration, one after the other; it is done when all have finished.
    */
   on<D extends Definition>(event: D, handler: Handler<EventOf<D>>): this
-  on<D extends Definition>(event: Handled<D> & EventFilter, handler: Handler<EventOf<D>>): this
+  on<Type extends TypeOf<Definition>, Output>(event: EventFilter<Type, Output>, handler: Handler<StoredEvent<Type, Output>>): this
   on(event: AnyEventDefinition | EventFilter, handler: Handler<never>): this {
     this.#routes.push({ ...this.#target(event), handler, batch: null })
     return this
@@ -102,7 +102,9 @@ export class Consumer<Definition extends AnyEventDefinition = AnyEventDefinition
     this.#checkCarried(definition)
     if (filter === null) return { definition, pattern: null }
     const json = { type: [definition.type], data: filter.pattern } as PatternJson
-    return { definition, pattern: { json, compiled: compilePattern(json) } }
+    // A malformed pattern is refused here, and not when the consumer starts.
+    parsePattern(json)
+    return { definition, pattern: { json } }
   }
 
   #checkCarried(definition: AnyEventDefinition): void {

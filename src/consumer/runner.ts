@@ -126,7 +126,10 @@ export class Runner implements Running, DeliverySink {
     this.#active++
     try {
       const event = this.#plan.undecoded === true ? (delivery as unknown as StoredEvent) : this.#decoder.decode(delivery)
-      const result = event instanceof Promise ? event.then((decoded) => this.#router.handle(decoded, context)) : this.#router.handle(event, context)
+      const result =
+        event instanceof Promise
+          ? event.then((decoded) => this.#router.handle(decoded, context, delivery.text))
+          : this.#router.handle(event, context, delivery.text)
       if (isThenable(result)) {
         result.then(
           () => this.#handled(context),
@@ -146,7 +149,7 @@ export class Runner implements Running, DeliverySink {
       const route = this.#router.batchRoute(event)
       if (route !== null) batcher.add(route, event, context)
       else {
-        const result = this.#router.handle(event, context)
+        const result = this.#router.handle(event, context, delivery.text)
         Promise.resolve(result).then(
           () => this.#handled(context),
           (error: unknown) => this.#failed(context, error),

@@ -1,19 +1,27 @@
-/** What an instance wants, compiled: by type first, and by pattern over the event's text only where one is given (clause 15). */
+/**
+ * What an instance wants, compiled: by type first, and by pattern over the event's text only where one is given (clause 15). What nobody
+ * wants is never parsed.
+ */
 import type { Want } from '../broker/engine.ts'
-import { type CompiledPattern, compilePattern } from '../pattern/pattern.ts'
+import { PatternSet } from '../pattern/pattern-set.ts'
+import type { PatternJson } from '../pattern/pattern-type.ts'
 import type { EventBlock } from './delivery-log.ts'
 
 export class WantFilter {
-  /** Types wanted whole (null) or by patterns. */
-  readonly #byType = new Map<string, CompiledPattern[] | null>()
-  /** Patterns for events of any type; null: every event is wanted. */
-  #any: CompiledPattern[] | null = []
+  /** Types wanted whole (null) or by patterns, those for any type included. */
+  readonly #byType = new Map<string, PatternSet | null>()
+  /** Patterns for events of other types; null: every event is wanted. */
+  readonly #any: PatternSet | null
+  readonly #anyPatterns: boolean
 
   constructor(wants: readonly Want[]) {
-    for (const { type, pattern } of wants) {
-      const compiled = pattern === null ? null : compilePattern(pattern)
-      if (type === null) this.#any = add(this.#any, compiled)
-      else this.#byType.set(type, add(this.#byType.get(type) ?? (this.#byType.has(type) ? null : []), compiled))
+    const any = patternsOf(wants.filter(({ type }) => type === null))
+    this.#any = any === null ? null : new PatternSet(any)
+    this.#anyPatterns = any !== null && any.length > 0
+    for (const type of new Set(wants.map((want) => want.type))) {
+      if (type === null || any === null) continue
+      const own = patternsOf(wants.filter((want) => want.type === type))
+      this.#byType.set(type, own === null ? null : new PatternSet([...own, ...any]))
     }
   }
 
@@ -21,12 +29,13 @@ export class WantFilter {
     if (this.#any === null) return true
     const patterns = this.#byType.get(block.typeAt(index))
     if (patterns === null) return true
-    if (patterns === undefined && this.#any.length === 0) return false
-    const { text } = block.at(index)
-    return (patterns?.some((pattern) => pattern.matches(text)) ?? false) || this.#any.some((pattern) => pattern.matches(text))
+    if (patterns === undefined && !this.#anyPatterns) return false
+    return (patterns ?? this.#any).any(block.at(index).text)
   }
 }
 
-function add(patterns: CompiledPattern[] | null, pattern: CompiledPattern | null): CompiledPattern[] | null {
-  return patterns === null || pattern === null ? null : [...patterns, pattern]
+/** The patterns, or null where one of the wants has none: all is wanted. */
+function patternsOf(wants: readonly Want[]): readonly PatternJson[] | null {
+  const patterns = wants.map(({ pattern }) => pattern)
+  return patterns.every((pattern) => pattern !== null) ? patterns : null
 }

@@ -31,8 +31,11 @@ export interface EventDefinition<Type extends string = string, Input = unknown, 
   readonly types?: { readonly input: Input; readonly output: Output }
   /** Whether an event is of this kind (its data is not validated again). */
   is(event: CloudEvent): event is CloudEvent<Type, Output>
-  /** These events, as far as their data matches a pattern: for `consumer().on()`. The pattern is checked when the consumer starts. */
-  where(pattern: PatternOf<Output>): EventFilter<Type, Output>
+  /**
+   * These events, as far as their data matches a pattern: for `consumer().on()`. The pattern is of the data as it was published, before a
+   * schema decodes it.
+   */
+  where(pattern: PatternOf<Input>): EventFilter<Type, Output>
 }
 
 /** Some events of a kind: those whose data matches a pattern. */
