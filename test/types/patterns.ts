@@ -82,11 +82,11 @@ const Other = event('other', z.object({ n: z.int() }))
 const Loose = event('loose')
 // Each handler gets its own event's type, whatever else the channel carries.
 consumer('both', stream('both', { events: [Order, Other, Loose] }))
-  .on(Other.where({ n: [1] }), ({ data, type }) => {
-    data.n satisfies number
-    type satisfies 'other'
+  .on(Other.where({ n: [1] }), (found) => {
+    found.data.n satisfies number
+    found.type satisfies 'other'
     // @ts-expect-error it is in the other event
-    data.total satisfies number
+    found.data.total satisfies number
   })
   .on(Order.where({ id: ['o'] }), ({ data }) => data.total satisfies number)
 // @ts-expect-error a part of an event that the channel does not carry

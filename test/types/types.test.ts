@@ -24,13 +24,11 @@ function faultsOf(names: readonly string[], texts: ReadonlyMap<string, string>):
   const program = ts.createProgram([...names], options, host)
   return new Map(
     names.map((name) => {
-      const faults = program.getSemanticDiagnostics(program.getSourceFile(name))
+      const file = program.getSourceFile(name)
+      const faults = [...program.getSyntacticDiagnostics(file), ...program.getSemanticDiagnostics(file)]
       return [
         name,
-        faults.map(
-          ({ start = 0, messageText }) =>
-            `${program.getSourceFile(name)?.getLineAndCharacterOfPosition(start).line} ${ts.flattenDiagnosticMessageText(messageText, ' ')}`,
-        ),
+        faults.map(({ start = 0, messageText }) => `${file?.getLineAndCharacterOfPosition(start).line} ${ts.flattenDiagnosticMessageText(messageText, ' ')}`),
       ]
     }),
   )
