@@ -10,6 +10,9 @@ import type { SourceFile } from './sources.ts'
 
 /** The rooms, each may import those before it. `pattern` stands beneath `event`: docs/decisions/0001. */
 export const ROOMS = [
+  // What pages get: it imports nothing, so that nothing of Node comes with it.
+  'browser',
+
   'base',
   'pattern',
   'event',

@@ -3,6 +3,7 @@ export const EXPORTS: Readonly<Record<string, readonly string[]>> = {
   '.': ['MillraceError', 'attribute', 'connect', 'consumer', 'decodeHttp', 'encodeHttp', 'event', 'isMillraceError', 'queue', 'stream', 'validateCloudEvent'],
   './pattern': ['RuleIndex', 'compileExpression', 'compileFilter', 'compilePattern', 'explainPattern'],
   './rules': ['parseRuleFile', 'rulesOf', 'startRules'],
+  './browser': ['createClient'],
   './gateway': ['createGateway', 'serveGateway'],
   './testing': ['ANOMALIES', 'HistoryRecorder', 'SCENARIOS', 'checkHistory', 'conformance', 'readHistory', 'testBroker'],
 }
