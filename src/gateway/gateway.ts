@@ -157,7 +157,7 @@ class BrokerGateway implements Gateway {
   }
 
   async #close(): Promise<void> {
-    await Promise.all([...this.#parts].reverse().map((part) => part.close?.()))
+    await Promise.all([...this.#parts].reverse().map(async (part) => part.close?.()))
     this.#authenticator.close()
   }
 }
