@@ -1,7 +1,7 @@
 /** `GET /openapi.json`, and what answers a plain GET where there is only something to upgrade to. */
 import { readFileSync } from 'node:fs'
 import { openApiOf } from './openapi.ts'
-import { badRequest } from './problem.ts'
+import { badRequest, problem } from './problem.ts'
 import type { GatewayPart, Route } from './route.ts'
 import { json } from './schemas.ts'
 
@@ -37,8 +37,9 @@ export function upgradePaths(parts: readonly GatewayPart[]): readonly string[] {
   return parts.flatMap((part) => part.upgrades ?? []).flatMap(({ path }) => (served.has(path) ? [] : [path]))
 }
 
-export function upgradeRequired(path: string): never {
-  throw badRequest(426, `${path} is a WebSocket: ask for an upgrade`)
+export function upgradeRequired(method: string, path: string): Response {
+  if (method === 'GET') return problem(badRequest(426, `${path} is a WebSocket: ask for an upgrade`), { upgrade: 'websocket', connection: 'upgrade' })
+  return problem(badRequest(405, `${method} is not for ${path}: it takes GET, with an upgrade`), { allow: 'GET' })
 }
 
 function versionOf(): string {

@@ -129,7 +129,7 @@ class BrokerGateway implements Gateway {
       this.#authenticator,
       host,
     )
-    for (const path of upgradePaths(this.#parts)) this.#app.get(path, () => upgradeRequired(path))
+    for (const path of upgradePaths(this.#parts)) this.#app.all(path, (c) => upgradeRequired(c.req.method, path))
     const upgrades = new Upgrades(
       this.#parts.flatMap((part) => part.upgrades ?? []),
       guard,

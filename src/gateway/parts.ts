@@ -1,6 +1,7 @@
 /** The parts that a gateway is made of. A new one is a line here. */
 import { deadLetterRoutes } from './dead-letter-routes.ts'
 import type { GatewayHost } from './gateway-host.ts'
+import { managementRoutes } from './management-routes.ts'
 import { operationRoutes } from './operation-routes.ts'
 import { publishRoute } from './publish-route.ts'
 import { pullPart } from './pull/pull-routes.ts'
@@ -28,6 +29,7 @@ export function gatewayParts(host: GatewayHost, settings: PartSettings): Gateway
     pullPart(host, settings.drainMs),
     new SocketPart(host),
     { routes: deadLetterRoutes(broker) },
+    { routes: managementRoutes(host) },
     { routes: operationRoutes(broker, settings.isClosing) },
   ]
 }

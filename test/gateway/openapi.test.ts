@@ -1,5 +1,7 @@
 /** The OpenAPI document: valid, made of what is served, and every answer that it documents occurs. */
 import { mkdtempSync, rmSync } from 'node:fs'
+import { createServer } from 'node:http'
+import { type AddressInfo, connect as dial } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Validator } from '@seriousme/openapi-schema-validator'
@@ -84,6 +86,31 @@ const COMMON: Readonly<Record<string, (path: string, method: string, init: Reque
     }),
 }
 
+/** What an upgrade is refused with. */
+const UPGRADE: Readonly<Record<string, { readonly options: () => GatewayOptions; readonly headers?: string }>> = {
+  401: { options: () => ({ access: { tokens } }) },
+  403: { options: () => ({}), headers: 'Origin: https://evil.example\r\n' },
+  429: { options: () => ({ limits: { requestsPerSecond: 1 } }) },
+}
+function upgrade(path: string, status: string): Promise<Response> {
+  const how = UPGRADE[status]
+  if (how === undefined) return withGateway({}, (gateway) => gateway.fetch(new Request(`http://g${path}`)))
+  return withGateway(how.options(), async (gateway) => {
+    if (status === '429') await (await gateway.fetch(new Request('http://g/openapi.json'))).text()
+    const server = createServer().on('upgrade', gateway.upgrade)
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+    const socket = dial((server.address() as AddressInfo).port, '127.0.0.1')
+    socket.write(
+      `GET ${path} HTTP/1.1\r\nHost: g\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n${how.headers ?? ''}\r\n`,
+    )
+    let text = ''
+    for await (const chunk of socket) text += String(chunk)
+    server.close()
+    const [head = '', body = ''] = text.split('\r\n\r\n')
+    return new Response(body, { status: Number(head.split(' ')[1]), headers: { 'content-type': /content-type: (.*)/.exec(head)?.[1] ?? '' } })
+  })
+}
+
 describe('the document', () => {
   test('is valid OpenAPI 3.1, by its official schema', async () => {
     const validator = new Validator()
@@ -144,6 +171,7 @@ describe('the document', () => {
 
 describe('every documented answer occurs', () => {
   async function provoke(path: string, method: string, status: string, operation: Operation): Promise<Response> {
+    if (operation.responses['101'] !== undefined) return upgrade(path, status)
     const own: Provocation | undefined = provocations[`${operation.operationId} ${status}`]
     if (own !== undefined) {
       return withGateway(

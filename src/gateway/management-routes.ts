@@ -1,0 +1,123 @@
+/** Channels and consumers come and go over HTTP, too: for those who have no application of TypeScript that declares them. */
+import { MillraceError } from '../base/errors.ts'
+import { checkName } from '../base/names.ts'
+import type { Channel } from '../channel/channel.ts'
+import { queue, stream } from '../channel/channel.ts'
+import { permitConsumer } from './dead-letter-routes.ts'
+import type { GatewayHost } from './gateway-host.ts'
+import { membersOf } from './json-body.ts'
+import { badRequest } from './problem.ts'
+import { placeOf } from './query.ts'
+import type { GatewayRequest, Route } from './route.ts'
+import { CHANNEL, CONSUMER, json } from './schemas.ts'
+
+const CHANNEL_PATH = '/api/channels/{channel}'
+const CONSUMER_PATH = '/api/consumers/{consumer}'
+const CHANNEL_CHOICE = { description: 'Only in this channel.', schema: { type: 'string' } }
+const size = { type: ['string', 'integer'], description: 'Bytes, or text such as 10MiB.' }
+const duration = { type: ['string', 'integer'], description: 'Milliseconds, or text such as 30d.' }
+const CHANNEL_BODY = {
+  type: 'object',
+  properties: {
+    kind: { enum: ['stream', 'queue'], default: 'stream' },
+    retain: {
+      type: 'object',
+      description: 'How long a stream keeps its events.',
+      properties: { age: duration, bytes: size, count: { type: 'integer', minimum: 1 }, latestByKey: { type: 'boolean' } },
+    },
+    dedupe: { description: 'The window in which an id is stored once; false turns it off.' },
+    maxEventBytes: size,
+  },
+  additionalProperties: false,
+}
+
+export function managementRoutes(host: GatewayHost): Route[] {
+  const { broker } = host
+  const ofChannel = { tag: 'management', parameters: { channel: CHANNEL }, access: { action: 'manage', of: 'channel' } } as const
+  const ofConsumer = { tag: 'management', parameters: { consumer: CONSUMER }, access: { action: 'manage', of: 'handler' } } as const
+  return [
+    {
+      ...ofChannel,
+      method: 'PUT',
+      path: CHANNEL_PATH,
+      name: 'declareChannel',
+      summary: 'Create a channel, or check that it is as it should be.',
+      body: { required: false, content: json(CHANNEL_BODY) },
+      answers: {
+        200: { description: 'It was there, and agrees.', content: json({ type: 'object' }) },
+        201: { description: 'It is there now.', content: json({ type: 'object' }) },
+      },
+      refuses: ['INVALID_OPTION', 'CHANNEL_CONFLICT', 'CLOSED'],
+      handle: (request) => declare(request, host),
+    },
+    {
+      ...ofChannel,
+      method: 'DELETE',
+      path: CHANNEL_PATH,
+      name: 'removeChannel',
+      summary: 'Delete a channel and its events.',
+      answers: { 204: { description: 'It is gone.' } },
+      refuses: ['UNKNOWN_CHANNEL', 'CLOSED'],
+      handle: async (request) => {
+        await broker.removeChannel(notOurs(request.parameters['channel'] as string))
+        return new Response(null, { status: 204 })
+      },
+    },
+    {
+      ...ofConsumer,
+      method: 'DELETE',
+      path: CONSUMER_PATH,
+      name: 'removeConsumer',
+      summary: 'Forget a consumer that does not run: its place, its retries and its dead letters.',
+      answers: { 204: { description: 'It is forgotten.' } },
+      refuses: ['INVALID_OPTION', 'CLOSED'],
+      handle: async (request) => {
+        const consumer = checkName(request.parameters['consumer'], 'consumer')
+        await permitConsumer(request, broker, 'manage', consumer)
+        await broker.removeConsumer(consumer)
+        return new Response(null, { status: 204 })
+      },
+    },
+    {
+      ...ofConsumer,
+      method: 'POST',
+      path: `${CONSUMER_PATH}/rewind`,
+      name: 'rewindConsumer',
+      summary: 'Move a consumer to another place, running or not. What it had in hand is delivered again from there.',
+      query: {
+        to: { description: 'beginning, end, an offset, an RFC 3339 time, or an age such as 1h.', required: true, schema: { type: 'string' } },
+        channel: CHANNEL_CHOICE,
+      },
+      answers: { 204: { description: 'It goes on from there.' } },
+      refuses: ['UNKNOWN_CONSUMER', 'OFFSET_OUT_OF_RANGE', 'CLOSED'],
+      handle: async (request) => {
+        const { to, channel } = request.query
+        const consumer = checkName(request.parameters['consumer'], 'consumer')
+        await permitConsumer(request, broker, 'manage', consumer, channel)
+        if (to === undefined) throw badRequest(400, 'say where to rewind to: ?to=beginning, an offset, a time or an age')
+        await broker.rewind(consumer, placeOf('to', to), channel === undefined ? {} : { channel })
+        return new Response(null, { status: 204 })
+      },
+    },
+  ]
+}
+
+/** On the engine itself: what the application declared of the channel (its schemas, its key) stays the application's. */
+async function declare(request: GatewayRequest, host: GatewayHost): Promise<Response> {
+  const name = notOurs(request.parameters['channel'] as string)
+  const { kind = 'stream', ...options } = membersOf(await request.json(), ['kind', 'retain', 'dedupe', 'maxEventBytes'], 'a channel')
+  if (kind !== 'stream' && kind !== 'queue') throw badRequest(400, 'kind must be stream or queue')
+  for (const [option, value] of Object.entries(options)) {
+    if (option !== 'maxEventBytes' && value !== false && (typeof value !== 'object' || value === null)) throw badRequest(400, `${option} must be an object`)
+  }
+  const { spec }: Channel = kind === 'stream' ? stream(name, options as object) : queue(name, options as object)
+  const { engine } = await host.engine()
+  const before = await engine.channel(name)
+  await engine.declare({ ...spec, types: before?.types ?? null })
+  return Response.json({ channel: name, kind }, { status: before === undefined ? 201 : 200 })
+}
+
+function notOurs(channel: string): string {
+  if (!channel.startsWith('$')) return channel
+  throw new MillraceError('FORBIDDEN', `"${channel}" is Millrace's own: it is neither made nor deleted over HTTP`, { channel })
+}
