@@ -9,10 +9,12 @@ import { idle } from './cases/idle.ts'
 import { latency } from './cases/latency.ts'
 import { memory } from './cases/memory.ts'
 import { opening } from './cases/opening.ts'
+import { patterns } from './cases/patterns.ts'
 import { publish } from './cases/publish.ts'
 import { roundTrip } from './cases/round-trip.ts'
+import { rules } from './cases/rules.ts'
 
-export const CASES: readonly Case[] = [ceilings, publish, endToEnd, roundTrip, fanOut, latency, backlog, memory, opening, idle, growth]
+export const CASES: readonly Case[] = [ceilings, publish, endToEnd, roundTrip, fanOut, latency, backlog, memory, opening, idle, growth, patterns, rules]
 
 export function caseNamed(name: string): Case {
   const found = CASES.find((one) => one.name === name)
