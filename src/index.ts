@@ -22,8 +22,8 @@ const openRemote: EngineOpener = async (url, options) => (await import('./engine
 export const connect: (url: string, options?: ConnectOptions) => Promise<Broker> = connectWith({
   memory: async (_url, options) => (await import('./engines/embedded/open.ts')).openMemoryEngine(options),
   file: async (url, options) => {
-    const { openFileEngine, openFileReader } = await import('./engines/embedded/open.ts')
-    return options.readOnly === true ? openFileReader(url) : openFileEngine(url, options)
+    if (options.readOnly === true) return (await import('./engines/embedded/open.ts')).openFileReader(url)
+    return (await import('./engines/embedded/shared-directory.ts')).openSharedEngine(url, options)
   },
   ws: openRemote,
   wss: openRemote,

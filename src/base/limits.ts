@@ -190,6 +190,10 @@ export const LIMITS = {
   wireCallsMax: 10_000,
   /** Longest wait before the next try to connect again; it doubles with each, from 20 ms. */
   wireReconnectMsMax: 2000,
+  /** The same where processes share a data directory, and the next owner is one of them. */
+  sharedReconnectMsMax: 100,
+  /** How long the owner of a data directory may take to answer before it is held to be silent. */
+  sharedAnswerMs: 1000,
   /** Without a connection for so long, calls fail with UNAVAILABLE, and an alarm is raised. Publishes wait on. */
   wireUnavailableMs: 30_000,
   /** How long `close()` waits for answers to publishes where there is no connection. */

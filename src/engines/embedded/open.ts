@@ -8,7 +8,7 @@ import type { ConnectOptions } from '../../broker/connect.ts'
 import { decodeBlock } from '../../event/block.ts'
 import { fileCapabilities, memoryCapabilities } from './capabilities.ts'
 import { EmbeddedEngine } from './embedded-engine.ts'
-import { claimDirectory, isOwned } from './storage/directory-owner.ts'
+import { claimDirectory, type DirectoryClaim, isOwned } from './storage/directory-owner.ts'
 import { DiskStore, type DiskStoreOptions } from './storage/disk-store.ts'
 import { MemoryStore } from './storage/memory-store.ts'
 import { ReadOnlyStore } from './storage/read-only-store.ts'
@@ -37,12 +37,24 @@ export async function openFileReader(url: string): Promise<EmbeddedEngine> {
 }
 
 /**
- * The engine of a data directory, which this process owns until it closes.
+ * The engine of a data directory, which this process owns until it closes, and on which no others are served.
  * @throws DIRECTORY_IN_USE · DATA_DAMAGED · DATA_FOREIGN
  */
 export async function openFileEngine(url: string, options: Pick<ConnectOptions, 'onAlarm'> = {}, storage: DiskStoreOptions = {}): Promise<EmbeddedEngine> {
   const directory = directoryOf(url)
-  const claim = await claimDirectory(directory)
+  return openClaimed(directory, await claimDirectory(directory), options, storage)
+}
+
+/**
+ * The engine of a directory that was claimed: it holds the claim from now on.
+ * @throws DATA_DAMAGED · DATA_FOREIGN
+ */
+export async function openClaimed(
+  directory: string,
+  claim: DirectoryClaim,
+  options: Pick<ConnectOptions, 'onAlarm'>,
+  storage: DiskStoreOptions = {},
+): Promise<EmbeddedEngine> {
   try {
     const store = await DiskStore.open(directory, (block) => decodeBlock(block.channelId, block.bytes), storage)
     return new EmbeddedEngine({

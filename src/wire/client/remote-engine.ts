@@ -33,6 +33,8 @@ export interface RemoteEngineOptions {
   readonly name: string
   readonly dial: Dial
   readonly token?: string | null
+  /** Longest wait between two tries to connect again. @default LIMITS.wireReconnectMsMax */
+  readonly reconnectMsMax?: number
   readonly onAlarm?: ((alarm: Alarm) => void) | undefined
   /** Called when everything else is closed. */
   readonly release?: () => Promise<void>
@@ -62,6 +64,7 @@ export class RemoteEngine implements Engine {
     this.#client = new WireClient({
       dial: options.dial,
       token: options.token ?? null,
+      reconnectMsMax: options.reconnectMsMax ?? LIMITS.wireReconnectMsMax,
       frame: (type, body) => this.#take(type, body),
       flushing: () => this.#collect(),
       room: () => undefined,

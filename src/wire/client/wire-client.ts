@@ -27,6 +27,8 @@ export interface Pending {
 export interface WireClientOptions {
   readonly dial: Dial
   readonly token: string | null
+  /** Longest wait between two tries to connect again. */
+  readonly reconnectMsMax: number
   /** A frame that answers no request. */
   frame(type: number, body: Buffer): void
   flushing(): void
@@ -195,7 +197,7 @@ export class WireClient {
       this.#options.unavailable(known)
       this.fail(known, () => true)
     }
-    const backoffMs = Math.min(LIMITS.wireReconnectMsMax, RECONNECT_MS_MIN * 2 ** Math.min(this.#tries++, 10))
+    const backoffMs = Math.min(this.#options.reconnectMsMax, RECONNECT_MS_MIN * 2 ** Math.min(this.#tries++, 10))
     this.#reconnect(backoffMs * (0.5 + Math.random() / 2))
   }
 

@@ -4,11 +4,12 @@
  *
  * Sockets are numbered, `owner.1.sock`, `owner.2.sock` …: who finds the highest one dead binds the next, which succeeds for one only, looks again whether it
  * is the highest, and then removes those below. A socket is never taken over, so two claimers cannot remove each other's.
- * The owner answers every connection with a line of JSON: who it is. (Other processes will attach to it here.)
+ * The owner begins every connection with a line of JSON: who it is. Other processes attach to it here: what follows the line is theirs and the owner's
+ * (docs/protocol.md). Who connects while the owner is still opening its data waits.
  */
 import { createHash } from 'node:crypto'
 import { existsSync, mkdirSync, readdirSync, realpathSync, rmSync } from 'node:fs'
-import { createConnection, createServer, type Server } from 'node:net'
+import { createConnection, createServer, type Server, type Socket } from 'node:net'
 import { hostname, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { MillraceError } from '../../../base/errors.ts'
@@ -22,6 +23,9 @@ export interface OwnerInfo {
 
 export interface DirectoryClaim {
   readonly info: OwnerInfo
+  /** Give connections, those that wait and those to come, to whom they are for. */
+  serve(take: (socket: Socket) => void): void
+  /** Connections are to be ended before. */
   release(): Promise<void>
 }
 
@@ -43,22 +47,65 @@ export async function claimDirectory(directory: string): Promise<DirectoryClaim>
     const highest = Math.max(0, ...generations(sockets))
     if (highest > 0) await refuseIfAlive(directory, sockets.path(highest))
     const mine = highest + 1
-    const server = await listen(sockets.path(mine), info)
+    const reception = new Reception(info)
+    const server = await listen(sockets.path(mine), reception)
     if (server === null) continue
     if (Math.max(...generations(sockets)) > mine) {
-      await close(server, sockets.path(mine))
+      await close(server, sockets.path(mine), reception)
       continue
     }
     for (const generation of generations(sockets)) if (generation < mine) rmSync(sockets.path(generation), { force: true })
-    return { info, release: () => close(server, sockets.path(mine)) }
+    return { info, serve: (take) => reception.serve(take), release: () => close(server, sockets.path(mine), reception) }
   }
 }
 
 /** Whether a living process holds the directory. */
 export async function isOwned(directory: string): Promise<boolean> {
+  const path = ownerSocket(directory)
+  return path !== null && (await ask(path)) !== 'dead'
+}
+
+/** Where the directory's owner listens, if it lives; null where there never was one, or it let go. */
+export function ownerSocket(directory: string): string | null {
+  if (!existsSync(directory)) return null
   const sockets = socketFolder(realpathSync(directory))
   const highest = Math.max(0, ...(existsSync(sockets.folder) ? generations(sockets) : []))
-  return highest > 0 && (await ask(sockets.path(highest))) !== 'dead'
+  return highest === 0 ? null : sockets.path(highest)
+}
+
+/** Connections, each greeted; those that come before they are served wait. */
+class Reception {
+  readonly #greeting: string
+  #take: ((socket: Socket) => void) | null = null
+  readonly #waiting = new Set<Socket>()
+
+  constructor(info: OwnerInfo) {
+    this.#greeting = `${JSON.stringify(info)}\n`
+  }
+
+  greet(socket: Socket): void {
+    const ignore = (): void => undefined
+    socket.on('error', ignore)
+    // Who is attached does not keep the owner's process alive.
+    socket.unref()
+    socket.write(this.#greeting)
+    if (this.#take !== null) this.#take(socket)
+    else {
+      this.#waiting.add(socket)
+      socket.once('close', () => this.#waiting.delete(socket))
+    }
+  }
+
+  serve(take: (socket: Socket) => void): void {
+    this.#take = take
+    for (const socket of this.#waiting) take(socket)
+    this.#waiting.clear()
+  }
+
+  close(): void {
+    this.#take = (socket) => socket.destroy()
+    for (const socket of this.#waiting) socket.destroy()
+  }
 }
 
 interface Sockets {
@@ -109,26 +156,25 @@ function ask(path: string): Promise<OwnerInfo | 'silent' | 'dead'> {
     }
     socket.setTimeout(ANSWER_MS, () => end('silent'))
     socket.on('error', (error: NodeJS.ErrnoException) => end(error.code === 'EAGAIN' || error.code === 'EBUSY' ? 'silent' : 'dead'))
-    socket.on('data', (chunk) => {
-      text += chunk.toString()
-    })
-    socket.on('end', () => {
+    const read = (): void => {
       try {
         end(JSON.parse(text) as OwnerInfo)
       } catch {
         end('silent')
       }
+    }
+    socket.on('data', (chunk) => {
+      text += chunk.toString()
+      if (text.includes('\n')) read()
     })
+    socket.on('end', read)
   })
 }
 
 /** A server on the path, or null when somebody else has just taken it. */
-function listen(path: string, info: OwnerInfo): Promise<Server | null> {
+function listen(path: string, reception: Reception): Promise<Server | null> {
   return new Promise((resolve, reject) => {
-    const server = createServer((socket) => {
-      socket.on('error', () => undefined)
-      socket.end(`${JSON.stringify(info)}\n`)
-    })
+    const server = createServer((socket) => reception.greet(socket))
     server.once('error', (error: NodeJS.ErrnoException) => (error.code === 'EADDRINUSE' ? resolve(null) : reject(error)))
     server.listen(path, () => {
       // The claim alone does not keep the process alive.
@@ -138,8 +184,9 @@ function listen(path: string, info: OwnerInfo): Promise<Server | null> {
   })
 }
 
-function close(server: Server, path: string): Promise<void> {
+function close(server: Server, path: string, reception: Reception): Promise<void> {
   return new Promise((resolve) => {
+    reception.close()
     server.close(() => {
       rmSync(path, { force: true })
       resolve()

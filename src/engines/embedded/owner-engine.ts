@@ -1,0 +1,80 @@
+/** The engine of a data directory that this process owns, and on which others are served: theirs ends before it closes. */
+import type { Clock } from '../../base/clock.ts'
+import type { Capabilities } from '../../broker/capabilities.ts'
+import type { BrokerDescription, DeadLetter, DeadLetterQuery } from '../../broker/description.ts'
+import type {
+  ConsumerSpec,
+  DeliverySink,
+  EncodedEvent,
+  Engine,
+  EngineReadOptions,
+  Position,
+  Receipt,
+  ScheduledReceipt,
+  StoredText,
+  Subscription,
+} from '../../broker/engine.ts'
+import type { ChannelSpec } from '../../channel/channel.ts'
+
+export class OwnerEngine implements Engine {
+  readonly #engine: Engine
+  readonly #close: () => Promise<void>
+
+  /** `close` ends what others have of it, and then the engine. */
+  constructor(engine: Engine, close: () => Promise<void>) {
+    this.#engine = engine
+    this.#close = close
+  }
+
+  get name(): string {
+    return this.#engine.name
+  }
+  get capabilities(): Capabilities {
+    return this.#engine.capabilities
+  }
+  get clock(): Clock {
+    return this.#engine.clock
+  }
+  declare(spec: ChannelSpec): Promise<void> {
+    return this.#engine.declare(spec)
+  }
+  channel(name: string): Promise<ChannelSpec | undefined> {
+    return this.#engine.channel(name)
+  }
+  publish(channel: string, event: EncodedEvent, dueAtMs: number | null): Promise<Receipt | ScheduledReceipt> {
+    return this.#engine.publish(channel, event, dueAtMs)
+  }
+  publishBatch(channel: string, events: readonly EncodedEvent[], dueAtMs: number | null): Promise<(Receipt | ScheduledReceipt)[]> {
+    return this.#engine.publishBatch(channel, events, dueAtMs)
+  }
+  read(channel: string, options: EngineReadOptions): AsyncIterable<readonly StoredText[]> {
+    return this.#engine.read(channel, options)
+  }
+  subscribe(spec: ConsumerSpec, sink: DeliverySink): Promise<Subscription> {
+    return this.#engine.subscribe(spec, sink)
+  }
+  rewind(consumer: string, to: Position, channel: string | null): Promise<void> {
+    return this.#engine.rewind(consumer, to, channel)
+  }
+  removeConsumer(consumer: string): Promise<void> {
+    return this.#engine.removeConsumer(consumer)
+  }
+  removeChannel(channel: string): Promise<void> {
+    return this.#engine.removeChannel(channel)
+  }
+  deadLetters(consumer: string, query: DeadLetterQuery): Promise<DeadLetter[]> {
+    return this.#engine.deadLetters(consumer, query)
+  }
+  redrive(consumer: string, query: DeadLetterQuery): Promise<number> {
+    return this.#engine.redrive(consumer, query)
+  }
+  dropDeadLetters(consumer: string, query: DeadLetterQuery): Promise<number> {
+    return this.#engine.dropDeadLetters(consumer, query)
+  }
+  describe(): Promise<Omit<BrokerDescription, 'capabilities' | 'engine'>> {
+    return this.#engine.describe()
+  }
+  close(): Promise<void> {
+    return this.#close()
+  }
+}

@@ -1,0 +1,134 @@
+/**
+ * Several processes on one data directory: one owns it, the others attach to it by its socket, and when it dies one of them is the next.
+ *
+ * Invariants: the directory has one owner at a time, whoever that is (`storage/directory-owner.ts`); who attached keeps its engine for good, whose
+ * connection leads to the owner, be it another process or, after a takeover, this one.
+ */
+import { MillraceError } from '../../base/errors.ts'
+import { LIMITS } from '../../base/limits.ts'
+import type { ConnectOptions } from '../../broker/connect.ts'
+import type { Engine } from '../../broker/engine.ts'
+import { localAccess } from '../../wire/access.ts'
+import { RemoteEngine } from '../../wire/client/remote-engine.ts'
+import { SessionServer } from '../../wire/server/session-server.ts'
+import { dialSocket, SocketTransport } from '../../wire/socket-transport.ts'
+import { loopback, type Transport } from '../../wire/transport.ts'
+import { directoryOf, openClaimed } from './open.ts'
+import { OwnerEngine } from './owner-engine.ts'
+import { claimDirectory, ownerSocket } from './storage/directory-owner.ts'
+
+/** The directory, owned by this process: its engine, and others' sessions on it. */
+interface Owned {
+  readonly engine: Engine
+  readonly sessions: SessionServer
+}
+
+/** An owner may be about to go, or another about to come: look so often before the directory is held to be in use. */
+const TRIES = 20
+const TRY_AGAIN_MS = 50
+
+class SharedDirectory {
+  readonly #directory: string
+  readonly #options: Pick<ConnectOptions, 'onAlarm'>
+  #owned: Owned | null = null
+  #closed = false
+
+  constructor(directory: string, options: Pick<ConnectOptions, 'onAlarm'>) {
+    this.#directory = directory
+    this.#options = options
+  }
+
+  /** Own it, or attach to who does. @throws DIRECTORY_IN_USE · DATA_DAMAGED · DATA_FOREIGN */
+  async open(): Promise<Engine> {
+    for (let tries = 1; ; tries++) {
+      try {
+        const { engine } = await this.#own()
+        return new OwnerEngine(engine, () => this.#release())
+      } catch (error) {
+        if (!(error instanceof MillraceError) || error.code !== 'DIRECTORY_IN_USE') throw error
+        const attached = await this.#attach(error, tries)
+        if (attached !== null) return attached
+      }
+    }
+  }
+
+  /** An engine by the owner's socket; null when it has gone meanwhile. */
+  async #attach(inUse: MillraceError, tries: number): Promise<Engine | null> {
+    try {
+      return await RemoteEngine.open({
+        name: 'file',
+        dial: () => this.#dial(),
+        reconnectMsMax: LIMITS.sharedReconnectMsMax,
+        onAlarm: this.#options.onAlarm,
+        release: () => this.#release(),
+      })
+    } catch (error) {
+      if (!(error instanceof MillraceError) || error.code !== 'UNAVAILABLE') throw error
+      // An owner that does not answer is not asked for ever.
+      if (tries >= TRIES || inUse.details['pid'] === undefined) throw inUse
+      await new Promise((resolve) => setTimeout(resolve, TRY_AGAIN_MS))
+      return null
+    }
+  }
+
+  /** @throws DIRECTORY_IN_USE · DATA_DAMAGED · DATA_FOREIGN */
+  async #own(): Promise<Owned> {
+    const claim = await claimDirectory(this.#directory)
+    const engine = await openClaimed(this.#directory, claim, this.#options)
+    const sessions = new SessionServer(engine)
+    this.#owned = { engine, sessions }
+    claim.serve((socket) => {
+      const transport = new SocketTransport(socket)
+      transport.hold(false)
+      sessions.accept(transport, () => localAccess)
+    })
+    return this.#owned
+  }
+
+  /** To the owner; where there is none, this process becomes it. */
+  async #dial(): Promise<Transport> {
+    if (this.#owned === null) {
+      const path = ownerSocket(this.#directory)
+      if (path !== null) {
+        try {
+          return (await dialSocket(path, LIMITS.sharedAnswerMs)).transport
+        } catch (error) {
+          if ((error as MillraceError).details['errno'] === null) throw error
+        }
+      }
+      await this.#takeOver()
+    }
+    const [mine, served] = loopback()
+    ;(this.#owned as Owned | null)?.sessions.accept(served, () => localAccess)
+    return mine
+  }
+
+  async #takeOver(): Promise<void> {
+    try {
+      await this.#own()
+    } catch (error) {
+      // Another was quicker: it is attached to at the next try.
+      if (error instanceof MillraceError && error.code === 'DIRECTORY_IN_USE')
+        throw new MillraceError('UNAVAILABLE', error.message, error.details, { cause: error })
+      throw error
+    }
+    if (this.#closed) await this.#release()
+  }
+
+  async #release(): Promise<void> {
+    this.#closed = true
+    const owned = this.#owned
+    this.#owned = null
+    if (owned === null) return
+    owned.sessions.close()
+    await owned.engine.close()
+  }
+}
+
+/**
+ * The engine of a data directory, beside other processes that have it open.
+ * @throws DIRECTORY_IN_USE when its owner does not answer · DATA_DAMAGED · DATA_FOREIGN
+ */
+export function openSharedEngine(url: string, options: Pick<ConnectOptions, 'onAlarm'> = {}): Promise<Engine> {
+  return new SharedDirectory(directoryOf(url), options).open()
+}

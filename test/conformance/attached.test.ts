@@ -1,0 +1,6 @@
+/** The contract on `file:` from beside its owner: every broker is attached to a directory that another engine owns. */
+import { conformance } from '../../src/testing/conformance/conformance.ts'
+import { attachedWorlds } from './attached-worlds.ts'
+import { sideBySide } from './side-by-side.ts'
+
+conformance({ test: sideBySide, ...attachedWorlds })
