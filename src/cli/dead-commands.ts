@@ -2,7 +2,7 @@
 import { MillraceError } from '../base/errors.ts'
 import type { DeadLetter, DeadLetterQuery } from '../broker/description.ts'
 import { colour, complete, print, printJson, table } from './output.ts'
-import { looking, owning, type TargetOptions } from './target.ts'
+import { looking, type TargetOptions, writing } from './target.ts'
 
 export interface DeadOptions extends TargetOptions {
   readonly channel?: string
@@ -59,13 +59,13 @@ function chosen(options: DeadOptions): DeadLetterQuery {
 }
 
 export async function deadRedriveCommand(consumer: string, options: DeadOptions): Promise<void> {
-  const count = await owning(options, (broker) => broker.deadLetters(consumer).redrive(chosen(options)))
+  const count = await writing(options, (broker) => broker.deadLetters(consumer).redrive(chosen(options)))
   if (options.json === true) printJson({ consumer, redriven: count })
   complete(`gave ${count} dead letter(s) back to ${consumer}, which takes them up when it runs`, options)
 }
 
 export async function deadDropCommand(consumer: string, options: DeadOptions): Promise<void> {
-  const count = await owning(options, (broker) => broker.deadLetters(consumer).drop(chosen(options)))
+  const count = await writing(options, (broker) => broker.deadLetters(consumer).drop(chosen(options)))
   if (options.json === true) printJson({ consumer, dropped: count })
   complete(`dropped ${count} dead letter(s) of ${consumer}`, options)
 }

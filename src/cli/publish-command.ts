@@ -7,7 +7,7 @@ import type { Broker, LooseEvent } from '../broker/broker.ts'
 import type { Receipt } from '../broker/engine.ts'
 import { stream } from '../channel/channel.ts'
 import { complete, print, printJson } from './output.ts'
-import { jsonOf, owning, type TargetOptions } from './target.ts'
+import { jsonOf, type TargetOptions, writing } from './target.ts'
 
 export interface PublishCommandOptions extends TargetOptions {
   readonly type?: string
@@ -23,7 +23,7 @@ export interface PublishCommandOptions extends TargetOptions {
 const BATCH = 1000
 
 export async function publishCommand(channel: string, options: PublishCommandOptions): Promise<void> {
-  await owning(options, async (broker) => {
+  await writing(options, async (broker) => {
     if (options.create === true) await broker.declare(stream(channel))
     const counts = options.file === undefined ? await publishOne(broker, channel, options) : await publishLines(broker, channel, options, options.file)
     if (options.json === true) printJson({ channel, ...counts })

@@ -14,8 +14,8 @@ export async function looking<Answer>(options: TargetOptions, act: (broker: Brok
   return using(await connect(`file:${options.data}`, { readOnly: true }), act)
 }
 
-/** Own the directory meanwhile. */
-export async function owning<Answer>(options: TargetOptions, act: (broker: Broker) => Promise<Answer>): Promise<Answer> {
+/** Write to the directory: as its owner, or beside the process that is. */
+export async function writing<Answer>(options: TargetOptions, act: (broker: Broker) => Promise<Answer>): Promise<Answer> {
   return using(await connect(`file:${options.data}`, { source: '/millrace/cli' }), act)
 }
 

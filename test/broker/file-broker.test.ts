@@ -2,6 +2,7 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, expect, test } from 'vitest'
+import { openFileEngine } from '../../src/engines/embedded/open.ts'
 import { connect, consumer, event, isMillraceError, stream } from '../../src/index.ts'
 
 const folders: string[] = []
@@ -40,11 +41,27 @@ test('what was published is there after the broker is opened again, and consumer
   await second.close()
 })
 
-test('a second owner of a directory is told who holds it and since when', async () => {
+test('a second connection attaches to the owner of the directory, and owns it when that one has closed', async () => {
+  const url = `file:${folder()}`
+  const counts = stream('counts', { events: [Counted] })
+  const first = await connect(url)
+  const second = await connect(url)
+  expect(await second.publish(counts, Counted({ n: 0 }))).toMatchObject({ offset: 0 })
+  expect(await first.publish(counts, Counted({ n: 1 }))).toMatchObject({ offset: 1 })
+  const seen: number[] = []
+  await second.start(consumer('late', counts).on(Counted, ({ data }) => void seen.push(data.n)))
+  await expect.poll(() => seen).toEqual([0, 1])
+  await first.close()
+  expect(await second.publish(counts, Counted({ n: 2 }))).toMatchObject({ offset: 2 })
+  await expect.poll(() => seen).toEqual([0, 1, 2])
+  await second.close()
+})
+
+test('who wants the directory alone is told who holds it and since when', async () => {
   const url = `file:${folder()}`
   const first = await connect(url)
-  await expect(connect(url)).rejects.toSatisfy((error) => isMillraceError(error, 'DIRECTORY_IN_USE') && error.details['pid'] === process.pid)
+  await expect(openFileEngine(url)).rejects.toSatisfy((error) => isMillraceError(error, 'DIRECTORY_IN_USE') && error.details['pid'] === process.pid)
   await first.close()
-  const second = await connect(url)
+  const second = await openFileEngine(url)
   await second.close()
 })
