@@ -67,9 +67,9 @@ test('writes beside the process that has the directory open', async () => {
   const notes = stream('notes', { events: [Noted] })
   const handled: unknown[] = []
   let lucky = false
-  const worker = consumer('worker', notes, { retry: { attempts: 1 } }).on(Noted, ({ data: { n } }) => {
+  const worker = consumer('worker', notes, { retry: { attempts: 1 } }).on(Noted, (noted) => {
     if (!lucky) throw new Error('no luck')
-    handled.push(n)
+    handled.push((noted.data as { n: number }).n)
   })
   await broker.start(worker)
   const first = await millrace('publish', 'notes', '--data', data, '--type', 'noted', '--payload', '{"n":1}')
