@@ -10,7 +10,7 @@ import type { ChangeReceipt } from '../rules/live/rule-book.ts'
 import type { RuleDefinition } from '../rules/rule.ts'
 import { type RuleDescription, rulesOf } from '../rules/rules.ts'
 import { colour, complete, print, printJson, table } from './output.ts'
-import { jsonOf, looking, owning, placeOf, type TargetOptions } from './target.ts'
+import { jsonOf, looking, placeOf, type TargetOptions, writing } from './target.ts'
 
 export interface RulesOptions extends TargetOptions {
   readonly author?: string
@@ -93,7 +93,7 @@ export async function rulesShowCommand(name: string, options: RulesOptions): Pro
 
 export async function rulesAddCommand(path: string, options: RulesOptions): Promise<void> {
   const definitions = rulesIn(path)
-  const receipts = await owning(options, (broker) => rulesOf(broker, { author: author(options) }).putAll(definitions, reasonOf(options)))
+  const receipts = await writing(options, (broker) => rulesOf(broker, { author: author(options) }).putAll(definitions, reasonOf(options)))
   told(receipts, options)
 }
 
@@ -116,7 +116,7 @@ function receiptText({ name, revision, changed, from }: ChangeReceipt): string {
 type Change = 'enable' | 'disable' | 'remove'
 
 export async function rulesChangeCommand(change: Change, name: string, options: RulesOptions): Promise<void> {
-  const receipt = await owning(options, (broker) => rulesOf(broker, { author: author(options) })[change](name, reasonOf(options)))
+  const receipt = await writing(options, (broker) => rulesOf(broker, { author: author(options) })[change](name, reasonOf(options)))
   told([receipt], options)
 }
 

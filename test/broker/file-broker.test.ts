@@ -49,7 +49,7 @@ test('a second connection attaches to the owner of the directory, and owns it wh
   expect(await second.publish(counts, Counted({ n: 0 }))).toMatchObject({ offset: 0 })
   expect(await first.publish(counts, Counted({ n: 1 }))).toMatchObject({ offset: 1 })
   const seen: number[] = []
-  await second.start(consumer('late', counts).on(Counted, ({ data }) => void seen.push(data.n)))
+  await second.start(consumer('late', counts).on(Counted, ({ data }) => void seen.push((data as { n: number }).n)))
   await expect.poll(() => seen).toEqual([0, 1])
   await first.close()
   expect(await second.publish(counts, Counted({ n: 2 }))).toMatchObject({ offset: 2 })
