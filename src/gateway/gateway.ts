@@ -103,6 +103,8 @@ export function createGateway(broker: Broker, options: GatewayOptions = {}): Gat
 }
 
 class BrokerGateway implements Gateway {
+  /** Handed around without its object, as frameworks do. */
+  readonly fetch = async (request: Request, env?: object): Promise<Response> => this.#app.fetch(request, env)
   readonly upgrade: (incoming: IncomingMessage, socket: Duplex, head: Buffer) => void
   readonly started: Promise<void>
   readonly guarded: boolean
@@ -141,10 +143,6 @@ class BrokerGateway implements Gateway {
     answerRest(this.#app, options.fallback, report)
     this.started = this.#start()
     this.started.catch(report)
-  }
-
-  async fetch(request: Request, env?: object): Promise<Response> {
-    return this.#app.fetch(request, env)
   }
 
   close(): Promise<void> {
