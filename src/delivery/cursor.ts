@@ -96,6 +96,11 @@ export class Cursor implements LogListener, Suspected {
     return Math.max(0, this.log.committed - Math.max(this.done.floor, this.log.first) - this.done.above)
   }
 
+  /** Events taken up and not settled. */
+  get outstanding(): number {
+    return Math.max(0, this.taken - Math.max(this.done.floor, this.log.first) - this.done.above)
+  }
+
   onCommitted(block: EventBlock | null): void {
     if (this.takers.instances.length === 0) return
     if (block !== null) this.#reader.offer(block, this.taken)
@@ -152,6 +157,10 @@ export class Cursor implements LogListener, Suspected {
   /** Deliver a new event, or put it where it waits. False: it cannot be taken up now. */
   #giveEvent(block: EventBlock, index: number, offset: number): boolean {
     if (this.done.has(offset)) return true
+    if (block.isHole(index)) {
+      this.done.add(offset)
+      return true
+    }
     const instance = this.takers.pick(block, index)
     if (instance === 'nobody') {
       if (this.log.spec.kind === 'queue') this.homeless.push(offset)
@@ -159,7 +168,7 @@ export class Cursor implements LogListener, Suspected {
       return true
     }
     const event = block.at(index)
-    if (event.text === '' || this.log.superseded(event.key, offset)) {
+    if (this.log.superseded(event.key, offset)) {
       this.done.add(offset)
       return true
     }

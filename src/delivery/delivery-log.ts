@@ -1,7 +1,7 @@
 /**
  * A log as a cursor sees it: the events of one channel, or of one partition of it, at offsets that follow each other.
  *
- * Where the broker underneath leaves gaps, the log fills them with events whose text is empty: they are there, and are nobody's.
+ * Where the broker underneath leaves gaps, the log fills them with holes: they are nobody's, and settled when they are met.
  */
 import type { ChannelSpec } from '../channel/channel.ts'
 import type { BlockEvent } from '../event/block.ts'
@@ -12,9 +12,11 @@ export interface EventBlock {
   readonly count: number
   /** When its events were stored, in milliseconds since the epoch. */
   readonly timeMs: number
-  /** The event at a place in the block, 0 to count − 1. An empty text means that retention has taken it, or that it never was. */
+  /** The event at a place in the block, 0 to count − 1. */
   at(index: number): BlockEvent
   typeAt(index: number): string
+  /** Whether there is no event at this place. */
+  isHole(index: number): boolean
 }
 
 /** Told when events were committed to a log: the block, or null where another process wrote them. */

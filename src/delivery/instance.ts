@@ -12,8 +12,10 @@ export interface InstanceHost {
   readonly nowMs: () => number
   /** Check emissions before anything of the delivery is settled. @throws UNKNOWN_CHANNEL */
   checkEmissions(emissions: readonly Emission[]): void
-  emit(emissions: readonly Emission[]): void
-  flushed(): Promise<void>
+  /** Take effect with what the cursor settles in this turn. */
+  emit(emissions: readonly Emission[], cursor: Cursor): void
+  /** Resolves when what the instance has settled is durable. */
+  flushed(instance: Instance): Promise<void>
   closed(instance: Instance): void
 }
 
@@ -69,7 +71,7 @@ export class Instance implements Subscription {
     if (held === null) return false
     if (emissions !== null && emissions.length > 0) this.#host.checkEmissions(emissions)
     if (!held.cursor.complete(held)) return false
-    if (emissions !== null && emissions.length > 0) this.#host.emit(emissions)
+    if (emissions !== null && emissions.length > 0) this.#host.emit(emissions, held.cursor)
     return true
   }
 
@@ -157,7 +159,7 @@ export class Instance implements Subscription {
   }
 
   flushed(): Promise<void> {
-    return this.#host.flushed()
+    return this.#host.flushed(this)
   }
 
   async close(): Promise<void> {
@@ -167,6 +169,6 @@ export class Instance implements Subscription {
       for (const cursor of this.cursors) cursor.detach(this)
       this.#host.closed(this)
     }
-    await this.#host.flushed()
+    await this.#host.flushed(this)
   }
 }

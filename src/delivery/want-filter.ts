@@ -27,7 +27,10 @@ export class WantFilter {
 
   accepts(block: EventBlock, index: number): boolean {
     if (this.#any === null) return true
-    const patterns = this.#byType.get(block.typeAt(index))
+    const type = block.typeAt(index)
+    // What could not be read as an event is everyone's poison: nobody may pass it over in silence.
+    if (type === '') return true
+    const patterns = this.#byType.get(type)
     if (patterns === null) return true
     if (patterns === undefined && !this.#anyPatterns) return false
     return (patterns ?? this.#any).any(block.at(index).text)

@@ -69,6 +69,11 @@ export class Block {
     return this.columns.typeAt(index)
   }
 
+  /** Whether retention by key has taken the event at this place. */
+  isHole(index: number): boolean {
+    return this.columns.isEmpty(index)
+  }
+
   private get columns(): Columns {
     this.#columns ??= new Columns(this.bytes, this.count)
     return this.#columns
@@ -211,6 +216,12 @@ class Columns {
 
   typeAt(index: number): string {
     return this.#types[this.#bytes.readUInt16LE(this.#typeIndexAt + 2 * index)] as string
+  }
+
+  isEmpty(index: number): boolean {
+    const at = HEADER_BYTES + 4 * index
+    const start = index === 0 ? 1 : this.#bytes.readUInt32LE(at - 4) + 1
+    return this.#bytes.readUInt32LE(at) === start
   }
 
   textAt(index: number): string {

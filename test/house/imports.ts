@@ -20,6 +20,7 @@ export const ROOMS = [
   'broker',
   'delivery',
   'wire',
+  'partitioned',
   'consumer',
   'rules',
   'engines',

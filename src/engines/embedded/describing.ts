@@ -4,6 +4,7 @@ import { type ChainRecord, consumerKeys, fromFloat, fromJson, lastNumber, under 
 import type { Cursor } from '../../delivery/cursor.ts'
 import type { DeliveryLog } from '../../delivery/delivery-log.ts'
 import type { Instance } from '../../delivery/instance.ts'
+import { type Progress, stallOf } from '../../delivery/stall.ts'
 import type { Block } from '../../event/block.ts'
 import type { ChannelLog } from './channel-log.ts'
 import { keys } from './records.ts'
@@ -88,7 +89,7 @@ async function describeConsumer(name: string, its: readonly Place[], engine: Des
   }
   const inFlight = instances.reduce((sum, instance) => sum + instance.held.size, 0)
   const paused = instances.length > 0 && instances.every((instance) => instance.paused)
-  return { name, channels, instances: instances.length, inFlight, ...sums, paused, stalled: stalled(its, channels, instances, engine.nowMs) }
+  return { name, channels, instances: instances.length, inFlight, ...sums, paused, stalled: stallOf(progress(its, channels), instances, engine.nowMs) }
 }
 
 function deadCounts({ cursor, consumer, log }: Place, { store }: Described): { readonly dead: number; readonly waiting: number } {
@@ -112,30 +113,6 @@ async function position({ log, cursor, floor }: Place, nowMs: number): Promise<C
   return { channel: log.name, floor: from, lag, lagMs: block === undefined ? 0 : Math.max(0, nowMs - block.timeMs) }
 }
 
-function stalled(
-  its: readonly Place[],
-  positions: readonly ConsumerPosition[],
-  instances: readonly Instance[],
-  nowMs: number,
-): { readonly sinceMs: number; readonly reason: string } | null {
-  for (const { cursor, log } of its) {
-    const lag = positions.find((each) => each.channel === log.name)?.lag ?? 0
-    if (cursor === undefined || lag === 0 || instances.length === 0) continue
-    if (instances.every((instance) => instance.paused)) continue
-    if (nowMs - cursor.progressMs < Math.min(...instances.map((instance) => instance.spec.stallMs))) continue
-    return { sinceMs: cursor.progressMs, reason: reason(cursor, instances, log) }
-  }
-  return null
-}
-
-function reason(cursor: Cursor, instances: readonly Instance[], log: DeliveryLog): string {
-  if (cursor.box.blocking.size > 0)
-    return `everything waits for ${cursor.box.blocking.size} dead letter(s) in "${log.name}" (onDead: block): redrive or drop them`
-  if (cursor.homeless.length > 0) return `no running consumer of "${log.name}" handles ${cursor.homeless.length} of its events: start one that does`
-  if (cursor.box.full) return `more events of "${log.name}" are parked than fit: redrive or drop the dead letters`
-  const held = instances.reduce((sum, instance) => sum + instance.held.size, 0)
-  if (held > 0) return `${held} handler(s) have been running since then and none has finished`
-  if (cursor.state.retries.size > 0)
-    return `${cursor.state.retries.size} event(s) wait for their next attempt: the last error was "${[...cursor.state.retries.values()].at(-1)?.failure.message}"`
-  return `events of "${log.name}" are not being delivered`
+function progress(its: readonly Place[], positions: readonly ConsumerPosition[]): Progress[] {
+  return its.flatMap(({ cursor, log }) => (cursor === undefined ? [] : [{ cursor, lag: positions.find((each) => each.channel === log.name)?.lag ?? 0 }]))
 }

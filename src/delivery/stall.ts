@@ -1,0 +1,28 @@
+/** Why a consumer that has work makes no progress, in words for the person on call: clause 17. */
+import type { Cursor } from './cursor.ts'
+import type { Instance } from './instance.ts'
+
+/** What a consumer does in one log, and how many events of it are not settled. */
+export interface Progress {
+  readonly cursor: Cursor
+  readonly lag: number
+}
+
+export function stallOf(its: readonly Progress[], instances: readonly Instance[], nowMs: number): { readonly sinceMs: number; readonly reason: string } | null {
+  if (instances.length === 0 || instances.every((instance) => instance.paused)) return null
+  const stallMs = Math.min(...instances.map((instance) => instance.spec.stallMs))
+  const still = its.find(({ cursor, lag }) => lag > 0 && nowMs - cursor.progressMs >= stallMs)
+  return still === undefined ? null : { sinceMs: still.cursor.progressMs, reason: reasonOf(still.cursor, instances) }
+}
+
+function reasonOf(cursor: Cursor, instances: readonly Instance[]): string {
+  const { box, homeless, log, state } = cursor
+  if (box.blocking.size > 0) return `everything waits for ${box.blocking.size} dead letter(s) in "${log.name}" (onDead: block): redrive or drop them`
+  if (homeless.length > 0) return `no running consumer of "${log.name}" handles ${homeless.length} of its events: start one that does`
+  if (box.full) return `more events of "${log.name}" are parked than fit: redrive or drop the dead letters`
+  const held = instances.reduce((sum, instance) => sum + instance.held.size, 0)
+  if (held > 0) return `${held} handler(s) have been running since then and none has finished`
+  const last = [...state.retries.values()].at(-1)
+  if (last !== undefined) return `${state.retries.size} event(s) wait for their next attempt: the last error was "${last.failure.message}"`
+  return `events of "${log.name}" are not being delivered`
+}

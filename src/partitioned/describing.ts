@@ -1,0 +1,162 @@
+/** Clause 17 over a backend: channels from the backend, consumers from their journals, what runs from the members' own notes. */
+import type { Alarm, BrokerDescription, ChannelDescription, ConsumerDescription, ConsumerPosition } from '../broker/description.ts'
+import { consumerKeys, fromFloat, under } from '../delivery/consumer-records.ts'
+import type { Instance } from '../delivery/instance.ts'
+import { type Progress, stallOf } from '../delivery/stall.ts'
+import { type Group, journalOf, type MemberNote, ORDERS } from './group.ts'
+import { boxOf, type Place } from './interventions.ts'
+import { fold, type JournalState } from './journal-entry.ts'
+import type { ChannelEntry, LogBackend } from './log-backend.ts'
+import { SCHEDULE } from './scheduler.ts'
+
+const QUEUES = '~queue'
+
+export interface Described {
+  readonly backend: LogBackend
+  readonly entries: readonly ChannelEntry[]
+  readonly groups: ReadonlyMap<string, Group>
+  readonly instances: ReadonlySet<Instance>
+  readonly alarms: readonly Alarm[]
+  readonly nowMs: number
+}
+
+/** A consumer in one partition. */
+interface Part {
+  readonly place: Place
+  readonly state: JournalState
+  readonly floor: number
+  readonly lag: number
+  readonly oldestMs: number | null
+  readonly retrying: number
+  readonly progress: Progress | null
+}
+
+export async function describePartitioned(engine: Described): Promise<Omit<BrokerDescription, 'capabilities' | 'engine'>> {
+  const waiting = await scheduledByChannel(engine)
+  const channels = await Promise.all(engine.entries.map((entry) => describeChannel(entry, waiting, engine)))
+  const byConsumer = new Map<string, Part[]>()
+  for (const [consumer, part] of await parts(engine)) byConsumer.set(consumer, [...(byConsumer.get(consumer) ?? []), part])
+  const consumers: ConsumerDescription[] = []
+  for (const [name, its] of [...byConsumer].sort(([a], [b]) => (a < b ? -1 : 1))) consumers.push(await describeConsumer(name, its, engine))
+  return { channels, consumers, alarms: engine.alarms }
+}
+
+/** Delayed events that wait, of each channel. */
+async function scheduledByChannel({ backend }: Described): Promise<ReadonlyMap<string, number>> {
+  const counts = new Map<string, number>()
+  const { entries } = await backend.readJournal(journalOf(QUEUES, SCHEDULE, 0))
+  const { records } = fold(entries)
+  const floor = records.get(consumerKeys.cursor(QUEUES, 0))
+  if (floor === undefined) return counts
+  const done = new Set<number>()
+  let offset = fromFloat(floor)
+  for (;;) {
+    const found = await backend.read(SCHEDULE, 0, offset, { count: 1000, bytes: 8 * 1024 * 1024 })
+    for (const record of found) {
+      const channel = record.event.id.slice(0, record.event.id.indexOf('/'))
+      if (!done.has(record.offset)) counts.set(channel, (counts.get(channel) ?? 0) + 1)
+    }
+    const last = found.at(-1)
+    if (last === undefined) return counts
+    offset = last.offset + 1
+  }
+}
+
+async function describeChannel(entry: ChannelEntry, waiting: ReadonlyMap<string, number>, { backend }: Described): Promise<ChannelDescription> {
+  const { name, kind, types } = entry.spec
+  const [{ first, next }, bytes] = await Promise.all([backend.bounds(name, null), backend.bytes(name)])
+  return { name, kind, types, first, next, bytes, scheduled: waiting.get(name) ?? 0, rate: 0 }
+}
+
+/** Every consumer in every partition that it has begun. */
+async function parts(engine: Described): Promise<[consumer: string, part: Part][]> {
+  const byName = new Map(engine.entries.map((entry) => [entry.spec.name, entry]))
+  const found: [string, Part][] = []
+  const journals = await engine.backend.journals('')
+  await Promise.all(
+    journals.map(async (journal) => {
+      const [group = '', channel = '', partition = ''] = journal.split('/')
+      const entry = byName.get(channel)
+      if (entry === undefined) return
+      const groupId = group === QUEUES ? `${QUEUES}/${channel}` : group
+      const part = await describePart({ journal, group, groupId, entry, partition: Number(partition) }, engine)
+      if (part === null) return
+      const names = group === QUEUES ? [...part.state.records.keys()].filter((key) => key.startsWith('w/')).map((key) => key.slice(2)) : [group]
+      for (const name of names) found.push([name, part])
+    }),
+  )
+  return found
+}
+
+async function describePart(place: Place, { backend, groups }: Described): Promise<Part | null> {
+  const { entry, partition, group } = place
+  const state = fold((await backend.readJournal(place.journal)).entries)
+  const saved = state.records.get(consumerKeys.cursor(group, partition))
+  if (saved === undefined) return null
+  const owned = groups.get(place.groupId)?.owned.get(place.journal)
+  const live = owned === undefined || owned.ownership.over ? null : owned.cursor
+  const floor = live?.done.floor ?? fromFloat(saved)
+  const lag =
+    live === null
+      ? await backend.pendingFrom(entry.spec.name, partition, floor)
+      : live.outstanding + (await backend.pendingFrom(entry.spec.name, partition, live.taken))
+  const [oldest] = lag === 0 ? [] : await backend.read(entry.spec.name, partition, floor, { count: 1, bytes: 1 })
+  const retries = [...state.records.keys()].filter((key) => key.startsWith(under(consumerKeys.table('r', group, partition))[0])).length
+  return {
+    place,
+    state,
+    floor,
+    lag,
+    oldestMs: oldest?.timeMs ?? null,
+    retrying: live?.state.retries.size ?? retries,
+    progress: live === null ? null : { cursor: live, lag },
+  }
+}
+
+async function describeConsumer(name: string, its: readonly Part[], engine: Described): Promise<ConsumerDescription> {
+  const positions = new Map<string, ConsumerPosition>()
+  const sums = { retrying: 0, deadLetters: 0, parked: 0 }
+  for (const part of its) {
+    const channel = part.place.entry.spec.name
+    const before = positions.get(channel) ?? { channel, floor: Number.MAX_SAFE_INTEGER, lag: 0, lagMs: 0 }
+    const lagMs = part.oldestMs === null ? 0 : Math.max(0, engine.nowMs - part.oldestMs)
+    positions.set(channel, { channel, floor: Math.min(before.floor, part.floor), lag: before.lag + part.lag, lagMs: Math.max(before.lagMs, lagMs) })
+    sums.retrying += part.retrying
+    const box = part.progress?.cursor.group === name ? part.progress.cursor.box : boxOf(part.state, part.place)
+    const dead = part.progress?.cursor.group === name ? box.dead : box.list(name, { limit: Number.MAX_SAFE_INTEGER }).length
+    sums.deadLetters += dead
+    sums.parked += box.waiting
+  }
+  const local = [...engine.instances].filter((instance) => instance.spec.name === name)
+  const notes = await notesOf(name, its, engine, local)
+  const stalled = stallOf(
+    its.flatMap(({ progress }) => (progress === null ? [] : [progress])),
+    local,
+    engine.nowMs,
+  )
+  return { name, channels: [...positions.values()], ...sums, ...notes, stalled }
+}
+
+/** What runs: this process's own instances as they are, others' as they last said. */
+async function notesOf(
+  name: string,
+  its: readonly Part[],
+  { backend, groups, nowMs }: Described,
+  local: readonly Instance[],
+): Promise<Pick<ConsumerDescription, 'instances' | 'inFlight' | 'rate' | 'paused'>> {
+  const sum = {
+    instances: local.length,
+    inFlight: local.reduce((held, instance) => held + instance.held.size, 0),
+    rate: its.reduce((rate, { progress }) => rate + (progress?.cursor.meter.rate(nowMs) ?? 0), 0),
+  }
+  let paused = local.length > 0 && local.every((instance) => instance.paused)
+  for (const [member, text] of await backend.members(name)) {
+    if (member === ORDERS || [...groups.values()].some((group) => group.id === name && group.isMe(member))) continue
+    const note = JSON.parse(text) as MemberNote
+    sum.instances += note.instances
+    sum.inFlight += note.inFlight
+    sum.rate += note.rate
+    paused = note.paused && (local.length === 0 || paused)
+  }
+  return { ...sum, paused }
+}

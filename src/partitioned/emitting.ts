@@ -1,0 +1,42 @@
+/** Sending emissions on (clause 12): in order, with their ids, until the backend has them. */
+import { setTimeout as sleep } from 'node:timers/promises'
+import { isMillraceError, MillraceError } from '../base/errors.ts'
+import type { Emission } from '../broker/engine.ts'
+
+const RETRY_MS = 200
+
+export interface EmittingHost {
+  readonly closed: AbortSignal
+  /** Store events in order; those known by their ids are not stored again. */
+  store(channel: string, emissions: readonly Emission[]): Promise<void>
+  alarm(error: unknown): void
+}
+
+/** Neighbours that go to one channel, together. */
+function runs(emissions: readonly Emission[]): Emission[][] {
+  const found: Emission[][] = []
+  for (const emission of emissions) {
+    const last = found.at(-1)
+    if (last?.[0]?.channel === emission.channel) last.push(emission)
+    else found.push([emission])
+  }
+  return found
+}
+
+/** Does not give up, but when this engine closes, or on what no attempt can help: that is dropped with an alarm. */
+export async function sendOn(emissions: readonly Emission[], host: EmittingHost): Promise<void> {
+  for (const run of runs(emissions)) {
+    const { channel } = run[0] as Emission
+    for (;;) {
+      if (host.closed.aborted) throw new MillraceError('CLOSED', 'the broker closed before emissions were sent on: their next owner sends them')
+      try {
+        await host.store(channel, run)
+        break
+      } catch (error) {
+        host.alarm(error)
+        if (isMillraceError(error) && !error.retryable) break
+        await sleep(RETRY_MS)
+      }
+    }
+  }
+}

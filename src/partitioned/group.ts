@@ -1,0 +1,244 @@
+/**
+ * A consumer's instances in this engine, and the partitions that they work on: which of them are ours, as all members of the group see it.
+ *
+ * Every member says now and then that it lives, and which channels it takes. Each computes for itself whose a partition is (rendezvous hashing over
+ * the members that live), gives back what is not its own as soon as nothing of it is in hands, and claims what is, once its owner has released it
+ * or is dead. A wrong view can never harm: the journal's conditional append decides who owns.
+ */
+import { createHash } from 'node:crypto'
+import { compileWildcard, isWildcard } from '../base/names.ts'
+import type { Instance } from '../delivery/instance.ts'
+import type { JournalState } from './journal-entry.ts'
+import { type ChannelEntry, Fenced, type LogBackend } from './log-backend.ts'
+import type { OwnedPartition } from './owned-partition.ts'
+
+/** What a member says of itself. */
+export interface MemberNote {
+  /** Grows with each beat. */
+  readonly beat: number
+  readonly leaseMs: number
+  readonly channels: readonly string[]
+  /** Takes no events now: it is paused, or its workers hang. */
+  readonly idle: boolean
+  readonly instances: number
+  readonly inFlight: number
+  readonly paused: boolean
+  readonly rate: number
+}
+
+interface Sighting {
+  readonly text: string
+  readonly note: MemberNote
+  readonly sinceMs: number
+}
+
+export interface GroupHost {
+  readonly backend: LogBackend
+  readonly member: string
+  nowMs(): number
+  /** The channels that exist. */
+  entries(): readonly ChannelEntry[]
+  /** Become the owner and begin. Null when somebody who may live owns it. @throws Fenced */
+  take(group: Group, entry: ChannelEntry, partition: number, mayClaim: (state: JournalState) => boolean): Promise<OwnedPartition | null>
+  alarm(error: unknown): void
+}
+
+/** The member name under which orders to a group are left. */
+export const ORDERS = '~orders'
+
+const TICK_MS_MAX = 1000
+
+export class Group {
+  /** Names the members' notes. */
+  readonly id: string
+  /** The consumer's name, or the name that a queue's workers share: what journals and records begin with. */
+  readonly name: string
+  readonly instances: Set<Instance> = new Set()
+  readonly owned: Map<string, OwnedPartition> = new Map()
+  readonly #queue: string | null
+  readonly #host: GroupHost
+  #seen = new Map<string, Sighting>()
+  #beat = 0
+  #member = false
+  #ticking: Promise<void> = Promise.resolve()
+  #timer: NodeJS.Timeout | null = null
+  #orders = ''
+  #closed = false
+
+  /** `queue`: the one channel of a group of queue workers; null for a consumer's group, which takes streams. */
+  constructor(id: string, name: string, queue: string | null, host: GroupHost) {
+    this.id = id
+    this.name = name
+    this.#queue = queue
+    this.#host = host
+  }
+
+  isMe(member: string): boolean {
+    return member === this.#host.member
+  }
+
+  journal(channel: string, partition: number): string {
+    return journalOf(this.name, channel, partition)
+  }
+
+  /** Whether members that name these channels and wildcards work on a channel in this group. */
+  takes(channel: string, patterns: readonly string[] = this.#channels()): boolean {
+    if (this.#queue !== null && this.#queue !== channel) return false
+    return patterns.some((pattern) => (isWildcard(pattern) ? !channel.startsWith('~') && compileWildcard(pattern)(channel) : pattern === channel))
+  }
+
+  #channels(): string[] {
+    return [...new Set([...this.instances].flatMap((instance) => instance.spec.channels))]
+  }
+
+  get #leaseMs(): number {
+    return Math.min(...[...this.instances].map((instance) => instance.spec.leaseMs), 30_000)
+  }
+
+  /** Look who is there, and take or give back what has changed hands. One look at a time. */
+  tick(): Promise<void> {
+    this.#ticking = this.#ticking.then(() => this.#tick()).catch((error: unknown) => this.#host.alarm(error))
+    return this.#ticking
+  }
+
+  #arm(): void {
+    if (this.#timer !== null || this.#closed || this.instances.size === 0) return
+    this.#timer = setTimeout(
+      () => {
+        this.#timer = null
+        void this.tick()
+      },
+      Math.max(20, Math.min(TICK_MS_MAX, this.#leaseMs / 4)),
+    )
+    this.#timer.unref()
+  }
+
+  async #tick(): Promise<void> {
+    if (this.#closed) return
+    const working = [...this.instances].some((instance) => !instance.paused && !instance.lapsed && !instance.closing)
+    if (this.instances.size > 0) await this.#say(working)
+    const alive = await this.#look()
+    await this.#obey()
+    await this.#share(alive, working)
+    this.#arm()
+  }
+
+  async #say(working: boolean): Promise<void> {
+    const instances = [...this.instances]
+    const note: MemberNote = {
+      beat: ++this.#beat,
+      leaseMs: this.#leaseMs,
+      channels: this.#channels(),
+      idle: !working,
+      instances: instances.length,
+      inFlight: instances.reduce((sum, instance) => sum + instance.held.size, 0),
+      paused: instances.every((instance) => instance.paused),
+      rate: [...this.owned.values()].reduce((sum, { cursor }) => sum + cursor.meter.rate(this.#host.nowMs()), 0),
+    }
+    this.#member = true
+    await this.#host.backend.beat(this.id, this.#host.member, JSON.stringify(note), Math.max(10_000, note.leaseMs * 4))
+  }
+
+  /** The members that live: those whose note has changed within their lease. */
+  async #look(): Promise<ReadonlyMap<string, MemberNote>> {
+    const said = await this.#host.backend.members(this.id)
+    const now = performance.now()
+    const seen = new Map<string, Sighting>()
+    for (const [member, text] of said) {
+      if (member === ORDERS) continue
+      const before = this.#seen.get(member)
+      seen.set(member, before !== undefined && before.text === text ? before : { text, note: JSON.parse(text) as MemberNote, sinceMs: now })
+    }
+    this.#seen = seen
+    const alive = new Map<string, MemberNote>()
+    for (const [member, { note, sinceMs }] of seen) if (member === this.#host.member || now - sinceMs <= note.leaseMs) alive.set(member, note)
+    const orders = said.get(ORDERS) ?? ''
+    if (orders !== this.#orders && this.#orders !== '') await this.#verify()
+    this.#orders = orders === '' ? '-' : orders
+    return alive
+  }
+
+  /** Somebody has done something to a partition of ours: those whose journal says so are lost, and claimed again. */
+  async #verify(): Promise<void> {
+    await Promise.all([...this.owned.values()].map(({ ownership }) => ownership.verify().catch(() => undefined)))
+  }
+
+  async #obey(): Promise<void> {
+    for (const [journal, each] of this.owned) if (each.ownership.over) this.owned.delete(journal)
+  }
+
+  async #share(alive: ReadonlyMap<string, MemberNote>, working: boolean): Promise<void> {
+    const turns: Promise<void>[] = []
+    const wanted = new Set<string>()
+    for (const entry of this.#host.entries()) {
+      if ((entry.spec.kind === 'queue') !== (this.#queue !== null) || !this.takes(entry.spec.name)) continue
+      for (let partition = 0; partition < entry.partitions; partition++) {
+        const journal = journalOf(this.name, entry.spec.name, partition)
+        wanted.add(journal)
+        const mine = working && this.#winner(journal, entry.spec.name, alive) === this.#host.member
+        const owned = this.owned.get(journal)
+        if (owned === undefined && this.instances.size > 0) turns.push(this.#claim(entry, partition, alive, mine))
+        else if (owned !== undefined && !mine) this.#giveBack(owned)
+        else owned?.keep(this.instances)
+      }
+    }
+    for (const [journal, owned] of this.owned) if (!wanted.has(journal)) this.#giveBack(owned)
+    await Promise.all(turns)
+  }
+
+  /** Whose a partition is: of the members that live and take the channel, the one with the highest hash. */
+  #winner(journal: string, channel: string, alive: ReadonlyMap<string, MemberNote>): string | null {
+    let winner: string | null = null
+    let best = -1
+    for (const [member, note] of alive) {
+      if (note.idle || !this.takes(channel, note.channels)) continue
+      const weight = createHash('md5').update(`${member}\0${journal}`).digest().readUInt32LE(0)
+      if (weight > best) [winner, best] = [member, weight]
+    }
+    return winner
+  }
+
+  async #claim(entry: ChannelEntry, partition: number, alive: ReadonlyMap<string, MemberNote>, mine: boolean): Promise<void> {
+    // Who is there first writes where the consumer begins, also where the partition is another's to work on.
+    const mayClaim = (state: JournalState): boolean =>
+      mine ? state.owner === null || state.released || state.owner === this.#host.member || !alive.has(state.owner) : state.owner === null
+    try {
+      const owned = await this.#host.take(this, entry, partition, mayClaim)
+      if (owned === null) return
+      this.owned.set(owned.journal, owned)
+      if (mine) owned.keep(this.instances)
+      else await owned.release()
+    } catch (error) {
+      if (!(error instanceof Fenced)) throw error
+    }
+  }
+
+  #giveBack(owned: OwnedPartition): void {
+    void owned.release().catch((error: unknown) => (error instanceof Fenced ? undefined : this.#host.alarm(error)))
+  }
+
+  /** An instance is gone. With the last one the partitions go back, and the others are told. */
+  async left(instance: Instance): Promise<void> {
+    this.instances.delete(instance)
+    if (this.instances.size === 0) await this.#leave()
+    else await this.tick()
+  }
+
+  async #leave(): Promise<void> {
+    await this.#ticking
+    await Promise.all([...this.owned.values()].map((owned) => owned.release().catch(() => undefined)))
+    this.owned.clear()
+    if (this.#member) await this.#host.backend.leave(this.id, this.#host.member).catch(() => undefined)
+    this.#member = false
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true
+    if (this.#timer !== null) clearTimeout(this.#timer)
+    await this.#leave()
+  }
+}
+
+export function journalOf(group: string, channel: string, partition: number): string {
+  return `${group}/${channel}/${partition}`
+}

@@ -1,0 +1,217 @@
+/**
+ * What people do to a consumer from outside: look at its dead letters, give them back, drop them, rewind it, remove it.
+ *
+ * A partition that this engine owns is changed where it is. One that somebody else owns is taken for a moment, which fences its owner; the owner is told,
+ * finds it lost, and claims it again. What was in its hands is delivered again, without having used an attempt.
+ */
+import { MillraceError } from '../base/errors.ts'
+import type { DeadLetter, DeadLetterQuery } from '../broker/description.ts'
+import type { Position } from '../broker/engine.ts'
+import { consumerKeys } from '../delivery/consumer-records.ts'
+import { DeadLetterBox } from '../delivery/dead-letter-box.ts'
+import { type Group, journalOf, ORDERS } from './group.ts'
+import { fold, type JournalState } from './journal-entry.ts'
+import { type ChannelEntry, Fenced, type LogBackend } from './log-backend.ts'
+import { OwnedPartition, type SharedHost } from './owned-partition.ts'
+import { Ownership, type OwnershipHost } from './ownership.ts'
+import type { PartitionLog } from './partition-log.ts'
+import { positionIn } from './reading.ts'
+import type { Registry } from './registry.ts'
+
+const QUEUES = '~queue'
+const ORDERS_MS = 60_000
+const TRIES = 20
+
+export interface InterventionHost {
+  readonly backend: LogBackend
+  readonly registry: Registry
+  readonly groups: ReadonlyMap<string, Group>
+  readonly shared: SharedHost
+  readonly own: OwnershipHost
+  log(entry: ChannelEntry, partition: number): PartitionLog
+}
+
+/** One journal of a consumer. */
+export interface Place {
+  readonly journal: string
+  /** The name its records begin with: the consumer's, or the queue workers'. */
+  readonly group: string
+  /** The name of the group of members. */
+  readonly groupId: string
+  readonly entry: ChannelEntry
+  readonly partition: number
+}
+
+export class Interventions {
+  readonly #host: InterventionHost
+
+  constructor(host: InterventionHost) {
+    this.#host = host
+  }
+
+  /** The journals of a consumer: of streams its own, of queues those it has worked on. @throws UNKNOWN_CONSUMER */
+  async #places(consumer: string): Promise<Place[]> {
+    const found = await placesOf(this.#host.backend, this.#host.registry.all, consumer)
+    if (found.length === 0) throw new MillraceError('UNKNOWN_CONSUMER', `no consumer "${consumer}" has been started on this broker`, { consumer })
+    return found
+  }
+
+  #owned({ journal, groupId }: Place): OwnedPartition | undefined {
+    const owned = this.#host.groups.get(groupId)?.owned.get(journal)
+    return owned === undefined || owned.ownership.over ? undefined : owned
+  }
+
+  async #folded(journal: string): Promise<JournalState> {
+    return fold((await this.#host.backend.readJournal(journal)).entries)
+  }
+
+  async deadLetters(consumer: string, query: DeadLetterQuery): Promise<DeadLetter[]> {
+    const limit = query.limit ?? 1000
+    const letters: DeadLetter[] = []
+    for (const place of await this.#places(consumer)) {
+      const owned = this.#owned(place)
+      await owned?.ownership.flushed().catch(() => undefined)
+      letters.push(...(owned?.cursor.box ?? boxOf(await this.#folded(place.journal), place)).list(consumer, { ...query, limit }))
+    }
+    return letters.sort((a, b) => a.offset - b.offset).slice(0, limit)
+  }
+
+  async settle(consumer: string, query: DeadLetterQuery, how: 'redrive' | 'drop'): Promise<number> {
+    let count = 0
+    for (const place of await this.#places(consumer)) {
+      if (query.channel !== undefined && query.channel !== place.entry.spec.name) continue
+      const left = query.limit === undefined ? {} : { limit: query.limit - count }
+      if (this.#owned(place) === undefined && boxOf(await this.#folded(place.journal), place).list(consumer, { ...query, limit: 1 }).length === 0) continue
+      await this.#with(place, async ({ cursor }) => {
+        const settled = await cursor.box[how](consumer, { ...query, ...left })
+        count += settled.count
+        cursor.wake(settled.keys)
+      })
+    }
+    if (count === 0 && (query.offset !== undefined || query.id !== undefined)) {
+      const which = query.id ?? `at offset ${query.offset}`
+      throw new MillraceError('UNKNOWN_DEAD_LETTER', `consumer "${consumer}" has no dead letter ${which}`, { consumer, ...query })
+    }
+    return count
+  }
+
+  async rewind(consumer: string, to: Position, channel: string | null): Promise<void> {
+    const places = (await this.#places(consumer)).filter(({ entry }) => channel === null || entry.spec.name === channel)
+    if (places.length === 0) this.#host.registry.known(channel ?? '')
+    const targets: [Place, number][] = []
+    for (const place of places) targets.push([place, await positionIn(this.#host.backend, place.entry.spec.name, place.partition, to)])
+    for (const [place, offset] of targets) {
+      await this.#with(place, async ({ cursor, ownership }) => {
+        cursor.rewind(offset)
+        await ownership.flushed()
+      })
+    }
+  }
+
+  async removeConsumer(consumer: string, running: boolean): Promise<void> {
+    const places = await this.#places(consumer)
+    const others = running ? 1 : [...(await this.#host.backend.members(consumer)).keys()].filter((member) => member !== ORDERS).length
+    if (others > 0) throw new MillraceError('INVALID_OPTION', `consumer "${consumer}" is running: stop it before removing it`, { consumer })
+    for (const place of places) {
+      if (place.group !== QUEUES) await this.#host.backend.removeJournal(place.journal)
+      else {
+        await this.#with(place, async ({ cursor, ownership }) => {
+          await cursor.box.drop(consumer, {})
+          ownership.write(`w/${consumer}`, null)
+          await ownership.flushed()
+        })
+      }
+    }
+  }
+
+  /** The channel is gone: so is what consumers have settled in it. */
+  async forgetChannel(channel: string): Promise<void> {
+    for (const journal of await this.#host.backend.journals('')) if (journal.split('/')[1] === channel) await this.#host.backend.removeJournal(journal)
+    for (const { id } of this.#host.groups.values()) await this.#order(id)
+  }
+
+  /** Change a partition: as its owner, or as one who takes it for a moment. */
+  async #with(place: Place, change: (owned: OwnedPartition) => Promise<void>): Promise<void> {
+    for (let tries = 1; ; tries++) {
+      try {
+        const owned = this.#owned(place)
+        if (owned !== undefined) await change(owned)
+        else await this.#borrow(place, change)
+        return
+      } catch (error) {
+        if (!(error instanceof Fenced) || tries === TRIES) throw error
+      }
+    }
+  }
+
+  async #borrow({ journal, group, groupId, entry, partition }: Place, change: (owned: OwnedPartition) => Promise<void>): Promise<void> {
+    const { backend, own, shared } = this.#host
+    const members = await backend.members(groupId)
+    let alive = false
+    const ownership = await Ownership.claim(journal, own, ({ owner, released }) => {
+      alive = owner !== null && !released && members.has(owner)
+      return true
+    })
+    if (ownership === null) return
+    // Whoever is fenced lives: what it has in hands has not killed it.
+    if (alive) ownership.write(consumerKeys.inFlight(group, partition), null)
+    const log = this.#host.log(entry, partition)
+    const from = (): Promise<number> => positionIn(backend, entry.spec.name, partition, { at: 'beginning' })
+    const owned = await OwnedPartition.begin(group, ownership, log, shared, from, () => undefined)
+    try {
+      await change(owned)
+    } finally {
+      await owned.release()
+      if (alive) await this.#order(groupId)
+    }
+  }
+
+  /** Tell a group's members to see whether their partitions are still theirs. */
+  async #order(groupId: string): Promise<void> {
+    await this.#host.backend.beat(groupId, ORDERS, `${performance.timeOrigin + performance.now()}`, ORDERS_MS)
+    await this.#host.groups.get(groupId)?.tick()
+  }
+}
+
+/** Every journal of a consumer, or of all. */
+export async function placesOf(backend: LogBackend, entries: readonly ChannelEntry[], consumer: string): Promise<Place[]> {
+  const byName = new Map(entries.map((entry) => [entry.spec.name, entry]))
+  const own = (await backend.journals(`${consumer}/`)).flatMap((journal) => {
+    const [, channel = '', partition = ''] = journal.split('/')
+    const entry = byName.get(channel)
+    return entry === undefined || entry.spec.kind !== 'stream' ? [] : [{ journal, group: consumer, groupId: consumer, entry, partition: Number(partition) }]
+  })
+  const queues: Place[] = []
+  for (const entry of entries) {
+    if (entry.spec.kind !== 'queue') continue
+    const all = Array.from({ length: entry.partitions }, (_, partition) => ({
+      journal: journalOf(QUEUES, entry.spec.name, partition),
+      group: QUEUES,
+      groupId: `${QUEUES}/${entry.spec.name}`,
+      entry,
+      partition,
+    }))
+    for (const place of all) {
+      const { entries: content } = await backend.readJournal(place.journal)
+      if (fold(content).records.has(`w/${consumer}`)) queues.push(place)
+    }
+  }
+  return [...own, ...queues]
+}
+
+/** The dead letters of a journal, to look at. */
+export function boxOf({ records }: JournalState, { group, entry, partition }: Pick<Place, 'group' | 'entry' | 'partition'>): DeadLetterBox {
+  return new DeadLetterBox({
+    group,
+    channelId: partition,
+    channel: entry.spec.name,
+    get: (key) => records.get(key),
+    range: (from, to, limit = Number.POSITIVE_INFINITY) =>
+      [...records]
+        .filter(([key]) => key >= from && key < to)
+        .sort(([a], [b]) => (a < b ? -1 : 1))
+        .slice(0, limit),
+    write: () => undefined,
+    flushed: () => Promise.resolve(),
+  })
+}

@@ -1,0 +1,102 @@
+/** A partition that this engine works on for a consumer: its journal, its log and its cursor, from the claim to the release. */
+import { consumerKeys, toFloat } from '../delivery/consumer-records.ts'
+import { Cursor } from '../delivery/cursor.ts'
+import type { CursorHost } from '../delivery/cursor-host.ts'
+import type { Instance } from '../delivery/instance.ts'
+import type { Ownership } from './ownership.ts'
+import type { PartitionLog } from './partition-log.ts'
+
+/** What of a cursor's host the engine shares among all cursors. */
+export type SharedHost = Pick<CursorHost, 'nowMs' | 'at' | 'alone' | 'aloneDone' | 'alarm'>
+
+export class OwnedPartition {
+  readonly journal: string
+  readonly channel: string
+  readonly partition: number
+  readonly ownership: Ownership
+  readonly cursor: Cursor
+  readonly log: PartitionLog
+  readonly #gone: (owned: OwnedPartition) => void
+  #releasing: Promise<void> | null = null
+
+  private constructor(group: string, ownership: Ownership, log: PartitionLog, shared: SharedHost, gone: (owned: OwnedPartition) => void) {
+    this.journal = ownership.journal
+    this.channel = log.name
+    this.partition = log.id
+    this.ownership = ownership
+    this.log = log
+    this.#gone = gone
+    const host: CursorHost = {
+      ...shared,
+      get: (key) => ownership.get(key),
+      range: (from, to, limit) => ownership.range(from, to, limit),
+      write: (key, value) => ownership.write(key, value),
+      touch: (source) => ownership.touch(source),
+      flushed: () => ownership.flushed(),
+      // Where the consumer begins is written before the cursor is made.
+      seek: () => 0,
+    }
+    this.cursor = new Cursor(group, log, host, { at: 'beginning' })
+  }
+
+  /** Begin at what the journal says, or where a consumer that was never here begins. */
+  static async begin(
+    group: string,
+    ownership: Ownership,
+    log: PartitionLog,
+    shared: SharedHost,
+    from: () => Promise<number>,
+    gone: (owned: OwnedPartition) => void,
+  ): Promise<OwnedPartition> {
+    await log.refresh()
+    const floor = consumerKeys.cursor(group, log.id)
+    if (ownership.get(floor) === undefined) {
+      ownership.write(floor, toFloat(await from()))
+      await ownership.flushed()
+    }
+    return new OwnedPartition(group, ownership, log, shared, gone)
+  }
+
+  /** The instances that it gives events to. */
+  keep(instances: ReadonlySet<Instance>): void {
+    if (this.#releasing !== null || this.ownership.over) return
+    const { takers } = this.cursor
+    for (const instance of instances) if (!instance.closing && !takers.instances.includes(instance)) this.cursor.attach(instance)
+  }
+
+  /** Give nothing more; when nothing is in hands any more, release the journal. */
+  release(): Promise<void> {
+    this.#releasing ??= this.#release()
+    return this.#releasing
+  }
+
+  async #release(): Promise<void> {
+    const instances = [...this.cursor.takers.instances]
+    for (const instance of instances) this.cursor.detach(instance)
+    while (!this.ownership.over && instances.some((instance) => [...instance.held].some((delivery) => delivery.cursor === this.cursor))) {
+      await new Promise((resolve) => setTimeout(resolve, 5))
+    }
+    this.ownership.touch(this.cursor.state)
+    try {
+      await this.ownership.release()
+    } finally {
+      this.drop()
+    }
+  }
+
+  /** It is another's: what is in hands is taken away. */
+  lost(): void {
+    for (const instance of [...this.cursor.takers.instances]) {
+      instance.revoke([...instance.held].filter((delivery) => delivery.cursor === this.cursor))
+      this.cursor.takers.instances.splice(this.cursor.takers.instances.indexOf(instance), 1)
+      instance.cursors.delete(this.cursor)
+      instance.hungry.delete(this.cursor)
+    }
+    this.drop()
+  }
+
+  drop(): void {
+    this.log.listeners.delete(this.cursor)
+    this.#gone(this)
+  }
+}

@@ -1,0 +1,303 @@
+/**
+ * A partition that this engine owns for a consumer: its cursor, and the journal in which all that the cursor settles becomes durable.
+ *
+ * Invariants:
+ * - Only the owner's entries are in the journal after its claim: an append that finds another's is refused, and the partition is lost. What was settled
+ *   and not yet appended then never happened: it is delivered again by the next owner (clauses 3, 11).
+ * - A completion and its emissions are in one entry (clause 12). Emissions are sent on in order after it, with their ids, until the backend has them;
+ *   the next owner sends again what is not marked as sent.
+ * - One append is in flight at a time; what is settled meanwhile goes out in the next (group commit).
+ */
+import type { MillraceError } from '../base/errors.ts'
+import type { Emission } from '../broker/engine.ts'
+import type { RecordSource } from '../delivery/cursor-host.ts'
+import { encodeEntry, fold, type JournalEntry, type JournalState, recordText } from './journal-entry.ts'
+import { Fenced, type LogBackend } from './log-backend.ts'
+
+/** A snapshot is taken when so many entries, or bytes, came after the last. */
+const SNAPSHOT_ENTRIES = 500
+const SNAPSHOT_BYTES = 1024 * 1024
+const LAZY_MS = 1
+const RETRY_MS = 200
+
+export interface OwnershipHost {
+  readonly backend: LogBackend
+  /** This engine, as journals name their owner. */
+  readonly member: string
+  /** Send emissions on; resolves when the backend has them, and does not give up. */
+  send(emissions: readonly Emission[]): Promise<void>
+  /** Somebody else owns the partition now. */
+  lost(ownership: Ownership): void
+  alarm(error: unknown): void
+}
+
+interface Waiting {
+  readonly resolve: () => void
+  readonly reject: (error: Error) => void
+}
+
+export class Ownership {
+  readonly journal: string
+  readonly #host: OwnershipHost
+  readonly #state: JournalState
+  #version: number
+  #pending: Record<string, string | { readonly bytes: string } | null> = {}
+  #dirty = false
+  readonly #sources = new Set<RecordSource>()
+  #emissions: Emission[] = []
+  #waiting: Waiting[] = []
+  #committing: Promise<void> | null = null
+  #scheduled = false
+  #timer: NodeJS.Timeout | null = null
+  #sending = false
+  #sent: number
+  #markSent = false
+  #entries = 0
+  #bytes = 0
+  #snapshotBytes = 0
+  #over = false
+
+  private constructor(journal: string, host: OwnershipHost, state: JournalState, version: number) {
+    this.journal = journal
+    this.#host = host
+    this.#state = state
+    this.#version = version
+    this.#sent = state.emitted - state.outbox.length
+  }
+
+  /** Become the owner. @throws Fenced when somebody else did meanwhile */
+  static async claim(journal: string, host: OwnershipHost, mayClaim: (state: JournalState) => boolean): Promise<Ownership | null> {
+    const { entries, version } = await host.backend.readJournal(journal)
+    const state = fold(entries)
+    if (!mayClaim(state)) return null
+    const ownership = new Ownership(journal, host, state, version)
+    state.number = 0
+    await ownership.#append({ kind: 'claim' })
+    ownership.#entries = entries.length
+    ownership.#send()
+    return ownership
+  }
+
+  get over(): boolean {
+    return this.#over
+  }
+
+  get(key: string): Uint8Array | undefined {
+    return this.#state.records.get(key)
+  }
+
+  range(from: string, to: string, limit = Number.POSITIVE_INFINITY): [string, Uint8Array][] {
+    const found: [string, Uint8Array][] = []
+    for (const entry of this.#state.records) if (entry[0] >= from && entry[0] < to) found.push(entry)
+    return found.sort(([a], [b]) => (a < b ? -1 : 1)).slice(0, limit)
+  }
+
+  write(key: string, value: Uint8Array | null): void {
+    this.#put(key, value)
+    this.#soon()
+  }
+
+  #put(key: string, value: Uint8Array | null): void {
+    if (value === null) this.#state.records.delete(key)
+    else this.#state.records.set(key, value)
+    this.#pending[key] = recordText(value)
+    this.#dirty = true
+  }
+
+  touch(source: RecordSource): void {
+    this.#sources.add(source)
+    this.#lazily()
+  }
+
+  #lazily(): void {
+    if (this.#timer !== null || this.#scheduled || this.#committing !== null || this.#over) return
+    this.#timer = setTimeout(() => {
+      this.#timer = null
+      this.#commitNow()
+    }, LAZY_MS)
+  }
+
+  /** Take effect with what is settled in this turn. */
+  emit(emissions: readonly Emission[]): void {
+    this.#emissions.push(...emissions)
+    this.#soon()
+  }
+
+  /** Resolves when all that was put in so far is durable. @throws Fenced */
+  flushed(): Promise<void> {
+    if (this.#over) return Promise.reject(new Fenced(this.journal))
+    return new Promise((resolve, reject) => {
+      this.#waiting.push({ resolve, reject })
+      this.#soon()
+    })
+  }
+
+  /** Find out whether the partition is still ours. @throws Fenced */
+  async verify(): Promise<void> {
+    this.#dirty = true
+    await this.flushed()
+  }
+
+  /** Resolves when the emissions of what was settled are where they belong. */
+  async sent(): Promise<void> {
+    await this.flushed()
+    while (!this.#over && this.#state.outbox.length > 0) await new Promise((resolve) => setTimeout(resolve, 1))
+  }
+
+  /** Give the partition back in good order: the next owner need not wait. */
+  async release(): Promise<void> {
+    try {
+      await this.sent()
+      await this.flushed()
+      if (!this.#over) await this.#append({ kind: 'release', ...(this.#markSent && { sent: this.#sent }) })
+    } finally {
+      this.#over = true
+    }
+  }
+
+  /** Stop without a word: somebody else owns it, or the backend is gone. */
+  abandon(): void {
+    this.#over = true
+    if (this.#timer !== null) clearTimeout(this.#timer)
+    for (const waiting of this.#waiting.splice(0)) waiting.reject(new Fenced(this.journal))
+  }
+
+  #soon(): void {
+    if (this.#scheduled || this.#committing !== null || this.#over) return
+    this.#scheduled = true
+    process.nextTick(() => {
+      this.#scheduled = false
+      this.#commitNow()
+    })
+  }
+
+  #commitNow(): void {
+    if (this.#committing !== null || this.#over) return
+    if (this.#timer !== null) clearTimeout(this.#timer)
+    this.#timer = null
+    this.#committing = this.#commit().then(
+      () => {
+        this.#committing = null
+        if (this.#dirty || this.#emissions.length > 0 || this.#waiting.length > 0) this.#commitNow()
+        else for (const source of this.#sources) this.touch(source)
+      },
+      (error: unknown) => {
+        this.#committing = null
+        this.#lose(error)
+      },
+    )
+  }
+
+  #lose(error: unknown): void {
+    if (this.#over) return
+    this.abandon()
+    if (!(error instanceof Fenced)) this.#host.alarm(error)
+    this.#host.lost(this)
+  }
+
+  async #commit(): Promise<void> {
+    const changes: (readonly [string, Uint8Array | null])[] = []
+    for (const source of this.#sources) source.collect(changes)
+    this.#sources.clear()
+    for (const [key, value] of changes) this.#put(key, value)
+    const waiting = this.#waiting
+    this.#waiting = []
+    const records = this.#pending
+    const emissions = this.#emissions
+    this.#pending = {}
+    this.#emissions = []
+    const changed = this.#dirty || emissions.length > 0
+    this.#dirty = false
+    try {
+      if (changed) await this.#write(records, emissions)
+    } catch (error) {
+      for (const each of waiting) each.reject(error as Error)
+      throw error
+    }
+    for (const each of waiting) each.resolve()
+  }
+
+  async #write(records: JournalEntry['records'], emissions: readonly Emission[]): Promise<void> {
+    const sent = this.#markSent ? { sent: this.#sent } : {}
+    this.#markSent = false
+    await this.#append({ kind: 'commit', ...(records !== undefined && { records }), ...(emissions.length > 0 && { emissions }), ...sent })
+    if (emissions.length > 0) {
+      this.#state.outbox.push(...emissions)
+      this.#state.emitted += emissions.length
+      this.#send()
+    }
+    if (this.#entries > SNAPSHOT_ENTRIES || this.#bytes > Math.max(SNAPSHOT_BYTES, this.#snapshotBytes)) await this.#snapshot()
+  }
+
+  /** All records anew, in as many entries as they need; then what came before may go. */
+  async #snapshot(): Promise<void> {
+    const max = this.#host.backend.limits.entryBytes / 2
+    const parts: { records: Record<string, string | { readonly bytes: string } | null>; emissions: Emission[] }[] = [{ records: {}, emissions: [] }]
+    let bytes = 0
+    const room = (size: number): (typeof parts)[number] => {
+      if (bytes + size > max) parts.push({ records: {}, emissions: [] })
+      bytes = bytes + size > max ? size : bytes + size
+      return parts.at(-1) as (typeof parts)[number]
+    }
+    for (const [key, value] of this.#state.records) room(key.length + value.length * 1.4).records[key] = recordText(value)
+    for (const emission of this.#state.outbox) room(emission.event.text.length * 1.2).emissions.push(emission)
+    const before = this.#version
+    this.#snapshotBytes = 0
+    for (const [at, part] of parts.entries()) {
+      const first = at === 0 ? { reset: true, emitted: this.#state.emitted - this.#state.outbox.length } : {}
+      await this.#append({ kind: 'commit', ...part, ...first, snapshot: at === parts.length - 1 ? 'whole' : 'part' })
+      if (at === 0) this.#entries = 0
+      this.#snapshotBytes += this.#bytes
+    }
+    this.#entries = 0
+    this.#bytes = 0
+    await this.#host.backend.trimJournal(this.journal, before + 1).catch((error: unknown) => this.#host.alarm(error))
+  }
+
+  /** Append one entry of ours. After a failure that leaves it open, the journal itself says whether it is there. */
+  async #append(content: Omit<JournalEntry, 'number' | 'owner'>): Promise<void> {
+    const number = this.#state.number + 1
+    const bytes = encodeEntry({ number, owner: this.#host.member, ...content })
+    for (;;) {
+      try {
+        this.#version = await this.#host.backend.appendJournal(this.journal, this.#version, bytes)
+        break
+      } catch (error) {
+        if (error instanceof Fenced || (error as MillraceError).retryable === false) throw error
+        await new Promise((resolve) => setTimeout(resolve, RETRY_MS))
+        const there = await this.#host.backend.readJournal(this.journal)
+        const last = fold(there.entries)
+        if (last.owner === this.#host.member && last.number === number) {
+          this.#version = there.version
+          break
+        }
+        if (there.version !== this.#version) throw new Fenced(this.journal)
+      }
+    }
+    this.#state.number = number
+    this.#entries++
+    this.#bytes += bytes.length
+  }
+
+  /** Send on what is in the outbox, in order; afterwards say so with the next entry. */
+  #send(): void {
+    if (this.#sending || this.#state.outbox.length === 0 || this.#over) return
+    this.#sending = true
+    const emissions = [...this.#state.outbox]
+    this.#host.send(emissions).then(
+      () => {
+        this.#sending = false
+        this.#state.outbox = this.#state.outbox.slice(emissions.length)
+        this.#sent += emissions.length
+        this.#markSent = true
+        this.#dirty = true
+        if (this.#state.outbox.length > 0) this.#send()
+        else this.#lazily()
+      },
+      (error: unknown) => {
+        this.#sending = false
+        this.#lose(error)
+      },
+    )
+  }
+}

@@ -1,0 +1,123 @@
+/**
+ * One partition of a channel as a cursor sees it: offsets without gaps (what the backend does not have is an event without text), a few blocks in
+ * memory, and the offset after the last known event.
+ */
+import { LIMITS } from '../base/limits.ts'
+import type { ChannelSpec } from '../channel/channel.ts'
+import type { DeliveryLog, EventBlock, LogListener } from '../delivery/delivery-log.ts'
+import type { BlockEvent } from '../event/block.ts'
+import type { LogBackend, StoredRecord } from './log-backend.ts'
+
+const CACHED_BLOCKS = 16
+const READ_EVENTS = 500
+
+const HOLE: BlockEvent = { id: '', type: '', key: null, text: '' }
+
+class SparseBlock implements EventBlock {
+  readonly firstOffset: number
+  readonly count: number
+  readonly timeMs: number
+  readonly #events = new Map<number, BlockEvent>()
+
+  constructor(firstOffset: number, end: number, records: readonly StoredRecord[], nowMs: number) {
+    this.firstOffset = firstOffset
+    this.count = end - firstOffset
+    this.timeMs = records[0]?.timeMs ?? nowMs
+    for (const { offset, event } of records) this.#events.set(offset, event)
+  }
+
+  at(index: number): BlockEvent {
+    return this.#events.get(this.firstOffset + index) ?? HOLE
+  }
+
+  typeAt(index: number): string {
+    return this.at(index).type
+  }
+
+  isHole(index: number): boolean {
+    return !this.#events.has(this.firstOffset + index)
+  }
+}
+
+export class PartitionLog implements DeliveryLog {
+  readonly id: number
+  readonly name: string
+  readonly spec: Pick<ChannelSpec, 'kind'>
+  first = 0
+  committed = 0
+  readonly listeners: Set<LogListener> = new Set()
+  readonly #backend: LogBackend
+  readonly #nowMs: () => number
+  #cache: SparseBlock[] = []
+  #refreshing: Promise<void> | null = null
+  #again = false
+
+  constructor(backend: LogBackend, spec: ChannelSpec, partition: number, nowMs: () => number) {
+    this.#backend = backend
+    this.#nowMs = nowMs
+    this.id = partition
+    this.name = spec.name
+    this.spec = spec
+  }
+
+  /** A backend that keeps only the latest event of a key has deleted the others. */
+  superseded(): boolean {
+    return false
+  }
+
+  /** Look where the partition ends. Calls that come while one looks share the next look. */
+  refresh(): Promise<void> {
+    if (this.#refreshing !== null) {
+      this.#again = true
+      return this.#refreshing
+    }
+    this.#refreshing = this.#refresh().finally(() => {
+      this.#refreshing = null
+      if (!this.#again) return
+      this.#again = false
+      void this.refresh().catch(() => undefined)
+    })
+    return this.#refreshing
+  }
+
+  async #refresh(): Promise<void> {
+    const { first, next } = await this.#backend.bounds(this.name, this.id)
+    this.first = Math.max(this.first, first)
+    this.advance(next)
+  }
+
+  /** There are events below this offset. */
+  advance(next: number): void {
+    if (next <= this.committed) return
+    this.committed = next
+    for (const listener of [...this.listeners]) listener.onCommitted(null)
+  }
+
+  blockInMemory(offset: number): EventBlock | undefined {
+    return this.#cache.find((block) => offset >= block.firstOffset && offset < block.firstOffset + block.count)
+  }
+
+  async load(offset: number, maxBytes: number): Promise<EventBlock[]> {
+    const block = await this.#read(offset, { count: READ_EVENTS, bytes: Math.max(maxBytes, LIMITS.readAheadBytes / 4) })
+    return block === null ? [] : [block]
+  }
+
+  async cache(offset: number): Promise<EventBlock | undefined> {
+    return (await this.#read(offset, { count: 50, bytes: LIMITS.readAheadBytes / 4 })) ?? undefined
+  }
+
+  async #read(offset: number, limit: { readonly count: number; readonly bytes: number }): Promise<SparseBlock | null> {
+    const end = this.committed
+    const records = await this.#backend.read(this.name, this.id, offset, limit)
+    const last = records.at(-1)
+    const bytes = records.reduce((sum, { event }) => sum + event.text.length, 0)
+    // Fewer than there was room for: there are no others below what was known to be the end.
+    const whole = records.length < limit.count && bytes < limit.bytes
+    const next = last === undefined ? end : whole ? Math.max(end, last.offset + 1) : last.offset + 1
+    if (next <= offset) return null
+    const block = new SparseBlock(offset, next, records, this.#nowMs())
+    this.#cache.unshift(block)
+    if (this.#cache.length > CACHED_BLOCKS) this.#cache.pop()
+    return block
+  }
+}

@@ -1,0 +1,493 @@
+/**
+ * An engine over somebody else's broker: the whole contract from a log with a conditional write (log-backend.ts).
+ *
+ * It joins the parts: the registry of channels, appending, the groups of this process's consumers with the partitions they own, the scheduler of delayed
+ * events, reading and describing. It decides nothing about deliveries: that is the room `delivery`, and who owns what is the journals'.
+ */
+import { randomUUID } from 'node:crypto'
+import { type Clock, systemClock } from '../base/clock.ts'
+import { MillraceError } from '../base/errors.ts'
+import { isWildcard } from '../base/names.ts'
+import type { Capabilities } from '../broker/capabilities.ts'
+import type { Alarm, BrokerDescription, DeadLetter, DeadLetterQuery } from '../broker/description.ts'
+import type {
+  ConsumerSpec,
+  DeliverySink,
+  Emission,
+  EncodedEvent,
+  Engine,
+  EngineReadOptions,
+  Position,
+  Receipt,
+  ScheduledReceipt,
+  StoredText,
+  Subscription,
+} from '../broker/engine.ts'
+import type { ChannelSpec } from '../channel/channel.ts'
+import type { Cursor } from '../delivery/cursor.ts'
+import { DueQueue } from '../delivery/due-queue.ts'
+import { SuspectQueue } from '../delivery/in-flight.ts'
+import { Instance, type InstanceHost } from '../delivery/instance.ts'
+import { LeaseWatch } from '../delivery/lease-watch.ts'
+import { ChannelAppender, itemOf } from './appending.ts'
+import { describePartitioned } from './describing.ts'
+import { sendOn } from './emitting.ts'
+import { Group, type GroupHost } from './group.ts'
+import { Interventions } from './interventions.ts'
+import type { ChannelEntry, LogBackend } from './log-backend.ts'
+import { OwnedPartition, type SharedHost } from './owned-partition.ts'
+import { Ownership, type OwnershipHost } from './ownership.ts'
+import { PartitionLog } from './partition-log.ts'
+import { positionIn, readChannel } from './reading.ts'
+import { Registry } from './registry.ts'
+import { SCHEDULE, Scheduler, scheduled, schedulerSpec, scheduleSpec } from './scheduler.ts'
+
+export interface PartitionedEngineOptions {
+  readonly backend: LogBackend
+  /** Partitions of channels that this engine creates. @default 16 */
+  readonly partitions?: number
+  readonly onAlarm?: ((alarm: Alarm) => void) | undefined
+  readonly clock?: Clock
+}
+
+/** The group of a queue's workers, whatever their consumers' names: no consumer can have this name. */
+export const QUEUE_GROUP = '~queue'
+const PARTITIONS_DEFAULT = 16
+/** A watch may miss an append: partitions that are worked on are looked at so often, too. */
+const LOOK_MS = 1000
+const TRIM_MS = 200
+
+export class PartitionedEngine implements Engine {
+  readonly name: string
+  readonly capabilities: Capabilities
+  readonly clock: Clock
+  readonly #backend: LogBackend
+  readonly #member: string = randomUUID()
+  readonly #options: PartitionedEngineOptions
+  readonly #registry: Registry
+  readonly #appenders = new Map<string, ChannelAppender>()
+  readonly #groups = new Map<string, Group>()
+  readonly #instances = new Set<Instance>()
+  /** Where consumers that were never there begin, by group and channel; channels that come later are read from their beginning. */
+  readonly #begins = new Map<string, Position>()
+  readonly #watches = new Map<string, Promise<() => void>>()
+  readonly #logs = new Map<string, Set<PartitionLog>>()
+  readonly #alarms = new Map<string, Alarm>()
+  readonly #due: DueQueue
+  readonly #suspects: SuspectQueue
+  readonly #leases: LeaseWatch
+  readonly #shared: SharedHost
+  readonly #groupHost: GroupHost
+  readonly #instanceHost: InstanceHost
+  readonly #interventions: Interventions
+  readonly #closed = new AbortController()
+  #scheduler: Promise<Scheduler> | null = null
+  #look: NodeJS.Timeout | null = null
+  #closing: Promise<void> | null = null
+
+  private constructor(options: PartitionedEngineOptions) {
+    this.#options = options
+    this.#backend = options.backend
+    this.name = options.backend.name
+    this.capabilities = options.backend.capabilities
+    this.clock = options.clock ?? systemClock
+    this.#due = new DueQueue(this.clock)
+    this.#suspects = new SuspectQueue(() => this.#flushed([...this.#groups.values()]))
+    this.#leases = new LeaseWatch(this.#due, this.clock, this.#instances)
+    this.#registry = new Registry(this.#backend, options.partitions ?? PARTITIONS_DEFAULT, (added, gone) => this.#channelsChanged(added, gone))
+    this.#shared = {
+      nowMs: () => this.clock.now(),
+      at: (dueMs, task) => this.#due.add(dueMs, task),
+      alone: (cursor, offset) => this.#suspects.add(cursor, offset),
+      aloneDone: (cursor, offset) => this.#suspects.done(cursor, offset),
+      alarm: (error) => this.#alarm(error),
+    }
+    this.#groupHost = {
+      backend: this.#backend,
+      member: this.#member,
+      nowMs: () => this.clock.now(),
+      entries: () => this.#registry.all,
+      take: (group, entry, partition, mayClaim) => this.#take(group, entry, partition, mayClaim),
+      alarm: (error) => this.#alarm(error),
+    }
+    this.#instanceHost = this.#makeInstanceHost()
+    this.#interventions = new Interventions({
+      backend: this.#backend,
+      registry: this.#registry,
+      groups: this.#groups,
+      shared: this.#shared,
+      own: this.#ownershipHost(null),
+      log: (entry, partition) => new PartitionLog(this.#backend, entry.spec, partition, () => this.clock.now()),
+    })
+  }
+
+  static async open(options: PartitionedEngineOptions): Promise<PartitionedEngine> {
+    const engine = new PartitionedEngine(options)
+    try {
+      await engine.#registry.look()
+    } catch (error) {
+      await options.backend.close()
+      throw error
+    }
+    engine.#registry.watch((error) => engine.#alarm(error))
+    engine.#look = setInterval(() => engine.#lookAtLogs(), LOOK_MS)
+    engine.#look.unref()
+    return engine
+  }
+
+  #makeInstanceHost(): InstanceHost {
+    return {
+      nowMs: () => this.clock.now(),
+      checkEmissions: (emissions) => emissions.forEach(({ channel }) => void this.#registry.known(channel)),
+      emit: (emissions, cursor) => this.#ownedBy(cursor)?.ownership.emit(emissions),
+      flushed: (instance) => this.#settled(instance),
+      closed: (instance) => this.#instanceClosed(instance),
+    }
+  }
+
+  #lookAtLogs(): void {
+    for (const logs of this.#logs.values()) for (const log of logs) void log.refresh().catch((error: unknown) => this.#alarm(error))
+  }
+
+  #channelsChanged(added: readonly ChannelEntry[], gone: readonly string[]): void {
+    for (const name of gone) this.#dropChannel(name)
+    for (const group of this.#groups.values()) if (added.some(({ spec }) => this.#groupTakes(group, spec))) void group.tick()
+    for (const { spec } of added) {
+      if (spec.name === SCHEDULE) void this.#schedule().catch((error: unknown) => this.#alarm(error))
+      else if (spec.kind === 'queue') for (const instance of this.#instances) this.#join(instance, spec)
+    }
+  }
+
+  #groupTakes(group: Group, spec: ChannelSpec): boolean {
+    return group.name !== QUEUE_GROUP && spec.kind === 'stream' && group.takes(spec.name)
+  }
+
+  #alarm(error: unknown): void {
+    const code = error instanceof MillraceError ? error.code : 'STORE_FAILED'
+    if (this.#alarms.has(code) || this.#closing !== null) return
+    const alarm = { code, message: error instanceof Error ? error.message : String(error), sinceMs: this.clock.now() }
+    this.#alarms.set(code, alarm)
+    this.#options.onAlarm?.(alarm)
+  }
+
+  #open(): void {
+    if (this.#closing !== null) throw new MillraceError('CLOSED', 'the broker is closed: connect again')
+  }
+
+  async declare(spec: ChannelSpec): Promise<void> {
+    this.#open()
+    await this.#registry.declare(spec)
+  }
+
+  async channel(name: string): Promise<ChannelSpec | undefined> {
+    if (this.#registry.find(name) === undefined) await this.#registry.look()
+    return this.#registry.find(name)?.spec
+  }
+
+  #appender(channel: string): ChannelAppender {
+    let appender = this.#appenders.get(channel)
+    if (appender === undefined) {
+      appender = new ChannelAppender(channel, this.#backend, (partition, next) => this.#advance(channel, partition, next))
+      this.#appenders.set(channel, appender)
+    }
+    return appender
+  }
+
+  /** Own appends are known at once; others' are told by the watch. */
+  #advance(channel: string, partition: number, next: number): void {
+    for (const log of this.#logs.get(channel) ?? []) if (log.id === partition) log.advance(next)
+  }
+
+  async publish(channel: string, event: EncodedEvent, dueAtMs: number | null): Promise<Receipt | ScheduledReceipt> {
+    const [receipt] = await this.#publish(channel, [event], dueAtMs, false)
+    return receipt as Receipt | ScheduledReceipt
+  }
+
+  publishBatch(channel: string, events: readonly EncodedEvent[], dueAtMs: number | null): Promise<(Receipt | ScheduledReceipt)[]> {
+    return this.#publish(channel, events, dueAtMs, true)
+  }
+
+  async #publish(channel: string, events: readonly EncodedEvent[], dueAtMs: number | null, atomic: boolean): Promise<(Receipt | ScheduledReceipt)[]> {
+    this.#open()
+    const entry = this.#registry.find(channel) ?? (await this.#registry.current(channel))
+    if (events.length > this.#backend.limits.batchEvents && atomic) {
+      const message = `a batch on ${this.name} holds at most ${this.#backend.limits.batchEvents} events, to be stored all or none; this one has ${events.length}: publish several`
+      throw new MillraceError('INVALID_OPTION', message, { events: events.length, batchEventsMax: this.#backend.limits.batchEvents })
+    }
+    if (dueAtMs !== null && dueAtMs > this.clock.now()) return this.#publishLater(channel, events, dueAtMs)
+    const appended = await this.#appender(channel).append(
+      events.map((event) => itemOf(event, entry)),
+      atomic,
+    )
+    return appended.map(({ offset, duplicate }, at) => ({ channel, id: (events[at] as EncodedEvent).id, offset, duplicate }))
+  }
+
+  async #publishLater(channel: string, events: readonly EncodedEvent[], dueAtMs: number): Promise<ScheduledReceipt[]> {
+    if (this.#registry.find(SCHEDULE) === undefined) await this.#registry.declare(scheduleSpec, 1)
+    await this.#schedule()
+    const items = events.map((event) => itemOf(scheduled(channel, event, dueAtMs), this.#registry.known(SCHEDULE)))
+    const appended = await this.#appender(SCHEDULE).append(items, events.length > 1)
+    return appended.map(({ duplicate }, at) => ({ channel, id: (events[at] as EncodedEvent).id, offset: null, duplicate, dueAtMs }))
+  }
+
+  /** Look after delayed events, with all others that are connected. */
+  #schedule(): Promise<Scheduler> {
+    this.#scheduler ??= (async () => {
+      const scheduler = new Scheduler(() => this.clock.now())
+      scheduler.begin(await this.#subscribe(schedulerSpec, scheduler))
+      return scheduler
+    })()
+    this.#scheduler.catch(() => {
+      this.#scheduler = null
+    })
+    return this.#scheduler
+  }
+
+  async #storeEmissions(channel: string, emissions: readonly Emission[]): Promise<void> {
+    const later = emissions.filter(({ dueAtMs }) => dueAtMs !== null && dueAtMs > this.clock.now())
+    for (const { event, dueAtMs } of later) await this.#publishLater(channel, [event], dueAtMs as number)
+    const entry = await this.#registry.current(channel)
+    const items = emissions.filter((emission) => !later.includes(emission)).map(({ event }) => itemOf(event, entry, true))
+    if (items.length > 0) await this.#appender(channel).append(items, false)
+  }
+
+  async *read(channel: string, options: EngineReadOptions): AsyncGenerator<readonly StoredText[]> {
+    this.#open()
+    await this.#registry.current(channel)
+    const signal = AbortSignal.any([options.signal, this.#closed.signal])
+    yield* readChannel(this.#backend, channel, { ...options, signal }, () => this.#registry.find(channel) === undefined)
+  }
+
+  async subscribe(spec: ConsumerSpec, sink: DeliverySink): Promise<Subscription> {
+    this.#open()
+    for (const name of spec.channels) if (!isWildcard(name)) await this.#registry.current(name)
+    return this.#subscribe(spec, sink)
+  }
+
+  async #subscribe(spec: ConsumerSpec, sink: DeliverySink): Promise<Instance> {
+    await this.#registry.look()
+    const instance = new Instance(spec, sink, this.#instanceHost)
+    this.#instances.add(instance)
+    const groups = new Set<Group>()
+    for (const entry of this.#registry.all) {
+      const group = this.#join(instance, entry.spec)
+      if (group === null) continue
+      groups.add(group)
+      const begin = `${group.id} ${entry.spec.name}`
+      if (!this.#begins.has(begin)) this.#begins.set(begin, entry.spec.kind === 'queue' ? { at: 'beginning' } : spec.from)
+    }
+    if (spec.channels.some((name) => isWildcard(name))) groups.add(this.#group(spec.name, spec.name))
+    for (const group of groups) group.instances.add(instance)
+    await Promise.all([...groups].map((group) => group.tick()))
+    this.#leases.watch()
+    return instance
+  }
+
+  /** The group in which an instance works on a channel, if it does. */
+  #join(instance: Instance, spec: ChannelSpec): Group | null {
+    const id = spec.kind === 'queue' ? `${QUEUE_GROUP}/${spec.name}` : instance.spec.name
+    const group = this.#group(id, spec.kind === 'queue' ? QUEUE_GROUP : instance.spec.name)
+    if (!group.takes(spec.name, instance.spec.channels)) {
+      if (group.instances.size === 0) this.#groups.delete(id)
+      return null
+    }
+    const known = group.instances.has(instance)
+    group.instances.add(instance)
+    if (!known) void group.tick()
+    return group
+  }
+
+  #group(id: string, name: string): Group {
+    let group = this.#groups.get(id)
+    if (group === undefined) {
+      const channel = name === QUEUE_GROUP ? id.slice(QUEUE_GROUP.length + 1) : null
+      group = new Group(id, name, channel, this.#groupHost)
+      this.#groups.set(id, group)
+    }
+    return group
+  }
+
+  async #take(group: Group, entry: ChannelEntry, partition: number, mayClaim: Parameters<GroupHost['take']>[3]): Promise<OwnedPartition | null> {
+    const host = this.#ownershipHost(group)
+    const ownership = await Ownership.claim(group.journal(entry.spec.name, partition), host, mayClaim)
+    if (ownership === null) return null
+    const log = new PartitionLog(this.#backend, entry.spec, partition, () => this.clock.now())
+    await this.#attend(entry.spec.name, log)
+    const begin = this.#begins.get(`${group.id} ${entry.spec.name}`) ?? { at: 'beginning' }
+    const from = (): Promise<number> => positionIn(this.#backend, entry.spec.name, partition, begin)
+    const owned = await OwnedPartition.begin(group.name, ownership, log, this.#shared, from, (gone) => this.#gone(group, gone))
+    for (const instance of group.instances) if (group.name === QUEUE_GROUP) ownership.write(`w/${instance.spec.name}`, Buffer.from('{}'))
+    if (entry.spec.kind === 'queue') this.#trimBehind(owned)
+    return owned
+  }
+
+  /** What a journal's owner needs; with a group, what becomes of a partition of it that is lost. */
+  #ownershipHost(group: Group | null): OwnershipHost {
+    return {
+      backend: this.#backend,
+      member: this.#member,
+      send: (emissions) =>
+        sendOn(emissions, {
+          closed: this.#closed.signal,
+          store: (channel, run) => this.#storeEmissions(channel, run),
+          alarm: (error) => this.#alarm(error),
+        }),
+      lost: (ownership) => {
+        if (group === null) return
+        const owned = [...group.owned.values()].find((each) => each.ownership === ownership)
+        owned?.lost()
+        if (this.#closing === null) void group.tick()
+      },
+      alarm: (error) => this.#alarm(error),
+    }
+  }
+
+  #gone(group: Group, owned: OwnedPartition): void {
+    if (group.owned.get(owned.journal) === owned) group.owned.delete(owned.journal)
+    this.#logs.get(owned.channel)?.delete(owned.log)
+  }
+
+  /** Keep a log up to date while it is worked on. */
+  async #attend(channel: string, log: PartitionLog): Promise<void> {
+    const logs = this.#logs.get(channel) ?? new Set()
+    this.#logs.set(channel, logs)
+    logs.add(log)
+    if (!this.#watches.has(channel)) {
+      this.#watches.set(
+        channel,
+        this.#backend.watch(channel, (partition) => {
+          for (const each of this.#logs.get(channel) ?? []) {
+            if (partition === null || each.id === partition) void each.refresh().catch((error: unknown) => this.#alarm(error))
+          }
+        }),
+      )
+    }
+    await this.#watches.get(channel)
+  }
+
+  /** What a queue's workers have settled is deleted. */
+  #trimBehind(owned: OwnedPartition): void {
+    let trimmed = owned.cursor.done.floor
+    let timer: NodeJS.Timeout | null = null
+    owned.cursor.state.onMoved = () => {
+      timer ??= setTimeout(() => {
+        timer = null
+        const { floor } = owned.cursor.done
+        if (floor <= trimmed || owned.ownership.over) return
+        trimmed = floor
+        // Not before the floor is durable: what is deleted must not be wanted again.
+        void owned.ownership
+          .flushed()
+          .then(() => this.#backend.trim(owned.channel, owned.partition, floor))
+          .catch(() => undefined)
+      }, TRIM_MS)
+    }
+  }
+
+  #ownedBy(cursor: Cursor): OwnedPartition | undefined {
+    for (const group of this.#groups.values()) for (const owned of group.owned.values()) if (owned.cursor === cursor) return owned
+    return undefined
+  }
+
+  async #settled(instance: Instance): Promise<void> {
+    if (instance.closing) {
+      await Promise.all([...this.#groups.values()].filter((group) => group.instances.has(instance)).map((group) => group.left(instance)))
+      return
+    }
+    await this.#flushed([...this.#groups.values()].filter((group) => group.instances.has(instance)))
+  }
+
+  async #flushed(groups: readonly Group[]): Promise<void> {
+    const owned = groups.flatMap((group) => [...group.owned.values()])
+    const results = await Promise.allSettled(owned.map(({ ownership }) => ownership.flushed()))
+    const failed = results.find((result) => result.status === 'rejected')
+    if (failed !== undefined) throw new MillraceError('LEASE_LOST', 'a partition was lost to another process before all that was settled in it was durable')
+  }
+
+  #instanceClosed(instance: Instance): void {
+    this.#instances.delete(instance)
+  }
+
+  async rewind(consumer: string, to: Position, channel: string | null): Promise<void> {
+    this.#open()
+    await this.#registry.look()
+    await this.#interventions.rewind(consumer, to, channel)
+  }
+
+  async removeConsumer(consumer: string): Promise<void> {
+    this.#open()
+    await this.#registry.look()
+    await this.#interventions.removeConsumer(
+      consumer,
+      [...this.#instances].some((instance) => instance.spec.name === consumer),
+    )
+  }
+
+  async removeChannel(channel: string): Promise<void> {
+    this.#open()
+    await this.#registry.current(channel)
+    await this.#backend.removeChannel(channel)
+    await this.#interventions.forgetChannel(channel)
+    await this.#registry.look()
+    this.#dropChannel(channel)
+  }
+
+  #dropChannel(channel: string): void {
+    for (const group of this.#groups.values()) {
+      for (const owned of [...group.owned.values()]) {
+        if (owned.channel !== channel) continue
+        owned.ownership.abandon()
+        owned.lost()
+      }
+    }
+    this.#logs.delete(channel)
+    this.#appenders.delete(channel)
+    for (const begin of this.#begins.keys()) if (begin.endsWith(` ${channel}`)) this.#begins.delete(begin)
+    void this.#watches.get(channel)?.then((stop) => stop())
+    this.#watches.delete(channel)
+  }
+
+  async deadLetters(consumer: string, query: DeadLetterQuery): Promise<DeadLetter[]> {
+    this.#open()
+    return this.#interventions.deadLetters(consumer, query)
+  }
+
+  async redrive(consumer: string, query: DeadLetterQuery): Promise<number> {
+    this.#open()
+    return this.#interventions.settle(consumer, query, 'redrive')
+  }
+
+  async dropDeadLetters(consumer: string, query: DeadLetterQuery): Promise<number> {
+    this.#open()
+    return this.#interventions.settle(consumer, query, 'drop')
+  }
+
+  async describe(): Promise<Omit<BrokerDescription, 'capabilities' | 'engine'>> {
+    this.#open()
+    await this.#registry.look()
+    return describePartitioned({
+      backend: this.#backend,
+      entries: this.#registry.shown,
+      groups: this.#groups,
+      instances: this.#instances,
+      alarms: [...this.#alarms.values()],
+      nowMs: this.clock.now(),
+    })
+  }
+
+  close(): Promise<void> {
+    this.#closing ??= this.#close()
+    return this.#closing
+  }
+
+  async #close(): Promise<void> {
+    this.#registry.close()
+    if (this.#look !== null) clearInterval(this.#look)
+    await this.#scheduler?.then((scheduler) => scheduler.end()).catch(() => undefined)
+    for (const instance of [...this.#instances]) await instance.close().catch(() => undefined)
+    for (const group of this.#groups.values()) await group.close()
+    this.#closed.abort()
+    this.#due.close()
+    await this.#backend.close()
+  }
+}

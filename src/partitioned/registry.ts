@@ -1,0 +1,109 @@
+/**
+ * The channels that exist, as this engine knows them: looked up again now and then, and when a name is not known.
+ *
+ * Entries whose name begins with `~` are this room's own and are shown to nobody.
+ */
+import { MillraceError } from '../base/errors.ts'
+import type { ChannelSpec } from '../channel/channel.ts'
+import type { ChannelEntry, LogBackend } from './log-backend.ts'
+
+const LOOK_MS = 1000
+
+export class Registry {
+  readonly #backend: LogBackend
+  readonly #partitions: number
+  /** Told of channels that were not there before, and of names that are gone. */
+  readonly #changed: (added: readonly ChannelEntry[], gone: readonly string[]) => void
+  #entries = new Map<string, ChannelEntry>()
+  #timer: NodeJS.Timeout | null = null
+  #looking: Promise<void> | null = null
+
+  constructor(backend: LogBackend, partitions: number, changed: (added: readonly ChannelEntry[], gone: readonly string[]) => void) {
+    this.#backend = backend
+    this.#partitions = partitions
+    this.#changed = changed
+  }
+
+  get all(): ChannelEntry[] {
+    return [...this.#entries.values()]
+  }
+
+  /** Those that people see. */
+  get shown(): ChannelEntry[] {
+    return this.all.filter(({ spec }) => !spec.name.startsWith('~'))
+  }
+
+  find(name: string): ChannelEntry | undefined {
+    return this.#entries.get(name)
+  }
+
+  /** @throws UNKNOWN_CHANNEL */
+  known(name: string): ChannelEntry {
+    const entry = this.#entries.get(name)
+    if (entry !== undefined) return entry
+    const names = this.shown.slice(0, 20).map(({ spec }) => `"${spec.name}"`)
+    const there = names.length === 0 ? 'no channel has been declared' : `there are ${names.join(', ')}`
+    throw new MillraceError('UNKNOWN_CHANNEL', `channel "${name}" is not declared: ${there}`, { channel: name })
+  }
+
+  /** A channel that may have been declared by somebody else a moment ago. @throws UNKNOWN_CHANNEL */
+  async current(name: string): Promise<ChannelEntry> {
+    if (!this.#entries.has(name)) await this.look()
+    return this.known(name)
+  }
+
+  look(): Promise<void> {
+    this.#looking ??= this.#look().finally(() => {
+      this.#looking = null
+    })
+    return this.#looking
+  }
+
+  async #look(): Promise<void> {
+    const before = this.#entries
+    const entries = new Map((await this.#backend.channels()).map((entry) => [entry.spec.name, entry]))
+    this.#entries = entries
+    const added = [...entries.values()].filter(({ spec }) => !before.has(spec.name))
+    const gone = [...before.keys()].filter((name) => !entries.has(name))
+    if (added.length > 0 || gone.length > 0) this.#changed(added, gone)
+  }
+
+  /** Look now and then, so that channels of others are found. */
+  watch(alarm: (error: unknown) => void): void {
+    this.#timer = setInterval(() => void this.look().catch(alarm), LOOK_MS)
+    this.#timer.unref()
+  }
+
+  close(): void {
+    if (this.#timer !== null) clearInterval(this.#timer)
+  }
+
+  /** Create the channel, or check that it agrees with what exists. @throws CHANNEL_CONFLICT */
+  async declare(spec: ChannelSpec, partitions: number = this.#partitions): Promise<void> {
+    if (!this.#entries.has(spec.name)) await this.look()
+    const existing = this.#entries.get(spec.name)
+    if (existing === undefined) {
+      await this.#backend.createChannel({ spec, partitions })
+      await this.#look()
+      // Somebody may have been faster, with another idea of it.
+      if (this.#entries.has(spec.name)) await this.#reconcile(this.known(spec.name), spec)
+    } else await this.#reconcile(existing, spec)
+  }
+
+  /** Retention, window and limits may change; what a channel is may not. Types are added, never taken away. */
+  async #reconcile(existing: ChannelEntry, spec: ChannelSpec): Promise<void> {
+    if (existing.spec.kind !== spec.kind || existing.spec.retain.latestByKey !== spec.retain.latestByKey) {
+      const what = existing.spec.kind === spec.kind ? 'with another retention by key' : `as a ${existing.spec.kind}`
+      throw new MillraceError('CHANNEL_CONFLICT', `channel "${spec.name}" exists already ${what}: declare it the same, use another name, or remove it first`, {
+        channel: spec.name,
+        existing: existing.spec,
+        declared: spec,
+      })
+    }
+    const types = existing.spec.types === null || spec.types === null ? null : [...new Set([...existing.spec.types, ...spec.types])].sort()
+    const merged = { ...spec, types }
+    if (JSON.stringify(merged) === JSON.stringify(existing.spec)) return
+    await this.#backend.updateChannel({ spec: merged, partitions: existing.partitions })
+    this.#entries.set(spec.name, { spec: merged, partitions: existing.partitions })
+  }
+}

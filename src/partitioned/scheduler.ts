@@ -1,0 +1,80 @@
+/**
+ * Delay (clause 7): events that are not due wait in a queue of their own, and a consumer of this room's emits each when its time has come. So they survive
+ * everything that events and emissions survive, and whoever is connected looks after them.
+ */
+import type { ConsumerSpec, Delivery, DeliverySink, Emission, EncodedEvent, Failure, Subscription } from '../broker/engine.ts'
+import type { ChannelSpec } from '../channel/channel.ts'
+
+export const SCHEDULE = '~schedule'
+
+/** How many events may be looked at in one go: those that are not due are put back until they are. */
+const CREDIT = 1000
+
+export const scheduleSpec: ChannelSpec = {
+  name: SCHEDULE,
+  kind: 'queue',
+  types: null,
+  retain: { ageMs: null, bytes: null, count: null, latestByKey: false },
+  dedupe: { ageMs: 600_000, count: 100_000 },
+  eventBytesMax: 32 * 1024 * 1024,
+}
+
+export const schedulerSpec: ConsumerSpec = {
+  name: '~scheduler',
+  channels: [SCHEDULE],
+  wants: [{ type: null, pattern: null }],
+  from: { at: 'beginning' },
+  onDead: 'skip',
+  credit: CREDIT,
+  perKey: 1,
+  leaseMs: 5000,
+  attemptsMax: Number.MAX_SAFE_INTEGER,
+  stallMs: Number.MAX_SAFE_INTEGER,
+}
+
+const NOT_DUE: Failure = { name: 'NotDue', message: 'its time has not come', kind: 'error' }
+
+/** The event, wrapped for its wait. */
+export function scheduled(channel: string, event: EncodedEvent, dueAtMs: number): EncodedEvent {
+  const emission: Emission = { channel, event, dueAtMs }
+  return { id: `${channel}/${event.id}`, type: SCHEDULE, key: null, text: JSON.stringify(emission) }
+}
+
+/** Emits what is due, and puts back what is not. */
+export class Scheduler implements DeliverySink {
+  readonly #nowMs: () => number
+  #subscription: Subscription | null = null
+  #early: Delivery[] = []
+  #renewal: NodeJS.Timeout | null = null
+
+  constructor(nowMs: () => number) {
+    this.#nowMs = nowMs
+  }
+
+  begin(subscription: Subscription): void {
+    this.#subscription = subscription
+    this.#renewal = setInterval(() => subscription.renew(), schedulerSpec.leaseMs / 3)
+    this.#renewal.unref()
+    this.deliver(this.#early.splice(0))
+  }
+
+  deliver(deliveries: readonly Delivery[]): void {
+    if (this.#subscription === null) this.#early.push(...deliveries)
+    else for (const delivery of deliveries) this.#look(this.#subscription, delivery)
+  }
+
+  #look(subscription: Subscription, delivery: Delivery): void {
+    const { channel, event, dueAtMs } = JSON.parse(delivery.text) as Emission
+    const waitMs = (dueAtMs ?? 0) - this.#nowMs()
+    if (waitMs > 0) subscription.retry(delivery, waitMs, NOT_DUE)
+    else subscription.complete(delivery, [{ channel, event, dueAtMs: null }])
+  }
+
+  revoked(): void {
+    // Nothing is kept of a delivery.
+  }
+
+  end(): void {
+    if (this.#renewal !== null) clearInterval(this.#renewal)
+  }
+}
