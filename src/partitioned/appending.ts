@@ -5,7 +5,7 @@
 import { createHash } from 'node:crypto'
 import { MillraceError } from '../base/errors.ts'
 import { LIMITS } from '../base/limits.ts'
-import type { EncodedEvent, Receipt } from '../broker/engine.ts'
+import type { EncodedEvent } from '../broker/engine.ts'
 import type { Appended, AppendItem, ChannelEntry, LogBackend } from './log-backend.ts'
 
 const TOGETHER_EVENTS = 500
@@ -114,8 +114,4 @@ export class ChannelAppender {
       { channel: this.#channel, pendingBytes: this.#bytes, pendingBytesMax: LIMITS.pendingBytesMax },
     )
   }
-}
-
-export function receiptOf(channel: string, id: string, { offset, duplicate }: Appended): Receipt {
-  return { channel, id, offset, duplicate }
 }
