@@ -24,6 +24,7 @@ import { LaneTable } from './lane-table.ts'
 import { Meter } from './meter.ts'
 import { Takers } from './takers.ts'
 
+const EXPIRED: Failure = { name: 'LeaseExpired', message: 'the worker was not heard of for the length of its lease', kind: 'crash' }
 /** Lanes ready but without a taker, at most, before nothing new is taken up. */
 const UNPLACED_MAX = 1000
 
@@ -93,7 +94,7 @@ export class Cursor implements LogListener, Suspected {
 
   /** Events not yet settled. */
   get lag(): number {
-    return Math.max(0, this.log.committed - Math.max(this.done.floor, this.log.first) - this.done.above)
+    return this.outstanding + Math.max(0, this.log.committed - Math.max(this.taken, this.log.first))
   }
 
   /** Events taken up and not settled. */
@@ -257,11 +258,13 @@ export class Cursor implements LogListener, Suspected {
 
   #blockUntil(lane: Lane, dueAtMs: number): void {
     lane.blocked = true
-    this.#host.at(dueAtMs, () => {
-      lane.blocked = false
-      this.#lanes.enqueue(lane)
-      this.pumpSoon()
-    })
+    this.#host.at(dueAtMs, () => this.#unblock(lane))
+  }
+
+  #unblock(lane: Lane): void {
+    lane.blocked = false
+    this.#lanes.enqueue(lane)
+    this.pumpSoon()
   }
 
   /** The block of an offset, or null while it is being read. */
@@ -307,11 +310,7 @@ export class Cursor implements LogListener, Suspected {
     if (record === undefined) {
       lane.blocked = true
       void this.#host.flushed().then(
-        () => {
-          lane.blocked = false
-          this.#lanes.enqueue(lane)
-          this.pumpSoon()
-        },
+        () => this.#unblock(lane),
         () => undefined,
       )
       return
@@ -357,9 +356,7 @@ export class Cursor implements LogListener, Suspected {
       this.#endAlone(offset)
       return
     }
-    lane.blocked = false
-    this.#lanes.enqueue(lane)
-    this.pumpSoon()
+    this.#unblock(lane)
   }
 
   #endAlone(offset: number): void {
@@ -477,9 +474,8 @@ export class Cursor implements LogListener, Suspected {
   /** The instance's deliveries pass to others: its worker is held to have died (clause 11). */
   expire(deliveries: readonly HeldDelivery[]): void {
     for (const delivery of deliveries) {
-      const failure: Failure = { name: 'LeaseExpired', message: 'the worker was not heard of for the length of its lease', kind: 'crash' }
       const proven = deliveries.length === 1 || this.#inFlight.alone === delivery.offset
-      this.state.fail(delivery.offset, { attempts: delivery.attempt, dueAtMs: 0, failure, proven })
+      this.state.fail(delivery.offset, { attempts: delivery.attempt, dueAtMs: 0, failure: EXPIRED, proven })
       if (!proven) this.state.suspects.add(delivery.offset)
       this.#endAlone(delivery.offset)
       if (delivery.lane !== null) delivery.lane.busy--
