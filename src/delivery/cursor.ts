@@ -25,6 +25,7 @@ import { Meter } from './meter.ts'
 import { Takers } from './takers.ts'
 
 const EXPIRED: Failure = { name: 'LeaseExpired', message: 'the worker was not heard of for the length of its lease', kind: 'crash' }
+
 /** Lanes ready but without a taker, at most, before nothing new is taken up. */
 const UNPLACED_MAX = 1000
 
@@ -352,17 +353,15 @@ export class Cursor implements LogListener, Suspected {
     const lane = this.#suspected.get(offset)
     this.#suspected.delete(offset)
     this.state.suspects.delete(offset)
-    if (lane === undefined) {
-      this.#endAlone(offset)
-      return
-    }
-    this.#unblock(lane)
+    if (lane === undefined) this.#endAlone(offset)
+    else this.#unblock(lane)
   }
 
   #endAlone(offset: number): void {
-    if (this.#inFlight.alone !== offset) return
-    this.#inFlight.alone = null
-    this.#host.aloneDone(this, offset)
+    if (this.#inFlight.alone === offset) {
+      this.#inFlight.alone = null
+      this.#host.aloneDone(this, offset)
+    }
   }
 
   #hand(instance: Instance, lane: Lane | null, event: EncodedEvent, offset: number, timeMs: number, redriven: boolean): void {

@@ -86,7 +86,7 @@ export class Ownership {
     return this.#state.records.get(key)
   }
 
-  range(from: string, to: string, limit = Number.POSITIVE_INFINITY): [string, Uint8Array][] {
+  range(from: string, to: string, limit: number = Number.POSITIVE_INFINITY): [string, Uint8Array][] {
     const found: [string, Uint8Array][] = []
     for (const entry of this.#state.records) if (entry[0] >= from && entry[0] < to) found.push(entry)
     return found.sort(([a], [b]) => (a < b ? -1 : 1)).slice(0, limit)
