@@ -73,7 +73,10 @@ export class ChannelAppender {
         const appended = await this.#backend.append(this.#channel, items, together[0]?.atomic ?? false)
         this.#tell(items, appended)
         let at = 0
-        for (const waiting of together) waiting.resolve(appended.slice(at, (at += waiting.items.length)))
+        for (const waiting of together) {
+          waiting.resolve(appended.slice(at, at + waiting.items.length))
+          at += waiting.items.length
+        }
       } catch (error) {
         for (const waiting of together) waiting.reject(error as Error)
       }

@@ -368,10 +368,12 @@ export class PartitionedEngine implements Engine {
   /** What a queue's workers have settled is deleted. */
   #trimBehind(owned: OwnedPartition): void {
     let trimmed = owned.cursor.done.floor
-    let timer: NodeJS.Timeout | null = null
+    let armed = false
     owned.cursor.state.onMoved = () => {
-      timer ??= setTimeout(() => {
-        timer = null
+      if (armed) return
+      armed = true
+      setTimeout(() => {
+        armed = false
         const { floor } = owned.cursor.done
         if (floor <= trimmed || owned.ownership.over) return
         trimmed = floor
@@ -380,7 +382,7 @@ export class PartitionedEngine implements Engine {
           .flushed()
           .then(() => this.#backend.trim(owned.channel, owned.partition, floor))
           .catch(() => undefined)
-      }, TRIM_MS)
+      }, TRIM_MS).unref()
     }
   }
 
