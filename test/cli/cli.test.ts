@@ -112,3 +112,31 @@ test('says what is wrong, with an exit code', async () => {
   expect((await millrace('publish', 'carts', '--data', join(folder, 'one'), '--type', 'x', '--payload', '{')).code).toBe(2)
   expect((await millrace('--help')).out).toContain('tail')
 })
+
+test('tokens: made, shown once, listed without themselves, asked for by serve, removed', async () => {
+  const data = join(folder, 'guarded')
+  const made = await millrace('tokens', 'add', 'shop', '--publish', 'orders.*', 'carts', '--read', '>', '--expires', '90d', '--rate', '50', '--data', data)
+  expect(made).toMatchObject({ code: 0, out: expect.stringMatching(/^millrace_[\w-]{43}\n$/) })
+  const list = await millrace('tokens', 'list', '--data', data, '--json')
+  expect(JSON.parse(list.out)).toMatchObject([
+    { name: 'shop', permissions: { publish: ['orders.*', 'carts'], read: ['>'] }, limits: { requestsPerSecond: 50 } },
+  ])
+  expect(list.out).not.toMatch(/sha256|millrace_/)
+  expect((await millrace('tokens', 'add', 'idle', '--data', data)).code).toBe(2)
+  expect((await millrace('tokens', 'add', 'bad', '--read', 'a.>.b', '--data', data)).code).toBe(2)
+  // The data directory may be younger than its tokens.
+  expect((await millrace('publish', 'carts', '--data', data, '--create', '--type', 't', '--payload', '{}')).code).toBe(0)
+  const server = spawn(process.execPath, [main, 'serve', '--data', data, '--port', '0', '--json'])
+  const line = await new Promise<string>((resolve) => server.stdout.once('data', (chunk: Buffer) => resolve(chunk.toString())))
+  const { url, notice } = JSON.parse(line) as { url: string; notice: string }
+  expect(notice).toBe('loopback only, with access control')
+  const status = async (headers: Record<string, string>): Promise<number> => (await fetch(`${url}/api/describe`, { headers })).status
+  const authorization = `Bearer ${made.out.trim()}`
+  expect([await status({}), await status({ authorization })]).toEqual([401, 200])
+  expect((await millrace('tokens', 'remove', 'shop', '--data', data)).err).toContain('(shop)')
+  await expect.poll(() => status({ authorization }), { timeout: 15_000 }).toBe(401)
+  expect((await millrace('tokens', 'remove', 'shop', '--data', data)).code).toBe(2)
+  const ended = new Promise((resolve) => server.once('exit', resolve))
+  server.kill('SIGTERM')
+  expect(await ended).toBe(0)
+}, 60_000)

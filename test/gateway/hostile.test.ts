@@ -281,6 +281,28 @@ describe('floods', () => {
     const answers = await Promise.all(Array.from({ length: 30 }, pull))
     expect([answers.filter((status) => status === 200).length, answers.filter((status) => status === 429).length]).toEqual([10, 20])
   })
+  test('WebSockets: no more than the limit, and places come back when they close', async () => {
+    await serve({ limits: { caller: { open: 10 } } })
+    const upgrade =
+      'GET /ws HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n'
+    const flood = Array.from({ length: 40 }, () => {
+      const socket = dial()
+      const first = new Promise<number>((resolve) => {
+        socket.once('data', (chunk: Buffer) => resolve(statuses(chunk.toString('latin1'))[0] ?? 0))
+        socket.once('close', () => resolve(0))
+      })
+      socket.write(upgrade)
+      return first
+    })
+    const answers = await Promise.all(flood)
+    expect([answers.filter((status) => status === 101).length, answers.filter((status) => status === 429).length]).toEqual([10, 30])
+    for (const socket of sockets.splice(0)) socket.destroy()
+    await eventually(async () => {
+      const answer = await fetch(`${server.url}/channels/orders/events`)
+      await answer.text()
+      return answer.status
+    }).toBe(200)
+  })
   test('upgrades that lead nowhere are refused in words', async () => {
     await serve()
     const answer = await raw(

@@ -18,8 +18,6 @@ export type Permissions = Readonly<Partial<Record<Action, readonly string[]>>>
 /** Whether an action is permitted on a channel, or on all that a wildcard covers. */
 export type Permits = (action: Action, channel: string) => boolean
 
-export const EVERYTHING: Permissions = { publish: ['>'], consume: ['>'], read: ['>'], manage: ['>'], rules: ['>'] }
-
 /** @throws INVALID_OPTION · INVALID_NAME when a wildcard is malformed */
 export function compilePermissions(permissions: Permissions): Permits {
   knownOptions(permissions, ACTIONS, 'permissions')
