@@ -27,4 +27,6 @@ export interface CursorHost {
   /** Reading the channel failed. */
   alarm(error: unknown): void
   seek(log: DeliveryLog, position: Position): number
+  /** Dead letters that stop the consumer in the whole channel (`block`), where the channel has several logs; each log has its own without. */
+  readonly blocking?: Set<number>
 }

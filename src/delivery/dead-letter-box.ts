@@ -31,6 +31,7 @@ export interface BoxHost {
   range(from: string, to: string, limit?: number): [string, Uint8Array][]
   write(key: string, value: Uint8Array | null): void
   flushed(): Promise<void>
+  readonly blocking?: Set<number>
 }
 
 const PAGE = 500
@@ -40,7 +41,7 @@ export class DeadLetterBox {
   /** Redriven events that belong to no chain, to be delivered next. */
   readonly loose: number[] = []
   /** Dead letters that stop everything (`block`). */
-  readonly blocking: Set<number> = new Set()
+  readonly blocking: Set<number>
   dead = 0
   waiting = 0
   readonly #host: BoxHost
@@ -48,6 +49,7 @@ export class DeadLetterBox {
 
   constructor(host: BoxHost) {
     this.#host = host
+    this.blocking = host.blocking ?? new Set()
     for (const [key, bytes] of host.range(...under(consumerKeys.table('k', host.group, host.channelId)))) {
       this.#load(lastNumber(key), fromJson<ChainRecord>(bytes))
     }
@@ -77,6 +79,11 @@ export class DeadLetterBox {
   /** No room for more chains in memory. */
   get full(): boolean {
     return this.waiting + this.chains.size >= LIMITS.outstandingMax
+  }
+
+  /** Its own among those that stop everything. */
+  get blockers(): number[] {
+    return [...this.blocking].filter((offset) => this.#host.get(consumerKeys.dead(this.#host.group, this.#host.channelId, offset)) !== undefined)
   }
 
   event(offset: number): DeadRecord | undefined {
@@ -222,6 +229,7 @@ export class DeadLetterBox {
 
   /** Forget what will be read again from the channel: everything at and after an offset. */
   forget(fromOffset: number): void {
+    const { blockers } = this
     const { group, channelId } = this.#host
     for (const [key, bytes] of this.#host.range(consumerKeys.chain(group, channelId, fromOffset), under(consumerKeys.table('k', group, channelId))[1])) {
       if (fromJson<ChainRecord>(bytes).state === 'dead') this.dead--
@@ -233,7 +241,7 @@ export class DeadLetterBox {
       chain.offsets.splice(0, chain.offsets.length, ...kept)
       if (kept.length === 0) this.chains.delete(chain.key)
     }
-    for (const offset of this.blocking) if (offset >= fromOffset) this.blocking.delete(offset)
+    for (const offset of blockers) if (offset >= fromOffset) this.blocking.delete(offset)
     this.loose.splice(0, this.loose.length, ...this.loose.filter((offset) => offset < fromOffset))
   }
 }

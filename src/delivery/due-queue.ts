@@ -5,8 +5,14 @@ import type { Clock } from '../base/clock.ts'
 
 interface Entry {
   readonly dueMs: number
+  /** Of those due together the one that was added first comes first. */
+  readonly turn: number
   readonly task: () => void
   cancelled: boolean
+}
+
+function before(a: Entry, b: Entry): boolean {
+  return a.dueMs < b.dueMs || (a.dueMs === b.dueMs && a.turn < b.turn)
 }
 
 export class DueQueue {
@@ -15,6 +21,7 @@ export class DueQueue {
   #cancelTimer: (() => void) | null = null
   #timerMs = Number.POSITIVE_INFINITY
   #closed = false
+  #turn = 0
 
   constructor(clock: Clock) {
     this.#clock = clock
@@ -31,7 +38,7 @@ export class DueQueue {
 
   /** Run a task at a time, or soon after. The answer cancels it. */
   add(dueMs: number, task: () => void): () => void {
-    const entry: Entry = { dueMs, task, cancelled: false }
+    const entry: Entry = { dueMs, turn: this.#turn++, task, cancelled: false }
     this.#push(entry)
     this.#arm()
     return () => {
@@ -70,7 +77,7 @@ export class DueQueue {
     heap.push(entry)
     while (at > 0) {
       const parent = (at - 1) >>> 1
-      if ((heap[parent] as Entry).dueMs <= entry.dueMs) break
+      if (!before(entry, heap[parent] as Entry)) break
       heap[at] = heap[parent] as Entry
       at = parent
     }
@@ -86,8 +93,8 @@ export class DueQueue {
     for (;;) {
       let child = at * 2 + 1
       if (child >= heap.length) break
-      if (child + 1 < heap.length && (heap[child + 1] as Entry).dueMs < (heap[child] as Entry).dueMs) child++
-      if ((heap[child] as Entry).dueMs >= last.dueMs) break
+      if (child + 1 < heap.length && before(heap[child + 1] as Entry, heap[child] as Entry)) child++
+      if (!before(heap[child] as Entry, last)) break
       heap[at] = heap[child] as Entry
       at = child
     }

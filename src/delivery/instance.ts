@@ -29,6 +29,8 @@ export class Instance implements Subscription {
   free: number
   paused = false
   closing = false
+  /** Whoever subscribes has not got its subscription yet: nothing is given to it before. */
+  starting = true
   /** It lost its lease: nothing is given to it before it is heard of again. */
   lapsed = false
   renewedMs: number
@@ -49,7 +51,7 @@ export class Instance implements Subscription {
   }
 
   get takes(): boolean {
-    return this.free > 0 && !this.paused && !this.closing && !this.lapsed
+    return this.free > 0 && !this.paused && !this.closing && !this.lapsed && !this.starting
   }
 
   /** Put a delivery into the hands of this instance; `send` hands them over together. */
@@ -147,6 +149,14 @@ export class Instance implements Subscription {
   /** Whether it was not heard of for its lease. */
   expired(nowMs: number): boolean {
     return nowMs - this.renewedMs > Math.max(LIMITS.leaseMsMin, this.spec.leaseMs)
+  }
+
+  /** The subscription is being handed over: deliveries come after that. */
+  begin(): void {
+    process.nextTick(() => {
+      this.starting = false
+      for (const cursor of this.cursors) cursor.pump()
+    })
   }
 
   pause(): void {

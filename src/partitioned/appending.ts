@@ -6,6 +6,7 @@ import { createHash } from 'node:crypto'
 import { MillraceError } from '../base/errors.ts'
 import { LIMITS } from '../base/limits.ts'
 import type { EncodedEvent } from '../broker/engine.ts'
+import { Meter } from '../delivery/meter.ts'
 import type { Appended, AppendItem, ChannelEntry, LogBackend } from './log-backend.ts'
 
 const TOGETHER_EVENTS = 500
@@ -38,14 +39,18 @@ export class ChannelAppender {
   readonly #channel: string
   readonly #backend: LogBackend
   readonly #appended: (partition: number, next: number) => void
+  readonly #nowMs: () => number
+  /** What this process has published. */
+  readonly meter: Meter = new Meter()
   #queue: Waiting[] = []
   #bytes = 0
   #busy = false
 
-  constructor(channel: string, backend: LogBackend, appended: (partition: number, next: number) => void) {
+  constructor(channel: string, backend: LogBackend, appended: (partition: number, next: number) => void, nowMs: () => number) {
     this.#channel = channel
     this.#backend = backend
     this.#appended = appended
+    this.#nowMs = nowMs
   }
 
   get busy(): boolean {
@@ -107,6 +112,7 @@ export class ChannelAppender {
     for (const [at, { offset, duplicate }] of appended.entries()) {
       if (!duplicate) ends.set((items[at] as AppendItem).partition, offset + 1)
     }
+    this.meter.mark(appended.filter(({ duplicate }) => !duplicate).length, this.#nowMs())
     for (const [partition, next] of ends) this.#appended(partition, next)
   }
 

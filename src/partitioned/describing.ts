@@ -7,7 +7,7 @@ import { type Group, journalOf, type MemberNote, ORDERS } from './group.ts'
 import { boxOf, type Place } from './interventions.ts'
 import { fold, type JournalState } from './journal-entry.ts'
 import type { ChannelEntry, LogBackend } from './log-backend.ts'
-import { SCHEDULE } from './scheduler.ts'
+import { channelOf, SCHEDULE } from './scheduler.ts'
 
 const QUEUES = '~queue'
 
@@ -16,6 +16,8 @@ export interface Described {
   readonly entries: readonly ChannelEntry[]
   readonly groups: ReadonlyMap<string, Group>
   readonly instances: ReadonlySet<Instance>
+  /** Events a second that this process has published to a channel: others' are not known. */
+  rate(channel: string): number
   readonly alarms: readonly Alarm[]
   readonly nowMs: number
 }
@@ -53,7 +55,7 @@ async function scheduledByChannel({ backend }: Described): Promise<ReadonlyMap<s
   for (;;) {
     const found = await backend.read(SCHEDULE, 0, offset, { count: 1000, bytes: 8 * 1024 * 1024 })
     for (const record of found) {
-      const channel = record.event.id.slice(0, record.event.id.indexOf('/'))
+      const channel = channelOf(record.event.id)
       if (!done.has(record.offset)) counts.set(channel, (counts.get(channel) ?? 0) + 1)
     }
     const last = found.at(-1)
@@ -62,10 +64,10 @@ async function scheduledByChannel({ backend }: Described): Promise<ReadonlyMap<s
   }
 }
 
-async function describeChannel(entry: ChannelEntry, waiting: ReadonlyMap<string, number>, { backend }: Described): Promise<ChannelDescription> {
+async function describeChannel(entry: ChannelEntry, waiting: ReadonlyMap<string, number>, { backend, rate }: Described): Promise<ChannelDescription> {
   const { name, kind, types } = entry.spec
   const [{ first, next }, bytes] = await Promise.all([backend.bounds(name, null), backend.bytes(name)])
-  return { name, kind, types, first, next, bytes, scheduled: waiting.get(name) ?? 0, rate: 0 }
+  return { name, kind, types, first, next, bytes, scheduled: waiting.get(name) ?? 0, rate: rate(name) }
 }
 
 /** Every consumer in every partition that it has begun. */
@@ -118,9 +120,11 @@ async function describeConsumer(name: string, its: readonly Part[], engine: Desc
   const sums = { retrying: 0, deadLetters: 0, parked: 0 }
   for (const part of its) {
     const channel = part.place.entry.spec.name
-    const before = positions.get(channel) ?? { channel, floor: Number.MAX_SAFE_INTEGER, lag: 0, lagMs: 0 }
+    const before = positions.get(channel) ?? { channel, floor: (await engine.backend.bounds(channel, null)).next, lag: 0, lagMs: 0 }
+    // A partition in which nothing is left to do holds no floor down.
+    const floor = part.lag === 0 ? before.floor : Math.min(before.floor, part.floor)
     const lagMs = part.oldestMs === null ? 0 : Math.max(0, engine.nowMs - part.oldestMs)
-    positions.set(channel, { channel, floor: Math.min(before.floor, part.floor), lag: before.lag + part.lag, lagMs: Math.max(before.lagMs, lagMs) })
+    positions.set(channel, { channel, floor, lag: before.lag + part.lag, lagMs: Math.max(before.lagMs, lagMs) })
     sums.retrying += part.retrying
     const box = part.progress?.cursor.group === name ? part.progress.cursor.box : boxOf(part.state, part.place)
     const dead = part.progress?.cursor.group === name ? box.dead : box.list(name, { limit: Number.MAX_SAFE_INTEGER }).length

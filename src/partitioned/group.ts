@@ -24,7 +24,12 @@ export interface MemberNote {
   readonly inFlight: number
   readonly paused: boolean
   readonly rate: number
+  /** Channels in which a dead letter of its stops everything. */
+  readonly blocked: readonly string[]
 }
+
+/** Stands among the dead letters that stop a channel while those of another member do. */
+const ELSEWHERE = -1
 
 interface Sighting {
   readonly text: string
@@ -55,6 +60,7 @@ export class Group {
   readonly name: string
   readonly instances: Set<Instance> = new Set()
   readonly owned: Map<string, OwnedPartition> = new Map()
+  readonly #blocking = new Map<string, Set<number>>()
   readonly #queue: string | null
   readonly #host: GroupHost
   #seen = new Map<string, Sighting>()
@@ -71,6 +77,28 @@ export class Group {
     this.name = name
     this.#queue = queue
     this.#host = host
+  }
+
+  /** The dead letters that stop this consumer in a channel, in all of its partitions (clause 6, `block`). */
+  blockingIn(channel: string): Set<number> {
+    let blocking = this.#blocking.get(channel)
+    if (blocking === undefined) {
+      blocking = new Set()
+      this.#blocking.set(channel, blocking)
+    }
+    return blocking
+  }
+
+  /** Take up what others say of channels that are stopped. */
+  #heed(alive: ReadonlyMap<string, MemberNote>): void {
+    const stopped = new Set([...alive].filter(([member]) => !this.isMe(member)).flatMap(([, note]) => note.blocked))
+    for (const channel of stopped) this.blockingIn(channel).add(ELSEWHERE)
+    for (const [channel, blocking] of this.#blocking) if (!stopped.has(channel) && blocking.delete(ELSEWHERE)) this.pump(channel)
+  }
+
+  /** What stopped a channel may be over. */
+  pump(channel: string): void {
+    for (const owned of this.owned.values()) if (owned.channel === channel) owned.cursor.pumpSoon()
   }
 
   isMe(member: string): boolean {
@@ -119,6 +147,7 @@ export class Group {
     if (this.instances.size > 0) await this.#say(working)
     const alive = await this.#look()
     await this.#obey()
+    this.#heed(alive)
     await this.#share(alive, working)
     this.#arm()
   }
@@ -133,6 +162,7 @@ export class Group {
       instances: instances.length,
       inFlight: instances.reduce((sum, instance) => sum + instance.held.size, 0),
       paused: instances.every((instance) => instance.paused),
+      blocked: [...this.#blocking].filter(([, offsets]) => [...offsets].some((offset) => offset !== ELSEWHERE)).map(([channel]) => channel),
       rate: [...this.owned.values()].reduce((sum, { cursor }) => sum + cursor.meter.rate(this.#host.nowMs()), 0),
     }
     this.#member = true

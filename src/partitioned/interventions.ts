@@ -86,6 +86,7 @@ export class Interventions {
         const settled = await cursor.box[how](consumer, { ...query, ...left })
         count += settled.count
         cursor.wake(settled.keys)
+        this.#host.groups.get(place.groupId)?.pump(place.entry.spec.name)
       })
     }
     if (count === 0 && (query.offset !== undefined || query.id !== undefined)) {

@@ -18,6 +18,8 @@ import type { BlockEvent } from '../event/block.ts'
 
 /** A channel as it is registered. Its number of partitions never changes. */
 export interface ChannelEntry {
+  /** Another one each time a channel of this name is created. */
+  readonly incarnation: string
   readonly spec: ChannelSpec
   readonly partitions: number
 }

@@ -187,7 +187,12 @@ export class PartitionedEngine implements Engine {
   #appender(channel: string): ChannelAppender {
     let appender = this.#appenders.get(channel)
     if (appender === undefined) {
-      appender = new ChannelAppender(channel, this.#backend, (partition, next) => this.#advance(channel, partition, next))
+      appender = new ChannelAppender(
+        channel,
+        this.#backend,
+        (partition, next) => this.#advance(channel, partition, next),
+        () => this.clock.now(),
+      )
       this.#appenders.set(channel, appender)
     }
     return appender
@@ -223,9 +228,10 @@ export class PartitionedEngine implements Engine {
   }
 
   async #publishLater(channel: string, events: readonly EncodedEvent[], dueAtMs: number): Promise<ScheduledReceipt[]> {
+    const entry = await this.#registry.current(channel)
     if (this.#registry.find(SCHEDULE) === undefined) await this.#registry.declare(scheduleSpec, 1)
     await this.#schedule()
-    const items = events.map((event) => itemOf(scheduled(channel, event, dueAtMs), this.#registry.known(SCHEDULE)))
+    const items = events.map((event) => itemOf(scheduled(entry, event, dueAtMs), this.#registry.known(SCHEDULE)))
     const appended = await this.#appender(SCHEDULE).append(items, events.length > 1)
     return appended.map(({ duplicate }, at) => ({ channel, id: (events[at] as EncodedEvent).id, offset: null, duplicate, dueAtMs }))
   }
@@ -233,8 +239,13 @@ export class PartitionedEngine implements Engine {
   /** Look after delayed events, with all others that are connected. */
   #schedule(): Promise<Scheduler> {
     this.#scheduler ??= (async () => {
-      const scheduler = new Scheduler(() => this.clock.now())
-      scheduler.begin(await this.#subscribe(schedulerSpec, scheduler))
+      const scheduler = new Scheduler(
+        () => this.clock.now(),
+        (channel) => this.#registry.find(channel)?.incarnation,
+      )
+      const subscription = await this.#subscribe(schedulerSpec, scheduler)
+      scheduler.begin(subscription)
+      subscription.begin()
       return scheduler
     })()
     this.#scheduler.catch(() => {
@@ -261,7 +272,9 @@ export class PartitionedEngine implements Engine {
   async subscribe(spec: ConsumerSpec, sink: DeliverySink): Promise<Subscription> {
     this.#open()
     for (const name of spec.channels) if (!isWildcard(name)) await this.#registry.current(name)
-    return this.#subscribe(spec, sink)
+    const instance = await this.#subscribe(spec, sink)
+    instance.begin()
+    return instance
   }
 
   async #subscribe(spec: ConsumerSpec, sink: DeliverySink): Promise<Instance> {
@@ -315,7 +328,9 @@ export class PartitionedEngine implements Engine {
     await this.#attend(entry.spec.name, log)
     const begin = this.#begins.get(`${group.id} ${entry.spec.name}`) ?? { at: 'beginning' }
     const from = (): Promise<number> => positionIn(this.#backend, entry.spec.name, partition, begin)
-    const owned = await OwnedPartition.begin(group.name, ownership, log, this.#shared, from, (gone) => this.#gone(group, gone))
+    const owned = await OwnedPartition.begin(group.name, ownership, log, { ...this.#shared, blocking: group.blockingIn(entry.spec.name) }, from, (gone) =>
+      this.#gone(group, gone),
+    )
     for (const instance of group.instances) if (group.name === QUEUE_GROUP) ownership.write(`w/${instance.spec.name}`, Buffer.from('{}'))
     if (entry.spec.kind === 'queue') this.#trimBehind(owned)
     return owned
@@ -344,6 +359,7 @@ export class PartitionedEngine implements Engine {
 
   #gone(group: Group, owned: OwnedPartition): void {
     if (group.owned.get(owned.journal) === owned) group.owned.delete(owned.journal)
+    for (const offset of owned.cursor.box.blockers) group.blockingIn(owned.channel).delete(offset)
     this.#logs.get(owned.channel)?.delete(owned.log)
   }
 
@@ -472,6 +488,7 @@ export class PartitionedEngine implements Engine {
       entries: this.#registry.shown,
       groups: this.#groups,
       instances: this.#instances,
+      rate: (channel) => this.#appenders.get(channel)?.meter.rate(this.clock.now()) ?? 0,
       alarms: [...this.#alarms.values()],
       nowMs: this.clock.now(),
     })

@@ -3,6 +3,7 @@
  *
  * Entries whose name begins with `~` are this room's own and are shown to nobody.
  */
+import { randomUUID } from 'node:crypto'
 import { MillraceError } from '../base/errors.ts'
 import type { ChannelSpec } from '../channel/channel.ts'
 import type { ChannelEntry, LogBackend } from './log-backend.ts'
@@ -83,7 +84,7 @@ export class Registry {
     if (!this.#entries.has(spec.name)) await this.look()
     const existing = this.#entries.get(spec.name)
     if (existing === undefined) {
-      await this.#backend.createChannel({ spec, partitions })
+      await this.#backend.createChannel({ incarnation: randomUUID(), spec, partitions })
       await this.#look()
       // Somebody may have been faster, with another idea of it.
       if (this.#entries.has(spec.name)) await this.#reconcile(this.known(spec.name), spec)
@@ -103,7 +104,8 @@ export class Registry {
     const types = existing.spec.types === null || spec.types === null ? null : [...new Set([...existing.spec.types, ...spec.types])].sort()
     const merged = { ...spec, types }
     if (JSON.stringify(merged) === JSON.stringify(existing.spec)) return
-    await this.#backend.updateChannel({ spec: merged, partitions: existing.partitions })
-    this.#entries.set(spec.name, { spec: merged, partitions: existing.partitions })
+    const changed = { ...existing, spec: merged }
+    await this.#backend.updateChannel(changed)
+    this.#entries.set(spec.name, changed)
   }
 }

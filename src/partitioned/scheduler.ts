@@ -4,6 +4,7 @@
  */
 import type { ConsumerSpec, Delivery, DeliverySink, Emission, EncodedEvent, Failure, Subscription } from '../broker/engine.ts'
 import type { ChannelSpec } from '../channel/channel.ts'
+import type { ChannelEntry } from './log-backend.ts'
 
 export const SCHEDULE = '~schedule'
 
@@ -34,21 +35,33 @@ export const schedulerSpec: ConsumerSpec = {
 
 const NOT_DUE: Failure = { name: 'NotDue', message: 'its time has not come', kind: 'error' }
 
+/** An event that waits, and the channel that it is for: not for another of the same name. */
+interface Scheduled extends Emission {
+  readonly incarnation: string
+}
+
 /** The event, wrapped for its wait. */
-export function scheduled(channel: string, event: EncodedEvent, dueAtMs: number): EncodedEvent {
-  const emission: Emission = { channel, event, dueAtMs }
-  return { id: `${channel}/${event.id}`, type: SCHEDULE, key: null, text: JSON.stringify(emission) }
+export function scheduled({ incarnation, spec: { name } }: ChannelEntry, event: EncodedEvent, dueAtMs: number): EncodedEvent {
+  const emission: Scheduled = { channel: name, incarnation, event, dueAtMs }
+  return { id: `${incarnation}/${name}/${event.id}`, type: SCHEDULE, key: null, text: JSON.stringify(emission) }
+}
+
+/** The channel that a scheduled event is for, by its id. */
+export function channelOf(id: string): string {
+  return id.split('/', 2)[1] ?? ''
 }
 
 /** Emits what is due, and puts back what is not. */
 export class Scheduler implements DeliverySink {
   readonly #nowMs: () => number
+  readonly #incarnation: (channel: string) => string | undefined
   #subscription: Subscription | null = null
   #early: Delivery[] = []
   #renewal: NodeJS.Timeout | null = null
 
-  constructor(nowMs: () => number) {
+  constructor(nowMs: () => number, incarnation: (channel: string) => string | undefined) {
     this.#nowMs = nowMs
+    this.#incarnation = incarnation
   }
 
   begin(subscription: Subscription): void {
@@ -64,9 +77,10 @@ export class Scheduler implements DeliverySink {
   }
 
   #look(subscription: Subscription, delivery: Delivery): void {
-    const { channel, event, dueAtMs } = JSON.parse(delivery.text) as Emission
+    const { channel, incarnation, event, dueAtMs } = JSON.parse(delivery.text) as Scheduled
     const waitMs = (dueAtMs ?? 0) - this.#nowMs()
-    if (waitMs > 0) subscription.retry(delivery, waitMs, NOT_DUE)
+    if (this.#incarnation(channel) !== incarnation) subscription.complete(delivery, null)
+    else if (waitMs > 0) subscription.retry(delivery, waitMs, NOT_DUE)
     else subscription.complete(delivery, [{ channel, event, dueAtMs: null }])
   }
 

@@ -300,9 +300,8 @@ export class EmbeddedEngine implements Engine {
     // What could be in flight must be known before anything is (clause 5).
     for (const log of logs) this.#attach(instance, log, spec.from)
     this.#instances.add(instance)
-    instance.pause()
     await this.#committer.flushed()
-    instance.resume()
+    instance.begin()
     this.#leases.watch()
     return instance
   }
