@@ -10,11 +10,19 @@ import type { Authenticator } from './access/authenticator.ts'
 import { callerOfRequest } from './access/caller.ts'
 import type { Action } from './access/permissions.ts'
 import { type Principal, principalOf, requirePermission } from './access/principal.ts'
+import type { DirectAnswer } from './direct-answer.ts'
 import type { GatewayHost } from './gateway-host.ts'
 import { jsonOf } from './json-body.ts'
 import { badRequest, problem, problemOf } from './problem.ts'
 import { parameters } from './query.ts'
 import type { GatewayRequest, Route } from './route.ts'
+
+/** What a server passes along with a request. */
+interface ServerObjects {
+  readonly incoming?: IncomingMessage
+  readonly outgoing?: ServerResponse
+  readonly direct?: DirectAnswer
+}
 
 /** Who asks a route that asks for no credentials. */
 const ANYONE: Principal = principalOf({ name: 'anyone', kind: 'local', permissions: {} })
@@ -40,7 +48,7 @@ function honoPath(path: string): string {
 
 async function serve(c: Context, route: Route, authenticator: Authenticator, host: GatewayHost): Promise<Response> {
   if (route.noHead === true && c.req.raw.method === 'HEAD') throw badRequest(405, `${c.req.path} has no end, and so no HEAD: use GET`)
-  const node = (c.env ?? {}) as { readonly incoming?: IncomingMessage; readonly outgoing?: ServerResponse }
+  const node = (c.env ?? {}) as ServerObjects
   const caller = callerOfRequest(c.req.raw, node.incoming)
   const asked = route.access === 'open' ? ANYONE : authenticator.authenticate(caller)
   const principal = asked instanceof Promise ? await asked : asked
@@ -82,6 +90,7 @@ class RoutedRequest implements GatewayRequest {
   readonly principal: Principal
   readonly incoming: IncomingMessage | undefined
   readonly outgoing: ServerResponse | undefined
+  readonly direct: DirectAnswer | undefined
   query: Readonly<Record<string, string | undefined>> = {}
   /** Its place among the open ones is somebody else's to give back. */
   held = false
@@ -90,21 +99,14 @@ class RoutedRequest implements GatewayRequest {
   readonly #release: () => void
   #permitted = false
 
-  constructor(
-    c: Context,
-    route: Route,
-    principal: Principal,
-    url: URL,
-    node: { readonly incoming?: IncomingMessage; readonly outgoing?: ServerResponse },
-    host: GatewayHost,
-    release: () => void,
-  ) {
+  constructor(c: Context, route: Route, principal: Principal, url: URL, node: ServerObjects, host: GatewayHost, release: () => void) {
     this.raw = c.req.raw
     this.url = url
     this.parameters = c.req.param()
     this.principal = principal
     this.incoming = node.incoming
     this.outgoing = node.outgoing
+    this.direct = node.direct
     this.#route = route
     this.#host = host
     this.#release = release

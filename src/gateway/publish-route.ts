@@ -4,6 +4,7 @@ import type { Broker, LooseEvent, PublishLater } from '../broker/broker.ts'
 import { decodeForPublish } from '../event/http/decode-for-publish.ts'
 import { httpModeOf } from '../event/http/decode-http.ts'
 import { BATCHED, STRUCTURED } from '../event/http/media-type.ts'
+import { jsonAnswer } from './direct-answer.ts'
 import { badRequest } from './problem.ts'
 import type { GatewayRequest, Route } from './route.ts'
 import { CHANNEL, CLOUD_EVENTS, json, ref } from './schemas.ts'
@@ -58,7 +59,7 @@ async function publish(request: GatewayRequest, broker: Broker): Promise<Respons
   return request.body(async (body) => {
     const events = decodeForPublish(headers, body) as LooseEvent[]
     const receipts = await broker.publish(request.parameters['channel'] as string, events, later)
-    return Response.json({ receipts }, { status: 202 })
+    return jsonAnswer(request, { receipts }, 202)
   })
 }
 

@@ -8,6 +8,7 @@ import type { Duplex } from 'node:stream'
 import type { ErrorCode } from '../base/errors.ts'
 import type { Action } from './access/permissions.ts'
 import type { Principal } from './access/principal.ts'
+import type { DirectAnswer } from './direct-answer.ts'
 
 /** JSON Schema 2020-12, as OpenAPI 3.1 has it. */
 export type JsonSchema = Readonly<Record<string, unknown>>
@@ -77,6 +78,8 @@ export interface GatewayRequest {
   /** Node's own objects, where the server is Node's. */
   readonly incoming: IncomingMessage | undefined
   readonly outgoing: ServerResponse | undefined
+  /** Where our own server takes an answer's text from (direct-answer.ts). */
+  readonly direct: DirectAnswer | undefined
   /** Aborts when the client has gone. */
   readonly signal: AbortSignal
   /** @throws FORBIDDEN */

@@ -2,12 +2,14 @@
 import type { Server } from 'node:http'
 import { createServer as createSecureServer } from 'node:https'
 import type { AddressInfo, Socket } from 'node:net'
-import { createAdaptorServer, type Http2Bindings, type HttpBindings } from '@hono/node-server'
+import { createAdaptorServer, type HttpBindings } from '@hono/node-server'
+import { RESPONSE_ALREADY_SENT } from '@hono/node-server/utils/response'
 import { MillraceError } from '../base/errors.ts'
 import { LIMITS } from '../base/limits.ts'
 import { type Duration, durationMs, knownOptions, wholeNumber } from '../base/units.ts'
 import type { Broker } from '../broker/broker.ts'
 import { isLoopbackHost } from './access/caller.ts'
+import { type DirectAnswer, writeDirect } from './direct-answer.ts'
 import { createGateway, drainMsOf, type Gateway, type GatewayOptions } from './gateway.ts'
 import { badRequest, refuseOnSocket } from './problem.ts'
 
@@ -97,9 +99,11 @@ function serverOf(gateway: Gateway, tls: ServeOptions['tls'], requestMs: number,
   }
   const server = createAdaptorServer({
     fetch: async (request, env) => {
-      const answer = await gateway.fetch(request, env)
-      cutWhenLate(answer, env.outgoing, idleMs)
-      return answer
+      const { incoming, outgoing } = env as HttpBindings
+      const direct: DirectAnswer = { text: null }
+      const answer = await gateway.fetch(request, { incoming, outgoing, direct })
+      cutWhenLate(answer, outgoing, idleMs)
+      return writeDirect(answer, direct, outgoing) ? RESPONSE_ALREADY_SENT : answer
     },
     // The gateway keeps Node's own Request and Response: an application's globals are not its to replace.
     overrideGlobalObjects: false,
@@ -112,7 +116,7 @@ function serverOf(gateway: Gateway, tls: ServeOptions['tls'], requestMs: number,
 }
 
 /** A client that does not take its answer in time is cut, though it may send all the while. Event streams look after themselves. */
-function cutWhenLate(answer: Response, outgoing: HttpBindings['outgoing'] | Http2Bindings['outgoing'], lateMs: number): void {
+function cutWhenLate(answer: Response, outgoing: HttpBindings['outgoing'], lateMs: number): void {
   if (answer.headers.get('content-type')?.startsWith('text/event-stream') === true) return
   const late = setTimeout(() => outgoing.destroy(), lateMs)
   late.unref()

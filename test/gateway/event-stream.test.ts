@@ -205,6 +205,22 @@ describe('serveGateway', () => {
     })
     expect(status).toBe(403)
   })
+  test('an answer over a real socket has the headers that it has elsewhere, for pages of other origins, too', async () => {
+    const open = await serveGateway(broker, { port: 0, cors: { origins: ['https://app.example'] } })
+    const body = JSON.stringify({ specversion: '1.0', id: '1', source: '/s', type: 't', data: 'ü' })
+    const init = { method: 'POST', headers: { 'content-type': 'application/cloudevents+json', origin: 'https://app.example' }, body }
+    const direct = await fetch(`${open.url}/channels/carts/events`, init)
+    const elsewhere = await createGateway(broker, { cors: { origins: ['https://app.example'] } }).fetch(
+      new Request('http://localhost/channels/carts/events', init),
+    )
+    const shown = async (answer: Response): Promise<object> => {
+      const { date, connection, 'keep-alive': _, 'content-length': length, ...headers } = Object.fromEntries(answer.headers)
+      return { status: answer.status, headers, body: await answer.json() }
+    }
+    const [one, other] = [await shown(direct), await shown(elsewhere)] as { body: { receipts: object[] } }[]
+    expect(one).toEqual({ ...other, body: { receipts: [{ ...other?.body.receipts[0], duplicate: false }] } })
+    await open.close()
+  })
   test('a body without a length that is too large is refused in words, and nothing of it is stored', async () => {
     let left = 40
     const body = new ReadableStream({ pull: (controller) => (left-- > 0 ? controller.enqueue(new Uint8Array(1024 * 1024)) : controller.close()) })
