@@ -5,13 +5,14 @@
  */
 import { type Broker, connect, isMillraceError, type Running, type RunSummary } from 'millrace'
 import { type ServingGateway, serveGateway } from 'millrace/gateway'
+import { type RunningRules, startRules } from 'millrace/rules'
 import { startFulfilment } from './consumers/fulfilment.ts'
 import { startInventory } from './consumers/inventory.ts'
 import { startMail } from './consumers/mail.ts'
 import { startPricing } from './consumers/pricing.ts'
 import { carts, deliveries, letters, mail, orders, prices, stock } from './events.ts'
 import { startActivity } from './github/activity.ts'
-import { activity, github } from './github/events.ts'
+import { activity, alerts, github } from './github/events.ts'
 import { type Feeder, startFeeder } from './github/feeder.ts'
 import { openOutbox } from './mail-provider.ts'
 import { type ShopOptions, shopOptions, USAGE } from './options.ts'
@@ -21,6 +22,7 @@ interface Shop {
   readonly broker: Broker
   readonly gateway: ServingGateway
   readonly running: readonly Running[]
+  readonly rules: RunningRules | null
   readonly feeder: Feeder | null
   /** Events of each channel when the shop opened. */
   readonly before: ReadonlyMap<string, number>
@@ -28,13 +30,14 @@ interface Shop {
 
 async function open(options: ShopOptions): Promise<Shop> {
   const broker = await connect(options.brokerUrl)
-  await broker.declare(carts, deliveries, stock, prices, orders, mail, letters, github, activity)
+  await broker.declare(carts, deliveries, stock, prices, orders, mail, letters, github, activity, alerts)
   const before = await eventCounts(broker)
   const provider = await openOutbox(options.outbox)
   const running = await Promise.all([startInventory(broker), startPricing(broker), startFulfilment(broker), startMail(broker, provider), startActivity(broker)])
+  const rules = options.rules === null ? null : await startRules(broker, { folder: { path: options.rules, label: 'shop' } })
   const gateway = await serveGateway(broker, { port: options.port, fallback: site() })
   const feeder = options.githubPaceMs === null ? null : await startFeeder(broker, options.githubPaceMs)
-  return { broker, gateway, running, feeder, before }
+  return { broker, gateway, running, rules, feeder, before }
 }
 
 async function eventCounts(broker: Broker): Promise<Map<string, number>> {
@@ -50,6 +53,7 @@ function greet({ gateway, feeder, before }: Shop, options: ShopOptions): void {
     live events   ${gateway.url}/live
     GitHub        ${gateway.url}/github
 
+  Rules: ${options.rules === null ? 'none' : `${options.rules} (edit them while it runs)`}.
   Broker: ${options.brokerUrl}, ${kept === 0 ? 'new and empty' : `with ${kept} events from before`}.`)
   if (feeder !== null) {
     const left = feeder.total - feeder.resumedAt
@@ -65,10 +69,11 @@ function greet({ gateway, feeder, before }: Shop, options: ShopOptions): void {
 }
 
 /** In order: nobody puts more in, what is in hand is finished, the data is let go of. */
-async function close({ broker, gateway, running, feeder, before }: Shop): Promise<void> {
+async function close({ broker, gateway, running, rules, feeder, before }: Shop): Promise<void> {
   console.log('\n  Closing: finishing what is in hand …')
   const fed = await feeder?.stop()
   await gateway.close()
+  await rules?.stop()
   const summaries = await Promise.all(running.map(async (one): Promise<[string, RunSummary]> => [one.name, await one.stop()]))
   const after = await eventCounts(broker)
   const dead = new Map((await broker.describe()).consumers.map(({ name, deadLetters }) => [name, deadLetters]))

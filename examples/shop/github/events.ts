@@ -18,3 +18,6 @@ export const RepositoryActivity = event(
   }),
 )
 export const activity = stream('activity', { events: [RepositoryActivity], key: (e) => e.data.repository, retain: { latestByKey: true } })
+
+/** What the rules of examples/shop/rules find. */
+export const alerts = stream('alerts')
