@@ -34,11 +34,18 @@ export interface PrincipalFacts extends Pick<Principal, 'name' | 'kind'> {
   readonly stillHolds?: () => boolean
 }
 
+/** The channels by which rules live and act: whoever may change rules on all channels runs them, too. */
+function isOfRules(channel: string): boolean {
+  return channel === '$rules' || channel.startsWith('$rule.')
+}
+
 /** Channels that begin with `$` are written by Millrace: what stands in `$audit` is what happened. */
 export function principalOf({ permissions, limits = {}, expiresAtMs = null, stillHolds, ...who }: PrincipalFacts): Principal {
   const granted = permissions === 'everything' ? () => true : compilePermissions(permissions)
-  const permits = (action: Action, channel: string): boolean =>
-    action === 'publish' && channel.startsWith('$') && who.kind !== 'owner' ? false : granted(action, channel)
+  const permits = (action: Action, channel: string): boolean => {
+    if (isOfRules(channel) && granted('rules', '>')) return true
+    return action === 'publish' && channel.startsWith('$') && who.kind !== 'owner' ? false : granted(action, channel)
+  }
   const holds = (): boolean => (expiresAtMs === null || Date.now() < expiresAtMs) && (stillHolds === undefined || stillHolds())
   return { ...who, limits, expiresAtMs, holds, permits }
 }
@@ -49,8 +56,11 @@ export const OWNER: Principal = principalOf({ name: 'owner', kind: 'owner', perm
 /** @throws FORBIDDEN */
 export function requirePermission(principal: Principal, action: Action, channel: string): void {
   if (principal.permits(action, channel)) return
-  const why =
-    action === 'publish' && channel.startsWith('$') ? 'channels that begin with "$" are written by Millrace itself' : 'ask for a token that has the permission'
+  const why = isOfRules(channel)
+    ? 'it takes the permission to change rules on all channels (rules: ">")'
+    : action === 'publish' && channel.startsWith('$')
+      ? 'channels that begin with "$" are written by Millrace itself'
+      : 'ask for a token that has the permission'
   throw new MillraceError('FORBIDDEN', `${principal.kind} "${principal.name}" may not ${action} "${channel.slice(0, 200)}": ${why}`, {
     action,
     channel: channel.slice(0, 200),
