@@ -7,6 +7,7 @@ import { publishRoute } from './publish-route.ts'
 import { pullPart } from './pull/pull-routes.ts'
 import { readRoute } from './read-route.ts'
 import type { GatewayPart } from './route.ts'
+import { rulesRoutes } from './rules-routes.ts'
 import { SocketPart } from './socket/socket-part.ts'
 import { EventStreams, type StreamLimits } from './stream-route.ts'
 import { handshakeRoute } from './webhook-handshake.ts'
@@ -29,6 +30,7 @@ export function gatewayParts(host: GatewayHost, settings: PartSettings): Gateway
     pullPart(host, settings.drainMs),
     new SocketPart(host),
     { routes: deadLetterRoutes(broker) },
+    { routes: rulesRoutes(broker) },
     { routes: managementRoutes(host) },
     { routes: operationRoutes(broker, settings.isClosing) },
   ]

@@ -77,6 +77,7 @@ function channelsOf(value: unknown): readonly string[] {
 
 function channelOf(value: unknown): string {
   if (typeof value === 'string' && isWildcard(value)) compileWildcard(value)
+  else if (typeof value === 'string' && value.startsWith('$rule')) refuseRule('on', 'the channels of the rules themselves are not for rules')
   else checkName(value, 'channel')
   return value as string
 }

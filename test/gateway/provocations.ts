@@ -1,6 +1,7 @@
 /** How each answer that the OpenAPI document promises is brought about, by `operationId status`. What all routes refuse alike is in openapi.test.ts. */
 import type { Gateway, GatewayOptions } from '../../src/gateway/index.ts'
 import { type Broker, consumer, event, MillraceError, stream } from '../../src/index.ts'
+import { rulesOf } from '../../src/rules/index.ts'
 
 export interface ProvocationWorld {
   readonly gateway: Gateway
@@ -63,6 +64,11 @@ const full = (broker: Broker): Broker =>
 const onLease = (body?: string): Provocation => ({ prepare: leased, headers: JSON_TYPE, ...(body !== undefined && { body }) })
 const lost: Provocation = { headers: JSON_TYPE, body: '{}' }
 const emitting = (event: string, name = 'some-channel'): Provocation => onLease(`{"emit":[{"channel":"${name}","event":${event}}]}`)
+const RULE = '{"on":"some-channel","then":"drop"}'
+const rule = async (world: ProvocationWorld): Promise<undefined> => {
+  await channel(world)
+  await rulesOf(world.broker).put({ name: 'some-rule', on: 'some-channel', then: 'drop' })
+}
 const letters = '/api/consumers/{consumer}/dead-letters'
 
 export const provocations: Readonly<Record<string, Provocation>> = {
@@ -71,6 +77,21 @@ export const provocations: Readonly<Record<string, Provocation>> = {
   'publishEvents 422': { prepare: strict, headers: STRUCTURED, body: good },
   'publishEvents 503': { prepare: closed, headers: STRUCTURED, body: good },
   'publishEvents 507': { prepare: channel, broker: full, headers: STRUCTURED, body: good },
+  'listRules 200': { prepare: rule },
+  'listRules 503': { prepare: closed },
+  'putRule 200': { prepare: channel, headers: JSON_TYPE, body: RULE },
+  'putRule 404': { headers: JSON_TYPE, body: RULE },
+  'putRule 503': { prepare: closed, headers: JSON_TYPE, body: RULE },
+  'testRule 200': { prepare: channel, headers: JSON_TYPE, body: `{"rule":{"name":"r",${RULE.slice(1)}}` },
+  'testRule 404': { headers: JSON_TYPE, body: '{"rule":"some-rule"}' },
+  'testRule 503': { prepare: closed, headers: JSON_TYPE, body: '{"rule":"some-rule"}' },
+  ...Object.fromEntries(
+    ['showRule', 'removeRule', 'enableRule', 'disableRule'].flatMap((name) => [
+      [`${name} 200`, { prepare: rule }],
+      [`${name} 404`, {}],
+      [`${name} 503`, { prepare: closed }],
+    ]),
+  ),
   'grantWebhook 200': { headers: { 'webhook-request-origin': 'sender.example' } },
   'readEvents 200': { prepare: channel },
   'readEvents 404': {},

@@ -159,6 +159,8 @@ describe('a rule', () => {
     [{ name: 'x', on: 'carts', then: { http: { url: 'https://a.example/', secret: 'whsec_abc' } } }, 'then.http.secret[0]'],
     [{ name: 'x', on: 'carts', then: { http: { url: 'https://a.example/', rate: 'often' } } }, 'then.http.rate'],
     [{ name: 'x', on: 'carts', then: { http: { url: 'https://a.example/', headers: { 'webhook-id': 'x' } } } }, 'then.http.headers'],
+    [{ name: 'x', on: '$rules', then: 'drop' }, 'on'],
+    [{ name: 'x', on: 'carts', then: { forward: '$rules' } }, 'then.forward.channel'],
     [{ name: 'x', on: 'carts', then: ['drop', { forward: 'alerts' }] }, 'then'],
   ])('that is malformed is refused with the path: %j', async (rule, path) => {
     const here = await broker('carts', 'alerts')

@@ -56,8 +56,6 @@ export interface Limited {
 }
 
 export type Action = EmitAction | ForwardAction | HttpAction | CallAction | DropAction
-/** Actions that do something outside of the broker. */
-export type RemoteAction = HttpAction | CallAction
 
 const KINDS = ['emit', 'forward', 'http', 'call', 'drop'] as const
 type Kind = (typeof KINDS)[number]
@@ -103,6 +101,7 @@ const PARSERS: Readonly<Record<Kind, (body: unknown, path: string, id: string) =
 }
 
 function channelOf(value: unknown, path: string): string {
+  if (typeof value === 'string' && value.startsWith('$')) return refuseRule(path, 'channels that begin with "$" are written by Millrace itself')
   return within(path, () => checkName(value, 'channel'))
 }
 

@@ -3,7 +3,6 @@
 /** There is nothing at the path. Not `null`: an event can say `null`. */
 export const MISSING: unique symbol = Symbol('missing')
 export type TemplateValue = unknown
-export type Missing = typeof MISSING
 
 /** A template cannot be rendered for this event; another attempt would not help. */
 export class TemplateFailure extends Error {

@@ -1,0 +1,187 @@
+/**
+ * Rules over HTTP: list, show, put, switch, remove, try. They act where `startRules` runs.
+ *
+ * Changing a rule takes the permission `rules` for all of its channels, those that it had included, and `publish` for what it writes to. Looking
+ * takes `rules` for its channels, trying it `read` for those that are read.
+ */
+import type { Broker } from '../broker/broker.ts'
+import { parseRule, type Rule, type RuleDefinition } from '../rules/rule.ts'
+import { type RuleDescription, type Rules, rulesOf } from '../rules/rules.ts'
+import { covers } from './access/permissions.ts'
+import { membersOf } from './json-body.ts'
+import { badRequest } from './problem.ts'
+import { placeOf } from './query.ts'
+import type { GatewayRequest, JsonSchema, Parameter, Route } from './route.ts'
+import { json } from './schemas.ts'
+
+const RULE: Parameter = { description: 'The name of the rule.', required: true, schema: { type: 'string' } }
+const PATH = '/api/rules/{rule}'
+const object: JsonSchema = { type: 'object' }
+const DEFINITION: JsonSchema = {
+  type: 'object',
+  required: ['on', 'then'],
+  properties: {
+    name: { type: 'string' },
+    description: { type: 'string' },
+    on: { type: ['string', 'array'], description: 'The channels.' },
+    when: { type: ['string', 'object'], description: 'A CloudEvents SQL expression, or an event pattern.' },
+    then: { description: 'The actions.' },
+    enabled: { type: 'boolean' },
+  },
+}
+const EITHER: JsonSchema = { type: ['string', 'object'], description: 'A rule, or the name of one.' }
+const REASON: Parameter = { description: 'Why; kept in the history.', schema: { type: 'string' } }
+
+export function rulesRoutes(broker: Broker): Route[] {
+  const one = { tag: 'rules', parameters: { rule: RULE }, access: { action: 'rules', of: 'handler' }, refuses: ['UNKNOWN_RULE', 'CLOSED'] } as const
+  const all = { tag: 'rules', access: { action: 'rules', of: 'handler' } } as const
+  const receipt = { 200: { description: 'From which offset of each channel on it applies.', content: json(object) } }
+  const change = (verb: 'enable' | 'disable' | 'remove') => async (request: GatewayRequest) => {
+    const { rules, rule } = await known(request, broker)
+    return Response.json(await rules[verb](rule.name, reasonOf(request)))
+  }
+  const changed = { ...one, query: { reason: REASON }, answers: receipt }
+  return [
+    {
+      ...all,
+      method: 'GET',
+      path: '/api/rules',
+      name: 'listRules',
+      summary: 'List the rules: all, or those on a channel or wildcard.',
+      query: { on: { description: 'Only what is on this channel or wildcard.', schema: { type: 'string' } } },
+      answers: { 200: { description: 'By name; and the files of rules that were refused.', content: json(object) } },
+      refuses: ['CLOSED'],
+      handle: (request) => list(request, broker),
+    },
+    {
+      ...one,
+      method: 'GET',
+      path: PATH,
+      name: 'showRule',
+      summary: 'A rule, with all its changes.',
+      answers: { 200: { description: 'The rule and its history.', content: json(object) } },
+      handle: async (request) => {
+        const { rules, rule } = await known(request, broker)
+        return Response.json({ rule, history: await rules.history(rule.name) })
+      },
+    },
+    {
+      ...one,
+      method: 'PUT',
+      path: PATH,
+      name: 'putRule',
+      summary: 'Add a rule, or change it.',
+      query: { reason: REASON },
+      body: { required: true, content: json(DEFINITION) },
+      answers: receipt,
+      refuses: ['INVALID_RULE', 'UNKNOWN_CHANNEL', 'CLOSED'],
+      handle: (request) => put(request, broker),
+    },
+    { ...changed, method: 'DELETE', path: PATH, name: 'removeRule', summary: 'Remove a rule, and what waits for its actions.', handle: change('remove') },
+    { ...changed, method: 'POST', path: `${PATH}/enable`, name: 'enableRule', summary: 'Switch a rule on.', handle: change('enable') },
+    { ...changed, method: 'POST', path: `${PATH}/disable`, name: 'disableRule', summary: 'Switch a rule off.', handle: change('disable') },
+    {
+      ...all,
+      method: 'POST',
+      path: '/api/rule-tests',
+      name: 'testRule',
+      summary: 'Try a rule over events that are there, or explain one event. Nothing is done.',
+      audited: false,
+      body: {
+        required: true,
+        content: json({
+          type: 'object',
+          required: ['rule'],
+          properties: {
+            rule: EITHER,
+            event: object,
+            on: { type: ['string', 'array'] },
+            from: { type: ['string', 'integer'] },
+            to: { type: ['string', 'integer'] },
+            show: { type: 'integer' },
+          },
+        }),
+      },
+      answers: { 200: { description: 'What would have matched and been done; with an event, why it matches or not.', content: json(object) } },
+      refuses: ['INVALID_RULE', 'UNKNOWN_RULE', 'CLOSED'],
+      handle: (request) => test(request, broker),
+    },
+  ]
+}
+
+function rulesFor(request: GatewayRequest, broker: Broker): Rules {
+  return rulesOf(broker, { author: request.principal.name })
+}
+
+function reasonOf({ query }: GatewayRequest): { readonly reason?: string } {
+  const { reason } = query
+  return reason === undefined ? {} : { reason }
+}
+
+function permitAll(request: GatewayRequest, { on }: Pick<RuleDefinition, 'on'>): void {
+  for (const channel of [on].flat()) request.permit('rules', channel)
+}
+
+/** Who may not change all rules learns nothing of those that there are not, or that are malformed. */
+async function permitted<Value>(request: GatewayRequest, find: () => Value | Promise<Value>): Promise<Value> {
+  try {
+    return await find()
+  } catch (error) {
+    request.permit('rules', '>')
+    throw error
+  }
+}
+
+/** The rule of the path, if one may know of it. */
+async function known(request: GatewayRequest, broker: Broker): Promise<{ readonly rules: Rules; readonly rule: RuleDescription }> {
+  const rules = rulesFor(request, broker)
+  const rule = await permitted(request, () => rules.get(request.parameters['rule'] as string))
+  permitAll(request, rule.definition)
+  return { rules, rule }
+}
+
+async function list(request: GatewayRequest, broker: Broker): Promise<Response> {
+  const { on } = request.query
+  request.permit('rules', on ?? '>')
+  const rules = rulesFor(request, broker)
+  const all = await rules.list()
+  const refused = on === undefined ? await rules.refused() : []
+  return Response.json({
+    rules: on === undefined ? all : all.filter(({ definition }) => [definition.on].flat().every((channel) => covers(on, channel))),
+    refused,
+  })
+}
+
+async function put(request: GatewayRequest, broker: Broker): Promise<Response> {
+  const rule = await permitted(request, async () => {
+    const body = membersOf(await request.json(), ['name', 'description', 'on', 'when', 'then', 'enabled'], 'a rule')
+    const name = request.parameters['rule']
+    if (body.name !== undefined && body.name !== name) throw badRequest(400, `the rule in the body is named otherwise than the path says: "${name}"`)
+    return parseRule({ ...body, name })
+  })
+  permitAll(request, rule.definition)
+  for (const action of rule.actions) if (action.kind === 'emit' || action.kind === 'forward') request.permit('publish', action.channel)
+  const rules = rulesFor(request, broker)
+  const before = (await rules.list()).find((each) => each.name === rule.name)
+  if (before !== undefined) permitAll(request, before.definition)
+  return Response.json(await rules.put({ ...rule.definition, ...(rule.enabled !== null && { enabled: rule.enabled }) }, reasonOf(request)))
+}
+
+async function test(request: GatewayRequest, broker: Broker): Promise<Response> {
+  const rules = rulesFor(request, broker)
+  const { rule, event, on, from, to, show } = await permitted(request, async () => {
+    const body = membersOf(await request.json(), ['rule', 'event', 'on', 'from', 'to', 'show'], 'a test')
+    const rule: Rule = parseRule(typeof body.rule === 'string' ? (await rules.get(body.rule)).definition : body.rule)
+    return { ...body, rule }
+  })
+  permitAll(request, rule.definition)
+  if (event !== undefined) {
+    if (typeof event !== 'object' || event === null) throw badRequest(400, 'event must be a CloudEvent as a JSON object')
+    return Response.json(await rules.explain(rule.definition, event))
+  }
+  const channels = on === undefined ? rule.on : [on].flat().map(String)
+  for (const channel of channels) request.permit('read', channel)
+  if (show !== undefined && !(typeof show === 'number' && show >= 0 && show <= 100)) throw badRequest(400, 'show must be a number from 0 to 100')
+  const places = { ...(from !== undefined && { from: placeOf('from', String(from)) }), ...(to !== undefined && { to: placeOf('to', String(to)) }) }
+  return Response.json(await rules.test(rule.definition, { on: channels, ...places, ...(show !== undefined && { show }) }))
+}
