@@ -80,33 +80,38 @@ export function rulesRoutes(broker: Broker): Route[] {
     { ...changed, method: 'DELETE', path: PATH, name: 'removeRule', summary: 'Remove a rule, and what waits for its actions.', handle: change('remove') },
     { ...changed, method: 'POST', path: `${PATH}/enable`, name: 'enableRule', summary: 'Switch a rule on.', handle: change('enable') },
     { ...changed, method: 'POST', path: `${PATH}/disable`, name: 'disableRule', summary: 'Switch a rule off.', handle: change('disable') },
-    {
-      ...all,
-      method: 'POST',
-      path: '/api/rule-tests',
-      name: 'testRule',
-      summary: 'Try a rule over events that are there, or explain one event. Nothing is done.',
-      audited: false,
-      body: {
-        required: true,
-        content: json({
-          type: 'object',
-          required: ['rule'],
-          properties: {
-            rule: EITHER,
-            event: object,
-            on: { type: ['string', 'array'] },
-            from: { type: ['string', 'integer'] },
-            to: { type: ['string', 'integer'] },
-            show: { type: 'integer' },
-          },
-        }),
-      },
-      answers: { 200: { description: 'What would have matched and been done; with an event, why it matches or not.', content: json(object) } },
-      refuses: ['INVALID_RULE', 'UNKNOWN_RULE', 'CLOSED'],
-      handle: (request) => test(request, broker),
-    },
+    testRoute(broker),
   ]
+}
+
+function testRoute(broker: Broker): Route {
+  return {
+    tag: 'rules',
+    access: { action: 'rules', of: 'handler' },
+    method: 'POST',
+    path: '/api/rule-tests',
+    name: 'testRule',
+    summary: 'Try a rule over events that are there, or explain one event. Nothing is done.',
+    audited: false,
+    body: {
+      required: true,
+      content: json({
+        type: 'object',
+        required: ['rule'],
+        properties: {
+          rule: EITHER,
+          event: object,
+          on: { type: ['string', 'array'] },
+          from: { type: ['string', 'integer'] },
+          to: { type: ['string', 'integer'] },
+          show: { type: 'integer' },
+        },
+      }),
+    },
+    answers: { 200: { description: 'What would have matched and been done; with an event, why it matches or not.', content: json(object) } },
+    refuses: ['INVALID_RULE', 'UNKNOWN_RULE', 'CLOSED'],
+    handle: (request) => test(request, broker),
+  }
 }
 
 function rulesFor(request: GatewayRequest, broker: Broker): Rules {
