@@ -267,7 +267,8 @@ export class EmbeddedEngine implements Engine {
   read(channel: string, options: EngineReadOptions): AsyncIterable<readonly StoredText[]> {
     this.#open()
     const log = this.#log(channel)
-    const signal = AbortSignal.any([options.signal, this.#closed.signal])
+    // A read that ends by itself leaves nothing behind on the signal that lives as long as the engine.
+    const signal = options.follow ? AbortSignal.any([options.signal, this.#closed.signal]) : options.signal
     const kept = (event: StoredText): boolean => !log.superseded(event.key, event.offset)
     return readLog(log, this.#seek(log, options.from), options.to === null ? null : this.#seek(log, options.to), { ...options, signal }, kept)
   }
