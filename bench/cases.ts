@@ -10,11 +10,29 @@ import { latency } from './cases/latency.ts'
 import { memory } from './cases/memory.ts'
 import { opening } from './cases/opening.ts'
 import { patterns } from './cases/patterns.ts'
+import { processes } from './cases/processes.ts'
 import { publish } from './cases/publish.ts'
+import { remote } from './cases/remote.ts'
 import { roundTrip } from './cases/round-trip.ts'
 import { rules } from './cases/rules.ts'
 
-export const CASES: readonly Case[] = [ceilings, publish, endToEnd, roundTrip, fanOut, latency, backlog, memory, opening, idle, growth, patterns, rules]
+export const CASES: readonly Case[] = [
+  ceilings,
+  publish,
+  endToEnd,
+  roundTrip,
+  fanOut,
+  latency,
+  backlog,
+  remote,
+  processes,
+  memory,
+  opening,
+  idle,
+  growth,
+  patterns,
+  rules,
+]
 
 export function caseNamed(name: string): Case {
   const found = CASES.find((one) => one.name === name)

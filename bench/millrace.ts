@@ -8,7 +8,7 @@ export class MillraceSystem implements System {
   readonly carts: ReturnType<typeof cartStream> = cartStream()
   readonly #concurrency: number
 
-  private constructor(broker: Broker, concurrency: number) {
+  protected constructor(broker: Broker, concurrency: number) {
     this.broker = broker
     this.#concurrency = concurrency
   }

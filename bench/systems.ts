@@ -32,6 +32,8 @@ export async function openerOf(name: string): Promise<OpenSystem> {
       return (await import('./ceiling.ts')).openPreallocated
     case 'millrace':
       return (place) => import('./millrace.ts').then(({ MillraceSystem }) => MillraceSystem.open(place))
+    case 'millrace, served':
+      return (place) => import('./served.ts').then(({ ServedSystem }) => ServedSystem.open(place))
     default: {
       const peer = await peerOf(name)
       if (peer === null) throw new Error(`nothing to measure is named "${name}"`)

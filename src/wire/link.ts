@@ -19,8 +19,8 @@ export interface LinkHooks {
   room(): void
   /** The time that `pong` tells. */
   nowMs(): number
-  /** What `pong` told. */
-  told(nowMs: number): void
+  /** What `pong` told, and this end's time when it was asked. */
+  told(nowMs: number, askedMs: number): void
 }
 
 /** More is not given to a connection before it has taken some. */
@@ -180,7 +180,7 @@ export class Link {
       this.#hooks.frame(type, body)
     } else if (type === FRAME.ack) this.#forget(numberAt(body, 0))
     else if (type === FRAME.ping) this.#pong(body)
-    else if (type === FRAME.pong) this.#hooks.told(numberAt(body, 8))
+    else if (type === FRAME.pong) this.#hooks.told(numberAt(body, 8), numberAt(body, 0))
     else this.#hooks.frame(type, body)
   }
 

@@ -96,7 +96,7 @@ export class RemoteEngine implements Engine {
       for (const subscription of [...this.#subscriptions.values()]) if (subscription.established) this.#subscribeAgain(subscription)
       return
     }
-    for (const subscription of this.#subscriptions.values()) subscription.renew()
+    for (const subscription of this.#subscriptions.values()) subscription.renewAgain()
     this.#publishing.connected()
   }
 

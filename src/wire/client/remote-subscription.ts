@@ -81,6 +81,7 @@ export class RemoteSubscription implements Subscription {
    */
   readonly #behind = new Map<string, { readonly offset: number; readonly mark: number }>()
   #marks = 0
+  #renewedMs = Number.NEGATIVE_INFINITY
   #marking = false
   /** Deliveries that came before the subscriber had its subscription. */
   #early: RemoteDelivery[] | null = []
@@ -218,6 +219,16 @@ export class RemoteSubscription implements Subscription {
   }
 
   renew(): void {
+    this.#renewedMs = performance.now()
+    this.#sendRenewal()
+  }
+
+  /** There is a connection again: a renewal may have been lost with the one before. Never one that was not made. */
+  renewAgain(): void {
+    if (performance.now() - this.#renewedMs < this.spec.leaseMs / 2) this.#sendRenewal()
+  }
+
+  #sendRenewal(): void {
     const frame = newFrame(FRAME.renew, 4)
     frame.writeUInt32LE(this.number, FRAME_HEADER_BYTES)
     this.#link.sendUncounted(frame)

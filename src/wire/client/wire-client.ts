@@ -67,7 +67,7 @@ export class WireClient {
       flushing: () => options.flushing(),
       room: () => options.room(),
       nowMs: () => Date.now(),
-      told: (nowMs) => this.#told(nowMs),
+      told: (nowMs, askedMs) => this.#told(nowMs, askedMs),
     })
   }
 
@@ -79,9 +79,13 @@ export class WireClient {
     return this.#pending.size
   }
 
-  #told(nowMs: number): void {
+  /**
+   * The server's time, as it was some time between asking and now: so the skew is within bounds, and is changed only when it is not, as two
+   * publishes with a delay must not change places because it was measured again. On one machine it stays 0.
+   */
+  #told(nowMs: number, askedMs: number): void {
     this.toldMs = nowMs
-    this.skewMs = nowMs - Date.now()
+    this.skewMs = Math.min(Math.max(this.skewMs, nowMs - Date.now()), nowMs - askedMs)
   }
 
   /** The first connection. @throws UNAVAILABLE · FORBIDDEN */
@@ -97,6 +101,7 @@ export class WireClient {
     }
     return new Promise((resolve, reject) => {
       let welcomed = false
+      const askedMs = 0
       const impatience = setTimeout(() => transport.destroy(), LIMITS.wireHelloMs)
       const failed = (error: MillraceError): void => {
         clearTimeout(impatience)
@@ -110,6 +115,7 @@ export class WireClient {
           welcomed = true
           clearTimeout(impatience)
           const welcome = jsonOf(body, 0) as Welcome
+          this.#told(welcome.nowMs, askedMs)
           this.#begin(transport, welcome)
           resolve(welcome)
         }
@@ -137,7 +143,6 @@ export class WireClient {
   }
 
   #begin(transport: Transport, welcome: Welcome): void {
-    this.#told(welcome.nowMs)
     this.#transport = transport
     this.#tries = 0
     if (this.#giveUp !== null) clearTimeout(this.#giveUp)
