@@ -8,6 +8,7 @@
 import { MillraceError } from '../../base/errors.ts'
 import { LIMITS } from '../../base/limits.ts'
 import type { EncodedEvent, Engine, Receipt, ScheduledReceipt } from '../../broker/engine.ts'
+import type { ChannelSpec } from '../../channel/channel.ts'
 import type { Access, WireError } from '../access.ts'
 import { wireErrorOf } from '../access.ts'
 import { FRAME, numberedFrame } from '../frame.ts'
@@ -17,12 +18,16 @@ import { checkEvent } from './checks.ts'
 
 type Answer = Receipt | ScheduledReceipt
 
+const SPEC_AGE_MS = 1000
+
 export class ServedPublishing {
   readonly #engine: Engine
   readonly #access: () => Access
   readonly #link: Link
   /** Told when too much waits for its commit, and when no longer. */
   readonly #crowded: (crowded: boolean) => void
+  /** Channels' specs, known for a moment. */
+  readonly #specs = new Map<string, { readonly spec: ChannelSpec; readonly untilMs: number }>()
   #bytes = 0
   #isCrowded = false
   /** While a publish is being looked up, those after it wait, so that they stay in order. */
@@ -45,7 +50,7 @@ export class ServedPublishing {
       this.#bytes -= body.length
       if (this.#isCrowded && this.#bytes < LIMITS.wirePublishBytesMax / 2) this.#crowd(false)
     }
-    this.#store(publish).then(
+    this.#tried(publish).then(
       (receipts) => done(receiptsFrame(publish.request, receipts)),
       (error: unknown) => done(numberedFrame(FRAME.error, publish.request, wireErrorOf(error) satisfies WireError)),
     )
@@ -56,16 +61,20 @@ export class ServedPublishing {
     this.#crowded(crowded)
   }
 
-  #store(publish: Publish): Promise<Answer[]> {
-    const { channel, events, dueAtMs } = publish
+  #tried(publish: Publish): Promise<Answer[]> {
     try {
-      this.#access().check('publish', channel)
+      return this.#store(publish)
     } catch (error) {
       return Promise.reject(error as Error)
     }
-    if (this.#behind === null && publish.since === null && this.#access().trusted) return this.#give(channel, events, dueAtMs)
-    const stored = (this.#behind ?? Promise.resolve()).then(() => this.#lookedAt(publish))
-    const behind = stored.then(
+  }
+
+  #store(publish: Publish): Promise<Answer[]> {
+    const { channel, events, dueAtMs } = publish
+    this.#access().check('publish', channel)
+    if (this.#behind === null && publish.since === null && this.#isChecked(publish)) return this.#give(channel, events, dueAtMs)
+    const looked = (this.#behind ?? Promise.resolve()).then(() => this.#look(publish))
+    const behind = looked.then(
       () => undefined,
       () => undefined,
     )
@@ -73,7 +82,16 @@ export class ServedPublishing {
     void behind.then(() => {
       if (this.#behind === behind) this.#behind = null
     })
-    return stored
+    return looked.then(({ stored }) => stored)
+  }
+
+  /** Whether the events may be given at once. @throws what is wrong with one */
+  #isChecked({ channel, events }: Publish): boolean {
+    if (this.#access().trusted) return true
+    const known = this.#specs.get(channel)
+    if (known === undefined || performance.now() > known.untilMs) return false
+    for (const event of events) checkEvent(known.spec, event)
+    return true
   }
 
   #give(channel: string, events: readonly EncodedEvent[], dueAtMs: number | null): Promise<Answer[]> {
@@ -81,18 +99,26 @@ export class ServedPublishing {
     return this.#engine.publish(channel, events[0] as EncodedEvent, dueAtMs).then((receipt) => [receipt])
   }
 
-  async #lookedAt({ channel, events, dueAtMs, since }: Publish): Promise<Answer[]> {
+  /** Gives the events when they are looked at; what it answers with is wrapped, so that those behind wait for the looking alone. */
+  async #look({ channel, events, dueAtMs, since }: Publish): Promise<{ readonly stored: Promise<Answer[]> }> {
     if (!this.#access().trusted) {
       const spec = await this.#engine.channel(channel)
-      if (spec !== undefined) for (const event of events) checkEvent(spec, event)
+      if (spec !== undefined) {
+        this.#specs.set(channel, { spec, untilMs: performance.now() + SPEC_AGE_MS })
+        for (const event of events) checkEvent(spec, event)
+      }
     }
-    if (since === null) return this.#give(channel, events, dueAtMs)
+    if (since === null) return { stored: this.#give(channel, events, dueAtMs) }
     const found = await storedSince(this.#engine, channel, since, events)
     const fresh = events.filter(({ id }) => !found.has(id))
-    const given = fresh.length === 0 ? [] : await this.#give(channel, fresh, dueAtMs)
-    const byId = new Map(given.map((receipt) => [receipt.id, receipt]))
-    return events.map(({ id }) => byId.get(id) ?? { channel, id, offset: found.get(id) as number, duplicate: true })
+    const given = fresh.length === 0 ? Promise.resolve([]) : this.#give(channel, fresh, dueAtMs)
+    return { stored: given.then((receipts) => merged(channel, events, found, receipts)) }
   }
+}
+
+function merged(channel: string, events: readonly EncodedEvent[], found: ReadonlyMap<string, number>, given: readonly Answer[]): Answer[] {
+  const byId = new Map(given.map((receipt) => [receipt.id, receipt]))
+  return events.map(({ id }) => byId.get(id) ?? { channel, id, offset: found.get(id) as number, duplicate: true })
 }
 
 /**
