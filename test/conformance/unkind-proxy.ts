@@ -46,7 +46,7 @@ export async function unkindProxy(port: number, how: Unkindness): Promise<Unkind
     from.on('error', () => to.destroy())
     from.on('close', () => void queue.then(() => to.destroy()))
   }
-  const server = createServer({ allowHalfOpen: true }, (client) => {
+  const server = createServer({ allowHalfOpen: true, noDelay: true }, (client) => {
     const onward = createConnection({ port, host: '127.0.0.1', noDelay: true })
     for (const socket of [client, onward]) {
       open.add(socket)

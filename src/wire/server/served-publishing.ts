@@ -85,12 +85,16 @@ export class ServedPublishing {
     return looked.then(({ stored }) => stored)
   }
 
-  /** Whether the events may be given at once. @throws what is wrong with one */
+  /** Whether the events may be given at once. What seems wrong with them is looked at again: the channel may have been declared anew. */
   #isChecked({ channel, events }: Publish): boolean {
     if (this.#access().trusted) return true
     const known = this.#specs.get(channel)
     if (known === undefined || performance.now() > known.untilMs) return false
-    for (const event of events) checkEvent(known.spec, event)
+    try {
+      for (const event of events) checkEvent(known.spec, event)
+    } catch {
+      return false
+    }
     return true
   }
 

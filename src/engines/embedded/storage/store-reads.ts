@@ -63,6 +63,8 @@ export class StoreReads<Block extends StoredBlock = StoredBlock> {
     }
     const inMemory = bytes >= maxBytes ? [] : [...this.tail.blocks(channelId, next)]
     for (const entry of wanted) {
+      // While those before were read, retention may have taken it, and its segment with it.
+      if (entry.firstOffset + entry.count <= this.#known(channelId).first) continue
       for (const block of await this.#extent(channelId, entry)) if (block.firstOffset + block.count > offset) found.push(block)
     }
     for (const block of inMemory) {
@@ -70,7 +72,8 @@ export class StoreReads<Block extends StoredBlock = StoredBlock> {
       found.push(block)
       bytes += block.bytes.length
     }
-    return found
+    const { first } = this.#known(channelId)
+    return found.length === 0 && offset < first ? this.read(channelId, first, maxBytes) : found
   }
 
   async #extent(channelId: number, entry: ExtentEntry): Promise<StoredBlock[]> {
