@@ -50,9 +50,6 @@ export function principalOf({ permissions, limits = {}, expiresAtMs = null, stil
   return { ...who, limits, expiresAtMs, holds, permits }
 }
 
-/** The user that this process runs as: what reaches it by a socket that only that user can open. */
-export const OWNER: Principal = principalOf({ name: 'owner', kind: 'owner', permissions: 'everything' })
-
 /** @throws FORBIDDEN */
 export function requirePermission(principal: Principal, action: Action, channel: string): void {
   if (principal.permits(action, channel)) return
