@@ -15,6 +15,8 @@ export interface FileSystem {
   writeAll(fd: number, chunks: readonly Uint8Array[], position: number): Promise<void>
   /** Make what was written durable. */
   sync(fd: number, done: (error: Error | null) => void): void
+  /** The same at once, with the file's size and everything. */
+  syncNow(fd: number): void
   read(fd: number, into: Uint8Array, position: number): Promise<number>
   readSync(fd: number, into: Uint8Array, position: number): number
   /** Names in a directory; empty when it is not there. */
@@ -44,6 +46,7 @@ export const nodeFileSystem: FileSystem = {
     }
   },
   sync: (fd, done) => fs.fdatasync(fd, done),
+  syncNow: (fd) => fs.fsyncSync(fd),
   read: (fd, into, position) =>
     new Promise((resolve, reject) => {
       fs.read(fd, into, 0, into.length, position, (error, count) => (error === null ? resolve(count) : reject(error)))

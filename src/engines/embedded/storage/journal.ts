@@ -154,6 +154,8 @@ export class Journal {
     try {
       const zeros = Buffer.alloc(1024 * 1024)
       for (let at = 0; at < bytes; at += zeros.length) this.#fs.write(fd, zeros.subarray(0, Math.min(zeros.length, bytes - at)), at)
+      // Before the file is made known: one that a power cut left short would be refused as damaged.
+      this.#fs.syncNow(fd)
     } catch (error) {
       this.#fs.close(fd)
       this.#fs.remove(path)
