@@ -41,6 +41,7 @@ import { PartitionLog } from './partition-log.ts'
 import { positionIn, readChannel } from './reading.ts'
 import { Registry } from './registry.ts'
 import { SCHEDULE, Scheduler, scheduled, schedulerSpec, scheduleSpec } from './scheduler.ts'
+import { trimBehind } from './trimming.ts'
 
 export interface PartitionedEngineOptions {
   readonly backend: LogBackend
@@ -55,7 +56,6 @@ export const QUEUE_GROUP = '~queue'
 const PARTITIONS_DEFAULT = 16
 /** A watch may miss an append: partitions that are worked on are looked at so often, too. */
 const LOOK_MS = 1000
-const TRIM_MS = 200
 
 export class PartitionedEngine implements Engine {
   readonly name: string
@@ -265,7 +265,8 @@ export class PartitionedEngine implements Engine {
   async *read(channel: string, options: EngineReadOptions): AsyncGenerator<readonly StoredText[]> {
     this.#open()
     await this.#registry.current(channel)
-    const signal = AbortSignal.any([options.signal, this.#closed.signal])
+    // A read that ends by itself leaves nothing behind on the signal that lives as long as the engine.
+    const signal = options.follow ? AbortSignal.any([options.signal, this.#closed.signal]) : options.signal
     yield* readChannel(this.#backend, channel, { ...options, signal }, () => this.#registry.find(channel) === undefined)
   }
 
@@ -332,7 +333,7 @@ export class PartitionedEngine implements Engine {
       this.#gone(group, gone),
     )
     for (const instance of group.instances) if (group.name === QUEUE_GROUP) ownership.write(`w/${instance.spec.name}`, Buffer.from('{}'))
-    if (entry.spec.kind === 'queue') this.#trimBehind(owned)
+    if (entry.spec.kind === 'queue') trimBehind(owned, this.#backend)
     return owned
   }
 
@@ -379,27 +380,6 @@ export class PartitionedEngine implements Engine {
       )
     }
     await this.#watches.get(channel)
-  }
-
-  /** What a queue's workers have settled is deleted. */
-  #trimBehind(owned: OwnedPartition): void {
-    let trimmed = owned.cursor.done.floor
-    let armed = false
-    owned.cursor.state.onMoved = () => {
-      if (armed) return
-      armed = true
-      setTimeout(() => {
-        armed = false
-        const { floor } = owned.cursor.done
-        if (floor <= trimmed || owned.ownership.over) return
-        trimmed = floor
-        // Not before the floor is durable: what is deleted must not be wanted again.
-        void owned.ownership
-          .flushed()
-          .then(() => this.#backend.trim(owned.channel, owned.partition, floor))
-          .catch(() => undefined)
-      }, TRIM_MS).unref()
-    }
   }
 
   #ownedBy(cursor: Cursor): OwnedPartition | undefined {
