@@ -189,9 +189,11 @@ export const LIMITS = {
   /** Most calls of one session that wait for their answer. */
   wireCallsMax: 10_000,
   /** Longest wait before the next try to connect again; it doubles with each, from 20 ms. */
-  wireReconnectMsMax: 2000,
+  wireReconnectMsMax: 1000,
   /** The same where processes share a data directory, and the next owner is one of them. */
   sharedReconnectMsMax: 100,
+  /** When the owner of a data directory is gone, the next gives what was in hand only to who has it, for so long. */
+  sharedClaimsMs: 500,
   /** How long the owner of a data directory may take to answer before it is held to be silent. */
   sharedAnswerMs: 1000,
   /** Without a connection for so long, calls fail with UNAVAILABLE, and an alarm is raised. Publishes wait on. */

@@ -126,6 +126,15 @@ export interface Emission {
   readonly dueAtMs: number | null
 }
 
+/** A delivery that an instance had of an engine that is gone. */
+export interface HeldClaim {
+  readonly channel: string
+  readonly offset: number
+  readonly attempt: number
+}
+
+export type ClaimOutcome = 'kept' | 'done' | 'lost'
+
 /**
  * An instance's subscription. Every delivery is settled once, by one of the four verbs. Settling is asynchronous and
  * coalesced; `flushed` resolves when all that was settled before is durable. A verb answers `false`, and does nothing,
@@ -147,6 +156,14 @@ export interface Subscription {
   flushed(): Promise<void>
   /** What is in this instance's hands. */
   readonly held: Iterable<Delivery>
+  /**
+   * Asked once, at the beginning, of an engine over data that another owned before: deliveries that this instance had of that one and still works on.
+   * Those that are `kept` are delivered to it once more, with the same attempt, and to nobody else; `done` ones were settled durably;
+   * `lost` ones are others'. Absent where an engine cannot.
+   */
+  claim?(claims: readonly HeldClaim[]): ClaimOutcome[]
+  /** The engine is about to close, and the instance goes on under the next: what is in hand is neither released nor failed, but left to be claimed. */
+  abandon?(): void
   /** Releases what is in hand, waits until all that was settled is durable, and ends the subscription. */
   close(): Promise<void>
 }

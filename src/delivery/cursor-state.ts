@@ -23,6 +23,8 @@ export class CursorState implements RecordSource {
   readonly retries: Map<number, RetryRecord> = new Map()
   /** In flight when the process died: each runs alone first. */
   readonly suspects: Set<number> = new Set()
+  /** Instances were there when the process before ended. */
+  interrupted = false
   /** Told when the floor has moved. */
   onMoved: (() => void) | null = null
   readonly #group: string
@@ -54,6 +56,7 @@ export class CursorState implements RecordSource {
 
   /** Clause 5: events in flight when the worker died have used an attempt; only one that ran alone is held to have killed it. */
   #suspect(record: InFlightRecord): void {
+    this.interrupted = record.credit > 0
     for (const offset of record.offsets) {
       if (this.done.has(offset)) continue
       this.suspects.add(offset)
@@ -65,6 +68,17 @@ export class CursorState implements RecordSource {
       this.suspects.add(offset)
       unrecorded--
     }
+  }
+
+  /** Its holder lives: it has not used up the attempt that it is in. False when that is another than is known here. */
+  claim(offset: number, attempt: number): boolean {
+    const retry = this.retries.get(offset)
+    const used = retry?.attempts ?? 0
+    if (attempt !== used && attempt !== used + 1) return false
+    if (attempt === 1) this.clear(offset)
+    else if (retry !== undefined) this.fail(offset, { ...retry, attempts: attempt - 1, dueAtMs: 0, proven: false })
+    this.suspects.delete(offset)
+    return true
   }
 
   isSuspect(offset: number): boolean {

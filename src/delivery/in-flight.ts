@@ -49,10 +49,17 @@ export class InFlight {
 
 /** A cursor as the queue of suspects sees it. */
 export interface Suspected {
+  readonly state: { isSuspect(offset: number): boolean }
   /** Record that the event runs alone now. */
   beginAlone(offset: number): void
   /** The record is durable: hand it out. */
   runAlone(offset: number): void
+}
+
+/** What hands out a cursor's events. */
+export interface HeldBack {
+  hold(): void
+  letGo(): void
 }
 
 /** A suspect that has run for so long has not killed its worker at once: the next one may begin. */
@@ -63,10 +70,32 @@ export class SuspectQueue {
   readonly #flushed: () => Promise<void>
   readonly #waiting: (readonly [Suspected, number])[] = []
   #running: readonly [Suspected, number] | null = null
+  #held = false
+  readonly #heldBack: HeldBack[] = []
   #timer: NodeJS.Timeout | null = null
 
   constructor(flushed: () => Promise<void>) {
     this.#flushed = flushed
+  }
+
+  /** None runs before `until` says go: they may be claimed by who has them in hand (`claims.ts`). */
+  hold(until: (go: () => void) => void): void {
+    this.#held = true
+    until(() => {
+      this.#held = false
+      for (const cursor of this.#heldBack.splice(0)) cursor.letGo()
+      this.#next()
+    })
+  }
+
+  /**
+   * A cursor whose deliveries were cut short by the end of the process before. As what was handed out last is not recorded yet, it gives nothing but
+   * what is claimed while suspects are held.
+   */
+  holdBack(cursor: HeldBack): void {
+    if (!this.#held) return
+    cursor.hold()
+    this.#heldBack.push(cursor)
   }
 
   add(cursor: Suspected, offset: number): void {
@@ -87,7 +116,9 @@ export class SuspectQueue {
   }
 
   #next(): void {
-    const next = this.#running === null ? this.#waiting.shift() : undefined
+    if (this.#held || this.#running !== null) return
+    let next = this.#waiting.shift()
+    while (next !== undefined && !next[0].state.isSuspect(next[1])) next = this.#waiting.shift()
     if (next === undefined) return
     this.#running = next
     const [cursor, offset] = next

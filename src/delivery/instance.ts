@@ -2,7 +2,8 @@
  * An instance of a consumer on the embedded engine: its credit, what it holds, its lease.
  */
 import { LIMITS } from '../base/limits.ts'
-import type { ConsumerSpec, Delivery, DeliverySink, Emission, Failure, Subscription } from '../broker/engine.ts'
+import type { ClaimOutcome, ConsumerSpec, Delivery, DeliverySink, Emission, Failure, HeldClaim, Subscription } from '../broker/engine.ts'
+import { claimEvents } from './claims.ts'
 import type { Cursor } from './cursor.ts'
 import type { HeldDelivery } from './held-delivery.ts'
 import { WantFilter } from './want-filter.ts'
@@ -33,6 +34,8 @@ export class Instance implements Subscription {
   starting = true
   /** It lost its lease: nothing is given to it before it is heard of again. */
   lapsed = false
+  /** Its worker goes on without this engine: what it holds stays as it is, for the next. */
+  abandoned = false
   renewedMs: number
   readonly #sink: DeliverySink
   readonly #host: InstanceHost
@@ -51,12 +54,17 @@ export class Instance implements Subscription {
   }
 
   get takes(): boolean {
-    return this.free > 0 && !this.paused && !this.closing && !this.lapsed && !this.starting
+    return this.free > 0 && this.ready
+  }
+
+  get ready(): boolean {
+    return !this.paused && !this.closing && !this.lapsed && !this.starting && !this.abandoned
   }
 
   /** Put a delivery into the hands of this instance; `send` hands them over together. */
   take(delivery: HeldDelivery): void {
-    this.free--
+    // A place was kept for what it claimed.
+    if (!delivery.cursor.takers.claims.delete(delivery.offset)) this.free--
     this.held.add(delivery)
     this.#outbox.push(delivery)
   }
@@ -137,6 +145,14 @@ export class Instance implements Subscription {
     }
     this.#outbox = this.#outbox.filter((delivery) => delivery.live)
     if (deliveries.length > 0) this.#sink.revoked(deliveries)
+  }
+
+  claim(claims: readonly HeldClaim[]): ClaimOutcome[] {
+    return claimEvents(this, claims)
+  }
+
+  abandon(): void {
+    this.abandoned = true
   }
 
   renew(): void {

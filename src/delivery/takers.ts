@@ -5,15 +5,30 @@ import type { Instance } from './instance.ts'
 
 export class Takers {
   readonly instances: Instance[] = []
+  /** Events that are kept for one instance: `claims.ts`. */
+  readonly claims: Map<number, Instance> = new Map()
   readonly #cursor: Cursor
   #turn = 0
+  /** Nothing is given but what is claimed. */
+  #held = false
 
   constructor(cursor: Cursor) {
     this.#cursor = cursor
   }
 
+  hold(): void {
+    this.#held = true
+  }
+
+  letGo(): void {
+    this.#held = false
+    this.#cursor.pumpSoon()
+  }
+
   /** Whether anybody has a free place. If not, the cursor is fed when somebody has. */
   any(): boolean {
+    for (const claimant of this.claims.values()) if (claimant.ready) return true
+    if (this.#held) return false
     for (const instance of this.instances) if (instance.takes) return true
     for (const instance of this.instances) instance.hungry.add(this.#cursor)
     return false
@@ -22,6 +37,9 @@ export class Takers {
   /** Who takes an event: an instance, `busy` when those who want it have no place, `nobody` when none wants it. */
   pick(block: EventBlock, index: number): Instance | 'busy' | 'nobody' {
     const { instances } = this
+    const claimant = this.claims.size === 0 ? undefined : this.#claimant(block.firstOffset + index)
+    if (claimant !== undefined) return claimant.ready ? claimant : 'busy'
+    if (this.#held) return 'busy'
     let wanted = false
     for (let step = 0; step < instances.length; step++) {
       this.#turn = (this.#turn + 1) % instances.length
@@ -34,15 +52,26 @@ export class Takers {
     return wanted ? 'busy' : 'nobody'
   }
 
+  #claimant(offset: number): Instance | undefined {
+    const claimant = this.claims.get(offset)
+    if (claimant === undefined || (this.instances.includes(claimant) && !claimant.closing)) {
+      if (claimant?.ready === false) claimant.hungry.add(this.#cursor)
+      return claimant
+    }
+    this.claims.delete(offset)
+    return undefined
+  }
+
   /** An instance of a consumer that has a free place. */
   of(consumer: string): Instance | undefined {
+    if (this.#held) return undefined
     return this.instances.find((instance) => instance.takes && instance.spec.name === consumer)
   }
 
   /** What is in hands of the cursor's events, and how many could be. */
   held(): { credit: number; offsets: number[] } {
     let credit = 0
-    const offsets: number[] = []
+    const offsets: number[] = [...this.claims.keys()]
     for (const instance of this.instances) {
       if (!instance.closing) credit += instance.spec.credit
       for (const delivery of instance.held) if (delivery.cursor === this.#cursor) offsets.push(delivery.offset)

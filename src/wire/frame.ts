@@ -44,6 +44,7 @@ export const FRAME = {
   deliver: 35,
   revoked: 36,
   events: 37,
+  settled: 38,
 } as const
 
 /** A frame with its header written; the body is for the caller to fill. */

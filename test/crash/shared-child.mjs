@@ -22,6 +22,8 @@ const worker = consumer('worker', work, { concurrency: 8, lease: '2s', retry: { 
   const facts = { key: data.key, id, offset: ctx.offset, attempt: ctx.attempt }
   note('begin', facts)
   if (Math.random() < 0.5) await new Promise((resolve) => setTimeout(resolve, Math.random() * 20))
+  // Longer than it takes another to be the owner: who lives goes on with what it has in hand.
+  if (Math.random() < 0.05) await new Promise((resolve) => setTimeout(resolve, 200 + Math.random() * 400))
   if (Math.random() < 0.05) {
     note('failed', facts)
     throw new Error('by chance')
@@ -29,10 +31,6 @@ const worker = consumer('worker', work, { concurrency: 8, lease: '2s', retry: { 
   await ctx.emit(out, Out({ of: id })).catch(() => undefined)
   note(ctx.signal.aborted ? 'aborted' : 'done', facts)
 })
-const running = await broker.start(worker)
-note('open', { pid: process.pid })
-process.stdout.write('ready\n')
-
 process.on('SIGTERM', () => {
   if (closing) return
   closing = true
@@ -41,6 +39,10 @@ process.on('SIGTERM', () => {
     process.exit(0)
   })
 })
+
+const running = await broker.start(worker)
+note('open', { pid: process.pid })
+process.stdout.write('ready\n')
 
 if (mode === 'work') {
   const publisher = async () => {

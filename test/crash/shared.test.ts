@@ -167,6 +167,22 @@ test('order by key holds: an event is begun only when those of its key before it
   expect(broken).toEqual([])
 })
 
+test('of a key one event is handled at a time, in whichever process, and who lives keeps what it has in hand', () => {
+  const running = new Map<string, Entry>()
+  const both: (readonly [Entry, Entry])[] = []
+  for (const entry of entries) {
+    if (entry.what === 'begin') {
+      const other = running.get(entry.key)
+      const dead = other !== undefined && (killed.get(other.by) ?? Number.POSITIVE_INFINITY) <= entry.at
+      if (other !== undefined && !dead) both.push([other, entry])
+      running.set(entry.key, entry)
+    } else if (entry.what === 'done' || entry.what === 'failed' || entry.what === 'aborted') {
+      if (running.get(entry.key)?.by === entry.by) running.delete(entry.key)
+    }
+  }
+  expect(both).toEqual([])
+})
+
 test('when the owner is killed, another acknowledges within two seconds', () => {
   const late: number[] = []
   for (const at of ownersKilled) {

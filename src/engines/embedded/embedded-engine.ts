@@ -50,6 +50,8 @@ export interface EmbeddedEngineOptions {
   readonly onAlarm?: ((alarm: Alarm) => void) | undefined
   /** Let go of the data directory. */
   readonly release?: (() => Promise<void>) | undefined
+  /** What was in hand under an owner that is gone waits for so long to be claimed by who has it. @default nothing waits */
+  readonly claimsMs?: number | undefined
   /** For a store that only reads: called now and then to see what its owner has written. */
   readonly refresh?: (() => void) | undefined
 }
@@ -96,6 +98,8 @@ export class EmbeddedEngine implements Engine {
     })
     const shared = { store, clock, committer: this.#committer, due: this.#due }
     this.#suspects = new SuspectQueue(() => this.#committer.flushed())
+    const { claimsMs } = options
+    if (claimsMs !== undefined) this.#suspects.hold((go) => this.#due.add(clock.now() + claimsMs, go))
     this.#cursorHost = this.#makeCursorHost()
     this.#instanceHost = this.#makeInstanceHost()
     this.#leases = new LeaseWatch(this.#due, clock, this.#instances)
@@ -319,6 +323,7 @@ export class EmbeddedEngine implements Engine {
     if (cursor === undefined) {
       cursor = new Cursor(group, log, this.#cursorHost, from)
       this.#cursors.set(key, cursor)
+      if (cursor.state.interrupted) this.#suspects.holdBack(cursor.takers)
       if (group === QUEUE_GROUP) cursor.state.onMoved = () => this.#retention.note(log)
     }
     return cursor
@@ -481,7 +486,7 @@ export class EmbeddedEngine implements Engine {
 
   async #close(): Promise<void> {
     this.#closed.abort()
-    for (const instance of [...this.#instances]) await instance.close().catch(() => undefined)
+    for (const instance of [...this.#instances]) if (!instance.abandoned) await instance.close().catch(() => undefined)
     for (const cursor of this.#cursors.values()) this.#cursorHost.touch(cursor.state)
     try {
       if (this.#committer.full === null) await this.#committer.flushed()

@@ -54,6 +54,7 @@ export async function openClaimed(
   claim: DirectoryClaim,
   options: Pick<ConnectOptions, 'onAlarm'>,
   storage: DiskStoreOptions = {},
+  claimsMs?: number,
 ): Promise<EmbeddedEngine> {
   try {
     const store = await DiskStore.open(directory, (block) => decodeBlock(block.channelId, block.bytes), storage)
@@ -63,6 +64,7 @@ export async function openClaimed(
       store,
       clock: systemClock,
       onAlarm: options.onAlarm,
+      claimsMs,
       release: () => claim.release(),
     })
   } catch (error) {

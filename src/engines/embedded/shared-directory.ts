@@ -74,7 +74,7 @@ class SharedDirectory {
   /** @throws DIRECTORY_IN_USE · DATA_DAMAGED · DATA_FOREIGN */
   async #own(): Promise<Owned> {
     const claim = await claimDirectory(this.#directory)
-    const engine = await openClaimed(this.#directory, claim, this.#options)
+    const engine = await openClaimed(this.#directory, claim, this.#options, {}, LIMITS.sharedClaimsMs)
     const sessions = new SessionServer(engine)
     this.#owned = { engine, sessions }
     claim.serve((socket) => {

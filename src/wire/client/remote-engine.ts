@@ -10,11 +10,13 @@ import { LIMITS } from '../../base/limits.ts'
 import type { Capabilities } from '../../broker/capabilities.ts'
 import type { Alarm, BrokerDescription, DeadLetter, DeadLetterQuery } from '../../broker/description.ts'
 import type {
+  ClaimOutcome,
   ConsumerSpec,
   DeliverySink,
   EncodedEvent,
   Engine,
   EngineReadOptions,
+  HeldClaim,
   Position,
   Receipt,
   ScheduledReceipt,
@@ -101,10 +103,10 @@ export class RemoteEngine implements Engine {
   }
 
   #subscribeAgain(subscription: RemoteSubscription): void {
-    subscription.forget()
-    this.#ask((request) => subscribeFrame(request, subscription)).then(
-      () => {
-        if (subscription.paused) subscription.tellSwitch()
+    const claims = subscription.orphan()
+    this.#ask((request) => subscribeFrame(request, subscription, claims)).then(
+      (outcomes) => {
+        subscription.claimed(claims, outcomes as ClaimOutcome[])
       },
       (error: MillraceError) => {
         if (this.#closing !== null || !this.#subscriptions.has(subscription.number)) return
@@ -132,6 +134,7 @@ export class RemoteEngine implements Engine {
   #take(type: number, body: Buffer): void {
     if (type === FRAME.deliver) this.#subscriptions.get(body.readUInt32LE(0))?.take(body)
     else if (type === FRAME.revoked) this.#subscriptions.get(body.readUInt32LE(0))?.revoke(body)
+    else if (type === FRAME.settled) this.#subscriptions.get(body.readUInt32LE(0))?.confirmed(body.readUInt32LE(4))
     else if (type === FRAME.events) this.#reads.get(body.readUInt32LE(0))?.take(body)
   }
 
@@ -214,7 +217,7 @@ export class RemoteEngine implements Engine {
     const subscription = new RemoteSubscription(this.#nextSubscription++, spec, sink, this.#link)
     this.#subscriptions.set(subscription.number, subscription)
     try {
-      await this.#ask((request) => subscribeFrame(request, subscription))
+      await this.#ask((request) => subscribeFrame(request, subscription, []))
     } catch (error) {
       this.#subscriptions.delete(subscription.number)
       throw error
@@ -281,8 +284,8 @@ function subscriptionFrame(type: number, request: number, subscription: number):
   return frame
 }
 
-function subscribeFrame(request: number, { number, spec }: RemoteSubscription): Buffer {
-  const text = JSON.stringify(spec)
+function subscribeFrame(request: number, { number, spec }: RemoteSubscription, claims: readonly HeldClaim[]): Buffer {
+  const text = JSON.stringify({ spec, claims })
   const frame = newFrame(FRAME.subscribe, 8 + Buffer.byteLength(text))
   let at = frame.writeUInt32LE(request, FRAME_HEADER_BYTES)
   at = frame.writeUInt32LE(number, at)

@@ -2,58 +2,22 @@
  * A subscription at the server, from the client's side: deliveries come in by frames, settlements go out together.
  *
  * A verb answers `true` when the delivery is this instance's as far as is known here: the server may have given it away meanwhile, and says so by
- * `revoked`. A session that is lost takes what was in hand with it; the subscription then goes on in the next.
+ * `revoked`. Where a session is lost, what was in hand, and what was settled but not yet durably, is claimed in the next (`orphans.ts`).
  */
 import { MillraceError } from '../../base/errors.ts'
-import type { ConsumerSpec, Delivery, DeliverySink, Emission, Failure, Subscription } from '../../broker/engine.ts'
+import type { ClaimOutcome, ConsumerSpec, Delivery, DeliverySink, Emission, Failure, HeldClaim, Subscription } from '../../broker/engine.ts'
 import { EventColumns } from '../event-columns.ts'
 import { FRAME, FRAME_HEADER_BYTES, newFrame } from '../frame.ts'
-import { SettleBatch, VERB } from '../settle-frame.ts'
+import { SettleBatch, type SettleDetail, VERB } from '../settle-frame.ts'
+import { Orphans } from './orphans.ts'
+import { RemoteDelivery } from './remote-delivery.ts'
 
-/** One event in the hands of this process: a place in a frame. */
-class RemoteDelivery implements Delivery {
-  readonly number: number
-  readonly #events: EventColumns
-  readonly #index: number
-  readonly subscription: RemoteSubscription
-  attachment: unknown = null
-  /** Not settled, and not taken away. */
-  live = true
-
-  constructor(number: number, events: EventColumns, index: number, subscription: RemoteSubscription) {
-    this.number = number
-    this.#events = events
-    this.#index = index
-    this.subscription = subscription
-  }
-
-  get channel(): string {
-    return this.#events.channel
-  }
-  get offset(): number {
-    return this.#events.offsetAt(this.#index)
-  }
-  get timeMs(): number {
-    return this.#events.timeAt(this.#index)
-  }
-  get attempt(): number {
-    return this.#events.attemptAt(this.#index)
-  }
-  get redriven(): boolean {
-    return this.#events.redrivenAt(this.#index)
-  }
-  get id(): string {
-    return this.#events.block.idAt(this.#index)
-  }
-  get type(): string {
-    return this.#events.block.typeAt(this.#index)
-  }
-  get key(): string | null {
-    return this.#events.block.at(this.#index).key
-  }
-  get text(): string {
-    return this.#events.block.at(this.#index).text
-  }
+/** How a delivery was settled. */
+export interface Settled {
+  readonly delivery: RemoteDelivery
+  readonly verb: number
+  readonly detail: SettleDetail | null
+  readonly emissions: readonly Emission[] | null
 }
 
 /** What a subscription needs of its engine. */
@@ -75,6 +39,10 @@ export class RemoteSubscription implements Subscription {
   readonly #link: SubscriptionLink
   readonly #inHand = new Map<number, RemoteDelivery>()
   readonly #settled = new SettleBatch()
+  /** Settled, and not known to be durable; how many were, in this session. */
+  #unconfirmed: Settled[] = []
+  #confirmed = 0
+  readonly #orphans: Orphans
   /**
    * Keys of which an event was not completed, with that event's offset, where several events of a key may be in hand: those behind it that
    * are under way go back unhandled, until the server has said (`mark`) that none are.
@@ -91,13 +59,20 @@ export class RemoteSubscription implements Subscription {
   #closing: Promise<void> | null = null
   /** Something that was settled since the last `flushed` went down with its session. */
   #lost = false
-  #unflushed = false
 
   constructor(number: number, spec: ConsumerSpec, sink: DeliverySink, link: SubscriptionLink) {
     this.number = number
     this.spec = spec
     this.#sink = sink
     this.#link = link
+    this.#orphans = new Orphans({
+      takenUp: (delivery, settled) => (settled === null ? this.#inHand.set(delivery.number, delivery) : this.#record(settled)),
+      takenAway: (deliveries) => this.#takeAway(deliveries),
+      settlementLost: () => {
+        this.#lost = true
+      },
+      resolved: () => (this.#paused ? this.#tellSwitch() : undefined),
+    })
   }
 
   /** The subscriber has it: deliveries may come. */
@@ -113,11 +88,12 @@ export class RemoteSubscription implements Subscription {
   take(body: Buffer): void {
     const first = body.readUInt32LE(4)
     const events = new EventColumns(body, 8)
-    const deliveries: RemoteDelivery[] = new Array(events.count)
+    const deliveries: RemoteDelivery[] = []
     for (let index = 0; index < events.count; index++) {
       const number = (first + index) >>> 0
       const delivery = new RemoteDelivery(number, events, index, this)
-      deliveries[index] = delivery
+      if (this.#orphans.size > 0 && this.#orphans.takeUp(delivery)) continue
+      deliveries.push(delivery)
       this.#inHand.set(number, delivery)
     }
     const given = this.#behind.size === 0 ? deliveries : deliveries.filter((delivery) => !this.#holdsBack(delivery))
@@ -172,12 +148,33 @@ export class RemoteSubscription implements Subscription {
     if (deliveries.length > 0) this.#sink.revoked(deliveries)
   }
 
-  /** The session is lost, and with it what was in hand. */
-  forget(): void {
-    if (this.#settled.size > 0 || this.#unflushed) this.#lost = true
+  /** The session is lost: what was in hand, or settled and not yet durable, is to be claimed in the next. */
+  orphan(): HeldClaim[] {
+    // What the subscriber has not seen is nobody's.
+    for (const delivery of this.#early ?? []) {
+      delivery.live = false
+      this.#inHand.delete(delivery.number)
+    }
+    if (this.#early !== null) this.#early = []
+    for (const settled of this.#unconfirmed) if (settled.verb !== VERB.release) this.#orphans.add(settled.delivery, settled)
+    for (const delivery of this.#inHand.values()) this.#orphans.add(delivery, null)
+    this.#inHand.clear()
     this.#settled.clear()
+    this.#unconfirmed = []
+    this.#confirmed = 0
     this.#behind.clear()
-    this.#takeAway([...this.#inHand.values()])
+    return this.#orphans.claims()
+  }
+
+  /** The server has answered the claims. */
+  claimed(claims: readonly HeldClaim[], outcomes: readonly ClaimOutcome[]): void {
+    this.#orphans.claimed(claims, outcomes)
+  }
+
+  /** So many settlements of this session are durable. */
+  confirmed(count: number): void {
+    this.#unconfirmed.splice(0, (count - this.#confirmed) >>> 0)
+    this.#confirmed = count
   }
 
   complete(delivery: Delivery, emissions: readonly Emission[] | null): boolean {
@@ -196,21 +193,23 @@ export class RemoteSubscription implements Subscription {
     return this.#settle(delivery, VERB.release, null, null)
   }
 
-  #settle(
-    delivery: Delivery,
-    verb: number,
-    detail: { readonly delayMs?: number; readonly failure: Failure } | null,
-    emissions: readonly Emission[] | null,
-  ): boolean {
+  #settle(delivery: Delivery, verb: number, detail: SettleDetail | null, emissions: readonly Emission[] | null): boolean {
     const mine = delivery as RemoteDelivery
     if (mine.subscription !== this || !mine.live) return false
     mine.live = false
+    const settled = { delivery: mine, verb, detail, emissions }
+    if (this.#orphans.size > 0 && this.#orphans.settle(settled)) return true
     this.#inHand.delete(mine.number)
-    if (this.#settled.size === 0) this.#link.soon()
-    this.#unflushed = true
-    this.#settled.add(mine.number, verb, detail, emissions)
+    this.#record(settled)
     if (verb !== VERB.complete && this.spec.perKey > 1) this.#noteBehind(mine)
     return true
+  }
+
+  #record(settled: Settled): void {
+    const { delivery, verb, detail, emissions } = settled
+    if (this.#settled.size === 0) this.#link.soon()
+    this.#settled.add(delivery.number, verb, detail, emissions)
+    this.#unconfirmed.push(settled)
   }
 
   /** Put what was settled into a frame. */
@@ -245,37 +244,37 @@ export class RemoteSubscription implements Subscription {
   #switch(paused: boolean): void {
     if (this.#paused === paused) return
     this.#paused = paused
-    this.tellSwitch()
+    this.#tellSwitch()
   }
 
-  /** Say whether it is paused, in a session that does not know. */
-  tellSwitch(): void {
+  #tellSwitch(): void {
     const frame = newFrame(FRAME.switch, 5)
     frame.writeUInt32LE(this.number, FRAME_HEADER_BYTES)
     frame[FRAME_HEADER_BYTES + 4] = this.#paused ? 1 : 0
     this.#link.send(frame)
   }
 
-  get paused(): boolean {
-    return this.#paused
+  async flushed(): Promise<void> {
+    await this.#resettled()
+    this.collect()
+    await this.#link.ask(FRAME.flush, this.number)
+    // The session may have been lost meanwhile, and its settlements be on their way once more.
+    if (this.#orphans.settling) return this.flushed()
+    const lost = this.#lost
+    this.#lost = false
+    if (!lost) return
+    throw new MillraceError('LEASE_LOST', 'the server lost the session: something that was settled and not yet durable is delivered again', {
+      consumer: this.spec.name,
+    })
   }
 
-  async flushed(): Promise<void> {
-    this.collect()
-    const before = this.#lost
-    this.#unflushed = true
-    await this.#link.ask(FRAME.flush, this.number)
-    this.#unflushed = this.#settled.size > 0
-    const lost = before || this.#lost
-    this.#lost = false
-    if (lost)
-      throw new MillraceError('LEASE_LOST', 'the server lost the session: what was settled and not yet durable is delivered again', {
-        consumer: this.spec.name,
-      })
+  /** What was settled in a session that is lost is settled in this one. */
+  async #resettled(): Promise<void> {
+    while (this.#orphans.settling) await new Promise((resolve) => setTimeout(resolve, 5))
   }
 
   get held(): Iterable<Delivery> {
-    return this.#inHand.values()
+    return this.#orphans.size === 0 ? this.#inHand.values() : [...this.#inHand.values(), ...this.#orphans.running()]
   }
 
   close(): Promise<void> {
@@ -285,8 +284,10 @@ export class RemoteSubscription implements Subscription {
 
   async #close(): Promise<void> {
     for (const delivery of [...this.#inHand.values()]) this.release(delivery)
-    this.collect()
+    this.#orphans.letGo()
     try {
+      await this.#resettled()
+      this.collect()
       await this.#link.ask(FRAME.unsubscribe, this.number)
     } finally {
       this.#link.ended(this)

@@ -4,7 +4,7 @@
  * Invariants: a delivery is in `#inHand` from when the engine gave it until it is settled or revoked; whatever number the client names is looked up
  * there, so that nothing is settled twice or by the wrong one. While the client cannot take more, or is gone, the engine is asked for nothing.
  */
-import type { ConsumerSpec, Delivery, DeliverySink, Emission, Failure, Subscription } from '../../broker/engine.ts'
+import type { ClaimOutcome, ConsumerSpec, Delivery, DeliverySink, Emission, Failure, HeldClaim, Subscription } from '../../broker/engine.ts'
 import { eventsFrame } from '../event-columns.ts'
 import { FRAME, FRAME_HEADER_BYTES, newFrame } from '../frame.ts'
 import type { Link } from '../link.ts'
@@ -13,6 +13,7 @@ import { type Settlement, VERB } from '../settle-frame.ts'
 /** Event text of one frame of deliveries, about. */
 const FRAME_CHARS = 524_288
 const RETRY_MS_MAX = 600_000
+const CONFIRM_MS = 20
 
 export interface SubscriptionHost {
   readonly link: Link
@@ -31,11 +32,19 @@ export class ServedSubscription implements DeliverySink {
   #pausedByClient = false
   #held = false
   #paused = false
+  /** Settlements of the client so far. */
+  #settled = 0
+  #confirming: NodeJS.Timeout | null = null
 
   constructor(number: number, spec: ConsumerSpec, host: SubscriptionHost) {
     this.number = number
     this.spec = spec
     this.#host = host
+  }
+
+  /** What the client had in hand in a session that is lost. @returns `lost` for all where the engine cannot */
+  claim(claims: readonly HeldClaim[]): ClaimOutcome[] {
+    return this.#subscription?.claim?.(claims) ?? claims.map(() => 'lost')
   }
 
   /** The engine has it. */
@@ -96,9 +105,11 @@ export class ServedSubscription implements DeliverySink {
   settle(settlement: Settlement): void {
     const subscription = this.#subscription
     const delivery = this.#inHand.get(settlement.delivery)
+    this.#settled = (this.#settled + 1) >>> 0
     // What was revoked while the settlement was under way is no longer the client's.
     if (delivery === undefined || subscription === null) return
     this.#inHand.delete(settlement.delivery)
+    this.#confirmSoon()
     const { verb, detail, emissions } = settlement
     if (verb === VERB.complete) this.#complete(subscription, delivery, emissions)
     else if (verb === VERB.retry && detail !== null) subscription.retry(delivery, detail.delayMs ?? 0, detail.failure)
@@ -116,6 +127,26 @@ export class ServedSubscription implements DeliverySink {
       if (delivery.attempt >= this.spec.attemptsMax) subscription.deadLetter(delivery, failure)
       else subscription.retry(delivery, Math.min(RETRY_MS_MAX, 1000 * 2 ** (delivery.attempt - 1)), failure)
     }
+  }
+
+  /** The client keeps what it settled until it is durable: it is told now and then how far that is. */
+  #confirmSoon(): void {
+    this.#confirming ??= setTimeout(() => {
+      const settled = this.#settled
+      this.flushed().then(
+        () => this.#confirm(settled),
+        () => undefined,
+      )
+    }, CONFIRM_MS).unref()
+  }
+
+  #confirm(settled: number): void {
+    this.#confirming = null
+    if (this.#settled !== settled) this.#confirmSoon()
+    const frame = newFrame(FRAME.settled, 8)
+    frame.writeUInt32LE(this.number, FRAME_HEADER_BYTES)
+    frame.writeUInt32LE(settled, FRAME_HEADER_BYTES + 4)
+    this.#host.link.send(frame)
   }
 
   renew(): void {
@@ -147,7 +178,18 @@ export class ServedSubscription implements DeliverySink {
   }
 
   async close(): Promise<void> {
+    if (this.#confirming !== null) clearTimeout(this.#confirming)
     await this.#subscription?.close()
+  }
+
+  /** The server closes, and the client goes on under another: what it has in hand stays as it is, unless nobody claims it. */
+  leave(): void {
+    const subscription = this.#subscription
+    if (subscription?.abandon === undefined) void this.close().catch(() => undefined)
+    else {
+      subscription.abandon()
+      setTimeout(() => void this.close().catch(() => undefined), 1.5 * this.spec.leaseMs).unref()
+    }
   }
 }
 

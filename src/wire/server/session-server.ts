@@ -173,7 +173,7 @@ export class SessionServer {
     this.#closed = true
     clearInterval(this.#beating)
     for (const expiry of this.#expiries.values()) clearTimeout(expiry)
-    for (const session of [...this.#sessions.values()]) session.end()
+    for (const session of [...this.#sessions.values()]) session.end(true)
     for (const transport of this.#connections) transport.end()
     // Who does not let go by itself is cut.
     const cut = setTimeout(() => {

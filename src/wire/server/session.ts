@@ -6,7 +6,7 @@
  */
 import { MillraceError } from '../../base/errors.ts'
 import { LIMITS } from '../../base/limits.ts'
-import type { Emission, Engine, EngineReadOptions } from '../../broker/engine.ts'
+import type { ClaimOutcome, Emission, Engine, EngineReadOptions, HeldClaim } from '../../broker/engine.ts'
 import { type Access, wireErrorOf } from '../access.ts'
 import { FRAME, jsonFrame, jsonOf, malformed, numberedFrame } from '../frame.ts'
 import { Link } from '../link.ts'
@@ -17,6 +17,9 @@ import { checkConsumerSpec, checkEvent, checkPosition } from './checks.ts'
 import { ServedPublishing } from './served-publishing.ts'
 import { ServedRead } from './served-read.ts'
 import { ServedSubscription } from './served-subscription.ts'
+
+/** Credit, and what may have been settled since the server said how much of it is durable. */
+const CLAIMS_MAX = 1_000_000
 
 export interface SessionHost {
   readonly engine: Engine
@@ -186,19 +189,23 @@ export class Session {
     }
   }
 
-  async #subscribe(number: number, value: unknown): Promise<void> {
-    const spec = checkConsumerSpec(value)
+  /** Answers what became of the client's claims. */
+  async #subscribe(number: number, value: unknown): Promise<ClaimOutcome[]> {
+    const { spec: given, claims } = value as { readonly spec: unknown; readonly claims: readonly HeldClaim[] }
+    const spec = checkConsumerSpec(given)
+    if (!Array.isArray(claims) || claims.length > CLAIMS_MAX) throw malformed('claims are a list')
     if (this.#subscriptions.size >= LIMITS.wireSubscriptionsMax) throw tooMany('subscriptions')
     for (const channel of spec.channels) this.access.check('consume', channel)
     const served = new ServedSubscription(number, spec, { link: this.link, checkEmissions: (emissions) => this.#checkEmissions(emissions) })
     const subscription = await this.#host.engine.subscribe(spec, served)
     if (this.#ended) {
       await subscription.close()
-      return
+      return []
     }
     this.#subscriptions.set(number, served)
     served.begin(subscription)
     this.#apply()
+    return claims.length === 0 ? [] : served.claim(claims)
   }
 
   #checkEmissions(emissions: readonly Emission[]): void {
@@ -239,12 +246,15 @@ export class Session {
     }
   }
 
-  /** It is over: its reads stop, its subscriptions are closed. */
-  end(): void {
+  /** It is over: its reads stop, its subscriptions are closed, or left to be claimed under the next server. */
+  end(leaving = false): void {
     if (this.#ended) return
     this.#ended = true
     for (const read of this.#reads.values()) read.stop()
-    for (const subscription of this.#subscriptions.values()) subscription.close().catch(() => undefined)
+    for (const subscription of this.#subscriptions.values()) {
+      if (leaving) subscription.leave()
+      else subscription.close().catch(() => undefined)
+    }
     this.#subscriptions.clear()
     this.link.flush()
     this.link.reset()

@@ -1,0 +1,50 @@
+/** One event in the hands of this process: a place in a frame. */
+import type { Delivery } from '../../broker/engine.ts'
+import type { EventColumns } from '../event-columns.ts'
+import type { RemoteSubscription } from './remote-subscription.ts'
+
+export class RemoteDelivery implements Delivery {
+  /** At the server, in the session that is. */
+  number: number
+  readonly #events: EventColumns
+  readonly #index: number
+  readonly subscription: RemoteSubscription
+  attachment: unknown = null
+  /** Not settled, and not taken away. */
+  live = true
+
+  constructor(number: number, events: EventColumns, index: number, subscription: RemoteSubscription) {
+    this.number = number
+    this.#events = events
+    this.#index = index
+    this.subscription = subscription
+  }
+
+  get channel(): string {
+    return this.#events.channel
+  }
+  get offset(): number {
+    return this.#events.offsetAt(this.#index)
+  }
+  get timeMs(): number {
+    return this.#events.timeAt(this.#index)
+  }
+  get attempt(): number {
+    return this.#events.attemptAt(this.#index)
+  }
+  get redriven(): boolean {
+    return this.#events.redrivenAt(this.#index)
+  }
+  get id(): string {
+    return this.#events.block.idAt(this.#index)
+  }
+  get type(): string {
+    return this.#events.block.typeAt(this.#index)
+  }
+  get key(): string | null {
+    return this.#events.block.at(this.#index).key
+  }
+  get text(): string {
+    return this.#events.block.at(this.#index).text
+  }
+}
