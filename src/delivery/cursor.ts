@@ -221,7 +221,7 @@ export class Cursor implements LogListener, Suspected {
       const block = this.#fetch(offset, lane)
       if (block === null) return
       const index = offset - block.firstOffset
-      const instance = this.takers.pick(block, index)
+      const instance = this.takers.pick(block, index, lane.busy > 0 ? lane.holder : null)
       if (instance === 'nobody' && this.log.spec.kind === 'queue') {
         this.homeless.push(lane.shift())
         continue

@@ -34,12 +34,16 @@ export class Takers {
     return false
   }
 
-  /** Who takes an event: an instance, `busy` when those who want it have no place, `nobody` when none wants it. */
-  pick(block: EventBlock, index: number): Instance | 'busy' | 'nobody' {
+  /**
+   * Who takes an event: an instance, `busy` when those who want it have no place, `nobody` when none wants it. `holder` has events of its key in hands:
+   * nobody else may have this one now, so it is asked first.
+   */
+  pick(block: EventBlock, index: number, holder: Instance | null = null): Instance | 'busy' | 'nobody' {
     const { instances } = this
     const claimant = this.claims.size === 0 ? undefined : this.#claimant(block.firstOffset + index)
     if (claimant !== undefined) return claimant.ready ? claimant : 'busy'
     if (this.#held) return 'busy'
+    if (holder?.takes === true && holder.filter.accepts(block, index)) return holder
     let wanted = false
     for (let step = 0; step < instances.length; step++) {
       this.#turn = (this.#turn + 1) % instances.length
