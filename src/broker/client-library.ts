@@ -1,0 +1,103 @@
+/**
+ * The libraries by which engines speak to other people's brokers: they are not Millrace's dependencies, but are loaded when a URL asks for them.
+ *
+ * Owns the one table of what versions are supported. No optional peer dependencies: they make installs unsolvable for users of other engines.
+ */
+import { readFileSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import { dirname, join } from 'node:path'
+import { fileURLToPath, pathToFileURL } from 'node:url'
+import { MillraceError } from '../base/errors.ts'
+
+/** Which engine needs it, the oldest version that it runs on, and the first major version that it was not tried with. */
+interface Supported {
+  readonly engine: string
+  readonly from: string
+  readonly below: number
+}
+
+export const CLIENT_LIBRARIES = {
+  '@nats-io/transport-node': { engine: 'nats', from: '3.4.0', below: 4 },
+  '@nats-io/jetstream': { engine: 'nats', from: '3.4.0', below: 4 },
+  ioredis: { engine: 'redis', from: '5.11.1', below: 6 },
+} as const satisfies Readonly<Record<string, Supported>>
+
+export type ClientLibrary = keyof typeof CLIENT_LIBRARIES
+
+/** What is asked of the runtime: where a library is, and to load it. Tests bring their own. */
+export interface ModuleLoader {
+  /** File URL of the library's entry. @throws when it is not installed */
+  resolve(name: string): string
+  import(url: string): Promise<unknown>
+}
+
+const installed: ModuleLoader = {
+  resolve: (name) => {
+    try {
+      return import.meta.resolve(name)
+    } catch {
+      // A package manager that shows a package only what it declares: look from the application too.
+      return pathToFileURL(createRequire(join(process.cwd(), 'package.json')).resolve(name)).href
+    }
+  },
+  import: (url) => import(url),
+}
+
+/**
+ * Load a client library, of a version that is supported.
+ *
+ * @throws MISSING_DEPENDENCY naming what to install
+ */
+export async function loadClient<Module>(name: ClientLibrary, loader: ModuleLoader = installed): Promise<Module> {
+  const supported: Supported = CLIENT_LIBRARIES[name]
+  const install = `npm install ${name}@^${supported.from}`
+  let url: string
+  try {
+    url = loader.resolve(name)
+  } catch (cause) {
+    throw missing(`${supported.engine}: needs the library ${name}, which is not installed: ${install}`, name, null, cause)
+  }
+  const version = versionOf(name, url)
+  if (version !== null && !isSupported(version, supported)) {
+    throw missing(
+      `${supported.engine}: runs on ${name} from ${supported.from} and below ${supported.below}.0.0, and ${version} is installed: ${install}`,
+      name,
+      version,
+    )
+  }
+  try {
+    return (await loader.import(url)) as Module
+  } catch (cause) {
+    throw missing(`${supported.engine}: the library ${name} ${version ?? ''} is there and cannot be loaded: ${install}`, name, version, cause)
+  }
+}
+
+function missing(message: string, library: string, version: string | null, cause?: unknown): MillraceError {
+  return new MillraceError('MISSING_DEPENDENCY', message, { library, version }, { cause })
+}
+
+/** The version in the manifest that stands above a module's file; null where there is none of that name. */
+function versionOf(name: string, url: string): string | null {
+  let folder = dirname(fileURLToPath(url))
+  for (;;) {
+    try {
+      const manifest = JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8')) as { readonly name?: string; readonly version?: string }
+      if (manifest.name === name) return manifest.version ?? null
+    } catch {
+      // No manifest here: one folder up.
+    }
+    const above = dirname(folder)
+    if (above === folder) return null
+    folder = above
+  }
+}
+
+function isSupported(version: string, { from, below }: Supported): boolean {
+  const [least, found] = [from, version].map((text) => text.split(/[.-]/, 3).map(Number))
+  if ((found?.[0] ?? 0) >= below) return false
+  for (let at = 0; at < 3; at++) {
+    const difference = (found?.[at] ?? 0) - (least?.[at] ?? 0)
+    if (difference !== 0) return difference > 0
+  }
+  return true
+}
