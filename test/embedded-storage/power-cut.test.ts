@@ -107,6 +107,26 @@ describe('power cuts', () => {
   })
 })
 
+test('of the first write to a new journal file all is kept but its first sector', async () => {
+  const directory = join(root, 'first-sector')
+  const cutTo = join(root, 'first-sector-cut')
+  mkdirSync(cutTo)
+  const fs = new CuttableFileSystem()
+  const fates = [0.9, 0.9, 0.1]
+  let cut = false
+  const failpoint = (name: string): void => {
+    if (name !== 'journal.after-write' || cut) return
+    cut = true
+    fs.cut(directory, cutTo, () => fates.shift() ?? 0.4)
+  }
+  const store = await DiskStore.open(directory, revive, { ...SMALL, fileSystem: fs, failpoint })
+  await committed(store, { blocks: [], records: [['r/1', Buffer.alloc(4096, 'x')]], trims: [] })
+  await store.close()
+  const again = await DiskStore.open(cutTo, revive, SMALL)
+  expect(again.get('r/1')).toBeUndefined()
+  await again.close()
+})
+
 function sorted(values: Readonly<Record<string, string>>): Record<string, string> {
   return Object.fromEntries(Object.entries(values).sort(([a], [b]) => (a < b ? -1 : 1)))
 }

@@ -107,18 +107,15 @@ export class Journal {
     const file: JournalFile = { name, fd, bytes: bytes.length, lastSequence: 0 }
     this.#files.push(file)
     const salt = this.#header(file, bytes)
-    const frames = salt === null ? [] : findFrames(bytes, salt)
+    const frames = findFrames(bytes, salt)
     file.lastSequence = frames.at(-1)?.sequence ?? 0
-    return { file, bytes, salt: salt ?? Buffer.alloc(SALT_BYTES), frames }
+    return { file, bytes, salt, frames }
   }
 
-  /** The salt of a file's current use, or null for one that was never used. */
-  #header(file: JournalFile, bytes: Buffer): Buffer | null {
+  /** The salt of a file's current use. */
+  #header(file: JournalFile, bytes: Buffer): Buffer {
     if (bytes.length < FILE_HEADER_BYTES) throw damaged(file.name, `the journal file has ${bytes.length} bytes: it was cut short`)
-    if (bytes.subarray(0, FILE_HEADER_BYTES).every((byte) => byte === 0)) {
-      if (bytes.some((byte) => byte !== 0)) throw damaged(file.name, 'the head of the journal file was erased')
-      return null
-    }
+    if (bytes.subarray(0, FILE_HEADER_BYTES).every((byte) => byte === 0)) throw damaged(file.name, 'the head of the journal file was erased')
     if (bytes.readUInt32LE(0) !== MAGIC || bytes.readUInt32LE(28) !== crc32(bytes.subarray(0, 28))) {
       throw damaged(file.name, 'the head of the journal file is damaged, or it is not a journal file')
     }
@@ -145,7 +142,10 @@ export class Journal {
     return true
   }
 
-  /** A new file, all of it written once, so that writing to it later changes nothing but bytes. */
+  /**
+   * A new file, all of it written once, so that writing to it later changes nothing but bytes. Its head too: the first frame is written together with a head, and
+   * a power cut may keep of that write all but the sector of the head. There is then the head of before, not an erased one.
+   */
   #create(bytes: number): JournalFile {
     const name = `journal-${this.#files.length}`
     const path = join(this.#directory, name)
@@ -154,6 +154,8 @@ export class Journal {
     try {
       const zeros = Buffer.alloc(1024 * 1024)
       for (let at = 0; at < bytes; at += zeros.length) this.#fs.write(fd, zeros.subarray(0, Math.min(zeros.length, bytes - at)), at)
+      writeHead(zeros, bytes, randomBytes(SALT_BYTES), 0)
+      this.#fs.write(fd, zeros.subarray(0, FILE_HEADER_BYTES), 0)
       // Before the file is made known: one that a power cut left short would be refused as damaged.
       this.#fs.syncNow(fd)
     } catch (error) {
@@ -172,22 +174,12 @@ export class Journal {
     const begin = this.#position === 0 ? FILE_HEADER_BYTES : 0
     const needed = begin + frameBytesMax(frame)
     if (this.#buffer.length < needed) this.#buffer = Buffer.allocUnsafeSlow(needed * 2)
-    if (begin > 0) this.#writeHeader(file, sequence)
+    if (begin > 0) writeHead(this.#buffer, file.bytes, this.#salt, sequence)
     const end = encodeFrame(this.#buffer, begin, frame, sequence, this.#salt)
     this.#fs.write(file.fd, this.#buffer.subarray(0, end), this.#position)
     this.#position += end
     file.lastSequence = sequence
     this.#fs.sync(file.fd, (error) => done(error, end))
-  }
-
-  #writeHeader(file: JournalFile, sequence: number): void {
-    const header = this.#buffer
-    header.writeUInt32LE(MAGIC, 0)
-    header.writeUInt32LE(file.bytes, 4)
-    header.set(this.#salt, 8)
-    header.writeDoubleLE(sequence, 16)
-    header.writeUInt32LE(0, 24)
-    header.writeUInt32LE(crc32(header.subarray(0, 28)), 28)
   }
 
   /** Frames up to here are behind the journal now: files that hold no others can be used again. */
@@ -199,6 +191,15 @@ export class Journal {
     for (const file of this.#files) this.#fs.close(file.fd)
     this.#files.length = 0
   }
+}
+
+function writeHead(head: Buffer, fileBytes: number, salt: Buffer, sequence: number): void {
+  head.writeUInt32LE(MAGIC, 0)
+  head.writeUInt32LE(fileBytes, 4)
+  head.set(salt, 8)
+  head.writeDoubleLE(sequence, 16)
+  head.writeUInt32LE(0, 24)
+  head.writeUInt32LE(crc32(head.subarray(0, 28)), 28)
 }
 
 /** Every whole frame of a file, also behind damage: the salt tells where one may begin. */
