@@ -16,13 +16,13 @@ interface Supported {
   readonly below: number
 }
 
-export const CLIENT_LIBRARIES = {
+export const CLIENT_LIBRARIES: Readonly<Record<ClientLibrary, Supported>> = {
   '@nats-io/transport-node': { engine: 'nats', from: '3.4.0', below: 4 },
   '@nats-io/jetstream': { engine: 'nats', from: '3.4.0', below: 4 },
   ioredis: { engine: 'redis', from: '5.11.1', below: 6 },
-} as const satisfies Readonly<Record<string, Supported>>
+}
 
-export type ClientLibrary = keyof typeof CLIENT_LIBRARIES
+export type ClientLibrary = '@nats-io/transport-node' | '@nats-io/jetstream' | 'ioredis'
 
 /** What is asked of the runtime: where a library is, and to load it. Tests bring their own. */
 export interface ModuleLoader {
@@ -49,7 +49,7 @@ const installed: ModuleLoader = {
  * @throws MISSING_DEPENDENCY naming what to install
  */
 export async function loadClient<Module>(name: ClientLibrary, loader: ModuleLoader = installed): Promise<Module> {
-  const supported: Supported = CLIENT_LIBRARIES[name]
+  const supported = CLIENT_LIBRARIES[name]
   const install = `npm install ${name}@^${supported.from}`
   let url: string
   try {
