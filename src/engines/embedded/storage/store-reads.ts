@@ -65,7 +65,10 @@ export class StoreReads<Block extends StoredBlock = StoredBlock> {
     for (const entry of wanted) {
       // While those before were read, retention may have taken it, and its segment with it.
       if (entry.firstOffset + entry.count <= this.#known(channelId).first) continue
-      for (const block of await this.#extent(channelId, entry)) if (block.firstOffset + block.count > offset) found.push(block)
+      const blocks = await this.#extent(channelId, entry)
+      // What was read before it is the beginning of the answer; what is gone with its segment is looked up anew.
+      if (blocks === null) return found.length > 0 ? found : this.read(channelId, offset, maxBytes)
+      for (const block of blocks) if (block.firstOffset + block.count > offset) found.push(block)
     }
     for (const block of inMemory) {
       if (bytes >= maxBytes && found.length > 0) break
@@ -76,9 +79,16 @@ export class StoreReads<Block extends StoredBlock = StoredBlock> {
     return found.length === 0 && offset < first ? this.read(channelId, first, maxBytes) : found
   }
 
-  async #extent(channelId: number, entry: ExtentEntry): Promise<StoredBlock[]> {
-    const raw = await this.segments.read(entry.segment, entry.position, entry.bytes)
-    return decodeExtent(raw, channelId, Segments.fileName(entry.segment), entry.position)
+  /** The blocks of an extent; null when it is no longer where it was: compaction has moved it, or retention has taken it. */
+  async #extent(channelId: number, entry: ExtentEntry): Promise<StoredBlock[] | null> {
+    try {
+      const raw = await this.segments.read(entry.segment, entry.position, entry.bytes)
+      return decodeExtent(raw, channelId, Segments.fileName(entry.segment), entry.position)
+    } catch (error) {
+      const [now] = this.index.extents(channelId, entry.firstOffset)
+      if (now?.firstOffset === entry.firstOffset && now.segment === entry.segment && now.position === entry.position) throw error
+      return null
+    }
   }
 
   peek(channelId: number, offset: number): Block | undefined {
