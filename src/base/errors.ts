@@ -71,6 +71,8 @@ export const ERROR_CODES = {
   UNAUTHENTICATED: { retryable: false },
   /** The server knows who asks, and that one may not do this. */
   FORBIDDEN: { retryable: false },
+  /** A webhook is unsigned, signed with another secret, or too old. */
+  INVALID_SIGNATURE: { retryable: false },
   /** More requests, streams or sockets than the caller, or all together, may have. */
   RATE_LIMITED: { retryable: true },
   /** A server or peer did not answer in time. */

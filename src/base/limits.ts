@@ -160,6 +160,8 @@ export const LIMITS = {
   gatewayPullIdleMs: 600_000,
   /** Settled leases that are remembered, so that a settlement that is sent again is answered again. */
   gatewayPullSettledMax: 10_000,
+  /** How old a webhook may be, where its time is signed. */
+  webhookToleranceMs: 300_000,
   /** How long a client may take to send its request. */
   gatewayRequestMs: 30_000,
   /** A connection to the gateway on which nothing moved for so long is cut. */

@@ -43,6 +43,7 @@ withData(command(program, 'serve', 'serve a data directory over HTTP', 'millrace
   .option('--tls-cert <file>', 'serve HTTPS with this certificate (PEM); with --tls-key')
   .option('--tls-key <file>', 'its private key (PEM)')
   .option('--cors <origins...>', 'origins whose pages may use the gateway')
+  .option('--config <file>', 'a YAML or JSON file: webhooks that are taken, and their secrets')
   .action(run(async (options) => (await import('./serve-command.ts')).serveCommand(options as never)))
 
 withData(

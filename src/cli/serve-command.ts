@@ -6,6 +6,7 @@ import { tokenFileOf } from '../gateway/access/token-file.ts'
 import { type ServeOptions, serveGateway } from '../gateway/serve-gateway.ts'
 import { connect } from '../index.ts'
 import { complete, print, printJson } from './output.ts'
+import { readServeConfig } from './serve-config.ts'
 import type { TargetOptions } from './target.ts'
 
 export interface ServeCommandOptions extends TargetOptions {
@@ -18,10 +19,13 @@ export interface ServeCommandOptions extends TargetOptions {
   readonly tlsCert?: string
   readonly tlsKey?: string
   readonly cors?: readonly string[]
+  readonly config?: string
 }
 
 export async function serveCommand(options: ServeCommandOptions): Promise<void> {
+  const config = options.config === undefined ? undefined : readServeConfig(options.config)
   const serving: ServeOptions = {
+    ...config?.gateway,
     port: Number(options.port),
     host: options.host,
     ...accessOf(options),

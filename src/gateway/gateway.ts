@@ -25,6 +25,7 @@ import { badRequest, problem } from './problem.ts'
 import { RequestBodies } from './request-body.ts'
 import type { GatewayPart } from './route.ts'
 import { Upgrades } from './upgrades.ts'
+import { type WebhookOptions, webhookEndpoints } from './webhooks/webhook-options.ts'
 
 /** Bounds on all callers together, and on each. */
 export interface GatewayLimits {
@@ -46,6 +47,8 @@ export interface GatewayOptions {
   /** Pages of other origins that may use the gateway. @default none */
   readonly cors?: { readonly origins: readonly string[] }
   readonly limits?: GatewayLimits
+  /** Senders whose webhooks are taken, by the name of their endpoint: `POST /webhooks/NAME`. @default none */
+  readonly webhooks?: Readonly<Record<string, WebhookOptions>>
   /** Largest request body. @default 16 MiB */
   readonly maxBodyBytes?: Size
   /** How often a silent event stream says that it lives. @default '15s' */
@@ -76,7 +79,7 @@ export interface Gateway {
   close(): Promise<void>
 }
 
-const OPTIONS = ['access', 'hosts', 'cors', 'limits', 'maxBodyBytes', 'heartbeat', 'stall', 'maxStreams', 'drain', 'fallback', 'onError'] as const
+const OPTIONS = ['access', 'hosts', 'cors', 'limits', 'webhooks', 'maxBodyBytes', 'heartbeat', 'stall', 'maxStreams', 'drain', 'fallback', 'onError'] as const
 
 /**
  * A broker's HTTP interface.
@@ -123,7 +126,13 @@ class BrokerGateway implements Gateway {
     const hosts = options.hosts ?? (this.guarded ? 'any' : LOOPBACK_HOSTS)
     const guard = new OriginGuard(hosts === 'any' ? null : hosts, origins)
     guardApp(this.#app, guard, origins)
-    const parts = gatewayParts(host, { streams: streamLimitsOf(options), drainMs: drainMsOf(options), ratePerMinute: 60 * callerRateOf(options), isClosing })
+    const parts = gatewayParts(host, {
+      streams: streamLimitsOf(options),
+      drainMs: drainMsOf(options),
+      ratePerMinute: 60 * callerRateOf(options),
+      isClosing,
+      webhooks: webhookEndpoints(options.webhooks ?? {}),
+    })
     this.#parts = [...parts, documentPart(parts)]
     mountRoutes(
       this.#app,

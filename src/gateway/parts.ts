@@ -11,6 +11,8 @@ import { rulesRoutes } from './rules-routes.ts'
 import { SocketPart } from './socket/socket-part.ts'
 import { EventStreams, type StreamLimits } from './stream-route.ts'
 import { handshakeRoute } from './webhook-handshake.ts'
+import type { WebhookEndpoint } from './webhooks/webhook-options.ts'
+import { WebhookPart } from './webhooks/webhook-part.ts'
 
 export interface PartSettings {
   readonly streams: StreamLimits
@@ -19,6 +21,7 @@ export interface PartSettings {
   /** What a sender without a limit of its own may send. */
   readonly ratePerMinute: number
   readonly isClosing: () => boolean
+  readonly webhooks: ReadonlyMap<string, WebhookEndpoint>
 }
 
 /** In the order in which they start; they close in the reverse one. */
@@ -26,6 +29,7 @@ export function gatewayParts(host: GatewayHost, settings: PartSettings): Gateway
   const { broker } = host
   return [
     { routes: [publishRoute(broker), handshakeRoute(settings.ratePerMinute), readRoute(host)] },
+    new WebhookPart(host, settings.webhooks),
     new EventStreams(host, settings.streams),
     pullPart(host, settings.drainMs),
     new SocketPart(host),

@@ -40,6 +40,7 @@ export const STATUS: Readonly<Record<ErrorCode, number>> = {
   REQUEST_TOO_LARGE: 413,
   UNAUTHENTICATED: 401,
   FORBIDDEN: 403,
+  INVALID_SIGNATURE: 403,
   RATE_LIMITED: 429,
   UNAVAILABLE: 503,
 }

@@ -95,6 +95,40 @@ describe('docs/guide/secure-it.md', () => {
   })
 })
 
+describe('docs/guide/webhooks.md', () => {
+  test('its configuration and its delivery', { timeout: 60_000 }, async (context) => {
+    await serve()
+    if (!(await present('curl')) || !(await present('openssl', 'version'))) return context.skip()
+    const [config = ''] = blocks(page('webhooks.md'), 'yaml')
+    writeFileSync(join(folder, 'millrace.yaml'), config)
+    writeFileSync(join(folder, 'billing.secret'), 'whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\n')
+    const [command = ''] = blocks(page('webhooks.md'), 'sh serve')
+    const main = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url))
+    const serving = spawn('bash', ['-c', command.replace('\nmillrace', `\nexec ${process.execPath} ${main}`).replace('--config', '--json --port 0 --config')], {
+      cwd: folder,
+    })
+    let said = ''
+    for (const output of [serving.stdout, serving.stderr])
+      output.on('data', (chunk: Buffer) => {
+        said += chunk.toString()
+      })
+    const ended = new Promise((resolve) => serving.once('exit', resolve))
+    try {
+      await eventually(() => said).toContain('"url"')
+      const { url } = JSON.parse(said) as { url: string }
+      const [delivery = ''] = blocks(page('webhooks.md'), 'sh')
+      const { stdout } = await run('bash', ['-euo', 'pipefail', '-c', delivery.replaceAll('localhost:8080', url)])
+      const [, receipt = ''] = /^# (.+)$/m.exec(delivery) ?? []
+      expect(stdout).toContain(receipt)
+      expect(stdout).toContain('"type":"com.github.issues.opened"')
+      expect((await fetch(`${url}/webhooks/billing`, { method: 'POST', body: '{}' })).status).toBe(403)
+    } finally {
+      serving.kill()
+      await ended
+    }
+  })
+})
+
 const freePort = (): Promise<number> =>
   new Promise((resolve) => {
     const probe = createServer().listen(0, '127.0.0.1', () => {

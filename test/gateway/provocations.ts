@@ -1,4 +1,5 @@
 /** How each answer that the OpenAPI document promises is brought about, by `operationId status`. What all routes refuse alike is in openapi.test.ts. */
+import { createHmac } from 'node:crypto'
 import type { Gateway, GatewayOptions } from '../../src/gateway/index.ts'
 import { type Broker, consumer, event, MillraceError, stream } from '../../src/index.ts'
 import { rulesOf } from '../../src/rules/index.ts'
@@ -69,6 +70,18 @@ const rule = async (world: ProvocationWorld): Promise<undefined> => {
   await channel(world)
   await rulesOf(world.broker).put({ name: 'some-rule', on: 'some-channel', then: 'drop' })
 }
+const hooks: NonNullable<GatewayOptions['webhooks']> = { 'some-webhook': { scheme: 'github', secret: 's', channel: 'some-channel' } }
+/** A webhook as GitHub would send it. */
+const webhook = (more: Provocation = {}): Provocation => {
+  const { body = '{}' } = more
+  const signature = `sha256=${createHmac('sha256', 's').update(body).digest('hex')}`
+  return {
+    ...more,
+    options: { webhooks: hooks, ...more.options },
+    headers: { ...JSON_TYPE, 'x-hub-signature-256': signature, ...more.headers },
+    body,
+  }
+}
 const letters = '/api/consumers/{consumer}/dead-letters'
 
 export const provocations: Readonly<Record<string, Provocation>> = {
@@ -92,6 +105,14 @@ export const provocations: Readonly<Record<string, Provocation>> = {
       [`${name} 503`, { prepare: closed }],
     ]),
   ),
+  'receiveWebhook 200': webhook(),
+  'receiveWebhook 400': webhook({ body: '{' }),
+  'receiveWebhook 404': webhook({ path: '/webhooks/other' }),
+  'receiveWebhook 413': webhook({ options: { webhooks: hooks, maxBodyBytes: 1 } }),
+  'receiveWebhook 415': webhook({ headers: { 'content-encoding': 'gzip' } }),
+  'receiveWebhook 422': webhook({ prepare: strict }),
+  'receiveWebhook 503': webhook({ prepare: closed }),
+  'receiveWebhook 507': webhook({ broker: full }),
   'grantWebhook 200': { headers: { 'webhook-request-origin': 'sender.example' } },
   'readEvents 200': { prepare: channel },
   'readEvents 404': {},

@@ -33,7 +33,8 @@ function own(attributes: Readonly<Record<string, unknown>>): object | undefined 
   return found.length === 0 ? undefined : Object.fromEntries(found)
 }
 
-function checkedDepth(dataText: string, event: CloudEvent): string {
+/** The text of an event's data, if it is no deeper than any reader must hold. @throws INVALID_EVENT */
+export function checkedDepth(dataText: string, event: { readonly type: string; readonly id: string }): string {
   if (depthOf(dataText) <= LIMITS.dataDepthMax + 1) return dataText
   throw new MillraceError('INVALID_EVENT', `event "${event.type}" (id ${event.id}): data is nested deeper than ${LIMITS.dataDepthMax} levels`, {
     path: 'data',

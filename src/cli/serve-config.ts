@@ -1,0 +1,93 @@
+/**
+ * The configuration file of `millrace serve`: what is too much for the command line, and secrets, which must not stand there at all.
+ *
+ * A secret is written `env:NAME` or `file:PATH`, and read when the server starts; it may stand in the file itself, where only its owner may read that.
+ */
+import { readFileSync } from 'node:fs'
+import { dirname, resolve } from 'node:path'
+import { parse } from 'yaml'
+import { MillraceError } from '../base/errors.ts'
+import { knownOptions } from '../base/units.ts'
+import type { ServeOptions } from '../gateway/serve-gateway.ts'
+import type { WebhookOptions } from '../gateway/webhooks/webhook-options.ts'
+
+export interface ServeConfig {
+  readonly gateway: Pick<ServeOptions, 'webhooks' | 'hosts'>
+}
+
+type Members = Readonly<Record<string, unknown>>
+
+function refuse(path: string, why: string, cause?: unknown): never {
+  throw new MillraceError('INVALID_OPTION', `${path}: ${why}`, { option: 'config', path }, { cause })
+}
+
+/** @throws INVALID_OPTION */
+export function readServeConfig(path: string): ServeConfig {
+  const config = membersOf(parsed(path), path)
+  known(config, ['webhooks', 'hosts'], path)
+  const { webhooks, hosts } = config
+  return {
+    gateway: {
+      ...(webhooks !== undefined && { webhooks: webhooksOf(membersOf(webhooks, `${path}: webhooks`), path) }),
+      ...(hosts !== undefined && { hosts: textsOf(hosts, `${path}: hosts`) }),
+    },
+  }
+}
+
+function parsed(path: string): unknown {
+  let text: string
+  try {
+    text = readFileSync(path, 'utf8')
+  } catch (cause) {
+    return refuse(path, `it cannot be read: ${(cause as Error).message}`, cause)
+  }
+  try {
+    return parse(text, { maxAliasCount: 100 }) as unknown
+  } catch (cause) {
+    return refuse(path, `it is neither YAML nor JSON: ${(cause as Error).message}`, cause)
+  }
+}
+
+function membersOf(value: unknown, where: string): Members {
+  if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value as Members
+  return refuse(where, 'an object is needed')
+}
+
+function known(members: Members, names: readonly string[], where: string): void {
+  knownOptions(members, names, where)
+}
+
+function textsOf(value: unknown, where: string): readonly string[] {
+  const list: unknown = Array.isArray(value) ? value : [value]
+  return (list as readonly unknown[]).every((each) => typeof each === 'string')
+    ? (list as readonly string[])
+    : refuse(where, 'a text or a list of texts is needed')
+}
+
+function webhooksOf(webhooks: Members, path: string): Readonly<Record<string, WebhookOptions>> {
+  return Object.fromEntries(
+    Object.entries(webhooks).map(([name, each]) => {
+      const where = `${path}: webhooks.${name}`
+      const options = membersOf(each, where)
+      const secrets = textsOf(options['secret'] ?? [], `${where}.secret`).map((secret) => secretOf(secret, path, `${where}.secret`))
+      // The gateway says what else is wrong with it.
+      return [name, { ...options, secret: secrets } as unknown as WebhookOptions]
+    }),
+  )
+}
+
+/** What `env:NAME` or `file:PATH` stands for; paths are from the configuration's folder. */
+function secretOf(written: string, path: string, where: string): string {
+  if (written.startsWith('env:')) {
+    const name = written.slice('env:'.length)
+    const value = process.env[name]
+    return value === undefined || value === '' ? refuse(where, `the environment has no ${name}`) : value
+  }
+  if (!written.startsWith('file:')) return written
+  const file = resolve(dirname(path), written.slice('file:'.length))
+  try {
+    return readFileSync(file, 'utf8').trim()
+  } catch (cause) {
+    return refuse(where, `${file} cannot be read: ${(cause as Error).message}`, cause)
+  }
+}

@@ -1,0 +1,29 @@
+/** Bodies of webhooks: JSON, or a form with JSON in it. Read when the signature holds, and not before. */
+import { essenceOf } from '../../event/http/media-type.ts'
+import { jsonOf } from '../json-body.ts'
+import { badRequest } from '../problem.ts'
+import type { Payload, Verified } from './scheme.ts'
+
+const FORM = 'application/x-www-form-urlencoded'
+
+/** @throws INVALID_REQUEST */
+export function jsonPayload({ headers, body }: Verified): Payload {
+  return objectOf(body, headers.get('content-type'))
+}
+
+/** JSON, or a form whose member `payload` is JSON, or (`fields`) a form that is the payload itself. @throws INVALID_REQUEST */
+export function formOrJsonPayload({ headers, body }: Verified, fields = false): Payload {
+  const contentType = headers.get('content-type')
+  if (contentType === null || essenceOf(contentType) !== FORM) return objectOf(body, contentType)
+  const form = new URLSearchParams(Buffer.from(body).toString())
+  const inner = form.get('payload')
+  if (inner !== null) return objectOf(Buffer.from(inner), null)
+  if (!fields) throw badRequest(400, 'the form has no member "payload"')
+  return objectOf(Buffer.from(JSON.stringify(Object.fromEntries(form))), null)
+}
+
+function objectOf(bytes: Uint8Array, contentType: string | null): Payload {
+  const { value, text } = jsonOf(bytes, contentType)
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) throw badRequest(400, 'the payload of a webhook is a JSON object')
+  return { value: value as Payload['value'], text: text.trim() }
+}

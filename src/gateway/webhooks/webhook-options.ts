@@ -1,0 +1,68 @@
+/** Webhook endpoints as they are configured, checked. */
+import { MillraceError } from '../../base/errors.ts'
+import { LIMITS } from '../../base/limits.ts'
+import { checkName } from '../../base/names.ts'
+import { type Duration, durationMs, knownOptions } from '../../base/units.ts'
+import { github } from './github.ts'
+import type { Scheme } from './scheme.ts'
+import { shopify } from './shopify.ts'
+import { slack } from './slack.ts'
+import { standard } from './standard.ts'
+import { stripe } from './stripe.ts'
+
+const SCHEMES: Readonly<Record<WebhookOptions['scheme'], Scheme>> = { github, stripe, slack, shopify, standard }
+const NAME = /^[A-Za-z0-9_-]{1,100}$/
+
+/** An endpoint for one sender's webhooks: `POST /webhooks/NAME`. */
+export interface WebhookOptions {
+  /** How its deliveries are signed, and what events they become. */
+  readonly scheme: 'github' | 'stripe' | 'slack' | 'shopify' | 'standard'
+  /** What they are signed with; several while one takes over from another. */
+  readonly secret: string | readonly string[]
+  /** Where the events are published. Made, as a stream that knows ids again for a week, when it is not there. */
+  readonly channel: string
+  /** How old a delivery may be, where its time is signed (Stripe, Slack, Standard Webhooks). @default '5m' */
+  readonly tolerance?: Duration
+}
+
+export interface WebhookEndpoint {
+  readonly name: string
+  readonly scheme: Scheme
+  readonly secrets: readonly string[]
+  readonly channel: string
+  readonly toleranceMs: number
+}
+
+/** @throws INVALID_OPTION · INVALID_NAME */
+export function webhookEndpoints(options: Readonly<Record<string, WebhookOptions>>): ReadonlyMap<string, WebhookEndpoint> {
+  return new Map(Object.entries(options).map(([name, each]) => [name, endpointOf(name, each)]))
+}
+
+function endpointOf(name: string, options: WebhookOptions): WebhookEndpoint {
+  const option = `webhooks.${name}`
+  const refuse = (why: string): never => {
+    throw new MillraceError('INVALID_OPTION', `${option} ${why}`, { option })
+  }
+  if (!NAME.test(name)) refuse('cannot be the name of an endpoint: letters, digits, "_" and "-"')
+  knownOptions(options, ['scheme', 'secret', 'channel', 'tolerance'], option)
+  const { scheme, secret, channel, tolerance = LIMITS.webhookToleranceMs } = options
+  if (!Object.hasOwn(SCHEMES, scheme)) refuse(`has no scheme that is known: it is one of ${Object.keys(SCHEMES).join(', ')}`)
+  const secrets: readonly unknown[] = Array.isArray(secret) ? secret : [secret]
+  if (secrets.length === 0 || !secrets.every((each) => typeof each === 'string' && each !== ''))
+    refuse('must have a secret, or several: without one anybody could sign')
+  for (const each of secrets as readonly string[]) {
+    const fault = SCHEMES[scheme].faultOf(each)
+    if (fault !== null) refuse(`has a secret that ${fault}`)
+  }
+  return {
+    name,
+    scheme: SCHEMES[scheme],
+    secrets: secrets as readonly string[],
+    channel: ourOwn(checkName(channel, 'channel'), refuse),
+    toleranceMs: durationMs(tolerance, `${option}.tolerance`),
+  }
+}
+
+function ourOwn(channel: string, refuse: (why: string) => never): string {
+  return channel.startsWith('$') ? refuse(`publishes to "${channel}", and channels that begin with "$" are written by Millrace itself`) : channel
+}

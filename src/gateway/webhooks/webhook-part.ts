@@ -1,0 +1,124 @@
+/**
+ * Webhooks in: `POST /webhooks/NAME`, an endpoint for each sender that is configured.
+ *
+ * The signature is what lets a delivery in; no token is asked for. It is checked over the bytes as they came, before anything looks into them. What holds is
+ * published as an event whose id is the sender's id of the delivery, so one that is sent again is stored once. The answer comes when it is durable.
+ */
+import { createHash } from 'node:crypto'
+import type { LooseEvent } from '../../broker/broker.ts'
+import { stream } from '../../channel/channel.ts'
+import { DATA_TEXT, type Encodable } from '../../event/encode.ts'
+import { checkedDepth, decodeForPublish } from '../../event/http/decode-for-publish.ts'
+import { httpModeOf } from '../../event/http/decode-http.ts'
+import type { GatewayHost } from '../gateway-host.ts'
+import { badRequest } from '../problem.ts'
+import type { GatewayPart, GatewayRequest, Route } from '../route.ts'
+import { json, ref } from '../schemas.ts'
+import type { EventFacts, Payload, Verified } from './scheme.ts'
+import { badSignature } from './signature.ts'
+import type { WebhookEndpoint } from './webhook-options.ts'
+
+/** Senders try again for days. */
+const DEDUPE_AGE = '7d'
+
+export class WebhookPart implements GatewayPart {
+  readonly routes: readonly Route[]
+  readonly #endpoints: ReadonlyMap<string, WebhookEndpoint>
+  readonly #host: GatewayHost
+
+  constructor(host: GatewayHost, endpoints: ReadonlyMap<string, WebhookEndpoint>) {
+    this.#host = host
+    this.#endpoints = endpoints
+    this.routes = [receiveRoute((request) => this.#receive(request))]
+  }
+
+  /** Make the channels that are not there: a sender gives up on an endpoint that answers 404. */
+  async start(): Promise<void> {
+    if (this.#endpoints.size === 0) return
+    const { engine } = await this.#host.engine()
+    for (const channel of new Set([...this.#endpoints.values()].map(({ channel }) => channel))) {
+      if ((await engine.channel(channel)) === undefined) await this.#host.broker.declare(stream(channel, { dedupe: { age: DEDUPE_AGE } }))
+    }
+  }
+
+  async #receive(request: GatewayRequest): Promise<Response> {
+    const endpoint = this.#endpoints.get(request.parameters['webhook'] ?? '')
+    if (endpoint === undefined) throw badRequest(404, 'there is no webhook endpoint of that name: name it in the configuration (webhooks)')
+    const { scheme, secrets, toleranceMs, name } = endpoint
+    const { headers } = request.raw
+    // Who signs nothing does not get to send a body.
+    if (!scheme.signedBy.some((header) => headers.has(header))) throw badSignature(`it has no ${scheme.signedBy[0]} header`)
+    const { engine } = await this.#host.engine()
+    return request.body(async (body) => {
+      scheme.verify({ headers, body, secrets, toleranceMs, nowMs: engine.clock.now() })
+      const verified: Verified = { headers, body, endpoint: name }
+      const mode = httpModeOf(headers)
+      if (mode === 'structured' || mode === 'batched') return this.#publish(endpoint, decodeForPublish(headers, body))
+      const payload = scheme.payload(verified)
+      const answer = scheme.answer?.(payload) ?? null
+      return answer === null ? this.#publish(endpoint, [eventOf(verified, scheme.event(verified, payload), payload)]) : Response.json(answer)
+    })
+  }
+
+  async #publish({ channel }: WebhookEndpoint, events: readonly Encodable[]): Promise<Response> {
+    return Response.json({ receipts: await this.#host.broker.publish(channel, events as LooseEvent[]) })
+  }
+}
+
+function eventOf({ body, endpoint }: Verified, facts: EventFacts, { value, text }: Payload): Encodable {
+  const { type, source, subject, time, key } = facts
+  // A sender that gives no id sends the same bytes again.
+  const id = facts.id ?? `sha256-${createHash('sha256').update(body).digest('base64url')}`
+  return {
+    type,
+    id,
+    source: source ?? `/webhooks/${endpoint}`,
+    datacontenttype: 'application/json',
+    ...(subject !== undefined && { subject }),
+    ...(time !== undefined && { time }),
+    ...(key !== undefined && { partitionkey: key }),
+    data: value,
+    [DATA_TEXT]: checkedDepth(text, { type, id }),
+  } as Encodable
+}
+
+function receiveRoute(handle: Route['handle']): Route {
+  const text = { type: 'string' }
+  return {
+    method: 'POST',
+    path: '/webhooks/{webhook}',
+    name: 'receiveWebhook',
+    summary: 'A delivery of a sender whose webhooks are configured: GitHub, Stripe, Slack, Shopify, or one that follows Standard Webhooks.',
+    description: 'The signature is the credential. It is checked over the body as it came; a delivery that is sent again is stored once.',
+    tag: 'webhooks',
+    access: 'open',
+    parameters: { webhook: { description: 'The endpoint’s name.', required: true, schema: text } },
+    headers: {
+      'x-hub-signature-256': { description: 'GitHub', schema: text },
+      'stripe-signature': { description: 'Stripe', schema: text },
+      'x-slack-signature': { description: 'Slack', schema: text },
+      'x-shopify-hmac-sha256': { description: 'Shopify', schema: text },
+      'webhook-signature': { description: 'Standard Webhooks', schema: text },
+    },
+    body: { required: true, content: { ...json({ type: 'object' }), 'application/x-www-form-urlencoded': { type: 'object' } } },
+    answers: {
+      200: {
+        description: 'It is durable; or the answer that the sender asked for (Slack’s url_verification).',
+        content: json({ type: 'object', properties: { receipts: { type: 'array', items: ref('Receipt') }, challenge: text } }),
+      },
+    },
+    refuses: [
+      'INVALID_SIGNATURE',
+      'INVALID_EVENT',
+      'SCHEMA_MISMATCH',
+      'TYPE_NOT_CARRIED',
+      'EVENT_TOO_LARGE',
+      'REQUEST_TOO_LARGE',
+      'UNKNOWN_CHANNEL',
+      'BACKPRESSURE',
+      'DISK_FULL',
+      'CLOSED',
+    ],
+    handle,
+  }
+}

@@ -1,0 +1,48 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, expect, it } from 'vitest'
+import { readServeConfig } from '../../src/cli/serve-config.ts'
+
+const folder = mkdtempSync(join(tmpdir(), 'millrace-config-'))
+afterAll(() => rmSync(folder, { recursive: true, force: true }))
+
+function read(text: string): ReturnType<typeof readServeConfig> {
+  const path = join(folder, 'millrace.yaml')
+  writeFileSync(path, text)
+  return readServeConfig(path)
+}
+
+it('secrets come from the environment, from files beside it, or from the file itself', () => {
+  process.env['MILLRACE_TEST_SECRET'] = 'from-env'
+  writeFileSync(join(folder, 'one.secret'), 'from-file\n')
+  const { gateway } = read(`
+webhooks:
+  a: { scheme: github, secret: env:MILLRACE_TEST_SECRET, channel: x }
+  b: { scheme: github, secret: [file:one.secret, written], channel: x, tolerance: 1m }
+hosts: events.example
+`)
+  expect(gateway).toEqual({
+    webhooks: {
+      a: { scheme: 'github', secret: ['from-env'], channel: 'x' },
+      b: { scheme: 'github', secret: ['from-file', 'written'], channel: 'x', tolerance: '1m' },
+    },
+    hosts: ['events.example'],
+  })
+  expect(read('{"webhooks":{}}').gateway).toEqual({ webhooks: {} })
+})
+
+it.each([
+  ['a secret that is not in the environment', 'webhooks: { a: { secret: env:MILLRACE_NO_SUCH } }', 'the environment has no MILLRACE_NO_SUCH'],
+  ['a secret whose file is missing', 'webhooks: { a: { secret: file:none } }', 'cannot be read'],
+  ['an unknown member', 'webhook: {}', 'no option "webhook"'],
+  ['a list for an object', 'webhooks: []', 'an object is needed'],
+  ['a number for a secret', 'webhooks: { a: { secret: 5 } }', 'a text or a list of texts'],
+  ['what is no YAML', 'a: [', 'neither YAML nor JSON'],
+])('%s is refused, and said where', (_, text, why) => {
+  expect(() => read(text)).toThrow(expect.objectContaining({ code: 'INVALID_OPTION', message: expect.stringContaining(why) as string }))
+})
+
+it('a file that is not there is refused', () => {
+  expect(() => readServeConfig(join(folder, 'none.yaml'))).toThrow('cannot be read')
+})
