@@ -1,4 +1,4 @@
-/** Sending emissions on (clause 12): in order, with their ids, until the backend has them. */
+/** Emissions (clause 12): checked while their handler can still be told, and sent on in order, with their ids, until the backend has them. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { isMillraceError, MillraceError } from '../base/errors.ts'
 import type { Emission } from '../broker/engine.ts'
@@ -10,6 +10,18 @@ export interface EmittingHost {
   /** Store events in order; those known by their ids are not stored again. */
   store(channel: string, emissions: readonly Emission[]): Promise<void>
   alarm(error: unknown): void
+}
+
+/** @throws EVENT_TOO_LARGE · and what `known` throws of a channel */
+export function checkEmissions(emissions: readonly Emission[], known: (channel: string) => unknown, bytesMax: number): void {
+  for (const { channel, event } of emissions) {
+    known(channel)
+    if (event.text.length * 3 <= bytesMax) continue
+    const bytes = Buffer.byteLength(event.text)
+    if (bytes <= bytesMax) continue
+    const message = `event "${event.type}" (id ${event.id}) has ${bytes} bytes as CloudEvents JSON; the servers of channel "${channel}" take ${bytesMax}: store the data elsewhere and emit a reference`
+    throw new MillraceError('EVENT_TOO_LARGE', message, { channel, type: event.type, id: event.id, bytes, bytesMax })
+  }
 }
 
 /** Neighbours that go to one channel, together. */

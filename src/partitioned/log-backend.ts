@@ -70,6 +70,14 @@ export class Fenced extends Error {
   override readonly name = 'Fenced'
 }
 
+/** Who is told of the state of a backend's servers. */
+export interface BackendListener {
+  /** Something needs a person, or may soon: no connection, a setting that is weaker than it should be. One alarm for each code. */
+  alarm(code: string, message: string): void
+  /** It is over. */
+  cleared(code: string): void
+}
+
 export interface LogBackend {
   /** As in the URL: `nats`, `kafka`, `redis`. */
   readonly name: string
@@ -77,6 +85,9 @@ export interface LogBackend {
   readonly capabilities: Capabilities
   /** Most events of one atomic `append`, and most bytes of one event or journal entry. */
   readonly limits: { readonly batchEvents: number; readonly entryBytes: number }
+
+  /** Called once, by the engine that works on this backend: what is already wrong is told at once. */
+  listen?(listener: BackendListener): void
 
   /** All channels. */
   channels(): Promise<readonly ChannelEntry[]>
@@ -102,8 +113,11 @@ export interface LogBackend {
   trim(channel: string, partition: number, before: number): Promise<void>
   /** Bytes of a channel's events, about. */
   bytes(channel: string): Promise<number>
-  /** Be told soon after something was appended to the channel, by anyone: of which partition, or null where that is not known. */
-  watch(channel: string, onAppend: (partition: number | null) => void): Promise<() => void>
+  /**
+   * Be told soon after something was appended to the channel, by anyone: of which partition, or null where that is not known. With `next`, an
+   * offset that `bounds` would answer as such, the partition is not asked for it again.
+   */
+  watch(channel: string, onAppend: (partition: number | null, next?: number) => void): Promise<() => void>
 
   readJournal(id: string): Promise<JournalContent>
   /**

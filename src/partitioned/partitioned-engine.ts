@@ -31,7 +31,7 @@ import { Instance, type InstanceHost } from '../delivery/instance.ts'
 import { LeaseWatch } from '../delivery/lease-watch.ts'
 import { ChannelAppender, itemOf } from './appending.ts'
 import { describePartitioned } from './describing.ts'
-import { sendOn } from './emitting.ts'
+import { checkEmissions, sendOn } from './emitting.ts'
 import { Group, type GroupHost } from './group.ts'
 import { Interventions } from './interventions.ts'
 import type { ChannelEntry, LogBackend } from './log-backend.ts'
@@ -123,6 +123,7 @@ export class PartitionedEngine implements Engine {
 
   static async open(options: PartitionedEngineOptions): Promise<PartitionedEngine> {
     const engine = new PartitionedEngine(options)
+    options.backend.listen?.({ alarm: (code, message) => engine.#raise(code, message), cleared: (code) => engine.#alarms.delete(code) })
     try {
       await engine.#registry.look()
     } catch (error) {
@@ -138,7 +139,7 @@ export class PartitionedEngine implements Engine {
   #makeInstanceHost(): InstanceHost {
     return {
       nowMs: () => this.clock.now(),
-      checkEmissions: (emissions) => emissions.forEach(({ channel }) => void this.#registry.known(channel)),
+      checkEmissions: (emissions) => checkEmissions(emissions, (channel) => this.#registry.known(channel), this.#backend.limits.entryBytes),
       emit: (emissions, cursor) => this.#ownedBy(cursor)?.ownership.emit(emissions),
       flushed: (instance) => this.#settled(instance),
       closed: (instance) => this.#instanceClosed(instance),
@@ -163,9 +164,12 @@ export class PartitionedEngine implements Engine {
   }
 
   #alarm(error: unknown): void {
-    const code = error instanceof MillraceError ? error.code : 'STORE_FAILED'
+    this.#raise(error instanceof MillraceError ? error.code : 'STORE_FAILED', error instanceof Error ? error.message : String(error))
+  }
+
+  #raise(code: string, message: string): void {
     if (this.#alarms.has(code) || this.#closing !== null) return
-    const alarm = { code, message: error instanceof Error ? error.message : String(error), sinceMs: this.clock.now() }
+    const alarm = { code, message, sinceMs: this.clock.now() }
     this.#alarms.set(code, alarm)
     this.#options.onAlarm?.(alarm)
   }
@@ -372,9 +376,11 @@ export class PartitionedEngine implements Engine {
     if (!this.#watches.has(channel)) {
       this.#watches.set(
         channel,
-        this.#backend.watch(channel, (partition) => {
+        this.#backend.watch(channel, (partition, next) => {
           for (const each of this.#logs.get(channel) ?? []) {
-            if (partition === null || each.id === partition) void each.refresh().catch((error: unknown) => this.#alarm(error))
+            if (partition !== null && each.id !== partition) continue
+            if (next !== undefined) each.advance(next)
+            else void each.refresh().catch((error: unknown) => this.#alarm(error))
           }
         }),
       )

@@ -1,0 +1,48 @@
+/** What a backend says of itself reaches people, and what it cannot take is refused while somebody can be told. */
+import { expect, it } from 'vitest'
+import { ConnectedBroker } from '../../src/broker/connected-broker.ts'
+import type { Alarm } from '../../src/broker/description.ts'
+import { consumer, stream } from '../../src/index.ts'
+import type { BackendListener } from '../../src/partitioned/log-backend.ts'
+import { PartitionedEngine } from '../../src/partitioned/partitioned-engine.ts'
+import { MemoryBackend, MemoryServer } from './memory-backend.ts'
+
+class SmallBackend extends MemoryBackend {
+  override readonly limits = { batchEvents: 100, entryBytes: 4096 }
+  listener: BackendListener | null = null
+
+  listen(listener: BackendListener): void {
+    this.listener = listener
+  }
+}
+
+async function open(onAlarm?: (alarm: Alarm) => void): Promise<{ backend: SmallBackend; broker: ConnectedBroker }> {
+  const backend = new SmallBackend(new MemoryServer())
+  const engine = await PartitionedEngine.open({ backend, partitions: 1, onAlarm })
+  return { backend, broker: new ConnectedBroker(engine, { source: '/test', random: Math.random }) }
+}
+
+it('alarms of a backend are told once, listed, and gone when they are over', async () => {
+  const told: Alarm[] = []
+  const { backend, broker } = await open((alarm) => told.push(alarm))
+  backend.listener?.alarm('UNAVAILABLE', 'no connection')
+  backend.listener?.alarm('UNAVAILABLE', 'still none')
+  expect((await broker.describe()).alarms).toMatchObject([{ code: 'UNAVAILABLE', message: 'no connection' }])
+  backend.listener?.cleared('UNAVAILABLE')
+  expect((await broker.describe()).alarms).toEqual([])
+  backend.listener?.alarm('UNAVAILABLE', 'again')
+  expect(told.map(({ message }) => message)).toEqual(['no connection', 'again'])
+  await broker.close()
+})
+
+it('an emission that the servers cannot take fails its attempt', async () => {
+  const { broker } = await open()
+  const orders = stream('orders')
+  await broker.publish(orders, { type: 'order', data: 1 })
+  const worker = consumer('worker', orders, { retry: { attempts: 1 } }).onAny(async (_event, ctx) => {
+    await ctx.emit(orders, { type: 'large', data: 'x'.repeat(5000) })
+  })
+  await broker.start(worker)
+  await expect.poll(async () => (await broker.deadLetters(worker).list()).map(({ failure }) => failure.code)).toEqual(['EVENT_TOO_LARGE'])
+  await broker.close()
+})
