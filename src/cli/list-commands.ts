@@ -1,6 +1,6 @@
 /** `millrace channels` and `millrace consumers`: what there is, and how far behind it is. */
 import { complete, print, printJson, table } from './output.ts'
-import { looking, type TargetOptions } from './target.ts'
+import { looking, nameOf, type TargetOptions } from './target.ts'
 
 export async function channelsCommand(options: TargetOptions): Promise<void> {
   const { channels } = await looking(options, (broker) => broker.describe())
@@ -18,7 +18,7 @@ export async function channelsCommand(options: TargetOptions): Promise<void> {
     ])
     print(table(['channel', 'kind', 'events', 'first', 'next', 'bytes', 'scheduled', 'types'], rows))
   }
-  complete(`${channels.length} channel(s) in ${options.data}`, options)
+  complete(`${channels.length} channel(s) in ${nameOf(options)}`, options)
 }
 
 export async function consumersCommand(options: TargetOptions): Promise<void> {
@@ -38,5 +38,5 @@ export async function consumersCommand(options: TargetOptions): Promise<void> {
     )
     print(table(['consumer', 'channel', 'position', 'lag', 'behind', 'dead', 'parked'], rows))
   }
-  complete(`${consumers.length} consumer(s) in ${options.data}`, options)
+  complete(`${consumers.length} consumer(s) in ${nameOf(options)}`, options)
 }

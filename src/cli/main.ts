@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 /** The command line. Each command is a file of its own; this one says what they take. */
 import { readFileSync } from 'node:fs'
-import { Command } from 'commander'
+import { Command, Option } from 'commander'
 import { EXIT, fail, type OutputOptions } from './output.ts'
 
 const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as { readonly version: string }
@@ -26,14 +26,16 @@ function command(parent: Command, name: string, description: string, example: st
 }
 
 function withData(built: Command): Command {
-  return built.option('--data <directory>', 'the data directory', './data')
+  return built
+    .option('--data <directory>', 'the data directory (default: ./data)')
+    .addOption(new Option('--url <url>', 'another broker instead, as connect() takes it: ws://…, nats://…').env('BROKER_URL'))
 }
 
 const program = new Command('millrace').description('Events, channels and consumers on a durable broker.').version(version)
 program.showHelpAfterError('(millrace --help tells more)')
 program.exitOverride((error) => process.exit(error.exitCode === 0 ? EXIT.done : EXIT.usage))
 
-withData(command(program, 'serve', 'serve a data directory over HTTP', 'millrace serve --data ./data --port 8080'))
+withData(command(program, 'serve', 'serve a broker over HTTP', 'millrace serve --data ./data --port 8080'))
   .option('--port <port>', 'the port; 0 takes a free one', '8080')
   .option('--host <host>', 'the address; with tokens or JWTs it need not be loopback', '127.0.0.1')
   .option('--tokens <file>', 'the file of tokens (default: .tokens.json of the data directory, when it is there)')

@@ -10,7 +10,7 @@ import type { ChangeReceipt } from '../rules/live/rule-book.ts'
 import type { RuleDefinition } from '../rules/rule.ts'
 import { type RuleDescription, rulesOf } from '../rules/rules.ts'
 import { colour, complete, print, printJson, table } from './output.ts'
-import { jsonOf, looking, placeOf, type TargetOptions, writing } from './target.ts'
+import { jsonOf, looking, nameOf, placeOf, type TargetOptions, writing } from './target.ts'
 
 export interface RulesOptions extends TargetOptions {
   readonly author?: string
@@ -69,7 +69,7 @@ export async function rulesListCommand(options: RulesOptions): Promise<void> {
   else print(table(['rule', 'on', 'is', 'revision', 'author', 'changed', 'file'], list.map(rowOf)))
   if (options.json !== true)
     for (const { folder, path, reason } of refused) process.stderr.write(`${colour('yellow', '!')} ${folder}/${path} was refused: ${reason}\n`)
-  complete(`${list.length} rule(s) in ${options.data}`, options)
+  complete(`${list.length} rule(s) in ${nameOf(options)}`, options)
 }
 
 function rowOf({ name, definition, enabled, revision, author, changedAt, file, problem }: RuleDescription): (string | number)[] {

@@ -7,7 +7,7 @@ import { type ServeOptions, serveGateway } from '../gateway/serve-gateway.ts'
 import { connect } from '../index.ts'
 import { complete, print, printJson } from './output.ts'
 import { readServeConfig } from './serve-config.ts'
-import type { TargetOptions } from './target.ts'
+import { directoryOf, nameOf, type TargetOptions, urlOf } from './target.ts'
 
 export interface ServeCommandOptions extends TargetOptions {
   readonly port: string
@@ -32,23 +32,24 @@ export async function serveCommand(options: ServeCommandOptions): Promise<void> 
     ...tlsOf(options),
     ...(options.cors !== undefined && { cors: { origins: options.cors } }),
   }
-  const broker = await connect(`file:${options.data}`, { onAlarm: (alarm) => process.stderr.write(`! ${alarm.code}: ${alarm.message}\n`) })
+  const broker = await connect(urlOf(options), { onAlarm: (alarm) => process.stderr.write(`! ${alarm.code}: ${alarm.message}\n`) })
   try {
     const gateway = await serveGateway(broker, serving)
-    if (options.json === true) printJson({ url: gateway.url, data: options.data, pid: process.pid, notice: gateway.notice })
-    else print(`Millrace serves ${options.data} on ${gateway.url} (${gateway.notice}). Ctrl-C stops it.`)
+    if (options.json === true) printJson({ url: gateway.url, data: nameOf(options), pid: process.pid, notice: gateway.notice })
+    else print(`Millrace serves ${nameOf(options)} on ${gateway.url} (${gateway.notice}). Ctrl-C stops it.`)
     await interrupted()
     await gateway.close()
   } finally {
     await broker.close()
   }
-  complete('stopped; everything acknowledged is on disk', options)
+  complete('stopped; everything acknowledged is kept', options)
 }
 
 /** Access control is on as soon as there is anything to control it by. */
-function accessOf({ data, tokens, jwks, issuer, audience }: ServeCommandOptions): { readonly access?: AccessOptions } {
-  const standard = tokenFileOf(data)
-  const file = tokens ?? (existsSync(standard) ? standard : undefined)
+function accessOf(options: ServeCommandOptions): { readonly access?: AccessOptions } {
+  const { tokens, jwks, issuer, audience } = options
+  const standard = urlOf(options).startsWith('file:') ? tokenFileOf(directoryOf(options)) : null
+  const file = tokens ?? (standard !== null && existsSync(standard) ? standard : undefined)
   if (tokens !== undefined && !existsSync(tokens)) {
     throw new MillraceError('INVALID_OPTION', `there is no file ${tokens}: millrace tokens add makes it`, { option: 'tokens' })
   }

@@ -4,19 +4,42 @@ import { MillraceError } from '../base/errors.ts'
 import type { Broker, From } from '../broker/broker.ts'
 import { connect } from '../index.ts'
 
+/** A data directory, or another broker by its URL; the directory goes before, as the URL may come from the environment. */
 export interface TargetOptions {
-  readonly data: string
+  readonly data?: string
+  readonly url?: string
   readonly json?: boolean
 }
 
-/** Look at the directory, beside a process that may have it open. */
-export async function looking<Answer>(options: TargetOptions, act: (broker: Broker) => Promise<Answer>): Promise<Answer> {
-  return using(await connect(`file:${options.data}`, { readOnly: true }), act)
+const DIRECTORY = './data'
+
+/** What `connect` takes. */
+export function urlOf({ data, url }: TargetOptions): string {
+  return data === undefined && url !== undefined ? url : `file:${data ?? DIRECTORY}`
 }
 
-/** Write to the directory: as its owner, or beside the process that is. */
+/** The data directory. @throws INVALID_OPTION when the target is another broker */
+export function directoryOf(options: TargetOptions): string {
+  const url = urlOf(options)
+  if (url.startsWith('file:')) return url.slice('file:'.length)
+  throw new MillraceError('INVALID_OPTION', `${nameOf(options)} is no data directory: say --file`, { url: nameOf(options) })
+}
+
+/** What the command works on, to be shown: without the credentials that a URL may carry. */
+export function nameOf(options: TargetOptions): string {
+  const url = urlOf(options)
+  return url.startsWith('file:') ? url.slice('file:'.length) : url.replace(/(?<=\/\/)[^/?#]*@/, '')
+}
+
+/** Look at it: at a directory, beside a process that may have it open. */
+export async function looking<Answer>(options: TargetOptions, act: (broker: Broker) => Promise<Answer>): Promise<Answer> {
+  const url = urlOf(options)
+  return using(await connect(url, { readOnly: url.startsWith('file:') }), act)
+}
+
+/** Write to it: to a directory as its owner, or beside the process that is. */
 export async function writing<Answer>(options: TargetOptions, act: (broker: Broker) => Promise<Answer>): Promise<Answer> {
-  return using(await connect(`file:${options.data}`, { source: '/millrace/cli' }), act)
+  return using(await connect(urlOf(options), { source: '/millrace/cli' }), act)
 }
 
 async function using<Answer>(broker: Broker, act: (broker: Broker) => Promise<Answer>): Promise<Answer> {

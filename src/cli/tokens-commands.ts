@@ -4,7 +4,7 @@ import { durationMs } from '../base/units.ts'
 import { ACTIONS, type Action, type Permissions } from '../gateway/access/permissions.ts'
 import { addToken, readTokens, removeTokens, type TokenEntry, tokenFileOf } from '../gateway/access/token-file.ts'
 import { complete, print, printJson, table } from './output.ts'
-import type { TargetOptions } from './target.ts'
+import { directoryOf, type TargetOptions } from './target.ts'
 
 export interface TokensOptions extends TargetOptions {
   readonly file?: string
@@ -16,8 +16,8 @@ export interface TokensAddOptions extends TokensOptions, Partial<Record<Action, 
   readonly open?: string
 }
 
-function fileOf({ file, data }: TokensOptions): string {
-  return file ?? tokenFileOf(data)
+function fileOf(options: TokensOptions): string {
+  return options.file ?? tokenFileOf(directoryOf(options))
 }
 
 export async function tokensAddCommand(name: string, options: TokensAddOptions): Promise<void> {

@@ -106,6 +106,30 @@ test('dead letters are listed, shown, redriven and dropped', async () => {
   expect(described).toMatchObject({ deadLetters: 0 })
 })
 
+test('works on another broker by its URL, and takes it from the environment', async () => {
+  const data = join(folder, 'served')
+  const server = spawn(process.execPath, [main, 'serve', '--data', data, '--port', '0', '--json'])
+  const line = await new Promise<string>((resolve) => server.stdout.once('data', (chunk: Buffer) => resolve(chunk.toString())))
+  const url = (JSON.parse(line) as { url: string }).url.replace('http:', 'ws:')
+  const published = await millrace('publish', 'carts', '--url', url, '--create', '--type', 't', '--payload', '{"n":1}', '--id', 'e-1')
+  expect(published).toMatchObject({ code: 0, out: 'carts/0 e-1\n' })
+  expect(JSON.parse((await millrace('tail', 'carts', '--url', url, '--json')).out)).toMatchObject({ id: 'e-1', data: { n: 1 } })
+  const secret = url.replace('ws://', 'ws://somebody:secret@')
+  expect((await millrace('channels', '--url', secret)).err).toContain(`1 channel(s) in ${url}`)
+  // The directory goes before the environment.
+  process.env['BROKER_URL'] = 'nowhere:'
+  try {
+    expect((await millrace('channels', '--json')).code).toBe(2)
+    expect((await millrace('channels', '--data', data, '--json')).code).toBe(0)
+    expect((await millrace('tokens', 'list')).code).toBe(2)
+  } finally {
+    delete process.env['BROKER_URL']
+  }
+  const ended = new Promise((resolve) => server.once('exit', resolve))
+  server.kill('SIGTERM')
+  expect(await ended).toBe(0)
+}, 60_000)
+
 test('says what is wrong, with an exit code', async () => {
   expect(await millrace('tail', 'nothing', '--data', join(folder, 'nowhere'))).toMatchObject({ code: 1, out: '' })
   expect((await millrace('no-such-command')).code).toBe(2)
