@@ -9,6 +9,7 @@ import type { Clock } from '../base/clock.ts'
 import type { ChannelSpec } from '../channel/channel.ts'
 import type { PatternJson } from '../pattern/pattern-type.ts'
 import type { Capabilities } from './capabilities.ts'
+import type { Carriage } from './carriage.ts'
 import type { BrokerDescription, DeadLetter, DeadLetterQuery } from './description.ts'
 
 /** An event ready to be stored: the CloudEvent's JSON text, and what an engine needs to know of it without parsing. */
@@ -174,6 +175,8 @@ export interface Engine {
   readonly capabilities: Capabilities
   /** The clock by which this engine decides what is due. */
   readonly clock: Clock
+  /** Taking everything out and putting it in as it was. */
+  readonly carriage: Carriage
   /** Create the channel, or check that it agrees with what exists. @throws CHANNEL_CONFLICT */
   declare(spec: ChannelSpec): Promise<void>
   /** The spec of a declared channel, if there is one. */

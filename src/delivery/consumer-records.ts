@@ -54,14 +54,12 @@ export interface ChainRecord {
 export const digits = (value: number): string => String(Math.max(0, Math.floor(value))).padStart(16, '0')
 export const channelDigits = (channelId: number): string => String(channelId).padStart(8, '0')
 
-/** Tables with a record for each offset, and those with one for each consumer and channel. */
+/** Tables with a record for each offset. */
 export const OFFSET_TABLES = ['b', 'r', 'd', 'k'] as const
-export const GROUP_TABLES = ['g', 'f'] as const
 
 export const consumerKeys = {
   /** What the records of a table begin with. */
   table: (table: (typeof OFFSET_TABLES)[number], group: string, channelId: number): string => `${table}/${group}/${channelDigits(channelId)}/`,
-  group: (table: (typeof GROUP_TABLES)[number], group: string, channelId: number): string => `${table}/${group}/${channelDigits(channelId)}`,
   cursor: (group: string, channelId: number): string => `g/${group}/${channelDigits(channelId)}`,
   chunk: (group: string, channelId: number, chunk: number): string => `b/${group}/${channelDigits(channelId)}/${digits(chunk)}`,
   inFlight: (group: string, channelId: number): string => `f/${group}/${channelDigits(channelId)}`,

@@ -98,6 +98,23 @@ export class DoneSet {
     return changes
   }
 
+  /** Settled offsets above the floor: from and up to, in order. */
+  *ranges(): Generator<readonly [from: number, to: number]> {
+    let from = -1
+    let to = -1
+    for (const index of [...this.#chunks.keys()].sort((a, b) => a - b)) {
+      for (let offset = index * CHUNK_OFFSETS; offset < (index + 1) * CHUNK_OFFSETS; offset++) {
+        if (offset < this.#floor || !this.has(offset)) continue
+        if (offset !== to) {
+          if (from >= 0) yield [from, to]
+          from = offset
+        }
+        to = offset + 1
+      }
+    }
+    if (from >= 0) yield [from, to]
+  }
+
   /** Take in a chunk as it was saved. */
   load(index: number, bytes: Uint8Array): void {
     // A copy of its own: a Buffer may be a view into others’ bytes, and need not be aligned.

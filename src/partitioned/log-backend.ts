@@ -30,6 +30,8 @@ export interface AppendItem {
   readonly event: EncodedEvent
   /** Stored once for this id within the channel's window (of at least two minutes for emissions to channels without one); null: not deduplicated. */
   readonly dedupeId: string | null
+  /** When it was stored first, elsewhere. A backend with `limits.keepsTimes` answers it as the record's `timeMs`, finds it by it and lets retention go by it; others leave it. */
+  readonly timeMs?: number
 }
 
 export interface Appended {
@@ -84,7 +86,7 @@ export interface LogBackend {
   /** Of this connection, as checked when it was made. */
   readonly capabilities: Capabilities
   /** Most events of one atomic `append`, and most bytes of one event or journal entry. */
-  readonly limits: { readonly batchEvents: number; readonly entryBytes: number }
+  readonly limits: { readonly batchEvents: number; readonly entryBytes: number; readonly keepsTimes?: boolean }
 
   /** Called once, by the engine that works on this backend: what is already wrong is told at once. */
   listen?(listener: BackendListener): void

@@ -9,6 +9,7 @@ import { type Clock, systemClock } from '../base/clock.ts'
 import { MillraceError } from '../base/errors.ts'
 import { isWildcard } from '../base/names.ts'
 import type { Capabilities } from '../broker/capabilities.ts'
+import type { Carriage } from '../broker/carriage.ts'
 import type { Alarm, BrokerDescription, DeadLetter, DeadLetterQuery } from '../broker/description.ts'
 import type {
   ConsumerSpec,
@@ -30,6 +31,7 @@ import { SuspectQueue } from '../delivery/in-flight.ts'
 import { Instance, type InstanceHost } from '../delivery/instance.ts'
 import { LeaseWatch } from '../delivery/lease-watch.ts'
 import { ChannelAppender, itemOf } from './appending.ts'
+import { PartitionedCarriage } from './carrying.ts'
 import { describePartitioned } from './describing.ts'
 import { checkEmissions, sendOn } from './emitting.ts'
 import { Group, type GroupHost } from './group.ts'
@@ -38,18 +40,11 @@ import type { ChannelEntry, LogBackend } from './log-backend.ts'
 import { OwnedPartition, type SharedHost } from './owned-partition.ts'
 import { Ownership, type OwnershipHost } from './ownership.ts'
 import { PartitionLog } from './partition-log.ts'
+import type { PartitionedEngineOptions } from './partitioned-options.ts'
 import { positionIn, readChannel } from './reading.ts'
 import { Registry } from './registry.ts'
 import { SCHEDULE, Scheduler, scheduled, schedulerSpec, scheduleSpec } from './scheduler.ts'
 import { trimBehind } from './trimming.ts'
-
-export interface PartitionedEngineOptions {
-  readonly backend: LogBackend
-  /** Partitions of channels that this engine creates. @default 16 */
-  readonly partitions?: number
-  readonly onAlarm?: ((alarm: Alarm) => void) | undefined
-  readonly clock?: Clock
-}
 
 /** The group of a queue's workers, whatever their consumers' names: no consumer can have this name. */
 export const QUEUE_GROUP = '~queue'
@@ -61,6 +56,7 @@ export class PartitionedEngine implements Engine {
   readonly name: string
   readonly capabilities: Capabilities
   readonly clock: Clock
+  readonly carriage: Carriage
   readonly #backend: LogBackend
   readonly #member: string = randomUUID()
   readonly #options: PartitionedEngineOptions
@@ -111,12 +107,19 @@ export class PartitionedEngine implements Engine {
       alarm: (error) => this.#alarm(error),
     }
     this.#instanceHost = this.#makeInstanceHost()
+    const own = this.#ownershipHost(null)
+    const nowMs = (): number => this.clock.now()
+    const flushed = (): Promise<void> => this.#flushed([...this.#groups.values()])
+    this.carriage = new PartitionedCarriage({
+      ...{ backend: this.#backend, registry: this.#registry, own, nowMs, flushed },
+      append: (channel, items) => this.#appender(channel).append(items, false),
+    })
     this.#interventions = new Interventions({
       backend: this.#backend,
       registry: this.#registry,
       groups: this.#groups,
       shared: this.#shared,
-      own: this.#ownershipHost(null),
+      own,
       log: (entry, partition) => new PartitionLog(this.#backend, entry.spec, partition, () => this.clock.now()),
     })
   }

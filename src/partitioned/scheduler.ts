@@ -36,7 +36,7 @@ export const schedulerSpec: ConsumerSpec = {
 const NOT_DUE: Failure = { name: 'NotDue', message: 'its time has not come', kind: 'error' }
 
 /** An event that waits, and the channel that it is for: not for another of the same name. */
-interface Scheduled extends Emission {
+export interface Scheduled extends Emission {
   readonly incarnation: string
 }
 
@@ -44,6 +44,10 @@ interface Scheduled extends Emission {
 export function scheduled({ incarnation, spec: { name } }: ChannelEntry, event: EncodedEvent, dueAtMs: number): EncodedEvent {
   const emission: Scheduled = { channel: name, incarnation, event, dueAtMs }
   return { id: `${incarnation}/${name}/${event.id}`, type: SCHEDULE, key: null, text: JSON.stringify(emission) }
+}
+
+export function isFor({ channel, incarnation }: Scheduled, entry: ChannelEntry): boolean {
+  return channel === entry.spec.name && incarnation === entry.incarnation
 }
 
 /** The channel that a scheduled event is for, by its id. */

@@ -40,7 +40,7 @@ export interface Faults {
 export class MemoryBackend implements LogBackend {
   readonly name = 'memory-log'
   readonly capabilities: Capabilities = memoryCapabilities
-  readonly limits = { batchEvents: 65_536, entryBytes: 1_000_000 }
+  readonly limits = { batchEvents: 65_536, entryBytes: 1_000_000, keepsTimes: true }
   readonly #server: MemoryServer
   readonly #faults: Faults
   #closed = false
@@ -112,18 +112,18 @@ export class MemoryBackend implements LogBackend {
     return this.#do('append', () => {
       const channel = this.#channel(name)
       const window = channel.entry.spec.dedupe ?? { ageMs: 120_000, count: 100_000 }
-      const answers = items.map(({ partition, event, dedupeId }): Appended => {
+      const answers = items.map(({ partition, event, dedupeId, timeMs }): Appended => {
         const now = Date.now()
         const known = dedupeId === null ? undefined : channel.ids.get(dedupeId)
         if (known !== undefined && now - known.atMs <= window.ageMs) return { offset: known.offset, duplicate: true }
         const offset = channel.next++
-        channel.ids.set(event.id, { offset, atMs: now })
+        channel.ids.set(event.id, { offset, atMs: timeMs ?? now })
         for (const id of channel.ids.keys()) {
           if (channel.ids.size <= window.count) break
           channel.ids.delete(id)
         }
         const { id, type, key, text } = event
-        channel.records.push({ offset, timeMs: now, event: { id, type, key, text }, partition })
+        channel.records.push({ offset, timeMs: timeMs ?? now, event: { id, type, key, text }, partition })
         channel.ends[partition] = offset + 1
         return { offset, duplicate: false }
       })

@@ -22,6 +22,23 @@ export interface Waiter {
 /** Stands at the events of a batch before its last: a commit does not end after it. */
 export const CONTINUES: Waiter = { done: () => undefined, fail: () => undefined }
 
+/** An event that was stored elsewhere before, and keeps the time of that. */
+export class Carried implements EncodedEvent {
+  readonly id: string
+  readonly type: string
+  readonly key: string | null
+  readonly text: string
+  readonly timeMs: number
+
+  constructor({ id, type, key, text, timeMs }: EncodedEvent & { readonly timeMs: number }) {
+    this.id = id
+    this.type = type
+    this.key = key
+    this.text = text
+    this.timeMs = timeMs
+  }
+}
+
 const CACHED_BLOCKS = 4
 
 export class ChannelLog implements DeliveryLog {
@@ -42,6 +59,8 @@ export class ChannelLog implements DeliveryLog {
   readonly schedulingIds: Set<string> = new Set()
   /** It may have events that are not due. */
   mayHaveScheduled = false
+  /** Events that were stored elsewhere may be among those that wait for their commit. */
+  carries = false
   #recalled: Promise<void> | null = null
   /** Waiting for their commit, with who waits for each (null: nobody, and it may not be refused). */
   pending: EncodedEvent[] = []

@@ -14,12 +14,13 @@ import { LIMITS } from '../../base/limits.ts'
 import type { EncodedEvent } from '../../broker/engine.ts'
 import type { RecordChange, RecordSource } from '../../delivery/cursor-host.ts'
 import { type Block, encodeBlock } from '../../event/block.ts'
-import { type ChannelLog, CONTINUES, type Waiter } from './channel-log.ts'
+import { Carried, type ChannelLog, CONTINUES, type Waiter } from './channel-log.ts'
 import type { Store } from './store.ts'
 
 interface Part {
   readonly log: ChannelLog
-  readonly block: Block
+  /** One, but where events keep the times at which they were stored elsewhere. */
+  readonly blocks: readonly Block[]
   readonly events: readonly EncodedEvent[]
   readonly waiters: readonly (Waiter | null)[]
 }
@@ -162,7 +163,7 @@ export class Committer {
     }
     this.#trims = []
     this.#inFlight = commit
-    this.#store.commit({ blocks: commit.parts.map((part) => part.block), records: commit.records, trims }, (error) => {
+    this.#store.commit({ blocks: commit.parts.flatMap((part) => part.blocks), records: commit.records, trims }, (error) => {
       this.#inFlight = null
       if (error === null) this.#committed(commit)
       else this.#refused(commit, error)
@@ -208,8 +209,29 @@ export class Committer {
     }
     this.#pendingBytes -= bytes
     const firstOffset = log.tail - log.pending.length - events.length
+    if (log.carries) return { log, events, waiters, blocks: this.#blocksByTime(log, firstOffset, events) }
     log.lastTimeMs = Math.max(log.lastTimeMs, this.#clock.now())
-    return { log, events, waiters, block: encodeBlock(log.id, firstOffset, log.lastTimeMs, events) }
+    return { log, events, waiters, blocks: [encodeBlock(log.id, firstOffset, log.lastTimeMs, events)] }
+  }
+
+  /** A block has one time: a new one begins where events were stored at another. Times never go back. */
+  #blocksByTime(log: ChannelLog, firstOffset: number, events: readonly EncodedEvent[]): Block[] {
+    const blocks: Block[] = []
+    let from = 0
+    for (let at = 0; at < events.length; at++) {
+      const timeMs = this.#timeOf(log, events[at] as EncodedEvent)
+      if (timeMs > log.lastTimeMs && at > from) {
+        blocks.push(encodeBlock(log.id, firstOffset + from, log.lastTimeMs, events.slice(from, at)))
+        from = at
+      }
+      log.lastTimeMs = Math.max(log.lastTimeMs, timeMs)
+    }
+    blocks.push(encodeBlock(log.id, firstOffset + from, log.lastTimeMs, events.slice(from)))
+    return blocks
+  }
+
+  #timeOf(log: ChannelLog, event: EncodedEvent): number {
+    return event instanceof Carried ? event.timeMs : Math.max(log.lastTimeMs, this.#clock.now())
   }
 
   #committed(commit: Commit): void {
@@ -220,12 +242,13 @@ export class Committer {
     // The next commit starts before anyone is told of this one, so that the disk is not idle meanwhile.
     if (this.#logs.length > 0 || this.#records.length > 0 || this.#settled.length > 0) this.#commit()
     else if (this.#sources.size > 0 || this.#trims.length > 0) this.#lazily()
-    for (const { log, block, waiters } of commit.parts) {
-      log.committed = block.firstOffset + block.count
-      log.meter.mark(block.count, block.timeMs)
-      for (let index = 0; index < waiters.length; index++) (waiters[index] as Waiter | null)?.done(block.firstOffset + index)
+    for (const { log, blocks, waiters } of commit.parts) {
+      const [{ firstOffset, timeMs }] = blocks as [Block]
+      log.committed = firstOffset + waiters.length
+      log.meter.mark(waiters.length, timeMs)
+      for (let index = 0; index < waiters.length; index++) (waiters[index] as Waiter | null)?.done(firstOffset + index)
     }
-    for (const { log, block } of commit.parts) for (const listener of log.listeners) listener.onCommitted(block)
+    for (const { log, blocks } of commit.parts) for (const block of blocks) for (const listener of log.listeners) listener.onCommitted(block)
     for (const settled of commit.settled) settled.resolve()
   }
 

@@ -7,6 +7,7 @@ import type { Clock } from '../../base/clock.ts'
 import { MillraceError } from '../../base/errors.ts'
 import { compileWildcard, isWildcard } from '../../base/names.ts'
 import type { Capabilities } from '../../broker/capabilities.ts'
+import type { Carriage } from '../../broker/carriage.ts'
 import type { Alarm, BrokerDescription, DeadLetter, DeadLetterQuery } from '../../broker/description.ts'
 import type {
   ConsumerSpec,
@@ -21,7 +22,8 @@ import type {
   Subscription,
 } from '../../broker/engine.ts'
 import type { ChannelSpec } from '../../channel/channel.ts'
-import { consumerKeys, fromFloat, fromJson, GROUP_TABLES, lastNumber, OFFSET_TABLES, toJson, under } from '../../delivery/consumer-records.ts'
+import { clearedRecords } from '../../delivery/carried-state.ts'
+import { consumerKeys, fromFloat, fromJson, lastNumber, toJson, under } from '../../delivery/consumer-records.ts'
 import { Cursor } from '../../delivery/cursor.ts'
 import type { CursorHost } from '../../delivery/cursor-host.ts'
 import { DueQueue } from '../../delivery/due-queue.ts'
@@ -29,9 +31,11 @@ import { SuspectQueue } from '../../delivery/in-flight.ts'
 import { Instance, type InstanceHost } from '../../delivery/instance.ts'
 import { LeaseWatch } from '../../delivery/lease-watch.ts'
 import type { Block } from '../../event/block.ts'
+import { EmbeddedCarriage } from './carrying.ts'
 import { ChannelLog } from './channel-log.ts'
 import { Committer } from './committer.ts'
 import { describeEngine } from './describing.ts'
+import type { EmbeddedEngineOptions } from './embedded-options.ts'
 import { Publishing, unknownChannel } from './publishing.ts'
 import { readLog } from './reading.ts'
 import { type ChannelRecord, type EngineRecord, keys } from './records.ts'
@@ -41,21 +45,6 @@ import type { Store } from './store.ts'
 /** The group of a queue's workers, whatever their consumers' names: no consumer can have this name. */
 const QUEUE_GROUP = '~queue'
 
-export interface EmbeddedEngineOptions {
-  readonly name: 'memory' | 'file'
-  readonly capabilities: Capabilities
-  readonly store: Store<Block>
-  readonly clock: Clock
-  /** Called when something needs a person. */
-  readonly onAlarm?: ((alarm: Alarm) => void) | undefined
-  /** Let go of the data directory. */
-  readonly release?: (() => Promise<void>) | undefined
-  /** What was in hand under an owner that is gone waits for so long to be claimed by who has it. @default nothing waits */
-  readonly claimsMs?: number | undefined
-  /** For a store that only reads: called now and then to see what its owner has written. */
-  readonly refresh?: (() => void) | undefined
-}
-
 /** How often a reader beside an owner looks. */
 const REFRESH_MS = 100
 
@@ -63,6 +52,7 @@ export class EmbeddedEngine implements Engine {
   readonly name: string
   readonly capabilities: Capabilities
   readonly clock: Clock
+  readonly carriage: Carriage
   readonly #options: EmbeddedEngineOptions
   readonly #store: Store<Block>
   readonly #committer: Committer
@@ -110,6 +100,12 @@ export class EmbeddedEngine implements Engine {
     })
     this.#nextChannelId = this.#openChannels()
     this.#publishing = new Publishing({ ...shared, log: (name) => this.#log(name), logById: (id) => this.#logsById.get(id) })
+    this.carriage = new EmbeddedCarriage({
+      ...{ store, committer: this.#committer, queueGroup: QUEUE_GROUP, nowMs: () => clock.now(), log: (name) => this.#log(name) },
+      cursor: (group, log) => this.#cursors.get(`${group}/${log.id}`),
+      removeCursor: (group, log) => this.#removeCursor(group, log),
+      forgetCursor: (group, log) => this.#forgetCursor(group, log),
+    })
     if (options.refresh !== undefined) this.#refreshEvery(options.refresh)
   }
 
@@ -370,18 +366,19 @@ export class EmbeddedEngine implements Engine {
       if (cursor.group === QUEUE_GROUP) {
         await cursor.box.drop(consumer, {})
         this.#committer.record(keys.worker(cursor.log.id, consumer), null)
-      } else this.#removeCursor(cursor)
+      } else this.#removeCursor(cursor.group, cursor.log as ChannelLog)
     }
     await this.#committer.flushed()
   }
 
-  #removeCursor(cursor: Cursor): void {
-    const { group, log } = cursor
-    for (const table of OFFSET_TABLES) {
-      for (const [key] of this.#store.range(...under(consumerKeys.table(table, group, log.id)))) this.#committer.record(key, null)
-    }
-    for (const table of GROUP_TABLES) this.#committer.record(consumerKeys.group(table, group, log.id), null)
-    log.listeners.delete(cursor)
+  #removeCursor(group: string, log: ChannelLog): void {
+    for (const [key] of clearedRecords(this.#store, group, log.id)) this.#committer.record(key, null)
+    this.#forgetCursor(group, log)
+  }
+
+  #forgetCursor(group: string, log: ChannelLog): void {
+    const cursor = this.#cursors.get(`${group}/${log.id}`)
+    if (cursor !== undefined) log.listeners.delete(cursor)
     this.#cursors.delete(`${group}/${log.id}`)
   }
 
@@ -397,7 +394,7 @@ export class EmbeddedEngine implements Engine {
     for (const cursor of [...this.#cursors.values()]) {
       if (cursor.log !== log) continue
       for (const instance of [...cursor.takers.instances]) cursor.detach(instance)
-      this.#removeCursor(cursor)
+      this.#removeCursor(cursor.group, log)
     }
     this.#removeRecords(log)
     this.#committer.trim(log.id, log.committed)
@@ -416,7 +413,7 @@ export class EmbeddedEngine implements Engine {
     for (const prefix of [keys.latest(log.id, ''), keys.worker(log.id, '')])
       for (const [key] of this.#store.range(...under(prefix))) this.#committer.record(key, null)
     for (const [key] of this.#store.range(...under('g/'))) {
-      if (lastNumber(key) === log.id) this.#removeCursor(new Cursor(key.slice(2, key.lastIndexOf('/')), log, this.#cursorHost, { at: 'end' }))
+      if (lastNumber(key) === log.id) this.#removeCursor(key.slice(2, key.lastIndexOf('/')), log)
     }
   }
 

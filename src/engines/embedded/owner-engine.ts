@@ -1,6 +1,7 @@
 /** The engine of a data directory that this process owns, and on which others are served: theirs ends before it closes. */
 import type { Clock } from '../../base/clock.ts'
 import type { Capabilities } from '../../broker/capabilities.ts'
+import type { Carriage } from '../../broker/carriage.ts'
 import type { BrokerDescription, DeadLetter, DeadLetterQuery } from '../../broker/description.ts'
 import type {
   ConsumerSpec,
@@ -34,6 +35,9 @@ export class OwnerEngine implements Engine {
   }
   get clock(): Clock {
     return this.#engine.clock
+  }
+  get carriage(): Carriage {
+    return this.#engine.carriage
   }
   declare(spec: ChannelSpec): Promise<void> {
     return this.#engine.declare(spec)

@@ -8,6 +8,7 @@ import { type Clock, systemClock } from '../../base/clock.ts'
 import { MillraceError } from '../../base/errors.ts'
 import { LIMITS } from '../../base/limits.ts'
 import type { Capabilities } from '../../broker/capabilities.ts'
+import type { Carriage } from '../../broker/carriage.ts'
 import type { Alarm, BrokerDescription, DeadLetter, DeadLetterQuery } from '../../broker/description.ts'
 import type {
   ClaimOutcome,
@@ -26,6 +27,7 @@ import type {
 import type { ChannelSpec } from '../../channel/channel.ts'
 import type { Welcome } from '../access.ts'
 import { FRAME, FRAME_HEADER_BYTES, jsonOf, newFrame, numberedFrame } from '../frame.ts'
+import { RemoteCarriage } from './remote-carriage.ts'
 import { RemotePublishing } from './remote-publishing.ts'
 import { RemoteRead } from './remote-read.ts'
 import { RemoteSubscription, type SubscriptionLink } from './remote-subscription.ts'
@@ -43,11 +45,15 @@ export interface RemoteEngineOptions {
 }
 
 /** What may be asked again in a new session, as doing it twice does no harm. */
-const REPEATABLE = new Set(['declare', 'channel', 'describe', 'deadLetters', 'rewind'])
+const REPEATABLE = new Set([
+  ...['declare', 'channel', 'describe', 'deadLetters', 'rewind'],
+  ...['accepts', 'consumers', 'letters', 'scheduled', 'putConsumer', 'putLetters'].map((call) => `carriage.${call}`),
+])
 
 export class RemoteEngine implements Engine {
   readonly name: string
   readonly clock: Clock
+  readonly carriage: Carriage = new RemoteCarriage((method, ...args) => this.#call(method, ...args))
   capabilities: Capabilities = {} as Capabilities
   readonly #options: RemoteEngineOptions
   readonly #client: WireClient

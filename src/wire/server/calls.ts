@@ -6,6 +6,7 @@ import type { Engine } from '../../broker/engine.ts'
 import type { ChannelSpec } from '../../channel/channel.ts'
 import type { Access, Permission } from '../access.ts'
 import { malformed } from '../frame.ts'
+import { CARRIAGE_CALLS } from './carriage-calls.ts'
 import { checkChannelSpec, checkPosition } from './checks.ts'
 
 export interface Call {
@@ -27,7 +28,16 @@ type Method = (asked: Asked) => Promise<unknown>
 
 const ANY: readonly Permission[] = ['publish', 'consume', 'read', 'manage']
 /** What changes what others rely on. `declare` is not: publishing and consuming do it by themselves. */
-const AUDITED = new Set(['rewind', 'removeConsumer', 'removeChannel', 'redrive', 'dropDeadLetters'])
+const AUDITED = new Set([
+  'rewind',
+  'removeConsumer',
+  'removeChannel',
+  'redrive',
+  'dropDeadLetters',
+  'carriage.putEvents',
+  'carriage.putConsumer',
+  'carriage.putLetters',
+])
 
 /** @throws INVALID_REQUEST · FORBIDDEN, and what the engine throws */
 export async function callMethod(method: string, asked: Asked): Promise<unknown> {
@@ -47,6 +57,7 @@ export async function callMethod(method: string, asked: Asked): Promise<unknown>
 }
 
 const METHODS: Readonly<Record<string, Method>> = {
+  ...CARRIAGE_CALLS,
   declare: async ({ engine, access, args: [value], endOf }) => {
     const spec = checkChannelSpec(value)
     if (allows(access, 'manage', spec.name)) await engine.declare(spec)

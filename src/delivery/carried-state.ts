@@ -1,0 +1,101 @@
+/**
+ * A consumer's records in one log in the form in which they are carried to another engine, and back. The offsets stay as they are: whoever carries them
+ * translates them.
+ */
+import type { CarriedConsumer, CarriedLetter } from '../broker/carriage.ts'
+import {
+  type ChainRecord,
+  consumerKeys,
+  type DeadRecord,
+  fromFloat,
+  fromJson,
+  type InFlightRecord,
+  lastNumber,
+  OFFSET_TABLES,
+  type RetryRecord,
+  toFloat,
+  toJson,
+  under,
+} from './consumer-records.ts'
+import type { RecordChange } from './cursor-host.ts'
+import { DoneSet } from './done-set.ts'
+
+/** Where records are looked up. */
+export interface Records {
+  get(key: string): Uint8Array | undefined
+  range(from: string, to: string, limit?: number): [string, Uint8Array][]
+}
+
+/** What is carried of a consumer in one log, beside whose it is. */
+export type CarriedProgress = Pick<CarriedConsumer, 'floor' | 'settled' | 'retries' | 'inFlight'>
+
+/** What a consumer has settled in a log, or null where it never began. */
+export function settledIn(records: Records, group: string, logId: number): DoneSet | null {
+  const floor = records.get(consumerKeys.cursor(group, logId))
+  if (floor === undefined) return null
+  const done = new DoneSet(fromFloat(floor))
+  for (const [key, bytes] of records.range(...under(consumerKeys.table('b', group, logId)))) done.load(lastNumber(key), bytes)
+  return done
+}
+
+export function retriesIn(records: Records, group: string, logId: number): CarriedProgress['retries'] {
+  return records.range(...under(consumerKeys.table('r', group, logId))).map(([key, bytes]) => ({ offset: lastNumber(key), ...fromJson<RetryRecord>(bytes) }))
+}
+
+export function inFlightIn(records: Records, group: string, logId: number): InFlightRecord | null {
+  const bytes = records.get(consumerKeys.inFlight(group, logId))
+  return bytes === undefined ? null : fromJson<InFlightRecord>(bytes)
+}
+
+/** What is kept of dead letters from an offset on, some at a time. */
+export function lettersIn(
+  records: Records,
+  group: string,
+  logId: number,
+  fromOffset: number,
+  limit: { readonly count: number; readonly bytes: number },
+): CarriedLetter[] {
+  const letters: CarriedLetter[] = []
+  let bytes = 0
+  const [, end] = under(consumerKeys.table('k', group, logId))
+  for (const [key, chainBytes] of records.range(consumerKeys.chain(group, logId, fromOffset), end, limit.count)) {
+    const offset = lastNumber(key)
+    const dead = records.get(consumerKeys.dead(group, logId, offset))
+    if (dead === undefined) continue
+    const chain = fromJson<ChainRecord>(chainBytes)
+    letters.push({ offset, ...fromJson<DeadRecord>(dead), chain: chain.key, blocks: chain.blocks })
+    bytes += dead.length
+    if (bytes >= limit.bytes) break
+  }
+  return letters
+}
+
+/** The records of a consumer's progress. */
+export function progressRecords(group: string, logId: number, { floor, settled, retries, inFlight }: CarriedProgress): RecordChange[] {
+  const done = new DoneSet(floor)
+  for (const [from, to] of settled) for (let offset = from; offset < to; offset++) done.add(offset)
+  const changes: RecordChange[] = [[consumerKeys.cursor(group, logId), toFloat(done.floor)]]
+  for (const [chunk, bytes] of done.takeChanges()) if (bytes !== null) changes.push([consumerKeys.chunk(group, logId, chunk), bytes])
+  for (const { offset, ...retry } of retries) changes.push([consumerKeys.retry(group, logId, offset), toJson(retry)])
+  if (inFlight !== null) changes.push([consumerKeys.inFlight(group, logId), toJson(inFlight)])
+  return changes
+}
+
+export function letterRecords(group: string, logId: number, letters: readonly CarriedLetter[]): RecordChange[] {
+  return letters.flatMap(({ offset, chain, blocks, ...letter }): RecordChange[] => {
+    const { id, type, key, text, consumer, state, timeMs, attempts, failure, deadAtMs } = letter
+    const dead: DeadRecord = { consumer, state, timeMs, attempts, failure, deadAtMs, id, type, key, text }
+    const record: ChainRecord = { consumer, state, key: chain, blocks }
+    return [
+      [consumerKeys.dead(group, logId, offset), toJson(dead)],
+      [consumerKeys.chain(group, logId, offset), toJson(record)],
+    ]
+  })
+}
+
+/** Every record of a consumer in a log, taken away. */
+export function* clearedRecords(records: Records, group: string, logId: number): Generator<RecordChange> {
+  for (const table of OFFSET_TABLES) for (const [key] of records.range(...under(consumerKeys.table(table, group, logId)))) yield [key, null]
+  yield [consumerKeys.cursor(group, logId), null]
+  yield [consumerKeys.inFlight(group, logId), null]
+}

@@ -1,0 +1,12 @@
+/** What an engine over a backend is made of. */
+import type { Clock } from '../base/clock.ts'
+import type { Alarm } from '../broker/description.ts'
+import type { LogBackend } from './log-backend.ts'
+
+export interface PartitionedEngineOptions {
+  readonly backend: LogBackend
+  /** Partitions of channels that this engine creates. @default 16 */
+  readonly partitions?: number
+  readonly onAlarm?: ((alarm: Alarm) => void) | undefined
+  readonly clock?: Clock
+}
