@@ -35,7 +35,7 @@ export function itemOf(event: EncodedEvent, { spec, partitions }: ChannelEntry, 
   return { partition: partitionOf(event, partitions), event, dedupeId: spec.dedupe === null && !always ? null : event.id }
 }
 
-export class ChannelAppender {
+class ChannelAppender {
   readonly #channel: string
   readonly #backend: LogBackend
   readonly #appended: (partition: number, next: number) => void
@@ -122,5 +122,37 @@ export class ChannelAppender {
       `${this.#bytes} bytes of events for channel "${this.#channel}" wait for the server, more than the ${LIMITS.pendingBytesMax} allowed: await earlier publishes before making more`,
       { channel: this.#channel, pendingBytes: this.#bytes, pendingBytesMax: LIMITS.pendingBytesMax },
     )
+  }
+}
+
+/** What appends to each channel. */
+export class Appenders {
+  readonly #byChannel = new Map<string, ChannelAppender>()
+  readonly #backend: LogBackend
+  readonly #appended: (channel: string, partition: number, next: number) => void
+  readonly #nowMs: () => number
+
+  constructor(backend: LogBackend, appended: (channel: string, partition: number, next: number) => void, nowMs: () => number) {
+    this.#backend = backend
+    this.#appended = appended
+    this.#nowMs = nowMs
+  }
+
+  of(channel: string): ChannelAppender {
+    let appender = this.#byChannel.get(channel)
+    if (appender === undefined) {
+      appender = new ChannelAppender(channel, this.#backend, (partition, next) => this.#appended(channel, partition, next), this.#nowMs)
+      this.#byChannel.set(channel, appender)
+    }
+    return appender
+  }
+
+  /** Events a second that this process has published to a channel. */
+  rate(channel: string): number {
+    return this.#byChannel.get(channel)?.meter.rate(this.#nowMs()) ?? 0
+  }
+
+  delete(channel: string): void {
+    this.#byChannel.delete(channel)
   }
 }

@@ -30,7 +30,7 @@ import { DueQueue } from '../delivery/due-queue.ts'
 import { SuspectQueue } from '../delivery/in-flight.ts'
 import { Instance, type InstanceHost } from '../delivery/instance.ts'
 import { LeaseWatch } from '../delivery/lease-watch.ts'
-import { ChannelAppender, itemOf } from './appending.ts'
+import { Appenders, itemOf } from './appending.ts'
 import { PartitionedCarriage } from './carrying.ts'
 import { describePartitioned } from './describing.ts'
 import { checkEmissions, sendOn } from './emitting.ts'
@@ -61,7 +61,7 @@ export class PartitionedEngine implements Engine {
   readonly #member: string = randomUUID()
   readonly #options: PartitionedEngineOptions
   readonly #registry: Registry
-  readonly #appenders = new Map<string, ChannelAppender>()
+  readonly #appenders: Appenders
   readonly #groups = new Map<string, Group>()
   readonly #instances = new Set<Instance>()
   /** Where consumers that were never there begin, by group and channel; channels that come later are read from their beginning. */
@@ -109,10 +109,11 @@ export class PartitionedEngine implements Engine {
     this.#instanceHost = this.#makeInstanceHost()
     const own = this.#ownershipHost(null)
     const nowMs = (): number => this.clock.now()
+    this.#appenders = new Appenders(this.#backend, (channel, partition, next) => this.#advance(channel, partition, next), nowMs)
     const flushed = (): Promise<void> => this.#flushed([...this.#groups.values()])
     this.carriage = new PartitionedCarriage({
       ...{ backend: this.#backend, registry: this.#registry, own, nowMs, flushed },
-      append: (channel, items) => this.#appender(channel).append(items, false),
+      append: (channel, items) => this.#appenders.of(channel).append(items, false),
     })
     this.#interventions = new Interventions({
       backend: this.#backend,
@@ -191,20 +192,6 @@ export class PartitionedEngine implements Engine {
     return this.#registry.find(name)?.spec
   }
 
-  #appender(channel: string): ChannelAppender {
-    let appender = this.#appenders.get(channel)
-    if (appender === undefined) {
-      appender = new ChannelAppender(
-        channel,
-        this.#backend,
-        (partition, next) => this.#advance(channel, partition, next),
-        () => this.clock.now(),
-      )
-      this.#appenders.set(channel, appender)
-    }
-    return appender
-  }
-
   /** Own appends are known at once; others' are told by the watch. */
   #advance(channel: string, partition: number, next: number): void {
     for (const log of this.#logs.get(channel) ?? []) if (log.id === partition) log.advance(next)
@@ -227,7 +214,7 @@ export class PartitionedEngine implements Engine {
       throw new MillraceError('INVALID_OPTION', message, { events: events.length, batchEventsMax: this.#backend.limits.batchEvents })
     }
     if (dueAtMs !== null && dueAtMs > this.clock.now()) return this.#publishLater(channel, events, dueAtMs)
-    const appended = await this.#appender(channel).append(
+    const appended = await this.#appenders.of(channel).append(
       events.map((event) => itemOf(event, entry)),
       atomic,
     )
@@ -239,7 +226,7 @@ export class PartitionedEngine implements Engine {
     if (this.#registry.find(SCHEDULE) === undefined) await this.#registry.declare(scheduleSpec, 1)
     await this.#schedule()
     const items = events.map((event) => itemOf(scheduled(entry, event, dueAtMs), this.#registry.known(SCHEDULE)))
-    const appended = await this.#appender(SCHEDULE).append(items, events.length > 1)
+    const appended = await this.#appenders.of(SCHEDULE).append(items, events.length > 1)
     return appended.map(({ duplicate }, at) => ({ channel, id: (events[at] as EncodedEvent).id, offset: null, duplicate, dueAtMs }))
   }
 
@@ -266,7 +253,7 @@ export class PartitionedEngine implements Engine {
     for (const { event, dueAtMs } of later) await this.#publishLater(channel, [event], dueAtMs as number)
     const entry = await this.#registry.current(channel)
     const items = emissions.filter((emission) => !later.includes(emission)).map(({ event }) => itemOf(event, entry, true))
-    if (items.length > 0) await this.#appender(channel).append(items, false)
+    if (items.length > 0) await this.#appenders.of(channel).append(items, false)
   }
 
   async *read(channel: string, options: EngineReadOptions): AsyncGenerator<readonly StoredText[]> {
@@ -477,7 +464,7 @@ export class PartitionedEngine implements Engine {
       entries: this.#registry.shown,
       groups: this.#groups,
       instances: this.#instances,
-      rate: (channel) => this.#appenders.get(channel)?.meter.rate(this.clock.now()) ?? 0,
+      rate: (channel) => this.#appenders.rate(channel),
       alarms: [...this.#alarms.values()],
       nowMs: this.clock.now(),
     })
