@@ -108,7 +108,8 @@ function keyOf(target: Target, event: Encodable): string | null {
     (key.length * 3 <= LIMITS.keyBytesMax || Buffer.byteLength(key) <= LIMITS.keyBytesMax) &&
     !key.includes('\0')
   ) {
-    return key
+    // As UTF-8 will have it: a key is the same to who takes the event up at once and to who reads it later.
+    return key.isWellFormed() ? key : key.toWellFormed()
   }
   throw new MillraceError(
     'INVALID_EVENT',

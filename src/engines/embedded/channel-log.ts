@@ -6,10 +6,11 @@
 import type { EncodedEvent } from '../../broker/engine.ts'
 import type { ChannelSpec } from '../../channel/channel.ts'
 import { fromFloat } from '../../delivery/consumer-records.ts'
-import type { DeliveryLog, LogListener } from '../../delivery/delivery-log.ts'
+import type { DeliveryLog, EventBlock, LogListener } from '../../delivery/delivery-log.ts'
 import { Meter } from '../../delivery/meter.ts'
 import { Block, decodeBlock } from '../../event/block.ts'
 import { DedupeWindow } from './dedupe-window.ts'
+import type { FreshBlock } from './fresh-block.ts'
 import { keys } from './records.ts'
 import type { Store } from './store.ts'
 
@@ -41,6 +42,10 @@ export class Carried implements EncodedEvent {
 
 const CACHED_BLOCKS = 4
 
+function holds(block: EventBlock, offset: number): boolean {
+  return offset >= block.firstOffset && offset < block.firstOffset + block.count
+}
+
 export class ChannelLog implements DeliveryLog {
   readonly id: number
   readonly name: string
@@ -68,6 +73,8 @@ export class ChannelLog implements DeliveryLog {
   removed = false
   readonly #store: Store<Block>
   #cache: Block[] = []
+  /** What was committed a moment ago, as it was published. */
+  #fresh: FreshBlock[] = []
 
   constructor(id: number, spec: ChannelSpec, first: number, store: Store<Block>) {
     this.id = id
@@ -94,11 +101,20 @@ export class ChannelLog implements DeliveryLog {
   }
 
   /** The block that holds an offset, if it is in memory. */
-  blockInMemory(offset: number): Block | undefined {
-    for (const block of this.#cache) {
-      if (offset >= block.firstOffset && offset < block.firstOffset + block.count) return block
-    }
+  blockInMemory(offset: number): EventBlock | undefined {
+    for (const block of this.#fresh) if (holds(block, offset)) return block
+    for (const block of this.#cache) if (holds(block, offset)) return block
     return this.#store.peek(this.id, offset)
+  }
+
+  /** Events were committed that their consumers may take up as they are, until `letGo`. */
+  offer(block: FreshBlock): void {
+    this.#fresh.push(block)
+  }
+
+  letGo(block: FreshBlock): void {
+    block.empty()
+    this.#fresh = this.#fresh.filter((other) => other !== block)
   }
 
   /** Blocks from an offset on, read from the store: at least one, if the channel has any there. */

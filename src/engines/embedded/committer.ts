@@ -15,6 +15,7 @@ import type { EncodedEvent } from '../../broker/engine.ts'
 import type { RecordChange, RecordSource } from '../../delivery/cursor-host.ts'
 import { type Block, encodeBlock } from '../../event/block.ts'
 import { Carried, type ChannelLog, CONTINUES, type Waiter } from './channel-log.ts'
+import { FreshBlock } from './fresh-block.ts'
 import type { Store } from './store.ts'
 
 interface Part {
@@ -248,8 +249,11 @@ export class Committer {
       log.meter.mark(waiters.length, timeMs)
       for (let index = 0; index < waiters.length; index++) (waiters[index] as Waiter | null)?.done(firstOffset + index)
     }
-    for (const { log, blocks } of commit.parts) for (const block of blocks) for (const listener of log.listeners) listener.onCommitted(block)
+    const fresh = offered(commit)
+    for (const { log, block } of fresh) for (const listener of log.listeners) listener.onCommitted(block)
     for (const settled of commit.settled) settled.resolve()
+    // After the handlers that were called, and what their completions made room for.
+    if (fresh.length > 0) setImmediate(letGo, fresh)
   }
 
   #refused(commit: Commit, error: Error): void {
@@ -299,4 +303,28 @@ export class Committer {
       { pendingBytes: this.#pendingBytes, pendingBytesMax: LIMITS.pendingBytesMax },
     )
   }
+}
+
+interface Offered {
+  readonly log: ChannelLog
+  readonly block: FreshBlock
+}
+
+/** What was committed, for who listens to its channel, as it was published. */
+function offered(commit: Commit): Offered[] {
+  const all: Offered[] = []
+  for (const { log, blocks, events } of commit.parts) {
+    if (log.listeners.size === 0) continue
+    for (const { firstOffset, count, timeMs } of blocks) {
+      const from = firstOffset - (blocks[0] as Block).firstOffset
+      const block = new FreshBlock(firstOffset, timeMs, blocks.length === 1 ? events : events.slice(from, from + count))
+      log.offer(block)
+      all.push({ log, block })
+    }
+  }
+  return all
+}
+
+function letGo(fresh: readonly Offered[]): void {
+  for (const { log, block } of fresh) log.letGo(block)
 }

@@ -87,7 +87,7 @@ export class Publishing {
     // What retention has taken cannot be compared any more; its 64-bit fingerprint is taken at its word.
     if (block === undefined || block.firstOffset > offset) return true
     const ageMs = log.spec.dedupe?.ageMs ?? 0
-    return block.idAt(offset - block.firstOffset) === id && this.#parts.clock.now() - block.timeMs <= ageMs
+    return block.at(offset - block.firstOffset).id === id && this.#parts.clock.now() - block.timeMs <= ageMs
   }
 
   #isScheduled(log: ChannelLog, id: string): boolean {

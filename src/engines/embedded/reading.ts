@@ -1,12 +1,11 @@
 /** Reading a channel without consuming it (clause 9): by blocks, holding one at a time. */
 import { LIMITS } from '../../base/limits.ts'
 import type { EngineReadOptions, StoredText } from '../../broker/engine.ts'
-import type { LogListener } from '../../delivery/delivery-log.ts'
-import type { Block } from '../../event/block.ts'
+import type { EventBlock, LogListener } from '../../delivery/delivery-log.ts'
 import type { ChannelLog } from './channel-log.ts'
 
 /** Events of a block at and after an offset, before another, that are there. */
-function pick(block: Block, from: number, to: number, kept: (event: StoredText) => boolean): StoredText[] {
+function pick(block: EventBlock, from: number, to: number, kept: (event: StoredText) => boolean): StoredText[] {
   const events: StoredText[] = []
   const end = Math.min(block.count, to - block.firstOffset)
   for (let index = Math.max(0, from - block.firstOffset); index < end; index++) {
@@ -33,7 +32,7 @@ export async function* readLog(
       continue
     }
     const recent = log.blockInMemory(offset)
-    const blocks = recent === undefined ? await log.load(offset, LIMITS.readAheadBytes) : [recent]
+    const blocks: EventBlock[] = recent === undefined ? await log.load(offset, LIMITS.readAheadBytes) : [recent]
     if (blocks.length === 0) return
     for (const block of blocks) {
       const events = pick(block, Math.max(offset, log.first), end, kept)
