@@ -85,6 +85,11 @@ export class CursorState implements RecordSource {
     return this.suspects.size > 0 && this.suspects.has(offset)
   }
 
+  /** Whether the event failed before, or is under suspicion. */
+  isMarked(offset: number): boolean {
+    return (this.retries.size > 0 && this.retries.has(offset)) || this.isSuspect(offset)
+  }
+
   /** Attempts that an event has used. */
   attempts(offset: number): number {
     return this.retries.size === 0 ? 0 : (this.retries.get(offset)?.attempts ?? 0)

@@ -175,7 +175,7 @@ export class Cursor implements LogListener, Suspected {
       return true
     }
     if (event.key !== null) this.#giveKeyed(event, event.key, offset, block.timeMs, instance)
-    else if (instance === 'busy' || this.state.retries.has(offset) || this.state.isSuspect(offset)) this.#requeue(new Lane(null), offset)
+    else if (instance === 'busy' || this.state.isMarked(offset)) this.#requeue(new Lane(null), offset)
     else this.#hand(instance, null, event, offset, block.timeMs, false)
     return true
   }
@@ -186,15 +186,15 @@ export class Cursor implements LogListener, Suspected {
       this.#join(chain, event, offset, timeMs)
       return
     }
-    const fresh = this.#lanes.find(key) === undefined
-    const lane = this.#lanes.of(key)
-    const open = lane.waiting === 0 && !lane.blocked && instance !== 'busy' && !this.state.retries.has(offset) && !this.state.isSuspect(offset)
+    const found = this.#lanes.find(key)
+    const lane = found ?? this.#lanes.make(key)
+    const open = lane.waiting === 0 && !lane.blocked && instance !== 'busy' && !this.state.isMarked(offset)
     if (open && (lane.busy === 0 || (lane.busy < instance.spec.perKey && lane.holder === instance))) {
       this.#hand(instance, lane, event, offset, timeMs, false)
       return
     }
     lane.push(offset)
-    if (fresh) this.#lanes.enqueue(lane)
+    if (found === undefined) this.#lanes.enqueue(lane)
   }
 
   /** The channel no longer has the events before an offset. */

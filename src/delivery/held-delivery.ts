@@ -15,6 +15,8 @@ export class HeldDelivery implements Delivery {
   readonly redriven: boolean
   /** Not settled, and still this instance's. */
   live = true
+  /** Where it stands in its instance's `held`. */
+  place = -1
   attachment: unknown = null
 
   constructor(cursor: Cursor, instance: Instance, lane: Lane | null, event: EncodedEvent, offset: number, timeMs: number, attempt: number, redriven: boolean) {

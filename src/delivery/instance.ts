@@ -6,6 +6,7 @@ import type { ClaimOutcome, ConsumerSpec, Delivery, DeliverySink, Emission, Fail
 import { claimEvents } from './claims.ts'
 import type { Cursor } from './cursor.ts'
 import type { HeldDelivery } from './held-delivery.ts'
+import { HeldSet } from './held-set.ts'
 import { WantFilter } from './want-filter.ts'
 
 /** What an instance needs of its engine. */
@@ -26,7 +27,7 @@ export class Instance implements Subscription {
   readonly cursors: Set<Cursor> = new Set()
   /** Cursors that have events for this instance and found no credit. */
   readonly hungry: Set<Cursor> = new Set()
-  readonly held: Set<HeldDelivery> = new Set()
+  readonly held: HeldSet = new HeldSet()
   free: number
   paused = false
   closing = false
@@ -64,7 +65,8 @@ export class Instance implements Subscription {
   /** Put a delivery into the hands of this instance; `send` hands them over together. */
   take(delivery: HeldDelivery): void {
     // A place was kept for what it claimed.
-    if (!delivery.cursor.takers.claims.delete(delivery.offset)) this.free--
+    const { claims } = delivery.cursor.takers
+    if (claims.size === 0 || !claims.delete(delivery.offset)) this.free--
     this.held.add(delivery)
     this.#outbox.push(delivery)
   }

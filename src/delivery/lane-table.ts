@@ -1,9 +1,13 @@
 /** The lanes of a cursor, and those of them whose next event can be handed out. */
 import { Lane } from './lane.ts'
 
+/** Lanes kept for the next keys: those of events come and go with each event. */
+const SPARE_MAX = 1024
+
 export class LaneTable {
   readonly #byKey = new Map<string, Lane>()
   #ready: Lane[] = []
+  readonly #spare: Lane[] = []
   /** A lane became ready since the ready ones were taken. */
   grew = false
 
@@ -17,11 +21,14 @@ export class LaneTable {
 
   /** The lane of a key, made if there is none. */
   of(key: string): Lane {
-    let lane = this.#byKey.get(key)
-    if (lane === undefined) {
-      lane = new Lane(key)
-      this.#byKey.set(key, lane)
-    }
+    return this.#byKey.get(key) ?? this.make(key)
+  }
+
+  /** A lane for a key that has none. */
+  make(key: string): Lane {
+    const lane = this.#spare.pop() ?? new Lane(key)
+    lane.reuse(key)
+    this.#byKey.set(key, lane)
     return lane
   }
 
@@ -36,6 +43,7 @@ export class LaneTable {
   setAside(lane: Lane): void {
     if (lane.queued) return
     lane.queued = true
+    lane.named = true
     this.#ready.push(lane)
   }
 
@@ -48,7 +56,9 @@ export class LaneTable {
 
   /** It holds nothing any more. */
   forget(lane: Lane): void {
-    if (lane.key !== null && this.#byKey.get(lane.key) === lane) this.#byKey.delete(lane.key)
+    if (lane.key === null || this.#byKey.get(lane.key) !== lane) return
+    this.#byKey.delete(lane.key)
+    if (!lane.named && this.#spare.length < SPARE_MAX) this.#spare.push(lane)
   }
 
   clear(): void {

@@ -5,7 +5,7 @@
 import type { Instance } from './instance.ts'
 
 export class Lane {
-  readonly key: string | null
+  key: string | null
   /** Deliveries in a handler's hands. */
   busy = 0
   /** Whose hands. */
@@ -14,11 +14,19 @@ export class Lane {
   blocked = false
   /** It stands in its cursor's list of ready lanes. */
   queued = false
+  /** Something has waited in it, or for it: a timer or a list may still name it, so that it serves no other key. */
+  named = false
   #waiting: number[] = []
   #head = 0
 
   constructor(key: string | null) {
     this.key = key
+  }
+
+  /** Serve another key: it holds nothing, and nobody names it. */
+  reuse(key: string): void {
+    this.key = key
+    this.holder = null
   }
 
   get waiting(): number {
@@ -30,6 +38,7 @@ export class Lane {
   }
 
   push(offset: number): void {
+    this.named = true
     this.#waiting.push(offset)
   }
 
@@ -44,6 +53,7 @@ export class Lane {
 
   /** Put an event back in its place. */
   restore(offset: number): void {
+    this.named = true
     let at = this.#head
     while (at < this.#waiting.length && (this.#waiting[at] as number) < offset) at++
     this.#waiting.splice(at, 0, offset)
