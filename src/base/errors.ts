@@ -35,6 +35,8 @@ export const ERROR_CODES = {
   UNKNOWN_DEAD_LETTER: { retryable: false },
   /** There is no rule of that name. */
   UNKNOWN_RULE: { retryable: false },
+  /** There is no push subscription of that name. */
+  UNKNOWN_SUBSCRIPTION: { retryable: false },
   /** The connection URL names no engine. */
   UNKNOWN_ENGINE: { retryable: false },
   /** An engine cannot hold a clause of the contract that was asked for. */

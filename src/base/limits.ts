@@ -160,6 +160,16 @@ export const LIMITS = {
   gatewayPullIdleMs: 600_000,
   /** Settled leases that are remembered, so that a settlement that is sent again is answered again. */
   gatewayPullSettledMax: 10_000,
+  /** Push subscriptions of one broker. */
+  pushSubscriptionsMax: 1000,
+  /** Longest that a subscriber may take to answer. */
+  pushTimeoutMsMax: 60_000,
+  /** Largest reply of a subscriber. */
+  pushReplyBytesMax: 1_048_576,
+  /** A subscriber that asks for a pause is left alone for so long, at most: then one event tries again. */
+  pushHoldMsMax: 60_000,
+  /** How often a gateway looks for subscriptions that others changed, and starts those that could not be started. */
+  pushTendMs: 1000,
   /** How old a webhook may be, where its time is signed. */
   webhookToleranceMs: 300_000,
   /** How long a client may take to send its request. */

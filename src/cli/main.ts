@@ -45,7 +45,7 @@ withData(command(program, 'serve', 'serve a broker over HTTP', 'millrace serve -
   .option('--tls-cert <file>', 'serve HTTPS with this certificate (PEM); with --tls-key')
   .option('--tls-key <file>', 'its private key (PEM)')
   .option('--cors <origins...>', 'origins whose pages may use the gateway')
-  .option('--config <file>', 'a YAML or JSON file: webhooks that are taken, and their secrets')
+  .option('--config <file>', 'a YAML or JSON file: webhooks and their secrets, push, a folder of rules')
   .action(run(async (options) => (await import('./serve-command.ts')).serveCommand(options as never)))
 
 withData(

@@ -5,6 +5,7 @@ import type { AccessOptions } from '../gateway/access/access-options.ts'
 import { tokenFileOf } from '../gateway/access/token-file.ts'
 import { type ServeOptions, serveGateway } from '../gateway/serve-gateway.ts'
 import { connect } from '../index.ts'
+import { startRules } from '../rules/start-rules.ts'
 import { complete, print, printJson } from './output.ts'
 import { readServeConfig } from './serve-config.ts'
 import { directoryOf, nameOf, type TargetOptions, urlOf } from './target.ts'
@@ -34,6 +35,7 @@ export async function serveCommand(options: ServeCommandOptions): Promise<void> 
   }
   const broker = await connect(urlOf(options), { onAlarm: (alarm) => process.stderr.write(`! ${alarm.code}: ${alarm.message}\n`) })
   try {
+    await startRules(broker, { author: 'serve', ...config?.rules })
     const gateway = await serveGateway(broker, serving)
     if (options.json === true) printJson({ url: gateway.url, data: nameOf(options), pid: process.pid, notice: gateway.notice })
     else print(`Millrace serves ${nameOf(options)} on ${gateway.url} (${gateway.notice}). Ctrl-C stops it.`)

@@ -8,11 +8,14 @@ import { dirname, resolve } from 'node:path'
 import { parse } from 'yaml'
 import { MillraceError } from '../base/errors.ts'
 import { knownOptions } from '../base/units.ts'
+import type { PushOptions } from '../gateway/push/push-options.ts'
 import type { ServeOptions } from '../gateway/serve-gateway.ts'
 import type { WebhookOptions } from '../gateway/webhooks/webhook-options.ts'
+import type { StartRulesOptions } from '../rules/start-rules.ts'
 
 export interface ServeConfig {
-  readonly gateway: Pick<ServeOptions, 'webhooks' | 'hosts'>
+  readonly gateway: Pick<ServeOptions, 'webhooks' | 'push' | 'hosts'>
+  readonly rules: Pick<StartRulesOptions, 'folder' | 'http'>
 }
 
 type Members = Readonly<Record<string, unknown>>
@@ -24,13 +27,26 @@ function refuse(path: string, why: string, cause?: unknown): never {
 /** @throws INVALID_OPTION */
 export function readServeConfig(path: string): ServeConfig {
   const config = membersOf(parsed(path), path)
-  known(config, ['webhooks', 'hosts'], path)
-  const { webhooks, hosts } = config
+  known(config, ['webhooks', 'push', 'rules', 'hosts'], path)
+  const { webhooks, push, rules = {}, hosts } = config
   return {
     gateway: {
       ...(webhooks !== undefined && { webhooks: webhooksOf(membersOf(webhooks, `${path}: webhooks`), path) }),
+      // What else is wrong with it, the gateway says.
+      ...(push !== undefined && { push: membersOf(push, `${path}: push`) as PushOptions }),
       ...(hosts !== undefined && { hosts: textsOf(hosts, `${path}: hosts`) }),
     },
+    rules: rulesOf(membersOf(rules, `${path}: rules`), path),
+  }
+}
+
+function rulesOf(rules: Members, path: string): ServeConfig['rules'] {
+  known(rules, ['folder', 'allow'], `${path}: rules`)
+  const { folder, allow } = rules
+  if (folder !== undefined && typeof folder !== 'string') return refuse(`${path}: rules.folder`, 'the path of a folder is needed')
+  return {
+    ...(folder !== undefined && { folder: { path: resolve(dirname(path), folder), label: folder } }),
+    ...(allow !== undefined && { http: { allow: textsOf(allow, `${path}: rules.allow`) } }),
   }
 }
 

@@ -22,6 +22,7 @@ import { engineOf, type GatewayHost } from './gateway-host.ts'
 import { LOOPBACK_HOSTS, OriginGuard } from './origin-guard.ts'
 import { gatewayParts } from './parts.ts'
 import { badRequest, problem } from './problem.ts'
+import { type PushOptions, pushSettingsOf } from './push/push-options.ts'
 import { RequestBodies } from './request-body.ts'
 import type { GatewayPart } from './route.ts'
 import { Upgrades } from './upgrades.ts'
@@ -49,6 +50,8 @@ export interface GatewayOptions {
   readonly limits?: GatewayLimits
   /** Senders whose webhooks are taken, by the name of their endpoint: `POST /webhooks/NAME`. @default none */
   readonly webhooks?: Readonly<Record<string, WebhookOptions>>
+  /** Subscribers whose URLs events are posted to (`/api/subscriptions`). */
+  readonly push?: PushOptions
   /** Largest request body. @default 16 MiB */
   readonly maxBodyBytes?: Size
   /** How often a silent event stream says that it lives. @default '15s' */
@@ -79,7 +82,21 @@ export interface Gateway {
   close(): Promise<void>
 }
 
-const OPTIONS = ['access', 'hosts', 'cors', 'limits', 'webhooks', 'maxBodyBytes', 'heartbeat', 'stall', 'maxStreams', 'drain', 'fallback', 'onError'] as const
+const OPTIONS = [
+  'access',
+  'hosts',
+  'cors',
+  'limits',
+  'webhooks',
+  'push',
+  'maxBodyBytes',
+  'heartbeat',
+  'stall',
+  'maxStreams',
+  'drain',
+  'fallback',
+  'onError',
+] as const
 
 /**
  * A broker's HTTP interface.
@@ -131,6 +148,7 @@ class BrokerGateway implements Gateway {
       drainMs: drainMsOf(options),
       ratePerMinute: 60 * callerRateOf(options),
       isClosing,
+      push: pushSettingsOf(options.push ?? {}),
       webhooks: webhookEndpoints(options.webhooks ?? {}),
     })
     this.#parts = [...parts, documentPart(parts)]

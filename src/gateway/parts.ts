@@ -5,6 +5,7 @@ import { managementRoutes } from './management-routes.ts'
 import { operationRoutes } from './operation-routes.ts'
 import { publishRoute } from './publish-route.ts'
 import { pullPart } from './pull/pull-routes.ts'
+import { PushPart, type PushSettings } from './push/push-part.ts'
 import { readRoute } from './read-route.ts'
 import type { GatewayPart } from './route.ts'
 import { rulesRoutes } from './rules-routes.ts'
@@ -21,6 +22,7 @@ export interface PartSettings {
   /** What a sender without a limit of its own may send. */
   readonly ratePerMinute: number
   readonly isClosing: () => boolean
+  readonly push: Omit<PushSettings, 'drainMs'>
   readonly webhooks: ReadonlyMap<string, WebhookEndpoint>
 }
 
@@ -32,6 +34,7 @@ export function gatewayParts(host: GatewayHost, settings: PartSettings): Gateway
     new WebhookPart(host, settings.webhooks),
     new EventStreams(host, settings.streams),
     pullPart(host, settings.drainMs),
+    new PushPart(host, { ...settings.push, drainMs: settings.drainMs }),
     new SocketPart(host),
     { routes: deadLetterRoutes(broker) },
     { routes: rulesRoutes(broker) },

@@ -5,7 +5,8 @@
  * rate that the caller has anyway. Asking: `requestHandshake`, before anything is pushed to a subscriber's URL.
  * @see https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/http-webhook.md §4
  */
-import { MillraceError } from '../base/errors.ts'
+import { guardedRequest, type Resolver, systemResolver } from '../rules/action/guarded-request.ts'
+import type { AddressGuard } from '../rules/action/public-address.ts'
 import { badRequest } from './problem.ts'
 import type { Route } from './route.ts'
 import { CHANNEL } from './schemas.ts'
@@ -13,6 +14,10 @@ import { CHANNEL } from './schemas.ts'
 /** A DNS name, as the specification wants the origin. */
 const ORIGIN = /^(?=.{1,253}$)[A-Za-z0-9](?:[A-Za-z0-9-]{0,62})(?:\.[A-Za-z0-9](?:[A-Za-z0-9-]{0,62}))*$/
 const ANSWER_MS = 10_000
+
+export function isDnsName(text: string): boolean {
+  return ORIGIN.test(text)
+}
 
 /** `ratePerMinute`: what a caller that has no limit of its own may send. */
 export function handshakeRoute(ratePerMinute: number): Route {
@@ -65,10 +70,11 @@ export interface HandshakeOptions {
   readonly origin: string
   /** Requests a minute that it wants to make. */
   readonly ratePerMinute?: number
-  /** The target's bearer token. */
-  readonly token?: string
-  /** @default the global one */
-  readonly fetch?: typeof fetch
+  /** What the target is sent besides: its credentials. */
+  readonly headers?: Readonly<Record<string, string>>
+  /** Which addresses may be connected to. */
+  readonly guard: AddressGuard
+  readonly resolver?: Resolver
   readonly signal?: AbortSignal
 }
 
@@ -82,28 +88,23 @@ export interface Handshake {
 
 /**
  * Ask a target whether events may be sent to it. Redirects are not followed.
- * @throws UNAVAILABLE when it does not answer within 10 s
+ * @throws UNAVAILABLE when it does not answer within 10 s · FORBIDDEN when its address is not to be connected to
  */
-export async function requestHandshake(url: string, { origin, ratePerMinute, token, fetch: ask = fetch, signal }: HandshakeOptions): Promise<Handshake> {
-  const late = AbortSignal.timeout(ANSWER_MS)
-  let answer: Response
-  try {
-    answer = await ask(url, {
-      method: 'OPTIONS',
-      redirect: 'manual',
-      signal: signal === undefined ? late : AbortSignal.any([late, signal]),
-      headers: {
-        'webhook-request-origin': origin,
-        ...(ratePerMinute !== undefined && { 'webhook-request-rate': String(ratePerMinute) }),
-        ...(token !== undefined && { authorization: `Bearer ${token}` }),
-      },
-    })
-  } catch (cause) {
-    throw new MillraceError('UNAVAILABLE', `${new URL(url).host} did not answer the webhook handshake: ${(cause as Error).message}`, { url }, { cause })
+export async function requestHandshake(url: string, options: HandshakeOptions): Promise<Handshake> {
+  const { origin, ratePerMinute, headers = {}, guard, resolver = systemResolver, signal = new AbortController().signal } = options
+  const asked = {
+    ...headers,
+    'webhook-request-origin': origin,
+    ...(ratePerMinute !== undefined && { 'webhook-request-rate': String(ratePerMinute) }),
   }
-  await answer.body?.cancel()
-  const granted = answer.headers.get('webhook-allowed-origin')
-  const rate = rateOf(answer.headers.get('webhook-allowed-rate'))
-  const allowed = answer.ok && rate !== undefined && (granted === '*' || granted?.toLowerCase() === origin.toLowerCase())
-  return { allowed, ratePerMinute: rate ?? null, status: answer.status }
+  const answer = await guardedRequest({ url, method: 'OPTIONS', headers: asked, body: '', timeoutMs: ANSWER_MS, signal }, guard, resolver)
+  const granted = headerOf(answer.headers['webhook-allowed-origin'])
+  const rate = rateOf(headerOf(answer.headers['webhook-allowed-rate']))
+  const { status } = answer
+  const allowed = status >= 200 && status < 300 && rate !== undefined && (granted === '*' || granted?.toLowerCase() === origin.toLowerCase())
+  return { allowed, ratePerMinute: rate ?? null, status }
+}
+
+function headerOf(value: string | string[] | undefined): string | null {
+  return typeof value === 'string' ? value : (value?.[0] ?? null)
 }

@@ -30,6 +30,10 @@ hosts: events.example
     hosts: ['events.example'],
   })
   expect(read('{"webhooks":{}}').gateway).toEqual({ webhooks: {} })
+  expect(read('push: { allow: [10.0.0.0/8] }\nrules: { folder: ./rules, allow: 10.1.0.0/16 }')).toEqual({
+    gateway: { push: { allow: ['10.0.0.0/8'] } },
+    rules: { folder: { path: join(folder, 'rules'), label: './rules' }, http: { allow: ['10.1.0.0/16'] } },
+  })
 })
 
 it.each([
@@ -38,6 +42,8 @@ it.each([
   ['an unknown member', 'webhook: {}', 'no option "webhook"'],
   ['a list for an object', 'webhooks: []', 'an object is needed'],
   ['a number for a secret', 'webhooks: { a: { secret: 5 } }', 'a text or a list of texts'],
+  ['an unknown member of rules', 'rules: { path: x }', 'no option "path"'],
+  ['a folder that is none', 'rules: { folder: [] }', 'the path of a folder'],
   ['what is no YAML', 'a: [', 'neither YAML nor JSON'],
 ])('%s is refused, and said where', (_, text, why) => {
   expect(() => read(text)).toThrow(expect.objectContaining({ code: 'INVALID_OPTION', message: expect.stringContaining(why) as string }))

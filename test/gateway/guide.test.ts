@@ -129,6 +129,21 @@ describe('docs/guide/webhooks.md', () => {
   })
 })
 
+describe('docs/guide/webhooks.md, out', () => {
+  test('its commands, one after the other', { timeout: 60_000 }, async (context) => {
+    await broker.declare(stream('orders'))
+    await serve({ push: { allow: ['127.0.0.0/8'] } })
+    if (!(await present('curl'))) return context.skip()
+    const [commands = ''] = blocks(page('webhooks.md'), 'sh out')
+    const lines = here(commands).replace('https://billing.example/hook', 'http://127.0.0.1:9/hook')
+    const { stdout } = await run('bash', ['-euo', 'pipefail', '-c', lines])
+    expect(stdout).toMatch(/"secret":"whsec_/)
+    expect(stdout).toContain('"enabled":false')
+    expect(stdout).toContain('{"deadLetters":[]}{"redriven":0}')
+    expect((await broker.describe()).consumers).toEqual([])
+  })
+})
+
 const freePort = (): Promise<number> =>
   new Promise((resolve) => {
     const probe = createServer().listen(0, '127.0.0.1', () => {

@@ -147,7 +147,9 @@ describe('the document', () => {
   test('a token without the permission is refused by every route that is not open', async () => {
     await withGateway({ access: { tokens } }, async (gateway) => {
       for (const { path, method, operation } of operations()) {
-        if (operation.security?.length === 0 || operation.operationId === 'describe' || operation.responses['101'] !== undefined) continue
+        // Those that list what the caller may know of refuse nobody.
+        const lists = operation.operationId === 'describe' || operation.operationId === 'listSubscriptions'
+        if (operation.security?.length === 0 || lists || operation.responses['101'] !== undefined) continue
         const example =
           provocations[`${operation.operationId} 200`] ?? provocations[`${operation.operationId} 202`] ?? provocations[`${operation.operationId} 201`]
         const body = operation.requestBody === undefined ? {} : { body: example?.body ?? '{"channels":["x"]}' }

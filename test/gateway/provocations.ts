@@ -82,6 +82,14 @@ const webhook = (more: Provocation = {}): Provocation => {
     body,
   }
 }
+/** Port 9 answers nothing, and nothing is published. */
+const SUBSCRIPTION = '{"channels":["some-channel"],"url":"http://127.0.0.1:9/"}'
+const push = { allow: ['127.0.0.1'] }
+const subscribed = async (world: ProvocationWorld): Promise<undefined> => {
+  await channel(world)
+  const request = new Request('http://g/api/subscriptions/some-subscription', { method: 'PUT', headers: JSON_TYPE, body: SUBSCRIPTION })
+  await (await world.gateway.fetch(request)).text()
+}
 const letters = '/api/consumers/{consumer}/dead-letters'
 
 export const provocations: Readonly<Record<string, Provocation>> = {
@@ -113,6 +121,20 @@ export const provocations: Readonly<Record<string, Provocation>> = {
   'receiveWebhook 422': webhook({ prepare: strict }),
   'receiveWebhook 503': webhook({ prepare: closed }),
   'receiveWebhook 507': webhook({ broker: full }),
+  'listSubscriptions 200': {},
+  'listSubscriptions 503': { prepare: closed },
+  'putSubscription 200': { options: { push }, prepare: subscribed, headers: JSON_TYPE, body: SUBSCRIPTION },
+  'putSubscription 201': { options: { push }, prepare: channel, headers: JSON_TYPE, body: SUBSCRIPTION },
+  'putSubscription 404': { options: { push }, headers: JSON_TYPE, body: SUBSCRIPTION },
+  'putSubscription 503': { prepare: closed, headers: JSON_TYPE, body: SUBSCRIPTION },
+  'removeSubscription 204': { options: { push }, prepare: subscribed },
+  ...Object.fromEntries(
+    ['showSubscription', 'enableSubscription', 'disableSubscription', 'removeSubscription'].flatMap((name) => [
+      ...(name === 'removeSubscription' ? [] : [[`${name} 200`, { options: { push }, prepare: subscribed }]]),
+      [`${name} 404`, {}],
+      [`${name} 503`, { prepare: closed }],
+    ]),
+  ),
   'grantWebhook 200': { headers: { 'webhook-request-origin': 'sender.example' } },
   'readEvents 200': { prepare: channel },
   'readEvents 404': {},

@@ -8,6 +8,7 @@ import { addToken } from '../../src/gateway/access/token-file.ts'
 import { type ServingGateway, serveGateway } from '../../src/gateway/index.ts'
 import { requestHandshake } from '../../src/gateway/webhook-handshake.ts'
 import { type Broker, connect, stream } from '../../src/index.ts'
+import { addressGuard } from '../../src/rules/action/public-address.ts'
 
 let folder: string
 let broker: Broker
@@ -58,6 +59,8 @@ describe('answering', () => {
   })
 })
 
+const guard = addressGuard(['127.0.0.0/8'])
+
 describe('asking', () => {
   const target = (answer: RequestListener): Promise<{ url: string; close: () => Server }> =>
     new Promise((resolve) => {
@@ -68,16 +71,23 @@ describe('asking', () => {
   const ask = async (answer: RequestListener): Promise<Awaited<ReturnType<typeof requestHandshake>>> => {
     const { url, close } = await target(answer)
     try {
-      return await requestHandshake(url, { origin: 'millrace.example', ratePerMinute: 600, token: 't' })
+      return await requestHandshake(url, { origin: 'millrace.example', ratePerMinute: 600, headers: { authorization: 'Bearer t' }, guard })
     } finally {
       close()
     }
   }
 
   test('our own gateway grants what our own sender asks', async () => {
-    const granted = await requestHandshake(`${server.url}/channels/hooks/events`, { origin: 'millrace.example', ratePerMinute: 60, token })
+    const granted = await requestHandshake(`${server.url}/channels/hooks/events`, {
+      origin: 'millrace.example',
+      ratePerMinute: 60,
+      headers: { authorization: `Bearer ${token}` },
+      guard,
+    })
     expect(granted).toEqual({ allowed: true, ratePerMinute: 60, status: 200 })
-    expect(await requestHandshake(`${server.url}/channels/secrets/events`, { origin: 'millrace.example', token })).toMatchObject({
+    expect(
+      await requestHandshake(`${server.url}/channels/secrets/events`, { origin: 'millrace.example', headers: { authorization: `Bearer ${token}` }, guard }),
+    ).toMatchObject({
       allowed: false,
       status: 403,
     })
@@ -102,7 +112,10 @@ describe('asking', () => {
   })
   test('a target that does not answer', async () => {
     const { url, close } = await target((request) => request.socket.destroy())
-    await expect(requestHandshake(url, { origin: 'millrace.example' })).rejects.toMatchObject({ code: 'UNAVAILABLE' })
+    await expect(requestHandshake(url, { origin: 'millrace.example', guard })).rejects.toMatchObject({ code: 'UNAVAILABLE' })
     close()
+  })
+  test('no private address is asked that is not allowed', async () => {
+    await expect(requestHandshake(server.url, { origin: 'millrace.example', guard: addressGuard([]) })).rejects.toMatchObject({ code: 'FORBIDDEN' })
   })
 })

@@ -75,7 +75,7 @@ export function pullSpecOf(json: PullJson): PullSpec {
   }
 }
 
-function channelsOf(value: unknown): readonly string[] {
+export function channelsOf(value: unknown): readonly string[] {
   const channels = typeof value === 'string' ? [value] : value
   if (!Array.isArray(channels) || channels.length === 0 || channels.length > LIMITS.gatewayStreamChannelsMax) {
     throw badRequest(400, `channels must be an array of 1 to ${LIMITS.gatewayStreamChannelsMax} channel names and wildcards, such as ["orders.*"]`)
@@ -87,7 +87,7 @@ function channelsOf(value: unknown): readonly string[] {
   })
 }
 
-function wantsOf({ types, where }: PullJson): readonly Want[] {
+export function wantsOf({ types, where }: Pick<PullJson, 'types' | 'where'>): readonly Want[] {
   if (where !== undefined && (typeof where !== 'object' || where === null)) throw badRequest(400, 'where must be an event pattern: a JSON object')
   const pattern = where === undefined ? null : (where as PatternJson)
   if (pattern !== null) compilePattern(pattern)
@@ -99,7 +99,7 @@ function wantsOf({ types, where }: PullJson): readonly Want[] {
   })
 }
 
-function fromOf(value: unknown): From {
+export function fromOf(value: unknown): From {
   if (typeof value === 'number' && Number.isSafeInteger(value) && value >= 0) return value
   if (typeof value === 'string') return placeOf('from', value)
   throw badRequest(400, 'from must be "beginning", "end", an offset, an RFC 3339 time or an age such as 1h')
@@ -111,7 +111,7 @@ function retryOf({ attempts, backoff = {} }: PullJson): RetryPolicy {
   return retryPolicy({ ...waits, ...(attempts !== undefined && { attempts: attempts as number }) })
 }
 
-function onDeadOf(value: unknown): OnDead | null {
+export function onDeadOf(value: unknown): OnDead | null {
   if (value === undefined) return null
   if (value === 'park' || value === 'skip' || value === 'block') return value
   throw badRequest(400, 'onDead must be park, skip or block')

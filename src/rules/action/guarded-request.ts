@@ -3,7 +3,7 @@
  * one that passed, so nothing can be resolved anew in between. Redirects are not followed. Time and the answer that is read are bounded.
  */
 import { lookup as resolve } from 'node:dns'
-import { type IncomingMessage, type RequestOptions, request as requestHttp } from 'node:http'
+import { type IncomingHttpHeaders, type IncomingMessage, type RequestOptions, request as requestHttp } from 'node:http'
 import { request as requestHttps } from 'node:https'
 import { isIP, type LookupFunction } from 'node:net'
 import { MillraceError } from '../../base/errors.ts'
@@ -16,14 +16,18 @@ export interface GuardedRequest {
   readonly headers: Readonly<Record<string, string>>
   readonly body: string
   readonly timeoutMs: number
+  /** How much of the answer's body is read. @default 1 KiB: enough to say why it was refused */
+  readonly answerBytesMax?: number
   readonly signal: AbortSignal
 }
 
 export interface Answer {
   readonly status: number
-  readonly retryAfter: string | undefined
+  readonly headers: IncomingHttpHeaders
   /** Its beginning. */
-  readonly text: string
+  readonly body: Buffer
+  /** Whether that is all of it. */
+  readonly whole: boolean
 }
 
 /** Resolves a name as the system does. */
@@ -39,7 +43,7 @@ export const systemResolver: Resolver = (hostname, found) => {
 function refused(hostname: string, addresses: readonly string[]): MillraceError {
   return new MillraceError(
     'FORBIDDEN',
-    `"${hostname}" is at ${addresses.slice(0, 4).join(', ')}, which is not a public address: allow it in the configuration of the rules (http.allow) if it is meant`,
+    `"${hostname}" is at ${addresses.slice(0, 4).join(', ')}, which is not a public address: allow it in the configuration (http.allow of the rules, push.allow of the gateway) if it is meant`,
     { hostname, addresses },
   )
 }
@@ -79,10 +83,9 @@ export function guardedRequest(request: GuardedRequest, guard: AddressGuard, res
   return new Promise((done, failed) => {
     const fail = (error: unknown): void => failed(unanswered(error, url, timeout.aborted ? request.timeoutMs : null))
     const sent = (url.protocol === 'https:' ? requestHttps : requestHttp)(url, options, (answer) => {
-      read(answer).then((text) => {
+      read(answer, request.answerBytesMax ?? LIMITS.httpAnswerBytesMax).then((read) => {
         sent.destroy()
-        const after = answer.headers['retry-after']
-        done({ status: answer.statusCode ?? 0, retryAfter: after, text })
+        done({ status: answer.statusCode ?? 0, headers: answer.headers, ...read })
       }, fail)
     })
     sent.on('error', fail)
@@ -91,15 +94,15 @@ export function guardedRequest(request: GuardedRequest, guard: AddressGuard, res
 }
 
 /** The beginning of an answer. What more there is, is not waited for. */
-async function read(answer: IncomingMessage): Promise<string> {
+async function read(answer: IncomingMessage, bytesMax: number): Promise<Pick<Answer, 'body' | 'whole'>> {
   const chunks: Buffer[] = []
   let bytes = 0
   for await (const chunk of answer as AsyncIterable<Buffer>) {
     chunks.push(chunk)
     bytes += chunk.length
-    if (bytes >= LIMITS.httpAnswerBytesMax) break
+    if (bytes > bytesMax) break
   }
-  return Buffer.concat(chunks).subarray(0, LIMITS.httpAnswerBytesMax).toString()
+  return { body: Buffer.concat(chunks).subarray(0, bytesMax), whole: bytes <= bytesMax }
 }
 
 function unanswered(error: unknown, { origin }: URL, timeoutMs: number | null): Error {

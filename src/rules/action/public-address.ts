@@ -43,7 +43,7 @@ function add(list: BlockList, block: string, option: string): void {
   list.addSubnet(address, bits, family === 4 ? 'ipv4' : 'ipv6')
 }
 
-function blockList(blocks: readonly string[], option = 'http.allow'): BlockList {
+function blockList(blocks: readonly string[], option = ''): BlockList {
   const list = new BlockList()
   for (const block of blocks) add(list, block, option)
   return list
@@ -66,8 +66,8 @@ function isPublic(address: string): boolean {
 }
 
 /** @throws INVALID_OPTION */
-export function addressGuard(allowed: readonly string[]): AddressGuard {
-  const list = blockList(allowed)
+export function addressGuard(allowed: readonly string[], option = 'http.allow'): AddressGuard {
+  const list = blockList(allowed, option)
   return (given) => {
     const address = given.replace(/%.*$/, '')
     const family = isIP(address)

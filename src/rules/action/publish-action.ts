@@ -14,8 +14,8 @@ export function scopeOf({ event, channel, offset, key }: Omit<ActedOn, 'text'>, 
   return { event: attributes, facts: { channel, offset, key, rule } }
 }
 
-/** How many rules the event has come through, with this one. @throws INVALID_RULE when they feed each other */
-function hopsOf(event: StoredEvent): number {
+/** How many rules (and replies of subscribers) the event has come through, with this one. @throws INVALID_RULE when they feed each other */
+export function hopsOf(event: StoredEvent): number {
   const hops = Number(attribute(event, 'rulehops') ?? 0) + 1
   if (hops <= LIMITS.ruleHopsMax) return hops
   throw new MillraceError('INVALID_RULE', `the event has come through ${LIMITS.ruleHopsMax} rules, each caused by the one before: do they feed each other?`, {

@@ -7,13 +7,13 @@ import { isMillraceError } from '../../base/errors.ts'
 import type { BrokerHost, Startable } from '../../broker/broker.ts'
 import type { Delivery } from '../../broker/engine.ts'
 import type { ConsumerOptions, HandlerContext, Running } from '../../consumer/consumer-types.ts'
-import { Released } from '../../consumer/failure.ts'
 import { textConsumer } from '../../consumer/text-consumer.ts'
 import type { Action } from '../action/action.ts'
 import { type CallHost, performCall } from '../action/call-action.ts'
-import { Busy, Gone, type HttpHost, performHttp, webhookRetry } from '../action/http-action.ts'
+import { type HttpHost, performHttp } from '../action/http-action.ts'
+import { Pace } from '../action/pace.ts'
 import { performPublish, scopeOf } from '../action/publish-action.ts'
-import { type Rate, RateLimit } from '../action/rate.ts'
+import { Busy, Gone, webhookRetry } from '../action/signed-message.ts'
 import { TemplateFailure } from '../template/template-value.ts'
 import { type Firing, queueName, readFiring, workerName } from './firing.ts'
 import { isOwnFailure } from './router.ts'
@@ -27,9 +27,6 @@ export interface WorkerHost {
   /** A receiver said that it is gone: the rule is switched off. */
   gone(name: string, reason: string): void
 }
-
-/** Longer than this an event is not kept in hand for its turn. */
-const WAIT_IN_HAND_MS = 500
 
 /** What of an action decides how its consumer runs; when it changes, the consumer is started anew. */
 export function workerOptions(action: Action, random: () => number): ConsumerOptions {
@@ -49,12 +46,11 @@ export class Worker implements Startable<Running> {
   readonly form: string
   readonly #options: ConsumerOptions
   readonly #host: WorkerHost
-  #limit: RateLimit | null = null
+  readonly #pace: Pace
   #running: Running | null = null
   /** Why it takes nothing: the rule is switched off, its rate is used up. */
   readonly #pausedBy = new Set<'switch' | 'rate'>()
   #paused = false
-  #cancelResume: () => void = () => undefined
 
   constructor(rule: string, action: Action, host: WorkerHost) {
     this.rule = rule
@@ -62,6 +58,11 @@ export class Worker implements Startable<Running> {
     this.#options = workerOptions(action, host.http.random)
     this.form = formOf(action)
     this.#host = host
+    this.#pace = new Pace(host.clock, (held) => {
+      if (held) this.#pausedBy.add('rate')
+      else this.#pausedBy.delete('rate')
+      this.#pause()
+    })
   }
 
   async start(host: BrokerHost): Promise<Running> {
@@ -71,18 +72,13 @@ export class Worker implements Startable<Running> {
   }
 
   async stop(): Promise<void> {
-    this.#cancelResume()
+    this.#pace.stop()
     await this.#running?.stop()
   }
 
   /** The rule changed, or was switched on or off. */
   follow(action: Action | undefined, enabled: boolean): void {
-    const rate = action !== undefined && 'rate' in action ? action.rate : null
-    if (this.#limit !== null && !sameRate(this.#limit.rate, rate)) {
-      this.#limit = null
-      this.#cancelResume()
-      this.#pausedBy.delete('rate')
-    }
+    this.#pace.follow(action !== undefined && 'rate' in action ? action.rate : null)
     if (enabled) this.#pausedBy.delete('switch')
     else this.#pausedBy.add('switch')
     this.#pause()
@@ -103,37 +99,12 @@ export class Worker implements Startable<Running> {
     if (entry === undefined || rule === null || rule === undefined || firing.version < entry.since) return
     const action = rule.actions.find(({ id }) => id === this.action)
     if (action === undefined) return ctx.reject(`rule "${this.rule}" has no action "${this.action}" any more`)
-    if ('rate' in action && action.rate !== null) await this.#turn(action.rate, ctx.signal)
+    if ('rate' in action) await this.#pace.turn(action.rate, ctx.signal)
     try {
       await this.#perform(action, firing, ctx)
     } catch (error) {
       this.#judge(error, ctx)
     }
-  }
-
-  /** Wait for a turn; a long wait is not one with the event in hand, which others may take meanwhile. */
-  async #turn(rate: Rate, signal: AbortSignal): Promise<void> {
-    const { clock } = this.#host
-    if (this.#limit === null || !sameRate(this.#limit.rate, rate)) this.#limit = new RateLimit(rate, clock)
-    const waitMs = this.#limit.waitMs()
-    if (waitMs > WAIT_IN_HAND_MS) {
-      this.#pausedBy.add('rate')
-      this.#pause()
-      this.#resumeAfter(waitMs)
-      throw new Released('its rate is used up')
-    }
-    await this.#limit.turn(signal)
-  }
-
-  #resumeAfter(ms: number): void {
-    this.#cancelResume()
-    const dueMs = this.#host.clock.now() + ms
-    this.#cancelResume = this.#host.clock.after(ms, () => {
-      const leftMs = dueMs - this.#host.clock.now()
-      if (leftMs > 0) return this.#resumeAfter(leftMs)
-      this.#pausedBy.delete('rate')
-      this.#pause()
-    })
   }
 
   async #perform(action: Action, firing: Firing, ctx: HandlerContext): Promise<void> {
@@ -154,10 +125,6 @@ export class Worker implements Startable<Running> {
     if (hopeless) return ctx.reject(error as Error)
     throw error
   }
-}
-
-function sameRate(one: Rate, other: Rate | null): boolean {
-  return one.count === other?.count && one.perMs === other.perMs
 }
 
 export function formOf(action: Action): string {

@@ -1,0 +1,122 @@
+/**
+ * The push subscriptions of a broker. They live in its channel `$push`: each change is an event there, and whoever folds it has them, after a restart, in every
+ * process, and on every engine. The channel keeps the latest of each name; secrets stand in it, and so it is readable only by who is named for it.
+ */
+import { isMillraceError, MillraceError } from '../../base/errors.ts'
+import { LIMITS } from '../../base/limits.ts'
+import type { Broker, BrokerHost, From } from '../../broker/broker.ts'
+import { type Stream, stream } from '../../channel/channel.ts'
+import type { StoredEvent } from '../../event/cloud-event.ts'
+import { event } from '../../event/event.ts'
+import { type PushJson, type PushSpec, pushSpecOf } from './push-spec.ts'
+
+/** A subscription as it is kept. */
+export interface PushChange {
+  readonly name: string
+  /** `null`: removed. */
+  readonly subscription: PushJson | null
+  readonly enabled: boolean
+  readonly by: string
+  readonly reason: string | null
+  /** Requests a minute that the subscriber granted; `null`: as many as it likes, or it was not asked. */
+  readonly grantedPerMinute: number | null
+}
+
+export interface PushEntry extends PushChange {
+  readonly subscription: PushJson
+  readonly changedAt: string
+  /** `null` when it cannot be read: it was written by another version of Millrace. */
+  readonly spec: PushSpec | null
+}
+
+const TYPES = ['push.put', 'push.removed'] as const
+const definitions = TYPES.map((type) => event(type))
+
+const pushChannel: Stream = stream('$push', {
+  events: definitions,
+  key: (each) => (each.data as PushChange).name,
+  retain: { latestByKey: true },
+  dedupe: false,
+})
+
+export class PushBook {
+  readonly #broker: Broker
+  readonly #host: () => Promise<BrokerHost>
+  #entries = new Map<string, PushEntry>()
+  #next = 0
+  #reading: Promise<void> = Promise.resolve()
+
+  constructor(broker: Broker, host: () => Promise<BrokerHost>) {
+    this.#broker = broker
+    this.#host = host
+  }
+
+  get entries(): ReadonlyMap<string, PushEntry> {
+    return this.#entries
+  }
+
+  /** Take in all that is in `$push` now. */
+  refresh(): Promise<void> {
+    const reading = this.#reading.catch(() => undefined).then(() => this.#read())
+    this.#reading = reading
+    return reading
+  }
+
+  async #read(): Promise<void> {
+    const { engine } = await this.#host()
+    if ((await engine.channel(pushChannel.name)) === undefined) return
+    try {
+      await this.#fold(this.#next)
+    } catch (error) {
+      if (!isMillraceError(error, 'OFFSET_OUT_OF_RANGE')) throw error
+      // What is kept begins later now: what was read before has been replaced.
+      this.#entries = new Map()
+      await this.#fold('beginning')
+    }
+  }
+
+  async #fold(from: From): Promise<void> {
+    for await (const stored of this.#broker.read(pushChannel.name, { from })) {
+      this.#next = stored.offset + 1
+      this.#apply(stored)
+    }
+  }
+
+  #apply({ data, time }: StoredEvent): void {
+    const change = data as PushChange
+    if (change.subscription === null) this.#entries.delete(change.name)
+    else this.#entries.set(change.name, { ...change, subscription: change.subscription, changedAt: time ?? '', spec: specOf(change.subscription) })
+  }
+
+  /** @throws UNKNOWN_SUBSCRIPTION */
+  async get(name: string): Promise<PushEntry> {
+    await this.refresh()
+    const entry = this.#entries.get(name)
+    if (entry === undefined) {
+      throw new MillraceError('UNKNOWN_SUBSCRIPTION', `there is no subscription "${name.slice(0, 100)}": list them, and correct the name`, {
+        subscription: name.slice(0, 100),
+      })
+    }
+    return entry
+  }
+
+  /** Durable when it resolves. @throws BACKPRESSURE when there are too many */
+  async put(change: PushChange): Promise<void> {
+    await this.#broker.declare(pushChannel)
+    await this.refresh()
+    if (change.subscription !== null && !this.#entries.has(change.name) && this.#entries.size >= LIMITS.pushSubscriptionsMax) {
+      throw new MillraceError('BACKPRESSURE', `there are ${LIMITS.pushSubscriptionsMax} subscriptions, which is the limit: remove one first`, {})
+    }
+    const type = change.subscription === null ? 'push.removed' : 'push.put'
+    await this.#broker.publish(pushChannel, { type, data: change, source: '/millrace/gateway' } as never)
+    await this.refresh()
+  }
+}
+
+function specOf(json: PushJson): PushSpec | null {
+  try {
+    return pushSpecOf(json)
+  } catch {
+    return null
+  }
+}

@@ -1,0 +1,135 @@
+/**
+ * A subscription at work: a durable consumer whose handler posts the event to the subscriber's URL, signed.
+ *
+ * What the receiver's answer means is the `http` action's business (rules/action/signed-message.ts); this one says what becomes of the event, and publishes what
+ * the subscriber replied with the event's completion (clause 12).
+ */
+
+import { LIMITS } from '../../base/limits.ts'
+import type { BrokerHost, LooseEvent, Startable } from '../../broker/broker.ts'
+import type { Delivery } from '../../broker/engine.ts'
+import type { HandlerContext, Running } from '../../consumer/consumer-types.ts'
+import { retryPolicy } from '../../consumer/retry-policy.ts'
+import { textConsumer } from '../../consumer/text-consumer.ts'
+import { decodeEvent } from '../../event/encode.ts'
+import { decodeForPublish } from '../../event/http/decode-for-publish.ts'
+import { httpModeOf } from '../../event/http/decode-http.ts'
+import type { Answer } from '../../rules/action/guarded-request.ts'
+import { STRUCTURED, structuredBody } from '../../rules/action/http-action.ts'
+import { Pace } from '../../rules/action/pace.ts'
+import { hopsOf } from '../../rules/action/publish-action.ts'
+import type { Rate } from '../../rules/action/rate.ts'
+import { Busy, Gone, messageId, type SendHost, sendSigned } from '../../rules/action/signed-message.ts'
+import { isOwnFailure } from '../../rules/live/router.ts'
+import type { PushSpec } from './push-spec.ts'
+
+export interface PushHost extends Pick<SendHost, 'guard' | 'resolver'> {
+  readonly drainMs: number
+  /** The subscriber said that it is gone for good. */
+  gone(name: string, reason: string): void
+}
+
+/** What it did last that failed. */
+export interface LastFailure {
+  readonly at: string
+  readonly message: string
+}
+
+export function consumerOf(name: string): string {
+  return `push.${name}`
+}
+
+export class PushConsumer implements Startable<Running> {
+  readonly name: string
+  /** Tells whether a change asks for another consumer. */
+  readonly form: string
+  lastFailure: LastFailure | null = null
+  readonly #spec: PushSpec
+  readonly #rate: Rate | null
+  readonly #host: PushHost
+  #broker!: BrokerHost
+  #pace!: Pace
+  #running: Running | null = null
+
+  constructor(name: string, spec: PushSpec, grantedPerMinute: number | null, form: string, host: PushHost) {
+    this.name = name
+    this.form = form
+    this.#spec = spec
+    this.#rate = slower(spec.rate, grantedPerMinute === null ? null : { count: grantedPerMinute, perMs: 60_000 })
+    this.#host = host
+  }
+
+  async start(host: BrokerHost): Promise<Running> {
+    const { channels, wants, from, concurrency, onDead, retry } = this.#spec
+    this.#broker = host
+    this.#pace = new Pace(host.engine.clock, (held) => (held ? this.#running?.pause() : this.#running?.resume()))
+    const options = { from, concurrency, retry: retry(host.random), drain: this.#host.drainMs, ...(onDead !== null && { onDead }) }
+    this.#running = await textConsumer(consumerOf(this.name), channels, options, (delivery, ctx) => this.#push(delivery, ctx), wants).start(host)
+    return this.#running
+  }
+
+  async stop(): Promise<void> {
+    this.#pace.stop()
+    await this.#running?.stop()
+  }
+
+  async #push(delivery: Delivery, ctx: HandlerContext): Promise<void> {
+    await this.#pace.turn(this.#rate, ctx.signal)
+    try {
+      const answer = await this.#send(delivery, ctx.signal)
+      if (this.#spec.reply !== null) await this.#reply(this.#spec.reply, answer, delivery, ctx)
+    } catch (error) {
+      this.#judge(error, ctx)
+    }
+  }
+
+  #send({ channel, offset, text }: Delivery, signal: AbortSignal): Promise<Answer> {
+    const { url, headers, secrets, timeoutMs, reply } = this.#spec
+    const message = {
+      id: messageId('push', this.name, channel, String(offset)),
+      secrets: secrets.map((value) => ({ name: `secret of subscription ${this.name}`, value })),
+      url,
+      method: 'POST',
+      headers: { 'user-agent': 'millrace', ...headers, 'content-type': STRUCTURED, ...(reply !== null && { prefer: 'reply' }) },
+      body: structuredBody(text),
+      timeoutMs,
+      ...(reply !== null && { answerBytesMax: LIMITS.pushReplyBytesMax }),
+    }
+    const { guard, resolver } = this.#host
+    return sendSigned(message, signal, { guard, ...(resolver !== undefined && { resolver }), nowMs: () => this.#broker.engine.clock.now() })
+  }
+
+  /** A 200 with a CloudEvent is a reply, in any mode; a 202 never is. */
+  async #reply(channel: string, { status, headers, body, whole }: Answer, delivery: Delivery, ctx: HandlerContext): Promise<void> {
+    const fields = headers as Readonly<Record<string, string | string[] | undefined>>
+    const mode = httpModeOf(fields)
+    if (status !== 200 || mode === 'none' || mode === 'foreign') return
+    if (!whole) return ctx.reject(`the subscriber's reply is larger than ${LIMITS.pushReplyBytesMax} bytes`)
+    const rulehops = hopsOf(decodeEvent(delivery.text, delivery.offset))
+    const events = decodeForPublish(fields, body).map((each) => ({ ...each, rulehops }) as LooseEvent)
+    if (events.length > 0) await ctx.emit(channel, events)
+  }
+
+  /** What another attempt cannot help goes to the dead letters now. */
+  #judge(error: unknown, ctx: HandlerContext): never {
+    const message = error instanceof Error ? error.message : String(error)
+    this.lastFailure = { at: new Date(this.#broker.engine.clock.now()).toISOString(), message: message.slice(0, 500) }
+    if (error instanceof Busy) {
+      // Not before the subscriber says, and not more often than without its saying so.
+      const backoffMs = retryPolicy(this.#spec.retry(this.#broker.random)).delayMs(ctx.attempt, error, this.#broker.random)
+      this.#pace.hold(Math.min(error.delayMs, LIMITS.pushHoldMsMax))
+      return ctx.retryAfter(Math.max(error.delayMs, backoffMs), error)
+    }
+    if (error instanceof Gone) {
+      this.#host.gone(this.name, error.message)
+      return ctx.reject(error)
+    }
+    if (isOwnFailure(error)) return ctx.reject(error as Error)
+    throw error
+  }
+}
+
+function slower(one: Rate | null, other: Rate | null): Rate | null {
+  if (one === null || other === null) return one ?? other
+  return one.count / one.perMs <= other.count / other.perMs ? one : other
+}

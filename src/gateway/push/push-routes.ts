@@ -1,0 +1,229 @@
+/**
+ * Push subscriptions over HTTP: list, show, put, remove, switch.
+ *
+ * Each takes the permission `consume` for all channels of the subscription, those that it had included, and `publish` for where replies go. Each change leaves an
+ * event on `$audit`. Secrets and the values of headers are never shown; a secret that is made here is shown once, in the answer that makes it.
+ */
+import { MillraceError } from '../../base/errors.ts'
+import { checkName, isWildcard } from '../../base/names.ts'
+import type { ConsumerDescription } from '../../broker/description.ts'
+import { membersOf } from '../json-body.ts'
+import { badRequest } from '../problem.ts'
+import type { GatewayRequest, Parameter, Route } from '../route.ts'
+import { json, ref } from '../schemas.ts'
+import { requestHandshake } from '../webhook-handshake.ts'
+import type { PushEntry } from './push-book.ts'
+import { consumerOf } from './push-consumer.ts'
+import type { PushPart } from './push-part.ts'
+import { addressIn, newSecret, PUSH_MEMBERS, PUSH_SCHEMA, type PushJson, type PushSpec, pushSpecOf } from './push-spec.ts'
+
+const PATH = '/api/subscriptions/{subscription}'
+const SUBSCRIPTION: Parameter = { description: 'The subscription’s name; its consumer is push.NAME.', required: true, schema: { type: 'string' } }
+const NAME_CHARS_MAX = 100
+
+export function pushRoutes(part: PushPart): Route[] {
+  const access = { action: 'consume', of: 'handler' } as const
+  const one = { tag: 'subscriptions', parameters: { subscription: SUBSCRIPTION }, access, refuses: ['INVALID_NAME', 'UNKNOWN_SUBSCRIPTION', 'CLOSED'] } as const
+  const shown = { 200: { description: 'The subscription as it is.', content: json(ref('Subscription')) } }
+  const switched = (enabled: boolean) => (request: GatewayRequest) => change(request, part, enabled)
+  return [
+    {
+      tag: 'subscriptions',
+      method: 'GET',
+      path: '/api/subscriptions',
+      name: 'listSubscriptions',
+      summary: 'List the push subscriptions: those whose channels the caller may consume.',
+      access: 'known',
+      answers: {
+        200: {
+          description: 'By name.',
+          content: json({ type: 'object', required: ['subscriptions'], properties: { subscriptions: { type: 'array', items: ref('Subscription') } } }),
+        },
+      },
+      refuses: ['CLOSED'],
+      handle: (request) => list(request, part),
+    },
+    {
+      ...one,
+      method: 'GET',
+      path: PATH,
+      name: 'showSubscription',
+      summary: 'A push subscription, and how it does.',
+      answers: shown,
+      handle: async (request) => Response.json(await describe(await known(request, part), part)),
+    },
+    {
+      ...one,
+      method: 'PUT',
+      path: PATH,
+      name: 'putSubscription',
+      summary: 'Have the events of channels posted to a URL, signed as Standard Webhooks has it, or change how.',
+      description: 'It is durable, and begins before it is answered. With handshake, the subscriber is asked first, and nothing is kept unless it grants.',
+      audited: true,
+      body: { required: true, content: json(PUSH_SCHEMA) },
+      answers: {
+        200: { description: 'It was there, and is so now.', content: json(ref('Subscription')) },
+        201: { description: 'It is there; with the secret, where one was made.', content: json(ref('Subscription')) },
+      },
+      refuses: ['INVALID_NAME', 'INVALID_OPTION', 'INVALID_PATTERN', 'UNKNOWN_CHANNEL', 'UNAVAILABLE', 'BACKPRESSURE', 'CLOSED'],
+      handle: (request) => put(request, part),
+    },
+    {
+      ...one,
+      method: 'DELETE',
+      path: PATH,
+      name: 'removeSubscription',
+      summary: 'Remove a push subscription, with its place in its channels and its dead letters.',
+      audited: true,
+      answers: { 204: { description: 'It is gone.' } },
+      handle: (request) => remove(request, part),
+    },
+    {
+      ...one,
+      method: 'POST',
+      path: `${PATH}/enable`,
+      name: 'enableSubscription',
+      summary: 'Switch it on: it goes on where it was.',
+      audited: true,
+      answers: shown,
+      handle: switched(true),
+    },
+    {
+      ...one,
+      method: 'POST',
+      path: `${PATH}/disable`,
+      name: 'disableSubscription',
+      summary: 'Switch it off: what comes meanwhile waits.',
+      audited: true,
+      answers: shown,
+      handle: switched(false),
+    },
+  ]
+}
+
+function nameOf({ parameters }: GatewayRequest): string {
+  const name = checkName(parameters['subscription'], 'consumer')
+  if (name.length > NAME_CHARS_MAX) throw badRequest(400, `a subscription's name has at most ${NAME_CHARS_MAX} characters`)
+  return name
+}
+
+const channelsOf = ({ subscription }: PushEntry): readonly string[] => [subscription['channels']].flat().map(String)
+
+/** The one of the path, if one may know of it. Who may not consume everything does not learn which names there are. */
+async function known(request: GatewayRequest, part: PushPart): Promise<PushEntry> {
+  const entry = await found(request, part)
+  for (const channel of channelsOf(entry)) request.permit('consume', channel)
+  return entry
+}
+
+async function found(request: GatewayRequest, part: PushPart): Promise<PushEntry> {
+  try {
+    return await part.book.get(nameOf(request))
+  } catch (error) {
+    request.permit('consume', '>')
+    throw error
+  }
+}
+
+async function list({ principal }: GatewayRequest, part: PushPart): Promise<Response> {
+  await part.book.refresh()
+  const entries = [...part.book.entries.values()].filter((entry) => channelsOf(entry).every((channel) => principal.permits('consume', channel)))
+  const { consumers } = await part.host.broker.describe()
+  const subscriptions = entries.sort((one, other) => (one.name < other.name ? -1 : 1)).map((entry) => shownAs(entry, part, consumers))
+  return Response.json({ subscriptions })
+}
+
+async function put(request: GatewayRequest, part: PushPart): Promise<Response> {
+  const name = nameOf(request)
+  const body = membersOf(await request.json(), PUSH_MEMBERS, 'a subscription') as PushJson
+  const { enabled = true, ...given } = body
+  if (typeof enabled !== 'boolean') throw badRequest(400, 'enabled must be true or false')
+  const before = await part.book.get(name).catch(unlessUnknown)
+  const own: PushJson = { handshake: part.settings.handshake, secret: before?.subscription['secret'] ?? newSecret(), ...given }
+  const spec = pushSpecOf(own)
+  for (const channel of [...spec.channels, ...(before === null ? [] : channelsOf(before))]) request.permit('consume', channel)
+  if (spec.reply !== null) request.permit('publish', spec.reply)
+  await check(spec, part)
+  const grantedPerMinute = spec.handshake ? await granted(spec, part, request.signal) : null
+  await part.change({ name, subscription: own, enabled, by: request.principal.name, reason: null, grantedPerMinute })
+  const made = given['secret'] === undefined && before === null ? { secret: own['secret'] } : {}
+  return Response.json({ ...(await describe(await part.book.get(name), part)), ...made }, { status: before === null ? 201 : 200 })
+}
+
+function unlessUnknown(error: unknown): null {
+  if (error instanceof MillraceError && error.code === 'UNKNOWN_SUBSCRIPTION') return null
+  throw error
+}
+
+/** What only the broker and the configuration can say of it. */
+async function check(spec: PushSpec, { host, settings }: PushPart): Promise<void> {
+  if (settings.handshake && !spec.handshake) throw new MillraceError('FORBIDDEN', 'this gateway asks every subscriber first: handshake cannot be false', {})
+  const address = addressIn(spec.url)
+  if (address !== null && !settings.guard(address)) {
+    throw new MillraceError('FORBIDDEN', `${address} is not a public address: allow it in the configuration of the gateway (push.allow) if it is meant`, {
+      address,
+    })
+  }
+  const { engine } = await host.engine()
+  for (const channel of [...spec.channels.filter((each) => !isWildcard(each)), ...(spec.reply === null ? [] : [spec.reply])]) {
+    if ((await engine.channel(channel)) === undefined) {
+      throw new MillraceError('UNKNOWN_CHANNEL', `channel "${channel}" is not declared: declare it first, or correct the name`, { channel })
+    }
+  }
+}
+
+async function granted({ url, headers }: PushSpec, { settings }: PushPart, signal: AbortSignal): Promise<number | null> {
+  const { origin, guard, resolver } = settings
+  const answer = await requestHandshake(url, { origin, headers, guard, signal, ...(resolver !== undefined && { resolver }) })
+  if (answer.allowed) return answer.ratePerMinute
+  throw new MillraceError(
+    'FORBIDDEN',
+    `the subscriber does not let ${origin} send to it: it answered ${answer.status} to the webhook handshake, without that origin in WebHook-Allowed-Origin`,
+    { origin, status: answer.status },
+  )
+}
+
+async function change(request: GatewayRequest, part: PushPart, enabled: boolean): Promise<Response> {
+  const { name, subscription, grantedPerMinute } = await known(request, part)
+  await part.change({ name, subscription, enabled, by: request.principal.name, reason: null, grantedPerMinute })
+  return Response.json(await describe(await part.book.get(name), part))
+}
+
+async function remove(request: GatewayRequest, part: PushPart): Promise<Response> {
+  const { name } = await known(request, part)
+  await part.change({ name, subscription: null, enabled: false, by: request.principal.name, reason: null, grantedPerMinute: null })
+  // One that was switched off had no consumer that could do it.
+  await part.forget(name)
+  return new Response(null, { status: 204 })
+}
+
+async function describe(entry: PushEntry, part: PushPart): Promise<object> {
+  return shownAs(entry, part, (await part.host.broker.describe()).consumers)
+}
+
+function shownAs(
+  { name, subscription, enabled, changedAt, by, reason, grantedPerMinute }: PushEntry,
+  part: PushPart,
+  all: readonly ConsumerDescription[],
+): object {
+  const { secret: _, headers, ...shown } = subscription
+  const consumer = all.find((each) => each.name === consumerOf(name))
+  return {
+    name,
+    ...shown,
+    ...(headers !== undefined && { headers: Object.keys(headers as object).map((each) => each.toLowerCase()) }),
+    enabled,
+    changedAt,
+    by,
+    reason,
+    grantedPerMinute,
+    ...part.stateOf(name),
+    consumer: consumerOf(name),
+    lag: consumer?.channels.reduce((sum, { lag }) => sum + lag, 0) ?? 0,
+    inFlight: consumer?.inFlight ?? 0,
+    retrying: consumer?.retrying ?? 0,
+    deadLetters: consumer?.deadLetters ?? 0,
+    parked: consumer?.parked ?? 0,
+    stalled: consumer?.stalled ?? null,
+  }
+}

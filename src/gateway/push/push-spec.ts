@@ -1,0 +1,179 @@
+/** A push subscription, from the JSON that a client sends: checked in full before anything of it is kept. */
+import { randomBytes } from 'node:crypto'
+import { isIP } from 'node:net'
+import { MillraceError } from '../../base/errors.ts'
+import { LIMITS } from '../../base/limits.ts'
+import { checkName } from '../../base/names.ts'
+import { durationMs, wholeNumber } from '../../base/units.ts'
+import type { From } from '../../broker/broker.ts'
+import type { OnDead, Want } from '../../broker/engine.ts'
+import type { RetryOptions } from '../../consumer/consumer-types.ts'
+import { retryPolicy } from '../../consumer/retry-policy.ts'
+import { parseRate, type Rate } from '../../rules/action/rate.ts'
+import { webhookRetry } from '../../rules/action/signed-message.ts'
+import { membersOf } from '../json-body.ts'
+import { badRequest } from '../problem.ts'
+import { channelsOf, fromOf, onDeadOf, PULL_SCHEMA, wantsOf } from '../pull/pull-spec.ts'
+import type { JsonSchema } from '../route.ts'
+
+export const PUSH_MEMBERS: readonly string[] = [
+  ...['channels', 'from', 'types', 'where', 'url', 'headers', 'secret', 'timeout', 'concurrency', 'rate', 'attempts', 'backoff', 'onDead'],
+  ...['handshake', 'reply', 'enabled'],
+]
+
+/** What a subscription is, as it is kept: JSON, with its secrets. */
+export type PushJson = Readonly<Record<string, unknown>>
+
+export interface PushSpec {
+  readonly channels: readonly string[]
+  readonly wants: readonly Want[]
+  readonly from: From
+  readonly url: string
+  readonly headers: Readonly<Record<string, string>>
+  /** Signed with each of them. */
+  readonly secrets: readonly string[]
+  readonly timeoutMs: number
+  readonly concurrency: number
+  readonly rate: Rate | null
+  readonly onDead: OnDead | null
+  readonly handshake: boolean
+  /** Where the events go that the subscriber answers with. */
+  readonly reply: string | null
+  /** What holds where it says nothing is the schedule of Standard Webhooks. */
+  retry(random: () => number): RetryOptions
+}
+
+const { channels, types, where, onDead, attempts, backoff } = PULL_SCHEMA['properties'] as Readonly<Record<string, object>>
+const text = { type: 'string' }
+
+export const PUSH_SCHEMA: JsonSchema = {
+  type: 'object',
+  required: ['channels', 'url'],
+  properties: {
+    channels,
+    types,
+    where,
+    from: { type: ['string', 'integer'], description: 'Where it begins in a channel that it has never seen.', default: 'end' },
+    url: { type: 'string', format: 'uri', description: 'Where each event is posted, in the structured mode of CloudEvents.' },
+    headers: { type: 'object', additionalProperties: text, description: 'Sent with each event; never shown again.' },
+    secret: {
+      type: ['string', 'array'],
+      description: 'What is signed with (whsec_…), or two while one takes over. One is made, and shown once, where none was given.',
+    },
+    timeout: { type: ['string', 'integer'], description: 'How long the subscriber may take to answer.', default: '15s' },
+    concurrency: { type: 'integer', minimum: 1, maximum: LIMITS.concurrencyMax, default: LIMITS.concurrencyDefault },
+    rate: { type: 'string', description: 'At most so many in each process: 10/s, 100/m, 5/h.' },
+    attempts,
+    backoff: { ...backoff, description: 'Waits between attempts, with full jitter. Without it: the schedule of Standard Webhooks.' },
+    onDead,
+    handshake: { type: 'boolean', description: 'Ask the subscriber first, as the CloudEvents webhook specification has it.' },
+    reply: {
+      type: 'object',
+      required: ['channel'],
+      properties: { channel: text },
+      additionalProperties: false,
+      description: 'Publish the CloudEvents that the subscriber answers with.',
+    },
+    enabled: { type: 'boolean', default: true },
+  },
+  additionalProperties: false,
+}
+
+const SECRET = /^(?:whsec_)?([A-Za-z0-9+/]+={0,2})$/
+const HEADER = /^[a-z0-9!#$%&'*+.^_`|~-]+$/
+/** What HTTP itself, the signature or the message decides. */
+const BARRED_HEADERS = /^(?:host|content-.*|transfer-encoding|connection|keep-alive|upgrade|te|trailer|expect|proxy-.*|webhook-.*|ce-.*|prefer)$/
+const HEADERS_MAX = 20
+
+function invalid(option: string, why: string): never {
+  throw new MillraceError('INVALID_OPTION', `${option} ${why}`, { option })
+}
+
+export function newSecret(): string {
+  return `whsec_${randomBytes(32).toString('base64')}`
+}
+
+/** @throws INVALID_REQUEST · INVALID_OPTION · INVALID_NAME · INVALID_PATTERN · INVALID_RULE */
+export function pushSpecOf(json: PushJson): PushSpec {
+  const form = membersOf(json, PUSH_MEMBERS, 'a subscription') as Readonly<Record<string, unknown>>
+  const { rate, reply, handshake = false, timeout = LIMITS.httpActionMsDefault, concurrency = LIMITS.concurrencyDefault } = form
+  const timeoutMs = durationMs(timeout, 'timeout')
+  if (timeoutMs < 1 || timeoutMs > LIMITS.pushTimeoutMsMax) invalid('timeout', `must be from 1 ms to ${LIMITS.pushTimeoutMsMax} ms; it is ${timeoutMs} ms`)
+  if (typeof handshake !== 'boolean') invalid('handshake', 'must be true or false')
+  const retry = retryOf(form)
+  retryPolicy(retry(Math.random))
+  return {
+    channels: channelsOf(form['channels']),
+    wants: wantsOf(form),
+    from: fromOf(form['from'] ?? 'end'),
+    url: urlOf(form['url']),
+    headers: headersOf(form['headers'] ?? {}),
+    secrets: secretsOf(form['secret']),
+    timeoutMs,
+    concurrency: wholeNumber(concurrency, 'concurrency', 1, LIMITS.concurrencyMax),
+    rate: rate === undefined ? null : rateOf(rate),
+    onDead: onDeadOf(form['onDead']),
+    handshake,
+    reply: reply === undefined ? null : replyOf(reply),
+    retry,
+  }
+}
+
+function urlOf(value: unknown): string {
+  const url = typeof value === 'string' && URL.canParse(value) ? new URL(value) : null
+  if (url === null || (url.protocol !== 'https:' && url.protocol !== 'http:'))
+    return invalid('url', 'must be an absolute URL that begins with https:// or http://')
+  if (url.username !== '' || url.password !== '') return invalid('url', 'must not hold a name or a password: put them into headers, which are not shown again')
+  if (url.hash !== '') return invalid('url', 'must not have a fragment')
+  return url.href
+}
+
+/** The address that the URL names itself, if it is one: what a name leads to is known only when it is resolved. */
+export function addressIn(url: string): string | null {
+  const hostname = new URL(url).hostname.replace(/^\[|\]$/g, '')
+  return isIP(hostname) === 0 ? null : hostname
+}
+
+function headersOf(value: unknown): Readonly<Record<string, string>> {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) return invalid('headers', 'must be an object of names and texts')
+  const entries = Object.entries(value as Readonly<Record<string, unknown>>)
+  if (entries.length > HEADERS_MAX) invalid('headers', `must be at most ${HEADERS_MAX}`)
+  return Object.fromEntries(
+    entries.map(([name, each]) => {
+      const lower = name.toLowerCase()
+      if (!HEADER.test(lower) || BARRED_HEADERS.test(lower)) invalid('headers', `cannot have ${JSON.stringify(name.slice(0, 60))}`)
+      if (typeof each !== 'string' || !/^[\t\x20-\x7e]*$/.test(each)) return invalid('headers', `must have a text of printable ASCII for ${lower}`)
+      return [lower, each]
+    }),
+  )
+}
+
+function secretsOf(value: unknown): readonly string[] {
+  const list: readonly unknown[] = Array.isArray(value) ? value : [value]
+  if (list.length === 0 || list.length > 2) return invalid('secret', 'must be one, or two while one takes over from the other')
+  return list.map((each) => {
+    const bytes = typeof each === 'string' ? Buffer.from(SECRET.exec(each)?.[1] ?? '', 'base64').length : 0
+    return bytes >= 24 && bytes <= 64 ? (each as string) : invalid('secret', 'must be 24 to 64 bytes in base64, with or without "whsec_" before it')
+  })
+}
+
+function rateOf(value: unknown): Rate {
+  try {
+    return parseRate(value, 'rate')
+  } catch {
+    return invalid('rate', 'must be a whole number and a unit, such as "10/s", "100/m" or "5/h"')
+  }
+}
+
+function replyOf(value: unknown): string {
+  const { channel } = membersOf(value, ['channel'], 'reply')
+  return checkName(channel, 'channel')
+}
+
+function retryOf({ attempts, backoff }: Readonly<Record<string, unknown>>): PushSpec['retry'] {
+  const own = attempts === undefined ? {} : { attempts: attempts as number }
+  if (backoff === undefined) return (random) => ({ ...webhookRetry(random), ...own })
+  if (typeof backoff !== 'object' || backoff === null) throw badRequest(400, 'backoff must be an object: {"min": "1s", "max": "10m"}')
+  const waits = membersOf(backoff, ['min', 'max'], 'backoff') as { readonly min?: never; readonly max?: never }
+  return () => ({ ...waits, ...own })
+}
