@@ -1,50 +1,29 @@
 /** Push subscriptions against a real subscriber: what arrives, what becomes of refusals, and who may have them. */
 import { mkdtempSync, rmSync } from 'node:fs'
-import { createServer, type IncomingHttpHeaders, type Server, type ServerResponse } from 'node:http'
-import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Webhook } from 'standardwebhooks'
 import { afterEach, beforeEach, describe, expect, it, test } from 'vitest'
 import { addToken } from '../../src/gateway/access/token-file.ts'
-import { createGateway, type Gateway, type GatewayOptions, serveGateway } from '../../src/gateway/index.ts'
+import { createGateway, type Gateway, type GatewayOptions } from '../../src/gateway/index.ts'
 import { type Broker, connect, type StoredEvent, stream } from '../../src/index.ts'
-import { brokersOf, eventually, published } from '../rules/support.ts'
+import { eventually, published } from '../rules/support.ts'
+import { type Answer, ask as askOf, type Received, SECRET, Subscriber } from './subscriber.ts'
 
-const SECRET = 'whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw'
 const OTHER_SECRET = 'whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD'
 
-interface Received {
-  readonly method: string
-  readonly path: string
-  readonly headers: IncomingHttpHeaders
-  readonly body: string
-  readonly atMs: number
-}
 type Subscription = Readonly<Record<string, unknown>>
 
-let server: Server
+let subscriber: Subscriber
 let broker: Broker
 let gateway: Gateway
-let received: Received[]
-let answer: (response: ServerResponse, count: number, request: Received) => void
+let received: readonly Received[]
 let url: string
 
 beforeEach(async () => {
-  received = []
-  answer = (response) => response.writeHead(204).end()
-  server = createServer((request, response) => {
-    const chunks: Buffer[] = []
-    request.on('data', (chunk: Buffer) => chunks.push(chunk))
-    request.on('end', () => {
-      const { method = '', url: path = '', headers } = request
-      const one = { method, path, headers, body: Buffer.concat(chunks).toString(), atMs: Date.now() }
-      received.push(one)
-      answer(response, received.length, one)
-    })
-  })
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
-  url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/hook`
+  subscriber = new Subscriber()
+  await subscriber.start()
+  ;({ received, url } = subscriber)
   broker = await connect('memory:')
   await broker.declare(stream('orders'), stream('orders.eu'), stream('replies'))
   gateway = open()
@@ -52,24 +31,14 @@ beforeEach(async () => {
 afterEach(async () => {
   await gateway.close()
   await broker.close()
-  server.closeAllConnections()
-  await new Promise((resolve) => server.close(resolve))
+  await subscriber.stop()
 })
 
-const open = (options: GatewayOptions = {}, over = broker): Gateway => createGateway(over, { push: { allow: ['127.0.0.0/8'] }, drain: '500ms', ...options })
+const open = (options: GatewayOptions = {}): Gateway => createGateway(broker, { push: { allow: ['127.0.0.0/8'] }, drain: '500ms', ...options })
 
-interface Answer {
-  readonly status: number
-  readonly body: Subscription
-}
-async function ask(method: string, path: string, body?: unknown, token?: string, at = gateway): Promise<Answer> {
-  const headers = { 'content-type': 'application/json', ...(token !== undefined && { authorization: `Bearer ${token}` }) }
-  const got = await at.fetch(new Request(`http://localhost${path}`, { method, headers, ...(body !== undefined && { body: JSON.stringify(body) }) }))
-  const text = await got.text()
-  return { status: got.status, body: (text === '' ? {} : JSON.parse(text)) as Subscription }
-}
-const put = (more: object = {}, name = 'billing', token?: string, at = gateway): Promise<Answer> =>
-  ask('PUT', `/api/subscriptions/${name}`, { channels: ['orders'], url, secret: SECRET, ...more }, token, at)
+const ask = (method: string, path: string, body?: unknown, token?: string): Promise<Answer> => askOf(gateway, method, path, body, token)
+const put = (more: object = {}, name = 'billing', token?: string): Promise<Answer> =>
+  ask('PUT', `/api/subscriptions/${name}`, { channels: ['orders'], url, secret: SECRET, ...more }, token)
 const show = async (name = 'billing'): Promise<Subscription> => (await ask('GET', `/api/subscriptions/${name}`)).body
 const deadLetters = (name = 'billing') => broker.deadLetters(`push.${name}`).list()
 const quickly = { backoff: { min: '1ms', max: '2ms' } }
@@ -133,7 +102,7 @@ describe('a subscriber', () => {
   })
   it('gets the events of a key in order, one at a time, while one of them fails', async () => {
     await put({ ...quickly, concurrency: 8 })
-    answer = (response, count) => response.writeHead(count % 3 === 0 ? 500 : 204).end()
+    subscriber.answer = (response, count) => response.writeHead(count % 3 === 0 ? 500 : 204).end()
     await broker.publish(
       'orders',
       Array.from({ length: 30 }, (_, n) => ({ type: 'a', partitionkey: `k-${n % 3}`, data: { n } })),
@@ -150,7 +119,7 @@ describe('a subscriber', () => {
 
 describe('a refusal', () => {
   it('is tried again with the same id and another time, then is a dead letter, and can be redriven', async () => {
-    answer = (response, count) => response.writeHead(count === 4 ? 200 : 500).end('out of order')
+    subscriber.answer = (response, count) => response.writeHead(count === 4 ? 200 : 500).end('out of order')
     await put({ ...quickly, attempts: 3 })
     await broker.publish('orders', { type: 'a', id: 'e-1' })
     await eventually(async () => expect(await deadLetters()).toHaveLength(1))
@@ -165,7 +134,7 @@ describe('a refusal', () => {
     await eventually(async () => expect(await deadLetters()).toEqual([]))
   })
   it('without a backoff of its own goes by the schedule of Standard Webhooks: five seconds, ten attempts', async () => {
-    answer = (response) => response.writeHead(502).end()
+    subscriber.answer = (response) => response.writeHead(502).end()
     await put()
     await broker.publish('orders', { type: 'a' })
     await eventually(async () => expect(await show()).toMatchObject({ retrying: 1, lag: 1 }))
@@ -173,7 +142,7 @@ describe('a refusal', () => {
     expect(received).toHaveLength(1)
   })
   it('by 410 switches the subscription off, until somebody switches it on', async () => {
-    answer = (response, count) => response.writeHead(count === 1 ? 410 : 204).end('moved away')
+    subscriber.answer = (response, count) => response.writeHead(count === 1 ? 410 : 204).end('moved away')
     await put()
     await broker.publish('orders', { type: 'a', id: 'e-1' })
     await eventually(async () =>
@@ -187,7 +156,7 @@ describe('a refusal', () => {
     expect(JSON.parse(received[1]?.body ?? '')).toMatchObject({ id: 'e-2' })
   })
   it.each([429, 503])('by %d with Retry-After is not tried again before, nor is anything else sent', async (status) => {
-    answer = (response, count) => (count === 1 ? response.writeHead(status, { 'retry-after': '1' }) : response.writeHead(204)).end()
+    subscriber.answer = (response, count) => (count === 1 ? response.writeHead(status, { 'retry-after': '1' }) : response.writeHead(204)).end()
     await put({ ...quickly, concurrency: 1 })
     await broker.publish('orders', { type: 'a', id: 'e-1', partitionkey: 'a' })
     await eventually(() => expect(received).toHaveLength(1))
@@ -197,7 +166,7 @@ describe('a refusal', () => {
     for (const later of rest) expect(later.atMs - first.atMs).toBeGreaterThanOrEqual(990)
   })
   it('by a redirect is a failure: it is never followed', async () => {
-    answer = (response) => response.writeHead(307, { location: '/elsewhere' }).end()
+    subscriber.answer = (response) => response.writeHead(307, { location: '/elsewhere' }).end()
     await put({ ...quickly, attempts: 2 })
     await broker.publish('orders', { type: 'a' })
     await eventually(async () => expect(await deadLetters()).toHaveLength(1))
@@ -205,7 +174,7 @@ describe('a refusal', () => {
     expect((await deadLetters())[0]?.failure.message).toContain('redirects are not followed')
   })
   it('by silence is one, after the timeout', async () => {
-    answer = () => undefined
+    subscriber.answer = () => undefined
     await put({ ...quickly, attempts: 1, timeout: '50ms' })
     await broker.publish('orders', { type: 'a' })
     await eventually(async () => expect((await deadLetters())[0]?.failure.message).toContain('did not answer within 50 ms'))
@@ -244,7 +213,7 @@ describe('the handshake', () => {
     gateway = open({ push: { allow: ['127.0.0.0/8'], origin } })
   })
   it('comes first, with the credentials, and its rate is kept to', async () => {
-    answer = (response, _, { method }) =>
+    subscriber.answer = (response, _, { method }) =>
       (method === 'OPTIONS' ? response.writeHead(200, { 'webhook-allowed-origin': origin, 'webhook-allowed-rate': '120' }) : response.writeHead(204)).end()
     expect(await put({ handshake: true, headers: { authorization: 'Bearer t' } })).toMatchObject({ status: 201, body: { grantedPerMinute: 120 } })
     expect(received).toMatchObject([{ method: 'OPTIONS', headers: { 'webhook-request-origin': origin, authorization: 'Bearer t' } }])
@@ -257,19 +226,19 @@ describe('the handshake', () => {
     expect((received[4] as Received).atMs - (received[1] as Received).atMs).toBeGreaterThanOrEqual(900)
   })
   it('that grants nothing leaves nothing', async () => {
-    answer = (response) => response.writeHead(200).end()
+    subscriber.answer = (response) => response.writeHead(200).end()
     expect(await put({ handshake: true })).toMatchObject({ status: 403, body: { code: 'FORBIDDEN' } })
     expect((await ask('GET', '/api/subscriptions')).body).toEqual({ subscriptions: [] })
-    answer = (response) => response.destroy()
+    subscriber.answer = (response) => response.destroy()
     expect(await put({ handshake: true })).toMatchObject({ status: 503, body: { code: 'UNAVAILABLE' } })
   })
   it('may be asked of everybody', async () => {
     await gateway.close()
     gateway = open({ push: { allow: ['127.0.0.0/8'], origin, handshake: true } })
-    answer = (response) => response.writeHead(200).end()
+    subscriber.answer = (response) => response.writeHead(200).end()
     expect((await put()).status).toBe(403)
     expect((await put({ handshake: false })).status).toBe(403)
-    answer = (response) => response.writeHead(200, { 'webhook-allowed-origin': '*' }).end()
+    subscriber.answer = (response) => response.writeHead(200, { 'webhook-allowed-origin': '*' }).end()
     expect(await put()).toMatchObject({ status: 201, body: { handshake: true, grantedPerMinute: null } })
   })
 })
@@ -279,7 +248,7 @@ describe('a reply', () => {
   const binary = { 'ce-specversion': '1.0', 'ce-id': 'r-1', 'ce-source': '/billing', 'ce-type': 'invoice.made', 'content-type': 'application/json' }
   const reply = { reply: { channel: 'replies' }, ...quickly }
   it('in any mode is published, with the completion, and says what caused it', async () => {
-    answer = (response, count) =>
+    subscriber.answer = (response, count) =>
       count === 1
         ? response.writeHead(200, binary).end('{"n":9007199254740993}')
         : count === 2
@@ -301,7 +270,7 @@ describe('a reply', () => {
     await eventually(async () => expect([received.length, (await show())['lag']]).toEqual([3, 0]))
   })
   it('is none with a 202, with another content, or where the subscription takes none', async () => {
-    answer = (response, count) =>
+    subscriber.answer = (response, count) =>
       count === 1
         ? response.writeHead(202, binary).end('{}')
         : count === 2
@@ -316,7 +285,7 @@ describe('a reply', () => {
     expect(await published(broker, 'replies', 0)).toEqual([])
   })
   it('that is malformed or too large is a dead letter that says so, and not sent again', async () => {
-    answer = (response, count) =>
+    subscriber.answer = (response, count) =>
       count === 1 ? response.writeHead(200, structured).end('{"specversion":"1.0"}') : response.writeHead(200, binary).end(`"${'x'.repeat(2_000_000)}"`)
     await put({ ...reply, concurrency: 1 })
     await broker.publish('orders', [{ type: 'a' }, { type: 'a' }])
@@ -325,7 +294,7 @@ describe('a reply', () => {
     expect(received).toHaveLength(2)
   })
   it('that comes back to the same subscriber ends, and does not go round for ever', async () => {
-    answer = (response, count) => response.writeHead(200, { ...binary, 'ce-id': `r-${count}` }).end('{}')
+    subscriber.answer = (response, count) => response.writeHead(200, { ...binary, 'ce-id': `r-${count}` }).end('{}')
     await put({ reply: { channel: 'orders' } })
     await broker.publish('orders', { type: 'a' })
     await eventually(async () => expect(await deadLetters()).toHaveLength(1))
@@ -440,69 +409,5 @@ test('who may: consume for its channels, publish for replies; and each change is
     expect(JSON.stringify(trail)).not.toContain(SECRET.slice(6))
   } finally {
     rmSync(folder, { recursive: true })
-  }
-})
-
-test('a restart goes on where it was, with what was published meanwhile, and with what waited for its next attempt', async () => {
-  const folder = mkdtempSync(join(tmpdir(), 'millrace-push-'))
-  try {
-    const before = await connect(`file:${folder}`)
-    await before.declare(stream('orders'))
-    const first = open({}, before)
-    answer = (response) => response.writeHead(500).end()
-    await put({ backoff: { min: '5ms', max: '50ms' }, attempts: 1000 }, 'billing', undefined, first)
-    await before.publish('orders', { type: 'a', id: 'e-1', partitionkey: 'k' })
-    await eventually(() => expect(received.length).toBeGreaterThan(1))
-    await first.close()
-    await before.publish('orders', { type: 'a', id: 'e-2', partitionkey: 'k' })
-    await before.close()
-    received.length = 0
-    answer = (response) => response.writeHead(204).end()
-    const after = await connect(`file:${folder}`)
-    const second = open({}, after)
-    const ids = (): string[] => received.map(({ body }) => (JSON.parse(body) as StoredEvent).id)
-    await eventually(() => expect(ids()).toEqual(['e-1', 'e-2']))
-    new Webhook(SECRET).verify(received.at(-1)?.body ?? '', received.at(-1)?.headers as Record<string, string>)
-    await second.close()
-    await after.close()
-  } finally {
-    rmSync(folder, { recursive: true })
-  }
-})
-
-test('several gateways on one broker share a subscription: what one is told, the others take up', async () => {
-  const [one, two] = brokersOf(2) as [Broker, Broker]
-  await one.declare(stream('orders'))
-  const [first, second] = [open({}, one), open({}, two)]
-  await Promise.all([first.started, second.started])
-  await put(quickly, 'billing', undefined, first)
-  await eventually(async () => expect((await one.describe()).consumers).toMatchObject([{ name: 'push.billing', instances: 2 }]))
-  await one.publish(
-    'orders',
-    Array.from({ length: 50 }, (_, n) => ({ type: 'a', id: `e-${n}` })),
-  )
-  await eventually(() => expect(received).toHaveLength(50))
-  expect(new Set(received.map(({ body }) => (JSON.parse(body) as StoredEvent).id)).size).toBe(50)
-  await first.close()
-  await one.publish('orders', { type: 'a', id: 'last' })
-  await eventually(() => expect(received).toHaveLength(51))
-  expect((await ask('DELETE', '/api/subscriptions/billing', undefined, undefined, second)).status).toBe(204)
-  await eventually(async () => expect((await one.describe()).consumers).toEqual([]))
-  await second.close()
-  await one.close()
-})
-
-test('one Millrace pushes to another, whose webhook endpoint takes the event as it is', async () => {
-  const other = await connect('memory:')
-  const there = await serveGateway(other, { port: 0, webhooks: { first: { scheme: 'standard', secret: SECRET, channel: 'orders' } } })
-  try {
-    await put({ url: `${there.url}/webhooks/first` })
-    const event = { type: 'order.placed', id: 'e-1', source: '/shop', time: '2026-01-01T00:00:00Z', data: { n: 1 } }
-    await broker.publish('orders', event)
-    expect(await published(other, 'orders', 1)).toMatchObject([event])
-    expect(await show()).toMatchObject({ lastFailure: null })
-  } finally {
-    await there.close()
-    await other.close()
   }
 })

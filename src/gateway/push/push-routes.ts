@@ -21,28 +21,15 @@ const PATH = '/api/subscriptions/{subscription}'
 const SUBSCRIPTION: Parameter = { description: 'The subscription’s name; its consumer is push.NAME.', required: true, schema: { type: 'string' } }
 const NAME_CHARS_MAX = 100
 
+const access = { action: 'consume', of: 'handler' } as const
+const one = { tag: 'subscriptions', parameters: { subscription: SUBSCRIPTION }, access, refuses: ['INVALID_NAME', 'UNKNOWN_SUBSCRIPTION', 'CLOSED'] } as const
+const changed = { ...one, audited: true } as const
+const shown = { 200: { description: 'The subscription as it is.', content: json(ref('Subscription')) } }
+
 export function pushRoutes(part: PushPart): Route[] {
-  const access = { action: 'consume', of: 'handler' } as const
-  const one = { tag: 'subscriptions', parameters: { subscription: SUBSCRIPTION }, access, refuses: ['INVALID_NAME', 'UNKNOWN_SUBSCRIPTION', 'CLOSED'] } as const
-  const shown = { 200: { description: 'The subscription as it is.', content: json(ref('Subscription')) } }
   const switched = (enabled: boolean) => (request: GatewayRequest) => change(request, part, enabled)
   return [
-    {
-      tag: 'subscriptions',
-      method: 'GET',
-      path: '/api/subscriptions',
-      name: 'listSubscriptions',
-      summary: 'List the push subscriptions: those whose channels the caller may consume.',
-      access: 'known',
-      answers: {
-        200: {
-          description: 'By name.',
-          content: json({ type: 'object', required: ['subscriptions'], properties: { subscriptions: { type: 'array', items: ref('Subscription') } } }),
-        },
-      },
-      refuses: ['CLOSED'],
-      handle: (request) => list(request, part),
-    },
+    listRoute(part),
     {
       ...one,
       method: 'GET',
@@ -52,53 +39,72 @@ export function pushRoutes(part: PushPart): Route[] {
       answers: shown,
       handle: async (request) => Response.json(await describe(await known(request, part), part)),
     },
+    putRoute(part),
     {
-      ...one,
-      method: 'PUT',
-      path: PATH,
-      name: 'putSubscription',
-      summary: 'Have the events of channels posted to a URL, signed as Standard Webhooks has it, or change how.',
-      description: 'It is durable, and begins before it is answered. With handshake, the subscriber is asked first, and nothing is kept unless it grants.',
-      audited: true,
-      body: { required: true, content: json(PUSH_SCHEMA) },
-      answers: {
-        200: { description: 'It was there, and is so now.', content: json(ref('Subscription')) },
-        201: { description: 'It is there; with the secret, where one was made.', content: json(ref('Subscription')) },
-      },
-      refuses: ['INVALID_NAME', 'INVALID_OPTION', 'INVALID_PATTERN', 'UNKNOWN_CHANNEL', 'UNAVAILABLE', 'BACKPRESSURE', 'CLOSED'],
-      handle: (request) => put(request, part),
-    },
-    {
-      ...one,
+      ...changed,
       method: 'DELETE',
       path: PATH,
       name: 'removeSubscription',
       summary: 'Remove a push subscription, with its place in its channels and its dead letters.',
-      audited: true,
       answers: { 204: { description: 'It is gone.' } },
       handle: (request) => remove(request, part),
     },
     {
-      ...one,
+      ...changed,
       method: 'POST',
       path: `${PATH}/enable`,
       name: 'enableSubscription',
       summary: 'Switch it on: it goes on where it was.',
-      audited: true,
       answers: shown,
       handle: switched(true),
     },
     {
-      ...one,
+      ...changed,
       method: 'POST',
       path: `${PATH}/disable`,
       name: 'disableSubscription',
       summary: 'Switch it off: what comes meanwhile waits.',
-      audited: true,
       answers: shown,
       handle: switched(false),
     },
   ]
+}
+
+function listRoute(part: PushPart): Route {
+  return {
+    tag: 'subscriptions',
+    method: 'GET',
+    path: '/api/subscriptions',
+    name: 'listSubscriptions',
+    summary: 'List the push subscriptions: those whose channels the caller may consume.',
+    access: 'known',
+    answers: {
+      200: {
+        description: 'By name.',
+        content: json({ type: 'object', required: ['subscriptions'], properties: { subscriptions: { type: 'array', items: ref('Subscription') } } }),
+      },
+    },
+    refuses: ['CLOSED'],
+    handle: (request) => list(request, part),
+  }
+}
+
+function putRoute(part: PushPart): Route {
+  return {
+    ...changed,
+    method: 'PUT',
+    path: PATH,
+    name: 'putSubscription',
+    summary: 'Have the events of channels posted to a URL, signed as Standard Webhooks has it, or change how.',
+    description: 'It is durable, and begins before it is answered. With handshake, the subscriber is asked first, and nothing is kept unless it grants.',
+    body: { required: true, content: json(PUSH_SCHEMA) },
+    answers: {
+      200: { description: 'It was there, and is so now.', content: json(ref('Subscription')) },
+      201: { description: 'It is there; with the secret, where one was made.', content: json(ref('Subscription')) },
+    },
+    refuses: ['INVALID_NAME', 'INVALID_OPTION', 'INVALID_PATTERN', 'UNKNOWN_CHANNEL', 'UNAVAILABLE', 'BACKPRESSURE', 'CLOSED'],
+    handle: (request) => put(request, part),
+  }
 }
 
 function nameOf({ parameters }: GatewayRequest): string {

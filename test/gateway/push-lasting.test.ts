@@ -1,0 +1,90 @@
+/** Push subscriptions that outlive their gateway, are shared by several, and meet another Millrace. */
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { Webhook } from 'standardwebhooks'
+import { afterEach, beforeEach, expect, test } from 'vitest'
+import { createGateway, type Gateway, serveGateway } from '../../src/gateway/index.ts'
+import { type Broker, connect, stream } from '../../src/index.ts'
+import { brokersOf, eventually, published } from '../rules/support.ts'
+import { type Answer, ask, SECRET, Subscriber } from './subscriber.ts'
+
+let subscriber: Subscriber
+
+beforeEach(async () => {
+  subscriber = new Subscriber()
+  await subscriber.start()
+})
+afterEach(() => subscriber.stop())
+
+const quickly = { backoff: { min: '1ms', max: '2ms' } }
+const open = (broker: Broker): Gateway => createGateway(broker, { push: { allow: ['127.0.0.0/8'] }, drain: '500ms' })
+const put = (more: object, gateway: Gateway): Promise<Answer> =>
+  ask(gateway, 'PUT', '/api/subscriptions/billing', { channels: ['orders'], url: subscriber.url, secret: SECRET, ...more })
+
+test('a restart goes on where it was, with what was published meanwhile, and with what waited for its next attempt', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'millrace-push-'))
+  try {
+    const before = await connect(`file:${folder}`)
+    await before.declare(stream('orders'))
+    const first = open(before)
+    subscriber.answer = (response) => response.writeHead(500).end()
+    await put({ backoff: { min: '5ms', max: '50ms' }, attempts: 1000 }, first)
+    await before.publish('orders', { type: 'a', id: 'e-1', partitionkey: 'k' })
+    await eventually(() => expect(subscriber.received.length).toBeGreaterThan(1))
+    await first.close()
+    await before.publish('orders', { type: 'a', id: 'e-2', partitionkey: 'k' })
+    await before.close()
+    subscriber.received.length = 0
+    subscriber.answer = (response) => response.writeHead(204).end()
+    const after = await connect(`file:${folder}`)
+    const second = open(after)
+    await eventually(() => expect(subscriber.ids).toEqual(['e-1', 'e-2']))
+    new Webhook(SECRET).verify(subscriber.received.at(-1)?.body ?? '', subscriber.received.at(-1)?.headers as Record<string, string>)
+    await second.close()
+    await after.close()
+  } finally {
+    rmSync(folder, { recursive: true })
+  }
+})
+
+test('several gateways on one broker share a subscription: what one is told, the others take up', async () => {
+  const [one, two] = brokersOf(2) as [Broker, Broker]
+  await one.declare(stream('orders'))
+  const [first, second] = [open(one), open(two)]
+  await Promise.all([first.started, second.started])
+  await put(quickly, first)
+  await eventually(async () => expect((await one.describe()).consumers).toMatchObject([{ name: 'push.billing', instances: 2 }]))
+  await one.publish(
+    'orders',
+    Array.from({ length: 50 }, (_, n) => ({ type: 'a', id: `e-${n}` })),
+  )
+  await eventually(() => expect(subscriber.received).toHaveLength(50))
+  expect(new Set(subscriber.ids).size).toBe(50)
+  await first.close()
+  await one.publish('orders', { type: 'a', id: 'last' })
+  await eventually(() => expect(subscriber.received).toHaveLength(51))
+  expect((await ask(second, 'DELETE', '/api/subscriptions/billing')).status).toBe(204)
+  await eventually(async () => expect((await one.describe()).consumers).toEqual([]))
+  await second.close()
+  await one.close()
+})
+
+test('one Millrace pushes to another, whose webhook endpoint takes the event as it is', async () => {
+  const [other, broker] = [await connect('memory:'), await connect('memory:')]
+  await broker.declare(stream('orders'))
+  const gateway = open(broker)
+  const there = await serveGateway(other, { port: 0, webhooks: { first: { scheme: 'standard', secret: SECRET, channel: 'orders' } } })
+  try {
+    await put({ url: `${there.url}/webhooks/first` }, gateway)
+    const event = { type: 'order.placed', id: 'e-1', source: '/shop', time: '2026-01-01T00:00:00Z', data: { n: 1 } }
+    await broker.publish('orders', event)
+    expect(await published(other, 'orders', 1)).toMatchObject([event])
+    expect((await ask(gateway, 'GET', '/api/subscriptions/billing')).body).toMatchObject({ lastFailure: null })
+  } finally {
+    await gateway.close()
+    await broker.close()
+    await there.close()
+    await other.close()
+  }
+})

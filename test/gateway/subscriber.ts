@@ -1,0 +1,58 @@
+/** A subscriber as push tests have it: a server that keeps what it got, and answers as the test says. */
+import { createServer, type IncomingHttpHeaders, type ServerResponse } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import type { Gateway } from '../../src/gateway/index.ts'
+import type { StoredEvent } from '../../src/index.ts'
+
+export const SECRET = 'whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw'
+
+export interface Received {
+  readonly method: string
+  readonly path: string
+  readonly headers: IncomingHttpHeaders
+  readonly body: string
+  readonly atMs: number
+}
+
+export class Subscriber {
+  readonly received: Received[] = []
+  url = ''
+  answer: (response: ServerResponse, count: number, request: Received) => void = (response) => response.writeHead(204).end()
+  readonly #server = createServer((request, response) => {
+    const chunks: Buffer[] = []
+    request.on('data', (chunk: Buffer) => chunks.push(chunk))
+    request.on('end', () => {
+      const { method = '', url: path = '', headers } = request
+      const one = { method, path, headers, body: Buffer.concat(chunks).toString(), atMs: Date.now() }
+      this.received.push(one)
+      this.answer(response, this.received.length, one)
+    })
+  })
+
+  async start(): Promise<void> {
+    await new Promise<void>((resolve) => this.#server.listen(0, '127.0.0.1', resolve))
+    this.url = `http://127.0.0.1:${(this.#server.address() as AddressInfo).port}/hook`
+  }
+
+  async stop(): Promise<void> {
+    this.#server.closeAllConnections()
+    await new Promise((resolve) => this.#server.close(resolve))
+  }
+
+  get ids(): string[] {
+    return this.received.map(({ body }) => (JSON.parse(body) as StoredEvent).id)
+  }
+}
+
+export interface Answer {
+  readonly status: number
+  readonly body: Readonly<Record<string, unknown>>
+}
+
+/** Ask a gateway, in JSON. */
+export async function ask(gateway: Gateway, method: string, path: string, body?: unknown, token?: string): Promise<Answer> {
+  const headers = { 'content-type': 'application/json', ...(token !== undefined && { authorization: `Bearer ${token}` }) }
+  const got = await gateway.fetch(new Request(`http://localhost${path}`, { method, headers, ...(body !== undefined && { body: JSON.stringify(body) }) }))
+  const text = await got.text()
+  return { status: got.status, body: (text === '' ? {} : JSON.parse(text)) as Answer['body'] }
+}
