@@ -4,6 +4,7 @@
 import type { Broker } from './broker/broker.ts'
 import { type ConnectOptions, connectWith, type EngineOpener } from './broker/connect.ts'
 
+const openNats: EngineOpener = async (url, options) => (await import('./engines/nats/open.ts')).openNatsEngine(url, options)
 const openRemote: EngineOpener = async (url, options) => (await import('./engines/remote/open.ts')).openRemoteEngine(url, options)
 
 /**
@@ -28,6 +29,8 @@ export const connect: (url: string, options?: ConnectOptions) => Promise<Broker>
   ws: openRemote,
   wss: openRemote,
   unix: openRemote,
+  nats: openNats,
+  tls: openNats,
 })
 
 export { type ErrorCode, type ErrorDetails, isMillraceError, MillraceError } from './base/errors.ts'

@@ -212,4 +212,6 @@ export const LIMITS = {
   wireUnavailableMs: 30_000,
   /** How long `close()` waits for answers to publishes where there is no connection. */
   wireCloseMs: 5000,
+  /** How long a call waits for the servers of another broker (NATS …) to answer or come back, before it fails with UNAVAILABLE. */
+  brokerPatienceMs: 30_000,
 } as const

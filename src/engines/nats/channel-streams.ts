@@ -1,0 +1,179 @@
+/**
+ * Channels as streams of JetStream: each stream's metadata says which channel it is, so the list of streams is the registry.
+ *
+ * The servers keep the limits: count, bytes, age, and the latest of each key by subject. A stream may not forget events before their ids (its duplicate
+ * window): where a channel's age is shorter than its window, the stream keeps events for the window, and readers pass over what is too old.
+ */
+import type { ChannelSpec } from '../../channel/channel.ts'
+import type { ChannelEntry } from '../../partitioned/log-backend.ts'
+import { API, isApiError, millraceError } from './api-error.ts'
+import type { Layout } from './layout.ts'
+import type { NatsClient } from './nats-client.ts'
+
+const METADATA = 'millrace'
+const NANOS = 1e6
+/** Ids of emissions are known at least so long. */
+const WINDOW_MS = 120_000
+/** The servers' least. */
+const WINDOW_MS_MIN = 100
+
+export interface StreamState {
+  readonly messages: number
+  readonly bytes: number
+  readonly first_seq: number
+  readonly last_seq: number
+}
+
+interface StreamInfo {
+  readonly config: { readonly metadata?: Readonly<Record<string, string>> }
+  readonly state: StreamState
+  /** The server's time. */
+  readonly ts?: string
+}
+
+interface StreamList {
+  readonly streams: readonly StreamInfo[] | null
+  readonly total: number
+}
+
+/** A channel, as this engine works with it. */
+export interface Channel extends ChannelEntry {
+  readonly name: string
+  readonly stream: string
+  readonly byKey: boolean
+  /** Events older than this are not there, whatever the stream keeps. */
+  readonly hiddenAfterMs: number | null
+}
+
+export class ChannelStreams {
+  readonly #client: NatsClient
+  readonly #layout: Layout
+  readonly #replicas: number
+  #channels = new Map<string, Channel>()
+  /** What the server's clock is ahead of ours. */
+  #aheadMs = 0
+
+  constructor(client: NatsClient, layout: Layout, replicas: number) {
+    this.#client = client
+    this.#layout = layout
+    this.#replicas = replicas
+  }
+
+  /** The time, by the server's clock, as well as we know it. */
+  serverNow(): number {
+    return Date.now() + this.#aheadMs
+  }
+
+  async list(): Promise<ChannelEntry[]> {
+    const found = new Map<string, Channel>()
+    for (let offset = 0; ; ) {
+      const page = await this.#call('listing channels', () => this.#client.api<StreamList>('STREAM.LIST', { offset, subject: `${this.#layout.prefix}.>` }))
+      const streams = page.streams ?? []
+      for (const stream of streams) {
+        this.#heed(stream)
+        const entry = entryOf(stream)
+        if (entry !== null) found.set(entry.spec.name, this.#channel(entry))
+      }
+      offset += streams.length
+      if (streams.length === 0 || offset >= page.total) break
+    }
+    this.#channels = found
+    return [...found.values()].map(({ incarnation, spec, partitions }) => ({ incarnation, spec, partitions }))
+  }
+
+  /** @throws UNKNOWN_CHANNEL */
+  async get(name: string): Promise<Channel> {
+    const known = this.#channels.get(name)
+    if (known !== undefined) return known
+    const info = await this.#call('looking at a channel', () => this.#client.api<StreamInfo>(`STREAM.INFO.${this.#layout.stream(name)}`), name)
+    const entry = entryOf(info)
+    if (entry === null) throw new Error(`stream ${this.#layout.stream(name)} is not Millrace's`)
+    const channel = this.#channel(entry)
+    this.#channels.set(name, channel)
+    return channel
+  }
+
+  async create(entry: ChannelEntry): Promise<void> {
+    const config = this.#config(entry)
+    try {
+      await this.#call('creating a channel', () => this.#client.api(`STREAM.CREATE.${config.name}`, config))
+    } catch (error) {
+      if (!isApiError((error as Error).cause, API.streamExists)) throw error
+    }
+    this.#channels.delete(entry.spec.name)
+  }
+
+  async update(entry: ChannelEntry): Promise<void> {
+    const config = this.#config(entry)
+    await this.#call('changing a channel', () => this.#client.api(`STREAM.UPDATE.${config.name}`, config), entry.spec.name)
+    this.#channels.set(entry.spec.name, this.#channel(entry))
+  }
+
+  async remove(name: string): Promise<void> {
+    this.#channels.delete(name)
+    await this.#call('removing a channel', () => this.#client.api(`STREAM.DELETE.${this.#layout.stream(name)}`), name).catch((error: unknown) => {
+      if (!isApiError((error as Error).cause, API.streamNotFound)) throw error
+    })
+  }
+
+  /** Of the leader. */
+  async state({ name, stream }: Channel): Promise<StreamState> {
+    const info = await this.#call('looking at a channel', () => this.#client.api<StreamInfo>(`STREAM.INFO.${stream}`), name)
+    this.#heed(info)
+    return info.state
+  }
+
+  forget(name: string): void {
+    this.#channels.delete(name)
+  }
+
+  #heed({ ts }: StreamInfo): void {
+    if (ts !== undefined) this.#aheadMs = Date.parse(ts) - Date.now()
+  }
+
+  async #call<T>(what: string, work: () => Promise<T>, channel?: string): Promise<T> {
+    try {
+      return await this.#client.patiently(what, work)
+    } catch (error) {
+      throw millraceError(error, what, channel)
+    }
+  }
+
+  #channel(entry: ChannelEntry): Channel {
+    const { name, retain, dedupe } = entry.spec
+    const hidden = retain.ageMs !== null && retain.ageMs < windowMs(dedupe)
+    return { ...entry, name, stream: this.#layout.stream(name), byKey: retain.latestByKey, hiddenAfterMs: hidden ? retain.ageMs : null }
+  }
+
+  #config(entry: ChannelEntry): Readonly<Record<string, unknown>> & { readonly name: string } {
+    const { name, retain, dedupe } = entry.spec
+    const window = windowMs(dedupe)
+    return {
+      name: this.#layout.stream(name),
+      subjects: this.#layout.subjects(name, retain.latestByKey),
+      storage: 'file',
+      retention: 'limits',
+      discard: 'old',
+      num_replicas: this.#replicas,
+      allow_direct: true,
+      allow_atomic: true,
+      max_msgs: retain.count ?? -1,
+      max_bytes: retain.bytes ?? -1,
+      max_age: retain.ageMs === null ? 0 : Math.max(retain.ageMs, window) * NANOS,
+      max_msgs_per_subject: retain.latestByKey ? 1 : -1,
+      duplicate_window: window * NANOS,
+      ...(!retain.latestByKey && { subject_transform: { src: this.#layout.inbox(name), dest: `${this.#layout.base(name)}0` } }),
+      metadata: { [METADATA]: JSON.stringify(entry) },
+    }
+  }
+}
+
+function windowMs(dedupe: ChannelSpec['dedupe']): number {
+  return Math.max(WINDOW_MS_MIN, dedupe?.ageMs ?? WINDOW_MS)
+}
+
+/** The channel that a stream is, or null when it is none. */
+function entryOf({ config }: StreamInfo): ChannelEntry | null {
+  const text = config.metadata?.[METADATA]
+  return text === undefined ? null : (JSON.parse(text) as ChannelEntry)
+}

@@ -1,0 +1,84 @@
+/**
+ * Names on the server: which stream holds a channel, and under which subjects its events, the journals and the members' notes are.
+ *
+ *     stream  PREFIX_CHANNEL           channel `orders.eu` of prefix `millrace`: `millrace_orders~eu`
+ *     subject PREFIX.CHANNEL           where plain clients publish; the server stores it as partition 0
+ *             PREFIX.CHANNEL.~.N       events of partition N
+ *             PREFIX.CHANNEL.~.N.KEY   the same in a channel that keeps the latest of each key
+ *     stream  PREFIX_~journals         subject PREFIX.~j.ID
+ *     stream  PREFIX_~members          subject PREFIX.~m.GROUP.MEMBER, in memory
+ *
+ * `~` stands in no name that people give, so no two of these are ever the same.
+ */
+
+/** What may stand in a token as it is; the rest is percent-encoded, byte by byte. */
+const ENCODE = /[^A-Za-z0-9_$/~-]/gu
+const ENCODE_KEY = /[^A-Za-z0-9_$/:@=-]/gu
+
+function percent(char: string): string {
+  let text = ''
+  for (const byte of Buffer.from(char)) text += `%${byte.toString(16).toUpperCase().padStart(2, '0')}`
+  return text
+}
+
+function tokenOf(text: string): string {
+  return text.replace(ENCODE, percent)
+}
+
+export class Layout {
+  readonly prefix: string
+  readonly journals: string
+  readonly members: string
+
+  constructor(prefix: string) {
+    this.prefix = prefix
+    this.journals = `${prefix}_~journals`
+    this.members = `${prefix}_~members`
+  }
+
+  stream(channel: string): string {
+    return `${this.prefix}_${channel.replaceAll('.', '~')}`
+  }
+
+  /** Where plain clients publish. */
+  inbox(channel: string): string {
+    return `${this.prefix}.${channel}`
+  }
+
+  /** What every event's subject begins with; the partition follows. */
+  base(channel: string): string {
+    return `${this.prefix}.${channel}.~.`
+  }
+
+  subjects(channel: string, byKey: boolean): string[] {
+    return byKey ? [`${this.base(channel)}*.*`] : [this.inbox(channel), `${this.base(channel)}*`]
+  }
+
+  /** Matches the events of a partition, or of all. */
+  filter(channel: string, partition: number | null, byKey: boolean): string {
+    return `${this.base(channel)}${partition ?? '*'}${byKey ? '.*' : ''}`
+  }
+
+  /** The subject of one event; without a key, `unique` keeps it apart from all others of a channel by key. */
+  subject(channel: string, partition: number, byKey: boolean, key: string | null, unique: () => string): string {
+    const base = `${this.base(channel)}${partition}`
+    if (!byKey) return base
+    return `${base}.${key === null ? `~${unique()}` : key.replace(ENCODE_KEY, percent) || '%'}`
+  }
+
+  journal(id: string): string {
+    return `${this.prefix}.~j.${tokenOf(id)}`
+  }
+
+  journalId(subject: string): string {
+    return decodeURIComponent(subject.slice(this.prefix.length + 4))
+  }
+
+  member(group: string, member: string): string {
+    return `${this.prefix}.~m.${tokenOf(group)}.${tokenOf(member)}`
+  }
+
+  memberOf(subject: string): string {
+    return decodeURIComponent(subject.slice(subject.lastIndexOf('.') + 1))
+  }
+}

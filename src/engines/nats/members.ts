@@ -1,0 +1,63 @@
+/**
+ * Notes of members (clauses 4 and 11): the last of each, in a stream that the server keeps in memory and each of whose messages ends by itself.
+ *
+ * They may be forgotten, as when a server starts anew: the stream is then made again, and every member says again that it lives.
+ */
+import type { Msg } from '@nats-io/transport-node'
+import { API, isApiError, millraceError } from './api-error.ts'
+import type { Layout } from './layout.ts'
+import type { NatsClient } from './nats-client.ts'
+import { Unanswered } from './requests.ts'
+
+export class Members {
+  readonly #client: NatsClient
+  readonly #layout: Layout
+  readonly #config: Readonly<Record<string, unknown>> & { readonly name: string }
+
+  constructor(client: NatsClient, layout: Layout, replicas: number) {
+    this.#client = client
+    this.#layout = layout
+    this.#config = Members.config(layout, replicas)
+  }
+
+  static config(layout: Layout, replicas: number): Readonly<Record<string, unknown>> & { readonly name: string } {
+    const subjects = [`${layout.prefix}.~m.*.*`]
+    const storage = { storage: 'memory', retention: 'limits', max_msgs_per_subject: 1, num_replicas: replicas, allow_direct: true, allow_msg_ttl: true }
+    return { name: layout.members, subjects, ...storage, metadata: { 'millrace-part': 'members' } }
+  }
+
+  async beat(group: string, member: string, text: string, ttlMs: number): Promise<void> {
+    const headers = [['Nats-TTL', `${Math.ceil(ttlMs / 1000)}s`]] as const
+    await this.#call('saying that it lives', () => this.#client.ask(this.#layout.member(group, member), text, this.#client.headers(headers)))
+  }
+
+  async leave(group: string, member: string): Promise<void> {
+    await this.#call('leaving', () => this.#client.api(`STREAM.PURGE.${this.#layout.members}`, { filter: this.#layout.member(group, member) }))
+  }
+
+  async all(group: string): Promise<ReadonlyMap<string, string>> {
+    const filter = this.#layout.member(group, '*')
+    const messages: Msg[] = []
+    await this.#call('looking who lives', () => {
+      messages.length = 0
+      return this.#client.many(`$JS.API.DIRECT.GET.${this.#layout.members}`, { multi_last: [filter.replace('%2A', '*')] }, (message) => messages.push(message))
+    })
+    return new Map(messages.map((message) => [this.#layout.memberOf(message.headers?.get('Nats-Subject') ?? ''), message.string()]))
+  }
+
+  async #call<T>(what: string, work: () => Promise<T>): Promise<T> {
+    try {
+      return await this.#client.patiently(what, async () => {
+        try {
+          return await work()
+        } catch (error) {
+          // Nobody answers, or nobody knows the stream: it may have been forgotten with the server's memory.
+          if (error instanceof Unanswered || isApiError(error, API.streamNotFound)) await this.#client.api(`STREAM.CREATE.${this.#config.name}`, this.#config).catch(() => undefined)
+          throw isApiError(error, API.streamNotFound) ? new Unanswered('the stream of members was forgotten') : error
+        }
+      })
+    } catch (error) {
+      throw millraceError(error, what)
+    }
+  }
+}

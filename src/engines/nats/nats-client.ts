@@ -1,0 +1,176 @@
+/**
+ * One connection to NATS, as the rest of this engine uses it: the API of JetStream, questions with patience, alarms when the connection is lost.
+ *
+ * The client library connects again by itself, for ever. What was under way when a connection went is unanswered; who asks decides whether it may be
+ * asked again (`patiently`: what may be done twice).
+ */
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { ConnectionOptions, Msg, MsgHdrs, NatsConnection } from '@nats-io/transport-node'
+import { MillraceError } from '../../base/errors.ts'
+import { LIMITS } from '../../base/limits.ts'
+import { loadClient } from '../../broker/client-library.ts'
+import type { BackendListener } from '../../partitioned/log-backend.ts'
+import { ApiError, type ApiErrorBody, isPassing, millraceError } from './api-error.ts'
+import type { NatsTarget } from './nats-url.ts'
+import { Requests, Unanswered } from './requests.ts'
+
+export type NatsLibrary = typeof import('@nats-io/transport-node')
+
+const CONNECT_MS = 5000
+const RECONNECT_MS = 100
+const RECONNECT_JITTER_MS = 200
+/** A server that does not answer two of these is given up, and another one, or the same again, is connected to. */
+const PING_MS = 5000
+const ANSWER_MS = 5000
+const RETRY_MS = 20
+const RETRY_MS_MAX = 500
+const LOST = 'UNAVAILABLE'
+
+export class NatsClient {
+  readonly connection: NatsConnection
+  readonly library: NatsLibrary
+  readonly #requests: Requests
+  readonly #reconnected = new Set<() => void>()
+  #listener: BackendListener | null = null
+  #lost: string | null = null
+  #closed = false
+
+  private constructor(connection: NatsConnection, library: NatsLibrary) {
+    this.connection = connection
+    this.library = library
+    this.#requests = new Requests(connection, library.createInbox())
+    void this.#attend()
+  }
+
+  /** Tried once. @throws UNAVAILABLE · UNAUTHENTICATED · MISSING_DEPENDENCY */
+  static async connect(target: NatsTarget): Promise<NatsClient> {
+    const library = await loadClient<NatsLibrary>('@nats-io/transport-node')
+    try {
+      return new NatsClient(await library.connect(connectionOptions(target, library)), library)
+    } catch (cause) {
+      const servers = (target.connection.servers as readonly string[]).join(', ')
+      const refused = cause instanceof library.AuthorizationError || cause instanceof library.UserAuthenticationExpiredError
+      if (refused) throw new MillraceError('UNAUTHENTICATED', `nats: ${servers} refused the credentials`, { servers }, { cause })
+      throw new MillraceError('UNAVAILABLE', `nats: cannot connect to ${servers}: ${(cause as Error).message}`, { servers }, { cause })
+    }
+  }
+
+  /** Largest message, headers and all. */
+  get maxPayload(): number {
+    return this.connection.info?.max_payload ?? LIMITS.eventBytesDefault
+  }
+
+  listen(listener: BackendListener): void {
+    this.#listener = listener
+    if (this.#lost !== null) listener.alarm(LOST, this.#lost)
+  }
+
+  /** Called each time after the connection was made again. */
+  onReconnect(task: () => void): () => void {
+    this.#reconnected.add(task)
+    return () => this.#reconnected.delete(task)
+  }
+
+  async #attend(): Promise<void> {
+    for await (const status of this.connection.status()) {
+      if (status.type === 'disconnect') this.#disconnected(status.server)
+      else if (status.type === 'reconnect') this.#connectedAgain()
+    }
+  }
+
+  #disconnected(server: string): void {
+    this.#lost = `nats: the connection to ${server} was lost; connecting again`
+    this.#requests.lost('the connection was lost')
+    if (!this.#closed) this.#listener?.alarm(LOST, this.#lost)
+  }
+
+  #connectedAgain(): void {
+    this.#lost = null
+    this.#listener?.cleared(LOST)
+    for (const task of [...this.#reconnected]) task()
+  }
+
+  #ready(): void {
+    if (this.#closed || this.connection.isClosed()) throw new MillraceError('CLOSED', 'the broker is closed: connect again')
+    if (this.#lost !== null) throw new Unanswered('there is no connection')
+  }
+
+  headers(fields: Iterable<readonly [name: string, value: string]>): MsgHdrs {
+    const headers = this.library.headers()
+    for (const [name, value] of fields) headers.set(name, value)
+    return headers
+  }
+
+  /** Without an answer to it. @throws Unanswered */
+  publish(subject: string, payload: Uint8Array | string, headers?: MsgHdrs): void {
+    this.#ready()
+    this.connection.publish(subject, payload, headers === undefined ? {} : { headers })
+  }
+
+  /** @throws Unanswered */
+  async request(subject: string, payload: Uint8Array | string, headers?: MsgHdrs): Promise<Msg> {
+    this.#ready()
+    return this.#requests.one(subject, payload, headers, ANSWER_MS)
+  }
+
+  /** An answer in JSON. @throws ApiError · Unanswered */
+  async ask<Answer>(subject: string, payload: Uint8Array | string, headers?: MsgHdrs): Promise<Answer> {
+    const answer = (await this.request(subject, payload, headers)).json<Answer & { readonly error?: ApiErrorBody }>()
+    if (answer.error !== undefined) throw new ApiError(answer.error)
+    return answer
+  }
+
+  /** @throws ApiError · Unanswered */
+  api<Answer>(name: string, body: object = {}): Promise<Answer> {
+    return this.ask<Answer>(`$JS.API.${name}`, JSON.stringify(body))
+  }
+
+  /** Messages until one with a status, which is answered. @throws Unanswered */
+  async many(subject: string, body: object, each: (message: Msg) => void): Promise<Msg> {
+    this.#ready()
+    return this.#requests.many(subject, JSON.stringify(body), ANSWER_MS, each)
+  }
+
+  /**
+   * Do what may be done twice, until it goes well, is refused, or the limit has passed.
+   * @throws ApiError when it is refused · UNAVAILABLE · CLOSED
+   */
+  async patiently<T>(what: string, work: (tries: number) => Promise<T>): Promise<T> {
+    const end = performance.now() + LIMITS.brokerPatienceMs
+    for (let tries = 1, waitMs = RETRY_MS; ; tries++, waitMs = Math.min(waitMs * 2, RETRY_MS_MAX)) {
+      try {
+        return await work(tries)
+      } catch (error) {
+        if (!isPassing(error)) throw error
+        if (performance.now() > end) throw millraceError(error, `${what}: given up after ${LIMITS.brokerPatienceMs} ms`)
+        await sleep(waitMs)
+      }
+    }
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true
+    await this.connection.close()
+    this.#requests.lost('the connection was closed')
+  }
+}
+
+function connectionOptions({ connection, creds, seed }: NatsTarget, library: NatsLibrary): ConnectionOptions {
+  const authenticator = [
+    ...(creds === null ? [] : [library.credsAuthenticator(creds)]),
+    ...(seed === null ? [] : [library.nkeyAuthenticator(seed)]),
+  ]
+  return {
+    name: 'millrace',
+    ...connection,
+    ...(authenticator.length > 0 && { authenticator }),
+    timeout: CONNECT_MS,
+    maxReconnectAttempts: -1,
+    reconnectTimeWait: RECONNECT_MS,
+    reconnectJitter: RECONNECT_JITTER_MS,
+    reconnectJitterTLS: RECONNECT_JITTER_MS,
+    ignoreAuthErrorAbort: true,
+    pingInterval: PING_MS,
+    noAsyncTraces: true,
+  }
+}

@@ -1,0 +1,16 @@
+/** Opening the engine over NATS JetStream: `nats://host:4222`, `tls://…`, several servers joined by commas. */
+import type { ConnectOptions } from '../../broker/connect.ts'
+import { PartitionedEngine } from '../../partitioned/partitioned-engine.ts'
+import { NatsBackend } from './nats-backend.ts'
+import { parseNatsUrl } from './nats-url.ts'
+
+/**
+ * An engine on the servers that the URL names. Connecting the first time is tried once; from then on a lost connection is made again.
+ *
+ * @throws UNAVAILABLE when nobody answers · UNAUTHENTICATED · CLAUSE_REFUSED when the servers cannot hold the contract · INVALID_OPTION · MISSING_DEPENDENCY
+ */
+export async function openNatsEngine(url: string, options: Pick<ConnectOptions, 'onAlarm'> = {}): Promise<PartitionedEngine> {
+  const target = parseNatsUrl(url)
+  const backend = await NatsBackend.open(target)
+  return PartitionedEngine.open({ backend, onAlarm: options.onAlarm, ...(target.partitions !== null && { partitions: target.partitions }) })
+}

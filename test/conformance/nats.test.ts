@@ -1,0 +1,30 @@
+/** The contract on a NATS server, the newest that there is. */
+import { describe } from 'vitest'
+import { conformance } from '../../src/testing/conformance/conformance.ts'
+import { natsWorlds, newestKind } from './nats-worlds.ts'
+import { sideBySide } from './side-by-side.ts'
+
+const LATE = 'an id that waits for its time and one that is stored are compared when it is due: it is stored once, and said then'
+const ORDER = 'it looks at the order over keys, which several partitions do not keep; run with one partition below'
+
+describe.skipIf(newestKind === undefined)('four partitions', () => {
+  if (newestKind === undefined) return
+  conformance({
+    test: sideBySide,
+    ...natsWorlds(newestKind, 'partitions=4'),
+    exempt: {
+      '08-deduplication/an-id-waiting-for-its-time-is-known': LATE,
+      '08-deduplication/a-published-id-is-known-to-delays': LATE,
+      '08-deduplication/it-holds-across-reopen': LATE,
+      '06-dead-letter/block-holds-back-everything': ORDER,
+      '06-dead-letter/block-ends-when-the-dead-letter-is-dropped': ORDER,
+      '13-retention/a-consumer-that-is-too-late-goes-on-with-what-is-kept': ORDER,
+    },
+  })
+})
+
+describe.skipIf(newestKind === undefined)('one partition', () => {
+  if (newestKind === undefined) return
+  const worlds = natsWorlds(newestKind, 'partitions=1')
+  for (const only of ['06-dead-letter/block', '13-retention/a-consumer-that-is-too-late']) conformance({ test: sideBySide, ...worlds, only })
+})
