@@ -8,9 +8,10 @@ const openNats: EngineOpener = async (url, options) => (await import('./engines/
 const openRemote: EngineOpener = async (url, options) => (await import('./engines/remote/open.ts')).openRemoteEngine(url, options)
 
 /**
- * Connect to a broker: `memory:` keeps nothing beyond the process, `file:./data` is durable in a directory that this process then owns.
+ * Connect to a broker: `memory:` keeps nothing beyond the process, `file:./data` is durable in a directory that this process then owns, `nats://host` uses
+ * the servers of NATS JetStream.
  *
- * @throws UNKNOWN_ENGINE · INVALID_OPTION · DIRECTORY_IN_USE · DATA_DAMAGED · DATA_FOREIGN
+ * @throws UNKNOWN_ENGINE · INVALID_OPTION · DIRECTORY_IN_USE · DATA_DAMAGED · DATA_FOREIGN · UNAVAILABLE · UNAUTHENTICATED · CLAUSE_REFUSED · MISSING_DEPENDENCY
  * @example
  * ```ts
  * import { connect, stream } from 'millrace'

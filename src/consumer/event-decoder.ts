@@ -24,7 +24,14 @@ export class EventDecoder {
   }
 }
 
+/** What an engine could not read as an event has no type. @throws INVALID_EVENT */
+export function refusePoison({ type, channel, offset }: Delivery): void {
+  if (type !== '') return
+  throw new MillraceError('INVALID_EVENT', `what is at offset ${offset} of channel "${channel}" is no CloudEvent`, { channel, offset, handled: true })
+}
+
 function parse(delivery: Delivery): StoredEvent {
+  refusePoison(delivery)
   try {
     return decodeEvent(delivery.text, delivery.offset)
   } catch (cause) {

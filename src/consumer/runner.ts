@@ -13,7 +13,7 @@ import type { StoredEvent } from '../event/cloud-event.ts'
 import { Batcher } from './batcher.ts'
 import type { ConsumerPlan } from './consumer.ts'
 import type { Running, RunSummary } from './consumer-types.ts'
-import { EventDecoder } from './event-decoder.ts'
+import { EventDecoder, refusePoison } from './event-decoder.ts'
 import { failureOf, Rejected, Released, RetryAfter } from './failure.ts'
 import { type ContextHost, DeliveryContext } from './handler-context.ts'
 import { Router } from './router.ts'
@@ -125,7 +125,7 @@ export class Runner implements Running, DeliverySink {
     delivery.attachment = context
     this.#active++
     try {
-      const event = this.#plan.undecoded === true ? (delivery as unknown as StoredEvent) : this.#decoder.decode(delivery)
+      const event = this.#plan.undecoded === true ? undecoded(delivery) : this.#decoder.decode(delivery)
       const result =
         event instanceof Promise
           ? event.then((decoded) => this.#router.handle(decoded, context, delivery.text))
@@ -306,6 +306,12 @@ export class Runner implements Running, DeliverySink {
 
 function contextOf(delivery: Delivery): DeliveryContext | null {
   return delivery.attachment as DeliveryContext | null
+}
+
+/** For a consumer that wants events as they are stored. @throws INVALID_EVENT */
+function undecoded(delivery: Delivery): StoredEvent {
+  refusePoison(delivery)
+  return delivery as unknown as StoredEvent
 }
 
 function isThenable(value: unknown): value is PromiseLike<unknown> {

@@ -31,6 +31,15 @@ export function partitionOf(event: EncodedEvent, partitions: number): number {
   )
 }
 
+/** @throws EVENT_TOO_LARGE when it is more than the servers take */
+export function checkSize({ id, type, text }: EncodedEvent, channel: string, bytesMax: number): void {
+  if (text.length * 3 <= bytesMax) return
+  const bytes = Buffer.byteLength(text)
+  if (bytes <= bytesMax) return
+  const message = `event "${type}" (id ${id}) has ${bytes} bytes as CloudEvents JSON; the servers of channel "${channel}" take ${bytesMax}: store the data elsewhere and publish a reference`
+  throw new MillraceError('EVENT_TOO_LARGE', message, { channel, type, id, bytes, bytesMax })
+}
+
 export function itemOf(event: EncodedEvent, { spec, partitions }: ChannelEntry, always = false): AppendItem {
   return { partition: partitionOf(event, partitions), event, dedupeId: spec.dedupe === null && !always ? null : event.id }
 }
@@ -45,6 +54,7 @@ class ChannelAppender {
   #queue: Waiting[] = []
   #bytes = 0
   #busy = false
+  #running: Promise<void> = Promise.resolve()
 
   constructor(channel: string, backend: LogBackend, appended: (partition: number, next: number) => void, nowMs: () => number) {
     this.#channel = channel
@@ -57,8 +67,10 @@ class ChannelAppender {
     return this.#busy
   }
 
-  /** @throws BACKPRESSURE, and what the backend's `append` rejects with */
+  /** @throws BACKPRESSURE · EVENT_TOO_LARGE, and what the backend's `append` rejects with */
   async append(items: readonly AppendItem[], atomic: boolean): Promise<readonly Appended[]> {
+    // Each for itself: one that is too large must not fail those that go out with it.
+    for (const { event } of items) checkSize(event, this.#channel, this.#backend.limits.entryBytes)
     const bytes = items.reduce((sum, { event }) => sum + event.text.length, 0)
     if (this.#bytes > 0 && this.#bytes + bytes > LIMITS.pendingBytesMax) throw this.#tooMuch()
     return new Promise((resolve, reject) => {
@@ -66,8 +78,16 @@ class ChannelAppender {
       this.#bytes += bytes
       if (this.#busy) return
       this.#busy = true
-      process.nextTick(() => void this.#run())
+      process.nextTick(() => {
+        this.#running = this.#run()
+      })
     })
+  }
+
+  /** Refuse what was not begun, and wait for what was: nothing is stored after it was refused. */
+  async close(): Promise<void> {
+    for (const { reject } of this.#queue.splice(0)) reject(new MillraceError('CLOSED', 'the broker was closed before this event was stored'))
+    await this.#running
   }
 
   async #run(): Promise<void> {
@@ -154,5 +174,9 @@ export class Appenders {
 
   delete(channel: string): void {
     this.#byChannel.delete(channel)
+  }
+
+  async close(): Promise<void> {
+    await Promise.all([...this.#byChannel.values()].map((appender) => appender.close()))
   }
 }

@@ -2,6 +2,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { isMillraceError, MillraceError } from '../base/errors.ts'
 import type { Emission } from '../broker/engine.ts'
+import { checkSize } from './appending.ts'
 
 const RETRY_MS = 200
 
@@ -16,11 +17,7 @@ export interface EmittingHost {
 export function checkEmissions(emissions: readonly Emission[], known: (channel: string) => unknown, bytesMax: number): void {
   for (const { channel, event } of emissions) {
     known(channel)
-    if (event.text.length * 3 <= bytesMax) continue
-    const bytes = Buffer.byteLength(event.text)
-    if (bytes <= bytesMax) continue
-    const message = `event "${event.type}" (id ${event.id}) has ${bytes} bytes as CloudEvents JSON; the servers of channel "${channel}" take ${bytesMax}: store the data elsewhere and emit a reference`
-    throw new MillraceError('EVENT_TOO_LARGE', message, { channel, type: event.type, id: event.id, bytes, bytesMax })
+    checkSize(event, channel, bytesMax)
   }
 }
 

@@ -223,7 +223,7 @@ export class PartitionedEngine implements Engine {
 
   async #publishLater(channel: string, events: readonly EncodedEvent[], dueAtMs: number): Promise<ScheduledReceipt[]> {
     const entry = await this.#registry.current(channel)
-    if (this.#registry.find(SCHEDULE) === undefined) await this.#registry.declare(scheduleSpec, 1)
+    // One promise for all who wait: they go on in the order in which they came.
     await this.#schedule()
     const items = events.map((event) => itemOf(scheduled(entry, event, dueAtMs), this.#registry.known(SCHEDULE)))
     const appended = await this.#appenders.of(SCHEDULE).append(items, events.length > 1)
@@ -233,6 +233,7 @@ export class PartitionedEngine implements Engine {
   /** Look after delayed events, with all others that are connected. */
   #schedule(): Promise<Scheduler> {
     this.#scheduler ??= (async () => {
+      if (this.#registry.find(SCHEDULE) === undefined) await this.#registry.declare(scheduleSpec, 1)
       const scheduler = new Scheduler(
         () => this.clock.now(),
         (channel) => this.#registry.find(channel)?.incarnation,
@@ -483,6 +484,7 @@ export class PartitionedEngine implements Engine {
     for (const group of this.#groups.values()) await group.close()
     this.#closed.abort()
     this.#due.close()
+    await this.#appenders.close()
     await this.#backend.close()
   }
 }

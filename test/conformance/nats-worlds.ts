@@ -45,8 +45,10 @@ class NatsWorld implements ConformanceWorld {
 
   readonly openEngine = async (): Promise<Engine> => (await this.#engine()).engine
 
+  /** The connection goes without a word, for longer than any lease: who lived is forgotten. */
   async crash(): Promise<void> {
     await this.#backend?.close()
+    await this.#admin.request(`$JS.API.STREAM.PURGE.${this.#prefix}_~members`, '', { timeout: 10_000 })
   }
 
   async dispose(): Promise<void> {

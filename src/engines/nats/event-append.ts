@@ -13,7 +13,7 @@ import type { Appended, AppendItem } from '../../partitioned/log-backend.ts'
 import { API, ApiError, isApiError, isPassing } from './api-error.ts'
 import type { Channel } from './channel-streams.ts'
 import type { Layout } from './layout.ts'
-import { encodeMessage, type EventMessage, messageId } from './message-codec.ts'
+import { type EventMessage, encodeMessage, messageId } from './message-codec.ts'
 import type { NatsClient } from './nats-client.ts'
 
 /** The servers' default limit. */
@@ -73,7 +73,11 @@ export class EventAppend {
     const message = { subject, id, ...encodeMessage(event, id, this.#content) }
     if (sizeOf(message) <= this.#client.maxPayload) return message
     const details = { channel: name, id: event.id, type: event.type, bytes: sizeOf(message), bytesMax: this.#client.maxPayload }
-    throw new MillraceError('EVENT_TOO_LARGE', `event "${event.type}" (id ${event.id}) is a message of ${details.bytes} bytes; the server's max_payload is ${details.bytesMax}`, details)
+    throw new MillraceError(
+      'EVENT_TOO_LARGE',
+      `event "${event.type}" (id ${event.id}) is a message of ${details.bytes} bytes; the server's max_payload is ${details.bytesMax}`,
+      details,
+    )
   }
 
   async #store(channel: Channel, messages: readonly Outgoing[], atomic: boolean): Promise<Appended[]> {
@@ -90,7 +94,9 @@ export class EventAppend {
     const answers = new Map<Outgoing, Appended>()
     await this.#client.patiently('publishing', async (tries) => {
       const left = messages.filter((message) => !answers.has(message))
-      const results = await Promise.allSettled(left.map((message) => this.#client.ask<Ack>(message.subject, message.payload, this.#client.headers(message.headers))))
+      const results = await Promise.allSettled(
+        left.map((message) => this.#client.ask<Ack>(message.subject, message.payload, this.#client.headers(message.headers))),
+      )
       let failed: unknown
       for (const [at, result] of results.entries()) {
         if (result.status === 'fulfilled') answers.set(left[at] as Outgoing, this.#appended(stream, result.value, tries > 1 ? before : null))
@@ -131,7 +137,8 @@ export class EventAppend {
     const batch = this.#client.library.nuid.next()
     const last = messages.length
     for (const [at, { subject, payload, headers }] of messages.entries()) {
-      if (at < last - 1) this.#client.publish(subject, payload, this.#client.headers([...headers, ['Nats-Batch-Id', batch], ['Nats-Batch-Sequence', `${at + 1}`]]))
+      if (at < last - 1)
+        this.#client.publish(subject, payload, this.#client.headers([...headers, ['Nats-Batch-Id', batch], ['Nats-Batch-Sequence', `${at + 1}`]]))
     }
     const { subject, payload, headers } = messages[last - 1] as Outgoing
     const commit = this.#client.headers([...headers, ['Nats-Batch-Id', batch], ['Nats-Batch-Sequence', `${last}`], ['Nats-Batch-Commit', '1']])
@@ -146,7 +153,14 @@ export class EventAppend {
     const found = new Map<Outgoing, Appended>()
     const ask = async (message: Outgoing): Promise<void> => {
       try {
-        const ack = await this.#client.ask<Ack>(message.subject, '', this.#client.headers([['Nats-Msg-Id', message.id], ['Nats-Rollup', 'sub']]))
+        const ack = await this.#client.ask<Ack>(
+          message.subject,
+          '',
+          this.#client.headers([
+            ['Nats-Msg-Id', message.id],
+            ['Nats-Rollup', 'sub'],
+          ]),
+        )
         found.set(message, this.#appended(stream, ack, before))
       } catch (error) {
         if (!isApiError(error, API.rollupNotPermitted)) throw error

@@ -63,7 +63,9 @@ export class EventRead {
     const messages: Msg[] = []
     const end = await this.#call(channel.name, () => {
       messages.length = 0
-      return this.#client.many(`$JS.API.DIRECT.GET.${channel.stream}`, { seq, next_by_subj: filter, batch, max_bytes: bytes }, (message) => messages.push(message))
+      return this.#client.many(`$JS.API.DIRECT.GET.${channel.stream}`, { seq, next_by_subj: filter, batch, max_bytes: bytes }, (message) =>
+        messages.push(message),
+      )
     })
     for (const message of messages) take(recordOf(message))
     const code = end.headers?.code

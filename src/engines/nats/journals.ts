@@ -117,10 +117,17 @@ export class Journals {
 
   /** The last entry's version, if it is the one that nobody answered for. */
   async #ours(subject: string, mark: string): Promise<number | null> {
-    const { message } = await this.#client.api<{ readonly message: { readonly seq: number; readonly hdrs?: string } }>(`STREAM.MSG.GET.${this.#layout.journals}`, {
-      last_by_subj: subject,
-    })
-    return Buffer.from(message.hdrs ?? '', 'base64').toString().includes(`${ENTRY}: ${mark}\r\n`) ? message.seq : null
+    const { message } = await this.#client.api<{ readonly message: { readonly seq: number; readonly hdrs?: string } }>(
+      `STREAM.MSG.GET.${this.#layout.journals}`,
+      {
+        last_by_subj: subject,
+      },
+    )
+    return Buffer.from(message.hdrs ?? '', 'base64')
+      .toString()
+      .includes(`${ENTRY}: ${mark}\r\n`)
+      ? message.seq
+      : null
   }
 
   async trim(id: string, before: number): Promise<void> {

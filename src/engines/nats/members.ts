@@ -52,7 +52,8 @@ export class Members {
           return await work()
         } catch (error) {
           // Nobody answers, or nobody knows the stream: it may have been forgotten with the server's memory.
-          if (error instanceof Unanswered || isApiError(error, API.streamNotFound)) await this.#client.api(`STREAM.CREATE.${this.#config.name}`, this.#config).catch(() => undefined)
+          if (error instanceof Unanswered || isApiError(error, API.streamNotFound))
+            await this.#client.api(`STREAM.CREATE.${this.#config.name}`, this.#config).catch(() => undefined)
           throw isApiError(error, API.streamNotFound) ? new Unanswered('the stream of members was forgotten') : error
         }
       })

@@ -41,9 +41,11 @@ export function encodeMessage({ key, text }: EncodedEvent, id: string, content: 
   return { headers: [...own, [CONTENT_TYPE, STRUCTURED]], payload: Buffer.from(text) }
 }
 
-/** Null where the headers would be too large. */
+/** Null where headers cannot carry it. */
 function binaryMessage(text: string): EventMessage | null {
   const event = JSON.parse(text) as Readonly<Record<string, unknown>>
+  // In headers every attribute is text, which its reader must be able to check.
+  if (validateCloudEvent(event).length > 0) return null
   const headers: [string, string][] = []
   let chars = 0
   for (const [name, value] of Object.entries(event)) {
@@ -86,9 +88,13 @@ function fieldsOf(headers: MsgHdrs | undefined): Map<string, string> {
 function jsonEvent(payload: Uint8Array): BlockEvent {
   const text = utf8.decode(payload)
   if (payload.length > 2 * LIMITS.dataDepthMax && depthOf(text) > LIMITS.dataDepthMax + 3) throw new Error('too deep')
-  const event = JSON.parse(text) as Readonly<Record<string, unknown>>
-  if (validateCloudEvent(event).length > 0) throw new Error('no CloudEvent')
-  return { id: event['id'] as string, type: event['type'] as string, key: (event['partitionkey'] as string | undefined) ?? null, text }
+  const { specversion, id, source, type, partitionkey } = JSON.parse(text) as Readonly<Record<string, unknown>>
+  if (specversion !== '1.0' || !isText(id) || !isText(source) || !isText(type)) throw new Error('no CloudEvent')
+  return { id, type, key: isText(partitionkey) ? partitionkey : null, text }
+}
+
+function isText(value: unknown): value is string {
+  return typeof value === 'string' && value !== ''
 }
 
 /** As over HTTP, but that the type of the data has a header like every other attribute. */

@@ -162,7 +162,9 @@ export class NatsBackend implements LogBackend {
   async trim(name: string, partition: number, before: number): Promise<void> {
     this.#open()
     const { stream, byKey } = await this.#streams.get(name)
-    await this.#client.patiently('trimming', () => this.#client.api(`STREAM.PURGE.${stream}`, { filter: this.#layout.filter(name, partition, byKey), seq: before }))
+    await this.#client.patiently('trimming', () =>
+      this.#client.api(`STREAM.PURGE.${stream}`, { filter: this.#layout.filter(name, partition, byKey), seq: before }),
+    )
   }
 
   async bytes(name: string): Promise<number> {

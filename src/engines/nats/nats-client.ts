@@ -156,10 +156,7 @@ export class NatsClient {
 }
 
 function connectionOptions({ connection, creds, seed }: NatsTarget, library: NatsLibrary): ConnectionOptions {
-  const authenticator = [
-    ...(creds === null ? [] : [library.credsAuthenticator(creds)]),
-    ...(seed === null ? [] : [library.nkeyAuthenticator(seed)]),
-  ]
+  const authenticator = [...(creds === null ? [] : [library.credsAuthenticator(creds)]), ...(seed === null ? [] : [library.nkeyAuthenticator(seed)])]
   return {
     name: 'millrace',
     ...connection,

@@ -31,7 +31,8 @@ export interface NatsTarget {
 }
 
 export const PREFIX_DEFAULT = 'millrace'
-const FORM = /^(?<scheme>nats|tls):\/\/(?<hosts>[^/?#]+)\/?(?:\?(?<query>[^#]*))?$/
+const FORM = /^(?<scheme>nats|tls):\/\/(?<hosts>[^?#]+?)\/?(?:\?(?<query>[^#]*))?$/
+const ADDRESS = /^(?:\[[0-9a-fA-F:.]+\]|[^\s/:]+)(?::\d+)?$/
 const PREFIX = /^[A-Za-z0-9_-]{1,32}$/
 const DURABLE: readonly Durability[] = ['check', 'proved', 'declared', 'weaker']
 const OPTIONS = [
@@ -97,7 +98,7 @@ function serversOf(hosts: string): { readonly servers: string[]; readonly user: 
       pass ??= secret === undefined ? undefined : decodeURIComponent(secret)
     }
     const address = host.slice(at + 1)
-    if (address === '') throw invalid('url', 'a server in the URL has no host')
+    if (!ADDRESS.test(address)) throw invalid('url', 'a server in the URL is no host or host:port')
     return address
   })
   return { servers, user, pass }

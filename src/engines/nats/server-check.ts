@@ -5,9 +5,9 @@
  * is what the URL declares, or an alarm.
  */
 import { MillraceError } from '../../base/errors.ts'
-import { Unanswered } from './requests.ts'
 import type { NatsClient } from './nats-client.ts'
 import type { NatsTarget } from './nats-url.ts'
+import { Unanswered } from './requests.ts'
 
 /** Atomic batches that know duplicates. */
 export const OLDEST_SERVER: readonly [number, number, number] = [2, 12, 1]
@@ -46,10 +46,13 @@ export async function checkServer(client: NatsClient): Promise<string> {
     await client.api('INFO')
   } catch (error) {
     if (error instanceof Unanswered && client.connection.info?.jetstream === true) throw error
-    throw refuse('this account has no JetStream, which clause 1 (durable) needs: put "jetstream { … }" into the server\'s configuration, or enable it for the account', {
-      clauses: [1],
-      version,
-    })
+    throw refuse(
+      'this account has no JetStream, which clause 1 (durable) needs: put "jetstream { … }" into the server\'s configuration, or enable it for the account',
+      {
+        clauses: [1],
+        version,
+      },
+    )
   }
   return version
 }
@@ -70,10 +73,13 @@ export async function checkDurable(client: NatsClient, { durable, monitor }: Nat
   if (states.length > 0) return { known: 'proved', how: `${states.length === 1 ? 'the server says' : `${states.length} servers say`} that it syncs always` }
   if (durable === 'declared') return { known: 'declared', how: 'the URL says durable=declared' }
   if (durable === 'proved') {
-    throw refuse('clause 1 (durable) cannot be proved: this account may not ask the system; name the servers\' monitoring addresses as monitor=http://host:8222', {
-      clauses: [1],
-      setting: 'sync_interval',
-    })
+    throw refuse(
+      "clause 1 (durable) cannot be proved: this account may not ask the system; name the servers' monitoring addresses as monitor=http://host:8222",
+      {
+        clauses: [1],
+        setting: 'sync_interval',
+      },
+    )
   }
   return { known: 'unknown', how: 'this account cannot see whether the servers sync' }
 }

@@ -156,7 +156,7 @@ export const wildcards: readonly Scenario[] = clause(16, {
   'every-channel-gets-its-turn': async (world) => {
     const broker = await world.connect()
     const [busy, quiet] = [looseStream(world.name('orders.busy')), looseStream(world.name('orders.quiet'))]
-    await broker.publish(busy, placedMany(3000))
+    for (const from of [0, 1000, 2000]) await broker.publish(busy, placedMany(1000, 1, from))
     await broker.publish(quiet, [placed('quiet', 0)])
     const order: string[] = []
     await broker.start(
