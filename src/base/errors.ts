@@ -63,6 +63,8 @@ export const ERROR_CODES = {
   LEASE_LOST: { retryable: false },
   /** A handler took longer than the consumer's `timeout`. */
   HANDLER_TIMEOUT: { retryable: true },
+  /** What was copied to another broker is not the same there, or its source changed meanwhile. */
+  COPY_DIFFERS: { retryable: false },
   /** The offset or time asked for lies outside what the channel holds. */
   OFFSET_OUT_OF_RANGE: { retryable: false },
   /** An HTTP request that the gateway cannot make sense of: no such route, method or query parameter, or an unsupported content type. */

@@ -163,6 +163,21 @@ ruleCommand('explain <file-or-name>', 'why an event matches, or the first condit
   .option('--event <file>', 'the event, as CloudEvents JSON; - is standard input')
   .action(on(async (file, options) => (await rulesCommands()).rulesExplainCommand(file, options as never)))
 
+command(
+  program,
+  'copy',
+  'copy to another broker: events, consumers, dead letters, rules',
+  'millrace copy --from file:./data --to nats://localhost:4222 --dry-run',
+)
+  .requiredOption('--from <url>', 'the broker to copy; it is not changed')
+  .requiredOption('--to <url>', 'the broker to copy to')
+  .option('--channels <names>', 'these channels only (names and wildcards, comma between)')
+  .option('--consumers <names>', 'of streams, these consumers only (comma between)')
+  .option('--dry-run', 'say what there is and what the target makes of it, and copy nothing')
+  .option('--follow', 'go on with what comes, until nothing has changed for a while')
+  .option('--quiet <time>', 'with --follow: how long nothing must have changed', '3s')
+  .action(run(async (options) => (await import('./copy-command.ts')).copyCommand(options as never)))
+
 command(program, 'bench', 'measure this machine for some seconds', 'millrace bench --seconds 2')
   .option('--seconds <seconds>', 'for each row', '2')
   .option('--folder <folder>', 'where to put the data; its disk is what is measured')

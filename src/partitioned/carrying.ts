@@ -183,10 +183,14 @@ export class PartitionedCarriage implements Carriage {
     const touched = [...state.retries.map(({ offset }) => offset), ...(state.inFlight?.offsets ?? [])]
     const places = new Map<number, number>()
     for (const offset of touched) places.set(offset, await this.#partitionAt(entry, offset))
-    await this.#inEach(entry, group, (ownership, partition) => {
+    await this.#inEach(entry, group, async (ownership, partition) => {
+      // Where a partition ends before the channel does, what is still to come into it is not settled.
+      const { next } = await this.#host.backend.bounds(state.channel, partition)
       for (const [key] of [...clearedRecords(ownership, group, partition)]) ownership.write(key, null)
       const here = (offset: number): boolean => places.get(offset) === partition
-      const { floor, settled, inFlight } = state
+      const { inFlight } = state
+      const floor = Math.min(state.floor, next)
+      const settled = state.settled.flatMap(([from, to]): [number, number][] => (from < next ? [[from, Math.min(to, next)]] : []))
       const mine =
         inFlight === null
           ? null
@@ -212,7 +216,11 @@ export class PartitionedCarriage implements Carriage {
   }
 
   /** Change what the journals of a consumer that does not run hold. @throws INVALID_OPTION when it does */
-  async #inEach({ spec: { name }, partitions }: ChannelEntry, group: string, change: (ownership: Ownership, partition: number) => void): Promise<void> {
+  async #inEach(
+    { spec: { name }, partitions }: ChannelEntry,
+    group: string,
+    change: (ownership: Ownership, partition: number) => Promise<void> | void,
+  ): Promise<void> {
     const { backend, own } = this.#host
     const members = await backend.members(group === QUEUES ? `${QUEUES}/${name}` : group)
     for (let partition = 0; partition < partitions; partition++) {
@@ -222,7 +230,7 @@ export class PartitionedCarriage implements Carriage {
         throw new MillraceError('INVALID_OPTION', `${who} is being worked on: stop its consumers before it is put elsewhere`, { channel: name })
       })
       if (ownership === null) continue
-      change(ownership, partition)
+      await change(ownership, partition)
       await ownership.flushed()
       await ownership.release()
     }

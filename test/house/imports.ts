@@ -23,6 +23,7 @@ export const ROOMS = [
   'partitioned',
   'consumer',
   'rules',
+  'copy',
   'engines',
   'gateway',
   'telemetry',

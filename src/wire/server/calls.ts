@@ -44,7 +44,7 @@ export async function callMethod(method: string, asked: Asked): Promise<unknown>
   const act = Object.hasOwn(METHODS, method) ? METHODS[method] : undefined
   if (act === undefined || !Array.isArray(asked.args)) throw malformed(`there is no method "${String(method)}"`)
   if (asked.access.audit === undefined || !AUDITED.has(method)) return act(asked)
-  const target = { of: String(asked.args[0]).slice(0, 200), ...(asked.args.length > 1 && { options: JSON.stringify(asked.args.slice(1)).slice(0, 1000) }) }
+  const target = { of: String(asked.args[0]).slice(0, 200), ...(asked.args.length > 1 && { options: told(method, asked.args.slice(1)) }) }
   try {
     const answer = await act(asked)
     await asked.access.audit({ method, target, outcome: 'done' })
@@ -54,6 +54,13 @@ export async function callMethod(method: string, asked: Asked): Promise<unknown>
     await asked.access.audit({ method, target, outcome, ...(isMillraceError(error) && { code: error.code }) })
     throw error
   }
+}
+
+/** The arguments as the audit trail has them: of what a copy brings along, how much it is. */
+function told(method: string, args: readonly unknown[]): string {
+  const counted = (_name: string, value: unknown): unknown => (Array.isArray(value) ? `${value.length} item(s)` : value)
+  const text = method.startsWith('carriage.') ? args.map((arg) => JSON.stringify(arg, counted)).join(' ') : JSON.stringify(args)
+  return text.slice(0, 1000)
 }
 
 const METHODS: Readonly<Record<string, Method>> = {

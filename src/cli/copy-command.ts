@@ -1,0 +1,118 @@
+/** `millrace copy`: everything of one broker, or some of it, to another. */
+import { MillraceError } from '../base/errors.ts'
+import { durationMs } from '../base/units.ts'
+import type { Broker } from '../broker/broker.ts'
+import { type CopyReport, copyBroker, engineOf } from '../copy/copy.ts'
+import { type CopyPlan, type CopySelection, planCopy } from '../copy/copy-plan.ts'
+import { connect } from '../index.ts'
+import { ProgressLine } from './copy-progress.ts'
+import { colour, complete, EXIT, type OutputOptions, print, printJson, table } from './output.ts'
+import { nameOf } from './target.ts'
+
+export interface CopyCommandOptions extends OutputOptions {
+  readonly from: string
+  readonly to: string
+  readonly channels?: string
+  readonly consumers?: string
+  readonly dryRun?: boolean
+  readonly follow?: boolean
+  readonly quiet: string
+}
+
+const names = (text: string): string[] =>
+  text
+    .split(',')
+    .map((name) => name.trim())
+    .filter((name) => name !== '')
+
+export async function copyCommand(options: CopyCommandOptions): Promise<void> {
+  const { from, to, channels, consumers } = options
+  if (from === to) throw new MillraceError('INVALID_OPTION', '--from and --to are the same broker', { option: 'to' })
+  const selection: CopySelection = {
+    ...(channels !== undefined && { channels: names(channels) }),
+    ...(consumers !== undefined && { consumers: names(consumers) }),
+  }
+  const source = await connect(from, { readOnly: from.startsWith('file:') })
+  try {
+    const target = await connect(to, { source: '/millrace/copy' })
+    try {
+      await run(source, target, selection, options)
+    } finally {
+      await target.close()
+    }
+  } finally {
+    await source.close()
+  }
+}
+
+async function run(source: Broker, target: Broker, selection: CopySelection, options: CopyCommandOptions): Promise<void> {
+  const plan = await planCopy(await engineOf(source), await engineOf(target), selection)
+  if (options.json !== true) show(plan)
+  if (options.dryRun === true) {
+    if (options.json === true) printJson(planJson(plan))
+    if (plan.refusals.length > 0) process.exitCode = EXIT.failed
+    else complete('nothing was copied (--dry-run)', options)
+    return
+  }
+  const report = await copied(source, target, selection, options)
+  if (options.json === true) printJson({ ...planJson(plan), copied: report.channels })
+  else print(table(['channel', 'events', 'scheduled', 'checksum', ''], report.channels.map(rowOf)))
+  const events = report.channels.reduce((sum, channel) => sum + channel.events, 0)
+  complete(`${report.channels.length} channel(s) with ${events} event(s) are the same at ${nameOf({ url: options.to })}`, options)
+}
+
+async function copied(source: Broker, target: Broker, selection: CopySelection, { from, json, follow, quiet }: CopyCommandOptions): Promise<CopyReport> {
+  const stop = new AbortController()
+  const interrupt = (): void => stop.abort(new Error('stopped: run the same command again, and it goes on'))
+  process.once('SIGINT', interrupt)
+  process.once('SIGTERM', interrupt)
+  const line = json === true ? null : new ProgressLine()
+  const quietMs = durationMs(quiet as never, 'quiet')
+  try {
+    return await copyBroker(source, target, {
+      ...selection,
+      name: nameOf({ url: from }),
+      signal: stop.signal,
+      ...(follow === true && { quietMs }),
+      progress: (progress) => line?.update(progress),
+      following: () =>
+        line?.say(`all that there is has been copied; what comes is followed until nothing has changed for ${quiet}: stop the application when it suits`),
+    })
+  } finally {
+    line?.end()
+    process.off('SIGINT', interrupt)
+    process.off('SIGTERM', interrupt)
+  }
+}
+
+function rowOf({ channel, events, scheduled, checksum, state, expired }: CopyReport['channels'][number]): (string | number)[] {
+  const note = state === 'already' ? 'copied before' : expired > 0 ? `${expired} expired meanwhile` : ''
+  return [channel, events, scheduled, checksum, note]
+}
+
+function planJson({ channels, ...plan }: CopyPlan): object {
+  const shown = channels.map(({ spec, consumers, ...counts }) => ({
+    channel: spec.name,
+    kind: spec.kind,
+    ...counts,
+    consumers: consumers.flatMap(({ consumer, workers }) => (consumer === null ? workers : [consumer])),
+  }))
+  return { ...plan, channels: shown }
+}
+
+/** What is going to be carried, and how the target holds what it needs. */
+function show({ from, to, channels, needs, keepsTimes, refusals }: CopyPlan): void {
+  print(colour('bold', `${from} → ${to}`))
+  const rows = channels.map(({ spec, events, bytes, scheduled, consumers, deadLetters, waiting }) => [
+    ...[spec.name, spec.kind, events, bytes, scheduled],
+    consumers.reduce((sum, { consumer, workers }) => sum + (consumer === null ? workers.length : 1), 0),
+    ...[deadLetters, waiting],
+  ])
+  print(table(['channel', 'kind', 'events', 'bytes', 'scheduled', 'consumers', 'dead letters', 'waiting'], rows))
+  print('')
+  const held = needs.map(({ clause, name, support, reason, cost }) => [`${clause} ${name}`, support, cost === undefined ? reason : `${reason} (${cost})`])
+  print(table(['clause', 'there', 'with'], held))
+  print(keepsTimes ? 'times of storing are kept' : 'times of storing are those of the copy: retention by age begins with it, and so does finding by time')
+  for (const refusal of refusals) print(`${colour('red', 'refused')} ${refusal}`)
+  print('')
+}

@@ -1,0 +1,260 @@
+/**
+ * One channel on its way: its events are brought over in order, in batches that are durable before the next; what is at the target already is found by
+ * what it is, so nothing has to be remembered of a copy that was cut off. Then both sides are compared whole, and consumers are put where they were.
+ *
+ * While it is filled the channel keeps everything at the target: what its retention takes goes when all is compared.
+ */
+import { setTimeout as sleep } from 'node:timers/promises'
+import { isMillraceError, MillraceError } from '../base/errors.ts'
+import { LIMITS } from '../base/limits.ts'
+import type { CarriedEvent, CarriedLetter } from '../broker/carriage.ts'
+import type { Engine, StoredText } from '../broker/engine.ts'
+import type { ChannelSpec } from '../channel/channel.ts'
+import { DoneSet } from '../delivery/done-set.ts'
+import type { PlannedChannel } from './copy-plan.ts'
+import { disorderedKey, type Paired, pair } from './pairing.ts'
+import { Places } from './places.ts'
+import { speaksOfEarlier, type Translation, translated } from './rule-offsets.ts'
+import { eventsOf, lettersOf, type SourceEvent, sourceEvents } from './source-events.ts'
+
+const BATCH_EVENTS = 500
+const BATCH_BYTES = LIMITS.readAheadBytes
+const TRIES = 8
+const TRY_AGAIN_MS = 250
+
+export interface ChannelCopyHost {
+  readonly source: Engine
+  readonly target: Engine
+  readonly translation: Translation
+  readonly eventBytesMax: number
+  /** Events of the channel that are at the target, of those that there are. */
+  progress(channel: string, step: 'copy' | 'compare', done: number): void
+  readonly signal: AbortSignal
+}
+
+export interface Compared {
+  readonly events: number
+  readonly bytes: number
+  readonly checksum: string
+  /** Events that the source lost to its own retention meanwhile. */
+  readonly expired: number
+  readonly places: Places
+}
+
+/** A channel that keeps everything. */
+function endless(spec: ChannelSpec): ChannelSpec {
+  return { ...spec, retain: { ...spec.retain, ageMs: null, bytes: null, count: null } }
+}
+
+/** Whether the source may lose events of it while it is copied. */
+function losesEvents({ kind, retain }: ChannelSpec): boolean {
+  return kind === 'queue' || retain.ageMs !== null || retain.bytes !== null || retain.count !== null || retain.latestByKey
+}
+
+export class ChannelCopy {
+  readonly name: string
+  readonly planned: PlannedChannel
+  readonly #host: ChannelCopyHost
+  /** Everything before this offset of the source is at the target; `null` before it was looked at. */
+  #next: number | null = null
+
+  constructor(planned: PlannedChannel, host: ChannelCopyHost) {
+    this.name = planned.spec.name
+    this.planned = planned
+    this.#host = host
+  }
+
+  get #whose(): (string | null)[] {
+    return this.planned.consumers.map(({ consumer }) => consumer)
+  }
+
+  async *#source(): AsyncGenerator<SourceEvent> {
+    const { source, translation } = this.#host
+    for await (const event of sourceEvents(source, this.name, this.#whose)) yield translated(this.name, event, translation)
+  }
+
+  #target(): AsyncGenerator<StoredText> {
+    return eventsOf(this.#host.target, this.name)
+  }
+
+  /** Bring over what is not there yet. @throws EVENT_TOO_LARGE, and what the target refuses */
+  async fill(): Promise<void> {
+    await this.#host.target.declare(endless(this.planned.spec))
+    await this.#host.translation.rules.refresh()
+    for (let tries = 1; ; tries++) {
+      try {
+        return await this.#fillWith(sourceEvents(this.#host.source, this.name, this.#whose), await this.#present())
+      } catch (error) {
+        // What became of the batch under way is not known: what is there is looked at again.
+        const again = isMillraceError(error) && (error.retryable || error.details['maybeDone'] === true)
+        if (!again || tries === TRIES) throw error
+        await sleep(TRY_AGAIN_MS * tries)
+      }
+    }
+  }
+
+  /** Bring over what has come since. */
+  async follow(): Promise<void> {
+    if (this.#next === null) return this.fill()
+    try {
+      await this.#fillWith(eventsOf(this.#host.source, this.name, { offset: this.#next }), new DoneSet(0))
+    } catch (error) {
+      if (!isMillraceError(error)) throw error
+      await this.fill()
+    }
+  }
+
+  async #fillWith(events: AsyncIterable<SourceEvent>, present: DoneSet): Promise<void> {
+    const { signal, translation } = this.#host
+    const outbox = new Outbox(this.name, this.#host, present)
+    for await (const event of events) {
+      signal.throwIfAborted()
+      this.#next = event.offset + 1
+      if (present.has(event.offset)) continue
+      if (speaksOfEarlier(this.name, event)) {
+        await outbox.settled()
+        await translation.rules.refresh()
+      }
+      const { id, type, key, text } = translated(this.name, event, translation)
+      await outbox.put({ id, type, key, text, timeMs: event.timeMs }, this.#sizeOf(event))
+    }
+    await outbox.settled()
+    await translation.rules.refresh()
+  }
+
+  #sizeOf({ id, type, text, offset }: SourceEvent): number {
+    const bytes = Buffer.byteLength(text)
+    if (bytes <= this.#host.eventBytesMax) return bytes
+    throw new MillraceError(
+      'EVENT_TOO_LARGE',
+      `event "${type}" (id ${id}) of "${this.name}" has ${bytes} bytes; the target takes ${this.#host.eventBytesMax}: raise its limit, or copy other channels with --channels`,
+      { channel: this.name, offset, id, bytes, bytesMax: this.#host.eventBytesMax },
+    )
+  }
+
+  /** The source's offsets whose events are at the target. */
+  async #present(): Promise<DoneSet> {
+    const present = new DoneSet(0)
+    if (await isEmpty(this.#host.target, this.name)) return present
+    await pair(this.#source(), this.#target(), (source) => present.add(source))
+    return present
+  }
+
+  /** Compare both sides, and learn where everything stands at the target. @throws COPY_DIFFERS */
+  async compare(mentioned: { readonly exact: ReadonlySet<number>; readonly starts: ReadonlySet<number> }): Promise<Compared> {
+    const { spec, consumers } = this.planned
+    const wanted = new Set(mentioned.exact)
+    for (const { consumer } of consumers) for await (const { offset } of lettersOf(this.#host.source.carriage, this.name, consumer)) wanted.add(offset)
+    const places = new Places(consumers, wanted, mentioned.starts)
+    const first = await this.#pair(places, new Set())
+    const without = new Set(first.extra)
+    if (without.size > 0 && !losesEvents(spec))
+      throw this.#differs(`${without.size} events at the target are none of the source's, the first at offset ${first.extra[0]}`)
+    if (first.missing > 0) throw this.#differs(`${first.missing} of ${first.source.count} events are not at the target`)
+    const paired = without.size === 0 ? first : await this.#pair(new Places([], [], []), without)
+    if (paired.source.checksum !== paired.target.checksum || paired.source.count !== paired.target.count) throw this.#differs('the checksums are not the same')
+    if (paired.source.order !== paired.target.order) {
+      const key = await disorderedKey(this.#source(), this.#target(), without)
+      if (key !== null) throw this.#differs(`the events of key "${key}" stand in another order`)
+    }
+    places.end = await this.end(this.#host.target)
+    const { count, bytes, checksum } = paired.source
+    return { events: count, bytes, checksum, expired: without.size, places }
+  }
+
+  #pair(places: Places, without: ReadonlySet<number>): Promise<Paired> {
+    let done = 0
+    return pair(
+      this.#source(),
+      this.#target(),
+      (source, target) => {
+        places.matched(source, target)
+        if (++done % BATCH_EVENTS === 0) this.#host.progress(this.name, 'compare', done)
+      },
+      without,
+    )
+  }
+
+  #differs(how: string): MillraceError {
+    return new MillraceError('COPY_DIFFERS', `channel "${this.name}" is not the same at the target: ${how}. Remove the channel there, and copy it again`, {
+      channel: this.name,
+    })
+  }
+
+  async end(engine: Engine): Promise<number> {
+    const { channels } = await engine.describe()
+    return channels.find(({ name }) => name === this.name)?.next ?? 0
+  }
+
+  /** Put consumers where they were, with their dead letters. */
+  async settle({ places }: Compared): Promise<void> {
+    const { source, target, translation } = this.#host
+    for (const state of places.consumers) {
+      await target.carriage.putConsumer(state)
+      let letters: CarriedLetter[] = []
+      let bytes = 0
+      for await (const letter of lettersOf(source.carriage, this.name, state.consumer)) {
+        const there = places.letter(translated(this.name, letter, translation))
+        if (there === null) continue
+        letters.push(there)
+        bytes += there.text.length
+        if (letters.length < BATCH_EVENTS && bytes < BATCH_BYTES) continue
+        await target.carriage.putLetters(this.name, state.consumer, letters)
+        letters = []
+        bytes = 0
+      }
+      if (letters.length > 0) await target.carriage.putLetters(this.name, state.consumer, letters)
+    }
+  }
+}
+
+/** Whether a channel holds nothing, or is not there. */
+export async function isEmpty(engine: Engine, channel: string): Promise<boolean> {
+  if ((await engine.channel(channel)) === undefined) return true
+  for await (const _ of eventsOf(engine, channel)) return false
+  return true
+}
+
+/** Events on their way: one batch is being made durable while the next is gathered. */
+class Outbox {
+  readonly #channel: string
+  readonly #host: ChannelCopyHost
+  readonly #present: DoneSet
+  #batch: CarriedEvent[] = []
+  #bytes = 0
+  #done: number
+  #putting: Promise<void> = Promise.resolve()
+
+  constructor(channel: string, host: ChannelCopyHost, present: DoneSet) {
+    this.#channel = channel
+    this.#host = host
+    this.#present = present
+    this.#done = this.#present.floor + this.#present.above
+  }
+
+  async put(event: CarriedEvent, bytes: number): Promise<void> {
+    this.#batch.push(event)
+    this.#bytes += bytes
+    if (this.#batch.length >= BATCH_EVENTS || this.#bytes >= BATCH_BYTES) await this.#flush()
+  }
+
+  async #flush(): Promise<void> {
+    await this.#putting
+    const events = this.#batch
+    if (events.length === 0) return
+    this.#batch = []
+    this.#bytes = 0
+    const { target, progress } = this.#host
+    this.#putting = target.carriage.putEvents(this.#channel, events).then(() => {
+      this.#done += events.length
+      progress(this.#channel, 'copy', this.#done)
+    })
+    this.#putting.catch(() => undefined)
+  }
+
+  /** All that was put in is durable. */
+  async settled(): Promise<void> {
+    await this.#flush()
+    await this.#putting
+  }
+}

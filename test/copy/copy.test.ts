@@ -1,0 +1,111 @@
+/** A copy carries everything, between any two engines; what consumers do with it afterwards is what they would have done with the original. */
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, describe, expect, test } from 'vitest'
+import { ConnectedBroker } from '../../src/broker/connected-broker.ts'
+import type { Engine } from '../../src/broker/engine.ts'
+import { copyBroker, engineOf } from '../../src/copy/copy.ts'
+import { eventsOf, lettersOf, scheduledOf } from '../../src/copy/source-events.ts'
+import { fileCapabilities } from '../../src/engines/embedded/capabilities.ts'
+import { serveGateway } from '../../src/gateway/serve-gateway.ts'
+import { type Broker, connect } from '../../src/index.ts'
+import { PartitionedEngine } from '../../src/partitioned/partitioned-engine.ts'
+import { MemoryBackend, MemoryServer } from '../partitioned/memory-backend.ts'
+import { EVENTS, fill, rest } from './fixture.ts'
+
+const cleanups: (() => unknown)[] = []
+afterEach(async () => {
+  for (const clean of cleanups.splice(0).reverse()) await clean()
+})
+
+async function opened(broker: Promise<Broker> | Broker): Promise<Broker> {
+  const open = await broker
+  cleanups.push(() => open.close())
+  return open
+}
+
+async function file(): Promise<Broker> {
+  const directory = mkdtempSync(join(tmpdir(), 'millrace-copy-'))
+  cleanups.push(() => rmSync(directory, { recursive: true, force: true }))
+  return opened(connect(`file:${directory}`))
+}
+
+/** It says of itself that it is durable. */
+class DurableBackend extends MemoryBackend {
+  override readonly capabilities = fileCapabilities
+}
+
+async function partitioned(partitions: number): Promise<Broker> {
+  const engine = await PartitionedEngine.open({ backend: new DurableBackend(new MemoryServer()), partitions })
+  return opened(new ConnectedBroker(engine, { source: '/test', random: Math.random }))
+}
+
+async function served(): Promise<Broker> {
+  const broker = await file()
+  const gateway = await serveGateway(broker, { port: 0 })
+  cleanups.push(() => gateway.close())
+  return opened(connect(`ws://127.0.0.1:${gateway.port}`))
+}
+
+const BROKERS: Readonly<Record<string, () => Promise<Broker>>> = {
+  file,
+  served,
+  'one partition': () => partitioned(1),
+  'five partitions': () => partitioned(5),
+}
+
+/** All that is there, by ids instead of offsets. */
+async function contents(engine: Engine): Promise<unknown> {
+  const found: Record<string, unknown> = {}
+  for (const { name } of (await engine.describe()).channels) {
+    if (name === '$copies' || name === '$audit') continue
+    let events = []
+    const ids = new Map<number, string>()
+    for await (const { offset, timeMs: _, ...event } of eventsOf(engine, name)) {
+      events.push(event)
+      ids.set(offset, event.id)
+    }
+    const consumers = []
+    for (const { consumer, workers, floor, settled, retries } of await engine.carriage.consumers(name)) {
+      const letters = []
+      for await (const { offset: _, ...letter } of lettersOf(engine.carriage, name, consumer)) letters.push(letter)
+      const open = [...ids].filter(([offset]) => offset >= floor && !settled.some(([from, to]) => offset >= from && offset < to)).map(([, id]) => id)
+      consumers.push({ consumer, workers, open: open.sort(), retries: retries.map(({ offset, ...retry }) => ({ id: ids.get(offset), ...retry })), letters })
+    }
+    const scheduled = []
+    for await (const { event, dueAtMs } of scheduledOf(engine.carriage, name)) scheduled.push([event.id, dueAtMs])
+    // What is settled of a queue is deleted sooner or later.
+    const spec = await engine.channel(name)
+    const [workers] = consumers
+    if (spec?.kind === 'queue' && workers !== undefined) events = events.filter(({ id }) => workers.open.includes(id))
+    const byKey: Record<string, string[]> = {}
+    for (const { id, key } of events) byKey[String(key)] = [...(byKey[String(key)] ?? []), id]
+    for (const list of [events, consumers]) list.sort((a, b) => (JSON.stringify(a) < JSON.stringify(b) ? -1 : 1))
+    delete byKey['null']
+    found[name] = { spec, events, byKey, consumers, scheduled }
+  }
+  return found
+}
+
+describe.each(Object.keys(BROKERS).flatMap((from) => Object.keys(BROKERS).map((to) => [from, to] as const)))('%s to %s', (from, to) => {
+  test('everything is there, and goes on as it would have', async () => {
+    const source = await (BROKERS[from] as () => Promise<Broker>)()
+    await fill(source)
+    const target = await (BROKERS[to] as () => Promise<Broker>)()
+    const report = await copyBroker(source, target, { name: 'source' })
+    expect(report.channels.map(({ channel, state }) => `${channel} ${state}`)).toEqual(
+      ['carts', 'jobs', 'latest', 'short', 'twice'].map((name) => `${name} copied`),
+    )
+    expect(report.channels[0]).toMatchObject({ events: EVENTS, scheduled: 1 })
+    // Retention takes a moment.
+    const original = await contents(await engineOf(source))
+    await expect.poll(async () => contents(await engineOf(target)), { timeout: 5000 }).toEqual(original)
+
+    const again = await copyBroker(source, target, { name: 'source' })
+    expect(again.channels.every(({ state }) => state === 'already')).toBe(true)
+
+    const [there, here] = [await rest(target), await rest(source)]
+    for (const [name, ids] of Object.entries(here)) expect([...(there[name] as string[])].sort(), name).toEqual([...ids].sort())
+  })
+})
