@@ -141,3 +141,8 @@ export function isMillraceError<Code extends ErrorCode>(error: unknown, code?: C
   const found = (error as Partial<MillraceError>).code
   return found !== undefined && found in ERROR_CODES && (code === undefined || found === code)
 }
+
+/** The message as it leaves the process: whoever asked for a channel that there is none of is not told which others there are. */
+export function outwardMessage(code: string, message: string): string {
+  return code === 'UNKNOWN_CHANNEL' ? message.replace(/: there are ".*"$/, ': declare it first, or correct the name') : message
+}

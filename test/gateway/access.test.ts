@@ -151,6 +151,18 @@ describe('tokens', () => {
     const { body } = await call(gateway, '/api/describe', token)
     expect(body.channels.map(({ name }: { name: string }) => name)).toEqual(['orders.eu'])
   })
+  test('who asks for a channel that is not there is not told which there are', async () => {
+    const token = make({ publish: ['mine.*'], read: ['mine.*'], consume: ['mine.*'] })
+    const gateway = open({ access: { tokens } })
+    for (const answer of [
+      await call(gateway, '/channels/mine.x/events', token),
+      await call(gateway, '/channels/mine.x/events', token, 'POST', event),
+      await call(gateway, '/consumers/c/pull', token, 'POST', { channels: ['mine.x'] }),
+    ]) {
+      expect(answer).toMatchObject({ status: 404, code: 'UNKNOWN_CHANNEL' })
+      expect(JSON.stringify(answer.body)).not.toContain('secrets')
+    }
+  })
   test('consuming asks for every channel and wildcard; a lease is settled with the permission for its channel', async () => {
     await broker.publish('orders.eu', event as never)
     const [mine, other] = [make({ consume: ['orders.*'] }), make({ consume: ['secrets'] })]

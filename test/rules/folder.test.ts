@@ -56,6 +56,19 @@ describe('a watched folder', () => {
     expect(problems).toEqual([])
   })
 
+  it('takes a file up as soon as the channels of its rules are there, and says once that it waits', async () => {
+    await file('a.yaml', yaml('a', 'one').replace('on: carts', 'on: later'))
+    const first = await start()
+    expect((await first.refused()).map(({ path }) => path)).toEqual(['a.yaml'])
+    await first.stop()
+    const rules = await start(1)
+    await rules.rescan()
+    await brokers[1]?.declare(stream('later'))
+    await eventually(async () => expect(await types(rules)).toEqual({ a: 'one' }))
+    expect(await rules.refused()).toEqual([])
+    expect(problems).toHaveLength(1)
+  })
+
   it('leaves the old rule in force when a file is broken, says why to everybody, and takes it up when it is mended', async () => {
     await file('a.yaml', yaml('a', 'one'))
     const rules = await start()

@@ -21,6 +21,8 @@ export class RuleFolder {
   readonly #problem: (error: unknown) => void
   /** Size and time of files as they were when they were read. */
   readonly #seen = new Map<string, string>()
+  /** Files that were refused for a channel that was not there: they are tried again, though they do not change. */
+  readonly #waiting = new Set<string>()
   #watcher: FSWatcher | null = null
   #timer: NodeJS.Timeout | null = null
   #soon: NodeJS.Timeout | null = null
@@ -67,6 +69,7 @@ export class RuleFolder {
 
   async #scan(): Promise<void> {
     if (this.#stopped) return
+    const first = !this.#scanned
     const names = (await readdir(this.#path)).filter(isRuleFile).sort()
     // The first time files may be gone that somebody else has taken up.
     let changed = !this.#scanned
@@ -74,22 +77,27 @@ export class RuleFolder {
     for (const name of names) {
       const found = await stat(join(this.#path, name)).catch(() => null)
       const state = found?.isFile() === true ? `${found.size} ${found.mtimeMs} ${found.ino}` : 'no file'
-      if (this.#seen.get(name) === state) continue
+      if (this.#seen.get(name) === state && !this.#waiting.has(name)) continue
       this.#seen.set(name, state)
       changed = true
-      if (found?.isFile() === true) await this.#takeUp(name)
+      if (found?.isFile() === true) await this.#takeUp(name, first || this.#waiting.has(name))
     }
     const gone = [...this.#seen.keys()].filter((name) => !names.includes(name))
-    for (const name of gone) this.#seen.delete(name)
+    for (const name of gone) {
+      this.#seen.delete(name)
+      this.#waiting.delete(name)
+    }
     if (changed || gone.length > 0) await this.#removeGone(new Set(names))
   }
 
-  async #takeUp(name: string): Promise<void> {
+  /** `again`: what it was refused for may have changed, though the file has not. */
+  async #takeUp(name: string, again: boolean): Promise<void> {
     const text = await readFile(join(this.#path, name), 'utf8')
     const digest = digestOf(text)
     const file = { folder: this.#label, path: name, digest }
     await this.#book.load()
-    if (this.#refusedAs(name) === digest) return
+    if (this.#refusedAs(name) === digest && !again) return
+    this.#waiting.delete(name)
     if (this.#rulesOf(name, digest)) return this.#clear(name)
     try {
       const definitions = parseRuleFile(text, name)
@@ -98,6 +106,7 @@ export class RuleFolder {
       await this.#removeDropped(name, new Set(definitions.map((definition) => definition.name)))
     } catch (error) {
       if (!isMillraceError(error) || isMillraceError(error, 'CLOSED')) throw error
+      if (isMillraceError(error, 'UNKNOWN_CHANNEL')) this.#waiting.add(name)
       await this.#refuse(name, digest, error)
     }
   }
@@ -129,6 +138,8 @@ export class RuleFolder {
   }
 
   async #refuse(path: string, digest: string, error: MillraceError): Promise<void> {
+    const before = this.#book.table.refused.get(`${this.#label}/${path}`)
+    if (before?.digest === digest && before.reason === error.message) return
     const kept = [...this.#book.table.all()].filter(({ change }) => change.file?.folder === this.#label && change.file.path === path).map(({ name }) => name)
     const data: RuleRefused = { folder: this.#label, path, digest, reason: error.message, kept }
     await this.#book.broker.publish(rulesChannel, { type: 'rule.refused', data, source: '/millrace/rules' })
