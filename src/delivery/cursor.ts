@@ -143,8 +143,10 @@ export class Cursor implements LogListener, Suspected {
       const block = this.#reader.next(this.taken)
       if (block === null) return
       const index = this.taken - block.firstOffset
-      if (!this.#giveEvent(block, index, this.taken)) return
-      this.taken++
+      const holes = block.holes(index)
+      if (holes > 0) this.done.addRun(this.taken, holes)
+      else this.#giveEvent(block, index, this.taken)
+      this.taken += Math.max(1, holes)
     }
   }
 
@@ -156,28 +158,16 @@ export class Cursor implements LogListener, Suspected {
     )
   }
 
-  /** Deliver a new event, or put it where it waits. False: it cannot be taken up now. */
-  #giveEvent(block: EventBlock, index: number, offset: number): boolean {
-    if (this.done.has(offset)) return true
-    if (block.isHole(index)) {
-      this.done.add(offset)
-      return true
-    }
+  /** Deliver a new event, or put it where it waits. */
+  #giveEvent(block: EventBlock, index: number, offset: number): void {
+    if (this.done.has(offset)) return
     const instance = this.takers.pick(block, index)
-    if (instance === 'nobody') {
-      if (this.log.spec.kind === 'queue') this.homeless.push(offset)
-      else this.done.add(offset)
-      return true
-    }
+    if (instance === 'nobody') return this.#unwanted(offset)
     const event = block.at(index)
-    if (this.log.superseded(event.key, offset)) {
-      this.done.add(offset)
-      return true
-    }
-    if (event.key !== null) this.#giveKeyed(event, event.key, offset, block.timeMs, instance)
+    if (this.log.superseded(event.key, offset)) this.done.add(offset)
+    else if (event.key !== null) this.#giveKeyed(event, event.key, offset, block.timeMs, instance)
     else if (instance === 'busy' || this.state.isMarked(offset)) this.#requeue(new Lane(null), offset)
     else this.#hand(instance, null, event, offset, block.timeMs, false)
-    return true
   }
 
   #giveKeyed(event: EncodedEvent, key: string, offset: number, timeMs: number, instance: Instance | 'busy'): void {
@@ -197,10 +187,16 @@ export class Cursor implements LogListener, Suspected {
     if (found === undefined) this.#lanes.enqueue(lane)
   }
 
+  /** Nobody here is for it: in a queue it waits for who is. */
+  #unwanted(offset: number): void {
+    if (this.log.spec.kind === 'queue') this.homeless.push(offset)
+    else this.done.add(offset)
+  }
+
   /** The channel no longer has the events before an offset. */
   #skipTo(offset: number): void {
     if (offset > this.log.committed) return
-    for (let gone = this.taken; gone < offset; gone++) if (!this.done.has(gone)) this.done.add(gone)
+    if (offset > this.taken) this.done.addRun(this.taken, offset - this.taken)
     this.taken = Math.max(this.taken, offset)
     this.#host.touch(this.state)
   }
@@ -212,22 +208,14 @@ export class Cursor implements LogListener, Suspected {
       this.#giveChain(lane, chain)
       return
     }
-    while (lane.waiting > 0 && !lane.blocked) {
+    while (!lane.blocked) {
+      const block = this.#front(lane)
+      if (block === null) break
       const offset = lane.first
-      if (this.done.has(offset)) {
-        lane.shift()
-        continue
-      }
-      const block = this.#fetch(offset, lane)
-      if (block === null) return
       const index = offset - block.firstOffset
       const instance = this.takers.pick(block, index, lane.busy > 0 ? lane.holder : null)
-      if (instance === 'nobody' && this.log.spec.kind === 'queue') {
-        this.homeless.push(lane.shift())
-        continue
-      }
       if (instance === 'nobody') {
-        this.done.add(lane.shift())
+        this.#unwanted(lane.shift())
         continue
       }
       const room = lane.busy === 0 || (instance !== 'busy' && lane.busy < instance.spec.perKey && lane.holder === instance)
@@ -247,6 +235,19 @@ export class Cursor implements LogListener, Suspected {
       this.#hand(instance, lane, block.at(index), offset, block.timeMs, false)
     }
     if (lane.waiting === 0 && lane.busy === 0) this.#lanes.forget(lane)
+  }
+
+  /** The block of a lane's first event that is not settled; null while it is being read, or where there is none. */
+  #front(lane: Lane): EventBlock | null {
+    while (lane.waiting > 0) {
+      if (!this.done.has(lane.first)) {
+        const block = this.#fetch(lane.first, lane)
+        if (block === null || block.holes(lane.first - block.firstOffset) === 0) return block
+      }
+      // It is settled, or retention has taken it while it waited.
+      this.#settleOffset(null, lane.shift(), false)
+    }
+    return null
   }
 
   /** Whether the event's next attempt is due; if not, its lane is blocked until then. */
@@ -276,7 +277,7 @@ export class Cursor implements LogListener, Suspected {
     this.log.cache(offset).then(
       (read) => {
         lane.blocked = false
-        if (offset < this.log.first) this.done.add(lane.shift())
+        if (offset < this.log.first) this.#settleOffset(null, lane.shift(), false)
         else if (read === undefined || offset < read.firstOffset) return
         this.#lanes.enqueue(lane)
         this.pump()
@@ -291,12 +292,11 @@ export class Cursor implements LogListener, Suspected {
 
   /** What the lane still holds of the log joins the chain; then the chain's head is handed out, unless it is dead. */
   #giveChain(lane: Lane, chain: Chain): void {
-    while (lane.waiting > 0) {
-      const block = this.#fetch(lane.first, lane)
-      if (block === null) return
+    for (let block = this.#front(lane); block !== null; block = this.#front(lane)) {
       const offset = lane.shift()
-      if (!this.done.has(offset)) this.#join(chain, block.at(offset - block.firstOffset), offset, block.timeMs)
+      this.#join(chain, block.at(offset - block.firstOffset), offset, block.timeMs)
     }
+    if (lane.waiting > 0) return
     if (chain.dead) {
       if (lane.busy === 0) this.#lanes.forget(lane)
       return

@@ -15,8 +15,8 @@ export interface EventBlock {
   /** The event at a place in the block, 0 to count − 1. */
   at(index: number): BlockEvent
   typeAt(index: number): string
-  /** Whether there is no event at this place. */
-  isHole(index: number): boolean
+  /** How many places from this one on have no event: 0 where there is one. */
+  holes(index: number): number
 }
 
 /** Told when events were committed to a log: the block, or null where another process wrote them. */

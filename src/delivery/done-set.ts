@@ -40,6 +40,12 @@ export class DoneSet {
     } else if (offset > this.#floor && !this.has(offset)) this.#set(offset)
   }
 
+  /** Settle neighbours. */
+  addRun(offset: number, count: number): void {
+    if (offset === this.#floor && this.#above === 0) this.#floor += count
+    else for (let each = offset; each < offset + count; each++) this.add(each)
+  }
+
   /** Settle all offsets below `offset`. */
   raise(offset: number): void {
     while (this.#floor < offset) {

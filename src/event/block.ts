@@ -9,7 +9,7 @@
  *     16      8      offset of the first event (float64, whole)
  *     24      8      time of the commit in milliseconds since the epoch (float64)
  *     32      4      bytes of the texts
- *     36      2      flags: bit 0 = every text is ASCII
+ *     36      2      flags: bit 0 = every text is ASCII; bit 1 = void: no event is left, and there are no columns, only the texts "[]"
  *     38      2      count of distinct types
  *     40      4 × n  end of each event's text, from the beginning of the texts
  *             2 × n  index of each event's type
@@ -18,9 +18,9 @@
  *             …      for each type: 2 bytes of length, UTF-8
  *             …      the ids, UTF-8, one after the other
  *             …      the keys, likewise
- *             …      the texts: "[" text "," text … "]", which is a CloudEvents batch in JSON
+ *             …      the texts: "[" text "," text … "]", a CloudEvents batch in JSON where there are no holes
  *
- * All numbers are little-endian. An event whose text is empty is a hole: it was removed by retention by key.
+ * All numbers are little-endian. An event whose text is empty is a hole: retention by key has taken it, and its id and key. Long runs of holes are void blocks.
  */
 import { crc32 } from 'node:zlib'
 import { MillraceError } from '../base/errors.ts'
@@ -29,6 +29,10 @@ const MAGIC = 0x3142524d
 const HEADER_BYTES = 40
 const NO_KEY = 0xffff
 const ASCII = 1
+const VOID = 2
+
+/** What stands where retention by key has taken an event. */
+export const HOLE: BlockEvent = { id: '', type: '', key: null, text: '' }
 
 /** What a block holds of each event. */
 export interface BlockEvent {
@@ -57,31 +61,35 @@ export class Block {
 
   /** The event at a place in the block, 0 to count − 1. */
   at(index: number): BlockEvent {
+    if (this.isVoid) return HOLE
     const columns = this.columns
     return { id: columns.ids[index] as string, type: columns.typeAt(index), key: columns.keys[index] as string | null, text: columns.textAt(index) }
   }
 
   idAt(index: number): string {
-    return this.columns.ids[index] as string
+    return this.isVoid ? '' : (this.columns.ids[index] as string)
   }
 
   typeAt(index: number): string {
-    return this.columns.typeAt(index)
+    return this.isVoid ? '' : this.columns.typeAt(index)
   }
 
-  /** Whether retention by key has taken the event at this place. */
-  isHole(index: number): boolean {
-    return this.columns.isEmpty(index)
+  /** Whether retention by key has taken all of its events. */
+  get isVoid(): boolean {
+    return (this.bytes.readUInt16LE(36) & VOID) !== 0
+  }
+
+  /** How many events from this place on retention by key has taken. */
+  holes(index: number): number {
+    if (this.isVoid) return this.count - index
+    let end = index
+    while (end < this.count && this.columns.isEmpty(end)) end++
+    return end - index
   }
 
   private get columns(): Columns {
     this.#columns ??= new Columns(this.bytes, this.count)
     return this.#columns
-  }
-
-  /** The events as a CloudEvents JSON batch, as bytes. */
-  get batch(): Buffer {
-    return this.bytes.subarray(this.bytes.length - this.bytes.readUInt32LE(32))
   }
 }
 
@@ -116,6 +124,21 @@ export function encodeBlock(channelId: number, firstOffset: number, timeMs: numb
   block.writeUInt16LE(types.size, 38)
   block.writeUInt32LE(crc32(block.subarray(8)), 4)
   return new Block(channelId, firstOffset, count, timeMs, block)
+}
+
+/** The block of a run of events that are gone. */
+export function voidBlock(channelId: number, firstOffset: number, count: number, timeMs: number): Block {
+  const bytes = Buffer.alloc(HEADER_BYTES + 2)
+  bytes.writeUInt32LE(MAGIC, 0)
+  bytes.writeUInt32LE(bytes.length, 8)
+  bytes.writeUInt32LE(count, 12)
+  bytes.writeDoubleLE(firstOffset, 16)
+  bytes.writeDoubleLE(timeMs, 24)
+  bytes.writeUInt32LE(2, 32)
+  bytes.writeUInt16LE(ASCII | VOID, 36)
+  bytes.write('[]', HEADER_BYTES)
+  bytes.writeUInt32LE(crc32(bytes.subarray(8)), 4)
+  return new Block(channelId, firstOffset, count, timeMs, bytes)
 }
 
 /** Enough for the text in UTF-8; exact for ASCII of some length, which is nearly all. */

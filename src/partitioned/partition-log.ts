@@ -34,8 +34,10 @@ class SparseBlock implements EventBlock {
     return this.at(index).type
   }
 
-  isHole(index: number): boolean {
-    return !this.#events.has(this.firstOffset + index)
+  holes(index: number): number {
+    let end = index
+    while (end < this.count && !this.#events.has(this.firstOffset + end)) end++
+    return end - index
   }
 }
 

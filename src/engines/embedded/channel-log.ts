@@ -5,14 +5,14 @@
 
 import type { EncodedEvent } from '../../broker/engine.ts'
 import type { ChannelSpec } from '../../channel/channel.ts'
-import { fromFloat } from '../../delivery/consumer-records.ts'
+import { fromFloat, toFloat } from '../../delivery/consumer-records.ts'
 import type { DeliveryLog, EventBlock, LogListener } from '../../delivery/delivery-log.ts'
 import { Meter } from '../../delivery/meter.ts'
 import { Block, decodeBlock } from '../../event/block.ts'
 import { DedupeWindow } from './dedupe-window.ts'
 import type { FreshBlock } from './fresh-block.ts'
 import { keys } from './records.ts'
-import type { Store } from './store.ts'
+import type { Store, StoredBlock } from './store.ts'
 
 /** Who waits for a publish: told the offset of its first event, or why there is none. */
 export interface Waiter {
@@ -44,6 +44,11 @@ const CACHED_BLOCKS = 4
 
 function holds(block: EventBlock, offset: number): boolean {
   return offset >= block.firstOffset && offset < block.firstOffset + block.count
+}
+
+/** A block as the store gave it, to be looked into. Its extent's checksum was compared when it was read. */
+export function asBlock(channelId: number, block: StoredBlock): Block {
+  return block instanceof Block ? block : decodeBlock(channelId, block.bytes, false)
 }
 
 export class ChannelLog implements DeliveryLog {
@@ -93,6 +98,15 @@ export class ChannelLog implements DeliveryLog {
     return this.tail++
   }
 
+  /** Clause 13: where the latest event of each key of a block is, for the commit that makes it so. */
+  noteLatest(events: readonly EncodedEvent[], firstOffset: number, into: (readonly [key: string, value: Uint8Array])[]): void {
+    if (!this.spec.retain.latestByKey) return
+    for (let index = 0; index < events.length; index++) {
+      const { key } = events[index] as EncodedEvent
+      if (key !== null) into.push([keys.latest(this.id, key), toFloat(firstOffset + index)])
+    }
+  }
+
   /** Clause 13: whether a later event of the key stands in this one's place. */
   superseded(key: string | null, offset: number): boolean {
     if (!this.spec.retain.latestByKey || key === null) return false
@@ -120,7 +134,7 @@ export class ChannelLog implements DeliveryLog {
   /** Blocks from an offset on, read from the store: at least one, if the channel has any there. */
   async load(offset: number, maxBytes: number): Promise<Block[]> {
     const stored = await this.#store.read(this.id, offset, maxBytes)
-    return stored.map((block) => (block instanceof Block ? block : decodeBlock(this.id, block.bytes, false)))
+    return stored.map((block) => asBlock(this.id, block))
   }
 
   /** Read the block of one offset into the cache. */
@@ -146,7 +160,9 @@ export class ChannelLog implements DeliveryLog {
       const blocks = await this.load(offset, 1024 * 1024)
       if (blocks.length === 0) return
       for (const block of blocks) {
-        for (let index = 0; index < block.count; index++) this.dedupe.add(block.idAt(index), block.firstOffset + index, block.timeMs)
+        for (let index = block.holes(0); index < block.count; index += 1 + block.holes(index + 1)) {
+          this.dedupe.add(block.idAt(index), block.firstOffset + index, block.timeMs)
+        }
         offset = block.firstOffset + block.count
       }
     }

@@ -164,7 +164,11 @@ export class Committer {
     }
     this.#trims = []
     this.#inFlight = commit
-    this.#store.commit({ blocks: commit.parts.flatMap((part) => part.blocks), records: commit.records, trims }, (error) => {
+    // What is the latest of its key is so with the commit itself. They are no changes of the commit's own: a refused event is the latest of none.
+    const latest: (readonly [string, Uint8Array])[] = []
+    for (const { log, events, blocks } of commit.parts) log.noteLatest(events, (blocks[0] as Block).firstOffset, latest)
+    const records = latest.length === 0 ? commit.records : [...commit.records, ...latest]
+    this.#store.commit({ blocks: commit.parts.flatMap((part) => part.blocks), records, trims }, (error) => {
       this.#inFlight = null
       if (error === null) this.#committed(commit)
       else this.#refused(commit, error)

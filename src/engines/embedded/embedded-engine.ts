@@ -178,9 +178,7 @@ export class EmbeddedEngine implements Engine {
     if (this.#retention.applies(log)) {
       log.listeners.add({
         onCommitted: (block) => {
-          if (block === null) return
-          this.#retention.note(log)
-          if (log.spec.retain.latestByKey) this.#retention.noteKeys(log, block)
+          if (block !== null) this.#retention.note(log)
         },
       })
     }
@@ -410,6 +408,7 @@ export class EmbeddedEngine implements Engine {
       this.#committer.record(Buffer.from(timer).toString(), null)
       this.#committer.record(key, null)
     }
+    this.#committer.record(keys.compacted(log.id), null)
     for (const prefix of [keys.latest(log.id, ''), keys.worker(log.id, '')])
       for (const [key] of this.#store.range(...under(prefix))) this.#committer.record(key, null)
     for (const [key] of this.#store.range(...under('g/'))) {

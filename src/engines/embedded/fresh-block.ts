@@ -31,8 +31,8 @@ export class FreshBlock implements EventBlock {
     return this.at(index).type
   }
 
-  isHole(): boolean {
-    return false
+  holes(): number {
+    return 0
   }
 
   /** Hold no events any more. */

@@ -9,9 +9,11 @@ function pick(block: EventBlock, from: number, to: number, kept: (event: StoredT
   const events: StoredText[] = []
   const end = Math.min(block.count, to - block.firstOffset)
   for (let index = Math.max(0, from - block.firstOffset); index < end; index++) {
+    index += block.holes(index)
+    if (index >= end) break
     const { id, type, key, text } = block.at(index)
     const event = { id, type, key, text, offset: block.firstOffset + index, timeMs: block.timeMs }
-    if (text !== '' && kept(event)) events.push(event)
+    if (kept(event)) events.push(event)
   }
   return events
 }

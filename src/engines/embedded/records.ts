@@ -7,6 +7,7 @@
  *     t/<due>/<sequence>              JSON TimerRecord: an event that is not due yet
  *     s/<channel>/<id>                key of the timer of a scheduled event: for deduplication
  *     y/<channel>/<key>               latest offset of a key, where a stream keeps only the latest
+ *     z/<channel>                     JSON CompactedRecord: how far what is superseded was taken out, and the bytes that were left
  *     q/<channel>/<consumer>          empty: the consumer has worked on the queue
  *
  * Numbers in keys are 16 digits, so that they sort. Channels are 8 digits of their number.
@@ -27,6 +28,12 @@ export interface ChannelRecord {
   readonly first: number
 }
 
+export interface CompactedRecord {
+  /** Up to this offset. */
+  readonly to: number
+  readonly bytes: number
+}
+
 export interface TimerRecord {
   readonly channelId: number
   readonly dueAtMs: number
@@ -41,6 +48,7 @@ export const keys = {
   scheduledId: (channelId: number, id: string): string => `s/${channelDigits(channelId)}/${clipped(id)}`,
   scheduledOf: (channelId: number): string => `s/${channelDigits(channelId)}/`,
   latest: (channelId: number, key: string): string => `y/${channelDigits(channelId)}/${key}`,
+  compacted: (channelId: number): string => `z/${channelDigits(channelId)}`,
   /** A consumer that has worked on a queue. */
   worker: (channelId: number, consumer: string): string => `q/${channelDigits(channelId)}/${consumer}`,
 }

@@ -5,18 +5,21 @@
  * deduplication window, which still compares with them. A timer runs only while a channel has something to lose.
  */
 import type { Clock } from '../../base/clock.ts'
-import { fromFloat, toFloat, toJson } from '../../delivery/consumer-records.ts'
-import type { EventBlock } from '../../delivery/delivery-log.ts'
+import { fromJson, toJson } from '../../delivery/consumer-records.ts'
 import type { DueQueue } from '../../delivery/due-queue.ts'
 import type { Block } from '../../event/block.ts'
-import type { ChannelLog } from './channel-log.ts'
+import { asBlock, type ChannelLog } from './channel-log.ts'
 import type { Committer } from './committer.ts'
-import { keys } from './records.ts'
-import type { Store } from './store.ts'
+import { withoutSuperseded } from './key-compaction.ts'
+import { type CompactedRecord, keys } from './records.ts'
+import type { Store, StoredBlock } from './store.ts'
 
 const SWEEP_MS = 1000
 /** Blocks looked through at a time. */
 const SCAN_BYTES = 1024 * 1024
+/** What is superseded is not taken out of a smaller channel, and of so many bytes at a time. */
+const COMPACT_BYTES_MIN = 4 * 1024 * 1024
+const COMPACT_STEP_BYTES = 1024 * 1024
 
 export interface RetentionParts {
   readonly store: Store<Block>
@@ -49,14 +52,6 @@ export class Retention {
     if (this.#pending.has(log) || !this.applies(log)) return
     this.#pending.add(log)
     this.#arm(this.#parts.clock.now() + SWEEP_MS)
-  }
-
-  /** A block of a stream that keeps the latest of each key: remember where each key's latest is. */
-  noteKeys(log: ChannelLog, block: EventBlock): void {
-    for (let index = 0; index < block.count; index++) {
-      const { key } = block.at(index)
-      if (key !== null) this.#parts.committer.record(keys.latest(log.id, key), toFloat(block.firstOffset + index))
-    }
   }
 
   #arm(dueMs: number): void {
@@ -93,6 +88,7 @@ export class Retention {
     }
     const gone = Math.min(log.first, log.dedupe?.startOffset(now, log.committed) ?? log.committed)
     if (gone > store.bounds(log.id).first) committer.trim(log.id, gone)
+    if (log.spec.retain.latestByKey) await this.#compact(log, now)
     const { ageMs } = log.spec.retain
     const again = log.first > gone || (ageMs !== null && log.first < log.committed)
     if (!again) return
@@ -112,27 +108,31 @@ export class Retention {
     return first
   }
 
-  /** Where the newest `bytes` begin. Scans from the oldest only what is over. */
+  /** Where the newest `bytes` begin. */
   async #afterBytes(log: ChannelLog, from: number, bytes: number): Promise<number> {
-    let over = -bytes
-    const sizes: (readonly [end: number, bytes: number])[] = []
-    let offset = from
-    while (offset < log.committed) {
+    const { store } = this.#parts
+    let over = store.size(log.id) - bytes
+    for (const run of store.sizes(log.id, 0)) {
+      if (over <= 0) return Math.max(from, run.firstOffset)
+      if (run.bytes > over) return Math.max(from, await this.#within(log, run, over))
+      over -= run.bytes
+    }
+    return log.committed
+  }
+
+  /** Behind the first blocks of a run that have so many bytes together. */
+  async #within(log: ChannelLog, run: { readonly firstOffset: number; readonly end: number }, bytes: number): Promise<number> {
+    let over = bytes
+    for (let offset = run.firstOffset; offset < run.end; ) {
       const blocks = await log.load(offset, SCAN_BYTES)
-      if (blocks.length === 0) break
+      if (blocks.length === 0) return offset
       for (const block of blocks) {
+        if (over <= 0 || block.firstOffset >= run.end) return block.firstOffset
+        over -= block.bytes.length
         offset = block.firstOffset + block.count
-        sizes.push([offset, block.bytes.length])
-        over += block.bytes.length
       }
     }
-    let first = from
-    for (const [end, size] of sizes) {
-      if (over <= 0) break
-      over -= size
-      first = end
-    }
-    return Math.min(first, log.committed)
+    return run.end
   }
 
   /** The first event that is still the latest of its key, or has none. */
@@ -143,14 +143,43 @@ export class Retention {
       if (blocks.length === 0) return offset
       for (const block of blocks) {
         for (let index = Math.max(0, offset - block.firstOffset); index < block.count; index++) {
+          index += block.holes(index)
           offset = block.firstOffset + index
-          const { key } = block.at(index)
-          const latest = key === null ? undefined : this.#parts.store.get(keys.latest(log.id, key))
-          if (latest === undefined || fromFloat(latest) <= offset) return offset
+          if (index < block.count && !log.superseded(block.at(index).key, offset)) return offset
         }
         offset = block.firstOffset + block.count
       }
     }
     return offset
+  }
+
+  /**
+   * Take out of the channel what is superseded, when it has grown to twice what was left the last time. Ids in the deduplication window stay.
+   */
+  async #compact(log: ChannelLog, now: number): Promise<void> {
+    const { store, committer } = this.#parts
+    const before = log.dedupe?.startOffset(now, log.committed) ?? log.committed
+    const stored = store.get(keys.compacted(log.id))
+    const clean = stored === undefined ? { to: 0, bytes: 0 } : fromJson<CompactedRecord>(stored)
+    if (this.#bytesUpTo(log, clean.to, before) < Math.max(COMPACT_BYTES_MIN, Math.min(clean.bytes, store.size(log.id)))) return
+    const gone = (key: string | null, offset: number): boolean => offset < log.first || log.superseded(key, offset)
+    const rewrite = (blocks: readonly StoredBlock[]): Block[] | null =>
+      withoutSuperseded(
+        log.id,
+        blocks.map((block) => asBlock(log.id, block)),
+        gone,
+      )
+    let to = log.first
+    for (let next: number | null = to; next !== null && !log.removed; next = await store.compact(log.id, next, before, COMPACT_STEP_BYTES, rewrite)) to = next
+    committer.record(keys.compacted(log.id), toJson({ to, bytes: this.#bytesUpTo(log, log.first, to) } satisfies CompactedRecord))
+  }
+
+  #bytesUpTo(log: ChannelLog, from: number, before: number): number {
+    let bytes = 0
+    for (const run of this.#parts.store.sizes(log.id, from)) {
+      if (!run.settled || run.end > before) break
+      bytes += run.bytes
+    }
+    return bytes
   }
 }

@@ -33,6 +33,17 @@ export interface Frame<Block extends StoredBlock = StoredBlock> {
   readonly trims: readonly { readonly channelId: number; readonly beforeOffset: number }[]
 }
 
+/** Neighbouring blocks that are kept together. */
+export interface Run {
+  readonly firstOffset: number
+  readonly end: number
+  readonly bytes: number
+  /** Whether `compact` can come to it yet. */
+  readonly settled: boolean
+}
+
+export type Rewrite = (blocks: readonly StoredBlock[]) => readonly StoredBlock[] | null
+
 export interface StoreStats {
   /** Bytes of committed frames not yet applied behind the journal. */
   readonly unappliedBytes: number
@@ -66,6 +77,14 @@ export interface Store<Block extends StoredBlock = StoredBlock> {
   seek(channelId: number, timeMs: number): number
   /** Bytes stored for a channel. */
   size(channelId: number): number
+  /** The same by runs of neighbouring blocks, in order, from the one that holds an offset on. */
+  sizes(channelId: number, from: number): Iterable<Run>
+  /**
+   * Let others take the place of blocks: `rewrite` is given neighbours (at least one, about `maxBytes` in all) from an offset on and below another, and answers
+   * blocks of the same offsets, or null to leave them. Readers see the one or the other. What is not yet applied stays as it is.
+   * Answers where to go on, or null at the end.
+   */
+  compact(channelId: number, from: number, before: number, maxBytes: number, rewrite: Rewrite): Promise<number | null>
   stats(): StoreStats
   /** Everything committed is applied and synced; then files are closed. */
   close(): Promise<void>

@@ -4,7 +4,7 @@
  * Order: extents are written and synced first, then the index that points at them. A crash between leaves bytes that nothing points at, which
  * the next apply overwrites; the frames are still in the journal.
  */
-import type { StoredBlock } from '../store.ts'
+import type { Rewrite, StoredBlock } from '../store.ts'
 import { decodeExtent, extentHead } from './extent.ts'
 import { type ExtentEntry, extentValue, floats, type IndexChanges, type IndexDb, indexKeys, type SegmentTotals, seal } from './index-db.ts'
 import { Segments } from './segments.ts'
@@ -62,9 +62,14 @@ export class Applier {
     this.#options.failpoint('apply.after-segment')
     for (const { channelId, entry } of extents) changes.set(indexKeys.extent(channelId, entry.firstOffset), seal(extentValue(entry)))
     this.#changeChannels(layer, extents.slice(0, extents.length - moved.length), totals, changes)
-    const dead = this.#changeSegments(totals, changes)
     for (const [key, value] of layer.records) changes.set(indexKeys.record(key), value === null ? null : seal(value))
     changes.set(indexKeys.applied, seal(floats(layer.sequence)))
+    await this.#finish(changes, totals)
+  }
+
+  /** One transaction; then the segments in which nothing is alive go. */
+  async #finish(changes: IndexChanges, totals: Map<number, SegmentTotals>): Promise<void> {
+    const dead = this.#changeSegments(totals, changes)
     await this.#index.write(changes)
     this.#options.failpoint('apply.after-index')
     for (const id of dead) {
@@ -76,23 +81,72 @@ export class Applier {
     this.#segments.rest()
   }
 
+  /**
+   * Let other blocks take the place of neighbouring extents of a channel (Store.compact): written and synced first, then the index in one transaction.
+   * Runs while nothing is applied.
+   */
+  async rewrite(channelId: number, from: number, before: number, maxBytes: number, rewrite: Rewrite): Promise<number | null> {
+    const entries: ExtentEntry[] = []
+    let bytes = 0
+    for (const entry of this.#index.extents(channelId, from)) {
+      if (bytes >= maxBytes || entry.firstOffset + entry.count > before) break
+      entries.push(entry)
+      bytes += entry.bytes
+    }
+    const last = entries.at(-1)
+    if (last === undefined) return null
+    const next = last.firstOffset + last.count
+    const blocks: StoredBlock[] = []
+    for (const { segment, position, bytes: length } of entries) {
+      const raw = await this.#segments.read(segment, position, length)
+      blocks.push(...decodeExtent(raw, channelId, Segments.fileName(segment), position))
+    }
+    const rewritten = rewrite(blocks)
+    if (rewritten !== null) await this.#replace(channelId, entries, rewritten)
+    return next
+  }
+
+  async #replace(channelId: number, entries: readonly ExtentEntry[], blocks: readonly StoredBlock[]): Promise<void> {
+    const totals = new Map(this.#totals)
+    const changes: IndexChanges = new Map()
+    let gained = 0
+    for (const { firstOffset, segment, bytes } of entries) {
+      const total = totals.get(segment)
+      if (total !== undefined) totals.set(segment, { bytes: total.bytes, live: total.live - bytes })
+      changes.set(indexKeys.extent(channelId, firstOffset), null)
+      gained += bytes
+    }
+    const extents = this.#extentsOf(channelId, blocks, totals)
+    await this.#writeExtents(extents)
+    this.#options.failpoint('rewrite.after-segment')
+    for (const { entry } of extents) {
+      changes.set(indexKeys.extent(channelId, entry.firstOffset), seal(extentValue(entry)))
+      gained -= entry.bytes
+    }
+    const { first, next, bytes } = this.#index.channel(channelId)
+    changes.set(indexKeys.channel(channelId), seal(floats(first, next, bytes - gained)))
+    await this.#finish(changes, totals)
+  }
+
   /** The layer's blocks as extents with their places in segments. */
   #gather(layer: Layer<StoredBlock>, totals: Map<number, SegmentTotals>): NewExtent[] {
+    return [...layer.blocks].flatMap(([channelId, blocks]) => this.#extentsOf(channelId, blocks, totals))
+  }
+
+  #extentsOf(channelId: number, blocks: readonly StoredBlock[], totals: Map<number, SegmentTotals>): NewExtent[] {
     const extents: NewExtent[] = []
-    for (const [channelId, blocks] of layer.blocks) {
-      let group: StoredBlock[] = []
-      let bytes = 0
-      for (const block of blocks) {
-        if (group.length > 0 && bytes + block.bytes.length > EXTENT_BYTES) {
-          extents.push(this.#place(channelId, group, totals))
-          group = []
-          bytes = 0
-        }
-        group.push(block)
-        bytes += block.bytes.length
+    let group: StoredBlock[] = []
+    let bytes = 0
+    for (const block of blocks) {
+      if (group.length > 0 && bytes + block.bytes.length > EXTENT_BYTES) {
+        extents.push(this.#place(channelId, group, totals))
+        group = []
+        bytes = 0
       }
-      extents.push(this.#place(channelId, group, totals))
+      group.push(block)
+      bytes += block.bytes.length
     }
+    extents.push(this.#place(channelId, group, totals))
     return extents
   }
 

@@ -4,8 +4,8 @@
  * Until it is applied it is read from memory. The journal's size bounds that memory: when the journal is full, commits wait for an apply, and
  * when an apply finds the disk full, they are refused with DISK_FULL until there is room.
  */
-import { MillraceError } from '../../../base/errors.ts'
-import type { Frame, Store, StoredBlock, StoreStats } from '../store.ts'
+import { isMillraceError, MillraceError } from '../../../base/errors.ts'
+import type { Frame, Rewrite, Store, StoredBlock, StoreStats } from '../store.ts'
 import { Applier } from './applier.ts'
 import { readFormat, writeFormat } from './directory-format.ts'
 import { type FileSystem, isFull, nodeFileSystem } from './file-system.ts'
@@ -213,6 +213,28 @@ export class DiskStore<Block extends StoredBlock = StoredBlock> extends StoreRea
       () => this.#applied(layer.sequence),
       (error: unknown) => this.#notApplied(error),
     )
+  }
+
+  async compact(channelId: number, from: number, before: number, maxBytes: number, rewrite: Rewrite): Promise<number | null> {
+    while (this.#applying !== null) await this.#applying
+    if (this.#failure !== null || this.#closed) return null
+    let next: number | null = null
+    let failure: unknown = null
+    this.#applying = this.#applier.rewrite(channelId, from, before, maxBytes, rewrite).then(
+      (answer) => {
+        next = answer
+      },
+      (error: unknown) => {
+        failure = error
+      },
+    )
+    await this.#applying
+    this.#applying = null
+    if (this.#waiting !== null) this.#apply()
+    else if (this.tail.freshBytes > 0) this.#schedule()
+    // A full disk has no room for what would make room: another time. Damage is said, and left as it is.
+    if (failure === null || isFull(failure)) return next
+    throw isMillraceError(failure) ? failure : this.#poison(failure)
   }
 
   #applied(sequence: number): void {

@@ -1,7 +1,7 @@
 /**
  * The store of `memory:`: everything in maps, nothing survives the process. Frames take effect as on disk: whole, in order, later.
  */
-import type { Frame, Store, StoredBlock, StoreStats } from '../store.ts'
+import type { Frame, Rewrite, Run, Store, StoredBlock, StoreStats } from '../store.ts'
 
 interface Log<Block> {
   blocks: Block[]
@@ -107,6 +107,31 @@ export class MemoryStore<Block extends StoredBlock = StoredBlock> implements Sto
 
   size(channelId: number): number {
     return this.#logs.get(channelId)?.bytes ?? 0
+  }
+
+  *sizes(channelId: number, from: number): Generator<Run> {
+    const blocks = this.#logs.get(channelId)?.blocks ?? []
+    for (let at = lowerBound(blocks.length, (index) => end(blocks[index] as Block) > from); at < blocks.length; at++) {
+      const block = blocks[at] as Block
+      yield { firstOffset: block.firstOffset, end: end(block), bytes: block.bytes.byteLength, settled: true }
+    }
+  }
+
+  async compact(channelId: number, from: number, before: number, maxBytes: number, rewrite: Rewrite): Promise<number | null> {
+    const log = this.#log(channelId)
+    const start = lowerBound(log.blocks.length, (index) => end(log.blocks[index] as Block) > from)
+    let stop = start
+    let bytes = 0
+    for (; stop < log.blocks.length && bytes < maxBytes && end(log.blocks[stop] as Block) <= before; stop++)
+      bytes += (log.blocks[stop] as Block).bytes.byteLength
+    if (stop === start) return null
+    const old = log.blocks.slice(start, stop)
+    const next = end(old.at(-1) as Block)
+    const rewritten = rewrite(old) as readonly Block[] | null
+    if (rewritten === null) return next
+    log.blocks.splice(start, old.length, ...rewritten)
+    log.bytes += rewritten.reduce((sum, block) => sum + block.bytes.byteLength, 0) - bytes
+    return next
   }
 
   stats(): StoreStats {

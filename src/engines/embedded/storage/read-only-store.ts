@@ -45,6 +45,10 @@ export class ReadOnlyStore<Block extends StoredBlock = StoredBlock> extends Stor
     setImmediate(() => done(error))
   }
 
+  async compact(): Promise<null> {
+    return null
+  }
+
   stats(): StoreStats {
     return { unappliedBytes: this.tail.bytes, storedBytes: 0, commits: 0 }
   }

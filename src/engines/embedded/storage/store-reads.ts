@@ -1,5 +1,5 @@
 /** The reading side of the store on disk: what is in memory before what is in the index, blocks from segments before those in memory. */
-import type { Frame, StoredBlock } from '../store.ts'
+import type { Frame, Run, StoredBlock } from '../store.ts'
 import { decodeExtent } from './extent.ts'
 import { type ChannelTotals, type ExtentEntry, type IndexDb, indexKeys } from './index-db.ts'
 import { Segments } from './segments.ts'
@@ -155,6 +155,12 @@ export class StoreReads<Block extends StoredBlock = StoredBlock> {
     const raw = this.segments.readSync(entry.segment, entry.position, entry.bytes)
     const blocks = decodeExtent(raw, channelId, Segments.fileName(entry.segment), entry.position)
     return blocks.find((block) => block.timeMs >= timeMs)?.firstOffset ?? null
+  }
+
+  *sizes(channelId: number, from: number): Generator<Run> {
+    for (const { firstOffset, count, bytes } of this.index.extents(channelId, from)) yield { firstOffset, end: firstOffset + count, bytes, settled: true }
+    for (const { firstOffset, count, bytes } of this.tail.blocks(channelId, from))
+      yield { firstOffset, end: firstOffset + count, bytes: bytes.length, settled: false }
   }
 
   size(channelId: number): number {
