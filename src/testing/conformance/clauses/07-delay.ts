@@ -25,7 +25,7 @@ export const delay: readonly Scenario[] = clause(7, {
     const orders = looseStream(world.name('orders'))
     const calls = new Calls()
     await broker.start(consumer(world.name('worker'), orders).on(Placed, calls.handler))
-    const dueMs = Date.now() + 150
+    const dueMs = Date.now() + 1000
     const receipts = [await broker.publish(orders, placed('a', 0), { at: new Date(dueMs) }), await broker.publish(orders, placed('a', 1), { at: dueMs })]
     assert.deepEqual(
       receipts.map((receipt) => receipt.dueAtMs),
@@ -40,7 +40,7 @@ export const delay: readonly Scenario[] = clause(7, {
     const orders = orderStream(world.name('orders'))
     const calls = new Calls()
     await broker.start(consumer(world.name('worker'), orders).on(Placed, calls.handler))
-    const at = Date.now() + 200
+    const at = Date.now() + 1000
     await Promise.all([4, 2, 0, 3, 1].map((n) => broker.publish(orders, placed('a', n), { at: at + n * 20 })))
     await broker.publish(orders, placed('a', 100))
     await calls.reach(world, 6)
@@ -51,7 +51,7 @@ export const delay: readonly Scenario[] = clause(7, {
   'events-due-together-keep-their-publish-order': async (world) => {
     const broker = await world.connect()
     const orders = orderStream(world.name('orders'))
-    const at = Date.now() + 500
+    const at = Date.now() + 1500
     await Promise.all(placedMany(50).map((each) => broker.publish(orders, each, { at })))
     await world.eventually(async () => assert.equal((await readNs(broker, orders)).length, 50))
     assert.deepEqual(await readNs(broker, orders), numbers(50))
@@ -133,7 +133,7 @@ export const delay: readonly Scenario[] = clause(7, {
     async (world) => {
       let broker = await world.connect()
       const orders = orderStream(world.name('orders'))
-      const at = Date.now() + 400
+      const at = Date.now() + 1000
       await Promise.all(placedMany(20).map((each) => broker.publish(orders, each, { at: at + each.data.n })))
       broker = await world.reopen(broker)
       const calls = new Calls()
