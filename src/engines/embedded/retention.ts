@@ -88,9 +88,9 @@ export class Retention {
     }
     const gone = Math.min(log.first, log.dedupe?.startOffset(now, log.committed) ?? log.committed)
     if (gone > store.bounds(log.id).first) committer.trim(log.id, gone)
-    if (log.spec.retain.latestByKey) await this.#compact(log, now)
+    const unsettled = log.spec.retain.latestByKey && !(await this.#compact(log, now))
     const { ageMs } = log.spec.retain
-    const again = log.first > gone || (ageMs !== null && log.first < log.committed)
+    const again = unsettled || log.first > gone || (ageMs !== null && log.first < log.committed)
     if (!again) return
     this.#pending.add(log)
     this.#arm(now + (log.first > gone ? 10 * SWEEP_MS : SWEEP_MS))
@@ -155,13 +155,15 @@ export class Retention {
 
   /**
    * Take out of the channel what is superseded, when it has grown to twice what was left the last time. Ids in the deduplication window stay.
+   * False: there will be something to do when what was committed is applied.
    */
-  async #compact(log: ChannelLog, now: number): Promise<void> {
+  async #compact(log: ChannelLog, now: number): Promise<boolean> {
     const { store, committer } = this.#parts
     const before = log.dedupe?.startOffset(now, log.committed) ?? log.committed
     const stored = store.get(keys.compacted(log.id))
     const clean = stored === undefined ? { to: 0, bytes: 0 } : fromJson<CompactedRecord>(stored)
-    if (this.#bytesUpTo(log, clean.to, before) < Math.max(COMPACT_BYTES_MIN, Math.min(clean.bytes, store.size(log.id)))) return
+    const enough = Math.max(COMPACT_BYTES_MIN, Math.min(clean.bytes, store.size(log.id)))
+    if (this.#bytesUpTo(log, clean.to, before, true) < enough) return this.#bytesUpTo(log, clean.to, before, false) < enough
     const gone = (key: string | null, offset: number): boolean => offset < log.first || log.superseded(key, offset)
     const rewrite = (blocks: readonly StoredBlock[]): Block[] | null =>
       withoutSuperseded(
@@ -171,13 +173,14 @@ export class Retention {
       )
     let to = log.first
     for (let next: number | null = to; next !== null && !log.removed; next = await store.compact(log.id, next, before, COMPACT_STEP_BYTES, rewrite)) to = next
-    committer.record(keys.compacted(log.id), toJson({ to, bytes: this.#bytesUpTo(log, log.first, to) } satisfies CompactedRecord))
+    committer.record(keys.compacted(log.id), toJson({ to, bytes: this.#bytesUpTo(log, log.first, to, true) } satisfies CompactedRecord))
+    return true
   }
 
-  #bytesUpTo(log: ChannelLog, from: number, before: number): number {
+  #bytesUpTo(log: ChannelLog, from: number, before: number, settledOnly: boolean): number {
     let bytes = 0
     for (const run of this.#parts.store.sizes(log.id, from)) {
-      if (!run.settled || run.end > before) break
+      if ((settledOnly && !run.settled) || run.end > before) break
       bytes += run.bytes
     }
     return bytes
