@@ -1,0 +1,45 @@
+/** Copies onto a broker that fails, and answers too late: what became of a batch is found out, never guessed. */
+import { expect, test } from 'vitest'
+import { MillraceError } from '../../src/base/errors.ts'
+import { ConnectedBroker } from '../../src/broker/connected-broker.ts'
+import { copyBroker, engineOf } from '../../src/copy/copy.ts'
+import { eventsOf } from '../../src/copy/source-events.ts'
+import { fileCapabilities } from '../../src/engines/embedded/capabilities.ts'
+import { type Broker, connect } from '../../src/index.ts'
+import type { Appended, AppendItem } from '../../src/partitioned/log-backend.ts'
+import { PartitionedEngine } from '../../src/partitioned/partitioned-engine.ts'
+import { type Faults, MemoryBackend, MemoryServer } from '../partitioned/memory-backend.ts'
+import { carts, keyOf, Noted } from './fixture.ts'
+
+/** It stores a part of some batches and then fails, as a connection that breaks. */
+class BrokenBackend extends MemoryBackend {
+  override readonly capabilities = fileCapabilities
+  #appends = 0
+
+  override async append(channel: string, items: readonly AppendItem[]): Promise<Appended[]> {
+    if (channel !== 'carts' || ++this.#appends % 4 !== 0) return super.append(channel, items)
+    await super.append(channel, items.slice(0, items.length >> 1))
+    throw new MillraceError('UNAVAILABLE', 'the connection broke')
+  }
+}
+
+async function target(faults: Faults = {}): Promise<Broker> {
+  const engine = await PartitionedEngine.open({ backend: new BrokenBackend(new MemoryServer(), faults), partitions: 3 })
+  return new ConnectedBroker(engine, { source: '/test', random: Math.random })
+}
+
+test('half of a batch is there', { timeout: 60_000 }, async () => {
+  const source = await connect('memory:')
+  // Ids occur twice: the window of the target must not take the second for the first.
+  const made = Array.from({ length: 4000 }, (_, n) => Noted({ n: n % 2500, key: keyOf(n % 2500) }, { id: `e-${n % 2500}`, time: '2026-01-01T00:00:00Z' }))
+  await source.declare({ ...carts, spec: { ...carts.spec, dedupe: null } })
+  for (let at = 0; at < made.length; at += 500) await source.publish(carts, made.slice(at, at + 500))
+  const broker = await target()
+  const report = await copyBroker(source, broker, { name: 'source' })
+  expect(report.channels).toMatchObject([{ channel: 'carts', events: 4000 }])
+  const found = new Map<string, number>()
+  for await (const { id } of eventsOf(await engineOf(broker), 'carts')) found.set(id, (found.get(id) ?? 0) + 1)
+  for (let n = 0; n < 2500; n++) expect(found.get(`e-${n}`)).toBe(n < 1500 ? 2 : 1)
+  await source.close()
+  await broker.close()
+})

@@ -1,0 +1,98 @@
+/** Rules go with a copy: their history, the place of each event among their versions, and what waits for their actions, at other offsets. */
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { expect, test } from 'vitest'
+import { ConnectedBroker } from '../../src/broker/connected-broker.ts'
+import { copyBroker } from '../../src/copy/copy.ts'
+import { fileCapabilities } from '../../src/engines/embedded/capabilities.ts'
+import { type Broker, connect, stream } from '../../src/index.ts'
+import type { ChannelEntry } from '../../src/partitioned/log-backend.ts'
+import { PartitionedEngine } from '../../src/partitioned/partitioned-engine.ts'
+import { rulesOf, startRules } from '../../src/rules/index.ts'
+import { MemoryBackend, MemoryServer } from '../partitioned/memory-backend.ts'
+import { eventually, published } from '../rules/support.ts'
+
+/** Its channels begin at an offset of their own. */
+class ShiftedBackend extends MemoryBackend {
+  override readonly capabilities = fileCapabilities
+  readonly #mine: MemoryServer
+
+  constructor(server: MemoryServer) {
+    super(server)
+    this.#mine = server
+  }
+
+  override async createChannel(entry: ChannelEntry): Promise<void> {
+    await super.createChannel(entry)
+    const channel = this.#mine.channels.get(entry.spec.name)
+    if (channel !== undefined && channel.next === 0) channel.next = 17 + entry.spec.name.length
+  }
+}
+
+async function shifted(): Promise<Broker> {
+  const engine = await PartitionedEngine.open({ backend: new ShiftedBackend(new MemoryServer()), partitions: 1 })
+  return new ConnectedBroker(engine, { source: '/test', random: Math.random })
+}
+
+test('rules, where they apply from, and what waits for their actions', { timeout: 60_000 }, async () => {
+  let open = false
+  const got: string[] = []
+  const server = createServer((request, response) => {
+    let body = ''
+    request.on('data', (chunk: Buffer) => {
+      body += chunk.toString()
+    })
+    request.on('end', () => {
+      if (open) got.push(body)
+      response.writeHead(open ? 200 : 503).end()
+    })
+  })
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/`
+  const http = { allow: ['127.0.0.1/32'] }
+
+  const source = await connect('memory:')
+  await source.declare(stream('carts'), stream('alerts'))
+  const emitting = (type: string) => ({
+    name: 'large',
+    on: 'carts',
+    then: [{ emit: { channel: 'alerts', type, data: '{{ data }}' } }, { http: { url, retry: { attempts: 50, min: '100ms', max: '200ms' } } }],
+  })
+  const running = await startRules(source, { http })
+  await running.put(emitting('first'), { author: 'ann' } as never)
+  await source.publish('carts', { type: 'x', data: 1 })
+  await published(source, 'alerts', 1)
+  await eventually(async () =>
+    expect((await source.describe()).consumers.some(({ name, retrying }) => name === 'rule.large.http' && retrying === 1)).toBe(true),
+  )
+  await running.stop()
+  // Nobody runs rules now: of these events the first two are the first version's, the third is the second's.
+  const changer = rulesOf(source)
+  await source.publish('carts', { type: 'x', data: 2 })
+  await source.publish('carts', { type: 'x', data: 3 })
+  await changer.put(emitting('second'), { author: 'bea' } as never)
+  await source.publish('carts', { type: 'x', data: 4 })
+
+  const target = await shifted()
+  const report = await copyBroker(source, target, { name: 'source' })
+  expect(report.channels.map(({ channel }) => channel)).toEqual(['alerts', 'carts', '$rules', '$rule.large.http'])
+  expect((await rulesOf(target).history('large')).map(({ type, author }) => [type, author])).toEqual(
+    (await changer.history('large')).map(({ type, author }) => [type, author]),
+  )
+
+  open = true
+  const there = await startRules(target, { http })
+  const alerts = await published(target, 'alerts', 4)
+  const byData = (a: { readonly data: unknown }, b: { readonly data: unknown }): number => Number(a.data) - Number(b.data)
+  expect(alerts.sort(byData).map(({ type, data }) => [type, data])).toEqual([
+    ['first', 1],
+    ['first', 2],
+    ['first', 3],
+    ['second', 4],
+  ])
+  await eventually(() => expect(got).toHaveLength(4))
+  await there.stop()
+  await source.close()
+  await target.close()
+  server.close()
+})
