@@ -125,7 +125,11 @@ export class Group {
 
   /** Look who is there, and take or give back what has changed hands. One look at a time. */
   tick(): Promise<void> {
-    this.#ticking = this.#ticking.then(() => this.#tick()).catch((error: unknown) => this.#host.alarm(error))
+    this.#ticking = this.#ticking
+      .then(() => this.#tick())
+      .catch((error: unknown) => this.#host.alarm(error))
+      // Also after a look that failed: the next may not.
+      .then(() => this.#arm())
     return this.#ticking
   }
 
@@ -149,7 +153,6 @@ export class Group {
     await this.#obey()
     this.#heed(alive)
     await this.#share(alive, working)
-    this.#arm()
   }
 
   async #say(working: boolean): Promise<void> {

@@ -364,19 +364,21 @@ export class PartitionedEngine implements Engine {
     const logs = this.#logs.get(channel) ?? new Set()
     this.#logs.set(channel, logs)
     logs.add(log)
-    if (!this.#watches.has(channel)) {
-      this.#watches.set(
-        channel,
-        this.#backend.watch(channel, (partition, next) => {
-          for (const each of this.#logs.get(channel) ?? []) {
-            if (partition !== null && each.id !== partition) continue
-            if (next !== undefined) each.advance(next)
-            else void each.refresh().catch((error: unknown) => this.#alarm(error))
-          }
-        }),
-      )
+    let watch = this.#watches.get(channel)
+    if (watch === undefined) {
+      watch = this.#backend.watch(channel, (partition, next) => this.#appended(channel, partition, next))
+      this.#watches.set(channel, watch)
+      watch.catch(() => this.#watches.get(channel) === watch && this.#watches.delete(channel))
     }
-    await this.#watches.get(channel)
+    await watch
+  }
+
+  #appended(channel: string, partition: number | null, next: number | undefined): void {
+    for (const each of this.#logs.get(channel) ?? []) {
+      if (partition !== null && each.id !== partition) continue
+      if (next !== undefined) each.advance(next)
+      else void each.refresh().catch((error: unknown) => this.#alarm(error))
+    }
   }
 
   #ownedBy(cursor: Cursor): OwnedPartition | undefined {
@@ -438,7 +440,10 @@ export class PartitionedEngine implements Engine {
     this.#logs.delete(channel)
     this.#appenders.delete(channel)
     for (const begin of this.#begins.keys()) if (begin.endsWith(` ${channel}`)) this.#begins.delete(begin)
-    void this.#watches.get(channel)?.then((stop) => stop())
+    void this.#watches.get(channel)?.then(
+      (stop) => stop(),
+      () => undefined,
+    )
     this.#watches.delete(channel)
   }
 

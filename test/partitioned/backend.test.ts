@@ -1,5 +1,6 @@
 /** What a backend says of itself reaches people, and what it cannot take is refused while somebody can be told. */
 import { expect, it } from 'vitest'
+import { MillraceError } from '../../src/base/errors.ts'
 import { ConnectedBroker } from '../../src/broker/connected-broker.ts'
 import type { Alarm } from '../../src/broker/description.ts'
 import { consumer, stream } from '../../src/index.ts'
@@ -44,5 +45,24 @@ it('an emission that the servers cannot take fails its attempt', async () => {
   })
   await broker.start(worker)
   await expect.poll(async () => (await broker.deadLetters(worker).list()).map(({ failure }) => failure.code)).toEqual(['EVENT_TOO_LARGE'])
+  await broker.close()
+})
+
+it('a watch that fails is tried again with the next claim', async () => {
+  const { backend, broker } = await open()
+  const orders = stream('orders')
+  await broker.publish(orders, { type: 'order', data: 1 })
+  const { watch } = backend
+  let failures = 0
+  backend.watch = async () => {
+    failures++
+    throw new MillraceError('UNAVAILABLE', 'no connection')
+  }
+  const seen: unknown[] = []
+  await broker.start(consumer('worker', orders, { lease: 100 }).onAny(({ data }) => void seen.push(data)))
+  await expect.poll(() => failures).toBeGreaterThan(0)
+  backend.watch = watch
+  await expect.poll(() => seen).toEqual([1])
+  await broker.removeChannel(orders)
   await broker.close()
 })
