@@ -27,6 +27,7 @@ export const connect: (url: string, options?: ConnectOptions) => Promise<Broker>
     if (options.readOnly === true) return (await import('./engines/embedded/open.ts')).openFileReader(url)
     return (await import('./engines/embedded/shared-directory.ts')).openSharedEngine(url, options)
   },
+  kafka: async (url, options) => (await import('./engines/kafka/open.ts')).openKafkaEngine(url, options),
   ws: openRemote,
   wss: openRemote,
   unix: openRemote,

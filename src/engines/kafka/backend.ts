@@ -1,0 +1,331 @@
+/**
+ * Kafka as a log with a conditional write: what `PartitionedEngine` needs of it.
+ *
+ * A channel is a topic of one Kafka partition, a group's journals are another, and two more say what exists and who lives.
+ */
+import { setTimeout as sleep } from 'node:timers/promises'
+import { MillraceError } from '../../base/errors.ts'
+import type { Capabilities } from '../../broker/capabilities.ts'
+import {
+  type Appended,
+  type AppendItem,
+  type BackendListener,
+  type Bounds,
+  type ChannelEntry,
+  Fenced,
+  type JournalContent,
+  type LogBackend,
+  type ReadLimit,
+  type StoredRecord,
+} from '../../partitioned/log-backend.ts'
+import { SCHEDULE, scheduleSpec } from '../../partitioned/scheduler.ts'
+import { kafkaCapabilities } from './capabilities.ts'
+import { ChannelLog } from './channel-log.ts'
+import type { KafkaClient } from './client.ts'
+import { JournalTopic } from './journal-topic.ts'
+import { KafkaChannel } from './kafka-channel.ts'
+import { millraceError } from './kafka-error.ts'
+import { MemberNotes } from './member-notes.ts'
+import { RegistryTopic } from './registry-topic.ts'
+import type { TopicPlan } from './requests.ts'
+import { TailWatch } from './tail-watch.ts'
+import type { Durability, TopicPlans } from './topic-plans.ts'
+import { Topics } from './topics.ts'
+
+const QUEUES = '~queue'
+/** How long closing waits for what is being stored. */
+const CLOSE_MS = 5000
+/** Floors of queues are made known so often. */
+const FLOORS_MS = 500
+
+/** Journals of one group, and of one queue, are in one topic. */
+function groupOf(id: string): string {
+  const [group = '', channel = ''] = id.split('/')
+  return group === QUEUES ? `${group}/${channel}` : group
+}
+
+export class KafkaBackend implements LogBackend {
+  readonly name = 'kafka'
+  readonly capabilities: Capabilities
+  readonly limits: { readonly batchEvents: number; readonly entryBytes: number } = { batchEvents: 65_536, entryBytes: 16 * 1024 * 1024 }
+  readonly #client: KafkaClient
+  readonly #plans: TopicPlans
+  readonly #topics: Topics
+  readonly #registry: RegistryTopic
+  readonly #notes: MemberNotes
+  readonly #watch: TailWatch
+  /** By incarnation. */
+  readonly #channels = new Map<string, KafkaChannel>()
+  readonly #journals = new Map<string, Promise<JournalTopic>>()
+  readonly #raised = new Map<string, number[]>()
+  readonly #alarms: Alarms
+  /** What is being stored. */
+  readonly #appending = new Set<Promise<void>>()
+  #raising: NodeJS.Timeout | null = null
+  #closed = false
+
+  private constructor(client: KafkaClient, plans: TopicPlans, durability: Durability, alarms: Alarms) {
+    this.#client = client
+    this.#plans = plans
+    this.#alarms = alarms
+    this.capabilities = kafkaCapabilities(durability)
+    this.#topics = new Topics(client)
+    this.#registry = new RegistryTopic(client, plans.registry.name)
+    this.#notes = new MemberNotes(client, plans.notes.name)
+    this.#watch = new TailWatch(client)
+  }
+
+  /** @throws CLAUSE_REFUSED · UNAVAILABLE · UNAUTHENTICATED · FORBIDDEN */
+  static async open(client: KafkaClient, plans: TopicPlans, durability: Durability, alarms: Alarms): Promise<KafkaBackend> {
+    const backend = new KafkaBackend(client, plans, durability, alarms)
+    try {
+      // All that every process will want, in one request: to make a topic takes Kafka a while.
+      await backend.#topics.create([plans.registry, plans.notes, plans.channel(scheduleSpec), plans.journal(groupOf(`${QUEUES}/${SCHEDULE}/0`))])
+      await backend.#topics.checkDurable(plans.registry, durability)
+      await backend.#registry.look()
+    } catch (error) {
+      client.close()
+      throw millraceError('connecting', error)
+    }
+    return backend
+  }
+
+  listen(listener: BackendListener): void {
+    this.#alarms.listen(listener)
+  }
+
+  async #do<T>(what: string, work: () => Promise<T>): Promise<T> {
+    if (this.#closed) throw new MillraceError('CLOSED', 'the connection to Kafka is closed: connect again')
+    try {
+      return await work()
+    } catch (error) {
+      if (error instanceof Fenced) throw error
+      throw millraceError(what, error)
+    }
+  }
+
+  channels(): Promise<readonly ChannelEntry[]> {
+    return this.#do('listing channels', async () => {
+      await this.#registry.look()
+      for (const [incarnation, channel] of this.#channels) {
+        if (this.#registry.channel(channel.entry.spec.name)?.incarnation !== incarnation) this.#forget(incarnation)
+      }
+      return this.#registry.channels
+    })
+  }
+
+  createChannel(entry: ChannelEntry): Promise<void> {
+    return this.#do(`creating channel "${entry.spec.name}"`, async () => {
+      await this.#registry.look()
+      if (this.#registry.channel(entry.spec.name) !== undefined) return
+      await this.#topics.create([this.#plans.channel(entry.spec)])
+      await this.#registry.create(entry)
+    })
+  }
+
+  updateChannel(entry: ChannelEntry): Promise<void> {
+    return this.#do(`changing channel "${entry.spec.name}"`, async () => {
+      await this.#topics.configure(this.#plans.channel(entry.spec).name, this.#plans.channelConfigs(entry.spec))
+      await this.#registry.update(entry)
+    })
+  }
+
+  removeChannel(name: string): Promise<void> {
+    return this.#do(`removing channel "${name}"`, async () => {
+      await this.#registry.look()
+      const entry = this.#registry.channel(name)
+      if (entry === undefined) return
+      await this.#registry.remove(entry)
+      this.#forget(entry.incarnation)
+      await this.#topics.delete(this.#plans.channel(entry.spec).name)
+    })
+  }
+
+  #forget(incarnation: string): void {
+    this.#channels.get(incarnation)?.close()
+    this.#channels.delete(incarnation)
+    this.#raised.delete(incarnation)
+  }
+
+  /** @throws UNKNOWN_CHANNEL */
+  async #channel(name: string): Promise<KafkaChannel> {
+    let entry = this.#registry.channel(name)
+    if (entry === undefined) {
+      await this.#registry.look()
+      entry = this.#registry.channel(name)
+    }
+    if (entry === undefined) throw new MillraceError('UNKNOWN_CHANNEL', `channel "${name}" is not there`, { channel: name })
+    const { incarnation } = entry
+    let channel = this.#channels.get(incarnation)
+    if (channel === undefined) {
+      const plan = this.#plans.channel(entry.spec)
+      const log = new ChannelLog(this.#client, plan.name, entry, () => this.#exists(name, incarnation, plan))
+      channel = new KafkaChannel(log, () => this.#registry.floors(incarnation))
+      this.#channels.set(incarnation, channel)
+    }
+    channel.log.entry = entry
+    return channel
+  }
+
+  /** Whether a channel is still there whose topic is not. Its topic is made again: whoever declared it may have taken the one of its predecessor for it. */
+  async #exists(name: string, incarnation: string, plan: TopicPlan): Promise<boolean> {
+    await this.#registry.look()
+    if (this.#registry.channel(name)?.incarnation !== incarnation) return false
+    await this.#topics.create([plan])
+    return true
+  }
+
+  append(channel: string, items: readonly AppendItem[]): Promise<readonly Appended[]> {
+    const appended = this.#do(`publishing to channel "${channel}"`, async () => (await this.#channel(channel)).append(items))
+    const settled = appended.then(
+      () => undefined,
+      () => undefined,
+    )
+    this.#appending.add(settled)
+    void settled.then(() => this.#appending.delete(settled))
+    return appended
+  }
+
+  read(channel: string, partition: number | null, from: number, limit: ReadLimit): Promise<readonly StoredRecord[]> {
+    return this.#do(`reading channel "${channel}"`, async () => (await this.#channel(channel)).read(partition, from, limit))
+  }
+
+  bounds(channel: string, partition: number | null): Promise<Bounds> {
+    return this.#do(`looking at channel "${channel}"`, async () => (await this.#channel(channel)).bounds(partition))
+  }
+
+  seek(channel: string, partition: number | null, timeMs: number): Promise<number> {
+    return this.#do(`seeking in channel "${channel}"`, async () => (await this.#channel(channel)).seek(partition, timeMs))
+  }
+
+  pendingFrom(channel: string, partition: number, offset: number): Promise<number> {
+    return this.#do(`counting in channel "${channel}"`, async () => (await this.#channel(channel)).pendingFrom(partition, offset))
+  }
+
+  trim(channel: string, partition: number, before: number): Promise<void> {
+    return this.#do(`trimming channel "${channel}"`, async () => {
+      const { entry } = await this.#channel(channel)
+      const floors = this.#raised.get(entry.incarnation) ?? Array.from({ length: entry.partitions }, () => 0)
+      floors[partition] = Math.max(floors[partition] ?? 0, before)
+      this.#raised.set(entry.incarnation, floors)
+      this.#raising ??= setTimeout(() => void this.#raise().catch(() => undefined), FLOORS_MS).unref()
+    })
+  }
+
+  async #raise(): Promise<void> {
+    this.#raising = null
+    const raised = [...this.#raised]
+    this.#raised.clear()
+    await Promise.all(raised.map(([incarnation, floors]) => this.#registry.raise(incarnation, floors)))
+    for (const [incarnation] of raised) this.#channels.get(incarnation)?.settled()
+  }
+
+  bytes(channel: string): Promise<number> {
+    return this.#do(`measuring channel "${channel}"`, async () => {
+      const { log } = await this.#channel(channel)
+      return this.#topics.bytes(log.topic)
+    })
+  }
+
+  watch(channel: string, onAppend: (partition: number | null, next?: number) => void): Promise<() => void> {
+    return this.#do(`watching channel "${channel}"`, async () => this.#watch.add((await this.#channel(channel)).log, onAppend))
+  }
+
+  /** The journals of a group; null where it has none and none are to be made. */
+  async #journal(id: string, make: boolean): Promise<JournalTopic | null> {
+    const group = groupOf(id)
+    if (!this.#registry.journals.has(group)) await this.#registry.look()
+    if (!this.#registry.journals.has(group) && !make) return null
+    let journal = this.#journals.get(group)
+    if (journal === undefined) {
+      journal = this.#openJournal(group)
+      this.#journals.set(group, journal)
+      journal.catch(() => this.#journals.delete(group))
+    }
+    return journal
+  }
+
+  async #openJournal(group: string): Promise<JournalTopic> {
+    const plan = this.#plans.journal(group)
+    if (!this.#registry.journals.has(group)) {
+      await this.#topics.create([plan])
+      await this.#registry.addJournal(group)
+    }
+    return new JournalTopic(this.#client, plan.name)
+  }
+
+  readJournal(id: string): Promise<JournalContent> {
+    return this.#do(`reading journal ${id}`, async () => (await this.#journal(id, false))?.read(id) ?? { entries: [], version: 0 })
+  }
+
+  appendJournal(id: string, expected: number, entry: Uint8Array): Promise<number> {
+    return this.#do(`writing journal ${id}`, async () => ((await this.#journal(id, true)) as JournalTopic).append(id, expected, entry))
+  }
+
+  trimJournal(id: string, before: number): Promise<void> {
+    return this.#do(`trimming journal ${id}`, async () => (await this.#journal(id, false))?.trim(id, before))
+  }
+
+  journals(prefix: string): Promise<readonly string[]> {
+    return this.#do('listing journals', async () => {
+      await this.#registry.look()
+      const groups = [...this.#registry.journals].filter((group) => group.startsWith(prefix) || prefix.startsWith(group))
+      const found = await Promise.all(groups.map(async (group) => (await this.#journal(`${group}/`, false))?.ids() ?? []))
+      return found.flat().filter((id) => id.startsWith(prefix))
+    })
+  }
+
+  removeJournal(id: string): Promise<void> {
+    return this.#do(`removing journal ${id}`, async () => (await this.#journal(id, false))?.remove(id))
+  }
+
+  beat(group: string, member: string, text: string, ttlMs: number): Promise<void> {
+    return this.#do('saying that a member lives', () => this.#notes.beat(group, member, text, ttlMs))
+  }
+
+  leave(group: string, member: string): Promise<void> {
+    return this.#do('saying that a member leaves', () => this.#notes.leave(group, member))
+  }
+
+  members(group: string): Promise<ReadonlyMap<string, string>> {
+    return this.#do('asking who lives', () => this.#notes.of(group))
+  }
+
+  async close(): Promise<void> {
+    // Whoever waits for a receipt gets it: what is stored is not to be called refused.
+    await Promise.race([Promise.all(this.#appending), sleep(CLOSE_MS, undefined, { ref: false })])
+    if (this.#raising !== null) {
+      clearTimeout(this.#raising)
+      await this.#raise().catch(() => undefined)
+    }
+    this.sever()
+  }
+
+  /** As if the process had died: no goodbye. */
+  sever(): void {
+    this.#closed = true
+    this.#watch.close()
+    for (const channel of this.#channels.values()) channel.close()
+    this.#client.close()
+  }
+}
+
+/** Alarms of the backend: those that came before anybody listened are told first. */
+export class Alarms {
+  readonly #raised = new Map<string, string>()
+  #listener: BackendListener | null = null
+
+  listen(listener: BackendListener): void {
+    this.#listener = listener
+    for (const [code, message] of this.#raised) listener.alarm(code, message)
+  }
+
+  raise(code: string, message: string): void {
+    this.#raised.set(code, message)
+    this.#listener?.alarm(code, message)
+  }
+
+  clear(code: string): void {
+    if (this.#raised.delete(code)) this.#listener?.cleared(code)
+  }
+}

@@ -1,0 +1,336 @@
+/**
+ * A channel's topic, as this process reads it: a log of one Kafka partition, in which the channel's partitions are told apart by their keys. So the
+ * offset of an event is its offset in Kafka, and the order over all keys is the order of publishing.
+ *
+ * The tail is what this process has seen without a gap since it began to look: it grows by what is written here, if nothing came in between, and by
+ * what is fetched. Who watches is told of its growth; the window of known ids and the indexes of retention are folds of it.
+ *
+ * A duplicate is a record whose id is among the records between what its writer had seen and its own batch: all readers find the same ones.
+ */
+import { MillraceError } from '../../base/errors.ts'
+import { LIMITS } from '../../base/limits.ts'
+import type { ChannelEntry, ReadLimit, StoredRecord } from '../../partitioned/log-backend.ts'
+import { Chunk, ChunkCache, type KeptEvent } from './chunk-cache.ts'
+import type { KafkaClient } from './client.ts'
+import { fromRecord } from './event-record.ts'
+import { CODES, KafkaError } from './kafka-error.ts'
+import type { ConnectionLike } from './library.ts'
+import { decodeBatches, type FetchedRecord } from './record-batch.ts'
+import { EARLIEST, type Fetched, fetch, LATEST, offsetAt } from './requests.ts'
+
+const FETCH_BYTES = 1024 * 1024
+
+/** Is told of each event that is new at the tail, in order. */
+export interface TailFold {
+  add(event: KeptEvent): void
+}
+
+export type TailListener = (partition: number, next: number) => void
+
+export class ChannelLog {
+  readonly topic: string
+  readonly client: KafkaClient
+  entry: ChannelEntry
+  readonly listeners: Set<TailListener> = new Set()
+  readonly #folds = new Set<TailFold>()
+  #cache = new ChunkCache(LIMITS.kafkaCacheBytes)
+  /** The registry may have forgotten the channel. */
+  readonly #exists: () => Promise<boolean>
+  /** Up to here the tail is seen; null while nobody looks. */
+  #at: number | null = null
+  #first = 0
+  #next: number | null = null
+  #looking: Promise<void> | null = null
+  #lookingNext: Promise<void> | null = null
+  #chasing: Promise<void> | null = null
+
+  constructor(client: KafkaClient, topic: string, entry: ChannelEntry, exists: () => Promise<boolean>) {
+    this.client = client
+    this.topic = topic
+    this.entry = entry
+    this.#exists = exists
+  }
+
+  get tail(): number | null {
+    return this.#at
+  }
+
+  /** The oldest offset that Kafka keeps, as last seen. */
+  get first(): number {
+    return this.#first
+  }
+
+  /** The highest offset after an event that is known here. */
+  get next(): number {
+    return this.#next ?? 0
+  }
+
+  /** Ask Kafka of this topic. @throws UNKNOWN_CHANNEL */
+  ask<T>(what: string, send: (connection: ConnectionLike) => Promise<T>): Promise<T> {
+    return this.client.leader(`${what} ${this.topic}`, this.topic, 'ask', async (connection) => {
+      try {
+        return await send(connection)
+      } catch (error) {
+        throw await this.judge(error)
+      }
+    })
+  }
+
+  /** A topic that is not there is a channel that is not there, unless it is just being made. */
+  async judge(error: unknown): Promise<unknown> {
+    const code = error instanceof KafkaError ? error.code : ((error as { errors?: { apiCode?: number }[] }).errors?.[0]?.apiCode ?? 0)
+    if (code !== CODES.UNKNOWN_TOPIC_OR_PARTITION || (await this.#exists())) return error
+    const { name } = this.entry.spec
+    return new MillraceError('UNKNOWN_CHANNEL', `channel "${name}" is not there any more: declare it again`, { channel: name })
+  }
+
+  /** Look where the log begins and ends. A call that comes while one looks shares the next look. */
+  look(): Promise<void> {
+    if (this.#looking === null) {
+      this.#looking = Promise.resolve()
+        .then(() => this.#look())
+        .finally(() => {
+          this.#looking = null
+        })
+      return this.#looking
+    }
+    this.#lookingNext ??= this.#looking
+      .catch(() => undefined)
+      .then(() => {
+        this.#lookingNext = null
+        return this.look()
+      })
+    return this.#lookingNext
+  }
+
+  async #look(): Promise<void> {
+    const { library } = this.client
+    const [first, next] = await this.ask('looking at', (connection) =>
+      Promise.all([offsetAt(library, connection, this.topic, EARLIEST), offsetAt(library, connection, this.topic, LATEST)]),
+    )
+    this.#first = Math.max(this.#first, first)
+    this.#seen(next)
+  }
+
+  #seen(next: number): void {
+    this.#next = Math.max(this.#next ?? 0, next)
+  }
+
+  /** The first offset at or after a time; the end where there is none. */
+  async seek(timeMs: number): Promise<number> {
+    const { library } = this.client
+    const at = Math.max(0, Math.ceil(timeMs))
+    const offset = await this.ask('seeking in', (connection) => offsetAt(library, connection, this.topic, at))
+    if (offset >= 0) return offset
+    await this.look()
+    return this.next
+  }
+
+  /** Begin to see the tail, at the end of the log. */
+  async follow(): Promise<void> {
+    if (this.#at !== null) return
+    await this.look()
+    this.#at ??= this.next
+  }
+
+  /** Fold what is stored from an offset on, and all that comes. */
+  async fold(fold: TailFold, from: number): Promise<void> {
+    await this.follow()
+    for (let at = from; at < (this.#at ?? 0); ) {
+      const chunk = await this.load(at)
+      if (chunk === null) break
+      // The tail may have moved into the chunk's middle: what is beyond it comes with it.
+      const end = Math.min(chunk.end, this.#at ?? 0)
+      for (const event of chunk.events) if (event.offset >= at && event.offset < end) fold.add(event)
+      at = end
+    }
+    this.#folds.add(fold)
+  }
+
+  /** See the tail up to where the log ends now. */
+  async catchUp(): Promise<void> {
+    await this.follow()
+    await this.look()
+    const end = this.next
+    while ((this.#at ?? 0) < end) {
+      this.#chasing ??= this.#chase().finally(() => {
+        this.#chasing = null
+      })
+      await this.#chasing
+    }
+  }
+
+  async #chase(): Promise<void> {
+    const answer = await this.#fetch(this.#at ?? 0)
+    await this.accept(answer)
+  }
+
+  /** What was fetched at the tail, or before it: the part that is new is taken. */
+  async accept(answer: Fetched): Promise<void> {
+    if (answer.code === CODES.OFFSET_OUT_OF_RANGE) {
+      await this.look()
+      // What was deleted before it was seen is gone; beyond the end is nothing, but of the topic's predecessor.
+      if ((this.#at ?? 0) < this.#first) this.#at = this.#first
+      else this.#restart(this.#first)
+      return
+    }
+    this.#seen(answer.next)
+    this.#first = Math.max(this.#first, answer.first)
+    for (;;) {
+      const at = this.#at ?? 0
+      const chunk = await this.#decode(answer.bytes, at)
+      // What is written here may have been faster.
+      if ((this.#at ?? 0) !== at) continue
+      if (chunk.end > at) this.#grow(chunk)
+      return
+    }
+  }
+
+  /** What was written here, if it follows what is seen. */
+  acceptOwn(base: number, events: readonly KeptEvent[]): boolean {
+    if (base < (this.#at ?? 0)) this.#restart(base)
+    this.#seen(base + events.length)
+    if (this.#at !== base) return false
+    this.#grow(new Chunk(base, base + events.length, [...events]))
+    return true
+  }
+
+  /** What was seen was of the topic's predecessor, which a broker had not quite removed: this one is read from here. */
+  #restart(from: number): void {
+    this.#cache = new ChunkCache(LIMITS.kafkaCacheBytes)
+    this.#at = from
+    this.#first = 0
+    this.#next = from
+  }
+
+  #grow(chunk: Chunk): void {
+    this.#at = chunk.end
+    const ends = new Map<number, number>()
+    const { events } = chunk
+    this.#cache.add(chunk)
+    for (const fold of this.#folds) for (const event of events) fold.add(event)
+    if (this.listeners.size === 0) return
+    for (const { partition, offset } of events) ends.set(partition, offset + 1)
+    for (const listener of [...this.listeners]) for (const [partition, next] of ends) listener(partition, next)
+  }
+
+  /** Events at and after an offset, up to a limit; those that `shows` does not want are left out. */
+  async read(partition: number | null, from: number, limit: ReadLimit, shows: (event: KeptEvent) => boolean): Promise<StoredRecord[]> {
+    if (this.#next === null || from >= this.#next) await this.look()
+    const found: StoredRecord[] = []
+    let bytes = 0
+    for (let at = Math.max(from, this.#first); at < this.next; ) {
+      const chunk = await this.load(at)
+      if (chunk === null) break
+      for (const event of chunk.of(partition)) {
+        if (event.offset < at || !shows(event)) continue
+        if (found.length >= limit.count || bytes >= limit.bytes) return found
+        found.push(event)
+        bytes += event.event.text.length
+      }
+      at = chunk.end
+    }
+    return found
+  }
+
+  /** The events from an offset on, as many as come at once; null where there are none. */
+  async load(offset: number): Promise<Chunk | null> {
+    const known = this.#cache.find(offset)
+    if (known !== undefined) return known
+    const answer = await this.#fetch(offset)
+    if (answer.code === CODES.OFFSET_OUT_OF_RANGE) {
+      await this.look()
+      return offset < this.#first ? new Chunk(offset, this.#first, []) : null
+    }
+    this.#seen(answer.next)
+    const chunk = await this.#decode(answer.bytes, offset)
+    return chunk.end > offset ? this.#cache.add(chunk) : null
+  }
+
+  #fetch(offset: number, bytes: number = FETCH_BYTES): Promise<Fetched> {
+    const { library } = this.client
+    return this.ask('reading', async (connection) => {
+      const [answer] = await fetch(library, connection, [{ topic: this.topic, offset }], 0, bytes)
+      if (answer === undefined) throw new KafkaError(CODES.UNKNOWN_TOPIC_OR_PARTITION, `topic ${this.topic} is not there`)
+      if (answer.code !== 0 && answer.code !== CODES.OFFSET_OUT_OF_RANGE) throw new KafkaError(answer.code, `Kafka's error ${answer.code}`)
+      return answer
+    })
+  }
+
+  #records(bytes: Buffer, from: number): { readonly records: readonly FetchedRecord[]; readonly end: number } {
+    const algorithms = this.client.library.compressionsAlgorithmsByBitmask
+    return decodeBatches(bytes, from, {
+      decompress: (algorithm, compressed) => {
+        const known = algorithms[algorithm]
+        if (known === undefined) throw new MillraceError('STORE_FAILED', `a batch of topic ${this.topic} is compressed in a way that is not known`)
+        return known.decompressSync(compressed)
+      },
+    })
+  }
+
+  async #decode(bytes: Buffer, from: number): Promise<Chunk> {
+    const { records, end } = this.#records(bytes, from)
+    const events: KeptEvent[] = []
+    const race = new Race(from, (first, until) => this.#idsFrom(Math.max(first, this.#first), until))
+    for (const record of records) {
+      const { event, partition, seen } = fromRecord(record, this.entry)
+      if (seen !== null && seen < record.base && (await race.lost(event.id, seen, record.base))) continue
+      events.push({ offset: record.offset, timeMs: record.timeMs, partition, event })
+      race.passed(record.offset, event.id)
+    }
+    return new Chunk(from, end, events)
+  }
+
+  /** Ids and offsets as they are stored, without a look at which of them are duplicates. */
+  async #idsFrom(from: number, end: number): Promise<[number, string][]> {
+    const ids: [number, string][] = []
+    for (let at = from; at < end; ) {
+      const answer = await this.#fetch(at)
+      const { records, end: after } = this.#records(answer.bytes, at)
+      for (const record of records) {
+        const { event } = fromRecord(record, this.entry)
+        if (record.offset < end) ids.push([record.offset, event.id])
+      }
+      if (after <= at) break
+      at = after
+    }
+    return ids
+  }
+}
+
+/** Who was first, where two wrote one id and neither had seen the other's. */
+class Race {
+  /** In the order of their offsets. */
+  readonly #ids: [offset: number, id: string][] = []
+  readonly #load: (from: number, until: number) => Promise<[number, string][]>
+  #oldest: number
+  #base = -1
+  #between = new Set<string>()
+
+  constructor(from: number, load: (from: number, until: number) => Promise<[number, string][]>) {
+    this.#oldest = from
+    this.#load = load
+  }
+
+  passed(offset: number, id: string): void {
+    this.#ids.push([offset, id])
+  }
+
+  /** Whether an id is among the records from `seen` up to `base`, which is where its batch begins. */
+  async lost(id: string, seen: number, base: number): Promise<boolean> {
+    if (base !== this.#base) {
+      if (seen < this.#oldest) {
+        this.#ids.unshift(...(await this.#load(seen, this.#oldest)))
+        this.#oldest = seen
+      }
+      this.#between = new Set()
+      for (let at = this.#ids.length - 1; at >= 0; at--) {
+        const [offset, known] = this.#ids[at] as [number, string]
+        if (offset < seen) break
+        if (offset < base) this.#between.add(known)
+      }
+      this.#base = base
+    }
+    return this.#between.has(id)
+  }
+}

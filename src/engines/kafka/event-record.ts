@@ -1,0 +1,166 @@
+/**
+ * Events as Kafka records, and back: the CloudEvents Kafka binding, version 1.0.2.
+ *
+ * Millrace writes the binary mode (attributes in `ce_` headers, the data as the value), and the structured mode where an event has what headers
+ * do not carry: attributes that are not text, or data that is not JSON. The record's key is the event's key.
+ *
+ * A record of Millrace's own has one header more, `millrace`: `PARTITION/PARTITIONS` and, where ids are deduplicated, `@OFFSET`: all records before
+ * that offset were known to the writer not to have the id. So a reader tells which of two writers was first from the few records in between.
+ *
+ * What others write is read in both modes. What is no CloudEvent has an empty type, and its value as text.
+ * @see https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/bindings/kafka-protocol-binding.md
+ */
+import { isMillraceError } from '../../base/errors.ts'
+import type { BlockEvent } from '../../event/block.ts'
+import type { CloudEvent } from '../../event/cloud-event.ts'
+import { decodeTexts } from '../../event/http/decode-http.ts'
+import { encodeHeaderValue } from '../../event/http/header-value.ts'
+import { partitionOf } from '../../partitioned/appending.ts'
+import type { ChannelEntry } from '../../partitioned/log-backend.ts'
+import type { FetchedRecord, NewRecord, RecordHeader } from './record-batch.ts'
+
+const OWN = 'millrace'
+const CONTENT_TYPE = 'content-type'
+const JSON_TYPE: RecordHeader = [CONTENT_TYPE, 'application/json']
+const STRUCTURED_TYPE: RecordHeader = [CONTENT_TYPE, 'application/cloudevents+json; charset=UTF-8']
+/** A key of topics that keep the latest record of each key, where the event has none: no event's key has this character. */
+const KEYLESS = '\0'
+/** One member of an event's JSON: a name, and a text without escapes. Others are not for headers. */
+const MEMBER = /[{,]"([a-z0-9]+)":"([^"\\]*)"/y
+const DATA = ',"data":'
+// biome-ignore lint/suspicious/noControlCharactersInRegex: what JSON must escape
+const ESCAPES = /["\\\u0000-\u001f]/
+
+/** The partition of a record, and up to where its writer knew that nobody else had stored the id. */
+export interface RecordNote {
+  readonly partition: number
+  readonly partitions: number
+  /** Null where ids are not deduplicated. */
+  readonly seen: number | null
+}
+
+/** The record of an event. In a topic that keeps the latest of each key, an event without a key needs one that is like no other. */
+export function toRecord({ id, key, text }: BlockEvent, { partition, partitions, seen }: RecordNote, byKey: boolean): NewRecord {
+  const own: RecordHeader = [OWN, `${partition}/${partitions}${seen === null ? '' : `@${seen}`}`]
+  const recordKey = key ?? (byKey ? `${KEYLESS}${id}` : null)
+  const split = binaryMode(text)
+  if (split === null) return { key: recordKey, value: text, headers: [STRUCTURED_TYPE, own] }
+  return { key: recordKey, value: split.value, headers: [...split.headers, own] }
+}
+
+/** The parts of an event's text, where the binary mode carries it without loss. */
+function binaryMode(text: string): { readonly headers: RecordHeader[]; readonly value: string } | null {
+  const headers: RecordHeader[] = []
+  MEMBER.lastIndex = 0
+  let at = 0
+  for (let member = MEMBER.exec(text); member !== null; member = MEMBER.exec(text)) {
+    const [, name = '', value = ''] = member
+    if (name === 'datacontenttype' || name === 'data') return null
+    headers.push([`ce_${name}`, value])
+    at = MEMBER.lastIndex
+  }
+  if (text.length === at + 1) return { headers, value: '' }
+  const value = text.startsWith(DATA, at) ? text.slice(at + DATA.length, -1) : ''
+  if (!isJson(value)) return null
+  headers.push(JSON_TYPE)
+  return { headers, value }
+}
+
+/** Whether what follows `"data":` is all of the data, and no attribute stands behind it. */
+function isJson(text: string): boolean {
+  try {
+    JSON.parse(text)
+    return true
+  } catch {
+    return false
+  }
+}
+
+/** A record as an event, with where it belongs. */
+export interface EventRecord {
+  readonly event: BlockEvent
+  readonly partition: number
+  readonly seen: number | null
+}
+
+/**
+ * The event of a record. Never throws: what is no event is poison, with its bytes as text. A record without a value says, where the latest of each key
+ * is kept, that a key is gone: it has the key and nothing else.
+ */
+export function fromRecord(record: FetchedRecord, { partitions, spec }: ChannelEntry): EventRecord {
+  if (spec.retain.latestByKey && record.value === null) {
+    const event = { id: '', type: '', key: keyOf(record.key), text: '' }
+    return { event, partition: partitionOf(placed(event, record), partitions), seen: null }
+  }
+  const own = record.headers.find(([name]) => name === OWN)?.[1]?.toString()
+  const note = own === undefined ? null : noteOf(own)
+  const event = (note === null ? null : ownEvent(record)) ?? foreignEvent(record)
+  const known = note !== null && note.partitions === partitions
+  return { event, partition: known ? note.partition : partitionOf(placed(event, record), partitions), seen: note?.seen ?? null }
+}
+
+function noteOf(text: string): RecordNote | null {
+  const parts = /^(\d+)\/(\d+)(?:@(\d+))?$/.exec(text)
+  if (parts === null) return null
+  return { partition: Number(parts[1]), partitions: Number(parts[2]), seen: parts[3] === undefined ? null : Number(parts[3]) }
+}
+
+/** What has no id of its own is spread by its offset. */
+function placed(event: BlockEvent, { offset, key }: FetchedRecord): BlockEvent {
+  const byKey = event.key ?? (key === null ? null : textOf(key))
+  return { ...event, key: byKey, id: event.id === '' ? String(offset) : event.id }
+}
+
+/** A record that Millrace wrote in the binary mode: its text is put together as it was. */
+function ownEvent({ key, value, headers }: FetchedRecord): BlockEvent | null {
+  let text = ''
+  let [id, type] = ['', '']
+  for (const [name, bytes] of headers) {
+    if (!name.startsWith('ce_')) continue
+    const attribute = bytes?.toString() ?? ''
+    if (ESCAPES.test(attribute)) return null
+    if (name === 'ce_id') id = attribute
+    else if (name === 'ce_type') type = attribute
+    text += `${text === '' ? '{' : ','}"${name.slice(3)}":"${attribute}"`
+  }
+  if (id === '' || type === '' || value === null) return null
+  return { id, type, key: keyOf(key), text: value.length === 0 ? `${text}}` : `${text}${DATA}${value.toString()}}` }
+}
+
+function keyOf(key: Buffer | null): string | null {
+  if (key === null) return null
+  const text = textOf(key)
+  return text.startsWith(KEYLESS) ? null : text
+}
+
+/** Bytes as text: as a data URL where they are no UTF-8. */
+function textOf(bytes: Buffer): string {
+  const text = bytes.toString()
+  return text.includes('�') && !Buffer.from(text).equals(bytes) ? `data:application/octet-stream;base64,${bytes.toString('base64')}` : text
+}
+
+/** What anybody else wrote: both modes of the binding. */
+function foreignEvent(record: FetchedRecord): BlockEvent {
+  const value = record.value ?? Buffer.alloc(0)
+  try {
+    const fields: Record<string, string> = {}
+    for (const [name, bytes] of record.headers) {
+      const text = bytes?.toString() ?? ''
+      const field = name.toLowerCase()
+      if (field === CONTENT_TYPE) fields[field] = text
+      else if (field.startsWith('ce_')) fields[`ce-${field.slice(3)}`] = encodeHeaderValue(text)
+    }
+    const found = decodeTexts(fields, value)
+    if (found.length === 1 && found[0] !== undefined) return asEvent(found[0].event, found[0].dataText, record.key)
+  } catch (error) {
+    if (!isMillraceError(error)) throw error
+  }
+  return { id: '', type: '', key: null, text: textOf(value) }
+}
+
+function asEvent(event: CloudEvent, dataText: string | undefined, recordKey: Buffer | null): BlockEvent {
+  const { data, ...attributes } = event
+  const envelope = JSON.stringify(attributes)
+  const text = data === undefined ? envelope : `${envelope.slice(0, -1)}${DATA}${dataText ?? JSON.stringify(data)}}`
+  return { id: event.id, type: event.type, key: keyOf(recordKey) ?? event.partitionkey ?? null, text }
+}

@@ -1,0 +1,199 @@
+/**
+ * The journals of one group in one topic: entries of many journals, each of one writer at a time, in one log.
+ *
+ * Kafka has no conditional write. A log that everybody reads in the same order is one all the same: an entry says which version it makes, and is
+ * valid if it makes the one after the journal's current version; of two that make the same, the first in the log is valid and the other is nothing.
+ * Whoever wrote knows the verdict as soon as what stands before it is read: mostly nothing does, and the answer to the write tells.
+ *
+ *     key     the journal's id
+ *     header  KIND VERSION NONCE KEPT
+ *             a  one entry                                        → version is the one that it makes
+ *             c  all entries that are kept, told again            → valid if it is of the current version
+ *             x  the journal is removed                           → as an entry, without content
+ *             NONCE  of the write; KEPT  the oldest version that is wanted
+ *
+ * What stands before the oldest entry that is wanted of any journal is deleted. A journal that rests would hold all others back: it is told again.
+ * Zombies are harmless: what they write is not of the next version, now and for every later reader.
+ */
+import { randomUUID } from 'node:crypto'
+import { Fenced, type JournalContent } from '../../partitioned/log-backend.ts'
+import type { KafkaClient } from './client.ts'
+import { deleteRecords } from './requests.ts'
+import { type LogFold, type LogRecord, TopicLog } from './topic-log.ts'
+
+/** So many records may be in the log that nobody wants, before those that are wanted are told again. */
+const SLACK_RECORDS = 4000
+const DELETE_RECORDS = 1000
+const DELETE_MS = 10_000
+
+interface Entry {
+  readonly version: number
+  /** Where it stands in the log. */
+  readonly offset: number
+  readonly bytes: Uint8Array
+}
+
+interface Journal {
+  version: number
+  removed: boolean
+  /** The oldest version that is wanted. */
+  kept: number
+  entries: Entry[]
+  /** Where its last record stands in the log. */
+  last: number
+}
+
+interface Mark {
+  readonly kind: 'a' | 'c' | 'x'
+  readonly version: number
+  readonly nonce: string
+  readonly kept: number
+}
+
+export class JournalTopic implements LogFold {
+  readonly #client: KafkaClient
+  readonly #log: TopicLog
+  readonly #writer = randomUUID().slice(0, 8)
+  readonly #journals = new Map<string, Journal>()
+  /** Writes of ours whose verdict is not known. */
+  readonly #verdicts = new Map<string, boolean>()
+  #writes = 0
+  /** What is before it is deleted, as far as is known here. */
+  #deleted = -1
+  #cleaning = false
+
+  constructor(client: KafkaClient, topic: string) {
+    this.#client = client
+    this.#log = new TopicLog(client, topic, 'journal', this)
+  }
+
+  async ids(): Promise<string[]> {
+    await this.#log.catchUp()
+    return [...this.#journals].filter(([, { removed }]) => !removed).map(([id]) => id)
+  }
+
+  async read(id: string): Promise<JournalContent> {
+    await this.#log.catchUp()
+    const journal = this.#journals.get(id)
+    return { entries: journal?.entries.map(({ bytes }) => bytes) ?? [], version: journal?.version ?? 0 }
+  }
+
+  /** @throws Fenced */
+  async append(id: string, expected: number, entry: Uint8Array): Promise<number> {
+    const journal = this.#journals.get(id)
+    if (journal !== undefined && journal.version > expected) throw new Fenced(id)
+    if (!(await this.#write(id, 'a', expected + 1, Buffer.from(entry), journal?.kept ?? 0))) throw new Fenced(id)
+    return expected + 1
+  }
+
+  trim(id: string, before: number): void {
+    const journal = this.#journals.get(id)
+    if (journal === undefined) return
+    keep(journal, before)
+    void this.#clean().catch(() => undefined)
+  }
+
+  async remove(id: string): Promise<void> {
+    for (;;) {
+      await this.#log.catchUp()
+      const journal = this.#journals.get(id)
+      if (journal === undefined || journal.removed) return
+      if (await this.#write(id, 'x', journal.version + 1, null, journal.version + 1)) return
+    }
+  }
+
+  /** Whether it was valid. */
+  async #write(id: string, kind: Mark['kind'], version: number, value: Buffer | null, kept: number): Promise<boolean> {
+    const nonce = `${this.#writer}.${this.#writes++}`
+    this.#verdicts.set(nonce, false)
+    try {
+      await this.#log.write(id, value, `${kind} ${version} ${nonce} ${kept}`)
+      return this.#verdicts.get(nonce) ?? false
+    } finally {
+      this.#verdicts.delete(nonce)
+    }
+  }
+
+  reset(): void {
+    this.#journals.clear()
+  }
+
+  apply(record: LogRecord): void {
+    if (this.#deleted < 0) this.#deleted = record.offset
+    const mark = markOf(record.mark)
+    if (mark === null) return
+    const known = this.#journals.get(record.key)
+    const current = known?.version ?? -1
+    // A version far ahead is no zombie's, whose version is at most the next: it is we who came in amid the log, after a zombie's entry.
+    if (mark.kind === 'c' ? mark.version < current : mark.version <= current) return
+    // A write of ours that was sent twice has its verdict from the first.
+    if (this.#verdicts.has(mark.nonce)) this.#verdicts.set(mark.nonce, true)
+    const goesOn = known !== undefined && mark.kind === 'a' && mark.version === current + 1
+    const journal: Journal = goesOn ? known : { version: 0, removed: false, kept: 0, entries: [], last: 0 }
+    Object.assign(journal, { version: mark.version, removed: mark.kind === 'x', last: record.offset })
+    if (mark.kind === 'c') journal.entries = told(record.value, record.offset)
+    else if (mark.kind === 'a') journal.entries.push({ version: mark.version, offset: record.offset, bytes: Buffer.from(record.value ?? '') })
+    if (mark.kind === 'c' && journal.entries.length === 0) journal.removed = true
+    keep(journal, mark.kept)
+    this.#journals.set(record.key, journal)
+  }
+
+  /** Delete what nobody wants, once it is much. */
+  async #clean(): Promise<void> {
+    const end = this.#log.position
+    if (this.#cleaning || end - this.#deleted < SLACK_RECORDS) return
+    this.#cleaning = true
+    try {
+      for (const [id, journal] of this.#journals) {
+        if (end - firstOf(journal) > SLACK_RECORDS / 2) await this.#write(id, 'c', journal.version, tell(journal.entries), journal.kept)
+      }
+      const oldest = Math.min(end, ...[...this.#journals.values()].map(firstOf))
+      if (oldest - this.#deleted < DELETE_RECORDS) return
+      const { library } = this.#client
+      const { topic } = this.#log
+      await this.#client.leader(`deleting from ${topic}`, topic, 'ask', (connection) => deleteRecords(library, connection, topic, oldest, DELETE_MS))
+      this.#deleted = oldest
+    } finally {
+      this.#cleaning = false
+    }
+  }
+}
+
+/** Where the oldest record stands that the journal is made of. */
+function firstOf({ entries, last }: Journal): number {
+  return entries[0]?.offset ?? last
+}
+
+/** Drop entries before a version. */
+function keep(journal: Journal, version: number): void {
+  journal.kept = Math.max(journal.kept, version)
+  if ((journal.entries[0]?.version ?? journal.kept) < journal.kept) journal.entries = journal.entries.filter((entry) => entry.version >= journal.kept)
+}
+
+function markOf(text: string): Mark | null {
+  const parts = /^([acx]) (\d+) (\S+) (\d+)$/.exec(text)
+  if (parts === null) return null
+  return { kind: parts[1] as Mark['kind'], version: Number(parts[2]), nonce: parts[3] as string, kept: Number(parts[4]) }
+}
+
+/** Entries in one value: version and length of each before its bytes. */
+function tell(entries: readonly Entry[]): Buffer {
+  return Buffer.concat(
+    entries.flatMap(({ version, bytes }) => {
+      const head = Buffer.alloc(12)
+      head.writeDoubleBE(version, 0)
+      head.writeUInt32BE(bytes.length, 8)
+      return [head, bytes]
+    }),
+  )
+}
+
+function told(value: Buffer | null, offset: number): Entry[] {
+  const entries: Entry[] = []
+  for (let at = 0; value !== null && at < value.length; ) {
+    const length = value.readUInt32BE(at + 8)
+    entries.push({ version: value.readDoubleBE(at), offset, bytes: Buffer.from(value.subarray(at + 12, at + 12 + length)) })
+    at += 12 + length
+  }
+  return entries
+}

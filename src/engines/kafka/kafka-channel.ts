@@ -1,0 +1,150 @@
+/** A channel on Kafka: its log, what is appended to it, and what of it is still there. */
+import type { Appended, AppendItem, Bounds, ChannelEntry, ReadLimit, StoredRecord } from '../../partitioned/log-backend.ts'
+import type { ChannelLog } from './channel-log.ts'
+import { ChannelWriter } from './channel-writer.ts'
+import type { KeptEvent } from './chunk-cache.ts'
+import { deleteRecords } from './requests.ts'
+import { KeyIndex, SizeIndex } from './retention.ts'
+
+/** So many events are counted one by one; of more, a partition is taken to have its share. */
+const COUNTED_MAX = 20_000
+const PRUNE_MS = 2000
+const PRUNE_EVENTS = 1000
+const DELETE_MS = 10_000
+
+export class KafkaChannel {
+  readonly log: ChannelLog
+  readonly #writer: ChannelWriter
+  readonly #keys: KeyIndex | null
+  readonly #sizes: SizeIndex | null
+  /** By partition: what is below is settled. */
+  readonly #floors: () => readonly number[]
+  #indexed: Promise<void> | null = null
+  #pruning: NodeJS.Timeout | null = null
+  #closed = false
+
+  constructor(log: ChannelLog, floors: () => readonly number[]) {
+    this.log = log
+    this.#floors = floors
+    this.#writer = new ChannelWriter(log)
+    const { latestByKey, bytes } = log.entry.spec.retain
+    this.#keys = latestByKey ? new KeyIndex() : null
+    this.#sizes = bytes === null ? null : new SizeIndex(() => this.entry.spec.retain.bytes ?? Number.POSITIVE_INFINITY)
+  }
+
+  get entry(): ChannelEntry {
+    return this.log.entry
+  }
+
+  async append(items: readonly AppendItem[]): Promise<Appended[]> {
+    const appended = await this.#writer.append(items)
+    const { ageMs, count, bytes } = this.entry.spec.retain
+    if (ageMs !== null || count !== null || bytes !== null) this.#pruneSoon()
+    return appended
+  }
+
+  /** See all that retention must see, and where the log ends. */
+  async #look(): Promise<void> {
+    const folds = [this.#keys, this.#sizes].filter((fold) => fold !== null)
+    if (folds.length === 0) {
+      await this.log.look()
+      return
+    }
+    this.#indexed ??= (async () => {
+      await this.log.follow()
+      for (const fold of folds) await this.log.fold(fold, this.log.first)
+    })()
+    this.#indexed.catch(() => {
+      this.#indexed = null
+    })
+    await this.#indexed
+    await this.log.catchUp()
+  }
+
+  get #indexes(): boolean {
+    return this.#keys !== null || this.#sizes !== null
+  }
+
+  /** The oldest offset that readers are shown, but for what is too old. */
+  #floor(partition: number | null): number {
+    const { count } = this.entry.spec.retain
+    const floors = this.#floors()
+    const settled = partition === null ? (floors.length < this.entry.partitions ? 0 : Math.min(...floors)) : (floors[partition] ?? 0)
+    return Math.max(this.log.first, settled, count === null ? 0 : this.log.next - count, this.#sizes?.floor ?? 0)
+  }
+
+  #shows(partition: number | null): (event: KeptEvent) => boolean {
+    const { ageMs } = this.entry.spec.retain
+    const floors = this.#floors()
+    const floor = this.#floor(partition)
+    const oldestMs = ageMs === null ? Number.NEGATIVE_INFINITY : this.#writer.nowMs - ageMs
+    return (event) =>
+      event.offset >= floor &&
+      event.timeMs >= oldestMs &&
+      (floors.length === 0 || event.offset >= (floors[event.partition] ?? 0)) &&
+      (this.#keys === null || this.#keys.shows(event))
+  }
+
+  async read(partition: number | null, from: number, limit: ReadLimit): Promise<StoredRecord[]> {
+    if (this.#indexes || this.entry.spec.retain.count !== null) await this.#look()
+    return this.log.read(partition, Math.max(from, this.#floor(partition)), limit, this.#shows(partition))
+  }
+
+  async bounds(partition: number | null): Promise<Bounds> {
+    const { ageMs } = this.entry.spec.retain
+    const [, young] = await Promise.all([this.#look(), ageMs === null ? 0 : this.log.seek(this.#writer.nowMs - ageMs)])
+    const { next } = this.log
+    return { first: Math.min(next, Math.max(this.#floor(partition), young)), next }
+  }
+
+  async seek(partition: number | null, timeMs: number): Promise<number> {
+    const offset = await this.log.seek(timeMs)
+    return Math.max(offset, this.#floor(partition))
+  }
+
+  async pendingFrom(partition: number, offset: number): Promise<number> {
+    await this.#look()
+    const { next } = this.log
+    const from = Math.max(offset, this.#floor(partition))
+    if (next - from > COUNTED_MAX) return Math.ceil((next - from) / this.entry.partitions)
+    const shows = this.#shows(partition)
+    let count = 0
+    for (let at = from; at < next; ) {
+      const chunk = await this.log.load(at)
+      if (chunk === null) break
+      for (const event of chunk.of(partition)) if (event.offset >= at && event.offset < next && shows(event)) count++
+      at = chunk.end
+    }
+    return count
+  }
+
+  #pruneSoon(): void {
+    if (this.#pruning !== null || this.#closed) return
+    this.#pruning = setTimeout(() => {
+      this.#pruning = null
+      void this.#prune().catch(() => undefined)
+    }, PRUNE_MS)
+    this.#pruning.unref()
+  }
+
+  /** Settled events of a queue: they are deleted when their ids are no longer wanted. */
+  settled(): void {
+    this.#pruneSoon()
+  }
+
+  /** Delete what nobody is shown and whose ids nobody looks for. */
+  async #prune(): Promise<void> {
+    const { first } = await this.bounds(null)
+    const { dedupe } = this.entry.spec
+    const wanted = dedupe === null ? first : Math.max(this.log.next - dedupe.count, await this.log.seek(this.#writer.nowMs - dedupe.ageMs))
+    const before = Math.min(first, wanted)
+    if (before - this.log.first < PRUNE_EVENTS || this.#keys !== null) return
+    const { library } = this.log.client
+    await this.log.ask('deleting from', (connection) => deleteRecords(library, connection, this.log.topic, before, DELETE_MS))
+  }
+
+  close(): void {
+    this.#closed = true
+    if (this.#pruning !== null) clearTimeout(this.#pruning)
+  }
+}

@@ -1,0 +1,91 @@
+/** What Kafka and its client library say went wrong, as one class, and as the codes of Millrace. */
+import { MillraceError } from '../../base/errors.ts'
+
+/** The protocol's error codes that are acted upon. */
+export const CODES = {
+  OFFSET_OUT_OF_RANGE: 1,
+  CORRUPT_MESSAGE: 2,
+  UNKNOWN_TOPIC_OR_PARTITION: 3,
+  LEADER_NOT_AVAILABLE: 5,
+  MESSAGE_TOO_LARGE: 10,
+  RECORD_LIST_TOO_LARGE: 18,
+  TOPIC_AUTHORIZATION_FAILED: 29,
+  GROUP_AUTHORIZATION_FAILED: 30,
+  CLUSTER_AUTHORIZATION_FAILED: 31,
+  TOPIC_ALREADY_EXISTS: 36,
+  INVALID_REPLICATION_FACTOR: 38,
+  POLICY_VIOLATION: 44,
+  OUT_OF_ORDER_SEQUENCE_NUMBER: 45,
+  DUPLICATE_SEQUENCE_NUMBER: 46,
+  INVALID_PRODUCER_EPOCH: 47,
+  SASL_AUTHENTICATION_FAILED: 58,
+  UNKNOWN_PRODUCER_ID: 59,
+} as const
+
+/** Leaders that move, coordinators that load, replicas that are missing, storage that is moved: it may go better soon. */
+const TRY_AGAIN: ReadonlySet<number> = new Set([3, 5, 6, 7, 8, 9, 13, 14, 15, 16, 19, 20, 41, 51, 56, 72, 74, 75, 76, 78, 89, 100])
+const FORBIDDEN: ReadonlySet<number> = new Set([CODES.TOPIC_AUTHORIZATION_FAILED, CODES.GROUP_AUTHORIZATION_FAILED, CODES.CLUSTER_AUTHORIZATION_FAILED])
+
+export class KafkaError extends Error {
+  override readonly name = 'KafkaError'
+  /** The protocol's code; 0 where the connection failed. */
+  readonly code: number
+  /** The connection is of no further use. */
+  readonly broken: boolean
+
+  constructor(code: number, message: string, options?: { readonly cause?: unknown; readonly broken?: boolean }) {
+    super(message, options)
+    this.code = code
+    this.broken = options?.broken ?? false
+  }
+
+  get retryable(): boolean {
+    return this.broken || TRY_AGAIN.has(this.code)
+  }
+}
+
+interface LibraryError extends Error {
+  readonly code?: string
+  readonly apiCode?: number
+  readonly errors?: readonly LibraryError[]
+}
+
+/** An error of the client library. */
+export function kafkaError(error: unknown): KafkaError | MillraceError {
+  if (error instanceof KafkaError || error instanceof MillraceError) return error
+  const { code, errors, message } = error as LibraryError
+  const told = [error as LibraryError, ...(errors ?? [])].find(({ apiCode }) => typeof apiCode === 'number')
+  if (told !== undefined) return new KafkaError(told.apiCode as number, told.message, { cause: error })
+  if (code === 'PLT_KFK_AUTHENTICATION' || deepest(error).code === 'PLT_KFK_AUTHENTICATION')
+    return new KafkaError(CODES.SASL_AUTHENTICATION_FAILED, message, { cause: error })
+  // A request that was not answered leaves its connection unusable.
+  return new KafkaError(0, `${message}${deepest(error) === error ? '' : ` (${deepest(error).message})`}`, { cause: error, broken: true })
+}
+
+function deepest(error: unknown): LibraryError {
+  let found = error as LibraryError
+  while (found.cause instanceof Error) found = found.cause as LibraryError
+  return found
+}
+
+/** As users see it: what was tried, and why it did not come about. */
+export function millraceError(what: string, error: unknown): MillraceError {
+  const cause = kafkaError(error)
+  if (cause instanceof MillraceError) return cause
+  const details = { what, kafkaCode: cause.code }
+  const say = `kafka: ${what}: ${cause.message}`
+  if (cause.code === CODES.SASL_AUTHENTICATION_FAILED)
+    return new MillraceError('UNAUTHENTICATED', `${say}: check user, password and mechanism in the URL`, details, { cause })
+  if (FORBIDDEN.has(cause.code))
+    return new MillraceError('FORBIDDEN', `${say}: the account may not do this; docs/engines/kafka.md lists what it needs`, details, { cause })
+  if (cause.code === CODES.MESSAGE_TOO_LARGE || cause.code === CODES.RECORD_LIST_TOO_LARGE) {
+    return new MillraceError(
+      'EVENT_TOO_LARGE',
+      `${say}: raise max.message.bytes of the topic and message.max.bytes of the brokers, or publish less at once`,
+      details,
+      { cause },
+    )
+  }
+  if (cause.retryable) return new MillraceError('UNAVAILABLE', say, details, { cause })
+  return new MillraceError('STORE_FAILED', say, details, { cause })
+}

@@ -1,0 +1,41 @@
+/** Opening the engine on Kafka: `kafka://host:9092,host:9092?prefix=shop.` */
+import type { ConnectOptions } from '../../broker/connect.ts'
+import { PartitionedEngine } from '../../partitioned/partitioned-engine.ts'
+import { Alarms, KafkaBackend } from './backend.ts'
+import { KafkaClient } from './client.ts'
+import { loadKafka } from './library.ts'
+import { TopicPlans } from './topic-plans.ts'
+import { parseKafkaUrl } from './url.ts'
+
+/** How long connecting may wait for a cluster that does not answer. */
+const CONNECT_MS = 10_000
+
+/**
+ * An engine over a Kafka cluster, 3.0 or later; see docs/engines/kafka.md for what the URL may say.
+ *
+ * @throws MISSING_DEPENDENCY · INVALID_OPTION · UNAVAILABLE · UNAUTHENTICATED · FORBIDDEN · CLAUSE_REFUSED
+ */
+export async function openKafkaEngine(url: string, options: Pick<ConnectOptions, 'onAlarm' | 'token'> = {}): Promise<PartitionedEngine> {
+  const { partitions } = parseKafkaUrl(url, options.token)
+  return PartitionedEngine.open({ backend: await openKafkaBackend(url, options.token), partitions, onAlarm: options.onAlarm })
+}
+
+/** The same without an engine over it. */
+export async function openKafkaBackend(url: string, token?: string): Promise<KafkaBackend> {
+  const target = parseKafkaUrl(url, token)
+  const alarms = new Alarms()
+  let patienceMs = Math.min(CONNECT_MS, target.patienceMs)
+  const client = new KafkaClient(await loadKafka(), {
+    ...target,
+    clientId: 'millrace',
+    patienceMs: () => patienceMs,
+    reachable: (problem) => {
+      if (problem === null) alarms.clear('UNAVAILABLE')
+      else alarms.raise('UNAVAILABLE', `Kafka does not answer: ${problem}`)
+    },
+  })
+  const plans = new TopicPlans(target.prefix, target.durability, target.replicas)
+  const backend = await KafkaBackend.open(client, plans, target.durability, alarms)
+  patienceMs = target.patienceMs
+  return backend
+}

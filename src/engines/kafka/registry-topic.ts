@@ -1,0 +1,106 @@
+/**
+ * What exists: channels, the topics that hold journals, and how far queues are settled. One compacted topic, folded by everybody.
+ *
+ * A channel belongs to who was first: of two that create it, the first in the log. Compaction keeps the last record of a key, so who was second writes
+ * the first one's again.
+ */
+import type { ChannelEntry } from '../../partitioned/log-backend.ts'
+import type { KafkaClient } from './client.ts'
+import { type LogFold, type LogRecord, TopicLog } from './topic-log.ts'
+
+const CHANNEL = 'channel/'
+const JOURNAL = 'journal/'
+const FLOORS = 'floors/'
+
+export class RegistryTopic implements LogFold {
+  readonly #log: TopicLog
+  readonly #channels = new Map<string, ChannelEntry>()
+  readonly #journals = new Set<string>()
+  /** By incarnation: the offset below which each partition of a queue is settled. */
+  readonly #floors = new Map<string, number[]>()
+
+  constructor(client: KafkaClient, topic: string) {
+    this.#log = new TopicLog(client, topic, 'notes', this)
+  }
+
+  look(): Promise<void> {
+    return this.#log.catchUp()
+  }
+
+  get channels(): readonly ChannelEntry[] {
+    return [...this.#channels.values()]
+  }
+
+  channel(name: string): ChannelEntry | undefined {
+    return this.#channels.get(name)
+  }
+
+  /** Groups that have a topic for their journals. */
+  get journals(): ReadonlySet<string> {
+    return this.#journals
+  }
+
+  floors(incarnation: string): readonly number[] {
+    return this.#floors.get(incarnation) ?? []
+  }
+
+  async create(entry: ChannelEntry): Promise<void> {
+    await this.#put(`${CHANNEL}${entry.spec.name}`, entry, 'create')
+    const first = this.#channels.get(entry.spec.name)
+    if (first !== undefined && first.incarnation !== entry.incarnation) await this.update(first)
+  }
+
+  update(entry: ChannelEntry): Promise<void> {
+    return this.#put(`${CHANNEL}${entry.spec.name}`, entry, 'update')
+  }
+
+  async remove({ spec, incarnation }: ChannelEntry): Promise<void> {
+    await this.#log.write(`${CHANNEL}${spec.name}`, null, incarnation)
+    if (this.#floors.has(incarnation)) await this.#log.write(`${FLOORS}${incarnation}`, null, '')
+  }
+
+  addJournal(group: string): Promise<void> {
+    return this.#put(`${JOURNAL}${group}`, {}, '')
+  }
+
+  /** What is below these offsets, by partition, is settled. Floors only rise. */
+  raise(incarnation: string, floors: readonly number[]): Promise<void> {
+    return this.#put(`${FLOORS}${incarnation}`, floors, '')
+  }
+
+  #put(key: string, value: unknown, mark: string): Promise<void> {
+    return this.#log.write(key, Buffer.from(JSON.stringify(value)), mark)
+  }
+
+  reset(): void {
+    this.#channels.clear()
+    this.#journals.clear()
+    this.#floors.clear()
+  }
+
+  apply({ key, value, mark }: LogRecord): void {
+    if (key.startsWith(CHANNEL)) this.#applyChannel(key.slice(CHANNEL.length), value, mark)
+    else if (key.startsWith(JOURNAL) && value !== null) this.#journals.add(key.slice(JOURNAL.length))
+    else if (key.startsWith(FLOORS)) this.#applyFloors(key.slice(FLOORS.length), value)
+  }
+
+  #applyChannel(name: string, value: Buffer | null, mark: string): void {
+    const known = this.#channels.get(name)
+    if (value === null) {
+      if (known?.incarnation === mark || mark === '') this.#channels.delete(name)
+      return
+    }
+    const entry = JSON.parse(value.toString()) as ChannelEntry
+    if (known === undefined || (mark === 'update' && known.incarnation === entry.incarnation)) this.#channels.set(name, entry)
+  }
+
+  #applyFloors(incarnation: string, value: Buffer | null): void {
+    if (value === null) {
+      this.#floors.delete(incarnation)
+      return
+    }
+    const before = this.#floors.get(incarnation) ?? []
+    const floors = (JSON.parse(value.toString()) as number[]).map((floor, partition) => Math.max(floor, before[partition] ?? 0))
+    this.#floors.set(incarnation, floors)
+  }
+}

@@ -1,0 +1,84 @@
+/**
+ * Long polls for what is new at the tails of the channels that somebody watches: one request at a time to each broker that leads some of them,
+ * for all of them together. A channel that is watched newly is in the next one, half a second later at most; what this process writes itself is
+ * told at once.
+ */
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { ChannelLog, TailListener } from './channel-log.ts'
+import type { KafkaClient } from './client.ts'
+import { CODES } from './kafka-error.ts'
+import { type FetchPlace, fetch } from './requests.ts'
+
+const WAIT_MS = 500
+const FETCH_BYTES = 4 * 1024 * 1024
+const AGAIN_MS = 100
+
+export class TailWatch {
+  readonly #client: KafkaClient
+  readonly #logs = new Map<string, ChannelLog>()
+  /** Brokers that are polled. */
+  readonly #polled = new Set<number>()
+  #closed = false
+
+  constructor(client: KafkaClient) {
+    this.#client = client
+  }
+
+  /** Be told of what is new in a channel, until the answer is called. */
+  async add(log: ChannelLog, listener: TailListener): Promise<() => void> {
+    await log.follow()
+    log.listeners.add(listener)
+    this.#logs.set(log.topic, log)
+    await this.#poll(log.topic)
+    return () => {
+      log.listeners.delete(listener)
+      if (log.listeners.size === 0 && this.#logs.get(log.topic) === log) this.#logs.delete(log.topic)
+    }
+  }
+
+  async #poll(topic: string): Promise<void> {
+    const leader = await this.#client.leaderId(topic)
+    if (this.#polled.has(leader) || this.#closed) return
+    this.#polled.add(leader)
+    void this.#pollAll(leader).finally(() => this.#polled.delete(leader))
+  }
+
+  async #pollAll(leader: number): Promise<void> {
+    while (!this.#closed) {
+      const places: FetchPlace[] = []
+      for (const [topic, log] of this.#logs) {
+        const its = await this.#client.leaderId(topic).catch(() => null)
+        if (its === leader) places.push({ topic, offset: log.tail ?? 0 })
+        else if (its !== null) await this.#poll(topic).catch(() => undefined)
+      }
+      const [{ topic }] = places.length === 0 ? [{ topic: null }] : (places as [FetchPlace])
+      if (topic === null) {
+        if (this.#logs.size === 0) return
+        await sleep(AGAIN_MS)
+      } else await this.#pollOnce(topic, places)
+    }
+  }
+
+  async #pollOnce(topic: string, places: readonly FetchPlace[]): Promise<void> {
+    try {
+      const answers = await this.#client.once(topic, 'watch', (connection) => fetch(this.#client.library, connection, places, WAIT_MS, FETCH_BYTES))
+      let failed = false
+      for (const answer of answers) {
+        if (answer.code === 0 || answer.code === CODES.OFFSET_OUT_OF_RANGE) await this.#logs.get(answer.topic)?.accept(answer)
+        else {
+          this.#client.forget(answer.topic)
+          failed = true
+        }
+      }
+      if (failed) await sleep(AGAIN_MS)
+    } catch {
+      // Calls that matter say what is wrong; this one begins again.
+      if (!this.#closed) await sleep(AGAIN_MS)
+    }
+  }
+
+  close(): void {
+    this.#closed = true
+    this.#logs.clear()
+  }
+}

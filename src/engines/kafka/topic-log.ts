@@ -1,0 +1,171 @@
+/**
+ * A topic of one partition as a log that this process folds into a state: the registry, the notes of members, the journals of a consumer.
+ *
+ * Invariants: records are applied once, in order of their offsets, and own ones in that order too; `catchUp` resolves when all is applied that the
+ * topic held when it was called; one batch is written at a time, and what comes meanwhile goes into the next (group commit).
+ */
+import type { KafkaClient, Purpose } from './client.ts'
+import { CODES, KafkaError } from './kafka-error.ts'
+import { decodeBatches, encodeBatch, type FetchedRecord, type NewRecord, NO_PRODUCER } from './record-batch.ts'
+import { EARLIEST, fetch, offsetAt, produce } from './requests.ts'
+
+const FETCH_BYTES = 8 * 1024 * 1024
+const BATCH_BYTES = 4 * 1024 * 1024
+const MARK = 'millrace'
+
+/** A record of Millrace's own topics: a key, a value, and a text of one header that says what it is. */
+export interface LogRecord {
+  readonly offset: number
+  readonly key: string
+  readonly value: Buffer | null
+  readonly mark: string
+}
+
+export interface LogFold {
+  apply(record: LogRecord): void
+  /** What was applied so far may lack what was deleted meanwhile: forget it, all that is kept comes again. */
+  reset(): void
+}
+
+interface Waiting {
+  readonly record: NewRecord
+  readonly bytes: number
+  readonly resolve: () => void
+  readonly reject: (error: Error) => void
+}
+
+export class TopicLog {
+  readonly topic: string
+  readonly #client: KafkaClient
+  readonly #purpose: Purpose
+  readonly #fold: LogFold
+  /** Where to begin; the beginning of the topic when it is not said. */
+  readonly #from: (() => Promise<number>) | null
+  #at: number | null = null
+  #round: Promise<void> | null = null
+  #nextRound: Promise<void> | null = null
+  #queue: Waiting[] = []
+  #writing = false
+
+  constructor(client: KafkaClient, topic: string, purpose: Purpose, fold: LogFold, from: (() => Promise<number>) | null = null) {
+    this.topic = topic
+    this.#client = client
+    this.#purpose = purpose
+    this.#fold = fold
+    this.#from = from
+  }
+
+  /** The offset up to which all is applied. */
+  get position(): number {
+    return this.#at ?? 0
+  }
+
+  /** A call that comes while one reads shares the next reading: the one under way may have been answered before. */
+  catchUp(): Promise<void> {
+    if (this.#round === null) {
+      this.#round = this.#readOn().finally(() => {
+        this.#round = null
+      })
+      return this.#round
+    }
+    this.#nextRound ??= this.#round
+      .catch(() => undefined)
+      .then(() => {
+        this.#nextRound = null
+        return this.catchUp()
+      })
+    return this.#nextRound
+  }
+
+  async #readOn(): Promise<void> {
+    const { library } = this.#client
+    this.#at ??= await (this.#from?.() ?? this.#earliest())
+    for (;;) {
+      const at = this.#at
+      const [answer] = await this.#client.leader(`reading ${this.topic}`, this.topic, 'ask', async (connection) => {
+        const answers = await fetch(library, connection, [{ topic: this.topic, offset: at }], 0, FETCH_BYTES)
+        const code = answers[0]?.code ?? CODES.UNKNOWN_TOPIC_OR_PARTITION
+        if (code !== 0 && code !== CODES.OFFSET_OUT_OF_RANGE) throw new KafkaError(code, `Kafka's error ${code}`)
+        return answers
+      })
+      if (answer === undefined) return
+      if (answer.code === CODES.OFFSET_OUT_OF_RANGE) {
+        this.#fold.reset()
+        this.#at = await this.#earliest()
+        continue
+      }
+      const decompress = (algorithm: number, bytes: Buffer): Buffer => this.#decompress(algorithm, bytes)
+      const { records, end } = decodeBatches(answer.bytes, this.#at, { decompress })
+      for (const record of records) this.#apply(logRecord(record))
+      this.#at = Math.max(this.#at, end)
+      if (this.#at >= answer.next || end <= at) return
+    }
+  }
+
+  #decompress(algorithm: number, bytes: Buffer): Buffer {
+    const known = this.#client.library.compressionsAlgorithmsByBitmask[algorithm]
+    if (known === undefined) throw new KafkaError(CODES.CORRUPT_MESSAGE, `a batch of ${this.topic} is compressed in an unknown way`)
+    return known.decompressSync(bytes)
+  }
+
+  #earliest(): Promise<number> {
+    return this.#client.leader(`reading ${this.topic}`, this.topic, 'ask', (connection) => offsetAt(this.#client.library, connection, this.topic, EARLIEST))
+  }
+
+  #apply(record: LogRecord): void {
+    if (record.offset < (this.#at ?? 0)) return
+    this.#fold.apply(record)
+    this.#at = record.offset + 1
+  }
+
+  /** Write a record; resolves when it is stored and applied. */
+  write(key: string, value: Buffer | null, mark: string): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const record = { key, value, headers: [[MARK, mark]] } as const
+      this.#queue.push({ record, bytes: key.length + mark.length + (value?.length ?? 0), resolve, reject })
+      if (this.#writing) return
+      this.#writing = true
+      queueMicrotask(() => void this.#write())
+    })
+  }
+
+  async #write(): Promise<void> {
+    while (this.#queue.length > 0) {
+      const together = this.#together()
+      try {
+        await this.#writeBatch(together.map(({ record }) => record))
+        for (const { resolve } of together) resolve()
+      } catch (error) {
+        for (const { reject } of together) reject(error as Error)
+      }
+    }
+    this.#writing = false
+  }
+
+  #together(): Waiting[] {
+    let count = 0
+    for (let bytes = 0; count < this.#queue.length && (count === 0 || bytes + (this.#queue[count]?.bytes ?? 0) <= BATCH_BYTES); count++) {
+      bytes += this.#queue[count]?.bytes ?? 0
+    }
+    return this.#queue.splice(0, count)
+  }
+
+  async #writeBatch(records: readonly NewRecord[]): Promise<void> {
+    const { library } = this.#client
+    const batch = encodeBatch(records, Date.now(), NO_PRODUCER, library)
+    const { base } = await this.#client.leader(`writing to ${this.topic}`, this.topic, this.#purpose, (connection) =>
+      produce(library, connection, this.topic, batch),
+    )
+    // Nothing came in between: what was written is next.
+    if (base === this.#at) for (const [at, record] of records.entries()) this.#apply(ownRecord(base + at, record))
+    else await this.catchUp()
+  }
+}
+
+function logRecord({ offset, key, value, headers }: FetchedRecord): LogRecord {
+  return { offset, key: key?.toString() ?? '', value, mark: headers.find(([name]) => name === MARK)?.[1]?.toString() ?? '' }
+}
+
+function ownRecord(offset: number, { key, value, headers }: NewRecord): LogRecord {
+  return { offset, key: key ?? '', value: value as Buffer | null, mark: headers[0]?.[1] ?? '' }
+}

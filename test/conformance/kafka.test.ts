@@ -1,0 +1,41 @@
+/** The whole contract on a real Kafka server (4.x, KRaft). */
+import { afterAll, beforeAll, describe } from 'vitest'
+import { kafkaKind } from '../../scripts/engines/engines.ts'
+import { Server } from '../../scripts/engines/server.ts'
+import { kafkaCapabilities } from '../../src/engines/kafka/capabilities.ts'
+import { conformance } from '../../src/testing/conformance/conformance.ts'
+import { kindOf } from '../engines/servers.ts'
+import { kafkaWorlds } from './kafka-worlds.ts'
+import { sideBySide } from './side-by-side.ts'
+
+const LATE = 'an id that waits for its time and one that is stored are compared when it is due: it is stored once, and said then'
+const ORDER = 'it looks at the order over keys, which several partitions do not keep; run with one partition below'
+const TEXTS = "dead letters and what waits behind them are in the memory of the partition's owner (decision 0010)"
+const kind = kindOf('kafka', () => kafkaKind())
+
+describe.skipIf(kind === undefined)('kafka', () => {
+  let server: Server
+  beforeAll(async () => {
+    if (kind !== undefined) server = await Server.start(kind)
+  }, 120_000)
+  afterAll(() => server?.stop(), 60_000)
+
+  conformance({
+    test: sideBySide,
+    ...kafkaWorlds(() => server.url, 4),
+    capabilities: kafkaCapabilities('synced'),
+    exempt: {
+      '08-deduplication/an-id-waiting-for-its-time-is-known': LATE,
+      '08-deduplication/a-published-id-is-known-to-delays': LATE,
+      '08-deduplication/it-holds-across-reopen': LATE,
+      '10-bounded-memory/parked-and-retrying-events-are-not-held-in-memory': TEXTS,
+      '06-dead-letter/block-holds-back-everything': ORDER,
+      '06-dead-letter/block-ends-when-the-dead-letter-is-dropped': ORDER,
+      '13-retention/a-consumer-that-is-too-late-goes-on-with-what-is-kept': ORDER,
+    },
+  })
+
+  for (const only of ['06-dead-letter/block', '13-retention/a-consumer-that-is-too-late']) {
+    describe('one partition', () => conformance({ test: sideBySide, ...kafkaWorlds(() => server.url, 1), only }))
+  }
+})
