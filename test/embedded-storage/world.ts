@@ -12,7 +12,7 @@ export function randomFrom(seed: number): () => number {
   }
 }
 
-const CHANNELS = [1, 2, 3]
+export const CHANNELS = [1, 2, 3]
 
 /** Events by channel and offset, and records: as text, to be compared. */
 export interface Content {
@@ -25,6 +25,34 @@ export class Model {
   #records = new Map<string, string>()
   readonly next = new Map<number, number>()
   readonly first = new Map<number, number>()
+
+  clone(): Model {
+    const copy = new Model()
+    copy.#events = new Map(this.#events)
+    copy.#records = new Map(this.#records)
+    for (const [channel, next] of this.next) copy.next.set(channel, next)
+    for (const [channel, first] of this.first) copy.first.set(channel, first)
+    return copy
+  }
+
+  /** Whether a store that holds this may be one of this model: what was trimmed may be there or not. */
+  is(found: Content): boolean {
+    const wanted = this.content()
+    const events = Object.entries(found.events).filter(([place]) => {
+      const [channel = 0, offset = 0] = place.split('/').map(Number)
+      return offset >= (this.first.get(channel) ?? 0)
+    })
+    return same(wanted.events, Object.fromEntries(events)) && same(wanted.records, found.records)
+  }
+
+  /** For a person. */
+  differenceTo(found: Content): string {
+    const wanted = this.content()
+    const missing = Object.keys(wanted.events).filter((place) => found.events[place] !== wanted.events[place])
+    const more = Object.keys(found.events).filter((place) => wanted.events[place] === undefined)
+    const keys = [...new Set([...Object.keys(wanted.records), ...Object.keys(found.records)])].filter((key) => wanted.records[key] !== found.records[key])
+    return `events missing or other: ${missing.join(' ')}; more: ${more.join(' ')}; records: ${keys.join(' ')}`
+  }
 
   apply(frame: Frame): void {
     for (const block of frame.blocks) {
@@ -46,6 +74,11 @@ export class Model {
     })
     return { events: Object.fromEntries(kept), records: Object.fromEntries([...this.#records].sort(([a], [b]) => (a < b ? -1 : 1))) }
   }
+}
+
+function same(a: Readonly<Record<string, string>>, b: Readonly<Record<string, string>>): boolean {
+  const keys = Object.keys(a)
+  return keys.length === Object.keys(b).length && keys.every((key) => a[key] === b[key])
 }
 
 export function randomFrame(random: () => number, model: Model, trims = true): Frame {

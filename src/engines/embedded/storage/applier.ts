@@ -6,7 +6,7 @@
  */
 import type { Rewrite, StoredBlock } from '../store.ts'
 import { decodeExtent, extentHead } from './extent.ts'
-import { type ExtentEntry, extentValue, floats, type IndexChanges, type IndexDb, indexKeys, type SegmentTotals, seal } from './index-db.ts'
+import { type ExtentEntry, extentValue, floats, type IndexChanges, type IndexDb, indexKeys, type SegmentTotals } from './index-db.ts'
 import { Segments } from './segments.ts'
 import type { Layer } from './tail.ts'
 
@@ -18,7 +18,7 @@ const COMPACT_BELOW = 0.4
 export interface ApplierOptions {
   readonly segmentBytes: number
   /** Tests stop here to see what a crash leaves. */
-  readonly failpoint: (name: string) => void
+  readonly failpoint: (name: 'apply.after-segment' | 'apply.after-index' | 'rewrite.after-segment') => void
 }
 
 interface NewExtent {
@@ -53,17 +53,18 @@ export class Applier {
   }
 
   async apply(layer: Layer<StoredBlock>): Promise<void> {
+    this.#beginPlacing()
     const changes: IndexChanges = new Map()
     const totals = new Map(this.#totals)
     const extents = this.#gather(layer, totals)
-    const moved = await this.#compact(layer, totals)
+    const moved = await this.#compact(layer, extents, totals)
     extents.push(...moved)
     await this.#writeExtents(extents)
     this.#options.failpoint('apply.after-segment')
-    for (const { channelId, entry } of extents) changes.set(indexKeys.extent(channelId, entry.firstOffset), seal(extentValue(entry)))
+    for (const { channelId, entry } of extents) changes.set(indexKeys.extent(channelId, entry.firstOffset), extentValue(entry))
     this.#changeChannels(layer, extents.slice(0, extents.length - moved.length), totals, changes)
-    for (const [key, value] of layer.records) changes.set(indexKeys.record(key), value === null ? null : seal(value))
-    changes.set(indexKeys.applied, seal(floats(layer.sequence)))
+    for (const [key, value] of layer.records) changes.set(indexKeys.record(key), value)
+    changes.set(indexKeys.applied, floats(layer.last.sequence, layer.last.check))
     await this.#finish(changes, totals)
   }
 
@@ -107,6 +108,7 @@ export class Applier {
   }
 
   async #replace(channelId: number, entries: readonly ExtentEntry[], blocks: readonly StoredBlock[]): Promise<void> {
+    this.#beginPlacing()
     const totals = new Map(this.#totals)
     const changes: IndexChanges = new Map()
     let gained = 0
@@ -120,12 +122,17 @@ export class Applier {
     await this.#writeExtents(extents)
     this.#options.failpoint('rewrite.after-segment')
     for (const { entry } of extents) {
-      changes.set(indexKeys.extent(channelId, entry.firstOffset), seal(extentValue(entry)))
+      changes.set(indexKeys.extent(channelId, entry.firstOffset), extentValue(entry))
       gained -= entry.bytes
     }
     const { first, next, bytes } = this.#index.channel(channelId)
-    changes.set(indexKeys.channel(channelId), seal(floats(first, next, bytes - gained)))
+    changes.set(indexKeys.channel(channelId), floats(first, next, bytes - gained))
     await this.#finish(changes, totals)
+  }
+
+  /** What a try that failed has placed is nowhere: it begins where the last one that succeeded has ended. */
+  #beginPlacing(): void {
+    this.#current = Math.max(0, ...this.#totals.keys())
   }
 
   /** The layer's blocks as extents with their places in segments. */
@@ -202,7 +209,7 @@ export class Applier {
         first = Math.min(trim, next)
         bytes -= this.#trim(channelId, first, extents, totals, changes)
       }
-      changes.set(indexKeys.channel(channelId), seal(floats(first, next, bytes)))
+      changes.set(indexKeys.channel(channelId), floats(first, next, bytes))
     }
   }
 
@@ -229,15 +236,21 @@ export class Applier {
       if (live <= 0 && id !== this.#current) {
         dead.push(id)
         changes.set(indexKeys.segment(id), null)
-      } else if (before?.bytes !== bytes || before.live !== live) changes.set(indexKeys.segment(id), seal(floats(bytes, live)))
+      } else if (before?.bytes !== bytes || before.live !== live) changes.set(indexKeys.segment(id), floats(bytes, live))
     }
     return dead
   }
 
-  /** Copy what is alive in one mostly dead segment behind the new extents. Only where this apply trims nothing, which keeps the two apart. */
-  async #compact(layer: Layer<StoredBlock>, totals: Map<number, SegmentTotals>): Promise<NewExtent[]> {
+  /**
+   * Copy what is alive in one mostly dead segment behind the new extents. Only where this apply trims nothing, which keeps the two apart, and never the segment that
+   * this apply has just filled: what it placed there is not in the index yet, by which what is alive is found.
+   */
+  async #compact(layer: Layer<StoredBlock>, placed: readonly NewExtent[], totals: Map<number, SegmentTotals>): Promise<NewExtent[]> {
     if (layer.trims.size > 0) return []
-    const candidate = [...totals].find(([id, { bytes, live }]) => id !== this.#current && live > 0 && live < bytes * COMPACT_BELOW)
+    const filled = new Set(placed.map((extent) => extent.entry.segment))
+    const sparse = ([id, { bytes, live }]: [number, SegmentTotals]): boolean =>
+      id !== this.#current && !filled.has(id) && live > 0 && live < bytes * COMPACT_BELOW
+    const candidate = [...totals].find(sparse)
     if (candidate === undefined) return []
     const [id, { bytes }] = candidate
     const moved: NewExtent[] = []

@@ -1,10 +1,20 @@
 /** The errors of a data directory that cannot be trusted. */
 import { MillraceError } from '../../../base/errors.ts'
 
+/** Found at opening, before anything was changed. */
 export function damaged(file: string, what: string, details: Readonly<Record<string, unknown>> = {}): MillraceError {
   return new MillraceError(
     'DATA_DAMAGED',
-    `${file}: ${what}. Nothing was opened or changed. Restore the directory from a backup, or keep a copy of it before any attempt at repair`,
+    `${file}: ${what}. Nothing was opened or changed. "millrace check" on the directory shows what is affected; then restore a backup, or let "millrace check --repair" save what can be saved`,
+    { file, ...details },
+  )
+}
+
+/** Found when something was read: the rest stays usable. */
+export function damagedPart(file: string, what: string, details: Readonly<Record<string, unknown>> = {}): MillraceError {
+  return new MillraceError(
+    'DATA_DAMAGED',
+    `${file}: ${what}. The rest can be used. "millrace check" on the directory shows what is affected; then restore a backup, or close it and let "millrace check --repair" save what can be saved`,
     { file, ...details },
   )
 }

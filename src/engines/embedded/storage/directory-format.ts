@@ -1,15 +1,18 @@
 /**
- * `millrace.json`: what says that a directory is Millrace's, of which format, and which files there must be.
+ * `millrace.json`: what says that a directory is Millrace's, of which format, and which files there must be. It carries a checksum of itself.
  */
 import { randomUUID } from 'node:crypto'
 import { join } from 'node:path'
+import { crc32 } from 'node:zlib'
 import { MillraceError } from '../../../base/errors.ts'
 import { damaged, foreign } from './damage.ts'
 import type { FileSystem } from './file-system.ts'
-import { INDEX_FILE } from './index-db.ts'
+import { INDEX_FILE, indexState } from './index-file.ts'
+import { readHead, rebuildHead } from './journal-head.ts'
+import { DIRECTORY_TABLE, type DirectoryDecision, type DirectoryFacts, decide } from './recovery.ts'
 
-const FORMAT_FILE = 'millrace.json'
-const FORMAT = 1
+export const FORMAT_FILE = 'millrace.json'
+const FORMAT = 2
 
 export interface DirectoryFormat {
   readonly format: number
@@ -21,41 +24,104 @@ export interface DirectoryFormat {
 
 /** Names that Millrace gives its files. */
 const OURS = /^(?:millrace\.json(?:\.new)?|index\.mdb(?:-lock)?|journal-\d+|segment-\d{8}|owner.*)$/
+const DATA = /^(?:journal-\d+|segment-\d{8})$/
+
+/** What the directory is, and whether its index is still to be made. */
+export interface Found {
+  readonly format: DirectoryFormat
+  readonly newIndex: boolean
+}
 
 /**
  * What the directory is. With `create`, one that is empty becomes Millrace's.
  * @throws DATA_FOREIGN when something else is there · DATA_MISSING · DATA_DAMAGED when files are missing
  */
-export function readFormat(fs: FileSystem, directory: string, create: boolean): DirectoryFormat {
-  const bytes = fs.readFile(join(directory, FORMAT_FILE))
-  if (bytes === undefined) return createFormat(fs, directory, create)
-  let format: DirectoryFormat
-  try {
-    format = JSON.parse(Buffer.from(bytes).toString()) as DirectoryFormat
-  } catch {
-    throw damaged(FORMAT_FILE, 'it is not JSON any more')
-  }
-  if (typeof format.format !== 'number' || !Array.isArray(format.journal))
-    throw foreign(join(directory, FORMAT_FILE), 'the file is not one that Millrace wrote')
-  if (format.format > FORMAT) throw foreign(directory, `the data has format ${format.format}, this version reads up to ${FORMAT}`)
-  if (fs.readFile(join(directory, INDEX_FILE)) === undefined && format.journal.length > 0) throw damaged(INDEX_FILE, 'the file is missing')
-  return format
+export function readFormat(fs: FileSystem, directory: string, create: boolean): Found {
+  const { facts, format, names } = look(fs, directory)
+  const decision = decide(DIRECTORY_TABLE, facts)
+  if ((decision === 'create' || decision === 'new-index') && !create)
+    throw new MillraceError('DATA_MISSING', `${directory} holds no Millrace data: start a broker on it first, or name another directory`, { directory })
+  if (decision === 'create') return { format: createFormat(fs, directory), newIndex: true }
+  if ((decision === 'open' || decision === 'new-index') && format !== null) return { format, newIndex: decision === 'new-index' }
+  throw refused(directory, decision, names)
 }
 
-function createFormat(fs: FileSystem, directory: string, create: boolean): DirectoryFormat {
-  const names = fs.list(directory).filter((name) => !name.startsWith('owner'))
-  const left = names.filter((name) => OURS.test(name) && name !== `${FORMAT_FILE}.new`)
-  if (left.length > 0) throw damaged(FORMAT_FILE, `the file is missing, and ${left.slice(0, 3).join(', ')} are there`)
-  const others = names.filter((name) => !OURS.test(name) && !name.startsWith('.') && name !== 'lost+found')
-  if (others.length > 0) throw foreign(directory, `the directory holds files that are not Millrace's (${others.slice(0, 3).join(', ')})`)
-  if (!create)
-    throw new MillraceError('DATA_MISSING', `${directory} holds no Millrace data: start a broker on it first, or name another directory`, { directory })
+interface Look {
+  readonly facts: DirectoryFacts
+  /** What the marker says, where it is whole. */
+  readonly format: DirectoryFormat | null
+  readonly names: readonly string[]
+}
+
+function look(fs: FileSystem, directory: string): Look {
+  const names = fs.list(directory)
+  const marker = readMarker(fs, directory)
+  const format = typeof marker === 'string' ? null : marker
+  const strange = names.filter((name) => !OURS.test(name) && !name.startsWith('.') && name !== 'lost+found')
+  const ours = names.filter((name) => DATA.test(name))
+  const data =
+    format === null ? ours.length > 0 : format.journal.length > 0 || ours.some((name) => name.startsWith('segment-') || wasUsed(fs, join(directory, name)))
+  const facts: DirectoryFacts = {
+    marker: typeof marker === 'string' ? marker : 'whole',
+    data: data ? 'some' : 'none',
+    strange: strange.length > 0 ? 'some' : 'none',
+    index: indexState(fs, join(directory, INDEX_FILE)),
+  }
+  return { facts, format, names: facts.marker === 'none' && data ? names.filter((name) => OURS.test(name)) : strange }
+}
+
+/** Whether a journal file has ever had a frame: one that has not may be one that was being made. */
+function wasUsed(fs: FileSystem, path: string): boolean {
+  const bytes = Buffer.from(fs.readFile(path) ?? [])
+  return (readHead(bytes)?.firstSequence ?? 0) > 0 || rebuildHead(bytes, '') !== null
+}
+
+/** What the marker says, or what is wrong with it. */
+export function readMarker(fs: FileSystem, directory: string): DirectoryFormat | Exclude<DirectoryFacts['marker'], 'whole'> {
+  const bytes = fs.readFile(join(directory, FORMAT_FILE))
+  if (bytes === undefined) return 'none'
+  let found: DirectoryFormat & { readonly check?: unknown }
+  try {
+    found = JSON.parse(Buffer.from(bytes).toString()) as DirectoryFormat
+  } catch {
+    return 'broken'
+  }
+  if (found === null || typeof found !== 'object') return 'broken'
+  const { format, id, journal, check } = found
+  if (check !== checkOf({ format, id, journal })) return typeof format === 'number' && format !== FORMAT && check === undefined ? 'other-format' : 'broken'
+  return format === FORMAT ? { format, id, journal } : 'other-format'
+}
+
+function refused(directory: string, decision: DirectoryDecision, names: readonly string[]): MillraceError {
+  const some = names.slice(0, 3).join(', ')
+  switch (decision) {
+    case 'strange':
+      return foreign(directory, `the directory holds files that are not Millrace's (${some})`)
+    case 'other-format':
+      return foreign(join(directory, FORMAT_FILE), `the data is of a format that this version, which reads format ${FORMAT}, does not know`)
+    case 'marker-missing':
+      return damaged(FORMAT_FILE, `the file is missing, and ${some || 'an index'} is there`)
+    case 'index-missing':
+      return damaged(INDEX_FILE, 'the file is missing')
+    case 'index-damaged':
+      return damaged(INDEX_FILE, 'it is not an LMDB file, or its head is damaged')
+    default:
+      return damaged(FORMAT_FILE, 'the file is damaged, or not one that Millrace wrote')
+  }
+}
+
+function createFormat(fs: FileSystem, directory: string): DirectoryFormat {
   fs.makeDirectory(directory)
   const format = { format: FORMAT, id: randomUUID(), journal: [] }
   writeFormat(fs, directory, format)
   return format
 }
 
-export function writeFormat(fs: FileSystem, directory: string, format: DirectoryFormat): void {
-  fs.replace(join(directory, FORMAT_FILE), Buffer.from(`${JSON.stringify(format, null, 2)}\n`))
+export function writeFormat(fs: FileSystem, directory: string, { format, id, journal }: Omit<DirectoryFormat, 'format'> & { readonly format?: number }): void {
+  const said = { format: format ?? FORMAT, id, journal }
+  fs.replace(join(directory, FORMAT_FILE), Buffer.from(`${JSON.stringify({ ...said, check: checkOf(said) }, null, 2)}\n`))
+}
+
+function checkOf(format: DirectoryFormat): string {
+  return crc32(JSON.stringify(format)).toString(16).padStart(8, '0')
 }

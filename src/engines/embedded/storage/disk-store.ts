@@ -27,8 +27,28 @@ export interface DiskStoreOptions {
   /** Bytes of a segment file. @default 64 MiB */
   readonly segmentFileBytes?: number
   /** Called at named points of a commit and an apply: tests die there. */
-  readonly failpoint?: (name: string) => void
+  readonly failpoint?: (name: Failpoint) => void
+  /** Call later; answers how not to. Tests hold the time. */
+  readonly later?: (task: () => void, ms: number) => () => void
 }
+
+/** Where a process can die: around the commit, in the journal, in its application to the index. */
+export const FAILPOINTS = [
+  'journal.before-turn',
+  'journal.after-create',
+  'journal.before-write',
+  'journal.after-write',
+  'journal.after-sync',
+  'commit.done',
+  'apply.begin',
+  'apply.after-segment',
+  'apply.after-index',
+  'apply.after-recycle',
+  'rewrite.after-segment',
+  'open.after-index',
+  'open.after-journal',
+] as const
+export type Failpoint = (typeof FAILPOINTS)[number]
 
 const MIB = 1024 * 1024
 /** An apply that found the disk full is tried again after so long. */
@@ -42,11 +62,12 @@ export class DiskStore<Block extends StoredBlock = StoredBlock> extends StoreRea
   readonly #journal: Journal
   readonly #applier: Applier
   readonly #options: Required<Omit<DiskStoreOptions, 'fileSystem'>>
-  #formatId: string
-  #sequence: number
+  readonly #formatId: string
+  /** Journal files that the marker names: all of them, unless it could not be written. */
+  #listed: number
   #commits = 0
   #failure: Error | null = null
-  #timer: NodeJS.Timeout | null = null
+  #timer: (() => void) | null = null
   #applying: Promise<void> | null = null
   /** The commit that waits for room in the journal. */
   #waiting: { readonly frame: Frame<Block>; readonly done: Done } | null = null
@@ -69,8 +90,8 @@ export class DiskStore<Block extends StoredBlock = StoredBlock> extends StoreRea
     this.#journal = parts.journal
     this.#options = parts.options
     this.#formatId = parts.formatId
+    this.#listed = parts.journal.fileNames.length
     this.#applier = new Applier(parts.index, parts.segments, { segmentBytes: parts.options.segmentFileBytes, failpoint: parts.options.failpoint })
-    this.#sequence = parts.tail.sequence
     if (this.tail.freshBytes > 0) this.#schedule()
   }
 
@@ -84,8 +105,9 @@ export class DiskStore<Block extends StoredBlock = StoredBlock> extends StoreRea
     options: DiskStoreOptions = {},
   ): Promise<DiskStore<Block>> {
     const fs = options.fileSystem ?? nodeFileSystem
-    const format = readFormat(fs, directory, true)
-    const index = IndexDb.open(directory, false)
+    const { format, newIndex } = readFormat(fs, directory, true)
+    const index = await IndexDb.open(fs, directory, format.id, newIndex)
+    options.failpoint?.('open.after-index')
     const full = {
       journalFileBytes: options.journalFileBytes ?? 8 * MIB,
       journalFiles: options.journalFiles ?? 8,
@@ -93,15 +115,19 @@ export class DiskStore<Block extends StoredBlock = StoredBlock> extends StoreRea
       applyBytes: options.applyBytes ?? 8 * MIB,
       segmentFileBytes: options.segmentFileBytes ?? 64 * MIB,
       failpoint: options.failpoint ?? (() => undefined),
+      later: options.later ?? later,
     }
-    const journal = new Journal(fs, directory, { fileBytes: full.journalFileBytes, filesMax: full.journalFiles })
+    const journal = new Journal(fs, directory, { fileBytes: full.journalFileBytes, filesMax: full.journalFiles, directoryId: format.id })
     const segments = new Segments(fs, directory, false)
     try {
       const { applied } = index
       const tail = new Tail<Block>(applied)
-      journal.recover(format.journal, applied, (frame, sequence, bytes) => {
-        tail.add({ ...frame, blocks: frame.blocks.map(revive) }, sequence, bytes)
+      journal.recover(format.journal, applied, (frame, commit, bytes) => {
+        tail.add({ ...frame, blocks: frame.blocks.map(revive) }, commit, bytes)
       })
+      full.failpoint('open.after-journal')
+      // One that was made just before the end, and not listed yet.
+      if (journal.fileNames.length > format.journal.length) writeFormat(fs, directory, { id: format.id, journal: journal.fileNames })
       return new DiskStore<Block>({ fs, directory, journal, index, segments, tail, options: full, formatId: format.id })
     } catch (error) {
       journal.close()
@@ -118,7 +144,7 @@ export class DiskStore<Block extends StoredBlock = StoredBlock> extends StoreRea
       return
     }
     try {
-      if (this.#journal.fits(frame) || this.#turn(frame)) this.#write(frame, done)
+      if (this.#ready(frame)) this.#write(frame, done)
       else this.#wait(frame, done)
     } catch (error) {
       const told = isFull(error) ? this.#diskFull(error) : this.#poison(error)
@@ -126,30 +152,36 @@ export class DiskStore<Block extends StoredBlock = StoredBlock> extends StoreRea
     }
   }
 
-  /** Go on in another journal file; a new one is made known before anything is written to it. */
-  #turn(frame: Frame<Block>): boolean {
-    const before = this.#journal.fileNames.length
-    const turned = this.#journal.turn(frame)
+  /** Make room for a frame: in another journal file if need be, and a new one is made known before anything is written to it. False when all are full. */
+  #ready(frame: Frame<Block>): boolean {
+    if (!this.#journal.fits(frame)) {
+      this.#options.failpoint('journal.before-turn')
+      if (!this.#journal.turn(frame)) return false
+    }
     const journal = this.#journal.fileNames
-    if (journal.length > before) writeFormat(this.#fs, this.#directory, { format: 1, id: this.#formatId, journal })
-    return turned
+    if (journal.length > this.#listed) {
+      this.#options.failpoint('journal.after-create')
+      writeFormat(this.#fs, this.#directory, { id: this.#formatId, journal })
+      this.#listed = journal.length
+    }
+    return true
   }
 
   #write(frame: Frame<Block>, done: Done): void {
     const { failpoint } = this.#options
     failpoint('journal.before-write')
-    const sequence = ++this.#sequence
-    this.#journal.write(frame, sequence, (error, bytes) => {
+    this.#journal.write(frame, (error, commit, bytes) => {
       if (error !== null) {
         done(this.#poison(error))
         return
       }
       failpoint('journal.after-sync')
-      this.tail.add(frame, sequence, bytes)
+      this.tail.add(frame, commit, bytes)
       this.noteFrame(frame)
       this.#commits++
       this.#schedule()
       done(null)
+      failpoint('commit.done')
     })
     failpoint('journal.after-write')
   }
@@ -196,21 +228,22 @@ export class DiskStore<Block extends StoredBlock = StoredBlock> extends StoreRea
     if (this.#applying !== null || this.#closed) return
     if (this.tail.freshBytes >= this.#options.applyBytes) this.#apply()
     else {
-      this.#timer ??= setTimeout(() => {
+      this.#timer ??= this.#options.later(() => {
         this.#timer = null
         this.#apply()
-      }, this.#options.applyIntervalMs).unref()
+      }, this.#options.applyIntervalMs)
     }
   }
 
   #apply(): void {
     if (this.#applying !== null || this.#failure !== null) return
-    if (this.#timer !== null) clearTimeout(this.#timer)
+    this.#timer?.()
     this.#timer = null
     const layer = this.tail.beginApply()
     if (layer === null) return
+    this.#options.failpoint('apply.begin')
     this.#applying = this.#applier.apply(layer).then(
-      () => this.#applied(layer.sequence),
+      () => this.#applied(layer.last.sequence),
       (error: unknown) => this.#notApplied(error),
     )
   }
@@ -253,10 +286,10 @@ export class DiskStore<Block extends StoredBlock = StoredBlock> extends StoreRea
     if (isFull(error)) {
       this.#full = this.#diskFull(error)
       if (!this.#closed) {
-        this.#timer = setTimeout(() => {
+        this.#timer = this.#options.later(() => {
           this.#timer = null
           this.#apply()
-        }, FULL_RETRY_MS).unref()
+        }, FULL_RETRY_MS)
       }
     } else this.#poison(error)
     const waiting = this.#waiting
@@ -277,9 +310,14 @@ export class DiskStore<Block extends StoredBlock = StoredBlock> extends StoreRea
       await this.#applying
     }
     if (this.#applying !== null) await this.#applying
-    if (this.#timer !== null) clearTimeout(this.#timer)
+    this.#timer?.()
     this.#journal.close()
     this.segments.close()
     await this.index.close()
   }
+}
+
+function later(task: () => void, ms: number): () => void {
+  const timer = setTimeout(task, ms).unref()
+  return () => clearTimeout(timer)
 }

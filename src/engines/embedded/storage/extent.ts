@@ -13,7 +13,7 @@
  */
 import { crc32 } from 'node:zlib'
 import type { StoredBlock } from '../store.ts'
-import { damaged } from './damage.ts'
+import { damagedPart } from './damage.ts'
 
 const MAGIC = 0x3158524d
 const HEADER_BYTES = 24
@@ -45,7 +45,7 @@ export function extentHead(channelId: number, blocks: readonly StoredBlock[]): B
 export function decodeExtent(bytes: Buffer, channelId: number, file: string, position: number): StoredBlock[] {
   const whole = bytes.length >= HEADER_BYTES && bytes.readUInt32LE(0) === MAGIC && bytes.readUInt32LE(8) === bytes.length
   if (!whole || bytes.readUInt32LE(12) !== channelId || bytes.readUInt32LE(4) !== crc32(bytes.subarray(8))) {
-    throw damaged(file, `the events at byte ${position} are damaged`, { position, bytes: bytes.length })
+    throw damagedPart(file, `the events at byte ${position} are damaged`, { position, bytes: bytes.length })
   }
   const count = bytes.readUInt32LE(16)
   const blocks: StoredBlock[] = []

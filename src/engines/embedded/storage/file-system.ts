@@ -22,6 +22,7 @@ export interface FileSystem {
   /** Names in a directory; empty when it is not there. */
   list(directory: string): string[]
   makeDirectory(directory: string): void
+  exists(path: string): boolean
   /** A small file, whole: written aside, synced, renamed, the directory synced. */
   replace(path: string, bytes: Uint8Array): void
   readFile(path: string): Uint8Array | undefined
@@ -56,12 +57,16 @@ export const nodeFileSystem: FileSystem = {
   makeDirectory(directory) {
     fs.mkdirSync(directory, { recursive: true })
   },
+  exists: (path) => fs.existsSync(path),
   replace(path, bytes) {
     const aside = `${path}.new`
     const fd = fs.openSync(aside, 'w')
-    fs.writeSync(fd, bytes)
-    fs.fsyncSync(fd)
-    fs.closeSync(fd)
+    try {
+      this.write(fd, bytes, 0)
+      fs.fsyncSync(fd)
+    } finally {
+      fs.closeSync(fd)
+    }
     fs.renameSync(aside, path)
     this.syncDirectory(dirname(path))
   },

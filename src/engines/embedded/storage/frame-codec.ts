@@ -3,16 +3,20 @@
  *
  *     offset  bytes
  *     0       8      salt of the file's current use: what an earlier use left behind is not mistaken for a frame
- *     8       4      CRC-32 of everything from byte 12
+ *     8       4      CRC-32 of everything from byte 48
  *     12      4      bytes of the whole frame
  *     16      8      sequence number (float64, whole), one more than the frame before
  *     24      4      count of blocks
  *     28      4      count of records
  *     32      4      count of trims
- *     36      4      zero
- *     40      …      blocks: channel (4), count (4), first offset (float64), time (float64), bytes (4), then the bytes
+ *     36      4      link: the checksum at byte 44 of the frame before, so that frames of another history do not fit
+ *     40      4      kind: 0 a commit; 1 an end mark, which is a head alone: the commit of this number was synced in another file
+ *     44      4      CRC-32 of bytes 0 to 44
+ *     48      …      blocks: channel (4), count (4), first offset (float64), time (float64), bytes (4), then the bytes
  *             …      records: bytes of the key (2), bytes of the value (4; 0xFFFFFFFF deletes), key in UTF-8, value
  *             …      trims: channel (4), offset (float64)
+ *
+ * The head has a checksum of its own: a frame whose head is whole was begun, and so the one before it was acknowledged, whatever became of its body.
  *
  * All numbers are little-endian.
  */
@@ -20,7 +24,11 @@ import { crc32 } from 'node:zlib'
 import type { Frame, StoredBlock } from '../store.ts'
 
 export const SALT_BYTES = 8
-const FRAME_HEADER_BYTES = 40
+export const FRAME_HEADER_BYTES = 48
+/** Bytes of the head that its checksum, which follows them, is of. */
+const HEAD_CHECKED_BYTES = 44
+const COMMIT = 0
+const END = 1
 const BLOCK_HEADER_BYTES = 28
 const DELETED = 0xffffffff
 
@@ -32,8 +40,15 @@ export function frameBytesMax(frame: Frame): number {
   return bytes
 }
 
+/** What a frame says of itself. */
+export interface FrameName {
+  readonly sequence: number
+  /** Checksum of the frame before. */
+  readonly link: number
+}
+
 /** Write a frame at a place in a buffer; answers where it ends. */
-export function encodeFrame(into: Buffer, at: number, frame: Frame, sequence: number, salt: Uint8Array): number {
+export function encodeFrame(into: Buffer, at: number, frame: Frame, name: FrameName, salt: Uint8Array): number {
   let end = at + FRAME_HEADER_BYTES
   for (const block of frame.blocks) end = writeBlock(into, end, block)
   for (const [key, value] of frame.records) end = writeRecord(into, end, key, value)
@@ -42,15 +57,33 @@ export function encodeFrame(into: Buffer, at: number, frame: Frame, sequence: nu
     into.writeDoubleLE(beforeOffset, end + 4)
     end += 12
   }
-  into.set(salt, at)
-  into.writeUInt32LE(end - at, at + 12)
-  into.writeDoubleLE(sequence, at + 16)
   into.writeUInt32LE(frame.blocks.length, at + 24)
   into.writeUInt32LE(frame.records.length, at + 28)
   into.writeUInt32LE(frame.trims.length, at + 32)
-  into.writeUInt32LE(0, at + 36)
-  into.writeUInt32LE(crc32(into.subarray(at + 12, end)), at + 8)
+  writeHead(into, at, end, name, salt, COMMIT)
   return end
+}
+
+/** The mark behind a file's last frame: the commit of this number stands in another file. */
+export function encodeEndMark(name: FrameName, salt: Uint8Array): Buffer {
+  const mark = Buffer.alloc(FRAME_HEADER_BYTES)
+  writeHead(mark, 0, FRAME_HEADER_BYTES, name, salt, END)
+  return mark
+}
+
+function writeHead(into: Buffer, at: number, end: number, { sequence, link }: FrameName, salt: Uint8Array, kind: number): void {
+  into.set(salt, at)
+  into.writeUInt32LE(crc32(into.subarray(at + FRAME_HEADER_BYTES, end)), at + 8)
+  into.writeUInt32LE(end - at, at + 12)
+  into.writeDoubleLE(sequence, at + 16)
+  into.writeUInt32LE(link, at + 36)
+  into.writeUInt32LE(kind, at + 40)
+  into.writeUInt32LE(crc32(into.subarray(at, at + HEAD_CHECKED_BYTES)), at + HEAD_CHECKED_BYTES)
+}
+
+/** The checksum by which the next frame names this one. */
+export function frameCheck(bytes: Buffer, at: number): number {
+  return bytes.readUInt32LE(at + HEAD_CHECKED_BYTES)
 }
 
 function writeBlock(into: Buffer, at: number, block: StoredBlock): number {
@@ -71,21 +104,45 @@ function writeRecord(into: Buffer, at: number, key: string, value: Uint8Array | 
   return at + 6 + keyBytes + (value?.length ?? 0)
 }
 
-/** Where a frame stands: whole, and of this salt. */
+/** Where a frame stands, and what is left of it. */
 export interface FramePlace {
   readonly sequence: number
+  readonly link: number
+  /** Checksum of its head, by which the next frame names it. */
+  readonly check: number
   readonly at: number
   readonly end: number
+  /** `whole`, a `head` whose body is damaged or was never written, or an `end` mark. */
+  readonly state: 'whole' | 'head' | 'end'
 }
 
-/** The frame that begins at a place, if a whole and undamaged one does. */
-export function findFrame(bytes: Buffer, at: number, salt: Buffer): FramePlace | null {
+/** The frame that begins at a place, if at least the head of one does. */
+export function findFrame(bytes: Buffer, at: number, salt: Uint8Array): FramePlace | null {
   if (at + FRAME_HEADER_BYTES > bytes.length || bytes.compare(salt, 0, SALT_BYTES, at, at + SALT_BYTES) !== 0) return null
-  const length = bytes.readUInt32LE(at + 12)
-  const end = at + length
-  if (length < FRAME_HEADER_BYTES || end > bytes.length) return null
-  if (crc32(bytes.subarray(at + 12, end)) !== bytes.readUInt32LE(at + 8)) return null
-  return { sequence: bytes.readDoubleLE(at + 16), at, end }
+  if (crc32(bytes.subarray(at, at + HEAD_CHECKED_BYTES)) !== frameCheck(bytes, at)) return null
+  const end = at + bytes.readUInt32LE(at + 12)
+  const mark = bytes.readUInt32LE(at + 40) === END
+  const whole = end <= bytes.length && crc32(bytes.subarray(at + FRAME_HEADER_BYTES, end)) === bytes.readUInt32LE(at + 8)
+  return {
+    sequence: bytes.readDoubleLE(at + 16),
+    link: bytes.readUInt32LE(at + 36),
+    check: frameCheck(bytes, at),
+    at,
+    end,
+    state: mark ? 'end' : whole ? 'whole' : 'head',
+  }
+}
+
+/** Every frame of a file of which at least the head is whole, also behind damage: the salt tells where one may begin. */
+export function findFrames(bytes: Buffer, from: number, salt: Uint8Array): FramePlace[] {
+  const frames: FramePlace[] = []
+  let at = from
+  while (at >= 0 && at < bytes.length) {
+    const place = findFrame(bytes, at, salt)
+    if (place !== null) frames.push(place)
+    at = place === null || place.state === 'head' ? bytes.indexOf(salt, at + 1) : place.end
+  }
+  return frames
 }
 
 /** What a frame that was found holds. Its bytes are copied out of the buffer. */

@@ -1,19 +1,23 @@
 /**
  * The index, in LMDB: where extents are, the engine's records, and up to which commit all this is.
  *
- *     a                       sequence number of the last commit applied (float64)
+ *     a                       the last commit applied: sequence number, checksum of its frame (float64 each)
+ *     i                       the directory's id, in ASCII
  *     r<key>                  a record
  *     x<channel>/<offset>     an extent by its first offset: segment (4), bytes (4), position, time, count (4), zero (4)
  *     c<channel>              a channel: first offset, next offset, bytes (float64 each)
  *     s<segment>              a segment: bytes, live bytes (float64 each)
  *
- * Every value ends with the CRC-32 of what is before it, since LMDB itself has no checksums.
+ * Every value ends with the CRC-32 of the key and of what is before it, since LMDB itself has no checksums.
  */
-import { closeSync, existsSync, fstatSync, openSync, readSync, truncateSync } from 'node:fs'
 import { join } from 'node:path'
 import { crc32 } from 'node:zlib'
-import { open, type RootDatabase } from 'lmdb'
-import { damaged } from './damage.ts'
+import { open, type RangeOptions, type RootDatabase } from 'lmdb'
+import { damaged, damagedPart, foreign } from './damage.ts'
+import type { FileSystem } from './file-system.ts'
+import { checkIndexFile, INDEX_FILE } from './index-file.ts'
+import { PAGE_BYTES } from './index-pages.ts'
+import type { CommitName } from './recovery.ts'
 
 export interface ExtentEntry {
   readonly firstOffset: number
@@ -35,31 +39,26 @@ export interface SegmentTotals {
   readonly live: number
 }
 
-/** What one transaction writes: values already sealed, null deletes. */
+/** What one transaction writes: null deletes. */
 export type IndexChanges = Map<string, Uint8Array | null>
-
-export const INDEX_FILE = 'index.mdb'
-const PAGE_BYTES = 4096
-/** Pages at the end of a whole file that LMDB may have left unwritten. */
-const PAGES_UNWRITTEN_MAX = 64
-const META_MAGIC = 0xbeefc0de
 
 const channelDigits = (channelId: number): string => String(channelId).padStart(8, '0')
 const offsetDigits = (offset: number): string => String(offset).padStart(16, '0')
 
 export const indexKeys = {
   applied: 'a',
+  directory: 'i',
   record: (key: string): string => `r${key}`,
   extent: (channelId: number, offset: number): string => `x${channelDigits(channelId)}/${offsetDigits(offset)}`,
   channel: (channelId: number): string => `c${channelDigits(channelId)}`,
   segment: (id: number): string => `s${channelDigits(id)}`,
 }
 
-/** A value with its checksum behind it. */
-export function seal(value: Uint8Array): Buffer {
+/** A value with its checksum behind it, which is of the key too: a value under another key is not taken for its own. */
+function seal(key: string, value: Uint8Array): Buffer {
   const sealed = Buffer.allocUnsafe(value.length + 4)
   sealed.set(value)
-  sealed.writeUInt32LE(crc32(value), value.length)
+  sealed.writeUInt32LE(crc32(value, crc32(key)), value.length)
   return sealed
 }
 
@@ -99,10 +98,38 @@ export class IndexDb {
     this.#db = db
   }
 
-  /** @throws DATA_DAMAGED when the file is cut short or is not LMDB's */
-  static open(directory: string, readOnly: boolean): IndexDb {
+  /**
+   * The index of a directory, made if it is `fresh`: of nothing yet. What is found of it is synced before anything builds on it.
+   * @throws DATA_DAMAGED when the file is cut short or is not LMDB's · DATA_FOREIGN when it is another directory's
+   */
+  static async open(fs: FileSystem, directory: string, directoryId: string, fresh: boolean): Promise<IndexDb> {
     const path = join(directory, INDEX_FILE)
-    checkFile(path, readOnly)
+    if (fresh) for (const left of [path, `${path}-lock`]) fs.remove(left)
+    const index = IndexDb.#open(path, false)
+    try {
+      if (fresh) await index.write(new Map([[indexKeys.directory, Buffer.from(directoryId)]]))
+      index.#check(path, directoryId)
+      const fd = fs.open(path, 'r+')
+      fs.syncNow(fd)
+      fs.close(fd)
+      fs.syncDirectory(directory)
+      return index
+    } catch (error) {
+      await index.close()
+      throw error
+    }
+  }
+
+  /** @throws DATA_DAMAGED · DATA_FOREIGN */
+  static openReadOnly(directory: string, directoryId: string): IndexDb {
+    const path = join(directory, INDEX_FILE)
+    const index = IndexDb.#open(path, true)
+    index.#check(path, directoryId)
+    return index
+  }
+
+  static #open(path: string, readOnly: boolean): IndexDb {
+    checkIndexFile(path, readOnly)
     try {
       // A transaction is durable when its promise resolves: no overlapping sync.
       const db = open<Buffer, string>({
@@ -120,25 +147,50 @@ export class IndexDb {
     }
   }
 
+  #check(path: string, directoryId: string): void {
+    const found = this.get(indexKeys.directory)?.toString()
+    if (found === undefined) throw damaged(INDEX_FILE, 'the index does not say of which directory it is: it is another, or what it held is gone')
+    if (found !== directoryId) throw foreign(path, `the index is of another data directory (${found})`)
+  }
+
   #unseal(key: string, sealed: Buffer): Buffer {
     const value = sealed.subarray(0, sealed.length - 4)
-    if (sealed.length < 4 || sealed.readUInt32LE(sealed.length - 4) !== crc32(value)) throw damaged(INDEX_FILE, `the entry "${key}" is damaged`, { key })
+    if (sealed.length < 4 || sealed.readUInt32LE(sealed.length - 4) !== crc32(value, crc32(key)))
+      throw damagedPart(INDEX_FILE, `the entry "${key}" is damaged`, { key })
     return value
   }
 
   get(key: string): Buffer | undefined {
-    const sealed = this.#db.get(key)
+    let sealed: Buffer | undefined
+    try {
+      sealed = this.#db.get(key)
+    } catch (cause) {
+      throw unreadable(cause)
+    }
     return sealed === undefined ? undefined : this.#unseal(key, sealed)
   }
 
   *range(from: string, to: string, limit?: number): Generator<[string, Buffer]> {
-    for (const { key, value } of this.#db.getRange({ start: from, end: to, snapshot: false, ...(limit !== undefined && { limit }) })) {
-      yield [key, this.#unseal(key, value)]
+    for (const { key, value } of this.#entries({ start: from, end: to, ...(limit !== undefined && { limit }) })) yield [key, this.#unseal(key, value)]
+  }
+
+  *#entries(options: RangeOptions): Generator<{ readonly key: string; readonly value: Buffer }> {
+    const entries = this.#db.getRange({ snapshot: false, ...options })[Symbol.iterator]()
+    for (;;) {
+      let entry: IteratorResult<{ readonly key: string; readonly value: Buffer }>
+      try {
+        entry = entries.next()
+      } catch (cause) {
+        throw unreadable(cause)
+      }
+      if (entry.done === true) return
+      yield entry.value
     }
   }
 
-  get applied(): number {
-    return this.get(indexKeys.applied)?.readDoubleLE() ?? 0
+  get applied(): CommitName {
+    const value = this.get(indexKeys.applied)
+    return value === undefined ? { sequence: 0, check: 0 } : { sequence: value.readDoubleLE(0), check: value.readDoubleLE(8) }
   }
 
   channel(channelId: number): ChannelTotals {
@@ -153,7 +205,7 @@ export class IndexDb {
   /** Extents of a channel in order, from the one that holds an offset on. */
   *extents(channelId: number, offset: number): Generator<ExtentEntry> {
     const end = indexKeys.extent(channelId, 9e15)
-    const start = this.#db.getRange({ start: indexKeys.extent(channelId, offset), end: indexKeys.extent(channelId, 0), reverse: true, limit: 1 })
+    const start = this.#entries({ start: indexKeys.extent(channelId, offset), end: indexKeys.extent(channelId, 0), reverse: true, limit: 1 })
     for (const { key, value } of start) {
       const entry = toExtent(key, this.#unseal(key, value))
       if (entry.firstOffset < offset && entry.firstOffset + entry.count > offset) yield entry
@@ -176,7 +228,7 @@ export class IndexDb {
     const written = this.#db.batch(() => {
       for (const [key, value] of changes) {
         if (value === null) void this.#db.remove(key)
-        else void this.#db.put(key, value as Buffer)
+        else void this.#db.put(key, seal(key, value))
       }
     })
     await written
@@ -195,30 +247,7 @@ export class IndexDb {
   }
 }
 
-/** A data file that was cut short would be read beyond its end by the memory map: look before it is mapped. */
-function checkFile(path: string, readOnly: boolean): void {
-  if (!existsSync(path)) return
-  const fd = openSync(path, 'r')
-  try {
-    const { size } = fstatSync(fd)
-    const metas = [readMeta(fd, 0), readMeta(fd, PAGE_BYTES)].filter((meta) => meta !== null)
-    if (metas.length === 0) throw damaged(INDEX_FILE, 'it is not an LMDB file, or its head is damaged')
-    const newest = metas.reduce((a, b) => (a.transaction > b.transaction ? a : b))
-    const needed = (newest.lastPage + 1) * PAGE_BYTES
-    if (newest.lastPage > 1 && size < needed - PAGES_UNWRITTEN_MAX * PAGE_BYTES) {
-      throw damaged(INDEX_FILE, `the index has ${size} bytes and should have ${needed}: it was cut short`, { size, expected: needed })
-    }
-    // Pages that a transaction took and gave back are never written, so a whole file may end before them. Zeros there are
-    // never read; where a used page is missing instead, LMDB or the entry's checksum refuses them, and nothing is read beyond the file's end.
-    if (size < needed && !readOnly) truncateSync(path, needed)
-  } finally {
-    closeSync(fd)
-  }
-}
-
-/** LMDB's meta page, as its format version of lmdb 3 has it. */
-function readMeta(fd: number, at: number): { readonly lastPage: number; readonly transaction: number } | null {
-  const page = Buffer.alloc(160)
-  if (readSync(fd, page, 0, page.length, at) < page.length || page.readUInt32LE(24) !== META_MAGIC) return null
-  return { lastPage: Number(page.readBigUInt64LE(144)), transaction: Number(page.readBigUInt64LE(152)) }
+/** LMDB cannot make sense of its own pages. */
+function unreadable(cause: unknown): Error {
+  return damagedPart(INDEX_FILE, `the index cannot be read (${(cause as Error).message})`)
 }

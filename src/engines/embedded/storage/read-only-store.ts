@@ -17,17 +17,12 @@ import { Tail } from './tail.ts'
 export class ReadOnlyStore<Block extends StoredBlock = StoredBlock> extends StoreReads<Block> implements Store<Block> {
   /** @throws DATA_MISSING · DATA_DAMAGED · DATA_FOREIGN */
   static open<Block extends StoredBlock>(directory: string, revive: (block: StoredBlock) => Block, owned: boolean): ReadOnlyStore<Block> {
-    const format = readFormat(nodeFileSystem, directory, false)
-    const index = IndexDb.open(directory, true)
+    const { format } = readFormat(nodeFileSystem, directory, false)
+    const index = IndexDb.openReadOnly(directory, format.id)
     const tail = new Tail<Block>(index.applied)
     if (!owned) {
-      const journal = new Journal(nodeFileSystem, directory, { fileBytes: 0, filesMax: 0 })
-      journal.recover(
-        format.journal,
-        index.applied,
-        (frame, sequence, bytes) => tail.add({ ...frame, blocks: frame.blocks.map(revive) }, sequence, bytes),
-        true,
-      )
+      const journal = new Journal(nodeFileSystem, directory, { fileBytes: 0, filesMax: 0, directoryId: format.id })
+      journal.recover(format.journal, index.applied, (frame, commit, bytes) => tail.add({ ...frame, blocks: frame.blocks.map(revive) }, commit, bytes), true)
       journal.close()
     }
     return new ReadOnlyStore(index, new Segments(nodeFileSystem, directory, true), tail)
@@ -36,7 +31,7 @@ export class ReadOnlyStore<Block extends StoredBlock = StoredBlock> extends Stor
   /** See what the owner has applied since. */
   refresh(): void {
     this.index.refresh()
-    if (this.index.applied > this.tail.sequence) this.tail = new Tail(this.index.applied)
+    if (this.index.applied.sequence > this.tail.sequence) this.tail = new Tail(this.index.applied)
     this.forgetBounds()
   }
 

@@ -4,7 +4,7 @@
  * They are read by position, not mapped: what a consumer reads of a long backlog does not become part of the process's memory.
  */
 import { join } from 'node:path'
-import { damaged } from './damage.ts'
+import { damaged, damagedPart } from './damage.ts'
 import type { FileSystem } from './file-system.ts'
 
 /** Files kept open for reading. */
@@ -75,7 +75,7 @@ export class Segments {
 
   #whole(id: number, position: number, into: Buffer, count: number): Buffer {
     if (count === into.length) return into
-    throw damaged(Segments.fileName(id), `the segment ends at byte ${position + count}, within events: it was cut short`, { position })
+    throw damagedPart(Segments.fileName(id), `the segment ends at byte ${position + count}, within events: it was cut short`, { position })
   }
 
   remove(id: number): void {

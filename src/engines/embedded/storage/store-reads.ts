@@ -1,7 +1,9 @@
 /** The reading side of the store on disk: what is in memory before what is in the index, blocks from segments before those in memory. */
 import type { Frame, Run, StoredBlock } from '../store.ts'
+import { damagedPart } from './damage.ts'
 import { decodeExtent } from './extent.ts'
 import { type ChannelTotals, type ExtentEntry, type IndexDb, indexKeys } from './index-db.ts'
+import { INDEX_FILE } from './index-file.ts'
 import { Segments } from './segments.ts'
 import type { Tail } from './tail.ts'
 
@@ -56,12 +58,14 @@ export class StoreReads<Block extends StoredBlock = StoredBlock> {
     let next = offset
     const wanted: ExtentEntry[] = []
     for (const entry of this.index.extents(channelId, offset)) {
+      this.#follows(channelId, entry, next)
       wanted.push(entry)
       bytes += entry.bytes
       next = entry.firstOffset + entry.count
       if (bytes >= maxBytes) break
     }
     const inMemory = bytes >= maxBytes ? [] : [...this.tail.blocks(channelId, next)]
+    if (bytes < maxBytes) this.#reaches(channelId, next, inMemory[0]?.firstOffset)
     for (const entry of wanted) {
       // While those before were read, retention may have taken it, and its segment with it.
       if (entry.firstOffset + entry.count <= this.#known(channelId).first) continue
@@ -79,12 +83,29 @@ export class StoreReads<Block extends StoredBlock = StoredBlock> {
     return found.length === 0 && offset < first ? this.read(channelId, first, maxBytes) : found
   }
 
+  /** Extents lie one behind the other: a gap is an entry that is gone, and not an end. */
+  #follows(channelId: number, { firstOffset }: ExtentEntry, next: number): void {
+    if (firstOffset <= Math.max(next, this.#known(channelId).first)) return
+    throw damagedPart(INDEX_FILE, `the index does not say where the events ${next} to ${firstOffset - 1} of channel ${channelId} are`, {
+      channelId,
+      offset: next,
+    })
+  }
+
+  /** What is stored ends where what is in memory begins, or where the channel ends. */
+  #reaches(channelId: number, next: number, inMemory: number | undefined): void {
+    const { first, next: end } = this.index.channel(channelId)
+    if (next >= end || next < first || (inMemory !== undefined && inMemory <= next)) return
+    throw damagedPart(INDEX_FILE, `the index does not say where the events ${next} to ${end - 1} of channel ${channelId} are`, { channelId, offset: next })
+  }
+
   /** The blocks of an extent; null when it is no longer where it was: compaction has moved it, or retention has taken it. */
   async #extent(channelId: number, entry: ExtentEntry): Promise<StoredBlock[] | null> {
     try {
       const raw = await this.segments.read(entry.segment, entry.position, entry.bytes)
       return decodeExtent(raw, channelId, Segments.fileName(entry.segment), entry.position)
     } catch (error) {
+      this.index.refresh()
       const [now] = this.index.extents(channelId, entry.firstOffset)
       if (now?.firstOffset === entry.firstOffset && now.segment === entry.segment && now.position === entry.position) throw error
       return null
@@ -105,6 +126,7 @@ export class StoreReads<Block extends StoredBlock = StoredBlock> {
       const { first, next }: ChannelTotals = this.index.channel(channelId)
       bounds = { first, next }
       for (const block of this.tail.blocks(channelId, 0)) bounds.next = Math.max(bounds.next, block.firstOffset + block.count)
+      bounds.first = Math.max(bounds.first, Math.min(this.tail.trim(channelId), bounds.next))
       this.#bounds.set(channelId, bounds)
     }
     return bounds

@@ -4,18 +4,19 @@
  * Two layers: one that is being applied, and one that grows meanwhile.
  */
 import type { Frame, StoredBlock } from '../store.ts'
+import type { CommitName } from './recovery.ts'
 
 export interface Layer<Block extends StoredBlock> {
   readonly blocks: Map<number, Block[]>
   readonly records: Map<string, Uint8Array | null>
   readonly trims: Map<number, number>
   bytes: number
-  /** Sequence number of the last frame. */
-  sequence: number
+  /** The last frame. */
+  last: CommitName
 }
 
-function emptyLayer<Block extends StoredBlock>(sequence: number): Layer<Block> {
-  return { blocks: new Map(), records: new Map(), trims: new Map(), bytes: 0, sequence }
+function emptyLayer<Block extends StoredBlock>(last: CommitName): Layer<Block> {
+  return { blocks: new Map(), records: new Map(), trims: new Map(), bytes: 0, last }
 }
 
 function holds(block: StoredBlock, offset: number): boolean {
@@ -26,8 +27,8 @@ export class Tail<Block extends StoredBlock> {
   #fresh: Layer<Block>
   #applying: Layer<Block> | null = null
 
-  constructor(sequence: number) {
-    this.#fresh = emptyLayer(sequence)
+  constructor(last: CommitName) {
+    this.#fresh = emptyLayer(last)
   }
 
   get bytes(): number {
@@ -39,10 +40,10 @@ export class Tail<Block extends StoredBlock> {
   }
 
   get sequence(): number {
-    return this.#fresh.sequence
+    return this.#fresh.last.sequence
   }
 
-  add(frame: Frame<Block>, sequence: number, frameBytes: number): void {
+  add(frame: Frame<Block>, commit: CommitName, frameBytes: number): void {
     const layer = this.#fresh
     for (const block of frame.blocks) {
       const blocks = layer.blocks.get(block.channelId)
@@ -52,7 +53,7 @@ export class Tail<Block extends StoredBlock> {
     for (const [key, value] of frame.records) layer.records.set(key, value)
     for (const { channelId, beforeOffset } of frame.trims) layer.trims.set(channelId, Math.max(beforeOffset, layer.trims.get(channelId) ?? 0))
     layer.bytes += frameBytes
-    layer.sequence = sequence
+    layer.last = { sequence: commit.sequence, check: commit.check }
   }
 
   /** The layer to apply now, or null when there is nothing. What is committed from here on goes into another. */
@@ -60,7 +61,7 @@ export class Tail<Block extends StoredBlock> {
     if (this.#applying !== null) return this.#applying
     if (this.#fresh.bytes === 0) return null
     this.#applying = this.#fresh
-    this.#fresh = emptyLayer(this.#applying.sequence)
+    this.#fresh = emptyLayer(this.#applying.last)
     return this.#applying
   }
 
@@ -84,6 +85,11 @@ export class Tail<Block extends StoredBlock> {
     const found = new Map<string, Uint8Array | null>()
     for (const layer of this.#layers()) for (const [key, value] of layer.records) if (key >= from && key < to) found.set(key, value)
     return [...found].sort(([a], [b]) => (a < b ? -1 : 1))
+  }
+
+  /** Events of a channel below it may be deleted. */
+  trim(channelId: number): number {
+    return Math.max(0, ...this.#layers().map((layer) => layer.trims.get(channelId) ?? 0))
   }
 
   /** The block of an offset. */

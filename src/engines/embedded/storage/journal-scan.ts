@@ -1,0 +1,177 @@
+/**
+ * The journal's files as they are found: which are used, which of their frames are taken up, and what of that must first be made durable.
+ * What is decided, `recovery.ts` says; this file finds the facts, and says what is wrong.
+ */
+import { join } from 'node:path'
+import type { Frame } from '../store.ts'
+import { damaged, foreign } from './damage.ts'
+import type { FileSystem } from './file-system.ts'
+import { decodeFrame, encodeEndMark, type FramePlace, findFrames } from './frame-codec.ts'
+import { FILE_HEAD_BYTES, type JournalHead, readHead, rebuildHead, writeHead } from './journal-head.ts'
+import { type Chain, type CommitName, chainOf, decide, FILE_TABLE, type FileDecision } from './recovery.ts'
+
+export interface JournalFile {
+  readonly name: string
+  readonly fd: number
+  readonly bytes: number
+  /** Sequence number of the last frame in it: free when that was applied. */
+  lastSequence: number
+}
+
+/** A frame, and the file in which it is. */
+export interface Taken extends FramePlace {
+  readonly file: JournalFile
+  readonly salt: Buffer
+}
+
+/** What was read of a file. */
+interface Scanned {
+  readonly file: JournalFile
+  readonly bytes: Buffer
+  readonly head: JournalHead
+  readonly frames: readonly FramePlace[]
+  /** The head was damaged, and made again from the first frame. */
+  readonly rebuilt: boolean
+}
+
+const JOURNAL_FILE = /^journal-\d+$/
+
+export function journalFiles(fs: FileSystem, directory: string, listed: readonly string[]): string[] {
+  return [...new Set([...listed, ...fs.list(directory).filter((name) => JOURNAL_FILE.test(name))])]
+}
+
+export class JournalScan {
+  readonly #fs: FileSystem
+  readonly #directory: string
+  readonly #directoryId: string
+  readonly #readOnly: boolean
+  readonly files: JournalFile[] = []
+  #scanned = new Map<JournalFile, Scanned>()
+
+  constructor(fs: FileSystem, directory: string, directoryId: string, readOnly: boolean) {
+    this.#fs = fs
+    this.#directory = directory
+    this.#directoryId = directoryId
+    this.#readOnly = readOnly
+  }
+
+  /** @throws DATA_DAMAGED · DATA_FOREIGN */
+  open(listed: readonly string[]): void {
+    for (const name of journalFiles(this.#fs, this.#directory, listed)) this.#open(name, listed.includes(name))
+  }
+
+  #open(name: string, listed: boolean): void {
+    const fd = this.#descriptor(name)
+    const bytes = fd === null ? Buffer.alloc(0) : this.#content(fd)
+    const whole = fd === null ? null : readHead(bytes)
+    const rebuilt = fd === null ? null : rebuildHead(bytes, this.#directoryId)
+    const decision = decide(FILE_TABLE, {
+      listed: listed ? 'yes' : 'no',
+      head: fd === null ? 'missing' : whole === null ? 'damaged' : whole.directoryId === this.#directoryId ? 'whole' : 'other-directory',
+      size: bytes.length < Math.max(FILE_HEAD_BYTES, whole?.fileBytes ?? 0) ? 'short' : 'enough',
+      firstFrame: rebuilt === null ? 'not' : 'whole',
+    })
+    if (fd !== null && decision !== 'use' && decision !== 'use-rebuilt') this.#fs.close(fd)
+    if (decision === 'ignore') return
+    const head = decision === 'use' ? whole : rebuilt
+    if (fd === null || head === null || (decision !== 'use' && decision !== 'use-rebuilt')) throw this.#refused(name, decision, bytes.length, whole)
+    this.#take({ name, fd, bytes: head.fileBytes, lastSequence: 0 }, bytes.subarray(0, head.fileBytes), head, decision === 'use-rebuilt')
+  }
+
+  #take(file: JournalFile, bytes: Buffer, head: JournalHead, rebuilt: boolean): void {
+    const frames = findFrames(bytes, FILE_HEAD_BYTES, head.salt)
+    for (const frame of frames) if (frame.state === 'whole') file.lastSequence = Math.max(file.lastSequence, frame.sequence)
+    this.files.push(file)
+    this.#scanned.set(file, { file, bytes, head, frames, rebuilt })
+  }
+
+  #descriptor(name: string): number | null {
+    try {
+      return this.#fs.open(join(this.#directory, name), this.#readOnly ? 'r' : 'r+')
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === 'ENOENT') return null
+      throw damaged(name, `the journal file cannot be opened (${(error as Error).message})`)
+    }
+  }
+
+  #content(fd: number): Buffer {
+    const bytes = Buffer.alloc(this.#fs.size(fd))
+    let at = 0
+    while (at < bytes.length) {
+      const count = this.#fs.readSync(fd, bytes.subarray(at), at)
+      if (count === 0) break
+      at += count
+    }
+    return bytes.subarray(0, at)
+  }
+
+  #refused(name: string, decision: FileDecision, size: number, head: JournalHead | null): Error {
+    if (decision === 'missing') return damaged(name, 'the journal file is missing')
+    if (decision === 'foreign') return foreign(join(this.#directory, name), `the journal file is of another data directory (${head?.directoryId})`)
+    if (decision === 'short') {
+      return damaged(name, `the journal file has ${size} bytes and should have ${head?.fileBytes}: it was cut short`, { size, expected: head?.fileBytes })
+    }
+    return damaged(name, 'the head of the journal file is damaged, or it is not a journal file')
+  }
+
+  /** The frames after the last applied one. @throws DATA_DAMAGED when one is missing that was acknowledged */
+  chain(applied: CommitName): readonly Taken[] {
+    const places: Taken[] = []
+    for (const { file, head, frames } of this.#scanned.values()) for (const frame of frames) places.push({ ...frame, file, salt: head.salt })
+    const chain = chainOf(applied, places)
+    if (chain.ended === 'end') return chain.taken
+    throw this.#broken(chain, places)
+  }
+
+  #broken({ ended, next, proven, taken }: Chain<Taken>, places: readonly Taken[]): Error {
+    const here = places.find((place) => place.sequence === next)
+    const file = (here ?? taken.at(-1) ?? places[0])?.file.name ?? 'journal'
+    const details = { missing: next, proven, ...(here !== undefined && { position: here.at }) }
+    if (ended === 'other-history')
+      return damaged(file, `commit ${next} of the journal does not follow from the one before: the file is of another time`, details)
+    return damaged(file, `commit ${next} of the journal is missing or damaged, and it was acknowledged: commit ${proven} is known`, details)
+  }
+
+  decode(taken: Taken): Frame {
+    return decodeFrame((this.#scanned.get(taken.file) as Scanned).bytes, taken)
+  }
+
+  /**
+   * Only the last frame can be one whose sync has not ended, and a sync that failed leaves it in the page cache, where it looks written: it is written again,
+   * with its file's head or the end mark before it where they go with it. Heads that were rebuilt are written too.
+   */
+  makeDurable(last: Taken | undefined): void {
+    const touched = new Set<JournalFile>()
+    const write = (file: JournalFile, bytes: Buffer, position: number): void => {
+      this.#fs.write(file.fd, bytes, position)
+      touched.add(file)
+    }
+    for (const { file, head, rebuilt } of this.#scanned.values()) {
+      const begun = last?.file === file && last.at === FILE_HEAD_BYTES
+      if (!rebuilt && !begun) continue
+      const bytes = Buffer.alloc(FILE_HEAD_BYTES)
+      writeHead(bytes, head)
+      write(file, bytes, 0)
+    }
+    if (last !== undefined) {
+      write(last.file, (this.#scanned.get(last.file) as Scanned).bytes.subarray(last.at, last.end), last.at)
+      const before = last.at === FILE_HEAD_BYTES ? this.#before(last) : undefined
+      if (before !== undefined) write(before.file, encodeEndMark({ sequence: last.sequence, link: last.check }, before.head.salt), before.end)
+    }
+    for (const file of touched) this.#fs.syncNow(file.fd)
+  }
+
+  /** Where the end mark belongs that names a file's first commit. */
+  #before({ file: next, sequence, link }: Taken): { readonly file: JournalFile; readonly head: JournalHead; readonly end: number } | undefined {
+    for (const { file, head, frames } of this.#scanned.values()) {
+      const place = frames.find((frame) => frame.state === 'whole' && frame.sequence === sequence - 1 && frame.check === link)
+      if (place !== undefined && file !== next) return { file, head, end: place.end }
+    }
+    return undefined
+  }
+
+  /** The files' bytes are not needed any more. */
+  forget(): void {
+    this.#scanned = new Map()
+  }
+}
