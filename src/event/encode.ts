@@ -7,7 +7,7 @@
 import { MillraceError } from '../base/errors.ts'
 import { LIMITS } from '../base/limits.ts'
 import type { StoredEvent } from './cloud-event.ts'
-import { newId, nowText } from './identity.ts'
+import { isNewest, newId, nowText } from './identity.ts'
 import { refuseLossyJson } from './json-data.ts'
 import { isBase64 } from './validate-cloud-event.ts'
 
@@ -20,8 +20,23 @@ const NEEDS_QUOTING = /["\\\u0000-\u001f\u007f-\uffff]/
 // biome-ignore lint/suspicious/noControlCharactersInRegex: what the specification bars
 const BARRED = /[\u0000-\u001f\u007f-\u009f]|[\ud800-\udbff](?![\udc00-\udfff])|(?<![\ud800-\udbff])[\udc00-\udfff]/
 
-/** Members of a published event that are not extension attributes. */
-const CORE = new Set(['specversion', 'id', 'source', 'type', 'time', 'data', 'data_base64', 'extensions', 'offset'])
+/** Members of a published event that are not extension attributes. Asked for each member of each event: a set would take longer. */
+function isCore(name: string): boolean {
+  switch (name) {
+    case 'id':
+    case 'type':
+    case 'time':
+    case 'data':
+    case 'source':
+    case 'specversion':
+    case 'data_base64':
+    case 'extensions':
+    case 'offset':
+      return true
+    default:
+      return false
+  }
+}
 /** Those of them that CloudEvents does not know: an extension attribute may have the name, and then stands in `extensions`. */
 const NOT_ATTRIBUTES = new Set(['extensions', 'offset'])
 
@@ -98,13 +113,13 @@ function attributeText(name: string, value: unknown, event: Encodable): string {
 function attributesText(event: Encodable): string {
   let text = ''
   for (const name in event) {
-    if (CORE.has(name)) continue
+    if (isCore(name)) continue
     const value = event[name as keyof Encodable]
     if (value !== undefined && value !== null) text += attributeText(name, value, event)
   }
   if (event.extensions !== undefined) {
     for (const [name, value] of Object.entries(event.extensions)) {
-      if (CORE.has(name) ? !NOT_ATTRIBUTES.has(name) : Object.hasOwn(event, name))
+      if (isCore(name) ? !NOT_ATTRIBUTES.has(name) : Object.hasOwn(event, name))
         throw invalid(`extension "${name}"`, 'has the name of another attribute', event)
       text += attributeText(name, value, event)
     }
@@ -131,15 +146,27 @@ function dataText(event: Encodable): string {
 
 let lastType = ''
 let lastSource = ''
+/** Undefined: no event's text was kept yet. */
+let lastMiddleTime: string | undefined
 let lastMiddle = ''
+let isFlat = false
 
-/** `,"source":…,"type":…`, kept from the event before: neighbours mostly agree. */
+/** `,"source":…,"type":…,"time":…`, kept from the event before: neighbours mostly agree. */
 function middleText(source: string, event: Encodable): string {
-  if (event.type !== lastType || source !== lastSource) {
-    lastMiddle = `,"source":${checkedText('source', source, event)},"type":${checkedText('type', event.type, event)}`
-    lastType = event.type
-    lastSource = source
+  const { type, time } = event
+  if (type === lastType && source === lastSource && time !== undefined && time === lastMiddleTime) {
+    // Flat from its second use on: a text of pieces would be put together again for each event.
+    if (!isFlat) lastMiddle = Buffer.from(lastMiddle).toString()
+    isFlat = true
+    return lastMiddle
   }
+  const text = `,"source":${checkedText('source', source, event)},"type":${checkedText('type', type, event)}${timeMember(time, event)}`
+  if (typeof time !== 'string') return text
+  lastMiddle = text
+  isFlat = false
+  lastType = type
+  lastSource = source
+  lastMiddleTime = time
   return lastMiddle
 }
 
@@ -150,9 +177,9 @@ function middleText(source: string, event: Encodable): string {
  */
 export function encodeEvent(event: Encodable, key: string | null, defaultSource: string, bytesMax: number): Encoded {
   const id = event.id ?? newId()
-  const quotedId = event.id === undefined ? `"${id}"` : checkedText('id', id, event)
+  const quotedId = event.id === undefined || isNewest(id) ? `"${id}"` : checkedText('id', id, event)
   const middle = middleText(event.source ?? defaultSource, event)
-  const text = `{"specversion":"1.0","id":${quotedId}${middle}${timeMember(event.time, event)}${attributesText(event)}${dataText(event)}}`
+  const text = `{"specversion":"1.0","id":${quotedId}${middle}${attributesText(event)}${dataText(event)}}`
   if (text.length * 3 > bytesMax) {
     const bytes = Buffer.byteLength(text)
     if (bytes > bytesMax) {

@@ -88,7 +88,10 @@ export function event(type: string, schema?: StandardSchemaV1, options: EventOpt
   const { source, dataschema } = options
   const plain = source === undefined && dataschema === undefined
   const create = (data: unknown, attributes?: EventAttributes): NewEvent => {
-    if (attributes === undefined && plain) return { id: newId(), type, time: nowText(), data }
+    if (attributes === undefined && plain) {
+      const now = Date.now()
+      return { id: newId(now), type, time: nowText(now), data }
+    }
     const made = { ...(source !== undefined && { source }), ...(dataschema !== undefined && { dataschema }), ...attributes }
     const { time } = made
     return { ...made, id: made.id ?? newId(), type, time: time === undefined ? nowText() : timeText(time), data }

@@ -21,6 +21,7 @@ let tail = TAILS
 let lastMs = 0
 let counter = 0
 let prefix = ''
+let newest = ''
 
 function makeTails(): void {
   randomFillSync(random)
@@ -49,22 +50,26 @@ function setMillisecond(ms: number, firstCounter: number): void {
 }
 
 /** A new UUID version 7: 48 bits of milliseconds, a 12-bit counter, 62 random bits. Always increasing within a process. */
-export function newId(): string {
+export function newId(now: number = Date.now()): string {
   if (tail === TAILS) makeTails()
-  const now = Date.now()
   if (now > lastMs) setMillisecond(now, Math.floor(Math.random() * 2048))
   else if (counter < 0xfff) counter++
   else setMillisecond(lastMs + 1, 0)
   const at = TAIL_CHARS * tail++
-  return prefix + (COUNTERS[counter] as string) + tails.slice(at, at + TAIL_CHARS)
+  newest = prefix + (COUNTERS[counter] as string) + tails.slice(at, at + TAIL_CHARS)
+  return newest
+}
+
+/** Whether it is the id that was made last: of that one it is known, without looking, how it is written. */
+export function isNewest(id: string): boolean {
+  return id === newest
 }
 
 let textMs = -1
 let text = ''
 
 /** The current time in RFC 3339, to the millisecond. */
-export function nowText(): string {
-  const now = Date.now()
+export function nowText(now: number = Date.now()): string {
   if (now !== textMs) {
     textMs = now
     text = new Date(now).toISOString()

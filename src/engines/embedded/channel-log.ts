@@ -75,6 +75,8 @@ export class ChannelLog implements DeliveryLog {
   /** Waiting for their commit, with who waits for each (null: nobody, and it may not be refused). */
   pending: EncodedEvent[] = []
   waiters: (Waiter | null)[] = []
+  /** When the first of them came. */
+  pendingMs = 0
   removed = false
   readonly #store: Store<Block>
   #cache: Block[] = []

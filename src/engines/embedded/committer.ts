@@ -88,7 +88,10 @@ export class Committer {
   }
 
   #append(log: ChannelLog, event: EncodedEvent, waiter: Waiter | null): number {
-    if (log.pending.length === 0) this.#logs.push(log)
+    if (log.pending.length === 0) {
+      this.#logs.push(log)
+      log.pendingMs = this.#clock.now()
+    }
     this.#pendingBytes += event.text.length
     this.#soon()
     return log.push(event, waiter)

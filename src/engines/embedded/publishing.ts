@@ -17,21 +17,30 @@ import type { Store } from './store.ts'
 const TIMER_PAGE = 1000
 
 class Single implements Waiter {
+  readonly promise: Promise<Receipt>
   readonly #channel: string
   readonly #id: string
   readonly #resolve: (receipt: Receipt) => void
   readonly fail: (error: Error) => void
 
-  constructor(channel: string, id: string, resolve: (receipt: Receipt) => void, fail: (error: Error) => void) {
+  constructor(channel: string, id: string) {
     this.#channel = channel
     this.#id = id
-    this.#resolve = resolve
-    this.fail = fail
+    this.promise = new Promise(take)
+    this.#resolve = taken.resolve
+    this.fail = taken.reject
   }
 
   done(offset: number): void {
     this.#resolve({ channel: this.#channel, id: this.#id, offset, duplicate: false })
   }
+}
+
+/** The two ends of the promise that was made last: one function for all, and not a closure an event. */
+const taken: { resolve: (receipt: Receipt) => void; reject: (error: Error) => void } = { resolve: () => undefined, reject: () => undefined }
+function take(resolve: (receipt: Receipt) => void, reject: (error: Error) => void): void {
+  taken.resolve = resolve
+  taken.reject = reject
 }
 
 export interface PublishingParts {
@@ -63,21 +72,22 @@ export class Publishing {
       if (offset >= 0) return this.#perhapsDuplicate(log, event, offset)
       if (log.mayHaveScheduled && this.#isScheduled(log, event.id)) return this.#duplicateOfScheduled(log, event)
     }
-    this.#parts.committer.admit()
-    return new Promise((resolve, reject) => {
-      const offset = this.#parts.committer.publish(log, event, new Single(log.name, event.id, resolve, reject))
-      dedupe?.addFound(offset, this.#parts.clock.now())
-    })
+    const { committer } = this.#parts
+    committer.admit()
+    const waiter = new Single(log.name, event.id)
+    const offset = committer.publish(log, event, waiter)
+    dedupe?.addFound(offset, log.pendingMs)
+    return waiter.promise
   }
 
   /** The window says "perhaps": compare with what is stored there. */
   async #perhapsDuplicate(log: ChannelLog, event: EncodedEvent, offset: number): Promise<Receipt> {
     if (await this.#isDuplicate(log, event.id, offset)) return { channel: log.name, id: event.id, offset, duplicate: true }
     this.#parts.committer.admit()
-    return new Promise((resolve, reject) => {
-      const at = this.#parts.committer.publish(log, event, new Single(log.name, event.id, resolve, reject))
-      log.dedupe?.add(event.id, at, this.#parts.clock.now())
-    })
+    const waiter = new Single(log.name, event.id)
+    const at = this.#parts.committer.publish(log, event, waiter)
+    log.dedupe?.add(event.id, at, this.#parts.clock.now())
+    return waiter.promise
   }
 
   async #isDuplicate(log: ChannelLog, id: string, offset: number): Promise<boolean> {
