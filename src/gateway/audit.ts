@@ -13,7 +13,7 @@ export interface AuditEntry {
   /** The route's name: `redriveDeadLetters`. */
   readonly action: string
   readonly principal: Principal
-  /** What it was done to: path and query parameters. */
+  /** What it was done to: path and query parameters, and what the route notes. */
   readonly target: Readonly<Record<string, string>>
   readonly outcome: 'done' | 'refused' | 'failed'
   readonly status: number

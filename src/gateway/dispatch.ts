@@ -10,6 +10,7 @@ import type { Authenticator } from './access/authenticator.ts'
 import { callerOfRequest } from './access/caller.ts'
 import type { Action } from './access/permissions.ts'
 import { type Principal, principalOf, requirePermission } from './access/principal.ts'
+import type { AuditEntry } from './audit.ts'
 import type { DirectAnswer } from './direct-answer.ts'
 import type { GatewayHost } from './gateway-host.ts'
 import { jsonOf } from './json-body.ts'
@@ -69,18 +70,21 @@ function isAudited({ audited: own, access, method }: Route): boolean {
 
 /** Run it, and leave the entry before the answer goes out. What cannot be recorded is not answered as done. */
 async function audited(request: RoutedRequest, route: Route, host: GatewayHost): Promise<Response> {
-  const entry = { action: route.name, principal: request.principal, target: request.target }
   let response: Response
   try {
     response = await request.answer()
   } catch (error) {
     const { status } = problemOf(error)
     const outcome = isMillraceError(error) ? ({ outcome: 'refused', code: error.code } as const) : ({ outcome: 'failed' } as const)
-    await host.audit.record({ ...entry, ...outcome, status }).catch(() => undefined)
+    await host.audit.record({ ...entryOf(request, route), ...outcome, status }).catch(() => undefined)
     throw error
   }
-  await host.audit.record({ ...entry, outcome: 'done', status: response.status })
+  await host.audit.record({ ...entryOf(request, route), outcome: 'done', status: response.status })
   return response
+}
+
+function entryOf({ principal, target }: RoutedRequest, { name }: Route): Pick<AuditEntry, 'action' | 'principal' | 'target'> {
+  return { action: name, principal, target }
 }
 
 class RoutedRequest implements GatewayRequest {
@@ -98,6 +102,7 @@ class RoutedRequest implements GatewayRequest {
   readonly #host: GatewayHost
   readonly #release: () => void
   #permitted = false
+  #notes: Readonly<Record<string, string>> = {}
 
   constructor(c: Context, route: Route, principal: Principal, url: URL, node: ServerObjects, host: GatewayHost, release: () => void) {
     this.raw = c.req.raw
@@ -116,10 +121,14 @@ class RoutedRequest implements GatewayRequest {
     return this.raw.signal
   }
 
-  /** Path and query parameters, without credentials. */
+  /** Path and query parameters, without credentials, and what was noted. */
   get target(): Readonly<Record<string, string>> {
     const { access_token: _, ...query } = Object.fromEntries(this.url.searchParams)
-    return { ...query, ...this.parameters }
+    return { ...this.#notes, ...query, ...this.parameters }
+  }
+
+  note(facts: Readonly<Record<string, string>>): void {
+    this.#notes = { ...this.#notes, ...facts }
   }
 
   async answer(): Promise<Response> {

@@ -398,11 +398,16 @@ test('who may: consume for its channels, publish for replies; and each change is
       expect.arrayContaining([
         expect.objectContaining({
           action: 'putSubscription',
-          target: { subscription: 'mine' },
+          target: { subscription: 'mine', to: new URL(url).origin, channels: 'orders' },
           outcome: 'done',
           by: expect.objectContaining({ kind: 'token' }) as object,
         }),
-        expect.objectContaining({ action: 'putSubscription', target: { subscription: 'theirs' }, outcome: 'refused', code: 'FORBIDDEN' }),
+        expect.objectContaining({
+          action: 'putSubscription',
+          target: expect.objectContaining({ subscription: 'theirs', channels: 'orders.eu' }) as object,
+          outcome: 'refused',
+          code: 'FORBIDDEN',
+        }),
         expect.objectContaining({ action: 'removeSubscription', outcome: 'refused' }),
       ]),
     )

@@ -147,6 +147,9 @@ async function put(request: GatewayRequest, part: PushPart): Promise<Response> {
   const before = await part.book.get(name).catch(unlessUnknown)
   const own: PushJson = { handshake: part.settings.handshake, secret: before?.subscription['secret'] ?? newSecret(), ...given }
   const spec = pushSpecOf(own)
+  // The path or the query of such a URL is often a secret.
+  const { origin } = new URL(spec.url)
+  request.note({ to: origin, channels: spec.channels.join(','), ...(spec.reply !== null && { reply: spec.reply }) })
   for (const channel of [...spec.channels, ...(before === null ? [] : channelsOf(before))]) request.permit('consume', channel)
   if (spec.reply !== null) request.permit('publish', spec.reply)
   await check(spec, part)
