@@ -104,6 +104,8 @@ export const LIMITS = {
   httpRetryAfterMsMax: 86_400_000,
   /** Bytes of a receiver's refusal that are kept in the dead letter. */
   httpAnswerBytesMax: 1024,
+  /** How long a connection to a subscriber is kept for the next event. */
+  httpIdleMs: 4000,
   /** Largest file of a watched folder of rules. */
   ruleFileBytesMax: 1_048_576,
   /** How often a watched folder is looked at, beside the operating system's own notices. */

@@ -181,6 +181,35 @@ describe('a refusal', () => {
   })
 })
 
+describe('connections', () => {
+  it('are kept for the next event, and one that the subscriber closed as it was used again costs no attempt', async () => {
+    const ports = new Set<unknown>()
+    subscriber.answer = (response, count) => {
+      ports.add(response.socket?.remotePort)
+      // The answer is out, and then the connection is gone, without a word of it before.
+      response.writeHead(204).end(() => (count === 10 ? setTimeout(() => response.socket?.destroy(), 5) : undefined))
+    }
+    await put({ concurrency: 1, attempts: 1 })
+    for (let n = 0; n < 20; n++) {
+      await broker.publish('orders', { type: 'a' })
+      await eventually(() => expect(received).toHaveLength(n + 1))
+    }
+    await eventually(async () => expect(await show()).toMatchObject({ lag: 0, deadLetters: 0 }))
+    expect(ports.size).toBeLessThanOrEqual(3)
+  })
+  it('that trickle an answer, or one without end, are cut', async () => {
+    subscriber.answer = (response, count) => {
+      response.writeHead(count === 1 ? 500 : 200)
+      const trickle = setInterval(() => response.write(count === 1 ? 'x' : 'x'.repeat(1000)), 5)
+      response.on('close', () => clearInterval(trickle))
+    }
+    await put({ ...quickly, concurrency: 1, attempts: 1, timeout: '200ms' })
+    await broker.publish('orders', [{ type: 'a' }, { type: 'a' }])
+    await eventually(async () => expect([received.length, (await show())['lag']]).toEqual([2, 0]))
+    expect((await deadLetters()).map(({ offset }) => offset)).toEqual([0])
+  })
+})
+
 describe('addresses that are not public', () => {
   const inside = [
     'http://127.0.0.1:1/',

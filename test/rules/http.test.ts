@@ -4,7 +4,7 @@ import type { AddressInfo } from 'node:net'
 import { Webhook } from 'standardwebhooks'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { type Broker, connect, stream } from '../../src/index.ts'
-import { guardedRequest, type Resolver } from '../../src/rules/action/guarded-request.ts'
+import { guardedRequest, KeptConnections, type Resolver } from '../../src/rules/action/guarded-request.ts'
 import { addressGuard } from '../../src/rules/action/public-address.ts'
 import { type RuleDefinition, type RunningRules, type StartRulesOptions, startRules } from '../../src/rules/index.ts'
 import { eventually } from './support.ts'
@@ -215,6 +215,26 @@ describe('a guarded request', () => {
     await expect(guardedRequest(request(`http://rebinding.example:${port()}/`), addressGuard(['127.0.0.1']), resolver)).rejects.toMatchObject({
       code: 'FORBIDDEN',
     })
+  })
+
+  it('keeps connections, and goes once more, on one of its own, where a kept one was closed as it was used again', async () => {
+    const connections = new KeptConnections(1)
+    const used = new Map<unknown, number>()
+    answer = (response) => {
+      const { socket } = response
+      used.set(socket, (used.get(socket) ?? 0) + 1)
+      if (used.get(socket) === 3) socket?.destroy()
+      else response.writeHead(200).end('hello')
+    }
+    for (let n = 0; n < 3; n++) {
+      const { status, body, whole } = await guardedRequest({ ...request(url), connections }, addressGuard(['127.0.0.1']))
+      expect([status, String(body), whole]).toEqual([200, 'hello', true])
+    }
+    expect([...used.values()]).toEqual([3, 1])
+    // A fresh one that is closed is an answer that did not come.
+    answer = (response) => response.socket?.destroy()
+    await expect(guardedRequest({ ...request(url), connections }, addressGuard(['127.0.0.1']))).rejects.toMatchObject({ code: 'UNAVAILABLE' })
+    connections.close()
   })
 
   it('trusts no name that also leads inside', async () => {

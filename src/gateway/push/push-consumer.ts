@@ -14,7 +14,7 @@ import { textConsumer } from '../../consumer/text-consumer.ts'
 import { decodeEvent } from '../../event/encode.ts'
 import { decodeForPublish } from '../../event/http/decode-for-publish.ts'
 import { httpModeOf } from '../../event/http/decode-http.ts'
-import type { Answer } from '../../rules/action/guarded-request.ts'
+import { type Answer, KeptConnections } from '../../rules/action/guarded-request.ts'
 import { STRUCTURED, structuredBody } from '../../rules/action/http-action.ts'
 import { Pace } from '../../rules/action/pace.ts'
 import { hopsOf } from '../../rules/action/publish-action.ts'
@@ -47,6 +47,7 @@ export class PushConsumer implements Startable<Running> {
   readonly #spec: PushSpec
   readonly #rate: Rate | null
   readonly #host: PushHost
+  readonly #connections: KeptConnections
   #broker!: BrokerHost
   #pace!: Pace
   #running: Running | null = null
@@ -57,6 +58,7 @@ export class PushConsumer implements Startable<Running> {
     this.#spec = spec
     this.#rate = slower(spec.rate, grantedPerMinute === null ? null : { count: grantedPerMinute, perMs: 60_000 })
     this.#host = host
+    this.#connections = new KeptConnections(spec.concurrency)
   }
 
   async start(host: BrokerHost): Promise<Running> {
@@ -71,6 +73,7 @@ export class PushConsumer implements Startable<Running> {
   async stop(): Promise<void> {
     this.#pace.stop()
     await this.#running?.stop()
+    this.#connections.close()
   }
 
   async #push(delivery: Delivery, ctx: HandlerContext): Promise<void> {
@@ -93,6 +96,7 @@ export class PushConsumer implements Startable<Running> {
       headers: { 'user-agent': 'millrace', ...headers, 'content-type': STRUCTURED, ...(reply !== null && { prefer: 'reply' }) },
       body: structuredBody(text),
       timeoutMs,
+      connections: this.#connections,
       ...(reply !== null && { answerBytesMax: LIMITS.pushReplyBytesMax }),
     }
     const { guard, resolver } = this.#host

@@ -3,8 +3,8 @@
  * one that passed, so nothing can be resolved anew in between. Redirects are not followed. Time and the answer that is read are bounded.
  */
 import { lookup as resolve } from 'node:dns'
-import { type IncomingHttpHeaders, type IncomingMessage, type RequestOptions, request as requestHttp } from 'node:http'
-import { request as requestHttps } from 'node:https'
+import { Agent, type IncomingHttpHeaders, type IncomingMessage, type RequestOptions, request as requestHttp } from 'node:http'
+import { request as requestHttps, Agent as SecureAgent } from 'node:https'
 import { isIP, type LookupFunction } from 'node:net'
 import { MillraceError } from '../../base/errors.ts'
 import { LIMITS } from '../../base/limits.ts'
@@ -18,7 +18,31 @@ export interface GuardedRequest {
   readonly timeoutMs: number
   /** How much of the answer's body is read. @default 1 KiB: enough to say why it was refused */
   readonly answerBytesMax?: number
+  /** Kept connections that may be used, and are made under the same guard. @default a connection of its own */
+  readonly connections?: KeptConnections
   readonly signal: AbortSignal
+}
+
+/** Connections to a receiver that are kept for its next requests. All are made under one guard: what may be reached does not change while they live. */
+export class KeptConnections {
+  readonly #plain: Agent
+  readonly #secure: SecureAgent
+
+  constructor(most: number) {
+    // Shorter than servers commonly keep them.
+    const options = { keepAlive: true, maxSockets: most, maxFreeSockets: most, timeout: LIMITS.httpIdleMs }
+    this.#plain = new Agent(options)
+    this.#secure = new SecureAgent(options)
+  }
+
+  of(url: URL): Agent {
+    return url.protocol === 'https:' ? this.#secure : this.#plain
+  }
+
+  close(): void {
+    this.#plain.destroy()
+    this.#secure.destroy()
+  }
 }
 
 export interface Answer {
@@ -77,19 +101,31 @@ export function guardedRequest(request: GuardedRequest, guard: AddressGuard, res
     headers: { ...request.headers, 'content-length': String(Buffer.byteLength(request.body)) },
     lookup: guardedLookup(guard, resolver),
     signal: AbortSignal.any([request.signal, timeout]),
-    // A connection of its own: a pooled one may have been made under another configuration.
-    agent: false,
   }
-  return new Promise((done, failed) => {
-    const fail = (error: unknown): void => failed(unanswered(error, url, timeout.aborted ? request.timeoutMs : null))
-    const sent = (url.protocol === 'https:' ? requestHttps : requestHttp)(url, options, (answer) => {
-      read(answer, request.answerBytesMax ?? LIMITS.httpAnswerBytesMax).then((read) => {
-        sent.destroy()
-        done({ status: answer.statusCode ?? 0, headers: answer.headers, ...read })
-      }, fail)
+  return exchange(request, url, { ...options, agent: request.connections?.of(url) ?? false }).catch((error: unknown) => {
+    // The receiver closed a kept connection as it was used again, which says nothing of this request: it goes once more, on one of its own.
+    const again = error instanceof Stale && !timeout.aborted ? exchange(request, url, { ...options, agent: false }) : Promise.reject(error as Error)
+    return again.catch((last: unknown) => {
+      throw unanswered(last, url, timeout.aborted ? request.timeoutMs : null)
     })
-    sent.on('error', fail)
-    sent.end(request.body)
+  })
+}
+
+class Stale extends Error {}
+
+function exchange({ body, answerBytesMax = LIMITS.httpAnswerBytesMax }: GuardedRequest, url: URL, options: RequestOptions): Promise<Answer> {
+  return new Promise((done, failed) => {
+    const sent = (url.protocol === 'https:' ? requestHttps : requestHttp)(url, options, (answer) => {
+      read(answer, answerBytesMax).then((read) => {
+        // What is not read to its end cannot carry another request.
+        if (!read.whole || options.agent === false) sent.destroy()
+        done({ status: answer.statusCode ?? 0, headers: answer.headers, ...read })
+      }, failed)
+    })
+    sent.on('error', (error: NodeJS.ErrnoException) => {
+      failed(sent.reusedSocket && (error.code === 'ECONNRESET' || error.code === 'EPIPE') ? new Stale(error.message, { cause: error }) : error)
+    })
+    sent.end(body)
   })
 }
 
