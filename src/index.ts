@@ -6,6 +6,7 @@ import { type ConnectOptions, connectWith, type EngineOpener } from './broker/co
 
 const openNats: EngineOpener = async (url, options) => (await import('./engines/nats/open.ts')).openNatsEngine(url, options)
 const openRemote: EngineOpener = async (url, options) => (await import('./engines/remote/open.ts')).openRemoteEngine(url, options)
+const openRedis: EngineOpener = async (url, options) => (await import('./engines/redis/open.ts')).openRedisEngine(url, options)
 
 /**
  * Connect to a broker: `memory:` keeps nothing beyond the process, `file:./data` is durable in a directory that this process then owns, `nats://host` uses
@@ -28,6 +29,8 @@ export const connect: (url: string, options?: ConnectOptions) => Promise<Broker>
     return (await import('./engines/embedded/shared-directory.ts')).openSharedEngine(url, options)
   },
   kafka: async (url, options) => (await import('./engines/kafka/open.ts')).openKafkaEngine(url, options),
+  redis: openRedis,
+  rediss: openRedis,
   ws: openRemote,
   wss: openRemote,
   unix: openRemote,

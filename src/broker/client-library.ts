@@ -19,7 +19,7 @@ interface Supported {
 export const CLIENT_LIBRARIES: Readonly<Record<ClientLibrary, Supported>> = {
   '@nats-io/transport-node': { engine: 'nats', from: '3.4.0', below: 4 },
   '@platformatic/kafka': { engine: 'kafka', from: '1.35.0', below: 3 },
-  ioredis: { engine: 'redis', from: '5.11.1', below: 6 },
+  ioredis: { engine: 'redis', from: '6.0.0', below: 7 },
 }
 
 export type ClientLibrary = '@nats-io/transport-node' | '@platformatic/kafka' | 'ioredis'

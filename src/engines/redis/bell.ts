@@ -1,0 +1,84 @@
+/**
+ * Being told of appends: one subscription connection for all channels that are watched. What was said while it was down is not said again, so whoever
+ * watches is told to look when it is there again.
+ */
+
+import type { Keys } from './keys.ts'
+import type { Client, Connector } from './redis-client.ts'
+
+export type OnAppend = (partition: number | null, next?: number) => void
+
+export class Bell {
+  readonly #keys: Keys
+  readonly #sender: string
+  readonly #connector: Connector
+  #client: Client | null = null
+  readonly #watchers = new Map<string, Set<OnAppend>>()
+  #closed = false
+
+  /** `sender`: what this engine says itself is not told to it. */
+  constructor(connector: Connector, keys: Keys, sender: string) {
+    this.#connector = connector
+    this.#keys = keys
+    this.#sender = sender
+  }
+
+  async watch(channel: string, onAppend: OnAppend): Promise<() => void> {
+    const name = this.#keys.bell(channel)
+    const watchers = this.#watchers.get(name) ?? new Set()
+    this.#watchers.set(name, watchers)
+    watchers.add(onAppend)
+    if (watchers.size === 1) await this.#subscribe(name)
+    return () => {
+      watchers.delete(onAppend)
+      if (watchers.size > 0 || this.#watchers.get(name) !== watchers) return
+      this.#watchers.delete(name)
+      if (this.#client?.status === 'ready') this.#client.unsubscribe(name).catch(() => undefined)
+    }
+  }
+
+  async #subscribe(name: string): Promise<void> {
+    if (this.#client === null) await this.#connect()
+    else if (this.#client.status === 'ready') await this.#client.subscribe(name).catch(() => undefined)
+  }
+
+  async #connect(): Promise<void> {
+    const client = this.#connector()
+    this.#client = client
+    client.on('error', () => undefined)
+    client.on('message', (name, message) => this.#told(name, message))
+    client.on('ready', () => {
+      void client.subscribe(...this.#watchers.keys()).then(
+        () => this.#ringAll(),
+        () => undefined,
+      )
+    })
+    // Where it cannot be made, the engine still looks now and then.
+    await client.connect().catch(() => undefined)
+  }
+
+  #ringAll(): void {
+    for (const watchers of this.#watchers.values()) for (const tell of [...watchers]) tell(null)
+  }
+
+  #told(name: string, message: string): void {
+    const watchers = this.#watchers.get(name)
+    if (watchers === undefined || this.#closed) return
+    const space = message.indexOf(' ')
+    if (space > 0 && message.slice(0, space) === this.#sender) return
+    const ends = space < 0 ? '' : message.slice(space + 1)
+    if (!/^\d+:\d+(,\d+:\d+)*$/.test(ends)) {
+      for (const tell of [...watchers]) tell(null)
+      return
+    }
+    for (const pair of ends.split(',')) {
+      const [partition, next] = pair.split(':').map(Number) as [number, number]
+      for (const tell of [...watchers]) tell(partition, next)
+    }
+  }
+
+  close(): void {
+    this.#closed = true
+    this.#client?.disconnect()
+  }
+}

@@ -1,0 +1,87 @@
+/** The channels there are, with what the scripts need to know of each; and the work of keeping no more than a channel is to keep. */
+import type { ChannelSpec } from '../../channel/channel.ts'
+import type { ChannelEntry } from '../../partitioned/log-backend.ts'
+import { named } from './channel-streams.ts'
+import type { Keys } from './keys.ts'
+import type { Argument } from './redis-client.ts'
+import type { RedisLink } from './redis-link.ts'
+import type { SafeWrites } from './safe-writes.ts'
+import { CREATE, REMOVE, RETAIN, UPDATE } from './scripts.ts'
+
+/** Of channels that know no ids: emissions into them are known for so long all the same. */
+const EMITTED = { ageMs: 120_000, count: 100_000 } as const
+
+export class ChannelRegistry {
+  readonly #keys: Keys
+  readonly #sender: string
+  readonly #link: RedisLink
+  readonly #writes: SafeWrites
+  #entries = new Map<string, ChannelEntry>()
+
+  constructor(keys: Keys, sender: string, link: RedisLink, writes: SafeWrites) {
+    this.#keys = keys
+    this.#sender = sender
+    this.#link = link
+    this.#writes = writes
+  }
+
+  async all(): Promise<readonly ChannelEntry[]> {
+    const texts = (await this.#link.call(['HVALS', this.#keys.channels], 'listing channels')) as string[]
+    const entries = texts.map((text) => JSON.parse(text) as ChannelEntry)
+    this.#entries = new Map(entries.map((entry) => [entry.spec.name, entry]))
+    return entries
+  }
+
+  known(name: string): { readonly partitions: number; readonly dedupes: boolean } | undefined {
+    const entry = this.#entries.get(name)
+    return entry === undefined ? undefined : { partitions: entry.partitions, dedupes: entry.spec.dedupe !== null }
+  }
+
+  /** 0 where the channel is gone. */
+  async partitions(name: string): Promise<number> {
+    if (!this.#entries.has(name)) await this.all()
+    return this.#entries.get(name)?.partitions ?? 0
+  }
+
+  async create(entry: ChannelEntry): Promise<void> {
+    await this.#writes.run(CREATE, this.#keysOf(entry), this.#args(entry), `creating channel "${entry.spec.name}"`, true)
+  }
+
+  async update(entry: ChannelEntry): Promise<void> {
+    const { name } = entry.spec
+    await named(name, this.#writes.run(UPDATE, this.#keysOf(entry), this.#args(entry), `changing channel "${name}"`, true))
+  }
+
+  async remove(name: string): Promise<void> {
+    const args = [this.#keys.base, name, this.#sender]
+    await this.#writes.run(REMOVE, [this.#keys.channel(name), this.#keys.channels], args, `removing channel "${name}"`, true)
+  }
+
+  #keysOf({ spec }: ChannelEntry): readonly string[] {
+    return [this.#keys.channel(spec.name), this.#keys.channels]
+  }
+
+  #args(entry: ChannelEntry): readonly Argument[] {
+    const { name, retain, dedupe } = entry.spec
+    const window = dedupe ?? EMITTED
+    return [
+      this.#keys.base,
+      name,
+      JSON.stringify(entry),
+      ...['partitions', entry.partitions, 'dedupeAge', window.ageMs, 'dedupeCount', window.count, 'latest', retain.latestByKey ? 1 : 0],
+      ...(retain.ageMs === null ? [] : ['keepAge', retain.ageMs]),
+      ...(retain.count === null ? [] : ['keepCount', retain.count]),
+      ...(retain.bytes === null ? [] : ['keepBytes', retain.bytes]),
+    ]
+  }
+
+  /** Let go what channels need not keep. */
+  async retain(): Promise<void> {
+    const limited = [...this.#entries.values()].filter(({ spec }) => isLimited(spec))
+    await Promise.all(limited.map(({ spec }) => this.#link.run(RETAIN, [this.#keys.channel(spec.name)], [this.#keys.base, spec.name], 'retaining')))
+  }
+}
+
+function isLimited({ retain }: ChannelSpec): boolean {
+  return retain.ageMs !== null || retain.bytes !== null || retain.count !== null
+}

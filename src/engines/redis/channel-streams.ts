@@ -1,0 +1,169 @@
+/**
+ * The events of channels: storing, reading, and places among them. Entries of a partition are in the order of their offsets, and offsets are a channel's, so
+ * that all partitions together are in order too.
+ */
+import { MillraceError } from '../../base/errors.ts'
+import type { Appended, Bounds, ReadLimit, StoredRecord } from '../../partitioned/log-backend.ts'
+import { type Entry, recordOf } from './entries.ts'
+import type { Keys } from './keys.ts'
+import type { Argument } from './redis-client.ts'
+import type { Command, RedisLink } from './redis-link.ts'
+import { APPEND, BOUNDS, PENDING, type Script, SEEK } from './scripts.ts'
+
+/** More than was asked for, at most, where events are larger than they were. */
+const SURPLUS = 4
+const WIDEST = 64
+
+export interface StreamsHost {
+  readonly reading: RedisLink
+  /** Run a script that writes; resolves when what it wrote is as safe as it is to be. */
+  write(script: Script, keys: readonly string[], args: readonly Argument[], doing: string, again: boolean): Promise<unknown>
+  partitions(channel: string): Promise<number>
+}
+
+/** What goes into a channel. */
+export interface NewEntry {
+  readonly partition: number
+  /** Known by this id, or not deduplicated. */
+  readonly knownAs: string | null
+  readonly key: string | null
+  readonly text: string
+}
+
+type AppendAnswer = readonly [timeMs: number, first: number, largest: number, touched: readonly number[], offsets: number | readonly number[]]
+
+export class ChannelStreams {
+  readonly #keys: Keys
+  readonly #sender: string
+  readonly #host: StreamsHost
+  /** Bytes of a channel's largest event, as far as it is known: bounds what a read may bring. */
+  readonly #largest = new Map<string, number>()
+
+  constructor(keys: Keys, sender: string, host: StreamsHost) {
+    this.#keys = keys
+    this.#sender = sender
+    this.#host = host
+  }
+
+  /** @throws UNKNOWN_CHANNEL */
+  async append(channel: string, entries: readonly NewEntry[]): Promise<Appended[]> {
+    const args: Argument[] = [this.#keys.base, channel, this.#sender]
+    let known = true
+    for (const { partition, knownAs, key, text } of entries) {
+      args.push(partition, knownAs ?? '', key ?? '', text)
+      if (knownAs === null) known = false
+    }
+    const doing = `storing events in channel "${channel}"`
+    const answer = (await named(channel, this.#host.write(APPEND, [this.#keys.channel(channel)], args, doing, known))) as AppendAnswer
+    const [, first, largest, , offsets] = answer
+    this.#largest.set(channel, largest)
+    if (typeof offsets === 'number') return entries.map((_, at) => ({ offset: first + at, duplicate: false }))
+    return offsets.map((offset) => (offset < 0 ? { offset: -1 - offset, duplicate: true } : { offset, duplicate: false }))
+  }
+
+  /** Where a partition or (null) the channel begins and ends, and what waits in its inbox. */
+  async bounds(channel: string, partition: number | null): Promise<Bounds & { readonly inside: number }> {
+    const args = [this.#keys.base, channel, partition ?? '']
+    const doing = `looking where channel "${channel}" ends`
+    const [first, next, largest, inside] = (await named(channel, this.#host.reading.run(BOUNDS, [this.#keys.channel(channel)], args, doing))) as readonly [
+      number,
+      number,
+      number,
+      number,
+    ]
+    this.#largest.set(channel, Math.max(largest, this.#largest.get(channel) ?? 0))
+    return { first, next, inside }
+  }
+
+  async seek(channel: string, partition: number | null, timeMs: number): Promise<number> {
+    const args = [this.#keys.base, channel, partition ?? '', Math.max(0, Math.ceil(timeMs))]
+    return (await named(channel, this.#host.reading.run(SEEK, [this.#keys.channel(channel)], args, `looking for a time in channel "${channel}"`))) as number
+  }
+
+  async pendingFrom(channel: string, partition: number, offset: number): Promise<number> {
+    const args = [this.#keys.base, channel, partition, offset]
+    return (await this.#host.reading.run(PENDING, [this.#keys.channel(channel)], args, `counting events of channel "${channel}"`)) as number
+  }
+
+  async trim(channel: string, partition: number, before: number): Promise<void> {
+    await this.#host.reading.call(['XTRIM', this.#keys.stream(channel, partition), 'MINID', `${before}-0`], `trimming channel "${channel}"`)
+  }
+
+  /** Memory of its streams, as the server reckons it. */
+  async bytes(channel: string): Promise<number> {
+    const partitions = await this.#host.partitions(channel)
+    const each = Array.from({ length: partitions }, (_, partition) =>
+      this.#host.reading.call(['MEMORY', 'USAGE', this.#keys.stream(channel, partition)], `measuring channel "${channel}"`),
+    )
+    return (await Promise.all(each)).reduce<number>((sum, bytes) => sum + Number(bytes ?? 0), 0)
+  }
+
+  async read(channel: string, partition: number | null, from: number, limit: ReadLimit): Promise<StoredRecord[]> {
+    if (partition === null) return this.#readAll(channel, from, limit)
+    const records: StoredRecord[] = []
+    let bytes = 0
+    for (let start = String(from); records.length < limit.count && bytes < limit.bytes; ) {
+      const count = this.#countFor(channel, limit.count - records.length, limit.bytes - bytes)
+      const entries = await this.#range(channel, partition, start, '+', count)
+      for (const entry of entries) {
+        const record = recordOf(entry)
+        if (record !== null) records.push(record)
+        bytes += record?.event.text.length ?? 0
+      }
+      if (entries.length < count) break
+      start = `(${entries.at(-1)?.[0]}`
+    }
+    return records
+  }
+
+  /** How many events to ask for, so that not many more bytes come than are wanted. */
+  #countFor(channel: string, count: number, bytes: number): number {
+    const largest = this.#largest.get(channel) ?? 0
+    return largest === 0 ? count : Math.max(1, Math.min(count, Math.ceil((SURPLUS * bytes) / largest)))
+  }
+
+  #range(channel: string, partition: number, from: string, to: string, count: number): Promise<readonly Entry[]> {
+    const command: Command = ['XRANGE', this.#keys.stream(channel, partition), from, to, 'COUNT', count]
+    return this.#host.reading.call(command, `reading channel "${channel}"`) as Promise<readonly Entry[]>
+  }
+
+  /**
+   * Over all partitions, by windows of offsets. What is below the end as it is known before has been stored; what comes above it meanwhile may not be all there
+   * is, and is left for the next read.
+   */
+  async #readAll(channel: string, from: number, limit: ReadLimit): Promise<StoredRecord[]> {
+    const partitions = await this.#host.partitions(channel)
+    const found: StoredRecord[] = []
+    let bytes = 0
+    const end = await this.bounds(channel, null)
+    let start = Math.max(from, end.first)
+    let width = this.#countFor(channel, limit.count, limit.bytes)
+    while (start < end.next && found.length < limit.count && bytes < limit.bytes) {
+      const count = this.#countFor(channel, limit.count - found.length, limit.bytes - bytes)
+      const to = Math.min(end.next, start + width) - 1
+      const ranges = Array.from({ length: partitions }, (_, partition) => this.#range(channel, partition, String(start), String(to), count))
+      const each = await Promise.all(ranges)
+      // Where a partition has more in this window, nothing after the last that it gave can be told yet.
+      const whole = Math.min(to, ...each.filter((entries) => entries.length === count).map((entries) => recordOf(entries.at(-1) as Entry)?.offset ?? to))
+      const records = each.flat().flatMap((entry) => recordOf(entry) ?? [])
+      for (const record of records.filter(({ offset }) => offset <= whole).sort((a, b) => a.offset - b.offset)) {
+        if (found.length >= limit.count || bytes >= limit.bytes) break
+        found.push(record)
+        bytes += record.event.text.length
+      }
+      width = records.length < width / 4 ? Math.min(width * 2, limit.count * WIDEST) : width
+      start = whole + 1
+    }
+    return found
+  }
+}
+
+/** @throws UNKNOWN_CHANNEL in place of what the scripts say */
+export async function named(channel: string, answer: Promise<unknown>): Promise<unknown> {
+  try {
+    return await answer
+  } catch (error) {
+    if (!(error instanceof MillraceError) || !String(error.details['answer']).startsWith('NOCHANNEL')) throw error
+    throw new MillraceError('UNKNOWN_CHANNEL', `channel "${channel}" is not there: it was removed, or never declared`, { channel })
+  }
+}

@@ -1,0 +1,146 @@
+/**
+ * Clause 1 on Redis: what an acknowledgement of this server means, asked of the server itself, at connecting and after each time it was lost.
+ *
+ * `appendfsync always` with the append-only file on is durable. Where the settings cannot be read (managed servers forbid CONFIG), or are weaker, a server from
+ * 7.2 on (and Valkey) can be made to wait for its disk: WAITAOF after each write. What is weaker is refused, unless the URL says so.
+ */
+import { MillraceError } from '../../base/errors.ts'
+import type { Capability } from '../../broker/capabilities.ts'
+import type { RedisLink } from './redis-link.ts'
+import type { Durable, RedisSettings } from './redis-url.ts'
+
+const OLDEST = [7, 0] as const
+const WAITAOF_FROM = [7, 2] as const
+
+export interface Durability {
+  readonly capability: Capability
+  /** What is sent after each write: `WAITAOF`, `WAIT` or nothing. */
+  readonly wait: { readonly command: 'WAITAOF' | 'WAIT'; readonly local: 0 | 1; readonly replicas: number } | null
+  /** What could not be seen; null where all was. */
+  readonly doubt: MillraceError | null
+}
+
+interface ServerFacts {
+  readonly version: readonly [number, number]
+  readonly shownVersion: string
+  readonly appendOnly: boolean
+  /** Null where it may not be read. */
+  readonly fsync: string | null
+  readonly evicts: string | null
+}
+
+/** @throws CLAUSE_REFUSED · UNAVAILABLE */
+export async function checkDurability(link: RedisLink, settings: RedisSettings): Promise<Durability> {
+  const facts = await factsOf(link)
+  if (compare(facts.version, OLDEST) < 0) {
+    throw refused(`needs Redis 7.0 or later, and the server is ${facts.shownVersion}: its scripts and streams lack what the engine is built of`, {
+      clause: null,
+    })
+  }
+  if (facts.evicts !== null) {
+    throw refused(`the server may forget what it has (maxmemory-policy ${facts.evicts}): set maxmemory-policy noeviction`, { setting: 'maxmemory-policy' })
+  }
+  return judge(facts, settings)
+}
+
+function judge(facts: ServerFacts, { durable, replicas }: Pick<RedisSettings, 'durable' | 'replicas'>): Durability {
+  const canWait = compare(facts.version, WAITAOF_FROM) >= 0
+  const onReplicas = replicas === 0 ? '' : `, and ${replicas} replica${replicas === 1 ? '' : 's'} had it`
+  const wait = replicas === 0 ? null : ({ command: 'WAIT', local: 0, replicas } as const)
+  if (!facts.appendOnly) {
+    if (durable !== 'memory') throw weaker('the append-only file is off (appendonly no)', 'set appendonly yes and appendfsync always', 'memory', 'appendonly')
+    return { capability: lost('?durable=memory: what is acknowledged is lost when the server ends'), wait, doubt: null }
+  }
+  if (facts.fsync === 'always') {
+    const capability = { support: 'native', reason: `appendonly yes and appendfsync always: an answer comes after the sync${onReplicas}` } as const
+    return { capability, wait: replicas > 0 && canWait ? { command: 'WAITAOF', local: 1, replicas } : wait, doubt: null }
+  }
+  if (durable !== 'always') {
+    const reason = `?durable=${durable}: what was acknowledged in the last second or two may be lost with the server (appendfsync ${facts.fsync ?? 'unknown'})`
+    return { capability: lost(reason), wait, doubt: null }
+  }
+  if (canWait) return waiting(facts, replicas, onReplicas)
+  if (facts.fsync === null) {
+    const doubt = `the server does not let this user read its settings: that it syncs before it answers (appendfsync always) could not be checked`
+    const capability = { support: 'native', reason: `declared, not checked: ${doubt}` } as const
+    return { capability, wait, doubt: refused(`${doubt}. Permit CONFIG GET, or use a server from 7.2 on, which can be asked to wait for its disk`, {}) }
+  }
+  throw weaker(
+    `the server answers before it syncs (appendfsync ${facts.fsync})`,
+    'set appendfsync always, or use a server from 7.2 on',
+    'everysec',
+    'appendfsync',
+  )
+}
+
+/** The server does not sync each write by itself, but says when it has. */
+function waiting({ fsync }: ServerFacts, replicas: number, onReplicas: string): Durability {
+  return {
+    capability: {
+      support: 'emulated',
+      reason: `appendfsync ${fsync ?? 'cannot be read'}: each write is followed by WAITAOF, which answers after the sync${onReplicas}`,
+      ...(fsync !== null && { cost: 'with everysec, up to a second a write: appendfsync always is faster' }),
+    },
+    wait: { command: 'WAITAOF', local: 1, replicas },
+    doubt: null,
+  }
+}
+
+function lost(reason: string): Capability {
+  return { support: 'refused', reason }
+}
+
+function refused(why: string, details: Readonly<Record<string, unknown>>): MillraceError {
+  return new MillraceError('CLAUSE_REFUSED', `redis: ${why}`, { engine: 'redis', clause: 1, ...details })
+}
+
+function weaker(why: string, todo: string, option: Durable, setting: string): MillraceError {
+  return refused(
+    `an acknowledged event would not survive a power cut: ${why}. ${todo[0]?.toUpperCase()}${todo.slice(1)}, or accept it with ?durable=${option} in the URL`,
+    {
+      setting,
+    },
+  )
+}
+
+async function factsOf(link: RedisLink): Promise<ServerFacts> {
+  const info = new Map(
+    String(await link.call(['INFO', 'everything'], 'reading INFO'))
+      .split(/\r?\n/)
+      .map((line) => line.split(':', 2) as [string, string]),
+  )
+  const config = await settingsOf(link)
+  // Valkey and others tell which Redis they are like, and the features by it.
+  const shownVersion = info.get('redis_version') ?? '0.0'
+  const [major = 0, minor = 0] = shownVersion.split('.').map(Number)
+  const policy = config?.get('maxmemory-policy') ?? info.get('maxmemory_policy') ?? null
+  const limited = (info.get('maxmemory') ?? '0') !== '0'
+  return {
+    version: [major, minor],
+    shownVersion,
+    appendOnly: info.get('aof_enabled') === '1',
+    fsync: config?.get('appendfsync') ?? null,
+    evicts: limited && policy !== null && policy !== 'noeviction' ? policy : null,
+  }
+}
+
+/** Null where the user may not read them. */
+async function settingsOf(link: RedisLink): Promise<ReadonlyMap<string, string> | null> {
+  const found = new Map<string, string>()
+  for (const name of ['appendfsync', 'maxmemory-policy']) {
+    try {
+      const [, value] = (await link.call(['CONFIG', 'GET', name], 'reading settings')) as string[]
+      if (value !== undefined) found.set(name, value)
+    } catch (error) {
+      const { code, details } = error as MillraceError
+      if (code === 'UNAVAILABLE' || code === 'CLOSED') throw error
+      if (!/NOPERM|unknown command|unknown subcommand/i.test(String(details['answer']))) throw error
+      return null
+    }
+  }
+  return found
+}
+
+function compare(a: readonly [number, number], b: readonly [number, number]): number {
+  return a[0] - b[0] || a[1] - b[1]
+}

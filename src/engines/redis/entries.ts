@@ -1,0 +1,114 @@
+/**
+ * Events as entries of streams, both ways.
+ *
+ * Millrace writes an entry `data` = the CloudEvent in its JSON format (structured content mode, as Dapr does), with `key` where the event has one and now and
+ * then `n`, how many its partition had before. `poison` marks what was taken in and is no CloudEvent.
+ *
+ * Plain clients write into a channel's inbox, either so (`data`, and `key` if they like) or in binary content mode: attributes as `ce_` fields, `content-type`,
+ * and the data in `data`. There is no binding for Redis in the specification; the binary mode is that of Kafka's, whose headers are fields here.
+ */
+import { isMillraceError } from '../../base/errors.ts'
+import { LIMITS } from '../../base/limits.ts'
+import type { EncodedEvent } from '../../broker/engine.ts'
+import type { BlockEvent } from '../../event/block.ts'
+import type { CloudEvent } from '../../event/cloud-event.ts'
+import { type DecodedEvent, decodeTexts } from '../../event/http/decode-http.ts'
+import type { StoredRecord } from '../../partitioned/log-backend.ts'
+
+/** An entry of a stream, as Redis answers it. */
+export type Entry<Text = string> = readonly [id: string, fields: readonly Text[]]
+
+/** Offsets never come near: what has such an id was written by somebody who let Redis choose it. */
+const STRANGE_ID = 1e12
+
+const STRUCTURED = 'application/cloudevents+json'
+const PLAIN_BEGIN = '{"specversion":"1.0","id":"'
+
+/** The stored event, or null for an entry that is not Millrace's own. */
+export function recordOf([id, fields]: Entry): StoredRecord | null {
+  const dash = id.indexOf('-')
+  const offset = Number(id.slice(0, dash))
+  if (offset >= STRANGE_ID) return null
+  const text = fields[0] === 'data' ? (fields[1] as string) : ''
+  return { offset, timeMs: Number(id.slice(dash + 1)), event: eventOf(text, fields) }
+}
+
+function eventOf(text: string, fields: readonly string[]): BlockEvent {
+  if (fields[2] === 'poison') return { id: fields[3] as string, type: '', key: null, text }
+  const key = fields[2] === 'key' ? (fields[3] as string) : null
+  const { id, type } = headOf(text)
+  return { id, type, key, text }
+}
+
+/** Id and type of an event's text; without parsing where Millrace wrote it. */
+function headOf(text: string): { readonly id: string; readonly type: string } {
+  if (text.startsWith(PLAIN_BEGIN)) {
+    const idEnd = text.indexOf('"', PLAIN_BEGIN.length)
+    const id = text.slice(PLAIN_BEGIN.length, idEnd)
+    if (text.startsWith(',"source":"', idEnd + 1)) {
+      const sourceEnd = text.indexOf('"', idEnd + 12)
+      if (text.startsWith(',"type":"', sourceEnd + 1)) {
+        const begin = sourceEnd + 10
+        const end = text.indexOf('"', begin)
+        if (text.lastIndexOf('\\', end) < PLAIN_BEGIN.length) return { id, type: text.slice(begin, end) }
+      }
+    }
+  }
+  try {
+    const { id, type } = JSON.parse(text) as { readonly id: string; readonly type: string }
+    return { id, type }
+  } catch {
+    return { id: '', type: '' }
+  }
+}
+
+/** What was taken from an inbox: an event, or what is none, with its bytes. */
+export type TakenIn = { readonly event: EncodedEvent; readonly poison: false } | { readonly text: string; readonly poison: true }
+
+/** Read an entry that a plain client wrote. */
+export function takenIn([, fields]: Entry<Buffer>): TakenIn {
+  const byName = new Map<string, Buffer>()
+  for (let at = 0; at + 1 < fields.length; at += 2) byName.set(String(fields[at]).toLowerCase(), fields[at + 1] as Buffer)
+  const data = byName.get('data') ?? Buffer.alloc(0)
+  try {
+    const { event, text } = eventIn(byName, data)
+    const key = byName.get('key')?.toString() ?? event.partitionkey ?? ''
+    const good = key !== '' && Buffer.byteLength(key) <= LIMITS.keyBytesMax && !key.includes('\0')
+    return { event: { id: event.id, type: event.type, key: good ? key : null, text }, poison: false }
+  } catch (error) {
+    if (!isMillraceError(error) && !(error instanceof SyntaxError)) throw error
+    return { text: byName.size === 1 && byName.has('data') ? bytesText(data) : fieldsText(fields), poison: true }
+  }
+}
+
+/** @throws INVALID_EVENT */
+function eventIn(fields: ReadonlyMap<string, Buffer>, data: Buffer): { readonly event: CloudEvent; readonly text: string } {
+  const headers: Record<string, string> = {}
+  for (const [name, value] of fields) if (/^ce[_-]/.test(name)) headers[`ce-${name.slice(3)}`] = encodeURIComponent(value.toString())
+  if (Object.keys(headers).length === 0) {
+    const [found] = decodeTexts({ 'content-type': STRUCTURED }, data)
+    const { event } = found as DecodedEvent
+    // As it was written, unless it has attributes that are null, which are none.
+    const text = data.toString()
+    return { event, text: Object.keys(JSON.parse(text) as object).length === Object.keys(event).length ? text : JSON.stringify(event) }
+  }
+  headers['content-type'] = fields.get('content-type')?.toString() ?? 'application/json'
+  const [found] = decodeTexts(headers, data)
+  const { event, dataText } = found as DecodedEvent
+  if (dataText === undefined) return { event, text: JSON.stringify(event) }
+  const { data: _, ...attributes } = event
+  return { event, text: `${JSON.stringify(attributes).slice(0, -1)},"data":${dataText}}` }
+}
+
+/** Bytes as text, so that they can be had again: as they are where they are UTF-8. */
+function bytesText(bytes: Buffer): string {
+  const text = bytes.toString()
+  return Buffer.from(text).equals(bytes) ? text : `data:application/octet-stream;base64,${bytes.toString('base64')}`
+}
+
+/** All fields of an entry that has none of the known forms. */
+function fieldsText(fields: readonly Buffer[]): string {
+  const pairs: [string, string][] = []
+  for (let at = 0; at + 1 < fields.length; at += 2) pairs.push([bytesText(fields[at] as Buffer), bytesText(fields[at + 1] as Buffer)])
+  return JSON.stringify(Object.fromEntries(pairs))
+}

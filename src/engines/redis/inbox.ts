@@ -1,0 +1,116 @@
+/**
+ * What plain clients write: one blocking connection waits for entries in the inboxes of the channels that are watched. Each is stored as an event of its
+ * channel, by its id once, and then deleted from the inbox; engines that take the same entry store it once. What is no CloudEvent is stored as such, with its
+ * bytes, and goes to the dead letters of those who read it.
+ */
+import { partitionOf } from '../../partitioned/appending.ts'
+import { type Entry, takenIn } from './entries.ts'
+import type { Keys } from './keys.ts'
+import type { RedisLink } from './redis-link.ts'
+
+const TOGETHER = 200
+const BLOCK_MS = 1000
+const PAUSE_MS = 200
+
+/** An entry on its way into its channel; a key of one zero byte says that it is no event. */
+export interface InboxItem {
+  readonly partition: number
+  readonly knownAs: string
+  readonly key: string | null
+  readonly text: string
+}
+
+export const NO_EVENT = '\0'
+
+export interface InboxHost {
+  readonly keys: Keys
+  /** Partitions of a channel, and whether it knows ids by itself; undefined where it is gone. */
+  channel(name: string): { readonly partitions: number; readonly dedupes: boolean } | undefined
+  store(channel: string, items: readonly InboxItem[]): Promise<void>
+  alarm(error: unknown): void
+}
+
+export class Inbox {
+  readonly #host: InboxHost
+  readonly #open: () => Promise<RedisLink>
+  readonly #channels = new Map<string, number>()
+  #link: RedisLink | null = null
+  #running = false
+  #closed = false
+
+  constructor(open: () => Promise<RedisLink>, host: InboxHost) {
+    this.#open = open
+    this.#host = host
+  }
+
+  /** Take in what comes for a channel, until the answer is called. */
+  watch(channel: string): () => void {
+    this.#channels.set(channel, (this.#channels.get(channel) ?? 0) + 1)
+    if (!this.#running) {
+      this.#running = true
+      void this.#run()
+    }
+    return () => {
+      const left = (this.#channels.get(channel) ?? 1) - 1
+      if (left > 0) this.#channels.set(channel, left)
+      else this.#channels.delete(channel)
+    }
+  }
+
+  async #run(): Promise<void> {
+    while (!this.#closed && this.#channels.size > 0) {
+      try {
+        this.#link ??= await this.#open()
+        await this.#wait(this.#link)
+      } catch (error) {
+        if (this.#closed) break
+        this.#host.alarm(error)
+        await new Promise((resolve) => setTimeout(resolve, PAUSE_MS))
+      }
+    }
+    this.#running = false
+  }
+
+  /** Entries are deleted when they are taken in, so what there is is always from the beginning. */
+  async #wait(link: RedisLink): Promise<void> {
+    const channels = [...this.#channels.keys()]
+    const streams = channels.map((name) => this.#host.keys.inbox(name))
+    const command = ['XREAD', 'COUNT', TOGETHER, 'BLOCK', BLOCK_MS, 'STREAMS', ...streams, ...streams.map(() => '0-0')] as const
+    const found = (await link.call(command, 'waiting for what plain clients write', { buffers: true })) as [Buffer, [Buffer, Buffer[]][]][] | null
+    for (const [stream, entries] of found ?? []) {
+      const channel = channels[streams.indexOf(String(stream))] as string
+      await this.#takeIn(link, channel, entries)
+    }
+  }
+
+  /** Take in what is there now. */
+  async drain(link: RedisLink, channel: string): Promise<void> {
+    const entries = await link.call(['XRANGE', this.#host.keys.inbox(channel), '-', '+', 'COUNT', TOGETHER], 'looking into an inbox', { buffers: true })
+    await this.#takeIn(link, channel, entries as [Buffer, Buffer[]][])
+  }
+
+  async #takeIn(link: RedisLink, channel: string, entries: readonly (readonly [Buffer, readonly Buffer[]])[]): Promise<void> {
+    const target = this.#host.channel(channel)
+    if (target === undefined || entries.length === 0) return
+    const ids = entries.map(([id]) => String(id))
+    const items = entries.map(([, fields], at) => itemOf([ids[at] as string, fields], target))
+    await this.#host.store(channel, items)
+    await link.call(['XDEL', this.#host.keys.inbox(channel), ...ids], 'emptying an inbox')
+  }
+
+  close(): void {
+    this.#closed = true
+    this.#link?.close()
+  }
+}
+
+function itemOf(entry: Entry<Buffer>, { partitions, dedupes }: { readonly partitions: number; readonly dedupes: boolean }): InboxItem {
+  const taken = takenIn(entry)
+  const ownId = `in/${entry[0]}`
+  if (taken.poison) {
+    const partition = partitionOf({ id: ownId, type: '', key: null, text: '' }, partitions)
+    return { partition, knownAs: ownId, key: NO_EVENT, text: taken.text }
+  }
+  const { event } = taken
+  return { partition: partitionOf(event, partitions), knownAs: dedupes ? event.id : ownId, key: event.key, text: event.text }
+}

@@ -1,0 +1,239 @@
+/**
+ * Redis as a log with a conditional write (partitioned/log-backend.ts). Joins the parts: connections, the events' streams, journals, members, the bell, the
+ * inboxes and what is kept how long. Three connections at most: one for commands, one that is told of appends, one that waits for plain clients' entries.
+ */
+import { randomUUID } from 'node:crypto'
+import { isMillraceError, type MillraceError } from '../../base/errors.ts'
+import type { Capabilities } from '../../broker/capabilities.ts'
+import type {
+  Appended,
+  AppendItem,
+  BackendListener,
+  Bounds,
+  ChannelEntry,
+  JournalContent,
+  LogBackend,
+  ReadLimit,
+  StoredRecord,
+} from '../../partitioned/log-backend.ts'
+import { Bell, type OnAppend } from './bell.ts'
+import { redisCapabilities } from './capabilities.ts'
+import { ChannelRegistry } from './channel-registry.ts'
+import { ChannelStreams } from './channel-streams.ts'
+import { checkDurability, type Durability } from './durability.ts'
+import { Inbox } from './inbox.ts'
+import { Journals } from './journals.ts'
+import { Keys } from './keys.ts'
+import { type Connector, connectorOf } from './redis-client.ts'
+import { RedisLink } from './redis-link.ts'
+import { type RedisSettings, shownUrl } from './redis-url.ts'
+import { SafeWrites } from './safe-writes.ts'
+import { BEAT, MEMBERS } from './scripts.ts'
+
+const RETAIN_MS = 500
+
+export class RedisBackend implements LogBackend {
+  readonly name = 'redis'
+  readonly limits = { batchEvents: 10_000, entryBytes: 33_554_432 }
+  readonly capabilities: Capabilities
+  readonly #settings: RedisSettings
+  readonly #keys: Keys
+  readonly #link: RedisLink
+  readonly #writes: SafeWrites
+  readonly #streams: ChannelStreams
+  readonly #journals: Journals
+  readonly #registry: ChannelRegistry
+  readonly #bell: Bell
+  readonly #inbox: Inbox
+  readonly #retaining: NodeJS.Timeout
+  #listener: BackendListener | null = null
+  #closed = false
+  /** What was already wrong before anybody listened. */
+  readonly #wrong = new Map<string, string>()
+
+  private constructor(settings: RedisSettings, link: RedisLink, durability: Durability, connector: Connector) {
+    const sender = randomUUID()
+    this.#settings = settings
+    this.#keys = new Keys(settings.prefix)
+    this.#link = link
+    this.capabilities = redisCapabilities(durability.capability, settings.partitions)
+    this.#writes = new SafeWrites(link, durability)
+    this.#registry = new ChannelRegistry(this.#keys, sender, link, this.#writes)
+    this.#streams = new ChannelStreams(this.#keys, sender, {
+      reading: link,
+      write: (script, keys, args, doing, again) => this.#writes.run(script, keys, args, doing, again),
+      partitions: (channel) => this.#registry.partitions(channel),
+    })
+    this.#journals = new Journals(this.#keys, link, this.#writes)
+    this.#bell = new Bell(connector, this.#keys, sender)
+    this.#inbox = new Inbox(() => RedisLink.open(connector, shownUrl(settings)), {
+      keys: this.#keys,
+      channel: (name) => this.#registry.known(name),
+      store: async (channel, items) => void (await this.#streams.append(channel, items)),
+      alarm: (error) => this.#alarm(error as MillraceError),
+    })
+    if (durability.doubt !== null) this.#alarm(durability.doubt)
+    this.#retaining = setInterval(() => this.#retain(), RETAIN_MS)
+    this.#retaining.unref()
+  }
+
+  /** @throws MISSING_DEPENDENCY · UNAVAILABLE · UNAUTHENTICATED · FORBIDDEN · CLAUSE_REFUSED */
+  static async open(settings: RedisSettings): Promise<RedisBackend> {
+    const connector = await connectorOf(settings)
+    const told: { by(lost: MillraceError | null): void } = { by: () => undefined }
+    const link = await RedisLink.open(connector, shownUrl(settings), (lost) => told.by(lost))
+    try {
+      const backend = new RedisBackend(settings, link, await checkDurability(link, settings), connector)
+      told.by = (lost) => backend.#connection(lost)
+      return backend
+    } catch (error) {
+      link.close()
+      throw error
+    }
+  }
+
+  listen(listener: BackendListener): void {
+    this.#listener = listener
+    for (const [code, message] of this.#wrong) listener.alarm(code, message)
+  }
+
+  #alarm({ code, message }: MillraceError): void {
+    if (this.#closed) return
+    this.#wrong.set(code, message)
+    this.#listener?.alarm(code, message)
+  }
+
+  #clear(code: string): void {
+    if (this.#wrong.delete(code)) this.#listener?.cleared(code)
+  }
+
+  /** The connection was lost, or is there again: perhaps to another server, with other settings. */
+  #connection(lost: MillraceError | null): void {
+    if (lost !== null) {
+      this.#alarm(lost)
+      return
+    }
+    this.#clear('UNAVAILABLE')
+    checkDurability(this.#link, this.#settings).then(
+      (durability) => {
+        this.#writes.durability = durability
+        if (durability.doubt === null) this.#clear('CLAUSE_REFUSED')
+        else this.#alarm(durability.doubt)
+      },
+      (error: unknown) => {
+        if (isMillraceError(error, 'CLAUSE_REFUSED')) {
+          // No write is acknowledged by a server that is weaker than what was promised.
+          this.#writes.durability = error
+          this.#alarm(error)
+        }
+      },
+    )
+  }
+
+  #retain(): void {
+    if (this.#link.client.status !== 'ready') return
+    void this.#registry.retain().catch(() => undefined)
+  }
+
+  channels(): Promise<readonly ChannelEntry[]> {
+    return this.#registry.all()
+  }
+
+  createChannel(entry: ChannelEntry): Promise<void> {
+    return this.#registry.create(entry)
+  }
+
+  updateChannel(entry: ChannelEntry): Promise<void> {
+    return this.#registry.update(entry)
+  }
+
+  removeChannel(name: string): Promise<void> {
+    return this.#registry.remove(name)
+  }
+
+  append(channel: string, items: readonly AppendItem[]): Promise<Appended[]> {
+    return this.#streams.append(
+      channel,
+      items.map(({ partition, event, dedupeId }) => ({ partition, knownAs: dedupeId, key: event.key, text: event.text })),
+    )
+  }
+
+  read(channel: string, partition: number | null, from: number, limit: ReadLimit): Promise<StoredRecord[]> {
+    return this.#streams.read(channel, partition, from, limit)
+  }
+
+  async bounds(channel: string, partition: number | null): Promise<Bounds> {
+    const bounds = await this.#streams.bounds(channel, partition)
+    if (bounds.inside === 0) return bounds
+    await this.#inbox.drain(this.#link, channel)
+    return this.#streams.bounds(channel, partition)
+  }
+
+  seek(channel: string, partition: number | null, timeMs: number): Promise<number> {
+    return this.#streams.seek(channel, partition, timeMs)
+  }
+
+  pendingFrom(channel: string, partition: number, offset: number): Promise<number> {
+    return this.#streams.pendingFrom(channel, partition, offset)
+  }
+
+  trim(channel: string, partition: number, before: number): Promise<void> {
+    return this.#streams.trim(channel, partition, before)
+  }
+
+  bytes(channel: string): Promise<number> {
+    return this.#streams.bytes(channel)
+  }
+
+  async watch(channel: string, onAppend: OnAppend): Promise<() => void> {
+    const stopInbox = this.#inbox.watch(channel)
+    const stopBell = await this.#bell.watch(channel, onAppend)
+    return () => {
+      stopInbox()
+      stopBell()
+    }
+  }
+
+  readJournal(id: string): Promise<JournalContent> {
+    return this.#journals.read(id)
+  }
+
+  appendJournal(id: string, expected: number, entry: Uint8Array): Promise<number> {
+    return this.#journals.append(id, expected, entry)
+  }
+
+  trimJournal(id: string, before: number): Promise<void> {
+    return this.#journals.trim(id, before)
+  }
+
+  journals(prefix: string): Promise<readonly string[]> {
+    return this.#journals.ids(prefix)
+  }
+
+  removeJournal(id: string): Promise<void> {
+    return this.#journals.remove(id)
+  }
+
+  async beat(group: string, member: string, text: string, ttlMs: number): Promise<void> {
+    await this.#link.run(BEAT, [this.#keys.members(group)], [member, text, ttlMs], 'saying that a member lives')
+  }
+
+  async leave(group: string, member: string): Promise<void> {
+    await this.#link.call(['HDEL', this.#keys.members(group), member], 'leaving a group')
+  }
+
+  async members(group: string): Promise<ReadonlyMap<string, string>> {
+    const found = (await this.#link.run(MEMBERS, [this.#keys.members(group)], [], 'looking who lives')) as readonly string[]
+    const members = new Map<string, string>()
+    for (let at = 0; at + 1 < found.length; at += 2) members.set(found[at] as string, found[at + 1] as string)
+    return members
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true
+    clearInterval(this.#retaining)
+    this.#inbox.close()
+    this.#bell.close()
+    this.#link.close()
+  }
+}

@@ -1,0 +1,78 @@
+/**
+ * The client library, as little of it as is used, and connections made with it: to one server, to the primary that Sentinels name, or to a cluster.
+ *
+ * The library makes lost connections again by itself. It neither queues nor repeats commands: what may be sent twice is for redis-link.ts to know.
+ */
+import { loadClient } from '../../broker/client-library.ts'
+import type { RedisSettings } from './redis-url.ts'
+
+export type Argument = string | number | Buffer
+
+export interface Pipeline {
+  call(name: string, ...args: readonly Argument[]): unknown
+  callBuffer(name: string, ...args: readonly Argument[]): unknown
+  exec(): Promise<(readonly [error: Error | null, answer: unknown])[] | null>
+}
+
+export interface Client {
+  readonly status: string
+  pipeline(): Pipeline
+  connect(): Promise<void>
+  disconnect(reconnect?: boolean): void
+  subscribe(...channels: readonly string[]): Promise<unknown>
+  unsubscribe(...channels: readonly string[]): Promise<unknown>
+  on(event: 'ready' | 'close' | 'end', listener: () => void): unknown
+  on(event: 'error', listener: (error: Error) => void): unknown
+  on(event: 'message', listener: (channel: string, message: string) => void): unknown
+}
+
+export type Connector = () => Client
+
+interface Library {
+  readonly Redis: new (options: object) => Client
+  readonly Cluster: new (nodes: readonly object[], options: object) => Client
+}
+
+const CONNECT_MS = 5000
+const RETRY_MS_MAX = 1000
+const KEEP_ALIVE_MS = 10_000
+
+const retryMs = (times: number): number => Math.min(RETRY_MS_MAX, 20 * 2 ** Math.min(times, 10))
+
+/** @throws MISSING_DEPENDENCY */
+export async function connectorOf(settings: RedisSettings): Promise<Connector> {
+  const { Redis, Cluster } = await loadClient<Library>('ioredis')
+  const { hosts, tls, username, password, db, topology } = settings
+  const common = {
+    ...(username !== null && { username }),
+    ...(password !== null && { password }),
+    ...(tls && { tls: topology === 'one' ? { servername: hosts[0]?.host } : {} }),
+    protocol: 2,
+    connectTimeout: CONNECT_MS,
+    keepAlive: KEEP_ALIVE_MS,
+    lazyConnect: true,
+    enableOfflineQueue: false,
+    autoResendUnfulfilledCommands: false,
+    autoResubscribe: false,
+    maxRetriesPerRequest: 0,
+    retryStrategy: retryMs,
+    // After a failover the former primary says so: the connection is made again, to the new one.
+    reconnectOnError: (error: Error) => /^(READONLY|UNBLOCKED)/.test(error.message),
+  }
+  if (topology === 'cluster') {
+    const options = { lazyConnect: true, enableOfflineQueue: false, clusterRetryStrategy: retryMs, redisOptions: common }
+    return () => new Cluster(hosts, options)
+  }
+  if (topology === 'sentinel') {
+    const { sentinelPassword } = settings
+    const sentinels = {
+      sentinels: hosts,
+      name: settings.primary,
+      ...(sentinelPassword !== null && { sentinelPassword }),
+      ...(tls && { enableTLSForSentinelMode: true }),
+      sentinelRetryStrategy: retryMs,
+    }
+    return () => new Redis({ ...common, ...sentinels, db })
+  }
+  return () => new Redis({ ...common, ...hosts[0], db })
+}

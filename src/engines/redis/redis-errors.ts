@@ -1,0 +1,32 @@
+/** What Redis and its client say when something is wrong, as errors of the closed list. */
+import { type ErrorCode, isMillraceError, MillraceError } from '../../base/errors.ts'
+
+/** First words of Redis' replies, with our code and what to do. */
+const REPLIES: readonly (readonly [begin: RegExp, code: ErrorCode, advice: string])[] = [
+  [/^OOM /, 'DISK_FULL', 'nothing was stored, and nothing is lost: give the server more memory (maxmemory), or let channels keep less'],
+  [/^MISCONF .*No space/is, 'DISK_FULL', "the disk of the server's append-only file is full: nothing was stored; make space"],
+  [/^MISCONF /, 'UNAVAILABLE', 'the server cannot write to its disk and takes no writes until it can: see its log'],
+  [/^(NOAUTH|WRONGPASS) /, 'UNAUTHENTICATED', 'give the user and password in the URL, as in redis://user:password@host:6379'],
+  [/^NOPERM /, 'FORBIDDEN', "the user's ACL lacks this: see docs/engines/redis.md for what Millrace needs"],
+  [/^(LOADING|BUSY|TRYAGAIN|MASTERDOWN|CLUSTERDOWN|READONLY|NOREPLICAS|UNBLOCKED) /, 'UNAVAILABLE', 'try again in a moment'],
+]
+
+/** Whether a call failed because the connection did: whether it took effect is not known. */
+export function isConnectionFault(error: unknown): boolean {
+  if (isMillraceError(error)) return false
+  const { name, message } = error as Error
+  return name !== 'ReplyError' || /^(LOADING|READONLY|MASTERDOWN|CLUSTERDOWN|UNBLOCKED|TRYAGAIN|BUSY) /.test(message)
+}
+
+/** The error that a caller sees. */
+export function redisError(error: unknown, doing: string): MillraceError {
+  if (isMillraceError(error)) return error
+  const { name, message } = error as Error
+  const details = { engine: 'redis', doing, answer: message }
+  if (name !== 'ReplyError') {
+    return new MillraceError('UNAVAILABLE', `redis: the connection failed while ${doing}: ${message}`, details, { cause: error })
+  }
+  const known = REPLIES.find(([begin]) => begin.test(message))
+  if (known !== undefined) return new MillraceError(known[1], `redis: the server refused while ${doing}: ${message}: ${known[2]}`, details, { cause: error })
+  return new MillraceError('STORE_FAILED', `redis: the server failed while ${doing}: ${message}`, details, { cause: error })
+}

@@ -1,0 +1,104 @@
+/**
+ * What a URL says of a Redis: where it is, who asks, and how Millrace uses it.
+ *
+ *   redis://user:password@host:6379/0?prefix=shop          one server; rediss: is over TLS
+ *   redis://a:26379,b:26379,c:26379/0?sentinel=mymaster    a primary that Sentinels know
+ *   redis://a:6379,b:6379?cluster=true                     a cluster: all of one prefix is on one of its shards
+ */
+import { MillraceError } from '../../base/errors.ts'
+
+export const REDIS_OPTIONS = ['prefix', 'partitions', 'durable', 'replicas', 'sentinel', 'sentinelPassword', 'cluster'] as const
+
+export type Durable = 'always' | 'everysec' | 'memory'
+
+export interface RedisSettings {
+  readonly tls: boolean
+  readonly hosts: readonly { readonly host: string; readonly port: number }[]
+  readonly username: string | null
+  readonly password: string | null
+  readonly db: number
+  /** Begins every key, in braces. */
+  readonly prefix: string
+  /** Of channels that this connection creates. */
+  readonly partitions: number
+  /** The weakest that an acknowledgement may mean: on disk, on disk within a second or two, in the server's memory. */
+  readonly durable: Durable
+  /** Replicas that have a write before it is acknowledged. */
+  readonly replicas: number
+  readonly topology: 'one' | 'sentinel' | 'cluster'
+  /** The name of the primary, as Sentinels know it. */
+  readonly primary: string
+  readonly sentinelPassword: string | null
+}
+
+const FORM = /^(rediss?):\/\/(?:([^@/?]*)@)?([^/?@]*)(?:\/([^?]*))?(?:\?(.*))?$/
+const PREFIX = /^[A-Za-z0-9_.-]{1,100}$/
+
+/** @throws INVALID_OPTION */
+export function redisSettings(url: string): RedisSettings {
+  const match = FORM.exec(url)
+  if (match === null) throw invalid('is not of the form redis://user:password@host:port/db?options')
+  const [, scheme, credentials = '', hosts = '', path = '', query = ''] = match
+  const options = new URLSearchParams(query)
+  for (const name of options.keys()) {
+    if (!REDIS_OPTIONS.some((known) => known === name)) throw invalid(`has an option "${name}"; there are ${REDIS_OPTIONS.join(', ')}`)
+  }
+  const colon = credentials.indexOf(':')
+  const sentinel = options.get('sentinel')
+  const cluster = choice(options, 'cluster', ['false', 'true'] as const) === 'true'
+  if (sentinel !== null && cluster) throw invalid('says both sentinel and cluster')
+  const db = whole(path === '' ? '0' : path, 'the database (after the slash)', 0, 100_000)
+  if (cluster && db !== 0) throw invalid('names a database, and a cluster has one only')
+  const prefix = options.get('prefix') ?? 'millrace'
+  if (!PREFIX.test(prefix)) throw invalid(`has the prefix "${prefix}": use 1 to 100 letters, digits, "_", "." and "-"`)
+  const port = sentinel === null ? 6379 : 26_379
+  return {
+    tls: scheme === 'rediss',
+    hosts: (hosts === '' ? '127.0.0.1' : hosts).split(',').map((host) => hostOf(host, port)),
+    username: text(colon < 0 ? '' : credentials.slice(0, colon)),
+    password: text(colon < 0 ? credentials : credentials.slice(colon + 1)),
+    db,
+    prefix,
+    partitions: whole(options.get('partitions') ?? '16', 'partitions', 1, 256),
+    durable: choice(options, 'durable', ['always', 'everysec', 'memory'] as const),
+    replicas: whole(options.get('replicas') ?? '0', 'replicas', 0, 100),
+    topology: sentinel !== null ? 'sentinel' : cluster ? 'cluster' : 'one',
+    primary: sentinel ?? '',
+    sentinelPassword: options.get('sentinelPassword'),
+  }
+}
+
+/** The URL for people: without credentials. */
+export function shownUrl({ tls, hosts, db }: RedisSettings): string {
+  return `${tls ? 'rediss' : 'redis'}://${hosts.map(({ host, port }) => `${host}:${port}`).join(',')}/${db}`
+}
+
+function invalid(what: string): MillraceError {
+  return new MillraceError('INVALID_OPTION', `the Redis URL ${what}`, { engine: 'redis' })
+}
+
+function hostOf(text: string, port: number): RedisSettings['hosts'][number] {
+  const match = /^(\[[0-9a-fA-F:.]+\]|[^:[\]]+)(?::(\d+))?$/.exec(text)
+  if (match?.[1] === undefined) throw invalid(`has a host "${text}": use host or host:port, several with a comma between`)
+  return { host: match[1].replace(/^\[|\]$/g, ''), port: match[2] === undefined ? port : whole(match[2], 'the port', 1, 65_535) }
+}
+
+function text(encoded: string): string | null {
+  if (encoded === '') return null
+  try {
+    return decodeURIComponent(encoded)
+  } catch {
+    throw invalid('has credentials that are not percent-encoded: encode what is not a letter or digit')
+  }
+}
+
+function whole(value: string, of: string, min: number, max: number): number {
+  if (/^\d{1,9}$/.test(value) && Number(value) >= min && Number(value) <= max) return Number(value)
+  throw invalid(`has "${value}" for ${of}: use a whole number from ${min} to ${max}`)
+}
+
+function choice<const Choices extends readonly [string, ...string[]]>(options: URLSearchParams, name: string, choices: Choices): Choices[number] {
+  const value = options.get(name) ?? choices[0]
+  if (choices.includes(value)) return value
+  throw invalid(`has ${name}=${value}: use ${choices.join(' or ')}`)
+}

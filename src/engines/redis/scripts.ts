@@ -1,0 +1,336 @@
+/**
+ * What runs inside the server, so that a call is one step for everybody: Lua, sent once and then called by its digest.
+ *
+ * Each works on keys of one prefix (keys.ts): the first is passed as a key, which routes the call in a cluster; the others are made from the base. Cost is
+ * in the events of the call, and in the channel's partitions where it says so.
+ */
+import { createHash } from 'node:crypto'
+
+export interface Script {
+  readonly source: string
+  readonly sha: string
+}
+
+function script(source: string): Script {
+  return { source, sha: createHash('sha1').update(source).digest('hex') }
+}
+
+const COMMON = `
+local function int(number) return string.format('%.0f', number) end
+local function stream(base, name, partition) return base .. 'stream:' .. name .. ':' .. partition end
+local function offsetOf(id) return tonumber(string.match(id, '^(%d+)')) end
+local function timeOf(id) return tonumber(string.match(id, '-(%d+)$')) end
+local function serverTime() local t = redis.call('TIME') return t[1] * 1000 + math.floor(t[2] / 1000) end
+`
+
+/** Deleting the oldest events of a partition, up to an offset; with the notes of which is a key's latest. */
+const DROP = `
+local function drop(base, name, partition, before, latest)
+  local from = stream(base, name, partition)
+  if latest then
+    local keys = base .. 'keys:' .. name
+    local cursor, entries = '-', nil
+    repeat
+      entries = redis.call('XRANGE', from, cursor, '(' .. int(before) .. '-0', 'COUNT', 500)
+      for _, entry in ipairs(entries) do
+        local fields = entry[2]
+        if fields[3] == 'key' and redis.call('HGET', keys, fields[4]) == entry[1] then redis.call('HDEL', keys, fields[4]) end
+        cursor = '(' .. entry[1]
+      end
+    until #entries < 500
+  end
+  redis.call('XTRIM', from, 'MINID', int(before) .. '-0')
+end
+`
+
+/**
+ * Store events. ARGV: base, channel, sender, then for each event its partition, id to be known by ('' for none), key ('' for none) and text.
+ * Answers: milliseconds, first offset, largest event so far, [partition, end before] pairs, and, unless all were new, each one's offset (−1 − offset of a
+ * duplicate).
+ *
+ * A key of one zero byte marks what is no event: it is stored with `poison` instead of a key.
+ *
+ * Known ids are in two generations of a hash: the younger takes new ones; when it has as many as the window or is as old as the window, the older one goes.
+ */
+export const APPEND: Script = script(`${COMMON}${DROP}
+local meta, base, name, sender = KEYS[1], ARGV[1], ARGV[2], ARGV[3]
+local m = redis.call('HMGET', meta, 'next', 'time', 'generation', 'since', 'dedupeAge', 'dedupeCount', 'keepCount', 'keepBytes', 'latest', 'largest', 'bytes',
+  'partitions', 'mark', 'trimmed')
+if not m[1] then return redis.error_reply('NOCHANNEL ' .. name) end
+local now = math.max(serverTime(), tonumber(m[2]))
+local age, count = tonumber(m[5]), tonumber(m[6])
+local keepCount, keepBytes, latest = tonumber(m[7]), tonumber(m[8]), m[9] == '1'
+local largest, bytes, mark = tonumber(m[10]), tonumber(m[11]), tonumber(m[13])
+local generation, since = tonumber(m[3]), tonumber(m[4])
+local set = { 'time', int(now) }
+
+local wanted, known = {}, {}
+for at = 5, #ARGV, 4 do if ARGV[at] ~= '' then wanted[#wanted + 1] = ARGV[at] end end
+local young = base .. 'ids:' .. name .. ':' .. generation
+if #wanted > 0 then
+  local old = base .. 'ids:' .. name .. ':' .. (1 - generation)
+  if redis.call('HLEN', young) >= count or now - since > age then
+    redis.call('UNLINK', old)
+    generation, since = 1 - generation, now
+    young, old = old, young
+    set[3], set[4], set[5], set[6] = 'generation', generation, 'since', int(since)
+  end
+  for from = 1, #wanted, 1000 do
+    local to = math.min(from + 999, #wanted)
+    local a = redis.call('HMGET', young, unpack(wanted, from, to))
+    local b = redis.call('HMGET', old, unpack(wanted, from, to))
+    for at = 1, to - from + 1 do
+      local found = a[at] or b[at]
+      if found and now - timeOf(found) <= age then known[wanted[from + at - 1]] = found end
+    end
+  end
+end
+
+local nextOffset = tonumber(m[1])
+local first, stamp, keys = nextOffset, '-' .. int(now), base .. 'keys:' .. name
+local fresh, counts, before, ends, order, answers, all = {}, {}, {}, {}, {}, {}, true
+
+local function add(to, id, ...)
+  local answer = redis.pcall('XADD', to, id, ...)
+  if type(answer) ~= 'table' or not answer.err then return end
+  if not string.find(answer.err, 'equal or smaller') then error(answer.err) end
+  -- Somebody else has written into this stream: what that is comes in by the inbox, and the ids go on.
+  for _, entry in ipairs(redis.call('XRANGE', to, id, '+')) do
+    redis.call('XADD', base .. 'in:' .. name, '*', unpack(entry[2]))
+    redis.call('XDEL', to, entry[1])
+  end
+  redis.call('XSETID', to, int(nextOffset - 1) .. stamp, 'ENTRIESADDED', 0, 'MAXDELETEDID', '0-1')
+  redis.call('XADD', to, id, ...)
+end
+
+local POISON = '\\0'
+for at = 4, #ARGV, 4 do
+  local partition, id, key, text = ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3]
+  local duplicate = id ~= '' and known[id]
+  if duplicate then
+    answers[#answers + 1] = -1 - offsetOf(duplicate)
+    all = false
+  else
+    local to, place = stream(base, name, partition), int(nextOffset) .. stamp
+    if not counts[partition] then
+      local c = redis.call('HMGET', meta, 'count:' .. partition, 'end:' .. partition)
+      counts[partition], before[partition] = tonumber(c[1] or 0), tonumber(c[2] or 0)
+      order[#order + 1] = partition
+    end
+    -- Every so many, an entry says how many its partition had had before it.
+    local number = counts[partition]
+    if key == '' then
+      if number % 64 == 0 then add(to, place, 'data', text, 'n', number) else add(to, place, 'data', text) end
+    elseif key == POISON then
+      add(to, place, 'data', text, 'poison', id)
+    else
+      if number % 64 == 0 then add(to, place, 'data', text, 'key', key, 'n', number) else add(to, place, 'data', text, 'key', key) end
+      if latest then
+        local former = redis.call('HGET', keys, key)
+        if former then redis.call('XDEL', to, former) end
+        redis.call('HSET', keys, key, place)
+      end
+    end
+    counts[partition] = number + 1
+    ends[partition] = nextOffset + 1
+    if id ~= '' then
+      fresh[#fresh + 1] = id
+      fresh[#fresh + 1] = place
+      known[id] = place
+    end
+    bytes = bytes + #text
+    largest = math.max(largest, #text)
+    answers[#answers + 1] = nextOffset
+    nextOffset = nextOffset + 1
+    if keepBytes and bytes - mark >= keepBytes / 32 then
+      redis.call('RPUSH', base .. 'marks:' .. name, int(nextOffset) .. '-' .. int(bytes))
+      mark = bytes
+    end
+  end
+end
+
+if #fresh > 0 then
+  local began = redis.call('EXISTS', young) == 0
+  for from = 1, #fresh, 1000 do redis.call('HSET', young, unpack(fresh, from, math.min(from + 999, #fresh))) end
+  if began then redis.call('PEXPIRE', young, int(2 * age + 60000)) end
+end
+local function put(field, value) set[#set + 1] = field set[#set + 1] = value end
+local touched, bell = {}, {}
+for at = 1, #order do
+  local partition = order[at]
+  put('count:' .. partition, int(counts[partition]))
+  put('end:' .. partition, int(ends[partition]))
+  touched[#touched + 1] = tonumber(partition)
+  touched[#touched + 1] = before[partition]
+  bell[#bell + 1] = partition .. ':' .. int(ends[partition])
+end
+if nextOffset > first then
+  put('next', int(nextOffset))
+  put('bytes', int(bytes))
+  put('largest', int(largest))
+  put('mark', int(mark))
+  local trimmed = tonumber(m[14])
+  if keepCount and nextOffset - keepCount - trimmed >= math.max(64, keepCount / 8) then
+    trimmed = nextOffset - keepCount
+    for partition = 0, m[12] - 1 do drop(base, name, partition, trimmed, latest) end
+    put('trimmed', int(trimmed))
+  end
+  redis.call('HSET', meta, unpack(set))
+  redis.call('PUBLISH', base .. 'bell:' .. name, sender .. ' ' .. table.concat(bell, ','))
+elseif #set > 2 then
+  redis.call('HSET', meta, unpack(set))
+end
+return { now, first, largest, touched, all and #answers or answers }
+`)
+
+/** ARGV: base, channel, partition ('' for all). Answers: first, next, largest event, events in the inbox. */
+export const BOUNDS: Script = script(`${COMMON}
+local base, name, partition = ARGV[1], ARGV[2], ARGV[3]
+local m = redis.call('HMGET', KEYS[1], 'next', 'partitions', 'largest', 'end:' .. partition)
+if not m[1] then return redis.error_reply('NOCHANNEL ' .. name) end
+local inside = redis.call('XLEN', base .. 'in:' .. name)
+local from, to, after = 0, m[2] - 1, tonumber(m[1])
+if partition ~= '' then from, to, after = tonumber(partition), tonumber(partition), tonumber(m[4] or 0) end
+local first = after
+for at = from, to do
+  local head = redis.call('XRANGE', stream(base, name, at), '-', '+', 'COUNT', 1)[1]
+  if head then first = math.min(first, offsetOf(head[1])) end
+end
+return { first, after, tonumber(m[3]), inside }
+`)
+
+/** Times grow with offsets, so the first event at or after a time is found by halving. */
+const FIND = `
+local function find(from, time)
+  local head = redis.call('XRANGE', from, '-', '+', 'COUNT', 1)[1]
+  if not head then return nil end
+  if timeOf(head[1]) >= time then return offsetOf(head[1]) end
+  local last = redis.call('XREVRANGE', from, '+', '-', 'COUNT', 1)[1]
+  if timeOf(last[1]) < time then return nil end
+  local low, high = offsetOf(head[1]), offsetOf(last[1])
+  while high - low > 1 do
+    local middle = math.floor((low + high) / 2)
+    local id = redis.call('XRANGE', from, int(middle), '+', 'COUNT', 1)[1][1]
+    if timeOf(id) >= time then high = middle else low = offsetOf(id) end
+  end
+  return offsetOf(redis.call('XRANGE', from, int(high), '+', 'COUNT', 1)[1][1])
+end
+`
+
+/** ARGV: base, channel, partition ('' for all), milliseconds. Answers the offset of the first event at or after the time, or the end. */
+export const SEEK: Script = script(`${COMMON}${FIND}
+local base, name, partition, time = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
+local m = redis.call('HMGET', KEYS[1], 'next', 'partitions', 'end:' .. partition)
+if not m[1] then return redis.error_reply('NOCHANNEL ' .. name) end
+if partition ~= '' then return find(stream(base, name, partition), time) or tonumber(m[3] or 0) end
+local found = tonumber(m[1])
+for at = 0, m[2] - 1 do found = math.min(found, find(stream(base, name, at), time) or found) end
+return found
+`)
+
+/** ARGV: base, channel, partition, offset. Answers how many events the partition has from the offset on: counted up to the next entry that has a number. */
+export const PENDING: Script = script(`${COMMON}
+local base, name, partition, offset = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+local had = redis.call('HGET', KEYS[1], 'count:' .. partition)
+local from, seen = stream(base, name, partition), 0
+local cursor = offset
+while had and seen < 4096 do
+  local entries = redis.call('XRANGE', from, cursor, '+', 'COUNT', 64)
+  for _, entry in ipairs(entries) do
+    local fields = entry[2]
+    if #fields > 2 and fields[#fields - 1] == 'n' then
+      return math.min(seen + tonumber(had) - tonumber(fields[#fields]), redis.call('XLEN', from))
+    end
+    seen = seen + 1
+  end
+  if #entries < 64 then return seen end
+  cursor = '(' .. entries[64][1]
+end
+return had and redis.call('XLEN', from) or 0
+`)
+
+/** ARGV: base, channel, then fields and values. KEYS: the channel, all channels. Makes it unless it is there. ARGV[3] is its entry. */
+export const CREATE: Script = script(`
+local meta, channels, name = KEYS[1], KEYS[2], ARGV[2]
+if redis.call('HSETNX', channels, name, ARGV[3]) == 0 then return 0 end
+redis.call('HSET', meta, 'next', 0, 'time', 0, 'generation', 0, 'since', 0, 'largest', 0, 'bytes', 0, 'mark', 0, 'trimmed', 0, unpack(ARGV, 4))
+return 1
+`)
+
+/** As CREATE, of one that is there. */
+export const UPDATE: Script = script(`
+local meta, channels, name = KEYS[1], KEYS[2], ARGV[2]
+if redis.call('HEXISTS', channels, name) == 0 then return redis.error_reply('NOCHANNEL ' .. name) end
+redis.call('HSET', channels, name, ARGV[3])
+redis.call('HDEL', meta, 'keepAge', 'keepCount', 'keepBytes')
+redis.call('HSET', meta, unpack(ARGV, 4))
+return 1
+`)
+
+/** ARGV: base, channel, sender. KEYS: the channel, all channels. */
+export const REMOVE: Script = script(`${COMMON}
+local meta, channels, base, name, sender = KEYS[1], KEYS[2], ARGV[1], ARGV[2], ARGV[3]
+local partitions = redis.call('HGET', meta, 'partitions')
+redis.call('HDEL', channels, name)
+for partition = 0, (partitions or 0) - 1 do redis.call('UNLINK', stream(base, name, partition)) end
+redis.call('UNLINK', meta, base .. 'ids:' .. name .. ':0', base .. 'ids:' .. name .. ':1', base .. 'keys:' .. name, base .. 'marks:' .. name, base .. 'in:' .. name)
+redis.call('PUBLISH', base .. 'bell:' .. name, sender .. ' ')
+return 1
+`)
+
+/** What a channel need not keep any more goes. ARGV: base, channel. */
+export const RETAIN: Script = script(`${COMMON}${DROP}${FIND}
+local meta, base, name = KEYS[1], ARGV[1], ARGV[2]
+local m = redis.call('HMGET', meta, 'next', 'partitions', 'keepAge', 'keepCount', 'keepBytes', 'latest', 'bytes')
+if not m[1] then return 0 end
+local before, latest = 0, m[6] == '1'
+if m[4] then before = math.max(before, m[1] - m[4]) end
+if m[5] then
+  local marks = base .. 'marks:' .. name
+  while true do
+    local mark = redis.call('LINDEX', marks, 0)
+    if not mark or m[7] - timeOf(mark) < tonumber(m[5]) then break end
+    before = math.max(before, offsetOf(mark))
+    redis.call('LPOP', marks)
+  end
+end
+local time = m[3] and serverTime() - m[3]
+for partition = 0, m[2] - 1 do
+  local from = stream(base, name, partition)
+  local upTo = before
+  if time then
+    local young = find(from, time)
+    if not young then young = tonumber(m[1]) end
+    upTo = math.max(upTo, young)
+  end
+  if upTo > 0 then drop(base, name, partition, upTo, latest) end
+end
+return 1
+`)
+
+/** A journal's first entry. KEYS: the journal, all journals. ARGV: id, entry. Versions begin at the time, above those of a journal that was here before. */
+export const BEGIN_JOURNAL: Script = script(`${COMMON}
+if redis.call('EXISTS', KEYS[1]) == 1 then return redis.error_reply('FENCED') end
+local version = serverTime() * 1000
+redis.call('XADD', KEYS[1], int(version) .. '-0', 'e', ARGV[2])
+redis.call('SADD', KEYS[2], ARGV[1])
+return version
+`)
+
+/** KEYS: the group's members. ARGV: member, what it says, milliseconds that it counts. */
+export const BEAT: Script = script(`${COMMON}
+redis.call('HSET', KEYS[1], ARGV[1], int(serverTime() + ARGV[3]) .. ' ' .. ARGV[2])
+redis.call('PEXPIRE', KEYS[1], int(math.max(tonumber(ARGV[3]), redis.call('PTTL', KEYS[1]))))
+return 1
+`)
+
+/** KEYS: the group's members. Answers [member, text] pairs of those that count; forgets the others. */
+export const MEMBERS: Script = script(`${COMMON}
+local now, found, all = serverTime(), {}, redis.call('HGETALL', KEYS[1])
+for at = 1, #all, 2 do
+  local till, text = string.match(all[at + 1], '^(%d+) (.*)$')
+  if tonumber(till) < now then redis.call('HDEL', KEYS[1], all[at])
+  else found[#found + 1] = all[at] found[#found + 1] = text end
+end
+return found
+`)
