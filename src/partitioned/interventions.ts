@@ -78,12 +78,11 @@ export class Interventions {
 
   async settle(consumer: string, query: DeadLetterQuery, how: 'redrive' | 'drop'): Promise<number> {
     let count = 0
-    for (const place of await this.#places(consumer)) {
-      if (query.channel !== undefined && query.channel !== place.entry.spec.name) continue
-      const left = query.limit === undefined ? {} : { limit: query.limit - count }
-      if (this.#owned(place) === undefined && boxOf(await this.#folded(place.journal), place).list(consumer, { ...query, limit: 1 }).length === 0) continue
+    const places = (await this.#places(consumer)).filter(({ entry }) => query.channel === undefined || query.channel === entry.spec.name)
+    for (const [place, limit] of await this.#shares(places, consumer, query)) {
+      if (limit === 0) continue
       await this.#with(place, async ({ cursor }) => {
-        const settled = await cursor.box[how](consumer, { ...query, ...left })
+        const settled = await cursor.box[how](consumer, query.limit === undefined ? query : { ...query, limit })
         count += settled.count
         cursor.wake(settled.keys)
         this.#host.groups.get(place.groupId)?.pump(place.entry.spec.name)
@@ -94,6 +93,22 @@ export class Interventions {
       throw new MillraceError('UNKNOWN_DEAD_LETTER', `consumer "${consumer}" has no dead letter ${which}`, { consumer, ...query })
     }
     return count
+  }
+
+  /** How many dead letters of each place a query is about: with a limit, the oldest of all places together. */
+  async #shares(places: readonly Place[], consumer: string, query: DeadLetterQuery): Promise<ReadonlyMap<Place, number>> {
+    const letters: (readonly [place: Place, offset: number])[] = []
+    const limit = query.limit ?? Number.MAX_SAFE_INTEGER
+    for (const place of places) {
+      const owned = this.#owned(place)
+      await owned?.ownership.flushed().catch(() => undefined)
+      const box = owned?.cursor.box ?? boxOf(await this.#folded(place.journal), place)
+      for (const { offset } of box.list(consumer, { ...query, limit })) letters.push([place, offset])
+    }
+    letters.sort(([, a], [, b]) => a - b)
+    const shares = new Map<Place, number>(places.map((place) => [place, 0]))
+    for (const [place] of letters.slice(0, limit)) shares.set(place, (shares.get(place) ?? 0) + 1)
+    return shares
   }
 
   async rewind(consumer: string, to: Position, channel: string | null): Promise<void> {

@@ -55,6 +55,8 @@ export class Ownership {
   #entries = 0
   #bytes = 0
   #snapshotBytes = 0
+  #ending: Promise<void> | null = null
+  #closing = false
   #over = false
 
   private constructor(journal: string, host: OwnershipHost, state: JournalState, version: number) {
@@ -110,7 +112,7 @@ export class Ownership {
   }
 
   #lazily(): void {
-    if (this.#timer !== null || this.#scheduled || this.#committing !== null || this.#over) return
+    if (this.#timer !== null || this.#scheduled || this.#committing !== null || this.#closing || this.#over) return
     this.#timer = setTimeout(() => {
       this.#timer = null
       this.#commitNow()
@@ -126,6 +128,8 @@ export class Ownership {
   /** Resolves when all that was put in so far is durable. @throws Fenced */
   flushed(): Promise<void> {
     if (this.#over) return Promise.reject(new Fenced(this.journal))
+    // All that was put in before is written: the release waited for it.
+    if (this.#closing) return this.#ending ?? Promise.resolve()
     return new Promise((resolve, reject) => {
       this.#waiting.push({ resolve, reject })
       this.#soon()
@@ -145,14 +149,25 @@ export class Ownership {
   }
 
   /** Give the partition back in good order: the next owner need not wait. */
-  async release(): Promise<void> {
+  release(): Promise<void> {
+    this.#ending ??= this.#release()
+    return this.#ending
+  }
+
+  async #release(): Promise<void> {
     try {
-      await this.sent()
-      await this.flushed()
+      do await this.sent()
+      while (this.#unwritten && !this.#over)
+      // Nothing is written beside the last entry, or it would be refused.
+      this.#closing = true
       if (!this.#over) await this.#append({ kind: 'release', ...(this.#markSent && { sent: this.#sent }) })
     } finally {
-      this.#over = true
+      this.abandon()
     }
+  }
+
+  get #unwritten(): boolean {
+    return this.#dirty || this.#emissions.length > 0 || this.#waiting.length > 0 || this.#committing !== null || this.#sources.size > 0
   }
 
   /** Stop without a word: somebody else owns it, or the backend is gone. */
@@ -163,7 +178,7 @@ export class Ownership {
   }
 
   #soon(): void {
-    if (this.#scheduled || this.#committing !== null || this.#over) return
+    if (this.#scheduled || this.#committing !== null || this.#closing || this.#over) return
     this.#scheduled = true
     process.nextTick(() => {
       this.#scheduled = false
@@ -172,7 +187,7 @@ export class Ownership {
   }
 
   #commitNow(): void {
-    if (this.#committing !== null || this.#over) return
+    if (this.#committing !== null || this.#closing || this.#over) return
     if (this.#timer !== null) clearTimeout(this.#timer)
     this.#timer = null
     this.#committing = this.#commit().then(

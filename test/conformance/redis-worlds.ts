@@ -1,5 +1,9 @@
-/** Worlds on one Redis: each has a prefix of its own, and is killed by cutting its connections, without a goodbye. */
+/**
+ * Worlds on one Redis: each has a prefix of its own. A crash cuts the engine's connections without a goodbye; then the notes of its members go, as they do when
+ * the dead were not heard of for so long, which nobody wants to wait for each time (test/engines/redis-faults.test.ts does).
+ */
 import { randomBytes } from 'node:crypto'
+import { Redis } from 'ioredis'
 import type { Broker } from '../../src/broker/broker.ts'
 import { ConnectedBroker } from '../../src/broker/connected-broker.ts'
 import type { Engine } from '../../src/broker/engine.ts'
@@ -10,10 +14,13 @@ import type { ConformanceWorld } from '../../src/testing/conformance/world.ts'
 
 export class RedisWorld implements ConformanceWorld {
   readonly #url: string
+  readonly #prefix = randomBytes(6).toString('hex')
+  readonly #admin: Redis
   readonly #backends: RedisBackend[] = []
 
   constructor(url: string, partitions: number) {
-    this.#url = `${url}?prefix=${randomBytes(6).toString('hex')}&partitions=${partitions}`
+    this.#url = `${url}?prefix=${this.#prefix}&partitions=${partitions}`
+    this.#admin = new Redis(url)
   }
 
   readonly openEngine = async (): Promise<Engine> => {
@@ -29,9 +36,17 @@ export class RedisWorld implements ConformanceWorld {
 
   async crash(): Promise<void> {
     await Promise.all(this.#backends.splice(0).map((backend) => backend.close()))
+    await this.#forget('members:')
   }
 
-  dispose(): Promise<void> {
-    return this.crash()
+  async #forget(what: string): Promise<void> {
+    const keys = await this.#admin.keys(`{${this.#prefix}}:${what}*`)
+    if (keys.length > 0) await this.#admin.unlink(keys)
+  }
+
+  async dispose(): Promise<void> {
+    await Promise.all(this.#backends.splice(0).map((backend) => backend.close()))
+    await this.#forget('')
+    await this.#admin.quit()
   }
 }

@@ -3,8 +3,9 @@
  * that all partitions together are in order too.
  */
 import { MillraceError } from '../../base/errors.ts'
+import type { EncodedEvent } from '../../broker/engine.ts'
 import type { Appended, Bounds, ReadLimit, StoredRecord } from '../../partitioned/log-backend.ts'
-import { type Entry, recordOf } from './entries.ts'
+import { type Entry, headOf, recordOf } from './entries.ts'
 import type { Keys } from './keys.ts'
 import type { Argument } from './redis-client.ts'
 import type { Command, RedisLink } from './redis-link.ts'
@@ -26,8 +27,7 @@ export interface NewEntry {
   readonly partition: number
   /** Known by this id, or not deduplicated. */
   readonly knownAs: string | null
-  readonly key: string | null
-  readonly text: string
+  readonly event: EncodedEvent
 }
 
 type AppendAnswer = readonly [timeMs: number, first: number, largest: number, touched: readonly number[], offsets: number | readonly number[]]
@@ -49,8 +49,8 @@ export class ChannelStreams {
   async append(channel: string, entries: readonly NewEntry[]): Promise<Appended[]> {
     const args: Argument[] = [this.#keys.base, channel, this.#sender]
     let known = true
-    for (const { partition, knownAs, key, text } of entries) {
-      args.push(partition, knownAs ?? '', key ?? '', text)
+    for (const { partition, knownAs, event } of entries) {
+      args.push(partition, knownAs ?? '', event.key ?? '', event.text, headOf(event))
       if (knownAs === null) known = false
     }
     const doing = `storing events in channel "${channel}"`

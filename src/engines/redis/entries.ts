@@ -1,8 +1,9 @@
 /**
  * Events as entries of streams, both ways.
  *
- * Millrace writes an entry `data` = the CloudEvent in its JSON format (structured content mode, as Dapr does), with `key` where the event has one and now and
- * then `n`, how many its partition had before. `poison` marks what was taken in and is no CloudEvent.
+ * Millrace writes an entry `data` = the CloudEvent in its JSON format (structured content mode, as Dapr does), with `key` where the event has one, `head` (id and
+ * type) where they are not those in the text, and now and then `n`, how many its partition had before. A `head` without a type is of what was taken in and is
+ * no CloudEvent.
  *
  * Plain clients write into a channel's inbox, either so (`data`, and `key` if they like) or in binary content mode: attributes as `ce_` fields, `content-type`,
  * and the data in `data`. There is no binding for Redis in the specification; the binary mode is that of Kafka's, whose headers are fields here.
@@ -34,14 +35,23 @@ export function recordOf([id, fields]: Entry): StoredRecord | null {
 }
 
 function eventOf(text: string, fields: readonly string[]): BlockEvent {
-  if (fields[2] === 'poison') return { id: fields[3] as string, type: '', key: null, text }
-  const key = fields[2] === 'key' ? (fields[3] as string) : null
-  const { id, type } = headOf(text)
+  const keyed = fields[2] === 'key'
+  const key = keyed ? (fields[3] as string) : null
+  const at = keyed ? 4 : 2
+  if (fields[at] !== 'head') return { ...headIn(text), key, text }
+  const [id, type] = JSON.parse(fields[at + 1] as string) as [string, string]
   return { id, type, key, text }
 }
 
+/** What an entry must say of an event beside its text: nothing where Millrace made the text. */
+export function headOf({ id, type, text }: Pick<EncodedEvent, 'id' | 'type' | 'text'>): string {
+  if (text.startsWith(id, PLAIN_BEGIN.length) && text.startsWith(PLAIN_BEGIN)) return ''
+  const found = headIn(text)
+  return found.id === id && found.type === type ? '' : JSON.stringify([id, type])
+}
+
 /** Id and type of an event's text; without parsing where Millrace wrote it. */
-function headOf(text: string): { readonly id: string; readonly type: string } {
+function headIn(text: string): { readonly id: string; readonly type: string } {
   if (text.startsWith(PLAIN_BEGIN)) {
     const idEnd = text.indexOf('"', PLAIN_BEGIN.length)
     const id = text.slice(PLAIN_BEGIN.length, idEnd)

@@ -4,6 +4,7 @@
  * bytes, and goes to the dead letters of those who read it.
  */
 import { partitionOf } from '../../partitioned/appending.ts'
+import type { NewEntry } from './channel-streams.ts'
 import { type Entry, takenIn } from './entries.ts'
 import type { Keys } from './keys.ts'
 import type { RedisLink } from './redis-link.ts'
@@ -12,21 +13,11 @@ const TOGETHER = 200
 const BLOCK_MS = 1000
 const PAUSE_MS = 200
 
-/** An entry on its way into its channel; a key of one zero byte says that it is no event. */
-export interface InboxItem {
-  readonly partition: number
-  readonly knownAs: string
-  readonly key: string | null
-  readonly text: string
-}
-
-export const NO_EVENT = '\0'
-
 export interface InboxHost {
   readonly keys: Keys
   /** Partitions of a channel, and whether it knows ids by itself; undefined where it is gone. */
   channel(name: string): { readonly partitions: number; readonly dedupes: boolean } | undefined
-  store(channel: string, items: readonly InboxItem[]): Promise<void>
+  store(channel: string, items: readonly NewEntry[]): Promise<void>
   alarm(error: unknown): void
 }
 
@@ -104,13 +95,9 @@ export class Inbox {
   }
 }
 
-function itemOf(entry: Entry<Buffer>, { partitions, dedupes }: { readonly partitions: number; readonly dedupes: boolean }): InboxItem {
+function itemOf(entry: Entry<Buffer>, { partitions, dedupes }: { readonly partitions: number; readonly dedupes: boolean }): NewEntry {
   const taken = takenIn(entry)
   const ownId = `in/${entry[0]}`
-  if (taken.poison) {
-    const partition = partitionOf({ id: ownId, type: '', key: null, text: '' }, partitions)
-    return { partition, knownAs: ownId, key: NO_EVENT, text: taken.text }
-  }
-  const { event } = taken
-  return { partition: partitionOf(event, partitions), knownAs: dedupes ? event.id : ownId, key: event.key, text: event.text }
+  const event = taken.poison ? { id: ownId, type: '', key: null, text: taken.text } : taken.event
+  return { partition: partitionOf(event, partitions), knownAs: dedupes && !taken.poison ? event.id : ownId, event }
 }

@@ -154,7 +154,7 @@ export class RedisBackend implements LogBackend {
   append(channel: string, items: readonly AppendItem[]): Promise<Appended[]> {
     return this.#streams.append(
       channel,
-      items.map(({ partition, event, dedupeId }) => ({ partition, knownAs: dedupeId, key: event.key, text: event.text })),
+      items.map(({ partition, event, dedupeId }) => ({ partition, event, knownAs: dedupeId })),
     )
   }
 

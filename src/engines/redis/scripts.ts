@@ -44,11 +44,10 @@ end
 `
 
 /**
- * Store events. ARGV: base, channel, sender, then for each event its partition, id to be known by ('' for none), key ('' for none) and text.
+ * Store events. ARGV: base, channel, sender, then for each event its partition, id to be known by ('' for none), key ('' for none), text, and, where they are
+ * not what the text says, its id and type as a JSON array ('' otherwise).
  * Answers: milliseconds, first offset, largest event so far, [partition, end before] pairs, and, unless all were new, each one's offset (−1 − offset of a
  * duplicate).
- *
- * A key of one zero byte marks what is no event: it is stored with `poison` instead of a key.
  *
  * Known ids are in two generations of a hash: the younger takes new ones; when it has as many as the window or is as old as the window, the older one goes.
  */
@@ -65,7 +64,7 @@ local generation, since = tonumber(m[3]), tonumber(m[4])
 local set = { 'time', int(now) }
 
 local wanted, known = {}, {}
-for at = 5, #ARGV, 4 do if ARGV[at] ~= '' then wanted[#wanted + 1] = ARGV[at] end end
+for at = 5, #ARGV, 5 do if ARGV[at] ~= '' then wanted[#wanted + 1] = ARGV[at] end end
 local young = base .. 'ids:' .. name .. ':' .. generation
 if #wanted > 0 then
   local old = base .. 'ids:' .. name .. ':' .. (1 - generation)
@@ -103,9 +102,8 @@ local function add(to, id, ...)
   redis.call('XADD', to, id, ...)
 end
 
-local POISON = '\\0'
-for at = 4, #ARGV, 4 do
-  local partition, id, key, text = ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3]
+for at = 4, #ARGV, 5 do
+  local partition, id, key, text, head = ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3], ARGV[at + 4]
   local duplicate = id ~= '' and known[id]
   if duplicate then
     answers[#answers + 1] = -1 - offsetOf(duplicate)
@@ -117,19 +115,16 @@ for at = 4, #ARGV, 4 do
       counts[partition], before[partition] = tonumber(c[1] or 0), tonumber(c[2] or 0)
       order[#order + 1] = partition
     end
+    local number, fields = counts[partition], { 'data', text }
+    if key ~= '' then fields[3], fields[4] = 'key', key end
+    if head ~= '' then fields[#fields + 1], fields[#fields + 2] = 'head', head end
     -- Every so many, an entry says how many its partition had had before it.
-    local number = counts[partition]
-    if key == '' then
-      if number % 64 == 0 then add(to, place, 'data', text, 'n', number) else add(to, place, 'data', text) end
-    elseif key == POISON then
-      add(to, place, 'data', text, 'poison', id)
-    else
-      if number % 64 == 0 then add(to, place, 'data', text, 'key', key, 'n', number) else add(to, place, 'data', text, 'key', key) end
-      if latest then
-        local former = redis.call('HGET', keys, key)
-        if former then redis.call('XDEL', to, former) end
-        redis.call('HSET', keys, key, place)
-      end
+    if number % 64 == 0 then fields[#fields + 1], fields[#fields + 2] = 'n', number end
+    add(to, place, unpack(fields))
+    if latest and key ~= '' then
+      local former = redis.call('HGET', keys, key)
+      if former then redis.call('XDEL', to, former) end
+      redis.call('HSET', keys, key, place)
     end
     counts[partition] = number + 1
     ends[partition] = nextOffset + 1
