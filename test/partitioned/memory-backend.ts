@@ -40,7 +40,7 @@ export interface Faults {
 export class MemoryBackend implements LogBackend {
   readonly name = 'memory-log'
   readonly capabilities: Capabilities = memoryCapabilities
-  readonly limits: LogBackend['limits'] = { batchEvents: 65_536, entryBytes: 1_000_000, keepsTimes: true }
+  readonly limits: LogBackend['limits'] = { batchEvents: 65_536, entryBytes: 2_000_000, keepsTimes: true }
   readonly #server: MemoryServer
   readonly #faults: Faults
   #closed = false
