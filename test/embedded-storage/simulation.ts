@@ -122,7 +122,7 @@ export class Simulation {
     let left = where?.startsWith('journal') || where === 'commit.done' ? countdown : 1 + (countdown % 6)
     const torn = this.#random() < 0.5
     return (name) => {
-      if (name === 'apply.after-segment') {
+      if (name === 'apply.after-segment' || name === 'rewrite.after-segment') {
         this.#indexBusy = true
         this.#indexBefore = this.#readIndex()
       }
@@ -157,6 +157,9 @@ export class Simulation {
       if (this.#random() < 0.004) disk.faults.room = Math.floor(this.#random() * 20_000)
       else if (this.#random() < 0.03) disk.faults.room = Number.POSITIVE_INFINITY
       if (this.#random() < 0.001) disk.faults.failSyncs = 1
+      // Extents move, with all that is in them.
+      if (this.#random() < 0.03)
+        void store.compact(1 + Math.floor(this.#random() * 3), 0, Number.POSITIVE_INFINITY, 20_000, (blocks) => blocks).catch(() => undefined)
       await this.#step(disk)
     }
   }
