@@ -3,6 +3,7 @@ import type { Case } from './case.ts'
 import { backlog } from './cases/backlog.ts'
 import { ceilings } from './cases/ceilings.ts'
 import { endToEnd } from './cases/end-to-end.ts'
+import { engines } from './cases/engines.ts'
 import { fanOut } from './cases/fan-out.ts'
 import { growth } from './cases/growth.ts'
 import { idle } from './cases/idle.ts'
@@ -24,6 +25,7 @@ export const CASES: readonly Case[] = [
   fanOut,
   latency,
   backlog,
+  engines,
   remote,
   processes,
   memory,

@@ -3,6 +3,7 @@
  *
  *   --quick       a few seconds in all: shows that it works, measures nothing
  *   --peers       also Redis Streams, NATS JetStream, BullMQ and pg-boss, where their servers are installed
+ *   --engines     only Millrace's engines over other brokers, each beside a plain program on the same server
  *   --only NAMES  these cases or peers only (comma between; part of a name is enough)
  *   --events N    no more than N events in any one measurement
  *   --rounds N    how often each measurement is repeated, in turns (3)
@@ -16,19 +17,21 @@ import { Bench } from './bench.ts'
 import type { Row } from './case.ts'
 import { CASES } from './cases.ts'
 import type { Peer } from './system.ts'
-import { PEER_NAMES, peerOf } from './systems.ts'
+import { ENGINE_PAIRS, PEER_NAMES, peerOf } from './systems.ts'
 import { caseText, verdict } from './table.ts'
 
 const { values } = parseArgs({
   options: {
     quick: { type: 'boolean', default: false },
     peers: { type: 'boolean', default: false },
+    engines: { type: 'boolean', default: false },
     only: { type: 'string', default: '' },
     events: { type: 'string' },
     rounds: { type: 'string' },
   },
 })
 const only = values.only.split(',').filter((name) => name !== '')
+if (values.engines) only.push('engines')
 const onlyPeers = PEER_NAMES.filter((name) => only.some((part) => name === part))
 const cases = CASES.filter(({ name }) => only.length === onlyPeers.length || only.some((part) => name.includes(part)))
 
@@ -40,9 +43,10 @@ function whole(text: string | undefined, option: string, otherwise: number): num
 
 async function peersHere(): Promise<Peer[]> {
   const found: Peer[] = []
-  for (const name of values.peers ? PEER_NAMES : onlyPeers) {
+  const paired = values.engines ? ENGINE_PAIRS.flat() : []
+  for (const name of values.peers ? PEER_NAMES : [...onlyPeers, ...paired]) {
     const peer = await peerOf(name)
-    const missing = onlyPeers.length > 0 && !onlyPeers.includes(name) ? 'left out by --only' : await peer?.missing()
+    const missing = onlyPeers.length > 0 && ![...onlyPeers, ...paired].some((each) => each === name) ? 'left out by --only' : await peer?.missing()
     if (peer !== null && missing === null) found.push(peer)
     else console.log(`${name}: not measured, ${missing}`)
   }

@@ -13,8 +13,13 @@ export class MillraceSystem implements System {
     this.#concurrency = concurrency
   }
 
-  static async open({ directory, concurrency }: Pick<Place, 'directory' | 'concurrency'>): Promise<MillraceSystem> {
-    return new MillraceSystem(await connect(`file:${directory}`, { source: SOURCE }), concurrency)
+  static open({ directory, concurrency }: Pick<Place, 'directory' | 'concurrency'>): Promise<MillraceSystem> {
+    return MillraceSystem.at(`file:${directory}`, concurrency)
+  }
+
+  /** On whatever engine a URL names. */
+  static async at(url: string, concurrency: number): Promise<MillraceSystem> {
+    return new MillraceSystem(await connect(url, { source: SOURCE }), concurrency)
   }
 
   publish(item: CartItem): Promise<unknown> {

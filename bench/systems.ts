@@ -3,6 +3,9 @@ import type { OpenSystem, Peer } from './system.ts'
 
 export const PEER_NAMES = ['redis', 'redis-4', 'nats', 'nats-synced', 'bullmq', 'pg-boss'] as const
 
+/** Millrace's engines over other brokers, each with the plain program that does the same work on the same server. */
+export const ENGINE_PAIRS: readonly (readonly [engine: string, plain: string])[] = [['millrace on nats', 'nats-synced']]
+
 export async function peerOf(name: string): Promise<Peer | null> {
   switch (name) {
     case 'redis':
@@ -13,6 +16,8 @@ export async function peerOf(name: string): Promise<Peer | null> {
       return (await import('./peers/nats.ts')).nats
     case 'nats-synced':
       return (await import('./peers/nats.ts')).natsSynced
+    case 'millrace on nats':
+      return (await import('./peers/nats.ts')).millraceOnNats
     case 'bullmq':
       return (await import('./peers/bullmq.ts')).bullmq
     case 'pg-boss':

@@ -1,14 +1,16 @@
 /**
  * NATS JetStream: a stream on disk, a durable pull consumer with explicit acknowledgement. As it comes it syncs every two minutes, so an
  * acknowledged event may be lost in a power cut; `nats-synced` syncs every write (`sync_interval: always`, which servers before 2.10 do not have).
- * MILLRACE_NATS_SERVER names another server than the one on the path.
+ * MILLRACE_NATS_SERVER names another server than the newest that `npm run engines` has built, or else the one on the path.
  */
 import { execFileSync } from 'node:child_process'
 import { writeFileSync } from 'node:fs'
+import { homedir } from 'node:os'
 import { join } from 'node:path'
 import { AckPolicy, type ConsumerMessages, type JetStreamClient, jetstream, jetstreamManager, StorageType } from '@nats-io/jetstream'
 import { connect, type NatsConnection } from '@nats-io/transport-node'
 import { type BareEvent, bareEvent, type CartItem } from '../events.ts'
+import { MillraceSystem } from '../millrace.ts'
 import type { Consuming, ItemHandler, OpenSystem, Peer, Server, System } from '../system.ts'
 import { freePort, programOf, startServer } from './server.ts'
 
@@ -67,7 +69,8 @@ class NatsJetStream implements System {
 }
 
 function program(): string | null {
-  return process.env['MILLRACE_NATS_SERVER'] ?? programOf('nats-server')
+  const built = join(process.env['XDG_CACHE_HOME'] ?? join(homedir(), '.cache'), 'millrace-engines', 'nats')
+  return process.env['MILLRACE_NATS_SERVER'] ?? programOf('nats-server', [built])
 }
 
 async function start(directory: string, sync: string): Promise<Server> {
@@ -95,3 +98,9 @@ const open: OpenSystem = ({ url }) => NatsJetStream.open(url)
 
 export const nats: Peer = { name: 'nats', missing, start: (directory) => start(directory, ''), open }
 export const natsSynced: Peer = { name: 'nats-synced', missing: missingSynced, start: (directory) => start(directory, ', sync_interval: always'), open }
+/** Millrace's engine over the same server in the same setting. */
+export const millraceOnNats: Peer = {
+  ...natsSynced,
+  name: 'millrace on nats',
+  open: ({ url, concurrency }) => MillraceSystem.at(`${url}?durable=declared`, concurrency),
+}

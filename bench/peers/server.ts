@@ -10,7 +10,7 @@ const STOP_MS = 10_000
 
 /** Where a program is, or null when it is not installed. */
 export function programOf(name: string, extra: readonly string[] = []): string | null {
-  for (const folder of [...(process.env['PATH'] ?? '').split(delimiter), '/usr/sbin', ...extra]) {
+  for (const folder of [...extra, ...(process.env['PATH'] ?? '').split(delimiter), '/usr/sbin']) {
     const path = join(folder, name)
     try {
       accessSync(path, constants.X_OK)

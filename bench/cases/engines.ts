@@ -1,0 +1,32 @@
+/**
+ * Engines over other people's brokers, end to end: each beside a plain program on that broker's own client, which does the same work (publish, handler,
+ * completion stored) on a server of its own in the same setting.
+ */
+import type { Case, Row } from '../case.ts'
+import { inFlights, inFlightText, loadOf, ratedRows } from '../loads.ts'
+import { ENGINE_PAIRS } from '../systems.ts'
+import { measureEndToEnd } from './end-to-end.ts'
+
+/** Of the plain program, with most in flight. */
+const SHARE = 0.7
+
+export const engines: Case = {
+  name: 'engines',
+  title: 'Engines over other brokers, end to end, beside a plain program on the same server',
+  measure: measureEndToEnd,
+  async run(bench) {
+    const rows: Row[] = []
+    for (const pair of ENGINE_PAIRS) {
+      if (!pair.every((name) => bench.peers.some((peer) => peer.name === name))) continue
+      for (const inFlight of inFlights(bench)) {
+        const subjects = pair.map((subject) => [subject, loadOf(bench, subject, inFlight)] as const)
+        const measured = await bench.compare('engines', subjects)
+        const [mine, plain] = pair.map((name) => measured.get(name)?.figure('rate') ?? Number.NaN)
+        const share = { of: `× ${pair[1]}`, measured: (mine ?? 0) / (plain ?? 1), required: SHARE, sense: 'at least' } as const
+        const text = inFlightText(inFlight)
+        for (const row of ratedRows(text, measured, 'rate', 'events/s', [])) rows.push(row.subject === pair[0] ? { ...row, checks: [share] } : row)
+      }
+    }
+    return rows
+  },
+}
