@@ -52,6 +52,8 @@ export interface GroupHost {
 export const ORDERS = '~orders'
 
 const TICK_MS_MAX = 1000
+/** Who could not say for its lease, and at least so long, that it lives, gives up what it owns: others may own it by now. */
+const UNHEARD_MS_MIN = 1000
 
 export class Group {
   /** Names the members' notes. */
@@ -70,6 +72,9 @@ export class Group {
   #timer: NodeJS.Timeout | null = null
   #orders = ''
   #closed = false
+  /** When the last note that arrived was written. */
+  #heardMs = 0
+  #watchdog: NodeJS.Timeout | null = null
 
   /** `queue`: the one channel of a group of queue workers; null for a consumer's group, which takes streams. */
   constructor(id: string, name: string, queue: string | null, host: GroupHost) {
@@ -169,7 +174,20 @@ export class Group {
       rate: [...this.owned.values()].reduce((sum, { cursor }) => sum + cursor.meter.rate(this.#host.nowMs()), 0),
     }
     this.#member = true
+    this.#watchdog ??= setInterval(() => this.#giveUp(), UNHEARD_MS_MIN / 4).unref()
+    const saidMs = performance.now()
+    if (this.#heardMs === 0) this.#heardMs = saidMs
     await this.#host.backend.beat(this.id, this.#host.member, JSON.stringify(note), Math.max(10_000, note.leaseMs * 4))
+    this.#heardMs = saidMs
+  }
+
+  /** Nobody has heard of us for as long as our lease: what is in hands may be in others', too, and no more is taken up until we are heard again. */
+  #giveUp(): void {
+    if (performance.now() - this.#heardMs <= Math.max(this.#leaseMs, UNHEARD_MS_MIN)) return
+    for (const owned of [...this.owned.values()]) {
+      owned.ownership.abandon()
+      owned.lost()
+    }
   }
 
   /** The members that live: those whose note has changed within their lease. */
@@ -263,6 +281,9 @@ export class Group {
     this.owned.clear()
     if (this.#member) await this.#host.backend.leave(this.id, this.#host.member).catch(() => undefined)
     this.#member = false
+    if (this.#watchdog !== null) clearInterval(this.#watchdog)
+    this.#watchdog = null
+    this.#heardMs = 0
   }
 
   async close(): Promise<void> {

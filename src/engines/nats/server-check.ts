@@ -5,9 +5,9 @@
  * is what the URL declares, or an alarm.
  */
 import { MillraceError } from '../../base/errors.ts'
+import { ApiError } from './api-error.ts'
 import type { NatsClient } from './nats-client.ts'
 import type { NatsTarget } from './nats-url.ts'
-import { Unanswered } from './requests.ts'
 
 /** Atomic batches that know duplicates. */
 export const OLDEST_SERVER: readonly [number, number, number] = [2, 12, 1]
@@ -43,9 +43,13 @@ export async function checkServer(client: NatsClient): Promise<string> {
     )
   }
   try {
-    await client.api('INFO')
+    await client.patiently('asking for JetStream', (tries) => {
+      // A server that has none says so by silence; one of a cluster may be silent until the cluster has a leader.
+      if (tries > 1 && client.connection.info?.jetstream !== true) throw new ApiError({ code: 503, description: 'no JetStream' })
+      return client.api('INFO')
+    })
   } catch (error) {
-    if (error instanceof Unanswered && client.connection.info?.jetstream === true) throw error
+    if (error instanceof MillraceError) throw error
     throw refuse(
       'this account has no JetStream, which clause 1 (durable) needs: put "jetstream { … }" into the server\'s configuration, or enable it for the account',
       {

@@ -1,0 +1,134 @@
+/** What NATS servers do at their worst, under a load of publishes, handlers and emissions of two engines: nothing acknowledged is lost, nothing is doubled. */
+import { randomUUID } from 'node:crypto'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { connect as connectNats } from '@nats-io/transport-node'
+import { describe, expect, it } from 'vitest'
+import { natsKind } from '../../scripts/engines/engines.ts'
+import { freePort, Server } from '../../scripts/engines/server.ts'
+import { unkindProxy } from '../conformance/unkind-proxy.ts'
+import { underFaults } from './fault-load.ts'
+import { kindOf, withServer } from './servers.ts'
+
+const kind = kindOf('nats (newest)', () => natsKind({ version: 'newest' }))
+const LIMIT_MS = 180_000
+
+const query = (): string => `?durable=declared&partitions=4&prefix=f${randomUUID().slice(0, 8)}`
+
+describe.skipIf(kind === undefined)('NATS under load', () => {
+  const faulty = (name: string, fault: (server: Server) => Promise<void>): void =>
+    it(
+      name,
+      async () => {
+        await withServer(natsKind({ version: 'newest' }), async (server) => {
+          const url = `${server.url}${query()}`
+          const { alarms, brokers } = await underFaults({ urls: [url, url], faults: () => fault(server) })
+          expect(alarms.map(({ code }) => code)).toContain('UNAVAILABLE')
+          // What is over is no alarm any more.
+          for (const broker of brokers)
+            await expect(
+              broker.describe().then(
+                (found) => found.alarms,
+                () => [],
+              ),
+            ).resolves.toEqual([])
+        })
+      },
+      LIMIT_MS,
+    )
+
+  faulty('a server that is restarted, twice', async (server) => {
+    for (let round = 0; round < 2; round++) {
+      await server.halt()
+      await sleep(300)
+      await server.start()
+      await sleep(700)
+    }
+  })
+
+  faulty('a server that is killed, three times', async (server) => {
+    for (let round = 0; round < 3; round++) {
+      await server.kill()
+      await server.start()
+      await sleep(700)
+    }
+  })
+
+  it(
+    'a server that hangs for longer than the lease',
+    async () => {
+      await withServer(natsKind({ version: 'newest' }), async (server) => {
+        const url = `${server.url}${query()}`
+        const hang = async (): Promise<void> => {
+          server.pause()
+          await sleep(4000)
+          server.resume()
+        }
+        await underFaults({ urls: [url, url], faults: hang })
+      })
+    },
+    LIMIT_MS,
+  )
+
+  it(
+    'a connection that is slow, and cut again and again',
+    async () => {
+      await withServer(natsKind({ version: 'newest' }), async (server) => {
+        const proxy = await unkindProxy(server.port, { seed: 5, livesMs: 1200, graceMs: 400, pieceBytes: 2000, delayMs: 3, delayed: 0.05 })
+        const rest = query()
+        const url = `nats://127.0.0.1:${proxy.port}${rest}`
+        await underFaults({ urls: [url, `${server.url}${rest}`], faults: (load) => load.more(300, 60_000) })
+        expect(proxy.cuts).toBeGreaterThan(0)
+        await proxy.close()
+      })
+    },
+    LIMIT_MS,
+  )
+})
+
+/** Three servers that know each other. */
+async function cluster(): Promise<{ readonly servers: Server[]; readonly names: string[] }> {
+  const ports = [await freePort(), await freePort(), await freePort()]
+  const names = ports.map((_, at) => `node-${at}`)
+  const routes = ports.map((port) => `nats://127.0.0.1:${port}`).join(', ')
+  const servers = await Promise.all(
+    names.map((name, at) =>
+      Server.start(
+        natsKind({ version: 'newest', more: `server_name: ${name}\ncluster { name: test, listen: "127.0.0.1:${ports[at]}", routes: [ ${routes} ] }` }),
+      ),
+    ),
+  )
+  return { servers, names }
+}
+
+describe.skipIf(kind === undefined)('a cluster of three NATS servers under load', () => {
+  it(
+    'its leaders are killed, one after the other, and come back',
+    async () => {
+      const { servers, names } = await cluster()
+      try {
+        const rest = query()
+        const prefix = /prefix=(\w+)/.exec(rest)?.[1]
+        const url = `nats://${servers.map(({ port }) => `127.0.0.1:${port}`).join(',')}${rest}&replicas=3`
+        const leaderOf = async (stream: string): Promise<Server> => {
+          const plain = await connectNats({ servers: servers.map(({ port }) => `127.0.0.1:${port}`) })
+          const info = (await plain.request(`$JS.API.STREAM.INFO.${stream}`, '', { timeout: 10_000 })).json<{ cluster: { leader: string } }>()
+          await plain.close()
+          return servers[names.indexOf(info.cluster.leader)] as Server
+        }
+        const faults = async (): Promise<void> => {
+          for (const stream of [`${prefix}_orders`, `${prefix}_~journals`]) {
+            const leader = await leaderOf(stream)
+            await leader.kill()
+            await sleep(3000)
+            await leader.start()
+            await sleep(3000)
+          }
+        }
+        await underFaults({ urls: [url, url], faults, drainMs: 90_000 })
+      } finally {
+        await Promise.all(servers.map((server) => server.stop()))
+      }
+    },
+    LIMIT_MS,
+  )
+})
