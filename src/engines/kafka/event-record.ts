@@ -15,6 +15,7 @@ import type { BlockEvent } from '../../event/block.ts'
 import type { CloudEvent } from '../../event/cloud-event.ts'
 import { decodeTexts } from '../../event/http/decode-http.ts'
 import { encodeHeaderValue } from '../../event/http/header-value.ts'
+import { STRUCTURED } from '../../event/http/media-type.ts'
 import { partitionOf } from '../../partitioned/appending.ts'
 import type { ChannelEntry } from '../../partitioned/log-backend.ts'
 import type { FetchedRecord, NewRecord, RecordHeader } from './record-batch.ts'
@@ -22,7 +23,7 @@ import type { FetchedRecord, NewRecord, RecordHeader } from './record-batch.ts'
 const OWN = 'millrace'
 const CONTENT_TYPE = 'content-type'
 const JSON_TYPE: RecordHeader = [CONTENT_TYPE, 'application/json']
-const STRUCTURED_TYPE: RecordHeader = [CONTENT_TYPE, 'application/cloudevents+json; charset=UTF-8']
+const STRUCTURED_TYPE: RecordHeader = [CONTENT_TYPE, `${STRUCTURED}; charset=UTF-8`]
 /** A key of topics that keep the latest record of each key, where the event has none: no event's key has this character. */
 const KEYLESS = '\0'
 /** One member of an event's JSON: a name, and a text without escapes. Others are not for headers. */
@@ -147,9 +148,13 @@ function foreignEvent(record: FetchedRecord): BlockEvent {
     for (const [name, bytes] of record.headers) {
       const text = bytes?.toString() ?? ''
       const field = name.toLowerCase()
+      // The cloudevents SDK says the type of the data twice.
       if (field === CONTENT_TYPE) fields[field] = text
+      else if (field === 'ce_datacontenttype') fields[CONTENT_TYPE] ??= text
       else if (field.startsWith('ce_')) fields[`ce-${field.slice(3)}`] = encodeHeaderValue(text)
     }
+    // Some send the JSON format and do not say so.
+    if (Object.keys(fields).length === 0 && value.includes('"specversion"')) fields[CONTENT_TYPE] = STRUCTURED
     const found = decodeTexts(fields, value)
     if (found.length === 1 && found[0] !== undefined) return asEvent(found[0].event, found[0].dataText, record.key)
   } catch (error) {
