@@ -59,8 +59,14 @@ export function redisKind(settings: Readonly<Record<string, string>> = {}): Serv
   }
 }
 
+/** One more listener, which tells clients to come back to another port than its own: that of a proxy before it. */
+export interface ProxiedListener {
+  readonly port: number
+  readonly advertised: number
+}
+
 /** One node in KRaft mode, broker and controller, that flushes every message. @throws Missing */
-export function kafkaKind(settings: Readonly<Record<string, string>> = {}): ServerKind {
+export function kafkaKind(settings: Readonly<Record<string, string>> = {}, proxied?: ProxiedListener): ServerKind {
   const { java, jars } = kafka()
   const classPath = ['-cp', `${jars}/*`]
   return {
@@ -73,7 +79,7 @@ export function kafkaKind(settings: Readonly<Record<string, string>> = {}): Serv
       const file = join(folder, 'server.properties')
       writeFileSync(
         file,
-        Object.entries({ ...kafkaSettings(folder, port, controller), ...settings })
+        Object.entries({ ...withListener(kafkaSettings(folder, port, controller), proxied), ...settings })
           .map(([name, value]) => `${name}=${value}\n`)
           .join(''),
       )
@@ -103,6 +109,16 @@ function kafkaSettings(folder: string, port: number, controller: number): Record
     'share.coordinator.state.topic.replication.factor': '1',
     'share.coordinator.state.topic.min.isr': '1',
     'group.initial.rebalance.delay.ms': '0',
+  }
+}
+
+function withListener(settings: Record<string, string>, proxied: ProxiedListener | undefined): Record<string, string> {
+  if (proxied === undefined) return settings
+  return {
+    ...settings,
+    listeners: `${settings['listeners']},PROXIED://127.0.0.1:${proxied.port}`,
+    'advertised.listeners': `${settings['advertised.listeners']},PROXIED://127.0.0.1:${proxied.advertised}`,
+    'listener.security.protocol.map': 'PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,PROXIED:PLAINTEXT',
   }
 }
 

@@ -68,7 +68,7 @@ describe.skipIf(kind === undefined)('Kafka', () => {
       if (found.length === count) break
     }
     await messages.close()
-    await reader.close(true)
+    reader.close(true)
     return found
   }
 
