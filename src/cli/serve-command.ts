@@ -1,14 +1,17 @@
 /** `millrace serve`: a broker over HTTP, for everyone on this machine, or for everyone who has a token. */
 import { existsSync, readFileSync } from 'node:fs'
-import { MillraceError } from '../base/errors.ts'
+import { isMillraceError, MillraceError } from '../base/errors.ts'
 import type { AccessOptions } from '../gateway/access/access-options.ts'
 import { tokenFileOf } from '../gateway/access/token-file.ts'
 import { type ServeOptions, serveGateway } from '../gateway/serve-gateway.ts'
-import { connect } from '../index.ts'
-import { startRules } from '../rules/start-rules.ts'
+import { type Broker, connect } from '../index.ts'
+import { rulesOf } from '../rules/rules.ts'
+import { type StartRulesOptions, startRules } from '../rules/start-rules.ts'
 import { complete, print, printJson } from './output.ts'
 import { readServeConfig } from './serve-config.ts'
 import { directoryOf, nameOf, type TargetOptions, urlOf } from './target.ts'
+
+const LOOK_FOR_RULES_MS = 500
 
 export interface ServeCommandOptions extends TargetOptions {
   readonly port: string
@@ -35,7 +38,7 @@ export async function serveCommand(options: ServeCommandOptions): Promise<void> 
   }
   const broker = await connect(urlOf(options), { onAlarm: (alarm) => process.stderr.write(`! ${alarm.code}: ${alarm.message}\n`) })
   try {
-    await startRules(broker, { author: 'serve', ...config?.rules })
+    await runRules(broker, { author: 'serve', ...config?.rules })
     const gateway = await serveGateway(broker, serving)
     if (options.json === true) printJson({ url: gateway.url, data: nameOf(options), pid: process.pid, notice: gateway.notice })
     else print(`Millrace serves ${nameOf(options)} on ${gateway.url} (${gateway.notice}). Ctrl-C stops it.`)
@@ -45,6 +48,24 @@ export async function serveCommand(options: ServeCommandOptions): Promise<void> 
     await broker.close()
   }
   complete('stopped; everything acknowledged is kept', options)
+}
+
+/** Rules act as soon as there is one: a broker that never had any is not given their channel. */
+async function runRules(broker: Broker, options: StartRulesOptions): Promise<void> {
+  const rules = rulesOf(broker)
+  const look = async (): Promise<void> => {
+    if (options.folder !== undefined || (await rules.list()).length > 0) await startRules(broker, options)
+    else later()
+  }
+  const later = (): void => {
+    setTimeout(() => void look().catch(again), LOOK_FOR_RULES_MS).unref()
+  }
+  const again = (error: unknown): void => {
+    if (isMillraceError(error, 'CLOSED')) return
+    process.stderr.write(`! rules: ${(error as Error).message}\n`)
+    later()
+  }
+  await look()
 }
 
 /** Access control is on as soon as there is anything to control it by. */
