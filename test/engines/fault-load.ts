@@ -107,34 +107,34 @@ class Load implements LoadState {
   stop(): void {
     this.#over = true
   }
+}
 
-  async drain(timeout: number): Promise<void> {
-    const [broker] = this.brokers as [Broker]
-    await expect
-      .poll(
-        async () => {
-          const found = (await broker.describe()).consumers.find(({ name }) => name === 'worker')
-          return found === undefined ? 'none' : found.channels.reduce((sum, each) => sum + each.lag, 0) + found.inFlight + found.retrying
-        },
-        { timeout, interval: 200 },
-      )
-      .toBe(0)
-    this.recorder.note({ action: 'drain', process: 'worker', consumer: 'worker', channels: ['orders'] })
-    // Emissions follow their completions: they are there when nothing more comes.
-    for (let before = -1, now = 0; before !== now; ) {
-      before = now
-      await new Promise((resolve) => setTimeout(resolve, 500))
-      now = (await broker.describe()).channels.find(({ name }) => name === 'out')?.next ?? 0
-    }
-    for (const channel of [this.orders, this.out]) {
-      for await (const each of broker.read(channel)) {
-        const { value, key } = each.data as { readonly value: string; readonly key: string }
-        const read = { process: `reader of ${channel.name}`, consumer: null, channel: channel.name, offset: each.offset, value }
-        this.recorder.note({ action: 'poll', ...read, key: channel === this.orders ? key : null })
-      }
-    }
-    this.recorder.note({ action: 'drain', process: 'reader', consumer: null, channels: ['orders', 'out'] })
+/** Wait until all is handled, and read all that there is. */
+export async function drain(broker: Broker, recorder: HistoryRecorder, timeout: number): Promise<void> {
+  await expect
+    .poll(
+      async () => {
+        const found = (await broker.describe()).consumers.find(({ name }) => name === 'worker')
+        return found === undefined ? 'none' : found.channels.reduce((sum, each) => sum + each.lag, 0) + found.inFlight + found.retrying
+      },
+      { timeout, interval: 200 },
+    )
+    .toBe(0)
+  recorder.note({ action: 'drain', process: 'worker', consumer: 'worker', channels: ['orders'] })
+  // Emissions follow their completions: they are there when nothing more comes.
+  for (let before = -1, now = 0; before !== now; ) {
+    before = now
+    await new Promise((resolve) => setTimeout(resolve, 500))
+    now = (await broker.describe()).channels.find(({ name }) => name === 'out')?.next ?? 0
   }
+  for (const channel of ['orders', 'out']) {
+    for await (const each of broker.read(channel)) {
+      const { value, key } = each.data as { readonly value: string; readonly key: string }
+      const read = { process: `reader of ${channel}`, consumer: null, channel, offset: each.offset, value }
+      recorder.note({ action: 'poll', ...read, key: channel === 'orders' ? key : null })
+    }
+  }
+  recorder.note({ action: 'drain', process: 'reader', consumer: null, channels: ['orders', 'out'] })
 }
 
 /**
@@ -176,15 +176,20 @@ export async function underFaults({ urls, faults, drainMs = 60_000 }: FaultLoad)
     await load.more(50)
     load.stop()
     await producing
-    await load.drain(drainMs)
-    const found = judged(load.recorder.operations)
-    const shown = found
-      .slice(0, 4)
-      .map(({ name, message, operations }) => `${name}: ${message}\n${operations.map((each) => `    ${JSON.stringify(each)}`).join('\n')}`)
-    expect(found.length, `${found.length} anomalies: ${[...new Set(found.map(({ name }) => name))].join(', ')}\n${shown.join('\n')}`).toBe(0)
+    await drain(load.brokers[0] as Broker, load.recorder, drainMs)
+    expectSound(load.recorder.operations)
     return load
   } finally {
     load.stop()
     await Promise.race([Promise.all(load.brokers.map((broker) => broker.close().catch(() => undefined))), new Promise((resolve) => setTimeout(resolve, 5000))])
   }
+}
+
+/** Nothing acknowledged is lost, keys are in order, nothing emitted is lost or doubled. */
+export function expectSound(history: readonly Operation[]): void {
+  const found = judged(history)
+  const shown = found
+    .slice(0, 4)
+    .map(({ name, message, operations }) => `${name}: ${message}\n${operations.map((each) => `    ${JSON.stringify(each)}`).join('\n')}`)
+  expect(found.length, `${found.length} anomalies: ${[...new Set(found.map(({ name }) => name))].join(', ')}\n${shown.join('\n')}`).toBe(0)
 }
