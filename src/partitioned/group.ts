@@ -51,6 +51,7 @@ export interface GroupHost {
 /** The member name under which orders to a group are left. */
 export const ORDERS = '~orders'
 
+const NO_ORDERS = ''
 const TICK_MS_MAX = 1000
 /** Who could not say for its lease, and at least so long, that it lives, gives up what it owns: others may own it by now. */
 const UNHEARD_MS_MIN = 1000
@@ -70,7 +71,8 @@ export class Group {
   #member = false
   #ticking: Promise<void> = Promise.resolve()
   #timer: NodeJS.Timeout | null = null
-  #orders = ''
+  /** The last ones that were seen; null before the first look. */
+  #orders: string | null = null
   #closed = false
   /** When the last note that arrived was written. */
   #heardMs = 0
@@ -203,9 +205,9 @@ export class Group {
     this.#seen = seen
     const alive = new Map<string, MemberNote>()
     for (const [member, { note, sinceMs }] of seen) if (member === this.#host.member || now - sinceMs <= note.leaseMs) alive.set(member, note)
-    const orders = said.get(ORDERS) ?? ''
-    if (orders !== this.#orders && this.#orders !== '') await this.#verify()
-    this.#orders = orders === '' ? '-' : orders
+    const orders = said.get(ORDERS) ?? NO_ORDERS
+    if (orders !== this.#orders && this.#orders !== null && orders !== NO_ORDERS) await this.#verify()
+    this.#orders = orders
     return alive
   }
 

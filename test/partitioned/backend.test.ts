@@ -66,3 +66,21 @@ it('a watch that fails is tried again with the next claim', async () => {
   await broker.removeChannel(orders)
   await broker.close()
 })
+
+it('a consumer that has nothing to do writes nothing', async () => {
+  const written: string[] = []
+  const backend = new MemoryBackend(new MemoryServer(), { before: (call) => void written.push(call) })
+  const broker = new ConnectedBroker(await PartitionedEngine.open({ backend, partitions: 4 }), { source: '/test', random: Math.random })
+  const orders = stream('orders')
+  await broker.publish(orders, { type: 'order', data: 1 })
+  let handled = 0
+  await broker.start(consumer('worker', orders, { lease: 100 }).onAny(() => void handled++))
+  await expect.poll(() => handled).toBe(1)
+  // Its lease is so short that it says that it lives many times in this time.
+  await expect.poll(() => written.filter((call) => call === 'beat').length).toBeGreaterThan(5)
+  const before = written.filter((call) => call === 'appendJournal').length
+  const beats = written.filter((call) => call === 'beat').length
+  await expect.poll(() => written.filter((call) => call === 'beat').length).toBeGreaterThan(beats + 10)
+  expect(written.filter((call) => call === 'appendJournal').length).toBe(before)
+  await broker.close()
+})

@@ -47,6 +47,9 @@ export class Feed {
   /** Everything at and after it, up to `#to`, is kept. */
   #from: number
   #to: number
+  /** What every event that was there before stands below. */
+  readonly #began: number
+  readonly #lastOf = new Map<number, number>()
   #subscription: Subscription | null = null
   #consumer = ''
   #deliveries = 0
@@ -65,6 +68,7 @@ export class Feed {
     this.#channel = channel
     this.#base = layout.base(channel.name)
     this.#inbox = client.library.createInbox()
+    this.#began = after + 1
     this.#from = after + 1
     this.#to = after
     this.#offReconnect = client.onReconnect(() => void this.#remake())
@@ -166,6 +170,7 @@ export class Feed {
     const partition = Number.parseInt(message.subject.slice(this.#base.length), 10)
     const bytes = message.data.length + 200
     this.#to = seq
+    this.#lastOf.set(partition, seq)
     this.#kept.push({ seq, partition, timeMs, message, record: null, bytes })
     this.#bytes += bytes
     if (this.#bytes > KEPT_BYTES_MAX) this.#evict()
@@ -188,6 +193,11 @@ export class Feed {
     this.#fresh = new Map()
     for (const watcher of [...this.watchers]) for (const [partition, next] of fresh) watcher(partition, next)
     for (const wake of [...this.#waiting]) wake()
+  }
+
+  /** An offset above every event of a partition, when all up to `known` have come here; else null. */
+  endOf(partition: number, known: number): number | null {
+    return this.#to < known || this.#stopped ? null : (this.#lastOf.get(partition) ?? this.#began - 1) + 1
   }
 
   /** Events from an offset on, when all up to `known` are here; else null. */

@@ -140,11 +140,14 @@ export class NatsBackend implements LogBackend {
     return (await feed?.read(partition, from, limit, this.#told.get(name) ?? 0)) ?? this.#read.read(channel, partition, from, limit)
   }
 
-  async bounds(name: string): Promise<Bounds> {
+  async bounds(name: string, partition: number | null): Promise<Bounds> {
     this.#open()
-    const bounds = await this.#read.bounds(await this.#streams.get(name))
-    this.#tell(name, bounds.next - 1)
-    return bounds
+    const { first, next } = await this.#read.bounds(await this.#streams.get(name))
+    // The end of the channel is above each partition's, too; but who follows every event of the others writes down that they were none of its own.
+    const own = partition === null ? null : ((await this.#feeds.get(name)?.feed)?.endOf(partition, next - 1) ?? null)
+    const end = own ?? next
+    this.#tell(name, end - 1)
+    return { first: Math.min(first, end), next: end }
   }
 
   async seek(name: string, partition: number | null, timeMs: number): Promise<number> {
