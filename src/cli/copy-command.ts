@@ -16,6 +16,7 @@ export interface CopyCommandOptions extends OutputOptions {
   readonly consumers?: string
   readonly dryRun?: boolean
   readonly follow?: boolean
+  readonly accept?: string
   readonly quiet: string
 }
 
@@ -26,9 +27,10 @@ const names = (text: string): string[] =>
     .filter((name) => name !== '')
 
 export async function copyCommand(options: CopyCommandOptions): Promise<void> {
-  const { from, to, channels, consumers } = options
+  const { from, to, channels, consumers, accept } = options
   if (from === to) throw new MillraceError('INVALID_OPTION', '--from and --to are the same broker', { option: 'to' })
   const selection: CopySelection = {
+    ...(accept !== undefined && { accept: names(accept).map(Number) }),
     ...(channels !== undefined && { channels: names(channels) }),
     ...(consumers !== undefined && { consumers: names(consumers) }),
   }

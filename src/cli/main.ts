@@ -173,6 +173,7 @@ command(
   .requiredOption('--to <url>', 'the broker to copy to')
   .option('--channels <names>', 'these channels only (names and wildcards, comma between)')
   .option('--consumers <names>', 'of streams, these consumers only (comma between)')
+  .option('--accept <clauses>', 'clauses of the contract that the target may hold not at all, by number (comma between)')
   .option('--dry-run', 'say what there is and what the target makes of it, and copy nothing')
   .option('--follow', 'go on with what comes, until nothing has changed for a while')
   .option('--quiet <time>', 'with --follow: how long nothing must have changed', '3s')

@@ -14,6 +14,8 @@ export interface CopySelection {
   readonly channels?: readonly string[]
   /** Names of consumers of streams; what is settled of a queue goes with the queue. @default all */
   readonly consumers?: readonly string[]
+  /** Clauses that the target may hold not at all. @default none */
+  readonly accept?: readonly number[]
 }
 
 export interface PlannedChannel {
@@ -89,7 +91,8 @@ export async function planCopy(source: Engine, target: Engine, selection: CopySe
   channels.sort((a, b) => rankOf(a.spec.name) - rankOf(b.spec.name) || (a.spec.name < b.spec.name ? -1 : 1))
   const needs = needsOf(channels, target)
   for (const { clause, name, reason, neededBy, support } of needs) {
-    if (support === 'refused') refusals.push(`${target.name} refuses clause ${clause}, ${name}, which ${neededBy} needs: ${reason}`)
+    if (support !== 'refused' || selection.accept?.includes(clause) === true) continue
+    refusals.push(`${target.name} refuses clause ${clause} (${name}), which is needed by ${neededBy}: ${reason}`)
   }
   return { from: source.name, to: target.name, channels, needs, keepsTimes, eventBytesMax, refusals }
 }

@@ -4,15 +4,13 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, describe, expect, test } from 'vitest'
 import { ConnectedBroker } from '../../src/broker/connected-broker.ts'
-import type { Engine } from '../../src/broker/engine.ts'
 import { copyBroker, engineOf } from '../../src/copy/copy.ts'
-import { eventsOf, lettersOf, scheduledOf } from '../../src/copy/source-events.ts'
 import { fileCapabilities } from '../../src/engines/embedded/capabilities.ts'
 import { serveGateway } from '../../src/gateway/serve-gateway.ts'
 import { type Broker, connect } from '../../src/index.ts'
 import { PartitionedEngine } from '../../src/partitioned/partitioned-engine.ts'
 import { MemoryBackend, MemoryServer } from '../partitioned/memory-backend.ts'
-import { EVENTS, fill, rest } from './fixture.ts'
+import { contents, EVENTS, fill, rest } from './fixture.ts'
 
 const cleanups: (() => unknown)[] = []
 afterEach(async () => {
@@ -53,39 +51,6 @@ const BROKERS: Readonly<Record<string, () => Promise<Broker>>> = {
   served,
   'one partition': () => partitioned(1),
   'five partitions': () => partitioned(5),
-}
-
-/** All that is there, by ids instead of offsets. */
-async function contents(engine: Engine): Promise<unknown> {
-  const found: Record<string, unknown> = {}
-  for (const { name } of (await engine.describe()).channels) {
-    if (name === '$copies' || name === '$audit') continue
-    let events = []
-    const ids = new Map<number, string>()
-    for await (const { offset, timeMs: _, ...event } of eventsOf(engine, name)) {
-      events.push(event)
-      ids.set(offset, event.id)
-    }
-    const consumers = []
-    for (const { consumer, workers, floor, settled, retries } of await engine.carriage.consumers(name)) {
-      const letters = []
-      for await (const { offset: _, ...letter } of lettersOf(engine.carriage, name, consumer)) letters.push(letter)
-      const open = [...ids].filter(([offset]) => offset >= floor && !settled.some(([from, to]) => offset >= from && offset < to)).map(([, id]) => id)
-      consumers.push({ consumer, workers, open: open.sort(), retries: retries.map(({ offset, ...retry }) => ({ id: ids.get(offset), ...retry })), letters })
-    }
-    const scheduled = []
-    for await (const { event, dueAtMs } of scheduledOf(engine.carriage, name)) scheduled.push([event.id, dueAtMs])
-    // What is settled of a queue is deleted sooner or later.
-    const spec = await engine.channel(name)
-    const [workers] = consumers
-    if (spec?.kind === 'queue' && workers !== undefined) events = events.filter(({ id }) => workers.open.includes(id))
-    const byKey: Record<string, string[]> = {}
-    for (const { id, key } of events) byKey[String(key)] = [...(byKey[String(key)] ?? []), id]
-    for (const list of [events, consumers]) list.sort((a, b) => (JSON.stringify(a) < JSON.stringify(b) ? -1 : 1))
-    delete byKey['null']
-    found[name] = { spec, events, byKey, consumers, scheduled }
-  }
-  return found
 }
 
 describe.each(Object.keys(BROKERS).flatMap((from) => Object.keys(BROKERS).map((to) => [from, to] as const)))('%s to %s', (from, to) => {

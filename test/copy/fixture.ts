@@ -1,6 +1,8 @@
 /** A broker with something of everything that a copy has to carry. */
 import { expect } from 'vitest'
 import { z } from 'zod'
+import type { Engine } from '../../src/broker/engine.ts'
+import { eventsOf, lettersOf, scheduledOf } from '../../src/copy/source-events.ts'
 import { type Broker, consumer, event, type HandlerContext, queue, stream } from '../../src/index.ts'
 
 const noting = z.object({ n: z.int(), key: z.string() })
@@ -105,4 +107,37 @@ export async function rest(broker: Broker): Promise<Record<string, string[]>> {
   })
   await Promise.all(running.map((each) => each.stop()))
   return seen
+}
+
+/** All that is there, by ids instead of offsets. */
+export async function contents(engine: Engine): Promise<unknown> {
+  const found: Record<string, unknown> = {}
+  for (const { name } of (await engine.describe()).channels) {
+    if (name === '$copies' || name === '$audit') continue
+    let events = []
+    const ids = new Map<number, string>()
+    for await (const { offset, timeMs: _, ...event } of eventsOf(engine, name)) {
+      events.push(event)
+      ids.set(offset, event.id)
+    }
+    const consumers = []
+    for (const { consumer, workers, floor, settled, retries } of await engine.carriage.consumers(name)) {
+      const letters = []
+      for await (const { offset: _, ...letter } of lettersOf(engine.carriage, name, consumer)) letters.push(letter)
+      const open = [...ids].filter(([offset]) => offset >= floor && !settled.some(([from, to]) => offset >= from && offset < to)).map(([, id]) => id)
+      consumers.push({ consumer, workers, open: open.sort(), retries: retries.map(({ offset, ...retry }) => ({ id: ids.get(offset), ...retry })), letters })
+    }
+    const scheduled = []
+    for await (const { event, dueAtMs } of scheduledOf(engine.carriage, name)) scheduled.push([event.id, dueAtMs])
+    // What is settled of a queue is deleted sooner or later.
+    const spec = await engine.channel(name)
+    const [workers] = consumers
+    if (spec?.kind === 'queue' && workers !== undefined) events = events.filter(({ id }) => workers.open.includes(id))
+    const byKey: Record<string, string[]> = {}
+    for (const { id, key } of events) byKey[String(key)] = [...(byKey[String(key)] ?? []), id]
+    for (const list of [events, consumers]) list.sort((a, b) => (JSON.stringify(a) < JSON.stringify(b) ? -1 : 1))
+    delete byKey['null']
+    found[name] = { spec, events, byKey, consumers, scheduled }
+  }
+  return found
 }

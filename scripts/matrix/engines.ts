@@ -1,0 +1,20 @@
+/** The engines of the matrix: which test runs the contract on each, and what each says of itself. */
+import type { Capabilities } from '../../src/broker/capabilities.ts'
+import { fileCapabilities, memoryCapabilities } from '../../src/engines/embedded/capabilities.ts'
+import { natsCapabilities } from '../../src/engines/nats/capabilities.ts'
+
+export interface MatrixEngine {
+  /** The head of its column. */
+  readonly name: string
+  /** Below `test/conformance`. */
+  readonly test: string
+  readonly capabilities: Capabilities
+}
+
+export const MATRIX_ENGINES: readonly MatrixEngine[] = [
+  { name: 'memory:', test: 'memory.test.ts', capabilities: memoryCapabilities },
+  { name: 'file:', test: 'file.test.ts', capabilities: fileCapabilities },
+  { name: 'file: beside its owner', test: 'attached.test.ts', capabilities: fileCapabilities },
+  { name: 'ws: to file:', test: 'remote-file.test.ts', capabilities: fileCapabilities },
+  { name: 'nats:', test: 'nats.test.ts', capabilities: natsCapabilities({ known: 'declared', how: 'so it is declared' }) },
+]
