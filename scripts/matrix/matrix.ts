@@ -69,7 +69,7 @@ export function matrixPage(runs: Runs): string {
     '<!-- Made by `npm run docs:matrix` from runs of the conformance suite and from the engines’ own capabilities: do not edit. -->',
     '',
     'How an engine holds a clause of [the contract](../contract.md): `native`, with a feature of its own; `emulated`, built from its parts, at a cost; `refused`: asking for it is an error. Behind it, how many of',
-    'the clause’s scenarios have passed on the real engine. What is not run is exempt, for the reason given below.',
+    'the clause’s scenarios have passed on the real engine. The others are exempt, for the reason given below, or newer than the last run.',
     '',
     line(heads),
     line(heads.map(() => '---')),

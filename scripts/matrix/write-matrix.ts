@@ -38,5 +38,5 @@ for (const { name, test } of MATRIX_ENGINES) {
   for (const failed of run.failed) process.stdout.write(`  failed: ${failed}\n`)
 }
 rmSync(folder, { recursive: true, force: true })
-writeFileSync(RUNS, `${JSON.stringify(runs, null, 1)}\n`)
+writeFileSync(RUNS, `${JSON.stringify(runs, null, 2)}\n`)
 writeFileSync(MATRIX_PAGE, matrixPage(runs))
