@@ -149,7 +149,8 @@ interface Answer {
 
 async function send(headers: Record<string, string>, body: string, path = '/webhooks/in'): Promise<Answer> {
   const answer = await gateway.fetch(new Request(`http://localhost${path}`, { method: 'POST', headers, body }))
-  return { status: answer.status, body: (await answer.json()) as Answer['body'] }
+  const text = await answer.text()
+  return { status: answer.status, body: (text === '' ? {} : JSON.parse(text)) as Answer['body'] }
 }
 
 /** Sign and send. */
@@ -164,7 +165,9 @@ describe('the published vector', () => {
     const { headers, body, atSeconds } = VECTORS[scheme]
     open(scheme, {}, atSeconds)
     const answer = await send(headers, body)
-    expect([answer.status, answer.body.receipts]).toEqual([200, [expect.objectContaining({ offset: 0, duplicate: false })]])
+    // Slack would show the receipt of a command to whoever gave it.
+    const receipts = scheme === 'slack' ? undefined : [expect.objectContaining({ offset: 0, duplicate: false })]
+    expect([answer.status, answer.body.receipts]).toEqual([200, receipts])
     expect(await stored()).toHaveLength(1)
   })
   it('of GitHub holds, and what it signs is no JSON', async () => {

@@ -6,6 +6,11 @@ import type { Payload, Verified } from './scheme.ts'
 
 const FORM = 'application/x-www-form-urlencoded'
 
+export function isForm(headers: Headers): boolean {
+  const contentType = headers.get('content-type')
+  return contentType !== null && essenceOf(contentType) === FORM
+}
+
 /** @throws INVALID_REQUEST */
 export function jsonPayload({ headers, body }: Verified): Payload {
   return objectOf(body, headers.get('content-type'))
@@ -13,8 +18,7 @@ export function jsonPayload({ headers, body }: Verified): Payload {
 
 /** JSON, or a form whose member `payload` is JSON, or (`fields`) a form that is the payload itself. @throws INVALID_REQUEST */
 export function formOrJsonPayload({ headers, body }: Verified, fields = false): Payload {
-  const contentType = headers.get('content-type')
-  if (contentType === null || essenceOf(contentType) !== FORM) return objectOf(body, contentType)
+  if (!isForm(headers)) return objectOf(body, headers.get('content-type'))
   const form = new URLSearchParams(Buffer.from(body).toString())
   const inner = form.get('payload')
   if (inner !== null) return objectOf(Buffer.from(inner), null)

@@ -38,6 +38,8 @@ export interface Scheme {
   /** The JSON in the body. @throws INVALID_REQUEST */
   payload(verified: Verified): Payload
   event(verified: Verified, payload: Payload): EventFacts
+  /** Whether the sender takes what is answered for something to show to a person: it is then answered nothing. */
+  quiet?(verified: Verified): boolean
   /** What is answered at once, where the sender asks for something and tells nothing. */
   answer?(payload: Payload): object | null
 }

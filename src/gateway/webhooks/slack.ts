@@ -5,7 +5,7 @@
  * entered with Slack, and is answered and not published.
  * @see https://docs.slack.dev/authentication/verifying-requests-from-slack · https://docs.slack.dev/reference/events/url_verification
  */
-import { formOrJsonPayload } from './payload.ts'
+import { formOrJsonPayload, isForm } from './payload.ts'
 import { type Scheme, textIn, timeIn } from './scheme.ts'
 import { badSignature, freshSeconds, hmac, sameDigest, signedHeader } from './signature.ts'
 
@@ -36,6 +36,8 @@ export const slack: Scheme = {
       key: textIn(value, 'event', 'channel') ?? textIn(value, 'channel', 'id') ?? textIn(value, 'channel_id'),
     }
   },
+  // Of interactions and commands, the answer is a message.
+  quiet: ({ headers }) => isForm(headers),
   answer: ({ value }) => {
     const challenge = textIn(value, 'challenge')
     return textIn(value, 'type') === 'url_verification' && challenge !== undefined ? { challenge } : null

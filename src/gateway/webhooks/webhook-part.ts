@@ -56,7 +56,9 @@ export class WebhookPart implements GatewayPart {
       if (mode === 'structured' || mode === 'batched') return this.#publish(endpoint, decodeForPublish(headers, body))
       const payload = scheme.payload(verified)
       const answer = scheme.answer?.(payload) ?? null
-      return answer === null ? this.#publish(endpoint, [eventOf(verified, scheme.event(verified, payload), payload)]) : Response.json(answer)
+      if (answer !== null) return Response.json(answer)
+      const published = await this.#publish(endpoint, [eventOf(verified, scheme.event(verified, payload), payload)])
+      return scheme.quiet?.(verified) === true ? new Response(null) : published
     })
   }
 
