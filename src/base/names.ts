@@ -25,7 +25,8 @@ export function isWildcard(text: string): boolean {
 }
 
 /**
- * A test for channel names: `*` stands for one word, a final `>` for one or more (NATS's form).
+ * A test for channel names: `*` stands for one word, a final `>` for one or more (NATS's form). Names that begin with `$` are Millrace's own (rules, audit,
+ * subscriptions with their secrets), and none is meant unless the wildcard begins with that word itself.
  * @throws INVALID_NAME when the wildcard is malformed.
  */
 export function compileWildcard(wildcard: string): (name: string) => boolean {
@@ -37,6 +38,7 @@ export function compileWildcard(wildcard: string): (name: string) => boolean {
     )
   }
   const words = wildcard.split('.').map((word) => (word === '*' ? '[^.]+' : word === '>' ? '.+' : word.replace(/[$]/g, '\\$&')))
-  const form = new RegExp(`^${words.join('\\.')}$`)
+  const ours = wildcard.startsWith('*') || wildcard.startsWith('>') ? '(?!\\$)' : ''
+  const form = new RegExp(`^${ours}${words.join('\\.')}$`)
   return (name) => form.test(name)
 }

@@ -180,6 +180,19 @@ describe('tokens', () => {
     expect((await call(gateway, path, mine, 'POST', emitted)).status).toBe(403)
     expect((await call(gateway, path, mine, 'POST')).status).toBe(200)
   })
+  test('no wildcard consumes what Millrace itself writes: the trail, the rules, subscriptions and their secrets', async () => {
+    const token = make({ consume: ['>'], read: ['>'], manage: ['>'] })
+    const gateway = open({ access: { tokens } })
+    await call(gateway, '/api/channels/later', token, 'PUT', {})
+    await call(gateway, '/api/subscriptions/s', token, 'PUT', { channels: ['later'], url: 'https://subscriber.example/' })
+    await broker.publish('orders.eu', event as never)
+    const { body } = await call(gateway, '/consumers/c/pull', token, 'POST', { channels: ['>', '*'], max: 100 })
+    expect(body.deliveries.map(({ channel }: { channel: string }) => channel)).toEqual(['orders.eu'])
+    for (const channel of ['$audit', '$push'])
+      for (const path of [`/channels/${channel}/events`, `/channels/${channel}/stream`]) expect((await call(gateway, path, token)).status).toBe(403)
+    expect((await call(gateway, '/consumers/d/pull', token, 'POST', { channels: ['$push'] })).status).toBe(403)
+    expect((await call(gateway, '/consumers/d/pull', token, 'POST', { channels: ['$push.>'] })).status).toBe(403)
+  })
   test('nobody publishes to channels that Millrace itself writes', async () => {
     const token = make({ publish: ['>', '$audit'] })
     for (const gateway of [open({ access: { tokens } }), open({ hosts: 'any' })]) {
