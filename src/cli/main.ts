@@ -80,6 +80,12 @@ withData(command(program, 'consumers', 'list consumers with their lag', 'millrac
   run(async (options) => (await import('./list-commands.ts')).consumersCommand(options as never)),
 )
 
+withData(command(program, 'check [directory]', 'look for damage in a data directory that nobody has open', 'millrace check ./data --repair'))
+  .option('--repair', 'put what can be read in place of what is damaged, which is kept beside it')
+  .action(async (directory: string | undefined, options: OutputOptions) =>
+    run<OutputOptions>(async (given) => (await import('./check-command.ts')).checkCommand(directory, given as never))(options),
+  )
+
 const dead = program.command('dead').description('the events that a consumer gave up on')
 function deadCommand(name: string, description: string, example: string): Command {
   return withData(command(dead, `${name} <consumer>`, description, example))

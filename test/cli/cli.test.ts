@@ -1,5 +1,5 @@
 import { execFile, spawn } from 'node:child_process'
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, expect, test } from 'vitest'
@@ -164,3 +164,23 @@ test('tokens: made, shown once, listed without themselves, asked for by serve, r
   server.kill('SIGTERM')
   expect(await ended).toBe(0)
 }, 60_000)
+
+test('checks a directory, says what is damaged and lost, and repairs it', async () => {
+  const data = join(folder, 'damaged')
+  for (const id of ['a', 'b']) await millrace('publish', 'notes', '--data', data, '--create', '--type', 'noted', '--payload', '{}', '--id', id)
+  expect(await millrace('check', data)).toMatchObject({ code: 0, err: expect.stringContaining('nothing is damaged') as string })
+  const segment = join(data, 'segment-00000001')
+  const bytes = readFileSync(segment)
+  bytes.fill(0xa5, 40, 60)
+  writeFileSync(segment, bytes)
+  const found = await millrace('check', data)
+  expect(found.code).toBe(1)
+  expect(found.out).toContain('segment-00000001: the events at byte 0 cannot be read')
+  expect(found.err).toContain('1 problem(s), 1 event(s) lost')
+  expect(JSON.parse((await millrace('check', '--data', data, '--json')).out)).toMatchObject({ channels: [{ name: 'notes', next: 2, lost: [[0, 1]] }] })
+  const repaired = await millrace('check', data, '--repair')
+  expect(repaired.code).toBe(0)
+  expect(repaired.err).toMatch(/repaired: .* what was there is kept in .*damaged\.damaged-/)
+  expect((await millrace('tail', 'notes', '--data', data, '--json')).out).toContain('"id":"b"')
+  expect(await millrace('check', join(folder, 'nowhere'))).toMatchObject({ code: 1, err: expect.stringContaining('DATA_MISSING') as string })
+})

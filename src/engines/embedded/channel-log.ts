@@ -3,6 +3,7 @@
  * and the few blocks that were read last.
  */
 
+import { isMillraceError } from '../../base/errors.ts'
 import type { EncodedEvent } from '../../broker/engine.ts'
 import type { ChannelSpec } from '../../channel/channel.ts'
 import { fromFloat, toFloat } from '../../delivery/consumer-records.ts'
@@ -13,6 +14,13 @@ import { DedupeWindow } from './dedupe-window.ts'
 import type { FreshBlock } from './fresh-block.ts'
 import { keys } from './records.ts'
 import type { Store, StoredBlock } from './store.ts'
+
+/** Bytes of events read at a time for the deduplication window. */
+const RECALL_BYTES = 1024 * 1024
+
+function refuse(error: unknown): never {
+  throw error
+}
 
 /** Who waits for a publish: told the offset of its first event, or why there is none. */
 export interface Waiter {
@@ -148,19 +156,23 @@ export class ChannelLog implements DeliveryLog {
     return block
   }
 
-  /** Fill the deduplication window from what is stored: once, before the first publish. */
-  recall(nowMs: number): Promise<void> {
-    this.#recalled ??= this.#recall(nowMs)
+  /** Fill the deduplication window from what is stored: once, before the first publish. With an alarm, what is damaged is passed by: its ids are not known. */
+  recall(nowMs: number, alarm: (error: unknown) => void = refuse): Promise<void> {
+    this.#recalled ??= this.#recall(nowMs, alarm)
     return this.#recalled
   }
 
-  async #recall(nowMs: number): Promise<void> {
+  async #recall(nowMs: number, alarm: (error: unknown) => void): Promise<void> {
     const window = this.spec.dedupe
     if (this.dedupe === null || window === null || this.committed === 0) return
-    let offset = Math.max(this.committed - window.count, this.#store.seek(this.id, nowMs - window.ageMs), this.#store.bounds(this.id).first)
+    let offset = Math.max(this.committed - window.count, this.#seek(nowMs - window.ageMs, alarm), this.#store.bounds(this.id).first)
     while (offset < this.committed) {
-      const blocks = await this.load(offset, 1024 * 1024)
-      if (blocks.length === 0) return
+      const blocks = await this.#undamaged(offset, alarm)
+      if (blocks.length === 0) {
+        const [run] = this.#store.sizes(this.id, offset)
+        if (run === undefined || run.end <= offset) return
+        offset = run.end
+      }
       for (const block of blocks) {
         for (let index = block.holes(0); index < block.count; index += 1 + block.holes(index + 1)) {
           this.dedupe.add(block.idAt(index), block.firstOffset + index, block.timeMs)
@@ -168,5 +180,27 @@ export class ChannelLog implements DeliveryLog {
         offset = block.firstOffset + block.count
       }
     }
+  }
+
+  #seek(timeMs: number, alarm: (error: unknown) => void): number {
+    try {
+      return this.#store.seek(this.id, timeMs)
+    } catch (error) {
+      alarm(error)
+      return 0
+    }
+  }
+
+  /** Blocks from an offset on; none where the one there cannot be read. */
+  async #undamaged(offset: number, alarm: (error: unknown) => void): Promise<Block[]> {
+    for (const maxBytes of [RECALL_BYTES, 1]) {
+      try {
+        return await this.load(offset, maxBytes)
+      } catch (error) {
+        if (!isMillraceError(error, 'DATA_DAMAGED')) throw error
+        alarm(error)
+      }
+    }
+    return []
   }
 }

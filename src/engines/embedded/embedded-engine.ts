@@ -208,7 +208,7 @@ export class EmbeddedEngine implements Engine {
     const existing = this.#logs.get(spec.name)
     if (existing !== undefined) {
       this.#reconcile(existing, spec)
-      await existing.recall(this.clock.now())
+      await existing.recall(this.clock.now(), this.#cursorHost.alarm)
       return
     }
     const log = this.#addLog(this.#nextChannelId++, spec, 0)
@@ -240,7 +240,7 @@ export class EmbeddedEngine implements Engine {
 
   async channel(name: string): Promise<ChannelSpec | undefined> {
     const log = this.#logs.get(name)
-    await log?.recall(this.clock.now())
+    await log?.recall(this.clock.now(), this.#cursorHost.alarm)
     return log?.spec
   }
 

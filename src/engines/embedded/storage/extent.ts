@@ -64,3 +64,43 @@ export function decodeExtent(bytes: Buffer, channelId: number, file: string, pos
   }
   return blocks
 }
+
+/** An extent that was found without the index. */
+export interface FoundExtent {
+  readonly channelId: number
+  readonly firstOffset: number
+  readonly count: number
+  readonly timeMs: number
+  readonly position: number
+  readonly bytes: number
+}
+
+/** Every whole extent of a segment, wherever it stands. */
+export function* findExtents(segment: Buffer): Generator<FoundExtent> {
+  const magic = Buffer.alloc(4)
+  magic.writeUInt32LE(MAGIC)
+  for (let at = segment.indexOf(magic); at >= 0; at = segment.indexOf(magic, at)) {
+    const found = extentAt(segment, at)
+    if (found !== null) yield found
+    at += found?.bytes ?? 1
+  }
+}
+
+function extentAt(segment: Buffer, at: number): FoundExtent | null {
+  if (at + HEADER_BYTES + ENTRY_BYTES > segment.length) return null
+  const bytes = segment.readUInt32LE(at + 8)
+  const blocks = segment.readUInt32LE(at + 16)
+  const last = at + HEADER_BYTES + ENTRY_BYTES * (blocks - 1)
+  if (at + bytes > segment.length || blocks < 1 || last + ENTRY_BYTES > at + bytes) return null
+  if (segment.readUInt32LE(at + 4) !== crc32(segment.subarray(at + 8, at + bytes))) return null
+  const firstOffset = segment.readDoubleLE(at + HEADER_BYTES)
+  const end = segment.readDoubleLE(last) + segment.readUInt32LE(last + 16)
+  return {
+    channelId: segment.readUInt32LE(at + 12),
+    firstOffset,
+    count: end - firstOffset,
+    timeMs: segment.readDoubleLE(at + HEADER_BYTES + 8),
+    position: at,
+    bytes,
+  }
+}

@@ -80,7 +80,7 @@ export function extentValue(entry: ExtentEntry): Buffer {
   return bytes
 }
 
-function toExtent(key: string, value: Buffer): ExtentEntry {
+export function toExtent(key: string, value: Buffer): ExtentEntry {
   return {
     firstOffset: Number(key.slice(key.indexOf('/') + 1)),
     segment: value.readUInt32LE(0),

@@ -44,8 +44,6 @@ interface Tree {
 export interface WalkOptions {
   /** Look into the leaves of the main tree too. Without them entries are not counted. */
   readonly leaves: boolean
-  /** Called with each entry of the main tree that is whole. */
-  readonly entry?: (key: Buffer, value: Buffer) => void
 }
 
 /** Of a meta page: what LMDB's transactions are found by. */
@@ -237,7 +235,6 @@ class Walk {
     const checked = value.length - 4
     if (checked < 0 || value.readUInt32LE(checked) !== crc32(value.subarray(0, checked), crc32(key)))
       throw new PageProblem(`the entry "${key.toString()}" is damaged`)
-    this.#options.entry?.(key, value.subarray(0, checked))
   }
 
   #free(value: Buffer): void {
@@ -255,4 +252,53 @@ function compare(a: Buffer, b: Buffer, byNumber: boolean): number {
   if (!byNumber) return Buffer.compare(a, b)
   const [left, right] = [a.readBigUInt64LE(0), b.readBigUInt64LE(0)]
   return left < right ? -1 : left > right ? 1 : 0
+}
+
+/**
+ * The entries that can be reached of an index that may be damaged, each with a checksum that holds: what is behind a damaged page is left out. Where the
+ * newer of the two roots leads to nothing, the older is tried.
+ */
+export function reachableEntries(pages: PageSource): Map<string, Buffer> {
+  const metas = pages(0, 2)
+  const roots = [0, PAGE_BYTES]
+    .filter((at) => metas.length >= at + META_BYTES)
+    .map((at) => ({ page: Number(metas.readBigUInt64LE(at + MAIN_TREE + 40)), transaction: metas.readBigUInt64LE(at + 152) }))
+    .sort((a, b) => (a.transaction > b.transaction ? -1 : 1))
+  for (const { page } of roots) {
+    const entries = new Map<string, Buffer>()
+    reach(pages, page, 0, entries)
+    if (entries.size > 0) return entries
+  }
+  return new Map()
+}
+
+const DEPTH_MAX = 20
+
+function reach(pages: PageSource, page: number, depth: number, entries: Map<string, Buffer>): void {
+  if (!Number.isSafeInteger(page) || page < 2 || page > 2 ** 31 || depth > DEPTH_MAX) return
+  const bytes = pages(page, 1)
+  if (bytes.length < PAGE_BYTES || Number(bytes.readBigUInt64LE(0)) !== page) return
+  const kind = bytes.readUInt16LE(18) & (BRANCH | LEAF)
+  const count = Math.min(bytes.readUInt16LE(20) >>> 1, (PAGE_BYTES - PAGE_HEAD_BYTES) >>> 1)
+  for (let index = 0; index < count; index++) {
+    const at = PAGE_HEAD_BYTES + bytes.readUInt16LE(PAGE_HEAD_BYTES + 2 * index)
+    if (at + NODE_HEAD_BYTES > PAGE_BYTES) continue
+    if (kind === BRANCH) reach(pages, bytes.readUInt16LE(at) + bytes.readUInt16LE(at + 2) * 2 ** 16 + bytes.readUInt16LE(at + 4) * 2 ** 32, depth + 1, entries)
+    else if (kind === LEAF) reachEntry(pages, bytes, at, entries)
+  }
+}
+
+function reachEntry(pages: PageSource, bytes: Buffer, at: number, entries: Map<string, Buffer>): void {
+  const valueAt = at + NODE_HEAD_BYTES + bytes.readUInt16LE(at + 6)
+  const length = bytes.readUInt16LE(at) + bytes.readUInt16LE(at + 2) * 2 ** 16
+  const key = bytes.subarray(at + NODE_HEAD_BYTES, valueAt)
+  let value = bytes.subarray(valueAt, valueAt + length)
+  if (bytes.readUInt16LE(at + 4) === BIG && valueAt + 8 <= PAGE_BYTES) {
+    const count = Math.ceil((length + PAGE_HEAD_BYTES) / PAGE_BYTES)
+    const first = Number(bytes.readBigUInt64LE(valueAt))
+    value = first <= 2 ** 31 ? pages(first, count).subarray(PAGE_HEAD_BYTES, PAGE_HEAD_BYTES + length) : value
+  }
+  const checked = value.length - 4
+  if (checked < 0 || value.readUInt32LE(checked) !== crc32(value.subarray(0, checked), crc32(key))) return
+  entries.set(key.toString(), Buffer.from(value.subarray(0, checked)))
 }

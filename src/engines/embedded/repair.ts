@@ -1,0 +1,210 @@
+/**
+ * `millrace check`: what of a data directory is damaged and what is lost by it, and a repair.
+ *
+ * A repair never writes to a file that is there: it makes others of all that can be read, and when they are complete and synced they take their places. The damaged
+ * ones are kept beside the directory, as they were. Offsets stay: in place of lost events are holes, which readers and consumers pass.
+ */
+import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync } from 'node:fs'
+import { dirname, join, resolve } from 'node:path'
+import { MillraceError } from '../../base/errors.ts'
+import { LIMITS } from '../../base/limits.ts'
+import { fromJson, toJson, under } from '../../delivery/consumer-records.ts'
+import { voidBlock } from '../../event/block.ts'
+import { type ChannelRecord, keys } from './records.ts'
+import { damaged } from './storage/damage.ts'
+import { FORMAT_FILE } from './storage/directory-format.ts'
+import { claimDirectory } from './storage/directory-owner.ts'
+import { DiskStore } from './storage/disk-store.ts'
+import { nodeFileSystem } from './storage/file-system.ts'
+import { type Problem, Survey } from './storage/survey.ts'
+import type { Frame, StoredBlock } from './store.ts'
+
+export interface CheckedChannel {
+  readonly name: string
+  readonly first: number
+  readonly next: number
+  /** Offsets of events that cannot be read: from, up to but not including to. */
+  readonly lost: readonly (readonly [from: number, to: number])[]
+}
+
+export interface CheckReport {
+  readonly directory: string
+  readonly problems: readonly Problem[]
+  readonly channels: readonly CheckedChannel[]
+  /** Where the damaged directory is kept, after a repair. */
+  readonly keptAs?: string
+}
+
+/**
+ * Look at a directory that no process has open; with `repair`, one that has problems is replaced by what can be read of it.
+ * @throws DATA_MISSING · DATA_FOREIGN · DIRECTORY_IN_USE
+ */
+export async function checkDirectory(path: string, repair: boolean): Promise<CheckReport> {
+  const directory = resolve(path)
+  refuseStrange(directory)
+  refuseUnfinished(directory)
+  const claim = await claimDirectory(directory)
+  try {
+    const survey = new Survey(directory)
+    const names = namesOf(survey)
+    const channels = [...survey.channels].map(([id, { first, next }]) => {
+      const lost = lostOf(survey, id)
+      return { name: names.get(id) ?? unnamed(id), first, next, lost }
+    })
+    const report = { directory, problems: survey.problems, channels: channels.filter((each) => each.next > 0) }
+    return repair && survey.problems.length > 0 ? { ...report, keptAs: await rebuild(directory, survey, names) } : report
+  } finally {
+    await claim.release()
+  }
+}
+
+function refuseStrange(directory: string): void {
+  const names = existsSync(directory) && statSync(directory).isDirectory() ? readdirSync(directory) : []
+  if (names.some((name) => name === FORMAT_FILE || DATA_FILE.test(name))) return
+  throw new MillraceError('DATA_MISSING', `${directory} holds no Millrace data: name another directory`, { directory })
+}
+
+/** What a repair takes out of a directory and puts into it. */
+const DATA_FILE = /^(?:index\.mdb(?:-lock)?|journal-\d+|segment-\d{8})$/
+
+const unnamed = (id: number): string => `recovered-${id}`
+
+/** Channels by number, by their records in the index and in the journal. */
+function namesOf(survey: Survey): Map<number, string> {
+  const names = new Map<number, string>()
+  const records = [...survey.records, ...survey.frames.flatMap((frame) => frame.records)]
+  for (const [key, value] of records) {
+    if (!key.startsWith('c/') || value === null) continue
+    const { id, spec, first } = fromJson<ChannelRecord>(value)
+    names.set(id, spec.name)
+    const channel = survey.channels.get(id)
+    if (channel !== undefined) channel.first = Math.max(channel.first, first)
+  }
+  return names
+}
+
+function lostOf(survey: Survey, id: number): [from: number, to: number][] {
+  const channel = survey.channels.get(id)
+  if (channel === undefined) return []
+  const lost: [number, number][] = []
+  let offset = channel.first
+  for (const block of survey.blocks(id)) {
+    if (block.firstOffset > offset) lost.push([offset, block.firstOffset])
+    offset = Math.max(offset, block.firstOffset + block.count)
+  }
+  if (offset < channel.next) lost.push([offset, channel.next])
+  return lost
+}
+
+async function rebuild(directory: string, survey: Survey, names: ReadonlyMap<number, string>): Promise<string> {
+  const made = `${directory}.repairing`
+  rmSync(made, { recursive: true, force: true })
+  const store = await DiskStore.open(made, (block) => block)
+  try {
+    for (const frame of framesOf(survey, names)) await committed(store, frame)
+  } finally {
+    await store.close()
+  }
+  const keptAs = `${directory}.damaged-${new Date().toISOString().replaceAll(/[:.]/g, '-')}`
+  exchange(directory, made, keptAs)
+  return keptAs
+}
+
+/**
+ * Files out of the directory, others into it. Meanwhile its marker says so, and it is refused: it is never taken for an empty one.
+ */
+function exchange(directory: string, made: string, keptAs: string): void {
+  const ours = (name: string): boolean => DATA_FILE.test(name)
+  const marker = join(directory, FORMAT_FILE)
+  mkdirSync(keptAs)
+  for (const name of readdirSync(directory)) if (!ours(name) && name.startsWith('.')) cpSync(join(directory, name), join(keptAs, name), { recursive: true })
+  if (existsSync(marker)) cpSync(marker, join(keptAs, FORMAT_FILE))
+  nodeFileSystem.syncDirectory(keptAs)
+  nodeFileSystem.replace(marker, Buffer.from(`${JSON.stringify({ repairing: true, keptAs, made })}\n`))
+  for (const name of readdirSync(directory)) if (ours(name)) renameSync(join(directory, name), join(keptAs, name))
+  for (const name of readdirSync(made)) if (ours(name)) renameSync(join(made, name), join(directory, name))
+  for (const each of [keptAs, made, directory]) nodeFileSystem.syncDirectory(each)
+  renameSync(join(made, FORMAT_FILE), marker)
+  nodeFileSystem.syncDirectory(directory)
+  rmSync(made, { recursive: true, force: true })
+  nodeFileSystem.syncDirectory(dirname(directory))
+}
+
+function saidBy(marker: string): { readonly keptAs?: unknown; readonly made?: unknown } | null {
+  try {
+    return JSON.parse(readFileSync(marker, 'utf8')) as { readonly keptAs?: unknown }
+  } catch {
+    return null
+  }
+}
+
+/** @throws DATA_DAMAGED when a repair of this directory did not come to its end */
+function refuseUnfinished(directory: string): void {
+  const said = saidBy(join(directory, FORMAT_FILE))
+  if (typeof said?.keptAs !== 'string') return
+  const what = `a repair was cut off here while it moved files: what was there is in ${said.keptAs} and still here, what was to replace it in ${String(said.made)} and here`
+  throw damaged(FORMAT_FILE, `${what}. Move what is in ${said.keptAs} back over this directory, and repair it again`, { directory, keptAs: said.keptAs })
+}
+
+function committed(store: DiskStore, frame: Frame): Promise<void> {
+  return new Promise((done, fail) => store.commit(frame, (error) => (error === null ? done() : fail(error))))
+}
+
+const RECORDS_A_FRAME = 10_000
+
+function* framesOf(survey: Survey, names: ReadonlyMap<number, string>): Generator<Frame> {
+  const records = new Map<string, Uint8Array>(survey.records)
+  for (const frame of survey.frames) {
+    for (const [key, value] of frame.records) {
+      if (value === null) records.delete(key)
+      else records.set(key, value)
+    }
+  }
+  nameRest(survey, names, records)
+  const all = [...records]
+  for (let at = 0; at < all.length; at += RECORDS_A_FRAME) yield { blocks: [], records: all.slice(at, at + RECORDS_A_FRAME), trims: [] }
+  for (const [id, { first, next }] of survey.channels) {
+    let blocks: StoredBlock[] = []
+    let bytes = 0
+    for (const block of covering(survey, id, next)) {
+      blocks.push(block)
+      bytes += block.bytes.length
+      if (bytes < LIMITS.commitBytesMax) continue
+      yield { blocks, records: [], trims: [] }
+      blocks = []
+      bytes = 0
+    }
+    yield { blocks, records: [], trims: first > 0 ? [{ channelId: id, beforeOffset: first }] : [] }
+  }
+}
+
+/** The blocks of a channel, and voids where there are none, from its beginning to its end. */
+function* covering(survey: Survey, id: number, next: number): Generator<StoredBlock> {
+  let [offset, timeMs] = [0, 0]
+  for (const block of survey.blocks(id)) {
+    if (block.firstOffset > offset) yield voidBlock(id, offset, block.firstOffset - offset, block.timeMs)
+    yield block
+    offset = block.firstOffset + block.count
+    timeMs = block.timeMs
+  }
+  if (offset < next) yield voidBlock(id, offset, next - offset, timeMs)
+}
+
+/** Channels whose records are lost get one, under a name that says so; numbers that were given out are not given out again. */
+function nameRest(survey: Survey, names: ReadonlyMap<number, string>, records: Map<string, Uint8Array>): void {
+  const ids = [...survey.channels].filter(([, { next }]) => next > 0).map(([id]) => id)
+  const known = new Set(
+    [...records].filter(([key]) => key >= under('c/')[0] && key < under('c/')[1]).map(([, value]) => fromJson<ChannelRecord>(Buffer.from(value)).id),
+  )
+  for (const id of ids) {
+    if (known.has(id) || names.has(id)) continue
+    const retain = { ageMs: null, bytes: null, count: null, latestByKey: false }
+    const spec = { name: unnamed(id), kind: 'stream' as const, types: null, retain, dedupe: null, eventBytesMax: LIMITS.eventBytesMax }
+    records.set(keys.channel(spec.name), toJson({ id, spec, first: 0 } satisfies ChannelRecord))
+    known.add(id)
+  }
+  const nextChannelId = 1 + Math.max(0, ...known, ...ids)
+  const engine = records.get(keys.engine)
+  const given = engine === undefined ? 1 : fromJson<{ readonly nextChannelId: number }>(Buffer.from(engine)).nextChannelId
+  records.set(keys.engine, toJson({ nextChannelId: Math.max(given, nextChannelId) }))
+}

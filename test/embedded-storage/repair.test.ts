@@ -1,0 +1,223 @@
+/** `millrace check`: it finds what is damaged and what is lost by it, changes nothing without being told, and repairs with all that can be read. */
+import { cpSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
+import { openFileEngine } from '../../src/engines/embedded/open.ts'
+import { checkDirectory } from '../../src/engines/embedded/repair.ts'
+import { connect, consumer, event, stream } from '../../src/index.ts'
+
+const root = mkdtempSync(join(tmpdir(), 'millrace-repair-'))
+afterAll(() => rmSync(root, { recursive: true, force: true }))
+
+const Noted = event('noted')
+const notes = stream('notes', { events: [Noted] })
+const others = stream('others', { events: [Noted] })
+const intact = join(root, 'intact')
+const EVENTS = 600
+
+beforeAll(async () => {
+  const broker = await connect(`file:${intact}-live`)
+  const running = await broker.start(consumer('reader', notes).on(Noted, () => undefined))
+  for (let n = 0; n < EVENTS; n += 100) {
+    await broker.publish(
+      notes,
+      Array.from({ length: 100 }, (_, index) => Noted({ n: n + index, text: 'x'.repeat(300) })),
+    )
+    await broker.publish(others, Noted({ n }))
+    // Each becomes an extent of its own.
+    await new Promise((resolve) => setTimeout(resolve, 150))
+  }
+  await vi.waitFor(async () => expect((await broker.describe()).consumers[0]?.channels[0]?.lag).toBe(0), { timeout: 10_000 })
+  await running.stop()
+  await broker.close()
+  // What is not applied: a second life that is copied while it runs.
+  const again = await openFileEngine(`file:${intact}-live`, {}, { applyIntervalMs: 3_600_000 })
+  for (let n = 0; n < 3; n++)
+    await again.publish(
+      'others',
+      { id: `late-${n}`, type: 'noted', key: null, text: `{"specversion":"1.0","id":"late-${n}","source":"/t","type":"noted","data":{"n":${n}}}` },
+      null,
+    )
+  cpSync(`${intact}-live`, intact, { recursive: true, filter: (path) => !path.endsWith('.sock') })
+  writeFileSync(join(intact, '.tokens.json'), '[]')
+  await again.close()
+}, 30_000)
+
+let made = 0
+function damagedCopy(damage: (directory: string) => void): string {
+  const directory = join(root, `d${made++}`)
+  cpSync(intact, directory, { recursive: true })
+  damage(directory)
+  return directory
+}
+
+function contentOf(directory: string): [string, string][] {
+  return readdirSync(directory)
+    .sort()
+    .map((name) => [name, readFileSync(join(directory, name)).toString('latin1')])
+}
+
+async function all<Item>(items: AsyncIterable<Item>): Promise<Item[]> {
+  const found: Item[] = []
+  for await (const item of items) found.push(item)
+  return found
+}
+
+async function read(directory: string, channel: string): Promise<{ readonly offset: number; readonly id: string }[]> {
+  const broker = await connect(`file:${directory}`)
+  const events = []
+  for await (const each of broker.read(channel)) events.push({ offset: each.offset, id: each.id })
+  await broker.close()
+  return events
+}
+
+function overwrite(file: string, at: number, bytes: number): (directory: string) => void {
+  return (directory) => {
+    const content = readFileSync(join(directory, file))
+    content.fill(0xa5, at, at + bytes)
+    writeFileSync(join(directory, file), content)
+  }
+}
+
+/** The journal file in which commits stand that are not applied, and where its last frame's body is. */
+function inJournal(directory: string, mark: string): { readonly file: string; readonly at: number } {
+  for (const file of readdirSync(directory).filter((name) => name.startsWith('journal-'))) {
+    const at = readFileSync(join(directory, file)).indexOf(mark)
+    if (at >= 0) return { file, at }
+  }
+  throw new Error(`no journal file holds ${mark}`)
+}
+
+const page = (name: string, directory: string): number => {
+  const bytes = readFileSync(join(directory, name))
+  // The leaf of the extents: a page in which their keys stand.
+  return Math.floor(bytes.indexOf('x00000001/') / 4096)
+}
+
+test('nothing is damaged: nothing is said, and nothing changed, repair or not', async () => {
+  const directory = damagedCopy(() => undefined)
+  const before = contentOf(directory)
+  expect(await checkDirectory(directory, false)).toMatchObject({
+    problems: [],
+    channels: [
+      { name: 'notes', first: 0, next: EVENTS, lost: [] },
+      { name: 'others', next: 9, lost: [] },
+    ],
+  })
+  expect((await checkDirectory(directory, true)).keptAs).toBeUndefined()
+  expect(contentOf(directory)).toEqual(before)
+})
+
+test('it says that there is nothing, or that somebody has it open', async () => {
+  await expect(checkDirectory(join(root, 'nowhere'), false)).rejects.toMatchObject({ code: 'DATA_MISSING' })
+  expect(existsSync(join(root, 'nowhere'))).toBe(false)
+  const directory = damagedCopy(() => undefined)
+  const broker = await connect(`file:${directory}`)
+  await expect(checkDirectory(directory, true)).rejects.toMatchObject({ code: 'DIRECTORY_IN_USE' })
+  await broker.close()
+})
+
+describe('events that are damaged in a segment', () => {
+  const damage = overwrite('segment-00000001', 2000, 10)
+
+  test('are an error for who reads them, and for nobody else; publishing goes on', async () => {
+    const directory = damagedCopy(damage)
+    const broker = await connect(`file:${directory}`)
+    await expect(all(broker.read('notes'))).rejects.toMatchObject({ code: 'DATA_DAMAGED', details: { file: 'segment-00000001' } })
+    expect((await all(broker.read('notes', { from: 500 }))).length).toBe(100)
+    expect((await all(broker.read('others'))).length).toBe(9)
+    expect((await broker.publish(notes, Noted({ n: 1 }))).offset).toBe(EVENTS)
+    await broker.close()
+  })
+
+  test('a consumer stops before them, with an alarm; others go on', async () => {
+    const directory = damagedCopy(damage)
+    const alarms: string[] = []
+    const broker = await connect(`file:${directory}`, { onAlarm: (alarm) => alarms.push(alarm.code) })
+    const seen: number[] = []
+    const stuck = await broker.start(consumer('stuck', notes).on(Noted, (each) => void seen.push((each.data as { readonly n: number }).n)))
+    await expect.poll(() => alarms).toContain('DATA_DAMAGED')
+    const fine = await broker.start(consumer('fine', others).on(Noted, (each) => void seen.push((each.data as { readonly n: number }).n)))
+    await expect.poll(() => seen.length).toBe(9)
+    await stuck.stop()
+    await fine.stop()
+    await broker.close()
+  })
+
+  test('are named by a check, which changes nothing, and are holes after a repair, which keeps what was there', async () => {
+    const directory = damagedCopy(damage)
+    const before = contentOf(directory)
+    const report = await checkDirectory(directory, false)
+    expect(report.problems).toMatchObject([{ file: 'segment-00000001' }])
+    const { lost } = report.channels.find((channel) => channel.name === 'notes') as (typeof report.channels)[number]
+    expect(lost).toEqual([[0, 100]])
+    expect(contentOf(directory).filter(([name]) => !name.startsWith('owner'))).toEqual(before)
+    const { keptAs } = await checkDirectory(directory, true)
+    expect(contentOf(keptAs as string)).toEqual(before)
+    expect(readFileSync(join(directory, '.tokens.json'), 'utf8')).toBe('[]')
+    const events = await read(directory, 'notes')
+    expect(events.map((each) => each.offset)).toEqual(Array.from({ length: EVENTS - 100 }, (_, index) => 100 + index))
+    expect((await read(directory, 'others')).length).toBe(9)
+    expect((await checkDirectory(directory, false)).problems).toEqual([])
+    // Consumers pass the holes, and those that were past them stay where they were.
+    const broker = await connect(`file:${directory}`)
+    const seen: number[] = []
+    const fresh = await broker.start(consumer('fresh', notes).on(Noted, (each) => void seen.push((each.data as { readonly n: number }).n)))
+    const again: number[] = []
+    const old = await broker.start(consumer('reader', notes).on(Noted, (each) => void again.push((each.data as { readonly n: number }).n)))
+    await broker.publish(notes, Noted({ n: -1 }))
+    await expect.poll(() => seen.length).toBe(EVENTS - 99)
+    await expect.poll(() => again).toEqual([-1])
+    await fresh.stop()
+    await old.stop()
+    await broker.close()
+  })
+})
+
+test('a commit in the middle of the journal: what is before it and behind it stays', async () => {
+  const directory = damagedCopy((copy) => {
+    const { file, at } = inJournal(copy, '"late-1"')
+    overwrite(file, at, 4)(copy)
+  })
+  await expect(connect(`file:${directory}`)).rejects.toMatchObject({ code: 'DATA_DAMAGED' })
+  expect((await checkDirectory(directory, false)).channels).toMatchObject([
+    { name: 'notes', lost: [] },
+    { name: 'others', lost: [[7, 8]] },
+  ])
+  await checkDirectory(directory, true)
+  expect((await read(directory, 'others')).map((each) => each.offset)).toEqual([0, 1, 2, 3, 4, 5, 6, 8])
+  expect((await read(directory, 'notes')).length).toBe(EVENTS)
+})
+
+describe('an index', () => {
+  test('of which a page is damaged: events are found in the segments', async () => {
+    const directory = damagedCopy((copy) => overwrite('index.mdb', page('index.mdb', copy) * 4096 + 20, 60)(copy))
+    await expect(connect(`file:${directory}`)).rejects.toMatchObject({ code: 'DATA_DAMAGED', details: { file: 'index.mdb' } })
+    await checkDirectory(directory, true)
+    const broker = await connect(`file:${directory}`)
+    const { channels } = await broker.describe()
+    const events = await Promise.all(channels.map((channel) => all(broker.read(channel.name))))
+    await broker.close()
+    expect(events.map((each) => each.length).sort()).toEqual([9, EVENTS].sort())
+  })
+
+  test('that is gone: the events are there, under names that say so', async () => {
+    const directory = damagedCopy((copy) => rmSync(join(copy, 'index.mdb')))
+    await expect(connect(`file:${directory}`)).rejects.toMatchObject({ code: 'DATA_DAMAGED', details: { file: 'index.mdb' } })
+    await checkDirectory(directory, true)
+    const broker = await connect(`file:${directory}`)
+    const { channels } = await broker.describe()
+    await broker.close()
+    expect(channels.map((channel) => channel.next - channel.first).sort()).toEqual([9, EVENTS].sort())
+  })
+})
+
+test('a marker that is gone is made again', async () => {
+  const directory = damagedCopy((copy) => rmSync(join(copy, 'millrace.json')))
+  await expect(connect(`file:${directory}`)).rejects.toMatchObject({ code: 'DATA_DAMAGED', details: { file: 'millrace.json' } })
+  const { keptAs } = await checkDirectory(directory, true)
+  expect(keptAs).toBeDefined()
+  expect((await read(directory, 'notes')).length).toBe(EVENTS)
+  expect((await read(directory, 'others')).length).toBe(9)
+})
