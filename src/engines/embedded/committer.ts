@@ -219,7 +219,7 @@ export class Committer {
     const firstOffset = log.tail - log.pending.length - events.length
     if (log.carries) return { log, events, waiters, blocks: this.#blocksByTime(log, firstOffset, events) }
     log.lastTimeMs = Math.max(log.lastTimeMs, this.#clock.now())
-    return { log, events, waiters, blocks: [encodeBlock(log.id, firstOffset, log.lastTimeMs, events)] }
+    return { log, events, waiters, blocks: [encodeBlock(log.id, firstOffset, log.lastTimeMs, events, this.#store.memory)] }
   }
 
   /** A block has one time: a new one begins where events were stored at another. Times never go back. */
@@ -229,12 +229,12 @@ export class Committer {
     for (let at = 0; at < events.length; at++) {
       const timeMs = this.#timeOf(log, events[at] as EncodedEvent)
       if (timeMs > log.lastTimeMs && at > from) {
-        blocks.push(encodeBlock(log.id, firstOffset + from, log.lastTimeMs, events.slice(from, at)))
+        blocks.push(encodeBlock(log.id, firstOffset + from, log.lastTimeMs, events.slice(from, at), this.#store.memory))
         from = at
       }
       log.lastTimeMs = Math.max(log.lastTimeMs, timeMs)
     }
-    blocks.push(encodeBlock(log.id, firstOffset + from, log.lastTimeMs, events.slice(from)))
+    blocks.push(encodeBlock(log.id, firstOffset + from, log.lastTimeMs, events.slice(from), this.#store.memory))
     return blocks
   }
 

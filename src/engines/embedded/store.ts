@@ -12,6 +12,8 @@
  * - Blocks of one channel are contiguous: each begins at the offset where the previous one ended.
  */
 
+import type { BlockBytes } from '../../event/block.ts'
+
 /** Consecutive events of one channel that were committed together. The store never looks inside `bytes`. */
 export interface StoredBlock {
   readonly channelId: number
@@ -55,6 +57,11 @@ export interface StoreStats {
 
 /** `Block` is the caller's richer block type: blocks still held in memory come back as the same objects. */
 export interface Store<Block extends StoredBlock = StoredBlock> {
+  /**
+   * Where the bytes of a block that is to be committed may come from. The store takes them back when the block is applied, unless `peek` or
+   * `read` gave the block to somebody: whoever made it lets go of it at `done`.
+   */
+  readonly memory?: BlockBytes | undefined
   /**
    * Make a frame durable. Called with at most one commit in flight. `done` is called exactly once, never synchronously,
    * with an error if nothing of the frame happened: DISK_FULL (try later) or STORE_FAILED (poisoned).

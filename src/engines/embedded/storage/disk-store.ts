@@ -7,6 +7,7 @@
 import { isMillraceError, MillraceError } from '../../../base/errors.ts'
 import type { Frame, Rewrite, Store, StoredBlock, StoreStats } from '../store.ts'
 import { Applier } from './applier.ts'
+import { BlockMemory } from './block-memory.ts'
 import { readFormat, writeFormat } from './directory-format.ts'
 import { type FileSystem, isFull, nodeFileSystem } from './file-system.ts'
 import { IndexDb } from './index-db.ts'
@@ -57,6 +58,7 @@ const FULL_RETRY_MS = 200
 type Done = (error: Error | null) => void
 
 export class DiskStore<Block extends StoredBlock = StoredBlock> extends StoreReads<Block> implements Store<Block> {
+  readonly memory: BlockMemory
   readonly #fs: FileSystem
   readonly #directory: string
   readonly #journal: Journal
@@ -81,10 +83,12 @@ export class DiskStore<Block extends StoredBlock = StoredBlock> extends StoreRea
     index: IndexDb
     segments: Segments
     tail: Tail<Block>
+    memory: BlockMemory
     options: Required<Omit<DiskStoreOptions, 'fileSystem'>>
     formatId: string
   }) {
     super(parts.index, parts.segments, parts.tail)
+    this.memory = parts.memory
     this.#fs = parts.fs
     this.#directory = parts.directory
     this.#journal = parts.journal
@@ -121,14 +125,15 @@ export class DiskStore<Block extends StoredBlock = StoredBlock> extends StoreRea
     const segments = new Segments(fs, directory, false)
     try {
       const { applied } = index
-      const tail = new Tail<Block>(applied)
+      const memory = new BlockMemory()
+      const tail = new Tail<Block>(applied, memory)
       journal.recover(format.journal, applied, (frame, commit, bytes) => {
         tail.add({ ...frame, blocks: frame.blocks.map(revive) }, commit, bytes)
       })
       full.failpoint('open.after-journal')
       // One that was made just before the end, and not listed yet.
       if (journal.fileNames.length > format.journal.length) writeFormat(fs, directory, { id: format.id, journal: journal.fileNames })
-      return new DiskStore<Block>({ fs, directory, journal, index, segments, tail, options: full, formatId: format.id })
+      return new DiskStore<Block>({ fs, directory, journal, index, segments, tail, memory, options: full, formatId: format.id })
     } catch (error) {
       journal.close()
       segments.close()

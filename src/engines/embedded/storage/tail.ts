@@ -4,6 +4,7 @@
  * Two layers: one that is being applied, and one that grows meanwhile.
  */
 import type { Frame, StoredBlock } from '../store.ts'
+import type { BlockMemory } from './block-memory.ts'
 import type { CommitName } from './recovery.ts'
 
 export interface Layer<Block extends StoredBlock> {
@@ -26,9 +27,11 @@ function holds(block: StoredBlock, offset: number): boolean {
 export class Tail<Block extends StoredBlock> {
   #fresh: Layer<Block>
   #applying: Layer<Block> | null = null
+  readonly #memory: BlockMemory | null
 
-  constructor(last: CommitName) {
+  constructor(last: CommitName, memory: BlockMemory | null = null) {
     this.#fresh = emptyLayer(last)
+    this.#memory = memory
   }
 
   get bytes(): number {
@@ -67,6 +70,11 @@ export class Tail<Block extends StoredBlock> {
 
   /** It stands behind the journal now. */
   applied(): void {
+    const memory = this.#memory
+    if (memory !== null) {
+      for (const blocks of this.#applying?.blocks.values() ?? []) for (const block of blocks) memory.letGo(block.bytes)
+      if (this.#fresh.bytes === 0) memory.rest()
+    }
     this.#applying = null
   }
 
@@ -105,7 +113,9 @@ export class Tail<Block extends StoredBlock> {
         else high = middle - 1
       }
       const block = blocks[low] as Block
-      return holds(block, offset) ? block : undefined
+      if (!holds(block, offset)) return undefined
+      this.#memory?.lend(block.bytes)
+      return block
     }
     return undefined
   }
@@ -113,7 +123,11 @@ export class Tail<Block extends StoredBlock> {
   /** Blocks of a channel from an offset on. */
   *blocks(channelId: number, offset: number): Generator<Block> {
     for (const layer of this.#layers()) {
-      for (const block of layer.blocks.get(channelId) ?? []) if (block.firstOffset + block.count > offset) yield block
+      for (const block of layer.blocks.get(channelId) ?? []) {
+        if (block.firstOffset + block.count <= offset) continue
+        this.#memory?.lend(block.bytes)
+        yield block
+      }
     }
   }
 }

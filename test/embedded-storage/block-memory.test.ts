@@ -1,0 +1,81 @@
+/** Memory of blocks that serves again: never while the block in it may still be read. */
+import fc from 'fast-check'
+import { expect, test } from 'vitest'
+import { BlockMemory } from '../../src/engines/embedded/storage/block-memory.ts'
+import { Tail } from '../../src/engines/embedded/storage/tail.ts'
+
+interface Live {
+  readonly bytes: Buffer
+  readonly mark: number
+  lent: boolean
+}
+
+const step = fc.record({
+  what: fc.constantFrom('make', 'make', 'lend', 'letGo'),
+  size: fc.constantFrom(300, 70_000, 400_000, 1_500_000),
+  which: fc.integer({ min: 0, max: 1000 }),
+})
+
+test('a block stays as it is until it is let go of, and one that was lent for ever', () => {
+  fc.assert(
+    fc.property(fc.array(step, { maxLength: 120 }), (steps) => {
+      const memory = new BlockMemory()
+      const live: Live[] = []
+      const kept: Live[] = []
+      let mark = 0
+      for (const { what, size, which } of steps) {
+        const at = live.length === 0 ? -1 : which % live.length
+        if (what === 'make') {
+          const bytes = memory.take(memory.reserve(size + 100), size)
+          mark = (mark + 1) % 256
+          bytes.fill(mark)
+          live.push({ bytes, mark, lent: false })
+        } else if (at >= 0 && what === 'lend') {
+          const block = live[at] as Live
+          memory.lend(block.bytes)
+          block.lent = true
+        } else if (at >= 0) {
+          const [block] = live.splice(at, 1) as [Live]
+          memory.letGo(block.bytes)
+          if (block.lent) kept.push(block)
+        }
+      }
+      for (const { bytes, mark: expected } of [...live, ...kept]) expect(bytes[0] === expected && bytes[bytes.length - 1] === expected).toBe(true)
+    }),
+    { numRuns: 60 },
+  )
+})
+
+test('slabs serve again', () => {
+  const memory = new BlockMemory()
+  const slabs = new Set<ArrayBufferLike>()
+  for (let round = 0; round < 50; round++) {
+    const blocks = Array.from({ length: 4 }, () => memory.take(memory.reserve(900_000), 900_000))
+    for (const block of blocks) {
+      slabs.add(block.buffer)
+      memory.letGo(block)
+    }
+  }
+  expect(slabs.size).toBeLessThan(6)
+})
+
+test('what the tail has given to somebody is not written over', () => {
+  const memory = new BlockMemory()
+  const tail = new Tail(undefined as never, memory)
+  const block = (offset: number) => {
+    const bytes = memory.take(memory.reserve(900_000), 900_000)
+    bytes.fill(offset)
+    return { channelId: 1, firstOffset: offset, count: 1, timeMs: 0, bytes }
+  }
+  const commit = (offset: number): void => tail.add({ blocks: [block(offset)], records: [], trims: [] }, { sequence: offset, check: 0 }, 900_000)
+  for (let offset = 0; offset < 4; offset++) commit(offset)
+  const given = [tail.find(1, 1), ...tail.blocks(1, 3)]
+  for (let offset = 4; offset < 40; offset++) {
+    if (tail.beginApply() !== null) tail.applied()
+    commit(offset)
+  }
+  expect(given.map((each) => [each?.bytes[0], each?.bytes[899_999]])).toEqual([
+    [1, 1],
+    [3, 3],
+  ])
+})
