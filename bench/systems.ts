@@ -1,10 +1,13 @@
 /** All that can be measured, by name. Modules are loaded when they are asked for: a peer's client costs nobody else memory. */
 import type { OpenSystem, Peer } from './system.ts'
 
-export const PEER_NAMES = ['redis', 'redis-4', 'nats', 'nats-synced', 'bullmq', 'pg-boss'] as const
+export const PEER_NAMES = ['redis', 'redis-4', 'nats', 'nats-synced', 'kafka', 'bullmq', 'pg-boss'] as const
 
 /** Millrace's engines over other brokers, each with the plain program that does the same work on the same server. */
-export const ENGINE_PAIRS: readonly (readonly [engine: string, plain: string])[] = [['millrace on nats', 'nats-synced']]
+export const ENGINE_PAIRS: readonly (readonly [engine: string, plain: string])[] = [
+  ['millrace on nats', 'nats-synced'],
+  ['millrace on kafka', 'kafka'],
+]
 
 export async function peerOf(name: string): Promise<Peer | null> {
   switch (name) {
@@ -18,6 +21,10 @@ export async function peerOf(name: string): Promise<Peer | null> {
       return (await import('./peers/nats.ts')).natsSynced
     case 'millrace on nats':
       return (await import('./peers/nats.ts')).millraceOnNats
+    case 'kafka':
+      return (await import('./peers/kafka.ts')).kafka
+    case 'millrace on kafka':
+      return (await import('./peers/kafka.ts')).millraceOnKafka
     case 'bullmq':
       return (await import('./peers/bullmq.ts')).bullmq
     case 'pg-boss':

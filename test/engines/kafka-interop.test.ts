@@ -238,6 +238,20 @@ describe.skipIf(kind === undefined)('Kafka', () => {
     expect(read).toEqual([3, 'no key'])
   })
 
+  it('a topic that somebody else has made is a channel if it syncs, and is refused with the setting if it does not', async () => {
+    await open()
+    const admin = new Admin(client())
+    await admin.createTopics({ topics: [`${prefix}weak`], partitions: 1, replicas: 1, configs: [{ name: 'flush.messages', value: '1000' }] })
+    await admin.createTopics({ topics: [`${prefix}strong`], partitions: 1, replicas: 1, configs: [{ name: 'flush.messages', value: '1' }] })
+    await admin.close()
+    const refused = { code: 'CLAUSE_REFUSED', details: { engine: 'kafka', clause: 1, setting: 'flush.messages=1' } }
+    await expect(broker.publish(stream('weak'), { type: 'note', data: 1 })).rejects.toMatchObject(refused)
+    await send('strong', { value: JSON.stringify(new CloudEvent({ source: '/p', type: 'note', data: 0 })) })
+    expect(await broker.publish(stream('strong'), { type: 'note', data: 1 })).toMatchObject({ offset: 1 })
+    const other = connect(`${server.url}?prefix=${prefix}&durable=replicated`)
+    await expect(other).rejects.toMatchObject({ code: 'CLAUSE_REFUSED', details: { clause: 1, setting: 'min.insync.replicas=2' } })
+  })
+
   it('a topic of several partitions is no channel, and is refused with its name', async () => {
     await open()
     const admin = new Admin(client())

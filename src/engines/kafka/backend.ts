@@ -59,6 +59,7 @@ export class KafkaBackend implements LogBackend {
   readonly #journals = new Map<string, Promise<JournalTopic>>()
   readonly #raised = new Map<string, number[]>()
   readonly #alarms: Alarms
+  readonly #durability: Durability
   /** What is being stored. */
   readonly #appending = new Set<Promise<void>>()
   #raising: NodeJS.Timeout | null = null
@@ -68,6 +69,7 @@ export class KafkaBackend implements LogBackend {
     this.#client = client
     this.#plans = plans
     this.#alarms = alarms
+    this.#durability = durability
     this.capabilities = kafkaCapabilities(durability)
     this.#topics = new Topics(client)
     this.#registry = new RegistryTopic(client, plans.registry.name)
@@ -118,7 +120,9 @@ export class KafkaBackend implements LogBackend {
     return this.#do(`creating channel "${entry.spec.name}"`, async () => {
       await this.#registry.look()
       if (this.#registry.channel(entry.spec.name) !== undefined) return
-      await this.#topics.create([this.#plans.channel(entry.spec)])
+      const plan = this.#plans.channel(entry.spec)
+      // A topic of somebody else's may be a channel, if it is as durable as one.
+      if (!(await this.#topics.create([plan]))) await this.#topics.checkDurable(plan, this.#durability)
       await this.#registry.create(entry)
     })
   }

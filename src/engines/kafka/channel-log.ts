@@ -165,14 +165,14 @@ export class ChannelLog {
     await this.accept(answer)
   }
 
-  /** What was fetched at the tail, or before it: the part that is new is taken. */
-  async accept(answer: Fetched): Promise<void> {
+  /** What was fetched at the tail, or before it: the part that is new is taken. Answers whether there was one. */
+  async accept(answer: Fetched): Promise<boolean> {
     if (answer.code === CODES.OFFSET_OUT_OF_RANGE) {
       await this.look()
       // What was deleted before it was seen is gone; beyond the end is nothing, but of the topic's predecessor.
       if ((this.#at ?? 0) < this.#first) this.#at = this.#first
       else this.#restart(this.#first)
-      return
+      return true
     }
     this.#seen(answer.next)
     this.#first = Math.max(this.#first, answer.first)
@@ -182,7 +182,7 @@ export class ChannelLog {
       // What is written here may have been faster.
       if ((this.#at ?? 0) !== at) continue
       if (chunk.end > at) this.#grow(chunk)
-      return
+      return chunk.end > at
     }
   }
 

@@ -11,7 +11,7 @@ import { parseKafkaUrl } from './url.ts'
 const CONNECT_MS = 10_000
 
 /**
- * An engine over a Kafka cluster, 3.0 or later; see docs/engines/kafka.md for what the URL may say.
+ * An engine over a Kafka cluster; see docs/engines/kafka.md for what the URL may say.
  *
  * @throws MISSING_DEPENDENCY · INVALID_OPTION · UNAVAILABLE · UNAUTHENTICATED · FORBIDDEN · CLAUSE_REFUSED
  */

@@ -12,6 +12,7 @@ import { type FetchPlace, fetch } from './requests.ts'
 const WAIT_MS = 500
 const FETCH_BYTES = 4 * 1024 * 1024
 const AGAIN_MS = 100
+const OWN_MS = 20
 
 export class TailWatch {
   readonly #client: KafkaClient
@@ -63,14 +64,18 @@ export class TailWatch {
     try {
       const answers = await this.#client.once(topic, 'watch', (connection) => fetch(this.#client.library, connection, places, WAIT_MS, FETCH_BYTES))
       let failed = false
+      let known = 0
       for (const answer of answers) {
-        if (answer.code === 0 || answer.code === CODES.OFFSET_OUT_OF_RANGE) await this.#logs.get(answer.topic)?.accept(answer)
-        else {
+        if (answer.code === 0 || answer.code === CODES.OFFSET_OUT_OF_RANGE) {
+          const isNew = await this.#logs.get(answer.topic)?.accept(answer)
+          if (isNew !== true && answer.bytes.length > 0) known++
+        } else {
           this.#client.forget(answer.topic)
           failed = true
         }
       }
-      if (failed) await sleep(AGAIN_MS)
+      // What this process writes itself ends the poll and brings nothing: while it writes, it learns of others' writes by its own.
+      if (failed || (known > 0 && known === answers.filter(({ bytes }) => bytes.length > 0).length)) await sleep(failed ? AGAIN_MS : OWN_MS)
     } catch {
       // Calls that matter say what is wrong; this one begins again.
       if (!this.#closed) await sleep(AGAIN_MS)

@@ -15,14 +15,14 @@ export class Topics {
   }
 
   /**
-   * Make topics; those that are there are left as they are, if a channel can be one.
+   * Make topics; those that are there are left as they are, if a channel can be one. Answers whether all were missing.
    * @throws CHANNEL_CONFLICT for a topic of several partitions · CLAUSE_REFUSED where the cluster has too few brokers
    */
-  async create(plans: readonly TopicPlan[]): Promise<void> {
+  async create(plans: readonly TopicPlan[]): Promise<boolean> {
     const names = plans.map(({ name }) => name)
     const there = await this.#there(names)
     const missing = plans.filter(({ name }) => !there.has(name))
-    if (missing.length === 0) return
+    if (missing.length === 0) return false
     const { library } = this.#client
     await this.#client.any(`making ${missing.map(({ name }) => name).join(', ')}`, async (connection) => {
       try {
@@ -39,6 +39,7 @@ export class Topics {
       const late = names.find((name) => !made.has(name))
       if (late !== undefined) throw new KafkaError(CODES.UNKNOWN_TOPIC_OR_PARTITION, `topic ${late} has no leader yet`)
     })
+    return missing.length === plans.length
   }
 
   async #there(names: readonly string[]): Promise<Set<string>> {
