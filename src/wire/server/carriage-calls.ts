@@ -1,4 +1,7 @@
-/** The calls of the carriage at the server. Whoever may manage everything may take everything out and put things in; what a stranger puts in is looked at. */
+/**
+ * The calls of the carriage at the server. Whoever may manage everything may take everything out and put things in; what a stranger puts in is looked at.
+ * Channels of Millrace's own (the audit trail, subscriptions with their secrets) are not among everything: they are named.
+ */
 import { checkName } from '../../base/names.ts'
 import { wholeNumber } from '../../base/units.ts'
 import type { CarriedConsumer, CarriedEvent, CarriedLetter } from '../../broker/carriage.ts'
@@ -58,7 +61,9 @@ export const CARRIAGE_CALLS: Readonly<Record<string, (asked: Asked) => Promise<u
 
 function channelOf({ access, args: [channel] }: Asked): string {
   access.check('manage', '>')
-  return checkName(channel, 'channel')
+  const name = checkName(channel, 'channel')
+  if (name.startsWith('$')) access.check('manage', name)
+  return name
 }
 
 function consumerOf(value: unknown): string | null {
