@@ -1,7 +1,10 @@
 /** The engines of the matrix: which test runs the contract on each, and what each says of itself. */
 import type { Capabilities } from '../../src/broker/capabilities.ts'
 import { fileCapabilities, memoryCapabilities } from '../../src/engines/embedded/capabilities.ts'
+import { kafkaCapabilities } from '../../src/engines/kafka/capabilities.ts'
 import { natsCapabilities } from '../../src/engines/nats/capabilities.ts'
+import { redisCapabilities } from '../../src/engines/redis/capabilities.ts'
+import { SYNCED } from '../../src/engines/redis/durability.ts'
 
 export interface MatrixEngine {
   /** The head of its column. */
@@ -17,4 +20,6 @@ export const MATRIX_ENGINES: readonly MatrixEngine[] = [
   { name: 'file: beside its owner', test: 'attached.test.ts', capabilities: fileCapabilities },
   { name: 'ws: to file:', test: 'remote-file.test.ts', capabilities: fileCapabilities },
   { name: 'nats:', test: 'nats.test.ts', capabilities: natsCapabilities({ known: 'declared', how: 'so it is declared' }) },
+  { name: 'kafka:', test: 'kafka.test.ts', capabilities: kafkaCapabilities('synced') },
+  { name: 'redis:', test: 'redis.test.ts', capabilities: redisCapabilities({ support: 'native', reason: SYNCED }, 4) },
 ]

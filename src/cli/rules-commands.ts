@@ -4,7 +4,8 @@ import { userInfo } from 'node:os'
 import { basename } from 'node:path'
 import { MillraceError } from '../base/errors.ts'
 import type { Broker } from '../broker/broker.ts'
-import type { StoredEvent } from '../event/cloud-event.ts'
+import { position } from '../broker/connected-broker.ts'
+import { engineOf } from '../broker/engine-of.ts'
 import { parseRuleFile } from '../rules/folder/rule-file.ts'
 import type { ChangeReceipt } from '../rules/live/rule-book.ts'
 import type { RuleDefinition } from '../rules/rule.ts'
@@ -166,10 +167,19 @@ export async function rulesExplainCommand(text: string, options: RulesExplainOpt
   complete('nothing was done', options)
 }
 
-async function eventOf(broker: Broker, { on, offset, event }: RulesExplainOptions): Promise<object> {
-  if (event !== undefined) return jsonOf(textOf(event), event) as object
+/** The event's text, as it is stored or typed. */
+async function eventOf(broker: Broker, { on, offset, event }: RulesExplainOptions): Promise<string> {
+  if (event !== undefined) {
+    const text = textOf(event)
+    jsonOf(text, event)
+    return text
+  }
   if (on === undefined || offset === undefined)
     throw new MillraceError('INVALID_OPTION', 'say which event: --on CHANNEL --offset OFFSET, or --event FILE', { option: 'offset' })
-  for await (const found of broker.read(on, { from: placeOf(offset) })) return found satisfies StoredEvent
+  const engine = await engineOf(broker)
+  const from = position(placeOf(offset), engine.clock.now())
+  for await (const [found] of engine.read(on, { from, to: null, follow: false, signal: new AbortController().signal })) {
+    if (found !== undefined) return found.text
+  }
   throw new MillraceError('OFFSET_OUT_OF_RANGE', `channel "${on}" has no event at ${offset}`, { channel: on, offset })
 }

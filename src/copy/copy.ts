@@ -11,6 +11,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { MillraceError } from '../base/errors.ts'
 import type { Broker } from '../broker/broker.ts'
 import type { Engine } from '../broker/engine.ts'
+import { engineOf } from '../broker/engine-of.ts'
 import { ChannelCopy, type ChannelCopyHost, type Compared, isEmpty } from './channel-copy.ts'
 import { type CopiedChannel, CopyLedger } from './copy-ledger.ts'
 import { type CopyPlan, type CopySelection, type PlannedChannel, planCopy } from './copy-plan.ts'
@@ -48,18 +49,6 @@ export interface CopyReport {
 }
 
 const LOOK_MS = 200
-
-/** The engine beneath a broker. */
-export async function engineOf(broker: Broker): Promise<Engine> {
-  let found: Engine | null = null
-  await broker.start({
-    start: async ({ engine }) => {
-      found = engine
-      return { stop: async () => undefined, done: Promise.resolve() }
-    },
-  })
-  return found as unknown as Engine
-}
 
 /** @throws CLAUSE_REFUSED · COPY_DIFFERS · CHANNEL_CONFLICT · EVENT_TOO_LARGE, and what the engines throw */
 export async function copyBroker(from: Broker, to: Broker, options: CopyOptions): Promise<CopyReport> {

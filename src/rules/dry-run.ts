@@ -1,9 +1,13 @@
 /** A rule tried over events that are there already: what would have matched, why, and what it would have done. Nothing is done. */
+import { MillraceError } from '../base/errors.ts'
 import { LIMITS } from '../base/limits.ts'
 import { compileWildcard, isWildcard } from '../base/names.ts'
 import type { Broker, From } from '../broker/broker.ts'
+import { position } from '../broker/connected-broker.ts'
+import type { Engine, StoredText } from '../broker/engine.ts'
+import { engineOf } from '../broker/engine-of.ts'
 import type { StoredEvent } from '../event/cloud-event.ts'
-import { encodeEvent } from '../event/encode.ts'
+import { decodeEvent, encodeEvent } from '../event/encode.ts'
 import { explainPattern } from '../pattern/explain.ts'
 import { explainExpression } from '../pattern/expression/explain-expression.ts'
 import { compilePattern } from '../pattern/pattern.ts'
@@ -62,11 +66,20 @@ export interface Explanation {
   readonly conditions?: readonly { readonly path: string; readonly expected: string; readonly found: readonly unknown[]; readonly holds: boolean }[]
 }
 
-/** Why an event matches a rule's condition, or what failed first. @throws INVALID_EVENT */
-export function explainRule(rule: Rule, event: object): Explanation {
+/** Why an event matches a rule's condition, or what failed first. A text is judged as it is written. @throws INVALID_EVENT */
+export function explainRule(rule: Rule, event: object | string): Explanation {
   const { when } = rule.condition
   if (when === null) return { matches: true, reason: 'the rule has no condition: every event of its channels matches' }
-  return typeof when === 'string' ? explainExpression(when, event) : explainPattern(when, event)
+  if (typeof when !== 'string') return explainPattern(when, event)
+  return explainExpression(when, typeof event === 'string' ? parsed(event) : event)
+}
+
+function parsed(text: string): object {
+  try {
+    return JSON.parse(text) as object
+  } catch (cause) {
+    throw new MillraceError('INVALID_EVENT', `the event is not JSON: ${(cause as Error).message}`, {}, { cause })
+  }
 }
 
 export async function testRule(broker: Broker, rule: Rule, options: TestOptions): Promise<TestResult> {
@@ -74,17 +87,18 @@ export async function testRule(broker: Broker, rule: Rule, options: TestOptions)
   const count = { events: 0, matched: 0, failed: 0 }
   let firstMiss: TestResult['firstMiss'] = null
   const test = matcherOf(rule)
-  const { from, to, show = 10 } = options
+  const { show = 10 } = options
+  const engine = await engineOf(broker)
   for (const channel of await channelsOf(broker, options.on ?? rule.on)) {
-    for await (const event of broker.read(channel, { ...(from !== undefined && { from }), ...(to !== undefined && { to }) })) {
+    for await (const { text, offset, key } of textsOf(engine, channel, options)) {
       count.events++
-      const { offset, ...attributes } = event
-      if (!test(attributes)) {
-        firstMiss ??= { channel, offset, reason: explainRule(rule, attributes).reason }
+      if (!test(text)) {
+        firstMiss ??= { channel, offset, reason: explainRule(rule, text).reason }
         continue
       }
       count.matched++
-      const would = wouldDo(rule, { event, text: textOf(attributes), channel, offset, key: event.partitionkey ?? null })
+      const event = decodeEvent(text, offset)
+      const would = wouldDo(rule, { event, text, channel, offset, key })
       if (would.some(({ failure }) => failure !== undefined)) count.failed++
       if (matches.length < show) matches.push({ channel, offset, event, would })
     }
@@ -92,11 +106,18 @@ export async function testRule(broker: Broker, rule: Rule, options: TestOptions)
   return { ...count, matches, firstMiss }
 }
 
-function matcherOf({ condition: { when, expression } }: Rule): (event: object) => boolean {
-  if (expression !== null) return (event) => expression.matches(event)
+/** Events as they are stored: what a parser makes of them is not always what rules get. */
+async function* textsOf(engine: Engine, channel: string, { from = 'beginning', to }: TestOptions): AsyncGenerator<StoredText> {
+  const nowMs = engine.clock.now()
+  const places = { from: position(from, nowMs), to: to === undefined ? null : position(to, nowMs) }
+  for await (const batch of engine.read(channel, { ...places, follow: false, signal: new AbortController().signal })) yield* batch
+}
+
+function matcherOf({ condition: { when, expression } }: Rule): (text: string) => boolean {
+  if (expression !== null) return (text) => expression.matches(JSON.parse(text) as object)
   if (when === null || typeof when === 'string') return () => true
   const pattern = compilePattern(when)
-  return (event) => pattern.matches(event)
+  return (text) => pattern.matches(text)
 }
 
 async function channelsOf(broker: Broker, on: string | readonly string[]): Promise<readonly string[]> {
@@ -136,10 +157,4 @@ function previewOf(action: Action, on: ActedOn, rule: string): unknown {
       return { channel: action.channel, event: action.kind === 'emit' ? published : { id: on.event.id, type: on.event.type } }
     }
   }
-}
-
-/** The event's JSON again. */
-function textOf({ data, ...attributes }: Omit<StoredEvent, 'offset'>): string {
-  if (!(data instanceof Uint8Array)) return JSON.stringify({ ...attributes, data })
-  return JSON.stringify({ ...attributes, data_base64: Buffer.from(data.buffer, data.byteOffset, data.byteLength).toString('base64') })
 }

@@ -84,7 +84,7 @@ export interface Rules {
   /** Try a rule, or the one of a name, over events that are there. Nothing is done. @throws INVALID_RULE · UNKNOWN_RULE · UNKNOWN_CHANNEL */
   test(rule: RuleDefinition | string, options?: TestOptions): Promise<TestResult>
   /** Why an event matches a rule, or the first condition that fails. @throws INVALID_RULE · UNKNOWN_RULE · INVALID_EVENT */
-  explain(rule: RuleDefinition | string, event: StoredEvent | object): Promise<Explanation>
+  explain(rule: RuleDefinition | string, event: StoredEvent | object | string): Promise<Explanation>
 }
 
 export interface RulesOfOptions {
@@ -158,9 +158,11 @@ export class BookRules implements Rules {
     return testRule(this.#book.broker, await this.#ruleOf(rule), options)
   }
 
-  async explain(rule: RuleDefinition | string, event: StoredEvent | object): Promise<Explanation> {
-    const { offset: _, ...attributes } = event as StoredEvent
-    return explainRule(await this.#ruleOf(rule), attributes)
+  async explain(rule: RuleDefinition | string, event: StoredEvent | object | string): Promise<Explanation> {
+    if (typeof event === 'string') return explainRule(await this.#ruleOf(rule), event)
+    const { offset, ...attributes } = event as StoredEvent
+    // The place of an event that was read is no attribute of it.
+    return explainRule(await this.#ruleOf(rule), typeof offset === 'number' ? attributes : event)
   }
 
   async #ruleOf(rule: RuleDefinition | string): Promise<Rule> {

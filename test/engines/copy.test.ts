@@ -3,15 +3,18 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, describe, expect, test } from 'vitest'
-import { natsKind } from '../../scripts/engines/engines.ts'
+import { kafkaKind, natsKind, redisKind } from '../../scripts/engines/engines.ts'
 import { Server, type ServerKind } from '../../scripts/engines/server.ts'
-import { copyBroker, engineOf } from '../../src/copy/copy.ts'
+import { engineOf } from '../../src/broker/engine-of.ts'
+import { copyBroker } from '../../src/copy/copy.ts'
 import { type Broker, connect } from '../../src/index.ts'
 import { contents, EVENTS, fill, rest } from '../copy/fixture.ts'
 import { kindOf } from './servers.ts'
 
 const SERVERS: readonly (readonly [name: string, kind: ServerKind | undefined, url: (server: Server) => string])[] = [
   ['nats', kindOf('nats (newest)', () => natsKind({ version: 'newest' })), (server) => `${server.url}?durable=declared`],
+  ['redis', kindOf('redis', redisKind), (server) => server.url],
+  ['kafka', kindOf('kafka', kafkaKind), (server) => server.url],
 ]
 
 const cleanups: (() => unknown)[] = []

@@ -93,6 +93,15 @@ describe('the http action', () => {
     expect(JSON.parse(received[0]?.body ?? '')).toEqual({ text: 'cart ../x@evil.example/?#', n: 2 })
   })
 
+  it.each(['..', '.', '%2e%2e', '../admin', '..%2fadmin', 'a/../../admin'])('lets no event lead to another path: %s', async (cart) => {
+    const rules = await start()
+    await rules.put(rule({ url: `${url}/carts/{{ data.cart }}/hook` }))
+    await broker.publish('carts', { type: 'added', data: { cart } })
+    await eventually(async () => expect(received.length + (await deadLetters()).length).toBe(1))
+    for (const { path } of received) expect(path).toMatch(/^\/carts\/[^/]+\/hook$/)
+    for (const { failure } of await deadLetters()) expect(failure.message).toContain('path')
+  })
+
   it('sends numbers as they were written', async () => {
     const rules = await start()
     await rules.put(rule(`${url}/`))

@@ -9,6 +9,9 @@ import type { Capability } from '../../broker/capabilities.ts'
 import type { RedisLink } from './redis-link.ts'
 import type { Durable, RedisSettings } from './redis-url.ts'
 
+/** What makes an acknowledgement durable. */
+export const SYNCED = 'appendonly yes and appendfsync always: an answer comes after the sync'
+
 const OLDEST = [7, 0] as const
 const WAITAOF_FROM = [7, 2] as const
 
@@ -52,7 +55,7 @@ function judge(facts: ServerFacts, { durable, replicas }: Pick<RedisSettings, 'd
     return { capability: lost('?durable=memory: what is acknowledged is lost when the server ends'), wait, doubt: null }
   }
   if (facts.fsync === 'always') {
-    const capability = { support: 'native', reason: `appendonly yes and appendfsync always: an answer comes after the sync${onReplicas}` } as const
+    const capability = { support: 'native', reason: `${SYNCED}${onReplicas}` } as const
     return { capability, wait: replicas > 0 && canWait ? { command: 'WAITAOF', local: 1, replicas } : wait, doubt: null }
   }
   if (durable !== 'always') {

@@ -33,7 +33,17 @@ export function httpRequestOf(action: HttpAction, on: Pick<ActedOn, 'text'>, sco
     if (!/^[\t\x20-\x7e]*$/.test(value)) throw new TemplateFailure(`the header "${name}" would hold characters that a header cannot carry`)
     headers[name] = value
   }
-  return { method: action.method, url: action.url.render(scope) ?? '', headers, body: bodyOf(action, on, scope) }
+  return { method: action.method, url: urlOf(action, scope), headers, body: bodyOf(action, on, scope) }
+}
+
+/** Dots that an event filled in would lead to another path than the rule's. @throws TemplateFailure */
+function urlOf({ url }: HttpAction, scope: TemplateScope): string {
+  const text = url.render(scope) ?? ''
+  const [path = ''] = text.split(/[?#]/, 1)
+  if (url.fixed === undefined && path.split('/').some((segment) => /^(?:\.|%2e){1,2}$/i.test(segment))) {
+    throw new TemplateFailure(`"." and ".." are no parts of a path that an event may fill in: the URL would be ${text}`)
+  }
+  return text
 }
 
 /** The event as it was published, in the JSON format: its data keeps its text. */

@@ -10,6 +10,7 @@ import { type Stream, stream } from '../../channel/channel.ts'
 import type { StoredEvent } from '../../event/cloud-event.ts'
 import { event } from '../../event/event.ts'
 import type { RuleDefinition } from '../rule.ts'
+import { isRecord } from '../rule-error.ts'
 
 /** Who changed a rule, why, and where the rule came from. */
 export interface ChangeNote {
@@ -67,8 +68,32 @@ const definitions = [...CHANGE_TYPES, ...OTHER_TYPES].map((type) => event(type))
 /** The channel of all changes of rules; nothing in it is ever removed. */
 export const rulesChannel: Stream = stream('$rules', { events: definitions, key: (each) => (each.data as { readonly name?: string }).name })
 
+/** Whether an event is a change of a rule. What bears its type and does not hold what it must is none, whoever wrote it: it is passed over. */
 export function isChange(candidate: StoredEvent): candidate is StoredEvent<ChangeType, RuleChange> {
-  return (CHANGE_TYPES as readonly string[]).includes(candidate.type)
+  if (!(CHANGE_TYPES as readonly string[]).includes(candidate.type) || !isRecord(candidate.data)) return false
+  const { name, rule, enabled, author, file } = candidate.data
+  const named = typeof name === 'string' && typeof author === 'string' && typeof enabled === 'boolean'
+  return named && (rule === null || isRecord(rule)) && (file === undefined || areTexts(file, ['folder', 'path', 'digest']))
+}
+
+export function effectiveIn({ type, data }: StoredEvent): RulesEffective | null {
+  if (type !== 'rules.effective' || !isRecord(data) || !isRecord(data['offsets'])) return null
+  const numbers = [data['through'], ...Object.values(data['offsets'])].every((each) => typeof each === 'number')
+  return numbers ? (data as unknown as RulesEffective) : null
+}
+
+export function queuedIn({ type, data }: StoredEvent): RuleQueued | null {
+  return type === 'rule.queued' && areTexts(data, ['name', 'action']) ? (data as RuleQueued) : null
+}
+
+export function refusedIn({ type, data }: StoredEvent): RuleRefused | null {
+  if (type !== 'rule.refused' || !areTexts(data, ['folder', 'path', 'digest'])) return null
+  const { reason, kept } = data as RuleRefused
+  return (reason === null || typeof reason === 'string') && Array.isArray(kept) ? (data as RuleRefused) : null
+}
+
+function areTexts(value: unknown, names: readonly string[]): boolean {
+  return isRecord(value) && names.every((name) => typeof value[name] === 'string')
 }
 
 export function unknownRule(name: string): MillraceError {

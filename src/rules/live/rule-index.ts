@@ -62,9 +62,20 @@ export class ChannelRules {
     for (const version of this.#always) if (inForce(version, channel, offset)) found.push(version)
     if (found.length === 0) return NOTHING
     const event = decodeEvent(text, offset)
-    const versions = found.filter(({ rule }) => rule?.condition.expression?.matches(event) ?? true)
+    const versions = holding(found, text)
     return { versions: versions.sort((a, b) => (a.name < b.name ? -1 : 1)), event }
   }
+}
+
+/** Those whose expression, if they have one, is true of the event as it was published: it knows nothing of its place in the channel. */
+function holding(versions: readonly RuleVersion[], text: string): RuleVersion[] {
+  let published: object | null = null
+  return versions.filter(({ rule }) => {
+    const expression = rule?.condition.expression ?? null
+    if (expression === null) return true
+    published ??= JSON.parse(text) as object
+    return expression.matches(published)
+  })
 }
 
 /** One `ChannelRules` for each channel or wildcard that a rule names. */

@@ -6,7 +6,7 @@
  */
 import type { StoredEvent } from '../../event/cloud-event.ts'
 import { parseRule, type Rule, type RuleDefinition } from '../rule.ts'
-import { isChange, type RuleChange, type RuleQueued, type RuleRefused, type RulesEffective } from './rule-events.ts'
+import { effectiveIn, isChange, queuedIn, type RuleChange, type RuleQueued, type RuleRefused, type RulesEffective, refusedIn } from './rule-events.ts'
 
 /** One change of one rule. */
 export interface RuleVersion {
@@ -66,16 +66,16 @@ export class RuleTable {
     if (event.offset < this.next) return
     this.next = event.offset + 1
     if (isChange(event)) this.#change(event)
-    else if (event.type === 'rules.effective') this.#effective(event.data as RulesEffective)
-    else if (event.type === 'rule.queued') {
-      const queued = event.data as RuleQueued
-      this.queued.set(`${queued.name}/${queued.action}`, queued)
-    } else if (event.type === 'rule.refused') {
-      const refused = event.data as RuleRefused
-      const key = `${refused.folder}/${refused.path}`
-      if (refused.reason === null) this.refused.delete(key)
-      else this.refused.set(key, refused)
-    }
+    const [effective, queued, refused] = [effectiveIn(event), queuedIn(event), refusedIn(event)]
+    if (effective !== null) this.#effective(effective)
+    if (queued !== null) this.queued.set(`${queued.name}/${queued.action}`, queued)
+    if (refused !== null) this.#refused(refused)
+  }
+
+  #refused(refused: RuleRefused): void {
+    const key = `${refused.folder}/${refused.path}`
+    if (refused.reason === null) this.refused.delete(key)
+    else this.refused.set(key, refused)
   }
 
   #change(event: StoredEvent<string, RuleChange>): void {
