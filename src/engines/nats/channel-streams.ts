@@ -34,6 +34,8 @@ interface StreamInfo {
 interface StreamList {
   readonly streams: readonly StreamInfo[] | null
   readonly total: number
+  /** Names of streams that are there and have no leader now. */
+  readonly missing?: readonly string[]
 }
 
 /** A channel, as this engine works with it. */
@@ -74,11 +76,23 @@ export class ChannelStreams {
         const entry = entryOf(stream)
         if (entry !== null) found.set(entry.spec.name, this.#channel(entry))
       }
+      for (const stream of page.missing ?? []) {
+        const channel = await this.#silent(stream)
+        if (channel !== null) found.set(channel.name, channel)
+      }
       offset += streams.length
       if (streams.length === 0 || offset >= page.total) break
     }
     this.#channels = found
     return [...found.values()].map(({ incarnation, spec, partitions }) => ({ incarnation, spec, partitions }))
+  }
+
+  /** A stream whose leader did not answer in time: it is no less there. */
+  async #silent(stream: string): Promise<Channel | null> {
+    for (const channel of this.#channels.values()) if (channel.stream === stream) return channel
+    const info = await this.#call('looking at a channel', () => this.#client.api<StreamInfo>(`STREAM.INFO.${stream}`))
+    const entry = entryOf(info)
+    return entry === null ? null : this.#channel(entry)
   }
 
   /** @throws UNKNOWN_CHANNEL */
@@ -97,10 +111,11 @@ export class ChannelStreams {
     const config = this.#config(entry)
     try {
       await this.#call('creating a channel', () => this.#client.api(`STREAM.CREATE.${config.name}`, config))
+      this.#channels.set(entry.spec.name, this.#channel(entry))
     } catch (error) {
       if (!isApiError((error as Error).cause, API.streamExists)) throw error
+      this.#channels.delete(entry.spec.name)
     }
-    this.#channels.delete(entry.spec.name)
   }
 
   async update(entry: ChannelEntry): Promise<void> {
