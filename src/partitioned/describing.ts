@@ -98,10 +98,11 @@ async function describePart(place: Place, { backend, groups }: Described): Promi
   const owned = groups.get(place.groupId)?.owned.get(place.journal)
   const live = owned === undefined || owned.ownership.over ? null : owned.cursor
   const floor = live?.done.floor ?? fromFloat(saved)
+  // An event is settled when what it emitted is there to be seen.
   const lag =
     live === null
-      ? await backend.pendingFrom(entry.spec.name, partition, floor)
-      : live.outstanding + (await backend.pendingFrom(entry.spec.name, partition, live.taken))
+      ? state.outbox.length + (await backend.pendingFrom(entry.spec.name, partition, floor))
+      : live.outstanding + (owned?.ownership.unsent ?? 0) + (await backend.pendingFrom(entry.spec.name, partition, live.taken))
   const [oldest] = lag === 0 ? [] : await backend.read(entry.spec.name, partition, floor, { count: 1, bytes: 1 })
   const retries = [...state.records.keys()].filter((key) => key.startsWith(under(consumerKeys.table('r', group, partition))[0])).length
   return {

@@ -84,6 +84,11 @@ export class Ownership {
     return this.#over
   }
 
+  /** Emissions of what was settled that are not known to be where they belong. */
+  get unsent(): number {
+    return this.#emissions.length + this.#state.outbox.length
+  }
+
   get(key: string): Uint8Array | undefined {
     return this.#state.records.get(key)
   }

@@ -84,3 +84,31 @@ it('a consumer that has nothing to do writes nothing', async () => {
   expect(written.filter((call) => call === 'appendJournal').length).toBe(before)
   await broker.close()
 })
+
+it('an event is lag until what it emitted is there', async () => {
+  let holding = false
+  const faults = { before: (call: string) => (holding && call === 'append' ? new MillraceError('UNAVAILABLE', 'not now') : undefined) }
+  const broker = new ConnectedBroker(await PartitionedEngine.open({ backend: new MemoryBackend(new MemoryServer(), faults), partitions: 1 }), {
+    source: '/test',
+    random: Math.random,
+  })
+  const [orders, out] = [stream('orders'), stream('out')]
+  await broker.declare(orders, out)
+  await broker.publish(orders, { type: 'order', data: 1 })
+  let handled = 0
+  holding = true
+  await broker.start(
+    consumer('worker', orders).onAny(async (_event, ctx) => {
+      await ctx.emit(out, { type: 'out' })
+      handled++
+    }),
+  )
+  await expect.poll(() => handled).toBe(1)
+  const lag = async () => (await broker.describe()).consumers[0]?.channels[0]?.lag
+  await expect.poll(async () => (await broker.describe()).alarms.map(({ code }) => code)).toEqual(['UNAVAILABLE'])
+  expect(await lag()).toBe(1)
+  holding = false
+  await expect.poll(lag).toBe(0)
+  expect((await broker.describe()).channels.find(({ name }) => name === 'out')?.next).toBe(1)
+  await broker.close()
+})
