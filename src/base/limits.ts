@@ -170,6 +170,8 @@ export const LIMITS = {
   gatewayPullSettledMax: 10_000,
   /** Push subscriptions of one broker. */
   pushSubscriptionsMax: 1000,
+  /** Requests to one subscriber that may be under way at once, from each process. */
+  pushConcurrencyMax: 256,
   /** Longest that a subscriber may take to answer. */
   pushTimeoutMsMax: 60_000,
   /** Largest reply of a subscriber. */

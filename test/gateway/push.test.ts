@@ -373,6 +373,7 @@ describe('changes', () => {
       [{ headers: { 'x a': 'b' } }, 'INVALID_OPTION'],
       [{ timeout: '1h' }, 'INVALID_OPTION'],
       [{ concurrency: 0 }, 'INVALID_OPTION'],
+      [{ concurrency: 257 }, 'INVALID_OPTION'],
       [{ rate: 'fast' }, 'INVALID_OPTION'],
       [{ attempts: 0 }, 'INVALID_OPTION'],
       [{ backoff: { min: '2s', max: '1s' } }, 'INVALID_OPTION'],
