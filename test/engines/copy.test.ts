@@ -1,4 +1,5 @@
 /** Moving onto a real server and back: everything is there, and consumers go on as they would have. */
+import { execFileSync, spawn } from 'node:child_process'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -7,8 +8,9 @@ import { kafkaKind, natsKind, redisKind } from '../../scripts/engines/engines.ts
 import { Server, type ServerKind } from '../../scripts/engines/server.ts'
 import { engineOf } from '../../src/broker/engine-of.ts'
 import { copyBroker } from '../../src/copy/copy.ts'
+import { eventsOf } from '../../src/copy/source-events.ts'
 import { type Broker, connect } from '../../src/index.ts'
-import { contents, EVENTS, fill, rest } from '../copy/fixture.ts'
+import { carts, contents, EVENTS, fill, keyOf, Noted, rest } from '../copy/fixture.ts'
 import { kindOf } from './servers.ts'
 
 const SERVERS: readonly (readonly [name: string, kind: ServerKind | undefined, url: (server: Server) => string])[] = [
@@ -16,6 +18,8 @@ const SERVERS: readonly (readonly [name: string, kind: ServerKind | undefined, u
   ['redis', kindOf('redis', redisKind), (server) => server.url],
   ['kafka', kindOf('kafka', kafkaKind), (server) => server.url],
 ]
+
+const MAIN = join(import.meta.dirname, '../../dist/cli/main.js')
 
 const cleanups: (() => unknown)[] = []
 afterEach(async () => {
@@ -32,6 +36,17 @@ async function file(): Promise<Broker> {
   const directory = mkdtempSync(join(tmpdir(), 'millrace-copy-'))
   cleanups.push(() => rmSync(directory, { recursive: true, force: true }))
   return opened(`file:${directory}`)
+}
+
+/** Start a copy and kill it so long after it has said what it will do. Answers whether it had not ended before. */
+async function killed(args: readonly string[], afterMs: number): Promise<boolean> {
+  const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'ignore'] })
+  const ended = new Promise<NodeJS.Signals | null>((resolve) => child.once('exit', (_code, signal) => resolve(signal)))
+  await Promise.race([ended, new Promise((resolve) => child.stdout.once('data', resolve))])
+  const timer = setTimeout(() => child.kill('SIGKILL'), afterMs)
+  const signal = await ended
+  clearTimeout(timer)
+  return signal === 'SIGKILL'
 }
 
 async function same(from: Broker, to: Broker): Promise<void> {
@@ -52,5 +67,36 @@ describe.each(SERVERS)('%s', (_name, kind, url) => {
     await same(home, back)
     const [ahead, original] = [await rest(there), await rest(home)]
     for (const [consumer, ids] of Object.entries(original)) expect([...(ahead[consumer] as string[])].sort(), consumer).toEqual([...ids].sort())
+  })
+
+  test.skipIf(kind === undefined)('killed on the way, again and again', { timeout: 120_000 }, async () => {
+    const server = await Server.start(kind as ServerKind)
+    cleanups.push(() => server.stop())
+    const directory = mkdtempSync(join(tmpdir(), 'millrace-copy-'))
+    cleanups.push(() => rmSync(directory, { recursive: true, force: true }))
+    const home = await connect(`file:${directory}`)
+    const made = Array.from({ length: 1000 }, (_, n) => Noted({ n, key: keyOf(n) }))
+    for (let round = 0; round < 12; round++) {
+      await home.publish(
+        carts,
+        made.map((each, n) => ({ ...each, id: `${round}-${n}` })),
+      )
+    }
+    await home.close()
+    const args = [MAIN, 'copy', '--from', `file:${directory}`, '--to', url(server)]
+    let kills = 0
+    for (const afterMs of [60, 250, 450, 800, 1300]) if (await killed(args, afterMs)) kills++
+    expect(kills).toBeGreaterThan(0)
+    const { copied } = JSON.parse(execFileSync(process.execPath, [...args, '--json'], { encoding: 'utf8' })) as { readonly copied: readonly unknown[] }
+    expect(copied).toMatchObject([{ channel: 'carts', events: 12_000 }])
+    const there = await opened(url(server))
+    const seen = new Map<string, string[]>()
+    for await (const { id, key } of eventsOf(await engineOf(there), 'carts')) seen.set(key as string, [...(seen.get(key as string) ?? []), id])
+    const expected = made.map(({ data }) => data.key)
+    for (const [key, ids] of seen) {
+      const mine = Array.from({ length: 12 }, (_, round) => expected.flatMap((each, n) => (each === key ? [`${round}-${n}`] : []))).flat()
+      expect(ids).toEqual(mine)
+    }
+    expect([...seen.values()].flat()).toHaveLength(12_000)
   })
 })
