@@ -38,7 +38,8 @@ export interface CarryingHost {
   flushed(): Promise<void>
 }
 
-function recordsOf({ records }: JournalState): Records {
+/** The records of a journal, to look at. */
+export function recordsOf({ records }: JournalState): Records {
   return {
     get: (key) => records.get(key),
     range: (from, to, limit = Number.POSITIVE_INFINITY) =>

@@ -1,8 +1,10 @@
 /** Clause 17 over a backend: channels from the backend, consumers from their journals, what runs from the members' own notes. */
 import type { Alarm, BrokerDescription, ChannelDescription, ConsumerDescription, ConsumerPosition } from '../broker/description.ts'
+import { settledIn } from '../delivery/carried-state.ts'
 import { consumerKeys, fromFloat, under } from '../delivery/consumer-records.ts'
 import type { Instance } from '../delivery/instance.ts'
 import { type Progress, stallOf } from '../delivery/stall.ts'
+import { recordsOf } from './carrying.ts'
 import { type Group, journalOf, type MemberNote, ORDERS } from './group.ts'
 import { boxOf, type Place } from './interventions.ts'
 import { fold, type JournalState } from './journal-entry.ts'
@@ -47,11 +49,9 @@ export async function describePartitioned(engine: Described): Promise<Omit<Broke
 async function scheduledByChannel({ backend }: Described): Promise<ReadonlyMap<string, number>> {
   const counts = new Map<string, number>()
   const { entries } = await backend.readJournal(journalOf(QUEUES, SCHEDULE, 0))
-  const { records } = fold(entries)
-  const floor = records.get(consumerKeys.cursor(QUEUES, 0))
-  if (floor === undefined) return counts
-  const done = new Set<number>()
-  let offset = fromFloat(floor)
+  const done = settledIn(recordsOf(fold(entries)), QUEUES, 0)
+  if (done === null) return counts
+  let offset = done.floor
   for (;;) {
     const found = await backend.read(SCHEDULE, 0, offset, { count: 1000, bytes: 8 * 1024 * 1024 })
     for (const record of found) {
