@@ -1,0 +1,226 @@
+/**
+ * A disk that is full, and one that fails. Full: publishes are refused with DISK_FULL, consumers go on, nothing is lost, and everything goes on by itself when there is
+ * room. Failed: the first error is kept, nothing is acknowledged after it, and what was before is there when the directory is opened again.
+ */
+import { execFileSync } from 'node:child_process'
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, describe, expect, test } from 'vitest'
+import { isMillraceError } from '../../src/base/errors.ts'
+import { ConnectedBroker } from '../../src/broker/connected-broker.ts'
+import { openFileEngine } from '../../src/engines/embedded/open.ts'
+import { type FileSystem, nodeFileSystem } from '../../src/engines/embedded/storage/file-system.ts'
+import { connect, consumer, event, stream } from '../../src/index.ts'
+
+const root = mkdtempSync(join(tmpdir(), 'millrace-full-'))
+const mounted: string[] = []
+afterAll(() => {
+  for (const folder of mounted) execFileSync('umount', [folder])
+  rmSync(root, { recursive: true, force: true })
+})
+
+const Noted = event('noted')
+const notes = stream('notes', { events: [Noted] })
+const echoes = stream('echoes', { events: [Noted] })
+
+/** The file system, until `fails` says otherwise of a write, a sync or a new file. */
+class FailingFileSystem {
+  fails: (what: 'write' | 'sync' | 'create', path: string) => string | null = () => null
+  readonly #paths = new Map<number, string>()
+
+  readonly fileSystem: FileSystem = {
+    ...nodeFileSystem,
+    open: (path, flags) => {
+      if (flags === 'wx+') this.#check('create', path)
+      const fd = nodeFileSystem.open(path, flags)
+      this.#paths.set(fd, path)
+      return fd
+    },
+    write: (fd, bytes, position) => {
+      const code = this.#fails('write', fd)
+      // A disk that fills takes a part of a write.
+      if (code !== null) nodeFileSystem.write(fd, bytes.subarray(0, bytes.length >> 1), position)
+      this.#throw(code)
+      nodeFileSystem.write(fd, bytes, position)
+    },
+    writeAll: async (fd, chunks, position) => {
+      this.#throw(this.#fails('write', fd))
+      await nodeFileSystem.writeAll(fd, chunks, position)
+    },
+    sync: (fd, done) => {
+      const code = this.#fails('sync', fd)
+      if (code === null) nodeFileSystem.sync(fd, done)
+      else setImmediate(() => done(coded(code)))
+    },
+  }
+
+  #fails(what: 'write' | 'sync', fd: number): string | null {
+    return this.fails(what, this.#paths.get(fd) ?? '')
+  }
+
+  #check(what: 'create', path: string): void {
+    this.#throw(this.fails(what, path))
+  }
+
+  #throw(code: string | null): void {
+    if (code !== null) throw coded(code)
+  }
+}
+
+function coded(code: string): Error {
+  return Object.assign(new Error(`${code}: as the test wants it`), { code })
+}
+
+let made = 0
+async function open(
+  directory: string = join(root, `d${made++}`),
+): Promise<{ directory: string; disk: FailingFileSystem; broker: ConnectedBroker; alarms: string[] }> {
+  const disk = new FailingFileSystem()
+  const alarms: string[] = []
+  const storage = { fileSystem: disk.fileSystem, journalFileBytes: 64 * 1024, journalFiles: 2, applyIntervalMs: 5, segmentFileBytes: 256 * 1024 }
+  const engine = await openFileEngine(`file:${directory}`, { onAlarm: (alarm) => alarms.push(alarm.code) }, storage)
+  return { directory, disk, broker: new ConnectedBroker(engine, { source: '/test', random: Math.random }), alarms }
+}
+
+async function stored(directory: string, channel = 'notes'): Promise<unknown[]> {
+  const broker = await connect(`file:${directory}`)
+  const found: unknown[] = []
+  for await (const each of broker.read(channel)) found.push((each.data as { readonly n: unknown }).n)
+  await broker.close()
+  return found
+}
+
+describe.each([
+  ['journal', (what: string, path: string) => what === 'write' && path.includes('journal')],
+  ['segments', (what: string, path: string) => what !== 'sync' && path.includes('segment')],
+  ['new files', (what: string) => what === 'create'],
+  ['everything', (what: string) => what !== 'sync'],
+] as const)('no room for the %s', (_, where) => {
+  test('publishes are refused or stored, consumers go on, nothing is lost, and it goes on by itself', { timeout: 30_000 }, async () => {
+    const { directory, disk, broker, alarms } = await open()
+    const seen: number[] = []
+    let go: () => void = () => undefined
+    const waiting = new Promise<void>((resolve) => {
+      go = resolve
+    })
+    const worker = consumer('worker', notes, { concurrency: 4 }).on(Noted, async ({ data }, ctx) => {
+      const { n } = data as { readonly n: number }
+      await waiting
+      seen.push(n)
+      await ctx.emit(echoes, Noted({ n }))
+    })
+    await broker.declare(echoes)
+    const running = await broker.start(worker)
+    const acked: number[] = []
+    const refused: string[] = []
+    let n = 0
+    const publish = async (): Promise<boolean> => {
+      const mine = n++
+      try {
+        await broker.publish(notes, Noted({ n: mine, text: 'x'.repeat(3000) }))
+        acked.push(mine)
+        return true
+      } catch (error) {
+        refused.push(isMillraceError(error) ? error.code : String(error))
+        return false
+      }
+    }
+    for (let count = 0; count < 20; count++) await publish()
+    disk.fails = (what, path) => (where(what, path) ? 'ENOSPC' : null)
+    // Until it is noticed: what the journal has room for is taken.
+    await expect.poll(publish, { timeout: 10_000, interval: 1 }).toBe(false)
+    expect([...new Set(refused)]).toEqual(['DISK_FULL'])
+    await expect.poll(() => alarms).toContain('DISK_FULL')
+    go()
+    await expect.poll(() => seen.length).toBeGreaterThanOrEqual(20)
+    disk.fails = () => null
+    await expect.poll(publish, { timeout: 10_000 }).toBe(true)
+    expect((await broker.describe()).alarms).toEqual([])
+    await expect.poll(() => seen.length).toBe(acked.length)
+    await running.stop()
+    await broker.close()
+    expect([...new Set(refused)]).toEqual(['DISK_FULL'])
+    expect(await stored(directory)).toEqual(acked)
+    expect(((await stored(directory, 'echoes')) as number[]).sort((a, b) => a - b)).toEqual(acked)
+  })
+})
+
+describe.each([
+  ['a sync of the journal', 'sync', 'journal'],
+  ['a write to the journal', 'write', 'journal'],
+  ['a sync of a segment', 'sync', 'segment'],
+  ['a write to a segment', 'write', 'segment'],
+] as const)('EIO of %s', (_, what, where) => {
+  test('poisons the store: the first error is kept, nothing is acknowledged after it, what was before is there', async () => {
+    const { directory, disk, broker, alarms } = await open()
+    for (let n = 0; n < 5; n++) await broker.publish(notes, Noted({ n }))
+    let failures = 0
+    disk.fails = (did, path) => (did === what && path.includes(where) && failures++ === 0 ? 'EIO' : null)
+    const errors: unknown[] = []
+    let last = 4
+    await expect
+      .poll(
+        async () => {
+          await broker.publish(notes, Noted({ n: ++last })).catch((error: unknown) => errors.push(error))
+          return errors.length
+        },
+        { timeout: 10_000, interval: 1 },
+      )
+      .toBe(1)
+    // The disk is well again: nothing is taken all the same.
+    for (let n = 100; n < 103; n++) await broker.publish(notes, Noted({ n })).catch((error: unknown) => errors.push(error))
+    expect(errors.map((error) => (error as { readonly code: string }).code)).toEqual(Array(4).fill('STORE_FAILED'))
+    expect(new Set(errors.map((error) => (error as Error).cause)).size).toBe(1)
+    expect(errors[0]).toMatchObject({ cause: { code: 'EIO' }, message: expect.stringContaining('open the directory again') as string })
+    expect(alarms).toContain('STORE_FAILED')
+    await broker.close().catch(() => undefined)
+    const found = await stored(directory)
+    // Of the publish whose commit failed it is not known; those after it are not there.
+    expect([Array.from({ length: last }, (_, n) => n), Array.from({ length: last + 1 }, (_, n) => n)]).toContainEqual(found)
+  })
+})
+
+/** A small file system of its own: as root, on Linux. */
+function mountTmpfs(bytes: string): string | null {
+  const folder = join(root, `mount${made++}`)
+  mkdirSync(folder)
+  try {
+    execFileSync('mount', ['-t', 'tmpfs', '-o', `size=${bytes}`, 'tmpfs', folder], { stdio: 'ignore' })
+  } catch {
+    return null
+  }
+  mounted.push(folder)
+  return folder
+}
+
+test('a real disk that is full', { timeout: 30_000 }, async (context) => {
+  const folder = mountTmpfs('24m')
+  if (folder === null) context.skip('mounting a tmpfs takes root on Linux')
+  const directory = join(folder as string, 'data')
+  const broker = await connect(`file:${directory}`)
+  const ballast = join(folder as string, 'ballast')
+  const acked: number[] = []
+  let n = 0
+  const publish = async (): Promise<string> => {
+    const mine = n++
+    try {
+      await broker.publish(notes, Noted({ n: mine, text: 'x'.repeat(100_000) }))
+      acked.push(mine)
+      return 'ok'
+    } catch (error) {
+      return (error as { readonly code: string }).code
+    }
+  }
+  expect(await publish()).toBe('ok')
+  writeFileSync(ballast, Buffer.alloc(10 * 1024 * 1024))
+  await expect.poll(publish, { timeout: 15_000, interval: 1 }).toBe('DISK_FULL')
+  const seen: unknown[] = []
+  const running = await broker.start(consumer('late', notes).on(Noted, ({ data }) => void seen.push((data as { readonly n: number }).n)))
+  await expect.poll(() => seen.length).toBe(acked.length)
+  rmSync(ballast)
+  await expect.poll(publish, { timeout: 10_000 }).toBe('ok')
+  await running.stop()
+  await broker.close()
+  expect(await stored(directory)).toEqual(acked)
+})
