@@ -157,6 +157,11 @@ export class Simulation {
       if (this.#random() < 0.004) disk.faults.room = Math.floor(this.#random() * 20_000)
       else if (this.#random() < 0.03) disk.faults.room = Number.POSITIVE_INFINITY
       if (this.#random() < 0.001) disk.faults.failSyncs = 1
+      if (this.#random() < 0.01) {
+        // Blocks take their own places, which is to change nothing.
+        const channelId = 1 + Math.floor(this.#random() * 3)
+        void store.compact(channelId, 0, store.bounds(channelId).next, 1 + Math.floor(this.#random() * 30_000), (blocks) => blocks).catch(() => undefined)
+      }
       // Extents move, with all that is in them.
       if (this.#random() < 0.03)
         void store.compact(1 + Math.floor(this.#random() * 3), 0, Number.POSITIVE_INFINITY, 20_000, (blocks) => blocks).catch(() => undefined)

@@ -64,7 +64,7 @@ export interface Store<Block extends StoredBlock = StoredBlock> {
   readonly memory?: BlockBytes | undefined
   /**
    * Make a frame durable. Called with at most one commit in flight. `done` is called exactly once, never synchronously,
-   * with an error if nothing of the frame happened: DISK_FULL (try later) or STORE_FAILED (poisoned).
+   * with an error if nothing of the frame happened, DISK_FULL (try later), or if that is not known before the store is opened again, STORE_FAILED (poisoned).
    */
   commit(frame: Frame<Block>, done: (error: Error | null) => void): void
   /** The record, or undefined. Synchronous: memory, or a memory-mapped lookup of some microseconds. */

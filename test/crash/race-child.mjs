@@ -1,0 +1,32 @@
+/**
+ * One of many that open a directory at once: attached or as its owner it publishes, until it is told to go. With `alone` it takes it for itself or says who has it.
+ *
+ * node race-child.mjs DIRECTORY NAME shared|alone
+ */
+
+import { openFileEngine } from '../../dist/engines/embedded/open.js'
+import { connect } from '../../dist/index.js'
+
+const [directory, name, mode] = process.argv.slice(2)
+const say = (what) => process.stdout.write(`${JSON.stringify(what)}\n`)
+process.on('SIGTERM', () => process.exit(0))
+
+if (mode === 'alone') {
+  try {
+    const engine = await openFileEngine(`file:${directory}`)
+    say({ owner: true, pid: process.pid })
+    process.on('SIGUSR2', () => void engine.close().then(() => process.exit(0)))
+    setInterval(() => undefined, 1000)
+  } catch (error) {
+    say({ owner: false, code: error.code, message: error.message, details: error.details })
+  }
+} else {
+  const broker = await connect(`file:${directory}`)
+  const alarms = []
+  for (let n = 0; ; n++) {
+    const id = `${name}-${n}`
+    const { offset } = await broker.publish('notes', { type: 'note', id, data: { name } })
+    say({ id, offset, alarms })
+    await new Promise((resolve) => setTimeout(resolve, 50))
+  }
+}
