@@ -98,7 +98,7 @@ local function add(to, id, ...)
     redis.call('XADD', base .. 'in:' .. name, '*', unpack(entry[2]))
     redis.call('XDEL', to, entry[1])
   end
-  redis.call('XSETID', to, int(nextOffset - 1) .. stamp, 'ENTRIESADDED', 0, 'MAXDELETEDID', '0-1')
+  redis.call('XSETID', to, int(nextOffset - 1) .. stamp, 'ENTRIESADDED', redis.call('XLEN', to), 'MAXDELETEDID', '0-1')
   redis.call('XADD', to, id, ...)
 end
 

@@ -1,0 +1,169 @@
+/** What Millrace writes on Redis is what its layout says, and what plain clients write arrives in handlers. */
+import { randomUUID } from 'node:crypto'
+import { CloudEvent, HTTP } from 'cloudevents'
+import { Redis } from 'ioredis'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { redisKind } from '../../scripts/engines/engines.ts'
+import { Server } from '../../scripts/engines/server.ts'
+import { type Broker, connect, consumer, event, type StoredEvent, stream } from '../../src/index.ts'
+import { kindOf } from './servers.ts'
+
+const kind = kindOf('redis', () => redisKind())
+
+/** A schema that takes what has a `sku` of text. */
+const skuSchema = {
+  '~standard': {
+    version: 1 as const,
+    vendor: 'test',
+    validate: (value: unknown) => {
+      const { sku } = (value ?? {}) as { readonly sku?: unknown }
+      return typeof sku === 'string' ? { value: { sku } } : { issues: [{ message: 'sku must be text', path: ['sku'] }] }
+    },
+    types: undefined as unknown as { readonly input: { sku: string }; readonly output: { sku: string } },
+  },
+}
+const ItemAdded = event('cart.item.added', skuSchema)
+const PARTITIONS = 4
+
+describe.skipIf(kind === undefined)('Redis', () => {
+  let server: Server
+  let plain: Redis
+  let broker: Broker
+  let base: string
+  const brokers: Broker[] = []
+
+  async function open(): Promise<void> {
+    const prefix = `i${randomUUID().slice(0, 8)}`
+    base = `{${prefix}}:`
+    broker = await connect(`${server.url}?partitions=${PARTITIONS}&prefix=${prefix}`)
+    brokers.push(broker)
+  }
+
+  /** A consumer that collects what it is given. */
+  async function collecting(channel: string): Promise<StoredEvent[]> {
+    const given: StoredEvent[] = []
+    await broker.start(
+      consumer('worker', channel, { retry: { attempts: 1 } })
+        .on(ItemAdded, (each) => void given.push(each))
+        .onAny((each) => void given.push(each)),
+    )
+    return given
+  }
+
+  beforeAll(async () => {
+    if (kind === undefined) return
+    server = await Server.start(kind)
+    plain = new Redis(server.url)
+  })
+
+  afterAll(async () => {
+    for (const each of brokers) await each.close()
+    await plain?.quit()
+    await server?.stop()
+  })
+
+  it('events are entries that a plain client reads: the CloudEvent in JSON, the key, and an id of offset and time', async () => {
+    await open()
+    const carts = stream('shop.carts', { events: [ItemAdded], key: ({ data }) => data.sku })
+    const before = Date.now()
+    const receipt = await broker.publish(carts, ItemAdded({ sku: 'tea ☕' }))
+    const streams = Array.from({ length: PARTITIONS }, (_, partition) => `${base}stream:shop.carts:${partition}`)
+    const found = await plain.xread('COUNT', 10, 'STREAMS', ...streams, ...streams.map(() => '0-0'))
+    expect(found).toHaveLength(1)
+    const [, entries] = (found as [string, [string, string[]][]][])[0] as [string, [string, string[]][]]
+    const [id, fields] = entries[0] as [string, string[]]
+    const [offset, timeMs] = id.split('-').map(Number)
+    expect(offset).toBe(receipt.offset)
+    expect(Math.abs((timeMs ?? 0) - before)).toBeLessThan(5000)
+    expect(fields.slice(0, 1).concat(fields.slice(2, 4))).toEqual(['data', 'key', 'tea ☕'])
+    expect(new CloudEvent(JSON.parse(fields[1] as string))).toMatchObject({ id: receipt.id, type: 'cart.item.added', data: { sku: 'tea ☕' } })
+  })
+
+  it('a plain client writes structured events, and another SDK binary ones: they arrive at once, in order of their key, each id once', async () => {
+    await open()
+    const carts = stream('carts', { events: [ItemAdded] })
+    await broker.declare(carts)
+    const given = await collecting('carts')
+    const begun = performance.now()
+    const inbox = `${base}in:carts`
+    const structured = { specversion: '1.0', id: 'plain-1', source: '/dapr', type: 'cart.item.added', partitionkey: 'k', data: { sku: 'tea', big: 1 } }
+    const text = JSON.stringify(structured).replace('"big":1', '"big":12345678901234567890')
+    await plain.xadd(inbox, '*', 'data', text)
+    await plain.xadd(inbox, '*', 'data', text)
+    await plain.xadd(inbox, '*', 'data', JSON.stringify({ ...structured, id: 'plain-2', partitionkey: undefined }), 'key', 'k')
+    const { headers, body } = HTTP.binary(
+      new CloudEvent({
+        id: 'sdk-1',
+        source: '/sdk',
+        type: 'cart.item.added',
+        partitionkey: 'k',
+        region: 'Euro €',
+        datacontenttype: 'application/json',
+        data: { sku: 'jam' },
+      }),
+    )
+    const fields = Object.entries(headers).flatMap(([name, value]) => [name.replace(/^ce-/, 'ce_'), name === 'ce-region' ? 'Euro €' : String(value)])
+    await plain.xadd(inbox, '*', ...fields, 'data', body as string)
+    await expect.poll(() => given.length, { timeout: 10_000 }).toBe(3)
+    expect(performance.now() - begun).toBeLessThan(5000)
+    expect(given.map(({ id, source, partitionkey, ...each }) => [id, source, partitionkey, (each as unknown as { region?: string }).region])).toEqual([
+      ['plain-1', '/dapr', 'k', undefined],
+      ['plain-2', '/dapr', undefined, undefined],
+      ['sdk-1', '/sdk', 'k', 'Euro €'],
+    ])
+    await expect.poll(() => plain.xlen(inbox)).toBe(0)
+    const stored = await Promise.all(Array.from({ length: PARTITIONS }, (_, partition) => plain.xrange(`${base}stream:carts:${partition}`, '-', '+')))
+    expect(stored.flat()[0]?.[1][1]).toBe(text)
+  })
+
+  it('what is no event goes to dead letters with its bytes, and stops nobody', async () => {
+    await open()
+    await broker.declare(stream('carts', { events: [ItemAdded] }))
+    const inbox = `${base}in:carts`
+    const bytes = Buffer.from([0xff, 0x00, 0x7b])
+    await plain.xadd(inbox, '*', 'data', '{"specversion":"1.0","id":')
+    await plain.xadd(inbox, '*', 'data', '{"hello":"world"}')
+    await plain.xadd(inbox, '*', 'data', bytes)
+    await plain.xadd(inbox, '*', 'temperature', '21', 'unit', 'C')
+    const wrong = JSON.stringify({ specversion: '1.0', id: 'wrong', source: '/dapr', type: 'cart.item.added', data: { sku: 7 } })
+    await plain.xadd(inbox, '*', 'data', wrong)
+    const given = await collecting('carts')
+    await broker.publish('carts', { type: 'cart.item.added', data: { sku: 'tea' } })
+    await expect.poll(async () => (await broker.deadLetters('worker').list()).length, { timeout: 10_000 }).toBe(5)
+    await expect.poll(() => given.length).toBe(1)
+    const letters = await broker.deadLetters('worker').list()
+    expect(letters.map(({ text }) => text).sort()).toEqual(
+      [
+        '{"specversion":"1.0","id":',
+        '{"hello":"world"}',
+        `data:application/octet-stream;base64,${bytes.toString('base64')}`,
+        '{"temperature":"21","unit":"C"}',
+        wrong,
+      ].sort(),
+    )
+    expect(new Set(letters.map(({ failure }) => failure.kind))).toEqual(new Set(['poison']))
+    // Reading without consuming passes over what is no event.
+    const read: string[] = []
+    for await (const each of broker.read('carts')) read.push(each.id)
+    expect(read).toHaveLength(2)
+  })
+
+  it('what a client writes into a partition, with an id of Redis’ own, comes in with the next event, and the channel goes on', async () => {
+    await open()
+    const carts = stream('carts', { events: [ItemAdded], key: () => 'k' })
+    const first = await broker.publish(carts, ItemAdded({ sku: 'a' }))
+    const given = await collecting('carts')
+    const keys = await plain.keys(`${base}stream:carts:*`)
+    expect(keys).toHaveLength(1)
+    await plain.xadd(
+      keys[0] as string,
+      '*',
+      'data',
+      JSON.stringify({ specversion: '1.0', id: 'stray', source: '/s', type: 'cart.item.added', data: { sku: 'b' } }),
+    )
+    const second = await broker.publish(carts, ItemAdded({ sku: 'c' }))
+    expect(second.offset).toBe(first.offset + 1)
+    await broker.publish(carts, ItemAdded({ sku: 'd' }))
+    await expect.poll(() => given.map(({ data }) => (data as { sku: string }).sku).sort(), { timeout: 10_000 }).toEqual(['a', 'b', 'c', 'd'])
+  })
+})
