@@ -7,12 +7,15 @@ export const PEER_NAMES = ['redis', 'redis-4', 'nats', 'nats-synced', 'kafka', '
 export const ENGINE_PAIRS: readonly (readonly [engine: string, plain: string])[] = [
   ['millrace on nats', 'nats-synced'],
   ['millrace on kafka', 'kafka'],
+  ['millrace on redis', 'redis'],
 ]
 
 export async function peerOf(name: string): Promise<Peer | null> {
   switch (name) {
     case 'redis':
       return (await import('./peers/redis.ts')).redis
+    case 'millrace on redis':
+      return (await import('./peers/redis.ts')).millraceOnRedis
     case 'redis-4':
       return (await import('./peers/redis.ts')).redisOnFour
     case 'nats':

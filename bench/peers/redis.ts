@@ -7,6 +7,7 @@
  */
 import { Redis } from 'ioredis'
 import { type BareEvent, bareEvent, type CartItem } from '../events.ts'
+import { MillraceSystem } from '../millrace.ts'
 import type { Consuming, ItemHandler, OpenSystem, Peer, Server, System } from '../system.ts'
 import { freePort, programOf, startServer } from './server.ts'
 
@@ -99,3 +100,5 @@ function peer(name: string, writers: number): Peer {
 
 export const redis: Peer = peer('redis', 1)
 export const redisOnFour: Peer = peer('redis-4', 4)
+/** Millrace's engine over the same server in the same setting. */
+export const millraceOnRedis: Peer = { ...redis, name: 'millrace on redis', open: ({ url, concurrency }) => MillraceSystem.at(url, concurrency) }

@@ -67,14 +67,15 @@ const ALONE_MS = 10_000
 
 /** Suspects of all consumers of the process, one at a time. */
 export class SuspectQueue {
-  readonly #flushed: () => Promise<void>
-  readonly #waiting: (readonly [Suspected, number])[] = []
+  readonly #flushed: (cursor: Suspected) => Promise<void>
+  #waiting: (readonly [Suspected, number])[] = []
   #running: readonly [Suspected, number] | null = null
   #held = false
   readonly #heldBack: HeldBack[] = []
   #timer: NodeJS.Timeout | null = null
 
-  constructor(flushed: () => Promise<void>) {
+  /** `flushed`: resolves when it is durable that the cursor's suspect runs alone; rejects when the cursor has lost its place to another process. */
+  constructor(flushed: (cursor: Suspected) => Promise<void>) {
     this.#flushed = flushed
   }
 
@@ -111,6 +112,12 @@ export class SuspectQueue {
     this.#next()
   }
 
+  /** The cursor is at its end: none waits for what it had. */
+  forget(cursor: Suspected): void {
+    this.#waiting = this.#waiting.filter(([each]) => each !== cursor)
+    if (this.#running !== null && this.#running[0] === cursor) this.done(cursor, this.#running[1])
+  }
+
   get idle(): boolean {
     return this.#running === null
   }
@@ -123,9 +130,9 @@ export class SuspectQueue {
     this.#running = next
     const [cursor, offset] = next
     cursor.beginAlone(offset)
-    this.#flushed().then(
+    this.#flushed(cursor).then(
       () => cursor.runAlone(offset),
-      () => undefined,
+      () => this.forget(cursor),
     )
     this.#timer = setTimeout(() => this.done(cursor, offset), ALONE_MS)
     this.#timer.unref()

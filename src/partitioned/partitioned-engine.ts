@@ -25,7 +25,6 @@ import type {
   Subscription,
 } from '../broker/engine.ts'
 import type { ChannelSpec } from '../channel/channel.ts'
-import type { Cursor } from '../delivery/cursor.ts'
 import { DueQueue } from '../delivery/due-queue.ts'
 import { SuspectQueue } from '../delivery/in-flight.ts'
 import { Instance, type InstanceHost } from '../delivery/instance.ts'
@@ -36,7 +35,7 @@ import { describePartitioned } from './describing.ts'
 import { checkEmissions, sendOn } from './emitting.ts'
 import { Group, type GroupHost } from './group.ts'
 import { Interventions } from './interventions.ts'
-import type { ChannelEntry, LogBackend } from './log-backend.ts'
+import { type ChannelEntry, Fenced, type LogBackend } from './log-backend.ts'
 import { OwnedPartition, type SharedHost } from './owned-partition.ts'
 import { Ownership, type OwnershipHost } from './ownership.ts'
 import { PartitionLog } from './partition-log.ts'
@@ -88,7 +87,7 @@ export class PartitionedEngine implements Engine {
     this.capabilities = options.backend.capabilities
     this.clock = options.clock ?? systemClock
     this.#due = new DueQueue(this.clock)
-    this.#suspects = new SuspectQueue(() => this.#flushed([...this.#groups.values()]))
+    this.#suspects = new SuspectQueue((cursor) => this.#ownedBy(cursor)?.ownership.flushed() ?? Promise.reject(new Fenced('')))
     this.#leases = new LeaseWatch(this.#due, this.clock, this.#instances)
     this.#registry = new Registry(this.#backend, options.partitions ?? PARTITIONS_DEFAULT, (added, gone) => this.#channelsChanged(added, gone))
     this.#shared = {
@@ -355,6 +354,7 @@ export class PartitionedEngine implements Engine {
 
   #gone(group: Group, owned: OwnedPartition): void {
     if (group.owned.get(owned.journal) === owned) group.owned.delete(owned.journal)
+    this.#suspects.forget(owned.cursor)
     for (const offset of owned.cursor.box.blockers) group.blockingIn(owned.channel).delete(offset)
     this.#logs.get(owned.channel)?.delete(owned.log)
   }
@@ -381,7 +381,7 @@ export class PartitionedEngine implements Engine {
     }
   }
 
-  #ownedBy(cursor: Cursor): OwnedPartition | undefined {
+  #ownedBy(cursor: unknown): OwnedPartition | undefined {
     for (const group of this.#groups.values()) for (const owned of group.owned.values()) if (owned.cursor === cursor) return owned
     return undefined
   }

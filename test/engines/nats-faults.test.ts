@@ -1,20 +1,13 @@
 /** What NATS servers do at their worst, under a load of publishes, handlers and emissions of two engines: nothing acknowledged is lost, nothing is doubled. */
-import { type ChildProcess, fork } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
-import { appendFileSync, existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { fileURLToPath } from 'node:url'
 import { connect as connectNats } from '@nats-io/transport-node'
 import { describe, expect, it } from 'vitest'
 import { natsKind } from '../../scripts/engines/engines.ts'
 import { freePort, Server } from '../../scripts/engines/server.ts'
-import { connect, consumer } from '../../src/index.ts'
-import type { Operation } from '../../src/testing/history/operation.ts'
-import { HistoryRecorder, readHistory } from '../../src/testing/history/recorder.ts'
 import { unkindProxy } from '../conformance/unkind-proxy.ts'
-import { drain, expectSound, underFaults } from './fault-load.ts'
+import { underFaults } from './fault-load.ts'
+import { processesKilled } from './fault-processes.ts'
 import { kindOf, withServer } from './servers.ts'
 
 const kind = kindOf('nats (newest)', () => natsKind({ version: 'newest' }))
@@ -98,68 +91,12 @@ describe.skipIf(kind === undefined)('processes on NATS', () => {
     'are killed while they work, one after the other, and the last one finishes what they began',
     async () => {
       await withServer(natsKind({ version: 'newest' }), async (server) => {
-        const folder = mkdtempSync(join(tmpdir(), 'millrace-ledger-'))
-        const ledger = join(folder, 'ledger')
-        const url = `${server.url}${query()}`
-        const child = (name: string): ChildProcess =>
-          fork(fileURLToPath(new URL('./fault-child.ts', import.meta.url)), [url, ledger, name], { execArgv: ['--import', 'tsx'], stdio: 'inherit' })
-        const history = (): Operation[] => readHistory(existsSync(ledger) ? readFileSync(ledger, 'utf8') : '')
-        const handledBy = (name: string): number => history().filter((each) => each.action === 'done' && each.outcome === 'ok' && each.process === name).length
-        const children = new Map<string, ChildProcess>()
-        try {
-          for (const name of ['a', 'b', 'c', 'd']) {
-            children.set(name, child(name))
-            await expect.poll(() => handledBy(name), { timeout: 40_000, interval: 100 }).toBeGreaterThan(100)
-            const [oldest = ''] = children.size > 1 ? children.keys() : []
-            if (oldest !== '') await killed(children, oldest, ledger)
-          }
-          for (const name of [...children.keys()]) await killed(children, name, ledger)
-          const recorder = new HistoryRecorder({ clock: () => performance.timeOrigin + performance.now() })
-          const broker = await connect(url)
-          await broker.start(
-            consumer('worker', 'orders', { lease: 1500 }).onAny(async ({ data }, ctx) => {
-              const { value } = data as { readonly value: string }
-              const { channel, key, offset, attempt } = ctx
-              const emitted = `${value}>last/${attempt}`
-              await recorder.handle({ process: 'last', consumer: 'worker', channel, key, offset, value, attempt }, async () => {
-                recorder.note({
-                  action: 'emit',
-                  process: 'last',
-                  consumer: 'worker',
-                  cause: value,
-                  attempt,
-                  channel: 'out',
-                  key: null,
-                  value: emitted,
-                  slot: 'only',
-                })
-                await ctx.emit('out', { type: 'step', data: { value: emitted } })
-              })
-            }),
-          )
-          await drain(broker, recorder, 60_000)
-          await broker.close()
-          expectSound([...history(), ...recorder.operations])
-        } finally {
-          for (const each of children.values()) each.kill('SIGKILL')
-          rmSync(folder, { recursive: true })
-        }
+        await processesKilled(`${server.url}${query()}`, ['a', 'b', 'c', 'd'])
       })
     },
     LIMIT_MS,
   )
 })
-
-/** SIGKILL, and a line in the ledger that says that it is over. */
-async function killed(children: Map<string, ChildProcess>, name: string, ledger: string): Promise<void> {
-  const child = children.get(name)
-  children.delete(name)
-  const ended = new Promise((resolve) => child?.once('exit', resolve))
-  child?.kill('SIGKILL')
-  await ended
-  // Behind a line that it may not have finished.
-  appendFileSync(ledger, `\n${JSON.stringify({ action: 'end', process: name, time: performance.timeOrigin + performance.now() })}\n`)
-}
 
 /** Three servers that know each other. */
 async function cluster(): Promise<{ readonly servers: Server[]; readonly names: string[] }> {

@@ -3,6 +3,7 @@
  * channel, by its id once, and then deleted from the inbox; engines that take the same entry store it once. What is no CloudEvent is stored as such, with its
  * bytes, and goes to the dead letters of those who read it.
  */
+import { isMillraceError } from '../../base/errors.ts'
 import { partitionOf } from '../../partitioned/appending.ts'
 import type { NewEntry } from './channel-streams.ts'
 import { type Entry, takenIn } from './entries.ts'
@@ -55,7 +56,8 @@ export class Inbox {
         await this.#wait(this.#link)
       } catch (error) {
         if (this.#closed) break
-        this.#host.alarm(error)
+        // That there is no connection is told by the one for commands.
+        if (!isMillraceError(error, 'UNAVAILABLE')) this.#host.alarm(error)
         await new Promise((resolve) => setTimeout(resolve, PAUSE_MS))
       }
     }

@@ -41,6 +41,7 @@ export class RedisLink {
   #becameReady: () => void = () => undefined
   #lastError: Error | null = null
   #opened = false
+  #up = true
   #lost = false
   #closed = false
   #underWay = 0
@@ -53,6 +54,7 @@ export class RedisLink {
     this.client = connector()
     this.#down()
     this.client.on('ready', () => {
+      this.#up = true
       this.#becameReady()
       if (this.#lost) onState(null)
       this.#lost = false
@@ -84,7 +86,10 @@ export class RedisLink {
     return link
   }
 
+  /** Those who wait already go on waiting for the same. */
   #down(): void {
+    if (!this.#up) return
+    this.#up = false
     this.#ready = new Promise((resolve) => {
       this.#becameReady = resolve
     })

@@ -92,7 +92,7 @@ local fresh, counts, before, ends, order, answers, all = {}, {}, {}, {}, {}, {},
 local function add(to, id, ...)
   local answer = redis.pcall('XADD', to, id, ...)
   if type(answer) ~= 'table' or not answer.err then return end
-  if not string.find(answer.err, 'equal or smaller') then error(answer.err) end
+  if not string.find(answer.err, 'equal or smaller') then error(answer) end
   -- Somebody else has written into this stream: what that is comes in by the inbox, and the ids go on.
   for _, entry in ipairs(redis.call('XRANGE', to, id, '+')) do
     redis.call('XADD', base .. 'in:' .. name, '*', unpack(entry[2]))
