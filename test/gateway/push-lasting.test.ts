@@ -4,8 +4,11 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Webhook } from 'standardwebhooks'
 import { afterEach, beforeEach, expect, test } from 'vitest'
+import { ConnectedBroker } from '../../src/broker/connected-broker.ts'
 import { createGateway, type Gateway, serveGateway } from '../../src/gateway/index.ts'
 import { type Broker, connect, stream } from '../../src/index.ts'
+import { PartitionedEngine } from '../../src/partitioned/partitioned-engine.ts'
+import { MemoryBackend, MemoryServer } from '../partitioned/memory-backend.ts'
 import { brokersOf, eventually, published } from '../rules/support.ts'
 import { type Answer, ask, SECRET, Subscriber } from './subscriber.ts'
 
@@ -87,4 +90,33 @@ test('one Millrace pushes to another, whose webhook endpoint takes the event as 
     await there.close()
     await other.close()
   }
+})
+
+test('over a log of several partitions, as other brokers have them: put, changed, switched off, and gone on with by the next process', async () => {
+  const log = new MemoryServer()
+  const brokerOf = async (): Promise<Broker> => {
+    const engine = await PartitionedEngine.open({ backend: new MemoryBackend(log), partitions: 4 })
+    return new ConnectedBroker(engine, { source: '/test', random: Math.random })
+  }
+  const names = ['one', 'two', 'three', 'four', 'five']
+  const [here, there] = [await brokerOf(), await brokerOf()]
+  await here.declare(stream('orders'))
+  const [first, second] = [open(here), open(there)]
+  for (const gateway of [first, second])
+    for (const name of names) await ask(gateway, 'PUT', `/api/subscriptions/${name}`, { channels: ['orders'], url: `${subscriber.url}/${name}`, types: [name] })
+  // The other takes up a change within a second; here it is told.
+  for (const gateway of [second, first]) await ask(gateway, 'POST', '/api/subscriptions/two/disable')
+  await here.publish(
+    'orders',
+    names.map((type) => ({ type, id: type })),
+  )
+  await eventually(() => expect(subscriber.ids.sort()).toEqual(names.filter((name) => name !== 'two').sort()))
+  await Promise.all([first.close(), second.close()])
+  await Promise.all([here.close(), there.close()])
+  const after = await brokerOf()
+  const third = open(after)
+  await ask(third, 'POST', '/api/subscriptions/two/enable')
+  await eventually(() => expect(subscriber.ids.sort()).toEqual([...names].sort()))
+  await third.close()
+  await after.close()
 })
