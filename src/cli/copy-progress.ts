@@ -12,7 +12,7 @@ export class ProgressLine {
   #current = ''
   #startedMs = 0
   #from = 0
-  #drawnMs = 0
+  #drawnMs = Number.NEGATIVE_INFINITY
   #open = false
 
   constructor(out: { readonly isTTY?: boolean; readonly columns?: number; write(text: string): unknown } = process.stderr) {
@@ -25,7 +25,7 @@ export class ProgressLine {
       this.#current = `${step} ${channel}`
       this.#startedMs = nowMs
       this.#from = done
-      this.#drawnMs = 0
+      this.#drawnMs = Number.NEGATIVE_INFINITY
     }
     const tty = this.#out.isTTY === true
     if (nowMs - this.#drawnMs < (tty ? DRAW_MS : LINE_MS) && done < total) return
