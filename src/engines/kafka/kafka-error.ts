@@ -53,19 +53,22 @@ interface LibraryError extends Error {
 /** An error of the client library. */
 export function kafkaError(error: unknown): KafkaError | MillraceError {
   if (error instanceof KafkaError || error instanceof MillraceError) return error
-  const { code, errors, message } = error as LibraryError
-  const told = [error as LibraryError, ...(errors ?? [])].find(({ apiCode }) => typeof apiCode === 'number')
+  const { message } = error as LibraryError
+  const all = [...within(error as LibraryError)]
+  const refused = all.some(({ code, apiCode }) => code === 'PLT_KFK_AUTHENTICATION' || apiCode === CODES.SASL_AUTHENTICATION_FAILED)
+  if (refused) return new KafkaError(CODES.SASL_AUTHENTICATION_FAILED, message, { cause: error })
+  const [told] = all.filter(({ apiCode }) => typeof apiCode === 'number')
   if (told !== undefined) return new KafkaError(told.apiCode as number, told.message, { cause: error })
-  if (code === 'PLT_KFK_AUTHENTICATION' || deepest(error).code === 'PLT_KFK_AUTHENTICATION')
-    return new KafkaError(CODES.SASL_AUTHENTICATION_FAILED, message, { cause: error })
   // A request that was not answered leaves its connection unusable.
-  return new KafkaError(0, `${message}${deepest(error) === error ? '' : ` (${deepest(error).message})`}`, { cause: error, broken: true })
+  const deepest = all.at(-1)?.message ?? message
+  return new KafkaError(0, deepest === message ? message : `${message} (${deepest})`, { cause: error, broken: true })
 }
 
-function deepest(error: unknown): LibraryError {
-  let found = error as LibraryError
-  while (found.cause instanceof Error) found = found.cause as LibraryError
-  return found
+/** An error, those that it gathers, and their causes. */
+function* within(error: LibraryError): Generator<LibraryError> {
+  yield error
+  for (const each of error.errors ?? []) yield* within(each)
+  if (error.cause instanceof Error) yield* within(error.cause as LibraryError)
 }
 
 /** As users see it: what was tried, and why it did not come about. */

@@ -1,0 +1,74 @@
+/** Connecting to Kafka: what the URL may say, who may come in, and what is said when nobody answers. */
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { kafkaKind } from '../../scripts/engines/engines.ts'
+import { freePort, Server } from '../../scripts/engines/server.ts'
+import { parseKafkaUrl } from '../../src/engines/kafka/url.ts'
+import { connect, stream } from '../../src/index.ts'
+import { kindOf } from './servers.ts'
+
+const LOGIN = 'org.apache.kafka.common.security.plain.PlainLoginModule required'
+const kind = kindOf('kafka', () =>
+  kafkaKind({
+    'listener.security.protocol.map': 'PLAINTEXT:SASL_PLAINTEXT,CONTROLLER:PLAINTEXT',
+    'sasl.enabled.mechanisms': 'PLAIN',
+    'sasl.mechanism.inter.broker.protocol': 'PLAIN',
+    'listener.name.plaintext.plain.sasl.jaas.config': `${LOGIN} username="admin" password="a" user_admin="a" user_shop="open sesame";`,
+  }),
+)
+
+describe('the URL', () => {
+  it('says where, as whom, and how', () => {
+    const target = parseKafkaUrl('kafka://shop:open%20sesame@a:1,[::1]:2,c?prefix=shop.&partitions=8&mechanism=scram-sha-512&tls=true&patience=5s', undefined)
+    expect(target.seeds).toEqual([
+      { host: 'a', port: 1 },
+      { host: '::1', port: 2 },
+      { host: 'c', port: 9092 },
+    ])
+    expect(target.security).toEqual({ tls: {}, tlsServerName: true, sasl: { mechanism: 'SCRAM-SHA-512', username: 'shop', password: 'open sesame' } })
+    expect(target).toMatchObject({ prefix: 'shop.', partitions: 8, durability: 'synced', replicas: -1, patienceMs: 5000 })
+    expect(parseKafkaUrl('kafka://a?durable=replicated', 'secret')).toMatchObject({
+      durability: 'replicated',
+      replicas: 3,
+      security: { sasl: { mechanism: 'OAUTHBEARER', token: 'secret' } },
+    })
+  })
+
+  it.each([
+    ['kafka://', 'url'],
+    ['kafka://a:0', 'url'],
+    ['kafka://a?colour=red', 'colour'],
+    ['kafka://a?durable=maybe', 'durable'],
+    ['kafka://a?partitions=0', 'partitions'],
+    ['kafka://a?prefix=a/b', 'prefix'],
+    ['kafka://a?mechanism=plain', 'mechanism'],
+    ['kafka://a?mechanism=gssapi', 'mechanism'],
+    ['kafka://a?ca=/nowhere/at/all.pem', 'ca'],
+  ])('%s is refused by its %s', (url, option) => {
+    expect(() => parseKafkaUrl(url, undefined)).toThrowError(expect.objectContaining({ code: 'INVALID_OPTION', details: { option } }))
+  })
+
+  it('nobody at the address is said soon', async () => {
+    const port = await freePort()
+    await expect(connect(`kafka://127.0.0.1:${port}?patience=300ms`)).rejects.toMatchObject({ code: 'UNAVAILABLE', retryable: true })
+  })
+})
+
+describe.skipIf(kind === undefined)('a server that wants a password', () => {
+  let server: Server
+  beforeAll(async () => {
+    if (kind !== undefined) server = await Server.start(kind)
+  }, 120_000)
+  afterAll(() => server?.stop(), 60_000)
+
+  it('lets in who has it', async () => {
+    const broker = await connect(server.url.replace('kafka://', 'kafka://shop:open%20sesame@'))
+    expect(await broker.publish(stream('notes'), { type: 'note', data: 1 })).toMatchObject({ offset: 0 })
+    await broker.close()
+  })
+
+  it('refuses who has not, without a second try', async () => {
+    const wrong = connect(server.url.replace('kafka://', 'kafka://shop:wrong@'))
+    await expect(wrong).rejects.toMatchObject({ code: 'UNAUTHENTICATED', retryable: false })
+    await expect(wrong).rejects.not.toThrow(/wrong@|"wrong"/)
+  })
+})
