@@ -45,6 +45,8 @@ export class Ownership {
   #dirty = false
   readonly #sources = new Set<RecordSource>()
   #emissions: Emission[] = []
+  /** Emissions in the entry that is being written. */
+  #underWay = 0
   #waiting: Waiting[] = []
   #committing: Promise<void> | null = null
   #scheduled = false
@@ -86,7 +88,7 @@ export class Ownership {
 
   /** Emissions of what was settled that are not known to be where they belong. */
   get unsent(): number {
-    return this.#emissions.length + this.#state.outbox.length
+    return this.#emissions.length + this.#underWay + this.#state.outbox.length
   }
 
   get(key: string): Uint8Array | undefined {
@@ -240,7 +242,9 @@ export class Ownership {
   async #write(records: JournalEntry['records'], emissions: readonly Emission[]): Promise<void> {
     const sent = this.#markSent ? { sent: this.#sent } : {}
     this.#markSent = false
+    this.#underWay = emissions.length
     await this.#append({ kind: 'commit', ...(records !== undefined && { records }), ...(emissions.length > 0 && { emissions }), ...sent })
+    this.#underWay = 0
     if (emissions.length > 0) {
       this.#state.outbox.push(...emissions)
       this.#state.emitted += emissions.length

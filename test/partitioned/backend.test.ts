@@ -112,3 +112,35 @@ it('an event is lag until what it emitted is there', async () => {
   expect((await broker.describe()).channels.find(({ name }) => name === 'out')?.next).toBe(1)
   await broker.close()
 })
+
+it('nor is it done while the entry with its emissions is being written', async () => {
+  const backend = new MemoryBackend(new MemoryServer())
+  const appendJournal = backend.appendJournal.bind(backend)
+  let release = (): void => undefined
+  const written = new Promise<void>((resolve) => {
+    release = resolve
+  })
+  backend.appendJournal = async (id, expected, entry) => {
+    if (Buffer.from(entry).includes('"emissions"')) await written
+    return appendJournal(id, expected, entry)
+  }
+  const broker = new ConnectedBroker(await PartitionedEngine.open({ backend, partitions: 1 }), { source: '/test', random: Math.random })
+  const [orders, out] = [stream('orders'), stream('out')]
+  await broker.declare(orders, out)
+  await broker.publish(orders, { type: 'order', data: 1 })
+  let handled = 0
+  await broker.start(
+    consumer('worker', orders).onAny(async (_event, ctx) => {
+      await ctx.emit(out, { type: 'out' })
+      handled++
+    }),
+  )
+  const described = async (): Promise<unknown> => {
+    const [found] = (await broker.describe()).consumers
+    return [handled, found?.inFlight, found?.channels[0]?.lag]
+  }
+  await expect.poll(described).toEqual([1, 0, 1])
+  release()
+  await expect.poll(described).toEqual([1, 0, 0])
+  await broker.close()
+})
