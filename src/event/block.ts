@@ -23,12 +23,15 @@
  * All numbers are little-endian. An event whose text is empty is a hole: retention by key has taken it, and its id and key. Long runs of holes are void blocks.
  */
 import { crc32 } from 'node:zlib'
+import { joinCrc32 } from '../base/crc32.ts'
 import { MillraceError } from '../base/errors.ts'
 
 const MAGIC = 0x3142524d
 const HEADER_BYTES = 40
 const NO_KEY = 0xffff
 const ASCII = 1
+/** Smaller blocks are summed again sooner than their sum is joined with others. */
+const JOINED_FROM = 16_384
 const VOID = 2
 
 /** What stands where retention by key has taken an event. */
@@ -49,14 +52,17 @@ export class Block {
   readonly count: number
   readonly timeMs: number
   readonly bytes: Buffer
+  /** CRC-32 of the bytes, where it is known without reading them. */
+  readonly sum: number | undefined
   #columns: Columns | null = null
 
-  constructor(channelId: number, firstOffset: number, count: number, timeMs: number, bytes: Buffer) {
+  constructor(channelId: number, firstOffset: number, count: number, timeMs: number, bytes: Buffer, sum?: number) {
     this.channelId = channelId
     this.firstOffset = firstOffset
     this.count = count
     this.timeMs = timeMs
     this.bytes = bytes
+    this.sum = sum
   }
 
   /** The event at a place in the block, 0 to count − 1. */
@@ -139,8 +145,9 @@ export function encodeBlock(channelId: number, firstOffset: number, timeMs: numb
   block.writeDoubleLE(firstOffset, 16)
   block.writeDoubleLE(timeMs, 24)
   block.writeUInt16LE(types.size, 38)
-  block.writeUInt32LE(crc32(block.subarray(8)), 4)
-  return new Block(channelId, firstOffset, count, timeMs, block)
+  const sum = crc32(block.subarray(8))
+  block.writeUInt32LE(sum, 4)
+  return new Block(channelId, firstOffset, count, timeMs, block, end < JOINED_FROM ? undefined : joinCrc32(crc32(block.subarray(0, 8)), sum, end - 8))
 }
 
 /** The block of a run of events that are gone. */

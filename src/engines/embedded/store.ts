@@ -24,6 +24,8 @@ export interface StoredBlock {
   /** When it was committed, in milliseconds since the epoch; never decreases within a channel. */
   readonly timeMs: number
   readonly bytes: Uint8Array
+  /** CRC-32 of the bytes, where whoever made the block knows it. */
+  readonly sum?: number | undefined
 }
 
 /** Everything that one commit makes true. Keys are well-formed strings without U+0000, at most 1,500 UTF-8 bytes, sorted by code point. */

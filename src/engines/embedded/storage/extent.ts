@@ -12,6 +12,7 @@
  *             …       the blocks, one behind the other
  */
 import { crc32 } from 'node:zlib'
+import { joinCrc32 } from '../../../base/crc32.ts'
 import type { StoredBlock } from '../store.ts'
 import { damagedPart } from './damage.ts'
 
@@ -36,7 +37,7 @@ export function extentHead(channelId: number, blocks: readonly StoredBlock[]): B
   head.writeUInt32LE(channelId, 12)
   head.writeUInt32LE(blocks.length, 16)
   let sum = crc32(head.subarray(8))
-  for (const block of blocks) sum = crc32(block.bytes, sum)
+  for (const { bytes, sum: own } of blocks) sum = own === undefined ? crc32(bytes, sum) : joinCrc32(sum, own, bytes.length)
   head.writeUInt32LE(sum, 4)
   return head
 }

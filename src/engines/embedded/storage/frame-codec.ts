@@ -21,6 +21,7 @@
  * All numbers are little-endian.
  */
 import { crc32 } from 'node:zlib'
+import { joinCrc32 } from '../../../base/crc32.ts'
 import type { Frame, StoredBlock } from '../store.ts'
 
 export const SALT_BYTES = 8
@@ -60,20 +61,36 @@ export function encodeFrame(into: Buffer, at: number, frame: Frame, name: FrameN
   into.writeUInt32LE(frame.blocks.length, at + 24)
   into.writeUInt32LE(frame.records.length, at + 28)
   into.writeUInt32LE(frame.trims.length, at + 32)
-  writeHead(into, at, end, name, salt, COMMIT)
+  writeHead(into, at, end, name, salt, COMMIT, bodySum(into, at + FRAME_HEADER_BYTES, end, frame))
   return end
 }
 
 /** The mark behind a file's last frame: the commit of this number stands in another file. */
 export function encodeEndMark(name: FrameName, salt: Uint8Array): Buffer {
   const mark = Buffer.alloc(FRAME_HEADER_BYTES)
-  writeHead(mark, 0, FRAME_HEADER_BYTES, name, salt, END)
+  writeHead(mark, 0, FRAME_HEADER_BYTES, name, salt, END, 0)
   return mark
 }
 
-function writeHead(into: Buffer, at: number, end: number, { sequence, link }: FrameName, salt: Uint8Array, kind: number): void {
+/** The CRC-32 of what stands behind a frame's head; blocks come first in it. */
+function bodySum(into: Buffer, from: number, end: number, frame: Frame): number {
+  let sum = 0
+  let summed = from
+  let at = from
+  for (const { bytes, sum: own } of frame.blocks) {
+    at += BLOCK_HEADER_BYTES
+    if (own !== undefined) {
+      sum = joinCrc32(crc32(into.subarray(summed, at), sum), own, bytes.length)
+      summed = at + bytes.length
+    }
+    at += bytes.length
+  }
+  return crc32(into.subarray(summed, end), sum)
+}
+
+function writeHead(into: Buffer, at: number, end: number, { sequence, link }: FrameName, salt: Uint8Array, kind: number, sum: number): void {
   into.set(salt, at)
-  into.writeUInt32LE(crc32(into.subarray(at + FRAME_HEADER_BYTES, end)), at + 8)
+  into.writeUInt32LE(sum, at + 8)
   into.writeUInt32LE(end - at, at + 12)
   into.writeDoubleLE(sequence, at + 16)
   into.writeUInt32LE(link, at + 36)
