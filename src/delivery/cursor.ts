@@ -21,7 +21,7 @@ import { InFlight, type Suspected } from './in-flight.ts'
 import type { Instance } from './instance.ts'
 import { Lane } from './lane.ts'
 import { LaneTable } from './lane-table.ts'
-import { Meter } from './meter.ts'
+import { Progress } from './progress.ts'
 import { Takers } from './takers.ts'
 
 const EXPIRED: Failure = { name: 'LeaseExpired', message: 'the worker was not heard of for the length of its lease', kind: 'crash' }
@@ -33,12 +33,11 @@ export class Cursor implements LogListener, Suspected {
   readonly group: string
   readonly log: DeliveryLog
   readonly box: DeadLetterBox
-  readonly meter: Meter = new Meter()
+  readonly progress: Progress
   readonly takers: Takers
   readonly state: CursorState
   /** The next offset to look at. */
   taken: number
-  progressMs: number
   /** Taken-up events that no running instance wants (queues). */
   readonly homeless: number[] = []
   readonly #host: CursorHost
@@ -55,7 +54,7 @@ export class Cursor implements LogListener, Suspected {
     this.log = log
     this.#host = host
     this.takers = new Takers(this)
-    this.progressMs = host.nowMs()
+    this.progress = new Progress(host.nowMs())
     this.state = new CursorState(group, log, host, from)
     this.taken = this.done.floor
     this.box = new DeadLetterBox({ ...host, group, channelId: log.id, channel: log.name })
@@ -78,7 +77,7 @@ export class Cursor implements LogListener, Suspected {
   attach(instance: Instance): void {
     this.takers.instances.push(instance)
     instance.cursors.add(this)
-    this.progressMs = this.#host.nowMs()
+    this.progress.atMs = this.#host.nowMs()
     for (const offset of this.homeless.splice(0)) this.#requeue(new Lane(null), offset)
     this.#inFlight.save()
     this.pumpSoon()
@@ -407,7 +406,7 @@ export class Cursor implements LogListener, Suspected {
     }
     this.#settle(delivery)
     if (delivery.redriven) this.box.done(offset, delivery.event.key)
-    this.meter.mark(1, this.progressMs)
+    this.progress.completed()
     return true
   }
 
@@ -427,7 +426,6 @@ export class Cursor implements LogListener, Suspected {
 
   #end(delivery: HeldDelivery): void {
     if (delivery.lane !== null) delivery.lane.busy--
-    this.progressMs = this.#host.nowMs()
     this.#host.touch(this.state)
     if (this.#inFlight.alone !== null) this.#endAlone(delivery.offset)
     delivery.instance.letGo(delivery)
@@ -492,7 +490,7 @@ export class Cursor implements LogListener, Suspected {
     this.homeless.length = 0
     this.box.forget(offset)
     this.taken = offset
-    this.progressMs = this.#host.nowMs()
+    this.progress.atMs = this.#host.nowMs()
     for (const chain of this.box.chains.values()) if (!chain.dead) this.#lanes.enqueue(this.#lanes.of(chain.key))
     this.#host.touch(this.state)
     this.pumpSoon()

@@ -130,6 +130,8 @@ export class Instance implements Subscription {
     this.#feeding = false
     const settled = [...this.#settled]
     this.#settled.clear()
+    const nowMs = this.#host.nowMs()
+    for (const cursor of settled) cursor.progress.made(nowMs)
     for (const cursor of [...this.hungry]) {
       if (!this.takes) break
       this.hungry.delete(cursor)

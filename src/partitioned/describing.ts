@@ -152,7 +152,7 @@ async function notesOf(
   const sum = {
     instances: local.length,
     inFlight: local.reduce((held, instance) => held + instance.held.size, 0),
-    rate: its.reduce((rate, { progress }) => rate + (progress?.cursor.meter.rate(nowMs) ?? 0), 0),
+    rate: its.reduce((rate, { progress }) => rate + (progress?.cursor.progress.meter.rate(nowMs) ?? 0), 0),
   }
   let paused = local.length > 0 && local.every((instance) => instance.paused)
   for (const [member, text] of await backend.members(name)) {

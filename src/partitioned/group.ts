@@ -173,7 +173,7 @@ export class Group {
       inFlight: instances.reduce((sum, instance) => sum + instance.held.size, 0),
       paused: instances.every((instance) => instance.paused),
       blocked: [...this.#blocking].filter(([, offsets]) => [...offsets].some((offset) => offset !== ELSEWHERE)).map(([channel]) => channel),
-      rate: [...this.owned.values()].reduce((sum, { cursor }) => sum + cursor.meter.rate(this.#host.nowMs()), 0),
+      rate: [...this.owned.values()].reduce((sum, { cursor }) => sum + cursor.progress.meter.rate(this.#host.nowMs()), 0),
     }
     this.#member = true
     this.#watchdog ??= setInterval(() => this.#giveUp(), UNHEARD_MS_MIN / 4).unref()

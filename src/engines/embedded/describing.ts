@@ -85,7 +85,7 @@ async function describeConsumer(name: string, its: readonly Place[], engine: Des
     sums.deadLetters += counts.dead
     sums.parked += counts.waiting
     sums.retrying += place.cursor?.state.retries.size ?? engine.store.range(...under(consumerKeys.table('r', place.consumer, place.log.id))).length
-    sums.rate += place.cursor?.meter.rate(engine.nowMs) ?? 0
+    sums.rate += place.cursor?.progress.meter.rate(engine.nowMs) ?? 0
   }
   const inFlight = instances.reduce((sum, instance) => sum + instance.held.size, 0)
   const paused = instances.length > 0 && instances.every((instance) => instance.paused)
