@@ -252,9 +252,10 @@ export class Group {
   }
 
   async #claim(entry: ChannelEntry, partition: number, alive: ReadonlyMap<string, MemberNote>, mine: boolean): Promise<void> {
-    // Who is there first writes where the consumer begins, also where the partition is another's to work on.
-    const mayClaim = (state: JournalState): boolean =>
-      mine ? state.owner === null || state.released || state.owner === this.#host.member || !alive.has(state.owner) : state.owner === null
+    // Who is there first writes where the consumer begins, also where the partition is another's to work on; and what we own by the journal, and could
+    // not give back, is given back now.
+    const mayClaim = ({ owner, released }: JournalState): boolean =>
+      mine ? owner === null || released || owner === this.#host.member || !alive.has(owner) : owner === null || (owner === this.#host.member && !released)
     try {
       const owned = await this.#host.take(this, entry, partition, mayClaim)
       if (owned === null) return
