@@ -154,9 +154,9 @@ function lastJournal(): string {
 }
 
 const KINDS = [
-  { kind: 'journal', pattern: /^journal-/, flips: 120 },
+  { kind: 'journal', pattern: /^journal-/, flips: 80 },
   { kind: 'segment', pattern: /^segment-/, flips: 60 },
-  { kind: 'index', pattern: /^index\.mdb$/, flips: 500 },
+  { kind: 'index', pattern: /^index\.mdb$/, flips: 300 },
   { kind: 'marker', pattern: /^millrace\.json$/, flips: 60 },
 ] as const
 
