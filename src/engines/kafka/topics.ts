@@ -24,6 +24,7 @@ export class Topics {
     const missing = plans.filter(({ name }) => !there.has(name))
     if (missing.length === 0) return false
     const { library } = this.#client
+    let allMissing = missing.length === plans.length
     await this.#client.any(`making ${missing.map(({ name }) => name).join(', ')}`, async (connection) => {
       try {
         await createTopics(library, connection, missing, TIMEOUT_MS)
@@ -32,6 +33,8 @@ export class Topics {
         if (!(failure instanceof KafkaError)) throw failure
         if (failure.code === CODES.INVALID_REPLICATION_FACTOR) throw tooFewBrokers(failure)
         if (failure.code !== CODES.TOPIC_ALREADY_EXISTS) throw failure
+        // Made a moment ago by somebody else: a broker knows of it later than the controller.
+        allMissing = false
       }
     })
     await this.#client.any(`waiting for ${names.join(', ')}`, async () => {
@@ -39,7 +42,7 @@ export class Topics {
       const late = names.find((name) => !made.has(name))
       if (late !== undefined) throw new KafkaError(CODES.UNKNOWN_TOPIC_OR_PARTITION, `topic ${late} has no leader yet`)
     })
-    return missing.length === plans.length
+    return allMissing
   }
 
   async #there(names: readonly string[]): Promise<Set<string>> {
