@@ -4,13 +4,18 @@
 import type { Broker } from './broker/broker.ts'
 import { type ConnectOptions, connectWith, type EngineOpener } from './broker/connect.ts'
 
-const openNats: EngineOpener = async (url, options) => (await import('./engines/nats/open.ts')).openNatsEngine(url, options)
 const openRemote: EngineOpener = async (url, options) => (await import('./engines/remote/open.ts')).openRemoteEngine(url, options)
+const openNats: EngineOpener = async (url, options) => (await import('./engines/nats/open.ts')).openNatsEngine(url, options)
 const openRedis: EngineOpener = async (url, options) => (await import('./engines/redis/open.ts')).openRedisEngine(url, options)
 
 /**
- * Connect to a broker: `memory:` keeps nothing beyond the process, `file:./data` is durable in a directory that this process then owns, `nats://host` uses
- * the servers of NATS JetStream.
+ * Connect to a broker. The contract (docs/contract.md) is the same on each; `broker.describe()` says how this one holds it.
+ *
+ * - `memory:` is in this process, and forgotten with it.
+ * - `file:./data` is durable. The first process owns the directory; further ones attach to it, and one of them takes over when it dies.
+ * - `ws://host`, `wss://host`, `unix:PATH`: a Millrace server.
+ * - `nats://host`, `tls://host`: NATS JetStream. `redis://host`, `rediss://host`: Redis. `kafka://host`: Kafka. Several hosts are joined by commas; what else the
+ *   URL may say is in docs/engines. Each needs its client library, which is loaded then.
  *
  * @throws UNKNOWN_ENGINE · INVALID_OPTION · DIRECTORY_IN_USE · DATA_DAMAGED · DATA_FOREIGN · UNAVAILABLE · UNAUTHENTICATED · CLAUSE_REFUSED · MISSING_DEPENDENCY
  * @example
@@ -28,14 +33,14 @@ export const connect: (url: string, options?: ConnectOptions) => Promise<Broker>
     if (options.readOnly === true) return (await import('./engines/embedded/open.ts')).openFileReader(url)
     return (await import('./engines/embedded/shared-directory.ts')).openSharedEngine(url, options)
   },
-  kafka: async (url, options) => (await import('./engines/kafka/open.ts')).openKafkaEngine(url, options),
-  redis: openRedis,
-  rediss: openRedis,
   ws: openRemote,
   wss: openRemote,
   unix: openRemote,
   nats: openNats,
   tls: openNats,
+  redis: openRedis,
+  rediss: openRedis,
+  kafka: async (url, options) => (await import('./engines/kafka/open.ts')).openKafkaEngine(url, options),
 })
 
 export { type ErrorCode, type ErrorDetails, isMillraceError, MillraceError } from './base/errors.ts'
