@@ -1,4 +1,9 @@
 /** What is checked when NATS is connected to: who answers, how new the server is, and whether it syncs before it acknowledges. */
+import { execFileSync } from 'node:child_process'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { nkeys } from '@nats-io/transport-node'
 import { afterEach, describe, expect, it } from 'vitest'
 import { type NatsOptions, natsKind } from '../../scripts/engines/engines.ts'
 import { freePort, Server } from '../../scripts/engines/server.ts'
@@ -60,6 +65,35 @@ describe.skipIf(newest === undefined)('a NATS server', () => {
     await expect(connect(server.url)).rejects.toMatchObject({ code: 'UNAUTHENTICATED' })
     const broker = await opened(`${server.url.replace('//', '//s3cret@')}?durable=declared`)
     expect((await broker.publish(stream('notes'), { type: 'note' })).offset).toBe(1)
+  })
+
+  it('takes an nkey, by its seed in a file', async () => {
+    const user = nkeys.createUser()
+    const server = await serve({ more: `authorization { users: [ { nkey: ${user.getPublicKey()} } ] }` })
+    const seed = join(server.folder, 'user.nk')
+    writeFileSync(seed, `${Buffer.from(user.getSeed()).toString()}\n`)
+    await expect(connect(server.url)).rejects.toMatchObject({ code: 'UNAUTHENTICATED' })
+    expect((await (await opened(`${server.url}?durable=declared&nkey=${seed}`)).describe()).engine).toBe('nats')
+  })
+
+  it('speaks TLS where the server asks for it, and refuses a certificate that nobody vouches for', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'millrace-tls-'))
+    const [key, cert] = [join(folder, 'key.pem'), join(folder, 'cert.pem')]
+    const request = ['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes', '-days', '2', '-subj', '/CN=localhost']
+    execFileSync('openssl', [...request, '-addext', 'subjectAltName=DNS:localhost', '-keyout', key, '-out', cert], { stdio: 'ignore' })
+    const server = await serve({ more: `tls { cert_file: "${cert}", key_file: "${key}" }` })
+    const url = `tls://localhost:${server.port}`
+    await expect(connect(`${url}?durable=declared`)).rejects.toMatchObject({ code: 'UNAVAILABLE' })
+    for (const each of [url, url.replace('tls:', 'nats:')]) {
+      const broker = await opened(`${each}?durable=declared&ca=${cert}`)
+      expect((await broker.publish(stream('notes'), { type: 'note' })).duplicate).toBe(false)
+    }
+    rmSync(folder, { recursive: true })
+  })
+
+  it('without TLS is refused by tls:', async () => {
+    const server = await serve({})
+    await expect(connect(server.url.replace('nats:', 'tls:'))).rejects.toMatchObject({ code: 'UNAVAILABLE', message: expect.stringContaining('tls') })
   })
 
   it('of which an ordinary account sees nothing is used, with an alarm, or as declared', async () => {
