@@ -217,7 +217,10 @@ export class Committer {
     }
     this.#pendingBytes -= bytes
     const firstOffset = log.tail - log.pending.length - events.length
-    if (log.carries) return { log, events, waiters, blocks: this.#blocksByTime(log, firstOffset, events) }
+    if (log.carries) {
+      log.carries = log.pending.length > 0
+      return { log, events, waiters, blocks: this.#blocksByTime(log, firstOffset, events) }
+    }
     log.lastTimeMs = Math.max(log.lastTimeMs, this.#clock.now())
     return { log, events, waiters, blocks: [encodeBlock(log.id, firstOffset, log.lastTimeMs, events, this.#store.memory)] }
   }
