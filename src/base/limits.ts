@@ -215,7 +215,7 @@ export const LIMITS = {
   /** The same where processes share a data directory, and the next owner is one of them. */
   sharedReconnectMsMax: 100,
   /** When the owner of a data directory is gone, the next gives what was in hand only to who has it, for so long. */
-  sharedClaimsMs: 500,
+  sharedClaimsMs: 1000,
   /** How long the owner of a data directory may take to answer before it is held to be silent. */
   sharedAnswerMs: 1000,
   /** Without a connection for so long, calls fail with UNAVAILABLE, and an alarm is raised. Publishes wait on. */

@@ -77,11 +77,15 @@ export class Scheduler implements DeliverySink {
 
   deliver(deliveries: readonly Delivery[]): void {
     if (this.#subscription === null) this.#early.push(...deliveries)
-    else for (const delivery of deliveries) this.#look(this.#subscription, delivery)
+    else {
+      const waiting = deliveries.map((delivery) => ({ delivery, scheduled: JSON.parse(delivery.text) as Scheduled }))
+      // Those that are due together come in the order in which they were published, whatever millisecond they were put back in.
+      waiting.sort((a, b) => (a.scheduled.dueAtMs ?? 0) - (b.scheduled.dueAtMs ?? 0) || a.delivery.offset - b.delivery.offset)
+      for (const { delivery, scheduled: each } of waiting) this.#look(this.#subscription, delivery, each)
+    }
   }
 
-  #look(subscription: Subscription, delivery: Delivery): void {
-    const { channel, incarnation, event, dueAtMs } = JSON.parse(delivery.text) as Scheduled
+  #look(subscription: Subscription, delivery: Delivery, { channel, incarnation, event, dueAtMs }: Scheduled): void {
     const waitMs = (dueAtMs ?? 0) - this.#nowMs()
     if (this.#incarnation(channel) !== incarnation) subscription.complete(delivery, null)
     else if (waitMs > 0) subscription.retry(delivery, waitMs, NOT_DUE)
