@@ -431,8 +431,8 @@ export class Cursor implements LogListener, Suspected {
     delivery.instance.letGo(delivery)
   }
 
-  retry(delivery: HeldDelivery, delayMs: number, failure: Failure): void {
-    this.state.fail(delivery.offset, { attempts: delivery.attempt, dueAtMs: this.#host.nowMs() + delayMs, failure })
+  retry(delivery: HeldDelivery, dueAtMs: number, failure: Failure): void {
+    this.state.fail(delivery.offset, { attempts: delivery.attempt, dueAtMs, failure })
     this.#end(delivery)
     this.#putBack(delivery)
   }

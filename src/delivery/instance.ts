@@ -88,9 +88,14 @@ export class Instance implements Subscription {
   }
 
   retry(delivery: Delivery, delayMs: number, failure: Failure): boolean {
+    return this.retryAt(delivery, this.#host.nowMs() + delayMs, failure)
+  }
+
+  /** The same at a time, and not after one: those of one time keep their order. */
+  retryAt(delivery: Delivery, dueAtMs: number, failure: Failure): boolean {
     const held = this.#own(delivery)
     if (held === null) return false
-    held.cursor.retry(held, delayMs, failure)
+    held.cursor.retry(held, dueAtMs, failure)
     return true
   }
 

@@ -2,8 +2,9 @@
  * Delay (clause 7): events that are not due wait in a queue of their own, and a consumer of this room's emits each when its time has come. So they survive
  * everything that events and emissions survive, and whoever is connected looks after them.
  */
-import type { ConsumerSpec, Delivery, DeliverySink, Emission, EncodedEvent, Failure, Subscription } from '../broker/engine.ts'
+import type { ConsumerSpec, Delivery, DeliverySink, Emission, EncodedEvent, Failure } from '../broker/engine.ts'
 import type { ChannelSpec } from '../channel/channel.ts'
+import type { Instance } from '../delivery/instance.ts'
 import type { ChannelEntry } from './log-backend.ts'
 
 export const SCHEDULE = '~schedule'
@@ -59,7 +60,7 @@ export function channelOf(id: string): string {
 export class Scheduler implements DeliverySink {
   readonly #nowMs: () => number
   readonly #incarnation: (channel: string) => string | undefined
-  #subscription: Subscription | null = null
+  #subscription: Instance | null = null
   #early: Delivery[] = []
   #renewal: NodeJS.Timeout | null = null
 
@@ -68,7 +69,7 @@ export class Scheduler implements DeliverySink {
     this.#incarnation = incarnation
   }
 
-  begin(subscription: Subscription): void {
+  begin(subscription: Instance): void {
     this.#subscription = subscription
     this.#renewal = setInterval(() => subscription.renew(), schedulerSpec.leaseMs / 3)
     this.#renewal.unref()
@@ -77,18 +78,14 @@ export class Scheduler implements DeliverySink {
 
   deliver(deliveries: readonly Delivery[]): void {
     if (this.#subscription === null) this.#early.push(...deliveries)
-    else {
-      const waiting = deliveries.map((delivery) => ({ delivery, scheduled: JSON.parse(delivery.text) as Scheduled }))
-      // Those that are due together come in the order in which they were published, whatever millisecond they were put back in.
-      waiting.sort((a, b) => (a.scheduled.dueAtMs ?? 0) - (b.scheduled.dueAtMs ?? 0) || a.delivery.offset - b.delivery.offset)
-      for (const { delivery, scheduled: each } of waiting) this.#look(this.#subscription, delivery, each)
-    }
+    else for (const delivery of deliveries) this.#look(this.#subscription, delivery)
   }
 
-  #look(subscription: Subscription, delivery: Delivery, { channel, incarnation, event, dueAtMs }: Scheduled): void {
-    const waitMs = (dueAtMs ?? 0) - this.#nowMs()
+  #look(subscription: Instance, delivery: Delivery): void {
+    const { channel, incarnation, event, dueAtMs } = JSON.parse(delivery.text) as Scheduled
     if (this.#incarnation(channel) !== incarnation) subscription.complete(delivery, null)
-    else if (waitMs > 0) subscription.retry(delivery, waitMs, NOT_DUE)
+    // Those that are due together come in the order of their publishing: at one time, not each so long after it was looked at.
+    else if (dueAtMs !== null && dueAtMs > this.#nowMs()) subscription.retryAt(delivery, dueAtMs, NOT_DUE)
     else subscription.complete(delivery, [{ channel, event, dueAtMs: null }])
   }
 
