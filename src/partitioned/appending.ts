@@ -7,7 +7,8 @@ import { MillraceError } from '../base/errors.ts'
 import { LIMITS } from '../base/limits.ts'
 import type { EncodedEvent } from '../broker/engine.ts'
 import { Meter } from '../delivery/meter.ts'
-import type { Appended, AppendItem, ChannelEntry, LogBackend } from './log-backend.ts'
+import type { Appended, AppendItem, ChannelEntry, LogBackend, StoredRecord } from './log-backend.ts'
+import type { Tail } from './partition-log.ts'
 
 const TOGETHER_EVENTS = 500
 const TOGETHER_BYTES = 1024 * 1024
@@ -44,19 +45,22 @@ export function itemOf(event: EncodedEvent, { spec, partitions }: ChannelEntry, 
   return { partition: partitionOf(event, partitions), event, dedupeId: spec.dedupe === null && !always ? null : event.id }
 }
 
+/** Told where a partition ends now, and, where nothing stands between, with what. */
+type OnAppended = (channel: string, partition: number, next: number, tail: Tail | null) => void
+
 class ChannelAppender {
   readonly #channel: string
   readonly #backend: LogBackend
-  readonly #appended: (partition: number, next: number) => void
+  readonly #appended: (partition: number, next: number, tail: Tail | null) => void
   readonly #nowMs: () => number
   /** What this process has published. */
   readonly meter: Meter = new Meter()
   #queue: Waiting[] = []
   #bytes = 0
-  #busy = false
-  #running: Promise<void> = Promise.resolve()
+  #scheduled = false
+  readonly #flights = new Set<Promise<void>>()
 
-  constructor(channel: string, backend: LogBackend, appended: (partition: number, next: number) => void, nowMs: () => number) {
+  constructor(channel: string, backend: LogBackend, appended: (partition: number, next: number, tail: Tail | null) => void, nowMs: () => number) {
     this.#channel = channel
     this.#backend = backend
     this.#appended = appended
@@ -64,7 +68,7 @@ class ChannelAppender {
   }
 
   get busy(): boolean {
-    return this.#busy
+    return this.#scheduled || this.#flights.size > 0
   }
 
   /** @throws BACKPRESSURE · EVENT_TOO_LARGE, and what the backend's `append` rejects with */
@@ -76,10 +80,11 @@ class ChannelAppender {
     return new Promise((resolve, reject) => {
       this.#queue.push({ items, atomic, bytes, resolve, reject })
       this.#bytes += bytes
-      if (this.#busy) return
-      this.#busy = true
+      if (this.#scheduled) return
+      this.#scheduled = true
       process.nextTick(() => {
-        this.#running = this.#run()
+        this.#scheduled = false
+        this.#send()
       })
     })
   }
@@ -87,27 +92,33 @@ class ChannelAppender {
   /** Refuse what was not begun, and wait for what was: nothing is stored after it was refused. */
   async close(): Promise<void> {
     for (const { reject } of this.#queue.splice(0)) reject(new MillraceError('CLOSED', 'the broker was closed before this event was stored'))
-    await this.#running
+    await Promise.all(this.#flights)
   }
 
-  async #run(): Promise<void> {
-    while (this.#queue.length > 0) {
-      const together = this.#take()
-      const items = together.flatMap((waiting) => waiting.items)
-      try {
-        const appended = await this.#backend.append(this.#channel, items, together[0]?.atomic ?? false)
-        this.#tell(items, appended)
-        let at = 0
-        for (const waiting of together) {
-          waiting.resolve(appended.slice(at, at + waiting.items.length))
-          at += waiting.items.length
-        }
-      } catch (error) {
-        for (const waiting of together) waiting.reject(error as Error)
-      }
-      for (const waiting of together) this.#bytes -= waiting.bytes
+  #send(): void {
+    while (this.#queue.length > 0 && this.#flights.size < (this.#backend.limits.appendsInFlight ?? 1)) {
+      const flight = this.#fly(this.#take()).then(() => {
+        this.#flights.delete(flight)
+        this.#send()
+      })
+      this.#flights.add(flight)
     }
-    this.#busy = false
+  }
+
+  async #fly(together: readonly Waiting[]): Promise<void> {
+    const items = together.flatMap((waiting) => waiting.items)
+    try {
+      const appended = await this.#backend.append(this.#channel, items, together[0]?.atomic ?? false)
+      this.#tell(items, appended)
+      let at = 0
+      for (const waiting of together) {
+        waiting.resolve(appended.slice(at, at + waiting.items.length))
+        at += waiting.items.length
+      }
+    } catch (error) {
+      for (const waiting of together) waiting.reject(error as Error)
+    }
+    for (const waiting of together) this.#bytes -= waiting.bytes
   }
 
   /** What goes out in the next append: an atomic batch alone, others together. */
@@ -128,12 +139,22 @@ class ChannelAppender {
   }
 
   #tell(items: readonly AppendItem[], appended: readonly Appended[]): void {
-    const ends = new Map<number, number>()
-    for (const [at, { offset, duplicate }] of appended.entries()) {
-      if (!duplicate) ends.set((items[at] as AppendItem).partition, offset + 1)
+    const parts = new Map<number, { next: number; before: number | undefined; readonly records: StoredRecord[] }>()
+    let stored = 0
+    for (const [at, { offset, duplicate, before, timeMs }] of appended.entries()) {
+      if (duplicate) continue
+      stored++
+      const { partition, event } = items[at] as AppendItem
+      let part = parts.get(partition)
+      if (part === undefined) {
+        part = { next: offset, before, records: [] }
+        parts.set(partition, part)
+      } else if (before !== part.next) part.before = undefined
+      part.next = offset + 1
+      if (timeMs !== undefined) part.records.push({ offset, timeMs, event })
     }
-    this.meter.mark(appended.filter(({ duplicate }) => !duplicate).length, this.#nowMs())
-    for (const [partition, next] of ends) this.#appended(partition, next)
+    this.meter.mark(stored, this.#nowMs())
+    for (const [partition, { next, before, records }] of parts) this.#appended(partition, next, before === undefined ? null : { before, records })
   }
 
   #tooMuch(): MillraceError {
@@ -149,10 +170,10 @@ class ChannelAppender {
 export class Appenders {
   readonly #byChannel = new Map<string, ChannelAppender>()
   readonly #backend: LogBackend
-  readonly #appended: (channel: string, partition: number, next: number) => void
+  readonly #appended: OnAppended
   readonly #nowMs: () => number
 
-  constructor(backend: LogBackend, appended: (channel: string, partition: number, next: number) => void, nowMs: () => number) {
+  constructor(backend: LogBackend, appended: OnAppended, nowMs: () => number) {
     this.#backend = backend
     this.#appended = appended
     this.#nowMs = nowMs
@@ -161,7 +182,7 @@ export class Appenders {
   of(channel: string): ChannelAppender {
     let appender = this.#byChannel.get(channel)
     if (appender === undefined) {
-      appender = new ChannelAppender(channel, this.#backend, (partition, next) => this.#appended(channel, partition, next), this.#nowMs)
+      appender = new ChannelAppender(channel, this.#backend, (partition, next, tail) => this.#appended(channel, partition, next, tail), this.#nowMs)
       this.#byChannel.set(channel, appender)
     }
     return appender

@@ -38,6 +38,9 @@ export interface Appended {
   /** −1 where it is a duplicate whose offset is not known. */
   readonly offset: number
   readonly duplicate: boolean
+  /** Where its partition ended before it, if the backend knows that nothing stands between; with `timeMs`, when it was stored. Spares those who work on it the reading. */
+  readonly before?: number
+  readonly timeMs?: number
 }
 
 /** A stored event. What cannot be read as a CloudEvent has an empty `type`, no key, and its bytes as text: it goes to dead letters. */
@@ -86,7 +89,13 @@ export interface LogBackend {
   /** Of this connection, as checked when it was made. */
   readonly capabilities: Capabilities
   /** Most events of one atomic `append`, and most bytes of one event or journal entry. */
-  readonly limits: { readonly batchEvents: number; readonly entryBytes: number; readonly keepsTimes?: boolean }
+  readonly limits: {
+    readonly batchEvents: number
+    readonly entryBytes: number
+    readonly keepsTimes?: boolean
+    /** Appends to one channel that may be under way at once, stored in the order in which they were begun. @default 1 */
+    readonly appendsInFlight?: number
+  }
 
   /** Called once, by the engine that works on this backend: what is already wrong is told at once. */
   listen?(listener: BackendListener): void

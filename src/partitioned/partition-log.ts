@@ -13,6 +13,12 @@ const READ_EVENTS = 500
 
 const HOLE: BlockEvent = { id: '', type: '', key: null, text: '' }
 
+/** Events that were just appended to a partition, with where it ended before them. */
+export interface Tail {
+  readonly before: number
+  readonly records: readonly StoredRecord[]
+}
+
 class SparseBlock implements EventBlock {
   readonly firstOffset: number
   readonly count: number
@@ -89,10 +95,21 @@ export class PartitionLog implements DeliveryLog {
   }
 
   /** There are events below this offset. */
-  advance(next: number): void {
+  advance(next: number, tail: Tail | null = null): void {
     if (next <= this.committed) return
+    let block: SparseBlock | null = null
+    // Nothing stands between what is known and the first of these.
+    if (tail !== null && tail.before === this.committed) {
+      block = new SparseBlock(this.committed, next, tail.records, this.#nowMs())
+      this.#keep(block)
+    }
     this.committed = next
-    for (const listener of [...this.listeners]) listener.onCommitted(null)
+    for (const listener of [...this.listeners]) listener.onCommitted(block)
+  }
+
+  #keep(block: SparseBlock): void {
+    this.#cache.unshift(block)
+    if (this.#cache.length > CACHED_BLOCKS) this.#cache.pop()
   }
 
   blockInMemory(offset: number): EventBlock | undefined {
@@ -118,8 +135,7 @@ export class PartitionLog implements DeliveryLog {
     const next = last === undefined ? end : whole ? Math.max(end, last.offset + 1) : last.offset + 1
     if (next <= offset) return null
     const block = new SparseBlock(offset, next, records, this.#nowMs())
-    this.#cache.unshift(block)
-    if (this.#cache.length > CACHED_BLOCKS) this.#cache.pop()
+    this.#keep(block)
     return block
   }
 }

@@ -38,7 +38,7 @@ import { Interventions } from './interventions.ts'
 import { type ChannelEntry, Fenced, type LogBackend } from './log-backend.ts'
 import { OwnedPartition, type SharedHost } from './owned-partition.ts'
 import { Ownership, type OwnershipHost } from './ownership.ts'
-import { PartitionLog } from './partition-log.ts'
+import { PartitionLog, type Tail } from './partition-log.ts'
 import type { PartitionedEngineOptions } from './partitioned-options.ts'
 import { positionIn, readChannel } from './reading.ts'
 import { Registry } from './registry.ts'
@@ -108,7 +108,7 @@ export class PartitionedEngine implements Engine {
     this.#instanceHost = this.#makeInstanceHost()
     const own = this.#ownershipHost(null)
     const nowMs = (): number => this.clock.now()
-    this.#appenders = new Appenders(this.#backend, (channel, partition, next) => this.#advance(channel, partition, next), nowMs)
+    this.#appenders = new Appenders(this.#backend, (channel, partition, next, tail) => this.#advance(channel, partition, next, tail), nowMs)
     const flushed = (): Promise<void> => this.#flushed([...this.#groups.values()])
     this.carriage = new PartitionedCarriage({
       ...{ backend: this.#backend, registry: this.#registry, own, nowMs, flushed },
@@ -192,8 +192,8 @@ export class PartitionedEngine implements Engine {
   }
 
   /** Own appends are known at once; others' are told by the watch. */
-  #advance(channel: string, partition: number, next: number): void {
-    for (const log of this.#logs.get(channel) ?? []) if (log.id === partition) log.advance(next)
+  #advance(channel: string, partition: number, next: number, tail: Tail | null): void {
+    for (const log of this.#logs.get(channel) ?? []) if (log.id === partition) log.advance(next, tail)
   }
 
   async publish(channel: string, event: EncodedEvent, dueAtMs: number | null): Promise<Receipt | ScheduledReceipt> {

@@ -55,10 +55,17 @@ export class ChannelStreams {
     }
     const doing = `storing events in channel "${channel}"`
     const answer = (await named(channel, this.#host.write(APPEND, [this.#keys.channel(channel)], args, doing, known))) as AppendAnswer
-    const [, first, largest, , offsets] = answer
+    const [timeMs, first, largest, touched, offsets] = answer
     this.#largest.set(channel, largest)
-    if (typeof offsets === 'number') return entries.map((_, at) => ({ offset: first + at, duplicate: false }))
-    return offsets.map((offset) => (offset < 0 ? { offset: -1 - offset, duplicate: true } : { offset, duplicate: false }))
+    const ends = new Map<number, number>()
+    for (let at = 0; at + 1 < touched.length; at += 2) ends.set(touched[at] as number, touched[at + 1] as number)
+    return entries.map(({ partition }, at) => {
+      const offset = typeof offsets === 'number' ? first + at : (offsets[at] as number)
+      if (offset < 0) return { offset: -1 - offset, duplicate: true }
+      const before = ends.get(partition) as number
+      ends.set(partition, offset + 1)
+      return { offset, duplicate: false, before, timeMs }
+    })
   }
 
   /** Where a partition or (null) the channel begins and ends, and what waits in its inbox. */

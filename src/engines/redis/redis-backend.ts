@@ -34,7 +34,7 @@ const RETAIN_MS = 500
 
 export class RedisBackend implements LogBackend {
   readonly name = 'redis'
-  readonly limits = { batchEvents: 10_000, entryBytes: 33_554_432 }
+  readonly limits = { batchEvents: 10_000, entryBytes: 33_554_432, appendsInFlight: 2 }
   readonly capabilities: Capabilities
   readonly #settings: RedisSettings
   readonly #keys: Keys
