@@ -26,8 +26,6 @@ export const LIMITS = {
   dedupeCountDefault: 100_000,
   /** How long ids are remembered for deduplication, at most. */
   dedupeAgeMsDefault: 600_000,
-  /** How long a call waits for another broker's servers while there is no connection; then it fails with UNAVAILABLE. */
-  serverWaitMs: 10_000,
   /** A server that has taken commands and answers none for so long is held to hang: the connection is made again. */
   serverAnswerMs: 5000,
   /** Handlers of a consumer instance that run at once. */

@@ -2,7 +2,7 @@
  * Publishing through a backend: events of one channel go out in order, one append at a time; what is published meanwhile goes out together in
  * the next. What waits is bounded (clause 10).
  */
-import { createHash } from 'node:crypto'
+import { hash } from 'node:crypto'
 import { MillraceError } from '../base/errors.ts'
 import { LIMITS } from '../base/limits.ts'
 import type { EncodedEvent } from '../broker/engine.ts'
@@ -25,10 +25,12 @@ interface Waiting {
 export function partitionOf(event: EncodedEvent, partitions: number): number {
   if (partitions === 1) return 0
   return (
-    createHash('md5')
-      .update(event.key ?? `\0${event.id}`)
-      .digest()
-      .readUInt32LE(0) % partitions
+    Number.parseInt(
+      hash('md5', event.key ?? `\0${event.id}`)
+        .slice(0, 8)
+        .replace(/(..)(..)(..)(..)/, '$4$3$2$1'),
+      16,
+    ) % partitions
   )
 }
 

@@ -134,7 +134,7 @@ describe.skipIf(kind === undefined)('Redis under load', () => {
                 () => true,
                 () => false,
               ),
-            { timeout: 30_000 },
+            { timeout: 45_000 },
           )
           .toBe(true)
         await expect.poll(async () => (await broker.describe()).alarms, { timeout: 10_000 }).toEqual([])

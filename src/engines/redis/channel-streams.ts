@@ -50,7 +50,9 @@ export class ChannelStreams {
     const args: Argument[] = [this.#keys.base, channel, this.#sender]
     let known = true
     for (const { partition, knownAs, event } of entries) {
-      args.push(partition, knownAs ?? '', event.key ?? '', event.text, headOf(event))
+      const head = headOf(event)
+      if (head === '') args.push(partition, knownAs ?? '', event.key ?? '', event.text)
+      else args.push(`${partition}h`, knownAs ?? '', event.key ?? '', event.text, head)
       if (knownAs === null) known = false
     }
     const doing = `storing events in channel "${channel}"`

@@ -127,7 +127,7 @@ export class RedisLink {
   }
 
   async #persist<T>(work: () => Promise<T>, again: boolean): Promise<T> {
-    const deadline = performance.now() + LIMITS.serverWaitMs
+    const deadline = performance.now() + LIMITS.brokerPatienceMs
     for (;;) {
       await this.#untilReady(deadline)
       try {
@@ -150,7 +150,7 @@ export class RedisLink {
     const tooLate = await Promise.race([this.#ready.then(() => false), late])
     clearTimeout(timer)
     if (this.#closed) throw new MillraceError('CLOSED', 'the broker is closed: connect again')
-    if (tooLate) throw this.#unavailable(`no connection for ${LIMITS.serverWaitMs} ms`)
+    if (tooLate) throw this.#unavailable(`no connection for ${LIMITS.brokerPatienceMs} ms`)
   }
 
   #send(command: Command, buffers: boolean): Promise<unknown> {

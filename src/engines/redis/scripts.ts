@@ -44,8 +44,8 @@ end
 `
 
 /**
- * Store events. ARGV: base, channel, sender, then for each event its partition, id to be known by ('' for none), key ('' for none), text, and, where they are
- * not what the text says, its id and type as a JSON array ('' otherwise).
+ * Store events. ARGV: base, channel, sender, then for each event its partition, id to be known by ('' for none), key ('' for none), text. Where id and type are
+ * not what the text says, the partition ends with `h`, and they follow as a JSON array.
  * Answers: milliseconds, first offset, largest event so far, [partition, end before] pairs, and, unless all were new, each one's offset (−1 − offset of a
  * duplicate).
  *
@@ -63,8 +63,12 @@ local largest, bytes, mark = tonumber(m[10]), tonumber(m[11]), tonumber(m[13])
 local generation, since = tonumber(m[3]), tonumber(m[4])
 local set = { 'time', int(now) }
 
-local wanted, known = {}, {}
-for at = 5, #ARGV, 5 do if ARGV[at] ~= '' then wanted[#wanted + 1] = ARGV[at] end end
+local wanted, known, HEADED = {}, {}, 104
+local at = 4
+while at <= #ARGV do
+  if ARGV[at + 1] ~= '' then wanted[#wanted + 1] = ARGV[at + 1] end
+  at = at + (string.byte(ARGV[at], -1) == HEADED and 5 or 4)
+end
 local young = base .. 'ids:' .. name .. ':' .. generation
 if #wanted > 0 then
   local old = base .. 'ids:' .. name .. ':' .. (1 - generation)
@@ -102,8 +106,14 @@ local function add(to, id, ...)
   redis.call('XADD', to, id, ...)
 end
 
-for at = 4, #ARGV, 5 do
-  local partition, id, key, text, head = ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3], ARGV[at + 4]
+at = 4
+while at <= #ARGV do
+  local partition, id, key, text, head = ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3], nil
+  if string.byte(partition, -1) == HEADED then
+    partition, head = string.sub(partition, 1, -2), ARGV[at + 4]
+    at = at + 1
+  end
+  at = at + 4
   local duplicate = id ~= '' and known[id]
   if duplicate then
     answers[#answers + 1] = -1 - offsetOf(duplicate)
@@ -117,7 +127,7 @@ for at = 4, #ARGV, 5 do
     end
     local number, fields = counts[partition], { 'data', text }
     if key ~= '' then fields[3], fields[4] = 'key', key end
-    if head ~= '' then fields[#fields + 1], fields[#fields + 2] = 'head', head end
+    if head then fields[#fields + 1], fields[#fields + 2] = 'head', head end
     -- Every so many, an entry says how many its partition had had before it.
     if number % 64 == 0 then fields[#fields + 1], fields[#fields + 2] = 'n', number end
     add(to, place, unpack(fields))

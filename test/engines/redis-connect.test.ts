@@ -1,0 +1,141 @@
+/** Connecting to Redis: URLs, who may come in, and what a server must be set to for an acknowledgement to mean what it says. */
+import { Redis } from 'ioredis'
+import { describe, expect, it } from 'vitest'
+import { redisKind } from '../../scripts/engines/engines.ts'
+import { freePort } from '../../scripts/engines/server.ts'
+import { redisSettings } from '../../src/engines/redis/redis-url.ts'
+import { type Alarm, connect, stream } from '../../src/index.ts'
+import { kindOf, withServer } from './servers.ts'
+
+const kind = kindOf('redis', () => redisKind())
+
+describe('Redis URLs', () => {
+  it.each([
+    ['redis://', { tls: false, hosts: [{ host: '127.0.0.1', port: 6379 }], username: null, password: null, db: 0, prefix: 'millrace', topology: 'one' }],
+    ['rediss://a:b%40c@db.example:7000/3?prefix=shop&replicas=1', { tls: true, username: 'a', password: 'b@c', db: 3, prefix: 'shop', replicas: 1 }],
+    ['redis://:pw@[::1]:7000', { username: null, password: 'pw', hosts: [{ host: '::1', port: 7000 }] }],
+    [
+      'redis://a,b:7?sentinel=main',
+      {
+        topology: 'sentinel',
+        primary: 'main',
+        hosts: [
+          { host: 'a', port: 26_379 },
+          { host: 'b', port: 7 },
+        ],
+      },
+    ],
+    ['redis://a:1,b:2?cluster=true&partitions=4', { topology: 'cluster', partitions: 4 }],
+  ])('%s', (url, settings) => {
+    expect(redisSettings(url)).toMatchObject(settings)
+  })
+
+  it.each([
+    ['redis://host:port', 'host:port'],
+    ['redis://host/x', 'database'],
+    ['redis://host?prefix={a}', 'prefix'],
+    ['redis://host?durable=no', 'always or everysec or memory'],
+    ['redis://host?partitions=0', 'partitions'],
+    ['redis://host?speed=1', 'speed'],
+    ['redis://host?cluster=true&sentinel=a', 'both'],
+    ['redis://host/1?cluster=true', 'cluster'],
+    ['redis://%zz@host', 'percent-encoded'],
+  ])('%s is refused', (url, why) => {
+    expect(() => redisSettings(url)).toThrow(expect.objectContaining({ code: 'INVALID_OPTION', message: expect.stringContaining(why) }))
+  })
+
+  it('nobody answers: UNAVAILABLE, at once', async () => {
+    const port = await freePort()
+    await expect(connect(`redis://127.0.0.1:${port}`)).rejects.toMatchObject({ code: 'UNAVAILABLE', message: expect.stringContaining('ECONNREFUSED') })
+  })
+})
+
+describe.skipIf(kind === undefined)('a Redis that is set weaker', () => {
+  it.each([
+    [{ appendonly: 'no' }, 'appendonly', 'memory'],
+    [{ 'maxmemory-policy': 'allkeys-lru', maxmemory: '100mb' }, 'maxmemory-policy', null],
+  ])('%o is refused, and said which setting it is', async (settings, setting, accepted) => {
+    await withServer(redisKind(settings as unknown as Record<string, string>), async ({ url }) => {
+      await expect(connect(url)).rejects.toMatchObject({ code: 'CLAUSE_REFUSED', details: { engine: 'redis', clause: 1, setting } })
+      if (accepted === null) return
+      const broker = await connect(`${url}?durable=${accepted}`)
+      expect((await broker.describe()).capabilities[1]).toMatchObject({ support: 'refused', reason: expect.stringContaining('durable=memory') })
+      await broker.close()
+    })
+  })
+
+  it('one that syncs each second is refused, or is waited for where it can be (from 7.2 on)', async () => {
+    await withServer(redisKind({ appendfsync: 'everysec' }), async ({ url }) => {
+      const plain = new Redis(url)
+      const [major = 0, minor = 0] = (/redis_version:([\d.]+)/.exec(await plain.info('server'))?.[1] ?? '').split('.').map(Number)
+      await plain.quit()
+      if (major === 7 && minor < 2) {
+        await expect(connect(url)).rejects.toMatchObject({ code: 'CLAUSE_REFUSED', message: expect.stringContaining('?durable=everysec') })
+      } else {
+        const broker = await connect(url)
+        expect((await broker.describe()).capabilities[1]).toMatchObject({ support: 'emulated', reason: expect.stringContaining('WAITAOF') })
+        await broker.publish(stream('notes'), { type: 'note', data: 1 })
+        await broker.close()
+      }
+      const broker = await connect(`${url}?durable=everysec`)
+      expect((await broker.describe()).capabilities[1]).toMatchObject({ support: 'refused', reason: expect.stringContaining('everysec') })
+      await broker.publish(stream('notes'), { type: 'note', data: 1 })
+      await broker.close()
+    })
+  })
+
+  it('one that becomes weaker while the connection is away takes no more writes', async () => {
+    await withServer(redisKind(), async (server) => {
+      const alarms: Alarm[] = []
+      const broker = await connect(server.url, { onAlarm: (alarm) => void alarms.push(alarm) })
+      const notes = stream('notes')
+      await broker.publish(notes, { type: 'note', data: 1 })
+      const plain = new Redis(server.url)
+      await plain.config('SET', 'appendonly', 'no')
+      await plain.call('CLIENT', 'KILL', 'TYPE', 'normal')
+      await expect.poll(() => alarms.map(({ code }) => code), { timeout: 10_000 }).toContain('CLAUSE_REFUSED')
+      await expect(broker.publish(notes, { type: 'note', data: 2 })).rejects.toMatchObject({ code: 'CLAUSE_REFUSED' })
+      plain.disconnect()
+      await broker.close()
+    })
+  })
+})
+
+describe.skipIf(kind === undefined)('who may come into Redis', () => {
+  it('a wrong password is UNAUTHENTICATED; a user who may not read settings comes in, with an alarm where they cannot be proved', async () => {
+    await withServer(redisKind(), async ({ url, port }) => {
+      const plain = new Redis(url)
+      await plain.call('ACL', 'SETUSER', 'app', 'on', '>secret', '~{shop}:*', '&{shop}:*', '+@all', '-config')
+      await expect(connect(`redis://app:wrong@127.0.0.1:${port}?prefix=shop`)).rejects.toMatchObject({ code: 'UNAUTHENTICATED' })
+      const alarms: Alarm[] = []
+      const broker = await connect(`redis://app:secret@127.0.0.1:${port}?prefix=shop`, { onAlarm: (alarm) => void alarms.push(alarm) })
+      await broker.publish(stream('notes'), { type: 'note', data: 1 })
+      const { reason } = (await broker.describe()).capabilities[1]
+      expect(reason.includes('WAITAOF') || alarms.some(({ code }) => code === 'CLAUSE_REFUSED')).toBe(true)
+      await broker.close()
+      await expect(connect(`redis://app:secret@127.0.0.1:${port}?prefix=other`)).rejects.toMatchObject({ code: 'FORBIDDEN' })
+      await plain.quit()
+    })
+  })
+})
+
+describe.skipIf(kind === undefined)('a Redis cluster', () => {
+  it('holds everything of a prefix on one node: of one node, here', async () => {
+    await withServer(redisKind({ 'cluster-enabled': 'yes', 'cluster-announce-ip': '127.0.0.1' }), async ({ url, port }) => {
+      const plain = new Redis(url)
+      await plain.call('CLUSTER', 'ADDSLOTSRANGE', '0', '16383')
+      await expect.poll(async () => String(await plain.call('CLUSTER', 'INFO')), { timeout: 15_000 }).toContain('cluster_state:ok')
+      const broker = await connect(`redis://127.0.0.1:${port}?cluster=true&prefix=shop`)
+      const notes = stream('notes')
+      await broker.publish(
+        notes,
+        [1, 2, 3].map((data) => ({ type: 'note', data })),
+      )
+      const read: unknown[] = []
+      for await (const { data } of broker.read(notes)) read.push(data)
+      expect(read).toEqual([1, 2, 3])
+      await broker.close()
+      await plain.quit()
+    })
+  })
+})
