@@ -12,7 +12,7 @@ import { asBlock, type ChannelLog } from './channel-log.ts'
 import type { Committer } from './committer.ts'
 import { withoutSuperseded } from './key-compaction.ts'
 import { type CompactedRecord, keys } from './records.ts'
-import type { Store, StoredBlock } from './store.ts'
+import type { Run, Store, StoredBlock } from './store.ts'
 
 const SWEEP_MS = 1000
 /** Blocks looked through at a time. */
@@ -112,16 +112,20 @@ export class Retention {
   async #afterBytes(log: ChannelLog, from: number, bytes: number): Promise<number> {
     const { store } = this.#parts
     let over = store.size(log.id) - bytes
+    if (over <= 0) return from
+    // The run that is kept in part, if there is one; what is before it goes.
+    let partly: Run | null = null
     for (const run of store.sizes(log.id, 0)) {
-      if (over <= 0) return Math.max(from, run.firstOffset)
-      if (run.bytes > over) return Math.max(from, await this.#within(log, run, over))
+      partly = run
+      if (run.bytes > over) break
       over -= run.bytes
+      partly = null
     }
-    return log.committed
+    return partly === null ? log.committed : Math.max(from, await this.#within(log, partly, over))
   }
 
   /** Behind the first blocks of a run that have so many bytes together. */
-  async #within(log: ChannelLog, run: { readonly firstOffset: number; readonly end: number }, bytes: number): Promise<number> {
+  async #within(log: ChannelLog, run: Run, bytes: number): Promise<number> {
     let over = bytes
     for (let offset = run.firstOffset; offset < run.end; ) {
       const blocks = await log.load(offset, SCAN_BYTES)

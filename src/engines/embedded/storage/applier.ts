@@ -254,8 +254,9 @@ export class Applier {
     if (candidate === undefined) return []
     const [id, { bytes }] = candidate
     const moved: NewExtent[] = []
-    for (const [channelId, entry] of this.#index.allExtents()) {
-      if (entry.segment !== id) continue
+    // Found before the first is read: an iteration of LMDB's does not outlive a turn.
+    const alive = [...this.#index.extentsOf(id)]
+    for (const [channelId, entry] of alive) {
       const raw = await this.#segments.read(id, entry.position, entry.bytes)
       moved.push(this.#place(channelId, decodeExtent(raw, channelId, Segments.fileName(id), entry.position), totals))
     }

@@ -218,9 +218,12 @@ export class IndexDb {
     for (const [key, value] of this.range(indexKeys.extent(channelId, offset), end)) yield toExtent(key, value)
   }
 
-  /** All extents, of every channel. */
-  *allExtents(): Generator<[channelId: number, entry: ExtentEntry]> {
-    for (const [key, value] of this.range('x', 'y')) yield [Number(key.slice(1, 9)), toExtent(key, value)]
+  /** The extents in a segment, of every channel. */
+  *extentsOf(segment: number): Generator<[channelId: number, entry: ExtentEntry]> {
+    for (const [key, value] of this.range('x', 'y')) {
+      const entry = toExtent(key, value)
+      if (entry.segment === segment) yield [Number(key.slice(1, 9)), entry]
+    }
   }
 
   /** One transaction; resolves when it is durable. */
