@@ -1,6 +1,7 @@
 /** Opening the embedded engine: `memory:`, or `file:` with a directory. */
 import { existsSync } from 'node:fs'
 import { resolve } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { type Clock, systemClock } from '../../base/clock.ts'
 import { MillraceError } from '../../base/errors.ts'
@@ -12,6 +13,9 @@ import { claimDirectory, type DirectoryClaim, isOwned } from './storage/director
 import { DiskStore, type DiskStoreOptions } from './storage/disk-store.ts'
 import { MemoryStore } from './storage/memory-store.ts'
 import { ReadOnlyStore } from './storage/read-only-store.ts'
+
+/** A reader beside an owner waits so long first: what was acknowledged before is applied by then, where readers see it (every tenth of a second). */
+const APPLIED_MS = 250
 
 /** An engine that keeps everything in memory, by a clock of one's own if need be. */
 export function openMemoryEngine(options: Pick<ConnectOptions, 'onAlarm'> = {}, clock: Clock = systemClock): EmbeddedEngine {
@@ -32,7 +36,12 @@ export function directoryOf(url: string): string {
 export async function openFileReader(url: string): Promise<EmbeddedEngine> {
   const directory = directoryOf(url)
   if (!existsSync(directory)) throw new MillraceError('DATA_MISSING', `${directory} does not exist: name a directory with Millrace data`, { directory })
-  const store = ReadOnlyStore.open(directory, (block) => decodeBlock(block.channelId, block.bytes), await isOwned(directory))
+  const owned = await isOwned(directory)
+  const store = ReadOnlyStore.open(directory, (block) => decodeBlock(block.channelId, block.bytes), owned)
+  if (owned) {
+    await sleep(APPLIED_MS)
+    store.refresh()
+  }
   return new EmbeddedEngine({ name: 'file', capabilities: fileCapabilities, store, clock: systemClock, refresh: () => store.refresh() })
 }
 
