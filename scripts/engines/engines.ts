@@ -83,10 +83,15 @@ export function kafkaKind(settings: Readonly<Record<string, string>> = {}, proxi
           .map(([name, value]) => `${name}=${value}\n`)
           .join(''),
       )
-      execFileSync(java, [...classPath, 'kafka.tools.StorageTool', 'format', '-t', randomBytes(16).toString('base64url'), '-c', file], { stdio: 'pipe' })
+      execFileSync(java, [...classPath, 'kafka.tools.StorageTool', 'format', '-t', clusterId(), '-c', file], { stdio: 'pipe' })
       return ['-Xms128m', '-Xmx512m', '-XX:TieredStopAtLevel=1', ...classPath, 'kafka.Kafka', file]
     },
   }
+}
+
+/** What begins with "-" would be taken for an option. */
+function clusterId(): string {
+  return randomBytes(16).toString('base64url').replace(/^-/, 'A')
 }
 
 function kafkaSettings(folder: string, port: number, controller: number): Record<string, string> {
