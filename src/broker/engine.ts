@@ -7,6 +7,7 @@
  */
 import type { Clock } from '../base/clock.ts'
 import type { ChannelSpec } from '../channel/channel.ts'
+import type { StoredEvent } from '../event/cloud-event.ts'
 import type { PatternJson } from '../pattern/pattern-type.ts'
 import type { Capabilities } from './capabilities.ts'
 import type { Carriage } from './carriage.ts'
@@ -20,6 +21,8 @@ export interface EncodedEvent {
   readonly key: string | null
   /** The whole CloudEvent in its JSON format. */
   readonly text: string
+  /** The event, where it is had for less than parsing the text: it was published a moment ago. */
+  decode?(offset: number): StoredEvent
 }
 
 /** Where an event went. */

@@ -33,7 +33,7 @@ export function refusePoison({ type, channel, offset }: Delivery): void {
 function parse(delivery: Delivery): StoredEvent {
   refusePoison(delivery)
   try {
-    return decodeEvent(delivery.text, delivery.offset)
+    return delivery.decode?.(delivery.offset) ?? decodeEvent(delivery.text, delivery.offset)
   } catch (cause) {
     const message = `the event at offset ${delivery.offset} of channel "${delivery.channel}" is not JSON`
     throw new MillraceError('INVALID_EVENT', message, { channel: delivery.channel, offset: delivery.offset, handled: true }, { cause })

@@ -1,5 +1,7 @@
 /** One event in the hands of one instance. */
 import type { Delivery, EncodedEvent } from '../broker/engine.ts'
+import type { StoredEvent } from '../event/cloud-event.ts'
+import { decodeEvent } from '../event/encode.ts'
 import type { Cursor } from './cursor.ts'
 import type { Instance } from './instance.ts'
 import type { Lane } from './lane.ts'
@@ -44,5 +46,9 @@ export class HeldDelivery implements Delivery {
   }
   get text(): string {
     return this.event.text
+  }
+
+  decode(offset: number): StoredEvent {
+    return this.event.decode?.(offset) ?? decodeEvent(this.event.text, offset)
   }
 }

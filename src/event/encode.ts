@@ -63,12 +63,41 @@ export interface Encodable {
   readonly [DATA_TEXT]?: string | undefined
 }
 
+/** What neighbouring events mostly have in common, and its place in their texts. */
+interface Origin {
+  readonly source: string
+  readonly type: string
+  /** Undefined: it has none. */
+  readonly time: string | undefined
+  /** `,"source":…,"type":…,"time":…` */
+  readonly text: string
+}
+
 /** An event ready to be stored. */
-export interface Encoded {
+export class Encoded {
   readonly id: string
   readonly type: string
   readonly key: string | null
   readonly text: string
+  /** All that there is besides the id and the data; null where there is more. */
+  readonly #origin: Origin | null
+  readonly #data: string
+
+  constructor(id: string, key: string | null, text: string, type: string, origin: Origin | null, data: string) {
+    this.id = id
+    this.type = type
+    this.key = key
+    this.text = text
+    this.#origin = origin
+    this.#data = data
+  }
+
+  /** What `decodeEvent` makes of its text. The text is in pieces as long as nobody reads it: only its data is parsed, where the rest is known. */
+  decode(offset: number): StoredEvent {
+    const origin = this.#origin
+    if (origin === null) return decodeEvent(this.text, offset)
+    return { specversion: '1.0', id: this.id, source: origin.source, type: origin.type, time: origin.time, data: JSON.parse(this.#data), offset } as StoredEvent
+  }
 }
 
 function checkedText(name: string, value: unknown, event: Encodable): string {
@@ -82,11 +111,6 @@ function checkedText(name: string, value: unknown, event: Encodable): string {
 }
 
 let lastTime = ''
-
-/** Nothing for an event that is to have no time. */
-function timeMember(time: Encodable['time'], event: Encodable): string {
-  return time === null ? '' : `,"time":"${timeText(time, event)}"`
-}
 
 function timeText(time: string | Date | undefined, event: Encodable): string {
   if (time === undefined) return nowText()
@@ -127,47 +151,39 @@ function attributesText(event: Encodable): string {
   return text
 }
 
+/** The data as JSON text; empty where there is none, or it is binary. */
 function dataText(event: Encodable): string {
+  const { data } = event
+  if (data === undefined || data instanceof Uint8Array) return ''
+  const text = event[DATA_TEXT]
+  if (text !== undefined) return text
+  refuseLossyJson(data, event)
+  return JSON.stringify(data)
+}
+
+/** `,"data_base64":…`, if there is any. */
+function binaryText(event: Encodable): string {
   const { data } = event
   if (event.data_base64 !== undefined) {
     if (data !== undefined) throw invalid('data_base64', 'cannot stand beside data', event)
     if (!isBase64(event.data_base64)) throw invalid('data_base64', 'is not base64', event)
     return `,"data_base64":"${event.data_base64}"`
   }
-  if (data === undefined) return ''
-  const text = event[DATA_TEXT]
-  if (text !== undefined) return `,"data":${text}`
-  if (data instanceof Uint8Array) {
-    return `,"data_base64":"${Buffer.from(data.buffer, data.byteOffset, data.byteLength).toString('base64')}"`
-  }
-  refuseLossyJson(data, event)
-  return `,"data":${JSON.stringify(data)}`
+  if (!(data instanceof Uint8Array)) return ''
+  return `,"data_base64":"${Buffer.from(data.buffer, data.byteOffset, data.byteLength).toString('base64')}"`
 }
 
-let lastType = ''
-let lastSource = ''
-/** Undefined: no event's text was kept yet. */
-let lastMiddleTime: string | undefined
-let lastMiddle = ''
-let isFlat = false
+let lastOrigin: Origin | null = null
 
-/** `,"source":…,"type":…,"time":…`, kept from the event before: neighbours mostly agree. */
-function middleText(source: string, event: Encodable): string {
-  const { type, time } = event
-  if (type === lastType && source === lastSource && time !== undefined && time === lastMiddleTime) {
-    // Flat from its second use on: a text of pieces would be put together again for each event.
-    if (!isFlat) lastMiddle = Buffer.from(lastMiddle).toString()
-    isFlat = true
-    return lastMiddle
-  }
-  const text = `,"source":${checkedText('source', source, event)},"type":${checkedText('type', type, event)}${timeMember(time, event)}`
-  if (typeof time !== 'string') return text
-  lastMiddle = text
-  isFlat = false
-  lastType = type
-  lastSource = source
-  lastMiddleTime = time
-  return lastMiddle
+/** That of the event before, where it is the same. */
+function originOf(source: string, event: Encodable): Origin {
+  const { type } = event
+  const time = event.time === null ? undefined : timeText(event.time, event)
+  if (lastOrigin !== null && type === lastOrigin.type && source === lastOrigin.source && time === lastOrigin.time) return lastOrigin
+  const text = `,"source":${checkedText('source', source, event)},"type":${checkedText('type', type, event)}${time === undefined ? '' : `,"time":"${time}"`}`
+  // Flat: a text of pieces would be put together again for each event.
+  lastOrigin = { source, type, time, text: Buffer.from(text).toString() }
+  return lastOrigin
 }
 
 /**
@@ -178,8 +194,10 @@ function middleText(source: string, event: Encodable): string {
 export function encodeEvent(event: Encodable, key: string | null, defaultSource: string, bytesMax: number): Encoded {
   const id = event.id ?? newId()
   const quotedId = event.id === undefined || isNewest(id) ? `"${id}"` : checkedText('id', id, event)
-  const middle = middleText(event.source ?? defaultSource, event)
-  const text = `{"specversion":"1.0","id":${quotedId}${middle}${attributesText(event)}${dataText(event)}}`
+  const origin = originOf(event.source ?? defaultSource, event)
+  const attributes = attributesText(event)
+  const data = dataText(event)
+  const text = `{"specversion":"1.0","id":${quotedId}${origin.text}${attributes}${data === '' ? binaryText(event) : `,"data":${data}`}}`
   if (text.length * 3 > bytesMax) {
     const bytes = Buffer.byteLength(text)
     if (bytes > bytesMax) {
@@ -190,7 +208,8 @@ export function encodeEvent(event: Encodable, key: string | null, defaultSource:
       )
     }
   }
-  return { id, type: event.type, key, text }
+  const isPlain = attributes === '' && data !== '' && origin.time !== undefined
+  return new Encoded(id, key, text, event.type, isPlain ? origin : null, data)
 }
 
 /** The event that a text holds, with its offset; binary data as a `Uint8Array`. Throws SyntaxError when the text is not JSON. */
