@@ -79,10 +79,10 @@ const bench = new Bench({
   quick: values.quick,
   peers: await peersHere(),
 })
-const rows: (Row & { readonly caseName: string })[] = []
+const rows: (Row & { readonly caseName: string; readonly title: string })[] = []
 for (const one of cases) {
   const measured = (await one.run(bench)).map((row) => (values.quick ? { ...row, checks: [] } : row))
-  rows.push(...measured.map((row) => ({ caseName: one.name, ...row })))
+  rows.push(...measured.map((row) => ({ caseName: one.name, title: one.title, ...row })))
   console.log(caseText(`${one.title}  (--only ${one.name})`, measured))
 }
 console.log(values.quick ? `${rows.length} figures measured; --quick is too short to judge by` : verdict(rows))

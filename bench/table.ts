@@ -8,7 +8,7 @@ export function caseText(title: string, rows: readonly Row[]): string {
   return [title, ...lines.map((line) => `  ${line.trimEnd()}`), ''].join('\n')
 }
 
-function checkText(check: Check): string {
+export function checkText(check: Check): string {
   const sign = check.sense === 'at least' ? '≥' : '≤'
   return `${number(check.measured)} ${check.of} (${sign} ${number(check.required)}: ${isMet(check) ? 'met' : 'SHORT'})`
 }
@@ -18,7 +18,7 @@ function noteOf({ note, rounds }: Row): string {
   return [spread, note ?? ''].filter((part) => part !== '').join(' ')
 }
 
-function number(value: number): string {
+export function number(value: number): string {
   if (!Number.isFinite(value)) return '–'
   if (Math.abs(value) >= 100) return Math.round(value).toLocaleString('en')
   return String(Number(value.toPrecision(Math.abs(value) >= 10 ? 3 : 2)))
