@@ -111,8 +111,9 @@ export class DedupeWindow {
   #old: Generation | null = null
   /** The greatest id of both: a greater one is new, and need not be looked for. Ids of version 7 come in this order, or nearly. */
   #greatest = ''
-  /** The id of the last `find`. */
+  /** The id of the last `find`, and whether it is greater than all. */
   #asked = ''
+  #isGreatest = false
 
   constructor(window: { readonly ageMs: number; readonly count: number }) {
     this.#ageMs = window.ageMs
@@ -122,7 +123,8 @@ export class DedupeWindow {
   /** Offset at which the id may be stored, or −1. */
   find(id: string): number {
     this.#asked = id
-    if (id > this.#greatest) return -1
+    this.#isGreatest = id > this.#greatest
+    if (this.#isGreatest) return -1
     hash(id)
     const young = this.#young.find()
     return young >= 0 || this.#old === null ? young : this.#old.find()
@@ -131,6 +133,7 @@ export class DedupeWindow {
   /** Remember an id. */
   add(id: string, offset: number, timeMs: number): void {
     this.#asked = id
+    this.#isGreatest = id > this.#greatest
     this.addFound(offset, timeMs)
   }
 
@@ -147,8 +150,8 @@ export class DedupeWindow {
     }
     young.lastMs = timeMs
     young.put(offset)
-    if (id > young.greatest) young.greatest = id
-    if (id > this.#greatest) this.#greatest = id
+    if (this.#isGreatest || id > this.#greatest) this.#greatest = id
+    if (this.#isGreatest || id > young.greatest) young.greatest = id
   }
 
   #turn(): void {
