@@ -27,7 +27,7 @@ export class Instance implements Subscription {
   readonly cursors: Set<Cursor> = new Set()
   /** Cursors that have events for this instance and found no credit. */
   readonly hungry: Set<Cursor> = new Set()
-  readonly held: HeldSet = new HeldSet()
+  readonly held: HeldSet<HeldDelivery> = new HeldSet()
   free: number
   paused = false
   closing = false

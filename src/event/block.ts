@@ -80,6 +80,14 @@ export class Block {
     return this.isVoid ? '' : this.columns.typeAt(index)
   }
 
+  keyAt(index: number): string | null {
+    return this.isVoid ? null : (this.columns.keys[index] as string | null)
+  }
+
+  textAt(index: number): string {
+    return this.isVoid ? '' : this.columns.textAt(index)
+  }
+
   /** Whether retention by key has taken all of its events. */
   get isVoid(): boolean {
     return (this.bytes.readUInt16LE(36) & VOID) !== 0
@@ -235,21 +243,23 @@ export function decodeBlock(channelId: number, bytes: Uint8Array, verify = true)
   return new Block(channelId, buffer.readDoubleLE(16), buffer.readUInt32LE(12), buffer.readDoubleLE(24), buffer)
 }
 
-/** The columns of a decoded block. */
+/** The columns of a decoded block. Those of ids and keys are made when they are asked for: who handles an event needs its type and its text. */
 class Columns {
-  readonly ids: readonly string[]
-  readonly keys: readonly (string | null)[]
+  #ids: readonly string[] | null = null
+  #keys: readonly (string | null)[] | null = null
   readonly #bytes: Buffer
+  readonly #count: number
   readonly #typeIndexAt: number
+  readonly #idsAt: number
   readonly #types: readonly string[]
   readonly #textsAt: number
   readonly #encoding: 'latin1' | 'utf8'
 
   constructor(bytes: Buffer, count: number) {
     this.#bytes = bytes
+    this.#count = count
     this.#typeIndexAt = HEADER_BYTES + 4 * count
-    const lengthsAt = this.#typeIndexAt + 2 * count
-    let at = lengthsAt + 4 * count
+    let at = this.#typeIndexAt + 6 * count
     const types: string[] = []
     for (let left = bytes.readUInt16LE(38); left > 0; left--) {
       const length = bytes.readUInt16LE(at)
@@ -257,14 +267,23 @@ class Columns {
       at += 2 + length
     }
     this.#types = types
-    const ids: string[] = []
-    const keys: (string | null)[] = []
-    at = readStrings(bytes, lengthsAt, count, at, ids)
-    readStrings(bytes, lengthsAt + 2 * count, count, at, keys)
-    this.ids = ids
-    this.keys = keys
+    this.#idsAt = at
     this.#textsAt = bytes.length - bytes.readUInt32LE(32)
     this.#encoding = (bytes.readUInt16LE(36) & ASCII) === 0 ? 'utf8' : 'latin1'
+  }
+
+  get ids(): readonly string[] {
+    this.#ids ??= readStrings(this.#bytes, this.#typeIndexAt + 2 * this.#count, this.#count, this.#idsAt) as string[]
+    return this.#ids
+  }
+
+  get keys(): readonly (string | null)[] {
+    if (this.#keys === null) {
+      const idLengthsAt = this.#typeIndexAt + 2 * this.#count
+      const keysAt = this.#idsAt + sumOfLengths(this.#bytes, idLengthsAt, this.#count)
+      this.#keys = readStrings(this.#bytes, idLengthsAt + 2 * this.#count, this.#count, keysAt)
+    }
+    return this.#keys
   }
 
   typeAt(index: number): string {
@@ -286,24 +305,30 @@ class Columns {
   }
 }
 
-/** Strings that stand one after the other, by their lengths in bytes. Answers where they end. */
-function readStrings(bytes: Buffer, lengthsAt: number, count: number, textAt: number, into: (string | null)[]): number {
+function sumOfLengths(bytes: Buffer, lengthsAt: number, count: number): number {
   let total = 0
   for (let index = 0; index < count; index++) {
     const length = bytes.readUInt16LE(lengthsAt + 2 * index)
     if (length !== NO_KEY) total += length
   }
+  return total
+}
+
+/** Strings that stand one after the other, by their lengths in bytes. */
+function readStrings(bytes: Buffer, lengthsAt: number, count: number, textAt: number): (string | null)[] {
+  const total = sumOfLengths(bytes, lengthsAt, count)
   const all = bytes.toString('utf8', textAt, textAt + total)
   const ascii = all.length === total
+  const strings: (string | null)[] = new Array(count)
   let at = 0
   for (let index = 0; index < count; index++) {
     const length = bytes.readUInt16LE(lengthsAt + 2 * index)
     if (length === NO_KEY) {
-      into.push(null)
+      strings[index] = null
       continue
     }
-    into.push(ascii ? all.slice(at, at + length) : bytes.toString('utf8', textAt + at, textAt + at + length))
+    strings[index] = ascii ? all.slice(at, at + length) : bytes.toString('utf8', textAt + at, textAt + at + length)
     at += length
   }
-  return textAt + total
+  return strings
 }

@@ -4,17 +4,16 @@
  */
 import type { ClaimOutcome, HeldClaim } from '../../broker/engine.ts'
 import type { RemoteDelivery } from './remote-delivery.ts'
-import type { Settled } from './remote-subscription.ts'
+import type { Handed, Settled } from './unconfirmed.ts'
 
-interface Orphan {
-  readonly delivery: RemoteDelivery
-  /** What is to become of it, once it is known to be this instance's; null while its handler runs. */
-  settled: Settled | null
-}
+/** What is to become of a delivery once it is known to be this instance's: a handler runs, or it was settled. */
+type Orphan = { readonly running: RemoteDelivery; readonly settled: null } | { readonly running: null; readonly settled: Settled }
 
 export interface OrphansHost {
-  /** It is this instance's again, under a new number. */
-  takenUp(delivery: RemoteDelivery, settled: Settled | null): void
+  /** It is this instance's again, under a new number, and its handler runs. */
+  takenUp(delivery: RemoteDelivery): void
+  /** The same, and it is settled. */
+  repeated(settled: Settled): void
   /** These are others' now. */
   takenAway(deliveries: readonly RemoteDelivery[]): void
   /** A settlement was not durable, and cannot be repeated. */
@@ -41,7 +40,7 @@ export class Orphans {
 
   /** Those whose handlers run. */
   *running(): Generator<RemoteDelivery> {
-    for (const { delivery, settled } of this.#byPlace.values()) if (settled === null) yield delivery
+    for (const { running } of this.#byPlace.values()) if (running !== null) yield running
   }
 
   /** Whether a settlement waits to be repeated. */
@@ -50,12 +49,19 @@ export class Orphans {
     return false
   }
 
-  add(delivery: RemoteDelivery, settled: Settled | null): void {
-    this.#byPlace.set(placeOf(delivery), { delivery, settled })
+  addRunning(running: RemoteDelivery): void {
+    this.#byPlace.set(placeOf(running), { running, settled: null })
+  }
+
+  addSettled(settled: Settled): void {
+    this.#byPlace.set(placeOf(settled.delivery), { running: null, settled })
   }
 
   claims(): HeldClaim[] {
-    return [...this.#byPlace.values()].map(({ delivery: { channel, offset, attempt } }) => ({ channel, offset, attempt }))
+    return [...this.#byPlace.values()].map((orphan) => {
+      const { channel, offset, attempt } = handedOf(orphan)
+      return { channel, offset, attempt }
+    })
   }
 
   /** The server has answered. */
@@ -78,7 +84,7 @@ export class Orphans {
     const orphan = this.#byPlace.get(place)
     if (orphan === undefined) return
     this.#byPlace.delete(place)
-    if (orphan.settled === null) this.#host.takenAway([orphan.delivery])
+    if (orphan.running !== null) this.#host.takenAway([orphan.running])
     else if (outcome === 'lost') this.#host.settlementLost()
   }
 
@@ -87,28 +93,30 @@ export class Orphans {
     const place = placeOf(delivery)
     const orphan = this.#byPlace.get(place)
     if (orphan === undefined) return false
-    if (orphan.delivery.attempt !== delivery.attempt) {
+    if (handedOf(orphan).attempt !== delivery.attempt) {
       this.#drop(place, 'lost')
       return false
     }
     this.#byPlace.delete(place)
-    orphan.delivery.number = delivery.number
-    this.#host.takenUp(orphan.delivery, orphan.settled)
+    handedOf(orphan).number = delivery.number
+    if (orphan.running === null) this.#host.repeated(orphan.settled)
+    else this.#host.takenUp(orphan.running)
     if (this.#byPlace.size === 0) this.#over()
     return true
   }
 
   /** Its handler has finished meanwhile. False: it is none of these. */
   settle(settled: Settled): boolean {
-    const orphan = this.#byPlace.get(placeOf(settled.delivery))
-    if (orphan === undefined || orphan.delivery !== settled.delivery) return false
-    orphan.settled = settled
+    const place = placeOf(settled.delivery)
+    const running = this.#byPlace.get(place)?.running
+    if (running === undefined || running !== settled.delivery) return false
+    this.#byPlace.set(place, { running: null, settled })
     return true
   }
 
   /** The subscription ends: what runs is the next one's. */
   letGo(): void {
-    for (const [place, { settled }] of this.#byPlace) if (settled === null) this.#byPlace.delete(place)
+    for (const [place, { running }] of this.#byPlace) if (running !== null) this.#byPlace.delete(place)
   }
 
   #over(): void {
@@ -116,6 +124,10 @@ export class Orphans {
     this.#expiry = null
     this.#host.resolved()
   }
+}
+
+function handedOf({ running, settled }: Orphan): Handed {
+  return running ?? settled.delivery
 }
 
 function placeOf({ channel, offset }: { readonly channel: string; readonly offset: number }): string {

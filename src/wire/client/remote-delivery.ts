@@ -12,6 +12,9 @@ export class RemoteDelivery implements Delivery {
   attachment: unknown = null
   /** Not settled, and not taken away. */
   live = true
+  /** Where it stands among those in hand. */
+  place = -1
+  #text: string | null = null
 
   constructor(number: number, events: EventColumns, index: number, subscription: RemoteSubscription) {
     this.number = number
@@ -42,9 +45,10 @@ export class RemoteDelivery implements Delivery {
     return this.#events.block.typeAt(this.#index)
   }
   get key(): string | null {
-    return this.#events.block.at(this.#index).key
+    return this.#events.block.keyAt(this.#index)
   }
   get text(): string {
-    return this.#events.block.at(this.#index).text
+    this.#text ??= this.#events.block.textAt(this.#index)
+    return this.#text
   }
 }

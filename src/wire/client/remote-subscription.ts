@@ -6,19 +6,13 @@
  */
 import { MillraceError } from '../../base/errors.ts'
 import type { ClaimOutcome, ConsumerSpec, Delivery, DeliverySink, Emission, Failure, HeldClaim, Subscription } from '../../broker/engine.ts'
+import { HeldSet } from '../../delivery/held-set.ts'
 import { EventColumns } from '../event-columns.ts'
 import { FRAME, FRAME_HEADER_BYTES, newFrame } from '../frame.ts'
 import { SettleBatch, type SettleDetail, VERB } from '../settle-frame.ts'
 import { Orphans } from './orphans.ts'
 import { RemoteDelivery } from './remote-delivery.ts'
-
-/** How a delivery was settled. */
-export interface Settled {
-  readonly delivery: RemoteDelivery
-  readonly verb: number
-  readonly detail: SettleDetail | null
-  readonly emissions: readonly Emission[] | null
-}
+import { type Settled, Unconfirmed } from './unconfirmed.ts'
 
 /** What a subscription needs of its engine. */
 export interface SubscriptionLink {
@@ -37,11 +31,10 @@ export class RemoteSubscription implements Subscription {
   readonly spec: ConsumerSpec
   readonly #sink: DeliverySink
   readonly #link: SubscriptionLink
-  readonly #inHand = new Map<number, RemoteDelivery>()
+  readonly #inHand = new HeldSet<RemoteDelivery>()
   readonly #settled = new SettleBatch()
-  /** Settled, and not known to be durable; how many were, in this session. */
-  #unconfirmed: Settled[] = []
-  #confirmed = 0
+  /** Settled, and not known to be durable. */
+  readonly #unconfirmed = new Unconfirmed()
   readonly #orphans: Orphans
   /**
    * Keys of which an event was not completed, with that event's offset, where several events of a key may be in hand: those behind it that
@@ -66,7 +59,8 @@ export class RemoteSubscription implements Subscription {
     this.#sink = sink
     this.#link = link
     this.#orphans = new Orphans({
-      takenUp: (delivery, settled) => (settled === null ? this.#inHand.set(delivery.number, delivery) : this.#record(settled)),
+      takenUp: (delivery) => this.#inHand.add(delivery),
+      repeated: (settled) => this.#record(settled),
       takenAway: (deliveries) => this.#takeAway(deliveries),
       settlementLost: () => {
         this.#lost = true
@@ -94,7 +88,7 @@ export class RemoteSubscription implements Subscription {
       const delivery = new RemoteDelivery(number, events, index, this)
       if (this.#orphans.size > 0 && this.#orphans.takeUp(delivery)) continue
       deliveries.push(delivery)
-      this.#inHand.set(number, delivery)
+      this.#inHand.add(delivery)
     }
     const given = this.#behind.size === 0 ? deliveries : deliveries.filter((delivery) => !this.#holdsBack(delivery))
     if (this.#early !== null) this.#early.push(...given)
@@ -132,18 +126,15 @@ export class RemoteSubscription implements Subscription {
   }
 
   revoke(body: Buffer): void {
-    const taken: RemoteDelivery[] = []
-    for (let at = 4; at < body.length; at += 4) {
-      const delivery = this.#inHand.get(body.readUInt32LE(at))
-      if (delivery !== undefined) taken.push(delivery)
-    }
-    this.#takeAway(taken)
+    const numbers = new Set<number>()
+    for (let at = 4; at < body.length; at += 4) numbers.add(body.readUInt32LE(at))
+    this.#takeAway([...this.#inHand].filter(({ number }) => numbers.has(number)))
   }
 
   #takeAway(deliveries: readonly RemoteDelivery[]): void {
     for (const delivery of deliveries) {
       delivery.live = false
-      this.#inHand.delete(delivery.number)
+      this.#inHand.delete(delivery)
     }
     if (deliveries.length > 0) this.#sink.revoked(deliveries)
   }
@@ -153,15 +144,13 @@ export class RemoteSubscription implements Subscription {
     // What the subscriber has not seen is nobody's.
     for (const delivery of this.#early ?? []) {
       delivery.live = false
-      this.#inHand.delete(delivery.number)
+      this.#inHand.delete(delivery)
     }
     if (this.#early !== null) this.#early = []
-    for (const settled of this.#unconfirmed) if (settled.verb !== VERB.release) this.#orphans.add(settled.delivery, settled)
-    for (const delivery of this.#inHand.values()) this.#orphans.add(delivery, null)
+    for (const settled of this.#unconfirmed.take()) if (settled.verb !== VERB.release) this.#orphans.addSettled(settled)
+    for (const delivery of this.#inHand) this.#orphans.addRunning(delivery)
     this.#inHand.clear()
     this.#settled.clear()
-    this.#unconfirmed = []
-    this.#confirmed = 0
     this.#behind.clear()
     return this.#orphans.claims()
   }
@@ -173,8 +162,7 @@ export class RemoteSubscription implements Subscription {
 
   /** So many settlements of this session are durable. */
   confirmed(count: number): void {
-    this.#unconfirmed.splice(0, (count - this.#confirmed) >>> 0)
-    this.#confirmed = count
+    this.#unconfirmed.confirm(count)
   }
 
   complete(delivery: Delivery, emissions: readonly Emission[] | null): boolean {
@@ -199,7 +187,7 @@ export class RemoteSubscription implements Subscription {
     mine.live = false
     const settled = { delivery: mine, verb, detail, emissions }
     if (this.#orphans.size > 0 && this.#orphans.settle(settled)) return true
-    this.#inHand.delete(mine.number)
+    this.#inHand.delete(mine)
     this.#record(settled)
     if (verb !== VERB.complete && this.spec.perKey > 1) this.#noteBehind(mine)
     return true
@@ -209,7 +197,7 @@ export class RemoteSubscription implements Subscription {
     const { delivery, verb, detail, emissions } = settled
     if (this.#settled.size === 0) this.#link.soon()
     this.#settled.add(delivery.number, verb, detail, emissions)
-    this.#unconfirmed.push(settled)
+    this.#unconfirmed.add(settled)
   }
 
   /** Put what was settled into a frame. */
@@ -274,7 +262,7 @@ export class RemoteSubscription implements Subscription {
   }
 
   get held(): Iterable<Delivery> {
-    return this.#orphans.size === 0 ? this.#inHand.values() : [...this.#inHand.values(), ...this.#orphans.running()]
+    return this.#orphans.size === 0 ? this.#inHand : [...this.#inHand, ...this.#orphans.running()]
   }
 
   close(): Promise<void> {
@@ -283,7 +271,7 @@ export class RemoteSubscription implements Subscription {
   }
 
   async #close(): Promise<void> {
-    for (const delivery of [...this.#inHand.values()]) this.release(delivery)
+    for (const delivery of [...this.#inHand]) this.release(delivery)
     this.#orphans.letGo()
     try {
       await this.#resettled()
