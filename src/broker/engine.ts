@@ -180,6 +180,8 @@ export interface Engine {
   readonly clock: Clock
   /** Taking everything out and putting it in as it was. */
   readonly carriage: Carriage
+  /** Events that are published may be places in blocks (`EventInBlock`): they are stored by their bytes. */
+  readonly takesBlocks?: boolean
   /** Create the channel, or check that it agrees with what exists. @throws CHANNEL_CONFLICT */
   declare(spec: ChannelSpec): Promise<void>
   /** The spec of a declared channel, if there is one. */

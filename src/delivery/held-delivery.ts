@@ -2,6 +2,7 @@
 import type { Delivery, EncodedEvent } from '../broker/engine.ts'
 import type { StoredEvent } from '../event/cloud-event.ts'
 import { decodeEvent } from '../event/encode.ts'
+import { EventInBlock } from '../event/event-in-block.ts'
 import type { Cursor } from './cursor.ts'
 import type { Instance } from './instance.ts'
 import type { Lane } from './lane.ts'
@@ -10,7 +11,7 @@ export class HeldDelivery implements Delivery {
   readonly cursor: Cursor
   readonly instance: Instance
   readonly lane: Lane | null
-  readonly event: EncodedEvent
+  event: EncodedEvent
   readonly offset: number
   readonly timeMs: number
   readonly attempt: number
@@ -20,6 +21,7 @@ export class HeldDelivery implements Delivery {
   /** Where it stands in its instance's `held`. */
   place = -1
   attachment: unknown = null
+  #recorded = false
 
   constructor(cursor: Cursor, instance: Instance, lane: Lane | null, event: EncodedEvent, offset: number, timeMs: number, attempt: number, redriven: boolean) {
     this.cursor = cursor
@@ -30,6 +32,12 @@ export class HeldDelivery implements Delivery {
     this.timeMs = timeMs
     this.attempt = attempt
     this.redriven = redriven
+  }
+
+  /** It is recorded as in flight: what is so more than once may be for long, and keeps no block of events alive. */
+  recorded(): void {
+    if (this.#recorded && this.event instanceof EventInBlock) this.event = this.event.own()
+    this.#recorded = true
   }
 
   get channel(): string {

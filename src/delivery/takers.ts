@@ -3,12 +3,17 @@ import type { Cursor } from './cursor.ts'
 import type { EventBlock } from './delivery-log.ts'
 import type { Instance } from './instance.ts'
 
+/** Events that one instance is given before it is another's turn, at most. */
+const TURN_MAX = 64
+
 export class Takers {
   readonly instances: Instance[] = []
   /** Events that are kept for one instance: `claims.ts`. */
   readonly claims: Map<number, Instance> = new Map()
   readonly #cursor: Cursor
   #turn = 0
+  /** So many more events to whose turn it is. */
+  #more = 0
   /** Nothing is given but what is claimed. */
   #held = false
 
@@ -46,14 +51,24 @@ export class Takers {
     if (holder?.takes === true && holder.filter.accepts(block, index)) return holder
     let wanted = false
     for (let step = 0; step < instances.length; step++) {
-      this.#turn = (this.#turn + 1) % instances.length
+      if (step > 0 || this.#more === 0 || this.#turn >= instances.length) this.#nextTurn()
       const instance = instances[this.#turn] as Instance
       if (!instance.filter.accepts(block, index)) continue
-      if (instance.takes) return instance
+      if (instance.takes) {
+        this.#more--
+        return instance
+      }
       instance.hungry.add(this.#cursor)
       wanted = true
     }
     return wanted ? 'busy' : 'nobody'
+  }
+
+  /** Neighbours go to one instance where there are many, as who passes them on does so together; a few are spread. */
+  #nextTurn(): void {
+    const { length } = this.instances
+    this.#turn = (this.#turn + 1) % length
+    this.#more = length === 1 ? TURN_MAX : Math.min(TURN_MAX, Math.max(1, Math.floor(this.#cursor.ahead / (2 * length))))
   }
 
   #claimant(offset: number): Instance | undefined {
@@ -78,7 +93,11 @@ export class Takers {
     const offsets: number[] = [...this.claims.keys()]
     for (const instance of this.instances) {
       if (!instance.closing) credit += instance.spec.credit
-      for (const delivery of instance.held) if (delivery.cursor === this.#cursor) offsets.push(delivery.offset)
+      for (const delivery of instance.held) {
+        if (delivery.cursor !== this.#cursor) continue
+        offsets.push(delivery.offset)
+        delivery.recorded()
+      }
     }
     return { credit, offsets }
   }

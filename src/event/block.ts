@@ -25,14 +25,11 @@
 import { crc32 } from 'node:zlib'
 import { joinCrc32 } from '../base/crc32.ts'
 import { MillraceError } from '../base/errors.ts'
+import { BlockColumns } from './block-columns.ts'
+import { ASCII, FLAGS_AT, HEADER_BYTES, MAGIC, NO_KEY, putUint16, putUint32, TEXT_BYTES_AT, TYPES_AT, VOID } from './block-layout.ts'
 
-const MAGIC = 0x3142524d
-const HEADER_BYTES = 40
-const NO_KEY = 0xffff
-const ASCII = 1
 /** Smaller blocks are summed again sooner than their sum is joined with others. */
 const JOINED_FROM = 16_384
-const VOID = 2
 
 /** What stands where retention by key has taken an event. */
 export const HOLE: BlockEvent = { id: '', type: '', key: null, text: '' }
@@ -54,7 +51,7 @@ export class Block {
   readonly bytes: Buffer
   /** CRC-32 of the bytes, where it is known without reading them. */
   readonly sum: number | undefined
-  #columns: Columns | null = null
+  #columns: BlockColumns | null = null
 
   constructor(channelId: number, firstOffset: number, count: number, timeMs: number, bytes: Buffer, sum?: number) {
     this.channelId = channelId
@@ -90,7 +87,7 @@ export class Block {
 
   /** Whether retention by key has taken all of its events. */
   get isVoid(): boolean {
-    return (this.bytes.readUInt16LE(36) & VOID) !== 0
+    return (this.bytes.readUInt16LE(FLAGS_AT) & VOID) !== 0
   }
 
   /** How many events from this place on retention by key has taken. */
@@ -101,8 +98,8 @@ export class Block {
     return end - index
   }
 
-  private get columns(): Columns {
-    this.#columns ??= new Columns(this.bytes, this.count)
+  get columns(): BlockColumns {
+    this.#columns ??= new BlockColumns(this.bytes, this.count)
     return this.#columns
   }
 }
@@ -115,7 +112,8 @@ export interface BlockBytes {
   take(room: Buffer, bytes: number): Buffer
 }
 
-const OWN_BYTES: BlockBytes = {
+/** Memory of the block's own. */
+export const OWN_BYTES: BlockBytes = {
   reserve: (bytes) => Buffer.allocUnsafeSlow(bytes),
   take: (room, bytes) => (bytes === room.length ? room : room.subarray(0, bytes)),
 }
@@ -147,15 +145,21 @@ export function encodeBlock(channelId: number, firstOffset: number, timeMs: numb
   const bytes = memory.reserve(HEADER_BYTES + 10 * count + typeBytes + blobBytesMax(ids) + blobBytesMax(keys) + blobBytesMax(texts))
   const end = write(bytes, events, types, ids, keys, texts)
   const block = memory.take(bytes, end)
-  block.writeUInt32LE(MAGIC, 0)
-  block.writeUInt32LE(end, 8)
-  block.writeUInt32LE(count, 12)
-  block.writeDoubleLE(firstOffset, 16)
-  block.writeDoubleLE(timeMs, 24)
-  block.writeUInt16LE(types.size, 38)
-  const sum = crc32(block.subarray(8))
-  block.writeUInt32LE(sum, 4)
-  return new Block(channelId, firstOffset, count, timeMs, block, end < JOINED_FROM ? undefined : joinCrc32(crc32(block.subarray(0, 8)), sum, end - 8))
+  block.writeUInt16LE(types.size, TYPES_AT)
+  return sealBlock(channelId, firstOffset, timeMs, count, block)
+}
+
+/** Write what is not of the events alone, and the checksum. */
+export function sealBlock(channelId: number, firstOffset: number, timeMs: number, count: number, bytes: Buffer): Block {
+  const { length } = bytes
+  bytes.writeUInt32LE(MAGIC, 0)
+  bytes.writeUInt32LE(length, 8)
+  bytes.writeUInt32LE(count, 12)
+  bytes.writeDoubleLE(firstOffset, 16)
+  bytes.writeDoubleLE(timeMs, 24)
+  const sum = crc32(bytes.subarray(8))
+  bytes.writeUInt32LE(sum, 4)
+  return new Block(channelId, firstOffset, count, timeMs, bytes, length < JOINED_FROM ? undefined : joinCrc32(crc32(bytes.subarray(0, 8)), sum, length - 8))
 }
 
 /** The block of a run of events that are gone. */
@@ -166,8 +170,8 @@ export function voidBlock(channelId: number, firstOffset: number, count: number,
   bytes.writeUInt32LE(count, 12)
   bytes.writeDoubleLE(firstOffset, 16)
   bytes.writeDoubleLE(timeMs, 24)
-  bytes.writeUInt32LE(2, 32)
-  bytes.writeUInt16LE(ASCII | VOID, 36)
+  bytes.writeUInt32LE(2, TEXT_BYTES_AT)
+  bytes.writeUInt16LE(ASCII | VOID, FLAGS_AT)
   bytes.write('[]', HEADER_BYTES)
   bytes.writeUInt32LE(crc32(bytes.subarray(8)), 4)
   return new Block(channelId, firstOffset, count, timeMs, bytes)
@@ -197,8 +201,8 @@ function write(bytes: Buffer, events: readonly BlockEvent[], types: ReadonlyMap<
   at += textsWritten
   const ascii = textsWritten === texts.length
   const plain = idsWritten === ids.length && keysWritten === keys.length
-  bytes.writeUInt32LE(textsWritten, 32)
-  bytes.writeUInt16LE(ascii ? ASCII : 0, 36)
+  bytes.writeUInt32LE(textsWritten, TEXT_BYTES_AT)
+  bytes.writeUInt16LE(ascii ? ASCII : 0, FLAGS_AT)
   let end = 1
   let last: string | null = null
   let typeIndex = 0
@@ -218,18 +222,6 @@ function write(bytes: Buffer, events: readonly BlockEvent[], types: ReadonlyMap<
   return at
 }
 
-function putUint16(bytes: Buffer, at: number, value: number): void {
-  bytes[at] = value
-  bytes[at + 1] = value >>> 8
-}
-
-function putUint32(bytes: Buffer, at: number, value: number): void {
-  bytes[at] = value
-  bytes[at + 1] = value >>> 8
-  bytes[at + 2] = value >>> 16
-  bytes[at + 3] = value >>> 24
-}
-
 /**
  * A block from its bytes. Nothing but the header is read before it is asked for.
  * @throws DATA_DAMAGED when the bytes are not a whole block, or, with `verify`, when their checksum is wrong
@@ -241,94 +233,4 @@ export function decodeBlock(channelId: number, bytes: Uint8Array, verify = true)
     throw new MillraceError('DATA_DAMAGED', 'a block of events is damaged: its checksum or length is wrong', { channelId, bytes: buffer.length })
   }
   return new Block(channelId, buffer.readDoubleLE(16), buffer.readUInt32LE(12), buffer.readDoubleLE(24), buffer)
-}
-
-/** The columns of a decoded block. Those of ids and keys are made when they are asked for: who handles an event needs its type and its text. */
-class Columns {
-  #ids: readonly string[] | null = null
-  #keys: readonly (string | null)[] | null = null
-  readonly #bytes: Buffer
-  readonly #count: number
-  readonly #typeIndexAt: number
-  readonly #idsAt: number
-  readonly #types: readonly string[]
-  readonly #textsAt: number
-  readonly #encoding: 'latin1' | 'utf8'
-
-  constructor(bytes: Buffer, count: number) {
-    this.#bytes = bytes
-    this.#count = count
-    this.#typeIndexAt = HEADER_BYTES + 4 * count
-    let at = this.#typeIndexAt + 6 * count
-    const types: string[] = []
-    for (let left = bytes.readUInt16LE(38); left > 0; left--) {
-      const length = bytes.readUInt16LE(at)
-      types.push(bytes.toString('utf8', at + 2, at + 2 + length))
-      at += 2 + length
-    }
-    this.#types = types
-    this.#idsAt = at
-    this.#textsAt = bytes.length - bytes.readUInt32LE(32)
-    this.#encoding = (bytes.readUInt16LE(36) & ASCII) === 0 ? 'utf8' : 'latin1'
-  }
-
-  get ids(): readonly string[] {
-    this.#ids ??= readStrings(this.#bytes, this.#typeIndexAt + 2 * this.#count, this.#count, this.#idsAt) as string[]
-    return this.#ids
-  }
-
-  get keys(): readonly (string | null)[] {
-    if (this.#keys === null) {
-      const idLengthsAt = this.#typeIndexAt + 2 * this.#count
-      const keysAt = this.#idsAt + sumOfLengths(this.#bytes, idLengthsAt, this.#count)
-      this.#keys = readStrings(this.#bytes, idLengthsAt + 2 * this.#count, this.#count, keysAt)
-    }
-    return this.#keys
-  }
-
-  typeAt(index: number): string {
-    return this.#types[this.#bytes.readUInt16LE(this.#typeIndexAt + 2 * index)] as string
-  }
-
-  isEmpty(index: number): boolean {
-    const at = HEADER_BYTES + 4 * index
-    const start = index === 0 ? 1 : this.#bytes.readUInt32LE(at - 4) + 1
-    return this.#bytes.readUInt32LE(at) === start
-  }
-
-  textAt(index: number): string {
-    const at = HEADER_BYTES + 4 * index
-    const start = index === 0 ? 1 : this.#bytes.readUInt32LE(at - 4) + 1
-    const end = this.#bytes.readUInt32LE(at)
-    // A string of its own, and not a slice of all texts: one event that is kept would keep its whole block.
-    return this.#bytes.toString(this.#encoding, this.#textsAt + start, this.#textsAt + end)
-  }
-}
-
-function sumOfLengths(bytes: Buffer, lengthsAt: number, count: number): number {
-  let total = 0
-  for (let index = 0; index < count; index++) {
-    const length = bytes.readUInt16LE(lengthsAt + 2 * index)
-    if (length !== NO_KEY) total += length
-  }
-  return total
-}
-
-/** Strings that stand one after the other, by their lengths in bytes. */
-function readStrings(bytes: Buffer, lengthsAt: number, count: number, textAt: number): (string | null)[] {
-  const total = sumOfLengths(bytes, lengthsAt, count)
-  const all = bytes.toString('utf8', textAt, textAt + total)
-  const ascii = all.length === total
-  const strings: (string | null)[] = new Array(count)
-  let at = 0
-  for (let index = 0; index < count; index++) {
-    const length = bytes.readUInt16LE(lengthsAt + 2 * index)
-    if (length === NO_KEY) {
-      strings[index] = null
-      continue
-    }
-    strings[index] = ascii ? all.slice(at, at + length) : bytes.toString('utf8', textAt + at, textAt + at + length)
-    at += length
-  }
-  return strings
 }

@@ -13,7 +13,9 @@
  *             …      the block (docs/format.md), its channel number 0
  */
 import type { StoredText } from '../broker/engine.ts'
+import { HeldDelivery } from '../delivery/held-delivery.ts'
 import { type Block, decodeBlock, encodeBlock } from '../event/block.ts'
+import { EventInBlock, gatherBlock } from '../event/event-in-block.ts'
 import { malformed, newFrame } from './frame.ts'
 
 const PLACED = 1
@@ -37,7 +39,8 @@ export function eventsFrame(type: number, headBytes: number, channel: string, ev
     if (event.offset !== first.offset + index || event.timeMs !== first.timeMs) placed = true
     if ((event.attempt ?? 1) !== 1 || event.redriven === true) tried = true
   }
-  const block = encodeBlock(0, first.offset, first.timeMs, events)
+  const places = placesOf(events)
+  const block = places === null ? encodeBlock(0, first.offset, first.timeMs, events) : gatherBlock(0, first.offset, first.timeMs, places)
   const nameBytes = Buffer.byteLength(channel)
   const columnBytes = (placed ? 16 * count : 0) + (tried ? 5 * count : 0)
   const frame = newFrame(type, headBytes + HEAD_BYTES + nameBytes + columnBytes + block.bytes.length)
@@ -51,6 +54,22 @@ export function eventsFrame(type: number, headBytes: number, channel: string, ev
   if (tried) at = writeAttempts(frame, at, events)
   frame.set(block.bytes, at)
   return frame
+}
+
+/** Where in other blocks the event stands, if it stands in one. */
+export function placeOf(event: ColumnEvent): EventInBlock | null {
+  return event instanceof HeldDelivery && event.event instanceof EventInBlock ? event.event : null
+}
+
+/** The places of all; null where there is one that has none. */
+function placesOf(events: readonly ColumnEvent[]): EventInBlock[] | null {
+  const places: EventInBlock[] = []
+  for (const event of events) {
+    const place = placeOf(event)
+    if (place === null) return null
+    places.push(place)
+  }
+  return places
 }
 
 function writePlaces(frame: Buffer, from: number, events: readonly ColumnEvent[]): number {

@@ -18,7 +18,7 @@
  *     16      …      JSON: for each, [offset or null, duplicate, due time or nothing]
  */
 import type { EncodedEvent, Receipt, ScheduledReceipt } from '../broker/engine.ts'
-import { decodeBlock, encodeBlock } from '../event/block.ts'
+import { type Block, decodeBlock, encodeBlock } from '../event/block.ts'
 import { FRAME, FRAME_HEADER_BYTES, jsonOf, malformed, newFrame } from './frame.ts'
 
 const HEAD_BYTES = 32
@@ -37,7 +37,7 @@ export interface Publish {
   readonly dueAtMs: number | null
   /** It may be stored already: at this time or later, behind this offset. */
   readonly since: Since | null
-  readonly events: readonly EncodedEvent[]
+  readonly block: Block
 }
 
 export function publishFrame(request: number, channel: string, events: readonly EncodedEvent[], dueAtMs: number | null): Buffer {
@@ -68,14 +68,12 @@ export function decodePublish(body: Buffer): Publish {
   const dueAtMs = body.readDoubleLE(4)
   const timeMs = body.readDoubleLE(12)
   const block = decodeBlock(0, body.subarray(nameEnd))
-  const events: EncodedEvent[] = new Array(block.count)
-  for (let index = 0; index < block.count; index++) events[index] = block.at(index)
   return {
     request: body.readUInt32LE(0),
     channel: body.toString('utf8', HEAD_BYTES, nameEnd),
     dueAtMs: Number.isNaN(dueAtMs) ? null : dueAtMs,
     since: Number.isNaN(timeMs) ? null : { timeMs, offset: body.readDoubleLE(20) },
-    events,
+    block,
   }
 }
 

@@ -14,13 +14,15 @@ import { LIMITS } from '../../base/limits.ts'
 import type { EncodedEvent } from '../../broker/engine.ts'
 import type { RecordChange, RecordSource } from '../../delivery/cursor-host.ts'
 import { type Block, encodeBlock } from '../../event/block.ts'
+import { textSize } from '../../event/event-in-block.ts'
 import { Carried, type ChannelLog, CONTINUES, type Waiter } from './channel-log.ts'
+import { blocksOf } from './commit-blocks.ts'
 import { FreshBlock } from './fresh-block.ts'
 import type { Store } from './store.ts'
 
 interface Part {
   readonly log: ChannelLog
-  /** One, but where events keep the times at which they were stored elsewhere. */
+  /** One, but where events came in blocks, or keep the times at which they were stored elsewhere. */
   readonly blocks: readonly Block[]
   readonly events: readonly EncodedEvent[]
   readonly waiters: readonly (Waiter | null)[]
@@ -92,7 +94,7 @@ export class Committer {
       this.#logs.push(log)
       log.pendingMs = this.#clock.now()
     }
-    this.#pendingBytes += event.text.length
+    this.#pendingBytes += textSize(event)
     this.#soon()
     return log.push(event, waiter)
   }
@@ -186,7 +188,7 @@ export class Committer {
       if (budget <= 0) left.push(log)
       else {
         const part = this.#take(log, budget)
-        for (const event of part.events) budget -= event.text.length
+        for (const event of part.events) budget -= textSize(event)
         parts.push(part)
         if (log.pending.length > 0) left.push(log)
       }
@@ -208,7 +210,7 @@ export class Committer {
     log.waiters = []
     let bytes = 0
     let end = 0
-    while (end < events.length && (bytes < bytesMax || waiters[end - 1] === CONTINUES)) bytes += (events[end++] as EncodedEvent).text.length
+    while (end < events.length && (bytes < bytesMax || waiters[end - 1] === CONTINUES)) bytes += textSize(events[end++] as EncodedEvent)
     if (end < events.length) {
       log.pending = events.slice(end)
       log.waiters = waiters.slice(end)
@@ -222,7 +224,7 @@ export class Committer {
       return { log, events, waiters, blocks: this.#blocksByTime(log, firstOffset, events) }
     }
     log.lastTimeMs = Math.max(log.lastTimeMs, this.#clock.now())
-    return { log, events, waiters, blocks: [encodeBlock(log.id, firstOffset, log.lastTimeMs, events, this.#store.memory)] }
+    return { log, events, waiters, blocks: blocksOf(log.id, firstOffset, log.lastTimeMs, events, this.#store.memory) }
   }
 
   /** A block has one time: a new one begins where events were stored at another. Times never go back. */
@@ -292,7 +294,7 @@ export class Committer {
     const part = commit.parts.find((candidate) => candidate.log === log)
     const events = [...(part?.events ?? []), ...log.pending]
     const waiters = [...(part?.waiters ?? []), ...log.waiters]
-    for (const event of log.pending) this.#pendingBytes -= event.text.length
+    for (const event of log.pending) this.#pendingBytes -= textSize(event)
     log.pending = []
     log.waiters = []
     log.tail = log.committed

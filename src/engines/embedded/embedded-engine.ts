@@ -53,6 +53,7 @@ export class EmbeddedEngine implements Engine {
   readonly capabilities: Capabilities
   readonly clock: Clock
   readonly carriage: Carriage
+  readonly takesBlocks = true
   readonly #options: EmbeddedEngineOptions
   readonly #store: Store<Block>
   readonly #committer: Committer

@@ -10,6 +10,7 @@ import type { DueQueue } from '../../delivery/due-queue.ts'
 import type { Block } from '../../event/block.ts'
 import { type ChannelLog, CONTINUES, type Waiter } from './channel-log.ts'
 import type { Committer } from './committer.ts'
+import type { DedupeWindow } from './dedupe-window.ts'
 import { keys, type TimerRecord } from './records.ts'
 import type { Store } from './store.ts'
 
@@ -111,6 +112,13 @@ export class Publishing {
 
   /** All or none: one unit of one commit. */
   async publishBatch(log: ChannelLog, events: readonly EncodedEvent[]): Promise<Receipt[]> {
+    if (!areNew(log.dedupe, events)) return this.#publishNew(log, events)
+    const first = await this.#append(log, events)
+    return events.map(({ id }, index) => ({ channel: log.name, id, offset: first + index, duplicate: false }))
+  }
+
+  /** Those of a batch that are not in the channel. */
+  async #publishNew(log: ChannelLog, events: readonly EncodedEvent[]): Promise<Receipt[]> {
     const receipts = new Array<Receipt>(events.length)
     const fresh: EncodedEvent[] = []
     const freshAt: number[] = []
@@ -237,6 +245,17 @@ export class Publishing {
       this.#firing = false
     }
   }
+}
+
+/** Whether no id is known, nor comes twice. False where that takes a closer look: ids made one after the other ascend. */
+function areNew(window: DedupeWindow | null, events: readonly EncodedEvent[]): boolean {
+  if (window === null) return true
+  let before = ''
+  for (const { id } of events) {
+    if (id <= before || window.find(id) >= 0) return false
+    before = id
+  }
+  return events.length > 0
 }
 
 /** @throws UNKNOWN_CHANNEL with the nearest names */

@@ -9,6 +9,7 @@ import { MillraceError } from '../../base/errors.ts'
 import { LIMITS } from '../../base/limits.ts'
 import type { EncodedEvent, Engine, Receipt, ScheduledReceipt } from '../../broker/engine.ts'
 import type { ChannelSpec } from '../../channel/channel.ts'
+import { eventsIn } from '../../event/event-in-block.ts'
 import type { Access, WireError } from '../access.ts'
 import { wireErrorOf } from '../access.ts'
 import { FRAME, numberedFrame } from '../frame.ts'
@@ -17,6 +18,10 @@ import { decodePublish, type Publish, receiptsFrame, type Since } from '../publi
 import { checkEvent } from './checks.ts'
 
 type Answer = Receipt | ScheduledReceipt
+
+interface Given extends Publish {
+  readonly events: readonly EncodedEvent[]
+}
 
 const SPEC_AGE_MS = 1000
 
@@ -42,7 +47,7 @@ export class ServedPublishing {
 
   /** @throws INVALID_REQUEST · DATA_DAMAGED */
   take(body: Buffer): void {
-    const publish = decodePublish(body)
+    const publish = this.#eventsOf(decodePublish(body))
     this.#bytes += body.length
     if (this.#bytes > LIMITS.wirePublishBytesMax) this.#crowd(true)
     const done = (frame: Buffer): void => {
@@ -56,12 +61,18 @@ export class ServedPublishing {
     )
   }
 
+  /** What comes from ourselves goes on as it is, where the engine takes it; a stranger's bytes are read, and what is stored is what was looked at. */
+  #eventsOf(publish: Publish): Given {
+    const events = eventsIn(publish.block)
+    return { ...publish, events: this.#access().trusted && this.#engine.takesBlocks === true ? events : events.map((event) => event.own()) }
+  }
+
   #crowd(crowded: boolean): void {
     this.#isCrowded = crowded
     this.#crowded(crowded)
   }
 
-  #tried(publish: Publish): Promise<Answer[]> {
+  #tried(publish: Given): Promise<Answer[]> {
     try {
       return this.#store(publish)
     } catch (error) {
@@ -69,7 +80,7 @@ export class ServedPublishing {
     }
   }
 
-  #store(publish: Publish): Promise<Answer[]> {
+  #store(publish: Given): Promise<Answer[]> {
     const { channel, events, dueAtMs } = publish
     this.#access().check('publish', channel)
     if (this.#behind === null && publish.since === null && this.#isChecked(publish)) return this.#give(channel, events, dueAtMs)
@@ -86,7 +97,7 @@ export class ServedPublishing {
   }
 
   /** Whether the events may be given at once. What seems wrong with them is looked at again: the channel may have been declared anew. */
-  #isChecked({ channel, events }: Publish): boolean {
+  #isChecked({ channel, events }: Given): boolean {
     if (this.#access().trusted) return true
     const known = this.#specs.get(channel)
     if (known === undefined || performance.now() > known.untilMs) return false
@@ -104,7 +115,7 @@ export class ServedPublishing {
   }
 
   /** Gives the events when they are looked at; what it answers with is wrapped, so that those behind wait for the looking alone. */
-  async #look({ channel, events, dueAtMs, since }: Publish): Promise<{ readonly stored: Promise<Answer[]> }> {
+  async #look({ channel, events, dueAtMs, since }: Given): Promise<{ readonly stored: Promise<Answer[]> }> {
     if (!this.#access().trusted) {
       const spec = await this.#engine.channel(channel)
       if (spec !== undefined) {

@@ -5,13 +5,14 @@
  * there, so that nothing is settled twice or by the wrong one. While the client cannot take more, or is gone, the engine is asked for nothing.
  */
 import type { ClaimOutcome, ConsumerSpec, Delivery, DeliverySink, Emission, Failure, HeldClaim, Subscription } from '../../broker/engine.ts'
-import { eventsFrame } from '../event-columns.ts'
+import { eventsFrame, placeOf } from '../event-columns.ts'
 import { FRAME, FRAME_HEADER_BYTES, newFrame } from '../frame.ts'
 import type { Link } from '../link.ts'
 import { type Settlement, VERB } from '../settle-frame.ts'
 
 /** Event text of one frame of deliveries, about. */
 const FRAME_CHARS = 524_288
+const FRAME_EVENTS_MIN = 16
 const RETRY_MS_MAX = 600_000
 const CONFIRM_MS = 20
 
@@ -76,13 +77,17 @@ export class ServedSubscription implements DeliverySink {
     this.#outbox = []
     for (const [channel, group] of byChannel(deliveries)) {
       let from = 0
-      let chars = 0
+      let size = 0
       for (let at = 0; at < group.length; at++) {
-        chars += (group[at] as Delivery).text.length
-        if (chars < FRAME_CHARS && at + 1 < group.length) continue
+        const place = placeOf(group[at] as Delivery)
+        size += place === null ? (group[at] as Delivery).text.length : place.bytes
+        const next = group[at + 1]
+        // What comes in blocks and what does not go in frames of their own, unless these would be small.
+        const alike = next === undefined || at + 1 - from < FRAME_EVENTS_MIN || (placeOf(next) === null) === (place === null)
+        if (size < FRAME_CHARS && next !== undefined && alike) continue
         this.#send(channel, group.slice(from, at + 1))
         from = at + 1
-        chars = 0
+        size = 0
       }
     }
   }

@@ -1,0 +1,117 @@
+/**
+ * The columns of a block, read from its bytes when they are asked for: who handles an event needs its type and its text, who deduplicates its id,
+ * who keeps order its key, and who passes it on none of them.
+ */
+import { ASCII, FLAGS_AT, getUint16, getUint32, HEADER_BYTES, NO_KEY, TEXT_BYTES_AT, TYPES_AT } from './block-layout.ts'
+
+export class BlockColumns {
+  readonly types: readonly string[]
+  readonly typeIndexAt: number
+  readonly idLengthsAt: number
+  readonly keyLengthsAt: number
+  /** Where the texts begin. */
+  readonly textsAt: number
+  readonly isAscii: boolean
+  readonly #bytes: Buffer
+  readonly #count: number
+  readonly #idsAt: number
+  #idPlaces: Uint32Array | null = null
+  #keyPlaces: Uint32Array | null = null
+  #ids: readonly string[] | null = null
+  #keys: readonly (string | null)[] | null = null
+
+  constructor(bytes: Buffer, count: number) {
+    this.#bytes = bytes
+    this.#count = count
+    this.typeIndexAt = HEADER_BYTES + 4 * count
+    this.idLengthsAt = this.typeIndexAt + 2 * count
+    this.keyLengthsAt = this.idLengthsAt + 2 * count
+    let at = this.keyLengthsAt + 2 * count
+    const types: string[] = []
+    for (let left = bytes.readUInt16LE(TYPES_AT); left > 0; left--) {
+      const length = bytes.readUInt16LE(at)
+      types.push(bytes.toString('utf8', at + 2, at + 2 + length))
+      at += 2 + length
+    }
+    this.types = types
+    this.#idsAt = at
+    this.textsAt = bytes.length - bytes.readUInt32LE(TEXT_BYTES_AT)
+    this.isAscii = (bytes.readUInt16LE(FLAGS_AT) & ASCII) !== 0
+  }
+
+  /** Where each id begins, and after the last one, where that ends. */
+  get idPlaces(): Uint32Array {
+    this.#idPlaces ??= placesOf(this.#bytes, this.idLengthsAt, this.#count, this.#idsAt)
+    return this.#idPlaces
+  }
+
+  /** The same of the keys. */
+  get keyPlaces(): Uint32Array {
+    this.#keyPlaces ??= placesOf(this.#bytes, this.keyLengthsAt, this.#count, this.idPlaces[this.#count] as number)
+    return this.#keyPlaces
+  }
+
+  get ids(): readonly string[] {
+    this.#ids ??= stringsOf(this.#bytes, this.idPlaces) as string[]
+    return this.#ids
+  }
+
+  get keys(): readonly (string | null)[] {
+    if (this.#keys === null) {
+      const keys: (string | null)[] = stringsOf(this.#bytes, this.keyPlaces)
+      for (let index = 0; index < this.#count; index++) if (getUint16(this.#bytes, this.keyLengthsAt + 2 * index) === NO_KEY) keys[index] = null
+      this.#keys = keys
+    }
+    return this.#keys
+  }
+
+  typeAt(index: number): string {
+    return this.types[getUint16(this.#bytes, this.typeIndexAt + 2 * index)] as string
+  }
+
+  /** Where an event's text begins, from the beginning of the texts. */
+  startAt(index: number): number {
+    return index === 0 ? 1 : this.endAt(index - 1) + 1
+  }
+
+  endAt(index: number): number {
+    return getUint32(this.#bytes, HEADER_BYTES + 4 * index)
+  }
+
+  isEmpty(index: number): boolean {
+    return this.endAt(index) === this.startAt(index)
+  }
+
+  textAt(index: number): string {
+    // A string of its own, and not a slice of all texts: one event that is kept would keep its whole block.
+    const from = this.textsAt + this.startAt(index)
+    const to = this.textsAt + this.endAt(index)
+    return this.isAscii ? this.#bytes.toString('latin1', from, to) : this.#bytes.toString('utf8', from, to)
+  }
+}
+
+function placesOf(bytes: Buffer, lengthsAt: number, count: number, from: number): Uint32Array {
+  const places = new Uint32Array(count + 1)
+  let at = from
+  for (let index = 0; index < count; index++) {
+    places[index] = at
+    const length = getUint16(bytes, lengthsAt + 2 * index)
+    if (length !== NO_KEY) at += length
+  }
+  places[count] = at
+  return places
+}
+
+/** Strings that stand one after the other. */
+function stringsOf(bytes: Buffer, places: Uint32Array): string[] {
+  const count = places.length - 1
+  const first = places[0] as number
+  const total = (places[count] as number) - first
+  const all = bytes.toString('utf8', first, first + total)
+  const strings: string[] = new Array(count)
+  for (let index = 0; index < count; index++) {
+    const [from, to] = [places[index] as number, places[index + 1] as number]
+    strings[index] = all.length === total ? all.slice(from - first, to - first) : bytes.toString('utf8', from, to)
+  }
+  return strings
+}

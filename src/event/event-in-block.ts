@@ -1,0 +1,144 @@
+/**
+ * An event as a place in a block: what is asked of it is read from the block's bytes, and who only passes it on copies those.
+ * As long as it is kept, its whole block is: who keeps events for long takes their `own`.
+ */
+import { type Block, type BlockBytes, type BlockEvent, OWN_BYTES, sealBlock } from './block.ts'
+import { ASCII, FLAGS_AT, getUint16, HEADER_BYTES, putUint16, putUint32, TEXT_BYTES_AT, TYPES_AT } from './block-layout.ts'
+
+export class EventInBlock implements BlockEvent {
+  readonly block: Block
+  readonly index: number
+  #text: string | null = null
+
+  constructor(block: Block, index: number) {
+    this.block = block
+    this.index = index
+  }
+
+  get id(): string {
+    return this.block.idAt(this.index)
+  }
+  get type(): string {
+    return this.block.typeAt(this.index)
+  }
+  get key(): string | null {
+    return this.block.keyAt(this.index)
+  }
+  get text(): string {
+    this.#text ??= this.block.textAt(this.index)
+    return this.#text
+  }
+
+  /** Bytes of its text. */
+  get bytes(): number {
+    const { columns } = this.block
+    return columns.endAt(this.index) - columns.startAt(this.index)
+  }
+
+  /** The same, and nothing else of its block. */
+  own(): BlockEvent {
+    return this.block.at(this.index)
+  }
+}
+
+/** How much of memory and of a commit its text takes, about. */
+export function textSize(event: BlockEvent): number {
+  return event instanceof EventInBlock ? event.bytes : event.text.length
+}
+
+/** All events of a block. */
+export function eventsIn(block: Block): EventInBlock[] {
+  const events: EventInBlock[] = new Array(block.count)
+  for (let index = 0; index < block.count; index++) events[index] = new EventInBlock(block, index)
+  return events
+}
+
+/** Neighbours in a block that are neighbours among the events. */
+interface Run {
+  readonly block: Block
+  readonly from: number
+  readonly to: number
+}
+
+function runsOf(events: readonly EventInBlock[]): Run[] {
+  const runs: Run[] = []
+  let begin = 0
+  for (let at = 1; at <= events.length; at++) {
+    const { block, index } = events[begin] as EventInBlock
+    const next = events[at]
+    if (next !== undefined && next.block === block && next.index === index + at - begin) continue
+    runs.push({ block, from: index, to: index + at - begin })
+    begin = at
+  }
+  return runs
+}
+
+/** A block of events that stand in others: their bytes are copied, and nothing is made of them in between. */
+export function gatherBlock(channelId: number, firstOffset: number, timeMs: number, events: readonly EventInBlock[], memory: BlockBytes = OWN_BYTES): Block {
+  const count = events.length
+  const runs = runsOf(events)
+  const types = new Map<string, number>()
+  let idBytes = 0
+  let keyBytes = 0
+  let textBytes = 1
+  let ascii = ASCII
+  for (const { block, from, to } of runs) {
+    const { columns } = block
+    for (const type of columns.types) if (!types.has(type)) types.set(type, types.size)
+    idBytes += between(columns.idPlaces, from, to)
+    keyBytes += between(columns.keyPlaces, from, to)
+    textBytes += columns.endAt(to - 1) - columns.startAt(from) + 1
+    if (!columns.isAscii) ascii = 0
+  }
+  let typeBytes = 0
+  for (const type of types.keys()) typeBytes += 2 + Buffer.byteLength(type)
+  const length = HEADER_BYTES + 10 * count + typeBytes + idBytes + keyBytes + textBytes
+  const bytes = memory.take(memory.reserve(length), length)
+  let at = HEADER_BYTES + 10 * count
+  for (const type of types.keys()) {
+    const written = bytes.write(type, at + 2, 'utf8')
+    putUint16(bytes, at, written)
+    at += 2 + written
+  }
+  bytes.writeUInt32LE(textBytes, TEXT_BYTES_AT)
+  bytes.writeUInt16LE(ascii, FLAGS_AT)
+  bytes.writeUInt16LE(types.size, TYPES_AT)
+  copyRuns(bytes, count, runs, types, { id: at, key: at + idBytes, text: at + idBytes + keyBytes })
+  return sealBlock(channelId, firstOffset, timeMs, count, bytes)
+}
+
+function between(places: Uint32Array, from: number, to: number): number {
+  return (places[to] as number) - (places[from] as number)
+}
+
+function copyRuns(
+  bytes: Buffer,
+  count: number,
+  runs: readonly Run[],
+  types: ReadonlyMap<string, number>,
+  begin: { readonly id: number; readonly key: number; readonly text: number },
+): void {
+  const typeAt = HEADER_BYTES + 4 * count
+  let { id, key } = begin
+  let text = begin.text
+  bytes[text++] = 0x5b
+  let place = 0
+  for (const { block, from, to } of runs) {
+    const { columns, bytes: source } = block
+    const { idPlaces, keyPlaces } = columns
+    id += source.copy(bytes, id, idPlaces[from] as number, idPlaces[to] as number)
+    key += source.copy(bytes, key, keyPlaces[from] as number, keyPlaces[to] as number)
+    const start = columns.startAt(from)
+    const shift = text - begin.text - start
+    text += source.copy(bytes, text, columns.textsAt + start, columns.textsAt + columns.endAt(to - 1))
+    bytes[text++] = 0x2c
+    const numbers = columns.types.map((type) => types.get(type) as number)
+    for (let index = from; index < to; index++, place++) {
+      putUint32(bytes, HEADER_BYTES + 4 * place, columns.endAt(index) + shift)
+      putUint16(bytes, typeAt + 2 * place, numbers[getUint16(source, columns.typeIndexAt + 2 * index)] as number)
+      putUint16(bytes, typeAt + 2 * (count + place), getUint16(source, columns.idLengthsAt + 2 * index))
+      putUint16(bytes, typeAt + 2 * (2 * count + place), getUint16(source, columns.keyLengthsAt + 2 * index))
+    }
+  }
+  bytes[text - 1] = 0x5d
+}
