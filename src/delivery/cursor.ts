@@ -92,11 +92,6 @@ export class Cursor implements LogListener, Suspected {
     this.pumpSoon()
   }
 
-  /** Events not taken up yet. */
-  get ahead(): number {
-    return this.log.committed - this.taken
-  }
-
   /** Events not yet settled. */
   get lag(): number {
     return this.outstanding + Math.max(0, this.log.committed - Math.max(this.taken, this.log.first))

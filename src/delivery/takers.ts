@@ -67,8 +67,9 @@ export class Takers {
   /** Neighbours go to one instance where there are many, as who passes them on does so together; a few are spread. */
   #nextTurn(): void {
     const { length } = this.instances
+    const ahead = this.#cursor.log.committed - this.#cursor.taken
     this.#turn = (this.#turn + 1) % length
-    this.#more = length === 1 ? TURN_MAX : Math.min(TURN_MAX, Math.max(1, Math.floor(this.#cursor.ahead / (2 * length))))
+    this.#more = length === 1 ? TURN_MAX : Math.min(TURN_MAX, Math.max(1, Math.floor(ahead / (2 * length))))
   }
 
   #claimant(offset: number): Instance | undefined {
