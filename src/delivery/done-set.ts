@@ -2,15 +2,19 @@
  * Which offsets of a channel a consumer has settled: a floor below which all are, and bits above it.
  *
  * Bits are kept in chunks of 1,024 offsets, so that a consumer far ahead of one slow event costs a bit an event, and a
- * commit writes only the chunks that changed.
+ * commit writes only the chunks that changed. Runs are settled, and passed by the floor, a word of bits at a time: a partition
+ * of a channel has more offsets of others than of its own.
  */
 const CHUNK_OFFSETS = 1024
-const WORDS = CHUNK_OFFSETS / 32
+const WORD_OFFSETS = 32
+const WORDS = CHUNK_OFFSETS / WORD_OFFSETS
 
 export class DoneSet {
   #floor: number
   readonly #chunks = new Map<number, Uint32Array>()
   readonly #dirty = new Set<number>()
+  /** Chunks that were handed out to be saved, and not said to be empty since. */
+  readonly #saved = new Set<number>()
   /** Settled offsets at and above the floor. */
   #above = 0
 
@@ -29,76 +33,103 @@ export class DoneSet {
 
   has(offset: number): boolean {
     if (offset < this.#floor) return true
-    const word = this.#chunks.get(Math.floor(offset / CHUNK_OFFSETS))?.[(offset % CHUNK_OFFSETS) >>> 5]
-    return word !== undefined && (word & (1 << (offset & 31))) !== 0
+    if (this.#above === 0) return false
+    return (this.#word(offset) & (1 << (offset % WORD_OFFSETS))) !== 0
   }
 
   add(offset: number): void {
     if (offset === this.#floor) {
       this.#floor++
-      if (this.#above > 0) this.#advance()
-    } else if (offset > this.#floor && !this.has(offset)) this.#set(offset)
+      this.#advance()
+    } else if (offset > this.#floor) this.#set(offset, offset + 1)
   }
 
   /** Settle neighbours. */
   addRun(offset: number, count: number): void {
-    if (offset === this.#floor && this.#above === 0) this.#floor += count
-    else for (let each = offset; each < offset + count; each++) this.add(each)
+    const end = offset + count
+    if (offset <= this.#floor) this.raise(end)
+    else for (let each = offset; each < end; each = wordEnd(each)) this.#set(each, Math.min(end, wordEnd(each)))
   }
 
   /** Settle all offsets below `offset`. */
   raise(offset: number): void {
-    while (this.#floor < offset) {
-      if (this.#above === 0) {
-        this.#floor = offset
-        return
-      }
-      if (this.has(this.#floor)) this.#clear(this.#floor)
-      this.#floor++
-    }
+    if (offset <= this.#floor) return
+    this.#pass(offset)
     this.#advance()
   }
 
-  #set(offset: number): void {
-    const index = Math.floor(offset / CHUNK_OFFSETS)
+  #word(offset: number): number {
+    return this.#chunks.get(Math.floor(offset / CHUNK_OFFSETS))?.[wordIn(offset)] ?? 0
+  }
+
+  /** Set offsets of one word. */
+  #set(from: number, end: number): void {
+    const index = Math.floor(from / CHUNK_OFFSETS)
     let chunk = this.#chunks.get(index)
     if (chunk === undefined) {
       chunk = new Uint32Array(WORDS)
       this.#chunks.set(index, chunk)
     }
-    chunk[(offset % CHUNK_OFFSETS) >>> 5] = (chunk[(offset % CHUNK_OFFSETS) >>> 5] as number) | (1 << (offset & 31))
+    const word = chunk[wordIn(from)] as number
+    const added = maskOf(from, end) & ~word
+    if (added === 0) return
+    chunk[wordIn(from)] = word | added
     this.#dirty.add(index)
-    this.#above++
+    this.#above += bitsIn(added)
   }
 
+  /** The floor goes up to the first offset that is not settled. */
   #advance(): void {
-    while (this.#above > 0 && this.has(this.#floor)) {
-      this.#clear(this.#floor)
-      this.#floor++
+    while (this.#above > 0) {
+      const end = wordEnd(this.#floor)
+      const open = ~this.#word(this.#floor) & maskOf(this.#floor, end)
+      if (open === 0) {
+        this.#pass(end)
+        continue
+      }
+      const first = end - WORD_OFFSETS + lowestBit(open)
+      if (first > this.#floor) this.#pass(first)
+      return
     }
   }
 
-  /** Count a bit that the floor passes; whole chunks below the floor go. */
-  #clear(offset: number): void {
-    const index = Math.floor(offset / CHUNK_OFFSETS)
-    const chunk = this.#chunks.get(index)
-    if (chunk === undefined) return
-    const word = (offset % CHUNK_OFFSETS) >>> 5
-    chunk[word] = (chunk[word] as number) & ~(1 << (offset & 31))
-    this.#above--
-    this.#dirty.add(index)
-    if (offset % CHUNK_OFFSETS === CHUNK_OFFSETS - 1) this.#chunks.delete(index)
+  /** The floor goes up to an offset: bits that it passes are no longer counted, and chunks below it go. */
+  #pass(offset: number): void {
+    while (this.#floor < offset && this.#above > 0) {
+      const index = Math.floor(this.#floor / CHUNK_OFFSETS)
+      const chunk = this.#chunks.get(index)
+      const end = Math.min(offset, chunk === undefined ? (index + 1) * CHUNK_OFFSETS : wordEnd(this.#floor))
+      if (chunk !== undefined) this.#clear(chunk, index, this.#floor, end)
+      this.#floor = end
+    }
+    this.#floor = Math.max(this.#floor, offset)
   }
 
-  /** The chunks that changed since the last call, with their bytes, or null for one that is empty now. */
+  /** Clear offsets of one word. */
+  #clear(chunk: Uint32Array, index: number, from: number, end: number): void {
+    const word = chunk[wordIn(from)] as number
+    const gone = word & maskOf(from, end)
+    if (gone !== 0) {
+      chunk[wordIn(from)] = word & ~gone
+      this.#above -= bitsIn(gone)
+      this.#dirty.add(index)
+    }
+    if (end % CHUNK_OFFSETS === 0) this.#chunks.delete(index)
+  }
+
+  /** The chunks that changed since the last call, with their bytes, or null for one that is empty now and was not before. */
   takeChanges(): [index: number, bytes: Uint8Array | null][] {
     if (this.#dirty.size === 0) return []
     const changes: [number, Uint8Array | null][] = []
     for (const index of this.#dirty) {
       const chunk = this.#chunks.get(index)
-      const empty = chunk === undefined || chunk.every((word) => word === 0)
-      if (empty) this.#chunks.delete(index)
-      changes.push([index, empty ? null : new Uint8Array(chunk.slice().buffer)])
+      if (chunk?.some((word) => word !== 0) === true) {
+        changes.push([index, new Uint8Array(chunk.slice().buffer)])
+        this.#saved.add(index)
+        continue
+      }
+      this.#chunks.delete(index)
+      if (this.#saved.delete(index)) changes.push([index, null])
     }
     this.#dirty.clear()
     return changes
@@ -129,6 +160,32 @@ export class DoneSet {
     for (let bit = 0; bit < CHUNK_OFFSETS; bit++) {
       if (((chunk[bit >>> 5] as number) & (1 << (bit & 31))) !== 0) this.add(base + bit)
     }
+    this.#saved.add(index)
     this.#dirty.clear()
   }
+}
+
+function wordIn(offset: number): number {
+  return Math.floor((offset % CHUNK_OFFSETS) / WORD_OFFSETS)
+}
+
+/** The first offset after those of an offset's word. */
+function wordEnd(offset: number): number {
+  return offset - (offset % WORD_OFFSETS) + WORD_OFFSETS
+}
+
+/** The bits of offsets of one word. */
+function maskOf(from: number, end: number): number {
+  const count = end - from
+  return count >= WORD_OFFSETS ? -1 : ((1 << count) - 1) << (from % WORD_OFFSETS)
+}
+
+function lowestBit(word: number): number {
+  return 31 - Math.clz32(word & -word)
+}
+
+function bitsIn(word: number): number {
+  let bits = word - ((word >>> 1) & 0x55555555)
+  bits = (bits & 0x33333333) + ((bits >>> 2) & 0x33333333)
+  return (((bits + (bits >>> 4)) & 0x0f0f0f0f) * 0x01010101) >>> 24
 }

@@ -5,33 +5,45 @@
 import { hash } from 'node:crypto'
 import { MillraceError } from '../base/errors.ts'
 import { LIMITS } from '../base/limits.ts'
-import type { EncodedEvent } from '../broker/engine.ts'
+import type { EncodedEvent, Receipt } from '../broker/engine.ts'
 import { Meter } from '../delivery/meter.ts'
 import type { Appended, AppendItem, ChannelEntry, LogBackend, StoredRecord } from './log-backend.ts'
 import type { Tail } from './partition-log.ts'
 
 const TOGETHER_EVENTS = 500
 const TOGETHER_BYTES = 1024 * 1024
+/** So few go out together even where another append could take half of them. */
+const TOGETHER_EVENTS_MIN = 16
+/** Keys whose partitions are kept, so that they need not be hashed again. */
+const KNOWN_KEYS_MAX = 20_000
 
 interface Waiting {
   readonly items: readonly AppendItem[]
   readonly atomic: boolean
   readonly bytes: number
-  readonly resolve: (appended: readonly Appended[]) => void
+  /** What became of its events: so many from one place on. */
+  readonly settle: (appended: readonly Appended[], from: number) => void
   readonly reject: (error: Error) => void
 }
 
+const hashes = new Map<string, number>()
+
+function hashOf(text: string): number {
+  const hex = hash('md5', text)
+  return Number.parseInt(hex.slice(6, 8) + hex.slice(4, 6) + hex.slice(2, 4) + hex.slice(0, 2), 16)
+}
+
 /** The partition of a key; events without a key are spread by their id. The same on every engine and in every version. */
-export function partitionOf(event: EncodedEvent, partitions: number): number {
+export function partitionOf({ key, id }: EncodedEvent, partitions: number): number {
   if (partitions === 1) return 0
-  return (
-    Number.parseInt(
-      hash('md5', event.key ?? `\0${event.id}`)
-        .slice(0, 8)
-        .replace(/(..)(..)(..)(..)/, '$4$3$2$1'),
-      16,
-    ) % partitions
-  )
+  if (key === null) return hashOf(`\0${id}`) % partitions
+  let known = hashes.get(key)
+  if (known === undefined) {
+    if (hashes.size >= KNOWN_KEYS_MAX) hashes.clear()
+    known = hashOf(key)
+    hashes.set(key, known)
+  }
+  return known % partitions
 }
 
 /** @throws EVENT_TOO_LARGE when it is more than the servers take */
@@ -55,10 +67,14 @@ class ChannelAppender {
   readonly #backend: LogBackend
   readonly #appended: (partition: number, next: number, tail: Tail | null) => void
   readonly #nowMs: () => number
+  readonly #flightsMax: number
   /** What this process has published. */
   readonly meter: Meter = new Meter()
   #queue: Waiting[] = []
   #bytes = 0
+  /** Events in the queue, and in appends that are under way. */
+  #queued = 0
+  #flying = 0
   #scheduled = false
   readonly #flights = new Set<Promise<void>>()
 
@@ -67,55 +83,76 @@ class ChannelAppender {
     this.#backend = backend
     this.#appended = appended
     this.#nowMs = nowMs
-  }
-
-  get busy(): boolean {
-    return this.#scheduled || this.#flights.size > 0
+    this.#flightsMax = backend.limits.appendsInFlight ?? 1
   }
 
   /** @throws BACKPRESSURE · EVENT_TOO_LARGE, and what the backend's `append` rejects with */
-  async append(items: readonly AppendItem[], atomic: boolean): Promise<readonly Appended[]> {
-    // Each for itself: one that is too large must not fail those that go out with it.
-    for (const { event } of items) checkSize(event, this.#channel, this.#backend.limits.entryBytes)
-    const bytes = items.reduce((sum, { event }) => sum + event.text.length, 0)
-    if (this.#bytes > 0 && this.#bytes + bytes > LIMITS.pendingBytesMax) throw this.#tooMuch()
+  append(items: readonly AppendItem[], atomic: boolean): Promise<readonly Appended[]> {
     return new Promise((resolve, reject) => {
-      this.#queue.push({ items, atomic, bytes, resolve, reject })
-      this.#bytes += bytes
-      if (this.#scheduled) return
-      this.#scheduled = true
-      process.nextTick(() => {
-        this.#scheduled = false
-        this.#send()
-      })
+      this.#enqueue(items, atomic, (appended, from) => resolve(appended.slice(from, from + items.length)), reject)
+    })
+  }
+
+  /** As `append`, of one event. */
+  appendOne(item: AppendItem): Promise<Receipt> {
+    return new Promise((resolve, reject) => {
+      const settle = (appended: readonly Appended[], from: number): void => {
+        const { offset, duplicate } = appended[from] as Appended
+        resolve({ channel: this.#channel, id: item.event.id, offset, duplicate })
+      }
+      this.#enqueue([item], false, settle, reject)
+    })
+  }
+
+  #enqueue(items: readonly AppendItem[], atomic: boolean, settle: Waiting['settle'], reject: Waiting['reject']): void {
+    let bytes = 0
+    for (const { event } of items) {
+      // Each for itself: one that is too large must not fail those that go out with it.
+      checkSize(event, this.#channel, this.#backend.limits.entryBytes)
+      bytes += event.text.length
+    }
+    if (this.#bytes > 0 && this.#bytes + bytes > LIMITS.pendingBytesMax) throw this.#tooMuch()
+    this.#queue.push({ items, atomic, bytes, settle, reject })
+    this.#bytes += bytes
+    this.#queued += items.length
+    if (this.#scheduled) return
+    this.#scheduled = true
+    process.nextTick(() => {
+      this.#scheduled = false
+      this.#send()
     })
   }
 
   /** Refuse what was not begun, and wait for what was: nothing is stored after it was refused. */
   async close(): Promise<void> {
+    this.#queued = 0
     for (const { reject } of this.#queue.splice(0)) reject(new MillraceError('CLOSED', 'the broker was closed before this event was stored'))
     await Promise.all(this.#flights)
   }
 
   #send(): void {
-    while (this.#queue.length > 0 && this.#flights.size < (this.#backend.limits.appendsInFlight ?? 1)) {
-      const flight = this.#fly(this.#take()).then(() => {
+    while (this.#queue.length > 0 && this.#flights.size < this.#flightsMax) {
+      const together = this.#take()
+      const items = together.length === 1 ? (together[0] as Waiting).items : together.flatMap((waiting) => waiting.items)
+      this.#queued -= items.length
+      this.#flying += items.length
+      const flight = this.#fly(together, items).then(() => {
         this.#flights.delete(flight)
+        this.#flying -= items.length
         this.#send()
       })
       this.#flights.add(flight)
     }
   }
 
-  async #fly(together: readonly Waiting[]): Promise<void> {
-    const items = together.flatMap((waiting) => waiting.items)
+  async #fly(together: readonly Waiting[], items: readonly AppendItem[]): Promise<void> {
     try {
       const appended = await this.#backend.append(this.#channel, items, together[0]?.atomic ?? false)
       this.#tell(items, appended)
-      let at = 0
+      let from = 0
       for (const waiting of together) {
-        waiting.resolve(appended.slice(at, at + waiting.items.length))
-        at += waiting.items.length
+        waiting.settle(appended, from)
+        from += waiting.items.length
       }
     } catch (error) {
       for (const waiting of together) waiting.reject(error as Error)
@@ -123,27 +160,37 @@ class ChannelAppender {
     for (const waiting of together) this.#bytes -= waiting.bytes
   }
 
+  /**
+   * How many events go out in the next append, about. Where several may be under way, all that is under way and waits is shared among them: while the
+   * servers store one part, those who published the other go on.
+   */
+  get #togetherMax(): number {
+    const share = Math.ceil((this.#queued + this.#flying) / this.#flightsMax)
+    return Math.min(TOGETHER_EVENTS, Math.max(TOGETHER_EVENTS_MIN, share))
+  }
+
   /** What goes out in the next append: an atomic batch alone, others together. */
   #take(): Waiting[] {
-    const together: Waiting[] = []
+    const max = this.#togetherMax
+    let count = 0
     let events = 0
     let bytes = 0
-    while (this.#queue.length > 0 && events < TOGETHER_EVENTS && bytes < TOGETHER_BYTES) {
-      const next = this.#queue[0] as Waiting
-      if (next.atomic && together.length > 0) break
-      this.#queue.shift()
-      together.push(next)
+    while (count < this.#queue.length && events < max && bytes < TOGETHER_BYTES) {
+      const next = this.#queue[count] as Waiting
+      if (next.atomic && count > 0) break
+      count++
       events += next.items.length
       bytes += next.bytes
       if (next.atomic) break
     }
-    return together
+    return this.#queue.splice(0, count)
   }
 
   #tell(items: readonly AppendItem[], appended: readonly Appended[]): void {
     const parts = new Map<number, { next: number; before: number | undefined; readonly records: StoredRecord[] }>()
     let stored = 0
-    for (const [at, { offset, duplicate, before, timeMs }] of appended.entries()) {
+    for (let at = 0; at < appended.length; at++) {
+      const { offset, duplicate, before, timeMs } = appended[at] as Appended
       if (duplicate) continue
       stored++
       const { partition, event } = items[at] as AppendItem

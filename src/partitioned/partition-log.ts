@@ -23,17 +23,36 @@ class SparseBlock implements EventBlock {
   readonly firstOffset: number
   readonly count: number
   readonly timeMs: number
-  readonly #events = new Map<number, BlockEvent>()
+  readonly #records: readonly StoredRecord[]
+  /** The place in the records at which was looked last: the next look is at it, or a little further. */
+  #near = 0
 
   constructor(firstOffset: number, end: number, records: readonly StoredRecord[], nowMs: number) {
     this.firstOffset = firstOffset
     this.count = end - firstOffset
     this.timeMs = records[0]?.timeMs ?? nowMs
-    for (const { offset, event } of records) this.#events.set(offset, event)
+    this.#records = records
+  }
+
+  /** The place of the first record at or after an offset. */
+  #find(offset: number): number {
+    const records = this.#records
+    const isBefore = (place: number): boolean => place < records.length && (records[place] as StoredRecord).offset < offset
+    let low = this.#near
+    if (low > 0 && !isBefore(low - 1)) low = 0
+    else if (isBefore(low)) low++
+    for (let high = records.length; isBefore(low); ) {
+      const middle = (low + high) >> 1
+      if (isBefore(middle)) low = middle + 1
+      else high = middle
+    }
+    this.#near = low
+    return low
   }
 
   at(index: number): BlockEvent {
-    return this.#events.get(this.firstOffset + index) ?? HOLE
+    const record = this.#records[this.#find(this.firstOffset + index)]
+    return record?.offset === this.firstOffset + index ? record.event : HOLE
   }
 
   typeAt(index: number): string {
@@ -41,9 +60,8 @@ class SparseBlock implements EventBlock {
   }
 
   holes(index: number): number {
-    let end = index
-    while (end < this.count && !this.#events.has(this.firstOffset + end)) end++
-    return end - index
+    const next = this.#records[this.#find(this.firstOffset + index)]
+    return (next === undefined ? this.count : Math.min(this.count, next.offset - this.firstOffset)) - index
   }
 }
 

@@ -196,9 +196,10 @@ export class PartitionedEngine implements Engine {
     for (const log of this.#logs.get(channel) ?? []) if (log.id === partition) log.advance(next, tail)
   }
 
-  async publish(channel: string, event: EncodedEvent, dueAtMs: number | null): Promise<Receipt | ScheduledReceipt> {
-    const [receipt] = await this.#publish(channel, [event], dueAtMs, false)
-    return receipt as Receipt | ScheduledReceipt
+  publish(channel: string, event: EncodedEvent, dueAtMs: number | null): Promise<Receipt | ScheduledReceipt> {
+    const entry = this.#registry.find(channel)
+    if (entry !== undefined && dueAtMs === null && this.#closing === null) return this.#appenders.of(channel).appendOne(itemOf(event, entry))
+    return this.#publish(channel, [event], dueAtMs, false).then(([receipt]) => receipt as Receipt | ScheduledReceipt)
   }
 
   publishBatch(channel: string, events: readonly EncodedEvent[], dueAtMs: number | null): Promise<(Receipt | ScheduledReceipt)[]> {
