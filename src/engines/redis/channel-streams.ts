@@ -3,10 +3,10 @@
  * that all partitions together are in order too.
  */
 import { MillraceError } from '../../base/errors.ts'
-import type { EncodedEvent } from '../../broker/engine.ts'
-import type { Appended, Bounds, ReadLimit, StoredRecord } from '../../partitioned/log-backend.ts'
-import { type Entry, headOf, recordOf } from './entries.ts'
+import type { Appended, AppendItem, Bounds, ReadLimit, StoredRecord } from '../../partitioned/log-backend.ts'
+import { type Entry, recordOf } from './entries.ts'
 import type { Keys } from './keys.ts'
+import { packed } from './packing.ts'
 import type { Argument } from './redis-client.ts'
 import type { Command, RedisLink } from './redis-link.ts'
 import { APPEND, BOUNDS, PENDING, type Script, SEEK } from './scripts.ts'
@@ -20,14 +20,6 @@ export interface StreamsHost {
   /** Run a script that writes; resolves when what it wrote is as safe as it is to be. */
   write(script: Script, keys: readonly string[], args: readonly Argument[], doing: string, again: boolean): Promise<unknown>
   partitions(channel: string): Promise<number>
-}
-
-/** What goes into a channel. */
-export interface NewEntry {
-  readonly partition: number
-  /** Known by this id, or not deduplicated. */
-  readonly knownAs: string | null
-  readonly event: EncodedEvent
 }
 
 type AppendAnswer = readonly [timeMs: number, first: number, largest: number, touched: readonly number[], offsets: number | readonly number[]]
@@ -46,26 +38,20 @@ export class ChannelStreams {
   }
 
   /** @throws UNKNOWN_CHANNEL */
-  async append(channel: string, entries: readonly NewEntry[]): Promise<Appended[]> {
-    const args: Argument[] = [this.#keys.base, channel, this.#sender]
-    let known = true
-    for (const { partition, knownAs, event } of entries) {
-      const head = headOf(event)
-      if (head === '') args.push(partition, knownAs ?? '', event.key ?? '', event.text)
-      else args.push(`${partition}h`, knownAs ?? '', event.key ?? '', event.text, head)
-      if (knownAs === null) known = false
-    }
+  async append(channel: string, items: readonly AppendItem[]): Promise<Appended[]> {
     const doing = `storing events in channel "${channel}"`
-    const answer = (await named(channel, this.#host.write(APPEND, [this.#keys.channel(channel)], args, doing, known))) as AppendAnswer
+    const again = items.every(({ dedupeId }) => dedupeId !== null)
+    const args = [this.#keys.base, channel, this.#sender, ...packed(items)]
+    const answer = (await named(channel, this.#host.write(APPEND, [this.#keys.channel(channel)], args, doing, again))) as AppendAnswer
     const [timeMs, first, largest, touched, offsets] = answer
     this.#largest.set(channel, largest)
-    const ends = new Map<number, number>()
-    for (let at = 0; at + 1 < touched.length; at += 2) ends.set(touched[at] as number, touched[at + 1] as number)
-    return entries.map(({ partition }, at) => {
+    const ends: number[] = []
+    for (let at = 0; at + 1 < touched.length; at += 2) ends[touched[at] as number] = touched[at + 1] as number
+    return items.map(({ partition }, at) => {
       const offset = typeof offsets === 'number' ? first + at : (offsets[at] as number)
       if (offset < 0) return { offset: -1 - offset, duplicate: true }
-      const before = ends.get(partition) as number
-      ends.set(partition, offset + 1)
+      const before = ends[partition] as number
+      ends[partition] = offset + 1
       return { offset, duplicate: false, before, timeMs }
     })
   }

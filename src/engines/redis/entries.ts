@@ -23,7 +23,8 @@ export type Entry<Text = string> = readonly [id: string, fields: readonly Text[]
 const STRANGE_ID = 1e12
 
 const STRUCTURED = 'application/cloudevents+json'
-const PLAIN_BEGIN = '{"specversion":"1.0","id":"'
+/** How Millrace begins an event's text: its id follows. */
+export const PLAIN_BEGIN = '{"specversion":"1.0","id":"'
 
 /** The stored event, or null for an entry that is not Millrace's own. */
 export function recordOf([id, fields]: Entry): StoredRecord | null {
@@ -43,9 +44,13 @@ function eventOf(text: string, fields: readonly string[]): BlockEvent {
   return { id, type, key, text }
 }
 
-/** What an entry must say of an event beside its text: nothing where Millrace made the text. */
+/** Whether an event's id stands in its text where Millrace writes it. */
+export function beginsPlainly({ id, text }: Pick<EncodedEvent, 'id' | 'text'>): boolean {
+  return text.startsWith(id, PLAIN_BEGIN.length) && text.startsWith(PLAIN_BEGIN)
+}
+
+/** What an entry must say of an event beside its text: nothing where the text says it. */
 export function headOf({ id, type, text }: Pick<EncodedEvent, 'id' | 'type' | 'text'>): string {
-  if (text.startsWith(id, PLAIN_BEGIN.length) && text.startsWith(PLAIN_BEGIN)) return ''
   const found = headIn(text)
   return found.id === id && found.type === type ? '' : JSON.stringify([id, type])
 }

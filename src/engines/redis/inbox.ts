@@ -5,7 +5,7 @@
  */
 import { isMillraceError } from '../../base/errors.ts'
 import { partitionOf } from '../../partitioned/appending.ts'
-import type { NewEntry } from './channel-streams.ts'
+import type { AppendItem } from '../../partitioned/log-backend.ts'
 import { type Entry, takenIn } from './entries.ts'
 import type { Keys } from './keys.ts'
 import type { RedisLink } from './redis-link.ts'
@@ -18,7 +18,7 @@ export interface InboxHost {
   readonly keys: Keys
   /** Partitions of a channel, and whether it knows ids by itself; undefined where it is gone. */
   channel(name: string): { readonly partitions: number; readonly dedupes: boolean } | undefined
-  store(channel: string, items: readonly NewEntry[]): Promise<void>
+  store(channel: string, items: readonly AppendItem[]): Promise<void>
   alarm(error: unknown): void
 }
 
@@ -97,9 +97,9 @@ export class Inbox {
   }
 }
 
-function itemOf(entry: Entry<Buffer>, { partitions, dedupes }: { readonly partitions: number; readonly dedupes: boolean }): NewEntry {
+function itemOf(entry: Entry<Buffer>, { partitions, dedupes }: { readonly partitions: number; readonly dedupes: boolean }): AppendItem {
   const taken = takenIn(entry)
   const ownId = `in/${entry[0]}`
   const event = taken.poison ? { id: ownId, type: '', key: null, text: taken.text } : taken.event
-  return { partition: partitionOf(event, partitions), knownAs: dedupes && !taken.poison ? event.id : ownId, event }
+  return { partition: partitionOf(event, partitions), dedupeId: dedupes && !taken.poison ? event.id : ownId, event }
 }

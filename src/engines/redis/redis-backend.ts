@@ -152,10 +152,7 @@ export class RedisBackend implements LogBackend {
   }
 
   append(channel: string, items: readonly AppendItem[]): Promise<Appended[]> {
-    return this.#streams.append(
-      channel,
-      items.map(({ partition, event, dedupeId }) => ({ partition, event, knownAs: dedupeId })),
-    )
+    return this.#streams.append(channel, items)
   }
 
   read(channel: string, partition: number | null, from: number, limit: ReadLimit): Promise<StoredRecord[]> {

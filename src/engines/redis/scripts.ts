@@ -5,6 +5,7 @@
  * in the events of the call, and in the channel's partitions where it says so.
  */
 import { createHash } from 'node:crypto'
+import { PLAIN_BEGIN } from './entries.ts'
 
 export interface Script {
   readonly source: string
@@ -43,9 +44,14 @@ local function drop(base, name, partition, before, latest)
 end
 `
 
+/** Added to an id's length where the id is in the text. */
+export const IN_TEXT = 0x80000000
+
 /**
- * Store events. ARGV: base, channel, sender, then for each event its partition, id to be known by ('' for none), key ('' for none), text. Where id and type are
- * not what the text says, the partition ends with `h`, and they follow as a JSON array.
+ * Store events. ARGV: base, channel, sender, then the events in two arguments, however many they are: five numbers of four bytes each (partition, bytes of
+ * the id to be known by, of the key, of the head, of the text; 0 for none), and all of these bytes one after the other. The head is a JSON array of id and
+ * type where they are not what the text says; an id that stands in the text, where Millrace writes it, has `IN_TEXT` added to its
+ * length and does not come twice.
  * Answers: milliseconds, first offset, largest event so far, [partition, end before] pairs, and, unless all were new, each one's offset (−1 − offset of a
  * duplicate).
  *
@@ -53,7 +59,9 @@ end
  */
 export const APPEND: Script = script(`${COMMON}${DROP}
 local meta, base, name, sender = KEYS[1], ARGV[1], ARGV[2], ARGV[3]
-local m = redis.call('HMGET', meta, 'next', 'time', 'generation', 'since', 'dedupeAge', 'dedupeCount', 'keepCount', 'keepBytes', 'latest', 'largest', 'bytes',
+local lengths, bytesOf = ARGV[4], ARGV[5]
+local call, sub, read = redis.call, string.sub, struct.unpack
+local m = call('HMGET', meta, 'next', 'time', 'generation', 'since', 'dedupeAge', 'dedupeCount', 'keepCount', 'keepBytes', 'latest', 'largest', 'bytes',
   'partitions', 'mark', 'trimmed')
 if not m[1] then return redis.error_reply('NOCHANNEL ' .. name) end
 local now = math.max(serverTime(), tonumber(m[2]))
@@ -63,101 +71,117 @@ local largest, bytes, mark = tonumber(m[10]), tonumber(m[11]), tonumber(m[13])
 local generation, since = tonumber(m[3]), tonumber(m[4])
 local set = { 'time', int(now) }
 
-local wanted, known, HEADED = {}, {}, 104
-local at = 4
-while at <= #ARGV do
-  if ARGV[at + 1] ~= '' then wanted[#wanted + 1] = ARGV[at + 1] end
-  at = at + (string.byte(ARGV[at], -1) == HEADED and 5 or 4)
+local ids, wanted, known = {}, {}, {}
+local events, from = #lengths / 20, 1
+for at = 1, events do
+  local _, id, key, head, text = read('<I4I4I4I4I4', lengths, at * 20 - 19)
+  if id >= ${IN_TEXT} then
+    id = id - ${IN_TEXT}
+    ids[at] = sub(bytesOf, from + key + head + ${PLAIN_BEGIN.length}, from + key + head + ${PLAIN_BEGIN.length - 1} + id)
+    from = from - id
+  elseif id > 0 then
+    ids[at] = sub(bytesOf, from, from + id - 1)
+  end
+  if id > 0 then wanted[#wanted + 1] = ids[at] end
+  from = from + id + key + head + text
 end
 local young = base .. 'ids:' .. name .. ':' .. generation
 if #wanted > 0 then
   local old = base .. 'ids:' .. name .. ':' .. (1 - generation)
-  if redis.call('HLEN', young) >= count or now - since > age then
-    redis.call('UNLINK', old)
+  if call('HLEN', young) >= count or now - since > age then
+    call('UNLINK', old)
     generation, since = 1 - generation, now
     young, old = old, young
     set[3], set[4], set[5], set[6] = 'generation', generation, 'since', int(since)
   end
-  for from = 1, #wanted, 1000 do
-    local to = math.min(from + 999, #wanted)
-    local a = redis.call('HMGET', young, unpack(wanted, from, to))
-    local b = redis.call('HMGET', old, unpack(wanted, from, to))
-    for at = 1, to - from + 1 do
-      local found = a[at] or b[at]
-      if found and now - timeOf(found) <= age then known[wanted[from + at - 1]] = found end
+  for _, hash in ipairs(call('EXISTS', old) == 1 and { young, old } or { young }) do
+    for from = 1, #wanted, 1000 do
+      local found = call('HMGET', hash, unpack(wanted, from, math.min(from + 999, #wanted)))
+      for at = 1, #found do
+        local id = wanted[from + at - 1]
+        if found[at] and not known[id] and now - timeOf(found[at]) <= age then known[id] = found[at] end
+      end
     end
   end
 end
 
 local nextOffset = tonumber(m[1])
 local first, stamp, keys = nextOffset, '-' .. int(now), base .. 'keys:' .. name
-local fresh, counts, before, ends, order, answers, all = {}, {}, {}, {}, {}, {}, true
+local streams, counts, before, ends, order, answers, fresh, all = {}, {}, {}, {}, {}, {}, {}, true
 
 local function add(to, id, ...)
   local answer = redis.pcall('XADD', to, id, ...)
   if type(answer) ~= 'table' or not answer.err then return end
   if not string.find(answer.err, 'equal or smaller') then error(answer) end
   -- Somebody else has written into this stream: what that is comes in by the inbox, and the ids go on.
-  for _, entry in ipairs(redis.call('XRANGE', to, id, '+')) do
-    redis.call('XADD', base .. 'in:' .. name, '*', unpack(entry[2]))
-    redis.call('XDEL', to, entry[1])
+  for _, entry in ipairs(call('XRANGE', to, id, '+')) do
+    call('XADD', base .. 'in:' .. name, '*', unpack(entry[2]))
+    call('XDEL', to, entry[1])
   end
-  redis.call('XSETID', to, int(nextOffset - 1) .. stamp, 'ENTRIESADDED', redis.call('XLEN', to), 'MAXDELETEDID', '0-1')
-  redis.call('XADD', to, id, ...)
+  call('XSETID', to, int(nextOffset - 1) .. stamp, 'ENTRIESADDED', call('XLEN', to), 'MAXDELETEDID', '0-1')
+  call('XADD', to, id, ...)
 end
 
-at = 4
-while at <= #ARGV do
-  local partition, id, key, text, head = ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3], nil
-  if string.byte(partition, -1) == HEADED then
-    partition, head = string.sub(partition, 1, -2), ARGV[at + 4]
-    at = at + 1
-  end
-  at = at + 4
-  local duplicate = id ~= '' and known[id]
+from = 1
+for at = 1, events do
+  local partition, idBytes, keyBytes, headBytes, textBytes = read('<I4I4I4I4I4', lengths, at * 20 - 19)
+  local id = ids[at]
+  if idBytes < ${IN_TEXT} then from = from + idBytes end
+  local keyEnd = from + keyBytes
+  local headEnd = keyEnd + headBytes
+  local textEnd = headEnd + textBytes
+  local duplicate = id and known[id]
   if duplicate then
-    answers[#answers + 1] = -1 - offsetOf(duplicate)
+    answers[at] = -1 - offsetOf(duplicate)
     all = false
   else
-    local to, place = stream(base, name, partition), int(nextOffset) .. stamp
-    if not counts[partition] then
-      local c = redis.call('HMGET', meta, 'count:' .. partition, 'end:' .. partition)
-      counts[partition], before[partition] = tonumber(c[1] or 0), tonumber(c[2] or 0)
+    local to, place, text = streams[partition], int(nextOffset) .. stamp, sub(bytesOf, headEnd, textEnd - 1)
+    local key = keyBytes > 0 and sub(bytesOf, from, keyEnd - 1)
+    if not to then
+      to = stream(base, name, partition)
+      local c = call('HMGET', meta, 'count:' .. partition, 'end:' .. partition)
+      streams[partition], counts[partition], before[partition] = to, tonumber(c[1] or 0), tonumber(c[2] or 0)
       order[#order + 1] = partition
     end
-    local number, fields = counts[partition], { 'data', text }
-    if key ~= '' then fields[3], fields[4] = 'key', key end
-    if head then fields[#fields + 1], fields[#fields + 2] = 'head', head end
-    -- Every so many, an entry says how many its partition had had before it.
-    if number % 64 == 0 then fields[#fields + 1], fields[#fields + 2] = 'n', number end
-    add(to, place, unpack(fields))
-    if latest and key ~= '' then
-      local former = redis.call('HGET', keys, key)
-      if former then redis.call('XDEL', to, former) end
-      redis.call('HSET', keys, key, place)
+    local number = counts[partition]
+    -- Only the first of a call can meet what somebody else has written. Every so many, an entry says how many its partition had had before it.
+    if ends[partition] and headBytes == 0 and number % 64 ~= 0 then
+      if key then call('XADD', to, place, 'data', text, 'key', key) else call('XADD', to, place, 'data', text) end
+    else
+      local fields = { 'data', text }
+      if key then fields[3], fields[4] = 'key', key end
+      if headBytes > 0 then fields[#fields + 1], fields[#fields + 2] = 'head', sub(bytesOf, keyEnd, headEnd - 1) end
+      if number % 64 == 0 then fields[#fields + 1], fields[#fields + 2] = 'n', number end
+      add(to, place, unpack(fields))
+    end
+    if latest and key then
+      local former = call('HGET', keys, key)
+      if former then call('XDEL', to, former) end
+      call('HSET', keys, key, place)
     end
     counts[partition] = number + 1
     ends[partition] = nextOffset + 1
-    if id ~= '' then
+    if id then
       fresh[#fresh + 1] = id
       fresh[#fresh + 1] = place
       known[id] = place
     end
-    bytes = bytes + #text
-    largest = math.max(largest, #text)
-    answers[#answers + 1] = nextOffset
+    bytes = bytes + textBytes
+    if textBytes > largest then largest = textBytes end
+    answers[at] = nextOffset
     nextOffset = nextOffset + 1
     if keepBytes and bytes - mark >= keepBytes / 32 then
-      redis.call('RPUSH', base .. 'marks:' .. name, int(nextOffset) .. '-' .. int(bytes))
+      call('RPUSH', base .. 'marks:' .. name, int(nextOffset) .. '-' .. int(bytes))
       mark = bytes
     end
   end
+  from = textEnd
 end
 
 if #fresh > 0 then
-  local began = redis.call('EXISTS', young) == 0
-  for from = 1, #fresh, 1000 do redis.call('HSET', young, unpack(fresh, from, math.min(from + 999, #fresh))) end
-  if began then redis.call('PEXPIRE', young, int(2 * age + 60000)) end
+  local began = call('EXISTS', young) == 0
+  for from = 1, #fresh, 1000 do call('HSET', young, unpack(fresh, from, math.min(from + 999, #fresh))) end
+  if began then call('PEXPIRE', young, int(2 * age + 60000)) end
 end
 local function put(field, value) set[#set + 1] = field set[#set + 1] = value end
 local touched, bell = {}, {}
@@ -165,7 +189,7 @@ for at = 1, #order do
   local partition = order[at]
   put('count:' .. partition, int(counts[partition]))
   put('end:' .. partition, int(ends[partition]))
-  touched[#touched + 1] = tonumber(partition)
+  touched[#touched + 1] = partition
   touched[#touched + 1] = before[partition]
   bell[#bell + 1] = partition .. ':' .. int(ends[partition])
 end
@@ -180,12 +204,12 @@ if nextOffset > first then
     for partition = 0, m[12] - 1 do drop(base, name, partition, trimmed, latest) end
     put('trimmed', int(trimmed))
   end
-  redis.call('HSET', meta, unpack(set))
-  redis.call('PUBLISH', base .. 'bell:' .. name, sender .. ' ' .. table.concat(bell, ','))
+  call('HSET', meta, unpack(set))
+  call('PUBLISH', base .. 'bell:' .. name, sender .. ' ' .. table.concat(bell, ','))
 elseif #set > 2 then
-  redis.call('HSET', meta, unpack(set))
+  call('HSET', meta, unpack(set))
 end
-return { now, first, largest, touched, all and #answers or answers }
+return { now, first, largest, touched, all and events or answers }
 `)
 
 /** ARGV: base, channel, partition ('' for all). Answers: first, next, largest event, events in the inbox. */
