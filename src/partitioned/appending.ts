@@ -7,8 +7,7 @@ import { MillraceError } from '../base/errors.ts'
 import { LIMITS } from '../base/limits.ts'
 import type { EncodedEvent, Receipt } from '../broker/engine.ts'
 import { Meter } from '../delivery/meter.ts'
-import type { Appended, AppendItem, ChannelEntry, LogBackend, StoredRecord } from './log-backend.ts'
-import type { Tail } from './partition-log.ts'
+import type { Appended, AppendItem, ChannelEntry, LogBackend, StoredRecord, Tail } from './log-backend.ts'
 
 const TOGETHER_EVENTS = 500
 const TOGETHER_BYTES = 1024 * 1024
@@ -76,7 +75,9 @@ class ChannelAppender {
   #queued = 0
   #flying = 0
   #scheduled = false
+  /** Not yet answered, and answered but not yet told. */
   readonly #flights = new Set<Promise<void>>()
+  #unanswered = 0
 
   constructor(channel: string, backend: LogBackend, appended: (partition: number, next: number, tail: Tail | null) => void, nowMs: () => number) {
     this.#channel = channel
@@ -131,14 +132,14 @@ class ChannelAppender {
   }
 
   #send(): void {
-    while (this.#queue.length > 0 && this.#flights.size < this.#flightsMax) {
+    while (this.#queue.length > 0 && this.#unanswered < this.#flightsMax) {
       const together = this.#take()
       const items = together.length === 1 ? (together[0] as Waiting).items : together.flatMap((waiting) => waiting.items)
       this.#queued -= items.length
       this.#flying += items.length
+      this.#unanswered++
       const flight = this.#fly(together, items).then(() => {
         this.#flights.delete(flight)
-        this.#flying -= items.length
         this.#send()
       })
       this.#flights.add(flight)
@@ -146,18 +147,26 @@ class ChannelAppender {
   }
 
   async #fly(together: readonly Waiting[], items: readonly AppendItem[]): Promise<void> {
-    try {
-      const appended = await this.#backend.append(this.#channel, items, together[0]?.atomic ?? false)
-      this.#tell(items, appended)
+    const outcome = await this.#backend.append(this.#channel, items, together[0]?.atomic ?? false).catch((error: Error) => error)
+    this.#unanswered--
+    this.#flying -= items.length
+    if (this.#flightsMax === 1 && this.#queue.length > 0) await this.#next()
+    if (outcome instanceof Error) for (const { reject } of together) reject(outcome)
+    else {
+      this.#tell(items, outcome)
       let from = 0
       for (const waiting of together) {
-        waiting.settle(appended, from)
+        waiting.settle(outcome, from)
         from += waiting.items.length
       }
-    } catch (error) {
-      for (const waiting of together) waiting.reject(error as Error)
     }
     for (const waiting of together) this.#bytes -= waiting.bytes
+  }
+
+  /** Where one goes out at a time, the next does first: the servers work on it while those who waited for this one go on. */
+  #next(): Promise<void> {
+    this.#send()
+    return new Promise((resolve) => setImmediate(resolve))
   }
 
   /**

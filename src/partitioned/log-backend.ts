@@ -51,6 +51,15 @@ export interface StoredRecord {
   readonly event: BlockEvent
 }
 
+/** Events that were just appended to a partition, with an offset from which on there is nothing before them: where it ended. */
+export interface Tail {
+  readonly before: number
+  readonly records: readonly StoredRecord[]
+}
+
+/** Told of an append. */
+export type OnAppend = (partition: number | null, next?: number, tail?: Tail) => void
+
 export interface ReadLimit {
   readonly count: number
   readonly bytes: number
@@ -126,9 +135,9 @@ export interface LogBackend {
   bytes(channel: string): Promise<number>
   /**
    * Be told soon after something was appended to the channel, by anyone: of which partition, or null where that is not known. With `next`, an
-   * offset that `bounds` would answer as such, the partition is not asked for it again.
+   * offset that `bounds` would answer as such, the partition is not asked for it again; with `tail`, what stands there is not read again either.
    */
-  watch(channel: string, onAppend: (partition: number | null, next?: number) => void): Promise<() => void>
+  watch(channel: string, onAppend: OnAppend): Promise<() => void>
 
   readJournal(id: string): Promise<JournalContent>
   /**

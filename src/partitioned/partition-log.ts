@@ -6,18 +6,12 @@ import { LIMITS } from '../base/limits.ts'
 import type { ChannelSpec } from '../channel/channel.ts'
 import type { DeliveryLog, EventBlock, LogListener } from '../delivery/delivery-log.ts'
 import type { BlockEvent } from '../event/block.ts'
-import type { LogBackend, StoredRecord } from './log-backend.ts'
+import type { LogBackend, StoredRecord, Tail } from './log-backend.ts'
 
 const CACHED_BLOCKS = 16
 const READ_EVENTS = 500
 
 const HOLE: BlockEvent = { id: '', type: '', key: null, text: '' }
-
-/** Events that were just appended to a partition, with where it ended before them. */
-export interface Tail {
-  readonly before: number
-  readonly records: readonly StoredRecord[]
-}
 
 class SparseBlock implements EventBlock {
   readonly firstOffset: number
@@ -117,7 +111,7 @@ export class PartitionLog implements DeliveryLog {
     if (next <= this.committed) return
     let block: SparseBlock | null = null
     // Nothing stands between what is known and the first of these.
-    if (tail !== null && tail.before === this.committed) {
+    if (tail !== null && tail.before <= this.committed && (tail.records[0]?.offset ?? next) >= this.committed) {
       block = new SparseBlock(this.committed, next, tail.records, this.#nowMs())
       this.#keep(block)
     }

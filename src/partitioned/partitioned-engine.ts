@@ -35,10 +35,10 @@ import { describePartitioned } from './describing.ts'
 import { checkEmissions, sendOn } from './emitting.ts'
 import { Group, type GroupHost } from './group.ts'
 import { Interventions } from './interventions.ts'
-import { type ChannelEntry, Fenced, type LogBackend } from './log-backend.ts'
+import { type ChannelEntry, Fenced, type LogBackend, type Tail } from './log-backend.ts'
 import { OwnedPartition, type SharedHost } from './owned-partition.ts'
 import { Ownership, type OwnershipHost } from './ownership.ts'
-import { PartitionLog, type Tail } from './partition-log.ts'
+import { PartitionLog } from './partition-log.ts'
 import type { PartitionedEngineOptions } from './partitioned-options.ts'
 import { positionIn, readChannel } from './reading.ts'
 import { Registry } from './registry.ts'
@@ -367,17 +367,17 @@ export class PartitionedEngine implements Engine {
     logs.add(log)
     let watch = this.#watches.get(channel)
     if (watch === undefined) {
-      watch = this.#backend.watch(channel, (partition, next) => this.#appended(channel, partition, next))
+      watch = this.#backend.watch(channel, (partition, next, tail) => this.#appended(channel, partition, next, tail))
       this.#watches.set(channel, watch)
       watch.catch(() => this.#watches.get(channel) === watch && this.#watches.delete(channel))
     }
     await watch
   }
 
-  #appended(channel: string, partition: number | null, next: number | undefined): void {
+  #appended(channel: string, partition: number | null, next: number | undefined, tail: Tail | undefined): void {
     for (const each of this.#logs.get(channel) ?? []) {
       if (partition !== null && each.id !== partition) continue
-      if (next !== undefined) each.advance(next)
+      if (next !== undefined) each.advance(next, tail)
       else void each.refresh().catch((error: unknown) => this.#alarm(error))
     }
   }
