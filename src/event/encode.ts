@@ -64,7 +64,7 @@ export interface Encodable {
 }
 
 /** What neighbouring events mostly have in common, and its place in their texts. */
-interface Origin {
+export interface Origin {
   readonly source: string
   readonly type: string
   /** Undefined: it has none. */
@@ -90,6 +90,16 @@ export class Encoded {
     this.text = text
     this.#origin = origin
     this.#data = data
+  }
+
+  /** Its attributes, for who does not want the text; null where it has others than these and an id, or no data. */
+  get origin(): Origin | null {
+    return this.#origin
+  }
+
+  /** Its data as JSON text, where it has an origin. */
+  get dataText(): string {
+    return this.#data
   }
 
   /** What `decodeEvent` makes of its text. The text is in pieces as long as nobody reads it: only its data is parsed, where the rest is known. */

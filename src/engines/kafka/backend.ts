@@ -15,6 +15,7 @@ import {
   Fenced,
   type JournalContent,
   type LogBackend,
+  type OnAppend,
   type ReadLimit,
   type StoredRecord,
 } from '../../partitioned/log-backend.ts'
@@ -231,7 +232,7 @@ export class KafkaBackend implements LogBackend {
     })
   }
 
-  watch(channel: string, onAppend: (partition: number | null, next?: number) => void): Promise<() => void> {
+  watch(channel: string, onAppend: OnAppend): Promise<() => void> {
     return this.#do(`watching channel "${channel}"`, async () => this.#watch.add((await this.#channel(channel)).log, onAppend))
   }
 

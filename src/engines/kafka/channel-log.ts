@@ -9,9 +9,10 @@
  */
 import { MillraceError } from '../../base/errors.ts'
 import { LIMITS } from '../../base/limits.ts'
-import type { ChannelEntry, ReadLimit, StoredRecord } from '../../partitioned/log-backend.ts'
+import type { ChannelEntry, OnAppend, ReadLimit, StoredRecord, Tail } from '../../partitioned/log-backend.ts'
 import { Chunk, ChunkCache, type KeptEvent } from './chunk-cache.ts'
 import type { KafkaClient } from './client.ts'
+import { eventsOf } from './event-batch.ts'
 import { fromRecord } from './event-record.ts'
 import { CODES, KafkaError } from './kafka-error.ts'
 import type { ConnectionLike } from './library.ts'
@@ -20,24 +21,32 @@ import { EARLIEST, type Fetched, fetch, LATEST, offsetAt } from './requests.ts'
 
 const FETCH_BYTES = 1024 * 1024
 
-/** Is told of each event that is new at the tail, in order. */
-export interface TailFold {
-  add(event: KeptEvent): void
-}
+/** Batches of so many are kept as their bytes until somebody reads them. */
+const PACKED_EVENTS = 32
+/** Of what is written here those who follow are told so late: who works on it has it from the answer. */
+const OWN_MS = 1
 
-export type TailListener = (partition: number, next: number) => void
+/** Is told of the events that are new at the tail, in order. */
+export interface TailFold {
+  add(events: readonly KeptEvent[]): void
+}
 
 export class ChannelLog {
   readonly topic: string
   readonly client: KafkaClient
   entry: ChannelEntry
-  readonly listeners: Set<TailListener> = new Set()
+  readonly listeners: Set<OnAppend> = new Set()
   readonly #folds = new Set<TailFold>()
   #cache = new ChunkCache(LIMITS.kafkaCacheBytes)
   /** The registry may have forgotten the channel. */
   readonly #exists: () => Promise<boolean>
   /** Up to here the tail is seen; null while nobody looks. */
   #at: number | null = null
+  /** Where it began, and where each partition ends since: nothing of it stands from there to the tail. */
+  #from = 0
+  #ends: number[] = []
+  /** Partitions that were written to here, of which listeners are told soon. */
+  readonly #untold = new Map<number, number>()
   #first = 0
   #next: number | null = null
   #looking: Promise<void> | null = null
@@ -130,7 +139,9 @@ export class ChannelLog {
   async follow(): Promise<void> {
     if (this.#at !== null) return
     await this.look()
-    this.#at ??= this.next
+    if (this.#at !== null) return
+    this.#at = this.next
+    this.#from = this.next
   }
 
   /** Fold what is stored from an offset on, and all that comes. */
@@ -141,7 +152,7 @@ export class ChannelLog {
       if (chunk === null) break
       // The tail may have moved into the chunk's middle: what is beyond it comes with it.
       const end = Math.min(chunk.end, this.#at ?? 0)
-      for (const event of chunk.events) if (event.offset >= at && event.offset < end) fold.add(event)
+      fold.add(chunk.events.filter(({ offset }) => offset >= at && offset < end))
       at = end
     }
     this.#folds.add(fold)
@@ -181,37 +192,76 @@ export class ChannelLog {
       const chunk = await this.#decode(answer.bytes, at)
       // What is written here may have been faster.
       if ((this.#at ?? 0) !== at) continue
-      if (chunk.end > at) this.#grow(chunk)
-      return chunk.end > at
+      if (chunk.end <= at) return false
+      this.#grow(chunk, chunk.events)
+      this.#tell(chunk.events)
+      return true
     }
   }
 
-  /** What was written here, if it follows what is seen. */
-  acceptOwn(base: number, events: readonly KeptEvent[]): boolean {
+  /** What was written here, if it follows what is seen: where the partition of each event ended before it. */
+  acceptOwn(base: number, events: readonly KeptEvent[], batch: Buffer): number[] | null {
+    const end = base + events.length
     if (base < (this.#at ?? 0)) this.#restart(base)
-    this.#seen(base + events.length)
-    if (this.#at !== base) return false
-    this.#grow(new Chunk(base, base + events.length, [...events]))
-    return true
+    this.#seen(end)
+    if (this.#at !== base) return null
+    const before = events.map(({ partition, offset }) => this.#extend(partition, offset))
+    const timeMs = events[0]?.timeMs ?? 0
+    const isPacked = events.length >= PACKED_EVENTS
+    const chunk = isPacked ? Chunk.packed(base, end, batch, () => eventsOf(batch, base, timeMs, this.entry)) : new Chunk(base, end, [...events])
+    this.#grow(chunk, events)
+    this.#tellSoon(events)
+    return before
+  }
+
+  /** A partition goes on with an event: answers where it ended before. */
+  #extend(partition: number, offset: number): number {
+    const before = this.#ends[partition] ?? this.#from
+    this.#ends[partition] = offset + 1
+    return before
   }
 
   /** What was seen was of the topic's predecessor, which a broker had not quite removed: this one is read from here. */
   #restart(from: number): void {
     this.#cache = new ChunkCache(LIMITS.kafkaCacheBytes)
     this.#at = from
+    this.#from = from
+    this.#ends = []
     this.#first = 0
     this.#next = from
   }
 
-  #grow(chunk: Chunk): void {
+  #grow(chunk: Chunk, events: readonly KeptEvent[]): void {
     this.#at = chunk.end
-    const ends = new Map<number, number>()
-    const { events } = chunk
     this.#cache.add(chunk)
-    for (const fold of this.#folds) for (const event of events) fold.add(event)
+    if (events.length > 0) for (const fold of this.#folds) fold.add(events)
+  }
+
+  /** Of what others wrote, with what it is; where only the latest of each key counts, who reads finds out which that is. */
+  #tell(events: readonly KeptEvent[]): void {
+    const tails = new Map<number, Tail & { readonly records: KeptEvent[] }>()
+    for (const event of events) {
+      const before = this.#extend(event.partition, event.offset)
+      const tail = tails.get(event.partition)
+      if (tail === undefined) tails.set(event.partition, { before, records: [event] })
+      else tail.records.push(event)
+    }
+    const brings = !this.entry.spec.retain.latestByKey
+    for (const listener of [...this.listeners]) {
+      for (const [partition, tail] of tails) listener(partition, this.#ends[partition] as number, brings ? tail : undefined)
+    }
+  }
+
+  #tellSoon(events: readonly KeptEvent[]): void {
     if (this.listeners.size === 0) return
-    for (const { partition, offset } of events) ends.set(partition, offset + 1)
-    for (const listener of [...this.listeners]) for (const [partition, next] of ends) listener(partition, next)
+    if (this.#untold.size === 0) setTimeout(() => this.#tellOwn(), OWN_MS)
+    for (const { partition, offset } of events) this.#untold.set(partition, offset + 1)
+  }
+
+  #tellOwn(): void {
+    const told = [...this.#untold]
+    this.#untold.clear()
+    for (const listener of [...this.listeners]) for (const [partition, next] of told) listener(partition, next)
   }
 
   /** Events at and after an offset, up to a limit; those that `shows` does not want are left out. */

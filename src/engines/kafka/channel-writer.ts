@@ -9,20 +9,22 @@ import { MillraceError } from '../../base/errors.ts'
 import type { Appended, AppendItem } from '../../partitioned/log-backend.ts'
 import type { ChannelLog } from './channel-log.ts'
 import type { KeptEvent } from './chunk-cache.ts'
-import { toRecord } from './event-record.ts'
+import { encodeEvents } from './event-batch.ts'
 import { EMISSION_WINDOW, IdWindow, type WindowSize } from './id-window.ts'
 import { CODES, KafkaError, millraceError } from './kafka-error.ts'
-import { encodeBatch, type NewRecord } from './record-batch.ts'
 import { type Produced, produce } from './requests.ts'
 import { BATCH_BYTES_MAX } from './topic-plans.ts'
 
 const PRODUCER_ERRORS: ReadonlySet<number> = new Set([CODES.OUT_OF_ORDER_SEQUENCE_NUMBER, CODES.INVALID_PRODUCER_EPOCH, CODES.UNKNOWN_PRODUCER_ID])
 const SEQUENCES = 0x8000_0000
 
-/** An event to store, and the items that it answers: those of one id are one event. */
+/** What is to be stored of an append. */
 interface Fresh {
-  readonly item: AppendItem
-  readonly answers: number[]
+  readonly items: readonly AppendItem[]
+  /** Which of the append each is. */
+  readonly places: readonly number[]
+  /** Those of the append that have the id of one of these: its number among these, and theirs. */
+  readonly repeats: readonly (readonly [number, number])[]
 }
 
 export class ChannelWriter {
@@ -70,50 +72,50 @@ export class ChannelWriter {
     const answers: Appended[] = []
     const window = items.some(({ dedupeId }) => dedupeId !== null) ? await this.#known() : null
     const fresh = this.#fresh(items, window, answers)
-    if (fresh.length === 0) return answers
+    if (fresh.items.length === 0) return answers
     const seen = this.#log.tail ?? 0
-    const { base, timeMs } = await this.#store(fresh, seen)
-    const events = fresh.map(({ item }, at): KeptEvent => ({ offset: base + at, timeMs, partition: item.partition, event: eventOf(item) }))
-    const first = this.#log.acceptOwn(base, events)
-    if (!first && window !== null) await this.#log.catchUp()
-    for (const [at, { item, answers: whose }] of fresh.entries()) {
-      const stored = first || window === null || item.dedupeId === null ? base + at : (window.offsetOf(item.dedupeId) ?? base + at)
+    const { base, timeMs, batch } = await this.#store(fresh.items, seen)
+    const events = fresh.items.map(({ partition, event }, at): KeptEvent => ({ offset: base + at, timeMs, partition, event }))
+    const before = this.#log.acceptOwn(base, events, batch)
+    if (before === null && window !== null) await this.#log.catchUp()
+    const brings = before !== null && !this.#log.entry.spec.retain.latestByKey
+    for (let at = 0; at < events.length; at++) {
+      const { dedupeId } = fresh.items[at] as AppendItem
+      const stored = before !== null || window === null || dedupeId === null ? base + at : (window.offsetOf(dedupeId) ?? base + at)
       const lost = stored !== base + at && stored >= seen && stored < base
-      for (const [which, answer] of whose.entries()) answers[answer] = { offset: lost ? stored : base + at, duplicate: lost || which > 0 }
+      const answer = { offset: lost ? stored : base + at, duplicate: lost }
+      answers[fresh.places[at] as number] = brings ? { ...answer, before: before[at] as number, timeMs } : answer
     }
+    for (const [at, which] of fresh.repeats) answers[which] = { offset: (answers[fresh.places[at] as number] as Appended).offset, duplicate: true }
     return answers
   }
 
   /** What is to be stored. What is known is answered. */
-  #fresh(items: readonly AppendItem[], window: IdWindow | null, answers: Appended[]): Fresh[] {
-    const fresh: Fresh[] = []
-    const together = new Map<string, Fresh>()
+  #fresh(items: readonly AppendItem[], window: IdWindow | null, answers: Appended[]): Fresh {
+    const [fresh, places, repeats]: [AppendItem[], number[], [number, number][]] = [[], [], []]
+    const together = new Together(fresh)
     const now = this.nowMs
     if (window !== null) window.size = this.#windowSize
     window?.expire(now)
-    for (const [at, item] of items.entries()) {
+    for (let at = 0; at < items.length; at++) {
+      const item = items[at] as AppendItem
       const { dedupeId } = item
       const known = dedupeId === null ? undefined : window?.find(dedupeId, now)
-      const same = dedupeId === null ? undefined : together.get(dedupeId)
+      const same = known !== undefined || dedupeId === null ? undefined : together.find(dedupeId)
       if (known !== undefined) answers[at] = { offset: known, duplicate: true }
-      else if (same !== undefined) same.answers.push(at)
+      else if (same !== undefined) repeats.push([same, at])
       else {
-        const one = { item, answers: [at] }
-        fresh.push(one)
-        if (dedupeId !== null) together.set(dedupeId, one)
+        fresh.push(item)
+        places.push(at)
       }
     }
-    return fresh
+    return { items: fresh, places, repeats }
   }
 
-  async #store(fresh: readonly Fresh[], seen: number): Promise<Produced> {
-    const { entry } = this.#log
-    const { partitions } = entry
-    const byKey = entry.spec.retain.latestByKey
-    const records = fresh.map(({ item }) => toRecord(item.event, { partition: item.partition, partitions, seen: item.dedupeId === null ? null : seen }, byKey))
+  async #store(items: readonly AppendItem[], seen: number): Promise<Produced & { readonly batch: Buffer }> {
     for (;;) {
       try {
-        return await this.#send(records)
+        return await this.#send(items, seen)
       } catch (error) {
         if (!(error instanceof KafkaError) || !PRODUCER_ERRORS.has(error.code)) throw millraceError(`publishing to ${this.#log.topic}`, error)
         // The topic was made anew, or the brokers have forgotten this producer: begin as another.
@@ -122,13 +124,13 @@ export class ChannelWriter {
     }
   }
 
-  async #send(records: readonly NewRecord[]): Promise<Produced> {
+  async #send(items: readonly AppendItem[], seen: number): Promise<Produced & { readonly batch: Buffer }> {
     const { client, topic } = this.#log
     const { library } = client
     const { producerId, producerEpoch } = await this.#become()
     const stamp = { id: producerId, epoch: producerEpoch, sequence: this.#sequence }
-    const batch = encodeBatch(records, Date.now(), stamp, library)
-    if (batch.length > BATCH_BYTES_MAX) throw this.#tooLarge(records.length, batch.length)
+    const batch = encodeEvents(items, this.#log.entry, seen, stamp, library)
+    if (batch.length > BATCH_BYTES_MAX) throw this.#tooLarge(items.length, batch.length)
     let sentMs = 0
     try {
       const produced = await client.leader(`publishing to ${topic}`, topic, 'publish', async (connection) => {
@@ -139,9 +141,9 @@ export class ChannelWriter {
           throw await this.#log.judge(error)
         }
       })
-      this.#sequence = (this.#sequence + records.length) % SEQUENCES
+      this.#sequence = (this.#sequence + items.length) % SEQUENCES
       if (produced.timeMs >= 0) this.#aheadMs = produced.timeMs - (sentMs + Date.now()) / 2
-      return produced.timeMs >= 0 ? produced : { ...produced, timeMs: this.nowMs }
+      return { base: produced.base, timeMs: produced.timeMs >= 0 ? produced.timeMs : this.nowMs, batch }
     } catch (error) {
       // Whether it was stored is not known: what comes next must not be taken for it.
       this.#producer = null
@@ -167,6 +169,28 @@ export class ChannelWriter {
   }
 }
 
-function eventOf({ event: { id, type, key, text } }: AppendItem): KeptEvent['event'] {
-  return { id, type, key, text }
+/** Which of some items that come one by one has an id. */
+class Together {
+  readonly #items: readonly AppendItem[]
+  /** Made when an id is asked for that is not greater than all before: new ids of version 7 are. */
+  #table: Map<string, number> | null = null
+  #tabled = 0
+  #greatest = ''
+
+  constructor(items: readonly AppendItem[]) {
+    this.#items = items
+  }
+
+  find(id: string): number | undefined {
+    if (id > this.#greatest) {
+      this.#greatest = id
+      return undefined
+    }
+    this.#table ??= new Map()
+    for (; this.#tabled < this.#items.length; this.#tabled++) {
+      const { dedupeId } = this.#items[this.#tabled] as AppendItem
+      if (dedupeId !== null) this.#table.set(dedupeId, this.#tabled)
+    }
+    return this.#table.get(id)
+  }
 }

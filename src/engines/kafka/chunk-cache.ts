@@ -18,16 +18,31 @@ const GROW_EVENTS = 500
 export class Chunk {
   readonly first: number
   end: number
-  readonly events: KeptEvent[]
   bytes = 0
   used = 0
+  /** Or how they are made, where nobody has asked for them yet. */
+  #events: KeptEvent[] | (() => KeptEvent[])
   #byPartition: Map<number, KeptEvent[]> | null = null
 
   constructor(first: number, end: number, events: KeptEvent[]) {
     this.first = first
     this.end = end
-    this.events = events
+    this.#events = events
     for (const { event } of events) this.bytes += event.text.length + 200
+  }
+
+  /** Of events that are decoded when somebody asks for them; until then they are one buffer. */
+  static packed(first: number, end: number, batch: Buffer, decode: () => KeptEvent[]): Chunk {
+    const chunk = new Chunk(first, end, [])
+    chunk.#events = decode
+    // And perhaps once more as events.
+    chunk.bytes = 2 * batch.length
+    return chunk
+  }
+
+  get events(): KeptEvent[] {
+    if (typeof this.#events === 'function') this.#events = this.#events()
+    return this.#events
   }
 
   /** Those of one partition, or (null) of all. */
@@ -48,9 +63,11 @@ export class Chunk {
 
   /** What comes right after it, if there is room. */
   grow(next: Chunk): boolean {
-    if (next.first !== this.end || this.events.length + next.events.length > GROW_EVENTS) return false
-    for (const event of next.events) {
-      this.events.push(event)
+    const [events, more] = [this.#events, next.#events]
+    if (typeof events === 'function' || typeof more === 'function') return false
+    if (next.first !== this.end || events.length + more.length > GROW_EVENTS) return false
+    for (const event of more) {
+      events.push(event)
       if (this.#byPartition !== null) this.#index(event, this.#byPartition)
     }
     this.end = next.end

@@ -13,12 +13,13 @@
 import { isMillraceError } from '../../base/errors.ts'
 import type { BlockEvent } from '../../event/block.ts'
 import type { CloudEvent } from '../../event/cloud-event.ts'
+import type { Encoded, Origin } from '../../event/encode.ts'
 import { decodeTexts } from '../../event/http/decode-http.ts'
 import { encodeHeaderValue } from '../../event/http/header-value.ts'
 import { STRUCTURED } from '../../event/http/media-type.ts'
 import { partitionOf } from '../../partitioned/appending.ts'
 import type { ChannelEntry } from '../../partitioned/log-backend.ts'
-import type { FetchedRecord, NewRecord, RecordHeader } from './record-batch.ts'
+import { countChar, type FetchedRecord, type NewRecord, type RecordHeader, sizedChars } from './record-batch.ts'
 
 const OWN = 'millrace'
 const CONTENT_TYPE = 'content-type'
@@ -40,13 +41,50 @@ export interface RecordNote {
   readonly seen: number | null
 }
 
-/** The record of an event. In a topic that keeps the latest of each key, an event without a key needs one that is like no other. */
-export function toRecord({ id, key, text }: BlockEvent, { partition, partitions, seen }: RecordNote, byKey: boolean): NewRecord {
-  const own: RecordHeader = [OWN, `${partition}/${partitions}${seen === null ? '' : `@${seen}`}`]
-  const recordKey = key ?? (byKey ? `${KEYLESS}${id}` : null)
-  const split = binaryMode(text)
-  if (split === null) return { key: recordKey, value: text, headers: [STRUCTURED_TYPE, own] }
-  return { key: recordKey, value: split.value, headers: [...split.headers, own] }
+/** The record of an event. */
+export function toRecord(event: BlockEvent, note: RecordNote, byKey: boolean): NewRecord {
+  const own: RecordHeader = [OWN, noteText(note)]
+  const key = recordKeyOf(event, byKey)
+  const split = binaryMode(event.text)
+  if (split === null) return { key, value: event.text, headers: [STRUCTURED_TYPE, own] }
+  return { key, value: split.value, headers: [...split.headers, own] }
+}
+
+/** What headers and JSON write alike, a byte a character. */
+const PLAIN = /^[ !#-[\]-~]{1,4000}$/
+const READY_HEAD = countChar(7) + sizedChars('ce_specversion') + sizedChars('1.0') + sizedChars('ce_id')
+let lastOrigin: Origin | null = null
+let lastHeaders: string | null = null
+
+/** Headers of the binary mode up to Millrace's own, ready to be written, of an event that was encoded a moment ago; null where it takes more. */
+export function readyHeaders(event: Encoded): string | null {
+  const { origin } = event
+  if (origin === null || !PLAIN.test(event.id)) return null
+  if (origin !== lastOrigin) {
+    lastOrigin = origin
+    lastHeaders = originHeaders(origin)
+  }
+  return lastHeaders === null ? null : READY_HEAD + sizedChars(event.id) + lastHeaders
+}
+
+function originHeaders({ source, type, time }: Origin): string | null {
+  if (time === undefined || !PLAIN.test(source) || !PLAIN.test(type) || !PLAIN.test(time)) return null
+  const headers = [['ce_source', source], ['ce_type', type], ['ce_time', time], JSON_TYPE] as const
+  return headers.map(([name, text]) => sizedChars(name) + sizedChars(text)).join('')
+}
+
+/** Millrace's own header, ready to be written. */
+export function readyNote(note: RecordNote): string {
+  return sizedChars(OWN) + sizedChars(noteText(note))
+}
+
+function noteText({ partition, partitions, seen }: RecordNote): string {
+  return `${partition}/${partitions}${seen === null ? '' : `@${seen}`}`
+}
+
+/** The record's key. In a topic that keeps the latest of each key, an event without a key needs one that is like no other. */
+export function recordKeyOf({ id, key }: BlockEvent, byKey: boolean): string | null {
+  return key ?? (byKey ? `${KEYLESS}${id}` : null)
 }
 
 /** The parts of an event's text, where the binary mode carries it without loss. */

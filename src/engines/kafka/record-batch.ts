@@ -24,6 +24,9 @@ import { WireReader, WireWriter } from './wire-bytes.ts'
 const HEADER_BYTES = 61
 const CRC_AT = 17
 const ATTRIBUTES_AT = 21
+const LAST_AT = 23
+/** What a record has, about. */
+const RECORD_BYTES = 400
 const COMPRESSED = 0b111
 const LOG_TIME = 0b1000
 const CONTROL = 0b10_0000
@@ -53,57 +56,77 @@ export interface BatchTools {
   decompress(algorithm: number, bytes: Buffer): Buffer
 }
 
-export function encodeBatch(records: readonly NewRecord[], nowMs: number, producer: ProducerStamp, { crc32c }: Pick<BatchTools, 'crc32c'>): Buffer {
-  const batch = new WireWriter(HEADER_BYTES + records.length * 256)
-  batch.int64(0).int32(0).int32(-1).int8(2).int32(0)
-  batch
-    .int16(0)
-    .int32(records.length - 1)
-    .int64(nowMs)
-    .int64(nowMs)
-  batch.int64(producer.id).int16(producer.epoch).int32(producer.sequence).int32(records.length)
-  for (const [at, record] of records.entries()) encodeRecord(batch, record, at)
-  batch.patchInt32(batch.length - 12, 8)
-  batch.patchUInt32(crc32c(batch.bytes.subarray(ATTRIBUTES_AT)), CRC_AT)
-  return batch.bytes
-}
+/** Puts a batch together, record by record. */
+export class BatchWriter {
+  readonly #wire: WireWriter
+  #count = 0
 
-function encodeRecord(batch: WireWriter, { key, value, headers }: NewRecord, offset: number): void {
-  let size = 1 + 1 + signedBytes(offset) + sizedBytes(key) + sizedBytes(value) + signedBytes(headers.length)
-  for (const [name, text] of headers) size += sizedBytes(name) + sizedBytes(text)
-  batch.signed(size).int8(0).signed(0).signed(offset)
-  sized(batch, key)
-  sized(batch, value)
-  batch.signed(headers.length)
-  for (const [name, text] of headers) {
-    sized(batch, name)
-    sized(batch, text)
+  constructor(records: number, nowMs: number, producer: ProducerStamp) {
+    const wire = new WireWriter(HEADER_BYTES + records * RECORD_BYTES)
+    wire.int64(0).int32(0).int32(-1).int8(2).int32(0)
+    wire.int16(0).int32(0).int64(nowMs).int64(nowMs)
+    wire.int64(producer.id).int16(producer.epoch).int32(producer.sequence).int32(0)
+    this.#wire = wire
+  }
+
+  add({ key, value, headers }: NewRecord): void {
+    const wire = this.#wire
+    const start = this.#begin(key)
+    sized(wire, value)
+    wire.signed(headers.length)
+    for (const [name, text] of headers) wire.sizedText(name).sizedText(text)
+    wire.endSized(start)
+  }
+
+  /** A record whose headers are written already: their count, and names and texts with their lengths, a byte a character. */
+  addReady(key: string | null, value: string, headers: string): void {
+    const start = this.#begin(key)
+    this.#wire.sizedText(value).latin1(headers).endSized(start)
+  }
+
+  #begin(key: string | null): number {
+    const wire = this.#wire
+    const start = wire.beginSized()
+    wire
+      .int8(0)
+      .signed(0)
+      .signed(this.#count++)
+    sized(wire, key)
+    return start
+  }
+
+  finish({ crc32c }: Pick<BatchTools, 'crc32c'>): Buffer {
+    const wire = this.#wire
+    wire.patchInt32(wire.length - 12, 8)
+    wire.patchInt32(this.#count - 1, LAST_AT)
+    wire.patchInt32(this.#count, HEADER_BYTES - 4)
+    wire.patchUInt32(crc32c(wire.bytes.subarray(ATTRIBUTES_AT)), CRC_AT)
+    return wire.bytes
   }
 }
 
-function bytesOf(value: string | Uint8Array): number {
-  return typeof value === 'string' ? Buffer.byteLength(value) : value.length
+export function encodeBatch(records: readonly NewRecord[], nowMs: number, producer: ProducerStamp, tools: Pick<BatchTools, 'crc32c'>): Buffer {
+  const batch = new BatchWriter(records.length, nowMs, producer)
+  for (const record of records) batch.add(record)
+  return batch.finish(tools)
 }
 
-function signedBytes(value: number): number {
-  const zigzag = ((value << 1) ^ (value >> 31)) >>> 0
-  return zigzag < 0x80 ? 1 : zigzag < 0x4000 ? 2 : zigzag < 0x20_0000 ? 3 : zigzag < 0x1000_0000 ? 4 : 5
+function sized(wire: WireWriter, value: string | Uint8Array | null): void {
+  if (value === null) wire.signed(-1)
+  else if (typeof value === 'string') wire.sizedText(value)
+  else wire.signed(value.length).raw(value)
 }
 
-function sizedBytes(value: string | Uint8Array | null): number {
-  if (value === null) return 1
-  const bytes = bytesOf(value)
-  return signedBytes(bytes) + bytes
+/** A text with its length before it, in the form of `addReady`. */
+export function sizedChars(text: string): string {
+  const zigzag = text.length * 2
+  if (zigzag >= 0x4000) throw new RangeError('a header of 8 KiB is not made ready')
+  return zigzag < 0x80 ? String.fromCharCode(zigzag) + text : String.fromCharCode((zigzag & 0x7f) | 0x80, zigzag >> 7) + text
 }
 
-function sized(batch: WireWriter, value: string | Uint8Array | null): void {
-  if (value === null) {
-    batch.signed(-1)
-    return
-  }
-  batch.signed(bytesOf(value))
-  if (typeof value === 'string') batch.text(value)
-  else batch.raw(value)
+/** A count of headers in the form of `addReady`. */
+export function countChar(headers: number): string {
+  return String.fromCharCode(headers * 2)
 }
 
 /** A record as it was fetched. Its bytes are views into what was fetched. */

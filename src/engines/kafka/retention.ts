@@ -18,7 +18,11 @@ export class SizeIndex implements TailFold {
     this.#bytesMax = bytesMax
   }
 
-  add({ offset, event }: KeptEvent): void {
+  add(events: readonly KeptEvent[]): void {
+    for (const event of events) this.#add(event)
+  }
+
+  #add({ offset, event }: KeptEvent): void {
     const bytes = Buffer.byteLength(event.text)
     this.#events.push({ offset, bytes })
     this.#bytes += bytes
@@ -39,8 +43,8 @@ export class SizeIndex implements TailFold {
 export class KeyIndex implements TailFold {
   readonly #latest = new Map<string, number>()
 
-  add({ offset, event }: KeptEvent): void {
-    if (event.key !== null) this.#latest.set(event.key, offset)
+  add(events: readonly KeptEvent[]): void {
+    for (const { offset, event } of events) if (event.key !== null) this.#latest.set(event.key, offset)
   }
 
   shows({ offset, event }: KeptEvent): boolean {

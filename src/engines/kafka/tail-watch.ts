@@ -4,7 +4,8 @@
  * told at once.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { ChannelLog, TailListener } from './channel-log.ts'
+import type { OnAppend } from '../../partitioned/log-backend.ts'
+import type { ChannelLog } from './channel-log.ts'
 import type { KafkaClient } from './client.ts'
 import { CODES } from './kafka-error.ts'
 import { type FetchPlace, fetch } from './requests.ts'
@@ -26,7 +27,7 @@ export class TailWatch {
   }
 
   /** Be told of what is new in a channel, until the answer is called. */
-  async add(log: ChannelLog, listener: TailListener): Promise<() => void> {
+  async add(log: ChannelLog, listener: OnAppend): Promise<() => void> {
     await log.follow()
     log.listeners.add(listener)
     this.#logs.set(log.topic, log)

@@ -1,5 +1,14 @@
 /** Kafka's primitive types, written and read: what the two requests that carry records, Produce and Fetch, are made of. */
 
+/** Of the lengths of most records: of 64 bytes and more, less than 8 KiB. */
+const SIZE_BYTES = 2
+
+/** Bytes of a signed number in zigzag form. */
+export function signedBytes(value: number): number {
+  const zigzag = ((value << 1) ^ (value >> 31)) >>> 0
+  return zigzag < 0x80 ? 1 : zigzag < 0x4000 ? 2 : zigzag < 0x20_0000 ? 3 : zigzag < 0x1000_0000 ? 4 : 5
+}
+
 /** Writes into a buffer that grows. */
 export class WireWriter {
   #bytes: Buffer
@@ -78,6 +87,45 @@ export class WireWriter {
     this.#room(value.length * 3)
     this.#at += this.#bytes.write(value, this.#at)
     return this
+  }
+
+  /** UTF-8 with its length before it, in zigzag form. */
+  sizedText(value: string): this {
+    this.#room(5 + value.length * 3)
+    // Nearly always a byte a character.
+    const start = this.#at + signedBytes(value.length)
+    const written = this.#bytes.write(value, start)
+    const moved = this.#at + signedBytes(written)
+    if (moved !== start) this.#bytes.copyWithin(moved, start, start + written)
+    this.signed(written)
+    this.#at += written
+    return this
+  }
+
+  /** A byte a character. */
+  latin1(value: string): this {
+    this.#room(value.length)
+    this.#at += this.#bytes.write(value, this.#at, 'latin1')
+    return this
+  }
+
+  /** What is written up to `endSized` has its length before it. Answers what that is to be told. */
+  beginSized(): number {
+    this.#room(SIZE_BYTES)
+    this.#at += SIZE_BYTES
+    return this.#at
+  }
+
+  endSized(start: number): void {
+    const written = this.#at - start
+    const size = signedBytes(written)
+    if (size !== SIZE_BYTES) {
+      this.#room(size)
+      this.#bytes.copyWithin(start - SIZE_BYTES + size, start, start + written)
+    }
+    this.#at = start - SIZE_BYTES
+    this.signed(written)
+    this.#at += written
   }
 
   /** A string of the flexible versions: its length + 1, 0 for null. */
