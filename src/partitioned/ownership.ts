@@ -17,7 +17,6 @@ import { Fenced, type LogBackend } from './log-backend.ts'
 /** A snapshot is taken when so many entries, or bytes, came after the last. */
 const SNAPSHOT_ENTRIES = 500
 const SNAPSHOT_BYTES = 1024 * 1024
-const LAZY_MS = 1
 const RETRY_MS = 200
 
 export interface OwnershipHost {
@@ -29,6 +28,21 @@ export interface OwnershipHost {
   /** Somebody else owns the partition now. */
   lost(ownership: Ownership): void
   alarm(error: unknown): void
+}
+
+/** Completions wait so long for others, of all partitions, to be written with them. */
+const LAZY_MS = 5
+let lazyCommits: (() => void)[] = []
+
+/** Run together with all that wait now, soon: what many partitions write in one turn can go to the servers, and be synced by them, together. */
+function lazily(commit: () => void): void {
+  lazyCommits.push(commit)
+  if (lazyCommits.length > 1) return
+  setTimeout(() => {
+    const commits = lazyCommits
+    lazyCommits = []
+    for (const each of commits) each()
+  }, LAZY_MS)
 }
 
 interface Waiting {
@@ -50,7 +64,7 @@ export class Ownership {
   #waiting: Waiting[] = []
   #committing: Promise<void> | null = null
   #scheduled = false
-  #timer: NodeJS.Timeout | null = null
+  #lazy = false
   #sending = false
   #sent: number
   #markSent = false
@@ -119,11 +133,11 @@ export class Ownership {
   }
 
   #lazily(): void {
-    if (this.#timer !== null || this.#scheduled || this.#committing !== null || this.#closing || this.#over) return
-    this.#timer = setTimeout(() => {
-      this.#timer = null
-      this.#commitNow()
-    }, LAZY_MS)
+    if (this.#lazy || this.#scheduled || this.#committing !== null || this.#closing || this.#over) return
+    this.#lazy = true
+    lazily(() => {
+      if (this.#lazy) this.#commitNow()
+    })
   }
 
   /** Take effect with what is settled in this turn. */
@@ -180,7 +194,6 @@ export class Ownership {
   /** Stop without a word: somebody else owns it, or the backend is gone. */
   abandon(): void {
     this.#over = true
-    if (this.#timer !== null) clearTimeout(this.#timer)
     for (const waiting of this.#waiting.splice(0)) waiting.reject(new Fenced(this.journal))
   }
 
@@ -195,8 +208,7 @@ export class Ownership {
 
   #commitNow(): void {
     if (this.#committing !== null || this.#closing || this.#over) return
-    if (this.#timer !== null) clearTimeout(this.#timer)
-    this.#timer = null
+    this.#lazy = false
     this.#committing = this.#commit().then(
       () => {
         this.#committing = null

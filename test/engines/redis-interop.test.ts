@@ -79,6 +79,52 @@ describe.skipIf(kind === undefined)('Redis', () => {
     expect(new CloudEvent(JSON.parse(fields[1] as string))).toMatchObject({ id: receipt.id, type: 'cart.item.added', data: { sku: 'tea ☕' } })
   })
 
+  it('events that go out together keep each their own id, key and text, whatever characters are in them; one that is known is not stored again', async () => {
+    await open()
+    const carts = stream('mixed', { events: [ItemAdded], key: ({ data }) => (data.sku === '' ? undefined : data.sku) })
+    const skus = ['tea', '', 'é', '☕', 'tea "quoted" \\ \u0001', '𝄞', '', 'tea']
+    const ids = [undefined, 'plain', 'naïve', 'with "quotes"', undefined, '☕☕', 'plain', undefined]
+    const events = skus.map((sku, at) => ({ ...ItemAdded({ sku }), ...(ids[at] !== undefined && { id: ids[at] }) }))
+    const receipts = await Promise.all(events.map((each) => broker.publish(carts, each)))
+    expect(receipts.map(({ duplicate }) => duplicate)).toEqual(skus.map((_, at) => at === 6))
+    expect(receipts[6]?.offset).toBe(receipts[1]?.offset)
+    const again = await broker.publish(carts, { ...ItemAdded({ sku: 'other' }), id: 'with "quotes"' })
+    expect([again.duplicate, again.offset]).toEqual([true, receipts[3]?.offset])
+    const read: [string, string][] = []
+    for await (const { id, data } of broker.read(carts)) read.push([id, data.sku])
+    const stored = skus.flatMap((sku, at): [string, string][] => (at === 6 ? [] : [[receipts[at]?.id as string, sku]]))
+    expect(read.sort()).toEqual(stored.sort())
+    const keys: string[] = []
+    for (let partition = 0; partition < PARTITIONS; partition++) {
+      for (const [, fields] of await plain.xrange(`${base}stream:mixed:${partition}`, '-', '+')) if (fields[2] === 'key') keys.push(fields[3] as string)
+    }
+    expect(keys.sort()).toEqual(skus.filter((sku) => sku !== '').sort())
+  })
+
+  it('who appends and is alone in listening is not told by the server; others that listen are', async () => {
+    await open()
+    const carts = stream('rung', { events: [ItemAdded] })
+    await broker.declare(carts)
+    await collecting('rung')
+    const told: string[] = []
+    const listener = new Redis(server.url)
+    listener.on('message', (_, message) => told.push(message))
+    const rings = async (): Promise<number> => Number(/cmdstat_publish:calls=(\d+)/.exec(await plain.info('commandstats'))?.[1] ?? 0)
+    try {
+      // The first may come before the server is known to tell of it.
+      await broker.publish(carts, ItemAdded({ sku: 'tea' }))
+      const before = await rings()
+      await broker.publish(carts, ItemAdded({ sku: 'tea' }))
+      expect(await rings()).toBe(before)
+      await listener.subscribe(`${base}bell:rung`)
+      const { offset } = await broker.publish(carts, ItemAdded({ sku: 'jam' }))
+      await expect.poll(() => told.length, { timeout: 10_000 }).toBe(1)
+      expect(told[0]).toMatch(new RegExp(`^\\S+ \\d:${offset + 1}$`))
+    } finally {
+      listener.disconnect()
+    }
+  })
+
   it('a plain client writes structured events, and another SDK binary ones: they arrive at once, in order of their key, each id once', async () => {
     await open()
     const carts = stream('carts', { events: [ItemAdded] })

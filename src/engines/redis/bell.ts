@@ -14,6 +14,8 @@ export class Bell {
   readonly #connector: Connector
   #client: Client | null = null
   readonly #watchers = new Map<string, Set<OnAppend>>()
+  /** What the server is known to tell this connection of. */
+  readonly #heard = new Set<string>()
   #closed = false
 
   /** `sender`: what this engine says itself is not told to it. */
@@ -33,22 +35,34 @@ export class Bell {
       watchers.delete(onAppend)
       if (watchers.size > 0 || this.#watchers.get(name) !== watchers) return
       this.#watchers.delete(name)
+      this.#heard.delete(name)
       if (this.#client?.status === 'ready') this.#client.unsubscribe(name).catch(() => undefined)
     }
   }
 
   async #subscribe(name: string): Promise<void> {
     if (this.#client === null) await this.#connect()
-    else if (this.#client.status === 'ready') await this.#client.subscribe(name).catch(() => undefined)
+    else if (this.#client.status === 'ready') await this.#hear(this.#client, [name]).catch(() => undefined)
+  }
+
+  async #hear(client: Client, names: readonly string[]): Promise<void> {
+    await client.subscribe(...names)
+    for (const name of names) if (this.#watchers.has(name)) this.#heard.add(name)
+  }
+
+  /** How many of the subscribers to a channel's bell are this engine: where it is not sure, 0. */
+  hears(channel: string): number {
+    return this.#heard.has(this.#keys.bell(channel)) ? 1 : 0
   }
 
   async #connect(): Promise<void> {
     const client = this.#connector()
     this.#client = client
     client.on('error', () => undefined)
+    client.on('close', () => this.#heard.clear())
     client.on('message', (name, message) => this.#told(name, message))
     client.on('ready', () => {
-      void client.subscribe(...this.#watchers.keys()).then(
+      void this.#hear(client, [...this.#watchers.keys()]).then(
         () => this.#ringAll(),
         () => undefined,
       )

@@ -20,6 +20,8 @@ export interface StreamsHost {
   /** Run a script that writes; resolves when what it wrote is as safe as it is to be. */
   write(script: Script, keys: readonly string[], args: readonly Argument[], doing: string, again: boolean): Promise<unknown>
   partitions(channel: string): Promise<number>
+  /** How many of the subscribers to a channel's bell are this engine; null where the server cannot count them all. */
+  hears(channel: string): number | null
 }
 
 type AppendAnswer = readonly [timeMs: number, first: number, largest: number, touched: readonly number[], offsets: number | readonly number[]]
@@ -41,7 +43,7 @@ export class ChannelStreams {
   async append(channel: string, items: readonly AppendItem[]): Promise<Appended[]> {
     const doing = `storing events in channel "${channel}"`
     const again = items.every(({ dedupeId }) => dedupeId !== null)
-    const args = [this.#keys.base, channel, this.#sender, ...packed(items)]
+    const args = [this.#keys.base, channel, this.#sender, this.#host.hears(channel) ?? '', ...packed(items)]
     const answer = (await named(channel, this.#host.write(APPEND, [this.#keys.channel(channel)], args, doing, again))) as AppendAnswer
     const [timeMs, first, largest, touched, offsets] = answer
     this.#largest.set(channel, largest)

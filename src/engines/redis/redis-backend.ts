@@ -63,6 +63,8 @@ export class RedisBackend implements LogBackend {
       reading: link,
       write: (script, keys, args, doing, again) => this.#writes.run(script, keys, args, doing, again),
       partitions: (channel) => this.#registry.partitions(channel),
+      // A cluster's nodes count each their own.
+      hears: (channel) => (settings.topology === 'cluster' ? null : this.#bell.hears(channel)),
     })
     this.#journals = new Journals(this.#keys, link, this.#writes)
     this.#bell = new Bell(connector, this.#keys, sender)

@@ -48,7 +48,8 @@ end
 export const IN_TEXT = 0x80000000
 
 /**
- * Store events. ARGV: base, channel, sender, then the events in two arguments, however many they are: five numbers of four bytes each (partition, bytes of
+ * Store events. ARGV: base, channel, sender, how many of the bell's subscribers are the sender itself ('' where they cannot be
+ * counted), then the events in two arguments, however many they are: five numbers of four bytes each (partition, bytes of
  * the id to be known by, of the key, of the head, of the text; 0 for none), and all of these bytes one after the other. The head is a JSON array of id and
  * type where they are not what the text says; an id that stands in the text, where Millrace writes it, has `IN_TEXT` added to its
  * length and does not come twice.
@@ -58,8 +59,8 @@ export const IN_TEXT = 0x80000000
  * Known ids are in two generations of a hash: the younger takes new ones; when it has as many as the window or is as old as the window, the older one goes.
  */
 export const APPEND: Script = script(`${COMMON}${DROP}
-local meta, base, name, sender = KEYS[1], ARGV[1], ARGV[2], ARGV[3]
-local lengths, bytesOf = ARGV[4], ARGV[5]
+local meta, base, name, sender, hears = KEYS[1], ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+local lengths, bytesOf = ARGV[5], ARGV[6]
 local call, sub, read = redis.call, string.sub, struct.unpack
 local m = call('HMGET', meta, 'next', 'time', 'generation', 'since', 'dedupeAge', 'dedupeCount', 'keepCount', 'keepBytes', 'latest', 'largest', 'bytes',
   'partitions', 'mark', 'trimmed')
@@ -72,9 +73,16 @@ local generation, since = tonumber(m[3]), tonumber(m[4])
 local set = { 'time', int(now) }
 
 local ids, wanted, known = {}, {}, {}
+local streams, order, counters = {}, {}, {}
 local events, from = #lengths / 20, 1
 for at = 1, events do
-  local _, id, key, head, text = read('<I4I4I4I4I4', lengths, at * 20 - 19)
+  local partition, id, key, head, text = read('<I4I4I4I4I4', lengths, at * 20 - 19)
+  if not streams[partition] then
+    streams[partition] = stream(base, name, partition)
+    order[#order + 1] = partition
+    counters[#counters + 1] = 'count:' .. partition
+    counters[#counters + 1] = 'end:' .. partition
+  end
   if id >= ${IN_TEXT} then
     id = id - ${IN_TEXT}
     ids[at] = sub(bytesOf, from + key + head + ${PLAIN_BEGIN.length}, from + key + head + ${PLAIN_BEGIN.length - 1} + id)
@@ -107,7 +115,9 @@ end
 
 local nextOffset = tonumber(m[1])
 local first, stamp, keys = nextOffset, '-' .. int(now), base .. 'keys:' .. name
-local streams, counts, before, ends, order, answers, fresh, all = {}, {}, {}, {}, {}, {}, {}, true
+local counts, before, ends, answers, fresh, all = {}, {}, {}, {}, {}, true
+local had = call('HMGET', meta, unpack(counters))
+for at = 1, #order do counts[order[at]], before[order[at]] = tonumber(had[2 * at - 1] or 0), tonumber(had[2 * at] or 0) end
 
 local function add(to, id, ...)
   local answer = redis.pcall('XADD', to, id, ...)
@@ -137,12 +147,6 @@ for at = 1, events do
   else
     local to, place, text = streams[partition], int(nextOffset) .. stamp, sub(bytesOf, headEnd, textEnd - 1)
     local key = keyBytes > 0 and sub(bytesOf, from, keyEnd - 1)
-    if not to then
-      to = stream(base, name, partition)
-      local c = call('HMGET', meta, 'count:' .. partition, 'end:' .. partition)
-      streams[partition], counts[partition], before[partition] = to, tonumber(c[1] or 0), tonumber(c[2] or 0)
-      order[#order + 1] = partition
-    end
     local number = counts[partition]
     -- Only the first of a call can meet what somebody else has written. Every so many, an entry says how many its partition had had before it.
     if ends[partition] and headBytes == 0 and number % 64 ~= 0 then
@@ -187,11 +191,13 @@ local function put(field, value) set[#set + 1] = field set[#set + 1] = value end
 local touched, bell = {}, {}
 for at = 1, #order do
   local partition = order[at]
-  put('count:' .. partition, int(counts[partition]))
-  put('end:' .. partition, int(ends[partition]))
-  touched[#touched + 1] = partition
-  touched[#touched + 1] = before[partition]
-  bell[#bell + 1] = partition .. ':' .. int(ends[partition])
+  if ends[partition] then
+    put('count:' .. partition, int(counts[partition]))
+    put('end:' .. partition, int(ends[partition]))
+    touched[#touched + 1] = partition
+    touched[#touched + 1] = before[partition]
+    bell[#bell + 1] = partition .. ':' .. int(ends[partition])
+  end
 end
 if nextOffset > first then
   put('next', int(nextOffset))
@@ -205,7 +211,10 @@ if nextOffset > first then
     put('trimmed', int(trimmed))
   end
   call('HSET', meta, unpack(set))
-  call('PUBLISH', base .. 'bell:' .. name, sender .. ' ' .. table.concat(bell, ','))
+  local heard = hears ~= '' and redis.pcall('PUBSUB', 'NUMSUB', base .. 'bell:' .. name)
+  if not heard or heard.err or heard[2] > tonumber(hears) then
+    call('PUBLISH', base .. 'bell:' .. name, sender .. ' ' .. table.concat(bell, ','))
+  end
 elseif #set > 2 then
   call('HSET', meta, unpack(set))
 end
