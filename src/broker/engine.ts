@@ -8,6 +8,7 @@
 import type { Clock } from '../base/clock.ts'
 import type { ChannelSpec } from '../channel/channel.ts'
 import type { StoredEvent } from '../event/cloud-event.ts'
+import type { EventInBlock } from '../event/event-in-block.ts'
 import type { PatternJson } from '../pattern/pattern-type.ts'
 import type { Capabilities } from './capabilities.ts'
 import type { Carriage } from './carriage.ts'
@@ -105,6 +106,8 @@ export interface Delivery extends StoredText {
 
 /** The consumer's side of a subscription. */
 export interface DeliverySink {
+  /** It hands them to another process: it is told before those whose handlers run here. */
+  readonly passesOn?: boolean
   /** New deliveries, at most as many as there is credit for. Must not throw. */
   deliver(deliveries: readonly Delivery[]): void
   /** These are no longer this instance's: what it settles of them is refused. */
@@ -120,6 +123,12 @@ export interface Failure {
   readonly code?: string
   /** `poison`: no attempt can help (undecodable, wrong schema). */
   readonly kind: 'error' | 'rejected' | 'poison' | 'timeout' | 'crash'
+}
+
+/** Who waits for a publish: told the offset of its first event, or why there is none. */
+export interface PublishWaiter {
+  done(firstOffset: number): void
+  fail(error: Error): void
 }
 
 /** An event that a handler emitted: stored with the completion of the delivery, or not at all. */
@@ -180,8 +189,11 @@ export interface Engine {
   readonly clock: Clock
   /** Taking everything out and putting it in as it was. */
   readonly carriage: Carriage
-  /** Events that are published may be places in blocks (`EventInBlock`): they are stored by their bytes. */
-  readonly takesBlocks?: boolean
+  /**
+   * Store events that stand in blocks, all or none, in order, next to each other: their bytes are passed on as they are. Told through `waiter`, and
+   * before any consumer is: for who passes receipts on. False, and nothing is done, where an id may be known: `publishBatch` looks closer. Absent where an engine cannot.
+   */
+  publishPlaces?(channel: string, events: readonly EventInBlock[], waiter: PublishWaiter): boolean
   /** Create the channel, or check that it agrees with what exists. @throws CHANNEL_CONFLICT */
   declare(spec: ChannelSpec): Promise<void>
   /** The spec of a declared channel, if there is one. */

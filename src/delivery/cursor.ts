@@ -130,7 +130,7 @@ export class Cursor implements LogListener, Suspected {
     } while (this.#lanes.grew && this.takers.any())
     if (this.done.floor + this.done.above !== settledBefore) this.#host.touch(this.state)
     this.#pumping = false
-    for (const instance of this.takers.instances) instance.send()
+    this.takers.send()
   }
 
   /** New events, in offset order. */

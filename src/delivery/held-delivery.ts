@@ -1,7 +1,7 @@
 /** One event in the hands of one instance. */
 import type { Delivery, EncodedEvent } from '../broker/engine.ts'
 import type { StoredEvent } from '../event/cloud-event.ts'
-import { decodeEvent } from '../event/encode.ts'
+import { decodeAlike } from '../event/decode-alike.ts'
 import { EventInBlock } from '../event/event-in-block.ts'
 import type { Cursor } from './cursor.ts'
 import type { Instance } from './instance.ts'
@@ -57,6 +57,6 @@ export class HeldDelivery implements Delivery {
   }
 
   decode(offset: number): StoredEvent {
-    return this.event.decode?.(offset) ?? decodeEvent(this.event.text, offset)
+    return this.event.decode?.(offset) ?? decodeAlike(this.event.text, offset)
   }
 }

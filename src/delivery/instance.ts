@@ -54,6 +54,10 @@ export class Instance implements Subscription {
     this.renewedMs = host.nowMs()
   }
 
+  get passesOn(): boolean {
+    return this.#sink.passesOn === true
+  }
+
   get takes(): boolean {
     return this.free > 0 && this.ready
   }

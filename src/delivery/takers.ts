@@ -30,6 +30,12 @@ export class Takers {
     this.#cursor.pumpSoon()
   }
 
+  /** Hand over what was given: first to who passes it on, so that others begin before handlers run here. */
+  send(): void {
+    for (const instance of this.instances) if (instance.passesOn) instance.send()
+    for (const instance of this.instances) instance.send()
+  }
+
   /** Whether anybody has a free place. If not, the cursor is fed when somebody has. */
   any(): boolean {
     for (const claimant of this.claims.values()) if (claimant.ready) return true

@@ -4,6 +4,8 @@
  */
 import { type Block, type BlockBytes, type BlockEvent, OWN_BYTES, sealBlock } from './block.ts'
 import { ASCII, FLAGS_AT, getUint16, HEADER_BYTES, putUint16, putUint32, TEXT_BYTES_AT, TYPES_AT } from './block-layout.ts'
+import type { StoredEvent } from './cloud-event.ts'
+import { decodeAlike } from './decode-alike.ts'
 
 export class EventInBlock implements BlockEvent {
   readonly block: Block
@@ -27,6 +29,10 @@ export class EventInBlock implements BlockEvent {
   get text(): string {
     this.#text ??= this.block.textAt(this.index)
     return this.#text
+  }
+
+  decode(offset: number): StoredEvent {
+    return decodeAlike(this.text, offset)
   }
 
   /** Bytes of its text. */
@@ -73,10 +79,20 @@ function runsOf(events: readonly EventInBlock[]): Run[] {
   return runs
 }
 
+/** A whole block at another place. */
+function placeBlock({ bytes: from, count }: Block, channelId: number, firstOffset: number, timeMs: number, memory: BlockBytes): Block {
+  const bytes = memory.take(memory.reserve(from.length), from.length)
+  bytes.set(from)
+  return sealBlock(channelId, firstOffset, timeMs, count, bytes)
+}
+
 /** A block of events that stand in others: their bytes are copied, and nothing is made of them in between. */
 export function gatherBlock(channelId: number, firstOffset: number, timeMs: number, events: readonly EventInBlock[], memory: BlockBytes = OWN_BYTES): Block {
   const count = events.length
   const runs = runsOf(events)
+  const [run] = runs
+  if (run !== undefined && runs.length === 1 && run.from === 0 && run.to === run.block.count)
+    return placeBlock(run.block, channelId, firstOffset, timeMs, memory)
   const types = new Map<string, number>()
   let idBytes = 0
   let keyBytes = 0

@@ -79,14 +79,24 @@ export function decodePublish(body: Buffer): Publish {
 
 type Answer = Receipt | ScheduledReceipt
 
+/** Receipts of events that stand next to each other, none a duplicate. */
+export function plainReceiptsFrame(request: number, count: number, first: number): Buffer {
+  const frame = newFrame(FRAME.receipts, RECEIPTS_BYTES)
+  let at = frame.writeUInt32LE(request, FRAME_HEADER_BYTES)
+  at = frame.writeUInt32LE(count, at)
+  frame.writeDoubleLE(first, at)
+  return frame
+}
+
 export function receiptsFrame(request: number, receipts: readonly Answer[]): Buffer {
   const first = receipts[0]?.offset ?? null
   const plain = first !== null && receipts.every(({ offset, duplicate }, index) => !duplicate && offset === first + index)
-  const json = plain ? '' : JSON.stringify(receipts.map(rowOf))
+  if (plain) return plainReceiptsFrame(request, receipts.length, first)
+  const json = JSON.stringify(receipts.map(rowOf))
   const frame = newFrame(FRAME.receipts, RECEIPTS_BYTES + json.length)
   let at = frame.writeUInt32LE(request, FRAME_HEADER_BYTES)
   at = frame.writeUInt32LE(receipts.length, at)
-  at = frame.writeDoubleLE(plain ? first : Number.NaN, at)
+  at = frame.writeDoubleLE(Number.NaN, at)
   frame.write(json, at, 'latin1')
   return frame
 }
@@ -98,20 +108,20 @@ function rowOf(receipt: Answer): Row {
 }
 
 /** The receipts of events whose ids are known. @throws INVALID_REQUEST */
-export function decodeReceipts(body: Buffer, channel: string, ids: readonly { readonly id: string }[]): Answer[] {
+export function decodeReceipts(body: Buffer, channel: string, ids: readonly string[]): Answer[] {
   if (body.length < RECEIPTS_BYTES || body.readUInt32LE(4) !== ids.length) throw malformed('receipts of other events than were published')
   const first = body.readDoubleLE(8)
   const receipts: Answer[] = new Array(ids.length)
   if (!Number.isNaN(first)) {
     for (let index = 0; index < ids.length; index++) {
-      receipts[index] = { channel, id: (ids[index] as { id: string }).id, offset: first + index, duplicate: false }
+      receipts[index] = { channel, id: ids[index] as string, offset: first + index, duplicate: false }
     }
     return receipts
   }
   const rows = jsonOf(body, RECEIPTS_BYTES) as readonly Row[]
   for (let index = 0; index < ids.length; index++) {
     const [offset, duplicate, dueAtMs] = rows[index] as Row
-    const { id } = ids[index] as { id: string }
+    const id = ids[index] as string
     receipts[index] = offset === null ? { channel, id, offset, duplicate, dueAtMs: dueAtMs as number } : { channel, id, offset, duplicate }
   }
   return receipts

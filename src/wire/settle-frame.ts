@@ -25,13 +25,6 @@ export interface SettleDetail {
   readonly failure: Failure
 }
 
-export interface Settlement {
-  readonly delivery: number
-  readonly verb: number
-  readonly detail: SettleDetail | null
-  readonly emissions: readonly Emission[] | null
-}
-
 const HEAD_BYTES = 16
 
 /** Settlements gathered for the next frame: columns, not objects. */
@@ -92,26 +85,45 @@ function eventOf({ event }: Emission): EncodedEvent {
   return event
 }
 
-/** @throws INVALID_REQUEST · DATA_DAMAGED */
-export function* decodeSettlements(body: Buffer): Generator<Settlement> {
-  if (body.length < HEAD_BYTES) throw malformed('a settlement is too short')
-  const count = body.readUInt32LE(4)
-  const emitted = body.readUInt32LE(8)
-  const verbsAt = HEAD_BYTES + 4 * count
-  const placesAt = verbsAt + count
-  const jsonAt = placesAt + 14 * emitted
-  const blockAt = jsonAt + body.readUInt32LE(12)
-  if (blockAt > body.length) throw malformed('a settlement is too short')
-  const json = blockAt === jsonAt ? { details: [], channels: [] } : (jsonOf(body.subarray(0, blockAt), jsonAt) as Json)
-  const details = new Map(json.details)
-  const emissions = decodeEmissions(body, placesAt, emitted, blockAt, json.channels)
-  for (let place = 0; place < count; place++) {
-    yield {
-      delivery: body.readUInt32LE(HEAD_BYTES + 4 * place),
-      verb: body[verbsAt + place] as number,
-      detail: details.get(place) ?? null,
-      emissions: emissions.get(place) ?? null,
-    }
+/** The settlements of a frame, read by their places. */
+export class Settlements {
+  readonly count: number
+  readonly #body: Buffer
+  readonly #verbsAt: number
+  readonly #details: ReadonlyMap<number, SettleDetail> | null
+  readonly #emissions: ReadonlyMap<number, Emission[]> | null
+
+  /** @throws INVALID_REQUEST · DATA_DAMAGED */
+  constructor(body: Buffer) {
+    if (body.length < HEAD_BYTES) throw malformed('a settlement is too short')
+    this.#body = body
+    this.count = body.readUInt32LE(4)
+    const emitted = body.readUInt32LE(8)
+    this.#verbsAt = HEAD_BYTES + 4 * this.count
+    const placesAt = this.#verbsAt + this.count
+    const jsonAt = placesAt + 14 * emitted
+    const blockAt = jsonAt + body.readUInt32LE(12)
+    if (blockAt > body.length) throw malformed('a settlement is too short')
+    const json = blockAt === jsonAt ? null : (jsonOf(body.subarray(0, blockAt), jsonAt) as Json)
+    this.#details = json === null ? null : new Map(json.details)
+    this.#emissions = emitted === 0 ? null : decodeEmissions(body, placesAt, emitted, blockAt, json?.channels ?? [])
+  }
+
+  /** The number of the delivery that was settled. */
+  deliveryAt(place: number): number {
+    return this.#body.readUInt32LE(HEAD_BYTES + 4 * place)
+  }
+
+  verbAt(place: number): number {
+    return this.#body[this.#verbsAt + place] as number
+  }
+
+  detailAt(place: number): SettleDetail | null {
+    return this.#details?.get(place) ?? null
+  }
+
+  emissionsAt(place: number): readonly Emission[] | null {
+    return this.#emissions?.get(place) ?? null
   }
 }
 
@@ -122,7 +134,6 @@ interface Json {
 
 function decodeEmissions(body: Buffer, placesAt: number, count: number, blockAt: number, channels: readonly string[]): Map<number, Emission[]> {
   const found = new Map<number, Emission[]>()
-  if (count === 0) return found
   const block = decodeBlock(0, body.subarray(blockAt))
   if (block.count !== count) throw malformed('a settlement counts other emissions than its block')
   for (let index = 0; index < count; index++) {

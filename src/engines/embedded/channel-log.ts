@@ -4,7 +4,7 @@
  */
 
 import { isMillraceError } from '../../base/errors.ts'
-import type { EncodedEvent } from '../../broker/engine.ts'
+import type { EncodedEvent, PublishWaiter } from '../../broker/engine.ts'
 import type { ChannelSpec } from '../../channel/channel.ts'
 import { fromFloat, toFloat } from '../../delivery/consumer-records.ts'
 import type { DeliveryLog, EventBlock, LogListener } from '../../delivery/delivery-log.ts'
@@ -22,14 +22,8 @@ function refuse(error: unknown): never {
   throw error
 }
 
-/** Who waits for a publish: told the offset of its first event, or why there is none. */
-export interface Waiter {
-  done(firstOffset: number): void
-  fail(error: Error): void
-}
-
 /** Stands at the events of a batch before its last: a commit does not end after it. */
-export const CONTINUES: Waiter = { done: () => undefined, fail: () => undefined }
+export const CONTINUES: PublishWaiter = { done: () => undefined, fail: () => undefined }
 
 /** An event that was stored elsewhere before, and keeps the time of that. */
 export class Carried implements EncodedEvent {
@@ -82,7 +76,7 @@ export class ChannelLog implements DeliveryLog {
   #recalled: Promise<void> | null = null
   /** Waiting for their commit, with who waits for each (null: nobody, and it may not be refused). */
   pending: EncodedEvent[] = []
-  waiters: (Waiter | null)[] = []
+  waiters: (PublishWaiter | null)[] = []
   /** When the first of them came. */
   pendingMs = 0
   removed = false
@@ -102,7 +96,7 @@ export class ChannelLog implements DeliveryLog {
     this.dedupe = spec.dedupe === null ? null : new DedupeWindow(spec.dedupe)
   }
 
-  push(event: EncodedEvent, waiter: Waiter | null): number {
+  push(event: EncodedEvent, waiter: PublishWaiter | null): number {
     this.pending.push(event)
     this.waiters.push(waiter)
     return this.tail++

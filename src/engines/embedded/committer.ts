@@ -11,11 +11,11 @@
 import type { Clock } from '../../base/clock.ts'
 import { MillraceError } from '../../base/errors.ts'
 import { LIMITS } from '../../base/limits.ts'
-import type { EncodedEvent } from '../../broker/engine.ts'
+import type { EncodedEvent, PublishWaiter } from '../../broker/engine.ts'
 import type { RecordChange, RecordSource } from '../../delivery/cursor-host.ts'
 import { type Block, encodeBlock } from '../../event/block.ts'
 import { textSize } from '../../event/event-in-block.ts'
-import { Carried, type ChannelLog, CONTINUES, type Waiter } from './channel-log.ts'
+import { Carried, type ChannelLog, CONTINUES } from './channel-log.ts'
 import { blocksOf } from './commit-blocks.ts'
 import { FreshBlock } from './fresh-block.ts'
 import type { Store } from './store.ts'
@@ -25,7 +25,7 @@ interface Part {
   /** One, but where events came in blocks, or keep the times at which they were stored elsewhere. */
   readonly blocks: readonly Block[]
   readonly events: EncodedEvent[]
-  readonly waiters: (Waiter | null)[]
+  readonly waiters: (PublishWaiter | null)[]
 }
 
 interface Commit {
@@ -83,7 +83,7 @@ export class Committer {
   }
 
   /** Accept an event that may be refused: somebody waits for it. */
-  publish(log: ChannelLog, event: EncodedEvent, waiter: Waiter): number {
+  publish(log: ChannelLog, event: EncodedEvent, waiter: PublishWaiter): number {
     return this.#append(log, event, waiter)
   }
 
@@ -92,7 +92,7 @@ export class Committer {
     return this.#append(log, event, null)
   }
 
-  #append(log: ChannelLog, event: EncodedEvent, waiter: Waiter | null): number {
+  #append(log: ChannelLog, event: EncodedEvent, waiter: PublishWaiter | null): number {
     if (log.pending.length === 0) {
       this.#logs.push(log)
       log.pendingMs = this.#clock.now()
@@ -262,7 +262,7 @@ export class Committer {
       const [{ firstOffset, timeMs }] = blocks as [Block]
       log.committed = firstOffset + waiters.length
       log.meter.mark(waiters.length, timeMs)
-      for (let index = 0; index < waiters.length; index++) (waiters[index] as Waiter | null)?.done(firstOffset + index)
+      for (let index = 0; index < waiters.length; index++) (waiters[index] as PublishWaiter | null)?.done(firstOffset + index)
     }
     const fresh = offered(commit)
     for (const { log, block } of fresh) for (const listener of log.listeners) listener.onCommitted(block)
@@ -274,7 +274,7 @@ export class Committer {
 
   #refused(commit: Commit, error: Error): void {
     const full = error instanceof MillraceError && error.code === 'DISK_FULL'
-    const waiting: Waiter[] = []
+    const waiting: PublishWaiter[] = []
     const kept: [ChannelLog, EncodedEvent[]][] = []
     for (const log of new Set([...commit.parts.map((part) => part.log), ...this.#logs])) kept.push([log, this.#takeBack(log, commit, waiting)])
     this.#logs = []
@@ -294,7 +294,7 @@ export class Committer {
   }
 
   /** Undo what of a channel is not durable: who waits is to be told, what may not be refused is answered. */
-  #takeBack(log: ChannelLog, commit: Commit, waiting: Waiter[]): EncodedEvent[] {
+  #takeBack(log: ChannelLog, commit: Commit, waiting: PublishWaiter[]): EncodedEvent[] {
     const part = commit.parts.find((candidate) => candidate.log === log)
     const events = [...(part?.events ?? []), ...log.pending]
     const waiters = [...(part?.waiters ?? []), ...log.waiters]

@@ -16,6 +16,7 @@ import type {
   Engine,
   EngineReadOptions,
   Position,
+  PublishWaiter,
   Receipt,
   ScheduledReceipt,
   StoredText,
@@ -53,7 +54,6 @@ export class EmbeddedEngine implements Engine {
   readonly capabilities: Capabilities
   readonly clock: Clock
   readonly carriage: Carriage
-  readonly takesBlocks = true
   readonly #options: EmbeddedEngineOptions
   readonly #store: Store<Block>
   readonly #committer: Committer
@@ -263,6 +263,11 @@ export class EmbeddedEngine implements Engine {
     return this.#publishing.schedule(log, events, dueAtMs)
   }
 
+  publishPlaces(channel: string, events: readonly EncodedEvent[], waiter: PublishWaiter): boolean {
+    this.#open()
+    return this.#publishing.publishPlaces(this.#log(channel), events, waiter)
+  }
+
   read(channel: string, options: EngineReadOptions): AsyncIterable<readonly StoredText[]> {
     this.#open()
     const log = this.#log(channel)
@@ -290,11 +295,9 @@ export class EmbeddedEngine implements Engine {
     this.#open()
     const logs = new Set<ChannelLog>()
     for (const name of spec.channels) {
-      if (!isWildcard(name)) logs.add(this.#log(name))
-      else {
-        const matches = compileWildcard(name)
-        for (const log of this.#logs.values()) if (matches(log.name)) logs.add(log)
-      }
+      const matches = isWildcard(name) ? compileWildcard(name) : null
+      if (matches === null) logs.add(this.#log(name))
+      else for (const log of this.#logs.values()) if (matches(log.name)) logs.add(log)
     }
     const instance = new Instance(spec, sink, this.#instanceHost)
     // What could be in flight must be known before anything is (clause 5).

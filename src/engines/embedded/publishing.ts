@@ -4,11 +4,11 @@
 
 import type { Clock } from '../../base/clock.ts'
 import { MillraceError } from '../../base/errors.ts'
-import type { Emission, EncodedEvent, Receipt, ScheduledReceipt } from '../../broker/engine.ts'
+import type { Emission, EncodedEvent, PublishWaiter, Receipt, ScheduledReceipt } from '../../broker/engine.ts'
 import { fromJson, toJson } from '../../delivery/consumer-records.ts'
 import type { DueQueue } from '../../delivery/due-queue.ts'
 import type { Block } from '../../event/block.ts'
-import { type ChannelLog, CONTINUES, type Waiter } from './channel-log.ts'
+import { type ChannelLog, CONTINUES } from './channel-log.ts'
 import type { Committer } from './committer.ts'
 import type { DedupeWindow } from './dedupe-window.ts'
 import { keys, type TimerRecord } from './records.ts'
@@ -17,7 +17,7 @@ import type { Store } from './store.ts'
 /** Timers that come due together are moved in pages of so many. */
 const TIMER_PAGE = 1000
 
-class Single implements Waiter {
+class Single implements PublishWaiter {
   readonly promise: Promise<Receipt>
   readonly #channel: string
   readonly #id: string
@@ -144,17 +144,26 @@ export class Publishing {
     return receipts
   }
 
+  /** The same of events that stand in blocks, if no id may be known. */
+  publishPlaces(log: ChannelLog, events: readonly EncodedEvent[], waiter: PublishWaiter): boolean {
+    if (!areNew(log.dedupe, events)) return false
+    this.#give(log, events, waiter)
+    return true
+  }
+
   #append(log: ChannelLog, events: readonly EncodedEvent[]): Promise<number> {
+    return new Promise((resolve, reject) => this.#give(log, events, { done: resolve, fail: reject }))
+  }
+
+  #give(log: ChannelLog, events: readonly EncodedEvent[], waiter: PublishWaiter): void {
     const { committer, clock } = this.#parts
     committer.admit()
-    return new Promise((resolve, reject) => {
-      const last: Waiter = { done: (offset) => resolve(offset - events.length + 1), fail: reject }
-      for (let index = 0; index < events.length; index++) {
-        const event = events[index] as EncodedEvent
-        const offset = committer.publish(log, event, index === events.length - 1 ? last : CONTINUES)
-        log.dedupe?.add(event.id, offset, clock.now())
-      }
-    })
+    const last: PublishWaiter = { done: (offset) => waiter.done(offset - events.length + 1), fail: (error) => waiter.fail(error) }
+    for (let index = 0; index < events.length; index++) {
+      const event = events[index] as EncodedEvent
+      const offset = committer.publish(log, event, index === events.length - 1 ? last : CONTINUES)
+      log.dedupe?.add(event.id, offset, clock.now())
+    }
   }
 
   /** Keep events until they are due. */

@@ -1,5 +1,7 @@
 /** One event in the hands of this process: a place in a frame. */
 import type { Delivery } from '../../broker/engine.ts'
+import type { StoredEvent } from '../../event/cloud-event.ts'
+import { decodeAlike } from '../../event/decode-alike.ts'
 import type { EventColumns } from '../event-columns.ts'
 import type { RemoteSubscription } from './remote-subscription.ts'
 
@@ -50,5 +52,9 @@ export class RemoteDelivery implements Delivery {
   get text(): string {
     this.#text ??= this.#events.block.textAt(this.#index)
     return this.#text
+  }
+
+  decode(offset: number): StoredEvent {
+    return decodeAlike(this.text, offset)
   }
 }

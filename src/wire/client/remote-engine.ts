@@ -85,6 +85,9 @@ export class RemoteEngine implements Engine {
       send: (frame) => this.#client.link.send(frame),
       sendUncounted: (frame) => this.#client.link.sendUncounted(frame),
       soon: () => this.#client.link.soon(),
+      flushPublished: () => {
+        if (this.#publishing.gathered) this.#client.link.flush()
+      },
       ask: (type, subscription) => this.#askSubscription(type, subscription),
       mark: (subscription, done) => this.#mark(subscription, done),
       ended: (subscription) => this.#subscriptions.delete(subscription.number),

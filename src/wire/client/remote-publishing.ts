@@ -16,12 +16,21 @@ type Answer = Receipt | ScheduledReceipt
 const GROUP_CHARS = 262_144
 const GROUP_EVENTS = 4096
 
+/** The two ends of the promise that was made last: one function for all, and not a closure an event. */
+const taken: { resolve: (answer: Answer) => void; reject: (error: Error) => void } = { resolve: () => undefined, reject: () => undefined }
+function take(resolve: (answer: Answer) => void, reject: (error: Error) => void): void {
+  taken.resolve = resolve
+  taken.reject = reject
+}
+
 /** What goes in one frame: single publishes together, or one batch. */
 class Group implements Pending {
   readonly patient = true
   readonly channel: string
   readonly dueAtMs: number | null
-  readonly events: EncodedEvent[] = []
+  /** Its events, until they are in its frame; and their ids. */
+  events: EncodedEvent[] = []
+  ids: readonly string[] = []
   /** Who waits for each event; none where `batch` waits for all. */
   readonly resolves: ((receipt: Answer) => void)[] = []
   readonly rejects: ((error: Error) => void)[] = []
@@ -42,6 +51,8 @@ class Group implements Pending {
   make(request: number): void {
     this.#request = request
     this.#frame = publishFrame(request, this.channel, this.events, this.dueAtMs)
+    this.ids = this.events.map(({ id }) => id)
+    this.events = []
   }
 
   get bytes(): number {
@@ -58,7 +69,7 @@ class Group implements Pending {
 
   answered(body: Buffer): void {
     this.#publishing.settled(this)
-    const receipts = decodeReceipts(body, this.channel, this.events)
+    const receipts = decodeReceipts(body, this.channel, this.ids)
     const last = receipts.at(-1)?.offset
     if (typeof last === 'number') this.#publishing.seen(this.channel, last + 1)
     if (this.batch !== null) this.batch(receipts)
@@ -95,24 +106,29 @@ export class RemotePublishing {
     return this.#chars
   }
 
+  /** Whether something is to be put into frames. */
+  get gathered(): boolean {
+    return this.#groups.length > 0
+  }
+
   get idle(): boolean {
     return this.#groups.length === 0 && this.#unanswered.size === 0
   }
 
   publish(channel: string, event: EncodedEvent, dueAtMs: number | null): Promise<Answer> {
     if (this.#chars > LIMITS.pendingBytesMax) return Promise.reject(this.#tooMuch())
-    return new Promise((resolve, reject) => {
-      let group = dueAtMs === null ? this.#open.get(channel) : undefined
-      if (group === undefined) {
-        group = this.#begin(channel, dueAtMs)
-        if (dueAtMs === null) this.#open.set(channel, group)
-      }
-      group.events.push(event)
-      group.resolves.push(resolve)
-      group.rejects.push(reject)
-      this.#count(group, event.text.length)
-      if (group.chars > GROUP_CHARS || group.events.length >= GROUP_EVENTS) this.#open.delete(channel)
-    })
+    let group = dueAtMs === null ? this.#open.get(channel) : undefined
+    if (group === undefined) {
+      group = this.#begin(channel, dueAtMs)
+      if (dueAtMs === null) this.#open.set(channel, group)
+    }
+    const answered = new Promise<Answer>(take)
+    group.events.push(event)
+    group.resolves.push(taken.resolve)
+    group.rejects.push(taken.reject)
+    this.#count(group, event.text.length)
+    if (group.chars > GROUP_CHARS || group.events.length >= GROUP_EVENTS) this.#open.delete(channel)
+    return answered
   }
 
   publishBatch(channel: string, events: readonly EncodedEvent[], dueAtMs: number | null): Promise<Answer[]> {

@@ -19,6 +19,8 @@ export interface SubscriptionLink {
   send(frame: Buffer): void
   sendUncounted(frame: Buffer): void
   soon(): void
+  /** Send what was published, if anything was. */
+  flushPublished(): void
   /** Ask, and wait for the answer. */
   ask(type: number, subscription: number): Promise<void>
   /** `done` is called at the place in the conversation at which the server has everything so far, before what it sends after. */
@@ -44,8 +46,11 @@ export class RemoteSubscription implements Subscription {
   #marks = 0
   #renewedMs = Number.NEGATIVE_INFINITY
   #marking = false
-  /** Deliveries that came before the subscriber had its subscription. */
-  #early: RemoteDelivery[] | null = []
+  /** Deliveries that the subscriber has not been given. */
+  #arrived: RemoteDelivery[] = []
+  /** The subscriber has its subscription. */
+  #begun = false
+  #giving = false
   #paused = false
   /** The server has had it: in a new session it is to be made again. */
   established = false
@@ -72,10 +77,20 @@ export class RemoteSubscription implements Subscription {
   /** The subscriber has it: deliveries may come. */
   begin(): void {
     this.established = true
+    this.#begun = true
+    this.#giveSoon()
+  }
+
+  /** Before handlers begin, goes out what was published as receipts came: the server works on it meanwhile. */
+  #giveSoon(): void {
+    if (this.#giving || !this.#begun) return
+    this.#giving = true
     setImmediate(() => {
-      const early = this.#early ?? []
-      this.#early = null
-      this.#give(early.filter(({ live }) => live))
+      this.#giving = false
+      this.#link.flushPublished()
+      const arrived = this.#arrived
+      this.#arrived = []
+      this.#give(arrived.filter((delivery) => delivery.live && (this.#behind.size === 0 || !this.#holdsBack(delivery))))
     })
   }
 
@@ -90,9 +105,8 @@ export class RemoteSubscription implements Subscription {
       deliveries.push(delivery)
       this.#inHand.add(delivery)
     }
-    const given = this.#behind.size === 0 ? deliveries : deliveries.filter((delivery) => !this.#holdsBack(delivery))
-    if (this.#early !== null) this.#early.push(...given)
-    else this.#give(given)
+    for (const delivery of deliveries) if (this.#behind.size === 0 || !this.#holdsBack(delivery)) this.#arrived.push(delivery)
+    this.#giveSoon()
   }
 
   #holdsBack(delivery: RemoteDelivery): boolean {
@@ -142,11 +156,10 @@ export class RemoteSubscription implements Subscription {
   /** The session is lost: what was in hand, or settled and not yet durable, is to be claimed in the next. */
   orphan(): HeldClaim[] {
     // What the subscriber has not seen is nobody's.
-    for (const delivery of this.#early ?? []) {
+    for (const delivery of this.#arrived.splice(0)) {
       delivery.live = false
       this.#inHand.delete(delivery)
     }
-    if (this.#early !== null) this.#early = []
     for (const settled of this.#unconfirmed.take()) if (settled.verb !== VERB.release) this.#orphans.addSettled(settled)
     for (const delivery of this.#inHand) this.#orphans.addRunning(delivery)
     this.#inHand.clear()

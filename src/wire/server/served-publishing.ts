@@ -7,14 +7,14 @@
  */
 import { MillraceError } from '../../base/errors.ts'
 import { LIMITS } from '../../base/limits.ts'
-import type { EncodedEvent, Engine, Receipt, ScheduledReceipt } from '../../broker/engine.ts'
+import type { EncodedEvent, Engine, PublishWaiter, Receipt, ScheduledReceipt } from '../../broker/engine.ts'
 import type { ChannelSpec } from '../../channel/channel.ts'
 import { eventsIn } from '../../event/event-in-block.ts'
 import type { Access, WireError } from '../access.ts'
 import { wireErrorOf } from '../access.ts'
 import { FRAME, numberedFrame } from '../frame.ts'
 import type { Link } from '../link.ts'
-import { decodePublish, type Publish, receiptsFrame, type Since } from '../publish-frame.ts'
+import { decodePublish, type Publish, plainReceiptsFrame, receiptsFrame, type Since } from '../publish-frame.ts'
 import { checkEvent } from './checks.ts'
 
 type Answer = Receipt | ScheduledReceipt
@@ -47,7 +47,8 @@ export class ServedPublishing {
 
   /** @throws INVALID_REQUEST · DATA_DAMAGED */
   take(body: Buffer): void {
-    const publish = this.#eventsOf(decodePublish(body))
+    const publish = decodePublish(body)
+    const { request, block } = publish
     this.#bytes += body.length
     if (this.#bytes > LIMITS.wirePublishBytesMax) this.#crowd(true)
     const done = (frame: Buffer): void => {
@@ -55,16 +56,24 @@ export class ServedPublishing {
       this.#bytes -= body.length
       if (this.#isCrowded && this.#bytes < LIMITS.wirePublishBytesMax / 2) this.#crowd(false)
     }
-    this.#tried(publish).then(
-      (receipts) => done(receiptsFrame(publish.request, receipts)),
-      (error: unknown) => done(numberedFrame(FRAME.error, publish.request, wireErrorOf(error) satisfies WireError)),
-    )
+    const fail = (error: unknown): void => done(numberedFrame(FRAME.error, request, wireErrorOf(error) satisfies WireError))
+    if (this.#passedOn(publish, { done: (first) => done(plainReceiptsFrame(request, block.count, first)), fail })) return
+    const events = eventsIn(block).map((event) => event.own())
+    this.#tried({ ...publish, events }).then((receipts) => done(receiptsFrame(request, receipts)), fail)
   }
 
-  /** What comes from ourselves goes on as it is, where the engine takes it; a stranger's bytes are read, and what is stored is what was looked at. */
-  #eventsOf(publish: Publish): Given {
-    const events = eventsIn(publish.block)
-    return { ...publish, events: this.#access().trusted && this.#engine.takesBlocks === true ? events : events.map((event) => event.own()) }
+  /**
+   * What comes from ourselves, and is nothing but new, goes on as the bytes it is. A stranger's are read, and what is stored is what was looked at.
+   * What may be wrong with it is told as of any other publish.
+   */
+  #passedOn({ channel, block, dueAtMs, since }: Publish, waiter: PublishWaiter): boolean {
+    if (dueAtMs !== null || since !== null || this.#behind !== null || !this.#access().trusted) return false
+    try {
+      this.#access().check('publish', channel)
+      return this.#engine.publishPlaces?.(channel, eventsIn(block), waiter) === true
+    } catch {
+      return false
+    }
   }
 
   #crowd(crowded: boolean): void {

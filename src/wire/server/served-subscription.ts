@@ -8,11 +8,14 @@ import type { ClaimOutcome, ConsumerSpec, Delivery, DeliverySink, Emission, Fail
 import { eventsFrame, placeOf } from '../event-columns.ts'
 import { FRAME, FRAME_HEADER_BYTES, newFrame } from '../frame.ts'
 import type { Link } from '../link.ts'
-import { type Settlement, VERB } from '../settle-frame.ts'
+import { type SettleDetail, type Settlements, VERB } from '../settle-frame.ts'
+import { InHand } from './in-hand.ts'
 
 /** Event text of one frame of deliveries, about. */
 const FRAME_CHARS = 524_288
 const FRAME_EVENTS_MIN = 16
+/** So many deliveries do not wait for the end of the turn. */
+const FLUSH_EVENTS = 16
 const RETRY_MS_MAX = 600_000
 const CONFIRM_MS = 20
 
@@ -23,13 +26,13 @@ export interface SubscriptionHost {
 }
 
 export class ServedSubscription implements DeliverySink {
+  readonly passesOn = true
   readonly number: number
   readonly spec: ConsumerSpec
   readonly #host: SubscriptionHost
   #subscription: Subscription | null = null
-  readonly #inHand = new Map<number, Delivery>()
+  readonly #inHand = new InHand()
   #outbox: Delivery[] = []
-  #next = 0
   #pausedByClient = false
   #held = false
   #paused = false
@@ -57,13 +60,16 @@ export class ServedSubscription implements DeliverySink {
 
   deliver(deliveries: readonly Delivery[]): void {
     for (const delivery of deliveries) this.#outbox.push(delivery)
-    if (this.#subscription !== null) this.#host.link.soon()
+    if (this.#subscription === null) return
+    // Many are worth a turn of their own: the client handles them while this process goes on with its own.
+    if (this.#outbox.length >= FLUSH_EVENTS) this.#host.link.flush()
+    else this.#host.link.soon()
   }
 
   revoked(deliveries: readonly Delivery[]): void {
     this.collect()
     const numbers = deliveries.flatMap(({ attachment }) => (typeof attachment === 'number' ? [attachment] : []))
-    for (const number of numbers) this.#inHand.delete(number)
+    for (const number of numbers) this.#inHand.take(number)
     const frame = newFrame(FRAME.revoked, 4 + 4 * numbers.length)
     let at = frame.writeUInt32LE(this.number, FRAME_HEADER_BYTES)
     for (const number of numbers) at = frame.writeUInt32LE(number, at)
@@ -94,28 +100,25 @@ export class ServedSubscription implements DeliverySink {
 
   #send(channel: string, deliveries: readonly Delivery[]): void {
     const frame = eventsFrame(FRAME.deliver, 8, channel, deliveries)
-    const first = this.#next
+    for (const delivery of deliveries) delivery.attachment = this.#inHand.add(delivery)
     frame.writeUInt32LE(this.number, FRAME_HEADER_BYTES)
-    frame.writeUInt32LE(first, FRAME_HEADER_BYTES + 4)
-    for (let index = 0; index < deliveries.length; index++) {
-      const delivery = deliveries[index] as Delivery
-      const number = (first + index) >>> 0
-      delivery.attachment = number
-      this.#inHand.set(number, delivery)
-    }
-    this.#next = (first + deliveries.length) >>> 0
+    frame.writeUInt32LE(deliveries[0]?.attachment as number, FRAME_HEADER_BYTES + 4)
     this.#host.link.send(frame)
   }
 
-  settle(settlement: Settlement): void {
+  settle(settlements: Settlements): void {
     const subscription = this.#subscription
-    const delivery = this.#inHand.get(settlement.delivery)
-    this.#settled = (this.#settled + 1) >>> 0
-    // What was revoked while the settlement was under way is no longer the client's.
-    if (delivery === undefined || subscription === null) return
-    this.#inHand.delete(settlement.delivery)
+    this.#settled = (this.#settled + settlements.count) >>> 0
+    if (subscription === null) return
     this.#confirmSoon()
-    const { verb, detail, emissions } = settlement
+    for (let place = 0; place < settlements.count; place++) {
+      const delivery = this.#inHand.take(settlements.deliveryAt(place))
+      // What was revoked while the settlement was under way is no longer the client's.
+      if (delivery !== undefined) this.#settle(subscription, delivery, settlements.verbAt(place), settlements.detailAt(place), settlements.emissionsAt(place))
+    }
+  }
+
+  #settle(subscription: Subscription, delivery: Delivery, verb: number, detail: SettleDetail | null, emissions: readonly Emission[] | null): void {
     if (verb === VERB.complete) this.#complete(subscription, delivery, emissions)
     else if (verb === VERB.retry && detail !== null) subscription.retry(delivery, detail.delayMs ?? 0, detail.failure)
     else if (verb === VERB.deadLetter && detail !== null) subscription.deadLetter(delivery, detail.failure)

@@ -10,7 +10,7 @@ import type { ClaimOutcome, Emission, Engine, EngineReadOptions, HeldClaim } fro
 import { type Access, wireErrorOf } from '../access.ts'
 import { FRAME, jsonFrame, jsonOf, malformed, numberedFrame } from '../frame.ts'
 import { Link } from '../link.ts'
-import { decodeSettlements } from '../settle-frame.ts'
+import { Settlements } from '../settle-frame.ts'
 import type { Transport } from '../transport.ts'
 import { type Call, callMethod, type EndOf } from './calls.ts'
 import { checkConsumerSpec, checkEvent, checkPosition } from './checks.ts'
@@ -230,7 +230,7 @@ export class Session {
   #settle(body: Buffer): void {
     const served = this.#subscriptions.get(body.readUInt32LE(0))
     if (served === undefined) return
-    for (const settlement of decodeSettlements(body)) served.settle(settlement)
+    served.settle(new Settlements(body))
   }
 
   async #read(request: number, value: unknown): Promise<void> {
