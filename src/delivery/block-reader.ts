@@ -82,6 +82,19 @@ export class BlockReader {
     )
   }
 
+  /** The block of an offset that was passed before; where it has to be read, undefined, and `onFound` is called when it was. */
+  find(offset: number, onFound: () => void): EventBlock | undefined {
+    const block = this.again(offset)
+    if (block !== undefined) return block
+    this.#log.cache(offset).then(
+      (read) => {
+        if (read !== undefined && holds(read, offset)) onFound()
+      },
+      (error: unknown) => this.#host.alarm(error),
+    )
+    return undefined
+  }
+
   /** The block of an offset that was passed before, if it is in memory. */
   again(offset: number): EventBlock | undefined {
     return this.#current !== null && holds(this.#current, offset) ? this.#current : this.#log.blockInMemory(offset)

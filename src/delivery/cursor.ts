@@ -10,6 +10,7 @@
 import { LIMITS } from '../base/limits.ts'
 import type { EncodedEvent, Failure, OnDead, Position } from '../broker/engine.ts'
 import { BlockReader } from './block-reader.ts'
+import { claimedIn } from './claims.ts'
 import { consumerKeys, type RetryRecord, toJson } from './consumer-records.ts'
 import type { CursorHost } from './cursor-host.ts'
 import { CursorState } from './cursor-state.ts'
@@ -90,11 +91,6 @@ export class Cursor implements LogListener, Suspected {
     instance.hungry.delete(this)
     this.#inFlight.save()
     this.pumpSoon()
-  }
-
-  /** Events not yet settled. */
-  get lag(): number {
-    return this.outstanding + Math.max(0, this.log.committed - Math.max(this.taken, this.log.first))
   }
 
   /** Events taken up and not settled. */
@@ -183,7 +179,7 @@ export class Cursor implements LogListener, Suspected {
       return
     }
     lane.push(offset)
-    if (found === undefined) this.#lanes.enqueue(lane)
+    if (found === undefined || this.takers.claims.has(offset)) this.#lanes.enqueue(lane)
   }
 
   /** Nobody here is for it: in a queue it waits for who is. */
@@ -206,6 +202,11 @@ export class Cursor implements LogListener, Suspected {
     if (chain !== undefined) {
       this.#giveChain(lane, chain)
       return
+    }
+    if (this.takers.claims.size > 0) {
+      const claimed = claimedIn(lane, this.takers, (offset) => this.#reader.find(offset, () => this.wake()))
+      for (const { instance, block, offset } of claimed) this.#hand(instance, lane, block.at(offset - block.firstOffset), offset, block.timeMs, false)
+      if (lane.offsets.some((offset) => this.takers.claims.has(offset))) return this.#lanes.setAside(lane)
     }
     while (!lane.blocked) {
       const block = this.#front(lane)
@@ -392,20 +393,17 @@ export class Cursor implements LogListener, Suspected {
     this.#lanes.enqueue(lane)
   }
 
-  wake(chainKeys: readonly string[]): void {
-    for (const key of chainKeys) this.#lanes.enqueue(this.#lanes.of(key))
+  /** Look at the lanes of these keys, or of all. */
+  wake(keys: Iterable<string> = this.#lanes.keys): void {
+    for (const key of keys) this.#lanes.enqueue(this.#lanes.of(key))
     this.pumpSoon()
   }
 
-  /** False: an earlier event of its key, from the same batch, failed meanwhile, so it goes back behind that one. */
+  /** False: an earlier event of its key waits (it failed, or is another owner's to do again), so it goes back behind that one. */
   complete(delivery: HeldDelivery): boolean {
-    const { lane, offset } = delivery
-    if (lane !== null && lane.waiting > 0 && lane.first < offset) {
-      this.release(delivery)
-      return false
-    }
+    if (delivery.lane?.waitsBefore(delivery.offset) === true) return this.release(delivery)
     this.#settle(delivery)
-    if (delivery.redriven) this.box.done(offset, delivery.event.key)
+    if (delivery.redriven) this.box.done(delivery.offset, delivery.event.key)
     this.progress.completed()
     return true
   }
@@ -437,9 +435,10 @@ export class Cursor implements LogListener, Suspected {
     this.#putBack(delivery)
   }
 
-  release(delivery: HeldDelivery): void {
+  release(delivery: HeldDelivery): false {
     this.#end(delivery)
     this.#putBack(delivery)
+    return false
   }
 
   /** It waits in its place again, and no longer than its next attempt is due. */
@@ -459,6 +458,7 @@ export class Cursor implements LogListener, Suspected {
   }
 
   deadLetter(delivery: HeldDelivery, failure: Failure): void {
+    if (delivery.lane?.waitsBefore(delivery.offset) === true) return void this.release(delivery)
     this.#addDead(delivery.instance, delivery.event, delivery.offset, delivery.timeMs, delivery.attempt, failure)
     this.#settle(delivery)
   }

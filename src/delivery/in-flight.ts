@@ -65,6 +65,8 @@ export interface HeldBack {
 /** A suspect that has run for so long has not killed its worker at once: the next one may begin. */
 const ALONE_MS = 10_000
 
+const HOLD_TICKS = 10
+
 /** Suspects of all consumers of the process, one at a time. */
 export class SuspectQueue {
   readonly #flushed: (cursor: Suspected) => Promise<void>
@@ -79,14 +81,23 @@ export class SuspectQueue {
     this.#flushed = flushed
   }
 
-  /** None runs before `until` says go: they may be claimed by who has them in hand (`claims.ts`). */
-  hold(until: (go: () => void) => void): void {
+  /**
+   * None runs for a while: they may be claimed by who has them in hand (`claims.ts`). Counted is time in which this process runs: where it is held up,
+   * what others have said meanwhile is still to be read.
+   */
+  hold(waitMs: number, after: (delayMs: number, task: () => void) => void): void {
     this.#held = true
-    until(() => {
-      this.#held = false
-      for (const cursor of this.#heldBack.splice(0)) cursor.letGo()
-      this.#next()
-    })
+    const tick = (left: number): void => {
+      if (left > 0) after(waitMs / HOLD_TICKS, () => tick(left - 1))
+      else this.#letGo()
+    }
+    tick(HOLD_TICKS)
+  }
+
+  #letGo(): void {
+    this.#held = false
+    for (const cursor of this.#heldBack.splice(0)) cursor.letGo()
+    this.#next()
   }
 
   /**

@@ -15,6 +15,11 @@ export class LaneTable {
     return this.#ready.length
   }
 
+  /** The keys of all. */
+  get keys(): string[] {
+    return [...this.#byKey.keys()]
+  }
+
   find(key: string): Lane | undefined {
     return this.#byKey.get(key)
   }

@@ -37,6 +37,22 @@ export class Lane {
     return this.#waiting[this.#head] as number
   }
 
+  /** Whether an event before this one waits. */
+  waitsBefore(offset: number): boolean {
+    return this.waiting > 0 && this.first < offset
+  }
+
+  /** What waits, in order. */
+  get offsets(): number[] {
+    return this.#waiting.slice(this.#head)
+  }
+
+  /** It waits no more, wherever it stands. */
+  remove(offset: number): void {
+    const at = this.#waiting.indexOf(offset, this.#head)
+    if (at >= 0) this.#waiting.splice(at, 1)
+  }
+
   push(offset: number): void {
     this.named = true
     this.#waiting.push(offset)

@@ -51,7 +51,7 @@ export class Takers {
    */
   pick(block: EventBlock, index: number, holder: Instance | null = null): Instance | 'busy' | 'nobody' {
     const { instances } = this
-    const claimant = this.claims.size === 0 ? undefined : this.#claimant(block.firstOffset + index)
+    const claimant = this.claims.size === 0 ? undefined : this.claimant(block.firstOffset + index)
     if (claimant !== undefined) return claimant.ready ? claimant : 'busy'
     if (this.#held) return 'busy'
     if (holder?.takes === true && holder.filter.accepts(block, index)) return holder
@@ -78,7 +78,15 @@ export class Takers {
     this.#more = length === 1 ? TURN_MAX : Math.min(TURN_MAX, Math.max(1, Math.floor(ahead / (2 * length))))
   }
 
-  #claimant(offset: number): Instance | undefined {
+  /** An event that was claimed is not there any more. */
+  unclaim(offset: number): void {
+    const claimant = this.claims.get(offset)
+    if (claimant !== undefined && this.claims.delete(offset)) claimant.free++
+  }
+
+  /** For whom an event is kept. */
+  claimant(offset: number): Instance | undefined {
+    if (offset < this.#cursor.log.first) this.unclaim(offset)
     const claimant = this.claims.get(offset)
     if (claimant === undefined || (this.instances.includes(claimant) && !claimant.closing)) {
       if (claimant?.ready === false) claimant.hungry.add(this.#cursor)

@@ -11,6 +11,19 @@ const [directory, ledger, name, mode] = process.argv.slice(2)
 const fd = openSync(ledger, 'a')
 const note = (what, fields) => appendFileSync(fd, `${JSON.stringify({ by: name, what, at: Date.now(), ...fields })}\n`)
 
+/** How long this process did not get to run, though it had something to do: what nobody can hold against the takeover. */
+const TICK_MS = 10
+let lastMs = performance.now()
+let lastUsage = process.cpuUsage()
+setInterval(() => {
+  const nowMs = performance.now()
+  const { user, system } = process.cpuUsage(lastUsage)
+  const gapMs = nowMs - lastMs - TICK_MS
+  if (gapMs > 3 * TICK_MS) note('late', { gapMs, starvedMs: Math.max(0, gapMs - (user + system) / 1000) })
+  lastMs = nowMs
+  lastUsage = process.cpuUsage()
+}, TICK_MS).unref()
+
 const Work = event('work')
 const Out = event('out')
 const work = stream('work', { events: [Work], key: (e) => e.data.key })

@@ -12,17 +12,22 @@ import { connect, type StoredEvent } from '../../src/index.ts'
 
 const KILLS = Number(process.env['MILLRACE_KILLS'] ?? 24)
 const PROCESSES = 3
-/** Another owner stands within two seconds where the processor is free; no test fails for a busy machine, so it is shown, and bounded loosely. */
-const TAKEOVER_MS = 10_000
+/** Another owner stands within two seconds of time in which it runs: what a busy machine kept from it is measured by the processes themselves. */
+const TAKEOVER_MS = 2000
+/** Who is not heard of for about `sharedClaimsMs` after the next owner stands is held to be hung, and others get what it has in hand. */
+const HUNG_MS = 500
 
 interface Entry {
   readonly by: string
-  readonly what: 'open' | 'sent' | 'acked' | 'refused' | 'begin' | 'failed' | 'aborted' | 'done' | 'closed'
+  readonly what: 'open' | 'sent' | 'acked' | 'refused' | 'begin' | 'failed' | 'aborted' | 'done' | 'closed' | 'late'
   readonly at: number
   readonly id: string
   readonly key: string
   readonly offset: number
   readonly attempt: number
+  /** `late`: for how long the process did nothing, and for how much of that it got no processor. */
+  readonly gapMs: number
+  readonly starvedMs: number
 }
 
 const folder = mkdtempSync(join(tmpdir(), 'millrace-shared-'))
@@ -167,6 +172,23 @@ test('order by key holds: an event is begun only when those of its key before it
   expect(broken).toEqual([])
 })
 
+/** Whether a process was held up shortly before a time, for long enough to be held to be hung by an owner that is new. */
+function wasHung(by: string, atMs: number): boolean {
+  return entries.some(
+    (entry) => entry.what === 'late' && entry.by === by && entry.gapMs >= HUNG_MS && entry.at >= atMs - 2 * TAKEOVER_MS && entry.at - entry.gapMs <= atMs,
+  )
+}
+
+/** For how long, of the time between, the process that lacked the processor most did not get it. */
+function starvedMs(fromMs: number, toMs: number): number {
+  const sums = new Map<string, number>()
+  for (const { what, by, at, starvedMs: ms } of entries) {
+    if (what !== 'late' || at < fromMs || at - ms > toMs) continue
+    sums.set(by, (sums.get(by) ?? 0) + Math.min(at, toMs) - Math.max(at - ms, fromMs))
+  }
+  return Math.max(0, ...sums.values())
+}
+
 test('of a key one event is handled at a time, in whichever process, and who lives keeps what it has in hand', () => {
   const running = new Map<string, Entry>()
   const both: (readonly [Entry, Entry])[] = []
@@ -174,7 +196,7 @@ test('of a key one event is handled at a time, in whichever process, and who liv
     if (entry.what === 'begin') {
       const other = running.get(entry.key)
       const dead = other !== undefined && (killed.get(other.by) ?? Number.POSITIVE_INFINITY) <= entry.at
-      if (other !== undefined && !dead) both.push([other, entry])
+      if (other !== undefined && !dead && !wasHung(other.by, entry.at)) both.push([other, entry])
       running.set(entry.key, entry)
     } else if (entry.what === 'done' || entry.what === 'failed' || entry.what === 'aborted') {
       if (running.get(entry.key)?.by === entry.by) running.delete(entry.key)
@@ -186,8 +208,11 @@ test('of a key one event is handled at a time, in whichever process, and who liv
 test('when the owner is killed, another acknowledges', () => {
   const took = ownersKilled.flatMap((at) => {
     const next = entries.find((entry) => entry.what === 'acked' && entry.at > at)
-    return next === undefined ? [] : [next.at - at]
+    return next === undefined ? [] : [{ ms: next.at - at, starvedMs: Math.round(starvedMs(at, next.at)) }]
   })
-  console.log(`owners killed: ${took.length}; from the kill to another's acknowledgement: ${Math.round(Math.max(0, ...took))} ms at most`)
-  expect(took.filter((each) => each > TAKEOVER_MS)).toEqual([])
+  const worst = took.reduce((most, each) => (each.ms > most.ms ? each : most), { ms: 0, starvedMs: 0 })
+  console.log(
+    `owners killed: ${took.length}; from the kill to another's acknowledgement: ${worst.ms} ms at most, of which ${worst.starvedMs} without a processor`,
+  )
+  expect(took.filter((each) => each.ms - each.starvedMs > TAKEOVER_MS)).toEqual([])
 })

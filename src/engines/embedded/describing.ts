@@ -107,7 +107,7 @@ function deadCounts({ cursor, consumer, log }: Place, { store }: Described): { r
 
 async function position({ log, cursor, floor }: Place, nowMs: number): Promise<ConsumerPosition> {
   const from = Math.max(floor, log.first)
-  const lag = cursor?.lag ?? Math.max(0, log.committed - from)
+  const lag = (cursor?.outstanding ?? 0) + Math.max(0, log.committed - (cursor === undefined ? from : Math.max(cursor.taken, log.first)))
   if (lag === 0) return { channel: log.name, floor: from, lag: 0, lagMs: 0 }
   const block = log.blockInMemory(from) ?? (await log.cache(from))
   return { channel: log.name, floor: from, lag, lagMs: block === undefined ? 0 : Math.max(0, nowMs - block.timeMs) }

@@ -90,7 +90,7 @@ export class EmbeddedEngine implements Engine {
     const shared = { store, clock, committer: this.#committer, due: this.#due }
     this.#suspects = new SuspectQueue(() => this.#committer.flushed())
     const { claimsMs } = options
-    if (claimsMs !== undefined) this.#suspects.hold((go) => this.#due.add(clock.now() + claimsMs, go))
+    if (claimsMs !== undefined) this.#suspects.hold(claimsMs, (delayMs, task) => this.#due.add(clock.now() + delayMs, task))
     this.#cursorHost = this.#makeCursorHost()
     this.#instanceHost = this.#makeInstanceHost()
     this.#leases = new LeaseWatch(this.#due, clock, this.#instances)

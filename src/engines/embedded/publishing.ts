@@ -10,7 +10,6 @@ import type { DueQueue } from '../../delivery/due-queue.ts'
 import type { Block } from '../../event/block.ts'
 import { type ChannelLog, CONTINUES } from './channel-log.ts'
 import type { Committer } from './committer.ts'
-import type { DedupeWindow } from './dedupe-window.ts'
 import { keys, type TimerRecord } from './records.ts'
 import type { Store } from './store.ts'
 
@@ -112,9 +111,21 @@ export class Publishing {
 
   /** All or none: one unit of one commit. */
   async publishBatch(log: ChannelLog, events: readonly EncodedEvent[]): Promise<Receipt[]> {
-    if (!areNew(log.dedupe, events)) return this.#publishNew(log, events)
+    if (!this.#areNew(log, events)) return this.#publishNew(log, events)
     const first = await this.#append(log, events)
     return events.map(({ id }, index) => ({ channel: log.name, id, offset: first + index, duplicate: false }))
+  }
+
+  /** Whether no id is known, nor comes twice. False where that takes a closer look: ids made one after the other ascend. */
+  #areNew(log: ChannelLog, events: readonly EncodedEvent[]): boolean {
+    const { dedupe } = log
+    if (dedupe === null) return true
+    let before = ''
+    for (const { id } of events) {
+      if (id <= before || dedupe.find(id) >= 0 || (log.mayHaveScheduled && this.#isScheduled(log, id))) return false
+      before = id
+    }
+    return true
   }
 
   /** Those of a batch that are not in the channel. */
@@ -130,6 +141,7 @@ export class Publishing {
       const offset = log.dedupe?.find(event.id) ?? -1
       if (of !== undefined) repeats.push([at, of])
       else if (offset >= 0 && (await this.#isDuplicate(log, event.id, offset))) receipts[at] = { channel: log.name, id: event.id, offset, duplicate: true }
+      else if (log.mayHaveScheduled && log.dedupe !== null && this.#isScheduled(log, event.id)) receipts[at] = await this.#duplicateOfScheduled(log, event)
       else {
         seen.set(event.id, at)
         fresh.push(event)
@@ -146,7 +158,7 @@ export class Publishing {
 
   /** The same of events that stand in blocks, if no id may be known. */
   publishPlaces(log: ChannelLog, events: readonly EncodedEvent[], waiter: PublishWaiter): boolean {
-    if (!areNew(log.dedupe, events)) return false
+    if (!this.#areNew(log, events)) return false
     this.#give(log, events, waiter)
     return true
   }
@@ -254,17 +266,6 @@ export class Publishing {
       this.#firing = false
     }
   }
-}
-
-/** Whether no id is known, nor comes twice. False where that takes a closer look: ids made one after the other ascend. */
-function areNew(window: DedupeWindow | null, events: readonly EncodedEvent[]): boolean {
-  if (window === null) return true
-  let before = ''
-  for (const { id } of events) {
-    if (id <= before || window.find(id) >= 0) return false
-    before = id
-  }
-  return events.length > 0
 }
 
 /** @throws UNKNOWN_CHANNEL with the nearest names */
