@@ -1,24 +1,34 @@
 /** One of several processes on a directory: publishes its share and handles what comes, as told by its parent. */
+import { createHmac } from 'node:crypto'
 import { connect, consumer } from 'millrace'
 import { cartItem, cartStream, ItemAdded, SOURCE } from './events.ts'
 
 interface Share {
   readonly directory: string
-  readonly from: number
-  readonly to: number
+  /** Its events, first and after the last: to become warm, and those that are measured. */
+  readonly warmup: readonly [from: number, to: number]
+  readonly measured: readonly [from: number, to: number]
   readonly inFlight: number
+  /** Its handler signs each event, as a webhook's is signed: ten times. */
+  readonly signs: boolean
 }
 
-const { directory, from, to, inFlight } = JSON.parse(process.argv[2] ?? '{}') as Share
+const { directory, warmup, measured, inFlight, signs } = JSON.parse(process.argv[2] ?? '{}') as Share
 const carts = cartStream()
 const broker = await connect(`file:${directory}`, { source: SOURCE })
 const lines: number[] = []
-const running = await broker.start(consumer('consumer', carts, { concurrency: 1000 }).on(ItemAdded, ({ data }) => void lines.push(data.line)))
-process.on('message', (message: 'publish' | 'tell' | 'stop') => void answer(message))
+const running = await broker.start(
+  consumer('consumer', carts, { concurrency: 1000 }).on(ItemAdded, ({ data }) => {
+    if (signs) for (let times = 0; times < 10; times++) createHmac('sha256', 'secret').update(JSON.stringify(data)).digest('base64')
+    lines.push(data.line)
+  }),
+)
+process.on('message', (message: 'warm' | 'publish' | 'tell' | 'stop') => void answer(message))
 process.send?.('ready')
 
-async function answer(message: 'publish' | 'tell' | 'stop'): Promise<void> {
-  if (message === 'publish') {
+async function answer(message: 'warm' | 'publish' | 'tell' | 'stop'): Promise<void> {
+  if (message === 'warm' || message === 'publish') {
+    const [from, to] = message === 'warm' ? warmup : measured
     let next = from
     const slot = async (): Promise<void> => {
       while (next < to) await broker.publish(carts, ItemAdded(cartItem(next++)))

@@ -1,7 +1,12 @@
-/** Processes on one directory, each publishing its share, 1,000 in flight in all, and handling what comes: two are to do more than one. */
+/**
+ * Processes on one directory, each publishing its share, 1,000 in flight in all, and handling what comes: two are to do more than one. First with
+ * handlers that do nothing, so that all of the work is Millrace's own and an event that crosses to another process costs more than one that does not;
+ * then with handlers that work.
+ */
 import { type ChildProcess, fork } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
-import type { Case, Figures, Params } from '../case.ts'
+import type { Bench, Measured } from '../bench.ts'
+import type { Case, Figures, Params, Row } from '../case.ts'
 import { rate, Tally } from '../load.ts'
 import type { OpenSystem, Place } from '../system.ts'
 
@@ -20,29 +25,41 @@ async function ask<T>(child: ChildProcess, message: string): Promise<T> {
   return answered
 }
 
-async function measure(_: OpenSystem, { directory }: Place, { events = 0, processes = 1 }: Params): Promise<Figures> {
+/** The part of a process, of some lines. */
+function part(from: number, to: number, at: number, processes: number): [from: number, to: number] {
+  return [from + Math.floor(((to - from) * at) / processes), from + Math.floor(((to - from) * (at + 1)) / processes)]
+}
+
+/** All publish, until so many events are handled. */
+async function published(children: readonly ChildProcess[], what: 'warm' | 'publish', handled: number): Promise<void> {
+  await Promise.all(children.map((child) => ask(child, what)))
+  for (;;) {
+    const counts = await Promise.all(children.map((child) => ask<number>(child, 'tell')))
+    if (counts.reduce((sum, count) => sum + count, 0) >= handled) return
+    await new Promise((resolve) => setTimeout(resolve, 2))
+  }
+}
+
+async function measure(_: OpenSystem, { directory }: Place, { events = 0, warmup = 0, processes = 1, signs = 0 }: Params): Promise<Figures> {
   const children: ChildProcess[] = []
   for (let at = 0; at < processes; at++) {
     const share = {
       directory,
-      from: Math.floor((events * at) / processes),
-      to: Math.floor((events * (at + 1)) / processes),
+      warmup: part(0, warmup, at, processes),
+      measured: part(warmup, warmup + events, at, processes),
       inFlight: Math.floor(1000 / processes),
+      signs: signs === 1,
     }
     const child = fork(CHILD, [JSON.stringify(share)], { stdio: ['ignore', 'inherit', 'inherit', 'ipc'] })
     child.setMaxListeners(100)
     await answer(child)
     children.push(child)
   }
+  await published(children, 'warm', warmup)
   const start = performance.now()
-  await Promise.all(children.map((child) => ask(child, 'publish')))
-  for (;;) {
-    const counts = await Promise.all(children.map((child) => ask<number>(child, 'tell')))
-    if (counts.reduce((sum, count) => sum + count, 0) >= events) break
-    await new Promise((resolve) => setTimeout(resolve, 2))
-  }
+  await published(children, 'publish', warmup + events)
   const figures = { rate: rate(events, start) }
-  const tally = new Tally(events)
+  const tally = new Tally(warmup + events)
   // The owner was first, and goes last.
   for (const child of children.reverse()) for (const line of await ask<number[]>(child, 'stop')) tally.add(line)
   tally.check()
@@ -54,20 +71,23 @@ export const processes: Case = {
   title: 'Processes on one directory: publish → synced → handler → completion, 1,000 in flight in all',
   measure,
   async run(bench) {
-    const events = bench.events(150_000)
-    const one = await bench.compare('processes', [['millrace', { events, processes: 1 }]])
-    const two = await bench.compare('processes', [['millrace', { events, processes: 2 }]])
-    const rates = [one, two].map((measured) => measured.get('millrace')?.figure('rate') ?? Number.NaN) as [number, number]
-    const row = (load: string, at: 0 | 1) => ({
-      load,
-      subject: 'millrace',
-      value: rates[at],
-      unit: 'events/s',
-      rounds: (at === 0 ? one : two).get('millrace')?.all('rate') ?? [],
-    })
     return [
-      row('1 process', 0),
-      { ...row('2 processes', 1), checks: [{ of: '× 1 process', measured: rates[1] / rates[0], required: 1, sense: 'at least' as const }] },
+      ...(await compared(bench, bench.events(150_000), 0, '')),
+      ...(await compared(bench, bench.events(40_000), 1, ', handlers that sign each event ten times')),
     ]
   },
+}
+
+async function compared(bench: Bench, events: number, signs: number, handlers: string): Promise<Row[]> {
+  const one = await bench.compare('processes', [['millrace', { events, warmup: events, signs, processes: 1 }]])
+  const two = await bench.compare('processes', [['millrace', { events, warmup: events, signs, processes: 2 }]])
+  const row = (load: string, measured: ReadonlyMap<string, Measured>): Row => ({
+    load: load + handlers,
+    subject: 'millrace',
+    value: measured.get('millrace')?.figure('rate') ?? Number.NaN,
+    unit: 'events/s',
+    rounds: measured.get('millrace')?.all('rate') ?? [],
+  })
+  const [alone, both] = [row('1 process', one), row('2 processes', two)]
+  return [alone, { ...both, checks: [{ of: '× 1 process', measured: both.value / alone.value, required: 1, sense: 'at least' as const }] }]
 }
