@@ -11,8 +11,6 @@ import type { Appended, AppendItem, ChannelEntry, LogBackend, StoredRecord, Tail
 
 const TOGETHER_EVENTS = 500
 const TOGETHER_BYTES = 1024 * 1024
-/** So few go out together even where another append could take half of them. */
-const TOGETHER_EVENTS_MIN = 16
 /** Keys whose partitions are kept, so that they need not be hashed again. */
 const KNOWN_KEYS_MAX = 20_000
 
@@ -71,9 +69,6 @@ class ChannelAppender {
   readonly meter: Meter = new Meter()
   #queue: Waiting[] = []
   #bytes = 0
-  /** Events in the queue, and in appends that are under way. */
-  #queued = 0
-  #flying = 0
   #scheduled = false
   /** Not yet answered, and answered but not yet told. */
   readonly #flights = new Set<Promise<void>>()
@@ -115,7 +110,6 @@ class ChannelAppender {
     if (this.#bytes > 0 && this.#bytes + bytes > LIMITS.pendingBytesMax) throw this.#tooMuch()
     this.#queue.push({ items, atomic, bytes, settle, reject })
     this.#bytes += bytes
-    this.#queued += items.length
     if (this.#scheduled) return
     this.#scheduled = true
     process.nextTick(() => {
@@ -126,7 +120,6 @@ class ChannelAppender {
 
   /** Refuse what was not begun, and wait for what was: nothing is stored after it was refused. */
   async close(): Promise<void> {
-    this.#queued = 0
     for (const { reject } of this.#queue.splice(0)) reject(new MillraceError('CLOSED', 'the broker was closed before this event was stored'))
     await Promise.all(this.#flights)
   }
@@ -135,8 +128,6 @@ class ChannelAppender {
     while (this.#queue.length > 0 && this.#unanswered < this.#flightsMax) {
       const together = this.#take()
       const items = together.length === 1 ? (together[0] as Waiting).items : together.flatMap((waiting) => waiting.items)
-      this.#queued -= items.length
-      this.#flying += items.length
       this.#unanswered++
       const flight = this.#fly(together, items).then(() => {
         this.#flights.delete(flight)
@@ -149,7 +140,6 @@ class ChannelAppender {
   async #fly(together: readonly Waiting[], items: readonly AppendItem[]): Promise<void> {
     const outcome = await this.#backend.append(this.#channel, items, together[0]?.atomic ?? false).catch((error: Error) => error)
     this.#unanswered--
-    this.#flying -= items.length
     if (this.#flightsMax === 1 && this.#queue.length > 0) await this.#next()
     if (outcome instanceof Error) for (const { reject } of together) reject(outcome)
     else {
@@ -169,22 +159,12 @@ class ChannelAppender {
     return new Promise((resolve) => setImmediate(resolve))
   }
 
-  /**
-   * How many events go out in the next append, about. Where several may be under way, all that is under way and waits is shared among them: while the
-   * servers store one part, those who published the other go on.
-   */
-  get #togetherMax(): number {
-    const share = Math.ceil((this.#queued + this.#flying) / this.#flightsMax)
-    return Math.min(TOGETHER_EVENTS, Math.max(TOGETHER_EVENTS_MIN, share))
-  }
-
   /** What goes out in the next append: an atomic batch alone, others together. */
   #take(): Waiting[] {
-    const max = this.#togetherMax
     let count = 0
     let events = 0
     let bytes = 0
-    while (count < this.#queue.length && events < max && bytes < TOGETHER_BYTES) {
+    while (count < this.#queue.length && events < TOGETHER_EVENTS && bytes < TOGETHER_BYTES) {
       const next = this.#queue[count] as Waiting
       if (next.atomic && count > 0) break
       count++
