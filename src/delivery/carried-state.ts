@@ -18,6 +18,7 @@ import {
   under,
 } from './consumer-records.ts'
 import type { RecordChange } from './cursor-host.ts'
+import type { LetterReader } from './dead-letter-box.ts'
 import { DoneSet } from './done-set.ts'
 
 /** Where records are looked up. */
@@ -47,27 +48,33 @@ export function inFlightIn(records: Records, group: string, logId: number): InFl
   return bytes === undefined ? null : fromJson<InFlightRecord>(bytes)
 }
 
-/** What is kept of dead letters from an offset on, some at a time. */
-export function lettersIn(
+/** What is kept of dead letters from an offset on, some at a time. `texts` brings them where the records have none. */
+export async function lettersIn(
   records: Records,
   group: string,
   logId: number,
   fromOffset: number,
   limit: { readonly count: number; readonly bytes: number },
-): CarriedLetter[] {
+  texts?: LetterReader,
+): Promise<CarriedLetter[]> {
   const letters: CarriedLetter[] = []
   let bytes = 0
   const [, end] = under(consumerKeys.table('k', group, logId))
-  for (const [key, chainBytes] of records.range(consumerKeys.chain(group, logId, fromOffset), end, limit.count)) {
-    const offset = lastNumber(key)
-    const dead = records.get(consumerKeys.dead(group, logId, offset))
-    if (dead === undefined) continue
-    const chain = fromJson<ChainRecord>(chainBytes)
-    letters.push({ offset, ...fromJson<DeadRecord>(dead), chain: chain.key, blocks: chain.blocks })
-    bytes += dead.length
+  const chains = new Map(records.range(consumerKeys.chain(group, logId, fromOffset), end, limit.count).map(([key, chain]) => [lastNumber(key), chain]))
+  for await (const [offset, dead] of texts?.load([...chains.keys()]) ?? deadIn(records, group, logId, chains.keys())) {
+    const { state, key: chain, blocks } = fromJson<ChainRecord>(chains.get(offset) as Uint8Array)
+    letters.push({ offset, ...dead, state, attempts: state === 'dead' ? dead.attempts : 0, chain, blocks })
+    bytes += dead.text.length
     if (bytes >= limit.bytes) break
   }
   return letters
+}
+
+function* deadIn(records: Records, group: string, logId: number, offsets: Iterable<number>): Generator<readonly [offset: number, record: DeadRecord]> {
+  for (const offset of offsets) {
+    const dead = records.get(consumerKeys.dead(group, logId, offset))
+    if (dead !== undefined) yield [offset, fromJson<DeadRecord>(dead)]
+  }
 }
 
 /** The records of a consumer's progress. */

@@ -6,7 +6,7 @@
  *     f/<group>/<channel>             JSON InFlightRecord: what was in handlers' hands
  *     r/<group>/<channel>/<offset>    JSON RetryRecord: attempts of an event that failed
  *     d/<group>/<channel>/<offset>    JSON DeadRecord: a dead letter, or an event that waits behind one, with its text
- *     k/<group>/<channel>/<offset>    JSON ChainRecord: the same event, without its text, for what is kept in memory
+ *     k/<group>/<channel>/<offset>    JSON ChainRecord: the same event, without its text, for what is kept in memory: its state is the one that counts
  *
  * Numbers in keys are 16 digits, so that they sort. Channels are 8 digits of their number.
  */

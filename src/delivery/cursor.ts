@@ -11,7 +11,7 @@ import { LIMITS } from '../base/limits.ts'
 import type { EncodedEvent, Failure, OnDead, Position } from '../broker/engine.ts'
 import { BlockReader } from './block-reader.ts'
 import { claimedIn } from './claims.ts'
-import { consumerKeys, type RetryRecord, toJson } from './consumer-records.ts'
+import { consumerKeys, type DeadRecord, type RetryRecord, toJson } from './consumer-records.ts'
 import type { CursorHost } from './cursor-host.ts'
 import { CursorState } from './cursor-state.ts'
 import { type Chain, DeadLetterBox } from './dead-letter-box.ts'
@@ -22,6 +22,7 @@ import { InFlight, type Suspected } from './in-flight.ts'
 import type { Instance } from './instance.ts'
 import { Lane } from './lane.ts'
 import { LaneTable } from './lane-table.ts'
+import { giveLoose, type LooseHost } from './loose-letters.ts'
 import { Progress } from './progress.ts'
 import { Takers } from './takers.ts'
 
@@ -30,7 +31,7 @@ const EXPIRED: Failure = { name: 'LeaseExpired', message: 'the worker was not he
 /** Lanes ready but without a taker, at most, before nothing new is taken up. */
 const UNPLACED_MAX = 1000
 
-export class Cursor implements LogListener, Suspected {
+export class Cursor implements LogListener, Suspected, LooseHost {
   readonly group: string
   readonly log: DeliveryLog
   readonly box: DeadLetterBox
@@ -118,7 +119,7 @@ export class Cursor implements LogListener, Suspected {
     if (this.#pumping || this.takers.instances.length === 0) return
     this.#pumping = true
     const settledBefore = this.done.floor + this.done.above
-    if (this.box.loose.length > 0 && this.takers.any()) this.#giveLoose()
+    if (this.box.loose.length > 0 && this.takers.any()) giveLoose(this)
     do {
       this.#lanes.grew = false
       if (this.#lanes.ready > 0 && this.takers.any()) for (const lane of this.#lanes.takeReady()) this.#giveLane(lane)
@@ -146,11 +147,7 @@ export class Cursor implements LogListener, Suspected {
   }
 
   #atBound(): boolean {
-    return (
-      this.#lanes.ready >= UNPLACED_MAX ||
-      this.taken - this.done.floor - this.done.above >= LIMITS.outstandingMax ||
-      (this.box.full && this.box.chains.size > 0)
-    )
+    return this.#lanes.ready >= UNPLACED_MAX || this.taken - this.done.floor - this.done.above >= LIMITS.outstandingMax || this.box.closed
   }
 
   /** Deliver a new event, or put it where it waits. */
@@ -293,6 +290,7 @@ export class Cursor implements LogListener, Suspected {
   /** What the lane still holds of the log joins the chain; then the chain's head is handed out, unless it is dead. */
   #giveChain(lane: Lane, chain: Chain): void {
     for (let block = this.#front(lane); block !== null; block = this.#front(lane)) {
+      if (this.box.crowded) return this.#lanes.setAside(lane)
       const offset = lane.shift()
       this.#join(chain, block.at(offset - block.firstOffset), offset, block.timeMs)
     }
@@ -310,7 +308,7 @@ export class Cursor implements LogListener, Suspected {
     const record = this.box.event(offset)
     if (record === undefined) {
       lane.blocked = true
-      void this.#host.flushed().then(
+      void this.box.fetch(offset).then(
         () => this.#unblock(lane),
         () => undefined,
       )
@@ -321,15 +319,10 @@ export class Cursor implements LogListener, Suspected {
     else if (this.#due(lane, offset)) this.#hand(instance, lane, record, offset, record.timeMs, true)
   }
 
-  #giveLoose(): void {
-    for (const offset of this.box.loose.splice(0)) {
-      const lane = new Lane(null)
-      const record = this.box.event(offset)
-      const target = record === undefined ? undefined : this.takers.of(record.consumer)
-      if (record === undefined || target === undefined) this.box.loose.push(offset)
-      else if (this.#due(lane, offset)) this.#hand(target, lane, record, offset, record.timeMs, true)
-      else this.#host.at((this.state.retries.get(offset) as RetryRecord).dueAtMs, () => this.#loosen(offset))
-    }
+  handLoose(instance: Instance, record: DeadRecord, offset: number): void {
+    const lane = new Lane(null)
+    if (this.#due(lane, offset)) this.#hand(instance, lane, record, offset, record.timeMs, true)
+    else this.#host.at((this.state.retries.get(offset) as RetryRecord).dueAtMs, () => this.#loosen(offset))
   }
 
   #loosen(offset: number): void {

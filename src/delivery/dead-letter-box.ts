@@ -6,7 +6,8 @@
  * meanwhile join its end; when it is empty, the key is back to normal.
  * With `block`, everything waits while there is a dead letter; with `skip`, nothing does.
  *
- * Texts are on disk only. In memory are the offsets of chains, so their number is bounded: a consumer at the bound takes no more (it stalls, and says why).
+ * Texts are on disk only, or on the servers (`LetterReader`). In memory are the offsets of chains, so their number is bounded: a consumer at the bound takes no
+ * more (it stalls, and says why). Whether an event is dead or waits is what its chain record says: its text is written once, when it comes here.
  */
 import { LIMITS } from '../base/limits.ts'
 import type { DeadLetter, DeadLetterQuery } from '../broker/description.ts'
@@ -22,6 +23,16 @@ export interface Chain {
   dead: boolean
 }
 
+/** Where texts cannot be had at once. */
+export interface LetterReader {
+  /** Resolves when `get` may have the event, for a while. */
+  fetch(offset: number): Promise<void>
+  /** The events at these offsets, in this order, a few in memory at a time; without those that are gone. */
+  load(offsets: readonly number[]): AsyncIterable<readonly [offset: number, record: DeadRecord]>
+  /** As much waits to be written as may be in memory. */
+  readonly crowded: boolean
+}
+
 /** What the box needs of its cursor. */
 export interface BoxHost {
   readonly group: string
@@ -32,7 +43,11 @@ export interface BoxHost {
   write(key: string, value: Uint8Array | null): void
   flushed(): Promise<void>
   readonly blocking?: Set<number>
+  readonly letters?: LetterReader
 }
+
+/** Which dead letters, and what becomes of each; null for no change beyond what is done with its text. */
+type Change = (offset: number, chain: Chain | undefined) => void
 
 const PAGE = 500
 
@@ -81,14 +96,34 @@ export class DeadLetterBox {
     return this.waiting + this.chains.size >= LIMITS.outstandingMax
   }
 
-  /** Its own among those that stop everything. */
-  get blockers(): number[] {
-    return [...this.blocking].filter((offset) => this.#host.get(consumerKeys.dead(this.#host.group, this.#host.channelId, offset)) !== undefined)
+  /** No more may join now: there is no room for more chains, or what has joined is still being written. */
+  get closed(): boolean {
+    return (this.full && this.chains.size > 0) || this.crowded
   }
 
+  get crowded(): boolean {
+    return this.#host.letters?.crowded === true
+  }
+
+  /** Its own among those that stop everything. */
+  get blockers(): number[] {
+    return [...this.blocking].filter((offset) => this.#chainRecord(offset) !== undefined)
+  }
+
+  #chainRecord(offset: number): ChainRecord | undefined {
+    const bytes = this.#host.get(consumerKeys.chain(this.#host.group, this.#host.channelId, offset))
+    return bytes === undefined ? undefined : fromJson<ChainRecord>(bytes)
+  }
+
+  /** The event, if its text is at hand: `fetch` brings it. */
   event(offset: number): DeadRecord | undefined {
     const bytes = this.#host.get(consumerKeys.dead(this.#host.group, this.#host.channelId, offset))
     return bytes === undefined ? undefined : fromJson<DeadRecord>(bytes)
+  }
+
+  /** Resolves when the event may be at hand. */
+  fetch(offset: number): Promise<void> {
+    return this.#host.letters === undefined ? this.#host.flushed() : this.#host.letters.fetch(offset)
   }
 
   /** Give up on an event. */
@@ -106,7 +141,7 @@ export class DeadLetterBox {
 
   /** An event joins the chain of its key. */
   join(chain: Chain, consumer: string, event: EncodedEvent, offset: number, timeMs: number): void {
-    if (chain.offsets.includes(offset)) return
+    if ((chain.offsets.at(-1) ?? -1) >= offset && chain.offsets.includes(offset)) return
     this.#write(offset, { consumer, state: 'live', timeMs, attempts: 0, failure: null, deadAtMs: 0, ...plain(event) }, chain.key)
     chain.offsets.push(offset)
     this.waiting++
@@ -126,10 +161,11 @@ export class DeadLetterBox {
   #write(offset: number, record: DeadRecord, key: string | null): void {
     const { group, channelId } = this.#host
     this.#host.write(consumerKeys.dead(group, channelId, offset), toJson(record))
-    this.#host.write(
-      consumerKeys.chain(group, channelId, offset),
-      toJson({ consumer: record.consumer, state: record.state, key, blocks: this.blocking.has(offset) }),
-    )
+    this.#writeChain(offset, { consumer: record.consumer, state: record.state, key, blocks: this.blocking.has(offset) })
+  }
+
+  #writeChain(offset: number, record: ChainRecord): void {
+    this.#host.write(consumerKeys.chain(this.#host.group, this.#host.channelId, offset), toJson(record))
   }
 
   #delete(offset: number): void {
@@ -138,32 +174,75 @@ export class DeadLetterBox {
     this.#host.write(consumerKeys.chain(group, channelId, offset), null)
   }
 
-  /** Dead letters that a query names, oldest first, a page at a time. */
-  *#matching(consumer: string, query: DeadLetterQuery): Generator<readonly [offset: number, record: DeadRecord]> {
+  /** Offsets of dead letters that may be those a query names, oldest first, in pages: with an id or a key, its texts must be looked at. */
+  *#pages(consumer: string, query: DeadLetterQuery): Generator<readonly number[]> {
     if (query.channel !== undefined && query.channel !== this.#host.channel) return
-    let left = query.limit ?? Number.POSITIVE_INFINITY
-    let [from, to] = under(consumerKeys.table('d', this.#host.group, this.#host.channelId))
+    const { group, channelId } = this.#host
+    let [from, to] = under(consumerKeys.table('k', group, channelId))
     if (query.offset !== undefined) {
-      from = consumerKeys.dead(this.#host.group, this.#host.channelId, query.offset)
+      from = consumerKeys.chain(group, channelId, query.offset)
       to = `${from}!`
     }
-    while (left > 0) {
+    for (;;) {
       const page = this.#host.range(from, to, PAGE)
-      for (const [key, bytes] of page) {
-        from = `${key}!`
-        const record = fromJson<DeadRecord>(bytes)
-        if (record.state !== 'dead' || record.consumer !== consumer || left <= 0) continue
-        if ((query.id !== undefined && query.id !== record.id) || (query.key !== undefined && query.key !== record.key)) continue
-        left--
-        yield [lastNumber(key), record]
-      }
+      const last = page.at(-1)
+      if (last === undefined) return
+      from = `${last[0]}!`
+      yield page.flatMap(([key, bytes]) => {
+        const record = fromJson<ChainRecord>(bytes)
+        return record.state === 'dead' && record.consumer === consumer ? [lastNumber(key)] : []
+      })
       if (page.length < PAGE) return
     }
   }
 
-  list(consumer: string, query: DeadLetterQuery): DeadLetter[] {
+  async *#records(offsets: readonly number[]): AsyncGenerator<readonly [offset: number, record: DeadRecord]> {
+    if (this.#host.letters !== undefined) return yield* this.#host.letters.load(offsets)
+    for (const offset of offsets) {
+      const record = this.event(offset)
+      if (record !== undefined) yield [offset, record]
+    }
+  }
+
+  async *#matching(consumer: string, query: DeadLetterQuery): AsyncGenerator<readonly [offset: number, record: DeadRecord]> {
+    let left = query.limit ?? Number.POSITIVE_INFINITY
+    for (const page of this.#pages(consumer, query)) {
+      // Without an id or a key each of them is meant: no more texts are read than are wanted.
+      const wanted = query.id === undefined && query.key === undefined ? page.slice(0, left) : page
+      for await (const [offset, record] of this.#records(wanted)) {
+        if ((query.id !== undefined && query.id !== record.id) || (query.key !== undefined && query.key !== record.key)) continue
+        yield [offset, record]
+        if (--left <= 0) return
+      }
+      if (left <= 0) return
+    }
+  }
+
+  /** Offsets of the dead letters that a query names, oldest first; their texts are read only where the query asks about them. */
+  async *offsets(consumer: string, query: DeadLetterQuery): AsyncGenerator<number> {
+    if (query.id !== undefined || query.key !== undefined) {
+      for await (const [offset] of this.#matching(consumer, query)) yield offset
+      return
+    }
+    let left = query.limit ?? Number.POSITIVE_INFINITY
+    for (const page of this.#pages(consumer, query)) {
+      for (const offset of page) {
+        if (left-- <= 0) return
+        yield offset
+      }
+    }
+  }
+
+  /** How many dead letters a consumer has here. */
+  count(consumer: string): number {
+    let count = 0
+    for (const page of this.#pages(consumer, {})) count += page.length
+    return count
+  }
+
+  async list(consumer: string, query: DeadLetterQuery): Promise<DeadLetter[]> {
     const letters: DeadLetter[] = []
-    for (const [offset, record] of this.#matching(consumer, query)) {
+    for await (const [offset, record] of this.#matching(consumer, query)) {
       const { key, id, type, text, attempts, deadAtMs } = record
       const chain = key === null ? undefined : this.chains.get(key)
       const waiting = chain !== undefined && chain.offsets[0] === offset ? chain.offsets.length - 1 : 0
@@ -175,8 +254,8 @@ export class DeadLetterBox {
 
   /** Give dead letters back. Answers the keys whose chains go on, and how many letters there were. */
   async redrive(consumer: string, query: DeadLetterQuery): Promise<{ readonly count: number; readonly keys: string[] }> {
-    return this.#settle(consumer, query, (offset, record, chain) => {
-      this.#write(offset, { ...record, state: 'live', attempts: 0 }, chain?.key ?? null)
+    return this.#settle(consumer, query, (offset, chain) => {
+      this.#writeChain(offset, { consumer, state: 'live', key: chain?.key ?? null, blocks: this.blocking.has(offset) })
       if (chain === undefined) this.loose.push(offset)
       else {
         chain.dead = false
@@ -187,7 +266,7 @@ export class DeadLetterBox {
 
   /** Delete dead letters; what waited behind them goes on. */
   async drop(consumer: string, query: DeadLetterQuery): Promise<{ readonly count: number; readonly keys: string[] }> {
-    return this.#settle(consumer, query, (offset, _record, chain) => {
+    return this.#settle(consumer, query, (offset, chain) => {
       this.#delete(offset)
       this.blocking.delete(offset)
       if (chain === undefined) return
@@ -198,27 +277,22 @@ export class DeadLetterBox {
   }
 
   /** One after the other, and each after what was put in before is durable: what is on disk is what there is. */
-  #settle(
-    consumer: string,
-    query: DeadLetterQuery,
-    change: (offset: number, record: DeadRecord, chain: Chain | undefined) => void,
-  ): Promise<{ readonly count: number; readonly keys: string[] }> {
+  #settle(consumer: string, query: DeadLetterQuery, change: Change): Promise<{ readonly count: number; readonly keys: string[] }> {
     const settling = this.#turn.then(() => this.#host.flushed()).then(() => this.#change(consumer, query, change))
     this.#turn = settling.catch(() => undefined)
     return settling
   }
 
-  async #change(
-    consumer: string,
-    query: DeadLetterQuery,
-    change: (offset: number, record: DeadRecord, chain: Chain | undefined) => void,
-  ): Promise<{ readonly count: number; readonly keys: string[] }> {
+  async #change(consumer: string, query: DeadLetterQuery, change: Change): Promise<{ readonly count: number; readonly keys: string[] }> {
     const touched = new Set<string>()
     let count = 0
-    for (const [offset, record] of this.#matching(consumer, query)) {
+    for await (const offset of this.offsets(consumer, query)) {
+      const record = this.#chainRecord(offset)
+      // While its text was looked at, it may have gone.
+      if (record?.state !== 'dead') continue
       const candidate = record.key === null ? undefined : this.chains.get(record.key)
       const chain = candidate?.offsets[0] === offset ? candidate : undefined
-      change(offset, record, chain)
+      change(offset, chain)
       this.dead--
       if (chain !== undefined) touched.add(chain.key)
       if (++count % PAGE === 0) await this.#host.flushed()

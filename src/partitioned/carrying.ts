@@ -5,21 +5,14 @@
 import { MillraceError } from '../base/errors.ts'
 import { LIMITS } from '../base/limits.ts'
 import type { Carriage, CarriedConsumer, CarriedEvent, CarriedLetter, CarriedSchedule, Page } from '../broker/carriage.ts'
-import {
-  type CarriedProgress,
-  clearedRecords,
-  inFlightIn,
-  letterRecords,
-  lettersIn,
-  progressRecords,
-  type Records,
-  retriesIn,
-  settledIn,
-} from '../delivery/carried-state.ts'
+import { type CarriedProgress, clearedRecords, inFlightIn, letterRecords, lettersIn, progressRecords, retriesIn, settledIn } from '../delivery/carried-state.ts'
+import { under } from '../delivery/consumer-records.ts'
 import type { DoneSet } from '../delivery/done-set.ts'
 import { itemOf, partitionOf } from './appending.ts'
 import { journalOf } from './group.ts'
 import { fold, type JournalState } from './journal-entry.ts'
+import { lettersOf } from './letter-pages.ts'
+import { LetterShelf, type ShelfHost } from './letter-shelf.ts'
 import type { Appended, AppendItem, ChannelEntry, LogBackend, StoredRecord } from './log-backend.ts'
 import { Ownership, type OwnershipHost } from './ownership.ts'
 import type { Registry } from './registry.ts'
@@ -32,22 +25,11 @@ export interface CarryingHost {
   readonly backend: LogBackend
   readonly registry: Registry
   readonly own: OwnershipHost
+  readonly shelf: ShelfHost
   nowMs(): number
   append(channel: string, items: readonly AppendItem[]): Promise<readonly Appended[]>
   /** What consumers of this engine have settled is in their journals. */
   flushed(): Promise<void>
-}
-
-/** The records of a journal, to look at. */
-export function recordsOf({ records }: JournalState): Records {
-  return {
-    get: (key) => records.get(key),
-    range: (from, to, limit = Number.POSITIVE_INFINITY) =>
-      [...records]
-        .filter(([key]) => key >= from && key < to)
-        .sort(([a], [b]) => (a < b ? -1 : 1))
-        .slice(0, limit),
-  }
 }
 
 export class PartitionedCarriage implements Carriage {
@@ -73,7 +55,7 @@ export class PartitionedCarriage implements Carriage {
     const found: CarriedConsumer[] = []
     for (const group of [...groups].sort()) {
       const states = await this.#states(entry, group)
-      const workers = group === QUEUES ? new Set(states.flatMap(({ records }) => [...records.keys()].filter((key) => key.startsWith('w/')))) : new Set<string>()
+      const workers = group === QUEUES ? new Set(states.flatMap(({ records }) => records.range(...under('w/')).map(([key]) => key))) : new Set<string>()
       const whose = { channel, consumer: group === QUEUES ? null : group, workers: [...workers].map((key) => key.slice(2)).sort() }
       found.push({ ...whose, ...(await this.#progress(entry, group, states)) })
     }
@@ -87,18 +69,18 @@ export class PartitionedCarriage implements Carriage {
 
   async #progress({ spec: { name } }: ChannelEntry, group: string, states: readonly JournalState[]): Promise<CarriedProgress> {
     const { first, next } = await this.#host.backend.bounds(name, null)
-    const settledOf = states.map((state, partition) => settledIn(recordsOf(state), group, partition))
+    const settledOf = states.map((state, partition) => settledIn(state.records, group, partition))
     let floor = next
     for (const [partition, done] of settledOf.entries()) floor = Math.min(floor, await this.#firstUnsettled(name, partition, done, first, floor))
     const [settled, open]: [number[], number[]] = [[], []]
     for (const [partition, done] of settledOf.entries()) {
       for await (const { offset } of this.#records(name, partition, floor)) (done?.has(offset) === true ? settled : open).push(offset)
     }
-    const inFlight = states.flatMap((state, partition) => inFlightIn(recordsOf(state), group, partition) ?? [])
+    const inFlight = states.flatMap((state, partition) => inFlightIn(state.records, group, partition) ?? [])
     return {
       floor,
       settled: rangesOf(settled, open),
-      retries: states.flatMap((state, partition) => retriesIn(recordsOf(state), group, partition)),
+      retries: states.flatMap((state, partition) => retriesIn(state.records, group, partition)),
       inFlight:
         inFlight.length === 0
           ? null
@@ -134,7 +116,12 @@ export class PartitionedCarriage implements Carriage {
     await this.#host.flushed()
     const group = consumer ?? QUEUES
     const states = await this.#states(entry, group)
-    const pages = states.map((state, partition) => lettersIn(recordsOf(state), group, partition, Number(from ?? 0), PAGE))
+    const pages = await Promise.all(
+      states.map(({ records }, partition) => {
+        const texts = lettersOf(this.#host.backend, group, channel, partition, (key) => records.get(key))
+        return lettersIn(records, group, partition, Number(from ?? 0), PAGE, texts)
+      }),
+    )
     // Of a partition that has more, nothing is known behind its page: no other is gone through farther.
     const known = Math.min(...pages.map((page) => page.at(-1)?.offset ?? Number.POSITIVE_INFINITY))
     const items = pages
@@ -149,7 +136,7 @@ export class PartitionedCarriage implements Carriage {
     const entry = await registry.current(channel)
     await this.#host.flushed()
     if (registry.find(SCHEDULE) === undefined) return { items: [], next: null }
-    const done = settledIn(recordsOf(fold((await backend.readJournal(journalOf(QUEUES, SCHEDULE, 0))).entries)), QUEUES, 0)
+    const done = settledIn(fold((await backend.readJournal(journalOf(QUEUES, SCHEDULE, 0))).entries).records, QUEUES, 0)
     const found = await backend.read(SCHEDULE, 0, Math.max(Number(from ?? 0), done?.floor ?? 0), PAGE)
     const items: CarriedSchedule[] = []
     for (const record of found) {
@@ -207,7 +194,8 @@ export class PartitionedCarriage implements Carriage {
     const group = consumer ?? QUEUES
     await this.#inEach(entry, group, (ownership, partition) => {
       const mine = letters.filter((letter) => partitionOf(letter, entry.partitions) === partition)
-      for (const [key, value] of letterRecords(group, partition, mine)) ownership.write(key, value)
+      const shelf = new LetterShelf(this.#host.shelf, ownership, group, channel, partition)
+      for (const [key, value] of letterRecords(group, partition, mine)) shelf.write(key, value)
     })
   }
 

@@ -4,7 +4,6 @@ import { settledIn } from '../delivery/carried-state.ts'
 import { consumerKeys, fromFloat, under } from '../delivery/consumer-records.ts'
 import type { Instance } from '../delivery/instance.ts'
 import { type Progress, stallOf } from '../delivery/stall.ts'
-import { recordsOf } from './carrying.ts'
 import { type Group, journalOf, type MemberNote, ORDERS } from './group.ts'
 import { boxOf, type Place } from './interventions.ts'
 import { fold, type JournalState } from './journal-entry.ts'
@@ -49,7 +48,7 @@ export async function describePartitioned(engine: Described): Promise<Omit<Broke
 async function scheduledByChannel({ backend }: Described): Promise<ReadonlyMap<string, number>> {
   const counts = new Map<string, number>()
   const { entries } = await backend.readJournal(journalOf(QUEUES, SCHEDULE, 0))
-  const done = settledIn(recordsOf(fold(entries)), QUEUES, 0)
+  const done = settledIn(fold(entries).records, QUEUES, 0)
   if (done === null) return counts
   let offset = done.floor
   for (;;) {
@@ -83,7 +82,7 @@ async function parts(engine: Described): Promise<[consumer: string, part: Part][
       const groupId = group === QUEUES ? `${QUEUES}/${channel}` : group
       const part = await describePart({ journal, group, groupId, entry, partition: Number(partition) }, engine)
       if (part === null) return
-      const names = group === QUEUES ? [...part.state.records.keys()].filter((key) => key.startsWith('w/')).map((key) => key.slice(2)) : [group]
+      const names = group === QUEUES ? part.state.records.range(...under('w/')).map(([key]) => key.slice(2)) : [group]
       for (const name of names) found.push([name, part])
     }),
   )
@@ -104,7 +103,7 @@ async function describePart(place: Place, { backend, groups }: Described): Promi
       ? state.outbox.length + (await backend.pendingFrom(entry.spec.name, partition, floor))
       : live.outstanding + (owned?.ownership.unsent ?? 0) + (await backend.pendingFrom(entry.spec.name, partition, live.taken))
   const [oldest] = lag === 0 ? [] : await backend.read(entry.spec.name, partition, floor, { count: 1, bytes: 1 })
-  const retries = [...state.records.keys()].filter((key) => key.startsWith(under(consumerKeys.table('r', group, partition))[0])).length
+  const retries = state.records.range(...under(consumerKeys.table('r', group, partition))).length
   return {
     place,
     state,
@@ -127,8 +126,8 @@ async function describeConsumer(name: string, its: readonly Part[], engine: Desc
     const lagMs = part.oldestMs === null ? 0 : Math.max(0, engine.nowMs - part.oldestMs)
     positions.set(channel, { channel, floor, lag: before.lag + part.lag, lagMs: Math.max(before.lagMs, lagMs) })
     sums.retrying += part.retrying
-    const box = part.progress?.cursor.group === name ? part.progress.cursor.box : boxOf(part.state, part.place)
-    const dead = part.progress?.cursor.group === name ? box.dead : box.list(name, { limit: Number.MAX_SAFE_INTEGER }).length
+    const box = part.progress?.cursor.group === name ? part.progress.cursor.box : boxOf(part.state, part.place, engine.backend)
+    const dead = part.progress?.cursor.group === name ? box.dead : box.count(name)
     sums.deadLetters += dead
     sums.parked += box.waiting
   }

@@ -11,6 +11,8 @@ import { consumerKeys } from '../delivery/consumer-records.ts'
 import { DeadLetterBox } from '../delivery/dead-letter-box.ts'
 import { type Group, journalOf, ORDERS } from './group.ts'
 import { fold, type JournalState } from './journal-entry.ts'
+import { letterChannel, lettersOf } from './letter-pages.ts'
+import type { ShelfHost } from './letter-shelf.ts'
 import { type ChannelEntry, Fenced, type LogBackend } from './log-backend.ts'
 import { OwnedPartition, type SharedHost } from './owned-partition.ts'
 import { Ownership, type OwnershipHost } from './ownership.ts'
@@ -28,6 +30,7 @@ export interface InterventionHost {
   readonly groups: ReadonlyMap<string, Group>
   readonly shared: SharedHost
   readonly own: OwnershipHost
+  readonly shelf: ShelfHost
   log(entry: ChannelEntry, partition: number): PartitionLog
 }
 
@@ -71,7 +74,8 @@ export class Interventions {
     for (const place of await this.#places(consumer)) {
       const owned = this.#owned(place)
       await owned?.ownership.flushed().catch(() => undefined)
-      letters.push(...(owned?.cursor.box ?? boxOf(await this.#folded(place.journal), place)).list(consumer, { ...query, limit }))
+      const box = owned?.cursor.box ?? boxOf(await this.#folded(place.journal), place, this.#host.backend)
+      letters.push(...(await box.list(consumer, { ...query, limit })))
     }
     return letters.sort((a, b) => a.offset - b.offset).slice(0, limit)
   }
@@ -102,8 +106,8 @@ export class Interventions {
     for (const place of places) {
       const owned = this.#owned(place)
       await owned?.ownership.flushed().catch(() => undefined)
-      const box = owned?.cursor.box ?? boxOf(await this.#folded(place.journal), place)
-      for (const { offset } of box.list(consumer, { ...query, limit })) letters.push([place, offset])
+      const box = owned?.cursor.box ?? boxOf(await this.#folded(place.journal), place, this.#host.backend)
+      for await (const offset of box.offsets(consumer, { ...query, limit })) letters.push([place, offset])
     }
     letters.sort(([, a], [, b]) => a - b)
     const shares = new Map<Place, number>(places.map((place) => [place, 0]))
@@ -129,8 +133,10 @@ export class Interventions {
     const others = running ? 1 : [...(await this.#host.backend.members(consumer)).keys()].filter((member) => member !== ORDERS).length
     if (others > 0) throw new MillraceError('INVALID_OPTION', `consumer "${consumer}" is running: stop it before removing it`, { consumer })
     for (const place of places) {
-      if (place.group !== QUEUES) await this.#host.backend.removeJournal(place.journal)
-      else {
+      if (place.group !== QUEUES) {
+        await this.#host.backend.removeJournal(place.journal)
+        await this.#forgetLetters(consumer, place.entry.spec.name)
+      } else {
         await this.#with(place, async ({ cursor, ownership }) => {
           await cursor.box.drop(consumer, {})
           ownership.write(`w/${consumer}`, null)
@@ -142,8 +148,20 @@ export class Interventions {
 
   /** The channel is gone: so is what consumers have settled in it. */
   async forgetChannel(channel: string): Promise<void> {
-    for (const journal of await this.#host.backend.journals('')) if (journal.split('/')[1] === channel) await this.#host.backend.removeJournal(journal)
+    for (const journal of await this.#host.backend.journals('')) {
+      const [group = '', of] = journal.split('/')
+      if (of !== channel) continue
+      await this.#host.backend.removeJournal(journal)
+      await this.#forgetLetters(group, channel)
+    }
     for (const { id } of this.#host.groups.values()) await this.#order(id)
+  }
+
+  async #forgetLetters(group: string, channel: string): Promise<void> {
+    const name = letterChannel(group, channel)
+    if (this.#host.registry.find(name) === undefined) return
+    await this.#host.backend.removeChannel(name)
+    await this.#host.registry.look()
   }
 
   /** Change a partition: as its owner, or as one who takes it for a moment. */
@@ -161,7 +179,7 @@ export class Interventions {
   }
 
   async #borrow({ journal, group, groupId, entry, partition }: Place, change: (owned: OwnedPartition) => Promise<void>): Promise<void> {
-    const { backend, own, shared } = this.#host
+    const { backend, own, shared, shelf } = this.#host
     const members = await backend.members(groupId)
     let alive = false
     const ownership = await Ownership.claim(journal, own, ({ owner, released }) => {
@@ -173,7 +191,7 @@ export class Interventions {
     if (alive) ownership.write(consumerKeys.inFlight(group, partition), null)
     const log = this.#host.log(entry, partition)
     const from = (): Promise<number> => positionIn(backend, entry.spec.name, partition, { at: 'beginning' })
-    const owned = await OwnedPartition.begin(group, ownership, log, shared, from, () => undefined)
+    const owned = await OwnedPartition.begin(group, ownership, log, shared, shelf, from, () => undefined)
     try {
       await change(owned)
     } finally {
@@ -216,18 +234,18 @@ export async function placesOf(backend: LogBackend, entries: readonly ChannelEnt
 }
 
 /** The dead letters of a journal, to look at. */
-export function boxOf({ records }: JournalState, { group, entry, partition }: Pick<Place, 'group' | 'entry' | 'partition'>): DeadLetterBox {
+export function boxOf(
+  { records }: JournalState,
+  { group, entry, partition }: Pick<Place, 'group' | 'entry' | 'partition'>,
+  backend: LogBackend,
+): DeadLetterBox {
+  const channel = entry.spec.name
+  const get = (key: string): Uint8Array | undefined => records.get(key)
   return new DeadLetterBox({
-    group,
-    channelId: partition,
-    channel: entry.spec.name,
-    get: (key) => records.get(key),
-    range: (from, to, limit = Number.POSITIVE_INFINITY) =>
-      [...records]
-        .filter(([key]) => key >= from && key < to)
-        .sort(([a], [b]) => (a < b ? -1 : 1))
-        .slice(0, limit),
+    ...{ group, channelId: partition, channel, get },
+    range: (from, to, limit) => records.range(from, to, limit),
     write: () => undefined,
     flushed: () => Promise.resolve(),
+    letters: lettersOf(backend, group, channel, partition, get),
   })
 }

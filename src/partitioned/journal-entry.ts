@@ -5,6 +5,7 @@
  * with the one that says `snapshot: 'whole'`; what stood before its first entry may be trimmed.
  */
 import type { Emission } from '../broker/engine.ts'
+import { JournalRecords } from './journal-records.ts'
 
 export interface JournalEntry {
   /** Number of the entry among its owner's: tells an entry that was written from one that was not. */
@@ -29,7 +30,7 @@ export interface JournalState {
   owner: string | null
   released: boolean
   number: number
-  readonly records: Map<string, Uint8Array>
+  readonly records: JournalRecords
   /** Emissions not known to be sent on, oldest first. */
   outbox: Emission[]
   /** All emissions ever, up to and with those of the outbox. */
@@ -48,7 +49,7 @@ export function recordText(value: Uint8Array | null): string | { readonly bytes:
 }
 
 export function emptyState(): JournalState {
-  return { owner: null, released: false, number: 0, records: new Map(), outbox: [], emitted: 0 }
+  return { owner: null, released: false, number: 0, records: new JournalRecords(), outbox: [], emitted: 0 }
 }
 
 export function fold(entries: readonly Uint8Array[]): JournalState {

@@ -3,6 +3,7 @@ import { consumerKeys, toFloat } from '../delivery/consumer-records.ts'
 import { Cursor } from '../delivery/cursor.ts'
 import type { CursorHost } from '../delivery/cursor-host.ts'
 import type { Instance } from '../delivery/instance.ts'
+import { LetterShelf, type ShelfHost } from './letter-shelf.ts'
 import type { Ownership } from './ownership.ts'
 import type { PartitionLog } from './partition-log.ts'
 
@@ -19,18 +20,21 @@ export class OwnedPartition {
   readonly #gone: (owned: OwnedPartition) => void
   #releasing: Promise<void> | null = null
 
-  private constructor(group: string, ownership: Ownership, log: PartitionLog, shared: SharedHost, gone: (owned: OwnedPartition) => void) {
+  private constructor(group: string, ownership: Ownership, log: PartitionLog, shared: SharedHost, shelf: ShelfHost, gone: (owned: OwnedPartition) => void) {
     this.journal = ownership.journal
     this.channel = log.name
     this.partition = log.id
     this.ownership = ownership
     this.log = log
     this.#gone = gone
+    const letters = new LetterShelf(shelf, ownership, group, log.name, log.id)
+    letters.onStored = () => this.cursor.pumpSoon()
     const host: CursorHost = {
       ...shared,
-      get: (key) => ownership.get(key),
-      range: (from, to, limit) => ownership.range(from, to, limit),
-      write: (key, value) => ownership.write(key, value),
+      letters,
+      get: (key) => letters.get(key),
+      range: (from, to, limit) => letters.range(from, to, limit),
+      write: (key, value) => letters.write(key, value),
       touch: (source) => ownership.touch(source),
       flushed: () => ownership.flushed(),
       // Where the consumer begins is written before the cursor is made.
@@ -45,6 +49,7 @@ export class OwnedPartition {
     ownership: Ownership,
     log: PartitionLog,
     shared: SharedHost,
+    shelf: ShelfHost,
     from: () => Promise<number>,
     gone: (owned: OwnedPartition) => void,
   ): Promise<OwnedPartition> {
@@ -54,7 +59,7 @@ export class OwnedPartition {
       ownership.write(floor, toFloat(await from()))
       await ownership.flushed()
     }
-    return new OwnedPartition(group, ownership, log, shared, gone)
+    return new OwnedPartition(group, ownership, log, shared, shelf, gone)
   }
 
   /** The instances that it gives events to. */

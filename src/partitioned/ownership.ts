@@ -10,13 +10,17 @@
  */
 import type { MillraceError } from '../base/errors.ts'
 import type { Emission } from '../broker/engine.ts'
-import type { RecordSource } from '../delivery/cursor-host.ts'
+import type { RecordChange, RecordSource } from '../delivery/cursor-host.ts'
 import { encodeEntry, fold, type JournalEntry, type JournalState, recordText } from './journal-entry.ts'
+import type { Place } from './journal-records.ts'
 import { Fenced, type LogBackend } from './log-backend.ts'
+import type { OffsetTable } from './offset-table.ts'
 
 /** A snapshot is taken when so many entries, or bytes, came after the last. */
 const SNAPSHOT_ENTRIES = 500
 const SNAPSHOT_BYTES = 1024 * 1024
+/** Where a snapshot is large, as many entries as would be about so large, if each had so many bytes. */
+const ENTRY_BYTES = 2048
 const RETRY_MS = 200
 
 export interface OwnershipHost {
@@ -45,6 +49,14 @@ function lazily(commit: () => void): void {
   }, LAZY_MS)
 }
 
+/** Keeps what is too large for the journal. */
+export interface Aside {
+  /** Something is to be stored with the next entry. */
+  readonly waiting: boolean
+  /** Takes, before it first waits, what there is, and stores it; answers the records of it, for the entry that is written then. */
+  store(): Promise<readonly RecordChange[]>
+}
+
 interface Waiting {
   readonly resolve: () => void
   readonly reject: (error: Error) => void
@@ -52,6 +64,7 @@ interface Waiting {
 
 export class Ownership {
   readonly journal: string
+  aside: Aside | null = null
   readonly #host: OwnershipHost
   readonly #state: JournalState
   #version: number
@@ -109,10 +122,23 @@ export class Ownership {
     return this.#state.records.get(key)
   }
 
-  range(from: string, to: string, limit: number = Number.POSITIVE_INFINITY): [string, Uint8Array][] {
-    const found: [string, Uint8Array][] = []
-    for (const entry of this.#state.records) if (entry[0] >= from && entry[0] < to) found.push(entry)
-    return found.sort(([a], [b]) => (a < b ? -1 : 1)).slice(0, limit)
+  range(from: string, to: string, limit?: number): [string, Uint8Array][] {
+    return this.#state.records.range(from, to, limit)
+  }
+
+  /** The records of letters that stand beside this one. */
+  letters(key: string): OffsetTable<Uint8Array | Place> {
+    return this.#state.records.letters(key)
+  }
+
+  /** A record that `aside` has stored, and that goes into the journal now. */
+  know(key: string, value: Uint8Array): void {
+    this.#state.records.set(key, value)
+  }
+
+  /** There is something for `aside` to store. */
+  storeAside(): void {
+    this.#soon()
   }
 
   write(key: string, value: Uint8Array | null): void {
@@ -188,7 +214,11 @@ export class Ownership {
   }
 
   get #unwritten(): boolean {
-    return this.#dirty || this.#emissions.length > 0 || this.#waiting.length > 0 || this.#committing !== null || this.#sources.size > 0
+    return this.#wanted || this.#committing !== null || this.#sources.size > 0
+  }
+
+  get #wanted(): boolean {
+    return this.#dirty || this.#emissions.length > 0 || this.#waiting.length > 0 || this.aside?.waiting === true
   }
 
   /** Stop without a word: somebody else owns it, or the backend is gone. */
@@ -212,7 +242,7 @@ export class Ownership {
     this.#committing = this.#commit().then(
       () => {
         this.#committing = null
-        if (this.#dirty || this.#emissions.length > 0 || this.#waiting.length > 0) this.#commitNow()
+        if (this.#wanted) this.#commitNow()
         else for (const source of this.#sources) this.touch(source)
       },
       (error: unknown) => {
@@ -237,13 +267,15 @@ export class Ownership {
     const waiting = this.#waiting
     this.#waiting = []
     const records = this.#pending
+    const aside = this.aside?.waiting === true ? this.aside.store() : null
     const emissions = this.#emissions
     this.#pending = {}
     this.#emissions = []
     const changed = this.#dirty || emissions.length > 0
     this.#dirty = false
     try {
-      if (changed) await this.#write(records, emissions)
+      if (aside !== null) for (const [key, value] of await aside) records[key] = recordText(value)
+      if (changed || aside !== null) await this.#write(records, emissions)
     } catch (error) {
       for (const each of waiting) each.reject(error as Error)
       throw error
@@ -262,7 +294,8 @@ export class Ownership {
       this.#state.emitted += emissions.length
       this.#send()
     }
-    if (this.#entries > SNAPSHOT_ENTRIES || this.#bytes > Math.max(SNAPSHOT_BYTES, this.#snapshotBytes)) await this.#snapshot()
+    if (this.#entries > Math.max(SNAPSHOT_ENTRIES, this.#snapshotBytes / ENTRY_BYTES) || this.#bytes > Math.max(SNAPSHOT_BYTES, this.#snapshotBytes))
+      await this.#snapshot()
   }
 
   /** All records anew, in as many entries as they need; then what came before may go. */
@@ -278,14 +311,14 @@ export class Ownership {
     for (const [key, value] of this.#state.records) room(key.length + value.length * 1.4).records[key] = recordText(value)
     for (const emission of this.#state.outbox) room(emission.event.text.length * 1.2).emissions.push(emission)
     const before = this.#version
-    this.#snapshotBytes = 0
+    this.#bytes = 0
     for (const [at, part] of parts.entries()) {
       const first = at === 0 ? { reset: true, emitted: this.#state.emitted - this.#state.outbox.length } : {}
       await this.#append({ kind: 'commit', ...part, ...first, snapshot: at === parts.length - 1 ? 'whole' : 'part' })
       if (at === 0) this.#entries = 0
-      this.#snapshotBytes += this.#bytes
     }
     this.#entries = 0
+    this.#snapshotBytes = this.#bytes
     this.#bytes = 0
     await this.#host.backend.trimJournal(this.journal, before + 1).catch((error: unknown) => this.#host.alarm(error))
   }

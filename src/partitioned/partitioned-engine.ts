@@ -14,7 +14,6 @@ import type { Alarm, BrokerDescription, DeadLetter, DeadLetterQuery } from '../b
 import type {
   ConsumerSpec,
   DeliverySink,
-  Emission,
   EncodedEvent,
   Engine,
   EngineReadOptions,
@@ -31,10 +30,12 @@ import { Instance, type InstanceHost } from '../delivery/instance.ts'
 import { LeaseWatch } from '../delivery/lease-watch.ts'
 import { Appenders, itemOf } from './appending.ts'
 import { PartitionedCarriage } from './carrying.ts'
+import { Delaying, type DelayingHost } from './delaying.ts'
 import { describePartitioned } from './describing.ts'
 import { checkEmissions, sendOn } from './emitting.ts'
 import { Group, type GroupHost } from './group.ts'
 import { Interventions } from './interventions.ts'
+import { type ShelfHost, shelfHost } from './letter-shelf.ts'
 import { type ChannelEntry, Fenced, type LogBackend, type Tail } from './log-backend.ts'
 import { OwnedPartition, type SharedHost } from './owned-partition.ts'
 import { Ownership, type OwnershipHost } from './ownership.ts'
@@ -42,7 +43,7 @@ import { PartitionLog } from './partition-log.ts'
 import type { PartitionedEngineOptions } from './partitioned-options.ts'
 import { positionIn, readChannel } from './reading.ts'
 import { Registry } from './registry.ts'
-import { SCHEDULE, Scheduler, scheduled, schedulerSpec, scheduleSpec } from './scheduler.ts'
+import { SCHEDULE } from './scheduler.ts'
 import { trimBehind } from './trimming.ts'
 
 /** The group of a queue's workers, whatever their consumers' names: no consumer can have this name. */
@@ -73,10 +74,11 @@ export class PartitionedEngine implements Engine {
   readonly #leases: LeaseWatch
   readonly #shared: SharedHost
   readonly #groupHost: GroupHost
+  readonly #shelf: ShelfHost
   readonly #instanceHost: InstanceHost
+  readonly #delaying: Delaying
   readonly #interventions: Interventions
   readonly #closed = new AbortController()
-  #scheduler: Promise<Scheduler> | null = null
   #look: NodeJS.Timeout | null = null
   #closing: Promise<void> | null = null
 
@@ -109,9 +111,12 @@ export class PartitionedEngine implements Engine {
     const own = this.#ownershipHost(null)
     const nowMs = (): number => this.clock.now()
     this.#appenders = new Appenders(this.#backend, (channel, partition, next, tail) => this.#advance(channel, partition, next, tail), nowMs)
+    const subscribe: DelayingHost['subscribe'] = (spec, sink) => this.#subscribe(spec, sink)
+    this.#delaying = new Delaying({ registry: this.#registry, appenders: this.#appenders, nowMs, subscribe })
+    this.#shelf = shelfHost(this.#backend, this.#registry, this.#appenders, (error) => this.#alarm(error))
     const flushed = (): Promise<void> => this.#flushed([...this.#groups.values()])
     this.carriage = new PartitionedCarriage({
-      ...{ backend: this.#backend, registry: this.#registry, own, nowMs, flushed },
+      ...{ backend: this.#backend, registry: this.#registry, own, shelf: this.#shelf, nowMs, flushed },
       append: (channel, items) => this.#appenders.of(channel).append(items, false),
     })
     this.#interventions = new Interventions({
@@ -120,6 +125,7 @@ export class PartitionedEngine implements Engine {
       groups: this.#groups,
       shared: this.#shared,
       own,
+      shelf: this.#shelf,
       log: (entry, partition) => new PartitionLog(this.#backend, entry.spec, partition, () => this.clock.now()),
     })
   }
@@ -157,7 +163,7 @@ export class PartitionedEngine implements Engine {
     for (const name of gone) this.#dropChannel(name)
     for (const group of this.#groups.values()) if (added.some(({ spec }) => this.#groupTakes(group, spec))) void group.tick()
     for (const { spec } of added) {
-      if (spec.name === SCHEDULE) void this.#schedule().catch((error: unknown) => this.#alarm(error))
+      if (spec.name === SCHEDULE) void this.#delaying.attend().catch((error: unknown) => this.#alarm(error))
       else if (spec.kind === 'queue') for (const instance of this.#instances) this.#join(instance, spec)
     }
   }
@@ -213,48 +219,12 @@ export class PartitionedEngine implements Engine {
       const message = `a batch on ${this.name} holds at most ${this.#backend.limits.batchEvents} events, to be stored all or none; this one has ${events.length}: publish several`
       throw new MillraceError('INVALID_OPTION', message, { events: events.length, batchEventsMax: this.#backend.limits.batchEvents })
     }
-    if (dueAtMs !== null && dueAtMs > this.clock.now()) return this.#publishLater(channel, events, dueAtMs)
+    if (dueAtMs !== null && dueAtMs > this.clock.now()) return this.#delaying.publish(channel, events, dueAtMs)
     const appended = await this.#appenders.of(channel).append(
       events.map((event) => itemOf(event, entry)),
       atomic,
     )
     return appended.map(({ offset, duplicate }, at) => ({ channel, id: (events[at] as EncodedEvent).id, offset, duplicate }))
-  }
-
-  async #publishLater(channel: string, events: readonly EncodedEvent[], dueAtMs: number): Promise<ScheduledReceipt[]> {
-    const entry = await this.#registry.current(channel)
-    // One promise for all who wait: they go on in the order in which they came.
-    await this.#schedule()
-    const items = events.map((event) => itemOf(scheduled(entry, event, dueAtMs), this.#registry.known(SCHEDULE)))
-    const appended = await this.#appenders.of(SCHEDULE).append(items, events.length > 1)
-    return appended.map(({ duplicate }, at) => ({ channel, id: (events[at] as EncodedEvent).id, offset: null, duplicate, dueAtMs }))
-  }
-
-  /** Look after delayed events, with all others that are connected. */
-  #schedule(): Promise<Scheduler> {
-    this.#scheduler ??= (async () => {
-      if (this.#registry.find(SCHEDULE) === undefined) await this.#registry.declare(scheduleSpec, 1)
-      const scheduler = new Scheduler(
-        () => this.clock.now(),
-        (channel) => this.#registry.find(channel)?.incarnation,
-      )
-      const subscription = await this.#subscribe(schedulerSpec, scheduler)
-      scheduler.begin(subscription)
-      subscription.begin()
-      return scheduler
-    })()
-    this.#scheduler.catch(() => {
-      this.#scheduler = null
-    })
-    return this.#scheduler
-  }
-
-  async #storeEmissions(channel: string, emissions: readonly Emission[]): Promise<void> {
-    const later = emissions.filter(({ dueAtMs }) => dueAtMs !== null && dueAtMs > this.clock.now())
-    for (const { event, dueAtMs } of later) await this.#publishLater(channel, [event], dueAtMs as number)
-    const entry = await this.#registry.current(channel)
-    const items = emissions.filter((emission) => !later.includes(emission)).map(({ event }) => itemOf(event, entry, true))
-    if (items.length > 0) await this.#appenders.of(channel).append(items, false)
   }
 
   async *read(channel: string, options: EngineReadOptions): AsyncGenerator<readonly StoredText[]> {
@@ -324,8 +294,14 @@ export class PartitionedEngine implements Engine {
     await this.#attend(entry.spec.name, log)
     const begin = this.#begins.get(`${group.id} ${entry.spec.name}`) ?? { at: 'beginning' }
     const from = (): Promise<number> => positionIn(this.#backend, entry.spec.name, partition, begin)
-    const owned = await OwnedPartition.begin(group.name, ownership, log, { ...this.#shared, blocking: group.blockingIn(entry.spec.name) }, from, (gone) =>
-      this.#gone(group, gone),
+    const owned = await OwnedPartition.begin(
+      group.name,
+      ownership,
+      log,
+      { ...this.#shared, blocking: group.blockingIn(entry.spec.name) },
+      this.#shelf,
+      from,
+      (gone) => this.#gone(group, gone),
     )
     for (const instance of group.instances) if (group.name === QUEUE_GROUP) ownership.write(`w/${instance.spec.name}`, Buffer.from('{}'))
     if (entry.spec.kind === 'queue') trimBehind(owned, this.#backend)
@@ -340,7 +316,7 @@ export class PartitionedEngine implements Engine {
       send: (emissions) =>
         sendOn(emissions, {
           closed: this.#closed.signal,
-          store: (channel, run) => this.#storeEmissions(channel, run),
+          store: (channel, run) => this.#delaying.emit(channel, run),
           alarm: (error) => this.#alarm(error),
         }),
       lost: (ownership) => {
@@ -485,7 +461,7 @@ export class PartitionedEngine implements Engine {
   async #close(): Promise<void> {
     this.#registry.close()
     if (this.#look !== null) clearInterval(this.#look)
-    await this.#scheduler?.then((scheduler) => scheduler.end()).catch(() => undefined)
+    await this.#delaying.end()
     for (const instance of [...this.#instances]) await instance.close().catch(() => undefined)
     for (const group of this.#groups.values()) await group.close()
     this.#closed.abort()

@@ -7,7 +7,6 @@ import { sideBySide } from './side-by-side.ts'
 const LATE = 'an id that waits for its time and one that is stored are compared when it is due: it is stored once, and said then'
 const ORDER = 'it looks at the order over keys, which several partitions do not keep; run with one partition below'
 const COUNT = 'the servers forget ids by age only: a window of so many ids remembers at least those'
-const TEXTS = "dead letters and what waits behind them are in the memory of the partition's owner (decision 0010)"
 
 describe.skipIf(newestKind === undefined)('four partitions', () => {
   if (newestKind === undefined) return
@@ -19,7 +18,6 @@ describe.skipIf(newestKind === undefined)('four partitions', () => {
       '08-deduplication/a-published-id-is-known-to-delays': LATE,
       '08-deduplication/it-holds-across-reopen': LATE,
       '08-deduplication/the-window-holds-as-many-ids-as-it-says': COUNT,
-      '10-bounded-memory/parked-and-retrying-events-are-not-held-in-memory': TEXTS,
       '06-dead-letter/block-holds-back-everything': ORDER,
       '06-dead-letter/block-ends-when-the-dead-letter-is-dropped': ORDER,
       '13-retention/a-consumer-that-is-too-late-goes-on-with-what-is-kept': ORDER,

@@ -9,7 +9,6 @@ import { sideBySide } from './side-by-side.ts'
 
 const LATE = 'an id that waits for its time and one that is stored are compared when it is due: it is stored once, and said then'
 const ORDER = 'it looks at the order over keys, which several partitions do not keep; run with one partition below'
-const IN_MEMORY = 'what is parked is among the records of its partition, which its owner holds in memory (decision 0010)'
 
 const kind = kindOf('redis', () => redisKind())
 const PATIENT = { patience: { eventuallyMs: 40_000 }, timeoutMs: 120_000 }
@@ -33,7 +32,6 @@ describe.skipIf(kind === undefined)('redis', () => {
         '08-deduplication/it-holds-across-reopen': LATE,
         '06-dead-letter/block-holds-back-everything': ORDER,
         '06-dead-letter/block-ends-when-the-dead-letter-is-dropped': ORDER,
-        '10-bounded-memory/parked-and-retrying-events-are-not-held-in-memory': IN_MEMORY,
         '13-retention/a-consumer-that-is-too-late-goes-on-with-what-is-kept': ORDER,
       },
     })

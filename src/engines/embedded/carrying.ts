@@ -61,7 +61,7 @@ export class EmbeddedCarriage implements Carriage {
   async letters(channel: string, consumer: string | null, from: string | null): Promise<Page<CarriedLetter>> {
     const { store, committer, queueGroup } = this.#parts
     await committer.flushed()
-    const items = lettersIn(store, consumer ?? queueGroup, this.#parts.log(channel).id, Number(from ?? 0), PAGE)
+    const items = await lettersIn(store, consumer ?? queueGroup, this.#parts.log(channel).id, Number(from ?? 0), PAGE)
     const last = items.at(-1)
     return { items, next: last === undefined ? null : String(last.offset + 1) }
   }

@@ -424,7 +424,8 @@ export class EmbeddedEngine implements Engine {
     this.#open()
     await this.#committer.flushed()
     const limit = query.limit ?? 1000
-    const letters = this.#cursorsOf(consumer).flatMap((cursor) => cursor.box.list(consumer, { ...query, limit }))
+    const letters: DeadLetter[] = []
+    for (const cursor of this.#cursorsOf(consumer)) letters.push(...(await cursor.box.list(consumer, { ...query, limit })))
     return letters.slice(0, limit)
   }
 

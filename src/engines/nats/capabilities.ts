@@ -18,7 +18,7 @@ export function natsCapabilities(known: Durable): Capabilities {
     3: native('completions are entries of a journal'),
     4: emulated('partitions, each owned by one instance; lanes for keys in it', 'a key keeps to the instance that owns its partition'),
     5: emulated('attempts are kept in the journal', 'part of the group commit'),
-    6: emulated('dead letters are kept in the journal', 'they are in the memory of the partition’s owner'),
+    6: emulated('dead letters are in the journal, their texts in a stream for each consumer', 'what is dead or waits behind it is written twice'),
     7: emulated('a queue of its own, whose owner sends on what is due', 'a delayed event is written twice more'),
     8: native('message ids and the stream’s duplicate window, by time', 'a batch with a known id is written twice; ids are in the servers’ memory'),
     9: native('by stream sequence and time'),

@@ -11,7 +11,7 @@ export function redisCapabilities(durable: Capability, partitions: number): Capa
     3: emulated('a completion is an entry of a journal, written by the owner of its partition', 'an entry a group commit and partition'),
     4: emulated('events of a key are in one partition, in order; its owner has a lane for each key', 'one owner a partition'),
     5: emulated('attempts are records of the journal', 'an entry a group commit and partition'),
-    6: emulated('dead letters, and what waits behind them, are records of the journal', 'they are in the memory of the server and of their owner'),
+    6: emulated('dead letters are in the journal, their texts in streams for each consumer', 'what is dead or waits behind it is written twice'),
     7: emulated('what waits for its time is in a queue of its own, from which a consumer emits what is due', 'a second write an event'),
     8: native('a script looks the id up in two generations of a hash, and stores id and event together'),
     9: native('ids of entries carry offset and time; what lies between is read by XRANGE'),
