@@ -34,6 +34,8 @@ export const LIMITS = {
   concurrencyMax: 10_000,
   /** Offsets a consumer may have taken up and not settled (in flight, waiting for their key, in backoff), per channel. */
   outstandingMax: 100_000,
+  /** Delayed events whose ids a process knows on an engine over servers: of more, the oldest are known again when they are due. */
+  waitingIdsMax: 1_000_000,
   /** Bytes of a channel's log that a process keeps for its consumers on Kafka: they all read the same topic. */
   kafkaCacheBytes: 8_388_608,
   /** Bytes of events read ahead for a consumer. */

@@ -122,6 +122,8 @@ export interface LogBackend {
    * @throws UNKNOWN_CHANNEL · UNAVAILABLE · EVENT_TOO_LARGE · BACKPRESSURE
    */
   append(channel: string, items: readonly AppendItem[], atomic: boolean): Promise<readonly Appended[]>
+  /** Of these ids those that are within the channel's window, with the offset of their event, or −1 where it is not known. Asked of delayed events only. */
+  known(channel: string, ids: readonly string[]): Promise<ReadonlyMap<string, number>>
   /** Events at and after an offset, in offset order, of one partition or (null) of all; fewer than the limit's count or bytes only at the end. */
   read(channel: string, partition: number | null, from: number, limit: ReadLimit): Promise<readonly StoredRecord[]>
   bounds(channel: string, partition: number | null): Promise<Bounds>

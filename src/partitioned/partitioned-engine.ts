@@ -36,7 +36,7 @@ import { checkEmissions, sendOn } from './emitting.ts'
 import { Group, type GroupHost } from './group.ts'
 import { Interventions } from './interventions.ts'
 import { type ShelfHost, shelfHost } from './letter-shelf.ts'
-import { type ChannelEntry, Fenced, type LogBackend, type Tail } from './log-backend.ts'
+import { type Appended, type ChannelEntry, Fenced, type LogBackend, type Tail } from './log-backend.ts'
 import { OwnedPartition, type SharedHost } from './owned-partition.ts'
 import { Ownership, type OwnershipHost } from './ownership.ts'
 import { PartitionLog } from './partition-log.ts'
@@ -51,6 +51,8 @@ export const QUEUE_GROUP = '~queue'
 const PARTITIONS_DEFAULT = 16
 /** A watch may miss an append: partitions that are worked on are looked at so often, too. */
 const LOOK_MS = 1000
+/** What is said of an event whose id waits for its time. */
+const WAITS: Appended = { offset: -1, duplicate: true }
 
 export class PartitionedEngine implements Engine {
   readonly name: string
@@ -112,7 +114,10 @@ export class PartitionedEngine implements Engine {
     const nowMs = (): number => this.clock.now()
     this.#appenders = new Appenders(this.#backend, (channel, partition, next, tail) => this.#advance(channel, partition, next, tail), nowMs)
     const subscribe: DelayingHost['subscribe'] = (spec, sink) => this.#subscribe(spec, sink)
-    this.#delaying = new Delaying({ registry: this.#registry, appenders: this.#appenders, nowMs, subscribe })
+    this.#delaying = new Delaying({
+      ...{ backend: this.#backend, registry: this.#registry, appenders: this.#appenders, nowMs, subscribe },
+      alarm: (error) => this.#alarm(error),
+    })
     this.#shelf = shelfHost(this.#backend, this.#registry, this.#appenders, (error) => this.#alarm(error))
     const flushed = (): Promise<void> => this.#flushed([...this.#groups.values()])
     this.carriage = new PartitionedCarriage({
@@ -204,7 +209,8 @@ export class PartitionedEngine implements Engine {
 
   publish(channel: string, event: EncodedEvent, dueAtMs: number | null): Promise<Receipt | ScheduledReceipt> {
     const entry = this.#registry.find(channel)
-    if (entry !== undefined && dueAtMs === null && this.#closing === null) return this.#appenders.of(channel).appendOne(itemOf(event, entry))
+    if (entry !== undefined && dueAtMs === null && this.#closing === null && this.#delaying.isFree(entry, event))
+      return this.#appenders.of(channel).appendOne(itemOf(event, entry))
     return this.#publish(channel, [event], dueAtMs, false).then(([receipt]) => receipt as Receipt | ScheduledReceipt)
   }
 
@@ -220,11 +226,20 @@ export class PartitionedEngine implements Engine {
       throw new MillraceError('INVALID_OPTION', message, { events: events.length, batchEventsMax: this.#backend.limits.batchEvents })
     }
     if (dueAtMs !== null && dueAtMs > this.clock.now()) return this.#delaying.publish(channel, events, dueAtMs)
-    const appended = await this.#appenders.of(channel).append(
-      events.map((event) => itemOf(event, entry)),
-      atomic,
-    )
-    return appended.map(({ offset, duplicate }, at) => ({ channel, id: (events[at] as EncodedEvent).id, offset, duplicate }))
+    const free = events.every((event) => this.#delaying.isFree(entry, event))
+    const waiting = free
+      ? null
+      : await this.#delaying.waiting(
+          entry,
+          events.map(({ id }) => id),
+        )
+    const items = events.filter(({ id }) => waiting?.has(id) !== true).map((event) => itemOf(event, entry))
+    const appended = items.length === 0 ? [] : await this.#appenders.of(channel).append(items, atomic)
+    let next = 0
+    return events.map(({ id }) => {
+      const { offset, duplicate } = waiting?.has(id) === true ? WAITS : (appended[next++] as Appended)
+      return { channel, id, offset, duplicate }
+    })
   }
 
   async *read(channel: string, options: EngineReadOptions): AsyncGenerator<readonly StoredText[]> {

@@ -42,9 +42,13 @@ export interface Scheduled extends Emission {
 }
 
 /** The event, wrapped for its wait. */
-export function scheduled({ incarnation, spec: { name } }: ChannelEntry, event: EncodedEvent, dueAtMs: number): EncodedEvent {
-  const emission: Scheduled = { channel: name, incarnation, event, dueAtMs }
-  return { id: `${incarnation}/${name}/${event.id}`, type: SCHEDULE, key: null, text: JSON.stringify(emission) }
+export function scheduled(entry: ChannelEntry, event: EncodedEvent, dueAtMs: number): EncodedEvent {
+  const emission: Scheduled = { channel: entry.spec.name, incarnation: entry.incarnation, event, dueAtMs }
+  return { id: scheduledId(entry, event.id), type: SCHEDULE, key: null, text: JSON.stringify(emission) }
+}
+
+export function scheduledId({ incarnation, spec: { name } }: Pick<ChannelEntry, 'incarnation' | 'spec'>, id: string): string {
+  return `${incarnation}/${name}/${id}`
 }
 
 export function isFor({ channel, incarnation }: Scheduled, entry: ChannelEntry): boolean {

@@ -4,7 +4,6 @@ import { conformance } from '../../src/testing/conformance/conformance.ts'
 import { natsWorlds, newestKind } from './nats-worlds.ts'
 import { sideBySide } from './side-by-side.ts'
 
-const LATE = 'an id that waits for its time and one that is stored are compared when it is due: it is stored once, and said then'
 const ORDER = 'it looks at the order over keys, which several partitions do not keep; run with one partition below'
 const COUNT = 'the servers forget ids by age only: a window of so many ids remembers at least those'
 
@@ -14,9 +13,6 @@ describe.skipIf(newestKind === undefined)('four partitions', () => {
     test: sideBySide,
     ...natsWorlds(newestKind, 'partitions=4'),
     exempt: {
-      '08-deduplication/an-id-waiting-for-its-time-is-known': LATE,
-      '08-deduplication/a-published-id-is-known-to-delays': LATE,
-      '08-deduplication/it-holds-across-reopen': LATE,
       '08-deduplication/the-window-holds-as-many-ids-as-it-says': COUNT,
       '06-dead-letter/block-holds-back-everything': ORDER,
       '06-dead-letter/block-ends-when-the-dead-letter-is-dropped': ORDER,

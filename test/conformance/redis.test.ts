@@ -7,7 +7,6 @@ import { kindOf } from '../engines/servers.ts'
 import { RedisWorld } from './redis-worlds.ts'
 import { sideBySide } from './side-by-side.ts'
 
-const LATE = 'an id that waits for its time and one that is stored are compared when it is due: it is stored once, and said then'
 const ORDER = 'it looks at the order over keys, which several partitions do not keep; run with one partition below'
 
 const kind = kindOf('redis', () => redisKind())
@@ -27,9 +26,6 @@ describe.skipIf(kind === undefined)('redis', () => {
       open: () => new RedisWorld(server.url, 4),
       ...PATIENT,
       exempt: {
-        '08-deduplication/an-id-waiting-for-its-time-is-known': LATE,
-        '08-deduplication/a-published-id-is-known-to-delays': LATE,
-        '08-deduplication/it-holds-across-reopen': LATE,
         '06-dead-letter/block-holds-back-everything': ORDER,
         '06-dead-letter/block-ends-when-the-dead-letter-is-dropped': ORDER,
         '13-retention/a-consumer-that-is-too-late-goes-on-with-what-is-kept': ORDER,

@@ -7,7 +7,6 @@ import { type ConformanceHarness, conformance } from '../../src/testing/conforma
 import { sideBySide } from '../conformance/side-by-side.ts'
 import { MemoryBackend, MemoryServer } from './memory-backend.ts'
 
-const LATE = 'an id that waits for its time and one that is stored are compared when it is due: it is stored once, and said then'
 const ORDER = 'it looks at the order over keys, which several partitions do not keep; run with one partition below'
 
 function worlds(partitions: number): Pick<ConformanceHarness, 'open' | 'lacks'> {
@@ -29,9 +28,6 @@ describe('four partitions', () => {
     test: sideBySide,
     ...worlds(4),
     exempt: {
-      '08-deduplication/an-id-waiting-for-its-time-is-known': LATE,
-      '08-deduplication/a-published-id-is-known-to-delays': LATE,
-      '08-deduplication/it-holds-across-reopen': LATE,
       '06-dead-letter/block-holds-back-everything': ORDER,
       '06-dead-letter/block-ends-when-the-dead-letter-is-dropped': ORDER,
       '13-retention/a-consumer-that-is-too-late-goes-on-with-what-is-kept': ORDER,

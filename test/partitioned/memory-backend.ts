@@ -132,6 +132,19 @@ export class MemoryBackend implements LogBackend {
     })
   }
 
+  known(name: string, ids: readonly string[]): Promise<Map<string, number>> {
+    return this.#do('known', () => {
+      const channel = this.#channel(name)
+      const youngerThan = Date.now() - (channel.entry.spec.dedupe?.ageMs ?? 0)
+      const found = new Map<string, number>()
+      for (const id of ids) {
+        const known = channel.ids.get(id)
+        if (known !== undefined && known.atMs >= youngerThan) found.set(id, known.offset)
+      }
+      return found
+    })
+  }
+
   read(name: string, partition: number | null, from: number, limit: ReadLimit): Promise<StoredRecord[]> {
     return this.#do('read', () => {
       const { records } = this.#channel(name)

@@ -191,6 +191,10 @@ export class KafkaBackend implements LogBackend {
     return appended
   }
 
+  known(channel: string, ids: readonly string[]): Promise<ReadonlyMap<string, number>> {
+    return this.#do(`looking for ids in channel "${channel}"`, async () => (await this.#channel(channel)).known(ids))
+  }
+
   read(channel: string, partition: number | null, from: number, limit: ReadLimit): Promise<readonly StoredRecord[]> {
     return this.#do(`reading channel "${channel}"`, async () => (await this.#channel(channel)).read(partition, from, limit))
   }

@@ -29,7 +29,11 @@ export function kafkaCapabilities(durability: Durability): Capabilities {
       reason: 'the key decides the partition, lanes of keys work within it; order over all keys is kept too: a topic has one Kafka partition',
     },
     5: { support: 'emulated', reason: 'attempts and their times are in the journal' },
-    6: { support: 'emulated', reason: 'dead letters are in the journal, their texts in a topic for each consumer', cost: 'what is dead or waits behind it is written twice' },
+    6: {
+      support: 'emulated',
+      reason: 'dead letters are in the journal, their texts in a topic for each consumer',
+      cost: 'what is dead or waits behind it is written twice',
+    },
     7: {
       support: 'emulated',
       reason: 'a queue of events that wait, __millrace.schedule, and a consumer that emits them when due',

@@ -67,6 +67,18 @@ export class ChannelWriter {
     return window
   }
 
+  /** Which of these ids are in the window, and where their events are. */
+  async known(ids: readonly string[]): Promise<Map<string, number>> {
+    const window = await this.#known()
+    await this.#log.catchUp()
+    const found = new Map<string, number>()
+    for (const id of ids) {
+      const offset = window.find(id, this.nowMs)
+      if (offset !== undefined) found.set(id, offset)
+    }
+    return found
+  }
+
   /** @throws UNKNOWN_CHANNEL · UNAVAILABLE · EVENT_TOO_LARGE */
   async append(items: readonly AppendItem[]): Promise<Appended[]> {
     const answers: Appended[] = []

@@ -36,6 +36,10 @@ export class KafkaChannel {
     return this.log.entry
   }
 
+  known(ids: readonly string[]): Promise<Map<string, number>> {
+    return this.#writer.known(ids)
+  }
+
   async append(items: readonly AppendItem[]): Promise<Appended[]> {
     const appended = await this.#writer.append(items)
     const { ageMs, count, bytes } = this.entry.spec.retain

@@ -148,6 +148,23 @@ export class EventAppend {
     return new Map(messages.map((message, at) => [message, { offset: seq - last + 1 + at, duplicate: false }]))
   }
 
+  /** Of these ids those that the server knows, with the sequences of their events. */
+  async known({ stream, name, byKey }: Channel, ids: readonly string[]): Promise<Map<string, number>> {
+    const subject = this.#layout.subject(name, 0, byKey, null, () => this.#client.library.nuid.next())
+    const found = new Map<string, number>()
+    for (let at = 0; at < ids.length; at += SINGLES_MAX) {
+      const asked = new Map(
+        ids.slice(at, at + SINGLES_MAX).map((id): [string, Outgoing] => [id, { subject, id: messageId(id), headers: [], payload: new Uint8Array() }]),
+      )
+      const known = await this.#client.patiently('looking for ids', () => this.#duplicates(stream, [...asked.values()], null))
+      for (const [id, message] of asked) {
+        const appended = known.get(message)
+        if (appended !== undefined) found.set(id, appended.offset)
+      }
+    }
+    return found
+  }
+
   /** Which ids the server knows, and where their events are. */
   async #duplicates(stream: string, messages: readonly Outgoing[], before: number | null): Promise<Map<Outgoing, Appended>> {
     const found = new Map<Outgoing, Appended>()

@@ -112,6 +112,14 @@ export class NatsBackend implements LogBackend {
     void feed?.feed.then((open) => open.stop()).catch(() => undefined)
   }
 
+  async known(name: string, ids: readonly string[]): Promise<ReadonlyMap<string, number>> {
+    this.#open()
+    const channel = await this.#streams.get(name)
+    return this.#append.known(channel, ids).catch((error: unknown) => {
+      throw millraceError(error, 'looking for ids', name)
+    })
+  }
+
   async append(name: string, items: readonly AppendItem[], atomic: boolean): Promise<readonly Appended[]> {
     this.#open()
     const channel = await this.#streams.get(name)

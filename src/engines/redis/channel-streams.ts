@@ -9,7 +9,7 @@ import type { Keys } from './keys.ts'
 import { packed } from './packing.ts'
 import type { Argument } from './redis-client.ts'
 import type { Command, RedisLink } from './redis-link.ts'
-import { APPEND, BOUNDS, PENDING, type Script, SEEK } from './scripts.ts'
+import { APPEND, BOUNDS, KNOWN, PENDING, type Script, SEEK } from './scripts.ts'
 
 /** More than was asked for, at most, where events are larger than they were. */
 const SURPLUS = 4
@@ -56,6 +56,13 @@ export class ChannelStreams {
       ends[partition] = offset + 1
       return { offset, duplicate: false, before, timeMs }
     })
+  }
+
+  /** Of these ids those in the window, and where their events are. */
+  async known(channel: string, ids: readonly string[]): Promise<Map<string, number>> {
+    const run = this.#host.reading.run(KNOWN, [this.#keys.channel(channel)], [this.#keys.base, channel, ...ids], `looking for ids in channel "${channel}"`)
+    const offsets = (await named(channel, run)) as readonly number[]
+    return new Map(ids.map((id, at): [string, number] => [id, offsets[at] as number]).filter(([, offset]) => offset >= 0))
   }
 
   /** Where a partition or (null) the channel begins and ends, and what waits in its inbox. */

@@ -157,6 +157,10 @@ export class RedisBackend implements LogBackend {
     return this.#streams.append(channel, items)
   }
 
+  known(channel: string, ids: readonly string[]): Promise<ReadonlyMap<string, number>> {
+    return this.#streams.known(channel, ids)
+  }
+
   read(channel: string, partition: number | null, from: number, limit: ReadLimit): Promise<StoredRecord[]> {
     return this.#streams.read(channel, partition, from, limit)
   }

@@ -221,6 +221,23 @@ end
 return { now, first, largest, touched, all and events or answers }
 `)
 
+/** Where the events of ids are that are in the window; −1 for others. */
+export const KNOWN: Script = script(`${COMMON}
+local base, name = ARGV[1], ARGV[2]
+local m = redis.call('HMGET', KEYS[1], 'next', 'dedupeAge')
+if not m[1] then return redis.error_reply('NOCHANNEL ' .. name) end
+local now, age, answers = serverTime(), tonumber(m[2]), {}
+for at = 3, #ARGV do
+  local offset = -1
+  for generation = 0, 1 do
+    local found = redis.call('HGET', base .. 'ids:' .. name .. ':' .. generation, ARGV[at])
+    if found and now - timeOf(found) <= age then offset = offsetOf(found) end
+  end
+  answers[#answers + 1] = offset
+end
+return answers
+`)
+
 /** ARGV: base, channel, partition ('' for all). Answers: first, next, largest event, events in the inbox. */
 export const BOUNDS: Script = script(`${COMMON}
 local base, name, partition = ARGV[1], ARGV[2], ARGV[3]

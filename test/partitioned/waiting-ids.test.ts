@@ -1,0 +1,52 @@
+/** Ids of delayed events are known to every process while they wait, and for the channel's window after that. */
+import { expect, it } from 'vitest'
+import { ConnectedBroker } from '../../src/broker/connected-broker.ts'
+import { stream } from '../../src/index.ts'
+import { PartitionedEngine } from '../../src/partitioned/partitioned-engine.ts'
+import { MemoryBackend, MemoryServer } from './memory-backend.ts'
+
+async function open(server: MemoryServer): Promise<ConnectedBroker> {
+  const engine = await PartitionedEngine.open({ backend: new MemoryBackend(server), partitions: 2 })
+  return new ConnectedBroker(engine, { source: '/test', random: Math.random })
+}
+
+const orders = stream('orders')
+
+it('what one process has delayed another says is known, also one that comes later', async () => {
+  const server = new MemoryServer()
+  const [one, two] = [await open(server), await open(server)]
+  await two.publish(orders, { id: 'first', type: 'order' })
+  await one.publish(orders, { id: 'later', type: 'order' }, { delay: '1h' })
+  // Told by the server, a moment later.
+  await expect.poll(async () => (await two.publish(orders, { id: 'later', type: 'order' }, { delay: '2h' })).duplicate).toBe(true)
+  expect((await two.publish(orders, { id: 'later', type: 'order' })).duplicate).toBe(true)
+  const three = await open(server)
+  const receipts = await three.publish(orders, [
+    { id: 'later', type: 'order' },
+    { id: 'other', type: 'order' },
+  ])
+  expect(receipts.map(({ duplicate, offset }) => [duplicate, offset >= 0])).toEqual([
+    [true, false],
+    [false, true],
+  ])
+  for (const broker of [one, two, three]) await broker.close()
+})
+
+it('a window that is over makes an id free again', async () => {
+  const server = new MemoryServer()
+  const broker = await open(server)
+  const short = stream('short', { dedupe: { age: 100 } })
+  await broker.publish(short, { id: 'same', type: 'order' }, { delay: 50 })
+  expect((await broker.publish(short, { id: 'same', type: 'order' })).duplicate).toBe(true)
+  await expect.poll(async () => (await broker.publish(short, { id: 'same', type: 'order' })).duplicate, { timeout: 5000 }).toBe(false)
+  await broker.close()
+})
+
+it('of channels that do not deduplicate nothing is known', async () => {
+  const server = new MemoryServer()
+  const broker = await open(server)
+  const plain = stream('plain', { dedupe: false })
+  await broker.publish(plain, { id: 'same', type: 'order' }, { delay: '1h' })
+  expect((await broker.publish(plain, { id: 'same', type: 'order' })).duplicate).toBe(false)
+  await broker.close()
+})
