@@ -18,6 +18,8 @@ export interface FaultLoad {
   faults(load: LoadState): Promise<void>
   /** How long the servers may take to be well again, and all to be handled. @default 60,000 */
   readonly drainMs?: number
+  /** In the end no alarm may stand. @default false */
+  readonly endsWell?: boolean
 }
 
 export interface LoadState {
@@ -166,7 +168,7 @@ function emissionsLost(history: readonly Operation[]): Anomaly[] {
 }
 
 /** Runs the load through the faults, and fails on every anomaly. Answers what there was. */
-export async function underFaults({ urls, faults, drainMs = 60_000 }: FaultLoad): Promise<LoadState> {
+export async function underFaults({ urls, faults, drainMs = 60_000, endsWell = false }: FaultLoad): Promise<LoadState> {
   const load = new Load()
   try {
     await load.open(urls)
@@ -178,6 +180,11 @@ export async function underFaults({ urls, faults, drainMs = 60_000 }: FaultLoad)
     await producing
     await drain(load.brokers[0] as Broker, load.recorder, drainMs)
     expectSound(load.recorder.operations)
+    if (endsWell) {
+      const standing = async (): Promise<readonly Alarm[]> =>
+        (await Promise.all(load.brokers.map((broker) => broker.describe()))).flatMap(({ alarms }) => alarms)
+      await expect.poll(standing, { timeout: 15_000 }).toEqual([])
+    }
     return load
   } finally {
     load.stop()

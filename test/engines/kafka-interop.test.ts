@@ -5,24 +5,11 @@ import { CloudEvent, Kafka } from 'cloudevents'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { kafkaKind } from '../../scripts/engines/engines.ts'
 import { Server } from '../../scripts/engines/server.ts'
-import { type Broker, connect, consumer, event, queue, type StoredEvent, stream } from '../../src/index.ts'
+import { type Broker, connect, queue, type StoredEvent, stream } from '../../src/index.ts'
+import { collecting, ItemAdded } from './cases.ts'
 import { kindOf } from './servers.ts'
 
 const kind = kindOf('kafka', () => kafkaKind())
-
-/** A schema that takes what has a `sku` of text. */
-const skuSchema = {
-  '~standard': {
-    version: 1 as const,
-    vendor: 'test',
-    validate: (value: unknown) => {
-      const { sku } = (value ?? {}) as { readonly sku?: unknown }
-      return typeof sku === 'string' ? { value: { sku } } : { issues: [{ message: 'sku must be text', path: ['sku'] }] }
-    },
-    types: undefined as unknown as { readonly input: { sku: string }; readonly output: { sku: string } },
-  },
-}
-const ItemAdded = event('cart.item.added', skuSchema)
 
 interface Plain {
   readonly key: string | null
@@ -99,17 +86,6 @@ describe.skipIf(kind === undefined)('Kafka', () => {
     })
   }
 
-  /** A consumer that collects what it is given. */
-  async function collecting(channel: string): Promise<StoredEvent[]> {
-    const given: StoredEvent[] = []
-    await broker.start(
-      consumer('worker', channel, { retry: { attempts: 1 } })
-        .on(ItemAdded, (each) => void given.push(each))
-        .onAny((each) => void given.push(each)),
-    )
-    return given
-  }
-
   it('events are written in the binary mode: a plain consumer has the data as value, the attributes as headers, offsets as ours', async () => {
     await open()
     const carts = stream('shop.carts', { events: [ItemAdded], key: ({ data }) => data.sku })
@@ -160,7 +136,7 @@ describe.skipIf(kind === undefined)('Kafka', () => {
     await open()
     const carts = stream('carts', { events: [ItemAdded], key: ({ data }) => data.sku })
     await broker.publish(carts, ItemAdded({ sku: 'own' }))
-    const given = await collecting('carts')
+    const given = await collecting(broker, 'carts')
     const made = (sku: string): CloudEvent<{ sku: string }> =>
       new CloudEvent({ source: '/plain', type: 'cart.item.added', datacontenttype: 'application/json', partitionkey: 'k', data: { sku } })
     const binary = Kafka.binary(made('binary')) as unknown as { key: string; value: object; headers: object }
@@ -199,7 +175,7 @@ describe.skipIf(kind === undefined)('Kafka', () => {
     await open()
     const jobs = what === 'stream' ? stream('jobs', { events: [ItemAdded] }) : queue('jobs', { events: [ItemAdded] })
     await broker.publish(jobs, ItemAdded({ sku: 'before' }))
-    const given = await collecting('jobs')
+    const given = await collecting(broker, 'jobs')
     const bytes = Buffer.from([0xff, 0xfe, 0x00])
     const wrongSchema = JSON.stringify(new CloudEvent({ id: 'wrong', source: '/p', type: 'cart.item.added', data: { sku: 5 } }))
     const attributes = { ce_specversion: '1.0', ce_id: 'x', ce_source: '/p', ce_type: 'cart.item.added', 'content-type': 'application/json' }

@@ -6,6 +6,7 @@ import { describe, expect, it } from 'vitest'
 import { natsKind } from '../../scripts/engines/engines.ts'
 import { freePort, Server } from '../../scripts/engines/server.ts'
 import { unkindProxy } from '../conformance/unkind-proxy.ts'
+import { type FaultyServers, faulty, hanging, hung, killed, restarted, SLOW_AND_CUT } from './cases.ts'
 import { underFaults } from './fault-load.ts'
 import { processesKilled } from './fault-processes.ts'
 import { kindOf, withServer } from './servers.ts'
@@ -16,65 +17,17 @@ const LIMIT_MS = 180_000
 const query = (): string => `?durable=declared&partitions=4&prefix=f${randomUUID().slice(0, 8)}`
 
 describe.skipIf(kind === undefined)('NATS under load', () => {
-  const faulty = (name: string, fault: (server: Server) => Promise<void>): void =>
-    it(
-      name,
-      async () => {
-        await withServer(natsKind({ version: 'newest' }), async (server) => {
-          const url = `${server.url}${query()}`
-          const { alarms, brokers } = await underFaults({ urls: [url, url], faults: () => fault(server) })
-          expect(alarms.map(({ code }) => code)).toContain('UNAVAILABLE')
-          // What is over is no alarm any more.
-          for (const broker of brokers)
-            await expect(
-              broker.describe().then(
-                (found) => found.alarms,
-                () => [],
-              ),
-            ).resolves.toEqual([])
-        })
-      },
-      LIMIT_MS,
-    )
+  const servers: FaultyServers = { kind: () => natsKind({ version: 'newest' }), query, limitMs: LIMIT_MS }
 
-  faulty('a server that is restarted, twice', async (server) => {
-    for (let round = 0; round < 2; round++) {
-      await server.halt()
-      await sleep(300)
-      await server.start()
-      await sleep(700)
-    }
-  })
-
-  faulty('a server that is killed, three times', async (server) => {
-    for (let round = 0; round < 3; round++) {
-      await server.kill()
-      await server.start()
-      await sleep(700)
-    }
-  })
-
-  it(
-    'a server that hangs for longer than the lease',
-    async () => {
-      await withServer(natsKind({ version: 'newest' }), async (server) => {
-        const url = `${server.url}${query()}`
-        const hang = async (): Promise<void> => {
-          server.pause()
-          await sleep(4000)
-          server.resume()
-        }
-        await underFaults({ urls: [url, url], faults: hang })
-      })
-    },
-    LIMIT_MS,
-  )
+  faulty(servers, 'a server that is restarted, twice', (server) => restarted(server, 2))
+  faulty(servers, 'a server that is killed, three times', (server) => killed(server, 3, 700))
+  hanging(servers, (server) => hung(server, 4000))
 
   it(
     'a connection that is slow, and cut again and again',
     async () => {
       await withServer(natsKind({ version: 'newest' }), async (server) => {
-        const proxy = await unkindProxy(server.port, { seed: 5, livesMs: 1200, graceMs: 400, pieceBytes: 2000, delayMs: 3, delayed: 0.05 })
+        const proxy = await unkindProxy(server.port, SLOW_AND_CUT)
         const rest = query()
         const url = `nats://127.0.0.1:${proxy.port}${rest}`
         await underFaults({ urls: [url, `${server.url}${rest}`], faults: (load) => load.more(300, 60_000) })

@@ -5,24 +5,11 @@ import { CloudEvent, HTTP } from 'cloudevents'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { natsKind } from '../../scripts/engines/engines.ts'
 import { Server } from '../../scripts/engines/server.ts'
-import { type Broker, connect, consumer, event, queue, type StoredEvent, stream } from '../../src/index.ts'
+import { type Broker, connect, queue, type StoredEvent, stream } from '../../src/index.ts'
+import { collecting, ItemAdded } from './cases.ts'
 import { kindOf } from './servers.ts'
 
 const kind = kindOf('nats (newest)', () => natsKind({ version: 'newest' }))
-
-/** A schema that takes what has a `sku` of text. */
-const skuSchema = {
-  '~standard': {
-    version: 1 as const,
-    vendor: 'test',
-    validate: (value: unknown) => {
-      const { sku } = (value ?? {}) as { readonly sku?: unknown }
-      return typeof sku === 'string' ? { value: { sku } } : { issues: [{ message: 'sku must be text', path: ['sku'] }] }
-    },
-    types: undefined as unknown as { readonly input: { sku: string }; readonly output: { sku: string } },
-  },
-}
-const ItemAdded = event('cart.item.added', skuSchema)
 
 describe.skipIf(kind === undefined)('NATS', () => {
   let server: Server
@@ -36,17 +23,6 @@ describe.skipIf(kind === undefined)('NATS', () => {
     broker = await connect(`${server.url}?durable=declared&partitions=4&prefix=${prefix}${query}`)
     brokers.push(broker)
     return broker
-  }
-
-  /** A consumer that collects what it is given. */
-  async function collecting(channel: string): Promise<StoredEvent[]> {
-    const given: StoredEvent[] = []
-    await broker.start(
-      consumer('worker', channel, { retry: { attempts: 1 } })
-        .on(ItemAdded, (each) => void given.push(each))
-        .onAny((each) => void given.push(each)),
-    )
-    return given
   }
 
   beforeAll(async () => {
@@ -87,7 +63,7 @@ describe.skipIf(kind === undefined)('NATS', () => {
     for (const data of kinds) await broker.publish(notes, { type: 'note', data, extensions: { region: 'Euro €' } })
     await broker.publish(notes, { type: 'note', data: new Uint8Array([0, 255]), datacontenttype: 'application/octet-stream' })
     await broker.publish(notes, { type: 'note', data: 'plain', datacontenttype: 'text/plain' })
-    const given = await collecting('notes')
+    const given = await collecting(broker, 'notes')
     await expect.poll(() => given.length).toBe(6)
     const read: StoredEvent[] = []
     for await (const each of broker.read(notes)) read.push(each)
@@ -107,7 +83,7 @@ describe.skipIf(kind === undefined)('NATS', () => {
     await open()
     const carts = stream('carts', { events: [ItemAdded] })
     await broker.publish(carts, ItemAdded({ sku: 'own' }))
-    const given = await collecting('carts')
+    const given = await collecting(broker, 'carts')
     const made = (sku: string): CloudEvent<{ sku: string }> => new CloudEvent({ source: '/plain', type: 'cart.item.added', data: { sku } })
     // Published without JetStream's client, and without an answer: as core NATS has it.
     plain.publish(`${prefix}.carts`, JSON.stringify(made('bare')))
@@ -142,7 +118,7 @@ describe.skipIf(kind === undefined)('NATS', () => {
     await open()
     const jobs = what === 'stream' ? stream('jobs', { events: [ItemAdded] }) : queue('jobs', { events: [ItemAdded] })
     await broker.publish(jobs, ItemAdded({ sku: 'before' }))
-    const given = await collecting('jobs')
+    const given = await collecting(broker, 'jobs')
     const bytes = Buffer.from([0xff, 0xfe, 0x00])
     const noEvent = '{"sku":"no event"}'
     const wrongSchema = JSON.stringify(new CloudEvent({ id: 'wrong', source: '/p', type: 'cart.item.added', data: { sku: 5 } }))

@@ -1,12 +1,11 @@
 /** What a Redis does at its worst, under a load of publishes, handlers and emissions of two engines: nothing acknowledged is lost, nothing is doubled. */
 import { randomUUID } from 'node:crypto'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { Redis } from 'ioredis'
 import { describe, expect, it } from 'vitest'
 import { redisKind } from '../../scripts/engines/engines.ts'
-import type { Server } from '../../scripts/engines/server.ts'
 import { connect, event, stream } from '../../src/index.ts'
 import { unkindProxy } from '../conformance/unkind-proxy.ts'
+import { type FaultyServers, faulty, hanging, hung, killed, restarted, SLOW_AND_CUT } from './cases.ts'
 import { underFaults } from './fault-load.ts'
 import { processesKilled } from './fault-processes.ts'
 import { kindOf, withServer } from './servers.ts'
@@ -17,64 +16,22 @@ const LIMIT_MS = 180_000
 const query = (): string => `?partitions=4&prefix=f${randomUUID().slice(0, 8)}`
 
 describe.skipIf(kind === undefined)('Redis under load', () => {
-  const faulty = (name: string, fault: (server: Server) => Promise<void>): void =>
-    it(
-      name,
-      async () => {
-        await withServer(redisKind(), async (server) => {
-          const url = `${server.url}${query()}`
-          const { alarms } = await underFaults({ urls: [url, url], faults: () => fault(server) })
-          expect(alarms.map(({ code }) => code)).toContain('UNAVAILABLE')
-        })
-      },
-      LIMIT_MS,
-    )
+  const servers: FaultyServers = { kind: () => redisKind(), query, limitMs: LIMIT_MS }
 
-  faulty('a server that is restarted, twice', async (server) => {
-    for (let round = 0; round < 2; round++) {
-      await server.halt()
-      await sleep(300)
-      await server.start()
-      await sleep(700)
-    }
+  faulty(servers, 'a server that is restarted, twice', (server) => restarted(server, 2))
+  faulty(servers, 'a server that is killed, three times', (server) => killed(server, 3, 700))
+  hanging(servers, async (server, load) => {
+    await hung(server, 4000)
+    await load.more(20)
+    // The second time the connection is given up, and made again.
+    await hung(server, 8000)
   })
-
-  faulty('a server that is killed, three times', async (server) => {
-    for (let round = 0; round < 3; round++) {
-      await server.kill()
-      await server.start()
-      await sleep(700)
-    }
-  })
-
-  it(
-    'a server that hangs for longer than the lease',
-    async () => {
-      await withServer(redisKind(), async (server) => {
-        const url = `${server.url}${query()}`
-        const hang = async (ms: number): Promise<void> => {
-          server.pause()
-          await sleep(ms)
-          server.resume()
-        }
-        // The second time the connection is given up, and made again.
-        await underFaults({
-          urls: [url, url],
-          faults: (load) =>
-            hang(4000)
-              .then(() => load.more(20))
-              .then(() => hang(8000)),
-        })
-      })
-    },
-    LIMIT_MS,
-  )
 
   it(
     'a connection that is slow, and cut again and again',
     async () => {
       await withServer(redisKind(), async (server) => {
-        const proxy = await unkindProxy(server.port, { seed: 5, livesMs: 1200, graceMs: 400, pieceBytes: 2000, delayMs: 3, delayed: 0.05 })
+        const proxy = await unkindProxy(server.port, SLOW_AND_CUT)
         const rest = query()
         const url = `redis://127.0.0.1:${proxy.port}${rest}`
         await underFaults({ urls: [url, `${server.url}${rest}`], faults: (load) => load.more(300, 60_000) })

@@ -5,24 +5,12 @@ import { Redis } from 'ioredis'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { redisKind } from '../../scripts/engines/engines.ts'
 import { Server } from '../../scripts/engines/server.ts'
-import { type Broker, connect, consumer, event, type StoredEvent, stream } from '../../src/index.ts'
+import { type Broker, connect, stream } from '../../src/index.ts'
+import { collecting, ItemAdded } from './cases.ts'
 import { kindOf } from './servers.ts'
 
 const kind = kindOf('redis', () => redisKind())
 
-/** A schema that takes what has a `sku` of text. */
-const skuSchema = {
-  '~standard': {
-    version: 1 as const,
-    vendor: 'test',
-    validate: (value: unknown) => {
-      const { sku } = (value ?? {}) as { readonly sku?: unknown }
-      return typeof sku === 'string' ? { value: { sku } } : { issues: [{ message: 'sku must be text', path: ['sku'] }] }
-    },
-    types: undefined as unknown as { readonly input: { sku: string }; readonly output: { sku: string } },
-  },
-}
-const ItemAdded = event('cart.item.added', skuSchema)
 const PARTITIONS = 4
 
 describe.skipIf(kind === undefined)('Redis', () => {
@@ -37,17 +25,6 @@ describe.skipIf(kind === undefined)('Redis', () => {
     base = `{${prefix}}:`
     broker = await connect(`${server.url}?partitions=${PARTITIONS}&prefix=${prefix}`)
     brokers.push(broker)
-  }
-
-  /** A consumer that collects what it is given. */
-  async function collecting(channel: string): Promise<StoredEvent[]> {
-    const given: StoredEvent[] = []
-    await broker.start(
-      consumer('worker', channel, { retry: { attempts: 1 } })
-        .on(ItemAdded, (each) => void given.push(each))
-        .onAny((each) => void given.push(each)),
-    )
-    return given
   }
 
   beforeAll(async () => {
@@ -129,7 +106,7 @@ describe.skipIf(kind === undefined)('Redis', () => {
     await open()
     const carts = stream('carts', { events: [ItemAdded] })
     await broker.declare(carts)
-    const given = await collecting('carts')
+    const given = await collecting(broker, 'carts')
     const begun = performance.now()
     const inbox = `${base}in:carts`
     const structured = { specversion: '1.0', id: 'plain-1', source: '/dapr', type: 'cart.item.added', partitionkey: 'k', data: { sku: 'tea', big: 1 } }
@@ -173,7 +150,7 @@ describe.skipIf(kind === undefined)('Redis', () => {
     await plain.xadd(inbox, '*', 'temperature', '21', 'unit', 'C')
     const wrong = JSON.stringify({ specversion: '1.0', id: 'wrong', source: '/dapr', type: 'cart.item.added', data: { sku: 7 } })
     await plain.xadd(inbox, '*', 'data', wrong)
-    const given = await collecting('carts')
+    const given = await collecting(broker, 'carts')
     await broker.publish('carts', { type: 'cart.item.added', data: { sku: 'tea' } })
     await expect.poll(async () => (await broker.deadLetters('worker').list()).length, { timeout: 10_000 }).toBe(5)
     await expect.poll(() => given.length).toBe(1)
@@ -198,7 +175,7 @@ describe.skipIf(kind === undefined)('Redis', () => {
     await open()
     const carts = stream('carts', { events: [ItemAdded], key: () => 'k' })
     const first = await broker.publish(carts, ItemAdded({ sku: 'a' }))
-    const given = await collecting('carts')
+    const given = await collecting(broker, 'carts')
     const keys = await plain.keys(`${base}stream:carts:*`)
     expect(keys).toHaveLength(1)
     await plain.xadd(
