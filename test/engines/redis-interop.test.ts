@@ -82,7 +82,7 @@ describe.skipIf(kind === undefined)('Redis', () => {
     await open()
     const carts = stream('rung', { events: [ItemAdded] })
     await broker.declare(carts)
-    await collecting('rung')
+    await collecting(broker, 'rung')
     const told: string[] = []
     const listener = new Redis(server.url)
     listener.on('message', (_, message) => told.push(message))
