@@ -199,10 +199,16 @@ export class ChannelLog {
     }
   }
 
-  /** What was written here, if it follows what is seen: where the partition of each event ended before it. */
-  acceptOwn(base: number, events: readonly KeptEvent[], batch: Buffer): number[] | null {
+  /**
+   * What was written here, by who had seen the log up to `seen`. If it follows what is seen: where the partition of each event ended before it; an empty
+   * list where it was fetched before the write was answered, and null where something stands between.
+   */
+  acceptOwn(base: number, events: readonly KeptEvent[], batch: Buffer, seen: number): number[] | null {
     const end = base + events.length
-    if (base < (this.#at ?? 0)) this.#restart(base)
+    if (base < (this.#at ?? 0)) {
+      if (seen === base && this.#holds(base, events[0])) return []
+      this.#restart(base)
+    }
     this.#seen(end)
     if (this.#at !== base) return null
     const before = events.map(({ partition, offset }) => this.#extend(partition, offset))
@@ -212,6 +218,11 @@ export class ChannelLog {
     this.#grow(chunk, events)
     this.#tellSoon(events)
     return before
+  }
+
+  #holds(offset: number, event: KeptEvent | undefined): boolean {
+    const found = this.#cache.find(offset)?.events.find((each) => each.offset === offset)
+    return found !== undefined && found.event.id === event?.event.id
   }
 
   /** A partition goes on with an event: answers where it ended before. */

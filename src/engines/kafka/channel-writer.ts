@@ -88,9 +88,9 @@ export class ChannelWriter {
     const seen = this.#log.tail ?? 0
     const { base, timeMs, batch } = await this.#store(fresh.items, seen)
     const events = fresh.items.map(({ partition, event }, at): KeptEvent => ({ offset: base + at, timeMs, partition, event }))
-    const before = this.#log.acceptOwn(base, events, batch)
-    if (before === null && window !== null) await this.#log.catchUp()
-    const brings = before !== null && !this.#log.entry.spec.retain.latestByKey
+    const before = this.#log.acceptOwn(base, events, batch, seen)
+    if (before === null) await this.#between(window)
+    const brings = before !== null && before.length > 0 && !this.#log.entry.spec.retain.latestByKey
     for (let at = 0; at < events.length; at++) {
       const { dedupeId } = fresh.items[at] as AppendItem
       const stored = before !== null || window === null || dedupeId === null ? base + at : (window.offsetOf(dedupeId) ?? base + at)
@@ -100,6 +100,12 @@ export class ChannelWriter {
     }
     for (const [at, which] of fresh.repeats) answers[which] = { offset: (answers[fresh.places[at] as number] as Appended).offset, duplicate: true }
     return answers
+  }
+
+  /** Others wrote before it: what, must be known for an answer where ids are; who follows the tail is told soon. */
+  async #between(window: IdWindow | null): Promise<void> {
+    if (window !== null) await this.#log.catchUp()
+    else if (this.#log.listeners.size > 0) void this.#log.catchUp().catch(() => undefined)
   }
 
   /** What is to be stored. What is known is answered. */

@@ -133,7 +133,7 @@ export function fromRecord(record: FetchedRecord, { partitions, spec }: ChannelE
   }
   const own = record.headers.find(([name]) => name === OWN)?.[1]?.toString()
   const note = own === undefined ? null : noteOf(own)
-  const event = (note === null ? null : ownEvent(record)) ?? foreignEvent(record)
+  const event = (note === null ? null : (ownEvent(record) ?? ownStructured(record))) ?? foreignEvent(record)
   const known = note !== null && note.partitions === partitions
   return { event, partition: known ? note.partition : partitionOf(placed(event, record), partitions), seen: note?.seen ?? null }
 }
@@ -164,6 +164,19 @@ function ownEvent({ key, value, headers }: FetchedRecord): BlockEvent | null {
   }
   if (id === '' || type === '' || value === null) return null
   return { id, type, key: keyOf(key), text: value.length === 0 ? `${text}}` : `${text}${DATA}${value.toString()}}` }
+}
+
+/** A record that Millrace wrote in the structured mode: what was good enough to be published is not judged again. */
+function ownStructured({ key, value, headers }: FetchedRecord): BlockEvent | null {
+  if (value === null || headers.find(([name]) => name === CONTENT_TYPE)?.[1]?.toString() !== STRUCTURED_TYPE[1]) return null
+  const text = value.toString()
+  try {
+    const { id, type } = JSON.parse(text) as { readonly id?: unknown; readonly type?: unknown }
+    if (typeof id === 'string' && id !== '' && typeof type === 'string' && type !== '') return { id, type, key: keyOf(key), text }
+  } catch {
+    // No JSON: it is judged as others' are.
+  }
+  return null
 }
 
 function keyOf(key: Buffer | null): string | null {

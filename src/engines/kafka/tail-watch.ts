@@ -14,6 +14,9 @@ const WAIT_MS = 500
 const FETCH_BYTES = 4 * 1024 * 1024
 const AGAIN_MS = 100
 const OWN_MS = 20
+/** Who writes so much between two polls writes so often that its writes tell it at once of others'. */
+const OWN_BYTES = 32 * 1024
+const OFTEN_MS = 100
 
 export class TailWatch {
   readonly #client: KafkaClient
@@ -66,17 +69,21 @@ export class TailWatch {
       const answers = await this.#client.once(topic, 'watch', (connection) => fetch(this.#client.library, connection, places, WAIT_MS, FETCH_BYTES))
       let failed = false
       let known = 0
+      let knownBytes = 0
       for (const answer of answers) {
         if (answer.code === 0 || answer.code === CODES.OFFSET_OUT_OF_RANGE) {
           const isNew = await this.#logs.get(answer.topic)?.accept(answer)
-          if (isNew !== true && answer.bytes.length > 0) known++
+          if (isNew === true || answer.bytes.length === 0) continue
+          known++
+          knownBytes += answer.bytes.length
         } else {
           this.#client.forget(answer.topic)
           failed = true
         }
       }
       // What this process writes itself ends the poll and brings nothing: while it writes, it learns of others' writes by its own.
-      if (failed || (known > 0 && known === answers.filter(({ bytes }) => bytes.length > 0).length)) await sleep(failed ? AGAIN_MS : OWN_MS)
+      if (failed) await sleep(AGAIN_MS)
+      else if (known > 0 && known === answers.filter(({ bytes }) => bytes.length > 0).length) await sleep(knownBytes < OWN_BYTES ? OWN_MS : OFTEN_MS)
     } catch {
       // Calls that matter say what is wrong; this one begins again.
       if (!this.#closed) await sleep(AGAIN_MS)
