@@ -31,7 +31,8 @@ class PlainKafka implements System {
 
   private constructor(url: string) {
     this.#client = { clientId: 'bench', bootstrapBrokers: [url.replace('kafka://', '')] }
-    this.#producer = new Producer(this.#client)
+    // As Millrace's is: a batch that is sent again is stored once.
+    this.#producer = new Producer({ ...this.#client, idempotent: true })
     this.#closing.push(() => this.#producer.close())
   }
 
