@@ -54,7 +54,7 @@ async function scheduledByChannel({ backend }: Described): Promise<ReadonlyMap<s
   for (;;) {
     const found = await backend.read(SCHEDULE, 0, offset, { count: 1000, bytes: 8 * 1024 * 1024 })
     for (const record of found) {
-      const channel = channelOf(record.event.id)
+      const channel = channelOf(record.event)
       if (!done.has(record.offset)) counts.set(channel, (counts.get(channel) ?? 0) + 1)
     }
     const last = found.at(-1)

@@ -55,9 +55,16 @@ export function isFor({ channel, incarnation }: Scheduled, entry: ChannelEntry):
   return channel === entry.spec.name && incarnation === entry.incarnation
 }
 
-/** The channel that a scheduled event is for, by its id. */
-export function channelOf(id: string): string {
-  return id.split('/', 2)[1] ?? ''
+/** What waits, by its id: a server that knows CloudEvents only gives the text back without the id. */
+export function waitingId({ id, text }: EncodedEvent): string {
+  if (id !== '') return id
+  const { channel, incarnation, event } = JSON.parse(text) as Scheduled
+  return `${incarnation}/${channel}/${event.id}`
+}
+
+/** The channel that a scheduled event is for. */
+export function channelOf(event: EncodedEvent): string {
+  return waitingId(event).split('/', 2)[1] ?? ''
 }
 
 /** Emits what is due, and puts back what is not. */

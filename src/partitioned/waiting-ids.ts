@@ -10,7 +10,7 @@
 import { hash } from 'node:crypto'
 import { LIMITS } from '../base/limits.ts'
 import type { ChannelEntry, LogBackend } from './log-backend.ts'
-import { isFor, SCHEDULE, type Scheduled, scheduledId } from './scheduler.ts'
+import { isFor, SCHEDULE, type Scheduled, scheduledId, waitingId } from './scheduler.ts'
 
 const PAGE = { count: 1000, bytes: LIMITS.readAheadBytes }
 
@@ -67,7 +67,7 @@ export class WaitingIds {
     this.#next = Math.max(this.#next, first)
     for (;;) {
       const records = await this.#backend.read(SCHEDULE, 0, this.#next, PAGE)
-      for (const { offset, event } of records) this.add(event.id, offset)
+      for (const { offset, event } of records) this.add(waitingId(event), offset)
       const last = records.at(-1)
       if (last === undefined) return
       this.#next = Math.max(this.#next, last.offset + 1)
