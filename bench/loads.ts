@@ -12,7 +12,7 @@ const SPEED: Readonly<Record<string, readonly [number, number, number]>> = {
   'redis-4': [3000, 50_000, 100_000],
   nats: [4000, 20_000, 20_000],
   'nats-synced': [1500, 3000, 3000],
-  'millrace on redis': [1000, 20_000, 40_000],
+  'millrace on redis': [2000, 40_000, 60_000],
   'millrace on nats': [300, 5000, 8000],
   kafka: [500, 15_000, 30_000],
   'millrace on kafka': [300, 10_000, 25_000],
