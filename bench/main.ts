@@ -3,7 +3,7 @@
  *
  *   --quick       a few seconds in all: shows that it works, measures nothing
  *   --peers       also Redis Streams, NATS JetStream, BullMQ and pg-boss, where their servers are installed
- *   --engines     only Millrace's engines over other brokers, each beside a plain program on the same server
+ *   --engines     only Millrace's engines over other brokers, each beside a plain program on the same server; `--only kafka` measures one of them
  *   --only NAMES  these cases or peers only (comma between; part of a name is enough)
  *   --events N    no more than N events in any one measurement
  *   --rounds N    how often each measurement is repeated, in turns (3)
@@ -43,7 +43,8 @@ function whole(text: string | undefined, option: string, otherwise: number): num
 
 async function peersHere(): Promise<Peer[]> {
   const found: Peer[] = []
-  const paired = values.engines ? ENGINE_PAIRS.flat() : []
+  const pairs = ENGINE_PAIRS.filter((pair) => onlyPeers.length === 0 || pair.some((name) => onlyPeers.some((only) => only === name)))
+  const paired = values.engines ? pairs.flat() : []
   for (const name of values.peers ? PEER_NAMES : [...onlyPeers, ...paired]) {
     const peer = await peerOf(name)
     const missing = onlyPeers.length > 0 && ![...onlyPeers, ...paired].some((each) => each === name) ? 'left out by --only' : await peer?.missing()
