@@ -177,10 +177,13 @@ export class LetterShelf implements LetterReader, Aside {
       const records: RecordChange[] = [[this.#deadKey(offset), placeBytes(its.length === 1 ? (its[0] as number) : its)]]
       if (letter.chain !== null) records.push([this.#chainKey(offset), letter.chain])
       changes.push(...records)
-      // Unless it is gone meanwhile, or another.
-      if (this.#waiting.get(offset) !== letter) continue
-      this.#forget(offset)
-      for (const [key, value] of records) this.#ownership.know(key, value as Uint8Array)
+      // It may be gone meanwhile, or another.
+      const isStill = this.#waiting.get(offset) === letter
+      if (isStill) this.#forget(offset)
+      for (const [key, value] of records) {
+        if (isStill) this.#ownership.know(key, value as Uint8Array)
+        else this.#ownership.knew(key, value as Uint8Array)
+      }
     }
     this.onStored()
     return changes

@@ -69,6 +69,8 @@ export class Ownership {
   readonly #state: JournalState
   #version: number
   #pending: Record<string, string | { readonly bytes: string } | null> = {}
+  /** What stood where records were written that wait for the next entry: a snapshot has these. */
+  readonly #before = new Map<string, Uint8Array | undefined>()
   #dirty = false
   readonly #sources = new Set<RecordSource>()
   #emissions: Emission[] = []
@@ -136,12 +138,18 @@ export class Ownership {
     this.#state.records.set(key, value)
   }
 
+  /** The same, where it is gone already, or is to be another: that waits for the next entry. */
+  knew(key: string, value: Uint8Array): void {
+    this.#before.set(key, value)
+  }
+
   /** There is something for `aside` to store. */
   storeAside(): void {
     this.#soon()
   }
 
   write(key: string, value: Uint8Array | null): void {
+    if (!this.#before.has(key)) this.#before.set(key, this.#state.records.get(key))
     this.#put(key, value)
     this.#soon()
   }
@@ -270,6 +278,7 @@ export class Ownership {
     const aside = this.aside?.waiting === true ? this.aside.store() : null
     const emissions = this.#emissions
     this.#pending = {}
+    this.#before.clear()
     this.#emissions = []
     const changed = this.#dirty || emissions.length > 0
     this.#dirty = false
@@ -298,6 +307,12 @@ export class Ownership {
       await this.#snapshot()
   }
 
+  /** The records as the last entry left them: of a completion that waits for the next one, a snapshot would have no emissions. */
+  *#committed(): Generator<readonly [key: string, value: Uint8Array]> {
+    for (const record of this.#state.records) if (!this.#before.has(record[0])) yield record
+    for (const [key, value] of this.#before) if (value !== undefined) yield [key, value]
+  }
+
   /** All records anew, in as many entries as they need; then what came before may go. */
   async #snapshot(): Promise<void> {
     const max = this.#host.backend.limits.entryBytes / 2
@@ -308,7 +323,7 @@ export class Ownership {
       bytes = bytes + size > max ? size : bytes + size
       return parts.at(-1) as (typeof parts)[number]
     }
-    for (const [key, value] of this.#state.records) room(key.length + value.length * 1.4).records[key] = recordText(value)
+    for (const [key, value] of this.#committed()) room(key.length + value.length * 1.4).records[key] = recordText(value)
     for (const emission of this.#state.outbox) room(emission.event.text.length * 1.2).emissions.push(emission)
     const before = this.#version
     this.#bytes = 0

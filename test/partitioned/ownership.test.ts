@@ -29,3 +29,34 @@ it('what is asked for while the last entry is being written is answered, and is 
   const state = fold((await backend.readJournal(JOURNAL)).entries)
   expect([state.owner, state.released, [...state.records.keys()], alarms]).toEqual(['me', true, ['a'], []])
 })
+
+it('a snapshot holds what was committed, and nothing that waits for the next entry: a completion is never there without its emissions', async () => {
+  const prefixes: { readonly done: number; readonly emitted: number }[] = []
+  let between: (() => void) | null = null
+  class Watched extends MemoryBackend {
+    override async appendJournal(id: string, expected: number, entry: Uint8Array): Promise<number> {
+      // What happens while an entry is on its way: it waits for the next.
+      between?.()
+      const version = await super.appendJournal(id, expected, entry)
+      const { records, outbox, emitted } = fold((await this.readJournal(id)).entries)
+      prefixes.push({ done: Number((records.get('done') ?? '0').toString()), emitted: Math.max(emitted, outbox.length) })
+      return version
+    }
+  }
+  const backend = new Watched(new MemoryServer())
+  const host = { backend, member: 'me', send: async () => undefined, lost: () => undefined, alarm: () => undefined }
+  const ownership = (await Ownership.claim(JOURNAL, host, () => true)) as Ownership
+  let done = 0
+  between = () => {
+    if (done >= 1200) return
+    done++
+    ownership.write('done', Buffer.from(String(done)))
+    ownership.emit([{ channel: 'made', event: { id: `e-${done}`, type: 'made', key: null, text: '{}' }, dueAtMs: null }])
+  }
+  ownership.write('begun', Buffer.from('{}'))
+  await expect.poll(() => prefixes.at(-1)?.done, { timeout: 10_000 }).toBe(1200)
+  await ownership.release()
+  // Snapshots were taken: without any, all entries would be there.
+  expect((await backend.readJournal(JOURNAL)).entries.length).toBeLessThan(1000)
+  expect(prefixes.filter((prefix) => prefix.done !== prefix.emitted)).toEqual([])
+})
