@@ -13,9 +13,9 @@ const SPEED: Readonly<Record<string, readonly [number, number, number]>> = {
   nats: [4000, 20_000, 20_000],
   'nats-synced': [1500, 3000, 3000],
   'millrace on redis': [2000, 40_000, 60_000],
-  'millrace on nats': [300, 5000, 8000],
+  'millrace on nats': [1500, 8000, 20_000],
   kafka: [500, 15_000, 30_000],
-  'millrace on kafka': [300, 10_000, 25_000],
+  'millrace on kafka': [500, 15_000, 30_000],
   bullmq: [1500, 10_000, 12_000],
   'pg-boss': [400, 1500, 1500],
 }
