@@ -1,7 +1,7 @@
 /**
  * A consumer's instances in this engine, and the partitions that they work on: which of them are ours, as all members of the group see it.
  *
- * Every member says now and then that it lives, and which channels it takes. Each computes for itself whose a partition is (rendezvous hashing over
+ * Every member says now and then that it lives, and which channels it takes. Each computes for itself whose a partition is (`sharedOut`, over
  * the members that live), gives back what is not its own as soon as nothing of it is in hands, and claims what is, once its owner has released it
  * or is dead. A wrong view can never harm: the journal's conditional append decides who owns.
  */
@@ -225,10 +225,12 @@ export class Group {
     const wanted = new Set<string>()
     for (const entry of this.#host.entries()) {
       if ((entry.spec.kind === 'queue') !== (this.#queue !== null) || !this.takes(entry.spec.name)) continue
+      const members = [...alive].filter(([, note]) => !note.idle && this.takes(entry.spec.name, note.channels)).map(([member]) => member)
+      const owners = sharedOut(this.name, entry, members)
       for (let partition = 0; partition < entry.partitions; partition++) {
         const journal = journalOf(this.name, entry.spec.name, partition)
         wanted.add(journal)
-        const mine = working && this.#winner(journal, entry.spec.name, alive) === this.#host.member
+        const mine = working && owners[partition] === this.#host.member
         const owned = this.owned.get(journal)
         if (owned === undefined && this.instances.size > 0) turns.push(this.#claim(entry, partition, alive, mine))
         else if (owned !== undefined && !mine) this.#giveBack(owned)
@@ -237,18 +239,6 @@ export class Group {
     }
     for (const [journal, owned] of this.owned) if (!wanted.has(journal)) this.#giveBack(owned)
     await Promise.all(turns)
-  }
-
-  /** Whose a partition is: of the members that live and take the channel, the one with the highest hash. */
-  #winner(journal: string, channel: string, alive: ReadonlyMap<string, MemberNote>): string | null {
-    let winner: string | null = null
-    let best = -1
-    for (const [member, note] of alive) {
-      if (note.idle || !this.takes(channel, note.channels)) continue
-      const weight = createHash('md5').update(`${member}\0${journal}`).digest().readUInt32LE(0)
-      if (weight > best) [winner, best] = [member, weight]
-    }
-    return winner
   }
 
   async #claim(entry: ChannelEntry, partition: number, alive: ReadonlyMap<string, MemberNote>, mine: boolean): Promise<void> {
@@ -298,4 +288,31 @@ export class Group {
 
 export function journalOf(group: string, channel: string, partition: number): string {
   return `${group}/${channel}/${partition}`
+}
+
+/**
+ * Whose each partition of a channel is, of the members that live and take it. Each goes to the member with the highest hash that has room (rendezvous
+ * hashing with bounded loads), and all have the same room but for one partition: who comes takes over its share, the others keep most of theirs, and none is idle
+ * while another has two.
+ */
+export function sharedOut(group: string, { spec, partitions }: Pick<ChannelEntry, 'spec' | 'partitions'>, members: readonly string[]): string[] {
+  if (members.length === 0) return []
+  const least = Math.floor(partitions / members.length)
+  /** How many members may have one more. */
+  let more = partitions % members.length
+  const loads = new Map(members.map((member) => [member, 0]))
+  return Array.from({ length: partitions }, (_, partition) => {
+    const journal = journalOf(group, spec.name, partition)
+    let winner = ''
+    let best = -1
+    for (const [member, load] of loads) {
+      if (load > least || (load === least && more === 0)) continue
+      const weight = createHash('md5').update(`${member}\0${journal}`).digest().readUInt32LE(0)
+      if (weight > best) [winner, best] = [member, weight]
+    }
+    const load = loads.get(winner) ?? 0
+    if (load === least) more--
+    loads.set(winner, load + 1)
+    return winner
+  })
 }

@@ -11,6 +11,8 @@ const [url = '', ledger = '', name = ''] = process.argv.slice(2)
 const file = openSync(ledger, 'a')
 const recorder = new HistoryRecorder({ clock: () => performance.timeOrigin + performance.now(), write: (line) => appendFileSync(file, line) })
 
+/** Of each lane: so many that every partition has some, as whoever has a partition must have something to handle. */
+const KEYS = 12
 const Step = event('step')
 const orders = stream('orders', { events: [Step], key: ({ data }) => (data as { key: string }).key })
 const out = stream('out', { events: [Step] })
@@ -35,7 +37,7 @@ await broker.start(
 )
 const lanes = Array.from({ length: 4 }, async (_, lane) => {
   for (let n = 0; ; n++) {
-    const sent = { process: `${name}-${lane}`, channel: 'orders', key: `k-${name}-${lane}`, value: `${name}-${lane}/${n}` }
+    const sent = { process: `${name}-${lane}`, channel: 'orders', key: `k-${name}-${lane}-${n % KEYS}`, value: `${name}-${lane}/${n}` }
     await recorder.send(
       sent,
       () => broker.publish(orders, Step({ value: sent.value, key: sent.key })),
