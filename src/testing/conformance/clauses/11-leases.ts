@@ -13,7 +13,7 @@ import { clause, type Scenario } from '../scenario.ts'
 import { sleep } from '../world.ts'
 
 /** Short enough to wait for, long enough for a machine that is busy. */
-const LEASE_MS = 150
+const LEASE_MS = 300
 
 export const leases: readonly Scenario[] = clause(11, {
   'a-handler-may-run-longer-than-its-lease': async (world) => {
