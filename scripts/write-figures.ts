@@ -10,7 +10,7 @@ import { checkText, number } from '../bench/table.ts'
 interface Results {
   readonly started: string
   readonly machine: { readonly node: string; readonly cpus: string; readonly memoryGb: number; readonly commit: string }
-  readonly options: { readonly quick?: boolean }
+  readonly options: { readonly quick?: boolean; readonly peers?: boolean }
   readonly rows: readonly (Row & { readonly caseName: string; readonly title: string })[]
 }
 
@@ -38,7 +38,9 @@ function section(results: Results, caseName: string): string {
   const { started, machine } = results
   const where = `${started.slice(0, 10)}, Node ${machine.node.slice(1)}, ${machine.cpus}, ${machine.memoryGb} GB, commit ${machine.commit}`
   const head = '| load | subject | median | least – most | required | |\n| --- | --- | --- | --- | --- | --- |\n'
-  return `\n## ${rows[0]?.title ?? caseName}\n\n\`npm run bench -- --only ${caseName}\` · ${where}\n\n${head}${rows.map(rowText).join('')}`
+  const peers = results.options.peers === true ? '--peers ' : ''
+  const options = caseName === 'engines' ? '--engines' : `${peers}--only ${caseName}`
+  return `\n## ${rows[0]?.title ?? caseName}\n\n\`npm run bench -- ${options}\` · ${where}\n\n${head}${rows.map(rowText).join('')}`
 }
 
 const newest = new Map<string, Results>()
