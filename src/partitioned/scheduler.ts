@@ -47,7 +47,7 @@ export function scheduled(entry: ChannelEntry, event: EncodedEvent, dueAtMs: num
   return { id: scheduledId(entry, event.id), type: SCHEDULE, key: null, text: JSON.stringify(emission) }
 }
 
-export function scheduledId({ incarnation, spec: { name } }: Pick<ChannelEntry, 'incarnation' | 'spec'>, id: string): string {
+export function scheduledId({ incarnation, spec: { name } }: { readonly incarnation: string; readonly spec: { readonly name: string } }, id: string): string {
   return `${incarnation}/${name}/${id}`
 }
 
@@ -59,7 +59,7 @@ export function isFor({ channel, incarnation }: Scheduled, entry: ChannelEntry):
 export function waitingId({ id, text }: EncodedEvent): string {
   if (id !== '') return id
   const { channel, incarnation, event } = JSON.parse(text) as Scheduled
-  return `${incarnation}/${channel}/${event.id}`
+  return scheduledId({ incarnation, spec: { name: channel } }, event.id)
 }
 
 /** The channel that a scheduled event is for. */

@@ -2,17 +2,7 @@
 import { describe, expect, it } from 'vitest'
 import { DedupeWindow } from '../../src/engines/embedded/dedupe-window.ts'
 import { newId } from '../../src/event/identity.ts'
-
-/** Numbers that a seed decides (mulberry32). */
-function numbers(seed: number): () => number {
-  let state = seed
-  return () => {
-    state = (state + 0x6d2b79f5) | 0
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state)
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32
-  }
-}
+import { seededRandom } from '../../src/testing/seeded-random.ts'
 
 const ORDERS: Record<string, (at: number, random: () => number) => string> = {
   'growing ids': () => newId(),
@@ -23,7 +13,7 @@ const ORDERS: Record<string, (at: number, random: () => number) => string> = {
 
 describe.each(Object.entries(ORDERS))('%s', (_, idOf) => {
   it.each([1, 2, 3, 4, 5])('seed %d', (seed) => {
-    const random = numbers(seed)
+    const random = seededRandom(seed)
     const count = 20 + Math.floor(random() * 40)
     const window = new DedupeWindow({ count, ageMs: 1000 })
     const there: { readonly id: string; readonly timeMs: number }[] = []
