@@ -4,11 +4,12 @@
  */
 
 import type { Clock } from '../../base/clock.ts'
-import { MillraceError } from '../../base/errors.ts'
+import { isMillraceError, MillraceError } from '../../base/errors.ts'
 import { compileWildcard, isWildcard } from '../../base/names.ts'
+import { AlarmList } from '../../broker/alarm-list.ts'
 import type { Capabilities } from '../../broker/capabilities.ts'
 import type { Carriage } from '../../broker/carriage.ts'
-import type { Alarm, BrokerDescription, DeadLetter, DeadLetterQuery } from '../../broker/description.ts'
+import type { BrokerDescription, DeadLetter, DeadLetterQuery } from '../../broker/description.ts'
 import type {
   ConsumerSpec,
   DeliverySink,
@@ -62,7 +63,7 @@ export class EmbeddedEngine implements Engine {
   readonly #logsById = new Map<number, ChannelLog>()
   readonly #cursors = new Map<string, Cursor>()
   readonly #instances = new Set<Instance>()
-  readonly #alarms = new Map<string, Alarm>()
+  readonly #alarms: AlarmList
   readonly #publishing: Publishing
   readonly #retention: Retention
   readonly #suspects: SuspectQueue
@@ -80,11 +81,12 @@ export class EmbeddedEngine implements Engine {
     this.capabilities = options.capabilities
     this.clock = clock
     this.#store = store
+    this.#alarms = new AlarmList(() => clock.now(), options.onAlarm)
     this.#due = new DueQueue(clock)
     // Who only reads moves nothing: no timers, no retention.
     if (options.refresh !== undefined) this.#due.close()
     this.#committer = new Committer(store, clock, {
-      alarm: (error) => (error === null ? this.#alarms.delete('DISK_FULL') : this.#alarm(error)),
+      alarm: (error) => (error === null ? this.#alarms.end('DISK_FULL') : this.#alarm(error)),
       failed: (error) => this.#alarm(error),
     })
     const shared = { store, clock, committer: this.#committer, due: this.#due }
@@ -187,11 +189,8 @@ export class EmbeddedEngine implements Engine {
   }
 
   #alarm(error: unknown): void {
-    const code = error instanceof MillraceError ? error.code : 'STORE_FAILED'
-    if (this.#alarms.has(code)) return
-    const alarm = { code, message: error instanceof Error ? error.message : String(error), sinceMs: this.clock.now() }
-    this.#alarms.set(code, alarm)
-    this.#options.onAlarm?.(alarm)
+    // What still ran while the engine closed may find the store closed.
+    if (this.#closing === null || !isMillraceError(error, 'CLOSED')) this.#alarms.raiseFor(error)
   }
 
   #log(name: string): ChannelLog {
@@ -464,7 +463,7 @@ export class EmbeddedEngine implements Engine {
       logs: this.#logs,
       cursors: this.#cursors,
       instances: this.#instances,
-      alarms: [...this.#alarms.values()],
+      alarms: this.#alarms.all,
       queueGroup: QUEUE_GROUP,
     })
   }
@@ -489,6 +488,7 @@ export class EmbeddedEngine implements Engine {
     this.#closed.abort()
     for (const instance of [...this.#instances]) if (!instance.abandoned) await instance.close().catch(() => undefined)
     for (const cursor of this.#cursors.values()) this.#cursorHost.touch(cursor.state)
+    await this.#retention.close()
     try {
       if (this.#committer.full === null) await this.#committer.flushed()
     } finally {

@@ -3,8 +3,14 @@
  *
  * Events are gone at once for readers and consumers; their bytes go by whole blocks, and not before they have left the
  * deduplication window, which still compares with them. A timer runs only while a channel has something to lose.
+ *
+ * Invariants:
+ * - A channel that has something to lose is pending or in the sweep that runs. While one is pending, a sweep is due.
+ * - A sweep that is asked for while one runs, however long that one takes, runs behind it.
+ * - A channel whose sweep fails keeps the others from nothing, and is swept again later.
  */
 import type { Clock } from '../../base/clock.ts'
+import { OneAtATime } from '../../base/one-at-a-time.ts'
 import { fromJson, toJson } from '../../delivery/consumer-records.ts'
 import type { DueQueue } from '../../delivery/due-queue.ts'
 import type { Block } from '../../event/block.ts'
@@ -15,6 +21,8 @@ import { type CompactedRecord, keys } from './records.ts'
 import type { Run, Store, StoredBlock } from './store.ts'
 
 const SWEEP_MS = 1000
+/** Wait before another sweep of a channel whose events may go only later, or whose sweep failed. */
+const LATER_MS = 10_000
 /** Blocks looked through at a time. */
 const SCAN_BYTES = 1024 * 1024
 /** What is superseded is not taken out of a smaller channel, and of so many bytes at a time. */
@@ -34,8 +42,10 @@ export interface RetentionParts {
 export class Retention {
   readonly #parts: RetentionParts
   readonly #pending = new Set<ChannelLog>()
+  readonly #sweeps = new OneAtATime(() => this.#sweepAll())
+  /** When the next sweep is due. */
   #armedMs = Number.POSITIVE_INFINITY
-  #sweeping = false
+  #closed = false
 
   constructor(parts: RetentionParts) {
     this.#parts = parts
@@ -49,13 +59,13 @@ export class Retention {
 
   /** Something was stored in the channel, or done. */
   note(log: ChannelLog): void {
-    if (this.#pending.has(log) || !this.applies(log)) return
-    this.#pending.add(log)
-    this.#arm(this.#parts.clock.now() + SWEEP_MS)
+    if (this.applies(log)) this.#sweepLater(log, SWEEP_MS)
   }
 
-  #arm(dueMs: number): void {
-    if (dueMs >= this.#armedMs) return
+  #sweepLater(log: ChannelLog, delayMs: number): void {
+    this.#pending.add(log)
+    const dueMs = this.#parts.clock.now() + delayMs
+    if (dueMs >= this.#armedMs || this.#closed) return
     this.#armedMs = dueMs
     this.#parts.due.add(dueMs, () => {
       this.#armedMs = Number.POSITIVE_INFINITY
@@ -64,17 +74,28 @@ export class Retention {
   }
 
   /** Let go of everything that is not to be kept now. */
-  async sweep(): Promise<void> {
-    if (this.#sweeping) return
-    this.#sweeping = true
+  sweep(): Promise<void> {
+    return this.#sweeps.ask()
+  }
+
+  async #sweepAll(): Promise<void> {
     const logs = [...this.#pending]
     this.#pending.clear()
-    try {
-      for (const log of logs) await this.#sweepLog(log)
-    } catch (error) {
-      this.#parts.alarm(error)
+    for (const log of logs) {
+      if (this.#closed) return
+      try {
+        await this.#sweepLog(log)
+      } catch (error) {
+        this.#parts.alarm(error)
+        this.#sweepLater(log, LATER_MS)
+      }
     }
-    this.#sweeping = false
+  }
+
+  /** No sweep begins any more; resolves when the one that runs has ended. */
+  async close(): Promise<void> {
+    this.#closed = true
+    if (this.#sweeps.running) await this.sweep()
   }
 
   async #sweepLog(log: ChannelLog): Promise<void> {
@@ -91,9 +112,7 @@ export class Retention {
     const unsettled = log.spec.retain.latestByKey && !(await this.#compact(log, now))
     const { ageMs } = log.spec.retain
     const again = unsettled || log.first > gone || (ageMs !== null && log.first < log.committed)
-    if (!again) return
-    this.#pending.add(log)
-    this.#arm(now + (log.first > gone ? 10 * SWEEP_MS : SWEEP_MS))
+    if (again) this.#sweepLater(log, log.first > gone ? LATER_MS : SWEEP_MS)
   }
 
   async #keepFrom(log: ChannelLog, now: number): Promise<number> {
@@ -176,7 +195,12 @@ export class Retention {
         gone,
       )
     let to = log.first
-    for (let next: number | null = to; next !== null && !log.removed; next = await store.compact(log.id, next, before, COMPACT_STEP_BYTES, rewrite)) to = next
+    for (
+      let next: number | null = to;
+      next !== null && !log.removed && !this.#closed;
+      next = await store.compact(log.id, next, before, COMPACT_STEP_BYTES, rewrite)
+    )
+      to = next
     committer.record(keys.compacted(log.id), toJson({ to, bytes: this.#bytesUpTo(log, log.first, to, true) } satisfies CompactedRecord))
     return true
   }

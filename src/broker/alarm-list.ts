@@ -1,0 +1,37 @@
+/** The alarms of an engine: each is told once when it begins, and listed until it ends. */
+import { MillraceError } from '../base/errors.ts'
+import type { Alarm } from './description.ts'
+
+export class AlarmList {
+  readonly #nowMs: () => number
+  readonly #onAlarm: ((alarm: Alarm) => void) | undefined
+  readonly #alarms = new Map<string, Alarm>()
+
+  constructor(nowMs: () => number, onAlarm: ((alarm: Alarm) => void) | undefined) {
+    this.#nowMs = nowMs
+    this.#onAlarm = onAlarm
+  }
+
+  /** All that last, in the order in which they began. */
+  get all(): readonly Alarm[] {
+    return [...this.#alarms.values()]
+  }
+
+  /** An alarm begins. One of the same key that lasts is not told again. */
+  raise(code: string, message: string, key: string = code): void {
+    if (this.#alarms.has(key)) return
+    const alarm = { code, message, sinceMs: this.#nowMs() }
+    this.#alarms.set(key, alarm)
+    this.#onAlarm?.(alarm)
+  }
+
+  /** The same for an error that nobody else is told of. */
+  raiseFor(error: unknown): void {
+    const code = error instanceof MillraceError ? error.code : 'STORE_FAILED'
+    this.raise(code, error instanceof Error ? error.message : String(error))
+  }
+
+  end(key: string): void {
+    this.#alarms.delete(key)
+  }
+}

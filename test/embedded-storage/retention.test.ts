@@ -1,0 +1,115 @@
+/** Retention goes on: while a sweep takes longer than its interval, after one that failed, and after the clock went back. */
+import { afterEach, expect, test } from 'vitest'
+import { ConnectedBroker } from '../../src/broker/connected-broker.ts'
+import { memoryCapabilities } from '../../src/engines/embedded/capabilities.ts'
+import { EmbeddedEngine } from '../../src/engines/embedded/embedded-engine.ts'
+import { MemoryStore } from '../../src/engines/embedded/storage/memory-store.ts'
+import type { StoredBlock } from '../../src/engines/embedded/store.ts'
+import type { Block } from '../../src/event/block.ts'
+import { event, stream } from '../../src/index.ts'
+import { VirtualClock } from '../../src/testing/virtual-clock.ts'
+
+const Noted = event('noted')
+
+/** A store whose reads end, or fail, when the test says so. */
+class SlowStore extends MemoryStore<Block> {
+  reads: Promise<void> = Promise.resolve()
+  reading = 0
+
+  override async read(channelId: number, offset: number, maxBytes: number): Promise<StoredBlock[]> {
+    this.reading++
+    await this.reads
+    return super.read(channelId, offset, maxBytes)
+  }
+}
+
+let opened: ConnectedBroker | null = null
+afterEach(async () => {
+  await opened?.close()
+  opened = null
+})
+
+function open() {
+  const clock = new VirtualClock(1_000_000)
+  const store = new SlowStore()
+  const alarms: string[] = []
+  const engine = new EmbeddedEngine({
+    ...{ name: 'memory', capabilities: memoryCapabilities, store, clock },
+    onAlarm: ({ code, message }) => alarms.push(`${code}: ${message}`),
+  })
+  opened = new ConnectedBroker(engine, { source: '/test', random: Math.random })
+  return { clock, store, alarms, broker: opened }
+}
+
+async function settled(): Promise<void> {
+  for (let turn = 0; turn < 20; turn++) await new Promise((resolve) => setImmediate(resolve))
+}
+
+async function passes(clock: VirtualClock, ms: number): Promise<void> {
+  for (const until = clock.now() + ms; clock.step(until); ) await settled()
+  await settled()
+}
+
+async function kept(broker: ConnectedBroker, name: string): Promise<number> {
+  const channel = (await broker.describe()).channels.find((each) => each.name === name)
+  return channel === undefined ? -1 : channel.next - channel.first
+}
+
+const few = stream('few', { retain: { count: 10 }, dedupe: false })
+/** Its sweep reads. */
+const small = stream('small', { retain: { bytes: 1000 }, dedupe: false })
+
+async function fill(broker: ConnectedBroker, channel: typeof few): Promise<void> {
+  for (let n = 0; n < 50; n++) await broker.publish(channel, Noted({ n, pad: 'x'.repeat(100) }))
+}
+
+test('a sweep that takes longer than its interval: what is stored meanwhile is swept after it', async () => {
+  const { clock, store, broker } = open()
+  let go: () => void = () => undefined
+  store.reads = new Promise((resolve) => {
+    go = resolve
+  })
+  await fill(broker, small)
+  await passes(clock, 1500)
+  expect(store.reading, 'a sweep is under way').toBe(1)
+  await fill(broker, few)
+  await passes(clock, 5000)
+  expect(await kept(broker, 'few')).toBe(50)
+  go()
+  await settled()
+  await passes(clock, 2000)
+  expect(await kept(broker, 'few')).toBe(10)
+  expect(await kept(broker, 'small')).toBeLessThan(10)
+  // And it goes on.
+  await fill(broker, few)
+  await passes(clock, 2000)
+  expect(await kept(broker, 'few')).toBe(10)
+})
+
+test('a sweep of one channel that fails: the others are swept, and that one too when it can be', async () => {
+  const { clock, store, broker, alarms } = open()
+  store.reads = Promise.reject(new Error('a bad sector'))
+  store.reads.catch(() => undefined)
+  await fill(broker, small)
+  await fill(broker, few)
+  await passes(clock, 1500)
+  expect(await kept(broker, 'few')).toBe(10)
+  expect(await kept(broker, 'small')).toBe(50)
+  expect(alarms).toEqual([expect.stringContaining('a bad sector')])
+  store.reads = Promise.resolve()
+  await passes(clock, 15_000)
+  expect(await kept(broker, 'small')).toBeLessThan(10)
+})
+
+test('the clock goes back by an hour: channels in which something is stored are swept as before', async () => {
+  let offsetMs = 0
+  const steady = new VirtualClock(1_000_000)
+  const store = new MemoryStore<Block>()
+  const clock = { now: () => steady.now() + offsetMs, after: (delayMs: number, task: () => void) => steady.after(Math.min(delayMs, 60_000), task) }
+  opened = new ConnectedBroker(new EmbeddedEngine({ name: 'memory', capabilities: memoryCapabilities, store, clock }), { source: '/test', random: Math.random })
+  await fill(opened, few)
+  offsetMs = -3_600_000
+  await fill(opened, few)
+  await passes(steady, 61_000)
+  expect(await kept(opened, 'few')).toBe(10)
+})
