@@ -1,19 +1,36 @@
 /** Time as the engine sees it, so that tests can move it. */
+import { afterMs } from './timers.ts'
+
 export interface Clock {
   /** Milliseconds since the epoch. May jump in either direction. */
   now(): number
-  /** Run `task` once after `delayMs` of this clock; the returned function cancels it. Never keeps the process alive. */
+  /** Milliseconds since some moment of the past. Never jumps and never goes back: what measures a span uses it. */
+  elapsed(): number
+  /**
+   * Run `task` once when a span of `delayMs` has passed, however long it is and however the wall clock jumps meanwhile; the returned function cancels it.
+   * Never keeps the process alive.
+   */
   after(delayMs: number, task: () => void): () => void
+  /** Run `task` once at a time of `now()`, or within a minute after the clock jumped past it. Otherwise like `after`. */
+  at(timeMs: number, task: () => void): () => void
 }
 
-/** Longest single wait: a wall clock that jumps is noticed within this time. */
+/** Longest single wait for a time: a wall clock that jumps is noticed within this time. */
 const WAIT_MS_MAX = 60_000
 
 export const systemClock: Clock = {
   now: () => Date.now(),
-  after(delayMs, task) {
-    const timer = setTimeout(task, Math.max(0, Math.min(delayMs, WAIT_MS_MAX)))
-    timer.unref()
-    return () => clearTimeout(timer)
-  },
+  elapsed: () => performance.now(),
+  after: afterMs,
+  at: (timeMs, task) => atTime(() => Date.now(), timeMs, task),
+}
+
+/** `Clock.at` for a wall clock `now`, which is looked at again within `waitMsMax`. */
+export function atTime(now: () => number, timeMs: number, task: () => void, waitMsMax: number = WAIT_MS_MAX): () => void {
+  let cancel = (): void => undefined
+  const wait = (): void => {
+    cancel = afterMs(Math.min(timeMs - now(), waitMsMax), () => (now() < timeMs ? wait() : task()))
+  }
+  wait()
+  return () => cancel()
 }

@@ -57,7 +57,7 @@ export class DueQueue {
     if (this.#closed || next === undefined || next.dueMs >= this.#timerMs) return
     this.#cancelTimer?.()
     this.#timerMs = next.dueMs
-    this.#cancelTimer = this.#clock.after(next.dueMs - this.#clock.now(), () => this.#fire())
+    this.#cancelTimer = this.#clock.at(next.dueMs, () => this.#fire())
   }
 
   #fire(): void {

@@ -6,6 +6,7 @@
  * @see https://html.spec.whatwg.org/multipage/server-sent-events.html
  */
 import { isMillraceError } from '../base/errors.ts'
+import { TIMER_MS_MAX } from '../base/timers.ts'
 import type { BrokerHost, From } from '../broker/broker.ts'
 import type { StoredText } from '../broker/engine.ts'
 import type { ChannelFeed, FeedBatch, FeedMember } from './channel-feed.ts'
@@ -80,7 +81,7 @@ export class EventStream {
     this.#takenAtMs = this.#sentAtMs = performance.now()
     // The place is told before the first event: a client that is cut before it misses nothing either.
     this.#send(`retry: 1000\n${this.#cursorLine()}\n`)
-    this.#timer = setInterval(() => this.#watch(), Math.min(this.#options.heartbeatMs, this.#options.stallMs))
+    this.#timer = setInterval(() => this.#watch(), Math.min(this.#options.heartbeatMs, this.#options.stallMs, TIMER_MS_MAX))
     this.#timer.unref()
     for (const place of this.#options.places) void this.#pump(place)
   }

@@ -6,6 +6,7 @@ import { createAdaptorServer, type HttpBindings } from '@hono/node-server'
 import { RESPONSE_ALREADY_SENT } from '@hono/node-server/utils/response'
 import { MillraceError } from '../base/errors.ts'
 import { LIMITS } from '../base/limits.ts'
+import { TIMER_MS_MAX } from '../base/timers.ts'
 import { type Duration, durationMs, knownOptions, wholeNumber } from '../base/units.ts'
 import type { Broker } from '../broker/broker.ts'
 import { isLoopbackHost } from './access/caller.ts'
@@ -61,8 +62,9 @@ export async function serveGateway(broker: Broker, options: ServeOptions = {}): 
   wholeNumber(port, 'port', 0, 65_535)
   if (options.access === undefined) refusePublicHost(host)
   const gateway = createGateway(broker, rest)
-  const idleMs = durationMs(idle ?? LIMITS.gatewayIdleMs, 'idle')
-  const server = serverOf(gateway, tls, durationMs(requestTimeout ?? LIMITS.gatewayRequestMs, 'requestTimeout'), idleMs)
+  const idleMs = Math.min(durationMs(idle ?? LIMITS.gatewayIdleMs, 'idle'), TIMER_MS_MAX)
+  const requestMs = Math.min(durationMs(requestTimeout ?? LIMITS.gatewayRequestMs, 'requestTimeout'), TIMER_MS_MAX)
+  const server = serverOf(gateway, tls, requestMs, idleMs)
   server.timeout = idleMs
   server.maxConnections = wholeNumber(maxConnections ?? LIMITS.gatewayConnectionsMax, 'maxConnections', 1, 1_000_000)
   server.on('upgrade', gateway.upgrade)
@@ -176,7 +178,7 @@ function unusedConnections(server: Server): ReadonlySet<Socket> {
 function stop(server: Server, unused: ReadonlySet<Socket>, drainMs: number): Promise<void> {
   return new Promise((resolve) => {
     const idle = setInterval(() => server.closeIdleConnections(), 20)
-    const cut = setTimeout(() => server.closeAllConnections(), drainMs)
+    const cut = setTimeout(() => server.closeAllConnections(), Math.min(drainMs, TIMER_MS_MAX))
     server.close(() => {
       clearInterval(idle)
       clearTimeout(cut)

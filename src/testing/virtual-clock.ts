@@ -20,6 +20,14 @@ export class VirtualClock implements Clock {
     return this.#nowMs
   }
 
+  elapsed(): number {
+    return this.#nowMs
+  }
+
+  at(timeMs: number, task: () => void): () => void {
+    return this.after(timeMs - this.#nowMs, task)
+  }
+
   after(delayMs: number, task: () => void): () => void {
     const timer: Timer = { dueMs: this.#nowMs + Math.max(0, delayMs), order: this.#order++, task }
     this.#timers.add(timer)

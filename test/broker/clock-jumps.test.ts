@@ -1,6 +1,7 @@
 /** A clock that jumps forward and back under a running broker: what waits for a time follows it, what is ordered stays in order, and everything else goes on. */
 import { afterEach, expect, test } from 'vitest'
-import type { Clock } from '../../src/base/clock.ts'
+import { atTime, type Clock } from '../../src/base/clock.ts'
+import { afterMs } from '../../src/base/timers.ts'
 import { ConnectedBroker } from '../../src/broker/connected-broker.ts'
 import type { EmbeddedEngine } from '../../src/engines/embedded/embedded-engine.ts'
 import { openMemoryEngine } from '../../src/engines/embedded/open.ts'
@@ -17,9 +18,10 @@ class JumpingClock implements Clock {
   jump(ms: number): void {
     this.#offsetMs += ms
   }
-  after(delayMs: number, task: () => void): () => void {
-    const timer = setTimeout(task, Math.max(0, Math.min(delayMs, NOTICED_MS)))
-    return () => clearTimeout(timer)
+  elapsed = (): number => performance.now()
+  after = afterMs
+  at(timeMs: number, task: () => void): () => void {
+    return atTime(this.now, timeMs, task, NOTICED_MS)
   }
 }
 

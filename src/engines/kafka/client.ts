@@ -8,6 +8,7 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { MillraceError } from '../../base/errors.ts'
+import { TIMER_MS_MAX } from '../../base/timers.ts'
 import { KafkaError, kafkaError, millraceError } from './kafka-error.ts'
 import type { ConnectionLike, KafkaLibrary, MetadataAnswer } from './library.ts'
 
@@ -190,7 +191,7 @@ export class KafkaClient {
   async #patient<T>(work: Promise<T>, end: number): Promise<T> {
     let timer: NodeJS.Timeout | undefined
     const late = new Promise<never>((_, reject) => {
-      timer = setTimeout(() => reject(new KafkaError(0, 'no answer', { broken: true })), Math.max(0, end - performance.now()))
+      timer = setTimeout(() => reject(new KafkaError(0, 'no answer', { broken: true })), Math.max(0, Math.min(end - performance.now(), TIMER_MS_MAX)))
     })
     try {
       return await Promise.race([work, late])

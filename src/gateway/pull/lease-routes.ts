@@ -167,7 +167,7 @@ async function settle(
   request.permit('consume', lease.delivery.channel)
   if (verb === 'extend') {
     lease.consumer.extend(lease, leaseMsOf(members.lease))
-    return { answer: { lease: id, expiresAt: new Date(lease.expiresAtMs).toISOString() }, durable: undefined }
+    return { answer: { lease: id, expiresAt: new Date(lease.consumer.expiresAtMs(lease)).toISOString() }, durable: undefined }
   }
   const settled = await settleAs(request, await host.engine(), verb, lease, members, text)
   if (settled === null) throw lost(id)

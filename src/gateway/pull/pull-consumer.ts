@@ -20,7 +20,8 @@ export interface Lease {
   readonly id: string
   readonly delivery: Delivery
   readonly consumer: PullConsumer
-  expiresAtMs: number
+  /** When it runs out, by the clock's `elapsed`. */
+  untilMs: number
 }
 
 /** What all pulled consumers of a gateway share. */
@@ -41,7 +42,7 @@ export class PullConsumer implements DeliverySink, Stoppable {
   readonly name: string
   readonly spec: PullSpec
   readonly done: Promise<void>
-  /** When it was last asked for anything. */
+  /** When it was last asked for anything, by the clock's `elapsed`. */
   askedAtMs: number
   readonly #clock: Clock
   readonly #random: () => number
@@ -63,7 +64,7 @@ export class PullConsumer implements DeliverySink, Stoppable {
     this.#clock = host.engine.clock
     this.#random = host.random
     this.#shelf = shelf
-    this.askedAtMs = this.#clock.now()
+    this.askedAtMs = this.#clock.elapsed()
     this.done = new Promise((resolve) => {
       this.#finish = resolve
     })
@@ -115,7 +116,7 @@ export class PullConsumer implements DeliverySink, Stoppable {
 
   /** Up to `max` leases, waiting for the first one. `cancelled` ends the waiting. */
   pull(max: number, waitMs: number, cancelled: AbortSignal): Promise<Lease[]> {
-    this.askedAtMs = this.#clock.now()
+    this.askedAtMs = this.#clock.elapsed()
     if (this.#draining || cancelled.aborted) return Promise.resolve([])
     if (this.#spare.length < max) this.#fetch()
     if (this.#spare.length > 0) {
@@ -128,7 +129,7 @@ export class PullConsumer implements DeliverySink, Stoppable {
         this.#waiters.delete(waiter)
         cancelTimer()
         cancelled.removeEventListener('abort', nothing)
-        this.askedAtMs = this.#clock.now()
+        this.askedAtMs = this.#clock.elapsed()
         resolve(leases)
       }
       const nothing = (): void => answer([])
@@ -147,7 +148,7 @@ export class PullConsumer implements DeliverySink, Stoppable {
       if (this.#draining || full) this.#subscription.release(delivery)
       else {
         this.#shelf.bytes += bytes
-        if (this.#spare.length === 0) this.#spareSinceMs = this.#clock.now()
+        if (this.#spare.length === 0) this.#spareSinceMs = this.#clock.elapsed()
         this.#spare.push(delivery)
       }
     }
@@ -188,9 +189,14 @@ export class PullConsumer implements DeliverySink, Stoppable {
     return this.#subscription.release(delivery)
   }
 
+  /** When the lease runs out, in milliseconds since the epoch. */
+  expiresAtMs(lease: Lease): number {
+    return this.#clock.now() + lease.untilMs - this.#clock.elapsed()
+  }
+
   extend(lease: Lease, leaseMs: number): void {
-    this.askedAtMs = this.#clock.now()
-    lease.expiresAtMs = this.#clock.now() + leaseMs
+    this.askedAtMs = this.#clock.elapsed()
+    lease.untilMs = this.#clock.elapsed() + leaseMs
   }
 
   /** Resolves when all that was settled is durable. */
@@ -238,7 +244,7 @@ export class PullConsumer implements DeliverySink, Stoppable {
 
   /** Lease out what is spare, as much as one answer holds. */
   #take(max: number): Lease[] {
-    const expiresAtMs = this.#clock.now() + this.spec.leaseMs
+    const untilMs = this.#clock.elapsed() + this.spec.leaseMs
     const leases: Lease[] = []
     let bytes = 0
     while (leases.length < max) {
@@ -246,7 +252,7 @@ export class PullConsumer implements DeliverySink, Stoppable {
       if (delivery === undefined || (leases.length > 0 && bytes + delivery.text.length > LIMITS.gatewayPageBytesMax)) break
       this.#spare.shift()
       bytes += delivery.text.length
-      const lease: Lease = { id: randomBytes(18).toString('base64url'), delivery, consumer: this, expiresAtMs }
+      const lease: Lease = { id: randomBytes(18).toString('base64url'), delivery, consumer: this, untilMs }
       this.#leases.set(delivery, lease)
       this.#shelf.leases.set(lease.id, lease)
       leases.push(lease)
@@ -284,9 +290,9 @@ export class PullConsumer implements DeliverySink, Stoppable {
   }
 
   #tick(): void {
-    const now = this.#clock.now()
+    const now = this.#clock.elapsed()
     this.#subscription.renew()
-    for (const lease of [...this.#leases.values()]) if (lease.expiresAtMs <= now) this.retry(lease, 0, expiry(lease, this.spec.leaseMs))
+    for (const lease of [...this.#leases.values()]) if (lease.untilMs <= now) this.retry(lease, 0, expiry(lease, this.spec.leaseMs))
     if (this.#spare.length > 0 && now - this.#spareSinceMs >= LIMITS.gatewayPullSpareMs && this.#waiters.size === 0) {
       this.#subscription.pause()
       this.#handBack()

@@ -143,8 +143,9 @@ function described({ name, spec, leased }: PullConsumer): object {
 
 /** The events as the texts that they are stored as. */
 function deliveries(leases: readonly Lease[]): Response {
-  const texts = leases.map(({ id, expiresAtMs, delivery: { channel, offset, key, attempt, redriven, text } }) => {
-    const facts = { lease: id, expiresAt: new Date(expiresAtMs).toISOString(), channel, offset, key, attempt, redriven }
+  const texts = leases.map((lease) => {
+    const { channel, offset, key, attempt, redriven, text } = lease.delivery
+    const facts = { lease: lease.id, expiresAt: new Date(lease.consumer.expiresAtMs(lease)).toISOString(), channel, offset, key, attempt, redriven }
     return `${JSON.stringify(facts).slice(0, -1)},"event":${text}}`
   })
   return new Response(`{"deliveries":[${texts.join(',')}]}`, { headers: { 'content-type': 'application/json' } })

@@ -8,6 +8,7 @@ import { request as requestHttps, Agent as SecureAgent } from 'node:https'
 import { isIP, type LookupFunction } from 'node:net'
 import { MillraceError } from '../../base/errors.ts'
 import { LIMITS } from '../../base/limits.ts'
+import { TIMER_MS_MAX } from '../../base/timers.ts'
 import type { AddressGuard } from './public-address.ts'
 
 export interface GuardedRequest {
@@ -95,7 +96,7 @@ export function guardedRequest(request: GuardedRequest, guard: AddressGuard, res
   const url = new URL(request.url)
   const hostname = url.hostname.replace(/^\[|\]$/g, '')
   if (isIP(hostname) !== 0 && !guard(hostname)) return Promise.reject(refused(hostname, [hostname]))
-  const timeout = AbortSignal.timeout(Math.ceil(request.timeoutMs))
+  const timeout = AbortSignal.timeout(Math.ceil(Math.min(request.timeoutMs, TIMER_MS_MAX)))
   const options: RequestOptions = {
     method: request.method,
     headers: { ...request.headers, 'content-length': String(Buffer.byteLength(request.body)) },

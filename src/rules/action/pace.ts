@@ -13,7 +13,6 @@ export class Pace {
   readonly #clock: Clock
   readonly #held: (held: boolean) => void
   #limit: RateLimit | null = null
-  #dueMs = 0
   #cancelResume: () => void = () => undefined
 
   /** `held` is told when the consumer is to take no more, and when it may again. */
@@ -44,22 +43,13 @@ export class Pace {
 
   /** Take nothing for so long, from now. */
   hold(ms: number): void {
-    this.#dueMs = this.#clock.now() + ms
     this.#held(true)
-    this.#resumeAfter(ms)
+    this.#cancelResume()
+    this.#cancelResume = this.#clock.after(ms, () => this.#held(false))
   }
 
   stop(): void {
     this.#cancelResume()
-  }
-
-  #resumeAfter(ms: number): void {
-    this.#cancelResume()
-    this.#cancelResume = this.#clock.after(ms, () => {
-      const leftMs = this.#dueMs - this.#clock.now()
-      if (leftMs > 0) this.#resumeAfter(leftMs)
-      else this.#held(false)
-    })
   }
 }
 

@@ -36,14 +36,14 @@ export class RateLimit {
   /** How long a turn that is asked for now would be waited for. */
   waitMs(): number {
     const burstMs = Math.max(0, Math.min(this.rate.perMs, 1000) - this.#stepMs)
-    return Math.max(0, this.#nextMs - burstMs - this.#clock.now())
+    return Math.max(0, this.#nextMs - burstMs - this.#clock.elapsed())
   }
 
   /** Resolves when it is this caller's turn; callers have their turns in order. Rejects with the signal's reason. */
   async turn(signal: AbortSignal): Promise<void> {
-    const dueMs = this.#clock.now() + this.waitMs()
-    this.#nextMs = Math.max(this.#nextMs, this.#clock.now()) + this.#stepMs
-    for (let waitMs = dueMs - this.#clock.now(); waitMs > 0; waitMs = dueMs - this.#clock.now()) await this.#wait(waitMs, signal)
+    const dueMs = this.#clock.elapsed() + this.waitMs()
+    this.#nextMs = Math.max(this.#nextMs, this.#clock.elapsed()) + this.#stepMs
+    for (let waitMs = dueMs - this.#clock.elapsed(); waitMs > 0; waitMs = dueMs - this.#clock.elapsed()) await this.#wait(waitMs, signal)
   }
 
   #wait(ms: number, signal: AbortSignal): Promise<void> {

@@ -4,7 +4,7 @@
  * Invariants: nothing is answered here that the server did not answer, but for what is refused (CLOSED, BACKPRESSURE, UNAVAILABLE); what was asked and
  * not answered survives a lost connection, and a lost session as far as it can be told that it is not done twice.
  */
-import { type Clock, systemClock } from '../../base/clock.ts'
+import { atTime, type Clock, systemClock } from '../../base/clock.ts'
 import { MillraceError } from '../../base/errors.ts'
 import { LIMITS } from '../../base/limits.ts'
 import type { Capabilities } from '../../broker/capabilities.ts'
@@ -80,7 +80,8 @@ export class RemoteEngine implements Engine {
       unavailable: (error) => this.#unavailable(error),
     })
     this.#publishing = new RemotePublishing(this.#client)
-    this.clock = { now: () => Date.now() + this.#client.skewMs, after: systemClock.after }
+    const now = (): number => Date.now() + this.#client.skewMs
+    this.clock = { ...systemClock, now, at: (timeMs, task) => atTime(now, timeMs, task) }
     this.#link = {
       send: (frame) => this.#client.link.send(frame),
       sendUncounted: (frame) => this.#client.link.sendUncounted(frame),

@@ -4,6 +4,7 @@
  * Invariants: a delivery is in `#inHand` from when the engine gave it until it is settled or revoked; whatever number the client names is looked up
  * there, so that nothing is settled twice or by the wrong one. While the client cannot take more, or is gone, the engine is asked for nothing.
  */
+import { afterMs } from '../../base/timers.ts'
 import type { ClaimOutcome, ConsumerSpec, Delivery, DeliverySink, Emission, Failure, HeldClaim, Subscription } from '../../broker/engine.ts'
 import { eventsFrame, placeOf } from '../event-columns.ts'
 import { FRAME, FRAME_HEADER_BYTES, newFrame } from '../frame.ts'
@@ -196,7 +197,7 @@ export class ServedSubscription implements DeliverySink {
     if (subscription?.abandon === undefined) void this.close().catch(() => undefined)
     else {
       subscription.abandon()
-      setTimeout(() => void this.close().catch(() => undefined), 1.5 * this.spec.leaseMs).unref()
+      afterMs(1.5 * this.spec.leaseMs, () => void this.close().catch(() => undefined))
     }
   }
 }

@@ -7,6 +7,7 @@
 import { randomBytes } from 'node:crypto'
 import { MillraceError } from '../../base/errors.ts'
 import { LIMITS } from '../../base/limits.ts'
+import { afterMs } from '../../base/timers.ts'
 import type { Engine } from '../../broker/engine.ts'
 import { type Access, type Hello, type Welcome, wireErrorOf } from '../access.ts'
 import { FRAME, FrameReader, jsonFrame, jsonOf, malformed, PROTOCOL_VERSION } from '../frame.ts'
@@ -27,7 +28,7 @@ export class SessionServer {
   readonly #engine: Engine
   readonly #heartbeatMs: number
   readonly #sessions = new Map<string, Session>()
-  readonly #expiries = new Map<Session, NodeJS.Timeout>()
+  readonly #expiries = new Map<Session, () => void>()
   readonly #connections = new Set<Transport>()
   readonly #host: SessionHost
   readonly #beating: NodeJS.Timeout
@@ -111,7 +112,7 @@ export class SessionServer {
     const resumed = known !== undefined && known.access.name === access.name
     const session = resumed ? known : this.#begin(access)
     session.access = access
-    clearTimeout(this.#expiries.get(session))
+    this.#expiries.get(session)?.()
     this.#expiries.delete(session)
     const welcome: Welcome = {
       protocol: PROTOCOL_VERSION,
@@ -146,13 +147,12 @@ export class SessionServer {
   #lost(session: Session, transport: Transport): void {
     session.detach(transport)
     if (session.connected || this.#closed || !this.#sessions.has(session.id)) return
-    const expiry = setTimeout(() => session.end(), session.keepMs)
-    expiry.unref()
-    this.#expiries.set(session, expiry)
+    const cancel = afterMs(session.keepMs, () => session.end())
+    this.#expiries.set(session, cancel)
   }
 
   #forget(session: Session): void {
-    clearTimeout(this.#expiries.get(session))
+    this.#expiries.get(session)?.()
     this.#expiries.delete(session)
     this.#sessions.delete(session.id)
   }
@@ -172,7 +172,7 @@ export class SessionServer {
     if (this.#closed) return
     this.#closed = true
     clearInterval(this.#beating)
-    for (const expiry of this.#expiries.values()) clearTimeout(expiry)
+    for (const cancel of this.#expiries.values()) cancel()
     for (const session of [...this.#sessions.values()]) session.end(true)
     for (const transport of this.#connections) transport.end()
     // Who does not let go by itself is cut.
