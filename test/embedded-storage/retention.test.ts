@@ -105,7 +105,9 @@ test('the clock goes back by an hour: channels in which something is stored are 
   let offsetMs = 0
   const steady = new VirtualClock(1_000_000)
   const store = new MemoryStore<Block>()
-  const clock = { now: () => steady.now() + offsetMs, after: (delayMs: number, task: () => void) => steady.after(Math.min(delayMs, 60_000), task) }
+  const now = (): number => steady.now() + offsetMs
+  const after = (delayMs: number, task: () => void): (() => void) => steady.after(delayMs, task)
+  const clock = { now, after, elapsed: () => steady.elapsed(), at: (timeMs: number, task: () => void) => after(Math.min(timeMs - now(), 60_000), task) }
   opened = new ConnectedBroker(new EmbeddedEngine({ name: 'memory', capabilities: memoryCapabilities, store, clock }), { source: '/test', random: Math.random })
   await fill(opened, few)
   offsetMs = -3_600_000
