@@ -146,6 +146,8 @@ export const LIMITS = {
   gatewayHeartbeatMs: 15_000,
   /** An event stream whose client took nothing for so long, though something waits for it, is cut. */
   gatewayStallMs: 30_000,
+  /** How often what is open asks whether the credentials that let it in still hold, and how often the file of tokens is looked at. */
+  gatewayCredentialsMs: 500,
   /** Consumers that the gateway holds open for clients that pull. */
   gatewayPullConsumersMax: 1000,
   /** Events leased to the clients of one pulled consumer at once, unless it says otherwise. */

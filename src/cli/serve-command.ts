@@ -71,8 +71,7 @@ async function runRules(broker: Broker, options: StartRulesOptions): Promise<voi
 /** Access control is on as soon as there is anything to control it by. */
 function accessOf(options: ServeCommandOptions): { readonly access?: AccessOptions } {
   const { tokens, jwks, issuer, audience } = options
-  const standard = urlOf(options).startsWith('file:') ? tokenFileOf(directoryOf(options)) : null
-  const file = tokens ?? (standard !== null && existsSync(standard) ? standard : undefined)
+  const file = tokens ?? (urlOf(options).startsWith('file:') ? { file: tokenFileOf(directoryOf(options)), arrived: () => tellTokens(options) } : undefined)
   if (tokens !== undefined && !existsSync(tokens)) {
     throw new MillraceError('INVALID_OPTION', `there is no file ${tokens}: millrace tokens add makes it`, { option: 'tokens' })
   }
@@ -82,6 +81,11 @@ function accessOf(options: ServeCommandOptions): { readonly access?: AccessOptio
   if (file === undefined && jwks === undefined) return {}
   const jwt = jwks === undefined ? {} : { jwt: { jwks, issuer: issuer as string, audience: audience as string } }
   return { access: { ...(file !== undefined && { tokens: file }), ...jwt } }
+}
+
+function tellTokens(options: ServeCommandOptions): void {
+  const file = tokenFileOf(directoryOf(options))
+  process.stderr.write(`! ${file} is there: from now on every request must have a token, and what was open without one has ended\n`)
 }
 
 function tlsOf({ tlsCert, tlsKey }: ServeCommandOptions): Pick<ServeOptions, 'tls'> {

@@ -28,8 +28,6 @@ export interface EventStreamOptions {
   readonly bytesMax: number
   readonly heartbeatMs: number
   readonly stallMs: number
-  /** Whether what let the client in still holds: the stream ends when it does not. */
-  readonly holds: () => boolean
   /** Called once, when the stream has ended for whatever reason. */
   readonly ended: () => void
   /** Called when the client must be disconnected, as it takes nothing. */
@@ -209,9 +207,8 @@ export class EventStream {
 
   #watch(): void {
     const now = performance.now()
-    const { holds, heartbeatMs, stallMs } = this.#options
-    if (!holds()) this.close()
-    else if (this.#roomy()) {
+    const { heartbeatMs, stallMs } = this.#options
+    if (this.#roomy()) {
       // With a filter the place moves on though nothing is sent: a client that comes back need not start where it last got something.
       if (now - this.#sentAtMs >= heartbeatMs * 0.9) {
         this.#send(this.#sentCursor === writeCursor(this.#channels, this.#options.last) ? ': alive\n\n' : `: alive\n${this.#cursorLine()}\n`)

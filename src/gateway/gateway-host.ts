@@ -1,6 +1,7 @@
 /** What the parts of the gateway share: the broker and its engine, the bounds, the audit trail, failures. */
 import type { Broker, BrokerHost, Startable, Stoppable } from '../broker/broker.ts'
 import type { Quota } from './access/quota.ts'
+import type { Vigil } from './access/vigil.ts'
 import type { Audit } from './audit.ts'
 import type { RequestBodies } from './request-body.ts'
 
@@ -10,6 +11,8 @@ export interface GatewayHost {
   readonly engine: () => Promise<BrokerHost>
   readonly bodies: RequestBodies
   readonly quota: Quota
+  /** Ends what is open when its credentials no longer hold. */
+  readonly vigil: Vigil
   readonly audit: Audit
   /** Told of failures that are not a `MillraceError`. */
   readonly report: (error: unknown) => void

@@ -15,6 +15,7 @@ import { type AccessOptions, authenticatorOf } from './access/access-options.ts'
 import type { Authenticator } from './access/authenticator.ts'
 import { callerOfRequest } from './access/caller.ts'
 import { Quota } from './access/quota.ts'
+import { Vigil } from './access/vigil.ts'
 import { Audit } from './audit.ts'
 import { mountRoutes } from './dispatch.ts'
 import { documentPart, upgradePaths, upgradeRequired } from './document-part.ts'
@@ -127,21 +128,20 @@ class BrokerGateway implements Gateway {
   readonly fetch = async (request: Request, env?: object): Promise<Response> => this.#app.fetch(request, env)
   readonly upgrade: (incoming: IncomingMessage, socket: Duplex, head: Buffer) => void
   readonly started: Promise<void>
-  readonly guarded: boolean
   readonly #app = new Hono()
   readonly #parts: readonly GatewayPart[]
   readonly #authenticator: Authenticator
+  readonly #host: GatewayHost
   #closing: Promise<void> | null = null
 
   constructor(broker: Broker, options: GatewayOptions) {
     const report = reporterOf(options)
     const host = hostOf(broker, options, report)
+    this.#host = host
     const isClosing = (): boolean => this.#closing !== null
     this.#authenticator = authenticatorOf(options.access, report)
-    this.guarded = this.#authenticator.guards
     const origins = options.cors?.origins ?? []
-    const hosts = options.hosts ?? (this.guarded ? 'any' : LOOPBACK_HOSTS)
-    const guard = new OriginGuard(hosts === 'any' ? null : hosts, origins)
+    const guard = new OriginGuard(() => options.hosts ?? (this.guarded ? 'any' : LOOPBACK_HOSTS), origins)
     guardApp(this.#app, guard, origins)
     const parts = gatewayParts(host, {
       streams: streamLimitsOf(options),
@@ -172,6 +172,10 @@ class BrokerGateway implements Gateway {
     this.started.catch(report)
   }
 
+  get guarded(): boolean {
+    return this.#authenticator.guards
+  }
+
   close(): Promise<void> {
     this.#closing ??= this.#close()
     return this.#closing
@@ -184,6 +188,7 @@ class BrokerGateway implements Gateway {
   async #close(): Promise<void> {
     await Promise.all([...this.#parts].reverse().map(async (part) => part.close?.()))
     this.#authenticator.close()
+    this.#host.vigil.close()
   }
 }
 
@@ -217,6 +222,7 @@ function hostOf(broker: Broker, options: GatewayOptions, report: Report): Gatewa
       callerRequestsPerSecond: callerRateOf(options),
       callerOpen: count(caller.open, LIMITS.gatewayCallerOpenMax, 'limits.caller.open'),
     }),
+    vigil: new Vigil(),
     audit: new Audit(engine),
     report,
   }

@@ -1,5 +1,6 @@
 /** `millrace/gateway`: a broker over HTTP. */
 export type { AccessOptions } from './access/access-options.ts'
+export type { AwaitedTokens } from './access/authenticator.ts'
 export type { JwtOptions } from './access/jwt-check.ts'
 export type { Action, Permissions } from './access/permissions.ts'
 export type { CallerLimits } from './access/principal.ts'

@@ -11,22 +11,22 @@ import type { Caller } from './access/caller.ts'
 export const LOOPBACK_HOSTS: readonly string[] = ['localhost', '127.0.0.1', '[::1]']
 
 export class OriginGuard {
-  readonly #hosts: ReadonlySet<string> | null
+  readonly #hosts: () => readonly string[] | 'any'
   readonly #origins: ReadonlySet<string>
 
-  /** `hosts` null takes any. */
-  constructor(hosts: readonly string[] | null, origins: readonly string[]) {
-    this.#hosts = hosts === null ? null : new Set(hosts.map((host) => host.toLowerCase()))
+  constructor(hosts: () => readonly string[] | 'any', origins: readonly string[]) {
+    this.#hosts = hosts
     this.#origins = new Set(origins)
   }
 
   /** @throws FORBIDDEN for another host, and for a page of an origin that is not allowed */
   check(caller: Caller): void {
     const host = caller.header('host') ?? caller.url.host
-    if (this.#hosts !== null && !this.#hosts.has(hostnameOf(host))) {
+    const hosts = this.#hosts()
+    if (hosts !== 'any' && !hosts.some((each) => each.toLowerCase() === hostnameOf(host))) {
       throw new MillraceError(
         'FORBIDDEN',
-        `host "${host.slice(0, 100)}" is not served here: ask for ${[...this.#hosts].join(' or ')}, or name it in the gateway's hosts`,
+        `host "${host.slice(0, 100)}" is not served here: ask for ${hosts.join(' or ')}, or name it in the gateway's hosts`,
         { host: host.slice(0, 200) },
       )
     }

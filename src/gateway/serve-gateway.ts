@@ -9,6 +9,7 @@ import { LIMITS } from '../base/limits.ts'
 import { TIMER_MS_MAX } from '../base/timers.ts'
 import { type Duration, durationMs, knownOptions, wholeNumber } from '../base/units.ts'
 import type { Broker } from '../broker/broker.ts'
+import { isGuarded } from './access/access-options.ts'
 import { isLoopbackHost } from './access/caller.ts'
 import { type DirectAnswer, writeDirect } from './direct-answer.ts'
 import { createGateway, drainMsOf, type Gateway, type GatewayOptions } from './gateway.ts'
@@ -60,7 +61,7 @@ export interface ServingGateway {
 export async function serveGateway(broker: Broker, options: ServeOptions = {}): Promise<ServingGateway> {
   const { port = 8080, host = '127.0.0.1', tls, requestTimeout, idle, maxConnections, ...rest } = options
   wholeNumber(port, 'port', 0, 65_535)
-  if (options.access === undefined) refusePublicHost(host)
+  if (!isGuarded(options.access)) refusePublicHost(host)
   const gateway = createGateway(broker, rest)
   const idleMs = Math.min(durationMs(idle ?? LIMITS.gatewayIdleMs, 'idle'), TIMER_MS_MAX)
   const requestMs = Math.min(durationMs(requestTimeout ?? LIMITS.gatewayRequestMs, 'requestTimeout'), TIMER_MS_MAX)

@@ -73,13 +73,14 @@ export class EventStreams implements GatewayPart {
       bytesMax: LIMITS.gatewayStreamBytesMax,
       heartbeatMs: this.#limits.heartbeatMs,
       stallMs: this.#limits.stallMs,
-      holds: () => request.principal.holds(),
       ended: () => {
+        unwatch()
         this.#open.delete(stream)
         release()
       },
       cut: () => request.outgoing?.destroy(),
     })
+    const unwatch = this.#host.vigil.watch(request.principal, () => stream.close())
     this.#open.add(stream)
     stream.begin()
     return new Response(stream.body, {

@@ -1,5 +1,5 @@
 /** Who is at the other end of a connection, and what they may do there. */
-import { type MillraceError, outwardMessage } from '../base/errors.ts'
+import { ERROR_CODES, type ErrorCode, MillraceError, outwardMessage } from '../base/errors.ts'
 
 /** What can be allowed. `manage` is declaring, removing, rewinding and dead letters. */
 export type Permission = 'publish' | 'consume' | 'read' | 'manage'
@@ -11,6 +11,10 @@ export interface Access {
   readonly trusted: boolean
   /** `channel` is a name, or a wildcard for all that it stands for. @throws FORBIDDEN */
   check(permission: Permission, channel: string): void
+  /** Count requests: publishes, calls, the begin of subscriptions and reads. Answers how many of them may be made, at least one. @throws RATE_LIMITED when none may */
+  admit?(requests: number): number
+  /** Count what can no longer be refused. Answers for how many milliseconds no more of it is to be asked for. */
+  charge?(): number
   /** Told of each `manage` call before its answer; what this rejects with is the answer. */
   audit?(call: AuditedCall): Promise<void>
 }
@@ -62,4 +66,9 @@ export function wireErrorOf(error: unknown): WireError {
   if (typeof known?.code !== 'string' || (error as Error).name !== 'MillraceError')
     return { code: 'UNAVAILABLE', message: `the server failed: ${message}`, details: {} }
   return { code: known.code, message: outwardMessage(known.code, message), details: known.details ?? {} }
+}
+
+/** An error as the other end gave it. */
+export function errorOfWire({ code, message, details }: WireError): MillraceError {
+  return new MillraceError(Object.hasOwn(ERROR_CODES, code) ? (code as ErrorCode) : 'UNAVAILABLE', message, details)
 }

@@ -7,7 +7,7 @@
  *     12      8      sent before, over a session that is lost: the server's time before that (float64); NaN = not
  *     20      8      … and an offset of the channel that was there already (float64)
  *     28      2      bytes of the channel's name
- *     30      2      0
+ *     30      2      flags: bit 0 = a batch, which is stored whole or not at all; without, publishes that were made one by one
  *     32      …      the channel's name, UTF-8
  *             …      the block, its channel number, offset and time 0
  *
@@ -15,13 +15,16 @@
  *     0       4      request
  *     4       4      count
  *     8       8      offset of the first (float64); NaN = JSON follows
- *     16      …      JSON: for each, [offset or null, duplicate, due time or nothing]
+ *     16      …      JSON: for each, [offset or null, duplicate, due time or nothing], or the error that it was refused with
  */
+import type { MillraceError } from '../base/errors.ts'
 import type { EncodedEvent, Receipt, ScheduledReceipt } from '../broker/engine.ts'
 import { type Block, decodeBlock, encodeBlock } from '../event/block.ts'
+import { errorOfWire, type WireError } from './access.ts'
 import { FRAME, FRAME_HEADER_BYTES, jsonOf, malformed, newFrame } from './frame.ts'
 
 const HEAD_BYTES = 32
+const BATCH = 1
 const RECEIPTS_BYTES = 16
 /** Where a frame says since when, and behind which offset, it may have been stored. */
 const SINCE_AT = FRAME_HEADER_BYTES + 12
@@ -35,12 +38,14 @@ export interface Publish {
   readonly request: number
   readonly channel: string
   readonly dueAtMs: number | null
+  /** One batch, and not publishes that were made one by one. */
+  readonly batch: boolean
   /** It may be stored already: at this time or later, behind this offset. */
   readonly since: Since | null
   readonly block: Block
 }
 
-export function publishFrame(request: number, channel: string, events: readonly EncodedEvent[], dueAtMs: number | null): Buffer {
+export function publishFrame(request: number, channel: string, events: readonly EncodedEvent[], dueAtMs: number | null, batch: boolean): Buffer {
   const block = encodeBlock(0, 0, 0, events)
   const nameBytes = Buffer.byteLength(channel)
   const frame = newFrame(FRAME.publish, HEAD_BYTES + nameBytes + block.bytes.length)
@@ -48,7 +53,8 @@ export function publishFrame(request: number, channel: string, events: readonly 
   at = frame.writeDoubleLE(dueAtMs ?? Number.NaN, at)
   at = frame.writeDoubleLE(Number.NaN, at)
   at = frame.writeDoubleLE(0, at)
-  at = frame.writeUInt32LE(nameBytes, at)
+  at = frame.writeUInt16LE(nameBytes, at)
+  at = frame.writeUInt16LE(batch ? BATCH : 0, at)
   at += frame.write(channel, at)
   frame.set(block.bytes, at)
   return frame
@@ -72,6 +78,7 @@ export function decodePublish(body: Buffer): Publish {
     request: body.readUInt32LE(0),
     channel: body.toString('utf8', HEAD_BYTES, nameEnd),
     dueAtMs: Number.isNaN(dueAtMs) ? null : dueAtMs,
+    batch: (body.readUInt16LE(30) & BATCH) !== 0,
     since: Number.isNaN(timeMs) ? null : { timeMs, offset: body.readDoubleLE(20) },
     block,
   }
@@ -88,16 +95,24 @@ export function plainReceiptsFrame(request: number, count: number, first: number
   return frame
 }
 
-export function receiptsFrame(request: number, receipts: readonly Answer[]): Buffer {
+/** Those beyond a caller's rate: the last of the frame. */
+export interface Refused {
+  readonly count: number
+  readonly error: WireError
+}
+
+export function receiptsFrame(request: number, receipts: readonly Answer[], refused: Refused | null = null): Buffer {
   const first = receipts[0]?.offset ?? null
-  const plain = first !== null && receipts.every(({ offset, duplicate }, index) => !duplicate && offset === first + index)
+  const plain = refused === null && first !== null && receipts.every(({ offset, duplicate }, index) => !duplicate && offset === first + index)
   if (plain) return plainReceiptsFrame(request, receipts.length, first)
-  const json = JSON.stringify(receipts.map(rowOf))
+  const rows: (Row | WireError)[] = receipts.map(rowOf)
+  if (refused !== null) rows.push(...new Array<WireError>(refused.count).fill(refused.error))
+  const json = Buffer.from(JSON.stringify(rows))
   const frame = newFrame(FRAME.receipts, RECEIPTS_BYTES + json.length)
   let at = frame.writeUInt32LE(request, FRAME_HEADER_BYTES)
-  at = frame.writeUInt32LE(receipts.length, at)
+  at = frame.writeUInt32LE(rows.length, at)
   at = frame.writeDoubleLE(Number.NaN, at)
-  frame.write(json, at, 'latin1')
+  frame.set(json, at)
   return frame
 }
 
@@ -107,20 +122,25 @@ function rowOf(receipt: Answer): Row {
   return receipt.offset === null ? [null, receipt.duplicate, receipt.dueAtMs] : [receipt.offset, receipt.duplicate]
 }
 
-/** The receipts of events whose ids are known. @throws INVALID_REQUEST */
-export function decodeReceipts(body: Buffer, channel: string, ids: readonly string[]): Answer[] {
+/** The receipts of events whose ids are known, or what they were refused with. @throws INVALID_REQUEST */
+export function decodeReceipts(body: Buffer, channel: string, ids: readonly string[]): (Answer | MillraceError)[] {
   if (body.length < RECEIPTS_BYTES || body.readUInt32LE(4) !== ids.length) throw malformed('receipts of other events than were published')
   const first = body.readDoubleLE(8)
-  const receipts: Answer[] = new Array(ids.length)
+  const receipts: (Answer | MillraceError)[] = new Array(ids.length)
   if (!Number.isNaN(first)) {
     for (let index = 0; index < ids.length; index++) {
       receipts[index] = { channel, id: ids[index] as string, offset: first + index, duplicate: false }
     }
     return receipts
   }
-  const rows = jsonOf(body, RECEIPTS_BYTES) as readonly Row[]
+  const rows = jsonOf(body, RECEIPTS_BYTES) as readonly (Row | WireError)[]
   for (let index = 0; index < ids.length; index++) {
-    const [offset, duplicate, dueAtMs] = rows[index] as Row
+    const row = rows[index] as Row | WireError
+    if ('code' in row) {
+      receipts[index] = errorOfWire(row)
+      continue
+    }
+    const [offset, duplicate, dueAtMs] = row
     const id = ids[index] as string
     receipts[index] = offset === null ? { channel, id, offset, duplicate, dueAtMs: dueAtMs as number } : { channel, id, offset, duplicate }
   }

@@ -4,7 +4,9 @@
  * Without access control only this machine is let in, and what came through a proxy is not from this machine. With it, credentials are a bearer
  * token in `Authorization`, or `access_token` in the query (RFC 6750 §2.3) for clients that can set no header.
  */
+import { existsSync } from 'node:fs'
 import { MillraceError } from '../../base/errors.ts'
+import { LIMITS } from '../../base/limits.ts'
 import { type Caller, isLoopbackAddress } from './caller.ts'
 import { type Principal, principalOf } from './principal.ts'
 
@@ -14,33 +16,67 @@ export interface CredentialCheck {
   close?(): void
 }
 
-const LOCAL: Principal = principalOf({ name: 'local', kind: 'local', permissions: 'everything' })
 const FORWARDED = ['forwarded', 'x-forwarded-for', 'x-forwarded-host', 'x-real-ip', 'via'] as const
 const CREDENTIAL_CHARS_MAX = 16_384
 
+/** A file of tokens that is perhaps not there yet. Until it is, there is no access control; from then on there is, for good. */
+export interface AwaitedTokens {
+  readonly file: string
+  /** Told when the file is there: tokens are asked for from now on, and what was open has ended. */
+  readonly arrived: () => void
+}
+
 export class Authenticator {
-  /** Whether there is access control. */
-  readonly guards: boolean
+  #guards: boolean
+  /** Who asks while there is no access control. What such a one has open ends when there is. */
+  readonly #local: Principal = principalOf({ name: 'local', kind: 'local', permissions: 'everything', stillHolds: () => !this.guards })
   readonly #checks: readonly CredentialCheck[]
   readonly #anonymous: Principal | null
 
-  /** `null`: no access control. `anonymous` is who shows no credentials, where such may do something. */
-  constructor(checks: readonly CredentialCheck[] | null, anonymous: Principal | null = null) {
-    this.guards = checks !== null
+  readonly #awaited: AwaitedTokens | null
+  #looking: NodeJS.Timeout | null = null
+  #lookedAtMs = Number.NEGATIVE_INFINITY
+
+  /**
+   * `null`: no access control. `anonymous` is who shows no credentials, where such may do something. With `awaited` there is no access control until
+   * that file is there.
+   */
+  constructor(checks: readonly CredentialCheck[] | null, anonymous: Principal | null = null, awaited: AwaitedTokens | null = null) {
+    this.#guards = checks !== null && awaited === null
+    this.#awaited = awaited
+    if (awaited !== null) this.#looking = setInterval(() => this.guards, LIMITS.gatewayCredentialsMs).unref()
     this.#checks = checks ?? []
     this.#anonymous = anonymous
   }
 
+  /** Whether there is access control. */
+  get guards(): boolean {
+    const now = performance.now()
+    if (this.#guards || this.#awaited === null || now - this.#lookedAtMs < LIMITS.gatewayCredentialsMs / 2) return this.#guards
+    this.#lookedAtMs = now
+    if (!existsSync(this.#awaited.file)) return false
+    this.#guards = true
+    this.#stopLooking()
+    this.#awaited.arrived()
+    return true
+  }
+
   /** @throws UNAUTHENTICATED when there are no credentials or they do not hold · FORBIDDEN when it is not from this machine, without access control */
   authenticate(caller: Caller): Principal | Promise<Principal> {
-    if (!this.guards) return localOnly(caller)
+    if (!this.guards) return localOnly(caller, this.#local)
     const credential = credentialOf(caller)
     if (credential !== null) return this.#verify(credential)
     if (this.#anonymous !== null) return this.#anonymous
     throw new MillraceError('UNAUTHENTICATED', 'this gateway asks for credentials: send "Authorization: Bearer <token>" (millrace tokens add makes one)')
   }
 
+  #stopLooking(): void {
+    if (this.#looking !== null) clearInterval(this.#looking)
+    this.#looking = null
+  }
+
   close(): void {
+    this.#stopLooking()
     for (const check of this.#checks) check.close?.()
   }
 
@@ -54,12 +90,12 @@ export class Authenticator {
   }
 }
 
-function localOnly(caller: Caller): Principal {
+function localOnly(caller: Caller, local: Principal): Principal {
   if (caller.address !== undefined && !isLoopbackAddress(caller.address)) {
     throw new MillraceError('FORBIDDEN', 'this gateway has no access control, and so it is for this machine alone: give it tokens (millrace tokens add)')
   }
   const forwarded = FORWARDED.find((name) => caller.header(name) !== undefined)
-  if (forwarded === undefined) return LOCAL
+  if (forwarded === undefined) return local
   throw new MillraceError(
     'FORBIDDEN',
     `the request came through a proxy (it has a ${forwarded} header), and this gateway has no access control: give it tokens (millrace tokens add)`,

@@ -50,6 +50,13 @@ export function principalOf({ permissions, limits = {}, expiresAtMs = null, stil
   return { ...who, limits, expiresAtMs, holds, permits }
 }
 
+/** For what is long-lived: the credentials that let it in must hold still. @throws UNAUTHENTICATED */
+export function requireHeld(principal: Principal): void {
+  if (!principal.holds()) {
+    throw new MillraceError('UNAUTHENTICATED', `the credentials of ${principal.kind} "${principal.name}" no longer hold: they were removed, or have expired`)
+  }
+}
+
 /** @throws FORBIDDEN */
 export function requirePermission(principal: Principal, action: Action, channel: string): void {
   if (principal.permits(action, channel)) return

@@ -38,18 +38,12 @@ export class Quota {
    * @throws RATE_LIMITED with `details.retryAfterMs`
    */
   admit(principal: Principal): () => void {
-    const { requestsPerSecond, open, callerRequestsPerSecond, callerOpen } = this.#limits
+    const { open, callerOpen } = this.#limits
     const share = this.#shareOf(principal)
-    const now = this.#now()
-    const [rate, openMax] = [principal.limits.requestsPerSecond ?? callerRequestsPerSecond, principal.limits.open ?? callerOpen]
+    const openMax = principal.limits.open ?? callerOpen
     if (share.open >= openMax) throw tooMany(`"${principal.name}" has ${share.open} requests, streams and sockets open, which is its limit`, 1000)
     if (this.#all.open >= open) throw tooMany(`${open} requests, streams and sockets are open, which is the gateway's limit`, 1000)
-    refill(share, rate, now)
-    refill(this.#all, requestsPerSecond, now)
-    if (share.tokens < 1) throw tooMany(`"${principal.name}" makes more than ${rate} requests a second`, Math.ceil(1000 / rate))
-    if (this.#all.tokens < 1) throw tooMany(`the gateway takes ${requestsPerSecond} requests a second`, Math.ceil(1000 / requestsPerSecond))
-    share.tokens--
-    this.#all.tokens--
+    this.take(principal, 1)
     share.open++
     this.#all.open++
     let over = false
@@ -59,6 +53,35 @@ export class Quota {
       share.open--
       this.#all.open--
     }
+  }
+
+  /** More requests of something that is open. Answers how many of them may be made. @throws RATE_LIMITED with `details.retryAfterMs` when none may */
+  take(principal: Principal, requests: number): number {
+    const { requestsPerSecond } = this.#limits
+    const { share, rate } = this.#refilled(principal)
+    if (share.tokens < 1) throw tooMany(`"${principal.name}" makes more than ${rate} requests a second`, waitMs(share, rate))
+    if (this.#all.tokens < 1) throw tooMany(`the gateway takes ${requestsPerSecond} requests a second`, waitMs(this.#all, requestsPerSecond))
+    const taken = Math.min(requests, Math.floor(Math.min(share.tokens, this.#all.tokens)))
+    share.tokens -= taken
+    this.#all.tokens -= taken
+    return taken
+  }
+
+  /** Count what can no longer be refused. Answers for how many milliseconds nothing more of the kind should be asked for. */
+  charge(principal: Principal): number {
+    const { share, rate } = this.#refilled(principal)
+    share.tokens--
+    this.#all.tokens--
+    return Math.max(waitMs(share, rate), waitMs(this.#all, this.#limits.requestsPerSecond))
+  }
+
+  #refilled(principal: Principal): { readonly share: Share; readonly rate: number } {
+    const share = this.#shareOf(principal)
+    const now = this.#now()
+    const rate = principal.limits.requestsPerSecond ?? this.#limits.callerRequestsPerSecond
+    refill(share, rate, now)
+    refill(this.#all, this.#limits.requestsPerSecond, now)
+    return { share, rate }
   }
 
   #shareOf(principal: Principal): Share {
@@ -81,6 +104,11 @@ export class Quota {
 function refill(share: Share, rate: number, now: number): void {
   share.tokens = Math.min(Math.max(1, rate), share.tokens + ((now - share.refilledAtMs) / 1000) * rate)
   share.refilledAtMs = now
+}
+
+/** Until there is a whole request's worth. */
+function waitMs({ tokens }: Share, rate: number): number {
+  return tokens >= 1 ? 0 : Math.ceil(((1 - tokens) * 1000) / rate)
 }
 
 function tooMany(what: string, retryAfterMs: number): MillraceError {

@@ -1,15 +1,20 @@
 /** Tokens as credentials: looked up by their hash, in a file that is read again when it changes. */
 import { statSync } from 'node:fs'
+import { LIMITS } from '../../base/limits.ts'
 import type { CredentialCheck } from './authenticator.ts'
 import { type Principal, principalOf } from './principal.ts'
 import { hashOf, readTokens, type TokenEntry } from './token-file.ts'
 
-const LOOK_EVERY_MS = 1000
+/** A token, and the text of its entry. */
+interface Known {
+  readonly form: string
+  readonly principal: Principal
+}
 
 export class TokenCheck implements CredentialCheck {
   readonly #path: string
   readonly #report: (error: unknown) => void
-  #principals: ReadonlyMap<string, Principal>
+  #known: ReadonlyMap<string, Known> = new Map()
   #version = ''
   #lookedAtMs: number
 
@@ -18,28 +23,28 @@ export class TokenCheck implements CredentialCheck {
     this.#path = path
     this.#report = report
     this.#version = this.#stat()
-    this.#principals = this.#load()
+    this.#known = this.#load()
     this.#lookedAtMs = performance.now()
   }
 
   verify(credential: string): Principal | null {
     this.#look()
-    const found = this.#principals.get(hashOf(credential))
+    const found = this.#known.get(hashOf(credential))?.principal
     return found?.holds() === true ? found : null
   }
 
   /** A file that cannot be read any more holds no tokens. */
   #look(): void {
     const now = performance.now()
-    if (now - this.#lookedAtMs < LOOK_EVERY_MS) return
+    if (now - this.#lookedAtMs < LIMITS.gatewayCredentialsMs) return
     this.#lookedAtMs = now
     const version = this.#stat()
     if (version === this.#version) return
     this.#version = version
     try {
-      this.#principals = this.#load()
+      this.#known = this.#load()
     } catch (error) {
-      this.#principals = new Map()
+      this.#known = new Map()
       this.#report(new Error('the tokens cannot be read any more: none holds', { cause: error }))
     }
   }
@@ -49,12 +54,19 @@ export class TokenCheck implements CredentialCheck {
     return found === undefined ? '' : `${found.ino}:${found.mtimeMs}:${found.size}`
   }
 
-  #load(): ReadonlyMap<string, Principal> {
-    return new Map(readTokens(this.#path).map((entry) => [entry.sha256, this.#principal(entry)]))
+  /** A token whose entry has changed is another one: what is open by the entry before ends. */
+  #load(): ReadonlyMap<string, Known> {
+    return new Map(
+      readTokens(this.#path).map((entry) => {
+        const form = JSON.stringify(entry)
+        const known = this.#known.get(entry.sha256)
+        return [entry.sha256, known?.form === form ? known : { form, principal: this.#principal(entry) }]
+      }),
+    )
   }
 
   #principal(entry: TokenEntry): Principal {
-    return principalOf({
+    const principal = principalOf({
       name: entry.id,
       kind: 'token',
       permissions: entry.permissions,
@@ -62,8 +74,9 @@ export class TokenCheck implements CredentialCheck {
       expiresAtMs: entry.expiresAt === undefined ? null : Date.parse(entry.expiresAt),
       stillHolds: () => {
         this.#look()
-        return this.#principals.has(entry.sha256)
+        return this.#known.get(entry.sha256)?.principal === principal
       },
     })
+    return principal
   }
 }

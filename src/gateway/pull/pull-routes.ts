@@ -10,6 +10,7 @@ import { MillraceError } from '../../base/errors.ts'
 import { LIMITS } from '../../base/limits.ts'
 import { checkName } from '../../base/names.ts'
 import { durationMs, wholeNumber } from '../../base/units.ts'
+import { requireHeld } from '../access/principal.ts'
 import type { GatewayHost } from '../gateway-host.ts'
 import { membersOf } from '../json-body.ts'
 import { badRequest } from '../problem.ts'
@@ -32,7 +33,7 @@ const PULL_BODY = {
 /** The part of the gateway by which clients consume. */
 export function pullPart(host: GatewayHost, drainMs: number): GatewayPart {
   const consumers = new PullConsumers(host, drainMs)
-  return { routes: [join(consumers), pull(consumers), leave(consumers), ...leaseRoutes(host, consumers)], close: () => consumers.close() }
+  return { routes: [join(consumers), pull(consumers, host), leave(consumers), ...leaseRoutes(host, consumers)], close: () => consumers.close() }
 }
 
 const common = { tag: 'consume', parameters: { consumer: CONSUMER }, access: { action: 'consume', of: 'handler' } } as const
@@ -63,7 +64,7 @@ function join(consumers: PullConsumers): Route {
   }
 }
 
-function pull(consumers: PullConsumers): Route {
+function pull(consumers: PullConsumers, host: GatewayHost): Route {
   return {
     ...common,
     method: 'POST',
@@ -86,7 +87,7 @@ function pull(consumers: PullConsumers): Route {
       const waitMs = durationMs(wait, 'wait')
       if (waitMs > LIMITS.gatewayPullWaitMsMax) throw badRequest(400, `wait must be at most ${LIMITS.gatewayPullWaitMsMax} ms; it is ${waitMs}`)
       const consumer = await opened(request, consumers, name, spec)
-      const leases = await consumer.pull(most, waitMs, goneSignal(request))
+      const leases = await pullHeld(request, host, (signal) => consumer.pull(most, waitMs, signal))
       handBackUnsent(request, leases)
       return deliveries(leases)
     },
@@ -158,6 +159,21 @@ function goneSignal({ outgoing, signal }: GatewayRequest): AbortSignal {
   if (outgoing.destroyed) gone.abort()
   else outgoing.once('close', () => gone.abort())
   return gone.signal
+}
+
+/** Pull for as long as the caller's credentials hold: what was leased when they no longer do goes back. @throws UNAUTHENTICATED */
+async function pullHeld(request: GatewayRequest, { vigil }: GatewayHost, pull: (signal: AbortSignal) => Promise<Lease[]>): Promise<Lease[]> {
+  const { principal } = request
+  const lapsed = new AbortController()
+  const unwatch = vigil.watch(principal, () => lapsed.abort())
+  try {
+    const leases = await pull(AbortSignal.any([goneSignal(request), lapsed.signal]))
+    if (!principal.holds()) for (const lease of leases) lease.consumer.release(lease)
+    requireHeld(principal)
+    return leases
+  } finally {
+    unwatch()
+  }
 }
 
 /** What could not be sent is nobody's: it goes back at once, and not when its lease runs out. */

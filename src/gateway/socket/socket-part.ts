@@ -2,12 +2,12 @@
  * WebSocket for other Millrace processes: `connect('ws://…')` is the whole broker over one connection. The protocol is in `wire/` and docs/protocol.md;
  * here a connection gets its access from the principal that the frame has found.
  */
-import { type WebSocket, WebSocketServer } from 'ws'
+import { WebSocketServer } from 'ws'
 import { LIMITS } from '../../base/limits.ts'
 import type { Access, Permission } from '../../wire/access.ts'
 import { SessionServer } from '../../wire/server/session-server.ts'
 import { WebSocketTransport } from '../../wire/web-socket-transport.ts'
-import { type Principal, requirePermission } from '../access/principal.ts'
+import { type Principal, requireHeld, requirePermission } from '../access/principal.ts'
 import type { GatewayHost } from '../gateway-host.ts'
 import type { GatewayPart, Route, Upgrade, UpgradeRoute } from '../route.ts'
 
@@ -43,8 +43,13 @@ export class SocketPart implements GatewayPart {
     const sessions = this.#sessions as SessionServer
     socket.once('close', release)
     this.#sockets.handleUpgrade(incoming, socket, head, (webSocket) => {
-      expire(webSocket, principal)
-      sessions.accept(new WebSocketTransport(webSocket, () => undefined), () => this.#accessOf(principal))
+      const accepted = sessions.accept(new WebSocketTransport(webSocket, () => undefined), () => this.#accessOf(principal))
+      const unwatch = this.#host.vigil.watch(principal, () => {
+        webSocket.close(POLICY_VIOLATION, 'the credentials no longer hold')
+        accepted.end()
+        setTimeout(() => webSocket.terminate(), LIMITS.gatewayCredentialsMs).unref()
+      })
+      webSocket.once('close', unwatch)
     })
   }
 
@@ -52,7 +57,12 @@ export class SocketPart implements GatewayPart {
     return {
       name: `${principal.kind}:${principal.name}`,
       trusted: principal.kind === 'owner',
-      check: (permission: Permission, channel: string) => requirePermission(principal, permission, channel),
+      check: (permission: Permission, channel: string) => {
+        requireHeld(principal)
+        requirePermission(principal, permission, channel)
+      },
+      admit: (requests) => this.#host.quota.take(principal, requests),
+      charge: () => this.#host.quota.charge(principal),
       audit: async ({ method, target, outcome, code }) => {
         const status = outcome === 'done' ? 200 : outcome === 'refused' ? 403 : 400
         await this.#host.audit.record({ action: method, principal, target, outcome, status, ...(code !== undefined && { code }) })
@@ -63,19 +73,4 @@ export class SocketPart implements GatewayPart {
   close(): void {
     this.#sessions?.close()
   }
-}
-
-/** A token that ends to hold ends its connections. */
-function expire(socket: WebSocket, { expiresAtMs }: Principal): void {
-  if (expiresAtMs === null) return
-  const check = (): void => {
-    if (Date.now() >= expiresAtMs) socket.close(POLICY_VIOLATION, 'the credentials have expired')
-    else arm()
-  }
-  let timer: NodeJS.Timeout
-  const arm = (): void => {
-    timer = setTimeout(check, Math.min(expiresAtMs - Date.now(), 2 ** 30)).unref()
-  }
-  arm()
-  socket.once('close', () => clearTimeout(timer))
 }

@@ -63,6 +63,8 @@ export class RemoteEngine implements Engine {
   readonly #closed = new AbortController()
   readonly #link: SubscriptionLink
   #alarm: Alarm | null = null
+  /** Channels that are being asked for. */
+  readonly #asking = new Map<string, Promise<ChannelSpec | undefined>>()
   #nextSubscription = 1
   #closing: Promise<void> | null = null
 
@@ -187,7 +189,17 @@ export class RemoteEngine implements Engine {
     this.#publishing.seen(spec.name, await this.#call<number>('declare', spec))
   }
 
-  async channel(name: string): Promise<ChannelSpec | undefined> {
+  /** Those who ask at the same time ask once. */
+  channel(name: string): Promise<ChannelSpec | undefined> {
+    let asking = this.#asking.get(name)
+    if (asking === undefined) {
+      asking = this.#channel(name).finally(() => this.#asking.delete(name))
+      this.#asking.set(name, asking)
+    }
+    return asking
+  }
+
+  async #channel(name: string): Promise<ChannelSpec | undefined> {
     const found = await this.#call<{ readonly spec: ChannelSpec; readonly end: number } | null>('channel', name)
     if (found === null) return undefined
     this.#publishing.seen(name, found.end)

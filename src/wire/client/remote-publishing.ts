@@ -50,7 +50,7 @@ class Group implements Pending {
 
   make(request: number): void {
     this.#request = request
-    this.#frame = publishFrame(request, this.channel, this.events, this.dueAtMs)
+    this.#frame = publishFrame(request, this.channel, this.events, this.dueAtMs, this.batch !== null)
     this.ids = this.events.map(({ id }) => id)
     this.events = []
   }
@@ -70,10 +70,15 @@ class Group implements Pending {
   answered(body: Buffer): void {
     this.#publishing.settled(this)
     const receipts = decodeReceipts(body, this.channel, this.ids)
-    const last = receipts.at(-1)?.offset
-    if (typeof last === 'number') this.#publishing.seen(this.channel, last + 1)
-    if (this.batch !== null) this.batch(receipts)
-    else for (let index = 0; index < receipts.length; index++) (this.resolves[index] as (receipt: Answer) => void)(receipts[index] as Answer)
+    const last = receipts.at(-1)
+    if (last !== undefined && 'offset' in last && last.offset !== null) this.#publishing.seen(this.channel, last.offset + 1)
+    if (this.batch !== null) this.batch(receipts as Answer[])
+    else for (let index = 0; index < receipts.length; index++) this.#settle(index, receipts[index] as Answer | MillraceError)
+  }
+
+  #settle(index: number, answer: Answer | MillraceError): void {
+    if ('offset' in answer) this.resolves[index]?.(answer)
+    else this.rejects[index]?.(answer)
   }
 
   failed(error: MillraceError): void {

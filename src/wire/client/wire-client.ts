@@ -4,9 +4,9 @@
  * Every request is in `#pending` from when it was made until its answer: over a lost connection the link sends what is missing, in a new session
  * every pending request is sent again, in order, as its kind allows.
  */
-import { ERROR_CODES, type ErrorCode, MillraceError } from '../../base/errors.ts'
+import { MillraceError } from '../../base/errors.ts'
 import { LIMITS } from '../../base/limits.ts'
-import type { Welcome, WireError } from '../access.ts'
+import { errorOfWire, type Welcome, type WireError } from '../access.ts'
 import { FRAME, FrameReader, jsonFrame, jsonOf, PROTOCOL_VERSION } from '../frame.ts'
 import { Link } from '../link.ts'
 import type { Transport } from '../transport.ts'
@@ -110,7 +110,7 @@ export class WireClient {
       }
       const reader = new FrameReader(LIMITS.wireFrameBytesMax, (type, body) => {
         if (welcomed) this.link.take(type, body)
-        else if (type === FRAME.refused) failed(errorOf(jsonOf(body, 0) as WireError))
+        else if (type === FRAME.refused) failed(errorOfWire(jsonOf(body, 0) as WireError))
         else if (type === FRAME.welcome) {
           welcomed = true
           clearTimeout(impatience)
@@ -255,7 +255,7 @@ export class WireClient {
     const pending = this.#pending.get(request)
     if (pending === undefined) return
     this.#pending.delete(request)
-    if (type === FRAME.error) pending.failed(errorOf(jsonOf(body, 4) as WireError))
+    if (type === FRAME.error) pending.failed(errorOfWire(jsonOf(body, 4) as WireError))
     else pending.answered(body)
     if (this.#pending.size === 0) this.hold()
   }
@@ -281,9 +281,4 @@ export class WireClient {
       transport.end()
     })
   }
-}
-
-/** An error as the server gave it. */
-function errorOf({ code, message, details }: WireError): MillraceError {
-  return new MillraceError(Object.hasOwn(ERROR_CODES, code) ? (code as ErrorCode) : 'UNAVAILABLE', message, details)
 }

@@ -58,8 +58,16 @@ export class ServedPublishing {
     }
     const fail = (error: unknown): void => done(numberedFrame(FRAME.error, request, wireErrorOf(error) satisfies WireError))
     if (this.#passedOn(publish, { done: (first) => done(plainReceiptsFrame(request, block.count, first)), fail })) return
-    const events = eventsIn(block).map((event) => event.own())
-    this.#tried({ ...publish, events }).then((receipts) => done(receiptsFrame(request, receipts)), fail)
+    try {
+      const admitted = this.#admitted(publish)
+      const events = eventsIn(block)
+        .slice(0, admitted)
+        .map((event) => event.own())
+      const refused = admitted < block.count ? { count: block.count - admitted, error: wireErrorOf(tooFast(admitted)) } : null
+      this.#tried({ ...publish, events }).then((receipts) => done(receiptsFrame(request, receipts, refused)), fail)
+    } catch (error) {
+      fail(error)
+    }
   }
 
   /**
@@ -74,6 +82,19 @@ export class ServedPublishing {
     } catch {
       return false
     }
+  }
+
+  /**
+   * How many of the events are within the caller's rate: a batch is one request, as over HTTP, and so is each publish that was made alone. What may be
+   * stored already is not refused: its sender would take it for not stored.
+   * @throws RATE_LIMITED when none is
+   */
+  #admitted({ since, batch, block }: Publish): number {
+    const access = this.#access()
+    if (since !== null) access.charge?.()
+    else if (batch) access.admit?.(1)
+    else return access.admit?.(block.count) ?? block.count
+    return block.count
   }
 
   #crowd(crowded: boolean): void {
@@ -138,6 +159,10 @@ export class ServedPublishing {
     const given = fresh.length === 0 ? Promise.resolve([]) : this.#give(channel, fresh, dueAtMs)
     return { stored: given.then((receipts) => merged(channel, events, found, receipts)) }
   }
+}
+
+function tooFast(admitted: number): MillraceError {
+  return new MillraceError('RATE_LIMITED', `of publishes that were made at once, ${admitted} were within the caller's rate: try the others again later`, {})
 }
 
 function merged(channel: string, events: readonly EncodedEvent[], found: ReadonlyMap<string, number>, given: readonly Answer[]): Answer[] {

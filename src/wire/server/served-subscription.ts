@@ -4,6 +4,7 @@
  * Invariants: a delivery is in `#inHand` from when the engine gave it until it is settled or revoked; whatever number the client names is looked up
  * there, so that nothing is settled twice or by the wrong one. While the client cannot take more, or is gone, the engine is asked for nothing.
  */
+import { isMillraceError } from '../../base/errors.ts'
 import { afterMs } from '../../base/timers.ts'
 import type { ClaimOutcome, ConsumerSpec, Delivery, DeliverySink, Emission, Failure, HeldClaim, Subscription } from '../../broker/engine.ts'
 import { eventsFrame, placeOf } from '../event-columns.ts'
@@ -131,6 +132,7 @@ export class ServedSubscription implements DeliverySink {
       if (emissions !== null) this.#host.checkEmissions(emissions)
       subscription.complete(delivery, emissions)
     } catch (error) {
+      if (isMillraceError(error, 'UNAUTHENTICATED')) return void subscription.release(delivery)
       // The client's policy is out of reach, and the attempt did fail: what it emitted cannot be stored.
       const failure = failureOf(error)
       if (delivery.attempt >= this.spec.attemptsMax) subscription.deadLetter(delivery, failure)

@@ -50,11 +50,11 @@ export class SessionServer {
     return { connections: this.#connections.size, sessions: this.#sessions.size }
   }
 
-  /** Take a connection in. It is the server's from now on. */
-  accept(transport: Transport, authenticate: Authenticate): void {
+  /** Take a connection in. It is the server's from now on. `end` ends it with its session: whoever it is may no longer be here. */
+  accept(transport: Transport, authenticate: Authenticate): { end(): void } {
     if (this.#closed) {
       transport.destroy()
-      return
+      return { end: () => undefined }
     }
     this.#connections.add(transport)
     let session: Session | 'asked' | null = null
@@ -99,6 +99,7 @@ export class SessionServer {
         if (session instanceof Session) this.#lost(session, transport)
       },
     })
+    return { end: () => (session instanceof Session ? session.end() : transport.destroy()) }
   }
 
   async #greet(transport: Transport, hello: Hello, authenticate: Authenticate): Promise<Session> {

@@ -41,6 +41,8 @@ export class Session {
   #transport: Transport | null = null
   #crowded = false
   #full = false
+  /** Deliveries wait until what they emitted is within the caller's rate again. */
+  #resting: NodeJS.Timeout | null = null
   #ended = false
 
   constructor(id: string, access: Access, host: SessionHost) {
@@ -120,12 +122,13 @@ export class Session {
   }
 
   #apply(): void {
-    const held = this.#full || this.#transport === null
+    const held = this.#full || this.#transport === null || this.#resting !== null
     for (const subscription of this.#subscriptions.values()) subscription.hold(held)
   }
 
   /** @throws INVALID_REQUEST and whatever else a malformed body leads to */
   #take(type: number, body: Buffer): void {
+    if (this.#ended) return
     switch (type) {
       case FRAME.publish:
         this.#publishing.take(body)
@@ -169,6 +172,7 @@ export class Session {
   }
 
   async #act(type: number, request: number, body: Buffer): Promise<unknown> {
+    if (type === FRAME.call || type === FRAME.subscribe || type === FRAME.read) this.access.admit?.(1)
     switch (type) {
       case FRAME.call: {
         const { method, args } = jsonOf(body, 4) as Call
@@ -208,13 +212,25 @@ export class Session {
     return claims.length === 0 ? [] : served.claim(claims)
   }
 
+  /** A completion is not refused for the caller's rate, which would cost the event an attempt: no more events are given for a while. */
   #checkEmissions(emissions: readonly Emission[]): void {
+    const restMs = this.access.charge?.() ?? 0
+    if (restMs > 0) this.#rest(restMs)
     for (const { channel } of emissions) this.access.check('publish', channel)
     if (this.access.trusted) return
     // The channel's own rules were looked at when the client prepared it; what must not get in is what is no event.
     for (const { channel, event } of emissions) {
       checkEvent({ name: channel, types: null, eventBytesMax: LIMITS.eventBytesMax } as Parameters<typeof checkEvent>[0], event)
     }
+  }
+
+  #rest(ms: number): void {
+    if (this.#resting !== null) clearTimeout(this.#resting)
+    this.#resting = setTimeout(() => {
+      this.#resting = null
+      this.#apply()
+    }, ms).unref()
+    this.#apply()
   }
 
   async #unsubscribe(number: number): Promise<void> {
@@ -250,6 +266,7 @@ export class Session {
   end(leaving = false): void {
     if (this.#ended) return
     this.#ended = true
+    if (this.#resting !== null) clearTimeout(this.#resting)
     for (const read of this.#reads.values()) read.stop()
     for (const subscription of this.#subscriptions.values()) {
       if (leaving) subscription.leave()
