@@ -6,7 +6,7 @@ import type { DeliveryLog, EventBlock } from './delivery-log.ts'
 export interface BlockReaderHost {
   /** Blocks were read: go on. */
   onRead(): void
-  alarm(error: unknown): void
+  failed(error: unknown): void
 }
 
 function holds(block: EventBlock, offset: number): boolean {
@@ -68,7 +68,7 @@ export class BlockReader {
         this.#loading = false
         const first = blocks[0]
         if (first === undefined || first.firstOffset > Math.max(offset, this.#log.first)) {
-          this.#host.alarm(missing(this.#log, offset, first?.firstOffset))
+          this.#host.failed(missing(this.#log, offset, first?.firstOffset))
           return
         }
         this.#ahead.push(...blocks)
@@ -77,22 +77,22 @@ export class BlockReader {
       (error: unknown) => {
         if (epoch !== this.#epoch) return
         this.#loading = false
-        this.#host.alarm(error)
+        this.#host.failed(error)
       },
     )
+  }
+
+  /** Read the block of an offset that was passed before, so that it is in memory for a while. @throws DATA_DAMAGED where nothing has removed it, and it is not there */
+  async back(offset: number): Promise<void> {
+    const block = await this.#log.cache(offset)
+    if (offset >= this.#log.first && (block === undefined || !holds(block, offset))) throw missing(this.#log, offset, block?.firstOffset)
   }
 
   /** The block of an offset that was passed before; where it has to be read, undefined, and `onFound` is called when it was. */
   find(offset: number, onFound: () => void): EventBlock | undefined {
     const block = this.again(offset)
-    if (block !== undefined) return block
-    this.#log.cache(offset).then(
-      (read) => {
-        if (read !== undefined && holds(read, offset)) onFound()
-      },
-      (error: unknown) => this.#host.alarm(error),
-    )
-    return undefined
+    if (block === undefined) this.back(offset).then(onFound, (error: unknown) => this.#host.failed(error))
+    return block
   }
 
   /** The block of an offset that was passed before, if it is in memory. */

@@ -1,5 +1,6 @@
 /** What a cursor needs of the engine it belongs to: records that are committed together, time, and a word when something is wrong. */
 import type { Position } from '../broker/engine.ts'
+import type { Blockade } from './blockade.ts'
 import type { LetterReader } from './dead-letter-box.ts'
 import type { DeliveryLog } from './delivery-log.ts'
 import type { Suspected } from './in-flight.ts'
@@ -28,8 +29,8 @@ export interface CursorHost {
   /** Reading the channel failed. */
   alarm(error: unknown): void
   seek(log: DeliveryLog, position: Position): number
-  /** Dead letters that stop the consumer in the whole channel (`block`), where the channel has several logs; each log has its own without. */
-  readonly blocking?: Set<number>
+  /** What stops the consumer in the whole channel (`block`), where the channel has several logs; each log has its own without. */
+  readonly blockade?: Blockade
   /** Where the texts of dead letters are, if `get` has them not at once. */
   readonly letters?: LetterReader
 }

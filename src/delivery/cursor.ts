@@ -7,31 +7,35 @@
  * - Lanes hold offsets, not events: what waits costs eight bytes. Events are looked up again when their turn comes.
  * - Outstanding offsets are bounded (clause 10): at the bound nothing new is taken up until something is settled.
  */
+import { isMillraceError } from '../base/errors.ts'
 import { LIMITS } from '../base/limits.ts'
 import type { EncodedEvent, Failure, OnDead, Position } from '../broker/engine.ts'
 import { BlockReader } from './block-reader.ts'
 import { claimedIn } from './claims.ts'
-import { consumerKeys, type DeadRecord, type RetryRecord, toJson } from './consumer-records.ts'
+import { consumerKeys, type RetryRecord, toJson } from './consumer-records.ts'
 import type { CursorHost } from './cursor-host.ts'
 import { CursorState } from './cursor-state.ts'
-import { type Chain, DeadLetterBox } from './dead-letter-box.ts'
+import { DeadLetterBox } from './dead-letter-box.ts'
 import type { DeliveryLog, EventBlock, LogListener } from './delivery-log.ts'
 import type { DoneSet } from './done-set.ts'
 import { HeldDelivery } from './held-delivery.ts'
 import { InFlight, type Suspected } from './in-flight.ts'
 import type { Instance } from './instance.ts'
-import { Lane } from './lane.ts'
+import { KeptEvents } from './kept-events.ts'
+import type { Lane } from './lane.ts'
 import { LaneTable } from './lane-table.ts'
-import { giveLoose, type LooseHost } from './loose-letters.ts'
 import { Progress } from './progress.ts'
 import { Takers } from './takers.ts'
 
 const EXPIRED: Failure = { name: 'LeaseExpired', message: 'the worker was not heard of for the length of its lease', kind: 'crash' }
 
+/** After reading has failed. */
+const AGAIN_MS = 1000
+
 /** Lanes ready but without a taker, at most, before nothing new is taken up. */
 const UNPLACED_MAX = 1000
 
-export class Cursor implements LogListener, Suspected, LooseHost {
+export class Cursor implements LogListener, Suspected {
   readonly group: string
   readonly log: DeliveryLog
   readonly box: DeadLetterBox
@@ -41,10 +45,11 @@ export class Cursor implements LogListener, Suspected, LooseHost {
   /** The next offset to look at. */
   taken: number
   /** Taken-up events that no running instance wants (queues). */
-  readonly homeless: number[] = []
+  readonly homeless: (readonly [key: string | null, offset: number])[] = []
   readonly #host: CursorHost
   readonly #lanes = new LaneTable()
   readonly #reader: BlockReader
+  readonly #kept: KeptEvents
   readonly #inFlight: InFlight
   /** Lanes whose first event waits for its turn to run alone. */
   readonly #suspected = new Map<number, Lane>()
@@ -62,6 +67,16 @@ export class Cursor implements LogListener, Suspected, LooseHost {
     this.box = new DeadLetterBox({ ...host, group, channelId: log.id, channel: log.name })
     this.#reader = new BlockReader(log, {
       onRead: () => this.pump(),
+      failed: (error) => this.#failedToRead(error, () => this.pump()),
+    })
+    this.#kept = new KeptEvents(this, this.#lanes, {
+      front: (lane) => this.#front(lane),
+      due: (lane, offset) => this.#due(lane, offset),
+      unblock: (lane) => this.#unblock(lane),
+      hand: (instance, lane, record, offset) => this.#hand(instance, lane, record, offset, record.timeMs, true),
+      later: (offset, task) => this.#later(offset, task),
+      afterAWhile: (task) => void host.at(host.nowMs() + AGAIN_MS, task),
+      touch: () => host.touch(this.state),
       alarm: (error) => host.alarm(error),
     })
     this.#inFlight = new InFlight({
@@ -80,7 +95,7 @@ export class Cursor implements LogListener, Suspected, LooseHost {
     this.takers.instances.push(instance)
     instance.cursors.add(this)
     this.progress.atMs = this.#host.nowMs()
-    for (const offset of this.homeless.splice(0)) this.#requeue(new Lane(null), offset)
+    for (const [key, offset] of this.homeless.splice(0)) this.#requeue(this.#lanes.of(key), offset)
     this.#inFlight.save()
     this.pumpSoon()
   }
@@ -119,10 +134,11 @@ export class Cursor implements LogListener, Suspected, LooseHost {
     if (this.#pumping || this.takers.instances.length === 0) return
     this.#pumping = true
     const settledBefore = this.done.floor + this.done.above
-    if (this.box.loose.length > 0 && this.takers.any()) giveLoose(this)
+    if (this.box.loose.size > 0 && this.takers.any()) this.#kept.giveLoose()
+    while (this.#lanes.resting > 0 && !this.#kept.resting && this.takers.any()) this.#giveLane(this.#lanes.take('resting'))
     do {
       this.#lanes.grew = false
-      if (this.#lanes.ready > 0 && this.takers.any()) for (const lane of this.#lanes.takeReady()) this.#giveLane(lane)
+      for (let left = this.#lanes.ready; left > 0 && this.takers.any(); left--) this.#giveLane(this.#lanes.take('ready'))
       this.#giveFresh()
     } while (this.#lanes.grew && this.takers.any())
     if (this.done.floor + this.done.above !== settledBefore) this.#host.touch(this.state)
@@ -133,7 +149,7 @@ export class Cursor implements LogListener, Suspected, LooseHost {
   /** New events, in offset order. */
   #giveFresh(): void {
     while (this.taken < this.log.committed) {
-      if (this.box.blocking.size > 0 || this.#atBound()) return
+      if (this.box.blockade.stands || this.#atBound()) return
       if (!this.takers.any()) return
       if (this.taken < this.log.first) this.#skipTo(this.log.first)
       const block = this.#reader.next(this.taken)
@@ -154,34 +170,31 @@ export class Cursor implements LogListener, Suspected, LooseHost {
   #giveEvent(block: EventBlock, index: number, offset: number): void {
     if (this.done.has(offset)) return
     const instance = this.takers.pick(block, index)
-    if (instance === 'nobody') return this.#unwanted(offset)
+    if (instance === 'nobody') return this.#unwanted(block, offset)
     const event = block.at(index)
     if (this.log.superseded(event.key, offset)) this.done.add(offset)
     else if (event.key !== null) this.#giveKeyed(event, event.key, offset, block.timeMs, instance)
-    else if (instance === 'busy' || this.state.isMarked(offset)) this.#requeue(new Lane(null), offset)
+    else if (instance === 'busy' || this.state.isMarked(offset)) this.#requeue(this.#lanes.of(null), offset)
     else this.#hand(instance, null, event, offset, block.timeMs, false)
   }
 
   #giveKeyed(event: EncodedEvent, key: string, offset: number, timeMs: number, instance: Instance | 'busy'): void {
     const chain = this.box.chains.size === 0 ? undefined : this.box.chains.get(key)
-    if (chain !== undefined) {
-      this.#join(chain, event, offset, timeMs)
-      return
-    }
     const found = this.#lanes.find(key)
+    if (chain !== undefined && this.#kept.mayJoin(found, offset)) return this.#kept.join(chain, event, offset, timeMs)
     const lane = found ?? this.#lanes.make(key)
-    const open = lane.waiting === 0 && !lane.blocked && instance !== 'busy' && !this.state.isMarked(offset)
+    const open = chain === undefined && lane.waiting === 0 && !lane.blocked && instance !== 'busy' && !this.state.isMarked(offset)
     if (open && (lane.busy === 0 || (lane.busy < instance.spec.perKey && lane.holder === instance))) {
       this.#hand(instance, lane, event, offset, timeMs, false)
       return
     }
-    lane.push(offset)
-    if (found === undefined || this.takers.claims.has(offset)) this.#lanes.enqueue(lane)
+    lane.add(offset)
+    if (found === undefined || chain !== undefined || this.takers.claims.has(offset)) this.#lanes.enqueue(lane)
   }
 
   /** Nobody here is for it: in a queue it waits for who is. */
-  #unwanted(offset: number): void {
-    if (this.log.spec.kind === 'queue') this.homeless.push(offset)
+  #unwanted(block: EventBlock, offset: number): void {
+    if (this.log.spec.kind === 'queue') this.homeless.push([block.at(offset - block.firstOffset).key, offset])
     else this.done.add(offset)
   }
 
@@ -195,16 +208,14 @@ export class Cursor implements LogListener, Suspected, LooseHost {
 
   /** Hand out a lane's first event, if it can be. */
   #giveLane(lane: Lane): void {
-    const chain = lane.key === null ? undefined : this.box.chains.get(lane.key)
-    if (chain !== undefined) {
-      this.#giveChain(lane, chain)
-      return
-    }
     if (this.takers.claims.size > 0) {
       const claimed = claimedIn(lane, this.takers, (offset) => this.#reader.find(offset, () => this.wake()))
       for (const { instance, block, offset } of claimed) this.#hand(instance, lane, block.at(offset - block.firstOffset), offset, block.timeMs, false)
       if (lane.offsets.some((offset) => this.takers.claims.has(offset))) return this.#lanes.setAside(lane)
     }
+    const chain = lane.key === null ? undefined : this.box.chains.get(lane.key)
+    if (chain !== undefined) return this.#kept.giveChain(lane, chain)
+    if (this.box.blockade.stands) return this.#lanes.setAside(lane)
     while (!lane.blocked) {
       const block = this.#front(lane)
       if (block === null) break
@@ -212,7 +223,7 @@ export class Cursor implements LogListener, Suspected, LooseHost {
       const index = offset - block.firstOffset
       const instance = this.takers.pick(block, index, lane.busy > 0 ? lane.holder : null)
       if (instance === 'nobody') {
-        this.#unwanted(lane.shift())
+        this.#unwanted(block, lane.shift())
         continue
       }
       const room = lane.busy === 0 || (instance !== 'busy' && lane.busy < instance.spec.perKey && lane.holder === instance)
@@ -247,17 +258,19 @@ export class Cursor implements LogListener, Suspected, LooseHost {
     return null
   }
 
-  /** Whether the event's next attempt is due; if not, its lane is blocked until then. */
-  #due(lane: Lane, offset: number): boolean {
+  /** Run a task when the event's next attempt is due. False where it is due. */
+  #later(offset: number, task: () => void): boolean {
     const retry = this.state.retries.get(offset)
-    if (retry === undefined || retry.dueAtMs <= this.#host.nowMs()) return true
-    this.#blockUntil(lane, retry.dueAtMs)
-    return false
+    if (retry === undefined || retry.dueAtMs <= this.#host.nowMs()) return false
+    this.#host.at(retry.dueAtMs, task)
+    return true
   }
 
-  #blockUntil(lane: Lane, dueAtMs: number): void {
+  /** Whether the event's next attempt is due; if not, its lane is blocked until then. */
+  #due(lane: Lane, offset: number): boolean {
+    if (!this.#later(offset, () => this.#unblock(lane))) return true
     lane.blocked = true
-    this.#host.at(dueAtMs, () => this.#unblock(lane))
+    return false
   }
 
   #unblock(lane: Lane): void {
@@ -271,70 +284,24 @@ export class Cursor implements LogListener, Suspected, LooseHost {
     const block = this.#reader.again(offset)
     if (block !== undefined) return block
     lane.blocked = true
-    this.log.cache(offset).then(
-      (read) => {
-        lane.blocked = false
-        if (offset < this.log.first) this.#settleOffset(null, lane.shift(), false)
-        else if (read === undefined || offset < read.firstOffset) return
-        this.#lanes.enqueue(lane)
-        this.pump()
+    this.#reader.back(offset).then(
+      () => {
+        // Retention may have taken it, or somebody else the lane's first event.
+        if (offset < this.log.first && lane.first === offset) this.#settleOffset(null, lane.shift(), false)
+        this.#unblock(lane)
       },
       (error: unknown) => {
         lane.blocked = false
-        this.#host.alarm(error)
+        this.#failedToRead(error, () => this.#unblock(lane))
       },
     )
     return null
   }
 
-  /** What the lane still holds of the log joins the chain; then the chain's head is handed out, unless it is dead. */
-  #giveChain(lane: Lane, chain: Chain): void {
-    for (let block = this.#front(lane); block !== null; block = this.#front(lane)) {
-      if (this.box.crowded) return this.#lanes.setAside(lane)
-      const offset = lane.shift()
-      this.#join(chain, block.at(offset - block.firstOffset), offset, block.timeMs)
-    }
-    if (lane.waiting > 0) return
-    if (chain.dead) {
-      if (lane.busy === 0) this.#lanes.forget(lane)
-      return
-    }
-    const head = chain.offsets[0]
-    if (head !== undefined && lane.busy === 0 && !lane.blocked) this.#giveDead(lane, head)
-  }
-
-  /** Hand out an event that is kept among the dead letters. */
-  #giveDead(lane: Lane, offset: number): void {
-    const record = this.box.event(offset)
-    if (record === undefined) {
-      lane.blocked = true
-      void this.box.fetch(offset).then(
-        () => this.#unblock(lane),
-        () => undefined,
-      )
-      return
-    }
-    const instance = this.takers.of(record.consumer)
-    if (instance === undefined) this.#lanes.setAside(lane)
-    else if (this.#due(lane, offset)) this.#hand(instance, lane, record, offset, record.timeMs, true)
-  }
-
-  handLoose(instance: Instance, record: DeadRecord, offset: number): void {
-    const lane = new Lane(null)
-    if (this.#due(lane, offset)) this.#hand(instance, lane, record, offset, record.timeMs, true)
-    else this.#host.at((this.state.retries.get(offset) as RetryRecord).dueAtMs, () => this.#loosen(offset))
-  }
-
-  #loosen(offset: number): void {
-    this.box.loose.push(offset)
-    this.pumpSoon()
-  }
-
-  #join(chain: Chain, event: EncodedEvent, offset: number, timeMs: number): void {
-    const consumer = this.takers.instances[0]?.spec.name ?? this.group
-    this.box.join(chain, consumer, event, offset, timeMs)
-    this.done.add(offset)
-    this.#host.touch(this.state)
+  /** What may succeed later is tried again after a while. */
+  #failedToRead(error: unknown, again: () => void): void {
+    this.#host.alarm(error)
+    if (!isMillraceError(error) || error.retryable) this.#host.at(this.#host.nowMs() + AGAIN_MS, again)
   }
 
   beginAlone(offset: number): void {
@@ -367,6 +334,7 @@ export class Cursor implements LogListener, Suspected, LooseHost {
     if (lane !== null) {
       lane.busy++
       lane.holder = instance
+      lane.redriven = redriven
     }
     instance.take(delivery)
     this.#inFlight.arm()
@@ -382,7 +350,7 @@ export class Cursor implements LogListener, Suspected, LooseHost {
   }
 
   #requeue(lane: Lane, offset: number): void {
-    lane.restore(offset)
+    lane.add(offset)
     this.#lanes.enqueue(lane)
   }
 
@@ -392,9 +360,17 @@ export class Cursor implements LogListener, Suspected, LooseHost {
     this.pumpSoon()
   }
 
-  /** False: an earlier event of its key waits (it failed, or is another owner's to do again), so it goes back behind that one. */
+  /** Whether an earlier event of its key waits: it failed, is a dead letter, or is another owner's to do again. */
+  #isBehind({ lane, offset, redriven }: HeldDelivery): boolean {
+    if (lane === null) return false
+    if (lane.waitsBefore(offset)) return true
+    const chain = redriven || lane.key === null || this.box.chains.size === 0 ? undefined : this.box.chains.get(lane.key)
+    return chain !== undefined && (chain.offsets.first as number) < offset
+  }
+
+  /** False: it goes back behind an earlier event of its key. */
   complete(delivery: HeldDelivery): boolean {
-    if (delivery.lane?.waitsBefore(delivery.offset) === true) return this.release(delivery)
+    if (this.#isBehind(delivery)) return this.release(delivery)
     this.#settle(delivery)
     if (delivery.redriven) this.box.done(delivery.offset, delivery.event.key)
     this.progress.completed()
@@ -437,16 +413,12 @@ export class Cursor implements LogListener, Suspected, LooseHost {
   /** It waits in its place again, and no longer than its next attempt is due. */
   #putBack(delivery: HeldDelivery): void {
     const { offset } = delivery
-    const lane = delivery.lane ?? new Lane(null)
+    const lane = delivery.lane ?? this.#lanes.of(null)
     if (delivery.redriven) {
-      if (lane.key !== null) this.#lanes.enqueue(lane)
-      else this.#loosen(offset)
-      return
-    }
-    lane.restore(offset)
-    const retry = this.state.retries.get(offset)
-    if (lane.first === offset && retry !== undefined && retry.dueAtMs > this.#host.nowMs()) this.#blockUntil(lane, retry.dueAtMs)
-    else this.#lanes.enqueue(lane)
+      if (lane.key === null) return this.#kept.loosen(delivery.instance.spec.name, offset)
+    } else lane.add(offset)
+    // A lane in which its attempt waits is woken when that is due.
+    if (lane.first !== offset || this.#due(lane, offset)) this.#lanes.enqueue(lane)
     this.pumpSoon()
   }
 
@@ -475,7 +447,11 @@ export class Cursor implements LogListener, Suspected, LooseHost {
 
   /** Begin again at an offset: what is in hands is revoked, attempts are forgotten. */
   rewind(offset: number): void {
-    for (const instance of this.takers.instances) instance.revoke([...instance.held].filter((delivery) => delivery.cursor === this))
+    for (const instance of this.takers.instances) {
+      const held = [...instance.held].filter((delivery) => delivery.cursor === this)
+      instance.revoke(held)
+      for (const delivery of held) if (delivery.redriven && delivery.key === null) this.box.loosen(instance.spec.name, delivery.offset)
+    }
     this.state.restart(offset)
     this.#lanes.clear()
     this.#suspected.clear()

@@ -3,30 +3,33 @@
  *
  * A **chain** is what of one key is kept here, oldest first. While its head is dead, later events of the key join it instead of being
  * delivered (`park`). When the head is redriven or dropped, the chain is delivered in order, and events that arrive
- * meanwhile join its end; when it is empty, the key is back to normal.
- * With `block`, everything waits while there is a dead letter; with `skip`, nothing does.
+ * meanwhile join it in their places; when it is empty, the key is back to normal.
+ * With `block`, everything waits while there is a dead letter; with `skip`, nothing does: such a letter makes a chain when it comes back (`enchain`),
+ * so that it is not handled beside others of its key.
  *
  * Texts are on disk only, or on the servers (`LetterReader`). In memory are the offsets of chains, so their number is bounded: a consumer at the bound takes no
  * more (it stalls, and says why). Whether an event is dead or waits is what its chain record says: its text is written once, when it comes here.
  */
 import { LIMITS } from '../base/limits.ts'
+import { OffsetQueue } from '../base/offset-queue.ts'
 import type { DeadLetter, DeadLetterQuery } from '../broker/description.ts'
 import type { EncodedEvent, Failure, OnDead } from '../broker/engine.ts'
+import { Blockade } from './blockade.ts'
 import { type ChainRecord, consumerKeys, type DeadRecord, fromJson, lastNumber, toJson, under } from './consumer-records.ts'
 
 /** What of one key is kept here. */
 export interface Chain {
   readonly key: string
-  /** Sorted. The first is the head. */
-  readonly offsets: number[]
+  /** The first is the head. */
+  readonly offsets: OffsetQueue
   /** The head is dead: nothing of the chain is delivered. */
   dead: boolean
 }
 
 /** Where texts cannot be had at once. */
 export interface LetterReader {
-  /** Resolves when `get` may have the event, for a while. */
-  fetch(offset: number): Promise<void>
+  /** Resolves when `get` may have the event, for a while: false where it is gone. */
+  fetch(offset: number): Promise<boolean>
   /** The events at these offsets, in this order, a few in memory at a time; without those that are gone. */
   load(offsets: readonly number[]): AsyncIterable<readonly [offset: number, record: DeadRecord]>
   /** As much waits to be written as may be in memory. */
@@ -42,7 +45,7 @@ export interface BoxHost {
   range(from: string, to: string, limit?: number): [string, Uint8Array][]
   write(key: string, value: Uint8Array | null): void
   flushed(): Promise<void>
-  readonly blocking?: Set<number>
+  readonly blockade?: Blockade
   readonly letters?: LetterReader
 }
 
@@ -53,18 +56,20 @@ const PAGE = 500
 
 export class DeadLetterBox {
   readonly chains: Map<string, Chain> = new Map()
-  /** Redriven events that belong to no chain, to be delivered next. */
-  readonly loose: number[] = []
-  /** Dead letters that stop everything (`block`). */
-  readonly blocking: Set<number>
+  /** Redriven events that belong to no chain, to be delivered next, by their consumers. None of them is empty. */
+  readonly loose: Map<string, OffsetQueue> = new Map()
+  /** What stops everything (`block`). */
+  readonly blockade: Blockade
   dead = 0
   waiting = 0
   readonly #host: BoxHost
+  /** Its own letters that stop everything. */
+  readonly #blocking = new Set<number>()
   #turn: Promise<unknown> = Promise.resolve()
 
   constructor(host: BoxHost) {
     this.#host = host
-    this.blocking = host.blocking ?? new Set()
+    this.blockade = host.blockade ?? new Blockade()
     for (const [key, bytes] of host.range(...under(consumerKeys.table('k', host.group, host.channelId)))) {
       this.#load(lastNumber(key), fromJson<ChainRecord>(bytes))
     }
@@ -74,10 +79,10 @@ export class DeadLetterBox {
     const dead = record.state === 'dead'
     if (record.key !== null) {
       const chain = this.#chain(record.key)
-      chain.offsets.push(offset)
-      if (chain.offsets.length === 1) chain.dead = dead
-    } else if (!dead) this.loose.push(offset)
-    if (record.blocks) this.blocking.add(offset)
+      chain.offsets.add(offset)
+      if (chain.offsets.size === 1) chain.dead = dead
+    } else if (!dead) this.loosen(record.consumer, offset)
+    if (record.blocks) this.#block(offset)
     if (dead) this.dead++
     else if (record.key !== null) this.waiting++
   }
@@ -85,7 +90,7 @@ export class DeadLetterBox {
   #chain(key: string): Chain {
     let chain = this.chains.get(key)
     if (chain === undefined) {
-      chain = { key, offsets: [], dead: false }
+      chain = { key, offsets: new OffsetQueue(), dead: false }
       this.chains.set(key, chain)
     }
     return chain
@@ -105,9 +110,24 @@ export class DeadLetterBox {
     return this.#host.letters?.crowded === true
   }
 
-  /** Its own among those that stop everything. */
-  get blockers(): number[] {
-    return [...this.blocking].filter((offset) => this.#chainRecord(offset) !== undefined)
+  /** Whether a chain waits while there is a letter that stops everything: not where that letter is in it. */
+  stops(chain: Chain): boolean {
+    if (!this.blockade.stands) return false
+    for (const offset of this.#blocking) if (chain.offsets.has(offset)) return false
+    return true
+  }
+
+  #blocks(offset: number): boolean {
+    return this.#blocking.has(offset)
+  }
+
+  #block(offset: number): void {
+    this.#blocking.add(offset)
+    this.blockade.set(this, this.#blocking.size)
+  }
+
+  #unblock(offset: number): void {
+    if (this.#blocking.delete(offset)) this.blockade.set(this, this.#blocking.size)
   }
 
   #chainRecord(offset: number): ChainRecord | undefined {
@@ -121,47 +141,91 @@ export class DeadLetterBox {
     return bytes === undefined ? undefined : fromJson<DeadRecord>(bytes)
   }
 
-  /** Resolves when the event may be at hand. */
-  fetch(offset: number): Promise<void> {
-    return this.#host.letters === undefined ? this.#host.flushed() : this.#host.letters.fetch(offset)
+  /** Resolves when the event may be at hand: false where it is gone. */
+  async fetch(offset: number): Promise<boolean> {
+    if (this.#host.letters !== undefined) return this.#host.letters.fetch(offset)
+    await this.#host.flushed()
+    return this.event(offset) !== undefined
   }
 
   /** Give up on an event. */
   add(consumer: string, onDead: OnDead, event: EncodedEvent, offset: number, timeMs: number, attempts: number, failure: Failure, nowMs: number): void {
     const key = onDead === 'park' ? event.key : null
-    if (onDead === 'block') this.blocking.add(offset)
+    if (onDead === 'block') this.#block(offset)
     this.#write(offset, { consumer, state: 'dead', timeMs, attempts, failure, deadAtMs: nowMs, ...plain(event) }, key)
     this.dead++
-    if (key === null) return
-    const chain = this.#chain(key)
-    if (chain.offsets[0] === offset) this.waiting--
-    else chain.offsets.unshift(offset)
-    chain.dead = true
+    const before = event.key === null ? undefined : this.chains.get(event.key)
+    if (before?.offsets.has(offset) === true) this.waiting--
+    if (key !== null) this.#insert(key, offset, true)
+    else if (before !== undefined) this.#leave(before, offset)
   }
 
   /** An event joins the chain of its key. */
   join(chain: Chain, consumer: string, event: EncodedEvent, offset: number, timeMs: number): void {
-    if ((chain.offsets.at(-1) ?? -1) >= offset && chain.offsets.includes(offset)) return
+    if (chain.offsets.has(offset)) return
     this.#write(offset, { consumer, state: 'live', timeMs, attempts: 0, failure: null, deadAtMs: 0, ...plain(event) }, chain.key)
-    chain.offsets.push(offset)
+    this.#insert(chain.key, offset, false)
     this.waiting++
   }
 
-  /** A redriven or waiting event was completed. */
+  /** A redriven event of a key makes a chain, or takes its place in the one that there is. */
+  enchain(consumer: string, key: string, offset: number): void {
+    this.#writeChain(offset, { consumer, state: 'live', key, blocks: this.#blocks(offset) })
+    this.#insert(key, offset, false)
+    this.waiting++
+  }
+
+  #insert(key: string, offset: number, dead: boolean): void {
+    const chain = this.#chain(key)
+    chain.offsets.add(offset)
+    if (chain.offsets.first === offset) chain.dead = dead
+  }
+
+  /** The event is of the chain no more; what is behind it may be dead, or go on. */
+  #leave(chain: Chain, offset: number): void {
+    const wasHead = chain.offsets.first === offset
+    chain.offsets.remove(offset)
+    const { first } = chain.offsets
+    if (first === undefined) this.chains.delete(chain.key)
+    else if (wasHead) chain.dead = this.#chainRecord(first)?.state === 'dead'
+  }
+
+  /** A redriven event without a chain waits to be delivered. */
+  loosen(consumer: string, offset: number): void {
+    let offsets = this.loose.get(consumer)
+    if (offsets === undefined) {
+      offsets = new OffsetQueue()
+      this.loose.set(consumer, offsets)
+    }
+    offsets.add(offset)
+  }
+
+  /** A redriven event without a chain is taken out, to be delivered. */
+  takeLoose(consumer: string, offset: number): void {
+    const offsets = this.loose.get(consumer)
+    offsets?.remove(offset)
+    if (offsets?.size === 0) this.loose.delete(consumer)
+  }
+
+  /** Whether it was redriven and is not settled. */
+  isLive(offset: number): boolean {
+    return this.#chainRecord(offset)?.state === 'live'
+  }
+
+  /** A redriven or waiting event was completed, or is gone. */
   done(offset: number, key: string | null): void {
     this.#delete(offset)
-    this.blocking.delete(offset)
+    this.#unblock(offset)
     const chain = key === null ? undefined : this.chains.get(key)
-    if (chain === undefined || chain.offsets[0] !== offset) return
-    chain.offsets.shift()
+    if (chain?.offsets.has(offset) !== true) return
     this.waiting--
-    if (chain.offsets.length === 0) this.chains.delete(chain.key)
+    this.#leave(chain, offset)
   }
 
   #write(offset: number, record: DeadRecord, key: string | null): void {
     const { group, channelId } = this.#host
     this.#host.write(consumerKeys.dead(group, channelId, offset), toJson(record))
-    this.#writeChain(offset, { consumer: record.consumer, state: record.state, key, blocks: this.blocking.has(offset) })
+    this.#writeChain(offset, { consumer: record.consumer, state: record.state, key, blocks: this.#blocks(offset) })
   }
 
   #writeChain(offset: number, record: ChainRecord): void {
@@ -245,7 +309,7 @@ export class DeadLetterBox {
     for await (const [offset, record] of this.#matching(consumer, query)) {
       const { key, id, type, text, attempts, deadAtMs } = record
       const chain = key === null ? undefined : this.chains.get(key)
-      const waiting = chain !== undefined && chain.offsets[0] === offset ? chain.offsets.length - 1 : 0
+      const waiting = chain !== undefined && chain.offsets.first === offset ? chain.offsets.size - 1 : 0
       const failure = record.failure ?? { name: 'Error', message: 'unknown', kind: 'error' }
       letters.push({ consumer, channel: this.#host.channel, offset, key, id, type, text, attempts, failure, deadAtMs, waiting })
     }
@@ -255,12 +319,10 @@ export class DeadLetterBox {
   /** Give dead letters back. Answers the keys whose chains go on, and how many letters there were. */
   async redrive(consumer: string, query: DeadLetterQuery): Promise<{ readonly count: number; readonly keys: string[] }> {
     return this.#settle(consumer, query, (offset, chain) => {
-      this.#writeChain(offset, { consumer, state: 'live', key: chain?.key ?? null, blocks: this.blocking.has(offset) })
-      if (chain === undefined) this.loose.push(offset)
-      else {
-        chain.dead = false
-        this.waiting++
-      }
+      this.#writeChain(offset, { consumer, state: 'live', key: chain?.key ?? null, blocks: this.#blocks(offset) })
+      if (chain === undefined) return this.loosen(consumer, offset)
+      this.waiting++
+      if (chain.offsets.first === offset) chain.dead = false
     })
   }
 
@@ -268,11 +330,8 @@ export class DeadLetterBox {
   async drop(consumer: string, query: DeadLetterQuery): Promise<{ readonly count: number; readonly keys: string[] }> {
     return this.#settle(consumer, query, (offset, chain) => {
       this.#delete(offset)
-      this.blocking.delete(offset)
-      if (chain === undefined) return
-      chain.offsets.shift()
-      chain.dead = false
-      if (chain.offsets.length === 0) this.chains.delete(chain.key)
+      this.#unblock(offset)
+      if (chain !== undefined) this.#leave(chain, offset)
     })
   }
 
@@ -290,8 +349,7 @@ export class DeadLetterBox {
       const record = this.#chainRecord(offset)
       // While its text was looked at, it may have gone.
       if (record?.state !== 'dead') continue
-      const candidate = record.key === null ? undefined : this.chains.get(record.key)
-      const chain = candidate?.offsets[0] === offset ? candidate : undefined
+      const chain = record.key === null ? undefined : this.chains.get(record.key)
       change(offset, chain)
       this.dead--
       if (chain !== undefined) touched.add(chain.key)
@@ -303,20 +361,23 @@ export class DeadLetterBox {
 
   /** Forget what will be read again from the channel: everything at and after an offset. */
   forget(fromOffset: number): void {
-    const { blockers } = this
     const { group, channelId } = this.#host
     for (const [key, bytes] of this.#host.range(consumerKeys.chain(group, channelId, fromOffset), under(consumerKeys.table('k', group, channelId))[1])) {
-      if (fromJson<ChainRecord>(bytes).state === 'dead') this.dead--
-      this.#delete(lastNumber(key))
+      const record = fromJson<ChainRecord>(bytes)
+      if (record.state === 'dead') this.dead--
+      else if (record.key !== null) this.waiting--
+      const offset = lastNumber(key)
+      this.#delete(offset)
+      this.#unblock(offset)
     }
     for (const chain of this.chains.values()) {
-      const kept = chain.offsets.filter((offset) => offset < fromOffset)
-      this.waiting -= chain.offsets.length - kept.length - (chain.dead && kept.length === 0 ? 1 : 0)
-      chain.offsets.splice(0, chain.offsets.length, ...kept)
-      if (kept.length === 0) this.chains.delete(chain.key)
+      chain.offsets.cut(fromOffset)
+      if (chain.offsets.size === 0) this.chains.delete(chain.key)
     }
-    for (const offset of blockers) if (offset >= fromOffset) this.blocking.delete(offset)
-    this.loose.splice(0, this.loose.length, ...this.loose.filter((offset) => offset < fromOffset))
+    for (const [consumer, offsets] of this.loose) {
+      offsets.cut(fromOffset)
+      if (offsets.size === 0) this.loose.delete(consumer)
+    }
   }
 }
 

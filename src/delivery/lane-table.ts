@@ -4,15 +4,48 @@ import { Lane } from './lane.ts'
 /** Lanes kept for the next keys: those of events come and go with each event. */
 const SPARE_MAX = 1024
 
+/** The front of a list of lanes is given back when so much of it is taken. */
+const TAKEN_MAX = 1000
+
+/** Lanes in the order in which they came. */
+class LaneList {
+  #lanes: Lane[] = []
+  #head = 0
+
+  get size(): number {
+    return this.#lanes.length - this.#head
+  }
+
+  push(lane: Lane): void {
+    this.#lanes.push(lane)
+  }
+
+  shift(): Lane {
+    const lane = this.#lanes[this.#head++] as Lane
+    if (this.#head === this.#lanes.length || (this.#head > TAKEN_MAX && this.#head * 2 > this.#lanes.length)) {
+      this.#lanes = this.#lanes.slice(this.#head)
+      this.#head = 0
+    }
+    return lane
+  }
+}
+
 export class LaneTable {
   readonly #byKey = new Map<string, Lane>()
-  #ready: Lane[] = []
-  readonly #spare: Lane[] = []
+  #ready = new LaneList()
+  #resting = new LaneList()
+  #spare: Lane[] = []
+  #epoch = 0
   /** A lane became ready since the ready ones were taken. */
   grew = false
 
   get ready(): number {
-    return this.#ready.length
+    return this.#ready.size
+  }
+
+  /** Lanes that wait until the event loop has had its turn. */
+  get resting(): number {
+    return this.#resting.size
   }
 
   /** The keys of all. */
@@ -24,14 +57,15 @@ export class LaneTable {
     return this.#byKey.get(key)
   }
 
-  /** The lane of a key, made if there is none. */
-  of(key: string): Lane {
+  /** The lane of a key, made if there is none; for an event without a key a lane of its own. */
+  of(key: string | null): Lane {
+    if (key === null) return new Lane(null, this.#epoch)
     return this.#byKey.get(key) ?? this.make(key)
   }
 
   /** A lane for a key that has none. */
   make(key: string): Lane {
-    const lane = this.#spare.pop() ?? new Lane(key)
+    const lane = this.#spare.pop() ?? new Lane(key, this.#epoch)
     lane.reuse(key)
     this.#byKey.set(key, lane)
     return lane
@@ -46,17 +80,26 @@ export class LaneTable {
 
   /** It is ready, and nobody takes it now: the next free place does. */
   setAside(lane: Lane): void {
-    if (lane.queued) return
-    lane.queued = true
-    lane.named = true
-    this.#ready.push(lane)
+    this.#put(this.#ready, lane)
   }
 
-  takeReady(): Lane[] {
-    const ready = this.#ready
-    this.#ready = []
-    for (const lane of ready) lane.queued = false
-    return ready
+  /** It is ready, and the event loop has its turn first. */
+  rest(lane: Lane): void {
+    this.#put(this.#resting, lane)
+  }
+
+  #put(list: LaneList, lane: Lane): void {
+    if (lane.queued || lane.epoch !== this.#epoch) return
+    lane.queued = true
+    lane.named = true
+    list.push(lane)
+  }
+
+  /** The lane that has been ready, or resting, for longest: there must be one. */
+  take(from: 'ready' | 'resting'): Lane {
+    const lane = (from === 'ready' ? this.#ready : this.#resting).shift()
+    lane.queued = false
+    return lane
   }
 
   /** It holds nothing any more. */
@@ -66,8 +109,12 @@ export class LaneTable {
     if (!lane.named && this.#spare.length < SPARE_MAX) this.#spare.push(lane)
   }
 
+  /** All are over: what a timer or a reader still does to one of them has no effect. */
   clear(): void {
     this.#byKey.clear()
-    this.#ready = []
+    this.#ready = new LaneList()
+    this.#resting = new LaneList()
+    this.#spare = []
+    this.#epoch++
   }
 }

@@ -2,6 +2,7 @@
  * A lane: the events of one key that a consumer has taken up, one after the other. A lane exists only while it holds something.
  * An event without a key that had to wait has a lane of its own.
  */
+import { OffsetQueue } from '../base/offset-queue.ts'
 import type { Instance } from './instance.ts'
 
 export class Lane {
@@ -10,17 +11,21 @@ export class Lane {
   busy = 0
   /** Whose hands. */
   holder: Instance | null = null
+  /** What was handed out last is kept among the dead letters: it comes before everything that waits here. */
+  redriven = false
   /** The first waiting event failed and its next attempt is not due, or it must run alone first. */
   blocked = false
   /** It stands in its cursor's list of ready lanes. */
   queued = false
   /** Something has waited in it, or for it: a timer or a list may still name it, so that it serves no other key. */
   named = false
-  #waiting: number[] = []
-  #head = 0
+  /** Counts the rewinds before it was made: a lane from before the last one is over. */
+  readonly epoch: number
+  readonly #waiting = new OffsetQueue()
 
-  constructor(key: string | null) {
+  constructor(key: string | null, epoch: number) {
     this.key = key
+    this.epoch = epoch
   }
 
   /** Serve another key: it holds nothing, and nobody names it. */
@@ -30,11 +35,11 @@ export class Lane {
   }
 
   get waiting(): number {
-    return this.#waiting.length - this.#head
+    return this.#waiting.size
   }
 
   get first(): number {
-    return this.#waiting[this.#head] as number
+    return this.#waiting.first as number
   }
 
   /** Whether an event before this one waits. */
@@ -44,34 +49,21 @@ export class Lane {
 
   /** What waits, in order. */
   get offsets(): number[] {
-    return this.#waiting.slice(this.#head)
+    return this.#waiting.toArray()
   }
 
   /** It waits no more, wherever it stands. */
   remove(offset: number): void {
-    const at = this.#waiting.indexOf(offset, this.#head)
-    if (at >= 0) this.#waiting.splice(at, 1)
+    this.#waiting.remove(offset)
   }
 
-  push(offset: number): void {
+  /** An event waits, in its place. */
+  add(offset: number): void {
     this.named = true
-    this.#waiting.push(offset)
+    this.#waiting.add(offset)
   }
 
   shift(): number {
-    const offset = this.#waiting[this.#head++] as number
-    if (this.#head > 64 && this.#head * 2 > this.#waiting.length) {
-      this.#waiting = this.#waiting.slice(this.#head)
-      this.#head = 0
-    }
-    return offset
-  }
-
-  /** Put an event back in its place. */
-  restore(offset: number): void {
-    this.named = true
-    let at = this.#head
-    while (at < this.#waiting.length && (this.#waiting[at] as number) < offset) at++
-    this.#waiting.splice(at, 0, offset)
+    return this.#waiting.shift() as number
   }
 }

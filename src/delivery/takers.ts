@@ -96,10 +96,15 @@ export class Takers {
     return undefined
   }
 
-  /** An instance of a consumer that has a free place. */
+  /** An instance of a consumer that has a free place. If none has, the cursor is fed when one has. */
   of(consumer: string): Instance | undefined {
     if (this.#held) return undefined
-    return this.instances.find((instance) => instance.takes && instance.spec.name === consumer)
+    for (const instance of this.instances) {
+      if (instance.spec.name !== consumer) continue
+      if (instance.takes) return instance
+      instance.hungry.add(this.#cursor)
+    }
+    return undefined
   }
 
   /** What is in hands of the cursor's events, and how many could be. */

@@ -7,6 +7,7 @@
  */
 import { createHash } from 'node:crypto'
 import { compileWildcard, isWildcard } from '../base/names.ts'
+import { Blockade } from '../delivery/blockade.ts'
 import type { Instance } from '../delivery/instance.ts'
 import type { JournalState } from './journal-entry.ts'
 import { type ChannelEntry, Fenced, type LogBackend } from './log-backend.ts'
@@ -28,8 +29,8 @@ export interface MemberNote {
   readonly blocked: readonly string[]
 }
 
-/** Stands among the dead letters that stop a channel while those of another member do. */
-const ELSEWHERE = -1
+/** Stops a channel while the dead letters of another member do. */
+const ELSEWHERE = 'elsewhere'
 
 interface Sighting {
   readonly text: string
@@ -63,7 +64,7 @@ export class Group {
   readonly name: string
   readonly instances: Set<Instance> = new Set()
   readonly owned: Map<string, OwnedPartition> = new Map()
-  readonly #blocking = new Map<string, Set<number>>()
+  readonly #blockades = new Map<string, Blockade>()
   readonly #queue: string | null
   readonly #host: GroupHost
   #seen = new Map<string, Sighting>()
@@ -86,21 +87,21 @@ export class Group {
     this.#host = host
   }
 
-  /** The dead letters that stop this consumer in a channel, in all of its partitions (clause 6, `block`). */
-  blockingIn(channel: string): Set<number> {
-    let blocking = this.#blocking.get(channel)
-    if (blocking === undefined) {
-      blocking = new Set()
-      this.#blocking.set(channel, blocking)
+  /** What stops this consumer in a channel, in all of its partitions (clause 6, `block`). */
+  blockadeOf(channel: string): Blockade {
+    let blockade = this.#blockades.get(channel)
+    if (blockade === undefined) {
+      blockade = new Blockade(() => this.pump(channel))
+      this.#blockades.set(channel, blockade)
     }
-    return blocking
+    return blockade
   }
 
   /** Take up what others say of channels that are stopped. */
   #heed(alive: ReadonlyMap<string, MemberNote>): void {
     const stopped = new Set([...alive].filter(([member]) => !this.isMe(member)).flatMap(([, note]) => note.blocked))
-    for (const channel of stopped) this.blockingIn(channel).add(ELSEWHERE)
-    for (const [channel, blocking] of this.#blocking) if (!stopped.has(channel) && blocking.delete(ELSEWHERE)) this.pump(channel)
+    for (const channel of stopped) this.blockadeOf(channel).set(ELSEWHERE, 1)
+    for (const [channel, blockade] of this.#blockades) if (!stopped.has(channel)) blockade.set(ELSEWHERE, 0)
   }
 
   /** What stopped a channel may be over. */
@@ -172,7 +173,7 @@ export class Group {
       instances: instances.length,
       inFlight: instances.reduce((sum, instance) => sum + instance.held.size, 0),
       paused: instances.every((instance) => instance.paused),
-      blocked: [...this.#blocking].filter(([, offsets]) => [...offsets].some((offset) => offset !== ELSEWHERE)).map(([channel]) => channel),
+      blocked: [...this.#blockades].filter(([, blockade]) => blockade.standsWithout(ELSEWHERE)).map(([channel]) => channel),
       rate: [...this.owned.values()].reduce((sum, { cursor }) => sum + cursor.progress.meter.rate(this.#host.nowMs()), 0),
     }
     this.#member = true

@@ -91,7 +91,7 @@ export class LetterPages {
 export function lettersOf(backend: LogBackend, group: string, channel: string, partition: number, get: (key: string) => Uint8Array | undefined): LetterReader {
   return {
     crowded: false,
-    fetch: async () => undefined,
+    fetch: async () => true,
     load: async function* (offsets) {
       const pages = new LetterPages(backend, letterChannel(group, channel), partition)
       for (const offset of offsets) {

@@ -7,7 +7,7 @@
  * - What nothing in the journal points to is deleted from the front, and when most of what is left is such, the others are stored anew behind it.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
-import { isMillraceError, MillraceError } from '../base/errors.ts'
+import { isMillraceError } from '../base/errors.ts'
 import { LIMITS } from '../base/limits.ts'
 import { consumerKeys, type DeadRecord, fromJson, lastNumber, toJson } from '../delivery/consumer-records.ts'
 import type { RecordChange } from '../delivery/cursor-host.ts'
@@ -62,7 +62,7 @@ export class LetterShelf implements LetterReader, Aside {
   /** Texts read ahead. */
   readonly #cache = new Map<number, Uint8Array>()
   #cacheBytes = 0
-  readonly #fetching = new Map<number, Promise<void>>()
+  readonly #fetching = new Map<number, Promise<boolean>>()
   #end = 0
   #gone = 0
   #tidying = false
@@ -204,23 +204,24 @@ export class LetterShelf implements LetterReader, Aside {
     }
   }
 
-  fetch(offset: number): Promise<void> {
+  fetch(offset: number): Promise<boolean> {
     const under = this.#fetching.get(offset) ?? this.#fetch(offset).finally(() => this.#fetching.delete(offset))
     this.#fetching.set(offset, under)
     return under
   }
 
-  /** @throws Fenced when the partition is another's · DATA_DAMAGED when the text is not on the servers */
-  async #fetch(offset: number): Promise<void> {
+  /** False where there is no such text, on the servers or here. @throws Fenced when the partition is another's */
+  async #fetch(offset: number): Promise<boolean> {
     for (;;) {
       const place = this.#place(offset)
-      if (place === null || this.get(this.#deadKey(offset)) !== undefined) return this.#ownership.flushed()
+      if (this.get(this.#deadKey(offset)) !== undefined) return true
+      if (place === null) return false
       try {
         if (typeof place === 'number') for (const [at, letter] of await this.#pages.from(place)) this.#offer(at, letter.offset, letter.letter ?? null)
         else this.#keep(offset, await this.#pages.letter(place))
-        if (this.#cache.has(offset)) return
+        if (this.#cache.has(offset)) return true
         await this.#ownership.verify()
-        if (this.#place(offset) === place) throw this.#missing(offset)
+        if (this.#place(offset) === place) return false
       } catch (error) {
         if (this.#ownership.over || error instanceof Fenced) throw new Fenced(this.#channel)
         this.#host.alarm(error)
@@ -245,11 +246,6 @@ export class LetterShelf implements LetterReader, Aside {
       this.#cache.delete(other)
       this.#cacheBytes -= length
     }
-  }
-
-  #missing(offset: number): MillraceError {
-    const message = `the text of the dead letter or waiting event at offset ${offset} of consumer "${this.#group}" is not in channel "${this.#channel}": drop it`
-    return new MillraceError('DATA_DAMAGED', message, { channel: this.#channel, offset })
   }
 
   async *load(offsets: readonly number[]): AsyncGenerator<readonly [offset: number, record: DeadRecord]> {

@@ -313,7 +313,7 @@ export class PartitionedEngine implements Engine {
       group.name,
       ownership,
       log,
-      { ...this.#shared, blocking: group.blockingIn(entry.spec.name) },
+      { ...this.#shared, blockade: group.blockadeOf(entry.spec.name) },
       this.#shelf,
       from,
       (gone) => this.#gone(group, gone),
@@ -347,7 +347,7 @@ export class PartitionedEngine implements Engine {
   #gone(group: Group, owned: OwnedPartition): void {
     if (group.owned.get(owned.journal) === owned) group.owned.delete(owned.journal)
     this.#suspects.forget(owned.cursor)
-    for (const offset of owned.cursor.box.blockers) group.blockingIn(owned.channel).delete(offset)
+    group.blockadeOf(owned.channel).set(owned.cursor.box, 0)
     this.#logs.get(owned.channel)?.delete(owned.log)
   }
 

@@ -1,0 +1,174 @@
+/**
+ * What a cursor keeps among its dead letters, handed out again: chains in order, one event of a key at a time, and redriven events without a key in
+ * their order (clauses 4, 6).
+ *
+ * Invariants:
+ * - An event joins a chain only when no earlier event of its key waits in the lane or is in a handler's hands; until then it waits in the lane itself.
+ * - So many are handed out, then the event loop has its turn: what comes from memory would keep everything else waiting.
+ * - A text that is not at hand is fetched. One that is gone is told by an alarm and counts as settled, and what is behind it goes on.
+ */
+import { MillraceError } from '../base/errors.ts'
+import type { EncodedEvent } from '../broker/engine.ts'
+import type { DeadRecord } from './consumer-records.ts'
+import type { Cursor } from './cursor.ts'
+import type { Chain } from './dead-letter-box.ts'
+import type { EventBlock } from './delivery-log.ts'
+import type { Instance } from './instance.ts'
+import type { Lane } from './lane.ts'
+import type { LaneTable } from './lane-table.ts'
+
+/** Looked at or handed out in one turn of the event loop, at most. */
+const TURN_MAX = 250
+
+export interface KeptHost {
+  /** The block of a lane's first event; null while it is being read, or where the lane is empty. */
+  front(lane: Lane): EventBlock | null
+  /** Whether the event's next attempt is due; if not, its lane is blocked until then. */
+  due(lane: Lane, offset: number): boolean
+  unblock(lane: Lane): void
+  hand(instance: Instance, lane: Lane, event: DeadRecord, offset: number): void
+  /** Run a task when the event's next attempt is due. False where it is due. */
+  later(offset: number, task: () => void): boolean
+  /** Run a task again that has failed. */
+  afterAWhile(task: () => void): void
+  /** What was settled is to be written. */
+  touch(): void
+  alarm(error: unknown): void
+}
+
+export class KeptEvents {
+  readonly #cursor: Cursor
+  readonly #lanes: LaneTable
+  readonly #host: KeptHost
+  #left = TURN_MAX
+  /** The event loop has its turn first. */
+  resting = false
+  /** Texts are being fetched for redriven events without a chain. */
+  #fetching = false
+
+  constructor(cursor: Cursor, lanes: LaneTable, host: KeptHost) {
+    this.#cursor = cursor
+    this.#lanes = lanes
+    this.#host = host
+  }
+
+  /** Whether a new event of a key that has a chain may join it now. */
+  mayJoin(lane: Lane | undefined, offset: number): boolean {
+    if (this.#cursor.takers.claims.has(offset)) return false
+    return lane === undefined || (lane.waiting === 0 && (lane.busy === 0 || lane.redriven))
+  }
+
+  join(chain: Chain, event: EncodedEvent, offset: number, timeMs: number): void {
+    const { box, done, group, takers } = this.#cursor
+    box.join(chain, takers.instances[0]?.spec.name ?? group, event, offset, timeMs)
+    done.add(offset)
+    this.#host.touch()
+  }
+
+  /** What the lane still holds of the log joins the chain; then the chain's head is handed out, unless it is dead. */
+  giveChain(lane: Lane, chain: Chain): void {
+    // What is in hands comes before what waits in the lane, and may come back to it.
+    if (lane.busy > 0 && !lane.redriven) return
+    const { box } = this.#cursor
+    for (let block = this.#host.front(lane); block !== null; block = this.#host.front(lane)) {
+      if (box.crowded) return this.#lanes.setAside(lane)
+      const offset = lane.shift()
+      this.join(chain, block.at(offset - block.firstOffset), offset, block.timeMs)
+    }
+    if (lane.waiting > 0 || lane.busy > 0) return
+    const head = chain.offsets.first
+    if (chain.dead || head === undefined) this.#lanes.forget(lane)
+    else if (box.stops(chain)) this.#lanes.setAside(lane)
+    else if (!lane.blocked) this.#giveHead(lane, chain, head)
+  }
+
+  #giveHead(lane: Lane, chain: Chain, offset: number): void {
+    const { box, takers } = this.#cursor
+    if (!this.#mayGive()) return this.#lanes.rest(lane)
+    const record = box.event(offset)
+    if (record === undefined) {
+      lane.blocked = true
+      this.#fetch(offset, chain.key, () => this.#host.unblock(lane))
+      return
+    }
+    const instance = takers.of(record.consumer)
+    if (instance === undefined) this.#lanes.setAside(lane)
+    else if (this.#host.due(lane, offset)) this.#host.hand(instance, lane, record, offset)
+  }
+
+  /** False when so many were given that the event loop has its turn first. */
+  #mayGive(): boolean {
+    if (this.resting) return false
+    if (this.#left-- > 0) return true
+    this.resting = true
+    setImmediate(() => {
+      this.resting = false
+      this.#left = TURN_MAX
+      this.#cursor.pump()
+    })
+    return false
+  }
+
+  /** Redriven events without a chain, each consumer's in their order. */
+  giveLoose(): void {
+    const { box } = this.#cursor
+    if (this.#fetching) return
+    for (const [consumer, offsets] of box.loose) {
+      for (let offset = offsets.first; offset !== undefined; offset = offsets.first) {
+        const instance = this.#cursor.takers.of(consumer)
+        if (instance === undefined) break
+        if (!this.#mayGive() || !this.#giveLoose(instance, offset)) return
+      }
+    }
+  }
+
+  /** False while its text is being fetched. */
+  #giveLoose(instance: Instance, offset: number): boolean {
+    const { box } = this.#cursor
+    const { name } = instance.spec
+    const record = box.event(offset)
+    if (record === undefined && box.isLive(offset)) {
+      this.#fetching = true
+      this.#fetch(offset, null, () => {
+        this.#fetching = false
+        this.#cursor.pump()
+      })
+      return false
+    }
+    box.takeLoose(name, offset)
+    // Without a record it was dropped, or the consumer was rewound.
+    if (record === undefined) return true
+    if (record.key !== null) {
+      box.enchain(name, record.key, offset)
+      this.#lanes.enqueue(this.#lanes.of(record.key))
+    } else if (!this.#host.later(offset, () => this.loosen(name, offset))) this.#host.hand(instance, this.#lanes.of(null), record, offset)
+    return true
+  }
+
+  /** A redriven event without a key waits again, in its place. */
+  loosen(consumer: string, offset: number): void {
+    this.#cursor.box.loosen(consumer, offset)
+    this.#cursor.pumpSoon()
+  }
+
+  #fetch(offset: number, key: string | null, then: () => void): void {
+    this.#cursor.box.fetch(offset).then(
+      (found) => {
+        if (!found && this.#cursor.box.isLive(offset)) this.#lost(offset, key)
+        then()
+      },
+      // The cursor has lost its place to another process, which ends this; or there is no room on the disk, or no answer from the servers.
+      () => this.#host.afterAWhile(then),
+    )
+  }
+
+  #lost(offset: number, key: string | null): void {
+    const { box, group, log, state } = this.#cursor
+    const message = `consumer "${group}" kept the event at offset ${offset} of channel "${log.name}" among its dead letters, and its text is gone: it is not handled again`
+    this.#host.alarm(new MillraceError('DATA_DAMAGED', message, { channel: log.name, offset }))
+    for (const consumer of [...box.loose.keys()]) if (key === null) box.takeLoose(consumer, offset)
+    box.done(offset, key)
+    state.clear(offset)
+    this.#host.touch()
+  }
+}
