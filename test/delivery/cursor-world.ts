@@ -1,0 +1,168 @@
+/** A cursor by itself: a log whose blocks are never in memory, records in a map, and an instance whose deliveries the test settles. */
+import type { Delivery, EncodedEvent, Failure } from '../../src/broker/engine.ts'
+import { Cursor } from '../../src/delivery/cursor.ts'
+import type { CursorHost } from '../../src/delivery/cursor-host.ts'
+import type { DeliveryLog, EventBlock, LogListener } from '../../src/delivery/delivery-log.ts'
+import { Instance } from '../../src/delivery/instance.ts'
+
+export const FAILED: Failure = { name: 'Error', message: 'failed', kind: 'error' }
+
+class OneEvent implements EventBlock {
+  readonly firstOffset: number
+  readonly count = 1
+  readonly timeMs = 0
+  readonly #event: EncodedEvent
+
+  constructor(firstOffset: number, event: EncodedEvent) {
+    this.firstOffset = firstOffset
+    this.#event = event
+  }
+
+  at(): EncodedEvent {
+    return this.#event
+  }
+
+  typeAt(): string {
+    return this.#event.type
+  }
+
+  holes(): number {
+    return 0
+  }
+}
+
+/** Every event is a block of its own. It is in memory while it is new, and again for one turn when it was read. */
+export class SlowLog implements DeliveryLog {
+  readonly id: number
+  readonly name: string
+  readonly spec = { kind: 'stream' } as const
+  first = 0
+  committed = 0
+  readonly listeners: Set<LogListener> = new Set()
+  readonly #blocks: OneEvent[] = []
+  #near: OneEvent | undefined
+
+  constructor(id: number, name: string) {
+    this.id = id
+    this.name = name
+  }
+
+  append(...keys: (string | null)[]): void {
+    for (const key of keys) {
+      const offset = this.committed
+      const block = new OneEvent(offset, { id: `id-${offset}`, type: 't', key, text: '{}' })
+      this.#blocks.push(block)
+      this.committed++
+      for (const listener of [...this.listeners]) listener.onCommitted(block)
+    }
+  }
+
+  superseded(): boolean {
+    return false
+  }
+
+  blockInMemory(offset: number): EventBlock | undefined {
+    return this.#near?.firstOffset === offset ? this.#near : undefined
+  }
+
+  async load(offset: number): Promise<EventBlock[]> {
+    return this.#blocks.slice(offset, offset + 10)
+  }
+
+  async cache(offset: number): Promise<EventBlock | undefined> {
+    await new Promise((resolve) => setImmediate(resolve))
+    this.#near = this.#blocks[offset]
+    return this.#near
+  }
+}
+
+export class CursorWorld {
+  readonly log: SlowLog
+  readonly cursor: Cursor
+  readonly instance: Instance
+  readonly records: Map<string, Uint8Array> = new Map()
+  readonly alarms: unknown[] = []
+  /** What is in hands, in the order of the deliveries. */
+  readonly hands: Delivery[] = []
+  /** Offsets as they were handed out. */
+  readonly given: number[] = []
+
+  constructor(options: { readonly credit?: number; readonly perKey?: number } = {}) {
+    this.log = new SlowLog(1, 'orders')
+    this.cursor = new Cursor('worker', this.log, this.#host(), { at: 'beginning' })
+    this.instance = this.#instance(options.credit ?? 10, options.perKey ?? 1)
+    this.cursor.attach(this.instance)
+    this.instance.starting = false
+  }
+
+  #host(): CursorHost {
+    return {
+      nowMs: () => performance.now(),
+      get: (key) => this.records.get(key),
+      range: (from, to, limit) =>
+        [...this.records]
+          .filter(([key]) => key >= from && key < to)
+          .sort(([a], [b]) => (a < b ? -1 : 1))
+          .slice(0, limit),
+      write: (key, value) => void (value === null ? this.records.delete(key) : this.records.set(key, value)),
+      touch: () => undefined,
+      flushed: () => Promise.resolve(),
+      at: (dueMs, task) => {
+        const timer = setTimeout(task, dueMs - performance.now())
+        return () => clearTimeout(timer)
+      },
+      alone: (cursor, offset) => cursor.runAlone(offset),
+      aloneDone: () => undefined,
+      alarm: (error) => void this.alarms.push(error),
+      seek: () => 0,
+    }
+  }
+
+  #instance(credit: number, perKey: number): Instance {
+    const spec = { name: 'worker', channels: ['orders'], wants: [{ type: null, pattern: null }], from: { at: 'beginning' }, onDead: null } as const
+    return new Instance(
+      { ...spec, credit, perKey, leaseMs: 30_000, attemptsMax: 8, stallMs: 60_000 },
+      {
+        deliver: (deliveries) => {
+          this.hands.push(...deliveries)
+          this.given.push(...deliveries.map(({ offset }) => offset))
+        },
+        revoked: (deliveries) => {
+          for (const delivery of deliveries) this.hands.splice(this.hands.indexOf(delivery), 1)
+        },
+      },
+      {
+        nowMs: () => performance.now(),
+        checkEmissions: () => undefined,
+        emit: () => undefined,
+        flushed: () => Promise.resolve(),
+        closed: () => undefined,
+      },
+    )
+  }
+
+  /** Take an event out of the hands, to settle it. */
+  held(offset: number): Delivery {
+    const at = this.hands.findIndex((delivery) => delivery.offset === offset)
+    if (at < 0) throw new Error(`offset ${offset} is in nobody's hands; there are ${this.hands.map((each) => each.offset)}`)
+    return this.hands.splice(at, 1)[0] as Delivery
+  }
+
+  complete(offset: number): void {
+    this.instance.complete(this.held(offset), null)
+  }
+
+  retry(offset: number, delayMs: number): void {
+    this.instance.retry(this.held(offset), delayMs, FAILED)
+  }
+
+  reject(offset: number): void {
+    this.instance.deadLetter(this.held(offset), FAILED)
+  }
+
+  async redrive(): Promise<number> {
+    const { count, keys } = await this.cursor.box.redrive('worker', {})
+    this.cursor.wake(keys)
+    return count
+  }
+}
