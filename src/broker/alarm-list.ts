@@ -31,7 +31,7 @@ export class AlarmList {
     this.raise(code, error instanceof Error ? error.message : String(error))
   }
 
-  end(key: string): void {
-    this.#alarms.delete(key)
+  end(...keys: readonly string[]): void {
+    for (const key of keys) this.#alarms.delete(key)
   }
 }

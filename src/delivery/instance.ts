@@ -18,7 +18,8 @@ export interface InstanceHost {
   emit(emissions: readonly Emission[], cursor: Cursor): void
   /** Resolves when what the instance has settled is durable. */
   flushed(instance: Instance): Promise<void>
-  closed(instance: Instance): void
+  /** It takes no more. Resolves when what it has settled is durable; rejects where that cannot be waited for. */
+  closed(instance: Instance): Promise<void>
 }
 
 export class Instance implements Subscription {
@@ -31,6 +32,7 @@ export class Instance implements Subscription {
   free: number
   paused = false
   closing = false
+  #closed: Promise<void> = Promise.resolve()
   /** Whoever subscribes has not got its subscription yet: nothing is given to it before. */
   starting = true
   /** It lost its lease: nothing is given to it before it is heard of again. */
@@ -206,8 +208,8 @@ export class Instance implements Subscription {
       this.closing = true
       for (const delivery of [...this.held]) delivery.cursor.release(delivery)
       for (const cursor of this.cursors) cursor.detach(this)
-      this.#host.closed(this)
+      this.#closed = this.#host.closed(this)
     }
-    await this.#host.flushed(this)
+    await this.#closed
   }
 }

@@ -32,6 +32,7 @@ export const STATUS: Readonly<Record<ErrorCode, number>> = {
   DATA_FOREIGN: 500,
   DATA_MISSING: 500,
   DISK_FULL: 507,
+  TOO_MANY_FILES: 503,
   STORE_FAILED: 500,
   BACKPRESSURE: 503,
   LEASE_LOST: 409,

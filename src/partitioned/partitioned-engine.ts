@@ -156,7 +156,10 @@ export class PartitionedEngine implements Engine {
       checkEmissions: (emissions) => checkEmissions(emissions, (channel) => this.#registry.known(channel), this.#backend.limits.entryBytes),
       emit: (emissions, cursor) => this.#ownedBy(cursor)?.ownership.emit(emissions),
       flushed: (instance) => this.#settled(instance),
-      closed: (instance) => this.#instanceClosed(instance),
+      closed: (instance) => {
+        this.#instanceClosed(instance)
+        return this.#settled(instance)
+      },
     }
   }
 

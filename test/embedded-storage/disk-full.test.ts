@@ -3,7 +3,7 @@
  * room. Failed: the first error is kept, nothing is acknowledged after it, and what was before is there when the directory is opened again.
  */
 import { execFileSync } from 'node:child_process'
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, describe, expect, test } from 'vitest'
@@ -24,15 +24,17 @@ const Noted = event('noted')
 const notes = stream('notes', { events: [Noted] })
 const echoes = stream('echoes', { events: [Noted] })
 
-/** The file system, until `fails` says otherwise of a write, a sync or a new file. */
+type What = 'write' | 'sync' | 'create' | 'open' | 'index'
+
+/** The file system, until `fails` says otherwise of a write, a sync, a file that is opened, or the index's transaction. */
 class FailingFileSystem {
-  fails: (what: 'write' | 'sync' | 'create', path: string) => string | null = () => null
+  fails: (what: What, path: string) => string | null = () => null
   readonly #paths = new Map<number, string>()
 
   readonly fileSystem: FileSystem = {
     ...nodeFileSystem,
     open: (path, flags) => {
-      if (flags === 'wx+') this.#check('create', path)
+      this.#throw(this.fails(flags === 'wx+' ? 'create' : 'open', path))
       const fd = nodeFileSystem.open(path, flags)
       this.#paths.set(fd, path)
       return fd
@@ -55,12 +57,14 @@ class FailingFileSystem {
     },
   }
 
-  #fails(what: 'write' | 'sync', fd: number): string | null {
+  #fails(what: What, fd: number): string | null {
     return this.fails(what, this.#paths.get(fd) ?? '')
   }
 
-  #check(what: 'create', path: string): void {
-    this.#throw(this.fails(what, path))
+  /** LMDB's own files are not opened here: it says why a transaction failed by the system's number. */
+  readonly failpoint = (name: string): void => {
+    const code = name === 'apply.after-segment' ? this.fails('index', '') : null
+    if (code !== null) throw Object.assign(new Error('as the test wants it'), { code: code === 'ENOSPC' ? 28 : 24 })
   }
 
   #throw(code: string | null): void {
@@ -78,7 +82,8 @@ async function open(
 ): Promise<{ directory: string; disk: FailingFileSystem; broker: ConnectedBroker; alarms: string[] }> {
   const disk = new FailingFileSystem()
   const alarms: string[] = []
-  const storage = { fileSystem: disk.fileSystem, journalFileBytes: 64 * 1024, journalFiles: 2, applyIntervalMs: 5, segmentFileBytes: 256 * 1024 }
+  const { fileSystem, failpoint } = disk
+  const storage = { fileSystem, failpoint, journalFileBytes: 64 * 1024, journalFiles: 2, applyIntervalMs: 5, segmentFileBytes: 256 * 1024 }
   const engine = await openFileEngine(`file:${directory}`, { onAlarm: (alarm) => alarms.push(alarm.code) }, storage)
   return { directory, disk, broker: new ConnectedBroker(engine, { source: '/test', random: Math.random }), alarms }
 }
@@ -91,12 +96,18 @@ async function stored(directory: string, channel = 'notes'): Promise<unknown[]> 
   return found
 }
 
+const full = { errno: 'ENOSPC', refusal: 'DISK_FULL' }
+const noDescriptor = { errno: 'EMFILE', refusal: 'TOO_MANY_FILES' }
+
 describe.each([
-  ['journal', (what: string, path: string) => what === 'write' && path.includes('journal')],
-  ['segments', (what: string, path: string) => what !== 'sync' && path.includes('segment')],
-  ['new files', (what: string) => what === 'create'],
-  ['everything', (what: string) => what !== 'sync'],
-] as const)('no room for the %s', (_, where) => {
+  ['no room for the journal', full, (what: string, path: string) => what === 'write' && path.includes('journal')],
+  ['no room for the segments', full, (what: string, path: string) => (what === 'write' || what === 'create') && path.includes('segment')],
+  ['no room for new files', full, (what: string) => what === 'create'],
+  ['no room for the index', full, (what: string) => what === 'index'],
+  ['no room for everything', full, (what: string) => what !== 'sync' && what !== 'open'],
+  ['no descriptor for new files', noDescriptor, (what: string) => what === 'create'],
+  ['no descriptor for anything', noDescriptor, (what: string) => what === 'create' || what === 'open'],
+] as const)('%s', (_, { errno, refusal }, where) => {
   test('publishes are refused or stored, consumers go on, nothing is lost, and it goes on by itself', { timeout: 30_000 }, async () => {
     const { directory, disk, broker, alarms } = await open()
     const seen: number[] = []
@@ -127,11 +138,11 @@ describe.each([
       }
     }
     for (let count = 0; count < 20; count++) await publish()
-    disk.fails = (what, path) => (where(what, path) ? 'ENOSPC' : null)
+    disk.fails = (what, path) => (where(what, path) ? errno : null)
     // Until it is noticed: what the journal has room for is taken.
     await expect.poll(publish, { timeout: 10_000, interval: 1 }).toBe(false)
-    expect([...new Set(refused)]).toEqual(['DISK_FULL'])
-    await expect.poll(() => alarms).toContain('DISK_FULL')
+    expect([...new Set(refused)]).toEqual([refusal])
+    await expect.poll(() => alarms).toContain(refusal)
     go()
     await expect.poll(() => seen.length).toBeGreaterThanOrEqual(20)
     disk.fails = () => null
@@ -140,7 +151,7 @@ describe.each([
     await expect.poll(() => seen.length).toBe(acked.length)
     await running.stop()
     await broker.close()
-    expect([...new Set(refused)]).toEqual(['DISK_FULL'])
+    expect([...new Set(refused)]).toEqual([refusal])
     expect(await stored(directory)).toEqual(acked)
     expect(((await stored(directory, 'echoes')) as number[]).sort((a, b) => a - b)).toEqual(acked)
   })
@@ -222,5 +233,73 @@ test('a real disk that is full', { timeout: 30_000 }, async (context) => {
   await expect.poll(publish, { timeout: 10_000 }).toBe('ok')
   await running.stop()
   await broker.close()
+  expect(await stored(directory)).toEqual(acked)
+})
+
+test('a real disk that fills up to the last byte: no rejection is unhandled, the index goes on too, and closing ends', { timeout: 60_000 }, async (context) => {
+  const folder = mountTmpfs('24m')
+  if (folder === null) context.skip('mounting a tmpfs takes root on Linux')
+  const { broker, directory } = await open(join(folder as string, 'data'))
+  const unhandled: unknown[] = []
+  const note = (error: unknown): void => void unhandled.push(error)
+  process.on('unhandledRejection', note)
+  const acked: number[] = []
+  let n = 0
+  const publish = async (): Promise<string> => {
+    const mine = n++
+    return broker.publish(notes, Noted({ n: mine, text: 'x'.repeat(20_000) })).then(
+      () => {
+        acked.push(mine)
+        return 'ok'
+      },
+      (error: unknown) => (error as { readonly code: string }).code,
+    )
+  }
+  for (let count = 0; count < 20; count++) await broker.publish(echoes, Noted({ n: count }), { delay: 200 + count * 20 })
+  for (let round = 0; round < 3; round++) {
+    const ballast: string[] = []
+    for (let bytes = 1024 * 1024; bytes >= 4096; bytes /= 4) {
+      for (;;) {
+        const path = join(folder as string, `ballast${round}-${ballast.length}`)
+        ballast.push(path)
+        try {
+          writeFileSync(path, Buffer.alloc(bytes))
+        } catch {
+          break
+        }
+      }
+    }
+    const codes = new Set<string>()
+    await expect.poll(async () => codes.add(await publish()).has('DISK_FULL'), { timeout: 15_000, interval: 1 }).toBe(true)
+    for (let count = 0; count < 5; count++) codes.add(await publish())
+    expect([...codes].filter((code) => code !== 'ok')).toEqual(['DISK_FULL'])
+    for (const path of ballast) rmSync(path)
+    await expect.poll(publish, { timeout: 10_000 }).toBe('ok')
+  }
+  const came: unknown[] = []
+  await expect
+    .poll(async () => {
+      came.length = 0
+      for await (const each of broker.read(echoes)) came.push(each.data)
+      return came.length
+    })
+    .toBe(20)
+  // It is filled once more, and stays so.
+  const running = await broker.start(consumer('late', notes, { drain: '100ms' }).on(Noted, () => new Promise((resolve) => setTimeout(resolve, 5))))
+  writeFileSync(join(folder as string, 'last'), '')
+  try {
+    for (let at = 0; ; at++) writeFileSync(join(folder as string, `last${at}`), Buffer.alloc(4096 * 64))
+  } catch {
+    await expect.poll(publish, { timeout: 15_000, interval: 1 }).toBe('DISK_FULL')
+  }
+  const startMs = Date.now()
+  // There may be room for the little that closing has to store.
+  const how = await broker.close().catch((error: unknown) => (error as { readonly code: string }).code)
+  expect([undefined, 'DISK_FULL']).toContain(how)
+  expect(Date.now() - startMs).toBeLessThan(20_000)
+  await running.done
+  expect(unhandled).toEqual([])
+  process.off('unhandledRejection', note)
+  for (const name of readdirSync(folder as string).filter((each) => each.startsWith('last'))) rmSync(join(folder as string, name))
   expect(await stored(directory)).toEqual(acked)
 })

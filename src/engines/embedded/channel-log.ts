@@ -3,8 +3,8 @@
  * and the few blocks that were read last.
  */
 
-import { isMillraceError } from '../../base/errors.ts'
-import type { EncodedEvent, PublishWaiter } from '../../broker/engine.ts'
+import { isMillraceError, MillraceError } from '../../base/errors.ts'
+import type { EncodedEvent, Position, PublishWaiter } from '../../broker/engine.ts'
 import type { ChannelSpec } from '../../channel/channel.ts'
 import { fromFloat, toFloat } from '../../delivery/consumer-records.ts'
 import type { DeliveryLog, EventBlock, LogListener } from '../../delivery/delivery-log.ts'
@@ -116,6 +116,20 @@ export class ChannelLog implements DeliveryLog {
     if (!this.spec.retain.latestByKey || key === null) return false
     const latest = this.#store.get(keys.latest(this.id, key))
     return latest !== undefined && fromFloat(latest) > offset
+  }
+
+  /** The offset that a position names. @throws OFFSET_OUT_OF_RANGE */
+  seek(position: Position): number {
+    if ('at' in position) return position.at === 'beginning' ? this.first : this.committed
+    if ('timeMs' in position) return Math.max(this.first, this.#store.seek(this.id, position.timeMs))
+    const { offset } = position
+    if (Number.isInteger(offset) && offset >= 0 && offset <= this.committed) return Math.max(this.first, offset)
+    throw new MillraceError('OFFSET_OUT_OF_RANGE', `channel "${this.name}" has offsets ${this.first} to ${this.committed}; ${offset} is not one of them`, {
+      channel: this.name,
+      offset,
+      first: this.first,
+      next: this.committed,
+    })
   }
 
   /** The block that holds an offset, if it is in memory. */

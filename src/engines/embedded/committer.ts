@@ -4,8 +4,9 @@
  * Invariants:
  * - At most one commit is in flight. Nobody is told of anything before the store says that it is durable.
  * - A completion, the events emitted with it and its timers are in one frame (clause 12): they are put in here within one turn.
- * - When the disk is full, publishes are refused with DISK_FULL; what may not be refused (completions, emissions, due
- *   events) is kept, in order, for the next try. When the store has failed, nothing is accepted any more.
+ * - When the disk is full, or the process has no file descriptor left, publishes are refused with DISK_FULL or
+ *   TOO_MANY_FILES; what may not be refused (completions, emissions, due events, what retention lets go) is kept, in
+ *   order, for the next try. When the store has failed, nothing is accepted any more.
  */
 
 import type { Clock } from '../../base/clock.ts'
@@ -31,13 +32,21 @@ interface Part {
 interface Commit {
   readonly parts: readonly Part[]
   readonly records: RecordChange[]
+  readonly trims: readonly Trim[]
   readonly settled: readonly Settling[]
 }
 
-/** Who waits for everything so far to be durable. */
+interface Trim {
+  readonly channelId: number
+  readonly beforeOffset: number
+}
+
+/** A call that waits for everything so far to be durable. */
 interface Settling {
   readonly resolve: () => void
   readonly reject: (error: Error) => void
+  /** From this time on (of `performance.now`) it waits no longer for room. */
+  readonly untilMs: number
 }
 
 /** Stands where a commit had an event. */
@@ -46,9 +55,11 @@ const GONE: EncodedEvent = { id: '', type: '', key: null, text: '' }
 /** Wait before a lazy commit, and before trying again on a full disk. */
 const LAZY_MS = 1
 const FULL_RETRY_MS = 200
+/** A call that closes something waits for room at most for this time. */
+const LEAVING_MS = 1000
 
 export interface CommitterHooks {
-  /** The disk is full, or has room again (null). */
+  /** Nothing can be stored for now (DISK_FULL, TOO_MANY_FILES), or it can again (null). */
   alarm(error: Error | null): void
   /** The store failed for good. */
   failed(error: Error): void
@@ -60,7 +71,7 @@ export class Committer {
   readonly #hooks: CommitterHooks
   #logs: ChannelLog[] = []
   #records: RecordChange[] = []
-  #trims: { channelId: number; beforeOffset: number }[] = []
+  #trims: Trim[] = []
   readonly #sources = new Set<RecordSource>()
   #settled: Settling[] = []
   #pendingBytes = 0
@@ -68,6 +79,7 @@ export class Committer {
   #scheduled = false
   #lazyTimer: NodeJS.Timeout | null = null
   #full: Error | null = null
+  #retryTimer: NodeJS.Timeout | null = null
   #failure: Error | null = null
 
   constructor(store: Store<Block>, clock: Clock, hooks: CommitterHooks) {
@@ -120,12 +132,24 @@ export class Committer {
     this.#lazily()
   }
 
-  /** Resolves when everything put in so far is durable. */
+  /** Resolves when everything put in so far is durable. On a full disk that is when there is room again. */
   flushed(): Promise<void> {
+    return this.#settles(Number.POSITIVE_INFINITY)
+  }
+
+  /**
+   * The same for a call that closes something: it ends also where the disk stays full.
+   * @throws DISK_FULL · TOO_MANY_FILES: what was put in is kept for the next try, and is lost with the process
+   */
+  left(): Promise<void> {
+    return this.#settles(performance.now() + LEAVING_MS)
+  }
+
+  #settles(untilMs: number): Promise<void> {
     return new Promise((resolve, reject) => {
       if (this.#failure !== null) reject(this.#failure)
       else {
-        this.#settled.push({ resolve, reject })
+        this.#settled.push({ resolve, reject, untilMs })
         this.#soon()
       }
     })
@@ -142,6 +166,8 @@ export class Committer {
   }
 
   #soon(): void {
+    // Somebody waits for the next try.
+    if (this.#full !== null) this.#retryTimer?.ref()
     if (this.#scheduled || this.#inFlight !== null || this.#full !== null) return
     this.#scheduled = true
     process.nextTick(() => {
@@ -165,12 +191,11 @@ export class Committer {
       this.#lazyTimer = null
     }
     const commit = this.#build()
-    const trims = this.#trims
+    const { trims } = commit
     if (commit.parts.length === 0 && commit.records.length === 0 && trims.length === 0) {
       for (const settled of commit.settled) settled.resolve()
       return
     }
-    this.#trims = []
     this.#inFlight = commit
     // What is the latest of its key is so with the commit itself. They are no changes of the commit's own: a refused event is the latest of none.
     const latest: (readonly [string, Uint8Array])[] = []
@@ -201,9 +226,11 @@ export class Committer {
     this.#records = []
     for (const source of this.#sources) source.collect(records)
     this.#sources.clear()
+    const trims = this.#trims
+    this.#trims = []
     const settled = left.length === 0 ? this.#settled : []
     if (left.length === 0) this.#settled = []
-    return { parts, records, settled }
+    return { parts, records, trims, settled }
   }
 
   /** The channel's pending events, up to a number of bytes, but whole batches. */
@@ -273,16 +300,20 @@ export class Committer {
   }
 
   #refused(commit: Commit, error: Error): void {
-    const full = error instanceof MillraceError && error.code === 'DISK_FULL'
+    const passing = error instanceof MillraceError && error.retryable
     const waiting: PublishWaiter[] = []
     const kept: [ChannelLog, EncodedEvent[]][] = []
     for (const log of new Set([...commit.parts.map((part) => part.log), ...this.#logs])) kept.push([log, this.#takeBack(log, commit, waiting)])
     this.#logs = []
-    if (full) {
+    if (passing) {
       this.#full = error
       this.#records = [...commit.records, ...this.#records]
+      this.#trims = [...commit.trims, ...this.#trims]
       for (const [log, events] of kept) for (const event of events) this.#append(log, event, null)
-      this.#settled = [...commit.settled, ...this.#settled]
+      const settled = [...commit.settled, ...this.#settled]
+      const nowMs = performance.now()
+      this.#settled = settled.filter(({ untilMs }) => untilMs > nowMs)
+      for (const { untilMs, reject } of settled) if (untilMs <= nowMs) reject(error)
       this.#hooks.alarm(error)
       this.#retryLater()
     } else {
@@ -307,9 +338,12 @@ export class Committer {
   }
 
   #retryLater(): void {
-    setTimeout(() => {
+    const timer = setTimeout(() => {
       if (this.#full !== null) this.#commit()
-    }, FULL_RETRY_MS).unref()
+    }, FULL_RETRY_MS)
+    // It keeps the process alive only while somebody waits.
+    if (this.#settled.length === 0) timer.unref()
+    this.#retryTimer = timer
   }
 
   #tooMuch(): MillraceError {

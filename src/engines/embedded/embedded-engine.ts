@@ -86,7 +86,7 @@ export class EmbeddedEngine implements Engine {
     // Who only reads moves nothing: no timers, no retention.
     if (options.refresh !== undefined) this.#due.close()
     this.#committer = new Committer(store, clock, {
-      alarm: (error) => (error === null ? this.#alarms.end('DISK_FULL') : this.#alarm(error)),
+      alarm: (error) => (error === null ? this.#alarms.end('DISK_FULL', 'TOO_MANY_FILES') : this.#alarm(error)),
       failed: (error) => this.#alarm(error),
     })
     const shared = { store, clock, committer: this.#committer, due: this.#due }
@@ -149,7 +149,7 @@ export class EmbeddedEngine implements Engine {
       alone: (cursor, offset) => this.#suspects.add(cursor, offset),
       aloneDone: (cursor, offset) => this.#suspects.done(cursor, offset),
       alarm: (error) => this.#alarm(error),
-      seek: (log, position) => this.#seek(this.#logsById.get(log.id) as ChannelLog, position),
+      seek: (log, position) => (this.#logsById.get(log.id) as ChannelLog).seek(position),
     }
   }
 
@@ -159,7 +159,10 @@ export class EmbeddedEngine implements Engine {
       checkEmissions: (emissions) => emissions.forEach(({ channel }) => void this.#log(channel)),
       emit: (emissions) => this.#publishing.emit(emissions),
       flushed: () => this.#committer.flushed(),
-      closed: (instance) => this.#instances.delete(instance),
+      closed: (instance) => {
+        this.#instances.delete(instance)
+        return this.#committer.left()
+      },
     }
   }
 
@@ -273,21 +276,7 @@ export class EmbeddedEngine implements Engine {
     // A read that ends by itself leaves nothing behind on the signal that lives as long as the engine.
     const signal = options.follow ? AbortSignal.any([options.signal, this.#closed.signal]) : options.signal
     const kept = (event: StoredText): boolean => !log.superseded(event.key, event.offset)
-    return readLog(log, this.#seek(log, options.from), options.to === null ? null : this.#seek(log, options.to), { ...options, signal }, kept)
-  }
-
-  /** The offset that a position names. @throws OFFSET_OUT_OF_RANGE */
-  #seek(log: ChannelLog, position: Position): number {
-    if ('at' in position) return position.at === 'beginning' ? log.first : log.committed
-    if ('timeMs' in position) return Math.max(log.first, this.#store.seek(log.id, position.timeMs))
-    const { offset } = position
-    if (Number.isInteger(offset) && offset >= 0 && offset <= log.committed) return Math.max(log.first, offset)
-    throw new MillraceError('OFFSET_OUT_OF_RANGE', `channel "${log.name}" has offsets ${log.first} to ${log.committed}; ${offset} is not one of them`, {
-      channel: log.name,
-      offset,
-      first: log.first,
-      next: log.committed,
-    })
+    return readLog(log, log.seek(options.from), options.to === null ? null : log.seek(options.to), { ...options, signal }, kept)
   }
 
   async subscribe(spec: ConsumerSpec, sink: DeliverySink): Promise<Subscription> {
@@ -486,11 +475,11 @@ export class EmbeddedEngine implements Engine {
 
   async #close(): Promise<void> {
     this.#closed.abort()
-    for (const instance of [...this.#instances]) if (!instance.abandoned) await instance.close().catch(() => undefined)
+    await Promise.allSettled([...this.#instances].filter((instance) => !instance.abandoned).map((instance) => instance.close()))
     for (const cursor of this.#cursors.values()) this.#cursorHost.touch(cursor.state)
     await this.#retention.close()
     try {
-      if (this.#committer.full === null) await this.#committer.flushed()
+      await this.#committer.left()
     } finally {
       this.#due.close()
       await this.#store.close()

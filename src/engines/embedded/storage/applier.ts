@@ -4,6 +4,7 @@
  * Order: extents are written and synced first, then the index that points at them. A crash between leaves bytes that nothing points at, which
  * the next apply overwrites; the frames are still in the journal.
  */
+import { isMillraceError } from '../../../base/errors.ts'
 import type { Rewrite, StoredBlock } from '../store.ts'
 import { decodeExtent, extentHead } from './extent.ts'
 import { type ExtentEntry, extentValue, floats, type IndexChanges, type IndexDb, indexKeys, type SegmentTotals } from './index-db.ts'
@@ -32,6 +33,8 @@ export class Applier {
   readonly #segments: Segments
   readonly #options: ApplierOptions
   readonly #totals = new Map<number, SegmentTotals>()
+  /** Segments in which something is damaged: they stay where they are. */
+  readonly #damaged = new Set<number>()
   #current = 0
 
   constructor(index: IndexDb, segments: Segments, options: ApplierOptions) {
@@ -249,19 +252,33 @@ export class Applier {
     if (layer.trims.size > 0) return []
     const filled = new Set(placed.map((extent) => extent.entry.segment))
     const sparse = ([id, { bytes, live }]: [number, SegmentTotals]): boolean =>
-      id !== this.#current && !filled.has(id) && live > 0 && live < bytes * COMPACT_BELOW
+      id !== this.#current && !filled.has(id) && !this.#damaged.has(id) && live > 0 && live < bytes * COMPACT_BELOW
     const candidate = [...totals].find(sparse)
     if (candidate === undefined) return []
     const [id, { bytes }] = candidate
-    const moved: NewExtent[] = []
-    // Found before the first is read: an iteration of LMDB's does not outlive a turn.
-    const alive = [...this.#index.extentsOf(id)]
-    for (const [channelId, entry] of alive) {
-      const raw = await this.#segments.read(id, entry.position, entry.bytes)
-      moved.push(this.#place(channelId, decodeExtent(raw, channelId, Segments.fileName(id), entry.position), totals))
-    }
+    const alive = await this.#readAll(id)
+    if (alive === null) return []
+    const moved = alive.map(([channelId, blocks]) => this.#place(channelId, blocks, totals))
     totals.set(id, { bytes, live: 0 })
     return moved
+  }
+
+  /** The extents that are alive in a segment; null where one of them is damaged: what can be read of it is read where it stands. */
+  async #readAll(id: number): Promise<[channelId: number, blocks: StoredBlock[]][] | null> {
+    // Found before the first is read: an iteration of LMDB's does not outlive a turn.
+    const entries = [...this.#index.extentsOf(id)]
+    const found: [number, StoredBlock[]][] = []
+    try {
+      for (const [channelId, entry] of entries) {
+        const raw = await this.#segments.read(id, entry.position, entry.bytes)
+        found.push([channelId, decodeExtent(raw, channelId, Segments.fileName(id), entry.position)])
+      }
+    } catch (error) {
+      if (!isMillraceError(error, 'DATA_DAMAGED')) throw error
+      this.#damaged.add(id)
+      return null
+    }
+    return found
   }
 }
 

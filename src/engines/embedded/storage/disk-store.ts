@@ -2,14 +2,14 @@
  * The store on disk: commits go to the journal; what they say is applied behind it, in the background, to segments and the index.
  *
  * Until it is applied it is read from memory. The journal's size bounds that memory: when the journal is full, commits wait for an apply, and
- * when an apply finds the disk full, they are refused with DISK_FULL until there is room.
+ * when an apply finds the disk full, they are refused with DISK_FULL until there is room; without a file descriptor, with TOO_MANY_FILES.
  */
 import { isMillraceError, MillraceError } from '../../../base/errors.ts'
 import type { Frame, Rewrite, Store, StoredBlock, StoreStats } from '../store.ts'
 import { Applier } from './applier.ts'
 import { BlockMemory } from './block-memory.ts'
 import { readFormat, writeFormat } from './directory-format.ts'
-import { type FileSystem, isFull, nodeFileSystem } from './file-system.ts'
+import { type FileSystem, isFull, isOutOfFiles, nodeFileSystem } from './file-system.ts'
 import { IndexDb } from './index-db.ts'
 import { Journal } from './journal.ts'
 import { Segments } from './segments.ts'
@@ -152,7 +152,7 @@ export class DiskStore<Block extends StoredBlock = StoredBlock> extends StoreRea
       if (this.#ready(frame)) this.#write(frame, done)
       else this.#wait(frame, done)
     } catch (error) {
-      const told = isFull(error) ? this.#diskFull(error) : this.#poison(error)
+      const told = this.#shortage(error) ?? this.#poison(error)
       setImmediate(() => done(told))
     }
   }
@@ -220,13 +220,16 @@ export class DiskStore<Block extends StoredBlock = StoredBlock> extends StoreRea
     return this.#failure
   }
 
-  #diskFull(cause: unknown): Error {
-    return new MillraceError(
-      'DISK_FULL',
-      `the disk of ${this.#directory} is full: nothing was stored. Free some space; publishing goes on by itself then`,
-      { directory: this.#directory },
-      { cause },
-    )
+  /** What is lacking for now, if that is why something failed: it goes on by itself when there is enough again. */
+  #shortage(cause: unknown): Error | null {
+    const details = { directory: this.#directory }
+    if (isFull(cause)) {
+      const say = `the disk of ${this.#directory} is full: nothing was stored. Free some space; publishing goes on by itself then`
+      return new MillraceError('DISK_FULL', say, details, { cause })
+    }
+    if (!isOutOfFiles(cause)) return null
+    const say = `too many files are open, so that ${this.#directory} cannot be written to: nothing was stored. Close some, or raise the limit (ulimit -n); publishing goes on by itself then`
+    return new MillraceError('TOO_MANY_FILES', say, details, { cause })
   }
 
   #schedule(): void {
@@ -271,7 +274,7 @@ export class DiskStore<Block extends StoredBlock = StoredBlock> extends StoreRea
     if (this.#waiting !== null) this.#apply()
     else if (this.tail.freshBytes > 0) this.#schedule()
     // A full disk has no room for what would make room: another time. Damage is said, and left as it is.
-    if (failure === null || isFull(failure)) return next
+    if (failure === null || this.#shortage(failure) !== null) return next
     throw isMillraceError(failure) ? failure : this.#poison(failure)
   }
 
@@ -288,8 +291,9 @@ export class DiskStore<Block extends StoredBlock = StoredBlock> extends StoreRea
   /** What could not be applied stays in the journal and in memory, and is tried again. */
   #notApplied(error: unknown): void {
     this.#applying = null
-    if (isFull(error)) {
-      this.#full = this.#diskFull(error)
+    const shortage = this.#shortage(error)
+    if (shortage !== null) {
+      this.#full = shortage
       if (!this.#closed) {
         this.#timer = this.#options.later(() => {
           this.#timer = null

@@ -88,9 +88,15 @@ function writeOnce(fd: number, chunk: Uint8Array, from: number, position: number
   })
 }
 
-/** Whether an error says that there is no room. */
+/** Whether an error says that there is no room. LMDB gives the system's numbers. */
 export function isFull(error: unknown): boolean {
   const code = (error as { readonly code?: unknown } | null)?.code
   const text = error instanceof Error ? error.message : ''
-  return code === 'ENOSPC' || code === 'EDQUOT' || code === 28 || /no space left|ENOSPC|quota exceeded/i.test(text)
+  return code === 'ENOSPC' || code === 'EDQUOT' || code === 28 || code === 122 || /no space left|ENOSPC|quota exceeded/i.test(text)
+}
+
+/** Whether an error says that too many files are open. */
+export function isOutOfFiles(error: unknown): boolean {
+  const code = (error as { readonly code?: unknown } | null)?.code
+  return code === 'EMFILE' || code === 'ENFILE' || code === 'TOO_MANY_FILES' || code === 23 || code === 24
 }

@@ -11,6 +11,7 @@
  * Every value ends with the CRC-32 of the key and of what is before it, since LMDB itself has no checksums.
  */
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { crc32 } from 'node:zlib'
 import { open, type RangeOptions, type RootDatabase } from 'lmdb'
 import { damaged, damagedPart, foreign } from './damage.ts'
@@ -138,6 +139,8 @@ export class IndexDb {
         encoding: 'binary',
         overlappingSync: false,
         readOnly,
+        // Else lmdb begins a second transaction of its own, whose failure nobody can be told of.
+        eventTurnBatching: false,
         pageSize: PAGE_BYTES,
         maxReaders: 126,
       } as Parameters<typeof open>[0])
@@ -226,16 +229,23 @@ export class IndexDb {
     }
   }
 
-  /** One transaction; resolves when it is durable. */
+  /**
+   * One transaction; resolves when it is durable.
+   * @throws the system's error, with its number as `code`: nothing of the transaction happened
+   */
   async write(changes: IndexChanges): Promise<void> {
-    const written = this.#db.batch(() => {
-      for (const [key, value] of changes) {
-        if (value === null) void this.#db.remove(key)
-        else void this.#db.put(key, seal(key, value))
-      }
-    })
-    await written
-    await this.#db.flushed
+    try {
+      await this.#db.batch(() => {
+        // Within a batch these promises say nothing: the batch's own says how it ended.
+        for (const [key, value] of changes) {
+          if (value === null) void this.#db.remove(key)
+          else void this.#db.put(key, seal(key, value))
+        }
+      })
+      await this.#db.flushed
+    } catch (error) {
+      throw await reasonOf(error)
+    }
     // Reads from here on must see it: a read transaction of before would still show what was there.
     this.#db.resetReadTxn()
   }
@@ -248,6 +258,19 @@ export class IndexDb {
   async close(): Promise<void> {
     await this.#db.close()
   }
+}
+
+/** lmdb says why a transaction failed in another promise. */
+const REASON_MS = 1000
+
+async function reasonOf(error: unknown): Promise<unknown> {
+  const { commitError } = error as { readonly commitError?: unknown }
+  if (!(commitError instanceof Promise)) return error
+  const reason = commitError.then(
+    () => error,
+    (cause: unknown) => cause,
+  )
+  return Promise.race([reason, sleep(REASON_MS, error, { ref: false })])
 }
 
 /** LMDB cannot make sense of its own pages. */

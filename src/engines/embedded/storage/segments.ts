@@ -4,20 +4,25 @@
  * They are read by position, not mapped: what a consumer reads of a long backlog does not become part of the process's memory.
  */
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { MillraceError } from '../../../base/errors.ts'
 import { damaged, damagedPart } from './damage.ts'
-import type { FileSystem } from './file-system.ts'
+import { type FileSystem, isOutOfFiles } from './file-system.ts'
 
 /** Files kept open for reading. */
 const OPEN_MAX = 32
+/** A read that gets no file descriptor tries again after so long, so many times. */
+const DESCRIPTOR_WAIT_MS = 100
+const DESCRIPTOR_TRIES = 50
 
 export class Segments {
   readonly #fs: FileSystem
   readonly #directory: string
   readonly #readOnly: boolean
   readonly #open = new Map<number, number>()
-  /** Descriptors to close when no read is under way. */
+  /** Descriptors to close when none is in use. */
   #retired: number[] = []
-  #reads = 0
+  #uses = 0
 
   constructor(fs: FileSystem, directory: string, readOnly: boolean) {
     this.#fs = fs
@@ -34,36 +39,59 @@ export class Segments {
     const size = this.#fs.size(this.#fd(id))
     if (size < bytes)
       throw damaged(Segments.fileName(id), `the segment has ${size} bytes and should have ${bytes}: it was cut short`, { size, expected: bytes })
+    this.rest()
   }
 
   create(id: number): void {
     const path = this.#path(id)
-    this.#fs.remove(path)
+    // A try that failed has left one.
+    this.remove(id)
     this.#open.set(id, this.#fs.open(path, 'wx+'))
     this.#fs.syncDirectory(this.#directory)
   }
 
   async append(id: number, chunks: readonly Uint8Array[], position: number): Promise<void> {
     const fd = this.#fd(id)
-    await this.#fs.writeAll(fd, chunks, position)
-    await new Promise<void>((resolve, reject) => {
-      this.#fs.sync(fd, (error) => (error === null ? resolve() : reject(error)))
-    })
-  }
-
-  async read(id: number, position: number, bytes: number): Promise<Buffer> {
-    const into = Buffer.allocUnsafeSlow(bytes)
-    this.#reads++
+    this.#uses++
     try {
-      return this.#whole(id, position, into, await this.#fs.read(this.#fd(id), into, position))
+      await this.#fs.writeAll(fd, chunks, position)
+      await new Promise<void>((resolve, reject) => {
+        this.#fs.sync(fd, (error) => (error === null ? resolve() : reject(error)))
+      })
     } finally {
-      this.#reads--
+      this.#uses--
       this.#closeRetired()
     }
   }
 
+  /** @throws DATA_DAMAGED · TOO_MANY_FILES when there was no file descriptor for some seconds */
+  async read(id: number, position: number, bytes: number): Promise<Buffer> {
+    const fd = await this.#descriptor(id)
+    const into = Buffer.allocUnsafeSlow(bytes)
+    this.#uses++
+    try {
+      return this.#whole(id, position, into, await this.#fs.read(fd, into, position))
+    } finally {
+      this.#uses--
+      this.#closeRetired()
+    }
+  }
+
+  /** The file's descriptor, when there is one to be had: a process that lacks some may get them back. */
+  async #descriptor(id: number): Promise<number> {
+    for (let tries = 1; tries < DESCRIPTOR_TRIES; tries++) {
+      try {
+        return this.#fd(id)
+      } catch (error) {
+        if (!isOutOfFiles(error)) throw error
+        await sleep(DESCRIPTOR_WAIT_MS, undefined, { ref: false })
+      }
+    }
+    return this.#fd(id)
+  }
+
   #closeRetired(): void {
-    if (this.#reads > 0) return
+    if (this.#uses > 0) return
     for (const fd of this.#retired) this.#fs.close(fd)
     this.#retired = []
   }
@@ -95,19 +123,38 @@ export class Segments {
   #fd(id: number): number {
     let fd = this.#open.get(id)
     if (fd !== undefined) return fd
-    try {
-      fd = this.#fs.open(this.#path(id), this.#readOnly ? 'r' : 'r+')
-    } catch (cause) {
-      throw damaged(Segments.fileName(id), `the segment cannot be opened (${(cause as Error).message})`)
-    }
+    fd = this.#openFile(id)
     this.#open.set(id, fd)
     return fd
   }
 
+  #openFile(id: number): number {
+    const path = this.#path(id)
+    const flags = this.#readOnly ? 'r' : 'r+'
+    try {
+      return this.#fs.open(path, flags)
+    } catch (cause) {
+      if (!isOutOfFiles(cause)) throw damaged(Segments.fileName(id), `the segment cannot be opened (${(cause as Error).message})`)
+      // Those that are open for later reads are open for nothing now.
+      this.#rest(0)
+      try {
+        return this.#fs.open(path, flags)
+      } catch (again) {
+        if (!isOutOfFiles(again)) throw damaged(Segments.fileName(id), `the segment cannot be opened (${(again as Error).message})`)
+        const say = `${path} cannot be opened: too many files are open. Close some, or raise the limit (ulimit -n)`
+        throw new MillraceError('TOO_MANY_FILES', say, { path }, { cause: again })
+      }
+    }
+  }
+
   /** Close the files opened longest ago, if there are too many. */
   rest(): void {
+    this.#rest(OPEN_MAX)
+  }
+
+  #rest(max: number): void {
     for (const [id, fd] of this.#open) {
-      if (this.#open.size <= OPEN_MAX) break
+      if (this.#open.size <= max) break
       this.#open.delete(id)
       this.#retired.push(fd)
     }
