@@ -136,7 +136,7 @@ export class CursorWorld {
         checkEmissions: () => undefined,
         emit: () => undefined,
         flushed: () => Promise.resolve(),
-        closed: () => undefined,
+        closed: () => Promise.resolve(),
       },
     )
   }
