@@ -42,3 +42,32 @@ export function compileWildcard(wildcard: string): (name: string) => boolean {
   const form = new RegExp(`^${ours}${words.join('\\.')}$`)
   return (name) => form.test(name)
 }
+
+/** First words of the names of Millrace's own consumers (`rules.orders`, `rule.large.http`, `push.billing`), and the channel that says what they do. */
+const OWN_CONSUMERS: ReadonlyMap<string, '$rules' | '$push'> = new Map([
+  ['rules', '$rules'],
+  ['rule', '$rules'],
+  ['push', '$push'],
+])
+
+/** The channel by which Millrace runs this consumer itself; null for all others. */
+export function ownerOf(consumer: string): '$rules' | '$push' | null {
+  const dot = consumer.indexOf('.')
+  return dot < 0 ? null : (OWN_CONSUMERS.get(consumer.slice(0, dot)) ?? null)
+}
+
+export function reservedName(consumer: string): MillraceError {
+  const what = ownerOf(consumer) === '$push' ? 'a push subscription' : 'rules'
+  return new MillraceError(
+    'INVALID_NAME',
+    `consumer "${consumer}" is Millrace's own, it runs ${what}: names that begin with "rules.", "rule." and "push." are reserved. Choose another name; to end it, remove ${what}`,
+    { name: consumer, of: 'consumer' },
+  )
+}
+
+/** The name, if it is one that an application or a client may consume by. @throws INVALID_NAME */
+export function checkConsumerName(name: unknown): string {
+  const consumer = checkName(name, 'consumer')
+  if (ownerOf(consumer) !== null) throw reservedName(consumer)
+  return consumer
+}

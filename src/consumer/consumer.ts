@@ -3,7 +3,7 @@
  */
 import { MillraceError } from '../base/errors.ts'
 import { LIMITS } from '../base/limits.ts'
-import { checkName, compileWildcard, isWildcard } from '../base/names.ts'
+import { checkConsumerName, checkName, compileWildcard, isWildcard } from '../base/names.ts'
 import { durationMs, knownOptions, wholeNumber } from '../base/units.ts'
 import type { BrokerHost, Startable } from '../broker/broker.ts'
 import { position } from '../broker/connected-broker.ts'
@@ -57,7 +57,7 @@ export class Consumer<Definition extends AnyEventDefinition = AnyEventDefinition
   readonly #routes: (Route | BatchRoute)[] = []
 
   constructor(name: string, channels: readonly (Channel | string)[], options: ConsumerOptions) {
-    this.name = checkName(name, 'consumer')
+    this.name = checkConsumerName(name)
     this.#channels = channels
     this.#options = options
     checkChannels(name, channels)

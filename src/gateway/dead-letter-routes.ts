@@ -75,13 +75,15 @@ async function lettersOf(request: GatewayRequest, broker: Broker, action: Action
   return broker.deadLetters(consumer)
 }
 
-/** The permission for what a consumer takes: one channel of it, or all. A consumer without channels needs that for all channels. */
+/**
+ * The permission for what a consumer takes: one channel of it, or all. A consumer that is not there, that has no channels, or that does not take the channel
+ * that is named is refused to all but those who have the permission for all channels.
+ */
 export async function permitConsumer(request: GatewayRequest, broker: Broker, action: Action, consumer: string, channel?: string): Promise<void> {
-  if (channel !== undefined) return request.permit(action, checkName(channel, 'channel'))
+  if (channel !== undefined) request.permit(action, checkName(channel, 'channel'))
   if (request.principal.permits(action, '>')) return request.permit(action, '>')
-  const channels = (await broker.describe()).consumers.find(({ name }) => name === consumer)?.channels ?? []
-  for (const position of channels) request.permit(action, position.channel)
-  if (channels.length === 0) request.permit(action, '>')
+  const channels = (await broker.describe()).consumers.find(({ name }) => name === consumer)?.channels.map((position) => position.channel) ?? []
+  request.permitNamed(action, 'consumer', consumer, channel === undefined ? channels : channels.filter((each) => each === channel))
 }
 
 function choiceOf(parameter: GatewayRequest['query']): DeadLetterQuery {

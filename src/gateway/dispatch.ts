@@ -9,7 +9,7 @@ import { checkName } from '../base/names.ts'
 import type { Authenticator } from './access/authenticator.ts'
 import { callerOfRequest } from './access/caller.ts'
 import type { Action } from './access/permissions.ts'
-import { type Principal, principalOf, requirePermission } from './access/principal.ts'
+import { notYours, type Principal, principalOf, requirePermission } from './access/principal.ts'
 import type { AuditEntry } from './audit.ts'
 import type { DirectAnswer } from './direct-answer.ts'
 import type { GatewayHost } from './gateway-host.ts'
@@ -144,6 +144,12 @@ class RoutedRequest implements GatewayRequest {
 
   permit(action: Action, channel: string): void {
     requirePermission(this.principal, action, channel)
+    this.#permitted = true
+  }
+
+  permitNamed(action: Action, what: 'consumer' | 'rule' | 'subscription', name: string, channels: readonly string[]): void {
+    const asked = channels.length === 0 ? ['>'] : channels
+    if (!asked.every((channel) => this.principal.permits(action, channel))) throw notYours(this.principal, action, what, name)
     this.#permitted = true
   }
 

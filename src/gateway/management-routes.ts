@@ -1,6 +1,6 @@
 /** Channels and consumers come and go over HTTP, too: for those who have no application of TypeScript that declares them. */
 import { MillraceError } from '../base/errors.ts'
-import { checkName } from '../base/names.ts'
+import { checkConsumerName, checkName, ownerOf } from '../base/names.ts'
 import type { Channel } from '../channel/channel.ts'
 import { queue, stream } from '../channel/channel.ts'
 import { permitConsumer } from './dead-letter-routes.ts'
@@ -70,10 +70,11 @@ export function managementRoutes(host: GatewayHost): Route[] {
       name: 'removeConsumer',
       summary: 'Forget a consumer that does not run: its place, its retries and its dead letters.',
       answers: { 204: { description: 'It is forgotten.' } },
-      refuses: ['INVALID_OPTION', 'CLOSED'],
+      refuses: ['INVALID_NAME', 'INVALID_OPTION', 'CLOSED'],
       handle: async (request) => {
         const consumer = checkName(request.parameters['consumer'], 'consumer')
         await permitConsumer(request, broker, 'manage', consumer)
+        checkConsumerName(consumer)
         await broker.removeConsumer(consumer)
         return new Response(null, { status: 204 })
       },
@@ -94,6 +95,7 @@ export function managementRoutes(host: GatewayHost): Route[] {
         const { to, channel } = request.query
         const consumer = checkName(request.parameters['consumer'], 'consumer')
         await permitConsumer(request, broker, 'manage', consumer, channel)
+        if (ownerOf(consumer) !== null) request.permitNamed('manage', 'consumer', consumer, ['>'])
         if (to === undefined) throw badRequest(400, 'say where to rewind to: ?to=beginning, an offset, a time or an age')
         await broker.rewind(consumer, placeOf('to', to), channel === undefined ? {} : { channel })
         return new Response(null, { status: 204 })

@@ -61,7 +61,8 @@ function visible(description: BrokerDescription, { permits }: Principal): Broker
     const own = consumer.channels.filter(({ channel }) => seen(channel))
     return own.length === 0 ? [] : [{ ...consumer, channels: own }]
   })
-  return { ...description, channels, consumers }
+  // Alarms speak of servers and files: they are for those who may do something with every channel.
+  return { ...description, channels, consumers, alarms: seen('>') ? description.alarms : [] }
 }
 
 /** Ready is a broker that takes events: open, its store well. */

@@ -84,6 +84,8 @@ export interface GatewayRequest {
   readonly signal: AbortSignal
   /** @throws FORBIDDEN */
   permit(action: Action, channel: string): void
+  /** Permit it on every channel of what has a name of its own, `channels` none where it is not there. The refusal tells neither. @throws FORBIDDEN */
+  permitNamed(action: Action, what: 'consumer' | 'rule' | 'subscription', name: string, channels: readonly string[]): void
   /** What an audit event is to say of the call besides the path and the query: where events go, never a secret. */
   note(facts: Readonly<Record<string, string>>): void
   /** Read the body, bounded; its bytes count as held until `use` is done. @throws REQUEST_TOO_LARGE · BACKPRESSURE · INVALID_REQUEST */

@@ -128,20 +128,27 @@ function permitAll(request: GatewayRequest, { on }: Pick<RuleDefinition, 'on'>):
 }
 
 /** Who may not change all rules learns nothing of those that there are not, or that are malformed. */
-async function permitted<Value>(request: GatewayRequest, find: () => Value | Promise<Value>): Promise<Value> {
+async function permitted<Value>(request: GatewayRequest, name: string | null, find: () => Value | Promise<Value>): Promise<Value> {
   try {
     return await find()
   } catch (error) {
-    request.permit('rules', '>')
+    if (name === null) request.permit('rules', '>')
+    else request.permitNamed('rules', 'rule', name, [])
     throw error
   }
+}
+
+/** Of a rule that is there. The caller need not know its channels. */
+function permitRule(request: GatewayRequest, { name, definition }: Pick<RuleDescription, 'name' | 'definition'>): void {
+  request.permitNamed('rules', 'rule', name, [definition.on].flat())
 }
 
 /** The rule of the path, if one may know of it. */
 async function known(request: GatewayRequest, broker: Broker): Promise<{ readonly rules: Rules; readonly rule: RuleDescription }> {
   const rules = rulesFor(request, broker)
-  const rule = await permitted(request, () => rules.get(request.parameters['rule'] as string))
-  permitAll(request, rule.definition)
+  const name = request.parameters['rule'] as string
+  const rule = await permitted(request, name, () => rules.get(name))
+  permitRule(request, rule)
   return { rules, rule }
 }
 
@@ -158,7 +165,7 @@ async function list(request: GatewayRequest, broker: Broker): Promise<Response> 
 }
 
 async function put(request: GatewayRequest, broker: Broker): Promise<Response> {
-  const rule = await permitted(request, async () => {
+  const rule = await permitted(request, null, async () => {
     const body = membersOf(await request.json(), ['name', 'description', 'on', 'when', 'then', 'enabled'], 'a rule')
     const name = request.parameters['rule']
     if (body.name !== undefined && body.name !== name) throw badRequest(400, `the rule in the body is named otherwise than the path says: "${name}"`)
@@ -168,18 +175,18 @@ async function put(request: GatewayRequest, broker: Broker): Promise<Response> {
   for (const action of rule.actions) if (action.kind === 'emit' || action.kind === 'forward') request.permit('publish', action.channel)
   const rules = rulesFor(request, broker)
   const before = (await rules.list()).find((each) => each.name === rule.name)
-  if (before !== undefined) permitAll(request, before.definition)
+  if (before !== undefined) permitRule(request, before)
   return Response.json(await rules.put({ ...rule.definition, ...(rule.enabled !== null && { enabled: rule.enabled }) }, reasonOf(request)))
 }
 
 async function test(request: GatewayRequest, broker: Broker): Promise<Response> {
   const rules = rulesFor(request, broker)
-  const { rule, event, on, from, to, show } = await permitted(request, async () => {
-    const body = membersOf(await request.json(), ['rule', 'event', 'on', 'from', 'to', 'show'], 'a test')
-    const rule: Rule = parseRule(typeof body.rule === 'string' ? (await rules.get(body.rule)).definition : body.rule)
-    return { ...body, rule }
-  })
-  permitAll(request, rule.definition)
+  const body = membersOf(await request.json(), ['rule', 'event', 'on', 'from', 'to', 'show'], 'a test')
+  const { event, on, from, to, show } = body
+  const name = typeof body.rule === 'string' ? body.rule : null
+  const rule: Rule = await permitted(request, name, async () => parseRule(name === null ? body.rule : (await rules.get(name)).definition))
+  if (name === null) permitAll(request, rule.definition)
+  else permitRule(request, { name, definition: rule.definition })
   if (event !== undefined) {
     if (typeof event !== 'object' || event === null) throw badRequest(400, 'event must be a CloudEvent as a JSON object')
     return Response.json(await rules.explain(rule.definition, event))

@@ -26,6 +26,15 @@ export interface AuditedCall {
   readonly code?: string
 }
 
+export function allows(access: Access, permission: Permission, channel: string): boolean {
+  try {
+    access.check(permission, channel)
+    return true
+  } catch {
+    return false
+  }
+}
+
 /** Whoever reaches the socket may do everything: the system's permissions keep others out. */
 export const localAccess: Access = { name: 'local', trusted: true, check: () => undefined }
 

@@ -158,13 +158,7 @@ describe('the document', () => {
         // Leases are refused by what they are of: one that is not there is lost to everybody.
         expect([operation.operationId, status]).toEqual([
           operation.operationId,
-          operation.operationId.endsWith('Lease')
-            ? 409
-            : operation.operationId === 'leaveConsumer'
-              ? 404
-              : operation.operationId === 'settleLeases'
-                ? 200
-                : 403,
+          operation.operationId.endsWith('Lease') ? 409 : operation.operationId === 'settleLeases' ? 200 : 403,
         ])
       }
     })

@@ -50,6 +50,20 @@ export function principalOf({ permissions, limits = {}, expiresAtMs = null, stil
   return { ...who, limits, expiresAtMs, holds, permits }
 }
 
+const WORDS: Readonly<Record<Action, string>> = { publish: 'publish to', consume: 'consume', read: 'read', manage: 'manage', rules: 'change rules on' }
+
+/**
+ * The refusal of what has a name of its own (a consumer, rule, subscription): the same whether it is there or not, and without the channels that it has.
+ */
+export function notYours(principal: Principal, action: Action, what: 'consumer' | 'rule' | 'subscription', name: string): MillraceError {
+  const verb = action === 'rules' ? 'change' : action
+  return new MillraceError(
+    'FORBIDDEN',
+    `there is no ${what} "${name.slice(0, 100)}" that ${principal.kind} "${principal.name}" may ${verb}: it takes the permission for every channel of it`,
+    { action, [what]: name.slice(0, 100) },
+  )
+}
+
 /** For what is long-lived: the credentials that let it in must hold still. @throws UNAUTHENTICATED */
 export function requireHeld(principal: Principal): void {
   if (!principal.holds()) {
@@ -65,7 +79,7 @@ export function requirePermission(principal: Principal, action: Action, channel:
     : action === 'publish' && channel.startsWith('$')
       ? 'channels that begin with "$" are written by Millrace itself'
       : 'ask for a token that has the permission'
-  throw new MillraceError('FORBIDDEN', `${principal.kind} "${principal.name}" may not ${action} "${channel.slice(0, 200)}": ${why}`, {
+  throw new MillraceError('FORBIDDEN', `${principal.kind} "${principal.name}" may not ${WORDS[action]} "${channel.slice(0, 200)}": ${why}`, {
     action,
     channel: channel.slice(0, 200),
   })

@@ -8,7 +8,7 @@
  */
 import { MillraceError } from '../../base/errors.ts'
 import { LIMITS } from '../../base/limits.ts'
-import { checkName } from '../../base/names.ts'
+import { checkConsumerName, checkName } from '../../base/names.ts'
 import { durationMs, wholeNumber } from '../../base/units.ts'
 import { requireHeld } from '../access/principal.ts'
 import type { GatewayHost } from '../gateway-host.ts'
@@ -53,11 +53,11 @@ function join(consumers: PullConsumers): Route {
     },
     refuses: [...OPENS],
     handle: async (request) => {
-      const name = checkName(request.parameters['consumer'], 'consumer')
+      const name = checkConsumerName(request.parameters['consumer'])
       const spec = pullSpecOf(membersOf(await request.json(), PULL_MEMBERS, 'a consumer'))
       permitSpec(request, spec)
       const found = consumers.get(name)
-      if (found !== undefined) permitSpec(request, found.spec)
+      if (found !== undefined) request.permitNamed('consume', 'consumer', name, found.spec.channels)
       const { opened, consumer } = await consumers.join(name, spec, true)
       return Response.json(described(consumer), { status: opened ? 201 : 200 })
     },
@@ -81,7 +81,7 @@ function pull(consumers: PullConsumers, host: GatewayHost): Route {
     },
     refuses: ['UNKNOWN_CONSUMER', ...OPENS],
     handle: async (request) => {
-      const name = checkName(request.parameters['consumer'], 'consumer')
+      const name = checkConsumerName(request.parameters['consumer'])
       const { max = LIMITS.gatewayPullEventsDefault, wait = 0, ...spec } = membersOf(await request.json(), [...PULL_MEMBERS, 'max', 'wait'], 'a pull')
       const most = wholeNumber(max, 'max', 1, LIMITS.gatewayPullEventsMax)
       const waitMs = durationMs(wait, 'wait')
@@ -105,9 +105,7 @@ function leave(consumers: PullConsumers): Route {
     refuses: ['UNKNOWN_CONSUMER'],
     handle: async (request) => {
       const name = checkName(request.parameters['consumer'], 'consumer')
-      const found = consumers.get(name)
-      if (found === undefined) throw unknown(name)
-      permitSpec(request, found.spec)
+      mine(request, consumers, name)
       await consumers.leave(name)
       return new Response(null, { status: 204 })
     },
@@ -118,13 +116,23 @@ async function opened(request: GatewayRequest, consumers: PullConsumers, name: s
   if (json.channels !== undefined) {
     const spec = pullSpecOf(json)
     permitSpec(request, spec)
+    const found = consumers.get(name)
+    if (found !== undefined) request.permitNamed('consume', 'consumer', name, found.spec.channels)
     return (await consumers.join(name, spec, false)).consumer
   }
   const [member] = Object.keys(json)
   if (member !== undefined) throw badRequest(400, `a pull that has "${member}" must have channels, too`, { member })
+  return mine(request, consumers, name)
+}
+
+/** The consumer that is open under the name. Whoever may not consume all of its channels is told the same as where there is none. */
+function mine(request: GatewayRequest, consumers: PullConsumers, name: string): PullConsumer {
   const found = consumers.get(name)
-  if (found === undefined) throw unknown(name)
-  permitSpec(request, found.spec)
+  if (found === undefined) {
+    request.permitNamed('consume', 'consumer', name, [])
+    throw unknown(name)
+  }
+  request.permitNamed('consume', 'consumer', name, found.spec.channels)
   return found
 }
 

@@ -118,15 +118,16 @@ const channelsOf = ({ subscription }: PushEntry): readonly string[] => [subscrip
 /** The one of the path, if one may know of it. Who may not consume everything does not learn which names there are. */
 async function known(request: GatewayRequest, part: PushPart): Promise<PushEntry> {
   const entry = await found(request, part)
-  for (const channel of channelsOf(entry)) request.permit('consume', channel)
+  request.permitNamed('consume', 'subscription', entry.name, channelsOf(entry))
   return entry
 }
 
 async function found(request: GatewayRequest, part: PushPart): Promise<PushEntry> {
+  const name = nameOf(request)
   try {
-    return await part.book.get(nameOf(request))
+    return await part.book.get(name)
   } catch (error) {
-    request.permit('consume', '>')
+    request.permitNamed('consume', 'subscription', name, [])
     throw error
   }
 }
@@ -150,7 +151,8 @@ async function put(request: GatewayRequest, part: PushPart): Promise<Response> {
   // The path or the query of such a URL is often a secret.
   const { origin } = new URL(spec.url)
   request.note({ to: origin, channels: spec.channels.join(','), ...(spec.reply !== null && { reply: spec.reply }) })
-  for (const channel of [...spec.channels, ...(before === null ? [] : channelsOf(before))]) request.permit('consume', channel)
+  for (const channel of spec.channels) request.permit('consume', channel)
+  if (before !== null) request.permitNamed('consume', 'subscription', name, channelsOf(before))
   if (spec.reply !== null) request.permit('publish', spec.reply)
   await check(spec, part)
   const grantedPerMinute = spec.handshake ? await granted(spec, part, request.signal) : null

@@ -1,13 +1,13 @@
 /** The engine's calls that are question and answer, by name: what each needs to be allowed, and what it leaves in the audit trail. */
 import { isMillraceError, MillraceError } from '../../base/errors.ts'
-import { checkName } from '../../base/names.ts'
+import { checkName, ownerOf } from '../../base/names.ts'
 import type { BrokerDescription, DeadLetterQuery } from '../../broker/description.ts'
 import type { Engine } from '../../broker/engine.ts'
 import type { ChannelSpec } from '../../channel/channel.ts'
-import type { Access, Permission } from '../access.ts'
+import { type Access, allows, type Permission } from '../access.ts'
 import { malformed } from '../frame.ts'
 import { CARRIAGE_CALLS } from './carriage-calls.ts'
-import { checkChannelSpec, checkPosition } from './checks.ts'
+import { checkChannelSpec, checkOwn, checkPosition } from './checks.ts'
 
 export interface Call {
   readonly method: string
@@ -80,9 +80,14 @@ const METHODS: Readonly<Record<string, Method>> = {
   describe: async ({ engine, access }) => visible(await engine.describe(), access),
   rewind: async ({ engine, access, args: [value, to, channel] }) => {
     const consumer = await consumerOf(engine, access, 'manage', value, channel)
+    if (ownerOf(consumer) !== null && !allows(access, 'manage', '>')) throw notYours(access, 'manage', consumer)
     await engine.rewind(consumer, checkPosition(to), channel === null ? null : checkName(channel, 'channel'))
   },
-  removeConsumer: async ({ engine, access, args: [value] }) => engine.removeConsumer(await consumerOf(engine, access, 'manage', value, null)),
+  removeConsumer: async ({ engine, access, args: [value] }) => {
+    const consumer = await consumerOf(engine, access, 'manage', value, null)
+    checkOwn(access, 'manage', consumer)
+    await engine.removeConsumer(consumer)
+  },
   removeChannel: async ({ engine, access, args: [channel] }) => {
     access.check('manage', checkName(channel, 'channel'))
     await engine.removeChannel(channel as string)
@@ -111,16 +116,24 @@ async function mustBeThere(engine: Engine, access: Access, spec: ChannelSpec): P
   }
 }
 
-/** A consumer belongs to who may do this to each of its channels. @throws FORBIDDEN · INVALID_NAME */
+/**
+ * The caller needs the permission on the channel that is named, or on every channel of the consumer. A consumer that is not there is refused in the same words.
+ * @throws FORBIDDEN · INVALID_NAME
+ */
 async function consumerOf(engine: Engine, access: Access, permission: Permission, value: unknown, channel: unknown): Promise<string> {
   const consumer = checkName(value, 'consumer')
-  if (typeof channel === 'string') access.check(permission, checkName(channel, 'channel'))
-  else if (!allows(access, permission, '>')) {
-    const channels = (await engine.describe()).consumers.find(({ name }) => name === consumer)?.channels ?? []
-    for (const position of channels) access.check(permission, position.channel)
-    if (channels.length === 0) access.check(permission, '>')
-  }
-  return consumer
+  const named = typeof channel === 'string' ? checkName(channel, 'channel') : null
+  if (named !== null) access.check(permission, named)
+  if (allows(access, permission, '>')) return consumer
+  const all = (await engine.describe()).consumers.find(({ name }) => name === consumer)?.channels ?? []
+  const channels = named === null ? all : all.filter((position) => position.channel === named)
+  if (channels.length > 0 && channels.every((position) => allows(access, permission, position.channel))) return consumer
+  throw notYours(access, permission, consumer)
+}
+
+function notYours({ name }: Access, permission: Permission, consumer: string): MillraceError {
+  const message = `there is no consumer "${consumer}" that ${name} may ${permission}: it takes the permission for every channel of it`
+  return new MillraceError('FORBIDDEN', message, { action: permission, consumer })
 }
 
 type Description = Omit<BrokerDescription, 'capabilities' | 'engine'>
@@ -130,22 +143,16 @@ function visible(description: Description, access: Access): Description {
   const seen = (channel: string): boolean => ANY.some((permission) => allows(access, permission, channel))
   const consumers = description.consumers.flatMap((consumer) => {
     const own = consumer.channels.filter(({ channel }) => seen(channel))
-    return own.length === 0 && consumer.channels.length > 0 ? [] : [{ ...consumer, channels: own }]
+    return own.length === 0 && !seen('>') ? [] : [{ ...consumer, channels: own }]
   })
-  return { ...description, channels: description.channels.filter(({ name }) => seen(name)), consumers }
+  return { ...description, channels: description.channels.filter(({ name }) => seen(name)), consumers, alarms: seen('>') ? description.alarms : [] }
 }
 
-function allows(access: Access, permission: Permission, channel: string): boolean {
-  try {
-    access.check(permission, channel)
-    return true
-  } catch {
-    return false
-  }
-}
-
+/** The caller may do something with the channel. @throws FORBIDDEN */
 function anyOf(access: Access, permissions: readonly Permission[], channel: string): void {
-  if (!permissions.some((permission) => allows(access, permission, channel))) access.check(permissions[0] as Permission, channel)
+  if (permissions.some((permission) => allows(access, permission, channel))) return
+  const message = `${access.name} has no permission for channel "${channel}": ask for a token that has one`
+  throw new MillraceError('FORBIDDEN', message, { channel })
 }
 
 function queryOf(value: unknown): DeadLetterQuery {

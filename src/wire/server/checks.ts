@@ -3,10 +3,11 @@
  */
 import { MillraceError } from '../../base/errors.ts'
 import { LIMITS } from '../../base/limits.ts'
-import { checkName, compileWildcard, isWildcard } from '../../base/names.ts'
+import { checkName, compileWildcard, isWildcard, ownerOf, reservedName } from '../../base/names.ts'
 import { wholeNumber } from '../../base/units.ts'
 import type { ConsumerSpec, EncodedEvent, Position } from '../../broker/engine.ts'
 import type { ChannelSpec } from '../../channel/channel.ts'
+import { type Access, allows, type Permission } from '../access.ts'
 import { malformed } from '../frame.ts'
 
 /** What every stored event must be for readers and consumers not to stumble over it; no stricter than our own encoder. @throws INVALID_EVENT · EVENT_TOO_LARGE · TYPE_NOT_CARRIED */
@@ -59,6 +60,12 @@ export function checkChannelSpec(value: unknown): ChannelSpec {
         : { ageMs: limitOf(dedupe['ageMs'], 'dedupe.ageMs') ?? 0, count: wholeNumber(dedupe['count'] as number, 'dedupe.count', 1, 16_000_000) },
     eventBytesMax: wholeNumber(spec.eventBytesMax as number, 'eventBytesMax', 256, LIMITS.eventBytesMax),
   }
+}
+
+/** Millrace's own consumers are for those who may do this to the channel by which they are run: a process that runs rules, or that pushes. @throws INVALID_NAME */
+export function checkOwn(access: Access, permission: Permission, consumer: string): void {
+  const owner = ownerOf(consumer)
+  if (owner !== null && !allows(access, permission, owner)) throw reservedName(consumer)
 }
 
 /** @throws INVALID_NAME · INVALID_OPTION */

@@ -13,7 +13,7 @@ import { Link } from '../link.ts'
 import { Settlements } from '../settle-frame.ts'
 import type { Transport } from '../transport.ts'
 import { type Call, callMethod, type EndOf } from './calls.ts'
-import { checkConsumerSpec, checkEvent, checkPosition } from './checks.ts'
+import { checkConsumerSpec, checkEvent, checkOwn, checkPosition } from './checks.ts'
 import { ServedPublishing } from './served-publishing.ts'
 import { ServedRead } from './served-read.ts'
 import { ServedSubscription } from './served-subscription.ts'
@@ -200,6 +200,7 @@ export class Session {
     if (!Array.isArray(claims) || claims.length > CLAIMS_MAX) throw malformed('claims are a list')
     if (this.#subscriptions.size >= LIMITS.wireSubscriptionsMax) throw tooMany('subscriptions')
     for (const channel of spec.channels) this.access.check('consume', channel)
+    checkOwn(this.access, 'consume', spec.name)
     const served = new ServedSubscription(number, spec, { link: this.link, checkEmissions: (emissions) => this.#checkEmissions(emissions) })
     const subscription = await this.#host.engine.subscribe(spec, served)
     if (this.#ended) {
