@@ -79,29 +79,52 @@ export function managementRoutes(host: GatewayHost): Route[] {
         return new Response(null, { status: 204 })
       },
     },
-    {
-      ...ofConsumer,
-      method: 'POST',
-      path: `${CONSUMER_PATH}/rewind`,
-      name: 'rewindConsumer',
-      summary: 'Move a consumer to another place, running or not. What it had in hand is delivered again from there.',
-      query: {
-        to: { description: 'beginning, end, an offset, an RFC 3339 time, or an age such as 1h.', required: true, schema: { type: 'string' } },
-        channel: CHANNEL_CHOICE,
-      },
-      answers: { 204: { description: 'It goes on from there.' } },
-      refuses: ['UNKNOWN_CONSUMER', 'OFFSET_OUT_OF_RANGE', 'CLOSED'],
-      handle: async (request) => {
-        const { to, channel } = request.query
-        const consumer = checkName(request.parameters['consumer'], 'consumer')
-        await permitConsumer(request, broker, 'manage', consumer, channel)
-        if (ownerOf(consumer) !== null) request.permitNamed('manage', 'consumer', consumer, ['>'])
-        if (to === undefined) throw badRequest(400, 'say where to rewind to: ?to=beginning, an offset, a time or an age')
-        await broker.rewind(consumer, placeOf('to', to), channel === undefined ? {} : { channel })
-        return new Response(null, { status: 204 })
-      },
-    },
+    rewindRoute(host),
   ]
+}
+
+/** By the query or by a JSON body, as the caller likes. */
+function rewindRoute({ broker }: GatewayHost): Route {
+  const to = { description: 'beginning, end, an offset, an RFC 3339 time, or an age such as 1h.', schema: { type: ['string', 'integer'] } }
+  return {
+    tag: 'management',
+    parameters: { consumer: CONSUMER },
+    access: { action: 'manage', of: 'handler' },
+    method: 'POST',
+    path: `${CONSUMER_PATH}/rewind`,
+    name: 'rewindConsumer',
+    summary: 'Move a consumer to another place, running or not. What it had in hand is delivered again from there.',
+    description: 'Where to is said in the query or in a JSON body.',
+    query: { to: { ...to, schema: { type: 'string' } }, channel: CHANNEL_CHOICE },
+    body: {
+      required: false,
+      content: json({ type: 'object', properties: { to: to.schema, channel: CHANNEL_CHOICE.schema }, additionalProperties: false }),
+    },
+    answers: { 204: { description: 'It goes on from there.' } },
+    refuses: ['UNKNOWN_CONSUMER', 'OFFSET_OUT_OF_RANGE', 'CLOSED'],
+    handle: async (request) => {
+      const { to: place, channel } = await rewindOf(request)
+      const consumer = checkName(request.parameters['consumer'], 'consumer')
+      await permitConsumer(request, broker, 'manage', consumer, channel)
+      if (ownerOf(consumer) !== null) request.permitNamed('manage', 'consumer', consumer, ['>'])
+      if (place === undefined)
+        throw badRequest(400, 'say where to rewind to: ?to=beginning, an offset, a time or an age; or the same in a JSON body, {"to": "beginning"}')
+      await broker.rewind(consumer, placeOf('to', place), channel === undefined ? {} : { channel })
+      return new Response(null, { status: 204 })
+    },
+  }
+}
+
+async function rewindOf(request: GatewayRequest): Promise<{ readonly to?: string; readonly channel?: string }> {
+  const body = membersOf(await request.json(), ['to', 'channel'], 'a rewind')
+  const said = Object.entries(body).map(([name, value]) => {
+    if (request.query[name] !== undefined) throw badRequest(400, `${name} is in the query and in the body: say it once`, { member: name })
+    if (typeof value !== 'string' && !(name === 'to' && typeof value === 'number')) throw badRequest(400, `${name} must be text`, { member: name })
+    return [name, String(value)]
+  })
+  const facts = Object.fromEntries(said) as Record<string, string>
+  request.note(facts)
+  return { ...request.query, ...facts }
 }
 
 /** On the engine itself: what the application declared of the channel (its schemas, its key) stays the application's. */

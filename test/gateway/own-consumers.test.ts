@@ -210,3 +210,24 @@ describe('names', () => {
     expect(read).not.toContain('publish')
   })
 })
+
+test('a rewind says where to in the query or in its body, once', async () => {
+  const seen: number[] = []
+  const running = await broker.start(consumer('mine', stream('orders')).onAny(({ offset }) => void seen.push(offset)))
+  await broker.publish('orders', { type: 't', id: '1', source: '/s' } as never)
+  await expect.poll(() => seen).toEqual([0])
+  const [ask] = open(everything)
+  const path = '/api/consumers/mine/rewind'
+  expect((await ask('POST', path, { to: 0, channel: 'orders' })).status).toBe(204)
+  await expect.poll(() => seen).toEqual([0, 0])
+  for (const [query, body] of [
+    ['?to=0', { to: 0 }],
+    ['', { to: true }],
+    ['', { too: 0 }],
+    ['', { to: 0, channel: 1 }],
+    ['', {}],
+  ] as const) {
+    expect([query, body, (await ask('POST', `${path}${query}`, body)).status]).toEqual([query, body, 400])
+  }
+  await running.stop()
+})

@@ -192,7 +192,7 @@ export const provocations: Readonly<Record<string, Provocation>> = {
   'removeChannel 503': { prepare: closed },
   'removeConsumer 204': { prepare: deadConsumer },
   'removeConsumer 503': { prepare: closed },
-  'rewindConsumer 204': { prepare: deadConsumer, query: '?to=beginning' },
+  'rewindConsumer 204': { prepare: deadConsumer, body: '{"to":"beginning"}' },
   'rewindConsumer 404': { query: '?to=beginning' },
   'rewindConsumer 416': { prepare: deadConsumer, query: '?to=1000' },
   'rewindConsumer 503': { prepare: closed, query: '?to=beginning' },
