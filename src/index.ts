@@ -57,7 +57,7 @@ export type {
   DeadLetter,
   DeadLetterQuery,
 } from './broker/description.ts'
-export type { Failure, OnDead, Receipt, ScheduledReceipt } from './broker/engine.ts'
+export type { Failure, OnDead, Receipt, ScheduledReceipt, StoredReceipt } from './broker/engine.ts'
 export { type Channel, type ChannelOptions, type Queue, queue, type Retention, type Stream, stream } from './channel/channel.ts'
 export { type Consumer, consumer } from './consumer/consumer.ts'
 export type {

@@ -8,7 +8,7 @@ import type { EventAttributes, StoredEvent } from '../event/cloud-event.ts'
 import type { AnyEventDefinition, OutputOf, TypeOf } from '../event/event.ts'
 import type { PatternJson } from '../pattern/pattern-type.ts'
 import type { BrokerDescription, DeadLetter, DeadLetterQuery } from './description.ts'
-import type { Engine, Receipt, ScheduledReceipt } from './engine.ts'
+import type { Engine, Receipt } from './engine.ts'
 import type { EventEncoder } from './event-encoder.ts'
 
 export interface PublishNow {
@@ -102,8 +102,8 @@ export interface Broker extends AsyncDisposable {
    */
   publish<C extends Channel | string>(channel: C, event: Publishable<C>, options?: PublishNow): Promise<Receipt>
   publish<C extends Channel | string>(channel: C, events: readonly Publishable<C>[], options?: PublishNow): Promise<Receipt[]>
-  publish<C extends Channel | string>(channel: C, event: Publishable<C>, options: PublishLater): Promise<ScheduledReceipt>
-  publish<C extends Channel | string>(channel: C, events: readonly Publishable<C>[], options: PublishLater): Promise<ScheduledReceipt[]>
+  publish<C extends Channel | string>(channel: C, event: Publishable<C>, options: PublishLater): Promise<Receipt>
+  publish<C extends Channel | string>(channel: C, events: readonly Publishable<C>[], options: PublishLater): Promise<Receipt[]>
   /** Create channels ahead of their first use. Publishing and consuming do it by themselves. @throws CHANNEL_CONFLICT */
   declare(...channels: readonly Channel[]): Promise<void>
   /** Start a consumer, which then runs until it is stopped or the broker closes. */

@@ -9,7 +9,7 @@ import { decodeEvent, type Encodable } from '../event/encode.ts'
 import { compilePattern } from '../pattern/pattern.ts'
 import type { Broker, BrokerHost, DeadLetters, From, Publishable, PublishLater, PublishNow, Readable, ReadOptions, Startable, Stoppable } from './broker.ts'
 import type { BrokerDescription, DeadLetterQuery } from './description.ts'
-import type { EncodedEvent, Engine, Position, Receipt, ScheduledReceipt, StoredText } from './engine.ts'
+import type { EncodedEvent, Engine, Position, Receipt, StoredText } from './engine.ts'
 import { EventEncoder } from './event-encoder.ts'
 
 export interface ConnectedBrokerOptions {
@@ -36,8 +36,8 @@ export class ConnectedBroker implements Broker {
 
   publish<C extends Channel | string>(channel: C, event: Publishable<C>, options?: PublishNow): Promise<Receipt>
   publish<C extends Channel | string>(channel: C, events: readonly Publishable<C>[], options?: PublishNow): Promise<Receipt[]>
-  publish<C extends Channel | string>(channel: C, event: Publishable<C>, options: PublishLater): Promise<ScheduledReceipt>
-  publish<C extends Channel | string>(channel: C, events: readonly Publishable<C>[], options: PublishLater): Promise<ScheduledReceipt[]>
+  publish<C extends Channel | string>(channel: C, event: Publishable<C>, options: PublishLater): Promise<Receipt>
+  publish<C extends Channel | string>(channel: C, events: readonly Publishable<C>[], options: PublishLater): Promise<Receipt[]>
   publish(channel: Channel | string, event: unknown, options?: PublishNow | PublishLater): Promise<never> {
     try {
       if (this.#closing !== null) throw closed()

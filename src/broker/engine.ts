@@ -26,22 +26,33 @@ export interface EncodedEvent {
   decode?(offset: number): StoredEvent
 }
 
-/** Where an event went. */
-export interface Receipt {
+/** An event that is in its channel. */
+export interface StoredReceipt {
   readonly channel: string
   readonly id: string
   /** Its place in the channel. */
   readonly offset: number
-  /** The id was published before within the channel's window: nothing was stored, `offset` is the first one's. */
+  /** The id was published before within the channel's window: nothing was stored, and `offset` is the place of the first one. */
   readonly duplicate: boolean
+  readonly dueAtMs?: undefined
 }
 
-/** What publishing with `delay` or `at` answers: it has no offset before it is due. */
-export interface ScheduledReceipt extends Omit<Receipt, 'offset'> {
+/** An event that waits for its time (clause 7). It has no offset before it is due. */
+export interface ScheduledReceipt {
+  readonly channel: string
+  readonly id: string
   readonly offset: null
   /** When it will be in the channel, in milliseconds since the epoch. */
   readonly dueAtMs: number
+  /** An event with this id waits already: nothing was stored, and `dueAtMs` is the time of the first one. */
+  readonly duplicate: boolean
 }
+
+/**
+ * Where an event is: in its channel, with its `offset`, or waiting for its time, with `dueAtMs` and `offset: null`.
+ * A duplicate names where the first one is, whether or not this one was delayed.
+ */
+export type Receipt = StoredReceipt | ScheduledReceipt
 
 /** A stored event as an engine reads it. */
 export interface StoredText extends EncodedEvent {
@@ -202,9 +213,9 @@ export interface Engine {
    * Store one event; resolves when it is durable. The channel is declared. `dueAtMs` holds it back until then.
    * @throws UNKNOWN_CHANNEL · BACKPRESSURE · DISK_FULL · STORE_FAILED · CLOSED
    */
-  publish(channel: string, event: EncodedEvent, dueAtMs: number | null): Promise<Receipt | ScheduledReceipt>
+  publish(channel: string, event: EncodedEvent, dueAtMs: number | null): Promise<Receipt>
   /** Store several, all or none, in order, next to each other. */
-  publishBatch(channel: string, events: readonly EncodedEvent[], dueAtMs: number | null): Promise<(Receipt | ScheduledReceipt)[]>
+  publishBatch(channel: string, events: readonly EncodedEvent[], dueAtMs: number | null): Promise<Receipt[]>
   /** Read without consuming. Yields batches in offset order; memory holds one batch at a time. */
   read(channel: string, options: EngineReadOptions): AsyncIterable<readonly StoredText[]>
   subscribe(spec: ConsumerSpec, sink: DeliverySink): Promise<Subscription>

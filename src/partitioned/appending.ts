@@ -21,6 +21,8 @@ interface Waiting {
   /** What became of its events: so many from one place on. */
   readonly settle: (appended: readonly Appended[], from: number) => void
   readonly reject: (error: Error) => void
+  /** Called when they are stored, or refused. */
+  over: (() => void) | null
 }
 
 const hashes = new Map<string, number>()
@@ -108,7 +110,7 @@ class ChannelAppender {
       bytes += event.text.length
     }
     if (this.#bytes > 0 && this.#bytes + bytes > LIMITS.pendingBytesMax) throw this.#tooMuch()
-    this.#queue.push({ items, atomic, bytes, settle, reject })
+    this.#queue.push({ items, atomic, bytes, settle, reject, over: null })
     this.#bytes += bytes
     if (this.#scheduled) return
     this.#scheduled = true
@@ -118,9 +120,19 @@ class ChannelAppender {
     })
   }
 
+  /** Resolves when what was appended so far is stored, or refused. */
+  async settled(): Promise<void> {
+    const last = this.#queue.at(-1)
+    const begun = last === undefined ? undefined : new Promise<void>((resolve) => after(last, resolve))
+    await Promise.all([begun, ...this.#flights])
+  }
+
   /** Refuse what was not begun, and wait for what was: nothing is stored after it was refused. */
   async close(): Promise<void> {
-    for (const { reject } of this.#queue.splice(0)) reject(new MillraceError('CLOSED', 'the broker was closed before this event was stored'))
+    for (const { reject, over } of this.#queue.splice(0)) {
+      reject(new MillraceError('CLOSED', 'the broker was closed before this event was stored'))
+      over?.()
+    }
     await Promise.all(this.#flights)
   }
 
@@ -150,7 +162,10 @@ class ChannelAppender {
         from += waiting.items.length
       }
     }
-    for (const waiting of together) this.#bytes -= waiting.bytes
+    for (const waiting of together) {
+      this.#bytes -= waiting.bytes
+      waiting.over?.()
+    }
   }
 
   /** Where one goes out at a time, the next does first: the servers work on it while those who waited for this one go on. */
@@ -202,6 +217,17 @@ class ChannelAppender {
       { channel: this.#channel, pendingBytes: this.#bytes, pendingBytesMax: LIMITS.pendingBytesMax },
     )
   }
+}
+
+function after(waiting: Waiting, task: () => void): void {
+  const { over } = waiting
+  waiting.over =
+    over === null
+      ? task
+      : () => {
+          over()
+          task()
+        }
 }
 
 /** What appends to each channel. */

@@ -1,13 +1,21 @@
-/** Delayed events on their way into the queue in which they wait, and out of it (clause 7): publishing, and the consumer that looks after all of them. */
-import type { ConsumerSpec, DeliverySink, Emission, EncodedEvent, ScheduledReceipt } from '../broker/engine.ts'
+/** Delayed events on their way into the queue in which they wait, and out of it (clause 7), and the consumer that looks after all of them. */
+import type { ConsumerSpec, DeliverySink, EncodedEvent, Receipt } from '../broker/engine.ts'
 import type { Instance } from '../delivery/instance.ts'
 import { type Appenders, itemOf } from './appending.ts'
-import type { AppendItem, ChannelEntry, LogBackend } from './log-backend.ts'
+import type { Appended, AppendItem, ChannelEntry, LogBackend } from './log-backend.ts'
 import type { Registry } from './registry.ts'
 import { SCHEDULE, Scheduler, scheduled, schedulerSpec, scheduleSpec } from './scheduler.ts'
 import { WaitingIds } from './waiting-ids.ts'
 
-const NONE: ReadonlySet<string> = new Set()
+const NONE: ReadonlyMap<string, Known> = new Map()
+const NO_OFFSETS: ReadonlyMap<string, number> = new Map()
+/** An event that is not in its channel so long after it was due was there, and was forgotten. */
+const DUE_MS = 10_000
+
+/** Where the first event with an id is. */
+export type Known = { readonly offset: number; readonly dueAtMs?: undefined } | { readonly offset: null; readonly dueAtMs: number }
+
+type Waits = Known & { readonly duplicate: boolean }
 
 export interface DelayingHost {
   readonly registry: Registry
@@ -48,36 +56,79 @@ export class Delaying {
     return scheduler
   }
 
-  /** Keep events until they are due. */
-  async publish(channel: string, events: readonly EncodedEvent[], dueAtMs: number): Promise<ScheduledReceipt[]> {
-    const { registry, appenders } = this.#host
-    const entry = await registry.current(channel)
-    // One promise for all who wait: they go on in the order in which they came.
-    await this.attend()
-    const known = entry.spec.dedupe === null ? NONE : await this.#known(entry, events)
+  /** Keep events until they are due. Receipts of those whose ids are known name where the first one is. */
+  async keep(entry: ChannelEntry, events: readonly EncodedEvent[], dueAtMs: number): Promise<Receipt[]> {
+    const { name: channel, dedupe } = entry.spec
+    const known = dedupe === null ? NONE : await this.#known(entry, idsOf(events))
     const fresh = events.filter(({ id }) => !known.has(id))
-    const items = fresh.map((event) => itemOf(scheduled(entry, event, dueAtMs), registry.known(SCHEDULE)))
-    const appended = items.length === 0 ? [] : await appenders.of(SCHEDULE).append(items, items.length > 1)
-    for (const [at, { offset }] of appended.entries()) this.#waiting.add((items[at] as AppendItem).event.id, offset)
+    const places = await this.#wait(entry, fresh, dueAtMs)
     let next = 0
-    return events.map(({ id }) => ({ channel, id, offset: null, duplicate: known.has(id) || appended[next++]?.duplicate === true, dueAtMs }))
+    return events.map(({ id }): Receipt => {
+      const first = known.get(id)
+      if (first !== undefined) return { channel, id, ...first, duplicate: true }
+      const { duplicate, ...waits } = places[next++] as Waits
+      return { channel, id, ...waits, duplicate }
+    })
   }
 
-  /** The ids of these events that wait already, or are in the channel. */
-  async #known(entry: ChannelEntry, events: readonly EncodedEvent[]): Promise<ReadonlySet<string>> {
-    const ids = events.map(({ id }) => id)
+  /** Put events into the queue. It may know an id that was not known here: one that another process has put there, or one whose window is over. */
+  async #wait(entry: ChannelEntry, events: readonly EncodedEvent[], dueAtMs: number): Promise<Waits[]> {
+    const { registry, appenders } = this.#host
+    const items = events.map((event) => this.#item(scheduled(entry, event, dueAtMs), registry.known(SCHEDULE), entry.spec.dedupe !== null))
+    if (items.length === 0) return []
+    const appended = await appenders.of(SCHEDULE).append(items, items.length > 1)
+    const waits: Waits[] = []
+    const seen = new Set<number>()
+    for (const [at, { offset, duplicate }] of appended.entries()) {
+      const item = items[at] as AppendItem
+      if (!duplicate || seen.has(offset)) waits.push({ offset: null, dueAtMs, duplicate })
+      else waits.push(await this.#again(entry, events[at] as EncodedEvent, item, offset, dueAtMs))
+      if (!duplicate) this.#waiting.add(item.event.id, offset)
+      seen.add(offset)
+    }
+    return waits
+  }
+
+  #item(event: EncodedEvent, queue: ChannelEntry, dedupes: boolean): AppendItem {
+    return dedupes ? itemOf(event, queue) : { ...itemOf(event, queue), dedupeId: null }
+  }
+
+  /** An event whose id the queue knows: one with it waits there, or it was in the channel so long ago that it is new again. */
+  async #again(entry: ChannelEntry, { id }: EncodedEvent, item: AppendItem, place: number, dueAtMs: number): Promise<Waits> {
+    const { appenders } = this.#host
+    this.#waiting.add(item.event.id, place)
+    const known = (await this.#known(entry, [id])).get(id)
+    if (known !== undefined) return { ...known, duplicate: true }
+    const [appended] = await appenders.of(SCHEDULE).append([{ ...item, dedupeId: null }], false)
+    this.#waiting.add(item.event.id, (appended as Appended).offset)
+    return { offset: null, dueAtMs, duplicate: false }
+  }
+
+  /** Of these ids those that wait already, or are in the channel. */
+  async #known(entry: ChannelEntry, ids: readonly string[]): Promise<ReadonlyMap<string, Known>> {
     const [waiting, stored] = await Promise.all([this.waiting(entry, ids), this.#host.backend.known(entry.spec.name, ids)])
-    return stored.size === 0 ? waiting : new Set([...waiting, ...stored.keys()])
+    const known = new Map<string, Known>(waiting)
+    for (const [id, offset] of stored) known.set(id, { offset })
+    return known
   }
 
-  /** Which of these ids wait for their time. */
-  async waiting(entry: ChannelEntry, ids: readonly string[]): Promise<ReadonlySet<string>> {
-    const { alarm, nowMs } = this.#host
+  /** Of these ids those that wait for their time; of those whose time has just come, where their events are. */
+  async waiting(entry: ChannelEntry, ids: readonly string[]): Promise<ReadonlyMap<string, Known>> {
+    const { alarm, nowMs, backend } = this.#host
     if (!this.#follows) {
       await this.#waiting.follow(alarm)
       this.#follows = true
     }
-    return this.#waiting.known(entry, ids, nowMs())
+    const waiting = await this.#waiting.known(entry, ids, nowMs())
+    const due = [...waiting].filter(([, dueAtMs]) => dueAtMs <= nowMs()).map(([id]) => id)
+    const stored = due.length === 0 ? NO_OFFSETS : await backend.known(entry.spec.name, due)
+    const known = new Map<string, Known>()
+    for (const [id, dueAtMs] of waiting) {
+      const offset = stored.get(id)
+      if (offset !== undefined) known.set(id, { offset })
+      else if (dueAtMs > nowMs() - DUE_MS) known.set(id, { offset: null, dueAtMs })
+    }
+    return known
   }
 
   /** Whether it need not be asked if an event's id waits for its time: nothing was ever delayed, or nothing of this channel waits. */
@@ -86,18 +137,12 @@ export class Delaying {
     return this.#follows && this.#waiting.isFree(entry, id)
   }
 
-  /** Store what was emitted: now, or when it is due. What is known by its id is not stored again. */
-  async emit(channel: string, emissions: readonly Emission[]): Promise<void> {
-    const { registry, appenders, nowMs } = this.#host
-    const later = emissions.filter(({ dueAtMs }) => dueAtMs !== null && dueAtMs > nowMs())
-    for (const { event, dueAtMs } of later) await this.publish(channel, [event], dueAtMs as number)
-    const entry = await registry.current(channel)
-    const items = emissions.filter((emission) => !later.includes(emission)).map(({ event }) => itemOf(event, entry, true))
-    if (items.length > 0) await appenders.of(channel).append(items, false)
-  }
-
   async end(): Promise<void> {
     this.#waiting.end()
     await this.#scheduler?.then((scheduler) => scheduler.end()).catch(() => undefined)
   }
+}
+
+function idsOf(events: readonly EncodedEvent[]): string[] {
+  return events.map(({ id }) => id)
 }

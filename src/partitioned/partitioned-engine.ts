@@ -11,36 +11,26 @@ import { isWildcard } from '../base/names.ts'
 import type { Capabilities } from '../broker/capabilities.ts'
 import type { Carriage } from '../broker/carriage.ts'
 import type { Alarm, BrokerDescription, DeadLetter, DeadLetterQuery } from '../broker/description.ts'
-import type {
-  ConsumerSpec,
-  DeliverySink,
-  EncodedEvent,
-  Engine,
-  EngineReadOptions,
-  Position,
-  Receipt,
-  ScheduledReceipt,
-  StoredText,
-  Subscription,
-} from '../broker/engine.ts'
+import type { ConsumerSpec, DeliverySink, EncodedEvent, Engine, EngineReadOptions, Position, Receipt, StoredText, Subscription } from '../broker/engine.ts'
 import type { ChannelSpec } from '../channel/channel.ts'
 import { DueQueue } from '../delivery/due-queue.ts'
 import { SuspectQueue } from '../delivery/in-flight.ts'
 import { Instance, type InstanceHost } from '../delivery/instance.ts'
 import { LeaseWatch } from '../delivery/lease-watch.ts'
-import { Appenders, itemOf } from './appending.ts'
+import { Appenders } from './appending.ts'
 import { PartitionedCarriage } from './carrying.ts'
-import { Delaying, type DelayingHost } from './delaying.ts'
+import type { DelayingHost } from './delaying.ts'
 import { describePartitioned } from './describing.ts'
 import { checkEmissions, sendOn } from './emitting.ts'
 import { Group, type GroupHost } from './group.ts'
 import { Interventions } from './interventions.ts'
 import { type ShelfHost, shelfHost } from './letter-shelf.ts'
-import { type Appended, type ChannelEntry, Fenced, type LogBackend, type Tail } from './log-backend.ts'
+import { type ChannelEntry, Fenced, type LogBackend, type Tail } from './log-backend.ts'
 import { OwnedPartition, type SharedHost } from './owned-partition.ts'
 import { Ownership, type OwnershipHost } from './ownership.ts'
 import { PartitionLog } from './partition-log.ts'
 import type { PartitionedEngineOptions } from './partitioned-options.ts'
+import { Publishing } from './publishing.ts'
 import { positionIn, readChannel } from './reading.ts'
 import { Registry } from './registry.ts'
 import { SCHEDULE } from './scheduler.ts'
@@ -51,8 +41,6 @@ export const QUEUE_GROUP = '~queue'
 const PARTITIONS_DEFAULT = 16
 /** A watch may miss an append: partitions that are worked on are looked at so often, too. */
 const LOOK_MS = 1000
-/** What is said of an event whose id waits for its time. */
-const WAITS: Appended = { offset: -1, duplicate: true }
 
 export class PartitionedEngine implements Engine {
   readonly name: string
@@ -78,7 +66,7 @@ export class PartitionedEngine implements Engine {
   readonly #groupHost: GroupHost
   readonly #shelf: ShelfHost
   readonly #instanceHost: InstanceHost
-  readonly #delaying: Delaying
+  readonly #publishing: Publishing
   readonly #interventions: Interventions
   readonly #closed = new AbortController()
   #look: NodeJS.Timeout | null = null
@@ -114,7 +102,7 @@ export class PartitionedEngine implements Engine {
     const nowMs = (): number => this.clock.now()
     this.#appenders = new Appenders(this.#backend, (channel, partition, next, tail) => this.#advance(channel, partition, next, tail), nowMs)
     const subscribe: DelayingHost['subscribe'] = (spec, sink) => this.#subscribe(spec, sink)
-    this.#delaying = new Delaying({
+    this.#publishing = new Publishing({
       ...{ backend: this.#backend, registry: this.#registry, appenders: this.#appenders, nowMs, subscribe },
       alarm: (error) => this.#alarm(error),
     })
@@ -171,7 +159,7 @@ export class PartitionedEngine implements Engine {
     for (const name of gone) this.#dropChannel(name)
     for (const group of this.#groups.values()) if (added.some(({ spec }) => this.#groupTakes(group, spec))) void group.tick()
     for (const { spec } of added) {
-      if (spec.name === SCHEDULE) void this.#delaying.attend().catch((error: unknown) => this.#alarm(error))
+      if (spec.name === SCHEDULE) void this.#publishing.delaying.attend().catch((error: unknown) => this.#alarm(error))
       else if (spec.kind === 'queue') for (const instance of this.#instances) this.#join(instance, spec)
     }
   }
@@ -192,7 +180,7 @@ export class PartitionedEngine implements Engine {
   }
 
   #open(): void {
-    if (this.#closing !== null) throw new MillraceError('CLOSED', 'the broker is closed: connect again')
+    if (this.#closing !== null) throw closed()
   }
 
   async declare(spec: ChannelSpec): Promise<void> {
@@ -210,39 +198,14 @@ export class PartitionedEngine implements Engine {
     for (const log of this.#logs.get(channel) ?? []) if (log.id === partition) log.advance(next, tail)
   }
 
-  publish(channel: string, event: EncodedEvent, dueAtMs: number | null): Promise<Receipt | ScheduledReceipt> {
-    const entry = this.#registry.find(channel)
-    if (entry !== undefined && dueAtMs === null && this.#closing === null && this.#delaying.isFree(entry, event))
-      return this.#appenders.of(channel).appendOne(itemOf(event, entry))
-    return this.#publish(channel, [event], dueAtMs, false).then(([receipt]) => receipt as Receipt | ScheduledReceipt)
+  publish(channel: string, event: EncodedEvent, dueAtMs: number | null): Promise<Receipt> {
+    if (this.#closing !== null) return Promise.reject(closed())
+    return this.#publishing.publish(channel, event, dueAtMs)
   }
 
-  publishBatch(channel: string, events: readonly EncodedEvent[], dueAtMs: number | null): Promise<(Receipt | ScheduledReceipt)[]> {
-    return this.#publish(channel, events, dueAtMs, true)
-  }
-
-  async #publish(channel: string, events: readonly EncodedEvent[], dueAtMs: number | null, atomic: boolean): Promise<(Receipt | ScheduledReceipt)[]> {
+  async publishBatch(channel: string, events: readonly EncodedEvent[], dueAtMs: number | null): Promise<Receipt[]> {
     this.#open()
-    const entry = this.#registry.find(channel) ?? (await this.#registry.current(channel))
-    if (events.length > this.#backend.limits.batchEvents && atomic) {
-      const message = `a batch on ${this.name} holds at most ${this.#backend.limits.batchEvents} events, to be stored all or none; this one has ${events.length}: publish several`
-      throw new MillraceError('INVALID_OPTION', message, { events: events.length, batchEventsMax: this.#backend.limits.batchEvents })
-    }
-    if (dueAtMs !== null && dueAtMs > this.clock.now()) return this.#delaying.publish(channel, events, dueAtMs)
-    const free = events.every((event) => this.#delaying.isFree(entry, event))
-    const waiting = free
-      ? null
-      : await this.#delaying.waiting(
-          entry,
-          events.map(({ id }) => id),
-        )
-    const items = events.filter(({ id }) => waiting?.has(id) !== true).map((event) => itemOf(event, entry))
-    const appended = items.length === 0 ? [] : await this.#appenders.of(channel).append(items, atomic)
-    let next = 0
-    return events.map(({ id }) => {
-      const { offset, duplicate } = waiting?.has(id) === true ? WAITS : (appended[next++] as Appended)
-      return { channel, id, offset, duplicate }
-    })
+    return this.#publishing.publishBatch(channel, events, dueAtMs)
   }
 
   async *read(channel: string, options: EngineReadOptions): AsyncGenerator<readonly StoredText[]> {
@@ -334,7 +297,7 @@ export class PartitionedEngine implements Engine {
       send: (emissions) =>
         sendOn(emissions, {
           closed: this.#closed.signal,
-          store: (channel, run) => this.#delaying.emit(channel, run),
+          store: (channel, run) => this.#publishing.emit(channel, run),
           alarm: (error) => this.#alarm(error),
         }),
       lost: (ownership) => {
@@ -479,7 +442,7 @@ export class PartitionedEngine implements Engine {
   async #close(): Promise<void> {
     this.#registry.close()
     if (this.#look !== null) clearInterval(this.#look)
-    await this.#delaying.end()
+    await this.#publishing.delaying.end()
     for (const instance of [...this.#instances]) await instance.close().catch(() => undefined)
     for (const group of this.#groups.values()) await group.close()
     this.#closed.abort()
@@ -487,4 +450,8 @@ export class PartitionedEngine implements Engine {
     await this.#appenders.close()
     await this.#backend.close()
   }
+}
+
+function closed(): MillraceError {
+  return new MillraceError('CLOSED', 'the broker is closed: connect again')
 }

@@ -41,6 +41,11 @@ export interface Scheduled extends Emission {
   readonly incarnation: string
 }
 
+/** The emission of an event whose time has come. */
+export interface Due extends Emission {
+  readonly waited: true
+}
+
 /** The event, wrapped for its wait. */
 export function scheduled(entry: ChannelEntry, event: EncodedEvent, dueAtMs: number): EncodedEvent {
   const emission: Scheduled = { channel: entry.spec.name, incarnation: entry.incarnation, event, dueAtMs }
@@ -65,6 +70,10 @@ export function waitingId({ id, text }: EncodedEvent): string {
 /** The channel that a scheduled event is for. */
 export function channelOf(event: EncodedEvent): string {
   return waitingId(event).split('/', 2)[1] ?? ''
+}
+
+function emissionOf(channel: string, event: EncodedEvent): Due {
+  return { channel, event, dueAtMs: null, waited: true }
 }
 
 /** Emits what is due, and puts back what is not. */
@@ -97,7 +106,7 @@ export class Scheduler implements DeliverySink {
     if (this.#incarnation(channel) !== incarnation) subscription.complete(delivery, null)
     // Those that are due together come in the order of their publishing: at one time, not each so long after it was looked at.
     else if (dueAtMs !== null && dueAtMs > this.#nowMs()) subscription.retryAt(delivery, dueAtMs, NOT_DUE)
-    else subscription.complete(delivery, [{ channel, event, dueAtMs: null }])
+    else subscription.complete(delivery, [emissionOf(channel, event)])
   }
 
   revoked(): void {

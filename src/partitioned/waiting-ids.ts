@@ -84,10 +84,9 @@ export class WaitingIds {
       this.#places.set(channel, places)
     }
     const number = numberOf(scheduledId)
-    // The first of them is the one that is stored.
-    if (places.has(number)) return
+    // One that waits again stands behind: the places of a channel ascend.
+    if (!places.delete(number)) this.#size++
     places.set(number, place)
-    this.#size++
   }
 
   #forget(channel: string, number: number): void {
@@ -103,9 +102,9 @@ export class WaitingIds {
     return places === undefined || !places.has(numberOf(scheduledId(entry, id)))
   }
 
-  /** Which of these ids wait for their time, or were stored lately when it had come. */
-  async known(entry: ChannelEntry, ids: readonly string[], nowMs: number): Promise<ReadonlySet<string>> {
-    const found = new Set<string>()
+  /** Of these ids those that wait for their time, or were stored lately when it had come: when they are due. */
+  async known(entry: ChannelEntry, ids: readonly string[], nowMs: number): Promise<ReadonlyMap<string, number>> {
+    const found = new Map<string, number>()
     for (const id of new Set(ids)) {
       const number = numberOf(scheduledId(entry, id))
       const place = this.#places.get(entry.incarnation)?.get(number)
@@ -114,7 +113,7 @@ export class WaitingIds {
       const scheduled = record?.offset === place ? (JSON.parse(record.event.text) as Scheduled) : null
       const knownUntilMs = (scheduled?.dueAtMs ?? 0) + (entry.spec.dedupe?.ageMs ?? 0)
       if (scheduled === null || knownUntilMs < nowMs) this.#forget(entry.incarnation, number)
-      else if (isFor(scheduled, entry) && scheduled.event.id === id) found.add(id)
+      else if (isFor(scheduled, entry) && scheduled.event.id === id) found.set(id, scheduled.dueAtMs ?? 0)
     }
     return found
   }

@@ -18,7 +18,7 @@
  *     16      …      JSON: for each, [offset or null, duplicate, due time or nothing], or the error that it was refused with
  */
 import type { MillraceError } from '../base/errors.ts'
-import type { EncodedEvent, Receipt, ScheduledReceipt } from '../broker/engine.ts'
+import type { EncodedEvent, Receipt } from '../broker/engine.ts'
 import { type Block, decodeBlock, encodeBlock } from '../event/block.ts'
 import { errorOfWire, type WireError } from './access.ts'
 import { FRAME, FRAME_HEADER_BYTES, jsonOf, malformed, newFrame } from './frame.ts'
@@ -84,8 +84,6 @@ export function decodePublish(body: Buffer): Publish {
   }
 }
 
-type Answer = Receipt | ScheduledReceipt
-
 /** Receipts of events that stand next to each other, none a duplicate. */
 export function plainReceiptsFrame(request: number, count: number, first: number): Buffer {
   const frame = newFrame(FRAME.receipts, RECEIPTS_BYTES)
@@ -101,7 +99,7 @@ export interface Refused {
   readonly error: WireError
 }
 
-export function receiptsFrame(request: number, receipts: readonly Answer[], refused: Refused | null = null): Buffer {
+export function receiptsFrame(request: number, receipts: readonly Receipt[], refused: Refused | null = null): Buffer {
   const first = receipts[0]?.offset ?? null
   const plain = refused === null && first !== null && receipts.every(({ offset, duplicate }, index) => !duplicate && offset === first + index)
   if (plain) return plainReceiptsFrame(request, receipts.length, first)
@@ -118,15 +116,15 @@ export function receiptsFrame(request: number, receipts: readonly Answer[], refu
 
 type Row = readonly [offset: number | null, duplicate: boolean, dueAtMs?: number]
 
-function rowOf(receipt: Answer): Row {
+function rowOf(receipt: Receipt): Row {
   return receipt.offset === null ? [null, receipt.duplicate, receipt.dueAtMs] : [receipt.offset, receipt.duplicate]
 }
 
 /** The receipts of events whose ids are known, or what they were refused with. @throws INVALID_REQUEST */
-export function decodeReceipts(body: Buffer, channel: string, ids: readonly string[]): (Answer | MillraceError)[] {
+export function decodeReceipts(body: Buffer, channel: string, ids: readonly string[]): (Receipt | MillraceError)[] {
   if (body.length < RECEIPTS_BYTES || body.readUInt32LE(4) !== ids.length) throw malformed('receipts of other events than were published')
   const first = body.readDoubleLE(8)
-  const receipts: (Answer | MillraceError)[] = new Array(ids.length)
+  const receipts: (Receipt | MillraceError)[] = new Array(ids.length)
   if (!Number.isNaN(first)) {
     for (let index = 0; index < ids.length; index++) {
       receipts[index] = { channel, id: ids[index] as string, offset: first + index, duplicate: false }

@@ -22,7 +22,7 @@ describe.each(Object.entries(ORDERS))('%s', (_, idOf) => {
       timeMs += random() < 0.01 ? 2000 : random() * 5
       const id = idOf(at, random)
       expect(window.find(id), `${id} is new`).toBe(-1)
-      window.addFound(at, timeMs)
+      window.add(id, at, timeMs)
       there.push({ id, timeMs })
       for (let back = 1; back <= count && back <= there.length; back += 1 + Math.floor(random() * 5)) {
         const one = there[at + 1 - back]

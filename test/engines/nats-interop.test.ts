@@ -47,7 +47,7 @@ describe.skipIf(kind === undefined)('NATS', () => {
     plain.subscribe(`${prefix}.shop.carts.~.*`, { callback: (_error, each) => void seen.push(each.string()) })
     await plain.flush()
     const receipt = await broker.publish(carts, ItemAdded({ sku: 'tea ☕' }))
-    const stored = await message(`${prefix}_shop~carts`, receipt.offset)
+    const stored = await message(`${prefix}_shop~carts`, receipt.offset ?? -1)
     expect(stored.headers?.get('Content-Type')).toBe('application/cloudevents+json')
     expect(stored.headers?.get('Nats-Msg-Id')).toBe(receipt.id)
     expect(stored.headers?.get('Millrace-Key')).toBe('tea%20%E2%98%95')

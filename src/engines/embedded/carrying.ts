@@ -94,8 +94,7 @@ export class EmbeddedCarriage implements Carriage {
       const last = { done: () => resolve(), fail: reject }
       for (let at = 0; at < length; at++) {
         const event = new Carried(events[at] as CarriedEvent)
-        const offset = committer.publish(log, event, at === length - 1 ? last : CONTINUES)
-        log.dedupe?.add(event.id, offset, event.timeMs)
+        committer.publish(log, event, at === length - 1 ? last : CONTINUES)
       }
     })
   }

@@ -44,6 +44,12 @@ export class Carried implements EncodedEvent {
 
 const CACHED_BLOCKS = 4
 
+/** Events, with who waits for each (null: nobody, and it may not be refused). */
+export interface Waiting {
+  readonly events: readonly EncodedEvent[]
+  readonly waiters: readonly (PublishWaiter | null)[]
+}
+
 function holds(block: EventBlock, offset: number): boolean {
   return offset >= block.firstOffset && offset < block.firstOffset + block.count
 }
@@ -64,19 +70,26 @@ export class ChannelLog implements DeliveryLog {
   /** Offset that the next published event will have if all that is pending is committed. */
   tail: number
   lastTimeMs = 0
-  readonly dedupe: DedupeWindow | null
+  /** The ids that are known; null where the channel does not look at them. It is filled by `recall`. */
+  dedupe: DedupeWindow | null = null
+  /** Whether the window has the ids of what is stored. Nothing is published before. */
+  recalled = false
   readonly listeners: Set<LogListener> = new Set()
   readonly meter: Meter = new Meter()
-  /** Events published but not due whose timer is not committed yet, by id. */
-  readonly schedulingIds: Set<string> = new Set()
+  /** When events are due whose timer is not committed yet, by id. */
+  readonly scheduling: Map<string, number> = new Map()
+  /** Emissions of which it is not known yet whether their ids are new. */
+  undecided = 0
   /** It may have events that are not due. */
   mayHaveScheduled = false
   /** Events that were stored elsewhere may be among those that wait for their commit. */
   carries = false
-  #recalled: Promise<void> | null = null
+  #recalling: Promise<void> | null = null
   /** Waiting for their commit, with who waits for each (null: nobody, and it may not be refused). */
   pending: EncodedEvent[] = []
   waiters: (PublishWaiter | null)[] = []
+  /** What of it is being committed now. */
+  committing: Waiting | null = null
   /** When the first of them came. */
   pendingMs = 0
   removed = false
@@ -93,13 +106,38 @@ export class ChannelLog implements DeliveryLog {
     this.#store = store
     this.committed = store.bounds(id).next
     this.tail = this.committed
-    this.dedupe = spec.dedupe === null ? null : new DedupeWindow(spec.dedupe)
+    this.#beginWindow()
+  }
+
+  /** Take another spec, with another window perhaps. */
+  respec(spec: ChannelSpec): void {
+    const before = JSON.stringify(this.spec.dedupe)
+    this.spec = spec
+    if (JSON.stringify(spec.dedupe) !== before) this.#beginWindow()
+  }
+
+  #beginWindow(): void {
+    const { dedupe } = this.spec
+    this.dedupe = dedupe === null ? null : new DedupeWindow(dedupe)
+    this.recalled = dedupe === null || this.tail === 0
+    this.#recalling = null
   }
 
   push(event: EncodedEvent, waiter: PublishWaiter | null): number {
     this.pending.push(event)
     this.waiters.push(waiter)
+    this.dedupe?.add(event.id, this.tail, this.carries && event instanceof Carried ? event.timeMs : this.pendingMs)
     return this.tail++
+  }
+
+  /** The event at an offset that is not durable yet, and whether it may still be refused. */
+  uncommitted(offset: number): { readonly event: EncodedEvent; readonly refusable: boolean } | undefined {
+    const committing = this.committing?.events.length ?? 0
+    const at = offset - this.committed
+    const [events, waiters, index] =
+      at < committing && this.committing !== null ? [this.committing.events, this.committing.waiters, at] : [this.pending, this.waiters, at - committing]
+    const event = events[index]
+    return event === undefined ? undefined : { event, refusable: waiters[index] !== null }
   }
 
   /** Clause 13: where the latest event of each key of a block is, for the commit that makes it so. */
@@ -166,28 +204,54 @@ export class ChannelLog implements DeliveryLog {
 
   /** Fill the deduplication window from what is stored: once, before the first publish. With an alarm, what is damaged is passed by: its ids are not known. */
   recall(nowMs: number, alarm: (error: unknown) => void = refuse): Promise<void> {
-    this.#recalled ??= this.#recall(nowMs, alarm)
-    return this.#recalled
+    if (this.recalled) return Promise.resolve()
+    if (this.#recalling === null) {
+      const { dedupe } = this
+      const recalling = this.#recall(nowMs, alarm)
+      this.#recalling = recalling
+      // First of those who wait for it, so that they go on, in their order, before who comes later.
+      recalling.then(
+        () => {
+          if (this.dedupe === dedupe) this.recalled = true
+        },
+        () => {
+          if (this.#recalling === recalling) this.#recalling = null
+        },
+      )
+    }
+    return this.#recalling
+  }
+
+  /** Events from here on are read, or compared, by their ids. */
+  windowStart(nowMs: number): number {
+    if (this.recalled) return this.dedupe?.startOffset(nowMs, this.committed) ?? this.committed
+    return this.#oldestKnown(nowMs, refuse)
+  }
+
+  #oldestKnown(nowMs: number, alarm: (error: unknown) => void): number {
+    const { ageMs, count } = this.spec.dedupe ?? { ageMs: 0, count: 0 }
+    return Math.min(this.committed, Math.max(this.committed - count, this.#seek(nowMs - ageMs, alarm), this.#store.bounds(this.id).first))
   }
 
   async #recall(nowMs: number, alarm: (error: unknown) => void): Promise<void> {
-    const window = this.spec.dedupe
-    if (this.dedupe === null || window === null || this.committed === 0) return
-    let offset = Math.max(this.committed - window.count, this.#seek(nowMs - window.ageMs, alarm), this.#store.bounds(this.id).first)
+    const { dedupe } = this
+    if (dedupe === null) return
+    let offset = this.#oldestKnown(nowMs, alarm)
     while (offset < this.committed) {
       const blocks = await this.#undamaged(offset, alarm)
       if (blocks.length === 0) {
         const [run] = this.#store.sizes(this.id, offset)
-        if (run === undefined || run.end <= offset) return
+        if (run === undefined || run.end <= offset) break
         offset = run.end
       }
       for (const block of blocks) {
         for (let index = block.holes(0); index < block.count; index += 1 + block.holes(index + 1)) {
-          this.dedupe.add(block.idAt(index), block.firstOffset + index, block.timeMs)
+          dedupe.add(block.idAt(index), block.firstOffset + index, block.timeMs)
         }
         offset = block.firstOffset + block.count
       }
     }
+    for (offset = this.committed; offset < this.tail; offset++) dedupe.add(this.uncommitted(offset)?.event.id ?? '', offset, this.pendingMs)
   }
 
   #seek(timeMs: number, alarm: (error: unknown) => void): number {

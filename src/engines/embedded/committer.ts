@@ -216,6 +216,7 @@ export class Committer {
       if (budget <= 0) left.push(log)
       else {
         const part = this.#take(log, budget)
+        log.committing = part
         for (const event of part.events) budget -= textSize(event)
         parts.push(part)
         if (log.pending.length > 0) left.push(log)
@@ -285,9 +286,11 @@ export class Committer {
     // The next commit starts before anyone is told of this one, so that the disk is not idle meanwhile.
     if (this.#logs.length > 0 || this.#records.length > 0 || this.#settled.length > 0) this.#commit()
     else if (this.#sources.size > 0 || this.#trims.length > 0) this.#lazily()
-    for (const { log, blocks, waiters } of commit.parts) {
+    for (const part of commit.parts) {
+      const { log, blocks, waiters } = part
       const [{ firstOffset, timeMs }] = blocks as [Block]
       log.committed = firstOffset + waiters.length
+      if (log.committing === part) log.committing = null
       log.meter.mark(waiters.length, timeMs)
       for (let index = 0; index < waiters.length; index++) (waiters[index] as PublishWaiter | null)?.done(firstOffset + index)
     }
@@ -332,6 +335,7 @@ export class Committer {
     for (const event of log.pending) this.#pendingBytes -= textSize(event)
     log.pending = []
     log.waiters = []
+    log.committing = null
     log.tail = log.committed
     for (const waiter of waiters) if (waiter !== null) waiting.push(waiter)
     return events.filter((_, index) => waiters[index] === null)

@@ -89,8 +89,14 @@ class Generation {
     }
     const [entries, table, mask] = [this.#entries, this.#table, this.#table.length - 1]
     for (; this.#indexed < this.size; this.#indexed++) {
-      let slot = (entries[this.#indexed * ENTRY_WORDS + 1] as number) & mask
-      while (table[slot] !== 0) slot = (slot + 1) & mask
+      const [a, b] = [entries[this.#indexed * ENTRY_WORDS + 1] as number, entries[this.#indexed * ENTRY_WORDS] as number]
+      let slot = a & mask
+      for (let number = table[slot] as number; number !== 0; number = table[slot] as number) {
+        const at = (number - 1) * ENTRY_WORDS
+        // The id came again: its earlier event was refused.
+        if (entries[at] === b && entries[at + 1] === a) break
+        slot = (slot + 1) & mask
+      }
       table[slot] = this.#indexed + 1
     }
   }
@@ -132,14 +138,10 @@ export class DedupeWindow {
 
   /** Remember an id. */
   add(id: string, offset: number, timeMs: number): void {
-    this.#asked = id
-    this.#isGreatest = id > this.#greatest
-    this.addFound(offset, timeMs)
-  }
-
-  /** Remember the id that `find` was called with last. */
-  addFound(offset: number, timeMs: number): void {
-    const id = this.#asked
+    if (id !== this.#asked) {
+      this.#asked = id
+      this.#isGreatest = id > this.#greatest
+    }
     hash(id)
     const { size, firstMs } = this.#young
     if (size >= this.#count || (size > 0 && timeMs - firstMs > this.#ageMs)) this.#turn()
@@ -152,6 +154,13 @@ export class DedupeWindow {
     young.put(offset)
     if (this.#isGreatest || id > this.#greatest) this.#greatest = id
     if (this.#isGreatest || id > young.greatest) young.greatest = id
+  }
+
+  /** Whether an event at an offset that `find` answered may be young enough. */
+  reaches(offset: number, nowMs: number): boolean {
+    const young = this.#young.size > 0 && offset >= this.#young.firstOffset
+    const { lastMs } = young || this.#old === null ? this.#young : this.#old
+    return nowMs - lastMs <= this.#ageMs
   }
 
   #turn(): void {

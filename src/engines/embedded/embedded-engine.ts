@@ -19,7 +19,6 @@ import type {
   Position,
   PublishWaiter,
   Receipt,
-  ScheduledReceipt,
   StoredText,
   Subscription,
 } from '../../broker/engine.ts'
@@ -102,7 +101,12 @@ export class EmbeddedEngine implements Engine {
       alarm: (error) => this.#alarm(error),
     })
     this.#nextChannelId = this.#openChannels()
-    this.#publishing = new Publishing({ ...shared, log: (name) => this.#log(name), logById: (id) => this.#logsById.get(id) })
+    this.#publishing = new Publishing({
+      ...shared,
+      log: (name) => this.#log(name),
+      logById: (id) => this.#logsById.get(id),
+      alarm: (error) => this.#alarm(error),
+    })
     this.carriage = new EmbeddedCarriage({
       ...{ store, committer: this.#committer, queueGroup: QUEUE_GROUP, nowMs: () => clock.now(), log: (name) => this.#log(name) },
       cursor: (group, log) => this.#cursors.get(`${group}/${log.id}`),
@@ -236,7 +240,7 @@ export class EmbeddedEngine implements Engine {
     const types = log.spec.types === null || spec.types === null ? null : [...new Set([...log.spec.types, ...spec.types])].sort()
     const merged = { ...spec, types }
     if (JSON.stringify(merged) === JSON.stringify(log.spec)) return
-    log.spec = merged
+    log.respec(merged)
     this.#committer.record(keys.channel(spec.name), toJson({ id: log.id, spec: merged, first: log.first }))
     this.#retention.note(log)
   }
@@ -247,18 +251,18 @@ export class EmbeddedEngine implements Engine {
     return log?.spec
   }
 
-  publish(channel: string, event: EncodedEvent, dueAtMs: number | null): Promise<Receipt | ScheduledReceipt> {
+  publish(channel: string, event: EncodedEvent, dueAtMs: number | null): Promise<Receipt> {
     try {
       this.#open()
       const log = this.#log(channel)
       if (dueAtMs === null || dueAtMs <= this.clock.now()) return this.#publishing.publish(log, event)
-      return this.#publishing.schedule(log, [event], dueAtMs).then(([receipt]) => receipt as ScheduledReceipt)
+      return this.#publishing.schedule(log, [event], dueAtMs).then(([receipt]) => receipt as Receipt)
     } catch (error) {
       return Promise.reject(error as Error)
     }
   }
 
-  async publishBatch(channel: string, events: readonly EncodedEvent[], dueAtMs: number | null): Promise<(Receipt | ScheduledReceipt)[]> {
+  async publishBatch(channel: string, events: readonly EncodedEvent[], dueAtMs: number | null): Promise<Receipt[]> {
     this.#open()
     const log = this.#log(channel)
     if (dueAtMs === null || dueAtMs <= this.clock.now()) return this.#publishing.publishBatch(log, events)
@@ -459,7 +463,7 @@ export class EmbeddedEngine implements Engine {
 
   /** Whether something is under way: a commit, or an event in somebody's hands. */
   get busy(): boolean {
-    return this.#committer.busy || [...this.#instances].some((instance) => instance.held.size > 0)
+    return this.#committer.busy || this.#publishing.busy || [...this.#instances].some((instance) => instance.held.size > 0)
   }
 
   /** Retention, now: for tests and tools that do not wait for its timer. */

@@ -3,18 +3,7 @@ import type { Clock } from '../../base/clock.ts'
 import type { Capabilities } from '../../broker/capabilities.ts'
 import type { Carriage } from '../../broker/carriage.ts'
 import type { BrokerDescription, DeadLetter, DeadLetterQuery } from '../../broker/description.ts'
-import type {
-  ConsumerSpec,
-  DeliverySink,
-  EncodedEvent,
-  Engine,
-  EngineReadOptions,
-  Position,
-  Receipt,
-  ScheduledReceipt,
-  StoredText,
-  Subscription,
-} from '../../broker/engine.ts'
+import type { ConsumerSpec, DeliverySink, EncodedEvent, Engine, EngineReadOptions, Position, Receipt, StoredText, Subscription } from '../../broker/engine.ts'
 import type { ChannelSpec } from '../../channel/channel.ts'
 
 export class OwnerEngine implements Engine {
@@ -45,10 +34,10 @@ export class OwnerEngine implements Engine {
   channel(name: string): Promise<ChannelSpec | undefined> {
     return this.#engine.channel(name)
   }
-  publish(channel: string, event: EncodedEvent, dueAtMs: number | null): Promise<Receipt | ScheduledReceipt> {
+  publish(channel: string, event: EncodedEvent, dueAtMs: number | null): Promise<Receipt> {
     return this.#engine.publish(channel, event, dueAtMs)
   }
-  publishBatch(channel: string, events: readonly EncodedEvent[], dueAtMs: number | null): Promise<(Receipt | ScheduledReceipt)[]> {
+  publishBatch(channel: string, events: readonly EncodedEvent[], dueAtMs: number | null): Promise<Receipt[]> {
     return this.#engine.publishBatch(channel, events, dueAtMs)
   }
   read(channel: string, options: EngineReadOptions): AsyncIterable<readonly StoredText[]> {

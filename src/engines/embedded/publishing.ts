@@ -1,20 +1,13 @@
 /**
- * Publishing: deduplication (clause 8), delay (clause 7), and the events that others emit.
+ * Publishing: the one way by which events come into channels, or into their wait. What stores an event looks for its id in the same turn of the
+ * event loop (clause 8): publishes, batches, delayed ones, emissions, and those whose time has come (timers.ts).
  */
 
-import type { Clock } from '../../base/clock.ts'
 import { MillraceError } from '../../base/errors.ts'
-import type { Emission, EncodedEvent, PublishWaiter, Receipt, ScheduledReceipt } from '../../broker/engine.ts'
-import { fromJson, toJson } from '../../delivery/consumer-records.ts'
-import type { DueQueue } from '../../delivery/due-queue.ts'
-import type { Block } from '../../event/block.ts'
+import type { Emission, EncodedEvent, PublishWaiter, Receipt } from '../../broker/engine.ts'
 import { type ChannelLog, CONTINUES } from './channel-log.ts'
-import type { Committer } from './committer.ts'
-import { keys, type TimerRecord } from './records.ts'
-import type { Store } from './store.ts'
-
-/** Timers that come due together are moved in pages of so many. */
-const TIMER_PAGE = 1000
+import { IdLook, type Known, UNSURE, waitingUntil } from './id-look.ts'
+import { Timers, type TimersParts } from './timers.ts'
 
 class Single implements PublishWaiter {
   readonly promise: Promise<Receipt>
@@ -43,117 +36,58 @@ function take(resolve: (receipt: Receipt) => void, reject: (error: Error) => voi
   taken.reject = reject
 }
 
-export interface PublishingParts {
-  readonly store: Store<Block>
-  readonly committer: Committer
-  readonly clock: Clock
-  readonly due: DueQueue
-  logById(id: number): ChannelLog | undefined
+/** Takes new events in the turn in which it is called; its promise resolves when they are durable. */
+type Put = (fresh: readonly EncodedEvent[]) => Promise<readonly Receipt[]>
+
+export interface PublishingParts extends TimersParts {
   log(name: string): ChannelLog
 }
 
 export class Publishing {
   readonly #parts: PublishingParts
-  #timerSequence: number
-  #timerMs = Number.POSITIVE_INFINITY
-  #firing = false
+  readonly #timers: Timers
 
   constructor(parts: PublishingParts) {
     this.#parts = parts
-    this.#timerSequence = parts.clock.now() * 1000
-    const [first] = parts.store.range('t/', 't0', 1)
-    if (first !== undefined) this.#arm(fromJson<TimerRecord>(first[1]).dueAtMs)
+    this.#timers = new Timers(parts)
+  }
+
+  /** Whether due events are being moved. */
+  get busy(): boolean {
+    return this.#timers.busy
   }
 
   publish(log: ChannelLog, event: EncodedEvent): Promise<Receipt> {
-    const { dedupe } = log
-    if (dedupe !== null) {
-      const offset = dedupe.find(event.id)
-      if (offset >= 0) return this.#perhapsDuplicate(log, event, offset)
-      if (log.mayHaveScheduled && this.#isScheduled(log, event.id)) return this.#duplicateOfScheduled(log, event)
-    }
+    if (!this.#isNew(log, event.id)) return this.#once(log, [event], (fresh) => this.#append(log, fresh)).then(([receipt]) => receipt as Receipt)
     const { committer } = this.#parts
     committer.admit()
     const waiter = new Single(log.name, event.id)
-    const offset = committer.publish(log, event, waiter)
-    dedupe?.addFound(offset, log.pendingMs)
+    committer.publish(log, event, waiter)
     return waiter.promise
   }
 
-  /** The window says "perhaps": compare with what is stored there. */
-  async #perhapsDuplicate(log: ChannelLog, event: EncodedEvent, offset: number): Promise<Receipt> {
-    if (await this.#isDuplicate(log, event.id, offset)) return { channel: log.name, id: event.id, offset, duplicate: true }
-    this.#parts.committer.admit()
-    const waiter = new Single(log.name, event.id)
-    const at = this.#parts.committer.publish(log, event, waiter)
-    log.dedupe?.add(event.id, at, this.#parts.clock.now())
-    return waiter.promise
-  }
-
-  async #isDuplicate(log: ChannelLog, id: string, offset: number): Promise<boolean> {
-    if (offset >= log.committed) await this.#parts.committer.flushed()
-    if (offset >= log.committed) return false
-    const block = log.blockInMemory(offset) ?? (await log.cache(offset))
-    // What retention has taken cannot be compared any more; its 64-bit fingerprint is taken at its word.
-    if (block === undefined || block.firstOffset > offset) return true
-    const ageMs = log.spec.dedupe?.ageMs ?? 0
-    return block.at(offset - block.firstOffset).id === id && this.#parts.clock.now() - block.timeMs <= ageMs
-  }
-
-  #isScheduled(log: ChannelLog, id: string): boolean {
-    return log.schedulingIds.has(id) || this.#parts.store.get(keys.scheduledId(log.id, id)) !== undefined
-  }
-
-  async #duplicateOfScheduled(log: ChannelLog, event: EncodedEvent): Promise<Receipt> {
-    await this.#parts.committer.flushed()
-    return { channel: log.name, id: event.id, offset: -1, duplicate: true }
+  /** Whether nothing is known of an id. False where that takes a closer look. */
+  #isNew(log: ChannelLog, id: string): boolean {
+    const { dedupe } = log
+    if (dedupe === null) return true
+    return log.recalled && dedupe.find(id) < 0 && !(log.mayHaveScheduled && waitingUntil(this.#parts.store, log, id) !== null)
   }
 
   /** All or none: one unit of one commit. */
-  async publishBatch(log: ChannelLog, events: readonly EncodedEvent[]): Promise<Receipt[]> {
-    if (!this.#areNew(log, events)) return this.#publishNew(log, events)
-    const first = await this.#append(log, events)
-    return events.map(({ id }, index) => ({ channel: log.name, id, offset: first + index, duplicate: false }))
+  publishBatch(log: ChannelLog, events: readonly EncodedEvent[]): Promise<Receipt[]> {
+    const put: Put = (fresh) => this.#append(log, fresh)
+    return this.#areNew(log, events) ? this.#append(log, events) : this.#once(log, events, put)
   }
 
   /** Whether no id is known, nor comes twice. False where that takes a closer look: ids made one after the other ascend. */
   #areNew(log: ChannelLog, events: readonly EncodedEvent[]): boolean {
-    const { dedupe } = log
-    if (dedupe === null) return true
+    if (log.dedupe === null) return true
     let before = ''
     for (const { id } of events) {
-      if (id <= before || dedupe.find(id) >= 0 || (log.mayHaveScheduled && this.#isScheduled(log, id))) return false
+      if (id <= before || !this.#isNew(log, id)) return false
       before = id
     }
     return true
-  }
-
-  /** Those of a batch that are not in the channel. */
-  async #publishNew(log: ChannelLog, events: readonly EncodedEvent[]): Promise<Receipt[]> {
-    const receipts = new Array<Receipt>(events.length)
-    const fresh: EncodedEvent[] = []
-    const freshAt: number[] = []
-    const seen = new Map<string, number>()
-    const repeats: [at: number, of: number][] = []
-    for (let at = 0; at < events.length; at++) {
-      const event = events[at] as EncodedEvent
-      const of = log.dedupe === null ? undefined : seen.get(event.id)
-      const offset = log.dedupe?.find(event.id) ?? -1
-      if (of !== undefined) repeats.push([at, of])
-      else if (offset >= 0 && (await this.#isDuplicate(log, event.id, offset))) receipts[at] = { channel: log.name, id: event.id, offset, duplicate: true }
-      else if (log.mayHaveScheduled && log.dedupe !== null && this.#isScheduled(log, event.id)) receipts[at] = await this.#duplicateOfScheduled(log, event)
-      else {
-        seen.set(event.id, at)
-        fresh.push(event)
-        freshAt.push(at)
-      }
-    }
-    const first = fresh.length === 0 ? 0 : await this.#append(log, fresh)
-    freshAt.forEach((at, index) => {
-      receipts[at] = { channel: log.name, id: (events[at] as EncodedEvent).id, offset: first + index, duplicate: false }
-    })
-    for (const [at, of] of repeats) receipts[at] = { ...(receipts[of] as Receipt), duplicate: true }
-    return receipts
   }
 
   /** The same of events that stand in blocks, if no id may be known. */
@@ -163,109 +97,100 @@ export class Publishing {
     return true
   }
 
-  #append(log: ChannelLog, events: readonly EncodedEvent[]): Promise<number> {
-    return new Promise((resolve, reject) => this.#give(log, events, { done: resolve, fail: reject }))
-  }
-
-  #give(log: ChannelLog, events: readonly EncodedEvent[], waiter: PublishWaiter): void {
-    const { committer, clock } = this.#parts
-    committer.admit()
-    const last: PublishWaiter = { done: (offset) => waiter.done(offset - events.length + 1), fail: (error) => waiter.fail(error) }
-    for (let index = 0; index < events.length; index++) {
-      const event = events[index] as EncodedEvent
-      const offset = committer.publish(log, event, index === events.length - 1 ? last : CONTINUES)
-      log.dedupe?.add(event.id, offset, clock.now())
-    }
-  }
-
   /** Keep events until they are due. */
-  async schedule(log: ChannelLog, events: readonly EncodedEvent[], dueAtMs: number): Promise<ScheduledReceipt[]> {
+  async schedule(log: ChannelLog, events: readonly EncodedEvent[], dueAtMs: number): Promise<Receipt[]> {
     const { committer } = this.#parts
     if (committer.full !== null) throw committer.full
-    const receipts: ScheduledReceipt[] = []
-    for (const event of events) receipts.push({ channel: log.name, id: event.id, offset: null, dueAtMs, duplicate: !(await this.#hold(log, event, dueAtMs)) })
-    await committer.flushed()
-    this.#arm(dueAtMs)
-    for (const event of events) log.schedulingIds.delete(event.id)
-    return receipts
-  }
-
-  /** False when the id is known already. */
-  async #hold(log: ChannelLog, event: EncodedEvent, dueAtMs: number): Promise<boolean> {
-    if (log.dedupe !== null) {
-      const offset = log.dedupe.find(event.id)
-      if (offset >= 0 && (await this.#isDuplicate(log, event.id, offset))) return false
-      if (this.#isScheduled(log, event.id)) return false
-    }
-    this.#writeTimer(log, event, dueAtMs)
-    return true
-  }
-
-  #writeTimer(log: ChannelLog, event: EncodedEvent, dueAtMs: number): void {
-    const { committer } = this.#parts
-    log.mayHaveScheduled = true
-    log.schedulingIds.add(event.id)
-    const timer = keys.timer(dueAtMs, this.#timerSequence++)
-    const { id, type, key, text } = event
-    committer.record(timer, toJson({ channelId: log.id, dueAtMs, event: { id, type, key, text } }))
-    committer.record(keys.scheduledId(log.id, id), Buffer.from(timer))
-  }
-
-  /** Store what a completed delivery emitted: in the commit of the completion, whose changes were put in within this turn. */
-  emit(emissions: readonly Emission[]): void {
-    const now = this.#parts.clock.now()
-    for (const { channel, event, dueAtMs } of emissions) {
-      const log = this.#parts.log(channel)
-      if (dueAtMs !== null && dueAtMs > now) {
-        this.#writeTimer(log, event, dueAtMs)
-        void this.#parts.committer.flushed().then(
-          () => this.#arm(dueAtMs),
-          () => undefined,
-        )
-      } else if (log.dedupe === null || log.dedupe.find(event.id) < 0) this.#put(log, event)
-    }
-  }
-
-  #put(log: ChannelLog, event: EncodedEvent): void {
-    const offset = this.#parts.committer.append(log, event)
-    log.dedupe?.add(event.id, offset, this.#parts.clock.now())
-  }
-
-  #arm(dueAtMs: number): void {
-    if (dueAtMs >= this.#timerMs) return
-    this.#timerMs = dueAtMs
-    this.#parts.due.add(dueAtMs, () => {
-      this.#timerMs = Number.POSITIVE_INFINITY
-      void this.#fire()
+    return this.#once(log, events, async (fresh) => {
+      for (const event of fresh) this.#timers.hold(log, event, dueAtMs)
+      const ids = fresh.map(({ id }) => id)
+      await this.#timers.written(log, ids)
+      return ids.map((id) => ({ channel: log.name, id, offset: null, dueAtMs, duplicate: false }))
     })
   }
 
-  /** Move what is due into its channels; the timer's deletion and the event are in one commit. */
-  async #fire(): Promise<void> {
-    if (this.#firing) return
-    this.#firing = true
-    const { store, committer, clock } = this.#parts
-    try {
-      for (;;) {
-        const timers = store.range(...keys.timersUpTo(clock.now()), TIMER_PAGE)
-        for (const [key, bytes] of timers) {
-          const { channelId, event } = fromJson<TimerRecord>(bytes)
-          const log = this.#parts.logById(channelId)
-          if (log !== undefined) this.#put(log, event)
-          committer.record(key, null)
-          committer.record(keys.scheduledId(channelId, event.id), null)
-        }
-        if (timers.length > 0) await committer.flushed()
-        if (timers.length < TIMER_PAGE) break
-      }
-      const [next] = store.range('t/', 't0', 1)
-      if (next !== undefined) this.#arm(fromJson<TimerRecord>(next[1]).dueAtMs)
-    } catch {
-      // The store failed: the alarm is raised where it failed, and the timers are still there for the next opening.
-    } finally {
-      this.#firing = false
+  /** Look for ids, and put what is new in the same turn. Receipts of the others name where the first one is, when that is durable. */
+  async #once(log: ChannelLog, events: readonly EncodedEvent[], put: Put): Promise<Receipt[]> {
+    const { committer, clock, alarm } = this.#parts
+    // Those who wait for this go on in the order in which they came, and before anybody who comes later.
+    if (!log.recalled) await log.recall(clock.now(), alarm)
+    if (log.dedupe === null) return [...(await put(events))]
+    const look = new IdLook(this.#parts)
+    for (;;) {
+      const found = events.map(({ id }) => look.at(log, id))
+      if (!look.sure) await look.closer()
+      // An event that may not be refused keeps its id, but perhaps not its offset, until it is durable.
+      else if (found.some((known) => isUncommitted(log, known))) await committer.flushed()
+      else return this.#answered(log, events, found as readonly (Known | null)[], put)
     }
   }
+
+  async #answered(log: ChannelLog, events: readonly EncodedEvent[], found: readonly (Known | null)[], put: Put): Promise<Receipt[]> {
+    const fresh: EncodedEvent[] = []
+    /** The place of each new id among the new ones. */
+    const places = new Map<string, number>()
+    for (const [at, event] of events.entries()) {
+      if (found[at] !== null || places.has(event.id)) continue
+      places.set(event.id, fresh.length)
+      fresh.push(event)
+    }
+    const stored = fresh.length === 0 ? null : put(fresh)
+    if (log.scheduling.size > 0) await Promise.all([stored, this.#parts.committer.flushed()])
+    const receipts = (await stored) ?? []
+    const told = new Set<string>()
+    return events.map(({ id }, at) => {
+      const known = found[at]
+      if (known !== null && known !== undefined) return { channel: log.name, id, ...known, duplicate: true }
+      const receipt = receipts[places.get(id) as number] as Receipt
+      if (!told.has(id)) {
+        told.add(id)
+        return receipt
+      }
+      return { ...receipt, duplicate: true }
+    })
+  }
+
+  #append(log: ChannelLog, events: readonly EncodedEvent[]): Promise<Receipt[]> {
+    return new Promise((resolve, reject) => {
+      const done = (first: number): void => resolve(events.map(({ id }, index) => ({ channel: log.name, id, offset: first + index, duplicate: false })))
+      this.#give(log, events, { done, fail: reject })
+    })
+  }
+
+  #give(log: ChannelLog, events: readonly EncodedEvent[], waiter: PublishWaiter): void {
+    const { committer } = this.#parts
+    committer.admit()
+    const last: PublishWaiter = { done: (offset) => waiter.done(offset - events.length + 1), fail: (error) => waiter.fail(error) }
+    for (let index = 0; index < events.length; index++) {
+      committer.publish(log, events[index] as EncodedEvent, index === events.length - 1 ? last : CONTINUES)
+    }
+  }
+
+  /**
+   * Store what a completed delivery emitted: in the commit of the completion, whose changes were put in within this turn. Where it is not known at
+   * once whether an id is new, the emission is written down as undecided, and so are those that follow it into the channel, in their order.
+   */
+  emit(emissions: readonly Emission[]): void {
+    const { clock, committer } = this.#parts
+    const now = clock.now()
+    const look = new IdLook(this.#parts)
+    const written = new Map<ChannelLog, string[]>()
+    for (const { channel, event, dueAtMs } of emissions) {
+      const log = this.#parts.log(channel)
+      const known = log.undecided > 0 ? UNSURE : look.at(log, event.id)
+      const dueMs = dueAtMs ?? now
+      if (known === null && dueMs <= now) committer.append(log, event)
+      if (known === UNSURE) this.#timers.undecided(log, event, dueMs)
+      if (known === null && dueMs > now) this.#timers.hold(log, event, dueMs)
+      if (known === UNSURE || (known === null && dueMs > now)) written.set(log, [...(written.get(log) ?? []), event.id])
+    }
+    // A store that fails says so itself.
+    for (const [log, ids] of written) void this.#timers.written(log, ids).catch(() => undefined)
+  }
+}
+
+function isUncommitted(log: ChannelLog, known: Known | null | typeof UNSURE): boolean {
+  return known !== null && known !== UNSURE && known.offset !== null && known.offset >= log.committed
 }
 
 /** @throws UNKNOWN_CHANNEL with the nearest names */

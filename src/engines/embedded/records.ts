@@ -4,8 +4,8 @@
  *
  *     m/engine                        JSON { format, nextChannelId }
  *     c/<channel>                     JSON ChannelRecord: the spec, its number, the first offset kept
- *     t/<due>/<sequence>              JSON TimerRecord: an event that is not due yet
- *     s/<channel>/<id>                key of the timer of a scheduled event: for deduplication
+ *     t/<due>/<sequence>              JSON TimerRecord: an event that is not due yet; due 0: an emission whose id is to be looked for
+ *     s/<channel>/<id>                key of the timer of a scheduled event: for deduplication; of a long id, its beginning and SHA-256
  *     y/<channel>/<key>               latest offset of a key, where a stream keeps only the latest
  *     z/<channel>                     JSON CompactedRecord: how far what is superseded was taken out, and the bytes that were left
  *     q/<channel>/<consumer>          empty: the consumer has worked on the queue
@@ -13,6 +13,7 @@
  * Numbers in keys are 16 digits, so that they sort. Channels are 8 digits of their number.
  */
 
+import { hash } from 'node:crypto'
 import type { EncodedEvent } from '../../broker/engine.ts'
 import type { ChannelSpec } from '../../channel/channel.ts'
 import { channelDigits, digits } from '../../delivery/consumer-records.ts'
@@ -38,6 +39,8 @@ export interface TimerRecord {
   readonly channelId: number
   readonly dueAtMs: number
   readonly event: EncodedEvent
+  /** It was not known whether the id is new: it does not count as waiting. */
+  readonly undecided?: true
 }
 
 export const keys = {
@@ -53,7 +56,14 @@ export const keys = {
   worker: (channelId: number, consumer: string): string => `q/${channelDigits(channelId)}/${consumer}`,
 }
 
-/** Ids may be longer than a key can be; the record holds what it refers to, so a cut is checked there. */
+/** When the timer of a key is due. */
+export function timerDueMs(timer: string): number {
+  return Number(timer.slice(2, timer.indexOf('/', 2)))
+}
+
+const ID_CHARS = 300
+
+/** Ids may be longer than a key can be. */
 function clipped(id: string): string {
-  return id.length <= 300 ? id : id.slice(0, 300)
+  return id.length <= ID_CHARS ? id : `${id.slice(0, ID_CHARS)}${hash('sha256', id)}`
 }

@@ -107,7 +107,7 @@ export class Retention {
       log.first = first
       committer.record(keys.channel(log.name), toJson({ id: log.id, spec: log.spec, first }))
     }
-    const gone = Math.min(log.first, log.dedupe?.startOffset(now, log.committed) ?? log.committed)
+    const gone = Math.min(log.first, log.windowStart(now))
     if (gone > store.bounds(log.id).first) committer.trim(log.id, gone)
     const unsettled = log.spec.retain.latestByKey && !(await this.#compact(log, now))
     const { ageMs } = log.spec.retain
@@ -182,7 +182,7 @@ export class Retention {
    */
   async #compact(log: ChannelLog, now: number): Promise<boolean> {
     const { store, committer } = this.#parts
-    const before = log.dedupe?.startOffset(now, log.committed) ?? log.committed
+    const before = log.windowStart(now)
     const stored = store.get(keys.compacted(log.id))
     const clean = stored === undefined ? { to: 0, bytes: 0 } : fromJson<CompactedRecord>(stored)
     const enough = Math.max(COMPACT_BYTES_MIN, Math.min(clean.bytes, store.size(log.id)))

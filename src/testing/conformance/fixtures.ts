@@ -6,6 +6,7 @@ import type { StandardSchemaV1 } from '@standard-schema/spec'
 import { type ErrorCode, isMillraceError, type MillraceError } from '../../base/errors.ts'
 import type { Broker, ReadOptions } from '../../broker/broker.ts'
 import type { ConsumerDescription } from '../../broker/description.ts'
+import type { Receipt } from '../../broker/engine.ts'
 import { type Channel, type ChannelOptions, type Queue, queue, type Stream, stream } from '../../channel/channel.ts'
 import type { HandlerContext } from '../../consumer/consumer-types.ts'
 import type { EventAttributes, NewEvent, StoredEvent } from '../../event/cloud-event.ts'
@@ -210,6 +211,12 @@ export async function idle(world: World, broker: Broker, name: string): Promise<
 /**
  * It holds. Not `assert.ok`, which without a message reads and parses the source to make one: for long, in a transpiled file, in every round of a wait.
  */
+/** Where a receipt says that its event is stored. */
+export function offsetOf({ id, offset }: Receipt): number {
+  assert.notEqual(offset, null, `event ${id} is stored`)
+  return offset as number
+}
+
 export function holds(value: unknown, message = 'this does not hold'): asserts value {
   if (!value) throw new assert.AssertionError({ message, actual: value, expected: true, operator: 'holds', stackStartFn: holds })
 }

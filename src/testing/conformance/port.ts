@@ -1,8 +1,9 @@
 /** The port by itself: a channel, a consumer, and subscriptions whose every delivery is noted, for clauses that are about instances that hang. */
 import assert from 'node:assert/strict'
-import type { ConsumerSpec, Delivery, Emission, EncodedEvent, Engine, Failure, Receipt, Subscription } from '../../broker/engine.ts'
+import type { ConsumerSpec, Delivery, Emission, EncodedEvent, Engine, Failure, Subscription } from '../../broker/engine.ts'
 import type { Channel } from '../../channel/channel.ts'
 import { newId, nowText } from '../../event/identity.ts'
+import { offsetOf } from './fixtures.ts'
 import type { World } from './world.ts'
 
 export function encoded(order: string, key: string | null, n: number): EncodedEvent {
@@ -62,8 +63,7 @@ export class Port {
   /** Publish so many events, over as many keys; without keys when there are none. */
   async publish(count: number, keys = 0): Promise<number[]> {
     const events = Array.from({ length: count }, (_, n) => encoded(`k${n}`, keys === 0 ? null : `k${n % keys}`, n))
-    const receipts = (await this.engine.publishBatch(this.channel.name, events, null)) as Receipt[]
-    return receipts.map((receipt) => receipt.offset)
+    return (await this.engine.publishBatch(this.channel.name, events, null)).map(offsetOf)
   }
 
   /** The texts stored in a channel, parsed. */

@@ -20,7 +20,6 @@ import type {
   HeldClaim,
   Position,
   Receipt,
-  ScheduledReceipt,
   StoredText,
   Subscription,
 } from '../../broker/engine.ts'
@@ -167,11 +166,11 @@ export class RemoteEngine implements Engine {
     })
   }
 
-  async #call<Answer>(method: string, ...args: readonly unknown[]): Promise<Answer> {
+  async #call<Receipt>(method: string, ...args: readonly unknown[]): Promise<Receipt> {
     this.#open()
     this.#collect()
     const body = { method, args }
-    return (await this.#ask((request) => numberedFrame(FRAME.call, request, body), REPEATABLE.has(method))) as Answer
+    return (await this.#ask((request) => numberedFrame(FRAME.call, request, body), REPEATABLE.has(method))) as Receipt
   }
 
   async #askSubscription(type: number, subscription: number): Promise<void> {
@@ -206,12 +205,12 @@ export class RemoteEngine implements Engine {
     return found.spec
   }
 
-  publish(channel: string, event: EncodedEvent, dueAtMs: number | null): Promise<Receipt | ScheduledReceipt> {
+  publish(channel: string, event: EncodedEvent, dueAtMs: number | null): Promise<Receipt> {
     if (this.#closing !== null) return Promise.reject(new MillraceError('CLOSED', 'the broker is closed: connect again'))
     return this.#publishing.publish(channel, event, dueAtMs)
   }
 
-  async publishBatch(channel: string, events: readonly EncodedEvent[], dueAtMs: number | null): Promise<(Receipt | ScheduledReceipt)[]> {
+  async publishBatch(channel: string, events: readonly EncodedEvent[], dueAtMs: number | null): Promise<Receipt[]> {
     this.#open()
     return events.length === 0 ? [] : this.#publishing.publishBatch(channel, events, dueAtMs)
   }

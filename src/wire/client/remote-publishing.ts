@@ -6,19 +6,17 @@
  */
 import { MillraceError } from '../../base/errors.ts'
 import { LIMITS } from '../../base/limits.ts'
-import type { EncodedEvent, Receipt, ScheduledReceipt } from '../../broker/engine.ts'
+import type { EncodedEvent, Receipt } from '../../broker/engine.ts'
 import { decodeReceipts, publishFrame, type Since, sentBefore } from '../publish-frame.ts'
 import type { Pending, WireClient } from './wire-client.ts'
-
-type Answer = Receipt | ScheduledReceipt
 
 /** Event text of one frame of single publishes, about; and their number. */
 const GROUP_CHARS = 262_144
 const GROUP_EVENTS = 4096
 
 /** The two ends of the promise that was made last: one function for all, and not a closure an event. */
-const taken: { resolve: (answer: Answer) => void; reject: (error: Error) => void } = { resolve: () => undefined, reject: () => undefined }
-function take(resolve: (answer: Answer) => void, reject: (error: Error) => void): void {
+const taken: { resolve: (answer: Receipt) => void; reject: (error: Error) => void } = { resolve: () => undefined, reject: () => undefined }
+function take(resolve: (answer: Receipt) => void, reject: (error: Error) => void): void {
   taken.resolve = resolve
   taken.reject = reject
 }
@@ -32,9 +30,9 @@ class Group implements Pending {
   events: EncodedEvent[] = []
   ids: readonly string[] = []
   /** Who waits for each event; none where `batch` waits for all. */
-  readonly resolves: ((receipt: Answer) => void)[] = []
+  readonly resolves: ((receipt: Receipt) => void)[] = []
   readonly rejects: ((error: Error) => void)[] = []
-  batch: ((receipts: Answer[]) => void) | null = null
+  batch: ((receipts: Receipt[]) => void) | null = null
   chars = 0
   /** Since when the server may have it; null before it was ever given to a connection. */
   since: Since | null = null
@@ -72,11 +70,11 @@ class Group implements Pending {
     const receipts = decodeReceipts(body, this.channel, this.ids)
     const last = receipts.at(-1)
     if (last !== undefined && 'offset' in last && last.offset !== null) this.#publishing.seen(this.channel, last.offset + 1)
-    if (this.batch !== null) this.batch(receipts as Answer[])
-    else for (let index = 0; index < receipts.length; index++) this.#settle(index, receipts[index] as Answer | MillraceError)
+    if (this.batch !== null) this.batch(receipts as Receipt[])
+    else for (let index = 0; index < receipts.length; index++) this.#settle(index, receipts[index] as Receipt | MillraceError)
   }
 
-  #settle(index: number, answer: Answer | MillraceError): void {
+  #settle(index: number, answer: Receipt | MillraceError): void {
     if ('offset' in answer) this.resolves[index]?.(answer)
     else this.rejects[index]?.(answer)
   }
@@ -120,14 +118,14 @@ export class RemotePublishing {
     return this.#groups.length === 0 && this.#unanswered.size === 0
   }
 
-  publish(channel: string, event: EncodedEvent, dueAtMs: number | null): Promise<Answer> {
+  publish(channel: string, event: EncodedEvent, dueAtMs: number | null): Promise<Receipt> {
     if (this.#chars > LIMITS.pendingBytesMax) return Promise.reject(this.#tooMuch())
     let group = dueAtMs === null ? this.#open.get(channel) : undefined
     if (group === undefined) {
       group = this.#begin(channel, dueAtMs)
       if (dueAtMs === null) this.#open.set(channel, group)
     }
-    const answered = new Promise<Answer>(take)
+    const answered = new Promise<Receipt>(take)
     group.events.push(event)
     group.resolves.push(taken.resolve)
     group.rejects.push(taken.reject)
@@ -136,7 +134,7 @@ export class RemotePublishing {
     return answered
   }
 
-  publishBatch(channel: string, events: readonly EncodedEvent[], dueAtMs: number | null): Promise<Answer[]> {
+  publishBatch(channel: string, events: readonly EncodedEvent[], dueAtMs: number | null): Promise<Receipt[]> {
     if (this.#chars > LIMITS.pendingBytesMax) return Promise.reject(this.#tooMuch())
     return new Promise((resolve, reject) => {
       this.#open.delete(channel)

@@ -7,7 +7,7 @@
  */
 import { MillraceError } from '../../base/errors.ts'
 import { LIMITS } from '../../base/limits.ts'
-import type { EncodedEvent, Engine, PublishWaiter, Receipt, ScheduledReceipt } from '../../broker/engine.ts'
+import type { EncodedEvent, Engine, PublishWaiter, Receipt } from '../../broker/engine.ts'
 import type { ChannelSpec } from '../../channel/channel.ts'
 import { eventsIn } from '../../event/event-in-block.ts'
 import type { Access, WireError } from '../access.ts'
@@ -16,8 +16,6 @@ import { FRAME, numberedFrame } from '../frame.ts'
 import type { Link } from '../link.ts'
 import { decodePublish, type Publish, plainReceiptsFrame, receiptsFrame, type Since } from '../publish-frame.ts'
 import { checkEvent } from './checks.ts'
-
-type Answer = Receipt | ScheduledReceipt
 
 interface Given extends Publish {
   readonly events: readonly EncodedEvent[]
@@ -102,7 +100,7 @@ export class ServedPublishing {
     this.#crowded(crowded)
   }
 
-  #tried(publish: Given): Promise<Answer[]> {
+  #tried(publish: Given): Promise<Receipt[]> {
     try {
       return this.#store(publish)
     } catch (error) {
@@ -110,7 +108,7 @@ export class ServedPublishing {
     }
   }
 
-  #store(publish: Given): Promise<Answer[]> {
+  #store(publish: Given): Promise<Receipt[]> {
     const { channel, events, dueAtMs } = publish
     this.#access().check('publish', channel)
     if (this.#behind === null && publish.since === null && this.#isChecked(publish)) return this.#give(channel, events, dueAtMs)
@@ -139,13 +137,13 @@ export class ServedPublishing {
     return true
   }
 
-  #give(channel: string, events: readonly EncodedEvent[], dueAtMs: number | null): Promise<Answer[]> {
+  #give(channel: string, events: readonly EncodedEvent[], dueAtMs: number | null): Promise<Receipt[]> {
     if (events.length > 1) return this.#engine.publishBatch(channel, events, dueAtMs)
     return this.#engine.publish(channel, events[0] as EncodedEvent, dueAtMs).then((receipt) => [receipt])
   }
 
   /** Gives the events when they are looked at; what it answers with is wrapped, so that those behind wait for the looking alone. */
-  async #look({ channel, events, dueAtMs, since }: Given): Promise<{ readonly stored: Promise<Answer[]> }> {
+  async #look({ channel, events, dueAtMs, since }: Given): Promise<{ readonly stored: Promise<Receipt[]> }> {
     if (!this.#access().trusted) {
       const spec = await this.#engine.channel(channel)
       if (spec !== undefined) {
@@ -165,7 +163,7 @@ function tooFast(admitted: number): MillraceError {
   return new MillraceError('RATE_LIMITED', `of publishes that were made at once, ${admitted} were within the caller's rate: try the others again later`, {})
 }
 
-function merged(channel: string, events: readonly EncodedEvent[], found: ReadonlyMap<string, number>, given: readonly Answer[]): Answer[] {
+function merged(channel: string, events: readonly EncodedEvent[], found: ReadonlyMap<string, number>, given: readonly Receipt[]): Receipt[] {
   const byId = new Map(given.map((receipt) => [receipt.id, receipt]))
   return events.map(({ id }) => byId.get(id) ?? { channel, id, offset: found.get(id) as number, duplicate: true })
 }

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict'
 import { stream } from '../../../channel/channel.ts'
 import { consumer } from '../../../consumer/consumer.ts'
 import type { CloudEvent } from '../../../event/cloud-event.ts'
-import { Note, numbers, orderStream, Placed, placed, placedMany, readAll, readNs, refused } from '../fixtures.ts'
+import { Note, numbers, offsetOf, orderStream, Placed, placed, placedMany, readAll, readNs, refused } from '../fixtures.ts'
 import { clause, type Scenario } from '../scenario.ts'
 
 export const durable: readonly Scenario[] = clause(1, {
@@ -82,7 +82,7 @@ export const durable: readonly Scenario[] = clause(1, {
     const broker = await world.connect()
     const orders = orderStream(world.name('orders'))
     for (let n = 0; n < 50; n++) {
-      const { offset } = await broker.publish(orders, placed('a', n))
+      const offset = offsetOf(await broker.publish(orders, placed('a', n)))
       assert.deepEqual(await readNs(broker, orders, { from: offset }), [n])
     }
   },

@@ -6,7 +6,24 @@ import assert from 'node:assert/strict'
 import { queue, stream } from '../../../channel/channel.ts'
 import { consumer } from '../../../consumer/consumer.ts'
 import { event } from '../../../event/event.ts'
-import { Calls, Gauge, gate, HASTY, hang, idle, looseStream, Note, numbers, orderQueue, orderStream, Placed, placed, placedMany, QUICK } from '../fixtures.ts'
+import {
+  Calls,
+  Gauge,
+  gate,
+  HASTY,
+  hang,
+  idle,
+  looseStream,
+  Note,
+  numbers,
+  offsetOf,
+  orderQueue,
+  orderStream,
+  Placed,
+  placed,
+  placedMany,
+  QUICK,
+} from '../fixtures.ts'
 import { KeyWatch } from '../key-watch.ts'
 import { randomFrom } from '../random.ts'
 import { RandomHistory } from '../random-history.ts'
@@ -28,7 +45,7 @@ export const orderByKey: readonly Scenario[] = clause(4, {
     const broker = await world.connect()
     const orders = orderStream(world.name('orders'))
     const receipts = await Promise.all(placedMany(2000, 10).map((each) => broker.publish(orders, each)))
-    const offsets = receipts.map((receipt) => receipt.offset)
+    const offsets = receipts.map(offsetOf)
     assert.deepEqual(
       offsets,
       [...offsets].sort((a, b) => a - b),

@@ -1,7 +1,7 @@
 /** Clause 8, deduplication: an id published twice within the channel's window is stored once, and the receipt says so. */
 import assert from 'node:assert/strict'
 import { consumer } from '../../../consumer/consumer.ts'
-import { Calls, gate, looseStream, numbers, orderStream, Placed, placed, placedMany, readNs, refused } from '../fixtures.ts'
+import { Calls, gate, looseStream, numbers, offsetOf, orderStream, Placed, placed, placedMany, readAll, readNs, refused } from '../fixtures.ts'
 import { clause, type Scenario } from '../scenario.ts'
 
 export const deduplication: readonly Scenario[] = clause(8, {
@@ -28,7 +28,7 @@ export const deduplication: readonly Scenario[] = clause(8, {
       [true, false, true, false, true, true],
     )
     assert.deepEqual(
-      receipts.map((receipt) => receipt.offset - (receipts[0]?.offset ?? 0)),
+      receipts.map((receipt) => offsetOf(receipt) - (receipts[0]?.offset ?? 0)),
       [0, 1, 1, 2, 2, 2],
     )
     assert.deepEqual(await readNs(broker, orders), [0, 11, 13])
@@ -50,6 +50,49 @@ export const deduplication: readonly Scenario[] = clause(8, {
     const receipts = await Promise.all(numbers(5).map(() => broker.publish(orders, batch())))
     assert.equal(receipts.flat().filter((receipt) => !receipt.duplicate).length, 20)
     assert.deepEqual(await readNs(broker, orders), numbers(20))
+  },
+
+  'a-batch-and-a-single-publish-in-flight-at-once': async (world) => {
+    const broker = await world.connect()
+    const orders = orderStream(world.name('orders'))
+    await broker.publish(
+      orders,
+      numbers(20).map((n) => placed('a', n, { id: `known-${n}` })),
+    )
+    for (const n of numbers(20)) {
+      const fresh = placed('a', 100 + n, { id: `new-${n}` })
+      const known = placed('a', n, { id: `known-${n}` })
+      const [batch, single] = await Promise.all([broker.publish(orders, n % 2 === 0 ? [fresh, known] : [known, fresh]), broker.publish(orders, fresh)])
+      const both = [single, ...batch.filter(({ id }) => id === fresh.id)]
+      assert.equal(both.filter(({ duplicate }) => !duplicate).length, 1, `id new-${n} is stored by one of the two`)
+      assert.equal(both[0]?.offset, both[1]?.offset, 'both name the event that is stored')
+    }
+    assert.deepEqual(await readNs(broker, orders), [...numbers(20), ...numbers(120, 100)])
+  },
+
+  'delayed-and-undelayed-in-flight-at-once': async (world) => {
+    const broker = await world.connect()
+    const orders = orderStream(world.name('orders'))
+    await broker.declare(orders)
+    const receipts = await Promise.all(
+      numbers(20).flatMap((n) => {
+        const now = broker.publish(orders, placed('a', n, { id: `id-${n}` }))
+        return [now, broker.publish(orders, placed('a', n, { id: `id-${n}` }), { delay: 30 })]
+      }),
+    )
+    const later = await Promise.all(
+      numbers(40, 20).flatMap((n) => {
+        const waits = broker.publish(orders, placed('a', n, { id: `id-${n}` }), { delay: 30 })
+        return [waits, broker.publish(orders, placed('a', n, { id: `id-${n}` }))]
+      }),
+    )
+    assert.equal([...receipts, ...later].filter(({ duplicate }) => !duplicate).length, 40)
+    await world.eventually(async () => assert.equal((await readNs(broker, orders)).length, 40))
+    await world.quiet()
+    assert.deepEqual(
+      (await readNs(broker, orders)).sort((a, b) => a - b),
+      numbers(40),
+    )
   },
 
   'a-duplicate-is-acknowledged-only-when-the-first-is-durable': async (world) => {
@@ -127,6 +170,44 @@ export const deduplication: readonly Scenario[] = clause(8, {
     assert.deepEqual(await readNs(broker, orders), [0])
   },
 
+  'a-duplicate-of-a-waiting-event-says-when-that-one-is-due': async (world) => {
+    const broker = await world.connect()
+    const orders = orderStream(world.name('orders'))
+    const first = await broker.publish(orders, placed('a', 0, { id: 'same' }), { delay: '24h' })
+    assert.equal(first.offset, null)
+    const known = { ...first, duplicate: true }
+    assert.deepEqual(await broker.publish(orders, placed('a', 1, { id: 'same' }), { delay: '1h' }), known, 'delayed')
+    assert.deepEqual(await broker.publish(orders, placed('a', 2, { id: 'same' })), known, 'not delayed')
+    const batch = await broker.publish(orders, [placed('a', 3, { id: 'other' }), placed('a', 4, { id: 'same' })])
+    assert.deepEqual(batch[1], known, 'in a batch')
+    const delayed = await broker.publish(orders, [placed('a', 5, { id: 'third' }), placed('a', 6, { id: 'same' }), placed('a', 7, { id: 'third' })], {
+      delay: '30d',
+    })
+    assert.deepEqual(delayed[1], known, 'in a delayed batch')
+    assert.deepEqual(delayed[2], { ...delayed[0], duplicate: true }, 'twice in a delayed batch')
+  },
+
+  'a-delayed-duplicate-of-a-stored-event-says-where-that-one-is': async (world) => {
+    const broker = await world.connect()
+    const orders = orderStream(world.name('orders'))
+    const first = await broker.publish(orders, placed('a', 0, { id: 'same' }))
+    assert.deepEqual(await broker.publish(orders, placed('a', 1, { id: 'same' }), { delay: '1h' }), { ...first, duplicate: true })
+    const batch = await broker.publish(orders, [placed('a', 2, { id: 'other' }), placed('a', 3, { id: 'same' })], { delay: '1h' })
+    assert.deepEqual(batch[1], { ...first, duplicate: true })
+    assert.equal(batch[0]?.duplicate, false)
+  },
+
+  'a-duplicate-of-a-delayed-event-that-is-stored-says-where-it-is': async (world) => {
+    const broker = await world.connect()
+    const orders = orderStream(world.name('orders'))
+    await broker.publish(orders, placed('a', 0, { id: 'same' }), { delay: 20 })
+    await world.eventually(async () => assert.equal((await readAll(broker, orders)).length, 1))
+    const [stored] = await readAll(broker, orders)
+    const known = { channel: orders.name, id: 'same', offset: stored?.offset, duplicate: true }
+    assert.deepEqual(await broker.publish(orders, placed('a', 1, { id: 'same' })), known)
+    assert.deepEqual(await broker.publish(orders, placed('a', 2, { id: 'same' }), { delay: '1h' }), known)
+  },
+
   'delayed-duplicates-within-a-batch': async (world) => {
     const broker = await world.connect()
     const orders = orderStream(world.name('orders'))
@@ -168,6 +249,9 @@ export const deduplication: readonly Scenario[] = clause(8, {
     const ids = ['a', 'A', 'a ', 'ä', 'a/b', 'a:b', '1', '01', '1.0', 'x'.repeat(1000), `${'x'.repeat(999)}y`, '🦊']
     for (const [n, id] of ids.entries()) assert.equal((await broker.publish(orders, placed('a', n, { id }))).duplicate, false, id)
     for (const [n, id] of ids.entries()) assert.equal((await broker.publish(orders, placed('a', n, { id }))).duplicate, true, id)
+    const waiting = ids.map((id) => `waiting-${id}`)
+    for (const [n, id] of waiting.entries()) assert.equal((await broker.publish(orders, placed('a', n, { id }), { delay: '1h' })).duplicate, false, id)
+    for (const [n, id] of waiting.entries()) assert.equal((await broker.publish(orders, placed('a', n, { id }))).duplicate, true, id)
   },
 
   'it-holds-across-reopen': [
@@ -179,7 +263,7 @@ export const deduplication: readonly Scenario[] = clause(8, {
         orders,
         numbers(50).map((n) => placed('a', n, { id: `id-${n}` })),
       )
-      await broker.publish(orders, placed('a', 50, { id: 'later' }), { delay: '1h' })
+      const later = await broker.publish(orders, placed('a', 50, { id: 'later' }), { delay: '1h' })
       broker = await world.reopen(broker)
       const again = await broker.publish(
         orders,
@@ -189,7 +273,7 @@ export const deduplication: readonly Scenario[] = clause(8, {
         again,
         first.map((receipt) => ({ ...receipt, duplicate: true })),
       )
-      assert.equal((await broker.publish(orders, placed('a', 51, { id: 'later' }))).duplicate, true)
+      assert.deepEqual(await broker.publish(orders, placed('a', 51, { id: 'later' })), { ...later, duplicate: true })
       await broker.publish(orders, placedMany(1, 1, 60))
       assert.deepEqual(await readNs(broker, orders), [...numbers(50), 60])
     },

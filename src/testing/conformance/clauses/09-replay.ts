@@ -9,6 +9,7 @@ import {
   idle,
   looseStream,
   numbers,
+  offsetOf,
   orderStream,
   Placed,
   placed,
@@ -305,7 +306,7 @@ export const replay: readonly Scenario[] = clause(9, {
   'reading-beyond-the-end-is-refused': async (world) => {
     const broker = await world.connect()
     const orders = orderStream(world.name('orders'))
-    const { offset } = await broker.publish(orders, placed('a', 0))
+    const offset = offsetOf(await broker.publish(orders, placed('a', 0)))
     assert.deepEqual(await readNs(broker, orders, { from: offset + 1 }), [], 'the next offset is where new events will be')
     await refused(() => readAll(broker, orders, { from: offset + 1000 }), 'OFFSET_OUT_OF_RANGE', orders.name)
   },

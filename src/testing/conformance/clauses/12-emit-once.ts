@@ -55,6 +55,42 @@ export const emitOnce: readonly Scenario[] = clause(12, {
     await world.eventually(async () => assert.deepEqual((await readNs(broker, out)).sort(), numbers(5)))
   },
 
+  'emissions-are-deduplicated-like-any-publish': async (world) => {
+    const broker = await world.connect()
+    const [orders, out] = [orderStream(world.name('orders')), orderStream(world.name('out'))]
+    await broker.publish(out, placed('out', 0, { id: 'known' }))
+    await broker.publish(out, placed('out', 1, { id: 'waits' }), { delay: 400 })
+    const calls = new Calls()
+    await broker.start(
+      consumer(world.name('worker'), orders, { concurrency: 4 }).on(Placed, async (each, ctx) => {
+        calls.add(each, ctx)
+        for (const id of ['known', 'waits', 'new']) await ctx.emit(out, placed('out', 10, { id }))
+        for (const id of ['known', 'waits', 'new', 'later', 'later']) await ctx.emit(out, placed('out', 20, { id }), { delay: 100 })
+        await ctx.emit(out, placed('out', 30, { id: 'later' }))
+      }),
+    )
+    await broker.publish(orders, placedMany(4, 4))
+    await calls.reach(world, 4)
+    await world.eventually(async () => assert.equal((await readAll(broker, out)).length, 4))
+    await world.quiet(2)
+    const stored = await readAll(broker, out)
+    assert.deepEqual(
+      stored.map(({ id, data }) => `${id} ${(data as Order).n}`).sort(),
+      ['known 0', 'later 20', 'new 10', 'waits 1'],
+      'the first of each id, once',
+    )
+  },
+
+  'an-emission-after-the-window-is-stored-again': async (world) => {
+    const broker = await world.connect()
+    const [orders, out] = [orderStream(world.name('orders')), orderStream(world.name('out'), { dedupe: { age: 100 } })]
+    await broker.start(consumer(world.name('worker'), orders).on(Placed, (each, ctx) => ctx.emit(out, placed('out', each.data.n, { id: 'same' }))))
+    await world.eventually(async () => {
+      await broker.publish(orders, placed('a', 0))
+      return (await readAll(broker, out)).length > 1
+    })
+  },
+
   'repeated-attempts-emit-once': async (world) => {
     const broker = await world.connect()
     const [orders, out] = [looseStream(world.name('orders')), looseStream(world.name('out'))]

@@ -7,7 +7,23 @@ import type { Broker } from '../../../broker/broker.ts'
 import type { Channel } from '../../../channel/channel.ts'
 import { type Retention, stream } from '../../../channel/channel.ts'
 import { consumer } from '../../../consumer/consumer.ts'
-import { Calls, gate, holds, idle, looseStream, Note, numbers, type Order, orderStream, Placed, placed, placedMany, readAll, readNs } from '../fixtures.ts'
+import {
+  Calls,
+  gate,
+  holds,
+  idle,
+  looseStream,
+  Note,
+  numbers,
+  type Order,
+  offsetOf,
+  orderStream,
+  Placed,
+  placed,
+  placedMany,
+  readAll,
+  readNs,
+} from '../fixtures.ts'
 import { clause, type Scenario } from '../scenario.ts'
 import { sleep, type World } from '../world.ts'
 
@@ -146,7 +162,7 @@ export const retention: readonly Scenario[] = clause(13, {
     const orders = keeping(world, { count: 1 })
     let last = -1
     for (let n = 0; n < 50; n++) {
-      const { offset } = await broker.publish(orders, placed('a', n))
+      const offset = offsetOf(await broker.publish(orders, placed('a', n)))
       holds(offset > last)
       last = offset
     }

@@ -1,0 +1,160 @@
+/**
+ * Events that wait for their time (clause 7), and emissions of which it is not known at once whether their ids are new (clauses 8 and 12).
+ *
+ * Invariants:
+ * - A timer's deletion and the event that it was for are in one commit.
+ * - An event is looked for by its id when it is due, in the turn in which it is appended: it is stored once, whatever came meanwhile.
+ * - An undecided emission is written down with the completion that it belongs to, as a timer that is due at once. Its id does not count as waiting.
+ */
+import type { EncodedEvent } from '../../broker/engine.ts'
+import { fromJson, toJson } from '../../delivery/consumer-records.ts'
+import type { DueQueue } from '../../delivery/due-queue.ts'
+import type { ChannelLog } from './channel-log.ts'
+import { IdLook, type LookParts, UNSURE } from './id-look.ts'
+import { keys, type TimerRecord, timerDueMs } from './records.ts'
+
+/** Timers that come due together are moved in pages of so many. */
+const TIMER_PAGE = 1000
+/** Undecided emissions are due before everything else, in their order. */
+const AT_ONCE = 0
+/** Wait after a failed read before the due events are tried again. */
+const AGAIN_MS = 1000
+
+export interface TimersParts extends LookParts {
+  readonly due: DueQueue
+  logById(id: number): ChannelLog | undefined
+}
+
+interface Timer extends TimerRecord {
+  readonly timerKey: string
+  /** Undefined where the channel was removed. */
+  readonly log: ChannelLog | undefined
+}
+
+export class Timers {
+  readonly #parts: TimersParts
+  #sequence: number
+  /** When the next one fires. */
+  #armedMs = Number.POSITIVE_INFINITY
+  #firing = false
+  #again = false
+
+  constructor(parts: TimersParts) {
+    this.#parts = parts
+    this.#sequence = parts.clock.now() * 1000
+    this.#armNext()
+  }
+
+  /** Whether due events are being moved. */
+  get busy(): boolean {
+    return this.#firing
+  }
+
+  /** Keep an event whose id is new until it is due. `written` comes after it. */
+  hold(log: ChannelLog, event: EncodedEvent, dueAtMs: number): void {
+    log.mayHaveScheduled = true
+    log.scheduling.set(event.id, dueAtMs)
+    const timer = keys.timer(dueAtMs, this.#sequence++)
+    this.#record(timer, log, event, dueAtMs)
+    this.#parts.committer.record(keys.scheduledId(log.id, event.id), Buffer.from(timer))
+  }
+
+  /** Keep an emission until it is known whether its id is new. `written` comes after it. */
+  undecided(log: ChannelLog, event: EncodedEvent, dueAtMs: number): void {
+    log.undecided++
+    this.#record(keys.timer(AT_ONCE, this.#sequence++), log, event, dueAtMs, true)
+  }
+
+  #record(timer: string, log: ChannelLog, { id, type, key, text }: EncodedEvent, dueAtMs: number, undecided?: true): void {
+    const record: TimerRecord = { channelId: log.id, dueAtMs, event: { id, type, key, text }, ...(undecided && { undecided }) }
+    this.#parts.committer.record(timer, toJson(record))
+  }
+
+  /** Resolves when what was put in is durable; from then on it fires. */
+  async written(log: ChannelLog, ids: readonly string[]): Promise<void> {
+    await this.#parts.committer.flushed()
+    for (const id of ids) log.scheduling.delete(id)
+    this.#armNext()
+  }
+
+  #armNext(): void {
+    const [next] = this.#parts.store.range('t/', 't0', 1)
+    if (next !== undefined) this.#arm(timerDueMs(next[0]))
+  }
+
+  #arm(dueMs: number): void {
+    if (dueMs >= this.#armedMs) return
+    this.#armedMs = dueMs
+    this.#parts.due.add(dueMs, () => {
+      if (this.#armedMs === dueMs) this.#armedMs = Number.POSITIVE_INFINITY
+      void this.#fire()
+    })
+  }
+
+  async #fire(): Promise<void> {
+    this.#again = true
+    if (this.#firing) return
+    this.#firing = true
+    try {
+      while (this.#again) {
+        this.#again = false
+        await this.#moveDue()
+      }
+      this.#armNext()
+    } catch (error) {
+      // The timers are still there: for the next try, or, where the store has failed, for the next opening.
+      if (this.#parts.committer.full === null) {
+        this.#parts.alarm(error)
+        this.#arm(this.#parts.clock.now() + AGAIN_MS)
+      }
+    } finally {
+      this.#firing = false
+    }
+  }
+
+  async #moveDue(): Promise<void> {
+    const { store, committer, clock, logById } = this.#parts
+    for (;;) {
+      const timers = store.range(...keys.timersUpTo(clock.now()), TIMER_PAGE).map(([timerKey, bytes]): Timer => {
+        const record = fromJson<TimerRecord>(bytes)
+        return { ...record, timerKey, log: logById(record.channelId) }
+      })
+      if (timers.length === 0) return
+      await this.#moveAll(timers)
+      await committer.flushed()
+      for (const { log, event, undecided } of timers) if (undecided === true) log?.scheduling.delete(event.id)
+    }
+  }
+
+  /** Move timers in their order; the last ones stay where what was just moved must be durable first. */
+  async #moveAll(timers: readonly Timer[]): Promise<void> {
+    const look = new IdLook(this.#parts)
+    for (;;) {
+      for (const timer of timers) known(look, timer)
+      if (look.sure) break
+      await look.closer()
+    }
+    for (const timer of timers) if (!this.#move(look, timer)) return
+  }
+
+  /** Where the timer's event goes: into its channel, into its wait, or nowhere, as its id is known. */
+  #move(look: IdLook, timer: Timer): boolean {
+    const { log, event, dueAtMs, undecided, timerKey, channelId } = timer
+    const { committer, clock } = this.#parts
+    const found = known(look, timer)
+    if (found === UNSURE) return false
+    committer.record(timerKey, null)
+    if (undecided !== true) committer.record(keys.scheduledId(channelId, event.id), null)
+    if (log === undefined) return true
+    if (undecided === true) log.undecided--
+    if (found !== null) return true
+    if (undecided === true && dueAtMs > clock.now()) this.hold(log, event, dueAtMs)
+    else committer.append(log, event)
+    return true
+  }
+}
+
+function known(look: IdLook, { log, event, undecided }: Timer): ReturnType<IdLook['at']> {
+  if (log === undefined) return null
+  return undecided === true ? look.at(log, event.id) : look.stored(log, event.id)
+}
