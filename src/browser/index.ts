@@ -25,12 +25,16 @@ export interface NewPageEvent {
   readonly [attribute: string]: unknown
 }
 
-/** Where an event went. */
+/** Where an event is. */
 export interface PageReceipt {
   readonly channel: string
   readonly id: string
-  readonly offset: number
+  /** Its place in the channel; null where an event with its id waits for its time. */
+  readonly offset: number | null
+  /** The id was published before: nothing was stored, and the receipt says where the first one is. */
   readonly duplicate: boolean
+  /** When the event that waits will be in the channel, in milliseconds since the epoch. */
+  readonly dueAtMs?: number
 }
 
 export interface ClientOptions {

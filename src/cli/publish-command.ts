@@ -46,8 +46,13 @@ async function publishOne(broker: Broker, channel: string, options: PublishComma
     ...(options.source !== undefined && { source: options.source }),
   }
   const receipt = await broker.publish(channel, event)
-  if (options.json !== true) print(`${receipt.channel}/${receipt.offset} ${receipt.id}${receipt.duplicate ? ' (duplicate)' : ''}`)
+  if (options.json !== true) print(receiptText(receipt))
   return { stored: receipt.duplicate ? 0 : 1, duplicates: receipt.duplicate ? 1 : 0 }
+}
+
+function receiptText(receipt: Receipt): string {
+  if (receipt.offset !== null) return `${receipt.channel}/${receipt.offset} ${receipt.id}${receipt.duplicate ? ' (duplicate)' : ''}`
+  return `${receipt.channel} ${receipt.id} (duplicate of an event that waits until ${new Date(receipt.dueAtMs).toISOString()})`
 }
 
 async function publishLines(broker: Broker, channel: string, options: PublishCommandOptions, file: string): Promise<Counts> {

@@ -35,9 +35,15 @@ export const SCHEMAS: Readonly<Record<string, JsonSchema>> = {
     properties: {
       channel: text,
       id: text,
-      offset: { type: ['integer', 'null'], description: 'Its place in the channel; null while it is held back by delay or at.' },
-      duplicate: { type: 'boolean', description: 'The id was published before, within the channel’s window: nothing was stored.' },
-      dueAtMs: { type: 'integer', description: 'When it will be in the channel, in milliseconds since the epoch; with delay or at.' },
+      offset: { type: ['integer', 'null'], description: 'Its place in the channel; null while the event with this id is held back by delay or at.' },
+      duplicate: {
+        type: 'boolean',
+        description: 'The id was published before, within the channel’s window: nothing was stored, and the receipt says where the first one is.',
+      },
+      dueAtMs: {
+        type: 'integer',
+        description: 'When the event that is held back will be in the channel, in milliseconds since the epoch; only where offset is null.',
+      },
     },
   },
   Problem: {

@@ -35,7 +35,7 @@ export interface AppendItem {
 }
 
 export interface Appended {
-  /** −1 where it is a duplicate whose offset is not known. */
+  /** Of a duplicate, the first one's. */
   readonly offset: number
   readonly duplicate: boolean
   /** Where its partition ended before it, if the backend knows that nothing stands between; with `timeMs`, when it was stored. Spares those who work on it the reading. */
@@ -122,7 +122,7 @@ export interface LogBackend {
    * @throws UNKNOWN_CHANNEL · UNAVAILABLE · EVENT_TOO_LARGE · BACKPRESSURE
    */
   append(channel: string, items: readonly AppendItem[], atomic: boolean): Promise<readonly Appended[]>
-  /** Of these ids those that are within the channel's window, with the offset of their event, or −1 where it is not known. Asked of delayed events only. */
+  /** Of these ids those that are within the channel's window, with the offset of their event. Asked of delayed events only. */
   known(channel: string, ids: readonly string[]): Promise<ReadonlyMap<string, number>>
   /** Events at and after an offset, in offset order, of one partition or (null) of all; fewer than the limit's count or bytes only at the end. */
   read(channel: string, partition: number | null, from: number, limit: ReadLimit): Promise<readonly StoredRecord[]>

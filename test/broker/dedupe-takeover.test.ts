@@ -62,7 +62,11 @@ it('emissions of a consumer that goes on at the next owner are known too, in the
       await ctx.emit(bills, order(`bill-${(handled.push(id) - 1) % 10}`))
     }),
   )
-  const publish = (from: number): Promise<unknown> => other.publish(orders, Array.from({ length: 10 }, (_, at) => order(`order-${from + at}`)))
+  const publish = (from: number): Promise<unknown> =>
+    other.publish(
+      orders,
+      Array.from({ length: 10 }, (_, at) => order(`order-${from + at}`)),
+    )
   await publish(0)
   await expect.poll(async () => (await ids(other, bills)).length, { timeout: 10_000 }).toBe(10)
   await owner.close()
