@@ -6,6 +6,7 @@
 import { randomUUID } from 'node:crypto'
 import { MillraceError } from '../base/errors.ts'
 import type { ChannelSpec } from '../channel/channel.ts'
+import { mergedSpec } from '../channel/merged-spec.ts'
 import type { ChannelEntry, LogBackend } from './log-backend.ts'
 
 const LOOK_MS = 1000
@@ -91,19 +92,9 @@ export class Registry {
     } else await this.#reconcile(existing, spec)
   }
 
-  /** Retention, window and limits may change; what a channel is may not. Types are added, never taken away. */
   async #reconcile(existing: ChannelEntry, spec: ChannelSpec): Promise<void> {
-    if (existing.spec.kind !== spec.kind || existing.spec.retain.latestByKey !== spec.retain.latestByKey) {
-      const what = existing.spec.kind === spec.kind ? 'with another retention by key' : `as a ${existing.spec.kind}`
-      throw new MillraceError('CHANNEL_CONFLICT', `channel "${spec.name}" exists already ${what}: declare it the same, use another name, or remove it first`, {
-        channel: spec.name,
-        existing: existing.spec,
-        declared: spec,
-      })
-    }
-    const types = existing.spec.types === null || spec.types === null ? null : [...new Set([...existing.spec.types, ...spec.types])].sort()
-    const merged = { ...spec, types }
-    if (JSON.stringify(merged) === JSON.stringify(existing.spec)) return
+    const merged = mergedSpec(existing.spec, spec)
+    if (merged === existing.spec) return
     const changed = { ...existing, spec: merged }
     await this.#backend.updateChannel(changed)
     this.#entries.set(spec.name, changed)

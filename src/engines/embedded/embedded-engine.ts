@@ -23,6 +23,7 @@ import type {
   Subscription,
 } from '../../broker/engine.ts'
 import type { ChannelSpec } from '../../channel/channel.ts'
+import { mergedSpec } from '../../channel/merged-spec.ts'
 import { clearedRecords } from '../../delivery/carried-state.ts'
 import { consumerKeys, fromFloat, fromJson, lastNumber, toJson, under } from '../../delivery/consumer-records.ts'
 import { Cursor } from '../../delivery/cursor.ts'
@@ -227,19 +228,9 @@ export class EmbeddedEngine implements Engine {
     await this.#committer.flushed()
   }
 
-  /** Retention, window and limits may change; what a channel is may not. Types are added, never taken away. */
   #reconcile(log: ChannelLog, spec: ChannelSpec): void {
-    if (log.spec.kind !== spec.kind || log.spec.retain.latestByKey !== spec.retain.latestByKey) {
-      const what = log.spec.kind === spec.kind ? 'with another retention by key' : `as a ${log.spec.kind}`
-      throw new MillraceError('CHANNEL_CONFLICT', `channel "${spec.name}" exists already ${what}: declare it the same, use another name, or remove it first`, {
-        channel: spec.name,
-        existing: log.spec,
-        declared: spec,
-      })
-    }
-    const types = log.spec.types === null || spec.types === null ? null : [...new Set([...log.spec.types, ...spec.types])].sort()
-    const merged = { ...spec, types }
-    if (JSON.stringify(merged) === JSON.stringify(log.spec)) return
+    const merged = mergedSpec(log.spec, spec)
+    if (merged === log.spec) return
     log.respec(merged)
     this.#committer.record(keys.channel(spec.name), toJson({ id: log.id, spec: merged, first: log.first }))
     this.#retention.note(log)
