@@ -7,6 +7,7 @@ import type { Channel, DefinitionsOf, EventFor } from '../channel/channel.ts'
 import type { EventAttributes, StoredEvent } from '../event/cloud-event.ts'
 import type { AnyEventDefinition, OutputOf, TypeOf } from '../event/event.ts'
 import type { PatternJson } from '../pattern/pattern-type.ts'
+import type { AlarmList } from './alarm-list.ts'
 import type { BrokerDescription, DeadLetter, DeadLetterQuery } from './description.ts'
 import type { Engine, Receipt } from './engine.ts'
 import type { EventEncoder } from './event-encoder.ts'
@@ -71,6 +72,8 @@ export interface BrokerHost {
   readonly encoder: EventEncoder
   /** From 0 to 1, for jitter. */
   readonly random: () => number
+  /** What a consumer that runs here has to say to the person on call. */
+  readonly alarms: AlarmList
 }
 
 /** What can be started on a broker: a consumer. The seam by which the broker need not know how consumers run. */
@@ -79,8 +82,12 @@ export interface Startable<Running extends Stoppable> {
 }
 
 export interface Stoppable {
+  /** Called by one of its own handlers, it does not wait for that one. */
   stop(): Promise<unknown>
+  /** Settles when nothing of it runs any more. */
   readonly done: Promise<unknown>
+  /** Whether the code that asks is one of its handlers, or is awaited by one. */
+  readonly calledByHandler?: boolean
 }
 
 /** The dead letters of one consumer. */
@@ -119,6 +126,9 @@ export interface Broker extends AsyncDisposable {
   removeConsumer(consumer: string | { readonly name: string }): Promise<void>
   /** Delete a channel and its events. */
   removeChannel(channel: string | { readonly name: string }): Promise<void>
-  /** Drain running consumers, make everything durable, let go of the data. Calls after it get CLOSED. */
+  /**
+   * Drain running consumers, make everything durable, let go of the data. Calls after it get CLOSED. A handler may call it: then it does not wait for that
+   * handler, and the data is let go of after it.
+   */
   close(): Promise<void>
 }

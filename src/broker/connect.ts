@@ -33,6 +33,6 @@ export function connectWith(engines: Readonly<Record<string, EngineOpener>>): (u
         engines: known,
       })
     }
-    return new ConnectedBroker(await open(url, options), { source: options.source ?? '/millrace', random: Math.random })
+    return new ConnectedBroker(await open(url, options), { source: options.source ?? '/millrace', random: Math.random, onAlarm: options.onAlarm })
   }
 }

@@ -7,8 +7,10 @@ import { durationMs, knownOptions } from '../base/units.ts'
 import type { Channel } from '../channel/channel.ts'
 import { decodeEvent, type Encodable } from '../event/encode.ts'
 import { compilePattern } from '../pattern/pattern.ts'
+import { AlarmList } from './alarm-list.ts'
 import type { Broker, BrokerHost, DeadLetters, From, Publishable, PublishLater, PublishNow, Readable, ReadOptions, Startable, Stoppable } from './broker.ts'
-import type { BrokerDescription, DeadLetterQuery } from './description.ts'
+import type { Alarm, BrokerDescription, DeadLetterQuery } from './description.ts'
+import { dueAt } from './due-at.ts'
 import type { EncodedEvent, Engine, Position, Receipt, StoredText } from './engine.ts'
 import { EventEncoder } from './event-encoder.ts'
 
@@ -16,6 +18,8 @@ export interface ConnectedBrokerOptions {
   /** The CloudEvents `source` of events that do not say their own. */
   readonly source: string
   readonly random: () => number
+  /** Told of the alarms of consumers that run here; the engine tells its own. */
+  readonly onAlarm?: ((alarm: Alarm) => void) | undefined
 }
 
 type Anything = Encodable | readonly Encodable[]
@@ -24,6 +28,7 @@ export class ConnectedBroker implements Broker {
   readonly #engine: Engine
   readonly #host: BrokerHost
   readonly #encoder: EventEncoder
+  readonly #alarms: AlarmList
   readonly #running = new Set<Stoppable>()
   readonly #starting = new Set<Promise<Stoppable>>()
   #closing: Promise<void> | null = null
@@ -31,7 +36,8 @@ export class ConnectedBroker implements Broker {
   constructor(engine: Engine, options: ConnectedBrokerOptions) {
     this.#engine = engine
     this.#encoder = new EventEncoder(engine, options.source)
-    this.#host = { engine, encoder: this.#encoder, random: options.random }
+    this.#alarms = new AlarmList(() => engine.clock.now(), options.onAlarm)
+    this.#host = { engine, encoder: this.#encoder, random: options.random, alarms: this.#alarms }
   }
 
   publish<C extends Channel | string>(channel: C, event: Publishable<C>, options?: PublishNow): Promise<Receipt>
@@ -41,7 +47,7 @@ export class ConnectedBroker implements Broker {
   publish(channel: Channel | string, event: unknown, options?: PublishNow | PublishLater): Promise<never> {
     try {
       if (this.#closing !== null) throw closed()
-      const dueAtMs = options === undefined ? null : dueAt(options, this.#engine.clock.now())
+      const dueAtMs = options === undefined ? null : dueAt(options, this.#engine.clock.now(), 'publish')
       if (this.#encoder.isReady(channel)) return this.#publish(channel, event as Anything, dueAtMs) as Promise<never>
       return this.#encoder.prepare(channel).then(() => this.#publish(channel, event as Anything, dueAtMs)) as Promise<never>
     } catch (error) {
@@ -126,7 +132,9 @@ export class ConnectedBroker implements Broker {
 
   async describe(): Promise<BrokerDescription> {
     this.#open()
-    return { engine: this.#engine.name, capabilities: this.#engine.capabilities, ...(await this.#engine.describe()) }
+    const description = await this.#engine.describe()
+    const alarms = [...description.alarms, ...this.#alarms.all]
+    return { engine: this.#engine.name, capabilities: this.#engine.capabilities, ...description, alarms }
   }
 
   deadLetters(consumer: string | { readonly name: string }): DeadLetters {
@@ -162,14 +170,19 @@ export class ConnectedBroker implements Broker {
   }
 
   close(): Promise<void> {
+    const asking = [...this.#running].some((running) => running.calledByHandler === true)
     this.#closing ??= this.#close()
-    return this.#closing
+    if (!asking) return this.#closing
+    this.#closing.catch(() => undefined)
+    return Promise.allSettled([...this.#running].map((running) => running.stop())).then(() => undefined)
   }
 
   async #close(): Promise<void> {
     // A consumer's handlers may run, and close the broker, before its start() has returned.
     await Promise.allSettled([...this.#starting])
-    await Promise.allSettled([...this.#running].map((running) => running.stop()))
+    const running = [...this.#running]
+    for (const each of running) each.stop().catch(() => undefined)
+    await Promise.allSettled(running.map((each) => each.done))
     await this.#engine.close()
   }
 
@@ -202,18 +215,6 @@ function leavable<T>(events: AsyncGenerator<T>, left: AbortController): AsyncIte
 
 function* matching(batch: readonly StoredText[], pattern: ReturnType<typeof compilePattern> | null): Generator<StoredText> {
   for (const event of batch) if (pattern === null || pattern.matches(event.text)) yield event
-}
-
-function dueAt(options: PublishNow | PublishLater, nowMs: number): number | null {
-  knownOptions(options, ['delay', 'at'], 'publish')
-  const { delay, at } = options
-  if (delay === undefined && at === undefined) return null
-  if (delay !== undefined && at !== undefined) throw new MillraceError('INVALID_OPTION', 'publish takes delay or at, not both', { option: 'delay' })
-  const dueAtMs = delay === undefined ? Number(at) : nowMs + durationMs(delay, 'delay')
-  if (Number.isFinite(dueAtMs) && dueAtMs >= 0 && dueAtMs - nowMs <= LIMITS.delayMsMax) return dueAtMs
-  throw new MillraceError('INVALID_OPTION', `at must be a valid Date or milliseconds since the epoch, at most ten years ahead; it is ${String(at ?? delay)}`, {
-    option: 'at',
-  })
 }
 
 /** A place in a channel from its human form. @throws INVALID_OPTION */
