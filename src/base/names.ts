@@ -24,13 +24,18 @@ export function isWildcard(text: string): boolean {
   return text.includes('*') || text.includes('>')
 }
 
+/** Whether a text that holds `*` or `>` is a wildcard that can be compiled. */
+export function isWildcardForm(text: string): boolean {
+  return text.length <= LIMITS.nameCharsMax && WILDCARD.test(text)
+}
+
 /**
  * A test for channel names: `*` stands for one word, a final `>` for one or more (NATS's form). Names that begin with `$` are Millrace's own (rules, audit,
  * subscriptions with their secrets), and none is meant unless the wildcard begins with that word itself.
  * @throws INVALID_NAME when the wildcard is malformed.
  */
 export function compileWildcard(wildcard: string): (name: string) => boolean {
-  if (wildcard.length > LIMITS.nameCharsMax || !WILDCARD.test(wildcard)) {
+  if (!isWildcardForm(wildcard)) {
     throw new MillraceError(
       'INVALID_NAME',
       `"${wildcard.slice(0, 60)}" is not a channel wildcard: use whole words, "*" for one word and a final ">" for the rest, as in "orders.*"`,

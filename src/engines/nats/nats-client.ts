@@ -9,7 +9,7 @@ import type { ConnectionOptions, Msg, MsgHdrs, NatsConnection } from '@nats-io/t
 import { MillraceError } from '../../base/errors.ts'
 import { LIMITS } from '../../base/limits.ts'
 import { loadClient } from '../../broker/client-library.ts'
-import type { BackendListener } from '../../partitioned/log-backend.ts'
+import { BackendAlarms } from '../../partitioned/backend-alarms.ts'
 import { ApiError, type ApiErrorBody, isPassing, millraceError } from './api-error.ts'
 import type { NatsTarget } from './nats-url.ts'
 import { Requests, Unanswered } from './requests.ts'
@@ -31,7 +31,7 @@ export class NatsClient {
   readonly library: NatsLibrary
   readonly #requests: Requests
   readonly #reconnected = new Set<() => void>()
-  #listener: BackendListener | null = null
+  readonly alarms: BackendAlarms = new BackendAlarms()
   #lost: string | null = null
   #closed = false
 
@@ -60,11 +60,6 @@ export class NatsClient {
     return this.connection.info?.max_payload ?? LIMITS.eventBytesDefault
   }
 
-  listen(listener: BackendListener): void {
-    this.#listener = listener
-    if (this.#lost !== null) listener.alarm(LOST, this.#lost)
-  }
-
   /** Called each time after the connection was made again. */
   onReconnect(task: () => void): () => void {
     this.#reconnected.add(task)
@@ -81,12 +76,12 @@ export class NatsClient {
   #disconnected(server: string): void {
     this.#lost = `nats: the connection to ${server} was lost; connecting again`
     this.#requests.lost('the connection was lost')
-    if (!this.#closed) this.#listener?.alarm(LOST, this.#lost)
+    if (!this.#closed) this.alarms.raise(LOST, this.#lost)
   }
 
   #connectedAgain(): void {
     this.#lost = null
-    this.#listener?.cleared(LOST)
+    this.alarms.clear(LOST)
     for (const task of [...this.#reconnected]) task()
   }
 
