@@ -70,7 +70,18 @@ export class NatsClient {
     for await (const status of this.connection.status()) {
       if (status.type === 'disconnect') this.#disconnected(status.server)
       else if (status.type === 'reconnect') this.#connectedAgain()
+      else if (status.type === 'error' && status.error instanceof this.library.PermissionViolationError) this.#forbidden(status.error)
     }
+  }
+
+  /** The servers do not answer what they refuse: they say it beside the answers, and it is told to all that wait for one. */
+  #forbidden({ operation, subject }: InstanceType<NatsLibrary['PermissionViolationError']>): void {
+    const may = operation === 'publish' ? 'publish to' : 'subscribe to'
+    const message = `nats: the account may not ${may} "${subject}": docs/engines/nats.md lists the permissions that Millrace needs`
+    const error = new MillraceError('FORBIDDEN', message, { engine: 'nats', operation, subject })
+    this.#requests.forbidden(operation === 'publish' ? subject : null, error)
+    // Ordinary accounts may not ask the system, and whoever asks it knows.
+    if (!this.#closed && !subject.startsWith('$SYS.')) this.alarms.raise(error.code, message)
   }
 
   #disconnected(server: string): void {
