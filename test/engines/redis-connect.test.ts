@@ -118,6 +118,12 @@ describe.skipIf(kind === undefined)('who may come into Redis', () => {
       const { reason } = (await broker.describe()).capabilities[1]
       expect(reason.includes('WAITAOF') || alarms.some(({ code }) => code === 'CLAUSE_REFUSED')).toBe(true)
       await broker.close()
+      // Those that docs/engines/redis.md names.
+      await plain.call('ACL', 'SETUSER', 'least', 'on', '>secret', '~{shop}:*', '&{shop}:*', '+@all', '-@admin', '-@dangerous', '+info')
+      const least = await connect(`redis://least:secret@127.0.0.1:${port}?prefix=shop`)
+      await least.publish(stream('notes'), { type: 'note', data: 2 })
+      expect((await least.describe()).channels.map(({ next }) => next)).toEqual([2])
+      await least.close()
       await expect(connect(`redis://app:secret@127.0.0.1:${port}?prefix=other`)).rejects.toMatchObject({ code: 'FORBIDDEN' })
       await plain.quit()
     })

@@ -4,7 +4,7 @@
  * A channel is a topic of one Kafka partition, a group's journals are another, and two more say what exists and who lives.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
-import { MillraceError } from '../../base/errors.ts'
+import { isMillraceError, MillraceError } from '../../base/errors.ts'
 import type { Capabilities } from '../../broker/capabilities.ts'
 import type { BackendAlarms } from '../../partitioned/backend-alarms.ts'
 import {
@@ -230,11 +230,14 @@ export class KafkaBackend implements LogBackend {
     for (const [incarnation] of raised) this.#channels.get(incarnation)?.settled()
   }
 
-  bytes(channel: string): Promise<number> {
-    return this.#do(`measuring channel "${channel}"`, async () => {
-      const { log } = await this.#channel(channel)
-      return this.#topics.bytes(log.topic)
-    })
+  /** Kafka tells the sizes of topics to accounts that may describe the cluster. */
+  async bytes(channel: string): Promise<number | null> {
+    try {
+      return await this.#do(`measuring channel "${channel}"`, async () => this.#topics.bytes((await this.#channel(channel)).log.topic))
+    } catch (error) {
+      if (isMillraceError(error, 'FORBIDDEN')) return null
+      throw error
+    }
   }
 
   watch(channel: string, onAppend: OnAppend): Promise<() => void> {
