@@ -47,6 +47,8 @@ export const ERROR_CODES = {
   CLOSED: { retryable: false },
   /** Another process owns the data directory. */
   DIRECTORY_IN_USE: { retryable: true },
+  /** The operating system refuses the data directory: permissions, a file in its place, a read-only disk. */
+  DIRECTORY_UNUSABLE: { retryable: false },
   /** A data file is damaged; nothing was opened and nothing was changed. */
   DATA_DAMAGED: { retryable: false },
   /** The directory holds files that Millrace did not write, or that a newer version wrote. */
