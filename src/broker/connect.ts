@@ -69,7 +69,12 @@ async function opening(engine: Promise<Engine>): Promise<Engine> {
   } catch (cause) {
     const errno = (cause as { readonly code?: unknown } | null)?.code
     if (errno !== 'EMFILE' && errno !== 'ENFILE') throw cause
-    throw new MillraceError('UNAVAILABLE', `connect: no more files can be opened (${errno}). Raise the limit (ulimit -n), or close some`, { errno }, { cause })
+    throw new MillraceError(
+      'TOO_MANY_FILES',
+      `connect: no more files can be opened (${errno}). Raise the limit (ulimit -n), or close some`,
+      { errno },
+      { cause },
+    )
   }
 }
 

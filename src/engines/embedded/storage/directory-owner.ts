@@ -15,6 +15,7 @@ import { join } from 'node:path'
 import { MillraceError } from '../../../base/errors.ts'
 import { FORMAT_FILE } from './directory-format.ts'
 import { makePrivateDirectory } from './file-modes.ts'
+import { isFull, isOutOfFiles } from './file-system.ts'
 import { KernelLock } from './kernel-lock.ts'
 import { isOfThisProcess, type OwnerInfo, type OwnerRecord, readRecord, thisProcess, WrittenRecord } from './owner-record.ts'
 import { type Answer, askOwner, OwnerSocket, ownerSockets, removeDeadSockets } from './owner-socket.ts'
@@ -37,10 +38,15 @@ const WATCH_MS = 250
 const BACK_MS = 3 * WATCH_MS
 
 /** Directories that this process owns, by device and inode, over all copies of the package in it. */
-const OWNED: Map<string, OwnerInfo> = ((globalThis as { [key: symbol]: unknown })[Symbol.for('millrace.ownedDirectories')] ??= new Map()) as Map<
-  string,
-  OwnerInfo
->
+const OWNED = ownedDirectories()
+
+function ownedDirectories(): Map<string, OwnerInfo> {
+  const shared = globalThis as { [key: symbol]: Map<string, OwnerInfo> | undefined }
+  const name = Symbol.for('millrace.ownedDirectories')
+  const found = shared[name] ?? new Map<string, OwnerInfo>()
+  shared[name] = found
+  return found
+}
 
 /**
  * Own a directory, which is made if it is not there.
@@ -245,6 +251,8 @@ class Claim implements DirectoryClaim {
       this.#writeRecord()
       return null
     } catch (error) {
+      // The lock stands: the record is written at the next look.
+      if (isFull(error) || isOutOfFiles(error)) return null
       return this.#failed(`it cannot be looked at (${(error as Error).message})`)
     }
   }
