@@ -148,5 +148,5 @@ export function isMillraceError<Code extends ErrorCode>(error: unknown, code?: C
 
 /** The message as it leaves the process: whoever asked for a channel that there is none of is not told which others there are. */
 export function outwardMessage(code: string, message: string): string {
-  return code === 'UNKNOWN_CHANNEL' ? message.replace(/: there are ".*"$/, ': declare it first, or correct the name') : message
+  return code === 'UNKNOWN_CHANNEL' ? message.replace(/: (?:there are|did you mean|no channel) .*$/, ': declare it first, or correct the name') : message
 }

@@ -41,6 +41,11 @@ export interface ReadOptions {
   readonly signal?: AbortSignal
 }
 
+export interface RewindOptions {
+  /** In this channel only. @default every stream that it consumes */
+  readonly channel?: string | { readonly name: string }
+}
+
 /** An event as `publish` takes it for a channel known only by name, or one that carries anything. */
 export interface LooseEvent extends Omit<EventAttributes, 'id' | 'time'> {
   readonly specversion?: '1.0'
@@ -115,13 +120,24 @@ export interface Broker extends AsyncDisposable {
   declare(...channels: readonly Channel[]): Promise<void>
   /** Start a consumer, which then runs until it is stopped or the broker closes. */
   start<Running extends Stoppable>(consumer: Startable<Running>): Promise<Running>
-  /** Read without consuming, in offset order. @throws UNKNOWN_CHANNEL · INVALID_PATTERN · OFFSET_OUT_OF_RANGE */
+  /**
+   * Read without consuming, in offset order. Data is decoded by the schema of the channel's definition, as a handler gets it; by the channel's name alone, events
+   * are given as they are stored.
+   *
+   * @throws UNKNOWN_CHANNEL · INVALID_OPTION · INVALID_PATTERN · OFFSET_OUT_OF_RANGE · SCHEMA_MISMATCH · INVALID_EVENT; the last two name the `offset` in their
+   * details, so that reading can go on behind it
+   */
   read<C extends Channel | string>(channel: C, options?: ReadOptions): AsyncIterableIterator<Readable<C>>
   /** Channels, consumers, lag, rates, dead letters, alarms. */
   describe(): Promise<BrokerDescription>
   deadLetters(consumer: string | { readonly name: string }): DeadLetters
-  /** Move a consumer to another place, running or not. What it had in hand is delivered again from there. @throws UNKNOWN_CONSUMER */
-  rewind(consumer: string | { readonly name: string }, to: From, options?: { readonly channel?: string }): Promise<void>
+  /**
+   * Move a consumer to another place, running or not, in all of its streams or in one. What it had in hand is delivered again from there.
+   *
+   * @throws UNKNOWN_CONSUMER · UNKNOWN_CHANNEL · OFFSET_OUT_OF_RANGE · INVALID_OPTION when it is not a consumer of that channel, or the channel is a queue, which
+   * forgets what is done
+   */
+  rewind(consumer: string | { readonly name: string }, to: From, options?: RewindOptions): Promise<void>
   /** Forget a stopped consumer: its position, retries and dead letters. */
   removeConsumer(consumer: string | { readonly name: string }): Promise<void>
   /** Delete a channel and its events. */

@@ -1,6 +1,8 @@
 /** `connect(url)`: which engine a URL names, and a broker over it. */
 import { MillraceError } from '../base/errors.ts'
+import { shown } from '../base/shown.ts'
 import { knownOptions } from '../base/units.ts'
+import { checkAttributes } from '../event/event.ts'
 import type { Broker } from './broker.ts'
 import { ConnectedBroker } from './connected-broker.ts'
 import type { Alarm } from './description.ts'
@@ -52,14 +54,13 @@ export function connectWith(engines: Readonly<Record<string, EngineEntry>>): (ur
 }
 
 function checkOptions(options: ConnectOptions): void {
-  if (typeof options !== 'object' || options === null)
-    throw new MillraceError('INVALID_OPTION', `connect: its options must be an object, not ${String(options)}`)
   knownOptions(options, ['source', 'onAlarm', 'readOnly', 'token'], 'connect')
   for (const [option, type] of Object.entries({ ...OF_SOME, source: 'string', onAlarm: 'function' })) {
     const value = options[option as keyof ConnectOptions]
     if (value === undefined || typeof value === type) continue
-    throw new MillraceError('INVALID_OPTION', `connect: "${option}" must be a ${type}; it is ${value === null ? 'null' : `a ${typeof value}`}`, { option })
+    throw new MillraceError('INVALID_OPTION', `connect: "${option}" must be a ${type}; it is ${shown(value)}`, { option })
   }
+  if (options.source !== undefined) checkAttributes({ source: options.source }, 'of connect')
 }
 
 /** An engine's modules, too, are files: a process that may open no more of them cannot load them. */
@@ -80,8 +81,8 @@ async function opening(engine: Promise<Engine>): Promise<Engine> {
 
 function unknownEngine(url: unknown, schemes: readonly string[]): MillraceError {
   const known = schemes.map((name) => `${name}:`)
-  return new MillraceError('UNKNOWN_ENGINE', `"${String(url)}" names no engine: use ${known.join(' or ')}, as in file:./data`, {
-    url: String(url),
+  return new MillraceError('UNKNOWN_ENGINE', `${shown(url)} names no engine: use ${known.join(' or ')}, as in file:./data`, {
+    url: shown(url),
     engines: known,
   })
 }

@@ -1,6 +1,7 @@
 /** When an event that is held back is due: one reading of `delay` and `at` for publishing and emitting. */
 import { MillraceError } from '../base/errors.ts'
 import { LIMITS } from '../base/limits.ts'
+import { shown } from '../base/shown.ts'
 import { durationMs, knownOptions } from '../base/units.ts'
 import type { PublishLater, PublishNow } from './broker.ts'
 
@@ -12,7 +13,8 @@ export function dueAt(options: PublishNow | PublishLater, nowMs: number, call: s
   if (delay !== undefined && at !== undefined) throw new MillraceError('INVALID_OPTION', `${call} takes delay or at, not both`, { option: 'delay' })
   const dueAtMs = delay === undefined ? (at instanceof Date ? at.getTime() : at) : nowMs + durationMs(delay, 'delay')
   if (typeof dueAtMs === 'number' && Number.isFinite(dueAtMs) && dueAtMs >= 0 && dueAtMs - nowMs <= LIMITS.delayMsMax) return dueAtMs
-  throw new MillraceError('INVALID_OPTION', `at must be a valid Date or milliseconds since the epoch, at most ten years ahead; it is ${String(at ?? delay)}`, {
+  if (delay !== undefined) throw new MillraceError('INVALID_OPTION', `delay must be at most ten years; it is ${shown(delay)}`, { option: 'delay' })
+  throw new MillraceError('INVALID_OPTION', `at must be a valid Date or milliseconds since the epoch, at most ten years ahead; it is ${shown(at)}`, {
     option: 'at',
   })
 }

@@ -4,14 +4,15 @@
 import { MillraceError } from '../base/errors.ts'
 import { LIMITS } from '../base/limits.ts'
 import { checkConsumerName, checkName, compileWildcard, isWildcard } from '../base/names.ts'
+import { shown } from '../base/shown.ts'
 import { durationMs, knownOptions, wholeNumber } from '../base/units.ts'
 import type { BrokerHost, Startable } from '../broker/broker.ts'
-import { position } from '../broker/connected-broker.ts'
+import { position } from '../broker/call-options.ts'
 import type { OnDead, Position } from '../broker/engine.ts'
 import type { AttemptPolicy } from '../broker/failed-attempt.ts'
-import type { Channel, DefinitionsOf } from '../channel/channel.ts'
+import { type Channel, checkChannel, type DefinitionsOf } from '../channel/channel.ts'
 import type { StoredEvent } from '../event/cloud-event.ts'
-import type { AnyEventDefinition, EventFilter, TypeOf } from '../event/event.ts'
+import { type AnyEventDefinition, type EventFilter, isDefinition, type TypeOf } from '../event/event.ts'
 import { parsePattern } from '../pattern/pattern-parser.ts'
 import type { PatternJson } from '../pattern/pattern-type.ts'
 import type { BatchHandler, BatchOptions, ConsumerOptions, EventOf, Handler, Running } from './consumer-types.ts'
@@ -100,7 +101,7 @@ export class Consumer<Definition extends AnyEventDefinition = AnyEventDefinition
     const refuse = (message: string): never => {
       throw new MillraceError('INVALID_OPTION', message, { consumer: this.name })
     }
-    if (typeof route.handler !== 'function') refuse(`a handler of consumer "${this.name}" is not a function: it is ${String(route.handler)}`)
+    if (typeof route.handler !== 'function') refuse(`a handler of consumer "${this.name}" is not a function: it is ${shown(route.handler)}`)
     if (this.#started) refuse(`consumer "${this.name}" was started before this handler was added, and would not give it any event: add handlers first`)
     const type = route.definition?.type
     const others = this.#routes.filter((other) => type !== undefined && other.definition?.type === type)
@@ -117,9 +118,9 @@ export class Consumer<Definition extends AnyEventDefinition = AnyEventDefinition
     const given = typeof event === 'object' || typeof event === 'function' ? event : null
     const filter = given !== null && 'definition' in given ? given : null
     const definition = filter === null ? (given as AnyEventDefinition | null) : filter.definition
-    if (typeof definition?.type !== 'string' || (filter !== null && verb === 'onBatch')) {
+    if (!isDefinition(definition) || (filter !== null && verb === 'onBatch')) {
       const takes = verb === 'on' ? 'an event definition, or its where()' : 'an event definition'
-      throw new MillraceError('INVALID_OPTION', `${verb}() of consumer "${this.name}" takes ${takes}: what event() answers, not ${typeof event}`, {
+      throw new MillraceError('INVALID_OPTION', `${verb}() of consumer "${this.name}" takes ${takes}: what event() answers; this is ${shown(event)}`, {
         consumer: this.name,
       })
     }
@@ -161,7 +162,7 @@ export function planOf(name: string, channels: readonly (Channel | string)[], op
   knownOptions(options, ['concurrency', 'retry', 'onDead', 'from', 'timeout', 'lease', 'drain', 'stall'], `consumer "${name}"`)
   const { onDead = null, from = 'beginning', timeout } = options
   if (onDead !== null && !['park', 'skip', 'block'].includes(onDead)) {
-    throw new MillraceError('INVALID_OPTION', `onDead of consumer "${name}" is 'park', 'skip' or 'block'; it is ${String(onDead)}`, { option: 'onDead' })
+    throw new MillraceError('INVALID_OPTION', `onDead of consumer "${name}" is 'park', 'skip' or 'block'; it is ${shown(onDead)}`, { option: 'onDead' })
   }
   const leaseMs = durationMs(options.lease ?? LIMITS.leaseMsDefault, 'lease')
   if (leaseMs < LIMITS.leaseMsMin)
@@ -186,8 +187,7 @@ export function checkChannels(name: string, channels: readonly (Channel | string
   if (channels.length === 0) throw new MillraceError('INVALID_OPTION', `consumer "${name}" has no channel`, { consumer: name })
   for (const channel of channels) {
     if (typeof channel !== 'string') {
-      if (channel?.spec === undefined)
-        throw new MillraceError('INVALID_OPTION', `a channel of consumer "${name}" is neither a channel nor a name`, { consumer: name })
+      checkChannel(channel)
     } else if (isWildcard(channel)) compileWildcard(channel)
     else checkName(channel, 'channel')
   }

@@ -1,6 +1,7 @@
 /** What a handler can do besides returning. One for each event and attempt; what costs something is made when asked for. */
 import { MillraceError } from '../base/errors.ts'
 import { LIMITS } from '../base/limits.ts'
+import { nameOf } from '../base/names.ts'
 import { type Duration, durationMs } from '../base/units.ts'
 import type { Publishable, PublishLater } from '../broker/broker.ts'
 import { dueAt } from '../broker/due-at.ts'
@@ -109,8 +110,8 @@ export class DeliveryContext implements HandlerContext {
     this.#mayEmit()
     const { encoder, nowMs } = this.#host
     const dueAtMs = dueAt(options, nowMs(), 'ctx.emit')
+    const name = nameOf(channel, 'channel')
     if (!encoder.isReady(channel)) await encoder.prepare(channel)
-    const name = typeof channel === 'string' ? channel : channel.name
     const made: EncodedEvent[] = []
     for (const one of Array.isArray(event) ? (event as readonly Encodable[]) : [event as Encodable]) {
       const encoded = encoder.encode(name, this.#caused(one))

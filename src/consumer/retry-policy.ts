@@ -1,6 +1,7 @@
 /** When a failed attempt is tried again: clause 5. */
 import { MillraceError } from '../base/errors.ts'
 import { LIMITS } from '../base/limits.ts'
+import { shown } from '../base/shown.ts'
 import { type Duration, durationMs, knownOptions, wholeNumber } from '../base/units.ts'
 import { type AttemptPolicy, backoffMs } from '../broker/failed-attempt.ts'
 import type { RetryOptions } from './consumer-types.ts'
@@ -18,7 +19,7 @@ export function retryPolicy(options: RetryOptions = {}): AttemptPolicy {
   if (typeof backoff === 'function') return { attempts, delayMs: (attempt, error, random) => asked(backoff, attempt, error) ?? jittered(attempt, random) }
   if (backoff === 'fixed') return { attempts, delayMs: () => minMs }
   if (backoff === 'exponential') return { attempts, delayMs: (attempt, _error, random) => jittered(attempt, random) }
-  throw new MillraceError('INVALID_OPTION', `retry.backoff is 'exponential', 'fixed' or a function; it is ${String(backoff)}`, { option: 'retry.backoff' })
+  throw new MillraceError('INVALID_OPTION', `retry.backoff is 'exponential', 'fixed' or a function; it is ${shown(backoff)}`, { option: 'retry.backoff' })
 }
 
 /** What the application's function says; undefined when it fails, which must not lose the event. */

@@ -9,11 +9,11 @@ import { MillraceError } from '../base/errors.ts'
 import { isWildcard } from '../base/names.ts'
 import type { BrokerHost } from '../broker/broker.ts'
 import type { Delivery, DeliverySink, Subscription } from '../broker/engine.ts'
+import { EventDecoder, refusePoison } from '../broker/event-decoder.ts'
 import type { StoredEvent } from '../event/cloud-event.ts'
 import { Batcher, type Outcome } from './batcher.ts'
 import type { BatchRoute, ConsumerPlan } from './consumer.ts'
 import type { Running, RunSummary } from './consumer-types.ts'
-import { EventDecoder, refusePoison } from './event-decoder.ts'
 import { type ContextHost, DeliveryContext } from './handler-context.ts'
 import { HandlerWatch } from './handler-watch.ts'
 import { Router } from './router.ts'
@@ -34,7 +34,7 @@ export class Runner implements Running, DeliverySink {
   readonly #clock: Clock
   readonly #contextHost: ContextHost
   readonly #router: Router
-  readonly #decoder = new EventDecoder()
+  readonly #decoder = new EventDecoder('handled')
   readonly #batcher: Batcher | null
   readonly #watch: HandlerWatch | null
   /** Deliveries with a handler, or in a batch. */
@@ -90,9 +90,9 @@ export class Runner implements Running, DeliverySink {
     const plan = this.#plan
     for (const channel of plan.channels) {
       if (typeof channel !== 'string' || !isWildcard(channel)) await encoder.prepare(channel)
-      if (typeof channel !== 'string') for (const definition of channel.events?.values() ?? []) this.#decoder.add(definition)
+      if (typeof channel !== 'string') this.#decoder.addChannel(channel)
     }
-    for (const route of plan.routes) if (route.definition !== null) this.#decoder.add(route.definition)
+    for (const route of plan.routes) if (route.definition !== null) this.#decoder.addHandled(route.definition)
     const batchSize = Math.max(1, ...plan.routes.map((route) => route.batch?.size ?? 1))
     this.#subscription = await engine.subscribe(
       {
@@ -152,7 +152,7 @@ export class Runner implements Running, DeliverySink {
 
   #run(context: DeliveryContext, settlement: Settlement): void {
     try {
-      const event = this.#plan.undecoded === true ? undecoded(context.delivery) : this.#decoder.decode(context.delivery)
+      const event = this.#plan.undecoded === true ? undecoded(context.delivery) : this.#decoder.decode(context.delivery, context.channel)
       const result = event instanceof Promise ? event.then((decoded) => this.#call(decoded, context)) : this.#call(event, context)
       this.#await(result, context, settlement)
     } catch (error) {
@@ -168,7 +168,7 @@ export class Runner implements Running, DeliverySink {
     }
     const failed = (error: unknown): void => settlement.failed(context, error)
     try {
-      const event = this.#decoder.decode(context.delivery)
+      const event = this.#decoder.decode(context.delivery, context.channel)
       if (event instanceof Promise) event.then(add).catch(failed)
       else add(event)
     } catch (error) {
@@ -345,7 +345,7 @@ function contextOf(delivery: Delivery): DeliveryContext | null {
 
 /** For a consumer that wants events as they are stored. @throws INVALID_EVENT */
 function undecoded(delivery: Delivery): StoredEvent {
-  refusePoison(delivery)
+  refusePoison(delivery, delivery.channel)
   return delivery as unknown as StoredEvent
 }
 

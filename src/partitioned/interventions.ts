@@ -9,6 +9,7 @@ import type { DeadLetter, DeadLetterQuery } from '../broker/description.ts'
 import type { Position } from '../broker/engine.ts'
 import { consumerKeys } from '../delivery/consumer-records.ts'
 import { DeadLetterBox } from '../delivery/dead-letter-box.ts'
+import { rewindable } from '../delivery/rewindable.ts'
 import { type Group, journalIn, journalOf, memberNoteIn, ORDERS } from './group.ts'
 import { fold, type JournalState } from './journal-entry.ts'
 import { letterChannel, lettersOf } from './letter-pages.ts'
@@ -116,8 +117,7 @@ export class Interventions {
   }
 
   async rewind(consumer: string, to: Position, channel: string | null): Promise<void> {
-    const places = (await this.#places(consumer)).filter(({ entry }) => channel === null || entry.spec.name === channel)
-    if (places.length === 0) this.#host.registry.known(channel ?? '')
+    const places = rewindable(await this.#places(consumer), ({ entry }) => entry.spec, { consumer, channel, declared: this.#host.registry.names })
     const targets: [Place, number][] = []
     for (const place of places) targets.push([place, await positionIn(this.#host.backend, place.entry.spec.name, place.partition, to)])
     for (const [place, offset] of targets) {
