@@ -24,8 +24,7 @@ export interface PlannedChannel {
   readonly next: number
   /** Offsets in use: a count of events where the source leaves no gaps. */
   readonly events: number
-  /** Null where the source does not say. */
-  readonly bytes: number | null
+  readonly bytes: number
   readonly scheduled: number
   readonly consumers: readonly CarriedConsumer[]
   readonly deadLetters: number

@@ -30,7 +30,8 @@ export function claimEvents(instance: Instance, claims: readonly HeldClaim[]): C
 }
 
 function claimOne(cursor: Cursor, instance: Instance, { offset, attempt }: HeldClaim): ClaimOutcome {
-  if (cursor.done.has(offset)) return 'done'
+  // What is kept among the dead letters is handed out from there.
+  if (cursor.done.has(offset)) return cursor.box.isLive(offset) ? 'lost' : 'done'
   if (offset >= cursor.log.committed || !cursor.state.claim(offset, attempt)) return 'lost'
   cursor.takers.claims.set(offset, instance)
   instance.free--
@@ -54,7 +55,7 @@ export function* claimedIn(lane: Lane, takers: Takers, blockOf: (offset: number)
   for (const offset of lane.offsets) {
     const instance = takers.claimant(offset)
     // Where its key is in others' hands, it was claimed late: it waits like any other.
-    if (instance?.ready !== true || (lane.busy > 0 && lane.holder !== instance)) continue
+    if (instance?.ready !== true || (lane.busy > 0 && (lane.holder !== instance || lane.busy >= instance.spec.perKey))) continue
     const block = blockOf(offset)
     if (block === undefined) continue
     if (block.holes(offset - block.firstOffset) > 0) takers.unclaim(offset)

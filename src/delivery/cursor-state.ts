@@ -3,7 +3,18 @@
  * that survives a restart, in memory and as records.
  */
 import type { Failure, Position } from '../broker/engine.ts'
-import { consumerKeys, fromFloat, fromJson, type InFlightRecord, lastNumber, type RetryRecord, toFloat, toJson, under } from './consumer-records.ts'
+import {
+  type ChainRecord,
+  consumerKeys,
+  fromFloat,
+  fromJson,
+  type InFlightRecord,
+  lastNumber,
+  type RetryRecord,
+  toFloat,
+  toJson,
+  under,
+} from './consumer-records.ts'
 import type { RecordSource } from './cursor-host.ts'
 import type { DeliveryLog } from './delivery-log.ts'
 import { DoneSet } from './done-set.ts'
@@ -49,7 +60,9 @@ export class CursorState implements RecordSource {
   #recall(): void {
     for (const [key, bytes] of this.#host.range(...this.#table('b'))) this.done.load(lastNumber(key), bytes)
     for (const [key, bytes] of this.#host.range(...this.#table('r'))) this.retries.set(lastNumber(key), fromJson<RetryRecord>(bytes))
-    this.done.raise(Math.min(this.#log.first, this.#log.committed))
+    const first = Math.min(this.#log.first, this.#log.committed)
+    for (const offset of [...this.retries.keys()]) if (offset < first && !this.done.has(offset)) this.clear(offset)
+    this.done.raise(first)
     const inFlight = this.#host.get(consumerKeys.inFlight(this.#group, this.#log.id))
     if (inFlight !== undefined) this.#suspect(fromJson<InFlightRecord>(inFlight))
   }
@@ -58,7 +71,7 @@ export class CursorState implements RecordSource {
   #suspect(record: InFlightRecord): void {
     this.interrupted = record.credit > 0
     for (const offset of record.offsets) {
-      if (this.done.has(offset)) continue
+      if (this.done.has(offset) && !this.#isLive(offset)) continue
       this.suspects.add(offset)
       this.fail(offset, { attempts: this.attempts(offset) + 1, dueAtMs: 0, failure: DIED, proven: offset === record.solo })
     }
@@ -70,14 +83,20 @@ export class CursorState implements RecordSource {
     }
   }
 
+  /** Whether it is kept among the dead letters, and to be delivered. */
+  #isLive(offset: number): boolean {
+    const record = this.#host.get(consumerKeys.chain(this.#group, this.#log.id, offset))
+    return record !== undefined && fromJson<ChainRecord>(record).state === 'live'
+  }
+
   /** Its holder lives: it has not used up the attempt that it is in. False when that is another than is known here. */
   claim(offset: number, attempt: number): boolean {
     const retry = this.retries.get(offset)
     const used = retry?.attempts ?? 0
     if (attempt !== used && attempt !== used + 1) return false
+    this.suspects.delete(offset)
     if (attempt === 1) this.clear(offset)
     else if (retry !== undefined) this.fail(offset, { ...retry, attempts: attempt - 1, dueAtMs: 0, proven: false })
-    this.suspects.delete(offset)
     return true
   }
 
@@ -102,7 +121,14 @@ export class CursorState implements RecordSource {
 
   /** Its attempts are no longer of interest. */
   clear(offset: number): void {
+    if (this.suspects.size > 0) this.suspects.delete(offset)
     if (this.retries.size > 0 && this.retries.delete(offset)) this.#host.write(consumerKeys.retry(this.#group, this.#log.id, offset), null)
+  }
+
+  /** Events that will not be delivered. */
+  pass(from: number, end: number): void {
+    if (this.retries.size > 0) for (const offset of [...this.retries.keys()]) if (offset >= from && offset < end) this.clear(offset)
+    if (this.suspects.size > 0) for (const offset of [...this.suspects]) if (offset >= from && offset < end) this.suspects.delete(offset)
   }
 
   /** Begin again at an offset. */

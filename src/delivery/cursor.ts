@@ -51,8 +51,8 @@ export class Cursor implements LogListener, Suspected {
   readonly #reader: BlockReader
   readonly #kept: KeptEvents
   readonly #inFlight: InFlight
-  /** Lanes whose first event waits for its turn to run alone. */
-  readonly #suspected = new Map<number, Lane>()
+  /** What is done when an event that waits for its turn to run alone has it. */
+  readonly #suspected = new Map<number, () => void>()
   #pumping = false
   #pumpScheduled = false
 
@@ -73,9 +73,11 @@ export class Cursor implements LogListener, Suspected {
       front: (lane) => this.#front(lane),
       due: (lane, offset) => this.#due(lane, offset),
       unblock: (lane) => this.#unblock(lane),
+      unwanted: (block, offset) => this.#unwanted(block, offset),
       hand: (instance, lane, record, offset) => this.#hand(instance, lane, record, offset, record.timeMs, true),
       later: (offset, task) => this.#later(offset, task),
       afterAWhile: (task) => void host.at(host.nowMs() + AGAIN_MS, task),
+      settled: (offset) => this.#settleOffset(null, offset, true),
       touch: () => host.touch(this.state),
       alarm: (error) => host.alarm(error),
     })
@@ -96,6 +98,7 @@ export class Cursor implements LogListener, Suspected {
     instance.cursors.add(this)
     this.progress.atMs = this.#host.nowMs()
     for (const [key, offset] of this.homeless.splice(0)) this.#requeue(this.#lanes.of(key), offset)
+    this.#lanes.lookAgain()
     this.#inFlight.save()
     this.pumpSoon()
   }
@@ -105,6 +108,7 @@ export class Cursor implements LogListener, Suspected {
     if (at >= 0) this.takers.instances.splice(at, 1)
     instance.cursors.delete(this)
     instance.hungry.delete(this)
+    this.#lanes.lookAgain()
     this.#inFlight.save()
     this.pumpSoon()
   }
@@ -135,9 +139,10 @@ export class Cursor implements LogListener, Suspected {
     this.#pumping = true
     const settledBefore = this.done.floor + this.done.above
     if (this.box.loose.size > 0 && this.takers.any()) this.#kept.giveLoose()
+    while (this.#lanes.resting > 0 && !this.#kept.resting && this.takers.any()) this.#giveLane(this.#lanes.take('resting'))
     do {
       this.#lanes.grew = false
-      for (let left = this.#lanes.ready; left > 0 && this.takers.any(); left--) this.#giveLane(this.#lanes.takeReady())
+      for (let left = this.#lanes.ready; left > 0 && this.takers.any(); left--) this.#giveLane(this.#lanes.take('ready'))
       this.#giveFresh()
     } while (this.#lanes.grew && this.takers.any())
     if (this.done.floor + this.done.above !== settledBefore) this.#host.touch(this.state)
@@ -155,7 +160,7 @@ export class Cursor implements LogListener, Suspected {
       if (block === null) return
       const index = this.taken - block.firstOffset
       const holes = block.holes(index)
-      if (holes > 0) this.done.addRun(this.taken, holes)
+      if (holes > 0) this.#pass(this.taken, this.taken + holes)
       else this.#giveEvent(block, index, this.taken)
       this.taken += Math.max(1, holes)
     }
@@ -171,7 +176,7 @@ export class Cursor implements LogListener, Suspected {
     const instance = this.takers.pick(block, index)
     if (instance === 'nobody') return this.#unwanted(block, offset)
     const event = block.at(index)
-    if (this.log.superseded(event.key, offset)) this.done.add(offset)
+    if (this.log.superseded(event.key, offset)) this.#pass(offset, offset + 1)
     else if (event.key !== null) this.#giveKeyed(event, event.key, offset, block.timeMs, instance)
     else if (instance === 'busy' || this.state.isMarked(offset)) this.#requeue(this.#lanes.of(null), offset)
     else this.#hand(instance, null, event, offset, block.timeMs, false)
@@ -194,13 +199,22 @@ export class Cursor implements LogListener, Suspected {
   /** Nobody here is for it: in a queue it waits for who is. */
   #unwanted(block: EventBlock, offset: number): void {
     if (this.log.spec.kind === 'queue') this.homeless.push([block.at(offset - block.firstOffset).key, offset])
-    else this.done.add(offset)
+    else this.#pass(offset, offset + 1)
+  }
+
+  /** These are nobody's, or the channel has them no more. */
+  #pass(from: number, end: number): void {
+    this.done.addRun(from, end - from)
+    this.state.pass(from, end)
+    this.takers.pass(from, end)
+    const { alone } = this.#inFlight
+    if (alone !== null && alone >= from && alone < end) this.#endAlone(alone)
   }
 
   /** The channel no longer has the events before an offset. */
   #skipTo(offset: number): void {
     if (offset > this.log.committed) return
-    if (offset > this.taken) this.done.addRun(this.taken, offset - this.taken)
+    if (offset > this.taken) this.#pass(this.taken, offset)
     this.taken = Math.max(this.taken, offset)
     this.#host.touch(this.state)
   }
@@ -214,7 +228,8 @@ export class Cursor implements LogListener, Suspected {
     }
     const chain = lane.key === null ? undefined : this.box.chains.get(lane.key)
     if (chain !== undefined) return this.#kept.giveChain(lane, chain)
-    if (this.box.blockade.stands) return this.#lanes.setAside(lane)
+    // Nothing is read again for those who cannot take it.
+    if (this.box.blockade.stands || this.takers.areFull(lane)) return this.#lanes.setAside(lane)
     while (!lane.blocked) {
       const block = this.#front(lane)
       if (block === null) break
@@ -225,19 +240,13 @@ export class Cursor implements LogListener, Suspected {
         this.#unwanted(block, lane.shift())
         continue
       }
-      const room = lane.busy === 0 || (instance !== 'busy' && lane.busy < instance.spec.perKey && lane.holder === instance)
+      const room = lane.busy === 0 || (instance !== 'busy' && lane.busy < instance.spec.perKey && lane.holder === instance && offset > lane.last)
       if (!room) return
       if (instance === 'busy') {
-        this.#lanes.setAside(lane)
-        return
+        lane.full = this.takers.full
+        return this.#lanes.setAside(lane)
       }
       if (!this.#due(lane, offset)) return
-      if (this.state.isSuspect(offset)) {
-        lane.blocked = true
-        this.#suspected.set(offset, lane)
-        this.#host.alone(this, offset)
-        return
-      }
       lane.shift()
       this.#hand(instance, lane, block.at(index), offset, block.timeMs, false)
     }
@@ -257,15 +266,18 @@ export class Cursor implements LogListener, Suspected {
     return null
   }
 
-  /** Run a task when the event's next attempt is due. False where it is due. */
+  /** Run a task when the event's next attempt is due, or when it may run alone. False where it may be handed out now. */
   #later(offset: number, task: () => void): boolean {
     const retry = this.state.retries.get(offset)
-    if (retry === undefined || retry.dueAtMs <= this.#host.nowMs()) return false
-    this.#host.at(retry.dueAtMs, task)
+    if (retry !== undefined && retry.dueAtMs > this.#host.nowMs()) this.#host.at(retry.dueAtMs, task)
+    else if (this.state.isSuspect(offset)) {
+      this.#suspected.set(offset, task)
+      this.#host.alone(this, offset)
+    } else return false
     return true
   }
 
-  /** Whether the event's next attempt is due; if not, its lane is blocked until then. */
+  /** Whether the event may be handed out now; if not, its lane is blocked until it may. */
   #due(lane: Lane, offset: number): boolean {
     if (!this.#later(offset, () => this.#unblock(lane))) return true
     lane.blocked = true
@@ -309,11 +321,11 @@ export class Cursor implements LogListener, Suspected {
   }
 
   runAlone(offset: number): void {
-    const lane = this.#suspected.get(offset)
+    const handOut = this.#suspected.get(offset)
     this.#suspected.delete(offset)
     this.state.suspects.delete(offset)
-    if (lane === undefined) this.#endAlone(offset)
-    else this.#unblock(lane)
+    if (handOut === undefined) this.#endAlone(offset)
+    else handOut()
   }
 
   #endAlone(offset: number): void {
@@ -333,6 +345,7 @@ export class Cursor implements LogListener, Suspected {
     if (lane !== null) {
       lane.busy++
       lane.holder = instance
+      lane.last = offset
       lane.redriven = redriven
     }
     instance.take(delivery)
@@ -343,7 +356,6 @@ export class Cursor implements LogListener, Suspected {
   #bury(instance: Instance, lane: Lane | null, event: EncodedEvent, offset: number, timeMs: number, attempts: number, redriven: boolean): void {
     const failure = (this.state.retries.get(offset) as RetryRecord).failure
     this.#addDead(instance, event, offset, timeMs, attempts, failure)
-    this.#endAlone(offset)
     this.#settleOffset(lane, offset, redriven)
     this.#host.touch(this.state)
   }
@@ -384,6 +396,7 @@ export class Cursor implements LogListener, Suspected {
 
   #settleOffset(lane: Lane | null, offset: number, redriven: boolean): void {
     this.state.clear(offset)
+    if (this.#inFlight.alone !== null) this.#endAlone(offset)
     if (!redriven) this.done.add(offset)
     if (lane === null) return
     if (lane.waiting > 0 || (lane.key !== null && this.box.chains.size > 0 && this.box.chains.has(lane.key))) this.#lanes.enqueue(lane)
@@ -416,6 +429,7 @@ export class Cursor implements LogListener, Suspected {
     if (delivery.redriven) {
       if (lane.key === null) return this.#kept.loosen(delivery.instance.spec.name, offset)
     } else lane.add(offset)
+    this.#inFlight.arm()
     // A lane in which its attempt waits is woken when that is due.
     if (lane.first !== offset || this.#due(lane, offset)) this.#lanes.enqueue(lane)
     this.pumpSoon()
@@ -451,6 +465,7 @@ export class Cursor implements LogListener, Suspected {
       instance.revoke(held)
       for (const delivery of held) if (delivery.redriven && delivery.key === null) this.box.loosen(instance.spec.name, delivery.offset)
     }
+    this.takers.pass(0, this.log.committed)
     this.state.restart(offset)
     this.#lanes.clear()
     this.#suspected.clear()

@@ -65,6 +65,8 @@ export class DeadLetterBox {
   readonly #host: BoxHost
   /** Its own letters that stop everything. */
   readonly #blocking = new Set<number>()
+  /** Chain records that were written and cannot be read yet: those of the commit that is waited for, and those after it. */
+  #unread: readonly [saving: Map<number, ChainRecord | null>, next: Map<number, ChainRecord | null>] = [new Map(), new Map()]
   #turn: Promise<unknown> = Promise.resolve()
 
   constructor(host: BoxHost) {
@@ -131,8 +133,50 @@ export class DeadLetterBox {
   }
 
   #chainRecord(offset: number): ChainRecord | undefined {
+    const [saving, next] = this.#unread
+    const unread = next.has(offset) ? next.get(offset) : saving.get(offset)
+    if (unread !== undefined) return unread ?? undefined
     const bytes = this.#host.get(consumerKeys.chain(this.#host.group, this.#host.channelId, offset))
     return bytes === undefined ? undefined : fromJson<ChainRecord>(bytes)
+  }
+
+  /** Chain records of a range of keys as they were written last, and the key behind them where there may be more. */
+  #chainRecords(
+    from: string,
+    to: string,
+    limit: number,
+  ): { readonly records: (readonly [offset: number, record: ChainRecord])[]; readonly more: string | null } {
+    const stored = this.#host.range(from, to, limit)
+    const last = stored.length < limit ? undefined : stored.at(-1)?.[0]
+    const found = new Map(stored.map(([key, bytes]): [number, ChainRecord] => [lastNumber(key), fromJson<ChainRecord>(bytes)]))
+    for (const unread of this.#unread) {
+      for (const [offset, record] of unread) {
+        const key = consumerKeys.chain(this.#host.group, this.#host.channelId, offset)
+        if (key < from || key >= to || (last !== undefined && key > last)) continue
+        if (record === null) found.delete(offset)
+        else found.set(offset, record)
+      }
+    }
+    return { records: [...found].sort(([a], [b]) => a - b), more: last === undefined ? null : `${last}!` }
+  }
+
+  /** Keep what was written until it can be read. Over servers it can at once. */
+  #remember(offset: number, record: ChainRecord | null): void {
+    if (this.#host.letters !== undefined) return
+    const [saving, next] = this.#unread
+    next.set(offset, record)
+    if (saving.size === 0) this.#whenSaved()
+  }
+
+  #whenSaved(): void {
+    const [, saving] = this.#unread
+    this.#unread = [saving, new Map()]
+    const saved = (): void => {
+      const [, next] = this.#unread
+      this.#unread = [new Map(), next]
+      if (next.size > 0) this.#whenSaved()
+    }
+    this.#host.flushed().then(saved, () => undefined)
   }
 
   /** The event, if its text is at hand: `fetch` brings it. */
@@ -230,12 +274,14 @@ export class DeadLetterBox {
 
   #writeChain(offset: number, record: ChainRecord): void {
     this.#host.write(consumerKeys.chain(this.#host.group, this.#host.channelId, offset), toJson(record))
+    this.#remember(offset, record)
   }
 
   #delete(offset: number): void {
     const { group, channelId } = this.#host
     this.#host.write(consumerKeys.dead(group, channelId, offset), null)
     this.#host.write(consumerKeys.chain(group, channelId, offset), null)
+    this.#remember(offset, null)
   }
 
   /** Offsets of dead letters that may be those a query names, oldest first, in pages: with an id or a key, its texts must be looked at. */
@@ -247,16 +293,10 @@ export class DeadLetterBox {
       from = consumerKeys.chain(group, channelId, query.offset)
       to = `${from}!`
     }
-    for (;;) {
-      const page = this.#host.range(from, to, PAGE)
-      const last = page.at(-1)
-      if (last === undefined) return
-      from = `${last[0]}!`
-      yield page.flatMap(([key, bytes]) => {
-        const record = fromJson<ChainRecord>(bytes)
-        return record.state === 'dead' && record.consumer === consumer ? [lastNumber(key)] : []
-      })
-      if (page.length < PAGE) return
+    for (let next: string | null = from; next !== null; ) {
+      const { records, more } = this.#chainRecords(next, to, PAGE)
+      yield records.flatMap(([offset, record]) => (record.state === 'dead' && record.consumer === consumer ? [offset] : []))
+      next = more
     }
   }
 
@@ -270,6 +310,7 @@ export class DeadLetterBox {
 
   async *#matching(consumer: string, query: DeadLetterQuery): AsyncGenerator<readonly [offset: number, record: DeadRecord]> {
     let left = query.limit ?? Number.POSITIVE_INFINITY
+    if (left <= 0) return
     for (const page of this.#pages(consumer, query)) {
       // Without an id or a key each of them is meant: no more texts are read than are wanted.
       const wanted = query.id === undefined && query.key === undefined ? page.slice(0, left) : page
@@ -362,11 +403,10 @@ export class DeadLetterBox {
   /** Forget what will be read again from the channel: everything at and after an offset. */
   forget(fromOffset: number): void {
     const { group, channelId } = this.#host
-    for (const [key, bytes] of this.#host.range(consumerKeys.chain(group, channelId, fromOffset), under(consumerKeys.table('k', group, channelId))[1])) {
-      const record = fromJson<ChainRecord>(bytes)
+    const [, end] = under(consumerKeys.table('k', group, channelId))
+    for (const [offset, record] of this.#chainRecords(consumerKeys.chain(group, channelId, fromOffset), end, Number.POSITIVE_INFINITY).records) {
       if (record.state === 'dead') this.dead--
       else if (record.key !== null) this.waiting--
-      const offset = lastNumber(key)
       this.#delete(offset)
       this.#unblock(offset)
     }

@@ -4,6 +4,7 @@
  *
  * Invariants:
  * - An event joins a chain only when no earlier event of its key waits in the lane or is in a handler's hands; until then it waits in the lane itself.
+ * - So many are handed out, then the event loop has its turn: what comes from memory would keep everything else waiting.
  * - A text that is not at hand is fetched. One that is gone is told by an alarm and counts as settled, and what is behind it goes on.
  */
 import { MillraceError } from '../base/errors.ts'
@@ -16,8 +17,8 @@ import type { Instance } from './instance.ts'
 import type { Lane } from './lane.ts'
 import type { LaneTable } from './lane-table.ts'
 
-/** Redriven events that join their chains in one turn of the event loop, at most. */
-const TURN_MAX = 500
+/** Looked at or handed out in one turn of the event loop, at most. */
+const TURN_MAX = 250
 
 export interface KeptHost {
   /** The block of a lane's first event; null while it is being read, or where the lane is empty. */
@@ -25,11 +26,15 @@ export interface KeptHost {
   /** Whether the event's next attempt is due; if not, its lane is blocked until then. */
   due(lane: Lane, offset: number): boolean
   unblock(lane: Lane): void
+  /** Nobody here is for the event of a block. */
+  unwanted(block: EventBlock, offset: number): void
   hand(instance: Instance, lane: Lane, event: DeadRecord, offset: number): void
   /** Run a task when the event's next attempt is due. False where it is due. */
   later(offset: number, task: () => void): boolean
   /** Run a task again that has failed. */
   afterAWhile(task: () => void): void
+  /** An event that is kept is settled. */
+  settled(offset: number): void
   /** What was settled is to be written. */
   touch(): void
   alarm(error: unknown): void
@@ -39,8 +44,11 @@ export class KeptEvents {
   readonly #cursor: Cursor
   readonly #lanes: LaneTable
   readonly #host: KeptHost
-  /** Texts are being fetched for redriven events without a chain, or the event loop has its turn. */
-  #resting = false
+  #left = TURN_MAX
+  /** The event loop has its turn first. */
+  resting = false
+  /** Texts are being fetched for redriven events without a chain. */
+  #fetching = false
 
   constructor(cursor: Cursor, lanes: LaneTable, host: KeptHost) {
     this.#cursor = cursor
@@ -65,11 +73,12 @@ export class KeptEvents {
   giveChain(lane: Lane, chain: Chain): void {
     // What is in hands comes before what waits in the lane, and may come back to it.
     if (lane.busy > 0 && !lane.redriven) return
-    const { box } = this.#cursor
+    const { box, takers } = this.#cursor
     for (let block = this.#host.front(lane); block !== null; block = this.#host.front(lane)) {
       if (box.crowded) return this.#lanes.setAside(lane)
       const offset = lane.shift()
-      this.join(chain, block.at(offset - block.firstOffset), offset, block.timeMs)
+      if (!takers.wants(block, offset - block.firstOffset)) this.#host.unwanted(block, offset)
+      else this.join(chain, block.at(offset - block.firstOffset), offset, block.timeMs)
     }
     if (lane.waiting > 0 || lane.busy > 0) return
     const head = chain.offsets.first
@@ -79,38 +88,50 @@ export class KeptEvents {
   }
 
   #giveHead(lane: Lane, chain: Chain, offset: number): void {
-    const { box, takers } = this.#cursor
+    const { box, log, takers } = this.#cursor
+    if (!this.#mayGive()) return this.#lanes.rest(lane)
     const record = box.event(offset)
     if (record === undefined) {
       lane.blocked = true
       this.#fetch(offset, chain.key, () => this.#host.unblock(lane))
       return
     }
-    const instance = takers.of(record.consumer)
-    if (instance === undefined) this.#lanes.setAside(lane)
+    const instance = takers.pickKept(record)
+    if (instance === 'nobody' && log.spec.kind === 'stream') this.#pass(lane, offset, chain.key)
+    else if (typeof instance === 'string') this.#lanes.setAside(lane)
     else if (this.#host.due(lane, offset)) this.#host.hand(instance, lane, record, offset)
+  }
+
+  /** Nobody wants it any more. */
+  #pass(lane: Lane, offset: number, key: string): void {
+    this.#cursor.box.done(offset, key)
+    this.#host.settled(offset)
+    this.#lanes.enqueue(lane)
+  }
+
+  /** False when so many were given that the event loop has its turn first. */
+  #mayGive(): boolean {
+    if (this.resting) return false
+    if (this.#left-- > 0) return true
+    this.resting = true
+    setImmediate(() => {
+      this.resting = false
+      this.#left = TURN_MAX
+      this.#cursor.pump()
+    })
+    return false
   }
 
   /** Redriven events without a chain, each consumer's in their order. */
   giveLoose(): void {
-    const { box, takers } = this.#cursor
-    let left = TURN_MAX
-    for (const [consumer, offsets] of this.#resting ? [] : box.loose) {
+    const { box } = this.#cursor
+    if (this.#fetching) return
+    for (const [consumer, offsets] of box.loose) {
       for (let offset = offsets.first; offset !== undefined; offset = offsets.first) {
-        const instance = takers.of(consumer)
+        const instance = this.#cursor.takers.of(consumer)
         if (instance === undefined) break
-        if (left-- === 0) return void setImmediate(this.#rest())
-        if (!this.#giveLoose(instance, offset)) return
+        if (!this.#mayGive() || !this.#giveLoose(instance, offset)) return
       }
-    }
-  }
-
-  /** Nothing without a chain is given until what it answers is called. */
-  #rest(): () => void {
-    this.#resting = true
-    return () => {
-      this.#resting = false
-      this.#cursor.pump()
     }
   }
 
@@ -120,7 +141,11 @@ export class KeptEvents {
     const { name } = instance.spec
     const record = box.event(offset)
     if (record === undefined && box.isLive(offset)) {
-      this.#fetch(offset, null, this.#rest())
+      this.#fetching = true
+      this.#fetch(offset, null, () => {
+        this.#fetching = false
+        this.#cursor.pump()
+      })
       return false
     }
     box.takeLoose(name, offset)
@@ -151,12 +176,12 @@ export class KeptEvents {
   }
 
   #lost(offset: number, key: string | null): void {
-    const { box, group, log, state } = this.#cursor
+    const { box, group, log } = this.#cursor
     const message = `consumer "${group}" kept the event at offset ${offset} of channel "${log.name}" among its dead letters, and its text is gone: it is not handled again`
     this.#host.alarm(new MillraceError('DATA_DAMAGED', message, { channel: log.name, offset }))
     for (const consumer of [...box.loose.keys()]) if (key === null) box.takeLoose(consumer, offset)
     box.done(offset, key)
-    state.clear(offset)
+    this.#host.settled(offset)
     this.#host.touch()
   }
 }

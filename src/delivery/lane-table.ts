@@ -20,6 +20,10 @@ class LaneList {
     this.#lanes.push(lane)
   }
 
+  [Symbol.iterator](): IterableIterator<Lane> {
+    return this.#lanes.slice(this.#head)[Symbol.iterator]()
+  }
+
   shift(): Lane {
     const lane = this.#lanes[this.#head++] as Lane
     if (this.#head === this.#lanes.length || (this.#head > TAKEN_MAX && this.#head * 2 > this.#lanes.length)) {
@@ -33,6 +37,7 @@ class LaneList {
 export class LaneTable {
   readonly #byKey = new Map<string, Lane>()
   #ready = new LaneList()
+  #resting = new LaneList()
   #spare: Lane[] = []
   #epoch = 0
   /** A lane became ready since the ready ones were taken. */
@@ -40,6 +45,11 @@ export class LaneTable {
 
   get ready(): number {
     return this.#ready.size
+  }
+
+  /** Lanes that wait until the event loop has had its turn. */
+  get resting(): number {
+    return this.#resting.size
   }
 
   /** The keys of all. */
@@ -74,15 +84,29 @@ export class LaneTable {
 
   /** It is ready, and nobody takes it now: the next free place does. */
   setAside(lane: Lane): void {
+    this.#put(this.#ready, lane)
+  }
+
+  /** It is ready, and the event loop has its turn first. */
+  rest(lane: Lane): void {
+    this.#put(this.#resting, lane)
+  }
+
+  #put(list: LaneList, lane: Lane): void {
     if (lane.queued || lane.epoch !== this.#epoch) return
     lane.queued = true
     lane.named = true
-    this.#ready.push(lane)
+    list.push(lane)
   }
 
-  /** The lane that has been ready for longest: there must be one. */
-  takeReady(): Lane {
-    const lane = this.#ready.shift()
+  /** Others are there to take what is ready. */
+  lookAgain(): void {
+    for (const lane of this.#ready) lane.full = null
+  }
+
+  /** The lane that has been ready, or resting, for longest: there must be one. */
+  take(from: 'ready' | 'resting'): Lane {
+    const lane = (from === 'ready' ? this.#ready : this.#resting).shift()
     lane.queued = false
     return lane
   }
@@ -98,6 +122,7 @@ export class LaneTable {
   clear(): void {
     this.#byKey.clear()
     this.#ready = new LaneList()
+    this.#resting = new LaneList()
     this.#spare = []
     this.#epoch++
   }

@@ -11,6 +11,10 @@ export class Lane {
   busy = 0
   /** Whose hands. */
   holder: Instance | null = null
+  /** The last that was handed out: while one is in hands, none before it is. */
+  last = -1
+  /** Instances that want its first event, and had no free place when it was looked at last. */
+  full: readonly Instance[] | null = null
   /** What was handed out last is kept among the dead letters: it comes before everything that waits here. */
   redriven = false
   /** The first waiting event failed and its next attempt is not due, or it must run alone first. */
@@ -32,6 +36,7 @@ export class Lane {
   reuse(key: string): void {
     this.key = key
     this.holder = null
+    this.full = null
   }
 
   get waiting(): number {
@@ -54,16 +59,19 @@ export class Lane {
 
   /** It waits no more, wherever it stands. */
   remove(offset: number): void {
+    this.full = null
     this.#waiting.remove(offset)
   }
 
   /** An event waits, in its place. */
   add(offset: number): void {
     this.named = true
+    this.full = null
     this.#waiting.add(offset)
   }
 
   shift(): number {
+    this.full = null
     return this.#waiting.shift() as number
   }
 }

@@ -1,7 +1,10 @@
 /** The instances attached to a cursor, and whose turn it is. */
+
+import type { DeadRecord } from './consumer-records.ts'
 import type { Cursor } from './cursor.ts'
 import type { EventBlock } from './delivery-log.ts'
 import type { Instance } from './instance.ts'
+import type { Lane } from './lane.ts'
 
 /** Events that one instance is given before it is another's turn, at most. */
 const TURN_MAX = 64
@@ -16,6 +19,8 @@ export class Takers {
   #more = 0
   /** Nothing is given but what is claimed. */
   #held = false
+  /** Who wanted the event that was busy last; null where it waits for something else than their places. */
+  full: readonly Instance[] | null = null
 
   constructor(cursor: Cursor) {
     this.#cursor = cursor
@@ -51,11 +56,12 @@ export class Takers {
    */
   pick(block: EventBlock, index: number, holder: Instance | null = null): Instance | 'busy' | 'nobody' {
     const { instances } = this
+    this.full = null
     const claimant = this.claims.size === 0 ? undefined : this.claimant(block.firstOffset + index)
     if (claimant !== undefined) return claimant.ready ? claimant : 'busy'
     if (this.#held) return 'busy'
     if (holder?.takes === true && holder.filter.accepts(block, index)) return holder
-    let wanted = false
+    const full: Instance[] = []
     for (let step = 0; step < instances.length; step++) {
       if (step > 0 || this.#more === 0 || this.#turn >= instances.length) this.#nextTurn()
       const instance = instances[this.#turn] as Instance
@@ -65,9 +71,11 @@ export class Takers {
         return instance
       }
       instance.hungry.add(this.#cursor)
-      wanted = true
+      full.push(instance)
     }
-    return wanted ? 'busy' : 'nobody'
+    if (full.length === 0) return 'nobody'
+    this.full = full
+    return 'busy'
   }
 
   /** Neighbours go to one instance where there are many, as who passes them on does so together; a few are spread. */
@@ -76,6 +84,18 @@ export class Takers {
     const ahead = this.#cursor.log.committed - this.#cursor.taken
     this.#turn = (this.#turn + 1) % length
     this.#more = length === 1 ? TURN_MAX : Math.min(TURN_MAX, Math.max(1, Math.floor(ahead / (2 * length))))
+  }
+
+  /** Whether all who want a lane's first event have no place still. */
+  areFull({ full }: Lane): boolean {
+    if (full === null || full.some((instance) => instance.takes)) return false
+    for (const instance of full) instance.hungry.add(this.#cursor)
+    return true
+  }
+
+  /** Events that were claimed will not be delivered. */
+  pass(from: number, end: number): void {
+    if (this.claims.size > 0) for (const offset of [...this.claims.keys()]) if (offset >= from && offset < end) this.unclaim(offset)
   }
 
   /** An event that was claimed is not there any more. */
@@ -94,6 +114,21 @@ export class Takers {
     }
     this.claims.delete(offset)
     return undefined
+  }
+
+  /** Whether anybody wants an event. */
+  wants(block: EventBlock, index: number): boolean {
+    return this.instances.some(({ filter }) => filter.accepts(block, index))
+  }
+
+  /** Who takes an event that is kept among the dead letters: what was one goes to its own consumer, what waited behind one to who wants it. */
+  pickKept(record: DeadRecord): Instance | 'busy' | 'nobody' {
+    if (record.failure !== null) return this.of(record.consumer) ?? 'busy'
+    const wanting = this.instances.filter(({ filter }) => filter.acceptsEvent(record))
+    if (wanting.length === 0) return 'nobody'
+    const taker = this.#held ? undefined : wanting.find((instance) => instance.takes)
+    if (taker === undefined) for (const instance of wanting) instance.hungry.add(this.#cursor)
+    return taker ?? 'busy'
   }
 
   /** An instance of a consumer that has a free place. If none has, the cursor is fed when one has. */

@@ -27,13 +27,22 @@ export class WantFilter {
 
   accepts(block: EventBlock, index: number): boolean {
     if (this.#any === null) return true
-    const type = block.typeAt(index)
+    const patterns = this.#patternsOf(block.typeAt(index))
+    return typeof patterns === 'boolean' ? patterns : patterns.any(block.at(index).text)
+  }
+
+  acceptsEvent({ type, text }: { readonly type: string; readonly text: string }): boolean {
+    const patterns = this.#patternsOf(type)
+    return typeof patterns === 'boolean' ? patterns : patterns.any(text)
+  }
+
+  /** What decides about events of a type: whether all or none are wanted, or patterns. */
+  #patternsOf(type: string): boolean | PatternSet {
     // What could not be read as an event is everyone's poison: nobody may pass it over in silence.
-    if (type === '') return true
+    if (this.#any === null || type === '') return true
     const patterns = this.#byType.get(type)
     if (patterns === null) return true
-    if (patterns === undefined && !this.#anyPatterns) return false
-    return (patterns ?? this.#any).any(block.at(index).text)
+    return patterns ?? (this.#anyPatterns && this.#any)
   }
 }
 

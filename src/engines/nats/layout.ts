@@ -25,15 +25,6 @@ function tokenOf(text: string): string {
   return text.replace(ENCODE, percent)
 }
 
-/** The text that a token of a subject stands for. A token that another client wrote, and that is not encoded, stands for itself. */
-function textOf(token: string): string {
-  try {
-    return decodeURIComponent(token)
-  } catch {
-    return token
-  }
-}
-
 export class Layout {
   readonly prefix: string
   readonly journals: string
@@ -80,7 +71,7 @@ export class Layout {
   }
 
   journalId(subject: string): string {
-    return textOf(subject.slice(this.prefix.length + 4))
+    return decodeURIComponent(subject.slice(this.prefix.length + 4))
   }
 
   member(group: string, member: string): string {
@@ -88,6 +79,6 @@ export class Layout {
   }
 
   memberOf(subject: string): string {
-    return textOf(subject.slice(subject.lastIndexOf('.') + 1))
+    return decodeURIComponent(subject.slice(subject.lastIndexOf('.') + 1))
   }
 }

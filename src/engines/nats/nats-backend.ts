@@ -75,7 +75,7 @@ export class NatsBackend implements LogBackend {
   }
 
   listen(listener: BackendListener): void {
-    this.#client.alarms.listen(listener)
+    this.#client.listen(listener)
     if (this.#durable.known !== 'unknown') return
     listener.alarm(
       UNPROVED,

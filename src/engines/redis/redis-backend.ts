@@ -5,7 +5,6 @@
 import { randomUUID } from 'node:crypto'
 import { isMillraceError, type MillraceError } from '../../base/errors.ts'
 import type { Capabilities } from '../../broker/capabilities.ts'
-import { BackendAlarms } from '../../partitioned/backend-alarms.ts'
 import type {
   Appended,
   AppendItem,
@@ -47,8 +46,10 @@ export class RedisBackend implements LogBackend {
   readonly #bell: Bell
   readonly #inbox: Inbox
   readonly #retaining: NodeJS.Timeout
+  #listener: BackendListener | null = null
   #closed = false
-  readonly #alarms = new BackendAlarms()
+  /** What was already wrong before anybody listened. */
+  readonly #wrong = new Map<string, string>()
 
   private constructor(settings: RedisSettings, link: RedisLink, durability: Durability, connector: Connector) {
     const sender = randomUUID()
@@ -57,7 +58,7 @@ export class RedisBackend implements LogBackend {
     this.#link = link
     this.capabilities = redisCapabilities(durability.capability, settings.partitions)
     this.#writes = new SafeWrites(link, durability)
-    this.#registry = new ChannelRegistry(this.#keys, sender, link, this.#writes, (message) => this.#alarms.raise('DATA_DAMAGED', message))
+    this.#registry = new ChannelRegistry(this.#keys, sender, link, this.#writes)
     this.#streams = new ChannelStreams(this.#keys, sender, {
       reading: link,
       write: (script, keys, args, doing, again) => this.#writes.run(script, keys, args, doing, again),
@@ -94,11 +95,18 @@ export class RedisBackend implements LogBackend {
   }
 
   listen(listener: BackendListener): void {
-    this.#alarms.listen(listener)
+    this.#listener = listener
+    for (const [code, message] of this.#wrong) listener.alarm(code, message)
   }
 
   #alarm({ code, message }: MillraceError): void {
-    if (!this.#closed) this.#alarms.raise(code, message)
+    if (this.#closed) return
+    this.#wrong.set(code, message)
+    this.#listener?.alarm(code, message)
+  }
+
+  #clear(code: string): void {
+    if (this.#wrong.delete(code)) this.#listener?.cleared(code)
   }
 
   /** The connection was lost, or is there again: perhaps to another server, with other settings. */
@@ -107,11 +115,11 @@ export class RedisBackend implements LogBackend {
       this.#alarm(lost)
       return
     }
-    this.#alarms.clear('UNAVAILABLE')
+    this.#clear('UNAVAILABLE')
     checkDurability(this.#link, this.#settings).then(
       (durability) => {
         this.#writes.durability = durability
-        if (durability.doubt === null) this.#alarms.clear('CLAUSE_REFUSED')
+        if (durability.doubt === null) this.#clear('CLAUSE_REFUSED')
         else this.#alarm(durability.doubt)
       },
       (error: unknown) => {

@@ -11,9 +11,8 @@ import { MillraceError } from '../../base/errors.ts'
 import { LIMITS } from '../../base/limits.ts'
 import { isWildcard } from '../../base/names.ts'
 import type { BrokerHost, Stoppable } from '../../broker/broker.ts'
-import { position } from '../../broker/call-options.ts'
+import { position } from '../../broker/connected-broker.ts'
 import type { Delivery, DeliverySink, Emission, Failure, Subscription } from '../../broker/engine.ts'
-import { settleFailed } from '../../broker/failed-attempt.ts'
 import type { PullSpec } from './pull-spec.ts'
 
 /** An event in a client's hands. */
@@ -173,13 +172,15 @@ export class PullConsumer implements DeliverySink, Stoppable {
 
   /** Try again, after `delayMs` or as the consumer's backoff says; after the last attempt it is a dead letter. */
   retry({ delivery }: Lease, delayMs: number | null, failure: Failure): 'retried' | 'dead-lettered' | null {
+    const { retry } = this.spec
     this.#forget(delivery)
-    return settleFailed(this.#subscription, delivery, failure, this.spec.retry, { delayMs, random: this.#random })?.became ?? null
+    if (delivery.attempt >= retry.attempts) return this.#subscription.deadLetter(delivery, failure) ? 'dead-lettered' : null
+    return this.#subscription.retry(delivery, delayMs ?? retry.delayMs(delivery.attempt, null, this.#random), failure) ? 'retried' : null
   }
 
-  /** Give up now: `failure` is of the kind `rejected`. */
-  reject(lease: Lease, failure: Failure): boolean {
-    return this.retry(lease, null, failure) !== null
+  reject({ delivery }: Lease, failure: Failure): boolean {
+    this.#forget(delivery)
+    return this.#subscription.deadLetter(delivery, failure)
   }
 
   /** Hand back: it counts as no attempt. */

@@ -1,0 +1,141 @@
+/** What the model knows of one consumer in one channel: for each event, where it stands. No lanes, no chains: every rule is looked up in the list. */
+import type { DeadLetterQuery } from '../../../src/broker/description.ts'
+import type { BlockEvent } from '../../../src/event/block.ts'
+import type { SimLog } from './sim-log.ts'
+import type { Worker } from './worker.ts'
+
+/** An event in the hands of a worker. */
+export interface Hand {
+  readonly worker: Worker
+  /** It was claimed: it may have overtaken what a crash brought back. */
+  readonly claimed: boolean
+  readonly sinceMs: number
+}
+
+export interface Letter {
+  readonly consumer: string
+  /** Later events of its key wait behind it. */
+  readonly parks: boolean
+  readonly blocks: boolean
+  /** The number of the step in which it died. */
+  readonly step: number
+}
+
+export interface Entry {
+  readonly offset: number
+  readonly event: BlockEvent
+  readonly timeMs: number
+  /** `open` is to be delivered, or in hand. */
+  state: 'open' | 'done' | 'dead'
+  /** Attempts used, at least and at most: after a crash it depends on what was recorded. */
+  least: number
+  most: number
+  dueMs: number
+  letter: Letter | null
+  /** It was a dead letter, and comes back. */
+  redriven: boolean
+  /** It was a dead letter that nothing waited for: it has no place among the events of its key. */
+  loose: boolean
+  /** The redrive that gave it back, while it was not handed out since. */
+  batch: Redrive | null
+  /** It was in hand at a crash, or a lost lease: it runs alone before others. */
+  suspect: boolean
+  /** It need not be delivered: nobody who ran wanted it, or the consumer was moved past it. */
+  mayPass: boolean
+  /** A worker that outlived the crash has it in hand, or may claim it until this time. */
+  reserved: { readonly worker: Worker; readonly untilMs: number } | null
+  claimedBy: Worker | null
+  hand: Hand | null
+  /** When it left a worker's hands, to be tried again. */
+  leftMs: number
+}
+
+/** Dead letters are being given back, or deleted. */
+export interface Redrive {
+  readonly how: 'redrive' | 'drop'
+  readonly consumer: string
+  readonly query: DeadLetterQuery
+  /** The number of the step in which it began. */
+  readonly step: number
+  readonly changed: { readonly account: Account; readonly offset: number }[]
+  answer: number | null
+}
+
+export function matches({ query, consumer }: Redrive, account: Account, { offset, event, letter }: Entry): boolean {
+  return (
+    letter?.consumer === consumer &&
+    (query.channel === undefined || query.channel === account.log.name) &&
+    (query.offset === undefined || query.offset === offset) &&
+    (query.id === undefined || query.id === event.id) &&
+    (query.key === undefined || query.key === event.key)
+  )
+}
+
+export class Account {
+  readonly group: string
+  readonly log: SimLog
+  readonly entries: Map<number, Entry> = new Map()
+  from: number
+  #sorted: Entry[] | null = null
+
+  constructor(group: string, log: SimLog, from: number, grown = true) {
+    this.group = group
+    this.log = log
+    this.from = from
+    if (grown) this.grow()
+  }
+
+  /** Take in what was published. */
+  grow(): void {
+    for (const block of this.log.blocks) {
+      for (const [index, event] of block.events.entries()) {
+        const offset = block.firstOffset + index
+        if (event !== null && offset >= Math.max(this.from, this.log.first) && !this.entries.has(offset)) this.#put(fresh(offset, event, block.timeMs))
+      }
+    }
+  }
+
+  /** As it is when this moment is what a crash goes back to. */
+  copy(): Account {
+    const copy = new Account(this.group, this.log, this.from, false)
+    for (const entry of this.list) copy.#put({ ...entry })
+    return copy
+  }
+
+  #put(entry: Entry): void {
+    this.entries.set(entry.offset, entry)
+    this.#sorted = null
+  }
+
+  /** All of them, in their order. */
+  get list(): readonly Entry[] {
+    this.#sorted ??= [...this.entries.values()].sort((a, b) => a.offset - b.offset)
+    return this.#sorted
+  }
+
+  /** Events of a key. */
+  ofKey(key: string): Entry[] {
+    return this.list.filter(({ event }) => event.key === key)
+  }
+
+  /** Retention or a later event of its key has taken it, or it need not be delivered. */
+  passable(entry: Entry): boolean {
+    return entry.mayPass || entry.offset < this.log.first || this.log.superseded(entry.event.key, entry.offset)
+  }
+
+  rewind(to: number): void {
+    this.from = Math.min(this.from, to)
+    for (const entry of this.list) {
+      if (entry.offset >= to) this.#put(fresh(entry.offset, entry.event, entry.timeMs))
+      else if (entry.state === 'open') entry.mayPass = true
+    }
+    this.grow()
+  }
+}
+
+function fresh(offset: number, event: BlockEvent, timeMs: number): Entry {
+  return {
+    ...{ offset, event, timeMs, state: 'open', least: 0, most: 0, dueMs: 0, letter: null, redriven: false, loose: false, batch: null },
+    ...{ suspect: false, mayPass: false, reserved: null, claimedBy: null, hand: null, leftMs: Number.NEGATIVE_INFINITY },
+  }
+}

@@ -1,0 +1,403 @@
+/**
+ * The model: what may be delivered, to whom, as which attempt, and what must have been delivered at the end.
+ *
+ * It is told of every step of a history and of every delivery, and keeps the first rule that was broken. It looks into no cursor, lane or chain: of the
+ * product it sees only deliveries, answers, and which events the records say are dead.
+ */
+import type { ConsumerSpec, Delivery } from '../../../src/broker/engine.ts'
+import { Account, type Entry, matches, type Redrive } from './account.ts'
+import { groupOf } from './room.ts'
+import type { SimLog } from './sim-log.ts'
+import type { Worker } from './worker.ts'
+
+/** A rule of the contract, or of the room itself. */
+export type Rule =
+  | 'once'
+  | 'exists'
+  | 'ready'
+  | 'credit'
+  | 'wanted'
+  | 'attempt'
+  | 'due'
+  | 'order'
+  | 'one-at-a-time'
+  | 'across-channels'
+  | 'block'
+  | 'redrive-order'
+  | 'letters'
+  | 'answer'
+  | 'lease'
+  | 'claim'
+  | 'lost'
+  | 'stuck'
+  | 'spin'
+  | 'left-behind'
+  | 'alarm'
+
+export interface Broken {
+  readonly rule: Rule
+  readonly message: string
+}
+
+/** Deliveries are recorded as in flight after so many milliseconds; a commit may come just before. */
+const RECORDED_MS = 5
+
+/** What the records say of an event among the dead letters. */
+export interface Kept {
+  readonly dead: boolean
+}
+
+/** What the model is told of time and of the records. */
+export interface LedgerHost {
+  nowMs(): number
+  steadyMs(): number
+  step(): number
+  kept(account: Account): ReadonlyMap<number, Kept>
+  /** Workers that are attached. */
+  workers(): readonly Worker[]
+}
+
+export class Ledger {
+  broken: Broken | null = null
+  accounts: Map<string, Account> = new Map()
+  /** Redrives and drops that were asked for and not answered. */
+  readonly redrives: Redrive[] = []
+  readonly #host: LedgerHost
+  readonly #ignored: ReadonlySet<Rule>
+  readonly #entries = new Map<Delivery, readonly [Account, Entry]>()
+  #committing: Map<string, Account> = new Map()
+  #committingMs = 0
+  #durable: Map<string, Account> = new Map()
+  #durableMs = 0
+
+  constructor(host: LedgerHost, ignored: ReadonlySet<Rule>) {
+    this.#host = host
+    this.#ignored = ignored
+  }
+
+  fail(rule: Rule, message: string): void {
+    if (!this.#ignored.has(rule)) this.broken ??= { rule, message }
+  }
+
+  opened(group: string, log: SimLog, floor: number): void {
+    const key = `${group}/${log.id}`
+    if (!this.accounts.has(key)) this.accounts.set(key, new Account(group, log, floor))
+  }
+
+  published(): void {
+    for (const account of this.accounts.values()) account.grow()
+  }
+
+  account(spec: ConsumerSpec, log: SimLog): Account | undefined {
+    return this.accounts.get(`${groupOf(spec, log)}/${log.id}`)
+  }
+
+  /** Attached workers that may be given events of an account. */
+  #takersOf(account: Account): Worker[] {
+    return this.#host.workers().filter(({ spec }) => spec.channels.includes(account.log.name) && groupOf(spec, account.log) === account.group)
+  }
+
+  /** A delivery was given to a worker. */
+  handed(worker: Worker, delivery: Delivery): void {
+    const account = [...this.accounts.values()].find(({ log, group }) => log.name === delivery.channel && group === groupOf(worker.spec, log))
+    const entry = account?.entries.get(delivery.offset)
+    if (account === undefined || entry === undefined) return this.fail('exists', `${worker.name} was given offset ${delivery.offset} of ${delivery.channel}, which is none of its events`)
+    const what = `${name(account, entry)}, given to ${worker.name} as attempt ${delivery.attempt}`
+    if (account.list.some(({ state }) => state === 'dead')) this.observe(account)
+    this.#checkEvent(worker, entry, delivery, what)
+    this.#checkTurn(worker, account, entry, what)
+    this.#checkOrder(worker, account, entry, what)
+    entry.hand = { worker, claimed: entry.claimedBy === worker, sinceMs: this.#host.steadyMs() }
+    entry.claimedBy = null
+    entry.reserved = null
+    entry.batch = null
+    entry.least = entry.most = delivery.attempt - 1
+    worker.held.add(delivery)
+    this.#entries.set(delivery, [account, entry])
+    if (worker.held.size > worker.spec.credit) this.fail('credit', `${what}: it has ${worker.held.size} in hand, and credit for ${worker.spec.credit}`)
+  }
+
+  /** It is the event, it is to be delivered, and it is the right attempt. */
+  #checkEvent(worker: Worker, entry: Entry, delivery: Delivery, what: string): void {
+    const { event, timeMs } = entry
+    if (delivery.id !== event.id || delivery.key !== event.key || delivery.text !== event.text || delivery.timeMs !== timeMs) this.fail('exists', `${what}: it is another event`)
+    if (entry.hand !== null) this.fail('once', `${what}: ${entry.hand.worker.name} has it in hand`)
+    if (entry.state === 'done') this.fail('once', `${what}: it is done`)
+    if (entry.state === 'dead') this.fail('letters', `${what}: it is a dead letter`)
+    if (entry.redriven && !delivery.redriven) this.fail('letters', `${what}: it was redriven, and does not say so`)
+    if (delivery.redriven && event.key === null && !entry.redriven) this.fail('letters', `${what}: it says that it was redriven, and was not`)
+    if (delivery.attempt < entry.least + 1 || delivery.attempt > entry.most + 1) {
+      this.fail('attempt', `${what}: it has used ${entry.least === entry.most ? entry.least : `${entry.least} to ${entry.most}`}`)
+    }
+    if (this.#host.nowMs() < entry.dueMs) this.fail('due', `${what}: it is due in ${entry.dueMs - this.#host.nowMs()} ms`)
+    if (entry.letter !== null ? entry.letter.consumer !== worker.spec.name : !worker.wants(event)) this.fail('wanted', `${what}: that is not for it`)
+  }
+
+  /** The worker can be given something now, and this. */
+  #checkTurn(worker: Worker, account: Account, entry: Entry, what: string): void {
+    const { paused, closed, lapsed, begun } = worker
+    if (paused || closed || lapsed || !begun) this.fail('ready', `${what}: it is ${closed ? 'closed' : lapsed ? 'without its lease' : paused ? 'paused' : 'not there yet'}`)
+    const { reserved, claimedBy } = entry
+    if (claimedBy !== null && claimedBy !== worker && !claimedBy.closed) this.fail('claim', `${what}: ${claimedBy.name} has claimed it`)
+    if (reserved !== null && reserved.worker !== worker && !reserved.worker.closed && reserved.untilMs > this.#host.nowMs()) {
+      this.fail('claim', `${what}: ${reserved.worker.name} may still claim it`)
+    }
+    // What comes before a blocking letter of its key goes first when that comes back.
+    const blocking = account.list.find((other) => {
+      const first = other.state === 'open' && other.event.key !== null && other.event.key === entry.event.key && entry.offset < other.offset
+      return other !== entry && other.letter?.blocks === true && other.state !== 'done' && !first
+    })
+    if (blocking !== undefined && entry.letter?.blocks !== true && claimedBy === null) this.fail('block', `${what}: ${name(account, blocking)} blocks the channel`)
+  }
+
+  /** Clause 4. */
+  #checkOrder(worker: Worker, account: Account, entry: Entry, what: string): void {
+    const { key } = entry.event
+    if (key === null) return
+    const claimed = entry.claimedBy === worker
+    for (const other of account.ofKey(key)) {
+      if (other === entry) continue
+      if (other.hand !== null) {
+        const together = other.hand.worker === worker && worker.spec.perKey > 1 && (other.offset < entry.offset || claimed || other.hand.claimed)
+        if (!together) this.fail('one-at-a-time', `${what}: ${name(account, other)} of its key is in the hands of ${other.hand.worker.name}`)
+      } else if (other.offset < entry.offset && !entry.loose && !claimed && this.#holdsBack(account, other)) {
+        this.fail('order', `${what}: ${name(account, other)} of its key comes first`)
+      }
+    }
+    for (const other of this.accounts.values()) {
+      if (other === account) continue
+      const inHand = other.ofKey(key).find(({ hand }) => hand?.worker.spec.name === worker.spec.name)
+      if (inHand !== undefined) this.fail('across-channels', `${what}: ${name(other, inHand)} of its key is in hand`)
+    }
+  }
+
+  /** Whether later events of its key wait for it. */
+  #holdsBack(account: Account, entry: Entry): boolean {
+    if (entry.state === 'dead') return entry.letter?.parks === true
+    if (entry.state === 'done' || entry.loose || account.passable(entry)) return false
+    return this.#takersOf(account).some((worker) => worker.wants(entry.event))
+  }
+
+  /** Whether an event before it, of its key, is to be handled first; null where either is right. */
+  #waitsBehind(account: Account, entry: Entry, verb: 'complete' | 'deadLetter'): boolean | null {
+    if (entry.event.key === null || entry.loose) return false
+    const before = account.ofKey(entry.event.key).filter(({ offset, hand, state, letter }) => {
+      if (offset >= entry.offset || hand !== null) return false
+      return state === 'open' || (state === 'dead' && verb === 'complete' && letter?.parks === true)
+    })
+    if (before.length === 0) return false
+    // A dead letter that came back may have been behind it when it was given.
+    return before.some((other) => !other.redriven && this.#holdsBack(account, other)) || null
+  }
+
+  #end(delivery: Delivery): readonly [Account, Entry] | null {
+    const found = this.#entries.get(delivery)
+    if (found === undefined) return null
+    this.#entries.delete(delivery)
+    const [, entry] = found
+    entry.hand?.worker.held.delete(delivery)
+    entry.hand = null
+    entry.leftMs = this.#host.steadyMs()
+    return found
+  }
+
+  isLive(delivery: Delivery): boolean {
+    return this.#entries.has(delivery)
+  }
+
+  /** A worker has settled a delivery, and was answered. */
+  settled(delivery: Delivery, verb: 'complete' | 'retry' | 'deadLetter' | 'release', answered: boolean, spec: ConsumerSpec, delayMs: number): void {
+    const found = this.#end(delivery)
+    if (found === null) {
+      if (answered) this.fail('answer', `${verb} of offset ${delivery.offset} of ${delivery.channel} was taken, and is not that worker's any more`)
+      return
+    }
+    const [account, entry] = found
+    if (account.list.some(({ state }) => state === 'dead')) this.observe(account, entry)
+    const what = `${verb} of ${name(account, entry)}`
+    const waits = this.#waitsBehind(account, entry, verb === 'complete' ? verb : 'deadLetter')
+    if (verb === 'complete') {
+      if (answered && waits === true) this.fail('order', `${what} was taken before an earlier event of its key`)
+      if (!answered && waits === false) this.fail('answer', `${what} was refused`)
+      if (answered) entry.state = 'done'
+      return
+    }
+    if (!answered) this.fail('answer', `${what} was refused`)
+    if (verb === 'retry') {
+      entry.least = entry.most = delivery.attempt
+      entry.dueMs = this.#host.nowMs() + delayMs
+    } else if (verb === 'deadLetter') {
+      const dead = this.#host.kept(account).get(entry.offset)?.dead === true
+      if (dead && waits === true) this.fail('order', `${what} was taken before an earlier event of its key`)
+      if (!dead && waits === false) this.fail('letters', `${what}: there is no letter`)
+      if (dead) this.#die(entry, spec)
+    }
+  }
+
+  #die(entry: Entry, spec: ConsumerSpec): void {
+    const onDead = spec.onDead ?? (entry.event.key === null ? 'skip' : 'park')
+    entry.state = 'dead'
+    entry.letter = { consumer: spec.name, parks: onDead === 'park' && entry.event.key !== null, blocks: onDead === 'block', step: this.#host.step() }
+    entry.least = entry.most = entry.dueMs = 0
+    entry.suspect = entry.redriven = entry.loose = false
+  }
+
+  /** Deliveries were taken away: because of a lost lease, or a rewind. */
+  revoked(worker: Worker, deliveries: readonly Delivery[], rewinding: boolean): void {
+    if (!rewinding) {
+      if (!worker.hung) this.fail('lease', `${worker.name} lives, and lost ${deliveries.length} event(s)`)
+      worker.lapsed = true
+    }
+    for (const delivery of deliveries) {
+      const found = this.#end(delivery)
+      if (found === null || rewinding) continue
+      const [, entry] = found
+      entry.least = entry.most = delivery.attempt
+      entry.suspect = true
+      entry.dueMs = 0
+    }
+  }
+
+  /** Compare what the records say of dead letters: those that were given back or deleted, and those that the room itself gave up. */
+  observe(account: Account, except: Entry | null = null): void {
+    const kept = this.#host.kept(account)
+    for (const entry of account.list) {
+      if (entry === except) continue
+      const now = kept.get(entry.offset)
+      if (entry.state === 'dead' && now?.dead !== true) this.#changed(account, entry, now === undefined ? 'drop' : 'redrive')
+      else if (entry.state !== 'dead' && now?.dead === true) this.#buried(account, entry)
+    }
+  }
+
+  #changed(account: Account, entry: Entry, how: 'redrive' | 'drop'): void {
+    const redrive = this.redrives.find((each) => each.how === how && each.changed.length < (each.answer ?? each.query.limit ?? Number.POSITIVE_INFINITY) && matches(each, account, entry))
+    if (redrive === undefined) return this.fail('letters', `${name(account, entry)} is no dead letter any more: nobody asked for a ${how}`)
+    redrive.changed.push({ account, offset: entry.offset })
+    entry.state = how === 'drop' ? 'done' : 'open'
+    entry.redriven = true
+    entry.loose = entry.letter?.parks !== true
+    entry.batch = redrive
+  }
+
+  /** An event whose worker keeps dying: clause 5. */
+  #buried(account: Account, entry: Entry): void {
+    const taker = this.#takersOf(account).find(({ spec }) => entry.most >= spec.attemptsMax)
+    if (entry.state === 'done' || entry.hand !== null || !entry.suspect || taker === undefined) return this.fail('letters', `${name(account, entry)} was given up`)
+    this.#die(entry, taker.spec)
+  }
+
+  /** After each step. */
+  look(): void {
+    for (const account of this.accounts.values()) {
+      this.observe(account)
+      this.#checkLoose(account)
+      const takers = this.#takersOf(account)
+      if (account.log.spec.kind === 'queue' || takers.length === 0) continue
+      for (const entry of account.entries.values()) if (entry.hand === null && entry.state === 'open' && !takers.some((worker) => worker.wants(entry.event))) entry.mayPass = true
+    }
+    for (const redrive of [...this.redrives]) if (redrive.answer !== null) this.#answered(redrive, redrive.answer)
+  }
+
+  /** Letters that were redriven together come back in their order. */
+  #checkLoose(account: Account): void {
+    const waiting = account.list.filter(({ batch, loose, state }) => batch !== null && loose && state === 'open')
+    for (const entry of waiting) {
+      const passed = account.list.find(({ offset, hand, event }) => offset > entry.offset && hand !== null && event.key === entry.event.key && this.#isOf(account, offset, entry.batch))
+      if (passed !== undefined && passed.loose && passed.least === 0) this.fail('redrive-order', `${name(account, passed)} came back before ${name(account, entry)}`)
+    }
+  }
+
+  #isOf(account: Account, offset: number, batch: Redrive | null): boolean {
+    return batch?.changed.some((each) => each.account === account && each.offset === offset) === true
+  }
+
+  /** A redrive, or a drop, is over: it named what it should, and no more. */
+  #answered(redrive: Redrive, answer: number): void {
+    this.redrives.splice(this.redrives.indexOf(redrive), 1)
+    const { changed, how, query, step } = redrive
+    const what = `the ${how} of ${JSON.stringify(query)}`
+    const alone = !this.redrives.some((other) => other.how === how && other.consumer === redrive.consumer)
+    if (alone && answer !== changed.length) this.fail('letters', `${what} answered ${answer}, and ${changed.length} changed`)
+    if (query.limit !== undefined && answer > query.limit) this.fail('letters', `${what} took ${answer}`)
+    for (const account of this.accounts.values()) {
+      const missed = account.list.find((entry) => entry.state === 'dead' && (entry.letter?.step ?? step) < step && matches(redrive, account, entry))
+      if (missed === undefined) continue
+      if (query.limit === undefined) this.fail('letters', `${what} passed over ${name(account, missed)}`)
+      else if (changed.some((each) => each.account === account && each.offset > missed.offset)) this.fail('letters', `${what} passed over ${name(account, missed)}, which is older`)
+    }
+  }
+
+  claimed(worker: Worker, channel: string, offset: number, attempt: number, outcome: 'kept' | 'done' | 'lost'): void {
+    const account = [...this.accounts.values()].find(({ log, group }) => log.name === channel && group === groupOf(worker.spec, log))
+    const entry = account?.entries.get(offset)
+    if (account === undefined || entry === undefined) return
+    entry.reserved = null
+    if (outcome === 'done' && entry.state === 'open' && !account.passable(entry)) this.fail('claim', `${name(account, entry)}, claimed by ${worker.name}, is not done`)
+    if (outcome !== 'kept') return
+    if (entry.state !== 'open' || entry.hand !== null) this.fail('claim', `${name(account, entry)} is not to be had for ${worker.name}`)
+    entry.claimedBy = worker
+    entry.least = entry.most = attempt - 1
+    entry.dueMs = 0
+  }
+
+  /** A rewind is about to begin. */
+  rewound(account: Account, to: number): void {
+    account.rewind(to)
+  }
+
+  beginCommit(): void {
+    this.#committing = copyOf(this.accounts)
+    this.#committingMs = this.#host.steadyMs()
+  }
+
+  endCommit(): void {
+    this.#durable = this.#committing
+    this.#durableMs = this.#committingMs
+  }
+
+  /** The engine's process died: what it had not made durable has not happened. */
+  crashed(survivors: readonly Worker[], claimsUntilMs: number): void {
+    const held = survivors.flatMap((worker) => [...worker.held].map((delivery) => [worker, delivery] as const))
+    this.#entries.clear()
+    this.redrives.length = 0
+    this.accounts = copyOf(this.#durable)
+    for (const account of this.accounts.values()) {
+      for (const entry of account.entries.values()) this.#afterCrash(entry)
+      account.grow()
+    }
+    for (const [worker, delivery] of held) {
+      const account = [...this.accounts.values()].find(({ log, group }) => log.name === delivery.channel && group === groupOf(worker.spec, log))
+      const entry = account?.entries.get(delivery.offset)
+      if (entry?.state === 'open') entry.reserved = { worker, untilMs: claimsUntilMs }
+    }
+  }
+
+  #afterCrash(entry: Entry): void {
+    entry.claimedBy = null
+    entry.reserved = null
+    if (entry.batch !== null) entry.batch = RECALLED
+    if (entry.state !== 'open') return
+    if (entry.hand !== null) {
+      entry.most++
+      if (this.#durableMs - entry.hand.sinceMs > RECORDED_MS) entry.least++
+      entry.suspect = true
+      entry.dueMs = 0
+    } else if (entry.suspect || this.#durableMs - entry.leftMs <= RECORDED_MS) {
+      entry.most++
+      entry.suspect = true
+      entry.dueMs = 0
+    }
+    entry.hand = null
+  }
+}
+
+/** Letters that were on their way back when the engine died. */
+const RECALLED: Redrive = { how: 'redrive', consumer: '', query: {}, step: 0, changed: [], answer: null }
+
+function copyOf(accounts: ReadonlyMap<string, Account>): Map<string, Account> {
+  return new Map([...accounts].map(([key, account]) => [key, account.copy()]))
+}
+
+export function name({ log }: Account, { offset, event }: Entry): string {
+  return `${log.name}@${offset}${event.key === null ? '' : ` (${event.key})`}`
+}

@@ -1,0 +1,135 @@
+/** The delivery room as an engine furnishes it, over simulated logs, records and time: one life, from its start to its crash. */
+import type { DeadLetterQuery } from '../../../src/broker/description.ts'
+import type { ConsumerSpec, DeliverySink, Position } from '../../../src/broker/engine.ts'
+import { consumerKeys } from '../../../src/delivery/consumer-records.ts'
+import { Cursor } from '../../../src/delivery/cursor.ts'
+import type { CursorHost } from '../../../src/delivery/cursor-host.ts'
+import { DueQueue } from '../../../src/delivery/due-queue.ts'
+import { SuspectQueue } from '../../../src/delivery/in-flight.ts'
+import { Instance, type InstanceHost } from '../../../src/delivery/instance.ts'
+import { LeaseWatch } from '../../../src/delivery/lease-watch.ts'
+import type { SimClock } from './sim-clock.ts'
+import type { SimLog } from './sim-log.ts'
+import type { SimStore } from './sim-store.ts'
+
+export const QUEUE_GROUP = '$queue'
+
+export interface RoomHooks {
+  /** A consumer began, or goes on, in a channel. */
+  opened(group: string, log: SimLog, floor: number): void
+  alarm(error: unknown): void
+}
+
+export class Room {
+  readonly clock: SimClock
+  readonly store: SimStore
+  readonly cursors: Map<string, Cursor> = new Map()
+  readonly instances: Set<Instance> = new Set()
+  readonly #logs: readonly SimLog[]
+  readonly #hooks: RoomHooks
+  readonly #due: DueQueue
+  readonly #suspects: SuspectQueue
+  readonly #leases: LeaseWatch
+  readonly #host: CursorHost
+  readonly #instanceHost: InstanceHost
+
+  /** `claimsMs`: how long those who held events in the life before may claim them; null where none are left. */
+  constructor(logs: readonly SimLog[], store: SimStore, clock: SimClock, hooks: RoomHooks, claimsMs: number | null) {
+    this.#logs = logs
+    this.store = store
+    this.clock = clock
+    this.#hooks = hooks
+    this.#due = new DueQueue(clock)
+    this.#suspects = new SuspectQueue(() => store.flushed())
+    this.#leases = new LeaseWatch(this.#due, clock, this.instances)
+    if (claimsMs !== null) this.#suspects.hold(claimsMs, (delayMs, task) => this.#due.add(clock.now() + delayMs, task))
+    this.#host = {
+      nowMs: () => clock.now(),
+      get: (key) => store.get(key),
+      range: (from, to, limit) => store.range(from, to, limit),
+      write: (key, value) => store.write(key, value),
+      touch: (source) => store.touch(source),
+      flushed: () => store.flushed(),
+      at: (dueMs, task) => this.#due.add(dueMs, task),
+      alone: (cursor, offset) => this.#suspects.add(cursor, offset),
+      aloneDone: (cursor, offset) => this.#suspects.done(cursor, offset),
+      alarm: (error) => hooks.alarm(error),
+      seek: (log, position) => seek(log as SimLog, position),
+    }
+    this.#instanceHost = {
+      nowMs: () => clock.now(),
+      checkEmissions: () => undefined,
+      emit: () => undefined,
+      flushed: () => store.flushed(),
+      closed: (instance) => this.instances.delete(instance),
+    }
+    store.onStored = () => {
+      for (const cursor of this.cursors.values()) cursor.pumpSoon()
+    }
+  }
+
+  cursor(group: string, log: SimLog, from: Position): Cursor {
+    const key = `${group}/${log.id}`
+    let cursor = this.cursors.get(key)
+    if (cursor === undefined) {
+      const host = this.store.near ? { ...this.#host, letters: this.store.letters(group, log.id) } : this.#host
+      cursor = new Cursor(group, log, host, from)
+      this.cursors.set(key, cursor)
+      if (cursor.state.interrupted) this.#suspects.holdBack(cursor.takers)
+      this.#hooks.opened(group, log, cursor.done.floor)
+    }
+    return cursor
+  }
+
+  /** The channels of a consumer. */
+  channels({ channels }: ConsumerSpec): SimLog[] {
+    return this.#logs.filter(({ name }) => channels.includes(name))
+  }
+
+  /** Cursors of a consumer, running or not. */
+  cursorsOf(spec: ConsumerSpec): Cursor[] {
+    return this.channels(spec).flatMap((log) => {
+      const group = groupOf(spec, log)
+      const began = this.cursors.has(`${group}/${log.id}`) || this.store.durable.has(consumerKeys.cursor(group, log.id))
+      return began ? [this.cursor(group, log, { at: 'end' })] : []
+    })
+  }
+
+  subscribe(spec: ConsumerSpec, sink: DeliverySink, begun: (instance: Instance) => void): Instance {
+    const instance = new Instance(spec, sink, this.#instanceHost)
+    for (const log of this.channels(spec)) this.cursor(groupOf(spec, log), log, log.spec.kind === 'queue' ? { at: 'beginning' } : spec.from).attach(instance)
+    this.instances.add(instance)
+    void this.store.flushed().then(() => {
+      instance.begin()
+      this.#leases.watch()
+      begun(instance)
+    })
+    return instance
+  }
+
+  async settleLetters(spec: ConsumerSpec, query: DeadLetterQuery, how: 'redrive' | 'drop'): Promise<number> {
+    let count = 0
+    for (const cursor of this.cursorsOf(spec)) {
+      const limited = query.limit === undefined ? query : { ...query, limit: query.limit - count }
+      const result = await cursor.box[how](spec.name, limited)
+      count += result.count
+      cursor.wake(result.keys)
+    }
+    return count
+  }
+
+  /** Its process is gone. */
+  end(): void {
+    this.#due.close()
+  }
+}
+
+export function groupOf(spec: ConsumerSpec, log: SimLog): string {
+  return log.spec.kind === 'queue' ? QUEUE_GROUP : spec.name
+}
+
+export function seek(log: SimLog, position: Position): number {
+  if ('at' in position) return position.at === 'beginning' ? log.first : log.committed
+  if ('timeMs' in position) return log.first
+  return Math.max(log.first, Math.min(position.offset, log.committed))
+}

@@ -1,0 +1,75 @@
+/** A clock that moves only when it is told to, and stands in for `setTimeout` too. The wall's time may jump; what waits, waits by steady time. */
+import { vi } from 'vitest'
+import type { Clock } from '../../../src/base/clock.ts'
+
+interface Timer {
+  readonly dueMs: number
+  readonly task: () => void
+}
+
+/** The longest wait of the system's clock. */
+const WAIT_MS_MAX = 60_000
+
+/** Resolves when everything that follows from what was done has run: microtasks, and ticks that they ask for. */
+export async function settled(): Promise<void> {
+  for (let hop = 0; hop < 3; hop++) await new Promise((resolve) => process.nextTick(resolve))
+}
+
+export class SimClock implements Clock {
+  /** Time that only grows. */
+  steadyMs: number
+  #skewMs: number
+  #timers: Timer[] = []
+
+  constructor(steadyMs: number, skewMs: number) {
+    this.steadyMs = steadyMs
+    this.#skewMs = skewMs
+  }
+
+  now(): number {
+    return this.steadyMs + this.#skewMs
+  }
+
+  after(delayMs: number, task: () => void): () => void {
+    const timer = { dueMs: this.steadyMs + Math.max(0, Math.min(delayMs, WAIT_MS_MAX)), task }
+    this.#timers.push(timer)
+    return () => {
+      this.#timers = this.#timers.filter((other) => other !== timer)
+    }
+  }
+
+  /** The clock of the next life, after a crash: nothing that waited is run. */
+  next(): SimClock {
+    return new SimClock(this.steadyMs, this.#skewMs)
+  }
+
+  /** The wall's time jumps. */
+  jump(ms: number): void {
+    this.#skewMs += ms
+  }
+
+  /** Let time pass. Each task runs at its time, and what follows from it before the next. */
+  async pass(ms: number): Promise<void> {
+    const end = this.steadyMs + ms
+    for (;;) {
+      let next: Timer | undefined
+      for (const timer of this.#timers) if (timer.dueMs <= end && (next === undefined || timer.dueMs < next.dueMs)) next = timer
+      if (next === undefined) break
+      const { task, dueMs } = next
+      this.#timers = this.#timers.filter((timer) => timer !== next)
+      this.steadyMs = Math.max(this.steadyMs, dueMs)
+      task()
+      await settled()
+    }
+    this.steadyMs = end
+  }
+}
+
+/** While a history is played, `setTimeout` waits by the clock that is returned here. */
+export function timersBy(clock: () => SimClock): void {
+  vi.stubGlobal('setTimeout', (task: () => void, ms = 0) => {
+    const cancel = clock().after(ms, task)
+    return { unref: () => undefined, ref: () => undefined, cancel }
+  })
+  vi.stubGlobal('clearTimeout', (timer: { readonly cancel?: () => void } | null | undefined) => timer?.cancel?.())
+}

@@ -1,0 +1,134 @@
+/** A channel's log whose blocks leave memory, whose reads take as long as the history says, and which retention and compaction shorten. */
+import type { DeliveryLog, EventBlock, LogListener } from '../../../src/delivery/delivery-log.ts'
+import { type BlockEvent, HOLE } from '../../../src/event/block.ts'
+
+export interface ChannelSetup {
+  readonly name: string
+  readonly kind: 'stream' | 'queue'
+  readonly latestByKey: boolean
+}
+
+/** Blocks that a look-up brings into memory, at most. */
+const CACHED_BLOCKS = 2
+
+export class SimBlock implements EventBlock {
+  readonly firstOffset: number
+  readonly timeMs: number
+  readonly events: (BlockEvent | null)[]
+
+  constructor(firstOffset: number, timeMs: number, events: (BlockEvent | null)[]) {
+    this.firstOffset = firstOffset
+    this.timeMs = timeMs
+    this.events = events
+  }
+
+  get count(): number {
+    return this.events.length
+  }
+
+  get end(): number {
+    return this.firstOffset + this.events.length
+  }
+
+  at(index: number): BlockEvent {
+    return this.events[index] ?? HOLE
+  }
+
+  typeAt(index: number): string {
+    return this.at(index).type
+  }
+
+  holes(index: number): number {
+    let count = 0
+    while (index + count < this.events.length && this.events[index + count] === null) count++
+    return count
+  }
+}
+
+export class SimLog implements DeliveryLog {
+  readonly id: number
+  readonly name: string
+  readonly spec: { readonly kind: 'stream' | 'queue' }
+  readonly listeners: Set<LogListener> = new Set()
+  first = 0
+  committed = 0
+  blocks: SimBlock[] = []
+  readonly #latestByKey: boolean
+  readonly #latest = new Map<string, number>()
+  #memory: SimBlock[] = []
+  /** Reads under way: each is answered when it is called. */
+  reads: (() => void)[] = []
+
+  constructor(id: number, { name, kind, latestByKey }: ChannelSetup) {
+    this.id = id
+    this.name = name
+    this.spec = { kind }
+    this.#latestByKey = latestByKey
+  }
+
+  append(events: (BlockEvent | null)[], timeMs: number): void {
+    const block = new SimBlock(this.committed, timeMs, events)
+    this.blocks.push(block)
+    this.#memory.push(block)
+    for (const [index, event] of events.entries()) if (event !== null && event.key !== null) this.#latest.set(event.key, block.firstOffset + index)
+    this.committed = block.end
+    for (const listener of [...this.listeners]) listener.onCommitted(block)
+  }
+
+  /** Its blocks are on the disk only. */
+  evict(): void {
+    this.#memory = []
+  }
+
+  /** A crash: nobody listens, nothing is being read. */
+  forget(): void {
+    this.listeners.clear()
+    this.reads = []
+    this.evict()
+  }
+
+  retain(first: number): void {
+    this.first = Math.max(this.first, first)
+    this.blocks = this.blocks.filter((block) => block.end > this.first)
+    this.#memory = this.#memory.filter((block) => block.end > this.first)
+  }
+
+  /** What a later event of the key stands for is taken out of its block. */
+  compact(): void {
+    this.blocks = this.blocks.map(
+      (block) => new SimBlock(block.firstOffset, block.timeMs, block.events.map((event, index) => (event !== null && this.superseded(event.key, block.firstOffset + index) ? null : event))),
+    )
+    this.evict()
+  }
+
+  superseded(key: string | null, offset: number): boolean {
+    return this.#latestByKey && key !== null && (this.#latest.get(key) ?? -1) > offset
+  }
+
+  find(offset: number): SimBlock | undefined {
+    return this.blocks.find((block) => offset >= block.firstOffset && offset < block.end)
+  }
+
+  blockInMemory(offset: number): EventBlock | undefined {
+    return this.#memory.find((block) => offset >= block.firstOffset && offset < block.end)
+  }
+
+  load(offset: number, maxBytes: number): Promise<EventBlock[]> {
+    return this.#read(() => this.blocks.filter((block) => block.end > offset).slice(0, maxBytes === 1 ? 1 : 2))
+  }
+
+  async cache(offset: number): Promise<EventBlock | undefined> {
+    const [block] = await this.#read(() => {
+      const found = this.blocks.filter((each) => each.end > offset).slice(0, 1)
+      this.#memory = [...found, ...this.#memory.filter((each) => !found.includes(each))].slice(0, CACHED_BLOCKS)
+      return found
+    })
+    return block
+  }
+
+  #read(look: () => SimBlock[]): Promise<SimBlock[]> {
+    return new Promise((resolve) => {
+      this.reads.push(() => resolve(look()))
+    })
+  }
+}
