@@ -59,6 +59,8 @@ export interface Redrive {
   readonly step: number
   readonly changed: { readonly account: Account; readonly offset: number }[]
   answer: number | null
+  /** Others were asked for at the same time: whose a change is cannot be told. */
+  mixed: boolean
 }
 
 export function matches({ query, consumer }: Redrive, account: Account, { offset, event, letter }: Entry): boolean {
@@ -127,7 +129,10 @@ export class Account {
     this.from = Math.min(this.from, to)
     for (const entry of this.list) {
       if (entry.offset >= to) this.#put(fresh(entry.offset, entry.event, entry.timeMs))
-      else if (entry.state === 'open') entry.mayPass = true
+      else if (entry.state === 'open') {
+        // What comes back from the dead letters is kept, and its attempts are forgotten with the others.
+        Object.assign(entry, { mayPass: true, least: 0, dueMs: 0 })
+      }
     }
     this.grow()
   }

@@ -70,7 +70,7 @@ function setupFrom(random: Random): Setup {
     const some = at < count - 1 || (channels.every(({ kind }) => kind === 'stream') && random.chance(0.2))
     const wants = some ? [{ type: TYPES[at % 2] as string, pattern: null }] : [{ type: null, pattern: null }]
     return {
-      name: sameName ? 'one' : ['one', 'two'][at % 2] as string,
+      name: sameName ? 'one' : (['one', 'two'][at % 2] as string),
       channels: channels.map(({ name }) => name),
       wants,
       from: { at: random.chance(0.1) ? 'end' : 'beginning' },
@@ -96,7 +96,8 @@ const WEIGHTS: readonly (readonly [weight: number, draw: Draw])[] = [
   [
     20,
     (random, setup) => {
-      const event = (): readonly [number, number] | null => (random.chance(0.1) ? null : [random.chance(0.25) ? -1 : random.below(KEYS.length - (random.chance(0.6) ? 2 : 0)), random.chance(0.2) ? 1 : 0])
+      const event = (): readonly [number, number] | null =>
+        random.chance(0.1) ? null : [random.chance(0.25) ? -1 : random.below(KEYS.length - (random.chance(0.6) ? 2 : 0)), random.chance(0.2) ? 1 : 0]
       return { do: 'publish', channel: channel(random, setup), events: Array.from({ length: random.chance(0.1) ? 8 : 1 + random.below(3) }, event) }
     },
   ],

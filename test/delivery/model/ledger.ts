@@ -101,7 +101,8 @@ export class Ledger {
   handed(worker: Worker, delivery: Delivery): void {
     const account = [...this.accounts.values()].find(({ log, group }) => log.name === delivery.channel && group === groupOf(worker.spec, log))
     const entry = account?.entries.get(delivery.offset)
-    if (account === undefined || entry === undefined) return this.fail('exists', `${worker.name} was given offset ${delivery.offset} of ${delivery.channel}, which is none of its events`)
+    if (account === undefined || entry === undefined)
+      return this.fail('exists', `${worker.name} was given offset ${delivery.offset} of ${delivery.channel}, which is none of its events`)
     const what = `${name(account, entry)}, given to ${worker.name} as attempt ${delivery.attempt}`
     if (account.list.some(({ state }) => state === 'dead')) this.observe(account)
     this.#checkEvent(worker, entry, delivery, what)
@@ -120,7 +121,8 @@ export class Ledger {
   /** It is the event, it is to be delivered, and it is the right attempt. */
   #checkEvent(worker: Worker, entry: Entry, delivery: Delivery, what: string): void {
     const { event, timeMs } = entry
-    if (delivery.id !== event.id || delivery.key !== event.key || delivery.text !== event.text || delivery.timeMs !== timeMs) this.fail('exists', `${what}: it is another event`)
+    if (delivery.id !== event.id || delivery.key !== event.key || delivery.text !== event.text || delivery.timeMs !== timeMs)
+      this.fail('exists', `${what}: it is another event`)
     if (entry.hand !== null) this.fail('once', `${what}: ${entry.hand.worker.name} has it in hand`)
     if (entry.state === 'done') this.fail('once', `${what}: it is done`)
     if (entry.state === 'dead') this.fail('letters', `${what}: it is a dead letter`)
@@ -136,7 +138,8 @@ export class Ledger {
   /** The worker can be given something now, and this. */
   #checkTurn(worker: Worker, account: Account, entry: Entry, what: string): void {
     const { paused, closed, lapsed, begun } = worker
-    if (paused || closed || lapsed || !begun) this.fail('ready', `${what}: it is ${closed ? 'closed' : lapsed ? 'without its lease' : paused ? 'paused' : 'not there yet'}`)
+    if (paused || closed || lapsed || !begun)
+      this.fail('ready', `${what}: it is ${closed ? 'closed' : lapsed ? 'without its lease' : paused ? 'paused' : 'not there yet'}`)
     const { reserved, claimedBy } = entry
     if (claimedBy !== null && claimedBy !== worker && !claimedBy.closed) this.fail('claim', `${what}: ${claimedBy.name} has claimed it`)
     if (reserved !== null && reserved.worker !== worker && !reserved.worker.closed && reserved.untilMs > this.#host.nowMs()) {
@@ -147,7 +150,8 @@ export class Ledger {
       const first = other.state === 'open' && other.event.key !== null && other.event.key === entry.event.key && entry.offset < other.offset
       return other !== entry && other.letter?.blocks === true && other.state !== 'done' && !first
     })
-    if (blocking !== undefined && entry.letter?.blocks !== true && claimedBy === null) this.fail('block', `${what}: ${name(account, blocking)} blocks the channel`)
+    if (blocking !== undefined && entry.letter?.blocks !== true && claimedBy === null)
+      this.fail('block', `${what}: ${name(account, blocking)} blocks the channel`)
   }
 
   /** Clause 4. */
@@ -270,7 +274,9 @@ export class Ledger {
   }
 
   #changed(account: Account, entry: Entry, how: 'redrive' | 'drop'): void {
-    const redrive = this.redrives.find((each) => each.how === how && each.changed.length < (each.answer ?? each.query.limit ?? Number.POSITIVE_INFINITY) && matches(each, account, entry))
+    const asked = this.redrives.filter((each) => each.how === how && matches(each, account, entry))
+    const redrive =
+      asked.find(({ changed, answer, query }) => changed.length < (answer ?? query.limit ?? Number.POSITIVE_INFINITY)) ?? asked.find(({ mixed }) => mixed)
     if (redrive === undefined) return this.fail('letters', `${name(account, entry)} is no dead letter any more: nobody asked for a ${how}`)
     redrive.changed.push({ account, offset: entry.offset })
     entry.state = how === 'drop' ? 'done' : 'open'
@@ -282,7 +288,8 @@ export class Ledger {
   /** An event whose worker keeps dying: clause 5. */
   #buried(account: Account, entry: Entry): void {
     const taker = this.#takersOf(account).find(({ spec }) => entry.most >= spec.attemptsMax)
-    if (entry.state === 'done' || entry.hand !== null || !entry.suspect || taker === undefined) return this.fail('letters', `${name(account, entry)} was given up`)
+    if (entry.state === 'done' || entry.hand !== null || !entry.suspect || taker === undefined)
+      return this.fail('letters', `${name(account, entry)} was given up`)
     this.#die(entry, taker.spec)
   }
 
@@ -293,7 +300,8 @@ export class Ledger {
       this.#checkLoose(account)
       const takers = this.#takersOf(account)
       if (account.log.spec.kind === 'queue' || takers.length === 0) continue
-      for (const entry of account.entries.values()) if (entry.hand === null && entry.state === 'open' && !takers.some((worker) => worker.wants(entry.event))) entry.mayPass = true
+      for (const entry of account.entries.values())
+        if (entry.hand === null && entry.state === 'open' && !takers.some((worker) => worker.wants(entry.event))) entry.mayPass = true
     }
     for (const redrive of [...this.redrives]) if (redrive.answer !== null) this.#answered(redrive, redrive.answer)
   }
@@ -302,8 +310,10 @@ export class Ledger {
   #checkLoose(account: Account): void {
     const waiting = account.list.filter(({ batch, loose, state }) => batch !== null && loose && state === 'open')
     for (const entry of waiting) {
-      const passed = account.list.find(({ offset, hand, event }) => offset > entry.offset && hand !== null && event.key === entry.event.key && this.#isOf(account, offset, entry.batch))
-      if (passed !== undefined && passed.loose && passed.least === 0) this.fail('redrive-order', `${name(account, passed)} came back before ${name(account, entry)}`)
+      const passed = account.list.find(
+        ({ offset, hand, event }) => offset > entry.offset && hand !== null && event.key === entry.event.key && this.#isOf(account, offset, entry.batch),
+      )
+      if (passed?.loose === true && passed.least === 0) this.fail('redrive-order', `${name(account, passed)} came back before ${name(account, entry)}`)
     }
   }
 
@@ -316,14 +326,14 @@ export class Ledger {
     this.redrives.splice(this.redrives.indexOf(redrive), 1)
     const { changed, how, query, step } = redrive
     const what = `the ${how} of ${JSON.stringify(query)}`
-    const alone = !this.redrives.some((other) => other.how === how && other.consumer === redrive.consumer)
-    if (alone && answer !== changed.length) this.fail('letters', `${what} answered ${answer}, and ${changed.length} changed`)
+    if (!redrive.mixed && answer !== changed.length) this.fail('letters', `${what} answered ${answer}, and ${changed.length} changed`)
     if (query.limit !== undefined && answer > query.limit) this.fail('letters', `${what} took ${answer}`)
     for (const account of this.accounts.values()) {
       const missed = account.list.find((entry) => entry.state === 'dead' && (entry.letter?.step ?? step) < step && matches(redrive, account, entry))
       if (missed === undefined) continue
       if (query.limit === undefined) this.fail('letters', `${what} passed over ${name(account, missed)}`)
-      else if (changed.some((each) => each.account === account && each.offset > missed.offset)) this.fail('letters', `${what} passed over ${name(account, missed)}, which is older`)
+      else if (changed.some((each) => each.account === account && each.offset > missed.offset))
+        this.fail('letters', `${what} passed over ${name(account, missed)}, which is older`)
     }
   }
 
@@ -332,7 +342,8 @@ export class Ledger {
     const entry = account?.entries.get(offset)
     if (account === undefined || entry === undefined) return
     entry.reserved = null
-    if (outcome === 'done' && entry.state === 'open' && !account.passable(entry)) this.fail('claim', `${name(account, entry)}, claimed by ${worker.name}, is not done`)
+    if (outcome === 'done' && entry.state === 'open' && !account.passable(entry))
+      this.fail('claim', `${name(account, entry)}, claimed by ${worker.name}, is not done`)
     if (outcome !== 'kept') return
     if (entry.state !== 'open' || entry.hand !== null) this.fail('claim', `${name(account, entry)} is not to be had for ${worker.name}`)
     entry.claimedBy = worker
@@ -373,6 +384,7 @@ export class Ledger {
   }
 
   #afterCrash(entry: Entry): void {
+    const claimed = entry.claimedBy !== null
     entry.claimedBy = null
     entry.reserved = null
     if (entry.batch !== null) entry.batch = RECALLED
@@ -382,7 +394,7 @@ export class Ledger {
       if (this.#durableMs - entry.hand.sinceMs > RECORDED_MS) entry.least++
       entry.suspect = true
       entry.dueMs = 0
-    } else if (entry.suspect || this.#durableMs - entry.leftMs <= RECORDED_MS) {
+    } else if (claimed || entry.suspect || this.#durableMs - entry.leftMs <= RECORDED_MS) {
       entry.most++
       entry.suspect = true
       entry.dueMs = 0
@@ -392,7 +404,7 @@ export class Ledger {
 }
 
 /** Letters that were on their way back when the engine died. */
-const RECALLED: Redrive = { how: 'redrive', consumer: '', query: {}, step: 0, changed: [], answer: null }
+const RECALLED: Redrive = { how: 'redrive', consumer: '', query: {}, step: 0, changed: [], answer: null, mixed: false }
 
 function copyOf(accounts: ReadonlyMap<string, Account>): Map<string, Account> {
   return new Map([...accounts].map(([key, account]) => [key, account.copy()]))

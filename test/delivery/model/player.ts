@@ -6,7 +6,7 @@ import type { Account, Redrive } from './account.ts'
 import { describeStep, type History, KEYS, LEASE_MS, type Setup, type Step, TYPES, type Verb } from './history.ts'
 import { type Broken, type Kept, Ledger, name, type Rule } from './ledger.ts'
 import { groupOf, QUEUE_GROUP, Room } from './room.ts'
-import { settled, SimClock } from './sim-clock.ts'
+import { SimClock, settled } from './sim-clock.ts'
 import { SimLog } from './sim-log.ts'
 import { SimStore } from './sim-store.ts'
 import { Worker } from './worker.ts'
@@ -33,7 +33,6 @@ export class Player {
   readonly #logs: readonly SimLog[]
   readonly #ledger: Ledger
   readonly #trace: string[] = []
-  onTrace: ((line: string) => void) | null = null
   #room: Room
   #workers: Worker[] = []
   readonly #lost: (readonly [Worker, Delivery])[] = []
@@ -91,7 +90,9 @@ export class Player {
     return {
       deliver: (deliveries) => {
         for (const delivery of deliveries) {
-          this.#say(`    ${worker.name} gets ${delivery.channel}@${delivery.offset} ${delivery.key ?? '-'} attempt ${delivery.attempt}${delivery.redriven ? ' redriven' : ''}`)
+          this.#say(
+            `    ${worker.name} gets ${delivery.channel}@${delivery.offset} ${delivery.key ?? '-'} attempt ${delivery.attempt}${delivery.redriven ? ' redriven' : ''}`,
+          )
           this.#ledger.handed(worker, delivery)
         }
       },
@@ -105,7 +106,6 @@ export class Player {
 
   #say(line: string): void {
     this.#trace.push(line)
-    this.onTrace?.(line)
   }
 
   get #open(): Worker[] {
@@ -270,7 +270,9 @@ export class Player {
 
   #query(step: Step & { readonly do: 'redrive' | 'drop' }): DeadLetterQuery {
     const spec = this.#setup.consumers[step.consumer] as ConsumerSpec
-    const letters = [...this.#ledger.accounts.values()].flatMap((account) => account.list.filter(({ state, letter }) => state === 'dead' && letter?.consumer === spec.name).map((entry) => ({ account, entry })))
+    const letters = [...this.#ledger.accounts.values()].flatMap((account) =>
+      account.list.filter(({ state, letter }) => state === 'dead' && letter?.consumer === spec.name).map((entry) => ({ account, entry })),
+    )
     const { account, entry } = letters[step.pick % Math.max(1, letters.length)] ?? {}
     const key = entry?.event.key ?? KEYS[0]
     switch (step.by) {
@@ -293,7 +295,8 @@ export class Player {
 
   #letters(how: 'redrive' | 'drop', consumer: number, query: DeadLetterQuery, _: Step | null): void {
     const spec = this.#setup.consumers[consumer] as ConsumerSpec
-    const redrive: Redrive = { how, consumer: spec.name, query, step: this.#step, changed: [], answer: null }
+    const redrive: Redrive = { how, consumer: spec.name, query, step: this.#step, changed: [], answer: null, mixed: this.#ledger.redrives.length > 0 }
+    for (const other of this.#ledger.redrives) other.mixed = true
     this.#say(`    ${how} ${JSON.stringify(query)}`)
     this.#ledger.redrives.push(redrive)
     void this.#room.settleLetters(spec, query, how).then((count) => {
@@ -395,7 +398,12 @@ export class Player {
   get #done(): boolean {
     if (this.#held.length > 0 || this.#ledger.redrives.length > 0) return false
     const floors = [...this.#room.cursors.values()].every(({ done, log }) => done.floor >= log.committed)
-    return floors && [...this.#ledger.accounts.values()].every((account) => account.list.every((entry) => entry.state === 'done' || (entry.state === 'open' && account.passable(entry))))
+    return (
+      floors &&
+      [...this.#ledger.accounts.values()].every((account) =>
+        account.list.every((entry) => entry.state === 'done' || (entry.state === 'open' && account.passable(entry))),
+      )
+    )
   }
 
   #checkEnd(): void {
@@ -408,10 +416,20 @@ export class Player {
         ledger.fail(settledThere ? 'lost' : 'stuck', `${name(account, entry)} is ${entry.state}, and ${settledThere ? 'was never delivered' : 'does not come'}`)
       }
       if (cursor === undefined) continue
-      if (cursor.done.floor < account.log.committed) ledger.fail('stuck', `${account.group} stands at ${cursor.done.floor} of ${account.log.committed} in ${account.log.name}`)
+      if (cursor.done.floor < account.log.committed)
+        ledger.fail('stuck', `${account.group} stands at ${cursor.done.floor} of ${account.log.committed} in ${account.log.name}`)
       const { dead, waiting, chains, loose, blockade } = cursor.box
-      const left = { outstanding: cursor.outstanding, dead, waiting, chains: chains.size, loose: loose.size, blocking: blockade.size, homeless: cursor.homeless.length }
-      for (const [what, count] of Object.entries(left)) if (count !== 0) ledger.fail('left-behind', `${account.group} in ${account.log.name} has ${count} ${what} at the end`)
+      const left = {
+        outstanding: cursor.outstanding,
+        dead,
+        waiting,
+        chains: chains.size,
+        loose: loose.size,
+        blocking: blockade.size,
+        homeless: cursor.homeless.length,
+      }
+      for (const [what, count] of Object.entries(left))
+        if (count !== 0) ledger.fail('left-behind', `${account.group} in ${account.log.name} has ${count} ${what} at the end`)
       for (const table of ['r', 'd', 'k'] as const) {
         const records = this.#room.store.latestIn(under(consumerKeys.table(table, account.group, account.log.id)))
         if (records.length > 0) ledger.fail('left-behind', `${records.length} records are left, as ${records[0]?.[0]}`)
@@ -419,7 +437,8 @@ export class Player {
     }
     for (const worker of this.#open) {
       const { instance } = worker
-      if (instance !== null && instance.free !== worker.spec.credit) ledger.fail('left-behind', `${worker.name} has ${instance.free} free places of ${worker.spec.credit} at the end`)
+      if (instance !== null && instance.free !== worker.spec.credit)
+        ledger.fail('left-behind', `${worker.name} has ${instance.free} free places of ${worker.spec.credit} at the end`)
     }
   }
 }

@@ -61,7 +61,10 @@ export class Room {
       checkEmissions: () => undefined,
       emit: () => undefined,
       flushed: () => store.flushed(),
-      closed: (instance) => this.instances.delete(instance),
+      closed: (instance) => {
+        this.instances.delete(instance)
+        return store.flushed()
+      },
     }
     store.onStored = () => {
       for (const cursor of this.cursors.values()) cursor.pumpSoon()

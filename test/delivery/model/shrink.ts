@@ -1,7 +1,7 @@
 /** Makes a history that breaks a rule shorter, as long as it breaks the same one. */
 import type { History, Step } from './history.ts'
-import { type Outcome, play } from './player.ts'
 import type { Rule } from './ledger.ts'
+import { type Outcome, play } from './player.ts'
 
 async function breaks(history: History, rule: Rule, ignored: ReadonlySet<Rule>): Promise<boolean> {
   return (await play(history, ignored)).broken?.rule === rule
@@ -40,12 +40,6 @@ async function fewerEvents(history: History, steps: readonly Step[], rule: Rule,
   return best
 }
 
-export interface Found {
-  readonly seed: number
-  readonly rule: Rule
-  readonly text: string
-}
-
 /** A short account of a history that breaks a rule. */
 export async function report(seed: number, history: History, outcome: Outcome, ignored: ReadonlySet<Rule>): Promise<string> {
   const rule = outcome.broken?.rule as Rule
@@ -55,7 +49,10 @@ export async function report(seed: number, history: History, outcome: Outcome, i
   return [
     `seed ${seed}: ${broken?.rule}: ${broken?.message}`,
     `${setup.near ? 'records as over servers' : 'records as embedded'}; ${setup.channels.map(({ name, kind, latestByKey }) => `${name}: ${kind}${latestByKey ? ' latest by key' : ''}`).join(', ')}`,
-    ...setup.consumers.map(({ name, wants, onDead, credit, perKey, attemptsMax, from }) => `${name}: ${JSON.stringify({ wants: wants.map(({ type }) => type), onDead, credit, perKey, attemptsMax, from })}`),
+    ...setup.consumers.map(
+      ({ name, wants, onDead, credit, perKey, attemptsMax, from }) =>
+        `${name}: ${JSON.stringify({ wants: wants.map(({ type }) => type), onDead, credit, perKey, attemptsMax, from })}`,
+    ),
     ...trace,
   ].join('\n')
 }

@@ -1,14 +1,11 @@
 /** A clock that moves only when it is told to, and stands in for `setTimeout` too. The wall's time may jump; what waits, waits by steady time. */
 import { vi } from 'vitest'
-import type { Clock } from '../../../src/base/clock.ts'
+import { atTime, type Clock } from '../../../src/base/clock.ts'
 
 interface Timer {
   readonly dueMs: number
   readonly task: () => void
 }
-
-/** The longest wait of the system's clock. */
-const WAIT_MS_MAX = 60_000
 
 /** Resolves when everything that follows from what was done has run: microtasks, and ticks that they ask for. */
 export async function settled(): Promise<void> {
@@ -30,8 +27,16 @@ export class SimClock implements Clock {
     return this.steadyMs + this.#skewMs
   }
 
+  elapsed(): number {
+    return this.steadyMs
+  }
+
+  at(timeMs: number, task: () => void): () => void {
+    return atTime(() => this.now(), timeMs, task)
+  }
+
   after(delayMs: number, task: () => void): () => void {
-    const timer = { dueMs: this.steadyMs + Math.max(0, Math.min(delayMs, WAIT_MS_MAX)), task }
+    const timer = { dueMs: this.steadyMs + Math.max(0, delayMs), task }
     this.#timers.push(timer)
     return () => {
       this.#timers = this.#timers.filter((other) => other !== timer)

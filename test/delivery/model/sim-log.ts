@@ -96,7 +96,12 @@ export class SimLog implements DeliveryLog {
   /** What a later event of the key stands for is taken out of its block. */
   compact(): void {
     this.blocks = this.blocks.map(
-      (block) => new SimBlock(block.firstOffset, block.timeMs, block.events.map((event, index) => (event !== null && this.superseded(event.key, block.firstOffset + index) ? null : event))),
+      (block) =>
+        new SimBlock(
+          block.firstOffset,
+          block.timeMs,
+          block.events.map((event, index) => (event !== null && this.superseded(event.key, block.firstOffset + index) ? null : event)),
+        ),
     )
     this.evict()
   }
