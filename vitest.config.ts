@@ -1,3 +1,4 @@
+import { availableParallelism } from 'node:os'
 import { fileURLToPath } from 'node:url'
 import { defineConfig } from 'vitest/config'
 
@@ -14,6 +15,9 @@ export default defineConfig({
   test: {
     include: ['test/**/*.test.ts'],
     pool: 'forks',
+    // Most files wait for servers, syncs and leases: more of them than there are processors can run at once.
+    maxWorkers: availableParallelism() + 1,
+    globalSetup: ['test/announce-missing.ts'],
     testTimeout: 20_000,
     hookTimeout: 20_000,
     teardownTimeout: 10_000,

@@ -7,6 +7,10 @@ import { type ConnectOptions, connectWith, type EngineOpener } from './broker/co
 const openRemote: EngineOpener = async (url, options) => (await import('./engines/remote/open.ts')).openRemoteEngine(url, options)
 const openNats: EngineOpener = async (url, options) => (await import('./engines/nats/open.ts')).openNatsEngine(url, options)
 const openRedis: EngineOpener = async (url, options) => (await import('./engines/redis/open.ts')).openRedisEngine(url, options)
+const openFile: EngineOpener = async (url, options) => {
+  if (options.readOnly === true) return (await import('./engines/embedded/open.ts')).openFileReader(url)
+  return (await import('./engines/embedded/shared-directory.ts')).openSharedEngine(url, options)
+}
 
 /**
  * Connect to a broker. The contract (docs/contract.md) is the same on each; `broker.describe()` says how this one holds it.
@@ -17,7 +21,7 @@ const openRedis: EngineOpener = async (url, options) => (await import('./engines
  * - `nats://host`, `tls://host`: NATS JetStream. `redis://host`, `rediss://host`: Redis. `kafka://host`: Kafka. Several hosts are joined by commas; what else the
  *   URL may say is in docs/engines. Each needs its client library, which is loaded then.
  *
- * @throws UNKNOWN_ENGINE · INVALID_OPTION · DIRECTORY_IN_USE · DATA_DAMAGED · DATA_FOREIGN · UNAVAILABLE · UNAUTHENTICATED · CLAUSE_REFUSED · MISSING_DEPENDENCY
+ * @throws UNKNOWN_ENGINE · INVALID_OPTION · DIRECTORY_IN_USE · DIRECTORY_UNUSABLE · DATA_DAMAGED · DATA_FOREIGN · UNAVAILABLE · UNAUTHENTICATED · CLAUSE_REFUSED · MISSING_DEPENDENCY
  * @example
  * ```ts
  * import { connect, stream } from 'millrace'
@@ -27,25 +31,22 @@ const openRedis: EngineOpener = async (url, options) => (await import('./engines
  * await broker.close()
  * ```
  */
-export const connect: (url: string, options?: ConnectOptions) => Promise<Broker> = connectWith({
-  memory: async (_url, options) => (await import('./engines/embedded/open.ts')).openMemoryEngine(options),
-  file: async (url, options) => {
-    if (options.readOnly === true) return (await import('./engines/embedded/open.ts')).openFileReader(url)
-    return (await import('./engines/embedded/shared-directory.ts')).openSharedEngine(url, options)
-  },
-  ws: openRemote,
-  wss: openRemote,
-  unix: openRemote,
-  nats: openNats,
-  tls: openNats,
-  redis: openRedis,
-  rediss: openRedis,
-  kafka: async (url, options) => (await import('./engines/kafka/open.ts')).openKafkaEngine(url, options),
+export const connect: (url: string | URL, options?: ConnectOptions) => Promise<Broker> = connectWith({
+  memory: { open: async (url, options) => (await import('./engines/embedded/open.ts')).openMemoryUrl(url, options) },
+  file: { open: openFile, takes: ['readOnly'] },
+  ws: { open: openRemote, takes: ['token'] },
+  wss: { open: openRemote, takes: ['token'] },
+  unix: { open: openRemote },
+  nats: { open: openNats },
+  tls: { open: openNats },
+  redis: { open: openRedis },
+  rediss: { open: openRedis },
+  kafka: { open: async (url, options) => (await import('./engines/kafka/open.ts')).openKafkaEngine(url, options) },
 })
 
 export { type ErrorCode, type ErrorDetails, isMillraceError, MillraceError } from './base/errors.ts'
-export type { Duration, Size } from './base/units.ts'
-export type { Broker, DeadLetters, From, LooseEvent, Publishable, PublishLater, PublishNow, Readable, ReadOptions } from './broker/broker.ts'
+export { bytes, type Duration, duration, type Size } from './base/units.ts'
+export type { Broker, DeadLetters, From, LooseEvent, Publishable, PublishLater, PublishNow, Readable, ReadOptions, RewindOptions } from './broker/broker.ts'
 export type { Capabilities, Capability, Clause } from './broker/capabilities.ts'
 export type { ConnectOptions } from './broker/connect.ts'
 export type {

@@ -47,6 +47,8 @@ export const ERROR_CODES = {
   CLOSED: { retryable: false },
   /** Another process owns the data directory. */
   DIRECTORY_IN_USE: { retryable: true },
+  /** The operating system refuses the data directory: permissions, a file in its place, a read-only disk. */
+  DIRECTORY_UNUSABLE: { retryable: false },
   /** A data file is damaged; nothing was opened and nothing was changed. */
   DATA_DAMAGED: { retryable: false },
   /** The directory holds files that Millrace did not write, or that a newer version wrote. */
@@ -146,5 +148,5 @@ export function isMillraceError<Code extends ErrorCode>(error: unknown, code?: C
 
 /** The message as it leaves the process: whoever asked for a channel that there is none of is not told which others there are. */
 export function outwardMessage(code: string, message: string): string {
-  return code === 'UNKNOWN_CHANNEL' ? message.replace(/: there are ".*"$/, ': declare it first, or correct the name') : message
+  return code === 'UNKNOWN_CHANNEL' ? message.replace(/: (?:there are|did you mean|no channel) .*$/, ': declare it first, or correct the name') : message
 }

@@ -1,6 +1,7 @@
 /** Names of channels, consumers and event types: the characters that every engine can carry, and the wildcard form. */
 import { MillraceError } from './errors.ts'
 import { LIMITS } from './limits.ts'
+import { shown } from './shown.ts'
 
 const NAME = /^[A-Za-z0-9_$][A-Za-z0-9_$-]*(?:\.[A-Za-z0-9_$][A-Za-z0-9_$-]*)*$/
 const WILDCARD = /^(?:\*|[A-Za-z0-9_$][A-Za-z0-9_$-]*)(?:\.(?:\*|[A-Za-z0-9_$][A-Za-z0-9_$-]*))*(?:\.>)?$|^>$/
@@ -11,17 +12,32 @@ const WILDCARD = /^(?:\*|[A-Za-z0-9_$][A-Za-z0-9_$-]*)(?:\.(?:\*|[A-Za-z0-9_$][A
  */
 export function checkName(name: unknown, of: 'channel' | 'consumer' | 'event type'): string {
   if (typeof name === 'string' && name.length <= LIMITS.nameCharsMax && NAME.test(name)) return name
-  const shown = typeof name === 'string' ? JSON.stringify(name.slice(0, 60)) : String(name)
   throw new MillraceError(
     'INVALID_NAME',
-    `${shown} cannot be the name of a ${of}: use words of letters, digits, "_", "$" and "-", joined by single dots, at most ${LIMITS.nameCharsMax} characters`,
-    { name: shown, of },
+    `${shown(name)} cannot be the name of ${of === 'event type' ? 'an' : 'a'} ${of}: use words of letters, digits, "_", "$" and "-", joined by single dots, at most ${LIMITS.nameCharsMax} characters`,
+    { name: shown(name), of },
   )
+}
+
+/**
+ * The name of a channel or consumer that is given by its name, or as an object that has one.
+ * @throws INVALID_OPTION when it is neither · INVALID_NAME when no channel or consumer can have that name
+ */
+export function nameOf(given: unknown, of: 'channel' | 'consumer'): string {
+  if (typeof given === 'string') return checkName(given, of)
+  const name: unknown = typeof given === 'object' && given !== null ? (given as { readonly name?: unknown }).name : undefined
+  if (typeof name === 'string') return checkName(name, of)
+  throw new MillraceError('INVALID_OPTION', `a ${of} is named by text, or given as a ${of}; this is ${shown(given)}`, { option: of, value: shown(given) })
 }
 
 /** Whether the text is a wildcard (`orders.*`, `orders.>`, `*.created`) rather than a name. */
 export function isWildcard(text: string): boolean {
   return text.includes('*') || text.includes('>')
+}
+
+/** Whether a text that holds `*` or `>` is a wildcard that can be compiled. */
+export function isWildcardForm(text: string): boolean {
+  return text.length <= LIMITS.nameCharsMax && WILDCARD.test(text)
 }
 
 /**
@@ -30,7 +46,7 @@ export function isWildcard(text: string): boolean {
  * @throws INVALID_NAME when the wildcard is malformed.
  */
 export function compileWildcard(wildcard: string): (name: string) => boolean {
-  if (wildcard.length > LIMITS.nameCharsMax || !WILDCARD.test(wildcard)) {
+  if (!isWildcardForm(wildcard)) {
     throw new MillraceError(
       'INVALID_NAME',
       `"${wildcard.slice(0, 60)}" is not a channel wildcard: use whole words, "*" for one word and a final ">" for the rest, as in "orders.*"`,

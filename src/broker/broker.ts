@@ -7,6 +7,7 @@ import type { Channel, DefinitionsOf, EventFor } from '../channel/channel.ts'
 import type { EventAttributes, StoredEvent } from '../event/cloud-event.ts'
 import type { AnyEventDefinition, OutputOf, TypeOf } from '../event/event.ts'
 import type { PatternJson } from '../pattern/pattern-type.ts'
+import type { AlarmList } from './alarm-list.ts'
 import type { BrokerDescription, DeadLetter, DeadLetterQuery } from './description.ts'
 import type { Engine, Receipt } from './engine.ts'
 import type { EventEncoder } from './event-encoder.ts'
@@ -40,6 +41,11 @@ export interface ReadOptions {
   readonly signal?: AbortSignal
 }
 
+export interface RewindOptions {
+  /** In this channel only. @default every stream that it consumes */
+  readonly channel?: string | { readonly name: string }
+}
+
 /** An event as `publish` takes it for a channel known only by name, or one that carries anything. */
 export interface LooseEvent extends Omit<EventAttributes, 'id' | 'time'> {
   readonly specversion?: '1.0'
@@ -71,6 +77,8 @@ export interface BrokerHost {
   readonly encoder: EventEncoder
   /** From 0 to 1, for jitter. */
   readonly random: () => number
+  /** What a consumer that runs here has to say to the person on call. */
+  readonly alarms: AlarmList
 }
 
 /** What can be started on a broker: a consumer. The seam by which the broker need not know how consumers run. */
@@ -79,8 +87,12 @@ export interface Startable<Running extends Stoppable> {
 }
 
 export interface Stoppable {
+  /** Called by one of its own handlers, it does not wait for that one. */
   stop(): Promise<unknown>
+  /** Settles when nothing of it runs any more. */
   readonly done: Promise<unknown>
+  /** Whether the code that asks is one of its handlers, or is awaited by one. */
+  readonly calledByHandler?: boolean
 }
 
 /** The dead letters of one consumer. */
@@ -108,17 +120,31 @@ export interface Broker extends AsyncDisposable {
   declare(...channels: readonly Channel[]): Promise<void>
   /** Start a consumer, which then runs until it is stopped or the broker closes. */
   start<Running extends Stoppable>(consumer: Startable<Running>): Promise<Running>
-  /** Read without consuming, in offset order. @throws UNKNOWN_CHANNEL · INVALID_PATTERN · OFFSET_OUT_OF_RANGE */
+  /**
+   * Read without consuming, in offset order. Data is decoded by the schema of the channel's definition, as a handler gets it; by the channel's name alone, events
+   * are given as they are stored.
+   *
+   * @throws UNKNOWN_CHANNEL · INVALID_OPTION · INVALID_PATTERN · OFFSET_OUT_OF_RANGE · SCHEMA_MISMATCH · INVALID_EVENT; the last two name the `offset` in their
+   * details, so that reading can go on behind it
+   */
   read<C extends Channel | string>(channel: C, options?: ReadOptions): AsyncIterableIterator<Readable<C>>
   /** Channels, consumers, lag, rates, dead letters, alarms. */
   describe(): Promise<BrokerDescription>
   deadLetters(consumer: string | { readonly name: string }): DeadLetters
-  /** Move a consumer to another place, running or not. What it had in hand is delivered again from there. @throws UNKNOWN_CONSUMER */
-  rewind(consumer: string | { readonly name: string }, to: From, options?: { readonly channel?: string }): Promise<void>
+  /**
+   * Move a consumer to another place, running or not, in all of its streams or in one. What it had in hand is delivered again from there.
+   *
+   * @throws UNKNOWN_CONSUMER · UNKNOWN_CHANNEL · OFFSET_OUT_OF_RANGE · INVALID_OPTION when it is not a consumer of that channel, or the channel is a queue, which
+   * forgets what is done
+   */
+  rewind(consumer: string | { readonly name: string }, to: From, options?: RewindOptions): Promise<void>
   /** Forget a stopped consumer: its position, retries and dead letters. */
   removeConsumer(consumer: string | { readonly name: string }): Promise<void>
   /** Delete a channel and its events. */
   removeChannel(channel: string | { readonly name: string }): Promise<void>
-  /** Drain running consumers, make everything durable, let go of the data. Calls after it get CLOSED. */
+  /**
+   * Drain running consumers, make everything durable, let go of the data. Calls after it get CLOSED. A handler may call it: then it does not wait for that
+   * handler, and the data is let go of after it.
+   */
   close(): Promise<void>
 }

@@ -1,6 +1,8 @@
 /** `connect(url)`: which engine a URL names, and a broker over it. */
 import { MillraceError } from '../base/errors.ts'
+import { shown } from '../base/shown.ts'
 import { knownOptions } from '../base/units.ts'
+import { checkAttributes } from '../event/event.ts'
 import type { Broker } from './broker.ts'
 import { ConnectedBroker } from './connected-broker.ts'
 import type { Alarm } from './description.ts'
@@ -9,7 +11,7 @@ import type { Engine } from './engine.ts'
 export interface ConnectOptions {
   /** The CloudEvents `source` of events that do not say their own. @default '/millrace' */
   readonly source?: string
-  /** Look at a data directory beside its owner, or without one, and change nothing: `read`, `describe` and `deadLetters().list()` work. @default false */
+  /** `file:` only: look at a data directory beside its owner, or without one, and change nothing. `read`, `describe` and `deadLetters().list()` work. @default false */
   readonly readOnly?: boolean
   /** What a server is shown: `ws:` and `wss:` only. It may also stand in the URL, as in `wss://token@host`. @default none */
   readonly token?: string
@@ -20,19 +22,67 @@ export interface ConnectOptions {
 /** Opens the engine of a URL scheme. Its module is loaded when it is called. */
 export type EngineOpener = (url: string, options: ConnectOptions) => Promise<Engine>
 
+/** Options that some engines take, with the type of each. */
+const OF_SOME = { readOnly: 'boolean', token: 'string' } as const
+
+/** What a URL scheme leads to, and which of those options mean something there. */
+export interface EngineEntry {
+  readonly open: EngineOpener
+  readonly takes?: readonly (keyof typeof OF_SOME)[]
+}
+
 /** A `connect` that knows the engines given, by their URLs' schemes. */
-export function connectWith(engines: Readonly<Record<string, EngineOpener>>): (url: string, options?: ConnectOptions) => Promise<Broker> {
-  return async (url, options = {}) => {
-    knownOptions(options, ['source', 'onAlarm', 'readOnly', 'token'], 'connect')
-    const scheme = typeof url === 'string' ? /^([a-z][a-z0-9+.-]*):/.exec(url)?.[1] : undefined
-    const open = scheme === undefined ? undefined : engines[scheme]
-    if (open === undefined) {
-      const known = Object.keys(engines).map((name) => `${name}:`)
-      throw new MillraceError('UNKNOWN_ENGINE', `"${String(url)}" names no engine: use ${known.join(' or ')}, as in file:./data`, {
-        url: String(url),
-        engines: known,
+export function connectWith(engines: Readonly<Record<string, EngineEntry>>): (url: string | URL, options?: ConnectOptions) => Promise<Broker> {
+  return async (given, options = {}) => {
+    checkOptions(options)
+    const url = given instanceof URL ? given.href : given
+    const written = typeof url === 'string' ? /^([a-z][a-z0-9+.-]*):/i.exec(url)?.[1] : undefined
+    const scheme = written?.toLowerCase() ?? ''
+    const engine = Object.hasOwn(engines, scheme) ? engines[scheme] : undefined
+    if (engine === undefined) throw unknownEngine(url, Object.keys(engines))
+    for (const [name] of Object.entries(OF_SOME) as [keyof typeof OF_SOME, string][]) {
+      if (options[name] === undefined || options[name] === false || engine.takes?.includes(name) === true) continue
+      const those = Object.keys(engines).filter((each) => engines[each]?.takes?.includes(name))
+      throw new MillraceError('INVALID_OPTION', `connect: "${name}" means nothing for ${scheme}: URLs; it is for ${those.join(': and ')}:. Leave it out`, {
+        option: name,
+        scheme,
       })
     }
-    return new ConnectedBroker(await open(url, options), { source: options.source ?? '/millrace', random: Math.random })
+    const opened = await opening(engine.open(`${scheme}${url.slice(scheme.length)}`, options))
+    return new ConnectedBroker(opened, { source: options.source ?? '/millrace', random: Math.random, onAlarm: options.onAlarm })
   }
+}
+
+function checkOptions(options: ConnectOptions): void {
+  knownOptions(options, ['source', 'onAlarm', 'readOnly', 'token'], 'connect')
+  for (const [option, type] of Object.entries({ ...OF_SOME, source: 'string', onAlarm: 'function' })) {
+    const value = options[option as keyof ConnectOptions]
+    if (value === undefined || typeof value === type) continue
+    throw new MillraceError('INVALID_OPTION', `connect: "${option}" must be a ${type}; it is ${shown(value)}`, { option })
+  }
+  if (options.source !== undefined) checkAttributes({ source: options.source }, 'of connect')
+}
+
+/** An engine's modules, too, are files: a process that may open no more of them cannot load them. */
+async function opening(engine: Promise<Engine>): Promise<Engine> {
+  try {
+    return await engine
+  } catch (cause) {
+    const errno = (cause as { readonly code?: unknown } | null)?.code
+    if (errno !== 'EMFILE' && errno !== 'ENFILE') throw cause
+    throw new MillraceError(
+      'TOO_MANY_FILES',
+      `connect: no more files can be opened (${errno}). Raise the limit (ulimit -n), or close some`,
+      { errno },
+      { cause },
+    )
+  }
+}
+
+function unknownEngine(url: unknown, schemes: readonly string[]): MillraceError {
+  const known = schemes.map((name) => `${name}:`)
+  return new MillraceError('UNKNOWN_ENGINE', `${shown(url)} names no engine: use ${known.join(' or ')}, as in file:./data`, {
+    url: shown(url),
+    engines: known,
+  })
 }

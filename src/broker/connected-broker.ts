@@ -3,19 +3,40 @@
  */
 import { MillraceError } from '../base/errors.ts'
 import { LIMITS } from '../base/limits.ts'
-import { durationMs, knownOptions } from '../base/units.ts'
+import { nameOf } from '../base/names.ts'
+import { shown } from '../base/shown.ts'
+import { knownOptions, trueOrFalse } from '../base/units.ts'
 import type { Channel } from '../channel/channel.ts'
-import { decodeEvent, type Encodable } from '../event/encode.ts'
-import { compilePattern } from '../pattern/pattern.ts'
-import type { Broker, BrokerHost, DeadLetters, From, Publishable, PublishLater, PublishNow, Readable, ReadOptions, Startable, Stoppable } from './broker.ts'
-import type { BrokerDescription, DeadLetterQuery } from './description.ts'
-import type { EncodedEvent, Engine, Position, Receipt, StoredText } from './engine.ts'
+import type { Encodable } from '../event/encode.ts'
+import { type CompiledPattern, compilePattern } from '../pattern/pattern.ts'
+import { AlarmList } from './alarm-list.ts'
+import type {
+  Broker,
+  BrokerHost,
+  DeadLetters,
+  From,
+  Publishable,
+  PublishLater,
+  PublishNow,
+  Readable,
+  ReadOptions,
+  RewindOptions,
+  Startable,
+  Stoppable,
+} from './broker.ts'
+import { checkedQuery, position, refuseUndefined } from './call-options.ts'
+import type { Alarm, BrokerDescription } from './description.ts'
+import { dueAt } from './due-at.ts'
+import type { EncodedEvent, Engine, EngineReadOptions, Receipt, StoredText } from './engine.ts'
+import { EventDecoder } from './event-decoder.ts'
 import { EventEncoder } from './event-encoder.ts'
 
 export interface ConnectedBrokerOptions {
   /** The CloudEvents `source` of events that do not say their own. */
   readonly source: string
   readonly random: () => number
+  /** Told of the alarms of consumers that run here; the engine tells its own. */
+  readonly onAlarm?: ((alarm: Alarm) => void) | undefined
 }
 
 type Anything = Encodable | readonly Encodable[]
@@ -24,6 +45,7 @@ export class ConnectedBroker implements Broker {
   readonly #engine: Engine
   readonly #host: BrokerHost
   readonly #encoder: EventEncoder
+  readonly #alarms: AlarmList
   readonly #running = new Set<Stoppable>()
   readonly #starting = new Set<Promise<Stoppable>>()
   #closing: Promise<void> | null = null
@@ -31,7 +53,8 @@ export class ConnectedBroker implements Broker {
   constructor(engine: Engine, options: ConnectedBrokerOptions) {
     this.#engine = engine
     this.#encoder = new EventEncoder(engine, options.source)
-    this.#host = { engine, encoder: this.#encoder, random: options.random }
+    this.#alarms = new AlarmList(() => engine.clock.now(), options.onAlarm)
+    this.#host = { engine, encoder: this.#encoder, random: options.random, alarms: this.#alarms }
   }
 
   publish<C extends Channel | string>(channel: C, event: Publishable<C>, options?: PublishNow): Promise<Receipt>
@@ -41,7 +64,7 @@ export class ConnectedBroker implements Broker {
   publish(channel: Channel | string, event: unknown, options?: PublishNow | PublishLater): Promise<never> {
     try {
       if (this.#closing !== null) throw closed()
-      const dueAtMs = options === undefined ? null : dueAt(options, this.#engine.clock.now())
+      const dueAtMs = options === undefined ? null : dueAt(options, this.#engine.clock.now(), 'publish')
       if (this.#encoder.isReady(channel)) return this.#publish(channel, event as Anything, dueAtMs) as Promise<never>
       return this.#encoder.prepare(channel).then(() => this.#publish(channel, event as Anything, dueAtMs)) as Promise<never>
     } catch (error) {
@@ -88,6 +111,9 @@ export class ConnectedBroker implements Broker {
 
   async start<Running extends Stoppable>(consumer: Startable<Running>): Promise<Running> {
     this.#open()
+    if (typeof (consumer as Startable<Running> | null | undefined)?.start !== 'function') {
+      throw new MillraceError('INVALID_OPTION', `start takes a consumer, made by consumer(); this is ${shown(consumer)}`, { option: 'consumer' })
+    }
     const starting = this.#start(consumer)
     this.#starting.add(starting)
     const started = (): boolean => this.#starting.delete(starting)
@@ -105,71 +131,98 @@ export class ConnectedBroker implements Broker {
 
   read<C extends Channel | string>(channel: C, options: ReadOptions = {}): AsyncIterableIterator<Readable<C>> {
     this.#open()
-    knownOptions(options, ['from', 'to', 'where', 'follow', 'signal'], 'read')
+    const asked = this.#readOptions(channel, options)
     const left = new AbortController()
     const signal = options.signal === undefined ? left.signal : AbortSignal.any([left.signal, options.signal])
-    return leavable(this.#read(channel, options, signal), left) as AsyncIterableIterator<Readable<C>>
+    return leavable(this.#read(channel, { ...asked, signal }), left) as AsyncIterableIterator<Readable<C>>
   }
 
-  async *#read(channel: Channel | string, options: ReadOptions, signal: AbortSignal): AsyncGenerator<unknown> {
-    const pattern = options.where === undefined ? null : compilePattern(options.where)
-    if (!this.#encoder.isReady(channel)) await this.#encoder.prepare(channel)
+  /** Everything is checked when `read` is called, and not when the first event is asked for. */
+  #readOptions(
+    channel: Channel | string,
+    options: ReadOptions,
+  ): Omit<EngineReadOptions, 'signal'> & { readonly name: string; readonly pattern: CompiledPattern | null } {
+    const name = nameOf(channel, 'channel')
+    knownOptions(options, ['from', 'to', 'where', 'follow', 'signal'], 'read')
+    const { from = 'beginning', to, where, follow = false, signal } = options
+    if (signal !== undefined && !(signal instanceof AbortSignal)) {
+      throw new MillraceError('INVALID_OPTION', `signal of read must be an AbortSignal; it is ${shown(signal)}`, { option: 'signal' })
+    }
     const nowMs = this.#engine.clock.now()
-    const batches = this.#engine.read(typeof channel === 'string' ? channel : channel.name, {
-      from: position(options.from ?? 'beginning', nowMs),
-      to: options.to === undefined ? null : position(options.to, nowMs),
-      follow: options.follow ?? false,
-      signal,
-    })
-    for await (const batch of batches) for (const event of matching(batch, pattern)) yield decodeEvent(event.text, event.offset)
+    return {
+      name,
+      pattern: where === undefined ? null : compilePattern(where),
+      from: position(from, nowMs),
+      to: to === undefined ? null : position(to, nowMs, 'to'),
+      follow: trueOrFalse(follow, 'follow'),
+    }
+  }
+
+  async *#read(
+    channel: Channel | string,
+    asked: EngineReadOptions & { readonly name: string; readonly pattern: CompiledPattern | null },
+  ): AsyncGenerator<unknown> {
+    const { name, pattern, ...options } = asked
+    if (!this.#encoder.isReady(channel)) await this.#encoder.prepare(channel)
+    const decoder = new EventDecoder('read')
+    if (typeof channel !== 'string') decoder.addChannel(channel)
+    for await (const batch of this.#engine.read(name, options)) {
+      for (const event of matching(batch, pattern)) yield decoder.decode(event, name)
+    }
   }
 
   async describe(): Promise<BrokerDescription> {
     this.#open()
-    return { engine: this.#engine.name, capabilities: this.#engine.capabilities, ...(await this.#engine.describe()) }
+    const description = await this.#engine.describe()
+    const alarms = [...description.alarms, ...this.#alarms.all]
+    return { engine: this.#engine.name, capabilities: this.#engine.capabilities, ...description, alarms }
   }
 
   deadLetters(consumer: string | { readonly name: string }): DeadLetters {
     this.#open()
-    const name = typeof consumer === 'string' ? consumer : consumer.name
-    const checked = (query: DeadLetterQuery): DeadLetterQuery => {
-      knownOptions(query, ['channel', 'offset', 'id', 'key', 'limit'], 'a dead-letter query')
-      return query
-    }
+    const name = nameOf(consumer, 'consumer')
     return {
-      list: async (query = {}) => this.#engine.deadLetters(name, checked(query)),
-      redrive: async (query = {}) => this.#engine.redrive(name, checked(query)),
-      drop: async (query = {}) => this.#engine.dropDeadLetters(name, checked(query)),
+      list: async (query = {}) => this.#engine.deadLetters(name, checkedQuery(query)),
+      redrive: async (query = {}) => this.#engine.redrive(name, checkedQuery(query)),
+      drop: async (query = {}) => this.#engine.dropDeadLetters(name, checkedQuery(query)),
     }
   }
 
-  async rewind(consumer: string | { readonly name: string }, to: From, options: { readonly channel?: string } = {}): Promise<void> {
+  async rewind(consumer: string | { readonly name: string }, to: From, options: RewindOptions = {}): Promise<void> {
     this.#open()
-    const name = typeof consumer === 'string' ? consumer : consumer.name
-    await this.#engine.rewind(name, position(to, this.#engine.clock.now()), options.channel ?? null)
+    const name = nameOf(consumer, 'consumer')
+    knownOptions(options, ['channel'], 'rewind')
+    refuseUndefined(options, 'rewind', 'every channel of the consumer')
+    const channel = options.channel === undefined ? null : nameOf(options.channel, 'channel')
+    await this.#engine.rewind(name, position(to, this.#engine.clock.now(), 'to'), channel)
   }
 
   async removeConsumer(consumer: string | { readonly name: string }): Promise<void> {
     this.#open()
-    await this.#engine.removeConsumer(typeof consumer === 'string' ? consumer : consumer.name)
+    await this.#engine.removeConsumer(nameOf(consumer, 'consumer'))
   }
 
   async removeChannel(channel: string | { readonly name: string }): Promise<void> {
     this.#open()
-    const name = typeof channel === 'string' ? channel : channel.name
+    const name = nameOf(channel, 'channel')
     await this.#engine.removeChannel(name)
     this.#encoder.forget(name)
   }
 
   close(): Promise<void> {
+    const asking = [...this.#running].some((running) => running.calledByHandler === true)
     this.#closing ??= this.#close()
-    return this.#closing
+    if (!asking) return this.#closing
+    this.#closing.catch(() => undefined)
+    return Promise.allSettled([...this.#running].map((running) => running.stop())).then(() => undefined)
   }
 
   async #close(): Promise<void> {
     // A consumer's handlers may run, and close the broker, before its start() has returned.
     await Promise.allSettled([...this.#starting])
-    await Promise.allSettled([...this.#running].map((running) => running.stop()))
+    const running = [...this.#running]
+    for (const each of running) each.stop().catch(() => undefined)
+    await Promise.allSettled(running.map((each) => each.done))
     await this.#engine.close()
   }
 
@@ -200,27 +253,6 @@ function leavable<T>(events: AsyncGenerator<T>, left: AbortController): AsyncIte
   }
 }
 
-function* matching(batch: readonly StoredText[], pattern: ReturnType<typeof compilePattern> | null): Generator<StoredText> {
+function* matching(batch: readonly StoredText[], pattern: CompiledPattern | null): Generator<StoredText> {
   for (const event of batch) if (pattern === null || pattern.matches(event.text)) yield event
-}
-
-function dueAt(options: PublishNow | PublishLater, nowMs: number): number | null {
-  knownOptions(options, ['delay', 'at'], 'publish')
-  const { delay, at } = options
-  if (delay === undefined && at === undefined) return null
-  if (delay !== undefined && at !== undefined) throw new MillraceError('INVALID_OPTION', 'publish takes delay or at, not both', { option: 'delay' })
-  const dueAtMs = delay === undefined ? Number(at) : nowMs + durationMs(delay, 'delay')
-  if (Number.isFinite(dueAtMs) && dueAtMs >= 0 && dueAtMs - nowMs <= LIMITS.delayMsMax) return dueAtMs
-  throw new MillraceError('INVALID_OPTION', `at must be a valid Date or milliseconds since the epoch, at most ten years ahead; it is ${String(at ?? delay)}`, {
-    option: 'at',
-  })
-}
-
-/** A place in a channel from its human form. @throws INVALID_OPTION */
-export function position(from: From, nowMs: number): Position {
-  if (from === 'beginning' || from === 'end') return { at: from }
-  if (typeof from === 'number') return { offset: from }
-  if (from instanceof Date && Number.isFinite(from.getTime())) return { timeMs: from.getTime() }
-  if (typeof from === 'string') return { timeMs: nowMs - durationMs(from, 'from') }
-  throw new MillraceError('INVALID_OPTION', "a place in a channel is 'beginning', 'end', an offset, a Date, or an age such as '1h'", { option: 'from' })
 }

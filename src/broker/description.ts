@@ -12,7 +12,8 @@ export interface ChannelDescription {
   readonly first: number
   /** Offset that the next event will have. */
   readonly next: number
-  readonly bytes: number
+  /** About; null where the server does not tell it to this account. */
+  readonly bytes: number | null
   /** Events published but not yet due. */
   readonly scheduled: number
   /** Events a second stored, over the last ten seconds or so. */

@@ -5,9 +5,13 @@
 import type { StandardSchemaV1 } from '@standard-schema/spec'
 import { MillraceError } from '../base/errors.ts'
 import { LIMITS } from '../base/limits.ts'
-import type { Channel } from '../channel/channel.ts'
+import { didYouMean, shown } from '../base/shown.ts'
+import { type Channel, checkChannel, isChannel } from '../channel/channel.ts'
+import { unknownChannel } from '../channel/channel-errors.ts'
 import type { NewEvent } from '../event/cloud-event.ts'
-import { type Encodable, encodeEvent } from '../event/encode.ts'
+import { type Encodable, type Encoded, encodeEvent } from '../event/encode.ts'
+import { eventText } from '../event/event-text.ts'
+import { schemaOutput } from '../event/schema.ts'
 import type { EncodedEvent, Engine } from './engine.ts'
 
 /** Where an event goes: a channel of the application, or one known by name only. */
@@ -27,17 +31,23 @@ export class EventEncoder {
 
   /** Whether events can be encoded for the channel without waiting. */
   isReady(channel: Channel | string): boolean {
-    return typeof channel === 'string' ? this.#ready.has(channel) : this.#ready.get(channel.name) === channel
+    if (typeof channel === 'string') return this.#ready.has(channel)
+    return isChannel(channel) && this.#ready.get(channel.name) === channel
   }
 
-  /** Declare the channel, or learn what it is. @throws CHANNEL_CONFLICT · UNKNOWN_CHANNEL */
+  /** Declare the channel, or learn what it is. @throws INVALID_OPTION · CHANNEL_CONFLICT · UNKNOWN_CHANNEL */
   async prepare(channel: Channel | string): Promise<void> {
     if (typeof channel === 'string') {
       const spec = await this.#engine.channel(channel)
-      if (spec === undefined) throw unknownChannel(channel, await this.#engine.describe())
+      if (spec === undefined)
+        throw unknownChannel(
+          channel,
+          (await this.#engine.describe()).channels.map(({ name }) => name),
+        )
       if (!this.#ready.has(channel)) this.#ready.set(channel, { name: channel, spec, events: null, keyOf: undefined })
       return
     }
+    checkChannel(channel)
     let declaring = this.#declaring.get(channel)
     if (declaring === undefined) {
       declaring = this.#engine.declare(channel.spec).then(() => {
@@ -68,17 +78,19 @@ export class EventEncoder {
     if (definition === undefined) refuseType(target, event)
     const schema = definition?.schema
     if (schema === undefined) return this.#finish(target, event)
-    const result = schema['~standard'].validate(event.data)
-    if (result instanceof Promise) return result.then((settled) => this.#checked(target, event, settled))
-    return this.#checked(target, event, result)
+    const judged = schemaOutput(schema, event.data, event, 'published')
+    return judged instanceof Promise ? judged.then(() => this.#takenBack(target, event, schema)) : this.#takenBack(target, event, schema)
   }
 
-  #checked(target: Target, event: Encodable, result: StandardSchemaV1.Result<unknown>): EncodedEvent {
-    if (result.issues !== undefined) throw schemaMismatch(event, result.issues, 'published')
-    return this.#finish(target, event)
+  /** Where the data reads back as something else, the schema must take that: a handler will get nothing else. */
+  #takenBack(target: Target, event: Encodable, schema: StandardSchemaV1): EncodedEvent | Promise<EncodedEvent> {
+    const encoded = this.#finish(target, event)
+    if (!encoded.altered) return encoded
+    const judged = schemaOutput(schema, encoded.data, encoded, 'stored')
+    return judged instanceof Promise ? judged.then(() => encoded) : encoded
   }
 
-  #finish(target: Target, event: Encodable): EncodedEvent {
+  #finish(target: Target, event: Encodable): Encoded {
     return encodeEvent(event, keyOf(target, event), this.#source, target.spec.eventBytesMax)
   }
 }
@@ -86,7 +98,9 @@ export class EventEncoder {
 function refuseType(target: Target, event: Encodable): void {
   const { types } = target.spec
   if (types === null || (target.events === null && types.includes(event.type))) return
-  throw new MillraceError('TYPE_NOT_CARRIED', `channel "${target.name}" does not carry "${String(event.type)}": it carries ${types.join(', ')}`, {
+  const meant = typeof event.type === 'string' ? didYouMean(event.type, types) : undefined
+  const carried = types.length > 8 ? `${types.slice(0, 8).join(', ')} and ${types.length - 8} more` : types.join(', ')
+  throw new MillraceError('TYPE_NOT_CARRIED', `channel "${target.name}" does not carry ${shown(event.type)}: ${meant ?? `it carries ${carried}`}`, {
     channel: target.name,
     type: event.type,
     types,
@@ -98,7 +112,7 @@ function keyOf(target: Target, event: Encodable): string | null {
   try {
     key = target.keyOf === undefined ? (event as NewEvent).partitionkey : target.keyOf(event as NewEvent)
   } catch (cause) {
-    const message = `the key function of channel "${target.name}" failed for event "${event.type}" (id ${String(event.id)}): ${String(cause)}`
+    const message = `the key function of channel "${target.name}" failed for ${eventText(event)}: ${String(cause)}`
     throw new MillraceError('INVALID_EVENT', message, { channel: target.name, type: event.type, id: event.id }, { cause })
   }
   if (key === undefined || key === null) return null
@@ -113,35 +127,7 @@ function keyOf(target: Target, event: Encodable): string | null {
   }
   throw new MillraceError(
     'INVALID_EVENT',
-    `the key of event "${event.type}" (id ${String(event.id)}) must be a string of 1 to ${LIMITS.keyBytesMax} bytes, or undefined for none; it is ${String(key).slice(0, 60)}`,
+    `the key of ${eventText(event)} must be a string of 1 to ${LIMITS.keyBytesMax} bytes, or undefined for none; it is ${shown(key)}`,
     { channel: target.name, type: event.type, id: event.id },
   )
-}
-
-/** The data is not what its schema says; the schema library's own issues are in `details.issues`. */
-export function schemaMismatch(event: Encodable, issues: readonly StandardSchemaV1.Issue[], when: 'published' | 'handled'): MillraceError {
-  const shown = issues.slice(0, 5).map((issue) => {
-    const path = (issue.path ?? []).map((segment) => String(typeof segment === 'object' ? segment.key : segment)).join('.')
-    return path === '' ? issue.message : `${path}: ${issue.message}`
-  })
-  return new MillraceError(
-    'SCHEMA_MISMATCH',
-    `event "${event.type}" (id ${String(event.id)}) cannot be ${when}: its data does not satisfy its schema (${shown.join('; ')})`,
-    {
-      type: event.type,
-      id: event.id,
-      issues,
-    },
-  )
-}
-
-function unknownChannel(name: string, { channels }: { readonly channels: readonly { readonly name: string }[] }): MillraceError {
-  const there =
-    channels.length === 0
-      ? 'no channel has been declared'
-      : `there are ${channels
-          .slice(0, 20)
-          .map((channel) => `"${channel.name}"`)
-          .join(', ')}`
-  return new MillraceError('UNKNOWN_CHANNEL', `channel "${name}" is not declared: ${there}`, { channel: name })
 }

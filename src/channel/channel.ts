@@ -4,9 +4,10 @@
 import { MillraceError } from '../base/errors.ts'
 import { LIMITS } from '../base/limits.ts'
 import { checkName } from '../base/names.ts'
-import { type Duration, durationMs, knownOptions, type Size, sizeBytes, wholeNumber } from '../base/units.ts'
+import { shown } from '../base/shown.ts'
+import { checkFunction, type Duration, durationMs, knownOptions, type Size, sizeBytes, trueOrFalse, wholeNumber } from '../base/units.ts'
 import type { NewEvent } from '../event/cloud-event.ts'
-import type { AnyEventDefinition, InputOf, TypeOf } from '../event/event.ts'
+import { type AnyEventDefinition, type InputOf, isDefinition, type TypeOf } from '../event/event.ts'
 
 export type ChannelKind = 'stream' | 'queue'
 
@@ -107,10 +108,8 @@ function channel<Kind extends ChannelKind, Definition extends AnyEventDefinition
   checkName(name, 'channel')
   const known = kind === 'stream' ? ['events', 'key', 'retain', 'dedupe', 'maxEventBytes'] : ['events', 'key', 'dedupe', 'maxEventBytes']
   knownOptions(options, known, `${kind} "${name}"`)
-  const events = options.events === undefined ? null : new Map(options.events.map((definition) => [definition.type, definition]))
-  if (options.key !== undefined && typeof options.key !== 'function') {
-    throw new MillraceError('INVALID_OPTION', `key of ${kind} "${name}" must be a function of the event`, { option: 'key', channel: name })
-  }
+  const events = options.events === undefined ? null : definitionsOf(options.events, `${kind} "${name}"`)
+  if (options.key !== undefined) checkFunction(options.key, `key of ${kind} "${name}"`)
   return {
     name,
     kind,
@@ -118,6 +117,41 @@ function channel<Kind extends ChannelKind, Definition extends AnyEventDefinition
     keyOf: options.key as ((event: NewEvent) => string | undefined) | undefined,
     spec: channelSpec(kind, name, events === null ? null : [...events.keys()].sort(), options),
   }
+}
+
+/** By type. One channel cannot carry a type in two ways: which schema is an event's? */
+function definitionsOf<Definition extends AnyEventDefinition>(given: readonly Definition[], of: string): Map<string, Definition> {
+  if (!Array.isArray(given)) {
+    throw new MillraceError('INVALID_OPTION', `events of ${of} must be an array of event definitions; it is ${shown(given)}`, { option: 'events' })
+  }
+  const events = new Map<string, Definition>()
+  for (const definition of given as readonly Definition[]) {
+    if (!isDefinition(definition)) {
+      throw new MillraceError('INVALID_OPTION', `events of ${of} holds ${shown(definition)}, which is no event definition: make one with event()`, {
+        option: 'events',
+      })
+    }
+    const other = events.get(definition.type)
+    if (other !== undefined && other.schema !== definition.schema) {
+      throw new MillraceError('INVALID_OPTION', `events of ${of} defines "${definition.type}" twice, with different schemas: a channel has one for each type`, {
+        option: 'events',
+        type: definition.type,
+      })
+    }
+    events.set(definition.type, definition)
+  }
+  return events
+}
+
+/** Whether it was made by `stream()` or `queue()`. */
+export function isChannel(value: unknown): value is Channel {
+  return typeof value === 'object' && value !== null && typeof (value as Partial<Channel>).name === 'string' && (value as Partial<Channel>).spec !== undefined
+}
+
+/** @throws INVALID_OPTION when it is no channel */
+export function checkChannel(value: unknown): asserts value is Channel {
+  if (isChannel(value)) return
+  throw new MillraceError('INVALID_OPTION', `a channel is made by stream() or queue(), or named by text; this is ${shown(value)}`, { option: 'channel' })
 }
 
 function channelSpec(kind: ChannelKind, name: string, types: readonly string[] | null, options: Omit<ChannelOptions<never>, 'key' | 'events'>): ChannelSpec {
@@ -132,7 +166,7 @@ function channelSpec(kind: ChannelKind, name: string, types: readonly string[] |
       ageMs: retain.age === undefined ? null : durationMs(retain.age, 'retain.age'),
       bytes: retain.bytes === undefined ? null : sizeBytes(retain.bytes, 'retain.bytes'),
       count: retain.count === undefined ? null : wholeNumber(retain.count, 'retain.count', 1, Number.MAX_SAFE_INTEGER),
-      latestByKey: retain.latestByKey ?? false,
+      latestByKey: trueOrFalse(retain.latestByKey ?? false, 'retain.latestByKey'),
     },
     dedupe:
       dedupe === false

@@ -107,7 +107,7 @@ function planJson({ channels, ...plan }: CopyPlan): object {
 function show({ from, to, channels, needs, keepsTimes, refusals }: CopyPlan): void {
   print(colour('bold', `${from} → ${to}`))
   const rows = channels.map(({ spec, events, bytes, scheduled, consumers, deadLetters, waiting }) => [
-    ...[spec.name, spec.kind, events, bytes, scheduled],
+    ...[spec.name, spec.kind, events, bytes ?? '?', scheduled],
     consumers.reduce((sum, { consumer, workers }) => sum + (consumer === null ? workers.length : 1), 0),
     ...[deadLetters, waiting],
   ])

@@ -12,7 +12,7 @@ export async function channelsCommand(options: TargetOptions): Promise<void> {
       each.next - each.first,
       each.first,
       each.next,
-      each.bytes,
+      each.bytes ?? '?',
       each.scheduled,
       each.types?.join(' ') ?? 'any',
     ])

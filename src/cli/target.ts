@@ -2,6 +2,7 @@
 
 import { MillraceError } from '../base/errors.ts'
 import type { Broker, From } from '../broker/broker.ts'
+import { directoryOf as directoryOfUrl, urlOfDirectory } from '../engines/embedded/directory-url.ts'
 import { connect } from '../index.ts'
 
 /** A data directory, or another broker by its URL; the directory goes before, as the URL may come from the environment. */
@@ -15,13 +16,13 @@ const DIRECTORY = './data'
 
 /** What `connect` takes. */
 export function urlOf({ data, url }: TargetOptions): string {
-  return data === undefined && url !== undefined ? url : `file:${data ?? DIRECTORY}`
+  return data === undefined && url !== undefined ? url : urlOfDirectory(data ?? DIRECTORY)
 }
 
 /** The data directory. @throws INVALID_OPTION when the target is another broker */
 export function directoryOf(options: TargetOptions): string {
   const url = urlOf(options)
-  if (url.startsWith('file:')) return url.slice('file:'.length)
+  if (url.startsWith('file:')) return directoryOfUrl(url)
   throw new MillraceError('INVALID_OPTION', `${nameOf(options)} is no data directory: say --file`, { url: nameOf(options) })
 }
 

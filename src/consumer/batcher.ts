@@ -9,18 +9,30 @@ import { MillraceError } from '../base/errors.ts'
 import type { Delivery } from '../broker/engine.ts'
 import type { StoredEvent } from '../event/cloud-event.ts'
 import type { BatchRoute, ConsumerPlan } from './consumer.ts'
-import type { BatchOutcome } from './consumer-types.ts'
+import { isError, messageOf } from './failure.ts'
 import type { DeliveryContext } from './handler-context.ts'
+
+/** What became of one event of a batch; null is done. */
+export type Outcome = { readonly failed: unknown } | null
 
 export interface BatcherHost {
   readonly clock: Clock
-  /** In offset order; null is done. */
-  settle(contexts: readonly DeliveryContext[], outcomes: readonly (Error | null)[]): void
+  /** Call a batch's handler. */
+  call(route: BatchRoute, events: readonly StoredEvent[], contexts: readonly DeliveryContext[]): unknown
+  /** In offset order. */
+  settle(contexts: readonly DeliveryContext[], outcomes: readonly Outcome[]): void
+}
+
+interface Item {
+  readonly event: StoredEvent
+  readonly context: DeliveryContext
+  /** When it came, by the clock's `elapsed`. */
+  readonly atMs: number
 }
 
 interface Gathering {
   readonly route: BatchRoute
-  items: { readonly event: StoredEvent; readonly context: DeliveryContext }[]
+  items: Item[]
   cancelWait: (() => void) | null
   /** A batch of the route runs: the next one waits for it. */
   running: boolean
@@ -33,6 +45,8 @@ export class Batcher {
   readonly #credit: number
   readonly #gatherings = new Map<BatchRoute, Gathering>()
   #held = 0
+  /** Nothing more comes: no batch waits to be filled. */
+  #flushing = false
 
   constructor(plan: ConsumerPlan, host: BatcherHost) {
     const batchRoutes = plan.routes.filter((route): route is BatchRoute => route.batch !== null)
@@ -45,7 +59,7 @@ export class Batcher {
 
   add(route: BatchRoute, event: StoredEvent, context: DeliveryContext): void {
     const gathering = this.#gatherings.get(route) as Gathering
-    gathering.items.push({ event, context })
+    gathering.items.push({ event, context, atMs: this.#host.clock.elapsed() })
     this.#held++
     if (gathering.items.length >= route.batch.size) this.#run(gathering)
   }
@@ -53,15 +67,18 @@ export class Batcher {
   /** All that was handed over together has been added. */
   delivered(): void {
     for (const gathering of this.#gatherings.values()) {
-      if (gathering.items.length === 0) continue
-      if (gathering.route.batch.waitMs === 0 || this.#held >= this.#credit) this.#run(gathering)
-      else gathering.cancelWait ??= this.#host.clock.after(gathering.route.batch.waitMs, () => this.#run(gathering))
+      const [oldest] = gathering.items
+      if (oldest === undefined) continue
+      const leftMs = oldest.atMs + gathering.route.batch.waitMs - this.#host.clock.elapsed()
+      if (leftMs <= 0 || this.#flushing || this.#held >= this.#credit) this.#run(gathering)
+      else gathering.cancelWait ??= this.#host.clock.after(Math.ceil(leftMs), () => this.#run(gathering))
     }
   }
 
-  /** Run what is gathered now. */
+  /** Run what is gathered now, and what still comes at once. */
   flush(): void {
-    for (const gathering of this.#gatherings.values()) this.#run(gathering)
+    this.#flushing = true
+    this.delivered()
   }
 
   /** Take out what is gathered behind an event of the same key that failed: it must wait for that one. */
@@ -93,34 +110,37 @@ export class Batcher {
     const items = gathering.items.splice(0, gathering.route.batch.size)
     items.sort((a, b) => a.context.offset - b.context.offset)
     gathering.running = true
-    void this.#handle(gathering.route, items).then((outcomes) => {
+    const contexts = items.map((item) => item.context)
+    const events = items.map((item) => item.event)
+    const running = this.#handle(gathering.route, events, contexts).then((outcomes) => {
       gathering.running = false
       this.#held -= items.length
-      const contexts = items.map((item) => item.context)
       this.#host.settle(contexts, outcomes)
       if (gathering.items.length > 0) this.delivered()
     })
+    for (const context of contexts) context.running = running
   }
 
-  async #handle(route: BatchRoute, items: Gathering['items']): Promise<(Error | null)[]> {
+  async #handle(route: BatchRoute, events: readonly StoredEvent[], contexts: readonly DeliveryContext[]): Promise<Outcome[]> {
     try {
-      const outcomes = await route.handler(
-        items.map((item) => item.event) as never,
-        items.map((item) => item.context),
-      )
-      if (outcomes === undefined || outcomes === null) return items.map(() => null)
-      if (outcomes.length === items.length) return outcomes.map(outcomeOf)
-      throw new MillraceError(
-        'INVALID_OPTION',
-        `the batch handler answered ${outcomes.length} outcomes for ${items.length} events: one each, or nothing when all are done`,
-      )
-    } catch (error) {
-      const failed = error instanceof Error ? error : new Error(String(error))
-      return items.map(() => failed)
+      const outcomes = await this.#host.call(route, events, contexts)
+      if (outcomes === undefined || outcomes === null) return events.map(() => null)
+      const of = `the batch handler for "${route.definition?.type}"`
+      const shape = 'it answers nothing when all are done, or one outcome for each event'
+      if (!Array.isArray(outcomes)) throw new MillraceError('INVALID_OPTION', `${of} answered ${messageOf(outcomes)}: ${shape}`)
+      if (outcomes.length !== events.length) {
+        throw new MillraceError('INVALID_OPTION', `${of} answered ${outcomes.length} outcomes for ${events.length} events: ${shape}`)
+      }
+      return Array.from(outcomes as unknown[], (outcome) => outcomeOf(outcome, of))
+    } catch (failed) {
+      return events.map(() => ({ failed }))
     }
   }
 }
 
-function outcomeOf(outcome: BatchOutcome): Error | null {
-  return outcome instanceof Error ? outcome : null
+function outcomeOf(outcome: unknown, of: string): Outcome {
+  if (outcome === undefined || outcome === null || outcome === 'done') return null
+  if (isError(outcome)) return { failed: outcome }
+  const message = `${of} answered ${messageOf(outcome)} for this event: an outcome is undefined or 'done' when it is done, or an Error when it failed`
+  return { failed: new MillraceError('INVALID_OPTION', message) }
 }

@@ -26,7 +26,11 @@ export interface ConsumerOptions {
   readonly onDead?: OnDead
   /** Where a consumer that is new to a channel begins. @default 'beginning' */
   readonly from?: From
-  /** A handler's time limit; it then fails with HANDLER_TIMEOUT and its signal aborts. @default none: handlers may run for hours */
+  /**
+   * A handler's time limit, from when it is called. After it, `ctx.signal` aborts and the attempt has failed with HANDLER_TIMEOUT, whatever the handler does.
+   * The next attempt waits until the handler has ended: up to then it keeps its key and its slot of `concurrency`.
+   * @default none: handlers may run for hours
+   */
   readonly timeout?: Duration
   /** An instance that was not heard of for so long loses its events to others. At least 50 ms. @default '30s' */
   readonly lease?: Duration
@@ -53,10 +57,10 @@ export interface HandlerContext {
    * the handler does not await, fails the attempt. @throws as `publish`, LEASE_LOST
    */
   emit<C extends Channel | string>(channel: C, event: Publishable<C> | readonly Publishable<C>[], options?: PublishLater): Promise<void>
-  /** Give up on this event now: it goes to the dead letters. Never returns. */
-  reject(reason: string | Error): never
-  /** Fail this attempt and try again after a time of your own. Never returns. */
-  retryAfter(delay: Duration, reason?: string | Error): never
+  /** Give up on this event now: it goes to the dead letters. Takes whatever a `catch` clause gives. Never returns. */
+  reject(reason: unknown): never
+  /** Fail this attempt and try again after a time of your own, of up to ten years. Never returns. */
+  retryAfter(delay: Duration, reason?: unknown): never
 }
 
 /** The event that a handler of this definition gets. */
@@ -78,15 +82,18 @@ export interface BatchOptions {
   readonly wait?: Duration
 }
 
-/** A consumer that runs. */
-export interface Running {
+/** A consumer that runs. `await using` stops it. */
+export interface Running extends AsyncDisposable {
   readonly name: string
-  /** Take no more, wait for handlers that run (up to `drain`), hand back the rest; resolves with what was done since the start. */
+  /**
+   * Take no more, wait for handlers that run (up to `drain`), hand back the rest; resolves with what was done since the start. A handler may call it:
+   * then it does not wait for that handler, whose event is done when the handler is. `done` tells when the consumer has stopped.
+   */
   stop(): Promise<RunSummary>
   /** No new events until `resume`; handlers that run go on. */
   pause(): void
   resume(): void
-  /** Resolves when the consumer has stopped; rejects with the error that ended it. */
+  /** Resolves when the consumer has stopped, by `stop` or with its broker; rejects if what it had done could not be made durable. */
   readonly done: Promise<RunSummary>
 }
 

@@ -4,17 +4,19 @@
 import { MillraceError } from '../base/errors.ts'
 import { LIMITS } from '../base/limits.ts'
 import { checkConsumerName, checkName, compileWildcard, isWildcard } from '../base/names.ts'
+import { shown } from '../base/shown.ts'
 import { durationMs, knownOptions, wholeNumber } from '../base/units.ts'
 import type { BrokerHost, Startable } from '../broker/broker.ts'
-import { position } from '../broker/connected-broker.ts'
+import { position } from '../broker/call-options.ts'
 import type { OnDead, Position } from '../broker/engine.ts'
-import type { Channel, DefinitionsOf } from '../channel/channel.ts'
+import type { AttemptPolicy } from '../broker/failed-attempt.ts'
+import { type Channel, checkChannel, type DefinitionsOf } from '../channel/channel.ts'
 import type { StoredEvent } from '../event/cloud-event.ts'
-import type { AnyEventDefinition, EventFilter, TypeOf } from '../event/event.ts'
+import { type AnyEventDefinition, type EventFilter, isDefinition, type TypeOf } from '../event/event.ts'
 import { parsePattern } from '../pattern/pattern-parser.ts'
 import type { PatternJson } from '../pattern/pattern-type.ts'
 import type { BatchHandler, BatchOptions, ConsumerOptions, EventOf, Handler, Running } from './consumer-types.ts'
-import { type RetryPolicy, retryPolicy } from './retry-policy.ts'
+import { retryPolicy } from './retry-policy.ts'
 import { Runner } from './runner.ts'
 
 /** A handler, and the events it is for. */
@@ -38,7 +40,7 @@ export interface ConsumerPlan {
   readonly channels: readonly (Channel | string)[]
   readonly routes: readonly (Route | BatchRoute)[]
   readonly concurrency: number
-  readonly retry: RetryPolicy
+  readonly retry: AttemptPolicy
   readonly onDead: OnDead | null
   readonly from: (nowMs: number) => Position
   readonly timeoutMs: number | null
@@ -55,6 +57,7 @@ export class Consumer<Definition extends AnyEventDefinition = AnyEventDefinition
   readonly #channels: readonly (Channel | string)[]
   readonly #options: ConsumerOptions
   readonly #routes: (Route | BatchRoute)[] = []
+  #started = false
 
   constructor(name: string, channels: readonly (Channel | string)[], options: ConsumerOptions) {
     this.name = checkConsumerName(name)
@@ -71,13 +74,13 @@ export class Consumer<Definition extends AnyEventDefinition = AnyEventDefinition
   on<D extends Definition>(event: D, handler: Handler<EventOf<D>>): this
   on<Type extends TypeOf<Definition>, Output>(event: EventFilter<Type, Output>, handler: Handler<StoredEvent<Type, Output>>): this
   on(event: AnyEventDefinition | EventFilter, handler: Handler<never>): this {
-    this.#routes.push({ ...this.#target(event), handler, batch: null })
+    this.#add({ ...this.#target(event, 'on'), handler, batch: null })
     return this
   }
 
   /** Handle every event of the channels that no other handler is for. */
   onAny(handler: Handler<StoredEvent>): this {
-    this.#routes.push({ definition: null, pattern: null, handler, batch: null })
+    this.#add({ definition: null, pattern: null, handler, batch: null })
     return this
   }
 
@@ -89,15 +92,37 @@ export class Consumer<Definition extends AnyEventDefinition = AnyEventDefinition
   onBatch(event: AnyEventDefinition, options: BatchOptions, handler: BatchHandler<never>): this {
     knownOptions(options, ['size', 'wait'], `onBatch of consumer "${this.name}"`)
     const size = wholeNumber(options.size, 'size', 1, LIMITS.handlerBatchMax)
-    this.#routes.push({ ...this.#target(event), handler, batch: { size, waitMs: durationMs(options.wait ?? 0, 'wait') } })
+    this.#add({ ...this.#target(event, 'onBatch'), handler, batch: { size, waitMs: durationMs(options.wait ?? 0, 'wait') } })
     return this
   }
 
-  #target(event: AnyEventDefinition | EventFilter): Pick<Route, 'definition' | 'pattern'> {
-    const filter = 'definition' in event ? event : null
-    const definition = filter === null ? (event as AnyEventDefinition) : filter.definition
-    if (typeof definition?.type !== 'string') {
-      throw new MillraceError('INVALID_OPTION', `on() of consumer "${this.name}" takes an event definition, or its where()`, { consumer: this.name })
+  /** @throws INVALID_OPTION when the handler could never run, or is none */
+  #add(route: Route | BatchRoute): void {
+    const refuse = (message: string): never => {
+      throw new MillraceError('INVALID_OPTION', message, { consumer: this.name })
+    }
+    if (typeof route.handler !== 'function') refuse(`a handler of consumer "${this.name}" is not a function: it is ${shown(route.handler)}`)
+    if (this.#started) refuse(`consumer "${this.name}" was started before this handler was added, and would not give it any event: add handlers first`)
+    const type = route.definition?.type
+    const others = this.#routes.filter((other) => type !== undefined && other.definition?.type === type)
+    if (others.length > 0 && [route, ...others].some(({ batch }) => batch !== null)) {
+      refuse(
+        `consumer "${this.name}" has a handler for "${type}" already: an event is handled in one batch, or by on() handlers; ` +
+          'use another consumer for the other handler',
+      )
+    }
+    this.#routes.push(route)
+  }
+
+  #target(event: AnyEventDefinition | EventFilter, verb: 'on' | 'onBatch'): Pick<Route, 'definition' | 'pattern'> {
+    const given = typeof event === 'object' || typeof event === 'function' ? event : null
+    const filter = given !== null && 'definition' in given ? given : null
+    const definition = filter === null ? (given as AnyEventDefinition | null) : filter.definition
+    if (!isDefinition(definition) || (filter !== null && verb === 'onBatch')) {
+      const takes = verb === 'on' ? 'an event definition, or its where()' : 'an event definition'
+      throw new MillraceError('INVALID_OPTION', `${verb}() of consumer "${this.name}" takes ${takes}: what event() answers; this is ${shown(event)}`, {
+        consumer: this.name,
+      })
     }
     this.#checkCarried(definition)
     if (filter === null) return { definition, pattern: null }
@@ -121,7 +146,14 @@ export class Consumer<Definition extends AnyEventDefinition = AnyEventDefinition
     if (this.#routes.length === 0) {
       throw new MillraceError('INVALID_OPTION', `consumer "${this.name}" has no handler: add one with on()`, { consumer: this.name })
     }
-    return Runner.start(planOf(this.name, this.#channels, this.#options, this.#routes), host)
+    const startedBefore = this.#started
+    this.#started = true
+    try {
+      return await Runner.start(planOf(this.name, this.#channels, this.#options, [...this.#routes]), host)
+    } catch (error) {
+      this.#started = startedBefore
+      throw error
+    }
   }
 }
 
@@ -130,7 +162,7 @@ export function planOf(name: string, channels: readonly (Channel | string)[], op
   knownOptions(options, ['concurrency', 'retry', 'onDead', 'from', 'timeout', 'lease', 'drain', 'stall'], `consumer "${name}"`)
   const { onDead = null, from = 'beginning', timeout } = options
   if (onDead !== null && !['park', 'skip', 'block'].includes(onDead)) {
-    throw new MillraceError('INVALID_OPTION', `onDead of consumer "${name}" is 'park', 'skip' or 'block'; it is ${String(onDead)}`, { option: 'onDead' })
+    throw new MillraceError('INVALID_OPTION', `onDead of consumer "${name}" is 'park', 'skip' or 'block'; it is ${shown(onDead)}`, { option: 'onDead' })
   }
   const leaseMs = durationMs(options.lease ?? LIMITS.leaseMsDefault, 'lease')
   if (leaseMs < LIMITS.leaseMsMin)
@@ -155,8 +187,7 @@ export function checkChannels(name: string, channels: readonly (Channel | string
   if (channels.length === 0) throw new MillraceError('INVALID_OPTION', `consumer "${name}" has no channel`, { consumer: name })
   for (const channel of channels) {
     if (typeof channel !== 'string') {
-      if (channel?.spec === undefined)
-        throw new MillraceError('INVALID_OPTION', `a channel of consumer "${name}" is neither a channel nor a name`, { consumer: name })
+      checkChannel(channel)
     } else if (isWildcard(channel)) compileWildcard(channel)
     else checkName(channel, 'channel')
   }

@@ -1,7 +1,10 @@
 /** What a handler can do besides returning. One for each event and attempt; what costs something is made when asked for. */
 import { MillraceError } from '../base/errors.ts'
+import { LIMITS } from '../base/limits.ts'
+import { nameOf } from '../base/names.ts'
 import { type Duration, durationMs } from '../base/units.ts'
 import type { Publishable, PublishLater } from '../broker/broker.ts'
+import { dueAt } from '../broker/due-at.ts'
 import type { Delivery, Emission, EncodedEvent } from '../broker/engine.ts'
 import type { EventEncoder } from '../broker/event-encoder.ts'
 import type { Channel } from '../channel/channel.ts'
@@ -14,6 +17,8 @@ export interface ContextHost {
   readonly name: string
   readonly encoder: EventEncoder
   readonly nowMs: () => number
+  /** An emission came after its handler had finished, was refused, and nobody waits for it. */
+  lateEmission(context: DeliveryContext, channel: string): void
 }
 
 export class DeliveryContext implements HandlerContext {
@@ -22,6 +27,10 @@ export class DeliveryContext implements HandlerContext {
   emissions: Emission[] | null = null
   /** The calls of `emit`; null when there was none. */
   emitting: WatchedPromise<void>[] | null = null
+  /** Settles after the handler, or its batch, and what follows it here. Null while nothing is waited for. */
+  running: Promise<unknown> | null = null
+  /** The time limit has passed: the attempt has failed with this error, and is settled when the handler has ended. */
+  timedOut: Error | null = null
   readonly #host: ContextHost
   #controller: AbortController | null = null
   #aborted: Error | null = null
@@ -72,9 +81,12 @@ export class DeliveryContext implements HandlerContext {
 
   emit<C extends Channel | string>(channel: C, event: Publishable<C> | readonly Publishable<C>[], options?: PublishLater): Promise<void> {
     const made = WatchedPromise.watch(this.#emit(channel, event as Encodable | readonly Encodable[], options))
-    this.emitting ??= []
-    this.emitting.push(made)
-    void made.outcome()
+    if (this.#over) void this.#noticed(made, typeof channel === 'string' ? channel : channel?.name)
+    else {
+      this.emitting ??= []
+      this.emitting.push(made)
+      void made.outcome()
+    }
     return made
   }
 
@@ -86,14 +98,20 @@ export class DeliveryContext implements HandlerContext {
     }
   }
 
+  /** What is emitted after the end is refused. If nobody looks, the person on call is told. */
+  async #noticed(made: WatchedPromise<void>, channel: string): Promise<void> {
+    const { status } = await made.outcome()
+    // Whoever awaits it later in this turn has it, too.
+    await new Promise((resolve) => setImmediate(resolve))
+    if (status === 'rejected' && !made.watched && this.#aborted === null) this.#host.lateEmission(this, channel)
+  }
+
   async #emit(channel: Channel | string, event: Encodable | readonly Encodable[], options: PublishLater = {}): Promise<void> {
     this.#mayEmit()
     const { encoder, nowMs } = this.#host
-    const { delay, at } = options
-    const dueAtMs = delay !== undefined ? nowMs() + durationMs(delay, 'delay') : at === undefined ? null : Number(at)
-    if (dueAtMs !== null && !Number.isFinite(dueAtMs)) throw new MillraceError('INVALID_OPTION', 'at must be a valid Date or milliseconds', { option: 'at' })
+    const dueAtMs = dueAt(options, nowMs(), 'ctx.emit')
+    const name = nameOf(channel, 'channel')
     if (!encoder.isReady(channel)) await encoder.prepare(channel)
-    const name = typeof channel === 'string' ? channel : channel.name
     const made: EncodedEvent[] = []
     for (const one of Array.isArray(event) ? (event as readonly Encodable[]) : [event as Encodable]) {
       const encoded = encoder.encode(name, this.#caused(one))
@@ -122,11 +140,11 @@ export class DeliveryContext implements HandlerContext {
     return { causationid: this.delivery.id, correlationid: correlationid ?? this.delivery.id, ...(traceparent !== undefined && { traceparent }) }
   }
 
-  reject(reason: string | Error): never {
-    throw new Rejected(typeof reason === 'string' ? reason : reason.message, { cause: reason })
+  reject(reason: unknown): never {
+    throw new Rejected(reason)
   }
 
-  retryAfter(delay: Duration, reason: string | Error = 'the handler asked for another attempt'): never {
-    throw new RetryAfter(typeof reason === 'string' ? reason : reason.message, durationMs(delay, 'delay'), reason)
+  retryAfter(delay: Duration, reason?: unknown): never {
+    throw new RetryAfter(Math.min(durationMs(delay, 'delay'), LIMITS.delayMsMax), reason)
   }
 }

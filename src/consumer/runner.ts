@@ -1,56 +1,82 @@
 /**
- * A consumer that runs: takes deliveries from its engine's subscription, calls the handlers, settles.
+ * A consumer that runs: takes deliveries from its engine's subscription, calls the handlers, and passes on how they ended.
  *
- * It runs all that the engine hands it: the engine gives no more than the credit, and never two events of one key. The
- * attempt that fails is retried or dead-lettered by the consumer's policy; what cannot be decoded is poison, and is
- * dead-lettered without being tried.
+ * It runs all that the engine hands it: the engine gives no more than the credit, and never two events of one key. A delivery stays in hand until its
+ * handler has ended, also when its time limit has passed before: so its key and its slot stay taken. What cannot be decoded is poison.
  */
+import type { Clock } from '../base/clock.ts'
 import { MillraceError } from '../base/errors.ts'
 import { isWildcard } from '../base/names.ts'
 import type { BrokerHost } from '../broker/broker.ts'
-import type { Delivery, DeliverySink, Failure, Subscription } from '../broker/engine.ts'
+import type { Delivery, DeliverySink, Subscription } from '../broker/engine.ts'
+import { EventDecoder, refusePoison } from '../broker/event-decoder.ts'
 import type { StoredEvent } from '../event/cloud-event.ts'
-import { Batcher } from './batcher.ts'
-import type { ConsumerPlan } from './consumer.ts'
+import { Batcher, type Outcome } from './batcher.ts'
+import type { BatchRoute, ConsumerPlan } from './consumer.ts'
 import type { Running, RunSummary } from './consumer-types.ts'
-import { EventDecoder, refusePoison } from './event-decoder.ts'
-import { failureOf, Rejected, Released, RetryAfter } from './failure.ts'
 import { type ContextHost, DeliveryContext } from './handler-context.ts'
+import { HandlerWatch } from './handler-watch.ts'
 import { Router } from './router.ts'
+import { Settlement } from './settlement.ts'
+import { waitingCallers } from './waiting-callers.ts'
+
+/** Somebody waits until no handler runs, or none but those that wait for the end themselves. */
+interface Drain {
+  readonly ofHandler: boolean
+  readonly done: () => void
+}
 
 export class Runner implements Running, DeliverySink {
   readonly name: string
   readonly done: Promise<RunSummary>
   readonly #plan: ConsumerPlan
   readonly #host: BrokerHost
+  readonly #clock: Clock
   readonly #contextHost: ContextHost
   readonly #router: Router
-  readonly #decoder = new EventDecoder()
+  readonly #decoder = new EventDecoder('handled')
   readonly #batcher: Batcher | null
+  readonly #watch: HandlerWatch | null
   /** Deliveries with a handler, or in a batch. */
   #active = 0
-  readonly #counts = { completed: 0, retried: 0, deadLettered: 0, released: 0 }
-  #subscription: Subscription | null = null
+  #subscription!: Subscription
+  /** Null until there is a subscription. */
+  #settlement: Settlement | null = null
   #early: Delivery[] = []
+  /** Whose handlers are being called: they have not returned a promise yet. */
+  #calling: DeliveryContext | readonly DeliveryContext[] | null = null
   #cancelRenewal: () => void = () => undefined
   #keepAlive: NodeJS.Timeout | null = null
-  #timeouts: NodeJS.Timeout | null = null
   #stopping: Promise<RunSummary> | null = null
-  #idle: (() => void) | null = null
-  #finish: (summary: RunSummary) => void = () => undefined
+  readonly #drains = new Set<Drain>()
+  /** Whose handlers wait for the end. */
+  readonly #asking = new Set<DeliveryContext>()
+  #ended: { readonly resolve: (summary: RunSummary) => void; readonly reject: (error: unknown) => void } | null = null
 
   private constructor(plan: ConsumerPlan, host: BrokerHost) {
     this.name = plan.name
     this.#plan = plan
     this.#host = host
+    this.#clock = host.engine.clock
     this.#router = new Router(plan.routes)
-    this.#contextHost = { name: plan.name, encoder: host.encoder, nowMs: () => host.engine.clock.now() }
+    this.#contextHost = {
+      name: plan.name,
+      encoder: host.encoder,
+      nowMs: () => host.engine.clock.now(),
+      lateEmission: (context, channel) => this.#lateEmission(context, channel),
+    }
     this.#batcher = this.#router.batches
-      ? new Batcher(plan, { settle: (items, outcomes) => this.#settleBatch(items, outcomes), clock: host.engine.clock })
+      ? new Batcher(plan, {
+          clock: this.#clock,
+          call: (route, events, contexts) => this.#callBatch(route, events, contexts),
+          settle: (contexts, outcomes) => this.#settleBatch(contexts, outcomes),
+        })
       : null
-    this.done = new Promise((resolve) => {
-      this.#finish = resolve
+    this.#watch = plan.timeoutMs === null ? null : new HandlerWatch(plan, plan.timeoutMs, this.#clock, host.alarms)
+    this.done = new Promise((resolve, reject) => {
+      this.#ended = { resolve, reject }
     })
+    this.done.catch(() => undefined)
   }
 
   static async start(plan: ConsumerPlan, host: BrokerHost): Promise<Runner> {
@@ -60,13 +86,13 @@ export class Runner implements Running, DeliverySink {
   }
 
   async #start(): Promise<void> {
-    const { engine, encoder } = this.#host
+    const { engine, encoder, random } = this.#host
     const plan = this.#plan
     for (const channel of plan.channels) {
       if (typeof channel !== 'string' || !isWildcard(channel)) await encoder.prepare(channel)
-      if (typeof channel !== 'string') for (const definition of channel.events?.values() ?? []) this.#decoder.add(definition)
+      if (typeof channel !== 'string') this.#decoder.addChannel(channel)
     }
-    for (const route of plan.routes) if (route.definition !== null) this.#decoder.add(route.definition)
+    for (const route of plan.routes) if (route.definition !== null) this.#decoder.addHandled(route.definition)
     const batchSize = Math.max(1, ...plan.routes.map((route) => route.batch?.size ?? 1))
     this.#subscription = await engine.subscribe(
       {
@@ -83,30 +109,34 @@ export class Runner implements Running, DeliverySink {
       },
       this,
     )
+    this.#settlement = new Settlement({ plan, random, settled: (delivery) => this.#forget(delivery) }, this.#subscription)
     this.#renewEvery(plan.leaseMs / 3)
     // A running consumer keeps its process alive, as a listening server does.
     this.#keepAlive = setInterval(() => undefined, 2 ** 30)
-    if (plan.timeoutMs !== null) this.#watchTimeouts(plan.timeoutMs)
     const early = this.#early
     this.#early = []
     if (early.length > 0) this.deliver(early)
   }
 
   #renewEvery(ms: number): void {
-    this.#cancelRenewal = this.#host.engine.clock.after(ms, () => {
-      this.#subscription?.renew()
+    this.#cancelRenewal = this.#clock.after(ms, () => {
+      this.#subscription.renew()
       if (this.#keepAlive !== null) this.#renewEvery(ms)
     })
   }
 
   deliver(deliveries: readonly Delivery[]): void {
-    if (this.#subscription === null) {
+    const settlement = this.#settlement
+    if (settlement === null) {
       this.#early.push(...deliveries)
       return
     }
     for (const delivery of deliveries) {
-      if (this.#batcher === null) this.#run(delivery)
-      else this.#collect(this.#batcher, delivery)
+      const context = new DeliveryContext(this.#contextHost, delivery)
+      delivery.attachment = context
+      this.#active++
+      if (this.#batcher === null) this.#run(context, settlement)
+      else this.#collect(this.#batcher, context, settlement)
     }
     this.#batcher?.delivered()
   }
@@ -116,190 +146,195 @@ export class Runner implements Running, DeliverySink {
       const context = contextOf(delivery)
       context?.abort(new MillraceError('LEASE_LOST', 'the event was given to another worker, or its consumer was rewound', { offset: delivery.offset }))
       this.#batcher?.forget(delivery)
-      if (context !== null) this.#forget(delivery)
+      this.#forget(delivery)
     }
   }
 
-  #run(delivery: Delivery): void {
-    const context = new DeliveryContext(this.#contextHost, delivery)
-    delivery.attachment = context
-    this.#active++
+  #run(context: DeliveryContext, settlement: Settlement): void {
     try {
-      const event = this.#plan.undecoded === true ? undecoded(delivery) : this.#decoder.decode(delivery)
-      const result =
-        event instanceof Promise
-          ? event.then((decoded) => this.#router.handle(decoded, context, delivery.text))
-          : this.#router.handle(event, context, delivery.text)
-      if (isThenable(result)) {
-        result.then(
-          () => this.#handled(context),
-          (error: unknown) => this.#failed(context, error),
-        )
-      } else this.#handled(context)
+      const event = this.#plan.undecoded === true ? undecoded(context.delivery) : this.#decoder.decode(context.delivery, context.channel)
+      const result = event instanceof Promise ? event.then((decoded) => this.#call(decoded, context)) : this.#call(event, context)
+      this.#await(result, context, settlement)
     } catch (error) {
-      this.#failed(context, error)
+      settlement.failed(context, error)
     }
   }
 
-  #collect(batcher: Batcher, delivery: Delivery): void {
-    const context = new DeliveryContext(this.#contextHost, delivery)
-    delivery.attachment = context
-    this.#active++
-    const add = (event: Awaited<ReturnType<EventDecoder['decode']>>): void => {
+  #collect(batcher: Batcher, context: DeliveryContext, settlement: Settlement): void {
+    const add = (event: StoredEvent): void => {
       const route = this.#router.batchRoute(event)
       if (route !== null) batcher.add(route, event, context)
-      else {
-        const result = this.#router.handle(event, context, delivery.text)
-        Promise.resolve(result).then(
-          () => this.#handled(context),
-          (error: unknown) => this.#failed(context, error),
-        )
-      }
+      else this.#await(this.#call(event, context), context, settlement)
     }
+    const failed = (error: unknown): void => settlement.failed(context, error)
     try {
-      const event = this.#decoder.decode(delivery)
-      if (event instanceof Promise) event.then(add, (error: unknown) => this.#failed(context, error))
+      const event = this.#decoder.decode(context.delivery, context.channel)
+      if (event instanceof Promise) event.then(add).catch(failed)
       else add(event)
     } catch (error) {
-      this.#failed(context, error)
+      failed(error)
+    }
+  }
+
+  /** Settle when what a handler returned has ended. */
+  #await(result: unknown, context: DeliveryContext, settlement: Settlement): void {
+    const pending = pendingOf(result)
+    if (pending === null) return settlement.handled(context)
+    context.running = pending.then(
+      () => settlement.handled(context),
+      (error: unknown) => settlement.failed(context, error),
+    )
+  }
+
+  #call(event: StoredEvent, context: DeliveryContext): unknown {
+    this.#watch?.begin(context)
+    const before = this.#calling
+    this.#calling = context
+    try {
+      return this.#router.handle(event, context, context.delivery.text)
+    } finally {
+      this.#calling = before
+    }
+  }
+
+  #callBatch(route: BatchRoute, events: readonly StoredEvent[], contexts: readonly DeliveryContext[]): unknown {
+    this.#watch?.begin(contexts)
+    const before = this.#calling
+    this.#calling = contexts
+    try {
+      return route.handler(events as never, contexts)
+    } finally {
+      this.#calling = before
     }
   }
 
   /** Outcomes in offset order, so that a failed event holds back those of its key that came after it. */
-  #settleBatch(contexts: readonly DeliveryContext[], outcomes: readonly (Error | null)[]): void {
+  #settleBatch(contexts: readonly DeliveryContext[], outcomes: readonly Outcome[]): void {
+    this.#watch?.end(contexts)
+    const settlement = this.#settlement as Settlement
     contexts.forEach((context, index) => {
       const outcome = outcomes[index] ?? null
-      if (outcome === null) this.#handled(context)
+      if (outcome === null && context.timedOut === null) settlement.handled(context)
       else {
-        this.#failed(context, outcome)
-        for (const behind of this.#batcher?.takeBehind(context.delivery) ?? []) {
-          this.#subscription?.release(behind)
-          this.#forget(behind)
-        }
+        settlement.failed(context, outcome?.failed)
+        for (const behind of this.#batcher?.takeBehind(context.delivery) ?? []) settlement.handBack(behind)
       }
     })
   }
 
-  #handled(context: DeliveryContext): void {
-    if (context.emitting === null) this.#complete(context)
-    else {
-      context.emitted().then(
-        () => this.#complete(context),
-        (error: unknown) => this.#failed(context, error),
-      )
-    }
-  }
-
-  #complete(context: DeliveryContext): void {
-    context.end()
-    const { delivery } = context
-    try {
-      if ((this.#subscription as Subscription).complete(delivery, context.emissions)) this.#counts.completed++
-      this.#forget(delivery)
-    } catch (error) {
-      this.#failed(context, error)
-    }
-  }
-
-  #failed(context: DeliveryContext, error: unknown): void {
-    context.end()
-    const { delivery } = context
-    const subscription = this.#subscription as Subscription
-    if (error instanceof Released) {
-      if (subscription.release(delivery)) this.#counts.released++
-      return this.#forget(delivery)
-    }
-    const { retry } = this.#plan
-    const kind = kindOf(error)
-    const failure = failureOf(error, kind)
-    const last = delivery.attempt >= retry.attempts
-    if (kind === 'rejected' || kind === 'poison' || last) {
-      if (subscription.deadLetter(delivery, failure)) this.#counts.deadLettered++
-    } else {
-      const delayMs = error instanceof RetryAfter ? error.delayMs : retry.delayMs(delivery.attempt, error, this.#host.random)
-      if (subscription.retry(delivery, delayMs, failure)) this.#counts.retried++
-    }
-    this.#forget(delivery)
-  }
-
   #forget(delivery: Delivery): void {
-    if (delivery.attachment === null) return
+    const context = contextOf(delivery)
+    if (context === null) return
+    this.#watch?.end(context)
     delivery.attachment = null
     this.#active--
-    if (this.#idle !== null && this.#active === 0) this.#idle()
+    this.#asking.delete(context)
+    if (this.#drains.size > 0) this.#lookAtDrains()
   }
 
-  *#contexts(): Generator<DeliveryContext> {
-    for (const delivery of this.#subscription?.held ?? []) {
-      const context = contextOf(delivery)
-      if (context !== null) yield context
-    }
+  #contexts(): DeliveryContext[] {
+    return [...this.#subscription.held].flatMap((delivery) => contextOf(delivery) ?? [])
   }
 
-  #watchTimeouts(timeoutMs: number): void {
-    const startedAt = new WeakMap<DeliveryContext, number>()
-    this.#timeouts = setInterval(
-      () => {
-        const now = this.#host.engine.clock.now()
-        for (const context of this.#contexts()) {
-          const since = startedAt.get(context)
-          if (since === undefined) startedAt.set(context, now)
-          else if (now - since >= timeoutMs) this.#timeOut(context, timeoutMs)
-        }
-      },
-      Math.max(1, timeoutMs / 10),
+  #lateEmission(context: DeliveryContext, channel: string): void {
+    const { delivery } = context
+    const where = `the event at offset ${delivery.offset} of "${delivery.channel}" (id ${delivery.id})`
+    this.#host.alarms.raise(
+      'CLOSED',
+      `a handler of consumer "${this.name}" emitted to "${channel}" after it had finished with ${where}: nothing was stored; await ctx.emit inside the handler`,
+      `late emission of ${this.name} to ${channel}`,
     )
-    this.#timeouts.unref()
-  }
-
-  #timeOut(context: DeliveryContext, timeoutMs: number): void {
-    const error = new MillraceError('HANDLER_TIMEOUT', `the handler took longer than ${timeoutMs} ms`, { offset: context.offset, channel: context.channel })
-    context.abort(error)
-    this.#failed(context, error)
   }
 
   pause(): void {
-    this.#subscription?.pause()
+    this.#subscription.pause()
   }
 
   resume(): void {
-    this.#subscription?.resume()
+    if (this.#stopping === null) this.#subscription.resume()
   }
 
   stop(): Promise<RunSummary> {
+    const asking = this.#callers()
     this.#stopping ??= this.#stop()
-    return this.#stopping
+    if (asking.size === 0) return this.#stopping
+    this.#stopping.catch(() => undefined)
+    for (const context of asking) this.#asking.add(context)
+    this.#lookAtDrains()
+    return this.#drained(true).then(() => this.#summary())
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.stop()
+  }
+
+  /** Whether the code that runs is one of the handlers, or is awaited by one. */
+  get calledByHandler(): boolean {
+    return this.#callers().size > 0
+  }
+
+  /** Whose handlers wait for the code that runs. */
+  #callers(): ReadonlySet<DeliveryContext> {
+    if (this.#active === 0) return new Set()
+    const calling = this.#calling === null ? [] : [this.#calling].flat()
+    return new Set([...calling, ...waitingCallers(this.#contexts())])
   }
 
   async #stop(): Promise<RunSummary> {
     this.pause()
+    // A batch handler that is called now may stop the consumer, too.
+    await null
     this.#batcher?.flush()
-    if (this.#active > 0) await this.#drained()
+    await this.#drained(false)
     this.#cancelRenewal()
-    if (this.#timeouts !== null) clearInterval(this.#timeouts)
+    this.#watch?.stop()
+    const settlement = this.#settlement as Settlement
     for (const context of this.#contexts()) {
-      context.abort(
-        new MillraceError('CLOSED', 'the consumer was stopped before the handler finished: its event will be delivered again', { offset: context.offset }),
-      )
-      this.#counts.released++
+      if (context.timedOut !== null) settlement.failed(context, context.timedOut)
+      else {
+        context.abort(
+          new MillraceError('CLOSED', 'the consumer was stopped before the handler finished: its event will be delivered again', { offset: context.offset }),
+        )
+        settlement.counts.released++
+      }
     }
     try {
-      await this.#subscription?.close()
+      await this.#subscription.close()
+      this.#ended?.resolve(this.#summary())
+    } catch (error) {
+      this.#ended?.reject(error)
+      throw error
     } finally {
       if (this.#keepAlive !== null) clearInterval(this.#keepAlive)
       this.#keepAlive = null
-      this.#finish({ ...this.#counts })
     }
-    return { ...this.#counts }
+    return this.#summary()
   }
 
-  #drained(): Promise<void> {
+  #summary(): RunSummary {
+    return { ...(this.#settlement as Settlement).counts }
+  }
+
+  #isDrained(ofHandler: boolean): boolean {
+    return this.#active <= (ofHandler ? this.#asking.size : 0)
+  }
+
+  #lookAtDrains(): void {
+    for (const { ofHandler, done } of this.#drains) if (this.#isDrained(ofHandler)) done()
+  }
+
+  /** Resolves when nothing is in hand, or nothing but what handlers have that wait for the end; at the latest after the consumer's `drain`. */
+  #drained(ofHandler: boolean): Promise<void> {
+    if (this.#isDrained(ofHandler)) return Promise.resolve()
     return new Promise((resolve) => {
-      const cancel = this.#host.engine.clock.after(this.#plan.drainMs, resolve)
-      this.#idle = () => {
+      const done = (): void => {
         cancel()
+        this.#drains.delete(drain)
         resolve()
       }
+      const drain: Drain = { ofHandler, done }
+      const cancel = this.#clock.after(this.#plan.drainMs, done)
+      this.#drains.add(drain)
     })
   }
 }
@@ -310,20 +345,13 @@ function contextOf(delivery: Delivery): DeliveryContext | null {
 
 /** For a consumer that wants events as they are stored. @throws INVALID_EVENT */
 function undecoded(delivery: Delivery): StoredEvent {
-  refusePoison(delivery)
+  refusePoison(delivery, delivery.channel)
   return delivery as unknown as StoredEvent
 }
 
-function isThenable(value: unknown): value is PromiseLike<unknown> {
-  return typeof value === 'object' && value !== null && 'then' in value && typeof value.then === 'function'
-}
-
-function kindOf(error: unknown): Failure['kind'] {
-  if (error instanceof Rejected) return 'rejected'
-  if (error instanceof MillraceError) {
-    if (error.code === 'HANDLER_TIMEOUT') return 'timeout'
-    if (error.code === 'SCHEMA_MISMATCH' && error.details['handled'] === true) return 'poison'
-    if (error.code === 'INVALID_EVENT' && error.details['handled'] === true) return 'poison'
-  }
-  return 'error'
+/** The promise that a handler returned; of another thenable, one that keeps to the rules of promises. Null when it returned something else. */
+function pendingOf(result: unknown): Promise<unknown> | null {
+  if (result instanceof Promise) return result
+  if ((typeof result !== 'object' && typeof result !== 'function') || result === null || !('then' in result) || typeof result.then !== 'function') return null
+  return new Promise((resolve) => resolve(result))
 }

@@ -24,7 +24,8 @@ export interface PlannedChannel {
   readonly next: number
   /** Offsets in use: a count of events where the source leaves no gaps. */
   readonly events: number
-  readonly bytes: number
+  /** Null where the source does not say. */
+  readonly bytes: number | null
   readonly scheduled: number
   readonly consumers: readonly CarriedConsumer[]
   readonly deadLetters: number

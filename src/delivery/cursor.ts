@@ -139,10 +139,9 @@ export class Cursor implements LogListener, Suspected {
     this.#pumping = true
     const settledBefore = this.done.floor + this.done.above
     if (this.box.loose.size > 0 && this.takers.any()) this.#kept.giveLoose()
-    while (this.#lanes.resting > 0 && !this.#kept.resting && this.takers.any()) this.#giveLane(this.#lanes.take('resting'))
     do {
       this.#lanes.grew = false
-      for (let left = this.#lanes.ready; left > 0 && this.takers.any(); left--) this.#giveLane(this.#lanes.take('ready'))
+      for (let left = this.#lanes.ready; left > 0 && this.takers.any(); left--) this.#giveLane(this.#lanes.takeReady())
       this.#giveFresh()
     } while (this.#lanes.grew && this.takers.any())
     if (this.done.floor + this.done.above !== settledBefore) this.#host.touch(this.state)

@@ -9,6 +9,12 @@ import type { HeldDelivery } from './held-delivery.ts'
 import { HeldSet } from './held-set.ts'
 import { WantFilter } from './want-filter.ts'
 
+/**
+ * Where handlers never wait for anything, the next events are given in the same turn of the event loop: after so many of them everything else has its turn,
+ * the commit of what they settled too.
+ */
+const TURN_MAX = 500
+
 /** What an instance needs of its engine. */
 export interface InstanceHost {
   readonly nowMs: () => number
@@ -46,6 +52,8 @@ export class Instance implements Subscription {
   /** Channels in which something was settled since places were given away last. */
   readonly #settled = new Set<Cursor>()
   #feeding = false
+  /** So many more are settled before the event loop has its turn. */
+  #turn = TURN_MAX
 
   constructor(spec: ConsumerSpec, sink: DeliverySink, host: InstanceHost) {
     this.spec = spec
@@ -131,14 +139,17 @@ export class Instance implements Subscription {
     this.held.delete(delivery)
     this.free++
     this.#settled.add(delivery.cursor)
+    this.#turn--
     if (this.#feeding) return
     this.#feeding = true
-    queueMicrotask(() => this.#feed())
+    if (this.#turn > 0) queueMicrotask(() => this.#feed())
+    else setImmediate(() => this.#feed())
   }
 
   /** Give free places away: to the channels that waited longest first, so that a busy one does not keep a quiet one waiting. */
   #feed(): void {
     this.#feeding = false
+    if (this.#turn <= 0) this.#turn = TURN_MAX
     const settled = [...this.#settled]
     this.#settled.clear()
     const nowMs = this.#host.nowMs()

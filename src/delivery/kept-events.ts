@@ -4,7 +4,6 @@
  *
  * Invariants:
  * - An event joins a chain only when no earlier event of its key waits in the lane or is in a handler's hands; until then it waits in the lane itself.
- * - So many are handed out, then the event loop has its turn: what comes from memory would keep everything else waiting.
  * - A text that is not at hand is fetched. One that is gone is told by an alarm and counts as settled, and what is behind it goes on.
  */
 import { MillraceError } from '../base/errors.ts'
@@ -17,8 +16,8 @@ import type { Instance } from './instance.ts'
 import type { Lane } from './lane.ts'
 import type { LaneTable } from './lane-table.ts'
 
-/** Looked at or handed out in one turn of the event loop, at most. */
-const TURN_MAX = 250
+/** Redriven events that join their chains in one turn of the event loop, at most. */
+const TURN_MAX = 500
 
 export interface KeptHost {
   /** The block of a lane's first event; null while it is being read, or where the lane is empty. */
@@ -44,11 +43,8 @@ export class KeptEvents {
   readonly #cursor: Cursor
   readonly #lanes: LaneTable
   readonly #host: KeptHost
-  #left = TURN_MAX
-  /** The event loop has its turn first. */
-  resting = false
-  /** Texts are being fetched for redriven events without a chain. */
-  #fetching = false
+  /** Texts are being fetched for redriven events without a chain, or the event loop has its turn. */
+  #resting = false
 
   constructor(cursor: Cursor, lanes: LaneTable, host: KeptHost) {
     this.#cursor = cursor
@@ -89,7 +85,6 @@ export class KeptEvents {
 
   #giveHead(lane: Lane, chain: Chain, offset: number): void {
     const { box, log, takers } = this.#cursor
-    if (!this.#mayGive()) return this.#lanes.rest(lane)
     const record = box.event(offset)
     if (record === undefined) {
       lane.blocked = true
@@ -109,29 +104,26 @@ export class KeptEvents {
     this.#lanes.enqueue(lane)
   }
 
-  /** False when so many were given that the event loop has its turn first. */
-  #mayGive(): boolean {
-    if (this.resting) return false
-    if (this.#left-- > 0) return true
-    this.resting = true
-    setImmediate(() => {
-      this.resting = false
-      this.#left = TURN_MAX
-      this.#cursor.pump()
-    })
-    return false
-  }
-
   /** Redriven events without a chain, each consumer's in their order. */
   giveLoose(): void {
-    const { box } = this.#cursor
-    if (this.#fetching) return
-    for (const [consumer, offsets] of box.loose) {
+    const { box, takers } = this.#cursor
+    let left = TURN_MAX
+    for (const [consumer, offsets] of this.#resting ? [] : box.loose) {
       for (let offset = offsets.first; offset !== undefined; offset = offsets.first) {
-        const instance = this.#cursor.takers.of(consumer)
+        const instance = takers.of(consumer)
         if (instance === undefined) break
-        if (!this.#mayGive() || !this.#giveLoose(instance, offset)) return
+        if (left-- === 0) return void setImmediate(this.#rest())
+        if (!this.#giveLoose(instance, offset)) return
       }
+    }
+  }
+
+  /** Nothing without a chain is given until what it answers is called. */
+  #rest(): () => void {
+    this.#resting = true
+    return () => {
+      this.#resting = false
+      this.#cursor.pump()
     }
   }
 
@@ -141,11 +133,7 @@ export class KeptEvents {
     const { name } = instance.spec
     const record = box.event(offset)
     if (record === undefined && box.isLive(offset)) {
-      this.#fetching = true
-      this.#fetch(offset, null, () => {
-        this.#fetching = false
-        this.#cursor.pump()
-      })
+      this.#fetch(offset, null, this.#rest())
       return false
     }
     box.takeLoose(name, offset)

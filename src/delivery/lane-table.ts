@@ -37,7 +37,6 @@ class LaneList {
 export class LaneTable {
   readonly #byKey = new Map<string, Lane>()
   #ready = new LaneList()
-  #resting = new LaneList()
   #spare: Lane[] = []
   #epoch = 0
   /** A lane became ready since the ready ones were taken. */
@@ -45,11 +44,6 @@ export class LaneTable {
 
   get ready(): number {
     return this.#ready.size
-  }
-
-  /** Lanes that wait until the event loop has had its turn. */
-  get resting(): number {
-    return this.#resting.size
   }
 
   /** The keys of all. */
@@ -84,19 +78,10 @@ export class LaneTable {
 
   /** It is ready, and nobody takes it now: the next free place does. */
   setAside(lane: Lane): void {
-    this.#put(this.#ready, lane)
-  }
-
-  /** It is ready, and the event loop has its turn first. */
-  rest(lane: Lane): void {
-    this.#put(this.#resting, lane)
-  }
-
-  #put(list: LaneList, lane: Lane): void {
     if (lane.queued || lane.epoch !== this.#epoch) return
     lane.queued = true
     lane.named = true
-    list.push(lane)
+    this.#ready.push(lane)
   }
 
   /** Others are there to take what is ready. */
@@ -104,9 +89,9 @@ export class LaneTable {
     for (const lane of this.#ready) lane.full = null
   }
 
-  /** The lane that has been ready, or resting, for longest: there must be one. */
-  take(from: 'ready' | 'resting'): Lane {
-    const lane = (from === 'ready' ? this.#ready : this.#resting).shift()
+  /** The lane that has been ready for longest: there must be one. */
+  takeReady(): Lane {
+    const lane = this.#ready.shift()
     lane.queued = false
     return lane
   }
@@ -122,7 +107,6 @@ export class LaneTable {
   clear(): void {
     this.#byKey.clear()
     this.#ready = new LaneList()
-    this.#resting = new LaneList()
     this.#spare = []
     this.#epoch++
   }

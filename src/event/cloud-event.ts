@@ -65,7 +65,34 @@ export type StoredEvent<Type extends string = string, Data = unknown> = CloudEve
   readonly offset: number
 }
 
-/** An attribute by name, extension attributes included; `undefined` when the event does not have it. */
+/**
+ * Where an event keeps extension attributes whose names its other members have: `offset` is a member of a stored event, and `extensions` of one to be
+ * published. Copies of the event keep it, and publishing one writes them.
+ */
+export const SHADOWED: unique symbol = Symbol('millrace.shadowed')
+export type Shadowed = Readonly<Record<string, unknown>>
+
+/** Whether an extension attribute of this name stands in `SHADOWED`. */
+export function isShadowed(name: string): boolean {
+  return name === 'offset' || name === 'extensions'
+}
+
+/** Of an event in the JSON format, take the attributes that are shadowed out of the way of the members that shadow them. */
+export function setAside(event: { offset?: unknown; extensions?: unknown; [SHADOWED]?: Shadowed }): void {
+  const { offset, extensions } = event
+  if (offset === undefined && extensions === undefined) return
+  const shadowed = Object.entries({ offset, extensions }).filter(([, value]) => value !== undefined && value !== null)
+  delete event.offset
+  delete event.extensions
+  if (shadowed.length > 0) event[SHADOWED] = Object.fromEntries(shadowed)
+}
+
+/**
+ * An attribute by name, extension attributes included; `undefined` when the event does not have it. An extension attribute named `offset` is the
+ * publisher's, and not the event's place in its channel.
+ */
 export function attribute(event: CloudEvent, name: string): unknown {
-  return name === 'data' || name === 'data_base64' || !Object.hasOwn(event, name) ? undefined : (event as unknown as Readonly<Record<string, unknown>>)[name]
+  if (name === 'data' || name === 'data_base64' || typeof event !== 'object' || event === null) return undefined
+  const attributes = isShadowed(name) ? (event as { readonly [SHADOWED]?: Shadowed })[SHADOWED] : (event as unknown as Shadowed)
+  return attributes !== undefined && Object.hasOwn(attributes, name) ? attributes[name] : undefined
 }

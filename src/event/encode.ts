@@ -6,19 +6,15 @@
  */
 import { MillraceError } from '../base/errors.ts'
 import { LIMITS } from '../base/limits.ts'
-import type { StoredEvent } from './cloud-event.ts'
+import { shown } from '../base/shown.ts'
+import { isShadowed, SHADOWED, type Shadowed, type StoredEvent, setAside } from './cloud-event.ts'
+import { eventText } from './event-text.ts'
 import { isNewest, newId, nowText } from './identity.ts'
-import { refuseLossyJson } from './json-data.ts'
-import { isBase64 } from './validate-cloud-event.ts'
+import { isAltered, jsonOf } from './json-data.ts'
+import { attributeReason, isBase64 } from './validate-cloud-event.ts'
 
-/** RFC 3339, as CloudEvents' `time` wants it. */
-const RFC3339 = /^\d{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12]\d|3[01])[Tt](?:[01]\d|2[0-3]):[0-5]\d:(?:[0-5]\d|60)(?:\.\d+)?(?:[Zz]|[+-](?:[01]\d|2[0-3]):[0-5]\d)$/
-const EXTENSION_NAME = /^[a-z0-9]+$/
 // biome-ignore lint/suspicious/noControlCharactersInRegex: what JSON must escape
 const NEEDS_QUOTING = /["\\\u0000-\u001f\u007f-\uffff]/
-/** Control characters and lone surrogates are not allowed in a CloudEvents string. */
-// biome-ignore lint/suspicious/noControlCharactersInRegex: what the specification bars
-const BARRED = /[\u0000-\u001f\u007f-\u009f]|[\ud800-\udbff](?![\udc00-\udfff])|(?<![\ud800-\udbff])[\udc00-\udfff]/
 
 /** Members of a published event that are not extension attributes. Asked for each member of each event: a set would take longer. */
 function isCore(name: string): boolean {
@@ -37,15 +33,9 @@ function isCore(name: string): boolean {
       return false
   }
 }
-/** Those of them that CloudEvents does not know: an extension attribute may have the name, and then stands in `extensions`. */
-const NOT_ATTRIBUTES = new Set(['extensions', 'offset'])
 
-function invalid(attribute: string, why: string, event: Encodable): MillraceError {
-  return new MillraceError('INVALID_EVENT', `event "${String(event.type)}" (id ${String(event.id)}): ${attribute} ${why}`, {
-    attribute,
-    type: event.type,
-    id: event.id,
-  })
+function invalid(attribute: string, why: string, event: Encodable, cause?: unknown): MillraceError {
+  return new MillraceError('INVALID_EVENT', `${eventText(event)}: ${attribute} ${why}`, { attribute, type: event.type, id: event.id }, { cause })
 }
 
 /** An event's data as JSON text that is known to be valid: it is stored as it stands, digit for digit, and not what a parser made of it. */
@@ -58,9 +48,11 @@ export interface Encodable {
   readonly source?: string | undefined
   readonly time?: string | Date | null | undefined
   readonly data?: unknown
-  readonly data_base64?: string | undefined
+  readonly data_base64?: string | null | undefined
+  readonly specversion?: string | null | undefined
   readonly extensions?: object | undefined
   readonly [DATA_TEXT]?: string | undefined
+  readonly [SHADOWED]?: Shadowed | undefined
 }
 
 /** What neighbouring events mostly have in common, and its place in their texts. */
@@ -82,14 +74,17 @@ export class Encoded {
   /** All that there is besides the id and the data; null where there is more. */
   readonly #origin: Origin | null
   readonly #data: string
+  /** Its data reads back as something else than was published: a schema has to take that, too. */
+  readonly altered: boolean
 
-  constructor(id: string, key: string | null, text: string, type: string, origin: Origin | null, data: string) {
+  constructor(id: string, key: string | null, text: string, type: string, origin: Origin | null, data: string, altered: boolean) {
     this.id = id
     this.type = type
     this.key = key
     this.text = text
     this.#origin = origin
     this.#data = data
+    this.altered = altered
   }
 
   /** Its attributes, for who does not want the text; null where it has others than these and an id, or no data. */
@@ -97,9 +92,14 @@ export class Encoded {
     return this.#origin
   }
 
-  /** Its data as JSON text, where it has an origin. */
+  /** Its data as JSON text; empty where there is none, or it is binary. */
   get dataText(): string {
     return this.#data
+  }
+
+  /** Its data as it reads back. */
+  get data(): unknown {
+    return this.#data === '' ? decodeEvent(this.text, 0).data : JSON.parse(this.#data)
   }
 
   /** What `decodeEvent` makes of its text. The text is in pieces as long as nobody reads it: only its data is parsed, where the rest is known. */
@@ -110,53 +110,54 @@ export class Encoded {
   }
 }
 
+/** An attribute's text, quoted, if it can have it. */
 function checkedText(name: string, value: unknown, event: Encodable): string {
-  if (typeof value !== 'string' || value.length === 0) throw invalid(name, 'must be a string that is not empty', event)
-  if (value.length > LIMITS.attributeCharsMax) throw invalid(name, `is longer than ${LIMITS.attributeCharsMax} characters`, event)
-  if (NEEDS_QUOTING.test(value)) {
-    if (BARRED.test(value)) throw invalid(name, 'holds control characters or half a surrogate pair', event)
-    return JSON.stringify(value)
-  }
-  return `"${value}"`
+  const reason = attributeReason(name, value)
+  if (reason !== undefined) throw invalid(calledIn(name), reason, event)
+  if (typeof value !== 'string') throw invalid(calledIn(name), 'must be a string that is not empty', event)
+  if (value.length > LIMITS.attributeCharsMax) throw invalid(calledIn(name), `is longer than ${LIMITS.attributeCharsMax} characters`, event)
+  return NEEDS_QUOTING.test(value) ? JSON.stringify(value) : `"${value}"`
+}
+
+function calledIn(name: string): string {
+  return isCore(name) ? name : `attribute "${name}"`
 }
 
 let lastTime = ''
 
-function timeText(time: string | Date | undefined, event: Encodable): string {
+function timeText(time: unknown, event: Encodable): string {
   if (time === undefined) return nowText()
-  if (typeof time === 'string') {
-    if (time === lastTime) return time
-    if (RFC3339.test(time)) {
-      lastTime = time
-      return time
-    }
-  } else if (time instanceof Date && Number.isFinite(time.getTime())) return time.toISOString()
-  throw invalid('time', 'must be RFC 3339 text such as 2026-01-31T12:00:00Z, or a valid Date', event)
+  if (time === lastTime) return lastTime
+  if (time instanceof Date && !Number.isFinite(time.getTime())) throw invalid('time', 'is an invalid Date', event)
+  const text = time instanceof Date ? time.toISOString() : time
+  const reason = attributeReason('time', text)
+  if (reason !== undefined || typeof text !== 'string') throw invalid('time', reason ?? 'must be a string', event)
+  lastTime = text
+  return text
 }
 
 function attributeText(name: string, value: unknown, event: Encodable): string {
-  if (!EXTENSION_NAME.test(name)) throw invalid(`attribute "${name}"`, 'must be named by lower-case letters and digits only', event)
-  if (typeof value === 'boolean') return `,"${name}":${value}`
-  if (typeof value === 'number') {
-    if (Number.isInteger(value) && value <= 0x7fffffff && value >= -0x80000000) return `,"${name}":${value}`
-    throw invalid(`attribute "${name}"`, 'must be a 32-bit whole number, a boolean or a string', event)
-  }
-  return `,"${name}":${checkedText(`attribute "${name}"`, value, event)}`
+  if (typeof value === 'string') return `,"${name}":${checkedText(name, value, event)}`
+  const reason = attributeReason(name, value)
+  if (reason !== undefined) throw invalid(calledIn(name), reason, event)
+  return `,"${name}":${String(value)}`
 }
 
 function attributesText(event: Encodable): string {
   let text = ''
   for (const name in event) {
     if (isCore(name)) continue
-    const value = event[name as keyof Encodable]
+    const value = event[name as keyof Encodable] as unknown
     if (value !== undefined && value !== null) text += attributeText(name, value, event)
   }
-  if (event.extensions !== undefined) {
-    for (const [name, value] of Object.entries(event.extensions)) {
-      if (isCore(name) ? !NOT_ATTRIBUTES.has(name) : Object.hasOwn(event, name))
-        throw invalid(`extension "${name}"`, 'has the name of another attribute', event)
-      text += attributeText(name, value, event)
-    }
+  if ((event.specversion ?? '1.0') !== '1.0') checkedText('specversion', event.specversion, event)
+  const { extensions, [SHADOWED]: shadowed } = event
+  if (extensions === undefined && shadowed === undefined) return text
+  if (extensions !== undefined && (typeof extensions !== 'object' || extensions === null || Array.isArray(extensions)))
+    throw invalid('extensions', `must be an object of attributes; it is ${shown(extensions)}`, event)
+  for (const [name, value] of Object.entries({ ...shadowed, ...extensions })) {
+    if (isCore(name) ? !isShadowed(name) : Object.hasOwn(event, name)) throw invalid(`extension "${name}"`, 'has the name of another attribute', event)
+    if (value !== undefined && value !== null) text += attributeText(name, value, event)
   }
   return text
 }
@@ -165,18 +166,15 @@ function attributesText(event: Encodable): string {
 function dataText(event: Encodable): string {
   const { data } = event
   if (data === undefined || data instanceof Uint8Array) return ''
-  const text = event[DATA_TEXT]
-  if (text !== undefined) return text
-  refuseLossyJson(data, event)
-  return JSON.stringify(data)
+  return event[DATA_TEXT] ?? jsonOf(data, event)
 }
 
 /** `,"data_base64":…`, if there is any. */
 function binaryText(event: Encodable): string {
   const { data } = event
-  if (event.data_base64 !== undefined) {
+  if (event.data_base64 !== undefined && event.data_base64 !== null) {
     if (data !== undefined) throw invalid('data_base64', 'cannot stand beside data', event)
-    if (!isBase64(event.data_base64)) throw invalid('data_base64', 'is not base64', event)
+    if (typeof event.data_base64 !== 'string' || !isBase64(event.data_base64)) throw invalid('data_base64', 'is not base64', event)
     return `,"data_base64":"${event.data_base64}"`
   }
   if (!(data instanceof Uint8Array)) return ''
@@ -213,18 +211,32 @@ export function encodeEvent(event: Encodable, key: string | null, defaultSource:
     if (bytes > bytesMax) {
       throw new MillraceError(
         'EVENT_TOO_LARGE',
-        `event "${event.type}" (id ${id}) has ${bytes} bytes as CloudEvents JSON; its channel takes ${bytesMax}: raise maxEventBytes, or store the data elsewhere and publish a reference`,
+        `${eventText({ type: event.type, id })} has ${bytes} bytes as CloudEvents JSON; its channel takes ${bytesMax}: raise maxEventBytes, or store the data elsewhere and publish a reference`,
         { type: event.type, id, bytes, bytesMax },
       )
     }
   }
   const isPlain = attributes === '' && data !== '' && origin.time !== undefined
-  return new Encoded(id, key, text, event.type, isPlain ? origin : null, data)
+  return new Encoded(
+    id,
+    key,
+    text,
+    event.type,
+    isPlain ? origin : null,
+    data,
+    data === '' ? isOwnBytes(event.data) : event[DATA_TEXT] === undefined && isAltered(),
+  )
+}
+
+/** Whether binary data is of a class of its own, such as a Buffer: it reads back as a plain `Uint8Array`. */
+function isOwnBytes(data: unknown): boolean {
+  return data instanceof Uint8Array && data.constructor !== Uint8Array
 }
 
 /** The event that a text holds, with its offset; binary data as a `Uint8Array`. Throws SyntaxError when the text is not JSON. */
 export function decodeEvent(text: string, offset: number): StoredEvent {
   const event = JSON.parse(text) as { -readonly [K in keyof StoredEvent]: StoredEvent[K] }
+  if ('offset' in event || 'extensions' in event) setAside(event)
   event.offset = offset
   if (event.data_base64 !== undefined) {
     event.data = new Uint8Array(Buffer.from(event.data_base64, 'base64'))

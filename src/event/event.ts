@@ -4,10 +4,12 @@
 import type { StandardSchemaV1 } from '@standard-schema/spec'
 import { MillraceError } from '../base/errors.ts'
 import { checkName } from '../base/names.ts'
+import { shown } from '../base/shown.ts'
 import { knownOptions } from '../base/units.ts'
 import type { PatternOf } from '../pattern/pattern-type.ts'
 import type { CloudEvent, EventAttributes, NewEvent } from './cloud-event.ts'
 import { newId, nowText } from './identity.ts'
+import { attributeReason } from './validate-cloud-event.ts'
 
 export interface EventOptions {
   /** The CloudEvents `source` of these events. @default the broker's `source` */
@@ -79,18 +81,22 @@ export function event<const Type extends string, Schema extends StandardSchemaV1
 ): EventDefinition<Type, StandardSchemaV1.InferInput<Schema>, StandardSchemaV1.InferOutput<Schema>>
 export function event(type: string, schema?: StandardSchemaV1, options: EventOptions = {}): EventDefinition {
   checkName(type, 'event type')
-  if (schema !== undefined && typeof schema['~standard']?.validate !== 'function') {
+  if (schema !== undefined && typeof (schema as StandardSchemaV1 | null)?.['~standard']?.validate !== 'function') {
     throw new MillraceError('INVALID_OPTION', `the schema of event "${type}" is not a Standard Schema: use zod, valibot, arktype or another such library`, {
       type,
     })
   }
   knownOptions(options, ['source', 'dataschema'], `event "${type}"`)
+  checkAttributes(options, `of event "${type}"`)
   const { source, dataschema } = options
   const plain = source === undefined && dataschema === undefined
   const create = (data: unknown, attributes?: EventAttributes): NewEvent => {
     if (attributes === undefined && plain) {
       const now = Date.now()
       return { id: newId(now), type, time: nowText(now), data }
+    }
+    if (attributes !== undefined && (typeof attributes !== 'object' || attributes === null || Array.isArray(attributes))) {
+      throw new MillraceError('INVALID_EVENT', `event "${type}": its attributes must be an object; they are ${shown(attributes)}`, { type })
     }
     const made = { ...(source !== undefined && { source }), ...(dataschema !== undefined && { dataschema }), ...attributes }
     const { time } = made
@@ -100,13 +106,27 @@ export function event(type: string, schema?: StandardSchemaV1, options: EventOpt
     type,
     schema,
     options,
-    is: (candidate: CloudEvent): candidate is CloudEvent => candidate.type === type,
+    is: (candidate: CloudEvent | null | undefined): candidate is CloudEvent => candidate?.type === type,
     where: (pattern: object): EventFilter => ({ definition: create as EventDefinition, pattern }),
   })
 }
 
-function timeText(time: string | Date): string {
+/** Attributes that all events of an option's bearer will have. @throws INVALID_OPTION */
+export function checkAttributes(attributes: EventOptions, of: string): void {
+  for (const name of ['source', 'dataschema'] as const) {
+    const value: unknown = attributes[name]
+    const reason = value === undefined ? undefined : value === null ? 'must be a string' : attributeReason(name, value)
+    if (reason !== undefined) throw new MillraceError('INVALID_OPTION', `${name} ${of} ${reason}; it is ${shown(value)}`, { option: name, value: shown(value) })
+  }
+}
+
+/** Whether it was made by `event()`. */
+export function isDefinition(value: unknown): value is AnyEventDefinition {
+  return (typeof value === 'function' || (typeof value === 'object' && value !== null)) && typeof (value as Partial<AnyEventDefinition>).type === 'string'
+}
+
+function timeText(time: unknown): string {
   if (typeof time === 'string') return time
-  if (Number.isFinite(time.getTime())) return time.toISOString()
-  throw new MillraceError('INVALID_EVENT', 'the time of an event must be a valid Date or RFC 3339 text', { attribute: 'time' })
+  if (time instanceof Date && Number.isFinite(time.getTime())) return time.toISOString()
+  throw new MillraceError('INVALID_EVENT', `the time of an event must be a valid Date or RFC 3339 text; it is ${shown(time)}`, { attribute: 'time' })
 }

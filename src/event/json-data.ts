@@ -1,6 +1,10 @@
-/** Refuses data that `JSON.stringify` would change or drop in silence. */
-import { MillraceError } from '../base/errors.ts'
+/**
+ * The JSON text of an event's data. Data that `JSON.stringify` would change or drop in silence is refused; what it changes in a way that a schema can take
+ * back (a Date becomes text, an undefined member is left out) is noticed.
+ */
+import { isMillraceError, MillraceError } from '../base/errors.ts'
 import { LIMITS } from '../base/limits.ts'
+import { eventText } from './event-text.ts'
 
 /** What identifies the event in an error. */
 interface Identified {
@@ -9,18 +13,42 @@ interface Identified {
 }
 
 /**
- * @throws INVALID_EVENT with `details.path` of the first value that JSON cannot carry: NaN and infinities, bigint, functions,
- * symbols, `undefined` in an array, maps, sets, buffers inside the data, invalid dates, cycles (deeper than 128)
+ * The data as JSON text. `-0` becomes 0, as JSON has it in JavaScript.
+ *
+ * @throws INVALID_EVENT with `details.path` of the first value that JSON cannot carry: NaN and infinities, bigint, functions, symbols, `undefined` in an
+ * array, maps, sets and other iterables, buffers inside the data, invalid dates, a `toJSON()` that gives one of these or nothing, cycles (deeper than 128)
  */
-export function refuseLossyJson(data: unknown, event: Identified): void {
-  const lossy = find(data, 0)
-  if (lossy === undefined) return
-  const path = `data${lossy.path}`
-  throw new MillraceError('INVALID_EVENT', `event "${event.type}" (id ${String(event.id)}): ${path} is ${lossy.what}, which JSON cannot carry`, {
-    path,
-    type: event.type,
-    id: event.id,
-  })
+export function jsonOf(data: unknown, event: Identified): string {
+  altered = false
+  try {
+    const lossy = find(data, 0)
+    if (lossy !== undefined) throw refused(event, lossy)
+    const text: string | undefined = JSON.stringify(data)
+    if (text === undefined) throw refused(event, NOTHING)
+    return text
+  } catch (cause) {
+    if (isMillraceError(cause)) throw cause
+    throw new MillraceError('INVALID_EVENT', `${eventText(event)}: its data cannot be read: ${String(cause)}`, { path: 'data', ...event }, { cause })
+  }
+}
+
+/** Whether the data that `jsonOf` wrote last reads back as something else, for which its schema has to be asked again. */
+export function isAltered(): boolean {
+  return altered
+}
+
+let altered = false
+
+function refused({ type, id }: Identified, { path: steps, what }: Lossy): MillraceError {
+  const path = `data${shortened(steps)}`
+  return new MillraceError('INVALID_EVENT', `${eventText({ type, id })}: ${path} is ${what}, which JSON cannot carry`, { path, type, id })
+}
+
+const PATH_CHARS_MAX = 120
+
+/** A path of which the middle is left out when it is long: that of a cycle goes round 128 times. */
+function shortened(path: string): string {
+  return path.length <= PATH_CHARS_MAX ? path : `${path.slice(0, PATH_CHARS_MAX / 2)} … ${path.slice(-PATH_CHARS_MAX / 4)}`
 }
 
 interface Lossy {
@@ -28,11 +56,15 @@ interface Lossy {
   readonly path: string
 }
 
+const NOTHING: Lossy = { what: 'an object whose toJSON() gives undefined', path: '' }
+
 function find(value: unknown, depth: number): Lossy | undefined {
   switch (typeof value) {
     case 'string':
     case 'boolean':
+      return undefined
     case 'undefined':
+      altered = true
       return undefined
     case 'number':
       return Number.isFinite(value) ? undefined : { what: String(value), path: '' }
@@ -55,9 +87,11 @@ function findInObject(value: object, depth: number): Lossy | undefined {
   }
   const prototype: unknown = Object.getPrototypeOf(value)
   if (prototype !== Object.prototype && prototype !== null) {
+    altered = true
+    if (value instanceof Date) return Number.isFinite(value.getTime()) ? undefined : { what: 'an invalid Date', path: '' }
+    if ('toJSON' in value && typeof value.toJSON === 'function' && !(value instanceof Uint8Array)) return findInForm(value as WithForm, depth)
     const what = lossyInstance(value)
     if (what !== undefined) return { what, path: '' }
-    if ('toJSON' in value) return undefined
   }
   for (const name in value) {
     const lossy = find((value as Readonly<Record<string, unknown>>)[name], depth + 1)
@@ -66,10 +100,28 @@ function findInObject(value: object, depth: number): Lossy | undefined {
   return undefined
 }
 
+interface WithForm {
+  toJSON(): unknown
+}
+
+/** An instance of a class that says itself what its JSON is. */
+function findInForm(value: WithForm, depth: number): Lossy | undefined {
+  const form = value.toJSON()
+  return form === undefined ? NOTHING : find(form, depth + 1)
+}
+
 function lossyInstance(value: object): string | undefined {
-  if (value instanceof Date) return Number.isFinite(value.getTime()) ? undefined : 'an invalid Date'
-  if (value instanceof Map || value instanceof Set || value instanceof WeakMap || value instanceof WeakSet) return `a ${value.constructor.name}`
-  if (value instanceof RegExp || value instanceof Promise || value instanceof Error) return `a ${value.constructor.name}`
   if (ArrayBuffer.isView(value) || value instanceof ArrayBuffer) return 'binary data inside other data (only the whole data can be a Uint8Array)'
+  if (value instanceof RegExp || value instanceof Promise || value instanceof Error || value instanceof WeakMap || value instanceof WeakSet)
+    return `a ${value.constructor.name}`
+  if (value instanceof Number) return Number.isFinite(value.valueOf()) ? undefined : String(value)
+  if (value instanceof BigInt || value instanceof Symbol) return `a ${typeof value.valueOf()}`
+  // A string object is one, and becomes its text. Others lose what they hold: maps, sets, headers, query parameters, generators.
+  if (!(value instanceof String) && (Symbol.iterator in value || Symbol.asyncIterator in value)) return `a ${nameOfClass(value)}`
   return undefined
+}
+
+function nameOfClass(value: object): string {
+  const { name } = value.constructor
+  return name === '' || name === 'Object' ? 'iterable object' : name
 }

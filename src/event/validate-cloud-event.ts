@@ -1,5 +1,5 @@
 /**
- * Judges whether a value is a valid CloudEvents 1.0.2 event in the JSON format.
+ * Judges whether a value is a valid CloudEvents 1.0.2 event in the JSON format. Publishing, the gateway and every engine's reader judge by it.
  *
  * Stricter than the official JSON Schema and the `cloudevents` SDK, which both take events that the specification bars.
  * Nothing is repaired here. A `null` attribute is an absent one, as the JSON format says; a required one must be there.
@@ -77,7 +77,8 @@ export function validateCloudEvent(value: unknown): string[] {
   return reasons
 }
 
-function attributeReason(name: string, value: unknown): string | undefined {
+/** Why an attribute cannot have this name or this value; `undefined` when it can, and where there is none. */
+export function attributeReason(name: string, value: unknown): string | undefined {
   if (value === null || value === undefined) return undefined
   const check = Object.hasOwn(CORE, name) ? CORE[name] : undefined
   if (check !== undefined) return typeof value === 'string' ? (textReason(value) ?? check(value)) : 'must be a string'

@@ -16,7 +16,7 @@ import { LetterShelf, type ShelfHost } from './letter-shelf.ts'
 import type { Appended, AppendItem, ChannelEntry, LogBackend, StoredRecord } from './log-backend.ts'
 import { Ownership, type OwnershipHost } from './ownership.ts'
 import type { Registry } from './registry.ts'
-import { isFor, SCHEDULE, type Scheduled } from './scheduler.ts'
+import { isFor, SCHEDULE, scheduledIn } from './scheduler.ts'
 
 const QUEUES = '~queue'
 const PAGE = { count: 1000, bytes: LIMITS.readAheadBytes }
@@ -141,8 +141,8 @@ export class PartitionedCarriage implements Carriage {
     const items: CarriedSchedule[] = []
     for (const record of found) {
       if (done?.has(record.offset) === true) continue
-      const scheduled = JSON.parse(record.event.text) as Scheduled
-      if (isFor(scheduled, entry)) items.push({ event: scheduled.event, dueAtMs: scheduled.dueAtMs ?? 0 })
+      const scheduled = scheduledIn(record.event.text)
+      if (scheduled !== null && isFor(scheduled, entry)) items.push({ event: scheduled.event, dueAtMs: scheduled.dueAtMs ?? 0 })
     }
     const last = found.at(-1)
     return { items, next: last === undefined ? null : String(last.offset + 1) }

@@ -47,9 +47,9 @@ export class Delaying {
   }
 
   async #begin(): Promise<Scheduler> {
-    const { registry, nowMs, subscribe } = this.#host
+    const { registry, nowMs, subscribe, alarm } = this.#host
     if (registry.find(SCHEDULE) === undefined) await registry.declare(scheduleSpec, 1)
-    const scheduler = new Scheduler(nowMs, (channel) => registry.find(channel)?.incarnation)
+    const scheduler = new Scheduler(nowMs, (channel) => registry.find(channel)?.incarnation, alarm)
     const subscription = await subscribe(schedulerSpec, scheduler)
     scheduler.begin(subscription)
     subscription.begin()

@@ -4,7 +4,7 @@ import { settledIn } from '../delivery/carried-state.ts'
 import { consumerKeys, fromFloat, under } from '../delivery/consumer-records.ts'
 import type { Instance } from '../delivery/instance.ts'
 import { type Progress, stallOf } from '../delivery/stall.ts'
-import { type Group, journalOf, type MemberNote, ORDERS } from './group.ts'
+import { type Group, journalIn, journalOf, memberNoteIn, ORDERS } from './group.ts'
 import { boxOf, type Place } from './interventions.ts'
 import { fold, type JournalState } from './journal-entry.ts'
 import type { ChannelEntry, LogBackend } from './log-backend.ts'
@@ -76,11 +76,11 @@ async function parts(engine: Described): Promise<[consumer: string, part: Part][
   const journals = await engine.backend.journals('')
   await Promise.all(
     journals.map(async (journal) => {
-      const [group = '', channel = '', partition = ''] = journal.split('/')
-      const entry = byName.get(channel)
-      if (entry === undefined) return
-      const groupId = group === QUEUES ? `${QUEUES}/${channel}` : group
-      const part = await describePart({ journal, group, groupId, entry, partition: Number(partition) }, engine)
+      const named = journalIn(journal, (channel) => byName.get(channel))
+      if (named === null) return
+      const { group, entry } = named
+      const groupId = group === QUEUES ? `${QUEUES}/${entry.spec.name}` : group
+      const part = await describePart({ ...named, journal, groupId }, engine)
       if (part === null) return
       const names = group === QUEUES ? part.state.records.range(...under('w/')).map(([key]) => key.slice(2)) : [group]
       for (const name of names) found.push([name, part])
@@ -156,7 +156,8 @@ async function notesOf(
   let paused = local.length > 0 && local.every((instance) => instance.paused)
   for (const [member, text] of await backend.members(name)) {
     if (member === ORDERS || [...groups.values()].some((group) => group.id === name && group.isMe(member))) continue
-    const note = JSON.parse(text) as MemberNote
+    const note = memberNoteIn(text)
+    if (note === null) continue
     sum.instances += note.instances
     sum.inFlight += note.inFlight
     sum.rate += note.rate

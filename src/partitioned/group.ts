@@ -6,7 +6,9 @@
  * or is dead. A wrong view can never harm: the journal's conditional append decides who owns.
  */
 import { createHash } from 'node:crypto'
-import { compileWildcard, isWildcard } from '../base/names.ts'
+import { MillraceError } from '../base/errors.ts'
+import { isNumberFrom, jsonObject } from '../base/json-object.ts'
+import { compileWildcard, isWildcard, isWildcardForm } from '../base/names.ts'
 import { Blockade } from '../delivery/blockade.ts'
 import type { Instance } from '../delivery/instance.ts'
 import type { JournalState } from './journal-entry.ts'
@@ -27,6 +29,28 @@ export interface MemberNote {
   readonly rate: number
   /** Channels in which a dead letter of its stops everything. */
   readonly blocked: readonly string[]
+}
+
+/** The note in a text, or null where the text is not one: other clients may write there. */
+export function memberNoteIn(text: string): MemberNote | null {
+  const note = jsonObject(text)
+  if (note === null || !['beat', 'leaseMs', 'instances', 'inFlight', 'rate'].every((name) => isNumberFrom(note[name], 0))) return null
+  if (typeof note['idle'] !== 'boolean' || typeof note['paused'] !== 'boolean') return null
+  return isTexts(note['channels']) && note['channels'].every(isChannelOrWildcard) && isTexts(note['blocked']) ? (note as unknown as MemberNote) : null
+}
+
+function notANote(group: string, member: string): MillraceError {
+  const message = `member ${JSON.stringify(member.slice(0, 60))} of group "${group}" left a note that is not Millrace's, and is ignored: another client wrote it`
+  return new MillraceError('DATA_DAMAGED', message, { consumer: group })
+}
+
+function isTexts(value: unknown): value is readonly string[] {
+  return Array.isArray(value) && value.every((each) => typeof each === 'string')
+}
+
+/** A wildcard that cannot be compiled would end each look at the members. */
+function isChannelOrWildcard(text: string): boolean {
+  return !isWildcard(text) || isWildcardForm(text)
 }
 
 /** Stops a channel while the dead letters of another member do. */
@@ -201,7 +225,10 @@ export class Group {
     for (const [member, text] of said) {
       if (member === ORDERS) continue
       const before = this.#seen.get(member)
-      seen.set(member, before !== undefined && before.text === text ? before : { text, note: JSON.parse(text) as MemberNote, sinceMs: now })
+      const same = before !== undefined && before.text === text
+      const note = same ? before.note : memberNoteIn(text)
+      if (note === null) this.#host.alarm(notANote(this.id, member))
+      else seen.set(member, same ? before : { text, note, sinceMs: now })
     }
     this.#seen = seen
     const alive = new Map<string, MemberNote>()
@@ -289,6 +316,16 @@ export class Group {
 
 export function journalOf(group: string, channel: string, partition: number): string {
   return `${group}/${channel}/${partition}`
+}
+
+/** What a journal's id names, or null where the channel has no such partition: another client may have made a journal. */
+export function journalIn(
+  id: string,
+  entryOf: (channel: string) => ChannelEntry | undefined,
+): { readonly group: string; readonly entry: ChannelEntry; readonly partition: number } | null {
+  const [group = '', channel = '', partition = ''] = id.split('/')
+  const entry = entryOf(channel)
+  return entry === undefined || !/^\d+$/.test(partition) || Number(partition) >= entry.partitions ? null : { group, entry, partition: Number(partition) }
 }
 
 /**

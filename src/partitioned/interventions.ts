@@ -9,7 +9,8 @@ import type { DeadLetter, DeadLetterQuery } from '../broker/description.ts'
 import type { Position } from '../broker/engine.ts'
 import { consumerKeys } from '../delivery/consumer-records.ts'
 import { DeadLetterBox } from '../delivery/dead-letter-box.ts'
-import { type Group, journalOf, ORDERS } from './group.ts'
+import { rewindable } from '../delivery/rewindable.ts'
+import { type Group, journalIn, journalOf, memberNoteIn, ORDERS } from './group.ts'
 import { fold, type JournalState } from './journal-entry.ts'
 import { letterChannel, lettersOf } from './letter-pages.ts'
 import type { ShelfHost } from './letter-shelf.ts'
@@ -116,8 +117,7 @@ export class Interventions {
   }
 
   async rewind(consumer: string, to: Position, channel: string | null): Promise<void> {
-    const places = (await this.#places(consumer)).filter(({ entry }) => channel === null || entry.spec.name === channel)
-    if (places.length === 0) this.#host.registry.known(channel ?? '')
+    const places = rewindable(await this.#places(consumer), ({ entry }) => entry.spec, { consumer, channel, declared: this.#host.registry.names })
     const targets: [Place, number][] = []
     for (const place of places) targets.push([place, await positionIn(this.#host.backend, place.entry.spec.name, place.partition, to)])
     for (const [place, offset] of targets) {
@@ -130,7 +130,7 @@ export class Interventions {
 
   async removeConsumer(consumer: string, running: boolean): Promise<void> {
     const places = await this.#places(consumer)
-    const others = running ? 1 : [...(await this.#host.backend.members(consumer)).keys()].filter((member) => member !== ORDERS).length
+    const others = running ? 1 : [...(await this.#host.backend.members(consumer)).values()].filter((text) => memberNoteIn(text) !== null).length
     if (others > 0) throw new MillraceError('INVALID_OPTION', `consumer "${consumer}" is running: stop it before removing it`, { consumer })
     for (const place of places) {
       if (place.group !== QUEUES) {
@@ -211,9 +211,8 @@ export class Interventions {
 export async function placesOf(backend: LogBackend, entries: readonly ChannelEntry[], consumer: string): Promise<Place[]> {
   const byName = new Map(entries.map((entry) => [entry.spec.name, entry]))
   const own = (await backend.journals(`${consumer}/`)).flatMap((journal) => {
-    const [, channel = '', partition = ''] = journal.split('/')
-    const entry = byName.get(channel)
-    return entry === undefined || entry.spec.kind !== 'stream' ? [] : [{ journal, group: consumer, groupId: consumer, entry, partition: Number(partition) }]
+    const named = journalIn(journal, (channel) => byName.get(channel))
+    return named === null || named.entry.spec.kind !== 'stream' ? [] : [{ ...named, journal, groupId: consumer }]
   })
   const queues: Place[] = []
   for (const entry of entries) {

@@ -4,6 +4,7 @@
  * The state of a partition is the fold of its entries. A snapshot begins with `reset`, goes on in as many entries as it needs, and is whole
  * with the one that says `snapshot: 'whole'`; what stood before its first entry may be trimmed.
  */
+import { isJsonObject, isNumberFrom, jsonObject } from '../base/json-object.ts'
 import type { Emission } from '../broker/engine.ts'
 import { JournalRecords } from './journal-records.ts'
 
@@ -35,6 +36,8 @@ export interface JournalState {
   outbox: Emission[]
   /** All emissions ever, up to and with those of the outbox. */
   emitted: number
+  /** Entries that are not Millrace's: another client wrote them, and they are passed over. */
+  foreign: number
 }
 
 export function encodeEntry(entry: JournalEntry): Uint8Array {
@@ -49,14 +52,39 @@ export function recordText(value: Uint8Array | null): string | { readonly bytes:
 }
 
 export function emptyState(): JournalState {
-  return { owner: null, released: false, number: 0, records: new JournalRecords(), outbox: [], emitted: 0 }
+  return { owner: null, released: false, number: 0, records: new JournalRecords(), outbox: [], emitted: 0, foreign: 0 }
+}
+
+/** The entry in these bytes, or null where they are not one. */
+export function entryIn(bytes: Uint8Array): JournalEntry | null {
+  const entry = jsonObject(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString())
+  if (entry === null || typeof entry['owner'] !== 'string' || !isNumberFrom(entry['number'], 0)) return null
+  const { kind, records = {}, emissions = [], sent = 0, emitted = 0 } = entry
+  if (kind !== 'claim' && kind !== 'commit' && kind !== 'release') return null
+  if (!isJsonObject(records) || !Object.values(records).every(isRecord) || !isNumberFrom(sent, 0) || !isNumberFrom(emitted, 0)) return null
+  return Array.isArray(emissions) && emissions.every(isEmission) ? (entry as unknown as JournalEntry) : null
+}
+
+function isRecord(value: unknown): boolean {
+  return value === null || typeof value === 'string' || (isJsonObject(value) && typeof value['bytes'] === 'string')
+}
+
+function isEmission(value: unknown): boolean {
+  if (!isJsonObject(value) || typeof value['channel'] !== 'string' || !isJsonObject(value['event'])) return false
+  const { id, type, key, text } = value['event']
+  return typeof id === 'string' && typeof type === 'string' && typeof text === 'string' && (key === null || typeof key === 'string')
 }
 
 export function fold(entries: readonly Uint8Array[]): JournalState {
   let state = emptyState()
+  let foreign = 0
   let snapshot: JournalState | null = null
   for (const bytes of entries) {
-    const entry = JSON.parse(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString()) as JournalEntry
+    const entry = entryIn(bytes)
+    if (entry === null) {
+      foreign++
+      continue
+    }
     if (entry.reset === true) snapshot = { ...emptyState(), emitted: entry.emitted ?? 0 }
     // Another owner's entry amid a snapshot: the snapshot was never completed.
     if (entry.snapshot === undefined) snapshot = null
@@ -68,6 +96,7 @@ export function fold(entries: readonly Uint8Array[]): JournalState {
       snapshot = null
     }
   }
+  state.foreign = foreign
   return state
 }
 

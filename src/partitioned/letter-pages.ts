@@ -5,6 +5,7 @@
  * A letter is a CloudEvent whose data is `{ "offset", "letter" }`; one that is too large for the servers is several, each with a `piece` of the letter's JSON.
  */
 import { createHash, randomUUID } from 'node:crypto'
+import { isJsonObject, jsonObject } from '../base/json-object.ts'
 import { LIMITS } from '../base/limits.ts'
 import type { EncodedEvent } from '../broker/engine.ts'
 import type { ChannelSpec } from '../channel/channel.ts'
@@ -50,6 +51,13 @@ function letterEvent(data: string): EncodedEvent {
   return { id, type: TYPE, key: null, text: `{"specversion":"1.0","id":"${id}","source":"/millrace","type":"${TYPE}","data":${data}}` }
 }
 
+/** The stored letter in a record, or null where the record is not Millrace's: other clients may write there. */
+function storedLetterIn(text: string): StoredLetter | null {
+  const data = jsonObject(text)?.['data']
+  if (!isJsonObject(data) || typeof data['offset'] !== 'number') return null
+  return isJsonObject(data['letter']) || typeof data['piece'] === 'string' ? (data as unknown as StoredLetter) : null
+}
+
 /** Letters of one partition, read by their places: neighbours come with each other. */
 export class LetterPages {
   readonly #backend: LogBackend
@@ -66,7 +74,11 @@ export class LetterPages {
   /** What is stored at a place, and behind it. */
   async from(place: number): Promise<ReadonlyMap<number, StoredLetter>> {
     const records = await this.#backend.read(this.#channel, this.#partition, place, PAGE)
-    this.#page = new Map(records.map((record) => [record.offset, (JSON.parse(record.event.text) as { readonly data: StoredLetter }).data]))
+    this.#page = new Map()
+    for (const { offset, event } of records) {
+      const letter = storedLetterIn(event.text)
+      if (letter !== null) this.#page.set(offset, letter)
+    }
     return this.#page
   }
 
@@ -79,7 +91,7 @@ export class LetterPages {
       if (piece === undefined) return null
       json += piece
     }
-    return JSON.parse(json) as DeadRecord
+    return jsonObject(json) as DeadRecord | null
   }
 
   async #at(place: number): Promise<StoredLetter | undefined> {

@@ -133,8 +133,8 @@ export interface LogBackend {
   pendingFrom(channel: string, partition: number, offset: number): Promise<number>
   /** Delete events below an offset. Best effort, soon. */
   trim(channel: string, partition: number, before: number): Promise<void>
-  /** Bytes of a channel's events, about. */
-  bytes(channel: string): Promise<number>
+  /** Bytes of a channel's events, about; null where this account may not ask. */
+  bytes(channel: string): Promise<number | null>
   /**
    * Be told soon after something was appended to the channel, by anyone: of which partition, or null where that is not known. With `next`, an
    * offset that `bounds` would answer as such, the partition is not asked for it again; with `tail`, what stands there is not read again either.

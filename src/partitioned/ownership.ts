@@ -8,7 +8,7 @@
  *   the next owner sends again what is not marked as sent.
  * - One append is in flight at a time; what is settled meanwhile goes out in the next (group commit).
  */
-import type { MillraceError } from '../base/errors.ts'
+import { MillraceError } from '../base/errors.ts'
 import type { Emission } from '../broker/engine.ts'
 import type { RecordChange, RecordSource } from '../delivery/cursor-host.ts'
 import { encodeEntry, fold, type JournalEntry, type JournalState, recordText } from './journal-entry.ts'
@@ -103,6 +103,7 @@ export class Ownership {
     const { entries, version } = await host.backend.readJournal(journal)
     const state = fold(entries)
     if (!mayClaim(state)) return null
+    if (state.foreign > 0) host.alarm(foreignEntries(journal, state.foreign))
     const ownership = new Ownership(journal, host, state, version)
     state.number = 0
     await ownership.#append({ kind: 'claim' })
@@ -384,4 +385,9 @@ export class Ownership {
       },
     )
   }
+}
+
+function foreignEntries(journal: string, count: number): MillraceError {
+  const message = `${count} entries of journal ${journal} are not Millrace's, and are passed over: another client wrote there`
+  return new MillraceError('DATA_DAMAGED', message, { journal })
 }

@@ -1,7 +1,7 @@
 /** Reading a channel without consuming it (clause 9), over all of its partitions; and places in a channel. */
-import { MillraceError } from '../base/errors.ts'
 import { LIMITS } from '../base/limits.ts'
 import type { EngineReadOptions, Position, StoredText } from '../broker/engine.ts'
+import { offsetOutOfRange } from '../channel/channel-errors.ts'
 import type { LogBackend } from './log-backend.ts'
 
 const READ = { count: 500, bytes: LIMITS.readAheadBytes }
@@ -15,12 +15,7 @@ export async function positionIn(backend: LogBackend, channel: string, partition
   const { offset } = position
   const whole = partition === null ? next : (await backend.bounds(channel, null)).next
   if (Number.isInteger(offset) && offset >= 0 && offset <= whole) return Math.max(first, offset)
-  throw new MillraceError('OFFSET_OUT_OF_RANGE', `channel "${channel}" has offsets ${first} to ${whole}; ${offset} is not one of them`, {
-    channel,
-    offset,
-    first,
-    next: whole,
-  })
+  throw offsetOutOfRange(channel, offset, first, whole)
 }
 
 export async function* readChannel(

@@ -4,8 +4,8 @@
  * Entries whose name begins with `~` are this room's own and are shown to nobody.
  */
 import { randomUUID } from 'node:crypto'
-import { MillraceError } from '../base/errors.ts'
 import type { ChannelSpec } from '../channel/channel.ts'
+import { unknownChannel } from '../channel/channel-errors.ts'
 import { mergedSpec } from '../channel/merged-spec.ts'
 import type { ChannelEntry, LogBackend } from './log-backend.ts'
 
@@ -35,6 +35,11 @@ export class Registry {
     return this.all.filter(({ spec }) => !spec.name.startsWith('~'))
   }
 
+  /** Names of those that people see. */
+  get names(): string[] {
+    return this.shown.map(({ spec }) => spec.name)
+  }
+
   find(name: string): ChannelEntry | undefined {
     return this.#entries.get(name)
   }
@@ -43,9 +48,7 @@ export class Registry {
   known(name: string): ChannelEntry {
     const entry = this.#entries.get(name)
     if (entry !== undefined) return entry
-    const names = this.shown.slice(0, 20).map(({ spec }) => `"${spec.name}"`)
-    const there = names.length === 0 ? 'no channel has been declared' : `there are ${names.join(', ')}`
-    throw new MillraceError('UNKNOWN_CHANNEL', `channel "${name}" is not declared: ${there}`, { channel: name })
+    throw unknownChannel(name, this.names)
   }
 
   /** A channel that may have been declared by somebody else a moment ago. @throws UNKNOWN_CHANNEL */

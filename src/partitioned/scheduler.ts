@@ -2,6 +2,8 @@
  * Delay (clause 7): events that are not due wait in a queue of their own, and a consumer of this room's emits each when its time has come. So they survive
  * everything that events and emissions survive, and whoever is connected looks after them.
  */
+import { MillraceError } from '../base/errors.ts'
+import { isJsonObject, isNumberFrom, jsonObject } from '../base/json-object.ts'
 import type { ConsumerSpec, Delivery, DeliverySink, Emission, EncodedEvent, Failure } from '../broker/engine.ts'
 import type { ChannelSpec } from '../channel/channel.ts'
 import type { Instance } from '../delivery/instance.ts'
@@ -60,31 +62,45 @@ export function isFor({ channel, incarnation }: Scheduled, entry: ChannelEntry):
   return channel === entry.spec.name && incarnation === entry.incarnation
 }
 
-/** What waits, by its id: a server that knows CloudEvents only gives the text back without the id. */
-export function waitingId({ id, text }: EncodedEvent): string {
-  if (id !== '') return id
-  const { channel, incarnation, event } = JSON.parse(text) as Scheduled
-  return scheduledId({ incarnation, spec: { name: channel } }, event.id)
+/** The waiting event in a record of the schedule, or null where the record is not Millrace's: other clients may write there. */
+export function scheduledIn(text: string): Scheduled | null {
+  const found = jsonObject(text)
+  if (found === null || typeof found['channel'] !== 'string' || typeof found['incarnation'] !== 'string') return null
+  const { event, dueAtMs } = found
+  if (!isJsonObject(event) || (event['key'] !== null && typeof event['key'] !== 'string')) return null
+  if (!['id', 'type', 'text'].every((name) => typeof event[name] === 'string')) return null
+  return dueAtMs === null || isNumberFrom(dueAtMs, 0) ? (found as unknown as Scheduled) : null
 }
 
-/** The channel that a scheduled event is for. */
+/** The id of a waiting event, or null where the record is not Millrace's. A server that knows only CloudEvents gives the text back without the id. */
+export function waitingId({ id, text }: EncodedEvent): string | null {
+  if (id !== '') return id
+  const found = scheduledIn(text)
+  return found === null ? null : scheduledId({ incarnation: found.incarnation, spec: { name: found.channel } }, found.event.id)
+}
+
+/** The channel that a scheduled event is for; empty where the record is not Millrace's. */
 export function channelOf(event: EncodedEvent): string {
-  return waitingId(event).split('/', 2)[1] ?? ''
+  return waitingId(event)?.split('/', 2)[1] ?? ''
 }
 
 function emissionOf(channel: string, event: EncodedEvent): Due {
   return { channel, event, dueAtMs: null, waited: true }
 }
 
-/** Emits what is due, and puts back what is not. */
+const NOT_OURS: Failure = { name: 'DataDamaged', message: 'this record of the schedule is not an event that waits', kind: 'poison' }
+
+/** Emits what is due, and puts back what is not. A record that is not Millrace's becomes a dead letter of the schedule. */
 export class Scheduler implements DeliverySink {
   readonly #nowMs: () => number
   readonly #incarnation: (channel: string) => string | undefined
+  readonly #alarm: (error: unknown) => void
   #subscription: Instance | null = null
   #early: Delivery[] = []
   #renewal: NodeJS.Timeout | null = null
 
-  constructor(nowMs: () => number, incarnation: (channel: string) => string | undefined) {
+  constructor(nowMs: () => number, incarnation: (channel: string) => string | undefined, alarm: (error: unknown) => void) {
+    this.#alarm = alarm
     this.#nowMs = nowMs
     this.#incarnation = incarnation
   }
@@ -102,7 +118,14 @@ export class Scheduler implements DeliverySink {
   }
 
   #look(subscription: Instance, delivery: Delivery): void {
-    const { channel, incarnation, event, dueAtMs } = JSON.parse(delivery.text) as Scheduled
+    const found = scheduledIn(delivery.text)
+    if (found === null) {
+      const message = `the record at offset ${delivery.offset} of ${SCHEDULE} is not an event that waits, and is put aside: another client wrote it`
+      this.#alarm(new MillraceError('DATA_DAMAGED', message, { channel: SCHEDULE, offset: delivery.offset }))
+      subscription.deadLetter(delivery, NOT_OURS)
+      return
+    }
+    const { channel, incarnation, event, dueAtMs } = found
     if (this.#incarnation(channel) !== incarnation) subscription.complete(delivery, null)
     // Those that are due together come in the order of their publishing: at one time, not each so long after it was looked at.
     else if (dueAtMs !== null && dueAtMs > this.#nowMs()) subscription.retryAt(delivery, dueAtMs, NOT_DUE)

@@ -10,7 +10,7 @@
 import { hash } from 'node:crypto'
 import { LIMITS } from '../base/limits.ts'
 import type { ChannelEntry, LogBackend } from './log-backend.ts'
-import { isFor, SCHEDULE, type Scheduled, scheduledId, waitingId } from './scheduler.ts'
+import { isFor, SCHEDULE, scheduledId, scheduledIn, waitingId } from './scheduler.ts'
 
 const PAGE = { count: 1000, bytes: LIMITS.readAheadBytes }
 
@@ -67,7 +67,10 @@ export class WaitingIds {
     this.#next = Math.max(this.#next, first)
     for (;;) {
       const records = await this.#backend.read(SCHEDULE, 0, this.#next, PAGE)
-      for (const { offset, event } of records) this.add(waitingId(event), offset)
+      for (const { offset, event } of records) {
+        const id = waitingId(event)
+        if (id !== null) this.add(id, offset)
+      }
       const last = records.at(-1)
       if (last === undefined) return
       this.#next = Math.max(this.#next, last.offset + 1)
@@ -110,7 +113,7 @@ export class WaitingIds {
       const place = this.#places.get(entry.incarnation)?.get(number)
       if (place === undefined) continue
       const [record] = await this.#backend.read(SCHEDULE, 0, place, { count: 1, bytes: 1 })
-      const scheduled = record?.offset === place ? (JSON.parse(record.event.text) as Scheduled) : null
+      const scheduled = record?.offset === place ? scheduledIn(record.event.text) : null
       const knownUntilMs = (scheduled?.dueAtMs ?? 0) + (entry.spec.dedupe?.ageMs ?? 0)
       if (scheduled === null || knownUntilMs < nowMs) this.#forget(entry.incarnation, number)
       else if (isFor(scheduled, entry) && scheduled.event.id === id) found.set(id, scheduled.dueAtMs ?? 0)

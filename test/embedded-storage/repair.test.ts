@@ -52,8 +52,10 @@ function damagedCopy(damage: (directory: string) => void): string {
   return directory
 }
 
+/** All but what says who has the directory open. */
 function contentOf(directory: string): [string, string][] {
   return readdirSync(directory)
+    .filter((name) => !name.startsWith('owner'))
     .sort()
     .map((name) => [name, readFileSync(join(directory, name)).toString('latin1')])
 }
@@ -154,7 +156,7 @@ describe('events that are damaged in a segment', () => {
     expect(report.problems).toMatchObject([{ file: 'segment-00000001' }])
     const { lost } = report.channels.find((channel) => channel.name === 'notes') as (typeof report.channels)[number]
     expect(lost).toEqual([[0, 100]])
-    expect(contentOf(directory).filter(([name]) => !name.startsWith('owner'))).toEqual(before)
+    expect(contentOf(directory)).toEqual(before)
     const { keptAs } = await checkDirectory(directory, true)
     expect(contentOf(keptAs as string)).toEqual(before)
     expect(readFileSync(join(directory, '.tokens.json'), 'utf8')).toBe('[]')

@@ -1,9 +1,11 @@
 /** Connecting to Kafka: what the URL may say, who may come in, and what is said when nobody answers. */
+import { AclOperations, AclPermissionTypes, Admin, ResourcePatternTypes, ResourceTypes } from '@platformatic/kafka'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { kafkaKind } from '../../scripts/engines/engines.ts'
 import { freePort, Server } from '../../scripts/engines/server.ts'
 import { parseKafkaUrl } from '../../src/engines/kafka/url.ts'
 import { connect, stream } from '../../src/index.ts'
+import { collecting, ItemAdded } from './cases.ts'
 import { kindOf } from './servers.ts'
 
 const LOGIN = 'org.apache.kafka.common.security.plain.PlainLoginModule required'
@@ -12,9 +14,26 @@ const kind = kindOf('kafka', () =>
     'listener.security.protocol.map': 'PLAINTEXT:SASL_PLAINTEXT,CONTROLLER:PLAINTEXT',
     'sasl.enabled.mechanisms': 'PLAIN',
     'sasl.mechanism.inter.broker.protocol': 'PLAIN',
+    'authorizer.class.name': 'org.apache.kafka.metadata.authorizer.StandardAuthorizer',
+    'super.users': 'User:admin;User:ANONYMOUS',
     'listener.name.plaintext.plain.sasl.jaas.config': `${LOGIN} username="admin" password="a" user_admin="a" user_shop="open sesame";`,
   }),
 )
+
+/** Give the account `shop` what docs/engines/kafka.md names, on the topics of a prefix. */
+async function permit(server: Server, prefix: string): Promise<void> {
+  const admin = new Admin({
+    clientId: 'test',
+    bootstrapBrokers: [server.url.replace('kafka://', '')],
+    sasl: { mechanism: 'PLAIN', username: 'admin', password: 'a' },
+  })
+  const { READ, WRITE, CREATE, DELETE, DESCRIBE, DESCRIBE_CONFIGS, ALTER_CONFIGS } = AclOperations
+  const topics = { resourceType: ResourceTypes.TOPIC, resourceName: prefix, resourcePatternType: ResourcePatternTypes.PREFIXED }
+  const whose = { principal: 'User:shop', host: '*', permissionType: AclPermissionTypes.ALLOW }
+  const operations = [READ, WRITE, CREATE, DELETE, DESCRIBE, DESCRIBE_CONFIGS, ALTER_CONFIGS]
+  await admin.createAcls({ creations: operations.map((operation) => ({ ...topics, ...whose, operation })) })
+  await admin.close()
+}
 
 describe('the URL', () => {
   it('says where, as whom, and how', () => {
@@ -60,8 +79,24 @@ describe.skipIf(kind === undefined)('a server that wants a password', () => {
   }, 120_000)
   afterAll(() => server?.stop(), 60_000)
 
+  it('lets in an account with the permissions of the documentation, and with them everything works', async () => {
+    const url = server.url.replace('kafka://', 'kafka://shop:open%20sesame@')
+    await expect(connect(`${url}?prefix=shop.`)).rejects.toMatchObject({ code: 'FORBIDDEN', message: expect.stringContaining('docs/engines/kafka.md') })
+    await permit(server, 'shop.')
+    const broker = await connect(`${url}?prefix=shop.`)
+    await broker.declare(stream('notes'))
+    const given = await collecting(broker, 'notes')
+    await broker.publish('notes', ItemAdded({ sku: 'tea' }))
+    await broker.publish('notes', ItemAdded({ sku: 'late' }), { delay: 10 })
+    await expect.poll(() => given.length, { timeout: 15_000 }).toBe(2)
+    await broker.declare(stream('notes', { retain: { age: '1d' } }))
+    expect((await broker.describe()).channels).toMatchObject([{ name: 'notes', bytes: null }])
+    await broker.removeChannel('notes')
+    await broker.close()
+  }, 60_000)
+
   it('lets in who has it', async () => {
-    const broker = await connect(server.url.replace('kafka://', 'kafka://shop:open%20sesame@'))
+    const broker = await connect(server.url.replace('kafka://', 'kafka://admin:a@'))
     expect(await broker.publish(stream('notes'), { type: 'note', data: 1 })).toMatchObject({ offset: 0 })
     await broker.close()
   })

@@ -9,6 +9,7 @@ import { type NatsOptions, natsKind } from '../../scripts/engines/engines.ts'
 import { freePort, Server } from '../../scripts/engines/server.ts'
 import type { Alarm } from '../../src/broker/description.ts'
 import { type Broker, connect, stream } from '../../src/index.ts'
+import { collecting, ItemAdded } from './cases.ts'
 import { kindOf } from './servers.ts'
 
 const newest = kindOf('nats (newest)', () => natsKind({ version: 'newest' }))
@@ -89,6 +90,29 @@ describe.skipIf(newest === undefined)('a NATS server', () => {
       expect((await broker.publish(stream('notes'), { type: 'note' })).duplicate).toBe(false)
     }
     rmSync(folder, { recursive: true })
+  })
+
+  it('whose account lacks a permission says which at once; with those of the documentation everything works', async () => {
+    const users = (publish: string, subscribe: string): string =>
+      `{ user: app, password: pw, permissions: { publish: [${publish}], subscribe: [${subscribe}] } }`
+    const account = (publish: string, subscribe: string): string => `accounts { A { jetstream: enabled, users: [ ${users(publish, subscribe)} ] } }`
+    const url = (server: { readonly port: number }): string => `nats://app:pw@127.0.0.1:${server.port}?durable=declared`
+    const begun = performance.now()
+    const without = await serve({ more: account('"millrace.>", "$JS.API.INFO"', '"_INBOX.>"') })
+    await expect(connect(url(without))).rejects.toMatchObject({ code: 'FORBIDDEN', retryable: false, message: expect.stringContaining('$JS.API.STREAM') })
+    const deaf = await serve({ more: account('"millrace.>", "$JS.API.>"', '"millrace.>"') })
+    await expect(connect(url(deaf))).rejects.toMatchObject({ code: 'FORBIDDEN', message: expect.stringContaining('_INBOX') })
+    expect(performance.now() - begun).toBeLessThan(25_000)
+    const enough = await serve({ more: account('"millrace.>", "$JS.API.>"', '"millrace.>", "_INBOX.>"') })
+    const alarms: Alarm[] = []
+    const broker = await opened(url(enough), alarms)
+    await broker.declare(stream('notes'))
+    const given = await collecting(broker, 'notes')
+    await broker.publish('notes', ItemAdded({ sku: 'tea' }))
+    await broker.publish('notes', ItemAdded({ sku: 'late' }), { delay: 10 })
+    await expect.poll(() => given.length, { timeout: 10_000 }).toBe(2)
+    await broker.describe()
+    expect(alarms).toEqual([])
   })
 
   it('without TLS is refused by tls:', async () => {

@@ -1,8 +1,13 @@
 /** Connecting to Redis: URLs, who may come in, and what a server must be set to for an acknowledgement to mean what it says. */
+import { execFileSync } from 'node:child_process'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { Redis } from 'ioredis'
 import { describe, expect, it } from 'vitest'
 import { redisKind } from '../../scripts/engines/engines.ts'
 import { freePort } from '../../scripts/engines/server.ts'
+import { redisError } from '../../src/engines/redis/redis-errors.ts'
 import { redisSettings } from '../../src/engines/redis/redis-url.ts'
 import { type Alarm, connect, stream } from '../../src/index.ts'
 import { kindOf, withServer } from './servers.ts'
@@ -11,8 +16,8 @@ const kind = kindOf('redis', () => redisKind())
 
 describe('Redis URLs', () => {
   it.each([
-    ['redis://', { tls: false, hosts: [{ host: '127.0.0.1', port: 6379 }], username: null, password: null, db: 0, prefix: 'millrace', topology: 'one' }],
-    ['rediss://a:b%40c@db.example:7000/3?prefix=shop&replicas=1', { tls: true, username: 'a', password: 'b@c', db: 3, prefix: 'shop', replicas: 1 }],
+    ['redis://', { tls: null, hosts: [{ host: '127.0.0.1', port: 6379 }], username: null, password: null, db: 0, prefix: 'millrace', topology: 'one' }],
+    ['rediss://a:b%40c@db.example:7000/3?prefix=shop&replicas=1', { tls: {}, username: 'a', password: 'b@c', db: 3, prefix: 'shop', replicas: 1 }],
     ['redis://:pw@[::1]:7000', { username: null, password: 'pw', hosts: [{ host: '::1', port: 7000 }] }],
     [
       'redis://a,b:7?sentinel=main',
@@ -113,13 +118,87 @@ describe.skipIf(kind === undefined)('who may come into Redis', () => {
       const { reason } = (await broker.describe()).capabilities[1]
       expect(reason.includes('WAITAOF') || alarms.some(({ code }) => code === 'CLAUSE_REFUSED')).toBe(true)
       await broker.close()
+      // Those that docs/engines/redis.md names.
+      await plain.call('ACL', 'SETUSER', 'least', 'on', '>secret', '~{shop}:*', '&{shop}:*', '+@all', '-@admin', '-@dangerous', '+info')
+      const least = await connect(`redis://least:secret@127.0.0.1:${port}?prefix=shop`)
+      await least.publish(stream('notes'), { type: 'note', data: 2 })
+      expect((await least.describe()).channels.map(({ next }) => next)).toEqual([2])
+      await least.close()
       await expect(connect(`redis://app:secret@127.0.0.1:${port}?prefix=other`)).rejects.toMatchObject({ code: 'FORBIDDEN' })
       await plain.quit()
     })
   })
 })
 
+describe.skipIf(kind === undefined)('a database of Redis', () => {
+  it('that the server does not have, or the user may not select, is refused, and nothing is read or written elsewhere', async () => {
+    await withServer(redisKind(), async ({ url, port }) => {
+      const plain = new Redis(url)
+      await expect(connect(`${url}/99`)).rejects.toMatchObject({ code: 'INVALID_OPTION', message: expect.stringContaining('databases') })
+      await plain.call('ACL', 'SETUSER', 'app', 'on', '>secret', '~*', '&*', '+@all', '-select')
+      await expect(connect(`redis://app:secret@127.0.0.1:${port}/3`)).rejects.toMatchObject({ code: 'FORBIDDEN' })
+      expect(await plain.dbsize()).toBe(0)
+      await plain.quit()
+    })
+  })
+
+  it('is kept when the connection is made anew: where it cannot be selected any more, nothing goes to another', async () => {
+    await withServer(redisKind(), async ({ url, port }) => {
+      const plain = new Redis(url)
+      await plain.call('ACL', 'SETUSER', 'app', 'on', '>secret', '~*', '&*', '+@all')
+      const alarms: Alarm[] = []
+      const broker = await connect(`redis://app:secret@127.0.0.1:${port}/3`, { onAlarm: (alarm) => void alarms.push(alarm) })
+      const notes = stream('notes')
+      await broker.publish(notes, { type: 'note', data: 1 })
+      await plain.call('ACL', 'SETUSER', 'app', '-select')
+      await plain.call('CLIENT', 'KILL', 'USER', 'app')
+      const published = broker.publish(notes, { type: 'note', data: 2 })
+      await expect.poll(() => alarms.map(({ code }) => code), { timeout: 10_000 }).toContain('UNAVAILABLE')
+      expect(await plain.dbsize()).toBe(0)
+      await plain.call('ACL', 'SETUSER', 'app', '+select')
+      await expect(published).resolves.toMatchObject({ offset: 1 })
+      expect(await plain.dbsize()).toBe(0)
+      await broker.close()
+      await plain.quit()
+    })
+  }, 40_000)
+})
+
+describe.skipIf(kind === undefined)('Redis over TLS', () => {
+  it('is reached with a private authority and a client certificate; a port of the other kind is told', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'millrace-tls-'))
+    const [key, cert] = [join(folder, 'key.pem'), join(folder, 'cert.pem')]
+    const request = ['req', '-x509', '-newkey', 'rsa:2048', '-nodes', '-days', '2', '-subj', '/CN=localhost']
+    execFileSync('openssl', [...request, '-addext', 'subjectAltName=DNS:localhost,IP:127.0.0.1', '-keyout', key, '-out', cert], { stdio: 'ignore' })
+    const tlsPort = await freePort()
+    const tls = { 'tls-port': `${tlsPort}`, 'tls-cert-file': cert, 'tls-key-file': key, 'tls-ca-cert-file': cert }
+    await withServer(redisKind(tls), async ({ port }) => {
+      for (const host of ['localhost', '127.0.0.1']) {
+        const broker = await connect(`rediss://${host}:${tlsPort}?ca=${cert}&cert=${cert}&key=${key}`)
+        await broker.publish(stream('notes'), { type: 'note', data: 1 })
+        await broker.close()
+      }
+      await expect(connect(`rediss://localhost:${tlsPort}`)).rejects.toMatchObject({ code: 'UNAVAILABLE', message: expect.stringContaining('?ca=') })
+      await expect(connect(`redis://localhost:${tlsPort}`)).rejects.toMatchObject({ code: 'UNAVAILABLE', message: expect.stringContaining('rediss:') })
+      await expect(connect(`rediss://localhost:${port}?ca=${cert}`)).rejects.toMatchObject({ code: 'UNAVAILABLE', message: expect.stringContaining('redis:') })
+    }).finally(() => rmSync(folder, { recursive: true }))
+  })
+
+  it.each([
+    ['redis://host?ca=/a.pem', 'rediss:'],
+    ['rediss://host?ca=/not/there.pem', '/not/there.pem'],
+    ['rediss://host?cert=/not/there.pem', '/not/there.pem'],
+  ])('%s is refused', (url, why) => {
+    expect(() => redisSettings(url)).toThrow(expect.objectContaining({ code: 'INVALID_OPTION', message: expect.stringContaining(why) }))
+  })
+})
+
 describe.skipIf(kind === undefined)('a Redis cluster', () => {
+  it('that is met without cluster=true says so', () => {
+    const moved = Object.assign(new Error('MOVED 13139 127.0.0.1:7001'), { name: 'ReplyError' })
+    expect(redisError(moved, 'listing channels')).toMatchObject({ code: 'INVALID_OPTION', message: expect.stringContaining('cluster=true') })
+  })
+
   it('holds everything of a prefix on one node: of one node, here', async () => {
     await withServer(redisKind({ 'cluster-enabled': 'yes', 'cluster-announce-ip': '127.0.0.1' }), async ({ url, port }) => {
       const plain = new Redis(url)

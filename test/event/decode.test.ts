@@ -7,7 +7,7 @@ const data = { cart: 'c-1', list: [1, 'ä', null, { deep: '\u2028"\\' }], __prot
 
 const EVENTS: Record<string, Encodable> = {
   plain: { type: 'a.b', data },
-  'with its own id, source and time': { id: 'x"y', type: 'a.b', source: '/s "q"', time, data },
+  'with its own id, source and time': { id: 'x"y', type: 'a.b', source: '/s?q=a+b', time, data },
   'with a Date': { type: 'a.b', time: new Date(1), data },
   'without a time': { type: 'a.b', time: null, data },
   'without data': { type: 'a.b', time },

@@ -8,11 +8,12 @@ test('events that are due together are put back until one time, whatever the clo
   const scheduler = new Scheduler(
     () => clock++,
     () => 'i',
+    () => undefined,
   )
   const until: number[] = []
   const instance = { retryAt: (_: Delivery, dueAtMs: number) => until.push(dueAtMs) > 0, renew: () => undefined }
   scheduler.begin(instance as unknown as Instance)
-  const text = JSON.stringify({ channel: 'orders', incarnation: 'i', event: {}, dueAtMs: 5000 })
+  const text = JSON.stringify({ channel: 'orders', incarnation: 'i', event: { id: 'a', type: 't', key: null, text: '{}' }, dueAtMs: 5000 })
   scheduler.deliver([0, 1, 2].map((offset) => ({ offset, text }) as Delivery))
   scheduler.end()
   expect(until).toEqual([5000, 5000, 5000])

@@ -3,9 +3,10 @@
  * and the few blocks that were read last.
  */
 
-import { isMillraceError, MillraceError } from '../../base/errors.ts'
+import { isMillraceError } from '../../base/errors.ts'
 import type { EncodedEvent, Position, PublishWaiter } from '../../broker/engine.ts'
 import type { ChannelSpec } from '../../channel/channel.ts'
+import { offsetOutOfRange } from '../../channel/channel-errors.ts'
 import { fromFloat, toFloat } from '../../delivery/consumer-records.ts'
 import type { DeliveryLog, EventBlock, LogListener } from '../../delivery/delivery-log.ts'
 import { Meter } from '../../delivery/meter.ts'
@@ -162,12 +163,7 @@ export class ChannelLog implements DeliveryLog {
     if ('timeMs' in position) return Math.max(this.first, this.#store.seek(this.id, position.timeMs))
     const { offset } = position
     if (Number.isInteger(offset) && offset >= 0 && offset <= this.committed) return Math.max(this.first, offset)
-    throw new MillraceError('OFFSET_OUT_OF_RANGE', `channel "${this.name}" has offsets ${this.first} to ${this.committed}; ${offset} is not one of them`, {
-      channel: this.name,
-      offset,
-      first: this.first,
-      next: this.committed,
-    })
+    throw offsetOutOfRange(this.name, offset, this.first, this.committed)
   }
 
   /** The block that holds an offset, if it is in memory. */

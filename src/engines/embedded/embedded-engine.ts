@@ -23,6 +23,7 @@ import type {
   Subscription,
 } from '../../broker/engine.ts'
 import type { ChannelSpec } from '../../channel/channel.ts'
+import { unknownChannel } from '../../channel/channel-errors.ts'
 import { mergedSpec } from '../../channel/merged-spec.ts'
 import { clearedRecords } from '../../delivery/carried-state.ts'
 import { consumerKeys, fromFloat, fromJson, lastNumber, toJson, under } from '../../delivery/consumer-records.ts'
@@ -32,13 +33,14 @@ import { DueQueue } from '../../delivery/due-queue.ts'
 import { SuspectQueue } from '../../delivery/in-flight.ts'
 import { Instance, type InstanceHost } from '../../delivery/instance.ts'
 import { LeaseWatch } from '../../delivery/lease-watch.ts'
+import { rewindable } from '../../delivery/rewindable.ts'
 import type { Block } from '../../event/block.ts'
 import { EmbeddedCarriage } from './carrying.ts'
 import { ChannelLog } from './channel-log.ts'
 import { Committer } from './committer.ts'
 import { describeEngine } from './describing.ts'
 import type { EmbeddedEngineOptions } from './embedded-options.ts'
-import { Publishing, unknownChannel } from './publishing.ts'
+import { Publishing } from './publishing.ts'
 import { readLog } from './reading.ts'
 import { type ChannelRecord, type EngineRecord, keys } from './records.ts'
 import { Retention } from './retention.ts'
@@ -336,8 +338,11 @@ export class EmbeddedEngine implements Engine {
 
   async rewind(consumer: string, to: Position, channel: string | null): Promise<void> {
     this.#open()
-    const cursors = this.#cursorsOf(consumer).filter((cursor) => channel === null || cursor.log.name === channel)
-    if (cursors.length === 0) throw unknownChannel(channel ?? '', this.#logs.keys())
+    const cursors = rewindable(this.#cursorsOf(consumer), ({ log: { name, spec } }) => ({ name, kind: spec.kind }), {
+      consumer,
+      channel,
+      declared: [...this.#logs.keys()],
+    })
     for (const cursor of cursors) cursor.rewind(this.#cursorHost.seek(cursor.log, to))
     await this.#committer.flushed()
   }

@@ -3,7 +3,6 @@
  * event loop (clause 8): publishes, batches, delayed ones, emissions, and those whose time has come (timers.ts).
  */
 
-import { MillraceError } from '../../base/errors.ts'
 import type { Emission, EncodedEvent, PublishWaiter, Receipt } from '../../broker/engine.ts'
 import { type ChannelLog, CONTINUES } from './channel-log.ts'
 import { IdLook, type Known, UNSURE, waitingUntil } from './id-look.ts'
@@ -191,11 +190,4 @@ export class Publishing {
 
 function isUncommitted(log: ChannelLog, known: Known | null | typeof UNSURE): boolean {
   return known !== null && known !== UNSURE && known.offset !== null && known.offset >= log.committed
-}
-
-/** @throws UNKNOWN_CHANNEL with the nearest names */
-export function unknownChannel(name: string, known: Iterable<string>): MillraceError {
-  const names = [...known].slice(0, 20)
-  const there = names.length === 0 ? 'no channel has been declared' : `there are ${names.map((each) => `"${each}"`).join(', ')}`
-  return new MillraceError('UNKNOWN_CHANNEL', `channel "${name}" is not declared: ${there}`, { channel: name })
 }

@@ -13,9 +13,11 @@ import { RemoteEngine } from '../../wire/client/remote-engine.ts'
 import { SessionServer } from '../../wire/server/session-server.ts'
 import { dialSocket, SocketTransport } from '../../wire/socket-transport.ts'
 import { loopback, type Transport } from '../../wire/transport.ts'
-import { directoryOf, openClaimed } from './open.ts'
+import { directoryOf } from './directory-url.ts'
+import { claim as claimOf, openClaimed } from './open.ts'
 import { OwnerEngine } from './owner-engine.ts'
-import { claimDirectory, ownerSocket } from './storage/directory-owner.ts'
+import { ownerSocket } from './storage/directory-owner.ts'
+import { withAddress } from './storage/owner-socket.ts'
 
 /** The directory, owned by this process: its engine, and others' sessions on it. */
 interface Owned {
@@ -38,7 +40,7 @@ class SharedDirectory {
     this.#options = options
   }
 
-  /** Own it, or attach to who does. @throws DIRECTORY_IN_USE · DATA_DAMAGED · DATA_FOREIGN */
+  /** Own it, or attach to who does. @throws DIRECTORY_IN_USE · DIRECTORY_UNUSABLE · DATA_DAMAGED · DATA_FOREIGN */
   async open(): Promise<Engine> {
     for (let tries = 1; ; tries++) {
       try {
@@ -46,6 +48,8 @@ class SharedDirectory {
         return new OwnerEngine(engine, () => this.#release())
       } catch (error) {
         if (!(error instanceof MillraceError) || error.code !== 'DIRECTORY_IN_USE') throw error
+        // Neither an owner that does not answer nor one that this user may not connect to is asked for ever.
+        if (error.details['met'] === 'silent' || error.details['met'] === 'forbidden') throw error
         const attached = await this.#attach(error, tries)
         if (attached !== null) return attached
       }
@@ -64,16 +68,15 @@ class SharedDirectory {
       })
     } catch (error) {
       if (!(error instanceof MillraceError) || error.code !== 'UNAVAILABLE') throw error
-      // An owner that does not answer is not asked for ever.
-      if (tries >= TRIES || inUse.details['pid'] === undefined) throw inUse
+      if (tries >= TRIES) throw inUse
       await new Promise((resolve) => setTimeout(resolve, TRY_AGAIN_MS))
       return null
     }
   }
 
-  /** @throws DIRECTORY_IN_USE · DATA_DAMAGED · DATA_FOREIGN */
+  /** @throws DIRECTORY_IN_USE · DIRECTORY_UNUSABLE · DATA_DAMAGED · DATA_FOREIGN */
   async #own(): Promise<Owned> {
-    const claim = await claimDirectory(this.#directory)
+    const claim = await claimOf(this.#directory)
     const engine = await openClaimed(this.#directory, claim, this.#options, {}, LIMITS.sharedClaimsMs)
     const sessions = new SessionServer(engine)
     this.#owned = { engine, sessions }
@@ -91,7 +94,7 @@ class SharedDirectory {
       const path = ownerSocket(this.#directory)
       if (path !== null) {
         try {
-          return (await dialSocket(path, LIMITS.sharedAnswerMs)).transport
+          return await withAddress(path, async (address) => (await dialSocket(address, LIMITS.sharedAnswerMs)).transport)
         } catch (error) {
           if ((error as MillraceError).details['errno'] === null) throw error
         }
@@ -127,7 +130,7 @@ class SharedDirectory {
 
 /**
  * The engine of a data directory, beside other processes that have it open.
- * @throws DIRECTORY_IN_USE when its owner does not answer · DATA_DAMAGED · DATA_FOREIGN
+ * @throws DIRECTORY_IN_USE when its owner cannot be reached · DIRECTORY_UNUSABLE · DATA_DAMAGED · DATA_FOREIGN
  */
 export function openSharedEngine(url: string, options: Pick<ConnectOptions, 'onAlarm'> = {}): Promise<Engine> {
   return new SharedDirectory(directoryOf(url), options).open()

@@ -4,8 +4,9 @@
  * A channel is a topic of one Kafka partition, a group's journals are another, and two more say what exists and who lives.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
-import { MillraceError } from '../../base/errors.ts'
+import { isMillraceError, MillraceError } from '../../base/errors.ts'
 import type { Capabilities } from '../../broker/capabilities.ts'
+import type { BackendAlarms } from '../../partitioned/backend-alarms.ts'
 import {
   type Appended,
   type AppendItem,
@@ -59,27 +60,27 @@ export class KafkaBackend implements LogBackend {
   readonly #channels = new Map<string, KafkaChannel>()
   readonly #journals = new Map<string, Promise<JournalTopic>>()
   readonly #raised = new Map<string, number[]>()
-  readonly #alarms: Alarms
+  readonly #alarms: BackendAlarms
   readonly #durability: Durability
   /** What is being stored. */
   readonly #appending = new Set<Promise<void>>()
   #raising: NodeJS.Timeout | null = null
   #closed = false
 
-  private constructor(client: KafkaClient, plans: TopicPlans, durability: Durability, alarms: Alarms) {
+  private constructor(client: KafkaClient, plans: TopicPlans, durability: Durability, alarms: BackendAlarms) {
     this.#client = client
     this.#plans = plans
     this.#alarms = alarms
     this.#durability = durability
     this.capabilities = kafkaCapabilities(durability)
     this.#topics = new Topics(client)
-    this.#registry = new RegistryTopic(client, plans.registry.name)
+    this.#registry = new RegistryTopic(client, plans.registry.name, (message) => alarms.raise('DATA_DAMAGED', message))
     this.#notes = new MemberNotes(client, plans.notes.name)
     this.#watch = new TailWatch(client)
   }
 
   /** @throws CLAUSE_REFUSED · UNAVAILABLE · UNAUTHENTICATED · FORBIDDEN */
-  static async open(client: KafkaClient, plans: TopicPlans, durability: Durability, alarms: Alarms): Promise<KafkaBackend> {
+  static async open(client: KafkaClient, plans: TopicPlans, durability: Durability, alarms: BackendAlarms): Promise<KafkaBackend> {
     const backend = new KafkaBackend(client, plans, durability, alarms)
     try {
       // All that every process will want, in one request: to make a topic takes Kafka a while.
@@ -229,11 +230,14 @@ export class KafkaBackend implements LogBackend {
     for (const [incarnation] of raised) this.#channels.get(incarnation)?.settled()
   }
 
-  bytes(channel: string): Promise<number> {
-    return this.#do(`measuring channel "${channel}"`, async () => {
-      const { log } = await this.#channel(channel)
-      return this.#topics.bytes(log.topic)
-    })
+  /** Kafka tells the sizes of topics to accounts that may describe the cluster. */
+  async bytes(channel: string): Promise<number | null> {
+    try {
+      return await this.#do(`measuring channel "${channel}"`, async () => this.#topics.bytes((await this.#channel(channel)).log.topic))
+    } catch (error) {
+      if (isMillraceError(error, 'FORBIDDEN')) return null
+      throw error
+    }
   }
 
   watch(channel: string, onAppend: OnAppend): Promise<() => void> {
@@ -316,25 +320,5 @@ export class KafkaBackend implements LogBackend {
     this.#watch.close()
     for (const channel of this.#channels.values()) channel.close()
     this.#client.close()
-  }
-}
-
-/** Alarms of the backend: those that came before anybody listened are told first. */
-export class Alarms {
-  readonly #raised = new Map<string, string>()
-  #listener: BackendListener | null = null
-
-  listen(listener: BackendListener): void {
-    this.#listener = listener
-    for (const [code, message] of this.#raised) listener.alarm(code, message)
-  }
-
-  raise(code: string, message: string): void {
-    this.#raised.set(code, message)
-    this.#listener?.alarm(code, message)
-  }
-
-  clear(code: string): void {
-    if (this.#raised.delete(code)) this.#listener?.cleared(code)
   }
 }

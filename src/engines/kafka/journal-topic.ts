@@ -121,7 +121,9 @@ export class JournalTopic implements LogFold {
   apply(record: LogRecord): void {
     if (this.#deleted < 0) this.#deleted = record.offset
     const mark = markOf(record.mark)
-    if (mark === null) return
+    const retold = mark?.kind === 'c' ? told(record.value, record.offset) : []
+    // Another client wrote it.
+    if (mark === null || retold === null) return
     const known = this.#journals.get(record.key)
     const current = known?.version ?? -1
     // A version far ahead is no zombie's, whose version is at most the next: it is we who came in amid the log, after a zombie's entry.
@@ -131,7 +133,7 @@ export class JournalTopic implements LogFold {
     const goesOn = known !== undefined && mark.kind === 'a' && mark.version === current + 1
     const journal: Journal = goesOn ? known : { version: 0, removed: false, kept: 0, entries: [], last: 0 }
     Object.assign(journal, { version: mark.version, removed: mark.kind === 'x', last: record.offset })
-    if (mark.kind === 'c') journal.entries = told(record.value, record.offset)
+    if (mark.kind === 'c') journal.entries = retold
     else if (mark.kind === 'a') journal.entries.push({ version: mark.version, offset: record.offset, bytes: Buffer.from(record.value ?? '') })
     if (mark.kind === 'c' && journal.entries.length === 0) journal.removed = true
     keep(journal, mark.kept)
@@ -173,7 +175,10 @@ function keep(journal: Journal, version: number): void {
 function markOf(text: string): Mark | null {
   const parts = /^([acx]) (\d+) (\S+) (\d+)$/.exec(text)
   if (parts === null) return null
-  return { kind: parts[1] as Mark['kind'], version: Number(parts[2]), nonce: parts[3] as string, kept: Number(parts[4]) }
+  const [version, kept] = [Number(parts[2]), Number(parts[4])]
+  // A number that is not a safe integer is not Millrace's, and no version could follow it.
+  if (!Number.isSafeInteger(version + 1) || !Number.isSafeInteger(kept)) return null
+  return { kind: parts[1] as Mark['kind'], version, nonce: parts[3] as string, kept }
 }
 
 /** Entries in one value: version and length of each before its bytes. */
@@ -188,10 +193,13 @@ function tell(entries: readonly Entry[]): Buffer {
   )
 }
 
-function told(value: Buffer | null, offset: number): Entry[] {
+/** Null where the value is not one that `tell` made. */
+function told(value: Buffer | null, offset: number): Entry[] | null {
   const entries: Entry[] = []
   for (let at = 0; value !== null && at < value.length; ) {
+    if (at + 12 > value.length) return null
     const length = value.readUInt32BE(at + 8)
+    if (at + 12 + length > value.length) return null
     entries.push({ version: value.readDoubleBE(at), offset, bytes: Buffer.from(value.subarray(at + 12, at + 12 + length)) })
     at += 12 + length
   }

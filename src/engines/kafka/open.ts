@@ -1,7 +1,8 @@
 /** Opening the engine on Kafka: `kafka://host:9092,host:9092?prefix=shop.` */
 import type { ConnectOptions } from '../../broker/connect.ts'
+import { BackendAlarms } from '../../partitioned/backend-alarms.ts'
 import { PartitionedEngine } from '../../partitioned/partitioned-engine.ts'
-import { Alarms, KafkaBackend } from './backend.ts'
+import { KafkaBackend } from './backend.ts'
 import { KafkaClient } from './client.ts'
 import { loadKafka } from './library.ts'
 import { TopicPlans } from './topic-plans.ts'
@@ -23,7 +24,7 @@ export async function openKafkaEngine(url: string, options: Pick<ConnectOptions,
 /** The same without an engine over it. */
 export async function openKafkaBackend(url: string, token?: string): Promise<KafkaBackend> {
   const target = parseKafkaUrl(url, token)
-  const alarms = new Alarms()
+  const alarms = new BackendAlarms()
   let patienceMs = Math.min(CONNECT_MS, target.patienceMs)
   const client = new KafkaClient(await loadKafka(), {
     ...target,

@@ -4,6 +4,8 @@
  * A channel belongs to who was first: of two that create it, the first in the log. Compaction keeps the last record of a key, so who was second writes
  * the first one's again.
  */
+import { isNumberFrom } from '../../base/json-object.ts'
+import { channelEntryIn, damagedEntry } from '../../partitioned/channel-entry.ts'
 import type { ChannelEntry } from '../../partitioned/log-backend.ts'
 import type { KafkaClient } from './client.ts'
 import { type LogFold, type LogRecord, TopicLog } from './topic-log.ts'
@@ -18,8 +20,11 @@ export class RegistryTopic implements LogFold {
   readonly #journals = new Set<string>()
   /** By incarnation: the offset below which each partition of a queue is settled. */
   readonly #floors = new Map<string, number[]>()
+  readonly #damaged: (message: string) => void
 
-  constructor(client: KafkaClient, topic: string) {
+  /** `damaged` is told of records that are not Millrace's: they are passed over. */
+  constructor(client: KafkaClient, topic: string, damaged: (message: string) => void) {
+    this.#damaged = damaged
     this.#log = new TopicLog(client, topic, 'notes', this)
   }
 
@@ -78,29 +83,51 @@ export class RegistryTopic implements LogFold {
     this.#floors.clear()
   }
 
-  apply({ key, value, mark }: LogRecord): void {
-    if (key.startsWith(CHANNEL)) this.#applyChannel(key.slice(CHANNEL.length), value, mark)
+  apply({ offset, key, value, mark }: LogRecord): void {
+    if (key.startsWith(CHANNEL)) this.#applyChannel(offset, key.slice(CHANNEL.length), value, mark)
     else if (key.startsWith(JOURNAL) && value !== null) this.#journals.add(key.slice(JOURNAL.length))
-    else if (key.startsWith(FLOORS)) this.#applyFloors(key.slice(FLOORS.length), value)
+    else if (key.startsWith(FLOORS)) this.#applyFloors(offset, key.slice(FLOORS.length), value)
   }
 
-  #applyChannel(name: string, value: Buffer | null, mark: string): void {
+  #applyChannel(offset: number, name: string, value: Buffer | null, mark: string): void {
     const known = this.#channels.get(name)
     if (value === null) {
       if (known?.incarnation === mark || mark === '') this.#channels.delete(name)
       return
     }
-    const entry = JSON.parse(value.toString()) as ChannelEntry
+    const entry = channelEntryIn(value.toString())
+    if (entry === null || entry.spec.name !== name) {
+      this.#damaged(damagedEntry('kafka', this.#where(offset)))
+      return
+    }
     if (known === undefined || (mark === 'update' && known.incarnation === entry.incarnation)) this.#channels.set(name, entry)
   }
 
-  #applyFloors(incarnation: string, value: Buffer | null): void {
+  #where(offset: number): string {
+    return `offset ${offset} of topic ${this.#log.topic}`
+  }
+
+  #applyFloors(offset: number, incarnation: string, value: Buffer | null): void {
     if (value === null) {
       this.#floors.delete(incarnation)
       return
     }
     const before = this.#floors.get(incarnation) ?? []
-    const floors = (JSON.parse(value.toString()) as number[]).map((floor, partition) => Math.max(floor, before[partition] ?? 0))
-    this.#floors.set(incarnation, floors)
+    const floors = floorsIn(value.toString())
+    if (floors === null) this.#damaged(`kafka: ${this.#where(offset)} does not hold the floors of a queue, and is ignored`)
+    else
+      this.#floors.set(
+        incarnation,
+        floors.map((floor, partition) => Math.max(floor, before[partition] ?? 0)),
+      )
+  }
+}
+
+function floorsIn(text: string): readonly number[] | null {
+  try {
+    const floors: unknown = JSON.parse(text)
+    return Array.isArray(floors) && floors.every((floor) => isNumberFrom(floor, 0)) ? floors : null
+  } catch {
+    return null
   }
 }

@@ -4,7 +4,9 @@
  * The servers keep the limits: count, bytes, age, and the latest of each key by subject. A stream may not forget events before their ids (its duplicate
  * window): where a channel's age is shorter than its window, the stream keeps events for the window, and readers pass over what is too old.
  */
+import { MillraceError } from '../../base/errors.ts'
 import type { ChannelSpec } from '../../channel/channel.ts'
+import { channelEntryIn, damagedEntry } from '../../partitioned/channel-entry.ts'
 import type { ChannelEntry } from '../../partitioned/log-backend.ts'
 import { API, isApiError, millraceError } from './api-error.ts'
 import type { Layout } from './layout.ts'
@@ -25,7 +27,7 @@ export interface StreamState {
 }
 
 interface StreamInfo {
-  readonly config: { readonly metadata?: Readonly<Record<string, string>> }
+  readonly config: { readonly name: string; readonly metadata?: Readonly<Record<string, string>> }
   readonly state: StreamState
   /** The server's time. */
   readonly ts?: string
@@ -73,7 +75,7 @@ export class ChannelStreams {
       const streams = page.streams ?? []
       for (const stream of streams) {
         this.#heed(stream)
-        const entry = entryOf(stream)
+        const entry = this.#entryOf(stream)
         if (entry !== null) found.set(entry.spec.name, this.#channel(entry))
       }
       for (const stream of page.missing ?? []) {
@@ -91,7 +93,7 @@ export class ChannelStreams {
   async #silent(stream: string): Promise<Channel | null> {
     for (const channel of this.#channels.values()) if (channel.stream === stream) return channel
     const info = await this.#call('looking at a channel', () => this.#client.api<StreamInfo>(`STREAM.INFO.${stream}`))
-    const entry = entryOf(info)
+    const entry = this.#entryOf(info)
     return entry === null ? null : this.#channel(entry)
   }
 
@@ -100,8 +102,8 @@ export class ChannelStreams {
     const known = this.#channels.get(name)
     if (known !== undefined) return known
     const info = await this.#call('looking at a channel', () => this.#client.api<StreamInfo>(`STREAM.INFO.${this.#layout.stream(name)}`), name)
-    const entry = entryOf(info)
-    if (entry === null) throw new Error(`stream ${this.#layout.stream(name)} is not Millrace's`)
+    const entry = this.#entryOf(info)
+    if (entry === null) throw new MillraceError('DATA_DAMAGED', damagedEntry('nats', `stream ${this.#layout.stream(name)}`), { channel: name })
     const channel = this.#channel(entry)
     this.#channels.set(name, channel)
     return channel
@@ -140,6 +142,16 @@ export class ChannelStreams {
 
   forget(name: string): void {
     this.#channels.delete(name)
+  }
+
+  /** The channel that a stream is, or null when it is none. */
+  #entryOf({ config }: StreamInfo): ChannelEntry | null {
+    const text = config.metadata?.[METADATA]
+    if (text === undefined) return null
+    const entry = channelEntryIn(text)
+    if (entry !== null && this.#layout.stream(entry.spec.name) === config.name) return entry
+    this.#client.alarms.raise('DATA_DAMAGED', damagedEntry('nats', `the metadata of stream ${config.name}`))
+    return null
   }
 
   #heed({ ts }: StreamInfo): void {
@@ -185,10 +197,4 @@ export class ChannelStreams {
 
 function windowMs(dedupe: ChannelSpec['dedupe']): number {
   return Math.max(WINDOW_MS_MIN, dedupe?.ageMs ?? WINDOW_MS)
-}
-
-/** The channel that a stream is, or null when it is none. */
-function entryOf({ config }: StreamInfo): ChannelEntry | null {
-  const text = config.metadata?.[METADATA]
-  return text === undefined ? null : (JSON.parse(text) as ChannelEntry)
 }

@@ -25,6 +25,15 @@ function tokenOf(text: string): string {
   return text.replace(ENCODE, percent)
 }
 
+/** The text that a token of a subject stands for. A token that another client wrote, and that is not encoded, stands for itself. */
+function textOf(token: string): string {
+  try {
+    return decodeURIComponent(token)
+  } catch {
+    return token
+  }
+}
+
 export class Layout {
   readonly prefix: string
   readonly journals: string
@@ -71,7 +80,7 @@ export class Layout {
   }
 
   journalId(subject: string): string {
-    return decodeURIComponent(subject.slice(this.prefix.length + 4))
+    return textOf(subject.slice(this.prefix.length + 4))
   }
 
   member(group: string, member: string): string {
@@ -79,6 +88,6 @@ export class Layout {
   }
 
   memberOf(subject: string): string {
-    return decodeURIComponent(subject.slice(subject.lastIndexOf('.') + 1))
+    return textOf(subject.slice(subject.lastIndexOf('.') + 1))
   }
 }

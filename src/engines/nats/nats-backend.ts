@@ -75,7 +75,7 @@ export class NatsBackend implements LogBackend {
   }
 
   listen(listener: BackendListener): void {
-    this.#client.listen(listener)
+    this.#client.alarms.listen(listener)
     if (this.#durable.known !== 'unknown') return
     listener.alarm(
       UNPROVED,

@@ -9,7 +9,7 @@ import type { ConnectionOptions, Msg, MsgHdrs, NatsConnection } from '@nats-io/t
 import { MillraceError } from '../../base/errors.ts'
 import { LIMITS } from '../../base/limits.ts'
 import { loadClient } from '../../broker/client-library.ts'
-import type { BackendListener } from '../../partitioned/log-backend.ts'
+import { BackendAlarms } from '../../partitioned/backend-alarms.ts'
 import { ApiError, type ApiErrorBody, isPassing, millraceError } from './api-error.ts'
 import type { NatsTarget } from './nats-url.ts'
 import { Requests, Unanswered } from './requests.ts'
@@ -31,7 +31,7 @@ export class NatsClient {
   readonly library: NatsLibrary
   readonly #requests: Requests
   readonly #reconnected = new Set<() => void>()
-  #listener: BackendListener | null = null
+  readonly alarms: BackendAlarms = new BackendAlarms()
   #lost: string | null = null
   #closed = false
 
@@ -60,11 +60,6 @@ export class NatsClient {
     return this.connection.info?.max_payload ?? LIMITS.eventBytesDefault
   }
 
-  listen(listener: BackendListener): void {
-    this.#listener = listener
-    if (this.#lost !== null) listener.alarm(LOST, this.#lost)
-  }
-
   /** Called each time after the connection was made again. */
   onReconnect(task: () => void): () => void {
     this.#reconnected.add(task)
@@ -75,18 +70,29 @@ export class NatsClient {
     for await (const status of this.connection.status()) {
       if (status.type === 'disconnect') this.#disconnected(status.server)
       else if (status.type === 'reconnect') this.#connectedAgain()
+      else if (status.type === 'error' && status.error instanceof this.library.PermissionViolationError) this.#forbidden(status.error)
     }
+  }
+
+  /** The servers do not answer what they refuse: they say it beside the answers, and it is told to all that wait for one. */
+  #forbidden({ operation, subject }: InstanceType<NatsLibrary['PermissionViolationError']>): void {
+    const may = operation === 'publish' ? 'publish to' : 'subscribe to'
+    const message = `nats: the account may not ${may} "${subject}": docs/engines/nats.md lists the permissions that Millrace needs`
+    const error = new MillraceError('FORBIDDEN', message, { engine: 'nats', operation, subject })
+    this.#requests.forbidden(operation === 'publish' ? subject : null, error)
+    // Ordinary accounts may not ask the system, and whoever asks it knows.
+    if (!this.#closed && !subject.startsWith('$SYS.')) this.alarms.raise(error.code, message)
   }
 
   #disconnected(server: string): void {
     this.#lost = `nats: the connection to ${server} was lost; connecting again`
     this.#requests.lost('the connection was lost')
-    if (!this.#closed) this.#listener?.alarm(LOST, this.#lost)
+    if (!this.#closed) this.alarms.raise(LOST, this.#lost)
   }
 
   #connectedAgain(): void {
     this.#lost = null
-    this.#listener?.cleared(LOST)
+    this.alarms.clear(LOST)
     for (const task of [...this.#reconnected]) task()
   }
 

@@ -12,6 +12,7 @@ export class Unanswered extends Error {
 
 /** The answer to one question may be many messages: `take` answers whether it was the last. */
 interface Waiting {
+  readonly subject: string
   readonly take: (message: Msg) => boolean
   readonly fail: (error: Error) => void
   dueMs: number
@@ -65,7 +66,7 @@ export class Requests {
     take: (message: Msg) => boolean,
   ): void {
     const token = (this.#count++).toString(36)
-    this.#waiting.set(token, { take, fail, dueMs: performance.now() + patienceMs, patienceMs })
+    this.#waiting.set(token, { subject, take, fail, dueMs: performance.now() + patienceMs, patienceMs })
     this.#sweep ??= setInterval(() => this.#late(), SWEEP_MS)
     try {
       this.#connection.publish(subject, payload, { reply: this.#inbox + token, ...(headers !== undefined && { headers }) })
@@ -96,6 +97,15 @@ export class Requests {
     if (this.#waiting.size > 0 || this.#sweep === null) return
     clearInterval(this.#sweep)
     this.#sweep = null
+  }
+
+  /** The servers refused a subject (null: our subscription for answers): what waits for an answer from there gets none. */
+  forbidden(subject: string | null, error: Error): void {
+    for (const [token, waiting] of this.#waiting) {
+      if (subject !== null && waiting.subject !== subject) continue
+      this.#waiting.delete(token)
+      waiting.fail(error)
+    }
   }
 
   /** The connection is gone: nobody will answer. */

@@ -1,5 +1,6 @@
 /** The channels there are, with what the scripts need to know of each; and the work of keeping no more than a channel is to keep. */
 import type { ChannelSpec } from '../../channel/channel.ts'
+import { channelEntryIn, damagedEntry } from '../../partitioned/channel-entry.ts'
 import type { ChannelEntry } from '../../partitioned/log-backend.ts'
 import { named } from './channel-streams.ts'
 import type { Keys } from './keys.ts'
@@ -16,9 +17,12 @@ export class ChannelRegistry {
   readonly #sender: string
   readonly #link: RedisLink
   readonly #writes: SafeWrites
+  readonly #damaged: (message: string) => void
   #entries = new Map<string, ChannelEntry>()
 
-  constructor(keys: Keys, sender: string, link: RedisLink, writes: SafeWrites) {
+  /** `damaged` is told of fields that are not Millrace's: they are passed over. */
+  constructor(keys: Keys, sender: string, link: RedisLink, writes: SafeWrites, damaged: (message: string) => void) {
+    this.#damaged = damaged
     this.#keys = keys
     this.#sender = sender
     this.#link = link
@@ -26,8 +30,13 @@ export class ChannelRegistry {
   }
 
   async all(): Promise<readonly ChannelEntry[]> {
-    const texts = (await this.#link.call(['HVALS', this.#keys.channels], 'listing channels')) as string[]
-    const entries = texts.map((text) => JSON.parse(text) as ChannelEntry)
+    const fields = (await this.#link.call(['HGETALL', this.#keys.channels], 'listing channels')) as string[]
+    const entries: ChannelEntry[] = []
+    for (let at = 0; at + 1 < fields.length; at += 2) {
+      const entry = channelEntryIn(fields[at + 1] as string)
+      if (entry !== null && entry.spec.name === fields[at]) entries.push(entry)
+      else this.#damaged(damagedEntry('redis', `field "${fields[at]}" of ${this.#keys.channels}`))
+    }
     this.#entries = new Map(entries.map((entry) => [entry.spec.name, entry]))
     return entries
   }

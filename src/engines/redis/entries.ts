@@ -9,6 +9,7 @@
  * and the data in `data`. There is no binding for Redis in the specification; the binary mode is that of Kafka's, whose headers are fields here.
  */
 import { isMillraceError } from '../../base/errors.ts'
+import { jsonObject } from '../../base/json-object.ts'
 import { LIMITS } from '../../base/limits.ts'
 import type { EncodedEvent } from '../../broker/engine.ts'
 import type { BlockEvent } from '../../event/block.ts'
@@ -40,8 +41,21 @@ function eventOf(text: string, fields: readonly string[]): BlockEvent {
   const key = keyed ? (fields[3] as string) : null
   const at = keyed ? 4 : 2
   if (fields[at] !== 'head') return { ...headIn(text), key, text }
-  const [id, type] = JSON.parse(fields[at + 1] as string) as [string, string]
-  return { id, type, key, text }
+  return { ...headFrom(fields[at + 1] as string), key, text }
+}
+
+const NO_HEAD = { id: '', type: '' } as const
+
+/** Id and type in a `head`; empty where another client wrote something else there. */
+function headFrom(json: string): { readonly id: string; readonly type: string } {
+  try {
+    const head: unknown = JSON.parse(json)
+    if (!Array.isArray(head)) return NO_HEAD
+    const [id, type]: readonly unknown[] = head
+    return typeof id === 'string' && typeof type === 'string' ? { id, type } : NO_HEAD
+  } catch {
+    return NO_HEAD
+  }
 }
 
 /** Whether an event's id stands in its text where Millrace writes it. */
@@ -69,12 +83,8 @@ function headIn(text: string): { readonly id: string; readonly type: string } {
       }
     }
   }
-  try {
-    const { id, type } = JSON.parse(text) as { readonly id: string; readonly type: string }
-    return { id, type }
-  } catch {
-    return { id: '', type: '' }
-  }
+  const { id, type } = jsonObject(text) ?? NO_HEAD
+  return typeof id === 'string' && typeof type === 'string' ? { id, type } : NO_HEAD
 }
 
 /** What was taken from an inbox: an event, or what is none, with its bytes. */

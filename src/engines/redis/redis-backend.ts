@@ -5,6 +5,7 @@
 import { randomUUID } from 'node:crypto'
 import { isMillraceError, type MillraceError } from '../../base/errors.ts'
 import type { Capabilities } from '../../broker/capabilities.ts'
+import { BackendAlarms } from '../../partitioned/backend-alarms.ts'
 import type {
   Appended,
   AppendItem,
@@ -46,10 +47,8 @@ export class RedisBackend implements LogBackend {
   readonly #bell: Bell
   readonly #inbox: Inbox
   readonly #retaining: NodeJS.Timeout
-  #listener: BackendListener | null = null
   #closed = false
-  /** What was already wrong before anybody listened. */
-  readonly #wrong = new Map<string, string>()
+  readonly #alarms = new BackendAlarms()
 
   private constructor(settings: RedisSettings, link: RedisLink, durability: Durability, connector: Connector) {
     const sender = randomUUID()
@@ -58,7 +57,7 @@ export class RedisBackend implements LogBackend {
     this.#link = link
     this.capabilities = redisCapabilities(durability.capability, settings.partitions)
     this.#writes = new SafeWrites(link, durability)
-    this.#registry = new ChannelRegistry(this.#keys, sender, link, this.#writes)
+    this.#registry = new ChannelRegistry(this.#keys, sender, link, this.#writes, (message) => this.#alarms.raise('DATA_DAMAGED', message))
     this.#streams = new ChannelStreams(this.#keys, sender, {
       reading: link,
       write: (script, keys, args, doing, again) => this.#writes.run(script, keys, args, doing, again),
@@ -95,18 +94,11 @@ export class RedisBackend implements LogBackend {
   }
 
   listen(listener: BackendListener): void {
-    this.#listener = listener
-    for (const [code, message] of this.#wrong) listener.alarm(code, message)
+    this.#alarms.listen(listener)
   }
 
   #alarm({ code, message }: MillraceError): void {
-    if (this.#closed) return
-    this.#wrong.set(code, message)
-    this.#listener?.alarm(code, message)
-  }
-
-  #clear(code: string): void {
-    if (this.#wrong.delete(code)) this.#listener?.cleared(code)
+    if (!this.#closed) this.#alarms.raise(code, message)
   }
 
   /** The connection was lost, or is there again: perhaps to another server, with other settings. */
@@ -115,11 +107,11 @@ export class RedisBackend implements LogBackend {
       this.#alarm(lost)
       return
     }
-    this.#clear('UNAVAILABLE')
+    this.#alarms.clear('UNAVAILABLE')
     checkDurability(this.#link, this.#settings).then(
       (durability) => {
         this.#writes.durability = durability
-        if (durability.doubt === null) this.#clear('CLAUSE_REFUSED')
+        if (durability.doubt === null) this.#alarms.clear('CLAUSE_REFUSED')
         else this.#alarm(durability.doubt)
       },
       (error: unknown) => {

@@ -3,6 +3,7 @@
  *
  * The library makes lost connections again by itself. It neither queues nor repeats commands: what may be sent twice is for redis-link.ts to know.
  */
+import { isIP } from 'node:net'
 import { loadClient } from '../../broker/client-library.ts'
 import type { RedisSettings } from './redis-url.ts'
 
@@ -22,7 +23,7 @@ export interface Client {
   subscribe(...channels: readonly string[]): Promise<unknown>
   unsubscribe(...channels: readonly string[]): Promise<unknown>
   on(event: 'ready' | 'close' | 'end', listener: () => void): unknown
-  on(event: 'error', listener: (error: Error) => void): unknown
+  on(event: 'error', listener: (error: Error & { readonly command?: { readonly name: string } }) => void): unknown
   on(event: 'message', listener: (channel: string, message: string) => void): unknown
 }
 
@@ -39,6 +40,11 @@ const KEEP_ALIVE_MS = 10_000
 
 const retryMs = (times: number): number => Math.min(RETRY_MS_MAX, 20 * 2 ** Math.min(times, 10))
 
+/** TLS names no server by its address. */
+function isName(host: string | undefined): boolean {
+  return host !== undefined && isIP(host) === 0
+}
+
 /** @throws MISSING_DEPENDENCY */
 export async function connectorOf(settings: RedisSettings): Promise<Connector> {
   const { Redis, Cluster } = await loadClient<Library>('ioredis')
@@ -46,12 +52,14 @@ export async function connectorOf(settings: RedisSettings): Promise<Connector> {
   const common = {
     ...(username !== null && { username }),
     ...(password !== null && { password }),
-    ...(tls && { tls: topology === 'one' ? { servername: hosts[0]?.host } : {} }),
+    ...(tls !== null && { tls: { ...tls, ...(topology === 'one' && isName(hosts[0]?.host) && { servername: hosts[0]?.host }) } }),
     protocol: 2,
     connectTimeout: CONNECT_MS,
     keepAlive: KEEP_ALIVE_MS,
     lazyConnect: true,
     enableOfflineQueue: false,
+    // A server that loads its data says so to each command, which is then repeated. The check would write to the console where INFO is not permitted.
+    enableReadyCheck: false,
     autoResendUnfulfilledCommands: false,
     autoResubscribe: false,
     maxRetriesPerRequest: 0,
@@ -69,7 +77,7 @@ export async function connectorOf(settings: RedisSettings): Promise<Connector> {
       sentinels: hosts,
       name: settings.primary,
       ...(sentinelPassword !== null && { sentinelPassword }),
-      ...(tls && { enableTLSForSentinelMode: true }),
+      ...(tls !== null && { enableTLSForSentinelMode: true }),
       sentinelRetryStrategy: retryMs,
     }
     return () => new Redis({ ...common, ...sentinels, db })

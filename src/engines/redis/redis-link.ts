@@ -40,6 +40,8 @@ export class RedisLink {
   #ready: Promise<void> = Promise.resolve()
   #becameReady: () => void = () => undefined
   #lastError: Error | null = null
+  /** Why this connection is not in the database that was asked for: it must not be used. */
+  #wrongDatabase: Error | null = null
   #opened = false
   #up = true
   #lost = false
@@ -54,12 +56,15 @@ export class RedisLink {
     this.client = connector()
     this.#down()
     this.client.on('ready', () => {
+      // The client goes on in database 0. Another application of the same prefix may be there.
+      if (this.#wrongDatabase !== null) return this.#reject()
       this.#up = true
       this.#becameReady()
       if (this.#lost) onState(null)
       this.#lost = false
     })
     this.client.on('close', () => {
+      this.#wrongDatabase = null
       this.#down()
       if (!this.#opened || this.#closed || this.#lost) return
       this.#lost = true
@@ -67,6 +72,7 @@ export class RedisLink {
     })
     this.client.on('error', (error) => {
       this.#lastError = error
+      if (error.command?.name === 'select') this.#wrongDatabase = error
     })
     this.#watch = setInterval(() => this.#look(), WATCH_MS)
     this.#watch.unref()
@@ -77,6 +83,7 @@ export class RedisLink {
     const link = new RedisLink(connector, name, onState)
     try {
       await link.client.connect()
+      if (link.#wrongDatabase !== null) throw link.#wrongDatabase
     } catch (error) {
       link.close()
       // "Connection is closed." says less than what closed it.
@@ -84,6 +91,11 @@ export class RedisLink {
     }
     link.#opened = true
     return link
+  }
+
+  /** Make the connection anew, a moment later: the server may be another one by then. */
+  #reject(): void {
+    setTimeout(() => this.#closed || this.client.disconnect(true), WATCH_MS).unref()
   }
 
   /** Those who wait already go on waiting for the same. */
@@ -133,7 +145,7 @@ export class RedisLink {
       try {
         return await work()
       } catch (error) {
-        const refused = (error as Error).message.includes("isn't writeable")
+        const refused = /isn't writeable|^LOADING /.test((error as Error).message)
         if (this.#closed || !isConnectionFault(error) || (!again && !refused) || performance.now() > deadline) throw error
         await new Promise((resolve) => setTimeout(resolve, PAUSE_MS))
       }
@@ -142,7 +154,7 @@ export class RedisLink {
 
   async #untilReady(deadline: number): Promise<void> {
     if (this.#closed) throw new MillraceError('CLOSED', 'the broker is closed: connect again')
-    if (this.client.status === 'ready') return
+    if (this.#up && this.client.status === 'ready') return
     let timer: NodeJS.Timeout | undefined
     const late = new Promise<boolean>((resolve) => {
       timer = setTimeout(() => resolve(true), Math.max(0, deadline - performance.now()))

@@ -3,16 +3,19 @@
  *
  *   redis://user:password@host:6379/0?prefix=shop          one server; rediss: is over TLS
  *   redis://a:26379,b:26379,c:26379/0?sentinel=mymaster    a primary that Sentinels know
+ *   rediss://host:6380?ca=/ca.pem&cert=/c.pem&key=/k.pem   TLS with a private authority, and a client certificate
  *   redis://a:6379,b:6379?cluster=true                     a cluster: all of one prefix is on one of its shards
  */
+import { readFileSync } from 'node:fs'
 import { MillraceError } from '../../base/errors.ts'
 
-export const REDIS_OPTIONS = ['prefix', 'partitions', 'durable', 'replicas', 'sentinel', 'sentinelPassword', 'cluster'] as const
+export const REDIS_OPTIONS = ['prefix', 'partitions', 'durable', 'replicas', 'sentinel', 'sentinelPassword', 'cluster', 'ca', 'cert', 'key'] as const
 
 export type Durable = 'always' | 'everysec' | 'memory'
 
 export interface RedisSettings {
-  readonly tls: boolean
+  /** With the contents of the files that the URL names; null without TLS. */
+  readonly tls: { readonly ca?: Buffer; readonly cert?: Buffer; readonly key?: Buffer } | null
   readonly hosts: readonly { readonly host: string; readonly port: number }[]
   readonly username: string | null
   readonly password: string | null
@@ -53,7 +56,7 @@ export function redisSettings(url: string): RedisSettings {
   if (!PREFIX.test(prefix)) throw invalid(`has the prefix "${prefix}": use 1 to 100 letters, digits, "_", "." and "-"`)
   const port = sentinel === null ? 6379 : 26_379
   return {
-    tls: scheme === 'rediss',
+    tls: tlsOf(scheme === 'rediss', options),
     hosts: (hosts === '' ? '127.0.0.1' : hosts).split(',').map((host) => hostOf(host, port)),
     username: text(colon < 0 ? '' : credentials.slice(0, colon)),
     password: text(colon < 0 ? credentials : credentials.slice(colon + 1)),
@@ -68,9 +71,30 @@ export function redisSettings(url: string): RedisSettings {
   }
 }
 
+function tlsOf(secure: boolean, options: URLSearchParams): RedisSettings['tls'] {
+  const files: { ca?: Buffer; cert?: Buffer; key?: Buffer } = {}
+  for (const name of ['ca', 'cert', 'key'] as const) {
+    const path = options.get(name)
+    if (path === null) continue
+    if (!secure) throw invalid(`has the option "${name}", which is for TLS: begin it with rediss:`)
+    try {
+      files[name] = readFileSync(path)
+    } catch (cause) {
+      throw new MillraceError(
+        'INVALID_OPTION',
+        `the Redis URL names "${path}" for ${name}, which cannot be read`,
+        { engine: 'redis', option: name, path },
+        { cause },
+      )
+    }
+  }
+  if ((files.cert === undefined) !== (files.key === undefined)) throw invalid('has one of "cert" and "key": a client certificate needs both')
+  return secure ? files : null
+}
+
 /** The URL for people: without credentials. */
 export function shownUrl({ tls, hosts, db }: RedisSettings): string {
-  return `${tls ? 'rediss' : 'redis'}://${hosts.map(({ host, port }) => `${host}:${port}`).join(',')}/${db}`
+  return `${tls === null ? 'redis' : 'rediss'}://${hosts.map(({ host, port }) => `${host}:${port}`).join(',')}/${db}`
 }
 
 function invalid(what: string): MillraceError {

@@ -1,10 +1,9 @@
 /**
  * From an HTTP message to events as a broker publishes them, so that what comes out again is what came in: data keeps its JSON text, an event without a
- * time gets none, and an extension attribute that is named like a member of ours stays.
+ * time gets none.
  */
 import { MillraceError } from '../../base/errors.ts'
 import { LIMITS } from '../../base/limits.ts'
-import type { CloudEvent } from '../cloud-event.ts'
 import { DATA_TEXT, type Encodable } from '../encode.ts'
 import { type DecodedEvent, decodeTexts, type HttpHeaders } from './decode-http.ts'
 import { depthOf } from './json-text.ts'
@@ -15,22 +14,14 @@ export function decodeForPublish(headers: HttpHeaders, body: Uint8Array): Encoda
 }
 
 function publishable({ event, dataText }: DecodedEvent): Encodable {
-  const { data_base64: base64, offset, extensions, ...rest } = event as CloudEvent & { readonly offset?: unknown; readonly extensions?: unknown }
-  const kept = own({ offset, extensions })
+  const { data_base64: base64, ...rest } = event
   return {
     ...rest,
     time: event.time ?? null,
-    ...(kept !== undefined && { extensions: kept }),
     // Bytes, so that a schema sees what a handler will.
     ...(base64 !== undefined && { data: new Uint8Array(Buffer.from(base64, 'base64')) }),
     ...(dataText !== undefined && { [DATA_TEXT]: checkedDepth(dataText, event) }),
   }
-}
-
-/** Extension attributes of CloudEvents that have the names of other members of an event as it is published. */
-function own(attributes: Readonly<Record<string, unknown>>): object | undefined {
-  const found = Object.entries(attributes).filter(([, value]) => value !== undefined)
-  return found.length === 0 ? undefined : Object.fromEntries(found)
 }
 
 /** The text of an event's data, if it is no deeper than any reader must hold. @throws INVALID_EVENT */

@@ -7,7 +7,7 @@
  */
 import { MillraceError } from '../../base/errors.ts'
 import { LIMITS } from '../../base/limits.ts'
-import type { CloudEvent } from '../cloud-event.ts'
+import { type CloudEvent, setAside } from '../cloud-event.ts'
 import { validateCloudEvent } from '../validate-cloud-event.ts'
 import { decodeHeaderValue } from './header-value.ts'
 import { depthOf, itemTexts, memberText } from './json-text.ts'
@@ -172,7 +172,9 @@ function checked(event: unknown, index: number | undefined): CloudEvent {
     const which = index === undefined ? 'the event' : `event ${index} of the batch`
     throw refuse(`${which} is not a valid CloudEvent: ${reasons.join('; ')}`, { reasons, ...(index !== undefined && { index }) })
   }
-  return withoutNulls(event as Readonly<Record<string, unknown>>)
+  const valid = withoutNulls(event as Readonly<Record<string, unknown>>)
+  setAside(valid as object)
+  return valid
 }
 
 function withoutNulls(event: Readonly<Record<string, unknown>>): CloudEvent {

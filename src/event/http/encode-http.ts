@@ -3,7 +3,7 @@
  * @see https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/bindings/http-protocol-binding.md
  */
 import { MillraceError } from '../../base/errors.ts'
-import type { CloudEvent, StoredEvent } from '../cloud-event.ts'
+import { type CloudEvent, SHADOWED, type Shadowed, type StoredEvent } from '../cloud-event.ts'
 import { encodeHeaderValue } from './header-value.ts'
 import { BATCHED, isJson, STRUCTURED } from './media-type.ts'
 
@@ -20,7 +20,8 @@ const NOT_ATTRIBUTES = new Set(['data', 'data_base64', 'datacontenttype', 'offse
  * the channel's and not the event's, is left out.
  */
 export function toJsonFormat(event: CloudEvent | StoredEvent): CloudEvent {
-  const { offset: _, ...rest } = event as StoredEvent
+  const { offset: _, [SHADOWED]: shadowed, ...members } = event as StoredEvent & { readonly [SHADOWED]?: Shadowed }
+  const rest = { ...members, ...shadowed }
   if (!(rest.data instanceof Uint8Array)) return rest
   const { data, ...attributes } = rest
   return { ...attributes, data_base64: base64Of(data as Uint8Array) } as unknown as CloudEvent
@@ -56,8 +57,10 @@ function jsonMessage(contentType: string, value: unknown): HttpMessage {
 
 function binaryMessage(event: CloudEvent): HttpMessage {
   const headers: Record<string, string> = {}
-  for (const [name, value] of Object.entries(event)) {
-    if (!NOT_ATTRIBUTES.has(name) && value !== undefined && value !== null) headers[`ce-${name}`] = encodeHeaderValue(String(value))
+  const { [SHADOWED]: shadowed = {} } = event as { readonly [SHADOWED]?: Shadowed }
+  const attributes = Object.entries(event).filter(([name]) => !NOT_ATTRIBUTES.has(name))
+  for (const [name, value] of [...attributes, ...Object.entries(shadowed)]) {
+    if (value !== undefined && value !== null) headers[`ce-${name}`] = encodeHeaderValue(String(value))
   }
   const body = binaryBody(event)
   const contentType = event.datacontenttype ?? (body.length > 0 ? 'application/json' : undefined)

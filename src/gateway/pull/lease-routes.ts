@@ -2,8 +2,9 @@
 import { MillraceError } from '../../base/errors.ts'
 import { LIMITS } from '../../base/limits.ts'
 import { checkName } from '../../base/names.ts'
-import { durationMs } from '../../base/units.ts'
+import { type Duration, durationMs } from '../../base/units.ts'
 import type { BrokerHost } from '../../broker/broker.ts'
+import { dueAt } from '../../broker/due-at.ts'
 import type { Emission, Failure } from '../../broker/engine.ts'
 import { decodeForPublish } from '../../event/http/decode-for-publish.ts'
 import { itemTexts, memberText } from '../../event/http/json-text.ts'
@@ -223,7 +224,7 @@ async function emissionsOf(request: GatewayRequest, { encoder, engine }: BrokerH
     const [event] = decodeForPublish({ 'content-type': STRUCTURED }, Buffer.from(eventText))
     if (!encoder.isReady(channel)) await encoder.prepare(channel)
     const encoded = await encoder.encode(channel, event as NonNullable<typeof event>)
-    emissions.push({ channel, event: encoded, dueAtMs: delay === undefined ? null : engine.clock.now() + durationMs(delay, 'delay') })
+    emissions.push({ channel, event: encoded, dueAtMs: dueAt(delay === undefined ? {} : { delay: delay as Duration }, engine.clock.now(), 'an emission') })
   }
   return emissions
 }

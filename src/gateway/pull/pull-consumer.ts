@@ -11,8 +11,9 @@ import { MillraceError } from '../../base/errors.ts'
 import { LIMITS } from '../../base/limits.ts'
 import { isWildcard } from '../../base/names.ts'
 import type { BrokerHost, Stoppable } from '../../broker/broker.ts'
-import { position } from '../../broker/connected-broker.ts'
+import { position } from '../../broker/call-options.ts'
 import type { Delivery, DeliverySink, Emission, Failure, Subscription } from '../../broker/engine.ts'
+import { settleFailed } from '../../broker/failed-attempt.ts'
 import type { PullSpec } from './pull-spec.ts'
 
 /** An event in a client's hands. */
@@ -172,15 +173,13 @@ export class PullConsumer implements DeliverySink, Stoppable {
 
   /** Try again, after `delayMs` or as the consumer's backoff says; after the last attempt it is a dead letter. */
   retry({ delivery }: Lease, delayMs: number | null, failure: Failure): 'retried' | 'dead-lettered' | null {
-    const { retry } = this.spec
     this.#forget(delivery)
-    if (delivery.attempt >= retry.attempts) return this.#subscription.deadLetter(delivery, failure) ? 'dead-lettered' : null
-    return this.#subscription.retry(delivery, delayMs ?? retry.delayMs(delivery.attempt, null, this.#random), failure) ? 'retried' : null
+    return settleFailed(this.#subscription, delivery, failure, this.spec.retry, { delayMs, random: this.#random })?.became ?? null
   }
 
-  reject({ delivery }: Lease, failure: Failure): boolean {
-    this.#forget(delivery)
-    return this.#subscription.deadLetter(delivery, failure)
+  /** Give up now: `failure` is of the kind `rejected`. */
+  reject(lease: Lease, failure: Failure): boolean {
+    return this.retry(lease, null, failure) !== null
   }
 
   /** Hand back: it counts as no attempt. */

@@ -5,7 +5,8 @@ import { checkName, compileWildcard, isWildcard } from '../../base/names.ts'
 import { durationMs, wholeNumber } from '../../base/units.ts'
 import type { From } from '../../broker/broker.ts'
 import type { OnDead, Want } from '../../broker/engine.ts'
-import { type RetryPolicy, retryPolicy } from '../../consumer/retry-policy.ts'
+import type { AttemptPolicy } from '../../broker/failed-attempt.ts'
+import { retryPolicy } from '../../consumer/retry-policy.ts'
 import { compilePattern } from '../../pattern/pattern.ts'
 import type { PatternJson } from '../../pattern/pattern-type.ts'
 import { badRequest } from '../problem.ts'
@@ -23,7 +24,7 @@ export interface PullSpec {
   readonly leaseMs: number
   /** Leases out at once. */
   readonly leases: number
-  readonly retry: RetryPolicy
+  readonly retry: AttemptPolicy
   readonly onDead: OnDead | null
   /** The JSON in one form: two that agree have the same. */
   readonly form: string
@@ -105,7 +106,7 @@ export function fromOf(value: unknown): From {
   throw badRequest(400, 'from must be "beginning", "end", an offset, an RFC 3339 time or an age such as 1h')
 }
 
-function retryOf({ attempts, backoff = {} }: PullJson): RetryPolicy {
+function retryOf({ attempts, backoff = {} }: PullJson): AttemptPolicy {
   if (typeof backoff !== 'object' || backoff === null) throw badRequest(400, 'backoff must be an object: {"min": "1s", "max": "10m"}')
   const { backoff: _, ...waits } = backoff as Readonly<Record<string, unknown>>
   return retryPolicy({ ...waits, ...(attempts !== undefined && { attempts: attempts as number }) })

@@ -4,7 +4,7 @@
  * It is the event itself, with what the action must know in extension attributes, so that a dead letter shows what was to be acted on.
  */
 import { type Channel, queue } from '../../channel/channel.ts'
-import { attribute, type CloudEvent, type StoredEvent } from '../../event/cloud-event.ts'
+import { attribute, type CloudEvent, type StoredEvent, setAside } from '../../event/cloud-event.ts'
 import { DATA_TEXT, decodeEvent, type Encodable } from '../../event/encode.ts'
 import { memberText } from '../../event/http/json-text.ts'
 
@@ -50,14 +50,14 @@ export function firingQueue(rule: string, action: string): Channel {
  * An event to be published again as it is: its data keeps its text, and what a publisher would add stays away, but for what is given.
  */
 export function sameEvent(text: string, more: Readonly<Record<string, unknown>> = {}): Encodable {
-  const { specversion: _, offset, extensions, data_base64: base64, ...attributes } = JSON.parse(text) as Record<string, unknown> & { readonly type: string }
+  const event = JSON.parse(text) as Record<string, unknown> & { readonly type: string; offset?: unknown; extensions?: object }
+  setAside(event)
+  const { specversion: _, data_base64: base64, ...attributes } = event
   for (const name of FACTS) delete attributes[name]
-  const own = Object.entries({ offset, extensions }).filter(([, value]) => value !== undefined)
   const dataText = memberText(text, 'data')
   return {
     ...{ causationid: undefined, correlationid: undefined, traceparent: undefined, time: null },
     ...attributes,
-    ...(own.length > 0 && { extensions: Object.fromEntries(own) }),
     ...(typeof base64 === 'string' && { data: new Uint8Array(Buffer.from(base64, 'base64')) }),
     ...(dataText !== undefined && { [DATA_TEXT]: dataText }),
     ...more,

@@ -6,7 +6,7 @@ import { Calls, numbers, type OrderEvent } from './fixtures.ts'
 /** A handler that notices when it runs twice at once for a key, or out of order; a failed attempt may be repeated. */
 export class KeyWatch {
   readonly wrong: string[] = []
-  readonly done = new Calls()
+  readonly done: Calls = new Calls()
   readonly #running = new Set<string>()
   readonly #last = new Map<string, number>()
 

@@ -7,6 +7,7 @@
 import { isMillraceError } from '../../base/errors.ts'
 import { afterMs } from '../../base/timers.ts'
 import type { ClaimOutcome, ConsumerSpec, Delivery, DeliverySink, Emission, Failure, HeldClaim, Subscription } from '../../broker/engine.ts'
+import { defaultPolicy, settleFailed } from '../../broker/failed-attempt.ts'
 import { eventsFrame, placeOf } from '../event-columns.ts'
 import { FRAME, FRAME_HEADER_BYTES, newFrame } from '../frame.ts'
 import type { Link } from '../link.ts'
@@ -18,7 +19,6 @@ const FRAME_CHARS = 524_288
 const FRAME_EVENTS_MIN = 16
 /** So many deliveries do not wait for the end of the turn. */
 const FLUSH_EVENTS = 16
-const RETRY_MS_MAX = 600_000
 const CONFIRM_MS = 20
 
 export interface SubscriptionHost {
@@ -134,9 +134,7 @@ export class ServedSubscription implements DeliverySink {
     } catch (error) {
       if (isMillraceError(error, 'UNAUTHENTICATED')) return void subscription.release(delivery)
       // The client's policy is out of reach, and the attempt did fail: what it emitted cannot be stored.
-      const failure = failureOf(error)
-      if (delivery.attempt >= this.spec.attemptsMax) subscription.deadLetter(delivery, failure)
-      else subscription.retry(delivery, Math.min(RETRY_MS_MAX, 1000 * 2 ** (delivery.attempt - 1)), failure)
+      settleFailed(subscription, delivery, failureOf(error), defaultPolicy(this.spec.attemptsMax), { random: Math.random })
     }
   }
 

@@ -22,6 +22,8 @@ export interface DirectoryFormat {
   readonly journal: readonly string[]
 }
 
+/** Names of files that hold data, or say what there is of it. */
+export const DATA_FILES: RegExp = /^(?:millrace\.json|index\.mdb(?:-lock)?|journal-\d+|segment-\d{8})$/
 /** Names that Millrace gives its files. */
 const OURS = /^(?:millrace\.json(?:\.new)?|index\.mdb(?:-lock)?|journal-\d+|segment-\d{8}|owner.*)$/
 const DATA = /^(?:journal-\d+|segment-\d{8})$/
@@ -44,6 +46,17 @@ export function readFormat(fs: FileSystem, directory: string, create: boolean): 
   if (decision === 'create') return { format: createFormat(fs, directory), newIndex: true }
   if ((decision === 'open' || decision === 'new-index') && format !== null) return { format, newIndex: decision === 'new-index' }
   throw refused(directory, decision, names)
+}
+
+/** Refuse a directory of somebody else's before anything is put into it. What cannot be read is told by who opens it. @throws DATA_FOREIGN */
+export function refuseStrange(fs: FileSystem, directory: string): void {
+  let found: Look
+  try {
+    found = look(fs, directory)
+  } catch {
+    return
+  }
+  if (decide(DIRECTORY_TABLE, found.facts) === 'strange') throw refused(directory, 'strange', found.names)
 }
 
 interface Look {

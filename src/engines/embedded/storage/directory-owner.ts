@@ -1,76 +1,151 @@
 /**
- * One owner of a data directory, told apart by a listening socket: it is there exactly as long as its process lives, whatever
- * killed it, so nothing is guessed from process ids or ages of lock files.
+ * One owner of a data directory, and how others reach it.
  *
- * Sockets are numbered, `owner.1.sock`, `owner.2.sock` …: who finds the highest one dead binds the next, which succeeds for one only, looks again whether it
- * is the highest, and then removes those below. A socket is never taken over, so two claimers cannot remove each other's.
- * The owner begins every connection with a line of JSON: who it is. Other processes attach to it here: what follows the line is theirs and the owner's
- * (docs/protocol.md). Who connects while the owner is still opening its data waits.
+ * - The kernel's lock (`kernel-lock.ts`) says who owns it.
+ * - The socket (`owner-socket.ts`) is how other processes attach: the owner begins each connection with a line of JSON, who it is; what follows is theirs
+ *   (docs/protocol.md). Who connects while the owner is still opening its data waits. The owner puts a socket that was removed back.
+ * - The record (`owner.json`) says who it is where the socket cannot be reached, and is the owner's proof that it still is: it looks before it writes and before
+ *   it acknowledges. A record of another process, or a directory that was deleted, renamed or replaced, ends its ownership: it stores and acknowledges nothing more.
+ *
+ * Invariants: who cannot reach a living owner is refused and never takes over. A lock that was taken where its file had been deleted counts only when nobody answers.
  */
-import { createHash } from 'node:crypto'
-import { existsSync, mkdirSync, readdirSync, realpathSync, rmSync } from 'node:fs'
-import { createConnection, createServer, type Server, type Socket } from 'node:net'
-import { hostname, tmpdir } from 'node:os'
+import { existsSync, realpathSync, type Stats, statSync } from 'node:fs'
+import type { Socket } from 'node:net'
 import { join } from 'node:path'
 import { MillraceError } from '../../../base/errors.ts'
-
-export interface OwnerInfo {
-  readonly pid: number
-  readonly host: string
-  /** When it took the directory, RFC 3339. */
-  readonly since: string
-}
+import { FORMAT_FILE } from './directory-format.ts'
+import { makePrivateDirectory } from './file-modes.ts'
+import { isFull, isOutOfFiles } from './file-system.ts'
+import { KernelLock } from './kernel-lock.ts'
+import { isOfThisProcess, type OwnerInfo, type OwnerRecord, readRecord, thisProcess, WrittenRecord } from './owner-record.ts'
+import { type Answer, askOwner, OwnerSocket, ownerSockets, removeDeadSockets } from './owner-socket.ts'
 
 export interface DirectoryClaim {
   readonly info: OwnerInfo
   /** Give connections, those that wait and those to come, to whom they are for. */
   serve(take: (socket: Socket) => void): void
+  /** To be called before anything is written, and before it is acknowledged. @throws STORE_FAILED when the directory is no longer this process's */
+  check(): void
   /** Connections are to be ended before. */
   release(): Promise<void>
 }
 
-const SOCKET = /^owner\.(\d+)\.sock$/
-/** Longest path that a socket can have on every system. */
-const SOCKET_PATH_MAX = 100
-const ANSWER_MS = 1000
-/** Between binding and listening a socket refuses for a moment: look again before it is held to be dead. */
-const LOOKS = 3
-const LOOK_AGAIN_MS = 30
+/** Ownership that was looked at so shortly before is taken as it was. */
+const CHECK_MS = 5
+/** How often the owner looks after its socket and its lock. */
+const WATCH_MS = 250
+/** An owner whose lock and socket were both removed has put its socket back by then. */
+const BACK_MS = 3 * WATCH_MS
 
-/** @throws DIRECTORY_IN_USE saying who holds it, and since when */
-export async function claimDirectory(directory: string): Promise<DirectoryClaim> {
-  mkdirSync(directory, { recursive: true })
-  const sockets = socketFolder(realpathSync(directory))
-  mkdirSync(sockets.folder, { recursive: true })
-  const info: OwnerInfo = { pid: process.pid, host: hostname(), since: new Date().toISOString() }
-  for (;;) {
-    const highest = Math.max(0, ...generations(sockets))
-    if (highest > 0) await refuseIfAlive(directory, sockets.path(highest))
-    const mine = highest + 1
-    const reception = new Reception(info)
-    const server = await listen(sockets.path(mine), reception)
-    if (server === null) continue
-    if (Math.max(...generations(sockets)) > mine) {
-      await close(server, sockets.path(mine), reception)
-      continue
-    }
-    for (const generation of generations(sockets)) if (generation < mine) rmSync(sockets.path(generation), { force: true })
-    return { info, serve: (take) => reception.serve(take), release: () => close(server, sockets.path(mine), reception) }
+/** Directories that this process owns, by device and inode, over all copies of the package in it. */
+const OWNED = ownedDirectories()
+
+function ownedDirectories(): Map<string, OwnerInfo> {
+  const shared = globalThis as { [key: symbol]: Map<string, OwnerInfo> | undefined }
+  const name = Symbol.for('millrace.ownedDirectories')
+  const found = shared[name] ?? new Map<string, OwnerInfo>()
+  shared[name] = found
+  return found
+}
+
+/**
+ * Own a directory, which is made if it is not there.
+ * @throws DIRECTORY_IN_USE saying who holds it, and since when; and errors of the system
+ */
+export async function claimDirectory(path: string): Promise<DirectoryClaim> {
+  makePrivateDirectory(path)
+  const directory = realpathSync(path)
+  const name = nameOf(statSync(directory))
+  const mine = OWNED.get(name)
+  if (mine !== undefined) throw inUse(directory, mine, 'here')
+  const process = thisProcess()
+  OWNED.set(name, process)
+  try {
+    const claim = new Claim(directory, process, await lockOf(directory), () => OWNED.delete(name))
+    await claim.begin()
+    return claim
+  } catch (error) {
+    OWNED.delete(name)
+    throw error
+  }
+}
+
+async function lockOf(directory: string): Promise<KernelLock> {
+  const record = readRecord(directory)
+  await refuseAnswered(directory)
+  // Another thread of this process has the lock, if its socket is back soon: the file must not be opened twice.
+  if (record !== null && isOfThisProcess(record)) await refuseLater(directory)
+  // Its file was deleted, with or without the record; or an earlier version, which had none, made the data.
+  const deleted = !KernelLock.exists(directory) && existsSync(join(directory, FORMAT_FILE))
+  const lock = await KernelLock.take(directory)
+  if (lock === null) throw inUse(directory, readRecord(directory), 'unreachable')
+  try {
+    if (deleted) await refuseLater(directory)
+    return lock
+  } catch (error) {
+    await lock.release()
+    throw error
+  }
+}
+
+async function refuseLater(directory: string): Promise<void> {
+  await new Promise((resolve) => setTimeout(resolve, BACK_MS))
+  await refuseAnswered(directory)
+}
+
+async function refuseAnswered(directory: string): Promise<void> {
+  for (const path of ownerSockets(directory)) {
+    const answer = await askOwner(path)
+    if (answer === 'nobody') continue
+    if (typeof answer !== 'string') throw inUse(directory, answer, 'answers')
+    throw inUse(directory, readRecord(directory), answer)
   }
 }
 
 /** Whether a living process holds the directory. */
-export async function isOwned(directory: string): Promise<boolean> {
-  const path = ownerSocket(directory)
-  return path !== null && (await ask(path)) !== 'dead'
+export async function isOwned(path: string): Promise<boolean> {
+  const directory = realpathSync(path)
+  if (OWNED.has(nameOf(statSync(directory)))) return true
+  for (const socket of ownerSockets(directory)) if ((await askOwner(socket)) !== 'nobody') return true
+  const record = readRecord(directory)
+  if (record !== null && isOfThisProcess(record)) return false
+  try {
+    return await KernelLock.isHeld(directory)
+  } catch {
+    // A file system that can only be read, or another user's directory: nobody can be asked.
+    return false
+  }
 }
 
-/** Where the directory's owner listens, if it lives; null where there never was one, or it let go. */
-export function ownerSocket(directory: string): string | null {
-  if (!existsSync(directory)) return null
-  const sockets = socketFolder(realpathSync(directory))
-  const highest = Math.max(0, ...(existsSync(sockets.folder) ? generations(sockets) : []))
-  return highest === 0 ? null : sockets.path(highest)
+/** Where the directory's owner listens, if it lives; null where it listens nowhere. */
+export function ownerSocket(path: string): string | null {
+  if (!existsSync(path)) return null
+  const directory = realpathSync(path)
+  return ownerSockets(directory)[0] ?? null
+}
+
+/** How the owner of a directory was met. */
+type Met = Exclude<Answer, OwnerInfo | 'nobody'> | 'answers' | 'here' | 'unreachable'
+
+function inUse(directory: string, owner: OwnerInfo | null, met: Met): MillraceError {
+  const who = owner === null ? 'a process' : `process ${owner.pid} on ${owner.host}, since ${owner.since}`
+  const more = {
+    answers: '',
+    here: '',
+    silent: ', which does not answer (it is stopped, or very busy)',
+    forbidden: ", which is another user's: this user may not connect to its socket. Run both as one user, or let the directory's group write to it",
+    unreachable: ', which cannot be reached: its socket is missing, or of another machine',
+  }[met]
+  const facts = owner === null ? {} : { pid: owner.pid, host: owner.host, since: owner.since }
+  return new MillraceError('DIRECTORY_IN_USE', `${directory} is held by ${who}${more}: close it there first, or use another directory`, {
+    directory,
+    met,
+    ...facts,
+  })
+}
+
+function nameOf({ dev, ino }: Stats): string {
+  return `${dev}:${ino}`
 }
 
 /** Connections, each greeted; those that come before they are served wait. */
@@ -79,8 +154,8 @@ class Reception {
   #take: ((socket: Socket) => void) | null = null
   readonly #waiting = new Set<Socket>()
 
-  constructor(info: OwnerInfo) {
-    this.#greeting = `${JSON.stringify(info)}\n`
+  constructor({ pid, host, since }: OwnerInfo) {
+    this.#greeting = `${JSON.stringify({ pid, host, since })}\n`
   }
 
   greet(socket: Socket): void {
@@ -108,88 +183,134 @@ class Reception {
   }
 }
 
-interface Sockets {
-  readonly folder: string
-  path(generation: number): string
-}
+class Claim implements DirectoryClaim {
+  readonly info: OwnerInfo
+  readonly #directory: string
+  readonly #inode: string
+  readonly #process: Omit<OwnerRecord, 'inode' | 'socket'>
+  readonly #reception: Reception
+  readonly #released: () => void
+  #lock: KernelLock | null
+  #socket: OwnerSocket | null = null
+  #record: WrittenRecord | null = null
+  #checkedMs = Number.NEGATIVE_INFINITY
+  #lost: MillraceError | null = null
+  #timer: NodeJS.Timeout | null = null
+  #tending: Promise<void> | null = null
+  #closed = false
 
-/** In the directory; where its path is too long for a socket, in a folder of the system's that is named after it. */
-function socketFolder(directory: string): Sockets {
-  const name = createHash('sha256').update(directory).digest('hex').slice(0, 16)
-  const folder = join(directory, 'owner.99999999.sock').length <= SOCKET_PATH_MAX ? directory : join(tmpdir(), `millrace-${name}`)
-  const inFolder = (generation: number): string => join(folder, `owner.${generation}.sock`)
-  return process.platform === 'win32' ? { folder: directory, path: () => `\\\\.\\pipe\\millrace-${name}` } : { folder, path: inFolder }
-}
-
-function generations({ folder }: Sockets): number[] {
-  return readdirSync(folder).flatMap((name) => {
-    const generation = SOCKET.exec(name)?.[1]
-    return generation === undefined ? [] : [Number(generation)]
-  })
-}
-
-async function refuseIfAlive(directory: string, path: string): Promise<void> {
-  for (let look = 1; ; look++) {
-    const owner = await ask(path)
-    if (owner !== 'dead') throw inUse(directory, owner)
-    if (look === LOOKS) return
-    await new Promise((resolve) => setTimeout(resolve, LOOK_AGAIN_MS))
+  constructor(directory: string, process: Omit<OwnerRecord, 'inode' | 'socket'>, lock: KernelLock, released: () => void) {
+    this.#directory = directory
+    this.#inode = nameOf(statSync(directory))
+    this.#process = process
+    this.info = process
+    this.#reception = new Reception(process)
+    this.#lock = lock
+    this.#released = released
   }
-}
 
-function inUse(directory: string, owner: OwnerInfo | 'silent'): MillraceError {
-  const who = owner === 'silent' ? 'a process that does not answer (stopped, or very busy)' : `process ${owner.pid} on ${owner.host}, since ${owner.since}`
-  return new MillraceError('DIRECTORY_IN_USE', `${directory} is held by ${who}: close it there first, or use another directory`, {
-    directory,
-    ...(owner !== 'silent' && owner),
-  })
-}
-
-/** Who listens on a socket: an owner, one that does not answer in time, or nobody. */
-function ask(path: string): Promise<OwnerInfo | 'silent' | 'dead'> {
-  return new Promise((resolve) => {
-    let text = ''
-    const socket = createConnection(path)
-    const end = (answer: OwnerInfo | 'silent' | 'dead'): void => {
-      socket.destroy()
-      resolve(answer)
+  /** Say so to others, and look after it. */
+  async begin(): Promise<void> {
+    try {
+      await this.#listen()
+      this.#timer = setInterval(() => {
+        this.#tending ??= this.#tend().finally(() => {
+          this.#tending = null
+        })
+      }, WATCH_MS).unref()
+    } catch (error) {
+      await this.release()
+      throw error
     }
-    socket.setTimeout(ANSWER_MS, () => end('silent'))
-    socket.on('error', (error: NodeJS.ErrnoException) => end(error.code === 'EAGAIN' || error.code === 'EBUSY' ? 'silent' : 'dead'))
-    const read = (): void => {
-      try {
-        end(JSON.parse(text) as OwnerInfo)
-      } catch {
-        end('silent')
-      }
+  }
+
+  serve(take: (socket: Socket) => void): void {
+    this.#reception.serve(take)
+  }
+
+  check(): void {
+    if (this.#lost !== null) throw this.#lost
+    const now = performance.now()
+    if (now - this.#checkedMs < CHECK_MS) return
+    this.#lost = this.#look()
+    if (this.#lost !== null) throw this.#lost
+    this.#checkedMs = now
+  }
+
+  /** What has ended the ownership, if anything has. */
+  #look(): MillraceError | null {
+    try {
+      const state = this.#record?.state
+      if (state === 'this') return null
+      const found = statSync(this.#directory, { throwIfNoEntry: false })
+      if (found === undefined || nameOf(found) !== this.#inode) return this.#failed('it was deleted, renamed or replaced while it was open')
+      const other = readRecord(this.#directory)
+      if (state === 'other' || other !== null) return this.#failed(`process ${other?.pid ?? 'unknown'} on ${other?.host ?? 'another machine'} has taken it`)
+      // The record alone was removed. Who takes a directory puts its own there, and for that it needs the lock.
+      if (this.#lock?.stands !== true) return this.#failed("its owner's lock and record were deleted while it was open")
+      this.#writeRecord()
+      return null
+    } catch (error) {
+      // The lock stands: the record is written at the next look.
+      if (isFull(error) || isOutOfFiles(error)) return null
+      return this.#failed(`it cannot be looked at (${(error as Error).message})`)
     }
-    socket.on('data', (chunk) => {
-      text += chunk.toString()
-      if (text.includes('\n')) read()
-    })
-    socket.on('end', read)
-  })
-}
+  }
 
-/** A server on the path, or null when somebody else has just taken it. */
-function listen(path: string, reception: Reception): Promise<Server | null> {
-  return new Promise((resolve, reject) => {
-    const server = createServer((socket) => reception.greet(socket))
-    server.once('error', (error: NodeJS.ErrnoException) => (error.code === 'EADDRINUSE' ? resolve(null) : reject(error)))
-    server.listen(path, () => {
-      // The claim alone does not keep the process alive.
-      server.unref()
-      resolve(server)
-    })
-  })
-}
+  #failed(why: string): MillraceError {
+    return new MillraceError(
+      'STORE_FAILED',
+      `${this.#directory} is no longer this process's: ${why}. Nothing more is accepted here; what was not acknowledged may be lost. Connect again`,
+      { directory: this.#directory },
+    )
+  }
 
-function close(server: Server, path: string, reception: Reception): Promise<void> {
-  return new Promise((resolve) => {
-    reception.close()
-    server.close(() => {
-      rmSync(path, { force: true })
-      resolve()
-    })
-  })
+  /** Put back what a cleaner removed. */
+  async #tend(): Promise<void> {
+    try {
+      this.check()
+      if (this.#lock?.stands !== true) await this.#lockAgain()
+      if (this.#socket?.stands !== true && !this.#closed) await this.#listen()
+    } catch {
+      // It is lost, which the next commit says; or the system has no descriptors for now: it is tried again.
+    }
+  }
+
+  /** The lock's file was deleted: others would lock another. Who has locked that meanwhile sees this owner's socket, and lets go. */
+  async #lockAgain(): Promise<void> {
+    const before = this.#lock
+    this.#lock = null
+    await before?.release()
+    this.#lock = await KernelLock.take(this.#directory)
+  }
+
+  async #listen(): Promise<void> {
+    const before = this.#socket
+    const dead = ownerSockets(this.#directory)
+    this.#socket = await OwnerSocket.listen(this.#directory, (socket) => this.#reception.greet(socket))
+    this.#writeRecord()
+    removeDeadSockets(this.#directory, dead, this.#socket)
+    // Its connections go on: `close` waits for them, and is not waited for.
+    void before?.close()
+  }
+
+  #writeRecord(): void {
+    const before = this.#record
+    const { ino } = statSync(this.#directory)
+    const { pid, host, since, begun } = this.#process
+    this.#record = new WrittenRecord(this.#directory, { pid, host, since, begun, inode: ino, socket: this.#socket?.name ?? null })
+    before?.close()
+  }
+
+  async release(): Promise<void> {
+    if (this.#closed) return
+    this.#closed = true
+    if (this.#timer !== null) clearInterval(this.#timer)
+    await this.#tending
+    this.#reception.close()
+    await this.#socket?.close()
+    this.#record?.remove()
+    await this.#lock?.release()
+    this.#released()
+  }
 }

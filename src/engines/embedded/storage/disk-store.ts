@@ -29,6 +29,8 @@ export interface DiskStoreOptions {
   readonly segmentFileBytes?: number
   /** Called at named points of a commit and an apply: tests die there. */
   readonly failpoint?: (name: Failpoint) => void
+  /** Called before anything is written, and before it is acknowledged. It throws when the directory is no longer this process's. */
+  readonly guard?: () => void
   /** Call later; answers how not to. Tests hold the time. */
   readonly later?: (task: () => void, ms: number) => () => void
 }
@@ -119,6 +121,7 @@ export class DiskStore<Block extends StoredBlock = StoredBlock> extends StoreRea
       applyBytes: options.applyBytes ?? 8 * MIB,
       segmentFileBytes: options.segmentFileBytes ?? 64 * MIB,
       failpoint: options.failpoint ?? (() => undefined),
+      guard: options.guard ?? (() => undefined),
       later: options.later ?? later,
     }
     const journal = new Journal(fs, directory, { fileBytes: full.journalFileBytes, filesMax: full.journalFiles, directoryId: format.id })
@@ -149,6 +152,7 @@ export class DiskStore<Block extends StoredBlock = StoredBlock> extends StoreRea
       return
     }
     try {
+      this.#options.guard()
       if (this.#ready(frame)) this.#write(frame, done)
       else this.#wait(frame, done)
     } catch (error) {
@@ -175,7 +179,8 @@ export class DiskStore<Block extends StoredBlock = StoredBlock> extends StoreRea
   #write(frame: Frame<Block>, done: Done): void {
     const { failpoint } = this.#options
     failpoint('journal.before-write')
-    this.#journal.write(frame, (error, commit, bytes) => {
+    this.#journal.write(frame, (failed, commit, bytes) => {
+      const error = failed ?? this.#lost()
       if (error !== null) {
         done(this.#poison(error))
         return
@@ -210,7 +215,18 @@ export class DiskStore<Block extends StoredBlock = StoredBlock> extends StoreRea
     else this.commit(waiting.frame, waiting.done)
   }
 
+  /** Why the directory is no longer this process's, if it is not. */
+  #lost(): Error | null {
+    try {
+      this.#options.guard()
+      return null
+    } catch (error) {
+      return error as Error
+    }
+  }
+
   #poison(cause: unknown): Error {
+    if (isMillraceError(cause, 'STORE_FAILED')) this.#failure ??= cause
     this.#failure ??= new MillraceError(
       'STORE_FAILED',
       `writing to ${this.#directory} failed (${cause instanceof Error ? cause.message : String(cause)}): nothing more is accepted. Look at the disk, then open the directory again`,
@@ -245,6 +261,11 @@ export class DiskStore<Block extends StoredBlock = StoredBlock> extends StoreRea
 
   #apply(): void {
     if (this.#applying !== null || this.#failure !== null) return
+    const lost = this.#lost()
+    if (lost !== null) {
+      this.#notApplied(lost)
+      return
+    }
     this.#timer?.()
     this.#timer = null
     const layer = this.tail.beginApply()
@@ -258,7 +279,7 @@ export class DiskStore<Block extends StoredBlock = StoredBlock> extends StoreRea
 
   async compact(channelId: number, from: number, before: number, maxBytes: number, rewrite: Rewrite): Promise<number | null> {
     while (this.#applying !== null) await this.#applying
-    if (this.#failure !== null || this.#closed) return null
+    if (this.#failure !== null || this.#closed || this.#lost() !== null) return null
     let next: number | null = null
     let failure: unknown = null
     this.#applying = this.#applier.rewrite(channelId, from, before, maxBytes, rewrite).then(

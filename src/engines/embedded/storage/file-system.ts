@@ -3,6 +3,7 @@
  */
 import * as fs from 'node:fs'
 import { dirname } from 'node:path'
+import { FILE_MODE, makePrivateDirectory, protect } from './file-modes.ts'
 
 export interface FileSystem {
   open(path: string, flags: 'r' | 'r+' | 'wx+'): number
@@ -31,7 +32,7 @@ export interface FileSystem {
 }
 
 export const nodeFileSystem: FileSystem = {
-  open: (path, flags) => fs.openSync(path, flags),
+  open: (path, flags) => (flags === 'wx+' ? create(path, flags) : fs.openSync(path, flags)),
   close: (fd) => fs.closeSync(fd),
   size: (fd) => fs.fstatSync(fd).size,
   write(fd, bytes, position) {
@@ -55,12 +56,12 @@ export const nodeFileSystem: FileSystem = {
   readSync: (fd, into, position) => fs.readSync(fd, into, 0, into.length, position),
   list: (directory) => (fs.existsSync(directory) ? fs.readdirSync(directory) : []),
   makeDirectory(directory) {
-    fs.mkdirSync(directory, { recursive: true })
+    makePrivateDirectory(directory)
   },
   exists: (path) => fs.existsSync(path),
   replace(path, bytes) {
     const aside = `${path}.new`
-    const fd = fs.openSync(aside, 'w')
+    const fd = create(aside, 'w')
     try {
       this.write(fd, bytes, 0)
       fs.fsyncSync(fd)
@@ -80,6 +81,13 @@ export const nodeFileSystem: FileSystem = {
       fs.closeSync(fd)
     }
   },
+}
+
+/** A file of the mode that the files of its directory have. */
+function create(path: string, flags: 'w' | 'wx+'): number {
+  const fd = fs.openSync(path, flags, FILE_MODE)
+  protect(path)
+  return fd
 }
 
 function writeOnce(fd: number, chunk: Uint8Array, from: number, position: number): Promise<number> {

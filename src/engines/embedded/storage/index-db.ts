@@ -15,10 +15,12 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { crc32 } from 'node:zlib'
 import { open, type RangeOptions, type RootDatabase } from 'lmdb'
 import { damaged, damagedPart, foreign } from './damage.ts'
+import { FILE_MODE, protect } from './file-modes.ts'
 import type { FileSystem } from './file-system.ts'
 import { checkIndexFile, INDEX_FILE } from './index-file.ts'
 import { PAGE_BYTES } from './index-pages.ts'
 import type { CommitName } from './recovery.ts'
+import { systemCode } from './system-refusal.ts'
 
 export interface ExtentEntry {
   readonly firstOffset: number
@@ -143,9 +145,12 @@ export class IndexDb {
         eventTurnBatching: false,
         pageSize: PAGE_BYTES,
         maxReaders: 126,
+        permissionsMode: FILE_MODE,
       } as Parameters<typeof open>[0])
+      if (!readOnly) for (const made of [path, `${path}-lock`]) protect(made)
       return new IndexDb(db as RootDatabase<Buffer, string>)
     } catch (cause) {
+      if (systemCode(cause) !== null) throw cause
       throw damaged(INDEX_FILE, `the index cannot be opened (${(cause as Error).message})`)
     }
   }

@@ -22,7 +22,7 @@ import type { CommitName } from './recovery.ts'
 
 export interface JournalOptions {
   readonly fileBytes: number
-  /** Files in all; when they are full of frames that are not applied, commits wait. */
+  /** Files in all, but for those of larger frames; when they are full of frames that are not applied, commits wait. */
   readonly filesMax: number
   readonly directoryId: string
 }
@@ -93,11 +93,16 @@ export class Journal {
     return this.#current !== null && (this.#position || FILE_HEAD_BYTES) + frameBytesMax(frame) + FRAME_HEADER_BYTES <= this.#current.bytes
   }
 
-  /** Go on in another file: one whose frames are all applied, or a new one. False when there may be no more of them. */
+  /**
+   * Go on in another file: one whose frames are all applied, or a new one. False when there may be no more of them before something is applied. A frame
+   * that is larger than every file gets a file of its own kind, twice as large as it, when all else is applied: waiting would not help.
+   */
   turn(frame: Frame): boolean {
     const needed = FILE_HEAD_BYTES + frameBytesMax(frame) + FRAME_HEADER_BYTES
     const free = this.#files.find((file) => file !== this.#current && file.lastSequence <= this.#applied && file.bytes >= needed)
-    const next = free ?? (this.#files.length < this.#options.filesMax ? this.#create(Math.max(needed, this.#options.fileBytes)) : undefined)
+    const mayCreate = this.#files.length < this.#options.filesMax || this.#files.every((file) => file.lastSequence <= this.#applied)
+    const { fileBytes } = this.#options
+    const next = free ?? (mayCreate ? this.#create(needed <= fileBytes ? fileBytes : needed * 2) : undefined)
     if (next === undefined) return false
     // A commit that was refused may have turned before: the mark still belongs behind the last frame, if its file is not used anew.
     if (this.#current !== null && this.#position > 0) this.#turnedFrom = { file: this.#current, position: this.#position, salt: this.#salt }

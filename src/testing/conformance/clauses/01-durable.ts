@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { stream } from '../../../channel/channel.ts'
 import { consumer } from '../../../consumer/consumer.ts'
-import type { CloudEvent } from '../../../event/cloud-event.ts'
+import { attribute, type CloudEvent, type StoredEvent } from '../../../event/cloud-event.ts'
 import { Note, numbers, offsetOf, orderStream, Placed, placed, placedMany, readAll, readNs, refused } from '../fixtures.ts'
 import { clause, type Scenario } from '../scenario.ts'
 
@@ -13,8 +13,8 @@ export const durable: readonly Scenario[] = clause(1, {
     const data = { text: 'żółć 🦊 "quoted" \\ \n', nested: [{ a: null }, [], {}], big: 1e21, negative: -0.5, yes: true }
     const note = Note(data, {
       id: 'first',
-      source: 'urn:test:ü',
-      subject: 'a subject',
+      source: 'urn:test:%C3%BC',
+      subject: 'a subject: ü',
       time: '2026-01-31T12:00:00.123Z',
       partitionkey: 'pk',
       traceparent: '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01',
@@ -28,9 +28,9 @@ export const durable: readonly Scenario[] = clause(1, {
     assert.deepEqual(attributes, {
       specversion: '1.0',
       id: 'first',
-      source: 'urn:test:ü',
+      source: 'urn:test:%C3%BC',
       type: 'note',
-      subject: 'a subject',
+      subject: 'a subject: ü',
       time: '2026-01-31T12:00:00.123Z',
       partitionkey: 'pk',
       traceparent: '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01',
@@ -40,6 +40,25 @@ export const durable: readonly Scenario[] = clause(1, {
       trial: true,
       data,
     })
+  },
+
+  'attributes-named-like-members-of-an-event-come-back': async (world) => {
+    const broker = await world.connect()
+    const [notes, copies] = [stream(world.name('notes')), stream(world.name('copies'))]
+    const extensions = { offset: 'page 7', extensions: 'jpg', constructor: 'me', hops: 3 }
+    await broker.publish(notes, [Note('first'), Note('second', { extensions })])
+    const handled: StoredEvent[] = []
+    await broker.start(consumer(world.name('worker'), notes).onAny((given) => void handled.push(given)))
+    await world.eventually(() => assert.equal(handled.length, 2))
+    const read = (await readAll(broker, notes))[1] as StoredEvent
+    // Published again as it came, it is the same event.
+    await broker.publish(copies, { ...read })
+    const [copied] = await readAll(broker, copies)
+    for (const event of [read, handled.find(({ data }) => data === 'second'), copied]) {
+      for (const [name, value] of Object.entries(extensions)) assert.equal(attribute(event as StoredEvent, name), value)
+      assert.equal(typeof event?.offset, 'number')
+    }
+    assert.equal(attribute(handled.find(({ data }) => data === 'first') as StoredEvent, 'offset'), undefined)
   },
 
   'data-of-every-kind-comes-back-equal': async (world) => {

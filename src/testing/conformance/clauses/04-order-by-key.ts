@@ -184,6 +184,48 @@ export const orderByKey: readonly Scenario[] = clause(4, {
     assert.deepEqual(calls.of('slow'), numbers(500))
   },
 
+  'the-next-attempt-waits-until-a-timed-out-handler-has-ended': async (world) => {
+    const broker = await world.connect()
+    const orders = orderStream(world.name('orders'))
+    const name = world.name('worker')
+    const calls = new Calls()
+    const [aborted, ended] = [gate(), gate()]
+    const watch = new KeyWatch()
+    await broker.start(
+      consumer(name, orders, { timeout: 100, retry: { attempts: 5, ...QUICK } }).on(Placed, (each, ctx) => {
+        calls.add(each, ctx)
+        return watch.handle(each, ctx, async () => {
+          if (each.data.n > 0 || ctx.attempt > 1) return
+          await hang(ctx.signal).catch(() => aborted.open())
+          await ended.opened
+          throw new Error('it ends late')
+        })
+      }),
+    )
+    // Three events of one key, and then others: these show that what should not happen has had time to.
+    await broker.publish(orders, placedMany(3, 1))
+    await aborted.opened
+    await broker.publish(orders, [placed('other', 3), placed('other', 4)])
+    await calls.reach(world, 3)
+    await sleep(world.patience.quietMs)
+    assert.deepEqual(
+      calls.all.map((call) => call.n),
+      [0, 3, 4],
+    )
+    ended.open()
+    await idle(world, broker, name)
+    assert.deepEqual(watch.wrong, [])
+    assert.deepEqual(
+      calls.all.filter((call) => call.key !== 'other').map((call) => [call.n, call.attempt]),
+      [
+        [0, 1],
+        [0, 2],
+        [1, 1],
+        [2, 1],
+      ],
+    )
+  },
+
   'order-is-kept-under-random-failures': async (world) => {
     const broker = await world.connect()
     const orders = orderStream(world.name('orders'))

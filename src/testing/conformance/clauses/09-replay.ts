@@ -1,6 +1,9 @@
 /** Clause 9, replay: where a consumer begins, moving it, and reading without consuming. */
 import assert from 'node:assert/strict'
+import type { StandardSchemaV1 } from '@standard-schema/spec'
+import { stream } from '../../../channel/channel.ts'
 import { consumer } from '../../../consumer/consumer.ts'
+import { event } from '../../../event/event.ts'
 import {
   Calls,
   describeConsumer,
@@ -331,4 +334,54 @@ export const replay: readonly Scenario[] = clause(9, {
       assert.deepEqual(calls.ns, numbers(20, 15))
     },
   ],
+
+  'reading-decodes-as-a-handler-does': async (world) => {
+    const broker = await world.connect()
+    const Measured = event('measured', lengthSchema)
+    const lengths = stream(world.name('lengths'), { events: [Measured] })
+    await broker.publish(lengths, [Measured('a'), Measured('four')])
+    const handled: unknown[] = []
+    await broker.start(consumer(world.name('worker'), lengths).on(Measured, ({ data }) => void handled.push(data)))
+    await world.eventually(() => assert.deepEqual(handled.toSorted(), [1, 4]))
+    const read = await readAll(broker, lengths)
+    const stored = await readAll(broker, lengths.name)
+    assert.deepEqual(
+      [read.map(({ data }) => data), stored.map(({ data }) => data)],
+      [
+        [1, 4],
+        ['a', 'four'],
+      ],
+    )
+    // What the schema refuses ends the reading, which can go on behind it.
+    const bad = offsetOf(await broker.publish(stream(lengths.name, { events: [event('measured')] }), event('measured')(7)))
+    await broker.publish(lengths, Measured('six...'))
+    const error = await refused(() => readAll(broker, lengths), 'SCHEMA_MISMATCH', lengths.name, String(bad), 'text is wanted')
+    assert.deepEqual([error.details['channel'], error.details['offset']], [lengths.name, bad])
+    assert.deepEqual(
+      (await readAll(broker, lengths, { from: bad + 1 })).map(({ data }) => data),
+      [6],
+    )
+    assert.equal((await readAll(broker, lengths.name)).length, 4)
+  },
+
+  'each-channel-is-decoded-by-its-own-schema': async (world) => {
+    const broker = await world.connect()
+    const [Length, Plain] = [event('measured', lengthSchema), event('measured', textSchema)]
+    const [lengths, texts] = [stream(world.name('lengths'), { events: [Length] }), stream(world.name('texts'), { events: [Plain] })]
+    const handled = new Map<string, unknown>()
+    const both = consumer(world.name('worker'), [lengths, texts]).on(Length, ({ data }, ctx) => void handled.set(ctx.channel, data))
+    await broker.start(both)
+    await broker.publish(lengths, Length('four'))
+    await broker.publish(texts, Plain('four'))
+    await world.eventually(() => assert.deepEqual([handled.get(lengths.name), handled.get(texts.name)], [4, 'four']))
+  },
 })
+
+function schemaOf<Output>(decode: (text: string) => Output): StandardSchemaV1<string, Output> {
+  const validate = (value: unknown): StandardSchemaV1.Result<Output> =>
+    typeof value === 'string' ? { value: decode(value) } : { issues: [{ message: 'text is wanted' }] }
+  return { '~standard': { version: 1, vendor: 'millrace-conformance', validate } }
+}
+
+const textSchema: StandardSchemaV1<string, string> = schemaOf((text) => text)
+const lengthSchema: StandardSchemaV1<string, number> = schemaOf((text) => text.length)

@@ -7,7 +7,7 @@ import assert from 'node:assert/strict'
 import { isMillraceError } from '../../../base/errors.ts'
 import { queue, stream } from '../../../channel/channel.ts'
 import { consumer } from '../../../consumer/consumer.ts'
-import { Calls, describeConsumer, gate, hang, holds, idle, numbers, orderStream, Placed, placed, placedMany, QUICK } from '../fixtures.ts'
+import { Calls, describeConsumer, hang, holds, idle, numbers, orderStream, Placed, placed, placedMany, QUICK } from '../fixtures.ts'
 import { encoded, failure, nothing, Port } from '../port.ts'
 import { clause, type Scenario } from '../scenario.ts'
 import { sleep } from '../world.ts'
@@ -208,7 +208,6 @@ export const leases: readonly Scenario[] = clause(11, {
     await broker.start(
       consumer(name, orders, { timeout: 60, retry: { attempts: 2, ...QUICK } }).on(Placed, async (_, ctx) => {
         await hang(ctx.signal).catch((error: unknown) => reasons.push(error))
-        await new Promise(() => undefined)
       }),
     )
     await broker.publish(orders, placed('a', 0))
@@ -226,16 +225,14 @@ export const leases: readonly Scenario[] = clause(11, {
     const orders = orderStream(world.name('orders'))
     const name = world.name('worker')
     const calls = new Calls()
-    const late = gate()
     await broker.start(
       consumer(name, orders, { timeout: 50, retry: { attempts: 5, ...QUICK } }).on(Placed, async (each, ctx) => {
         calls.add(each, ctx)
-        if (ctx.attempt === 1) await late.opened
+        if (each.data.n === 0 && ctx.attempt === 1) await hang(ctx.signal).catch(() => undefined)
       }),
     )
     await broker.publish(orders, placedMany(2, 1))
     await calls.reach(world, 3)
-    late.open()
     await idle(world, broker, name)
     assert.deepEqual(
       calls.all.map((call) => [call.n, call.attempt]),

@@ -1,11 +1,12 @@
 /** Clause 18, errors: typed, they name what was wrong with what, say what to do, and the broker goes on. */
 import assert from 'node:assert/strict'
+import type { StandardSchemaV1 } from '@standard-schema/spec'
 import { isMillraceError } from '../../../base/errors.ts'
 import type { Broker } from '../../../broker/broker.ts'
 import { queue, stream } from '../../../channel/channel.ts'
 import { consumer } from '../../../consumer/consumer.ts'
 import { event } from '../../../event/event.ts'
-import { Calls, holds, Note, orderStream, Paid, Placed, placed, readAll, readNs, refused } from '../fixtures.ts'
+import { Calls, holds, idle, Note, orderQueue, orderStream, Paid, Placed, placed, placedMany, readAll, readNs, refused } from '../fixtures.ts'
 import { clause, type Scenario } from '../scenario.ts'
 import type { World } from '../world.ts'
 
@@ -103,6 +104,25 @@ export const errors: readonly Scenario[] = clause(18, {
     await broker.publish(stream(name, { events: [Placed] }), placed('a', 0))
     await broker.publish(stream(name, { events: [Placed, Paid] }), Paid({ order: 'a', n: 1 }))
     assert.deepEqual(await readNs(broker, orderStream(name)), [0, 1])
+  },
+
+  'an-event-that-is-no-cloud-event-is-refused': async (world) => {
+    const broker = await world.connect()
+    const notes = stream(world.name('notes'))
+    const wrong: readonly (readonly [object, named: string])[] = [
+      [{ time: new Date(8.64e15) }, 'time'],
+      [{ time: '2026-02-31T00:00:00Z' }, 'time'],
+      [{ source: 'has spaces' }, 'source'],
+      [{ dataschema: 'relative' }, 'dataschema'],
+      [{ datacontenttype: 'nonsense' }, 'datacontenttype'],
+      [{ subject: '\ufffe' }, 'subject'],
+      [{ specversion: '2.0' }, 'specversion'],
+      [{ extensions: { region: '\uffff' } }, 'region'],
+      [{ extensions: 'text' }, 'extensions'],
+    ]
+    for (const [attributes, named] of wrong) await refused(() => broker.publish(notes, { ...Note('x'), ...attributes }), 'INVALID_EVENT', named)
+    assert.deepEqual(await readAll(broker, notes), [])
+    await goesOn(world, broker)
   },
 
   'an-event-that-json-cannot-carry-is-refused': async (world) => {
@@ -257,4 +277,71 @@ export const errors: readonly Scenario[] = clause(18, {
     assert.deepEqual(Object.keys(JSON.parse(JSON.stringify(error))).sort(), ['code', 'details', 'message', 'retryable'])
     holds(error instanceof Error && (error.stack?.length ?? 0) > 0)
   },
+
+  'data-that-its-schema-does-not-take-back-is-refused': async (world) => {
+    const broker = await world.connect()
+    const Meeting = event('meeting', dateSchema)
+    const meetings = stream(world.name('meetings'), { events: [Meeting] })
+    await refused(() => broker.publish(meetings, Meeting(new Date(0), { id: 'kept-as-text' })), 'SCHEMA_MISMATCH', 'kept-as-text', 'JSON', 'a Date is wanted')
+    assert.deepEqual(await readAll(broker, meetings), [])
+    await goesOn(world, broker)
+  },
+
+  'a-query-with-an-undefined-member-is-refused': async (world) => {
+    const broker = await world.connect()
+    const orders = orderStream(world.name('orders'))
+    const name = world.name('worker')
+    await broker.start(consumer(name, orders).on(Placed, (_, ctx) => ctx.reject('no')))
+    await broker.publish(orders, placedMany(3, 3))
+    const letters = broker.deadLetters(name)
+    await world.eventually(async () => assert.equal((await letters.list()).length, 3))
+    for (const query of [{ id: undefined }, { key: undefined }, { offset: undefined }, { channel: undefined }, { limit: undefined }] as object[]) {
+      const [member = ''] = Object.keys(query)
+      await refused(() => letters.drop(query), 'INVALID_OPTION', member, 'undefined')
+      await refused(() => letters.redrive(query), 'INVALID_OPTION', member, 'undefined')
+    }
+    for (const query of [{ ids: 'x' }, { id: 7 }, { key: null }, { offset: -1 }, { limit: 0 }, null, 'all'] as object[]) {
+      await refused(() => letters.drop(query), 'INVALID_OPTION')
+      await refused(() => letters.list(query), 'INVALID_OPTION')
+    }
+    assert.equal((await letters.list()).length, 3)
+  },
+
+  'a-rewind-that-can-do-nothing-is-refused': async (world) => {
+    const broker = await world.connect()
+    const [orders, other] = [orderStream(world.name('orders')), orderStream(world.name('other'))]
+    const [jobs, tasks] = [orderQueue(world.name('jobs')), orderQueue(world.name('tasks'))]
+    const [reader, worker] = [world.name('reader'), world.name('worker')]
+    const calls = new Calls()
+    await broker.start(consumer(reader, [orders, jobs]).on(Placed, calls.handler))
+    await broker.start(consumer(worker, tasks).on(Placed, calls.handler))
+    await broker.publish(orders, placedMany(3))
+    await broker.publish(other, placed('a', 0))
+    await calls.reach(world, 3)
+    for (const channel of [jobs, tasks]) await broker.publish(channel, placed('a', 3))
+    await calls.reach(world, 5)
+    await idle(world, broker, worker)
+    await idle(world, broker, reader)
+    await refused(() => broker.rewind(worker, 'beginning'), 'INVALID_OPTION', worker, 'queue')
+    await refused(() => broker.rewind(reader, 'beginning', { channel: jobs.name }), 'INVALID_OPTION', reader, jobs.name, 'queue')
+    await refused(() => broker.rewind(reader, 'beginning', { channel: other.name }), 'INVALID_OPTION', reader, other.name, orders.name)
+    await refused(() => broker.rewind(reader, 'beginning', { channel: world.name('nothing') }), 'UNKNOWN_CHANNEL', world.name('nothing'))
+    await refused(() => broker.rewind(reader, 'beginning', { channel: undefined } as never), 'INVALID_OPTION', 'channel')
+    await refused(() => broker.rewind(reader, 'beginning', { chanel: orders.name } as never), 'INVALID_OPTION', 'chanel', 'did you mean "channel"?')
+    await refused(() => broker.rewind(reader, Date.now()), 'INVALID_OPTION', 'did you mean new Date(')
+    await world.quiet()
+    assert.equal(calls.length, 5)
+    // What can be rewound is.
+    await broker.rewind(reader, 'beginning')
+    await calls.reach(world, 8)
+  },
 })
+
+/** Takes a Date, and nothing else: not what JSON makes of it. */
+const dateSchema: StandardSchemaV1<Date, Date> = {
+  '~standard': {
+    version: 1,
+    vendor: 'millrace-conformance',
+    validate: (value) => (value instanceof Date ? { value } : { issues: [{ message: 'a Date is wanted' }] }),
+  },
+}

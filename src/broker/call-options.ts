@@ -1,0 +1,50 @@
+/** What people give to the broker's calls, checked and in the port's form: places in a channel, queries of dead letters. */
+import { MillraceError } from '../base/errors.ts'
+import { shown } from '../base/shown.ts'
+import { durationMs, knownOptions, wholeNumber } from '../base/units.ts'
+import type { From } from './broker.ts'
+import type { DeadLetterQuery } from './description.ts'
+import type { Position } from './engine.ts'
+
+/** Offsets this large are milliseconds since the epoch (the year 1973 and later) that were meant as a time. */
+const LIKELY_TIME_MS = 100_000_000_000
+
+/** A place in a channel from its human form. `option` is what an error calls it. @throws INVALID_OPTION */
+export function position(from: From, nowMs: number, option = 'from'): Position {
+  if (from === 'beginning' || from === 'end') return { at: from }
+  if (typeof from === 'number' && !(from >= LIKELY_TIME_MS)) return { offset: from }
+  if (typeof from === 'number') {
+    const meant = Number.isFinite(new Date(from).getTime()) ? `: did you mean new Date(${from})?` : ''
+    throw new MillraceError('INVALID_OPTION', `${option} is the number ${from}, and a number is an offset${meant}`, { option })
+  }
+  if (from instanceof Date && Number.isFinite(from.getTime())) return { timeMs: from.getTime() }
+  if (typeof from === 'string' && /^\d/.test(from)) return { timeMs: nowMs - durationMs(from, option) }
+  const forms = "'beginning', 'end', an offset, a Date, or an age such as '1h'"
+  throw new MillraceError('INVALID_OPTION', `${option} is a place in a channel: ${forms}; it is ${shown(from)}`, { option })
+}
+
+/**
+ * A query of dead letters. A member that is given as `undefined` is refused, and not left out: it is what a lookup gives that found nothing, and without it
+ * the query would mean every dead letter.
+ *
+ * @throws INVALID_OPTION
+ */
+export function checkedQuery(query: DeadLetterQuery): DeadLetterQuery {
+  knownOptions(query, ['channel', 'offset', 'id', 'key', 'limit'], 'a dead-letter query')
+  refuseUndefined(query, 'a dead-letter query', 'every dead letter')
+  for (const name of ['channel', 'id', 'key'] as const) {
+    if (!(name in query) || typeof query[name] === 'string') continue
+    throw new MillraceError('INVALID_OPTION', `${name} of a dead-letter query must be a string; it is ${shown(query[name])}`, { option: name })
+  }
+  if ('offset' in query) wholeNumber(query.offset, 'offset', 0, Number.MAX_SAFE_INTEGER)
+  if ('limit' in query) wholeNumber(query.limit, 'limit', 1, Number.MAX_SAFE_INTEGER)
+  return query
+}
+
+/** Refuse members that are given as `undefined`, where leaving them out means more than giving them. */
+export function refuseUndefined(options: object, of: string, widened: string): void {
+  for (const [name, value] of Object.entries(options)) {
+    if (value !== undefined) continue
+    throw new MillraceError('INVALID_OPTION', `${name} of ${of} is undefined: leave it out to mean ${widened}`, { option: name })
+  }
+}

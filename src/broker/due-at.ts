@@ -1,0 +1,20 @@
+/** When an event that is held back is due: one reading of `delay` and `at` for publishing and emitting. */
+import { MillraceError } from '../base/errors.ts'
+import { LIMITS } from '../base/limits.ts'
+import { shown } from '../base/shown.ts'
+import { durationMs, knownOptions } from '../base/units.ts'
+import type { PublishLater, PublishNow } from './broker.ts'
+
+/** Milliseconds since the epoch; `null` is "now". `call` names who was given the options. @throws INVALID_OPTION */
+export function dueAt(options: PublishNow | PublishLater, nowMs: number, call: string): number | null {
+  knownOptions(options, ['delay', 'at'], call)
+  const { delay, at } = options
+  if (delay === undefined && at === undefined) return null
+  if (delay !== undefined && at !== undefined) throw new MillraceError('INVALID_OPTION', `${call} takes delay or at, not both`, { option: 'delay' })
+  const dueAtMs = delay === undefined ? (at instanceof Date ? at.getTime() : at) : nowMs + durationMs(delay, 'delay')
+  if (typeof dueAtMs === 'number' && Number.isFinite(dueAtMs) && dueAtMs >= 0 && dueAtMs - nowMs <= LIMITS.delayMsMax) return dueAtMs
+  if (delay !== undefined) throw new MillraceError('INVALID_OPTION', `delay must be at most ten years; it is ${shown(delay)}`, { option: 'delay' })
+  throw new MillraceError('INVALID_OPTION', `at must be a valid Date or milliseconds since the epoch, at most ten years ahead; it is ${shown(at)}`, {
+    option: 'at',
+  })
+}

@@ -1,0 +1,71 @@
+/**
+ * What becomes of a delivery whose handler has ended: done with what it emitted, tried again, given up, or handed back.
+ */
+import type { Delivery, Subscription } from '../broker/engine.ts'
+import { settleFailed } from '../broker/failed-attempt.ts'
+import type { ConsumerPlan } from './consumer.ts'
+import { failureOf, is, Released, RetryAfter } from './failure.ts'
+import type { DeliveryContext } from './handler-context.ts'
+
+export interface SettlementHost {
+  readonly plan: ConsumerPlan
+  readonly random: () => number
+  /** The delivery is no longer in this consumer's hands. */
+  settled(delivery: Delivery): void
+}
+
+export class Settlement {
+  readonly counts: { completed: number; retried: number; deadLettered: number; released: number } = { completed: 0, retried: 0, deadLettered: 0, released: 0 }
+  readonly #host: SettlementHost
+  readonly #subscription: Subscription
+
+  constructor(host: SettlementHost, subscription: Subscription) {
+    this.#host = host
+    this.#subscription = subscription
+  }
+
+  /** The handler returned. Answers whether the attempt is settled now, and not when its emissions are prepared. */
+  handled(context: DeliveryContext): void {
+    if (context.timedOut !== null) this.failed(context, context.timedOut)
+    else if (context.emitting === null) this.#complete(context)
+    else {
+      context.emitted().then(
+        () => this.#complete(context),
+        (error: unknown) => this.failed(context, error),
+      )
+    }
+  }
+
+  #complete(context: DeliveryContext): void {
+    context.end()
+    try {
+      if (this.#subscription.complete(context.delivery, context.emissions)) this.counts.completed++
+    } catch (error) {
+      return this.failed(context, error)
+    }
+    this.#host.settled(context.delivery)
+  }
+
+  /** The handler failed, or what it emitted could not be prepared or stored. A handler that passed its time limit has failed by that. */
+  failed(context: DeliveryContext, thrown: unknown): void {
+    context.end()
+    const { delivery } = context
+    const error = context.timedOut ?? thrown
+    if (is(error, Released)) {
+      if (this.#subscription.release(delivery)) this.counts.released++
+      return this.#host.settled(delivery)
+    }
+    const { plan, random } = this.#host
+    const delayMs = is(error, RetryAfter) ? error.delayMs : null
+    const after = settleFailed(this.#subscription, delivery, failureOf(error), plan.retry, { error, delayMs, random })
+    if (after?.became === 'retried') this.counts.retried++
+    else if (after?.became === 'dead-lettered') this.counts.deadLettered++
+    this.#host.settled(delivery)
+  }
+
+  /** It waits behind one of its key that failed: nothing of it is counted. */
+  handBack(delivery: Delivery): void {
+    this.#subscription.release(delivery)
+    this.#host.settled(delivery)
+  }
+}

@@ -1,0 +1,43 @@
+/** The directory that a `file:` URL names: `file:./data`, `file:data`, `file:/var/lib/app`, `file:///var/lib/app`. What would be read in another way than it is meant is refused. */
+import { resolve } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { MillraceError } from '../../base/errors.ts'
+
+/** @throws INVALID_OPTION */
+export function directoryOf(url: string): string {
+  const rest = url.slice('file:'.length)
+  const strange = /[?#]/.exec(rest)?.[0]
+  if (strange !== undefined)
+    throw wrong(url, `"${strange}" begins a part that a directory has not: where it belongs to the name, write %${strange === '?' ? '3F' : '23'}`)
+  const path = rest.startsWith('//') ? absolute(url) : decoded(url, rest)
+  if (path === '') throw wrong(url, 'it names no directory: write file:./data')
+  if (path.includes('\0')) throw wrong(url, 'a path cannot hold a NUL character')
+  if (/^~(?:\/|$)/.test(path)) throw wrong(url, 'only a shell knows what ~ is: write the whole path, or file:./~ for a directory of that name')
+  if (process.platform !== 'win32' && /^[A-Za-z]:[\\/]/.test(path)) throw wrong(url, 'it is a path of Windows')
+  return resolve(path)
+}
+
+/** The URL of a directory, whatever characters its path has. */
+export function urlOfDirectory(path: string): string {
+  return `file:${path.replaceAll('%', '%25').replaceAll('?', '%3F').replaceAll('#', '%23')}`
+}
+
+function absolute(url: string): string {
+  try {
+    return fileURLToPath(url)
+  } catch (cause) {
+    throw wrong(url, `after // stands a host, which a directory has not (${(cause as Error).message}): write file:./data or file:///var/lib/app`, cause)
+  }
+}
+
+function decoded(url: string, path: string): string {
+  try {
+    return decodeURIComponent(path)
+  } catch (cause) {
+    throw wrong(url, 'a % must begin the code of a character: where it belongs to the name, write %25', cause)
+  }
+}
+
+function wrong(url: string, why: string, cause?: unknown): MillraceError {
+  return new MillraceError('INVALID_OPTION', `"${url}" is no directory's URL: ${why}`, { url }, { cause })
+}

@@ -1,0 +1,196 @@
+/**
+ * Where the owner of a data directory listens: `owner.1.sock` in the directory, or, where no socket can be made there (file systems over a network or in user space),
+ * in a folder of the system's for temporary files, which `owner.json` names. On Windows it is a pipe.
+ *
+ * A path may be too long for a socket's address. Linux reaches the folder by its descriptor, so that neither the path's length nor TMPDIR matter there.
+ * A socket is bound in a folder that nobody else may enter, gets its mode, and is then renamed to its place: whoever finds it there finds it listening.
+ */
+import { createHash } from 'node:crypto'
+import { chmodSync, closeSync, mkdtempSync, openSync, readdirSync, renameSync, rmdirSync, rmSync, statSync } from 'node:fs'
+import { createConnection, createServer, type Server, type Socket } from 'node:net'
+import { tmpdir } from 'node:os'
+import { basename, dirname, isAbsolute, join } from 'node:path'
+import { fileModeIn } from './file-modes.ts'
+import { isFull } from './file-system.ts'
+import { type OwnerInfo, readRecord } from './owner-record.ts'
+
+const SOCKET_NAME = 'owner.1.sock'
+/** Versions before numbered their sockets, and one of them may have the directory open. */
+const SOCKET = /^owner\.\d+\.sock$/
+/** Longest path that a socket can have on every system. */
+const SOCKET_PATH_MAX = 100
+const TEMPORARY = 'millrace-owner-'
+/** A folder in which a socket is bound before it is renamed to its place. */
+const BEING_MADE = /^owner\.\w{6}$/
+const ANSWER_MS = 1000
+/** What the system says where a file system has no sockets, or a path is too long for one. */
+const NO_SOCKETS: ReadonlySet<string | undefined> = new Set(['ENOSYS', 'EPERM', 'EOPNOTSUPP', 'ENOTSUP', 'EINVAL', 'ENAMETOOLONG', 'EACCES'])
+
+/** Who listens on a socket: an owner; one that does not answer in time; one that this user may not connect to; or nobody. */
+export type Answer = OwnerInfo | 'silent' | 'forbidden' | 'nobody'
+
+/** Where an owner of the directory may listen: what its record says, and what is found in it. */
+export function ownerSockets(directory: string): string[] {
+  const said = readRecord(directory)?.socket ?? null
+  const found = process.platform === 'win32' ? [] : readdirSync(directory).filter((name) => SOCKET.test(name))
+  return [...new Set([...(said === null ? [] : [said]), ...found])].map((name) => (isAbsolute(name) ? name : join(directory, name)))
+}
+
+/** Call with a path to a socket that is not too long to be its address. */
+export async function withAddress<Result>(path: string, use: (address: string) => Promise<Result>): Promise<Result> {
+  if (path.length <= SOCKET_PATH_MAX || process.platform !== 'linux') return use(path)
+  const folder = openSync(dirname(path), 'r')
+  try {
+    return await use(`/proc/self/fd/${folder}/${basename(path)}`)
+  } finally {
+    closeSync(folder)
+  }
+}
+
+export async function askOwner(path: string): Promise<Answer> {
+  try {
+    return await withAddress(path, ask)
+  } catch (error) {
+    // The folder for temporary files is gone, or not this user's.
+    return answerOf(error as NodeJS.ErrnoException)
+  }
+}
+
+function answerOf({ code }: NodeJS.ErrnoException): Answer {
+  if (code === 'EACCES' || code === 'EPERM') return 'forbidden'
+  return code === 'ECONNREFUSED' || code === 'ENOENT' || code === 'ENOTSOCK' || code === 'ENOTDIR' ? 'nobody' : 'silent'
+}
+
+function ask(address: string): Promise<Answer> {
+  return new Promise((resolve) => {
+    let text = ''
+    const socket = createConnection(address)
+    const end = (answer: Answer): void => {
+      clearTimeout(timer)
+      socket.destroy()
+      resolve(answer)
+    }
+    const timer = setTimeout(() => end('silent'), ANSWER_MS)
+    socket.on('error', (error: NodeJS.ErrnoException) => end(answerOf(error)))
+    const read = (): void => {
+      try {
+        end(JSON.parse(text) as OwnerInfo)
+      } catch {
+        end('silent')
+      }
+    }
+    socket.on('data', (chunk) => {
+      text += chunk.toString()
+      if (text.includes('\n')) read()
+    })
+    socket.on('end', read)
+  })
+}
+
+/** A listening socket of an owner, in its place. */
+export class OwnerSocket {
+  /** As the record says it: a name in the directory, or a path. */
+  readonly name: string
+  readonly path: string
+  readonly #server: Server
+  readonly #inode: number
+
+  private constructor(name: string, path: string, server: Server) {
+    this.name = name
+    this.path = path
+    this.#server = server
+    this.#inode = inodeOf(path)
+  }
+
+  /** Listen in the directory, or, where that has no sockets, beside it; null where neither can be. Other errors are the system's. */
+  static async listen(directory: string, greet: (socket: Socket) => void): Promise<OwnerSocket | null> {
+    if (process.platform === 'win32') {
+      const pipe = `\\\\.\\pipe\\millrace-${createHash('sha256').update(directory).digest('hex').slice(0, 16)}`
+      return new OwnerSocket(pipe, pipe, await serverOn(pipe, greet))
+    }
+    for (const made of [OwnerSocket.#inDirectory, OwnerSocket.#elsewhere]) {
+      try {
+        return await made(directory, greet)
+      } catch (error) {
+        if (!NO_SOCKETS.has((error as NodeJS.ErrnoException).code) && !isFull(error)) throw error
+      }
+    }
+    return null
+  }
+
+  static async #elsewhere(_directory: string, greet: (socket: Socket) => void): Promise<OwnerSocket> {
+    const path = join(mkdtempSync(join(tmpdir(), TEMPORARY)), SOCKET_NAME)
+    return new OwnerSocket(path, path, await serverOn(path, greet))
+  }
+
+  static async #inDirectory(directory: string, greet: (socket: Socket) => void): Promise<OwnerSocket> {
+    const folder = mkdtempSync(join(directory, 'owner.'))
+    const made = join(folder, 's')
+    const path = join(directory, SOCKET_NAME)
+    let server: Server | null = null
+    try {
+      server = await withAddress(made, (address) => serverOn(address, greet))
+      chmodSync(made, fileModeIn(directory))
+      renameSync(made, path)
+      return new OwnerSocket(SOCKET_NAME, path, server)
+    } catch (error) {
+      server?.close()
+      rmSync(made, { force: true })
+      throw error
+    } finally {
+      rmdirSync(folder)
+    }
+  }
+
+  /** Whether it is in its place: sockets look like files that nobody needs. */
+  get stands(): boolean {
+    return process.platform === 'win32' || inodeOf(this.path) === this.#inode
+  }
+
+  /** Connections are to be ended before. */
+  async close(): Promise<void> {
+    await new Promise((resolve) => this.#server.close(resolve))
+    if (process.platform === 'win32' || !this.stands) return
+    rmSync(this.path, { force: true })
+    if (isAbsolute(this.name)) rmSync(dirname(this.path), { recursive: true, force: true })
+  }
+}
+
+/** Remove what owners before have left: sockets on which nobody listens, and folders in which one was being made. */
+export function removeDeadSockets(directory: string, dead: readonly string[], living: OwnerSocket | null): void {
+  for (const path of dead) {
+    const inDirectory = dirname(path) === directory
+    if (living !== null && path === living.path) continue
+    if (statSync(path, { throwIfNoEntry: false })?.isSocket() === true) rmSync(path, { force: true })
+    if (!inDirectory && basename(dirname(path)).startsWith(TEMPORARY)) removeFolder(dirname(path))
+  }
+  for (const name of readdirSync(directory)) if (BEING_MADE.test(name)) removeFolder(join(directory, name))
+}
+
+function removeFolder(path: string): void {
+  try {
+    rmSync(join(path, 's'), { force: true })
+    rmdirSync(path)
+  } catch {
+    // Another user's, or in use: it stays.
+  }
+}
+
+function inodeOf(path: string): number {
+  return statSync(path, { throwIfNoEntry: false })?.ino ?? 0
+}
+
+function serverOn(address: string, greet: (socket: Socket) => void): Promise<Server> {
+  return new Promise((resolve, reject) => {
+    const server = createServer(greet)
+    server.once('error', reject)
+    // Not shared with the other workers of a cluster: its primary would go on listening for a worker that died.
+    server.listen({ path: address, exclusive: true }, () => {
+      server.off('error', reject)
+      server.on('error', () => undefined)
+      // Listening alone does not keep the process alive.
+      server.unref()
+      resolve(server)
+    })
+  })
+}

@@ -1,0 +1,80 @@
+/** What the operating system refuses of a data directory, as errors with a code that say what to do. */
+import { closeSync, openSync } from 'node:fs'
+import { devNull } from 'node:os'
+import { MillraceError } from '../../../base/errors.ts'
+import { isFull, isOutOfFiles } from './file-system.ts'
+
+const ADVICE: Readonly<Record<string, string>> = {
+  EACCES: 'this user may not read and write it. Give the directory and what is in it to the user of this process, or use another directory',
+  EPERM: 'this user may not change it. Give the directory and what is in it to the user of this process, or use another directory',
+  EEXIST: 'a file is in its place. Name a directory',
+  ENOTDIR: 'a part of its path is a file. Name a directory',
+  EROFS: 'it is on a file system that can only be read. Use another directory, or open it with readOnly',
+  ENAMETOOLONG: 'its path is longer than the file system allows. Use a shorter one',
+  ELOOP: 'its path leads in a circle of symbolic links. Use another directory',
+  ENOENT: 'a part of its path is missing, or is a link to nothing. Correct the path',
+  ENOSYS: 'its file system lacks a function that is needed. Use a directory on a local disk',
+  EOPNOTSUPP: 'its file system lacks a function that is needed. Use a directory on a local disk',
+  ENOTSUP: 'its file system lacks a function that is needed. Use a directory on a local disk',
+  ENOLCK: 'its file system has no locks. Use a directory on a local disk',
+  ENOMEM: 'the system has too little memory left',
+  ESTALE: 'it is no longer on the server that had it. Mount it again',
+}
+/** LMDB gives the system's numbers. */
+const NUMBERS: Readonly<Record<number, string>> = {
+  1: 'EPERM',
+  2: 'ENOENT',
+  5: 'EIO',
+  12: 'ENOMEM',
+  13: 'EACCES',
+  17: 'EEXIST',
+  20: 'ENOTDIR',
+  23: 'ENFILE',
+  24: 'EMFILE',
+  30: 'EROFS',
+  36: 'ENAMETOOLONG',
+  37: 'ENOLCK',
+  38: 'ENOSYS',
+  95: 'EOPNOTSUPP',
+}
+
+/** The system's name for what went wrong, or null where it was not the system. */
+export function systemCode(error: unknown): string | null {
+  const code = (error as { readonly code?: unknown } | null)?.code
+  if (typeof code === 'number') return NUMBERS[code] ?? null
+  return typeof code === 'string' && /^E[A-Z0-9]+$/.test(code) ? code : null
+}
+
+/** An error of opening a directory, as it is told. What Millrace itself says, and what is no refusal of the system, stays as it is. */
+export function refusalOf(directory: string, error: unknown): unknown {
+  if (error instanceof MillraceError) return error
+  if (isFull(error))
+    return new MillraceError('DISK_FULL', `the disk of ${directory} is full: free some space, then connect again`, { directory }, { cause: error })
+  if (isOutOfFiles(error))
+    return new MillraceError(
+      'TOO_MANY_FILES',
+      `${directory} cannot be opened: no more files can be. Raise the limit of open files (ulimit -n), or close some, then connect again`,
+      { directory },
+      { cause: error },
+    )
+  const code = systemCode(error)
+  if (code === null) return error
+  const advice = ADVICE[code] ?? 'look at the disk'
+  return new MillraceError('DIRECTORY_UNUSABLE', `${directory} cannot be used (${code}): ${advice}`, { directory, errno: code }, { cause: error })
+}
+
+/**
+ * Opening takes descriptors in many places, some of them in LMDB's binding, which ends the process where it gets none. So it is found out first whether there
+ * are enough: those of the lock, the index, the journal's files and the socket, and some to work with.
+ */
+const DESCRIPTORS_NEEDED = 24
+
+/** @throws an error of the system, EMFILE or ENFILE */
+export function needDescriptors(): void {
+  const opened: number[] = []
+  try {
+    while (opened.length < DESCRIPTORS_NEEDED) opened.push(openSync(devNull, 'r'))
+  } finally {
+    for (const fd of opened) closeSync(fd)
+  }
+}

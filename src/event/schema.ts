@@ -1,0 +1,75 @@
+/**
+ * Data and its schema: judged when an event is published, decoded when it is handled or read. A schema is the user's code: it may throw, and it may answer a
+ * promise.
+ */
+import type { StandardSchemaV1 } from '@standard-schema/spec'
+import { MillraceError } from '../base/errors.ts'
+import { eventText } from './event-text.ts'
+
+/** What is done with the event, as errors say it: `stored` is publishing, where the JSON form of the data is judged. */
+export type SchemaUse = 'published' | 'stored' | 'handled' | 'read'
+
+/** The event that is judged, and for one that is stored already its place. */
+export interface JudgedEvent {
+  readonly type: string
+  readonly id?: string | undefined
+  readonly channel?: string
+  readonly offset?: number
+}
+
+/**
+ * What a schema makes of data. A promise only where the schema validates asynchronously.
+ *
+ * @throws SCHEMA_MISMATCH with the schema's own issues, also where the schema itself throws; but a handler's schema that throws fails the attempt with its
+ * own error, so that the attempt is repeated
+ */
+export function schemaOutput(schema: StandardSchemaV1, data: unknown, event: JudgedEvent, use: SchemaUse): unknown {
+  let result: StandardSchemaV1.Result<unknown> | Promise<StandardSchemaV1.Result<unknown>>
+  try {
+    result = schema['~standard'].validate(data)
+  } catch (cause) {
+    throw failed(event, use, cause)
+  }
+  if (!(result instanceof Promise)) return outputOf(result, event, use)
+  return result.then(
+    (settled) => outputOf(settled, event, use),
+    (cause) => {
+      throw failed(event, use, cause)
+    },
+  )
+}
+
+function outputOf(result: StandardSchemaV1.Result<unknown> | undefined, event: JudgedEvent, use: SchemaUse): unknown {
+  if (typeof result !== 'object' || result === null) throw failed(event, use, new TypeError('its validate() gave no result'))
+  if (result.issues !== undefined) throw schemaMismatch(event, result.issues, use)
+  return result.value
+}
+
+function failed(event: JudgedEvent, use: SchemaUse, cause: unknown): unknown {
+  if (use === 'handled') return cause
+  return schemaMismatch(event, [{ message: `the schema failed: ${cause instanceof Error ? cause.message : String(cause)}` }], use, cause)
+}
+
+const WHY: Readonly<Record<SchemaUse, (issues: string) => string>> = {
+  published: (issues) => `cannot be published: its data does not satisfy its schema (${issues})`,
+  stored: (issues) =>
+    `cannot be published: its data is stored as JSON, and its schema does not take that back (${issues}). ` +
+    'Use a schema that takes the JSON form: z.coerce.date() or ISO text for a Date, an optional member for undefined, plain objects for instances of classes',
+  handled: (issues) => `cannot be handled: its data does not satisfy its schema (${issues})`,
+  read: (issues) => `cannot be read: its data does not satisfy its schema (${issues}). Read the channel by its name for events as they are stored`,
+}
+
+function schemaMismatch(event: JudgedEvent, issues: readonly StandardSchemaV1.Issue[], use: SchemaUse, cause?: unknown): MillraceError {
+  const { type, id, channel, offset } = event
+  const shown = issues.slice(0, 5).map((issue) => {
+    const path = (issue.path ?? []).map((segment) => String(typeof segment === 'object' ? segment.key : segment)).join('.')
+    return path === '' ? issue.message : `${path}: ${issue.message}`
+  })
+  const place = channel === undefined ? '' : ` at offset ${offset} of channel "${channel}"`
+  return new MillraceError(
+    'SCHEMA_MISMATCH',
+    `${eventText(event)}${place} ${WHY[use](shown.join('; '))}`,
+    { type, id, issues, ...(channel !== undefined && { channel, offset }), ...(use === 'handled' && { handled: true }) },
+    { cause },
+  )
+}
