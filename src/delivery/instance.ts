@@ -143,13 +143,17 @@ export class Instance implements Subscription {
     if (this.#feeding) return
     this.#feeding = true
     if (this.#turn > 0) queueMicrotask(() => this.#feed())
-    else setImmediate(() => this.#feed())
+    else setImmediate(() => this.#feedAnew())
+  }
+
+  #feedAnew(): void {
+    this.#turn = TURN_MAX
+    this.#feed()
   }
 
   /** Give free places away: to the channels that waited longest first, so that a busy one does not keep a quiet one waiting. */
   #feed(): void {
     this.#feeding = false
-    if (this.#turn <= 0) this.#turn = TURN_MAX
     const settled = [...this.#settled]
     this.#settled.clear()
     const nowMs = this.#host.nowMs()

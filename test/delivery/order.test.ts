@@ -127,3 +127,30 @@ it('a long chain leaves the event loop its turns', async () => {
   expect(done).toEqual(Array.from({ length: 5001 }, (_, at) => at))
   expect(turns).toBeGreaterThan(10)
 })
+
+it('events that are settled at once, many at a time, leave the event loop its turns', async () => {
+  const world = new CursorWorld({ credit: 16 })
+  world.log.append(...Array.from({ length: 16 }, () => null))
+  await expect.poll(() => world.given.length).toBe(16)
+  for (const { offset } of [...world.hands]) world.reject(offset)
+  for (let at = 0; at < 300; at++) {
+    world.log.append(...Array.from({ length: 16 }, () => null))
+    await expect.poll(() => world.hands.length, { interval: 1 }).toBe(16)
+    for (const { offset } of [...world.hands]) world.reject(offset)
+  }
+  await world.redrive()
+  let turns = 0
+  let done = 0
+  while (done < 4816) {
+    for (let left = 2000; left > 0; left--) {
+      for (const { offset } of [...world.hands]) {
+        done++
+        world.complete(offset)
+      }
+      await Promise.resolve()
+    }
+    turns++
+    await turn()
+  }
+  expect(turns).toBeGreaterThan(8)
+})
