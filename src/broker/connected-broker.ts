@@ -1,7 +1,7 @@
 /**
  * The broker over an engine: checks options, encodes events, turns human forms into the port's. Everything else is the engine's.
  */
-import { MillraceError } from '../base/errors.ts'
+import { isMillraceError, MillraceError } from '../base/errors.ts'
 import { LIMITS } from '../base/limits.ts'
 import { nameOf } from '../base/names.ts'
 import { shown } from '../base/shown.ts'
@@ -62,14 +62,25 @@ export class ConnectedBroker implements Broker {
   publish<C extends Channel | string>(channel: C, event: Publishable<C>, options: PublishLater): Promise<Receipt>
   publish<C extends Channel | string>(channel: C, events: readonly Publishable<C>[], options: PublishLater): Promise<Receipt[]>
   publish(channel: Channel | string, event: unknown, options?: PublishNow | PublishLater): Promise<never> {
+    let dueAtMs: number | null = null
+    const publish = (): Promise<unknown> => this.#publish(channel, event as Anything, dueAtMs)
+    const again = (error: unknown): Promise<never> => this.#again(channel, error, publish) as Promise<never>
     try {
       if (this.#closing !== null) throw closed()
-      const dueAtMs = options === undefined ? null : dueAt(options, this.#engine.clock.now(), 'publish')
-      if (this.#encoder.isReady(channel)) return this.#publish(channel, event as Anything, dueAtMs) as Promise<never>
-      return this.#encoder.prepare(channel).then(() => this.#publish(channel, event as Anything, dueAtMs)) as Promise<never>
+      if (options !== undefined) dueAtMs = dueAt(options, this.#engine.clock.now(), 'publish')
+      const published = this.#encoder.isReady(channel) ? publish() : this.#encoder.prepare(channel).then(publish)
+      return (published as Promise<never>).then(undefined, again)
     } catch (error) {
-      return Promise.reject(error as Error)
+      return again(error)
     }
+  }
+
+  /** Once more, where what was known of the channel is no longer so: it was removed, or declared anew by somebody else. */
+  async #again(channel: Channel | string, error: unknown, publish: () => Promise<unknown>): Promise<unknown> {
+    const outdated = isMillraceError(error, 'UNKNOWN_CHANNEL') || (typeof channel === 'string' && isMillraceError(error, 'TYPE_NOT_CARRIED'))
+    if (!outdated || this.#closing !== null) throw error
+    await this.#encoder.renew(channel)
+    return publish()
   }
 
   #publish(channel: Channel | string, event: Anything, dueAtMs: number | null): Promise<unknown> {
@@ -106,7 +117,7 @@ export class ConnectedBroker implements Broker {
 
   async declare(...channels: readonly Channel[]): Promise<void> {
     this.#open()
-    for (const channel of channels) await this.#encoder.prepare(channel)
+    for (const channel of channels) await this.#encoder.declare(channel)
   }
 
   async start<Running extends Stoppable>(consumer: Startable<Running>): Promise<Running> {
@@ -163,11 +174,17 @@ export class ConnectedBroker implements Broker {
     asked: EngineReadOptions & { readonly name: string; readonly pattern: CompiledPattern | null },
   ): AsyncGenerator<unknown> {
     const { name, pattern, ...options } = asked
-    if (!this.#encoder.isReady(channel)) await this.#encoder.prepare(channel)
     const decoder = new EventDecoder('read')
     if (typeof channel !== 'string') decoder.addChannel(channel)
-    for await (const batch of this.#engine.read(name, options)) {
-      for (const event of matching(batch, pattern)) yield decoder.decode(event, name)
+    const first = await this.#encoder.with([channel], async () => {
+      const batches = this.#engine.read(name, options)[Symbol.asyncIterator]()
+      return { batches, next: await batches.next() }
+    })
+    try {
+      for (let { next } = first; next.done !== true; next = await first.batches.next())
+        for (const event of matching(next.value, pattern)) yield decoder.decode(event, name)
+    } finally {
+      await first.batches.return?.()
     }
   }
 

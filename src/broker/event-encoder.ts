@@ -3,7 +3,7 @@
  * key is taken, the text is made. Nearly always without waiting for anything.
  */
 import type { StandardSchemaV1 } from '@standard-schema/spec'
-import { MillraceError } from '../base/errors.ts'
+import { isMillraceError, MillraceError } from '../base/errors.ts'
 import { LIMITS } from '../base/limits.ts'
 import { didYouMean, shown } from '../base/shown.ts'
 import { type Channel, checkChannel, isChannel } from '../channel/channel.ts'
@@ -23,6 +23,8 @@ export class EventEncoder {
   /** Channels declared on the engine, by name. */
   readonly #ready = new Map<string, Target>()
   readonly #declaring = new Map<Channel, Promise<void>>()
+  /** Channels that are being looked at again, by name. */
+  readonly #renewing = new Map<string, Promise<void>>()
 
   constructor(engine: Engine, source: string) {
     this.#engine = engine
@@ -58,6 +60,40 @@ export class EventEncoder {
     }
     await declaring
     this.#ready.set(channel.name, channel)
+  }
+
+  /** Declare the channel, whatever is known of it. @throws CHANNEL_CONFLICT */
+  async declare(channel: Channel): Promise<void> {
+    this.#declaring.delete(channel)
+    await this.prepare(channel)
+  }
+
+  /**
+   * Declare the channel again, or learn what it is now: it may have been removed since. Once for all who ask meanwhile.
+   * @throws CHANNEL_CONFLICT · UNKNOWN_CHANNEL
+   */
+  renew(channel: Channel | string): Promise<void> {
+    const name = typeof channel === 'string' ? channel : channel.name
+    let renewing = this.#renewing.get(name)
+    if (renewing === undefined) {
+      this.forget(name)
+      renewing = this.prepare(channel).finally(() => this.#renewing.delete(name))
+      this.#renewing.set(name, renewing)
+    }
+    // Another may have asked by the name only.
+    return this.isReady(channel) ? renewing : renewing.then(() => (this.isReady(channel) ? undefined : this.prepare(channel)))
+  }
+
+  /** Do what needs these channels. Where the engine says that one is not there, they are declared again, and it is done once more. */
+  async with<T>(channels: Iterable<Channel | string>, work: () => T | Promise<T>): Promise<T> {
+    for (const channel of channels) if (!this.isReady(channel)) await this.prepare(channel)
+    try {
+      return await work()
+    } catch (error) {
+      if (!isMillraceError(error, 'UNKNOWN_CHANNEL')) throw error
+      for (const channel of channels) await this.renew(channel)
+      return work()
+    }
   }
 
   /** Forget a channel that was removed. */

@@ -35,6 +35,8 @@ export class DeliveryContext implements HandlerContext {
   #controller: AbortController | null = null
   #aborted: Error | null = null
   #over = false
+  /** Where it emitted to. */
+  #targets: Set<Channel | string> | null = null
 
   constructor(host: ContextHost, delivery: Delivery) {
     this.#host = host
@@ -111,7 +113,7 @@ export class DeliveryContext implements HandlerContext {
     const { encoder, nowMs } = this.#host
     const dueAtMs = dueAt(options, nowMs(), 'ctx.emit')
     const name = nameOf(channel, 'channel')
-    if (!encoder.isReady(channel)) await encoder.prepare(channel)
+    await this.#prepare(channel)
     const made: EncodedEvent[] = []
     for (const one of Array.isArray(event) ? (event as readonly Encodable[]) : [event as Encodable]) {
       const encoded = encoder.encode(name, this.#caused(one))
@@ -120,6 +122,20 @@ export class DeliveryContext implements HandlerContext {
     this.#mayEmit()
     this.emissions ??= []
     for (const one of made) this.emissions.push({ channel: name, event: one, dueAtMs })
+  }
+
+  /** An attempt that is not the first looks again: the one before may have failed because the channel was removed. */
+  async #prepare(channel: Channel | string): Promise<void> {
+    const { encoder } = this.#host
+    this.#targets ??= new Set()
+    if (this.delivery.attempt > 1 && !this.#targets.has(channel)) await encoder.renew(channel)
+    else if (!encoder.isReady(channel)) await encoder.prepare(channel)
+    this.#targets.add(channel)
+  }
+
+  /** Declare the channels of the emissions again: one of them was removed. */
+  async renew(): Promise<void> {
+    for (const channel of this.#targets ?? []) await this.#host.encoder.renew(channel)
   }
 
   #mayEmit(): void {

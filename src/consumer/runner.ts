@@ -8,7 +8,7 @@ import type { Clock } from '../base/clock.ts'
 import { MillraceError } from '../base/errors.ts'
 import { isWildcard } from '../base/names.ts'
 import type { BrokerHost } from '../broker/broker.ts'
-import type { Delivery, DeliverySink, Subscription } from '../broker/engine.ts'
+import type { ConsumerSpec, Delivery, DeliverySink, Subscription } from '../broker/engine.ts'
 import { EventDecoder, refusePoison } from '../broker/event-decoder.ts'
 import type { StoredEvent } from '../event/cloud-event.ts'
 import { Batcher, type Outcome } from './batcher.ts'
@@ -89,26 +89,24 @@ export class Runner implements Running, DeliverySink {
     const { engine, encoder, random } = this.#host
     const plan = this.#plan
     for (const channel of plan.channels) {
-      if (typeof channel !== 'string' || !isWildcard(channel)) await encoder.prepare(channel)
       if (typeof channel !== 'string') this.#decoder.addChannel(channel)
     }
     for (const route of plan.routes) if (route.definition !== null) this.#decoder.addHandled(route.definition)
     const batchSize = Math.max(1, ...plan.routes.map((route) => route.batch?.size ?? 1))
-    this.#subscription = await engine.subscribe(
-      {
-        name: plan.name,
-        channels: plan.channels.map((channel) => (typeof channel === 'string' ? channel : channel.name)),
-        wants: this.#router.wants,
-        from: plan.from(engine.clock.now()),
-        onDead: plan.onDead,
-        credit: Math.max(plan.concurrency, batchSize),
-        perKey: this.#batcher?.perKey ?? 1,
-        leaseMs: plan.leaseMs,
-        attemptsMax: plan.retry.attempts,
-        stallMs: plan.stallMs,
-      },
-      this,
-    )
+    const named = plan.channels.filter((channel) => typeof channel !== 'string' || !isWildcard(channel))
+    const spec: ConsumerSpec = {
+      name: plan.name,
+      channels: plan.channels.map((channel) => (typeof channel === 'string' ? channel : channel.name)),
+      wants: this.#router.wants,
+      from: plan.from(engine.clock.now()),
+      onDead: plan.onDead,
+      credit: Math.max(plan.concurrency, batchSize),
+      perKey: this.#batcher?.perKey ?? 1,
+      leaseMs: plan.leaseMs,
+      attemptsMax: plan.retry.attempts,
+      stallMs: plan.stallMs,
+    }
+    this.#subscription = await encoder.with(named, () => engine.subscribe(spec, this))
     this.#settlement = new Settlement({ plan, random, settled: (delivery) => this.#forget(delivery) }, this.#subscription)
     this.#renewEvery(plan.leaseMs / 3)
     // A running consumer keeps its process alive, as a listening server does.

@@ -1,6 +1,7 @@
 /**
  * What becomes of a delivery whose handler has ended: done with what it emitted, tried again, given up, or handed back.
  */
+import { isMillraceError } from '../base/errors.ts'
 import type { Delivery, Subscription } from '../broker/engine.ts'
 import { settleFailed } from '../broker/failed-attempt.ts'
 import type { ConsumerPlan } from './consumer.ts'
@@ -36,12 +37,18 @@ export class Settlement {
     }
   }
 
-  #complete(context: DeliveryContext): void {
+  /** A channel of its emissions that was removed is declared again, once. */
+  #complete(context: DeliveryContext, renewed = false): void {
     context.end()
     try {
       if (this.#subscription.complete(context.delivery, context.emissions)) this.counts.completed++
     } catch (error) {
-      return this.failed(context, error)
+      if (renewed || !isMillraceError(error, 'UNKNOWN_CHANNEL')) return this.failed(context, error)
+      context.renew().then(
+        () => (context.timedOut === null ? this.#complete(context, true) : this.failed(context, context.timedOut)),
+        (cause: unknown) => this.failed(context, cause),
+      )
+      return
     }
     this.#host.settled(context.delivery)
   }

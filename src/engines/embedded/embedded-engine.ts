@@ -225,7 +225,8 @@ export class EmbeddedEngine implements Engine {
     this.#committer.record(keys.engine, toJson({ nextChannelId: this.#nextChannelId }))
     this.#committer.record(keys.channel(spec.name), toJson({ id: log.id, spec, first: 0 }))
     for (const instance of this.#instances) {
-      if (instance.spec.channels.some((name) => isWildcard(name) && compileWildcard(name)(spec.name))) this.#attach(instance, log, { at: 'beginning' })
+      const takes = (name: string): boolean => name === spec.name || (isWildcard(name) && compileWildcard(name)(spec.name))
+      if (instance.spec.channels.some(takes)) this.#attach(instance, log, { at: 'beginning' })
     }
     await this.#committer.flushed()
   }

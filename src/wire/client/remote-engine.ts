@@ -257,6 +257,7 @@ export class RemoteEngine implements Engine {
 
   async removeChannel(channel: string): Promise<void> {
     await this.#call('removeChannel', channel)
+    this.#publishing.forget(channel)
   }
 
   deadLetters(consumer: string, query: DeadLetterQuery): Promise<DeadLetter[]> {

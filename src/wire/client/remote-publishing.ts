@@ -81,6 +81,7 @@ class Group implements Pending {
 
   failed(error: MillraceError): void {
     this.#publishing.settled(this)
+    if (error.code === 'UNKNOWN_CHANNEL') this.#publishing.forget(this.channel)
     for (const reject of this.rejects) reject(error)
   }
 
@@ -189,6 +190,11 @@ export class RemotePublishing {
   /** A channel has reached an offset. */
   seen(channel: string, end: number): void {
     if (end > (this.#ends.get(channel) ?? 0)) this.#ends.set(channel, end)
+  }
+
+  /** The channel is gone: one of its name begins anew. */
+  forget(channel: string): void {
+    this.#ends.delete(channel)
   }
 
   settled(group: Group): void {
