@@ -3,7 +3,7 @@
  * the next. What waits is bounded (clause 10).
  */
 import { hash } from 'node:crypto'
-import { MillraceError } from '../base/errors.ts'
+import { isMillraceError, MillraceError } from '../base/errors.ts'
 import { LIMITS } from '../base/limits.ts'
 import type { EncodedEvent, Receipt } from '../broker/engine.ts'
 import { Meter } from '../delivery/meter.ts'
@@ -61,11 +61,17 @@ export function itemOf(event: EncodedEvent, { spec, partitions }: ChannelEntry, 
 /** Told where a partition ends now, and, where nothing stands between, with what. */
 type OnAppended = (channel: string, partition: number, next: number, tail: Tail | null) => void
 
+export interface AppendingHost {
+  readonly backend: LogBackend
+  readonly appended: OnAppended
+  readonly nowMs: () => number
+  /** The servers know no such channel. */
+  unknown(channel: string): void
+}
+
 class ChannelAppender {
   readonly #channel: string
-  readonly #backend: LogBackend
-  readonly #appended: (partition: number, next: number, tail: Tail | null) => void
-  readonly #nowMs: () => number
+  readonly #host: AppendingHost
   readonly #flightsMax: number
   /** What this process has published. */
   readonly meter: Meter = new Meter()
@@ -76,12 +82,10 @@ class ChannelAppender {
   readonly #flights = new Set<Promise<void>>()
   #unanswered = 0
 
-  constructor(channel: string, backend: LogBackend, appended: (partition: number, next: number, tail: Tail | null) => void, nowMs: () => number) {
+  constructor(channel: string, host: AppendingHost) {
     this.#channel = channel
-    this.#backend = backend
-    this.#appended = appended
-    this.#nowMs = nowMs
-    this.#flightsMax = backend.limits.appendsInFlight ?? 1
+    this.#host = host
+    this.#flightsMax = host.backend.limits.appendsInFlight ?? 1
   }
 
   /** @throws BACKPRESSURE · EVENT_TOO_LARGE, and what the backend's `append` rejects with */
@@ -106,7 +110,7 @@ class ChannelAppender {
     let bytes = 0
     for (const { event } of items) {
       // Each for itself: one that is too large must not fail those that go out with it.
-      checkSize(event, this.#channel, this.#backend.limits.entryBytes)
+      checkSize(event, this.#channel, this.#host.backend.limits.entryBytes)
       bytes += event.text.length
     }
     if (this.#bytes > 0 && this.#bytes + bytes > LIMITS.pendingBytesMax) throw this.#tooMuch()
@@ -150,11 +154,13 @@ class ChannelAppender {
   }
 
   async #fly(together: readonly Waiting[], items: readonly AppendItem[]): Promise<void> {
-    const outcome = await this.#backend.append(this.#channel, items, together[0]?.atomic ?? false).catch((error: Error) => error)
+    const outcome = await this.#host.backend.append(this.#channel, items, together[0]?.atomic ?? false).catch((error: Error) => error)
     this.#unanswered--
     if (this.#flightsMax === 1 && this.#queue.length > 0) await this.#next()
-    if (outcome instanceof Error) for (const { reject } of together) reject(outcome)
-    else {
+    if (outcome instanceof Error) {
+      if (isMillraceError(outcome, 'UNKNOWN_CHANNEL')) this.#host.unknown(this.#channel)
+      for (const { reject } of together) reject(outcome)
+    } else {
       this.#tell(items, outcome)
       let from = 0
       for (const waiting of together) {
@@ -206,8 +212,9 @@ class ChannelAppender {
       part.next = offset + 1
       if (timeMs !== undefined) part.records.push({ offset, timeMs, event })
     }
-    this.meter.mark(stored, this.#nowMs())
-    for (const [partition, { next, before, records }] of parts) this.#appended(partition, next, before === undefined ? null : { before, records })
+    this.meter.mark(stored, this.#host.nowMs())
+    for (const [partition, { next, before, records }] of parts)
+      this.#host.appended(this.#channel, partition, next, before === undefined ? null : { before, records })
   }
 
   #tooMuch(): MillraceError {
@@ -233,20 +240,16 @@ function after(waiting: Waiting, task: () => void): void {
 /** What appends to each channel. */
 export class Appenders {
   readonly #byChannel = new Map<string, ChannelAppender>()
-  readonly #backend: LogBackend
-  readonly #appended: OnAppended
-  readonly #nowMs: () => number
+  readonly #host: AppendingHost
 
-  constructor(backend: LogBackend, appended: OnAppended, nowMs: () => number) {
-    this.#backend = backend
-    this.#appended = appended
-    this.#nowMs = nowMs
+  constructor(host: AppendingHost) {
+    this.#host = host
   }
 
   of(channel: string): ChannelAppender {
     let appender = this.#byChannel.get(channel)
     if (appender === undefined) {
-      appender = new ChannelAppender(channel, this.#backend, (partition, next, tail) => this.#appended(channel, partition, next, tail), this.#nowMs)
+      appender = new ChannelAppender(channel, this.#host)
       this.#byChannel.set(channel, appender)
     }
     return appender
@@ -254,7 +257,7 @@ export class Appenders {
 
   /** Events a second that this process has published to a channel. */
   rate(channel: string): number {
-    return this.#byChannel.get(channel)?.meter.rate(this.#nowMs()) ?? 0
+    return this.#byChannel.get(channel)?.meter.rate(this.#host.nowMs()) ?? 0
   }
 
   delete(channel: string): void {

@@ -28,7 +28,7 @@ export interface DelayingHost {
 
 export class Delaying {
   readonly #host: DelayingHost
-  readonly #waiting: WaitingIds
+  #waiting: WaitingIds
   #follows = false
   #scheduler: Promise<Scheduler> | null = null
 
@@ -43,12 +43,26 @@ export class Delaying {
     this.#scheduler.catch(() => {
       this.#scheduler = null
     })
-    return this.#scheduler
+    return this.#host.registry.find(SCHEDULE) === undefined ? this.#scheduler.then((scheduler) => this.#declared(scheduler)) : this.#scheduler
+  }
+
+  /** The queue is there, or it is made again: it may have been removed. */
+  async #declared<T>(then: T): Promise<T> {
+    const { registry } = this.#host
+    if (registry.find(SCHEDULE) === undefined) await registry.declare(scheduleSpec, 1)
+    return then
+  }
+
+  /** The queue is gone, and what waited in it. */
+  forget(): void {
+    this.#waiting.end()
+    this.#waiting = new WaitingIds(this.#host.backend)
+    this.#follows = false
   }
 
   async #begin(): Promise<Scheduler> {
     const { registry, nowMs, subscribe, alarm } = this.#host
-    if (registry.find(SCHEDULE) === undefined) await registry.declare(scheduleSpec, 1)
+    await this.#declared(null)
     const scheduler = new Scheduler(nowMs, (channel) => registry.find(channel)?.incarnation, alarm)
     const subscription = await subscribe(schedulerSpec, scheduler)
     scheduler.begin(subscription)

@@ -113,8 +113,8 @@ export interface LogBackend {
   channels(): Promise<readonly ChannelEntry[]>
   /** Create a channel; one that exists already stays as it is. */
   createChannel(entry: ChannelEntry): Promise<void>
-  /** Change retention, window, limits and types. */
-  updateChannel(entry: ChannelEntry): Promise<void>
+  /** Change retention, window, limits and types, if the channel is still registered as it was when it was read. Answers whether it was: otherwise nothing changed. */
+  updateChannel(entry: ChannelEntry, before: ChannelEntry): Promise<boolean>
   removeChannel(name: string): Promise<void>
 
   /**

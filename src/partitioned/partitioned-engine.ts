@@ -100,7 +100,11 @@ export class PartitionedEngine implements Engine {
     this.#instanceHost = this.#makeInstanceHost()
     const own = this.#ownershipHost(null)
     const nowMs = (): number => this.clock.now()
-    this.#appenders = new Appenders(this.#backend, (channel, partition, next, tail) => this.#advance(channel, partition, next, tail), nowMs)
+    this.#appenders = new Appenders({
+      ...{ backend: this.#backend, nowMs },
+      appended: (channel, partition, next, tail) => this.#advance(channel, partition, next, tail),
+      unknown: (channel) => this.#registry.forget(channel),
+    })
     const subscribe: DelayingHost['subscribe'] = (spec, sink) => this.#subscribe(spec, sink)
     this.#publishing = new Publishing({
       ...{ backend: this.#backend, registry: this.#registry, appenders: this.#appenders, nowMs, subscribe },
@@ -157,10 +161,11 @@ export class PartitionedEngine implements Engine {
 
   #channelsChanged(added: readonly ChannelEntry[], gone: readonly string[]): void {
     for (const name of gone) this.#dropChannel(name)
+    if (gone.includes(SCHEDULE)) this.#publishing.delaying.forget()
     for (const group of this.#groups.values()) if (added.some(({ spec }) => this.#groupTakes(group, spec))) void group.tick()
     for (const { spec } of added) {
       if (spec.name === SCHEDULE) void this.#publishing.delaying.attend().catch((error: unknown) => this.#alarm(error))
-      else if (spec.kind === 'queue') for (const instance of this.#instances) this.#join(instance, spec)
+      if (spec.kind === 'queue') for (const instance of this.#instances) this.#join(instance, spec)
     }
   }
 
@@ -189,7 +194,7 @@ export class PartitionedEngine implements Engine {
   }
 
   async channel(name: string): Promise<ChannelSpec | undefined> {
-    if (this.#registry.find(name) === undefined) await this.#registry.look()
+    await this.#registry.fresh(name)
     return this.#registry.find(name)?.spec
   }
 
@@ -210,10 +215,10 @@ export class PartitionedEngine implements Engine {
 
   async *read(channel: string, options: EngineReadOptions): AsyncGenerator<readonly StoredText[]> {
     this.#open()
-    await this.#registry.current(channel)
+    const { incarnation } = await this.#registry.current(channel)
     // A read that ends by itself leaves nothing behind on the signal that lives as long as the engine.
     const signal = options.follow ? AbortSignal.any([options.signal, this.#closed.signal]) : options.signal
-    yield* readChannel(this.#backend, channel, { ...options, signal }, () => this.#registry.find(channel) === undefined)
+    yield* readChannel(this.#backend, channel, { ...options, signal }, () => this.#registry.find(channel)?.incarnation !== incarnation)
   }
 
   async subscribe(spec: ConsumerSpec, sink: DeliverySink): Promise<Subscription> {

@@ -4,12 +4,17 @@
  * Entries whose name begins with `~` are this room's own and are shown to nobody.
  */
 import { randomUUID } from 'node:crypto'
+import { isMillraceError, MillraceError } from '../base/errors.ts'
 import type { ChannelSpec } from '../channel/channel.ts'
 import { unknownChannel } from '../channel/channel-errors.ts'
 import { mergedSpec } from '../channel/merged-spec.ts'
 import type { ChannelEntry, LogBackend } from './log-backend.ts'
 
 const LOOK_MS = 1000
+/** What was seen so lately need not be looked at again. */
+const FRESH_MS = 100
+/** How often a declaration is tried that others get ahead of. */
+const DECLARE_TRIES = 100
 
 export class Registry {
   readonly #backend: LogBackend
@@ -19,6 +24,7 @@ export class Registry {
   #entries = new Map<string, ChannelEntry>()
   #timer: NodeJS.Timeout | null = null
   #looking: Promise<void> | null = null
+  #lookedAt = Number.NEGATIVE_INFINITY
 
   constructor(backend: LogBackend, partitions: number, changed: (added: readonly ChannelEntry[], gone: readonly string[]) => void) {
     this.#backend = backend
@@ -57,6 +63,11 @@ export class Registry {
     return this.known(name)
   }
 
+  /** Look, where the channel is not known, or was not looked at lately. */
+  async fresh(name: string): Promise<void> {
+    if (!this.#entries.has(name) || performance.now() - this.#lookedAt > FRESH_MS) await this.look()
+  }
+
   look(): Promise<void> {
     this.#looking ??= this.#look().finally(() => {
       this.#looking = null
@@ -68,9 +79,17 @@ export class Registry {
     const before = this.#entries
     const entries = new Map((await this.#backend.channels()).map((entry) => [entry.spec.name, entry]))
     this.#entries = entries
-    const added = [...entries.values()].filter(({ spec }) => !before.has(spec.name))
-    const gone = [...before.keys()].filter((name) => !entries.has(name))
+    this.#lookedAt = performance.now()
+    const isSame = ({ spec, incarnation }: ChannelEntry, others: ReadonlyMap<string, ChannelEntry>): boolean =>
+      others.get(spec.name)?.incarnation === incarnation
+    const added = [...entries.values()].filter((entry) => !isSame(entry, before))
+    const gone = [...before.values()].filter((entry) => !isSame(entry, entries)).map(({ spec }) => spec.name)
     if (added.length > 0 || gone.length > 0) this.#changed(added, gone)
+  }
+
+  /** The servers say that there is no such channel. */
+  forget(name: string): void {
+    if (this.#entries.delete(name)) this.#changed([], [name])
   }
 
   /** Look now and then, so that channels of others are found. */
@@ -83,23 +102,35 @@ export class Registry {
     if (this.#timer !== null) clearInterval(this.#timer)
   }
 
-  /** Create the channel, or check that it agrees with what exists. @throws CHANNEL_CONFLICT */
+  /**
+   * Create the channel, or make it agree with what exists. Others may do so at once: a change is made to what was read, or not at all.
+   * @throws CHANNEL_CONFLICT
+   */
   async declare(spec: ChannelSpec, partitions: number = this.#partitions): Promise<void> {
-    if (!this.#entries.has(spec.name)) await this.look()
-    const existing = this.#entries.get(spec.name)
-    if (existing === undefined) {
-      await this.#backend.createChannel({ incarnation: randomUUID(), spec, partitions })
-      await this.#look()
+    const { name } = spec
+    await this.fresh(name)
+    for (let tries = 1; tries <= DECLARE_TRIES; tries++) {
+      const existing = this.#entries.get(name)
+      if (existing === undefined) await this.#backend.createChannel({ incarnation: randomUUID(), spec, partitions })
+      else {
+        const merged = mergedSpec(existing.spec, spec)
+        if (merged === existing.spec) return
+        const changed = { ...existing, spec: merged }
+        if (await this.#updated(changed, existing)) return void this.#entries.set(name, changed)
+      }
       // Somebody may have been faster, with another idea of it.
-      if (this.#entries.has(spec.name)) await this.#reconcile(this.known(spec.name), spec)
-    } else await this.#reconcile(existing, spec)
+      await this.#look()
+    }
+    throw new MillraceError('UNAVAILABLE', `channel "${name}" is being changed by others all the time: declare it again later`, { channel: name })
   }
 
-  async #reconcile(existing: ChannelEntry, spec: ChannelSpec): Promise<void> {
-    const merged = mergedSpec(existing.spec, spec)
-    if (merged === existing.spec) return
-    const changed = { ...existing, spec: merged }
-    await this.#backend.updateChannel(changed)
-    this.#entries.set(spec.name, changed)
+  /** Whether the change was made: not where somebody else has changed or removed the channel since it was read. */
+  async #updated(changed: ChannelEntry, existing: ChannelEntry): Promise<boolean> {
+    try {
+      return await this.#backend.updateChannel(changed, existing)
+    } catch (error) {
+      if (isMillraceError(error, 'UNKNOWN_CHANNEL')) return false
+      throw error
+    }
   }
 }

@@ -95,9 +95,12 @@ export class MemoryBackend implements LogBackend {
     })
   }
 
-  updateChannel(entry: ChannelEntry): Promise<void> {
+  updateChannel(entry: ChannelEntry, before: ChannelEntry): Promise<boolean> {
     return this.#do('updateChannel', () => {
-      this.#channel(entry.spec.name).entry = entry
+      const channel = this.#channel(entry.spec.name)
+      if (JSON.stringify(channel.entry) !== JSON.stringify(before)) return false
+      channel.entry = entry
+      return true
     })
   }
 

@@ -129,10 +129,10 @@ export class KafkaBackend implements LogBackend {
     })
   }
 
-  updateChannel(entry: ChannelEntry): Promise<void> {
+  updateChannel(entry: ChannelEntry, before: ChannelEntry): Promise<boolean> {
     return this.#do(`changing channel "${entry.spec.name}"`, async () => {
       await this.#topics.configure(this.#plans.channel(entry.spec).name, this.#plans.channelConfigs(entry.spec))
-      await this.#registry.update(entry)
+      return this.#registry.update(entry, before)
     })
   }
 

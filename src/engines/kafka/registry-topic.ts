@@ -4,6 +4,7 @@
  * A channel belongs to who was first: of two that create it, the first in the log. Compaction keeps the last record of a key, so who was second writes
  * the first one's again.
  */
+import { hash } from 'node:crypto'
 import { isNumberFrom } from '../../base/json-object.ts'
 import { channelEntryIn, damagedEntry } from '../../partitioned/channel-entry.ts'
 import type { ChannelEntry } from '../../partitioned/log-backend.ts'
@@ -13,6 +14,15 @@ import { type LogFold, type LogRecord, TopicLog } from './topic-log.ts'
 const CHANNEL = 'channel/'
 const JOURNAL = 'journal/'
 const FLOORS = 'floors/'
+
+/** A change takes effect only where the channel is what it replaces: the first of two that were made at once. */
+interface Change extends ChannelEntry {
+  readonly replaces?: string
+}
+
+function sumOf(entry: ChannelEntry): string {
+  return hash('sha256', JSON.stringify(entry))
+}
 
 export class RegistryTopic implements LogFold {
   readonly #log: TopicLog
@@ -52,11 +62,21 @@ export class RegistryTopic implements LogFold {
   async create(entry: ChannelEntry): Promise<void> {
     await this.#put(`${CHANNEL}${entry.spec.name}`, entry, 'create')
     const first = this.#channels.get(entry.spec.name)
-    if (first !== undefined && first.incarnation !== entry.incarnation) await this.update(first)
+    if (first !== undefined && first.incarnation !== entry.incarnation) await this.update(first, first)
   }
 
-  update(entry: ChannelEntry): Promise<void> {
-    return this.#put(`${CHANNEL}${entry.spec.name}`, entry, 'update')
+  /** Change a channel that is still as it was read. Answers whether it was. */
+  async update(entry: ChannelEntry, before: ChannelEntry): Promise<boolean> {
+    const { name } = entry.spec
+    for (let [written, replaced] = [entry, before]; ; ) {
+      await this.#put(`${CHANNEL}${name}`, { ...written, replaces: sumOf(replaced) } satisfies Change, 'update')
+      const known = this.#channels.get(name)
+      if (known === undefined) return false
+      // The last record of a key is what compaction keeps: it is made what everybody knows.
+      if (sumOf(known) === sumOf(written)) return written === entry
+      written = known
+      replaced = known
+    }
   }
 
   async remove({ spec, incarnation }: ChannelEntry): Promise<void> {
@@ -95,12 +115,14 @@ export class RegistryTopic implements LogFold {
       if (known?.incarnation === mark || mark === '') this.#channels.delete(name)
       return
     }
-    const entry = channelEntryIn(value.toString())
-    if (entry === null || entry.spec.name !== name) {
+    const record: Change | null = channelEntryIn(value.toString())
+    if (record === null || record.spec.name !== name) {
       this.#damaged(damagedEntry('kafka', this.#where(offset)))
       return
     }
-    if (known === undefined || (mark === 'update' && known.incarnation === entry.incarnation)) this.#channels.set(name, entry)
+    const { replaces, ...entry } = record
+    const follows = mark === 'update' && known?.incarnation === entry.incarnation && (replaces === undefined || replaces === sumOf(known))
+    if (known === undefined || follows) this.#channels.set(name, entry)
   }
 
   #where(offset: number): string {

@@ -24,6 +24,7 @@ import { Members } from './members.ts'
 import { NatsClient } from './nats-client.ts'
 import type { NatsTarget } from './nats-url.ts'
 import { checkDurable, checkServer, type Durable } from './server-check.ts'
+import { SPECS, SpecLog } from './spec-log.ts'
 
 /** Room for an event's headers beside it in a message. */
 const HEADER_BYTES = 8192
@@ -39,6 +40,7 @@ export class NatsBackend implements LogBackend {
   readonly #append: EventAppend
   readonly #read: EventRead
   readonly #journals: Journals
+  readonly #specs: SpecLog
   readonly #members: Members
   readonly #layout: Layout
   readonly #feeds = new Map<string, { readonly feed: Promise<Feed>; users: number }>()
@@ -56,6 +58,7 @@ export class NatsBackend implements LogBackend {
     this.#append = new EventAppend(client, this.#layout, target)
     this.#read = new EventRead(client, this.#layout, this.#streams, target.replicas)
     this.#journals = new Journals(client, this.#layout)
+    this.#specs = new SpecLog(this.#journals, (entry) => this.#streams.update(entry))
     this.#members = new Members(client, this.#layout, target.replicas)
   }
 
@@ -97,16 +100,18 @@ export class NatsBackend implements LogBackend {
     await this.#streams.create(entry)
   }
 
-  async updateChannel(entry: ChannelEntry): Promise<void> {
+  updateChannel(entry: ChannelEntry, before: ChannelEntry): Promise<boolean> {
     this.#open()
-    await this.#streams.update(entry)
+    return this.#specs.change(entry, before)
   }
 
   async removeChannel(name: string): Promise<void> {
     this.#open()
     const feed = this.#feeds.get(name)
     this.#feeds.delete(name)
+    const entry = await this.#streams.get(name)
     await this.#streams.remove(name)
+    await this.#specs.forget(entry)
     this.#append.forget(this.#layout.stream(name))
     this.#told.delete(name)
     void feed?.feed.then((open) => open.stop()).catch(() => undefined)
@@ -224,7 +229,7 @@ export class NatsBackend implements LogBackend {
 
   async journals(prefix: string): Promise<readonly string[]> {
     this.#open()
-    return this.#journals.ids(prefix)
+    return (await this.#journals.ids(prefix)).filter((id) => !id.startsWith(SPECS))
   }
 
   async removeJournal(id: string): Promise<void> {

@@ -56,9 +56,12 @@ export class ChannelRegistry {
     await this.#writes.run(CREATE, this.#keysOf(entry), this.#args(entry), `creating channel "${entry.spec.name}"`, true)
   }
 
-  async update(entry: ChannelEntry): Promise<void> {
+  /** Answers whether the channel was as it had been read. */
+  async update(entry: ChannelEntry, before: ChannelEntry): Promise<boolean> {
     const { name } = entry.spec
-    await named(name, this.#writes.run(UPDATE, this.#keysOf(entry), this.#args(entry), `changing channel "${name}"`, true))
+    const [base, channel, text, ...rest] = this.#args(entry)
+    const args = [base, channel, text, JSON.stringify(before), ...rest] as readonly Argument[]
+    return (await named(name, this.#writes.run(UPDATE, this.#keysOf(entry), args, `changing channel "${name}"`, true))) === 1
   }
 
   async remove(name: string): Promise<void> {

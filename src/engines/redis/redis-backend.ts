@@ -137,8 +137,8 @@ export class RedisBackend implements LogBackend {
     return this.#registry.create(entry)
   }
 
-  updateChannel(entry: ChannelEntry): Promise<void> {
-    return this.#registry.update(entry)
+  updateChannel(entry: ChannelEntry, before: ChannelEntry): Promise<boolean> {
+    return this.#registry.update(entry, before)
   }
 
   removeChannel(name: string): Promise<void> {

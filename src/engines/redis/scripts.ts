@@ -312,13 +312,14 @@ redis.call('HSET', meta, 'next', 0, 'time', 0, 'generation', 0, 'since', 0, 'lar
 return 1
 `)
 
-/** As CREATE, of one that is there. */
+/** As CREATE, of one that is there as it was read: before the rest, what then stood in the list of channels. 0: it is another now. */
 export const UPDATE: Script = script(`
 local meta, channels, name = KEYS[1], KEYS[2], ARGV[2]
 if redis.call('HEXISTS', channels, name) == 0 then return redis.error_reply('NOCHANNEL ' .. name) end
+if redis.call('HGET', channels, name) ~= ARGV[4] then return 0 end
 redis.call('HSET', channels, name, ARGV[3])
 redis.call('HDEL', meta, 'keepAge', 'keepCount', 'keepBytes')
-redis.call('HSET', meta, unpack(ARGV, 4))
+redis.call('HSET', meta, unpack(ARGV, 5))
 return 1
 `)
 

@@ -1,5 +1,6 @@
 /** Clause 14, lifecycle: consumers and channels come and go while everything else runs. */
 import assert from 'node:assert/strict'
+import { engineOf } from '../../../broker/engine-of.ts'
 import { stream } from '../../../channel/channel.ts'
 import { consumer } from '../../../consumer/consumer.ts'
 import type { Running } from '../../../consumer/consumer-types.ts'
@@ -358,6 +359,45 @@ export const lifecycle: readonly Scenario[] = clause(14, {
       )
     },
   ],
+
+  'a-channel-that-was-removed-meanwhile-is-declared-again': async (world) => {
+    const broker = await world.connect()
+    // As another process would: the broker does not know of the removal.
+    const engine = await engineOf(broker)
+    const [orders, out] = [orderStream(world.name('orders')), orderStream(world.name('out'))]
+    const calls = new Calls()
+    const worker = consumer(world.name('worker'), orders, { retry: { ...QUICK, attempts: 20 } }).on(Placed, async (each, ctx) => {
+      await ctx.emit(out, placed('out', each.data.n))
+      calls.add(each, ctx)
+    })
+    const running = await broker.start(worker)
+    await broker.publish(orders, placed('a', 0, { id: 'same' }))
+    await world.eventually(async () => assert.deepEqual(await readNs(broker, out), [0]))
+
+    await engine.removeChannel(orders.name)
+    const again = await broker.publish(orders, placed('a', 1, { id: 'same' }))
+    assert.equal(again.duplicate, false, 'the new channel knows no ids of the old one')
+    assert.deepEqual(await readNs(broker, orders), [1], 'publishing declares it')
+    await world.eventually(async () => assert.deepEqual(await readNs(broker, out), [0, 1], 'its consumer goes on'))
+
+    await engine.removeChannel(out.name)
+    await broker.publish(orders, placed('a', 2))
+    await world.eventually(async () => assert.deepEqual(await readNs(broker, out), [2], 'emitting declares it'))
+
+    await running.stop()
+    await engine.removeChannel(orders.name)
+    assert.deepEqual(await readNs(broker, orders), [], 'reading declares it')
+    await engine.removeChannel(orders.name)
+    await broker.start(worker)
+    await broker.publish(orders.name, placed('a', 3))
+    await world.eventually(() => assert.equal(calls.ns.includes(3), true, 'starting a consumer declares it'))
+    await engine.removeChannel(orders.name)
+    await broker.declare(orders)
+    await broker.publish(orders.name, placed('a', 4))
+    assert.deepEqual(await readNs(broker, orders), [4], 'so does declare()')
+    await engine.removeChannel(orders.name)
+    await refused(() => broker.publish(orders.name, placed('a', 5)), 'UNKNOWN_CHANNEL')
+  },
 
   'a-channel-nobody-consumes-just-keeps': async (world) => {
     const broker = await world.connect()

@@ -1,0 +1,70 @@
+/** What channels are, where several processes declare them at once, or remove them. */
+import { expect, it } from 'vitest'
+import { ConnectedBroker } from '../../src/broker/connected-broker.ts'
+import { type Broker, event, stream } from '../../src/index.ts'
+import { PartitionedEngine } from '../../src/partitioned/partitioned-engine.ts'
+import { MemoryBackend, MemoryServer } from './memory-backend.ts'
+
+async function open(server: MemoryServer, delayMs = 0): Promise<ConnectedBroker> {
+  const engine = await PartitionedEngine.open({ backend: new MemoryBackend(server, { delayMs }), partitions: 2 })
+  return new ConnectedBroker(engine, { source: '/test', random: Math.random })
+}
+
+async function closed(brokers: readonly Broker[]): Promise<void> {
+  await Promise.all(brokers.map((broker) => broker.close()))
+}
+
+it('types that processes declare at once are all there', async () => {
+  const server = new MemoryServer()
+  const brokers = await Promise.all(Array.from({ length: 8 }, () => open(server, 1)))
+  await Promise.all(brokers.map((broker, at) => broker.declare(stream('orders', { events: [event(`type-${at}`)] }))))
+  const types = Array.from({ length: 8 }, (_, at) => `type-${at}`)
+  expect(server.channels.get('orders')?.entry.spec.types).toEqual(types)
+  await Promise.all(brokers.map((broker, at) => broker.declare(stream('orders', { events: [event(`more-${at}`)] }))))
+  expect(server.channels.get('orders')?.entry.spec.types).toHaveLength(16)
+  await closed(brokers)
+})
+
+it('a channel that another process has removed is declared again, once', async () => {
+  const server = new MemoryServer()
+  const [one, two] = [await open(server), await open(server)]
+  const orders = stream('orders')
+  await one.publish(orders, { type: 'order' })
+  await two.publish(orders, { type: 'order' })
+  await two.removeChannel('orders')
+  const receipts = await Promise.all(Array.from({ length: 100 }, (_, at) => one.publish(orders, { type: 'order', id: `${at}` })))
+  expect(receipts.map(({ offset }) => offset)).toEqual(Array.from({ length: 100 }, (_, at) => at))
+  const { incarnation } = server.channels.get('orders')?.entry ?? {}
+  await two.publish(orders, { type: 'order' })
+  expect(server.channels.get('orders')?.entry.incarnation).toBe(incarnation)
+  await closed([one, two])
+})
+
+it('a channel of a server that lost everything is declared again, and delayed events wait there', async () => {
+  const server = new MemoryServer()
+  const broker = await open(server)
+  const orders = stream('orders')
+  await broker.publish(orders, { type: 'order', id: 'a' }, { delay: '1h' })
+  for (const store of [server.channels, server.journals, server.members]) store.clear()
+  await broker.publish(orders, { type: 'order', id: 'b' })
+  const waits = await broker.publish(orders, { type: 'order', id: 'a' }, { delay: '1h' })
+  expect(waits.duplicate).toBe(false)
+  expect(await broker.publish(orders, { type: 'order', id: 'a' })).toEqual({ ...waits, duplicate: true })
+  await closed([broker])
+})
+
+it('a channel that was removed, and is declared by another process, is known by what it is now', async () => {
+  const server = new MemoryServer()
+  const [one, two] = [await open(server), await open(server)]
+  await one.declare(stream('orders', { events: [event('old')] }))
+  await two.publish('orders', { type: 'old' })
+  await one.removeChannel('orders')
+  await one.declare(stream('orders', { events: [event('new')] }))
+  const publish = (): Promise<unknown> =>
+    two.publish('orders', { type: 'new', id: 'first' }).then(
+      ({ offset }) => offset,
+      (error: { readonly code: string }) => error.code,
+    )
+  await expect.poll(publish).toBe(0)
+  await closed([one, two])
+})
