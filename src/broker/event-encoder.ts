@@ -107,6 +107,21 @@ export class EventEncoder {
    * @throws TYPE_NOT_CARRIED · SCHEMA_MISMATCH · INVALID_EVENT · EVENT_TOO_LARGE
    */
   encode(name: string, event: Encodable): EncodedEvent | Promise<EncodedEvent> {
+    try {
+      return this.#encode(name, event)
+    } catch (cause) {
+      if (isMillraceError(cause)) throw cause
+      // A member's getter threw.
+      throw new MillraceError(
+        'INVALID_EVENT',
+        `an event for channel "${name}" cannot be read: ${cause instanceof Error ? cause.message : shown(cause)}`,
+        { channel: name },
+        { cause },
+      )
+    }
+  }
+
+  #encode(name: string, event: Encodable): EncodedEvent | Promise<EncodedEvent> {
     const target = this.#ready.get(name) as Target
     if (typeof event !== 'object' || event === null)
       throw new MillraceError('INVALID_EVENT', `an event for channel "${name}" must be an object`, { channel: name })

@@ -58,6 +58,14 @@ const REQUIRED = ['specversion', 'id', 'source', 'type'] as const
  * @see https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/formats/json-format.md
  */
 export function validateCloudEvent(value: unknown): string[] {
+  try {
+    return reasonsOf(value)
+  } catch (error) {
+    return [`an event must be readable: ${error instanceof Error ? error.message : 'a member throws'}`]
+  }
+}
+
+function reasonsOf(value: unknown): string[] {
   if (typeof value !== 'object' || value === null || Array.isArray(value)) return ['an event must be a JSON object']
   const event = value as Readonly<Record<string, unknown>>
   const reasons: string[] = []

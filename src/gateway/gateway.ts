@@ -11,6 +11,7 @@ import { isMillraceError } from '../base/errors.ts'
 import { LIMITS } from '../base/limits.ts'
 import { type Duration, durationMs, knownOptions, type Size, sizeBytes, wholeNumber } from '../base/units.ts'
 import type { Broker } from '../broker/broker.ts'
+import { checkBroker } from '../broker/engine-of.ts'
 import { type AccessOptions, authenticatorOf } from './access/access-options.ts'
 import type { Authenticator } from './access/authenticator.ts'
 import { callerOfRequest } from './access/caller.ts'
@@ -83,7 +84,7 @@ export interface Gateway {
   close(): Promise<void>
 }
 
-const OPTIONS = [
+export const GATEWAY_OPTIONS: readonly string[] = [
   'access',
   'hosts',
   'cors',
@@ -97,7 +98,7 @@ const OPTIONS = [
   'drain',
   'fallback',
   'onError',
-] as const
+]
 
 /**
  * A broker's HTTP interface.
@@ -119,7 +120,8 @@ const OPTIONS = [
  * ```
  */
 export function createGateway(broker: Broker, options: GatewayOptions = {}): Gateway {
-  knownOptions(options, OPTIONS, 'the gateway')
+  checkBroker(broker, 'createGateway')
+  knownOptions(options, GATEWAY_OPTIONS, 'the gateway')
   return new BrokerGateway(broker, options)
 }
 

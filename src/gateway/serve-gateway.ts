@@ -6,13 +6,14 @@ import { createAdaptorServer, type HttpBindings } from '@hono/node-server'
 import { RESPONSE_ALREADY_SENT } from '@hono/node-server/utils/response'
 import { MillraceError } from '../base/errors.ts'
 import { LIMITS } from '../base/limits.ts'
+import { shown } from '../base/shown.ts'
 import { TIMER_MS_MAX } from '../base/timers.ts'
 import { type Duration, durationMs, knownOptions, wholeNumber } from '../base/units.ts'
 import type { Broker } from '../broker/broker.ts'
 import { isGuarded } from './access/access-options.ts'
 import { isLoopbackHost } from './access/caller.ts'
 import { type DirectAnswer, writeDirect } from './direct-answer.ts'
-import { createGateway, drainMsOf, type Gateway, type GatewayOptions } from './gateway.ts'
+import { createGateway, drainMsOf, GATEWAY_OPTIONS, type Gateway, type GatewayOptions } from './gateway.ts'
 import { badRequest, refuseOnSocket } from './problem.ts'
 
 export interface ServeOptions extends GatewayOptions {
@@ -59,12 +60,14 @@ export interface ServingGateway {
  * ```
  */
 export async function serveGateway(broker: Broker, options: ServeOptions = {}): Promise<ServingGateway> {
+  knownOptions(options, [...GATEWAY_OPTIONS, 'port', 'host', 'tls', 'requestTimeout', 'idle', 'maxConnections'], 'serveGateway')
   const { port = 8080, host = '127.0.0.1', tls, requestTimeout, idle, maxConnections, ...rest } = options
   wholeNumber(port, 'port', 0, 65_535)
+  if (typeof host !== 'string' || host === '') throw new MillraceError('INVALID_OPTION', `host must be a text; it is ${shown(host)}`, { option: 'host' })
   if (!isGuarded(options.access)) refusePublicHost(host)
   const gateway = createGateway(broker, rest)
-  const idleMs = Math.min(durationMs(idle ?? LIMITS.gatewayIdleMs, 'idle'), TIMER_MS_MAX)
-  const requestMs = Math.min(durationMs(requestTimeout ?? LIMITS.gatewayRequestMs, 'requestTimeout'), TIMER_MS_MAX)
+  const idleMs = Math.min(wholeMs(idle ?? LIMITS.gatewayIdleMs, 'idle'), TIMER_MS_MAX)
+  const requestMs = Math.min(wholeMs(requestTimeout ?? LIMITS.gatewayRequestMs, 'requestTimeout'), TIMER_MS_MAX)
   const server = serverOf(gateway, tls, requestMs, idleMs)
   server.timeout = idleMs
   server.maxConnections = wholeNumber(maxConnections ?? LIMITS.gatewayConnectionsMax, 'maxConnections', 1, 1_000_000)
@@ -90,6 +93,11 @@ export async function serveGateway(broker: Broker, options: ServeOptions = {}): 
       return closing
     },
   }
+}
+
+/** Node takes whole milliseconds only. */
+function wholeMs(duration: Duration, option: string): number {
+  return Math.ceil(durationMs(duration, option))
 }
 
 function serverOf(gateway: Gateway, tls: ServeOptions['tls'], requestMs: number, idleMs: number): Server {

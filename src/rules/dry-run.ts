@@ -2,6 +2,7 @@
 import { MillraceError } from '../base/errors.ts'
 import { LIMITS } from '../base/limits.ts'
 import { compileWildcard, isWildcard } from '../base/names.ts'
+import { shown } from '../base/shown.ts'
 import type { Broker, From } from '../broker/broker.ts'
 import { position } from '../broker/call-options.ts'
 import type { Engine, StoredText } from '../broker/engine.ts'
@@ -122,6 +123,9 @@ function matcherOf({ condition: { when, expression } }: Rule): (text: string) =>
 
 async function channelsOf(broker: Broker, on: string | readonly string[]): Promise<readonly string[]> {
   const names = typeof on === 'string' ? [on] : on
+  if (!Array.isArray(names) || names.some((name) => typeof name !== 'string')) {
+    throw new MillraceError('INVALID_OPTION', `on must be the name of a channel, or an array of names; it is ${shown(on)}`, { option: 'on' })
+  }
   if (!names.some(isWildcard)) return names
   const { channels } = await broker.describe()
   const tests = names.map((name) => (isWildcard(name) ? compileWildcard(name) : (channel: string) => channel === name))

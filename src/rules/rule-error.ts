@@ -1,5 +1,6 @@
 /** How a rule is refused: with the path of what is wrong in it, and why. */
 import { MillraceError } from '../base/errors.ts'
+import { shown as shownValue } from '../base/shown.ts'
 
 /** @throws INVALID_RULE with `details` { path, reason } */
 export function refuseRule(path: string, reason: string): never {
@@ -12,17 +13,34 @@ export function isRecord(value: unknown): value is Readonly<Record<string, unkno
 
 /** A value in a message, cut short. */
 export function shown(value: unknown): string {
-  const text = value === undefined ? 'nothing' : (JSON.stringify(value) ?? String(value))
+  const text = value === undefined ? 'nothing' : jsonOf(value)
   return text.length > 60 ? `${text.slice(0, 57)}…` : text
+}
+
+function jsonOf(value: unknown): string {
+  try {
+    return JSON.stringify(value) ?? shownValue(value)
+  } catch {
+    return shownValue(value)
+  }
 }
 
 /** An object that has these members and no others. */
 export function membersOf(value: unknown, path: string, known: readonly string[]): Readonly<Record<string, unknown>> {
   if (!isRecord(value)) return refuseRule(path, `an object is needed, not ${shown(value)}`)
   for (const name of Object.keys(value)) {
+    readable(value, name, path)
     if (!known.includes(name)) return refuseRule(path === '' ? name : `${path}.${name}`, `there is no "${name}" here; there are ${known.join(', ')}`)
   }
   return value
+}
+
+function readable(value: Readonly<Record<string, unknown>>, name: string, path: string): void {
+  try {
+    void value[name]
+  } catch {
+    refuseRule(path === '' ? name : `${path}.${name}`, 'it cannot be read: its getter throws')
+  }
 }
 
 /** A text that is not empty. */

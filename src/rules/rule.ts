@@ -49,8 +49,16 @@ export function parseRule(source: unknown): Rule {
   if (description !== undefined && typeof description !== 'string') return refuseRule('description', `a text is needed, not ${shown(description)}`)
   if (enabled !== null && typeof enabled !== 'boolean') return refuseRule('enabled', `true or false, not ${shown(enabled)}`)
   const definition = { name, ...(description !== undefined && { description }), on, ...(when !== undefined && { when: when as PatternJson }), then }
-  if (JSON.stringify(definition).length > LIMITS.ruleCharsMax) return refuseRule('', `a rule has at most ${LIMITS.ruleCharsMax} characters as JSON`)
+  if (lengthOf(definition) > LIMITS.ruleCharsMax) return refuseRule('', `a rule has at most ${LIMITS.ruleCharsMax} characters as JSON`)
   return { name, on, condition: compileCondition(when), actions: parseActions(then), definition, enabled }
+}
+
+function lengthOf(definition: object): number {
+  try {
+    return JSON.stringify(definition).length
+  } catch (cause) {
+    return refuseRule('', `a rule is data that JSON can carry: ${cause instanceof Error ? cause.message.split('\n')[0] : 'a member throws'}`)
+  }
 }
 
 /** @throws INVALID_RULE */

@@ -1,8 +1,11 @@
 /**
  * The rules of a broker, as one who changes them sees them: `rulesOf(broker)`. It runs nothing; `startRules` does.
  */
+import { MillraceError } from '../base/errors.ts'
+import { shown } from '../base/shown.ts'
 import { knownOptions } from '../base/units.ts'
 import type { Broker } from '../broker/broker.ts'
+import { checkBroker } from '../broker/engine-of.ts'
 import type { StoredEvent } from '../event/cloud-event.ts'
 import { type Explanation, explainRule, type TestOptions, type TestResult, testRule } from './dry-run.ts'
 import { type ChangeReceipt, RuleBook } from './live/rule-book.ts'
@@ -102,7 +105,13 @@ export class BookRules implements Rules {
     this.#author = author
   }
 
-  #note({ author = this.#author, reason }: ChangeOptions): { readonly author: string; readonly reason?: string } {
+  #note(options: ChangeOptions): { readonly author: string; readonly reason?: string } {
+    knownOptions(options, ['author', 'reason'], 'a change of rules')
+    const { author = this.#author, reason } = options
+    for (const [option, value] of Object.entries({ author, reason: reason ?? '' })) {
+      if (typeof value !== 'string')
+        throw new MillraceError('INVALID_OPTION', `${option} of a change of rules must be a text; it is ${shown(value)}`, { option })
+    }
     return { author, ...(reason !== undefined && { reason }) }
   }
 
@@ -111,20 +120,21 @@ export class BookRules implements Rules {
     return receipt as ChangeReceipt
   }
 
-  putAll(rules: readonly RuleDefinition[], options: ChangeOptions = {}): Promise<ChangeReceipt[]> {
+  async putAll(rules: readonly RuleDefinition[], options: ChangeOptions = {}): Promise<ChangeReceipt[]> {
+    if (!Array.isArray(rules)) throw new MillraceError('INVALID_RULE', `putAll takes an array of rules; this is ${shown(rules)}`, { path: '' })
     return this.#book.put(rules, this.#note(options))
   }
 
-  enable(name: string, options: ChangeOptions = {}): Promise<ChangeReceipt> {
-    return this.#book.setEnabled(name, true, this.#note(options))
+  async enable(name: string, options: ChangeOptions = {}): Promise<ChangeReceipt> {
+    return this.#book.setEnabled(named(name), true, this.#note(options))
   }
 
-  disable(name: string, options: ChangeOptions = {}): Promise<ChangeReceipt> {
-    return this.#book.setEnabled(name, false, this.#note(options))
+  async disable(name: string, options: ChangeOptions = {}): Promise<ChangeReceipt> {
+    return this.#book.setEnabled(named(name), false, this.#note(options))
   }
 
-  remove(name: string, options: ChangeOptions = {}): Promise<ChangeReceipt> {
-    return this.#book.remove(name, this.#note(options))
+  async remove(name: string, options: ChangeOptions = {}): Promise<ChangeReceipt> {
+    return this.#book.remove(named(name), this.#note(options))
   }
 
   async list(): Promise<RuleDescription[]> {
@@ -134,14 +144,14 @@ export class BookRules implements Rules {
 
   async get(name: string): Promise<RuleDescription> {
     await this.#book.load()
-    const version = this.#book.table.current(name)
+    const version = this.#book.table.current(named(name))
     if (version === undefined) throw unknownRule(name)
     return describe(version)
   }
 
   async history(name: string): Promise<RuleHistoryEntry[]> {
     await this.#book.load()
-    if (!this.#book.table.entries.has(name)) throw unknownRule(name)
+    if (!this.#book.table.entries.has(named(name))) throw unknownRule(name)
     const changes = await this.#book.history(name)
     return changes.map(({ offset, time, type, change: { author, reason = null, file, enabled, rule } }) => {
       return { offset, time, type, author, reason, file: fileText(file), enabled, definition: rule }
@@ -160,6 +170,9 @@ export class BookRules implements Rules {
 
   async explain(rule: RuleDefinition | string, event: StoredEvent | object | string): Promise<Explanation> {
     if (typeof event === 'string') return explainRule(await this.#ruleOf(rule), event)
+    if (typeof event !== 'object' || event === null) {
+      throw new MillraceError('INVALID_EVENT', `explain takes an event, as an object or as JSON text; this is ${shown(event)}`)
+    }
     const { offset, ...attributes } = event as StoredEvent
     // The place of an event that was read is no attribute of it.
     return explainRule(await this.#ruleOf(rule), typeof offset === 'number' ? attributes : event)
@@ -168,6 +181,12 @@ export class BookRules implements Rules {
   async #ruleOf(rule: RuleDefinition | string): Promise<Rule> {
     return parseRule(typeof rule === 'string' ? (await this.get(rule)).definition : rule)
   }
+}
+
+/** The name of a rule: whether there is one of it is found out later. @throws INVALID_OPTION */
+function named(name: string): string {
+  if (typeof name === 'string') return name
+  throw new MillraceError('INVALID_OPTION', `a rule is named by text; this is ${shown(name)}`, { option: 'name' })
 }
 
 function fileText(file: { readonly folder: string; readonly path: string } | undefined): string | null {
@@ -203,6 +222,7 @@ function describe({ name, revision, time, change, problem }: RuleVersion): RuleD
  * @see docs/guide/rules.md
  */
 export function rulesOf(broker: Broker, options: RulesOfOptions = {}): Rules {
+  checkBroker(broker, 'rulesOf')
   knownOptions(options, ['author'], 'rulesOf')
   return new BookRules(new RuleBook(broker), options.author ?? 'application')
 }

@@ -1,7 +1,8 @@
 /** `startRules()`: the rules of a broker act in this process, and a folder of rules is watched. */
 import { isMillraceError, MillraceError } from '../base/errors.ts'
-import { knownOptions } from '../base/units.ts'
+import { checkFunction, knownOptions } from '../base/units.ts'
 import type { Broker, BrokerHost } from '../broker/broker.ts'
+import { checkBroker } from '../broker/engine-of.ts'
 import type { RuleFunction } from './action/call-action.ts'
 import { addressGuard } from './action/public-address.ts'
 import { RuleFolder } from './folder/rule-folder.ts'
@@ -110,9 +111,13 @@ function told(onProblem: StartRulesOptions['onProblem']): (error: unknown) => vo
  * @see docs/guide/rules.md
  */
 export async function startRules(broker: Broker, options: StartRulesOptions = {}): Promise<RunningRules> {
+  checkBroker(broker, 'startRules')
   knownOptions(options, ['functions', 'folder', 'author', 'http', 'onProblem'], 'startRules')
   const { functions = {}, folder, author = 'application', http = {} } = options
   knownOptions(http, ['allow', 'secret'], 'http of startRules')
+  knownOptions(functions, Object.keys(Object(functions)), 'functions of startRules')
+  if (http.secret !== undefined) checkFunction(http.secret, 'http.secret')
+  if (options.onProblem !== undefined) checkFunction(options.onProblem, 'onProblem')
   for (const [name, called] of Object.entries(functions)) {
     if (typeof called !== 'function') throw new MillraceError('INVALID_OPTION', `"${name}" of functions is no function`, { option: 'functions', name })
   }

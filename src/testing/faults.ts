@@ -2,6 +2,9 @@
  * What an honest broker may do to a handler, done on purpose: deliver again, in another order across keys, or after a crash between the handler's
  * effect and its completion. All of it within the contract, so a handler that breaks under it would break in production.
  */
+import { MillraceError } from '../base/errors.ts'
+import { shown } from '../base/shown.ts'
+import { knownOptions, trueOrFalse } from '../base/units.ts'
 import type { ConsumerSpec, Delivery, DeliverySink, Emission, Engine, Failure, Subscription } from '../broker/engine.ts'
 
 /** Chances, from 0 to 1, that a thing happens to an event. */
@@ -27,6 +30,18 @@ export interface FaultSource {
 }
 
 const DIED: Failure = { name: 'WorkerDied', message: 'the test let the worker die between effect and completion', kind: 'crash' }
+
+/** @throws INVALID_OPTION */
+export function checkedFaults(faults: Faults): Faults {
+  knownOptions(faults, ['redeliver', 'crash', 'reorder'], 'faults')
+  for (const option of ['redeliver', 'crash'] as const) {
+    const chance: unknown = faults[option] ?? 0
+    if (typeof chance === 'number' && chance >= 0 && chance <= 1) continue
+    throw new MillraceError('INVALID_OPTION', `${option} must be a chance from 0 to 1; it is ${shown(chance)}`, { option })
+  }
+  if (faults.reorder !== undefined) trueOrFalse(faults.reorder, 'reorder')
+  return faults
+}
 
 /** The engine, with faults between it and the consumers that subscribe. */
 export function withFaults(engine: Engine, source: FaultSource): Engine {

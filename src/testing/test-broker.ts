@@ -1,7 +1,10 @@
 /**
  * `testBroker()`: a broker for unit tests. In memory, with time that stands still until the test moves it, and faults from a seed.
  */
-import { type Duration, durationMs, knownOptions } from '../base/units.ts'
+import { MillraceError } from '../base/errors.ts'
+import { nameOf } from '../base/names.ts'
+import { shown } from '../base/shown.ts'
+import { type Duration, durationMs, knownOptions, wholeNumber } from '../base/units.ts'
 import type { Broker } from '../broker/broker.ts'
 import { ConnectedBroker } from '../broker/connected-broker.ts'
 import type { Channel } from '../channel/channel.ts'
@@ -9,7 +12,7 @@ import type { EmbeddedEngine } from '../engines/embedded/embedded-engine.ts'
 import { openMemoryEngine } from '../engines/embedded/open.ts'
 import type { StoredEvent } from '../event/cloud-event.ts'
 import { decodeEvent } from '../event/encode.ts'
-import { type Faults, type Handled, withFaults } from './faults.ts'
+import { checkedFaults, type Faults, type Handled, withFaults } from './faults.ts'
 import { seededRandom } from './seeded-random.ts'
 import { VirtualClock } from './virtual-clock.ts'
 
@@ -78,7 +81,7 @@ class VirtualBroker extends ConnectedBroker implements TestBroker {
   }
 
   inject(faults: Faults): void {
-    this.#state.faults = faults
+    this.#state.faults = checkedFaults(faults)
   }
 
   async published(channel: Channel | string): Promise<StoredEvent[]> {
@@ -88,7 +91,7 @@ class VirtualBroker extends ConnectedBroker implements TestBroker {
   }
 
   handled(consumer: string | { readonly name: string }): StoredEvent[] {
-    const name = typeof consumer === 'string' ? consumer : consumer.name
+    const name = nameOf(consumer, 'consumer')
     return this.#state.handled.filter((record) => record.consumer === name).map(({ delivery }) => decodeEvent(delivery.text, delivery.offset))
   }
 }
@@ -118,6 +121,11 @@ class VirtualBroker extends ConnectedBroker implements TestBroker {
  */
 export function testBroker(options: TestBrokerOptions = {}): TestBroker {
   knownOptions(options, ['seed', 'start', 'faults'], 'testBroker')
-  const clock = new VirtualClock((options.start ?? new Date('2026-01-01T00:00:00Z')).getTime())
-  return new VirtualBroker(openMemoryEngine({}, clock), clock, { faults: options.faults ?? {}, handled: [] }, seededRandom(options.seed ?? 1))
+  const { start = new Date('2026-01-01T00:00:00Z'), seed = 1 } = options
+  if (!(start instanceof Date) || !Number.isFinite(start.getTime())) {
+    throw new MillraceError('INVALID_OPTION', `start of testBroker must be a valid Date; it is ${shown(start)}`, { option: 'start' })
+  }
+  wholeNumber(seed, 'seed', 0, Number.MAX_SAFE_INTEGER)
+  const clock = new VirtualClock(start.getTime())
+  return new VirtualBroker(openMemoryEngine({}, clock), clock, { faults: checkedFaults(options.faults ?? {}), handled: [] }, seededRandom(seed))
 }

@@ -7,6 +7,7 @@
  */
 import { MillraceError } from '../../base/errors.ts'
 import { LIMITS } from '../../base/limits.ts'
+import { shown } from '../../base/shown.ts'
 import { type CloudEvent, setAside } from '../cloud-event.ts'
 import { validateCloudEvent } from '../validate-cloud-event.ts'
 import { decodeHeaderValue } from './header-value.ts'
@@ -50,6 +51,7 @@ export interface DecodedEvent {
 
 /** As `decodeHttp`, with the texts of the data. @throws INVALID_EVENT */
 export function decodeTexts(headers: HttpHeaders, body: Uint8Array): DecodedEvent[] {
+  if (!(body instanceof Uint8Array)) throw refuse(`the body of a message must be a Uint8Array; it is ${shown(body)}`)
   const fields = fieldsOf(headers)
   const contentType = fields.get('content-type')
   switch (modeOf(fields)) {
@@ -93,11 +95,17 @@ function modeOf(fields: ReadonlyMap<string, string>): ContentMode {
 
 function fieldsOf(headers: HttpHeaders): Map<string, string> {
   if (headers instanceof Headers) return new Map(headers)
+  if (typeof headers !== 'object' || headers === null) throw refuse(`the headers of a message must be an object; they are ${shown(headers)}`)
   const fields = new Map<string, string>()
   for (const [name, value] of Object.entries(headers)) {
-    if (value !== undefined) fields.set(name.toLowerCase(), Array.isArray(value) ? value.join(', ') : String(value))
+    if (value !== undefined) fields.set(name.toLowerCase(), Array.isArray(value) ? value.map(headerText).join(', ') : headerText(value))
   }
   return fields
+}
+
+function headerText(value: unknown): string {
+  if (typeof value === 'string' || typeof value === 'number') return String(value)
+  throw refuse(`the value of a header must be a text; it is ${shown(value)}`)
 }
 
 function binaryEvent(fields: ReadonlyMap<string, string>, contentType: string | undefined, body: Uint8Array): DecodedEvent {

@@ -3,6 +3,7 @@
  * @see https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/bindings/http-protocol-binding.md
  */
 import { MillraceError } from '../../base/errors.ts'
+import { shown } from '../../base/shown.ts'
 import { type CloudEvent, SHADOWED, type Shadowed, type StoredEvent } from '../cloud-event.ts'
 import { encodeHeaderValue } from './header-value.ts'
 import { BATCHED, isJson, STRUCTURED } from './media-type.ts'
@@ -32,7 +33,7 @@ export function toJsonFormat(event: CloudEvent | StoredEvent): CloudEvent {
  *
  * `binary` and `structured` carry one event, `batched` any number.
  *
- * @throws INVALID_OPTION when `binary` or `structured` is asked for with other than one event
+ * @throws INVALID_OPTION when `binary` or `structured` is asked for with other than one event · INVALID_EVENT when an event cannot be written as JSON
  * @example
  * ```ts
  * import { encodeHttp } from 'millrace'
@@ -43,6 +44,16 @@ export function toJsonFormat(event: CloudEvent | StoredEvent): CloudEvent {
  * @see https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/bindings/http-protocol-binding.md
  */
 export function encodeHttp(events: readonly (CloudEvent | StoredEvent)[], mode: 'binary' | 'structured' | 'batched'): HttpMessage {
+  if (!['binary', 'structured', 'batched'].includes(mode)) {
+    throw new MillraceError('INVALID_OPTION', `the mode is 'binary', 'structured' or 'batched'; it is ${shown(mode)}`, { option: 'mode' })
+  }
+  if (!Array.isArray(events) || events.some((event) => typeof event !== 'object' || event === null)) {
+    throw new MillraceError('INVALID_OPTION', `events must be an array of CloudEvents; it is ${shown(events)}`, { option: 'events' })
+  }
+  return carried(events, mode)
+}
+
+function carried(events: readonly (CloudEvent | StoredEvent)[], mode: 'binary' | 'structured' | 'batched'): HttpMessage {
   if (mode === 'batched') return jsonMessage(BATCHED, events.map(toJsonFormat))
   const [event] = events
   if (event === undefined || events.length > 1) {
@@ -52,7 +63,7 @@ export function encodeHttp(events: readonly (CloudEvent | StoredEvent)[], mode: 
 }
 
 function jsonMessage(contentType: string, value: unknown): HttpMessage {
-  return { headers: { 'content-type': `${contentType}; charset=utf-8` }, body: Buffer.from(JSON.stringify(value)) }
+  return { headers: { 'content-type': `${contentType}; charset=utf-8` }, body: Buffer.from(jsonText(value)) }
 }
 
 function binaryMessage(event: CloudEvent): HttpMessage {
@@ -75,7 +86,15 @@ function binaryBody(event: CloudEvent): Uint8Array {
   if (data instanceof Uint8Array) return data
   if (data === undefined) return new Uint8Array(0)
   const raw = typeof data === 'string' && !isJson(event.datacontenttype ?? undefined)
-  return Buffer.from(raw ? data : JSON.stringify(data))
+  return Buffer.from(raw ? data : jsonText(data))
+}
+
+function jsonText(value: unknown): string {
+  try {
+    return JSON.stringify(value) ?? 'null'
+  } catch (cause) {
+    throw new MillraceError('INVALID_EVENT', `an event cannot be written as JSON: ${cause instanceof Error ? cause.message : 'a member throws'}`, {}, { cause })
+  }
 }
 
 function base64Of(bytes: Uint8Array): string {

@@ -7,6 +7,7 @@
  */
 import { BlockList, isIP } from 'node:net'
 import { MillraceError } from '../../base/errors.ts'
+import { shown } from '../../base/shown.ts'
 import { addressBits } from '../../pattern/ip-address.ts'
 
 const BARRED_V4 = [
@@ -67,6 +68,9 @@ function isPublic(address: string): boolean {
 
 /** @throws INVALID_OPTION */
 export function addressGuard(allowed: readonly string[], option = 'http.allow'): AddressGuard {
+  if (!Array.isArray(allowed) || allowed.some((block) => typeof block !== 'string')) {
+    throw new MillraceError('INVALID_OPTION', `${option} must be an array of address blocks, such as ['10.0.0.0/8']; it is ${shown(allowed)}`, { option })
+  }
   const list = blockList(allowed, option)
   return (given) => {
     const address = given.replace(/%.*$/, '')

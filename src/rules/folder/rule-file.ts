@@ -3,6 +3,7 @@ import { createHash } from 'node:crypto'
 import { parseAllDocuments } from 'yaml'
 import { MillraceError } from '../../base/errors.ts'
 import { LIMITS } from '../../base/limits.ts'
+import { shown } from '../../base/shown.ts'
 import { parseRule, type RuleDefinition } from '../rule.ts'
 
 /** Whether a file of this name may hold rules. Names that begin with a dot are others' business. */
@@ -20,6 +21,8 @@ export function digestOf(text: string): string {
  * @throws INVALID_RULE with `details.file`, and where in it
  */
 export function parseRuleFile(text: string, name: string): readonly RuleDefinition[] {
+  if (typeof name !== 'string') throw new MillraceError('INVALID_OPTION', `a rule file has a name; this is ${shown(name)}`, { option: 'name' })
+  if (typeof text !== 'string') throw refused(name, `it must be text; this is ${shown(text)}`)
   if (Buffer.byteLength(text) > LIMITS.ruleFileBytesMax) throw refused(name, `it has more than ${LIMITS.ruleFileBytesMax} bytes`)
   const values = (/\.json$/i.test(name) ? [jsonOf(text, name)] : yamlOf(text, name)).flat() as unknown[]
   if (values.length === 0) throw refused(name, 'there is no rule in it')

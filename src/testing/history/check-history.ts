@@ -1,4 +1,7 @@
 /** The judge of a history: a pure function from what was done to what went wrong. */
+import { MillraceError } from '../../base/errors.ts'
+import { shown } from '../../base/shown.ts'
+import { knownOptions } from '../../base/units.ts'
 import type { Anomaly, Guarantees } from './anomaly.ts'
 import { checkKeys, checkReaders, checkSends } from './check-order.ts'
 import { checkEmissions, checkLosses, checkOffsets, checkVisibility } from './check-writes.ts'
@@ -9,6 +12,7 @@ import type { Operation } from './operation.ts'
  * What a history shows that must not be. An empty answer means that nothing was found, with the operations that were recorded:
  * losses are found only where a `drain` says that everything was read.
  *
+ * @throws INVALID_OPTION
  * @example
  * ```ts
  * import { checkHistory } from 'millrace/testing'
@@ -22,6 +26,10 @@ import type { Operation } from './operation.ts'
  * ```
  */
 export function checkHistory(history: readonly Operation[], guarantees: Guarantees = {}): Anomaly[] {
+  if (!Array.isArray(history) || history.some((operation) => typeof operation !== 'object' || operation === null)) {
+    throw new MillraceError('INVALID_OPTION', `a history is an array of operations; this is ${shown(history)}`, { option: 'history' })
+  }
+  knownOptions(guarantees, ['orderByKey', 'doneOnce'], 'checkHistory')
   const { orderByKey = true, doneOnce = false } = guarantees
   const index = indexHistory(history)
   return [

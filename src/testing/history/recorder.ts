@@ -1,4 +1,6 @@
 /** Writing a history down while it happens, around the calls that make it. */
+import { MillraceError } from '../../base/errors.ts'
+import { shown } from '../../base/shown.ts'
 import type { Operation } from './operation.ts'
 
 type Without<T> = T extends Operation ? Omit<T, 'time'> : never
@@ -76,6 +78,7 @@ export class HistoryRecorder {
 
 /** The operations of a file that a recorder wrote. A last line that is not whole is left out: its process was killed. */
 export function readHistory(text: string): Operation[] {
+  if (typeof text !== 'string') throw new MillraceError('INVALID_OPTION', `a history is read from text; this is ${shown(text)}`, { option: 'text' })
   return text.split('\n').flatMap((line) => {
     try {
       return line === '' ? [] : [JSON.parse(line) as Operation]
