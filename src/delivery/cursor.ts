@@ -220,6 +220,7 @@ export class Cursor implements LogListener, Suspected {
 
   /** Hand out a lane's first event, if it can be. */
   #giveLane(lane: Lane): void {
+    if (this.#lanes.isOver(lane)) return
     if (this.takers.claims.size > 0) {
       const claimed = claimedIn(lane, this.takers, (offset) => this.#reader.find(offset, () => this.wake()))
       for (const { instance, block, offset } of claimed) this.#hand(instance, lane, block.at(offset - block.firstOffset), offset, block.timeMs, false)
@@ -247,7 +248,8 @@ export class Cursor implements LogListener, Suspected {
       }
       if (!this.#due(lane, offset)) return
       lane.shift()
-      this.#hand(instance, lane, block.at(index), offset, block.timeMs, false)
+      // What was given up may hold back what comes behind it.
+      if (!this.#hand(instance, lane, block.at(index), offset, block.timeMs, false)) return
     }
     if (lane.waiting === 0 && lane.busy === 0) this.#lanes.forget(lane)
   }
@@ -334,11 +336,12 @@ export class Cursor implements LogListener, Suspected {
     }
   }
 
-  #hand(instance: Instance, lane: Lane | null, event: EncodedEvent, offset: number, timeMs: number, redriven: boolean): void {
+  /** False: it has no attempts left, and was given up. Its lane is looked at again. */
+  #hand(instance: Instance, lane: Lane | null, event: EncodedEvent, offset: number, timeMs: number, redriven: boolean): boolean {
     const attempt = this.state.attempts(offset) + 1
     if (attempt > instance.spec.attemptsMax && this.state.retries.get(offset)?.proven === true) {
       this.#bury(instance, lane, event, offset, timeMs, attempt - 1, redriven)
-      return
+      return false
     }
     const delivery = new HeldDelivery(this, instance, lane, event, offset, timeMs, attempt, redriven)
     if (lane !== null) {
@@ -349,6 +352,7 @@ export class Cursor implements LogListener, Suspected {
     }
     instance.take(delivery)
     this.#inFlight.arm()
+    return true
   }
 
   /** An event that ran alone when its worker died, and has no attempts left, is not tried again. */

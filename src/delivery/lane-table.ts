@@ -78,7 +78,7 @@ export class LaneTable {
 
   /** It is ready, and nobody takes it now: the next free place does. */
   setAside(lane: Lane): void {
-    if (lane.queued || lane.epoch !== this.#epoch) return
+    if (lane.queued || this.isOver(lane)) return
     lane.queued = true
     lane.named = true
     this.#ready.push(lane)
@@ -96,11 +96,17 @@ export class LaneTable {
     return lane
   }
 
+  /** Another lane may serve its key: nothing is handed out from it. */
+  isOver(lane: Lane): boolean {
+    return lane.epoch !== this.#epoch
+  }
+
   /** It holds nothing any more. */
   forget(lane: Lane): void {
     if (lane.key === null || this.#byKey.get(lane.key) !== lane) return
     this.#byKey.delete(lane.key)
-    if (!lane.named && this.#spare.length < SPARE_MAX) this.#spare.push(lane)
+    if (lane.named) lane.epoch = -1
+    else if (this.#spare.length < SPARE_MAX) this.#spare.push(lane)
   }
 
   /** All are over: what a timer or a reader still does to one of them has no effect. */

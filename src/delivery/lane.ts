@@ -23,8 +23,8 @@ export class Lane {
   queued = false
   /** Something has waited in it, or for it: a timer or a list may still name it, so that it serves no other key. */
   named = false
-  /** Counts the rewinds before it was made: a lane from before the last one is over. */
-  readonly epoch: number
+  /** Counts the rewinds before it was made: a lane from before the last one is over, as is one that was forgotten while a timer names it (−1). */
+  epoch: number
   readonly #waiting = new OffsetQueue()
 
   constructor(key: string | null, epoch: number) {

@@ -78,6 +78,8 @@ export class Account {
   readonly log: SimLog
   readonly entries: Map<number, Entry> = new Map()
   from: number
+  /** The version of the records that was looked at last. */
+  seen: number | null = null
   #sorted: Entry[] | null = null
 
   constructor(group: string, log: SimLog, from: number, grown = true) {

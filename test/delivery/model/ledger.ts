@@ -53,6 +53,8 @@ export interface LedgerHost {
   steadyMs(): number
   step(): number
   kept(account: Account): ReadonlyMap<number, Kept>
+  /** Grows when records change. */
+  version(): number
   /** Workers that are attached. */
   workers(): readonly Worker[]
 }
@@ -105,6 +107,7 @@ export class Ledger {
       return this.fail('exists', `${worker.name} was given offset ${delivery.offset} of ${delivery.channel}, which is none of its events`)
     const what = `${name(account, entry)}, given to ${worker.name} as attempt ${delivery.attempt}`
     if (account.list.some(({ state }) => state === 'dead')) this.observe(account)
+    if (delivery.redriven && delivery.attempt === 1 && entry.least > 0) this.#gaveUpUnseen(account, entry, worker.spec)
     this.#checkEvent(worker, entry, delivery, what)
     this.#checkTurn(worker, account, entry, what)
     this.#checkOrder(worker, account, entry, what)
@@ -146,10 +149,11 @@ export class Ledger {
       this.fail('claim', `${what}: ${reserved.worker.name} may still claim it`)
     }
     // What comes before a blocking letter of its key goes first when that comes back.
-    const blocking = account.list.find((other) => {
-      const first = other.state === 'open' && other.event.key !== null && other.event.key === entry.event.key && entry.offset < other.offset
-      return other !== entry && other.letter?.blocks === true && other.state !== 'done' && !first
-    })
+    const blockers = account.list.filter((other) => other !== entry && other.letter?.blocks === true && other.state !== 'done')
+    const isFirst = blockers.some(
+      ({ state, event, offset }) => state === 'open' && event.key !== null && event.key === entry.event.key && entry.offset < offset,
+    )
+    const blocking = isFirst ? undefined : blockers[0]
     if (blocking !== undefined && entry.letter?.blocks !== true && claimedBy === null)
       this.fail('block', `${what}: ${name(account, blocking)} blocks the channel`)
   }
@@ -264,6 +268,9 @@ export class Ledger {
 
   /** Compare what the records say of dead letters: those that were given back or deleted, and those that the room itself gave up. */
   observe(account: Account, except: Entry | null = null): void {
+    const version = this.#host.version()
+    if (except === null && account.seen === version) return
+    account.seen = except === null ? version : null
     const kept = this.#host.kept(account)
     for (const entry of account.list) {
       if (entry === except) continue
@@ -291,6 +298,19 @@ export class Ledger {
     if (entry.state === 'done' || entry.hand !== null || !entry.suspect || taker === undefined)
       return this.fail('letters', `${name(account, entry)} was given up`)
     this.#die(entry, taker.spec)
+  }
+
+  /** It was given up and redriven within one step. */
+  #gaveUpUnseen(account: Account, entry: Entry, spec: ConsumerSpec): void {
+    if (
+      entry.state !== 'open' ||
+      !entry.suspect ||
+      entry.most < spec.attemptsMax ||
+      !this.redrives.some(({ how, consumer }) => how === 'redrive' && consumer === spec.name)
+    )
+      return
+    this.#die(entry, spec)
+    this.#changed(account, entry, 'redrive')
   }
 
   /** After each step. */

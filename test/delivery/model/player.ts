@@ -50,6 +50,7 @@ export class Player {
         steadyMs: () => this.#room.clock.steadyMs,
         step: () => this.#step,
         kept: (account) => this.#kept(account),
+        version: () => this.#room.store.version,
         workers: () => this.#workers.filter(({ instance, closed }) => instance !== null && !closed),
       },
       ignored,
@@ -384,10 +385,12 @@ export class Player {
       for (; this.#reads.length > 0 && reads < READS_MAX; reads++) {
         this.#read(0)
         await settled()
+        this.#ledger.look()
       }
       if (reads === READS_MAX) this.#ledger.fail('spin', `what was read is read again, and again: ${READS_MAX} times, while nothing happens`)
       if (this.#room.store.busy) this.#commit()
       await settled()
+      this.#ledger.look()
     }
   }
 
@@ -400,8 +403,9 @@ export class Player {
     const floors = [...this.#room.cursors.values()].every(({ done, log }) => done.floor >= log.committed)
     return (
       floors &&
-      [...this.#ledger.accounts.values()].every((account) =>
-        account.list.every((entry) => entry.state === 'done' || (entry.state === 'open' && account.passable(entry))),
+      [...this.#ledger.accounts.values()].every(
+        (account) =>
+          this.#kept(account).size === 0 && account.list.every((entry) => entry.state === 'done' || (entry.state === 'open' && account.passable(entry))),
       )
     )
   }

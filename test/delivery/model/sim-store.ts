@@ -25,6 +25,8 @@ export class SimStore {
   /** Fetches of texts under way. */
   fetches: (() => void)[] = []
   onStored: () => void = () => undefined
+  /** Grows with every write. */
+  version = 0
 
   constructor(near: boolean, durable: Map<string, Uint8Array>) {
     this.near = near
@@ -40,6 +42,7 @@ export class SimStore {
   }
 
   write(key: string, value: Uint8Array | null): void {
+    this.version++
     this.#pending.set(key, value)
     this.#texts.delete(key)
   }
