@@ -4,6 +4,8 @@
 export const LIMITS = {
   /** Longest channel, consumer and event-type name, in characters. */
   nameCharsMax: 200,
+  /** Characters of the reason that is given for pausing a consumer. */
+  reasonCharsMax: 1000,
   /** Longest event id, source, subject or extension value, in characters. */
   attributeCharsMax: 4096,
   /** Longest key, in UTF-8 bytes. */

@@ -138,6 +138,23 @@ export interface Broker extends AsyncDisposable {
    * forgets what is done
    */
   rewind(consumer: string | { readonly name: string }, to: From, options?: RewindOptions): Promise<void>
+  /**
+   * Pause a consumer as a whole: no instance of it, in any process, is given an event until `resume`. What handlers have in hand goes on to its end.
+   * The pause is durable: it outlives restarts, and `describe()` shows it with its reason.
+   *
+   * @throws UNKNOWN_CONSUMER when no consumer of the name was ever started · CLOSED
+   * @example
+   * ```ts no-run
+   * import { connect } from 'millrace'
+   *
+   * const broker = await connect('file:./data')
+   * await broker.pause('billing', { reason: 'the bank is down' })
+   * await broker.resume('billing')
+   * ```
+   */
+  pause(consumer: string | { readonly name: string }, options?: { readonly reason?: string }): Promise<void>
+  /** Let a paused consumer go on where it was. @throws UNKNOWN_CONSUMER · CLOSED */
+  resume(consumer: string | { readonly name: string }): Promise<void>
   /** Forget a stopped consumer: its position, retries and dead letters. */
   removeConsumer(consumer: string | { readonly name: string }): Promise<void>
   /** Delete a channel and its events. */

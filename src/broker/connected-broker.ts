@@ -3,7 +3,7 @@
  */
 import { isMillraceError, MillraceError } from '../base/errors.ts'
 import { LIMITS } from '../base/limits.ts'
-import { nameOf } from '../base/names.ts'
+import { checkConsumerName, nameOf } from '../base/names.ts'
 import { shown } from '../base/shown.ts'
 import { knownOptions, trueOrFalse } from '../base/units.ts'
 import type { Channel } from '../channel/channel.ts'
@@ -214,6 +214,20 @@ export class ConnectedBroker implements Broker {
     await this.#engine.rewind(name, position(to, this.#engine.clock.now(), 'to'), channel)
   }
 
+  async pause(consumer: string | { readonly name: string }, options: { readonly reason?: string } = {}): Promise<void> {
+    this.#open()
+    knownOptions(options, ['reason'], 'pause')
+    const { reason = null } = options
+    if (reason !== null && (typeof reason !== 'string' || reason.length > LIMITS.reasonCharsMax))
+      throw new MillraceError('INVALID_OPTION', `reason must be text of at most ${LIMITS.reasonCharsMax} characters`, { option: 'reason' })
+    await this.#engine.setPause(pausable(consumer), { sinceMs: this.#engine.clock.now(), reason })
+  }
+
+  async resume(consumer: string | { readonly name: string }): Promise<void> {
+    this.#open()
+    await this.#engine.setPause(pausable(consumer), null)
+  }
+
   async removeConsumer(consumer: string | { readonly name: string }): Promise<void> {
     this.#open()
     await this.#engine.removeConsumer(nameOf(consumer, 'consumer'))
@@ -250,6 +264,11 @@ export class ConnectedBroker implements Broker {
   #open(): void {
     if (this.#closing !== null) throw closed()
   }
+}
+
+/** @throws INVALID_NAME also for Millrace's own consumers, which are switched by what they belong to */
+function pausable(consumer: string | { readonly name: string }): string {
+  return checkConsumerName(nameOf(consumer, 'consumer'))
 }
 
 function closed(): MillraceError {

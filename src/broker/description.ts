@@ -31,6 +31,14 @@ export interface ConsumerPosition {
   readonly lagMs: number
 }
 
+/** Since when a consumer is paused as a whole, and why. */
+export interface ConsumerPause {
+  /** Milliseconds since the epoch. */
+  readonly sinceMs: number
+  /** As whoever paused it said. */
+  readonly reason: string | null
+}
+
 export interface ConsumerDescription {
   readonly name: string
   readonly channels: readonly ConsumerPosition[]
@@ -45,7 +53,10 @@ export interface ConsumerDescription {
   readonly parked: number
   /** Events a second completed, over the last ten seconds or so. */
   readonly rate: number
+  /** It is given nothing: it is paused as a whole, or each of its instances is. */
   readonly paused: boolean
+  /** It is paused as a whole, wherever it runs, until it is resumed. */
+  readonly pause: ConsumerPause | null
   /** It has work and makes no progress. */
   readonly stalled: { readonly sinceMs: number; readonly reason: string } | null
 }

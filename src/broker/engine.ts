@@ -12,7 +12,7 @@ import type { EventInBlock } from '../event/event-in-block.ts'
 import type { PatternJson } from '../pattern/pattern-type.ts'
 import type { Capabilities } from './capabilities.ts'
 import type { Carriage } from './carriage.ts'
-import type { BrokerDescription, DeadLetter, DeadLetterQuery } from './description.ts'
+import type { BrokerDescription, ConsumerPause, DeadLetter, DeadLetterQuery } from './description.ts'
 
 /** An event ready to be stored: the CloudEvent's JSON text, and what an engine needs to know of it without parsing. */
 export interface EncodedEvent {
@@ -221,7 +221,12 @@ export interface Engine {
   subscribe(spec: ConsumerSpec, sink: DeliverySink): Promise<Subscription>
   /** Move a consumer to a position, in one channel or all of its own. Deliveries in hand are revoked. @throws UNKNOWN_CONSUMER */
   rewind(consumer: string, to: Position, channel: string | null): Promise<void>
-  /** Forget a consumer: position, retries and dead letters. It must not be running. */
+  /**
+   * Pause a consumer as a whole, wherever its instances run and whenever they start, or (null) let it go on. Durable. What is in hand may be settled.
+   * @throws UNKNOWN_CONSUMER
+   */
+  setPause(consumer: string, pause: ConsumerPause | null): Promise<void>
+  /** Forget a consumer: position, retries, dead letters and pause. It must not be running. */
   removeConsumer(consumer: string): Promise<void>
   /** Delete a channel with its events. Consumers of it go on without. */
   removeChannel(channel: string): Promise<void>

@@ -65,19 +65,51 @@ withData(
   .option('--create', 'create the channel, a stream, if it is not there')
   .action(on(async (channel, options) => (await import('./publish-command.ts')).publishCommand(channel, options as never)))
 
-withData(command(program, 'tail <channel>', 'show events of a channel', `millrace tail carts --from 1h --follow --where '{"data":{"sku":["tea"]}}'`))
+withData(
+  command(
+    program,
+    'tail <channels...>',
+    'show events of channels (names and wildcards)',
+    `millrace tail carts 'orders.>' --from 1h --follow --where '{"data":{"sku":["tea"]}}'`,
+  ),
+)
   .option('--from <place>', 'beginning, end, an offset, an age (1h) or a time')
   .option('--to <place>', 'stop before')
   .option('--where <pattern>', 'only events that match, in the event-pattern language')
-  .option('--limit <count>', 'at most so many')
+  .option('--limit <count>', 'at most this many')
   .option('-f, --follow', 'go on with new events')
-  .action(on(async (channel, options) => (await import('./tail-command.ts')).tailCommand(channel, options as never)))
+  .action((channels: readonly string[], options: OutputOptions) =>
+    run<OutputOptions>(async (given) => (await import('./tail-command.ts')).tailCommand(channels, given as never))(options),
+  )
 
 withData(command(program, 'channels', 'list channels', 'millrace channels --data ./data')).action(
   run(async (options) => (await import('./list-commands.ts')).channelsCommand(options as never)),
 )
 withData(command(program, 'consumers', 'list consumers with their lag', 'millrace consumers --json')).action(
   run(async (options) => (await import('./list-commands.ts')).consumersCommand(options as never)),
+)
+
+const operated = program.command('consumer').description('pause, resume, rewind or remove a consumer, wherever it runs')
+const consumerCommands = (): Promise<typeof import('./consumer-commands.ts')> => import('./consumer-commands.ts')
+withData(
+  command(
+    operated,
+    'pause <consumer>',
+    'give it nothing until it is resumed, also after restarts',
+    'millrace consumer pause billing --reason "the bank is down"',
+  ),
+)
+  .option('--reason <text>', 'why; the description of the consumer shows it')
+  .action(on(async (name, options) => (await consumerCommands()).consumerPauseCommand(name, options as never)))
+withData(command(operated, 'resume <consumer>', 'let it go on where it was', 'millrace consumer resume billing')).action(
+  on(async (name, options) => (await consumerCommands()).consumerResumeCommand(name, options as never)),
+)
+withData(command(operated, 'rewind <consumer>', 'move it, running or not', 'millrace consumer rewind billing --to 1h --channel orders'))
+  .option('--to <place>', 'beginning, end, an offset, an age (1h) or a time')
+  .option('--channel <name>', 'only in this channel')
+  .action(on(async (name, options) => (await consumerCommands()).consumerRewindCommand(name, options as never)))
+withData(command(operated, 'remove <consumer>', 'forget one that does not run: position, retries, dead letters', 'millrace consumer remove billing')).action(
+  on(async (name, options) => (await consumerCommands()).consumerRemoveCommand(name, options as never)),
 )
 
 withData(command(program, 'check [directory]', 'look for damage in a data directory that nobody has open', 'millrace check ./data --repair'))

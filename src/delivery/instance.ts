@@ -37,6 +37,8 @@ export class Instance implements Subscription {
   readonly held: HeldSet<HeldDelivery> = new HeldSet()
   free: number
   paused = false
+  /** Its consumer is paused as a whole. */
+  suspended = false
   closing = false
   #closed: Promise<void> = Promise.resolve()
   /** Whoever subscribes has not got its subscription yet: nothing is given to it before. */
@@ -73,7 +75,7 @@ export class Instance implements Subscription {
   }
 
   get ready(): boolean {
-    return !this.paused && !this.closing && !this.lapsed && !this.starting && !this.abandoned
+    return !this.idle && !this.closing && !this.lapsed && !this.starting && !this.abandoned
   }
 
   /** Put a delivery into the hands of this instance; `send` hands them over together. */
@@ -203,6 +205,17 @@ export class Instance implements Subscription {
       this.starting = false
       for (const cursor of this.cursors) cursor.pump()
     })
+  }
+
+  /** It was told to take nothing for a while: by whoever runs it, or for its consumer as a whole. */
+  get idle(): boolean {
+    return this.paused || this.suspended
+  }
+
+  suspend(suspended: boolean): void {
+    if (this.suspended === suspended) return
+    this.suspended = suspended
+    if (!suspended) for (const cursor of this.cursors) cursor.pumpSoon()
   }
 
   pause(): void {

@@ -9,7 +9,7 @@ export interface Progress {
 }
 
 export function stallOf(its: readonly Progress[], instances: readonly Instance[], nowMs: number): { readonly sinceMs: number; readonly reason: string } | null {
-  if (instances.length === 0 || instances.every((instance) => instance.paused)) return null
+  if (instances.length === 0 || instances.every((instance) => instance.idle)) return null
   const stallMs = Math.min(...instances.map((instance) => instance.spec.stallMs))
   const still = its.find(({ cursor, lag }) => lag > 0 && nowMs - cursor.progress.atMs >= stallMs)
   return still === undefined ? null : { sinceMs: still.cursor.progress.atMs, reason: reasonOf(still.cursor, instances) }

@@ -1,5 +1,6 @@
 /** Channels and consumers come and go over HTTP, too: for those who have no application of TypeScript that declares them. */
 import { MillraceError } from '../base/errors.ts'
+import { LIMITS } from '../base/limits.ts'
 import { checkConsumerName, checkName, ownerOf } from '../base/names.ts'
 import type { Channel } from '../channel/channel.ts'
 import { queue, stream } from '../channel/channel.ts'
@@ -80,6 +81,47 @@ export function managementRoutes(host: GatewayHost): Route[] {
       },
     },
     rewindRoute(host),
+    ...pauseRoutes(host),
+  ]
+}
+
+/** Pausing outlives the caller and every instance: it is for whoever may manage the consumer's channels. */
+function pauseRoutes({ broker }: GatewayHost): Route[] {
+  const reason = { type: 'string', maxLength: LIMITS.reasonCharsMax, description: 'Why; the description of the consumer shows it.' }
+  const shared = { tag: 'management', parameters: { consumer: CONSUMER }, access: { action: 'manage', of: 'handler' }, method: 'POST' } as const
+  const permitted = async (request: GatewayRequest): Promise<string> => {
+    const consumer = checkName(request.parameters['consumer'], 'consumer')
+    await permitConsumer(request, broker, 'manage', consumer)
+    return checkConsumerName(consumer)
+  }
+  return [
+    {
+      ...shared,
+      path: `${CONSUMER_PATH}/pause`,
+      name: 'pauseConsumer',
+      summary: 'Pause a consumer as a whole, wherever it runs, until it is resumed. What handlers have in hand goes on.',
+      body: { required: false, content: json({ type: 'object', properties: { reason }, additionalProperties: false }) },
+      answers: { 204: { description: 'It is given nothing.' } },
+      refuses: ['UNKNOWN_CONSUMER', 'INVALID_NAME', 'INVALID_OPTION', 'CLOSED'],
+      handle: async (request) => {
+        const consumer = await permitted(request)
+        const { reason } = membersOf(await request.json(), ['reason'], 'a pause')
+        await broker.pause(consumer, reason === undefined ? {} : { reason: reason as string })
+        return new Response(null, { status: 204 })
+      },
+    },
+    {
+      ...shared,
+      path: `${CONSUMER_PATH}/resume`,
+      name: 'resumeConsumer',
+      summary: 'Let a paused consumer go on where it was.',
+      answers: { 204: { description: 'It goes on.' } },
+      refuses: ['UNKNOWN_CONSUMER', 'INVALID_NAME', 'CLOSED'],
+      handle: async (request) => {
+        await broker.resume(await permitted(request))
+        return new Response(null, { status: 204 })
+      },
+    },
   ]
 }
 
@@ -103,8 +145,12 @@ function rewindRoute({ broker }: GatewayHost): Route {
     answers: { 204: { description: 'It goes on from there.' } },
     refuses: ['UNKNOWN_CONSUMER', 'OFFSET_OUT_OF_RANGE', 'CLOSED'],
     handle: async (request) => {
-      const { to: place, channel } = await rewindOf(request)
       const consumer = checkName(request.parameters['consumer'], 'consumer')
+      const { to: place, channel } = await rewindOf(request).catch(async (error: unknown) => {
+        // Whoever may not rewind the consumer is told that, whatever the body is.
+        await permitConsumer(request, broker, 'manage', consumer)
+        throw error
+      })
       await permitConsumer(request, broker, 'manage', consumer, channel)
       if (ownerOf(consumer) !== null) request.permitNamed('manage', 'consumer', consumer, ['>'])
       if (place === undefined)

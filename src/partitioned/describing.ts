@@ -1,5 +1,5 @@
 /** Clause 17 over a backend: channels from the backend, consumers from their journals, what runs from the members' own notes. */
-import type { Alarm, BrokerDescription, ChannelDescription, ConsumerDescription, ConsumerPosition } from '../broker/description.ts'
+import type { Alarm, BrokerDescription, ChannelDescription, ConsumerDescription, ConsumerPause, ConsumerPosition } from '../broker/description.ts'
 import { settledIn } from '../delivery/carried-state.ts'
 import { consumerKeys, fromFloat, under } from '../delivery/consumer-records.ts'
 import type { Instance } from '../delivery/instance.ts'
@@ -17,6 +17,7 @@ export interface Described {
   readonly entries: readonly ChannelEntry[]
   readonly groups: ReadonlyMap<string, Group>
   readonly instances: ReadonlySet<Instance>
+  pauseOf(consumer: string): ConsumerPause | null
   /** Events a second that this process has published to a channel: others' are not known. */
   rate(channel: string): number
   readonly alarms: readonly Alarm[]
@@ -138,7 +139,8 @@ async function describeConsumer(name: string, its: readonly Part[], engine: Desc
     local,
     engine.nowMs,
   )
-  return { name, channels: [...positions.values()], ...sums, ...notes, stalled }
+  const pause = engine.pauseOf(name)
+  return { name, channels: [...positions.values()], ...sums, ...notes, paused: notes.paused || pause !== null, pause, stalled }
 }
 
 /** What runs: this process's own instances as they are, others' as they last said. */
@@ -153,7 +155,7 @@ async function notesOf(
     inFlight: local.reduce((held, instance) => held + instance.held.size, 0),
     rate: its.reduce((rate, { progress }) => rate + (progress?.cursor.progress.meter.rate(nowMs) ?? 0), 0),
   }
-  let paused = local.length > 0 && local.every((instance) => instance.paused)
+  let paused = local.length > 0 && local.every((instance) => instance.idle)
   for (const [member, text] of await backend.members(name)) {
     if (member === ORDERS || [...groups.values()].some((group) => group.id === name && group.isMe(member))) continue
     const note = memberNoteIn(text)

@@ -14,6 +14,7 @@ import type { Instance } from '../delivery/instance.ts'
 import type { JournalState } from './journal-entry.ts'
 import { type ChannelEntry, Fenced, type LogBackend } from './log-backend.ts'
 import type { OwnedPartition } from './owned-partition.ts'
+import type { Pauses } from './pauses.ts'
 
 /** What a member says of itself. */
 export interface MemberNote {
@@ -70,6 +71,8 @@ export interface GroupHost {
   entries(): readonly ChannelEntry[]
   /** Become the owner and begin. Null when somebody who may live owns it. @throws Fenced */
   take(group: Group, entry: ChannelEntry, partition: number, mayClaim: (state: JournalState) => boolean): Promise<OwnedPartition | null>
+  /** Which consumers are paused as a whole. */
+  readonly pauses: Pauses
   alarm(error: unknown): void
 }
 
@@ -179,7 +182,8 @@ export class Group {
 
   async #tick(): Promise<void> {
     if (this.#closed) return
-    const working = [...this.instances].some((instance) => !instance.paused && !instance.lapsed && !instance.closing)
+    for (const instance of this.instances) instance.suspend(this.#host.pauses.of(instance.spec.name) !== null)
+    const working = [...this.instances].some((instance) => !instance.idle && !instance.lapsed && !instance.closing)
     if (this.instances.size > 0) await this.#say(working)
     const alive = await this.#look()
     await this.#obey()
@@ -196,7 +200,7 @@ export class Group {
       idle: !working,
       instances: instances.length,
       inFlight: instances.reduce((sum, instance) => sum + instance.held.size, 0),
-      paused: instances.every((instance) => instance.paused),
+      paused: instances.every((instance) => instance.idle),
       blocked: [...this.#blockades].filter(([, blockade]) => blockade.standsWithout(ELSEWHERE)).map(([channel]) => channel),
       rate: [...this.owned.values()].reduce((sum, { cursor }) => sum + cursor.progress.meter.rate(this.#host.nowMs()), 0),
     }
@@ -234,7 +238,7 @@ export class Group {
     const alive = new Map<string, MemberNote>()
     for (const [member, { note, sinceMs }] of seen) if (member === this.#host.member || now - sinceMs <= note.leaseMs) alive.set(member, note)
     const orders = said.get(ORDERS) ?? NO_ORDERS
-    if (orders !== this.#orders && this.#orders !== null && orders !== NO_ORDERS) await this.#verify()
+    if (orders !== this.#orders && this.#orders !== null && orders !== NO_ORDERS) await Promise.all([this.#verify(), this.#host.pauses.look()])
     this.#orders = orders
     return alive
   }

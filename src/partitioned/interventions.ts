@@ -5,7 +5,7 @@
  * finds it lost, and claims it again. What was in its hands is delivered again, without having used an attempt.
  */
 import { MillraceError } from '../base/errors.ts'
-import type { DeadLetter, DeadLetterQuery } from '../broker/description.ts'
+import type { ConsumerPause, DeadLetter, DeadLetterQuery } from '../broker/description.ts'
 import type { Position } from '../broker/engine.ts'
 import { consumerKeys } from '../delivery/consumer-records.ts'
 import { DeadLetterBox } from '../delivery/dead-letter-box.ts'
@@ -18,6 +18,7 @@ import { type ChannelEntry, Fenced, type LogBackend } from './log-backend.ts'
 import { OwnedPartition, type SharedHost } from './owned-partition.ts'
 import { Ownership, type OwnershipHost } from './ownership.ts'
 import type { PartitionLog } from './partition-log.ts'
+import type { Pauses } from './pauses.ts'
 import { positionIn } from './reading.ts'
 import type { Registry } from './registry.ts'
 
@@ -26,6 +27,7 @@ const ORDERS_MS = 60_000
 const TRIES = 20
 
 export interface InterventionHost {
+  readonly pauses: Pauses
   readonly backend: LogBackend
   readonly registry: Registry
   readonly groups: ReadonlyMap<string, Group>
@@ -116,6 +118,13 @@ export class Interventions {
     return shares
   }
 
+  /** Pause a consumer as a whole, or let it go on: its members are told, and see to it within a look. */
+  async setPause(consumer: string, pause: ConsumerPause | null): Promise<void> {
+    const groups = new Set((await this.#places(consumer)).map(({ groupId }) => groupId))
+    await this.#host.pauses.set(consumer, pause)
+    await Promise.all([...groups].map((groupId) => this.#order(groupId)))
+  }
+
   async rewind(consumer: string, to: Position, channel: string | null): Promise<void> {
     const places = rewindable(await this.#places(consumer), ({ entry }) => entry.spec, { consumer, channel, declared: this.#host.registry.names })
     const targets: [Place, number][] = []
@@ -144,6 +153,7 @@ export class Interventions {
         })
       }
     }
+    await this.#host.pauses.set(consumer, null)
   }
 
   /** The channel is gone: so is what consumers have settled in it. */

@@ -10,7 +10,7 @@ import { MillraceError } from '../base/errors.ts'
 import { isWildcard } from '../base/names.ts'
 import type { Capabilities } from '../broker/capabilities.ts'
 import type { Carriage } from '../broker/carriage.ts'
-import type { Alarm, BrokerDescription, DeadLetter, DeadLetterQuery } from '../broker/description.ts'
+import type { Alarm, BrokerDescription, ConsumerPause, DeadLetter, DeadLetterQuery } from '../broker/description.ts'
 import type { ConsumerSpec, DeliverySink, EncodedEvent, Engine, EngineReadOptions, Position, Receipt, StoredText, Subscription } from '../broker/engine.ts'
 import type { ChannelSpec } from '../channel/channel.ts'
 import { DueQueue } from '../delivery/due-queue.ts'
@@ -30,6 +30,7 @@ import { OwnedPartition, type SharedHost } from './owned-partition.ts'
 import { Ownership, type OwnershipHost } from './ownership.ts'
 import { PartitionLog } from './partition-log.ts'
 import type { PartitionedEngineOptions } from './partitioned-options.ts'
+import { Pauses } from './pauses.ts'
 import { Publishing } from './publishing.ts'
 import { positionIn, readChannel } from './reading.ts'
 import { Registry } from './registry.ts'
@@ -60,6 +61,7 @@ export class PartitionedEngine implements Engine {
   readonly #logs = new Map<string, Set<PartitionLog>>()
   readonly #alarms = new Map<string, Alarm>()
   readonly #due: DueQueue
+  readonly #pauses: Pauses
   readonly #suspects: SuspectQueue
   readonly #leases: LeaseWatch
   readonly #shared: SharedHost
@@ -79,6 +81,7 @@ export class PartitionedEngine implements Engine {
     this.capabilities = options.backend.capabilities
     this.clock = options.clock ?? systemClock
     this.#due = new DueQueue(this.clock)
+    this.#pauses = new Pauses(this.#backend)
     this.#suspects = new SuspectQueue((cursor) => this.#ownedBy(cursor)?.ownership.flushed() ?? Promise.reject(new Fenced('')))
     this.#leases = new LeaseWatch(this.#due, this.clock, this.#instances)
     this.#registry = new Registry(this.#backend, options.partitions ?? PARTITIONS_DEFAULT, (added, gone) => this.#channelsChanged(added, gone))
@@ -94,6 +97,7 @@ export class PartitionedEngine implements Engine {
       member: this.#member,
       nowMs: () => this.clock.now(),
       entries: () => this.#registry.all,
+      pauses: this.#pauses,
       take: (group, entry, partition, mayClaim) => this.#take(group, entry, partition, mayClaim),
       alarm: (error) => this.#alarm(error),
     }
@@ -120,6 +124,7 @@ export class PartitionedEngine implements Engine {
       backend: this.#backend,
       registry: this.#registry,
       groups: this.#groups,
+      pauses: this.#pauses,
       shared: this.#shared,
       own,
       shelf: this.#shelf,
@@ -230,8 +235,9 @@ export class PartitionedEngine implements Engine {
   }
 
   async #subscribe(spec: ConsumerSpec, sink: DeliverySink): Promise<Instance> {
-    await this.#registry.look()
+    await Promise.all([this.#registry.look(), this.#pauses.look()])
     const instance = new Instance(spec, sink, this.#instanceHost)
+    instance.suspended = this.#pauses.of(spec.name) !== null
     this.#instances.add(instance)
     const groups = new Set<Group>()
     for (const entry of this.#registry.all) {
@@ -374,6 +380,12 @@ export class PartitionedEngine implements Engine {
     await this.#interventions.rewind(consumer, to, channel)
   }
 
+  async setPause(consumer: string, pause: ConsumerPause | null): Promise<void> {
+    this.#open()
+    await this.#registry.look()
+    await this.#interventions.setPause(consumer, pause)
+  }
+
   async removeConsumer(consumer: string): Promise<void> {
     this.#open()
     await this.#registry.look()
@@ -427,12 +439,13 @@ export class PartitionedEngine implements Engine {
 
   async describe(): Promise<Omit<BrokerDescription, 'capabilities' | 'engine'>> {
     this.#open()
-    await this.#registry.look()
+    await Promise.all([this.#registry.look(), this.#pauses.look()])
     return describePartitioned({
       backend: this.#backend,
       entries: this.#registry.shown,
       groups: this.#groups,
       instances: this.#instances,
+      pauseOf: (consumer) => this.#pauses.of(consumer),
       rate: (channel) => this.#appenders.rate(channel),
       alarms: [...this.#alarms.values()],
       nowMs: this.clock.now(),

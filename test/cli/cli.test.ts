@@ -3,6 +3,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, expect, test } from 'vitest'
+import { z } from 'zod'
 import { connect, consumer, event, stream } from '../../src/index.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'millrace-cli-'))
@@ -183,4 +184,65 @@ test('checks a directory, says what is damaged and lost, and repairs it', async 
   expect(repaired.err).toMatch(/repaired: .* what was there is kept in .*damaged\.damaged-/)
   expect((await millrace('tail', 'notes', '--data', data, '--json')).out).toContain('"id":"b"')
   expect(await millrace('check', join(folder, 'nowhere'))).toMatchObject({ code: 1, err: expect.stringContaining('DATA_MISSING') as string })
+})
+
+test('a consumer is paused, resumed, rewound and removed beside the process that runs it', async () => {
+  const data = join(folder, 'operated')
+  const broker = await connect(`file:${data}`)
+  const Noted = event('noted', z.object({ n: z.number() }))
+  const notes = stream('notes', { events: [Noted] })
+  const handled: number[] = []
+  const running = await broker.start(consumer('worker', notes).on(Noted, ({ data: { n } }) => void handled.push(n)))
+  const described = async (): Promise<unknown> => (await broker.describe()).consumers[0]
+  expect((await millrace('consumer', 'pause', 'worker', '--data', data, '--reason', 'a look')).code).toBe(0)
+  expect(await described()).toMatchObject({ paused: true, pause: { reason: 'a look' } })
+  await broker.publish(notes, Noted({ n: 0 }))
+  expect(JSON.parse((await millrace('consumer', 'resume', 'worker', '--data', data, '--json')).out)).toEqual({ consumer: 'worker', paused: false })
+  await expect.poll(() => handled, { timeout: 10_000 }).toEqual([0])
+  expect((await millrace('consumer', 'rewind', 'worker', '--data', data)).code).toBe(2)
+  expect((await millrace('consumer', 'rewind', 'worker', '--data', data, '--to', 'beginning')).code).toBe(0)
+  await expect.poll(() => handled, { timeout: 10_000 }).toEqual([0, 0])
+  expect(await millrace('consumer', 'remove', 'worker', '--data', data)).toMatchObject({ code: 2, err: expect.stringContaining('is running') })
+  await running.stop()
+  expect((await millrace('consumer', 'remove', 'worker', '--data', data)).code).toBe(0)
+  expect((await broker.describe()).consumers).toEqual([])
+  expect(await millrace('consumer', 'pause', 'nobody', '--data', data)).toMatchObject({ code: 1, err: expect.stringContaining('UNKNOWN_CONSUMER') })
+  await broker.close()
+})
+
+test('tail shows several channels together, in the order of time, and follows those that a wildcard matches, also new ones', async () => {
+  const data = join(folder, 'several')
+  const broker = await connect(`file:${data}`)
+  const [paid, placed] = [stream('orders.paid'), stream('orders.placed')]
+  await broker.publish(placed, { type: 'placed', id: '1', time: '2026-01-01T00:00:01Z' })
+  await broker.publish(paid, { type: 'paid', id: '2', time: '2026-01-01T00:00:02Z' })
+  await broker.publish(placed, { type: 'placed', id: '3', time: '2026-01-01T00:00:03Z' })
+  const { out } = await millrace('tail', 'orders.paid', 'orders.placed', '--data', data, '--json')
+  const shown = (text: string): [string, string][] =>
+    text
+      .trim()
+      .split('\n')
+      .filter((line) => line !== '')
+      .map((line) => JSON.parse(line) as { readonly channel: string; readonly id: string })
+      .map(({ channel, id }) => [channel, id])
+  expect(shown(out)).toEqual([
+    ['orders.placed', '1'],
+    ['orders.paid', '2'],
+    ['orders.placed', '3'],
+  ])
+  const follower = spawn(process.execPath, [main, 'tail', 'orders.>', '--data', data, '--from', 'beginning', '--follow', '--limit', '4', '--json'])
+  let followed = ''
+  follower.stdout.on('data', (chunk: Buffer) => {
+    followed += chunk.toString()
+  })
+  const ended = new Promise((resolve) => follower.on('exit', resolve))
+  await expect.poll(() => shown(followed).length, { timeout: 15_000 }).toBe(3)
+  await broker.publish(stream('orders.sent'), { type: 'sent', id: '4' })
+  expect(await ended).toBe(0)
+  expect(
+    shown(followed)
+      .map(([, id]) => id)
+      .sort(),
+  ).toEqual(['1', '2', '3', '4'])
+  await broker.close()
 })

@@ -1,5 +1,5 @@
 /** Clause 17: what there is, how far behind it is, and what does not move, and why. Computed when somebody asks. */
-import type { Alarm, BrokerDescription, ChannelDescription, ConsumerDescription, ConsumerPosition } from '../../broker/description.ts'
+import type { Alarm, BrokerDescription, ChannelDescription, ConsumerDescription, ConsumerPause, ConsumerPosition } from '../../broker/description.ts'
 import { type ChainRecord, consumerKeys, fromFloat, fromJson, lastNumber, under } from '../../delivery/consumer-records.ts'
 import type { Cursor } from '../../delivery/cursor.ts'
 import type { DeliveryLog } from '../../delivery/delivery-log.ts'
@@ -88,8 +88,10 @@ async function describeConsumer(name: string, its: readonly Place[], engine: Des
     sums.rate += place.cursor?.progress.meter.rate(engine.nowMs) ?? 0
   }
   const inFlight = instances.reduce((sum, instance) => sum + instance.held.size, 0)
-  const paused = instances.length > 0 && instances.every((instance) => instance.paused)
-  return { name, channels, instances: instances.length, inFlight, ...sums, paused, stalled: stallOf(progress(its, channels), instances, engine.nowMs) }
+  const saved = engine.store.get(keys.pause(name))
+  const pause = saved === undefined ? null : fromJson<ConsumerPause>(saved)
+  const paused = pause !== null || (instances.length > 0 && instances.every((instance) => instance.idle))
+  return { name, channels, instances: instances.length, inFlight, ...sums, paused, pause, stalled: stallOf(progress(its, channels), instances, engine.nowMs) }
 }
 
 function deadCounts({ cursor, consumer, log }: Place, { store }: Described): { readonly dead: number; readonly waiting: number } {

@@ -9,7 +9,7 @@ import { compileWildcard, isWildcard } from '../../base/names.ts'
 import { AlarmList } from '../../broker/alarm-list.ts'
 import type { Capabilities } from '../../broker/capabilities.ts'
 import type { Carriage } from '../../broker/carriage.ts'
-import type { BrokerDescription, DeadLetter, DeadLetterQuery } from '../../broker/description.ts'
+import type { BrokerDescription, ConsumerPause, DeadLetter, DeadLetterQuery } from '../../broker/description.ts'
 import type {
   ConsumerSpec,
   DeliverySink,
@@ -288,6 +288,7 @@ export class EmbeddedEngine implements Engine {
     const instance = new Instance(spec, sink, this.#instanceHost)
     // What could be in flight must be known before anything is (clause 5).
     for (const log of logs) this.#attach(instance, log, spec.from)
+    instance.suspended = this.#store.get(keys.pause(spec.name)) !== undefined
     this.#instances.add(instance)
     await this.#committer.flushed()
     instance.begin()
@@ -348,6 +349,14 @@ export class EmbeddedEngine implements Engine {
     await this.#committer.flushed()
   }
 
+  async setPause(consumer: string, pause: ConsumerPause | null): Promise<void> {
+    this.#open()
+    this.#cursorsOf(consumer)
+    this.#committer.record(keys.pause(consumer), pause === null ? null : toJson(pause))
+    await this.#committer.flushed()
+    for (const instance of this.#instances) if (instance.spec.name === consumer) instance.suspend(pause !== null)
+  }
+
   async removeConsumer(consumer: string): Promise<void> {
     this.#open()
     if ([...this.#instances].some((instance) => instance.spec.name === consumer)) {
@@ -359,6 +368,7 @@ export class EmbeddedEngine implements Engine {
         this.#committer.record(keys.worker(cursor.log.id, consumer), null)
       } else this.#removeCursor(cursor.group, cursor.log as ChannelLog)
     }
+    this.#committer.record(keys.pause(consumer), null)
     await this.#committer.flushed()
   }
 

@@ -2,7 +2,7 @@
 import type { Clock } from '../../base/clock.ts'
 import type { Capabilities } from '../../broker/capabilities.ts'
 import type { Carriage } from '../../broker/carriage.ts'
-import type { BrokerDescription, DeadLetter, DeadLetterQuery } from '../../broker/description.ts'
+import type { BrokerDescription, ConsumerPause, DeadLetter, DeadLetterQuery } from '../../broker/description.ts'
 import type { ConsumerSpec, DeliverySink, EncodedEvent, Engine, EngineReadOptions, Position, Receipt, StoredText, Subscription } from '../../broker/engine.ts'
 import type { ChannelSpec } from '../../channel/channel.ts'
 
@@ -49,6 +49,10 @@ export class OwnerEngine implements Engine {
   rewind(consumer: string, to: Position, channel: string | null): Promise<void> {
     return this.#engine.rewind(consumer, to, channel)
   }
+  setPause(consumer: string, pause: ConsumerPause | null): Promise<void> {
+    return this.#engine.setPause(consumer, pause)
+  }
+
   removeConsumer(consumer: string): Promise<void> {
     return this.#engine.removeConsumer(consumer)
   }

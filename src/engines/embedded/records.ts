@@ -9,6 +9,7 @@
  *     y/<channel>/<key>               latest offset of a key, where a stream keeps only the latest
  *     z/<channel>                     JSON CompactedRecord: how far what is superseded was taken out, and the bytes that were left
  *     q/<channel>/<consumer>          empty: the consumer has worked on the queue
+ *     p/<consumer>                    JSON ConsumerPause: the consumer is paused as a whole
  *
  * Numbers in keys are 16 digits, so that they sort. Channels are 8 digits of their number.
  */
@@ -52,6 +53,7 @@ export const keys = {
   scheduledOf: (channelId: number): string => `s/${channelDigits(channelId)}/`,
   latest: (channelId: number, key: string): string => `y/${channelDigits(channelId)}/${key}`,
   compacted: (channelId: number): string => `z/${channelDigits(channelId)}`,
+  pause: (consumer: string): string => `p/${consumer}`,
   /** A consumer that has worked on a queue. */
   worker: (channelId: number, consumer: string): string => `q/${channelDigits(channelId)}/${consumer}`,
 }

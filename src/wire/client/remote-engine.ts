@@ -9,7 +9,7 @@ import { MillraceError } from '../../base/errors.ts'
 import { LIMITS } from '../../base/limits.ts'
 import type { Capabilities } from '../../broker/capabilities.ts'
 import type { Carriage } from '../../broker/carriage.ts'
-import type { Alarm, BrokerDescription, DeadLetter, DeadLetterQuery } from '../../broker/description.ts'
+import type { Alarm, BrokerDescription, ConsumerPause, DeadLetter, DeadLetterQuery } from '../../broker/description.ts'
 import type {
   ClaimOutcome,
   ConsumerSpec,
@@ -45,7 +45,7 @@ export interface RemoteEngineOptions {
 
 /** What may be asked again in a new session, as doing it twice does no harm. */
 const REPEATABLE = new Set([
-  ...['declare', 'channel', 'describe', 'deadLetters', 'rewind'],
+  ...['declare', 'channel', 'describe', 'deadLetters', 'rewind', 'setPause'],
   ...['accepts', 'consumers', 'letters', 'scheduled', 'putConsumer', 'putLetters'].map((call) => `carriage.${call}`),
 ])
 
@@ -249,6 +249,10 @@ export class RemoteEngine implements Engine {
 
   async rewind(consumer: string, to: Position, channel: string | null): Promise<void> {
     await this.#call('rewind', consumer, to, channel)
+  }
+
+  async setPause(consumer: string, pause: ConsumerPause | null): Promise<void> {
+    await this.#call('setPause', consumer, pause)
   }
 
   async removeConsumer(consumer: string): Promise<void> {

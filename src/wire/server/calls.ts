@@ -7,7 +7,7 @@ import type { ChannelSpec } from '../../channel/channel.ts'
 import { type Access, allows, type Permission } from '../access.ts'
 import { malformed } from '../frame.ts'
 import { CARRIAGE_CALLS } from './carriage-calls.ts'
-import { checkChannelSpec, checkOwn, checkPosition } from './checks.ts'
+import { checkChannelSpec, checkOwn, checkPause, checkPosition } from './checks.ts'
 
 export interface Call {
   readonly method: string
@@ -30,6 +30,7 @@ const ANY: readonly Permission[] = ['publish', 'consume', 'read', 'manage']
 /** What changes what others rely on. `declare` is not: publishing and consuming do it by themselves. */
 const AUDITED = new Set([
   'rewind',
+  'setPause',
   'removeConsumer',
   'removeChannel',
   'redrive',
@@ -82,6 +83,11 @@ const METHODS: Readonly<Record<string, Method>> = {
     const consumer = await consumerOf(engine, access, 'manage', value, channel)
     if (ownerOf(consumer) !== null && !allows(access, 'manage', '>')) throw notYours(access, 'manage', consumer)
     await engine.rewind(consumer, checkPosition(to), channel === null ? null : checkName(channel, 'channel'))
+  },
+  setPause: async ({ engine, access, args: [value, pause] }) => {
+    const consumer = await consumerOf(engine, access, 'manage', value, null)
+    checkOwn(access, 'manage', consumer)
+    await engine.setPause(consumer, checkPause(pause))
   },
   removeConsumer: async ({ engine, access, args: [value] }) => {
     const consumer = await consumerOf(engine, access, 'manage', value, null)

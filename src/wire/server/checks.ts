@@ -5,6 +5,7 @@ import { MillraceError } from '../../base/errors.ts'
 import { LIMITS } from '../../base/limits.ts'
 import { checkName, compileWildcard, isWildcard, ownerOf, reservedName } from '../../base/names.ts'
 import { wholeNumber } from '../../base/units.ts'
+import type { ConsumerPause } from '../../broker/description.ts'
 import type { ConsumerSpec, EncodedEvent, Position } from '../../broker/engine.ts'
 import type { ChannelSpec } from '../../channel/channel.ts'
 import { type Access, allows, type Permission } from '../access.ts'
@@ -99,6 +100,15 @@ export function checkPosition(value: unknown): Position {
   if (typeof position['offset'] === 'number') return { offset: position['offset'] }
   if (typeof position['timeMs'] === 'number') return { timeMs: position['timeMs'] }
   throw malformed('a position is a word, an offset or a time')
+}
+
+/** @throws INVALID_OPTION */
+export function checkPause(value: unknown): ConsumerPause | null {
+  if (value === null) return null
+  const { sinceMs, reason } = objectOf(value, 'a pause') as Record<string, unknown>
+  if (typeof reason === 'string' && reason.length > LIMITS.reasonCharsMax)
+    throw new MillraceError('INVALID_OPTION', `reason must be text of at most ${LIMITS.reasonCharsMax} characters`, { option: 'reason' })
+  return { sinceMs: limitOf(sinceMs, 'sinceMs') ?? 0, reason: typeof reason === 'string' ? reason : null }
 }
 
 function objectOf(value: unknown, what: string): object {

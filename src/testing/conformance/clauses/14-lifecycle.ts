@@ -166,6 +166,56 @@ export const lifecycle: readonly Scenario[] = clause(14, {
     assert.equal(paused.length, 0)
   },
 
+  'a-consumer-paused-as-a-whole-is-given-nothing': async (world) => {
+    const broker = await world.connect()
+    const [orders, jobs] = [orderStream(world.name('orders')), orderQueue(world.name('jobs'))]
+    const name = world.name('worker')
+    await refused(() => broker.pause(name), 'UNKNOWN_CONSUMER')
+    const [calls, others] = [new Calls(), new Calls()]
+    const start = () => broker.start(consumer(name, [orders, jobs]).on(Placed, calls.handler))
+    await start()
+    await start()
+    await broker.start(consumer(world.name('other'), orders).on(Placed, others.handler))
+    await broker.publish(orders, placedMany(10))
+    await calls.reach(world, 10)
+    await broker.pause(name, { reason: 'the bank is down' })
+    const { paused, pause, stalled } = await describeConsumer(broker, name)
+    assert.deepEqual([paused, pause?.reason, stalled], [true, 'the bank is down', null])
+    await start()
+    await broker.publish(orders, placedMany(10, 3, 10))
+    await broker.publish(jobs, placedMany(5, 3, 20))
+    await others.reach(world, 20)
+    await world.quiet(3)
+    assert.equal(calls.length, 10, 'a paused consumer is given nothing, nor is an instance of it that starts')
+    await broker.resume(name)
+    await calls.reach(world, 25)
+    assert.deepEqual(calls.sorted, numbers(25))
+    assert.deepEqual([(await describeConsumer(broker, name)).paused, (await describeConsumer(broker, name)).pause], [false, null])
+  },
+
+  'a-pause-outlives-a-restart-and-ends-with-its-consumer': [
+    ['reopen'],
+    async (world) => {
+      let broker = await world.connect()
+      const orders = orderStream(world.name('orders'))
+      const name = world.name('worker')
+      const calls = new Calls()
+      const start = () => broker.start(consumer(name, orders).on(Placed, calls.handler))
+      await start()
+      await broker.pause(name)
+      broker = await world.reopen(broker)
+      assert.equal((await describeConsumer(broker, name)).paused, true)
+      const running = await start()
+      await broker.publish(orders, placedMany(5))
+      await world.quiet(3)
+      assert.equal(calls.length, 0)
+      await running.stop()
+      await broker.removeConsumer(name)
+      await start()
+      await calls.reach(world, 5)
+    },
+  ],
+
   'it-goes-on-after-consumers-stop': async (world) => {
     const broker = await world.connect()
     const orders = looseStream(world.name('orders'))
