@@ -54,7 +54,7 @@ export class Timers {
   hold(log: ChannelLog, event: EncodedEvent, dueAtMs: number): void {
     log.mayHaveScheduled = true
     log.scheduling.set(event.id, dueAtMs)
-    const timer = keys.timer(dueAtMs, this.#sequence++)
+    const timer = this.#timer(dueAtMs)
     this.#record(timer, log, event, dueAtMs)
     this.#parts.committer.record(keys.scheduledId(log.id, event.id), Buffer.from(timer))
   }
@@ -62,7 +62,15 @@ export class Timers {
   /** Keep an emission until it is known whether its id is new. `written` comes after it. */
   undecided(log: ChannelLog, event: EncodedEvent, dueAtMs: number): void {
     log.undecided++
-    this.#record(keys.timer(AT_ONCE, this.#sequence++), log, event, dueAtMs, true)
+    this.#record(this.#timer(AT_ONCE), log, event, dueAtMs, true)
+  }
+
+  /** A key that no timer has: after the clock went back, an earlier opening may have counted as far as this one. */
+  #timer(dueAtMs: number): string {
+    for (;;) {
+      const timer = keys.timer(dueAtMs, this.#sequence++)
+      if (this.#parts.store.get(timer) === undefined) return timer
+    }
   }
 
   #record(timer: string, log: ChannelLog, { id, type, key, text }: EncodedEvent, dueAtMs: number, undecided?: true): void {
