@@ -12,13 +12,8 @@ import type { BrokerDescription, DeadLetter, DeadLetterQuery } from './descripti
 import type { Engine, Receipt } from './engine.ts'
 import type { EventEncoder } from './event-encoder.ts'
 
-export interface PublishNow {
-  readonly delay?: undefined
-  readonly at?: undefined
-}
-
-/** Hold the event back: it is not seen before, and soon after. One of the two. */
-export interface PublishLater {
+/** Hold the event back: it is not seen before, and soon after. One of the two; none of them is "now". */
+export interface PublishOptions {
   /** From now. */
   readonly delay?: Duration
   /** Until then. */
@@ -59,6 +54,9 @@ export interface LooseEvent extends Omit<EventAttributes, 'id' | 'time'> {
 
 /** The events that a channel takes. */
 export type Publishable<C> = C extends Channel ? ([AnyEventDefinition] extends [DefinitionsOf<C>] ? LooseEvent : EventFor<DefinitionsOf<C>>) : LooseEvent
+
+/** What publishing answers: a receipt, or for several events one each. */
+export type ReceiptOf<E> = E extends readonly unknown[] ? Receipt[] : Receipt
 
 /** The events that a channel gives back. */
 export type Readable<C> = C extends Channel
@@ -112,10 +110,11 @@ export interface Broker extends AsyncDisposable {
    *
    * @throws SCHEMA_MISMATCH · INVALID_EVENT · EVENT_TOO_LARGE · TYPE_NOT_CARRIED · UNKNOWN_CHANNEL · CHANNEL_CONFLICT · BACKPRESSURE · DISK_FULL · STORE_FAILED · CLOSED
    */
-  publish<C extends Channel | string>(channel: C, event: Publishable<C>, options?: PublishNow): Promise<Receipt>
-  publish<C extends Channel | string>(channel: C, events: readonly Publishable<C>[], options?: PublishNow): Promise<Receipt[]>
-  publish<C extends Channel | string>(channel: C, event: Publishable<C>, options: PublishLater): Promise<Receipt>
-  publish<C extends Channel | string>(channel: C, events: readonly Publishable<C>[], options: PublishLater): Promise<Receipt[]>
+  publish<C extends Channel | string, E extends Publishable<C> | readonly Publishable<C>[]>(
+    channel: C,
+    event: E,
+    options?: PublishOptions,
+  ): Promise<ReceiptOf<E>>
   /** Create channels ahead of their first use. Publishing and consuming do it by themselves. @throws CHANNEL_CONFLICT */
   declare(...channels: readonly Channel[]): Promise<void>
   /** Start a consumer, which then runs until it is stopped or the broker closes. */

@@ -16,10 +16,10 @@ import type {
   DeadLetters,
   From,
   Publishable,
-  PublishLater,
-  PublishNow,
+  PublishOptions,
   Readable,
   ReadOptions,
+  ReceiptOf,
   RewindOptions,
   Startable,
   Stoppable,
@@ -27,7 +27,7 @@ import type {
 import { checkedQuery, position, refuseUndefined } from './call-options.ts'
 import type { Alarm, BrokerDescription } from './description.ts'
 import { dueAt } from './due-at.ts'
-import type { EncodedEvent, Engine, EngineReadOptions, Receipt, StoredText } from './engine.ts'
+import type { EncodedEvent, Engine, EngineReadOptions, StoredText } from './engine.ts'
 import { EventDecoder } from './event-decoder.ts'
 import { EventEncoder } from './event-encoder.ts'
 
@@ -57,19 +57,19 @@ export class ConnectedBroker implements Broker {
     this.#host = { engine, encoder: this.#encoder, random: options.random, alarms: this.#alarms }
   }
 
-  publish<C extends Channel | string>(channel: C, event: Publishable<C>, options?: PublishNow): Promise<Receipt>
-  publish<C extends Channel | string>(channel: C, events: readonly Publishable<C>[], options?: PublishNow): Promise<Receipt[]>
-  publish<C extends Channel | string>(channel: C, event: Publishable<C>, options: PublishLater): Promise<Receipt>
-  publish<C extends Channel | string>(channel: C, events: readonly Publishable<C>[], options: PublishLater): Promise<Receipt[]>
-  publish(channel: Channel | string, event: unknown, options?: PublishNow | PublishLater): Promise<never> {
+  publish<C extends Channel | string, E extends Publishable<C> | readonly Publishable<C>[]>(
+    channel: C,
+    event: E,
+    options?: PublishOptions,
+  ): Promise<ReceiptOf<E>> {
     let dueAtMs: number | null = null
     const publish = (): Promise<unknown> => this.#publish(channel, event as Anything, dueAtMs)
-    const again = (error: unknown): Promise<never> => this.#again(channel, error, publish) as Promise<never>
+    const again = (error: unknown): Promise<ReceiptOf<E>> => this.#again(channel, error, publish) as Promise<ReceiptOf<E>>
     try {
       if (this.#closing !== null) throw closed()
       if (options !== undefined) dueAtMs = dueAt(options, this.#engine.clock.now(), 'publish')
       const published = this.#encoder.isReady(channel) ? publish() : this.#encoder.prepare(channel).then(publish)
-      return (published as Promise<never>).then(undefined, again)
+      return (published as Promise<ReceiptOf<E>>).then(undefined, again)
     } catch (error) {
       return again(error)
     }

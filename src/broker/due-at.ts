@@ -3,10 +3,10 @@ import { MillraceError } from '../base/errors.ts'
 import { LIMITS } from '../base/limits.ts'
 import { shown } from '../base/shown.ts'
 import { durationMs, knownOptions } from '../base/units.ts'
-import type { PublishLater, PublishNow } from './broker.ts'
+import type { PublishOptions } from './broker.ts'
 
 /** Milliseconds since the epoch; `null` is "now". `call` names who was given the options. @throws INVALID_OPTION */
-export function dueAt(options: PublishNow | PublishLater, nowMs: number, call: string): number | null {
+export function dueAt(options: PublishOptions, nowMs: number, call: string): number | null {
   knownOptions(options, ['delay', 'at'], call)
   const { delay, at } = options
   if (delay === undefined && at === undefined) return null

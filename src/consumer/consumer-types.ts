@@ -1,7 +1,7 @@
 /** The types of a consumer's API: handlers, contexts, options. */
 
 import type { Duration } from '../base/units.ts'
-import type { From, Publishable, PublishLater } from '../broker/broker.ts'
+import type { From, Publishable, PublishOptions } from '../broker/broker.ts'
 import type { OnDead } from '../broker/engine.ts'
 import type { Channel } from '../channel/channel.ts'
 import type { StoredEvent } from '../event/cloud-event.ts'
@@ -40,6 +40,9 @@ export interface ConsumerOptions {
   readonly stall?: Duration
 }
 
+/** `ctx.emit`, for functions that take it. */
+export type Emit = <C extends Channel | string>(channel: C, event: Publishable<C> | readonly Publishable<C>[], options?: PublishOptions) => Promise<void>
+
 /** What a handler can do besides returning. One per event and attempt. */
 export interface HandlerContext {
   readonly consumer: string
@@ -56,7 +59,7 @@ export interface HandlerContext {
    * Publish with this event's completion, or not at all: what a failed attempt emitted never existed. An emission that is refused, and that
    * the handler does not await, fails the attempt. @throws as `publish`, LEASE_LOST
    */
-  emit<C extends Channel | string>(channel: C, event: Publishable<C> | readonly Publishable<C>[], options?: PublishLater): Promise<void>
+  readonly emit: Emit
   /** Give up on this event now: it goes to the dead letters. Takes whatever a `catch` clause gives. Never returns. */
   reject(reason: unknown): never
   /** Fail this attempt and try again after a time of your own, of up to ten years. Never returns. */

@@ -218,9 +218,14 @@ export function checkChannels(name: string, channels: readonly (Channel | string
  * await broker.close()
  * ```
  */
-export function consumer<C extends Channel>(name: string, channel: C, options?: ConsumerOptions): Consumer<DefinitionsOf<C>>
-export function consumer<const Cs extends readonly Channel[]>(name: string, channels: Cs, options?: ConsumerOptions): Consumer<DefinitionsOf<Cs[number]>>
-export function consumer(name: string, channels: string | readonly (string | Channel)[], options?: ConsumerOptions): Consumer
-export function consumer(name: string, channels: Channel | string | readonly (Channel | string)[], options: ConsumerOptions = {}): Consumer {
-  return new Consumer(name, Array.isArray(channels) ? channels : [channels as Channel | string], options)
+export function consumer<const C extends Channel | string | readonly (Channel | string)[]>(
+  name: string,
+  channels: C,
+  options: ConsumerOptions = {},
+): Consumer<DefinitionsIn<C>> {
+  return new Consumer(name, (Array.isArray(channels) ? channels : [channels]) as readonly (Channel | string)[], options)
 }
+
+/** The definitions that a consumer of these channels can handle: any, where one of them is known by its name only. */
+export type DefinitionsIn<C> = [Extract<EachOf<C>, string>] extends [never] ? DefinitionsOf<EachOf<C>> : AnyEventDefinition
+type EachOf<C> = C extends readonly (infer Each)[] ? Each : C

@@ -3,13 +3,13 @@ import { MillraceError } from '../base/errors.ts'
 import { LIMITS } from '../base/limits.ts'
 import { nameOf } from '../base/names.ts'
 import { type Duration, durationMs } from '../base/units.ts'
-import type { Publishable, PublishLater } from '../broker/broker.ts'
+import type { PublishOptions } from '../broker/broker.ts'
 import { dueAt } from '../broker/due-at.ts'
 import type { Delivery, Emission, EncodedEvent } from '../broker/engine.ts'
 import type { EventEncoder } from '../broker/event-encoder.ts'
 import type { Channel } from '../channel/channel.ts'
 import type { Encodable } from '../event/encode.ts'
-import type { HandlerContext } from './consumer-types.ts'
+import type { Emit, HandlerContext } from './consumer-types.ts'
 import { Rejected, RetryAfter } from './failure.ts'
 import { WatchedPromise } from './watched-promise.ts'
 
@@ -81,8 +81,13 @@ export class DeliveryContext implements HandlerContext {
     this.#over = true
   }
 
-  emit<C extends Channel | string>(channel: C, event: Publishable<C> | readonly Publishable<C>[], options?: PublishLater): Promise<void> {
-    const made = WatchedPromise.watch(this.#emit(channel, event as Encodable | readonly Encodable[], options))
+  /** Handed around without its context, as functions take it. */
+  get emit(): Emit {
+    return (channel, event, options) => this.#started(channel, event as Encodable | readonly Encodable[], options)
+  }
+
+  #started(channel: Channel | string, event: Encodable | readonly Encodable[], options?: PublishOptions): Promise<void> {
+    const made = WatchedPromise.watch(this.#emit(channel, event, options))
     if (this.#over) void this.#noticed(made, typeof channel === 'string' ? channel : channel?.name)
     else {
       this.emitting ??= []
@@ -108,7 +113,7 @@ export class DeliveryContext implements HandlerContext {
     if (status === 'rejected' && !made.watched && this.#aborted === null) this.#host.lateEmission(this, channel)
   }
 
-  async #emit(channel: Channel | string, event: Encodable | readonly Encodable[], options: PublishLater = {}): Promise<void> {
+  async #emit(channel: Channel | string, event: Encodable | readonly Encodable[], options: PublishOptions = {}): Promise<void> {
     this.#mayEmit()
     const { encoder, nowMs } = this.#host
     const dueAtMs = dueAt(options, nowMs(), 'ctx.emit')

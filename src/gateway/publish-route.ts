@@ -1,6 +1,6 @@
 /** `POST /channels/{channel}/events`: CloudEvents in binary, structured or batched mode. Answers after they are durable. */
 import type { Duration } from '../base/units.ts'
-import type { Broker, LooseEvent, PublishLater } from '../broker/broker.ts'
+import type { Broker, LooseEvent, PublishOptions } from '../broker/broker.ts'
 import { decodeForPublish } from '../event/http/decode-for-publish.ts'
 import { httpModeOf } from '../event/http/decode-http.ts'
 import { BATCHED, STRUCTURED } from '../event/http/media-type.ts'
@@ -63,7 +63,7 @@ async function publish(request: GatewayRequest, broker: Broker): Promise<Respons
   })
 }
 
-function laterOf({ delay, at }: GatewayRequest['query']): PublishLater {
+function laterOf({ delay, at }: GatewayRequest['query']): PublishOptions {
   if (at === undefined) return delay === undefined ? {} : { delay: delay as Duration }
   const date = new Date(at)
   if (!Number.isFinite(date.getTime())) throw badRequest(400, `at must be an RFC 3339 time; it is "${at.slice(0, 60)}"`, { parameter: 'at' })

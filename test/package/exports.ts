@@ -1,6 +1,20 @@
 /** What each public entry exports at run time. A change here is a change of the public API: it belongs in CHANGELOG.md. */
 export const EXPORTS: Readonly<Record<string, readonly string[]>> = {
-  '.': ['MillraceError', 'attribute', 'connect', 'consumer', 'decodeHttp', 'encodeHttp', 'event', 'isMillraceError', 'queue', 'stream', 'validateCloudEvent'],
+  '.': [
+    'MillraceError',
+    'attribute',
+    'bytes',
+    'connect',
+    'consumer',
+    'decodeHttp',
+    'duration',
+    'encodeHttp',
+    'event',
+    'isMillraceError',
+    'queue',
+    'stream',
+    'validateCloudEvent',
+  ],
   './pattern': ['RuleIndex', 'compileExpression', 'compileFilter', 'compilePattern', 'explainPattern'],
   './rules': ['parseRuleFile', 'rulesOf', 'startRules'],
   './browser': ['createClient'],
