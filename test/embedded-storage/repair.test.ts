@@ -225,3 +225,96 @@ test('a marker that is gone is made again', async () => {
   expect((await read(directory, 'notes')).length).toBe(EVENTS)
   expect((await read(directory, 'others')).length).toBe(9)
 })
+
+describe('records that a repair mends', () => {
+  /** A directory with dead letters, a delayed event and a position, whose last commits are in the journal only. */
+  async function made(): Promise<string> {
+    const live = join(root, `live${made_++}`)
+    const first = await connect(`file:${live}`)
+    const running = await first.start(consumer('c', notes).on(Noted, (_, ctx) => ctx.reject('no')))
+    for (let n = 0; n < 5; n++) await first.publish(notes, Noted({ mark: `LETTER-${n}` }))
+    for (let n = 0; n < 3; n++) await first.publish(others, Noted({ mark: `DELAYED-${n}` }, { id: `later-${n}` }), { delay: '1h' })
+    await expect.poll(async () => (await first.deadLetters('c').list()).length).toBe(5)
+    await running.stop()
+    await first.close()
+    return live
+  }
+  let made_ = 0
+
+  function flip(directory: string, file: string, text: string): void {
+    const path = join(directory, file)
+    const bytes = readFileSync(path)
+    for (let at = bytes.indexOf(text); at >= 0; at = bytes.indexOf(text, at + 1)) bytes[at] = (bytes[at] as number) ^ 1
+    writeFileSync(path, bytes)
+  }
+
+  test('a letter whose text is lost is told by a check, and is gone with its place after a repair: the others are redriven', async () => {
+    const directory = await made()
+    flip(directory, 'index.mdb', 'LETTER-2')
+    const lost = [{ what: 'dead letter', channel: 'notes', consumer: 'c', count: 1, certain: true, which: ['offset 2'] }]
+    expect((await checkDirectory(directory, false)).losses).toEqual(lost)
+    expect((await checkDirectory(directory, true)).losses).toEqual(lost)
+    const broker = await connect(`file:${directory}`)
+    const again: number[] = []
+    const running = await broker.start(consumer('c', notes).on(Noted, (_, ctx) => void again.push(ctx.offset)))
+    expect(await broker.deadLetters('c').redrive()).toBe(4)
+    await expect.poll(() => again).toEqual([0, 1, 3, 4])
+    await running.stop()
+    await broker.close()
+  })
+
+  test('a delayed event that is lost is told by its id, which can be published again', async () => {
+    const directory = await made()
+    flip(directory, 'index.mdb', 'DELAYED-1')
+    const report = await checkDirectory(directory, true)
+    expect(report.losses).toMatchObject([{ what: 'delayed event', channel: 'others', count: 1, certain: true, which: ['id later-1'] }])
+    const broker = await connect(`file:${directory}`)
+    expect((await broker.describe()).channels.find(({ name }) => name === 'others')?.scheduled).toBe(2)
+    await broker.close()
+  })
+
+  test('an index that is gone: all that may be lost beside the events is told', async () => {
+    const directory = await made()
+    rmSync(join(directory, 'index.mdb'))
+    const { losses } = await checkDirectory(directory, false)
+    const told = losses.filter(({ certain }) => !certain).map(({ what }) => what)
+    expect(told).toEqual(expect.arrayContaining(['dead letter', 'delayed event', 'position of a consumer', 'declaration of a channel']))
+  })
+
+  test('a commit at the end of a channel is lost, and a later one says what a consumer has handled of it: none of its offsets is given out again', async () => {
+    const live = join(root, `live${made_++}`)
+    const broker = await openFileEngine(`file:${live}`, {}, { applyIntervalMs: 3_600_000 })
+    const publish = (id: string) =>
+      broker.publish('notes', { id, type: 'noted', key: null, text: `{"specversion":"1.0","id":"${id}","source":"/t","type":"noted"}` }, null)
+    await broker.declare({
+      name: 'notes',
+      kind: 'stream',
+      types: null,
+      retain: { ageMs: null, bytes: null, count: null, latestByKey: false },
+      dedupe: null,
+      eventBytesMax: 1024,
+    })
+    await publish('first')
+    await Promise.all(['damaged-0', 'damaged-1', 'damaged-2'].map(publish))
+    const { carriage } = broker
+    await carriage.putConsumer({ channel: 'notes', consumer: 'c', workers: [], floor: 2, settled: [[3, 4]], retries: [], inFlight: null })
+    const directory = join(root, `copy${made_++}`)
+    cpSync(live, directory, { recursive: true, filter: (path) => !path.endsWith('.sock') })
+    await broker.close()
+    const { file, at } = inJournal(directory, '"damaged-1"')
+    overwrite(file, at, 4)(directory)
+    const told = await checkDirectory(directory, false)
+    expect(told.channels).toMatchObject([{ name: 'notes', lost: [[1, 4]] }])
+    expect(told.losses).toMatchObject([{ what: 'commit', count: 1, certain: true }])
+    await checkDirectory(directory, true)
+    const again = await connect(`file:${directory}`)
+    const seen: number[] = []
+    const running = await again.start(consumer('c', notes).on(Noted, (_, ctx) => void seen.push(ctx.offset)))
+    const receipts = []
+    for (let n = 0; n < 5; n++) receipts.push((await again.publish(notes, Noted({ n }))).offset)
+    expect(receipts[0]).toBeGreaterThanOrEqual(4)
+    await expect.poll(() => seen).toEqual(receipts)
+    await running.stop()
+    await again.close()
+  })
+})

@@ -8,15 +8,16 @@ import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, renameSync, r
 import { dirname, join, resolve } from 'node:path'
 import { MillraceError } from '../../base/errors.ts'
 import { LIMITS } from '../../base/limits.ts'
-import { fromJson, toJson, under } from '../../delivery/consumer-records.ts'
-import { voidBlock } from '../../event/block.ts'
-import { type ChannelRecord, keys } from './records.ts'
+import { fromJson, toFloat, toJson, under } from '../../delivery/consumer-records.ts'
+import { decodeBlock, voidBlock } from '../../event/block.ts'
+import { type ChannelRecord, keys, type TimerRecord } from './records.ts'
+import { forget, type Loss, mendRecords, raiseEnds } from './repair-records.ts'
 import { damaged } from './storage/damage.ts'
 import { FORMAT_FILE } from './storage/directory-format.ts'
 import { claimDirectory } from './storage/directory-owner.ts'
 import { DiskStore } from './storage/disk-store.ts'
 import { nodeFileSystem } from './storage/file-system.ts'
-import { type Problem, Survey } from './storage/survey.ts'
+import { type Problem, Survey, type SurveyedChannel } from './storage/survey.ts'
 import type { Frame, StoredBlock } from './store.ts'
 
 export interface CheckedChannel {
@@ -25,12 +26,16 @@ export interface CheckedChannel {
   readonly next: number
   /** Offsets of events that cannot be read: from, up to but not including to. */
   readonly lost: readonly (readonly [from: number, to: number])[]
+  /** Offsets before `next` that lost commits may have given to events: a repair does not give them out again. */
+  readonly skipped: number
 }
 
 export interface CheckReport {
   readonly directory: string
   readonly problems: readonly Problem[]
   readonly channels: readonly CheckedChannel[]
+  /** What a repair cannot bring back, or may not, beside the events in channels. */
+  readonly losses: readonly Loss[]
   /** Where the damaged directory is kept, after a repair. */
   readonly keptAs?: string
 }
@@ -47,12 +52,19 @@ export async function checkDirectory(path: string, repair: boolean): Promise<Che
   try {
     const survey = new Survey(directory)
     const names = namesOf(survey)
-    const channels = [...survey.channels].map(([id, { first, next }]) => {
+    raiseEnds(survey)
+    const { records, losses } = mendRecords(survey, names)
+    const channels: CheckedChannel[] = []
+    for (const [id, channel] of survey.channels) {
       const lost = lostOf(survey, id)
-      return { name: names.get(id) ?? unnamed(id), first, next, lost }
-    })
-    const report = { directory, problems: survey.problems, channels: channels.filter((each) => each.next > 0) }
-    return repair && survey.problems.length > 0 ? { ...report, keptAs: await rebuild(directory, survey, names) } : report
+      const skipped = skippedOf(survey, channel)
+      if (channel.next === 0 && !names.has(id)) continue
+      forget(records, id, lost)
+      channel.next += skipped
+      channels.push({ name: names.get(id) ?? unnamed(id), first: channel.first, next: channel.next, lost, skipped })
+    }
+    const report = { directory, problems: survey.problems, channels: channels.filter((each) => each.next > 0), losses }
+    return repair && survey.problems.length > 0 ? { ...report, keptAs: await rebuild(directory, survey, names, records) } : report
   } finally {
     await claim.release()
   }
@@ -77,10 +89,18 @@ function namesOf(survey: Survey): Map<number, string> {
     if (!key.startsWith('c/') || value === null) continue
     const { id, spec, first } = fromJson<ChannelRecord>(value)
     names.set(id, spec.name)
-    const channel = survey.channels.get(id)
-    if (channel !== undefined) channel.first = Math.max(channel.first, first)
+    const channel = survey.channel(id)
+    channel.first = Math.max(channel.first, first)
   }
   return names
+}
+
+/** An event takes at least this many bytes. */
+const EVENT_BYTES_MIN = 32
+
+/** After the known end of a channel: as many offsets as what cannot be read may have held of it, so that none of them is given out again. */
+function skippedOf({ lostCommits, lostCommitBytes, lostExtentBytes }: Survey, { known }: SurveyedChannel): number {
+  return Math.ceil((lostCommitBytes + (known && lostCommits === 0 ? 0 : lostExtentBytes)) / EVENT_BYTES_MIN)
 }
 
 function lostOf(survey: Survey, id: number): [from: number, to: number][] {
@@ -96,12 +116,12 @@ function lostOf(survey: Survey, id: number): [from: number, to: number][] {
   return lost
 }
 
-async function rebuild(directory: string, survey: Survey, names: ReadonlyMap<number, string>): Promise<string> {
+async function rebuild(directory: string, survey: Survey, names: ReadonlyMap<number, string>, records: Map<string, Uint8Array>): Promise<string> {
   const made = `${directory}.repairing`
   rmSync(made, { recursive: true, force: true })
   const store = await DiskStore.open(made, (block) => block)
   try {
-    for (const frame of framesOf(survey, names)) await committed(store, frame)
+    for (const frame of framesOf(survey, names, records)) await committed(store, frame)
   } finally {
     await store.close()
   }
@@ -152,18 +172,13 @@ function committed(store: DiskStore, frame: Frame): Promise<void> {
 
 const RECORDS_A_FRAME = 10_000
 
-function* framesOf(survey: Survey, names: ReadonlyMap<number, string>): Generator<Frame> {
-  const records = new Map<string, Uint8Array>(survey.records)
-  for (const frame of survey.frames) {
-    for (const [key, value] of frame.records) {
-      if (value === null) records.delete(key)
-      else records.set(key, value)
-    }
-  }
+function* framesOf(survey: Survey, names: ReadonlyMap<number, string>, records: Map<string, Uint8Array>): Generator<Frame> {
   nameRest(survey, names, records)
+  findLatest(survey, records)
   const all = [...records]
   for (let at = 0; at < all.length; at += RECORDS_A_FRAME) yield { blocks: [], records: all.slice(at, at + RECORDS_A_FRAME), trims: [] }
   for (const [id, { first, next }] of survey.channels) {
+    if (next === 0) continue
     let blocks: StoredBlock[] = []
     let bytes = 0
     for (const block of covering(survey, id, next)) {
@@ -192,7 +207,9 @@ function* covering(survey: Survey, id: number, next: number): Generator<StoredBl
 
 /** Channels whose records are lost get one, under a name that says so; numbers that were given out are not given out again. */
 function nameRest(survey: Survey, names: ReadonlyMap<number, string>, records: Map<string, Uint8Array>): void {
-  const ids = [...survey.channels].filter(([, { next }]) => next > 0).map(([id]) => id)
+  // One that has no events yet may have delayed ones.
+  const delayed = [...records].flatMap(([key, value]) => (key.startsWith('t/') ? [fromJson<TimerRecord>(value).channelId] : []))
+  const ids = [...new Set([...[...survey.channels].filter(([, { next }]) => next > 0).map(([id]) => id), ...delayed])]
   const known = new Set(
     [...records].filter(([key]) => key >= under('c/')[0] && key < under('c/')[1]).map(([, value]) => fromJson<ChannelRecord>(Buffer.from(value)).id),
   )
@@ -207,4 +224,22 @@ function nameRest(survey: Survey, names: ReadonlyMap<number, string>, records: M
   const engine = records.get(keys.engine)
   const given = engine === undefined ? 1 : fromJson<{ readonly nextChannelId: number }>(Buffer.from(engine)).nextChannelId
   records.set(keys.engine, toJson({ nextChannelId: Math.max(given, nextChannelId) }))
+}
+
+/** Where the latest event of each key is, of what is left: its record may be lost, or the event to which it points. */
+function findLatest(survey: Survey, records: Map<string, Uint8Array>): void {
+  for (const [key, value] of [...records]) {
+    if (!key.startsWith('c/')) continue
+    const { id, spec } = fromJson<ChannelRecord>(value)
+    if (!spec.retain.latestByKey) continue
+    const [from, to] = under(keys.latest(id, ''))
+    for (const latest of [...records.keys()]) if (latest >= from && latest < to) records.delete(latest)
+    for (const stored of survey.blocks(id)) {
+      const block = decodeBlock(id, stored.bytes)
+      for (let index = block.holes(0); index < block.count; index += 1 + block.holes(index + 1)) {
+        const lane = block.keyAt(index)
+        if (lane !== null) records.set(keys.latest(id, lane), toFloat(block.firstOffset + index))
+      }
+    }
+  }
 }

@@ -20,18 +20,20 @@ export type PageSource = (page: number, count: number) => Buffer
 
 export const PAGE_BYTES = 4096
 const META_MAGIC = 0xbeefc0de
-const META_BYTES = 160
+export const META_BYTES = 160
 const VERSION = 2
-const PAGE_HEAD_BYTES = 24
-const NODE_HEAD_BYTES = 8
-const [BRANCH, LEAF, OVERFLOW, META] = [1, 2, 4, 8]
+export const PAGE_HEAD_BYTES = 24
+export const NODE_HEAD_BYTES = 8
+export const BRANCH = 1
+export const LEAF = 2
+const [OVERFLOW, META] = [4, 8]
 /** Keys of the list of free pages are numbers; and a flag of lmdb's. */
 const FREE_FLAGS = 0x4008
 const MAP_BYTES_MAX = 2 ** 47
-const BIG = 1
+export const BIG = 1
 const NO_PAGE = 0xffffffffffffffffn
 const FREE_TREE = 48
-const MAIN_TREE = 96
+export const MAIN_TREE = 96
 
 interface Tree {
   readonly depth: number
@@ -252,53 +254,4 @@ function compare(a: Buffer, b: Buffer, byNumber: boolean): number {
   if (!byNumber) return Buffer.compare(a, b)
   const [left, right] = [a.readBigUInt64LE(0), b.readBigUInt64LE(0)]
   return left < right ? -1 : left > right ? 1 : 0
-}
-
-/**
- * The entries that can be reached of an index that may be damaged, each with a checksum that holds: what is behind a damaged page is left out. Where the
- * newer of the two roots leads to nothing, the older is tried.
- */
-export function reachableEntries(pages: PageSource): Map<string, Buffer> {
-  const metas = pages(0, 2)
-  const roots = [0, PAGE_BYTES]
-    .filter((at) => metas.length >= at + META_BYTES)
-    .map((at) => ({ page: Number(metas.readBigUInt64LE(at + MAIN_TREE + 40)), transaction: metas.readBigUInt64LE(at + 152) }))
-    .sort((a, b) => (a.transaction > b.transaction ? -1 : 1))
-  for (const { page } of roots) {
-    const entries = new Map<string, Buffer>()
-    reach(pages, page, 0, entries)
-    if (entries.size > 0) return entries
-  }
-  return new Map()
-}
-
-const DEPTH_MAX = 20
-
-function reach(pages: PageSource, page: number, depth: number, entries: Map<string, Buffer>): void {
-  if (!Number.isSafeInteger(page) || page < 2 || page > 2 ** 31 || depth > DEPTH_MAX) return
-  const bytes = pages(page, 1)
-  if (bytes.length < PAGE_BYTES || Number(bytes.readBigUInt64LE(0)) !== page) return
-  const kind = bytes.readUInt16LE(18) & (BRANCH | LEAF)
-  const count = Math.min(bytes.readUInt16LE(20) >>> 1, (PAGE_BYTES - PAGE_HEAD_BYTES) >>> 1)
-  for (let index = 0; index < count; index++) {
-    const at = PAGE_HEAD_BYTES + bytes.readUInt16LE(PAGE_HEAD_BYTES + 2 * index)
-    if (at + NODE_HEAD_BYTES > PAGE_BYTES) continue
-    if (kind === BRANCH) reach(pages, bytes.readUInt16LE(at) + bytes.readUInt16LE(at + 2) * 2 ** 16 + bytes.readUInt16LE(at + 4) * 2 ** 32, depth + 1, entries)
-    else if (kind === LEAF) reachEntry(pages, bytes, at, entries)
-  }
-}
-
-function reachEntry(pages: PageSource, bytes: Buffer, at: number, entries: Map<string, Buffer>): void {
-  const valueAt = at + NODE_HEAD_BYTES + bytes.readUInt16LE(at + 6)
-  const length = bytes.readUInt16LE(at) + bytes.readUInt16LE(at + 2) * 2 ** 16
-  const key = bytes.subarray(at + NODE_HEAD_BYTES, valueAt)
-  let value = bytes.subarray(valueAt, valueAt + length)
-  if (bytes.readUInt16LE(at + 4) === BIG && valueAt + 8 <= PAGE_BYTES) {
-    const count = Math.ceil((length + PAGE_HEAD_BYTES) / PAGE_BYTES)
-    const first = Number(bytes.readBigUInt64LE(valueAt))
-    value = first <= 2 ** 31 ? pages(first, count).subarray(PAGE_HEAD_BYTES, PAGE_HEAD_BYTES + length) : value
-  }
-  const checked = value.length - 4
-  if (checked < 0 || value.readUInt32LE(checked) !== crc32(value.subarray(0, checked), crc32(key))) return
-  entries.set(key.toString(), Buffer.from(value.subarray(0, checked)))
 }
