@@ -52,7 +52,7 @@ async function publish(broker: Broker, channel: keyof typeof channels): Promise<
   const n = made++
   const { offset, id } = await broker.publish(channels[channel], Placed({ n, k: `k${n % 7}`, pad: 'x'.repeat(n % 300) }))
   const its = ledger.events.get(channel) ?? new Map<number, string>()
-  its.set(offset, id)
+  its.set(offset as number, id)
   ledger.events.set(channel, its)
 }
 
