@@ -149,6 +149,24 @@ describe('events that are damaged in a segment', () => {
     await broker.close()
   })
 
+  test('a consumer that stands before them is reported as stalled, with the reason, and the others as they are', async () => {
+    const directory = damagedCopy(damage)
+    const broker = await connect(`file:${directory}`)
+    const stuck = await broker.start(consumer('stuck', notes).on(Noted, () => undefined))
+    const fine = await broker.start(consumer('fine', others).on(Noted, () => undefined))
+    await expect.poll(async () => (await broker.describe()).consumers.find(({ name }) => name === 'fine')?.channels[0]?.lag).toBe(0)
+    const { consumers } = await broker.describe()
+    const of = (name: string) => consumers.find((each) => each.name === name)
+    expect(of('stuck')).toMatchObject({
+      channels: [{ channel: 'notes', lag: EVENTS }],
+      stalled: { reason: expect.stringContaining('segment-00000001') as string },
+    })
+    expect(of('fine')).toMatchObject({ stalled: null })
+    await stuck.stop()
+    await fine.stop()
+    await broker.close()
+  })
+
   test('are named by a check, which changes nothing, and are holes after a repair, which keeps what was there', async () => {
     const directory = damagedCopy(damage)
     const before = contentOf(directory)

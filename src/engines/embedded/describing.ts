@@ -1,4 +1,5 @@
 /** Clause 17: what there is, how far behind it is, and what does not move, and why. Computed when somebody asks. */
+import { isMillraceError } from '../../base/errors.ts'
 import type { Alarm, BrokerDescription, ChannelDescription, ConsumerDescription, ConsumerPause, ConsumerPosition } from '../../broker/description.ts'
 import { type ChainRecord, consumerKeys, fromFloat, fromJson, lastNumber, under } from '../../delivery/consumer-records.ts'
 import type { Cursor } from '../../delivery/cursor.ts'
@@ -20,9 +21,6 @@ export interface Described {
   readonly queueGroup: string
 }
 
-/** Scheduled events are counted up to here. */
-const SCHEDULED_COUNTED_MAX = 100_000
-
 /** One consumer in one channel, running or not. */
 interface Place {
   readonly consumer: string
@@ -41,7 +39,7 @@ export async function describeEngine(engine: Described): Promise<Omit<BrokerDesc
 }
 
 function describeChannel(log: ChannelLog, { store, nowMs }: Described): ChannelDescription {
-  const scheduled = log.mayHaveScheduled ? store.range(...under(keys.scheduledOf(log.id)), SCHEDULED_COUNTED_MAX).length : 0
+  const scheduled = log.mayHaveScheduled ? store.count(...under(keys.scheduledOf(log.id))) : 0
   const { name, spec, first, committed, meter } = log
   return { name, kind: spec.kind, types: spec.types, first, next: committed, bytes: store.size(log.id), scheduled, rate: meter.rate(nowMs) }
 }
@@ -79,19 +77,30 @@ async function describeConsumer(name: string, its: readonly Place[], engine: Des
   const instances = [...engine.instances].filter((instance) => instance.spec.name === name)
   const channels: ConsumerPosition[] = []
   const sums = { retrying: 0, deadLetters: 0, parked: 0, rate: 0 }
+  let unreadable: string | null = null
   for (const place of its) {
-    channels.push(await position(place, engine.nowMs))
-    const counts = deadCounts(place, engine)
-    sums.deadLetters += counts.dead
-    sums.parked += counts.waiting
-    sums.retrying += place.cursor?.state.retries.size ?? engine.store.range(...under(consumerKeys.table('r', place.consumer, place.log.id))).length
+    const where = position(place)
+    try {
+      channels.push({ ...where, lagMs: await lagMsOf(place, where, engine.nowMs) })
+      const counts = deadCounts(place, engine)
+      sums.deadLetters += counts.dead
+      sums.parked += counts.waiting
+      sums.retrying += place.cursor?.state.retries.size ?? engine.store.range(...under(consumerKeys.table('r', place.consumer, place.log.id))).length
+    } catch (error) {
+      if (!isMillraceError(error, 'DATA_DAMAGED')) throw error
+      // It is told of this consumer, and of nobody else.
+      unreadable ??= `what it comes to in "${place.log.name}" cannot be read: ${error.message}`
+      if (channels.at(-1)?.channel !== place.log.name) channels.push(where)
+    }
     sums.rate += place.cursor?.progress.meter.rate(engine.nowMs) ?? 0
   }
   const inFlight = instances.reduce((sum, instance) => sum + instance.held.size, 0)
   const saved = engine.store.get(keys.pause(name))
   const pause = saved === undefined ? null : fromJson<ConsumerPause>(saved)
   const paused = pause !== null || (instances.length > 0 && instances.every((instance) => instance.idle))
-  return { name, channels, instances: instances.length, inFlight, ...sums, paused, pause, stalled: stallOf(progress(its, channels), instances, engine.nowMs) }
+  const stalled = stallOf(progress(its, channels), instances, engine.nowMs)
+  const reason = unreadable === null ? stalled : { sinceMs: stalled?.sinceMs ?? engine.nowMs, reason: unreadable }
+  return { name, channels, instances: instances.length, inFlight, ...sums, paused, pause, stalled: reason }
 }
 
 function deadCounts({ cursor, consumer, log }: Place, { store }: Described): { readonly dead: number; readonly waiting: number } {
@@ -107,12 +116,16 @@ function deadCounts({ cursor, consumer, log }: Place, { store }: Described): { r
   return { dead, waiting }
 }
 
-async function position({ log, cursor, floor }: Place, nowMs: number): Promise<ConsumerPosition> {
+function position({ log, cursor, floor }: Place): ConsumerPosition {
   const from = Math.max(floor, log.first)
   const lag = (cursor?.outstanding ?? 0) + Math.max(0, log.committed - (cursor === undefined ? from : Math.max(cursor.taken, log.first)))
-  if (lag === 0) return { channel: log.name, floor: from, lag: 0, lagMs: 0 }
-  const block = log.blockInMemory(from) ?? (await log.cache(from))
-  return { channel: log.name, floor: from, lag, lagMs: block === undefined ? 0 : Math.max(0, nowMs - block.timeMs) }
+  return { channel: log.name, floor: from, lag, lagMs: 0 }
+}
+
+async function lagMsOf({ log }: Place, { floor, lag }: ConsumerPosition, nowMs: number): Promise<number> {
+  if (lag === 0) return 0
+  const block = log.blockInMemory(floor) ?? (await log.cache(floor))
+  return block === undefined ? 0 : Math.max(0, nowMs - block.timeMs)
 }
 
 function progress(its: readonly Place[], positions: readonly ConsumerPosition[]): Progress[] {

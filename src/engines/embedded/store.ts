@@ -73,6 +73,8 @@ export interface Store<Block extends StoredBlock = StoredBlock> {
   get(key: string): Uint8Array | undefined
   /** Records with `from <= key < to` in key order, at most `limit`. */
   range(from: string, to: string, limit?: number): [key: string, value: Uint8Array][]
+  /** How many records have `from <= key < to`, without reading them. */
+  count(from: string, to: string): number
   /**
    * Blocks holding events at `offset` and after, in order: the first contains `offset`, or is the first after it if that was trimmed.
    * Stops after at least `maxBytes` (always at least one block if there is any). Empty when nothing is there yet.

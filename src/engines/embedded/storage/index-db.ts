@@ -182,6 +182,19 @@ export class IndexDb {
     for (const { key, value } of this.#entries({ start: from, end: to, ...(limit !== undefined && { limit }) })) yield [key, this.#unseal(key, value)]
   }
 
+  has(key: string): boolean {
+    return this.#db.doesExist(key)
+  }
+
+  /** How many entries have `from <= key < to`: none of them is read. */
+  count(from: string, to: string): number {
+    try {
+      return this.#db.getKeysCount({ start: from, end: to })
+    } catch (cause) {
+      throw unreadable(cause)
+    }
+  }
+
   *#entries(options: RangeOptions): Generator<{ readonly key: string; readonly value: Buffer }> {
     const entries = this.#db.getRange({ snapshot: false, ...options })[Symbol.iterator]()
     for (;;) {

@@ -65,8 +65,7 @@ export class MemoryStore<Block extends StoredBlock = StoredBlock> implements Sto
   }
 
   range(from: string, to: string, limit: number = Number.POSITIVE_INFINITY): [key: string, value: Uint8Array][] {
-    this.#sorted ??= [...this.#records.keys()].sort()
-    const keys = this.#sorted
+    const keys = this.#keys()
     const found: [string, Uint8Array][] = []
     for (let at = lowerBound(keys.length, (index) => (keys[index] as string) >= from); at < keys.length && found.length < limit; at++) {
       const key = keys[at] as string
@@ -74,6 +73,17 @@ export class MemoryStore<Block extends StoredBlock = StoredBlock> implements Sto
       found.push([key, this.#records.get(key) as Uint8Array])
     }
     return found
+  }
+
+  #keys(): readonly string[] {
+    this.#sorted ??= [...this.#records.keys()].sort()
+    return this.#sorted
+  }
+
+  count(from: string, to: string): number {
+    const keys = this.#keys()
+    const at = (wanted: string): number => lowerBound(keys.length, (index) => (keys[index] as string) >= wanted)
+    return Math.max(0, at(to) - at(from))
   }
 
   async read(channelId: number, offset: number, maxBytes: number): Promise<StoredBlock[]> {

@@ -52,6 +52,12 @@ export class StoreReads<Block extends StoredBlock = StoredBlock> {
     return found
   }
 
+  count(from: string, to: string): number {
+    let count = this.index.count(indexKeys.record(from), indexKeys.record(to))
+    for (const [key, value] of this.tail.range(from, to)) count += (value === null ? 0 : 1) - (this.index.has(indexKeys.record(key)) ? 1 : 0)
+    return count
+  }
+
   async read(channelId: number, offset: number, maxBytes: number): Promise<StoredBlock[]> {
     const found: StoredBlock[] = []
     let bytes = 0

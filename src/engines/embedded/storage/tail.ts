@@ -5,11 +5,12 @@
  */
 import type { Frame, StoredBlock } from '../store.ts'
 import type { BlockMemory } from './block-memory.ts'
+import { LayerRecords } from './layer-records.ts'
 import type { CommitName } from './recovery.ts'
 
 export interface Layer<Block extends StoredBlock> {
   readonly blocks: Map<number, Block[]>
-  readonly records: Map<string, Uint8Array | null>
+  readonly records: LayerRecords
   readonly trims: Map<number, number>
   bytes: number
   /** The last frame. */
@@ -17,7 +18,7 @@ export interface Layer<Block extends StoredBlock> {
 }
 
 function emptyLayer<Block extends StoredBlock>(last: CommitName): Layer<Block> {
-  return { blocks: new Map(), records: new Map(), trims: new Map(), bytes: 0, last }
+  return { blocks: new Map(), records: new LayerRecords(), trims: new Map(), bytes: 0, last }
 }
 
 function holds(block: StoredBlock, offset: number): boolean {
@@ -91,7 +92,7 @@ export class Tail<Block extends StoredBlock> {
   /** Changed records of a range, in order. */
   range(from: string, to: string): [string, Uint8Array | null][] {
     const found = new Map<string, Uint8Array | null>()
-    for (const layer of this.#layers()) for (const [key, value] of layer.records) if (key >= from && key < to) found.set(key, value)
+    for (const layer of this.#layers()) for (const [key, value] of layer.records.range(from, to)) found.set(key, value)
     return [...found].sort(([a], [b]) => (a < b ? -1 : 1))
   }
 
