@@ -478,6 +478,7 @@ export class Cursor implements LogListener, Suspected {
     this.taken = offset
     this.progress.atMs = this.#host.nowMs()
     for (const chain of this.box.chains.values()) if (!chain.dead) this.#lanes.enqueue(this.#lanes.of(chain.key))
+    this.#inFlight.save()
     this.#host.touch(this.state)
     this.pumpSoon()
   }

@@ -244,6 +244,13 @@ export class DeadLetterBox {
     offsets.add(offset)
   }
 
+  /** Which of these redriven events without a chain is delivered next: while a letter stops everything, only such a letter. */
+  nextLoose(offsets: OffsetQueue): number | undefined {
+    if (!this.blockade.stands) return offsets.first
+    const next = Math.min(...[...this.#blocking].filter((offset) => offsets.has(offset)))
+    return Number.isFinite(next) ? next : undefined
+  }
+
   /** A redriven event without a chain is taken out, to be delivered. */
   takeLoose(consumer: string, offset: number): void {
     const offsets = this.loose.get(consumer)

@@ -109,7 +109,7 @@ export class KeptEvents {
     const { box, takers } = this.#cursor
     let left = TURN_MAX
     for (const [consumer, offsets] of this.#resting ? [] : box.loose) {
-      for (let offset = offsets.first; offset !== undefined; offset = offsets.first) {
+      for (let offset = box.nextLoose(offsets); offset !== undefined; offset = box.nextLoose(offsets)) {
         const instance = takers.of(consumer)
         if (instance === undefined) break
         if (left-- === 0) return void setImmediate(this.#rest())

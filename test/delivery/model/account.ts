@@ -46,6 +46,8 @@ export interface Entry {
   reserved: { readonly worker: Worker; readonly untilMs: number } | null
   claimedBy: Worker | null
   hand: Hand | null
+  /** It became a dead letter beside an earlier one of its batch, which was not settled: either may come back first after a crash. */
+  ahead: boolean
   /** When it left a worker's hands, to be tried again. */
   leftMs: number
 }
@@ -143,6 +145,6 @@ export class Account {
 function fresh(offset: number, event: BlockEvent, timeMs: number): Entry {
   return {
     ...{ offset, event, timeMs, state: 'open', least: 0, most: 0, dueMs: 0, letter: null, redriven: false, loose: false, batch: null },
-    ...{ suspect: false, mayPass: false, reserved: null, claimedBy: null, hand: null, leftMs: Number.NEGATIVE_INFINITY },
+    ...{ suspect: false, mayPass: false, reserved: null, claimedBy: null, hand: null, ahead: false, leftMs: Number.NEGATIVE_INFINITY },
   }
 }

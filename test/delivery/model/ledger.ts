@@ -45,6 +45,7 @@ const RECORDED_MS = 5
 /** What the records say of an event among the dead letters. */
 export interface Kept {
   readonly dead: boolean
+  readonly consumer: string
 }
 
 /** What the model is told of time and of the records. */
@@ -66,6 +67,8 @@ export class Ledger {
   readonly redrives: Redrive[] = []
   readonly #host: LedgerHost
   readonly #ignored: ReadonlySet<Rule>
+  /** Redrives that named an event which was given up in the same step, so that the model did not see it dead. */
+  readonly #unseen: Redrive[] = []
   readonly #entries = new Map<Delivery, readonly [Account, Entry]>()
   #committing: Map<string, Account> = new Map()
   #committingMs = 0
@@ -106,7 +109,7 @@ export class Ledger {
     if (account === undefined || entry === undefined)
       return this.fail('exists', `${worker.name} was given offset ${delivery.offset} of ${delivery.channel}, which is none of its events`)
     const what = `${name(account, entry)}, given to ${worker.name} as attempt ${delivery.attempt}`
-    if (account.list.some(({ state }) => state === 'dead')) this.observe(account)
+    this.observe(account)
     if (delivery.redriven && delivery.attempt === 1 && entry.least > 0) this.#gaveUpUnseen(account, entry, worker.spec)
     this.#checkEvent(worker, entry, delivery, what)
     this.#checkTurn(worker, account, entry, what)
@@ -168,7 +171,7 @@ export class Ledger {
       if (other.hand !== null) {
         const together = other.hand.worker === worker && worker.spec.perKey > 1 && (other.offset < entry.offset || claimed || other.hand.claimed)
         if (!together) this.fail('one-at-a-time', `${what}: ${name(account, other)} of its key is in the hands of ${other.hand.worker.name}`)
-      } else if (other.offset < entry.offset && !entry.loose && !claimed && this.#holdsBack(account, other)) {
+      } else if (other.offset < entry.offset && !entry.loose && !entry.ahead && !claimed && this.#holdsBack(account, other)) {
         this.fail('order', `${what}: ${name(account, other)} of its key comes first`)
       }
     }
@@ -195,7 +198,7 @@ export class Ledger {
     })
     if (before.length === 0) return false
     // A dead letter that came back may have been behind it when it was given.
-    return before.some((other) => !other.redriven && this.#holdsBack(account, other)) || null
+    return before.some((other) => !other.redriven && !entry.ahead && this.#holdsBack(account, other)) || null
   }
 
   #end(delivery: Delivery): readonly [Account, Entry] | null {
@@ -231,6 +234,7 @@ export class Ledger {
       return
     }
     if (!answered) this.fail('answer', `${what} was refused`)
+    entry.suspect = false
     if (verb === 'retry') {
       entry.least = entry.most = delivery.attempt
       entry.dueMs = this.#host.nowMs() + delayMs
@@ -238,11 +242,12 @@ export class Ledger {
       const dead = this.#host.kept(account).get(entry.offset)?.dead === true
       if (dead && waits === true) this.fail('order', `${what} was taken before an earlier event of its key`)
       if (!dead && waits === false) this.fail('letters', `${what}: there is no letter`)
-      if (dead) this.#die(entry, spec)
+      if (dead) this.#die(account, entry, spec)
     }
   }
 
-  #die(entry: Entry, spec: ConsumerSpec): void {
+  #die(account: Account, entry: Entry, spec: ConsumerSpec): void {
+    entry.ahead = account.ofKey(entry.event.key ?? '').some(({ offset, state }) => offset < entry.offset && state === 'open')
     const onDead = spec.onDead ?? (entry.event.key === null ? 'skip' : 'park')
     entry.state = 'dead'
     entry.letter = { consumer: spec.name, parks: onDead === 'park' && entry.event.key !== null, blocks: onDead === 'block', step: this.#host.step() }
@@ -276,7 +281,7 @@ export class Ledger {
       if (entry === except) continue
       const now = kept.get(entry.offset)
       if (entry.state === 'dead' && now?.dead !== true) this.#changed(account, entry, now === undefined ? 'drop' : 'redrive')
-      else if (entry.state !== 'dead' && now?.dead === true) this.#buried(account, entry)
+      else if (entry.state !== 'dead' && now?.dead === true) this.#buried(account, entry, now.consumer)
     }
   }
 
@@ -285,32 +290,31 @@ export class Ledger {
     const redrive =
       asked.find(({ changed, answer, query }) => changed.length < (answer ?? query.limit ?? Number.POSITIVE_INFINITY)) ?? asked.find(({ mixed }) => mixed)
     if (redrive === undefined) return this.fail('letters', `${name(account, entry)} is no dead letter any more: nobody asked for a ${how}`)
+    this.#cameBack(account, entry, redrive)
+  }
+
+  #cameBack(account: Account, entry: Entry, redrive: Redrive): void {
     redrive.changed.push({ account, offset: entry.offset })
-    entry.state = how === 'drop' ? 'done' : 'open'
+    entry.state = redrive.how === 'drop' ? 'done' : 'open'
     entry.redriven = true
     entry.loose = entry.letter?.parks !== true
     entry.batch = redrive
   }
 
   /** An event whose worker keeps dying: clause 5. */
-  #buried(account: Account, entry: Entry): void {
-    const taker = this.#takersOf(account).find(({ spec }) => entry.most >= spec.attemptsMax)
+  #buried(account: Account, entry: Entry, consumer: string): void {
+    const taker = this.#takersOf(account).find(({ spec }) => spec.name === consumer && entry.most >= spec.attemptsMax)
     if (entry.state === 'done' || entry.hand !== null || !entry.suspect || taker === undefined)
       return this.fail('letters', `${name(account, entry)} was given up`)
-    this.#die(entry, taker.spec)
+    this.#die(account, entry, taker.spec)
   }
 
   /** It was given up and redriven within one step. */
   #gaveUpUnseen(account: Account, entry: Entry, spec: ConsumerSpec): void {
-    if (
-      entry.state !== 'open' ||
-      !entry.suspect ||
-      entry.most < spec.attemptsMax ||
-      !this.redrives.some(({ how, consumer }) => how === 'redrive' && consumer === spec.name)
-    )
-      return
-    this.#die(entry, spec)
-    this.#changed(account, entry, 'redrive')
+    const redrive = [...this.redrives, ...this.#unseen].find(({ how, consumer }) => how === 'redrive' && consumer === spec.name)
+    if (entry.state !== 'open' || !entry.suspect || entry.most < spec.attemptsMax || redrive === undefined) return
+    this.#die(account, entry, spec)
+    this.#cameBack(account, entry, redrive)
   }
 
   /** After each step. */
@@ -346,7 +350,10 @@ export class Ledger {
     this.redrives.splice(this.redrives.indexOf(redrive), 1)
     const { changed, how, query, step } = redrive
     const what = `the ${how} of ${JSON.stringify(query)}`
-    if (!redrive.mixed && answer !== changed.length) this.fail('letters', `${what} answered ${answer}, and ${changed.length} changed`)
+    const unseen =
+      answer > changed.length && [...this.accounts.values()].some((account) => account.list.some(({ state, suspect }) => state === 'open' && suspect))
+    if (unseen) this.#unseen.push(redrive)
+    else if (!redrive.mixed && answer !== changed.length) this.fail('letters', `${what} answered ${answer}, and ${changed.length} changed`)
     if (query.limit !== undefined && answer > query.limit) this.fail('letters', `${what} took ${answer}`)
     for (const account of this.accounts.values()) {
       const missed = account.list.find((entry) => entry.state === 'dead' && (entry.letter?.step ?? step) < step && matches(redrive, account, entry))
@@ -393,8 +400,8 @@ export class Ledger {
     this.redrives.length = 0
     this.accounts = copyOf(this.#durable)
     for (const account of this.accounts.values()) {
-      for (const entry of account.entries.values()) this.#afterCrash(entry)
       account.grow()
+      for (const entry of account.list) this.#afterCrash(entry)
     }
     for (const [worker, delivery] of held) {
       const account = [...this.accounts.values()].find(({ log, group }) => log.name === delivery.channel && group === groupOf(worker.spec, log))
@@ -409,14 +416,15 @@ export class Ledger {
     entry.reserved = null
     if (entry.batch !== null) entry.batch = RECALLED
     if (entry.state !== 'open') return
+    // It may have been in hand without a record.
+    const wasSuspect = entry.suspect
+    entry.suspect = true
     if (entry.hand !== null) {
       entry.most++
       if (this.#durableMs - entry.hand.sinceMs > RECORDED_MS) entry.least++
-      entry.suspect = true
       entry.dueMs = 0
-    } else if (claimed || entry.suspect || this.#durableMs - entry.leftMs <= RECORDED_MS) {
+    } else if (claimed || wasSuspect || this.#durableMs - entry.leftMs <= RECORDED_MS) {
       entry.most++
-      entry.suspect = true
       entry.dueMs = 0
     }
     entry.hand = null

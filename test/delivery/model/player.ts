@@ -69,7 +69,7 @@ export class Player {
 
   #kept({ group, log }: Account): Map<number, Kept> {
     const records = this.#room.store.latestIn(under(consumerKeys.table('k', group, log.id)))
-    return new Map(records.map(([key, bytes]) => [lastNumber(key), { dead: fromJson<ChainRecord>(bytes).state === 'dead' }]))
+    return new Map(records.map(([key, bytes]) => [lastNumber(key), keptAs(fromJson<ChainRecord>(bytes))]))
   }
 
   async play(steps: readonly Step[]): Promise<Outcome> {
@@ -445,6 +445,10 @@ export class Player {
         ledger.fail('left-behind', `${worker.name} has ${instance.free} free places of ${worker.spec.credit} at the end`)
     }
   }
+}
+
+function keptAs({ state, consumer }: ChainRecord): Kept {
+  return { dead: state === 'dead', consumer }
 }
 
 export function play(history: History, ignored: ReadonlySet<Rule> = new Set()): Promise<Outcome> {
