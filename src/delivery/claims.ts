@@ -56,6 +56,7 @@ export function* claimedIn(lane: Lane, takers: Takers, blockOf: (offset: number)
     const instance = takers.claimant(offset)
     // Where its key is in others' hands, it was claimed late: it waits like any other.
     if (instance?.ready !== true || (lane.busy > 0 && (lane.holder !== instance || lane.busy >= instance.spec.perKey))) continue
+    if (lane.key !== null && !instance.keys.mayTake(lane.key, takers.cursor)) continue
     const block = blockOf(offset)
     if (block === undefined) continue
     if (block.holes(offset - block.firstOffset) > 0) takers.unclaim(offset)

@@ -96,6 +96,7 @@ export class Cursor implements LogListener, Suspected {
   attach(instance: Instance): void {
     this.takers.instances.push(instance)
     instance.cursors.add(this)
+    instance.keys.attended()
     this.progress.atMs = this.#host.nowMs()
     for (const [key, offset] of this.homeless.splice(0)) this.#requeue(this.#lanes.of(key), offset)
     this.#lanes.lookAgain()
@@ -187,7 +188,7 @@ export class Cursor implements LogListener, Suspected {
     if (chain !== undefined && this.#kept.mayJoin(found, offset)) return this.#kept.join(chain, event, offset, timeMs)
     const lane = found ?? this.#lanes.make(key)
     const open = chain === undefined && lane.waiting === 0 && !lane.blocked && instance !== 'busy' && !this.state.isMarked(offset)
-    if (open && (lane.busy === 0 || (lane.busy < instance.spec.perKey && lane.holder === instance))) {
+    if (open && (lane.busy === 0 || (lane.busy < instance.spec.perKey && lane.holder === instance)) && instance.keys.mayTake(key, this)) {
       this.#hand(instance, lane, event, offset, timeMs, false)
       return
     }
@@ -246,7 +247,7 @@ export class Cursor implements LogListener, Suspected {
         lane.full = this.takers.full
         return this.#lanes.setAside(lane)
       }
-      if (!this.#due(lane, offset)) return
+      if ((lane.key !== null && !instance.keys.mayTake(lane.key, this)) || !this.#due(lane, offset)) return
       lane.shift()
       // What was given up may hold back what comes behind it.
       if (!this.#hand(instance, lane, block.at(index), offset, block.timeMs, false)) return

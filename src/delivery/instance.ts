@@ -4,6 +4,7 @@
 import { LIMITS } from '../base/limits.ts'
 import type { ClaimOutcome, ConsumerSpec, Delivery, DeliverySink, Emission, Failure, HeldClaim, Subscription } from '../broker/engine.ts'
 import { claimEvents } from './claims.ts'
+import type { ConsumerKeys, KeyTables } from './consumer-keys.ts'
 import type { Cursor } from './cursor.ts'
 import type { HeldDelivery } from './held-delivery.ts'
 import { HeldSet } from './held-set.ts'
@@ -18,6 +19,7 @@ const TURN_MAX = 500
 /** What an instance needs of its engine. */
 export interface InstanceHost {
   readonly nowMs: () => number
+  readonly keys: KeyTables
   /** Check emissions before anything of the delivery is settled. @throws UNKNOWN_CHANNEL */
   checkEmissions(emissions: readonly Emission[]): void
   /** Take effect with what the cursor settles in this turn. */
@@ -34,6 +36,8 @@ export class Instance implements Subscription {
   readonly cursors: Set<Cursor> = new Set()
   /** Cursors that have events for this instance and found no credit. */
   readonly hungry: Set<Cursor> = new Set()
+  /** Which keys its consumer's instances have in hands. */
+  readonly keys: ConsumerKeys
   readonly held: HeldSet<HeldDelivery> = new HeldSet()
   free: number
   paused = false
@@ -64,6 +68,8 @@ export class Instance implements Subscription {
     this.#sink = sink
     this.#host = host
     this.renewedMs = host.nowMs()
+    this.keys = host.keys.of(spec.name)
+    this.keys.join(this)
   }
 
   get passesOn(): boolean {
@@ -84,6 +90,7 @@ export class Instance implements Subscription {
     const { claims } = delivery.cursor.takers
     if (claims.size === 0 || !claims.delete(delivery.offset)) this.free--
     this.held.add(delivery)
+    this.keys.take(delivery.key, delivery.cursor)
     this.#outbox.push(delivery)
   }
 
@@ -139,6 +146,7 @@ export class Instance implements Subscription {
   letGo(delivery: HeldDelivery): void {
     delivery.live = false
     this.held.delete(delivery)
+    this.keys.give(delivery.key, delivery.cursor)
     this.free++
     this.#settled.add(delivery.cursor)
     this.#turn--
@@ -173,6 +181,7 @@ export class Instance implements Subscription {
     for (const delivery of deliveries) {
       delivery.live = false
       this.held.delete(delivery)
+      this.keys.give(delivery.key, delivery.cursor)
       this.free++
     }
     this.#outbox = this.#outbox.filter((delivery) => delivery.live)
@@ -236,6 +245,8 @@ export class Instance implements Subscription {
       this.closing = true
       for (const delivery of [...this.held]) delivery.cursor.release(delivery)
       for (const cursor of this.cursors) cursor.detach(this)
+      this.keys.leave(this)
+      this.#host.keys.left(this.spec.name)
       this.#closed = this.#host.closed(this)
     }
     await this.#closed

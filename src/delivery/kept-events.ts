@@ -94,7 +94,7 @@ export class KeptEvents {
     const instance = takers.pickKept(record)
     if (instance === 'nobody' && log.spec.kind === 'stream') this.#pass(lane, offset, chain.key)
     else if (typeof instance === 'string') this.#lanes.setAside(lane)
-    else if (this.#host.due(lane, offset)) this.#host.hand(instance, lane, record, offset)
+    else if (instance.keys.mayTake(chain.key, this.#cursor) && this.#host.due(lane, offset)) this.#host.hand(instance, lane, record, offset)
   }
 
   /** Nobody wants it any more. */

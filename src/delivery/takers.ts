@@ -13,7 +13,7 @@ export class Takers {
   readonly instances: Instance[] = []
   /** Events that are kept for one instance: `claims.ts`. */
   readonly claims: Map<number, Instance> = new Map()
-  readonly #cursor: Cursor
+  readonly cursor: Cursor
   #turn = 0
   /** So many more events to whose turn it is. */
   #more = 0
@@ -23,7 +23,7 @@ export class Takers {
   full: readonly Instance[] | null = null
 
   constructor(cursor: Cursor) {
-    this.#cursor = cursor
+    this.cursor = cursor
   }
 
   hold(): void {
@@ -32,7 +32,7 @@ export class Takers {
 
   letGo(): void {
     this.#held = false
-    this.#cursor.pumpSoon()
+    this.cursor.pumpSoon()
   }
 
   /** Hand over what was given: first to who passes it on, so that others begin before handlers run here. */
@@ -46,7 +46,7 @@ export class Takers {
     for (const claimant of this.claims.values()) if (claimant.ready) return true
     if (this.#held) return false
     for (const instance of this.instances) if (instance.takes) return true
-    for (const instance of this.instances) instance.hungry.add(this.#cursor)
+    for (const instance of this.instances) instance.hungry.add(this.cursor)
     return false
   }
 
@@ -70,7 +70,7 @@ export class Takers {
         this.#more--
         return instance
       }
-      instance.hungry.add(this.#cursor)
+      instance.hungry.add(this.cursor)
       full.push(instance)
     }
     if (full.length === 0) return 'nobody'
@@ -81,7 +81,7 @@ export class Takers {
   /** Neighbours go to one instance where there are many, as who passes them on does so together; a few are spread. */
   #nextTurn(): void {
     const { length } = this.instances
-    const ahead = this.#cursor.log.committed - this.#cursor.taken
+    const ahead = this.cursor.log.committed - this.cursor.taken
     this.#turn = (this.#turn + 1) % length
     this.#more = length === 1 ? TURN_MAX : Math.min(TURN_MAX, Math.max(1, Math.floor(ahead / (2 * length))))
   }
@@ -89,7 +89,7 @@ export class Takers {
   /** Whether all who want a lane's first event have no place still. */
   areFull({ full }: Lane): boolean {
     if (full === null || full.some((instance) => instance.takes)) return false
-    for (const instance of full) instance.hungry.add(this.#cursor)
+    for (const instance of full) instance.hungry.add(this.cursor)
     return true
   }
 
@@ -106,10 +106,10 @@ export class Takers {
 
   /** For whom an event is kept. */
   claimant(offset: number): Instance | undefined {
-    if (offset < this.#cursor.log.first) this.unclaim(offset)
+    if (offset < this.cursor.log.first) this.unclaim(offset)
     const claimant = this.claims.get(offset)
     if (claimant === undefined || (this.instances.includes(claimant) && !claimant.closing)) {
-      if (claimant?.ready === false) claimant.hungry.add(this.#cursor)
+      if (claimant?.ready === false) claimant.hungry.add(this.cursor)
       return claimant
     }
     this.claims.delete(offset)
@@ -127,7 +127,7 @@ export class Takers {
     const wanting = this.instances.filter(({ filter }) => filter.acceptsEvent(record))
     if (wanting.length === 0) return 'nobody'
     const taker = this.#held ? undefined : wanting.find((instance) => instance.takes)
-    if (taker === undefined) for (const instance of wanting) instance.hungry.add(this.#cursor)
+    if (taker === undefined) for (const instance of wanting) instance.hungry.add(this.cursor)
     return taker ?? 'busy'
   }
 
@@ -137,7 +137,7 @@ export class Takers {
     for (const instance of this.instances) {
       if (instance.spec.name !== consumer) continue
       if (instance.takes) return instance
-      instance.hungry.add(this.#cursor)
+      instance.hungry.add(this.cursor)
     }
     return undefined
   }
@@ -149,7 +149,7 @@ export class Takers {
     for (const instance of this.instances) {
       if (!instance.closing) credit += instance.spec.credit
       for (const delivery of instance.held) {
-        if (delivery.cursor !== this.#cursor) continue
+        if (delivery.cursor !== this.cursor) continue
         offsets.push(delivery.offset)
         delivery.recorded()
       }

@@ -13,6 +13,7 @@ import type { Carriage } from '../broker/carriage.ts'
 import type { Alarm, BrokerDescription, ConsumerPause, DeadLetter, DeadLetterQuery } from '../broker/description.ts'
 import type { ConsumerSpec, DeliverySink, EncodedEvent, Engine, EngineReadOptions, Position, Receipt, StoredText, Subscription } from '../broker/engine.ts'
 import type { ChannelSpec } from '../channel/channel.ts'
+import { KeyTables } from '../delivery/consumer-keys.ts'
 import { DueQueue } from '../delivery/due-queue.ts'
 import { SuspectQueue } from '../delivery/in-flight.ts'
 import { Instance, type InstanceHost } from '../delivery/instance.ts'
@@ -150,6 +151,7 @@ export class PartitionedEngine implements Engine {
   #makeInstanceHost(): InstanceHost {
     return {
       nowMs: () => this.clock.now(),
+      keys: new KeyTables(),
       checkEmissions: (emissions) => checkEmissions(emissions, (channel) => this.#registry.known(channel), this.#backend.limits.entryBytes),
       emit: (emissions, cursor) => this.#ownedBy(cursor)?.ownership.emit(emissions),
       flushed: (instance) => this.#settled(instance),

@@ -1,5 +1,6 @@
 /** A cursor by itself: a log whose blocks are never in memory, records in a map, and an instance whose deliveries the test settles. */
 import type { Delivery, EncodedEvent, Failure } from '../../src/broker/engine.ts'
+import { KeyTables } from '../../src/delivery/consumer-keys.ts'
 import { Cursor } from '../../src/delivery/cursor.ts'
 import type { CursorHost } from '../../src/delivery/cursor-host.ts'
 import type { DeliveryLog, EventBlock, LogListener } from '../../src/delivery/delivery-log.ts'
@@ -133,6 +134,7 @@ export class CursorWorld {
       },
       {
         nowMs: () => performance.now(),
+        keys: new KeyTables(),
         checkEmissions: () => undefined,
         emit: () => undefined,
         flushed: () => Promise.resolve(),

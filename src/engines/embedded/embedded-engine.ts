@@ -26,6 +26,7 @@ import type { ChannelSpec } from '../../channel/channel.ts'
 import { unknownChannel } from '../../channel/channel-errors.ts'
 import { mergedSpec } from '../../channel/merged-spec.ts'
 import { clearedRecords } from '../../delivery/carried-state.ts'
+import { KeyTables } from '../../delivery/consumer-keys.ts'
 import { consumerKeys, fromFloat, fromJson, lastNumber, toJson, under } from '../../delivery/consumer-records.ts'
 import { Cursor } from '../../delivery/cursor.ts'
 import type { CursorHost } from '../../delivery/cursor-host.ts'
@@ -163,6 +164,7 @@ export class EmbeddedEngine implements Engine {
   #makeInstanceHost(): InstanceHost {
     return {
       nowMs: () => this.clock.now(),
+      keys: new KeyTables(),
       checkEmissions: (emissions) => emissions.forEach(({ channel }) => void this.#log(channel)),
       emit: (emissions) => this.#publishing.emit(emissions),
       flushed: () => this.#committer.flushed(),

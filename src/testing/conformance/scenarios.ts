@@ -2,6 +2,7 @@
 import { durable } from './clauses/01-durable.ts'
 import { fanOut } from './clauses/02-fan-out.ts'
 import { atLeastOnce } from './clauses/03-at-least-once.ts'
+import { oneKeyInChannels } from './clauses/04-one-key-in-channels.ts'
 import { orderBehindLetters } from './clauses/04-order-behind-letters.ts'
 import { orderByKey } from './clauses/04-order-by-key.ts'
 import { retry } from './clauses/05-retry.ts'
@@ -36,6 +37,7 @@ export const SCENARIOS: readonly Scenario[] = [
   ...atLeastOnce,
   ...orderByKey,
   ...orderBehindLetters,
+  ...oneKeyInChannels,
   ...retry,
   ...deadLetter,
   ...delay,

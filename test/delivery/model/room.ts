@@ -1,6 +1,7 @@
 /** The delivery room as an engine furnishes it, over simulated logs, records and time: one life, from its start to its crash. */
 import type { DeadLetterQuery } from '../../../src/broker/description.ts'
 import type { ConsumerSpec, DeliverySink, Position } from '../../../src/broker/engine.ts'
+import { KeyTables } from '../../../src/delivery/consumer-keys.ts'
 import { consumerKeys } from '../../../src/delivery/consumer-records.ts'
 import { Cursor } from '../../../src/delivery/cursor.ts'
 import type { CursorHost } from '../../../src/delivery/cursor-host.ts'
@@ -58,6 +59,7 @@ export class Room {
     }
     this.#instanceHost = {
       nowMs: () => clock.now(),
+      keys: new KeyTables(),
       checkEmissions: () => undefined,
       emit: () => undefined,
       flushed: () => store.flushed(),
