@@ -94,6 +94,9 @@ export interface DeadLetter {
   readonly waiting: number
 }
 
+/** So many dead letters are listed where the query has no limit. */
+export const DEAD_LETTERS_MAX = 1000
+
 /** Which dead letters; all that are given must hold. An empty query is every one. */
 export interface DeadLetterQuery {
   readonly channel?: string

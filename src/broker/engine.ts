@@ -230,7 +230,7 @@ export interface Engine {
   removeConsumer(consumer: string): Promise<void>
   /** Delete a channel with its events. Consumers of it go on without. */
   removeChannel(channel: string): Promise<void>
-  /** Dead letters in offset order. */
+  /** Dead letters, the oldest first: within a channel in offset order, and of the channels' next ones that which died first. */
   deadLetters(consumer: string, query: DeadLetterQuery): Promise<DeadLetter[]>
   /** Give dead letters back to that consumer alone; answers how many. */
   redrive(consumer: string, query: DeadLetterQuery): Promise<number>

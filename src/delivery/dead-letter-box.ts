@@ -98,6 +98,10 @@ export class DeadLetterBox {
     return chain
   }
 
+  get channel(): string {
+    return this.#host.channel
+  }
+
   /** No room for more chains in memory. */
   get full(): boolean {
     return this.waiting + this.chains.size >= LIMITS.outstandingMax
@@ -352,16 +356,15 @@ export class DeadLetterBox {
     return count
   }
 
-  async list(consumer: string, query: DeadLetterQuery): Promise<DeadLetter[]> {
-    const letters: DeadLetter[] = []
+  /** The dead letters that a query names, in offset order. */
+  async *letters(consumer: string, query: DeadLetterQuery): AsyncGenerator<DeadLetter> {
     for await (const [offset, record] of this.#matching(consumer, query)) {
       const { key, id, type, text, attempts, deadAtMs } = record
       const chain = key === null ? undefined : this.chains.get(key)
       const waiting = chain !== undefined && chain.offsets.first === offset ? chain.offsets.size - 1 : 0
       const failure = record.failure ?? { name: 'Error', message: 'unknown', kind: 'error' }
-      letters.push({ consumer, channel: this.#host.channel, offset, key, id, type, text, attempts, failure, deadAtMs, waiting })
+      yield { consumer, channel: this.#host.channel, offset, key, id, type, text, attempts, failure, deadAtMs, waiting }
     }
-    return letters
   }
 
   /** Give dead letters back. Answers the keys whose chains go on, and how many letters there were. */

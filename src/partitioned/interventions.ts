@@ -5,10 +5,11 @@
  * finds it lost, and claims it again. What was in its hands is delivered again, without having used an attempt.
  */
 import { MillraceError } from '../base/errors.ts'
-import type { ConsumerPause, DeadLetter, DeadLetterQuery } from '../broker/description.ts'
+import { type ConsumerPause, DEAD_LETTERS_MAX, type DeadLetter, type DeadLetterQuery } from '../broker/description.ts'
 import type { Position } from '../broker/engine.ts'
 import { consumerKeys } from '../delivery/consumer-records.ts'
 import { DeadLetterBox } from '../delivery/dead-letter-box.ts'
+import { type Boxed, oldestFirst, sharesOf } from '../delivery/oldest-first.ts'
 import { rewindable } from '../delivery/rewindable.ts'
 import { type Group, journalIn, journalOf, memberNoteIn, ORDERS } from './group.ts'
 import { fold, type JournalState } from './journal-entry.ts'
@@ -71,23 +72,27 @@ export class Interventions {
     return fold((await this.#host.backend.readJournal(journal)).entries)
   }
 
-  async deadLetters(consumer: string, query: DeadLetterQuery): Promise<DeadLetter[]> {
-    const limit = query.limit ?? 1000
-    const letters: DeadLetter[] = []
-    for (const place of await this.#places(consumer)) {
+  async #boxes(places: readonly Place[]): Promise<Boxed<Place>[]> {
+    const boxes: Boxed<Place>[] = []
+    for (const place of places) {
       const owned = this.#owned(place)
       await owned?.ownership.flushed().catch(() => undefined)
-      const box = owned?.cursor.box ?? boxOf(await this.#folded(place.journal), place, this.#host.backend)
-      letters.push(...(await box.list(consumer, { ...query, limit })))
+      boxes.push([place, owned?.cursor.box ?? boxOf(await this.#folded(place.journal), place, this.#host.backend)])
     }
-    return letters.sort((a, b) => a.offset - b.offset).slice(0, limit)
+    return boxes
+  }
+
+  async deadLetters(consumer: string, query: DeadLetterQuery): Promise<DeadLetter[]> {
+    const letters: DeadLetter[] = []
+    const boxes = await this.#boxes(await this.#places(consumer))
+    for await (const [, letter] of oldestFirst(boxes, consumer, { ...query, limit: query.limit ?? DEAD_LETTERS_MAX })) letters.push(letter)
+    return letters
   }
 
   async settle(consumer: string, query: DeadLetterQuery, how: 'redrive' | 'drop'): Promise<number> {
     let count = 0
     const places = (await this.#places(consumer)).filter(({ entry }) => query.channel === undefined || query.channel === entry.spec.name)
     for (const [place, limit] of await this.#shares(places, consumer, query)) {
-      if (limit === 0) continue
       await this.#with(place, async ({ cursor }) => {
         const settled = await cursor.box[how](consumer, query.limit === undefined ? query : { ...query, limit })
         count += settled.count
@@ -102,19 +107,12 @@ export class Interventions {
     return count
   }
 
-  /** How many dead letters of each place a query is about: with a limit, the oldest of all places together. */
+  /** The places that have dead letters that a query is about: with a limit, how many each has of the oldest of all. */
   async #shares(places: readonly Place[], consumer: string, query: DeadLetterQuery): Promise<ReadonlyMap<Place, number>> {
-    const letters: (readonly [place: Place, offset: number])[] = []
-    const limit = query.limit ?? Number.MAX_SAFE_INTEGER
-    for (const place of places) {
-      const owned = this.#owned(place)
-      await owned?.ownership.flushed().catch(() => undefined)
-      const box = owned?.cursor.box ?? boxOf(await this.#folded(place.journal), place, this.#host.backend)
-      for await (const offset of box.offsets(consumer, { ...query, limit })) letters.push([place, offset])
-    }
-    letters.sort(([, a], [, b]) => a - b)
-    const shares = new Map<Place, number>(places.map((place) => [place, 0]))
-    for (const [place] of letters.slice(0, limit)) shares.set(place, (shares.get(place) ?? 0) + 1)
+    const boxes = await this.#boxes(places)
+    if (query.limit !== undefined) return sharesOf(boxes, consumer, query)
+    const shares = new Map<Place, number>()
+    for (const [place, box] of boxes) for await (const _ of box.offsets(consumer, { ...query, limit: 1 })) shares.set(place, 1)
     return shares
   }
 

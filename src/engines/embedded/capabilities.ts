@@ -7,7 +7,7 @@ export const fileCapabilities: Capabilities = {
   1: native('one journal frame and one fdatasync a group commit'),
   2: native('a cursor for each consumer and stream, shared by its instances; one for each queue'),
   3: native('completion is a record of a later commit than the delivery'),
-  4: native('a lane for each key that is in hands, and a table of them for a consumer of several channels'),
+  4: native('a lane for each key that is in hands'),
   5: native('attempts are records; what was in flight at a crash is known from the commits'),
   6: native('dead letters and what waits behind them are records'),
   7: native('timers are records, moved into their channel in one commit'),

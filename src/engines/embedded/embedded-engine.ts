@@ -41,6 +41,7 @@ import { ChannelLog } from './channel-log.ts'
 import { Committer } from './committer.ts'
 import { describeEngine } from './describing.ts'
 import type { EmbeddedEngineOptions } from './embedded-options.ts'
+import { listLetters, settleLetters } from './letters.ts'
 import { Publishing } from './publishing.ts'
 import { readLog } from './reading.ts'
 import { type ChannelRecord, type EngineRecord, keys } from './records.ts'
@@ -424,37 +425,19 @@ export class EmbeddedEngine implements Engine {
   async deadLetters(consumer: string, query: DeadLetterQuery): Promise<DeadLetter[]> {
     this.#open()
     await this.#committer.flushed()
-    const limit = query.limit ?? 1000
-    const letters: DeadLetter[] = []
-    for (const cursor of this.#cursorsOf(consumer)) letters.push(...(await cursor.box.list(consumer, { ...query, limit })))
-    return letters.slice(0, limit)
+    return listLetters(this.#cursorsOf(consumer), consumer, query)
   }
 
-  redrive(consumer: string, query: DeadLetterQuery): Promise<number> {
-    return this.#eachBox(consumer, query, (cursor, left) => cursor.box.redrive(consumer, { ...query, ...left }))
-  }
-
-  dropDeadLetters(consumer: string, query: DeadLetterQuery): Promise<number> {
-    return this.#eachBox(consumer, query, (cursor, left) => cursor.box.drop(consumer, { ...query, ...left }))
-  }
-
-  async #eachBox(
-    consumer: string,
-    query: DeadLetterQuery,
-    act: (cursor: Cursor, left: { readonly limit?: number }) => Promise<{ readonly count: number; readonly keys: string[] }>,
-  ): Promise<number> {
+  async redrive(consumer: string, query: DeadLetterQuery): Promise<number> {
     this.#open()
-    let count = 0
-    for (const cursor of this.#cursorsOf(consumer)) {
-      const settled = await act(cursor, query.limit === undefined ? {} : { limit: query.limit - count })
-      count += settled.count
-      cursor.wake(settled.keys)
-    }
-    if (count === 0 && (query.offset !== undefined || query.id !== undefined)) {
-      const which = query.id ?? `at offset ${query.offset}`
-      throw new MillraceError('UNKNOWN_DEAD_LETTER', `consumer "${consumer}" has no dead letter ${which}`, { consumer, ...query })
-    }
-    return count
+    await this.#committer.flushed()
+    return settleLetters(this.#cursorsOf(consumer), consumer, query, 'redrive')
+  }
+
+  async dropDeadLetters(consumer: string, query: DeadLetterQuery): Promise<number> {
+    this.#open()
+    await this.#committer.flushed()
+    return settleLetters(this.#cursorsOf(consumer), consumer, query, 'drop')
   }
 
   async describe(): Promise<Omit<BrokerDescription, 'capabilities' | 'engine'>> {

@@ -8,7 +8,7 @@ import type { ConsumerOptions, Running } from '../../../consumer/consumer-types.
 import { event } from '../../../event/event.ts'
 import { Calls, describeConsumer, holds, idle, looseStream, Note, numbers, orderStream, Placed, placed, placedMany, QUICK, refused } from '../fixtures.ts'
 import { clause, type Scenario } from '../scenario.ts'
-import type { World } from '../world.ts'
+import { sleep, type World } from '../world.ts'
 
 /** A consumer that rejects what is in `bad`, on a stream of its own. */
 class Patient {
@@ -310,6 +310,31 @@ export const deadLetter: readonly Scenario[] = clause(6, {
     await patient.broker.publish(patient.orders, placedMany(30, 30))
     assert.deepEqual((await patient.dead(30)).map(n), numbers(30))
     assert.deepEqual((await patient.broker.deadLetters(patient.name).list({ limit: 5 })).map(n), numbers(5))
+  },
+
+  'letters-of-several-channels-are-listed-and-redriven-oldest-first': async (world) => {
+    const broker = await world.connect()
+    const [orders, payments] = [orderStream(world.name('orders')), orderStream(world.name('payments'))]
+    const name = world.name('worker')
+    const again: number[] = []
+    let broken = true
+    await broker.start(
+      consumer(name, [orders, payments]).on(Placed, ({ data }, ctx) => {
+        if (broken) ctx.reject('not now')
+        again.push(data.n)
+      }),
+    )
+    for (const [at, channel] of [payments, orders, orders, payments].entries()) {
+      await broker.publish(channel, placed('one', at))
+      await world.eventually(async () => assert.equal((await describeConsumer(broker, name)).deadLetters, at < 2 ? at + 1 : 2))
+      await sleep(5)
+    }
+    const box = broker.deadLetters(name)
+    assert.deepEqual((await box.list()).map(n), [0, 1])
+    broken = false
+    assert.equal(await box.redrive({ limit: 1 }), 1)
+    await world.eventually(() => assert.deepEqual(again, [0, 3]))
+    assert.deepEqual((await box.list()).map(n), [1])
   },
 
   'redriving-twice-delivers-once': async (world) => {
