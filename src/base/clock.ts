@@ -8,9 +8,10 @@ export interface Clock {
   elapsed(): number
   /**
    * Run `task` once when a span of `delayMs` has passed, however long it is and however the wall clock jumps meanwhile; the returned function cancels it.
-   * Never keeps the process alive.
+   * Never keeps the process alive. A `beat` is a sign of life, or a look after those of others: while nothing is in hand, a clock that a test moves need
+   * not run each of them.
    */
-  after(delayMs: number, task: () => void): () => void
+  after(delayMs: number, task: () => void, kind?: 'beat'): () => void
   /** Run `task` once at a time of `now()`, or within a minute after the clock jumped past it. Otherwise like `after`. */
   at(timeMs: number, task: () => void): () => void
 }

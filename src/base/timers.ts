@@ -1,5 +1,18 @@
 /** Timers for spans of any length: one of Node's own ends at once when its span is longer than 2^31 ms (24.8 days). */
 
+/**
+ * The platform's own, taken when this module is loaded. A test may put others in their place (fake timers of Vitest, Jest and node:test), to move the time
+ * of the application; what the library does between two turns of the event loop goes on.
+ */
+const platform = { setTimeout, clearTimeout, setInterval, setImmediate, queueMicrotask, nextTick: process.nextTick }
+export const realTimeout: typeof setTimeout = platform.setTimeout
+export const clearRealTimeout: typeof clearTimeout = platform.clearTimeout
+export const realInterval: typeof setInterval = platform.setInterval
+export const nextTurn: typeof setImmediate = platform.setImmediate
+export const afterThis: typeof queueMicrotask = platform.queueMicrotask
+export const nextTick: typeof process.nextTick = platform.nextTick
+export const realNowMs: () => number = performance.now.bind(performance)
+
 /** Longest span of one timer of Node. */
 export const TIMER_MS_MAX: number = 2 ** 31 - 1
 

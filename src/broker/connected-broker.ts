@@ -37,6 +37,8 @@ export interface ConnectedBrokerOptions {
   readonly random: () => number
   /** Told of the alarms of consumers that run here; the engine tells its own. */
   readonly onAlarm?: ((alarm: Alarm) => void) | undefined
+  /** The time of events that do not say their own. @default the time at which they were made */
+  readonly stampMs?: () => number
 }
 
 type Anything = Encodable | readonly Encodable[]
@@ -52,7 +54,7 @@ export class ConnectedBroker implements Broker {
 
   constructor(engine: Engine, options: ConnectedBrokerOptions) {
     this.#engine = engine
-    this.#encoder = new EventEncoder(engine, options.source)
+    this.#encoder = new EventEncoder(engine, options.source, options.stampMs ?? null)
     this.#alarms = new AlarmList(() => engine.clock.now(), options.onAlarm)
     this.#host = { engine, encoder: this.#encoder, random: options.random, alarms: this.#alarms }
   }

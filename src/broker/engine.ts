@@ -119,6 +119,8 @@ export interface Delivery extends StoredText {
 export interface DeliverySink {
   /** It hands them to another process: it is told before those whose handlers run here. */
   readonly passesOn?: boolean
+  /** How many of what it has in hand wait for others, to be handled in one batch. */
+  readonly gathered?: number
   /** New deliveries, at most as many as there is credit for. Must not throw. */
   deliver(deliveries: readonly Delivery[]): void
   /** These are no longer this instance's: what it settles of them is refused. */

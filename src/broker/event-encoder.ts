@@ -11,6 +11,8 @@ import { unknownChannel } from '../channel/channel-errors.ts'
 import type { NewEvent } from '../event/cloud-event.ts'
 import { type Encodable, type Encoded, encodeEvent } from '../event/encode.ts'
 import { eventText } from '../event/event-text.ts'
+import { nowText } from '../event/identity.ts'
+import { saysItsTime } from '../event/made-now.ts'
 import { schemaOutput } from '../event/schema.ts'
 import type { EncodedEvent, Engine } from './engine.ts'
 
@@ -20,15 +22,17 @@ type Target = Pick<Channel, 'name' | 'events' | 'keyOf' | 'spec'>
 export class EventEncoder {
   readonly #engine: Engine
   readonly #source: string
+  readonly #stampMs: (() => number) | null
   /** Channels declared on the engine, by name. */
   readonly #ready = new Map<string, Target>()
   readonly #declaring = new Map<Channel, Promise<void>>()
   /** Channels that are being looked at again, by name. */
   readonly #renewing = new Map<string, Promise<void>>()
 
-  constructor(engine: Engine, source: string) {
+  constructor(engine: Engine, source: string, stampMs: (() => number) | null = null) {
     this.#engine = engine
     this.#source = source
+    this.#stampMs = stampMs
   }
 
   /** Whether events can be encoded for the channel without waiting. */
@@ -142,7 +146,8 @@ export class EventEncoder {
   }
 
   #finish(target: Target, event: Encodable): Encoded {
-    return encodeEvent(event, keyOf(target, event), this.#source, target.spec.eventBytesMax)
+    const stamped = this.#stampMs === null || saysItsTime(event) ? event : { ...event, time: nowText(this.#stampMs()) }
+    return encodeEvent(stamped, keyOf(target, event), this.#source, target.spec.eventBytesMax)
   }
 }
 

@@ -81,6 +81,13 @@ export class Batcher {
     this.delivered()
   }
 
+  /** Events that wait for a batch to be full, or for its time. */
+  get gathered(): number {
+    let count = 0
+    for (const { items, cancelWait } of this.#gatherings.values()) if (cancelWait !== null) count += items.length
+    return count
+  }
+
   /** Take out what is gathered behind an event of the same key that failed: it must wait for that one. */
   takeBehind(failed: Delivery): Delivery[] {
     if (failed.key === null) return []

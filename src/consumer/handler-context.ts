@@ -1,7 +1,9 @@
 /** What a handler can do besides returning. One for each event and attempt; what costs something is made when asked for. */
+
 import { MillraceError } from '../base/errors.ts'
 import { LIMITS } from '../base/limits.ts'
 import { nameOf } from '../base/names.ts'
+import { nextTurn } from '../base/timers.ts'
 import { type Duration, durationMs } from '../base/units.ts'
 import type { PublishOptions } from '../broker/broker.ts'
 import { dueAt } from '../broker/due-at.ts'
@@ -9,6 +11,7 @@ import type { Delivery, Emission, EncodedEvent } from '../broker/engine.ts'
 import type { EventEncoder } from '../broker/event-encoder.ts'
 import type { Channel } from '../channel/channel.ts'
 import type { Encodable } from '../event/encode.ts'
+import { copyOf } from '../event/made-now.ts'
 import type { Emit, HandlerContext } from './consumer-types.ts'
 import { Rejected, RetryAfter } from './failure.ts'
 import { WatchedPromise } from './watched-promise.ts'
@@ -109,7 +112,7 @@ export class DeliveryContext implements HandlerContext {
   async #noticed(made: WatchedPromise<void>, channel: string): Promise<void> {
     const { status } = await made.outcome()
     // Whoever awaits it later in this turn has it, too.
-    await new Promise((resolve) => setImmediate(resolve))
+    await new Promise((resolve) => nextTurn(resolve))
     if (status === 'rejected' && !made.watched && this.#aborted === null) this.#host.lateEmission(this, channel)
   }
 
@@ -153,7 +156,7 @@ export class DeliveryContext implements HandlerContext {
   /** The event, with where it comes from: CloudEvents' causation, correlation and trace extensions. */
   #caused(event: Encodable): Encodable {
     const cause = this.#source()
-    return { ...cause, ...event }
+    return copyOf(event, { ...cause, ...event })
   }
 
   #source(): { readonly causationid: string; readonly correlationid: string; readonly traceparent?: string } {

@@ -117,10 +117,11 @@ export class Runner implements Running, DeliverySink {
   }
 
   #renewEvery(ms: number): void {
-    this.#cancelRenewal = this.#clock.after(ms, () => {
+    const renew = (): void => {
       this.#subscription.renew()
       if (this.#keepAlive !== null) this.#renewEvery(ms)
-    })
+    }
+    this.#cancelRenewal = this.#clock.after(ms, renew, 'beat')
   }
 
   deliver(deliveries: readonly Delivery[]): void {
@@ -242,6 +243,10 @@ export class Runner implements Running, DeliverySink {
       `a handler of consumer "${this.name}" emitted to "${channel}" after it had finished with ${where}: nothing was stored; await ctx.emit inside the handler`,
       `late emission of ${this.name} to ${channel}`,
     )
+  }
+
+  get gathered(): number {
+    return this.#batcher?.gathered ?? 0
   }
 
   pause(): void {

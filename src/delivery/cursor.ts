@@ -7,8 +7,10 @@
  * - Lanes hold offsets, not events: what waits costs eight bytes. Events are looked up again when their turn comes.
  * - Outstanding offsets are bounded (clause 10): at the bound nothing new is taken up until something is settled.
  */
+
 import { isMillraceError } from '../base/errors.ts'
 import { LIMITS } from '../base/limits.ts'
+import { afterThis } from '../base/timers.ts'
 import type { EncodedEvent, Failure, OnDead, Position } from '../broker/engine.ts'
 import { BlockReader } from './block-reader.ts'
 import { claimedIn } from './claims.ts'
@@ -128,7 +130,7 @@ export class Cursor implements LogListener, Suspected {
   pumpSoon(): void {
     if (this.#pumpScheduled) return
     this.#pumpScheduled = true
-    queueMicrotask(() => {
+    afterThis(() => {
       this.#pumpScheduled = false
       this.pump()
     })

@@ -6,7 +6,9 @@
  * that kills its worker is proven to by the second crash at the latest, and innocents are never blamed with it.
  * As the record is some milliseconds late, as many events after the floor as could have been in flight are suspects too.
  */
+
 import { LIMITS } from '../base/limits.ts'
+import { clearRealTimeout, realTimeout } from '../base/timers.ts'
 import type { InFlightRecord } from './consumer-records.ts'
 
 export interface InFlightHost {
@@ -30,7 +32,7 @@ export class InFlight {
   arm(): void {
     if (this.#armed) return
     this.#armed = true
-    setTimeout(() => {
+    realTimeout(() => {
       this.#armed = false
       this.save()
     }, LIMITS.inFlightRecordMs).unref()
@@ -119,7 +121,7 @@ export class SuspectQueue {
     const running = this.#running
     if (running === null || running[0] !== cursor || running[1] !== offset) return
     this.#running = null
-    if (this.#timer !== null) clearTimeout(this.#timer)
+    if (this.#timer !== null) clearRealTimeout(this.#timer)
     this.#next()
   }
 
@@ -145,7 +147,7 @@ export class SuspectQueue {
       () => cursor.runAlone(offset),
       () => this.forget(cursor),
     )
-    this.#timer = setTimeout(() => this.done(cursor, offset), ALONE_MS)
+    this.#timer = realTimeout(() => this.done(cursor, offset), ALONE_MS)
     this.#timer.unref()
   }
 }

@@ -1,7 +1,9 @@
 /**
  * An instance of a consumer on the embedded engine: its credit, what it holds, its lease.
  */
+
 import { LIMITS } from '../base/limits.ts'
+import { afterThis, nextTick, nextTurn } from '../base/timers.ts'
 import type { ClaimOutcome, ConsumerSpec, Delivery, DeliverySink, Emission, Failure, HeldClaim, Subscription } from '../broker/engine.ts'
 import { claimEvents } from './claims.ts'
 import type { ConsumerKeys, KeyTables } from './consumer-keys.ts'
@@ -152,8 +154,8 @@ export class Instance implements Subscription {
     this.#turn--
     if (this.#feeding) return
     this.#feeding = true
-    if (this.#turn > 0) queueMicrotask(() => this.#feed())
-    else setImmediate(() => this.#feedAnew())
+    if (this.#turn > 0) afterThis(() => this.#feed())
+    else nextTurn(() => this.#feedAnew())
   }
 
   #feedAnew(): void {
@@ -210,7 +212,7 @@ export class Instance implements Subscription {
 
   /** The subscription is being handed over: deliveries come after that. */
   begin(): void {
-    process.nextTick(() => {
+    nextTick(() => {
       this.starting = false
       for (const cursor of this.cursors) cursor.pump()
     })

@@ -6,7 +6,9 @@
  * - An event joins a chain only when no earlier event of its key waits in the lane or is in a handler's hands; until then it waits in the lane itself.
  * - A text that is not at hand is fetched. One that is gone is told by an alarm and counts as settled, and what is behind it goes on.
  */
+
 import { MillraceError } from '../base/errors.ts'
+import { nextTurn } from '../base/timers.ts'
 import type { EncodedEvent } from '../broker/engine.ts'
 import type { DeadRecord } from './consumer-records.ts'
 import type { Cursor } from './cursor.ts'
@@ -112,7 +114,7 @@ export class KeptEvents {
       for (let offset = box.nextLoose(offsets); offset !== undefined; offset = box.nextLoose(offsets)) {
         const instance = takers.of(consumer)
         if (instance === undefined) break
-        if (left-- === 0) return void setImmediate(this.#rest())
+        if (left-- === 0) return void nextTurn(this.#rest())
         if (!this.#giveLoose(instance, offset)) return
       }
     }

@@ -7,35 +7,38 @@
 
 import type { Clock } from '../base/clock.ts'
 import { LIMITS } from '../base/limits.ts'
-import type { DueQueue } from './due-queue.ts'
 import type { HeldDelivery } from './held-delivery.ts'
 import type { Instance } from './instance.ts'
 
 export class LeaseWatch {
-  readonly #due: DueQueue
   readonly #clock: Clock
   readonly #instances: ReadonlySet<Instance>
-  #armed = false
+  #cancel: (() => void) | null = null
+  #closed = false
 
-  constructor(due: DueQueue, clock: Clock, instances: ReadonlySet<Instance>) {
-    this.#due = due
+  constructor(clock: Clock, instances: ReadonlySet<Instance>) {
     this.#clock = clock
     this.#instances = instances
   }
 
   watch(): void {
-    if (this.#armed || this.#instances.size === 0) return
-    this.#armed = true
+    if (this.#cancel !== null || this.#closed || this.#instances.size === 0) return
     let lease = Number.POSITIVE_INFINITY
     for (const instance of this.#instances) lease = Math.min(lease, instance.spec.leaseMs)
     const waitMs = Math.max(LIMITS.leaseMsMin / 4, lease / 4)
     const dueMs = this.#clock.now() + waitMs
-    this.#due.add(dueMs, () => {
-      this.#armed = false
+    const look = (): void => {
+      this.#cancel = null
       const late = this.#clock.now() - dueMs
       for (const instance of this.#instances) this.#check(instance, late > waitMs)
       this.watch()
-    })
+    }
+    this.#cancel = this.#clock.after(waitMs, look, 'beat')
+  }
+
+  close(): void {
+    this.#closed = true
+    this.#cancel?.()
   }
 
   #check(instance: Instance, heldUp: boolean): void {

@@ -9,6 +9,7 @@ import { knownOptions } from '../base/units.ts'
 import type { PatternOf } from '../pattern/pattern-type.ts'
 import type { CloudEvent, EventAttributes, NewEvent } from './cloud-event.ts'
 import { newId, nowText } from './identity.ts'
+import { madeNow } from './made-now.ts'
 import { attributeReason } from './validate-cloud-event.ts'
 
 export interface EventOptions {
@@ -93,14 +94,15 @@ export function event(type: string, schema?: StandardSchemaV1, options: EventOpt
   const create = (data: unknown, attributes?: EventAttributes): NewEvent => {
     if (attributes === undefined && plain) {
       const now = Date.now()
-      return { id: newId(now), type, time: nowText(now), data }
+      return madeNow({ id: newId(now), type, time: nowText(now), data })
     }
     if (attributes !== undefined && (typeof attributes !== 'object' || attributes === null || Array.isArray(attributes))) {
       throw new MillraceError('INVALID_EVENT', `event "${type}": its attributes must be an object; they are ${shown(attributes)}`, { type })
     }
     const made = { ...(source !== undefined && { source }), ...(dataschema !== undefined && { dataschema }), ...attributes }
     const { time } = made
-    return { ...made, id: made.id ?? newId(), type, time: time === undefined ? nowText() : timeText(time), data }
+    if (time === undefined) return madeNow({ ...made, id: made.id ?? newId(), type, time: nowText(), data })
+    return { ...made, id: made.id ?? newId(), type, time: timeText(time), data }
   }
   return Object.assign(create, {
     type,

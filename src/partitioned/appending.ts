@@ -2,9 +2,11 @@
  * Publishing through a backend: events of one channel go out in order, one append at a time; what is published meanwhile goes out together in
  * the next. What waits is bounded (clause 10).
  */
+
 import { hash } from 'node:crypto'
 import { isMillraceError, MillraceError } from '../base/errors.ts'
 import { LIMITS } from '../base/limits.ts'
+import { nextTick, nextTurn } from '../base/timers.ts'
 import type { EncodedEvent, Receipt } from '../broker/engine.ts'
 import { Meter } from '../delivery/meter.ts'
 import type { Appended, AppendItem, ChannelEntry, LogBackend, StoredRecord, Tail } from './log-backend.ts'
@@ -118,7 +120,7 @@ class ChannelAppender {
     this.#bytes += bytes
     if (this.#scheduled) return
     this.#scheduled = true
-    process.nextTick(() => {
+    nextTick(() => {
       this.#scheduled = false
       this.#send()
     })
@@ -177,7 +179,7 @@ class ChannelAppender {
   /** Where one goes out at a time, the next does first: the servers work on it while those who waited for this one go on. */
   #next(): Promise<void> {
     this.#send()
-    return new Promise((resolve) => setImmediate(resolve))
+    return new Promise((resolve) => nextTurn(resolve))
   }
 
   /** What goes out in the next append: an atomic batch alone, others together. */

@@ -8,7 +8,9 @@
  *   the next owner sends again what is not marked as sent.
  * - One append is in flight at a time; what is settled meanwhile goes out in the next (group commit).
  */
+
 import { MillraceError } from '../base/errors.ts'
+import { nextTick, realTimeout } from '../base/timers.ts'
 import type { Emission } from '../broker/engine.ts'
 import type { RecordChange, RecordSource } from '../delivery/cursor-host.ts'
 import { encodeEntry, fold, type JournalEntry, type JournalState, recordText } from './journal-entry.ts'
@@ -42,7 +44,7 @@ let lazyCommits: (() => void)[] = []
 function lazily(commit: () => void): void {
   lazyCommits.push(commit)
   if (lazyCommits.length > 1) return
-  setTimeout(() => {
+  realTimeout(() => {
     const commits = lazyCommits
     lazyCommits = []
     for (const each of commits) each()
@@ -201,7 +203,7 @@ export class Ownership {
   /** Resolves when the emissions of what was settled are where they belong. */
   async sent(): Promise<void> {
     await this.flushed()
-    while (!this.#over && this.#state.outbox.length > 0) await new Promise((resolve) => setTimeout(resolve, 1))
+    while (!this.#over && this.#state.outbox.length > 0) await new Promise((resolve) => realTimeout(resolve, 1))
   }
 
   /** Give the partition back in good order: the next owner need not wait. */
@@ -239,7 +241,7 @@ export class Ownership {
   #soon(): void {
     if (this.#scheduled || this.#committing !== null || this.#closing || this.#over) return
     this.#scheduled = true
-    process.nextTick(() => {
+    nextTick(() => {
       this.#scheduled = false
       this.#commitNow()
     })
@@ -349,7 +351,7 @@ export class Ownership {
         break
       } catch (error) {
         if (error instanceof Fenced || (error as MillraceError).retryable === false) throw error
-        await new Promise((resolve) => setTimeout(resolve, RETRY_MS))
+        await new Promise((resolve) => realTimeout(resolve, RETRY_MS))
         const there = await this.#host.backend.readJournal(this.journal)
         const last = fold(there.entries)
         if (last.owner === this.#host.member && last.number === number) {

@@ -84,7 +84,7 @@ export class PartitionedEngine implements Engine {
     this.#due = new DueQueue(this.clock)
     this.#pauses = new Pauses(this.#backend)
     this.#suspects = new SuspectQueue((cursor) => this.#ownedBy(cursor)?.ownership.flushed() ?? Promise.reject(new Fenced('')))
-    this.#leases = new LeaseWatch(this.#due, this.clock, this.#instances)
+    this.#leases = new LeaseWatch(this.clock, this.#instances)
     this.#registry = new Registry(this.#backend, options.partitions ?? PARTITIONS_DEFAULT, (added, gone) => this.#channelsChanged(added, gone))
     this.#shared = {
       nowMs: () => this.clock.now(),
@@ -467,6 +467,7 @@ export class PartitionedEngine implements Engine {
     for (const group of this.#groups.values()) await group.close()
     this.#closed.abort()
     this.#due.close()
+    this.#leases.close()
     await this.#appenders.close()
     await this.#backend.close()
   }

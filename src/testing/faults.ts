@@ -4,6 +4,7 @@
  */
 import { MillraceError } from '../base/errors.ts'
 import { shown } from '../base/shown.ts'
+import { afterThis } from '../base/timers.ts'
 import { knownOptions, trueOrFalse } from '../base/units.ts'
 import type { ConsumerSpec, Delivery, DeliverySink, Emission, Engine, Failure, Subscription } from '../broker/engine.ts'
 
@@ -24,6 +25,7 @@ export interface Handled {
 }
 
 export interface FaultSource {
+  subscribed(sink: DeliverySink): void
   readonly random: () => number
   faults(): Faults
   handled(record: Handled): void
@@ -55,6 +57,7 @@ export function withFaults(engine: Engine, source: FaultSource): Engine {
 }
 
 async function subscribe(engine: Engine, source: FaultSource, spec: ConsumerSpec, sink: DeliverySink): Promise<Subscription> {
+  source.subscribed(sink)
   const inner = await engine.subscribe(spec, {
     deliver: (deliveries) => sink.deliver(source.faults().reorder === true ? shuffled(deliveries, source.random) : deliveries),
     revoked: (deliveries) => sink.revoked(deliveries),
@@ -68,7 +71,7 @@ async function subscribe(engine: Engine, source: FaultSource, spec: ConsumerSpec
     }
     if (!repeated.has(delivery) && source.random() < redeliver) {
       repeated.add(delivery)
-      queueMicrotask(() => sink.deliver([delivery]))
+      afterThis(() => sink.deliver([delivery]))
       return false
     }
     const completed = inner.complete(delivery, emissions)

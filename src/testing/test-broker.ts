@@ -4,14 +4,17 @@
 import { MillraceError } from '../base/errors.ts'
 import { nameOf } from '../base/names.ts'
 import { shown } from '../base/shown.ts'
+import { nextTurn, realNowMs } from '../base/timers.ts'
 import { type Duration, durationMs, knownOptions, wholeNumber } from '../base/units.ts'
 import type { Broker } from '../broker/broker.ts'
 import { ConnectedBroker } from '../broker/connected-broker.ts'
+import type { DeliverySink } from '../broker/engine.ts'
 import type { Channel } from '../channel/channel.ts'
 import type { EmbeddedEngine } from '../engines/embedded/embedded-engine.ts'
 import { openMemoryEngine } from '../engines/embedded/open.ts'
 import type { StoredEvent } from '../event/cloud-event.ts'
 import { decodeEvent } from '../event/encode.ts'
+import { noteMadeNow } from '../event/made-now.ts'
 import { checkedFaults, type Faults, type Handled, withFaults } from './faults.ts'
 import { seededRandom } from './seeded-random.ts'
 import { VirtualClock } from './virtual-clock.ts'
@@ -28,9 +31,12 @@ export interface TestBrokerOptions {
 export interface TestBroker extends Broker {
   /** The broker's time. */
   readonly now: Date
-  /** Resolves when nothing is left to do at this time: all is committed, no handler runs, nothing is due. */
+  /** Resolves when nothing is left to do at this time: all is committed, no handler runs, nothing is due. What waits for a batch to be filled is left waiting. */
   settled(): Promise<void>
-  /** Let time pass: everything that falls due happens in its order, and settles. */
+  /**
+   * Let time pass: everything that falls due happens in its order, and settles. It waits for handlers that do something; one that does nothing for a quarter of a
+   * second of real time may itself wait for what the time brings, such as its time limit, so time goes on.
+   */
   advance(duration: Duration): Promise<void>
   /** Change the faults from here on. */
   inject(faults: Faults): void
@@ -42,15 +48,30 @@ export interface TestBroker extends Broker {
 
 /** Turns of the event loop without anything happening after which nothing more will. */
 const QUIET_TURNS = 4
+/** Real time for which `advance` waits for handlers that neither end nor do anything that is seen: they may wait for what the time brings. */
+const PATIENCE_MS = 250
+
+interface State {
+  faults: Faults
+  readonly handled: Handled[]
+  readonly sinks: DeliverySink[]
+}
+
+noteMadeNow()
 
 class VirtualBroker extends ConnectedBroker implements TestBroker {
   readonly #engine: EmbeddedEngine
   readonly #clock: VirtualClock
-  readonly #state: { faults: Faults; readonly handled: Handled[] }
+  readonly #state: State
 
-  constructor(engine: EmbeddedEngine, clock: VirtualClock, state: { faults: Faults; readonly handled: Handled[] }, random: () => number) {
-    const faulty = withFaults(engine, { random, faults: () => state.faults, handled: (record) => state.handled.push(record) })
-    super(faulty, { source: '/test', random })
+  constructor(engine: EmbeddedEngine, clock: VirtualClock, state: State, random: () => number) {
+    const faulty = withFaults(engine, {
+      random,
+      faults: () => state.faults,
+      handled: (record) => state.handled.push(record),
+      subscribed: (sink) => state.sinks.push(sink),
+    })
+    super(faulty, { source: '/test', random, stampMs: () => clock.now() })
     this.#engine = engine
     this.#clock = clock
     this.#state = state
@@ -61,23 +82,43 @@ class VirtualBroker extends ConnectedBroker implements TestBroker {
   }
 
   async settled(): Promise<void> {
-    for (let quiet = 0; quiet < QUIET_TURNS; ) {
-      while (this.#clock.nextMs <= this.#clock.now()) this.#clock.step(this.#clock.now())
-      await new Promise((resolve) => setImmediate(resolve))
-      if (this.#engine.busy) quiet = 0
-      else quiet++
-    }
+    await this.#settle(null)
   }
 
   async advance(duration: Duration): Promise<void> {
     const until = this.#clock.now() + durationMs(duration, 'advance')
-    await this.settled()
-    while (this.#clock.nextMs <= until) {
-      this.#clock.step(until)
-      await this.settled()
+    let waiting = await this.#settle(0)
+    while (this.#clock.nextOf(waiting > 0) <= until) {
+      this.#clock.step(until, waiting > 0)
+      waiting = await this.#settle(waiting)
     }
-    this.#clock.step(until)
-    await this.settled()
+    this.#clock.step(until, waiting > 0)
+    await this.#settle(waiting)
+  }
+
+  /** Events whose handlers run: what waits for a batch to be filled does not count. */
+  get #running(): number {
+    return this.#state.sinks.reduce((count, { gathered = 0 }) => count - gathered, this.#engine.inHand)
+  }
+
+  /**
+   * Resolves when nothing is left to do at this time. With a number of handlers that wait already, it waits for more of them only until they seem to wait, too;
+   * it answers how many do.
+   */
+  async #settle(waiting: number | null): Promise<number> {
+    let running = -1
+    let sinceMs = realNowMs()
+    for (let quiet = 0; quiet < QUIET_TURNS; ) {
+      while (this.#clock.nextMs <= this.#clock.now()) this.#clock.step(this.#clock.now())
+      await new Promise<void>((resolve) => nextTurn(resolve))
+      if (this.#engine.busy || this.#running !== running) {
+        running = this.#running
+        sinceMs = realNowMs()
+        quiet = 0
+      } else if (running <= (waiting ?? 0) || (waiting !== null && realNowMs() - sinceMs > PATIENCE_MS)) quiet++
+      else quiet = 0
+    }
+    return running
   }
 
   inject(faults: Faults): void {
@@ -127,5 +168,5 @@ export function testBroker(options: TestBrokerOptions = {}): TestBroker {
   }
   wholeNumber(seed, 'seed', 0, Number.MAX_SAFE_INTEGER)
   const clock = new VirtualClock(start.getTime())
-  return new VirtualBroker(openMemoryEngine({}, clock), clock, { faults: checkedFaults(options.faults ?? {}), handled: [] }, seededRandom(seed))
+  return new VirtualBroker(openMemoryEngine({}, clock), clock, { faults: checkedFaults(options.faults ?? {}), handled: [], sinks: [] }, seededRandom(seed))
 }

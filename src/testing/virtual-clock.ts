@@ -4,6 +4,7 @@ import type { Clock } from '../base/clock.ts'
 interface Timer {
   readonly dueMs: number
   readonly order: number
+  readonly beat: boolean
   readonly task: () => void
 }
 
@@ -28,35 +29,48 @@ export class VirtualClock implements Clock {
     return this.after(timeMs - this.#nowMs, task)
   }
 
-  after(delayMs: number, task: () => void): () => void {
-    const timer: Timer = { dueMs: this.#nowMs + Math.max(0, delayMs), order: this.#order++, task }
+  after(delayMs: number, task: () => void, kind?: 'beat'): () => void {
+    const timer: Timer = { dueMs: this.#nowMs + Math.max(0, delayMs), order: this.#order++, beat: kind === 'beat', task }
     this.#timers.add(timer)
     return () => this.#timers.delete(timer)
   }
 
   /** When the next timer is due, or infinity. */
   get nextMs(): number {
-    return this.#next()?.dueMs ?? Number.POSITIVE_INFINITY
+    return this.nextOf(true)
   }
 
-  #next(): Timer | undefined {
+  /** The same; without beats, of those that are none. */
+  nextOf(beats: boolean): number {
+    return this.#next(beats)?.dueMs ?? Number.POSITIVE_INFINITY
+  }
+
+  #next(beats: boolean): Timer | undefined {
     let next: Timer | undefined
     for (const timer of this.#timers) {
+      if (timer.beat && !beats) continue
       if (next === undefined || timer.dueMs < next.dueMs || (timer.dueMs === next.dueMs && timer.order < next.order)) next = timer
     }
     return next
   }
 
-  /** Move to a time, which is not before now, and run one timer that is due by then. False when there is none. */
-  step(toMs: number): boolean {
-    const next = this.#next()
+  /**
+   * Move to a time, which is not before now, and run one timer that is due by then. Without beats, those that are due on the way are run once, before it.
+   * False when there is none.
+   */
+  step(toMs: number, beats = true): boolean {
+    const next = this.#next(beats)
     if (next === undefined || next.dueMs > toMs) {
       this.#nowMs = Math.max(this.#nowMs, toMs)
       return false
     }
-    this.#timers.delete(next)
     this.#nowMs = Math.max(this.#nowMs, next.dueMs)
-    next.task()
+    if (!beats) for (const timer of [...this.#timers]) if (timer.beat && timer.dueMs <= this.#nowMs) this.#run(timer)
+    this.#run(next)
     return true
+  }
+
+  #run(timer: Timer): void {
+    if (this.#timers.delete(timer)) timer.task()
   }
 }

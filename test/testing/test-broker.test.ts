@@ -75,3 +75,72 @@ test('the same seed does the same', async () => {
   expect(await run(3)).toEqual(await run(3))
   expect(await run(3)).not.toEqual(await run(4))
 })
+
+test('a batch that waits for more settles, and is handled when its wait is over', async () => {
+  const broker = testBroker()
+  const batches: number[] = []
+  await broker.start(consumer('batches', orders).onBatch(Paid, { size: 10, wait: '5m' }, (events) => void batches.push(events.length)))
+  await broker.publish(orders, [Paid({ order: 'a' }), Paid({ order: 'b' })])
+  await broker.settled()
+  expect(batches).toEqual([])
+  await broker.advance('4m')
+  expect(batches).toEqual([])
+  await broker.publish(orders, Paid({ order: 'c' }))
+  await broker.advance('2m')
+  expect(batches).toEqual([3])
+  await broker.close()
+})
+
+test('a batch that waits for a day keeps its lease', async () => {
+  const broker = testBroker()
+  const batches: number[] = []
+  const daily = consumer('daily', orders, { lease: '1m' }).onBatch(Paid, { size: 10, wait: '1d' }, (events) => void batches.push(events.length))
+  await broker.start(daily)
+  await broker.publish(orders, Paid({ order: 'a' }))
+  await broker.advance('25h')
+  expect(batches).toEqual([1])
+  expect(broker.handled(daily)).toHaveLength(1)
+  await broker.close()
+})
+
+// With a renewal each ten seconds it would be three million steps for each consumer.
+test('a year passes in steps of what is due, however many consumers run', async () => {
+  const broker = testBroker()
+  const fired: number[] = []
+  for (let n = 0; n < 10; n++) await broker.start(consumer(`idle-${n}`, orders).on(Paid, () => undefined))
+  await broker.start(consumer('worker', reminders).on(Reminder, () => void fired.push(broker.now.getTime())))
+  const start = broker.now.getTime()
+  for (let day = 1; day <= 365; day += 7) await broker.publish(reminders, Reminder({ day }), { delay: `${day}d` })
+  await broker.advance('365d')
+  expect(fired).toEqual(Array.from({ length: 53 }, (_, week) => start + (1 + week * 7) * 86_400_000))
+  await broker.close()
+})
+
+test('a handler that hangs is ended by its time limit when time passes', async () => {
+  const broker = testBroker()
+  const attempts: number[] = []
+  const slow = consumer('slow', orders, { timeout: '30s', retry: { attempts: 2, backoff: 'fixed', min: '1s' } }).on(Paid, (_event, ctx) => {
+    attempts.push(ctx.attempt)
+    return new Promise<void>((_resolve, reject) => ctx.signal.addEventListener('abort', () => reject(ctx.signal.reason as Error)))
+  })
+  await broker.start(slow)
+  await broker.publish(orders, Paid({ order: 'a' }))
+  await broker.advance('2m')
+  expect(attempts).toEqual([1, 2])
+  expect(await broker.deadLetters(slow).list()).toMatchObject([{ attempts: 2 }])
+  await broker.close()
+})
+
+test("events have the broker's time, unless they say their own: published, delayed and emitted", async () => {
+  const broker = testBroker({ start: new Date('2030-06-01T00:00:00Z') })
+  await broker.start(consumer('c', orders).on(Paid, async ({ data }, ctx) => void (await ctx.emit(reminders, [Reminder(data), Reminder(data, { id: 'own' })]))))
+  const said = { time: '2001-01-01T00:00:00Z' }
+  await broker.advance('1d')
+  const now = '2030-06-02T00:00:00.000Z'
+  await broker.publish(orders, [Paid({ order: 'a' }), Paid({ order: 'b' }, { id: 'b' }), Paid({ order: 'c' }, said)])
+  await broker.publish('orders', { type: 'order.paid', data: { order: 'd' } })
+  await broker.settled()
+  expect((await broker.published(orders)).map(({ time }) => time)).toEqual([now, now, said.time, now])
+  expect(new Set((await broker.published(reminders)).map(({ time }) => time))).toEqual(new Set([now]))
+  await broker.close()
+})

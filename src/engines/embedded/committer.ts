@@ -12,6 +12,7 @@
 import type { Clock } from '../../base/clock.ts'
 import { MillraceError } from '../../base/errors.ts'
 import { LIMITS } from '../../base/limits.ts'
+import { clearRealTimeout, nextTick, nextTurn, realNowMs, realTimeout } from '../../base/timers.ts'
 import type { EncodedEvent, PublishWaiter } from '../../broker/engine.ts'
 import type { RecordChange, RecordSource } from '../../delivery/cursor-host.ts'
 import { type Block, encodeBlock } from '../../event/block.ts'
@@ -142,7 +143,7 @@ export class Committer {
    * @throws DISK_FULL · TOO_MANY_FILES: what was put in is kept for the next try, and is lost with the process
    */
   left(): Promise<void> {
-    return this.#settles(performance.now() + LEAVING_MS)
+    return this.#settles(realNowMs() + LEAVING_MS)
   }
 
   #settles(untilMs: number): Promise<void> {
@@ -170,7 +171,7 @@ export class Committer {
     if (this.#full !== null) this.#retryTimer?.ref()
     if (this.#scheduled || this.#inFlight !== null || this.#full !== null) return
     this.#scheduled = true
-    process.nextTick(() => {
+    nextTick(() => {
       this.#scheduled = false
       this.#commit()
     })
@@ -178,7 +179,7 @@ export class Committer {
 
   #lazily(): void {
     if (this.#lazyTimer !== null || this.#scheduled || this.#inFlight !== null) return
-    this.#lazyTimer = setTimeout(() => {
+    this.#lazyTimer = realTimeout(() => {
       this.#lazyTimer = null
       this.#commit()
     }, LAZY_MS)
@@ -187,7 +188,7 @@ export class Committer {
   #commit(): void {
     if (this.#inFlight !== null || this.#failure !== null) return
     if (this.#lazyTimer !== null) {
-      clearTimeout(this.#lazyTimer)
+      clearRealTimeout(this.#lazyTimer)
       this.#lazyTimer = null
     }
     const commit = this.#build()
@@ -298,7 +299,7 @@ export class Committer {
     for (const { log, block } of fresh) for (const listener of log.listeners) listener.onCommitted(block)
     for (const settled of commit.settled) settled.resolve()
     // After the handlers that were called, and what their completions made room for.
-    if (fresh.length > 0) setImmediate(letGo, commit.parts, fresh)
+    if (fresh.length > 0) nextTurn(letGo, commit.parts, fresh)
     else letGo(commit.parts, fresh)
   }
 
@@ -314,7 +315,7 @@ export class Committer {
       this.#trims = [...commit.trims, ...this.#trims]
       for (const [log, events] of kept) for (const event of events) this.#append(log, event, null)
       const settled = [...commit.settled, ...this.#settled]
-      const nowMs = performance.now()
+      const nowMs = realNowMs()
       this.#settled = settled.filter(({ untilMs }) => untilMs > nowMs)
       for (const { untilMs, reject } of settled) if (untilMs <= nowMs) reject(error)
       this.#hooks.alarm(error)
@@ -342,7 +343,7 @@ export class Committer {
   }
 
   #retryLater(): void {
-    const timer = setTimeout(() => {
+    const timer = realTimeout(() => {
       if (this.#full !== null) this.#commit()
     }, FULL_RETRY_MS)
     // It keeps the process alive only while somebody waits.

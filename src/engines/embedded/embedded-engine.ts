@@ -6,6 +6,7 @@
 import type { Clock } from '../../base/clock.ts'
 import { isMillraceError, MillraceError } from '../../base/errors.ts'
 import { compileWildcard, isWildcard } from '../../base/names.ts'
+import { realInterval } from '../../base/timers.ts'
 import { AlarmList } from '../../broker/alarm-list.ts'
 import type { Capabilities } from '../../broker/capabilities.ts'
 import type { Carriage } from '../../broker/carriage.ts'
@@ -99,7 +100,7 @@ export class EmbeddedEngine implements Engine {
     if (claimsMs !== undefined) this.#suspects.hold(claimsMs, (delayMs, task) => this.#due.add(clock.now() + delayMs, task))
     this.#cursorHost = this.#makeCursorHost()
     this.#instanceHost = this.#makeInstanceHost()
-    this.#leases = new LeaseWatch(this.#due, clock, this.#instances)
+    this.#leases = new LeaseWatch(clock, this.#instances)
     this.#retention = new Retention({
       ...shared,
       queueFloor: (log) => this.#cursors.get(`${QUEUE_GROUP}/${log.id}`)?.done.floor ?? this.#savedFloor(QUEUE_GROUP, log) ?? log.first,
@@ -122,7 +123,7 @@ export class EmbeddedEngine implements Engine {
   }
 
   #refreshEvery(refresh: () => void): void {
-    const timer = setInterval(() => {
+    const timer = realInterval(() => {
       if (this.#closing !== null) clearInterval(timer)
       else {
         refresh()
@@ -453,9 +454,16 @@ export class EmbeddedEngine implements Engine {
     })
   }
 
-  /** Whether something is under way: a commit, or an event in somebody's hands. */
+  /** Whether something is being stored. */
   get busy(): boolean {
-    return this.#committer.busy || this.#publishing.busy || [...this.#instances].some((instance) => instance.held.size > 0)
+    return this.#committer.busy || this.#publishing.busy
+  }
+
+  /** Events in somebody's hands. */
+  get inHand(): number {
+    let count = 0
+    for (const { held } of this.#instances) count += held.size
+    return count
   }
 
   /** Retention, now: for tests and tools that do not wait for its timer. */
@@ -478,6 +486,7 @@ export class EmbeddedEngine implements Engine {
       await this.#committer.left()
     } finally {
       this.#due.close()
+      this.#leases.close()
       await this.#store.close()
       await this.#options.release?.()
     }

@@ -4,8 +4,10 @@
  * Invariants: the directory has one owner at a time, whoever that is (`storage/directory-owner.ts`); who attached keeps its engine for good, whose
  * connection leads to the owner, be it another process or, after a takeover, this one.
  */
+
 import { MillraceError } from '../../base/errors.ts'
 import { LIMITS } from '../../base/limits.ts'
+import { realTimeout } from '../../base/timers.ts'
 import type { ConnectOptions } from '../../broker/connect.ts'
 import type { Engine } from '../../broker/engine.ts'
 import { localAccess } from '../../wire/access.ts'
@@ -69,7 +71,7 @@ class SharedDirectory {
     } catch (error) {
       if (!(error instanceof MillraceError) || error.code !== 'UNAVAILABLE') throw error
       if (tries >= TRIES) throw inUse
-      await new Promise((resolve) => setTimeout(resolve, TRY_AGAIN_MS))
+      await new Promise((resolve) => realTimeout(resolve, TRY_AGAIN_MS))
       return null
     }
   }

@@ -9,10 +9,12 @@
  *
  * Invariants: who cannot reach a living owner is refused and never takes over. A lock that was taken where its file had been deleted counts only when nobody answers.
  */
+
 import { existsSync, realpathSync, type Stats, statSync } from 'node:fs'
 import type { Socket } from 'node:net'
 import { join } from 'node:path'
 import { MillraceError } from '../../../base/errors.ts'
+import { realInterval, realNowMs, realTimeout } from '../../../base/timers.ts'
 import { FORMAT_FILE } from './directory-format.ts'
 import { makePrivateDirectory } from './file-modes.ts'
 import { isFull, isOutOfFiles } from './file-system.ts'
@@ -89,7 +91,7 @@ async function lockOf(directory: string): Promise<KernelLock> {
 }
 
 async function refuseLater(directory: string): Promise<void> {
-  await new Promise((resolve) => setTimeout(resolve, BACK_MS))
+  await new Promise((resolve) => realTimeout(resolve, BACK_MS))
   await refuseAnswered(directory)
 }
 
@@ -213,7 +215,7 @@ class Claim implements DirectoryClaim {
   async begin(): Promise<void> {
     try {
       await this.#listen()
-      this.#timer = setInterval(() => {
+      this.#timer = realInterval(() => {
         this.#tending ??= this.#tend().finally(() => {
           this.#tending = null
         })
@@ -230,7 +232,7 @@ class Claim implements DirectoryClaim {
 
   check(): void {
     if (this.#lost !== null) throw this.#lost
-    const now = performance.now()
+    const now = realNowMs()
     if (now - this.#checkedMs < CHECK_MS) return
     this.#lost = this.#look()
     if (this.#lost !== null) throw this.#lost

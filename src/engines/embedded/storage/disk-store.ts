@@ -4,7 +4,9 @@
  * Until it is applied it is read from memory. The journal's size bounds that memory: when the journal is full, commits wait for an apply, and
  * when an apply finds the disk full, they are refused with DISK_FULL until there is room; without a file descriptor, with TOO_MANY_FILES.
  */
+
 import { isMillraceError, MillraceError } from '../../../base/errors.ts'
+import { clearRealTimeout, nextTurn, realTimeout } from '../../../base/timers.ts'
 import type { Frame, Rewrite, Store, StoredBlock, StoreStats } from '../store.ts'
 import { Applier } from './applier.ts'
 import { BlockMemory } from './block-memory.ts'
@@ -148,7 +150,7 @@ export class DiskStore<Block extends StoredBlock = StoredBlock> extends StoreRea
   commit(frame: Frame<Block>, done: Done): void {
     if (this.#failure !== null || this.#closed) {
       const error = this.#failure ?? new MillraceError('CLOSED', 'the store is closed')
-      setImmediate(() => done(error))
+      nextTurn(() => done(error))
       return
     }
     try {
@@ -157,7 +159,7 @@ export class DiskStore<Block extends StoredBlock = StoredBlock> extends StoreRea
       else this.#wait(frame, done)
     } catch (error) {
       const told = this.#shortage(error) ?? this.#poison(error)
-      setImmediate(() => done(told))
+      nextTurn(() => done(told))
     }
   }
 
@@ -200,7 +202,7 @@ export class DiskStore<Block extends StoredBlock = StoredBlock> extends StoreRea
   #wait(frame: Frame<Block>, done: Done): void {
     if (this.#full !== null) {
       const error = this.#full
-      setImmediate(() => done(error))
+      nextTurn(() => done(error))
       return
     }
     this.#waiting = { frame, done }
@@ -348,6 +350,6 @@ export class DiskStore<Block extends StoredBlock = StoredBlock> extends StoreRea
 }
 
 function later(task: () => void, ms: number): () => void {
-  const timer = setTimeout(task, ms).unref()
-  return () => clearTimeout(timer)
+  const timer = realTimeout(task, ms).unref()
+  return () => clearRealTimeout(timer)
 }

@@ -8,9 +8,11 @@
  *
  * Invariant: a process opens `owner.mdb` once. POSIX gives up all locks of a process on a file when the process closes any descriptor of it.
  */
+
 import { existsSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { open, type RootDatabase, type Transaction } from 'lmdb'
+import { realTimeout } from '../../../base/timers.ts'
 import { FILE_MODE, protect } from './file-modes.ts'
 
 export const LOCK_FILE = 'owner.mdb'
@@ -40,7 +42,7 @@ export class KernelLock {
     for (let tries = 1; ; tries++) {
       const lock = await KernelLock.#try(directory)
       if (lock !== null || tries === TRIES) return lock
-      await new Promise((resolve) => setTimeout(resolve, TRY_AGAIN_MS * (1 + Math.random())))
+      await new Promise((resolve) => realTimeout(resolve, TRY_AGAIN_MS * (1 + Math.random())))
     }
   }
 

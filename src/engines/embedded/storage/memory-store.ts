@@ -1,6 +1,7 @@
 /**
  * The store of `memory:`: everything in maps, nothing survives the process. Frames take effect as on disk: whole, in order, later.
  */
+import { nextTurn } from '../../../base/timers.ts'
 import type { Frame, Rewrite, Run, Store, StoredBlock, StoreStats } from '../store.ts'
 
 interface Log<Block> {
@@ -18,7 +19,7 @@ export class MemoryStore<Block extends StoredBlock = StoredBlock> implements Sto
   #commits = 0
 
   commit(frame: Frame<Block>, done: (error: Error | null) => void): void {
-    setImmediate(() => {
+    nextTurn(() => {
       this.#apply(frame)
       done(null)
     })

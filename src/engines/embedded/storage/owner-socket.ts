@@ -5,11 +5,13 @@
  * A path may be too long for a socket's address. Linux reaches the folder by its descriptor, so that neither the path's length nor TMPDIR matter there.
  * A socket is bound in a folder that nobody else may enter, gets its mode, and is then renamed to its place: whoever finds it there finds it listening.
  */
+
 import { createHash } from 'node:crypto'
 import { chmodSync, closeSync, mkdtempSync, openSync, readdirSync, renameSync, rmdirSync, rmSync, statSync } from 'node:fs'
 import { createConnection, createServer, type Server, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { basename, dirname, isAbsolute, join } from 'node:path'
+import { clearRealTimeout, realTimeout } from '../../../base/timers.ts'
 import { fileModeIn } from './file-modes.ts'
 import { isFull } from './file-system.ts'
 import { type OwnerInfo, readRecord } from './owner-record.ts'
@@ -66,11 +68,11 @@ function ask(address: string): Promise<Answer> {
     let text = ''
     const socket = createConnection(address)
     const end = (answer: Answer): void => {
-      clearTimeout(timer)
+      clearRealTimeout(timer)
       socket.destroy()
       resolve(answer)
     }
-    const timer = setTimeout(() => end('silent'), ANSWER_MS)
+    const timer = realTimeout(() => end('silent'), ANSWER_MS)
     socket.on('error', (error: NodeJS.ErrnoException) => end(answerOf(error)))
     const read = (): void => {
       try {

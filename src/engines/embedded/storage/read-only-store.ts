@@ -4,7 +4,9 @@
  * What the owner has applied is seen through the index; what it has not is read from the journal once, at opening, for a
  * directory whose owner is gone. Beside a living owner news are seen when they are applied, within a tenth of a second or so.
  */
+
 import { MillraceError } from '../../../base/errors.ts'
+import { nextTurn } from '../../../base/timers.ts'
 import type { Store, StoredBlock, StoreStats } from '../store.ts'
 import { readFormat } from './directory-format.ts'
 import { nodeFileSystem } from './file-system.ts'
@@ -37,7 +39,7 @@ export class ReadOnlyStore<Block extends StoredBlock = StoredBlock> extends Stor
 
   commit(_frame: unknown, done: (error: Error | null) => void): void {
     const error = new MillraceError('INVALID_OPTION', 'the directory was opened with readOnly: nothing can be stored', { option: 'readOnly' })
-    setImmediate(() => done(error))
+    nextTurn(() => done(error))
   }
 
   async compact(): Promise<null> {
