@@ -8,7 +8,6 @@
  */
 
 import { LIMITS } from '../base/limits.ts'
-import { clearRealTimeout, realTimeout } from '../base/timers.ts'
 import type { InFlightRecord } from './consumer-records.ts'
 
 export interface InFlightHost {
@@ -32,7 +31,7 @@ export class InFlight {
   arm(): void {
     if (this.#armed) return
     this.#armed = true
-    realTimeout(() => {
+    setTimeout(() => {
       this.#armed = false
       this.save()
     }, LIMITS.inFlightRecordMs).unref()
@@ -121,7 +120,7 @@ export class SuspectQueue {
     const running = this.#running
     if (running === null || running[0] !== cursor || running[1] !== offset) return
     this.#running = null
-    if (this.#timer !== null) clearRealTimeout(this.#timer)
+    if (this.#timer !== null) clearTimeout(this.#timer)
     this.#next()
   }
 
@@ -147,7 +146,7 @@ export class SuspectQueue {
       () => cursor.runAlone(offset),
       () => this.forget(cursor),
     )
-    this.#timer = realTimeout(() => this.done(cursor, offset), ALONE_MS)
+    this.#timer = setTimeout(() => this.done(cursor, offset), ALONE_MS)
     this.#timer.unref()
   }
 }

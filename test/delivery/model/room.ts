@@ -42,7 +42,7 @@ export class Room {
     this.#hooks = hooks
     this.#due = new DueQueue(clock)
     this.#suspects = new SuspectQueue(() => store.flushed())
-    this.#leases = new LeaseWatch(this.#due, clock, this.instances)
+    this.#leases = new LeaseWatch(clock, this.instances)
     if (claimsMs !== null) this.#suspects.hold(claimsMs, (delayMs, task) => this.#due.add(clock.now() + delayMs, task))
     this.#host = {
       nowMs: () => clock.now(),
