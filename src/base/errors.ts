@@ -59,6 +59,8 @@ export const ERROR_CODES = {
   DISK_FULL: { retryable: true },
   /** Too many files are open: nothing was acknowledged, nothing was lost, publishing works again when there are file descriptors. */
   TOO_MANY_FILES: { retryable: true },
+  /** An alarm: what channels need not keep cannot be deleted. It is tried again by itself. */
+  RETENTION_FAILED: { retryable: true },
   /** A write or sync failed: the store takes no further writes until it is opened again. */
   STORE_FAILED: { retryable: false },
   /** More is waiting to be written than the limit allows; await earlier publishes first. */

@@ -1,5 +1,6 @@
 /** The alarms of an engine: each is told once when it begins, and listed until it ends. */
-import { MillraceError } from '../base/errors.ts'
+import { type ErrorCode, MillraceError } from '../base/errors.ts'
+import { LastingFailures } from '../base/lasting-failures.ts'
 import type { Alarm } from './description.ts'
 
 export class AlarmList {
@@ -29,6 +30,11 @@ export class AlarmList {
   raiseFor(error: unknown): void {
     const code = error instanceof MillraceError ? error.code : 'STORE_FAILED'
     this.raise(code, error instanceof Error ? error.message : String(error))
+  }
+
+  /** For work that is tried again by itself: an alarm when it has failed so many times one after the other, until it succeeds. */
+  lasting(code: ErrorCode, timesMin: number): LastingFailures {
+    return new LastingFailures(timesMin, { raise: (message) => this.raise(code, message), end: () => this.end(code) })
   }
 
   end(...keys: readonly string[]): void {

@@ -34,6 +34,7 @@ export const STATUS: Readonly<Record<ErrorCode, number>> = {
   DATA_MISSING: 500,
   DISK_FULL: 507,
   TOO_MANY_FILES: 503,
+  RETENTION_FAILED: 500,
   STORE_FAILED: 500,
   BACKPRESSURE: 503,
   LEASE_LOST: 409,

@@ -8,6 +8,7 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { isMillraceError } from '../base/errors.ts'
+import type { LastingFailures } from '../base/lasting-failures.ts'
 import { LIMITS } from '../base/limits.ts'
 import { consumerKeys, type DeadRecord, fromJson, lastNumber, toJson } from '../delivery/consumer-records.ts'
 import type { RecordChange } from '../delivery/cursor-host.ts'
@@ -31,9 +32,17 @@ export interface ShelfHost {
   /** Store letters of events of a channel; makes the letters' channel where it is not there. */
   append(letters: string, of: string, items: readonly AppendItem[]): Promise<readonly Appended[]>
   alarm(error: unknown): void
+  /** Letters that nobody needs and that cannot be deleted. */
+  readonly failures: LastingFailures
 }
 
-export function shelfHost(backend: LogBackend, registry: Registry, appenders: Appenders, alarm: (error: unknown) => void): ShelfHost {
+export function shelfHost(
+  backend: LogBackend,
+  registry: Registry,
+  appenders: Appenders,
+  alarm: (error: unknown) => void,
+  failures: LastingFailures,
+): ShelfHost {
   return {
     backend,
     append: async (letters, of, items) => {
@@ -41,6 +50,7 @@ export function shelfHost(backend: LogBackend, registry: Registry, appenders: Ap
       return appenders.of(letters).append(items, false)
     },
     alarm,
+    failures,
   }
 }
 
@@ -66,6 +76,7 @@ export class LetterShelf implements LetterReader, Aside {
   #end = 0
   #gone = 0
   #tidying = false
+  #wantsTidying = false
   /** What has waited is stored. */
   onStored: () => void = () => undefined
 
@@ -154,13 +165,28 @@ export class LetterShelf implements LetterReader, Aside {
   #remove(key: string): void {
     this.#ownership.write(key, null)
     this.#gone++
-    if (this.#tidying || (this.#gone < GARBAGE_MAX && this.#ownership.letters(key).size > 0)) return
+    if (this.#gone >= GARBAGE_MAX || this.#ownership.letters(key).size === 0) this.#tidySoon()
+  }
+
+  /** What is asked for while letters are tidied is done behind it, and what fails again later. */
+  #tidySoon(): void {
+    this.#wantsTidying = true
+    if (this.#tidying) return
     this.#tidying = true
     setTimeout(() => {
+      this.#wantsTidying = false
       this.#tidy()
-        .catch(() => undefined)
+        .then(
+          () => this.#host.failures.succeeded(this.#of),
+          (error: unknown) => {
+            if (this.#ownership.over || error instanceof Fenced) return
+            this.#host.failures.failed(this.#of, error)
+            this.#wantsTidying = true
+          },
+        )
         .finally(() => {
           this.#tidying = false
+          if (this.#wantsTidying && !this.#ownership.over) this.#tidySoon()
         })
     }, TIDY_MS).unref()
   }

@@ -4,9 +4,11 @@
  * It joins the parts: the registry of channels, appending, the groups of this process's consumers with the partitions they own, the scheduler of delayed
  * events, reading and describing. It decides nothing about deliveries: that is the room `delivery`, and who owns what is the journals'.
  */
+
 import { randomUUID } from 'node:crypto'
 import { type Clock, systemClock } from '../base/clock.ts'
 import { MillraceError } from '../base/errors.ts'
+import { LastingFailures } from '../base/lasting-failures.ts'
 import { isWildcard } from '../base/names.ts'
 import type { Capabilities } from '../broker/capabilities.ts'
 import type { Carriage } from '../broker/carriage.ts'
@@ -19,6 +21,7 @@ import { SuspectQueue } from '../delivery/in-flight.ts'
 import { Instance, type InstanceHost } from '../delivery/instance.ts'
 import { LeaseWatch } from '../delivery/lease-watch.ts'
 import { Appenders } from './appending.ts'
+import { LASTING_TIMES } from './backend-alarms.ts'
 import { PartitionedCarriage } from './carrying.ts'
 import type { DelayingHost } from './delaying.ts'
 import { describePartitioned } from './describing.ts'
@@ -61,6 +64,10 @@ export class PartitionedEngine implements Engine {
   readonly #watches = new Map<string, Promise<() => void>>()
   readonly #logs = new Map<string, Set<PartitionLog>>()
   readonly #alarms = new Map<string, Alarm>()
+  readonly #failures = new LastingFailures(LASTING_TIMES, {
+    raise: (message) => this.#raise('RETENTION_FAILED', message),
+    end: () => this.#alarms.delete('RETENTION_FAILED'),
+  })
   readonly #due: DueQueue
   readonly #pauses: Pauses
   readonly #suspects: SuspectQueue
@@ -115,7 +122,7 @@ export class PartitionedEngine implements Engine {
       ...{ backend: this.#backend, registry: this.#registry, appenders: this.#appenders, nowMs, subscribe },
       alarm: (error) => this.#alarm(error),
     })
-    this.#shelf = shelfHost(this.#backend, this.#registry, this.#appenders, (error) => this.#alarm(error))
+    this.#shelf = shelfHost(this.#backend, this.#registry, this.#appenders, (error) => this.#alarm(error), this.#failures)
     const flushed = (): Promise<void> => this.#flushed([...this.#groups.values()])
     this.carriage = new PartitionedCarriage({
       ...{ backend: this.#backend, registry: this.#registry, own, shelf: this.#shelf, nowMs, flushed },
@@ -298,7 +305,7 @@ export class PartitionedEngine implements Engine {
       (gone) => this.#gone(group, gone),
     )
     for (const instance of group.instances) if (group.name === QUEUE_GROUP) ownership.write(`w/${instance.spec.name}`, Buffer.from('{}'))
-    if (entry.spec.kind === 'queue') trimBehind(owned, this.#backend)
+    if (entry.spec.kind === 'queue') trimBehind(owned, this.#backend, this.#failures)
     return owned
   }
 

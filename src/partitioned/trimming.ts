@@ -1,26 +1,37 @@
 /** What a queue's workers have settled is deleted, a while after. */
+import type { LastingFailures } from '../base/lasting-failures.ts'
 import type { LogBackend } from './log-backend.ts'
 import type { OwnedPartition } from './owned-partition.ts'
 
 const TRIM_MS = 200
 
 /** Delete events of a queue's partition as its floor moves. */
-export function trimBehind(owned: OwnedPartition, backend: LogBackend): void {
+export function trimBehind(owned: OwnedPartition, backend: LogBackend, failures: LastingFailures): void {
   let trimmed = owned.cursor.done.floor
   let armed = false
-  owned.cursor.state.onMoved = () => {
+  const trimSoon = (): void => {
     if (armed) return
     armed = true
     setTimeout(() => {
       armed = false
       const { floor } = owned.cursor.done
       if (floor <= trimmed || owned.ownership.over) return
+      const before = trimmed
       trimmed = floor
       // Not before the floor is durable: what is deleted must not be wanted again.
       owned.ownership
         .flushed()
         .then(() => backend.trim(owned.channel, owned.partition, floor))
-        .catch(() => undefined)
+        .then(
+          () => failures.succeeded(owned.channel),
+          (error: unknown) => {
+            if (owned.ownership.over) return
+            failures.failed(owned.channel, error)
+            trimmed = before
+            trimSoon()
+          },
+        )
     }, TRIM_MS).unref()
   }
+  owned.cursor.state.onMoved = trimSoon
 }

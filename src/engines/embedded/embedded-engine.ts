@@ -104,7 +104,7 @@ export class EmbeddedEngine implements Engine {
     this.#retention = new Retention({
       ...shared,
       queueFloor: (log) => this.#cursors.get(`${QUEUE_GROUP}/${log.id}`)?.done.floor ?? this.#savedFloor(QUEUE_GROUP, log) ?? log.first,
-      alarm: (error) => this.#alarm(error),
+      failures: this.#alarms.lasting('RETENTION_FAILED', 1),
     })
     this.#nextChannelId = this.#openChannels()
     this.#publishing = new Publishing({

@@ -19,6 +19,7 @@ export type LostThing =
   | 'settled events of a consumer'
   | 'attempts of a failed event'
   | 'declaration of a channel'
+  | 'pause of a consumer'
   | 'commit'
 
 /** What is lost beside the events in channels, of one kind. */
@@ -146,6 +147,7 @@ const TABLES: Readonly<Record<string, LostThing>> = {
   f: 'attempts of a failed event',
   g: 'position of a consumer',
   k: 'dead letter',
+  p: 'pause of a consumer',
   r: 'attempts of a failed event',
   s: 'delayed event',
   t: 'delayed event',
@@ -187,6 +189,7 @@ function tellRecord(key: string, tally: Tally): void {
   }
   const [, , ofGroup, id] = CURSOR_KEY.exec(key) ?? []
   if (ofGroup !== undefined) tally.add({ what, channelId: Number(id), consumer: consumerOf(ofGroup), certain: true })
+  else if (key.startsWith('p/')) tally.add({ what, consumer: key.slice(2), certain: true })
   else if (key.startsWith('c/')) tally.add({ what, certain: true, which: key.slice(2) })
   else if (key.startsWith('s/')) tally.add({ what, channelId: Number(key.slice(2, 10)), certain: true, which: `id ${key.slice(11)}` })
   else if (key.startsWith('t/')) tally.add({ what, certain: true, which: `due at ${new Date(Number(TIMER_KEY.exec(key)?.[1])).toISOString()}` })

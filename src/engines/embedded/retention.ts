@@ -10,6 +10,8 @@
  * - A channel whose sweep fails keeps the others from nothing, and is swept again later.
  */
 import type { Clock } from '../../base/clock.ts'
+import { isMillraceError } from '../../base/errors.ts'
+import type { LastingFailures } from '../../base/lasting-failures.ts'
 import { OneAtATime } from '../../base/one-at-a-time.ts'
 import { fromJson, toJson } from '../../delivery/consumer-records.ts'
 import type { DueQueue } from '../../delivery/due-queue.ts'
@@ -36,7 +38,8 @@ export interface RetentionParts {
   readonly due: DueQueue
   /** The floor of a queue's workers. */
   queueFloor(log: ChannelLog): number
-  alarm(error: unknown): void
+  /** Sweeps of channels that fail, and succeed again. */
+  readonly failures: LastingFailures
 }
 
 export class Retention {
@@ -85,8 +88,10 @@ export class Retention {
       if (this.#closed) return
       try {
         await this.#sweepLog(log)
+        this.#parts.failures.succeeded(log.name)
       } catch (error) {
-        this.#parts.alarm(error)
+        // A store that failed has an alarm of its own.
+        if (!isMillraceError(error, 'STORE_FAILED')) this.#parts.failures.failed(log.name, error)
         this.#sweepLater(log, LATER_MS)
       }
     }

@@ -166,7 +166,7 @@ export class KafkaBackend implements LogBackend {
     if (channel === undefined) {
       const plan = this.#plans.channel(entry.spec)
       const log = new ChannelLog(this.#client, plan.name, entry, () => this.#exists(name, incarnation, plan))
-      channel = new KafkaChannel(log, () => this.#registry.floors(incarnation))
+      channel = new KafkaChannel(log, () => this.#registry.floors(incarnation), this.#alarms.retention)
       this.#channels.set(incarnation, channel)
     }
     channel.log.entry = entry

@@ -1,4 +1,5 @@
 /** A channel on Kafka: its log, what is appended to it, and what of it is still there. */
+import type { LastingFailures } from '../../base/lasting-failures.ts'
 import type { Appended, AppendItem, Bounds, ChannelEntry, ReadLimit, StoredRecord } from '../../partitioned/log-backend.ts'
 import type { ChannelLog } from './channel-log.ts'
 import { ChannelWriter } from './channel-writer.ts'
@@ -19,13 +20,15 @@ export class KafkaChannel {
   readonly #sizes: SizeIndex | null
   /** By partition: what is below is settled. */
   readonly #floors: () => readonly number[]
+  readonly #failures: LastingFailures
   #indexed: Promise<void> | null = null
   #pruning: NodeJS.Timeout | null = null
   #closed = false
 
-  constructor(log: ChannelLog, floors: () => readonly number[]) {
+  constructor(log: ChannelLog, floors: () => readonly number[], failures: LastingFailures) {
     this.log = log
     this.#floors = floors
+    this.#failures = failures
     this.#writer = new ChannelWriter(log)
     const { latestByKey, bytes } = log.entry.spec.retain
     this.#keys = latestByKey ? new KeyIndex() : null
@@ -126,7 +129,15 @@ export class KafkaChannel {
     if (this.#pruning !== null || this.#closed) return
     this.#pruning = setTimeout(() => {
       this.#pruning = null
-      void this.#prune().catch(() => undefined)
+      const { name } = this.entry.spec
+      void this.#prune().then(
+        () => this.#failures.succeeded(name),
+        (error: unknown) => {
+          if (this.#closed) return
+          this.#failures.failed(name, error)
+          this.#pruneSoon()
+        },
+      )
     }, PRUNE_MS)
     this.#pruning.unref()
   }

@@ -1,4 +1,5 @@
 /** The channels there are, with what the scripts need to know of each; and the work of keeping no more than a channel is to keep. */
+import type { LastingFailures } from '../../base/lasting-failures.ts'
 import type { ChannelSpec } from '../../channel/channel.ts'
 import { channelEntryIn, damagedEntry } from '../../partitioned/channel-entry.ts'
 import type { ChannelEntry } from '../../partitioned/log-backend.ts'
@@ -87,10 +88,17 @@ export class ChannelRegistry {
     ]
   }
 
-  /** Let go what channels need not keep. */
-  async retain(): Promise<void> {
+  /** Let go what channels need not keep. What fails is tried again with the next call. */
+  async retain(failures: LastingFailures): Promise<void> {
     const limited = [...this.#entries.values()].filter(({ spec }) => isLimited(spec))
-    await Promise.all(limited.map(({ spec }) => this.#link.run(RETAIN, [this.#keys.channel(spec.name)], [this.#keys.base, spec.name], 'retaining')))
+    await Promise.all(
+      limited.map(({ spec: { name } }) =>
+        this.#link.run(RETAIN, [this.#keys.channel(name)], [this.#keys.base, name], 'retaining').then(
+          () => failures.succeeded(name),
+          (error: unknown) => failures.failed(name, error),
+        ),
+      ),
+    )
   }
 }
 

@@ -126,7 +126,7 @@ export class RedisBackend implements LogBackend {
 
   #retain(): void {
     if (this.#link.client.status !== 'ready') return
-    void this.#registry.retain().catch(() => undefined)
+    void this.#registry.retain(this.#alarms.retention)
   }
 
   channels(): Promise<readonly ChannelEntry[]> {

@@ -1,0 +1,34 @@
+/**
+ * Failures of work that is done behind everything else and tried again by itself, such as retention: one that lasts is
+ * told, with the channel and the reason, and ends when the work succeeds. A failure that passes is nobody's concern.
+ */
+export interface LastingHooks {
+  raise(message: string): void
+  end(): void
+}
+
+export class LastingFailures {
+  readonly #hooks: LastingHooks
+  readonly #timesMin: number
+  readonly #times = new Map<string, number>()
+
+  /** A failure lasts when the work has failed so many times one after the other. */
+  constructor(timesMin: number, hooks: LastingHooks) {
+    this.#timesMin = timesMin
+    this.#hooks = hooks
+  }
+
+  failed(channel: string, error: unknown): void {
+    const times = (this.#times.get(channel) ?? 0) + 1
+    this.#times.set(channel, times)
+    if (times < this.#timesMin) return
+    const reason = error instanceof Error ? error.message : String(error)
+    this.#hooks.raise(`what channel "${channel}" need not keep cannot be deleted, and takes room until it can: ${reason}`)
+  }
+
+  succeeded(channel: string): void {
+    const times = this.#times.get(channel) ?? 0
+    this.#times.delete(channel)
+    if (times >= this.#timesMin && ![...this.#times.values()].some((each) => each >= this.#timesMin)) this.#hooks.end()
+  }
+}
