@@ -44,6 +44,8 @@ import { trimBehind } from './trimming.ts'
 /** The group of a queue's workers, whatever their consumers' names: no consumer can have this name. */
 export const QUEUE_GROUP = '~queue'
 const PARTITIONS_DEFAULT = 16
+/** The record of a journal that says which channel of the name it is of. */
+const INCARNATION = 'i/channel'
 /** A watch may miss an append: partitions that are worked on are looked at so often, too. */
 const LOOK_MS = 1000
 
@@ -291,6 +293,7 @@ export class PartitionedEngine implements Engine {
     const host = this.#ownershipHost(group)
     const ownership = await Ownership.claim(group.journal(entry.spec.name, partition), host, mayClaim)
     if (ownership === null) return null
+    beginAnew(ownership, entry)
     const log = new PartitionLog(this.#backend, entry.spec, partition, () => this.clock.now())
     await this.#attend(entry.spec.name, log)
     const begin = this.#begins.get(`${group.id} ${entry.spec.name}`) ?? { at: 'beginning' }
@@ -478,6 +481,15 @@ export class PartitionedEngine implements Engine {
     await this.#appenders.close()
     await this.#backend.close()
   }
+}
+
+/** What a journal says is of the channel as it was then: of one that was deleted on the servers and made anew, nothing holds. */
+function beginAnew(ownership: Ownership, { incarnation }: ChannelEntry): void {
+  const written = ownership.get(INCARNATION)
+  const now = JSON.stringify({ incarnation })
+  if (written !== undefined && Buffer.from(written).toString() === now) return
+  if (written !== undefined) for (const [key] of ownership.range('', '\uffff')) ownership.write(key, null)
+  ownership.write(INCARNATION, Buffer.from(now))
 }
 
 function closed(): MillraceError {

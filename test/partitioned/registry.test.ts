@@ -1,7 +1,7 @@
 /** What channels are, where several processes declare them at once, or remove them. */
 import { expect, it } from 'vitest'
 import { ConnectedBroker } from '../../src/broker/connected-broker.ts'
-import { type Broker, event, stream } from '../../src/index.ts'
+import { type Broker, consumer, event, stream } from '../../src/index.ts'
 import { PartitionedEngine } from '../../src/partitioned/partitioned-engine.ts'
 import { MemoryBackend, MemoryServer } from './memory-backend.ts'
 
@@ -67,4 +67,21 @@ it('a channel that was removed, and is declared by another process, is known by 
     )
   await expect.poll(publish).toBe(0)
   await closed([one, two])
+})
+
+it('consumers of a channel that was deleted on the servers alone begin anew with the next one', async () => {
+  const server = new MemoryServer()
+  const broker = await open(server)
+  const orders = stream('orders')
+  const handled: string[] = []
+  await broker.start(consumer('worker', orders).onAny(({ id }) => void handled.push(id)))
+  await broker.publish(
+    orders,
+    Array.from({ length: 20 }, (_, at) => ({ type: 'order', id: `old-${at}` })),
+  )
+  await expect.poll(() => handled.length, { timeout: 10_000 }).toBe(20)
+  server.channels.delete('orders')
+  await broker.publish(orders, { type: 'order', id: 'new' })
+  await expect.poll(() => handled.includes('new'), { timeout: 10_000 }).toBe(true)
+  await closed([broker])
 })
