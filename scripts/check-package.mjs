@@ -1,4 +1,4 @@
-/** Pack what was built, and judge the tarball: publint for the manifest, attw for how its types resolve (ES modules only). */
+/** Pack what was built, and judge the tarball: publint for the manifest, attw for how its types resolve, from ES modules and from CommonJS. */
 import { execFileSync } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -19,7 +19,7 @@ try {
   const { messages } = await publint({ pack: { tarball: new Uint8Array(readFileSync(tarball)).buffer }, strict: true })
   for (const message of messages) console.error(`publint: ${formatMessage(message, manifest)}`)
   if (messages.length > 0) process.exitCode = 1
-  execFileSync(process.execPath, [join(root, 'node_modules/@arethetypeswrong/cli/dist/index.js'), tarball, '--profile', 'esm-only'], { stdio: 'inherit' })
+  execFileSync(process.execPath, [join(root, 'node_modules/@arethetypeswrong/cli/dist/index.js'), tarball, '--profile', 'node16'], { stdio: 'inherit' })
 } catch (error) {
   if (error.status === undefined) throw error
   process.exitCode = 1

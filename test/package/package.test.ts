@@ -24,7 +24,7 @@ const run = (command: string, args: readonly string[], options: { readonly cwd?:
 
 interface Manifest {
   readonly version: string
-  readonly exports: Readonly<Record<string, string | Readonly<Record<string, string>>>>
+  readonly exports: Readonly<Record<string, unknown>>
   readonly bin: Readonly<Record<string, string>>
   readonly dependencies: Readonly<Record<string, string>>
 }
@@ -74,9 +74,22 @@ async function link(names: readonly string[]): Promise<void> {
   }
 }
 
-async function node(code: string): Promise<string> {
-  const { stdout } = await run(process.execPath, ['--input-type=module', '-e', code], { cwd: project })
+async function node(code: string, type: 'module' | 'commonjs' = 'module'): Promise<string> {
+  const { stdout } = await run(process.execPath, ['--no-warnings', `--input-type=${type}`, '-e', code], { cwd: project })
   return stdout.trim()
+}
+
+/** What the compiler says of one file of the user's project. */
+async function compile(file: string, text: string, options: Readonly<Record<string, unknown>>): Promise<string> {
+  await writeFile(join(project, file), text)
+  const config = join(project, `${file}.json`)
+  const compilerOptions = { target: 'ES2023', strict: true, exactOptionalPropertyTypes: true, noEmit: true, types: ['node'], ...options }
+  await writeFile(config, JSON.stringify({ compilerOptions, include: [file] }))
+  return run(process.execPath, [join(ROOT, 'node_modules/typescript/lib/tsc.js'), '-p', config], { cwd: project, timeout: COMPILE_MS }).then(
+    ({ stdout }) => stdout,
+    // A compiler that was killed said nothing, which is no proof of anything.
+    (error: { readonly killed: boolean; readonly stdout: string }) => (error.killed ? expect.fail('the compiler did not end') : error.stdout),
+  )
 }
 
 describe('the package', () => {
@@ -110,20 +123,41 @@ describe('the package', () => {
 
   it('compiles in a strict project', async () => {
     const imports = subpaths.map((subpath, index) => `import * as entry${index} from 'millrace${subpath.slice(1)}'`)
-    await writeFile(join(project, 'main.ts'), `${imports.join('\n')}\nconsole.log(${subpaths.map((_, index) => `entry${index}`).join(', ')})\n`)
-    const compilerOptions = { module: 'NodeNext', target: 'ES2023', strict: true, exactOptionalPropertyTypes: true, noEmit: true, types: ['node'] }
-    await writeFile(join(project, 'tsconfig.json'), JSON.stringify({ compilerOptions, include: ['main.ts'] }))
-    const compile = (file: string): Promise<string> =>
-      run(process.execPath, [join(ROOT, 'node_modules/typescript/lib/tsc.js'), '-p', file], { cwd: project, timeout: COMPILE_MS }).then(
-        ({ stdout }) => stdout,
-        // A compiler that was killed said nothing, which is no proof of anything.
-        (error: { readonly killed: boolean; readonly stdout: string }) => (error.killed ? expect.fail('the compiler did not end') : error.stdout),
-      )
-    expect(await compile('tsconfig.json')).toBe('')
-    await writeFile(join(project, 'wrong.ts'), `import { stream } from 'millrace'\nstream(1)\n`)
-    await writeFile(join(project, 'wrong.json'), JSON.stringify({ compilerOptions, include: ['wrong.ts'] }))
-    expect(await compile('wrong.json')).toContain("'number' is not assignable to parameter of type 'string'")
+    const text = `${imports.join('\n')}\nconsole.log(${subpaths.map((_, index) => `entry${index}`).join(', ')})\n`
+    expect(await compile('main.ts', text, { module: 'NodeNext' })).toBe('')
+    expect(await compile('wrong.ts', `import { stream } from 'millrace'\nstream(1)\n`, { module: 'NodeNext' })).toContain(
+      "'number' is not assignable to parameter of type 'string'",
+    )
   }, 200_000)
+
+  it('is the same module for CommonJS', async () => {
+    const names = `Object.fromEntries(${JSON.stringify(subpaths)}.map((path) => [path, Object.keys(require('millrace' + path.slice(1))).sort()]))`
+    expect(JSON.parse(await node(`console.log(JSON.stringify(${names}))`, 'commonjs'))).toEqual(EXPORTS)
+    expect(await node(`import('millrace').then((m) => console.log(m.connect === require('millrace').connect))`, 'commonjs')).toBe('true')
+  })
+
+  it('compiles in a strict project of CommonJS modules', async () => {
+    const entries = subpaths.map((subpath, index) => `import * as entry${index} from 'millrace${subpath.slice(1)}'`).join('\n')
+    const use = `
+      import { type Broker, connect, consumer, event, MillraceError, stream } from 'millrace'
+      const Greeted = event('greeted')
+      const greetings = stream('greetings', { events: [Greeted] })
+      export async function main(): Promise<MillraceError | null> {
+        const broker: Broker = await connect('memory:')
+        await broker.start(consumer('k', greetings).on(Greeted, (given, ctx) => { given.offset satisfies number; void ctx.emit(greetings, Greeted(1)) }))
+        return new MillraceError('CLOSED', 'x')
+      }
+      console.log(${subpaths.map((_, index) => `entry${index}`).join(', ')})`
+    expect(await compile('main.cts', `${entries}\n${use}\n`, { module: 'Node16' })).toBe('')
+    const wrong = `import { stream } from 'millrace'\nstream(1)\n`
+    expect(await compile('wrong.cts', wrong, { module: 'Node16' })).toContain("'number' is not assignable to parameter of type 'string'")
+  }, 200_000)
+
+  it('holds what its README links to', async () => {
+    const links = [...readFileSync(join(installed, 'README.md'), 'utf8').matchAll(/\]\(([^)#:\s]+)(?:#[^)]*)?\)/g)].map(([, path = '']) => path)
+    expect(links.length).toBeGreaterThan(10)
+    expect(links.filter((path) => !existsSync(join(installed, path)))).toEqual([])
+  })
 
   it('has its licence, and neither sources nor tests', async () => {
     const files = await readdir(installed)
