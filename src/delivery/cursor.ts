@@ -444,6 +444,8 @@ export class Cursor implements LogListener, Suspected {
   deadLetter(delivery: HeldDelivery, failure: Failure): void {
     if (delivery.lane?.waitsBefore(delivery.offset) === true) return void this.release(delivery)
     this.#addDead(delivery.instance, delivery.event, delivery.offset, delivery.timeMs, delivery.attempt, failure)
+    // When it comes back, it is not recorded as in hand.
+    this.#inFlight.arm()
     this.#settle(delivery)
   }
 
