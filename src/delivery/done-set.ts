@@ -31,6 +31,13 @@ export class DoneSet {
     return this.#above
   }
 
+  /** The offset after the last settled one. */
+  get end(): number {
+    let end = this.#floor
+    for (const [, to] of this.ranges()) end = to
+    return end
+  }
+
   has(offset: number): boolean {
     if (offset < this.#floor) return true
     if (this.#above === 0) return false

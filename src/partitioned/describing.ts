@@ -2,6 +2,7 @@
 import type { Alarm, BrokerDescription, ChannelDescription, ConsumerDescription, ConsumerPause, ConsumerPosition } from '../broker/description.ts'
 import { settledIn } from '../delivery/carried-state.ts'
 import { consumerKeys, fromFloat, under } from '../delivery/consumer-records.ts'
+import type { DoneSet } from '../delivery/done-set.ts'
 import type { Instance } from '../delivery/instance.ts'
 import { type Progress, stallOf } from '../delivery/stall.ts'
 import { type Group, journalIn, journalOf, memberNoteIn, ORDERS } from './group.ts'
@@ -90,6 +91,11 @@ async function parts(engine: Described): Promise<[consumer: string, part: Part][
   return found
 }
 
+/** Events that are not settled before the last one that is: where a partition has no event, that is settled too. */
+function openIn(done: DoneSet | null): number {
+  return done === null ? 0 : done.end - done.floor - done.above
+}
+
 async function describePart(place: Place, { backend, groups }: Described): Promise<Part | null> {
   const { entry, partition, group } = place
   const state = fold((await backend.readJournal(place.journal)).entries)
@@ -97,11 +103,12 @@ async function describePart(place: Place, { backend, groups }: Described): Promi
   if (saved === undefined) return null
   const owned = groups.get(place.groupId)?.owned.get(place.journal)
   const live = owned === undefined || owned.ownership.over ? null : owned.cursor
-  const floor = live?.done.floor ?? fromFloat(saved)
+  const done = live?.done ?? settledIn(state.records, group, partition)
+  const floor = done?.floor ?? fromFloat(saved)
   // An event is settled when what it emitted is there to be seen.
   const lag =
     live === null
-      ? state.outbox.length + (await backend.pendingFrom(entry.spec.name, partition, floor))
+      ? state.outbox.length + openIn(done) + (await backend.pendingFrom(entry.spec.name, partition, done?.end ?? floor))
       : live.outstanding + (owned?.ownership.unsent ?? 0) + (await backend.pendingFrom(entry.spec.name, partition, live.taken))
   const [oldest] = lag === 0 ? [] : await backend.read(entry.spec.name, partition, floor, { count: 1, bytes: 1 })
   const retries = state.records.range(...under(consumerKeys.table('r', group, partition))).length

@@ -1,9 +1,11 @@
 /** Clause 17: what there is, how far behind it is, and what does not move, and why. Computed when somebody asks. */
 import { isMillraceError } from '../../base/errors.ts'
 import type { Alarm, BrokerDescription, ChannelDescription, ConsumerDescription, ConsumerPause, ConsumerPosition } from '../../broker/description.ts'
+import { settledIn } from '../../delivery/carried-state.ts'
 import { type ChainRecord, consumerKeys, fromFloat, fromJson, lastNumber, under } from '../../delivery/consumer-records.ts'
 import type { Cursor } from '../../delivery/cursor.ts'
 import type { DeliveryLog } from '../../delivery/delivery-log.ts'
+import type { DoneSet } from '../../delivery/done-set.ts'
 import type { Instance } from '../../delivery/instance.ts'
 import { type Progress, stallOf } from '../../delivery/stall.ts'
 import type { Block } from '../../event/block.ts'
@@ -24,6 +26,8 @@ export interface Described {
 /** One consumer in one channel, running or not. */
 interface Place {
   readonly consumer: string
+  /** What its records are kept under. */
+  readonly group: string
   readonly log: DeliveryLog
   readonly cursor: Cursor | undefined
   readonly floor: number
@@ -55,13 +59,13 @@ function* places({ store, logs, cursors, instances, queueGroup }: Described): Ge
     const cursor = cursors.get(`${group}/${log.id}`)
     const floor = cursor?.done.floor ?? fromFloat(bytes)
     seen.add(`${group}/${log.id}`)
-    if (group !== queueGroup) yield { consumer: group, log, cursor, floor }
-    else for (const consumer of workers(store, log, instances)) yield { consumer, log, cursor, floor }
+    if (group !== queueGroup) yield { consumer: group, group, log, cursor, floor }
+    else for (const consumer of workers(store, log, instances)) yield { consumer, group, log, cursor, floor }
   }
   for (const [key, cursor] of cursors) {
     if (seen.has(key)) continue
     const names = cursor.group === queueGroup ? workers(store, cursor.log, instances) : [cursor.group]
-    for (const consumer of names) yield { consumer, log: cursor.log, cursor, floor: cursor.done.floor }
+    for (const consumer of names) yield { consumer, group: cursor.group, log: cursor.log, cursor, floor: cursor.done.floor }
   }
 }
 
@@ -79,13 +83,13 @@ async function describeConsumer(name: string, its: readonly Place[], engine: Des
   const sums = { retrying: 0, deadLetters: 0, parked: 0, rate: 0 }
   let unreadable: string | null = null
   for (const place of its) {
-    const where = position(place)
+    const where = position(place, engine)
     try {
       channels.push({ ...where, lagMs: await lagMsOf(place, where, engine.nowMs) })
       const counts = deadCounts(place, engine)
       sums.deadLetters += counts.dead
       sums.parked += counts.waiting
-      sums.retrying += place.cursor?.state.retries.size ?? engine.store.range(...under(consumerKeys.table('r', place.consumer, place.log.id))).length
+      sums.retrying += place.cursor?.state.retries.size ?? engine.store.range(...under(consumerKeys.table('r', place.group, place.log.id))).length
     } catch (error) {
       if (!isMillraceError(error, 'DATA_DAMAGED')) throw error
       // It is told of this consumer, and of nobody else.
@@ -103,11 +107,11 @@ async function describeConsumer(name: string, its: readonly Place[], engine: Des
   return { name, channels, instances: instances.length, inFlight, ...sums, paused, pause, stalled: reason }
 }
 
-function deadCounts({ cursor, consumer, log }: Place, { store }: Described): { readonly dead: number; readonly waiting: number } {
+function deadCounts({ cursor, consumer, group, log }: Place, { store }: Described): { readonly dead: number; readonly waiting: number } {
   if (cursor !== undefined && cursor.group === consumer) return { dead: cursor.box.dead, waiting: cursor.box.waiting }
   let dead = 0
   let waiting = 0
-  for (const [, bytes] of store.range(...under(consumerKeys.table('k', cursor?.group ?? consumer, log.id)))) {
+  for (const [, bytes] of store.range(...under(consumerKeys.table('k', group, log.id)))) {
     const record = fromJson<ChainRecord>(bytes)
     if (record.consumer !== consumer) continue
     if (record.state === 'dead') dead++
@@ -116,10 +120,18 @@ function deadCounts({ cursor, consumer, log }: Place, { store }: Described): { r
   return { dead, waiting }
 }
 
-function position({ log, cursor, floor }: Place): ConsumerPosition {
+function position({ log, cursor, floor, group }: Place, { store }: Described): ConsumerPosition {
   const from = Math.max(floor, log.first)
-  const lag = (cursor?.outstanding ?? 0) + Math.max(0, log.committed - (cursor === undefined ? from : Math.max(cursor.taken, log.first)))
+  if (cursor === undefined) return { channel: log.name, floor: from, lag: unsettled(log, settledIn(store, group, log.id)), lagMs: 0 }
+  const lag = cursor.outstanding + Math.max(0, log.committed - Math.max(cursor.taken, log.first))
   return { channel: log.name, floor: from, lag, lagMs: 0 }
+}
+
+/** How many events of a channel a consumer that does not run has to settle: what it did out of order is done. */
+function unsettled(log: DeliveryLog, done: DoneSet | null): number {
+  if (done === null) return log.committed - log.first
+  done.raise(log.first)
+  return Math.max(0, log.committed - done.floor - done.above)
 }
 
 async function lagMsOf({ log }: Place, { floor, lag }: ConsumerPosition, nowMs: number): Promise<number> {

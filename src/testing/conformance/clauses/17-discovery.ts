@@ -92,6 +92,27 @@ export const discovery: readonly Scenario[] = clause(17, {
     )
   },
 
+  'the-lag-of-a-stopped-consumer-leaves-out-what-was-done-out-of-order': [
+    ['reopen'],
+    async (world) => {
+      let broker = await world.connect()
+      const orders = orderStream(world.name('orders'))
+      const name = world.name('worker')
+      const lag = async (): Promise<number> => (await describeConsumer(broker, name)).channels.reduce((sum, each) => sum + each.lag, 0)
+      const running = await broker.start(
+        consumer(name, orders, { retry: { attempts: 5, backoff: 'fixed', min: '1h' } }).on(Placed, ({ data }) => {
+          if (data.n === 1) throw new Error('later')
+        }),
+      )
+      await broker.publish(orders, placedMany(40, 20))
+      await world.eventually(async () => assert.equal(await lag(), 2))
+      await running.stop()
+      await world.eventually(async () => assert.equal(await lag(), 2))
+      broker = await world.reopen(broker)
+      assert.equal(await lag(), 2)
+    },
+  ],
+
   'in-flight-retrying-dead-and-parked-are-counted': async (world) => {
     const broker = await world.connect()
     const orders = orderStream(world.name('orders'))
