@@ -16,7 +16,10 @@ export function natsCapabilities(known: Durable): Capabilities {
     1: durable(known),
     2: native('a stream for each channel, a journal for each consumer and partition'),
     3: native('completions are entries of a journal'),
-    4: emulated('partitions, each owned by one instance; lanes for keys in it', 'a key keeps to the instance that owns its partition'),
+    4: emulated(
+      'partitions, each owned by one instance; lanes for keys in it',
+      'a key keeps to the instance that owns its partition; over several channels it is one at a time within a process',
+    ),
     5: emulated('attempts are kept in the journal', 'part of the group commit'),
     6: emulated('dead letters are in the journal, their texts in a stream for each consumer', 'what is dead or waits behind it is written twice'),
     7: emulated('a queue of its own, whose owner sends on what is due', 'a delayed event is written twice more'),

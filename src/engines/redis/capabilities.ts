@@ -9,7 +9,10 @@ export function redisCapabilities(durable: Capability, partitions: number): Capa
     1: durable,
     2: emulated(`a stream of Redis for each of a channel's ${partitions} partitions; instances own partitions`, 'a journal for each consumer and partition'),
     3: emulated('a completion is an entry of a journal, written by the owner of its partition', 'an entry a group commit and partition'),
-    4: emulated('events of a key are in one partition, in order; its owner has a lane for each key', 'one owner a partition'),
+    4: emulated(
+      'events of a key are in one partition, in order; its owner has a lane for each key',
+      'one owner a partition; over several channels a key is one at a time within a process',
+    ),
     5: emulated('attempts are records of the journal', 'an entry a group commit and partition'),
     6: emulated('dead letters are in the journal, their texts in streams for each consumer', 'what is dead or waits behind it is written twice'),
     7: emulated('what waits for its time is in a queue of its own, from which a consumer emits what is due', 'a second write an event'),
