@@ -59,17 +59,26 @@ export type {
   DeadLetterQuery,
 } from './broker/description.ts'
 export type { Failure, OnDead, Receipt, ScheduledReceipt, StoredReceipt } from './broker/engine.ts'
+export type { Logger } from './broker/logger.ts'
 export { type Channel, type ChannelOptions, type Queue, queue, type Retention, type Stream, stream } from './channel/channel.ts'
 export { type Consumer, consumer } from './consumer/consumer.ts'
 export type {
   BatchHandler,
+  BatchItem,
   BatchOptions,
   BatchOutcome,
+  ConsumerHooks,
   ConsumerOptions,
+  ConsumerStall,
+  ContextLog,
   Emit,
   EventOf,
+  FailedAttempt,
   Handler,
   HandlerContext,
+  Middleware,
+  MiddlewareContext,
+  RetriedAttempt,
   RetryOptions,
   Running,
   RunSummary,

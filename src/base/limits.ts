@@ -58,6 +58,10 @@ export const LIMITS = {
   drainMsDefault: 30_000,
   /** A consumer with work and no progress for so long is reported as stalled. */
   stallMsDefault: 30_000,
+  /** Lines of the log that are alike are counted for so long, and told of in one. */
+  logRepeatMs: 10_000,
+  /** Kinds of lines that are told apart at once; others are counted together. */
+  logKindsMax: 200,
   /** How long after its dispatch a delivery's in-flight record reaches the journal, at most. */
   inFlightRecordMs: 5,
   /** Farthest future that `delay` or `at` may name. */

@@ -11,6 +11,7 @@ import type { AlarmList } from './alarm-list.ts'
 import type { BrokerDescription, DeadLetter, DeadLetterQuery } from './description.ts'
 import type { Engine, Receipt } from './engine.ts'
 import type { EventEncoder } from './event-encoder.ts'
+import type { Log } from './log.ts'
 
 /** Hold the event back: it is not seen before, and soon after. One of the two; none of them is "now". */
 export interface PublishOptions {
@@ -77,6 +78,7 @@ export interface BrokerHost {
   readonly random: () => number
   /** What a consumer that runs here has to say to the person on call. */
   readonly alarms: AlarmList
+  readonly log: Log
 }
 
 /** What can be started on a broker: a consumer. The seam by which the broker need not know how consumers run. */

@@ -7,6 +7,8 @@ import type { Broker } from './broker.ts'
 import { ConnectedBroker } from './connected-broker.ts'
 import type { Alarm } from './description.ts'
 import type { Engine } from './engine.ts'
+import { Log } from './log.ts'
+import { type LogFields, type Logger, sinkOf } from './logger.ts'
 
 export interface ConnectOptions {
   /** The CloudEvents `source` of events that do not say their own. @default '/millrace' */
@@ -17,10 +19,22 @@ export interface ConnectOptions {
   readonly token?: string
   /** Called when something needs a person: the disk is full, the store failed. `describe()` lists them too. */
   readonly onAlarm?: (alarm: Alarm) => void
+  /**
+   * Where lines for the person on call go: failed attempts, retries, dead letters, stalls, takeovers and alarms. Lines that are alike are counted, and told of in
+   * one every 10 s. An object with pino's or the console's methods `info`, `warn` and `error`; `false` is nowhere.
+   * @default standard error, one line each; nowhere in a test run (NODE_ENV is `test`, or Vitest, Jest or node:test runs)
+   */
+  readonly logger?: Logger | false
+}
+
+/** What an engine is opened with. */
+export interface OpenOptions extends ConnectOptions {
+  /** Told of what needs no person but is good to know: another owner took over. */
+  readonly notice?: (message: string, fields: LogFields) => void
 }
 
 /** Opens the engine of a URL scheme. Its module is loaded when it is called. */
-export type EngineOpener = (url: string, options: ConnectOptions) => Promise<Engine>
+export type EngineOpener = (url: string, options: OpenOptions) => Promise<Engine>
 
 /** Options that some engines take, with the type of each. */
 const OF_SOME = { readOnly: 'boolean', token: 'string' } as const
@@ -48,13 +62,28 @@ export function connectWith(engines: Readonly<Record<string, EngineEntry>>): (ur
         scheme,
       })
     }
-    const opened = await opening(engine.open(`${scheme}${url.slice(scheme.length)}`, options))
-    return new ConnectedBroker(opened, { source: options.source ?? '/millrace', random: Math.random, onAlarm: options.onAlarm })
+    const log = new Log(sinkOf(options.logger))
+    const onAlarm = toldOf(log, options.onAlarm)
+    const notice = (message: string, fields: LogFields): void => log.write('warn', message, fields)
+    const opened = await opening(engine.open(`${scheme}${url.slice(scheme.length)}`, { ...options, onAlarm, notice }))
+    return new ConnectedBroker(opened, { source: options.source ?? '/millrace', random: Math.random, onAlarm, log })
+  }
+}
+
+/** An alarm is written to the log, and told to the application; what its function throws harms nothing. */
+function toldOf(log: Log, onAlarm: ConnectOptions['onAlarm']): (alarm: Alarm) => void {
+  return (alarm) => {
+    log.write('error', alarm.message, { alarm: alarm.code })
+    try {
+      onAlarm?.(alarm)
+    } catch (error) {
+      log.write('error', 'onAlarm failed', { alarm: alarm.code, error: String(error) })
+    }
   }
 }
 
 function checkOptions(options: ConnectOptions): void {
-  knownOptions(options, ['source', 'onAlarm', 'readOnly', 'token'], 'connect')
+  knownOptions(options, ['source', 'onAlarm', 'readOnly', 'token', 'logger'], 'connect')
   for (const [option, type] of Object.entries({ ...OF_SOME, source: 'string', onAlarm: 'function' })) {
     const value = options[option as keyof ConnectOptions]
     if (value === undefined || typeof value === type) continue

@@ -30,6 +30,7 @@ import { dueAt } from './due-at.ts'
 import type { EncodedEvent, Engine, EngineReadOptions, StoredText } from './engine.ts'
 import { EventDecoder } from './event-decoder.ts'
 import { EventEncoder } from './event-encoder.ts'
+import { Log } from './log.ts'
 
 export interface ConnectedBrokerOptions {
   /** The CloudEvents `source` of events that do not say their own. */
@@ -39,6 +40,8 @@ export interface ConnectedBrokerOptions {
   readonly onAlarm?: ((alarm: Alarm) => void) | undefined
   /** The time of events that do not say their own. @default the time at which they were made */
   readonly stampMs?: () => number
+  /** Where lines go. @default nowhere */
+  readonly log?: Log
 }
 
 type Anything = Encodable | readonly Encodable[]
@@ -48,6 +51,7 @@ export class ConnectedBroker implements Broker {
   readonly #host: BrokerHost
   readonly #encoder: EventEncoder
   readonly #alarms: AlarmList
+  readonly #log: Log
   readonly #running = new Set<Stoppable>()
   readonly #starting = new Set<Promise<Stoppable>>()
   #closing: Promise<void> | null = null
@@ -55,8 +59,9 @@ export class ConnectedBroker implements Broker {
   constructor(engine: Engine, options: ConnectedBrokerOptions) {
     this.#engine = engine
     this.#encoder = new EventEncoder(engine, options.source, options.stampMs ?? null)
+    this.#log = options.log ?? new Log(null)
     this.#alarms = new AlarmList(() => engine.clock.now(), options.onAlarm)
-    this.#host = { engine, encoder: this.#encoder, random: options.random, alarms: this.#alarms }
+    this.#host = { engine, encoder: this.#encoder, random: options.random, alarms: this.#alarms, log: this.#log }
   }
 
   publish<C extends Channel | string, E extends Publishable<C> | readonly Publishable<C>[]>(
@@ -256,7 +261,11 @@ export class ConnectedBroker implements Broker {
     const running = [...this.#running]
     for (const each of running) each.stop().catch(() => undefined)
     await Promise.allSettled(running.map((each) => each.done))
-    await this.#engine.close()
+    try {
+      await this.#engine.close()
+    } finally {
+      this.#log.close()
+    }
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

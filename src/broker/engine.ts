@@ -180,6 +180,8 @@ export interface Subscription {
   pause(): void
   resume(): void
   flushed(): Promise<void>
+  /** Why the consumer has work and has made no progress for its `stallMs`, as far as this process knows; null when it has none, or does. Absent where an engine cannot tell. */
+  stalled?(): string | null
   /** What is in this instance's hands. */
   readonly held: Iterable<Delivery>
   /**

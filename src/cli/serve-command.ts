@@ -36,7 +36,7 @@ export async function serveCommand(options: ServeCommandOptions): Promise<void> 
     ...tlsOf(options),
     ...(options.cors !== undefined && { cors: { origins: options.cors } }),
   }
-  const broker = await connect(urlOf(options), { onAlarm: (alarm) => process.stderr.write(`! ${alarm.code}: ${alarm.message}\n`) })
+  const broker = await connect(urlOf(options))
   try {
     await runRules(broker, { author: 'serve', ...config?.rules })
     const gateway = await serveGateway(broker, serving)

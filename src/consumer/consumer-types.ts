@@ -2,7 +2,7 @@
 
 import type { Duration } from '../base/units.ts'
 import type { From, Publishable, PublishOptions } from '../broker/broker.ts'
-import type { OnDead } from '../broker/engine.ts'
+import type { Failure, OnDead } from '../broker/engine.ts'
 import type { Channel } from '../channel/channel.ts'
 import type { StoredEvent } from '../event/cloud-event.ts'
 import type { OutputOf, TypeOf } from '../event/event.ts'
@@ -38,6 +38,60 @@ export interface ConsumerOptions {
   readonly drain?: Duration
   /** It is reported as stalled when it has work and makes no progress for so long. @default '30s' */
   readonly stall?: Duration
+  /** Told of failed attempts, retries, dead letters and stalls of this instance. */
+  readonly on?: ConsumerHooks
+}
+
+/** A failed attempt, as hooks get it. */
+export interface FailedAttempt {
+  readonly consumer: string
+  readonly channel: string
+  readonly offset: number
+  readonly key: string | null
+  /** The event's id. */
+  readonly id: string
+  readonly type: string
+  /** 1 for the first. */
+  readonly attempt: number
+  /** What was thrown. */
+  readonly error: unknown
+  /** The same as plain text, as it is kept with the event. */
+  readonly failure: Failure
+}
+
+/** A failed attempt that is followed by another. */
+export interface RetriedAttempt extends FailedAttempt {
+  readonly delayMs: number
+  readonly nextAttemptAt: Date
+}
+
+/** A consumer that has work and makes no progress. */
+export interface ConsumerStall {
+  readonly consumer: string
+  readonly since: Date
+  readonly reason: string
+}
+
+/**
+ * What an application wants to be told of. Hooks run in the instance that had the event, after what they tell of was decided; they may be asynchronous and
+ * nothing waits for them. One that throws, or rejects, is told of by a line in the log, and changes nothing.
+ */
+export interface ConsumerHooks {
+  /** Each attempt that failed, and each that passed its time limit. */
+  readonly failed?: (attempt: FailedAttempt) => unknown
+  /** The event is tried again. */
+  readonly retried?: (attempt: RetriedAttempt) => unknown
+  /** The event is a dead letter. */
+  readonly dead?: (attempt: FailedAttempt) => unknown
+  /** There is work, and nothing was settled for the consumer's `stall`. Told again while it lasts. */
+  readonly stalled?: (stall: ConsumerStall) => unknown
+}
+
+/** Lines that carry the consumer, the event and the attempt by themselves. They go where the broker's `logger` goes, and are not grouped. */
+export interface ContextLog {
+  info(message: string, fields?: Readonly<Record<string, unknown>>): void
+  warn(message: string, fields?: Readonly<Record<string, unknown>>): void
+  error(message: string, fields?: Readonly<Record<string, unknown>>): void
 }
 
 /** `ctx.emit`, for functions that take it. */
@@ -45,6 +99,7 @@ export type Emit = <C extends Channel | string>(channel: C, event: Publishable<C
 
 /** What a handler can do besides returning. One per event and attempt. */
 export interface HandlerContext {
+  /** The consumer's name. */
   readonly consumer: string
   readonly channel: string
   readonly offset: number
@@ -53,6 +108,8 @@ export interface HandlerContext {
   readonly attempt: number
   /** The event comes back from the dead letters. */
   readonly redriven: boolean
+  /** Writes lines about this event to the broker's logger. */
+  readonly log: ContextLog
   /** Aborts when the event is no longer this handler's: time limit, lost lease, or stop without drain. */
   readonly signal: AbortSignal
   /**
@@ -69,6 +126,25 @@ export interface HandlerContext {
 /** The event that a handler of this definition gets. */
 export type EventOf<Definition> = StoredEvent<TypeOf<Definition>, OutputOf<Definition>>
 export type Handler<Event = StoredEvent> = (event: Event, ctx: HandlerContext) => unknown
+
+/** An event of a batch with its context. */
+export interface BatchItem {
+  readonly event: StoredEvent
+  readonly ctx: HandlerContext
+}
+
+/** What a middleware gets: a handler's context. */
+export interface MiddlewareContext extends HandlerContext {
+  /** Around a batch handler, all events of the batch; `null` around other handlers. */
+  readonly batch: readonly BatchItem[] | null
+}
+
+/**
+ * Runs around the handlers of an event, or around a batch's handler: then `event` and `ctx` are those of the batch's first event, and `ctx.batch` has all.
+ * `next` runs the middleware after it and the handlers, once; its promise rejects when they fail. Throwing fails the attempt. An attempt whose middleware
+ * neither throws nor calls `next` is done without its handlers, and one whose middleware catches the error of `next` is done as well.
+ */
+export type Middleware<Event = StoredEvent> = (event: Event, ctx: MiddlewareContext, next: () => Promise<void>) => unknown
 
 /** What became of one event of a batch: nothing or `'done'`, or an `Error` for a failed attempt. */
 export type BatchOutcome = undefined | null | 'done' | Error

@@ -6,16 +6,16 @@ import { LIMITS } from '../base/limits.ts'
 import { checkConsumerName, checkName, compileWildcard, isWildcard } from '../base/names.ts'
 import { shown } from '../base/shown.ts'
 import { durationMs, knownOptions, wholeNumber } from '../base/units.ts'
-import type { BrokerHost, Startable } from '../broker/broker.ts'
+import type { BrokerHost, Readable, Startable } from '../broker/broker.ts'
 import { position } from '../broker/call-options.ts'
 import type { OnDead, Position } from '../broker/engine.ts'
 import type { AttemptPolicy } from '../broker/failed-attempt.ts'
-import { type Channel, checkChannel, type DefinitionsOf } from '../channel/channel.ts'
+import { type Channel, checkChannel, type DefinitionsOf, type Stream } from '../channel/channel.ts'
 import type { StoredEvent } from '../event/cloud-event.ts'
 import { type AnyEventDefinition, type EventFilter, isDefinition, type TypeOf } from '../event/event.ts'
 import { parsePattern } from '../pattern/pattern-parser.ts'
 import type { PatternJson } from '../pattern/pattern-type.ts'
-import type { BatchHandler, BatchOptions, ConsumerOptions, EventOf, Handler, Running } from './consumer-types.ts'
+import type { BatchHandler, BatchOptions, ConsumerHooks, ConsumerOptions, EventOf, Handler, Middleware, Running } from './consumer-types.ts'
 import { retryPolicy } from './retry-policy.ts'
 import { Runner } from './runner.ts'
 
@@ -47,6 +47,9 @@ export interface ConsumerPlan {
   readonly leaseMs: number
   readonly drainMs: number
   readonly stallMs: number
+  readonly hooks: ConsumerHooks
+  /** The outermost first. */
+  readonly middleware: readonly Middleware[]
   /** Handlers get the delivery, as text: nothing is parsed. */
   readonly undecoded?: true
 }
@@ -57,6 +60,7 @@ export class Consumer<Definition extends AnyEventDefinition = AnyEventDefinition
   readonly #channels: readonly (Channel | string)[]
   readonly #options: ConsumerOptions
   readonly #routes: (Route | BatchRoute)[] = []
+  readonly #middleware: Middleware[] = []
   #started = false
 
   constructor(name: string, channels: readonly (Channel | string)[], options: ConsumerOptions) {
@@ -96,13 +100,57 @@ export class Consumer<Definition extends AnyEventDefinition = AnyEventDefinition
     return this
   }
 
+  /**
+   * Add a function around all handlers, those included that are added later: for logging, tracing, a scope of its own for each event. The first that was added is the
+   * outermost; it runs once for each attempt at an event, and once for each batch.
+   *
+   * @throws INVALID_OPTION
+   * @example
+   * ```ts
+   * import { connect, consumer, event, stream } from 'millrace'
+   *
+   * const Paid = event('order.paid')
+   * const orders = stream('orders', { events: [Paid] })
+   * const took: string[] = []
+   * const books = consumer('books', orders)
+   *   .use(async (event, ctx, next) => {
+   *     const begin = performance.now()
+   *     await next()
+   *     took.push(`${event.type} ${ctx.attempt}: ${performance.now() - begin} ms`)
+   *   })
+   *   .on(Paid, () => undefined)
+   *
+   * const broker = await connect('memory:')
+   * const running = await broker.start(books)
+   * await broker.publish(orders, Paid({ order: 1 }))
+   * await running.stop()
+   * await broker.close()
+   * ```
+   */
+  use(middleware: Middleware<Readable<Stream<Definition>>>): this {
+    this.#refuseLate('middleware')
+    if (typeof middleware !== 'function') {
+      throw new MillraceError('INVALID_OPTION', `a middleware of consumer "${this.name}" is not a function: it is ${shown(middleware)}`, {
+        consumer: this.name,
+      })
+    }
+    this.#middleware.push(middleware as Middleware)
+    return this
+  }
+
+  #refuseLate(what: 'handler' | 'middleware'): void {
+    if (!this.#started) return
+    const message = `consumer "${this.name}" was started before this ${what} was added, and would not give it any event: add it before the start`
+    throw new MillraceError('INVALID_OPTION', message, { consumer: this.name })
+  }
+
   /** @throws INVALID_OPTION when the handler could never run, or is none */
   #add(route: Route | BatchRoute): void {
     const refuse = (message: string): never => {
       throw new MillraceError('INVALID_OPTION', message, { consumer: this.name })
     }
     if (typeof route.handler !== 'function') refuse(`a handler of consumer "${this.name}" is not a function: it is ${shown(route.handler)}`)
-    if (this.#started) refuse(`consumer "${this.name}" was started before this handler was added, and would not give it any event: add handlers first`)
+    this.#refuseLate('handler')
     const type = route.definition?.type
     const others = this.#routes.filter((other) => type !== undefined && other.definition?.type === type)
     if (others.length > 0 && [route, ...others].some(({ batch }) => batch !== null)) {
@@ -149,7 +197,7 @@ export class Consumer<Definition extends AnyEventDefinition = AnyEventDefinition
     const startedBefore = this.#started
     this.#started = true
     try {
-      return await Runner.start(planOf(this.name, this.#channels, this.#options, [...this.#routes]), host)
+      return await Runner.start(planOf(this.name, this.#channels, this.#options, [...this.#routes], [...this.#middleware]), host)
     } catch (error) {
       this.#started = startedBefore
       throw error
@@ -158,8 +206,14 @@ export class Consumer<Definition extends AnyEventDefinition = AnyEventDefinition
 }
 
 /** A consumer's options, checked. @throws INVALID_OPTION */
-export function planOf(name: string, channels: readonly (Channel | string)[], options: ConsumerOptions, routes: readonly (Route | BatchRoute)[]): ConsumerPlan {
-  knownOptions(options, ['concurrency', 'retry', 'onDead', 'from', 'timeout', 'lease', 'drain', 'stall'], `consumer "${name}"`)
+export function planOf(
+  name: string,
+  channels: readonly (Channel | string)[],
+  options: ConsumerOptions,
+  routes: readonly (Route | BatchRoute)[],
+  middleware: readonly Middleware[] = [],
+): ConsumerPlan {
+  knownOptions(options, ['concurrency', 'retry', 'onDead', 'from', 'timeout', 'lease', 'drain', 'stall', 'on'], `consumer "${name}"`)
   const { onDead = null, from = 'beginning', timeout } = options
   if (onDead !== null && !['park', 'skip', 'block'].includes(onDead)) {
     throw new MillraceError('INVALID_OPTION', `onDead of consumer "${name}" is 'park', 'skip' or 'block'; it is ${shown(onDead)}`, { option: 'onDead' })
@@ -180,7 +234,18 @@ export function planOf(name: string, channels: readonly (Channel | string)[], op
     leaseMs,
     drainMs: durationMs(options.drain ?? LIMITS.drainMsDefault, 'drain'),
     stallMs: durationMs(options.stall ?? LIMITS.stallMsDefault, 'stall'),
+    hooks: hooksOf(name, options.on),
+    middleware,
   }
+}
+
+function hooksOf(name: string, on: ConsumerHooks = {}): ConsumerHooks {
+  knownOptions(on, ['failed', 'retried', 'dead', 'stalled'], `"on" of consumer "${name}"`)
+  for (const [hook, told] of Object.entries(on)) {
+    if (told === undefined || typeof told === 'function') continue
+    throw new MillraceError('INVALID_OPTION', `on.${hook} of consumer "${name}" is not a function: it is ${shown(told)}`, { option: `on.${hook}` })
+  }
+  return on
 }
 
 export function checkChannels(name: string, channels: readonly (Channel | string)[]): void {

@@ -9,10 +9,12 @@ import type { PublishOptions } from '../broker/broker.ts'
 import { dueAt } from '../broker/due-at.ts'
 import type { Delivery, Emission, EncodedEvent } from '../broker/engine.ts'
 import type { EventEncoder } from '../broker/event-encoder.ts'
+import type { Log } from '../broker/log.ts'
 import type { Channel } from '../channel/channel.ts'
 import type { Encodable } from '../event/encode.ts'
 import { copyOf } from '../event/made-now.ts'
-import type { Emit, HandlerContext } from './consumer-types.ts'
+import type { BatchItem, ContextLog, Emit, MiddlewareContext } from './consumer-types.ts'
+import { contextLog } from './context-log.ts'
 import { Rejected, RetryAfter } from './failure.ts'
 import { WatchedPromise } from './watched-promise.ts'
 
@@ -20,11 +22,12 @@ export interface ContextHost {
   readonly name: string
   readonly encoder: EventEncoder
   readonly nowMs: () => number
+  readonly log: Log
   /** An emission came after its handler had finished, was refused, and nobody waits for it. */
   lateEmission(context: DeliveryContext, channel: string): void
 }
 
-export class DeliveryContext implements HandlerContext {
+export class DeliveryContext implements MiddlewareContext {
   readonly delivery: Delivery
   /** What the handler emitted: takes effect with the completion. */
   emissions: Emission[] | null = null
@@ -32,6 +35,10 @@ export class DeliveryContext implements HandlerContext {
   emitting: WatchedPromise<void>[] | null = null
   /** Settles after the handler, or its batch, and what follows it here. Null while nothing is waited for. */
   running: Promise<unknown> | null = null
+  /** The same for each middleware's `next`. Null where there is no middleware. */
+  layers: readonly Promise<unknown>[] | null = null
+  /** For middleware: what is handled together with this event. */
+  batch: readonly BatchItem[] | null = null
   /** The time limit has passed: the attempt has failed with this error, and is settled when the handler has ended. */
   timedOut: Error | null = null
   readonly #host: ContextHost
@@ -40,6 +47,7 @@ export class DeliveryContext implements HandlerContext {
   #over = false
   /** Where it emitted to. */
   #targets: Set<Channel | string> | null = null
+  #log: ContextLog | null = null
 
   constructor(host: ContextHost, delivery: Delivery) {
     this.#host = host
@@ -63,6 +71,12 @@ export class DeliveryContext implements HandlerContext {
   }
   get redriven(): boolean {
     return this.delivery.redriven
+  }
+
+  get log(): ContextLog {
+    const { channel, offset, id, type, attempt } = this.delivery
+    this.#log ??= contextLog(this.#host.log, { consumer: this.#host.name, channel, offset, event: id, type, attempt })
+    return this.#log
   }
 
   get signal(): AbortSignal {

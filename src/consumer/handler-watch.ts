@@ -6,6 +6,8 @@ import type { Clock } from '../base/clock.ts'
 import { MillraceError } from '../base/errors.ts'
 import type { AlarmList } from '../broker/alarm-list.ts'
 import type { ConsumerPlan } from './consumer.ts'
+import type { ConsumerReport } from './consumer-report.ts'
+import { failureOf } from './failure.ts'
 import type { DeliveryContext } from './handler-context.ts'
 import { TimeLimits } from './time-limits.ts'
 
@@ -16,12 +18,14 @@ export class HandlerWatch {
   readonly #plan: ConsumerPlan
   readonly #timeoutMs: number
   readonly #alarms: AlarmList
+  readonly #report: ConsumerReport
   readonly #limits: TimeLimits<Run>
   /** Those that have passed their limit and go on. */
   readonly #hanging: TimeLimits<Run>
   readonly #alarmed = new Map<Run, string>()
 
-  constructor(plan: ConsumerPlan, timeoutMs: number, clock: Clock, alarms: AlarmList) {
+  constructor(plan: ConsumerPlan, timeoutMs: number, clock: Clock, alarms: AlarmList, report: ConsumerReport) {
+    this.#report = report
     this.#plan = plan
     this.#timeoutMs = timeoutMs
     this.#alarms = alarms
@@ -57,6 +61,7 @@ export class HandlerWatch {
       const error = new MillraceError('HANDLER_TIMEOUT', `the handler took longer than ${this.#timeoutMs} ms`, { offset, channel })
       context.timedOut = error
       context.abort(error)
+      this.#report.timedOut(context.delivery, error, failureOf(error))
     }
   }
 

@@ -13,11 +13,14 @@ import { EventDecoder, refusePoison } from '../broker/event-decoder.ts'
 import type { StoredEvent } from '../event/cloud-event.ts'
 import { Batcher, type Outcome } from './batcher.ts'
 import type { BatchRoute, ConsumerPlan } from './consumer.ts'
+import { ConsumerReport } from './consumer-report.ts'
 import type { Running, RunSummary } from './consumer-types.ts'
 import { type ContextHost, DeliveryContext } from './handler-context.ts'
 import { HandlerWatch } from './handler-watch.ts'
+import { within } from './middleware.ts'
 import { Router } from './router.ts'
 import { Settlement } from './settlement.ts'
+import { StallWatch } from './stall-watch.ts'
 import { waitingCallers } from './waiting-callers.ts'
 
 /** Somebody waits until no handler runs, or none but those that wait for the end themselves. */
@@ -36,7 +39,9 @@ export class Runner implements Running, DeliverySink {
   readonly #router: Router
   readonly #decoder = new EventDecoder('handled')
   readonly #batcher: Batcher | null
+  readonly #report: ConsumerReport
   readonly #watch: HandlerWatch | null
+  readonly #stalls: StallWatch
   /** Deliveries with a handler, or in a batch. */
   #active = 0
   #subscription!: Subscription
@@ -63,6 +68,7 @@ export class Runner implements Running, DeliverySink {
       name: plan.name,
       encoder: host.encoder,
       nowMs: () => host.engine.clock.now(),
+      log: host.log,
       lateEmission: (context, channel) => this.#lateEmission(context, channel),
     }
     this.#batcher = this.#router.batches
@@ -72,7 +78,14 @@ export class Runner implements Running, DeliverySink {
           settle: (contexts, outcomes) => this.#settleBatch(contexts, outcomes),
         })
       : null
-    this.#watch = plan.timeoutMs === null ? null : new HandlerWatch(plan, plan.timeoutMs, this.#clock, host.alarms)
+    this.#report = new ConsumerReport(plan, host.log, () => this.#clock.now())
+    this.#watch = plan.timeoutMs === null ? null : new HandlerWatch(plan, plan.timeoutMs, this.#clock, host.alarms, this.#report)
+    this.#stalls = new StallWatch(plan.stallMs, this.#clock, {
+      settled: () => this.#settlement?.total ?? 0,
+      reason: () => this.#stallReason(),
+      stalled: (sinceMs, reason) => this.#report.stalled(sinceMs, reason),
+      goesOn: () => this.#report.goesOn(),
+    })
     this.done = new Promise((resolve, reject) => {
       this.#ended = { resolve, reject }
     })
@@ -107,8 +120,9 @@ export class Runner implements Running, DeliverySink {
       stallMs: plan.stallMs,
     }
     this.#subscription = await encoder.with(named, () => engine.subscribe(spec, this))
-    this.#settlement = new Settlement({ plan, random, settled: (delivery) => this.#forget(delivery) }, this.#subscription)
+    this.#settlement = new Settlement({ plan, random, report: this.#report, settled: (delivery) => this.#forget(delivery) }, this.#subscription)
     this.#renewEvery(plan.leaseMs / 3)
+    this.#stalls.begin()
     // A running consumer keeps its process alive, as a listening server does.
     this.#keepAlive = setInterval(() => undefined, 2 ** 30)
     const early = this.#early
@@ -130,6 +144,7 @@ export class Runner implements Running, DeliverySink {
       this.#early.push(...deliveries)
       return
     }
+    this.#stalls.begin()
     for (const delivery of deliveries) {
       const context = new DeliveryContext(this.#contextHost, delivery)
       delivery.attachment = context
@@ -190,7 +205,9 @@ export class Runner implements Running, DeliverySink {
     const before = this.#calling
     this.#calling = context
     try {
-      return this.#router.handle(event, context, context.delivery.text)
+      const { middleware } = this.#plan
+      if (middleware.length === 0) return this.#router.handle(event, context, context.delivery.text)
+      return within(middleware, { event, ctx: context, contexts: [context], handle: () => this.#router.handle(event, context, context.delivery.text) })
     } finally {
       this.#calling = before
     }
@@ -201,7 +218,11 @@ export class Runner implements Running, DeliverySink {
     const before = this.#calling
     this.#calling = contexts
     try {
-      return route.handler(events as never, contexts)
+      const { middleware } = this.#plan
+      const [event, ctx] = [events[0], contexts[0]]
+      if (middleware.length === 0 || event === undefined || ctx === undefined) return route.handler(events as never, contexts)
+      ctx.batch = events.map((each, index) => ({ event: each, ctx: contexts[index] as DeliveryContext }))
+      return within(middleware, { event, ctx, contexts, handle: () => route.handler(events as never, contexts) })
     } finally {
       this.#calling = before
     }
@@ -233,6 +254,12 @@ export class Runner implements Running, DeliverySink {
 
   #contexts(): DeliveryContext[] {
     return [...this.#subscription.held].flatMap((delivery) => contextOf(delivery) ?? [])
+  }
+
+  /** What the engine knows; of one that cannot tell, whether handlers run without end. */
+  #stallReason(): string | null {
+    if (this.#subscription.stalled !== undefined) return this.#subscription.stalled()
+    return this.#active === 0 ? null : `${this.#active} handler(s) have been running since then and none has finished`
   }
 
   #lateEmission(context: DeliveryContext, channel: string): void {
@@ -291,6 +318,7 @@ export class Runner implements Running, DeliverySink {
     await this.#drained(false)
     this.#cancelRenewal()
     this.#watch?.stop()
+    this.#stalls.stop()
     const settlement = this.#settlement as Settlement
     for (const context of this.#contexts()) {
       if (context.timedOut !== null) settlement.failed(context, context.timedOut)

@@ -5,12 +5,14 @@ import { isMillraceError } from '../base/errors.ts'
 import type { Delivery, Subscription } from '../broker/engine.ts'
 import { settleFailed } from '../broker/failed-attempt.ts'
 import type { ConsumerPlan } from './consumer.ts'
+import type { ConsumerReport } from './consumer-report.ts'
 import { failureOf, is, Released, RetryAfter } from './failure.ts'
 import type { DeliveryContext } from './handler-context.ts'
 
 export interface SettlementHost {
   readonly plan: ConsumerPlan
   readonly random: () => number
+  readonly report: ConsumerReport
   /** The delivery is no longer in this consumer's hands. */
   settled(delivery: Delivery): void
 }
@@ -25,7 +27,7 @@ export class Settlement {
     this.#subscription = subscription
   }
 
-  /** The handler returned. Answers whether the attempt is settled now, and not when its emissions are prepared. */
+  /** The handler returned. The attempt is settled when its emissions are prepared. */
   handled(context: DeliveryContext): void {
     if (context.timedOut !== null) this.failed(context, context.timedOut)
     else if (context.emitting === null) this.#complete(context)
@@ -62,12 +64,23 @@ export class Settlement {
       if (this.#subscription.release(delivery)) this.counts.released++
       return this.#host.settled(delivery)
     }
-    const { plan, random } = this.#host
+    const { plan, random, report } = this.#host
+    const failure = failureOf(error)
     const delayMs = is(error, RetryAfter) ? error.delayMs : null
-    const after = settleFailed(this.#subscription, delivery, failureOf(error), plan.retry, { error, delayMs, random })
+    const after = settleFailed(this.#subscription, delivery, failure, plan.retry, { error, delayMs, random })
     if (after?.became === 'retried') this.counts.retried++
     else if (after?.became === 'dead-lettered') this.counts.deadLettered++
     this.#host.settled(delivery)
+    if (after === null) return
+    // That it had passed its time limit was told then.
+    if (context.timedOut === null) report.failed(delivery, error, failure)
+    report.settled(delivery, error, failure, after)
+  }
+
+  /** Deliveries that were settled, in any way. */
+  get total(): number {
+    const { completed, retried, deadLettered, released } = this.counts
+    return completed + retried + deadLettered + released
   }
 
   /** It waits behind one of its key that failed: nothing of it is counted. */

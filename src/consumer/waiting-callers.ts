@@ -10,12 +10,21 @@ type Waiter = (promise: Promise<unknown>) => Promise<void>
 const names = new WeakMap<Promise<unknown>, string>()
 let count = 0
 
-/** Those of the promises that cannot settle before the code that calls this goes on. */
-export function waitingCallers<T extends { readonly running: Promise<unknown> | null }>(runs: Iterable<T>): T[] {
-  const asked = [...runs]
-  for (const { running } of asked) if (running !== null && !names.has(running)) nameWaiter(running)
+/** What runs, by the promises that settle when it, or a part of it, has ended. */
+interface Run {
+  readonly running: Promise<unknown> | null
+  readonly layers: readonly Promise<unknown>[] | null
+}
+
+/** Those that cannot end before the code that calls this goes on. */
+export function waitingCallers<R extends Run>(runs: readonly R[]): R[] {
+  for (const promise of runs.flatMap(promisesOf)) if (!names.has(promise)) nameWaiter(promise)
   const trace = new Set(functionsOfTrace())
-  return asked.filter(({ running }) => running !== null && trace.has(names.get(running) as string))
+  return runs.filter((run) => promisesOf(run).some((promise) => trace.has(names.get(promise) as string)))
+}
+
+function promisesOf({ running, layers }: Run): readonly Promise<unknown>[] {
+  return running === null ? (layers ?? []) : [running, ...(layers ?? [])]
 }
 
 function nameWaiter(promise: Promise<unknown>): void {

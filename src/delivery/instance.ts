@@ -10,6 +10,7 @@ import type { ConsumerKeys, KeyTables } from './consumer-keys.ts'
 import type { Cursor } from './cursor.ts'
 import type { HeldDelivery } from './held-delivery.ts'
 import { HeldSet } from './held-set.ts'
+import { progressOf, stallOf } from './stall.ts'
 import { WantFilter } from './want-filter.ts'
 
 /**
@@ -236,6 +237,10 @@ export class Instance implements Subscription {
   resume(): void {
     this.paused = false
     for (const cursor of this.cursors) cursor.pumpSoon()
+  }
+
+  stalled(): string | null {
+    return stallOf([...this.cursors].map(progressOf), [this], this.#host.nowMs())?.reason ?? null
   }
 
   flushed(): Promise<void> {

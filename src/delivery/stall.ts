@@ -8,6 +8,11 @@ export interface Progress {
   readonly lag: number
 }
 
+export function progressOf(cursor: Cursor): Progress {
+  const { log } = cursor
+  return { cursor, lag: cursor.outstanding + Math.max(0, log.committed - Math.max(cursor.taken, log.first)) }
+}
+
 export function stallOf(its: readonly Progress[], instances: readonly Instance[], nowMs: number): { readonly sinceMs: number; readonly reason: string } | null {
   if (instances.length === 0 || instances.every((instance) => instance.idle)) return null
   const stallMs = Math.min(...instances.map((instance) => instance.spec.stallMs))

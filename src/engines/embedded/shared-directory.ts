@@ -8,7 +8,7 @@
 import { MillraceError } from '../../base/errors.ts'
 import { LIMITS } from '../../base/limits.ts'
 import { realTimeout } from '../../base/timers.ts'
-import type { ConnectOptions } from '../../broker/connect.ts'
+import type { OpenOptions } from '../../broker/connect.ts'
 import type { Engine } from '../../broker/engine.ts'
 import { localAccess } from '../../wire/access.ts'
 import { RemoteEngine } from '../../wire/client/remote-engine.ts'
@@ -33,11 +33,11 @@ const TRY_AGAIN_MS = 50
 
 class SharedDirectory {
   readonly #directory: string
-  readonly #options: Pick<ConnectOptions, 'onAlarm'>
+  readonly #options: Pick<OpenOptions, 'onAlarm' | 'notice'>
   #owned: Owned | null = null
   #closed = false
 
-  constructor(directory: string, options: Pick<ConnectOptions, 'onAlarm'>) {
+  constructor(directory: string, options: Pick<OpenOptions, 'onAlarm' | 'notice'>) {
     this.#directory = directory
     this.#options = options
   }
@@ -117,7 +117,8 @@ class SharedDirectory {
         throw new MillraceError('UNAVAILABLE', error.message, error.details, { cause: error })
       throw error
     }
-    if (this.#closed) await this.#release()
+    if (this.#closed) return this.#release()
+    this.#options.notice?.('the process that owned the data directory has gone: this one has taken it over', { directory: this.#directory, pid: process.pid })
   }
 
   async #release(): Promise<void> {
@@ -134,6 +135,6 @@ class SharedDirectory {
  * The engine of a data directory, beside other processes that have it open.
  * @throws DIRECTORY_IN_USE when its owner cannot be reached · DIRECTORY_UNUSABLE · DATA_DAMAGED · DATA_FOREIGN
  */
-export function openSharedEngine(url: string, options: Pick<ConnectOptions, 'onAlarm'> = {}): Promise<Engine> {
+export function openSharedEngine(url: string, options: Pick<OpenOptions, 'onAlarm' | 'notice'> = {}): Promise<Engine> {
   return new SharedDirectory(directoryOf(url), options).open()
 }

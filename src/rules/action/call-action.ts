@@ -45,6 +45,7 @@ function contextOf(rule: string, args: unknown, { channel, offset, key }: Firing
     key,
     attempt,
     redriven,
+    log: ctx.log,
     get signal(): AbortSignal {
       return ctx.signal
     },

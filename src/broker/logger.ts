@@ -1,0 +1,84 @@
+/**
+ * Where lines for the person on call go: the application's logger, or standard error. A logger that throws harms nobody.
+ */
+import { MillraceError } from '../base/errors.ts'
+
+/**
+ * What `connect` takes as its logger: any object with these methods. One with a `child` method (pino, bunyan) is called as pino is, `(fields, message)`;
+ * any other as the console is, with one line of text.
+ */
+export interface Logger {
+  info(...args: unknown[]): void
+  warn(...args: unknown[]): void
+  error(...args: unknown[]): void
+}
+
+export type Level = 'info' | 'warn' | 'error'
+
+/** What a line says besides its message: which consumer, channel, event, attempt. */
+export type LogFields = Readonly<Record<string, unknown>>
+
+export type LogSink = (level: Level, message: string, fields: LogFields) => void
+
+const VALUE_CHARS_MAX = 500
+
+/** What is written in a test run would only hide the test's own output. */
+const TEST_VARIABLES = ['VITEST', 'JEST_WORKER_ID', 'NODE_TEST_CONTEXT']
+
+/** @throws INVALID_OPTION when it lacks a method */
+export function sinkOf(logger: Logger | false | undefined, env: Readonly<Record<string, string | undefined>> = process.env): LogSink | null {
+  if (logger === false) return null
+  if (logger === undefined) return isTest(env) ? null : standardError
+  for (const level of ['info', 'warn', 'error'] as const) {
+    if (typeof logger?.[level] === 'function') continue
+    throw new MillraceError(
+      'INVALID_OPTION',
+      `logger must have the methods info, warn and error, as pino and the console have, or be false; it lacks ${level}`,
+      {
+        option: 'logger',
+      },
+    )
+  }
+  const likePino = 'child' in logger && typeof logger.child === 'function'
+  return (level, message, fields) => {
+    try {
+      if (likePino) logger[level](fields, message)
+      else logger[level](lineOf(message, fields))
+    } catch {
+      // Whoever logs is not to fail by it.
+    }
+  }
+}
+
+function isTest(env: Readonly<Record<string, string | undefined>>): boolean {
+  return env['NODE_ENV'] === 'test' || TEST_VARIABLES.some((name) => env[name] !== undefined)
+}
+
+function standardError(level: Level, message: string, fields: LogFields): void {
+  process.stderr.write(`${new Date().toISOString()} ${level.toUpperCase()} ${lineOf(message, fields)}\n`)
+}
+
+/** One line: `millrace: MESSAGE name=value name="a value with spaces"`. */
+export function lineOf(message: string, fields: LogFields): string {
+  const shown = Object.entries(fields).flatMap(([name, value]) => (value === undefined || value === null ? [] : [`${name}=${shownAs(value)}`]))
+  return [`millrace: ${oneLine(message)}`, ...shown].join(' ')
+}
+
+function shownAs(value: unknown): string {
+  const text = oneLine(typeof value === 'string' ? value : (jsonOf(value) ?? typeof value))
+  return /^[\w.:/+@-]+$/.test(text) && text.length <= VALUE_CHARS_MAX ? text : JSON.stringify(text.slice(0, VALUE_CHARS_MAX))
+}
+
+function jsonOf(value: unknown): string | undefined {
+  try {
+    return JSON.stringify(value)
+  } catch {
+    return undefined
+  }
+}
+
+/** An error's message may have lines, and control characters that a terminal would obey. */
+function oneLine(text: string): string {
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: these are what must not reach a terminal
+  return text.replace(/[\u0000-\u001f\u007f-\u009f\u2028\u2029]+/g, ' ')
+}

@@ -1,0 +1,98 @@
+/**
+ * What a consumer tells of its failures: a line to the log, and the application's hooks. A hook that fails is told of, and harms nothing else.
+ */
+import type { Delivery, Failure } from '../broker/engine.ts'
+import type { AfterFailure } from '../broker/failed-attempt.ts'
+import type { Log } from '../broker/log.ts'
+import type { LogFields } from '../broker/logger.ts'
+import type { ConsumerPlan } from './consumer.ts'
+import type { ConsumerHooks, FailedAttempt } from './consumer-types.ts'
+import { messageOf } from './failure.ts'
+
+/** Characters of an error's message that tell kinds of failures apart. */
+const KIND_CHARS = 100
+
+export class ConsumerReport {
+  readonly #plan: ConsumerPlan
+  readonly #log: Log
+  readonly #nowMs: () => number
+
+  constructor(plan: ConsumerPlan, log: Log, nowMs: () => number) {
+    this.#plan = plan
+    this.#log = log
+    this.#nowMs = nowMs
+  }
+
+  /** The attempt has failed. What follows is told by `settled`, now or when the handler has ended. */
+  failed(delivery: Delivery, error: unknown, failure: Failure): void {
+    this.#call('failed', () => this.#attempt(delivery, error, failure))
+  }
+
+  /** The time limit has passed, and the handler goes on. */
+  timedOut(delivery: Delivery, error: unknown, failure: Failure): void {
+    this.failed(delivery, error, failure)
+    this.#log.repeated('warn', `timeout ${this.#kindOf(delivery, failure)}`, () => [
+      'a handler has passed its time limit: the next attempt waits until it has ended',
+      this.#fieldsOf(delivery, failure),
+    ])
+  }
+
+  settled(delivery: Delivery, error: unknown, failure: Failure, after: AfterFailure): void {
+    if (after.became === 'retried') {
+      const nextAttemptAt = new Date(this.#nowMs() + after.delayMs)
+      this.#call('retried', () => ({ ...this.#attempt(delivery, error, failure), delayMs: after.delayMs, nextAttemptAt }))
+      this.#log.repeated('warn', `retry ${this.#kindOf(delivery, failure)}`, () => [
+        'an attempt failed, and is tried again',
+        { ...this.#fieldsOf(delivery, failure), next: nextAttemptAt.toISOString() },
+      ])
+    } else {
+      this.#call('dead', () => this.#attempt(delivery, error, failure))
+      const message =
+        failure.kind === 'rejected' || failure.kind === 'poison' ? 'an event is a dead letter' : 'the last attempt failed: an event is a dead letter'
+      this.#log.repeated('error', `dead ${this.#kindOf(delivery, failure)}`, () => [message, this.#fieldsOf(delivery, failure)])
+    }
+  }
+
+  stalled(sinceMs: number, reason: string): void {
+    const consumer = this.#plan.name
+    this.#call('stalled', () => ({ consumer, since: new Date(sinceMs), reason }))
+    this.#log.repeated('error', `stall ${consumer}`, () => [
+      'a consumer has work and makes no progress',
+      { consumer, since: new Date(sinceMs).toISOString(), reason },
+    ])
+  }
+
+  goesOn(): void {
+    this.#log.repeated('info', `goes on ${this.#plan.name}`, () => ['a consumer that was stalled goes on', { consumer: this.#plan.name }])
+  }
+
+  #attempt({ channel, offset, key, id, type, attempt }: Delivery, error: unknown, failure: Failure): FailedAttempt {
+    return { consumer: this.#plan.name, channel, offset, key, id, type, attempt, error, failure }
+  }
+
+  #fieldsOf({ channel, offset, id, type, attempt }: Delivery, { name, message, code, kind }: Failure): LogFields {
+    const attempts = this.#plan.retry.attempts
+    return { consumer: this.#plan.name, channel, offset, event: id, type, attempt, attempts, error: `${name}: ${message}`, code, kind }
+  }
+
+  /** Failures that differ in numbers only are of one kind. */
+  #kindOf({ channel, type }: Delivery, { name, message, code = '' }: Failure): string {
+    return [this.#plan.name, channel, type, name, code, message.slice(0, KIND_CHARS).replace(/\d+/g, '#')].join(' ')
+  }
+
+  #call<Name extends keyof ConsumerHooks>(name: Name, told: () => Parameters<NonNullable<ConsumerHooks[Name]>>[0]): void {
+    const hook = this.#plan.hooks[name] as ((told: unknown) => unknown) | undefined
+    if (hook === undefined) return
+    try {
+      const result = hook(told())
+      if (result instanceof Promise) result.catch((error: unknown) => this.#hookFailed(name, error))
+    } catch (error) {
+      this.#hookFailed(name, error)
+    }
+  }
+
+  #hookFailed(hook: string, error: unknown): void {
+    const consumer = this.#plan.name
+    this.#log.repeated('error', `hook ${consumer} ${hook}`, () => ['a hook of a consumer failed', { consumer, hook, error: messageOf(error) }])
+  }
+}

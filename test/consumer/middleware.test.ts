@@ -1,0 +1,214 @@
+/** Middleware around handlers and batches: order, what it may change, and every odd way to call `next`. */
+import { describe, expect, test } from 'vitest'
+import { consumer, type Middleware, type Running } from '../../src/index.ts'
+import { Gate, Noted, notes, Other, open, turns } from './fixture.ts'
+
+const FIXED = { attempts: 2, backoff: 'fixed', min: 10 } as const
+
+async function summaryOf(
+  middleware: Middleware,
+  handler: () => unknown = () => undefined,
+): Promise<{ readonly summary: object; readonly message: string | undefined }> {
+  const { broker, clock } = open()
+  const running = await broker.start(
+    consumer('worker', notes, { retry: FIXED })
+      .use(middleware as never)
+      .on(Noted, handler),
+  )
+  await broker.publish(notes, Noted(1))
+  await clock.pass(100)
+  const [letter] = await broker.deadLetters('worker').list()
+  return { summary: await running.stop(), message: letter?.failure.message }
+}
+
+const DONE = { completed: 1, retried: 0, deadLettered: 0, released: 0 }
+const FAILED = { completed: 0, retried: 1, deadLettered: 1, released: 0 }
+
+test('the first is the outermost, around all handlers of an event, also those that were added before it', async () => {
+  const { broker, clock } = open()
+  const ran: string[] = []
+  const named =
+    (name: string): Middleware =>
+    async (event, ctx, next) => {
+      ran.push(`${name} begins ${event.type} ${ctx.attempt} ${ctx.batch}`)
+      await next()
+      ran.push(`${name} ends`)
+    }
+  const worker = consumer('worker', notes)
+    .on(Noted, () => void ran.push('first handler'))
+    .use(named('outer'))
+    .use(named('inner'))
+    .on(Noted, async () => void ran.push('second handler'))
+    .onAny(() => void ran.push('any'))
+  await broker.start(worker)
+  await broker.publish(notes, Noted(1))
+  await clock.pass(10)
+  expect(ran).toEqual(['outer begins noted 1 null', 'inner begins noted 1 null', 'first handler', 'second handler', 'inner ends', 'outer ends'])
+})
+
+test('around a batch it runs once, with all events of the batch', async () => {
+  const { broker, clock } = open()
+  const seen: unknown[] = []
+  const worker = consumer('worker', notes, { retry: FIXED })
+    .use(async (event, ctx, next) => {
+      seen.push([event.data, ctx.batch?.map((item) => [item.event.data, item.ctx.offset])])
+      await next()
+    })
+    .onBatch(Noted, { size: 10 }, (events, contexts) =>
+      events.map(({ data }, at) => (data === 2 && contexts[at]?.attempt === 1 ? new Error('once more') : 'done')),
+    )
+    .on(Other, () => undefined)
+  const running = await broker.start(worker)
+  await broker.publish(notes, [Noted(1), Noted(2), Other(3)])
+  await clock.pass(100)
+  expect(seen).toContainEqual([
+    1,
+    [
+      [1, 0],
+      [2, 1],
+    ],
+  ])
+  expect(seen).toContainEqual([2, [[2, 1]]])
+  expect(seen).toContainEqual([3, undefined])
+  expect(await running.stop()).toMatchObject({ completed: 3, retried: 1 })
+})
+
+describe('next', () => {
+  test.each<readonly [string, Middleware]>([
+    ['awaited', async (_event, _ctx, next) => void (await next())],
+    ['returned', (_event, _ctx, next) => next()],
+    ['not awaited', (_event, _ctx, next) => void next()],
+    ['called later', async (_event, _ctx, next) => { await turns(); await next() }], // biome-ignore format: a line each
+    ['not called', () => undefined],
+  ])('%s: the event is done', async (_name, middleware) => {
+    expect((await summaryOf(middleware, async () => turns())).summary).toEqual(DONE)
+  })
+
+  test.each<readonly [string, Middleware]>([
+    ['awaited', async (_event, _ctx, next) => void (await next())],
+    ['returned', (_event, _ctx, next) => next()],
+    ['not awaited', (_event, _ctx, next) => void next()],
+    ['not awaited, by one that goes on', async (_event, _ctx, next) => { void next(); await turns() }], // biome-ignore format: a line each
+  ])('%s, and the handler throws: the attempt has failed with it', async (_name, middleware) => {
+    const fails = async (): Promise<never> => {
+      await null
+      throw new Error('no')
+    }
+    expect(await summaryOf(middleware, fails)).toEqual({ summary: FAILED, message: 'no' })
+  })
+
+  test('its error is caught: the event is done', async () => {
+    const caught: unknown[] = []
+    const middleware: Middleware = (_event, _ctx, next) => next().catch((error: unknown) => caught.push(error))
+    const { summary } = await summaryOf(middleware, () => {
+      throw new Error('no')
+    })
+    expect(summary).toEqual(DONE)
+    expect(caught).toHaveLength(1)
+  })
+
+  test('its error is replaced, or becomes a rejection', async () => {
+    const fails = (): never => {
+      throw new Error('no')
+    }
+    const replaced = await summaryOf((_event, _ctx, next) => next().catch(() => Promise.reject(new Error('another'))), fails)
+    expect(replaced).toEqual({ summary: FAILED, message: 'another' })
+    const rejected = await summaryOf((_event, ctx, next) => next().catch((error: unknown) => ctx.reject(error)), fails)
+    expect(rejected).toEqual({ summary: { completed: 0, retried: 0, deadLettered: 1, released: 0 }, message: 'no' })
+  })
+
+  test('called twice: the attempt has failed, and the handler ran once', async () => {
+    let calls = 0
+    const { summary, message } = await summaryOf(
+      async (_event, _ctx, next) => {
+        await next()
+        await next()
+      },
+      () => calls++,
+    )
+    expect(summary).toEqual(FAILED)
+    expect(message).toContain('next() twice')
+    expect(calls).toBe(2)
+  })
+
+  test('a middleware that throws before it, after it, or without being asynchronous', async () => {
+    const fail = (): never => {
+      throw new Error('no')
+    }
+    for (const middleware of [
+      fail,
+      async () => fail(),
+      async (_event, _ctx, next) => {
+        await next()
+        fail()
+      },
+    ] satisfies Middleware[]) {
+      // biome-ignore format: a line each
+      expect(await summaryOf(middleware)).toEqual({ summary: FAILED, message: 'no' })
+    }
+  })
+})
+
+test('what middleware takes counts for the time limit, and the handler that it does not await is waited for', async () => {
+  const { broker, clock } = open()
+  const gate = new Gate()
+  let running = 0
+  let together = 0
+  const worker = consumer('worker', notes, { timeout: '1s', concurrency: 1, retry: FIXED })
+    .use((_event, _ctx, next) => void next())
+    .on(Noted, async () => {
+      together = Math.max(together, ++running)
+      await gate.opened
+      running--
+    })
+  const started = await broker.start(worker)
+  await broker.publish(notes, [Noted(1), Noted(2)])
+  await clock.pass(5000)
+  expect([running, together]).toEqual([1, 1])
+  gate.open()
+  await clock.pass(5000)
+  expect(together).toBe(1)
+  expect(await started.stop()).toMatchObject({ completed: 2, retried: 1 })
+})
+
+test.each(['in the middleware', 'in the handler', 'in a batch'] as const)('stopping %s does not wait for itself', async (where) => {
+  const { broker, clock } = open()
+  let running: Running | null = null
+  const stop = async (): Promise<void> => {
+    await turns()
+    await running?.stop()
+  }
+  const worker = consumer('worker', notes, { drain: '1h' })
+    .use(async (_event, _ctx, next) => {
+      await turns()
+      await next()
+    })
+    .use(async (_event, _ctx, next) => {
+      if (where === 'in the middleware') await stop()
+      await next()
+    })
+    .use((_event, _ctx, next) => next())
+  if (where === 'in a batch') worker.onBatch(Noted, { size: 2 }, () => stop())
+  else worker.on(Noted, () => (where === 'in the handler' ? stop() : undefined))
+  running = await broker.start(worker)
+  await broker.publish(notes, [Noted(1), Noted(2)])
+  await clock.pass(0)
+  expect(await running.done).toMatchObject({ completed: 2 })
+})
+
+test('it is refused after the start, and when it is no function', async () => {
+  const { broker } = open()
+  const worker = consumer('worker', notes).on(Noted, () => undefined)
+  expect(() => worker.use('logging' as never)).toThrow(expect.objectContaining({ code: 'INVALID_OPTION' }))
+  await broker.start(worker)
+  expect(() => worker.use(() => undefined)).toThrow(/was started before this middleware/)
+})
+
+test('its event is typed as the events of the channels', () => {
+  consumer('worker', notes).use((event, _ctx, next) => {
+    const type: 'noted' | 'other' = event.type
+    const data: number = event.data
+    return [type, data, next()]
+  })
+  consumer('worker', 'anything').use((event, ctx) => [event.type satisfies string, ctx.log, ctx.batch])
+})
