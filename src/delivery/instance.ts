@@ -5,6 +5,7 @@
 import { LIMITS } from '../base/limits.ts'
 import { afterThis, nextTick, nextTurn } from '../base/timers.ts'
 import type { ClaimOutcome, ConsumerSpec, Delivery, DeliverySink, Emission, Failure, HeldClaim, Subscription } from '../broker/engine.ts'
+import { type Shape, shapeOf } from './agreement.ts'
 import { claimEvents } from './claims.ts'
 import type { ConsumerKeys, KeyTables } from './consumer-keys.ts'
 import type { Cursor } from './cursor.ts'
@@ -36,6 +37,7 @@ export interface InstanceHost {
 export class Instance implements Subscription {
   readonly spec: ConsumerSpec
   readonly filter: WantFilter
+  readonly shape: Shape
   readonly cursors: Set<Cursor> = new Set()
   /** Cursors that have events for this instance and found no credit. */
   readonly hungry: Set<Cursor> = new Set()
@@ -67,6 +69,7 @@ export class Instance implements Subscription {
   constructor(spec: ConsumerSpec, sink: DeliverySink, host: InstanceHost) {
     this.spec = spec
     this.filter = new WantFilter(spec.wants)
+    this.shape = shapeOf(spec)
     this.free = spec.credit
     this.#sink = sink
     this.#host = host

@@ -7,8 +7,10 @@
  */
 import { createHash } from 'node:crypto'
 import { MillraceError } from '../base/errors.ts'
-import { isNumberFrom, jsonObject } from '../base/json-object.ts'
+import { isJsonObject, isNumberFrom, jsonObject } from '../base/json-object.ts'
 import { compileWildcard, isWildcard, isWildcardForm } from '../base/names.ts'
+import type { LogFields } from '../broker/logger.ts'
+import { type Shape, shapeIn } from '../delivery/agreement.ts'
 import { Blockade } from '../delivery/blockade.ts'
 import type { Instance } from '../delivery/instance.ts'
 import type { JournalState } from './journal-entry.ts'
@@ -30,6 +32,8 @@ export interface MemberNote {
   readonly rate: number
   /** Channels in which a dead letter of its stops everything. */
   readonly blocked: readonly string[]
+  /** What its instances do, by consumer: one for each consumer. Notes of older versions have none. */
+  readonly shapes?: Readonly<Record<string, Shape>>
 }
 
 /** The note in a text, or null where the text is not one: other clients may write there. */
@@ -37,6 +41,7 @@ export function memberNoteIn(text: string): MemberNote | null {
   const note = jsonObject(text)
   if (note === null || !['beat', 'leaseMs', 'instances', 'inFlight', 'rate'].every((name) => isNumberFrom(note[name], 0))) return null
   if (typeof note['idle'] !== 'boolean' || typeof note['paused'] !== 'boolean') return null
+  if (note['shapes'] !== undefined && !isJsonObject(note['shapes'])) return null
   return isTexts(note['channels']) && note['channels'].every(isChannelOrWildcard) && isTexts(note['blocked']) ? (note as unknown as MemberNote) : null
 }
 
@@ -74,6 +79,10 @@ export interface GroupHost {
   /** Which consumers are paused as a whole. */
   readonly pauses: Pauses
   alarm(error: unknown): void
+  /** These instances of a consumer live. */
+  compare(consumer: string, shapes: readonly Shape[], group: string): void
+  /** Told of partitions that were another member's, who is gone. */
+  notice(message: string, fields: LogFields): void
 }
 
 /** The member name under which orders to a group are left. */
@@ -102,6 +111,8 @@ export class Group {
   /** The last ones that were seen; null before the first look. */
   #orders: string | null = null
   #closed = false
+  /** Partitions taken over in this look from members that are gone. */
+  readonly #inherited: string[] = []
   /** When the last note that arrived was written. */
   #heardMs = 0
   #watchdog: NodeJS.Timeout | null = null
@@ -188,6 +199,7 @@ export class Group {
     const alive = await this.#look()
     await this.#obey()
     this.#heed(alive)
+    this.#compare(alive)
     await this.#share(alive, working)
   }
 
@@ -202,6 +214,7 @@ export class Group {
       inFlight: instances.reduce((sum, instance) => sum + instance.held.size, 0),
       paused: instances.every((instance) => instance.idle),
       blocked: [...this.#blockades].filter(([, blockade]) => blockade.standsWithout(ELSEWHERE)).map(([channel]) => channel),
+      shapes: Object.fromEntries(instances.map(({ spec, shape }) => [spec.name, shape])),
       rate: [...this.owned.values()].reduce((sum, { cursor }) => sum + cursor.progress.meter.rate(this.#host.nowMs()), 0),
     }
     this.#member = true
@@ -218,6 +231,16 @@ export class Group {
     for (const owned of [...this.owned.values()]) {
       owned.ownership.abandon()
       owned.lost()
+    }
+  }
+
+  /** Instances of one consumer should be alike, here and elsewhere. */
+  #compare(alive: ReadonlyMap<string, MemberNote>): void {
+    const others = [...alive].filter(([member]) => !this.isMe(member)).map(([, { shapes }]) => shapes ?? {})
+    for (const consumer of new Set([...this.instances].map(({ spec }) => spec.name))) {
+      const own = [...this.instances].filter(({ spec }) => spec.name === consumer).map(({ shape }) => shape)
+      const theirs = others.flatMap((shapes) => (Object.hasOwn(shapes, consumer) ? (shapeIn(shapes[consumer]) ?? []) : []))
+      this.#host.compare(consumer, [...own, ...theirs], this.id)
     }
   }
 
@@ -271,16 +294,29 @@ export class Group {
     }
     for (const [journal, owned] of this.owned) if (!wanted.has(journal)) this.#giveBack(owned)
     await Promise.all(turns)
+    this.#tellOfInherited()
+  }
+
+  #tellOfInherited(): void {
+    const partitions = this.#inherited.splice(0)
+    if (partitions.length === 0) return
+    const message = 'a member of the consumer has gone: this process has taken over its partitions'
+    this.#host.notice(message, { consumer: this.id, partitions: partitions.length, some: partitions.slice(0, 10).join(',') })
   }
 
   async #claim(entry: ChannelEntry, partition: number, alive: ReadonlyMap<string, MemberNote>, mine: boolean): Promise<void> {
     // Who is there first writes where the consumer begins, also where the partition is another's to work on; and what we own by the journal, and could
     // not give back, is given back now.
-    const mayClaim = ({ owner, released }: JournalState): boolean =>
-      mine ? owner === null || released || owner === this.#host.member || !alive.has(owner) : owner === null || (owner === this.#host.member && !released)
+    let gone: string | null = null
+    const mayClaim = ({ owner, released }: JournalState): boolean => {
+      gone = owner === null || released || owner === this.#host.member ? null : owner
+      if (!mine) return owner === null || (owner === this.#host.member && !released)
+      return gone === null || !alive.has(gone)
+    }
     try {
       const owned = await this.#host.take(this, entry, partition, mayClaim)
       if (owned === null) return
+      if (gone !== null) this.#inherited.push(`${entry.spec.name}/${partition}`)
       this.owned.set(owned.journal, owned)
       if (mine) owned.keep(this.instances)
       else await owned.release()

@@ -10,11 +10,13 @@ import { type Clock, systemClock } from '../base/clock.ts'
 import { MillraceError } from '../base/errors.ts'
 import { LastingFailures } from '../base/lasting-failures.ts'
 import { isWildcard } from '../base/names.ts'
+import { AlarmList } from '../broker/alarm-list.ts'
 import type { Capabilities } from '../broker/capabilities.ts'
 import type { Carriage } from '../broker/carriage.ts'
-import type { Alarm, BrokerDescription, ConsumerPause, DeadLetter, DeadLetterQuery } from '../broker/description.ts'
+import type { BrokerDescription, ConsumerPause, DeadLetter, DeadLetterQuery } from '../broker/description.ts'
 import type { ConsumerSpec, DeliverySink, EncodedEvent, Engine, EngineReadOptions, Position, Receipt, StoredText, Subscription } from '../broker/engine.ts'
 import type { ChannelSpec } from '../channel/channel.ts'
+import { Agreement } from '../delivery/agreement.ts'
 import { KeyTables } from '../delivery/consumer-keys.ts'
 import { DueQueue } from '../delivery/due-queue.ts'
 import { SuspectQueue } from '../delivery/in-flight.ts'
@@ -56,7 +58,6 @@ export class PartitionedEngine implements Engine {
   readonly carriage: Carriage
   readonly #backend: LogBackend
   readonly #member: string = randomUUID()
-  readonly #options: PartitionedEngineOptions
   readonly #registry: Registry
   readonly #appenders: Appenders
   readonly #groups = new Map<string, Group>()
@@ -65,10 +66,11 @@ export class PartitionedEngine implements Engine {
   readonly #begins = new Map<string, Position>()
   readonly #watches = new Map<string, Promise<() => void>>()
   readonly #logs = new Map<string, Set<PartitionLog>>()
-  readonly #alarms = new Map<string, Alarm>()
+  readonly #alarms: AlarmList
+  readonly #agreement: Agreement
   readonly #failures = new LastingFailures(LASTING_TIMES, {
     raise: (message) => this.#raise('RETENTION_FAILED', message),
-    end: () => this.#alarms.delete('RETENTION_FAILED'),
+    end: () => this.#alarms.end('RETENTION_FAILED'),
   })
   readonly #due: DueQueue
   readonly #pauses: Pauses
@@ -85,11 +87,12 @@ export class PartitionedEngine implements Engine {
   #closing: Promise<void> | null = null
 
   private constructor(options: PartitionedEngineOptions) {
-    this.#options = options
     this.#backend = options.backend
     this.name = options.backend.name
     this.capabilities = options.backend.capabilities
     this.clock = options.clock ?? systemClock
+    this.#alarms = new AlarmList(() => this.clock.now(), options.onAlarm)
+    this.#agreement = new Agreement(this.#alarms)
     this.#due = new DueQueue(this.clock)
     this.#pauses = new Pauses(this.#backend)
     this.#suspects = new SuspectQueue((cursor) => this.#ownedBy(cursor)?.ownership.flushed() ?? Promise.reject(new Fenced('')))
@@ -110,6 +113,8 @@ export class PartitionedEngine implements Engine {
       pauses: this.#pauses,
       take: (group, entry, partition, mayClaim) => this.#take(group, entry, partition, mayClaim),
       alarm: (error) => this.#alarm(error),
+      compare: (consumer, shapes, group) => this.#agreement.check(consumer, shapes, group),
+      notice: options.notice ?? (() => undefined),
     }
     this.#instanceHost = this.#makeInstanceHost()
     const own = this.#ownershipHost(null)
@@ -144,7 +149,7 @@ export class PartitionedEngine implements Engine {
 
   static async open(options: PartitionedEngineOptions): Promise<PartitionedEngine> {
     const engine = new PartitionedEngine(options)
-    options.backend.listen?.({ alarm: (code, message) => engine.#raise(code, message), cleared: (code) => engine.#alarms.delete(code) })
+    options.backend.listen?.({ alarm: (code, message) => engine.#raise(code, message), cleared: (code) => engine.#alarms.end(code) })
     try {
       await engine.#registry.look()
     } catch (error) {
@@ -194,10 +199,7 @@ export class PartitionedEngine implements Engine {
   }
 
   #raise(code: string, message: string): void {
-    if (this.#alarms.has(code) || this.#closing !== null) return
-    const alarm = { code, message, sinceMs: this.clock.now() }
-    this.#alarms.set(code, alarm)
-    this.#options.onAlarm?.(alarm)
+    if (this.#closing === null) this.#alarms.raise(code, message)
   }
 
   #open(): void {
@@ -459,7 +461,7 @@ export class PartitionedEngine implements Engine {
       instances: this.#instances,
       pauseOf: (consumer) => this.#pauses.of(consumer),
       rate: (channel) => this.#appenders.rate(channel),
-      alarms: [...this.#alarms.values()],
+      alarms: this.#alarms.all,
       nowMs: this.clock.now(),
     })
   }

@@ -26,6 +26,7 @@ import type {
 import type { ChannelSpec } from '../../channel/channel.ts'
 import { unknownChannel } from '../../channel/channel-errors.ts'
 import { mergedSpec } from '../../channel/merged-spec.ts'
+import { Agreement } from '../../delivery/agreement.ts'
 import { clearedRecords } from '../../delivery/carried-state.ts'
 import { KeyTables } from '../../delivery/consumer-keys.ts'
 import { consumerKeys, fromFloat, fromJson, lastNumber, toJson, under } from '../../delivery/consumer-records.ts'
@@ -63,6 +64,7 @@ export class EmbeddedEngine implements Engine {
   readonly #options: EmbeddedEngineOptions
   readonly #store: Store<Block>
   readonly #committer: Committer
+  readonly #agreement: Agreement
   readonly #due: DueQueue
   readonly #logs = new Map<string, ChannelLog>()
   readonly #logsById = new Map<number, ChannelLog>()
@@ -87,6 +89,7 @@ export class EmbeddedEngine implements Engine {
     this.clock = clock
     this.#store = store
     this.#alarms = new AlarmList(() => clock.now(), options.onAlarm)
+    this.#agreement = new Agreement(this.#alarms)
     this.#due = new DueQueue(clock)
     // Who only reads moves nothing: no timers, no retention.
     if (options.refresh !== undefined) this.#due.close()
@@ -172,6 +175,7 @@ export class EmbeddedEngine implements Engine {
       flushed: () => this.#committer.flushed(),
       closed: (instance) => {
         this.#instances.delete(instance)
+        this.#compare(instance.spec.name)
         return this.#committer.left()
       },
     }
@@ -294,10 +298,17 @@ export class EmbeddedEngine implements Engine {
     for (const log of logs) this.#attach(instance, log, spec.from)
     instance.suspended = this.#store.get(keys.pause(spec.name)) !== undefined
     this.#instances.add(instance)
+    this.#compare(spec.name)
     await this.#committer.flushed()
     instance.begin()
     this.#leases.watch()
     return instance
+  }
+
+  /** Instances of one consumer should be alike. */
+  #compare(consumer: string): void {
+    const shapes = [...this.#instances].filter(({ spec }) => spec.name === consumer).map(({ shape }) => shape)
+    this.#agreement.check(consumer, shapes)
   }
 
   #attach(instance: Instance, log: ChannelLog, from: Position): void {

@@ -1,5 +1,5 @@
 /** Opening the engine on Kafka: `kafka://host:9092,host:9092?prefix=shop.` */
-import type { ConnectOptions } from '../../broker/connect.ts'
+import type { OpenOptions } from '../../broker/connect.ts'
 import { BackendAlarms } from '../../partitioned/backend-alarms.ts'
 import { PartitionedEngine } from '../../partitioned/partitioned-engine.ts'
 import { KafkaBackend } from './backend.ts'
@@ -16,9 +16,9 @@ const CONNECT_MS = 10_000
  *
  * @throws MISSING_DEPENDENCY · INVALID_OPTION · UNAVAILABLE · UNAUTHENTICATED · FORBIDDEN · CLAUSE_REFUSED
  */
-export async function openKafkaEngine(url: string, options: Pick<ConnectOptions, 'onAlarm' | 'token'> = {}): Promise<PartitionedEngine> {
+export async function openKafkaEngine(url: string, options: Pick<OpenOptions, 'onAlarm' | 'token' | 'notice'> = {}): Promise<PartitionedEngine> {
   const { partitions } = parseKafkaUrl(url, options.token)
-  return PartitionedEngine.open({ backend: await openKafkaBackend(url, options.token), partitions, onAlarm: options.onAlarm })
+  return PartitionedEngine.open({ backend: await openKafkaBackend(url, options.token), partitions, onAlarm: options.onAlarm, notice: options.notice })
 }
 
 /** The same without an engine over it. */

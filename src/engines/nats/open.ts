@@ -1,5 +1,5 @@
 /** Opening the engine over NATS JetStream: `nats://host:4222`, `tls://…`, several servers joined by commas. */
-import type { ConnectOptions } from '../../broker/connect.ts'
+import type { OpenOptions } from '../../broker/connect.ts'
 import { PartitionedEngine } from '../../partitioned/partitioned-engine.ts'
 import { NatsBackend } from './nats-backend.ts'
 import { parseNatsUrl } from './nats-url.ts'
@@ -9,8 +9,13 @@ import { parseNatsUrl } from './nats-url.ts'
  *
  * @throws UNAVAILABLE when nobody answers · UNAUTHENTICATED · CLAUSE_REFUSED when the servers cannot hold the contract · INVALID_OPTION · MISSING_DEPENDENCY
  */
-export async function openNatsEngine(url: string, options: Pick<ConnectOptions, 'onAlarm'> = {}): Promise<PartitionedEngine> {
+export async function openNatsEngine(url: string, options: Pick<OpenOptions, 'onAlarm' | 'notice'> = {}): Promise<PartitionedEngine> {
   const target = parseNatsUrl(url)
   const backend = await NatsBackend.open(target)
-  return PartitionedEngine.open({ backend, onAlarm: options.onAlarm, ...(target.partitions !== null && { partitions: target.partitions }) })
+  return PartitionedEngine.open({
+    backend,
+    onAlarm: options.onAlarm,
+    notice: options.notice,
+    ...(target.partitions !== null && { partitions: target.partitions }),
+  })
 }

@@ -1,5 +1,5 @@
 /** Opening the engine over Redis: `redis://…` and `rediss://…`, as redis-url.ts has them. */
-import type { ConnectOptions } from '../../broker/connect.ts'
+import type { OpenOptions } from '../../broker/connect.ts'
 import { PartitionedEngine } from '../../partitioned/partitioned-engine.ts'
 import { RedisBackend } from './redis-backend.ts'
 import { redisSettings } from './redis-url.ts'
@@ -7,8 +7,8 @@ import { redisSettings } from './redis-url.ts'
 /**
  * @throws INVALID_OPTION when the URL is none · MISSING_DEPENDENCY · UNAVAILABLE · UNAUTHENTICATED · FORBIDDEN · CLAUSE_REFUSED when the server is set weaker
  */
-export async function openRedisEngine(url: string, { onAlarm }: Pick<ConnectOptions, 'onAlarm'> = {}): Promise<PartitionedEngine> {
+export async function openRedisEngine(url: string, { onAlarm, notice }: Pick<OpenOptions, 'onAlarm' | 'notice'> = {}): Promise<PartitionedEngine> {
   const settings = redisSettings(url)
   const backend = await RedisBackend.open(settings)
-  return PartitionedEngine.open({ backend, partitions: settings.partitions, onAlarm })
+  return PartitionedEngine.open({ backend, partitions: settings.partitions, onAlarm, notice })
 }

@@ -228,6 +228,33 @@ export const discovery: readonly Scenario[] = clause(17, {
     for (const name of ['paused', 'idle']) assert.equal((await describeConsumer(broker, world.name(name))).stalled, null)
   },
 
+  'instances-of-one-consumer-that-differ-raise-an-alarm': async (world) => {
+    const [one, two] = [await world.connect(), await world.connect()]
+    const [orders, others] = [orderStream(world.name('orders')), orderStream(world.name('others'))]
+    await one.declare(orders, others)
+    const name = world.name('worker')
+    const told = async (): Promise<string> => {
+      const alarms = [...(await one.describe()).alarms, ...(await two.describe()).alarms]
+      return alarms.find(({ code, message }) => code === 'CONSUMER_DIFFERS' && message.includes(`"${name}"`))?.message ?? ''
+    }
+    await one.start(consumer(name, orders).on(Placed, () => undefined))
+    const alike = await two.start(consumer(name, orders, { concurrency: 2 }).on(Placed, () => undefined))
+    await sleep(2 * world.patience.quietMs)
+    assert.equal(await told(), '', 'concurrency is each instance its own')
+    await alike.stop()
+    for (const [part, differing] of [
+      ['channels', consumer(name, [orders, others]).on(Placed, () => undefined)],
+      ['handle', consumer(name, orders).on(Paid, () => undefined)],
+      ['onDead', consumer(name, orders, { onDead: 'skip' }).on(Placed, () => undefined)],
+      ['retry.attempts', consumer(name, orders, { retry: { attempts: 3 } }).on(Placed, () => undefined)],
+    ] as const) {
+      const running = await two.start(differing)
+      await world.eventually(async () => holds((await told()).includes(part), `an alarm that names ${part}`))
+      await running.stop()
+      await world.eventually(async () => assert.equal(await told(), ''))
+    }
+  },
+
   'the-engine-says-what-it-can-do': async (world) => {
     const broker = await world.connect()
     const { engine, capabilities, alarms } = await broker.describe()

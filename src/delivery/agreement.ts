@@ -1,0 +1,75 @@
+/**
+ * Instances of one consumer share its work: where they differ, events reach handlers that were not meant for them, or are settled by other rules. An alarm
+ * tells of it, and lasts while such instances run.
+ */
+import { createHash } from 'node:crypto'
+import { ownerOf } from '../base/names.ts'
+import type { AlarmList } from '../broker/alarm-list.ts'
+import type { ConsumerSpec } from '../broker/engine.ts'
+
+/** What instances must agree on, each part as a short text. How many events one takes at once is its own affair. */
+export interface Shape {
+  readonly channels: string
+  readonly handlers: string
+  readonly onDead: string
+  readonly attempts: string
+  readonly lease: string
+}
+
+const PARTS = {
+  channels: 'their channels',
+  handlers: 'the events that they handle',
+  onDead: 'onDead',
+  attempts: 'retry.attempts',
+  lease: 'lease',
+} as const satisfies Record<keyof Shape, string>
+const NAMES = Object.keys(PARTS) as (keyof Shape)[]
+const DIGEST_CHARS = 12
+
+export function shapeOf({ channels, wants, onDead, attemptsMax, leaseMs }: ConsumerSpec): Shape {
+  return {
+    channels: digestOf(channels),
+    handlers: digestOf(wants.map(({ type, pattern }) => JSON.stringify([type, pattern]))),
+    onDead: String(onDead),
+    attempts: String(attemptsMax),
+    lease: String(leaseMs),
+  }
+}
+
+/** The shape in a member's note, or null where there is none: an older version, or another client, wrote it. */
+export function shapeIn(value: unknown): Shape | null {
+  const shape = typeof value === 'object' && value !== null ? (value as Readonly<Record<string, unknown>>) : null
+  return shape !== null && NAMES.every((name) => typeof shape[name] === 'string') ? (shape as unknown as Shape) : null
+}
+
+function digestOf(texts: readonly string[]): string {
+  return createHash('sha256')
+    .update([...new Set(texts)].sort().join('\n'))
+    .digest('base64url')
+    .slice(0, DIGEST_CHARS)
+}
+
+export class Agreement {
+  readonly #alarms: AlarmList
+
+  constructor(alarms: AlarmList) {
+    this.#alarms = alarms
+  }
+
+  /** Compare the instances of a consumer that live, as they are seen in one group. */
+  check(consumer: string, shapes: readonly Shape[], group = ''): void {
+    const key = `differs ${group} ${consumer}`
+    const [first] = shapes
+    const parts = NAMES.filter((name) => shapes.some((shape) => shape[name] !== first?.[name]))
+    if (parts.length === 0 || ownerOf(consumer) !== null) this.#alarms.end(key)
+    else {
+      const what = parts.map((name) => PARTS[name]).join(', ')
+      this.#alarms.raise(
+        'CONSUMER_DIFFERS',
+        `instances of consumer "${consumer}" run that differ in ${what}: they share its events, so some reach an instance that was not meant for them. ` +
+          'Give one of them another name, or bring them to one version',
+        key,
+      )
+    }
+  }
+}
