@@ -111,6 +111,8 @@ export class Group {
   /** The last ones that were seen; null before the first look. */
   #orders: string | null = null
   #closed = false
+  /** Consumers whose instances were compared at the last look. */
+  #compared: ReadonlySet<string> = new Set()
   /** Partitions taken over in this look from members that are gone. */
   readonly #inherited: string[] = []
   /** When the last note that arrived was written. */
@@ -237,7 +239,11 @@ export class Group {
   /** Instances of one consumer should be alike, here and elsewhere. */
   #compare(alive: ReadonlyMap<string, MemberNote>): void {
     const others = [...alive].filter(([member]) => !this.isMe(member)).map(([, { shapes }]) => shapes ?? {})
-    for (const consumer of new Set([...this.instances].map(({ spec }) => spec.name))) {
+    const here = new Set([...this.instances].map(({ spec }) => spec.name))
+    // Where no instance is left here, the comparison is others'.
+    for (const consumer of this.#compared) if (!here.has(consumer)) this.#host.compare(consumer, [], this.id)
+    this.#compared = here
+    for (const consumer of here) {
       const own = [...this.instances].filter(({ spec }) => spec.name === consumer).map(({ shape }) => shape)
       const theirs = others.flatMap((shapes) => (Object.hasOwn(shapes, consumer) ? (shapeIn(shapes[consumer]) ?? []) : []))
       this.#host.compare(consumer, [...own, ...theirs], this.id)
@@ -342,6 +348,7 @@ export class Group {
     this.owned.clear()
     if (this.#member) await this.#host.backend.leave(this.id, this.#host.member).catch(() => undefined)
     this.#member = false
+    this.#compare(new Map())
     if (this.#watchdog !== null) clearInterval(this.#watchdog)
     this.#watchdog = null
     this.#heardMs = 0

@@ -229,16 +229,16 @@ export const discovery: readonly Scenario[] = clause(17, {
   },
 
   'instances-of-one-consumer-that-differ-raise-an-alarm': async (world) => {
-    const [one, two] = [await world.connect(), await world.connect()]
+    const broker = await world.connect()
     const [orders, others] = [orderStream(world.name('orders')), orderStream(world.name('others'))]
-    await one.declare(orders, others)
+    await broker.declare(orders, others)
     const name = world.name('worker')
     const told = async (): Promise<string> => {
-      const alarms = [...(await one.describe()).alarms, ...(await two.describe()).alarms]
+      const { alarms } = await broker.describe()
       return alarms.find(({ code, message }) => code === 'CONSUMER_DIFFERS' && message.includes(`"${name}"`))?.message ?? ''
     }
-    await one.start(consumer(name, orders).on(Placed, () => undefined))
-    const alike = await two.start(consumer(name, orders, { concurrency: 2 }).on(Placed, () => undefined))
+    await broker.start(consumer(name, orders).on(Placed, () => undefined))
+    const alike = await broker.start(consumer(name, orders, { concurrency: 2 }).on(Placed, () => undefined))
     await sleep(2 * world.patience.quietMs)
     assert.equal(await told(), '', 'concurrency is each instance its own')
     await alike.stop()
@@ -248,7 +248,7 @@ export const discovery: readonly Scenario[] = clause(17, {
       ['onDead', consumer(name, orders, { onDead: 'skip' }).on(Placed, () => undefined)],
       ['retry.attempts', consumer(name, orders, { retry: { attempts: 3 } }).on(Placed, () => undefined)],
     ] as const) {
-      const running = await two.start(differing)
+      const running = await broker.start(differing)
       await world.eventually(async () => holds((await told()).includes(part), `an alarm that names ${part}`))
       await running.stop()
       await world.eventually(async () => assert.equal(await told(), ''))
