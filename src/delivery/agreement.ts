@@ -56,6 +56,14 @@ export class Agreement {
     this.#alarms = alarms
   }
 
+  /** Compare those of a consumer among the instances of an engine. */
+  compare(consumer: string, instances: Iterable<{ readonly spec: ConsumerSpec; readonly shape: Shape }>): void {
+    this.check(
+      consumer,
+      [...instances].filter(({ spec }) => spec.name === consumer).map(({ shape }) => shape),
+    )
+  }
+
   /** Compare the instances of a consumer that live, as they are seen in one group. */
   check(consumer: string, shapes: readonly Shape[], group = ''): void {
     const key = `differs ${group} ${consumer}`

@@ -175,7 +175,7 @@ export class EmbeddedEngine implements Engine {
       flushed: () => this.#committer.flushed(),
       closed: (instance) => {
         this.#instances.delete(instance)
-        this.#compare(instance.spec.name)
+        this.#agreement.compare(instance.spec.name, this.#instances)
         return this.#committer.left()
       },
     }
@@ -298,17 +298,11 @@ export class EmbeddedEngine implements Engine {
     for (const log of logs) this.#attach(instance, log, spec.from)
     instance.suspended = this.#store.get(keys.pause(spec.name)) !== undefined
     this.#instances.add(instance)
-    this.#compare(spec.name)
+    this.#agreement.compare(spec.name, this.#instances)
     await this.#committer.flushed()
     instance.begin()
     this.#leases.watch()
     return instance
-  }
-
-  /** Instances of one consumer should be alike. */
-  #compare(consumer: string): void {
-    const shapes = [...this.#instances].filter(({ spec }) => spec.name === consumer).map(({ shape }) => shape)
-    this.#agreement.check(consumer, shapes)
   }
 
   #attach(instance: Instance, log: ChannelLog, from: Position): void {
