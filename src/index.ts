@@ -46,7 +46,19 @@ export const connect: (url: string | URL, options?: ConnectOptions) => Promise<B
 
 export { type ErrorCode, type ErrorDetails, isMillraceError, MillraceError } from './base/errors.ts'
 export { bytes, type Duration, duration, type Size } from './base/units.ts'
-export type { Broker, DeadLetters, From, LooseEvent, Publishable, PublishOptions, Readable, ReadOptions, ReceiptOf, RewindOptions } from './broker/broker.ts'
+export type {
+  Backup,
+  Broker,
+  DeadLetters,
+  From,
+  LooseEvent,
+  Publishable,
+  PublishOptions,
+  Readable,
+  ReadOptions,
+  ReceiptOf,
+  RewindOptions,
+} from './broker/broker.ts'
 export type { Capabilities, Capability, Clause } from './broker/capabilities.ts'
 export type { ConnectOptions } from './broker/connect.ts'
 export type {
@@ -54,6 +66,7 @@ export type {
   BrokerDescription,
   ChannelDescription,
   ConsumerDescription,
+  ConsumerPause,
   ConsumerPosition,
   DeadLetter,
   DeadLetterQuery,

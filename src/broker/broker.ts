@@ -105,6 +105,14 @@ export interface DeadLetters {
   drop(query?: DeadLetterQuery): Promise<number>
 }
 
+/** A backup that is complete and synced. */
+export interface Backup {
+  /** Where it is: an absolute path. */
+  readonly directory: string
+  /** Bytes copied. */
+  readonly bytes: number
+}
+
 export interface Broker extends AsyncDisposable {
   /**
    * Store an event (or several, all or none). Resolves when it is durable: it survives `kill -9` and power loss. Publishing an id
@@ -156,6 +164,22 @@ export interface Broker extends AsyncDisposable {
   pause(consumer: string | { readonly name: string }, options?: { readonly reason?: string }): Promise<void>
   /** Let a paused consumer go on where it was. @throws UNKNOWN_CONSUMER · CLOSED */
   resume(consumer: string | { readonly name: string }): Promise<void>
+  /**
+   * Copy a data directory that is in use to a new one, while everything goes on: a copy of one moment, with all that was acknowledged before the call. The copy
+   * is a data directory: restoring is opening it. Events in handlers' hands at that moment have used an attempt there, as after a crash.
+   *
+   * The process that owns the directory writes the copy. Commits go on meanwhile, until the journal (64 MiB) is full.
+   *
+   * @throws INVALID_OPTION when the directory is not empty, or this broker keeps no files on this machine · FORBIDDEN over a network · DISK_FULL · CLOSED
+   * @example
+   * ```ts no-run
+   * import { connect } from 'millrace'
+   *
+   * const broker = await connect('file:./data')
+   * const { bytes } = await broker.backup('./backups/monday')
+   * ```
+   */
+  backup(directory: string): Promise<Backup>
   /** Forget a stopped consumer: its position, retries and dead letters. */
   removeConsumer(consumer: string | { readonly name: string }): Promise<void>
   /** Delete a channel and its events. */

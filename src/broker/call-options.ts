@@ -48,3 +48,9 @@ export function refuseUndefined(options: object, of: string, widened: string): v
     throw new MillraceError('INVALID_OPTION', `${name} of ${of} is undefined: leave it out to mean ${widened}`, { option: name })
   }
 }
+
+/** A backup is of files on this machine. */
+export function noFiles(engine: string): MillraceError {
+  const message = `${engine} keeps no data directory on this machine: back up its server with the server's own means, or use millrace copy`
+  return new MillraceError('INVALID_OPTION', message, { engine })
+}

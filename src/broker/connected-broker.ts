@@ -1,6 +1,7 @@
 /**
  * The broker over an engine: checks options, encodes events, turns human forms into the port's. Everything else is the engine's.
  */
+import { resolve } from 'node:path'
 import { isMillraceError, MillraceError } from '../base/errors.ts'
 import { LIMITS } from '../base/limits.ts'
 import { checkConsumerName, nameOf } from '../base/names.ts'
@@ -11,6 +12,7 @@ import type { Encodable } from '../event/encode.ts'
 import { type CompiledPattern, compilePattern } from '../pattern/pattern.ts'
 import { AlarmList } from './alarm-list.ts'
 import type {
+  Backup,
   Broker,
   BrokerHost,
   DeadLetters,
@@ -24,7 +26,7 @@ import type {
   Startable,
   Stoppable,
 } from './broker.ts'
-import { checkedQuery, position, refuseUndefined } from './call-options.ts'
+import { checkedQuery, noFiles, position, refuseUndefined } from './call-options.ts'
 import type { Alarm, BrokerDescription } from './description.ts'
 import { dueAt } from './due-at.ts'
 import type { EncodedEvent, Engine, EngineReadOptions, StoredText } from './engine.ts'
@@ -233,6 +235,14 @@ export class ConnectedBroker implements Broker {
   async resume(consumer: string | { readonly name: string }): Promise<void> {
     this.#open()
     await this.#engine.setPause(pausable(consumer), null)
+  }
+
+  async backup(directory: string): Promise<Backup> {
+    this.#open()
+    if (typeof directory !== 'string' || directory === '')
+      throw new MillraceError('INVALID_OPTION', `backup takes the path of a directory; it got ${shown(directory)}`, { option: 'directory' })
+    if (this.#engine.backup === undefined) throw noFiles(this.#engine.name)
+    return this.#engine.backup(resolve(directory))
   }
 
   async removeConsumer(consumer: string | { readonly name: string }): Promise<void> {

@@ -240,6 +240,11 @@ export interface Engine {
   redrive(consumer: string, query: DeadLetterQuery): Promise<number>
   /** Delete dead letters; events waiting behind them go on. Answers how many. */
   dropDeadLetters(consumer: string, query: DeadLetterQuery): Promise<number>
+  /**
+   * Copy all that is durable now to a directory of this machine, while everything goes on; answers its bytes. Absent where an engine keeps no files here.
+   * @throws INVALID_OPTION when the directory is not empty · DISK_FULL
+   */
+  backup?(directory: string): Promise<{ readonly directory: string; readonly bytes: number }>
   describe(): Promise<Omit<BrokerDescription, 'capabilities' | 'engine'>>
   close(): Promise<void>
 }

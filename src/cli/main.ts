@@ -112,6 +112,10 @@ withData(command(operated, 'remove <consumer>', 'forget one that does not run: p
   on(async (name, options) => (await consumerCommands()).consumerRemoveCommand(name, options as never)),
 )
 
+withData(command(program, 'backup <directory>', 'copy a data directory, also one that is in use', 'millrace backup ./backups/monday --data ./data')).action(
+  on(async (directory, options) => (await import('./backup-command.ts')).backupCommand(directory, options as never)),
+)
+
 withData(command(program, 'check [directory]', 'look for damage in a data directory that nobody has open', 'millrace check ./data --repair'))
   .option('--repair', 'put what can be read in place of what is damaged, which is kept beside it')
   .action(async (directory: string | undefined, options: OutputOptions) =>

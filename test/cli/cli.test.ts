@@ -246,3 +246,19 @@ test('tail shows several channels together, in the order of time, and follows th
   ).toEqual(['1', '2', '3', '4'])
   await broker.close()
 })
+
+test('a directory in use is backed up, checked and opened', async () => {
+  const data = join(folder, 'live')
+  const broker = await connect(`file:${data}`)
+  await broker.publish(
+    stream('notes'),
+    [1, 2, 3].map((n) => ({ type: 'noted', data: n })),
+  )
+  const copy = join(folder, 'copy')
+  expect(JSON.parse((await millrace('backup', copy, '--data', data, '--json')).out)).toMatchObject({ directory: copy })
+  await broker.publish('notes', { type: 'noted', data: 4 })
+  await broker.close()
+  expect((await millrace('check', copy)).code).toBe(0)
+  expect(JSON.parse((await millrace('channels', '--data', copy, '--json')).out)).toMatchObject([{ name: 'notes', next: 3 }])
+  expect(await millrace('backup', copy, '--data', data)).toMatchObject({ code: 2, err: expect.stringContaining('not empty') })
+})

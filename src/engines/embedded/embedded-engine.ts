@@ -46,7 +46,7 @@ import type { EmbeddedEngineOptions } from './embedded-options.ts'
 import { listLetters, settleLetters } from './letters.ts'
 import { Publishing } from './publishing.ts'
 import { readLog } from './reading.ts'
-import { type ChannelRecord, type EngineRecord, keys } from './records.ts'
+import { type ChannelRecord, channelRecords, type EngineRecord, keys } from './records.ts'
 import { Retention } from './retention.ts'
 import type { Store } from './store.ts'
 
@@ -60,6 +60,7 @@ export class EmbeddedEngine implements Engine {
   readonly name: string
   readonly capabilities: Capabilities
   readonly clock: Clock
+  readonly backup?: NonNullable<Engine['backup']>
   readonly carriage: Carriage
   readonly #options: EmbeddedEngineOptions
   readonly #store: Store<Block>
@@ -87,6 +88,7 @@ export class EmbeddedEngine implements Engine {
     this.name = options.name
     this.capabilities = options.capabilities
     this.clock = clock
+    if (options.backup !== undefined) this.backup = options.backup
     this.#store = store
     this.#alarms = new AlarmList(() => clock.now(), options.onAlarm)
     this.#agreement = new Agreement(this.#alarms)
@@ -416,13 +418,7 @@ export class EmbeddedEngine implements Engine {
   }
 
   #removeRecords(log: ChannelLog): void {
-    for (const [key, timer] of this.#store.range(...under(keys.scheduledOf(log.id)))) {
-      this.#committer.record(Buffer.from(timer).toString(), null)
-      this.#committer.record(key, null)
-    }
-    this.#committer.record(keys.compacted(log.id), null)
-    for (const prefix of [keys.latest(log.id, ''), keys.worker(log.id, '')])
-      for (const [key] of this.#store.range(...under(prefix))) this.#committer.record(key, null)
+    for (const key of channelRecords(this.#store, log.id)) this.#committer.record(key, null)
     for (const [key] of this.#store.range(...under('g/'))) {
       if (lastNumber(key) === log.id) this.#removeCursor(key.slice(2, key.lastIndexOf('/')), log)
     }

@@ -2,6 +2,7 @@
 import type { Clock } from '../../base/clock.ts'
 import type { Capabilities } from '../../broker/capabilities.ts'
 import type { Alarm } from '../../broker/description.ts'
+import type { Engine } from '../../broker/engine.ts'
 import type { Block } from '../../event/block.ts'
 import type { Store } from './store.ts'
 
@@ -12,6 +13,8 @@ export interface EmbeddedEngineOptions {
   readonly clock: Clock
   /** Called when something needs a person. */
   readonly onAlarm?: ((alarm: Alarm) => void) | undefined
+  /** Copy the directory while it is in use. */
+  readonly backup?: NonNullable<Engine['backup']>
   /** Let go of the data directory. */
   readonly release?: (() => Promise<void>) | undefined
   /** What was in hand under an owner that is gone waits for so long to be claimed by who has it. @default nothing waits */

@@ -100,6 +100,7 @@ export async function openClaimed(
       clock: systemClock,
       onAlarm: options.onAlarm,
       claimsMs,
+      backup: (target) => store.backup(target),
       release: () => claim.release(),
     })
   } catch (error) {

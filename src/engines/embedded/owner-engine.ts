@@ -68,6 +68,9 @@ export class OwnerEngine implements Engine {
   dropDeadLetters(consumer: string, query: DeadLetterQuery): Promise<number> {
     return this.#engine.dropDeadLetters(consumer, query)
   }
+  async backup(directory: string): Promise<{ readonly directory: string; readonly bytes: number }> {
+    return (this.#engine as Required<Engine>).backup(directory)
+  }
   describe(): Promise<Omit<BrokerDescription, 'capabilities' | 'engine'>> {
     return this.#engine.describe()
   }

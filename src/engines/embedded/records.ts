@@ -17,7 +17,7 @@
 import { hash } from 'node:crypto'
 import type { EncodedEvent } from '../../broker/engine.ts'
 import type { ChannelSpec } from '../../channel/channel.ts'
-import { channelDigits, digits } from '../../delivery/consumer-records.ts'
+import { channelDigits, digits, under } from '../../delivery/consumer-records.ts'
 
 export interface EngineRecord {
   readonly nextChannelId: number
@@ -68,4 +68,14 @@ const ID_CHARS = 300
 /** Ids may be longer than a key can be. */
 function clipped(id: string): string {
   return id.length <= ID_CHARS ? id : `${id.slice(0, ID_CHARS)}${hash('sha256', id)}`
+}
+
+/** The keys of all records of a channel beside its own and its consumers'. */
+export function* channelRecords(store: { range(from: string, to: string): [string, Uint8Array][] }, channelId: number): Generator<string> {
+  for (const [key, timer] of store.range(...under(keys.scheduledOf(channelId)))) {
+    yield Buffer.from(timer).toString()
+    yield key
+  }
+  yield keys.compacted(channelId)
+  for (const prefix of [keys.latest(channelId, ''), keys.worker(channelId, '')]) for (const [key] of store.range(...under(prefix))) yield key
 }

@@ -57,6 +57,12 @@ export interface StoreStats {
   readonly commits: number
 }
 
+/** What a backup is. */
+export interface BackupSummary {
+  readonly directory: string
+  readonly bytes: number
+}
+
 /** `Block` is the caller's richer block type: blocks still held in memory come back as the same objects. */
 export interface Store<Block extends StoredBlock = StoredBlock> {
   /**
@@ -96,6 +102,11 @@ export interface Store<Block extends StoredBlock = StoredBlock> {
    * Answers where to go on, or null at the end.
    */
   compact(channelId: number, from: number, before: number, maxBytes: number, rewrite: Rewrite): Promise<number | null>
+  /**
+   * Copy what is committed now to a directory of its own, while commits go on. Absent where there are no files.
+   * @throws INVALID_OPTION when the directory is not empty · DISK_FULL
+   */
+  backup?(directory: string): Promise<BackupSummary>
   stats(): StoreStats
   /** Everything committed is applied and synced; then files are closed. */
   close(): Promise<void>

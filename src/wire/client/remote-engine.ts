@@ -276,6 +276,10 @@ export class RemoteEngine implements Engine {
     return this.#call('dropDeadLetters', consumer, query)
   }
 
+  backup(directory: string): Promise<{ readonly directory: string; readonly bytes: number }> {
+    return this.#call('backup', directory)
+  }
+
   async describe(): Promise<Omit<BrokerDescription, 'capabilities' | 'engine'>> {
     const described = await this.#call<Omit<BrokerDescription, 'capabilities' | 'engine'>>('describe')
     return this.#alarm === null ? described : { ...described, alarms: [...described.alarms, this.#alarm] }

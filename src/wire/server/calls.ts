@@ -1,10 +1,12 @@
 /** The engine's calls that are question and answer, by name: what each needs to be allowed, and what it leaves in the audit trail. */
+import { isAbsolute } from 'node:path'
 import { isMillraceError, MillraceError } from '../../base/errors.ts'
 import { checkName, ownerOf } from '../../base/names.ts'
+import { noFiles } from '../../broker/call-options.ts'
 import type { BrokerDescription, DeadLetterQuery } from '../../broker/description.ts'
 import type { Engine } from '../../broker/engine.ts'
 import type { ChannelSpec } from '../../channel/channel.ts'
-import { type Access, allows, type Permission } from '../access.ts'
+import { type Access, allows, localAccess, type Permission } from '../access.ts'
 import { malformed } from '../frame.ts'
 import { CARRIAGE_CALLS } from './carriage-calls.ts'
 import { checkChannelSpec, checkOwn, checkPause, checkPosition } from './checks.ts'
@@ -77,6 +79,14 @@ const METHODS: Readonly<Record<string, Method>> = {
     anyOf(access, ANY, name)
     const spec = await engine.channel(name)
     return spec === undefined ? null : { spec, end: await endOf(name) }
+  },
+  backup: async ({ engine, access, args: [directory] }) => {
+    // The path is of this machine: it is for processes that are on it, too.
+    if (access !== localAccess)
+      throw new MillraceError('FORBIDDEN', 'a backup is made on the machine of the data: millrace backup DIR --data …', { action: 'manage' })
+    if (typeof directory !== 'string' || !isAbsolute(directory)) throw malformed('the directory of a backup is an absolute path')
+    if (engine.backup === undefined) throw noFiles(engine.name)
+    return engine.backup(directory)
   },
   describe: async ({ engine, access }) => visible(await engine.describe(), access),
   rewind: async ({ engine, access, args: [value, to, channel] }) => {

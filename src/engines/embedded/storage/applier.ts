@@ -36,6 +36,9 @@ export class Applier {
   /** Segments in which something is damaged: they stay where they are. */
   readonly #damaged = new Set<number>()
   #current = 0
+  /** Segments that stay until a backup has copied them. */
+  readonly #kept = new Set<number>()
+  #backups = 0
 
   constructor(index: IndexDb, segments: Segments, options: ApplierOptions) {
     this.#index = index
@@ -53,6 +56,19 @@ export class Applier {
     let bytes = 0
     for (const totals of this.#totals.values()) bytes += totals.bytes
     return bytes
+  }
+
+  /** The segments as the index has them now; none of them is removed before `let go` is called. */
+  keep(): { readonly segments: ReadonlyMap<number, SegmentTotals>; letGo(): void } {
+    this.#backups++
+    return {
+      segments: new Map(this.#totals),
+      letGo: () => {
+        if (--this.#backups > 0) return
+        for (const id of this.#kept) this.#segments.remove(id)
+        this.#kept.clear()
+      },
+    }
   }
 
   async apply(layer: Layer<StoredBlock>): Promise<void> {
@@ -78,7 +94,8 @@ export class Applier {
     this.#options.failpoint('apply.after-index')
     for (const id of dead) {
       totals.delete(id)
-      this.#segments.remove(id)
+      if (this.#backups > 0) this.#kept.add(id)
+      else this.#segments.remove(id)
     }
     this.#totals.clear()
     for (const [id, each] of totals) this.#totals.set(id, each)

@@ -7,8 +7,9 @@
 
 import { isMillraceError, MillraceError } from '../../../base/errors.ts'
 import { clearRealTimeout, nextTurn, realTimeout } from '../../../base/timers.ts'
-import type { Frame, Rewrite, Store, StoredBlock, StoreStats } from '../store.ts'
+import type { BackupSummary, Frame, Rewrite, Store, StoredBlock, StoreStats } from '../store.ts'
 import { Applier } from './applier.ts'
+import { Backup } from './backup.ts'
 import { BlockMemory } from './block-memory.ts'
 import { readFormat, writeFormat } from './directory-format.ts'
 import { type FileSystem, isFull, isOutOfFiles, nodeFileSystem } from './file-system.ts'
@@ -75,6 +76,8 @@ export class DiskStore<Block extends StoredBlock = StoredBlock> extends StoreRea
   #failure: Error | null = null
   #timer: (() => void) | null = null
   #applying: Promise<void> | null = null
+  /** Work that is done between two applies. */
+  readonly #turns: (() => Promise<void>)[] = []
   /** The commit that waits for room in the journal. */
   #waiting: { readonly frame: Frame<Block>; readonly done: Done } | null = null
   #full: Error | null = null
@@ -280,25 +283,64 @@ export class DiskStore<Block extends StoredBlock = StoredBlock> extends StoreRea
   }
 
   async compact(channelId: number, from: number, before: number, maxBytes: number, rewrite: Rewrite): Promise<number | null> {
-    while (this.#applying !== null) await this.#applying
-    if (this.#failure !== null || this.#closed || this.#lost() !== null) return null
-    let next: number | null = null
-    let failure: unknown = null
-    this.#applying = this.#applier.rewrite(channelId, from, before, maxBytes, rewrite).then(
-      (answer) => {
-        next = answer
-      },
-      (error: unknown) => {
-        failure = error
-      },
-    )
-    await this.#applying
-    this.#applying = null
-    if (this.#waiting !== null) this.#apply()
-    else if (this.tail.freshBytes > 0) this.#schedule()
-    // A full disk has no room for what would make room: another time. Damage is said, and left as it is.
-    if (failure === null || this.#shortage(failure) !== null) return next
-    throw isMillraceError(failure) ? failure : this.#poison(failure)
+    try {
+      return await this.#between(async () => {
+        if (this.#failure !== null || this.#closed || this.#lost() !== null) return null
+        return this.#applier.rewrite(channelId, from, before, maxBytes, rewrite)
+      })
+    } catch (error) {
+      // A full disk has no room for what would make room: another time. Damage is said, and left as it is.
+      if (this.#shortage(error) !== null) return null
+      throw isMillraceError(error) ? error : this.#poison(error)
+    }
+  }
+
+  /** Work while nothing is applied. It has its turn after the apply that is under way, before the next. */
+  #between<T>(work: () => Promise<T>): Promise<T> {
+    return new Promise((resolve, reject) => {
+      this.#turns.push(() => work().then(resolve, reject))
+      if (this.#applying === null) this.#next()
+    })
+  }
+
+  /** What follows an apply: work that waits for its turn, the commit that waits for room, or the next apply. */
+  #next(): void {
+    const turn = this.#turns.shift()
+    if (turn === undefined) {
+      this.#resume()
+      if (this.tail.freshBytes > 0) this.#schedule()
+      return
+    }
+    this.#applying = turn().then(() => {
+      this.#applying = null
+      if (this.#waiting !== null && this.#turns.length === 0) this.#apply()
+      else this.#next()
+    })
+  }
+
+  async backup(target: string): Promise<BackupSummary> {
+    const backup = new Backup(this.#fs, this.#directory, target)
+    const wanted = this.#journal.last.sequence
+    const copyIndex = async (): Promise<ReturnType<Applier['keep']> | null> => {
+      const error = this.#failure ?? this.#full ?? (this.#closed ? new MillraceError('CLOSED', 'the store is closed') : null)
+      if (error !== null) throw error
+      if (this.index.applied.sequence < wanted) return null
+      await backup.copyIndex()
+      return this.#applier.keep()
+    }
+    let kept = await this.#between(copyIndex)
+    while (kept === null) {
+      // A commit that is under way is not there to be applied yet.
+      await new Promise<void>((resolve) => nextTurn(resolve))
+      this.#apply()
+      kept = await this.#between(copyIndex)
+    }
+    try {
+      await backup.copySegments(kept.segments)
+      return backup.finish(this.#formatId)
+    } finally {
+      kept.letGo()
+    }
   }
 
   #applied(sequence: number): void {
@@ -307,8 +349,7 @@ export class DiskStore<Block extends StoredBlock = StoredBlock> extends StoreRea
     this.tail.applied()
     this.#journal.applied(sequence)
     this.#options.failpoint('apply.after-recycle')
-    this.#resume()
-    if (this.tail.freshBytes > 0) this.#schedule()
+    this.#next()
   }
 
   /** What could not be applied stays in the journal and in memory, and is tried again. */
@@ -327,6 +368,7 @@ export class DiskStore<Block extends StoredBlock = StoredBlock> extends StoreRea
     const waiting = this.#waiting
     this.#waiting = null
     waiting?.done(this.#failure ?? (this.#full as Error))
+    if (this.#turns.length > 0) this.#next()
   }
 
   stats(): StoreStats {

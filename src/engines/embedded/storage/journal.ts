@@ -56,6 +56,11 @@ export class Journal {
     this.#options = options
   }
 
+  /** The last commit that was written, synced or not. */
+  get last(): CommitName {
+    return this.#last
+  }
+
   get fileNames(): string[] {
     return this.#files.map((file) => file.name)
   }

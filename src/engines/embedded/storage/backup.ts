@@ -1,0 +1,82 @@
+/**
+ * A copy of a data directory that is in use, as it was at one commit: the index, and of each segment the bytes that the index speaks of. It needs no journal,
+ * because all that the journal held is applied first.
+ *
+ * Order: the marker is written last, when everything else is synced. A copy that was cut off has no marker, and is refused when it is opened.
+ */
+import { join } from 'node:path'
+import { MillraceError } from '../../../base/errors.ts'
+import type { BackupSummary } from '../store.ts'
+import { writeFormat } from './directory-format.ts'
+import type { FileSystem } from './file-system.ts'
+import type { SegmentTotals } from './index-db.ts'
+import { INDEX_FILE } from './index-file.ts'
+import { Segments } from './segments.ts'
+
+const CHUNK_BYTES = 4 * 1024 * 1024
+
+export class Backup {
+  readonly #fs: FileSystem
+  readonly #from: string
+  readonly #to: string
+  #bytes = 0
+
+  /** @throws INVALID_OPTION when something is there already */
+  constructor(fs: FileSystem, from: string, to: string) {
+    this.#fs = fs
+    this.#from = from
+    this.#to = to
+    if (fs.list(to).length > 0) {
+      throw new MillraceError('INVALID_OPTION', `${to} is not empty: a backup goes into a directory of its own`, { directory: to })
+    }
+    fs.makeDirectory(to)
+  }
+
+  /** Called while nothing is applied: no page of the index changes. */
+  async copyIndex(): Promise<void> {
+    await this.#copy(INDEX_FILE, null)
+  }
+
+  /** Called while no segment is removed. Appends behind these bytes do not matter. */
+  async copySegments(segments: ReadonlyMap<number, SegmentTotals>): Promise<void> {
+    for (const [id, { bytes }] of segments) await this.#copy(Segments.fileName(id), bytes)
+    // A directory without a data file is taken for one that was being made.
+    if (segments.size === 0) await this.#write(Segments.fileName(1), async () => undefined)
+  }
+
+  finish(directoryId: string): BackupSummary {
+    this.#fs.syncDirectory(this.#to)
+    writeFormat(this.#fs, this.#to, { id: directoryId, journal: [] })
+    return { directory: this.#to, bytes: this.#bytes }
+  }
+
+  async #copy(name: string, bytes: number | null): Promise<void> {
+    const from = this.#fs.open(join(this.#from, name), 'r')
+    try {
+      const end = bytes ?? this.#fs.size(from)
+      await this.#write(name, async (to) => {
+        for (let at = 0; at < end; ) {
+          const chunk = Buffer.allocUnsafeSlow(Math.min(CHUNK_BYTES, end - at))
+          const count = await this.#fs.read(from, chunk, at)
+          if (count === 0)
+            throw new MillraceError('DATA_DAMAGED', `${name} ends at byte ${at} and should have ${end}: the backup is not complete`, { file: name })
+          await this.#fs.writeAll(to, [chunk.subarray(0, count)], at)
+          at += count
+        }
+        this.#bytes += end
+      })
+    } finally {
+      this.#fs.close(from)
+    }
+  }
+
+  async #write(name: string, fill: (fd: number) => Promise<void>): Promise<void> {
+    const fd = this.#fs.open(join(this.#to, name), 'wx+')
+    try {
+      await fill(fd)
+      this.#fs.syncNow(fd)
+    } finally {
+      this.#fs.close(fd)
+    }
+  }
+}
