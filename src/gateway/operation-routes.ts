@@ -70,7 +70,7 @@ async function readiness(broker: Broker, closing: boolean): Promise<{ readonly r
   if (closing) return { ready: false, alarms: [{ code: 'CLOSED', message: 'the gateway is closing' }] }
   try {
     const { alarms } = await broker.describe()
-    return { ready: !alarms.some(({ code }) => code === 'STORE_FAILED' || code === 'DISK_FULL'), alarms }
+    return { ready: !alarms.some(({ code }) => code === 'STORE_FAILED' || code === 'DISK_FULL' || code === 'TOO_MANY_FILES'), alarms }
   } catch (error) {
     if (!isMillraceError(error)) throw error
     return { ready: false, alarms: [{ code: error.code, message: error.message }] }

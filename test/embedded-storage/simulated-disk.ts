@@ -37,6 +37,10 @@ export interface Faults {
   room: number
   /** The next syncs that fail. */
   failSyncs: number
+  /** No file can be opened: the process has too many. */
+  noFiles: boolean
+  /** The index's next transactions find no room. */
+  indexFull: boolean
 }
 
 export class SimulatedDisk implements FileSystem {
@@ -55,7 +59,7 @@ export class SimulatedDisk implements FileSystem {
   onDeath: () => void = () => undefined
   /** A disk that lies, for tests of the test: its syncs do nothing. */
   lies: 'nothing' | 'sync' | 'directory' = 'nothing'
-  readonly faults: Faults = { room: Number.POSITIVE_INFINITY, failSyncs: 0 }
+  readonly faults: Faults = { room: Number.POSITIVE_INFINITY, failSyncs: 0, noFiles: false, indexFull: false }
 
   constructor(random: () => number, names: Names = new Map(), durableNames: Names = new Map()) {
     this.#random = random
@@ -133,6 +137,7 @@ export class SimulatedDisk implements FileSystem {
 
   open(path: string, flags: 'r' | 'r+' | 'wx+'): number {
     this.#call()
+    if (this.faults.noFiles) throw coded('EMFILE')
     if (basename(path) === INDEX_FILE) {
       const real = nodeFileSystem.open(path, flags)
       this.#open.set(real, real)
@@ -271,6 +276,7 @@ export class SimulatedDisk implements FileSystem {
   replace(path: string, bytes: Uint8Array): void {
     this.#call()
     const inode: Inode = { cache: Buffer.alloc(0), disk: Buffer.alloc(0), dirty: [] }
+    if (this.faults.noFiles) throw coded('EMFILE')
     if (this.faults.room < bytes.length) throw coded('ENOSPC')
     this.#put(inode, Buffer.from(bytes), 0)
     this.#sync(inode, 1)

@@ -5,6 +5,7 @@
  */
 import { readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { isMillraceError } from '../../src/base/errors.ts'
 import { DiskStore, type DiskStoreOptions, FAILPOINTS, type Failpoint } from '../../src/engines/embedded/storage/disk-store.ts'
 import { INDEX_FILE } from '../../src/engines/embedded/storage/index-file.ts'
 import type { Frame, StoredBlock } from '../../src/engines/embedded/store.ts'
@@ -123,6 +124,8 @@ export class Simulation {
     const torn = this.#random() < 0.5
     return (name) => {
       if (name === 'apply.after-segment' || name === 'rewrite.after-segment') {
+        // As LMDB says it of a transaction, of which then nothing happened.
+        if (disk.faults.indexFull) throw Object.assign(new Error('no space left, simulated'), { code: 28 })
         this.#indexBusy = true
         this.#indexBefore = this.#readIndex()
       }
@@ -145,7 +148,7 @@ export class Simulation {
         if (disk.dead) return
         this.trace += error === null ? 'c' : `(${(error as { readonly code?: string }).code})`
         if (error === null) this.#model.apply(frame)
-        else if ((error as { readonly code?: string }).code !== 'DISK_FULL') {
+        else if (!isMillraceError(error) || !error.retryable) {
           disk.die()
           return
         }
@@ -155,7 +158,9 @@ export class Simulation {
     for (let step = 0; step < STEPS_MAX && !disk.dead; step++) {
       if (!committing && this.#random() < 0.7) commit()
       if (this.#random() < 0.004) disk.faults.room = Math.floor(this.#random() * 20_000)
-      else if (this.#random() < 0.03) disk.faults.room = Number.POSITIVE_INFINITY
+      else if (this.#random() < 0.004) disk.faults.indexFull = true
+      else if (this.#random() < 0.004) disk.faults.noFiles = true
+      else if (this.#random() < 0.03) Object.assign(disk.faults, { room: Number.POSITIVE_INFINITY, indexFull: false, noFiles: false })
       if (this.#random() < 0.001) disk.faults.failSyncs = 1
       if (this.#random() < 0.01) {
         // Blocks take their own places, which is to change nothing.
