@@ -192,7 +192,13 @@ function tellRecord(key: string, tally: Tally): void {
   else if (key.startsWith('p/')) tally.add({ what, consumer: key.slice(2), certain: true })
   else if (key.startsWith('c/')) tally.add({ what, certain: true, which: key.slice(2) })
   else if (key.startsWith('s/')) tally.add({ what, channelId: Number(key.slice(2, 10)), certain: true, which: `id ${key.slice(11)}` })
-  else if (key.startsWith('t/')) tally.add({ what, certain: true, which: `due at ${new Date(Number(TIMER_KEY.exec(key)?.[1])).toISOString()}` })
+  else if (key.startsWith('t/')) tally.add({ what, certain: true, ...dueOf(key) })
+}
+
+/** When a delayed event was due, by its key, which may be damaged itself. */
+function dueOf(key: string): { readonly which?: string } {
+  const due = new Date(Number(TIMER_KEY.exec(key)?.[1]))
+  return Number.isNaN(due.getTime()) ? {} : { which: `due at ${due.toISOString()}` }
 }
 
 /** The workers of a queue have no consumer's name. */
