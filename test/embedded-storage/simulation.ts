@@ -157,10 +157,11 @@ export class Simulation {
     }
     for (let step = 0; step < STEPS_MAX && !disk.dead; step++) {
       if (!committing && this.#random() < 0.7) commit()
-      if (this.#random() < 0.004) disk.faults.room = Math.floor(this.#random() * 20_000)
-      else if (this.#random() < 0.004) disk.faults.indexFull = true
-      else if (this.#random() < 0.004) disk.faults.noFiles = true
-      else if (this.#random() < 0.03) Object.assign(disk.faults, { room: Number.POSITIVE_INFINITY, indexFull: false, noFiles: false })
+      const fault = this.#random()
+      if (fault < 0.004) disk.faults.room = Math.floor(this.#random() * 20_000)
+      else if (fault < 0.008) disk.faults.indexFull = true
+      else if (fault < 0.012) disk.faults.noFiles = true
+      else if (fault < 0.042) Object.assign(disk.faults, { room: Number.POSITIVE_INFINITY, indexFull: false, noFiles: false })
       if (this.#random() < 0.001) disk.faults.failSyncs = 1
       if (this.#random() < 0.01) {
         // Blocks take their own places, which is to change nothing.
