@@ -60,7 +60,7 @@ const SIZES: readonly (readonly [number, string])[] = [
 ]
 
 function human(name: string, value: number): string {
-  if (/[mM]s(?![a-z])/.test(name)) return inUnits(value, TIMES, 'ms')
+  if (/(?:^ms|Ms)(?=[A-Z]|$)/.test(name)) return inUnits(value, TIMES, 'ms')
   if (/[bB]ytes(?![a-z])/.test(name)) return inUnits(value, SIZES, 'bytes')
   return value.toLocaleString('en-US')
 }

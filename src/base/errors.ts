@@ -5,6 +5,8 @@
  * they can switch on. `docs/errors.md` lists the same codes; a test compares the two both ways.
  */
 
+import { LIMITS } from './limits.ts'
+
 /** What each code means, whether trying again can help. The single list: add a code here and in `docs/errors.md`. */
 export const ERROR_CODES = {
   /** An option has a wrong type, an unknown name or a value out of range. */
@@ -116,11 +118,13 @@ export class MillraceError extends Error {
   readonly details: ErrorDetails
 
   constructor(code: ErrorCode, message: string, details: ErrorDetails = {}, options: { readonly cause?: unknown } = {}) {
-    super(message, options)
+    super(clipped(message, LIMITS.errorTextCharsMax), options)
     this.name = 'MillraceError'
     this.code = code
     this.retryable = ERROR_CODES[code].retryable
     this.details = details
+    for (const name in details)
+      if (isLong(details[name])) this.details = { ...this.details, [name]: clipped(details[name] as string, LIMITS.errorTextCharsMax) }
   }
 
   toJSON(): { code: ErrorCode; message: string; retryable: boolean; details: ErrorDetails } {
@@ -146,6 +150,36 @@ export function isMillraceError<Code extends ErrorCode>(error: unknown, code?: C
   if (!(error instanceof Error) || error.name !== 'MillraceError') return false
   const found = (error as Partial<MillraceError>).code
   return found !== undefined && found in ERROR_CODES && (code === undefined || found === code)
+}
+
+function isLong(value: unknown): boolean {
+  return typeof value === 'string' && value.length > LIMITS.errorTextCharsMax
+}
+
+/** The text, or its beginning and its end where it is longer: an error does not repeat megabytes. */
+function clipped(text: string, charsMax: number): string {
+  if (text.length <= charsMax) return text
+  const half = charsMax >> 1
+  return `${text.slice(0, half)}…${text.slice(1 - half)}`
+}
+
+const DETAIL_ITEMS_MAX = 100
+const DETAIL_DEPTH_MAX = 6
+
+/** Details as they leave the process: bounded in every direction. */
+export function outwardDetails(details: ErrorDetails): ErrorDetails {
+  return outward(details, 0) as ErrorDetails
+}
+
+function outward(value: unknown, depth: number): unknown {
+  if (typeof value === 'string') return clipped(value, LIMITS.errorTextCharsMax)
+  if (typeof value === 'bigint' || typeof value === 'function' || typeof value === 'symbol') return clipped(value.toString(), LIMITS.errorTextCharsMax)
+  if (typeof value !== 'object' || value === null) return value
+  if (depth > DETAIL_DEPTH_MAX) return '…'
+  if (Array.isArray(value)) return value.slice(0, DETAIL_ITEMS_MAX).map((item) => outward(item, depth + 1))
+  if (typeof (value as { toJSON?: unknown }).toJSON === 'function') return clipped(String(JSON.stringify(value)), LIMITS.errorTextCharsMax)
+  const members = Object.entries(value).slice(0, DETAIL_ITEMS_MAX)
+  return Object.fromEntries(members.map(([name, each]) => [clipped(name, LIMITS.errorTextCharsMax), outward(each, depth + 1)]))
 }
 
 /** The message as it leaves the process: whoever asked for a channel that there is none of is not told which others there are. */

@@ -8,10 +8,20 @@ export const LIMITS = {
   reasonCharsMax: 1000,
   /** Longest event id, source, subject or extension value, in characters. */
   attributeCharsMax: 4096,
+  /** Longest name of an extension attribute, in characters. */
+  attributeNameCharsMax: 100,
   /** Longest key, in UTF-8 bytes. */
   keyBytesMax: 1024,
+  /** Most attributes of one event. */
+  eventAttributesMax: 256,
   /** Deepest nesting of an event's data. */
   dataDepthMax: 128,
+  /** Members of all objects of an event's data together, where the event comes over HTTP or a connection, or from another broker's plain clients. */
+  dataNamesMax: 100_000,
+  /** Values in an event's data, items of arrays included, where it comes from there. */
+  dataValuesMax: 1_000_000,
+  /** Longest message of an error, and longest text in its details, in characters. */
+  errorTextCharsMax: 4096,
   /** Largest event, as CloudEvents JSON, unless its channel says otherwise. */
   eventBytesDefault: 1_048_576,
   /** Largest event that any channel may allow. */
@@ -122,6 +132,8 @@ export const LIMITS = {
   ruleFolderMs: 1000,
   /** Largest request body that the gateway takes. */
   gatewayBodyBytesMax: 16_777_216,
+  /** Values in a JSON body of a request that is no event. */
+  gatewayJsonValuesMax: 100_000,
   /** Bytes of all request bodies that the gateway holds at once; more is refused with BACKPRESSURE. */
   gatewayBodiesBytesMax: 134_217_728,
   /** Bytes of request bodies that the gateway holds at once for one caller. */
@@ -198,6 +210,8 @@ export const LIMITS = {
   gatewayDrainMs: 5000,
   /** Largest frame of the wire protocol. */
   wireFrameBytesMax: 67_108_864,
+  /** Values in the JSON of one frame of a client. */
+  wireJsonValuesMax: 200_000,
   /** Largest first frame of a connection, before it is known who sends it. */
   wireHelloBytesMax: 65_536,
   /** How long a connection may take to say who it is, and a server to answer. */

@@ -115,6 +115,9 @@ export class ConnectedBroker implements Broker {
       bytes += settled.text.length
       encoded.push(settled)
     }
+    const [only] = encoded
+    // One event is bounded by its channel alone.
+    if (only !== undefined && encoded.length === 1) return [await this.#engine.publish(name, only, dueAtMs)]
     if (bytes > LIMITS.batchBytesMax) {
       throw new MillraceError('EVENT_TOO_LARGE', `a batch holds at most ${LIMITS.batchBytesMax} bytes of events; this one has ${bytes}: publish several`, {
         bytes,

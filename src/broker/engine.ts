@@ -12,7 +12,7 @@ import type { EventInBlock } from '../event/event-in-block.ts'
 import type { PatternJson } from '../pattern/pattern-type.ts'
 import type { Capabilities } from './capabilities.ts'
 import type { Carriage } from './carriage.ts'
-import type { BrokerDescription, ConsumerPause, DeadLetter, DeadLetterQuery } from './description.ts'
+import type { Alarm, BrokerDescription, ConsumerPause, DeadLetter, DeadLetterQuery } from './description.ts'
 
 /** An event ready to be stored: the CloudEvent's JSON text, and what an engine needs to know of it without parsing. */
 export interface EncodedEvent {
@@ -196,6 +196,10 @@ export interface Subscription {
   close(): Promise<void>
 }
 
+export interface LastingAlarms {
+  readonly all: readonly Alarm[]
+}
+
 export interface Engine {
   /** `memory`, `file`, `nats` … */
   readonly name: string
@@ -246,5 +250,7 @@ export interface Engine {
    */
   backup?(directory: string): Promise<{ readonly directory: string; readonly bytes: number }>
   describe(): Promise<Omit<BrokerDescription, 'capabilities' | 'engine'>>
+  /** The alarms that last: from memory, without asking a server or a disk. */
+  readonly alarms: LastingAlarms
   close(): Promise<void>
 }

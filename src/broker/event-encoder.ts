@@ -41,6 +41,11 @@ export class EventEncoder {
     return isChannel(channel) && this.#ready.get(channel.name) === channel
   }
 
+  /** The largest event of a channel that is ready. */
+  eventBytesMax(channel: string): number {
+    return this.#ready.get(channel)?.spec.eventBytesMax ?? LIMITS.eventBytesMax
+  }
+
   /** Declare the channel, or learn what it is. @throws INVALID_OPTION · CHANNEL_CONFLICT · UNKNOWN_CHANNEL */
   async prepare(channel: Channel | string): Promise<void> {
     if (typeof channel === 'string') {

@@ -155,7 +155,7 @@ class PageClient implements Client {
 
   async publish(channel: string, given: NewPageEvent | readonly NewPageEvent[]): Promise<never> {
     const source = this.#source
-    const events = (Array.isArray(given) ? given : [given]).map((event: NewPageEvent) => ({ specversion: '1.0', id: crypto.randomUUID(), source, ...event }))
+    const events = (Array.isArray(given) ? given : [given]).map((event: NewPageEvent) => ({ specversion: '1.0', source, ...event, id: event.id ?? newId() }))
     const init = { method: 'POST', headers: { 'content-type': 'application/cloudevents-batch+json' }, body: JSON.stringify(events) }
     for (let attempt = 1; ; attempt++) {
       try {
@@ -222,6 +222,15 @@ class PageClient implements Client {
       end()
     }
   }
+}
+
+/** A UUID. Pages that came by plain http have no `crypto.randomUUID`. */
+function newId(): string {
+  const bytes = crypto.getRandomValues(new Uint8Array(16))
+  bytes[6] = ((bytes[6] as number) & 0x0f) | 0x40
+  bytes[8] = ((bytes[8] as number) & 0x3f) | 0x80
+  const hex = Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('')
+  return [hex.slice(0, 8), hex.slice(8, 12), hex.slice(12, 16), hex.slice(16, 20), hex.slice(20)].join('-')
 }
 
 /** Wait before the next attempt, longer each time, each client for a time of its own. */

@@ -29,7 +29,7 @@ export function directoryOf(options: TargetOptions): string {
 /** What the command works on, to be shown: without the credentials that a URL may carry. */
 export function nameOf(options: TargetOptions): string {
   const url = urlOf(options)
-  return url.startsWith('file:') ? url.slice('file:'.length) : url.replace(/(?<=\/\/)[^/?#]*@/, '')
+  return url.startsWith('file:') ? url.slice('file:'.length) : url.replace(/(?<=\/\/)[^/?#]*@/, '').replace(/\?[^#]*/, '')
 }
 
 /** Look at it: at a directory, beside a process that may have it open. */

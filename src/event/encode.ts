@@ -120,7 +120,7 @@ function checkedText(name: string, value: unknown, event: Encodable): string {
 }
 
 function calledIn(name: string): string {
-  return isCore(name) ? name : `attribute "${name}"`
+  return isCore(name) ? name : `attribute ${shown(name)}`
 }
 
 let lastTime = ''
@@ -137,6 +137,7 @@ function timeText(time: unknown, event: Encodable): string {
 }
 
 function attributeText(name: string, value: unknown, event: Encodable): string {
+  if (name.length > LIMITS.attributeNameCharsMax) throw invalid(calledIn(name), `has a name longer than ${LIMITS.attributeNameCharsMax} characters`, event)
   if (typeof value === 'string') return `,"${name}":${checkedText(name, value, event)}`
   const reason = attributeReason(name, value)
   if (reason !== undefined) throw invalid(calledIn(name), reason, event)
@@ -145,28 +146,32 @@ function attributeText(name: string, value: unknown, event: Encodable): string {
 
 function attributesText(event: Encodable): string {
   let text = ''
-  for (const name in event) {
-    if (isCore(name)) continue
-    const value = event[name as keyof Encodable] as unknown
-    if (value !== undefined && value !== null) text += attributeText(name, value, event)
+  let count = 0
+  const add = (name: string, value: unknown): void => {
+    if (value === undefined || value === null) return
+    if (++count > LIMITS.eventAttributesMax) throw invalid('it', `has more than ${LIMITS.eventAttributesMax} attributes`, event)
+    text += attributeText(name, value, event)
   }
+  for (const name in event) if (!isCore(name)) add(name, event[name as keyof Encodable] as unknown)
   if ((event.specversion ?? '1.0') !== '1.0') checkedText('specversion', event.specversion, event)
   const { extensions, [SHADOWED]: shadowed } = event
   if (extensions === undefined && shadowed === undefined) return text
   if (extensions !== undefined && (typeof extensions !== 'object' || extensions === null || Array.isArray(extensions)))
     throw invalid('extensions', `must be an object of attributes; it is ${shown(extensions)}`, event)
   for (const [name, value] of Object.entries({ ...shadowed, ...extensions })) {
-    if (isCore(name) ? !isShadowed(name) : Object.hasOwn(event, name)) throw invalid(`extension "${name}"`, 'has the name of another attribute', event)
-    if (value !== undefined && value !== null) text += attributeText(name, value, event)
+    if (isCore(name) ? !isShadowed(name) : Object.hasOwn(event, name)) throw invalid(`extension ${shown(name)}`, 'has the name of another attribute', event)
+    add(name, value)
   }
   return text
 }
 
 /** The data as JSON text; empty where there is none, or it is binary. */
 function dataText(event: Encodable): string {
+  // Asked first: the data of an event that came as text is parsed when it is looked at.
+  const text = event[DATA_TEXT]
+  if (text !== undefined) return text
   const { data } = event
-  if (data === undefined || data instanceof Uint8Array) return ''
-  return event[DATA_TEXT] ?? jsonOf(data, event)
+  return data === undefined || data instanceof Uint8Array ? '' : jsonOf(data, event)
 }
 
 /** `,"data_base64":…`, if there is any. */

@@ -6,6 +6,7 @@
  * @see https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/spec.md
  * @see https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/formats/json-format.md
  */
+import { LIMITS } from '../base/limits.ts'
 
 /** Text that needs no second look: printable ASCII. */
 const PLAIN = /^[\x20-\x7e]+$/
@@ -75,7 +76,7 @@ function reasonsOf(value: unknown): string[] {
   for (const name in event) {
     if (name === 'data' || name === 'data_base64') continue
     const reason = attributeReason(name, event[name])
-    if (reason !== undefined) reasons.push(`${name} ${reason}`)
+    if (reason !== undefined) reasons.push(`${name.slice(0, LIMITS.attributeNameCharsMax)} ${reason}`)
   }
   const base64 = event['data_base64']
   if (base64 !== undefined && base64 !== null) {

@@ -7,7 +7,7 @@ import type { Context, Hono } from 'hono'
 import { isMillraceError } from '../base/errors.ts'
 import { checkName } from '../base/names.ts'
 import type { Authenticator } from './access/authenticator.ts'
-import { callerOfRequest } from './access/caller.ts'
+import { type Caller, callerOfRequest } from './access/caller.ts'
 import type { Action } from './access/permissions.ts'
 import { notYours, type Principal, principalOf, requirePermission } from './access/principal.ts'
 import type { AuditEntry } from './audit.ts'
@@ -51,7 +51,7 @@ async function serve(c: Context, route: Route, authenticator: Authenticator, hos
   if (route.noHead === true && c.req.raw.method === 'HEAD') throw badRequest(405, `${c.req.path} has no end, and so no HEAD: use GET`)
   const node = (c.env ?? {}) as ServerObjects
   const caller = callerOfRequest(c.req.raw, node.incoming)
-  const asked = route.access === 'open' ? ANYONE : authenticator.authenticate(caller)
+  const asked = route.access !== 'open' ? authenticator.authenticate(caller) : route.identifies === true ? knownOrAnyone(authenticator, caller) : ANYONE
   const principal = asked instanceof Promise ? await asked : asked
   const release = route.unmetered === true ? noRelease : host.quota.admit(principal)
   const request = new RoutedRequest(c, route, principal, caller.url, node, host, release)
@@ -59,6 +59,14 @@ async function serve(c: Context, route: Route, authenticator: Authenticator, hos
     return isAudited(route) ? await audited(request, route, host) : await request.answer()
   } finally {
     if (!request.held) release()
+  }
+}
+
+async function knownOrAnyone(authenticator: Authenticator, caller: Caller): Promise<Principal> {
+  try {
+    return await authenticator.authenticate(caller)
+  } catch {
+    return ANYONE
   }
 }
 

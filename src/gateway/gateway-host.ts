@@ -9,6 +9,8 @@ export interface GatewayHost {
   readonly broker: Broker
   /** The broker's engine and encoder, for what carries texts and not events. */
   readonly engine: () => Promise<BrokerHost>
+  /** Whether the broker that lent its engine has closed since. */
+  readonly hasClosed: () => boolean
   readonly bodies: RequestBodies
   readonly quota: Quota
   /** Ends what is open when its credentials no longer hold. */
@@ -18,24 +20,36 @@ export interface GatewayHost {
   readonly report: (error: unknown) => void
 }
 
-/** The engine beneath a broker, asked for once. The broker lends it to whatever it starts. */
-export function engineOf(broker: Broker): () => Promise<BrokerHost> {
+/** The engine beneath a broker, asked for once, and whether the broker has closed. The broker lends it to whatever it starts. */
+export function engineOf(broker: Broker): Pick<GatewayHost, 'engine' | 'hasClosed'> {
   let host: Promise<BrokerHost> | undefined
-  return () => {
-    host ??= borrow(broker)
+  let closed = false
+  const engine = (): Promise<BrokerHost> => {
+    host ??= borrow(broker, () => {
+      closed = true
+    })
     host.catch(() => {
       host = undefined
     })
     return host
   }
+  return { engine, hasClosed: () => closed }
 }
 
-async function borrow(broker: Broker): Promise<BrokerHost> {
+async function borrow(broker: Broker, closed: () => void): Promise<BrokerHost> {
   let lent: BrokerHost | undefined
   const borrower: Startable<Stoppable> = {
     start: async (host) => {
       lent = host
-      return { stop: async () => undefined, done: Promise.resolve() }
+      let done = (): void => undefined
+      const ended = new Promise<void>((resolve) => {
+        done = resolve
+      })
+      const stop = async (): Promise<void> => {
+        closed()
+        done()
+      }
+      return { stop, done: ended }
     },
   }
   await broker.start(borrower)

@@ -209,10 +209,10 @@ function hostOf(broker: Broker, options: GatewayOptions, report: Report): Gatewa
   const { caller = {} } = limits
   knownOptions(caller, ['requestsPerSecond', 'open', 'bytes'], 'limits.caller')
   const count = (value: number | undefined, standard: number, name: string): number => wholeNumber(value ?? standard, name, 1, Number.MAX_SAFE_INTEGER)
-  const engine = engineOf(broker)
+  const lent = engineOf(broker)
   return {
     broker,
-    engine,
+    ...lent,
     bodies: new RequestBodies(
       sizeBytes(options.maxBodyBytes ?? LIMITS.gatewayBodyBytesMax, 'maxBodyBytes'),
       sizeBytes(limits.bytes ?? LIMITS.gatewayBodiesBytesMax, 'limits.bytes'),
@@ -225,7 +225,7 @@ function hostOf(broker: Broker, options: GatewayOptions, report: Report): Gatewa
       callerOpen: count(caller.open, LIMITS.gatewayCallerOpenMax, 'limits.caller.open'),
     }),
     vigil: new Vigil(),
-    audit: new Audit(engine),
+    audit: new Audit(lent.engine),
     report,
   }
 }

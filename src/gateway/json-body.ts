@@ -1,9 +1,10 @@
 /** Request bodies that are JSON: strict UTF-8, bounded depth, and whether they are of the form that a route takes. */
 import { LIMITS } from '../base/limits.ts'
-import { depthOf } from '../event/http/json-text.ts'
 import { essenceOf, isJson } from '../event/http/media-type.ts'
+import { type JsonBounds, JsonScanner } from '../event/json-scanner.ts'
 import { badRequest } from './problem.ts'
 
+const BOUNDS: JsonBounds = { depthMax: LIMITS.dataDepthMax + 8, namesMax: LIMITS.gatewayJsonValuesMax, valuesMax: LIMITS.gatewayJsonValuesMax }
 const utf8 = new TextDecoder('utf-8', { fatal: true })
 
 /**
@@ -21,12 +22,12 @@ export function jsonOf(bytes: Uint8Array, contentType: string | null): { readonl
   } catch {
     throw badRequest(400, 'the body is not UTF-8')
   }
-  if (depthOf(text) > LIMITS.dataDepthMax + 8) throw badRequest(400, `the body is nested deeper than ${LIMITS.dataDepthMax + 8} levels`)
   try {
-    return { value: JSON.parse(text) as unknown, text }
-  } catch (cause) {
-    throw badRequest(400, `the body is not JSON: ${(cause as Error).message.slice(0, 200)}`)
+    new JsonScanner(text, BOUNDS).whole()
+  } catch (error) {
+    throw badRequest(400, `the body is not JSON that can be taken: ${(error as Error).message}`)
   }
+  return { value: JSON.parse(text) as unknown, text }
 }
 
 /** The members of a JSON object; those that are not known are refused. @throws INVALID_REQUEST */

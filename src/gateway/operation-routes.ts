@@ -1,13 +1,13 @@
 /** For whoever is on call: what there is, whether it lives, whether it takes events. */
 import { isMillraceError } from '../base/errors.ts'
-import type { Broker } from '../broker/broker.ts'
 import type { BrokerDescription } from '../broker/description.ts'
 import { ACTIONS } from './access/permissions.ts'
 import type { Principal } from './access/principal.ts'
+import type { GatewayHost } from './gateway-host.ts'
 import type { Content, Route } from './route.ts'
 import { json, ref } from './schemas.ts'
 
-export function operationRoutes(broker: Broker, isClosing: () => boolean): Route[] {
+export function operationRoutes(host: GatewayHost, isClosing: () => boolean): Route[] {
   const status = (word: object): Content => json({ type: 'object', required: ['status'], properties: { status: word } })
   return [
     {
@@ -19,7 +19,7 @@ export function operationRoutes(broker: Broker, isClosing: () => boolean): Route
       access: 'known',
       answers: { 200: { description: 'The broker as it is.', content: json(ref('Description')) } },
       refuses: ['CLOSED'],
-      handle: async ({ principal }) => Response.json(visible(await broker.describe(), principal)),
+      handle: async ({ principal }) => Response.json(visible(await host.broker.describe(), principal)),
     },
     {
       method: 'GET',
@@ -36,20 +36,27 @@ export function operationRoutes(broker: Broker, isClosing: () => boolean): Route
       method: 'GET',
       path: '/ready',
       name: 'ready',
-      summary: 'Whether the broker takes events: it is open, its store is well, and the gateway is not closing.',
+      summary:
+        'Whether the broker takes events: it is open, its store is well, and the gateway is not closing. Alarms are shown to callers with a permission for all channels.',
       tag: 'operation',
       access: 'open',
+      identifies: true,
       unmetered: true,
       answers: {
         200: { description: 'It does.', content: status({ const: 'ready' }) },
         503: { description: 'It does not: alarms say why.', content: status({ const: 'not ready' }) },
       },
-      handle: async () => {
-        const { ready, alarms } = await readiness(broker, isClosing())
-        return Response.json({ status: ready ? 'ready' : 'not ready', alarms }, { status: ready ? 200 : 503 })
+      handle: async ({ principal }) => {
+        const { ready, alarms } = await readiness(host, isClosing())
+        return Response.json({ status: ready ? 'ready' : 'not ready', ...(seesAll(principal) && { alarms }) }, { status: ready ? 200 : 503 })
       },
     },
   ]
+}
+
+/** Alarms speak of servers and files: they are for those who may do something with every channel. */
+function seesAll({ permits }: Principal): boolean {
+  return ACTIONS.some((action) => permits(action, '>'))
 }
 
 /** What the caller may know of. */
@@ -61,16 +68,20 @@ function visible(description: BrokerDescription, { permits }: Principal): Broker
     const own = consumer.channels.filter(({ channel }) => seen(channel))
     return own.length === 0 ? [] : [{ ...consumer, channels: own }]
   })
-  // Alarms speak of servers and files: they are for those who may do something with every channel.
   return { ...description, channels, consumers, alarms: seen('>') ? description.alarms : [] }
 }
 
-/** Ready is a broker that takes events: open, its store well. */
-async function readiness(broker: Broker, closing: boolean): Promise<{ readonly ready: boolean; readonly alarms: readonly unknown[] }> {
+/** Alarms with which a broker takes no events. */
+const UNREADY: ReadonlySet<string> = new Set(['STORE_FAILED', 'DISK_FULL', 'TOO_MANY_FILES', 'UNAVAILABLE', 'CLOSED'])
+
+/** Whether the broker takes events, by the alarms that it remembers: nothing is asked of a store or a server, so that anybody may ask at any time. */
+async function readiness({ engine, hasClosed }: GatewayHost, closing: boolean): Promise<{ readonly ready: boolean; readonly alarms: readonly unknown[] }> {
   if (closing) return { ready: false, alarms: [{ code: 'CLOSED', message: 'the gateway is closing' }] }
   try {
-    const { alarms } = await broker.describe()
-    return { ready: !alarms.some(({ code }) => code === 'STORE_FAILED' || code === 'DISK_FULL' || code === 'TOO_MANY_FILES'), alarms }
+    const host = await engine()
+    if (hasClosed()) return { ready: false, alarms: [{ code: 'CLOSED', message: 'the broker is closed' }] }
+    const alarms = [...host.engine.alarms.all, ...host.alarms.all]
+    return { ready: !alarms.some(({ code }) => UNREADY.has(code)), alarms }
   } catch (error) {
     if (!isMillraceError(error)) throw error
     return { ready: false, alarms: [{ code: error.code, message: error.message }] }

@@ -30,7 +30,7 @@ export interface PartSettings {
 export function gatewayParts(host: GatewayHost, settings: PartSettings): GatewayPart[] {
   const { broker } = host
   return [
-    { routes: [publishRoute(broker), handshakeRoute(settings.ratePerMinute), readRoute(host)] },
+    { routes: [publishRoute(host), handshakeRoute(settings.ratePerMinute), readRoute(host)] },
     new WebhookPart(host, settings.webhooks),
     new EventStreams(host, settings.streams),
     pullPart(host, settings.drainMs),
@@ -39,6 +39,6 @@ export function gatewayParts(host: GatewayHost, settings: PartSettings): Gateway
     { routes: deadLetterRoutes(broker) },
     { routes: rulesRoutes(broker) },
     { routes: managementRoutes(host) },
-    { routes: operationRoutes(broker, settings.isClosing) },
+    { routes: operationRoutes(host, settings.isClosing) },
   ]
 }

@@ -4,7 +4,7 @@
  */
 import { STATUS_CODES } from 'node:http'
 import type { Duplex } from 'node:stream'
-import { type ErrorCode, type ErrorDetails, isMillraceError, MillraceError, outwardMessage } from '../base/errors.ts'
+import { type ErrorCode, type ErrorDetails, isMillraceError, MillraceError, outwardDetails, outwardMessage } from '../base/errors.ts'
 
 /** What each code is over HTTP. */
 export const STATUS: Readonly<Record<ErrorCode, number>> = {
@@ -72,7 +72,7 @@ export function problemOf(error: unknown): Problem {
     title: STATUS_CODES[status] ?? 'Error',
     status,
     detail: known === null ? 'the gateway failed; its log says why' : outwardMessage(known.code, known.message),
-    ...(known !== null && { code: known.code, retryable: known.retryable, details: known.details }),
+    ...(known !== null && { code: known.code, retryable: known.retryable, details: outwardDetails(known.details) }),
   }
   const headers: Record<string, string> = { 'content-type': 'application/problem+json', 'cache-control': 'no-store' }
   if (status === 401) headers['www-authenticate'] = 'Bearer realm="millrace"'

@@ -1,15 +1,17 @@
 /** `POST /channels/{channel}/events`: CloudEvents in binary, structured or batched mode. Answers after they are durable. */
+import { MillraceError } from '../base/errors.ts'
 import type { Duration } from '../base/units.ts'
-import type { Broker, LooseEvent, PublishOptions } from '../broker/broker.ts'
+import type { LooseEvent, PublishOptions } from '../broker/broker.ts'
 import { decodeForPublish } from '../event/http/decode-for-publish.ts'
 import { httpModeOf } from '../event/http/decode-http.ts'
 import { BATCHED, STRUCTURED } from '../event/http/media-type.ts'
 import { jsonAnswer } from './direct-answer.ts'
+import type { GatewayHost } from './gateway-host.ts'
 import { badRequest } from './problem.ts'
 import type { GatewayRequest, Route } from './route.ts'
 import { CHANNEL, CLOUD_EVENTS, json, ref } from './schemas.ts'
 
-export function publishRoute(broker: Broker): Route {
+export function publishRoute(host: GatewayHost): Route {
   return {
     method: 'POST',
     path: '/channels/{channel}/events',
@@ -42,11 +44,11 @@ export function publishRoute(broker: Broker): Route {
       'DISK_FULL',
       'CLOSED',
     ],
-    handle: (request) => publish(request, broker),
+    handle: (request) => publish(request, host),
   }
 }
 
-async function publish(request: GatewayRequest, broker: Broker): Promise<Response> {
+async function publish(request: GatewayRequest, host: GatewayHost): Promise<Response> {
   const later = laterOf(request.query)
   const { headers } = request.raw
   const mode = httpModeOf(headers)
@@ -56,11 +58,29 @@ async function publish(request: GatewayRequest, broker: Broker): Promise<Respons
       contentType,
     })
   }
+  const channel = request.parameters['channel'] as string
+  const { encoder } = await host.engine()
+  if (!encoder.isReady(channel)) await encoder.prepare(channel)
+  const bytesMax = mode === 'batched' ? Number.POSITIVE_INFINITY : encoder.eventBytesMax(channel)
   return request.body(async (body) => {
+    // Space around attributes is not stored, so a structured event may be larger than what is stored of it.
+    if (body.byteLength > (mode === 'structured' ? 2 * bytesMax : bytesMax)) throw tooLarge(channel, body.byteLength, bytesMax)
     const events = decodeForPublish(headers, body) as LooseEvent[]
-    const receipts = await broker.publish(request.parameters['channel'] as string, events, later)
+    const receipts = await host.broker.publish(channel, events, later)
     return jsonAnswer(request, { receipts }, 202)
   })
+}
+
+function tooLarge(channel: string, bytes: number, bytesMax: number): MillraceError {
+  return new MillraceError(
+    'EVENT_TOO_LARGE',
+    `the event has ${bytes} bytes; channel "${channel}" takes ${bytesMax}: store the data elsewhere and publish a reference`,
+    {
+      channel,
+      bytes,
+      bytesMax,
+    },
+  )
 }
 
 function laterOf({ delay, at }: GatewayRequest['query']): PublishOptions {

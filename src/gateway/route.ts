@@ -59,6 +59,8 @@ export interface Route {
   readonly answers: Readonly<Record<number, Answer>>
   /** Codes that it refuses with, besides those that every route has (credentials, permissions, rate, a bad request). */
   readonly refuses?: readonly ErrorCode[]
+  /** Of an open route: callers whose credentials hold are known by them. @default false */
+  readonly identifies?: boolean
   /** Counts against no quota: what says whether the gateway lives. @default false */
   readonly unmetered?: boolean
   /** HEAD has no meaning here (a stream without end). @default false */

@@ -66,11 +66,11 @@ export class PartitionedEngine implements Engine {
   readonly #begins = new Map<string, Position>()
   readonly #watches = new Map<string, Promise<() => void>>()
   readonly #logs = new Map<string, Set<PartitionLog>>()
-  readonly #alarms: AlarmList
+  readonly alarms: AlarmList
   readonly #agreement: Agreement
   readonly #failures = new LastingFailures(LASTING_TIMES, {
     raise: (message) => this.#raise('RETENTION_FAILED', message),
-    end: () => this.#alarms.end('RETENTION_FAILED'),
+    end: () => this.alarms.end('RETENTION_FAILED'),
   })
   readonly #due: DueQueue
   readonly #pauses: Pauses
@@ -91,8 +91,8 @@ export class PartitionedEngine implements Engine {
     this.name = options.backend.name
     this.capabilities = options.backend.capabilities
     this.clock = options.clock ?? systemClock
-    this.#alarms = new AlarmList(() => this.clock.now(), options.onAlarm)
-    this.#agreement = new Agreement(this.#alarms)
+    this.alarms = new AlarmList(() => this.clock.now(), options.onAlarm)
+    this.#agreement = new Agreement(this.alarms)
     this.#due = new DueQueue(this.clock)
     this.#pauses = new Pauses(this.#backend)
     this.#suspects = new SuspectQueue((cursor) => this.#ownedBy(cursor)?.ownership.flushed() ?? Promise.reject(new Fenced('')))
@@ -149,7 +149,7 @@ export class PartitionedEngine implements Engine {
 
   static async open(options: PartitionedEngineOptions): Promise<PartitionedEngine> {
     const engine = new PartitionedEngine(options)
-    options.backend.listen?.({ alarm: (code, message) => engine.#raise(code, message), cleared: (code) => engine.#alarms.end(code) })
+    options.backend.listen?.({ alarm: (code, message) => engine.#raise(code, message), cleared: (code) => engine.alarms.end(code) })
     try {
       await engine.#registry.look()
     } catch (error) {
@@ -199,7 +199,7 @@ export class PartitionedEngine implements Engine {
   }
 
   #raise(code: string, message: string): void {
-    if (this.#closing === null) this.#alarms.raise(code, message)
+    if (this.#closing === null) this.alarms.raise(code, message)
   }
 
   #open(): void {
@@ -461,7 +461,7 @@ export class PartitionedEngine implements Engine {
       instances: this.#instances,
       pauseOf: (consumer) => this.#pauses.of(consumer),
       rate: (channel) => this.#appenders.rate(channel),
-      alarms: this.#alarms.all,
+      alarms: this.alarms.all,
       nowMs: this.clock.now(),
     })
   }

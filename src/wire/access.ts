@@ -1,5 +1,5 @@
 /** Who is at the other end of a connection, and what they may do there. */
-import { ERROR_CODES, type ErrorCode, MillraceError, outwardMessage } from '../base/errors.ts'
+import { ERROR_CODES, type ErrorCode, MillraceError, outwardDetails, outwardMessage } from '../base/errors.ts'
 
 /** What can be allowed. `manage` is declaring, removing, rewinding and dead letters. */
 export type Permission = 'publish' | 'consume' | 'read' | 'manage'
@@ -74,7 +74,7 @@ export function wireErrorOf(error: unknown): WireError {
   const message = error instanceof Error ? error.message : String(error)
   if (typeof known?.code !== 'string' || (error as Error).name !== 'MillraceError')
     return { code: 'UNAVAILABLE', message: `the server failed: ${message}`, details: {} }
-  return { code: known.code, message: outwardMessage(known.code, message), details: known.details ?? {} }
+  return { code: known.code, message: outwardMessage(known.code, message), details: outwardDetails(known.details ?? {}) }
 }
 
 /** An error as the other end gave it. */

@@ -11,6 +11,8 @@
  * sender until they are acknowledged, and sent again when a session goes on over another connection: docs/protocol.md.
  */
 import { MillraceError } from '../base/errors.ts'
+import { LIMITS } from '../base/limits.ts'
+import { type JsonBounds, JsonRefusal, JsonScanner } from '../event/json-scanner.ts'
 
 export const FRAME_HEADER_BYTES = 8
 /** The first type that is counted. */
@@ -76,11 +78,17 @@ export function malformed(what: string): MillraceError {
   return new MillraceError('INVALID_REQUEST', `the other end does not keep to the protocol: ${what}`, { what })
 }
 
-/** JSON of a body, from a place on. */
-export function jsonOf(body: Buffer, at: number): unknown {
+/** What a client may put in the JSON of one frame: looked at before it is parsed. */
+export const CLIENT_BOUNDS: JsonBounds = { depthMax: LIMITS.dataDepthMax + 8, namesMax: LIMITS.wireJsonValuesMax, valuesMax: LIMITS.wireJsonValuesMax }
+
+/** JSON of a body, from a place on. @throws INVALID_REQUEST */
+export function jsonOf(body: Buffer, at: number, bounds: JsonBounds | null = null): unknown {
   try {
-    return JSON.parse(body.toString('utf8', at))
-  } catch {
+    const text = body.toString('utf8', at)
+    if (bounds !== null) new JsonScanner(text, bounds).whole()
+    return JSON.parse(text)
+  } catch (error) {
+    if (error instanceof JsonRefusal) throw malformed(`a body is not JSON that can be taken: ${error.message}`)
     throw malformed('a body is not JSON')
   }
 }

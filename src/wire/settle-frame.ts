@@ -16,6 +16,7 @@
  */
 import type { Emission, EncodedEvent, Failure } from '../broker/engine.ts'
 import { decodeBlock, encodeBlock } from '../event/block.ts'
+import type { JsonBounds } from '../event/json-scanner.ts'
 import { FRAME, FRAME_HEADER_BYTES, jsonOf, malformed, newFrame } from './frame.ts'
 
 export const VERB = { complete: 1, retry: 2, deadLetter: 3, release: 4 } as const
@@ -94,7 +95,7 @@ export class Settlements {
   readonly #emissions: ReadonlyMap<number, Emission[]> | null
 
   /** @throws INVALID_REQUEST · DATA_DAMAGED */
-  constructor(body: Buffer) {
+  constructor(body: Buffer, bounds: JsonBounds | null = null) {
     if (body.length < HEAD_BYTES) throw malformed('a settlement is too short')
     this.#body = body
     this.count = body.readUInt32LE(4)
@@ -104,7 +105,7 @@ export class Settlements {
     const jsonAt = placesAt + 14 * emitted
     const blockAt = jsonAt + body.readUInt32LE(12)
     if (blockAt > body.length) throw malformed('a settlement is too short')
-    const json = blockAt === jsonAt ? null : (jsonOf(body.subarray(0, blockAt), jsonAt) as Json)
+    const json = blockAt === jsonAt ? null : (jsonOf(body.subarray(0, blockAt), jsonAt, bounds) as Json)
     this.#details = json === null ? null : new Map(json.details)
     this.#emissions = emitted === 0 ? null : decodeEmissions(body, placesAt, emitted, blockAt, json?.channels ?? [])
   }

@@ -282,11 +282,13 @@ describe('for whoever is on call', () => {
     expect((await structured(good)).status).toBe(503)
   })
   test('a full disk is not ready', async () => {
-    const alarms = [{ code: 'DISK_FULL', message: 'no space', sinceMs: 1 }]
-    const full = new Proxy(broker, {
-      get: (target, name) => (name === 'describe' ? async () => ({ ...(await target.describe()), alarms }) : Reflect.get(target, name).bind(target)),
+    await broker.start({
+      start: async ({ alarms }) => {
+        alarms.raise('DISK_FULL', 'no space')
+        return { stop: async () => undefined, done: Promise.resolve() }
+      },
     })
-    expect((await createGateway(full).fetch(new Request('http://localhost/ready'))).status).toBe(503)
+    expect(await call('/ready')).toMatchObject({ status: 503, body: { alarms: [{ code: 'DISK_FULL', message: 'no space' }] } })
   })
   test('dead letters: list, redrive, drop', async () => {
     let broken = true

@@ -94,6 +94,8 @@ const letters = '/api/consumers/{consumer}/dead-letters'
 
 export const provocations: Readonly<Record<string, Provocation>> = {
   'publishEvents 202': { prepare: channel, headers: STRUCTURED, body: good },
+  'publishEvents 413': { prepare: channel, options: { maxBodyBytes: 10 }, headers: STRUCTURED, body: good },
+  'publishEvents 415': { prepare: channel, headers: { ...STRUCTURED, 'content-encoding': 'gzip' }, body: good },
   'publishEvents 404': { headers: STRUCTURED, body: good },
   'publishEvents 422': { prepare: strict, headers: STRUCTURED, body: good },
   'publishEvents 503': { prepare: closed, headers: STRUCTURED, body: good },

@@ -71,7 +71,7 @@ export class EmbeddedEngine implements Engine {
   readonly #logsById = new Map<number, ChannelLog>()
   readonly #cursors = new Map<string, Cursor>()
   readonly #instances = new Set<Instance>()
-  readonly #alarms: AlarmList
+  readonly alarms: AlarmList
   readonly #publishing: Publishing
   readonly #retention: Retention
   readonly #suspects: SuspectQueue
@@ -90,13 +90,13 @@ export class EmbeddedEngine implements Engine {
     this.clock = clock
     if (options.backup !== undefined) this.backup = options.backup
     this.#store = store
-    this.#alarms = new AlarmList(() => clock.now(), options.onAlarm)
-    this.#agreement = new Agreement(this.#alarms)
+    this.alarms = new AlarmList(() => clock.now(), options.onAlarm)
+    this.#agreement = new Agreement(this.alarms)
     this.#due = new DueQueue(clock)
     // Who only reads moves nothing: no timers, no retention.
     if (options.refresh !== undefined) this.#due.close()
     this.#committer = new Committer(store, clock, {
-      alarm: (error) => (error === null ? this.#alarms.end('DISK_FULL', 'TOO_MANY_FILES') : this.#alarm(error)),
+      alarm: (error) => (error === null ? this.alarms.end('DISK_FULL', 'TOO_MANY_FILES') : this.#alarm(error)),
       failed: (error) => this.#alarm(error),
     })
     const shared = { store, clock, committer: this.#committer, due: this.#due }
@@ -109,7 +109,7 @@ export class EmbeddedEngine implements Engine {
     this.#retention = new Retention({
       ...shared,
       queueFloor: (log) => this.#cursors.get(`${QUEUE_GROUP}/${log.id}`)?.done.floor ?? this.#savedFloor(QUEUE_GROUP, log) ?? log.first,
-      failures: this.#alarms.lasting('RETENTION_FAILED', 1),
+      failures: this.alarms.lasting('RETENTION_FAILED', 1),
     })
     this.#nextChannelId = this.#openChannels()
     this.#publishing = new Publishing({
@@ -210,7 +210,7 @@ export class EmbeddedEngine implements Engine {
 
   #alarm(error: unknown): void {
     // What still ran while the engine closed may find the store closed.
-    if (this.#closing === null || !isMillraceError(error, 'CLOSED')) this.#alarms.raiseFor(error)
+    if (this.#closing === null || !isMillraceError(error, 'CLOSED')) this.alarms.raiseFor(error)
   }
 
   #log(name: string): ChannelLog {
@@ -450,7 +450,7 @@ export class EmbeddedEngine implements Engine {
       logs: this.#logs,
       cursors: this.#cursors,
       instances: this.#instances,
-      alarms: this.#alarms.all,
+      alarms: this.alarms.all,
       queueGroup: QUEUE_GROUP,
     })
   }

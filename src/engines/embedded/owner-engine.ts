@@ -3,7 +3,18 @@ import type { Clock } from '../../base/clock.ts'
 import type { Capabilities } from '../../broker/capabilities.ts'
 import type { Carriage } from '../../broker/carriage.ts'
 import type { BrokerDescription, ConsumerPause, DeadLetter, DeadLetterQuery } from '../../broker/description.ts'
-import type { ConsumerSpec, DeliverySink, EncodedEvent, Engine, EngineReadOptions, Position, Receipt, StoredText, Subscription } from '../../broker/engine.ts'
+import type {
+  ConsumerSpec,
+  DeliverySink,
+  EncodedEvent,
+  Engine,
+  EngineReadOptions,
+  LastingAlarms,
+  Position,
+  Receipt,
+  StoredText,
+  Subscription,
+} from '../../broker/engine.ts'
 import type { ChannelSpec } from '../../channel/channel.ts'
 
 export class OwnerEngine implements Engine {
@@ -73,6 +84,9 @@ export class OwnerEngine implements Engine {
   }
   describe(): Promise<Omit<BrokerDescription, 'capabilities' | 'engine'>> {
     return this.#engine.describe()
+  }
+  get alarms(): LastingAlarms {
+    return this.#engine.alarms
   }
   close(): Promise<void> {
     return this.#close()

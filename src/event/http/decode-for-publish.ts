@@ -5,6 +5,7 @@
 import { MillraceError } from '../../base/errors.ts'
 import { LIMITS } from '../../base/limits.ts'
 import { DATA_TEXT, type Encodable } from '../encode.ts'
+import { eventText } from '../event-text.ts'
 import { type DecodedEvent, decodeTexts, type HttpHeaders } from './decode-http.ts'
 import { depthOf } from './json-text.ts'
 
@@ -13,21 +14,35 @@ export function decodeForPublish(headers: HttpHeaders, body: Uint8Array): Encoda
   return decodeTexts(headers, body).map(publishable)
 }
 
-function publishable({ event, dataText }: DecodedEvent): Encodable {
-  const { data_base64: base64, ...rest } = event
-  return {
+/** Data that is parsed only for those who look into it: a schema, a key function. */
+class Unparsed {
+  readonly [DATA_TEXT]: string
+  #data: { readonly value: unknown } | null = null
+
+  constructor(text: string) {
+    this[DATA_TEXT] = text
+  }
+
+  get data(): unknown {
+    this.#data ??= { value: JSON.parse(this[DATA_TEXT]) as unknown }
+    return this.#data.value
+  }
+}
+
+function publishable({ attributes, dataText }: DecodedEvent): Encodable {
+  const { data_base64: base64, ...rest } = attributes
+  return Object.assign(dataText === undefined ? {} : new Unparsed(dataText), {
     ...rest,
-    time: event.time ?? null,
+    time: attributes.time ?? null,
     // Bytes, so that a schema sees what a handler will.
     ...(base64 !== undefined && { data: new Uint8Array(Buffer.from(base64, 'base64')) }),
-    ...(dataText !== undefined && { [DATA_TEXT]: checkedDepth(dataText, event) }),
-  }
+  })
 }
 
 /** The text of an event's data, if it is no deeper than any reader must hold. @throws INVALID_EVENT */
 export function checkedDepth(dataText: string, event: { readonly type: string; readonly id: string }): string {
   if (depthOf(dataText) <= LIMITS.dataDepthMax + 1) return dataText
-  throw new MillraceError('INVALID_EVENT', `event "${event.type}" (id ${event.id}): data is nested deeper than ${LIMITS.dataDepthMax} levels`, {
+  throw new MillraceError('INVALID_EVENT', `${eventText(event)}: data is nested deeper than ${LIMITS.dataDepthMax} levels`, {
     path: 'data',
     type: event.type,
     id: event.id,

@@ -9,9 +9,10 @@ import { MillraceError } from '../../base/errors.ts'
 import { LIMITS } from '../../base/limits.ts'
 import { shown } from '../../base/shown.ts'
 import { type CloudEvent, setAside } from '../cloud-event.ts'
+import { DATA_BOUNDS, JsonRefusal, JsonScanner } from '../json-scanner.ts'
 import { validateCloudEvent } from '../validate-cloud-event.ts'
 import { decodeHeaderValue } from './header-value.ts'
-import { depthOf, itemTexts, memberText } from './json-text.ts'
+import { nameOf } from './json-text.ts'
 import { BATCHED, type ContentMode, charsetOf, contentModeOf, isJson, isUtf8Text, STRUCTURED } from './media-type.ts'
 
 /** Headers as `fetch` has them, or as a plain object with names in any case. */
@@ -40,13 +41,23 @@ function refuse(message: string, details: Readonly<Record<string, unknown>> = {}
  * @see https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/bindings/http-protocol-binding.md
  */
 export function decodeHttp(headers: HttpHeaders, body: Uint8Array): CloudEvent[] {
-  return decodeTexts(headers, body).map(({ event }) => event)
+  return decodeTexts(headers, body).map((decoded) => decoded.event)
 }
 
-/** An event, and its data as JSON text as it came, where it came as JSON: what a parser makes of it may have lost digits. */
-export interface DecodedEvent {
-  readonly event: CloudEvent
+/** An event of a message. Its data stays the JSON text that came until somebody asks for it: a parser takes long for a hostile text, and loses digits. */
+export class DecodedEvent {
+  /** All attributes; and the data where it did not come as JSON (text, or `data_base64`). */
+  readonly attributes: CloudEvent
   readonly dataText: string | undefined
+
+  constructor(attributes: CloudEvent, dataText: string | undefined) {
+    this.attributes = attributes
+    this.dataText = dataText
+  }
+
+  get event(): CloudEvent {
+    return this.dataText === undefined ? this.attributes : { ...this.attributes, data: JSON.parse(this.dataText) as unknown }
+  }
 }
 
 /** As `decodeHttp`, with the texts of the data. @throws INVALID_EVENT */
@@ -57,19 +68,18 @@ export function decodeTexts(headers: HttpHeaders, body: Uint8Array): DecodedEven
   switch (modeOf(fields)) {
     case 'binary':
       return [binaryEvent(fields, contentType, body)]
-    case 'structured': {
-      const { value, text } = jsonOf(body, contentType)
-      return [withText(checked(value, undefined), text)]
-    }
-    case 'batched': {
-      const { value, text } = jsonOf(body, contentType)
-      if (!Array.isArray(value)) throw refuse('a batch of CloudEvents must be a JSON array')
-      const events = value.map((event, index) => checked(event, index))
-      const texts = itemTexts(text)
-      return events.map((event, index) => withText(event, texts[index] as string))
-    }
+    case 'structured':
+      return scanned(textOfJson(body, contentType), (scanner, text) => {
+        const { decoded, end } = eventAt(scanner, text, scanner.start(), undefined)
+        scanner.end(end)
+        return [decoded]
+      })
+    case 'batched':
+      return scanned(textOfJson(body, contentType), batchOf)
     case 'foreign':
-      throw refuse(`content type ${contentType} is not supported; send ${STRUCTURED}, ${BATCHED}, or the binary mode's ce- headers`, { contentType })
+      throw refuse(`content type ${contentType?.slice(0, 200)} is not supported; send ${STRUCTURED}, ${BATCHED}, or the binary mode's ce- headers`, {
+        contentType,
+      })
     case 'none':
       throw refuse(`there is no CloudEvent in the request: send ce- headers (ce-id, ce-source, ce-type, ce-specversion), ${STRUCTURED} or ${BATCHED}`, {
         contentType: contentType ?? null,
@@ -77,8 +87,69 @@ export function decodeTexts(headers: HttpHeaders, body: Uint8Array): DecodedEven
   }
 }
 
-function withText(event: CloudEvent, text: string): DecodedEvent {
-  return { event, dataText: event.data === undefined ? undefined : memberText(text, 'data') }
+function scanned<Result>(text: string, scan: (scanner: JsonScanner, text: string) => Result): Result {
+  try {
+    return scan(new JsonScanner(text, DATA_BOUNDS), text)
+  } catch (error) {
+    if (!(error instanceof JsonRefusal)) throw error
+    throw refuse(`the body is not JSON that can be taken: ${error.message}`, {})
+  }
+}
+
+function batchOf(scanner: JsonScanner, text: string): DecodedEvent[] {
+  if (text.charAt(scanner.start()) !== '[') throw refuse('a batch of CloudEvents must be a JSON array')
+  const events: DecodedEvent[] = []
+  const end = scanner.array(scanner.start(), (at) => {
+    if (events.length === LIMITS.batchEventsMax) throw refuse(`a batch holds at most ${LIMITS.batchEventsMax} events: publish several`)
+    scanner.reset()
+    const { decoded, end: behind } = eventAt(scanner, text, at, events.length)
+    events.push(decoded)
+    return behind
+  })
+  scanner.end(end)
+  return events
+}
+
+/** Longest text of an attribute that is parsed: each character may be written as an escape. */
+const ATTRIBUTE_TEXT_MAX = 6 * LIMITS.attributeCharsMax + 2
+
+/** The event of the JSON format that begins at a place. @throws JsonRefusal · INVALID_EVENT */
+function eventAt(scanner: JsonScanner, text: string, at: number, index: number | undefined): { readonly decoded: DecodedEvent; readonly end: number } {
+  const { attributes, dataText, end } = membersAt(scanner, text, at, index)
+  return { decoded: new DecodedEvent(checked(attributes, index, dataText !== undefined), dataText), end }
+}
+
+/** What a text says of an event, not yet looked at. @throws INVALID_EVENT when it is no JSON object, or more than an event may be */
+export function membersOfText(text: string): Readonly<Record<string, unknown>> {
+  return scanned(text, (scanner) => {
+    const { attributes, end } = membersAt(scanner, text, scanner.start(), undefined)
+    scanner.end(end)
+    return attributes
+  })
+}
+
+interface Members {
+  readonly attributes: Readonly<Record<string, unknown>>
+  readonly dataText: string | undefined
+  readonly end: number
+}
+
+/** The attributes are parsed, no more of them than an event may have; the data is not. */
+function membersAt(scanner: JsonScanner, text: string, at: number, index: number | undefined): Members {
+  if (text.charAt(at) !== '{') throw invalid(['an event must be a JSON object'], index)
+  const attributes: Record<string, unknown> = {}
+  let dataText: string | undefined
+  let count = 0
+  const end = scanner.object(at, (nameAt, nameEnd, valueAt, valueEnd) => {
+    if (++count > LIMITS.eventAttributesMax + 2) throw invalid([`it has more than ${LIMITS.eventAttributesMax} attributes`], index)
+    if (nameEnd - nameAt > ATTRIBUTE_TEXT_MAX) throw invalid(['the name of an attribute is too long'], index)
+    const name = nameOf(text.slice(nameAt, nameEnd))
+    if (name === 'data') dataText = text.slice(valueAt, valueEnd)
+    else if (name !== 'data_base64' && valueEnd - valueAt > ATTRIBUTE_TEXT_MAX)
+      throw invalid([`${shown(name)} is longer than ${LIMITS.attributeCharsMax} characters`], index)
+    else Object.defineProperty(attributes, name, { value: JSON.parse(text.slice(valueAt, valueEnd)), enumerable: true, writable: true, configurable: true })
+  })
+  return { attributes, dataText, end }
 }
 
 /** How a message carries events, by its headers. */
@@ -110,15 +181,17 @@ function headerText(value: unknown): string {
 
 function binaryEvent(fields: ReadonlyMap<string, string>, contentType: string | undefined, body: Uint8Array): DecodedEvent {
   const event: Record<string, unknown> = {}
+  let count = 0
   for (const [field, value] of fields) {
     if (!field.startsWith('ce-')) continue
+    if (++count > LIMITS.eventAttributesMax) throw invalid([`it has more than ${LIMITS.eventAttributesMax} attributes`], undefined)
     const name = field.slice(3)
     if (NOT_HEADERS.has(name)) throw refuse(`header ${field} is not allowed: the data is the body and its type the content-type header`, { header: field })
     event[name] = decodeHeaderValue(field, value.trim())
   }
   if (contentType !== undefined && contentType !== '') event['datacontenttype'] = contentType
   const { dataText, ...data } = body.length > 0 ? binaryData(contentType, body) : {}
-  return { event: checked(Object.assign(event, data), undefined), dataText }
+  return new DecodedEvent(checked(Object.assign(event, data), undefined, false), dataText)
 }
 
 interface BinaryData {
@@ -130,17 +203,13 @@ interface BinaryData {
 /** The body as the JSON format has it: JSON as itself, text as a string, other bytes in base64. */
 function binaryData(contentType: string | undefined, body: Uint8Array): BinaryData {
   if (contentType !== undefined && contentType !== '') {
-    if (isJson(contentType)) {
-      const { value, text } = jsonOf(body, contentType)
-      return { data: value, dataText: text }
-    }
+    if (isJson(contentType)) return { dataText: jsonTextOf(body, contentType) }
     const text = isUtf8Text(contentType) ? textOf(body) : undefined
     return text === undefined ? { data_base64: base64Of(body) } : { data: text }
   }
   // Without a type the body may be JSON, which is what a reader of the JSON format will take it for.
   try {
-    const { value, text } = jsonOf(body, undefined)
-    return { data: value, dataText: text }
+    return { dataText: jsonTextOf(body, undefined) }
   } catch {
     return { data_base64: base64Of(body) }
   }
@@ -158,31 +227,39 @@ function base64Of(body: Uint8Array): string {
   return Buffer.from(body.buffer, body.byteOffset, body.byteLength).toString('base64')
 }
 
-function jsonOf(body: Uint8Array, contentType: string | undefined): { readonly value: unknown; readonly text: string } {
+function textOfJson(body: Uint8Array, contentType: string | undefined): string {
   const charset = contentType === undefined ? undefined : charsetOf(contentType)
   if (charset !== undefined && charset !== 'utf-8' && charset !== 'utf8' && charset !== 'us-ascii') {
-    throw refuse(`JSON in charset ${charset} is not supported: send UTF-8`, { charset })
+    throw refuse(`JSON in charset ${shown(charset)} is not supported: send UTF-8`, { charset })
   }
   const text = textOf(body)
   if (text === undefined) throw refuse('the body is not UTF-8')
-  const depth = depthOf(text)
-  if (depth > LIMITS.dataDepthMax + 3) throw refuse(`the body is nested ${depth} levels deep; data may be nested ${LIMITS.dataDepthMax}`, { depth })
-  try {
-    return { value: JSON.parse(text), text }
-  } catch (cause) {
-    throw refuse(`the body is not JSON: ${(cause as Error).message}`, {}, cause)
-  }
+  return text
 }
 
-function checked(event: unknown, index: number | undefined): CloudEvent {
+/** The text of a body that is JSON as a whole. */
+function jsonTextOf(body: Uint8Array, contentType: string | undefined): string {
+  const text = textOfJson(body, contentType)
+  scanned(text, (scanner) => scanner.whole())
+  return text
+}
+
+function checked(event: Readonly<Record<string, unknown>>, index: number | undefined, hasData: boolean): CloudEvent {
   const reasons = validateCloudEvent(event)
-  if (reasons.length > 0) {
-    const which = index === undefined ? 'the event' : `event ${index} of the batch`
-    throw refuse(`${which} is not a valid CloudEvent: ${reasons.join('; ')}`, { reasons, ...(index !== undefined && { index }) })
-  }
-  const valid = withoutNulls(event as Readonly<Record<string, unknown>>)
+  if (hasData && event['data_base64'] !== undefined && event['data_base64'] !== null) reasons.push('data and data_base64 cannot both be there')
+  if (reasons.length > 0) throw invalid(reasons, index)
+  const valid = withoutNulls(event)
   setAside(valid as object)
   return valid
+}
+
+/** Reasons that are told. */
+const REASONS_MAX = 10
+
+function invalid(reasons: readonly string[], index: number | undefined): MillraceError {
+  const which = index === undefined ? 'the event' : `event ${index} of the batch`
+  const told = reasons.slice(0, REASONS_MAX)
+  return refuse(`${which} is not a valid CloudEvent: ${told.join('; ')}`, { reasons: told, ...(index !== undefined && { index }) })
 }
 
 function withoutNulls(event: Readonly<Record<string, unknown>>): CloudEvent {

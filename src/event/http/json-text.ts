@@ -47,7 +47,8 @@ export function memberText(text: string, name: string): string | undefined {
   return found
 }
 
-function nameOf(quoted: string): string {
+/** The name of a member, from its text with the quotes. */
+export function nameOf(quoted: string): string {
   return quoted.includes('\\') ? (JSON.parse(quoted) as string) : quoted.slice(1, -1)
 }
 

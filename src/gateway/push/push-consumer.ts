@@ -110,7 +110,7 @@ export class PushConsumer implements Startable<Running> {
     if (status !== 200 || mode === 'none' || mode === 'foreign') return
     if (!whole) return ctx.reject(`the subscriber's reply is larger than ${LIMITS.pushReplyBytesMax} bytes`)
     const rulehops = hopsOf(decodeEvent(delivery.text, delivery.offset))
-    const events = decodeForPublish(fields, body).map((each) => ({ ...each, rulehops }) as LooseEvent)
+    const events = decodeForPublish(fields, body).map((each) => Object.assign(each, { rulehops }) as LooseEvent)
     if (events.length > 0) await ctx.emit(channel, events)
   }
 

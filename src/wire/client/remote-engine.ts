@@ -18,6 +18,7 @@ import type {
   Engine,
   EngineReadOptions,
   HeldClaim,
+  LastingAlarms,
   Position,
   Receipt,
   StoredText,
@@ -278,6 +279,11 @@ export class RemoteEngine implements Engine {
 
   backup(directory: string): Promise<{ readonly directory: string; readonly bytes: number }> {
     return this.#call('backup', directory)
+  }
+
+  /** Those of this end; the server's are in its description. */
+  get alarms(): LastingAlarms {
+    return { all: this.#alarm === null ? [] : [this.#alarm] }
   }
 
   async describe(): Promise<Omit<BrokerDescription, 'capabilities' | 'engine'>> {

@@ -4,10 +4,13 @@
 import { MillraceError } from '../../base/errors.ts'
 import { LIMITS } from '../../base/limits.ts'
 import { checkName, compileWildcard, isWildcard, ownerOf, reservedName } from '../../base/names.ts'
+import { shown } from '../../base/shown.ts'
 import { wholeNumber } from '../../base/units.ts'
 import type { ConsumerPause } from '../../broker/description.ts'
 import type { ConsumerSpec, EncodedEvent, Position } from '../../broker/engine.ts'
 import type { ChannelSpec } from '../../channel/channel.ts'
+import { eventText } from '../../event/event-text.ts'
+import { membersOfText } from '../../event/http/decode-http.ts'
 import { type Access, allows, type Permission } from '../access.ts'
 import { malformed } from '../frame.ts'
 
@@ -16,24 +19,17 @@ export function checkEvent(spec: ChannelSpec, { id, type, key, text }: EncodedEv
   const facts = { channel: spec.name, type, id }
   const bytes = Buffer.byteLength(text)
   if (bytes > spec.eventBytesMax) {
-    throw new MillraceError('EVENT_TOO_LARGE', `event "${type}" (id ${id}) has ${bytes} bytes; channel "${spec.name}" takes ${spec.eventBytesMax}`, facts)
+    throw new MillraceError('EVENT_TOO_LARGE', `${eventText({ type, id })} has ${bytes} bytes; channel "${spec.name}" takes ${spec.eventBytesMax}`, facts)
   }
   if (spec.types !== null && !spec.types.includes(type)) {
-    throw new MillraceError('TYPE_NOT_CARRIED', `channel "${spec.name}" does not carry "${type}": it carries ${spec.types.join(', ')}`, facts)
+    throw new MillraceError('TYPE_NOT_CARRIED', `channel "${spec.name}" does not carry ${shown(type)}: it carries ${spec.types.join(', ')}`, facts)
   }
   const refuse = (why: string): never => {
-    throw new MillraceError('INVALID_EVENT', `event "${type}" (id ${id}): ${why}`, facts)
+    throw new MillraceError('INVALID_EVENT', `${eventText({ type, id })}: ${why}`, facts)
   }
   checkName(type, 'event type')
   if (key !== null && (key === '' || key.includes('\0') || Buffer.byteLength(key) > LIMITS.keyBytesMax)) refuse('its key is empty, too long or holds U+0000')
-  let event: unknown
-  try {
-    event = JSON.parse(text)
-  } catch {
-    refuse('its text is not JSON')
-  }
-  if (typeof event !== 'object' || event === null || Array.isArray(event)) refuse('its text is not an object')
-  const { specversion, source, ...said } = event as Readonly<Record<string, unknown>>
+  const { specversion, source, ...said } = membersOfText(text)
   if (specversion !== '1.0') refuse('its specversion is not "1.0"')
   if (typeof source !== 'string' || source === '') refuse('it has no source')
   if (said['id'] !== id || said['type'] !== type) refuse('its text says another id or type')

@@ -8,7 +8,7 @@ import { MillraceError } from '../../base/errors.ts'
 import { LIMITS } from '../../base/limits.ts'
 import type { ClaimOutcome, Emission, Engine, EngineReadOptions, HeldClaim } from '../../broker/engine.ts'
 import { type Access, wireErrorOf } from '../access.ts'
-import { FRAME, jsonFrame, jsonOf, malformed, numberedFrame } from '../frame.ts'
+import { CLIENT_BOUNDS, FRAME, jsonFrame, jsonOf, malformed, numberedFrame } from '../frame.ts'
 import { Link } from '../link.ts'
 import { Settlements } from '../settle-frame.ts'
 import type { Transport } from '../transport.ts'
@@ -171,15 +171,19 @@ export class Session {
     if (!this.#ended) this.link.send(frame)
   }
 
+  #json(body: Buffer, at: number): unknown {
+    return jsonOf(body, at, this.access.trusted ? null : CLIENT_BOUNDS)
+  }
+
   async #act(type: number, request: number, body: Buffer): Promise<unknown> {
     if (type === FRAME.call || type === FRAME.subscribe || type === FRAME.read) this.access.admit?.(1)
     switch (type) {
       case FRAME.call: {
-        const { method, args } = jsonOf(body, 4) as Call
+        const { method, args } = this.#json(body, 4) as Call
         return callMethod(method, { engine: this.#host.engine, access: this.access, args, endOf: this.#host.endOf })
       }
       case FRAME.subscribe:
-        return this.#subscribe(body.readUInt32LE(4), jsonOf(body, 8))
+        return this.#subscribe(body.readUInt32LE(4), this.#json(body, 8))
       case FRAME.flush:
         return this.#subscriptions.get(body.readUInt32LE(4))?.flushed()
       case FRAME.mark:
@@ -187,7 +191,7 @@ export class Session {
       case FRAME.unsubscribe:
         return this.#unsubscribe(body.readUInt32LE(4))
       case FRAME.read:
-        return this.#read(request, jsonOf(body, 4))
+        return this.#read(request, this.#json(body, 4))
       default:
         throw malformed(`a frame of type ${type}`)
     }
@@ -247,7 +251,7 @@ export class Session {
   #settle(body: Buffer): void {
     const served = this.#subscriptions.get(body.readUInt32LE(0))
     if (served === undefined) return
-    served.settle(new Settlements(body))
+    served.settle(new Settlements(body, this.access.trusted ? null : CLIENT_BOUNDS))
   }
 
   async #read(request: number, value: unknown): Promise<void> {
