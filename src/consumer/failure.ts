@@ -113,5 +113,5 @@ function read(object: unknown, name: string): unknown {
 
 /** A promise that was thrown may reject, and nobody else waits for it. */
 function ignoreRejection(error: unknown): void {
-  if (types.isPromise(error)) Promise.prototype.then.call(error, undefined, () => undefined)
+  if (types.isPromise(error)) void Promise.prototype.then.call(error, undefined, () => undefined)
 }

@@ -313,7 +313,7 @@ export class Runner implements Running, DeliverySink {
   async #stop(): Promise<RunSummary> {
     this.pause()
     // A batch handler that is called now may stop the consumer, too.
-    await null
+    await Promise.resolve()
     this.#batcher?.flush()
     await this.#drained(false)
     this.#cancelRenewal()

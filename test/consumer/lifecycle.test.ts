@@ -12,7 +12,7 @@ const WAYS: readonly (readonly [name: string, call: (stop: Stop) => unknown])[] 
   ['returned', (stop) => stop()],
   ['not awaited', (stop) => void stop()],
   ['later', async (stop) => { await turns(); await stop() }], // biome-ignore format: a line each
-  ['in a function of a function', async (stop) => { await turns(); await (async () => { await null; await stop() })() }], // biome-ignore format: a line each
+  ['in a function of a function', async (stop) => { await turns(); await (async () => { await Promise.resolve(); await stop() })() }], // biome-ignore format: a line each
   ['in a then()', (stop) => turns().then(() => stop())],
   ['in Promise.all', async (stop) => void (await Promise.all([turns(), turns().then(() => stop())]))],
   ['in Promise.race', async (stop) => void (await Promise.race([turns().then(() => stop())]))],

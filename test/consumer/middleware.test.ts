@@ -91,7 +91,7 @@ describe('next', () => {
     ['not awaited, by one that goes on', async (_event, _ctx, next) => { void next(); await turns() }], // biome-ignore format: a line each
   ])('%s, and the handler throws: the attempt has failed with it', async (_name, middleware) => {
     const fails = async (): Promise<never> => {
-      await null
+      await Promise.resolve()
       throw new Error('no')
     }
     expect(await summaryOf(middleware, fails)).toEqual({ summary: FAILED, message: 'no' })

@@ -101,7 +101,7 @@ describe('a handler throws', () => {
       throw make()
     })
     const later = await outcome(async () => {
-      await null
+      await Promise.resolve()
       throw make()
     })
     for (const { calls, failure } of [sync, later]) {

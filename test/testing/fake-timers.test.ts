@@ -23,7 +23,7 @@ test.each([
   const broker = testBroker()
   const seen: number[] = []
   const books = consumer('books', orders, { retry: { attempts: 3, backoff: 'fixed', min: '10m' } }).on(Paid, async (_event, { attempt }) => {
-    await null
+    await Promise.resolve()
     seen.push(attempt)
     if (attempt < 3) throw new Error('not yet')
   })
