@@ -2,7 +2,7 @@
 /** The command line. Each command is a file of its own; this one says what they take. */
 import { readFileSync } from 'node:fs'
 import { Command, Option } from 'commander'
-import { EXIT, fail, type OutputOptions } from './output.ts'
+import { EXIT, endWithReader, fail, type OutputOptions } from './output.ts'
 
 const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as { readonly version: string }
 
@@ -226,4 +226,5 @@ command(program, 'bench', 'measure this machine for some seconds', 'millrace ben
   .option('--folder <folder>', 'where to put the data; its disk is what is measured')
   .action(run(async (options) => (await import('./bench-command.ts')).benchCommand(options as never)))
 
+endWithReader()
 await program.parseAsync()

@@ -11,6 +11,14 @@ export interface OutputOptions {
   readonly json?: boolean
 }
 
+/** A reader that wants no more (`millrace tail … | head`) ends the command in order: nobody is left to tell. */
+export function endWithReader(): void {
+  process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code !== 'EPIPE') throw error
+    process.exit(EXIT.done)
+  })
+}
+
 export function print(text: string): void {
   process.stdout.write(`${text}\n`)
 }

@@ -34,6 +34,8 @@ export async function publishCommand(channel: string, options: PublishCommandOpt
 interface Counts {
   stored: number
   duplicates: number
+  /** Of one event. Of many, what is said is how many. */
+  receipts?: readonly Receipt[]
 }
 
 async function publishOne(broker: Broker, channel: string, options: PublishCommandOptions): Promise<Counts> {
@@ -47,7 +49,7 @@ async function publishOne(broker: Broker, channel: string, options: PublishComma
   }
   const receipt = await broker.publish(channel, event)
   if (options.json !== true) print(receiptText(receipt))
-  return { stored: receipt.duplicate ? 0 : 1, duplicates: receipt.duplicate ? 1 : 0 }
+  return { stored: receipt.duplicate ? 0 : 1, duplicates: receipt.duplicate ? 1 : 0, receipts: [receipt] }
 }
 
 function receiptText(receipt: Receipt): string {

@@ -1,5 +1,5 @@
 /** `GET /openapi.json`, and what answers a plain GET where there is only something to upgrade to. */
-import { readFileSync } from 'node:fs'
+import { VERSION } from '../base/version.ts'
 import { openApiOf } from './openapi.ts'
 import { badRequest, problem } from './problem.ts'
 import type { GatewayPart, Route } from './route.ts'
@@ -22,7 +22,7 @@ export function documentPart(parts: readonly GatewayPart[]): GatewayPart {
         openApiOf(
           routes,
           parts.flatMap((part) => part.upgrades ?? []),
-          versionOf(),
+          VERSION,
         ),
       )
       return new Response(text, { headers: { 'content-type': 'application/json' } })
@@ -40,9 +40,4 @@ export function upgradePaths(parts: readonly GatewayPart[]): readonly string[] {
 export function upgradeRequired(method: string, path: string): Response {
   if (method === 'GET') return problem(badRequest(426, `${path} is a WebSocket: ask for an upgrade`), { upgrade: 'websocket', connection: 'upgrade' })
   return problem(badRequest(405, `${method} is not for ${path}: it takes GET, with an upgrade`), { allow: 'GET' })
-}
-
-function versionOf(): string {
-  const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as { readonly version: string }
-  return version
 }
