@@ -244,3 +244,27 @@ test('an event whose place a later one took while it waited for its next attempt
   await expect.poll(async () => (await broker.describe()).consumers).toMatchObject([{ deadLetters: 0, retrying: 0 }])
   await broker.close()
 })
+
+test('commits that fill the journal go on while extents are rewritten without a pause', { timeout: 60_000 }, async () => {
+  const store = await DiskStore.open(directory(), (block) => decodeBlock(block.channelId, block.bytes), {
+    journalFiles: 2,
+    journalFileBytes: 32_768,
+    applyBytes: 8192,
+  })
+  let writing = true
+  const rewriting = (async () => {
+    while (writing) {
+      await store.compact(1, 0, Number.MAX_SAFE_INTEGER, 1_000_000, () => null)
+      await new Promise((resolve) => setImmediate(resolve))
+    }
+  })()
+  const text = JSON.stringify({ pad: 'x'.repeat(9000) })
+  for (let offset = 0; offset < 200; offset++) {
+    const block = encodeBlock(1, offset, Date.now(), [{ id: `${offset}`, type: 't', key: null, text }])
+    await committed(store, { blocks: [block], records: [], trims: [] })
+  }
+  writing = false
+  await rewriting
+  expect(store.bounds(1).next).toBe(200)
+  await store.close()
+})

@@ -313,8 +313,7 @@ export class DiskStore<Block extends StoredBlock = StoredBlock> extends StoreRea
     }
     this.#applying = turn().then(() => {
       this.#applying = null
-      if (this.#waiting !== null && this.#turns.length === 0) this.#apply()
-      else this.#next()
+      this.#next()
     })
   }
 
