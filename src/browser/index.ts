@@ -224,13 +224,9 @@ class PageClient implements Client {
   }
 }
 
-/** A UUID. Pages that came by plain http have no `crypto.randomUUID`. */
+/** 128 random bits. Pages that came by plain http have no `crypto.randomUUID`. */
 function newId(): string {
-  const bytes = crypto.getRandomValues(new Uint8Array(16))
-  bytes[6] = ((bytes[6] as number) & 0x0f) | 0x40
-  bytes[8] = ((bytes[8] as number) & 0x3f) | 0x80
-  const hex = Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('')
-  return [hex.slice(0, 8), hex.slice(8, 12), hex.slice(12, 16), hex.slice(16, 20), hex.slice(20)].join('-')
+  return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, '0')).join('')
 }
 
 /** Wait before the next attempt, longer each time, each client for a time of its own. */
