@@ -20,9 +20,11 @@ export class OneAtATime {
 
   /** Ends when a run that began after this call has ended, and as that run ended. */
   ask(): Promise<void> {
+    // The next run may be about to begin: it serves this request, too.
+    if (this.#next !== null) return this.#next
     if (this.#current === null) return this.#start()
     const start = (): Promise<void> => this.#start()
-    this.#next ??= this.#current.then(start, start)
+    this.#next = this.#current.then(start, start)
     return this.#next
   }
 

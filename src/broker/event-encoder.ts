@@ -49,13 +49,8 @@ export class EventEncoder {
   /** Declare the channel, or learn what it is. @throws INVALID_OPTION · CHANNEL_CONFLICT · UNKNOWN_CHANNEL */
   async prepare(channel: Channel | string): Promise<void> {
     if (typeof channel === 'string') {
-      const spec = await this.#engine.channel(channel)
-      if (spec === undefined)
-        throw unknownChannel(
-          channel,
-          (await this.#engine.describe()).channels.map(({ name }) => name),
-        )
-      if (!this.#ready.has(channel)) this.#ready.set(channel, { name: channel, spec, events: null, keyOf: undefined })
+      const found = await this.#lookUp(channel)
+      if (!this.#ready.has(channel)) this.#ready.set(channel, found)
       return
     }
     checkChannel(channel)
@@ -85,12 +80,35 @@ export class EventEncoder {
     const name = typeof channel === 'string' ? channel : channel.name
     let renewing = this.#renewing.get(name)
     if (renewing === undefined) {
-      this.forget(name)
-      renewing = this.prepare(channel).finally(() => this.#renewing.delete(name))
+      renewing = this.#renew(channel, name).finally(() => this.#renewing.delete(name))
       this.#renewing.set(name, renewing)
     }
     // Another may have asked by the name only.
     return this.isReady(channel) ? renewing : renewing.then(() => (this.isReady(channel) ? undefined : this.prepare(channel)))
+  }
+
+  /** Until the answer is there, events are encoded by what was known before: others may be about to. */
+  async #renew(channel: Channel | string, name: string): Promise<void> {
+    const before = this.#ready.get(name)
+    for (const declared of this.#declaring.keys()) if (declared.name === name) this.#declaring.delete(declared)
+    try {
+      if (typeof channel !== 'string') await this.prepare(channel)
+      else this.#ready.set(name, await this.#lookUp(name))
+    } catch (error) {
+      if (this.#ready.get(name) === before) this.#ready.delete(name)
+      throw error
+    }
+  }
+
+  /** @throws UNKNOWN_CHANNEL */
+  async #lookUp(name: string): Promise<Target> {
+    const spec = await this.#engine.channel(name)
+    if (spec !== undefined) return { name, spec, events: null, keyOf: undefined }
+    const { channels } = await this.#engine.describe()
+    throw unknownChannel(
+      name,
+      channels.map((each) => each.name),
+    )
   }
 
   /** Do what needs these channels. Where the engine says that one is not there, they are declared again, and it is done once more. */
@@ -131,7 +149,9 @@ export class EventEncoder {
   }
 
   #encode(name: string, event: Encodable): EncodedEvent | Promise<EncodedEvent> {
-    const target = this.#ready.get(name) as Target
+    const target = this.#ready.get(name)
+    // It was removed since it was prepared: whoever encodes prepares it again, or says so.
+    if (target === undefined) throw unknownChannel(name, this.#ready.keys())
     if (typeof event !== 'object' || event === null)
       throw new MillraceError('INVALID_EVENT', `an event for channel "${name}" must be an object`, { channel: name })
     const definition = target.events?.get(event.type)

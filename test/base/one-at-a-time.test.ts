@@ -63,5 +63,6 @@ test('whenever requests come, each is answered by a run that began after it, and
       await Promise.all(answers)
       expect(work.running).toBe(false)
     }),
+    { numRuns: 2000 },
   )
 })
