@@ -48,13 +48,13 @@ test('whenever requests come, each is answered by a run that began after it, and
       const work = new OneAtATime(async () => {
         expect(running++).toBe(0)
         begun = asked
-        for (let left = lengths[asked % lengths.length] as number; left > 0; left--) await null
+        for (let left = lengths[asked % lengths.length] as number; left > 0; left--) await Promise.resolve()
         running--
       })
       const answers: Promise<void>[] = []
       for (const each of steps) {
         if (each === 'turn') await turn()
-        else if (each === 'microtask') await null
+        else if (each === 'microtask') await Promise.resolve()
         else {
           const mine = ++asked
           answers.push(work.ask().then(() => expect(begun).toBeGreaterThanOrEqual(mine)))
