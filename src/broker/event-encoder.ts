@@ -95,7 +95,8 @@ export class EventEncoder {
       if (typeof channel !== 'string') await this.prepare(channel)
       else this.#ready.set(name, await this.#lookUp(name))
     } catch (error) {
-      if (this.#ready.get(name) === before) this.#ready.delete(name)
+      // A server that is away says nothing of the channel.
+      if (this.#ready.get(name) === before && !(isMillraceError(error) && error.retryable)) this.#ready.delete(name)
       throw error
     }
   }

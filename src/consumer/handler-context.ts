@@ -146,13 +146,27 @@ export class DeliveryContext implements MiddlewareContext {
     for (const one of made) this.emissions.push({ channel: name, event: one, dueAtMs })
   }
 
-  /** An attempt that is not the first looks again: the one before may have failed because the channel was removed. */
+  /**
+   * An attempt that is not the first looks again: the one before may have failed because the channel was removed. It does not wait for the
+   * answer, as the servers may be away: a handler that waits holds its key.
+   */
   async #prepare(channel: Channel | string): Promise<void> {
     const { encoder } = this.#host
     this.#targets ??= new Set()
-    if (this.delivery.attempt > 1 && !this.#targets.has(channel)) await encoder.renew(channel)
-    else if (!encoder.isReady(channel)) await encoder.prepare(channel)
+    if (!encoder.isReady(channel)) await this.#unlessAborted(encoder.prepare(channel))
+    else if (this.delivery.attempt > 1 && !this.#targets.has(channel)) encoder.renew(channel).catch(() => undefined)
     this.#targets.add(channel)
+  }
+
+  /** Wait, but not longer than the event is this handler's. */
+  #unlessAborted<T>(work: Promise<T>): Promise<T> {
+    const { signal } = this
+    return new Promise((resolve, reject) => {
+      const lost = (): void => reject(signal.reason as Error)
+      signal.addEventListener('abort', lost, { once: true })
+      if (signal.aborted) lost()
+      work.finally(() => signal.removeEventListener('abort', lost)).then(resolve, reject)
+    })
   }
 
   /** Declare the channels of the emissions again: one of them was removed. */
