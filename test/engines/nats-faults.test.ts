@@ -75,11 +75,19 @@ describe.skipIf(kind === undefined)('a cluster of three NATS servers under load'
         const rest = query()
         const prefix = /prefix=(\w+)/.exec(rest)?.[1]
         const url = `nats://${servers.map(({ port }) => `127.0.0.1:${port}`).join(',')}${rest}&replicas=3`
+        // While the servers choose a leader, nobody answers.
         const leaderOf = async (stream: string): Promise<Server> => {
           const plain = await connectNats({ servers: servers.map(({ port }) => `127.0.0.1:${port}`) })
-          const info = (await plain.request(`$JS.API.STREAM.INFO.${stream}`, '', { timeout: 10_000 })).json<{ cluster: { leader: string } }>()
-          await plain.close()
-          return servers[names.indexOf(info.cluster.leader)] as Server
+          try {
+            for (;;) {
+              const answer = await plain.request(`$JS.API.STREAM.INFO.${stream}`, '', { timeout: 2000 }).catch(() => null)
+              const leader = servers[names.indexOf(answer?.json<{ cluster?: { leader?: string } }>().cluster?.leader ?? '')]
+              if (leader !== undefined) return leader
+              await sleep(100)
+            }
+          } finally {
+            await plain.close()
+          }
         }
         const faults = async (): Promise<void> => {
           for (const stream of [`${prefix}_orders`, `${prefix}_~journals`]) {

@@ -4,9 +4,10 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Redis } from 'ioredis'
-import { describe, expect, it } from 'vitest'
+import { describe, expect, it, test } from 'vitest'
 import { redisKind } from '../../scripts/engines/engines.ts'
 import { freePort } from '../../scripts/engines/server.ts'
+import { checkDurability } from '../../src/engines/redis/durability.ts'
 import { redisError } from '../../src/engines/redis/redis-errors.ts'
 import { redisSettings } from '../../src/engines/redis/redis-url.ts'
 import { type Alarm, connect, stream } from '../../src/index.ts'
@@ -53,6 +54,18 @@ describe('Redis URLs', () => {
     const port = await freePort()
     await expect(connect(`redis://127.0.0.1:${port}`)).rejects.toMatchObject({ code: 'UNAVAILABLE', message: expect.stringContaining('ECONNREFUSED') })
   })
+})
+
+test('a server that loads its data, and says that its append-only file is off meanwhile, is judged when it has loaded', async () => {
+  const said = [
+    'redis_version:7.0.15\r\nloading:1\r\naof_enabled:0',
+    'redis_version:7.0.15\r\nloading:1\r\naof_enabled:0',
+    'redis_version:7.0.15\r\nloading:0\r\naof_enabled:1',
+  ]
+  const call = async ([name, , setting]: readonly unknown[]): Promise<unknown> =>
+    name === 'INFO' ? said.shift() : [setting, setting === 'appendfsync' ? 'always' : 'noeviction']
+  expect(await checkDurability({ call }, redisSettings('redis://host'))).toMatchObject({ capability: { support: 'native' }, doubt: null })
+  expect(said).toEqual([])
 })
 
 describe.skipIf(kind === undefined)('a Redis that is set weaker', () => {

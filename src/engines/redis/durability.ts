@@ -4,13 +4,18 @@
  * `appendfsync always` with the append-only file on is durable. Where the settings cannot be read (managed servers forbid CONFIG), or are weaker, a server from
  * 7.2 on (and Valkey) can be made to wait for its disk: WAITAOF after each write. What is weaker is refused, unless the URL says so.
  */
+import { setTimeout as sleep } from 'node:timers/promises'
 import { MillraceError } from '../../base/errors.ts'
+import { LIMITS } from '../../base/limits.ts'
 import type { Capability } from '../../broker/capabilities.ts'
 import type { RedisLink } from './redis-link.ts'
 import type { Durable, RedisSettings } from './redis-url.ts'
 
 /** What makes an acknowledgement durable. */
 export const SYNCED = 'appendonly yes and appendfsync always: an answer comes after the sync'
+
+/** A server that loads its data is asked again after this long. */
+const LOADING_MS = 50
 
 const OLDEST = [7, 0] as const
 const WAITAOF_FROM = [7, 2] as const
@@ -33,7 +38,7 @@ interface ServerFacts {
 }
 
 /** @throws CLAUSE_REFUSED · UNAVAILABLE */
-export async function checkDurability(link: RedisLink, settings: RedisSettings): Promise<Durability> {
+export async function checkDurability(link: Pick<RedisLink, 'call'>, settings: RedisSettings): Promise<Durability> {
   const facts = await factsOf(link)
   if (compare(facts.version, OLDEST) < 0) {
     throw refused(`needs Redis 7.0 or later, and the server is ${facts.shownVersion}: its scripts and streams lack what the engine is built of`, {
@@ -106,12 +111,20 @@ function weaker(why: string, todo: string, option: Durable, setting: string): Mi
   )
 }
 
-async function factsOf(link: RedisLink): Promise<ServerFacts> {
-  const info = new Map(
-    String(await link.call(['INFO', 'everything'], 'reading INFO'))
-      .split(/\r?\n/)
-      .map((line) => line.split(':', 2) as [string, string]),
-  )
+/** What the server says of itself. While it loads its data, it says that the append-only file is off: it is asked again until it has. */
+async function infoOf(link: Pick<RedisLink, 'call'>): Promise<ReadonlyMap<string, string>> {
+  const end = performance.now() + LIMITS.brokerPatienceMs
+  for (;;) {
+    const text = String(await link.call(['INFO', 'everything'], 'reading INFO'))
+    const info = new Map(text.split(/\r?\n/).map((line) => line.split(':', 2) as [string, string]))
+    if (info.get('loading') !== '1') return info
+    if (performance.now() > end) throw new MillraceError('UNAVAILABLE', 'redis: the server is still loading its data: try again later', { engine: 'redis' })
+    await sleep(LOADING_MS)
+  }
+}
+
+async function factsOf(link: Pick<RedisLink, 'call'>): Promise<ServerFacts> {
+  const info = await infoOf(link)
   const config = await settingsOf(link)
   // Valkey and others tell which Redis they are like, and the features by it.
   const shownVersion = info.get('redis_version') ?? '0.0'
@@ -128,7 +141,7 @@ async function factsOf(link: RedisLink): Promise<ServerFacts> {
 }
 
 /** Null where the user may not read them. */
-async function settingsOf(link: RedisLink): Promise<ReadonlyMap<string, string> | null> {
+async function settingsOf(link: Pick<RedisLink, 'call'>): Promise<ReadonlyMap<string, string> | null> {
   const found = new Map<string, string>()
   for (const name of ['appendfsync', 'maxmemory-policy']) {
     try {
