@@ -7,7 +7,7 @@
 
 import { MillraceError } from '../../base/errors.ts'
 import { LIMITS } from '../../base/limits.ts'
-import { realTimeout } from '../../base/timers.ts'
+import { realNowMs, realTimeout } from '../../base/timers.ts'
 import type { OpenOptions } from '../../broker/connect.ts'
 import type { Engine } from '../../broker/engine.ts'
 import { localAccess } from '../../wire/access.ts'
@@ -27,8 +27,8 @@ interface Owned {
   readonly sessions: SessionServer
 }
 
-/** An owner may be about to go, or another about to come: look so often before the directory is held to be in use. */
-const TRIES = 20
+/** An owner may be about to go, or another about to come: look for so long before the directory is held to be in use. */
+const PATIENCE_MS = 4000
 const TRY_AGAIN_MS = 50
 
 class SharedDirectory {
@@ -44,7 +44,7 @@ class SharedDirectory {
 
   /** Own it, or attach to who does. @throws DIRECTORY_IN_USE · DIRECTORY_UNUSABLE · DATA_DAMAGED · DATA_FOREIGN */
   async open(): Promise<Engine> {
-    for (let tries = 1; ; tries++) {
+    for (const begunMs = realNowMs(); ; ) {
       try {
         const { engine } = await this.#own()
         return new OwnerEngine(engine, () => this.#release())
@@ -52,14 +52,14 @@ class SharedDirectory {
         if (!(error instanceof MillraceError) || error.code !== 'DIRECTORY_IN_USE') throw error
         // Neither an owner that does not answer nor one that this user may not connect to is asked for ever.
         if (error.details['met'] === 'silent' || error.details['met'] === 'forbidden') throw error
-        const attached = await this.#attach(error, tries)
+        const attached = await this.#attach(error, begunMs + PATIENCE_MS)
         if (attached !== null) return attached
       }
     }
   }
 
-  /** An engine by the owner's socket; null when it has gone meanwhile. */
-  async #attach(inUse: MillraceError, tries: number): Promise<Engine | null> {
+  /** An engine by the owner's socket; null when it has gone meanwhile. @throws DIRECTORY_IN_USE after `untilMs` */
+  async #attach(inUse: MillraceError, untilMs: number): Promise<Engine | null> {
     try {
       return await RemoteEngine.open({
         name: 'file',
@@ -70,7 +70,7 @@ class SharedDirectory {
       })
     } catch (error) {
       if (!(error instanceof MillraceError) || error.code !== 'UNAVAILABLE') throw error
-      if (tries >= TRIES) throw inUse
+      if (realNowMs() >= untilMs) throw inUse
       await new Promise((resolve) => realTimeout(resolve, TRY_AGAIN_MS))
       return null
     }

@@ -38,6 +38,9 @@ const CHECK_MS = 5
 const WATCH_MS = 250
 /** An owner whose lock and socket were both removed has put its socket back by then. */
 const BACK_MS = 3 * WATCH_MS
+/** An owner that holds the lock and does not listen for so long cannot be reached. */
+const UNREACHABLE_MS = 2000
+const LOOK_AGAIN_MS = 50
 
 /** Directories that this process owns, by device and inode, over all copies of the package in it. */
 const OWNED = ownedDirectories()
@@ -79,14 +82,28 @@ async function lockOf(directory: string): Promise<KernelLock> {
   if (record !== null && isOfThisProcess(record)) await refuseLater(directory)
   // Its file was deleted, with or without the record; or an earlier version, which had none, made the data.
   const deleted = !KernelLock.exists(directory) && existsSync(join(directory, FORMAT_FILE))
-  const lock = await KernelLock.take(directory)
-  if (lock === null) throw inUse(directory, readRecord(directory), 'unreachable')
+  const lock = await takeLock(directory)
   try {
     if (deleted) await refuseLater(directory)
     return lock
   } catch (error) {
     await lock.release()
     throw error
+  }
+}
+
+/**
+ * The directory's lock. Who has it has not yet written its record and made its socket, or has removed both and is about to let go,
+ * for a moment each: only who stays away for longer is unreachable.
+ */
+async function takeLock(directory: string): Promise<KernelLock> {
+  for (const begunMs = realNowMs(); ; ) {
+    const lock = await KernelLock.take(directory)
+    if (lock !== null) return lock
+    const waitedMs = realNowMs() - begunMs
+    await refuseAnswered(directory)
+    if (waitedMs >= UNREACHABLE_MS) throw inUse(directory, readRecord(directory), 'unreachable')
+    await new Promise((resolve) => realTimeout(resolve, LOOK_AGAIN_MS))
   }
 }
 
