@@ -4,6 +4,7 @@
  */
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
 import { chmodSync, existsSync, mkdirSync, mkdtempSync, readdirSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Worker } from 'node:worker_threads'
@@ -247,6 +248,21 @@ test('an owner in namespaces of its own, as in a container, and one outside: the
   expect(await second.publish()).toEqual({ offset: 2 })
   await second.end()
   expect(await stored(directory)).toEqual(['inside x', 'second x', 'second x'])
+})
+
+test('an owner that ends while it is asked who it is leaves a directory that can be opened', async () => {
+  const directory = folder()
+  mkdirSync(directory, { recursive: true })
+  let asked = 0
+  const dying = createServer((socket) => {
+    asked++
+    socket.destroy()
+    dying.close()
+  })
+  await new Promise<void>((resolve) => dying.listen(join(directory, 'owner.1.sock'), resolve))
+  const broker = await connect(`file:${directory}`)
+  await broker.close()
+  expect(asked).toBe(1)
 })
 
 test('an owner that is stopped, whose socket is gone, is not taken for dead; it goes on when it is let', async () => {

@@ -50,8 +50,9 @@ class SharedDirectory {
         return new OwnerEngine(engine, () => this.#release())
       } catch (error) {
         if (!(error instanceof MillraceError) || error.code !== 'DIRECTORY_IN_USE') throw error
-        // Neither an owner that does not answer nor one that this user may not connect to is asked for ever.
-        if (error.details['met'] === 'silent' || error.details['met'] === 'forbidden') throw error
+        if (error.details['met'] === 'forbidden') throw error
+        // An owner on a busy machine may answer late; one that does not answer is not asked for ever.
+        if (error.details['met'] === 'silent' && realNowMs() >= begunMs + PATIENCE_MS) throw error
         const attached = await this.#attach(error, begunMs + PATIENCE_MS)
         if (attached !== null) return attached
       }

@@ -25,6 +25,8 @@ const TEMPORARY = 'millrace-owner-'
 /** A folder in which a socket is bound before it is renamed to its place. */
 const BEING_MADE = /^owner\.\w{6}$/
 const ANSWER_MS = 1000
+const TRIES = 5
+const ASK_AGAIN_MS = 20
 /** What the system says where a file system has no sockets, or a path is too long for one. */
 const NO_SOCKETS: ReadonlySet<string | undefined> = new Set(['ENOSYS', 'EPERM', 'EOPNOTSUPP', 'ENOTSUP', 'EINVAL', 'ENAMETOOLONG', 'EACCES'])
 
@@ -49,7 +51,17 @@ export async function withAddress<Result>(path: string, use: (address: string) =
   }
 }
 
+/** Who listens there. An owner that ends while it is asked is asked again: then nobody listens, or the next owner does. */
 export async function askOwner(path: string): Promise<Answer> {
+  for (let tries = 1; ; tries++) {
+    const answer = await askOnce(path)
+    if (answer !== 'ended') return answer
+    if (tries === TRIES) return 'silent'
+    await new Promise((resolve) => realTimeout(resolve, ASK_AGAIN_MS))
+  }
+}
+
+async function askOnce(path: string): Promise<Answer | 'ended'> {
   try {
     return await withAddress(path, ask)
   } catch (error) {
@@ -58,16 +70,17 @@ export async function askOwner(path: string): Promise<Answer> {
   }
 }
 
-function answerOf({ code }: NodeJS.ErrnoException): Answer {
+function answerOf({ code }: NodeJS.ErrnoException): Answer | 'ended' {
+  if (code === 'ECONNRESET' || code === 'EPIPE') return 'ended'
   if (code === 'EACCES' || code === 'EPERM') return 'forbidden'
   return code === 'ECONNREFUSED' || code === 'ENOENT' || code === 'ENOTSOCK' || code === 'ENOTDIR' ? 'nobody' : 'silent'
 }
 
-function ask(address: string): Promise<Answer> {
+function ask(address: string): Promise<Answer | 'ended'> {
   return new Promise((resolve) => {
     let text = ''
     const socket = createConnection(address)
-    const end = (answer: Answer): void => {
+    const end = (answer: Answer | 'ended'): void => {
       clearRealTimeout(timer)
       socket.destroy()
       resolve(answer)
@@ -85,7 +98,7 @@ function ask(address: string): Promise<Answer> {
       text += chunk.toString()
       if (text.includes('\n')) read()
     })
-    socket.on('end', read)
+    socket.on('end', () => end('ended'))
   })
 }
 
