@@ -1,11 +1,13 @@
 /**
  * A consumer's instances in this engine, and the partitions that they work on: which of them are ours, as all members of the group see it.
  *
- * Every member says now and then that it lives, and which channels it takes. Each computes for itself whose a partition is (`sharedOut`, over
- * the members that live), gives back what is not its own as soon as nothing of it is in hands, and claims what is, once its owner has released it
- * or is dead. A wrong view can never harm: the journal's conditional append decides who owns.
+ * Every member says now and then that it lives, and which channels it takes. Each computes for itself whose a lane is (`lanesOf`, over the members
+ * that live). It gives back the partitions of lanes that are not its own when nothing of the whole lane is in hands, and claims those of its own lanes when
+ * their owner has released them or is dead. The journal's conditional append decides who owns, so a wrong view does no harm.
+ *
+ * Invariant: a partition begins to give out events at a moment at which all partitions of its lane are owned here, and ends when it is released or lost. Of two
+ * members that have partitions with the same keys, the one that began later owned the other's partition at that moment: the other had stopped before.
  */
-import { createHash } from 'node:crypto'
 import { MillraceError } from '../base/errors.ts'
 import { isJsonObject, isNumberFrom, jsonObject } from '../base/json-object.ts'
 import { compileWildcard, isWildcard, isWildcardForm } from '../base/names.ts'
@@ -14,6 +16,8 @@ import { type Shape, shapeIn } from '../delivery/agreement.ts'
 import { Blockade } from '../delivery/blockade.ts'
 import type { Instance } from '../delivery/instance.ts'
 import type { JournalState } from './journal-entry.ts'
+import { journalOf } from './journal-name.ts'
+import { type Lane, type LanePart, lanesOf } from './lanes.ts'
 import { type ChannelEntry, Fenced, type LogBackend } from './log-backend.ts'
 import type { OwnedPartition } from './owned-partition.ts'
 import type { Pauses } from './pauses.ts'
@@ -34,6 +38,8 @@ export interface MemberNote {
   readonly blocked: readonly string[]
   /** What its instances do, by consumer: one for each consumer. Notes of older versions have none. */
   readonly shapes?: Readonly<Record<string, Shape>>
+  /** It shares out partitions by lanes (`lanes.ts`). Older versions do not. */
+  readonly lanes?: boolean
 }
 
 /** The note in a text, or null where the text is not one: other clients may write there. */
@@ -217,6 +223,7 @@ export class Group {
       paused: instances.every((instance) => instance.idle),
       blocked: [...this.#blockades].filter(([, blockade]) => blockade.standsWithout(ELSEWHERE)).map(([channel]) => channel),
       shapes: Object.fromEntries(instances.map(({ spec, shape }) => [spec.name, shape])),
+      lanes: true,
       rate: [...this.owned.values()].reduce((sum, { cursor }) => sum + cursor.progress.meter.rate(this.#host.nowMs()), 0),
     }
     this.#member = true
@@ -282,23 +289,22 @@ export class Group {
   }
 
   async #share(alive: ReadonlyMap<string, MemberNote>, working: boolean): Promise<void> {
+    const entries = this.#host.entries().filter(({ spec }) => (spec.kind === 'queue') === (this.#queue !== null))
+    const members = [...alive].filter(([, { idle }]) => !idle)
+    const laneMembers = members.map(([name, { channels, lanes }]) => ({
+      name,
+      takes: (channel: string) => this.takes(channel, channels),
+      lanes: lanes === true,
+    }))
     const turns: Promise<void>[] = []
     const wanted = new Set<string>()
-    for (const entry of this.#host.entries()) {
-      if ((entry.spec.kind === 'queue') !== (this.#queue !== null) || !this.takes(entry.spec.name)) continue
-      const members = [...alive].filter(([, note]) => !note.idle && this.takes(entry.spec.name, note.channels)).map(([member]) => member)
-      const owners = sharedOut(this.name, entry, members)
-      for (let partition = 0; partition < entry.partitions; partition++) {
-        const journal = journalOf(this.name, entry.spec.name, partition)
-        wanted.add(journal)
-        const mine = working && owners[partition] === this.#host.member
-        const owned = this.owned.get(journal)
-        if (owned === undefined && this.instances.size > 0) turns.push(this.#claim(entry, partition, alive, mine))
-        else if (owned !== undefined && !mine) this.#giveBack(owned)
-        else owned?.keep(this.instances)
-      }
+    for (const lane of lanesOf(this.name, entries, laneMembers)) {
+      const parts = lane.parts.filter(({ entry }) => this.takes(entry.spec.name))
+      for (const { journal } of parts) wanted.add(journal)
+      const mine = working && lane.owner === this.#host.member && parts.length === lane.parts.length
+      turns.push(mine ? this.#work(parts, alive) : this.#leaveTo(parts, alive))
     }
-    for (const [journal, owned] of this.owned) if (!wanted.has(journal)) this.#giveBack(owned)
+    for (const [journal, owned] of this.owned) if (!wanted.has(journal)) this.#giveBack([owned])
     await Promise.all(turns)
     this.#tellOfInherited()
   }
@@ -310,7 +316,21 @@ export class Group {
     this.#host.notice(message, { consumer: this.id, partitions: partitions.length, some: partitions.slice(0, 10).join(',') })
   }
 
-  async #claim(entry: ChannelEntry, partition: number, alive: ReadonlyMap<string, MemberNote>, mine: boolean): Promise<void> {
+  /** Work on a lane of ours: its partitions begin when all of them are ours. */
+  async #work(parts: Lane['parts'], alive: ReadonlyMap<string, MemberNote>): Promise<void> {
+    await Promise.all(parts.filter(({ journal }) => !this.owned.has(journal)).map((part) => this.#claim(part, alive, true)))
+    const owned = parts.flatMap(({ journal }) => this.owned.get(journal) ?? [])
+    const whole = owned.length === parts.length && (owned.every(({ begun }) => begun) || (await areOurs(owned)))
+    for (const each of owned) if (whole || each.begun) each.keep(this.instances)
+  }
+
+  /** A lane is another's. */
+  async #leaveTo(parts: Lane['parts'], alive: ReadonlyMap<string, MemberNote>): Promise<void> {
+    this.#giveBack(parts.flatMap(({ journal }) => this.owned.get(journal) ?? []))
+    if (this.instances.size > 0) await Promise.all(parts.filter(({ journal }) => !this.owned.has(journal)).map((part) => this.#claim(part, alive, false)))
+  }
+
+  async #claim({ entry, partition }: LanePart, alive: ReadonlyMap<string, MemberNote>, mine: boolean): Promise<void> {
     // Who is there first writes where the consumer begins, also where the partition is another's to work on; and what we own by the journal, and could
     // not give back, is given back now.
     let gone: string | null = null
@@ -324,15 +344,15 @@ export class Group {
       if (owned === null) return
       if (gone !== null) this.#inherited.push(`${entry.spec.name}/${partition}`)
       this.owned.set(owned.journal, owned)
-      if (mine) owned.keep(this.instances)
-      else await owned.release()
+      if (!mine) await owned.release()
     } catch (error) {
       if (!(error instanceof Fenced)) throw error
     }
   }
 
-  #giveBack(owned: OwnedPartition): void {
-    void owned.release().catch((error: unknown) => (error instanceof Fenced ? undefined : this.#host.alarm(error)))
+  /** Give back partitions, together: none is another's while an event of one of them is in hands. */
+  #giveBack(lane: readonly OwnedPartition[]): void {
+    for (const owned of lane) void owned.release(lane).catch((error: unknown) => (error instanceof Fenced ? undefined : this.#host.alarm(error)))
   }
 
   /** An instance is gone. With the last one the partitions go back, and the others are told. */
@@ -361,43 +381,9 @@ export class Group {
   }
 }
 
-export function journalOf(group: string, channel: string, partition: number): string {
-  return `${group}/${channel}/${partition}`
-}
-
-/** What a journal's id names, or null where the channel has no such partition: another client may have made a journal. */
-export function journalIn(
-  id: string,
-  entryOf: (channel: string) => ChannelEntry | undefined,
-): { readonly group: string; readonly entry: ChannelEntry; readonly partition: number } | null {
-  const [group = '', channel = '', partition = ''] = id.split('/')
-  const entry = entryOf(channel)
-  return entry === undefined || !/^\d+$/.test(partition) || Number(partition) >= entry.partitions ? null : { group, entry, partition: Number(partition) }
-}
-
-/**
- * Whose each partition of a channel is, of the members that live and take it. Each goes to the member with the highest hash that has room (rendezvous
- * hashing with bounded loads), and all have the same room but for one partition: who comes takes over its share, the others keep most of theirs, and none is idle
- * while another has two.
- */
-export function sharedOut(group: string, { spec, partitions }: Pick<ChannelEntry, 'spec' | 'partitions'>, members: readonly string[]): string[] {
-  if (members.length === 0) return []
-  const least = Math.floor(partitions / members.length)
-  /** How many members may have one more. */
-  let more = partitions % members.length
-  const loads = new Map(members.map((member) => [member, 0]))
-  return Array.from({ length: partitions }, (_, partition) => {
-    const journal = journalOf(group, spec.name, partition)
-    let winner = ''
-    let best = -1
-    for (const [member, load] of loads) {
-      if (load > least || (load === least && more === 0)) continue
-      const weight = createHash('md5').update(`${member}\0${journal}`).digest().readUInt32LE(0)
-      if (weight > best) [winner, best] = [member, weight]
-    }
-    const load = loads.get(winner) ?? 0
-    if (load === least) more--
-    loads.set(winner, load + 1)
-    return winner
-  })
+/** Whether partitions that were claimed one after another are all ours at one moment: now, or when the last of them was claimed. */
+async function areOurs(owned: readonly OwnedPartition[]): Promise<boolean> {
+  // The claim of a single one says so.
+  if (owned.length > 1) await Promise.all(owned.map(({ ownership }) => ownership.verify().catch(() => undefined)))
+  return owned.every(({ ending }) => !ending)
 }

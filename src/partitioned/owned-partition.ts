@@ -18,6 +18,9 @@ export class OwnedPartition {
   readonly cursor: Cursor
   readonly log: PartitionLog
   readonly #gone: (owned: OwnedPartition) => void
+  /** Whether it has begun to give out events. */
+  #begun = false
+  #stopping: Promise<void> | null = null
   #releasing: Promise<void> | null = null
 
   private constructor(group: string, ownership: Ownership, log: PartitionLog, shared: SharedHost, shelf: ShelfHost, gone: (owned: OwnedPartition) => void) {
@@ -62,25 +65,45 @@ export class OwnedPartition {
     return new OwnedPartition(group, ownership, log, shared, shelf, gone)
   }
 
-  /** The instances that it gives events to. */
+  get begun(): boolean {
+    return this.#begun
+  }
+
+  /** It gives out nothing any more. */
+  get ending(): boolean {
+    return this.#stopping !== null || this.ownership.over
+  }
+
+  /** Give events to these instances. */
   keep(instances: ReadonlySet<Instance>): void {
-    if (this.#releasing !== null || this.ownership.over) return
+    if (this.ending) return
+    this.#begun = true
     const { takers } = this.cursor
     for (const instance of instances) if (!instance.closing && !takers.instances.includes(instance)) this.cursor.attach(instance)
   }
 
-  /** Give nothing more; when nothing is in hands any more, release the journal. */
-  release(): Promise<void> {
-    this.#releasing ??= this.#release()
-    return this.#releasing
+  /** Give nothing more. Resolves when nothing is in hands any more. */
+  #stop(): Promise<void> {
+    this.#stopping ??= this.#stopped()
+    return this.#stopping
   }
 
-  async #release(): Promise<void> {
+  async #stopped(): Promise<void> {
     const instances = [...this.cursor.takers.instances]
     for (const instance of instances) this.cursor.detach(instance)
     while (!this.ownership.over && instances.some((instance) => [...instance.held].some((delivery) => delivery.cursor === this.cursor))) {
       await new Promise((resolve) => setTimeout(resolve, 5))
     }
+  }
+
+  /** Give nothing more; when nothing of the lane is in hands any more, release the journal. */
+  release(lane: readonly OwnedPartition[] = [this]): Promise<void> {
+    this.#releasing ??= this.#release(lane)
+    return this.#releasing
+  }
+
+  async #release(lane: readonly OwnedPartition[]): Promise<void> {
+    await Promise.all(lane.map((each) => each.#stop()))
     this.ownership.touch(this.cursor.state)
     try {
       await this.ownership.release()

@@ -1,6 +1,6 @@
 /** Whose partitions are: all have as many, all members compute the same, and who comes or goes moves few. */
 import { expect, it } from 'vitest'
-import { sharedOut } from '../../src/partitioned/group.ts'
+import { sharedOut } from '../../src/partitioned/lanes.ts'
 import type { ChannelEntry } from '../../src/partitioned/log-backend.ts'
 
 const channel = (partitions: number, name = 'orders') => ({ partitions, spec: { name } }) as ChannelEntry

@@ -1,0 +1,154 @@
+/** Clause 4 over a consumer's channels and over processes: of one key, one event at a time is in the hands of all of them. */
+import { setTimeout as sleep } from 'node:timers/promises'
+import { afterEach, expect, test } from 'vitest'
+import { MillraceError } from '../../src/base/errors.ts'
+import { ConnectedBroker } from '../../src/broker/connected-broker.ts'
+import { type Channel, type Consumer, consumer, type Running, stream } from '../../src/index.ts'
+import { PartitionedEngine } from '../../src/partitioned/partitioned-engine.ts'
+import { type Faults, MemoryBackend, MemoryServer } from './memory-backend.ts'
+
+const KEYS = 24
+const byOrder = { key: ({ data }: { readonly data: unknown }) => (data as { order: string }).order }
+const orders = stream('shop.orders', byOrder)
+const payments = stream('shop.payments', byOrder)
+const opened: ConnectedBroker[] = []
+
+afterEach(async () => {
+  for (const broker of opened.splice(0)) await broker.close()
+})
+
+/** A server whose every answer takes another time. */
+class Uneven extends MemoryBackend {
+  override async readJournal(id: string): ReturnType<MemoryBackend['readJournal']> {
+    await sleep(Math.random() * 12)
+    return super.readJournal(id)
+  }
+
+  override async appendJournal(id: string, expected: number, entry: Uint8Array): Promise<number> {
+    await sleep(Math.random() * 12)
+    return super.appendJournal(id, expected, entry)
+  }
+}
+
+async function open(server: MemoryServer, partitions = 8, faults: Faults = {}): Promise<ConnectedBroker> {
+  const engine = await PartitionedEngine.open({ backend: new Uneven(server, faults), partitions })
+  const broker = new ConnectedBroker(engine, { source: '/test', random: Math.random })
+  opened.push(broker)
+  return broker
+}
+
+/** What all processes of a test have in hands. */
+class Hands {
+  readonly overlaps: string[] = []
+  readonly handled = new Set<string>()
+  /** How many events each process has handled. */
+  readonly by = new Map<string, number>()
+  readonly #running = new Map<string, string>()
+
+  /** A consumer as it runs in one process. A process that is `dead` handles nothing any more. */
+  worker(process: string, channels: Parameters<typeof consumer>[1] = [orders, payments], dead = (): boolean => false): Consumer {
+    return consumer('worker', channels, { lease: 400, concurrency: 16 }).onAny(async ({ id, data }, { channel }) => {
+      const { order } = data as { order: string }
+      if (dead()) return
+      const here = `${id} of ${channel} in ${process}`
+      const other = this.#running.get(order)
+      if (other !== undefined) this.overlaps.push(`${here} began while ${other} ran`)
+      this.#running.set(order, here)
+      await sleep(Math.random() * 6)
+      if (dead()) return void this.forget(process)
+      if (this.#running.get(order) === here) this.#running.delete(order)
+      this.handled.add(id)
+      this.by.set(process, (this.by.get(process) ?? 0) + 1)
+    })
+  }
+
+  /** A process is dead: nothing is in its hands. */
+  forget(process: string): void {
+    for (const [order, here] of this.#running) if (here.endsWith(` in ${process}`)) this.#running.delete(order)
+  }
+}
+
+let round = 0
+async function publish(broker: ConnectedBroker, channels: readonly Channel[] = [orders, payments]): Promise<string[]> {
+  const ids: string[] = []
+  const turn = ++round
+  for (const channel of channels) {
+    const events = Array.from({ length: KEYS }, (_, key) => ({ id: `${channel.name}-${turn}-${key}`, type: 'placed', data: { order: `o-${key}` } }))
+    ids.push(...events.map(({ id }) => id))
+    await broker.publish(channel, events)
+  }
+  return ids
+}
+
+const all = (hands: Hands, ids: readonly string[]): Promise<void> =>
+  expect.poll(() => ids.filter((id) => !hands.handled.has(id)), { timeout: 15_000 }).toEqual([])
+
+test('two processes share a consumer of two channels, and no key is in the hands of both, while processes come and go', async () => {
+  const server = new MemoryServer()
+  const brokers = [await open(server), await open(server), await open(server)] as const
+  for (const channel of [orders, payments]) await brokers[0].declare(channel)
+  const hands = new Hands()
+  const running: Running[] = []
+  const ids: string[] = []
+  let publishing = true
+  const publisher = (async () => {
+    while (publishing) {
+      ids.push(...(await publish(brokers[0])))
+      await sleep(15)
+    }
+  })()
+  running.push(await brokers[0].start(hands.worker('first')), await brokers[1].start(hands.worker('second')))
+  for (const process of ['first', 'second']) await expect.poll(() => hands.by.get(process) ?? 0, { timeout: 15_000 }).toBeGreaterThan(50)
+  running.push(await brokers[2].start(hands.worker('third')))
+  await expect.poll(() => hands.by.get('third') ?? 0, { timeout: 15_000 }).toBeGreaterThan(50)
+  await running[1]?.stop()
+  const before = hands.by.get('third') ?? 0
+  await expect.poll(() => hands.by.get('third') ?? 0, { timeout: 15_000 }).toBeGreaterThan(before + 50)
+  await brokers[1].start(hands.worker('second again'))
+  await expect.poll(() => hands.by.get('second again') ?? 0, { timeout: 15_000 }).toBeGreaterThan(50)
+  publishing = false
+  await publisher
+  await all(hands, ids)
+  expect(hands.overlaps.slice(0, 3)).toEqual([])
+}, 60_000)
+
+test('what a process that dies leaves is taken over by keys, over all channels', async () => {
+  const server = new MemoryServer()
+  let dead = false
+  const first = await open(server, 8, { before: () => (dead ? new MillraceError('UNAVAILABLE', 'the process is dead') : undefined) })
+  const [second, third] = [await open(server), await open(server)]
+  for (const channel of [orders, payments]) await first.declare(channel)
+  const hands = new Hands()
+  await first.start(hands.worker('first', [orders, payments], () => dead))
+  await second.start(hands.worker('second'))
+  await third.start(hands.worker('third'))
+  const ids = await publish(second)
+  await all(hands, ids)
+  for (let turn = 0; turn < 6; turn++) ids.push(...(await publish(second)))
+  dead = true
+  hands.forget('first')
+  for (let turn = 0; turn < 6; turn++) ids.push(...(await publish(second)))
+  await all(hands, ids)
+  expect(hands.overlaps.slice(0, 3)).toEqual([])
+  dead = false
+}, 60_000)
+
+test('a channel that comes later, with another number of partitions, joins the others of a wildcard', async () => {
+  const server = new MemoryServer()
+  const [first, second] = [await open(server, 8), await open(server, 12)]
+  await first.declare(orders)
+  const hands = new Hands()
+  await first.start(hands.worker('first', 'shop.*'))
+  await second.start(hands.worker('second', 'shop.*'))
+  const ids = await publish(first, [orders])
+  await all(hands, ids)
+  // The numbers of partitions are 8 and 12: keys agree modulo 4.
+  for (let turn = 0; turn < 20; turn++) {
+    if (turn === 5) await second.declare(payments)
+    ids.push(...(await publish(second, turn < 5 ? [orders] : [orders, payments])))
+    await sleep(40)
+  }
+  await all(hands, ids)
+  expect(hands.overlaps.slice(0, 3)).toEqual([])
+  expect([...hands.by.keys()].sort()).toEqual(['first', 'second'])
+}, 60_000)
