@@ -3,14 +3,11 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { afterEach, expect, test } from 'vitest'
 import { MillraceError } from '../../src/base/errors.ts'
 import { ConnectedBroker } from '../../src/broker/connected-broker.ts'
-import { type Channel, type Consumer, consumer, type Running, stream } from '../../src/index.ts'
+import type { Running } from '../../src/index.ts'
 import { PartitionedEngine } from '../../src/partitioned/partitioned-engine.ts'
+import { all, Hands, orders, payments, publish } from './hands.ts'
 import { type Faults, MemoryBackend, MemoryServer } from './memory-backend.ts'
 
-const KEYS = 24
-const byOrder = { key: ({ data }: { readonly data: unknown }) => (data as { order: string }).order }
-const orders = stream('shop.orders', byOrder)
-const payments = stream('shop.payments', byOrder)
 const opened: ConnectedBroker[] = []
 
 afterEach(async () => {
@@ -36,52 +33,6 @@ async function open(server: MemoryServer, partitions = 8, faults: Faults = {}): 
   opened.push(broker)
   return broker
 }
-
-/** What all processes of a test have in hands. */
-class Hands {
-  readonly overlaps: string[] = []
-  readonly handled = new Set<string>()
-  /** How many events each process has handled. */
-  readonly by = new Map<string, number>()
-  readonly #running = new Map<string, string>()
-
-  /** A consumer as it runs in one process. A process that is `dead` handles nothing any more. */
-  worker(process: string, channels: Parameters<typeof consumer>[1] = [orders, payments], dead = (): boolean => false): Consumer {
-    return consumer('worker', channels, { lease: 400, concurrency: 16 }).onAny(async ({ id, data }, { channel }) => {
-      const { order } = data as { order: string }
-      if (dead()) return
-      const here = `${id} of ${channel} in ${process}`
-      const other = this.#running.get(order)
-      if (other !== undefined) this.overlaps.push(`${here} began while ${other} ran`)
-      this.#running.set(order, here)
-      await sleep(Math.random() * 6)
-      if (dead()) return void this.forget(process)
-      if (this.#running.get(order) === here) this.#running.delete(order)
-      this.handled.add(id)
-      this.by.set(process, (this.by.get(process) ?? 0) + 1)
-    })
-  }
-
-  /** A process is dead: nothing is in its hands. */
-  forget(process: string): void {
-    for (const [order, here] of this.#running) if (here.endsWith(` in ${process}`)) this.#running.delete(order)
-  }
-}
-
-let round = 0
-async function publish(broker: ConnectedBroker, channels: readonly Channel[] = [orders, payments]): Promise<string[]> {
-  const ids: string[] = []
-  const turn = ++round
-  for (const channel of channels) {
-    const events = Array.from({ length: KEYS }, (_, key) => ({ id: `${channel.name}-${turn}-${key}`, type: 'placed', data: { order: `o-${key}` } }))
-    ids.push(...events.map(({ id }) => id))
-    await broker.publish(channel, events)
-  }
-  return ids
-}
-
-const all = (hands: Hands, ids: readonly string[]): Promise<void> =>
-  expect.poll(() => ids.filter((id) => !hands.handled.has(id)), { timeout: 15_000 }).toEqual([])
 
 test('two processes share a consumer of two channels, and no key is in the hands of both, while processes come and go', async () => {
   const server = new MemoryServer()

@@ -27,7 +27,7 @@ export function kafkaCapabilities(durability: Durability): Capabilities {
     4: {
       support: 'emulated',
       reason: 'the key decides the partition, lanes of keys work within it; order over all keys is kept too: a topic has one Kafka partition',
-      cost: 'over several channels a key is one at a time within a process',
+      cost: 'one owner of a key over all streams of a consumer; between a queue and another channel a key is one at a time within a process',
     },
     5: { support: 'emulated', reason: 'attempts and their times are in the journal' },
     6: {

@@ -18,7 +18,7 @@ export function natsCapabilities(known: Durable): Capabilities {
     3: native('completions are entries of a journal'),
     4: emulated(
       'partitions, each owned by one instance; lanes for keys in it',
-      'a key keeps to the instance that owns its partition; over several channels it is one at a time within a process',
+      'a key keeps to the process that owns its partitions in all streams of a consumer; between a queue and another channel it is one at a time within a process',
     ),
     5: emulated('attempts are kept in the journal', 'part of the group commit'),
     6: emulated('dead letters are in the journal, their texts in a stream for each consumer', 'what is dead or waits behind it is written twice'),

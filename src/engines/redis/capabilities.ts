@@ -11,7 +11,7 @@ export function redisCapabilities(durable: Capability, partitions: number): Capa
     3: emulated('a completion is an entry of a journal, written by the owner of its partition', 'an entry a group commit and partition'),
     4: emulated(
       'events of a key are in one partition, in order; its owner has a lane for each key',
-      'one owner a partition; over several channels a key is one at a time within a process',
+      'one owner a partition, and a key over all streams of a consumer; between a queue and another channel a key is one at a time within a process',
     ),
     5: emulated('attempts are records of the journal', 'an entry a group commit and partition'),
     6: emulated('dead letters are in the journal, their texts in streams for each consumer', 'what is dead or waits behind it is written twice'),

@@ -1,0 +1,56 @@
+/** Clause 4 over a consumer's channels and over processes, on real servers. */
+import { randomUUID } from 'node:crypto'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { describe, expect, test } from 'vitest'
+import { kafkaKind, natsKind, redisKind } from '../../scripts/engines/engines.ts'
+import { type Consumer, connect } from '../../src/index.ts'
+import { all, Hands, orders, payments, publish } from '../partitioned/hands.ts'
+import { kindOf, withServer } from './servers.ts'
+
+/** No process is taken for dead, however busy the machine is. */
+const LEASE_MS = 20_000
+
+const kinds = [
+  ['nats', kindOf('nats', () => natsKind())],
+  ['redis', kindOf('redis', () => redisKind())],
+  ['kafka', kindOf('kafka', () => kafkaKind())],
+] as const
+
+describe.each(kinds)('%s', (_, kind) => {
+  test.skipIf(kind === undefined)('no key is in the hands of two processes, while one leaves and another comes', { timeout: 120_000 }, async () => {
+    if (kind === undefined) return
+    await withServer(kind, async (server) => {
+      const url = `${server.url}?partitions=8&prefix=k${randomUUID().slice(0, 8)}`
+      const brokers = [await connect(url), await connect(url), await connect(url)] as const
+      const hands = new Hands()
+      const worker = (process: string): Consumer => hands.worker(process, [orders, payments], () => false, LEASE_MS)
+      const handledBy = (process: string): Promise<void> => expect.poll(() => hands.by.get(process) ?? 0, { timeout: 30_000 }).toBeGreaterThan(50)
+      try {
+        for (const channel of [orders, payments]) await brokers[0].declare(channel)
+        const ids: string[] = []
+        let publishing = true
+        const publisher = (async () => {
+          while (publishing) {
+            ids.push(...(await publish(brokers[0])))
+            await sleep(15)
+          }
+        })()
+        await brokers[0].start(worker('first'))
+        const leaving = await brokers[1].start(worker('second'))
+        await handledBy('first')
+        await handledBy('second')
+        await brokers[2].start(worker('third'))
+        await handledBy('third')
+        await leaving.stop()
+        await brokers[1].start(worker('second again'))
+        await handledBy('second again')
+        publishing = false
+        await publisher
+        await all(hands, ids)
+        expect(hands.overlaps.slice(0, 3)).toEqual([])
+      } finally {
+        for (const broker of brokers) await broker.close()
+      }
+    })
+  })
+})

@@ -1,0 +1,58 @@
+/** A consumer that runs in several processes, and notices when two of them have events of one key in hands at once. */
+import { setTimeout as sleep } from 'node:timers/promises'
+import { expect } from 'vitest'
+import { type Broker, type Channel, type Consumer, consumer, stream } from '../../src/index.ts'
+
+const KEYS = 24
+const byOrder = { key: ({ data }: { readonly data: unknown }) => (data as { order: string }).order }
+export const orders = stream('shop.orders', byOrder)
+export const payments = stream('shop.payments', byOrder)
+
+/** What all processes of a test have in hands. */
+export class Hands {
+  readonly overlaps: string[] = []
+  readonly handled = new Set<string>()
+  /** How many events each process has handled. */
+  readonly by = new Map<string, number>()
+  readonly #running = new Map<string, string>()
+
+  /** A consumer as it runs in one process. A process that is `dead` handles nothing any more. */
+  worker(process: string, channels: Parameters<typeof consumer>[1] = [orders, payments], dead = (): boolean => false, lease = 400): Consumer {
+    return consumer('worker', channels, { lease, concurrency: 16 }).onAny(async ({ id, data }, { channel }) => {
+      const { order } = data as { order: string }
+      if (dead()) return
+      const here = `${id} of ${channel} in ${process}`
+      const other = this.#running.get(order)
+      if (other !== undefined) this.overlaps.push(`${here} began while ${other} ran`)
+      this.#running.set(order, here)
+      await sleep(Math.random() * 6)
+      if (dead()) return void this.forget(process)
+      if (this.#running.get(order) === here) this.#running.delete(order)
+      this.handled.add(id)
+      this.by.set(process, (this.by.get(process) ?? 0) + 1)
+    })
+  }
+
+  /** A process is dead: nothing is in its hands. */
+  forget(process: string): void {
+    for (const [order, here] of this.#running) if (here.endsWith(` in ${process}`)) this.#running.delete(order)
+  }
+}
+
+let round = 0
+
+/** An event of each key to each channel; answers their ids. */
+export async function publish(broker: Broker, channels: readonly Channel[] = [orders, payments]): Promise<string[]> {
+  const ids: string[] = []
+  const turn = ++round
+  for (const channel of channels) {
+    const events = Array.from({ length: KEYS }, (_, key) => ({ id: `${channel.name}-${turn}-${key}`, type: 'placed', data: { order: `o-${key}` } }))
+    ids.push(...events.map(({ id }) => id))
+    await broker.publish(channel, events)
+  }
+  return ids
+}
+
+/** Until all of these events are handled. */
+export const all = (hands: Hands, ids: readonly string[]): Promise<void> =>
+  expect.poll(() => ids.filter((id) => !hands.handled.has(id)), { timeout: 15_000 }).toEqual([])
