@@ -9,6 +9,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
+import { build } from 'esbuild'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { EXPORTS } from './exports.ts'
 
@@ -120,6 +121,32 @@ describe('the package', () => {
       }`
     expect(await node(code)).toBe('hello\nhello')
   })
+
+  // esbuild cannot give a library of CommonJS the modules of Node in a bundle of ES modules: "Dynamic require is not supported".
+  it.each(['esm', 'cjs'] as const)(
+    'runs in a bundle that esbuild made as %s: gateway, WebSockets, and no banner',
+    async (format) => {
+      const code = `
+      import { connect } from 'millrace'
+      import { createGateway, serveGateway } from 'millrace/gateway'
+      const run = async () => {
+        const broker = await connect('memory:')
+        const document = await createGateway(broker).fetch(new Request('http://localhost/openapi.json'))
+        const gateway = await serveGateway(broker, { port: 0 })
+        const remote = await connect(gateway.url.replace('http', 'ws'))
+        console.log(document.status, (await remote.publish('notes', { type: 'noted' }).catch((error) => error)).code)
+        await remote.close()
+        await gateway.close()
+        await broker.close()
+      }
+      void run()`
+      const outfile = join(project, format === 'esm' ? 'bundle.mjs' : 'bundle.cjs')
+      const stdin = { contents: code, resolveDir: project }
+      await build({ stdin, outfile, format, bundle: true, platform: 'node', target: 'node20', external: ['lmdb'], logLevel: 'silent' })
+      expect((await run(process.execPath, [outfile], { cwd: project })).stdout.trim()).toBe('200 UNKNOWN_CHANNEL')
+    },
+    60_000,
+  )
 
   it('compiles in a strict project', async () => {
     const imports = subpaths.map((subpath, index) => `import * as entry${index} from 'millrace${subpath.slice(1)}'`)

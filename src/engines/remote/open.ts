@@ -3,13 +3,13 @@
  * which an owner of a data directory listens.
  */
 import type { IncomingMessage } from 'node:http'
-import { WebSocket } from 'ws'
 import { MillraceError } from '../../base/errors.ts'
 import { LIMITS } from '../../base/limits.ts'
 import type { ConnectOptions } from '../../broker/connect.ts'
 import { RemoteEngine } from '../../wire/client/remote-engine.ts'
 import { dialSocket } from '../../wire/socket-transport.ts'
 import type { Transport } from '../../wire/transport.ts'
+import { webSocketLibrary } from '../../wire/web-socket-library.ts'
 import { WebSocketTransport } from '../../wire/web-socket-transport.ts'
 
 const SUBPROTOCOL = 'millrace.1'
@@ -61,7 +61,8 @@ function noMask(mask: Buffer): void {
   mask.fill(0)
 }
 
-function dialWebSocket(url: URL, token: string | null): Promise<Transport> {
+async function dialWebSocket(url: URL, token: string | null): Promise<Transport> {
+  const { WebSocket } = await webSocketLibrary()
   return new Promise((resolve, reject) => {
     let beneath: IncomingMessage['socket'] | null = null
     const socket = new WebSocket(url, SUBPROTOCOL, {

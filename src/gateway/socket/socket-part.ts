@@ -2,10 +2,11 @@
  * WebSocket for other Millrace processes: `connect('ws://…')` is the whole broker over one connection. The protocol is in `wire/` and docs/protocol.md;
  * here a connection gets its access from the principal that the frame has found.
  */
-import { WebSocketServer } from 'ws'
+import type { WebSocketServer } from 'ws'
 import { LIMITS } from '../../base/limits.ts'
 import type { Access, Permission } from '../../wire/access.ts'
 import { SessionServer } from '../../wire/server/session-server.ts'
+import { webSocketLibrary } from '../../wire/web-socket-library.ts'
 import { WebSocketTransport } from '../../wire/web-socket-transport.ts'
 import { type Principal, requireHeld, requirePermission } from '../access/principal.ts'
 import type { GatewayHost } from '../gateway-host.ts'
@@ -19,13 +20,7 @@ export class SocketPart implements GatewayPart {
   readonly routes: readonly Route[] = []
   readonly upgrades: readonly UpgradeRoute[]
   readonly #host: GatewayHost
-  readonly #sockets = new WebSocketServer({
-    noServer: true,
-    clientTracking: false,
-    maxPayload: LIMITS.wireFrameBytesMax,
-    perMessageDeflate: false,
-    handleProtocols: (offered) => (offered.has(SUBPROTOCOL) ? SUBPROTOCOL : false),
-  })
+  #sockets: WebSocketServer | null = null
   #sessions: SessionServer | null = null
 
   constructor(host: GatewayHost) {
@@ -39,10 +34,15 @@ export class SocketPart implements GatewayPart {
   }
 
   async #take({ incoming, socket, head, principal, release }: Upgrade): Promise<void> {
+    const ignore = (): void => undefined
+    socket.on('error', ignore)
     await this.start()
+    const sockets = await this.#listener()
+    socket.off('error', ignore)
+    if (socket.destroyed) return release()
     const sessions = this.#sessions as SessionServer
     socket.once('close', release)
-    this.#sockets.handleUpgrade(incoming, socket, head, (webSocket) => {
+    sockets.handleUpgrade(incoming, socket, head, (webSocket) => {
       const accepted = sessions.accept(new WebSocketTransport(webSocket, () => undefined), () => this.#accessOf(principal))
       const unwatch = this.#host.vigil.watch(principal, () => {
         webSocket.close(POLICY_VIOLATION, 'the credentials no longer hold')
@@ -51,6 +51,18 @@ export class SocketPart implements GatewayPart {
       })
       webSocket.once('close', unwatch)
     })
+  }
+
+  async #listener(): Promise<WebSocketServer> {
+    const { WebSocketServer } = await webSocketLibrary()
+    this.#sockets ??= new WebSocketServer({
+      noServer: true,
+      clientTracking: false,
+      maxPayload: LIMITS.wireFrameBytesMax,
+      perMessageDeflate: false,
+      handleProtocols: (offered) => (offered.has(SUBPROTOCOL) ? SUBPROTOCOL : false),
+    })
+    return this.#sockets
   }
 
   #accessOf(principal: Principal): Access {
