@@ -51,6 +51,9 @@ export interface ChainRecord {
   readonly blocks: boolean
 }
 
+/** The group of a queue's workers, whatever their consumers' names: no consumer can have this name. */
+export const QUEUE_GROUP = '~queue'
+
 export const digits = (value: number): string => String(Math.max(0, Math.floor(value))).padStart(16, '0')
 export const channelDigits = (channelId: number): string => String(channelId).padStart(8, '0')
 

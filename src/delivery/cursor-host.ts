@@ -1,4 +1,5 @@
 /** What a cursor needs of the engine it belongs to: records that are committed together, time, and a word when something is wrong. */
+import type { Clock } from '../base/clock.ts'
 import type { Position } from '../broker/engine.ts'
 import type { Blockade } from './blockade.ts'
 import type { LetterReader } from './dead-letter-box.ts'
@@ -20,6 +21,8 @@ export interface CursorHost {
   write(key: string, value: Uint8Array | null): void
   touch(source: RecordSource): void
   flushed(): Promise<void>
+  /** Run a task when a span has passed. */
+  readonly after: Clock['after']
   /** Run a task at a time. */
   at(dueMs: number, task: () => void): () => void
   /** The event must run alone: call back when it may (clause 5). */

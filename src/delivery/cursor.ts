@@ -86,6 +86,7 @@ export class Cursor implements LogListener, Suspected {
     this.#inFlight = new InFlight({
       held: () => this.takers.held(),
       save: (record) => host.write(consumerKeys.inFlight(group, log.id), toJson(record)),
+      after: (delayMs, task) => host.after(delayMs, task),
     })
     log.listeners.add(this)
     for (const chain of this.box.chains.values()) if (!chain.dead) this.#lanes.enqueue(this.#lanes.of(chain.key))

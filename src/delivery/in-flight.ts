@@ -7,6 +7,7 @@
  * As the record is some milliseconds late, as many events after the floor as could have been in flight are suspects too.
  */
 
+import type { Clock } from '../base/clock.ts'
 import { LIMITS } from '../base/limits.ts'
 import type { InFlightRecord } from './consumer-records.ts'
 
@@ -14,6 +15,8 @@ export interface InFlightHost {
   /** Offsets in hands now, and how many could be. */
   held(): { readonly credit: number; readonly offsets: number[] }
   save(record: InFlightRecord): void
+  /** Run a task when a span of the engine's time has passed. */
+  readonly after: Clock['after']
 }
 
 export class InFlight {
@@ -31,10 +34,10 @@ export class InFlight {
   arm(): void {
     if (this.#armed) return
     this.#armed = true
-    setTimeout(() => {
+    this.#host.after(LIMITS.inFlightRecordMs, () => {
       this.#armed = false
       this.save()
-    }, LIMITS.inFlightRecordMs).unref()
+    })
   }
 
   save(): void {
@@ -75,11 +78,13 @@ export class SuspectQueue {
   #running: readonly [Suspected, number] | null = null
   #held = false
   readonly #heldBack: HeldBack[] = []
-  #timer: NodeJS.Timeout | null = null
+  readonly #after: Clock['after']
+  #cancel: () => void = () => undefined
 
   /** `flushed`: resolves when it is durable that the cursor's suspect runs alone; rejects when the cursor has lost its place to another process. */
-  constructor(flushed: (cursor: Suspected) => Promise<void>) {
+  constructor(flushed: (cursor: Suspected) => Promise<void>, clock: Pick<Clock, 'after'>) {
     this.#flushed = flushed
+    this.#after = (delayMs, task) => clock.after(delayMs, task)
   }
 
   /**
@@ -120,7 +125,7 @@ export class SuspectQueue {
     const running = this.#running
     if (running === null || running[0] !== cursor || running[1] !== offset) return
     this.#running = null
-    if (this.#timer !== null) clearTimeout(this.#timer)
+    this.#cancel()
     this.#next()
   }
 
@@ -146,7 +151,6 @@ export class SuspectQueue {
       () => cursor.runAlone(offset),
       () => this.forget(cursor),
     )
-    this.#timer = setTimeout(() => this.done(cursor, offset), ALONE_MS)
-    this.#timer.unref()
+    this.#cancel = this.#after(ALONE_MS, () => this.done(cursor, offset))
   }
 }

@@ -6,7 +6,7 @@ import { MillraceError } from '../base/errors.ts'
 import { LIMITS } from '../base/limits.ts'
 import type { Carriage, CarriedConsumer, CarriedEvent, CarriedLetter, CarriedSchedule, Page } from '../broker/carriage.ts'
 import { type CarriedProgress, clearedRecords, inFlightIn, letterRecords, lettersIn, progressRecords, retriesIn, settledIn } from '../delivery/carried-state.ts'
-import { under } from '../delivery/consumer-records.ts'
+import { QUEUE_GROUP, under } from '../delivery/consumer-records.ts'
 import type { DoneSet } from '../delivery/done-set.ts'
 import { itemOf, partitionOf } from './appending.ts'
 import { fold, type JournalState } from './journal-entry.ts'
@@ -18,7 +18,6 @@ import { Ownership, type OwnershipHost } from './ownership.ts'
 import type { Registry } from './registry.ts'
 import { isFor, SCHEDULE, scheduledIn } from './scheduler.ts'
 
-const QUEUES = '~queue'
 const PAGE = { count: 1000, bytes: LIMITS.readAheadBytes }
 
 export interface CarryingHost {
@@ -55,8 +54,8 @@ export class PartitionedCarriage implements Carriage {
     const found: CarriedConsumer[] = []
     for (const group of [...groups].sort()) {
       const states = await this.#states(entry, group)
-      const workers = group === QUEUES ? new Set(states.flatMap(({ records }) => records.range(...under('w/')).map(([key]) => key))) : new Set<string>()
-      const whose = { channel, consumer: group === QUEUES ? null : group, workers: [...workers].map((key) => key.slice(2)).sort() }
+      const workers = group === QUEUE_GROUP ? new Set(states.flatMap(({ records }) => records.range(...under('w/')).map(([key]) => key))) : new Set<string>()
+      const whose = { channel, consumer: group === QUEUE_GROUP ? null : group, workers: [...workers].map((key) => key.slice(2)).sort() }
       found.push({ ...whose, ...(await this.#progress(entry, group, states)) })
     }
     return found
@@ -114,7 +113,7 @@ export class PartitionedCarriage implements Carriage {
   async letters(channel: string, consumer: string | null, from: string | null): Promise<Page<CarriedLetter>> {
     const entry = await this.#host.registry.current(channel)
     await this.#host.flushed()
-    const group = consumer ?? QUEUES
+    const group = consumer ?? QUEUE_GROUP
     const states = await this.#states(entry, group)
     const pages = await Promise.all(
       states.map(({ records }, partition) => {
@@ -136,7 +135,7 @@ export class PartitionedCarriage implements Carriage {
     const entry = await registry.current(channel)
     await this.#host.flushed()
     if (registry.find(SCHEDULE) === undefined) return { items: [], next: null }
-    const done = settledIn(fold((await backend.readJournal(journalOf(QUEUES, SCHEDULE, 0))).entries).records, QUEUES, 0)
+    const done = settledIn(fold((await backend.readJournal(journalOf(QUEUE_GROUP, SCHEDULE, 0))).entries).records, QUEUE_GROUP, 0)
     const found = await backend.read(SCHEDULE, 0, Math.max(Number(from ?? 0), done?.floor ?? 0), PAGE)
     const items: CarriedSchedule[] = []
     for (const record of found) {
@@ -167,7 +166,7 @@ export class PartitionedCarriage implements Carriage {
 
   async putConsumer(state: CarriedConsumer): Promise<void> {
     const entry = await this.#host.registry.current(state.channel)
-    const group = state.consumer ?? QUEUES
+    const group = state.consumer ?? QUEUE_GROUP
     const touched = [...state.retries.map(({ offset }) => offset), ...(state.inFlight?.offsets ?? [])]
     const places = new Map<number, number>()
     for (const offset of touched) places.set(offset, await this.#partitionAt(entry, offset))
@@ -191,7 +190,7 @@ export class PartitionedCarriage implements Carriage {
 
   async putLetters(channel: string, consumer: string | null, letters: readonly CarriedLetter[]): Promise<void> {
     const entry = await this.#host.registry.current(channel)
-    const group = consumer ?? QUEUES
+    const group = consumer ?? QUEUE_GROUP
     await this.#inEach(entry, group, (ownership, partition) => {
       const mine = letters.filter((letter) => partitionOf(letter, entry.partitions) === partition)
       const shelf = new LetterShelf(this.#host.shelf, ownership, group, channel, partition)
@@ -211,11 +210,11 @@ export class PartitionedCarriage implements Carriage {
     change: (ownership: Ownership, partition: number) => Promise<void> | void,
   ): Promise<void> {
     const { backend, own } = this.#host
-    const members = await backend.members(group === QUEUES ? `${QUEUES}/${name}` : group)
+    const members = await backend.members(group === QUEUE_GROUP ? `${QUEUE_GROUP}/${name}` : group)
     for (let partition = 0; partition < partitions; partition++) {
       const ownership = await Ownership.claim(journalOf(group, name, partition), own, ({ owner, released }) => {
         if (owner === null || released || !members.has(owner)) return true
-        const who = group === QUEUES ? `queue "${name}"` : `consumer "${group}"`
+        const who = group === QUEUE_GROUP ? `queue "${name}"` : `consumer "${group}"`
         throw new MillraceError('INVALID_OPTION', `${who} is being worked on: stop its consumers before it is put elsewhere`, { channel: name })
       })
       if (ownership === null) continue

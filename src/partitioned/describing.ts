@@ -1,7 +1,7 @@
 /** Clause 17 over a backend: channels from the backend, consumers from their journals, what runs from the members' own notes. */
 import type { Alarm, BrokerDescription, ChannelDescription, ConsumerDescription, ConsumerPause, ConsumerPosition } from '../broker/description.ts'
 import { settledIn } from '../delivery/carried-state.ts'
-import { consumerKeys, fromFloat, under } from '../delivery/consumer-records.ts'
+import { consumerKeys, fromFloat, QUEUE_GROUP, under } from '../delivery/consumer-records.ts'
 import type { DoneSet } from '../delivery/done-set.ts'
 import type { Instance } from '../delivery/instance.ts'
 import { type Progress, stallOf } from '../delivery/stall.ts'
@@ -11,8 +11,6 @@ import { fold, type JournalState } from './journal-entry.ts'
 import { journalIn, journalOf } from './journal-name.ts'
 import type { ChannelEntry, LogBackend } from './log-backend.ts'
 import { channelOf, SCHEDULE } from './scheduler.ts'
-
-const QUEUES = '~queue'
 
 export interface Described {
   readonly backend: LogBackend
@@ -50,8 +48,8 @@ export async function describePartitioned(engine: Described): Promise<Omit<Broke
 /** Delayed events that wait, of each channel. */
 async function scheduledByChannel({ backend }: Described): Promise<ReadonlyMap<string, number>> {
   const counts = new Map<string, number>()
-  const { entries } = await backend.readJournal(journalOf(QUEUES, SCHEDULE, 0))
-  const done = settledIn(fold(entries).records, QUEUES, 0)
+  const { entries } = await backend.readJournal(journalOf(QUEUE_GROUP, SCHEDULE, 0))
+  const done = settledIn(fold(entries).records, QUEUE_GROUP, 0)
   if (done === null) return counts
   let offset = done.floor
   for (;;) {
@@ -82,10 +80,10 @@ async function parts(engine: Described): Promise<[consumer: string, part: Part][
       const named = journalIn(journal, (channel) => byName.get(channel))
       if (named === null) return
       const { group, entry } = named
-      const groupId = group === QUEUES ? `${QUEUES}/${entry.spec.name}` : group
+      const groupId = group === QUEUE_GROUP ? `${QUEUE_GROUP}/${entry.spec.name}` : group
       const part = await describePart({ ...named, journal, groupId }, engine)
       if (part === null) return
-      const names = group === QUEUES ? part.state.records.range(...under('w/')).map(([key]) => key.slice(2)) : [group]
+      const names = group === QUEUE_GROUP ? part.state.records.range(...under('w/')).map(([key]) => key.slice(2)) : [group]
       for (const name of names) found.push([name, part])
     }),
   )

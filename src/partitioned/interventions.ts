@@ -7,7 +7,7 @@
 import { MillraceError } from '../base/errors.ts'
 import { type ConsumerPause, DEAD_LETTERS_MAX, type DeadLetter, type DeadLetterQuery } from '../broker/description.ts'
 import type { Position } from '../broker/engine.ts'
-import { consumerKeys } from '../delivery/consumer-records.ts'
+import { consumerKeys, QUEUE_GROUP } from '../delivery/consumer-records.ts'
 import { DeadLetterBox } from '../delivery/dead-letter-box.ts'
 import { type Boxed, oldestFirst, sharesOf } from '../delivery/oldest-first.ts'
 import { rewindable } from '../delivery/rewindable.ts'
@@ -24,7 +24,6 @@ import type { Pauses } from './pauses.ts'
 import { positionIn } from './reading.ts'
 import type { Registry } from './registry.ts'
 
-const QUEUES = '~queue'
 const ORDERS_MS = 60_000
 const TRIES = 20
 
@@ -141,7 +140,7 @@ export class Interventions {
     const others = running ? 1 : [...(await this.#host.backend.members(consumer)).values()].filter((text) => memberNoteIn(text) !== null).length
     if (others > 0) throw new MillraceError('INVALID_OPTION', `consumer "${consumer}" is running: stop it before removing it`, { consumer })
     for (const place of places) {
-      if (place.group !== QUEUES) {
+      if (place.group !== QUEUE_GROUP) {
         await this.#host.backend.removeJournal(place.journal)
         await this.#forgetLetters(consumer, place.entry.spec.name)
       } else {
@@ -227,9 +226,9 @@ export async function placesOf(backend: LogBackend, entries: readonly ChannelEnt
   for (const entry of entries) {
     if (entry.spec.kind !== 'queue') continue
     const all = Array.from({ length: entry.partitions }, (_, partition) => ({
-      journal: journalOf(QUEUES, entry.spec.name, partition),
-      group: QUEUES,
-      groupId: `${QUEUES}/${entry.spec.name}`,
+      journal: journalOf(QUEUE_GROUP, entry.spec.name, partition),
+      group: QUEUE_GROUP,
+      groupId: `${QUEUE_GROUP}/${entry.spec.name}`,
       entry,
       partition,
     }))

@@ -8,7 +8,7 @@ import type { Ownership } from './ownership.ts'
 import type { PartitionLog } from './partition-log.ts'
 
 /** What of a cursor's host the engine shares among all cursors. */
-export type SharedHost = Pick<CursorHost, 'nowMs' | 'at' | 'alone' | 'aloneDone' | 'alarm' | 'blockade'>
+export type SharedHost = Pick<CursorHost, 'nowMs' | 'after' | 'at' | 'alone' | 'aloneDone' | 'alarm' | 'blockade'>
 
 export class OwnedPartition {
   readonly journal: string

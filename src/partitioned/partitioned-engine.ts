@@ -18,6 +18,7 @@ import type { ConsumerSpec, DeliverySink, EncodedEvent, Engine, EngineReadOption
 import type { ChannelSpec } from '../channel/channel.ts'
 import { Agreement } from '../delivery/agreement.ts'
 import { KeyTables } from '../delivery/consumer-keys.ts'
+import { QUEUE_GROUP } from '../delivery/consumer-records.ts'
 import { DueQueue } from '../delivery/due-queue.ts'
 import { SuspectQueue } from '../delivery/in-flight.ts'
 import { Instance, type InstanceHost } from '../delivery/instance.ts'
@@ -43,8 +44,6 @@ import { Registry } from './registry.ts'
 import { SCHEDULE } from './scheduler.ts'
 import { trimBehind } from './trimming.ts'
 
-/** The group of a queue's workers, whatever their consumers' names: no consumer can have this name. */
-export const QUEUE_GROUP = '~queue'
 const PARTITIONS_DEFAULT = 16
 /** The record of a journal that says which channel of the name it is of. */
 const INCARNATION = 'i/channel'
@@ -95,11 +94,12 @@ export class PartitionedEngine implements Engine {
     this.#agreement = new Agreement(this.alarms)
     this.#due = new DueQueue(this.clock)
     this.#pauses = new Pauses(this.#backend)
-    this.#suspects = new SuspectQueue((cursor) => this.#ownedBy(cursor)?.ownership.flushed() ?? Promise.reject(new Fenced('')))
+    this.#suspects = new SuspectQueue((cursor) => this.#ownedBy(cursor)?.ownership.flushed() ?? Promise.reject(new Fenced('')), this.clock)
     this.#leases = new LeaseWatch(this.clock, this.#instances)
     this.#registry = new Registry(this.#backend, options.partitions ?? PARTITIONS_DEFAULT, (added, gone) => this.#channelsChanged(added, gone))
     this.#shared = {
       nowMs: () => this.clock.now(),
+      after: (delayMs, task) => this.clock.after(delayMs, task),
       at: (dueMs, task) => this.#due.add(dueMs, task),
       alone: (cursor, offset) => this.#suspects.add(cursor, offset),
       aloneDone: (cursor, offset) => this.#suspects.done(cursor, offset),

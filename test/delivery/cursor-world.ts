@@ -1,4 +1,5 @@
 /** A cursor by itself: a log whose blocks are never in memory, records in a map, and an instance whose deliveries the test settles. */
+import { systemClock } from '../../src/base/clock.ts'
 import type { Delivery, EncodedEvent, Failure } from '../../src/broker/engine.ts'
 import { KeyTables } from '../../src/delivery/consumer-keys.ts'
 import { Cursor } from '../../src/delivery/cursor.ts'
@@ -108,6 +109,7 @@ export class CursorWorld {
       write: (key, value) => void (value === null ? this.records.delete(key) : this.records.set(key, value)),
       touch: () => undefined,
       flushed: () => Promise.resolve(),
+      after: systemClock.after,
       at: (dueMs, task) => {
         const timer = setTimeout(task, dueMs - performance.now())
         return () => clearTimeout(timer)

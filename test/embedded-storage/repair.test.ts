@@ -1,5 +1,5 @@
 /** `millrace check`: it finds what is damaged and what is lost by it, changes nothing without being told, and repairs with all that can be read. */
-import { cpSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { cpSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
@@ -177,6 +177,7 @@ describe('events that are damaged in a segment', () => {
     expect(contentOf(directory)).toEqual(before)
     const { keptAs } = await checkDirectory(directory, true)
     expect(contentOf(keptAs as string)).toEqual(before)
+    expect(statSync(keptAs as string).mode & 0o777).toBe(0o700)
     expect(readFileSync(join(directory, '.tokens.json'), 'utf8')).toBe('[]')
     const events = await read(directory, 'notes')
     expect(events.map((each) => each.offset)).toEqual(Array.from({ length: EVENTS - 100 }, (_, index) => 100 + index))

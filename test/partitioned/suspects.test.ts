@@ -1,6 +1,9 @@
 /** Suspects run alone, one after the other; those whose place went to another process hold up nobody. */
 import { expect, it } from 'vitest'
-import { type Suspected, SuspectQueue } from '../../src/delivery/in-flight.ts'
+import { systemClock } from '../../src/base/clock.ts'
+import type { InFlightRecord } from '../../src/delivery/consumer-records.ts'
+import { InFlight, type Suspected, SuspectQueue } from '../../src/delivery/in-flight.ts'
+import { VirtualClock } from '../../src/testing/virtual-clock.ts'
 
 function cursor(name: string, log: string[]): Suspected {
   return {
@@ -13,7 +16,7 @@ function cursor(name: string, log: string[]): Suspected {
 it('a cursor that has lost its place is passed over at once, with all that it had', async () => {
   const log: string[] = []
   const [lost, lives] = [cursor('lost', log), cursor('lives', log)]
-  const suspects = new SuspectQueue((of) => (of === lost ? Promise.reject(new Error('fenced')) : Promise.resolve()))
+  const suspects = new SuspectQueue((of) => (of === lost ? Promise.reject(new Error('fenced')) : Promise.resolve()), systemClock)
   suspects.add(lost, 1)
   suspects.add(lost, 2)
   suspects.add(lives, 3)
@@ -23,10 +26,33 @@ it('a cursor that has lost its place is passed over at once, with all that it ha
 it('a cursor that ends while its suspect runs is waited for no longer', async () => {
   const log: string[] = []
   const [ends, lives] = [cursor('ends', log), cursor('lives', log)]
-  const suspects = new SuspectQueue(() => Promise.resolve())
+  const suspects = new SuspectQueue(() => Promise.resolve(), systemClock)
   suspects.add(ends, 1)
   suspects.add(lives, 2)
   await expect.poll(() => log).toEqual(['ends begins 1', 'ends runs 1'])
   suspects.forget(ends)
   await expect.poll(() => log.slice(2), { timeout: 1000 }).toEqual(['lives begins 2', 'lives runs 2'])
+})
+
+it('a suspect that runs long is waited for by the clock of the engine', async () => {
+  const log: string[] = []
+  const clock = new VirtualClock(0)
+  const suspects = new SuspectQueue(() => Promise.resolve(), clock)
+  suspects.add(cursor('long', log), 1)
+  suspects.add(cursor('next', log), 2)
+  await expect.poll(() => log).toEqual(['long begins 1', 'long runs 1'])
+  while (clock.step(10_000));
+  await expect.poll(() => log.slice(2), { timeout: 1000 }).toEqual(['next begins 2', 'next runs 2'])
+})
+
+it('what is in hands is recorded by the clock of the engine', () => {
+  const clock = new VirtualClock(0)
+  const saved: InFlightRecord[] = []
+  const held = { credit: 1, offsets: [7] }
+  const after = clock.after.bind(clock)
+  const inFlight = new InFlight({ held: () => held, save: (record) => void saved.push(record), after })
+  inFlight.arm()
+  expect(saved).toEqual([])
+  while (clock.step(1000));
+  expect(saved).toEqual([{ credit: 1, offsets: [7], solo: null }])
 })

@@ -29,7 +29,7 @@ import { mergedSpec } from '../../channel/merged-spec.ts'
 import { Agreement } from '../../delivery/agreement.ts'
 import { clearedRecords } from '../../delivery/carried-state.ts'
 import { KeyTables } from '../../delivery/consumer-keys.ts'
-import { consumerKeys, fromFloat, fromJson, lastNumber, toJson, under } from '../../delivery/consumer-records.ts'
+import { consumerKeys, fromFloat, fromJson, lastNumber, QUEUE_GROUP, toJson, under } from '../../delivery/consumer-records.ts'
 import { Cursor } from '../../delivery/cursor.ts'
 import type { CursorHost } from '../../delivery/cursor-host.ts'
 import { DueQueue } from '../../delivery/due-queue.ts'
@@ -49,9 +49,6 @@ import { readLog } from './reading.ts'
 import { type ChannelRecord, channelRecords, type EngineRecord, keys } from './records.ts'
 import { Retention } from './retention.ts'
 import type { Store } from './store.ts'
-
-/** The group of a queue's workers, whatever their consumers' names: no consumer can have this name. */
-const QUEUE_GROUP = '~queue'
 
 /** How often a reader beside an owner looks. */
 const REFRESH_MS = 100
@@ -100,7 +97,7 @@ export class EmbeddedEngine implements Engine {
       failed: (error) => this.#alarm(error),
     })
     const shared = { store, clock, committer: this.#committer, due: this.#due }
-    this.#suspects = new SuspectQueue(() => this.#committer.flushed())
+    this.#suspects = new SuspectQueue(() => this.#committer.flushed(), clock)
     const { claimsMs } = options
     if (claimsMs !== undefined) this.#suspects.hold(claimsMs, (delayMs, task) => this.#due.add(clock.now() + delayMs, task))
     this.#cursorHost = this.#makeCursorHost()
@@ -160,6 +157,7 @@ export class EmbeddedEngine implements Engine {
       write: (key, value) => (readOnly ? undefined : this.#committer.record(key, value)),
       touch: (source) => (readOnly ? undefined : this.#committer.touch(source)),
       flushed: () => this.#committer.flushed(),
+      after: (delayMs, task) => this.clock.after(delayMs, task),
       at: (dueMs, task) => this.#due.add(dueMs, task),
       alone: (cursor, offset) => this.#suspects.add(cursor, offset),
       aloneDone: (cursor, offset) => this.#suspects.done(cursor, offset),
@@ -488,8 +486,7 @@ export class EmbeddedEngine implements Engine {
     } finally {
       this.#due.close()
       this.#leases.close()
-      await this.#store.close()
-      await this.#options.release?.()
+      await this.#store.close().finally(() => this.#options.release?.())
     }
   }
 }

@@ -20,11 +20,13 @@ import type { ChannelSpec } from '../../channel/channel.ts'
 export class OwnerEngine implements Engine {
   readonly #engine: Engine
   readonly #close: () => Promise<void>
+  readonly backup?: NonNullable<Engine['backup']>
 
   /** `close` ends what others have of it, and then the engine. */
   constructor(engine: Engine, close: () => Promise<void>) {
     this.#engine = engine
     this.#close = close
+    if (engine.backup !== undefined) this.backup = engine.backup.bind(engine)
   }
 
   get name(): string {
@@ -78,9 +80,6 @@ export class OwnerEngine implements Engine {
   }
   dropDeadLetters(consumer: string, query: DeadLetterQuery): Promise<number> {
     return this.#engine.dropDeadLetters(consumer, query)
-  }
-  async backup(directory: string): Promise<{ readonly directory: string; readonly bytes: number }> {
-    return (this.#engine as Required<Engine>).backup(directory)
   }
   describe(): Promise<Omit<BrokerDescription, 'capabilities' | 'engine'>> {
     return this.#engine.describe()

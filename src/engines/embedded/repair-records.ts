@@ -7,7 +7,7 @@
  * - What is known to be lost is told with its name. Where it is not known what is lost, it is told what may be.
  */
 import type { EncodedEvent } from '../../broker/engine.ts'
-import { type ChainRecord, type DeadRecord, fromFloat, fromJson, type InFlightRecord, toJson } from '../../delivery/consumer-records.ts'
+import { type ChainRecord, type DeadRecord, fromFloat, fromJson, type InFlightRecord, QUEUE_GROUP, toJson } from '../../delivery/consumer-records.ts'
 import { type ChannelRecord, type CompactedRecord, keys, type TimerRecord } from './records.ts'
 import type { Survey } from './storage/survey.ts'
 
@@ -203,7 +203,7 @@ function dueOf(key: string): { readonly which?: string } {
 
 /** The workers of a queue have no consumer's name. */
 function consumerOf(group: string): string | undefined {
-  return group === '~queue' ? undefined : group
+  return group === QUEUE_GROUP ? undefined : group
 }
 
 interface Lost {

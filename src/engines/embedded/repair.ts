@@ -4,7 +4,7 @@
  * A repair never writes to a file that is there: it makes others of all that can be read, and when they are complete and synced they take their places. The damaged
  * ones are kept beside the directory, as they were. Offsets stay: in place of lost events are holes, which readers and consumers pass.
  */
-import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync } from 'node:fs'
+import { cpSync, existsSync, readdirSync, readFileSync, renameSync, rmSync, statSync } from 'node:fs'
 import { dirname, join, resolve } from 'node:path'
 import { MillraceError } from '../../base/errors.ts'
 import { LIMITS } from '../../base/limits.ts'
@@ -16,6 +16,7 @@ import { damaged } from './storage/damage.ts'
 import { FORMAT_FILE } from './storage/directory-format.ts'
 import { claimDirectory } from './storage/directory-owner.ts'
 import { DiskStore } from './storage/disk-store.ts'
+import { makePrivateDirectory } from './storage/file-modes.ts'
 import { nodeFileSystem } from './storage/file-system.ts'
 import { type Problem, Survey, type SurveyedChannel } from './storage/survey.ts'
 import type { Frame, StoredBlock } from './store.ts'
@@ -136,7 +137,7 @@ async function rebuild(directory: string, survey: Survey, names: ReadonlyMap<num
 function exchange(directory: string, made: string, keptAs: string): void {
   const ours = (name: string): boolean => DATA_FILE.test(name)
   const marker = join(directory, FORMAT_FILE)
-  mkdirSync(keptAs)
+  makePrivateDirectory(keptAs)
   for (const name of readdirSync(directory)) if (!ours(name) && name.startsWith('.')) cpSync(join(directory, name), join(keptAs, name), { recursive: true })
   if (existsSync(marker)) cpSync(marker, join(keptAs, FORMAT_FILE))
   nodeFileSystem.syncDirectory(keptAs)

@@ -6,6 +6,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { isMillraceError, MillraceError } from '../../base/errors.ts'
 import type { Capabilities } from '../../broker/capabilities.ts'
+import { QUEUE_GROUP } from '../../delivery/consumer-records.ts'
 import type { BackendAlarms } from '../../partitioned/backend-alarms.ts'
 import {
   type Appended,
@@ -34,7 +35,6 @@ import { TailWatch } from './tail-watch.ts'
 import type { Durability, TopicPlans } from './topic-plans.ts'
 import { Topics } from './topics.ts'
 
-const QUEUES = '~queue'
 /** How long closing waits for what is being stored. */
 const CLOSE_MS = 5000
 /** Floors of queues are made known so often. */
@@ -43,7 +43,7 @@ const FLOORS_MS = 500
 /** Journals of one group, and of one queue, are in one topic. */
 function groupOf(id: string): string {
   const [group = '', channel = ''] = id.split('/')
-  return group === QUEUES ? `${group}/${channel}` : group
+  return group === QUEUE_GROUP ? `${group}/${channel}` : group
 }
 
 export class KafkaBackend implements LogBackend {
@@ -84,7 +84,7 @@ export class KafkaBackend implements LogBackend {
     const backend = new KafkaBackend(client, plans, durability, alarms)
     try {
       // All that every process will want, in one request: to make a topic takes Kafka a while.
-      await backend.#topics.create([plans.registry, plans.notes, plans.channel(scheduleSpec), plans.journal(groupOf(`${QUEUES}/${SCHEDULE}/0`))])
+      await backend.#topics.create([plans.registry, plans.notes, plans.channel(scheduleSpec), plans.journal(groupOf(`${QUEUE_GROUP}/${SCHEDULE}/0`))])
       await backend.#topics.checkDurable(plans.registry, durability)
       await backend.#registry.look()
     } catch (error) {

@@ -41,7 +41,7 @@ export class Room {
     this.clock = clock
     this.#hooks = hooks
     this.#due = new DueQueue(clock)
-    this.#suspects = new SuspectQueue(() => store.flushed())
+    this.#suspects = new SuspectQueue(() => store.flushed(), clock)
     this.#leases = new LeaseWatch(clock, this.instances)
     if (claimsMs !== null) this.#suspects.hold(claimsMs, (delayMs, task) => this.#due.add(clock.now() + delayMs, task))
     this.#host = {
@@ -51,6 +51,7 @@ export class Room {
       write: (key, value) => store.write(key, value),
       touch: (source) => store.touch(source),
       flushed: () => store.flushed(),
+      after: (delayMs, task) => clock.after(delayMs, task),
       at: (dueMs, task) => this.#due.add(dueMs, task),
       alone: (cursor, offset) => this.#suspects.add(cursor, offset),
       aloneDone: (cursor, offset) => this.#suspects.done(cursor, offset),

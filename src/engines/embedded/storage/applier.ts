@@ -58,7 +58,7 @@ export class Applier {
     return bytes
   }
 
-  /** The segments as the index has them now; none of them is removed before `let go` is called. */
+  /** The segments as the index has them now; none of them is removed before `letGo` is called. */
   keep(): { readonly segments: ReadonlyMap<number, SegmentTotals>; letGo(): void } {
     this.#backups++
     return {

@@ -384,9 +384,12 @@ export class DiskStore<Block extends StoredBlock = StoredBlock> extends StoreRea
     }
     if (this.#applying !== null) await this.#applying
     this.#timer?.()
-    this.#journal.close()
-    this.segments.close()
-    await this.index.close()
+    try {
+      this.#journal.close()
+      this.segments.close()
+    } finally {
+      await this.index.close()
+    }
   }
 }
 

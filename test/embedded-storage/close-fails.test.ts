@@ -1,0 +1,17 @@
+/** A store that fails while it is closed: what the engine holds besides is let go of. */
+import { expect, it } from 'vitest'
+import { systemClock } from '../../src/base/clock.ts'
+import { memoryCapabilities } from '../../src/engines/embedded/capabilities.ts'
+import { EmbeddedEngine } from '../../src/engines/embedded/embedded-engine.ts'
+import { MemoryStore } from '../../src/engines/embedded/storage/memory-store.ts'
+import type { Block } from '../../src/event/block.ts'
+
+it('the claim on the directory is released, and the failure is told', async () => {
+  let released = false
+  const store = new MemoryStore<Block>()
+  store.close = () => Promise.reject(new Error('the disk has gone'))
+  const release = async (): Promise<void> => void (released = true)
+  const engine = new EmbeddedEngine({ name: 'file', capabilities: memoryCapabilities, store, clock: systemClock, release })
+  await expect(engine.close()).rejects.toThrow('the disk has gone')
+  expect(released).toBe(true)
+})
