@@ -26,6 +26,8 @@ export const LIMITS = {
   eventBytesDefault: 1_048_576,
   /** Largest event that any channel may allow. */
   eventBytesMax: 16_777_216,
+  /** JSON Schemas of a channel's events, kept with its declaration, in bytes. Of types beyond it, in the order of their names, none is kept. */
+  keptSchemaBytesMax: 65_536,
   /** Most events in one batch publish. */
   batchEventsMax: 65_536,
   /** Most bytes of events in one batch publish. */

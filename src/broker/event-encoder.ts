@@ -15,9 +15,13 @@ import { nowText } from '../event/identity.ts'
 import { saysItsTime } from '../event/made-now.ts'
 import { schemaOutput } from '../event/schema.ts'
 import type { EncodedEvent, Engine } from './engine.ts'
+import { type KeptTarget, keptTarget } from './kept-target.ts'
 
 /** Where an event goes: a channel of the application, or one known by name only. */
-type Target = Pick<Channel, 'name' | 'events' | 'keyOf' | 'spec'>
+type Target = Pick<Channel, 'name' | 'events' | 'keyOf' | 'spec'> & Partial<Pick<KeptTarget, 'kept'>>
+
+/** How long a channel that is known by name only is taken to be as it was. */
+const LOOK_MS = 1000
 
 export class EventEncoder {
   readonly #engine: Engine
@@ -28,6 +32,9 @@ export class EventEncoder {
   readonly #declaring = new Map<Channel, Promise<void>>()
   /** Channels that are being looked at again, by name. */
   readonly #renewing = new Map<string, Promise<void>>()
+  /** When those were looked at that are known by name only, and those that are being looked at. */
+  readonly #lookedAt = new Map<string, number>()
+  readonly #looking = new Map<string, Promise<void>>()
 
   constructor(engine: Engine, source: string, stampMs: (() => number) | null = null) {
     this.#engine = engine
@@ -37,7 +44,7 @@ export class EventEncoder {
 
   /** Whether events can be encoded for the channel without waiting. */
   isReady(channel: Channel | string): boolean {
-    if (typeof channel === 'string') return this.#ready.has(channel)
+    if (typeof channel === 'string') return this.#ready.has(channel) && !this.#isOld(channel)
     return isChannel(channel) && this.#ready.get(channel.name) === channel
   }
 
@@ -48,22 +55,59 @@ export class EventEncoder {
 
   /** Declare the channel, or learn what it is. @throws INVALID_OPTION · CHANNEL_CONFLICT · UNKNOWN_CHANNEL */
   async prepare(channel: Channel | string): Promise<void> {
-    if (typeof channel === 'string') {
-      const found = await this.#lookUp(channel)
-      if (!this.#ready.has(channel)) this.#ready.set(channel, found)
-      return
-    }
+    if (typeof channel === 'string') return this.#look(channel)
     checkChannel(channel)
     let declaring = this.#declaring.get(channel)
     if (declaring === undefined) {
-      declaring = this.#engine.declare(channel.spec).then(() => {
-        this.#ready.set(channel.name, channel)
-      })
+      declaring = this.#engine.declare(channel.spec).then(() => this.#declared(channel))
       this.#declaring.set(channel, declaring)
       declaring.catch(() => this.#declaring.delete(channel))
     }
     await declaring
+    this.#declared(channel)
+  }
+
+  #declared(channel: Channel): void {
     this.#ready.set(channel.name, channel)
+    this.#lookedAt.delete(channel.name)
+  }
+
+  /** Others may have declared the channel anew, with another key or schema. */
+  #isOld(name: string): boolean {
+    const at = this.#lookedAt.get(name)
+    return at !== undefined && performance.now() - at > LOOK_MS
+  }
+
+  /** Learn what a channel is that is known by name only. Once for all who ask meanwhile. */
+  #look(name: string): Promise<void> {
+    let looking = this.#looking.get(name)
+    if (looking === undefined) {
+      looking = this.#learn(name).finally(() => this.#looking.delete(name))
+      this.#looking.set(name, looking)
+    }
+    return looking
+  }
+
+  async #learn(name: string): Promise<void> {
+    try {
+      const found = await this.#lookUp(name)
+      // It may have been declared here meanwhile.
+      if (this.#ready.has(name) && !this.#lookedAt.has(name)) return
+      this.#known(found)
+    } catch (error) {
+      if (!this.#ready.has(name)) throw error
+      // A server that is away says nothing of the channel: what is published is encoded by what was known.
+      if (isMillraceError(error) && error.retryable) this.#lookedAt.set(name, performance.now())
+      else {
+        this.forget(name)
+        throw error
+      }
+    }
+  }
+
+  #known(target: Target): void {
+    this.#ready.set(target.name, target)
+    this.#lookedAt.set(target.name, performance.now())
   }
 
   /** Declare the channel, whatever is known of it. @throws CHANNEL_CONFLICT */
@@ -93,7 +137,7 @@ export class EventEncoder {
     for (const declared of this.#declaring.keys()) if (declared.name === name) this.#declaring.delete(declared)
     try {
       if (typeof channel !== 'string') await this.prepare(channel)
-      else this.#ready.set(name, await this.#lookUp(name))
+      else this.#known(await this.#lookUp(name))
     } catch (error) {
       // A server that is away says nothing of the channel.
       if (this.#ready.get(name) === before && !(isMillraceError(error) && error.retryable)) this.#ready.delete(name)
@@ -104,7 +148,7 @@ export class EventEncoder {
   /** @throws UNKNOWN_CHANNEL */
   async #lookUp(name: string): Promise<Target> {
     const spec = await this.#engine.channel(name)
-    if (spec !== undefined) return { name, spec, events: null, keyOf: undefined }
+    if (spec !== undefined) return keptTarget(spec)
     const { channels } = await this.#engine.describe()
     throw unknownChannel(
       name,
@@ -157,6 +201,8 @@ export class EventEncoder {
       throw new MillraceError('INVALID_EVENT', `an event for channel "${name}" must be an object`, { channel: name })
     const definition = target.events?.get(event.type)
     if (definition === undefined) refuseType(target, event)
+    const kept = target.kept?.get(event.type)
+    if (kept !== undefined) return this.#judged(target, event, kept)
     const schema = definition?.schema
     if (schema === undefined) return this.#finish(target, event)
     const judged = schemaOutput(schema, event.data, event, 'published')
@@ -169,6 +215,14 @@ export class EventEncoder {
     if (!encoded.altered) return encoded
     const judged = schemaOutput(schema, encoded.data, encoded, 'stored')
     return judged instanceof Promise ? judged.then(() => encoded) : encoded
+  }
+
+  /** By the kept schema, which is of the data's JSON form. */
+  #judged(target: Target, event: Encodable, schema: StandardSchemaV1): EncodedEvent {
+    const encoded = this.#finish(target, event)
+    const data = encoded.altered ? encoded.data : event.data
+    schemaOutput(schema, isJson(data) ? data : null, encoded, 'published')
+    return encoded
   }
 
   #finish(target: Target, event: Encodable): Encoded {
@@ -189,11 +243,17 @@ function refuseType(target: Target, event: Encodable): void {
   })
 }
 
+/** Not binary, and not absent. */
+function isJson(data: unknown): boolean {
+  return data !== undefined && !(data instanceof Uint8Array)
+}
+
 function keyOf(target: Target, event: Encodable): string | null {
   let key: unknown
   try {
     key = target.keyOf === undefined ? (event as NewEvent).partitionkey : target.keyOf(event as NewEvent)
   } catch (cause) {
+    if (isMillraceError(cause, 'INVALID_EVENT')) throw cause
     const message = `the key function of channel "${target.name}" failed for ${eventText(event)}: ${String(cause)}`
     throw new MillraceError('INVALID_EVENT', message, { channel: target.name, type: event.type, id: event.id }, { cause })
   }

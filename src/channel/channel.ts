@@ -5,9 +5,11 @@ import { MillraceError } from '../base/errors.ts'
 import { LIMITS } from '../base/limits.ts'
 import { checkName } from '../base/names.ts'
 import { shown } from '../base/shown.ts'
-import { checkFunction, type Duration, durationMs, knownOptions, type Size, sizeBytes, trueOrFalse, wholeNumber } from '../base/units.ts'
+import { type Duration, durationMs, knownOptions, type Size, sizeBytes, trueOrFalse, wholeNumber } from '../base/units.ts'
 import type { NewEvent } from '../event/cloud-event.ts'
 import { type AnyEventDefinition, type InputOf, isDefinition, type TypeOf } from '../event/event.ts'
+import { type KeptSchemas, keptSchemas } from './kept-schemas.ts'
+import { checkKeyPath, type KeyFunction, type KeyPath, type KeySpec, keyAtPath } from './key-path.ts'
 
 export type ChannelKind = 'stream' | 'queue'
 
@@ -26,11 +28,16 @@ export interface Retention {
   readonly latestByKey?: boolean
 }
 
-export interface ChannelOptions<Definition extends AnyEventDefinition> {
+export interface ChannelOptions<Definition extends AnyEventDefinition, Path extends string = string> {
   /** The events that the channel carries; others are refused. @default any event, unvalidated */
   readonly events?: readonly Definition[]
-  /** Events with the same key are handled in order, one at a time. @default the event's `partitionkey`, else no key */
-  readonly key?: (event: EventFor<Definition>) => string | undefined
+  /**
+   * Events with the same key are handled in order, one at a time. A path, `'data.order'` or the name of an attribute such as `'subject'`, is kept with
+   * the channel: the command line, the gateway and programs in other languages take the key by it, too. What stands there is text or a whole number in
+   * every event. A function is the application's alone: others must give the key themselves, as the event's `partitionkey`. `false` is no key, also
+   * where the channel had one. @default the event's `partitionkey`, else no key
+   */
+  readonly key?: ((event: EventFor<Definition>) => string | undefined) | (Path & KeyPath<Definition, Path>) | false
   readonly retain?: Retention
   /** The window in which an id published twice is stored once: the last `count` events (up to twice that), no older than `age`. `false` turns it off. @default 100,000 events, 10 minutes */
   readonly dedupe?: false | { readonly age?: Duration; readonly count?: number }
@@ -47,6 +54,10 @@ export interface ChannelSpec {
   readonly retain: { readonly ageMs: number | null; readonly bytes: number | null; readonly count: number | null; readonly latestByKey: boolean }
   readonly dedupe: { readonly ageMs: number; readonly count: number } | null
   readonly eventBytesMax: number
+  /** Where the key stands. Absent: the declaration does not say. */
+  readonly key?: KeySpec
+  /** By type, as far as the schema library gives them and there is room. */
+  readonly schemas?: KeptSchemas
 }
 
 /** A named path for events. */
@@ -55,8 +66,8 @@ export interface Channel<Kind extends ChannelKind = ChannelKind, Definition exte
   readonly kind: Kind
   /** The definitions by event type; `null` when the channel carries anything. */
   readonly events: ReadonlyMap<string, Definition> | null
-  /** The event's key, where the channel has a function for it. */
-  readonly keyOf: ((event: NewEvent) => string | undefined) | undefined
+  /** The event's key, where the channel has a path or a function for it. */
+  readonly keyOf: KeyFunction | undefined
   readonly spec: ChannelSpec
 }
 
@@ -79,8 +90,11 @@ export type DefinitionsOf<C> = C extends Channel<ChannelKind, infer Definition> 
  * carts.kind // 'stream'
  * ```
  */
-export function stream<const Definition extends AnyEventDefinition>(name: string, options: ChannelOptions<Definition> = {}): Stream<Definition> {
-  return channel('stream', name, options)
+export function stream<const Definition extends AnyEventDefinition, const Path extends string = string>(
+  name: string,
+  options: ChannelOptions<Definition, Path> = {},
+): Stream<Definition> {
+  return channel<'stream', Definition, Path>('stream', name, options)
 }
 
 /**
@@ -96,27 +110,45 @@ export function stream<const Definition extends AnyEventDefinition>(name: string
  * restock.kind // 'queue'
  * ```
  */
-export function queue<const Definition extends AnyEventDefinition>(name: string, options: Omit<ChannelOptions<Definition>, 'retain'> = {}): Queue<Definition> {
-  return channel('queue', name, options)
+export function queue<const Definition extends AnyEventDefinition, const Path extends string = string>(
+  name: string,
+  options: Omit<ChannelOptions<Definition, Path>, 'retain'> = {},
+): Queue<Definition> {
+  return channel<'queue', Definition, Path>('queue', name, options)
 }
 
-function channel<Kind extends ChannelKind, Definition extends AnyEventDefinition>(
+function channel<Kind extends ChannelKind, Definition extends AnyEventDefinition, Path extends string>(
   kind: Kind,
   name: string,
-  options: ChannelOptions<Definition>,
+  options: ChannelOptions<Definition, Path>,
 ): Channel<Kind, Definition> {
   checkName(name, 'channel')
   const known = kind === 'stream' ? ['events', 'key', 'retain', 'dedupe', 'maxEventBytes'] : ['events', 'key', 'dedupe', 'maxEventBytes']
   knownOptions(options, known, `${kind} "${name}"`)
   const events = options.events === undefined ? null : definitionsOf(options.events, `${kind} "${name}"`)
-  if (options.key !== undefined) checkFunction(options.key, `key of ${kind} "${name}"`)
+  const key = keySpec(options.key, `${kind} "${name}"`)
+  const schemas = events === null ? undefined : keptSchemas(events.values())
+  const spec = channelSpec(kind, name, events === null ? null : [...events.keys()].sort(), options)
   return {
     name,
     kind,
     events,
-    keyOf: options.key as ((event: NewEvent) => string | undefined) | undefined,
-    spec: channelSpec(kind, name, events === null ? null : [...events.keys()].sort(), options),
+    keyOf: key === 'function' ? (options.key as KeyFunction) : keyAt(key, name),
+    spec: { ...spec, ...(key !== undefined && { key }), ...(schemas !== undefined && { schemas }) },
   }
+}
+
+/** @throws INVALID_OPTION */
+function keySpec(key: unknown, of: string): KeySpec | undefined {
+  if (key === undefined) return undefined
+  if (key === false) return null
+  return typeof key === 'function' ? 'function' : { path: checkKeyPath(key, of) }
+}
+
+function keyAt(key: Exclude<KeySpec, 'function'> | undefined, channel: string): KeyFunction | undefined {
+  // Without a key, and not by `partitionkey` either.
+  if (key === null) return () => undefined
+  return key === undefined ? undefined : keyAtPath(key.path, channel)
 }
 
 /** By type. One channel cannot carry a type in two ways: which schema is an event's? */

@@ -1,9 +1,11 @@
 /** What a channel becomes that is declared again: the one rule, for every engine. */
 import { MillraceError } from '../base/errors.ts'
 import type { ChannelSpec } from './channel.ts'
+import { fitting, type KeptSchemas } from './kept-schemas.ts'
 
 /**
- * Retention, window and limits may change; what a channel is may not. Types are added, never taken away. Answers `existing` itself where nothing changes.
+ * Retention, window and limits may change; what a channel is may not. Types are added, never taken away. The key is that of the last declaration that
+ * says one, and the schema of a type that of the last declaration that names the type. Answers `existing` itself where nothing changes.
  * @throws CHANNEL_CONFLICT
  */
 export function mergedSpec(existing: ChannelSpec, declared: ChannelSpec): ChannelSpec {
@@ -14,6 +16,13 @@ export function mergedSpec(existing: ChannelSpec, declared: ChannelSpec): Channe
     throw new MillraceError('CHANNEL_CONFLICT', message, { channel: name, existing, declared })
   }
   const types = existing.types === null || declared.types === null ? null : [...new Set([...existing.types, ...declared.types])].sort()
-  const merged = { ...declared, types }
+  const { key = existing.key, schemas: _, ...rest } = declared
+  const schemas = mergedSchemas(existing, declared)
+  const merged = { ...rest, types, ...(key !== undefined && { key }), ...(schemas !== undefined && { schemas }) }
   return JSON.stringify(merged) === JSON.stringify(existing) ? existing : merged
+}
+
+function mergedSchemas(existing: ChannelSpec, declared: ChannelSpec): KeptSchemas | undefined {
+  const kept = Object.entries(existing.schemas ?? {}).filter(([type]) => declared.types?.includes(type) !== true)
+  return fitting([...kept, ...Object.entries(declared.schemas ?? {})])
 }

@@ -6,6 +6,7 @@ import { MillraceError } from '../base/errors.ts'
 import type { Broker, LooseEvent } from '../broker/broker.ts'
 import type { Receipt } from '../broker/engine.ts'
 import { stream } from '../channel/channel.ts'
+import { engineOf } from '../gateway/gateway-host.ts'
 import { complete, print, printJson } from './output.ts'
 import { jsonOf, type TargetOptions, writing } from './target.ts'
 
@@ -24,11 +25,17 @@ const BATCH = 1000
 
 export async function publishCommand(channel: string, options: PublishCommandOptions): Promise<void> {
   await writing(options, async (broker) => {
-    if (options.create === true) await broker.declare(stream(channel))
+    if (options.create === true) await created(broker, channel)
     const counts = options.file === undefined ? await publishOne(broker, channel, options) : await publishLines(broker, channel, options, options.file)
     if (options.json === true) printJson({ channel, ...counts })
     complete(`published ${counts.stored} event(s) to ${channel}, ${counts.duplicates} duplicate(s)`, options)
   })
+}
+
+/** A channel that is there keeps its declaration: the retention, the key and the schemas that the application gave it. */
+async function created(broker: Broker, channel: string): Promise<void> {
+  const { engine } = await engineOf(broker).engine()
+  if ((await engine.channel(channel)) === undefined) await broker.declare(stream(channel))
 }
 
 interface Counts {

@@ -2,6 +2,7 @@
  * What comes from a stranger is looked at before an engine gets it: an engine trusts the encoder above it, and there is none of ours at the other end.
  */
 import { MillraceError } from '../../base/errors.ts'
+import type { JsonObject } from '../../base/json-object.ts'
 import { LIMITS } from '../../base/limits.ts'
 import { checkName, compileWildcard, isWildcard, ownerOf, reservedName } from '../../base/names.ts'
 import { shown } from '../../base/shown.ts'
@@ -9,6 +10,8 @@ import { wholeNumber } from '../../base/units.ts'
 import type { ConsumerPause } from '../../broker/description.ts'
 import type { ConsumerSpec, EncodedEvent, Position } from '../../broker/engine.ts'
 import type { ChannelSpec } from '../../channel/channel.ts'
+import { fitting, type KeptSchemas } from '../../channel/kept-schemas.ts'
+import { checkKeyPath, type KeySpec } from '../../channel/key-path.ts'
 import { eventText } from '../../event/event-text.ts'
 import { membersOfText } from '../../event/http/decode-http.ts'
 import { type Access, allows, type Permission } from '../access.ts'
@@ -56,7 +59,21 @@ export function checkChannelSpec(value: unknown): ChannelSpec {
         ? null
         : { ageMs: limitOf(dedupe['ageMs'], 'dedupe.ageMs') ?? 0, count: wholeNumber(dedupe['count'] as number, 'dedupe.count', 1, 16_000_000) },
     eventBytesMax: wholeNumber(spec.eventBytesMax as number, 'eventBytesMax', 256, LIMITS.eventBytesMax),
+    ...(spec.key !== undefined && { key: checkKey(spec.key) }),
+    ...(spec.schemas !== undefined && { schemas: checkSchemas(spec.schemas) }),
   }
+}
+
+/** @throws INVALID_OPTION */
+function checkKey(value: unknown): KeySpec {
+  if (value === null || value === 'function') return value
+  return { path: checkKeyPath((objectOf(value, 'key') as { readonly path?: unknown }).path, 'a channel') }
+}
+
+/** @throws INVALID_NAME · INVALID_OPTION */
+function checkSchemas(value: unknown): KeptSchemas {
+  const schemas = Object.entries(objectOf(value, 'schemas')).map(([type, schema]) => [checkName(type, 'event type'), objectOf(schema, 'a schema')] as const)
+  return fitting(schemas as [string, JsonObject][]) ?? {}
 }
 
 /** Millrace's own consumers are for those who may do this to the channel by which they are run: a process that runs rules, or that pushes. @throws INVALID_NAME */

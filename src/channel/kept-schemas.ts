@@ -1,0 +1,44 @@
+/** The JSON Schemas of a channel's events, as they are kept with its declaration for processes that have no code of the channel. */
+import { isJsonObject, type JsonObject } from '../base/json-object.ts'
+import { LIMITS } from '../base/limits.ts'
+import type { AnyEventDefinition } from '../event/event.ts'
+
+/** By event type, sorted. */
+export type KeptSchemas = Readonly<Record<string, JsonObject>>
+
+interface StandardJsonSchema {
+  readonly jsonSchema?: { readonly input?: (options: { readonly target: string }) => unknown }
+}
+
+/** Those that the schema libraries give, by Standard JSON Schema: of the input side, which is what events hold. Undefined where there are none. */
+export function keptSchemas(definitions: Iterable<AnyEventDefinition>): KeptSchemas | undefined {
+  const found: [string, JsonObject][] = []
+  for (const { type, schema } of definitions) {
+    const json = schema === undefined ? null : jsonSchemaOf(schema['~standard'] as StandardJsonSchema)
+    if (json !== null) found.push([type, json])
+  }
+  return fitting(found)
+}
+
+/** As plain JSON; null where the library gives none, or has none for this schema. */
+function jsonSchemaOf({ jsonSchema }: StandardJsonSchema): JsonObject | null {
+  try {
+    const made: unknown = JSON.parse(JSON.stringify(jsonSchema?.input?.({ target: 'draft-2020-12' }) ?? null))
+    return isJsonObject(made) ? made : null
+  } catch {
+    return null
+  }
+}
+
+/** Sorted by type, and as many as a registration has room for. */
+export function fitting(schemas: readonly (readonly [type: string, schema: JsonObject])[]): KeptSchemas | undefined {
+  const kept: [string, JsonObject][] = []
+  let bytes = 0
+  for (const [type, schema] of [...schemas].sort(([a], [b]) => (a < b ? -1 : 1))) {
+    const size = Buffer.byteLength(type) + Buffer.byteLength(JSON.stringify(schema))
+    if (bytes + size > LIMITS.keptSchemaBytesMax) continue
+    bytes += size
+    kept.push([type, schema])
+  }
+  return kept.length === 0 ? undefined : Object.fromEntries(kept)
+}
