@@ -3,12 +3,9 @@ import { randomUUID } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { describe, expect, test } from 'vitest'
 import { kafkaKind, natsKind, redisKind } from '../../scripts/engines/engines.ts'
-import { type Consumer, connect } from '../../src/index.ts'
+import { connect } from '../../src/index.ts'
 import { all, Hands, orders, payments, publish } from '../partitioned/hands.ts'
 import { kindOf, withServer } from './servers.ts'
-
-/** No process is taken for dead, however busy the machine is. */
-const LEASE_MS = 20_000
 
 const kinds = [
   ['nats', kindOf('nats', () => natsKind())],
@@ -23,7 +20,6 @@ describe.each(kinds)('%s', (_, kind) => {
       const url = `${server.url}?partitions=8&prefix=k${randomUUID().slice(0, 8)}`
       const brokers = [await connect(url), await connect(url), await connect(url)] as const
       const hands = new Hands()
-      const worker = (process: string): Consumer => hands.worker(process, [orders, payments], () => false, LEASE_MS)
       const handledBy = (process: string): Promise<void> => expect.poll(() => hands.by.get(process) ?? 0, { timeout: 30_000 }).toBeGreaterThan(50)
       try {
         for (const channel of [orders, payments]) await brokers[0].declare(channel)
@@ -35,14 +31,14 @@ describe.each(kinds)('%s', (_, kind) => {
             await sleep(15)
           }
         })()
-        await brokers[0].start(worker('first'))
-        const leaving = await brokers[1].start(worker('second'))
+        await brokers[0].start(hands.worker('first'))
+        const leaving = await brokers[1].start(hands.worker('second'))
         await handledBy('first')
         await handledBy('second')
-        await brokers[2].start(worker('third'))
+        await brokers[2].start(hands.worker('third'))
         await handledBy('third')
         await leaving.stop()
-        await brokers[1].start(worker('second again'))
+        await brokers[1].start(hands.worker('second again'))
         await handledBy('second again')
         publishing = false
         await publisher

@@ -4,6 +4,8 @@ import { expect } from 'vitest'
 import { type Broker, type Channel, type Consumer, consumer, stream } from '../../src/index.ts'
 
 const KEYS = 24
+/** No process is taken for dead, however busy the machine is. */
+const LEASE_MS = 20_000
 const byOrder = { key: ({ data }: { readonly data: unknown }) => (data as { order: string }).order }
 export const orders = stream('shop.orders', byOrder)
 export const payments = stream('shop.payments', byOrder)
@@ -17,7 +19,7 @@ export class Hands {
   readonly #running = new Map<string, string>()
 
   /** A consumer as it runs in one process. A process that is `dead` handles nothing any more. */
-  worker(process: string, channels: Parameters<typeof consumer>[1] = [orders, payments], dead = (): boolean => false, lease = 400): Consumer {
+  worker(process: string, channels: Parameters<typeof consumer>[1] = [orders, payments], dead = (): boolean => false, lease = LEASE_MS): Consumer {
     return consumer('worker', channels, { lease, concurrency: 16 }).onAny(async ({ id, data }, { channel }) => {
       const { order } = data as { order: string }
       if (dead()) return

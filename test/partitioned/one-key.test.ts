@@ -3,7 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { afterEach, expect, test } from 'vitest'
 import { MillraceError } from '../../src/base/errors.ts'
 import { ConnectedBroker } from '../../src/broker/connected-broker.ts'
-import type { Running } from '../../src/index.ts'
+import type { Consumer, Running } from '../../src/index.ts'
 import { PartitionedEngine } from '../../src/partitioned/partitioned-engine.ts'
 import { all, Hands, orders, payments, publish } from './hands.ts'
 import { type Faults, MemoryBackend, MemoryServer } from './memory-backend.ts'
@@ -70,9 +70,10 @@ test('what a process that dies leaves is taken over by keys, over all channels',
   const [second, third] = [await open(server), await open(server)]
   for (const channel of [orders, payments]) await first.declare(channel)
   const hands = new Hands()
-  await first.start(hands.worker('first', [orders, payments], () => dead))
-  await second.start(hands.worker('second'))
-  await third.start(hands.worker('third'))
+  const worker = (process: string, gone?: () => boolean): Consumer => hands.worker(process, [orders, payments], gone, 3000)
+  await first.start(worker('first', () => dead))
+  await second.start(worker('second'))
+  await third.start(worker('third'))
   const ids = await publish(second)
   await all(hands, ids)
   for (let turn = 0; turn < 6; turn++) ids.push(...(await publish(second)))
