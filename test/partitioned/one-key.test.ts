@@ -3,7 +3,8 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { afterEach, expect, test } from 'vitest'
 import { MillraceError } from '../../src/base/errors.ts'
 import { ConnectedBroker } from '../../src/broker/connected-broker.ts'
-import type { Consumer, Running } from '../../src/index.ts'
+import { type Consumer, consumer, type Running } from '../../src/index.ts'
+import { fold } from '../../src/partitioned/journal-entry.ts'
 import { PartitionedEngine } from '../../src/partitioned/partitioned-engine.ts'
 import { all, Hands, orders, payments, publish } from './hands.ts'
 import { type Faults, MemoryBackend, MemoryServer } from './memory-backend.ts'
@@ -61,6 +62,41 @@ test('two processes share a consumer of two channels, and no key is in the hands
   await publisher
   await all(hands, ids)
   expect(hands.overlaps.slice(0, 3)).toEqual([])
+}, 60_000)
+
+test('a lane goes to another process when nothing of it is in hands in any channel', async () => {
+  const server = new MemoryServer()
+  let looks = 0
+  const first = await open(server)
+  const second = await open(server, 8, { before: (call) => void (call === 'members' && looks++) })
+  for (const channel of [orders, payments]) await first.declare(channel)
+  const handled: string[] = []
+  let release = (): void => undefined
+  const opening = new Promise<void>((resolve) => {
+    release = resolve
+  })
+  const worker = (): Consumer =>
+    consumer('worker', [orders, payments], { concurrency: 100, lease: 20_000 }).onAny(async (_, { channel }) => {
+      if (channel === orders.name) await opening
+      handled.push(channel)
+    })
+  await first.start(worker())
+  const inHands = await publish(first, [orders])
+  await expect.poll(async () => (await first.describe()).consumers[0]?.inFlight).toBe(inHands.length)
+  await second.start(worker())
+  await publish(second, [payments])
+  // The second one knows which lanes are its own, and has asked for them several times.
+  await expect.poll(() => looks, { timeout: 10_000 }).toBeGreaterThan(4)
+  const busy = new Set(server.channels.get(orders.name)?.records.map(({ partition }) => partition))
+  const owners = [...server.journals]
+    .filter(([journal]) => busy.has(Number(journal.split('/')[2])))
+    .map(([journal, { entries }]) => ({ journal, ...fold(entries.map(([, entry]) => entry)) }))
+  expect(owners).toHaveLength(2 * busy.size)
+  expect(owners.filter(({ released }) => released).map(({ journal }) => journal)).toEqual([])
+  expect(new Set(owners.map(({ owner }) => owner)).size).toBe(1)
+  expect(handled).toEqual([])
+  release()
+  await expect.poll(() => handled.length, { timeout: 10_000 }).toBe(2 * inHands.length)
 }, 60_000)
 
 test('what a process that dies leaves is taken over by keys, over all channels', async () => {
