@@ -50,6 +50,7 @@ export type {
   Backup,
   Broker,
   DeadLetters,
+  DelayedEvents,
   From,
   LooseEvent,
   Publishable,
@@ -61,6 +62,7 @@ export type {
 } from './broker/broker.ts'
 export type { Capabilities, Capability, Clause } from './broker/capabilities.ts'
 export type { ConnectOptions } from './broker/connect.ts'
+export type { DelayedEvent, DelayedQuery } from './broker/delays.ts'
 export type {
   Alarm,
   BrokerDescription,

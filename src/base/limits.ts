@@ -6,6 +6,10 @@ export const LIMITS = {
   nameCharsMax: 200,
   /** Characters of the reason that is given for pausing a consumer. */
   reasonCharsMax: 1000,
+  /** Delayed events in one list, where its query does not say how many. */
+  delayedListDefault: 1000,
+  /** Most delayed events in one list; what is behind them comes with the next page. */
+  delayedListMax: 10_000,
   /** Longest event id, source, subject or extension value, in characters. */
   attributeCharsMax: 4096,
   /** Longest name of an extension attribute, in characters. */

@@ -8,6 +8,7 @@ import type { EventAttributes, StoredEvent } from '../event/cloud-event.ts'
 import type { AnyEventDefinition, OutputOf, TypeOf } from '../event/event.ts'
 import type { PatternJson } from '../pattern/pattern-type.ts'
 import type { AlarmList } from './alarm-list.ts'
+import type { DelayedEvent, DelayedQuery } from './delays.ts'
 import type { BrokerDescription, DeadLetter, DeadLetterQuery } from './description.ts'
 import type { Engine, Receipt } from './engine.ts'
 import type { EventEncoder } from './event-encoder.ts'
@@ -105,6 +106,20 @@ export interface DeadLetters {
   drop(query?: DeadLetterQuery): Promise<number>
 }
 
+/** The events of one channel that wait for their time. */
+export interface DelayedEvents {
+  /** The soonest first. At most 1,000 unless `limit` (up to 10,000) says otherwise; the next page is `after` the last event of this one. */
+  list(query?: DelayedQuery): Promise<DelayedEvent[]>
+  /**
+   * Take back the event with this id. `true`, when that is durable: it waited, and will never be stored. `false`: it does not wait; it is stored already, was
+   * cancelled before, or was never there. The id of a cancelled event is new again: publishing it stores an event. A publish that was not answered when its
+   * event was cancelled may be sent again by its process, and is a new one then.
+   *
+   * @throws INVALID_OPTION when it is no id · UNKNOWN_CHANNEL · DISK_FULL · STORE_FAILED · UNAVAILABLE (it may have been done) · CLOSED
+   */
+  cancel(id: string): Promise<boolean>
+}
+
 /** A backup that is complete and synced. */
 export interface Backup {
   /** Where it is: an absolute path. */
@@ -140,6 +155,20 @@ export interface Broker extends AsyncDisposable {
   /** Channels, consumers, lag, rates, dead letters, alarms. */
   describe(): Promise<BrokerDescription>
   deadLetters(consumer: string | { readonly name: string }): DeadLetters
+  /**
+   * The events of a channel that were published with `delay` or `at`, or emitted so, and are not due yet: list them, and cancel one by its id. An event is stored
+   * or cancelled, and never both, whoever else cancels it and whatever dies meanwhile. To replace an event, cancel it, and publish the other.
+   *
+   * @example
+   * ```ts no-run
+   * import { connect } from 'millrace'
+   *
+   * const broker = await connect('file:./data')
+   * const [next] = await broker.delayed('reminders').list({ key: 'cart-7', limit: 1 })
+   * if (next !== undefined) await broker.delayed('reminders').cancel(next.id)
+   * ```
+   */
+  delayed(channel: string | { readonly name: string }): DelayedEvents
   /**
    * Move a consumer to another place, running or not, in all of its streams or in one. What it had in hand is delivered again from there.
    *

@@ -1,8 +1,10 @@
-/** What people give to the broker's calls, checked and in the port's form: places in a channel, queries of dead letters. */
+/** What people give to the broker's calls, checked and in the port's form: places in a channel, queries of dead letters and of delayed events. */
 import { MillraceError } from '../base/errors.ts'
+import { LIMITS } from '../base/limits.ts'
 import { shown } from '../base/shown.ts'
 import { durationMs, knownOptions, wholeNumber } from '../base/units.ts'
 import type { From } from './broker.ts'
+import type { DelayedQuery } from './delays.ts'
 import type { DeadLetterQuery } from './description.ts'
 import type { Position } from './engine.ts'
 
@@ -39,6 +41,31 @@ export function checkedQuery(query: DeadLetterQuery): DeadLetterQuery {
   if ('offset' in query) wholeNumber(query.offset, 'offset', 0, Number.MAX_SAFE_INTEGER)
   if ('limit' in query) wholeNumber(query.limit, 'limit', 1, Number.MAX_SAFE_INTEGER)
   return query
+}
+
+/** @throws INVALID_OPTION */
+export function checkedDelayedQuery(query: DelayedQuery): DelayedQuery {
+  const of = 'a query of delayed events'
+  knownOptions(query, ['id', 'key', 'after', 'limit'], of)
+  refuseUndefined(query, of, 'every delayed event')
+  for (const name of ['id', 'key'] as const) {
+    if (!(name in query) || typeof query[name] === 'string') continue
+    throw new MillraceError('INVALID_OPTION', `${name} of ${of} must be a string; it is ${shown(query[name])}`, { option: name })
+  }
+  if ('limit' in query) wholeNumber(query.limit, 'limit', 1, LIMITS.delayedListMax)
+  if (!('after' in query)) return query
+  const { after } = query
+  if (typeof after !== 'object' || after === null || typeof after.id !== 'string') {
+    throw new MillraceError('INVALID_OPTION', `after of ${of} must be a delayed event, the last of the page before; it is ${shown(after)}`, { option: 'after' })
+  }
+  wholeNumber(after.dueAtMs, 'after.dueAtMs', 0, Number.MAX_SAFE_INTEGER)
+  return { ...query, after: { dueAtMs: after.dueAtMs, id: after.id } }
+}
+
+/** @throws INVALID_OPTION */
+export function checkedDelayedId(id: string): string {
+  if (typeof id === 'string' && id !== '') return id
+  throw new MillraceError('INVALID_OPTION', `cancel takes the id of an event; it got ${shown(id)}`, { option: 'id' })
 }
 
 /** Refuse members that are given as `undefined`, where leaving them out means more than giving them. */

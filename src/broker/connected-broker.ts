@@ -16,6 +16,7 @@ import type {
   Broker,
   BrokerHost,
   DeadLetters,
+  DelayedEvents,
   From,
   Publishable,
   PublishOptions,
@@ -26,7 +27,7 @@ import type {
   Startable,
   Stoppable,
 } from './broker.ts'
-import { checkedQuery, noFiles, position, refuseUndefined } from './call-options.ts'
+import { checkedDelayedId, checkedDelayedQuery, checkedQuery, noFiles, position, refuseUndefined } from './call-options.ts'
 import type { Alarm, BrokerDescription } from './description.ts'
 import { dueAt } from './due-at.ts'
 import type { EncodedEvent, Engine, EngineReadOptions, StoredText } from './engine.ts'
@@ -214,6 +215,16 @@ export class ConnectedBroker implements Broker {
       list: async (query = {}) => this.#engine.deadLetters(name, checkedQuery(query)),
       redrive: async (query = {}) => this.#engine.redrive(name, checkedQuery(query)),
       drop: async (query = {}) => this.#engine.dropDeadLetters(name, checkedQuery(query)),
+    }
+  }
+
+  delayed(channel: string | { readonly name: string }): DelayedEvents {
+    this.#open()
+    const name = nameOf(channel, 'channel')
+    const { delays } = this.#engine
+    return {
+      list: async (query = {}) => delays.list(name, checkedDelayedQuery(query)),
+      cancel: async (id) => delays.cancel(name, checkedDelayedId(id)),
     }
   }
 

@@ -12,6 +12,7 @@ import type { EventInBlock } from '../event/event-in-block.ts'
 import type { PatternJson } from '../pattern/pattern-type.ts'
 import type { Capabilities } from './capabilities.ts'
 import type { Carriage } from './carriage.ts'
+import type { Delays } from './delays.ts'
 import type { Alarm, BrokerDescription, ConsumerPause, DeadLetter, DeadLetterQuery } from './description.ts'
 
 /** An event ready to be stored: the CloudEvent's JSON text, and what an engine needs to know of it without parsing. */
@@ -208,6 +209,8 @@ export interface Engine {
   readonly clock: Clock
   /** Taking everything out and putting it in as it was. */
   readonly carriage: Carriage
+  /** Looking at delayed events, and cancelling them. */
+  readonly delays: Delays
   /**
    * Store events that stand in blocks, all or none, in order, next to each other: their bytes are passed on as they are. Told through `waiter`, and
    * before any consumer is: for who passes receipts on. False, and nothing is done, where an id may be known: `publishBatch` looks closer. Absent where an engine cannot.

@@ -401,6 +401,16 @@ export class Cursor implements LogListener, Suspected {
     this.#settleOffset(delivery.lane, delivery.offset, delivery.redriven)
   }
 
+  /** Settle an event that nobody is to get any more. False where it is settled already. */
+  withdraw(offset: number): boolean {
+    if (this.done.has(offset)) return false
+    const held = this.takers.deliveryOf(offset)
+    if (held === null) this.#pass(offset, offset + 1)
+    else this.#settle(held)
+    this.#host.touch(this.state)
+    return true
+  }
+
   #settleOffset(lane: Lane | null, offset: number, redriven: boolean): void {
     this.state.clear(offset)
     if (this.#inFlight.alone !== null) this.#endAlone(offset)

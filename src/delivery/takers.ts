@@ -3,6 +3,7 @@
 import type { DeadRecord } from './consumer-records.ts'
 import type { Cursor } from './cursor.ts'
 import type { EventBlock } from './delivery-log.ts'
+import type { HeldDelivery } from './held-delivery.ts'
 import type { Instance } from './instance.ts'
 import type { Lane } from './lane.ts'
 
@@ -140,6 +141,12 @@ export class Takers {
       instance.hungry.add(this.cursor)
     }
     return undefined
+  }
+
+  /** The delivery of an event that is in an instance's hands. */
+  deliveryOf(offset: number): HeldDelivery | null {
+    for (const { held } of this.instances) for (const delivery of held) if (delivery.cursor === this.cursor && delivery.offset === offset) return delivery
+    return null
   }
 
   /** What is in hands of the cursor's events, and how many could be. */

@@ -4,8 +4,8 @@ import type { Instance } from '../delivery/instance.ts'
 import { type Appenders, itemOf } from './appending.ts'
 import type { Appended, AppendItem, ChannelEntry, LogBackend } from './log-backend.ts'
 import type { Registry } from './registry.ts'
-import { SCHEDULE, Scheduler, scheduled, schedulerSpec, scheduleSpec } from './scheduler.ts'
-import { WaitingIds } from './waiting-ids.ts'
+import { cancellation, SCHEDULE, Scheduler, scheduled, scheduledId, schedulerSpec, scheduleSpec, waitingAgain } from './scheduler.ts'
+import { type Waiting, WaitingIds } from './waiting-ids.ts'
 
 const NONE: ReadonlyMap<string, Known> = new Map()
 const NO_OFFSETS: ReadonlyMap<string, number> = new Map()
@@ -107,15 +107,20 @@ export class Delaying {
     return dedupes ? itemOf(event, queue) : { ...itemOf(event, queue), dedupeId: null }
   }
 
-  /** An event whose id the queue knows: one with it waits there, or it was in the channel so long ago that it is new again. */
-  async #again(entry: ChannelEntry, { id }: EncodedEvent, item: AppendItem, place: number, dueAtMs: number): Promise<Waits> {
+  /** An event whose id the queue knows: one with it waits there; or it was cancelled, or is in the channel for so long, that it is new again. */
+  async #again(entry: ChannelEntry, event: EncodedEvent, item: AppendItem, place: number, dueAtMs: number): Promise<Waits> {
     const { appenders } = this.#host
+    const { id } = event
     this.#waiting.add(item.event.id, place)
     const known = (await this.#known(entry, [id])).get(id)
     if (known !== undefined) return { ...known, duplicate: true }
-    const [appended] = await appenders.of(SCHEDULE).append([{ ...item, dedupeId: null }], false)
-    this.#waiting.add(item.event.id, (appended as Appended).offset)
-    return { offset: null, dueAtMs, duplicate: false }
+    // By its place, so that of two processes that publish it again at the same time one does.
+    const next = place < 0 ? item.event : waitingAgain(item.event, place)
+    const [appended] = await appenders.of(SCHEDULE).append([{ ...item, event: next, dedupeId: place < 0 ? null : next.id }], false)
+    const { offset, duplicate } = appended as Appended
+    if (duplicate && offset > place) return this.#again(entry, event, item, offset, dueAtMs)
+    this.#waiting.add(item.event.id, offset)
+    return { offset: null, dueAtMs, duplicate }
   }
 
   /** Of these ids those that wait already, or are in the channel. */
@@ -128,21 +133,38 @@ export class Delaying {
 
   /** Of these ids those that wait for their time; of those whose time has just come, where their events are. */
   async waiting(entry: ChannelEntry, ids: readonly string[]): Promise<ReadonlyMap<string, Known>> {
-    const { alarm, nowMs, backend } = this.#host
-    if (!this.#follows) {
-      await this.#waiting.follow(alarm)
-      this.#follows = true
-    }
-    const waiting = await this.#waiting.known(entry, ids, nowMs())
-    const due = [...waiting].filter(([, dueAtMs]) => dueAtMs <= nowMs()).map(([id]) => id)
+    const { nowMs, backend } = this.#host
+    const waiting = await this.#places(entry, ids)
+    const due = [...waiting].filter(([, { dueAtMs }]) => dueAtMs <= nowMs()).map(([id]) => id)
     const stored = due.length === 0 ? NO_OFFSETS : await backend.known(entry.spec.name, due)
     const known = new Map<string, Known>()
-    for (const [id, dueAtMs] of waiting) {
+    for (const [id, { dueAtMs }] of waiting) {
       const offset = stored.get(id)
       if (offset !== undefined) known.set(id, { offset })
       else if (dueAtMs > nowMs() - DUE_MS) known.set(id, { offset: null, dueAtMs })
     }
     return known
+  }
+
+  async #places(entry: ChannelEntry, ids: readonly string[]): Promise<ReadonlyMap<string, Waiting>> {
+    if (!this.#follows) {
+      await this.#waiting.follow(this.#host.alarm)
+      this.#follows = true
+    }
+    return this.#waiting.known(entry, ids, this.#host.nowMs())
+  }
+
+  /** Where the event with an id waits in the queue, as far as is known by its id; null is "look for it". */
+  async placeOf(entry: ChannelEntry, id: string): Promise<number | null> {
+    return entry.spec.dedupe === null ? null : ((await this.#places(entry, [id])).get(id)?.place ?? null)
+  }
+
+  /** The event at a place waits no more: its id is new, here now, and in every process that finds it and reads on. */
+  async cancelled(entry: ChannelEntry, id: string, place: number): Promise<void> {
+    const { registry, appenders } = this.#host
+    const waited = scheduledId(entry, id)
+    await appenders.of(SCHEDULE).append([itemOf(cancellation(waited, place), registry.known(SCHEDULE), true)], false)
+    this.#waiting.cancelled(waited, place)
   }
 
   /** Whether it need not be asked if an event's id waits for its time: nothing was ever delayed, or nothing of this channel waits. */

@@ -1,5 +1,6 @@
 /**
- * What people do to a consumer from outside: look at its dead letters, give them back, drop them, rewind it, remove it.
+ * What people do to a consumer from outside: look at its dead letters, give them back, drop them, rewind it, remove it. Whoever cancels a delayed event does
+ * that to the consumer which looks after them (cancelling.ts).
  *
  * A partition that this engine owns is changed where it is. One that somebody else owns is taken for a moment, which fences its owner; the owner is told,
  * finds it lost, and claims it again. What was in its hands is delivered again, without having used an attempt.
@@ -93,7 +94,7 @@ export class Interventions {
     let count = 0
     const places = (await this.#places(consumer)).filter(({ entry }) => query.channel === undefined || query.channel === entry.spec.name)
     for (const [place, limit] of await this.#shares(places, consumer, query)) {
-      await this.#with(place, async ({ cursor }) => {
+      await this.within(place, async ({ cursor }) => {
         const settled = await cursor.box[how](consumer, query.limit === undefined ? query : { ...query, limit })
         count += settled.count
         cursor.wake(settled.keys)
@@ -128,7 +129,7 @@ export class Interventions {
     const targets: [Place, number][] = []
     for (const place of places) targets.push([place, await positionIn(this.#host.backend, place.entry.spec.name, place.partition, to)])
     for (const [place, offset] of targets) {
-      await this.#with(place, async ({ cursor, ownership }) => {
+      await this.within(place, async ({ cursor, ownership }) => {
         cursor.rewind(offset)
         await ownership.flushed()
       })
@@ -144,7 +145,7 @@ export class Interventions {
         await this.#host.backend.removeJournal(place.journal)
         await this.#forgetLetters(consumer, place.entry.spec.name)
       } else {
-        await this.#with(place, async ({ cursor, ownership }) => {
+        await this.within(place, async ({ cursor, ownership }) => {
           await cursor.box.drop(consumer, {})
           ownership.write(`w/${consumer}`, null)
           await ownership.flushed()
@@ -173,7 +174,7 @@ export class Interventions {
   }
 
   /** Change a partition: as its owner, or as one who takes it for a moment. */
-  async #with(place: Place, change: (owned: OwnedPartition) => Promise<void>): Promise<void> {
+  async within(place: Place, change: (owned: OwnedPartition) => Promise<void>): Promise<void> {
     for (let tries = 1; ; tries++) {
       try {
         const owned = this.#owned(place)

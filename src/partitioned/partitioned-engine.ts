@@ -25,6 +25,7 @@ import { Instance, type InstanceHost } from '../delivery/instance.ts'
 import { LeaseWatch } from '../delivery/lease-watch.ts'
 import { Appenders } from './appending.ts'
 import { LASTING_TIMES } from './backend-alarms.ts'
+import { PartitionedDelays } from './cancelling.ts'
 import { PartitionedCarriage } from './carrying.ts'
 import type { DelayingHost } from './delaying.ts'
 import { describePartitioned } from './describing.ts'
@@ -55,6 +56,7 @@ export class PartitionedEngine implements Engine {
   readonly capabilities: Capabilities
   readonly clock: Clock
   readonly carriage: Carriage
+  readonly delays: Engine['delays']
   readonly #backend: LogBackend
   readonly #member: string = randomUUID()
   readonly #registry: Registry
@@ -145,6 +147,10 @@ export class PartitionedEngine implements Engine {
       shelf: this.#shelf,
       log: (entry, partition) => new PartitionLog(this.#backend, entry.spec, partition, () => this.clock.now()),
     })
+    this.delays = new PartitionedDelays({
+      ...{ backend: this.#backend, registry: this.#registry, publishing: this.#publishing, interventions: this.#interventions },
+      ...{ open: () => this.#open(), flushed },
+    })
   }
 
   static async open(options: PartitionedEngineOptions): Promise<PartitionedEngine> {
@@ -170,7 +176,7 @@ export class PartitionedEngine implements Engine {
       emit: (emissions, cursor) => this.#ownedBy(cursor)?.ownership.emit(emissions),
       flushed: (instance) => this.#settled(instance),
       closed: (instance) => {
-        this.#instanceClosed(instance)
+        this.#instances.delete(instance)
         return this.#settled(instance)
       },
     }
@@ -384,10 +390,6 @@ export class PartitionedEngine implements Engine {
     if (failed !== undefined) throw new MillraceError('LEASE_LOST', 'a partition was lost to another process before all that was settled in it was durable')
   }
 
-  #instanceClosed(instance: Instance): void {
-    this.#instances.delete(instance)
-  }
-
   async rewind(consumer: string, to: Position, channel: string | null): Promise<void> {
     this.#open()
     await this.#registry.look()
@@ -403,10 +405,8 @@ export class PartitionedEngine implements Engine {
   async removeConsumer(consumer: string): Promise<void> {
     this.#open()
     await this.#registry.look()
-    await this.#interventions.removeConsumer(
-      consumer,
-      [...this.#instances].some((instance) => instance.spec.name === consumer),
-    )
+    const running = [...this.#instances].some((instance) => instance.spec.name === consumer)
+    await this.#interventions.removeConsumer(consumer, running)
   }
 
   async removeChannel(channel: string): Promise<void> {

@@ -44,12 +44,12 @@ export class Publishing {
     const entry = registry.find(channel) ?? (await registry.current(channel))
     if (dueAtMs !== null && dueAtMs > nowMs()) return this.#delay(entry, events, dueAtMs)
     if (events.every((event) => this.#isFree(entry, event))) return this.#append(entry, events, NONE, atomic)
-    return this.#alone(entry, events, async () => this.#append(entry, events, await this.delaying.waiting(entry, idsOf(events)), atomic))
+    return this.alone(entry, events, async () => this.#append(entry, events, await this.delaying.waiting(entry, idsOf(events)), atomic))
   }
 
   /** Keep events until they are due. What was published before is stored before their ids are looked for. */
   #delay(entry: ChannelEntry, events: readonly EncodedEvent[], dueAtMs: number): Promise<Receipt[]> {
-    return this.#alone(entry, events, async () => {
+    return this.alone(entry, events, async () => {
       // One promise for all who wait: they go on in the order in which they came.
       await this.delaying.attend()
       await this.#host.appenders.of(entry.spec.name).settled()
@@ -83,7 +83,7 @@ export class Publishing {
       if (items.length > 0) await this.#host.appenders.of(entry.spec.name).append(items, false)
     }
     if (others.every((event) => this.#isFree(entry, event))) await append(new Set())
-    else await this.#alone(entry, others, async () => append(new Set((await this.delaying.waiting(entry, idsOf(others))).keys())))
+    else await this.alone(entry, others, async () => append(new Set((await this.delaying.waiting(entry, idsOf(others))).keys())))
   }
 
   /** Whether nothing is known of the id's waiting: it need not be looked for. */
@@ -93,7 +93,7 @@ export class Publishing {
   }
 
   /** Do what concerns the ids of these events when nothing else of this process does, in the order of the calls. */
-  #alone<T>(entry: ChannelEntry, events: readonly EncodedEvent[], work: () => Promise<T>): Promise<T> {
+  alone<T>(entry: ChannelEntry, events: readonly { readonly id: string }[], work: () => Promise<T>): Promise<T> {
     if (entry.spec.dedupe === null) return work()
     const ids = [...new Set(events.map(({ id }) => scheduledId(entry, id)))]
     const before = ids.flatMap((id) => this.#busy.get(id) ?? [])

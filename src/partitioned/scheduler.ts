@@ -11,6 +11,9 @@ import type { ChannelEntry } from './log-backend.ts'
 
 export const SCHEDULE = '~schedule'
 
+/** Begins the ids of cancellations: no incarnation does, and the channel behind it is none. */
+const CANCELLED = '~cancelled//'
+
 /** How many events may be looked at in one go: those that are not due are put back until they are. */
 const CREDIT = 1000
 
@@ -58,6 +61,13 @@ export function scheduledId({ incarnation, spec: { name } }: { readonly incarnat
   return `${incarnation}/${name}/${id}`
 }
 
+/** The same event with the id that it has in the queue where the queue knows its own: of what stood at a place, it is the one that waits next. */
+export function waitingAgain(event: EncodedEvent, place: number): EncodedEvent {
+  return { ...event, id: `~again/${place}/${event.id}` }
+}
+
+const AGAIN = /^~again\/\d+\//
+
 export function isFor({ channel, incarnation }: Scheduled, entry: ChannelEntry): boolean {
   return channel === entry.spec.name && incarnation === entry.incarnation
 }
@@ -74,9 +84,22 @@ export function scheduledIn(text: string): Scheduled | null {
 
 /** The id of a waiting event, or null where the record is not Millrace's. A server that knows only CloudEvents gives the text back without the id. */
 export function waitingId({ id, text }: EncodedEvent): string | null {
-  if (id !== '') return id
+  if (id !== '') return id.replace(AGAIN, '')
   const found = scheduledIn(text)
   return found === null ? null : scheduledId({ incarnation: found.incarnation, spec: { name: found.channel } }, found.event.id)
+}
+
+/** The record that says of a place in the queue that what waited there was cancelled: processes that follow the ids which wait forget it. */
+export function cancellation(scheduledId: string, place: number): EncodedEvent {
+  return { id: `${CANCELLED}${place}`, type: SCHEDULE, key: null, text: JSON.stringify({ cancelled: scheduledId, place }) }
+}
+
+/** What such a record says; null of any other. Its text alone decides: not every server gives the id back. */
+export function cancelledIn(text: string): { readonly cancelled: string; readonly place: number } | null {
+  if (!text.startsWith('{"cancelled":')) return null
+  const found = jsonObject(text)
+  if (found === null || typeof found['cancelled'] !== 'string' || !isNumberFrom(found['place'], 0)) return null
+  return { cancelled: found['cancelled'], place: found['place'] as number }
 }
 
 /** The channel that a scheduled event is for; empty where the record is not Millrace's. */
@@ -119,6 +142,7 @@ export class Scheduler implements DeliverySink {
 
   #look(subscription: Instance, delivery: Delivery): void {
     const found = scheduledIn(delivery.text)
+    if (found === null && cancelledIn(delivery.text) !== null) return void subscription.complete(delivery, null)
     if (found === null) {
       const message = `the record at offset ${delivery.offset} of ${SCHEDULE} is not an event that waits, and is put aside: another client wrote it`
       this.#alarm(new MillraceError('DATA_DAMAGED', message, { channel: SCHEDULE, offset: delivery.offset }))

@@ -5,12 +5,15 @@
  * waits; a number that is met again is looked up there, so that it is the id that decides. An id is known until its channel's window has passed after it
  * was due: from then on, and not before, the channel would take it again.
  *
+ * A cancellation is a record of the queue, behind the event that it is about. An id that is met is decided only after the queue was read to its end: an
+ * id that was cancelled, by any process, is new from the answer on.
+ *
  * What another process has delayed a moment ago may not be here yet: it is then said when it is due, and stored once all the same.
  */
 import { hash } from 'node:crypto'
 import { LIMITS } from '../base/limits.ts'
 import type { ChannelEntry, LogBackend } from './log-backend.ts'
-import { isFor, SCHEDULE, scheduledId, scheduledIn, waitingId } from './scheduler.ts'
+import { cancelledIn, isFor, SCHEDULE, scheduledId, scheduledIn, waitingId } from './scheduler.ts'
 
 const PAGE = { count: 1000, bytes: LIMITS.readAheadBytes }
 
@@ -18,6 +21,8 @@ export class WaitingIds {
   readonly #backend: LogBackend
   /** Where they wait, by channel and number, in the order of their coming. */
   readonly #places = new Map<string, Map<number, number>>()
+  /** Places of which the events were cancelled, in the order of their cancellations. */
+  readonly #cancelled = new Set<number>()
   #size = 0
   #next = 0
   #following: Promise<void> | null = null
@@ -64,11 +69,14 @@ export class WaitingIds {
         this.#forget(channel, number)
       }
     }
+    for (const place of this.#cancelled) if (place < first || this.#cancelled.size > LIMITS.waitingIdsMax) this.#cancelled.delete(place)
     this.#next = Math.max(this.#next, first)
     for (;;) {
       const records = await this.#backend.read(SCHEDULE, 0, this.#next, PAGE)
       for (const { offset, event } of records) {
-        const id = waitingId(event)
+        const cancelled = cancelledIn(event.text)
+        if (cancelled !== null) this.cancelled(cancelled.cancelled, cancelled.place)
+        const id = cancelled === null ? waitingId(event) : null
         if (id !== null) this.add(id, offset)
       }
       const last = records.at(-1)
@@ -79,8 +87,8 @@ export class WaitingIds {
 
   /** Of an event that waits from now on: the id that it has in the queue. */
   add(scheduledId: string, place: number): void {
-    if (place < 0) return
-    const channel = scheduledId.slice(0, scheduledId.indexOf('/'))
+    if (place < 0 || this.#cancelled.has(place)) return
+    const channel = channelIn(scheduledId)
     let places = this.#places.get(channel)
     if (places === undefined) {
       places = new Map()
@@ -90,6 +98,14 @@ export class WaitingIds {
     // One that waits again stands behind: the places of a channel ascend.
     if (!places.delete(number)) this.#size++
     places.set(number, place)
+  }
+
+  /** The event at a place of the queue waits no more, and its id is new. */
+  cancelled(scheduledId: string, place: number): void {
+    this.#cancelled.add(place)
+    const channel = channelIn(scheduledId)
+    const number = numberOf(scheduledId)
+    if (this.#places.get(channel)?.get(number) === place) this.#forget(channel, number)
   }
 
   #forget(channel: string, number: number): void {
@@ -105,10 +121,12 @@ export class WaitingIds {
     return places === undefined || !places.has(numberOf(scheduledId(entry, id)))
   }
 
-  /** Of these ids those that wait for their time, or were stored lately when it had come: when they are due. */
-  async known(entry: ChannelEntry, ids: readonly string[], nowMs: number): Promise<ReadonlyMap<string, number>> {
-    const found = new Map<string, number>()
-    for (const id of new Set(ids)) {
+  /** Of these ids those that wait for their time, or were stored lately when it had come: when they are due, and where they wait. */
+  async known(entry: ChannelEntry, ids: readonly string[], nowMs: number): Promise<ReadonlyMap<string, Waiting>> {
+    const found = new Map<string, Waiting>()
+    const met = new Set(ids.filter((id) => !this.isFree(entry, id)))
+    if (met.size > 0) await this.#read()
+    for (const id of met) {
       const number = numberOf(scheduledId(entry, id))
       const place = this.#places.get(entry.incarnation)?.get(number)
       if (place === undefined) continue
@@ -116,10 +134,20 @@ export class WaitingIds {
       const scheduled = record?.offset === place ? scheduledIn(record.event.text) : null
       const knownUntilMs = (scheduled?.dueAtMs ?? 0) + (entry.spec.dedupe?.ageMs ?? 0)
       if (scheduled === null || knownUntilMs < nowMs) this.#forget(entry.incarnation, number)
-      else if (isFor(scheduled, entry) && scheduled.event.id === id) found.set(id, scheduled.dueAtMs ?? 0)
+      else if (isFor(scheduled, entry) && scheduled.event.id === id) found.set(id, { dueAtMs: scheduled.dueAtMs ?? 0, place })
     }
     return found
   }
+}
+
+/** When an event is due, and its place in the queue. */
+export interface Waiting {
+  readonly dueAtMs: number
+  readonly place: number
+}
+
+function channelIn(scheduledId: string): string {
+  return scheduledId.slice(0, scheduledId.indexOf('/'))
 }
 
 /** As many bits of an id's hash as a number holds. */

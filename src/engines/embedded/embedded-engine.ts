@@ -59,6 +59,7 @@ export class EmbeddedEngine implements Engine {
   readonly clock: Clock
   readonly backup?: NonNullable<Engine['backup']>
   readonly carriage: Carriage
+  readonly delays: Engine['delays']
   readonly #options: EmbeddedEngineOptions
   readonly #store: Store<Block>
   readonly #committer: Committer
@@ -114,7 +115,9 @@ export class EmbeddedEngine implements Engine {
       log: (name) => this.#log(name),
       logById: (id) => this.#logsById.get(id),
       alarm: (error) => this.#alarm(error),
+      open: () => this.#open(),
     })
+    this.delays = this.#publishing.delays
     this.carriage = new EmbeddedCarriage({
       ...{ store, committer: this.#committer, queueGroup: QUEUE_GROUP, nowMs: () => clock.now(), log: (name) => this.#log(name) },
       cursor: (group, log) => this.#cursors.get(`${group}/${log.id}`),

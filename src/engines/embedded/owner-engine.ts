@@ -2,6 +2,7 @@
 import type { Clock } from '../../base/clock.ts'
 import type { Capabilities } from '../../broker/capabilities.ts'
 import type { Carriage } from '../../broker/carriage.ts'
+import type { Delays } from '../../broker/delays.ts'
 import type { BrokerDescription, ConsumerPause, DeadLetter, DeadLetterQuery } from '../../broker/description.ts'
 import type {
   ConsumerSpec,
@@ -40,6 +41,9 @@ export class OwnerEngine implements Engine {
   }
   get carriage(): Carriage {
     return this.#engine.carriage
+  }
+  get delays(): Delays {
+    return this.#engine.delays
   }
   declare(spec: ChannelSpec): Promise<void> {
     return this.#engine.declare(spec)

@@ -5,6 +5,7 @@
 
 import type { Emission, EncodedEvent, PublishWaiter, Receipt } from '../../broker/engine.ts'
 import { type ChannelLog, CONTINUES } from './channel-log.ts'
+import { EmbeddedDelays } from './delays.ts'
 import { IdLook, type Known, UNSURE, waitingUntil } from './id-look.ts'
 import { Timers, type TimersParts } from './timers.ts'
 
@@ -40,15 +41,22 @@ type Put = (fresh: readonly EncodedEvent[]) => Promise<readonly Receipt[]>
 
 export interface PublishingParts extends TimersParts {
   log(name: string): ChannelLog
+  /** @throws CLOSED */
+  open(): void
 }
 
 export class Publishing {
   readonly #parts: PublishingParts
   readonly #timers: Timers
+  readonly delays: EmbeddedDelays
 
   constructor(parts: PublishingParts) {
     this.#parts = parts
     this.#timers = new Timers(parts)
+    this.delays = new EmbeddedDelays(parts, this.#timers, (name) => {
+      parts.open()
+      return parts.log(name)
+    })
   }
 
   /** Whether due events are being moved. */

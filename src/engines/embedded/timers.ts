@@ -4,8 +4,10 @@
  * Invariants:
  * - A timer's deletion and the event that it was for are in one commit.
  * - An event is looked for by its id when it is due, in the turn in which it is appended: it is stored once, whatever came meanwhile.
+ * - A timer is deleted once: by the turn that moves its event, or by the turn that cancels it. Until that is durable it counts as leaving.
  * - An undecided emission is written down with the completion that it belongs to, as a timer that is due at once. Its id does not count as waiting.
  */
+import { nextTurn } from '../../base/timers.ts'
 import type { EncodedEvent } from '../../broker/engine.ts'
 import { fromJson, toJson } from '../../delivery/consumer-records.ts'
 import type { DueQueue } from '../../delivery/due-queue.ts'
@@ -38,6 +40,8 @@ export class Timers {
   #armedMs = Number.POSITIVE_INFINITY
   #firing = false
   #again = false
+  /** Timers whose deletion is not durable yet. */
+  readonly #leaving = new Set<string>()
 
   constructor(parts: TimersParts) {
     this.#parts = parts
@@ -85,6 +89,50 @@ export class Timers {
     this.#armNext()
   }
 
+  /**
+   * Take out the event with this id, if it waits. True when that is durable: from the turn that deletes its timer nothing moves it.
+   * @throws DISK_FULL · TOO_MANY_FILES · STORE_FAILED
+   */
+  async cancel(log: ChannelLog, id: string): Promise<boolean> {
+    const { store, committer } = this.#parts
+    for (;;) {
+      // What is kept on a full disk for the next try could not be answered.
+      if (committer.full !== null) throw committer.full
+      await committer.flushed()
+      const found = (await this.#timersOf(log, id)).filter(({ timerKey }) => store.get(timerKey) !== undefined)
+      if (found.length === 0) return false
+      const waiting = found.filter(({ timerKey }) => !this.#leaving.has(timerKey))
+      for (const timer of waiting) this.#delete(timer)
+      await committer.flushed()
+      for (const { timerKey } of waiting) this.#leaving.delete(timerKey)
+      if (waiting.length > 0) return true
+      // It was being moved, perhaps into its wait: that is seen now.
+    }
+  }
+
+  /** The timers that hold back an event with this id. Without deduplication there may be several, of which one is known by its id. */
+  async #timersOf(log: ChannelLog, id: string): Promise<readonly Timer[]> {
+    const { store, clock } = this.#parts
+    const found: Timer[] = []
+    const known = log.dedupe === null ? undefined : store.get(keys.scheduledId(log.id, id))
+    const bytes = known === undefined ? undefined : store.get(Buffer.from(known).toString())
+    if (known !== undefined && bytes !== undefined) found.push({ ...fromJson<TimerRecord>(bytes), timerKey: Buffer.from(known).toString(), log })
+    const upTo = log.dedupe === null ? (['t/', 't0'] as const) : keys.timersUpTo(AT_ONCE)
+    for await (const timer of timersIn(store, ...upTo)) {
+      if (timer.channelId === log.id && (timer.undecided !== true || timer.dueAtMs > clock.now())) found.push({ ...timer, log })
+    }
+    return found.filter(({ event }) => event.id === id)
+  }
+
+  /** Delete a timer with the commit of this turn. */
+  #delete({ timerKey, channelId, event, undecided, log }: Timer): void {
+    const { committer } = this.#parts
+    this.#leaving.add(timerKey)
+    committer.record(timerKey, null)
+    if (undecided !== true) committer.record(keys.scheduledId(channelId, event.id), null)
+    else if (log !== undefined) log.undecided--
+  }
+
   #armNext(): void {
     const [next] = this.#parts.store.range('t/', 't0', 1)
     if (next !== undefined) this.#arm(timerDueMs(next[0]))
@@ -130,7 +178,10 @@ export class Timers {
       if (timers.length === 0) return
       await this.#moveAll(timers)
       await committer.flushed()
-      for (const { log, event, undecided } of timers) if (undecided === true) log?.scheduling.delete(event.id)
+      for (const { log, event, undecided, timerKey } of timers) {
+        this.#leaving.delete(timerKey)
+        if (undecided === true) log?.scheduling.delete(event.id)
+      }
     }
   }
 
@@ -147,18 +198,29 @@ export class Timers {
 
   /** Where the timer's event goes: into its channel, into its wait, or nowhere, as its id is known. */
   #move(look: IdLook, timer: Timer): boolean {
-    const { log, event, dueAtMs, undecided, timerKey, channelId } = timer
+    const { log, event, dueAtMs, undecided } = timer
     const { committer, clock } = this.#parts
+    // It was cancelled while its id was looked for.
+    if (this.#leaving.has(timer.timerKey)) return true
     const found = known(look, timer)
     if (found === UNSURE) return false
-    committer.record(timerKey, null)
-    if (undecided !== true) committer.record(keys.scheduledId(channelId, event.id), null)
-    if (log === undefined) return true
-    if (undecided === true) log.undecided--
-    if (found !== null) return true
+    this.#delete(timer)
+    if (log === undefined || found !== null) return true
     if (undecided === true && dueAtMs > clock.now()) this.hold(log, event, dueAtMs)
     else committer.append(log, event)
     return true
+  }
+}
+
+/** Timers in the order of their keys, which is that of their times; the event loop goes on between pages. */
+export async function* timersIn(store: LookParts['store'], from: string, to: string): AsyncGenerator<TimerRecord & { readonly timerKey: string }> {
+  for (let next = from; ; ) {
+    const page = store.range(next, to, TIMER_PAGE)
+    for (const [timerKey, bytes] of page) yield { ...fromJson<TimerRecord>(bytes), timerKey }
+    const last = page.at(-1)
+    if (last === undefined || page.length < TIMER_PAGE) return
+    next = `${last[0]}!`
+    await new Promise((resolve) => nextTurn(resolve))
   }
 }
 

@@ -7,6 +7,7 @@ import { orderBehindLetters } from './clauses/04-order-behind-letters.ts'
 import { orderByKey } from './clauses/04-order-by-key.ts'
 import { retry } from './clauses/05-retry.ts'
 import { deadLetter } from './clauses/06-dead-letter.ts'
+import { cancel } from './clauses/07-cancel.ts'
 import { delay } from './clauses/07-delay.ts'
 import { deduplication } from './clauses/08-deduplication.ts'
 import { replay } from './clauses/09-replay.ts'
@@ -41,6 +42,7 @@ export const SCENARIOS: readonly Scenario[] = [
   ...retry,
   ...deadLetter,
   ...delay,
+  ...cancel,
   ...deduplication,
   ...replay,
   ...boundedMemory,

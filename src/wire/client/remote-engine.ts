@@ -9,6 +9,7 @@ import { MillraceError } from '../../base/errors.ts'
 import { LIMITS } from '../../base/limits.ts'
 import type { Capabilities } from '../../broker/capabilities.ts'
 import type { Carriage } from '../../broker/carriage.ts'
+import type { Delays } from '../../broker/delays.ts'
 import type { Alarm, BrokerDescription, ConsumerPause, DeadLetter, DeadLetterQuery } from '../../broker/description.ts'
 import type {
   ClaimOutcome,
@@ -46,7 +47,7 @@ export interface RemoteEngineOptions {
 
 /** What may be asked again in a new session, as doing it twice does no harm. */
 const REPEATABLE = new Set([
-  ...['declare', 'channel', 'describe', 'deadLetters', 'rewind', 'setPause'],
+  ...['declare', 'channel', 'describe', 'deadLetters', 'delayed', 'rewind', 'setPause'],
   ...['accepts', 'consumers', 'letters', 'scheduled', 'putConsumer', 'putLetters'].map((call) => `carriage.${call}`),
 ])
 
@@ -54,6 +55,10 @@ export class RemoteEngine implements Engine {
   readonly name: string
   readonly clock: Clock
   readonly carriage: Carriage = new RemoteCarriage((method, ...args) => this.#call(method, ...args))
+  readonly delays: Delays = {
+    list: (channel, query) => this.#call('delayed', channel, query),
+    cancel: (channel, id) => this.#call('cancelDelayed', channel, id),
+  }
   capabilities: Capabilities = {} as Capabilities
   readonly #options: RemoteEngineOptions
   readonly #client: WireClient

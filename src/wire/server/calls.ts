@@ -2,7 +2,8 @@
 import { isAbsolute } from 'node:path'
 import { isMillraceError, MillraceError } from '../../base/errors.ts'
 import { checkName, ownerOf } from '../../base/names.ts'
-import { noFiles } from '../../broker/call-options.ts'
+import { checkedDelayedId, checkedDelayedQuery, noFiles } from '../../broker/call-options.ts'
+import type { DelayedQuery } from '../../broker/delays.ts'
 import type { BrokerDescription, DeadLetterQuery } from '../../broker/description.ts'
 import type { Engine } from '../../broker/engine.ts'
 import type { ChannelSpec } from '../../channel/channel.ts'
@@ -37,6 +38,7 @@ const AUDITED = new Set([
   'removeChannel',
   'redrive',
   'dropDeadLetters',
+  'cancelDelayed',
   'carriage.putEvents',
   'carriage.putConsumer',
   'carriage.putLetters',
@@ -109,16 +111,26 @@ const METHODS: Readonly<Record<string, Method>> = {
     await engine.removeChannel(channel as string)
   },
   deadLetters: async ({ engine, access, args: [value, query] }) => {
-    const checked = queryOf(query)
+    const checked = queryOf<DeadLetterQuery>(query)
     return engine.deadLetters(await consumerOf(engine, access, 'read', value, checked.channel), checked)
   },
   redrive: async ({ engine, access, args: [value, query] }) => {
-    const checked = queryOf(query)
+    const checked = queryOf<DeadLetterQuery>(query)
     return engine.redrive(await consumerOf(engine, access, 'manage', value, checked.channel), checked)
   },
   dropDeadLetters: async ({ engine, access, args: [value, query] }) => {
-    const checked = queryOf(query)
+    const checked = queryOf<DeadLetterQuery>(query)
     return engine.dropDeadLetters(await consumerOf(engine, access, 'manage', value, checked.channel), checked)
+  },
+  delayed: async ({ engine, access, args: [channel, query] }) => {
+    const name = checkName(channel, 'channel')
+    access.check('read', name)
+    return engine.delays.list(name, checkedDelayedQuery(queryOf(query, 'delayed events')))
+  },
+  cancelDelayed: async ({ engine, access, args: [channel, id] }) => {
+    const name = checkName(channel, 'channel')
+    access.check('manage', name)
+    return engine.delays.cancel(name, checkedDelayedId(id as string))
   },
 }
 
@@ -171,7 +183,7 @@ function anyOf(access: Access, permissions: readonly Permission[], channel: stri
   throw new MillraceError('FORBIDDEN', message, { channel })
 }
 
-function queryOf(value: unknown): DeadLetterQuery {
-  if (typeof value !== 'object' || value === null) throw malformed('a dead-letter query is not an object')
-  return value
+function queryOf<Query extends DeadLetterQuery | DelayedQuery>(value: unknown, of = 'dead letters'): Query {
+  if (typeof value !== 'object' || value === null) throw malformed(`a query of ${of} is not an object`)
+  return value as Query
 }

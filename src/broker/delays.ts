@@ -1,0 +1,78 @@
+/** Events that wait for their time (clause 7), seen from outside: what of an engine's port lists and cancels them, and which of them a query is about. */
+import { LIMITS } from '../base/limits.ts'
+
+/** An event that waits for its time. */
+export interface DelayedEvent {
+  readonly channel: string
+  readonly id: string
+  readonly type: string
+  readonly key: string | null
+  /** When it will be in the channel, in milliseconds since the epoch. */
+  readonly dueAtMs: number
+}
+
+/** Which delayed events of a channel; all that are given must hold. An empty query is every one. */
+export interface DelayedQuery {
+  readonly id?: string
+  readonly key?: string
+  /** Only those behind this one: the last event of the page before. */
+  readonly after?: Pick<DelayedEvent, 'dueAtMs' | 'id'>
+  /** At most so many, the soonest first. @default 1000 */
+  readonly limit?: number
+}
+
+/** The part of an engine that people use to look at delayed events, and to take them back. */
+export interface Delays {
+  /** The soonest first; of those that are due together, in the order of their ids. @throws UNKNOWN_CHANNEL */
+  list(channel: string, query: DelayedQuery): Promise<DelayedEvent[]>
+  /**
+   * Take back the event with this id. True, when that is durable: the event waited and will never be stored, and its id is new again. False: it does not wait.
+   * @throws UNKNOWN_CHANNEL
+   */
+  cancel(channel: string, id: string): Promise<boolean>
+}
+
+/** Keeps of all delayed events that it is shown those that a query is about: never more than two pages of them. */
+export class Soonest {
+  readonly #channel: string
+  readonly #query: DelayedQuery
+  readonly #limit: number
+  #kept: DelayedEvent[] = []
+
+  constructor(channel: string, query: DelayedQuery) {
+    this.#channel = channel
+    this.#query = query
+    this.#limit = query.limit ?? LIMITS.delayedListDefault
+  }
+
+  add({ id, type, key }: Omit<DelayedEvent, 'channel' | 'dueAtMs'>, dueAtMs: number): void {
+    const { id: onlyId, key: onlyKey, after } = this.#query
+    if ((onlyId !== undefined && id !== onlyId) || (onlyKey !== undefined && key !== onlyKey)) return
+    const found = { channel: this.#channel, id, type, key, dueAtMs }
+    if (after !== undefined && inOrder(found, after) <= 0) return
+    this.#kept.push(found)
+    if (this.#kept.length >= 2 * this.#limit) this.#cut()
+  }
+
+  /** Whether nothing that is due then, or later, belongs to the page: for those who show events in the order of their times. */
+  isBehind(dueAtMs: number): boolean {
+    const last = this.#kept[this.#limit - 1]
+    return last !== undefined && last.dueAtMs < dueAtMs
+  }
+
+  page(): DelayedEvent[] {
+    this.#cut()
+    return this.#kept
+  }
+
+  #cut(): void {
+    this.#kept = this.#kept.sort(inOrder).slice(0, this.#limit)
+  }
+}
+
+type Place = Pick<DelayedEvent, 'dueAtMs' | 'id'>
+
+function inOrder(a: Place, b: Place): number {
+  if (a.dueAtMs !== b.dueAtMs) return a.dueAtMs - b.dueAtMs
+  return a.id < b.id ? -1 : Number(a.id > b.id)
+}

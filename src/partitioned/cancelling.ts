@@ -1,0 +1,114 @@
+/**
+ * Delayed events as people see them: what waits in the schedule's queue for one channel, and taking it out.
+ *
+ * A cancellation is a completion without an emission, in the journal of whoever looks after the queue: the same conditional write by which the event would
+ * be emitted. So one of the two happens, whichever process asks, and whatever dies meanwhile. With it, in the same entry, goes the record by which all
+ * processes learn that the id is new again; it is in the queue before the call is answered.
+ */
+import { LIMITS } from '../base/limits.ts'
+import { type DelayedEvent, type DelayedQuery, type Delays, Soonest } from '../broker/delays.ts'
+import { settledIn } from '../delivery/carried-state.ts'
+import { journalOf } from './group.ts'
+import type { Interventions, Place } from './interventions.ts'
+import { fold } from './journal-entry.ts'
+import type { ChannelEntry, LogBackend } from './log-backend.ts'
+import type { Publishing } from './publishing.ts'
+import type { Registry } from './registry.ts'
+import { cancellation, isFor, SCHEDULE, type Scheduled, scheduledId, scheduledIn } from './scheduler.ts'
+
+const QUEUES = '~queue'
+const PAGE = { count: 1000, bytes: LIMITS.readAheadBytes }
+
+export interface CancellingHost {
+  readonly backend: LogBackend
+  readonly registry: Registry
+  readonly publishing: Publishing
+  readonly interventions: Interventions
+  /** @throws CLOSED */
+  open(): void
+  /** What consumers of this engine have settled is in their journals. */
+  flushed(): Promise<void>
+}
+
+export class PartitionedDelays implements Delays {
+  readonly #host: CancellingHost
+
+  constructor(host: CancellingHost) {
+    this.#host = host
+  }
+
+  async list(channel: string, query: DelayedQuery): Promise<DelayedEvent[]> {
+    const entry = await this.#entry(channel)
+    const soonest = new Soonest(channel, query)
+    for await (const [, { event, dueAtMs }] of this.#waiting(entry)) soonest.add(event, dueAtMs ?? 0)
+    return soonest.page()
+  }
+
+  async cancel(channel: string, id: string): Promise<boolean> {
+    const entry = await this.#entry(channel)
+    // Not beside a publish of this id, which would look for it meanwhile.
+    return this.#host.publishing.alone(entry, [{ id }], () => this.#cancel(entry, id))
+  }
+
+  async #entry(channel: string): Promise<ChannelEntry> {
+    const { registry, open } = this.#host
+    open()
+    const entry = await registry.current(channel)
+    if (registry.find(SCHEDULE) === undefined) await registry.look()
+    return entry
+  }
+
+  async #cancel(entry: ChannelEntry, id: string): Promise<boolean> {
+    const { registry, publishing } = this.#host
+    if (registry.find(SCHEDULE) === undefined) return false
+    const known = await publishing.delaying.placeOf(entry, id)
+    const places = known === null ? await this.#placesOf(entry, id) : [known]
+    let cancelled = false
+    for (const place of places) {
+      if (!(await this.#withdraw(entry, id, place))) continue
+      await publishing.delaying.cancelled(entry, id, place)
+      cancelled = true
+    }
+    return cancelled
+  }
+
+  /** Without deduplication an id may wait more than once; of very many, not every id is kept in mind. */
+  async #placesOf(entry: ChannelEntry, id: string): Promise<number[]> {
+    const places: number[] = []
+    for await (const [place, { event }] of this.#waiting(entry)) if (event.id === id) places.push(place)
+    return places
+  }
+
+  async #withdraw(entry: ChannelEntry, id: string, offset: number): Promise<boolean> {
+    const { registry, interventions } = this.#host
+    const schedule = registry.known(SCHEDULE)
+    const journal = journalOf(QUEUES, SCHEDULE, 0)
+    const place: Place = { journal, group: QUEUES, groupId: `${QUEUES}/${SCHEDULE}`, entry: schedule, partition: 0 }
+    let withdrawn = false
+    await interventions.within(place, async ({ cursor, ownership }) => {
+      withdrawn = cursor.withdraw(offset)
+      if (withdrawn) ownership.emit([{ channel: SCHEDULE, event: cancellation(scheduledId(entry, id), offset), dueAtMs: null }])
+      await ownership.flushed()
+    })
+    return withdrawn
+  }
+
+  /** What waits for its time, by its place in the queue. */
+  async *#waiting(entry: ChannelEntry): AsyncGenerator<readonly [place: number, scheduled: Scheduled]> {
+    const { backend, registry, flushed } = this.#host
+    if (registry.find(SCHEDULE) === undefined) return
+    await flushed()
+    const done = settledIn(fold((await backend.readJournal(journalOf(QUEUES, SCHEDULE, 0))).entries).records, QUEUES, 0)
+    for (let from = done?.floor ?? 0; ; ) {
+      const found = await backend.read(SCHEDULE, 0, from, PAGE)
+      for (const { offset, event } of found) {
+        if (done?.has(offset) === true) continue
+        const scheduled = scheduledIn(event.text)
+        if (scheduled !== null && isFor(scheduled, entry)) yield [offset, scheduled]
+      }
+      const last = found.at(-1)
+      if (last === undefined) return
+      from = last.offset + 1
+    }
+  }
+}
