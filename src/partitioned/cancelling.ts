@@ -7,6 +7,7 @@
  */
 import { LIMITS } from '../base/limits.ts'
 import { type DelayedEvent, type DelayedQuery, type Delays, Soonest } from '../broker/delays.ts'
+import type { EncodedEvent } from '../broker/engine.ts'
 import { settledIn } from '../delivery/carried-state.ts'
 import { journalOf } from './group.ts'
 import type { Interventions, Place } from './interventions.ts'
@@ -30,8 +31,18 @@ export interface CancellingHost {
   flushed(): Promise<void>
 }
 
+interface Withdrawal {
+  readonly offset: number
+  /** The record by which processes learn of it. */
+  readonly says: EncodedEvent
+  readonly resolve: (withdrawn: boolean) => void
+  readonly reject: (error: Error) => void
+}
+
 export class PartitionedDelays implements Delays {
   readonly #host: CancellingHost
+  readonly #withdrawals: Withdrawal[] = []
+  #withdrawing = false
 
   constructor(host: CancellingHost) {
     this.#host = host
@@ -79,25 +90,53 @@ export class PartitionedDelays implements Delays {
     return places
   }
 
-  async #withdraw(entry: ChannelEntry, id: string, offset: number): Promise<boolean> {
+  /** Take what waits at a place out of the queue: together with others that are asked for meanwhile, as one change of the journal. */
+  #withdraw(entry: ChannelEntry, id: string, offset: number): Promise<boolean> {
+    return new Promise((resolve, reject) => {
+      this.#withdrawals.push({ offset, says: cancellation(scheduledId(entry, id), offset), resolve, reject })
+      if (this.#withdrawing) return
+      this.#withdrawing = true
+      void this.#withdrawAll()
+    })
+  }
+
+  async #withdrawAll(): Promise<void> {
+    while (this.#withdrawals.length > 0) {
+      const together = this.#withdrawals.splice(0)
+      try {
+        const withdrawn = await this.#withdrawn(together)
+        for (const each of together) each.resolve(withdrawn.has(each))
+      } catch (error) {
+        for (const { reject } of together) reject(error as Error)
+      }
+    }
+    this.#withdrawing = false
+  }
+
+  /** Which of them waited until now. */
+  async #withdrawn(withdrawals: readonly Withdrawal[]): Promise<ReadonlySet<Withdrawal>> {
     const { registry, interventions } = this.#host
     const schedule = registry.known(SCHEDULE)
     const journal = journalOf(QUEUES, SCHEDULE, 0)
     const place: Place = { journal, group: QUEUES, groupId: `${QUEUES}/${SCHEDULE}`, entry: schedule, partition: 0 }
-    let withdrawn = false
+    let withdrawn: ReadonlySet<Withdrawal> | null = null
     await interventions.within(place, async ({ cursor, ownership }) => {
-      withdrawn = cursor.withdraw(offset)
-      if (withdrawn) ownership.emit([{ channel: SCHEDULE, event: cancellation(scheduledId(entry, id), offset), dueAtMs: null }])
+      // It is durable already, and another process took the journal before it was given back.
+      if (withdrawn !== null) return
+      const taken = new Set(withdrawals.filter(({ offset }) => cursor.withdraw(offset)))
+      ownership.emit([...taken].map(({ says }) => ({ channel: SCHEDULE, event: says, dueAtMs: null })))
       await ownership.flushed()
+      withdrawn = taken
     })
-    return withdrawn
+    return withdrawn ?? new Set()
   }
 
   /** What waits for its time, by its place in the queue. */
   async *#waiting(entry: ChannelEntry): AsyncGenerator<readonly [place: number, scheduled: Scheduled]> {
     const { backend, registry, flushed } = this.#host
     if (registry.find(SCHEDULE) === undefined) return
-    await flushed()
+    // What was settled in a partition that is lost never happened.
+    await flushed().catch(() => undefined)
     const done = settledIn(fold((await backend.readJournal(journalOf(QUEUES, SCHEDULE, 0))).entries).records, QUEUES, 0)
     for (let from = done?.floor ?? 0; ; ) {
       const found = await backend.read(SCHEDULE, 0, from, PAGE)

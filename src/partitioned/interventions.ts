@@ -6,6 +6,7 @@
  * finds it lost, and claims it again. What was in its hands is delivered again, without having used an attempt.
  */
 import { MillraceError } from '../base/errors.ts'
+import { realTimeout } from '../base/timers.ts'
 import { type ConsumerPause, DEAD_LETTERS_MAX, type DeadLetter, type DeadLetterQuery } from '../broker/description.ts'
 import type { Position } from '../broker/engine.ts'
 import { consumerKeys, QUEUE_GROUP } from '../delivery/consumer-records.ts'
@@ -27,6 +28,8 @@ import type { Registry } from './registry.ts'
 
 const ORDERS_MS = 60_000
 const TRIES = 20
+/** Before the second try, at most; before others longer. */
+const AGAIN_MS = 5
 
 export interface InterventionHost {
   readonly pauses: Pauses
@@ -182,7 +185,10 @@ export class Interventions {
         else await this.#borrow(place, change)
         return
       } catch (error) {
-        if (!(error instanceof Fenced) || tries === TRIES) throw error
+        if (!(error instanceof Fenced)) throw error
+        if (tries === TRIES) throw contended(place)
+        // Others that do the same go first, or next.
+        await new Promise((resolve) => realTimeout(resolve, Math.random() * AGAIN_MS * tries))
       }
     }
   }
@@ -214,6 +220,11 @@ export class Interventions {
     await this.#host.backend.beat(groupId, ORDERS, `${performance.timeOrigin + performance.now()}`, ORDERS_MS)
     await this.#host.groups.get(groupId)?.tick()
   }
+}
+
+function contended({ entry: { spec } }: Place): MillraceError {
+  const message = `other processes took channel "${spec.name}" each time before the change was stored: try again`
+  return new MillraceError('UNAVAILABLE', message, { channel: spec.name })
 }
 
 /** Every journal of a consumer, or of all. */

@@ -96,6 +96,7 @@ function ruleIndex(): pattern.RuleIndex {
 
 function brokerSamples(broker: main.Broker): readonly Sample[] {
   const letters = broker.deadLetters('worker')
+  const delayed = broker.delayed('happenings')
   const query = { channel: 'happenings', offset: 0, id: 'x', key: 'k', limit: 1 }
   return [
     { name: 'publish', call: broker.publish.bind(broker) as Sample['call'], args: () => [happenings, Happened(1), { delay: '1h' }], bags: [1, 2] },
@@ -114,6 +115,14 @@ function brokerSamples(broker: main.Broker): readonly Sample[] {
     { name: 'list', call: letters.list.bind(letters) as Sample['call'], args: () => [{ ...query }], bags: [0] },
     { name: 'redrive', call: letters.redrive.bind(letters) as Sample['call'], args: () => [{ ...query }], bags: [0] },
     { name: 'drop', call: letters.drop.bind(letters) as Sample['call'], args: () => [{ ...query }], bags: [0] },
+    { name: 'delayed', call: ((name: string) => broker.delayed(name).list()) as Sample['call'], args: () => ['happenings'] },
+    {
+      name: 'delayed list',
+      call: delayed.list.bind(delayed) as Sample['call'],
+      args: () => [{ id: 'x', key: 'k', limit: 1, after: { id: 'x', dueAtMs: 1 } }],
+      bags: [0],
+    },
+    { name: 'delayed cancel', call: delayed.cancel.bind(delayed) as Sample['call'], args: () => ['x'] },
     { name: 'rewind', call: broker.rewind.bind(broker) as Sample['call'], args: () => ['worker', 'end', { channel: 'happenings' }], bags: [2] },
     { name: 'removeConsumer', call: broker.removeConsumer.bind(broker) as Sample['call'], args: () => ['nobody'] },
     { name: 'removeChannel', call: broker.removeChannel.bind(broker) as Sample['call'], args: () => ['nothing'] },

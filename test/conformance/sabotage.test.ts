@@ -139,6 +139,11 @@ const SABOTAGE: readonly Sabotage[] = [
     noticed: ['06-dead-letter/redrive-gives-it-to-that-consumer-alone', '06-dead-letter/park-holds-back-the-later-events-of-its-key'],
   },
   {
+    how: 'an event that is cancelled is stored all the same',
+    lie: (engine) => ({ delays: { list: (channel, query) => engine.delays.list(channel, query), cancel: async () => true } }),
+    noticed: ['07-delay/a-cancelled-event-is-never-stored', '07-delay/an-event-is-stored-or-cancelled-and-never-both'],
+  },
+  {
     how: 'nothing waits behind a dead letter',
     lie: subscribing(() => ({ onDead: 'skip' })),
     noticed: [

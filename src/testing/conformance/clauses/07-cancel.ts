@@ -44,7 +44,7 @@ export const cancel: readonly Scenario[] = clause(7, {
   'a-cancelled-event-is-never-stored': async (world) => {
     const broker = await world.connect()
     const orders = looseStream(world.name('orders'))
-    const at = Date.now() + 400
+    const at = Date.now() + 2000
     await Promise.all(numbers(6).map((n) => broker.publish(orders, placed('a', n, { id: `e${n}` }), { at })))
     const delayed = broker.delayed(orders)
     assert.equal(await delayed.cancel('e1'), true)
@@ -113,7 +113,7 @@ export const cancel: readonly Scenario[] = clause(7, {
   'without-deduplication-all-events-of-the-id-are-cancelled': async (world) => {
     const broker = await world.connect()
     const orders = looseStream(world.name('orders'), { dedupe: false })
-    const at = Date.now() + 300
+    const at = Date.now() + 2000
     for (const n of numbers(3)) await broker.publish(orders, placed('a', n, { id: 'same' }), { at: at + n })
     await broker.publish(orders, placed('a', 3, { id: 'other' }), { at: at + 10 })
     assert.equal((await broker.delayed(orders).list({ id: 'same' })).length, 3)
@@ -163,7 +163,7 @@ export const cancel: readonly Scenario[] = clause(7, {
     async (world) => {
       let broker = await world.connect()
       const orders = looseStream(world.name('orders'))
-      const at = Date.now() + 600
+      const at = Date.now() + 2000
       await Promise.all(numbers(20).map((n) => broker.publish(orders, placed('a', n, { id: `e${n}` }), { at })))
       const delayed = broker.delayed(orders)
       const odd = numbers(20).filter((n) => n % 2 === 1)
