@@ -131,7 +131,7 @@ export const cancel: readonly Scenario[] = clause(7, {
     const calls = new Calls()
     await broker.start(
       consumer(world.name('worker'), jobs).on(Placed, (each, ctx) => {
-        ctx.emit(orders, placed('a', each.data.n, { id: `emitted${each.data.n}` }), { delay: '1h' })
+        void ctx.emit(orders, placed('a', each.data.n, { id: `emitted${each.data.n}` }), { delay: '1h' })
         calls.add(each, ctx)
       }),
     )
