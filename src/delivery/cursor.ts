@@ -33,7 +33,6 @@ const EXPIRED: Failure = { name: 'LeaseExpired', message: 'the worker was not he
 
 /** After reading has failed. */
 const AGAIN_MS = 1000
-
 /** Lanes ready but without a taker, at most, before nothing new is taken up. */
 const UNPLACED_MAX = 1000
 
