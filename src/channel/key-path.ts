@@ -30,8 +30,11 @@ type PathsAt<Name extends string, Value, Depth extends readonly unknown[]> = unk
     ? Name
     : `${Name}.${PathsIn<Value, Depth>}`
 
+/** Of a channel that carries anything, the data is `never`. */
+type InData<Data> = [Data] extends [never] ? string : PathsIn<Data>
+
 /** What every one of the definitions has: a key is taken of all events of a channel. */
-type InEvery<Definition> = (Definition extends AnyEventDefinition ? (path: `data.${PathsIn<InputOf<Definition>>}`) => void : never) extends (
+type InEvery<Definition> = (Definition extends AnyEventDefinition ? (path: `data.${InData<InputOf<Definition>>}`) => void : never) extends (
   path: infer Path,
 ) => void
   ? Path

@@ -41,6 +41,25 @@ test('publishes from arguments and files, says what it did, and shows it', async
   expect(JSON.parse((await millrace('channels', '--data', data, '--json')).out)).toMatchObject([{ name: 'carts', next: 2 }])
 })
 
+test('publishes by the declaration that an application made: its key, its schema, and neither is lost by --create', async () => {
+  const data = join(folder, 'declared')
+  const Ordered = event('ordered', z.object({ order: z.string(), n: z.int().min(1) }))
+  const app = await connect(`file:${data}`)
+  const orders = stream('orders', { events: [Ordered], key: 'data.order', retain: { age: '30d' } })
+  await app.declare(orders, stream('keyed', { events: [Ordered], key: ({ data: { order } }) => order }))
+  const publish = (channel: string, payload: string, ...more: string[]): Promise<Ran> =>
+    millrace('publish', channel, '--data', data, '--create', '--type', 'ordered', '--payload', payload, ...more)
+  expect(await publish('orders', '{"order":"o-1","n":1}')).toMatchObject({ code: 0 })
+  expect(await publish('orders', '{"n":1}')).toMatchObject({ code: 1, err: expect.stringContaining('data.order') })
+  expect(await publish('orders', '{"order":"o-1","n":0}')).toMatchObject({ code: 1, err: expect.stringContaining('n: must be at least 1') })
+  expect(await publish('keyed', '{"order":"o-1","n":1}')).toMatchObject({ code: 1, err: expect.stringContaining('partitionkey') })
+  expect(await publish('keyed', '{"order":"o-1","n":1}', '--key', 'o-1')).toMatchObject({ code: 0 })
+  const keys: (string | null)[] = []
+  await app.start(consumer('keys', orders).onAny((_, { key }) => void keys.push(key)))
+  await expect.poll(() => keys, { timeout: 15_000 }).toEqual(['o-1'])
+  await app.close()
+})
+
 test('reads beside the process that has the directory open, and follows it', async () => {
   const data = join(folder, 'two')
   const broker = await connect(`file:${data}`)

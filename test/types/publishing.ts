@@ -7,6 +7,8 @@ const ItemRemoved = event('cart.item.removed', z.object({ cart: z.string(), sku:
 const LowStock = event('stock.low', z.object({ sku: z.string(), left: z.int() }))
 const Parsed = event('parsed', z.object({ n: z.string().transform(Number) }))
 const Untyped = event('untyped')
+const Nested = event('nested', z.object({ a: z.object({ b: z.string() }) }))
+const Maybe = event('maybe', z.object({ a: z.string().optional() }))
 const carts = stream('carts', { events: [ItemAdded, ItemRemoved], key: (e) => e.data.cart })
 const restock = queue('restock', { events: [LowStock] })
 const anything = stream('anything')
@@ -110,3 +112,26 @@ consumer('batch', carts).onBatch(ItemAdded, { size: 10 }, (events) => {
 })
 // @ts-expect-error a batch has a size
 consumer('batch', carts).onBatch(ItemAdded, {}, () => undefined)
+
+export function keys(): void {
+  stream('keyed', { events: [ItemAdded, ItemRemoved], key: 'data.cart' })
+  stream('keyed', { events: [ItemAdded], key: 'data.quantity' })
+  queue('keyed', { events: [LowStock], key: 'data.sku' })
+  stream('keyed', { events: [ItemAdded], key: 'subject' })
+  stream('keyed', { events: [ItemAdded], key: 'tenant' })
+  stream('keyed', { events: [ItemAdded], key: false })
+  stream('keyed', { events: [Untyped], key: 'data.anything.at.all' })
+  stream('keyed', { key: 'data.anything' })
+  stream('keyed', { events: [Nested], key: 'data.a.b' })
+
+  // @ts-expect-error there is no such member
+  stream('keyed', { events: [ItemAdded], key: 'data.carts' })
+  // @ts-expect-error not every event has it
+  stream('keyed', { events: [ItemAdded, ItemRemoved], key: 'data.quantity' })
+  // @ts-expect-error it may be absent
+  stream('keyed', { events: [Maybe], key: 'data.a' })
+  // @ts-expect-error an object is no key
+  stream('keyed', { events: [Nested], key: 'data.a' })
+  // @ts-expect-error true is no key
+  stream('keyed', { key: true })
+}

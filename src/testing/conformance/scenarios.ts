@@ -19,6 +19,7 @@ import { lifecycle } from './clauses/14-lifecycle.ts'
 import { filter } from './clauses/15-filter.ts'
 import { wildcards } from './clauses/16-wildcards.ts'
 import { discovery } from './clauses/17-discovery.ts'
+import { declarations } from './clauses/18-declarations.ts'
 import { errors } from './clauses/18-errors.ts'
 import type { Scenario } from './scenario.ts'
 
@@ -54,4 +55,5 @@ export const SCENARIOS: readonly Scenario[] = [
   ...wildcards,
   ...discovery,
   ...errors,
+  ...declarations,
 ]
