@@ -144,6 +144,17 @@ deadCommand('drop', 'delete them', 'millrace dead drop stock --offset 17')
   .option('--all', 'every one')
   .action(on(async (name, options) => (await import('./dead-commands.ts')).deadDropCommand(name, options as never)))
 
+const delayed = program.command('delayed').description('the events of a channel that wait for their time')
+const delayedCommands = (): Promise<typeof import('./delayed-commands.ts')> => import('./delayed-commands.ts')
+withData(command(delayed, 'list <channel>', 'list them, the soonest first', 'millrace delayed list reminders --key cart-7'))
+  .option('--id <id>', 'with this event id')
+  .option('--key <key>', 'with this key')
+  .option('--limit <count>', 'at most so many')
+  .action(on(async (channel, options) => (await delayedCommands()).delayedListCommand(channel, options as never)))
+withData(command(delayed, 'cancel <channel>', 'take one back: it will not be stored', 'millrace delayed cancel reminders --id 7f3a'))
+  .option('--id <id>', 'the id of the event')
+  .action(on(async (channel, options) => (await delayedCommands()).delayedCancelCommand(channel, options as never)))
+
 const tokens = program.command('tokens').description('who may use a served data directory, and for what')
 function tokensCommand(name: string, description: string, example: string): Command {
   return withData(command(tokens, name, description, example)).option('--file <file>', 'the file of tokens (default: .tokens.json of the data directory)')

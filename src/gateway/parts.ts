@@ -1,5 +1,6 @@
 /** The parts that a gateway is made of. A new one is a line here. */
 import { deadLetterRoutes } from './dead-letter-routes.ts'
+import { delayedRoutes } from './delayed-routes.ts'
 import type { GatewayHost } from './gateway-host.ts'
 import { managementRoutes } from './management-routes.ts'
 import { operationRoutes } from './operation-routes.ts'
@@ -37,6 +38,7 @@ export function gatewayParts(host: GatewayHost, settings: PartSettings): Gateway
     new PushPart(host, { ...settings.push, drainMs: settings.drainMs }),
     new SocketPart(host),
     { routes: deadLetterRoutes(broker) },
+    { routes: delayedRoutes(broker) },
     { routes: rulesRoutes(broker) },
     { routes: managementRoutes(host) },
     { routes: operationRoutes(host, settings.isClosing) },

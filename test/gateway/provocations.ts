@@ -93,6 +93,13 @@ const subscribed = async (world: ProvocationWorld): Promise<undefined> => {
 const letters = '/api/consumers/{consumer}/dead-letters'
 
 export const provocations: Readonly<Record<string, Provocation>> = {
+  ...Object.fromEntries(
+    ['listDelayedEvents', 'cancelDelayedEvent'].flatMap((name) => [
+      [`${name} 200`, { prepare: channel }],
+      [`${name} 404`, {}],
+      [`${name} 503`, { prepare: closed }],
+    ]),
+  ),
   'publishEvents 202': { prepare: channel, headers: STRUCTURED, body: good },
   'publishEvents 413': { prepare: channel, options: { maxBodyBytes: 10 }, headers: STRUCTURED, body: good },
   'publishEvents 415': { prepare: channel, headers: { ...STRUCTURED, 'content-encoding': 'gzip' }, body: good },

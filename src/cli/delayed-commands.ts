@@ -1,0 +1,36 @@
+/** `millrace delayed`: the events of a channel that wait for their time. */
+import { MillraceError } from '../base/errors.ts'
+import type { DelayedQuery } from '../broker/delays.ts'
+import { complete, print, printJson, table } from './output.ts'
+import { looking, type TargetOptions, writing } from './target.ts'
+
+export interface DelayedOptions extends TargetOptions {
+  readonly id?: string
+  readonly key?: string
+  readonly limit?: string
+}
+
+function queryOf({ id, key, limit }: DelayedOptions): DelayedQuery {
+  return { ...(id !== undefined && { id }), ...(key !== undefined && { key }), ...(limit !== undefined && { limit: Number(limit) }) }
+}
+
+export async function delayedListCommand(channel: string, options: DelayedOptions): Promise<void> {
+  const found = await looking(options, (broker) => broker.delayed(channel).list(queryOf(options)))
+  if (options.json === true) printJson(found)
+  else
+    print(
+      table(
+        ['due', 'type', 'key', 'id'],
+        found.map(({ dueAtMs, type, key, id }) => [new Date(dueAtMs).toISOString(), type, key ?? '', id]),
+      ),
+    )
+  complete(`${found.length} event(s) of ${channel} wait for their time`, options)
+}
+
+export async function delayedCancelCommand(channel: string, options: DelayedOptions): Promise<void> {
+  const { id } = options
+  if (id === undefined) throw new MillraceError('INVALID_OPTION', 'say which event: --id', { option: 'id' })
+  const cancelled = await writing(options, (broker) => broker.delayed(channel).cancel(id))
+  if (options.json === true) printJson({ channel, id, cancelled })
+  complete(cancelled ? `cancelled ${id}: it will not be stored` : `no event ${id} of ${channel} waits: it is stored, or was never there`, options)
+}

@@ -1,0 +1,94 @@
+/** Delayed events over HTTP: list what waits in a channel, cancel one by its id. */
+
+import { LIMITS } from '../base/limits.ts'
+import type { Broker } from '../broker/broker.ts'
+import type { DelayedEvent, DelayedQuery } from '../broker/delays.ts'
+import { badRequest } from './problem.ts'
+import { countOf } from './query.ts'
+import type { Route } from './route.ts'
+import { CHANNEL, json } from './schemas.ts'
+
+const DELAYED = '/channels/{channel}/delayed'
+const EVENT = {
+  type: 'object',
+  required: ['channel', 'id', 'type', 'key', 'dueAtMs'],
+  properties: {
+    channel: { type: 'string' },
+    id: { type: 'string' },
+    type: { type: 'string' },
+    key: { type: ['string', 'null'] },
+    dueAtMs: { type: 'integer' },
+  },
+}
+
+export function delayedRoutes(broker: Broker): Route[] {
+  const common = { tag: 'events', refuses: ['UNKNOWN_CHANNEL', 'CLOSED'] } as const
+  return [
+    {
+      ...common,
+      method: 'GET',
+      path: DELAYED,
+      name: 'listDelayedEvents',
+      summary: 'List the events of a channel that wait for their time.',
+      parameters: { channel: CHANNEL },
+      access: { action: 'read', of: 'channel' },
+      query: {
+        id: { description: 'With this event id.', schema: { type: 'string' } },
+        key: { description: 'With this key.', schema: { type: 'string' } },
+        after: { description: 'Only those behind this place: next of the page before.', schema: { type: 'string' } },
+        limit: { description: 'At most so many, the soonest first.', schema: { type: 'integer', minimum: 1, maximum: LIMITS.delayedListMax } },
+      },
+      answers: {
+        200: {
+          description: 'The soonest first, at most 100 unless limit says otherwise. next is where the next page begins; null after the last.',
+          content: json({
+            type: 'object',
+            required: ['delayed', 'next'],
+            properties: { delayed: { type: 'array', items: EVENT }, next: { type: ['string', 'null'] } },
+          }),
+        },
+      },
+      handle: async ({ parameters, query }) => {
+        const asked = queryOf(query)
+        const delayed = await broker.delayed(parameters['channel'] as string).list(asked)
+        return Response.json({ delayed, next: delayed.length < asked.limit ? null : placeOf(delayed.at(-1) as DelayedEvent) })
+      },
+    },
+    {
+      ...common,
+      method: 'DELETE',
+      path: `${DELAYED}/{id}`,
+      name: 'cancelDelayedEvent',
+      summary: 'Cancel an event that waits for its time.',
+      parameters: { channel: CHANNEL, id: { description: 'The event’s id.', required: true, schema: { type: 'string' } } },
+      access: { action: 'manage', of: 'channel' },
+      answers: {
+        200: {
+          description: 'cancelled is true: it will never be stored, and its id is new again. false: it does not wait.',
+          content: json({ type: 'object', required: ['cancelled'], properties: { cancelled: { type: 'boolean' } } }),
+        },
+      },
+      handle: async ({ parameters }) => Response.json({ cancelled: await broker.delayed(parameters['channel'] as string).cancel(parameters['id'] as string) }),
+    },
+  ]
+}
+
+function queryOf({ id, key, after, limit }: Readonly<Record<string, string | undefined>>): DelayedQuery & { readonly limit: number } {
+  return {
+    ...(id !== undefined && { id }),
+    ...(key !== undefined && { key }),
+    ...(after !== undefined && { after: afterOf(after) }),
+    limit: limit === undefined ? 100 : countOf('limit', limit, 1, LIMITS.delayedListMax),
+  }
+}
+
+function placeOf({ dueAtMs, id }: DelayedEvent): string {
+  return `${dueAtMs}/${id}`
+}
+
+function afterOf(text: string): Pick<DelayedEvent, 'dueAtMs' | 'id'> {
+  const [, dueAtMs, id] = /^(\d{1,15})\/(.+)$/s.exec(text) ?? []
+  if (dueAtMs === undefined || id === undefined)
+    throw badRequest(400, `after "${text.slice(0, 60)}" is none that a page gave: send its next`, { parameter: 'after' })
+  return { dueAtMs: Number(dueAtMs), id }
+}
