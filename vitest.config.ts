@@ -18,6 +18,8 @@ export default defineConfig({
     // Most files wait for servers, syncs and leases: more of them than there are processors can run at once.
     maxWorkers: availableParallelism() + 1,
     globalSetup: ['test/announce-missing.ts'],
+    // What must come is waited for: machines that build and test are busy.
+    expect: { poll: { timeout: 15_000 } },
     testTimeout: 20_000,
     hookTimeout: 20_000,
     teardownTimeout: 10_000,

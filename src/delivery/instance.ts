@@ -2,6 +2,7 @@
  * An instance of a consumer on the embedded engine: its credit, what it holds, its lease.
  */
 
+import type { Clock } from '../base/clock.ts'
 import { LIMITS } from '../base/limits.ts'
 import { afterThis, nextTick, nextTurn } from '../base/timers.ts'
 import type { ClaimOutcome, ConsumerSpec, Delivery, DeliverySink, Emission, Failure, HeldClaim, Subscription } from '../broker/engine.ts'
@@ -22,7 +23,7 @@ const TURN_MAX = 500
 
 /** What an instance needs of its engine. */
 export interface InstanceHost {
-  readonly nowMs: () => number
+  readonly clock: Pick<Clock, 'now' | 'elapsed'>
   readonly keys: KeyTables
   /** Check emissions before anything of the delivery is settled. @throws UNKNOWN_CHANNEL */
   checkEmissions(emissions: readonly Emission[]): void
@@ -56,7 +57,8 @@ export class Instance implements Subscription {
   lapsed = false
   /** Its worker goes on without this engine: what it holds stays as it is, for the next. */
   abandoned = false
-  renewedMs: number
+  /** When it was heard of last, by the clock's `elapsed`: a lease is a span. */
+  #renewedMs: number
   readonly #sink: DeliverySink
   readonly #host: InstanceHost
   #outbox: HeldDelivery[] = []
@@ -73,7 +75,7 @@ export class Instance implements Subscription {
     this.free = spec.credit
     this.#sink = sink
     this.#host = host
-    this.renewedMs = host.nowMs()
+    this.#renewedMs = host.clock.elapsed()
     this.keys = host.keys.of(spec.name)
     this.keys.join(this)
   }
@@ -117,7 +119,7 @@ export class Instance implements Subscription {
   }
 
   retry(delivery: Delivery, delayMs: number, failure: Failure): boolean {
-    return this.retryAt(delivery, this.#host.nowMs() + delayMs, failure)
+    return this.retryAt(delivery, this.#host.clock.now() + delayMs, failure)
   }
 
   /** The same at a time, and not after one: those of one time keep their order. */
@@ -172,7 +174,7 @@ export class Instance implements Subscription {
     this.#feeding = false
     const settled = [...this.#settled]
     this.#settled.clear()
-    const nowMs = this.#host.nowMs()
+    const nowMs = this.#host.clock.now()
     for (const cursor of settled) cursor.progress.made(nowMs)
     for (const cursor of [...this.hungry]) {
       if (!this.takes) break
@@ -203,15 +205,15 @@ export class Instance implements Subscription {
   }
 
   renew(): void {
-    this.renewedMs = this.#host.nowMs()
+    this.#renewedMs = this.#host.clock.elapsed()
     if (!this.lapsed) return
     this.lapsed = false
     for (const cursor of this.cursors) cursor.pumpSoon()
   }
 
   /** Whether it was not heard of for its lease. */
-  expired(nowMs: number): boolean {
-    return nowMs - this.renewedMs > Math.max(LIMITS.leaseMsMin, this.spec.leaseMs)
+  get expired(): boolean {
+    return this.#host.clock.elapsed() - this.#renewedMs > Math.max(LIMITS.leaseMsMin, this.spec.leaseMs)
   }
 
   /** The subscription is being handed over: deliveries come after that. */
@@ -243,7 +245,7 @@ export class Instance implements Subscription {
   }
 
   stalled(): string | null {
-    return stallOf([...this.cursors].map(progressOf), [this], this.#host.nowMs())?.reason ?? null
+    return stallOf([...this.cursors].map(progressOf), [this], this.#host.clock.now())?.reason ?? null
   }
 
   flushed(): Promise<void> {

@@ -26,10 +26,10 @@ export class LeaseWatch {
     let lease = Number.POSITIVE_INFINITY
     for (const instance of this.#instances) lease = Math.min(lease, instance.spec.leaseMs)
     const waitMs = Math.max(LIMITS.leaseMsMin / 4, lease / 4)
-    const dueMs = this.#clock.now() + waitMs
+    const dueMs = this.#clock.elapsed() + waitMs
     const look = (): void => {
       this.#cancel = null
-      const late = this.#clock.now() - dueMs
+      const late = this.#clock.elapsed() - dueMs
       for (const instance of this.#instances) this.#check(instance, late > waitMs)
       this.watch()
     }
@@ -43,7 +43,7 @@ export class LeaseWatch {
 
   #check(instance: Instance, heldUp: boolean): void {
     if (heldUp && !instance.lapsed) instance.renew()
-    else if (instance.held.size > 0 && instance.expired(this.#clock.now())) this.#expire(instance)
+    else if (instance.held.size > 0 && instance.expired) this.#expire(instance)
   }
 
   #expire(instance: Instance): void {

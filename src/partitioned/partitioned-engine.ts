@@ -170,7 +170,7 @@ export class PartitionedEngine implements Engine {
 
   #makeInstanceHost(): InstanceHost {
     return {
-      nowMs: () => this.clock.now(),
+      clock: this.clock,
       keys: new KeyTables(),
       checkEmissions: (emissions) => checkEmissions(emissions, (channel) => this.#registry.known(channel), this.#backend.limits.entryBytes),
       emit: (emissions, cursor) => this.#ownedBy(cursor)?.ownership.emit(emissions),

@@ -1,5 +1,5 @@
 /** A cursor by itself: a log whose blocks are never in memory, records in a map, and an instance whose deliveries the test settles. */
-import { systemClock } from '../../src/base/clock.ts'
+import { type Clock, systemClock } from '../../src/base/clock.ts'
 import type { Delivery, EncodedEvent, Failure } from '../../src/broker/engine.ts'
 import { KeyTables } from '../../src/delivery/consumer-keys.ts'
 import { Cursor } from '../../src/delivery/cursor.ts'
@@ -89,10 +89,14 @@ export class CursorWorld {
   /** Offsets as they were handed out. */
   readonly given: number[] = []
 
-  constructor(options: { readonly credit?: number; readonly perKey?: number } = {}) {
+  constructor(options: { readonly credit?: number; readonly perKey?: number; readonly clock?: Pick<Clock, 'now' | 'elapsed'> } = {}) {
     this.log = new SlowLog(1, 'orders')
     this.cursor = new Cursor('worker', this.log, this.#host(), { at: 'beginning' })
-    this.instance = this.#instance(options.credit ?? 10, options.perKey ?? 1)
+    this.instance = this.#instance(
+      options.credit ?? 10,
+      options.perKey ?? 1,
+      options.clock ?? { now: () => performance.now(), elapsed: () => performance.now() },
+    )
     this.cursor.attach(this.instance)
     this.instance.starting = false
   }
@@ -121,7 +125,7 @@ export class CursorWorld {
     }
   }
 
-  #instance(credit: number, perKey: number): Instance {
+  #instance(credit: number, perKey: number, clock: Pick<Clock, 'now' | 'elapsed'>): Instance {
     const spec = { name: 'worker', channels: ['orders'], wants: [{ type: null, pattern: null }], from: { at: 'beginning' }, onDead: null } as const
     return new Instance(
       { ...spec, credit, perKey, leaseMs: 30_000, attemptsMax: 8, stallMs: 60_000 },
@@ -135,7 +139,7 @@ export class CursorWorld {
         },
       },
       {
-        nowMs: () => performance.now(),
+        clock,
         keys: new KeyTables(),
         checkEmissions: () => undefined,
         emit: () => undefined,

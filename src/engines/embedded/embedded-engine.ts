@@ -171,7 +171,7 @@ export class EmbeddedEngine implements Engine {
 
   #makeInstanceHost(): InstanceHost {
     return {
-      nowMs: () => this.clock.now(),
+      clock: this.clock,
       keys: new KeyTables(),
       checkEmissions: (emissions) => emissions.forEach(({ channel }) => void this.#log(channel)),
       emit: (emissions) => this.#publishing.emit(emissions),

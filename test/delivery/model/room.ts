@@ -59,7 +59,7 @@ export class Room {
       seek: (log, position) => seek(log as SimLog, position),
     }
     this.#instanceHost = {
-      nowMs: () => clock.now(),
+      clock,
       keys: new KeyTables(),
       checkEmissions: () => undefined,
       emit: () => undefined,

@@ -25,7 +25,7 @@ export const delay: readonly Scenario[] = clause(7, {
     const orders = looseStream(world.name('orders'))
     const calls = new Calls()
     await broker.start(consumer(world.name('worker'), orders).on(Placed, calls.handler))
-    const dueMs = Date.now() + 1000
+    const dueMs = Date.now() + 3000
     const receipts = [await broker.publish(orders, placed('a', 0), { at: new Date(dueMs) }), await broker.publish(orders, placed('a', 1), { at: dueMs })]
     assert.deepEqual(
       receipts.map((receipt) => receipt.dueAtMs),
@@ -40,7 +40,7 @@ export const delay: readonly Scenario[] = clause(7, {
     const orders = orderStream(world.name('orders'))
     const calls = new Calls()
     await broker.start(consumer(world.name('worker'), orders).on(Placed, calls.handler))
-    const at = Date.now() + 1000
+    const at = Date.now() + 2000
     await Promise.all([4, 2, 0, 3, 1].map((n) => broker.publish(orders, placed('a', n), { at: at + n * 20 })))
     await broker.publish(orders, placed('a', 100))
     await calls.reach(world, 6)

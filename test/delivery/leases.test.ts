@@ -1,0 +1,38 @@
+/** A lease is a span: the wall clock may jump either way, and it ends neither earlier nor later. */
+import { afterEach, beforeEach, expect, test, vi } from 'vitest'
+import { LeaseWatch } from '../../src/delivery/lease-watch.ts'
+import { CursorWorld } from './cursor-world.ts'
+import { SimClock } from './model/sim-clock.ts'
+
+const LEASE_MS = 30_000
+const HOUR_MS = 3_600_000
+
+let clock: SimClock
+let world: CursorWorld
+let watch: LeaseWatch
+beforeEach(async () => {
+  clock = new SimClock(1_000_000, 0)
+  world = new CursorWorld({ clock })
+  world.log.append('a', 'b', 'c')
+  await vi.waitFor(() => expect(world.hands.length).toBe(3))
+  watch = new LeaseWatch(clock, new Set([world.instance]))
+  watch.watch()
+})
+afterEach(() => watch.close())
+
+test.for([HOUR_MS, -HOUR_MS, LEASE_MS / 5, -LEASE_MS / 5])('the wall clock jumps by %i ms: who is heard of keeps what it has in hand', async (jumpMs) => {
+  for (let beats = 0; beats < 10; beats++) {
+    if (beats === 3) clock.jump(jumpMs)
+    await clock.pass(LEASE_MS / 2)
+    world.instance.renew()
+  }
+  expect(world.hands.length).toBe(3)
+})
+
+test.for([HOUR_MS, -HOUR_MS, LEASE_MS / 5, -LEASE_MS / 5])('the wall clock jumps by %i ms: who is not heard of loses it after its lease', async (jumpMs) => {
+  clock.jump(jumpMs)
+  await clock.pass(LEASE_MS * 0.9)
+  expect(world.instance.lapsed).toBe(false)
+  await clock.pass(LEASE_MS)
+  expect(world.instance.lapsed).toBe(true)
+})
