@@ -2,7 +2,8 @@
  * A mail provider that behaves like real ones: it knows a repeated request by its idempotency key, and fails now and then.
  *
  * "Sent" is a file in the outbox, named by the key. Which requests fail follows from the key, so that a run can be repeated: of ten, three
- * fail once, one fails twice, and every eleventh is refused until somebody redrives it from the dead letters.
+ * fail once, one fails twice, and every eleventh is refused until somebody redrives it from the dead letters. The server of `greylisted.example` takes no
+ * letter at once, as some servers do with senders that they don't know: it says when to come back.
  */
 import { mkdir, rename, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -23,6 +24,12 @@ export interface MailProvider {
   send(letter: Letter): Promise<void>
 }
 
+/** The letter is welcome after a while, and not before. */
+export class Greylisted extends Error {
+  override readonly name = 'Greylisted'
+  readonly delayMs = 60_000
+}
+
 const ALWAYS = 99
 
 export async function openOutbox(folder: string): Promise<MailProvider> {
@@ -30,6 +37,7 @@ export async function openOutbox(folder: string): Promise<MailProvider> {
   return {
     async send({ key, attempt, insist, to, subject }) {
       await wait(40 + (hash(key) % 120))
+      if (attempt === 1 && to.endsWith('@greylisted.example')) throw new Greylisted('451 greylisted, try again in a minute')
       const failures = failuresOf(key)
       if (attempt <= failures && !insist) throw new Error(failures === ALWAYS ? `550 mailbox of ${to} is full` : '421 the mail server is busy, try again')
       const file = join(folder, `${key}.json`)

@@ -5,11 +5,12 @@
 import type { StandardSchemaV1 } from '@standard-schema/spec'
 import { isMillraceError, MillraceError } from '../base/errors.ts'
 import { LIMITS } from '../base/limits.ts'
-import { didYouMean, shown } from '../base/shown.ts'
+import { shown } from '../base/shown.ts'
 import { type Channel, checkChannel, isChannel } from '../channel/channel.ts'
-import { unknownChannel } from '../channel/channel-errors.ts'
+import { typeNotCarried, unknownChannel } from '../channel/channel-errors.ts'
 import type { NewEvent } from '../event/cloud-event.ts'
 import { type Encodable, type Encoded, encodeEvent } from '../event/encode.ts'
+import { isDefinition } from '../event/event.ts'
 import { eventText } from '../event/event-text.ts'
 import { nowText } from '../event/identity.ts'
 import { saysItsTime } from '../event/made-now.ts'
@@ -197,8 +198,7 @@ export class EventEncoder {
     const target = this.#ready.get(name)
     // It was removed since it was prepared: whoever encodes prepares it again, or says so.
     if (target === undefined) throw unknownChannel(name, this.#ready.keys())
-    if (typeof event !== 'object' || event === null)
-      throw new MillraceError('INVALID_EVENT', `an event for channel "${name}" must be an object`, { channel: name })
+    if (typeof event !== 'object' || event === null) refuseOther(name, event)
     const definition = target.events?.get(event.type)
     if (definition === undefined) refuseType(target, event)
     const kept = target.kept?.get(event.type)
@@ -231,16 +231,15 @@ export class EventEncoder {
   }
 }
 
+function refuseOther(channel: string, given: unknown): never {
+  const what = isDefinition(given) ? `the definition of ${shown(given.type)}: call it with the event's data` : shown(given)
+  throw new MillraceError('INVALID_EVENT', `an event for channel "${channel}" must be an object; this is ${what}`, { channel })
+}
+
 function refuseType(target: Target, event: Encodable): void {
   const { types } = target.spec
   if (types === null || (target.events === null && types.includes(event.type))) return
-  const meant = typeof event.type === 'string' ? didYouMean(event.type, types) : undefined
-  const carried = types.length > 8 ? `${types.slice(0, 8).join(', ')} and ${types.length - 8} more` : types.join(', ')
-  throw new MillraceError('TYPE_NOT_CARRIED', `channel "${target.name}" does not carry ${shown(event.type)}: ${meant ?? `it carries ${carried}`}`, {
-    channel: target.name,
-    type: event.type,
-    types,
-  })
+  throw typeNotCarried(`channel "${target.name}" does not carry ${shown(event.type)}`, event.type, types, { channel: target.name })
 }
 
 /** Not binary, and not absent. */

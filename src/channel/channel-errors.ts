@@ -1,5 +1,5 @@
 /** What is wrong with a channel that was asked for: the same errors on every engine. */
-import { MillraceError } from '../base/errors.ts'
+import { type ErrorDetails, MillraceError } from '../base/errors.ts'
 import { didYouMean } from '../base/shown.ts'
 
 const NAMES_MAX = 8
@@ -26,4 +26,14 @@ export function offsetOutOfRange(channel: string, offset: number, first: number,
     first,
     next,
   })
+}
+
+const TYPES_SHOWN = 8
+
+/** `refusal`, and the type that was probably meant, or some of those that the channel, or all channels of the consumer, carry. */
+export function typeNotCarried(refusal: string, type: unknown, types: readonly string[], facts: ErrorDetails): MillraceError {
+  const meant = typeof type === 'string' ? didYouMean(type, types) : undefined
+  const more = types.length > TYPES_SHOWN ? ` and ${types.length - TYPES_SHOWN} more` : ''
+  const carried = types.length === 0 ? 'no type is carried' : `use one of ${types.slice(0, TYPES_SHOWN).join(', ')}${more}`
+  return new MillraceError('TYPE_NOT_CARRIED', `${refusal}: ${meant ?? carried}`, { ...facts, type, types })
 }

@@ -41,7 +41,7 @@ async function created(broker: Broker, channel: string): Promise<void> {
 interface Counts {
   stored: number
   duplicates: number
-  /** Of one event. Of many, what is said is how many. */
+  /** Of one event. Those of a file are printed as they come, a line each, and the counts after them. */
   receipts?: readonly Receipt[]
 }
 
@@ -76,7 +76,10 @@ async function publishLines(broker: Broker, channel: string, options: PublishCom
   const send = async (): Promise<void> => {
     if (batch.length === 0) return
     const receipts: Receipt[] = await broker.publish(channel, batch)
-    for (const receipt of receipts) counts[receipt.duplicate ? 'duplicates' : 'stored']++
+    for (const receipt of receipts) {
+      counts[receipt.duplicate ? 'duplicates' : 'stored']++
+      if (options.json === true) printJson(receipt)
+    }
     bar?.advance(bytes, `${counts.stored} events`)
     batch = []
     bytes = 0

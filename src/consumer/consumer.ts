@@ -11,6 +11,7 @@ import { position } from '../broker/call-options.ts'
 import type { OnDead, Position } from '../broker/engine.ts'
 import type { AttemptPolicy } from '../broker/failed-attempt.ts'
 import { type Channel, checkChannel, type DefinitionsOf, type Stream } from '../channel/channel.ts'
+import { typeNotCarried } from '../channel/channel-errors.ts'
 import type { StoredEvent } from '../event/cloud-event.ts'
 import { type AnyEventDefinition, type EventFilter, isDefinition, type TypeOf } from '../event/event.ts'
 import { parsePattern } from '../pattern/pattern-parser.ts'
@@ -181,12 +182,15 @@ export class Consumer<Definition extends AnyEventDefinition = AnyEventDefinition
   }
 
   #checkCarried(definition: AnyEventDefinition): void {
-    const carried = this.#channels.some((channel) => typeof channel === 'string' || channel.spec.types === null || channel.spec.types.includes(definition.type))
-    if (carried) return
-    throw new MillraceError('TYPE_NOT_CARRIED', `consumer "${this.name}" handles "${definition.type}", which none of its channels carries`, {
-      consumer: this.name,
-      type: definition.type,
-    })
+    const types: string[] = []
+    for (const channel of this.#channels) {
+      if (typeof channel === 'string' || channel.spec.types === null) return
+      types.push(...channel.spec.types)
+    }
+    const { type } = definition
+    if (types.includes(type)) return
+    const refusal = `consumer "${this.name}" has a handler for ${shown(type)}, which none of its channels carries`
+    throw typeNotCarried(refusal, type, types, { consumer: this.name })
   }
 
   /** Called by `broker.start`. */

@@ -30,7 +30,16 @@ test('publishes from arguments and files, says what it did, and shows it', async
   const lines = join(folder, 'lines.jsonl')
   writeFileSync(lines, '{"type":"cart.item.added","id":"e-1"}\n\n{"type":"cart.item.added","id":"e-2","data":{"sku":"milk"}}\n')
   const second = await millrace('publish', 'carts', '--data', data, '--file', lines, '--json')
-  expect(JSON.parse(second.out)).toEqual({ channel: 'carts', stored: 1, duplicates: 1 })
+  expect(
+    second.out
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line) as unknown),
+  ).toEqual([
+    { channel: 'carts', offset: 0, id: 'e-1', duplicate: true },
+    { channel: 'carts', offset: 1, id: 'e-2', duplicate: false },
+    { channel: 'carts', stored: 1, duplicates: 1 },
+  ])
   const tail = await millrace('tail', 'carts', '--data', data, '--json', '--where', '{"data":{"sku":["milk"]}}')
   expect(
     tail.out

@@ -10,6 +10,7 @@ import { wholeNumber } from '../../base/units.ts'
 import type { ConsumerPause } from '../../broker/description.ts'
 import type { ConsumerSpec, EncodedEvent, Position } from '../../broker/engine.ts'
 import type { ChannelSpec } from '../../channel/channel.ts'
+import { typeNotCarried } from '../../channel/channel-errors.ts'
 import { fitting, type KeptSchemas } from '../../channel/kept-schemas.ts'
 import { checkKeyPath, type KeySpec } from '../../channel/key-path.ts'
 import { eventText } from '../../event/event-text.ts'
@@ -25,7 +26,7 @@ export function checkEvent(spec: ChannelSpec, { id, type, key, text }: EncodedEv
     throw new MillraceError('EVENT_TOO_LARGE', `${eventText({ type, id })} has ${bytes} bytes; channel "${spec.name}" takes ${spec.eventBytesMax}`, facts)
   }
   if (spec.types !== null && !spec.types.includes(type)) {
-    throw new MillraceError('TYPE_NOT_CARRIED', `channel "${spec.name}" does not carry ${shown(type)}: it carries ${spec.types.join(', ')}`, facts)
+    throw typeNotCarried(`channel "${spec.name}" does not carry ${shown(type)}`, type, spec.types, facts)
   }
   const refuse = (why: string): never => {
     throw new MillraceError('INVALID_EVENT', `${eventText({ type, id })}: ${why}`, facts)
