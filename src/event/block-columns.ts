@@ -115,3 +115,26 @@ function stringsOf(bytes: Buffer, places: Uint32Array): string[] {
   }
   return strings
 }
+
+/** Whether the columns fill the block without a gap, each text ends behind its beginning, and each type is there. */
+export function columnsFit(bytes: Buffer, count: number): boolean {
+  const typesAt = HEADER_BYTES + 10 * count
+  const textBytes = getUint32(bytes, TEXT_BYTES_AT)
+  const textsAt = bytes.length - textBytes
+  const typeCount = getUint16(bytes, TYPES_AT)
+  let at = typesAt
+  for (let left = typeCount; left > 0; left--) {
+    if (at + 2 > textsAt) return false
+    at += 2 + getUint16(bytes, at)
+  }
+  let start = 1
+  for (let index = 0; index < count; index++) {
+    const end = getUint32(bytes, HEADER_BYTES + 4 * index)
+    const type = HEADER_BYTES + 4 * count + 2 * index
+    const keyBytes = getUint16(bytes, type + 4 * count)
+    if (end < start || getUint16(bytes, type) >= typeCount) return false
+    at += getUint16(bytes, type + 2 * count) + (keyBytes === NO_KEY ? 0 : keyBytes)
+    start = end + 1
+  }
+  return at === textsAt && start === textBytes
+}

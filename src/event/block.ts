@@ -25,7 +25,7 @@
 import { crc32 } from 'node:zlib'
 import { joinCrc32 } from '../base/crc32.ts'
 import { MillraceError } from '../base/errors.ts'
-import { BlockColumns } from './block-columns.ts'
+import { BlockColumns, columnsFit } from './block-columns.ts'
 import { ASCII, FLAGS_AT, HEADER_BYTES, MAGIC, NO_KEY, putUint16, putUint32, TEXT_BYTES_AT, TYPES_AT, VOID } from './block-layout.ts'
 
 /** Smaller blocks are summed again sooner than their sum is joined with others. */
@@ -228,9 +228,29 @@ function write(bytes: Buffer, events: readonly BlockEvent[], types: ReadonlyMap<
  */
 export function decodeBlock(channelId: number, bytes: Uint8Array, verify = true): Block {
   const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
-  const whole = buffer.length >= HEADER_BYTES && buffer.readUInt32LE(0) === MAGIC && buffer.readUInt32LE(8) === buffer.length
-  if (!whole || (verify && crc32(buffer.subarray(8)) !== buffer.readUInt32LE(4))) {
+  if (!hasRoom(buffer) || (verify && crc32(buffer.subarray(8)) !== buffer.readUInt32LE(4))) {
     throw new MillraceError('DATA_DAMAGED', 'a block of events is damaged: its checksum or length is wrong', { channelId, bytes: buffer.length })
   }
   return new Block(channelId, buffer.readDoubleLE(16), buffer.readUInt32LE(12), buffer.readDoubleLE(24), buffer)
+}
+
+/** Whether the header is a block's, and the bytes have room for the columns of so many events. Nothing is allocated by a count that the bytes cannot hold. */
+function hasRoom(bytes: Buffer): boolean {
+  if (bytes.length < HEADER_BYTES || bytes.readUInt32LE(0) !== MAGIC || bytes.readUInt32LE(8) !== bytes.length) return false
+  const count = bytes.readUInt32LE(12)
+  const isVoid = (bytes.readUInt16LE(FLAGS_AT) & VOID) !== 0
+  return count > 0 && (isVoid || HEADER_BYTES + 10 * count + bytes.readUInt32LE(TEXT_BYTES_AT) <= bytes.length)
+}
+
+/**
+ * A block that came over a connection: its checksum says that it arrived as it was sent, and not that its columns fit together. Columns that do not
+ * fit could name one text a million times.
+ * @throws DATA_DAMAGED when the bytes are not a whole block, hold no event, or have columns that do not fit together
+ */
+export function decodeSentBlock(bytes: Uint8Array, verify = true): Block {
+  const block = decodeBlock(0, bytes, verify)
+  if (block.isVoid || !columnsFit(block.bytes, block.count)) {
+    throw new MillraceError('DATA_DAMAGED', 'a block of events is damaged: its columns do not fit together', { bytes: block.bytes.length })
+  }
+  return block
 }

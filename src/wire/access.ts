@@ -78,6 +78,9 @@ export function wireErrorOf(error: unknown): WireError {
 }
 
 /** An error as the other end gave it. */
-export function errorOfWire({ code, message, details }: WireError): MillraceError {
-  return new MillraceError(Object.hasOwn(ERROR_CODES, code) ? (code as ErrorCode) : 'UNAVAILABLE', message, details)
+export function errorOfWire(value: unknown): MillraceError {
+  const { code, message, details } = (value ?? {}) as Partial<Record<keyof WireError, unknown>>
+  const known = typeof code === 'string' && Object.hasOwn(ERROR_CODES, code) ? (code as ErrorCode) : 'UNAVAILABLE'
+  const facts = typeof details === 'object' && details !== null && !Array.isArray(details) ? (details as WireError['details']) : {}
+  return new MillraceError(known, typeof message === 'string' ? message : 'the server failed, and did not say why', facts)
 }

@@ -14,9 +14,9 @@
  */
 import type { StoredText } from '../broker/engine.ts'
 import { HeldDelivery } from '../delivery/held-delivery.ts'
-import { type Block, decodeBlock, encodeBlock } from '../event/block.ts'
+import { type Block, decodeSentBlock, encodeBlock } from '../event/block.ts'
 import { EventInBlock, gatherBlock } from '../event/event-in-block.ts'
-import { malformed, newFrame } from './frame.ts'
+import { malformed, newFrame, TIME_MS_MAX } from './frame.ts'
 
 const PLACED = 1
 const TRIED = 2
@@ -112,8 +112,16 @@ export class EventColumns {
     this.#body = body
     this.count = count
     // The connection has its own checksums; what they cannot see is the two ends' own memory, as with the events' objects.
-    this.block = decodeBlock(0, body.subarray(blockAt), false)
+    this.block = decodeSentBlock(body.subarray(blockAt), false)
     if (this.block.count !== count) throw malformed('a frame of events counts others than its block')
+    if (!this.#isPlaced()) throw malformed('an event has an offset or a time that is none')
+  }
+
+  /** Whether all offsets and times are such. Without columns, those of the block are looked at. */
+  #isPlaced(): boolean {
+    if (this.#offsetsAt < 0) return isPlace(this.block.firstOffset, this.block.timeMs) && Number.isSafeInteger(this.block.firstOffset + this.count)
+    for (let index = 0; index < this.count; index++) if (!isPlace(this.offsetAt(index), this.timeAt(index))) return false
+    return true
   }
 
   offsetAt(index: number): number {
@@ -131,4 +139,8 @@ export class EventColumns {
   redrivenAt(index: number): boolean {
     return this.#attemptsAt >= 0 && this.#body[this.#attemptsAt + 4 * this.count + index] === 1
   }
+}
+
+function isPlace(offset: number, timeMs: number): boolean {
+  return Number.isSafeInteger(offset) && offset >= 0 && Math.abs(timeMs) <= TIME_MS_MAX
 }

@@ -78,6 +78,14 @@ export function malformed(what: string): MillraceError {
   return new MillraceError('INVALID_REQUEST', `the other end does not keep to the protocol: ${what}`, { what })
 }
 
+/** The last millisecond that a `Date` can hold. */
+export const TIME_MS_MAX = 8_640_000_000_000_000
+
+/** A time of a frame, or NaN where it has none. */
+export function isTimeOrNone(timeMs: number): boolean {
+  return Number.isNaN(timeMs) || Math.abs(timeMs) <= TIME_MS_MAX
+}
+
 /** What a client may put in the JSON of one frame: looked at before it is parsed. */
 export const CLIENT_BOUNDS: JsonBounds = { depthMax: LIMITS.dataDepthMax + 8, namesMax: LIMITS.wireJsonValuesMax, valuesMax: LIMITS.wireJsonValuesMax }
 

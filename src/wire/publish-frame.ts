@@ -19,9 +19,9 @@
  */
 import type { MillraceError } from '../base/errors.ts'
 import type { EncodedEvent, Receipt } from '../broker/engine.ts'
-import { type Block, decodeBlock, encodeBlock } from '../event/block.ts'
+import { type Block, decodeSentBlock, encodeBlock } from '../event/block.ts'
 import { errorOfWire, type WireError } from './access.ts'
-import { FRAME, FRAME_HEADER_BYTES, jsonOf, malformed, newFrame } from './frame.ts'
+import { FRAME, FRAME_HEADER_BYTES, isTimeOrNone, jsonOf, malformed, newFrame } from './frame.ts'
 
 const HEAD_BYTES = 32
 const BATCH = 1
@@ -73,13 +73,15 @@ export function decodePublish(body: Buffer): Publish {
   const nameEnd = HEAD_BYTES + body.readUInt16LE(28)
   const dueAtMs = body.readDoubleLE(4)
   const timeMs = body.readDoubleLE(12)
-  const block = decodeBlock(0, body.subarray(nameEnd))
+  const offset = body.readDoubleLE(20)
+  if (!isTimeOrNone(dueAtMs) || !isTimeOrNone(timeMs) || !Number.isSafeInteger(offset)) throw malformed('a publish has a time or an offset that is none')
+  const block = decodeSentBlock(body.subarray(nameEnd))
   return {
     request: body.readUInt32LE(0),
     channel: body.toString('utf8', HEAD_BYTES, nameEnd),
     dueAtMs: Number.isNaN(dueAtMs) ? null : dueAtMs,
     batch: (body.readUInt16LE(30) & BATCH) !== 0,
-    since: Number.isNaN(timeMs) ? null : { timeMs, offset: body.readDoubleLE(20) },
+    since: Number.isNaN(timeMs) ? null : { timeMs, offset },
     block,
   }
 }
@@ -116,6 +118,11 @@ export function receiptsFrame(request: number, receipts: readonly Receipt[], ref
 
 type Row = readonly [offset: number | null, duplicate: boolean, dueAtMs?: number]
 
+function isRow(row: readonly unknown[]): row is Row {
+  const [offset, duplicate, dueAtMs] = row
+  return typeof duplicate === 'boolean' && (offset === null ? Number.isFinite(dueAtMs) : Number.isSafeInteger(offset))
+}
+
 function rowOf(receipt: Receipt): Row {
   return receipt.offset === null ? [null, receipt.duplicate, receipt.dueAtMs] : [receipt.offset, receipt.duplicate]
 }
@@ -126,18 +133,21 @@ export function decodeReceipts(body: Buffer, channel: string, ids: readonly stri
   const first = body.readDoubleLE(8)
   const receipts: (Receipt | MillraceError)[] = new Array(ids.length)
   if (!Number.isNaN(first)) {
+    if (!Number.isSafeInteger(first + ids.length)) throw malformed('a receipt is none')
     for (let index = 0; index < ids.length; index++) {
       receipts[index] = { channel, id: ids[index] as string, offset: first + index, duplicate: false }
     }
     return receipts
   }
-  const rows = jsonOf(body, RECEIPTS_BYTES) as readonly (Row | WireError)[]
+  const rows = jsonOf(body, RECEIPTS_BYTES)
+  if (!Array.isArray(rows) || rows.length !== ids.length) throw malformed('receipts of other events than were published')
   for (let index = 0; index < ids.length; index++) {
-    const row = rows[index] as Row | WireError
-    if ('code' in row) {
+    const row: unknown = rows[index]
+    if (!Array.isArray(row)) {
       receipts[index] = errorOfWire(row)
       continue
     }
+    if (!isRow(row)) throw malformed('a receipt is none')
     const [offset, duplicate, dueAtMs] = row
     const id = ids[index] as string
     receipts[index] = offset === null ? { channel, id, offset, duplicate, dueAtMs: dueAtMs as number } : { channel, id, offset, duplicate }

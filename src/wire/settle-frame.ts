@@ -15,9 +15,9 @@
  *             …      a block of the emissions, if there are any
  */
 import type { Emission, EncodedEvent, Failure } from '../broker/engine.ts'
-import { decodeBlock, encodeBlock } from '../event/block.ts'
+import { decodeSentBlock, encodeBlock } from '../event/block.ts'
 import type { JsonBounds } from '../event/json-scanner.ts'
-import { FRAME, FRAME_HEADER_BYTES, jsonOf, malformed, newFrame } from './frame.ts'
+import { FRAME, FRAME_HEADER_BYTES, isTimeOrNone, jsonOf, malformed, newFrame, TIME_MS_MAX } from './frame.ts'
 
 export const VERB = { complete: 1, retry: 2, deadLetter: 3, release: 4 } as const
 
@@ -105,9 +105,10 @@ export class Settlements {
     const jsonAt = placesAt + 14 * emitted
     const blockAt = jsonAt + body.readUInt32LE(12)
     if (blockAt > body.length) throw malformed('a settlement is too short')
-    const json = blockAt === jsonAt ? null : (jsonOf(body.subarray(0, blockAt), jsonAt, bounds) as Json)
+    const json = blockAt === jsonAt ? null : checkedJson(jsonOf(body.subarray(0, blockAt), jsonAt, bounds), this.count)
     this.#details = json === null ? null : new Map(json.details)
-    this.#emissions = emitted === 0 ? null : decodeEmissions(body, placesAt, emitted, blockAt, json?.channels ?? [])
+    this.#emissions = emitted === 0 ? null : decodeEmissions(body, { count: this.count, placesAt, emitted, blockAt }, json?.channels ?? [])
+    for (let place = 0; place < this.count; place++) if (!isVerb(this.verbAt(place))) throw malformed('a delivery is settled by no verb')
   }
 
   /** The number of the delivery that was settled. */
@@ -133,16 +134,59 @@ interface Json {
   readonly channels: readonly string[]
 }
 
-function decodeEmissions(body: Buffer, placesAt: number, count: number, blockAt: number, channels: readonly string[]): Map<number, Emission[]> {
+/** The JSON of a stranger: what an engine keeps of it is of the kinds and sizes that our own end sends. */
+function checkedJson(value: unknown, count: number): Json {
+  const { details, channels } = (value ?? {}) as { readonly details?: unknown; readonly channels?: unknown }
+  if (!Array.isArray(details) || !Array.isArray(channels)) throw malformed('the JSON of a settlement has no details or channels')
+  for (const name of channels) if (typeof name !== 'string') throw malformed('a channel of a settlement is no name')
+  for (const entry of details as unknown[]) {
+    if (!Array.isArray(entry) || !isPlace(entry[0], count) || !isDetail(entry[1])) throw malformed('a settlement says how in a way that is none')
+  }
+  return { details, channels } as Json
+}
+
+function isPlace(value: unknown, count: number): boolean {
+  return Number.isInteger(value) && (value as number) >= 0 && (value as number) < count
+}
+
+const KINDS: readonly unknown[] = ['error', 'rejected', 'poison', 'timeout', 'crash'] satisfies readonly Failure['kind'][]
+
+function isDetail(value: unknown): value is SettleDetail {
+  if (typeof value !== 'object' || value === null) return false
+  const { delayMs, failure } = value as { readonly delayMs?: unknown; readonly failure?: unknown }
+  if (!isDelay(delayMs ?? 0) || typeof failure !== 'object' || failure === null) return false
+  const { name, message, stack = '', code = '', kind } = failure as Partial<Record<keyof Failure, unknown>>
+  return [name, message, stack, code].every((text) => typeof text === 'string') && KINDS.includes(kind)
+}
+
+function isDelay(value: unknown): boolean {
+  return typeof value === 'number' && value >= 0 && value <= TIME_MS_MAX
+}
+
+function isVerb(verb: number): boolean {
+  return verb >= VERB.complete && verb <= VERB.release
+}
+
+interface EmissionPlaces {
+  /** Deliveries, and emissions. */
+  readonly count: number
+  readonly emitted: number
+  readonly placesAt: number
+  readonly blockAt: number
+}
+
+function decodeEmissions(body: Buffer, places: EmissionPlaces, channels: readonly string[]): Map<number, Emission[]> {
   const found = new Map<number, Emission[]>()
-  const block = decodeBlock(0, body.subarray(blockAt))
+  const { placesAt, emitted: count, blockAt } = places
+  const block = decodeSentBlock(body.subarray(blockAt))
   if (block.count !== count) throw malformed('a settlement counts other emissions than its block')
   for (let index = 0; index < count; index++) {
     const channel = channels[body.readUInt16LE(placesAt + 4 * count + 2 * index)]
     if (channel === undefined) throw malformed('an emission names no channel')
     const dueAtMs = body.readDoubleLE(placesAt + 6 * count + 8 * index)
-    const emission = { channel, event: block.at(index), dueAtMs: Number.isNaN(dueAtMs) ? null : dueAtMs }
     const place = body.readUInt32LE(placesAt + 4 * index)
+    if (!isTimeOrNone(dueAtMs) || place >= places.count) throw malformed('an emission belongs to no delivery, or is due at no time')
+    const emission = { channel, event: block.at(index), dueAtMs: Number.isNaN(dueAtMs) ? null : dueAtMs }
     const others = found.get(place)
     if (others === undefined) found.set(place, [emission])
     else others.push(emission)

@@ -9,7 +9,7 @@ import { MillraceError } from '../../base/errors.ts'
 import { LIMITS } from '../../base/limits.ts'
 import type { Capabilities } from '../../broker/capabilities.ts'
 import type { Carriage } from '../../broker/carriage.ts'
-import type { Delays } from '../../broker/delays.ts'
+import type { DelayedEvent, Delays } from '../../broker/delays.ts'
 import type { Alarm, BrokerDescription, ConsumerPause, DeadLetter, DeadLetterQuery } from '../../broker/description.ts'
 import type {
   ClaimOutcome,
@@ -28,6 +28,7 @@ import type {
 import type { ChannelSpec } from '../../channel/channel.ts'
 import type { Welcome } from '../access.ts'
 import { FRAME, FRAME_HEADER_BYTES, jsonOf, newFrame, numberedFrame } from '../frame.ts'
+import { anything, channelOf, descriptionOf, listOf, numberOf, objectOf, truthOf } from './answers.ts'
 import { RemoteCarriage } from './remote-carriage.ts'
 import { RemotePublishing } from './remote-publishing.ts'
 import { RemoteRead } from './remote-read.ts'
@@ -54,10 +55,10 @@ const REPEATABLE = new Set([
 export class RemoteEngine implements Engine {
   readonly name: string
   readonly clock: Clock
-  readonly carriage: Carriage = new RemoteCarriage((method, ...args) => this.#call(method, ...args))
+  readonly carriage: Carriage = new RemoteCarriage(<Answer>(method: string, ...args: readonly unknown[]) => this.#call<Answer>(method, anything, ...args))
   readonly delays: Delays = {
-    list: (channel, query) => this.#call('delayed', channel, query),
-    cancel: (channel, id) => this.#call('cancelDelayed', channel, id),
+    list: (channel, query) => this.#call('delayed', listOf<DelayedEvent>, channel, query),
+    cancel: (channel, id) => this.#call('cancelDelayed', truthOf, channel, id),
   }
   capabilities: Capabilities = {} as Capabilities
   readonly #options: RemoteEngineOptions
@@ -121,9 +122,9 @@ export class RemoteEngine implements Engine {
 
   #subscribeAgain(subscription: RemoteSubscription): void {
     const claims = subscription.orphan()
-    this.#ask((request) => subscribeFrame(request, subscription, claims)).then(
+    this.#ask((request) => subscribeFrame(request, subscription, claims), listOf<ClaimOutcome>).then(
       (outcomes) => {
-        subscription.claimed(claims, outcomes as ClaimOutcome[])
+        subscription.claimed(claims, outcomes)
       },
       (error: MillraceError) => {
         if (this.#closing !== null || !this.#subscriptions.has(subscription.number)) return
@@ -160,23 +161,23 @@ export class RemoteEngine implements Engine {
   }
 
   /** Send a request that may be sent again in another session, if its frame can be made again. */
-  #ask(frame: (request: number) => Buffer, repeatable = true): Promise<unknown> {
+  #ask<Answer = unknown>(frame: (request: number) => Buffer, answerOf: (value: unknown) => Answer = anything, repeatable = true): Promise<Answer> {
     const request = this.#client.number()
     return new Promise((resolve, reject) => {
       this.#client.request(request, {
         patient: false,
         frame: (again) => (again && !repeatable ? null : frame(request)),
-        answered: (body) => resolve(jsonOf(body, 4)),
+        answered: (body) => resolve(answerOf(jsonOf(body, 4))),
         failed: reject,
       })
     })
   }
 
-  async #call<Receipt>(method: string, ...args: readonly unknown[]): Promise<Receipt> {
+  async #call<Answer>(method: string, answerOf: (value: unknown) => Answer, ...args: readonly unknown[]): Promise<Answer> {
     this.#open()
     this.#collect()
     const body = { method, args }
-    return (await this.#ask((request) => numberedFrame(FRAME.call, request, body), REPEATABLE.has(method))) as Receipt
+    return this.#ask((request) => numberedFrame(FRAME.call, request, body), answerOf, REPEATABLE.has(method))
   }
 
   async #askSubscription(type: number, subscription: number): Promise<void> {
@@ -191,7 +192,7 @@ export class RemoteEngine implements Engine {
   }
 
   async declare(spec: ChannelSpec): Promise<void> {
-    this.#publishing.seen(spec.name, await this.#call<number>('declare', spec))
+    this.#publishing.seen(spec.name, await this.#call('declare', numberOf, spec))
   }
 
   /** Those who ask at the same time ask once. */
@@ -205,7 +206,7 @@ export class RemoteEngine implements Engine {
   }
 
   async #channel(name: string): Promise<ChannelSpec | undefined> {
-    const found = await this.#call<{ readonly spec: ChannelSpec; readonly end: number } | null>('channel', name)
+    const found = await this.#call('channel', channelOf, name)
     if (found === null) return undefined
     this.#publishing.seen(name, found.end)
     return found.spec
@@ -254,36 +255,36 @@ export class RemoteEngine implements Engine {
   }
 
   async rewind(consumer: string, to: Position, channel: string | null): Promise<void> {
-    await this.#call('rewind', consumer, to, channel)
+    await this.#call('rewind', anything, consumer, to, channel)
   }
 
   async setPause(consumer: string, pause: ConsumerPause | null): Promise<void> {
-    await this.#call('setPause', consumer, pause)
+    await this.#call('setPause', anything, consumer, pause)
   }
 
   async removeConsumer(consumer: string): Promise<void> {
-    await this.#call('removeConsumer', consumer)
+    await this.#call('removeConsumer', anything, consumer)
   }
 
   async removeChannel(channel: string): Promise<void> {
-    await this.#call('removeChannel', channel)
+    await this.#call('removeChannel', anything, channel)
     this.#publishing.forget(channel)
   }
 
   deadLetters(consumer: string, query: DeadLetterQuery): Promise<DeadLetter[]> {
-    return this.#call('deadLetters', consumer, query)
+    return this.#call('deadLetters', listOf<DeadLetter>, consumer, query)
   }
 
   redrive(consumer: string, query: DeadLetterQuery): Promise<number> {
-    return this.#call('redrive', consumer, query)
+    return this.#call('redrive', numberOf, consumer, query)
   }
 
   dropDeadLetters(consumer: string, query: DeadLetterQuery): Promise<number> {
-    return this.#call('dropDeadLetters', consumer, query)
+    return this.#call('dropDeadLetters', numberOf, consumer, query)
   }
 
   backup(directory: string): Promise<{ readonly directory: string; readonly bytes: number }> {
-    return this.#call('backup', directory)
+    return this.#call('backup', objectOf<{ readonly directory: string; readonly bytes: number }>, directory)
   }
 
   /** Those of this end; the server's are in its description. */
@@ -292,7 +293,7 @@ export class RemoteEngine implements Engine {
   }
 
   async describe(): Promise<Omit<BrokerDescription, 'capabilities' | 'engine'>> {
-    const described = await this.#call<Omit<BrokerDescription, 'capabilities' | 'engine'>>('describe')
+    const described = await this.#call('describe', descriptionOf)
     return this.#alarm === null ? described : { ...described, alarms: [...described.alarms, this.#alarm] }
   }
 

@@ -66,8 +66,8 @@ class Group implements Pending {
   }
 
   answered(body: Buffer): void {
-    this.#publishing.settled(this)
     const receipts = decodeReceipts(body, this.channel, this.ids)
+    this.#publishing.settled(this)
     const last = receipts.at(-1)
     if (last !== undefined && 'offset' in last && last.offset !== null) this.#publishing.seen(this.channel, last.offset + 1)
     if (this.batch !== null) this.batch(receipts as Receipt[])

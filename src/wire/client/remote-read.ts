@@ -1,8 +1,9 @@
 /** A read at the server, from the client's side: batches as they come, and room for more as they are taken. */
 import type { MillraceError } from '../../base/errors.ts'
+import { LIMITS } from '../../base/limits.ts'
 import type { EngineReadOptions, StoredText } from '../../broker/engine.ts'
 import { EventColumns } from '../event-columns.ts'
-import { FRAME, FRAME_HEADER_BYTES, newFrame, numberedFrame } from '../frame.ts'
+import { FRAME, FRAME_HEADER_BYTES, malformed, newFrame, numberedFrame } from '../frame.ts'
 import type { Pending } from './wire-client.ts'
 
 export class RemoteRead implements Pending {
@@ -12,6 +13,7 @@ export class RemoteRead implements Pending {
   readonly #options: EngineReadOptions
   readonly #send: (frame: Buffer) => void
   readonly #arrived: { readonly events: readonly StoredText[]; readonly bytes: number }[] = []
+  #waitingBytes = 0
   /** Where to go on in a new session. */
   #next: number | null = null
   #over = false
@@ -42,6 +44,8 @@ export class RemoteRead implements Pending {
   }
 
   take(body: Buffer): void {
+    this.#waitingBytes += body.length + FRAME_HEADER_BYTES
+    if (this.#waitingBytes > LIMITS.wireReadBytes + LIMITS.wireFrameBytesMax) throw malformed('more was sent to a read than it has room for')
     const columns = new EventColumns(body, 4)
     const { block, count } = columns
     const events: StoredText[] = new Array(count)
@@ -84,6 +88,7 @@ export class RemoteRead implements Pending {
   }
 
   #more(bytes: number): void {
+    this.#waitingBytes -= bytes
     if (this.#over) return
     const frame = newFrame(FRAME.readMore, 8)
     frame.writeUInt32LE(this.#request, FRAME_HEADER_BYTES)

@@ -8,7 +8,7 @@ import { MillraceError } from '../../base/errors.ts'
 import type { ClaimOutcome, ConsumerSpec, Delivery, DeliverySink, Emission, Failure, HeldClaim, Subscription } from '../../broker/engine.ts'
 import { HeldSet } from '../../delivery/held-set.ts'
 import { EventColumns } from '../event-columns.ts'
-import { FRAME, FRAME_HEADER_BYTES, newFrame } from '../frame.ts'
+import { FRAME, FRAME_HEADER_BYTES, malformed, newFrame } from '../frame.ts'
 import { SettleBatch, type SettleDetail, VERB } from '../settle-frame.ts'
 import { Orphans } from './orphans.ts'
 import { RemoteDelivery } from './remote-delivery.ts'
@@ -27,6 +27,9 @@ export interface SubscriptionLink {
   mark(subscription: number, done: () => void): void
   ended(subscription: RemoteSubscription): void
 }
+
+/** A server that keeps to the credit never comes near: what it has given and this end has settled crosses on the way. */
+const CREDIT_SLACK = 1024
 
 export class RemoteSubscription implements Subscription {
   readonly number: number
@@ -97,6 +100,7 @@ export class RemoteSubscription implements Subscription {
   take(body: Buffer): void {
     const first = body.readUInt32LE(4)
     const events = new EventColumns(body, 8)
+    if (this.#inHand.size + events.count > 2 * this.spec.credit + CREDIT_SLACK) throw malformed('more was delivered than the subscription takes')
     const deliveries: RemoteDelivery[] = []
     for (let index = 0; index < events.count; index++) {
       const number = (first + index) >>> 0

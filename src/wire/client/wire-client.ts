@@ -6,8 +6,8 @@
  */
 import { MillraceError } from '../../base/errors.ts'
 import { LIMITS } from '../../base/limits.ts'
-import { errorOfWire, type Welcome, type WireError } from '../access.ts'
-import { FRAME, FrameReader, jsonFrame, jsonOf, PROTOCOL_VERSION } from '../frame.ts'
+import { errorOfWire, type Hello, type Welcome } from '../access.ts'
+import { FRAME, FrameReader, jsonFrame, jsonOf, malformed, PROTOCOL_VERSION, TIME_MS_MAX } from '../frame.ts'
 import { Link } from '../link.ts'
 import type { Transport } from '../transport.ts'
 
@@ -18,6 +18,7 @@ export type Dial = () => Promise<Transport>
 export interface Pending {
   /** The frame to send in this session. `again`: it was sent over one that is lost. Null: it cannot be sent again. */
   frame(again: boolean): Buffer | null
+  /** @throws INVALID_REQUEST when it is no answer; `failed` is called then. */
   answered(body: Buffer): void
   failed(error: MillraceError): void
   /** It waits for a connection however long that takes. */
@@ -41,6 +42,10 @@ export interface WireClientOptions {
 }
 
 const RECONNECT_MS_MIN = 20
+/** Session ids and heartbeats that are taken from a server. */
+const SESSION_CHARS_MAX = 256
+const HEARTBEAT_MS_MIN = 5
+const HEARTBEAT_MS_MAX = 3_600_000
 
 export class WireClient {
   readonly link: Link
@@ -52,6 +57,8 @@ export class WireClient {
   readonly #pending = new Map<number, Pending>()
   #nextRequest = 1
   #session: string | null = null
+  /** The session cannot go on: the next connection asks for a new one. */
+  #sessionLost = false
   #transport: Transport | null = null
   #beating: NodeJS.Timeout | null = null
   #reconnecting: NodeJS.Timeout | null = null
@@ -84,6 +91,7 @@ export class WireClient {
    * publishes with a delay must not change places because it was measured again. On one machine it stays 0.
    */
   #told(nowMs: number, askedMs: number): void {
+    if (!Number.isFinite(nowMs) || Math.abs(nowMs) > TIME_MS_MAX || !Number.isFinite(askedMs)) throw malformed('the server’s time is none')
     this.toldMs = nowMs
     this.skewMs = Math.min(Math.max(this.skewMs, nowMs - Date.now()), nowMs - askedMs)
   }
@@ -108,25 +116,28 @@ export class WireClient {
         reject(error)
         transport.destroy()
       }
+      let spoiled = false
       const reader = new FrameReader(LIMITS.wireFrameBytesMax, (type, body) => {
         if (welcomed) this.link.take(type, body)
-        else if (type === FRAME.refused) failed(errorOfWire(jsonOf(body, 0) as WireError))
+        else if (type === FRAME.refused) failed(errorOfWire(jsonOf(body, 0)))
         else if (type === FRAME.welcome) {
+          const welcome = welcomeOf(jsonOf(body, 0))
           welcomed = true
           clearTimeout(impatience)
-          const welcome = jsonOf(body, 0) as Welcome
           this.#told(welcome.nowMs, askedMs)
-          this.#begin(transport, welcome)
+          // It waits for whoever asked, whatever comes of the beginning: where that fails, the connection is lost and made again.
           resolve(welcome)
+          this.#begin(transport, welcome)
         }
       })
       transport.open({
         data: (chunk) => {
+          if (spoiled) return
           try {
             reader.push(chunk)
-          } catch {
-            // Nothing can be made of what it says: perhaps of what it says next time.
-            transport.destroy()
+          } catch (error) {
+            spoiled = true
+            this.#spoiled(transport, error, welcomed ? null : failed)
           }
         },
         drain: () => this.link.drained(),
@@ -136,10 +147,19 @@ export class WireClient {
         },
       })
       transport.hold(true)
-      transport.write([
-        jsonFrame(FRAME.hello, { protocol: PROTOCOL_VERSION, session: this.#session, received: this.link.received, token: this.#options.token }),
-      ])
+      transport.write([jsonFrame(FRAME.hello, this.#hello())])
     })
+  }
+
+  /**
+   * Nothing can be made of what the server says: perhaps of what it says in another session. The frame is counted as received and would not be sent
+   * again, so that this session cannot go on.
+   */
+  #spoiled(transport: Transport, error: unknown, failed: ((error: MillraceError) => void) | null): void {
+    this.#sessionLost = true
+    const what = error instanceof MillraceError ? error.message : String(error)
+    failed?.(new MillraceError('UNAVAILABLE', `the server's first answer is none of Millrace: ${what}`, {}))
+    transport.destroy()
   }
 
   #begin(transport: Transport, welcome: Welcome): void {
@@ -150,6 +170,7 @@ export class WireClient {
     this.#options.unavailable(null)
     const first = this.#session === null
     this.#session = welcome.session
+    this.#sessionLost = false
     if (!welcome.resumed) this.link.reset()
     this.link.attach(transport, welcome.received)
     this.#beating = setInterval(() => {
@@ -159,6 +180,11 @@ export class WireClient {
     if (!welcome.resumed) this.#sendAgain()
     this.#options.connected(welcome, !welcome.resumed && !first)
     this.hold()
+  }
+
+  #hello(): Hello {
+    const going = !this.#sessionLost && this.#session !== null
+    return { protocol: PROTOCOL_VERSION, session: going ? this.#session : null, received: going ? this.link.received : 0, token: this.#options.token }
   }
 
   /** In a new session: every request that waits, in the order in which they were made. */
@@ -255,9 +281,16 @@ export class WireClient {
     const pending = this.#pending.get(request)
     if (pending === undefined) return
     this.#pending.delete(request)
-    if (type === FRAME.error) pending.failed(errorOfWire(jsonOf(body, 4) as WireError))
-    else pending.answered(body)
-    if (this.#pending.size === 0) this.hold()
+    try {
+      if (type === FRAME.error) pending.failed(errorOfWire(jsonOf(body, 4)))
+      else pending.answered(body)
+    } catch (error) {
+      // Whoever waits is told: the answer does not come again.
+      pending.failed(unreadable(error))
+      throw error
+    } finally {
+      if (this.#pending.size === 0) this.hold()
+    }
   }
 
   /** End the session. What waits for an answer is failed. */
@@ -281,4 +314,23 @@ export class WireClient {
       transport.end()
     })
   }
+}
+
+function unreadable(error: unknown): MillraceError {
+  const what = error instanceof Error ? error.message : String(error)
+  return new MillraceError('UNAVAILABLE', `the server's answer cannot be read: it may have been done, look before doing it again (${what})`, {
+    maybeDone: true,
+  })
+}
+
+/** What a server says first. @throws INVALID_REQUEST when it is none */
+function welcomeOf(value: unknown): Welcome {
+  const welcome = (value ?? {}) as Partial<Record<keyof Welcome, unknown>>
+  const { session, resumed, received, nowMs, heartbeatMs, engine, capabilities } = welcome
+  if (typeof session !== 'string' || session.length > SESSION_CHARS_MAX || typeof resumed !== 'boolean') throw malformed('a welcome names no session')
+  if (!Number.isSafeInteger(received) || !Number.isFinite(nowMs) || Math.abs(nowMs as number) > TIME_MS_MAX) throw malformed('a welcome has no numbers')
+  if (!Number.isFinite(heartbeatMs) || (heartbeatMs as number) < HEARTBEAT_MS_MIN || (heartbeatMs as number) > HEARTBEAT_MS_MAX)
+    throw malformed('a welcome has no heartbeat')
+  if (typeof engine !== 'string' || typeof capabilities !== 'object' || capabilities === null) throw malformed('a welcome names no engine')
+  return welcome as unknown as Welcome
 }

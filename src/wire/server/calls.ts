@@ -2,15 +2,14 @@
 import { isAbsolute } from 'node:path'
 import { isMillraceError, MillraceError } from '../../base/errors.ts'
 import { checkName, ownerOf } from '../../base/names.ts'
-import { checkedDelayedId, checkedDelayedQuery, noFiles } from '../../broker/call-options.ts'
-import type { DelayedQuery } from '../../broker/delays.ts'
+import { checkedDelayedId, checkedDelayedQuery, checkedQuery, noFiles } from '../../broker/call-options.ts'
 import type { BrokerDescription, DeadLetterQuery } from '../../broker/description.ts'
 import type { Engine } from '../../broker/engine.ts'
 import type { ChannelSpec } from '../../channel/channel.ts'
 import { type Access, allows, localAccess, type Permission } from '../access.ts'
 import { malformed } from '../frame.ts'
 import { CARRIAGE_CALLS } from './carriage-calls.ts'
-import { checkChannelSpec, checkOwn, checkPause, checkPosition } from './checks.ts'
+import { checkChannelSpec, checkOwn, checkPause, checkPosition, objectOf } from './checks.ts'
 
 export interface Call {
   readonly method: string
@@ -111,21 +110,21 @@ const METHODS: Readonly<Record<string, Method>> = {
     await engine.removeChannel(channel as string)
   },
   deadLetters: async ({ engine, access, args: [value, query] }) => {
-    const checked = queryOf<DeadLetterQuery>(query)
+    const checked = queryOf(query)
     return engine.deadLetters(await consumerOf(engine, access, 'read', value, checked.channel), checked)
   },
   redrive: async ({ engine, access, args: [value, query] }) => {
-    const checked = queryOf<DeadLetterQuery>(query)
+    const checked = queryOf(query)
     return engine.redrive(await consumerOf(engine, access, 'manage', value, checked.channel), checked)
   },
   dropDeadLetters: async ({ engine, access, args: [value, query] }) => {
-    const checked = queryOf<DeadLetterQuery>(query)
+    const checked = queryOf(query)
     return engine.dropDeadLetters(await consumerOf(engine, access, 'manage', value, checked.channel), checked)
   },
   delayed: async ({ engine, access, args: [channel, query] }) => {
     const name = checkName(channel, 'channel')
     access.check('read', name)
-    return engine.delays.list(name, checkedDelayedQuery(queryOf(query, 'delayed events')))
+    return engine.delays.list(name, checkedDelayedQuery(objectOf(query, 'a query of delayed events')))
   },
   cancelDelayed: async ({ engine, access, args: [channel, id] }) => {
     const name = checkName(channel, 'channel')
@@ -183,7 +182,6 @@ function anyOf(access: Access, permissions: readonly Permission[], channel: stri
   throw new MillraceError('FORBIDDEN', message, { channel })
 }
 
-function queryOf<Query extends DeadLetterQuery | DelayedQuery>(value: unknown, of = 'dead letters'): Query {
-  if (typeof value !== 'object' || value === null) throw malformed(`a query of ${of} is not an object`)
-  return value as Query
+function queryOf(value: unknown): DeadLetterQuery {
+  return checkedQuery(objectOf(value, 'a dead-letter query'))
 }

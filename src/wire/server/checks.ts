@@ -8,7 +8,7 @@ import { checkName, compileWildcard, isWildcard, ownerOf, reservedName } from '.
 import { shown } from '../../base/shown.ts'
 import { wholeNumber } from '../../base/units.ts'
 import type { ConsumerPause } from '../../broker/description.ts'
-import type { ConsumerSpec, EncodedEvent, Position } from '../../broker/engine.ts'
+import type { ConsumerSpec, EncodedEvent, HeldClaim, Position, Want } from '../../broker/engine.ts'
 import type { ChannelSpec } from '../../channel/channel.ts'
 import { typeNotCarried } from '../../channel/channel-errors.ts'
 import { fitting, type KeptSchemas } from '../../channel/kept-schemas.ts'
@@ -16,7 +16,7 @@ import { checkKeyPath, type KeySpec } from '../../channel/key-path.ts'
 import { eventText } from '../../event/event-text.ts'
 import { membersOfText } from '../../event/http/decode-http.ts'
 import { type Access, allows, type Permission } from '../access.ts'
-import { malformed } from '../frame.ts'
+import { malformed, TIME_MS_MAX } from '../frame.ts'
 
 /** What every stored event must be for readers and consumers not to stumble over it; no stricter than our own encoder. @throws INVALID_EVENT · EVENT_TOO_LARGE · TYPE_NOT_CARRIED */
 export function checkEvent(spec: ChannelSpec, { id, type, key, text }: EncodedEvent): void {
@@ -97,7 +97,7 @@ export function checkConsumerSpec(value: unknown): ConsumerSpec {
   return {
     name: checkName(spec.name, 'consumer'),
     channels: channels as string[],
-    wants: listOf(spec.wants, 'wants') as unknown as ConsumerSpec['wants'],
+    wants: listOf(spec.wants, 'wants').map(wantOf),
     from: checkPosition(spec.from),
     onDead: spec.onDead === 'park' || spec.onDead === 'skip' || spec.onDead === 'block' ? spec.onDead : null,
     credit: whole('credit', 1, LIMITS.concurrencyMax),
@@ -108,11 +108,35 @@ export function checkConsumerSpec(value: unknown): ConsumerSpec {
   }
 }
 
+/** The pattern is compiled, and so looked at, by the engine. */
+function wantOf(value: unknown): Want {
+  const { type, pattern } = objectOf(value, 'a want') as Partial<Want>
+  if (type !== null && typeof type !== 'string') throw malformed('a want’s type is a text, or null for any')
+  return { type, pattern: pattern === undefined || pattern === null ? null : (objectOf(pattern, 'a pattern') as unknown as Want['pattern']) }
+}
+
+/** Credit, and what may have been settled since the server said how much of it is durable. */
+const CLAIMS_MAX = 1_000_000
+
+/** What a client had in hand in a session that is lost. @throws INVALID_REQUEST · INVALID_NAME · INVALID_OPTION */
+export function checkClaims(value: unknown): HeldClaim[] {
+  if (!Array.isArray(value) || value.length > CLAIMS_MAX) throw malformed('claims are a list')
+  return value.map((each: unknown) => {
+    const { channel, offset, attempt } = objectOf(each, 'a claim') as Partial<HeldClaim>
+    return {
+      channel: checkName(channel, 'channel'),
+      offset: wholeNumber(offset, 'offset', 0, Number.MAX_SAFE_INTEGER),
+      attempt: wholeNumber(attempt, 'attempt', 1, 0xffff_ffff),
+    }
+  })
+}
+
 export function checkPosition(value: unknown): Position {
   const position = objectOf(value, 'a position') as Record<string, unknown>
   if (position['at'] === 'beginning' || position['at'] === 'end') return { at: position['at'] }
   if (typeof position['offset'] === 'number') return { offset: position['offset'] }
-  if (typeof position['timeMs'] === 'number') return { timeMs: position['timeMs'] }
+  const timeMs = position['timeMs']
+  if (typeof timeMs === 'number' && Math.abs(timeMs) <= TIME_MS_MAX) return { timeMs }
   throw malformed('a position is a word, an offset or a time')
 }
 
@@ -125,7 +149,7 @@ export function checkPause(value: unknown): ConsumerPause | null {
   return { sinceMs: limitOf(sinceMs, 'sinceMs') ?? 0, reason: typeof reason === 'string' ? reason : null }
 }
 
-function objectOf(value: unknown, what: string): object {
+export function objectOf(value: unknown, what: string): object {
   if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value
   throw malformed(`${what} is not an object`)
 }

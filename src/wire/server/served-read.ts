@@ -40,7 +40,8 @@ export class ServedRead {
   }
 
   more(bytes: number): void {
-    this.#room += bytes
+    // A reader that makes more room than it was given would have the whole channel waiting here.
+    this.#room = Math.min(LIMITS.wireReadBytes, this.#room + bytes)
     if (this.#room > 0) this.#wake()
   }
 

@@ -6,20 +6,18 @@
  */
 import { MillraceError } from '../../base/errors.ts'
 import { LIMITS } from '../../base/limits.ts'
-import type { ClaimOutcome, Emission, Engine, EngineReadOptions, HeldClaim } from '../../broker/engine.ts'
+import { checkName } from '../../base/names.ts'
+import type { ClaimOutcome, Emission, Engine } from '../../broker/engine.ts'
 import { type Access, wireErrorOf } from '../access.ts'
 import { CLIENT_BOUNDS, FRAME, jsonFrame, jsonOf, malformed, numberedFrame } from '../frame.ts'
 import { Link } from '../link.ts'
 import { Settlements } from '../settle-frame.ts'
 import type { Transport } from '../transport.ts'
 import { type Call, callMethod, type EndOf } from './calls.ts'
-import { checkConsumerSpec, checkEvent, checkOwn, checkPosition } from './checks.ts'
+import { checkClaims, checkConsumerSpec, checkEvent, checkOwn, checkPosition, objectOf } from './checks.ts'
 import { ServedPublishing } from './served-publishing.ts'
 import { ServedRead } from './served-read.ts'
 import { ServedSubscription } from './served-subscription.ts'
-
-/** Credit, and what may have been settled since the server said how much of it is durable. */
-const CLAIMS_MAX = 1_000_000
 
 export interface SessionHost {
   readonly engine: Engine
@@ -36,6 +34,8 @@ export class Session {
   readonly #host: SessionHost
   readonly #publishing: ServedPublishing
   readonly #subscriptions = new Map<number, ServedSubscription>()
+  /** Numbers of subscriptions that the engine does not have yet. */
+  readonly #beginning = new Set<number>()
   readonly #reads = new Map<number, ServedRead>()
   #calls = 0
   #transport: Transport | null = null
@@ -179,7 +179,7 @@ export class Session {
     if (type === FRAME.call || type === FRAME.subscribe || type === FRAME.read) this.access.admit?.(1)
     switch (type) {
       case FRAME.call: {
-        const { method, args } = this.#json(body, 4) as Call
+        const { method, args } = objectOf(this.#json(body, 4), 'a call') as unknown as Call
         return callMethod(method, { engine: this.#host.engine, access: this.access, args, endOf: this.#host.endOf })
       }
       case FRAME.subscribe:
@@ -199,14 +199,16 @@ export class Session {
 
   /** Answers what became of the client's claims. */
   async #subscribe(number: number, value: unknown): Promise<ClaimOutcome[]> {
-    const { spec: given, claims } = value as { readonly spec: unknown; readonly claims: readonly HeldClaim[] }
+    const { spec: given, claims: claimed } = objectOf(value, 'a subscription') as { readonly spec?: unknown; readonly claims?: unknown }
     const spec = checkConsumerSpec(given)
-    if (!Array.isArray(claims) || claims.length > CLAIMS_MAX) throw malformed('claims are a list')
-    if (this.#subscriptions.size >= LIMITS.wireSubscriptionsMax) throw tooMany('subscriptions')
+    const claims = checkClaims(claimed)
+    if (this.#beginning.has(number) || this.#subscriptions.has(number)) throw malformed(`there is a subscription ${number} already`)
+    if (this.#beginning.size + this.#subscriptions.size >= LIMITS.wireSubscriptionsMax) throw tooMany('subscriptions')
     for (const channel of spec.channels) this.access.check('consume', channel)
     checkOwn(this.access, 'consume', spec.name)
     const served = new ServedSubscription(number, spec, { link: this.link, checkEmissions: (emissions) => this.#checkEmissions(emissions) })
-    const subscription = await this.#host.engine.subscribe(spec, served)
+    this.#beginning.add(number)
+    const subscription = await this.#host.engine.subscribe(spec, served).finally(() => this.#beginning.delete(number))
     if (this.#ended) {
       await subscription.close()
       return []
@@ -255,8 +257,10 @@ export class Session {
   }
 
   async #read(request: number, value: unknown): Promise<void> {
-    const { channel, from, to, follow } = value as Omit<EngineReadOptions, 'signal'> & { readonly channel: string }
+    const { channel: named, from, to, follow } = objectOf(value, 'a read') as Partial<Record<'channel' | 'from' | 'to' | 'follow', unknown>>
+    const channel = checkName(named, 'channel')
     this.access.check('read', channel)
+    if (this.#reads.has(request)) throw malformed(`there is a read ${request} already`)
     if (this.#reads.size >= LIMITS.wireSubscriptionsMax) throw tooMany('reads')
     const read = new ServedRead(request, this.link)
     this.#reads.set(request, read)

@@ -1,0 +1,59 @@
+/**
+ * What a server answers is looked at before it is used: a value of another kind would fail later, in a handler or a loop that cannot say where it came from.
+ * What these throw ends the connection and fails the call.
+ */
+import type { BrokerDescription } from '../../broker/description.ts'
+import type { ChannelSpec } from '../../channel/channel.ts'
+import { malformed } from '../frame.ts'
+
+/** For calls whose answer says nothing, or is looked at by its caller. */
+export function anything<Answer>(value: unknown): Answer {
+  return value as Answer
+}
+
+/** @throws INVALID_REQUEST */
+export function numberOf(value: unknown): number {
+  if (Number.isSafeInteger(value)) return value as number
+  throw malformed('an answer is no number')
+}
+
+/** @throws INVALID_REQUEST */
+export function truthOf(value: unknown): boolean {
+  if (typeof value === 'boolean') return value
+  throw malformed('an answer is neither true nor false')
+}
+
+/** A list of objects or texts. @throws INVALID_REQUEST */
+export function listOf<Item>(value: unknown): Item[] {
+  if (Array.isArray(value) && value.every((item) => typeof item === 'string' || isObject(item))) return value as Item[]
+  throw malformed('an answer is no list')
+}
+
+/** @throws INVALID_REQUEST */
+export function objectOf<Answer extends object>(value: unknown): Answer {
+  if (isObject(value)) return value as Answer
+  throw malformed('an answer is no object')
+}
+
+/** @throws INVALID_REQUEST */
+export function channelOf(value: unknown): { readonly spec: ChannelSpec; readonly end: number } | null {
+  if (value === null) return null
+  const { spec, end } = objectOf<{ readonly spec?: unknown; readonly end?: unknown }>(value)
+  const { kind, types, retain, eventBytesMax } = objectOf<Partial<Record<keyof ChannelSpec, unknown>>>(spec)
+  if ((kind !== 'stream' && kind !== 'queue') || (types !== null && !Array.isArray(types)) || !isObject(retain)) throw malformed('an answer is no channel')
+  numberOf(eventBytesMax)
+  return { spec: spec as ChannelSpec, end: numberOf(end) }
+}
+
+type Described = Omit<BrokerDescription, 'capabilities' | 'engine'>
+
+/** @throws INVALID_REQUEST */
+export function descriptionOf(value: unknown): Described {
+  const { channels, consumers, alarms } = objectOf<Partial<Record<keyof Described, unknown>>>(value)
+  for (const list of [channels, consumers, alarms]) listOf(list)
+  return value as Described
+}
+
+function isObject(value: unknown): value is object {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+}

@@ -1,0 +1,455 @@
+/**
+ * Frames of an end that does not keep to the protocol, of every type, from both sides. Whatever is sent, the other end answers with a typed error or
+ * ends the connection: nothing is rejected unhandled, hangs, is allocated by a number in a frame, or is settled that was not in hand.
+ *
+ * MILLRACE_FUZZ=10 multiplies the number of tries. A failure names its seed.
+ */
+import { crc32 } from 'node:zlib'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import type { Delivery, EncodedEvent } from '../../src/broker/engine.ts'
+import { stream } from '../../src/channel/channel.ts'
+import { openMemoryEngine } from '../../src/engines/embedded/open.ts'
+import { encodeBlock, voidBlock } from '../../src/event/block.ts'
+import { encoded } from '../../src/testing/conformance/port.ts'
+import { seededRandom } from '../../src/testing/seeded-random.ts'
+import { type Access, localAccess } from '../../src/wire/access.ts'
+import { RemoteEngine } from '../../src/wire/client/remote-engine.ts'
+import { FRAME, FRAME_HEADER_BYTES, FrameReader, jsonFrame, jsonOf, newFrame, numberedFrame } from '../../src/wire/frame.ts'
+import { SessionServer } from '../../src/wire/server/session-server.ts'
+import { loopback, type Transport } from '../../src/wire/transport.ts'
+
+const TIMES = Number(process.env['MILLRACE_FUZZ'] ?? 1)
+const stranger: Access = { ...localAccess, name: 'stranger', trusted: false }
+const unhandled: unknown[] = []
+const note = (error: unknown): void => void unhandled.push(error)
+beforeAll(() => {
+  process.on('unhandledRejection', note)
+  process.on('uncaughtException', note)
+})
+afterAll(() => {
+  process.off('unhandledRejection', note)
+  process.off('uncaughtException', note)
+})
+
+/** A client that says what it likes. */
+class Raw {
+  readonly frames: { readonly type: number; readonly body: Buffer }[] = []
+  over = false
+  readonly #transport: Transport
+
+  constructor(transport: Transport) {
+    this.#transport = transport
+    const reader = new FrameReader(2 ** 26, (type, body) => this.frames.push({ type, body }))
+    transport.open({ data: (chunk) => reader.push(chunk), drain: () => undefined, closed: () => void (this.over = true) })
+  }
+
+  send(...frames: readonly Buffer[]): void {
+    this.#transport.write(frames)
+  }
+
+  of(type: number): Buffer[] {
+    return this.frames.filter((frame) => frame.type === type).map(({ body }) => body)
+  }
+
+  /** Until the server has taken all that was sent, or ended it. */
+  async answered(): Promise<void> {
+    const pongs = this.of(FRAME.pong).length
+    this.send(numbers(FRAME.ping, [], 8))
+    await expect.poll(() => this.over || this.of(FRAME.pong).length > pongs, { interval: 1, timeout: 5000 }).toBe(true)
+  }
+
+  end(): void {
+    this.#transport.destroy()
+  }
+}
+
+/** A frame of numbers, padded with zeros. */
+function numbers(type: number, values: readonly number[], bytes = 4 * values.length): Buffer {
+  const frame = newFrame(type, bytes)
+  frame.fill(0, FRAME_HEADER_BYTES)
+  for (const [index, value] of values.entries()) frame.writeUInt32LE(value, FRAME_HEADER_BYTES + 4 * index)
+  return frame
+}
+
+const spec = {
+  name: 'worker',
+  channels: ['orders'],
+  wants: [{ type: null, pattern: null }],
+  from: { at: 'beginning' },
+  onDead: null,
+  credit: 4,
+  perKey: 1,
+  leaseMs: 30_000,
+  attemptsMax: 8,
+  stallMs: 30_000,
+}
+
+function subscribe(request: number, subscription: number, value: unknown): Buffer {
+  const text = Buffer.from(JSON.stringify(value))
+  const frame = newFrame(FRAME.subscribe, 8 + text.length)
+  frame.writeUInt32LE(request, FRAME_HEADER_BYTES)
+  frame.writeUInt32LE(subscription, FRAME_HEADER_BYTES + 4)
+  frame.set(text, FRAME_HEADER_BYTES + 8)
+  return frame
+}
+
+function publish(block: Uint8Array, dueAtMs = Number.NaN): Buffer {
+  const frame = numbers(FRAME.publish, [7], 32 + 6 + block.length)
+  frame.writeDoubleLE(dueAtMs, FRAME_HEADER_BYTES + 4)
+  frame.writeDoubleLE(Number.NaN, FRAME_HEADER_BYTES + 12)
+  frame.writeUInt16LE(6, FRAME_HEADER_BYTES + 28)
+  frame.write('orders', FRAME_HEADER_BYTES + 32)
+  frame.set(block, FRAME_HEADER_BYTES + 38)
+  return frame
+}
+
+interface Settle {
+  readonly deliveries: readonly number[]
+  readonly verb: number
+  readonly json?: unknown
+}
+
+function settle({ deliveries, verb, json }: Settle): Buffer {
+  const text = Buffer.from(json === undefined ? '' : JSON.stringify(json))
+  const count = deliveries.length
+  const frame = numbers(FRAME.settle, [1, count, 0, text.length, ...deliveries], 16 + 5 * count + text.length)
+  frame.fill(verb, FRAME_HEADER_BYTES + 16 + 4 * count, FRAME_HEADER_BYTES + 16 + 5 * count)
+  frame.set(text, FRAME_HEADER_BYTES + 16 + 5 * count)
+  return frame
+}
+
+/** A server with three events in "orders". */
+async function serve(access: Access): Promise<{
+  connect(): Promise<Raw>
+  publish(event: EncodedEvent): Promise<void>
+  events(): Promise<number>
+  lag(): Promise<number>
+  close(): Promise<void>
+}> {
+  const engine = openMemoryEngine()
+  const sessions = new SessionServer(engine)
+  await engine.declare(stream('orders').spec)
+  for (let n = 0; n < 3; n++) await engine.publish('orders', encoded('a', null, n), null)
+  return {
+    connect: async () => {
+      const [near, far] = loopback()
+      sessions.accept(far, () => access)
+      const raw = new Raw(near)
+      raw.send(jsonFrame(FRAME.hello, { protocol: 1, session: null, received: 0, token: null }))
+      await expect.poll(() => raw.of(FRAME.welcome).length, { interval: 1, timeout: 5000 }).toBe(1)
+      return raw
+    },
+    publish: async (event) => void (await engine.publish('orders', event, null)),
+    events: async () => (await engine.describe()).channels.find(({ name }) => name === 'orders')?.next as number,
+    lag: async () => (await engine.describe()).consumers.find(({ name }) => name === 'worker')?.channels[0]?.lag ?? 3,
+    close: async () => {
+      sessions.close()
+      await engine.close()
+    },
+  }
+}
+
+/** The codes that a client was answered with, and whether the connection is over. */
+function outcome(raw: Raw): string[] {
+  const errors = raw.of(FRAME.error).map((body) => (jsonOf(body, 4) as { readonly code: string }).code)
+  const refusals = raw.of(FRAME.refused).map((body) => (jsonOf(body, 0) as { readonly code: string }).code)
+  return [...errors, ...refusals]
+}
+
+const odd: readonly unknown[] = [null, 0, -1, 1.5, 1e308, '', 'x'.repeat(300), true, [], [null], {}, { __proto__: null, at: 'x' }, [[[]]]]
+
+test('JSON of the wrong kind in a call, a subscription or a read is refused as what it is', async () => {
+  const served = await serve(stranger)
+  const frames = odd.flatMap((value) => [
+    numberedFrame(FRAME.call, 1, value),
+    numberedFrame(FRAME.call, 1, { method: value, args: [] }),
+    ...['declare', 'channel', 'rewind', 'setPause', 'removeConsumer', 'removeChannel', 'deadLetters', 'redrive', 'dropDeadLetters'].map((method) =>
+      numberedFrame(FRAME.call, 1, { method, args: [value, value, value] }),
+    ),
+    ...['deadLetters', 'redrive', 'dropDeadLetters'].flatMap((method) =>
+      ['channel', 'id', 'key', 'limit', 'offset', 'more'].map((name) => numberedFrame(FRAME.call, 1, { method, args: ['worker', { [name]: value }] })),
+    ),
+    numberedFrame(FRAME.read, 1, value),
+    ...['channel', 'from', 'to'].map((name) => numberedFrame(FRAME.read, 1, { channel: 'orders', from: { at: 'end' }, to: null, [name]: value })),
+    subscribe(1, 1, value),
+    subscribe(1, 1, { spec: value, claims: [] }),
+    subscribe(1, 1, { spec, claims: [value] }),
+    ...Object.keys(spec).map((name) => subscribe(1, 1, { spec: { ...spec, [name]: value }, claims: [] })),
+    subscribe(1, 1, { spec: { ...spec, wants: [value] }, claims: [] }),
+    subscribe(1, 1, { spec: { ...spec, wants: [{ type: value, pattern: value }] }, claims: [] }),
+  ])
+  const wrong: string[] = []
+  for (const frame of frames) {
+    const raw = await served.connect()
+    raw.send(frame)
+    await expect.poll(() => raw.over || raw.of(FRAME.error).length + raw.of(FRAME.result).length > 0, { interval: 1, timeout: 5000 }).toBe(true)
+    if (outcome(raw).includes('UNAVAILABLE')) wrong.push(`${frame.toString('utf8', FRAME_HEADER_BYTES)}: ${String(raw.of(FRAME.error)[0])}`)
+    raw.end()
+  }
+  expect(wrong).toEqual([])
+  expect(await served.events()).toBe(3)
+  expect(unhandled).toEqual([])
+  await served.close()
+})
+
+/** Blocks whose checksum is right and whose columns are not. */
+function crooked(): Buffer[] {
+  const events = Array.from({ length: 200 }, (_, n) => encoded('a', 'k', n))
+  const change = (at: number, bytes: 2 | 4, value: number): Buffer => {
+    const { bytes: block } = encodeBlock(0, 0, 0, events)
+    if (bytes === 2) block.writeUInt16LE(value, at)
+    else block.writeUInt32LE(value, at)
+    return block
+  }
+  const texts = 40
+  const types = texts + 4 * events.length
+  return [
+    ...[0, 1, 201, 2 ** 32 - 1].map((count) => change(12, 4, count)),
+    ...[0, 1, 2 ** 32 - 1].map((size) => change(32, 4, size)),
+    ...[0, 2, 65_535].map((size) => change(38, 2, size)),
+    ...[0, 2 ** 31, 2 ** 32 - 1].flatMap((end) => [change(texts, 4, end), change(texts + 400, 4, end)]),
+    change(types, 2, 9),
+    ...[0, 65_535].flatMap((length) => [change(types + 400, 2, length), change(types + 800, 2, length === 0 ? 0 : 60_000)]),
+    Buffer.from(voidBlock(0, 0, 2 ** 32 - 1, 0).bytes),
+  ].map(resealed)
+}
+
+function resealed(block: Buffer): Buffer {
+  block.writeUInt32LE(crc32(block.subarray(8)), 4)
+  return block
+}
+
+test.each([
+  ['a stranger', stranger],
+  ['this program', localAccess],
+])('a block whose columns do not fit together is refused, from %s', async (_, access) => {
+  const served = await serve(access)
+  for (const block of crooked()) {
+    const raw = await served.connect()
+    raw.send(publish(block))
+    await expect.poll(() => raw.over, { interval: 1, timeout: 5000 }).toBe(true)
+    expect(outcome(raw)[0]).toMatch(/^(DATA_DAMAGED|INVALID_REQUEST)$/)
+  }
+  for (const dueAtMs of [Number.POSITIVE_INFINITY, -1e300, 1e17]) {
+    const raw = await served.connect()
+    raw.send(publish(encodeBlock(0, 0, 0, [encoded('a', null, 0)]).bytes, dueAtMs))
+    await expect.poll(() => raw.over, { interval: 1, timeout: 5000 }).toBe(true)
+  }
+  expect(await served.events()).toBe(3)
+  expect(unhandled).toEqual([])
+  await served.close()
+})
+
+test('a settlement that is none settles nothing', async () => {
+  const served = await serve(stranger)
+  const failure = { name: 'Error', message: 'x', kind: 'error' }
+  const details = (detail: unknown): unknown => ({ details: [[0, detail]], channels: [] })
+  const frames = [
+    settle({ deliveries: [9], verb: 1 }),
+    settle({ deliveries: [2 ** 32 - 1], verb: 1 }),
+    settle({ deliveries: [0], verb: 0 }),
+    settle({ deliveries: [0], verb: 9 }),
+    ...odd.map((value) => settle({ deliveries: [0], verb: 2, json: value })),
+    ...odd.map((value) => settle({ deliveries: [0], verb: 2, json: details(value) })),
+    ...odd.map((value) => settle({ deliveries: [0], verb: 2, json: details({ failure: value }) })),
+    ...odd
+      .filter((value) => typeof value !== 'string')
+      .map((value) => settle({ deliveries: [0], verb: 3, json: details({ failure: { ...failure, message: value } }) })),
+    ...[-1, 1e308, 'x', {}].map((delayMs) => settle({ deliveries: [0], verb: 2, json: details({ delayMs, failure }) })),
+    numbers(FRAME.settle, [1, 2 ** 32 - 1, 0, 0]),
+    numbers(FRAME.settle, [1, 1, 2 ** 32 - 1, 0, 0], 40),
+  ]
+  for (const frame of frames) {
+    const raw = await served.connect()
+    raw.send(subscribe(1, 1, { spec, claims: [] }))
+    await expect.poll(() => raw.of(FRAME.deliver).length > 0, { interval: 1, timeout: 5000 }).toBe(true)
+    raw.send(frame)
+    await raw.answered()
+    raw.send(jsonFrame(FRAME.goodbye, {}))
+    await expect.poll(() => raw.over, { interval: 1, timeout: 5000 }).toBe(true)
+  }
+  expect(await served.lag()).toBe(3)
+  expect(unhandled).toEqual([])
+  await served.close()
+})
+
+test('a number that is taken is refused, and a reader has no more room than it was given', async () => {
+  const served = await serve(stranger)
+  const raw = await served.connect()
+  raw.send(subscribe(1, 1, { spec, claims: [] }), subscribe(2, 1, { spec: { ...spec, name: 'other' }, claims: [] }))
+  await expect.poll(() => raw.of(FRAME.error).length, { interval: 1, timeout: 5000 }).toBe(1)
+  expect(outcome(raw)).toEqual(['INVALID_REQUEST'])
+  raw.end()
+  const big = { ...encoded('a', null, 0) }
+  const reader = await served.connect()
+  const padding = 'x'.repeat(200_000)
+  const events = Array.from({ length: 40 }, (_, n) => {
+    const text = JSON.stringify({ ...(JSON.parse(big.text) as object), id: `big${n}`, padding })
+    return { ...big, id: `big${n}`, text }
+  })
+  for (const event of events) await served.publish(event)
+  reader.send(
+    numberedFrame(FRAME.read, 9, { channel: 'orders', from: { at: 'beginning' }, to: null, follow: false }),
+    numbers(FRAME.readMore, [9, 2 ** 32 - 1]),
+  )
+  await expect.poll(() => reader.of(FRAME.events).length, { interval: 5, timeout: 5000 }).toBeGreaterThan(3)
+  await reader.answered()
+  expect(reader.of(FRAME.result).length).toBe(0)
+  reader.end()
+  await served.close()
+})
+
+/** Proper frames of every type, to be damaged. */
+function proper(): Buffer[] {
+  return [
+    subscribe(1, 1, { spec, claims: [{ channel: 'orders', offset: 0, attempt: 1 }] }),
+    publish(encodeBlock(0, 0, 0, [encoded('z', 'k', 1)]).bytes),
+    settle({ deliveries: [77], verb: 2, json: { details: [[0, { delayMs: 5, failure: { name: 'E', message: 'm', kind: 'error' } }]], channels: ['orders'] } }),
+    numberedFrame(FRAME.call, 3, { method: 'describe', args: [] }),
+    numberedFrame(FRAME.read, 4, { channel: 'orders', from: { offset: 0 }, to: { offset: 2 }, follow: false }),
+    ...[FRAME.renew, FRAME.switch, FRAME.flush, FRAME.unsubscribe, FRAME.readMore, FRAME.readStop, FRAME.mark, FRAME.ack, FRAME.ping, FRAME.pong].map((type) =>
+      numbers(type, [1, 1], 16),
+    ),
+    ...Object.values(FRAME).map((type) => numbers(type, [1])),
+  ]
+}
+
+function damaged(frames: readonly Buffer[], random: () => number): Buffer[] {
+  const below = (n: number): number => Math.floor(random() * n)
+  return Array.from({ length: 1 + below(6) }, () => {
+    const frame = Buffer.from(frames[below(frames.length)] as Buffer)
+    if (random() < 0.3) return frame
+    if (random() < 0.2) return newFrame(below(64), below(40)).fill(below(256), FRAME_HEADER_BYTES)
+    const cut = random() < 0.3 ? frame.subarray(0, FRAME_HEADER_BYTES + below(frame.length - FRAME_HEADER_BYTES + 1)) : frame
+    for (let flips = below(4); flips > 0 && cut.length > FRAME_HEADER_BYTES; flips--)
+      cut[FRAME_HEADER_BYTES + below(cut.length - FRAME_HEADER_BYTES)] = below(256)
+    if (random() < 0.2) cut[4] = below(64)
+    // The length is right mostly: what is cut wrong ends at the next frame.
+    if (random() < 0.95) cut.writeUInt32LE(cut.length, 0)
+    return cut
+  })
+}
+
+test('a client that sends damaged frames of every type settles nothing and ends only its own connection', async () => {
+  const served = await serve(stranger)
+  const other = await served.connect()
+  for (let seed = 1; seed <= 300 * TIMES; seed++) {
+    const raw = await served.connect()
+    raw.send(...damaged(proper(), seededRandom(seed)))
+    await new Promise((resolve) => setImmediate(resolve))
+    raw.end()
+    if (unhandled.length > 0) expect.fail(`seed ${seed}: ${String(unhandled[0])}`)
+  }
+  await other.answered()
+  expect(other.over).toBe(false)
+  expect(unhandled).toEqual([])
+  await served.close()
+}, 60_000)
+
+const welcome = { protocol: 1, session: 's', resumed: false, received: 0, nowMs: 0, heartbeatMs: 10_000, engine: 'x', capabilities: {} }
+
+/** A server that answers each connection as it is told. */
+function hostile(answer: (raw: Raw, frame: { readonly type: number; readonly body: Buffer }) => void): () => Promise<Transport> {
+  return async () => {
+    const [near, far] = loopback()
+    const raw = new Raw(far)
+    let seen = 0
+    const timer = setInterval(() => {
+      if (raw.over) clearInterval(timer)
+      while (seen < raw.frames.length) answer(raw, raw.frames[seen++] as { type: number; body: Buffer })
+    }, 1)
+    return near
+  }
+}
+
+test('a first answer that is none of Millrace is an error of connecting, at once', async () => {
+  const firsts = [
+    Buffer.from([1, 2, 3, 4, 5, 6, 7, 8, 9]),
+    numbers(FRAME.welcome, [1]),
+    numbers(FRAME.refused, [1]),
+    ...odd.map((value) => jsonFrame(FRAME.welcome, value)),
+    ...odd.map((value) => jsonFrame(FRAME.refused, value)),
+    ...['session', 'resumed', 'nowMs', 'heartbeatMs', 'capabilities'].map((name) => jsonFrame(FRAME.welcome, { ...welcome, [name]: null })),
+    jsonFrame(FRAME.welcome, { ...welcome, heartbeatMs: 0 }),
+    jsonFrame(FRAME.welcome, { ...welcome, nowMs: 1e300 }),
+  ]
+  for (const first of firsts) {
+    const dial = hostile((raw, { type }) => type === FRAME.hello && raw.send(first))
+    await expect(RemoteEngine.open({ name: 'remote', dial })).rejects.toMatchObject({ name: 'MillraceError' })
+  }
+  expect(unhandled).toEqual([])
+})
+
+test('an answer that cannot be read fails the call, and no call hangs', async () => {
+  const answers = [
+    ...odd.map((value) => (request: number) => numberedFrame(FRAME.result, request, value)),
+    (request: number) => numbers(FRAME.result, [request]),
+  ]
+  const errors = odd.map((value) => (request: number) => numberedFrame(FRAME.error, request, value))
+  const receipts = [
+    (request: number) => numbers(FRAME.receipts, [request, 1], 15),
+    (request: number) => numbers(FRAME.receipts, [request, 2], 16),
+    ...odd.map((value) => (request: number) => {
+      const text = Buffer.from(JSON.stringify([value]))
+      const frame = numbers(FRAME.receipts, [request, 1], 16 + text.length)
+      frame.writeDoubleLE(Number.NaN, FRAME_HEADER_BYTES + 8)
+      frame.set(text, FRAME_HEADER_BYTES + 16)
+      return frame
+    }),
+  ]
+  for (const make of [...answers, ...errors, ...receipts]) {
+    const dial = hostile((raw, { type, body }) => {
+      if (type === FRAME.hello) raw.send(jsonFrame(FRAME.welcome, { ...welcome, session: `s${Math.random()}` }))
+      else if (type === FRAME.call || type === FRAME.publish) raw.send(make(body.readUInt32LE(0)))
+    })
+    const remote = await RemoteEngine.open({ name: 'remote', dial, reconnectMsMax: 5 })
+    const calls = [
+      remote.describe(),
+      remote.deadLetters('worker', {}),
+      remote.redrive('worker', {}),
+      remote.channel('orders'),
+      remote.declare(stream('orders').spec),
+    ]
+    const results = await Promise.allSettled([
+      ...calls,
+      remote.publish('orders', encoded('a', null, 1), null),
+      remote.publishBatch('orders', [encoded('a', null, 1)], null),
+    ])
+    for (const result of results) if (result.status === 'rejected') expect(result.reason).toMatchObject({ name: 'MillraceError' })
+    await remote.close()
+  }
+  expect(unhandled).toEqual([])
+}, 60_000)
+
+test('a server that sends damaged deliveries and events gives no handler what is no event', async () => {
+  for (let seed = 1; seed <= 25 * TIMES; seed++) {
+    const random = seededRandom(seed)
+    const block = encodeBlock(0, 0, 0, [encoded('a', 'k', 0), encoded('a', 'k', 1)]).bytes
+    const deliver = numbers(FRAME.deliver, [1, 0, 2], 22 + block.length)
+    deliver.writeUInt16LE(6, FRAME_HEADER_BYTES + 14)
+    deliver.write('orders', FRAME_HEADER_BYTES + 16)
+    deliver.set(block, FRAME_HEADER_BYTES + 22)
+    const sent = [deliver, numbers(FRAME.revoked, [1, 0, 1]), numbers(FRAME.settled, [1, 5]), numbers(FRAME.events, [1, 2], 60), numbers(FRAME.ack, [0, 0])]
+    const dial = hostile((raw, { type, body }) => {
+      if (type === FRAME.hello) raw.send(jsonFrame(FRAME.welcome, { ...welcome, session: `s${Math.random()}` }))
+      else if (type === FRAME.subscribe) raw.send(numberedFrame(FRAME.result, body.readUInt32LE(0), []), ...damaged(sent, random))
+      else if (type === FRAME.flush || type === FRAME.unsubscribe) raw.send(numberedFrame(FRAME.result, body.readUInt32LE(0), null))
+    })
+    const remote = await RemoteEngine.open({ name: 'remote', dial, reconnectMsMax: 5 })
+    const seen: Delivery[] = []
+    const given: typeof spec = spec
+    const subscription = await remote.subscribe(
+      { ...given, from: { at: 'beginning' } },
+      { deliver: (deliveries) => void seen.push(...deliveries), revoked: () => undefined },
+    )
+    await new Promise((resolve) => setTimeout(resolve, 5))
+    for (const delivery of seen) {
+      expect(typeof delivery.type, `seed ${seed}`).toBe('string')
+      expect(Number.isSafeInteger(delivery.offset), `seed ${seed}`).toBe(true)
+      expect(delivery.text.length, `seed ${seed}`).toBeLessThan(1000)
+      subscription.complete(delivery, null)
+    }
+    await remote.close()
+    if (unhandled.length > 0) expect.fail(`seed ${seed}: ${String(unhandled[0])}`)
+  }
+}, 60_000)
