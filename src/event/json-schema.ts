@@ -8,8 +8,6 @@ import type { StandardSchemaV1 } from '@standard-schema/spec'
 import { isJsonObject, type JsonObject } from '../base/json-object.ts'
 import { shown } from '../base/shown.ts'
 
-export type JsonSchema = boolean | JsonObject
-
 /** Schemas within schemas, references included: beyond it, data is refused. */
 const DEPTH_MAX = 256
 /** Of many faults, the first are told. */

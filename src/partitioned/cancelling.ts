@@ -9,6 +9,7 @@ import { LIMITS } from '../base/limits.ts'
 import { type DelayedEvent, type DelayedQuery, type Delays, Soonest } from '../broker/delays.ts'
 import type { EncodedEvent } from '../broker/engine.ts'
 import { settledIn } from '../delivery/carried-state.ts'
+import { QUEUE_GROUP } from '../delivery/consumer-records.ts'
 import type { Interventions, Place } from './interventions.ts'
 import { fold } from './journal-entry.ts'
 import { journalOf } from './journal-name.ts'
@@ -17,7 +18,6 @@ import type { Publishing } from './publishing.ts'
 import type { Registry } from './registry.ts'
 import { cancellation, isFor, SCHEDULE, type Scheduled, scheduledId, scheduledIn } from './scheduler.ts'
 
-const QUEUES = '~queue'
 const PAGE = { count: 1000, bytes: LIMITS.readAheadBytes }
 
 export interface CancellingHost {
@@ -117,8 +117,8 @@ export class PartitionedDelays implements Delays {
   async #withdrawn(withdrawals: readonly Withdrawal[]): Promise<ReadonlySet<Withdrawal>> {
     const { registry, interventions } = this.#host
     const schedule = registry.known(SCHEDULE)
-    const journal = journalOf(QUEUES, SCHEDULE, 0)
-    const place: Place = { journal, group: QUEUES, groupId: `${QUEUES}/${SCHEDULE}`, entry: schedule, partition: 0 }
+    const journal = journalOf(QUEUE_GROUP, SCHEDULE, 0)
+    const place: Place = { journal, group: QUEUE_GROUP, groupId: `${QUEUE_GROUP}/${SCHEDULE}`, entry: schedule, partition: 0 }
     let withdrawn: ReadonlySet<Withdrawal> | null = null
     await interventions.within(place, async ({ cursor, ownership }) => {
       // It is durable already, and another process took the journal before it was given back.
@@ -137,7 +137,7 @@ export class PartitionedDelays implements Delays {
     if (registry.find(SCHEDULE) === undefined) return
     // What was settled in a partition that is lost never happened.
     await flushed().catch(() => undefined)
-    const done = settledIn(fold((await backend.readJournal(journalOf(QUEUES, SCHEDULE, 0))).entries).records, QUEUES, 0)
+    const done = settledIn(fold((await backend.readJournal(journalOf(QUEUE_GROUP, SCHEDULE, 0))).entries).records, QUEUE_GROUP, 0)
     for (let from = done?.floor ?? 0; ; ) {
       const found = await backend.read(SCHEDULE, 0, from, PAGE)
       for (const { offset, event } of found) {
