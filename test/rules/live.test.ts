@@ -15,9 +15,15 @@ afterEach(async () => {
 
 async function open(count: number, ...channels: string[]): Promise<Broker[]> {
   brokers = brokersOf(count)
-  await brokers[0]?.declare(...channels.map((name) => stream(name, { key: (event) => (event.data as { key?: string } | undefined)?.key })))
+  await brokers[0]?.declare(...channels.map((name) => stream(name)))
   return brokers
 }
+
+const keyed = (key: string): { readonly type: string; readonly partitionkey: string; readonly data: object } => ({
+  type: 'x',
+  partitionkey: key,
+  data: { key },
+})
 
 const emitting = (name: string, type: string, more: Partial<RuleDefinition> = {}): RuleDefinition => ({
   name,
@@ -40,7 +46,7 @@ describe('rules that change', () => {
       expect(consumers.find(({ name }) => name === 'rules.carts')?.instances).toBe(2)
     })
     expect(Date.now() - begin).toBeLessThan(1000)
-    await Promise.all(Array.from({ length: 500 }, (_, n) => changer.publish('carts', { type: 'x', data: { key: String(n % 7) } })))
+    await Promise.all(Array.from({ length: 500 }, (_, n) => changer.publish('carts', keyed(String(n % 7)))))
     const alerts = await published(changer, 'alerts', 500)
     expect(alerts.map(({ data }) => data as number).sort((a, b) => a - b)).toEqual(Array.from({ length: 500 }, (_, n) => n))
   })
@@ -54,7 +60,7 @@ describe('rules that change', () => {
     let count = 0
     const flow = (async () => {
       while (producing) {
-        await Promise.all(Array.from({ length: 20 }, () => producer.publish('carts', { type: 'x', data: { key: String(count++ % 5) } })))
+        await Promise.all(Array.from({ length: 20 }, () => producer.publish('carts', keyed(String(count++ % 5)))))
       }
     })()
     const changes: { from: number; type: string | null }[] = []
@@ -121,13 +127,13 @@ describe('rules that change', () => {
     const rules = await startRules(one, { functions: { note: (_event, { offset }) => void called.push(offset) } })
     const calling: RuleDefinition = { name: 'r', on: 'carts', then: { call: { function: 'note', rate: '1/h' } } }
     await rules.put(calling)
-    for (let n = 0; n < 3; n++) await one.publish('carts', { type: 'x', data: { key: 'k' } })
+    for (let n = 0; n < 3; n++) await one.publish('carts', keyed('k'))
     await eventually(async () => {
       expect(called).toEqual([0])
       expect((await two.describe()).channels.find(({ name }) => name === '$rule.r.call')?.next).toBe(3)
     })
     await rules.disable('r')
-    await one.publish('carts', { type: 'x', data: { key: 'k' } })
+    await one.publish('carts', keyed('k'))
     await eventually(async () => expect((await two.describe()).consumers.find(({ name }) => name === 'rule.r.call')?.paused).toBe(true))
     await rules.put({ ...calling, then: { call: 'note' } })
     expect(called).toEqual([0])
@@ -137,7 +143,7 @@ describe('rules that change', () => {
     await eventually(async () => expect((await two.describe()).channels.map(({ name }) => name)).not.toContain('$rule.r.call'))
     // Added again, it begins anew.
     await rules.put({ ...calling, then: { call: 'note' } })
-    await one.publish('carts', { type: 'x', data: { key: 'k' } })
+    await one.publish('carts', keyed('k'))
     await eventually(() => expect(called).toEqual([0, 1, 2, 4]))
   })
 
@@ -179,9 +185,9 @@ describe('rules that change', () => {
     const [one, two] = (await open(2, 'carts', 'alerts')) as [Broker, Broker]
     let rules: RunningRules = await startRules(one)
     await rules.put(emitting('r', 'a'))
-    await one.publish('carts', { type: 'x', data: { key: 'k' } })
+    await one.publish('carts', keyed('k'))
     await rules.put(emitting('r', 'b'))
-    await one.publish('carts', { type: 'x', data: { key: 'k' } })
+    await one.publish('carts', keyed('k'))
     await published(one, 'alerts', 2)
     await rules.stop()
     // Started anew, it has forgotten what no event needs; rewound, it reads it again.
@@ -211,7 +217,7 @@ describe('rules that change', () => {
     const rules = await startRules(one)
     const many = Array.from({ length: 3000 }, (_, n) => emitting(`r-${n}`, `t-${n}`, { when: { data: { key: [`k-${n}`] } } }))
     expect(await rules.putAll(many)).toHaveLength(3000)
-    await one.publish('carts', { type: 'x', data: { key: 'k-2718' } })
+    await one.publish('carts', keyed('k-2718'))
     expect((await published(one, 'alerts', 1)).map(({ type }) => type)).toEqual(['t-2718'])
     expect(await rules.list()).toHaveLength(3000)
   })
