@@ -1,6 +1,6 @@
 /**
  * Failures of work that is done behind everything else and tried again by itself, such as retention: one that lasts is
- * told, with the channel and the reason, and ends when the work succeeds. A failure that passes is nobody's concern.
+ * told, with what it was about and the reason, and ends when the work succeeds. A failure that passes is nobody's concern.
  */
 export interface LastingHooks {
   raise(message: string): void
@@ -18,17 +18,18 @@ export class LastingFailures {
     this.#hooks = hooks
   }
 
-  failed(channel: string, error: unknown): void {
-    const times = (this.#times.get(channel) ?? 0) + 1
-    this.#times.set(channel, times)
+  /** `of` says what the work is about, as the message has it: `channel "orders"`. Work of two kinds on one channel is told apart by it. */
+  failed(of: string, error: unknown): void {
+    const times = (this.#times.get(of) ?? 0) + 1
+    this.#times.set(of, times)
     if (times < this.#timesMin) return
     const reason = error instanceof Error ? error.message : String(error)
-    this.#hooks.raise(`what channel "${channel}" need not keep cannot be deleted, and takes room until it can: ${reason}`)
+    this.#hooks.raise(`what ${of} need not keep cannot be deleted, and takes room until it can: ${reason}`)
   }
 
-  succeeded(channel: string): void {
-    const times = this.#times.get(channel) ?? 0
-    this.#times.delete(channel)
+  succeeded(of: string): void {
+    const times = this.#times.get(of) ?? 0
+    this.#times.delete(of)
     if (times >= this.#timesMin && ![...this.#times.values()].some((each) => each >= this.#timesMin)) this.#hooks.end()
   }
 }

@@ -177,10 +177,10 @@ export class LetterShelf implements LetterReader, Aside {
       this.#wantsTidying = false
       this.#tidy()
         .then(
-          () => this.#host.failures.succeeded(this.#of),
+          () => this.#host.failures.succeeded(`the dead letters of channel "${this.#of}"`),
           (error: unknown) => {
             if (this.#ownership.over || error instanceof Fenced) return
-            this.#host.failures.failed(this.#of, error)
+            this.#host.failures.failed(`the dead letters of channel "${this.#of}"`, error)
             this.#wantsTidying = true
           },
         )

@@ -7,6 +7,7 @@ const TRIM_MS = 200
 
 /** Delete events of a queue's partition as its floor moves. */
 export function trimBehind(owned: OwnedPartition, backend: LogBackend, failures: LastingFailures): void {
+  const of = `channel "${owned.channel}"`
   let trimmed = owned.cursor.done.floor
   let armed = false
   const trimSoon = (): void => {
@@ -23,10 +24,10 @@ export function trimBehind(owned: OwnedPartition, backend: LogBackend, failures:
         .flushed()
         .then(() => backend.trim(owned.channel, owned.partition, floor))
         .then(
-          () => failures.succeeded(owned.channel),
+          () => failures.succeeded(of),
           (error: unknown) => {
             if (owned.ownership.over) return
-            failures.failed(owned.channel, error)
+            failures.failed(of, error)
             trimmed = before
             trimSoon()
           },

@@ -88,10 +88,10 @@ export class Retention {
       if (this.#closed) return
       try {
         await this.#sweepLog(log)
-        this.#parts.failures.succeeded(log.name)
+        this.#parts.failures.succeeded(`channel "${log.name}"`)
       } catch (error) {
         // A store that failed has an alarm of its own.
-        if (!isMillraceError(error, 'STORE_FAILED')) this.#parts.failures.failed(log.name, error)
+        if (!isMillraceError(error, 'STORE_FAILED')) this.#parts.failures.failed(`channel "${log.name}"`, error)
         this.#sweepLater(log, LATER_MS)
       }
     }

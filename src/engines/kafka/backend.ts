@@ -29,6 +29,7 @@ import { JournalTopic } from './journal-topic.ts'
 import { KafkaChannel } from './kafka-channel.ts'
 import { millraceError } from './kafka-error.ts'
 import { MemberNotes } from './member-notes.ts'
+import { QueueFloors } from './queue-floors.ts'
 import { RegistryTopic } from './registry-topic.ts'
 import type { TopicPlan } from './requests.ts'
 import { TailWatch } from './tail-watch.ts'
@@ -37,8 +38,6 @@ import { Topics } from './topics.ts'
 
 /** How long closing waits for what is being stored. */
 const CLOSE_MS = 5000
-/** Floors of queues are made known so often. */
-const FLOORS_MS = 500
 
 /** Journals of one group, and of one queue, are in one topic. */
 function groupOf(id: string): string {
@@ -59,12 +58,11 @@ export class KafkaBackend implements LogBackend {
   /** By incarnation. */
   readonly #channels = new Map<string, KafkaChannel>()
   readonly #journals = new Map<string, Promise<JournalTopic>>()
-  readonly #raised = new Map<string, number[]>()
+  readonly #floors: QueueFloors
   readonly #alarms: BackendAlarms
   readonly #durability: Durability
   /** What is being stored. */
   readonly #appending = new Set<Promise<void>>()
-  #raising: NodeJS.Timeout | null = null
   #closed = false
 
   private constructor(client: KafkaClient, plans: TopicPlans, durability: Durability, alarms: BackendAlarms) {
@@ -77,6 +75,8 @@ export class KafkaBackend implements LogBackend {
     this.#registry = new RegistryTopic(client, plans.registry.name, (message) => alarms.raise('DATA_DAMAGED', message))
     this.#notes = new MemberNotes(client, plans.notes.name)
     this.#watch = new TailWatch(client)
+    const raise = (incarnation: string, floors: readonly number[]): Promise<void> => this.#registry.raise(incarnation, floors)
+    this.#floors = new QueueFloors({ raise, raised: (incarnation) => this.#channels.get(incarnation)?.settled() }, alarms.retention)
   }
 
   /** @throws CLAUSE_REFUSED · UNAVAILABLE · UNAUTHENTICATED · FORBIDDEN */
@@ -150,7 +150,7 @@ export class KafkaBackend implements LogBackend {
   #forget(incarnation: string): void {
     this.#channels.get(incarnation)?.close()
     this.#channels.delete(incarnation)
-    this.#raised.delete(incarnation)
+    this.#floors.forget(incarnation)
   }
 
   /** @throws UNKNOWN_CHANNEL */
@@ -213,21 +213,7 @@ export class KafkaBackend implements LogBackend {
   }
 
   trim(channel: string, partition: number, before: number): Promise<void> {
-    return this.#do(`trimming channel "${channel}"`, async () => {
-      const { entry } = await this.#channel(channel)
-      const floors = this.#raised.get(entry.incarnation) ?? Array.from({ length: entry.partitions }, () => 0)
-      floors[partition] = Math.max(floors[partition] ?? 0, before)
-      this.#raised.set(entry.incarnation, floors)
-      this.#raising ??= setTimeout(() => void this.#raise().catch(() => undefined), FLOORS_MS).unref()
-    })
-  }
-
-  async #raise(): Promise<void> {
-    this.#raising = null
-    const raised = [...this.#raised]
-    this.#raised.clear()
-    await Promise.all(raised.map(([incarnation, floors]) => this.#registry.raise(incarnation, floors)))
-    for (const [incarnation] of raised) this.#channels.get(incarnation)?.settled()
+    return this.#do(`trimming channel "${channel}"`, async () => this.#floors.settled((await this.#channel(channel)).entry, partition, before))
   }
 
   /** Kafka tells the sizes of topics to accounts that may describe the cluster. */
@@ -264,7 +250,7 @@ export class KafkaBackend implements LogBackend {
       await this.#topics.create([plan])
       await this.#registry.addJournal(group)
     }
-    return new JournalTopic(this.#client, plan.name)
+    return new JournalTopic(this.#client, plan.name, this.#alarms.retention)
   }
 
   readJournal(id: string): Promise<JournalContent> {
@@ -307,10 +293,7 @@ export class KafkaBackend implements LogBackend {
   async close(): Promise<void> {
     // Whoever waits for a receipt gets it: what is stored is not to be called refused.
     await Promise.race([Promise.all(this.#appending), sleep(CLOSE_MS, undefined, { ref: false })])
-    if (this.#raising !== null) {
-      clearTimeout(this.#raising)
-      await this.#raise().catch(() => undefined)
-    }
+    await this.#floors.close()
     this.sever()
   }
 

@@ -16,6 +16,8 @@
  * Zombies are harmless: what they write is not of the next version, now and for every later reader.
  */
 import { randomUUID } from 'node:crypto'
+import { isMillraceError } from '../../base/errors.ts'
+import type { LastingFailures } from '../../base/lasting-failures.ts'
 import { Fenced, type JournalContent } from '../../partitioned/log-backend.ts'
 import type { KafkaClient } from './client.ts'
 import { deleteRecords } from './requests.ts'
@@ -53,6 +55,7 @@ interface Mark {
 export class JournalTopic implements LogFold {
   readonly #client: KafkaClient
   readonly #log: TopicLog
+  readonly #failures: LastingFailures
   readonly #writer = randomUUID().slice(0, 8)
   readonly #journals = new Map<string, Journal>()
   /** Writes of ours whose verdict is not known. */
@@ -62,8 +65,10 @@ export class JournalTopic implements LogFold {
   #deleted = -1
   #cleaning = false
 
-  constructor(client: KafkaClient, topic: string) {
+  /** `failures` is told where what nobody wants cannot be deleted. */
+  constructor(client: KafkaClient, topic: string, failures: LastingFailures) {
     this.#client = client
+    this.#failures = failures
     this.#log = new TopicLog(client, topic, 'journal', this)
   }
 
@@ -90,7 +95,21 @@ export class JournalTopic implements LogFold {
     const journal = this.#journals.get(id)
     if (journal === undefined) return
     keep(journal, before)
-    void this.#clean().catch(() => undefined)
+    if (!this.#cleaning && this.#log.position - this.#deleted >= SLACK_RECORDS) void this.#tidy()
+  }
+
+  /** What fails is tried again with the next trim. Never rejects. */
+  async #tidy(): Promise<void> {
+    const of = `journal topic "${this.#log.topic}"`
+    this.#cleaning = true
+    try {
+      await this.#clean()
+      this.#failures.succeeded(of)
+    } catch (error) {
+      if (!isMillraceError(error, 'CLOSED')) this.#failures.failed(of, error)
+    } finally {
+      this.#cleaning = false
+    }
   }
 
   async remove(id: string): Promise<void> {
@@ -143,21 +162,15 @@ export class JournalTopic implements LogFold {
   /** Delete what nobody wants, once it is much. */
   async #clean(): Promise<void> {
     const end = this.#log.position
-    if (this.#cleaning || end - this.#deleted < SLACK_RECORDS) return
-    this.#cleaning = true
-    try {
-      for (const [id, journal] of this.#journals) {
-        if (end - firstOf(journal) > SLACK_RECORDS / 2) await this.#write(id, 'c', journal.version, tell(journal.entries), journal.kept)
-      }
-      const oldest = Math.min(end, ...[...this.#journals.values()].map(firstOf))
-      if (oldest - this.#deleted < DELETE_RECORDS) return
-      const { library } = this.#client
-      const { topic } = this.#log
-      await this.#client.leader(`deleting from ${topic}`, topic, 'ask', (connection) => deleteRecords(library, connection, topic, oldest, DELETE_MS))
-      this.#deleted = oldest
-    } finally {
-      this.#cleaning = false
+    for (const [id, journal] of this.#journals) {
+      if (end - firstOf(journal) > SLACK_RECORDS / 2) await this.#write(id, 'c', journal.version, tell(journal.entries), journal.kept)
     }
+    const oldest = Math.min(end, ...[...this.#journals.values()].map(firstOf))
+    if (oldest - this.#deleted < DELETE_RECORDS) return
+    const { library } = this.#client
+    const { topic } = this.#log
+    await this.#client.leader(`deleting from ${topic}`, topic, 'ask', (connection) => deleteRecords(library, connection, topic, oldest, DELETE_MS))
+    this.#deleted = oldest
   }
 }
 

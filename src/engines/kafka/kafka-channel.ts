@@ -129,12 +129,12 @@ export class KafkaChannel {
     if (this.#pruning !== null || this.#closed) return
     this.#pruning = setTimeout(() => {
       this.#pruning = null
-      const { name } = this.entry.spec
+      const of = `channel "${this.entry.spec.name}"`
       void this.#prune().then(
-        () => this.#failures.succeeded(name),
+        () => this.#failures.succeeded(of),
         (error: unknown) => {
           if (this.#closed) return
-          this.#failures.failed(name, error)
+          this.#failures.failed(of, error)
           this.#pruneSoon()
         },
       )

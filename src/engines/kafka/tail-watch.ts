@@ -34,11 +34,18 @@ export class TailWatch {
     await log.follow()
     log.listeners.add(listener)
     this.#logs.set(log.topic, log)
-    await this.#poll(log.topic)
-    return () => {
+    const stop = (): void => {
       log.listeners.delete(listener)
       if (log.listeners.size === 0 && this.#logs.get(log.topic) === log) this.#logs.delete(log.topic)
     }
+    try {
+      await this.#poll(log.topic)
+    } catch (error) {
+      // Who asked is told, and asks again.
+      stop()
+      throw error
+    }
+    return stop
   }
 
   async #poll(topic: string): Promise<void> {

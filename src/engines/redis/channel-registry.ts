@@ -94,8 +94,8 @@ export class ChannelRegistry {
     await Promise.all(
       limited.map(({ spec: { name } }) =>
         this.#link.run(RETAIN, [this.#keys.channel(name)], [this.#keys.base, name], 'retaining').then(
-          () => failures.succeeded(name),
-          (error: unknown) => failures.failed(name, error),
+          () => failures.succeeded(`channel "${name}"`),
+          (error: unknown) => failures.failed(`channel "${name}"`, error),
         ),
       ),
     )
