@@ -3,8 +3,10 @@
  * watches is told to look when it is there again.
  */
 
+import type { MillraceError } from '../../base/errors.ts'
 import type { Keys } from './keys.ts'
 import type { Client, Connector } from './redis-client.ts'
+import { isConnectionFault, redisError } from './redis-errors.ts'
 
 export type OnAppend = (partition: number | null, next?: number) => void
 
@@ -16,13 +18,15 @@ export class Bell {
   readonly #watchers = new Map<string, Set<OnAppend>>()
   /** What the server is known to tell this connection of. */
   readonly #heard = new Set<string>()
+  readonly #refused: (error: MillraceError) => void
   #closed = false
 
-  /** `sender`: what this engine says itself is not told to it. */
-  constructor(connector: Connector, keys: Keys, sender: string) {
+  /** `sender`: what this engine says itself is not told to it. `refused` is told when the server does not let it listen. */
+  constructor(connector: Connector, keys: Keys, sender: string, refused: (error: MillraceError) => void) {
     this.#connector = connector
     this.#keys = keys
     this.#sender = sender
+    this.#refused = refused
   }
 
   async watch(channel: string, onAppend: OnAppend): Promise<() => void> {
@@ -42,12 +46,19 @@ export class Bell {
 
   async #subscribe(name: string): Promise<void> {
     if (this.#client === null) await this.#connect()
-    else if (this.#client.status === 'ready') await this.#hear(this.#client, [name]).catch(() => undefined)
+    else if (this.#client.status === 'ready') await this.#hear(this.#client, [name])
   }
 
+  /** Where it cannot listen, the engine still looks now and then: appends of others are seen later, and somebody should know. Never rejects. */
   async #hear(client: Client, names: readonly string[]): Promise<void> {
-    await client.subscribe(...names)
-    for (const name of names) if (this.#watchers.has(name)) this.#heard.add(name)
+    if (names.length === 0) return
+    try {
+      await client.subscribe(...names)
+      for (const name of names) if (this.#watchers.has(name)) this.#heard.add(name)
+    } catch (error) {
+      // A connection that is lost is made again, and the watchers are subscribed then.
+      if (!this.#closed && !isConnectionFault(error)) this.#refused(redisError(error, 'listening for appends of others'))
+    }
   }
 
   /** How many of the subscribers to a channel's bell are this engine: where it is not sure, 0. */
@@ -62,10 +73,7 @@ export class Bell {
     client.on('close', () => this.#heard.clear())
     client.on('message', (name, message) => this.#told(name, message))
     client.on('ready', () => {
-      void this.#hear(client, [...this.#watchers.keys()]).then(
-        () => this.#ringAll(),
-        () => undefined,
-      )
+      void this.#hear(client, [...this.#watchers.keys()]).then(() => this.#ringAll())
     })
     // Where it cannot be made, the engine still looks now and then.
     await client.connect().catch(() => undefined)

@@ -5,7 +5,7 @@
  * 7.2 on (and Valkey) can be made to wait for its disk: WAITAOF after each write. What is weaker is refused, unless the URL says so.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
-import { MillraceError } from '../../base/errors.ts'
+import { isMillraceError, MillraceError } from '../../base/errors.ts'
 import { LIMITS } from '../../base/limits.ts'
 import type { Capability } from '../../broker/capabilities.ts'
 import type { RedisLink } from './redis-link.ts'
@@ -16,6 +16,9 @@ export const SYNCED = 'appendonly yes and appendfsync always: an answer comes af
 
 /** A server that loads its data is asked again after this long. */
 const LOADING_MS = 50
+
+/** A server that did not answer is asked again after this long. */
+const AGAIN_MS = 500
 
 const OLDEST = [7, 0] as const
 const WAITAOF_FROM = [7, 2] as const
@@ -49,6 +52,24 @@ export async function checkDurability(link: Pick<RedisLink, 'call'>, settings: R
     throw refused(`the server may forget what it has (maxmemory-policy ${facts.evicts}): set maxmemory-policy noeviction`, { setting: 'maxmemory-policy' })
   }
   return judge(facts, settings)
+}
+
+/**
+ * The same of a server that may be another one than before: asked until it answers, or `over` says that nobody wants to know any more (null). An error is
+ * its answer: it must not be written to. Never rejects.
+ */
+export async function durabilityAgain(link: Pick<RedisLink, 'call'>, settings: RedisSettings, over: () => boolean): Promise<Durability | MillraceError | null> {
+  while (!over()) {
+    try {
+      const found = await checkDurability(link, settings)
+      return over() ? null : found
+    } catch (error) {
+      if (over()) return null
+      if (isMillraceError(error) && !error.retryable) return error
+    }
+    await sleep(AGAIN_MS, undefined, { ref: false })
+  }
+  return null
 }
 
 function judge(facts: ServerFacts, { durable, replicas }: Pick<RedisSettings, 'durable' | 'replicas'>): Durability {

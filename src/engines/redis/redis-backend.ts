@@ -3,7 +3,7 @@
  * inboxes and what is kept how long. Three connections at most: one for commands, one that is told of appends, one that waits for plain clients' entries.
  */
 import { randomUUID } from 'node:crypto'
-import { isMillraceError, type MillraceError } from '../../base/errors.ts'
+import { MillraceError } from '../../base/errors.ts'
 import type { Capabilities } from '../../broker/capabilities.ts'
 import { BackendAlarms } from '../../partitioned/backend-alarms.ts'
 import type {
@@ -21,7 +21,7 @@ import { Bell, type OnAppend } from './bell.ts'
 import { redisCapabilities } from './capabilities.ts'
 import { ChannelRegistry } from './channel-registry.ts'
 import { ChannelStreams } from './channel-streams.ts'
-import { checkDurability, type Durability } from './durability.ts'
+import { checkDurability, type Durability, durabilityAgain } from './durability.ts'
 import { Inbox } from './inbox.ts'
 import { Journals } from './journals.ts'
 import { Keys } from './keys.ts'
@@ -48,6 +48,8 @@ export class RedisBackend implements LogBackend {
   readonly #inbox: Inbox
   readonly #retaining: NodeJS.Timeout
   #closed = false
+  /** How often the connection was made again. */
+  #connections = 0
   readonly #alarms = new BackendAlarms()
 
   private constructor(settings: RedisSettings, link: RedisLink, durability: Durability, connector: Connector) {
@@ -66,7 +68,7 @@ export class RedisBackend implements LogBackend {
       hears: (channel) => (settings.topology === 'cluster' ? null : this.#bell.hears(channel)),
     })
     this.#journals = new Journals(this.#keys, link, this.#writes)
-    this.#bell = new Bell(connector, this.#keys, sender)
+    this.#bell = new Bell(connector, this.#keys, sender, (error) => this.#alarm(error))
     this.#inbox = new Inbox(() => RedisLink.open(connector, shownUrl(settings)), {
       keys: this.#keys,
       channel: (name) => this.#registry.known(name),
@@ -108,20 +110,17 @@ export class RedisBackend implements LogBackend {
       return
     }
     this.#alarms.clear('UNAVAILABLE')
-    checkDurability(this.#link, this.#settings).then(
-      (durability) => {
-        this.#writes.durability = durability
-        if (durability.doubt === null) this.#alarms.clear('CLAUSE_REFUSED')
-        else this.#alarm(durability.doubt)
-      },
-      (error: unknown) => {
-        if (isMillraceError(error, 'CLAUSE_REFUSED')) {
-          // No write is acknowledged by a server that is weaker than what was promised.
-          this.#writes.durability = error
-          this.#alarm(error)
-        }
-      },
-    )
+    const connection = ++this.#connections
+    void durabilityAgain(this.#link, this.#settings, () => this.#closed || this.#connections !== connection).then((found) => {
+      if (found === null) return
+      const before = this.#writes.durability
+      if (before instanceof MillraceError) this.#alarms.clear(before.code)
+      this.#writes.durability = found
+      // No write is acknowledged by a server that is weaker than what was promised, or that does not say.
+      if (found instanceof MillraceError) this.#alarm(found)
+      else if (found.doubt !== null) this.#alarm(found.doubt)
+      else this.#alarms.clear('CLAUSE_REFUSED')
+    })
   }
 
   #retain(): void {
