@@ -20,6 +20,8 @@ const FRAME_EVENTS_MIN = 16
 /** So many deliveries do not wait for the end of the turn. */
 const FLUSH_EVENTS = 16
 const CONFIRM_MS = 20
+/** After a flush that failed, the next one is asked for later. */
+const CONFIRM_AGAIN_MS = 1000
 
 export interface SubscriptionHost {
   readonly link: Link
@@ -41,6 +43,7 @@ export class ServedSubscription implements DeliverySink {
   /** Settlements of the client so far. */
   #settled = 0
   #confirming: NodeJS.Timeout | null = null
+  #closed = false
 
   constructor(number: number, spec: ConsumerSpec, host: SubscriptionHost) {
     this.number = number
@@ -139,14 +142,19 @@ export class ServedSubscription implements DeliverySink {
   }
 
   /** The client keeps what it settled until it is durable: it is told now and then how far that is. */
-  #confirmSoon(): void {
+  #confirmSoon(delayMs: number = CONFIRM_MS): void {
+    if (this.#closed) return
     this.#confirming ??= setTimeout(() => {
       const settled = this.#settled
       this.flushed().then(
         () => this.#confirm(settled),
-        () => undefined,
+        () => {
+          // What was lost is delivered again. What is settled after it is durable with a later flush.
+          this.#confirming = null
+          this.#confirmSoon(CONFIRM_AGAIN_MS)
+        },
       )
-    }, CONFIRM_MS).unref()
+    }, delayMs).unref()
   }
 
   #confirm(settled: number): void {
@@ -187,6 +195,7 @@ export class ServedSubscription implements DeliverySink {
   }
 
   async close(): Promise<void> {
+    this.#closed = true
     if (this.#confirming !== null) clearTimeout(this.#confirming)
     await this.#subscription?.close()
   }
