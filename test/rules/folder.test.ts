@@ -2,8 +2,8 @@
 import { mkdir, mkdtemp, rename, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { type Broker, stream } from '../../src/index.ts'
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import { type Broker, MillraceError, stream } from '../../src/index.ts'
 import { parseRuleFile, type RunningRules, startRules } from '../../src/rules/index.ts'
 import { brokersOf, eventually, published } from './support.ts'
 
@@ -145,6 +145,22 @@ describe('a watched folder', () => {
     const rules = await start()
     expect(await types(rules)).toEqual({ a: 'one' })
     expect(problems).toEqual(['b.yaml: rule "a" is in a.yaml already', 'c.yaml: rule "c" is in it twice'])
+  })
+
+  it('takes up what it could not take up at first, and removes what it could not remove', async () => {
+    const rules = await start()
+    const away = vi.spyOn(brokers[0] as Broker, 'publish').mockRejectedValue(new MillraceError('UNAVAILABLE', 'the servers are away'))
+    await file('a.yaml', yaml('a', 'one'))
+    await eventually(() => expect(problems).toContain('the servers are away'))
+    away.mockRestore()
+    await eventually(async () => expect(await types(rules)).toEqual({ a: 'one' }))
+    expect(await rules.refused()).toEqual([])
+    problems = []
+    const again = vi.spyOn(brokers[0] as Broker, 'publish').mockRejectedValue(new MillraceError('UNAVAILABLE', 'the servers are away'))
+    await rm(join(folder, 'a.yaml'))
+    await eventually(() => expect(problems).toContain('the servers are away'))
+    again.mockRestore()
+    await eventually(async () => expect(await types(rules)).toEqual({}))
   })
 
   it('must be there', async () => {

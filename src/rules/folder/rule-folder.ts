@@ -27,7 +27,10 @@ export class RuleFolder {
   #timer: NodeJS.Timeout | null = null
   #soon: NodeJS.Timeout | null = null
   #scanning: Promise<void> = Promise.resolve()
+  /** A scan has been through all files. */
   #scanned = false
+  /** Rules of files that are gone may have to be removed. The first time files may be gone that somebody else has taken up. */
+  #changed = true
   #stopped = false
 
   constructor(path: string, label: string, book: RuleBook, problem: (error: unknown) => void) {
@@ -69,25 +72,40 @@ export class RuleFolder {
 
   async #scan(): Promise<void> {
     if (this.#stopped) return
-    const first = !this.#scanned
     const names = (await readdir(this.#path)).filter(isRuleFile).sort()
-    // The first time files may be gone that somebody else has taken up.
-    let changed = !this.#scanned
-    this.#scanned = true
+    const failures: unknown[] = []
     for (const name of names) {
-      const found = await stat(join(this.#path, name)).catch(() => null)
-      const state = found?.isFile() === true ? `${found.size} ${found.mtimeMs} ${found.ino}` : 'no file'
-      if (this.#seen.get(name) === state && !this.#waiting.has(name)) continue
-      this.#seen.set(name, state)
-      changed = true
-      if (found?.isFile() === true) await this.#takeUp(name, first || this.#waiting.has(name))
+      // A file that could not be taken up is not seen: the next scan tries it again, and the others do not wait for it.
+      await this.#look(name).catch((error: unknown) => failures.push(error))
+      if (isMillraceError(failures[0], 'CLOSED')) break
     }
-    const gone = [...this.#seen.keys()].filter((name) => !names.includes(name))
-    for (const name of gone) {
+    if (failures.length > 0) throw failures[0]
+    this.#scanned = true
+    for (const name of [...this.#seen.keys()].filter((each) => !names.includes(each))) {
       this.#seen.delete(name)
       this.#waiting.delete(name)
+      this.#changed = true
     }
-    if (changed || gone.length > 0) await this.#removeGone(new Set(names))
+    if (!this.#changed) return
+    await this.#removeGone(new Set(names))
+    this.#changed = false
+  }
+
+  /** Take a file up if it has changed since it was taken up. */
+  async #look(name: string): Promise<void> {
+    const found = await stat(join(this.#path, name)).catch(() => null)
+    const state = found?.isFile() === true ? `${found.size} ${found.mtimeMs} ${found.ino}` : 'no file'
+    if (this.#seen.get(name) === state && !this.#waiting.has(name)) return
+    const before = this.#seen.get(name)
+    this.#seen.set(name, state)
+    this.#changed = true
+    try {
+      if (found?.isFile() === true) await this.#takeUp(name, !this.#scanned || this.#waiting.has(name))
+    } catch (error) {
+      if (before === undefined) this.#seen.delete(name)
+      else this.#seen.set(name, before)
+      throw error
+    }
   }
 
   /** `again`: what it was refused for may have changed, though the file has not. */
@@ -105,7 +123,8 @@ export class RuleFolder {
       await this.#book.put(definitions, { author: 'folder', file })
       await this.#removeDropped(name, new Set(definitions.map((definition) => definition.name)))
     } catch (error) {
-      if (!isMillraceError(error) || isMillraceError(error, 'CLOSED')) throw error
+      // What passes by itself says nothing of the file.
+      if (!isMillraceError(error) || error.retryable || isMillraceError(error, 'CLOSED')) throw error
       if (isMillraceError(error, 'UNKNOWN_CHANNEL')) this.#waiting.add(name)
       await this.#refuse(name, digest, error)
     }

@@ -45,6 +45,7 @@ export class RuleRuntime implements Stoppable, RouterHost {
   #workerHost: WorkerHost | null = null
   #reconciling: Promise<void> = Promise.resolve()
   #following: Promise<void> = Promise.resolve()
+  #follows = false
   #timer: NodeJS.Timeout | null = null
   #stopped: Promise<void> | null = null
   #finish: () => void = () => undefined
@@ -71,14 +72,23 @@ export class RuleRuntime implements Stoppable, RouterHost {
     await this.book.settled()
     await this.#forgetEnded()
     await this.#reconcile()
+    this.#follow()
+    // Also keeps the process alive while there is no rule yet.
+    this.#timer = setInterval(() => void this.#tend(), TEND_MS)
+    return this
+  }
+
+  /** Where following fails, it begins again with the next look after everything. */
+  #follow(): void {
+    this.#follows = true
     this.#following = this.book
       .follow(this.#stopping.signal, () => void this.#reconcile())
       .catch((error: unknown) => {
         if (!isMillraceError(error, 'CLOSED')) this.#options.problem(error)
       })
-    // Also keeps the process alive while there is no rule yet.
-    this.#timer = setInterval(() => void this.#tend(), TEND_MS)
-    return this
+      .then(() => {
+        this.#follows = false
+      })
   }
 
   #makeWorkerHost(clock: Clock, random: () => number): WorkerHost {
@@ -192,6 +202,7 @@ export class RuleRuntime implements Stoppable, RouterHost {
   }
 
   async #tend(): Promise<void> {
+    if (!this.#follows && !this.#stopping.signal.aborted) this.#follow()
     try {
       await this.#forgetEnded()
     } catch (error) {
