@@ -84,7 +84,7 @@ async function audited(request: RoutedRequest, route: Route, host: GatewayHost):
   } catch (error) {
     const { status } = problemOf(error)
     const outcome = isMillraceError(error) ? ({ outcome: 'refused', code: error.code } as const) : ({ outcome: 'failed' } as const)
-    await host.audit.record({ ...entryOf(request, route), ...outcome, status }).catch(() => undefined)
+    await host.audit.record({ ...entryOf(request, route), ...outcome, status }).catch(host.report)
     throw error
   }
   await host.audit.record({ ...entryOf(request, route), outcome: 'done', status: response.status })

@@ -79,9 +79,11 @@ export class Interventions {
   async #boxes(places: readonly Place[]): Promise<Boxed<Place>[]> {
     const boxes: Boxed<Place>[] = []
     for (const place of places) {
-      const owned = this.#owned(place)
-      await owned?.ownership.flushed().catch(() => undefined)
-      boxes.push([place, owned?.cursor.box ?? boxOf(await this.#folded(place.journal), place, this.#host.backend)])
+      await this.#owned(place)
+        ?.ownership.flushed()
+        .catch(() => undefined)
+      // What was lost meanwhile is no longer to be read here.
+      boxes.push([place, this.#owned(place)?.cursor.box ?? boxOf(await this.#folded(place.journal), place, this.#host.backend)])
     }
     return boxes
   }
