@@ -33,9 +33,9 @@ export function checkEvent(spec: ChannelSpec, { id, type, key, text }: EncodedEv
   }
   checkName(type, 'event type')
   if (key !== null && (key === '' || key.includes('\0') || Buffer.byteLength(key) > LIMITS.keyBytesMax)) refuse('its key is empty, too long or holds U+0000')
-  const { specversion, source, ...said } = membersOfText(text)
-  if (specversion !== '1.0') refuse('its specversion is not "1.0"')
-  if (typeof source !== 'string' || source === '') refuse('it has no source')
+  const said = membersOfText(text)
+  if (said['specversion'] !== '1.0') refuse('its specversion is not "1.0"')
+  if (typeof said['source'] !== 'string' || said['source'] === '') refuse('it has no source')
   if (said['id'] !== id || said['type'] !== type) refuse('its text says another id or type')
 }
 
