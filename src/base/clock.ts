@@ -1,5 +1,5 @@
 /** Time as the engine sees it, so that tests can move it. */
-import { afterMs } from './timers.ts'
+import { afterMs, clearRealTimeout, realTimeout } from './timers.ts'
 
 export interface Clock {
   /** Milliseconds since the epoch. May jump in either direction. */
@@ -9,9 +9,10 @@ export interface Clock {
   /**
    * Run `task` once when a span of `delayMs` has passed, however long it is and however the wall clock jumps meanwhile; the returned function cancels it.
    * Never keeps the process alive. A `beat` is a sign of life, or a look after those of others: while nothing is in hand, a clock that a test moves need
-   * not run each of them.
+   * not run each of them. `work` is a short wait between two steps of what the library has begun: it keeps the process alive, and goes on where a test has
+   * put fake timers in the place of the platform's.
    */
-  after(delayMs: number, task: () => void, kind?: 'beat'): () => void
+  after(delayMs: number, task: () => void, kind?: 'beat' | 'work'): () => void
   /** Run `task` once at a time of `now()`, or within a minute after the clock jumped past it. Otherwise like `after`. */
   at(timeMs: number, task: () => void): () => void
 }
@@ -22,8 +23,35 @@ const WAIT_MS_MAX = 60_000
 export const systemClock: Clock = {
   now: () => Date.now(),
   elapsed: () => performance.now(),
-  after: afterMs,
+  after: (delayMs, task, kind) => (kind === 'work' ? afterReal(delayMs, task) : afterMs(delayMs, task)),
   at: (timeMs, task) => atTime(() => Date.now(), timeMs, task),
+}
+
+function afterReal(delayMs: number, task: () => void): () => void {
+  const timer = realTimeout(task, delayMs)
+  return () => clearRealTimeout(timer)
+}
+
+/** Resolves after a short wait between two steps of what the library has begun. */
+export function pause(clock: Pick<Clock, 'after'>, delayMs: number): Promise<void> {
+  return new Promise((resolve) => void clock.after(delayMs, resolve, 'work'))
+}
+
+/** Run `task` every `everyMs`, as a `beat`; the returned function ends it. */
+export function every(clock: Pick<Clock, 'after'>, everyMs: number, task: () => void): () => void {
+  let cancel = (): void => undefined
+  const arm = (): void => {
+    cancel = clock.after(
+      everyMs,
+      () => {
+        arm()
+        task()
+      },
+      'beat',
+    )
+  }
+  arm()
+  return () => cancel()
 }
 
 /** `Clock.at` for a wall clock `now`, which is looked at again within `waitMsMax`. */

@@ -16,6 +16,8 @@ export interface RecordSource {
 
 export interface CursorHost {
   readonly nowMs: () => number
+  /** Measures spans: it never goes back. */
+  readonly elapsedMs: () => number
   get(key: string): Uint8Array | undefined
   range(from: string, to: string, limit?: number): [string, Uint8Array][]
   write(key: string, value: Uint8Array | null): void

@@ -62,7 +62,7 @@ export class Cursor implements LogListener, Suspected {
     this.log = log
     this.#host = host
     this.takers = new Takers(this)
-    this.progress = new Progress(host.nowMs())
+    this.progress = new Progress(host.elapsedMs())
     this.state = new CursorState(group, log, host, from)
     this.taken = this.done.floor
     this.box = new DeadLetterBox({ ...host, group, channelId: log.id, channel: log.name })
@@ -77,7 +77,7 @@ export class Cursor implements LogListener, Suspected {
       unwanted: (block, offset) => this.#unwanted(block, offset),
       hand: (instance, lane, record, offset) => this.#hand(instance, lane, record, offset, record.timeMs, true),
       later: (offset, task) => this.#later(offset, task),
-      afterAWhile: (task) => void host.at(host.nowMs() + AGAIN_MS, task),
+      afterAWhile: (task) => void host.after(AGAIN_MS, task),
       settled: (offset) => this.#settleOffset(null, offset, true),
       touch: () => host.touch(this.state),
       alarm: (error) => host.alarm(error),
@@ -99,7 +99,7 @@ export class Cursor implements LogListener, Suspected {
     this.takers.instances.push(instance)
     instance.cursors.add(this)
     instance.keys.attended()
-    this.progress.atMs = this.#host.nowMs()
+    this.progress.atMs = this.#host.elapsedMs()
     for (const [key, offset] of this.homeless.splice(0)) this.#requeue(this.#lanes.of(key), offset)
     this.#lanes.lookAgain()
     this.#inFlight.save()
@@ -316,7 +316,7 @@ export class Cursor implements LogListener, Suspected {
   /** What may succeed later is tried again after a while. */
   #failedToRead(error: unknown, again: () => void): void {
     this.#host.alarm(error)
-    if (!isMillraceError(error) || error.retryable) this.#host.at(this.#host.nowMs() + AGAIN_MS, again)
+    if (!isMillraceError(error) || error.retryable) this.#host.after(AGAIN_MS, again)
   }
 
   beginAlone(offset: number): void {
@@ -491,7 +491,7 @@ export class Cursor implements LogListener, Suspected {
     this.homeless.length = 0
     this.box.forget(offset)
     this.taken = offset
-    this.progress.atMs = this.#host.nowMs()
+    this.progress.atMs = this.#host.elapsedMs()
     for (const chain of this.box.chains.values()) if (!chain.dead) this.#lanes.enqueue(this.#lanes.of(chain.key))
     this.#inFlight.save()
     this.#host.touch(this.state)

@@ -1,5 +1,5 @@
 /**
- * What is to happen at a time: a binary heap and one timer, however many entries there are.
+ * What is to happen at a time: a binary heap and one timer, however many entries there are. Nothing happens once it is closed.
  */
 import type { Clock } from '../base/clock.ts'
 
@@ -44,6 +44,14 @@ export class DueQueue {
     return () => {
       entry.cancelled = true
     }
+  }
+
+  /** Run a task when a span has passed, however the wall clock jumps meanwhile. */
+  after(delayMs: number, task: () => void): void {
+    if (this.#closed) return
+    this.#clock.after(delayMs, () => {
+      if (!this.#closed) task()
+    })
   }
 
   close(): void {

@@ -174,8 +174,8 @@ export class Instance implements Subscription {
     this.#feeding = false
     const settled = [...this.#settled]
     this.#settled.clear()
-    const nowMs = this.#host.clock.now()
-    for (const cursor of settled) cursor.progress.made(nowMs)
+    const elapsedMs = this.#host.clock.elapsed()
+    for (const cursor of settled) cursor.progress.made(elapsedMs)
     for (const cursor of [...this.hungry]) {
       if (!this.takes) break
       this.hungry.delete(cursor)
@@ -245,7 +245,7 @@ export class Instance implements Subscription {
   }
 
   stalled(): string | null {
-    return stallOf([...this.cursors].map(progressOf), [this], this.#host.clock.now())?.reason ?? null
+    return stallOf([...this.cursors].map(progressOf), [this], this.#host.clock)?.reason ?? null
   }
 
   flushed(): Promise<void> {

@@ -1,4 +1,4 @@
-/** A rate over the last seconds: marked once a batch, read when somebody asks. */
+/** A rate over the last seconds: marked once a batch, read when somebody asks. Its times are of a clock's `elapsed`, which never goes back. */
 const SECONDS = 10
 
 export class Meter {
@@ -6,20 +6,20 @@ export class Meter {
   #second = 0
   total = 0
 
-  mark(count: number, nowMs: number): void {
-    this.#turn(nowMs)
+  mark(count: number, elapsedMs: number): void {
+    this.#turn(elapsedMs)
     this.#counts[this.#second % SECONDS] = (this.#counts[this.#second % SECONDS] as number) + count
     this.total += count
   }
 
   /** Events a second, over the last ten seconds. */
-  rate(nowMs: number): number {
-    this.#turn(nowMs)
+  rate(elapsedMs: number): number {
+    this.#turn(elapsedMs)
     return this.#counts.reduce((sum, count) => sum + count, 0) / SECONDS
   }
 
-  #turn(nowMs: number): void {
-    const second = Math.floor(nowMs / 1000)
+  #turn(elapsedMs: number): void {
+    const second = Math.floor(elapsedMs / 1000)
     if (second <= this.#second) return
     const passed = Math.min(SECONDS, second - this.#second)
     for (let step = 1; step <= passed; step++) this.#counts[(second - passed + step) % SECONDS] = 0

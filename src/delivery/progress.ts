@@ -1,4 +1,7 @@
-/** How a cursor gets on: when something was settled last, and how much is completed a second. Told once a turn, and not once an event. */
+/**
+ * How a cursor gets on: when something was settled last, and how much is completed a second. Told once a turn, and not once an event. Both are spans: they
+ * are measured by the clock's `elapsed`, which does not jump with the wall clock.
+ */
 import { Meter } from './meter.ts'
 
 export class Progress {
@@ -7,8 +10,8 @@ export class Progress {
   atMs: number
   #completed = 0
 
-  constructor(nowMs: number) {
-    this.atMs = nowMs
+  constructor(elapsedMs: number) {
+    this.atMs = elapsedMs
   }
 
   /** One more event is completed; `made` counts it. */
@@ -17,9 +20,9 @@ export class Progress {
   }
 
   /** Something was settled in this turn. */
-  made(nowMs: number): void {
-    this.atMs = nowMs
-    this.meter.mark(this.#completed, nowMs)
+  made(elapsedMs: number): void {
+    this.atMs = elapsedMs
+    this.meter.mark(this.#completed, elapsedMs)
     this.#completed = 0
   }
 }

@@ -1,4 +1,5 @@
 /** Why a consumer that has work makes no progress, in words for the person on call: clause 17. */
+import type { Clock } from '../base/clock.ts'
 import type { Cursor } from './cursor.ts'
 import type { Instance } from './instance.ts'
 
@@ -13,11 +14,18 @@ export function progressOf(cursor: Cursor): Progress {
   return { cursor, lag: cursor.outstanding + Math.max(0, log.committed - Math.max(cursor.taken, log.first)) }
 }
 
-export function stallOf(its: readonly Progress[], instances: readonly Instance[], nowMs: number): { readonly sinceMs: number; readonly reason: string } | null {
+export interface Stall {
+  /** The wall clock's time, as it is now, of the moment in which something was settled last. */
+  readonly sinceMs: number
+  readonly reason: string
+}
+
+export function stallOf(its: readonly Progress[], instances: readonly Instance[], clock: Pick<Clock, 'now' | 'elapsed'>): Stall | null {
   if (instances.length === 0 || instances.every((instance) => instance.idle)) return null
   const stallMs = Math.min(...instances.map((instance) => instance.spec.stallMs))
-  const still = its.find(({ cursor, lag }) => lag > 0 && nowMs - cursor.progress.atMs >= stallMs)
-  return still === undefined ? null : { sinceMs: still.cursor.progress.atMs, reason: reasonOf(still.cursor, instances) }
+  const stillMs = ({ cursor }: Progress): number => clock.elapsed() - cursor.progress.atMs
+  const still = its.find((each) => each.lag > 0 && stillMs(each) >= stallMs)
+  return still === undefined ? null : { sinceMs: clock.now() - stillMs(still), reason: reasonOf(still.cursor, instances) }
 }
 
 function reasonOf(cursor: Cursor, instances: readonly Instance[]): string {

@@ -4,6 +4,7 @@
  */
 
 import { hash } from 'node:crypto'
+import type { Clock } from '../base/clock.ts'
 import { isMillraceError, MillraceError } from '../base/errors.ts'
 import { LIMITS } from '../base/limits.ts'
 import { nextTick, nextTurn } from '../base/timers.ts'
@@ -66,7 +67,7 @@ type OnAppended = (channel: string, partition: number, next: number, tail: Tail 
 export interface AppendingHost {
   readonly backend: LogBackend
   readonly appended: OnAppended
-  readonly nowMs: () => number
+  readonly clock: Pick<Clock, 'elapsed'>
   /** The servers know no such channel. */
   unknown(channel: string): void
 }
@@ -214,7 +215,7 @@ class ChannelAppender {
       part.next = offset + 1
       if (timeMs !== undefined) part.records.push({ offset, timeMs, event })
     }
-    this.meter.mark(stored, this.#host.nowMs())
+    this.meter.mark(stored, this.#host.clock.elapsed())
     for (const [partition, { next, before, records }] of parts)
       this.#host.appended(this.#channel, partition, next, before === undefined ? null : { before, records })
   }
@@ -259,7 +260,7 @@ export class Appenders {
 
   /** Events a second that this process has published to a channel. */
   rate(channel: string): number {
-    return this.#byChannel.get(channel)?.meter.rate(this.#host.nowMs()) ?? 0
+    return this.#byChannel.get(channel)?.meter.rate(this.#host.clock.elapsed()) ?? 0
   }
 
   delete(channel: string): void {

@@ -1,4 +1,5 @@
 /** Delayed events on their way into the queue in which they wait, and out of it (clause 7), and the consumer that looks after all of them. */
+import type { Clock } from '../base/clock.ts'
 import type { ConsumerSpec, DeliverySink, EncodedEvent, Receipt } from '../broker/engine.ts'
 import type { Instance } from '../delivery/instance.ts'
 import { type Appenders, itemOf } from './appending.ts'
@@ -22,7 +23,7 @@ export interface DelayingHost {
   readonly appenders: Appenders
   readonly backend: LogBackend
   alarm(error: unknown): void
-  nowMs(): number
+  readonly clock: Clock
   subscribe(spec: ConsumerSpec, sink: DeliverySink): Promise<Instance>
 }
 
@@ -61,9 +62,9 @@ export class Delaying {
   }
 
   async #begin(): Promise<Scheduler> {
-    const { registry, nowMs, subscribe, alarm } = this.#host
+    const { registry, clock, subscribe, alarm } = this.#host
     await this.#declared(null)
-    const scheduler = new Scheduler(nowMs, (channel) => registry.find(channel)?.incarnation, alarm)
+    const scheduler = new Scheduler(clock, (channel) => registry.find(channel)?.incarnation, alarm)
     const subscription = await subscribe(schedulerSpec, scheduler)
     scheduler.begin(subscription)
     subscription.begin()
@@ -133,15 +134,15 @@ export class Delaying {
 
   /** Of these ids those that wait for their time; of those whose time has just come, where their events are. */
   async waiting(entry: ChannelEntry, ids: readonly string[]): Promise<ReadonlyMap<string, Known>> {
-    const { nowMs, backend } = this.#host
+    const { clock, backend } = this.#host
     const waiting = await this.#places(entry, ids)
-    const due = [...waiting].filter(([, { dueAtMs }]) => dueAtMs <= nowMs()).map(([id]) => id)
+    const due = [...waiting].filter(([, { dueAtMs }]) => dueAtMs <= clock.now()).map(([id]) => id)
     const stored = due.length === 0 ? NO_OFFSETS : await backend.known(entry.spec.name, due)
     const known = new Map<string, Known>()
     for (const [id, { dueAtMs }] of waiting) {
       const offset = stored.get(id)
       if (offset !== undefined) known.set(id, { offset })
-      else if (dueAtMs > nowMs() - DUE_MS) known.set(id, { offset: null, dueAtMs })
+      else if (dueAtMs > clock.now() - DUE_MS) known.set(id, { offset: null, dueAtMs })
     }
     return known
   }
@@ -151,7 +152,7 @@ export class Delaying {
       await this.#waiting.follow(this.#host.alarm)
       this.#follows = true
     }
-    return this.#waiting.known(entry, ids, this.#host.nowMs())
+    return this.#waiting.known(entry, ids, this.#host.clock.now())
   }
 
   /** Where the event with an id waits in the queue, as far as is known by its id; null is "look for it". */

@@ -1,4 +1,5 @@
 /** Clause 17 over a backend: channels from the backend, consumers from their journals, what runs from the members' own notes. */
+import type { Clock } from '../base/clock.ts'
 import type { Alarm, BrokerDescription, ChannelDescription, ConsumerDescription, ConsumerPause, ConsumerPosition } from '../broker/description.ts'
 import { settledIn } from '../delivery/carried-state.ts'
 import { consumerKeys, fromFloat, QUEUE_GROUP, under } from '../delivery/consumer-records.ts'
@@ -21,7 +22,7 @@ export interface Described {
   /** Events a second that this process has published to a channel: others' are not known. */
   rate(channel: string): number
   readonly alarms: readonly Alarm[]
-  readonly nowMs: number
+  readonly clock: Pick<Clock, 'now' | 'elapsed'>
 }
 
 /** A consumer in one partition. */
@@ -130,7 +131,7 @@ async function describeConsumer(name: string, its: readonly Part[], engine: Desc
     const before = positions.get(channel) ?? { channel, floor: (await engine.backend.bounds(channel, null)).next, lag: 0, lagMs: 0 }
     // A partition in which nothing is left to do holds no floor down.
     const floor = part.lag === 0 ? before.floor : Math.min(before.floor, part.floor)
-    const lagMs = part.oldestMs === null ? 0 : Math.max(0, engine.nowMs - part.oldestMs)
+    const lagMs = part.oldestMs === null ? 0 : Math.max(0, engine.clock.now() - part.oldestMs)
     positions.set(channel, { channel, floor, lag: before.lag + part.lag, lagMs: Math.max(before.lagMs, lagMs) })
     sums.retrying += part.retrying
     const box = part.progress?.cursor.group === name ? part.progress.cursor.box : boxOf(part.state, part.place, engine.backend)
@@ -143,7 +144,7 @@ async function describeConsumer(name: string, its: readonly Part[], engine: Desc
   const stalled = stallOf(
     its.flatMap(({ progress }) => (progress === null ? [] : [progress])),
     local,
-    engine.nowMs,
+    engine.clock,
   )
   const pause = engine.pauseOf(name)
   return { name, channels: [...positions.values()], ...sums, ...notes, paused: notes.paused || pause !== null, pause, stalled }
@@ -153,13 +154,13 @@ async function describeConsumer(name: string, its: readonly Part[], engine: Desc
 async function notesOf(
   name: string,
   its: readonly Part[],
-  { backend, groups, nowMs }: Described,
+  { backend, groups, clock }: Described,
   local: readonly Instance[],
 ): Promise<Pick<ConsumerDescription, 'instances' | 'inFlight' | 'rate' | 'paused'>> {
   const sum = {
     instances: local.length,
     inFlight: local.reduce((held, instance) => held + instance.held.size, 0),
-    rate: its.reduce((rate, { progress }) => rate + (progress?.cursor.progress.meter.rate(nowMs) ?? 0), 0),
+    rate: its.reduce((rate, { progress }) => rate + (progress?.cursor.progress.meter.rate(clock.elapsed()) ?? 0), 0),
   }
   let paused = local.length > 0 && local.every((instance) => instance.idle)
   for (const [member, text] of await backend.members(name)) {

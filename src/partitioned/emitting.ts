@@ -1,5 +1,5 @@
 /** Emissions (clause 12): checked while their handler can still be told, and sent on in order, with their ids, until the backend has them. */
-import { setTimeout as sleep } from 'node:timers/promises'
+import { type Clock, pause } from '../base/clock.ts'
 import { isMillraceError, MillraceError } from '../base/errors.ts'
 import type { Emission } from '../broker/engine.ts'
 import { checkSize } from './appending.ts'
@@ -8,6 +8,7 @@ const RETRY_MS = 200
 
 export interface EmittingHost {
   readonly closed: AbortSignal
+  readonly clock: Clock
   /** Store events in order; those known by their ids are not stored again. */
   store(channel: string, emissions: readonly Emission[]): Promise<void>
   alarm(error: unknown): void
@@ -44,7 +45,7 @@ export async function sendOn(emissions: readonly Emission[], host: EmittingHost)
       } catch (error) {
         host.alarm(error)
         if (isMillraceError(error) && !error.retryable) break
-        await sleep(RETRY_MS)
+        await pause(host.clock, RETRY_MS)
       }
     }
   }

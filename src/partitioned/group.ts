@@ -8,6 +8,7 @@
  * Invariant: a partition begins to give out events at a moment at which all partitions of its lane are owned here, and ends when it is released or lost. Of two
  * members that have partitions with the same keys, the one that began later owned the other's partition at that moment: the other had stopped before.
  */
+import { type Clock, every } from '../base/clock.ts'
 import { MillraceError } from '../base/errors.ts'
 import { isJsonObject, isNumberFrom, jsonObject } from '../base/json-object.ts'
 import { compileWildcard, isWildcard, isWildcardForm } from '../base/names.ts'
@@ -77,7 +78,7 @@ interface Sighting {
 export interface GroupHost {
   readonly backend: LogBackend
   readonly member: string
-  nowMs(): number
+  readonly clock: Clock
   /** The channels that exist. */
   entries(): readonly ChannelEntry[]
   /** Become the owner and begin. Null when somebody who may live owns it. @throws Fenced */
@@ -113,7 +114,7 @@ export class Group {
   #beat = 0
   #member = false
   #ticking: Promise<void> = Promise.resolve()
-  #timer: NodeJS.Timeout | null = null
+  #cancelTick: (() => void) | null = null
   /** The last ones that were seen; null before the first look. */
   #orders: string | null = null
   #closed = false
@@ -123,7 +124,7 @@ export class Group {
   readonly #inherited: string[] = []
   /** When the last note that arrived was written. */
   #heardMs = 0
-  #watchdog: NodeJS.Timeout | null = null
+  #endWatch: (() => void) | null = null
 
   /** `queue`: the one channel of a group of queue workers; null for a consumer's group, which takes streams. */
   constructor(id: string, name: string, queue: string | null, host: GroupHost) {
@@ -188,15 +189,12 @@ export class Group {
   }
 
   #arm(): void {
-    if (this.#timer !== null || this.#closed || this.instances.size === 0) return
-    this.#timer = setTimeout(
-      () => {
-        this.#timer = null
-        void this.tick()
-      },
-      Math.max(20, Math.min(TICK_MS_MAX, this.#leaseMs / 4)),
-    )
-    this.#timer.unref()
+    if (this.#cancelTick !== null || this.#closed || this.instances.size === 0) return
+    const tick = (): void => {
+      this.#cancelTick = null
+      void this.tick()
+    }
+    this.#cancelTick = this.#host.clock.after(Math.max(20, Math.min(TICK_MS_MAX, this.#leaseMs / 4)), tick, 'beat')
   }
 
   async #tick(): Promise<void> {
@@ -224,11 +222,11 @@ export class Group {
       blocked: [...this.#blockades].filter(([, blockade]) => blockade.standsWithout(ELSEWHERE)).map(([channel]) => channel),
       shapes: Object.fromEntries(instances.map(({ spec, shape }) => [spec.name, shape])),
       lanes: true,
-      rate: [...this.owned.values()].reduce((sum, { cursor }) => sum + cursor.progress.meter.rate(this.#host.nowMs()), 0),
+      rate: [...this.owned.values()].reduce((sum, { cursor }) => sum + cursor.progress.meter.rate(this.#host.clock.elapsed()), 0),
     }
     this.#member = true
-    this.#watchdog ??= setInterval(() => this.#giveUp(), UNHEARD_MS_MIN / 4).unref()
-    const saidMs = performance.now()
+    this.#endWatch ??= every(this.#host.clock, UNHEARD_MS_MIN / 4, () => this.#giveUp())
+    const saidMs = this.#host.clock.elapsed()
     if (this.#heardMs === 0) this.#heardMs = saidMs
     await this.#host.backend.beat(this.id, this.#host.member, JSON.stringify(note), Math.max(10_000, note.leaseMs * 4))
     this.#heardMs = saidMs
@@ -236,7 +234,7 @@ export class Group {
 
   /** Nobody has heard of us for as long as our lease: what is in hands may be in others', too, and no more is taken up until we are heard again. */
   #giveUp(): void {
-    if (performance.now() - this.#heardMs <= Math.max(this.#leaseMs, UNHEARD_MS_MIN)) return
+    if (this.#host.clock.elapsed() - this.#heardMs <= Math.max(this.#leaseMs, UNHEARD_MS_MIN)) return
     for (const owned of [...this.owned.values()]) {
       owned.ownership.abandon()
       owned.lost()
@@ -260,7 +258,7 @@ export class Group {
   /** The members that live: those whose note has changed within their lease. */
   async #look(): Promise<ReadonlyMap<string, MemberNote>> {
     const said = await this.#host.backend.members(this.id)
-    const now = performance.now()
+    const now = this.#host.clock.elapsed()
     const seen = new Map<string, Sighting>()
     for (const [member, text] of said) {
       if (member === ORDERS) continue
@@ -369,14 +367,14 @@ export class Group {
     if (this.#member) await this.#host.backend.leave(this.id, this.#host.member).catch(() => undefined)
     this.#member = false
     this.#compare(new Map())
-    if (this.#watchdog !== null) clearInterval(this.#watchdog)
-    this.#watchdog = null
+    this.#endWatch?.()
+    this.#endWatch = null
     this.#heardMs = 0
   }
 
   async close(): Promise<void> {
     this.#closed = true
-    if (this.#timer !== null) clearTimeout(this.#timer)
+    this.#cancelTick?.()
     await this.#leave()
   }
 }

@@ -5,8 +5,8 @@
  * A partition that this engine owns is changed where it is. One that somebody else owns is taken for a moment, which fences its owner; the owner is told,
  * finds it lost, and claims it again. What was in its hands is delivered again, without having used an attempt.
  */
+import { type Clock, pause } from '../base/clock.ts'
 import { MillraceError } from '../base/errors.ts'
-import { realTimeout } from '../base/timers.ts'
 import { type ConsumerPause, DEAD_LETTERS_MAX, type DeadLetter, type DeadLetterQuery } from '../broker/description.ts'
 import type { Position } from '../broker/engine.ts'
 import { consumerKeys, QUEUE_GROUP } from '../delivery/consumer-records.ts'
@@ -34,6 +34,7 @@ const AGAIN_MS = 5
 export interface InterventionHost {
   readonly pauses: Pauses
   readonly backend: LogBackend
+  readonly clock: Clock
   readonly registry: Registry
   readonly groups: ReadonlyMap<string, Group>
   readonly shared: SharedHost
@@ -55,6 +56,8 @@ export interface Place {
 
 export class Interventions {
   readonly #host: InterventionHost
+  /** Orders given: no two are alike. */
+  #orders = 0
 
   constructor(host: InterventionHost) {
     this.#host = host
@@ -190,7 +193,7 @@ export class Interventions {
         if (!(error instanceof Fenced)) throw error
         if (tries === TRIES) throw contended(place)
         // Others that do the same go first, or next.
-        await new Promise((resolve) => realTimeout(resolve, Math.random() * AGAIN_MS * tries))
+        await pause(this.#host.clock, Math.random() * AGAIN_MS * tries)
       }
     }
   }
@@ -219,7 +222,7 @@ export class Interventions {
 
   /** Tell a group's members to see whether their partitions are still theirs. */
   async #order(groupId: string): Promise<void> {
-    await this.#host.backend.beat(groupId, ORDERS, `${performance.timeOrigin + performance.now()}`, ORDERS_MS)
+    await this.#host.backend.beat(groupId, ORDERS, `${this.#host.own.member}/${++this.#orders}`, ORDERS_MS)
     await this.#host.groups.get(groupId)?.tick()
   }
 }

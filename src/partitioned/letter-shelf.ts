@@ -6,7 +6,7 @@
  * - Until that entry is written a letter is in memory: so many, and so many bytes, then nothing more joins (`crowded`).
  * - What nothing in the journal points to is deleted from the front, and when most of what is left is such, the others are stored anew behind it.
  */
-import { setTimeout as sleep } from 'node:timers/promises'
+import { type Clock, pause } from '../base/clock.ts'
 import { isMillraceError } from '../base/errors.ts'
 import type { LastingFailures } from '../base/lasting-failures.ts'
 import { LIMITS } from '../base/limits.ts'
@@ -29,6 +29,7 @@ const GARBAGE_MAX = 1000
 
 export interface ShelfHost {
   readonly backend: LogBackend
+  readonly clock: Clock
   /** Store letters of events of a channel; makes the letters' channel where it is not there. */
   append(letters: string, of: string, items: readonly AppendItem[]): Promise<readonly Appended[]>
   alarm(error: unknown): void
@@ -38,6 +39,7 @@ export interface ShelfHost {
 
 export function shelfHost(
   backend: LogBackend,
+  clock: Clock,
   registry: Registry,
   appenders: Appenders,
   alarm: (error: unknown) => void,
@@ -45,6 +47,7 @@ export function shelfHost(
 ): ShelfHost {
   return {
     backend,
+    clock,
     append: async (letters, of, items) => {
       if (registry.find(letters) === undefined) await registry.declare(letterSpec(letters), registry.known(of).partitions)
       return appenders.of(letters).append(items, false)
@@ -173,7 +176,7 @@ export class LetterShelf implements LetterReader, Aside {
     this.#wantsTidying = true
     if (this.#tidying) return
     this.#tidying = true
-    setTimeout(() => {
+    this.#host.clock.after(TIDY_MS, () => {
       this.#wantsTidying = false
       this.#tidy()
         .then(
@@ -188,7 +191,7 @@ export class LetterShelf implements LetterReader, Aside {
           this.#tidying = false
           if (this.#wantsTidying && !this.#ownership.over) this.#tidySoon()
         })
-    }, TIDY_MS).unref()
+    })
   }
 
   /** Store what waits. Answers the records that say where it is, to be written with what was settled before. */
@@ -225,7 +228,7 @@ export class LetterShelf implements LetterReader, Aside {
         if (this.#ownership.over) throw new Fenced(this.#channel)
         if (isMillraceError(error) && !error.retryable) throw error
         this.#host.alarm(error)
-        await sleep(RETRY_MS)
+        await pause(this.#host.clock, RETRY_MS)
       }
     }
   }
@@ -252,7 +255,7 @@ export class LetterShelf implements LetterReader, Aside {
         if (this.#ownership.over || error instanceof Fenced) throw new Fenced(this.#channel)
         this.#host.alarm(error)
         if (isMillraceError(error) && !error.retryable) throw error
-        await sleep(RETRY_MS)
+        await pause(this.#host.clock, RETRY_MS)
       }
     }
   }

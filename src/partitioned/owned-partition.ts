@@ -1,4 +1,5 @@
 /** A partition that this engine works on for a consumer: its journal, its log and its cursor, from the claim to the release. */
+import { pause } from '../base/clock.ts'
 import { consumerKeys, toFloat } from '../delivery/consumer-records.ts'
 import { Cursor } from '../delivery/cursor.ts'
 import type { CursorHost } from '../delivery/cursor-host.ts'
@@ -8,7 +9,10 @@ import type { Ownership } from './ownership.ts'
 import type { PartitionLog } from './partition-log.ts'
 
 /** What of a cursor's host the engine shares among all cursors. */
-export type SharedHost = Pick<CursorHost, 'nowMs' | 'after' | 'at' | 'alone' | 'aloneDone' | 'alarm' | 'blockade'>
+export type SharedHost = Pick<CursorHost, 'nowMs' | 'elapsedMs' | 'after' | 'at' | 'alone' | 'aloneDone' | 'alarm' | 'blockade'>
+
+/** Between two looks at what is in hands still. */
+const STOP_MS = 5
 
 export class OwnedPartition {
   readonly journal: string
@@ -17,6 +21,7 @@ export class OwnedPartition {
   readonly ownership: Ownership
   readonly cursor: Cursor
   readonly log: PartitionLog
+  readonly #shared: SharedHost
   readonly #gone: (owned: OwnedPartition) => void
   /** Whether it has begun to give out events. */
   #begun = false
@@ -29,6 +34,7 @@ export class OwnedPartition {
     this.partition = log.id
     this.ownership = ownership
     this.log = log
+    this.#shared = shared
     this.#gone = gone
     const letters = new LetterShelf(shelf, ownership, group, log.name, log.id)
     letters.onStored = () => this.cursor.pumpSoon()
@@ -92,7 +98,7 @@ export class OwnedPartition {
     const instances = [...this.cursor.takers.instances]
     for (const instance of instances) this.cursor.detach(instance)
     while (!this.ownership.over && instances.some((instance) => [...instance.held].some((delivery) => delivery.cursor === this.cursor))) {
-      await new Promise((resolve) => setTimeout(resolve, 5))
+      await pause(this.#shared, STOP_MS)
     }
   }
 

@@ -9,8 +9,9 @@
  * - One append is in flight at a time; what is settled meanwhile goes out in the next (group commit).
  */
 
+import { type Clock, pause } from '../base/clock.ts'
 import { MillraceError } from '../base/errors.ts'
-import { nextTick, realTimeout } from '../base/timers.ts'
+import { nextTick } from '../base/timers.ts'
 import type { Emission } from '../broker/engine.ts'
 import type { RecordChange, RecordSource } from '../delivery/cursor-host.ts'
 import { encodeEntry, fold, type JournalEntry, type JournalState, recordText } from './journal-entry.ts'
@@ -27,6 +28,8 @@ const RETRY_MS = 200
 
 export interface OwnershipHost {
   readonly backend: LogBackend
+  readonly clock: Clock
+  readonly lazily: (commit: () => void) => void
   /** This engine, as journals name their owner. */
   readonly member: string
   /** Send emissions on; resolves when the backend has them, and does not give up. */
@@ -36,19 +39,21 @@ export interface OwnershipHost {
   alarm(error: unknown): void
 }
 
-/** Completions wait so long for others, of all partitions, to be written with them. */
+/** Completions wait so long for others, of all partitions of an engine, to be written with them. */
 const LAZY_MS = 5
-let lazyCommits: (() => void)[] = []
 
-/** Run together with all that wait now, soon: what many partitions write in one turn can go to the servers, and be synced by them, together. */
-function lazily(commit: () => void): void {
-  lazyCommits.push(commit)
-  if (lazyCommits.length > 1) return
-  realTimeout(() => {
-    const commits = lazyCommits
-    lazyCommits = []
-    for (const each of commits) each()
-  }, LAZY_MS)
+/** Runs commits together with all that wait, soon: what many partitions write in one turn can go to the servers, and be synced by them, together. */
+export function lazyCommits(clock: Clock): OwnershipHost['lazily'] {
+  let waiting: (() => void)[] = []
+  const run = (): void => {
+    const commits = waiting
+    waiting = []
+    for (const commit of commits) commit()
+  }
+  return (commit) => {
+    waiting.push(commit)
+    if (waiting.length === 1) clock.after(LAZY_MS, run, 'work')
+  }
 }
 
 /** Keeps what is too large for the journal. */
@@ -172,7 +177,7 @@ export class Ownership {
   #lazily(): void {
     if (this.#lazy || this.#scheduled || this.#committing !== null || this.#closing || this.#over) return
     this.#lazy = true
-    lazily(() => {
+    this.#host.lazily(() => {
       if (this.#lazy) this.#commitNow()
     })
   }
@@ -203,7 +208,7 @@ export class Ownership {
   /** Resolves when the emissions of what was settled are where they belong. */
   async sent(): Promise<void> {
     await this.flushed()
-    while (!this.#over && this.#state.outbox.length > 0) await new Promise((resolve) => realTimeout(resolve, 1))
+    while (!this.#over && this.#state.outbox.length > 0) await pause(this.#host.clock, 1)
   }
 
   /** Give the partition back in good order: the next owner need not wait. */
@@ -351,7 +356,7 @@ export class Ownership {
         break
       } catch (error) {
         if (error instanceof Fenced || (error as MillraceError).retryable === false) throw error
-        await new Promise((resolve) => realTimeout(resolve, RETRY_MS))
+        await pause(this.#host.clock, RETRY_MS)
         const there = await this.#host.backend.readJournal(this.journal)
         const last = fold(there.entries)
         if (last.owner === this.#host.member && last.number === number) {

@@ -6,7 +6,7 @@
  */
 
 import { randomUUID } from 'node:crypto'
-import { type Clock, systemClock } from '../base/clock.ts'
+import { type Clock, every, systemClock } from '../base/clock.ts'
 import { MillraceError } from '../base/errors.ts'
 import { LastingFailures } from '../base/lasting-failures.ts'
 import { isWildcard } from '../base/names.ts'
@@ -35,7 +35,7 @@ import { Interventions } from './interventions.ts'
 import { type ShelfHost, shelfHost } from './letter-shelf.ts'
 import { type ChannelEntry, Fenced, type LogBackend, type Tail } from './log-backend.ts'
 import { OwnedPartition, type SharedHost } from './owned-partition.ts'
-import { Ownership, type OwnershipHost } from './ownership.ts'
+import { lazyCommits, Ownership, type OwnershipHost } from './ownership.ts'
 import { PartitionLog } from './partition-log.ts'
 import type { PartitionedEngineOptions } from './partitioned-options.ts'
 import { Pauses } from './pauses.ts'
@@ -58,7 +58,7 @@ export class PartitionedEngine implements Engine {
   readonly carriage: Carriage
   readonly delays: Engine['delays']
   readonly #backend: LogBackend
-  readonly #member: string = randomUUID()
+  readonly #member: string
   readonly #registry: Registry
   readonly #appenders: Appenders
   readonly #groups = new Map<string, Group>()
@@ -83,13 +83,15 @@ export class PartitionedEngine implements Engine {
   readonly #instanceHost: InstanceHost
   readonly #publishing: Publishing
   readonly #interventions: Interventions
+  readonly #lazily: OwnershipHost['lazily']
   readonly #closed = new AbortController()
-  #look: NodeJS.Timeout | null = null
+  #endLook: () => void = () => undefined
   #closing: Promise<void> | null = null
 
   private constructor(options: PartitionedEngineOptions) {
     this.#backend = options.backend
     this.name = options.backend.name
+    this.#member = options.member ?? randomUUID()
     this.capabilities = options.backend.capabilities
     this.clock = options.clock ?? systemClock
     this.alarms = new AlarmList(() => this.clock.now(), options.onAlarm)
@@ -98,19 +100,18 @@ export class PartitionedEngine implements Engine {
     this.#pauses = new Pauses(this.#backend)
     this.#suspects = new SuspectQueue((cursor) => this.#ownedBy(cursor)?.ownership.flushed() ?? Promise.reject(new Fenced('')), this.clock)
     this.#leases = new LeaseWatch(this.clock, this.#instances)
-    this.#registry = new Registry(this.#backend, options.partitions ?? PARTITIONS_DEFAULT, (added, gone) => this.#channelsChanged(added, gone))
+    this.#registry = new Registry(this.#backend, this.clock, options.partitions ?? PARTITIONS_DEFAULT, (added, gone) => this.#channelsChanged(added, gone))
     this.#shared = {
       nowMs: () => this.clock.now(),
-      after: (delayMs, task) => this.clock.after(delayMs, task),
+      elapsedMs: () => this.clock.elapsed(),
+      after: (delayMs, task, kind) => this.clock.after(delayMs, task, kind),
       at: (dueMs, task) => this.#due.add(dueMs, task),
       alone: (cursor, offset) => this.#suspects.add(cursor, offset),
       aloneDone: (cursor, offset) => this.#suspects.done(cursor, offset),
       alarm: (error) => this.#alarm(error),
     }
     this.#groupHost = {
-      backend: this.#backend,
-      member: this.#member,
-      nowMs: () => this.clock.now(),
+      ...{ backend: this.#backend, member: this.#member, clock: this.clock },
       entries: () => this.#registry.all,
       pauses: this.#pauses,
       take: (group, entry, partition, mayClaim) => this.#take(group, entry, partition, mayClaim),
@@ -119,32 +120,28 @@ export class PartitionedEngine implements Engine {
       notice: options.notice ?? (() => undefined),
     }
     this.#instanceHost = this.#makeInstanceHost()
+    this.#lazily = lazyCommits(this.clock)
     const own = this.#ownershipHost(null)
     const nowMs = (): number => this.clock.now()
     this.#appenders = new Appenders({
-      ...{ backend: this.#backend, nowMs },
+      ...{ backend: this.#backend, clock: this.clock },
       appended: (channel, partition, next, tail) => this.#advance(channel, partition, next, tail),
       unknown: (channel) => this.#registry.forget(channel),
     })
     const subscribe: DelayingHost['subscribe'] = (spec, sink) => this.#subscribe(spec, sink)
     this.#publishing = new Publishing({
-      ...{ backend: this.#backend, registry: this.#registry, appenders: this.#appenders, nowMs, subscribe },
+      ...{ backend: this.#backend, registry: this.#registry, appenders: this.#appenders, clock: this.clock, subscribe },
       alarm: (error) => this.#alarm(error),
     })
-    this.#shelf = shelfHost(this.#backend, this.#registry, this.#appenders, (error) => this.#alarm(error), this.#failures)
+    this.#shelf = shelfHost(this.#backend, this.clock, this.#registry, this.#appenders, (error) => this.#alarm(error), this.#failures)
     const flushed = (): Promise<void> => this.#flushed([...this.#groups.values()])
     this.carriage = new PartitionedCarriage({
       ...{ backend: this.#backend, registry: this.#registry, own, shelf: this.#shelf, nowMs, flushed },
       append: (channel, items) => this.#appenders.of(channel).append(items, false),
     })
     this.#interventions = new Interventions({
-      backend: this.#backend,
-      registry: this.#registry,
-      groups: this.#groups,
-      pauses: this.#pauses,
-      shared: this.#shared,
-      own,
-      shelf: this.#shelf,
+      ...{ backend: this.#backend, clock: this.clock, registry: this.#registry, groups: this.#groups, pauses: this.#pauses },
+      ...{ shared: this.#shared, own, shelf: this.#shelf },
       log: (entry, partition) => new PartitionLog(this.#backend, entry.spec, partition, () => this.clock.now()),
     })
     this.delays = new PartitionedDelays({
@@ -163,8 +160,7 @@ export class PartitionedEngine implements Engine {
       throw error
     }
     engine.#registry.watch((error) => engine.#alarm(error))
-    engine.#look = setInterval(() => engine.#lookAtLogs(), LOOK_MS)
-    engine.#look.unref()
+    engine.#endLook = every(engine.clock, LOOK_MS, () => engine.#lookAtLogs())
     return engine
   }
 
@@ -316,18 +312,17 @@ export class PartitionedEngine implements Engine {
       (gone) => this.#gone(group, gone),
     )
     for (const instance of group.instances) if (group.name === QUEUE_GROUP) ownership.write(`w/${instance.spec.name}`, Buffer.from('{}'))
-    if (entry.spec.kind === 'queue') trimBehind(owned, this.#backend, this.#failures)
+    if (entry.spec.kind === 'queue') trimBehind(owned, this.#backend, this.clock, this.#failures)
     return owned
   }
 
   /** What a journal's owner needs; with a group, what becomes of a partition of it that is lost. */
   #ownershipHost(group: Group | null): OwnershipHost {
     return {
-      backend: this.#backend,
-      member: this.#member,
+      ...{ backend: this.#backend, member: this.#member, clock: this.clock, lazily: this.#lazily },
       send: (emissions) =>
         sendOn(emissions, {
-          closed: this.#closed.signal,
+          ...{ closed: this.#closed.signal, clock: this.clock },
           store: (channel, run) => this.#publishing.emit(channel, run),
           alarm: (error) => this.#alarm(error),
         }),
@@ -462,7 +457,7 @@ export class PartitionedEngine implements Engine {
       pauseOf: (consumer) => this.#pauses.of(consumer),
       rate: (channel) => this.#appenders.rate(channel),
       alarms: this.alarms.all,
-      nowMs: this.clock.now(),
+      clock: this.clock,
     })
   }
 
@@ -473,7 +468,7 @@ export class PartitionedEngine implements Engine {
 
   async #close(): Promise<void> {
     this.#registry.close()
-    if (this.#look !== null) clearInterval(this.#look)
+    this.#endLook()
     await this.#publishing.delaying.end()
     for (const instance of [...this.#instances]) await instance.close().catch(() => undefined)
     for (const group of this.#groups.values()) await group.close()

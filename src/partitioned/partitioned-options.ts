@@ -12,4 +12,6 @@ export interface PartitionedEngineOptions {
   /** Told of what needs no person: partitions that were another's were taken over. */
   readonly notice?: ((message: string, fields: LogFields) => void) | undefined
   readonly clock?: Clock
+  /** What this process is called among those that share the work; no two have one name. @default a random one */
+  readonly member?: string
 }

@@ -40,9 +40,9 @@ export class Publishing {
   }
 
   async #publish(channel: string, events: readonly EncodedEvent[], dueAtMs: number | null, atomic: boolean): Promise<Receipt[]> {
-    const { registry, nowMs } = this.#host
+    const { registry, clock } = this.#host
     const entry = registry.find(channel) ?? (await registry.current(channel))
-    if (dueAtMs !== null && dueAtMs > nowMs()) return this.#delay(entry, events, dueAtMs)
+    if (dueAtMs !== null && dueAtMs > clock.now()) return this.#delay(entry, events, dueAtMs)
     if (events.every((event) => this.#isFree(entry, event))) return this.#append(entry, events, NONE, atomic)
     return this.alone(entry, events, async () => this.#append(entry, events, await this.delaying.waiting(entry, idsOf(events)), atomic))
   }
@@ -59,12 +59,12 @@ export class Publishing {
 
   /** Store what an owner sends on: now, or when it is due. What is known by its id is not stored again. */
   async emit(channel: string, emissions: readonly Emission[]): Promise<void> {
-    const { registry, nowMs } = this.#host
+    const { registry, clock } = this.#host
     const entry = await registry.current(channel)
     for (let from = 0; from < emissions.length; ) {
-      const later = isLater(emissions[from] as Emission, nowMs())
+      const later = isLater(emissions[from] as Emission, clock.now())
       let to = from + 1
-      while (!later && to < emissions.length && !isLater(emissions[to] as Emission, nowMs())) to++
+      while (!later && to < emissions.length && !isLater(emissions[to] as Emission, clock.now())) to++
       const run = emissions.slice(from, to)
       const events = run.map(({ event }) => event)
       if (later) await this.#delay(entry, events, (run[0] as Emission).dueAtMs as number)

@@ -4,6 +4,7 @@
  * Entries whose name begins with `~` are this room's own and are shown to nobody.
  */
 import { randomUUID } from 'node:crypto'
+import { type Clock, every } from '../base/clock.ts'
 import { isMillraceError, MillraceError } from '../base/errors.ts'
 import type { ChannelSpec } from '../channel/channel.ts'
 import { unknownChannel } from '../channel/channel-errors.ts'
@@ -19,15 +20,17 @@ const DECLARE_TRIES = 100
 export class Registry {
   readonly #backend: LogBackend
   readonly #partitions: number
+  readonly #clock: Clock
   /** Told of channels that were not there before, and of names that are gone. */
   readonly #changed: (added: readonly ChannelEntry[], gone: readonly string[]) => void
   #entries = new Map<string, ChannelEntry>()
-  #timer: NodeJS.Timeout | null = null
+  #endWatch: () => void = () => undefined
   #looking: Promise<void> | null = null
-  #lookedAt = Number.NEGATIVE_INFINITY
+  #lookedAtMs = Number.NEGATIVE_INFINITY
 
-  constructor(backend: LogBackend, partitions: number, changed: (added: readonly ChannelEntry[], gone: readonly string[]) => void) {
+  constructor(backend: LogBackend, clock: Clock, partitions: number, changed: (added: readonly ChannelEntry[], gone: readonly string[]) => void) {
     this.#backend = backend
+    this.#clock = clock
     this.#partitions = partitions
     this.#changed = changed
   }
@@ -65,7 +68,7 @@ export class Registry {
 
   /** Look, where the channel is not known, or was not looked at lately. */
   async fresh(name: string): Promise<void> {
-    if (!this.#entries.has(name) || performance.now() - this.#lookedAt > FRESH_MS) await this.look()
+    if (!this.#entries.has(name) || this.#clock.elapsed() - this.#lookedAtMs > FRESH_MS) await this.look()
   }
 
   look(): Promise<void> {
@@ -79,7 +82,7 @@ export class Registry {
     const before = this.#entries
     const entries = new Map((await this.#backend.channels()).map((entry) => [entry.spec.name, entry]))
     this.#entries = entries
-    this.#lookedAt = performance.now()
+    this.#lookedAtMs = this.#clock.elapsed()
     const isSame = ({ spec, incarnation }: ChannelEntry, others: ReadonlyMap<string, ChannelEntry>): boolean =>
       others.get(spec.name)?.incarnation === incarnation
     const added = [...entries.values()].filter((entry) => !isSame(entry, before))
@@ -94,12 +97,11 @@ export class Registry {
 
   /** Look now and then, so that channels of others are found. */
   watch(alarm: (error: unknown) => void): void {
-    this.#timer = setInterval(() => void this.look().catch(alarm), LOOK_MS)
-    this.#timer.unref()
+    this.#endWatch = every(this.#clock, LOOK_MS, () => void this.look().catch(alarm))
   }
 
   close(): void {
-    if (this.#timer !== null) clearInterval(this.#timer)
+    this.#endWatch()
   }
 
   /**

@@ -2,6 +2,7 @@
  * Delay (clause 7): events that are not due wait in a queue of their own, and a consumer of this room's emits each when its time has come. So they survive
  * everything that events and emissions survive, and whoever is connected looks after them.
  */
+import { type Clock, every } from '../base/clock.ts'
 import { MillraceError } from '../base/errors.ts'
 import { isJsonObject, isNumberFrom, jsonObject } from '../base/json-object.ts'
 import type { ConsumerSpec, Delivery, DeliverySink, Emission, EncodedEvent, Failure } from '../broker/engine.ts'
@@ -115,23 +116,22 @@ const NOT_OURS: Failure = { name: 'DataDamaged', message: 'this record of the sc
 
 /** Emits what is due, and puts back what is not. A record that is not Millrace's becomes a dead letter of the schedule. */
 export class Scheduler implements DeliverySink {
-  readonly #nowMs: () => number
+  readonly #clock: Clock
   readonly #incarnation: (channel: string) => string | undefined
   readonly #alarm: (error: unknown) => void
   #subscription: Instance | null = null
   #early: Delivery[] = []
-  #renewal: NodeJS.Timeout | null = null
+  #endRenewal: () => void = () => undefined
 
-  constructor(nowMs: () => number, incarnation: (channel: string) => string | undefined, alarm: (error: unknown) => void) {
+  constructor(clock: Clock, incarnation: (channel: string) => string | undefined, alarm: (error: unknown) => void) {
     this.#alarm = alarm
-    this.#nowMs = nowMs
+    this.#clock = clock
     this.#incarnation = incarnation
   }
 
   begin(subscription: Instance): void {
     this.#subscription = subscription
-    this.#renewal = setInterval(() => subscription.renew(), schedulerSpec.leaseMs / 3)
-    this.#renewal.unref()
+    this.#endRenewal = every(this.#clock, schedulerSpec.leaseMs / 3, () => subscription.renew())
     this.deliver(this.#early.splice(0))
   }
 
@@ -152,7 +152,7 @@ export class Scheduler implements DeliverySink {
     const { channel, incarnation, event, dueAtMs } = found
     if (this.#incarnation(channel) !== incarnation) subscription.complete(delivery, null)
     // Those that are due together come in the order of their publishing: at one time, not each so long after it was looked at.
-    else if (dueAtMs !== null && dueAtMs > this.#nowMs()) subscription.retryAt(delivery, dueAtMs, NOT_DUE)
+    else if (dueAtMs !== null && dueAtMs > this.#clock.now()) subscription.retryAt(delivery, dueAtMs, NOT_DUE)
     else subscription.complete(delivery, [emissionOf(channel, event)])
   }
 
@@ -161,6 +161,6 @@ export class Scheduler implements DeliverySink {
   }
 
   end(): void {
-    if (this.#renewal !== null) clearInterval(this.#renewal)
+    this.#endRenewal()
   }
 }

@@ -1,4 +1,5 @@
 /** What a queue's workers have settled is deleted, a while after. */
+import type { Clock } from '../base/clock.ts'
 import type { LastingFailures } from '../base/lasting-failures.ts'
 import type { LogBackend } from './log-backend.ts'
 import type { OwnedPartition } from './owned-partition.ts'
@@ -6,14 +7,14 @@ import type { OwnedPartition } from './owned-partition.ts'
 const TRIM_MS = 200
 
 /** Delete events of a queue's partition as its floor moves. */
-export function trimBehind(owned: OwnedPartition, backend: LogBackend, failures: LastingFailures): void {
+export function trimBehind(owned: OwnedPartition, backend: LogBackend, clock: Clock, failures: LastingFailures): void {
   const of = `channel "${owned.channel}"`
   let trimmed = owned.cursor.done.floor
   let armed = false
   const trimSoon = (): void => {
     if (armed) return
     armed = true
-    setTimeout(() => {
+    clock.after(TRIM_MS, () => {
       armed = false
       const { floor } = owned.cursor.done
       if (floor <= trimmed || owned.ownership.over) return
@@ -32,7 +33,7 @@ export function trimBehind(owned: OwnedPartition, backend: LogBackend, failures:
             trimSoon()
           },
         )
-    }, TRIM_MS).unref()
+    })
   }
   owned.cursor.state.onMoved = trimSoon
 }

@@ -29,7 +29,7 @@ export class VirtualClock implements Clock {
     return this.after(timeMs - this.#nowMs, task)
   }
 
-  after(delayMs: number, task: () => void, kind?: 'beat'): () => void {
+  after(delayMs: number, task: () => void, kind?: 'beat' | 'work'): () => void {
     const timer: Timer = { dueMs: this.#nowMs + Math.max(0, delayMs), order: this.#order++, beat: kind === 'beat', task }
     this.#timers.add(timer)
     return () => this.#timers.delete(timer)

@@ -91,19 +91,17 @@ export class CursorWorld {
 
   constructor(options: { readonly credit?: number; readonly perKey?: number; readonly clock?: Pick<Clock, 'now' | 'elapsed'> } = {}) {
     this.log = new SlowLog(1, 'orders')
-    this.cursor = new Cursor('worker', this.log, this.#host(), { at: 'beginning' })
-    this.instance = this.#instance(
-      options.credit ?? 10,
-      options.perKey ?? 1,
-      options.clock ?? { now: () => performance.now(), elapsed: () => performance.now() },
-    )
+    const clock = options.clock ?? { now: () => performance.now(), elapsed: () => performance.now() }
+    this.cursor = new Cursor('worker', this.log, this.#host(clock), { at: 'beginning' })
+    this.instance = this.#instance(options.credit ?? 10, options.perKey ?? 1, clock)
     this.cursor.attach(this.instance)
     this.instance.starting = false
   }
 
-  #host(): CursorHost {
+  #host(clock: Pick<Clock, 'now' | 'elapsed'>): CursorHost {
     return {
-      nowMs: () => performance.now(),
+      nowMs: () => clock.now(),
+      elapsedMs: () => clock.elapsed(),
       get: (key) => this.records.get(key),
       range: (from, to, limit) =>
         [...this.records]

@@ -1,7 +1,8 @@
 /** The end of an ownership: what gives a partition back writes nothing beside its last entry, and leaves nobody waiting. */
 import { expect, it } from 'vitest'
+import { systemClock } from '../../src/base/clock.ts'
 import { fold } from '../../src/partitioned/journal-entry.ts'
-import { Ownership } from '../../src/partitioned/ownership.ts'
+import { lazyCommits, Ownership } from '../../src/partitioned/ownership.ts'
 import { MemoryBackend, MemoryServer } from './memory-backend.ts'
 
 const JOURNAL = 'worker/orders/0'
@@ -17,7 +18,15 @@ it('what is asked for while the last entry is being written is answered, and is 
     }
   }
   const backend = new Slow(new MemoryServer())
-  const host = { backend, member: 'me', send: async () => undefined, lost: () => alarms.push('lost'), alarm: (error: unknown) => alarms.push(error) }
+  const host = {
+    backend,
+    clock: systemClock,
+    lazily: lazyCommits(systemClock),
+    member: 'me',
+    send: async () => undefined,
+    lost: () => alarms.push('lost'),
+    alarm: (error: unknown) => alarms.push(error),
+  }
   const ownership = (await Ownership.claim(JOURNAL, host, () => true)) as Ownership
   ownership.write('a', Buffer.from('{}'))
   const releasing = ownership.release()
@@ -44,7 +53,15 @@ it('a snapshot holds what was committed, and nothing that waits for the next ent
     }
   }
   const backend = new Watched(new MemoryServer())
-  const host = { backend, member: 'me', send: async () => undefined, lost: () => undefined, alarm: () => undefined }
+  const host = {
+    backend,
+    clock: systemClock,
+    lazily: lazyCommits(systemClock),
+    member: 'me',
+    send: async () => undefined,
+    lost: () => undefined,
+    alarm: () => undefined,
+  }
   const ownership = (await Ownership.claim(JOURNAL, host, () => true)) as Ownership
   let done = 0
   between = () => {

@@ -1,12 +1,13 @@
 import { expect, test } from 'vitest'
+import { systemClock } from '../../src/base/clock.ts'
 import type { Delivery } from '../../src/broker/engine.ts'
 import type { Instance } from '../../src/delivery/instance.ts'
 import { Scheduler } from '../../src/partitioned/scheduler.ts'
 
 test('events that are due together are put back until one time, whatever the clock does while they are looked at', () => {
-  let clock = 1000
+  let nowMs = 1000
   const scheduler = new Scheduler(
-    () => clock++,
+    { ...systemClock, now: () => nowMs++ },
     () => 'i',
     () => undefined,
   )

@@ -289,10 +289,10 @@ export class Committer {
     else if (this.#sources.size > 0 || this.#trims.length > 0) this.#lazily()
     for (const part of commit.parts) {
       const { log, blocks, waiters } = part
-      const [{ firstOffset, timeMs }] = blocks as [Block]
+      const [{ firstOffset }] = blocks as [Block]
       log.committed = firstOffset + waiters.length
       if (log.committing === part) log.committing = null
-      log.meter.mark(waiters.length, timeMs)
+      log.meter.mark(waiters.length, this.#clock.elapsed())
       for (let index = 0; index < waiters.length; index++) (waiters[index] as PublishWaiter | null)?.done(firstOffset + index)
     }
     const fresh = offered(commit)

@@ -1,4 +1,5 @@
 /** Clause 17: what there is, how far behind it is, and what does not move, and why. Computed when somebody asks. */
+import type { Clock } from '../../base/clock.ts'
 import { isMillraceError } from '../../base/errors.ts'
 import type { Alarm, BrokerDescription, ChannelDescription, ConsumerDescription, ConsumerPause, ConsumerPosition } from '../../broker/description.ts'
 import { settledIn } from '../../delivery/carried-state.ts'
@@ -14,7 +15,7 @@ import { keys } from './records.ts'
 import type { Store } from './store.ts'
 
 export interface Described {
-  readonly nowMs: number
+  readonly clock: Pick<Clock, 'now' | 'elapsed'>
   readonly store: Store<Block>
   readonly logs: ReadonlyMap<string, ChannelLog>
   readonly cursors: ReadonlyMap<string, Cursor>
@@ -42,10 +43,10 @@ export async function describeEngine(engine: Described): Promise<Omit<BrokerDesc
   return { channels, consumers, alarms: engine.alarms }
 }
 
-function describeChannel(log: ChannelLog, { store, nowMs }: Described): ChannelDescription {
+function describeChannel(log: ChannelLog, { store, clock }: Described): ChannelDescription {
   const scheduled = log.mayHaveScheduled ? store.count(...under(keys.scheduledOf(log.id))) : 0
   const { name, spec, first, committed, meter } = log
-  return { name, kind: spec.kind, types: spec.types, first, next: committed, bytes: store.size(log.id), scheduled, rate: meter.rate(nowMs) }
+  return { name, kind: spec.kind, types: spec.types, first, next: committed, bytes: store.size(log.id), scheduled, rate: meter.rate(clock.elapsed()) }
 }
 
 /** Every consumer in every channel that it has begun. */
@@ -85,7 +86,7 @@ async function describeConsumer(name: string, its: readonly Place[], engine: Des
   for (const place of its) {
     const where = position(place, engine)
     try {
-      channels.push({ ...where, lagMs: await lagMsOf(place, where, engine.nowMs) })
+      channels.push({ ...where, lagMs: await lagMsOf(place, where, engine.clock.now()) })
       const counts = deadCounts(place, engine)
       sums.deadLetters += counts.dead
       sums.parked += counts.waiting
@@ -96,14 +97,14 @@ async function describeConsumer(name: string, its: readonly Place[], engine: Des
       unreadable ??= `what it comes to in "${place.log.name}" cannot be read: ${error.message}`
       if (channels.at(-1)?.channel !== place.log.name) channels.push(where)
     }
-    sums.rate += place.cursor?.progress.meter.rate(engine.nowMs) ?? 0
+    sums.rate += place.cursor?.progress.meter.rate(engine.clock.elapsed()) ?? 0
   }
   const inFlight = instances.reduce((sum, instance) => sum + instance.held.size, 0)
   const saved = engine.store.get(keys.pause(name))
   const pause = saved === undefined ? null : fromJson<ConsumerPause>(saved)
   const paused = pause !== null || (instances.length > 0 && instances.every((instance) => instance.idle))
-  const stalled = stallOf(progress(its, channels), instances, engine.nowMs)
-  const reason = unreadable === null ? stalled : { sinceMs: stalled?.sinceMs ?? engine.nowMs, reason: unreadable }
+  const stalled = stallOf(progress(its, channels), instances, engine.clock)
+  const reason = unreadable === null ? stalled : { sinceMs: stalled?.sinceMs ?? engine.clock.now(), reason: unreadable }
   return { name, channels, instances: instances.length, inFlight, ...sums, paused, pause, stalled: reason }
 }
 

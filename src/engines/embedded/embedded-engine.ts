@@ -100,7 +100,7 @@ export class EmbeddedEngine implements Engine {
     const shared = { store, clock, committer: this.#committer, due: this.#due }
     this.#suspects = new SuspectQueue(() => this.#committer.flushed(), clock)
     const { claimsMs } = options
-    if (claimsMs !== undefined) this.#suspects.hold(claimsMs, (delayMs, task) => this.#due.add(clock.now() + delayMs, task))
+    if (claimsMs !== undefined) this.#suspects.hold(claimsMs, (delayMs, task) => this.#due.after(delayMs, task))
     this.#cursorHost = this.#makeCursorHost()
     this.#instanceHost = this.#makeInstanceHost()
     this.#leases = new LeaseWatch(clock, this.#instances)
@@ -155,6 +155,7 @@ export class EmbeddedEngine implements Engine {
     const readOnly = this.#options.refresh !== undefined
     return {
       nowMs: () => this.clock.now(),
+      elapsedMs: () => this.clock.elapsed(),
       get: (key) => this.#store.get(key),
       range: (from, to, limit) => this.#store.range(from, to, limit),
       write: (key, value) => (readOnly ? undefined : this.#committer.record(key, value)),
@@ -446,7 +447,7 @@ export class EmbeddedEngine implements Engine {
   async describe(): Promise<Omit<BrokerDescription, 'capabilities' | 'engine'>> {
     this.#open()
     return describeEngine({
-      nowMs: this.clock.now(),
+      clock: this.clock,
       store: this.#store,
       logs: this.#logs,
       cursors: this.#cursors,

@@ -46,7 +46,7 @@ export class Retention {
   readonly #parts: RetentionParts
   readonly #pending = new Set<ChannelLog>()
   readonly #sweeps = new OneAtATime(() => this.#sweepAll())
-  /** When the next sweep is due. */
+  /** When the next sweep is due, by the clock's `elapsed`. */
   #armedMs = Number.POSITIVE_INFINITY
   #closed = false
 
@@ -67,10 +67,11 @@ export class Retention {
 
   #sweepLater(log: ChannelLog, delayMs: number): void {
     this.#pending.add(log)
-    const dueMs = this.#parts.clock.now() + delayMs
+    const { clock, due } = this.#parts
+    const dueMs = clock.elapsed() + delayMs
     if (dueMs >= this.#armedMs || this.#closed) return
     this.#armedMs = dueMs
-    this.#parts.due.add(dueMs, () => {
+    due.after(delayMs, () => {
       this.#armedMs = Number.POSITIVE_INFINITY
       void this.sweep()
     })

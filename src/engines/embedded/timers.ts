@@ -161,7 +161,7 @@ export class Timers {
       // The timers are still there: for the next try, or, where the store has failed, for the next opening.
       if (this.#parts.committer.full === null) {
         this.#parts.alarm(error)
-        this.#arm(this.#parts.clock.now() + AGAIN_MS)
+        this.#parts.due.after(AGAIN_MS, () => void this.#fire())
       }
     } finally {
       this.#firing = false

@@ -56,13 +56,13 @@ export class JwtCheck implements CredentialCheck {
   async verify(credential: string): Promise<Principal | null> {
     if (credential.split('.').length !== 3) return null
     const known = this.#remembered.get(credential)
-    if (known !== undefined && known.untilMs > Date.now()) return known.principal
+    if (known !== undefined && known.untilMs > performance.now() && (known.principal.expiresAtMs ?? 0) > Date.now()) return known.principal
     this.#remembered.delete(credential)
     const payload = await this.#payload(credential)
     if (payload === null) return null
     const principal = this.#principal(payload)
     if (principal === null) return null
-    this.#remembered.set(credential, { principal, untilMs: Math.min(Date.now() + REMEMBERED_MS, principal.expiresAtMs ?? 0) })
+    this.#remembered.set(credential, { principal, untilMs: performance.now() + REMEMBERED_MS })
     if (this.#remembered.size > REMEMBERED_MAX) this.#remembered.delete(this.#remembered.keys().next().value as string)
     return principal
   }

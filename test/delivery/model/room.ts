@@ -43,9 +43,10 @@ export class Room {
     this.#due = new DueQueue(clock)
     this.#suspects = new SuspectQueue(() => store.flushed(), clock)
     this.#leases = new LeaseWatch(clock, this.instances)
-    if (claimsMs !== null) this.#suspects.hold(claimsMs, (delayMs, task) => this.#due.add(clock.now() + delayMs, task))
+    if (claimsMs !== null) this.#suspects.hold(claimsMs, (delayMs, task) => this.#due.after(delayMs, task))
     this.#host = {
       nowMs: () => clock.now(),
+      elapsedMs: () => clock.elapsed(),
       get: (key) => store.get(key),
       range: (from, to, limit) => store.range(from, to, limit),
       write: (key, value) => store.write(key, value),
