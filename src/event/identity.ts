@@ -21,7 +21,7 @@ let tail = TAILS
 let lastMs = 0
 let counter = 0
 let prefix = ''
-let newest = ''
+let newest: string | null = null
 
 function makeTails(): void {
   randomFillSync(random)
@@ -56,8 +56,9 @@ export function newId(now: number = Date.now()): string {
   else if (counter < 0xfff) counter++
   else setMillisecond(lastMs + 1, 0)
   const at = TAIL_CHARS * tail++
-  newest = prefix + (COUNTERS[counter] as string) + tails.slice(at, at + TAIL_CHARS)
-  return newest
+  const id = prefix + (COUNTERS[counter] as string) + tails.slice(at, at + TAIL_CHARS)
+  newest = id
+  return id
 }
 
 /** Whether it is the id that was made last: of that one it is known, without looking, how it is written. */
