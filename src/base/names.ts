@@ -11,12 +11,17 @@ const WILDCARD = /^(?:\*|[A-Za-z0-9_$][A-Za-z0-9_$-]*)(?:\.(?:\*|[A-Za-z0-9_$][A
  * @throws INVALID_NAME when it is empty, too long, or has characters besides letters, digits, `_`, `$`, `-` and single dots between words.
  */
 export function checkName(name: unknown, of: 'channel' | 'consumer' | 'event type'): string {
-  if (typeof name === 'string' && name.length <= LIMITS.nameCharsMax && NAME.test(name)) return name
+  if (isName(name)) return name
   throw new MillraceError(
     'INVALID_NAME',
     `${shown(name)} cannot be the name of ${of === 'event type' ? 'an' : 'a'} ${of}: use words of letters, digits, "_", "$" and "-", joined by single dots, at most ${LIMITS.nameCharsMax} characters`,
     { name: shown(name), of },
   )
+}
+
+/** Whether a channel, a consumer or an event type may be called so. */
+export function isName(name: unknown): name is string {
+  return typeof name === 'string' && name.length <= LIMITS.nameCharsMax && NAME.test(name)
 }
 
 /**

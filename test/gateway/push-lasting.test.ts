@@ -5,6 +5,8 @@ import { join } from 'node:path'
 import { Webhook } from 'standardwebhooks'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { ConnectedBroker } from '../../src/broker/connected-broker.ts'
+import { newId } from '../../src/event/identity.ts'
+import { engineOf } from '../../src/gateway/gateway-host.ts'
 import { createGateway, type Gateway, serveGateway } from '../../src/gateway/index.ts'
 import { type Broker, connect, stream } from '../../src/index.ts'
 import { PartitionedEngine } from '../../src/partitioned/partitioned-engine.ts'
@@ -49,6 +51,44 @@ test('a restart goes on where it was, with what was published meanwhile, and wit
   } finally {
     rmSync(folder, { recursive: true })
   }
+})
+
+test('what stands in $push and is no change of a subscription is passed over: the others go on, also after a restart', async () => {
+  const broker = await connect('memory:')
+  await broker.declare(stream('orders'))
+  const gateway = open(broker)
+  const failures: unknown[] = []
+  expect((await put(quickly, gateway)).status).toBe(201)
+  const own = { name: 'x', subscription: null, enabled: true, by: 'x', reason: null, grantedPerMinute: null }
+  const strange: readonly unknown[] = [
+    ...[null, 'text', 5, [], {}, new Uint8Array([1]), { name: 'x' }, { ...own, name: 5 }, { ...own, name: '../x' }, { ...own, subscription: 'x' }],
+    ...[
+      { ...own, subscription: { channels: 5 }, enabled: 'yes' },
+      { ...own, by: {} },
+      { ...own, reason: 5, subscription: {} },
+      { ...own, grantedPerMinute: 'x' },
+    ],
+    { ...own, name: 'half', subscription: { url: 5 } },
+  ]
+  for (const data of strange) await broker.publish('$push', { type: 'push.put', source: '/somebody', data, partitionkey: 'x' } as never).catch(() => undefined)
+  // Another process, which did not declare the channel, may write anything there.
+  const { engine } = await engineOf(broker).engine()
+  for (const data of strange) {
+    const text = JSON.stringify({ specversion: '1.0', id: newId(), source: '/somebody', type: 'push.put', data })
+    await engine.publish('$push', { id: newId(), type: 'push.put', key: 'x', text } as never, null)
+  }
+  const again = createGateway(broker, { push: { allow: ['127.0.0.0/8'] }, drain: '500ms', onError: (error) => failures.push(error) })
+  await again.started
+  for (const each of [gateway, again]) {
+    const listed = await ask(each, 'GET', '/api/subscriptions')
+    expect(listed).toMatchObject({ status: 200, body: { subscriptions: [{ name: 'billing', problem: null }, { name: 'half' }] } })
+  }
+  await broker.publish('orders', { type: 'a', id: 'e-1' })
+  await eventually(() => expect(subscriber.ids).toEqual(['e-1']))
+  expect(failures).toEqual([])
+  await again.close()
+  await gateway.close()
+  await broker.close()
 })
 
 test('several gateways on one broker share a subscription: what one is told, the others take up', async () => {

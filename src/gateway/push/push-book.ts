@@ -3,7 +3,9 @@
  * process, and on every engine. The channel keeps the latest of each name; secrets stand in it, and so it is readable only by who is named for it.
  */
 import { isMillraceError, MillraceError } from '../../base/errors.ts'
+import { isJsonObject } from '../../base/json-object.ts'
 import { LIMITS } from '../../base/limits.ts'
+import { isName } from '../../base/names.ts'
 import type { Broker, BrokerHost, From } from '../../broker/broker.ts'
 import { type Stream, stream } from '../../channel/channel.ts'
 import type { StoredEvent } from '../../event/cloud-event.ts'
@@ -82,8 +84,10 @@ export class PushBook {
     }
   }
 
-  #apply({ data, time }: StoredEvent): void {
-    const change = data as PushChange
+  #apply(event: StoredEvent): void {
+    const change = changeIn(event)
+    if (change === null) return
+    const { time } = event
     if (change.subscription === null) this.#entries.delete(change.name)
     else this.#entries.set(change.name, { ...change, subscription: change.subscription, changedAt: time ?? '', spec: specOf(change.subscription) })
   }
@@ -111,6 +115,16 @@ export class PushBook {
     await this.#broker.publish(pushChannel, { type, data: change, source: '/millrace/gateway' } as never)
     await this.refresh()
   }
+}
+
+/** What an event of `$push` says. What does not hold what a change must is none, whoever wrote it: it is passed over. */
+function changeIn({ data }: StoredEvent): PushChange | null {
+  if (!isJsonObject(data)) return null
+  const { name, subscription, enabled, by, reason, grantedPerMinute } = data
+  const named = isName(name) && typeof by === 'string' && typeof enabled === 'boolean'
+  const rated = grantedPerMinute === null || (typeof grantedPerMinute === 'number' && grantedPerMinute > 0)
+  const whole = named && rated && (reason === null || typeof reason === 'string') && (subscription === null || isJsonObject(subscription))
+  return whole ? (data as unknown as PushChange) : null
 }
 
 function specOf(json: PushJson): PushSpec | null {

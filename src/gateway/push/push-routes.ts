@@ -7,6 +7,7 @@
 import { MillraceError } from '../../base/errors.ts'
 import { checkName, isWildcard } from '../../base/names.ts'
 import type { ConsumerDescription } from '../../broker/description.ts'
+import { requireHeld } from '../access/principal.ts'
 import { membersOf } from '../json-body.ts'
 import { badRequest } from '../problem.ts'
 import type { GatewayRequest, Parameter, Route } from '../route.ts'
@@ -156,6 +157,7 @@ async function put(request: GatewayRequest, part: PushPart): Promise<Response> {
   if (spec.reply !== null) request.permit('publish', spec.reply)
   await check(spec, part)
   const grantedPerMinute = spec.handshake ? await granted(spec, part, request.signal) : null
+  requireHeld(request.principal)
   await part.change({ name, subscription: own, enabled, by: request.principal.name, reason: null, grantedPerMinute })
   const made = given['secret'] === undefined && before === null ? { secret: own['secret'] } : {}
   return Response.json({ ...(await describe(await part.book.get(name), part)), ...made }, { status: before === null ? 201 : 200 })
