@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process'
-import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { createServer, type Server } from 'node:http'
 import { Agent, request as secureRequest } from 'node:https'
 import type { AddressInfo } from 'node:net'
@@ -116,6 +116,39 @@ describe('tokens', () => {
     expect(token).toMatch(/^millrace_[\w-]{43}$/)
     expect([text.includes(token), text.includes(token.slice(9)), statSync(tokens).mode & 0o777]).toEqual([false, false, 0o600])
     expect(() => make({})).toThrow('permits nothing')
+  })
+  test('a folder that is made for them is its owner’s alone, as the data are that may follow', () => {
+    const umask = process.umask(0)
+    try {
+      addToken(join(folder, 'data', '.tokens.json'), { name: 'shop', permissions: { read: ['>'] } })
+    } finally {
+      process.umask(umask)
+    }
+    expect(statSync(join(folder, 'data')).mode & 0o777).toBe(0o700)
+  })
+  test('to remove one that is not there makes no file, which would let nobody in', () => {
+    expect(removeTokens(join(folder, 'data', '.tokens.json'), 'nobody')).toEqual([])
+    expect(existsSync(join(folder, 'data'))).toBe(false)
+  })
+  test('one that has no name, or that would expire after all dates, is refused', () => {
+    const permissions = { read: ['>'] }
+    expect(() => addToken(tokens, { name: '', permissions })).toThrow(expect.objectContaining({ code: 'INVALID_OPTION', details: { option: 'name' } }))
+    for (const expiresAtMs of [1e16, Number.NaN])
+      expect(() => addToken(tokens, { name: 'shop', permissions, expiresAtMs })).toThrow(
+        expect.objectContaining({ code: 'INVALID_OPTION', details: { option: 'expires' } }),
+      )
+    expect(readTokens(tokens)).toEqual([])
+  })
+  test.each([
+    ['a limit that is no number', { limits: { requestsPerSecond: '5' } }],
+    ['limits that are no object', { limits: null }],
+    ['a limit of nothing', { limits: { open: 0 } }],
+    ['an expiry that is no time', { expiresAt: 'tomorrow' }],
+  ])('%s, written by hand, is refused: it would limit nothing', (_what, more) => {
+    make({ read: ['>'] })
+    const { format, tokens: entries } = JSON.parse(readFileSync(tokens, 'utf8')) as { format: number; tokens: object[] }
+    writeFileSync(tokens, JSON.stringify({ format, tokens: entries.map((entry) => ({ ...entry, ...more })) }))
+    expect(() => readTokens(tokens)).toThrow('no file of tokens')
   })
   test('one that is removed ends to hold while the gateway runs, and so does what it has open', async () => {
     const token = make({ read: ['>'] })

@@ -8,6 +8,7 @@ import { createHash, randomBytes } from 'node:crypto'
 import { closeSync, fsyncSync, mkdirSync, openSync, readFileSync, renameSync, rmSync, statSync, writeSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { MillraceError } from '../../base/errors.ts'
+import { isJsonObject, isNumberFrom } from '../../base/json-object.ts'
 import { compilePermissions, type Permissions } from './permissions.ts'
 import type { CallerLimits } from './principal.ts'
 
@@ -33,6 +34,8 @@ export interface NewToken {
 
 const FORMAT = 1
 const LOCK_STALE_MS = 10_000
+/** The last time that a date can be. */
+const TIME_MS_MAX = 8.64e15
 
 /** Where the tokens of a data directory are. */
 export function tokenFileOf(directory: string): string {
@@ -54,7 +57,7 @@ export function readTokens(path: string): readonly TokenEntry[] {
   }
   try {
     const { format, tokens } = JSON.parse(text) as { readonly format: unknown; readonly tokens: readonly TokenEntry[] }
-    if (format !== FORMAT || !tokens.every(({ id, name, sha256 }) => [id, name, sha256].every((part) => typeof part === 'string'))) throw new Error('not ours')
+    if (format !== FORMAT || !tokens.every(isEntry)) throw new Error('not ours')
     for (const { permissions } of tokens) compilePermissions(permissions)
     return tokens
   } catch (cause) {
@@ -62,9 +65,19 @@ export function readTokens(path: string): readonly TokenEntry[] {
   }
 }
 
+/** Somebody may have written it by hand: a limit that is no number would limit nothing. */
+function isEntry({ id, name, sha256, limits = {}, expiresAt }: TokenEntry): boolean {
+  if (![id, name, sha256].every((part) => typeof part === 'string') || !isJsonObject(limits)) return false
+  return Object.values(limits).every((limit) => isNumberFrom(limit, 1)) && (expiresAt === undefined || Number.isFinite(Date.parse(expiresAt)))
+}
+
 /** Make a token. It is in the answer, and nowhere else. @throws INVALID_OPTION · UNAVAILABLE when the file is being written by another */
 export function addToken(path: string, { name, permissions, limits, expiresAtMs }: NewToken): { readonly token: string; readonly entry: TokenEntry } {
   compilePermissions(permissions)
+  if (name === '') throw new MillraceError('INVALID_OPTION', 'a token has a name, by which it is listed and removed', { option: 'name' })
+  if (expiresAtMs !== undefined && !(expiresAtMs <= TIME_MS_MAX)) {
+    throw new MillraceError('INVALID_OPTION', 'expires lies beyond all dates: leave it out, and the token does not expire', { option: 'expires' })
+  }
   if (Object.values(permissions).every((channels) => channels.length === 0)) {
     throw new MillraceError('INVALID_OPTION', 'a token that permits nothing is of no use: give it --publish, --consume, --read, --manage or --rules', {})
   }
@@ -84,9 +97,12 @@ export function addToken(path: string, { name, permissions, limits, expiresAtMs 
 
 /** Remove the tokens of an id or a name; answers which. Servers that use the file notice within a second or so. */
 export function removeTokens(path: string, idOrName: string): readonly TokenEntry[] {
+  const called = ({ id, name }: TokenEntry): boolean => id === idOrName || name === idOrName
+  // Where there is none, nothing is written: a file of no tokens would let nobody in.
+  if (!readTokens(path).some(called)) return []
   let removed: readonly TokenEntry[] = []
   change(path, (tokens) => {
-    removed = tokens.filter(({ id, name }) => id === idOrName || name === idOrName)
+    removed = tokens.filter(called)
     return tokens.filter((token) => !removed.includes(token))
   })
   return removed
@@ -94,7 +110,8 @@ export function removeTokens(path: string, idOrName: string): readonly TokenEntr
 
 /** Written beside, synced, renamed: a reader sees the old file or the new one. The file beside is the lock, too. */
 function change(path: string, act: (tokens: readonly TokenEntry[]) => readonly TokenEntry[]): void {
-  mkdirSync(dirname(path), { recursive: true })
+  // It may be the data directory itself, before there are data: its owner's alone, as the engine makes it.
+  mkdirSync(dirname(path), { recursive: true, mode: 0o700 })
   const beside = `${path}.new`
   const file = lock(beside)
   try {
