@@ -9,7 +9,7 @@ import { checkName } from '../base/names.ts'
 import type { Authenticator } from './access/authenticator.ts'
 import { type Caller, callerOfRequest } from './access/caller.ts'
 import type { Action } from './access/permissions.ts'
-import { notYours, type Principal, principalOf, requirePermission } from './access/principal.ts'
+import { notYours, type Principal, principalOf, requireHeld, requirePermission } from './access/principal.ts'
 import type { AuditEntry } from './audit.ts'
 import type { DirectAnswer } from './direct-answer.ts'
 import type { GatewayHost } from './gateway-host.ts'
@@ -162,7 +162,11 @@ class RoutedRequest implements GatewayRequest {
   }
 
   body<Result>(use: (bytes: Uint8Array) => Result | Promise<Result>): Promise<Result> {
-    return this.#host.bodies.read(this.raw, this.incoming, this.principal, use)
+    return this.#host.bodies.read(this.raw, this.incoming, this.principal, (bytes) => {
+      // A body may take as long as the whole request: the credentials hold still.
+      requireHeld(this.principal)
+      return use(bytes)
+    })
   }
 
   async json(): Promise<unknown> {

@@ -90,7 +90,7 @@ export interface GatewayRequest {
   permitNamed(action: Action, what: 'consumer' | 'rule' | 'subscription', name: string, channels: readonly string[]): void
   /** What an audit event is to say of the call besides the path and the query: where events go, never a secret. */
   note(facts: Readonly<Record<string, string>>): void
-  /** Read the body, bounded; its bytes count as held until `use` is done. @throws REQUEST_TOO_LARGE · BACKPRESSURE · INVALID_REQUEST */
+  /** Read the body, bounded; its bytes count as held until `use` is done. @throws REQUEST_TOO_LARGE · BACKPRESSURE · INVALID_REQUEST · UNAUTHENTICATED when the credentials ended meanwhile */
   body<Result>(use: (bytes: Uint8Array) => Result | Promise<Result>): Promise<Result>
   /** The body as JSON: UTF-8, not too deep. An empty one is `undefined`. @throws as `body`, and INVALID_REQUEST when it is none */
   json(): Promise<unknown>

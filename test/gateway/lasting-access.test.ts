@@ -1,5 +1,6 @@
 /** What is open is held to its token for as long as it is open: it ends when the token is removed or expires, and its requests count. */
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { request } from 'node:http'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
@@ -97,6 +98,39 @@ describe.each(ENDINGS)('a token that %s', (_how, rest, act) => {
     expect((await pulling).status).toBe(401)
     let last = await stream.next()
     while (last.done !== true) last = await stream.next()
+  })
+})
+
+describe('a request whose token is removed while its body comes', () => {
+  /** Send half of a body, let the token be removed, and send the other half. */
+  async function slow(method: string, path: string, type: string, body: string): Promise<number> {
+    const token = make({ publish: ['>'], rules: ['>'], consume: ['>'], manage: ['>'] })
+    await serve()
+    const answered = new Promise<number>((resolve, reject) => {
+      const headers = { authorization: `Bearer ${token}`, 'content-type': type, 'content-length': body.length }
+      const sent = request(`${server.url}${path}`, { method, headers }, (answer) => resolve(answer.resume().statusCode ?? 0)).on('error', reject)
+      sent.write(body.slice(0, 10))
+      // The server has read the half of it when it answers another request of the connection's pace.
+      void fetch(`${server.url}/health`)
+        .then(() => removeTokens(tokens, 'gone'))
+        .then(() => eventuallyRefused(token))
+        .then(() => sent.end(body.slice(10)), reject)
+    })
+    return answered
+  }
+  const eventuallyRefused = (token: string): Promise<void> =>
+    eventually(async () => (await fetch(`${server.url}/api/describe`, { headers: { authorization: `Bearer ${token}` } })).status).toBe(401)
+
+  test.each([
+    ['publishes nothing', 'POST', '/channels/orders/events', 'application/cloudevents+json', '{"specversion":"1.0","id":"late","source":"/s","type":"t"}'],
+    ['changes no rule', 'PUT', '/api/rules/late', 'application/json', '{"on":"orders","then":"drop"}'],
+    ['makes no subscription', 'PUT', '/api/subscriptions/late', 'application/json', '{"channels":["orders"],"url":"https://example.com/hook"}'],
+    ['makes no channel', 'PUT', '/api/channels/late', 'application/json', '{"kind":"stream"}'],
+  ])('%s', async (_what, method, path, type, body) => {
+    expect(await slow(method, path, type, body)).toBe(401)
+    const { channels } = await broker.describe()
+    expect(channels.find(({ name }) => name === 'orders')?.next).toBe(0)
+    expect(channels.map(({ name }) => name)).not.toContain('late')
   })
 })
 
