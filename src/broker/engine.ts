@@ -6,6 +6,7 @@
  * above it validates and encodes, the consumer's runner above it calls handlers and decides when to try again.
  */
 import type { Clock } from '../base/clock.ts'
+import type { MillraceError } from '../base/errors.ts'
 import type { ChannelSpec } from '../channel/channel.ts'
 import type { StoredEvent } from '../event/cloud-event.ts'
 import type { EventInBlock } from '../event/event-in-block.ts'
@@ -116,6 +117,9 @@ export interface Delivery extends StoredText {
   attachment: unknown
 }
 
+/** Which event, and its attempt. */
+export type EventAttempt = Pick<Delivery, 'channel' | 'offset' | 'key' | 'id' | 'type' | 'attempt'>
+
 /** The consumer's side of a subscription. */
 export interface DeliverySink {
   /** It hands them to another process: it is told before those whose handlers run here. */
@@ -126,6 +130,16 @@ export interface DeliverySink {
   deliver(deliveries: readonly Delivery[]): void
   /** These are no longer this instance's: what it settles of them is refused. */
   revoked(deliveries: readonly Delivery[]): void
+  /**
+   * The engine gave an event up that this instance would have been given: workers died with it, up to its last attempt. It is among the consumer's
+   * dead letters, and is nobody's to settle.
+   */
+  buried?(event: EventAttempt, failure: Failure): void
+  /**
+   * A completion that the verb had answered with `true` was refused since: the delivery is in this instance's hands again, to be settled once more.
+   * `emissions` are what was given with it. Only of engines that are somewhere else.
+   */
+  refused?(delivery: Delivery, emissions: readonly Emission[], error: MillraceError): void
 }
 
 /** Why an attempt failed, as it is kept with the event. */

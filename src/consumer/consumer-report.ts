@@ -1,7 +1,7 @@
 /**
  * What a consumer tells of its failures: a line to the log, and the application's hooks. A hook that fails is told of, and harms nothing else.
  */
-import type { Delivery, Failure } from '../broker/engine.ts'
+import type { EventAttempt, Failure } from '../broker/engine.ts'
 import type { AfterFailure } from '../broker/failed-attempt.ts'
 import type { Log } from '../broker/log.ts'
 import type { LogFields } from '../broker/logger.ts'
@@ -12,24 +12,27 @@ import { messageOf } from './failure.ts'
 /** Characters of an error's message that tell kinds of failures apart. */
 const KIND_CHARS = 100
 
+/** Whose failures they are. */
+export type ReportedConsumer = Pick<ConsumerPlan, 'name' | 'hooks'> & { readonly retry: Pick<ConsumerPlan['retry'], 'attempts'> }
+
 export class ConsumerReport {
-  readonly #plan: ConsumerPlan
+  readonly #plan: ReportedConsumer
   readonly #log: Log
   readonly #nowMs: () => number
 
-  constructor(plan: ConsumerPlan, log: Log, nowMs: () => number) {
+  constructor(plan: ReportedConsumer, log: Log, nowMs: () => number) {
     this.#plan = plan
     this.#log = log
     this.#nowMs = nowMs
   }
 
   /** The attempt has failed. What follows is told by `settled`, now or when the handler has ended. */
-  failed(delivery: Delivery, error: unknown, failure: Failure): void {
+  failed(delivery: EventAttempt, error: unknown, failure: Failure): void {
     this.#call('failed', () => this.#attempt(delivery, error, failure))
   }
 
   /** The time limit has passed, and the handler goes on. */
-  timedOut(delivery: Delivery, error: unknown, failure: Failure): void {
+  timedOut(delivery: EventAttempt, error: unknown, failure: Failure): void {
     this.failed(delivery, error, failure)
     this.#log.repeated('warn', `timeout ${this.#kindOf(delivery, failure)}`, () => [
       'a handler has passed its time limit: the next attempt waits until it has ended',
@@ -37,7 +40,7 @@ export class ConsumerReport {
     ])
   }
 
-  settled(delivery: Delivery, error: unknown, failure: Failure, after: AfterFailure): void {
+  settled(delivery: EventAttempt, error: unknown, failure: Failure, after: AfterFailure): void {
     if (after.became === 'retried') {
       const nextAttemptAt = new Date(this.#nowMs() + after.delayMs)
       this.#call('retried', () => ({ ...this.#attempt(delivery, error, failure), delayMs: after.delayMs, nextAttemptAt }))
@@ -53,6 +56,16 @@ export class ConsumerReport {
     }
   }
 
+  /** The broker has given the event up: no worker is left to tell what was thrown. */
+  buried(event: EventAttempt, failure: Failure): void {
+    const error = Object.assign(new Error(failure.message), { name: failure.name })
+    this.#call('dead', () => this.#attempt(event, error, failure))
+    this.#log.repeated('error', `dead ${this.#kindOf(event, failure)}`, () => [
+      'workers died with an event, up to its last attempt: it is a dead letter',
+      this.#fieldsOf(event, failure),
+    ])
+  }
+
   stalled(sinceMs: number, reason: string): void {
     const consumer = this.#plan.name
     this.#call('stalled', () => ({ consumer, since: new Date(sinceMs), reason }))
@@ -66,17 +79,17 @@ export class ConsumerReport {
     this.#log.repeated('info', `goes on ${this.#plan.name}`, () => ['a consumer that was stalled goes on', { consumer: this.#plan.name }])
   }
 
-  #attempt({ channel, offset, key, id, type, attempt }: Delivery, error: unknown, failure: Failure): FailedAttempt {
+  #attempt({ channel, offset, key, id, type, attempt }: EventAttempt, error: unknown, failure: Failure): FailedAttempt {
     return { consumer: this.#plan.name, channel, offset, key, id, type, attempt, error, failure }
   }
 
-  #fieldsOf({ channel, offset, id, type, attempt }: Delivery, { name, message, code, kind }: Failure): LogFields {
+  #fieldsOf({ channel, offset, id, type, attempt }: EventAttempt, { name, message, code, kind }: Failure): LogFields {
     const attempts = this.#plan.retry.attempts
     return { consumer: this.#plan.name, channel, offset, event: id, type, attempt, attempts, error: `${name}: ${message}`, code, kind }
   }
 
   /** Failures that differ in numbers only are of one kind. */
-  #kindOf({ channel, type }: Delivery, { name, message, code = '' }: Failure): string {
+  #kindOf({ channel, type }: EventAttempt, { name, message, code = '' }: Failure): string {
     return [this.#plan.name, channel, type, name, code, message.slice(0, KIND_CHARS).replace(/\d+/g, '#')].join(' ')
   }
 

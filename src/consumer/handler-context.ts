@@ -27,10 +27,15 @@ export interface ContextHost {
   lateEmission(context: DeliveryContext, channel: string): void
 }
 
+/** With what the handler named: a channel can be declared again, and a name cannot. */
+export interface MadeEmission extends Emission {
+  readonly target: Channel | string
+}
+
 export class DeliveryContext implements MiddlewareContext {
   readonly delivery: Delivery
   /** What the handler emitted: takes effect with the completion. */
-  emissions: Emission[] | null = null
+  emissions: MadeEmission[] | null = null
   /** The calls of `emit`; null when there was none. */
   emitting: WatchedPromise<void>[] | null = null
   /** Settles after the handler, or its batch, and what follows it here. Null while nothing is waited for. */
@@ -143,7 +148,7 @@ export class DeliveryContext implements MiddlewareContext {
     }
     this.#mayEmit()
     this.emissions ??= []
-    for (const one of made) this.emissions.push({ channel: name, event: one, dueAtMs })
+    for (const one of made) this.emissions.push({ channel: name, event: one, dueAtMs, target: channel })
   }
 
   /**
@@ -171,7 +176,7 @@ export class DeliveryContext implements MiddlewareContext {
 
   /** Declare the channels of the emissions again: one of them was removed. */
   async renew(): Promise<void> {
-    for (const channel of this.#targets ?? []) await this.#host.encoder.renew(channel)
+    for (const target of new Set(this.emissions?.map(({ target }) => target))) await this.#host.encoder.renew(target)
   }
 
   #mayEmit(): void {

@@ -8,14 +8,14 @@ import type { Clock } from '../base/clock.ts'
 import { MillraceError } from '../base/errors.ts'
 import { isWildcard } from '../base/names.ts'
 import type { BrokerHost } from '../broker/broker.ts'
-import type { ConsumerSpec, Delivery, DeliverySink, Subscription } from '../broker/engine.ts'
+import type { ConsumerSpec, Delivery, DeliverySink, Emission, EventAttempt, Failure, Subscription } from '../broker/engine.ts'
 import { EventDecoder, refusePoison } from '../broker/event-decoder.ts'
 import type { StoredEvent } from '../event/cloud-event.ts'
 import { Batcher, type Outcome } from './batcher.ts'
 import type { BatchRoute, ConsumerPlan } from './consumer.ts'
 import { ConsumerReport } from './consumer-report.ts'
 import type { Running, RunSummary } from './consumer-types.ts'
-import { type ContextHost, DeliveryContext } from './handler-context.ts'
+import { type ContextHost, DeliveryContext, type MadeEmission } from './handler-context.ts'
 import { HandlerWatch } from './handler-watch.ts'
 import { within } from './middleware.ts'
 import { Router } from './router.ts'
@@ -162,6 +162,21 @@ export class Runner implements Running, DeliverySink {
       this.#batcher?.forget(delivery)
       this.#forget(delivery)
     }
+  }
+
+  /** It was completed as far as was known here, and what its handler emitted was refused since. */
+  refused(delivery: Delivery, emissions: readonly Emission[], error: MillraceError): void {
+    const settlement = this.#settlement as Settlement
+    const context = new DeliveryContext(this.#contextHost, delivery)
+    context.emissions = emissions as MadeEmission[]
+    delivery.attachment = context
+    this.#active++
+    settlement.refused(context, error)
+  }
+
+  buried(event: EventAttempt, failure: Failure): void {
+    if (this.#settlement !== null) this.#settlement.counts.deadLettered++
+    this.#report.buried(event, failure)
   }
 
   #run(context: DeliveryContext, settlement: Settlement): void {

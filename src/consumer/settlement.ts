@@ -1,7 +1,7 @@
 /**
  * What becomes of a delivery whose handler has ended: done with what it emitted, tried again, given up, or handed back.
  */
-import { isMillraceError } from '../base/errors.ts'
+import { isMillraceError, type MillraceError } from '../base/errors.ts'
 import type { Delivery, Subscription } from '../broker/engine.ts'
 import { settleFailed } from '../broker/failed-attempt.ts'
 import type { ConsumerPlan } from './consumer.ts'
@@ -21,6 +21,8 @@ export class Settlement {
   readonly counts: { completed: number; retried: number; deadLettered: number; released: number } = { completed: 0, retried: 0, deadLettered: 0, released: 0 }
   readonly #host: SettlementHost
   readonly #subscription: Subscription
+  /** Those for which channels of their emissions were declared again. */
+  readonly #renewed = new WeakSet<Delivery>()
 
   constructor(host: SettlementHost, subscription: Subscription) {
     this.#host = host
@@ -39,20 +41,32 @@ export class Settlement {
     }
   }
 
-  /** A channel of its emissions that was removed is declared again, once. */
-  #complete(context: DeliveryContext, renewed = false): void {
+  #complete(context: DeliveryContext): void {
     context.end()
     try {
       if (this.#subscription.complete(context.delivery, context.emissions)) this.counts.completed++
     } catch (error) {
-      if (renewed || !isMillraceError(error, 'UNKNOWN_CHANNEL')) return this.failed(context, error)
-      context.renew().then(
-        () => (context.timedOut === null ? this.#complete(context, true) : this.failed(context, context.timedOut)),
-        (cause: unknown) => this.failed(context, cause),
-      )
-      return
+      return this.#notCompleted(context, error)
     }
     this.#host.settled(context.delivery)
+  }
+
+  /** A channel of its emissions that was removed is declared again, once. */
+  #notCompleted(context: DeliveryContext, error: unknown): void {
+    const { delivery } = context
+    if (this.#renewed.has(delivery) || !isMillraceError(error, 'UNKNOWN_CHANNEL')) return this.failed(context, error)
+    this.#renewed.add(delivery)
+    context.renew().then(
+      () => (context.timedOut === null ? this.#complete(context) : this.failed(context, context.timedOut)),
+      (cause: unknown) => this.failed(context, cause),
+    )
+  }
+
+  /** What was counted as completed is in hand again. */
+  refused(context: DeliveryContext, error: MillraceError): void {
+    this.counts.completed--
+    context.end()
+    this.#notCompleted(context, error)
   }
 
   /** The handler failed, or what it emitted could not be prepared or stored. A handler that passed its time limit has failed by that. */

@@ -11,7 +11,7 @@
 import { isMillraceError } from '../base/errors.ts'
 import { LIMITS } from '../base/limits.ts'
 import { afterThis } from '../base/timers.ts'
-import type { EncodedEvent, Failure, OnDead, Position } from '../broker/engine.ts'
+import type { EncodedEvent, Failure, Position } from '../broker/engine.ts'
 import { BlockReader } from './block-reader.ts'
 import { claimedIn } from './claims.ts'
 import { consumerKeys, type RetryRecord, toJson } from './consumer-records.ts'
@@ -343,7 +343,7 @@ export class Cursor implements LogListener, Suspected {
   #hand(instance: Instance, lane: Lane | null, event: EncodedEvent, offset: number, timeMs: number, redriven: boolean): boolean {
     const attempt = this.state.attempts(offset) + 1
     if (attempt > instance.spec.attemptsMax && this.state.retries.get(offset)?.proven === true) {
-      this.#bury(instance, lane, event, offset, timeMs, attempt - 1, redriven)
+      this.#bury(new HeldDelivery(this, instance, lane, event, offset, timeMs, attempt - 1, redriven))
       return false
     }
     const delivery = new HeldDelivery(this, instance, lane, event, offset, timeMs, attempt, redriven)
@@ -359,11 +359,12 @@ export class Cursor implements LogListener, Suspected {
   }
 
   /** An event that ran alone when its worker died, and has no attempts left, is not tried again. */
-  #bury(instance: Instance, lane: Lane | null, event: EncodedEvent, offset: number, timeMs: number, attempts: number, redriven: boolean): void {
-    const failure = (this.state.retries.get(offset) as RetryRecord).failure
-    this.#addDead(instance, event, offset, timeMs, attempts, failure)
-    this.#settleOffset(lane, offset, redriven)
+  #bury(delivery: HeldDelivery): void {
+    const { failure } = this.state.retries.get(delivery.offset) as RetryRecord
+    this.box.add(delivery, failure, this.#host.nowMs())
+    this.#settleOffset(delivery.lane, delivery.offset, delivery.redriven)
     this.#host.touch(this.state)
+    delivery.instance.buried(delivery, failure)
   }
 
   #requeue(lane: Lane, offset: number): void {
@@ -453,15 +454,10 @@ export class Cursor implements LogListener, Suspected {
 
   deadLetter(delivery: HeldDelivery, failure: Failure): void {
     if (delivery.lane?.waitsBefore(delivery.offset) === true) return void this.release(delivery)
-    this.#addDead(delivery.instance, delivery.event, delivery.offset, delivery.timeMs, delivery.attempt, failure)
+    this.box.add(delivery, failure, this.#host.nowMs())
     // When it comes back, it is not recorded as in hand.
     this.#inFlight.arm()
     this.#settle(delivery)
-  }
-
-  #addDead(instance: Instance, event: EncodedEvent, offset: number, timeMs: number, attempts: number, failure: Failure): void {
-    const onDead: OnDead = instance.spec.onDead ?? (event.key === null ? 'skip' : 'park')
-    this.box.add(instance.spec.name, onDead, event, offset, timeMs, attempts, failure, this.#host.nowMs())
   }
 
   /** The instance's deliveries pass to others: its worker is held to have died (clause 11). */

@@ -54,6 +54,17 @@ type Change = (offset: number, chain: Chain | undefined) => void
 
 const PAGE = 500
 
+/** A delivery that no attempt is to follow. */
+export interface GivenUp {
+  readonly consumer: string
+  readonly onDead: OnDead
+  readonly event: EncodedEvent
+  readonly offset: number
+  readonly timeMs: number
+  /** Attempts that it has used. */
+  readonly attempt: number
+}
+
 export class DeadLetterBox {
   readonly chains: Map<string, Chain> = new Map()
   /** Redriven events that belong to no chain, to be delivered next, by their consumers. None of them is empty. */
@@ -197,10 +208,10 @@ export class DeadLetterBox {
   }
 
   /** Give up on an event. */
-  add(consumer: string, onDead: OnDead, event: EncodedEvent, offset: number, timeMs: number, attempts: number, failure: Failure, nowMs: number): void {
+  add({ consumer, onDead, event, offset, timeMs, attempt }: GivenUp, failure: Failure, nowMs: number): void {
     const key = onDead === 'park' ? event.key : null
     if (onDead === 'block') this.#block(offset)
-    this.#write(offset, { consumer, state: 'dead', timeMs, attempts, failure, deadAtMs: nowMs, ...plain(event) }, key)
+    this.#write(offset, { consumer, state: 'dead', timeMs, attempts: attempt, failure, deadAtMs: nowMs, ...plain(event) }, key)
     this.dead++
     const before = event.key === null ? undefined : this.chains.get(event.key)
     if (before?.offsets.has(offset) === true) this.waiting--

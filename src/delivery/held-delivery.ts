@@ -1,5 +1,5 @@
 /** One event in the hands of one instance. */
-import type { Delivery, EncodedEvent } from '../broker/engine.ts'
+import type { Delivery, EncodedEvent, OnDead } from '../broker/engine.ts'
 import type { StoredEvent } from '../event/cloud-event.ts'
 import { decodeAlike } from '../event/decode-alike.ts'
 import { EventInBlock } from '../event/event-in-block.ts'
@@ -38,6 +38,15 @@ export class HeldDelivery implements Delivery {
   recorded(): void {
     if (this.#recorded && this.event instanceof EventInBlock) this.event = this.event.own()
     this.#recorded = true
+  }
+
+  get consumer(): string {
+    return this.instance.spec.name
+  }
+
+  /** What follows if it becomes a dead letter. */
+  get onDead(): OnDead {
+    return this.instance.spec.onDead ?? (this.event.key === null ? 'skip' : 'park')
   }
 
   get channel(): string {

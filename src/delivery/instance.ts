@@ -109,6 +109,11 @@ export class Instance implements Subscription {
     this.#sink.deliver(deliveries)
   }
 
+  /** An event was given up that this instance would have been given. */
+  buried(delivery: HeldDelivery, failure: Failure): void {
+    afterThis(() => this.#sink.buried?.(delivery, failure))
+  }
+
   complete(delivery: Delivery, emissions: readonly Emission[] | null): boolean {
     const held = this.#own(delivery)
     if (held === null) return false

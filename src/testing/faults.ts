@@ -61,6 +61,8 @@ async function subscribe(engine: Engine, source: FaultSource, spec: ConsumerSpec
   const inner = await engine.subscribe(spec, {
     deliver: (deliveries) => sink.deliver(source.faults().reorder === true ? shuffled(deliveries, source.random) : deliveries),
     revoked: (deliveries) => sink.revoked(deliveries),
+    buried: (event, failure) => sink.buried?.(event, failure),
+    refused: (delivery, emissions, error) => sink.refused?.(delivery, emissions, error),
   })
   const repeated = new WeakSet<Delivery>()
   const complete = (delivery: Delivery, emissions: readonly Emission[] | null): boolean => {

@@ -47,6 +47,8 @@ export const FRAME = {
   revoked: 36,
   events: 37,
   settled: 38,
+  buried: 39,
+  notCompleted: 40,
 } as const
 
 /** A frame with its header written; the body is for the caller to fill. */

@@ -154,8 +154,12 @@ const KINDS: readonly unknown[] = ['error', 'rejected', 'poison', 'timeout', 'cr
 function isDetail(value: unknown): value is SettleDetail {
   if (typeof value !== 'object' || value === null) return false
   const { delayMs, failure } = value as { readonly delayMs?: unknown; readonly failure?: unknown }
-  if (!isDelay(delayMs ?? 0) || typeof failure !== 'object' || failure === null) return false
-  const { name, message, stack = '', code = '', kind } = failure as Partial<Record<keyof Failure, unknown>>
+  return isDelay(delayMs ?? 0) && isFailure(failure)
+}
+
+export function isFailure(value: unknown): value is Failure {
+  if (typeof value !== 'object' || value === null) return false
+  const { name, message, stack = '', code = '', kind } = value as Partial<Record<keyof Failure, unknown>>
   return [name, message, stack, code].every((text) => typeof text === 'string') && KINDS.includes(kind)
 }
 

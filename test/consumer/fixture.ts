@@ -5,6 +5,7 @@ import { z } from 'zod'
 import type { Clock } from '../../src/base/clock.ts'
 import { ConnectedBroker, type ConnectedBrokerOptions } from '../../src/broker/connected-broker.ts'
 import type { Alarm } from '../../src/broker/description.ts'
+import type { Engine } from '../../src/broker/engine.ts'
 import { openMemoryEngine } from '../../src/engines/embedded/open.ts'
 import { event, stream } from '../../src/index.ts'
 import { VirtualClock } from '../../src/testing/virtual-clock.ts'
@@ -54,6 +55,7 @@ export interface TestBed {
   readonly broker: ConnectedBroker
   readonly clock: TestClock
   readonly alarms: Alarm[]
+  readonly engine: Engine
 }
 
 const opened: ConnectedBroker[] = []
@@ -68,7 +70,7 @@ export function open(options: Partial<ConnectedBrokerOptions> = {}): TestBed {
   const engine = openMemoryEngine({}, clock)
   const broker = new ConnectedBroker(engine, { source: '/test', random: () => 0.5, onAlarm: (alarm) => alarms.push(alarm), ...options })
   opened.push(broker)
-  return { broker, clock, alarms }
+  return { broker, clock, alarms, engine }
 }
 
 /** Something that a handler waits at until the test opens it. */

@@ -2,10 +2,11 @@
 import { spawnSync } from 'node:child_process'
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import { connectWith } from '../../src/broker/connect.ts'
+import type { ConsumerSpec } from '../../src/broker/engine.ts'
 import { Log } from '../../src/broker/log.ts'
 import { type LogFields, type Logger, lineOf, sinkOf } from '../../src/broker/logger.ts'
 import { openMemoryEngine } from '../../src/engines/embedded/open.ts'
-import { consumer, queue } from '../../src/index.ts'
+import { type ConsumerHooks, consumer, type FailedAttempt, queue } from '../../src/index.ts'
 import { Gate, Noted, notes, open, turns } from './fixture.ts'
 
 interface Line {
@@ -56,6 +57,43 @@ describe('a consumer tells of', () => {
     await broker.publish(notes, Noted(1))
     await clock.pass(10)
     expect(lines.map(({ level, message, fields }) => [level, message, fields['kind']])).toEqual([['error', 'an event is a dead letter', 'rejected']])
+  })
+
+  test('an event that workers died with, up to its last attempt: by a line, the hook and the count', async () => {
+    const { lines, log } = recorded()
+    const { broker, clock, engine } = open({ log })
+    await broker.publish(notes, Noted(1, { id: 'n-1' }))
+    const dying: ConsumerSpec = {
+      name: 'worker',
+      channels: ['notes'],
+      wants: [{ type: null, pattern: null }],
+      from: { at: 'beginning' },
+      onDead: null,
+      credit: 1,
+      perKey: 1,
+      leaseMs: 50,
+      attemptsMax: 1,
+      stallMs: 30_000,
+    }
+    const silent = await engine.subscribe(dying, { deliver: () => undefined, revoked: () => undefined })
+    await clock.pass(1000)
+    await silent.close()
+    const told: FailedAttempt[] = []
+    const on: ConsumerHooks = { failed: (each) => told.push(each), dead: (each) => told.push(each) }
+    const worker = consumer('worker', notes, { retry: { ...QUICK, attempts: 1 }, on }).on(Noted, () => undefined)
+    const running = await broker.start(worker)
+    await clock.pass(1000)
+    expect(told).toMatchObject([{ consumer: 'worker', channel: 'notes', offset: 0, id: 'n-1', attempt: 1, failure: { kind: 'crash' } }])
+    expect(told[0]?.error).toMatchObject({ name: told[0]?.failure.name, message: told[0]?.failure.message })
+    expect(lines).toEqual([
+      {
+        level: 'error',
+        message: 'workers died with an event, up to its last attempt: it is a dead letter',
+        fields: expect.objectContaining({ consumer: 'worker', event: 'n-1', attempt: 1, attempts: 1, kind: 'crash' }),
+      },
+    ])
+    expect(await running.stop()).toEqual({ completed: 0, retried: 0, deadLettered: 1, released: 0 })
+    expect(await broker.deadLetters(worker).list()).toHaveLength(1)
   })
 
   test('a handler that has passed its time limit, when it does, and of what followed', async () => {

@@ -67,6 +67,29 @@ describe('pulling', () => {
     await post('/consumers/stock/leave')
     expect(await pull('stock', orders)).toEqual([])
   })
+  test('an attempt that fails, and a dead letter, are lines in the log of the gateway’s broker', async () => {
+    const lines: string[] = []
+    const noted = (line: unknown): void => void lines.push(String(line))
+    const logging = await connect('memory:', { logger: { info: noted, warn: noted, error: noted } })
+    const own = await serveGateway(logging, { port: 0 })
+    const ask = async (path: string, body: object): Promise<Answer> => {
+      const headers = { 'content-type': 'application/json' }
+      const response = await fetch(`${own.url}${path}`, { method: 'POST', headers, body: JSON.stringify(body) })
+      return { status: response.status, body: await response.json() }
+    }
+    await logging.publish(stream('orders'), { id: 'a', type: 'order.placed' })
+    const spec = { channels: ['orders'], attempts: 2, wait: '5s' }
+    const [first] = (await ask('/consumers/stock/pull', spec)).body.deliveries
+    await ask(`/leases/${first.lease}/retry`, { delay: 1, reason: 'no stock' })
+    const [second] = (await ask('/consumers/stock/pull', { wait: '5s' })).body.deliveries
+    await ask(`/leases/${second.lease}/retry`, { reason: 'no stock' })
+    await own.close()
+    await logging.close()
+    expect(lines).toEqual([
+      expect.stringMatching(/^millrace: an attempt failed, and is tried again consumer=stock channel=orders offset=0 event=a .*attempt=1 attempts=2/),
+      expect.stringMatching(/^millrace: the last attempt failed: an event is a dead letter consumer=stock .*attempt=2 attempts=2 error="Error: no stock"/),
+    ])
+  })
   test('a pull waits for the first event, as long as it says', async () => {
     const waiting = pull('stock', { ...orders, wait: '30s', max: 5 })
     await eventually(async () => (await broker.describe()).consumers.length).toBe(1)

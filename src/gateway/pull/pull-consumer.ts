@@ -14,6 +14,8 @@ import type { BrokerHost, Stoppable } from '../../broker/broker.ts'
 import { position } from '../../broker/call-options.ts'
 import type { Delivery, DeliverySink, Emission, Failure, Subscription } from '../../broker/engine.ts'
 import { settleFailed } from '../../broker/failed-attempt.ts'
+import { ConsumerReport } from '../../consumer/consumer-report.ts'
+import { failureOf } from '../../consumer/failure.ts'
 import type { PullSpec } from './pull-spec.ts'
 
 /** An event in a client's hands. */
@@ -48,6 +50,7 @@ export class PullConsumer implements DeliverySink, Stoppable {
   readonly #clock: Clock
   readonly #random: () => number
   readonly #shelf: PullShelf
+  readonly #report: ConsumerReport
   readonly #leases = new Map<Delivery, Lease>()
   readonly #waiters = new Set<Waiter>()
   #subscription!: Subscription
@@ -65,6 +68,7 @@ export class PullConsumer implements DeliverySink, Stoppable {
     this.#clock = host.engine.clock
     this.#random = host.random
     this.#shelf = shelf
+    this.#report = new ConsumerReport({ name, hooks: {}, retry: spec.retry }, host.log, () => this.#clock.now())
     this.askedAtMs = this.#clock.elapsed()
     this.done = new Promise((resolve) => {
       this.#finish = resolve
@@ -85,6 +89,8 @@ export class PullConsumer implements DeliverySink, Stoppable {
     const sink: DeliverySink = {
       deliver: (deliveries) => (started ? this.deliver(deliveries) : early.push(...deliveries)),
       revoked: (deliveries) => this.revoked(deliveries),
+      buried: (event, failure) => this.#report.buried(event, failure),
+      refused: (delivery, _, error) => void this.#failed(delivery, null, failureOf(error)),
     }
     this.#subscription = await engine.subscribe(
       {
@@ -174,7 +180,13 @@ export class PullConsumer implements DeliverySink, Stoppable {
   /** Try again, after `delayMs` or as the consumer's backoff says; after the last attempt it is a dead letter. */
   retry({ delivery }: Lease, delayMs: number | null, failure: Failure): 'retried' | 'dead-lettered' | null {
     this.#forget(delivery)
-    return settleFailed(this.#subscription, delivery, failure, this.spec.retry, { delayMs, random: this.#random })?.became ?? null
+    return this.#failed(delivery, delayMs, failure)
+  }
+
+  #failed(delivery: Delivery, delayMs: number | null, failure: Failure): 'retried' | 'dead-lettered' | null {
+    const after = settleFailed(this.#subscription, delivery, failure, this.spec.retry, { delayMs, random: this.#random })
+    if (after !== null) this.#report.settled(delivery, null, failure, after)
+    return after?.became ?? null
   }
 
   /** Give up now: `failure` is of the kind `rejected`. */

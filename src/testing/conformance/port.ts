@@ -1,6 +1,6 @@
 /** The port by itself: a channel, a consumer, and subscriptions whose every delivery is noted, for clauses that are about instances that hang. */
 import assert from 'node:assert/strict'
-import type { ConsumerSpec, Delivery, Emission, EncodedEvent, Engine, Failure, Subscription } from '../../broker/engine.ts'
+import type { ConsumerSpec, Delivery, Emission, EncodedEvent, Engine, EventAttempt, Failure, Subscription } from '../../broker/engine.ts'
 import type { Channel } from '../../channel/channel.ts'
 import { newId, nowText } from '../../event/identity.ts'
 import { offsetOf } from './fixtures.ts'
@@ -35,6 +35,7 @@ export const nothing = (): null => null
 export class Instance {
   readonly given: Delivery[] = []
   readonly revoked: Delivery[] = []
+  readonly buried: EventAttempt[] = []
   subscription: Subscription = undefined as unknown as Subscription
 
   /** Given and not revoked. */
@@ -101,6 +102,7 @@ export class Port {
           queueMicrotask(() => settle(deliveries))
         },
         revoked: (deliveries) => void instance.revoked.push(...deliveries),
+        buried: (event) => void instance.buried.push(event),
       },
     )
     instance.subscription = subscription

@@ -14,6 +14,7 @@ import { replay } from './clauses/09-replay.ts'
 import { boundedMemory } from './clauses/10-bounded-memory.ts'
 import { leases } from './clauses/11-leases.ts'
 import { emitOnce } from './clauses/12-emit-once.ts'
+import { refusedEmissions } from './clauses/12-refused-emissions.ts'
 import { retention } from './clauses/13-retention.ts'
 import { lifecycle } from './clauses/14-lifecycle.ts'
 import { filter } from './clauses/15-filter.ts'
@@ -49,6 +50,7 @@ export const SCENARIOS: readonly Scenario[] = [
   ...boundedMemory,
   ...leases,
   ...emitOnce,
+  ...refusedEmissions,
   ...retention,
   ...lifecycle,
   ...filter,

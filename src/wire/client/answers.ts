@@ -3,8 +3,10 @@
  * What these throw ends the connection and fails the call.
  */
 import type { BrokerDescription } from '../../broker/description.ts'
+import type { EventAttempt, Failure } from '../../broker/engine.ts'
 import type { ChannelSpec } from '../../channel/channel.ts'
 import { malformed } from '../frame.ts'
+import { isFailure } from '../settle-frame.ts'
 
 /** For calls whose answer says nothing, or is looked at by its caller. */
 export function anything<Answer>(value: unknown): Answer {
@@ -43,6 +45,17 @@ export function channelOf(value: unknown): { readonly spec: ChannelSpec; readonl
   if ((kind !== 'stream' && kind !== 'queue') || (types !== null && !Array.isArray(types)) || !isObject(retain)) throw malformed('an answer is no channel')
   numberOf(eventBytesMax)
   return { spec: spec as ChannelSpec, end: numberOf(end) }
+}
+
+/** What the server says of an event that it has given up. @throws INVALID_REQUEST */
+export function buriedOf(value: unknown): { readonly event: EventAttempt; readonly failure: Failure } {
+  const { event, failure } = objectOf<{ readonly event?: unknown; readonly failure?: unknown }>(value)
+  const { channel, offset, key, id, type, attempt } = objectOf<Partial<Record<keyof EventAttempt, unknown>>>(event)
+  const named = [channel, id, type, key ?? ''].every((text) => typeof text === 'string')
+  if (!named || !isFailure(failure)) throw malformed('a dead letter is told of that is none')
+  numberOf(offset)
+  numberOf(attempt)
+  return { event: event as EventAttempt, failure }
 }
 
 type Described = Omit<BrokerDescription, 'capabilities' | 'engine'>

@@ -153,6 +153,8 @@ export class RemoteEngine implements Engine {
     if (type === FRAME.deliver) this.#subscriptions.get(body.readUInt32LE(0))?.take(body)
     else if (type === FRAME.revoked) this.#subscriptions.get(body.readUInt32LE(0))?.revoke(body)
     else if (type === FRAME.settled) this.#subscriptions.get(body.readUInt32LE(0))?.confirmed(body.readUInt32LE(4))
+    else if (type === FRAME.buried) this.#subscriptions.get(body.readUInt32LE(0))?.buried(body)
+    else if (type === FRAME.notCompleted) this.#subscriptions.get(body.readUInt32LE(0))?.notCompleted(body)
     else if (type === FRAME.events) this.#reads.get(body.readUInt32LE(0))?.take(body)
   }
 
@@ -327,7 +329,7 @@ function subscriptionFrame(type: number, request: number, subscription: number):
 }
 
 function subscribeFrame(request: number, { number, spec }: RemoteSubscription, claims: readonly HeldClaim[]): Buffer {
-  const text = JSON.stringify({ spec, claims })
+  const text = JSON.stringify({ spec, claims, again: true })
   const frame = newFrame(FRAME.subscribe, 8 + Buffer.byteLength(text))
   let at = frame.writeUInt32LE(request, FRAME_HEADER_BYTES)
   at = frame.writeUInt32LE(number, at)

@@ -7,9 +7,11 @@
 import { MillraceError } from '../../base/errors.ts'
 import type { ClaimOutcome, ConsumerSpec, Delivery, DeliverySink, Emission, Failure, HeldClaim, Subscription } from '../../broker/engine.ts'
 import { HeldSet } from '../../delivery/held-set.ts'
+import { errorOfWire } from '../access.ts'
 import { EventColumns } from '../event-columns.ts'
-import { FRAME, FRAME_HEADER_BYTES, malformed, newFrame } from '../frame.ts'
+import { FRAME, FRAME_HEADER_BYTES, jsonOf, malformed, newFrame } from '../frame.ts'
 import { SettleBatch, type SettleDetail, VERB } from '../settle-frame.ts'
+import { buriedOf } from './answers.ts'
 import { Orphans } from './orphans.ts'
 import { RemoteDelivery } from './remote-delivery.ts'
 import { type Settled, Unconfirmed } from './unconfirmed.ts'
@@ -147,6 +149,23 @@ export class RemoteSubscription implements Subscription {
     const numbers = new Set<number>()
     for (let at = 4; at < body.length; at += 4) numbers.add(body.readUInt32LE(at))
     this.#takeAway([...this.#inHand].filter(({ number }) => numbers.has(number)))
+  }
+
+  buried(body: Buffer): void {
+    const { event, failure } = buriedOf(jsonOf(body, 4))
+    this.#sink.buried?.(event, failure)
+  }
+
+  /** The server has refused a completion for what it emitted: the delivery is in hand again. */
+  notCompleted(body: Buffer): void {
+    const settled = this.#unconfirmed.of(body.readUInt32LE(4))
+    const delivery = settled?.delivery
+    if (!(delivery instanceof RemoteDelivery)) throw malformed('a completion is refused that was not sent')
+    delivery.number = body.readUInt32LE(8)
+    delivery.live = true
+    this.#inHand.add(delivery)
+    if (this.#sink.refused === undefined) this.release(delivery)
+    else this.#sink.refused(delivery, settled?.emissions ?? [], errorOfWire(jsonOf(body, 12)))
   }
 
   #takeAway(deliveries: readonly RemoteDelivery[]): void {

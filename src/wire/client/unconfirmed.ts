@@ -44,6 +44,12 @@ export class Unconfirmed {
     this.#attempts.push(delivery.attempt)
   }
 
+  /** The settlement of a delivery that did more than complete it, if it was not confirmed. */
+  of(number: number): Settled | undefined {
+    for (const settled of this.#others.values()) if (settled.delivery.number === number) return settled
+    return undefined
+  }
+
   /** So many of the session's settlements are durable; the count wraps at 2³². */
   confirm(count: number): void {
     const more = Math.min((count - this.#confirmed) >>> 0, this.#offsets.length)

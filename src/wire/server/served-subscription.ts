@@ -6,10 +6,11 @@
  */
 import { isMillraceError } from '../../base/errors.ts'
 import { afterMs } from '../../base/timers.ts'
-import type { ClaimOutcome, ConsumerSpec, Delivery, DeliverySink, Emission, Failure, HeldClaim, Subscription } from '../../broker/engine.ts'
+import type { ClaimOutcome, ConsumerSpec, Delivery, DeliverySink, Emission, EventAttempt, Failure, HeldClaim, Subscription } from '../../broker/engine.ts'
 import { defaultPolicy, settleFailed } from '../../broker/failed-attempt.ts'
+import { wireErrorOf } from '../access.ts'
 import { eventsFrame, placeOf } from '../event-columns.ts'
-import { FRAME, FRAME_HEADER_BYTES, newFrame } from '../frame.ts'
+import { FRAME, FRAME_HEADER_BYTES, newFrame, numberedFrame } from '../frame.ts'
 import type { Link } from '../link.ts'
 import { type SettleDetail, type Settlements, VERB } from '../settle-frame.ts'
 import { InHand } from './in-hand.ts'
@@ -25,6 +26,8 @@ const CONFIRM_AGAIN_MS = 1000
 
 export interface SubscriptionHost {
   readonly link: Link
+  /** The client settles once more what it completed and the engine refused. */
+  readonly again: boolean
   /** What was emitted may be stored. @throws FORBIDDEN and what is wrong with the event */
   checkEmissions(emissions: readonly Emission[]): void
 }
@@ -136,9 +139,27 @@ export class ServedSubscription implements DeliverySink {
       subscription.complete(delivery, emissions)
     } catch (error) {
       if (isMillraceError(error, 'UNAUTHENTICATED')) return void subscription.release(delivery)
+      if (this.#host.again) return this.#giveBack(delivery, error)
       // The client's policy is out of reach, and the attempt did fail: what it emitted cannot be stored.
       settleFailed(subscription, delivery, failureOf(error), defaultPolicy(this.spec.attemptsMax), { random: Math.random })
     }
+  }
+
+  /** The attempt has failed by what it emitted: what follows is decided by the client, as for any other failure. */
+  #giveBack(delivery: Delivery, error: unknown): void {
+    const before = delivery.attachment as number
+    const number = this.#inHand.add(delivery)
+    delivery.attachment = number
+    const text = JSON.stringify(wireErrorOf(error))
+    const frame = newFrame(FRAME.notCompleted, 12 + Buffer.byteLength(text))
+    let at = FRAME_HEADER_BYTES
+    for (const value of [this.number, before, number]) at = frame.writeUInt32LE(value, at)
+    frame.write(text, at)
+    this.#host.link.send(frame)
+  }
+
+  buried({ channel, offset, key, id, type, attempt }: EventAttempt, failure: Failure): void {
+    this.#host.link.send(numberedFrame(FRAME.buried, this.number, { event: { channel, offset, key, id, type, attempt }, failure }))
   }
 
   /** The client keeps what it settled until it is durable: it is told now and then how far that is. */

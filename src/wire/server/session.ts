@@ -199,14 +199,15 @@ export class Session {
 
   /** Answers what became of the client's claims. */
   async #subscribe(number: number, value: unknown): Promise<ClaimOutcome[]> {
-    const { spec: given, claims: claimed } = objectOf(value, 'a subscription') as { readonly spec?: unknown; readonly claims?: unknown }
+    const { spec: given, claims: claimed, again } = objectOf(value, 'a subscription') as Partial<Record<'spec' | 'claims' | 'again', unknown>>
     const spec = checkConsumerSpec(given)
     const claims = checkClaims(claimed)
     if (this.#beginning.has(number) || this.#subscriptions.has(number)) throw malformed(`there is a subscription ${number} already`)
     if (this.#beginning.size + this.#subscriptions.size >= LIMITS.wireSubscriptionsMax) throw tooMany('subscriptions')
     for (const channel of spec.channels) this.access.check('consume', channel)
     checkOwn(this.access, 'consume', spec.name)
-    const served = new ServedSubscription(number, spec, { link: this.link, checkEmissions: (emissions) => this.#checkEmissions(emissions) })
+    const checkEmissions = (emissions: readonly Emission[]): void => this.#checkEmissions(emissions)
+    const served = new ServedSubscription(number, spec, { link: this.link, again: again === true, checkEmissions })
     this.#beginning.add(number)
     const subscription = await this.#host.engine.subscribe(spec, served).finally(() => this.#beginning.delete(number))
     if (this.#ended) {

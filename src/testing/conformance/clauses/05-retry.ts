@@ -1,6 +1,7 @@
 /** Clause 5, retry: how often, when, and what counts as an attempt. */
 import assert from 'node:assert/strict'
 import { consumer } from '../../../consumer/consumer.ts'
+import type { ConsumerHooks } from '../../../consumer/consumer-types.ts'
 import { Calls, describeConsumer, gate, HASTY, hang, holds, idle, looseStream, numbers, orderStream, Placed, placed, placedMany, QUICK } from '../fixtures.ts'
 import { clause, type Scenario } from '../scenario.ts'
 
@@ -245,11 +246,13 @@ export const retry: readonly Scenario[] = clause(5, {
       const name = world.name('worker')
       const innocent = new Set<number>()
       let killers = 0
+      const told: string[] = []
+      const on: ConsumerHooks = { dead: ({ id, attempt, failure }) => told.push(`${id} ${attempt} ${failure.kind}`) }
       await broker.publish(orders, placedMany(10, 10))
       for (let crashes = 0; crashes < 12; crashes++) {
         const began = gate()
         await broker.start(
-          consumer(name, orders, { ...HASTY, retry: { attempts: 3, ...QUICK } }).on(Placed, async (each) => {
+          consumer(name, orders, { ...HASTY, retry: { attempts: 3, ...QUICK }, on }).on(Placed, async (each) => {
             if (each.data.n !== 5) return void innocent.add(each.data.n)
             killers++
             began.open()
@@ -268,6 +271,7 @@ export const retry: readonly Scenario[] = clause(5, {
       assert.equal(letter === undefined ? undefined : JSON.parse(letter.text).data.n, 5, 'the event that kills its worker ends among the dead letters')
       assert.equal(letter?.failure.kind, 'crash')
       assert.deepEqual(others, [], 'no innocent event is blamed')
+      await world.eventually(() => assert.deepEqual(told, [`${letter?.id} 3 crash`], 'the hook of dead letters is told, once'))
       holds(killers >= 2 && killers <= 6, `it ran ${killers} times, with 3 attempts`)
       await world.eventually(() =>
         assert.deepEqual(

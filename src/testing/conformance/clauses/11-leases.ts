@@ -159,6 +159,9 @@ export const leases: readonly Scenario[] = clause(11, {
         return letters.length === 1 && letters
       })
       assert.deepEqual([letter?.attempts, letter?.failure.kind, live.given.length], [3, 'crash', 0], 'no fourth worker is given it')
+      await world.eventually(() => assert.equal(live.buried.length, 1, 'the instance that would have been given it is told'))
+      const [buried] = live.buried
+      assert.deepEqual([buried?.channel, buried?.offset, buried?.id, buried?.attempt], [letter?.channel, letter?.offset, letter?.id, 3])
     },
   ],
 
