@@ -4,11 +4,11 @@
 export const LIMITS = {
   /** Longest channel, consumer and event-type name, in characters. */
   nameCharsMax: 200,
-  /** Characters of the reason that is given for pausing a consumer. */
+  /** Longest reason for pausing a consumer, in characters. */
   reasonCharsMax: 1000,
-  /** Delayed events in one list, where its query does not say how many. */
+  /** Delayed events in one list, unless the query has a limit. */
   delayedListDefault: 1000,
-  /** Most delayed events in one list; what is behind them comes with the next page. */
+  /** Most delayed events in one list; the next page has the others. */
   delayedListMax: 10_000,
   /** Longest event id, source, subject or extension value, in characters. */
   attributeCharsMax: 4096,
@@ -20,9 +20,9 @@ export const LIMITS = {
   eventAttributesMax: 256,
   /** Deepest nesting of an event's data. */
   dataDepthMax: 128,
-  /** Members of all objects of an event's data together, where the event comes over HTTP or a connection, or from another broker's plain clients. */
+  /** Members of all objects in an event's data together, if the event comes over HTTP, over a connection, or from a plain client of another broker. */
   dataNamesMax: 100_000,
-  /** Values in an event's data, items of arrays included, where it comes from there. */
+  /** Values in an event's data, items of arrays included, if the event comes from one of these. */
   dataValuesMax: 1_000_000,
   /** Longest message of an error, and longest text in its details, in characters. */
   errorTextCharsMax: 4096,
@@ -30,7 +30,7 @@ export const LIMITS = {
   eventBytesDefault: 1_048_576,
   /** Largest event that any channel may allow. */
   eventBytesMax: 16_777_216,
-  /** JSON Schemas of a channel's events, kept with its declaration, in bytes. Of types beyond it, in the order of their names, none is kept. */
+  /** JSON Schemas of a channel's events that are kept with its declaration, in bytes. Types are taken in the order of their names; a type whose schema does not fit is kept without one. */
   keptSchemaBytesMax: 65_536,
   /** Most events in one batch publish. */
   batchEventsMax: 65_536,
@@ -40,53 +40,53 @@ export const LIMITS = {
   commitBytesMax: 4_194_304,
   /** Event bytes accepted by `publish` and waiting for their commit; more is refused with BACKPRESSURE. */
   pendingBytesMax: 67_108_864,
-  /** Ids remembered for deduplication in a channel, at least. */
+  /** Ids that a channel remembers for deduplication, at least. */
   dedupeCountDefault: 100_000,
-  /** How long ids are remembered for deduplication, at most. */
+  /** How long a channel remembers an id for deduplication, at most. */
   dedupeAgeMsDefault: 600_000,
-  /** A server that has taken commands and answers none for so long is held to hang: the connection is made again. */
+  /** How long a Redis server may take to answer a command, before it counts as hung and the connection is made again. */
   serverAnswerMs: 5000,
-  /** Handlers of a consumer instance that run at once. */
+  /** Handlers of one consumer instance that run at once. */
   concurrencyDefault: 16,
-  /** Most handlers of a consumer instance that may be asked for. */
+  /** Largest `concurrency` of a consumer instance. */
   concurrencyMax: 10_000,
-  /** Offsets a consumer may have taken up and not settled (in flight, waiting for their key, in backoff), per channel. */
+  /** Offsets that a consumer may have taken and not settled in one channel (in flight, waiting for their key, in backoff). */
   outstandingMax: 100_000,
-  /** Delayed events whose ids a process knows on an engine over servers: of more, the oldest are known again when they are due. */
+  /** Delayed events whose ids a process knows on NATS, Kafka and Redis. Beyond this number, duplicates of the oldest are detected only when they become due. */
   waitingIdsMax: 1_000_000,
-  /** Bytes of a channel's log that a process keeps for its consumers on Kafka: they all read the same topic. */
+  /** Bytes of a channel's log that a process keeps in memory for its consumers on Kafka, which all read the same topic. */
   kafkaCacheBytes: 8_388_608,
   /** Bytes of events read ahead for a consumer. */
   readAheadBytes: 1_048_576,
   /** Attempts at an event before it is a dead letter. */
   attemptsDefault: 8,
-  /** Most attempts that may be asked for. */
+  /** Largest `retry.attempts`. */
   attemptsMax: 1000,
-  /** Longest wait before the second attempt; it doubles with each one after. */
+  /** Longest wait before the second attempt; it doubles with each further attempt. */
   backoffMinMsDefault: 1000,
   /** Longest wait between two attempts. */
   backoffMaxMsDefault: 600_000,
-  /** A delivery is given to another worker when its instance was not heard of for so long. */
+  /** An instance that has not renewed its lease for this time loses its deliveries to others. */
   leaseMsDefault: 30_000,
-  /** Shortest lease that may be asked for. */
+  /** Shortest `lease`. */
   leaseMsMin: 50,
   /** How long `stop()` waits for running handlers before it hands their events back. */
   drainMsDefault: 30_000,
-  /** A consumer with work and no progress for so long is reported as stalled. */
+  /** A consumer that has work and makes no progress for this time is reported as stalled. */
   stallMsDefault: 30_000,
-  /** Lines of the log that are alike are counted for so long, and told of in one. */
+  /** Similar lines of the log are counted for this time and then written as one. */
   logRepeatMs: 10_000,
-  /** Kinds of lines that are told apart at once; others are counted together. */
+  /** Kinds of lines that the log tells apart at once; the others are counted together. */
   logKindsMax: 200,
-  /** How long after its dispatch a delivery's in-flight record reaches the journal, at most. */
+  /** How long after an event's delivery the journal may record it as in flight, at most. */
   inFlightRecordMs: 5,
-  /** Farthest future that `delay` or `at` may name. */
+  /** Longest time ahead that `delay` or `at` may name. */
   delayMsMax: 315_360_000_000,
   /** Largest batch of `onBatch`. */
   handlerBatchMax: 10_000,
   /** Deepest nesting of an event pattern. */
   patternDepthMax: 64,
-  /** Most combinations that the `$or`s of one pattern may multiply to. */
+  /** Most combinations that all `$or`s of one pattern may multiply to. */
   patternCombinationsMax: 1000,
   /** Most fields of one pattern, each counted once for every `$or` combination that has it. */
   patternFieldsMax: 10_000,
@@ -112,11 +112,11 @@ export const LIMITS = {
   ruleChannelsMax: 32,
   /** Actions of one rule. */
   ruleActionsMax: 20,
-  /** How often an event may pass through rules, one causing the next; the one after fails, so that rules that feed each other end. */
+  /** Rules that an event may pass, each caused by the one before. The next rule fails, so that rules that trigger each other end. */
   ruleHopsMax: 16,
-  /** Events that a rules router has in hand at once, for each channel or wildcard that rules name. */
+  /** Events that a rules router has in flight at once, for each channel or wildcard that rules name. */
   ruleRouterEventsMax: 1024,
-  /** Rules that are written to `$rules` in one go. */
+  /** Rules that one publish writes to `$rules`. */
   ruleBatchMax: 1000,
   /** Longest text in a template, in characters. */
   templateCharsMax: 16_384,
@@ -126,19 +126,19 @@ export const LIMITS = {
   templateTextCharsMax: 1_048_576,
   /** How long a request of the `http` action may take, unless the action says otherwise. */
   httpActionMsDefault: 15_000,
-  /** Longest wait that a receiver's Retry-After may ask for. */
+  /** Longest wait that a receiver may ask for with Retry-After. */
   httpRetryAfterMsMax: 86_400_000,
-  /** Bytes of a receiver's refusal that are kept in the dead letter. */
+  /** Bytes of a receiver's refusal that the dead letter keeps. */
   httpAnswerBytesMax: 1024,
-  /** How long a connection to a subscriber is kept for the next event. */
+  /** How long an idle connection to a subscriber is kept for the next event. */
   httpIdleMs: 4000,
   /** Largest file of a watched folder of rules. */
   ruleFileBytesMax: 1_048_576,
-  /** How often a watched folder is looked at, beside the operating system's own notices. */
+  /** How often a watched folder is scanned, in addition to the operating system's notifications. */
   ruleFolderMs: 1000,
   /** Largest request body that the gateway takes. */
   gatewayBodyBytesMax: 16_777_216,
-  /** Values in a JSON body of a request that is no event. */
+  /** Values in the JSON body of a request that is not an event. */
   gatewayJsonValuesMax: 100_000,
   /** Bytes of all request bodies that the gateway holds at once; more is refused with BACKPRESSURE. */
   gatewayBodiesBytesMax: 134_217_728,
@@ -146,7 +146,7 @@ export const LIMITS = {
   gatewayCallerBytesMax: 67_108_864,
   /** Requests a second that the gateway takes from all callers together. */
   gatewayRequestsPerSecond: 200_000,
-  /** Requests a second that it takes from one caller. */
+  /** Requests a second that the gateway takes from one caller. */
   gatewayCallerRequestsPerSecond: 100_000,
   /** Requests, streams and sockets open at once, of all callers together. */
   gatewayOpenMax: 20_000,
@@ -164,92 +164,92 @@ export const LIMITS = {
   gatewayStreamChannelsMax: 32,
   /** Event streams open at once. */
   gatewayStreamsMax: 5000,
-  /** Bytes waiting for one event stream's client before no more is read for it. */
+  /** Bytes that may wait for the client of one event stream. The gateway reads no more events for it until the client has taken some. */
   gatewayStreamBytesMax: 65_536,
-  /** An event stream says that it lives when it was silent for so long. */
+  /** A silent event stream sends a heartbeat after this time. */
   gatewayHeartbeatMs: 15_000,
-  /** An event stream whose client took nothing for so long, though something waits for it, is cut. */
+  /** An event stream is closed if its client takes nothing for this time although something waits for it. */
   gatewayStallMs: 30_000,
-  /** How often what is open asks whether the credentials that let it in still hold, and how often the file of tokens is looked at. */
+  /** How often open requests, streams and sockets check that their credentials are still valid, and how often the file of tokens is read. */
   gatewayCredentialsMs: 500,
-  /** Consumers that the gateway holds open for clients that pull. */
+  /** Consumers that the gateway keeps open for clients that pull. */
   gatewayPullConsumersMax: 1000,
-  /** Events leased to the clients of one pulled consumer at once, unless it says otherwise. */
+  /** Events that are leased to the clients of one pulled consumer at once, unless a pull says otherwise. */
   gatewayPullLeasesDefault: 100,
-  /** Most of them that may be asked for. */
+  /** Largest number of such leases that a pull may set. */
   gatewayPullLeasesMax: 10_000,
-  /** Bytes of events that pulled consumers hold, leased or about to be, all together (one larger event goes alone). */
+  /** Bytes of events that all pulled consumers hold together, leased or fetched for the next pull (one larger event goes alone). */
   gatewayPullBytesMax: 134_217_728,
-  /** Events of one pull, unless it says otherwise. */
+  /** Events of one pull, unless the pull says otherwise. */
   gatewayPullEventsDefault: 10,
   /** Most events of one pull. */
   gatewayPullEventsMax: 1000,
-  /** Longest that a pull may wait for an event. */
+  /** Longest time that a pull may wait for an event. */
   gatewayPullWaitMsMax: 60_000,
-  /** Longest lease that a pulled event may have before it must be extended. */
+  /** Longest lease of a pulled event; it can be extended. */
   gatewayPullLeaseMsMax: 43_200_000,
-  /** What was fetched for pulls and is not asked for in so long goes back, for other instances. */
+  /** Events that were fetched for pulls and that nobody pulls within this time go back, for other instances. */
   gatewayPullSpareMs: 1000,
-  /** A pulled consumer that nobody asks for so long, and that has nothing leased, is closed. */
+  /** A pulled consumer that nobody asks for this time, and that has nothing leased, is closed. */
   gatewayPullIdleMs: 600_000,
-  /** Settled leases that are remembered, so that a settlement that is sent again is answered again. */
+  /** Settled leases that the gateway remembers, so that a settlement that is sent again gets the same answer. */
   gatewayPullSettledMax: 10_000,
   /** Push subscriptions of one broker. */
   pushSubscriptionsMax: 1000,
-  /** Requests to one subscriber that may be under way at once, from each process. */
+  /** Requests to one subscriber that may run at once, from each process. */
   pushConcurrencyMax: 256,
-  /** Longest that a subscriber may take to answer. */
+  /** Longest time that a subscriber may take to answer. */
   pushTimeoutMsMax: 60_000,
   /** Largest reply of a subscriber. */
   pushReplyBytesMax: 1_048_576,
-  /** A subscriber that asks for a pause is left alone for so long, at most: then one event tries again. */
+  /** Longest pause that a subscriber can ask for; after it one event is tried. */
   pushHoldMsMax: 60_000,
-  /** How often a gateway looks for subscriptions that others changed, and starts those that could not be started. */
+  /** How often a gateway looks for subscriptions that were changed elsewhere, and tries to start those that could not be started. */
   pushTendMs: 1000,
-  /** How old a webhook may be, where its time is signed. */
+  /** How old a webhook may be, if its time is signed. */
   webhookToleranceMs: 300_000,
   /** How long a client may take to send its request. */
   gatewayRequestMs: 30_000,
-  /** A connection to the gateway on which nothing moved for so long is cut. */
+  /** A connection to the gateway is closed when nothing was sent on it for this time. */
   gatewayIdleMs: 120_000,
-  /** How long a closing gateway waits for requests that run. */
+  /** How long a closing gateway waits for running requests. */
   gatewayDrainMs: 5000,
   /** Largest frame of the wire protocol. */
   wireFrameBytesMax: 67_108_864,
-  /** Values in the JSON of one frame of a client. */
+  /** Values in the JSON of one frame from a client. */
   wireJsonValuesMax: 200_000,
-  /** Largest first frame of a connection, before it is known who sends it. */
+  /** Largest first frame of a connection, before the server knows who sends it. */
   wireHelloBytesMax: 65_536,
-  /** How long a connection may take to say who it is, and a server to answer. */
+  /** How long a client may take to send its first frame, and a server to answer it. */
   wireHelloMs: 10_000,
-  /** A connection is asked for a sign of life so often, and cut when three of them stay without. */
+  /** How often each end of a connection sends a ping. A connection on which nothing came for three of them is closed. */
   wireHeartbeatMs: 10_000,
-  /** A lost connection's session is kept for so long, and at least until its leases have passed. */
+  /** How long a server keeps the session of a lost connection; longer if its leases are longer. */
   wireSessionMs: 60_000,
-  /** Most sessions of one server, lost ones that are still kept included. */
+  /** Most sessions of one server, including those without a connection. */
   wireSessionsMax: 10_000,
-  /** Bytes that a session sent and the other end does not have: beyond it, a server gives no more deliveries. */
+  /** Bytes that a session has sent and the other end has not acknowledged. Beyond it, the server sends no more deliveries. */
   wireSentBytesMax: 8_388_608,
-  /** Bytes of publishes of one session that wait for their commit: beyond it, no more are taken in until some are durable. */
+  /** Bytes of publishes of one session that wait for their commit. Beyond it, the server reads no more until some are durable. */
   wirePublishBytesMax: 16_777_216,
-  /** Bytes of one read that are under way to its reader. */
+  /** Bytes of one read that may be on their way to its reader. */
   wireReadBytes: 2_097_152,
   /** Most subscriptions, and most reads, of one session. */
   wireSubscriptionsMax: 1000,
-  /** Most calls of one session that wait for their answer. */
+  /** Most unanswered calls of one session. */
   wireCallsMax: 10_000,
-  /** Longest wait before the next try to connect again; it doubles with each, from 20 ms. */
+  /** Longest wait before the next attempt to connect; it starts at 20 ms and doubles. */
   wireReconnectMsMax: 1000,
-  /** The same where processes share a data directory, and the next owner is one of them. */
+  /** The same for processes that share a data directory, one of which becomes the next owner. */
   sharedReconnectMsMax: 100,
-  /** When the owner of a data directory is gone, the next gives what was in hand only to who has it, for so long. */
+  /** After a takeover of a data directory: how long the new owner keeps events that were in flight for the processes that were handling them. */
   sharedClaimsMs: 1000,
-  /** How long the owner of a data directory may take to answer before it is held to be silent. */
+  /** How long the owner of a data directory may take to answer before it counts as silent. */
   sharedAnswerMs: 1000,
-  /** Without a connection for so long, calls fail with UNAVAILABLE, and an alarm is raised. Publishes wait on. */
+  /** Without a connection for this time, calls fail with UNAVAILABLE, and an alarm is raised. Publishes continue to wait. */
   wireUnavailableMs: 30_000,
-  /** How long `close()` waits for answers to publishes where there is no connection. */
+  /** How long `close()` waits for answers to publishes while there is no connection. */
   wireCloseMs: 5000,
-  /** How long a call waits for the servers of another broker (NATS …) to answer or come back, before it fails with UNAVAILABLE. */
+  /** How long a call waits for the servers of another broker (NATS …) to answer or to come back, before it fails with UNAVAILABLE. */
   brokerPatienceMs: 30_000,
 } as const
