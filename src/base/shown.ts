@@ -18,6 +18,17 @@ export function shown(value: unknown): string {
   }
 }
 
+/**
+ * A broker's URL without what may be secret: all before its last `@`, and its query. Also of a URL that is none of ours, or that is written wrong. Those of files
+ * and sockets have no credentials.
+ */
+export function withoutSecrets(url: string): string {
+  if (/^(?:file|unix):(?!\/\/[^/])/i.test(url)) return url
+  const [, scheme = ''] = /^([A-Za-z][A-Za-z0-9+.-]*(?::\/{0,2}|\/\/))/.exec(url) ?? []
+  const rest = url.slice(scheme.length)
+  return scheme + rest.slice(rest.lastIndexOf('@') + 1).replace(/[?#].*$/s, '')
+}
+
 /** `did you mean "carts"?`, where one of the names is near enough to be meant. */
 export function didYouMean(name: string, names: Iterable<string>): string | undefined {
   const found = nearest(name, names)

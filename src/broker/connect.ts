@@ -1,6 +1,6 @@
 /** `connect(url)`: which engine a URL names, and a broker over it. */
 import { MillraceError } from '../base/errors.ts'
-import { shown } from '../base/shown.ts'
+import { shown, withoutSecrets } from '../base/shown.ts'
 import { knownOptions } from '../base/units.ts'
 import { checkAttributes } from '../event/event.ts'
 import type { Broker } from './broker.ts'
@@ -108,10 +108,8 @@ async function opening(engine: Promise<Engine>): Promise<Engine> {
   }
 }
 
-function unknownEngine(url: unknown, schemes: readonly string[]): MillraceError {
+function unknownEngine(given: unknown, schemes: readonly string[]): MillraceError {
   const known = schemes.map((name) => `${name}:`)
-  return new MillraceError('UNKNOWN_ENGINE', `${shown(url)} names no engine: use ${known.join(' or ')}, as in file:./data`, {
-    url: shown(url),
-    engines: known,
-  })
+  const url = shown(typeof given === 'string' ? withoutSecrets(given) : given)
+  return new MillraceError('UNKNOWN_ENGINE', `${url} names no engine: use ${known.join(' or ')}, as in file:./data`, { url, engines: known })
 }

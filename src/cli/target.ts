@@ -1,6 +1,7 @@
 /** Which data a command works on. */
 
 import { MillraceError } from '../base/errors.ts'
+import { withoutSecrets } from '../base/shown.ts'
 import type { Broker, From } from '../broker/broker.ts'
 import { directoryOf as directoryOfUrl, urlOfDirectory } from '../engines/embedded/directory-url.ts'
 import { connect } from '../index.ts'
@@ -29,7 +30,7 @@ export function directoryOf(options: TargetOptions): string {
 /** What the command works on, to be shown: without the credentials that a URL may carry. */
 export function nameOf(options: TargetOptions): string {
   const url = urlOf(options)
-  return url.startsWith('file:') ? url.slice('file:'.length) : url.replace(/(?<=\/\/)[^/?#]*@/, '').replace(/\?[^#]*/, '')
+  return url.startsWith('file:') ? url.slice('file:'.length) : withoutSecrets(url)
 }
 
 /** Look at it: at a directory, beside a process that may have it open. */

@@ -50,6 +50,14 @@ describe('Redis URLs', () => {
     expect(() => redisSettings(url)).toThrow(expect.objectContaining({ code: 'INVALID_OPTION', message: expect.stringContaining(why) }))
   })
 
+  it('no Sentinel answers: UNAVAILABLE, at once', async () => {
+    const [one, two] = [await freePort(), await freePort()]
+    await expect(connect(`redis://127.0.0.1:${one},127.0.0.1:${two}?sentinel=main`)).rejects.toMatchObject({
+      code: 'UNAVAILABLE',
+      message: expect.stringMatching(/sentinels are unreachable/i),
+    })
+  })
+
   it('nobody answers: UNAVAILABLE, at once', async () => {
     const port = await freePort()
     await expect(connect(`redis://127.0.0.1:${port}`)).rejects.toMatchObject({ code: 'UNAVAILABLE', message: expect.stringContaining('ECONNREFUSED') })

@@ -2,6 +2,7 @@
 import { resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { MillraceError } from '../../base/errors.ts'
+import { withoutSecrets } from '../../base/shown.ts'
 
 /** @throws INVALID_OPTION */
 export function directoryOf(url: string): string {
@@ -39,5 +40,6 @@ function decoded(url: string, path: string): string {
 }
 
 function wrong(url: string, why: string, cause?: unknown): MillraceError {
-  return new MillraceError('INVALID_OPTION', `"${url}" is no directory's URL: ${why}`, { url }, { cause })
+  const shownUrl = withoutSecrets(url)
+  return new MillraceError('INVALID_OPTION', `"${shownUrl}" is no directory's URL: ${why}`, { url: shownUrl }, { cause })
 }

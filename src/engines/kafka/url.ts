@@ -4,6 +4,7 @@
 import { readFileSync } from 'node:fs'
 import { MillraceError } from '../../base/errors.ts'
 import { durationMs } from '../../base/units.ts'
+import { credentialsIn } from '../../broker/url-secret.ts'
 import type { Address } from './client.ts'
 import type { Durability } from './topic-plans.ts'
 
@@ -62,6 +63,7 @@ export function parseKafkaUrl(url: string, token: string | undefined): KafkaTarg
 }
 
 function addressOf(text: string): Address {
+  if (text.includes('@')) throw refuse('url', 'an "@" in the URL is neither a host\'s nor between credentials and hosts: in a password it is written %40')
   const parts = /^(\[[0-9a-fA-F:.]+\]|[^:[\]]+)(?::(\d+))?$/.exec(text.trim())
   const port = Number(parts?.[2] ?? PORT)
   if (parts === null || port < 1 || port > 65_535) throw refuse('url', `"${text}" is not host:port`)
@@ -105,7 +107,7 @@ function saslOf(credentials: string | undefined, mechanism: string | null, token
     if (token === undefined) throw refuse('mechanism', 'oauthbearer shows a token: give it as the option token of connect')
     return { sasl: { mechanism: known, token } }
   }
-  const [user = '', password = ''] = (credentials ?? '').split(':', 2).map(decodeURIComponent)
+  const { user, password = '' } = credentialsIn(credentials ?? '', 'kafka: the URL')
   if (user === '') throw refuse('mechanism', `${name} shows a user and a password: kafka://user:password@host`)
   return { sasl: { mechanism: known, username: user, password } }
 }

@@ -4,6 +4,7 @@
  * The client library connects again by itself, for ever. What was under way when a connection went is unanswered; who asks decides whether it may be
  * asked again (`patiently`: what may be done twice).
  */
+import { accessSync, constants } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { ConnectionOptions, Msg, MsgHdrs, NatsConnection } from '@nats-io/transport-node'
 import { MillraceError } from '../../base/errors.ts'
@@ -42,9 +43,10 @@ export class NatsClient {
     void this.#attend()
   }
 
-  /** Tried once. @throws UNAVAILABLE · UNAUTHENTICATED · MISSING_DEPENDENCY */
+  /** Tried once. @throws UNAVAILABLE · UNAUTHENTICATED · MISSING_DEPENDENCY · INVALID_OPTION when a file of certificates cannot be read */
   static async connect(target: NatsTarget): Promise<NatsClient> {
     const library = await loadClient<NatsLibrary>('@nats-io/transport-node')
+    checkFiles(target)
     try {
       return new NatsClient(await library.connect(connectionOptions(target, library)), library)
     } catch (cause) {
@@ -158,6 +160,18 @@ export class NatsClient {
     this.#closed = true
     await this.connection.close()
     this.#requests.lost('the connection was closed')
+  }
+}
+
+/** The library takes a certificate that it cannot read for a server that does not answer. @throws INVALID_OPTION */
+function checkFiles({ connection: { tls } }: NatsTarget): void {
+  const { caFile: ca, certFile: cert, keyFile: key } = tls ?? {}
+  for (const [option, path] of Object.entries({ ca, cert, key })) {
+    try {
+      if (path !== undefined) accessSync(path, constants.R_OK)
+    } catch (cause) {
+      throw new MillraceError('INVALID_OPTION', `nats: the file of "${option}", ${path}, cannot be read`, { option, path }, { cause })
+    }
   }
 }
 

@@ -7,6 +7,7 @@
 import { readFileSync } from 'node:fs'
 import type { ConnectionOptions } from '@nats-io/transport-node'
 import { MillraceError } from '../../base/errors.ts'
+import { credentialsIn } from '../../broker/url-secret.ts'
 
 /** What is known of the servers' syncing: `check` and warn where it cannot be known, insist on proof, be told, or want less. */
 export type Durability = 'check' | 'proved' | 'declared' | 'weaker'
@@ -93,9 +94,9 @@ function serversOf(hosts: string): { readonly servers: string[]; readonly user: 
     const host = text.replace(/^(?:nats|tls):\/\//, '')
     const at = host.lastIndexOf('@')
     if (at >= 0) {
-      const [name = '', secret] = host.slice(0, at).split(/:(.*)/s)
-      user ??= decodeURIComponent(name)
-      pass ??= secret === undefined ? undefined : decodeURIComponent(secret)
+      const given = credentialsIn(host.slice(0, at), 'nats: the URL')
+      user ??= given.user
+      pass ??= given.password
     }
     const address = host.slice(at + 1)
     if (!ADDRESS.test(address)) throw invalid('url', 'a server in the URL is no host or host:port')

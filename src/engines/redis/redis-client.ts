@@ -73,14 +73,22 @@ export async function connectorOf(settings: RedisSettings): Promise<Connector> {
   }
   if (topology === 'sentinel') {
     const { sentinelPassword } = settings
+    // The first time, one round of them all is enough: `connect` says that none answers. Later a primary is looked for as long as it takes.
+    let found = false
     const sentinels = {
       sentinels: hosts,
       name: settings.primary,
       ...(sentinelPassword !== null && { sentinelPassword }),
       ...(tls !== null && { enableTLSForSentinelMode: true }),
-      sentinelRetryStrategy: retryMs,
+      sentinelRetryStrategy: (times: number) => (found ? retryMs(times) : null),
     }
-    return () => new Redis({ ...common, ...sentinels, db })
+    return () => {
+      const client = new Redis({ ...common, ...sentinels, db })
+      client.on('ready', () => {
+        found = true
+      })
+      return client
+    }
   }
   return () => new Redis({ ...common, ...hosts[0], db })
 }

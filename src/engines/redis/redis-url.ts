@@ -8,6 +8,7 @@
  */
 import { readFileSync } from 'node:fs'
 import { MillraceError } from '../../base/errors.ts'
+import { credentialsIn } from '../../broker/url-secret.ts'
 
 export const REDIS_OPTIONS = ['prefix', 'partitions', 'durable', 'replicas', 'sentinel', 'sentinelPassword', 'cluster', 'ca', 'cert', 'key'] as const
 
@@ -42,11 +43,12 @@ export function redisSettings(url: string): RedisSettings {
   const match = FORM.exec(url)
   if (match === null) throw invalid('is not of the form redis://user:password@host:port/db?options')
   const [, scheme, credentials = '', hosts = '', path = '', query = ''] = match
+  if (path.includes('@')) throw invalid('has "@" behind "/": in a password, "/" is written %2F')
   const options = new URLSearchParams(query)
   for (const name of options.keys()) {
     if (!REDIS_OPTIONS.some((known) => known === name)) throw invalid(`has an option "${name}"; there are ${REDIS_OPTIONS.join(', ')}`)
   }
-  const colon = credentials.indexOf(':')
+  const { user, password } = credentialsIn(credentials, 'the Redis URL')
   const sentinel = options.get('sentinel')
   const cluster = choice(options, 'cluster', ['false', 'true'] as const) === 'true'
   if (sentinel !== null && cluster) throw invalid('says both sentinel and cluster')
@@ -58,8 +60,8 @@ export function redisSettings(url: string): RedisSettings {
   return {
     tls: tlsOf(scheme === 'rediss', options),
     hosts: (hosts === '' ? '127.0.0.1' : hosts).split(',').map((host) => hostOf(host, port)),
-    username: text(colon < 0 ? '' : credentials.slice(0, colon)),
-    password: text(colon < 0 ? credentials : credentials.slice(colon + 1)),
+    username: password === undefined || user === '' ? null : user,
+    password: (password ?? user) === '' ? null : (password ?? user),
     db,
     prefix,
     partitions: whole(options.get('partitions') ?? '16', 'partitions', 1, 256),
@@ -105,15 +107,6 @@ function hostOf(text: string, port: number): RedisSettings['hosts'][number] {
   const match = /^(\[[0-9a-fA-F:.]+\]|[^:[\]]+)(?::(\d+))?$/.exec(text)
   if (match?.[1] === undefined) throw invalid(`has a host "${text}": use host or host:port, several with a comma between`)
   return { host: match[1].replace(/^\[|\]$/g, ''), port: match[2] === undefined ? port : whole(match[2], 'the port', 1, 65_535) }
-}
-
-function text(encoded: string): string | null {
-  if (encoded === '') return null
-  try {
-    return decodeURIComponent(encoded)
-  } catch {
-    throw invalid('has credentials that are not percent-encoded: encode what is not a letter or digit')
-  }
 }
 
 function whole(value: string, of: string, min: number, max: number): number {

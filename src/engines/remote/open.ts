@@ -5,7 +5,9 @@
 import type { IncomingMessage } from 'node:http'
 import { MillraceError } from '../../base/errors.ts'
 import { LIMITS } from '../../base/limits.ts'
+import { withoutSecrets } from '../../base/shown.ts'
 import type { ConnectOptions } from '../../broker/connect.ts'
+import { decodedSecret } from '../../broker/url-secret.ts'
 import { RemoteEngine } from '../../wire/client/remote-engine.ts'
 import { dialSocket } from '../../wire/socket-transport.ts'
 import type { Transport } from '../../wire/transport.ts'
@@ -27,14 +29,22 @@ export async function openRemoteEngine(url: string, options: Pick<ConnectOptions
 }
 
 function unixDial(url: string): () => Promise<Transport> {
-  const path = decodeURIComponent(url.slice('unix:'.length).replace(/^\/\/(?=\/)/, ''))
+  const path = decodedPath(url.slice('unix:'.length).replace(/^\/\/(?=\/)/, ''), url)
   if (path === '') throw new MillraceError('INVALID_OPTION', 'unix: needs the path of a socket, as in unix:/run/millrace.sock', { url })
   return async () => (await dialSocket(path, LIMITS.wireHelloMs)).transport
 }
 
+function decodedPath(path: string, url: string): string {
+  try {
+    return decodeURIComponent(path)
+  } catch (cause) {
+    throw new MillraceError('INVALID_OPTION', `${url} is not percent-encoded: where a % belongs to the path, write %25`, { url }, { cause })
+  }
+}
+
 function webSocketDial(url: string, given: string | undefined): { readonly dial: () => Promise<Transport>; readonly token: string | null } {
   const target = parsed(url)
-  const token = given ?? (target.username === '' ? null : decodeURIComponent(target.password === '' ? target.username : target.password))
+  const token = given ?? (target.username === '' ? null : decodedSecret(target.password === '' ? target.username : target.password, 'the URL of the server'))
   target.username = ''
   target.password = ''
   if (target.pathname === '/') target.pathname = DEFAULT_PATH
@@ -45,7 +55,8 @@ function parsed(url: string): URL {
   try {
     return new URL(url)
   } catch (cause) {
-    throw new MillraceError('INVALID_OPTION', `"${url}" is no URL: use ws://host:port or wss://host:port`, { url }, { cause })
+    const shownUrl = withoutSecrets(url)
+    throw new MillraceError('INVALID_OPTION', `"${shownUrl}" is no URL: use ws://host:port or wss://host:port`, { url: shownUrl }, { cause })
   }
 }
 
@@ -91,7 +102,7 @@ async function dialWebSocket(url: URL, token: string | null): Promise<Transport>
 }
 
 function unreachable(url: URL, why: string, cause?: unknown): MillraceError {
-  return new MillraceError('UNAVAILABLE', `no Millrace server answers at ${url.origin}${url.pathname}: ${why}`, { url: url.href }, { cause })
+  return new MillraceError('UNAVAILABLE', `no Millrace server answers at ${url.origin}${url.pathname}: ${why}`, { url: withoutSecrets(url.href) }, { cause })
 }
 
 const PROBLEM_BYTES_MAX = 16_384
@@ -106,8 +117,9 @@ async function refusal(url: URL, response: IncomingMessage): Promise<MillraceErr
       if (text.length > PROBLEM_BYTES_MAX) break
     }
     const { detail, code } = JSON.parse(text) as { readonly detail?: string; readonly code?: string }
-    if (status === 401) return new MillraceError('UNAUTHENTICATED', `${url.origin} refuses: ${detail ?? 'it wants credentials'}`, { url: url.href, status })
-    if (status === 403) return new MillraceError('FORBIDDEN', `${url.origin} refuses: ${detail ?? 'not permitted'}`, { url: url.href, status })
+    if (status === 401)
+      return new MillraceError('UNAUTHENTICATED', `${url.origin} refuses: ${detail ?? 'it wants credentials'}`, { url: withoutSecrets(url.href), status })
+    if (status === 403) return new MillraceError('FORBIDDEN', `${url.origin} refuses: ${detail ?? 'not permitted'}`, { url: withoutSecrets(url.href), status })
     return unreachable(url, `${status} ${code ?? ''} ${detail ?? ''}`.trimEnd())
   } catch {
     return unreachable(url, `it answers ${status}, and is perhaps no Millrace server`)
