@@ -7,7 +7,6 @@ import { setImmediate as eventLoop } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
 import { FAULTS, type Plant } from './model/faults.ts'
 import { historyFrom } from './model/history.ts'
-import type { Rule } from './model/ledger.ts'
 import { play, playing } from './model/player.ts'
 import { report } from './model/shrink.ts'
 import { timersBy } from './model/sim-clock.ts'
@@ -17,8 +16,6 @@ const FIRST = Number(process.env['MILLRACE_SEED'] ?? 0)
 const TOGETHER = 250
 /** A planted fault is found within so many histories. */
 const FAULT_SEEDS = 3000
-/** Known, and not mended yet. */
-const IGNORED: ReadonlySet<Rule> = new Set<Rule>(['across-channels'])
 
 beforeAll(() => timersBy(() => playing))
 afterAll(() => vi.unstubAllGlobals())
@@ -26,8 +23,8 @@ afterAll(() => vi.unstubAllGlobals())
 /** Play a seed. Answers null, or an account of what went wrong. */
 async function failureOf(seed: number): Promise<string | null> {
   const history = historyFrom(seed)
-  const outcome = await play(history, IGNORED)
-  return outcome.broken === null ? null : report(seed, history, outcome, IGNORED)
+  const outcome = await play(history)
+  return outcome.broken === null ? null : report(seed, history, outcome)
 }
 
 const groups = Array.from({ length: Math.ceil(SEEDS / TOGETHER) }, (_, group) => FIRST + group * TOGETHER)
@@ -50,7 +47,7 @@ describe('random histories keep the rules', () => {
 async function foundAfter(plant: Plant): Promise<number | null> {
   const takeOut = plant()
   try {
-    for (let seed = 0; seed < FAULT_SEEDS; seed++) if ((await play(historyFrom(seed), IGNORED)).broken !== null) return seed + 1
+    for (let seed = 0; seed < FAULT_SEEDS; seed++) if ((await play(historyFrom(seed))).broken !== null) return seed + 1
     return null
   } finally {
     takeOut()

@@ -46,8 +46,10 @@ export interface Entry {
   reserved: { readonly worker: Worker; readonly untilMs: number } | null
   claimedBy: Worker | null
   hand: Hand | null
-  /** It became a dead letter beside an earlier one of its batch, which was not settled: either may come back first after a crash. */
-  ahead: boolean
+  /** Earlier events of its batch that were in hand beside it when it became a dead letter. */
+  beside: readonly number[]
+  /** An engine has died since then: of these either may come back first. */
+  ahead: readonly number[]
   /** When it left a worker's hands, to be tried again. */
   leftMs: number
 }
@@ -145,6 +147,6 @@ export class Account {
 function fresh(offset: number, event: BlockEvent, timeMs: number): Entry {
   return {
     ...{ offset, event, timeMs, state: 'open', least: 0, most: 0, dueMs: 0, letter: null, redriven: false, loose: false, batch: null },
-    ...{ suspect: false, mayPass: false, reserved: null, claimedBy: null, hand: null, ahead: false, leftMs: Number.NEGATIVE_INFINITY },
+    ...{ suspect: false, mayPass: false, reserved: null, claimedBy: null, hand: null, beside: [], ahead: [], leftMs: Number.NEGATIVE_INFINITY },
   }
 }

@@ -1,5 +1,6 @@
 /** Faults that are planted in the delivery room, to see that the model finds them: each takes the place of one method, and is taken out again. */
 import { Blockade } from '../../../src/delivery/blockade.ts'
+import { ConsumerKeys } from '../../../src/delivery/consumer-keys.ts'
 import { Cursor } from '../../../src/delivery/cursor.ts'
 import { CursorState } from '../../../src/delivery/cursor-state.ts'
 import { DeadLetterBox } from '../../../src/delivery/dead-letter-box.ts'
@@ -113,5 +114,7 @@ export const FAULTS: Readonly<Record<string, Plant>> = {
   'who holds an event loses it to a takeover': instead(Takers, 'claimant', () => () => undefined),
   'a paused instance is given events': read(Instance, 'ready', ({ closing, lapsed, starting, abandoned }) => !closing && !lapsed && !starting && !abandoned),
   'an instance takes more than it has credit for': read(Instance, 'takes', ({ ready }) => ready),
+  'a key is in hands in two channels at once': instead(ConsumerKeys, 'mayTake', () => () => true),
+  'a second channel does not begin the table of keys': instead(ConsumerKeys, 'attended', () => () => undefined),
   'filters are not asked': instead(WantFilter, 'accepts', () => () => true),
 }

@@ -66,7 +66,6 @@ export class Ledger {
   /** Redrives and drops that were asked for and not answered. */
   readonly redrives: Redrive[] = []
   readonly #host: LedgerHost
-  readonly #ignored: ReadonlySet<Rule>
   /** Redrives that named an event which was given up in the same step, so that the model did not see it dead. */
   readonly #unseen: Redrive[] = []
   readonly #entries = new Map<Delivery, readonly [Account, Entry]>()
@@ -75,13 +74,12 @@ export class Ledger {
   #durable: Map<string, Account> = new Map()
   #durableMs = 0
 
-  constructor(host: LedgerHost, ignored: ReadonlySet<Rule>) {
+  constructor(host: LedgerHost) {
     this.#host = host
-    this.#ignored = ignored
   }
 
   fail(rule: Rule, message: string): void {
-    if (!this.#ignored.has(rule)) this.broken ??= { rule, message }
+    this.broken ??= { rule, message }
   }
 
   opened(group: string, log: SimLog, floor: number): void {
@@ -171,7 +169,7 @@ export class Ledger {
       if (other.hand !== null) {
         const together = other.hand.worker === worker && worker.spec.perKey > 1 && (other.offset < entry.offset || claimed || other.hand.claimed)
         if (!together) this.fail('one-at-a-time', `${what}: ${name(account, other)} of its key is in the hands of ${other.hand.worker.name}`)
-      } else if (other.offset < entry.offset && !entry.loose && !entry.ahead && !claimed && this.#holdsBack(account, other)) {
+      } else if (other.offset < entry.offset && !entry.loose && !entry.ahead.includes(other.offset) && !claimed && this.#holdsBack(account, other)) {
         this.fail('order', `${what}: ${name(account, other)} of its key comes first`)
       }
     }
@@ -198,7 +196,7 @@ export class Ledger {
     })
     if (before.length === 0) return false
     // A dead letter that came back may have been behind it when it was given.
-    return before.some((other) => !other.redriven && !entry.ahead && this.#holdsBack(account, other)) || null
+    return before.some((other) => !other.redriven && !entry.ahead.includes(other.offset) && this.#holdsBack(account, other)) || null
   }
 
   #end(delivery: Delivery): readonly [Account, Entry] | null {
@@ -247,7 +245,9 @@ export class Ledger {
   }
 
   #die(account: Account, entry: Entry, spec: ConsumerSpec): void {
-    entry.ahead = account.ofKey(entry.event.key ?? '').some(({ offset, state }) => offset < entry.offset && state === 'open')
+    const earlier = account.ofKey(entry.event.key ?? '').filter(({ offset, hand }) => offset < entry.offset && hand !== null)
+    entry.beside = earlier.map(({ offset }) => offset)
+    entry.ahead = []
     const onDead = spec.onDead ?? (entry.event.key === null ? 'skip' : 'park')
     entry.state = 'dead'
     entry.letter = { consumer: spec.name, parks: onDead === 'park' && entry.event.key !== null, blocks: onDead === 'block', step: this.#host.step() }
@@ -415,6 +415,8 @@ export class Ledger {
     entry.claimedBy = null
     entry.reserved = null
     if (entry.batch !== null) entry.batch = RECALLED
+    entry.ahead = [...entry.ahead, ...entry.beside]
+    entry.beside = []
     if (entry.state !== 'open') return
     // It may have been in hand without a record.
     const wasSuspect = entry.suspect

@@ -4,7 +4,7 @@ import type { ConsumerSpec, Delivery, DeliverySink, Failure } from '../../../src
 import { type ChainRecord, consumerKeys, fromJson, lastNumber, under } from '../../../src/delivery/consumer-records.ts'
 import type { Account, Redrive } from './account.ts'
 import { describeStep, type History, KEYS, LEASE_MS, type Setup, type Step, TYPES, type Verb } from './history.ts'
-import { type Broken, type Kept, Ledger, name, type Rule } from './ledger.ts'
+import { type Broken, type Kept, Ledger, name } from './ledger.ts'
 import { groupOf, QUEUE_GROUP, Room } from './room.ts'
 import { SimClock, settled } from './sim-clock.ts'
 import { SimLog } from './sim-log.ts'
@@ -41,20 +41,17 @@ export class Player {
   #named = 0
   #rewinding = false
 
-  constructor(setup: Setup, ignored: ReadonlySet<Rule>) {
+  constructor(setup: Setup) {
     this.#setup = setup
     this.#logs = setup.channels.map((channel, at) => new SimLog(at + 1, channel))
-    this.#ledger = new Ledger(
-      {
-        nowMs: () => this.#room.clock.now(),
-        steadyMs: () => this.#room.clock.steadyMs,
-        step: () => this.#step,
-        kept: (account) => this.#kept(account),
-        version: () => this.#room.store.version,
-        workers: () => this.#workers.filter(({ instance, closed }) => instance !== null && !closed),
-      },
-      ignored,
-    )
+    this.#ledger = new Ledger({
+      nowMs: () => this.#room.clock.now(),
+      steadyMs: () => this.#room.clock.steadyMs,
+      step: () => this.#step,
+      kept: (account) => this.#kept(account),
+      version: () => this.#room.store.version,
+      workers: () => this.#workers.filter(({ instance, closed }) => instance !== null && !closed),
+    })
     this.#room = this.#enter(new SimStore(setup.near, new Map()), new SimClock(1000, 1_700_000_000_000), null)
   }
 
@@ -451,6 +448,6 @@ function keptAs({ state, consumer }: ChainRecord): Kept {
   return { dead: state === 'dead', consumer }
 }
 
-export function play(history: History, ignored: ReadonlySet<Rule> = new Set()): Promise<Outcome> {
-  return new Player(history.setup, ignored).play(history.steps)
+export function play(history: History): Promise<Outcome> {
+  return new Player(history.setup).play(history.steps)
 }

@@ -3,18 +3,18 @@ import type { History, Step } from './history.ts'
 import type { Rule } from './ledger.ts'
 import { type Outcome, play } from './player.ts'
 
-async function breaks(history: History, rule: Rule, ignored: ReadonlySet<Rule>): Promise<boolean> {
-  return (await play(history, ignored)).broken?.rule === rule
+async function breaks(history: History, rule: Rule): Promise<boolean> {
+  return (await play(history)).broken?.rule === rule
 }
 
 /** Delta debugging: parts are left out, halves first, then smaller ones. */
-export async function shrink(history: History, rule: Rule, ignored: ReadonlySet<Rule>): Promise<History> {
+export async function shrink(history: History, rule: Rule): Promise<History> {
   let steps: readonly Step[] = history.steps
   for (let size = Math.ceil(steps.length / 2); size >= 1; ) {
     let shorter = false
     for (let at = 0; at < steps.length; ) {
       const without = [...steps.slice(0, at), ...steps.slice(at + size)]
-      if (await breaks({ ...history, steps: without }, rule, ignored)) {
+      if (await breaks({ ...history, steps: without }, rule)) {
         steps = without
         shorter = true
       } else at += size
@@ -22,18 +22,18 @@ export async function shrink(history: History, rule: Rule, ignored: ReadonlySet<
     if (size > 1) size = Math.ceil(size / 2)
     else if (!shorter) break
   }
-  return { ...history, steps: await fewerEvents(history, steps, rule, ignored) }
+  return { ...history, steps: await fewerEvents(history, steps, rule) }
 }
 
 /** Publishes of several events lose those that are not needed. */
-async function fewerEvents(history: History, steps: readonly Step[], rule: Rule, ignored: ReadonlySet<Rule>): Promise<readonly Step[]> {
+async function fewerEvents(history: History, steps: readonly Step[], rule: Rule): Promise<readonly Step[]> {
   let best = steps
   for (let at = 0; at < best.length; at++) {
     for (let left = 0; ; ) {
       const step = best[at] as Step
       if (step.do !== 'publish' || step.events.length < 2 || left >= step.events.length) break
       const fewer = best.with(at, { ...step, events: step.events.filter((_, index) => index !== left) })
-      if (await breaks({ ...history, steps: fewer }, rule, ignored)) best = fewer
+      if (await breaks({ ...history, steps: fewer }, rule)) best = fewer
       else left++
     }
   }
@@ -41,10 +41,10 @@ async function fewerEvents(history: History, steps: readonly Step[], rule: Rule,
 }
 
 /** A short account of a history that breaks a rule. */
-export async function report(seed: number, history: History, outcome: Outcome, ignored: ReadonlySet<Rule>): Promise<string> {
+export async function report(seed: number, history: History, outcome: Outcome): Promise<string> {
   const rule = outcome.broken?.rule as Rule
-  const short = await shrink(history, rule, ignored)
-  const { broken, trace } = await play(short, ignored)
+  const short = await shrink(history, rule)
+  const { broken, trace } = await play(short)
   const { setup } = short
   return [
     `seed ${seed}: ${broken?.rule}: ${broken?.message}`,
