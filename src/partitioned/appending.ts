@@ -3,7 +3,6 @@
  * the next. What waits is bounded (clause 10).
  */
 
-import { hash } from 'node:crypto'
 import type { Clock } from '../base/clock.ts'
 import { isMillraceError, MillraceError } from '../base/errors.ts'
 import { LIMITS } from '../base/limits.ts'
@@ -11,6 +10,7 @@ import { nextTick, nextTurn } from '../base/timers.ts'
 import type { EncodedEvent, Receipt } from '../broker/engine.ts'
 import { Meter } from '../delivery/meter.ts'
 import type { Appended, AppendItem, ChannelEntry, LogBackend, StoredRecord, Tail } from './log-backend.ts'
+import { partitionHash } from './partition-hash.ts'
 
 const TOGETHER_EVENTS = 500
 const TOGETHER_BYTES = 1024 * 1024
@@ -30,19 +30,14 @@ interface Waiting {
 
 const hashes = new Map<string, number>()
 
-function hashOf(text: string): number {
-  const hex = hash('md5', text)
-  return Number.parseInt(hex.slice(6, 8) + hex.slice(4, 6) + hex.slice(2, 4) + hex.slice(0, 2), 16)
-}
-
-/** The partition of a key; events without a key are spread by their id. The same on every engine and in every version. */
+/** The partition of a key; events without a key are spread by their id. The same on every engine. */
 export function partitionOf({ key, id }: EncodedEvent, partitions: number): number {
   if (partitions === 1) return 0
-  if (key === null) return hashOf(`\0${id}`) % partitions
+  if (key === null) return partitionHash(id) % partitions
   let known = hashes.get(key)
   if (known === undefined) {
     if (hashes.size >= KNOWN_KEYS_MAX) hashes.clear()
-    known = hashOf(key)
+    known = partitionHash(key)
     hashes.set(key, known)
   }
   return known % partitions

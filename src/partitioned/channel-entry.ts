@@ -1,6 +1,23 @@
 /** The registration of a channel, as it is stored on a server and read back: input like any other, because other clients may write there. */
+import { MillraceError } from '../base/errors.ts'
 import { isJsonObject, isNumberFrom, jsonObject } from '../base/json-object.ts'
 import type { ChannelEntry } from './log-backend.ts'
+
+/**
+ * The format of channels on servers that this version reads and writes. 1 had partitions by MD5, and no number in its registration; 2 has them by murmur2.
+ * Channels of another format are left alone: who would share their partitions by another function would break the order of keys.
+ */
+export const CHANNEL_FORMAT = 2
+
+export function isCurrent({ format }: ChannelEntry): boolean {
+  return format === CHANNEL_FORMAT
+}
+
+/** What is said of a channel that another version of Millrace created. */
+export function foreignFormat({ format, spec: { name } }: ChannelEntry): MillraceError {
+  const message = `channel "${name}" has format ${format}, and this version of Millrace works with format ${CHANNEL_FORMAT}: copy it to a directory with the version that created it (\`millrace copy\`), and from there with this one, or use another prefix`
+  return new MillraceError('DATA_FOREIGN', message, { channel: name, format })
+}
 
 /** More partitions than any channel has: a larger number is not a registration of Millrace. */
 const PARTITIONS_MAX = 100_000
@@ -11,7 +28,9 @@ export function channelEntryIn(text: string): ChannelEntry | null {
   if (entry === null || typeof entry['incarnation'] !== 'string' || entry['incarnation'] === '') return null
   const partitions = entry['partitions']
   if (!Number.isInteger(partitions) || !isNumberFrom(partitions, 1) || partitions > PARTITIONS_MAX) return null
-  return isSpec(entry['spec']) ? (entry as unknown as ChannelEntry) : null
+  const format = entry['format'] ?? 1
+  if (!Number.isInteger(format) || !isNumberFrom(format, 1)) return null
+  return isSpec(entry['spec']) ? ({ ...entry, format } as unknown as ChannelEntry) : null
 }
 
 function isSpec(spec: unknown): boolean {

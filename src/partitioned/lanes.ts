@@ -5,9 +5,9 @@
  * key are the same in all channels: that is the lane of the key. All partitions of a lane go to one member, so that one member has a key in all channels
  * (clause 4). Where the divisor is 1, there is one lane, and one member has it.
  */
-import { createHash } from 'node:crypto'
 import { journalOf } from './journal-name.ts'
 import type { ChannelEntry } from './log-backend.ts'
+import { partitionHash } from './partition-hash.ts'
 
 export interface LanePart {
   readonly entry: ChannelEntry
@@ -89,7 +89,7 @@ export function sharedOut(group: string, { spec, partitions }: Shared, members: 
     let best = -1
     for (const [member, load] of loads) {
       if (load > least || (load === least && more === 0)) continue
-      const weight = createHash('md5').update(`${member}\0${journal}`).digest().readUInt32LE(0)
+      const weight = partitionHash(`${member}\0${journal}`)
       if (weight > best) [winner, best] = [member, weight]
     }
     const load = loads.get(winner) ?? 0

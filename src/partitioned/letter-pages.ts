@@ -27,7 +27,7 @@ export interface StoredLetter {
 /** The channel of a consumer's letters from a channel: a name that no channel of people's has, and that servers can carry. */
 export function letterChannel(group: string, channel: string): string {
   const readable = `${channel}.${group.replaceAll('~', '')}`.slice(0, NAME_CHARS).replace(/\.$/, '')
-  return `~dead.${readable}.${createHash('md5').update(`${group}\0${channel}`).digest('hex').slice(0, 12)}`
+  return `~dead.${readable}.${createHash('sha256').update(`${group}\0${channel}`).digest('hex').slice(0, 12)}`
 }
 
 export function letterSpec(name: string): ChannelSpec {

@@ -16,8 +16,10 @@ import type { EncodedEvent } from '../broker/engine.ts'
 import type { ChannelSpec } from '../channel/channel.ts'
 import type { BlockEvent } from '../event/block.ts'
 
-/** A channel as it is registered. Its number of partitions never changes. */
+/** A channel as it is registered. Its format and its number of partitions never change. */
 export interface ChannelEntry {
+  /** How events, consumer logs and dead letters of the channel are stored, and by which function keys have partitions: `CHANNEL_FORMAT` of who created it. */
+  readonly format: number
   /** Another one each time a channel of this name is created. */
   readonly incarnation: string
   readonly spec: ChannelSpec

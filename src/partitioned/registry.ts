@@ -9,6 +9,7 @@ import { isMillraceError, MillraceError } from '../base/errors.ts'
 import type { ChannelSpec } from '../channel/channel.ts'
 import { unknownChannel } from '../channel/channel-errors.ts'
 import { mergedSpec } from '../channel/merged-spec.ts'
+import { CHANNEL_FORMAT, foreignFormat, isCurrent } from './channel-entry.ts'
 import type { ChannelEntry, LogBackend } from './log-backend.ts'
 
 const LOOK_MS = 1000
@@ -24,6 +25,8 @@ export class Registry {
   /** Told of channels that were not there before, and of names that are gone. */
   readonly #changed: (added: readonly ChannelEntry[], gone: readonly string[]) => void
   #entries = new Map<string, ChannelEntry>()
+  /** Channels that another version of Millrace created. Nothing is done with them. */
+  #foreign = new Map<string, ChannelEntry>()
   #endWatch: () => void = () => undefined
   #looking: Promise<void> | null = null
   #lookedAtMs = Number.NEGATIVE_INFINITY
@@ -53,14 +56,15 @@ export class Registry {
     return this.#entries.get(name)
   }
 
-  /** @throws UNKNOWN_CHANNEL */
+  /** @throws UNKNOWN_CHANNEL · DATA_FOREIGN */
   known(name: string): ChannelEntry {
     const entry = this.#entries.get(name)
     if (entry !== undefined) return entry
+    this.#checkFormat(name)
     throw unknownChannel(name, this.names)
   }
 
-  /** A channel that may have been declared by somebody else a moment ago. @throws UNKNOWN_CHANNEL */
+  /** A channel that may have been declared by somebody else a moment ago. @throws UNKNOWN_CHANNEL · DATA_FOREIGN */
   async current(name: string): Promise<ChannelEntry> {
     if (!this.#entries.has(name)) await this.look()
     return this.known(name)
@@ -80,7 +84,9 @@ export class Registry {
 
   async #look(): Promise<void> {
     const before = this.#entries
-    const entries = new Map((await this.#backend.channels()).map((entry) => [entry.spec.name, entry]))
+    const found = await this.#backend.channels()
+    const entries = new Map(found.filter(isCurrent).map((entry) => [entry.spec.name, entry]))
+    this.#foreign = new Map(found.filter((entry) => !isCurrent(entry)).map((entry) => [entry.spec.name, entry]))
     this.#entries = entries
     this.#lookedAtMs = this.#clock.elapsed()
     const isSame = ({ spec, incarnation }: ChannelEntry, others: ReadonlyMap<string, ChannelEntry>): boolean =>
@@ -88,6 +94,12 @@ export class Registry {
     const added = [...entries.values()].filter((entry) => !isSame(entry, before))
     const gone = [...before.values()].filter((entry) => !isSame(entry, entries)).map(({ spec }) => spec.name)
     if (added.length > 0 || gone.length > 0) this.#changed(added, gone)
+  }
+
+  /** @throws DATA_FOREIGN */
+  #checkFormat(name: string): void {
+    const foreign = this.#foreign.get(name)
+    if (foreign !== undefined) throw foreignFormat(foreign)
   }
 
   /** The servers say that there is no such channel. */
@@ -106,14 +118,15 @@ export class Registry {
 
   /**
    * Create the channel, or make it agree with what exists. Others may do so at once: a change is made to what was read, or not at all.
-   * @throws CHANNEL_CONFLICT
+   * @throws CHANNEL_CONFLICT · DATA_FOREIGN
    */
   async declare(spec: ChannelSpec, partitions: number = this.#partitions): Promise<void> {
     const { name } = spec
     await this.fresh(name)
     for (let tries = 1; tries <= DECLARE_TRIES; tries++) {
+      this.#checkFormat(name)
       const existing = this.#entries.get(name)
-      if (existing === undefined) await this.#backend.createChannel({ incarnation: randomUUID(), spec, partitions })
+      if (existing === undefined) await this.#backend.createChannel({ format: CHANNEL_FORMAT, incarnation: randomUUID(), spec, partitions })
       else {
         const merged = mergedSpec(existing.spec, spec)
         if (merged === existing.spec) return

@@ -152,5 +152,5 @@ function channelIn(scheduledId: string): string {
 
 /** As many bits of an id's hash as a number holds. */
 function numberOf(id: string): number {
-  return Number.parseInt(hash('md5', id).slice(0, 13), 16)
+  return Number.parseInt(hash('sha256', id).slice(0, 13), 16)
 }

@@ -7,9 +7,10 @@ import { IdWindow } from '../../src/engines/kafka/id-window.ts'
 import { decodeBatches, encodeBatch, NO_PRODUCER } from '../../src/engines/kafka/record-batch.ts'
 import { type Encodable, encodeEvent } from '../../src/event/encode.ts'
 import { newId } from '../../src/event/identity.ts'
+import { CHANNEL_FORMAT } from '../../src/partitioned/channel-entry.ts'
 import type { AppendItem, ChannelEntry } from '../../src/partitioned/log-backend.ts'
 
-const entry: ChannelEntry = { incarnation: 'i', spec: stream('carts').spec, partitions: 16 }
+const entry: ChannelEntry = { format: CHANNEL_FORMAT, incarnation: 'i', spec: stream('carts').spec, partitions: 16 }
 const tools = { crc32c: (): number => 0, decompress: (_: number, bytes: Buffer): Buffer => bytes }
 
 const EVENTS: readonly [what: string, event: Encodable, key: string | null][] = [

@@ -89,7 +89,7 @@ describe('a record of another client in a stream of Millrace', () => {
 it('no text, and no part of a good one, makes a decoder throw', () => {
   const entry: JournalEntry = { number: 1, owner: 'me', kind: 'commit', records: { a: '{}', b: { bytes: 'AA==' }, c: null }, emissions: [], sent: 0 }
   const samples = [
-    JSON.stringify({ incarnation: 'i', partitions: 2, spec: { ...orders.spec, types: ['a'] } }),
+    JSON.stringify({ format: 2, incarnation: 'i', partitions: 2, spec: { ...orders.spec, types: ['a'] } }),
     JSON.stringify({ channel: 'a', incarnation: 'i', event: { id: 'a', type: 't', key: null, text: '{}' }, dueAtMs: 5 }),
     JSON.stringify({ beat: 1, leaseMs: 1, channels: ['a.*'], idle: false, instances: 1, inFlight: 0, paused: false, rate: 0, blocked: [] }),
     JSON.stringify(entry),

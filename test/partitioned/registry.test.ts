@@ -2,6 +2,7 @@
 import { expect, it } from 'vitest'
 import { ConnectedBroker } from '../../src/broker/connected-broker.ts'
 import { type Broker, consumer, event, stream } from '../../src/index.ts'
+import { channelEntryIn } from '../../src/partitioned/channel-entry.ts'
 import { PartitionedEngine } from '../../src/partitioned/partitioned-engine.ts'
 import { MemoryBackend, MemoryServer } from './memory-backend.ts'
 
@@ -84,4 +85,33 @@ it('consumers of a channel that was deleted on the servers alone begin anew with
   await broker.publish(orders, { type: 'order', id: 'new' })
   await expect.poll(() => handled.includes('new'), { timeout: 10_000 }).toBe(true)
   await closed([broker])
+})
+
+it('a channel that another version of Millrace created is left alone, and every use of it says so', async () => {
+  const server = new MemoryServer()
+  const orders = stream('orders')
+  const first = await open(server)
+  await first.declare(orders)
+  await first.close()
+  const channel = server.channels.get('orders')
+  if (channel === undefined) throw new Error('the channel is not there')
+  channel.entry = { ...channel.entry, format: 1 }
+  const before = JSON.stringify(channel.entry)
+  const broker = await open(server)
+  const refusal = { code: 'DATA_FOREIGN', details: { channel: 'orders', format: 1 } }
+  await expect(broker.publish(orders, { type: 'order' })).rejects.toMatchObject(refusal)
+  await expect(broker.declare(stream('orders', { retain: { age: '1d' } }))).rejects.toMatchObject(refusal)
+  await expect(broker.start(consumer('worker', orders).onAny(() => undefined))).rejects.toMatchObject(refusal)
+  await expect(broker.read(orders).next()).rejects.toMatchObject(refusal)
+  await broker.publish(stream('others'), { type: 'order' })
+  expect(JSON.stringify(server.channels.get('orders')?.entry)).toBe(before)
+  expect(server.channels.get('orders')?.records).toHaveLength(0)
+  await broker.close()
+})
+
+it('a registration without a format is one of the first format, and is not damaged', () => {
+  const spec = stream('orders').spec
+  expect(channelEntryIn(JSON.stringify({ incarnation: 'i', spec, partitions: 2 }))).toMatchObject({ format: 1 })
+  expect(channelEntryIn(JSON.stringify({ format: 0, incarnation: 'i', spec, partitions: 2 }))).toBeNull()
+  expect(channelEntryIn(JSON.stringify({ format: 'two', incarnation: 'i', spec, partitions: 2 }))).toBeNull()
 })

@@ -86,7 +86,7 @@ export class ChannelStreams {
       if (streams.length === 0 || offset >= page.total) break
     }
     this.#channels = found
-    return [...found.values()].map(({ incarnation, spec, partitions }) => ({ incarnation, spec, partitions }))
+    return [...found.values()].map(({ format, incarnation, spec, partitions }) => ({ format, incarnation, spec, partitions }))
   }
 
   /** A stream whose leader did not answer in time: it is no less there. */

@@ -1,7 +1,7 @@
 /** The channels there are, with what the scripts need to know of each; and the work of keeping no more than a channel is to keep. */
 import type { LastingFailures } from '../../base/lasting-failures.ts'
 import type { ChannelSpec } from '../../channel/channel.ts'
-import { channelEntryIn, damagedEntry } from '../../partitioned/channel-entry.ts'
+import { channelEntryIn, damagedEntry, isCurrent } from '../../partitioned/channel-entry.ts'
 import type { ChannelEntry } from '../../partitioned/log-backend.ts'
 import { named } from './channel-streams.ts'
 import type { Keys } from './keys.ts'
@@ -44,7 +44,7 @@ export class ChannelRegistry {
 
   known(name: string): { readonly partitions: number; readonly dedupes: boolean } | undefined {
     const entry = this.#entries.get(name)
-    return entry === undefined ? undefined : { partitions: entry.partitions, dedupes: entry.spec.dedupe !== null }
+    return entry === undefined || !isCurrent(entry) ? undefined : { partitions: entry.partitions, dedupes: entry.spec.dedupe !== null }
   }
 
   /** 0 where the channel is gone. */
