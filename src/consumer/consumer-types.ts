@@ -32,7 +32,11 @@ export interface ConsumerOptions {
    * @default none: handlers may run for hours
    */
   readonly timeout?: Duration
-  /** An instance that was not heard of for so long loses its events to others. At least 50 ms. @default '30s' */
+  /**
+   * An instance that was not heard of for so long loses its events to others. At least 50 ms. Its handlers run on with an aborted signal: in the same
+   * process the next handler of their keys waits until they have ended; another process begins at once.
+   * @default '30s'
+   */
   readonly lease?: Duration
   /** How long `stop()` waits for running handlers before it hands their events back. @default '30s' */
   readonly drain?: Duration

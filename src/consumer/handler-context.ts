@@ -92,6 +92,10 @@ export class DeliveryContext implements MiddlewareContext {
     return this.#controller.signal
   }
 
+  get isAborted(): boolean {
+    return this.#aborted !== null
+  }
+
   /** The event is no longer this handler's. */
   abort(reason: Error): void {
     this.#aborted ??= reason

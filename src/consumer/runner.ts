@@ -2,7 +2,7 @@
  * A consumer that runs: takes deliveries from its engine's subscription, calls the handlers, and passes on how they ended.
  *
  * It runs all that the engine hands it: the engine gives no more than the credit, and never two events of one key. A delivery stays in hand until its
- * handler has ended, also when its time limit has passed before: so its key and its slot stay taken. What cannot be decoded is poison.
+ * handler has ended, also when its time limit has passed before: so its key and its slot stay taken. A delivery that is taken away leaves its handler over. What cannot be decoded is poison.
  */
 import type { Clock } from '../base/clock.ts'
 import { MillraceError } from '../base/errors.ts'
@@ -17,6 +17,7 @@ import { ConsumerReport } from './consumer-report.ts'
 import type { Running, RunSummary } from './consumer-types.ts'
 import { type ContextHost, DeliveryContext, type MadeEmission } from './handler-context.ts'
 import { HandlerWatch } from './handler-watch.ts'
+import { HandlersLeftOver } from './handlers-left-over.ts'
 import { within } from './middleware.ts'
 import { Router } from './router.ts'
 import { Settlement } from './settlement.ts'
@@ -42,6 +43,7 @@ export class Runner implements Running, DeliverySink {
   readonly #report: ConsumerReport
   readonly #watch: HandlerWatch | null
   readonly #stalls: StallWatch
+  readonly #leftOver: HandlersLeftOver
   /** Deliveries with a handler, or in a batch. */
   #active = 0
   #subscription!: Subscription
@@ -64,6 +66,7 @@ export class Runner implements Running, DeliverySink {
     this.#host = host
     this.#clock = host.engine.clock
     this.#router = new Router(plan.routes)
+    this.#leftOver = HandlersLeftOver.of(host.engine, plan.name)
     this.#contextHost = {
       name: plan.name,
       encoder: host.encoder,
@@ -149,16 +152,29 @@ export class Runner implements Running, DeliverySink {
       const context = new DeliveryContext(this.#contextHost, delivery)
       delivery.attachment = context
       this.#active++
-      if (this.#batcher === null) this.#run(context, settlement)
-      else this.#collect(this.#batcher, context, settlement)
+      if (!this.#leftOver.delays(delivery, () => this.#beginLate(context, settlement))) this.#begin(context, settlement)
     }
+    this.#batcher?.delivered()
+  }
+
+  #begin(context: DeliveryContext, settlement: Settlement): void {
+    if (this.#batcher === null) this.#run(context, settlement)
+    else this.#collect(this.#batcher, context, settlement)
+  }
+
+  /** The handler that was left over has ended. Meanwhile the delivery may have been taken away, too, or handed back. */
+  #beginLate(context: DeliveryContext, settlement: Settlement): void {
+    if (context.isAborted || contextOf(context.delivery) !== context) return
+    this.#begin(context, settlement)
     this.#batcher?.delivered()
   }
 
   revoked(deliveries: readonly Delivery[]): void {
     for (const delivery of deliveries) {
       const context = contextOf(delivery)
-      context?.abort(new MillraceError('LEASE_LOST', 'the event was given to another worker, or its consumer was rewound', { offset: delivery.offset }))
+      const why = 'the event was given to another worker, or its consumer was rewound'
+      context?.abort(new MillraceError('LEASE_LOST', why, { offset: delivery.offset }))
+      if (context !== null && context.running !== null) this.#leftOver.add(delivery, context.running)
       this.#batcher?.forget(delivery)
       this.#forget(delivery)
     }

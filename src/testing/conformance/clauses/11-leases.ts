@@ -7,7 +7,7 @@ import assert from 'node:assert/strict'
 import { isMillraceError } from '../../../base/errors.ts'
 import { queue, stream } from '../../../channel/channel.ts'
 import { consumer } from '../../../consumer/consumer.ts'
-import { Calls, describeConsumer, hang, holds, idle, numbers, orderStream, Placed, placed, placedMany, QUICK } from '../fixtures.ts'
+import { Calls, describeConsumer, gate, hang, holds, idle, numbers, orderStream, Placed, placed, placedMany, QUICK } from '../fixtures.ts'
 import { encoded, failure, nothing, Port } from '../port.ts'
 import { clause, type Scenario } from '../scenario.ts'
 import { sleep } from '../world.ts'
@@ -202,6 +202,33 @@ export const leases: readonly Scenario[] = clause(11, {
       )
     },
   ],
+
+  'a-handler-whose-event-was-taken-away-ends-before-the-next-one-of-its-key-begins': async (world) => {
+    const broker = await world.connect()
+    const orders = orderStream(world.name('orders'))
+    const [calls, first] = [new Calls(), gate()]
+    const name = world.name('worker')
+    for (let at = 0; at < 2; at++) {
+      await broker.start(
+        consumer(name, orders).on(Placed, async (each, ctx) => {
+          calls.add(each, ctx)
+          // It does not look at its signal.
+          if (each.data.n === 0 && calls.of('a').length === 1) await first.opened
+        }),
+      )
+    }
+    await broker.publish(orders, [placed('a', 0), placed('b', 1)])
+    await calls.reach(world, 2)
+    await broker.rewind(name, 'beginning')
+    await calls.reach(world, 3)
+    await world.quiet()
+    assert.deepEqual(calls.of('a'), [0], 'the handler that lost its event still runs')
+    assert.deepEqual(calls.of('b'), [1, 1], 'other keys go on')
+    first.open()
+    await calls.reach(world, 4)
+    await idle(world, broker, name)
+    assert.deepEqual(calls.of('a'), [0, 0])
+  },
 
   'a-handler-that-takes-too-long-fails-and-is-told': async (world) => {
     const broker = await world.connect()
