@@ -1,6 +1,7 @@
 /** `connect(url)`: which engine a URL names, and a broker over it. */
 import { MillraceError } from '../base/errors.ts'
 import { shown, withoutSecrets } from '../base/shown.ts'
+import { namedMessageOf, watchAnswer } from '../base/thrown.ts'
 import { knownOptions } from '../base/units.ts'
 import { checkAttributes } from '../event/event.ts'
 import type { Broker } from './broker.ts'
@@ -74,10 +75,11 @@ export function connectWith(engines: Readonly<Record<string, EngineEntry>>): (ur
 function toldOf(log: Log, onAlarm: ConnectOptions['onAlarm']): (alarm: Alarm) => void {
   return (alarm) => {
     log.write('error', alarm.message, { alarm: alarm.code })
+    const failed = (error: unknown): void => log.write('error', 'onAlarm failed', { alarm: alarm.code, error: namedMessageOf(error) })
     try {
-      onAlarm?.(alarm)
+      watchAnswer(onAlarm?.(alarm), failed)
     } catch (error) {
-      log.write('error', 'onAlarm failed', { alarm: alarm.code, error: String(error) })
+      failed(error)
     }
   }
 }

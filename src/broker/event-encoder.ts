@@ -6,6 +6,7 @@ import type { StandardSchemaV1 } from '@standard-schema/spec'
 import { isMillraceError, MillraceError } from '../base/errors.ts'
 import { LIMITS } from '../base/limits.ts'
 import { shown } from '../base/shown.ts'
+import { messageOf, namedMessageOf, watchAnswer } from '../base/thrown.ts'
 import { type Channel, checkChannel, isChannel } from '../channel/channel.ts'
 import { typeNotCarried, unknownChannel } from '../channel/channel-errors.ts'
 import type { NewEvent } from '../event/cloud-event.ts'
@@ -185,12 +186,7 @@ export class EventEncoder {
     } catch (cause) {
       if (isMillraceError(cause)) throw cause
       // A member's getter threw.
-      throw new MillraceError(
-        'INVALID_EVENT',
-        `an event for channel "${name}" cannot be read: ${cause instanceof Error ? cause.message : shown(cause)}`,
-        { channel: name },
-        { cause },
-      )
+      throw new MillraceError('INVALID_EVENT', `an event for channel "${name}" cannot be read: ${messageOf(cause)}`, { channel: name }, { cause })
     }
   }
 
@@ -253,7 +249,7 @@ function keyOf(target: Target, event: Encodable): string | null {
     key = target.keyOf === undefined ? (event as NewEvent).partitionkey : target.keyOf(event as NewEvent)
   } catch (cause) {
     if (isMillraceError(cause, 'INVALID_EVENT')) throw cause
-    const message = `the key function of channel "${target.name}" failed for ${eventText(event)}: ${String(cause)}`
+    const message = `the key function of channel "${target.name}" failed for ${eventText(event)}: ${namedMessageOf(cause)}`
     throw new MillraceError('INVALID_EVENT', message, { channel: target.name, type: event.type, id: event.id }, { cause })
   }
   if (key === undefined || key === null) return null
@@ -266,6 +262,7 @@ function keyOf(target: Target, event: Encodable): string | null {
     // As UTF-8 will have it: a key is the same to who takes the event up at once and to who reads it later.
     return key.isWellFormed() ? key : key.toWellFormed()
   }
+  watchAnswer(key)
   throw new MillraceError(
     'INVALID_EVENT',
     `the key of ${eventText(event)} must be a string of 1 to ${LIMITS.keyBytesMax} bytes, or undefined for none; it is ${shown(key)}`,

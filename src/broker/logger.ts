@@ -1,16 +1,17 @@
 /**
- * Where lines for the person on call go: the application's logger, or standard error. A logger that throws harms nobody.
+ * Where lines for the person on call go: the application's logger, or standard error. A logger that throws, or rejects, harms nobody.
  */
 import { MillraceError } from '../base/errors.ts'
+import { watchAnswer } from '../base/thrown.ts'
 
 /**
  * What `connect` takes as its logger: any object with these methods. One with a `child` method (pino, bunyan) is called as pino is, `(fields, message)`;
  * any other as the console is, with one line of text.
  */
 export interface Logger {
-  info(...args: unknown[]): void
-  warn(...args: unknown[]): void
-  error(...args: unknown[]): void
+  info(...args: unknown[]): unknown
+  warn(...args: unknown[]): unknown
+  error(...args: unknown[]): unknown
 }
 
 export type Level = 'info' | 'warn' | 'error'
@@ -42,8 +43,7 @@ export function sinkOf(logger: Logger | false | undefined, env: Readonly<Record<
   const likePino = 'child' in logger && typeof logger.child === 'function'
   return (level, message, fields) => {
     try {
-      if (likePino) logger[level](fields, message)
-      else logger[level](lineOf(message, fields))
+      watchAnswer(likePino ? logger[level](fields, message) : logger[level](lineOf(message, fields)))
     } catch {
       // Whoever logs is not to fail by it.
     }

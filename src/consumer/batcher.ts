@@ -6,10 +6,10 @@
  */
 import type { Clock } from '../base/clock.ts'
 import { MillraceError } from '../base/errors.ts'
+import { isError, messageOf, watchAnswer } from '../base/thrown.ts'
 import type { Delivery } from '../broker/engine.ts'
 import type { StoredEvent } from '../event/cloud-event.ts'
 import type { BatchRoute, ConsumerPlan } from './consumer.ts'
-import { isError, messageOf } from './failure.ts'
 import type { DeliveryContext } from './handler-context.ts'
 
 /** What became of one event of a batch; null is done. */
@@ -136,6 +136,7 @@ export class Batcher {
       const shape = 'it answers nothing when all are done, or one outcome for each event'
       if (!Array.isArray(outcomes)) throw new MillraceError('INVALID_OPTION', `${of} answered ${messageOf(outcomes)}: ${shape}`)
       if (outcomes.length !== events.length) {
+        for (const outcome of outcomes as unknown[]) watchAnswer(outcome)
         throw new MillraceError('INVALID_OPTION', `${of} answered ${outcomes.length} outcomes for ${events.length} events: ${shape}`)
       }
       return Array.from(outcomes as unknown[], (outcome) => outcomeOf(outcome, of))
@@ -148,6 +149,8 @@ export class Batcher {
 function outcomeOf(outcome: unknown, of: string): Outcome {
   if (outcome === undefined || outcome === null || outcome === 'done') return null
   if (isError(outcome)) return { failed: outcome }
+  // A promise that nobody awaited may reject.
+  watchAnswer(outcome)
   const message = `${of} answered ${messageOf(outcome)} for this event: an outcome is undefined or 'done' when it is done, or an Error when it failed`
   return { failed: new MillraceError('INVALID_OPTION', message) }
 }

@@ -1,13 +1,13 @@
 /**
  * What a consumer tells of its failures: a line to the log, and the application's hooks. A hook that fails is told of, and harms nothing else.
  */
+import { messageOf, watchAnswer } from '../base/thrown.ts'
 import type { EventAttempt, Failure } from '../broker/engine.ts'
 import type { AfterFailure } from '../broker/failed-attempt.ts'
 import type { Log } from '../broker/log.ts'
 import type { LogFields } from '../broker/logger.ts'
 import type { ConsumerPlan } from './consumer.ts'
 import type { ConsumerHooks, FailedAttempt } from './consumer-types.ts'
-import { messageOf } from './failure.ts'
 
 /** Characters of an error's message that tell kinds of failures apart. */
 const KIND_CHARS = 100
@@ -97,8 +97,7 @@ export class ConsumerReport {
     const hook = this.#plan.hooks[name] as ((told: unknown) => unknown) | undefined
     if (hook === undefined) return
     try {
-      const result = hook(told())
-      if (result instanceof Promise) result.catch((error: unknown) => this.#hookFailed(name, error))
+      watchAnswer(hook(told()), (error) => this.#hookFailed(name, error))
     } catch (error) {
       this.#hookFailed(name, error)
     }

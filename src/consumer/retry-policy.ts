@@ -2,6 +2,7 @@
 import { MillraceError } from '../base/errors.ts'
 import { LIMITS } from '../base/limits.ts'
 import { shown } from '../base/shown.ts'
+import { watchAnswer } from '../base/thrown.ts'
 import { type Duration, durationMs, knownOptions, wholeNumber } from '../base/units.ts'
 import { type AttemptPolicy, backoffMs } from '../broker/failed-attempt.ts'
 import type { RetryOptions } from './consumer-types.ts'
@@ -25,7 +26,9 @@ export function retryPolicy(options: RetryOptions = {}): AttemptPolicy {
 /** What the application's function says; undefined when it fails, which must not lose the event. */
 function asked(backoff: (attempt: number, error: unknown) => Duration, attempt: number, error: unknown): number | undefined {
   try {
-    return Math.min(durationMs(backoff(attempt, error), 'the result of retry.backoff'), LIMITS.delayMsMax)
+    const answer: unknown = backoff(attempt, error)
+    watchAnswer(answer)
+    return Math.min(durationMs(answer, 'the result of retry.backoff'), LIMITS.delayMsMax)
   } catch {
     return undefined
   }

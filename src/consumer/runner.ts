@@ -7,6 +7,7 @@
 import type { Clock } from '../base/clock.ts'
 import { MillraceError } from '../base/errors.ts'
 import { isWildcard } from '../base/names.ts'
+import { promiseOf } from '../base/thrown.ts'
 import type { BrokerHost } from '../broker/broker.ts'
 import type { ConsumerSpec, Delivery, DeliverySink, Emission, EventAttempt, Failure, Subscription } from '../broker/engine.ts'
 import { EventDecoder, refusePoison } from '../broker/event-decoder.ts'
@@ -223,7 +224,7 @@ export class Runner implements Running, DeliverySink {
 
   /** Settle when what a handler returned has ended. */
   #await(result: unknown, context: DeliveryContext, settlement: Settlement): void {
-    const pending = pendingOf(result)
+    const pending = promiseOf(result)
     if (pending === null) return settlement.handled(context)
     context.running = pending.then(
       () => settlement.handled(context),
@@ -409,11 +410,4 @@ function contextOf(delivery: Delivery): DeliveryContext | null {
 function undecoded(delivery: Delivery): StoredEvent {
   refusePoison(delivery, delivery.channel)
   return delivery as unknown as StoredEvent
-}
-
-/** The promise that a handler returned; of another thenable, one that keeps to the rules of promises. Null when it returned something else. */
-function pendingOf(result: unknown): Promise<unknown> | null {
-  if (result instanceof Promise) return result
-  if ((typeof result !== 'object' && typeof result !== 'function') || result === null || !('then' in result) || typeof result.then !== 'function') return null
-  return new Promise((resolve) => resolve(result))
 }

@@ -2,11 +2,12 @@
  * What becomes of a delivery whose handler has ended: done with what it emitted, tried again, given up, or handed back.
  */
 import { isMillraceError, type MillraceError } from '../base/errors.ts'
+import { is } from '../base/thrown.ts'
 import type { Delivery, Subscription } from '../broker/engine.ts'
 import { settleFailed } from '../broker/failed-attempt.ts'
 import type { ConsumerPlan } from './consumer.ts'
 import type { ConsumerReport } from './consumer-report.ts'
-import { failureOf, is, Released, RetryAfter } from './failure.ts'
+import { failureOf, Released, RetryAfter } from './failure.ts'
 import type { DeliveryContext } from './handler-context.ts'
 
 export interface SettlementHost {

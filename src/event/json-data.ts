@@ -4,6 +4,7 @@
  */
 import { isMillraceError, MillraceError } from '../base/errors.ts'
 import { LIMITS } from '../base/limits.ts'
+import { messageOf } from '../base/thrown.ts'
 import { eventText } from './event-text.ts'
 
 /** What identifies the event in an error. */
@@ -28,7 +29,7 @@ export function jsonOf(data: unknown, event: Identified): string {
     return text
   } catch (cause) {
     if (isMillraceError(cause)) throw cause
-    throw new MillraceError('INVALID_EVENT', `${eventText(event)}: its data cannot be read: ${String(cause)}`, { path: 'data', ...event }, { cause })
+    throw new MillraceError('INVALID_EVENT', `${eventText(event)}: its data cannot be read: ${messageOf(cause)}`, { path: 'data', ...event }, { cause })
   }
 }
 

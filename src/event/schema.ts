@@ -4,6 +4,7 @@
  */
 import type { StandardSchemaV1 } from '@standard-schema/spec'
 import { MillraceError } from '../base/errors.ts'
+import { messageOf, promiseOf } from '../base/thrown.ts'
 import { eventText } from './event-text.ts'
 
 /** What is done with the event, as errors say it: `stored` is publishing, where the JSON form of the data is judged. */
@@ -24,15 +25,17 @@ export interface JudgedEvent {
  * own error, so that the attempt is repeated
  */
 export function schemaOutput(schema: StandardSchemaV1, data: unknown, event: JudgedEvent, use: SchemaUse): unknown {
-  let result: StandardSchemaV1.Result<unknown> | Promise<StandardSchemaV1.Result<unknown>>
+  let result: unknown
+  let pending: Promise<unknown> | null
   try {
     result = schema['~standard'].validate(data)
+    pending = promiseOf(result)
   } catch (cause) {
     throw failed(event, use, cause)
   }
-  if (!(result instanceof Promise)) return outputOf(result, event, use)
-  return result.then(
-    (settled) => outputOf(settled, event, use),
+  if (pending === null) return outputOf(result as StandardSchemaV1.Result<unknown>, event, use)
+  return pending.then(
+    (settled) => outputOf(settled as StandardSchemaV1.Result<unknown>, event, use),
     (cause) => {
       throw failed(event, use, cause)
     },
@@ -41,13 +44,14 @@ export function schemaOutput(schema: StandardSchemaV1, data: unknown, event: Jud
 
 function outputOf(result: StandardSchemaV1.Result<unknown> | undefined, event: JudgedEvent, use: SchemaUse): unknown {
   if (typeof result !== 'object' || result === null) throw failed(event, use, new TypeError('its validate() gave no result'))
+  if (result.issues !== undefined && !Array.isArray(result.issues)) throw failed(event, use, new TypeError('the issues of its result are no array'))
   if (result.issues !== undefined) throw schemaMismatch(event, result.issues, use)
   return result.value
 }
 
 function failed(event: JudgedEvent, use: SchemaUse, cause: unknown): unknown {
   if (use === 'handled') return cause
-  return schemaMismatch(event, [{ message: `the schema failed: ${cause instanceof Error ? cause.message : String(cause)}` }], use, cause)
+  return schemaMismatch(event, [{ message: `the schema failed: ${messageOf(cause)}` }], use, cause)
 }
 
 const WHY: Readonly<Record<SchemaUse, (issues: string) => string>> = {

@@ -1,7 +1,8 @@
 /** Every odd thing that a handler throws or returns: an attempt has failed or is done, and the consumer goes on. */
 import { runInNewContext } from 'node:vm'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
-import { failureOf, messageOf } from '../../src/consumer/failure.ts'
+import { messageOf } from '../../src/base/thrown.ts'
+import { failureOf } from '../../src/consumer/failure.ts'
 import { consumer, type HandlerContext } from '../../src/index.ts'
 import { Noted, notes, open, turns } from './fixture.ts'
 
