@@ -7,7 +7,8 @@
  *     12      8      sent before, over a session that is lost: the server's time before that (float64); NaN = not
  *     20      8      … and an offset of the channel that was there already (float64)
  *     28      2      bytes of the channel's name
- *     30      2      flags: bit 0 = a batch, which is stored whole or not at all; without, publishes that were made one by one
+ *     30      2      flags: bit 0 = a batch, which is stored whole or not at all; without, publishes that were made one by one;
+ *                    bit 1 = the sender has the channel's code, and the keys are what its key function gave
  *     32      …      the channel's name, UTF-8
  *             …      the block, its channel number, offset and time 0
  *
@@ -25,6 +26,7 @@ import { FRAME, FRAME_HEADER_BYTES, isTimeOrNone, jsonOf, malformed, newFrame } 
 
 const HEAD_BYTES = 32
 const BATCH = 1
+const KEYED = 2
 const RECEIPTS_BYTES = 16
 /** Where a frame says since when, and behind which offset, it may have been stored. */
 const SINCE_AT = FRAME_HEADER_BYTES + 12
@@ -40,6 +42,8 @@ export interface Publish {
   readonly dueAtMs: number | null
   /** One batch, and not publishes that were made one by one. */
   readonly batch: boolean
+  /** The channel's key function was asked: an event without a key has none. */
+  readonly keyed: boolean
   /** It may be stored already: at this time or later, behind this offset. */
   readonly since: Since | null
   readonly block: Block
@@ -54,7 +58,7 @@ export function publishFrame(request: number, channel: string, events: readonly 
   at = frame.writeDoubleLE(Number.NaN, at)
   at = frame.writeDoubleLE(0, at)
   at = frame.writeUInt16LE(nameBytes, at)
-  at = frame.writeUInt16LE(batch ? BATCH : 0, at)
+  at = frame.writeUInt16LE(batch ? BATCH | KEYED : KEYED, at)
   at += frame.write(channel, at)
   frame.set(block.bytes, at)
   return frame
@@ -81,10 +85,14 @@ export function decodePublish(body: Buffer): Publish {
     channel: body.toString('utf8', HEAD_BYTES, nameEnd),
     dueAtMs: Number.isNaN(dueAtMs) ? null : dueAtMs,
     batch: (body.readUInt16LE(30) & BATCH) !== 0,
+    keyed: (body.readUInt16LE(30) & KEYED) !== 0,
     since: Number.isNaN(timeMs) ? null : { timeMs, offset },
     block,
   }
 }
+
+/** What became of an event that was published. */
+export type Answer = Receipt | WireError
 
 /** Receipts of events that stand next to each other, none a duplicate. */
 export function plainReceiptsFrame(request: number, count: number, first: number): Buffer {
@@ -101,11 +109,12 @@ export interface Refused {
   readonly error: WireError
 }
 
-export function receiptsFrame(request: number, receipts: readonly Receipt[], refused: Refused | null = null): Buffer {
-  const first = receipts[0]?.offset ?? null
-  const plain = refused === null && first !== null && receipts.every(({ offset, duplicate }, index) => !duplicate && offset === first + index)
-  if (plain) return plainReceiptsFrame(request, receipts.length, first)
-  const rows: (Row | WireError)[] = receipts.map(rowOf)
+export function receiptsFrame(request: number, answers: readonly Answer[], refused: Refused | null = null): Buffer {
+  const [head] = answers
+  const first = head !== undefined && 'offset' in head ? head.offset : null
+  const stands = (answer: Answer, index: number): boolean => 'offset' in answer && !answer.duplicate && answer.offset === (first as number) + index
+  if (refused === null && first !== null && answers.every(stands)) return plainReceiptsFrame(request, answers.length, first)
+  const rows: (Row | WireError)[] = answers.map((answer) => ('offset' in answer ? rowOf(answer) : answer))
   if (refused !== null) rows.push(...new Array<WireError>(refused.count).fill(refused.error))
   const json = Buffer.from(JSON.stringify(rows))
   const frame = newFrame(FRAME.receipts, RECEIPTS_BYTES + json.length)

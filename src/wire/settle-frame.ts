@@ -11,7 +11,7 @@
  *             4 × m  for each emission, the place (0 to n − 1) of the delivery that it belongs to; ascending
  *             2 × m  for each, the place of its channel in the JSON's `channels`
  *             8 × m  for each, when it is due (float64); NaN = now
- *             …      JSON: { details: [[place, { delayMs?, failure }] …], channels: [name …] }
+ *             …      JSON: { details: [[place, { delayMs?, failure }] …], channels: [name …], keyed? }; `keyed` as in a publish
  *             …      a block of the emissions, if there are any
  */
 import type { Emission, EncodedEvent, Failure } from '../broker/engine.ts'
@@ -64,7 +64,7 @@ export class SettleBatch {
     const count = this.#deliveries.length
     const emissions = this.#emissions
     const channels = [...new Set(emissions.map(({ channel }) => channel))]
-    const json = this.#details.length === 0 && channels.length === 0 ? '' : JSON.stringify({ details: this.#details, channels })
+    const json = this.#details.length === 0 && channels.length === 0 ? '' : JSON.stringify({ details: this.#details, channels, keyed: true })
     const jsonBytes = Buffer.byteLength(json)
     const block = emissions.length === 0 ? null : encodeBlock(0, 0, 0, emissions.map(eventOf)).bytes
     const frame = newFrame(FRAME.settle, HEAD_BYTES + 5 * count + 14 * emissions.length + jsonBytes + (block?.length ?? 0))
@@ -89,6 +89,10 @@ function eventOf({ event }: Emission): EncodedEvent {
 /** The settlements of a frame, read by their places. */
 export class Settlements {
   readonly count: number
+  /** Those of the emissions. */
+  readonly channels: readonly string[]
+  /** The channels' key functions were asked for the keys of the emissions. */
+  readonly keyed: boolean
   readonly #body: Buffer
   readonly #verbsAt: number
   readonly #details: ReadonlyMap<number, SettleDetail> | null
@@ -106,6 +110,8 @@ export class Settlements {
     const blockAt = jsonAt + body.readUInt32LE(12)
     if (blockAt > body.length) throw malformed('a settlement is too short')
     const json = blockAt === jsonAt ? null : checkedJson(jsonOf(body.subarray(0, blockAt), jsonAt, bounds), this.count)
+    this.channels = emitted === 0 ? [] : (json?.channels ?? [])
+    this.keyed = json?.keyed === true
     this.#details = json === null ? null : new Map(json.details)
     this.#emissions = emitted === 0 ? null : decodeEmissions(body, { count: this.count, placesAt, emitted, blockAt }, json?.channels ?? [])
     for (let place = 0; place < this.count; place++) if (!isVerb(this.verbAt(place))) throw malformed('a delivery is settled by no verb')
@@ -132,17 +138,18 @@ export class Settlements {
 interface Json {
   readonly details: readonly (readonly [number, SettleDetail])[]
   readonly channels: readonly string[]
+  readonly keyed: boolean
 }
 
 /** The JSON of a stranger: what an engine keeps of it is of the kinds and sizes that our own end sends. */
 function checkedJson(value: unknown, count: number): Json {
-  const { details, channels } = (value ?? {}) as { readonly details?: unknown; readonly channels?: unknown }
+  const { details, channels, keyed } = (value ?? {}) as { readonly details?: unknown; readonly channels?: unknown; readonly keyed?: unknown }
   if (!Array.isArray(details) || !Array.isArray(channels)) throw malformed('the JSON of a settlement has no details or channels')
   for (const name of channels) if (typeof name !== 'string') throw malformed('a channel of a settlement is no name')
   for (const entry of details as unknown[]) {
     if (!Array.isArray(entry) || !isPlace(entry[0], count) || !isDetail(entry[1])) throw malformed('a settlement says how in a way that is none')
   }
-  return { details, channels } as Json
+  return { details, channels, keyed: keyed === true } as Json
 }
 
 function isPlace(value: unknown, count: number): boolean {

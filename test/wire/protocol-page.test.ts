@@ -1,12 +1,41 @@
-/** docs/protocol.md lists the frames that there are, by number and name. */
+/** docs/protocol.md lists the frames, the methods, the capabilities and the members of a declaration that there are. */
 import { readFileSync } from 'node:fs'
 import { expect, test } from 'vitest'
+import { z } from 'zod'
+import { CLAUSES } from '../../src/broker/capabilities.ts'
+import { event, stream } from '../../src/index.ts'
 import { FRAME } from '../../src/wire/frame.ts'
+import { METHODS } from '../../src/wire/server/calls.ts'
 
 const page = readFileSync(new URL('../../docs/protocol.md', import.meta.url), 'utf8')
+
+/** The text below a heading, up to the next. */
+function section(heading: string): string {
+  const [, text = ''] = page.split(`### ${heading}\n`)
+  return text.split('\n### ')[0] as string
+}
+
+/** The first cells of a table whose names are code. */
+function names(heading: string): string[] {
+  return [...section(heading).matchAll(/^\| `([\w.]+)` \|/gm)].map(([, name]) => name as string)
+}
 
 test('the table of frames is the code’s', () => {
   const listed = [...page.matchAll(/^\| (\d+) \| (\w+) \| (?:client|server|both) \| \S/gm)].map(([, type, name]) => [name, Number(type)])
   expect(Object.fromEntries(listed)).toEqual(FRAME)
   expect(listed).toHaveLength(Object.keys(FRAME).length)
+})
+
+test('the table of methods is the code’s', () => {
+  expect(names('Methods').sort()).toEqual(Object.keys(METHODS).sort())
+})
+
+test('the table of capabilities is that of the contract’s clauses', () => {
+  const listed = [...section('Capabilities').matchAll(/^\| (\d+) \| ([\w -]+) \|/gm)].map(([, clause, name]) => [clause, name])
+  expect(Object.fromEntries(listed)).toEqual(CLAUSES)
+})
+
+test('the table of a declaration’s members is the code’s', () => {
+  const { spec } = stream('orders', { events: [event('order.placed', z.string())], key: 'subject' })
+  expect(names('Declarations')).toEqual(Object.keys(spec))
 })

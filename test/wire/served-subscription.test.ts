@@ -38,7 +38,13 @@ test('settlements are confirmed again after a flush that was rejected', async ()
     if (answers.shift() === 'rejected') throw new Error('a partition was lost')
   }
   const link = { send: (frame: Buffer) => frames.push(frame) } as unknown as Link
-  const served = new ServedSubscription(1, spec, { link, again: true, checkEmissions: () => undefined })
+  const served = new ServedSubscription(1, spec, {
+    link,
+    again: true,
+    knows: () => true,
+    look: async () => undefined,
+    checkedEmissions: (emissions) => emissions,
+  })
   served.begin({ flushed, close: async () => undefined } as Subscription)
   served.settle(settlement())
   await vi.advanceTimersByTimeAsync(100)

@@ -120,15 +120,15 @@ function eventAt(scanner: JsonScanner, text: string, at: number, index: number |
 }
 
 /** What a text says of an event, not yet looked at. @throws INVALID_EVENT when it is no JSON object, or more than an event may be */
-export function membersOfText(text: string): Readonly<Record<string, unknown>> {
+export function membersOfText(text: string): Members {
   return scanned(text, (scanner) => {
-    const { attributes, end } = membersAt(scanner, text, scanner.start(), undefined)
-    scanner.end(end)
-    return attributes
+    const members = membersAt(scanner, text, scanner.start(), undefined)
+    scanner.end(members.end)
+    return members
   })
 }
 
-interface Members {
+export interface Members {
   readonly attributes: Readonly<Record<string, unknown>>
   readonly dataText: string | undefined
   readonly end: number

@@ -67,7 +67,7 @@ function told(method: string, args: readonly unknown[]): string {
   return text.slice(0, 1000)
 }
 
-const METHODS: Readonly<Record<string, Method>> = {
+export const METHODS: Readonly<Record<string, Method>> = {
   ...CARRIAGE_CALLS,
   declare: async ({ engine, access, args: [value], endOf }) => {
     const spec = checkChannelSpec(value)

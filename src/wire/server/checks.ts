@@ -14,12 +14,12 @@ import { typeNotCarried } from '../../channel/channel-errors.ts'
 import { fitting, type KeptSchemas } from '../../channel/kept-schemas.ts'
 import { checkKeyPath, type KeySpec } from '../../channel/key-path.ts'
 import { eventText } from '../../event/event-text.ts'
-import { membersOfText } from '../../event/http/decode-http.ts'
+import { type Members, membersOfText } from '../../event/http/decode-http.ts'
 import { type Access, allows, type Permission } from '../access.ts'
 import { malformed, TIME_MS_MAX } from '../frame.ts'
 
 /** What every stored event must be for readers and consumers not to stumble over it; no stricter than our own encoder. @throws INVALID_EVENT · EVENT_TOO_LARGE · TYPE_NOT_CARRIED */
-export function checkEvent(spec: ChannelSpec, { id, type, key, text }: EncodedEvent): void {
+export function checkEvent(spec: Pick<ChannelSpec, 'name' | 'types' | 'eventBytesMax'>, { id, type, key, text }: EncodedEvent): Members {
   const facts = { channel: spec.name, type, id }
   const bytes = Buffer.byteLength(text)
   if (bytes > spec.eventBytesMax) {
@@ -28,15 +28,26 @@ export function checkEvent(spec: ChannelSpec, { id, type, key, text }: EncodedEv
   if (spec.types !== null && !spec.types.includes(type)) {
     throw typeNotCarried(`channel "${spec.name}" does not carry ${shown(type)}`, type, spec.types, facts)
   }
-  const refuse = (why: string): never => {
-    throw new MillraceError('INVALID_EVENT', `${eventText({ type, id })}: ${why}`, facts)
-  }
+  const refuse = (why: string): never => refused({ type, id }, spec.name, why)
   checkName(type, 'event type')
-  if (key !== null && (key === '' || key.includes('\0') || Buffer.byteLength(key) > LIMITS.keyBytesMax)) refuse('its key is empty, too long or holds U+0000')
-  const said = membersOfText(text)
+  checkKeyOf({ type, id, key }, spec.name)
+  const members = membersOfText(text)
+  const said = members.attributes
   if (said['specversion'] !== '1.0') refuse('its specversion is not "1.0"')
   if (typeof said['source'] !== 'string' || said['source'] === '') refuse('it has no source')
   if (said['id'] !== id || said['type'] !== type) refuse('its text says another id or type')
+  return members
+}
+
+/** @throws INVALID_EVENT */
+export function checkKeyOf({ key, ...event }: Pick<EncodedEvent, 'type' | 'id' | 'key'>, channel: string): void {
+  if (key === null) return
+  const isKey = typeof key === 'string' && key !== '' && !key.includes('\0') && Buffer.byteLength(key) <= LIMITS.keyBytesMax
+  if (!isKey) refused(event, channel, 'its key is no text, is empty, too long or holds U+0000')
+}
+
+function refused({ type, id }: Pick<EncodedEvent, 'type' | 'id'>, channel: string, why: string): never {
+  throw new MillraceError('INVALID_EVENT', `${eventText({ type, id })}: ${why}`, { channel, type, id })
 }
 
 /** @throws INVALID_NAME · INVALID_OPTION */

@@ -8,20 +8,25 @@
 import { MillraceError } from '../../base/errors.ts'
 import { LIMITS } from '../../base/limits.ts'
 import type { EncodedEvent, Engine, PublishWaiter, Receipt } from '../../broker/engine.ts'
-import type { ChannelSpec } from '../../channel/channel.ts'
 import { eventsIn } from '../../event/event-in-block.ts'
 import type { Access, WireError } from '../access.ts'
 import { wireErrorOf } from '../access.ts'
 import { FRAME, numberedFrame } from '../frame.ts'
 import type { Link } from '../link.ts'
-import { decodePublish, type Publish, plainReceiptsFrame, receiptsFrame, type Since } from '../publish-frame.ts'
-import { checkEvent } from './checks.ts'
+import { type Answer, decodePublish, type Publish, plainReceiptsFrame, receiptsFrame, type Since } from '../publish-frame.ts'
+import type { DeclaredChannels } from './declared-channels.ts'
 
 interface Given extends Publish {
   readonly events: readonly EncodedEvent[]
 }
 
-const SPEC_AGE_MS = 1000
+/** What is stored of a frame, and what of it is refused, by place. */
+interface Judged {
+  readonly events: readonly EncodedEvent[]
+  readonly refused: ReadonlyMap<number, WireError>
+}
+
+const NONE_REFUSED: ReadonlyMap<number, WireError> = new Map()
 
 export class ServedPublishing {
   readonly #engine: Engine
@@ -29,15 +34,15 @@ export class ServedPublishing {
   readonly #link: Link
   /** Told when too much waits for its commit, and when no longer. */
   readonly #crowded: (crowded: boolean) => void
-  /** Channels' specs, known for a moment. */
-  readonly #specs = new Map<string, { readonly spec: ChannelSpec; readonly untilMs: number }>()
+  readonly #channels: DeclaredChannels
   #bytes = 0
   #isCrowded = false
   /** While a publish is being looked up, those after it wait, so that they stay in order. */
   #behind: Promise<void> | null = null
 
-  constructor(engine: Engine, access: () => Access, link: Link, crowded: (crowded: boolean) => void) {
+  constructor(engine: Engine, channels: DeclaredChannels, access: () => Access, link: Link, crowded: (crowded: boolean) => void) {
     this.#engine = engine
+    this.#channels = channels
     this.#access = access
     this.#link = link
     this.#crowded = crowded
@@ -62,7 +67,7 @@ export class ServedPublishing {
         .slice(0, admitted)
         .map((event) => event.own())
       const refused = admitted < block.count ? { count: block.count - admitted, error: wireErrorOf(tooFast(admitted)) } : null
-      this.#tried({ ...publish, events }).then((receipts) => done(receiptsFrame(request, receipts, refused)), fail)
+      this.#tried({ ...publish, events }).then((answers) => done(receiptsFrame(request, answers, refused)), fail)
     } catch (error) {
       fail(error)
     }
@@ -100,7 +105,7 @@ export class ServedPublishing {
     this.#crowded(crowded)
   }
 
-  #tried(publish: Given): Promise<Receipt[]> {
+  #tried(publish: Given): Promise<Answer[]> {
     try {
       return this.#store(publish)
     } catch (error) {
@@ -108,10 +113,10 @@ export class ServedPublishing {
     }
   }
 
-  #store(publish: Given): Promise<Receipt[]> {
-    const { channel, events, dueAtMs } = publish
-    this.#access().check('publish', channel)
-    if (this.#behind === null && publish.since === null && this.#isChecked(publish)) return this.#give(channel, events, dueAtMs)
+  #store(publish: Given): Promise<Answer[]> {
+    this.#access().check('publish', publish.channel)
+    const judged = this.#behind === null && publish.since === null ? this.#judgedNow(publish) : null
+    if (judged !== null) return this.#give(publish.channel, judged.events, publish.dueAtMs)
     const looked = (this.#behind ?? Promise.resolve()).then(() => this.#look(publish))
     const behind = looked.then(
       () => undefined,
@@ -124,43 +129,62 @@ export class ServedPublishing {
     return looked.then(({ stored }) => stored)
   }
 
-  /** Whether the events may be given at once. What seems wrong with them is looked at again: the channel may have been declared anew. */
-  #isChecked({ channel, events }: Given): boolean {
-    if (this.#access().trusted) return true
-    const known = this.#specs.get(channel)
-    if (known === undefined || performance.now() > known.untilMs) return false
+  /** The events, where they may be given at once. What seems wrong with them is looked at again: the channel may have been declared anew. */
+  #judgedNow(publish: Given): Judged | null {
+    if (this.#access().trusted) return { events: publish.events, refused: NONE_REFUSED }
+    if (!this.#channels.areFresh([publish.channel])) return null
     try {
-      for (const event of events) checkEvent(known.spec, event)
+      const judged = this.#judged(publish)
+      return judged.refused.size === 0 ? judged : null
     } catch {
-      return false
+      return null
     }
-    return true
+  }
+
+  /** A batch is refused whole. Of publishes that were made one by one each is refused for itself. @throws what is wrong with the batch, or the only event */
+  #judged({ channel, events, batch, keyed }: Given): Judged {
+    const refused = new Map<number, WireError>()
+    const accepted: EncodedEvent[] = []
+    for (const [place, event] of events.entries()) {
+      try {
+        accepted.push(this.#channels.checked(channel, event, keyed))
+      } catch (error) {
+        if (batch || events.length === 1) throw error
+        refused.set(place, wireErrorOf(error))
+      }
+    }
+    return { events: accepted, refused }
   }
 
   #give(channel: string, events: readonly EncodedEvent[], dueAtMs: number | null): Promise<Receipt[]> {
+    if (events.length === 0) return Promise.resolve([])
     if (events.length > 1) return this.#engine.publishBatch(channel, events, dueAtMs)
     return this.#engine.publish(channel, events[0] as EncodedEvent, dueAtMs).then((receipt) => [receipt])
   }
 
   /** Gives the events when they are looked at; what it answers with is wrapped, so that those behind wait for the looking alone. */
-  async #look({ channel, events, dueAtMs, since }: Given): Promise<{ readonly stored: Promise<Receipt[]> }> {
-    if (!this.#access().trusted) {
-      const spec = await this.#engine.channel(channel)
-      if (spec !== undefined) {
-        this.#specs.set(channel, { spec, untilMs: performance.now() + SPEC_AGE_MS })
-        for (const event of events) checkEvent(spec, event)
-      }
-    }
-    if (since === null) return { stored: this.#give(channel, events, dueAtMs) }
+  async #look(publish: Given): Promise<{ readonly stored: Promise<Answer[]> }> {
+    const { channel, dueAtMs, since } = publish
+    const { trusted } = this.#access()
+    if (!trusted) await this.#channels.look(channel)
+    const { events, refused } = trusted ? { events: publish.events, refused: NONE_REFUSED } : this.#judged(publish)
+    if (since === null) return { stored: this.#give(channel, events, dueAtMs).then((receipts) => answersOf(receipts, refused)) }
     const found = await storedSince(this.#engine, channel, since, events)
     const fresh = events.filter(({ id }) => !found.has(id))
-    const given = fresh.length === 0 ? Promise.resolve([]) : this.#give(channel, fresh, dueAtMs)
-    return { stored: given.then((receipts) => merged(channel, events, found, receipts)) }
+    const given = this.#give(channel, fresh, dueAtMs)
+    return { stored: given.then((receipts) => answersOf(merged(channel, events, found, receipts), refused)) }
   }
 }
 
 function tooFast(admitted: number): MillraceError {
   return new MillraceError('RATE_LIMITED', `of publishes that were made at once, ${admitted} were within the caller's rate: try the others again later`, {})
+}
+
+/** Receipts of what was stored, and between them what the others were refused with. */
+function answersOf(receipts: readonly Receipt[], refused: ReadonlyMap<number, WireError>): Answer[] {
+  if (refused.size === 0) return receipts as Receipt[]
+  let next = 0
+  return Array.from({ length: receipts.length + refused.size }, (_, place) => refused.get(place) ?? (receipts[next++] as Receipt))
 }
 
 function merged(channel: string, events: readonly EncodedEvent[], found: ReadonlyMap<string, number>, given: readonly Receipt[]): Receipt[] {

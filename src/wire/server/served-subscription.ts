@@ -10,7 +10,7 @@ import type { ClaimOutcome, ConsumerSpec, Delivery, DeliverySink, Emission, Even
 import { defaultPolicy, settleFailed } from '../../broker/failed-attempt.ts'
 import { wireErrorOf } from '../access.ts'
 import { eventsFrame, placeOf } from '../event-columns.ts'
-import { FRAME, FRAME_HEADER_BYTES, newFrame, numberedFrame } from '../frame.ts'
+import { FRAME, FRAME_HEADER_BYTES, malformed, newFrame, numberedFrame } from '../frame.ts'
 import type { Link } from '../link.ts'
 import { type SettleDetail, type Settlements, VERB } from '../settle-frame.ts'
 import { InHand } from './in-hand.ts'
@@ -24,12 +24,19 @@ const CONFIRM_MS = 20
 /** After a flush that failed, the next one is asked for later. */
 const CONFIRM_AGAIN_MS = 1000
 
+/** Frames of settlements that wait until the channels of what they emit are looked at. */
+const WAITING_MAX = 1000
+
 export interface SubscriptionHost {
   readonly link: Link
   /** The client settles once more what it completed and the engine refused. */
   readonly again: boolean
-  /** What was emitted may be stored. @throws FORBIDDEN and what is wrong with the event */
-  checkEmissions(emissions: readonly Emission[]): void
+  /** Whether emissions into these channels can be checked at once. */
+  knows(channels: readonly string[]): boolean
+  /** Look at channels. Never rejects. */
+  look(channels: readonly string[]): Promise<void>
+  /** What was emitted, as it is stored. @throws FORBIDDEN and what is wrong with the event */
+  checkedEmissions(emissions: readonly Emission[], keyed: boolean): readonly Emission[]
 }
 
 export class ServedSubscription implements DeliverySink {
@@ -46,6 +53,9 @@ export class ServedSubscription implements DeliverySink {
   /** Settlements of the client so far. */
   #settled = 0
   #confirming: NodeJS.Timeout | null = null
+  /** While channels are being looked at for a settlement, those after it wait, so that they stay in order. */
+  #behind: Promise<void> | null = null
+  #waiting = 0
   #closed = false
 
   constructor(number: number, spec: ConsumerSpec, host: SubscriptionHost) {
@@ -114,7 +124,21 @@ export class ServedSubscription implements DeliverySink {
     this.#host.link.send(frame)
   }
 
+  /** @throws INVALID_REQUEST when too many wait */
   settle(settlements: Settlements): void {
+    if (this.#behind === null && this.#host.knows(settlements.channels)) return this.#take(settlements)
+    if (++this.#waiting > WAITING_MAX) throw malformed(`more than ${WAITING_MAX} settlements wait`)
+    const behind = (this.#behind ?? Promise.resolve())
+      .then(() => this.#host.look(settlements.channels))
+      .then(() => {
+        this.#waiting--
+        if (this.#behind === behind) this.#behind = null
+        this.#take(settlements)
+      })
+    this.#behind = behind
+  }
+
+  #take(settlements: Settlements): void {
     const subscription = this.#subscription
     this.#settled = (this.#settled + settlements.count) >>> 0
     if (subscription === null) return
@@ -122,21 +146,22 @@ export class ServedSubscription implements DeliverySink {
     for (let place = 0; place < settlements.count; place++) {
       const delivery = this.#inHand.take(settlements.deliveryAt(place))
       // What was revoked while the settlement was under way is no longer the client's.
-      if (delivery !== undefined) this.#settle(subscription, delivery, settlements.verbAt(place), settlements.detailAt(place), settlements.emissionsAt(place))
+      if (delivery === undefined) continue
+      const [verb, emissions] = [settlements.verbAt(place), settlements.emissionsAt(place)]
+      if (verb === VERB.complete) this.#complete(subscription, delivery, emissions, settlements.keyed)
+      else this.#settle(subscription, delivery, verb, settlements.detailAt(place))
     }
   }
 
-  #settle(subscription: Subscription, delivery: Delivery, verb: number, detail: SettleDetail | null, emissions: readonly Emission[] | null): void {
-    if (verb === VERB.complete) this.#complete(subscription, delivery, emissions)
-    else if (verb === VERB.retry && detail !== null) subscription.retry(delivery, detail.delayMs ?? 0, detail.failure)
+  #settle(subscription: Subscription, delivery: Delivery, verb: number, detail: SettleDetail | null): void {
+    if (verb === VERB.retry && detail !== null) subscription.retry(delivery, detail.delayMs ?? 0, detail.failure)
     else if (verb === VERB.deadLetter && detail !== null) subscription.deadLetter(delivery, detail.failure)
     else subscription.release(delivery)
   }
 
-  #complete(subscription: Subscription, delivery: Delivery, emissions: readonly Emission[] | null): void {
+  #complete(subscription: Subscription, delivery: Delivery, emissions: readonly Emission[] | null, keyed: boolean): void {
     try {
-      if (emissions !== null) this.#host.checkEmissions(emissions)
-      subscription.complete(delivery, emissions)
+      subscription.complete(delivery, emissions === null ? null : this.#host.checkedEmissions(emissions, keyed))
     } catch (error) {
       if (isMillraceError(error, 'UNAUTHENTICATED')) return void subscription.release(delivery)
       if (this.#host.again) return this.#giveBack(delivery, error)
@@ -211,13 +236,22 @@ export class ServedSubscription implements DeliverySink {
     else this.#subscription.resume()
   }
 
-  flushed(): Promise<void> {
-    return this.#subscription?.flushed() ?? Promise.resolve()
+  /** All that was settled before is durable. */
+  async flushed(): Promise<void> {
+    await this.#behind
+    await this.#subscription?.flushed()
+  }
+
+  /** All that was settled before is taken, and all deliveries are sent. */
+  async marked(): Promise<void> {
+    if (this.#behind !== null) await this.#behind
+    this.collect()
   }
 
   async close(): Promise<void> {
     this.#closed = true
     if (this.#confirming !== null) clearTimeout(this.#confirming)
+    await this.#behind
     await this.#subscription?.close()
   }
 

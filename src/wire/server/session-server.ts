@@ -12,6 +12,7 @@ import type { Engine } from '../../broker/engine.ts'
 import { type Access, type Hello, type Welcome, wireErrorOf } from '../access.ts'
 import { FRAME, FrameReader, jsonFrame, jsonOf, malformed, PROTOCOL_VERSION } from '../frame.ts'
 import type { Transport } from '../transport.ts'
+import { DeclaredChannels } from './declared-channels.ts'
 import { Session, type SessionHost } from './session.ts'
 
 export interface SessionServerOptions {
@@ -38,7 +39,8 @@ export class SessionServer {
   constructor(engine: Engine, options: SessionServerOptions = {}) {
     this.#engine = engine
     this.#heartbeatMs = options.heartbeatMs ?? LIMITS.wireHeartbeatMs
-    this.#host = { engine, endOf: (channel) => this.#endOf(channel), ended: (session) => this.#forget(session) }
+    const channels = new DeclaredChannels(engine)
+    this.#host = { engine, channels, endOf: (channel) => this.#endOf(channel), ended: (session) => this.#forget(session) }
     this.#beating = setInterval(() => {
       for (const session of this.#sessions.values()) session.beat()
     }, this.#heartbeatMs)

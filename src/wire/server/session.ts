@@ -14,7 +14,8 @@ import { Link } from '../link.ts'
 import { Settlements } from '../settle-frame.ts'
 import type { Transport } from '../transport.ts'
 import { type Call, callMethod, type EndOf } from './calls.ts'
-import { checkClaims, checkConsumerSpec, checkEvent, checkOwn, checkPosition, objectOf } from './checks.ts'
+import { checkClaims, checkConsumerSpec, checkOwn, checkPosition, objectOf } from './checks.ts'
+import type { DeclaredChannels } from './declared-channels.ts'
 import { ServedPublishing } from './served-publishing.ts'
 import { ServedRead } from './served-read.ts'
 import { ServedSubscription } from './served-subscription.ts'
@@ -22,6 +23,7 @@ import { ServedSubscription } from './served-subscription.ts'
 export interface SessionHost {
   readonly engine: Engine
   readonly endOf: EndOf
+  readonly channels: DeclaredChannels
   /** The session is over. */
   ended(session: Session): void
 }
@@ -58,6 +60,7 @@ export class Session {
     })
     this.#publishing = new ServedPublishing(
       host.engine,
+      host.channels,
       () => this.access,
       this.link,
       (crowded) => this.#crowd(crowded),
@@ -187,7 +190,7 @@ export class Session {
       case FRAME.flush:
         return this.#subscriptions.get(body.readUInt32LE(4))?.flushed()
       case FRAME.mark:
-        return this.#subscriptions.get(body.readUInt32LE(4))?.collect()
+        return this.#subscriptions.get(body.readUInt32LE(4))?.marked()
       case FRAME.unsubscribe:
         return this.#unsubscribe(body.readUInt32LE(4))
       case FRAME.read:
@@ -206,8 +209,13 @@ export class Session {
     if (this.#beginning.size + this.#subscriptions.size >= LIMITS.wireSubscriptionsMax) throw tooMany('subscriptions')
     for (const channel of spec.channels) this.access.check('consume', channel)
     checkOwn(this.access, 'consume', spec.name)
-    const checkEmissions = (emissions: readonly Emission[]): void => this.#checkEmissions(emissions)
-    const served = new ServedSubscription(number, spec, { link: this.link, again: again === true, checkEmissions })
+    const served = new ServedSubscription(number, spec, {
+      link: this.link,
+      again: again === true,
+      knows: (channels) => channels.length === 0 || this.access.trusted || this.#host.channels.areFresh(channels),
+      look: (channels) => this.#host.channels.lookAt(channels),
+      checkedEmissions: (emissions, keyed) => this.#checkedEmissions(emissions, keyed),
+    })
     this.#beginning.add(number)
     const subscription = await this.#host.engine.subscribe(spec, served).finally(() => this.#beginning.delete(number))
     if (this.#ended) {
@@ -221,15 +229,12 @@ export class Session {
   }
 
   /** A completion is not refused for the caller's rate, which would cost the event an attempt: no more events are given for a while. */
-  #checkEmissions(emissions: readonly Emission[]): void {
+  #checkedEmissions(emissions: readonly Emission[], keyed: boolean): readonly Emission[] {
     const restMs = this.access.charge?.() ?? 0
     if (restMs > 0) this.#rest(restMs)
     for (const { channel } of emissions) this.access.check('publish', channel)
-    if (this.access.trusted) return
-    // The channel's own rules were looked at when the client prepared it; what must not get in is what is no event.
-    for (const { channel, event } of emissions) {
-      checkEvent({ name: channel, types: null, eventBytesMax: LIMITS.eventBytesMax } as Parameters<typeof checkEvent>[0], event)
-    }
+    if (this.access.trusted) return emissions
+    return emissions.map(({ channel, event, dueAtMs }) => ({ channel, event: this.#host.channels.checked(channel, event, keyed), dueAtMs }))
   }
 
   #rest(ms: number): void {
