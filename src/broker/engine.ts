@@ -13,8 +13,9 @@ import type { EventInBlock } from '../event/event-in-block.ts'
 import type { PatternJson } from '../pattern/pattern-type.ts'
 import type { Capabilities } from './capabilities.ts'
 import type { Carriage } from './carriage.ts'
+import type { Consumers } from './consumers.ts'
 import type { Delays } from './delays.ts'
-import type { Alarm, BrokerDescription, ConsumerPause, DeadLetter, DeadLetterQuery } from './description.ts'
+import type { Alarm, BrokerDescription } from './description.ts'
 
 /** An event ready to be stored: the CloudEvent's JSON text, and what an engine needs to know of it without parsing. */
 export interface EncodedEvent {
@@ -65,6 +66,13 @@ export interface StoredText extends EncodedEvent {
 
 /** A place in a channel. A time means the first event stored at or after it. */
 export type Position = { readonly at: 'beginning' | 'end' } | { readonly offset: number } | { readonly timeMs: number }
+
+export interface Bounds {
+  /** Offset of the oldest event kept, or `next` when there is none. */
+  readonly first: number
+  /** Offset that the next event will have: above every event's. */
+  readonly next: number
+}
 
 export interface EngineReadOptions {
   readonly from: Position
@@ -223,6 +231,8 @@ export interface Engine {
   readonly clock: Clock
   /** Taking everything out and putting it in as it was. */
   readonly carriage: Carriage
+  /** Describing consumers and changing them, whether or not they run. */
+  readonly consumers: Consumers
   /** Looking at delayed events, and cancelling them. */
   readonly delays: Delays
   /**
@@ -234,6 +244,10 @@ export interface Engine {
   declare(spec: ChannelSpec): Promise<void>
   /** The spec of a declared channel, if there is one. */
   channel(name: string): Promise<ChannelSpec | undefined>
+  /** The channels that people see. */
+  channels(): Promise<readonly ChannelSpec[]>
+  /** Where a channel begins and ends. The cost does not depend on other channels, or on consumers. @throws UNKNOWN_CHANNEL */
+  bounds(channel: string): Promise<Bounds>
   /**
    * Store one event; resolves when it is durable. The channel is declared. `dueAtMs` holds it back until then.
    * @throws UNKNOWN_CHANNEL · BACKPRESSURE · DISK_FULL · STORE_FAILED · CLOSED
@@ -244,28 +258,14 @@ export interface Engine {
   /** Read without consuming. Yields batches in offset order; memory holds one batch at a time. */
   read(channel: string, options: EngineReadOptions): AsyncIterable<readonly StoredText[]>
   subscribe(spec: ConsumerSpec, sink: DeliverySink): Promise<Subscription>
-  /** Move a consumer to a position, in one channel or all of its own. Deliveries in hand are revoked. @throws UNKNOWN_CONSUMER */
-  rewind(consumer: string, to: Position, channel: string | null): Promise<void>
-  /**
-   * Pause a consumer as a whole, wherever its instances run and whenever they start, or (null) let it go on. Durable. What is in hand may be settled.
-   * @throws UNKNOWN_CONSUMER
-   */
-  setPause(consumer: string, pause: ConsumerPause | null): Promise<void>
-  /** Forget a consumer: position, retries, dead letters and pause. It must not be running. */
-  removeConsumer(consumer: string): Promise<void>
   /** Delete a channel with its events. Consumers of it go on without. */
   removeChannel(channel: string): Promise<void>
-  /** Dead letters, the oldest first: within a channel in offset order, and of the channels' next ones that which died first. */
-  deadLetters(consumer: string, query: DeadLetterQuery): Promise<DeadLetter[]>
-  /** Give dead letters back to that consumer alone; answers how many. */
-  redrive(consumer: string, query: DeadLetterQuery): Promise<number>
-  /** Delete dead letters; events waiting behind them go on. Answers how many. */
-  dropDeadLetters(consumer: string, query: DeadLetterQuery): Promise<number>
   /**
    * Copy all that is durable now to a directory of this machine, while everything goes on; answers its bytes. Absent where an engine keeps no files here.
    * @throws INVALID_OPTION when the directory is not empty · DISK_FULL
    */
   backup?(directory: string): Promise<{ readonly directory: string; readonly bytes: number }>
+  /** Everything: for those who want all of it. */
   describe(): Promise<Omit<BrokerDescription, 'capabilities' | 'engine'>>
   /** The alarms that last: from memory, without asking a server or a disk. */
   readonly alarms: LastingAlarms

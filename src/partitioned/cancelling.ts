@@ -8,9 +8,9 @@
 import { LIMITS } from '../base/limits.ts'
 import { type DelayedEvent, type DelayedQuery, type Delays, Soonest } from '../broker/delays.ts'
 import type { EncodedEvent } from '../broker/engine.ts'
-import { settledIn } from '../delivery/carried-state.ts'
 import { QUEUE_GROUP } from '../delivery/consumer-records.ts'
-import type { Interventions, Place } from './interventions.ts'
+import { settledIn } from '../delivery/consumers/carried-state.ts'
+import { homeOf, type PartitionedHomes } from './homes.ts'
 import { fold } from './journal-entry.ts'
 import { journalOf } from './journal-name.ts'
 import type { ChannelEntry, LogBackend } from './log-backend.ts'
@@ -24,7 +24,7 @@ export interface CancellingHost {
   readonly backend: LogBackend
   readonly registry: Registry
   readonly publishing: Publishing
-  readonly interventions: Interventions
+  readonly homes: PartitionedHomes
   /** @throws CLOSED */
   open(): void
   /** What consumers of this engine have settled is in their journals. */
@@ -115,12 +115,10 @@ export class PartitionedDelays implements Delays {
 
   /** Which of them waited until now. */
   async #withdrawn(withdrawals: readonly Withdrawal[]): Promise<ReadonlySet<Withdrawal>> {
-    const { registry, interventions } = this.#host
+    const { registry, homes } = this.#host
     const schedule = registry.known(SCHEDULE)
-    const journal = journalOf(QUEUE_GROUP, SCHEDULE, 0)
-    const place: Place = { journal, group: QUEUE_GROUP, groupId: `${QUEUE_GROUP}/${SCHEDULE}`, entry: schedule, partition: 0 }
     let withdrawn: ReadonlySet<Withdrawal> | null = null
-    await interventions.within(place, async ({ cursor, ownership }) => {
+    await homes.within(homeOf(QUEUE_GROUP, schedule, 0), async ({ cursor, ownership }) => {
       // It is durable already, and another process took the journal before it was given back.
       if (withdrawn !== null) return
       const taken = new Set(withdrawals.filter(({ offset }) => cursor.withdraw(offset)))

@@ -15,7 +15,7 @@ import { nextTick } from '../base/timers.ts'
 import type { Emission } from '../broker/engine.ts'
 import type { RecordChange, RecordSource } from '../delivery/cursor-host.ts'
 import { encodeEntry, fold, type JournalEntry, type JournalState, recordText } from './journal-entry.ts'
-import type { Place } from './journal-records.ts'
+import type { JournalRecords, Place } from './journal-records.ts'
 import { Fenced, type LogBackend } from './log-backend.ts'
 import type { OffsetTable } from './offset-table.ts'
 
@@ -126,6 +126,11 @@ export class Ownership {
   /** Emissions of what was settled that are not known to be where they belong. */
   get unsent(): number {
     return this.#emissions.length + this.#underWay + this.#state.outbox.length
+  }
+
+  /** What is kept of the partition, with what waits for the next entry. */
+  get records(): Pick<JournalRecords, 'get' | 'range'> {
+    return this.#state.records
   }
 
   get(key: string): Uint8Array | undefined {

@@ -13,12 +13,26 @@ import { isWildcard } from '../base/names.ts'
 import { AlarmList } from '../broker/alarm-list.ts'
 import type { Capabilities } from '../broker/capabilities.ts'
 import type { Carriage } from '../broker/carriage.ts'
-import type { BrokerDescription, ConsumerPause, DeadLetter, DeadLetterQuery } from '../broker/description.ts'
-import type { ConsumerSpec, DeliverySink, EncodedEvent, Engine, EngineReadOptions, Position, Receipt, StoredText, Subscription } from '../broker/engine.ts'
+import type { Consumers } from '../broker/consumers.ts'
+import type { BrokerDescription } from '../broker/description.ts'
+import type {
+  Bounds,
+  ConsumerSpec,
+  DeliverySink,
+  EncodedEvent,
+  Engine,
+  EngineReadOptions,
+  Position,
+  Receipt,
+  StoredText,
+  Subscription,
+} from '../broker/engine.ts'
 import type { ChannelSpec } from '../channel/channel.ts'
 import { Agreement } from '../delivery/agreement.ts'
 import { KeyTables } from '../delivery/consumer-keys.ts'
 import { QUEUE_GROUP } from '../delivery/consumer-records.ts'
+import { describeConsumers } from '../delivery/consumers/describing.ts'
+import { Interventions } from '../delivery/consumers/interventions.ts'
 import { DueQueue } from '../delivery/due-queue.ts'
 import { SuspectQueue } from '../delivery/in-flight.ts'
 import { Instance, type InstanceHost } from '../delivery/instance.ts'
@@ -28,10 +42,10 @@ import { LASTING_TIMES } from './backend-alarms.ts'
 import { PartitionedDelays } from './cancelling.ts'
 import { PartitionedCarriage } from './carrying.ts'
 import type { DelayingHost } from './delaying.ts'
-import { describePartitioned } from './describing.ts'
+import { describeChannels } from './describing.ts'
 import { checkEmissions, sendOn } from './emitting.ts'
 import { Group, type GroupHost } from './group.ts'
-import { Interventions } from './interventions.ts'
+import { PartitionedHomes } from './homes.ts'
 import { type ShelfHost, shelfHost } from './letter-shelf.ts'
 import { type ChannelEntry, Fenced, type LogBackend, type Tail } from './log-backend.ts'
 import { OwnedPartition, type SharedHost } from './owned-partition.ts'
@@ -56,6 +70,7 @@ export class PartitionedEngine implements Engine {
   readonly capabilities: Capabilities
   readonly clock: Clock
   readonly carriage: Carriage
+  readonly consumers: Consumers
   readonly delays: Engine['delays']
   readonly #backend: LogBackend
   readonly #member: string
@@ -82,7 +97,7 @@ export class PartitionedEngine implements Engine {
   readonly #shelf: ShelfHost
   readonly #instanceHost: InstanceHost
   readonly #publishing: Publishing
-  readonly #interventions: Interventions
+  readonly #homes: PartitionedHomes
   readonly #lazily: OwnershipHost['lazily']
   readonly #closed = new AbortController()
   #endLook: () => void = () => undefined
@@ -135,17 +150,18 @@ export class PartitionedEngine implements Engine {
     })
     this.#shelf = shelfHost(this.#backend, this.clock, this.#registry, this.#appenders, (error) => this.#alarm(error), this.#failures)
     const flushed = (): Promise<void> => this.#flushed([...this.#groups.values()])
-    this.carriage = new PartitionedCarriage({
-      ...{ backend: this.#backend, registry: this.#registry, own, shelf: this.#shelf, nowMs, flushed },
+    this.#homes = new PartitionedHomes({
+      ...{ backend: this.#backend, registry: this.#registry, groups: this.#groups, instances: this.#instances, pauses: this.#pauses },
+      ...{ clock: this.clock, shared: this.#shared, own, shelf: this.#shelf, open: () => this.#open() },
+      log: (entry, partition) => new PartitionLog(this.#backend, entry.spec, partition, nowMs),
+    })
+    this.consumers = new Interventions(this.#homes)
+    this.carriage = new PartitionedCarriage(this.#homes, {
+      ...{ backend: this.#backend, registry: this.#registry, nowMs, flushed },
       append: (channel, items) => this.#appenders.of(channel).append(items, false),
     })
-    this.#interventions = new Interventions({
-      ...{ backend: this.#backend, clock: this.clock, registry: this.#registry, groups: this.#groups, pauses: this.#pauses },
-      ...{ shared: this.#shared, own, shelf: this.#shelf },
-      log: (entry, partition) => new PartitionLog(this.#backend, entry.spec, partition, () => this.clock.now()),
-    })
     this.delays = new PartitionedDelays({
-      ...{ backend: this.#backend, registry: this.#registry, publishing: this.#publishing, interventions: this.#interventions },
+      ...{ backend: this.#backend, registry: this.#registry, publishing: this.#publishing, homes: this.#homes },
       ...{ open: () => this.#open(), flushed },
     })
   }
@@ -216,6 +232,17 @@ export class PartitionedEngine implements Engine {
   async channel(name: string): Promise<ChannelSpec | undefined> {
     await this.#registry.fresh(name)
     return this.#registry.find(name)?.spec
+  }
+
+  async channels(): Promise<readonly ChannelSpec[]> {
+    this.#open()
+    await this.#registry.look()
+    return this.#registry.shown.map(({ spec }) => spec)
+  }
+
+  bounds(channel: string): Promise<Bounds> {
+    this.#open()
+    return this.#homes.bounds(channel)
   }
 
   /** Own appends are known at once; others' are told by the watch. */
@@ -385,30 +412,11 @@ export class PartitionedEngine implements Engine {
     if (failed !== undefined) throw new MillraceError('LEASE_LOST', 'a partition was lost to another process before all that was settled in it was durable')
   }
 
-  async rewind(consumer: string, to: Position, channel: string | null): Promise<void> {
-    this.#open()
-    await this.#registry.look()
-    await this.#interventions.rewind(consumer, to, channel)
-  }
-
-  async setPause(consumer: string, pause: ConsumerPause | null): Promise<void> {
-    this.#open()
-    await this.#registry.look()
-    await this.#interventions.setPause(consumer, pause)
-  }
-
-  async removeConsumer(consumer: string): Promise<void> {
-    this.#open()
-    await this.#registry.look()
-    const running = [...this.#instances].some((instance) => instance.spec.name === consumer)
-    await this.#interventions.removeConsumer(consumer, running)
-  }
-
   async removeChannel(channel: string): Promise<void> {
     this.#open()
     await this.#registry.current(channel)
     await this.#backend.removeChannel(channel)
-    await this.#interventions.forgetChannel(channel)
+    await this.#homes.forgetChannel(channel)
     await this.#registry.look()
     this.#dropChannel(channel)
   }
@@ -431,34 +439,14 @@ export class PartitionedEngine implements Engine {
     this.#watches.delete(channel)
   }
 
-  async deadLetters(consumer: string, query: DeadLetterQuery): Promise<DeadLetter[]> {
-    this.#open()
-    return this.#interventions.deadLetters(consumer, query)
-  }
-
-  async redrive(consumer: string, query: DeadLetterQuery): Promise<number> {
-    this.#open()
-    return this.#interventions.settle(consumer, query, 'redrive')
-  }
-
-  async dropDeadLetters(consumer: string, query: DeadLetterQuery): Promise<number> {
-    this.#open()
-    return this.#interventions.settle(consumer, query, 'drop')
-  }
-
   async describe(): Promise<Omit<BrokerDescription, 'capabilities' | 'engine'>> {
     this.#open()
-    await Promise.all([this.#registry.look(), this.#pauses.look()])
-    return describePartitioned({
-      backend: this.#backend,
-      entries: this.#registry.shown,
-      groups: this.#groups,
-      instances: this.#instances,
-      pauseOf: (consumer) => this.#pauses.of(consumer),
-      rate: (channel) => this.#appenders.rate(channel),
-      alarms: this.alarms.all,
-      clock: this.clock,
-    })
+    await this.#homes.look()
+    const [channels, consumers] = await Promise.all([
+      describeChannels({ backend: this.#backend, entries: this.#registry.shown, rate: (channel) => this.#appenders.rate(channel) }),
+      describeConsumers(this.#homes),
+    ])
+    return { channels, consumers, alarms: this.alarms.all }
   }
 
   close(): Promise<void> {

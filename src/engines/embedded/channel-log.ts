@@ -4,10 +4,11 @@
  */
 
 import { isMillraceError } from '../../base/errors.ts'
+import type { ChannelDescription } from '../../broker/description.ts'
 import type { EncodedEvent, Position, PublishWaiter } from '../../broker/engine.ts'
 import type { ChannelSpec } from '../../channel/channel.ts'
 import { offsetOutOfRange } from '../../channel/channel-errors.ts'
-import { fromFloat, toFloat } from '../../delivery/consumer-records.ts'
+import { fromFloat, toFloat, under } from '../../delivery/consumer-records.ts'
 import type { DeliveryLog, EventBlock, LogListener } from '../../delivery/delivery-log.ts'
 import { Meter } from '../../delivery/meter.ts'
 import { Block, decodeBlock } from '../../event/block.ts'
@@ -122,6 +123,12 @@ export class ChannelLog implements DeliveryLog {
     this.dedupe = dedupe === null ? null : new DedupeWindow(dedupe)
     this.recalled = dedupe === null || this.tail === 0
     this.#recalling = null
+  }
+
+  describe(elapsedMs: number): ChannelDescription {
+    const { name, spec, first, committed, meter } = this
+    const scheduled = this.mayHaveScheduled ? this.#store.count(...under(keys.scheduledOf(this.id))) : 0
+    return { name, kind: spec.kind, types: spec.types, first, next: committed, bytes: this.#store.size(this.id), scheduled, rate: meter.rate(elapsedMs) }
   }
 
   push(event: EncodedEvent, waiter: PublishWaiter | null): number {

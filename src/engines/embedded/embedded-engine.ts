@@ -10,14 +10,15 @@ import { realInterval } from '../../base/timers.ts'
 import { AlarmList } from '../../broker/alarm-list.ts'
 import type { Capabilities } from '../../broker/capabilities.ts'
 import type { Carriage } from '../../broker/carriage.ts'
-import type { BrokerDescription, ConsumerPause, DeadLetter, DeadLetterQuery } from '../../broker/description.ts'
+import type { Consumers } from '../../broker/consumers.ts'
+import type { BrokerDescription } from '../../broker/description.ts'
 import type {
+  Bounds,
   ConsumerSpec,
   DeliverySink,
   EncodedEvent,
   Engine,
   EngineReadOptions,
-  Position,
   PublishWaiter,
   Receipt,
   StoredText,
@@ -27,23 +28,21 @@ import type { ChannelSpec } from '../../channel/channel.ts'
 import { unknownChannel } from '../../channel/channel-errors.ts'
 import { mergedSpec } from '../../channel/merged-spec.ts'
 import { Agreement } from '../../delivery/agreement.ts'
-import { clearedRecords } from '../../delivery/carried-state.ts'
 import { KeyTables } from '../../delivery/consumer-keys.ts'
-import { consumerKeys, fromFloat, fromJson, lastNumber, QUEUE_GROUP, toJson, under } from '../../delivery/consumer-records.ts'
-import { Cursor } from '../../delivery/cursor.ts'
+import { fromJson, QUEUE_GROUP, toJson, under } from '../../delivery/consumer-records.ts'
+import { describeConsumers } from '../../delivery/consumers/describing.ts'
+import { Interventions } from '../../delivery/consumers/interventions.ts'
 import type { CursorHost } from '../../delivery/cursor-host.ts'
 import { DueQueue } from '../../delivery/due-queue.ts'
 import { SuspectQueue } from '../../delivery/in-flight.ts'
 import { Instance, type InstanceHost } from '../../delivery/instance.ts'
 import { LeaseWatch } from '../../delivery/lease-watch.ts'
-import { rewindable } from '../../delivery/rewindable.ts'
 import type { Block } from '../../event/block.ts'
 import { EmbeddedCarriage } from './carrying.ts'
 import { ChannelLog } from './channel-log.ts'
 import { Committer } from './committer.ts'
-import { describeEngine } from './describing.ts'
 import type { EmbeddedEngineOptions } from './embedded-options.ts'
-import { listLetters, settleLetters } from './letters.ts'
+import { EmbeddedHomes } from './homes.ts'
 import { Publishing } from './publishing.ts'
 import { readLog } from './reading.ts'
 import { type ChannelRecord, channelRecords, type EngineRecord, keys } from './records.ts'
@@ -59,6 +58,7 @@ export class EmbeddedEngine implements Engine {
   readonly clock: Clock
   readonly backup?: NonNullable<Engine['backup']>
   readonly carriage: Carriage
+  readonly consumers: Consumers
   readonly delays: Engine['delays']
   readonly #options: EmbeddedEngineOptions
   readonly #store: Store<Block>
@@ -67,7 +67,7 @@ export class EmbeddedEngine implements Engine {
   readonly #due: DueQueue
   readonly #logs = new Map<string, ChannelLog>()
   readonly #logsById = new Map<number, ChannelLog>()
-  readonly #cursors = new Map<string, Cursor>()
+  readonly #homes: EmbeddedHomes
   readonly #instances = new Set<Instance>()
   readonly alarms: AlarmList
   readonly #publishing: Publishing
@@ -106,7 +106,7 @@ export class EmbeddedEngine implements Engine {
     this.#leases = new LeaseWatch(clock, this.#instances)
     this.#retention = new Retention({
       ...shared,
-      queueFloor: (log) => this.#cursors.get(`${QUEUE_GROUP}/${log.id}`)?.done.floor ?? this.#savedFloor(QUEUE_GROUP, log) ?? log.first,
+      queueFloor: (log) => this.#homes.floorOf(QUEUE_GROUP, log) ?? log.first,
       failures: this.alarms.lasting('RETENTION_FAILED', 1),
     })
     this.#nextChannelId = this.#openChannels()
@@ -118,12 +118,9 @@ export class EmbeddedEngine implements Engine {
       open: () => this.#open(),
     })
     this.delays = this.#publishing.delays
-    this.carriage = new EmbeddedCarriage({
-      ...{ store, committer: this.#committer, queueGroup: QUEUE_GROUP, nowMs: () => clock.now(), log: (name) => this.#log(name) },
-      cursor: (group, log) => this.#cursors.get(`${group}/${log.id}`),
-      removeCursor: (group, log) => this.#removeCursor(group, log),
-      forgetCursor: (group, log) => this.#forgetCursor(group, log),
-    })
+    this.#homes = this.#makeHomes()
+    this.consumers = new Interventions(this.#homes)
+    this.carriage = new EmbeddedCarriage(this.#homes, { store, committer: this.#committer, nowMs: () => clock.now(), log: (name) => this.#log(name) })
     if (options.refresh !== undefined) this.#refreshEvery(options.refresh)
   }
 
@@ -168,6 +165,19 @@ export class EmbeddedEngine implements Engine {
       alarm: (error) => this.#alarm(error),
       seek: (log, position) => (this.#logsById.get(log.id) as ChannelLog).seek(position),
     }
+  }
+
+  #makeHomes(): EmbeddedHomes {
+    return new EmbeddedHomes({
+      ...{ store: this.#store, committer: this.#committer, clock: this.clock, logs: this.#logs, instances: this.#instances },
+      cursorHost: this.#cursorHost,
+      made: (cursor, log) => {
+        if (cursor.state.interrupted) this.#suspects.holdBack(cursor.takers)
+        if (cursor.group === QUEUE_GROUP) cursor.state.onMoved = () => this.#retention.note(log)
+      },
+      log: (name) => this.#log(name),
+      open: () => this.#open(),
+    })
   }
 
   #makeInstanceHost(): InstanceHost {
@@ -238,7 +248,7 @@ export class EmbeddedEngine implements Engine {
     this.#committer.record(keys.channel(spec.name), toJson({ id: log.id, spec, first: 0 }))
     for (const instance of this.#instances) {
       const takes = (name: string): boolean => name === spec.name || (isWildcard(name) && compileWildcard(name)(spec.name))
-      if (instance.spec.channels.some(takes)) this.#attach(instance, log, { at: 'beginning' })
+      if (instance.spec.channels.some(takes)) this.#homes.attach(instance, log, { at: 'beginning' })
     }
     await this.#committer.flushed()
   }
@@ -255,6 +265,17 @@ export class EmbeddedEngine implements Engine {
     const log = this.#logs.get(name)
     await log?.recall(this.clock.now(), this.#cursorHost.alarm)
     return log?.spec
+  }
+
+  async channels(): Promise<readonly ChannelSpec[]> {
+    this.#open()
+    return [...this.#logs.values()].map(({ spec }) => spec)
+  }
+
+  async bounds(channel: string): Promise<Bounds> {
+    this.#open()
+    const { first, committed } = this.#log(channel)
+    return { first, next: committed }
   }
 
   publish(channel: string, event: EncodedEvent, dueAtMs: number | null): Promise<Receipt> {
@@ -299,101 +320,14 @@ export class EmbeddedEngine implements Engine {
     }
     const instance = new Instance(spec, sink, this.#instanceHost)
     // What could be in flight must be known before anything is (clause 5).
-    for (const log of logs) this.#attach(instance, log, spec.from)
-    instance.suspended = this.#store.get(keys.pause(spec.name)) !== undefined
+    for (const log of logs) this.#homes.attach(instance, log, spec.from)
+    instance.suspended = this.#homes.pauseOf(spec.name) !== null
     this.#instances.add(instance)
     this.#agreement.compare(spec.name, this.#instances)
     await this.#committer.flushed()
     instance.begin()
     this.#leases.watch()
     return instance
-  }
-
-  #attach(instance: Instance, log: ChannelLog, from: Position): void {
-    const group = log.spec.kind === 'queue' ? QUEUE_GROUP : instance.spec.name
-    if (group === QUEUE_GROUP) this.#committer.record(keys.worker(log.id, instance.spec.name), Buffer.alloc(0))
-    this.#cursor(group, log, group === QUEUE_GROUP ? { at: 'beginning' } : from).attach(instance)
-  }
-
-  #cursor(group: string, log: ChannelLog, from: Position): Cursor {
-    const key = `${group}/${log.id}`
-    let cursor = this.#cursors.get(key)
-    if (cursor === undefined) {
-      cursor = new Cursor(group, log, this.#cursorHost, from)
-      this.#cursors.set(key, cursor)
-      if (cursor.state.interrupted) this.#suspects.holdBack(cursor.takers)
-      if (group === QUEUE_GROUP) cursor.state.onMoved = () => this.#retention.note(log)
-    }
-    return cursor
-  }
-
-  #savedFloor(group: string, log: ChannelLog): number | null {
-    const saved = this.#store.get(consumerKeys.cursor(group, log.id))
-    return saved === undefined ? null : fromFloat(saved)
-  }
-
-  /** A consumer's cursors, those of stopped consumers included; of queues, those it has worked on. */
-  #cursorsOf(consumer: string): Cursor[] {
-    const found: Cursor[] = []
-    for (const log of this.#logs.values()) {
-      if (log.spec.kind === 'stream') {
-        if (this.#cursors.has(`${consumer}/${log.id}`) || this.#savedFloor(consumer, log) !== null) found.push(this.#cursor(consumer, log, { at: 'end' }))
-      } else if (this.#worksOn(consumer, log)) found.push(this.#cursor(QUEUE_GROUP, log, { at: 'beginning' }))
-    }
-    if (found.length === 0) {
-      throw new MillraceError('UNKNOWN_CONSUMER', `no consumer "${consumer}" has been started on this broker`, { consumer })
-    }
-    return found
-  }
-
-  #worksOn(consumer: string, log: ChannelLog): boolean {
-    for (const instance of this.#instances) if (instance.spec.name === consumer && [...instance.cursors].some((cursor) => cursor.log === log)) return true
-    return this.#store.get(keys.worker(log.id, consumer)) !== undefined
-  }
-
-  async rewind(consumer: string, to: Position, channel: string | null): Promise<void> {
-    this.#open()
-    const cursors = rewindable(this.#cursorsOf(consumer), ({ log: { name, spec } }) => ({ name, kind: spec.kind }), {
-      consumer,
-      channel,
-      declared: [...this.#logs.keys()],
-    })
-    for (const cursor of cursors) cursor.rewind(this.#cursorHost.seek(cursor.log, to))
-    await this.#committer.flushed()
-  }
-
-  async setPause(consumer: string, pause: ConsumerPause | null): Promise<void> {
-    this.#open()
-    this.#cursorsOf(consumer)
-    this.#committer.record(keys.pause(consumer), pause === null ? null : toJson(pause))
-    await this.#committer.flushed()
-    for (const instance of this.#instances) if (instance.spec.name === consumer) instance.suspend(pause !== null)
-  }
-
-  async removeConsumer(consumer: string): Promise<void> {
-    this.#open()
-    if ([...this.#instances].some((instance) => instance.spec.name === consumer)) {
-      throw new MillraceError('INVALID_OPTION', `consumer "${consumer}" is running: stop it before removing it`, { consumer })
-    }
-    for (const cursor of this.#cursorsOf(consumer)) {
-      if (cursor.group === QUEUE_GROUP) {
-        await cursor.box.drop(consumer, {})
-        this.#committer.record(keys.worker(cursor.log.id, consumer), null)
-      } else this.#removeCursor(cursor.group, cursor.log as ChannelLog)
-    }
-    this.#committer.record(keys.pause(consumer), null)
-    await this.#committer.flushed()
-  }
-
-  #removeCursor(group: string, log: ChannelLog): void {
-    for (const [key] of clearedRecords(this.#store, group, log.id)) this.#committer.record(key, null)
-    this.#forgetCursor(group, log)
-  }
-
-  #forgetCursor(group: string, log: ChannelLog): void {
-    const cursor = this.#cursors.get(`${group}/${log.id}`)
-    if (cursor !== undefined) log.listeners.delete(cursor)
-    this.#cursors.delete(`${group}/${log.id}`)
   }
 
   async removeChannel(channel: string): Promise<void> {
@@ -405,12 +339,8 @@ export class EmbeddedEngine implements Engine {
       instance.revoke(mine)
     }
     await this.#committer.flushed()
-    for (const cursor of [...this.#cursors.values()]) {
-      if (cursor.log !== log) continue
-      for (const instance of [...cursor.takers.instances]) cursor.detach(instance)
-      this.#removeCursor(cursor.group, log)
-    }
-    this.#removeRecords(log)
+    this.#homes.removeChannel(log)
+    for (const key of channelRecords(this.#store, log.id)) this.#committer.record(key, null)
     this.#committer.trim(log.id, log.committed)
     this.#committer.record(keys.channel(channel), null)
     this.#logs.delete(channel)
@@ -419,42 +349,11 @@ export class EmbeddedEngine implements Engine {
     await this.#committer.flushed()
   }
 
-  #removeRecords(log: ChannelLog): void {
-    for (const key of channelRecords(this.#store, log.id)) this.#committer.record(key, null)
-    for (const [key] of this.#store.range(...under('g/'))) {
-      if (lastNumber(key) === log.id) this.#removeCursor(key.slice(2, key.lastIndexOf('/')), log)
-    }
-  }
-
-  async deadLetters(consumer: string, query: DeadLetterQuery): Promise<DeadLetter[]> {
-    this.#open()
-    await this.#committer.flushed()
-    return listLetters(this.#cursorsOf(consumer), consumer, query)
-  }
-
-  async redrive(consumer: string, query: DeadLetterQuery): Promise<number> {
-    this.#open()
-    await this.#committer.flushed()
-    return settleLetters(this.#cursorsOf(consumer), consumer, query, 'redrive')
-  }
-
-  async dropDeadLetters(consumer: string, query: DeadLetterQuery): Promise<number> {
-    this.#open()
-    await this.#committer.flushed()
-    return settleLetters(this.#cursorsOf(consumer), consumer, query, 'drop')
-  }
-
   async describe(): Promise<Omit<BrokerDescription, 'capabilities' | 'engine'>> {
     this.#open()
-    return describeEngine({
-      clock: this.clock,
-      store: this.#store,
-      logs: this.#logs,
-      cursors: this.#cursors,
-      instances: this.#instances,
-      alarms: this.alarms.all,
-      queueGroup: QUEUE_GROUP,
-    })
+    const elapsedMs = this.clock.elapsed()
+    const channels = [...this.#logs.values()].map((log) => log.describe(elapsedMs))
+    return { channels, consumers: await describeConsumers(this.#homes), alarms: this.alarms.all }
   }
 
   /** Whether something is being stored. */
@@ -483,7 +382,7 @@ export class EmbeddedEngine implements Engine {
   async #close(): Promise<void> {
     this.#closed.abort()
     await Promise.allSettled([...this.#instances].filter((instance) => !instance.abandoned).map((instance) => instance.close()))
-    for (const cursor of this.#cursors.values()) this.#cursorHost.touch(cursor.state)
+    for (const cursor of this.#homes.cursors) this.#cursorHost.touch(cursor.state)
     await this.#retention.close()
     try {
       await this.#committer.left()

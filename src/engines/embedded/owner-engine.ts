@@ -2,16 +2,17 @@
 import type { Clock } from '../../base/clock.ts'
 import type { Capabilities } from '../../broker/capabilities.ts'
 import type { Carriage } from '../../broker/carriage.ts'
+import type { Consumers } from '../../broker/consumers.ts'
 import type { Delays } from '../../broker/delays.ts'
-import type { BrokerDescription, ConsumerPause, DeadLetter, DeadLetterQuery } from '../../broker/description.ts'
+import type { BrokerDescription } from '../../broker/description.ts'
 import type {
+  Bounds,
   ConsumerSpec,
   DeliverySink,
   EncodedEvent,
   Engine,
   EngineReadOptions,
   LastingAlarms,
-  Position,
   Receipt,
   StoredText,
   Subscription,
@@ -42,6 +43,9 @@ export class OwnerEngine implements Engine {
   get carriage(): Carriage {
     return this.#engine.carriage
   }
+  get consumers(): Consumers {
+    return this.#engine.consumers
+  }
   get delays(): Delays {
     return this.#engine.delays
   }
@@ -50,6 +54,12 @@ export class OwnerEngine implements Engine {
   }
   channel(name: string): Promise<ChannelSpec | undefined> {
     return this.#engine.channel(name)
+  }
+  channels(): Promise<readonly ChannelSpec[]> {
+    return this.#engine.channels()
+  }
+  bounds(channel: string): Promise<Bounds> {
+    return this.#engine.bounds(channel)
   }
   publish(channel: string, event: EncodedEvent, dueAtMs: number | null): Promise<Receipt> {
     return this.#engine.publish(channel, event, dueAtMs)
@@ -63,27 +73,8 @@ export class OwnerEngine implements Engine {
   subscribe(spec: ConsumerSpec, sink: DeliverySink): Promise<Subscription> {
     return this.#engine.subscribe(spec, sink)
   }
-  rewind(consumer: string, to: Position, channel: string | null): Promise<void> {
-    return this.#engine.rewind(consumer, to, channel)
-  }
-  setPause(consumer: string, pause: ConsumerPause | null): Promise<void> {
-    return this.#engine.setPause(consumer, pause)
-  }
-
-  removeConsumer(consumer: string): Promise<void> {
-    return this.#engine.removeConsumer(consumer)
-  }
   removeChannel(channel: string): Promise<void> {
     return this.#engine.removeChannel(channel)
-  }
-  deadLetters(consumer: string, query: DeadLetterQuery): Promise<DeadLetter[]> {
-    return this.#engine.deadLetters(consumer, query)
-  }
-  redrive(consumer: string, query: DeadLetterQuery): Promise<number> {
-    return this.#engine.redrive(consumer, query)
-  }
-  dropDeadLetters(consumer: string, query: DeadLetterQuery): Promise<number> {
-    return this.#engine.dropDeadLetters(consumer, query)
   }
   describe(): Promise<Omit<BrokerDescription, 'capabilities' | 'engine'>> {
     return this.#engine.describe()

@@ -2,7 +2,7 @@
  * A consumer's records in one log in the form in which they are carried to another engine, and back. The offsets stay as they are: whoever carries them
  * translates them.
  */
-import type { CarriedConsumer, CarriedLetter } from '../broker/carriage.ts'
+import type { CarriedConsumer, CarriedLetter } from '../../broker/carriage.ts'
 import {
   type ChainRecord,
   consumerKeys,
@@ -16,10 +16,10 @@ import {
   toFloat,
   toJson,
   under,
-} from './consumer-records.ts'
-import type { RecordChange } from './cursor-host.ts'
-import type { LetterReader } from './dead-letter-box.ts'
-import { DoneSet } from './done-set.ts'
+} from '../consumer-records.ts'
+import type { RecordChange } from '../cursor-host.ts'
+import type { LetterReader } from '../dead-letter-box.ts'
+import { DoneSet } from '../done-set.ts'
 
 /** Where records are looked up. */
 export interface Records {

@@ -2,8 +2,8 @@
  * The dead letters of a consumer over its channels, the oldest first, the same on every engine: within a channel in the order of its events, and of the
  * channels' next ones that which died first. They are read as they are asked for.
  */
-import type { DeadLetter, DeadLetterQuery } from '../broker/description.ts'
-import type { DeadLetterBox } from './dead-letter-box.ts'
+import type { DeadLetter, DeadLetterQuery } from '../../broker/description.ts'
+import type { DeadLetterBox } from '../dead-letter-box.ts'
 
 /** A box of the consumer, with what its asker knows it by. */
 export type Boxed<Whose> = readonly [whose: Whose, box: DeadLetterBox]

@@ -1,0 +1,136 @@
+/**
+ * What consumers have settled, and their dead letters, taken out of an engine and put into another. What is carried is the whole channel's; where a channel
+ * has several logs it is joined from all of its homes, and put into each of them.
+ */
+import { MillraceError } from '../../base/errors.ts'
+import { LIMITS } from '../../base/limits.ts'
+import type { Carriage, CarriedConsumer, CarriedEvent, CarriedLetter, CarriedSchedule, Page } from '../../broker/carriage.ts'
+import type { EncodedEvent } from '../../broker/engine.ts'
+import { QUEUE_GROUP } from '../consumer-records.ts'
+import { type CarriedProgress, clearedRecords, letterRecords, lettersIn, progressRecords, type Records } from './carried-state.ts'
+import type { Home, HomeState, Homes } from './homes.ts'
+import { progressOf } from './joined-progress.ts'
+
+/** So much of events or letters is a page. */
+export const PAGE: { readonly count: number; readonly bytes: number } = { count: 1000, bytes: LIMITS.readAheadBytes }
+
+/** A home of a consumer that does not run, to put records into. */
+export interface OpenRecords {
+  readonly records: Records
+  write(key: string, value: Uint8Array | null): void
+  addWorker(consumer: string): void
+}
+
+export interface CarriedHomes<H extends Home> extends Homes<H> {
+  /** The homes of a group in each log of a channel, whether or not it has begun there. @throws UNKNOWN_CHANNEL */
+  logs(channel: string, group: string): Promise<readonly H[]>
+  /** The log in which an event of a channel is. */
+  logOf(channel: string, event: EncodedEvent): number
+  /** The log that has the event at an offset of a channel. */
+  logAt(channel: string, offset: number): Promise<number>
+  /** The log ends here. */
+  endOf(home: H): Promise<number>
+  /** Offsets of the log's events from one on. */
+  offsets(home: H, from: number): AsyncIterable<number>
+  /** Write records, where nobody works: false, and nothing is done, where somebody does. Resolves when they are durable. */
+  put(home: H, change: (open: OpenRecords) => void): Promise<boolean>
+}
+
+export abstract class ConsumerCarriage<H extends Home> implements Carriage {
+  readonly #homes: CarriedHomes<H>
+
+  constructor(homes: CarriedHomes<H>) {
+    this.#homes = homes
+  }
+
+  abstract accepts(): Promise<{ readonly eventBytesMax: number; readonly keepsTimes: boolean }>
+  abstract scheduled(channel: string, from: string | null): Promise<Page<CarriedSchedule>>
+  abstract putEvents(channel: string, events: readonly CarriedEvent[]): Promise<void>
+
+  async consumers(channel: string): Promise<CarriedConsumer[]> {
+    await this.#homes.look()
+    const bounds = await this.#homes.bounds(channel)
+    const groups = new Set((await this.#homes.list(null)).flatMap((home) => (home.channel.name === channel ? [home.group] : [])))
+    const found: CarriedConsumer[] = []
+    for (const group of [...groups].sort()) {
+      const states = await this.#states(channel, group)
+      const workers = [...new Set(states.flatMap(([, state]) => state.workers))].sort()
+      const progress = await progressOf(this.#homes, states, bounds)
+      if (progress !== null) found.push({ channel, consumer: group === QUEUE_GROUP ? null : group, workers, ...progress })
+    }
+    return found
+  }
+
+  async #states(channel: string, group: string): Promise<readonly (readonly [home: H, state: HomeState])[]> {
+    const homes = await this.#homes.logs(channel, group)
+    return Promise.all(
+      homes.map(async (home) => {
+        await this.#homes.flushed(home)
+        return [home, await this.#homes.read(home)] as const
+      }),
+    )
+  }
+
+  async letters(channel: string, consumer: string | null, from: string | null): Promise<Page<CarriedLetter>> {
+    await this.#homes.look()
+    const states = await this.#states(channel, consumer ?? QUEUE_GROUP)
+    const pages = await Promise.all(
+      states.map(([{ group, logId }, { records, letters }]) => lettersIn(records, group, logId, Number(from ?? 0), PAGE, letters)),
+    )
+    // Of a log that has more, nothing is known behind its page: no other is gone through farther.
+    const known = Math.min(...pages.map((page) => page.at(-1)?.offset ?? Number.POSITIVE_INFINITY))
+    const items = pages
+      .flat()
+      .filter(({ offset }) => offset <= known)
+      .sort((a, b) => a.offset - b.offset)
+    return { items, next: items.length === 0 ? null : String(known + 1) }
+  }
+
+  async putConsumer(state: CarriedConsumer): Promise<void> {
+    const { channel, workers } = state
+    const touched = [...state.retries.map(({ offset }) => offset), ...(state.inFlight?.offsets ?? [])]
+    const logs = new Map<number, number>()
+    for (const offset of touched) logs.set(offset, await this.#homes.logAt(channel, offset))
+    await this.#put(channel, state.consumer, async (home) => {
+      const { group, logId } = home
+      const progress = progressIn(state, await this.#homes.endOf(home), (offset) => logs.get(offset) === logId)
+      return ({ records, write, addWorker }) => {
+        for (const [key] of [...clearedRecords(records, group, logId)]) write(key, null)
+        for (const [key, value] of progressRecords(group, logId, progress)) write(key, value)
+        for (const worker of workers) addWorker(worker)
+      }
+    })
+  }
+
+  async putLetters(channel: string, consumer: string | null, letters: readonly CarriedLetter[]): Promise<void> {
+    await this.#put(channel, consumer, async ({ group, logId }) => {
+      const its = letters.filter((letter) => this.#homes.logOf(channel, letter) === logId)
+      return ({ write }) => {
+        for (const [key, value] of letterRecords(group, logId, its)) write(key, value)
+      }
+    })
+  }
+
+  /** Change what the homes of a consumer that does not run hold. @throws UNKNOWN_CHANNEL · INVALID_OPTION when it runs */
+  async #put(channel: string, consumer: string | null, changeOf: (home: H) => Promise<(open: OpenRecords) => void>): Promise<void> {
+    await this.#homes.look()
+    for (const home of await this.#homes.logs(channel, consumer ?? QUEUE_GROUP)) {
+      if (await this.#homes.put(home, await changeOf(home))) continue
+      const who = consumer === null ? `queue "${channel}"` : `consumer "${consumer}"`
+      throw new MillraceError('INVALID_OPTION', `${who} is being worked on: stop its consumers before it is put elsewhere`, { channel })
+    }
+  }
+}
+
+/** What of a consumer's progress in a channel is one log's. Where a log ends before the channel does, what is still to come into it is not settled. */
+function progressIn({ floor, settled, retries, inFlight }: CarriedProgress, end: number, isHere: (offset: number) => boolean): CarriedProgress {
+  return {
+    floor: Math.min(floor, end),
+    settled: settled.flatMap(([from, to]): [number, number][] => (from < end ? [[from, Math.min(to, end)]] : [])),
+    retries: retries.filter(({ offset }) => isHere(offset)),
+    inFlight:
+      inFlight === null
+        ? null
+        : { ...inFlight, offsets: inFlight.offsets.filter(isHere), solo: inFlight.solo !== null && isHere(inFlight.solo) ? inFlight.solo : null },
+  }
+}

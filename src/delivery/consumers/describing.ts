@@ -1,0 +1,137 @@
+/** Clause 17: how far behind a consumer is, and what does not move, and why. Computed when somebody asks. */
+import { isMillraceError } from '../../base/errors.ts'
+import type { ConsumerDescription, ConsumerPosition } from '../../broker/description.ts'
+import type { Bounds } from '../../broker/engine.ts'
+import { type ChainRecord, consumerKeys, fromJson, QUEUE_GROUP, under } from '../consumer-records.ts'
+import type { Instance } from '../instance.ts'
+import { stallOf } from '../stall.ts'
+import { settledIn } from './carried-state.ts'
+import { type Home, type HomeState, type Homes, inOrder } from './homes.ts'
+
+/** A home as descriptions need it: of a queue's, the same for each of its workers. */
+interface Part<H extends Home> {
+  readonly home: H
+  readonly state: HomeState
+  readonly bounds: Bounds
+  readonly floor: number
+  readonly lag: number
+  readonly lagMs: number
+  readonly retrying: number
+  /** Why the age of its events is not known. */
+  readonly unreadable: string | null
+}
+
+/** Every consumer that has begun, in the order of their names. */
+export async function describeConsumers<H extends Home>(homes: Homes<H>): Promise<ConsumerDescription[]> {
+  const byConsumer = new Map<string, Part<H>[]>()
+  const parts = await partsOf(homes, inOrder(await homes.list(null)))
+  const workers = new Map<string, Set<string>>()
+  for (const { home, state } of parts) workers.set(home.channel.name, new Set([...(workers.get(home.channel.name) ?? []), ...state.workers]))
+  for (const part of parts) {
+    const { group, channel } = part.home
+    const names = group === QUEUE_GROUP ? (workers.get(channel.name) ?? []) : [group]
+    for (const name of names) byConsumer.set(name, [...(byConsumer.get(name) ?? []), part])
+  }
+  const found: ConsumerDescription[] = []
+  for (const [name, its] of [...byConsumer].sort(([a], [b]) => (a < b ? -1 : 1))) found.push(await described(homes, name, its))
+  return found
+}
+
+/** A consumer by its homes; null where it has not begun in any. */
+export async function describeConsumer<H extends Home>(homes: Homes<H>, name: string, its: readonly H[]): Promise<ConsumerDescription | null> {
+  const parts = await partsOf(homes, its)
+  return parts.length === 0 ? null : described(homes, name, parts)
+}
+
+async function partsOf<H extends Home>(homes: Homes<H>, its: readonly H[]): Promise<Part<H>[]> {
+  const bounds = new Map(its.map(({ channel: { name } }) => [name, homes.bounds(name)]))
+  const parts = await Promise.all(its.map(async (home) => partOf(homes, home, await (bounds.get(home.channel.name) as Promise<Bounds>))))
+  return parts.filter((part) => part !== null)
+}
+
+/** Null where nothing has begun. */
+async function partOf<H extends Home>(homes: Homes<H>, home: H, bounds: Bounds): Promise<Part<H> | null> {
+  const { group, logId } = home
+  const state = await homes.read(home)
+  const { cursor, records, unsent } = state
+  const done = cursor?.done ?? settledIn(records, group, logId)
+  if (done === null) return null
+  if (cursor === null) done.raise(Math.min(bounds.first, bounds.next))
+  // Where the log has no event before the last that is settled, that is settled too.
+  const [open, end] = cursor === null ? [done.end - done.floor - done.above, done.end] : [cursor.outstanding, cursor.taken]
+  const lag = unsent + open + (await state.pending(end))
+  const floor = Math.max(done.floor, bounds.first)
+  const retrying = cursor?.state.retries.size ?? records.range(...under(consumerKeys.table('r', group, logId))).length
+  return { home, state, bounds, floor, lag, retrying, ...(await ageOf(state, lag === 0 ? null : floor, homes.clock.now())) }
+}
+
+/** How long the first event at or after an offset has been stored. Damage to it is told of this consumer, and of no other. */
+async function ageOf(state: HomeState, floor: number | null, nowMs: number): Promise<Pick<Part<Home>, 'lagMs' | 'unreadable'>> {
+  try {
+    const storedAtMs = floor === null ? null : await state.storedAtMs(floor)
+    return { lagMs: storedAtMs === null ? 0 : Math.max(0, nowMs - storedAtMs), unreadable: null }
+  } catch (error) {
+    if (!isMillraceError(error, 'DATA_DAMAGED')) throw error
+    return { lagMs: 0, unreadable: error.message }
+  }
+}
+
+async function described<H extends Home>(homes: Homes<H>, name: string, parts: readonly Part<H>[]): Promise<ConsumerDescription> {
+  const here = homes.here(name)
+  const elsewhere = await homes.elsewhere(
+    name,
+    parts.map(({ home }) => home),
+  )
+  const letters = parts.map((part) => lettersIn(part, name))
+  const pause = homes.pauseOf(name)
+  const idle = [...here.map((instance) => instance.idle), ...elsewhere.map(({ paused }) => paused)]
+  return {
+    name,
+    channels: positionsOf(parts),
+    instances: here.length + sum(elsewhere, ({ instances }) => instances),
+    inFlight: sum(here, ({ held }) => held.size) + sum(elsewhere, ({ inFlight }) => inFlight),
+    retrying: sum(parts, ({ retrying }) => retrying),
+    deadLetters: sum(letters, ({ dead }) => dead),
+    parked: sum(letters, ({ waiting }) => waiting),
+    rate: sum(parts, ({ state }) => state.cursor?.progress.meter.rate(homes.clock.elapsed()) ?? 0) + sum(elsewhere, ({ rate }) => rate),
+    paused: pause !== null || (idle.length > 0 && idle.every((each) => each)),
+    pause,
+    stalled: stalledIn(parts, here, homes.clock),
+  }
+}
+
+function positionsOf(parts: readonly Part<Home>[]): ConsumerPosition[] {
+  const positions = new Map<string, ConsumerPosition>()
+  for (const { home, bounds, floor, lag, lagMs } of parts) {
+    const channel = home.channel.name
+    const before = positions.get(channel) ?? { channel, floor: bounds.next, lag: 0, lagMs: 0 }
+    // A partition in which nothing is left to do holds no floor down.
+    const lowest = lag === 0 ? before.floor : Math.min(before.floor, floor)
+    positions.set(channel, { channel, floor: lowest, lag: before.lag + lag, lagMs: Math.max(before.lagMs, lagMs) })
+  }
+  return [...positions.values()]
+}
+
+function lettersIn({ home: { group, logId }, state: { cursor, records } }: Part<Home>, consumer: string): { readonly dead: number; readonly waiting: number } {
+  if (cursor !== null && group === consumer) return { dead: cursor.box.dead, waiting: cursor.box.waiting }
+  const counts = { dead: 0, waiting: 0 }
+  for (const [, bytes] of records.range(...under(consumerKeys.table('k', group, logId)))) {
+    const record = fromJson<ChainRecord>(bytes)
+    if (record.consumer !== consumer) continue
+    if (record.state === 'dead') counts.dead++
+    else if (record.key !== null) counts.waiting++
+  }
+  return counts
+}
+
+function stalledIn(parts: readonly Part<Home>[], here: readonly Instance[], clock: Homes['clock']): ConsumerDescription['stalled'] {
+  const progress = parts.flatMap(({ state: { cursor }, lag }) => (cursor === null ? [] : [{ cursor, lag }]))
+  const stalled = stallOf(progress, here, clock)
+  const damaged = parts.find(({ unreadable }) => unreadable !== null)
+  if (damaged === undefined) return stalled
+  return { sinceMs: stalled?.sinceMs ?? clock.now(), reason: `events of "${damaged.home.channel.name}" cannot be read: ${damaged.unreadable}` }
+}
+
+function sum<Item>(items: readonly Item[], count: (item: Item) => number): number {
+  return items.reduce((total, item) => total + count(item), 0)
+}

@@ -1,0 +1,158 @@
+/**
+ * What people do to a consumer from outside: look at its dead letters, give them back, drop them, rewind it, pause it, remove it.
+ * Each check, each error and each order is decided here, for every engine.
+ */
+import { MillraceError } from '../../base/errors.ts'
+import type { Consumers } from '../../broker/consumers.ts'
+import { type ConsumerDescription, type ConsumerPause, DEAD_LETTERS_MAX, type DeadLetter, type DeadLetterQuery } from '../../broker/description.ts'
+import type { Position } from '../../broker/engine.ts'
+import { QUEUE_GROUP } from '../consumer-records.ts'
+import { DeadLetterBox } from '../dead-letter-box.ts'
+import { describeConsumer } from './describing.ts'
+import { type Home, type HomeState, type Homes, inOrder } from './homes.ts'
+import { type Boxed, oldestFirst, sharesOf } from './oldest-first.ts'
+import { rewindable } from './rewindable.ts'
+
+export class Interventions<H extends Home> implements Consumers {
+  readonly #homes: Homes<H>
+
+  constructor(homes: Homes<H>) {
+    this.#homes = homes
+  }
+
+  async describe(consumer: string): Promise<ConsumerDescription | null> {
+    await this.#homes.look()
+    return describeConsumer(this.#homes, consumer, await homesOf(this.#homes, consumer))
+  }
+
+  async rewind(consumer: string, to: Position, channel: string | null): Promise<void> {
+    const homes = rewindable(await this.#homesOf(consumer), { consumer, channel, declared: this.#homes.declared })
+    // An offset that one of them does not have moves none.
+    const targets = await Promise.all(homes.map(async (home) => [home, await this.#homes.seek(home, to)] as const))
+    await allDone(targets, ([home, offset]) =>
+      this.#homes.change(home, async ({ cursor, flushed }) => {
+        cursor.rewind(offset)
+        await flushed()
+      }),
+    )
+  }
+
+  async setPause(consumer: string, pause: ConsumerPause | null): Promise<void> {
+    await this.#homes.setPause(consumer, pause, await this.#homesOf(consumer))
+  }
+
+  async remove(consumer: string): Promise<void> {
+    const homes = await this.#homesOf(consumer)
+    if (this.#homes.here(consumer).length > 0 || (await this.#homes.elsewhere(consumer, homes)).length > 0)
+      throw new MillraceError('INVALID_OPTION', `consumer "${consumer}" is running: stop it before removing it`, { consumer })
+    await allDone(homes, (home) => (home.group === QUEUE_GROUP ? this.#leaveQueue(consumer, home) : this.#homes.remove(home)))
+    await this.#homes.setPause(consumer, null, [])
+  }
+
+  /** What is settled in a queue is its workers' together: of one of them, only its dead letters go. */
+  async #leaveQueue(consumer: string, home: H): Promise<void> {
+    const state = await this.#homes.read(home)
+    const letters = await firstOf(boxOf(home, state).offsets(consumer, { limit: 1 }))
+    if (letters === undefined && !state.workers.includes(consumer)) return
+    await this.#homes.change(home, async ({ cursor, flushed, forgetWorker }) => {
+      await cursor.box.drop(consumer, {})
+      forgetWorker(consumer)
+      await flushed()
+    })
+  }
+
+  async deadLetters(consumer: string, query: DeadLetterQuery): Promise<DeadLetter[]> {
+    const boxes = await this.#boxes(consumer, query)
+    return collected(oldestFirst(boxes, consumer, { ...query, limit: query.limit ?? DEAD_LETTERS_MAX }))
+  }
+
+  redrive(consumer: string, query: DeadLetterQuery): Promise<number> {
+    return this.#settle(consumer, query, 'redrive')
+  }
+
+  dropDeadLetters(consumer: string, query: DeadLetterQuery): Promise<number> {
+    return this.#settle(consumer, query, 'drop')
+  }
+
+  async #settle(consumer: string, query: DeadLetterQuery, how: 'redrive' | 'drop'): Promise<number> {
+    let count = 0
+    await allDone(await this.#shares(consumer, query), ([home, limit]) =>
+      this.#homes.change(home, async ({ cursor }) => {
+        const settled = await cursor.box[how](consumer, query.limit === undefined ? query : { ...query, limit })
+        count += settled.count
+        cursor.wake(settled.keys)
+      }),
+    )
+    if (count === 0 && (query.offset !== undefined || query.id !== undefined)) {
+      const which = query.id ?? `at offset ${query.offset}`
+      throw new MillraceError('UNKNOWN_DEAD_LETTER', `consumer "${consumer}" has no dead letter ${which}`, { consumer, ...query })
+    }
+    return count
+  }
+
+  /** The homes that have dead letters that a query names: with a limit, how many each has of the oldest of all. */
+  async #shares(consumer: string, query: DeadLetterQuery): Promise<readonly (readonly [home: H, count: number])[]> {
+    const boxes = await this.#boxes(consumer, query)
+    if (query.limit !== undefined) return [...(await sharesOf(boxes, consumer, query))]
+    const shares: [H, number][] = []
+    for (const [home, box] of boxes) if ((await firstOf(box.offsets(consumer, { ...query, limit: 1 }))) !== undefined) shares.push([home, 1])
+    return shares
+  }
+
+  async #boxes(consumer: string, { channel }: DeadLetterQuery): Promise<readonly Boxed<H>[]> {
+    const homes = (await this.#homesOf(consumer)).filter((home) => channel === undefined || channel === home.channel.name)
+    return Promise.all(
+      homes.map(async (home) => {
+        await this.#homes.flushed(home)
+        return [home, boxOf(home, await this.#homes.read(home))] as const
+      }),
+    )
+  }
+
+  /** @throws UNKNOWN_CONSUMER */
+  async #homesOf(consumer: string): Promise<H[]> {
+    await this.#homes.look()
+    const homes = await homesOf(this.#homes, consumer)
+    if (homes.length === 0) throw new MillraceError('UNKNOWN_CONSUMER', `no consumer "${consumer}" has been started on this broker`, { consumer })
+    return homes
+  }
+}
+
+/** The homes of a consumer: of streams its own, of queues those of each queue that it has worked on. */
+async function homesOf<H extends Home>(homes: Homes<H>, consumer: string): Promise<H[]> {
+  const [own, ofQueues] = await Promise.all([homes.list(consumer), homes.list(QUEUE_GROUP)])
+  const queues = new Set<string>()
+  await Promise.all(ofQueues.map(async (home) => (await homes.read(home)).workers.includes(consumer) && queues.add(home.channel.name)))
+  return inOrder([...own, ...ofQueues.filter(({ channel }) => queues.has(channel.name))])
+}
+
+/** The dead letters of a home, to look at. */
+function boxOf({ group, channel, logId }: Home, { cursor, records, letters }: HomeState): DeadLetterBox {
+  if (cursor !== null) return cursor.box
+  return new DeadLetterBox({
+    ...{ group, channelId: logId, channel: channel.name },
+    get: (key) => records.get(key),
+    range: (from, to, limit) => records.range(from, to, limit),
+    write: () => undefined,
+    flushed: () => Promise.resolve(),
+    ...(letters !== undefined && { letters }),
+  })
+}
+
+/** Each of them; afterwards the first error, if one failed. */
+async function allDone<Item>(items: readonly Item[], act: (item: Item) => Promise<void>): Promise<void> {
+  const results = await Promise.allSettled(items.map(act))
+  const failed = results.find((result) => result.status === 'rejected')
+  if (failed !== undefined) throw failed.reason
+}
+
+async function firstOf<Item>(items: AsyncIterable<Item>): Promise<Item | undefined> {
+  for await (const item of items) return item
+  return undefined
+}
+
+async function collected<Whose>(found: AsyncIterable<readonly [whose: Whose, letter: DeadLetter]>): Promise<DeadLetter[]> {
+  const letters: DeadLetter[] = []
+  for await (const [, letter] of found) letters.push(letter)
+  return letters
+}
