@@ -212,9 +212,9 @@ export class ConnectedBroker implements Broker {
     this.#open()
     const name = nameOf(consumer, 'consumer')
     return {
-      list: async (query = {}) => this.#engine.deadLetters(name, checkedQuery(query)),
-      redrive: async (query = {}) => this.#engine.redrive(name, checkedQuery(query)),
-      drop: async (query = {}) => this.#engine.dropDeadLetters(name, checkedQuery(query)),
+      list: async (query = {}) => this.#engine.consumers.deadLetters(name, checkedQuery(query)),
+      redrive: async (query = {}) => this.#engine.consumers.redrive(name, checkedQuery(query)),
+      drop: async (query = {}) => this.#engine.consumers.dropDeadLetters(name, checkedQuery(query)),
     }
   }
 
@@ -234,7 +234,7 @@ export class ConnectedBroker implements Broker {
     knownOptions(options, ['channel'], 'rewind')
     refuseUndefined(options, 'rewind', 'every channel of the consumer')
     const channel = options.channel === undefined ? null : nameOf(options.channel, 'channel')
-    await this.#engine.rewind(name, position(to, this.#engine.clock.now(), 'to'), channel)
+    await this.#engine.consumers.rewind(name, position(to, this.#engine.clock.now(), 'to'), channel)
   }
 
   async pause(consumer: string | { readonly name: string }, options: { readonly reason?: string } = {}): Promise<void> {
@@ -243,12 +243,12 @@ export class ConnectedBroker implements Broker {
     const { reason = null } = options
     if (reason !== null && (typeof reason !== 'string' || reason.length > LIMITS.reasonCharsMax))
       throw new MillraceError('INVALID_OPTION', `reason must be text of at most ${LIMITS.reasonCharsMax} characters`, { option: 'reason' })
-    await this.#engine.setPause(pausable(consumer), { sinceMs: this.#engine.clock.now(), reason })
+    await this.#engine.consumers.setPause(pausable(consumer), { sinceMs: this.#engine.clock.now(), reason })
   }
 
   async resume(consumer: string | { readonly name: string }): Promise<void> {
     this.#open()
-    await this.#engine.setPause(pausable(consumer), null)
+    await this.#engine.consumers.setPause(pausable(consumer), null)
   }
 
   async backup(directory: string): Promise<Backup> {
@@ -261,7 +261,7 @@ export class ConnectedBroker implements Broker {
 
   async removeConsumer(consumer: string | { readonly name: string }): Promise<void> {
     this.#open()
-    await this.#engine.removeConsumer(nameOf(consumer, 'consumer'))
+    await this.#engine.consumers.remove(nameOf(consumer, 'consumer'))
   }
 
   async removeChannel(channel: string | { readonly name: string }): Promise<void> {

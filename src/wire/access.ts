@@ -60,6 +60,8 @@ export interface Welcome {
   readonly heartbeatMs: number
   readonly engine: string
   readonly capabilities: unknown
+  /** Methods of `call` that this server has and older ones of this version have not. */
+  readonly methods?: readonly string[]
 }
 
 /** An error as it crosses the wire. */

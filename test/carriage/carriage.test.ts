@@ -173,7 +173,7 @@ describe.each(Object.entries(ENGINES))('%s', (_name, open) => {
     await expect.poll(() => seen.map(({ offset }) => offset).sort((a, b) => a - b), { timeout: 10_000 }).toEqual(expected)
     expect(seen.find(({ offset }) => offset === 11)?.attempt).toBe(4)
     await subscription.flushed()
-    expect(await engine.redrive('reader', {})).toBe(1)
+    expect(await engine.consumers.redrive('reader', {})).toBe(1)
     await expect.poll(() => seen.filter(({ key }) => key === 'k-3').map(({ offset }) => offset), { timeout: 10_000 }).toEqual([3, 10, 17, 24, 31, 38])
     await expect(engine.carriage.putConsumer(state)).rejects.toMatchObject({ code: 'INVALID_OPTION' })
     await subscription.close()

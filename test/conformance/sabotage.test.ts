@@ -129,12 +129,14 @@ const SABOTAGE: readonly Sabotage[] = [
   {
     how: 'redrive publishes the event again',
     lie: (engine) => ({
-      redrive: async (consumer, query) => {
-        const letters = await engine.deadLetters(consumer, query)
-        await engine.dropDeadLetters(consumer, query)
-        for (const { channel, id, type, key, text } of letters) await engine.publish(channel, { id: `${id}-again`, type, key, text }, null)
-        return letters.length
-      },
+      consumers: instead(engine.consumers, {
+        redrive: async (consumer, query) => {
+          const letters = await engine.consumers.deadLetters(consumer, query)
+          await engine.consumers.dropDeadLetters(consumer, query)
+          for (const { channel, id, type, key, text } of letters) await engine.publish(channel, { id: `${id}-again`, type, key, text }, null)
+          return letters.length
+        },
+      }),
     }),
     noticed: ['06-dead-letter/redrive-gives-it-to-that-consumer-alone', '06-dead-letter/park-holds-back-the-later-events-of-its-key'],
   },
@@ -169,7 +171,7 @@ const SABOTAGE: readonly Sabotage[] = [
   },
   {
     how: 'rewinding does nothing',
-    lie: () => ({ rewind: async () => undefined }),
+    lie: (engine) => ({ consumers: instead(engine.consumers, { rewind: async () => undefined }) }),
     noticed: ['09-replay/rewind-to-the-beginning-while-running', '09-replay/rewind-takes-back-what-is-in-hand'],
   },
   {
@@ -266,9 +268,9 @@ const SABOTAGE: readonly Sabotage[] = [
   },
   {
     how: 'errors are plain',
-    lie: () => ({
+    lie: (engine) => ({
       channel: () => Promise.reject(new Error('no')),
-      rewind: () => Promise.reject(new Error('no')),
+      consumers: instead(engine.consumers, { rewind: () => Promise.reject(new Error('no')) }),
     }),
     noticed: ['18-errors/an-unknown-channel-is-refused', '09-replay/rewind-of-an-unknown-consumer-is-refused'],
   },

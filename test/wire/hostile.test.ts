@@ -346,7 +346,17 @@ test('a client that sends damaged frames of every type settles nothing and ends 
   await served.close()
 }, 60_000)
 
-const welcome = { protocol: 1, session: 's', resumed: false, received: 0, nowMs: 0, heartbeatMs: 10_000, engine: 'x', capabilities: {} }
+const welcome = {
+  protocol: 1,
+  session: 's',
+  resumed: false,
+  received: 0,
+  nowMs: 0,
+  heartbeatMs: 10_000,
+  engine: 'x',
+  capabilities: {},
+  methods: ['channels', 'bounds', 'consumer'],
+}
 
 /** A server that answers each connection as it is told. */
 function hostile(answer: (raw: Raw, frame: { readonly type: number; readonly body: Buffer }) => void): () => Promise<Transport> {
@@ -405,8 +415,11 @@ test('an answer that cannot be read fails the call, and no call hangs', async ()
     const remote = await RemoteEngine.open({ name: 'remote', dial, reconnectMsMax: 5 })
     const calls = [
       remote.describe(),
-      remote.deadLetters('worker', {}),
-      remote.redrive('worker', {}),
+      remote.consumers.describe('worker'),
+      remote.consumers.deadLetters('worker', {}),
+      remote.consumers.redrive('worker', {}),
+      remote.bounds('orders'),
+      remote.channels(),
       remote.channel('orders'),
       remote.declare(stream('orders').spec),
     ]

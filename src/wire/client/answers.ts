@@ -2,8 +2,8 @@
  * What a server answers is looked at before it is used: a value of another kind would fail later, in a handler or a loop that cannot say where it came from.
  * What these throw ends the connection and fails the call.
  */
-import type { BrokerDescription } from '../../broker/description.ts'
-import type { EventAttempt, Failure } from '../../broker/engine.ts'
+import type { BrokerDescription, ConsumerDescription } from '../../broker/description.ts'
+import type { Bounds, EventAttempt, Failure } from '../../broker/engine.ts'
 import type { ChannelSpec } from '../../channel/channel.ts'
 import { malformed } from '../frame.ts'
 import { isFailure } from '../settle-frame.ts'
@@ -56,6 +56,19 @@ export function buriedOf(value: unknown): { readonly event: EventAttempt; readon
   numberOf(offset)
   numberOf(attempt)
   return { event: event as EventAttempt, failure }
+}
+
+/** @throws INVALID_REQUEST */
+export function boundsOf(value: unknown): Bounds {
+  const { first, next } = objectOf<Partial<Record<keyof Bounds, unknown>>>(value)
+  return { first: numberOf(first), next: numberOf(next) }
+}
+
+/** @throws INVALID_REQUEST */
+export function consumerOf(value: unknown): ConsumerDescription | null {
+  if (value === null) return null
+  listOf(objectOf<{ readonly channels?: unknown }>(value).channels)
+  return value as ConsumerDescription
 }
 
 type Described = Omit<BrokerDescription, 'capabilities' | 'engine'>

@@ -9,9 +9,11 @@ import { MillraceError } from '../../base/errors.ts'
 import { LIMITS } from '../../base/limits.ts'
 import type { Capabilities } from '../../broker/capabilities.ts'
 import type { Carriage } from '../../broker/carriage.ts'
+import type { Consumers } from '../../broker/consumers.ts'
 import type { DelayedEvent, Delays } from '../../broker/delays.ts'
-import type { Alarm, BrokerDescription, ConsumerPause, DeadLetter, DeadLetterQuery } from '../../broker/description.ts'
+import type { Alarm, BrokerDescription, ConsumerDescription, DeadLetter } from '../../broker/description.ts'
 import type {
+  Bounds,
   ClaimOutcome,
   ConsumerSpec,
   DeliverySink,
@@ -20,15 +22,15 @@ import type {
   EngineReadOptions,
   HeldClaim,
   LastingAlarms,
-  Position,
   Receipt,
   StoredText,
   Subscription,
 } from '../../broker/engine.ts'
 import type { ChannelSpec } from '../../channel/channel.ts'
+import { unknownChannel } from '../../channel/channel-errors.ts'
 import type { Welcome } from '../access.ts'
 import { FRAME, FRAME_HEADER_BYTES, jsonOf, newFrame, numberedFrame } from '../frame.ts'
-import { anything, channelOf, descriptionOf, listOf, numberOf, objectOf, truthOf } from './answers.ts'
+import { anything, boundsOf, channelOf, consumerOf, descriptionOf, listOf, numberOf, objectOf, truthOf } from './answers.ts'
 import { RemoteCarriage } from './remote-carriage.ts'
 import { RemotePublishing } from './remote-publishing.ts'
 import { RemoteRead } from './remote-read.ts'
@@ -48,7 +50,7 @@ export interface RemoteEngineOptions {
 
 /** What may be asked again in a new session, as doing it twice does no harm. */
 const REPEATABLE = new Set([
-  ...['declare', 'channel', 'describe', 'deadLetters', 'delayed', 'rewind', 'setPause'],
+  ...['declare', 'channel', 'channels', 'bounds', 'consumer', 'describe', 'deadLetters', 'delayed', 'rewind', 'setPause'],
   ...['accepts', 'consumers', 'letters', 'scheduled', 'putConsumer', 'putLetters'].map((call) => `carriage.${call}`),
 ])
 
@@ -56,6 +58,15 @@ export class RemoteEngine implements Engine {
   readonly name: string
   readonly clock: Clock
   readonly carriage: Carriage = new RemoteCarriage(<Answer>(method: string, ...args: readonly unknown[]) => this.#call<Answer>(method, anything, ...args))
+  readonly consumers: Consumers = {
+    describe: (consumer) => this.#describeConsumer(consumer),
+    rewind: (consumer, to, channel) => this.#call('rewind', anything<void>, consumer, to, channel),
+    setPause: (consumer, pause) => this.#call('setPause', anything<void>, consumer, pause),
+    remove: (consumer) => this.#call('removeConsumer', anything<void>, consumer),
+    deadLetters: (consumer, query) => this.#call('deadLetters', listOf<DeadLetter>, consumer, query),
+    redrive: (consumer, query) => this.#call('redrive', numberOf, consumer, query),
+    dropDeadLetters: (consumer, query) => this.#call('dropDeadLetters', numberOf, consumer, query),
+  }
   readonly delays: Delays = {
     list: (channel, query) => this.#call('delayed', listOf<DelayedEvent>, channel, query),
     cancel: (channel, id) => this.#call('cancelDelayed', truthOf, channel, id),
@@ -71,6 +82,8 @@ export class RemoteEngine implements Engine {
   #alarm: Alarm | null = null
   /** Channels that are being asked for. */
   readonly #asking = new Map<string, Promise<ChannelSpec | undefined>>()
+  /** Methods of the server's that older ones do not have. */
+  #methods: ReadonlySet<string> = new Set()
   #nextSubscription = 1
   #closing: Promise<void> | null = null
 
@@ -112,6 +125,7 @@ export class RemoteEngine implements Engine {
 
   #connected(welcome: Welcome, fresh: boolean): void {
     this.capabilities = welcome.capabilities as Capabilities
+    this.#methods = new Set(welcome.methods)
     if (fresh) {
       for (const subscription of [...this.#subscriptions.values()]) if (subscription.established) this.#subscribeAgain(subscription)
       return
@@ -214,6 +228,28 @@ export class RemoteEngine implements Engine {
     return found.spec
   }
 
+  async channels(): Promise<readonly ChannelSpec[]> {
+    if (this.#methods.has('channels')) return this.#call('channels', listOf<ChannelSpec>)
+    const { channels } = await this.describe()
+    return (await Promise.all(channels.map(({ name }) => this.channel(name)))).filter((spec) => spec !== undefined)
+  }
+
+  async bounds(channel: string): Promise<Bounds> {
+    if (this.#methods.has('bounds')) return this.#call('bounds', boundsOf, channel)
+    const { channels } = await this.describe()
+    const found = channels.find(({ name }) => name === channel)
+    if (found !== undefined) return found
+    throw unknownChannel(
+      channel,
+      channels.map(({ name }) => name),
+    )
+  }
+
+  async #describeConsumer(consumer: string): Promise<ConsumerDescription | null> {
+    if (this.#methods.has('consumer')) return this.#call('consumer', consumerOf, consumer)
+    return (await this.describe()).consumers.find(({ name }) => name === consumer) ?? null
+  }
+
   publish(channel: string, event: EncodedEvent, dueAtMs: number | null): Promise<Receipt> {
     if (this.#closing !== null) return Promise.reject(new MillraceError('CLOSED', 'the broker is closed: connect again'))
     return this.#publishing.publish(channel, event, dueAtMs)
@@ -256,33 +292,9 @@ export class RemoteEngine implements Engine {
     return subscription
   }
 
-  async rewind(consumer: string, to: Position, channel: string | null): Promise<void> {
-    await this.#call('rewind', anything, consumer, to, channel)
-  }
-
-  async setPause(consumer: string, pause: ConsumerPause | null): Promise<void> {
-    await this.#call('setPause', anything, consumer, pause)
-  }
-
-  async removeConsumer(consumer: string): Promise<void> {
-    await this.#call('removeConsumer', anything, consumer)
-  }
-
   async removeChannel(channel: string): Promise<void> {
     await this.#call('removeChannel', anything, channel)
     this.#publishing.forget(channel)
-  }
-
-  deadLetters(consumer: string, query: DeadLetterQuery): Promise<DeadLetter[]> {
-    return this.#call('deadLetters', listOf<DeadLetter>, consumer, query)
-  }
-
-  redrive(consumer: string, query: DeadLetterQuery): Promise<number> {
-    return this.#call('redrive', numberOf, consumer, query)
-  }
-
-  dropDeadLetters(consumer: string, query: DeadLetterQuery): Promise<number> {
-    return this.#call('dropDeadLetters', numberOf, consumer, query)
   }
 
   backup(directory: string): Promise<{ readonly directory: string; readonly bytes: number }> {

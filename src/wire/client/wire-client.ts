@@ -332,5 +332,6 @@ function welcomeOf(value: unknown): Welcome {
   if (!Number.isFinite(heartbeatMs) || (heartbeatMs as number) < HEARTBEAT_MS_MIN || (heartbeatMs as number) > HEARTBEAT_MS_MAX)
     throw malformed('a welcome has no heartbeat')
   if (typeof engine !== 'string' || typeof capabilities !== 'object' || capabilities === null) throw malformed('a welcome names no engine')
-  return welcome as unknown as Welcome
+  const { methods } = welcome
+  return { ...(welcome as unknown as Welcome), methods: Array.isArray(methods) ? methods.filter((method) => typeof method === 'string') : [] }
 }

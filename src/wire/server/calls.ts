@@ -3,7 +3,7 @@ import { isAbsolute } from 'node:path'
 import { isMillraceError, MillraceError } from '../../base/errors.ts'
 import { checkName, ownerOf } from '../../base/names.ts'
 import { checkedDelayedId, checkedDelayedQuery, checkedQuery, noFiles } from '../../broker/call-options.ts'
-import type { BrokerDescription, DeadLetterQuery } from '../../broker/description.ts'
+import type { BrokerDescription, ConsumerDescription, DeadLetterQuery } from '../../broker/description.ts'
 import type { Engine } from '../../broker/engine.ts'
 import type { ChannelSpec } from '../../channel/channel.ts'
 import { type Access, allows, localAccess, type Permission } from '../access.ts'
@@ -16,14 +16,10 @@ export interface Call {
   readonly args: readonly unknown[]
 }
 
-/** Where a channel ends, now or not long ago: what a client is told of a channel that it prepares. */
-export type EndOf = (channel: string) => Promise<number>
-
 interface Asked {
   readonly engine: Engine
   readonly access: Access
   readonly args: readonly unknown[]
-  readonly endOf: EndOf
 }
 
 type Method = (asked: Asked) => Promise<unknown>
@@ -67,19 +63,22 @@ function told(method: string, args: readonly unknown[]): string {
   return text.slice(0, 1000)
 }
 
+/** Methods that the first servers of this version of the protocol did not have. */
+export const LATER_METHODS: readonly string[] = ['channels', 'bounds', 'consumer']
+
 export const METHODS: Readonly<Record<string, Method>> = {
   ...CARRIAGE_CALLS,
-  declare: async ({ engine, access, args: [value], endOf }) => {
+  declare: async ({ engine, access, args: [value] }) => {
     const spec = checkChannelSpec(value)
     if (allows(access, 'manage', spec.name)) await engine.declare(spec)
     else await mustBeThere(engine, access, spec)
-    return endOf(spec.name)
+    return endOf(engine, spec.name)
   },
-  channel: async ({ engine, access, args: [value], endOf }) => {
+  channel: async ({ engine, access, args: [value] }) => {
     const name = checkName(value, 'channel')
     anyOf(access, ANY, name)
     const spec = await engine.channel(name)
-    return spec === undefined ? null : { spec, end: await endOf(name) }
+    return spec === undefined ? null : { spec, end: await endOf(engine, name) }
   },
   backup: async ({ engine, access, args: [directory] }) => {
     // The path is of this machine: it is for processes that are on it, too.
@@ -90,20 +89,30 @@ export const METHODS: Readonly<Record<string, Method>> = {
     return engine.backup(directory)
   },
   describe: async ({ engine, access }) => visible(await engine.describe(), access),
+  channels: async ({ engine, access }) => (await engine.channels()).filter(({ name }) => isSeen(access, name)),
+  bounds: async ({ engine, access, args: [value] }) => {
+    const name = checkName(value, 'channel')
+    anyOf(access, ANY, name)
+    return engine.bounds(name)
+  },
+  consumer: async ({ engine, access, args: [value] }) => {
+    const described = await engine.consumers.describe(checkName(value, 'consumer'))
+    return described === null ? null : (visibleConsumer(described, access) ?? null)
+  },
   rewind: async ({ engine, access, args: [value, to, channel] }) => {
     const consumer = await consumerOf(engine, access, 'manage', value, channel)
     if (ownerOf(consumer) !== null && !allows(access, 'manage', '>')) throw notYours(access, 'manage', consumer)
-    await engine.rewind(consumer, checkPosition(to), channel === null ? null : checkName(channel, 'channel'))
+    await engine.consumers.rewind(consumer, checkPosition(to), channel === null ? null : checkName(channel, 'channel'))
   },
   setPause: async ({ engine, access, args: [value, pause] }) => {
     const consumer = await consumerOf(engine, access, 'manage', value, null)
     checkOwn(access, 'manage', consumer)
-    await engine.setPause(consumer, checkPause(pause))
+    await engine.consumers.setPause(consumer, checkPause(pause))
   },
   removeConsumer: async ({ engine, access, args: [value] }) => {
     const consumer = await consumerOf(engine, access, 'manage', value, null)
     checkOwn(access, 'manage', consumer)
-    await engine.removeConsumer(consumer)
+    await engine.consumers.remove(consumer)
   },
   removeChannel: async ({ engine, access, args: [channel] }) => {
     access.check('manage', checkName(channel, 'channel'))
@@ -111,15 +120,15 @@ export const METHODS: Readonly<Record<string, Method>> = {
   },
   deadLetters: async ({ engine, access, args: [value, query] }) => {
     const checked = queryOf(query)
-    return engine.deadLetters(await consumerOf(engine, access, 'read', value, checked.channel), checked)
+    return engine.consumers.deadLetters(await consumerOf(engine, access, 'read', value, checked.channel), checked)
   },
   redrive: async ({ engine, access, args: [value, query] }) => {
     const checked = queryOf(query)
-    return engine.redrive(await consumerOf(engine, access, 'manage', value, checked.channel), checked)
+    return engine.consumers.redrive(await consumerOf(engine, access, 'manage', value, checked.channel), checked)
   },
   dropDeadLetters: async ({ engine, access, args: [value, query] }) => {
     const checked = queryOf(query)
-    return engine.dropDeadLetters(await consumerOf(engine, access, 'manage', value, checked.channel), checked)
+    return engine.consumers.dropDeadLetters(await consumerOf(engine, access, 'manage', value, checked.channel), checked)
   },
   delayed: async ({ engine, access, args: [channel, query] }) => {
     const name = checkName(channel, 'channel')
@@ -131,6 +140,16 @@ export const METHODS: Readonly<Record<string, Method>> = {
     access.check('manage', name)
     return engine.delays.cancel(name, checkedDelayedId(id as string))
   },
+}
+
+/** Where a channel ends: what a client is told of a channel that it prepares. One that is gone again has no event. */
+async function endOf(engine: Engine, channel: string): Promise<number> {
+  try {
+    return (await engine.bounds(channel)).next
+  } catch (error) {
+    if (isMillraceError(error, 'UNKNOWN_CHANNEL')) return 0
+    throw error
+  }
 }
 
 /** Who may not declare may still say what it believes a channel to be, if it is that. @throws FORBIDDEN · CHANNEL_CONFLICT */
@@ -152,7 +171,7 @@ async function consumerOf(engine: Engine, access: Access, permission: Permission
   const named = typeof channel === 'string' ? checkName(channel, 'channel') : null
   if (named !== null) access.check(permission, named)
   if (allows(access, permission, '>')) return consumer
-  const all = (await engine.describe()).consumers.find(({ name }) => name === consumer)?.channels ?? []
+  const all = (await engine.consumers.describe(consumer))?.channels ?? []
   const channels = named === null ? all : all.filter((position) => position.channel === named)
   if (channels.length > 0 && channels.every((position) => allows(access, permission, position.channel))) return consumer
   throw notYours(access, permission, consumer)
@@ -167,12 +186,20 @@ type Description = Omit<BrokerDescription, 'capabilities' | 'engine'>
 
 /** What the caller may know of. */
 function visible(description: Description, access: Access): Description {
-  const seen = (channel: string): boolean => ANY.some((permission) => allows(access, permission, channel))
-  const consumers = description.consumers.flatMap((consumer) => {
-    const own = consumer.channels.filter(({ channel }) => seen(channel))
-    return own.length === 0 && !seen('>') ? [] : [{ ...consumer, channels: own }]
-  })
-  return { ...description, channels: description.channels.filter(({ name }) => seen(name)), consumers, alarms: seen('>') ? description.alarms : [] }
+  return {
+    channels: description.channels.filter(({ name }) => isSeen(access, name)),
+    consumers: description.consumers.flatMap((consumer) => visibleConsumer(consumer, access) ?? []),
+    alarms: isSeen(access, '>') ? description.alarms : [],
+  }
+}
+
+function visibleConsumer(consumer: ConsumerDescription, access: Access): ConsumerDescription | undefined {
+  const channels = consumer.channels.filter(({ channel }) => isSeen(access, channel))
+  return channels.length === 0 && !isSeen(access, '>') ? undefined : { ...consumer, channels }
+}
+
+function isSeen(access: Access, channel: string): boolean {
+  return ANY.some((permission) => allows(access, permission, channel))
 }
 
 /** The caller may do something with the channel. @throws FORBIDDEN */

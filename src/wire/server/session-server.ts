@@ -12,6 +12,7 @@ import type { Engine } from '../../broker/engine.ts'
 import { type Access, type Hello, type Welcome, wireErrorOf } from '../access.ts'
 import { FRAME, FrameReader, jsonFrame, jsonOf, malformed, PROTOCOL_VERSION } from '../frame.ts'
 import type { Transport } from '../transport.ts'
+import { LATER_METHODS } from './calls.ts'
 import { DeclaredChannels } from './declared-channels.ts'
 import { Session, type SessionHost } from './session.ts'
 
@@ -23,8 +24,6 @@ export interface SessionServerOptions {
 /** Who a connection is, by its `hello`. @throws FORBIDDEN */
 export type Authenticate = (hello: Hello) => Access | Promise<Access>
 
-const END_AGE_MS = 1000
-
 export class SessionServer {
   readonly #engine: Engine
   readonly #heartbeatMs: number
@@ -33,14 +32,12 @@ export class SessionServer {
   readonly #connections = new Set<Transport>()
   readonly #host: SessionHost
   readonly #beating: NodeJS.Timeout
-  #ends: { readonly atMs: number; readonly channels: Promise<ReadonlyMap<string, number>> } | null = null
   #closed = false
 
   constructor(engine: Engine, options: SessionServerOptions = {}) {
     this.#engine = engine
     this.#heartbeatMs = options.heartbeatMs ?? LIMITS.wireHeartbeatMs
-    const channels = new DeclaredChannels(engine)
-    this.#host = { engine, channels, endOf: (channel) => this.#endOf(channel), ended: (session) => this.#forget(session) }
+    this.#host = { engine, channels: new DeclaredChannels(engine), ended: (session) => this.#forget(session) }
     this.#beating = setInterval(() => {
       for (const session of this.#sessions.values()) session.beat()
     }, this.#heartbeatMs)
@@ -126,6 +123,7 @@ export class SessionServer {
       heartbeatMs: this.#heartbeatMs,
       engine: this.#engine.name,
       capabilities: this.#engine.capabilities,
+      methods: LATER_METHODS,
     }
     transport.write([jsonFrame(FRAME.welcome, welcome)])
     session.attach(transport, resumed ? hello.received : 0)
@@ -158,16 +156,6 @@ export class SessionServer {
     this.#expiries.get(session)?.()
     this.#expiries.delete(session)
     this.#sessions.delete(session.id)
-  }
-
-  /** Where a channel ends: looked up for all channels at once, and not more often than once a second. */
-  async #endOf(channel: string): Promise<number> {
-    const nowMs = performance.now()
-    if (this.#ends === null || nowMs - this.#ends.atMs > END_AGE_MS) {
-      const channels = this.#engine.describe().then((described) => new Map(described.channels.map(({ name, next }) => [name, next])))
-      this.#ends = { atMs: nowMs, channels }
-    }
-    return (await this.#ends.channels).get(channel) ?? 0
   }
 
   /** Say goodbye to all, and take no more. The engine stays open. */

@@ -13,7 +13,7 @@ import { CLIENT_BOUNDS, FRAME, jsonFrame, jsonOf, malformed, numberedFrame } fro
 import { Link } from '../link.ts'
 import { Settlements } from '../settle-frame.ts'
 import type { Transport } from '../transport.ts'
-import { type Call, callMethod, type EndOf } from './calls.ts'
+import { type Call, callMethod } from './calls.ts'
 import { checkClaims, checkConsumerSpec, checkOwn, checkPosition, objectOf } from './checks.ts'
 import type { DeclaredChannels } from './declared-channels.ts'
 import { ServedPublishing } from './served-publishing.ts'
@@ -22,7 +22,6 @@ import { ServedSubscription } from './served-subscription.ts'
 
 export interface SessionHost {
   readonly engine: Engine
-  readonly endOf: EndOf
   readonly channels: DeclaredChannels
   /** The session is over. */
   ended(session: Session): void
@@ -183,7 +182,7 @@ export class Session {
     switch (type) {
       case FRAME.call: {
         const { method, args } = objectOf(this.#json(body, 4), 'a call') as unknown as Call
-        return callMethod(method, { engine: this.#host.engine, access: this.access, args, endOf: this.#host.endOf })
+        return callMethod(method, { engine: this.#host.engine, access: this.access, args })
       }
       case FRAME.subscribe:
         return this.#subscribe(body.readUInt32LE(4), this.#json(body, 8))

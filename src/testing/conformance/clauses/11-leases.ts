@@ -73,7 +73,7 @@ export const leases: readonly Scenario[] = clause(11, {
         [false, false, false, false],
       )
       await late.flushed()
-      assert.deepEqual(await port.engine.deadLetters(port.consumer, {}), [])
+      assert.deepEqual(await port.engine.consumers.deadLetters(port.consumer, {}), [])
       const live = await port.subscribe({ leaseMs: LEASE_MS, credit: 10, renews: true, completes: nothing })
       await world.eventually(() => assert.equal(live.given.length, 4))
       assert.deepEqual(
@@ -155,7 +155,7 @@ export const leases: readonly Scenario[] = clause(11, {
       assert.deepEqual(attempts, [1, 2, 3])
       const live = await port.subscribe({ leaseMs: LEASE_MS, credit: 1, renews: true, attemptsMax: 3 })
       const [letter] = await world.eventually(async () => {
-        const letters = await port.engine.deadLetters(port.consumer, {})
+        const letters = await port.engine.consumers.deadLetters(port.consumer, {})
         return letters.length === 1 && letters
       })
       assert.deepEqual([letter?.attempts, letter?.failure.kind, live.given.length], [3, 'crash', 0], 'no fourth worker is given it')
