@@ -4,6 +4,14 @@ const CHARS_MAX = 60
 
 /** A value in an error message. It never throws, whatever the value is, and never shows more than 60 characters of it. */
 export function shown(value: unknown): string {
+  try {
+    return shownAs(value)
+  } catch {
+    return 'an object that cannot be read'
+  }
+}
+
+function shownAs(value: unknown): string {
   switch (typeof value) {
     case 'string':
       return JSON.stringify(value.length > CHARS_MAX ? `${value.slice(0, CHARS_MAX)}…` : value)

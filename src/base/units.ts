@@ -110,10 +110,10 @@ export function checkFunction(value: unknown, option: string): void {
  * @throws INVALID_OPTION
  */
 export function knownOptions(options: unknown, known: readonly string[], of: string): void {
-  if (typeof options !== 'object' || options === null || Array.isArray(options)) {
+  if (!areOptions(options)) {
     throw new MillraceError('INVALID_OPTION', `the options of ${of} must be an object; they are ${shown(options)}`, { of, value: shown(options) })
   }
-  for (const name of Object.keys(options)) {
+  for (const name in options) {
     if (!known.includes(name)) {
       const meant = didYouMean(name, known)
       throw new MillraceError('INVALID_OPTION', `${of} has no option "${name}"${meant === undefined ? '' : ` (${meant})`}; it takes ${known.join(', ')}`, {
@@ -122,6 +122,17 @@ export function knownOptions(options: unknown, known: readonly string[], of: str
       })
     }
     readable(options as Readonly<Record<string, unknown>>, name, of)
+  }
+}
+
+/** An object of members: no promise that nobody awaited, no map, date or list, which have none of the members that are looked for. */
+function areOptions(options: unknown): options is object {
+  try {
+    if (typeof options !== 'object' || options === null) return false
+    const prototype: unknown = Object.getPrototypeOf(options)
+    return prototype === null || Object.prototype.toString.call(options) === '[object Object]'
+  } catch {
+    return false
   }
 }
 

@@ -11,10 +11,13 @@ import type { Position } from './engine.ts'
 /** Offsets this large are milliseconds since the epoch (the year 1973 and later) that were meant as a time. */
 const LIKELY_TIME_MS = 100_000_000_000
 
+const DEAD_LETTER_MEMBERS = ['channel', 'offset', 'id', 'key', 'limit'] as const
+const DELAYED_MEMBERS = ['id', 'key', 'after', 'limit'] as const
+
 /** A place in a channel from its human form. `option` is what an error calls it. @throws INVALID_OPTION */
 export function position(from: From, nowMs: number, option = 'from'): Position {
   if (from === 'beginning' || from === 'end') return { at: from }
-  if (typeof from === 'number' && !(from >= LIKELY_TIME_MS)) return { offset: from }
+  if (typeof from === 'number' && !(from >= LIKELY_TIME_MS)) return { offset: wholeNumber(from, option, 0, LIKELY_TIME_MS) }
   if (typeof from === 'number') {
     const meant = Number.isFinite(new Date(from).getTime()) ? `: did you mean new Date(${from})?` : ''
     throw new MillraceError('INVALID_OPTION', `${option} is the number ${from}, and a number is an offset${meant}`, { option })
@@ -32,7 +35,7 @@ export function position(from: From, nowMs: number, option = 'from'): Position {
  * @throws INVALID_OPTION
  */
 export function checkedQuery(query: DeadLetterQuery): DeadLetterQuery {
-  knownOptions(query, ['channel', 'offset', 'id', 'key', 'limit'], 'a dead-letter query')
+  knownOptions(query, DEAD_LETTER_MEMBERS, 'a dead-letter query')
   refuseUndefined(query, 'a dead-letter query', 'every dead letter')
   for (const name of ['channel', 'id', 'key'] as const) {
     if (!(name in query) || typeof query[name] === 'string') continue
@@ -40,26 +43,26 @@ export function checkedQuery(query: DeadLetterQuery): DeadLetterQuery {
   }
   if ('offset' in query) wholeNumber(query.offset, 'offset', 0, Number.MAX_SAFE_INTEGER)
   if ('limit' in query) wholeNumber(query.limit, 'limit', 1, Number.MAX_SAFE_INTEGER)
-  return query
+  return membersOf(query, DEAD_LETTER_MEMBERS)
 }
 
 /** @throws INVALID_OPTION */
 export function checkedDelayedQuery(query: DelayedQuery): DelayedQuery {
   const of = 'a query of delayed events'
-  knownOptions(query, ['id', 'key', 'after', 'limit'], of)
+  knownOptions(query, DELAYED_MEMBERS, of)
   refuseUndefined(query, of, 'every delayed event')
   for (const name of ['id', 'key'] as const) {
     if (!(name in query) || typeof query[name] === 'string') continue
     throw new MillraceError('INVALID_OPTION', `${name} of ${of} must be a string; it is ${shown(query[name])}`, { option: name })
   }
   if ('limit' in query) wholeNumber(query.limit, 'limit', 1, LIMITS.delayedListMax)
-  if (!('after' in query)) return query
+  if (!('after' in query)) return membersOf(query, DELAYED_MEMBERS)
   const { after } = query
   if (typeof after !== 'object' || after === null || typeof after.id !== 'string') {
     throw new MillraceError('INVALID_OPTION', `after of ${of} must be a delayed event, the last of the page before; it is ${shown(after)}`, { option: 'after' })
   }
   wholeNumber(after.dueAtMs, 'after.dueAtMs', 0, Number.MAX_SAFE_INTEGER)
-  return { ...query, after: { dueAtMs: after.dueAtMs, id: after.id } }
+  return { ...membersOf(query, DELAYED_MEMBERS), after: { dueAtMs: after.dueAtMs, id: after.id } }
 }
 
 /** @throws INVALID_OPTION */
@@ -68,10 +71,15 @@ export function checkedDelayedId(id: string): string {
   throw new MillraceError('INVALID_OPTION', `cancel takes the id of an event; it got ${shown(id)}`, { option: 'id' })
 }
 
+/** The members of a query as an object of its own: a class may have them as getters, and an object by inheritance. */
+function membersOf<Query extends object>(query: Query, names: readonly (keyof Query)[]): Query {
+  return Object.fromEntries(names.flatMap((name) => (name in query ? [[name, query[name]]] : []))) as unknown as Query
+}
+
 /** Refuse members that are given as `undefined`, where leaving them out means more than giving them. */
 export function refuseUndefined(options: object, of: string, widened: string): void {
-  for (const [name, value] of Object.entries(options)) {
-    if (value !== undefined) continue
+  for (const name in options) {
+    if ((options as Readonly<Record<string, unknown>>)[name] !== undefined) continue
     throw new MillraceError('INVALID_OPTION', `${name} of ${of} is undefined: leave it out to mean ${widened}`, { option: name })
   }
 }

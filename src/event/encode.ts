@@ -171,13 +171,19 @@ function dataText(event: Encodable): string {
   const text = event[DATA_TEXT]
   if (text !== undefined) return text
   const { data } = event
-  return data === undefined || data instanceof Uint8Array ? '' : jsonOf(data, event)
+  if (data === undefined || data instanceof Uint8Array) return ''
+  if (hasBase64(event)) throw invalid('data_base64', 'cannot stand beside data', event)
+  return jsonOf(data, event)
+}
+
+function hasBase64({ data_base64 }: Encodable): boolean {
+  return data_base64 !== undefined && data_base64 !== null
 }
 
 /** `,"data_base64":…`, if there is any. */
 function binaryText(event: Encodable): string {
   const { data } = event
-  if (event.data_base64 !== undefined && event.data_base64 !== null) {
+  if (hasBase64(event)) {
     if (data !== undefined) throw invalid('data_base64', 'cannot stand beside data', event)
     if (typeof event.data_base64 !== 'string' || !isBase64(event.data_base64)) throw invalid('data_base64', 'is not base64', event)
     return `,"data_base64":"${event.data_base64}"`

@@ -79,6 +79,10 @@ function find(value: unknown, depth: number): Lossy | undefined {
 function findInObject(value: object, depth: number): Lossy | undefined {
   if (depth > LIMITS.dataDepthMax) return { what: `nested deeper than ${LIMITS.dataDepthMax} levels, or a cycle`, path: '' }
   if (Array.isArray(value)) {
+    if ('toJSON' in value && typeof value.toJSON === 'function') {
+      altered = true
+      return findInForm(value as unknown as WithForm, depth)
+    }
     for (let index = 0; index < value.length; index++) {
       const item: unknown = value[index]
       const lossy = item === undefined ? { what: 'undefined in an array', path: '' } : find(item, depth + 1)

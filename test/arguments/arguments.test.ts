@@ -195,6 +195,31 @@ describe('public calls with wrong arguments', () => {
     await broker.close()
   })
 
+  it('a query of dead letters that names none of them, in any way, touches none', async () => {
+    const broker = await used()
+    const letters = broker.deadLetters('worker')
+    class Query {
+      get id(): string {
+        return 'none of them'
+      }
+    }
+    const others = [Object.create({ id: 'none of them' }), new Query()]
+    for (const query of others) {
+      expect(await letters.list(query)).toEqual([])
+      for (const verb of ['redrive', 'drop'] as const) await expect(letters[verb](query)).rejects.toMatchObject({ code: 'UNKNOWN_DEAD_LETTER' })
+    }
+    const noQueries = [Promise.resolve({ id: 'none of them' }), new Map([['id', 'none of them']]), new Date(), Object.create({ ids: ['x'] })]
+    for (const query of [...noQueries, Object.create({ id: undefined })]) {
+      for (const verb of ['list', 'redrive', 'drop'] as const) await expect(letters[verb](query as object)).rejects.toMatchObject({ code: 'INVALID_OPTION' })
+    }
+    expect(await letters.list()).toHaveLength(2)
+    await broker.close()
+  })
+
+  it.each([Number.NaN, -1, 1.5])('an offset of %d is refused when the consumer is made', (from) => {
+    expect(() => consumer('k', happenings, { from })).toThrow(/from must be a whole number/)
+  })
+
   it('rules', async () => {
     const broker = await used()
     const book = rules.rulesOf(broker)

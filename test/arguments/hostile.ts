@@ -35,6 +35,7 @@ export const HOSTILE: readonly (readonly [name: string, make: () => unknown])[] 
   ['an object of a name that is no text', () => ({ name: 5, type: 5 })],
   ['a cycle', cycle],
   ['a map', () => new Map([['a', 1]])],
+  ['a promise', () => Promise.resolve({})],
   ['an invalid date', () => new Date(Number.NaN)],
   ['the last date', () => new Date(8.64e15)],
   ['a function', () => () => undefined],

@@ -58,6 +58,7 @@ const LOST: Record<string, readonly [data: unknown, path: string]> = {
   'an error': [{ e: new Error('x') }, 'data.e'],
   'an invalid date': [{ d: new Date(Number.NaN) }, 'data.d'],
   'nothing, by toJSON': [new Gone(), 'data'],
+  'an array that is nothing, by toJSON': [{ list: Object.assign([1], { toJSON: () => undefined }) }, 'data.list'],
   'nothing, by toJSON, inside': [{ a: [new Gone()] }, 'data.a[0]'],
   'a bigint, by toJSON': [{ a: new Wrapped({ n: 1n }) }, 'data.a.n'],
   'NaN, by toJSON': [{ a: new Wrapped(Number.NaN) }, 'data.a'],
