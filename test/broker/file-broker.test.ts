@@ -41,6 +41,23 @@ test('what was published is there after the broker is opened again, and consumer
   await second.close()
 })
 
+test('a broker that looks, and one that writes, in one process: the one that writes is opened first, or is refused and harms nothing', async () => {
+  const url = `file:${folder()}`
+  const first = await connect(url)
+  await first.publish(counts, Counted({ n: 0 }))
+  await first.close()
+  const looking = await connect(url, { readOnly: true })
+  await expect(connect(url)).rejects.toMatchObject({ code: 'INVALID_OPTION', message: expect.stringContaining('readOnly') })
+  expect((await looking.describe()).channels).toMatchObject([{ name: 'counts', next: 1 }])
+  await looking.close()
+  const writing = await connect(url)
+  const beside = await connect(url, { readOnly: true })
+  await writing.publish(counts, Counted({ n: 1 }))
+  await beside.close()
+  await writing.publish(counts, Counted({ n: 2 }))
+  await writing.close()
+})
+
 test('a second connection attaches to the owner of the directory, and owns it when that one has closed', async () => {
   const url = `file:${folder()}`
   const counts = stream('counts', { events: [Counted] })

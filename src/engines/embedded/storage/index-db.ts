@@ -10,10 +10,12 @@
  *
  * Every value ends with the CRC-32 of the key and of what is before it, since LMDB itself has no checksums.
  */
-import { join } from 'node:path'
+import { existsSync, realpathSync } from 'node:fs'
+import { dirname, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { crc32 } from 'node:zlib'
 import { open, type RangeOptions, type RootDatabase } from 'lmdb'
+import { MillraceError } from '../../../base/errors.ts'
 import { damaged, damagedPart, foreign } from './damage.ts'
 import { FILE_MODE, protect } from './file-modes.ts'
 import type { FileSystem } from './file-system.ts'
@@ -132,6 +134,7 @@ export class IndexDb {
   }
 
   static #open(path: string, readOnly: boolean): IndexDb {
+    if (!readOnly) refuseBesideReader(path)
     checkIndexFile(path, readOnly)
     try {
       // A transaction is durable when its promise resolves: no overlapping sync.
@@ -148,7 +151,9 @@ export class IndexDb {
         permissionsMode: FILE_MODE,
       } as Parameters<typeof open>[0])
       if (!readOnly) for (const made of [path, `${path}-lock`]) protect(made)
-      return new IndexDb(db as RootDatabase<Buffer, string>)
+      const index = new IndexDb(db as RootDatabase<Buffer, string>)
+      if (readOnly) readers.set(index, realpathSync(path))
+      return index
     } catch (cause) {
       if (systemCode(cause) !== null) throw cause
       throw damaged(INDEX_FILE, `the index cannot be opened (${(cause as Error).message})`)
@@ -274,8 +279,22 @@ export class IndexDb {
   }
 
   async close(): Promise<void> {
+    readers.delete(this)
     await this.#db.close()
   }
+}
+
+/** Indexes that this process has open to look at, with their paths. */
+const readers = new Map<IndexDb, string>()
+
+/** LMDB maps a file once in a process: what was mapped to be read cannot be written by another broker of the same process. @throws INVALID_OPTION */
+function refuseBesideReader(path: string): void {
+  if (readers.size === 0 || !existsSync(path)) return
+  const real = realpathSync(path)
+  if (![...readers.values()].includes(real)) return
+  const directory = dirname(path)
+  const message = `${directory} is open in this process with readOnly: close that broker first, or open the one that writes before the one that looks`
+  throw new MillraceError('INVALID_OPTION', message, { directory, option: 'readOnly' })
 }
 
 /** lmdb says why a transaction failed in another promise. */
