@@ -7,8 +7,9 @@ import type { IncomingMessage } from 'node:http'
 import type { Duplex } from 'node:stream'
 import { Hono } from 'hono'
 import { cors } from 'hono/cors'
-import { isMillraceError } from '../base/errors.ts'
+import { isMillraceError, MillraceError } from '../base/errors.ts'
 import { LIMITS } from '../base/limits.ts'
+import { shown } from '../base/shown.ts'
 import { type Duration, durationMs, knownOptions, type Size, sizeBytes, wholeNumber } from '../base/units.ts'
 import type { Broker } from '../broker/broker.ts'
 import { checkBroker } from '../broker/engine-of.ts'
@@ -142,7 +143,7 @@ class BrokerGateway implements Gateway {
     this.#host = host
     const isClosing = (): boolean => this.#closing !== null
     this.#authenticator = authenticatorOf(options.access, report)
-    const origins = options.cors?.origins ?? []
+    const origins = originsOf(options.cors)
     const guard = new OriginGuard(() => options.hosts ?? (this.guarded ? 'any' : LOOPBACK_HOSTS), origins)
     guardApp(this.#app, guard, origins)
     const parts = gatewayParts(host, {
@@ -192,6 +193,13 @@ class BrokerGateway implements Gateway {
     this.#authenticator.close()
     this.#host.vigil.close()
   }
+}
+
+function originsOf(cors: GatewayOptions['cors']): readonly string[] {
+  if (cors === undefined) return []
+  knownOptions(cors, ['origins'], 'cors')
+  if (Array.isArray(cors.origins)) return cors.origins
+  throw new MillraceError('INVALID_OPTION', `cors.origins must be an array of origins; it is ${shown(cors.origins)}`, { option: 'cors.origins' })
 }
 
 type Report = (error: unknown, request?: Request) => void

@@ -6,6 +6,7 @@
  * the same, as browsers ask nobody before they open one.
  */
 import { MillraceError } from '../base/errors.ts'
+import { shown } from '../base/shown.ts'
 import type { Caller } from './access/caller.ts'
 
 export const LOOPBACK_HOSTS: readonly string[] = ['localhost', '127.0.0.1', '[::1]']
@@ -14,7 +15,9 @@ export class OriginGuard {
   readonly #hosts: () => readonly string[] | 'any'
   readonly #origins: ReadonlySet<string>
 
+  /** @throws INVALID_OPTION for an origin that no page can have: it would let nobody in, and nobody would know why */
   constructor(hosts: () => readonly string[] | 'any', origins: readonly string[]) {
+    for (const origin of origins) checkOrigin(origin)
     this.#hosts = hosts
     this.#origins = new Set(origins)
   }
@@ -40,6 +43,16 @@ export class OriginGuard {
       origin: origin?.slice(0, 200) ?? null,
     })
   }
+}
+
+function checkOrigin(origin: unknown): void {
+  const url = typeof origin === 'string' && URL.canParse(origin) ? new URL(origin) : null
+  const ofPage = url?.protocol.startsWith('http') === true
+  if (ofPage && url.origin === origin) return
+  const meant = ofPage ? `: did you mean "${url.origin}"?` : ''
+  throw new MillraceError('INVALID_OPTION', `cors.origins must be origins of pages, such as "https://shop.example"; one is ${shown(origin)}${meant}`, {
+    option: 'cors.origins',
+  })
 }
 
 function hostnameOf(host: string): string {

@@ -2,6 +2,7 @@
 import type { Server } from 'node:http'
 import { createServer as createSecureServer } from 'node:https'
 import type { AddressInfo, Socket } from 'node:net'
+import { createSecureContext } from 'node:tls'
 import { createAdaptorServer, type HttpBindings } from '@hono/node-server'
 import { RESPONSE_ALREADY_SENT } from '@hono/node-server/utils/response'
 import { MillraceError } from '../base/errors.ts'
@@ -65,6 +66,7 @@ export async function serveGateway(broker: Broker, options: ServeOptions = {}): 
   wholeNumber(port, 'port', 0, 65_535)
   if (typeof host !== 'string' || host === '') throw new MillraceError('INVALID_OPTION', `host must be a text; it is ${shown(host)}`, { option: 'host' })
   if (!isGuarded(options.access)) refusePublicHost(host)
+  if (tls !== undefined) checkTls(tls)
   const gateway = createGateway(broker, rest)
   const idleMs = Math.min(wholeMs(idle ?? LIMITS.gatewayIdleMs, 'idle'), TIMER_MS_MAX)
   const requestMs = Math.min(wholeMs(requestTimeout ?? LIMITS.gatewayRequestMs, 'requestTimeout'), TIMER_MS_MAX)
@@ -95,13 +97,23 @@ export async function serveGateway(broker: Broker, options: ServeOptions = {}): 
   }
 }
 
+/** @throws INVALID_OPTION when it is no certificate with its key */
+function checkTls(tls: NonNullable<ServeOptions['tls']>): void {
+  knownOptions(tls, ['cert', 'key'], 'tls')
+  try {
+    createSecureContext({ cert: tls.cert, key: tls.key })
+  } catch (cause) {
+    const message = `tls.cert and tls.key must be PEM texts, a certificate and its key: ${(cause as Error).message}`
+    throw new MillraceError('INVALID_OPTION', message, { option: 'tls' }, { cause })
+  }
+}
+
 /** Node takes whole milliseconds only. */
 function wholeMs(duration: Duration, option: string): number {
   return Math.ceil(durationMs(duration, option))
 }
 
 function serverOf(gateway: Gateway, tls: ServeOptions['tls'], requestMs: number, idleMs: number): Server {
-  if (tls !== undefined) knownOptions(tls, ['cert', 'key'], 'tls')
   const bounds = {
     requestTimeout: requestMs,
     headersTimeout: requestMs,

@@ -1,7 +1,7 @@
 import { HTTP, CloudEvent as SdkEvent } from 'cloudevents'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { z } from 'zod'
-import { createGateway, type Gateway } from '../../src/gateway/index.ts'
+import { createGateway, type Gateway, serveGateway } from '../../src/gateway/index.ts'
 import { type Broker, connect, consumer, event, queue, stream } from '../../src/index.ts'
 import { type FormatSuite, loadSuite } from '../event-http/suites.ts'
 
@@ -221,6 +221,20 @@ describe('who may ask', () => {
     const open = createGateway(broker, { cors: { origins: ['https://app.example'] } })
     const answer = await open.fetch(new Request('http://localhost/health', { headers: { origin: 'https://app.example' } }))
     expect([answer.status, answer.headers.get('access-control-allow-origin')]).toEqual([200, 'https://app.example'])
+  })
+  test.each([
+    [['localhost:3000'], 'must be origins of pages'],
+    [['https://app.example/'], 'did you mean "https://app.example"?'],
+    [['*'], 'must be origins of pages'],
+    ['https://app.example', 'must be an array'],
+    [undefined, 'must be an array'],
+  ])('an origin that no page can have is refused: %j', (origins, says) => {
+    expect(() => createGateway(broker, { cors: { origins } as never })).toThrow(
+      expect.objectContaining({ code: 'INVALID_OPTION', message: expect.stringContaining(says) }),
+    )
+  })
+  test('a certificate that is none is refused before the port is taken', async () => {
+    await expect(serveGateway(broker, { port: 0, tls: { cert: 'x', key: 'y' } })).rejects.toMatchObject({ code: 'INVALID_OPTION', details: { option: 'tls' } })
   })
   test('other hosts when they are named', async () => {
     const named = createGateway(broker, { hosts: ['events.example'] })
