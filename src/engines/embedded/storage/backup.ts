@@ -4,7 +4,7 @@
  *
  * Order: the marker is written last, when everything else is synced. A copy that was cut off has no marker, and is refused when it is opened.
  */
-import { join } from 'node:path'
+import { join, sep } from 'node:path'
 import { MillraceError } from '../../../base/errors.ts'
 import type { BackupSummary } from '../store.ts'
 import { writeFormat } from './directory-format.ts'
@@ -12,6 +12,7 @@ import type { FileSystem } from './file-system.ts'
 import type { SegmentTotals } from './index-db.ts'
 import { INDEX_FILE } from './index-file.ts'
 import { Segments } from './segments.ts'
+import { refusalOf } from './system-refusal.ts'
 
 const CHUNK_BYTES = 4 * 1024 * 1024
 
@@ -21,15 +22,19 @@ export class Backup {
   readonly #to: string
   #bytes = 0
 
-  /** @throws INVALID_OPTION when something is there already */
+  /** @throws INVALID_OPTION when something is there already · DIRECTORY_UNUSABLE, where the system refuses it */
   constructor(fs: FileSystem, from: string, to: string) {
     this.#fs = fs
     this.#from = from
     this.#to = to
-    if (fs.list(to).length > 0) {
-      throw new MillraceError('INVALID_OPTION', `${to} is not empty: a backup goes into a directory of its own`, { directory: to })
+    if (`${to}${sep}`.startsWith(`${from}${sep}`))
+      throw new MillraceError('INVALID_OPTION', `${to} is within the directory that is copied: a backup goes into a directory beside it`, { directory: to })
+    try {
+      if (fs.list(to).length > 0) throw new MillraceError('INVALID_OPTION', `${to} is not empty: a backup goes into a directory of its own`, { directory: to })
+      fs.makeDirectory(to)
+    } catch (error) {
+      throw refusalOf(to, error)
     }
-    fs.makeDirectory(to)
   }
 
   /** Called while nothing is applied: no page of the index changes. */
