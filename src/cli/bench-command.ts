@@ -2,6 +2,7 @@
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { MillraceError } from '../base/errors.ts'
 import type { Broker } from '../broker/broker.ts'
 import { stream } from '../channel/channel.ts'
 import { consumer } from '../consumer/consumer.ts'
@@ -25,12 +26,15 @@ interface Row {
 }
 
 export async function benchCommand(options: BenchCommandOptions): Promise<void> {
+  const seconds = /^\d{1,6}(?:\.\d{1,6})?$/.test(options.seconds) ? Number(options.seconds) : 0
+  if (seconds === 0)
+    throw new MillraceError('INVALID_OPTION', `--seconds must be a number above 0; it is "${options.seconds.slice(0, 40)}"`, { option: 'seconds' })
   const folder = await mkdtemp(join(options.folder ?? tmpdir(), 'millrace-bench-'))
   const rows: Row[] = []
   try {
     for (const inFlight of [1, 64, 1000]) {
       const broker = await connect(`file:${join(folder, String(inFlight))}`)
-      rows.push(await measure(broker, inFlight, Number(options.seconds) * 1000))
+      rows.push(await measure(broker, inFlight, seconds * 1000))
       await broker.close()
     }
   } finally {

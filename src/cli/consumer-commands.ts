@@ -1,19 +1,19 @@
 /** `millrace consumer`: what an operator does to a consumer, wherever its instances run. */
 import { MillraceError } from '../base/errors.ts'
 import { complete, printJson } from './output.ts'
-import { placeOf, type TargetOptions, writing } from './target.ts'
+import { changing, placeOf, type TargetOptions } from './target.ts'
 
 export interface PauseOptions extends TargetOptions {
   readonly reason?: string
 }
 
 export async function consumerPauseCommand(name: string, options: PauseOptions): Promise<void> {
-  await writing(options, (broker) => broker.pause(name, options.reason === undefined ? {} : { reason: options.reason }))
+  await changing(options, (broker) => broker.pause(name, options.reason === undefined ? {} : { reason: options.reason }))
   told({ consumer: name, paused: true }, `${name} is paused, wherever it runs, until it is resumed`, options)
 }
 
 export async function consumerResumeCommand(name: string, options: TargetOptions): Promise<void> {
-  await writing(options, (broker) => broker.resume(name))
+  await changing(options, (broker) => broker.resume(name))
   told({ consumer: name, paused: false }, `${name} goes on`, options)
 }
 
@@ -25,12 +25,13 @@ export interface RewindOptions extends TargetOptions {
 export async function consumerRewindCommand(name: string, options: RewindOptions): Promise<void> {
   const { to, channel } = options
   if (to === undefined) throw new MillraceError('INVALID_OPTION', 'say where to: --to beginning, end, an offset, an age (1h) or a time', { option: 'to' })
-  await writing(options, (broker) => broker.rewind(name, placeOf(to), channel === undefined ? {} : { channel }))
+  const place = placeOf(to)
+  await changing(options, (broker) => broker.rewind(name, place, channel === undefined ? {} : { channel }))
   told({ consumer: name, to, ...(channel !== undefined && { channel }) }, `${name} goes on from ${to}${channel === undefined ? '' : ` in ${channel}`}`, options)
 }
 
 export async function consumerRemoveCommand(name: string, options: TargetOptions): Promise<void> {
-  await writing(options, (broker) => broker.removeConsumer(name))
+  await changing(options, (broker) => broker.removeConsumer(name))
   told({ consumer: name, removed: true }, `${name} is forgotten: its position, its retries and its dead letters`, options)
 }
 

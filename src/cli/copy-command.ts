@@ -1,14 +1,16 @@
 /** `millrace copy`: everything of one broker, or some of it, to another. */
+import { existsSync, realpathSync } from 'node:fs'
 import { MillraceError } from '../base/errors.ts'
 import { durationMs } from '../base/units.ts'
 import type { Broker } from '../broker/broker.ts'
 import { engineOf } from '../broker/engine-of.ts'
 import { type CopyReport, copyBroker } from '../copy/copy.ts'
 import { type CopyPlan, type CopySelection, planCopy } from '../copy/copy-plan.ts'
+import { directoryOf } from '../engines/embedded/directory-url.ts'
 import { connect } from '../index.ts'
 import { ProgressLine } from './copy-progress.ts'
 import { colour, complete, EXIT, type OutputOptions, print, printJson, table } from './output.ts'
-import { nameOf } from './target.ts'
+import { countOf, nameOf } from './target.ts'
 
 export interface CopyCommandOptions extends OutputOptions {
   readonly from: string
@@ -18,23 +20,29 @@ export interface CopyCommandOptions extends OutputOptions {
   readonly dryRun?: boolean
   readonly follow?: boolean
   readonly accept?: string
-  readonly quiet: string
+  readonly quiet?: string
 }
 
-const names = (text: string): string[] =>
-  text
-    .split(',')
-    .map((name) => name.trim())
-    .filter((name) => name !== '')
+const QUIET = '3s'
+
+/** @throws INVALID_OPTION when there is none */
+function names(option: string, text: string): string[] {
+  const found = text.split(',').map((name) => name.trim())
+  if (!found.includes('')) return found
+  throw new MillraceError('INVALID_OPTION', `--${option} must be names with a comma between; it is "${text.slice(0, 40)}"`, { option })
+}
 
 export async function copyCommand(options: CopyCommandOptions): Promise<void> {
   const { from, to, channels, consumers, accept } = options
-  if (from === to) throw new MillraceError('INVALID_OPTION', '--from and --to are the same broker', { option: 'to' })
+  if (placeOf(from) === placeOf(to)) throw new MillraceError('INVALID_OPTION', '--from and --to are the same broker', { option: 'to' })
   const selection: CopySelection = {
-    ...(accept !== undefined && { accept: names(accept).map(Number) }),
-    ...(channels !== undefined && { channels: names(channels) }),
-    ...(consumers !== undefined && { consumers: names(consumers) }),
+    ...(accept !== undefined && { accept: names('accept', accept).map((clause) => countOf('accept', clause, 1)) }),
+    ...(channels !== undefined && { channels: names('channels', channels) }),
+    ...(consumers !== undefined && { consumers: names('consumers', consumers) }),
   }
+  if (options.quiet !== undefined && options.follow !== true)
+    throw new MillraceError('INVALID_OPTION', '--quiet means nothing without --follow', { option: 'quiet' })
+  durationMs(options.quiet ?? QUIET, 'quiet')
   const source = await connect(from, { readOnly: from.startsWith('file:') })
   try {
     const target = await connect(to, { source: '/millrace/copy' })
@@ -46,6 +54,13 @@ export async function copyCommand(options: CopyCommandOptions): Promise<void> {
   } finally {
     await source.close()
   }
+}
+
+/** A directory by its path, however it is written; any other broker by its URL. */
+function placeOf(url: string): string {
+  if (!url.startsWith('file:')) return url
+  const directory = directoryOf(url)
+  return existsSync(directory) ? realpathSync(directory) : directory
 }
 
 async function run(source: Broker, target: Broker, selection: CopySelection, options: CopyCommandOptions): Promise<void> {
@@ -64,13 +79,18 @@ async function run(source: Broker, target: Broker, selection: CopySelection, opt
   complete(`${report.channels.length} channel(s) with ${events} event(s) are the same at ${nameOf({ url: options.to })}`, options)
 }
 
-async function copied(source: Broker, target: Broker, selection: CopySelection, { from, json, follow, quiet }: CopyCommandOptions): Promise<CopyReport> {
+async function copied(
+  source: Broker,
+  target: Broker,
+  selection: CopySelection,
+  { from, json, follow, quiet = QUIET }: CopyCommandOptions,
+): Promise<CopyReport> {
   const stop = new AbortController()
   const interrupt = (): void => stop.abort(new Error('stopped: run the same command again, and it goes on'))
   process.once('SIGINT', interrupt)
   process.once('SIGTERM', interrupt)
   const line = json === true ? null : new ProgressLine()
-  const quietMs = durationMs(quiet as never, 'quiet')
+  const quietMs = durationMs(quiet, 'quiet')
   try {
     return await copyBroker(source, target, {
       ...selection,

@@ -2,7 +2,7 @@
 import { MillraceError } from '../base/errors.ts'
 import type { DeadLetter, DeadLetterQuery } from '../broker/description.ts'
 import { colour, complete, print, printJson, table } from './output.ts'
-import { looking, type TargetOptions, writing } from './target.ts'
+import { changing, countOf, looking, type TargetOptions } from './target.ts'
 
 export interface DeadOptions extends TargetOptions {
   readonly channel?: string
@@ -16,10 +16,10 @@ export interface DeadOptions extends TargetOptions {
 function queryOf(options: DeadOptions): DeadLetterQuery {
   return {
     ...(options.channel !== undefined && { channel: options.channel }),
-    ...(options.offset !== undefined && { offset: Number(options.offset) }),
+    ...(options.offset !== undefined && { offset: countOf('offset', options.offset) }),
     ...(options.id !== undefined && { id: options.id }),
     ...(options.key !== undefined && { key: options.key }),
-    ...(options.limit !== undefined && { limit: Number(options.limit) }),
+    ...(options.limit !== undefined && { limit: countOf('limit', options.limit, 1) }),
   }
 }
 
@@ -59,13 +59,13 @@ function chosen(options: DeadOptions): DeadLetterQuery {
 }
 
 export async function deadRedriveCommand(consumer: string, options: DeadOptions): Promise<void> {
-  const count = await writing(options, (broker) => broker.deadLetters(consumer).redrive(chosen(options)))
+  const count = await changing(options, (broker) => broker.deadLetters(consumer).redrive(chosen(options)))
   if (options.json === true) printJson({ consumer, redriven: count })
   complete(`gave ${count} dead letter(s) back to ${consumer}, which takes them up when it runs`, options)
 }
 
 export async function deadDropCommand(consumer: string, options: DeadOptions): Promise<void> {
-  const count = await writing(options, (broker) => broker.deadLetters(consumer).drop(chosen(options)))
+  const count = await changing(options, (broker) => broker.deadLetters(consumer).drop(chosen(options)))
   if (options.json === true) printJson({ consumer, dropped: count })
   complete(`dropped ${count} dead letter(s) of ${consumer}`, options)
 }

@@ -2,7 +2,7 @@
 import { MillraceError } from '../base/errors.ts'
 import type { DelayedQuery } from '../broker/delays.ts'
 import { complete, print, printJson, table } from './output.ts'
-import { looking, type TargetOptions, writing } from './target.ts'
+import { changing, countOf, looking, type TargetOptions } from './target.ts'
 
 export interface DelayedOptions extends TargetOptions {
   readonly id?: string
@@ -11,7 +11,7 @@ export interface DelayedOptions extends TargetOptions {
 }
 
 function queryOf({ id, key, limit }: DelayedOptions): DelayedQuery {
-  return { ...(id !== undefined && { id }), ...(key !== undefined && { key }), ...(limit !== undefined && { limit: Number(limit) }) }
+  return { ...(id !== undefined && { id }), ...(key !== undefined && { key }), ...(limit !== undefined && { limit: countOf('limit', limit, 1) }) }
 }
 
 export async function delayedListCommand(channel: string, options: DelayedOptions): Promise<void> {
@@ -30,7 +30,7 @@ export async function delayedListCommand(channel: string, options: DelayedOption
 export async function delayedCancelCommand(channel: string, options: DelayedOptions): Promise<void> {
   const { id } = options
   if (id === undefined) throw new MillraceError('INVALID_OPTION', 'say which event: --id', { option: 'id' })
-  const cancelled = await writing(options, (broker) => broker.delayed(channel).cancel(id))
+  const cancelled = await changing(options, (broker) => broker.delayed(channel).cancel(id))
   if (options.json === true) printJson({ channel, id, cancelled })
   complete(cancelled ? `cancelled ${id}: it will not be stored` : `no event ${id} of ${channel} waits: it is stored, or was never there`, options)
 }

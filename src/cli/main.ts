@@ -2,6 +2,7 @@
 /** The command line. Each command is a file of its own; this one says what they take. */
 import { readFileSync } from 'node:fs'
 import { Command, Option } from 'commander'
+import { MillraceError } from '../base/errors.ts'
 import { EXIT, endWithReader, fail, type OutputOptions } from './output.ts'
 
 const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as { readonly version: string }
@@ -33,6 +34,15 @@ function withData(built: Command): Command {
 
 const program = new Command('millrace').description('Events, channels and consumers on a durable broker.').version(version)
 program.showHelpAfterError('(millrace --help tells more)')
+program.hook('preAction', (_, action) => {
+  // A variable of the shell that is not set: what it was to choose would be something else, or everything.
+  const empty = action.options.find(
+    (option) => action.getOptionValueSource(option.attributeName()) === 'cli' && action.getOptionValue(option.attributeName()) === '',
+  )
+  if (empty === undefined) return
+  const error = new MillraceError('INVALID_OPTION', `${empty.long} is given without a value: leave it out, or say what it is`, { option: empty.name() })
+  process.exit(fail(error, action.opts()))
+})
 program.exitOverride((error) => process.exit(error.exitCode === 0 ? EXIT.done : EXIT.usage))
 
 withData(command(program, 'serve', 'serve a broker over HTTP', 'millrace serve --data ./data --port 8080'))
@@ -229,7 +239,7 @@ command(
   .option('--accept <clauses>', 'clauses of the contract that the target may hold not at all, by number (comma between)')
   .option('--dry-run', 'say what there is and what the target makes of it, and copy nothing')
   .option('--follow', 'go on with what comes, until nothing has changed for a while')
-  .option('--quiet <time>', 'with --follow: how long nothing must have changed', '3s')
+  .option('--quiet <time>', 'with --follow: how long nothing must have changed (default: 3s)')
   .action(run(async (options) => (await import('./copy-command.ts')).copyCommand(options as never)))
 
 command(program, 'bench', 'measure this machine for some seconds', 'millrace bench --seconds 2')

@@ -1,6 +1,7 @@
 /** `millrace publish`: one event from arguments, or many from a file or standard input of JSON lines. */
-import { createReadStream, statSync } from 'node:fs'
+import { closeSync, createReadStream, fstatSync, openSync } from 'node:fs'
 import { createInterface } from 'node:readline'
+import type { Readable } from 'node:stream'
 import { progress } from '@clack/prompts'
 import { MillraceError } from '../base/errors.ts'
 import type { Broker, LooseEvent } from '../broker/broker.ts'
@@ -8,7 +9,7 @@ import type { Receipt } from '../broker/engine.ts'
 import { stream } from '../channel/channel.ts'
 import { engineOf } from '../gateway/gateway-host.ts'
 import { complete, print, printJson } from './output.ts'
-import { jsonOf, type TargetOptions, writing } from './target.ts'
+import { changing, jsonOf, reading, type TargetOptions, writing } from './target.ts'
 
 export interface PublishCommandOptions extends TargetOptions {
   readonly type?: string
@@ -23,10 +24,16 @@ export interface PublishCommandOptions extends TargetOptions {
 /** Lines that go in one commit. */
 const BATCH = 1000
 
+/** What is of one event, and means nothing for lines that are events themselves. */
+const OF_ONE = ['payload', 'key', 'id', 'source'] as const
+
 export async function publishCommand(channel: string, options: PublishCommandOptions): Promise<void> {
-  await writing(options, async (broker) => {
+  const vain = options.file === undefined ? undefined : OF_ONE.find((name) => options[name] !== undefined)
+  if (vain !== undefined) throw new MillraceError('INVALID_OPTION', `--${vain} means nothing with --file: each line says its own`, { option: vain })
+  const input = options.file === undefined ? null : opened(options.file)
+  await (options.create === true ? writing : changing)(options, async (broker) => {
     if (options.create === true) await created(broker, channel)
-    const counts = options.file === undefined ? await publishOne(broker, channel, options) : await publishLines(broker, channel, options, options.file)
+    const counts = input === null ? await publishOne(broker, channel, options) : await publishLines(broker, channel, options, input)
     if (options.json === true) printJson({ channel, ...counts })
     complete(`published ${counts.stored} event(s) to ${channel}, ${counts.duplicates} duplicate(s)`, options)
   })
@@ -64,10 +71,28 @@ function receiptText(receipt: Receipt): string {
   return `${receipt.channel} ${receipt.id} (duplicate of an event that waits until ${new Date(receipt.dueAtMs).toISOString()})`
 }
 
-async function publishLines(broker: Broker, channel: string, options: PublishCommandOptions, file: string): Promise<Counts> {
+interface Lines {
+  readonly file: string
+  readonly input: Readable
+  /** Zero where it is not known. */
+  readonly totalBytes: number
+}
+
+/** @throws INVALID_OPTION when the file cannot be read */
+function opened(file: string): Lines {
+  if (file === '-') return { file, input: process.stdin, totalBytes: 0 }
+  const { fd, size } = reading(file, (path) => {
+    const descriptor = openSync(path, 'r')
+    const stats = fstatSync(descriptor)
+    if (!stats.isDirectory()) return { fd: descriptor, size: stats.size }
+    closeSync(descriptor)
+    throw new Error('it is a directory')
+  })
+  return { file, input: createReadStream(file, { fd }), totalBytes: size }
+}
+
+async function publishLines(broker: Broker, channel: string, options: PublishCommandOptions, { file, input, totalBytes }: Lines): Promise<Counts> {
   const counts: Counts = { stored: 0, duplicates: 0 }
-  const input = file === '-' ? process.stdin : createReadStream(file)
-  const totalBytes = file === '-' ? 0 : statSync(file).size
   const bar = process.stderr.isTTY && options.json !== true && totalBytes > 0 ? progress({ max: totalBytes, output: process.stderr }) : null
   bar?.start(`publishing ${file}`)
   let batch: LooseEvent[] = []

@@ -11,7 +11,7 @@ import type { ChangeReceipt } from '../rules/live/rule-book.ts'
 import type { RuleDefinition } from '../rules/rule.ts'
 import { type RuleDescription, rulesOf } from '../rules/rules.ts'
 import { colour, complete, print, printJson, table } from './output.ts'
-import { jsonOf, looking, nameOf, placeOf, type TargetOptions, writing } from './target.ts'
+import { changing, countOf, jsonOf, looking, nameOf, placeOf, type TargetOptions, writing } from './target.ts'
 
 export interface RulesOptions extends TargetOptions {
   readonly author?: string
@@ -117,7 +117,7 @@ function receiptText({ name, revision, changed, from }: ChangeReceipt): string {
 type Change = 'enable' | 'disable' | 'remove'
 
 export async function rulesChangeCommand(change: Change, name: string, options: RulesOptions): Promise<void> {
-  const receipt = await writing(options, (broker) => rulesOf(broker, { author: author(options) })[change](name, reasonOf(options)))
+  const receipt = await changing(options, (broker) => rulesOf(broker, { author: author(options) })[change](name, reasonOf(options)))
   told([receipt], options)
 }
 
@@ -130,7 +130,7 @@ export async function rulesTestCommand(text: string, options: RulesTestOptions):
       ...(from !== undefined && { from: placeOf(from) }),
       ...(to !== undefined && { to: placeOf(to) }),
     }
-    return rulesOf(broker).test(rule, { ...place, show: Number(show) })
+    return rulesOf(broker).test(rule, { ...place, show: countOf('show', show) })
   })
   if (options.json === true) printJson(result)
   else {

@@ -9,7 +9,7 @@ import { rulesOf } from '../rules/rules.ts'
 import { type StartRulesOptions, startRules } from '../rules/start-rules.ts'
 import { complete, print, printJson } from './output.ts'
 import { readServeConfig } from './serve-config.ts'
-import { directoryOf, nameOf, type TargetOptions, urlOf } from './target.ts'
+import { countOf, directoryOf, nameOf, reading, type TargetOptions, urlOf } from './target.ts'
 
 const LOOK_FOR_RULES_MS = 500
 
@@ -30,7 +30,7 @@ export async function serveCommand(options: ServeCommandOptions): Promise<void> 
   const config = options.config === undefined ? undefined : readServeConfig(options.config)
   const serving: ServeOptions = {
     ...config?.gateway,
-    port: Number(options.port),
+    port: countOf('port', options.port),
     host: options.host,
     ...accessOf(options),
     ...tlsOf(options),
@@ -75,6 +75,10 @@ function accessOf(options: ServeCommandOptions): { readonly access?: AccessOptio
   if (tokens !== undefined && !existsSync(tokens)) {
     throw new MillraceError('INVALID_OPTION', `there is no file ${tokens}: millrace tokens add makes it`, { option: 'tokens' })
   }
+  if (jwks === undefined && (issuer ?? audience) !== undefined) {
+    const option = issuer === undefined ? 'audience' : 'issuer'
+    throw new MillraceError('INVALID_OPTION', `--${option} means nothing without --jwks`, { option })
+  }
   if (jwks !== undefined && (issuer === undefined || audience === undefined)) {
     throw new MillraceError('INVALID_OPTION', '--jwks needs --issuer and --audience', { option: 'jwks' })
   }
@@ -91,7 +95,7 @@ function tellTokens(options: ServeCommandOptions): void {
 function tlsOf({ tlsCert, tlsKey }: ServeCommandOptions): Pick<ServeOptions, 'tls'> {
   if (tlsCert === undefined && tlsKey === undefined) return {}
   if (tlsCert === undefined || tlsKey === undefined) throw new MillraceError('INVALID_OPTION', '--tls-cert and --tls-key go together', { option: 'tls-cert' })
-  return { tls: { cert: readFileSync(tlsCert), key: readFileSync(tlsKey) } }
+  return { tls: { cert: reading(tlsCert, (path) => readFileSync(path)), key: reading(tlsKey, (path) => readFileSync(path)) } }
 }
 
 function interrupted(): Promise<void> {

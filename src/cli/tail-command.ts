@@ -1,11 +1,10 @@
 /** `millrace tail`: events of channels, from a place on, as they come. */
-import { MillraceError } from '../base/errors.ts'
 import { compileWildcard, isWildcard } from '../base/names.ts'
 import type { Broker, ReadOptions } from '../broker/broker.ts'
 import type { StoredEvent } from '../event/cloud-event.ts'
 import type { PatternJson } from '../pattern/pattern-type.ts'
 import { colour, complete, print, printJson } from './output.ts'
-import { jsonOf, looking, placeOf, type TargetOptions } from './target.ts'
+import { countOf, jsonOf, looking, placeOf, type TargetOptions } from './target.ts'
 
 export interface TailCommandOptions extends TargetOptions {
   readonly from?: string
@@ -28,7 +27,7 @@ export async function tailCommand(names: readonly string[], options: TailCommand
   const interrupt = (): void => stop.abort()
   process.once('SIGINT', interrupt)
   process.once('SIGTERM', interrupt)
-  const limit = limitOf(options.limit)
+  const limit = options.limit === undefined ? Number.POSITIVE_INFINITY : countOf('limit', options.limit)
   const several = names.length > 1 || names.some(isWildcard)
   const count = await looking(options, async (broker) => {
     const reading: ReadOptions = {
@@ -51,12 +50,6 @@ export async function tailCommand(names: readonly string[], options: TailCommand
   process.off('SIGINT', interrupt)
   process.off('SIGTERM', interrupt)
   complete(`${count} event(s) of ${names.join(', ')}`, options)
-}
-
-function limitOf(text: string | undefined): number {
-  if (text === undefined) return Number.POSITIVE_INFINITY
-  if (/^\d{1,15}$/.test(text)) return Number(text)
-  throw new MillraceError('INVALID_OPTION', `--limit is a whole number; it is "${text.slice(0, 40)}"`, { option: 'limit' })
 }
 
 /** The channels that are named, and those there are that a wildcard matches. */

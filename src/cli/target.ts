@@ -1,5 +1,5 @@
 /** Which data a command works on. */
-
+import { existsSync } from 'node:fs'
 import { MillraceError } from '../base/errors.ts'
 import { withoutSecrets } from '../base/shown.ts'
 import type { Broker, From } from '../broker/broker.ts'
@@ -39,7 +39,17 @@ export async function looking<Answer>(options: TargetOptions, act: (broker: Brok
   return using(await connect(url, { readOnly: url.startsWith('file:') }), act)
 }
 
-/** Write to it: to a directory as its owner, or beside the process that is. */
+/** Change what is there: in a directory as its owner, or beside the process that is. @throws DATA_MISSING: a name that is mistyped makes no directory */
+export async function changing<Answer>(options: TargetOptions, act: (broker: Broker) => Promise<Answer>): Promise<Answer> {
+  const url = urlOf(options)
+  if (url.startsWith('file:') && !existsSync(directoryOfUrl(url))) {
+    const directory = directoryOfUrl(url)
+    throw new MillraceError('DATA_MISSING', `${directory} does not exist: name a directory with Millrace data`, { directory })
+  }
+  return writing(options, act)
+}
+
+/** The same, where a directory that is not there is made. */
 export async function writing<Answer>(options: TargetOptions, act: (broker: Broker) => Promise<Answer>): Promise<Answer> {
   return using(await connect(urlOf(options), { source: '/millrace/cli' }), act)
 }
@@ -55,14 +65,32 @@ async function using<Answer>(broker: Broker, act: (broker: Broker) => Promise<An
 /** A place in a channel, as it is typed: beginning, end, an offset, an age (1h), or a time (2026-01-31T12:00:00Z). */
 export function placeOf(text: string): From {
   if (text === 'beginning' || text === 'end') return text
-  if (/^\d+$/.test(text)) return Number(text)
+  if (/^\d{1,15}$/.test(text)) return Number(text)
   if (/^\d+(?:\.\d+)?(?:ms|s|m|h|d|w)$/.test(text)) return text as From
-  const time = new Date(text)
-  if (Number.isFinite(time.getTime())) return time
+  // Not all that `Date` makes a time of is one: "-1" is of the year 2001 to it.
+  const time = /^\d{4}-\d{2}-\d{2}(?:[Tt ].+)?$/.test(text) ? new Date(text) : null
+  if (time !== null && Number.isFinite(time.getTime())) return time
   throw new MillraceError(
     'INVALID_OPTION',
     `"${text}" is no place in a channel: use beginning, end, an offset, an age such as 1h, or a time such as 2026-01-31T12:00:00Z`,
   )
+}
+
+/** A whole number that was typed. @throws INVALID_OPTION */
+export function countOf(option: string, text: string, least = 0): number {
+  const count = /^\d{1,15}$/.test(text) ? Number(text) : -1
+  if (count >= least) return count
+  const from = least === 0 ? '' : ` of ${least} or more`
+  throw new MillraceError('INVALID_OPTION', `--${option} must be a whole number${from}; it is "${text.slice(0, 40)}"`, { option })
+}
+
+/** What a file holds that an option names. @throws INVALID_OPTION when it cannot be read */
+export function reading<Content>(path: string, read: (path: string) => Content): Content {
+  try {
+    return read(path)
+  } catch (cause) {
+    throw new MillraceError('INVALID_OPTION', `${path} cannot be read: ${(cause as Error).message}`, { path }, { cause })
+  }
 }
 
 /** JSON that was typed. */

@@ -4,7 +4,7 @@ import { durationMs } from '../base/units.ts'
 import { ACTIONS, type Action, type Permissions } from '../gateway/access/permissions.ts'
 import { addToken, readTokens, removeTokens, type TokenEntry, tokenFileOf } from '../gateway/access/token-file.ts'
 import { complete, print, printJson, table } from './output.ts'
-import { directoryOf, type TargetOptions } from './target.ts'
+import { countOf, directoryOf, type TargetOptions } from './target.ts'
 
 export interface TokensOptions extends TargetOptions {
   readonly file?: string
@@ -23,8 +23,8 @@ function fileOf(options: TokensOptions): string {
 export async function tokensAddCommand(name: string, options: TokensAddOptions): Promise<void> {
   const permissions: Permissions = Object.fromEntries(ACTIONS.flatMap((action) => (options[action] === undefined ? [] : [[action, options[action]]])))
   const limits = {
-    ...(options.rate !== undefined && { requestsPerSecond: countOf('rate', options.rate) }),
-    ...(options.open !== undefined && { open: countOf('open', options.open) }),
+    ...(options.rate !== undefined && { requestsPerSecond: countOf('rate', options.rate, 1) }),
+    ...(options.open !== undefined && { open: countOf('open', options.open, 1) }),
   }
   const { token, entry } = addToken(fileOf(options), {
     name,
@@ -54,9 +54,4 @@ export async function tokensRemoveCommand(idOrName: string, options: TokensOptio
 function rowOf({ id, name, permissions, createdAt, expiresAt }: TokenEntry): string[] {
   const granted = ACTIONS.flatMap((action) => (permissions[action] === undefined ? [] : [`${action}:${permissions[action].join(',')}`]))
   return [id, name, granted.join(' '), createdAt, expiresAt ?? 'never']
-}
-
-function countOf(option: string, text: string): number {
-  if (/^[1-9]\d{0,8}$/.test(text)) return Number(text)
-  throw new MillraceError('INVALID_OPTION', `--${option} must be a whole number of 1 or more; it is "${text}"`, { option })
 }
