@@ -3,25 +3,48 @@
  *
  * It judges what schema libraries write. A keyword that it does not know is not judged, and neither is `format`: the kept schema must not refuse what
  * the application's own takes. Nothing is compiled to code.
+ *
+ * A schema comes from whoever may declare a channel. The work that it makes is counted, and bounded by the size of the data: what takes more is refused.
  */
 import type { StandardSchemaV1 } from '@standard-schema/spec'
 import { isJsonObject, type JsonObject } from '../base/json-object.ts'
 import { shown } from '../base/shown.ts'
+import { matchesPattern, NeedsTimeLimit, withinTime } from './json-pattern.ts'
 
 /** Schemas within schemas, references included: beyond it, data is refused. */
 const DEPTH_MAX = 256
 /** Of many faults, the first are told. */
 const ISSUES_MAX = 20
+/** Steps that judging takes at most: so many, and more for each value that is in the data. */
+const STEPS_MIN = 20_000
+const STEPS_EACH = 64
+/** So many characters are looked at in one step. */
+const STEP_CHARS = 64
+/** Where a pattern may be slow, judging takes at most this long, and a millisecond more for so many values in the data. */
+const TRY_MS = 20
+const VALUES_EACH_MS = 500
 
 type Path = readonly (string | number)[]
 
 /** A Standard Schema that judges by a JSON Schema. Its output is its input. */
 export function schemaOf(root: JsonObject): StandardSchemaV1 {
   const validate = (data: unknown): StandardSchemaV1.Result<unknown> => {
-    const issues = new Judgement(root).judge(data)
+    const issues = judged(root, data)
     return issues.length === 0 ? { value: data } : { issues }
   }
   return { '~standard': { version: 1, vendor: 'millrace-json-schema', validate } }
+}
+
+function judged(root: JsonObject, data: unknown): readonly StandardSchemaV1.Issue[] {
+  try {
+    return new Judgement(root, data).judge()
+  } catch (error) {
+    if (!(error instanceof NeedsTimeLimit)) throw error
+  }
+  // A try that was cut off may have waited for the processor: the second has more time.
+  const ms = TRY_MS + valuesIn(data) / VALUES_EACH_MS
+  const issues = withinTime([ms, 5 * ms], () => new Judgement(root, data).judge())
+  return issues ?? [{ message: 'takes too long to judge by its schema: one of its patterns is slow for it', path: [] }]
 }
 
 const TYPES: Readonly<Record<string, (value: unknown) => boolean>> = {
@@ -41,47 +64,52 @@ const BOUNDS: readonly (readonly [keyword: string, holds: (value: number, bound:
   ['exclusiveMaximum', (value, bound) => value < bound, 'less than'],
 ]
 
-const patterns = new Map<string, RegExp | null>()
-const PATTERNS_MAX = 1000
-
-/** Null where no JavaScript engine takes it: it is not judged. */
-function patternOf(source: string): RegExp | null {
-  const known = patterns.get(source)
-  if (known !== undefined) return known
-  let made: RegExp | null = null
-  for (const flags of ['u', '']) {
-    try {
-      made ??= new RegExp(source, flags)
-    } catch {
-      // Taken without the flag, perhaps.
-    }
-  }
-  if (patterns.size >= PATTERNS_MAX) patterns.clear()
-  patterns.set(source, made)
-  return made
-}
+/** Thrown where judging takes more steps than the data is worth. */
+class TooMuch extends Error {}
 
 class Judgement {
   readonly #root: JsonObject
+  readonly #data: unknown
   readonly #issues: StandardSchemaV1.Issue[] = []
   #depth = 0
+  #steps = 0
+  #stepsMax = STEPS_MIN
+  /** Of values that are compared. */
+  readonly #canonical = new Map<object, string>()
 
-  constructor(root: JsonObject) {
+  constructor(root: JsonObject, data: unknown) {
     this.#root = root
+    this.#data = data
   }
 
-  judge(data: unknown): readonly StandardSchemaV1.Issue[] {
-    this.#judge(this.#root, data, [])
-    return this.#issues
+  judge(): readonly StandardSchemaV1.Issue[] {
+    try {
+      this.#judge(this.#root, this.#data, [])
+      return this.#issues
+    } catch (error) {
+      if (!(error instanceof TooMuch)) throw error
+      return [...this.#issues.slice(0, ISSUES_MAX - 1), { message: `takes more than ${this.#stepsMax} steps to judge by its schema`, path: [] }]
+    }
+  }
+
+  /** @throws TooMuch */
+  #step(steps: number): void {
+    this.#steps += steps
+    if (this.#steps <= this.#stepsMax) return
+    // The data is counted when it matters.
+    if (this.#stepsMax === STEPS_MIN) this.#stepsMax = STEPS_MIN + STEPS_EACH * valuesIn(this.#data)
+    if (this.#steps > this.#stepsMax) throw new TooMuch()
   }
 
   #judge(schema: unknown, value: unknown, path: Path): void {
+    this.#step(1)
     if (this.#issues.length >= ISSUES_MAX) return
     if (schema === false) return this.#refuse(path, 'must not be there')
     if (!isJsonObject(schema)) return
     if (++this.#depth > DEPTH_MAX) this.#refuse(path, `is nested more than ${DEPTH_MAX} schemas deep`)
     else {
-      if (typeof schema['$ref'] === 'string') this.#judge(this.#referred(schema['$ref']), value, path)
+      const reference = schema['$ref']
+      if (typeof reference === 'string') this.#judge(this.#referred(reference), value, path)
       this.#type(schema, value, path)
       this.#combined(schema, value, path)
       if (typeof value === 'number') this.#number(schema, value, path)
@@ -111,6 +139,7 @@ class Judgement {
 
   /** `#`, or `#/$defs/Name`; others are not judged. */
   #referred(reference: string): unknown {
+    this.#step(Math.ceil(reference.length / STEP_CHARS))
     if (!reference.startsWith('#')) return true
     if (reference !== '#' && !reference.startsWith('#/')) return true
     let found: unknown = this.#root
@@ -121,17 +150,20 @@ class Judgement {
     return found
   }
 
-  #type({ type, enum: among, ...schema }: JsonObject, value: unknown, path: Path): void {
+  #type(schema: JsonObject, value: unknown, path: Path): void {
+    const { type, enum: among } = schema
     if (type !== undefined) {
       const types = (Array.isArray(type) ? type : [type]).map(String)
+      this.#step(types.length)
       if (!types.some((name) => TYPES[name]?.(value) ?? true)) this.#refuse(path, `must be ${types.join(' or ')}; it is ${shown(value)}`)
     }
-    if (Array.isArray(among) && !among.some((each) => equal(each, value)))
+    if (Array.isArray(among) && !among.some((each) => this.#equal(each, value)))
       this.#refuse(path, `must be one of ${among.slice(0, 8).map(shown).join(', ')}; it is ${shown(value)}`)
-    if (Object.hasOwn(schema, 'const') && !equal(schema['const'], value)) this.#refuse(path, `must be ${shown(schema['const'])}; it is ${shown(value)}`)
+    if (Object.hasOwn(schema, 'const') && !this.#equal(schema['const'], value)) this.#refuse(path, `must be ${shown(schema['const'])}; it is ${shown(value)}`)
   }
 
-  #combined({ allOf, anyOf, oneOf, not, ...schema }: JsonObject, value: unknown, path: Path): void {
+  #combined(schema: JsonObject, value: unknown, path: Path): void {
+    const { allOf, anyOf, oneOf, not } = schema
     if (Array.isArray(allOf)) for (const each of allOf) this.#judge(each, value, path)
     if (Array.isArray(anyOf)) this.#oneOfThese(anyOf, value, path)
     if (Array.isArray(oneOf)) {
@@ -142,14 +174,14 @@ class Judgement {
     if (schema['if'] !== undefined) this.#judge(this.#satisfies(schema['if'], value) ? schema['then'] : schema['else'], value, path)
   }
 
-  /** How many of them it satisfies. Where it is none, the faults of the one that it comes nearest to are told: the deepest is that of the right member. */
+  /** How many of them it satisfies. Where it is none, the faults of the one that it comes nearest to are told: the deepest, and of these the fewest. */
   #oneOfThese(schemas: readonly unknown[], value: unknown, path: Path): number {
     let count = 0
     let nearest: readonly StandardSchemaV1.Issue[] = []
     for (const each of schemas) {
       const faults = this.#faults(each, value, path)
       if (faults.length === 0) count++
-      else if (nearest.length === 0 || depthOf(faults) > depthOf(nearest)) nearest = faults
+      else if (nearest.length === 0 || isNearer(faults, nearest)) nearest = faults
     }
     if (count === 0) this.#issues.push(...nearest)
     return count
@@ -169,8 +201,30 @@ class Judgement {
 
   #text(schema: JsonObject, value: string, path: Path): void {
     const { minLength, maxLength, pattern } = schema
-    if (minLength !== undefined || maxLength !== undefined) this.#size(schema, 'Length', [...value].length, 'characters', path)
-    if (typeof pattern === 'string' && patternOf(pattern)?.test(value) === false) this.#refuse(path, `must match ${shown(pattern)}; it is ${shown(value)}`)
+    this.#step(Math.ceil(value.length / STEP_CHARS))
+    if (minLength !== undefined || maxLength !== undefined) this.#size(schema, 'Length', charactersIn(value), 'characters', path)
+    if (typeof pattern !== 'string') return
+    const matches = matchesPattern(pattern, value)
+    if (matches === undefined) this.#refuse(path, `must match ${shown(pattern)}, and it takes too long to tell whether it does`)
+    else if (!matches) this.#refuse(path, `must match ${shown(pattern)}; it is ${shown(value)}`)
+  }
+
+  /** By what JSON they are: the order of members does not count. */
+  #equal(left: unknown, right: unknown): boolean {
+    this.#step(1)
+    if (left === right) return true
+    if (typeof left !== 'object' || typeof right !== 'object' || left === null || right === null) return false
+    return this.#canonicalOf(left) === this.#canonicalOf(right)
+  }
+
+  #canonicalOf(value: object): string {
+    let text = this.#canonical.get(value)
+    if (text === undefined) {
+      text = canonical(value)
+      this.#canonical.set(value, text)
+      this.#step(Math.ceil(text.length / STEP_CHARS))
+    }
+    return text
   }
 
   #size(schema: JsonObject, what: string, size: number, of: string, path: Path): void {
@@ -185,11 +239,17 @@ class Judgement {
     const first = Array.isArray(prefixItems) ? prefixItems : []
     for (const [at, item] of value.entries()) this.#judge(at < first.length ? first[at] : items, item, [...path, at])
     if (uniqueItems === true) {
-      const texts = new Set(value.map(canonical))
+      const texts = new Set(value.map((item) => (isCompound(item) ? this.#canonicalOf(item) : canonical(item))))
       if (texts.size < value.length) this.#refuse(path, 'must not have an item twice')
     }
-    if (contains === undefined || schema['minContains'] === 0) return
-    if (!value.some((item) => this.#satisfies(contains, item))) this.#refuse(path, 'has no item of those that it must contain')
+    if (contains !== undefined) this.#contained(schema, contains, value, path)
+  }
+
+  #contained({ minContains, maxContains }: JsonObject, contains: unknown, value: readonly unknown[], path: Path): void {
+    const count = value.filter((item) => this.#satisfies(contains, item)).length
+    const least = typeof minContains === 'number' ? minContains : 1
+    if (count < least) this.#refuse(path, `must contain at least ${least} items of a kind; it has ${count}`)
+    if (typeof maxContains === 'number' && count > maxContains) this.#refuse(path, `must contain at most ${maxContains} items of a kind; it has ${count}`)
   }
 
   #object(schema: JsonObject, value: JsonObject, path: Path): void {
@@ -198,22 +258,38 @@ class Judgement {
     this.#size(schema, 'Properties', Object.keys(value).length, 'members', path)
     const named = isJsonObject(properties) ? properties : {}
     const matched = Object.entries(isJsonObject(patternProperties) ? patternProperties : {})
+    this.#step(matched.length)
     for (const [name, member] of Object.entries(value)) {
       const at = [...path, name]
       if (propertyNames !== undefined) this.#judge(propertyNames, name, at)
       const isNamed = Object.hasOwn(named, name)
       if (isNamed) this.#judge(named[name], member, at)
-      const matching = matched.filter(([source]) => patternOf(source)?.test(name) !== false)
+      this.#step(matched.length)
+      const matching = matched.filter(([source]) => this.#named(source, name, at))
       for (const [, each] of matching) this.#judge(each, member, at)
       if (!isNamed && matching.length === 0) this.#judge(additionalProperties, member, at)
     }
     if (!isJsonObject(dependentRequired)) return
-    for (const [name, others] of Object.entries(dependentRequired)) if (Object.hasOwn(value, name) && Array.isArray(others)) this.#required(others, value, path)
+    const dependent = Object.entries(dependentRequired)
+    this.#step(dependent.length)
+    for (const [name, others] of dependent) if (Object.hasOwn(value, name) && Array.isArray(others)) this.#required(others, value, path)
+  }
+
+  #named(source: string, name: string, path: Path): boolean {
+    const matches = matchesPattern(source, name)
+    if (matches === undefined) this.#refuse(path, `has a name of which it takes too long to tell whether it matches ${shown(source)}`)
+    return matches !== false
   }
 
   #required(names: readonly unknown[], value: JsonObject, path: Path): void {
+    this.#step(names.length)
     for (const name of names) if (typeof name === 'string' && !Object.hasOwn(value, name)) this.#refuse([...path, name], 'is required')
   }
+}
+
+function isNearer(faults: readonly StandardSchemaV1.Issue[], than: readonly StandardSchemaV1.Issue[]): boolean {
+  const deeper = depthOf(faults) - depthOf(than)
+  return deeper > 0 || (deeper === 0 && faults.length < than.length)
 }
 
 function depthOf(issues: readonly StandardSchemaV1.Issue[]): number {
@@ -228,8 +304,29 @@ function decoded(segment: string): string {
   }
 }
 
-function equal(left: unknown, right: unknown): boolean {
-  return left === right || (typeof left === 'object' && typeof right === 'object' && canonical(left) === canonical(right))
+function isCompound(value: unknown): value is object {
+  return typeof value === 'object' && value !== null
+}
+
+/** By code points, as JSON Schema counts them. */
+function charactersIn(text: string): number {
+  let count = 0
+  for (const _ of text) count++
+  return count
+}
+
+/** How many values JSON data is made of. */
+function valuesIn(data: unknown): number {
+  let count = 0
+  const left: unknown[] = [data]
+  while (left.length > 0) {
+    const value = left.pop()
+    count++
+    if (isCompound(value)) for (const member of Object.values(value)) left.push(member)
+    // A long text is worth more steps.
+    else if (typeof value === 'string') count += Math.ceil(value.length / STEP_CHARS)
+  }
+  return count
 }
 
 /** JSON with the members of objects in the order of their names. */

@@ -68,7 +68,7 @@ function asDeclared(target: KeptTarget, event: EncodedEvent, keyed: boolean): En
   const data: unknown = wanted ? JSON.parse(dataText) : undefined
   if (schema !== undefined) schemaOutput(schema, data ?? null, event, 'published')
   if (path === '' && (event.key !== null || keyed)) return event
-  const key = keyOf(target, { ...attributes, data } as NewEvent)
+  const key = keyOf(target, (path.startsWith('data.') ? { id: event.id, type: event.type, data } : attributes) as unknown as NewEvent)
   if (key === event.key) return event
   const { id, type, text } = event
   const stored = { id, type, key, text }
