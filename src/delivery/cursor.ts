@@ -382,7 +382,7 @@ export class Cursor implements LogListener, Suspected {
   #isBehind({ lane, offset, redriven }: HeldDelivery): boolean {
     if (lane === null) return false
     if (lane.waitsBefore(offset)) return true
-    const chain = redriven || lane.key === null || this.box.chains.size === 0 ? undefined : this.box.chains.get(lane.key)
+    const chain = redriven || lane.key === null || offset <= lane.passed || this.box.chains.size === 0 ? undefined : this.box.chains.get(lane.key)
     return chain !== undefined && (chain.offsets.first as number) < offset
   }
 

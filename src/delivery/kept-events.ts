@@ -142,8 +142,10 @@ export class KeptEvents {
     // Without a record it was dropped, or the consumer was rewound.
     if (record === undefined) return true
     if (record.key !== null) {
+      const lane = this.#lanes.of(record.key)
+      if (lane.busy > 0 && !lane.redriven) lane.passed = lane.last
       box.enchain(name, record.key, offset)
-      this.#lanes.enqueue(this.#lanes.of(record.key))
+      this.#lanes.enqueue(lane)
     } else if (!this.#host.later(offset, () => this.loosen(name, offset))) this.#host.hand(instance, this.#lanes.of(null), record, offset)
     return true
   }

@@ -15,6 +15,8 @@ export class Lane {
   last = -1
   /** Instances that want its first event, and had no free place when it was looked at last. */
   full: readonly Instance[] | null = null
+  /** Up to here, what was in hands when a letter that they had passed came back: they are done before it. */
+  passed = -1
   /** What was handed out last is kept among the dead letters: it comes before everything that waits here. */
   redriven = false
   /** The first waiting event failed and its next attempt is not due, or it must run alone first. */
@@ -37,6 +39,7 @@ export class Lane {
     this.key = key
     this.holder = null
     this.full = null
+    this.passed = -1
   }
 
   get waiting(): number {
