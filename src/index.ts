@@ -59,6 +59,7 @@ export type {
   ReadOptions,
   ReceiptOf,
   RewindOptions,
+  TailedEvent,
 } from './broker/broker.ts'
 export type { Capabilities, Capability, Clause } from './broker/capabilities.ts'
 export type { ConnectOptions } from './broker/connect.ts'

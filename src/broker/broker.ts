@@ -38,6 +38,12 @@ export interface ReadOptions {
   readonly signal?: AbortSignal
 }
 
+/** An event of one of several channels. */
+export interface TailedEvent {
+  readonly channel: string
+  readonly event: StoredEvent
+}
+
 export interface RewindOptions {
   /** In this channel only. @default every stream that it consumes */
   readonly channel?: string | { readonly name: string }
@@ -152,6 +158,21 @@ export interface Broker extends AsyncDisposable {
    * details, so that reading can go on behind it
    */
   read<C extends Channel | string>(channel: C, options?: ReadOptions): AsyncIterableIterator<Readable<C>>
+  /**
+   * Read several channels at once, and all that a wildcard matches, without consuming. Each event comes with its channel's name: in the order of the events'
+   * times, and with `follow` as they come, also from channels that are created meanwhile and that a wildcard matches.
+   *
+   * @throws as `read`, and INVALID_NAME when a wildcard is malformed
+   * @example
+   * ```ts
+   * import { connect } from 'millrace'
+   *
+   * const broker = await connect('memory:')
+   * for await (const { channel, event } of broker.tail(['orders.*', 'payments'], { from: '1h' })) console.log(channel, event.type)
+   * await broker.close()
+   * ```
+   */
+  tail(channels: Channel | string | readonly (Channel | string)[], options?: ReadOptions): AsyncIterableIterator<TailedEvent>
   /** Channels, consumers, lag, rates, dead letters, alarms. */
   describe(): Promise<BrokerDescription>
   deadLetters(consumer: string | { readonly name: string }): DeadLetters

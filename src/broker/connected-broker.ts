@@ -4,10 +4,11 @@
 import { resolve } from 'node:path'
 import { isMillraceError, MillraceError } from '../base/errors.ts'
 import { LIMITS } from '../base/limits.ts'
-import { checkConsumerName, nameOf } from '../base/names.ts'
+import { checkConsumerName, isWildcard, nameOf } from '../base/names.ts'
 import { shown } from '../base/shown.ts'
 import { knownOptions, trueOrFalse } from '../base/units.ts'
 import type { Channel } from '../channel/channel.ts'
+import type { StoredEvent } from '../event/cloud-event.ts'
 import type { Encodable } from '../event/encode.ts'
 import { type CompiledPattern, compilePattern } from '../pattern/pattern.ts'
 import { AlarmList } from './alarm-list.ts'
@@ -26,6 +27,7 @@ import type {
   RewindOptions,
   Startable,
   Stoppable,
+  TailedEvent,
 } from './broker.ts'
 import { checkedDelayedId, checkedDelayedQuery, checkedQuery, noFiles, position, refuseUndefined } from './call-options.ts'
 import type { Alarm, BrokerDescription } from './description.ts'
@@ -34,6 +36,7 @@ import type { EncodedEvent, Engine, EngineReadOptions, StoredText } from './engi
 import { EventDecoder } from './event-decoder.ts'
 import { EventEncoder } from './event-encoder.ts'
 import { Log } from './log.ts'
+import { Tail } from './tail.ts'
 
 export interface ConnectedBrokerOptions {
   /** The CloudEvents `source` of events that do not say their own. */
@@ -199,6 +202,24 @@ export class ConnectedBroker implements Broker {
     } finally {
       await first.batches.return?.()
     }
+  }
+
+  tail(channels: Channel | string | readonly (Channel | string)[], options: ReadOptions = {}): AsyncIterableIterator<TailedEvent> {
+    this.#open()
+    const list = Array.isArray(channels) ? (channels as readonly (Channel | string)[]) : [channels as Channel | string]
+    for (const channel of list) if (typeof channel !== 'string' || !isWildcard(channel)) this.#readOptions(channel, options)
+    const { follow } = this.#readOptions('any', options)
+    const tail = new Tail(
+      {
+        read: (channel, reading) => this.read(channel, reading) as AsyncIterable<StoredEvent>,
+        channels: async () => (await this.#engine.describe()).channels.map(({ name }) => name),
+      },
+      list,
+    )
+    const left = new AbortController()
+    const signal = options.signal === undefined ? left.signal : AbortSignal.any([left.signal, options.signal])
+    const reading = { ...options, signal }
+    return leavable(follow ? tail.followed(reading, signal) : tail.merged(reading), left) as AsyncIterableIterator<TailedEvent>
   }
 
   async describe(): Promise<BrokerDescription> {

@@ -1,4 +1,5 @@
 /** Reading a channel without consuming it (clause 9), over all of its partitions; and places in a channel. */
+import { isMillraceError } from '../base/errors.ts'
 import { LIMITS } from '../base/limits.ts'
 import type { EngineReadOptions, Position, StoredText } from '../broker/engine.ts'
 import { offsetOutOfRange } from '../channel/channel-errors.ts'
@@ -30,7 +31,8 @@ export async function* readChannel(
   const stop = follow ? await backend.watch(channel, () => appended.ring()) : () => undefined
   try {
     while (offset < until && !signal.aborted && !removed()) {
-      const records = await backend.read(channel, null, offset, READ)
+      const records = await backend.read(channel, null, offset, READ).catch((error: unknown) => goneMeanwhile(error, follow))
+      if (records === null) return
       const events = records.filter((record) => record.offset < until && record.event.type !== '')
       if (events.length > 0) yield events.map(({ offset: at, timeMs, event }) => ({ ...event, offset: at, timeMs }))
       const last = records.at(-1)
@@ -41,6 +43,12 @@ export async function* readChannel(
   } finally {
     stop()
   }
+}
+
+/** A read that follows ends when its channel is removed, as this process may only learn from the server. */
+function goneMeanwhile(error: unknown, follow: boolean): null {
+  if (follow && isMillraceError(error, 'UNKNOWN_CHANNEL')) return null
+  throw error
 }
 
 /** Something happened, or may have. */

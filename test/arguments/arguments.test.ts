@@ -111,6 +111,13 @@ function brokerSamples(broker: main.Broker): readonly Sample[] {
       args: () => [happenings, { from: 'beginning', to: 'end', where: PATTERN, follow: false, signal: new AbortController().signal }],
       bags: [1],
     },
+    {
+      name: 'tail',
+      call: broker.tail.bind(broker) as Sample['call'],
+      args: () => [['happenings'], { from: 'beginning', to: 'end', where: PATTERN, follow: false, signal: new AbortController().signal }],
+      bags: [1],
+    },
+    { name: 'tail of one', call: broker.tail.bind(broker) as Sample['call'], args: () => ['happenings'] },
     { name: 'deadLetters', call: ((name: string) => broker.deadLetters(name).list()) as Sample['call'], args: () => ['worker'] },
     { name: 'list', call: letters.list.bind(letters) as Sample['call'], args: () => [{ ...query }], bags: [0] },
     { name: 'redrive', call: letters.redrive.bind(letters) as Sample['call'], args: () => [{ ...query }], bags: [0] },

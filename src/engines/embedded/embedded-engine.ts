@@ -345,7 +345,9 @@ export class EmbeddedEngine implements Engine {
     this.#committer.record(keys.channel(channel), null)
     this.#logs.delete(channel)
     this.#logsById.delete(log.id)
-    for (const listener of log.listeners) log.listeners.delete(listener)
+    // Who reads on looks whether the channel is there still.
+    for (const listener of [...log.listeners]) listener.onCommitted(null)
+    log.listeners.clear()
     await this.#committer.flushed()
   }
 

@@ -268,6 +268,24 @@ export const lifecycle: readonly Scenario[] = clause(14, {
     await refused(() => readAll(broker, gone.name), 'UNKNOWN_CHANNEL', gone.name)
   },
 
+  'a-read-that-follows-ends-when-its-channel-is-removed': async (world) => {
+    const broker = await world.connect()
+    const orders = orderStream(world.name('orders'))
+    await broker.publish(orders, placed('a', 0))
+    const [read, first] = [[] as unknown[], gate()]
+    const reading = (async () => {
+      for await (const each of broker.read(orders, { follow: true })) {
+        read.push(each)
+        first.open()
+      }
+      return 'ended'
+    })()
+    await first.opened
+    await broker.removeChannel(orders)
+    await world.eventually(async () => assert.equal(await Promise.race([reading, sleep(10).then(() => 'reads on')]), 'ended'))
+    assert.equal(read.length, 1)
+  },
+
   'a-removed-channel-can-be-made-anew': async (world) => {
     const broker = await world.connect()
     const orders = orderStream(world.name('orders'))
