@@ -151,7 +151,7 @@ export class EventEncoder {
   async #lookUp(name: string): Promise<Target> {
     const spec = await this.#engine.channel(name)
     if (spec !== undefined) return keptTarget(spec)
-    const { channels } = await this.#engine.describe()
+    const channels = await this.#engine.channels()
     throw unknownChannel(
       name,
       channels.map((each) => each.name),

@@ -4,9 +4,11 @@
  *
  * While it is filled the channel keeps everything at the target: what its retention takes goes when all is compared.
  */
+
 import { setTimeout as sleep } from 'node:timers/promises'
 import { isMillraceError, MillraceError } from '../base/errors.ts'
 import { LIMITS } from '../base/limits.ts'
+import { boundsIn } from '../broker/bounds.ts'
 import type { CarriedEvent, CarriedLetter } from '../broker/carriage.ts'
 import type { Engine, StoredText } from '../broker/engine.ts'
 import type { ChannelSpec } from '../channel/channel.ts'
@@ -182,8 +184,7 @@ export class ChannelCopy {
   }
 
   async end(engine: Engine): Promise<number> {
-    const { channels } = await engine.describe()
-    return channels.find(({ name }) => name === this.name)?.next ?? 0
+    return (await boundsIn(engine, this.name))?.next ?? 0
   }
 
   /** Put consumers where they were, with their dead letters. */

@@ -7,8 +7,10 @@
  * - A channel is said to be whole when both sides were compared, event for event, and the source did not change meanwhile.
  * - The source is not changed.
  */
+
 import { setTimeout as sleep } from 'node:timers/promises'
 import { MillraceError } from '../base/errors.ts'
+import { boundsIn } from '../broker/bounds.ts'
 import type { Broker } from '../broker/broker.ts'
 import type { Engine } from '../broker/engine.ts'
 import { engineOf } from '../broker/engine-of.ts'
@@ -233,7 +235,7 @@ class Copy {
   async #placesOf(name: string, { exact, starts }: { readonly exact: ReadonlySet<number>; readonly starts: ReadonlySet<number> }): Promise<Places> {
     const places = new Places([], exact, starts)
     if (exact.size + starts.size > 0) await pair(eventsOf(this.#source, name), eventsOf(this.#target, name), (source, target) => places.matched(source, target))
-    places.end = (await endsOf(this.#target)).get(name) ?? 0
+    places.end = (await boundsIn(this.#target, name))?.next ?? 0
     return places
   }
 
@@ -263,7 +265,8 @@ interface Done {
 }
 
 async function endsOf(engine: Engine): Promise<Map<string, number>> {
-  return new Map((await engine.describe()).channels.map(({ name, next }) => [name, next]))
+  const channels = await engine.channels()
+  return new Map(await Promise.all(channels.map(async ({ name }) => [name, (await boundsIn(engine, name))?.next ?? 0] as const)))
 }
 
 /** Everything that changes when somebody publishes or consumes; not what retention does. */

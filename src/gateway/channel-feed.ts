@@ -4,6 +4,7 @@
  * A feed holds nothing: a batch is handed to every member at once, and a member that has no room leaves and reads by itself until it has caught up.
  * Reading and joining happen in one thread, so that between `head` and the next batch there is neither a gap nor an event twice.
  */
+import { boundsIn } from '../broker/bounds.ts'
 import type { BrokerHost } from '../broker/broker.ts'
 import type { StoredText } from '../broker/engine.ts'
 import { oneLine, readTexts, type TextFilter } from './channel-texts.ts'
@@ -70,8 +71,7 @@ export class ChannelFeed {
   }
 
   async #open(): Promise<void> {
-    const { channels } = await this.#host.engine.describe()
-    const next = channels.find(({ name }) => name === this.#channel)?.next ?? 0
+    const next = (await boundsIn(this.#host.engine, this.#channel))?.next ?? 0
     this.head = next
     const batches = await readTexts(this.#host, this.#channel, { from: next, follow: true, signal: this.#reading.signal })
     void this.#run(batches)

@@ -4,10 +4,12 @@
  * `?channel=&offset=&id=&key=&limit=` chooses them. What changes something must choose, or say `all=true`. It takes the permission for the channel
  * that is named, and for every channel that the consumer takes where none is.
  */
+
 import { checkName } from '../base/names.ts'
-import type { Broker, DeadLetters } from '../broker/broker.ts'
+import type { DeadLetters } from '../broker/broker.ts'
 import type { DeadLetter, DeadLetterQuery } from '../broker/description.ts'
 import type { Action } from './access/permissions.ts'
+import type { GatewayHost } from './gateway-host.ts'
 import { badRequest } from './problem.ts'
 import { countOf } from './query.ts'
 import type { GatewayRequest, Parameter, Route } from './route.ts'
@@ -24,14 +26,14 @@ const QUERY: Readonly<Record<(typeof CHOICE)[number], Parameter>> = {
 const ALL: Parameter = { description: 'true: every one, when nothing else chooses.', schema: { enum: ['true'] } }
 const LETTERS = '/api/consumers/{consumer}/dead-letters'
 
-export function deadLetterRoutes(broker: Broker): Route[] {
+export function deadLetterRoutes(host: GatewayHost): Route[] {
   const common = { tag: 'dead letters', parameters: { consumer: CONSUMER }, refuses: ['UNKNOWN_CONSUMER', 'CLOSED'] } as const
   const counted = (member: string): Route['answers'] => ({
     200: { description: 'How many.', content: json({ type: 'object', required: [member], properties: { [member]: { type: 'integer' } } }) },
   })
   const manage = { ...common, access: { action: 'manage', of: 'handler' }, query: { ...QUERY, all: ALL } } as const
   const drop = async (request: GatewayRequest): Promise<Response> =>
-    Response.json({ dropped: await (await lettersOf(request, broker, 'manage')).drop(deliberate(request.query)) })
+    Response.json({ dropped: await (await lettersOf(request, host, 'manage')).drop(deliberate(request.query)) })
   return [
     {
       ...common,
@@ -47,7 +49,7 @@ export function deadLetterRoutes(broker: Broker): Route[] {
           content: json({ type: 'object', required: ['deadLetters'], properties: { deadLetters: { type: 'array', items: ref('DeadLetter') } } }),
         },
       },
-      handle: (request) => list(request, broker),
+      handle: (request) => list(request, host),
     },
     { ...manage, method: 'DELETE', path: LETTERS, name: 'deleteDeadLetters', summary: 'Drop dead letters.', answers: counted('dropped'), handle: drop },
     {
@@ -57,32 +59,33 @@ export function deadLetterRoutes(broker: Broker): Route[] {
       name: 'redriveDeadLetters',
       summary: 'Give dead letters back to their consumer, in order.',
       answers: counted('redriven'),
-      handle: async (request) => Response.json({ redriven: await (await lettersOf(request, broker, 'manage')).redrive(deliberate(request.query)) }),
+      handle: async (request) => Response.json({ redriven: await (await lettersOf(request, host, 'manage')).redrive(deliberate(request.query)) }),
     },
     { ...manage, method: 'POST', path: `${LETTERS}/drop`, name: 'dropDeadLetters', summary: 'Drop dead letters.', answers: counted('dropped'), handle: drop },
   ]
 }
 
-async function list(request: GatewayRequest, broker: Broker): Promise<Response> {
+async function list(request: GatewayRequest, host: GatewayHost): Promise<Response> {
   const { limit = 100, ...choice } = choiceOf(request.query)
-  const found = await (await lettersOf(request, broker, 'read')).list({ ...choice, limit })
+  const found = await (await lettersOf(request, host, 'read')).list({ ...choice, limit })
   return new Response(`{"deadLetters":[${found.map(letterText).join(',')}]}`, { headers: { 'content-type': 'application/json' } })
 }
 
-async function lettersOf(request: GatewayRequest, broker: Broker, action: Action): Promise<DeadLetters> {
+async function lettersOf(request: GatewayRequest, host: GatewayHost, action: Action): Promise<DeadLetters> {
   const consumer = checkName(request.parameters['consumer'], 'consumer')
-  await permitConsumer(request, broker, action, consumer, request.query['channel'])
-  return broker.deadLetters(consumer)
+  await permitConsumer(request, host, action, consumer, request.query['channel'])
+  return host.broker.deadLetters(consumer)
 }
 
 /**
  * The permission for what a consumer takes: one channel of it, or all. A consumer that is not there, that has no channels, or that does not take the channel
  * that is named is refused to all but those who have the permission for all channels.
  */
-export async function permitConsumer(request: GatewayRequest, broker: Broker, action: Action, consumer: string, channel?: string): Promise<void> {
+export async function permitConsumer(request: GatewayRequest, host: GatewayHost, action: Action, consumer: string, channel?: string): Promise<void> {
   if (channel !== undefined) request.permit(action, checkName(channel, 'channel'))
   if (request.principal.permits(action, '>')) return request.permit(action, '>')
-  const channels = (await broker.describe()).consumers.find(({ name }) => name === consumer)?.channels.map((position) => position.channel) ?? []
+  const { engine } = await host.engine()
+  const channels = (await engine.consumers.describe(consumer))?.channels.map((position) => position.channel) ?? []
   request.permitNamed(action, 'consumer', consumer, channel === undefined ? channels : channels.filter((each) => each === channel))
 }
 

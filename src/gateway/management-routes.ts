@@ -74,7 +74,7 @@ export function managementRoutes(host: GatewayHost): Route[] {
       refuses: ['INVALID_NAME', 'INVALID_OPTION', 'CLOSED'],
       handle: async (request) => {
         const consumer = checkName(request.parameters['consumer'], 'consumer')
-        await permitConsumer(request, broker, 'manage', consumer)
+        await permitConsumer(request, host, 'manage', consumer)
         checkConsumerName(consumer)
         await broker.removeConsumer(consumer)
         return new Response(null, { status: 204 })
@@ -86,12 +86,13 @@ export function managementRoutes(host: GatewayHost): Route[] {
 }
 
 /** Pausing outlives the caller and every instance: it is for whoever may manage the consumer's channels. */
-function pauseRoutes({ broker }: GatewayHost): Route[] {
+function pauseRoutes(host: GatewayHost): Route[] {
+  const { broker } = host
   const reason = { type: 'string', maxLength: LIMITS.reasonCharsMax, description: 'Why; the description of the consumer shows it.' }
   const shared = { tag: 'management', parameters: { consumer: CONSUMER }, access: { action: 'manage', of: 'handler' }, method: 'POST' } as const
   const permitted = async (request: GatewayRequest): Promise<string> => {
     const consumer = checkName(request.parameters['consumer'], 'consumer')
-    await permitConsumer(request, broker, 'manage', consumer)
+    await permitConsumer(request, host, 'manage', consumer)
     return checkConsumerName(consumer)
   }
   return [
@@ -126,7 +127,8 @@ function pauseRoutes({ broker }: GatewayHost): Route[] {
 }
 
 /** By the query or by a JSON body, as the caller likes. */
-function rewindRoute({ broker }: GatewayHost): Route {
+function rewindRoute(host: GatewayHost): Route {
+  const { broker } = host
   const to = { description: 'beginning, end, an offset, an RFC 3339 time, or an age such as 1h.', schema: { type: ['string', 'integer'] } }
   return {
     tag: 'management',
@@ -148,10 +150,10 @@ function rewindRoute({ broker }: GatewayHost): Route {
       const consumer = checkName(request.parameters['consumer'], 'consumer')
       const { to: place, channel } = await rewindOf(request).catch(async (error: unknown) => {
         // Whoever may not rewind the consumer is told that, whatever the body is.
-        await permitConsumer(request, broker, 'manage', consumer)
+        await permitConsumer(request, host, 'manage', consumer)
         throw error
       })
-      await permitConsumer(request, broker, 'manage', consumer, channel)
+      await permitConsumer(request, host, 'manage', consumer, channel)
       if (ownerOf(consumer) !== null) request.permitNamed('manage', 'consumer', consumer, ['>'])
       if (place === undefined)
         throw badRequest(400, 'say where to rewind to: ?to=beginning, an offset, a time or an age; or the same in a JSON body, {"to": "beginning"}')

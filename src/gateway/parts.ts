@@ -37,7 +37,7 @@ export function gatewayParts(host: GatewayHost, settings: PartSettings): Gateway
     pullPart(host, settings.drainMs),
     new PushPart(host, { ...settings.push, drainMs: settings.drainMs }),
     new SocketPart(host),
-    { routes: deadLetterRoutes(broker) },
+    { routes: deadLetterRoutes(host) },
     { routes: delayedRoutes(broker) },
     { routes: rulesRoutes(broker) },
     { routes: managementRoutes(host) },

@@ -2,9 +2,11 @@
  * `GET /channels/{channels}/stream?from=&where=`: Server-Sent Events of one channel, or of several (`carts,orders`), which then are
  * named by the SSE event type. A browser opens few connections to one host: several channels go over one.
  */
+
 import { MillraceError } from '../base/errors.ts'
 import { LIMITS } from '../base/limits.ts'
 import { checkName } from '../base/names.ts'
+import { boundsIn } from '../broker/bounds.ts'
 import type { BrokerHost, From } from '../broker/broker.ts'
 import { ChannelFeed } from './channel-feed.ts'
 import { checkReadable, closedGateway, filterOf, type TextFilter } from './channel-texts.ts'
@@ -109,11 +111,9 @@ export class EventStreams implements GatewayPart {
   /** Where each channel is read from. `end` becomes an offset now, so that a client that reconnects before its first event misses nothing. */
   async #places(host: BrokerHost, channels: readonly string[], last: Map<string, number>, from: From): Promise<Map<string, From>> {
     const places = new Map<string, From>()
-    const needed = from === 'end' && channels.some((channel) => !last.has(channel))
-    const described = needed ? new Map((await host.engine.describe()).channels.map((channel) => [channel.name, channel])) : null
     for (const channel of channels) {
       const seen = last.get(channel)
-      const next = described?.get(channel)?.next
+      const next = seen === undefined && from === 'end' ? (await boundsIn(host.engine, channel))?.next : undefined
       if (seen === undefined && next !== undefined) last.set(channel, next - 1)
       const place = seen !== undefined ? seen + 1 : (next ?? from)
       places.set(channel, place)

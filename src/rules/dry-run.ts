@@ -90,7 +90,7 @@ export async function testRule(broker: Broker, rule: Rule, options: TestOptions)
   const test = matcherOf(rule)
   const { show = 10 } = options
   const engine = await engineOf(broker)
-  for (const channel of await channelsOf(broker, options.on ?? rule.on)) {
+  for (const channel of await channelsOf(engine, options.on ?? rule.on)) {
     for await (const { text, offset, key } of textsOf(engine, channel, options)) {
       count.events++
       if (!test(text)) {
@@ -121,13 +121,13 @@ function matcherOf({ condition: { when, expression } }: Rule): (text: string) =>
   return (text) => pattern.matches(text)
 }
 
-async function channelsOf(broker: Broker, on: string | readonly string[]): Promise<readonly string[]> {
+async function channelsOf(engine: Engine, on: string | readonly string[]): Promise<readonly string[]> {
   const names = typeof on === 'string' ? [on] : on
   if (!Array.isArray(names) || names.some((name) => typeof name !== 'string')) {
     throw new MillraceError('INVALID_OPTION', `on must be the name of a channel, or an array of names; it is ${shown(on)}`, { option: 'on' })
   }
   if (!names.some(isWildcard)) return names
-  const { channels } = await broker.describe()
+  const channels = await engine.channels()
   const tests = names.map((name) => (isWildcard(name) ? compileWildcard(name) : (channel: string) => channel === name))
   return channels.filter(({ name, kind }) => kind === 'stream' && !name.startsWith('$rule') && tests.some((test) => test(name))).map(({ name }) => name)
 }

@@ -44,7 +44,8 @@ export async function describeConsumer<H extends Home>(homes: Homes<H>, name: st
 }
 
 async function partsOf<H extends Home>(homes: Homes<H>, its: readonly H[]): Promise<Part<H>[]> {
-  const bounds = new Map(its.map(({ channel: { name } }) => [name, homes.bounds(name)]))
+  const names = new Set(its.map(({ channel }) => channel.name))
+  const bounds = new Map([...names].map((name) => [name, homes.bounds(name)]))
   const parts = await Promise.all(its.map(async (home) => partOf(homes, home, await (bounds.get(home.channel.name) as Promise<Bounds>))))
   return parts.filter((part) => part !== null)
 }

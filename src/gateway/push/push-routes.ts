@@ -136,9 +136,8 @@ async function found(request: GatewayRequest, part: PushPart): Promise<PushEntry
 async function list({ principal }: GatewayRequest, part: PushPart): Promise<Response> {
   await part.book.refresh()
   const entries = [...part.book.entries.values()].filter((entry) => channelsOf(entry).every((channel) => principal.permits('consume', channel)))
-  const { consumers } = await part.host.broker.describe()
-  const subscriptions = entries.sort((one, other) => (one.name < other.name ? -1 : 1)).map((entry) => shownAs(entry, part, consumers))
-  return Response.json({ subscriptions })
+  entries.sort((one, other) => (one.name < other.name ? -1 : 1))
+  return Response.json({ subscriptions: await Promise.all(entries.map((entry) => describe(entry, part))) })
 }
 
 async function put(request: GatewayRequest, part: PushPart): Promise<Response> {
@@ -211,16 +210,16 @@ async function remove(request: GatewayRequest, part: PushPart): Promise<Response
 }
 
 async function describe(entry: PushEntry, part: PushPart): Promise<object> {
-  return shownAs(entry, part, (await part.host.broker.describe()).consumers)
+  const { engine } = await part.host.engine()
+  return shownAs(entry, part, await engine.consumers.describe(consumerOf(entry.name)))
 }
 
 function shownAs(
   { name, subscription, enabled, changedAt, by, reason, grantedPerMinute }: PushEntry,
   part: PushPart,
-  all: readonly ConsumerDescription[],
+  consumer: ConsumerDescription | null,
 ): object {
   const { secret: _, headers, ...shown } = subscription
-  const consumer = all.find((each) => each.name === consumerOf(name))
   return {
     name,
     ...shown,

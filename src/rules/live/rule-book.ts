@@ -3,11 +3,14 @@
  *
  * Invariant: after `refresh` the table holds all that was in `$rules` when it was called.
  */
+
 import { isMillraceError, MillraceError } from '../../base/errors.ts'
 import { LIMITS } from '../../base/limits.ts'
 import { compileWildcard, isWildcard } from '../../base/names.ts'
+import { boundsIn } from '../../broker/bounds.ts'
 import type { Broker } from '../../broker/broker.ts'
-import type { ChannelDescription } from '../../broker/description.ts'
+import { engineOf } from '../../broker/engine-of.ts'
+import type { ChannelSpec } from '../../channel/channel.ts'
 import { queue, stream } from '../../channel/channel.ts'
 import { parseRule, type Rule, type RuleDefinition } from '../rule.ts'
 import { refuseRule } from '../rule-error.ts'
@@ -221,8 +224,10 @@ export class RuleBook {
   async #makeEffective(): Promise<void> {
     const last = this.#table.pending.at(-1)
     if (last === undefined) return
-    const { channels } = await this.broker.describe()
-    const offsets = Object.fromEntries(channels.filter(({ name }) => this.#concerned(name)).map(({ name, next }) => [name, next]))
+    const engine = await engineOf(this.broker)
+    const concerned = (await engine.channels()).filter(({ name }) => this.#concerned(name))
+    const ends = await Promise.all(concerned.map(async ({ name }) => [name, (await boundsIn(engine, name))?.next ?? 0] as const))
+    const offsets = Object.fromEntries(ends)
     await this.broker.publish(rulesChannel, { type: 'rules.effective', data: { through: last.offset, offsets }, source: '/millrace/rules' })
     await this.refresh()
   }
@@ -252,7 +257,7 @@ export class RuleBook {
 
   /** The channels that rules read must be streams, and those that they write to must be there, or be made. */
   async #checkChannels(rules: readonly Rule[]): Promise<void> {
-    const channels = new Map((await this.broker.describe()).channels.map((channel) => [channel.name, channel]))
+    const channels = new Map((await (await engineOf(this.broker)).channels()).map((channel) => [channel.name, channel]))
     for (const rule of rules) {
       for (const on of rule.on) if (!isWildcard(on)) readable(on, channels)
       for (const action of rule.actions) {
@@ -271,7 +276,7 @@ export class RuleBook {
   }
 }
 
-function readable(on: string, channels: ReadonlyMap<string, ChannelDescription>): void {
+function readable(on: string, channels: ReadonlyMap<string, ChannelSpec>): void {
   const channel = channels.get(on)
   if (channel === undefined)
     throw new MillraceError('UNKNOWN_CHANNEL', `a rule names channel "${on}", which is not declared: declare it first`, { channel: on })

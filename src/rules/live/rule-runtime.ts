@@ -3,12 +3,14 @@
  *
  * Changes are taken up one after the other, by `#reconcile`, which compares what runs with what the rules ask for.
  */
+
 import type { Clock } from '../../base/clock.ts'
 import { isMillraceError, MillraceError } from '../../base/errors.ts'
 import { LIMITS } from '../../base/limits.ts'
 import { compileWildcard, isWildcard } from '../../base/names.ts'
 import type { Broker, BrokerHost, Stoppable } from '../../broker/broker.ts'
 import type { Delivery } from '../../broker/engine.ts'
+import { engineOf } from '../../broker/engine-of.ts'
 import type { Channel } from '../../channel/channel.ts'
 import type { HandlerContext, Running } from '../../consumer/consumer-types.ts'
 import type { Action } from '../action/action.ts'
@@ -198,7 +200,7 @@ export class RuleRuntime implements Stoppable, RouterHost {
   }
 
   async channels(): Promise<ReadonlySet<string>> {
-    return new Set((await this.#broker.describe()).channels.map(({ name }) => name))
+    return new Set((await (await engineOf(this.#broker)).channels()).map(({ name }) => name))
   }
 
   async #tend(): Promise<void> {
@@ -216,10 +218,15 @@ export class RuleRuntime implements Stoppable, RouterHost {
     const { table } = this.book
     const ended = table.ended
     if (ended.length === 0) return
-    const { consumers, channels } = await this.#broker.describe()
+    const engine = await engineOf(this.#broker)
+    const channels = (await engine.channels()).map(({ name }) => name)
+    const oldest = ended.slice(0, LIMITS.ruleBatchMax)
     const floors = new Map<string, ReadonlyMap<string, number>>()
-    for (const { name, channels: positions } of consumers) floors.set(name, new Map(positions.map(({ channel, floor }) => [channel, floor])))
-    for (const version of ended.slice(0, LIMITS.ruleBatchMax)) {
+    for (const router of new Set(oldest.flatMap(({ rule }) => rule?.on.map(routerName) ?? []))) {
+      const positions = (await engine.consumers.describe(router))?.channels ?? []
+      floors.set(router, new Map(positions.map(({ channel, floor }) => [channel, floor])))
+    }
+    for (const version of oldest) {
       const passed = passedBy(version, floors, channels)
       if (passed !== null) table.forget(version, passed)
     }
@@ -245,14 +252,14 @@ export class RuleRuntime implements Stoppable, RouterHost {
 function passedBy(
   version: RuleVersion,
   floors: ReadonlyMap<string, ReadonlyMap<string, number>>,
-  channels: readonly { readonly name: string; readonly next: number }[],
+  channels: readonly string[],
 ): ReadonlyMap<string, number> | null {
   const ending = version.next?.effective ?? null
   if (ending === null) return null
   const passed = new Map<string, number>()
   for (const on of version.rule?.on ?? []) {
     const takes = isWildcard(on) ? compileWildcard(on) : (name: string): boolean => name === on
-    for (const { name } of channels) {
+    for (const name of channels) {
       if (!takes(name)) continue
       const end = startOf(ending, name)
       if (end > 0 && (floors.get(routerName(on))?.get(name) ?? 0) < end) return null

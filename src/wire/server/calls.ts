@@ -2,6 +2,7 @@
 import { isAbsolute } from 'node:path'
 import { isMillraceError, MillraceError } from '../../base/errors.ts'
 import { checkName, ownerOf } from '../../base/names.ts'
+import { boundsIn } from '../../broker/bounds.ts'
 import { checkedDelayedId, checkedDelayedQuery, checkedQuery, noFiles } from '../../broker/call-options.ts'
 import type { BrokerDescription, ConsumerDescription, DeadLetterQuery } from '../../broker/description.ts'
 import type { Engine } from '../../broker/engine.ts'
@@ -144,12 +145,7 @@ export const METHODS: Readonly<Record<string, Method>> = {
 
 /** Where a channel ends: what a client is told of a channel that it prepares. One that is gone again has no event. */
 async function endOf(engine: Engine, channel: string): Promise<number> {
-  try {
-    return (await engine.bounds(channel)).next
-  } catch (error) {
-    if (isMillraceError(error, 'UNKNOWN_CHANNEL')) return 0
-    throw error
-  }
+  return (await boundsIn(engine, channel))?.next ?? 0
 }
 
 /** Who may not declare may still say what it believes a channel to be, if it is that. @throws FORBIDDEN · CHANNEL_CONFLICT */

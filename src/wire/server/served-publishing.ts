@@ -5,8 +5,10 @@
  * its ids are known; beyond it the channel is read from the time of the first sending on; and where neither can tell, because the window has passed and
  * retention or a queue's workers have taken events since, it is refused as unknown rather than perhaps stored twice.
  */
+
 import { MillraceError } from '../../base/errors.ts'
 import { LIMITS } from '../../base/limits.ts'
+import { boundsIn } from '../../broker/bounds.ts'
 import type { EncodedEvent, Engine, PublishWaiter, Receipt } from '../../broker/engine.ts'
 import { eventsIn } from '../../event/event-in-block.ts'
 import type { Access, WireError } from '../access.ts'
@@ -199,11 +201,11 @@ function merged(channel: string, events: readonly EncodedEvent[], found: Readonl
 async function storedSince(engine: Engine, name: string, since: Since, events: readonly EncodedEvent[]): Promise<ReadonlyMap<string, number>> {
   const found = new Map<string, number>()
   const spec = await engine.channel(name)
-  const channel = (await engine.describe()).channels.find((each) => each.name === name)
-  if (spec === undefined || channel === undefined) return found
+  const bounds = await boundsIn(engine, name)
+  if (spec === undefined || bounds === null) return found
   const { dedupe, retain } = spec
   const ageMs = engine.clock.now() - since.timeMs
-  if (dedupe !== null && ageMs < dedupe.ageMs && channel.next - since.offset <= dedupe.count) return found
+  if (dedupe !== null && ageMs < dedupe.ageMs && bounds.next - since.offset <= dedupe.count) return found
   const ids = new Set(events.map(({ id }) => id))
   let first: number | null = null
   const options = { from: { timeMs: since.timeMs }, to: null, follow: false, signal: new AbortController().signal } as const
@@ -214,7 +216,7 @@ async function storedSince(engine: Engine, name: string, since: Since, events: r
     }
   }
   // Nothing of that time has gone: there is something before it, or there never was.
-  const whole = !retain.latestByKey && (channel.first === 0 || (channel.next > channel.first && (first === null || first > channel.first)))
+  const whole = !retain.latestByKey && (bounds.first === 0 || (bounds.next > bounds.first && (first === null || first > bounds.first)))
   if (whole || found.size === ids.size) return found
   throw new MillraceError(
     'UNAVAILABLE',

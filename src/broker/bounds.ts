@@ -1,0 +1,13 @@
+/** Where a channel begins and ends, for those who do not mind that it may be gone. */
+import { isMillraceError } from '../base/errors.ts'
+import type { Bounds, Engine } from './engine.ts'
+
+/** Null where there is no such channel. */
+export async function boundsIn(engine: Pick<Engine, 'bounds'>, channel: string): Promise<Bounds | null> {
+  try {
+    return await engine.bounds(channel)
+  } catch (error) {
+    if (isMillraceError(error, 'UNKNOWN_CHANNEL')) return null
+    throw error
+  }
+}
