@@ -133,7 +133,8 @@ export class CursorState implements RecordSource {
 
   /** Begin again at an offset. */
   restart(offset: number): void {
-    for (const table of ['b', 'r'] as const) for (const [key] of this.#host.range(...this.#table(table))) this.#host.write(key, null)
+    // Also those of a commit that is under way, which cannot be read yet.
+    for (const chunk of this.done.saved) this.#host.write(consumerKeys.chunk(this.#group, this.#log.id, chunk), null)
     for (const failed of [...this.retries.keys()]) this.clear(failed)
     this.suspects.clear()
     this.done = new DoneSet(offset)

@@ -460,10 +460,10 @@ export class Cursor implements LogListener, Suspected {
     this.#settle(delivery)
   }
 
-  /** The instance's deliveries pass to others: its worker is held to have died (clause 11). */
-  expire(deliveries: readonly HeldDelivery[]): void {
+  /** The instance's deliveries pass to others: its worker is held to have died (clause 11). `alone`: it had nothing else in hand, in any channel. */
+  expire(deliveries: readonly HeldDelivery[], alone: boolean): void {
     for (const delivery of deliveries) {
-      const proven = deliveries.length === 1 || this.#inFlight.alone === delivery.offset
+      const proven = alone || this.#inFlight.alone === delivery.offset
       this.state.fail(delivery.offset, { attempts: delivery.attempt, dueAtMs: 0, failure: EXPIRED, proven })
       if (!proven) this.state.suspects.add(delivery.offset)
       this.#endAlone(delivery.offset)

@@ -38,6 +38,11 @@ export class DoneSet {
     return end
   }
 
+  /** Chunks that are saved, or on their way. */
+  get saved(): Iterable<number> {
+    return this.#saved
+  }
+
   has(offset: number): boolean {
     if (offset < this.#floor) return true
     if (this.#above === 0) return false

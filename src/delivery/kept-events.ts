@@ -70,10 +70,13 @@ export class KeptEvents {
   /** What the lane still holds of the log joins the chain; then the chain's head is handed out, unless it is dead. */
   giveChain(lane: Lane, chain: Chain): void {
     // What is in hands comes before what waits in the lane, and may come back to it.
-    if (lane.busy > 0 && !lane.redriven) return
+    if (lane.busy > 0 && (!lane.redriven || (lane.waiting > 0 && lane.first < lane.last))) return
     const { box, takers } = this.#cursor
-    for (let block = this.#host.front(lane); block !== null; block = this.#host.front(lane)) {
+    while (lane.waiting > 0) {
+      // Nothing is read before it may join.
       if (box.crowded) return this.#lanes.setAside(lane)
+      const block = this.#host.front(lane)
+      if (block === null) break
       const offset = lane.shift()
       if (!takers.wants(block, offset - block.firstOffset)) this.#host.unwanted(block, offset)
       else this.join(chain, block.at(offset - block.firstOffset), offset, block.timeMs)

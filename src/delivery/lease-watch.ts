@@ -50,7 +50,7 @@ export class LeaseWatch {
     const lost = [...instance.held]
     instance.lapsed = true
     instance.revoke(lost)
-    for (const [cursor, deliveries] of groupByCursor(lost)) cursor.expire(deliveries)
+    for (const [cursor, deliveries] of groupByCursor(lost)) cursor.expire(deliveries, lost.length === 1)
   }
 }
 

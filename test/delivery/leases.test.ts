@@ -44,3 +44,18 @@ test.for([HOUR_MS, -HOUR_MS, LEASE_MS / 5, -LEASE_MS / 5])(
     expect(world.instance.lapsed).toBe(true)
   },
 )
+
+test('an event is held to have killed its worker only where the worker had nothing else in hand, in any channel', async () => {
+  const [orders, payments] = [new CursorWorld({ clock }), new CursorWorld({ clock })]
+  payments.cursor.attach(orders.instance)
+  payments.cursor.detach(payments.instance)
+  orders.log.append('a')
+  payments.log.append('b')
+  await vi.waitFor(() => expect(orders.hands.length).toBe(2))
+  const both = new LeaseWatch(clock, new Set([orders.instance]))
+  both.watch()
+  await clock.pass(2 * LEASE_MS)
+  both.close()
+  expect(orders.instance.lapsed).toBe(true)
+  for (const { cursor } of [orders, payments]) expect(cursor.state.retries.get(0)).toMatchObject({ attempts: 1, proven: false })
+})

@@ -1,4 +1,5 @@
 /** A server in memory that several engines of one process share, and a backend over it, with faults: what the port asks for, in its plainest form. */
+import { type Clock, pause, systemClock } from '../../src/base/clock.ts'
 import { MillraceError } from '../../src/base/errors.ts'
 import type { Capabilities } from '../../src/broker/capabilities.ts'
 import { memoryCapabilities } from '../../src/engines/embedded/capabilities.ts'
@@ -27,7 +28,12 @@ export class MemoryServer {
   readonly channels = new Map<string, StoredChannel>()
   readonly journals = new Map<string, { version: number; entries: [number, Uint8Array][] }>()
   readonly members = new Map<string, Map<string, string>>()
+  /** Until when the note of a member is kept. */
+  readonly keptUntil = new Map<string, number>()
   readonly watchers = new Set<readonly [channel: string, tell: (partition: number | null) => void]>()
+  /** Told of what has been stored, before anybody else is. */
+  onStored: (channel: string, partition: number, record: StoredRecord) => void = () => undefined
+  onJournaled: (id: string, entry: Uint8Array) => void = () => undefined
 }
 
 /** What goes wrong, by call: return an error to throw before the work, or after it (the outcome is then unknown to the caller). */
@@ -35,6 +41,8 @@ export interface Faults {
   before?(call: string): Error | undefined
   after?(call: string): Error | undefined
   delayMs?: number
+  /** The call, and then its answer, wait for this. */
+  wait?(call: string): Promise<void> | undefined
 }
 
 export class MemoryBackend implements LogBackend {
@@ -43,20 +51,23 @@ export class MemoryBackend implements LogBackend {
   readonly limits: LogBackend['limits'] = { batchEvents: 65_536, entryBytes: 2_000_000, keepsTimes: true }
   readonly #server: MemoryServer
   readonly #faults: Faults
+  readonly #clock: Clock
   #closed = false
 
-  constructor(server: MemoryServer, faults: Faults = {}) {
+  constructor(server: MemoryServer, faults: Faults = {}, clock: Clock = systemClock) {
     this.#server = server
     this.#faults = faults
+    this.#clock = clock
   }
 
   async #do<T>(call: string, work: () => T): Promise<T> {
     if (this.#closed) throw new MillraceError('CLOSED', 'the backend is closed')
-    if (this.#faults.delayMs !== undefined) await new Promise((resolve) => setTimeout(resolve, this.#faults.delayMs))
-    else await Promise.resolve()
+    if (this.#faults.delayMs !== undefined) await pause(this.#clock, this.#faults.delayMs)
+    else await (this.#faults.wait?.(call) ?? Promise.resolve())
     const before = this.#faults.before?.(call)
     if (before !== undefined) throw before
     const result = work()
+    await this.#faults.wait?.(call)
     const after = this.#faults.after?.(call)
     if (after !== undefined) throw after
     return result
@@ -71,7 +82,7 @@ export class MemoryBackend implements LogBackend {
 
   #retain(channel: StoredChannel): void {
     const { ageMs, bytes, count, latestByKey } = channel.entry.spec.retain
-    const now = Date.now()
+    const now = this.#clock.now()
     if (ageMs !== null) channel.records = channel.records.filter(({ timeMs }) => now - timeMs <= ageMs)
     if (count !== null) channel.records = channel.records.slice(-count)
     if (bytes !== null) {
@@ -116,7 +127,7 @@ export class MemoryBackend implements LogBackend {
       const channel = this.#channel(name)
       const window = channel.entry.spec.dedupe ?? { ageMs: 120_000, count: 100_000 }
       const answers = items.map(({ partition, event, dedupeId, timeMs }): Appended => {
-        const now = Date.now()
+        const now = this.#clock.now()
         const known = dedupeId === null ? undefined : channel.ids.get(dedupeId)
         if (known !== undefined && now - known.atMs <= window.ageMs) return { offset: known.offset, duplicate: true }
         const offset = channel.next++
@@ -126,7 +137,9 @@ export class MemoryBackend implements LogBackend {
           channel.ids.delete(id)
         }
         const { id, type, key, text } = event
-        channel.records.push({ offset, timeMs: timeMs ?? now, event: { id, type, key, text }, partition })
+        const record = { offset, timeMs: timeMs ?? now, event: { id, type, key, text }, partition }
+        channel.records.push(record)
+        this.#server.onStored(name, partition, record)
         channel.ends[partition] = offset + 1
         return { offset, duplicate: false }
       })
@@ -138,7 +151,7 @@ export class MemoryBackend implements LogBackend {
   known(name: string, ids: readonly string[]): Promise<Map<string, number>> {
     return this.#do('known', () => {
       const channel = this.#channel(name)
-      const youngerThan = Date.now() - (channel.entry.spec.dedupe?.ageMs ?? 0)
+      const youngerThan = this.#clock.now() - (channel.entry.spec.dedupe?.ageMs ?? 0)
       const found = new Map<string, number>()
       for (const id of ids) {
         const known = channel.ids.get(id)
@@ -215,6 +228,7 @@ export class MemoryBackend implements LogBackend {
       this.#server.journals.set(id, journal)
       journal.version++
       journal.entries.push([journal.version, Buffer.from(entry)])
+      this.#server.onJournaled(id, entry)
       return journal.version
     })
   }
@@ -234,10 +248,11 @@ export class MemoryBackend implements LogBackend {
     return this.#do('removeJournal', () => void this.#server.journals.delete(id))
   }
 
-  beat(group: string, member: string, text: string): Promise<void> {
+  beat(group: string, member: string, text: string, ttlMs: number): Promise<void> {
     return this.#do('beat', () => {
       const members = this.#server.members.get(group) ?? new Map()
       this.#server.members.set(group, members.set(member, text))
+      this.#server.keptUntil.set(`${group}/${member}`, this.#clock.elapsed() + ttlMs)
     })
   }
 
@@ -246,7 +261,9 @@ export class MemoryBackend implements LogBackend {
   }
 
   members(group: string): Promise<ReadonlyMap<string, string>> {
-    return this.#do('members', () => new Map(this.#server.members.get(group) ?? []))
+    const isKept = ([member]: readonly [string, string]): boolean =>
+      this.#clock.elapsed() <= (this.#server.keptUntil.get(`${group}/${member}`) ?? Number.POSITIVE_INFINITY)
+    return this.#do('members', () => new Map([...(this.#server.members.get(group) ?? [])].filter(isKept)))
   }
 
   async close(): Promise<void> {

@@ -1,8 +1,23 @@
 /** What the model knows of one consumer in one channel: for each event, where it stands. No lanes, no chains: every rule is looked up in the list. */
 import type { DeadLetterQuery } from '../../../src/broker/description.ts'
 import type { BlockEvent } from '../../../src/event/block.ts'
-import type { SimLog } from './sim-log.ts'
 import type { Worker } from './worker.ts'
+
+/** A channel, or a partition of one, as the model sees it. */
+export interface ModelLog {
+  readonly id: number
+  readonly name: string
+  readonly spec: { readonly kind: 'stream' | 'queue' }
+  /** Retention has taken what is before it. */
+  readonly first: number
+  /** The offset behind the last event. */
+  readonly committed: number
+  /** What was published, oldest first. */
+  events(): Iterable<readonly [offset: number, event: BlockEvent, timeMs: number]>
+  holds(offset: number): boolean
+  /** A later event of the key has taken its place. */
+  superseded(key: string | null, offset: number): boolean
+}
 
 /** An event in the hands of a worker. */
 export interface Hand {
@@ -32,6 +47,8 @@ export interface Entry {
   most: number
   dueMs: number
   letter: Letter | null
+  /** The room itself gave it up. */
+  buried: boolean
   /** It was a dead letter, and comes back. */
   redriven: boolean
   /** It was a dead letter that nothing waited for: it has no place among the events of its key. */
@@ -65,6 +82,8 @@ export interface Redrive {
   answer: number | null
   /** Others were asked for at the same time: whose a change is cannot be told. */
   mixed: boolean
+  /** What it had changed may be undone, as a partition went to another process meanwhile. */
+  shaken: boolean
 }
 
 export function matches({ query, consumer }: Redrive, account: Account, { offset, event, letter }: Entry): boolean {
@@ -79,14 +98,14 @@ export function matches({ query, consumer }: Redrive, account: Account, { offset
 
 export class Account {
   readonly group: string
-  readonly log: SimLog
+  readonly log: ModelLog
   readonly entries: Map<number, Entry> = new Map()
   from: number
   /** The version of the records that was looked at last. */
   seen: number | null = null
   #sorted: Entry[] | null = null
 
-  constructor(group: string, log: SimLog, from: number, grown = true) {
+  constructor(group: string, log: ModelLog, from: number, grown = true) {
     this.group = group
     this.log = log
     this.from = from
@@ -95,12 +114,8 @@ export class Account {
 
   /** Take in what was published. */
   grow(): void {
-    for (const block of this.log.blocks) {
-      for (const [index, event] of block.events.entries()) {
-        const offset = block.firstOffset + index
-        if (event !== null && offset >= Math.max(this.from, this.log.first) && !this.entries.has(offset)) this.#put(fresh(offset, event, block.timeMs))
-      }
-    }
+    const from = Math.max(this.from, this.log.first)
+    for (const [offset, event, timeMs] of this.log.events()) if (offset >= from && !this.entries.has(offset)) this.#put(fresh(offset, event, timeMs))
   }
 
   /** As it is when this moment is what a crash goes back to. */
@@ -146,7 +161,7 @@ export class Account {
 
 function fresh(offset: number, event: BlockEvent, timeMs: number): Entry {
   return {
-    ...{ offset, event, timeMs, state: 'open', least: 0, most: 0, dueMs: 0, letter: null, redriven: false, loose: false, batch: null },
+    ...{ offset, event, timeMs, state: 'open', least: 0, most: 0, dueMs: 0, letter: null, buried: false, redriven: false, loose: false, batch: null },
     ...{ suspect: false, mayPass: false, reserved: null, claimedBy: null, hand: null, beside: [], ahead: [], leftMs: Number.NEGATIVE_INFINITY },
   }
 }

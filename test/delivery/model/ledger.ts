@@ -5,9 +5,8 @@
  * product it sees only deliveries, answers, and which events the records say are dead.
  */
 import type { ConsumerSpec, Delivery } from '../../../src/broker/engine.ts'
-import { Account, type Entry, matches, type Redrive } from './account.ts'
+import { Account, type Entry, type ModelLog, matches, type Redrive } from './account.ts'
 import { groupOf } from './room.ts'
-import type { SimLog } from './sim-log.ts'
 import type { Worker } from './worker.ts'
 
 /** A rule of the contract, or of the room itself. */
@@ -53,11 +52,13 @@ export interface LedgerHost {
   nowMs(): number
   steadyMs(): number
   step(): number
+  /** Whether an event that is stored at a time may be given with this one. */
+  isTime(given: number, stored: number): boolean
   kept(account: Account): ReadonlyMap<number, Kept>
   /** Grows when records change. */
   version(): number
-  /** Workers that are attached. */
-  workers(): readonly Worker[]
+  /** Workers that may be given events of an account. */
+  takers(account: Account): readonly Worker[]
 }
 
 export class Ledger {
@@ -69,10 +70,8 @@ export class Ledger {
   /** Redrives that named an event which was given up in the same step, so that the model did not see it dead. */
   readonly #unseen: Redrive[] = []
   readonly #entries = new Map<Delivery, readonly [Account, Entry]>()
-  #committing: Map<string, Account> = new Map()
-  #committingMs = 0
-  #durable: Map<string, Account> = new Map()
-  #durableMs = 0
+  #committing: Map<string, Saved> = new Map()
+  #durable: Map<string, Saved> = new Map()
 
   constructor(host: LedgerHost) {
     this.#host = host
@@ -82,8 +81,8 @@ export class Ledger {
     this.broken ??= { rule, message }
   }
 
-  opened(group: string, log: SimLog, floor: number): void {
-    const key = `${group}/${log.id}`
+  opened(group: string, log: ModelLog, floor: number): void {
+    const key = keyOf({ group, log })
     if (!this.accounts.has(key)) this.accounts.set(key, new Account(group, log, floor))
   }
 
@@ -91,24 +90,29 @@ export class Ledger {
     for (const account of this.accounts.values()) account.grow()
   }
 
-  account(spec: ConsumerSpec, log: SimLog): Account | undefined {
-    return this.accounts.get(`${groupOf(spec, log)}/${log.id}`)
+  /** Where an event of a consumer stands. */
+  find(spec: ConsumerSpec, { channel, offset }: { readonly channel: string; readonly offset: number }): Account | undefined {
+    return [...this.accounts.values()].find(({ log, group }) => log.name === channel && log.holds(offset) && group === groupOf(spec, log))
+  }
+
+  account(spec: ConsumerSpec, log: ModelLog): Account | undefined {
+    return this.accounts.get(keyOf({ group: groupOf(spec, log), log }))
   }
 
   /** Attached workers that may be given events of an account. */
-  #takersOf(account: Account): Worker[] {
-    return this.#host.workers().filter(({ spec }) => spec.channels.includes(account.log.name) && groupOf(spec, account.log) === account.group)
+  #takersOf(account: Account): readonly Worker[] {
+    return this.#host.takers(account).filter(({ spec }) => spec.channels.includes(account.log.name) && groupOf(spec, account.log) === account.group)
   }
 
   /** A delivery was given to a worker. */
   handed(worker: Worker, delivery: Delivery): void {
-    const account = [...this.accounts.values()].find(({ log, group }) => log.name === delivery.channel && group === groupOf(worker.spec, log))
+    const account = this.find(worker.spec, delivery)
     const entry = account?.entries.get(delivery.offset)
     if (account === undefined || entry === undefined)
       return this.fail('exists', `${worker.name} was given offset ${delivery.offset} of ${delivery.channel}, which is none of its events`)
     const what = `${name(account, entry)}, given to ${worker.name} as attempt ${delivery.attempt}`
     this.observe(account)
-    if (delivery.redriven && delivery.attempt === 1 && entry.least > 0) this.#gaveUpUnseen(account, entry, worker.spec)
+    if (delivery.redriven && delivery.attempt === 1 && entry.least > 0) this.#gaveUpUnseen(account, entry, worker.spec, 'redrive')
     this.#checkEvent(worker, entry, delivery, what)
     this.#checkTurn(worker, account, entry, what)
     this.#checkOrder(worker, account, entry, what)
@@ -125,7 +129,7 @@ export class Ledger {
   /** It is the event, it is to be delivered, and it is the right attempt. */
   #checkEvent(worker: Worker, entry: Entry, delivery: Delivery, what: string): void {
     const { event, timeMs } = entry
-    if (delivery.id !== event.id || delivery.key !== event.key || delivery.text !== event.text || delivery.timeMs !== timeMs)
+    if (delivery.id !== event.id || delivery.key !== event.key || delivery.text !== event.text || !this.#host.isTime(delivery.timeMs, timeMs))
       this.fail('exists', `${what}: it is another event`)
     if (entry.hand !== null) this.fail('once', `${what}: ${entry.hand.worker.name} has it in hand`)
     if (entry.state === 'done') this.fail('once', `${what}: it is done`)
@@ -150,13 +154,18 @@ export class Ledger {
       this.fail('claim', `${what}: ${reserved.worker.name} may still claim it`)
     }
     // What comes before a blocking letter of its key goes first when that comes back.
-    const blockers = account.list.filter((other) => other !== entry && other.letter?.blocks === true && other.state !== 'done')
+    const blockers = account.list.filter((other) => other !== entry && other.letter?.blocks === true && other.state !== 'done' && !this.#isBuriedNow(other))
     const isFirst = blockers.some(
       ({ state, event, offset }) => state === 'open' && event.key !== null && event.key === entry.event.key && entry.offset < offset,
     )
     const blocking = isFirst ? undefined : blockers[0]
     if (blocking !== undefined && entry.letter?.blocks !== true && claimedBy === null)
       this.fail('block', `${what}: ${name(account, blocking)} blocks the channel`)
+  }
+
+  /** It was given up by the room itself in this step: what was handed out before is told behind it. */
+  #isBuriedNow({ letter, buried }: Entry): boolean {
+    return buried && letter?.step === this.#host.step()
   }
 
   /** Clause 4. */
@@ -170,6 +179,7 @@ export class Ledger {
         const together = other.hand.worker === worker && worker.spec.perKey > 1 && (other.offset < entry.offset || claimed || other.hand.claimed)
         if (!together) this.fail('one-at-a-time', `${what}: ${name(account, other)} of its key is in the hands of ${other.hand.worker.name}`)
       } else if (other.offset < entry.offset && !entry.loose && !entry.ahead.includes(other.offset) && !claimed && this.#holdsBack(account, other)) {
+        if (this.#gaveUpUnseen(account, other, worker.spec, 'drop')) continue
         this.fail('order', `${what}: ${name(account, other)} of its key comes first`)
       }
     }
@@ -252,7 +262,7 @@ export class Ledger {
     entry.state = 'dead'
     entry.letter = { consumer: spec.name, parks: onDead === 'park' && entry.event.key !== null, blocks: onDead === 'block', step: this.#host.step() }
     entry.least = entry.most = entry.dueMs = 0
-    entry.suspect = entry.redriven = entry.loose = false
+    entry.suspect = entry.redriven = entry.loose = entry.buried = false
   }
 
   /** Deliveries were taken away: because of a lost lease, or a rewind. */
@@ -307,14 +317,16 @@ export class Ledger {
     if (entry.state === 'done' || entry.hand !== null || !entry.suspect || taker === undefined)
       return this.fail('letters', `${name(account, entry)} was given up`)
     this.#die(account, entry, taker.spec)
+    entry.buried = true
   }
 
-  /** It was given up and redriven within one step. */
-  #gaveUpUnseen(account: Account, entry: Entry, spec: ConsumerSpec): void {
-    const redrive = [...this.redrives, ...this.#unseen].find(({ how, consumer }) => how === 'redrive' && consumer === spec.name)
-    if (entry.state !== 'open' || !entry.suspect || entry.most < spec.attemptsMax || redrive === undefined) return
+  /** It was given up, and redriven or dropped, within one step. */
+  #gaveUpUnseen(account: Account, entry: Entry, spec: ConsumerSpec, how: Redrive['how']): boolean {
+    const redrive = [...this.redrives, ...this.#unseen].find((each) => each.how === how && each.consumer === spec.name)
+    if (entry.state !== 'open' || !entry.suspect || entry.most < spec.attemptsMax || redrive === undefined) return false
     this.#die(account, entry, spec)
     this.#cameBack(account, entry, redrive)
+    return true
   }
 
   /** After each step. */
@@ -352,6 +364,7 @@ export class Ledger {
     const what = `the ${how} of ${JSON.stringify(query)}`
     const unseen =
       answer > changed.length && [...this.accounts.values()].some((account) => account.list.some(({ state, suspect }) => state === 'open' && suspect))
+    if (redrive.shaken) return
     if (unseen) this.#unseen.push(redrive)
     else if (!redrive.mixed && answer !== changed.length) this.fail('letters', `${what} answered ${answer}, and ${changed.length} changed`)
     if (query.limit !== undefined && answer > query.limit) this.fail('letters', `${what} took ${answer}`)
@@ -365,7 +378,7 @@ export class Ledger {
   }
 
   claimed(worker: Worker, channel: string, offset: number, attempt: number, outcome: 'kept' | 'done' | 'lost'): void {
-    const account = [...this.accounts.values()].find(({ log, group }) => log.name === channel && group === groupOf(worker.spec, log))
+    const account = this.find(worker.spec, { channel, offset })
     const entry = account?.entries.get(offset)
     if (account === undefined || entry === undefined) return
     entry.reserved = null
@@ -384,13 +397,43 @@ export class Ledger {
   }
 
   beginCommit(): void {
-    this.#committing = copyOf(this.accounts)
-    this.#committingMs = this.#host.steadyMs()
+    this.#committing = new Map([...this.accounts].map(([key, account]) => [key, this.saved(account)]))
   }
 
   endCommit(): void {
     this.#durable = this.#committing
-    this.#durableMs = this.#committingMs
+  }
+
+  /** An account as it is now. */
+  saved(account: Account): Saved {
+    return { account: account.copy(), ms: this.#host.steadyMs() }
+  }
+
+  /** What an account was is durable. */
+  stored(saved: Saved): void {
+    this.#durable.set(keyOf(saved.account), saved)
+  }
+
+  /** A partition went to another process, or to the same one again, in one that had not given it back: what was not durable has not happened. */
+  takenOver(key: string): void {
+    const before = this.accounts.get(key)
+    if (before === undefined) return
+    for (const [delivery, [account, entry]] of this.#entries) {
+      if (account !== before) continue
+      this.#entries.delete(delivery)
+      entry.hand?.worker.held.delete(delivery)
+      entry.hand?.worker.stale.add(delivery)
+    }
+    this.#restore(key, before)
+    // Whose workers live may have been asked for the partition alone: what is in hands then has used no attempt.
+    for (const entry of this.accounts.get(key)?.list ?? []) this.#afterCrash(entry, null)
+    for (const redrive of this.redrives) redrive.shaken = true
+  }
+
+  #restore(key: string, before: Account): void {
+    const account = this.#durable.get(key)?.account.copy() ?? new Account(before.group, before.log, before.from)
+    account.grow()
+    this.accounts.set(key, account)
   }
 
   /** The engine's process died: what it had not made durable has not happened. */
@@ -398,19 +441,19 @@ export class Ledger {
     const held = survivors.flatMap((worker) => [...worker.held].map((delivery) => [worker, delivery] as const))
     this.#entries.clear()
     this.redrives.length = 0
-    this.accounts = copyOf(this.#durable)
-    for (const account of this.accounts.values()) {
-      account.grow()
-      for (const entry of account.list) this.#afterCrash(entry)
+    this.accounts = new Map()
+    for (const [key, { account, ms }] of this.#durable) {
+      this.#restore(key, account)
+      for (const entry of this.accounts.get(key)?.list ?? []) this.#afterCrash(entry, ms)
     }
     for (const [worker, delivery] of held) {
-      const account = [...this.accounts.values()].find(({ log, group }) => log.name === delivery.channel && group === groupOf(worker.spec, log))
-      const entry = account?.entries.get(delivery.offset)
+      const entry = this.find(worker.spec, delivery)?.entries.get(delivery.offset)
       if (entry?.state === 'open') entry.reserved = { worker, untilMs: claimsUntilMs }
     }
   }
 
-  #afterCrash(entry: Entry): void {
+  /** `durableMs`: when what is durable was so; null where it may not count. */
+  #afterCrash(entry: Entry, durableMs: number | null): void {
     const claimed = entry.claimedBy !== null
     entry.claimedBy = null
     entry.reserved = null
@@ -423,9 +466,9 @@ export class Ledger {
     entry.suspect = true
     if (entry.hand !== null) {
       entry.most++
-      if (this.#durableMs - entry.hand.sinceMs > RECORDED_MS) entry.least++
+      if (durableMs !== null && durableMs - entry.hand.sinceMs > RECORDED_MS) entry.least++
       entry.dueMs = 0
-    } else if (claimed || wasSuspect || this.#durableMs - entry.leftMs <= RECORDED_MS) {
+    } else if (claimed || wasSuspect || durableMs === null || durableMs - entry.leftMs <= RECORDED_MS) {
       entry.most++
       entry.dueMs = 0
     }
@@ -434,10 +477,16 @@ export class Ledger {
 }
 
 /** Letters that were on their way back when the engine died. */
-const RECALLED: Redrive = { how: 'redrive', consumer: '', query: {}, step: 0, changed: [], answer: null, mixed: false }
+const RECALLED: Redrive = { how: 'redrive', consumer: '', query: {}, step: 0, changed: [], answer: null, mixed: false, shaken: false }
 
-function copyOf(accounts: ReadonlyMap<string, Account>): Map<string, Account> {
-  return new Map([...accounts].map(([key, account]) => [key, account.copy()]))
+/** An account as it was, and when. */
+export interface Saved {
+  readonly account: Account
+  readonly ms: number
+}
+
+export function keyOf({ group, log }: Pick<Account, 'group' | 'log'>): string {
+  return `${group}/${log.name}/${log.id}`
 }
 
 export function name({ log }: Account, { offset, event }: Entry): string {

@@ -1,17 +1,17 @@
 /** Plays a history: each step is done to the room and told to the model; at the end everything is drained, and nothing may be left. */
 import type { DeadLetterQuery } from '../../../src/broker/description.ts'
 import type { ConsumerSpec, Delivery, DeliverySink, Failure } from '../../../src/broker/engine.ts'
-import { type ChainRecord, consumerKeys, fromJson, lastNumber, under } from '../../../src/delivery/consumer-records.ts'
+import { type ChainRecord, consumerKeys, fromJson, lastNumber, QUEUE_GROUP, under } from '../../../src/delivery/consumer-records.ts'
 import type { Account, Redrive } from './account.ts'
 import { describeStep, type History, KEYS, LEASE_MS, type Setup, type Step, TYPES, type Verb } from './history.ts'
 import { type Broken, type Kept, Ledger, name } from './ledger.ts'
-import { groupOf, QUEUE_GROUP, Room } from './room.ts'
+import { groupOf, Room } from './room.ts'
 import { SimClock, settled } from './sim-clock.ts'
 import { SimLog } from './sim-log.ts'
 import { SimStore } from './sim-store.ts'
 import { Worker } from './worker.ts'
 
-const FAILURE: Failure = { name: 'Error', message: 'as the history says', kind: 'error' }
+export const FAILURE: Failure = { name: 'Error', message: 'as the history says', kind: 'error' }
 const CLAIMS_MS = 200
 const ROUNDS_MAX = 400
 /** Reads that may follow from one another while nothing else happens, at most. */
@@ -48,9 +48,10 @@ export class Player {
       nowMs: () => this.#room.clock.now(),
       steadyMs: () => this.#room.clock.steadyMs,
       step: () => this.#step,
+      isTime: (given, stored) => given === stored,
       kept: (account) => this.#kept(account),
       version: () => this.#room.store.version,
-      workers: () => this.#workers.filter(({ instance, closed }) => instance !== null && !closed),
+      takers: () => this.#workers.filter(({ instance, closed }) => instance !== null && !closed),
     })
     this.#room = this.#enter(new SimStore(setup.near, new Map()), new SimClock(1000, 1_700_000_000_000), null)
   }
@@ -133,7 +134,7 @@ export class Player {
         return this.#start(this.#setup.consumers[step.consumer] as ConsumerSpec)
       case 'redrive':
       case 'drop':
-        return this.#letters(step.do, step.consumer, this.#query(step), step)
+        return this.#letters(step.do, step.consumer, queryOf(step, this.#setup, this.#ledger), step)
       case 'rewind':
         return this.#rewind(step.consumer, step.channel, step.at)
       case 'retain':
@@ -266,34 +267,18 @@ export class Player {
     }
   }
 
-  #query(step: Step & { readonly do: 'redrive' | 'drop' }): DeadLetterQuery {
-    const spec = this.#setup.consumers[step.consumer] as ConsumerSpec
-    const letters = [...this.#ledger.accounts.values()].flatMap((account) =>
-      account.list.filter(({ state, letter }) => state === 'dead' && letter?.consumer === spec.name).map((entry) => ({ account, entry })),
-    )
-    const { account, entry } = letters[step.pick % Math.max(1, letters.length)] ?? {}
-    const key = entry?.event.key ?? KEYS[0]
-    switch (step.by) {
-      case 'all':
-        return {}
-      case 'channel':
-        return { channel: account?.log.name ?? 'c0' }
-      case 'offset':
-        return { channel: account?.log.name ?? 'c0', offset: entry?.offset ?? 0 }
-      case 'id':
-        return { id: entry?.event.id ?? 'none' }
-      case 'key':
-        return { key }
-      case 'limit':
-        return { limit: step.limit }
-      case 'key and limit':
-        return { key, limit: step.limit }
-    }
-  }
-
   #letters(how: 'redrive' | 'drop', consumer: number, query: DeadLetterQuery, _: Step | null): void {
     const spec = this.#setup.consumers[consumer] as ConsumerSpec
-    const redrive: Redrive = { how, consumer: spec.name, query, step: this.#step, changed: [], answer: null, mixed: this.#ledger.redrives.length > 0 }
+    const redrive: Redrive = {
+      how,
+      consumer: spec.name,
+      query,
+      step: this.#step,
+      changed: [],
+      answer: null,
+      mixed: this.#ledger.redrives.length > 0,
+      shaken: false,
+    }
     for (const other of this.#ledger.redrives) other.mixed = true
     this.#say(`    ${how} ${JSON.stringify(query)}`)
     this.#ledger.redrives.push(redrive)
@@ -446,6 +431,32 @@ export class Player {
 
 function keptAs({ state, consumer }: ChainRecord): Kept {
   return { dead: state === 'dead', consumer }
+}
+
+/** Which dead letters a step names. */
+export function queryOf(step: Step & { readonly do: 'redrive' | 'drop' }, setup: Setup, ledger: Ledger): DeadLetterQuery {
+  const spec = setup.consumers[step.consumer] as ConsumerSpec
+  const letters = [...ledger.accounts.values()].flatMap((account) =>
+    account.list.filter(({ state, letter }) => state === 'dead' && letter?.consumer === spec.name).map((entry) => ({ account, entry })),
+  )
+  const { account, entry } = letters[step.pick % Math.max(1, letters.length)] ?? {}
+  const key = entry?.event.key ?? KEYS[0]
+  switch (step.by) {
+    case 'all':
+      return {}
+    case 'channel':
+      return { channel: account?.log.name ?? 'c0' }
+    case 'offset':
+      return { channel: account?.log.name ?? 'c0', offset: entry?.offset ?? 0 }
+    case 'id':
+      return { id: entry?.event.id ?? 'none' }
+    case 'key':
+      return { key }
+    case 'limit':
+      return { limit: step.limit }
+    case 'key and limit':
+      return { key, limit: step.limit }
+  }
 }
 
 export function play(history: History): Promise<Outcome> {

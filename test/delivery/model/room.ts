@@ -2,18 +2,17 @@
 import type { DeadLetterQuery } from '../../../src/broker/description.ts'
 import type { ConsumerSpec, DeliverySink, Position } from '../../../src/broker/engine.ts'
 import { KeyTables } from '../../../src/delivery/consumer-keys.ts'
-import { consumerKeys } from '../../../src/delivery/consumer-records.ts'
+import { consumerKeys, QUEUE_GROUP } from '../../../src/delivery/consumer-records.ts'
 import { Cursor } from '../../../src/delivery/cursor.ts'
 import type { CursorHost } from '../../../src/delivery/cursor-host.ts'
 import { DueQueue } from '../../../src/delivery/due-queue.ts'
 import { SuspectQueue } from '../../../src/delivery/in-flight.ts'
 import { Instance, type InstanceHost } from '../../../src/delivery/instance.ts'
 import { LeaseWatch } from '../../../src/delivery/lease-watch.ts'
+import type { ModelLog } from './account.ts'
 import type { SimClock } from './sim-clock.ts'
 import type { SimLog } from './sim-log.ts'
 import type { SimStore } from './sim-store.ts'
-
-export const QUEUE_GROUP = '$queue'
 
 export interface RoomHooks {
   /** A consumer began, or goes on, in a channel. */
@@ -131,7 +130,7 @@ export class Room {
   }
 }
 
-export function groupOf(spec: ConsumerSpec, log: SimLog): string {
+export function groupOf(spec: ConsumerSpec, log: Pick<ModelLog, 'spec'>): string {
   return log.spec.kind === 'queue' ? QUEUE_GROUP : spec.name
 }
 

@@ -54,7 +54,7 @@ export class SimClock implements Clock {
   }
 
   /** Let time pass. Each task runs at its time, and what follows from it before the next. */
-  async pass(ms: number): Promise<void> {
+  async pass(ms: number, settle: () => Promise<void> = settled): Promise<void> {
     const end = this.steadyMs + ms
     for (;;) {
       let next: Timer | undefined
@@ -64,7 +64,7 @@ export class SimClock implements Clock {
       this.#timers = this.#timers.filter((timer) => timer !== next)
       this.steadyMs = Math.max(this.steadyMs, dueMs)
       task()
-      await settled()
+      await settle()
     }
     this.steadyMs = end
   }

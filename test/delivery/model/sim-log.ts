@@ -1,6 +1,7 @@
 /** A channel's log whose blocks leave memory, whose reads take as long as the history says, and which retention and compaction shorten. */
 import type { DeliveryLog, EventBlock, LogListener } from '../../../src/delivery/delivery-log.ts'
 import { type BlockEvent, HOLE } from '../../../src/event/block.ts'
+import type { ModelLog } from './account.ts'
 
 export interface ChannelSetup {
   readonly name: string
@@ -45,7 +46,7 @@ export class SimBlock implements EventBlock {
   }
 }
 
-export class SimLog implements DeliveryLog {
+export class SimLog implements DeliveryLog, ModelLog {
   readonly id: number
   readonly name: string
   readonly spec: { readonly kind: 'stream' | 'queue' }
@@ -104,6 +105,16 @@ export class SimLog implements DeliveryLog {
         ),
     )
     this.evict()
+  }
+
+  *events(): Generator<readonly [offset: number, event: BlockEvent, timeMs: number]> {
+    for (const { events, firstOffset, timeMs } of this.blocks) {
+      for (const [index, event] of events.entries()) if (event !== null) yield [firstOffset + index, event, timeMs]
+    }
+  }
+
+  holds(): boolean {
+    return true
   }
 
   superseded(key: string | null, offset: number): boolean {

@@ -15,6 +15,8 @@ export class Worker {
   lapsed = false
   closed = false
   readonly held: Set<Delivery> = new Set()
+  /** What it has in hand of partitions that are not its process's any more. */
+  readonly stale: Set<Delivery> = new Set()
 
   constructor(spec: ConsumerSpec, name: string) {
     this.spec = spec
