@@ -3,7 +3,7 @@
 import { readFileSync } from 'node:fs'
 import { Command, Option } from 'commander'
 import { MillraceError } from '../base/errors.ts'
-import { EXIT, endWithReader, fail, type OutputOptions } from './output.ts'
+import { EXIT, fail, type OutputOptions, watchReader } from './output.ts'
 
 const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as { readonly version: string }
 
@@ -247,5 +247,5 @@ command(program, 'bench', 'measure this machine for some seconds', 'millrace ben
   .option('--folder <folder>', 'where to put the data; its disk is what is measured')
   .action(run(async (options) => (await import('./bench-command.ts')).benchCommand(options as never)))
 
-endWithReader()
+watchReader()
 await program.parseAsync()

@@ -11,16 +11,28 @@ export interface OutputOptions {
   readonly json?: boolean
 }
 
-/** A reader that wants no more (`millrace tail … | head`) ends the command in order: nobody is left to tell. */
-export function endWithReader(): void {
+let readerLeft = false
+let endsWithReader = false
+
+/**
+ * Watch for a reader that wants no more (`millrace publish … | head`). What changes something goes on to its end, and prints nothing more: half of it would be
+ * done, with the exit code of success.
+ */
+export function watchReader(): void {
   process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-    if (error.code !== 'EPIPE') throw error
-    process.exit(EXIT.done)
+    if (error.code !== 'EPIPE' && error.code !== 'ERR_STREAM_DESTROYED') process.exit(fail(new Error(`nothing can be printed: ${error.message}`), {}))
+    readerLeft = true
+    if (endsWithReader) process.exit(EXIT.done)
   })
 }
 
+/** The command only shows (`millrace tail … | head`): it ends when nobody reads any more. */
+export function endWithReader(): void {
+  endsWithReader = true
+}
+
 export function print(text: string): void {
-  process.stdout.write(`${text}\n`)
+  if (!readerLeft) process.stdout.write(`${text}\n`)
 }
 
 export function printJson(value: unknown): void {

@@ -3,7 +3,7 @@ import { isWildcard } from '../base/names.ts'
 import type { ReadOptions } from '../broker/broker.ts'
 import type { StoredEvent } from '../event/cloud-event.ts'
 import type { PatternJson } from '../pattern/pattern-type.ts'
-import { colour, complete, print, printJson } from './output.ts'
+import { colour, complete, endWithReader, print, printJson } from './output.ts'
 import { countOf, jsonOf, looking, placeOf, type TargetOptions } from './target.ts'
 
 export interface TailCommandOptions extends TargetOptions {
@@ -15,6 +15,7 @@ export interface TailCommandOptions extends TargetOptions {
 }
 
 export async function tailCommand(names: readonly string[], options: TailCommandOptions): Promise<void> {
+  endWithReader()
   const stop = new AbortController()
   const interrupt = (): void => stop.abort()
   process.once('SIGINT', interrupt)
