@@ -3,10 +3,10 @@
  * Needs `npm run build` before it, as `npm test` does.
  */
 import { execFile } from 'node:child_process'
-import { existsSync, readFileSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { mkdir, mkdtemp, readdir, rm, symlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { build } from 'esbuild'
@@ -180,6 +180,16 @@ describe('the package', () => {
     expect(await compile('wrong.cts', wrong, { module: 'Node16' })).toContain("'number' is not assignable to parameter of type 'string'")
   }, 200_000)
 
+  it('holds what its pages link to', () => {
+    const pages = [...readdirSync(installed), ...readdirSync(join(installed, 'docs'), { recursive: true }).map((path) => join('docs', String(path)))]
+    const dead = pages
+      .filter((page) => page.endsWith('.md'))
+      .flatMap((page) => {
+        const links = [...readFileSync(join(installed, page), 'utf8').matchAll(/\]\(([^)#:\s]+)(?:#[^)]*)?\)/g)].map(([, path = '']) => path)
+        return links.filter((path) => !existsSync(join(installed, dirname(page), path))).map((path) => `${page}: ${path}`)
+      })
+    expect(dead).toEqual([])
+  })
   it('holds what its README links to', async () => {
     const links = [...readFileSync(join(installed, 'README.md'), 'utf8').matchAll(/\]\(([^)#:\s]+)(?:#[^)]*)?\)/g)].map(([, path = '']) => path)
     expect(links.length).toBeGreaterThan(10)
