@@ -5,12 +5,12 @@
  */
 import { readFileSync } from 'node:fs'
 import { dirname, resolve } from 'node:path'
-import { parse } from 'yaml'
 import { MillraceError } from '../base/errors.ts'
 import { knownOptions } from '../base/units.ts'
 import type { PushOptions } from '../gateway/push/push-options.ts'
 import type { ServeOptions } from '../gateway/serve-gateway.ts'
 import type { WebhookOptions } from '../gateway/webhooks/webhook-options.ts'
+import { yamlValues } from '../rules/folder/yaml-text.ts'
 import type { StartRulesOptions } from '../rules/start-rules.ts'
 
 export interface ServeConfig {
@@ -58,7 +58,9 @@ function parsed(path: string): unknown {
     return refuse(path, `it cannot be read: ${(cause as Error).message}`, cause)
   }
   try {
-    return parse(text, { maxAliasCount: 100 }) as unknown
+    const values = yamlValues(text, 100)
+    if (values.length > 1) throw new Error('it has several documents')
+    return values[0]
   } catch (cause) {
     return refuse(path, `it is neither YAML nor JSON: ${(cause as Error).message}`, cause)
   }

@@ -53,7 +53,7 @@ export function readTokens(path: string): readonly TokenEntry[] {
     text = readFileSync(path, 'utf8')
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return []
-    throw error
+    throw new MillraceError('INVALID_OPTION', `${path} cannot be read: ${(error as Error).message}`, { path }, { cause: error })
   }
   try {
     const { format, tokens } = JSON.parse(text) as { readonly format: unknown; readonly tokens: readonly TokenEntry[] }

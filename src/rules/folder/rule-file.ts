@@ -1,10 +1,10 @@
 /** Rules as files: YAML or JSON; one rule, a list of them, or several YAML documents. */
 import { createHash } from 'node:crypto'
-import { parseAllDocuments } from 'yaml'
 import { MillraceError } from '../../base/errors.ts'
 import { LIMITS } from '../../base/limits.ts'
 import { shown } from '../../base/shown.ts'
 import { parseRule, type RuleDefinition } from '../rule.ts'
+import { yamlValues } from './yaml-text.ts'
 
 /** Whether a file of this name may hold rules. Names that begin with a dot are others' business. */
 export function isRuleFile(name: string): boolean {
@@ -46,20 +46,12 @@ function jsonOf(text: string, name: string): unknown {
 }
 
 function yamlOf(text: string, name: string): unknown[] {
-  const documents = parseAllDocuments(text, { prettyErrors: true, uniqueKeys: true })
-  const values: unknown[] = []
-  for (const document of documents) {
-    const [error] = document.errors
-    if (error !== undefined) throw refused(name, `it is not YAML: ${error.message}`)
-    try {
-      // Few aliases: a small file must not stand for a large rule.
-      const value: unknown = document.toJS({ maxAliasCount: 20 })
-      if (value !== null) values.push(value)
-    } catch (cause) {
-      throw refused(name, `it is not YAML that can be read: ${(cause as Error).message}`)
-    }
+  try {
+    return yamlValues(text, 20).filter((value) => value !== null)
+  } catch (cause) {
+    const { name: kind, message } = cause as Error
+    throw refused(name, `it is not YAML${kind === 'YAMLParseError' ? '' : ' that can be read'}: ${message}`)
   }
-  return values
 }
 
 function refused(name: string, reason: string, details: MillraceError['details'] = {}): MillraceError {
