@@ -274,7 +274,7 @@ export class ConnectedBroker implements Broker {
 
   async backup(directory: string): Promise<Backup> {
     this.#open()
-    if (typeof directory !== 'string' || directory === '')
+    if (typeof directory !== 'string' || directory === '' || directory.includes('\0'))
       throw new MillraceError('INVALID_OPTION', `backup takes the path of a directory; it got ${shown(directory)}`, { option: 'directory' })
     if (this.#engine.backup === undefined) throw noFiles(this.#engine.name)
     return this.#engine.backup(resolve(directory))

@@ -3,7 +3,7 @@
  * is told so.
  */
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
-import { chmodSync, existsSync, mkdirSync, mkdtempSync, readdirSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { chmodSync, existsSync, mkdirSync, mkdtempSync, readdirSync, renameSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -355,6 +355,18 @@ test.each([
   const base = folder()
   writeFileSync(join(base, 'file'), '')
   await expect(connect(`file:${path(base)}`)).rejects.toSatisfy((error) => isMillraceError(error, 'DIRECTORY_UNUSABLE') && error.details['errno'] === errno)
+})
+
+test.runIf(process.platform === 'linux')('a directory that cannot be made is an error with a code, and the process goes on', async () => {
+  const unusable = { code: 'DIRECTORY_UNUSABLE', details: { errno: 'ENOENT' } }
+  await expect(connect('file:/proc/1/data/deep')).rejects.toMatchObject(unusable)
+  const base = folder()
+  symlinkSync(join(base, 'nowhere'), join(base, 'link'))
+  await expect(connect(`file:${join(base, 'link', 'data')}`)).rejects.toMatchObject({ code: 'DIRECTORY_UNUSABLE' })
+  const broker = await connect(`file:${join(base, 'data')}`)
+  await expect(broker.backup('/proc/1/backup')).rejects.toMatchObject(unusable)
+  await expect(broker.backup('a\0b')).rejects.toMatchObject({ code: 'INVALID_OPTION' })
+  await broker.close()
 })
 
 test("another user's directory is an error with a code that says what to do", async ({ skip }) => {

@@ -2,7 +2,7 @@
  * Who may read what is in a data directory: its owner alone, whatever the umask. Where the group may write to the directory (an operator has said so, as with
  * `chmod 2770`), the group may read and write its files, and attach to its owner, too; others never may.
  */
-import { chmodSync, mkdirSync, readdirSync, statSync } from 'node:fs'
+import { chmodSync, existsSync, mkdirSync, readdirSync, statSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 
 const DIRECTORY_MODE = 0o700
@@ -10,9 +10,20 @@ export const FILE_MODE = 0o600
 const GROUP_FILE_MODE = 0o660
 const GROUP_MAY_WRITE = 0o020
 
-/** Make a directory, and those above it that are missing. One that is there keeps its mode. */
+/**
+ * Make a directory, and those above it that are missing. One that is there keeps its mode. Node's own `recursive` never ends below a directory that is there and
+ * answers ENOENT, as those of /proc do.
+ */
 export function makePrivateDirectory(path: string): void {
-  mkdirSync(path, { recursive: true, mode: DIRECTORY_MODE })
+  try {
+    mkdirSync(path, { mode: DIRECTORY_MODE })
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException
+    if (code === 'ENOENT' && dirname(path) !== path && !existsSync(dirname(path))) {
+      makePrivateDirectory(dirname(path))
+      makePrivateDirectory(path)
+    } else if (statSync(path, { throwIfNoEntry: false })?.isDirectory() !== true) throw error
+  }
 }
 
 /** The mode of files in a directory. */
