@@ -30,6 +30,8 @@ export const LIMITS = {
   eventBytesDefault: 1_048_576,
   /** Largest event that any channel may allow. */
   eventBytesMax: 16_777_216,
+  /** Least limit on the size of its events that a channel may have. */
+  eventBytesMin: 256,
   /** JSON Schemas of a channel's events that are kept with its declaration, in bytes. Types are taken in the order of their names; a type whose schema does not fit is kept without one. */
   keptSchemaBytesMax: 65_536,
   /** Most events in one batch publish. */

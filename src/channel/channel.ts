@@ -207,6 +207,6 @@ function channelSpec(kind: ChannelKind, name: string, types: readonly string[] |
             ageMs: durationMs(dedupe.age ?? LIMITS.dedupeAgeMsDefault, 'dedupe.age'),
             count: wholeNumber(dedupe.count ?? LIMITS.dedupeCountDefault, 'dedupe.count', 1, 16_000_000),
           },
-    eventBytesMax: wholeNumber(sizeBytes(maxEventBytes, 'maxEventBytes'), 'maxEventBytes', 256, LIMITS.eventBytesMax),
+    eventBytesMax: wholeNumber(sizeBytes(maxEventBytes, 'maxEventBytes'), 'maxEventBytes', LIMITS.eventBytesMin, LIMITS.eventBytesMax),
   }
 }

@@ -2,7 +2,7 @@
 import { MillraceError } from '../../base/errors.ts'
 import { LIMITS } from '../../base/limits.ts'
 import { checkName } from '../../base/names.ts'
-import { type Duration, durationMs, knownOptions } from '../../base/units.ts'
+import { type Duration, durationMs, knownOptions, type Size, sizeBytes, wholeNumber } from '../../base/units.ts'
 import { github } from './github.ts'
 import type { Scheme } from './scheme.ts'
 import { shopify } from './shopify.ts'
@@ -23,6 +23,11 @@ export interface WebhookOptions {
   readonly channel: string
   /** How old a delivery may be, where its time is signed (Stripe, Slack, Standard Webhooks). @default '5m' */
   readonly tolerance?: Duration
+  /**
+   * Largest event that its channel is made for, from 256 bytes to 16 MiB: a delivery with what the gateway adds to it. A channel that is there already must
+   * have this limit. @default the channel's own, which is 1 MiB where it is made
+   */
+  readonly maxEventBytes?: Size
 }
 
 export interface WebhookEndpoint {
@@ -31,6 +36,8 @@ export interface WebhookEndpoint {
   readonly secrets: readonly string[]
   readonly channel: string
   readonly toleranceMs: number
+  /** Null where the channel's own limit counts. */
+  readonly eventBytesMax: number | null
 }
 
 /** @throws INVALID_OPTION · INVALID_NAME */
@@ -44,8 +51,8 @@ function endpointOf(name: string, options: WebhookOptions): WebhookEndpoint {
     throw new MillraceError('INVALID_OPTION', `${option} ${why}`, { option })
   }
   if (!NAME.test(name)) refuse('cannot be the name of an endpoint: letters, digits, "_" and "-"')
-  knownOptions(options, ['scheme', 'secret', 'channel', 'tolerance'], option)
-  const { scheme, secret, channel, tolerance = LIMITS.webhookToleranceMs } = options
+  knownOptions(options, ['scheme', 'secret', 'channel', 'tolerance', 'maxEventBytes'], option)
+  const { scheme, secret, channel, tolerance = LIMITS.webhookToleranceMs, maxEventBytes } = options
   if (!Object.hasOwn(SCHEMES, scheme)) refuse(`has no scheme that is known: it is one of ${Object.keys(SCHEMES).join(', ')}`)
   const secrets: readonly unknown[] = Array.isArray(secret) ? secret : [secret]
   if (secrets.length === 0 || !secrets.every((each) => typeof each === 'string' && each !== ''))
@@ -60,7 +67,12 @@ function endpointOf(name: string, options: WebhookOptions): WebhookEndpoint {
     secrets: secrets as readonly string[],
     channel: ourOwn(checkName(channel, 'channel'), refuse),
     toleranceMs: durationMs(tolerance, `${option}.tolerance`),
+    eventBytesMax: maxEventBytes === undefined ? null : eventBytesOf(maxEventBytes, `${option}.maxEventBytes`),
   }
+}
+
+function eventBytesOf(size: Size, option: string): number {
+  return wholeNumber(sizeBytes(size, option), option, LIMITS.eventBytesMin, LIMITS.eventBytesMax)
 }
 
 function ourOwn(channel: string, refuse: (why: string) => never): string {

@@ -5,8 +5,9 @@
  * published as an event whose id is the sender's id of the delivery, so one that is sent again is stored once. The answer comes when it is durable.
  */
 import { createHash } from 'node:crypto'
+import { MillraceError } from '../../base/errors.ts'
 import type { LooseEvent } from '../../broker/broker.ts'
-import { stream } from '../../channel/channel.ts'
+import { type ChannelSpec, stream } from '../../channel/channel.ts'
 import { DATA_TEXT, type Encodable } from '../../event/encode.ts'
 import { checkedDepth, decodeForPublish } from '../../event/http/decode-for-publish.ts'
 import { httpModeOf } from '../../event/http/decode-http.ts'
@@ -36,8 +37,12 @@ export class WebhookPart implements GatewayPart {
   async start(): Promise<void> {
     if (this.#endpoints.size === 0) return
     const { engine } = await this.#host.engine()
-    for (const channel of new Set([...this.#endpoints.values()].map(({ channel }) => channel))) {
-      if ((await engine.channel(channel)) === undefined) await this.#host.broker.declare(stream(channel, { dedupe: { age: DEDUPE_AGE } }))
+    for (const [channel, eventBytesMax] of limitsOf([...this.#endpoints.values()])) {
+      const there = await engine.channel(channel)
+      if (there === undefined) {
+        const limit = eventBytesMax === null ? {} : { maxEventBytes: eventBytesMax }
+        await this.#host.broker.declare(stream(channel, { dedupe: { age: DEDUPE_AGE }, ...limit }))
+      } else if (eventBytesMax !== null && eventBytesMax !== there.eventBytesMax) throw otherLimit(there, eventBytesMax)
     }
   }
 
@@ -65,6 +70,25 @@ export class WebhookPart implements GatewayPart {
   async #publish({ channel }: WebhookEndpoint, events: readonly Encodable[]): Promise<Response> {
     return Response.json({ receipts: await this.#host.broker.publish(channel, events as LooseEvent[]) })
   }
+}
+
+/** The channels of the endpoints, each with the largest limit that an endpoint of it asks for. */
+function limitsOf(endpoints: readonly WebhookEndpoint[]): ReadonlyMap<string, number | null> {
+  const limits = new Map<string, number | null>()
+  for (const { channel, eventBytesMax } of endpoints) {
+    const before = limits.get(channel) ?? null
+    limits.set(channel, before === null || eventBytesMax === null ? (before ?? eventBytesMax) : Math.max(before, eventBytesMax))
+  }
+  return limits
+}
+
+function otherLimit({ name, eventBytesMax }: ChannelSpec, asked: number): MillraceError {
+  return new MillraceError(
+    'INVALID_OPTION',
+    `webhooks: channel "${name}" is there already and takes events of up to ${eventBytesMax} bytes, not ${asked}: ` +
+      'leave maxEventBytes out, or remove the channel so that it is made anew',
+    { option: 'maxEventBytes', channel: name },
+  )
 }
 
 function eventOf({ body, endpoint }: Verified, facts: EventFacts, { value, text }: Payload): Encodable {
