@@ -107,11 +107,17 @@ export class PartitionedHomes implements CarriedHomes<PartitionHome> {
       records,
       letters: lettersOf(backend, group, channel.name, logId, (key) => records.get(key)),
       cursor: owned?.cursor ?? null,
-      workers: group === QUEUE_GROUP ? records.range(...under('w/')).map(([key]) => key.slice(2)) : [],
+      workers: group === QUEUE_GROUP ? this.#workers(home, records) : [],
       unsent,
       pending: (from) => backend.pendingFrom(channel.name, logId, from),
       storedAtMs: async (from) => (await backend.read(channel.name, logId, from, { count: 1, bytes: 1 }))[0]?.timeMs ?? null,
     }
+  }
+
+  /** Those that have worked here, and those that run here and may come to it. */
+  #workers({ groupId }: PartitionHome, records: HomeState['records']): string[] {
+    const running = [...(this.#host.groups.get(groupId)?.instances ?? [])].map(({ spec }) => spec.name)
+    return [...new Set([...records.range(...under('w/')).map(([key]) => key.slice(2)), ...running])].sort()
   }
 
   async #folded({ journal }: PartitionHome): Promise<Pick<Ownership, 'records' | 'unsent'>> {

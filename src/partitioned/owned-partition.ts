@@ -85,7 +85,14 @@ export class OwnedPartition {
     if (this.ending) return
     this.#begun = true
     const { takers } = this.cursor
+    this.noteWorkers(instances)
     for (const instance of instances) if (!instance.closing && !takers.instances.includes(instance)) this.cursor.attach(instance)
+  }
+
+  /** Consumers that have worked on a queue are known by their records in it. */
+  noteWorkers(instances: ReadonlySet<Instance>): void {
+    if (this.log.spec.kind !== 'queue') return
+    for (const { spec } of instances) if (this.ownership.get(`w/${spec.name}`) === undefined) this.ownership.write(`w/${spec.name}`, Buffer.from('{}'))
   }
 
   /** Give nothing more. Resolves when nothing is in hands any more. */

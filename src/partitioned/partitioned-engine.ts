@@ -240,7 +240,7 @@ export class PartitionedEngine implements Engine {
     return this.#registry.shown.map(({ spec }) => spec)
   }
 
-  bounds(channel: string): Promise<Bounds> {
+  async bounds(channel: string): Promise<Bounds> {
     this.#open()
     return this.#homes.bounds(channel)
   }
@@ -338,7 +338,7 @@ export class PartitionedEngine implements Engine {
       from,
       (gone) => this.#gone(group, gone),
     )
-    for (const instance of group.instances) if (group.name === QUEUE_GROUP) ownership.write(`w/${instance.spec.name}`, Buffer.from('{}'))
+    owned.noteWorkers(group.instances)
     if (entry.spec.kind === 'queue') trimBehind(owned, this.#backend, this.clock, this.#failures)
     return owned
   }

@@ -145,6 +145,23 @@ export const discovery: readonly Scenario[] = clause(17, {
     assert.equal((await broker.deadLetters(name).list()).length, 4)
   },
 
+  'a-worker-that-joins-a-queue-later-is-a-consumer-of-it': async (world) => {
+    const broker = await world.connect()
+    const jobs = orderQueue(world.name('jobs'))
+    const [first, second] = [world.name('first'), world.name('second')]
+    await broker.start(consumer(first, jobs).on(Placed, (_, ctx) => ctx.reject('bad')))
+    await broker.publish(jobs, placedMany(4, 2))
+    await world.eventually(async () => assert.equal((await describeConsumer(broker, first)).parked, 2))
+    const running = await broker.start(consumer(second, jobs).on(Paid, () => undefined))
+    const { channels, deadLetters, parked } = await describeConsumer(broker, second)
+    assert.deepEqual({ channels: channels.map(({ channel }) => channel), deadLetters, parked }, { channels: [jobs.name], deadLetters: 0, parked: 0 })
+    await broker.pause(second)
+    await running.stop()
+    assert.equal((await describeConsumer(broker, second)).pause?.reason, null)
+    await broker.removeConsumer(second)
+    assert.equal((await describeConsumer(broker, first)).deadLetters, 2)
+  },
+
   'rates-rise-with-traffic': async (world) => {
     const broker = await world.connect()
     const orders = looseStream(world.name('orders'))
