@@ -164,10 +164,10 @@ export interface Broker extends AsyncDisposable {
    *
    * @throws as `read`, and INVALID_NAME when a wildcard is malformed
    * @example
-   * ```ts
+   * ```ts no-run
    * import { connect } from 'millrace'
    *
-   * const broker = await connect('memory:')
+   * const broker = await connect('file:./data')
    * for await (const { channel, event } of broker.tail(['orders.*', 'payments'], { from: '1h' })) console.log(channel, event.type)
    * await broker.close()
    * ```
