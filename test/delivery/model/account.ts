@@ -165,3 +165,8 @@ function fresh(offset: number, event: BlockEvent, timeMs: number): Entry {
     ...{ suspect: false, mayPass: false, reserved: null, claimedBy: null, hand: null, beside: [], ahead: [], leftMs: Number.NEGATIVE_INFINITY },
   }
 }
+
+/** It was given up by the room itself in this step: what was handed out before is told behind it. */
+export function isBuriedIn({ letter, buried }: Entry, step: number): boolean {
+  return buried && letter?.step === step
+}

@@ -5,7 +5,7 @@
  * product it sees only deliveries, answers, and which events the records say are dead.
  */
 import type { ConsumerSpec, Delivery } from '../../../src/broker/engine.ts'
-import { Account, type Entry, type ModelLog, matches, type Redrive } from './account.ts'
+import { Account, type Entry, isBuriedIn, type ModelLog, matches, type Redrive } from './account.ts'
 import { groupOf } from './room.ts'
 import type { Worker } from './worker.ts'
 
@@ -52,6 +52,8 @@ export interface LedgerHost {
   nowMs(): number
   steadyMs(): number
   step(): number
+  /** Whether two workers run in two processes that are connected to one server. */
+  areApart(one: Worker, other: Worker): boolean
   /** Whether an event that is stored at a time may be given with this one. */
   isTime(given: number, stored: number): boolean
   kept(account: Account): ReadonlyMap<number, Kept>
@@ -154,18 +156,15 @@ export class Ledger {
       this.fail('claim', `${what}: ${reserved.worker.name} may still claim it`)
     }
     // What comes before a blocking letter of its key goes first when that comes back.
-    const blockers = account.list.filter((other) => other !== entry && other.letter?.blocks === true && other.state !== 'done' && !this.#isBuriedNow(other))
+    const blockers = account.list.filter(
+      (other) => other !== entry && other.letter?.blocks === true && other.state !== 'done' && !isBuriedIn(other, this.#host.step()),
+    )
     const isFirst = blockers.some(
       ({ state, event, offset }) => state === 'open' && event.key !== null && event.key === entry.event.key && entry.offset < offset,
     )
     const blocking = isFirst ? undefined : blockers[0]
     if (blocking !== undefined && entry.letter?.blocks !== true && claimedBy === null)
       this.fail('block', `${what}: ${name(account, blocking)} blocks the channel`)
-  }
-
-  /** It was given up by the room itself in this step: what was handed out before is told behind it. */
-  #isBuriedNow({ letter, buried }: Entry): boolean {
-    return buried && letter?.step === this.#host.step()
   }
 
   /** Clause 4. */
@@ -186,6 +185,9 @@ export class Ledger {
     for (const other of this.accounts.values()) {
       if (other === account) continue
       const inHand = other.ofKey(key).find(({ hand }) => hand?.worker.spec.name === worker.spec.name)
+      const isQueue = account.log.spec.kind === 'queue' || other.log.spec.kind === 'queue'
+      // Over servers, between a queue and another channel it holds within a process.
+      if (isQueue && inHand?.hand != null && this.#host.areApart(inHand.hand.worker, worker)) continue
       if (inHand !== undefined) this.fail('across-channels', `${what}: ${name(other, inHand)} of its key is in hand`)
     }
   }
@@ -426,7 +428,11 @@ export class Ledger {
     }
     this.#restore(key, before)
     // Whose workers live may have been asked for the partition alone: what is in hands then has used no attempt.
-    for (const entry of this.accounts.get(key)?.list ?? []) this.#afterCrash(entry, null)
+    for (const entry of this.accounts.get(key)?.list ?? []) {
+      this.#afterCrash(entry, null)
+      // Each process that took it over since may have found it in hand.
+      if (entry.state === 'open') entry.most = Number.POSITIVE_INFINITY
+    }
     for (const redrive of this.redrives) redrive.shaken = true
   }
 

@@ -48,6 +48,7 @@ export class Player {
       nowMs: () => this.#room.clock.now(),
       steadyMs: () => this.#room.clock.steadyMs,
       step: () => this.#step,
+      areApart: () => false,
       isTime: (given, stored) => given === stored,
       kept: (account) => this.#kept(account),
       version: () => this.#room.store.version,

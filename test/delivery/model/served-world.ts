@@ -1,0 +1,387 @@
+/** Servers in memory, the processes that are connected to them, and what their journals say of who owns which partition. */
+import type { Clock } from '../../../src/base/clock.ts'
+import { MillraceError } from '../../../src/base/errors.ts'
+import { type ChainRecord, consumerKeys, fromFloat, fromJson, lastNumber, under } from '../../../src/delivery/consumer-records.ts'
+import { Cursor } from '../../../src/delivery/cursor.ts'
+import type { BlockEvent } from '../../../src/event/block.ts'
+import { entryIn, fold, type JournalState } from '../../../src/partitioned/journal-entry.ts'
+import { LetterShelf } from '../../../src/partitioned/letter-shelf.ts'
+import type { StoredRecord } from '../../../src/partitioned/log-backend.ts'
+import { OwnedPartition } from '../../../src/partitioned/owned-partition.ts'
+import { PartitionedEngine } from '../../../src/partitioned/partitioned-engine.ts'
+import { MemoryBackend, MemoryServer } from '../../partitioned/memory-backend.ts'
+import type { Account, ModelLog } from './account.ts'
+import type { Setup } from './history.ts'
+import { type Kept, keyOf, type Ledger, type Saved } from './ledger.ts'
+import type { SimClock } from './sim-clock.ts'
+
+export const PARTITIONS = 2
+
+/** Resolves when everything that follows from what was done has run, and needs no time. */
+export async function idle(): Promise<void> {
+  for (let turn = 0; turn < 3; turn++) await new Promise((resolve) => setImmediate(resolve))
+}
+
+/** A partition as the model sees it. It keeps what retention takes. */
+export class ServedLog implements ModelLog {
+  readonly id: number
+  readonly name: string
+  readonly spec: { readonly kind: 'stream' | 'queue' }
+  first = 0
+  committed = 0
+  readonly #latestByKey: boolean
+  readonly #latest = new Map<string, number>()
+  readonly #events = new Map<number, readonly [offset: number, event: BlockEvent, timeMs: number]>()
+
+  constructor(id: number, { name, kind, latestByKey }: Setup['channels'][number]) {
+    this.id = id
+    this.name = name
+    this.spec = { kind }
+    this.#latestByKey = latestByKey
+  }
+
+  add({ offset, event, timeMs }: StoredRecord): void {
+    this.#events.set(offset, [offset, event, timeMs])
+    if (event.key !== null) this.#latest.set(event.key, offset)
+    this.committed = offset + 1
+  }
+
+  events(): Iterable<readonly [offset: number, event: BlockEvent, timeMs: number]> {
+    return this.#events.values()
+  }
+
+  holds(offset: number): boolean {
+    return this.#events.has(offset)
+  }
+
+  superseded(key: string | null, offset: number): boolean {
+    return this.#latestByKey && key !== null && (this.#latest.get(key) ?? -1) > offset
+  }
+}
+
+/** A process with an engine: it may be slow, hang, and die. */
+export class Process implements Clock {
+  readonly member: string
+  engine!: PartitionedEngine
+  hung = false
+  dead = false
+  /** Its calls wait until each of them is let through. */
+  slow = false
+  /** What is done once: a call of this name succeeds, and its answer is lost. */
+  loses: string | null = null
+  readonly #world: ServedWorld
+  #late: (() => void)[] = []
+  calls: (() => void)[] = []
+
+  constructor(world: ServedWorld, member: string) {
+    this.#world = world
+    this.member = member
+  }
+
+  now(): number {
+    return this.#world.clock.now()
+  }
+
+  elapsed(): number {
+    return this.#world.clock.elapsed()
+  }
+
+  after(delayMs: number, task: () => void): () => void {
+    let cancelled = false
+    const cancel = this.#world.clock.after(delayMs, () =>
+      this.#do(() => {
+        if (!cancelled) task()
+      }),
+    )
+    return () => {
+      cancelled = true
+      cancel()
+    }
+  }
+
+  at(timeMs: number, task: () => void): () => void {
+    let cancel = (): void => undefined
+    const wait = (): void => {
+      cancel = this.after(Math.min(timeMs - this.now(), 60_000), () => (this.now() < timeMs ? wait() : task()))
+    }
+    wait()
+    return () => cancel()
+  }
+
+  /** A process that hangs does it later, one that is dead never. */
+  #do(task: () => void): void {
+    if (this.dead) return
+    if (this.hung) this.#late.push(task)
+    else task()
+  }
+
+  wait(): Promise<void> | undefined {
+    if (this.dead) return new Promise(() => undefined)
+    if (this.hung) return new Promise((resolve) => this.#late.push(resolve))
+    return this.slow ? new Promise((resolve) => this.calls.push(() => this.#do(resolve))) : undefined
+  }
+
+  lost(call: string): Error | undefined {
+    if (this.loses !== call) return undefined
+    this.loses = null
+    return new MillraceError('UNAVAILABLE', 'the answer is lost')
+  }
+
+  watched(tell: () => void): void {
+    this.#do(tell)
+  }
+
+  wake(): void {
+    this.hung = false
+    for (const task of this.#late.splice(0)) task()
+  }
+
+  /** Its calls go through. */
+  letThrough(): void {
+    this.slow = false
+    for (const call of this.calls.splice(0)) call()
+  }
+}
+
+class SimBackend extends MemoryBackend {
+  readonly #process: Process
+  readonly #world: ServedWorld
+
+  constructor(world: ServedWorld, process: Process) {
+    super(world.server, { wait: () => process.wait(), after: (call) => process.lost(call) }, process)
+    this.#world = world
+    this.#process = process
+  }
+
+  override appendJournal(id: string, expected: number, entry: Uint8Array): Promise<number> {
+    this.#world.appending(this.#process, id, entry)
+    return super.appendJournal(id, expected, entry)
+  }
+
+  override watch(channel: string, onAppend: (partition: number | null) => void): Promise<() => void> {
+    return super.watch(channel, (partition) => this.#process.watched(() => onAppend(partition)))
+  }
+}
+
+interface Journal {
+  owner: string
+  /** Nobody's: given back, or what its owner had in memory is lost. */
+  free: boolean
+  claims: number
+}
+
+interface Owned {
+  readonly owned: OwnedPartition
+  readonly process: Process
+  readonly claims: number
+}
+
+/** The world of the history that is played. */
+let playing: ServedWorld | null = null
+
+export class ServedWorld {
+  readonly clock: SimClock
+  readonly server: MemoryServer = new MemoryServer()
+  readonly logs: readonly ServedLog[]
+  processes: Process[] = []
+  rewinding = false
+  readonly #setup: Setup
+  readonly #ledger: () => Ledger
+  readonly #alarm: (code: string, message: string) => void
+  readonly #journals = new Map<string, Journal>()
+  readonly #owned = new Map<string, Owned>()
+  readonly #saved = new WeakMap<Uint8Array, Saved>()
+  /** What was to be durable with letters that are stored first, by process and journal. */
+  readonly #shelved = new Map<string, Saved>()
+  readonly #folded = new Map<string, readonly [version: number, state: JournalState]>()
+  #members = 0
+
+  constructor(setup: Setup, clock: SimClock, ledger: () => Ledger, alarm: (code: string, message: string) => void) {
+    this.#setup = setup
+    this.clock = clock
+    this.#ledger = ledger
+    this.#alarm = alarm
+    this.logs = setup.channels.flatMap((channel) => Array.from({ length: PARTITIONS }, (_, id) => new ServedLog(id, channel)))
+    this.server.onStored = (channel, partition, record) => {
+      this.logs.find(({ name, id }) => name === channel && id === partition)?.add(record)
+      this.#ledger().published()
+    }
+    this.server.onJournaled = (id, entry) => this.#journaled(id, entry)
+    playing = this
+  }
+
+  async begin(): Promise<Process> {
+    const process = new Process(this, `p${++this.#members}`)
+    process.engine = await PartitionedEngine.open({
+      backend: new SimBackend(this, process),
+      clock: process,
+      member: process.member,
+      partitions: PARTITIONS,
+      onAlarm: ({ code, message }) => this.#alarm(code, message),
+    })
+    for (const { name, kind, latestByKey } of this.#setup.channels) {
+      const retain = { ageMs: null, bytes: null, count: null, latestByKey }
+      await process.engine.declare({ name, kind, types: null, retain, dedupe: null, eventBytesMax: 1_000_000 })
+    }
+    this.processes.push(process)
+    return process
+  }
+
+  die(process: Process): void {
+    process.dead = true
+    this.processes = this.processes.filter((other) => other !== process)
+    for (const [id, journal] of this.#journals) if (journal.owner === process.member && !journal.free) this.#free(id, journal)
+  }
+
+  /** What the owner had in memory has not happened. */
+  #free(id: string, journal: Journal): void {
+    journal.free = true
+    this.#ledger().takenOver(id)
+  }
+
+  /** A process is about to write an entry: what it comes to is what there is now, or was when letters began to be stored. */
+  appending(process: Process, id: string, entry: Uint8Array): void {
+    if (this.#saved.has(entry)) return
+    const account = this.#ledger().accounts.get(id)
+    const shelf = `${process.member} ${id}`
+    const saved = this.#shelved.get(shelf) ?? (account === undefined ? undefined : this.#ledger().saved(account))
+    this.#shelved.delete(shelf)
+    if (saved !== undefined) this.#saved.set(entry, saved)
+  }
+
+  #journaled(id: string, bytes: Uint8Array): void {
+    const entry = entryIn(bytes)
+    const [group = '', channel, partition] = id.split('/')
+    const log = this.logs.find(({ name, id: its }) => name === channel && its === Number(partition))
+    if (entry === null || log === undefined) return
+    const journal = this.#journals.get(id) ?? { owner: '', free: true, claims: 0 }
+    this.#journals.set(id, journal)
+    if (entry.kind === 'claim') {
+      if (!journal.free) this.#free(id, journal)
+      Object.assign(journal, { owner: entry.owner, free: false, claims: journal.claims + 1 })
+    } else if (entry.kind === 'release') journal.free = true
+    else if (entry.snapshot === undefined) this.#stored(id, group, log, bytes, journal.free)
+  }
+
+  #stored(id: string, group: string, log: ServedLog, bytes: Uint8Array, free: boolean): void {
+    const ledger = this.#ledger()
+    const known = ledger.accounts.get(id)
+    const saved = this.#saved.get(bytes)
+    if (known === undefined) {
+      const floor = this.#state(id).records.get(consumerKeys.cursor(group, log.id))
+      if (floor === undefined) return
+      ledger.opened(group, log, fromFloat(floor))
+      ledger.stored(ledger.saved(ledger.accounts.get(id) as Account))
+    } else if (saved !== undefined) {
+      ledger.stored(saved)
+      // It was on its way when its writer gave up.
+      if (free) ledger.takenOver(id)
+    }
+  }
+
+  #state(id: string): JournalState {
+    const journal = this.server.journals.get(id) ?? { version: 0, entries: [] }
+    const known = this.#folded.get(id)
+    if (known?.[0] === journal.version) return known[1]
+    const state = fold(journal.entries.map(([, bytes]) => bytes))
+    this.#folded.set(id, [journal.version, state])
+    return state
+  }
+
+  register(owned: OwnedPartition): void {
+    const journal = this.#journals.get(owned.journal)
+    const process = this.processes.find(({ member }) => member === journal?.owner)
+    if (journal !== undefined && process !== undefined) this.#owned.set(owned.journal, { owned, process, claims: journal.claims })
+  }
+
+  /** Who owns a partition, and works on it. */
+  owner(id: string): Owned | null {
+    const journal = this.#journals.get(id)
+    const found = this.#owned.get(id)
+    return journal === undefined || journal.free || found?.claims !== journal.claims || found.process.member !== journal.owner ? null : found
+  }
+
+  lost(owned: OwnedPartition): void {
+    const journal = this.#journals.get(owned.journal)
+    if (journal !== undefined && this.owner(owned.journal)?.owned === owned) this.#free(owned.journal, journal)
+  }
+
+  shelving(shelf: LetterShelf): void {
+    for (const [id, { owned, process }] of this.#owned) {
+      const account = this.#ledger().accounts.get(id)
+      const key = `${process.member} ${id}`
+      if (owned.ownership.aside === shelf && account !== undefined && !this.#shelved.has(key)) this.#shelved.set(key, this.#ledger().saved(account))
+    }
+  }
+
+  rewound(cursor: Cursor, to: number): void {
+    const account = this.#ledger().accounts.get(`${cursor.group}/${cursor.log.name}/${cursor.log.id}`)
+    if (account !== undefined) this.#ledger().rewound(account, to)
+  }
+
+  kept(account: Account): Map<number, Kept> {
+    const id = keyOf(account)
+    const table = under(consumerKeys.table('k', account.group, account.log.id))
+    const owner = this.owner(id)
+    const records = owner === null ? this.#state(id).records.range(...table) : (owner.owned.ownership.aside as LetterShelf).range(...table)
+    return new Map(
+      records.map(([key, bytes]) => {
+        const { state, consumer } = fromJson<ChainRecord>(bytes)
+        return [lastNumber(key), { dead: state === 'dead', consumer }]
+      }),
+    )
+  }
+
+  /** Records of a kind that are left. */
+  left(table: 'r' | 'd' | 'k', { group, log }: Account): readonly string[] {
+    return this.#state(keyOf({ group, log }))
+      .records.range(...under(consumerKeys.table(table, group, log.id)))
+      .map(([key]) => key)
+  }
+
+  /** Retention takes all but the last events of a stream. */
+  retain(channel: string, count: number): void {
+    const stored = this.server.channels.get(channel)
+    if (stored === undefined || stored.entry.spec.kind === 'queue') return
+    stored.records = stored.records.slice(-count)
+    const first = stored.records[0]?.offset ?? stored.next
+    for (const log of this.logs) if (log.name === channel) log.first = Math.max(log.first, first)
+  }
+
+  async end(): Promise<void> {
+    for (const process of this.processes) process.dead = true
+    await idle()
+    playing = null
+  }
+}
+
+/** While histories are played, the world is told of partitions as they are taken, lost and rewound. The answer ends it. */
+export function watchPartitions(): () => void {
+  const own = { begin: OwnedPartition.begin, lost: OwnedPartition.prototype.lost, store: LetterShelf.prototype.store, rewind: Cursor.prototype.rewind }
+  OwnedPartition.begin = async (...given) => {
+    const owned = await own.begin.apply(OwnedPartition, given)
+    playing?.register(owned)
+    return owned
+  }
+  OwnedPartition.prototype.lost = function (this: OwnedPartition) {
+    own.lost.call(this)
+    playing?.lost(this)
+  }
+  LetterShelf.prototype.store = function (this: LetterShelf) {
+    playing?.shelving(this)
+    return own.store.call(this)
+  }
+  Cursor.prototype.rewind = function (this: Cursor, to: number) {
+    if (playing === null) return own.rewind.call(this, to)
+    playing.rewinding = true
+    own.rewind.call(this, to)
+    playing.rewinding = false
+    playing.rewound(this, to)
+  }
+  return () => {
+    OwnedPartition.begin = own.begin
+    Object.assign(OwnedPartition.prototype, { lost: own.lost })
+    Object.assign(LetterShelf.prototype, { store: own.store })
+    Object.assign(Cursor.prototype, { rewind: own.rewind })
+  }
+}
