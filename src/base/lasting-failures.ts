@@ -24,7 +24,7 @@ export class LastingFailures {
     this.#times.set(of, times)
     if (times < this.#timesMin) return
     const reason = error instanceof Error ? error.message : String(error)
-    this.#hooks.raise(`what ${of} need not keep cannot be deleted, and takes room until it can: ${reason}`)
+    this.#hooks.raise(`old events of ${of} cannot be deleted, and take up space until they can: ${reason}`)
   }
 
   succeeded(of: string): void {

@@ -81,7 +81,7 @@ export function reservedName(consumer: string): MillraceError {
   const what = ownerOf(consumer) === '$push' ? 'a push subscription' : 'rules'
   return new MillraceError(
     'INVALID_NAME',
-    `consumer "${consumer}" is Millrace's own, it runs ${what}: names that begin with "rules.", "rule." and "push." are reserved. Choose another name; to end it, remove ${what}`,
+    `consumer "${consumer}" is Millrace's own, it runs ${what}: names that begin with "rules.", "rule." and "push." are reserved. Choose another name; to stop that consumer, remove ${what}`,
     { name: consumer, of: 'consumer' },
   )
 }

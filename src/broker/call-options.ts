@@ -25,7 +25,7 @@ export function position(from: From, nowMs: number, option = 'from'): Position {
   if (from instanceof Date && Number.isFinite(from.getTime())) return { timeMs: from.getTime() }
   if (typeof from === 'string' && /^\d/.test(from)) return { timeMs: nowMs - durationMs(from, option) }
   const forms = "'beginning', 'end', an offset, a Date, or an age such as '1h'"
-  throw new MillraceError('INVALID_OPTION', `${option} is a place in a channel: ${forms}; it is ${shown(from)}`, { option })
+  throw new MillraceError('INVALID_OPTION', `${option} is a position in a channel: ${forms}; it is ${shown(from)}`, { option })
 }
 
 /**
@@ -59,7 +59,9 @@ export function checkedDelayedQuery(query: DelayedQuery): DelayedQuery {
   if (!('after' in query)) return membersOf(query, DELAYED_MEMBERS)
   const { after } = query
   if (typeof after !== 'object' || after === null || typeof after.id !== 'string') {
-    throw new MillraceError('INVALID_OPTION', `after of ${of} must be a delayed event, the last of the page before; it is ${shown(after)}`, { option: 'after' })
+    throw new MillraceError('INVALID_OPTION', `after of ${of} must be a delayed event, the last one of the previous page; it is ${shown(after)}`, {
+      option: 'after',
+    })
   }
   wholeNumber(after.dueAtMs, 'after.dueAtMs', 0, Number.MAX_SAFE_INTEGER)
   return { ...membersOf(query, DELAYED_MEMBERS), after: { dueAtMs: after.dueAtMs, id: after.id } }
@@ -86,6 +88,6 @@ export function refuseUndefined(options: object, of: string, widened: string): v
 
 /** A backup is of files on this machine. */
 export function noFiles(engine: string): MillraceError {
-  const message = `${engine} keeps no data directory on this machine: back up its server with the server's own means, or use millrace copy`
+  const message = `${engine} keeps no data directory on this machine: use the backup of its server, or millrace copy`
   return new MillraceError('INVALID_OPTION', message, { engine })
 }

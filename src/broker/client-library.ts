@@ -55,12 +55,12 @@ export async function loadClient<Module>(name: ClientLibrary, loader: ModuleLoad
   try {
     url = loader.resolve(name)
   } catch (cause) {
-    throw missing(`${supported.engine}: needs the library ${name}, which is not installed: ${install}`, name, null, cause)
+    throw missing(`${supported.engine}: the library ${name} is needed and not installed: ${install}`, name, null, cause)
   }
   const version = versionOf(name, url)
   if (version !== null && !isSupported(version, supported)) {
     throw missing(
-      `${supported.engine}: runs on ${name} from ${supported.from} and below ${supported.below}.0.0, and ${version} is installed: ${install}`,
+      `${supported.engine}: ${name} ${version} is installed, and the engine needs ${supported.from} or later, below ${supported.below}.0.0: ${install}`,
       name,
       version,
     )
@@ -68,7 +68,7 @@ export async function loadClient<Module>(name: ClientLibrary, loader: ModuleLoad
   try {
     return (await loader.import(url)) as Module
   } catch (cause) {
-    throw missing(`${supported.engine}: the library ${name} ${version ?? ''} is there and cannot be loaded: ${install}`, name, version, cause)
+    throw missing(`${supported.engine}: the library ${name} ${version ?? ''} is installed and cannot be loaded: ${install}`, name, version, cause)
   }
 }
 

@@ -58,10 +58,14 @@ export function connectWith(engines: Readonly<Record<string, EngineEntry>>): (ur
     for (const [name] of Object.entries(OF_SOME) as [keyof typeof OF_SOME, string][]) {
       if (options[name] === undefined || options[name] === false || engine.takes?.includes(name) === true) continue
       const those = Object.keys(engines).filter((each) => engines[each]?.takes?.includes(name))
-      throw new MillraceError('INVALID_OPTION', `connect: "${name}" means nothing for ${scheme}: URLs; it is for ${those.join(': and ')}:. Leave it out`, {
-        option: name,
-        scheme,
-      })
+      throw new MillraceError(
+        'INVALID_OPTION',
+        `connect: the option "${name}" has no effect for ${scheme}: URLs; it is for ${those.join(': and ')}:. Leave it out`,
+        {
+          option: name,
+          scheme,
+        },
+      )
     }
     const log = new Log(sinkOf(options.logger))
     const onAlarm = toldOf(log, options.onAlarm)
@@ -101,12 +105,7 @@ async function opening(engine: Promise<Engine>): Promise<Engine> {
   } catch (cause) {
     const errno = (cause as { readonly code?: unknown } | null)?.code
     if (errno !== 'EMFILE' && errno !== 'ENFILE') throw cause
-    throw new MillraceError(
-      'TOO_MANY_FILES',
-      `connect: no more files can be opened (${errno}). Raise the limit (ulimit -n), or close some`,
-      { errno },
-      { cause },
-    )
+    throw new MillraceError('TOO_MANY_FILES', `connect: too many files are open (${errno}). Close some, or raise the limit (ulimit -n)`, { errno }, { cause })
   }
 }
 

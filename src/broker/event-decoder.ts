@@ -57,7 +57,7 @@ function add(schemas: Schemas, { type, schema }: AnyEventDefinition): void {
 /** What an engine could not read as an event has no type. @throws INVALID_EVENT */
 export function refusePoison({ type, offset }: StoredText, channel: string): void {
   if (type !== '') return
-  throw new MillraceError('INVALID_EVENT', `what is at offset ${offset} of channel "${channel}" is no CloudEvent`, { channel, offset, handled: true })
+  throw new MillraceError('INVALID_EVENT', `the record at offset ${offset} of channel "${channel}" is not a CloudEvent`, { channel, offset, handled: true })
 }
 
 function parse(stored: StoredText, channel: string, use: 'handled' | 'read'): StoredEvent {

@@ -6,7 +6,9 @@ export function decodedSecret(encoded: string, of: string): string {
   try {
     return decodeURIComponent(encoded)
   } catch {
-    throw new MillraceError('INVALID_OPTION', `${of} has credentials that are not percent-encoded: encode what is not a letter or digit`, { option: 'url' })
+    throw new MillraceError('INVALID_OPTION', `${of} has credentials that are not percent-encoded: encode every character that is not a letter or digit`, {
+      option: 'url',
+    })
   }
 }
 

@@ -163,7 +163,7 @@ class PageClient implements Client {
         return (Array.isArray(given) ? receipts : receipts[0]) as never
       } catch (error) {
         // An answer that breaks off is no answer: the events may be stored, and their ids say so.
-        const known = error instanceof GatewayError ? error : new GatewayError(0, { detail: 'the answer broke off', retryable: true }, 0, error)
+        const known = error instanceof GatewayError ? error : new GatewayError(0, { detail: 'the answer ended early', retryable: true }, 0, error)
         if (!known.retryable || attempt >= (this.#options.attempts ?? 5)) throw known
         await pause(attempt, known.afterMs)
       }

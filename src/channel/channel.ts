@@ -159,7 +159,7 @@ function definitionsOf<Definition extends AnyEventDefinition>(given: readonly De
   const events = new Map<string, Definition>()
   for (const definition of given as readonly Definition[]) {
     if (!isDefinition(definition)) {
-      throw new MillraceError('INVALID_OPTION', `events of ${of} holds ${shown(definition)}, which is no event definition: make one with event()`, {
+      throw new MillraceError('INVALID_OPTION', `events of ${of} holds ${shown(definition)}, which is not an event definition: make one with event()`, {
         option: 'events',
       })
     }

@@ -99,7 +99,7 @@ export function keptKey(key: KeySpec | undefined, channel: string): KeyFunction 
 export function refuseKeyless(channel: string, { type, id }: Pick<NewEvent, 'type' | 'id'>): never {
   throw new MillraceError(
     'INVALID_EVENT',
-    `${eventText({ type, id })} has no key: channel "${channel}" takes it by a function, which only the application has. ` +
+    `${eventText({ type, id })} has no key: the channel "${channel}" has a key function, which only the application has. ` +
       "Give the key in the attribute partitionkey, or declare the channel with a path: key: 'data.order'",
     { channel, type, id, key: 'function' },
   )

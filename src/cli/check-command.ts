@@ -25,9 +25,9 @@ export async function checkCommand(path: string | undefined, options: CheckOptio
   }
   const found = `${report.problems.length} problem(s), ${lost} event(s) lost${besides(report.losses)}, in ${report.directory}`
   if (report.problems.length === 0) complete(`nothing is damaged in ${report.directory}`, options)
-  else if (report.keptAs !== undefined) complete(`repaired: ${found}; what was there is kept in ${report.keptAs}`, options)
+  else if (report.keptAs !== undefined) complete(`repaired: ${found}; the old files are kept in ${report.keptAs}`, options)
   else {
-    complete(`${found}. Restore a backup, or save what can be read: millrace check ${report.directory} --repair`, options)
+    complete(`${found}. Restore a backup, or save everything that can be read: millrace check ${report.directory} --repair`, options)
     process.exitCode = EXIT.failed
   }
 }

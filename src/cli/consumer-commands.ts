@@ -9,7 +9,7 @@ export interface PauseOptions extends TargetOptions {
 
 export async function consumerPauseCommand(name: string, options: PauseOptions): Promise<void> {
   await changing(options, (broker) => broker.pause(name, options.reason === undefined ? {} : { reason: options.reason }))
-  told({ consumer: name, paused: true }, `${name} is paused, wherever it runs, until it is resumed`, options)
+  told({ consumer: name, paused: true }, `${name} is paused in every process until it is resumed`, options)
 }
 
 export async function consumerResumeCommand(name: string, options: TargetOptions): Promise<void> {
@@ -24,15 +24,19 @@ export interface RewindOptions extends TargetOptions {
 
 export async function consumerRewindCommand(name: string, options: RewindOptions): Promise<void> {
   const { to, channel } = options
-  if (to === undefined) throw new MillraceError('INVALID_OPTION', 'say where to: --to beginning, end, an offset, an age (1h) or a time', { option: 'to' })
+  if (to === undefined) throw new MillraceError('INVALID_OPTION', 'name the position: --to beginning, end, an offset, an age (1h) or a time', { option: 'to' })
   const place = placeOf(to)
   await changing(options, (broker) => broker.rewind(name, place, channel === undefined ? {} : { channel }))
-  told({ consumer: name, to, ...(channel !== undefined && { channel }) }, `${name} goes on from ${to}${channel === undefined ? '' : ` in ${channel}`}`, options)
+  told(
+    { consumer: name, to, ...(channel !== undefined && { channel }) },
+    `${name} continues from ${to}${channel === undefined ? '' : ` in ${channel}`}`,
+    options,
+  )
 }
 
 export async function consumerRemoveCommand(name: string, options: TargetOptions): Promise<void> {
   await changing(options, (broker) => broker.removeConsumer(name))
-  told({ consumer: name, removed: true }, `${name} is forgotten: its position, its retries and its dead letters`, options)
+  told({ consumer: name, removed: true }, `removed ${name}, with its positions, retries and dead letters`, options)
 }
 
 function told(answer: Readonly<Record<string, unknown>>, text: string, options: TargetOptions): void {

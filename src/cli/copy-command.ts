@@ -86,7 +86,7 @@ async function copied(
   { from, json, follow, quiet = QUIET }: CopyCommandOptions,
 ): Promise<CopyReport> {
   const stop = new AbortController()
-  const interrupt = (): void => stop.abort(new Error('stopped: run the same command again, and it goes on'))
+  const interrupt = (): void => stop.abort(new Error('stopped: run the same command again to continue'))
   process.once('SIGINT', interrupt)
   process.once('SIGTERM', interrupt)
   const line = json === true ? null : new ProgressLine()
@@ -99,7 +99,9 @@ async function copied(
       ...(follow === true && { quietMs }),
       progress: (progress) => line?.update(progress),
       following: () =>
-        line?.say(`all that there is has been copied; what comes is followed until nothing has changed for ${quiet}: stop the application when it suits`),
+        line?.say(
+          `everything is copied, and new events are copied as they come. Stop the application when it suits: the copy ends when nothing has changed for ${quiet}`,
+        ),
     })
   } finally {
     line?.end()
@@ -135,7 +137,9 @@ function show({ from, to, channels, needs, keepsTimes, refusals }: CopyPlan): vo
   print('')
   const held = needs.map(({ clause, name, support, reason, cost }) => [`${clause} ${name}`, support, cost === undefined ? reason : `${reason} (${cost})`])
   print(table(['clause', 'there', 'with'], held))
-  print(keepsTimes ? 'times of storing are kept' : 'times of storing are those of the copy: retention by age begins with it, and so does finding by time')
+  print(
+    keepsTimes ? 'events keep the times at which they were stored' : 'events get the time of the copy: retention by age and reading from a time begin with it',
+  )
   for (const refusal of refusals) print(`${colour('red', 'refused')} ${refusal}`)
   print('')
 }

@@ -55,13 +55,13 @@ export async function deadShowCommand(consumer: string, options: DeadOptions): P
 function chosen(options: DeadOptions): DeadLetterQuery {
   const query = queryOf(options)
   if (options.all === true || Object.keys(query).length > 0) return query
-  throw new MillraceError('INVALID_OPTION', 'say which dead letters: --all, or --channel, --offset, --id, --key, --limit', { option: 'all' })
+  throw new MillraceError('INVALID_OPTION', 'name the dead letters: --all, or --channel, --offset, --id, --key, --limit', { option: 'all' })
 }
 
 export async function deadRedriveCommand(consumer: string, options: DeadOptions): Promise<void> {
   const count = await changing(options, (broker) => broker.deadLetters(consumer).redrive(chosen(options)))
   if (options.json === true) printJson({ consumer, redriven: count })
-  complete(`gave ${count} dead letter(s) back to ${consumer}, which takes them up when it runs`, options)
+  complete(`gave ${count} dead letter(s) back to ${consumer}, which handles them when it runs`, options)
 }
 
 export async function deadDropCommand(consumer: string, options: DeadOptions): Promise<void> {

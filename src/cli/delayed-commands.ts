@@ -24,13 +24,16 @@ export async function delayedListCommand(channel: string, options: DelayedOption
         found.map(({ dueAtMs, type, key, id }) => [new Date(dueAtMs).toISOString(), type, key ?? '', id]),
       ),
     )
-  complete(`${found.length} event(s) of ${channel} wait for their time`, options)
+  complete(`${found.length} delayed event(s) of ${channel}`, options)
 }
 
 export async function delayedCancelCommand(channel: string, options: DelayedOptions): Promise<void> {
   const { id } = options
-  if (id === undefined) throw new MillraceError('INVALID_OPTION', 'say which event: --id', { option: 'id' })
+  if (id === undefined) throw new MillraceError('INVALID_OPTION', 'name the event: --id', { option: 'id' })
   const cancelled = await changing(options, (broker) => broker.delayed(channel).cancel(id))
   if (options.json === true) printJson({ channel, id, cancelled })
-  complete(cancelled ? `cancelled ${id}: it will not be stored` : `no event ${id} of ${channel} waits: it is stored, or was never there`, options)
+  complete(
+    cancelled ? `cancelled ${id}: it will not be stored` : `${channel} has no delayed event ${id}: it is stored already, or was never published`,
+    options,
+  )
 }

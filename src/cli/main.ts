@@ -29,11 +29,11 @@ function command(parent: Command, name: string, description: string, example: st
 function withData(built: Command): Command {
   return built
     .option('--data <directory>', 'the data directory (default: ./data)')
-    .addOption(new Option('--url <url>', 'another broker instead, as connect() takes it: ws://…, nats://…').env('BROKER_URL'))
+    .addOption(new Option('--url <url>', 'another broker instead, a URL as connect() takes it: ws://…, nats://…').env('BROKER_URL'))
 }
 
 const program = new Command('millrace').description('Events, channels and consumers on a durable broker.').version(version)
-program.showHelpAfterError('(millrace --help tells more)')
+program.showHelpAfterError('(millrace --help lists the commands)')
 program.hook('preAction', (_, action) => {
   // A variable of the shell that is not set: what it was to choose would be something else, or everything.
   const empty = action.options.find(
@@ -46,14 +46,14 @@ program.hook('preAction', (_, action) => {
 program.exitOverride((error) => process.exit(error.exitCode === 0 ? EXIT.done : EXIT.usage))
 
 withData(command(program, 'serve', 'serve a broker over HTTP', 'millrace serve --data ./data --port 8080'))
-  .option('--port <port>', 'the port; 0 takes a free one', '8080')
-  .option('--host <host>', 'the address; with tokens or JWTs it need not be loopback', '127.0.0.1')
-  .option('--tokens <file>', 'the file of tokens (default: .tokens.json of the data directory, when it is there)')
-  .option('--jwks <url>', 'take JSON Web Tokens whose keys are there; with --issuer and --audience')
-  .option('--issuer <issuer>', 'what the issuer of JSON Web Tokens must be')
-  .option('--audience <audience>', 'what their audience must hold')
-  .option('--tls-cert <file>', 'serve HTTPS with this certificate (PEM); with --tls-key')
-  .option('--tls-key <file>', 'its private key (PEM)')
+  .option('--port <port>', 'the port; 0 chooses a free one', '8080')
+  .option('--host <host>', 'the address to listen on; without tokens or JWTs only loopback is allowed', '127.0.0.1')
+  .option('--tokens <file>', 'the file of tokens (default: .tokens.json of the data directory, if it exists)')
+  .option('--jwks <url>', 'accept JSON Web Tokens, with the keys at this URL; needs --issuer and --audience')
+  .option('--issuer <issuer>', 'the required issuer of JSON Web Tokens')
+  .option('--audience <audience>', 'the required audience of JSON Web Tokens')
+  .option('--tls-cert <file>', 'serve HTTPS with this certificate (PEM); needs --tls-key')
+  .option('--tls-key <file>', 'the private key of the certificate (PEM)')
   .option('--cors <origins...>', 'origins whose pages may use the gateway')
   .option('--config <file>', 'a YAML or JSON file: webhooks and their secrets, push, a folder of rules')
   .action(run(async (options) => (await import('./serve-command.ts')).serveCommand(options as never)))
@@ -72,7 +72,7 @@ withData(
   .option('--id <id>', 'the event id')
   .option('--source <uri>', 'the source')
   .option('--file <path>', 'JSON lines, each a CloudEvent; - is standard input')
-  .option('--create', 'create the channel, a stream, if it is not there')
+  .option('--create', 'create the channel, as a stream, if it does not exist')
   .action(on(async (channel, options) => (await import('./publish-command.ts')).publishCommand(channel, options as never)))
 
 withData(
@@ -87,7 +87,7 @@ withData(
   .option('--to <place>', 'stop before')
   .option('--where <pattern>', 'only events that match, in the event-pattern language')
   .option('--limit <count>', 'at most this many')
-  .option('-f, --follow', 'go on with new events')
+  .option('-f, --follow', 'continue with new events')
   .action((channels: readonly string[], options: OutputOptions) =>
     run<OutputOptions>(async (given) => (await import('./tail-command.ts')).tailCommand(channels, given as never))(options),
   )
@@ -99,47 +99,52 @@ withData(command(program, 'consumers', 'list consumers with their lag', 'millrac
   run(async (options) => (await import('./list-commands.ts')).consumersCommand(options as never)),
 )
 
-const operated = program.command('consumer').description('pause, resume, rewind or remove a consumer, wherever it runs')
+const operated = program.command('consumer').description('pause, resume, rewind or remove a consumer, in every process')
 const consumerCommands = (): Promise<typeof import('./consumer-commands.ts')> => import('./consumer-commands.ts')
 withData(
   command(
     operated,
     'pause <consumer>',
-    'give it nothing until it is resumed, also after restarts',
+    'deliver nothing to it until it is resumed, also after restarts',
     'millrace consumer pause billing --reason "the bank is down"',
   ),
 )
-  .option('--reason <text>', 'why; the description of the consumer shows it')
+  .option('--reason <text>', 'the reason; the description of the consumer shows it')
   .action(on(async (name, options) => (await consumerCommands()).consumerPauseCommand(name, options as never)))
-withData(command(operated, 'resume <consumer>', 'let it go on where it was', 'millrace consumer resume billing')).action(
+withData(command(operated, 'resume <consumer>', 'continue where it was paused', 'millrace consumer resume billing')).action(
   on(async (name, options) => (await consumerCommands()).consumerResumeCommand(name, options as never)),
 )
-withData(command(operated, 'rewind <consumer>', 'move it, running or not', 'millrace consumer rewind billing --to 1h --channel orders'))
+withData(command(operated, 'rewind <consumer>', 'move it to another position, running or not', 'millrace consumer rewind billing --to 1h --channel orders'))
   .option('--to <place>', 'beginning, end, an offset, an age (1h) or a time')
   .option('--channel <name>', 'only in this channel')
   .action(on(async (name, options) => (await consumerCommands()).consumerRewindCommand(name, options as never)))
-withData(command(operated, 'remove <consumer>', 'forget one that does not run: position, retries, dead letters', 'millrace consumer remove billing')).action(
-  on(async (name, options) => (await consumerCommands()).consumerRemoveCommand(name, options as never)),
-)
+withData(
+  command(
+    operated,
+    'remove <consumer>',
+    'remove a consumer that does not run, with its positions, retries and dead letters',
+    'millrace consumer remove billing',
+  ),
+).action(on(async (name, options) => (await consumerCommands()).consumerRemoveCommand(name, options as never)))
 
-withData(command(program, 'backup <directory>', 'copy a data directory, also one that is in use', 'millrace backup ./backups/monday --data ./data')).action(
+withData(command(program, 'backup <directory>', 'back up a data directory, also one that is in use', 'millrace backup ./backups/monday --data ./data')).action(
   on(async (directory, options) => (await import('./backup-command.ts')).backupCommand(directory, options as never)),
 )
 
-withData(command(program, 'check [directory]', 'look for damage in a data directory that nobody has open', 'millrace check ./data --repair'))
-  .option('--repair', 'put what can be read in place of what is damaged, which is kept beside it')
+withData(command(program, 'check [directory]', 'check a data directory for damage; no process may have it open', 'millrace check ./data --repair'))
+  .option('--repair', 'replace the damaged files with everything that can be read; the old files are kept beside the directory')
   .action(async (directory: string | undefined, options: OutputOptions) =>
     run<OutputOptions>(async (given) => (await import('./check-command.ts')).checkCommand(directory, given as never))(options),
   )
 
-const dead = program.command('dead').description('the events that a consumer gave up on')
+const dead = program.command('dead').description('list, show, redrive or drop the events that a consumer gave up on')
 function deadCommand(name: string, description: string, example: string): Command {
   return withData(command(dead, `${name} <consumer>`, description, example))
     .option('--channel <name>', 'of this channel')
     .option('--offset <offset>', 'at this offset')
     .option('--id <id>', 'with this event id')
     .option('--key <key>', 'with this key')
-    .option('--limit <count>', 'at most so many, the oldest')
+    .option('--limit <count>', 'at most this many, the oldest first')
 }
 deadCommand('list', 'list them', 'millrace dead list stock').action(
   on(async (name, options) => (await import('./dead-commands.ts')).deadListCommand(name, options as never)),
@@ -147,37 +152,37 @@ deadCommand('list', 'list them', 'millrace dead list stock').action(
 deadCommand('show', 'show them whole', 'millrace dead show stock --offset 17').action(
   on(async (name, options) => (await import('./dead-commands.ts')).deadShowCommand(name, options as never)),
 )
-deadCommand('redrive', 'give them back to the consumer', 'millrace dead redrive stock --all')
+deadCommand('redrive', 'give dead letters back to the consumer', 'millrace dead redrive stock --all')
   .option('--all', 'every one')
   .action(on(async (name, options) => (await import('./dead-commands.ts')).deadRedriveCommand(name, options as never)))
 deadCommand('drop', 'delete them', 'millrace dead drop stock --offset 17')
   .option('--all', 'every one')
   .action(on(async (name, options) => (await import('./dead-commands.ts')).deadDropCommand(name, options as never)))
 
-const delayed = program.command('delayed').description('the events of a channel that wait for their time')
+const delayed = program.command('delayed').description('list or cancel the delayed events of a channel')
 const delayedCommands = (): Promise<typeof import('./delayed-commands.ts')> => import('./delayed-commands.ts')
-withData(command(delayed, 'list <channel>', 'list them, the soonest first', 'millrace delayed list reminders --key cart-7'))
+withData(command(delayed, 'list <channel>', 'list delayed events, the soonest first', 'millrace delayed list reminders --key cart-7'))
   .option('--id <id>', 'with this event id')
   .option('--key <key>', 'with this key')
-  .option('--limit <count>', 'at most so many')
+  .option('--limit <count>', 'at most this many')
   .action(on(async (channel, options) => (await delayedCommands()).delayedListCommand(channel, options as never)))
-withData(command(delayed, 'cancel <channel>', 'take one back: it will not be stored', 'millrace delayed cancel reminders --id 7f3a'))
+withData(command(delayed, 'cancel <channel>', 'cancel a delayed event: it will not be stored', 'millrace delayed cancel reminders --id 7f3a'))
   .option('--id <id>', 'the id of the event')
   .action(on(async (channel, options) => (await delayedCommands()).delayedCancelCommand(channel, options as never)))
 
-const tokens = program.command('tokens').description('who may use a served data directory, and for what')
+const tokens = program.command('tokens').description('manage the tokens: who may use a served data directory, and for what')
 function tokensCommand(name: string, description: string, example: string): Command {
   return withData(command(tokens, name, description, example)).option('--file <file>', 'the file of tokens (default: .tokens.json of the data directory)')
 }
-tokensCommand('add <name>', 'make a token; it is shown once', "millrace tokens add shop --publish 'orders.*' --read '>'")
-  .option('--publish <channels...>', 'it may publish to these channels (names and wildcards)')
-  .option('--consume <channels...>', 'it may consume them')
-  .option('--read <channels...>', 'it may read them')
-  .option('--manage <channels...>', 'it may manage them: dead letters, positions, the channels themselves')
-  .option('--rules <channels...>', 'it may change rules on them')
-  .option('--expires <age>', 'it ends to hold then: 90d')
-  .option('--rate <requests>', 'requests a second that it may make')
-  .option('--open <count>', 'requests, streams and sockets that it may have open at once')
+tokensCommand('add <name>', 'create a token; it is shown once', "millrace tokens add shop --publish 'orders.*' --read '>'")
+  .option('--publish <channels...>', 'permission to publish to these channels (names and wildcards)')
+  .option('--consume <channels...>', 'permission to consume these channels')
+  .option('--read <channels...>', 'permission to read these channels')
+  .option('--manage <channels...>', 'permission to manage these channels: dead letters, positions, the channels themselves')
+  .option('--rules <channels...>', 'permission to change rules on these channels')
+  .option('--expires <age>', 'the token expires after this time, such as 90d')
+  .option('--rate <requests>', 'requests a second that its holder may make')
+  .option('--open <count>', 'requests, streams and sockets that its holder may have open at once')
   .action(on(async (name, options) => (await import('./tokens-commands.ts')).tokensAddCommand(name, options as never)))
 tokensCommand('list', 'list tokens, without the tokens themselves', 'millrace tokens list').action(
   run(async (options) => (await import('./tokens-commands.ts')).tokensListCommand(options as never)),
@@ -186,14 +191,14 @@ tokensCommand('remove <id-or-name>', 'remove tokens; servers notice within secon
   on(async (name, options) => (await import('./tokens-commands.ts')).tokensRemoveCommand(name, options as never)),
 )
 
-const rules = program.command('rules').description('handlers as data, changed while the system runs')
+const rules = program.command('rules').description('manage rules: handlers as data, changed while the system runs')
 function ruleCommand(name: string, description: string, example: string): Command {
   return withData(command(rules, name, description, example))
 }
 function ruleChange(name: string, description: string, example: string): Command {
   return ruleCommand(name, description, example)
-    .option('--author <name>', 'who changes it (default: the user)')
-    .option('--reason <text>', 'why; it stays in the history')
+    .option('--author <name>', 'the author of the change (default: the user)')
+    .option('--reason <text>', 'the reason; it stays in the history')
 }
 const rulesCommands = (): Promise<typeof import('./rules-commands.ts')> => import('./rules-commands.ts')
 ruleCommand('list', 'list them', 'millrace rules list').action(run(async (options) => (await rulesCommands()).rulesListCommand(options as never)))
@@ -208,20 +213,24 @@ ruleChange(
 ruleChange('enable <name>', 'switch it on', 'millrace rules enable large-orders').action(
   on(async (name, options) => (await rulesCommands()).rulesChangeCommand('enable', name, options as never)),
 )
-ruleChange('disable <name>', 'switch it off; what waits for its actions waits', 'millrace rules disable large-orders --reason "too loud"').action(
+ruleChange('disable <name>', 'disable a rule; events that wait for its actions stay', 'millrace rules disable large-orders --reason "too loud"').action(
   on(async (name, options) => (await rulesCommands()).rulesChangeCommand('disable', name, options as never)),
 )
-ruleChange('remove <name>', 'remove it, and what waits for its actions', 'millrace rules remove large-orders').action(
+ruleChange('remove <name>', 'remove a rule, and the events that wait for its actions', 'millrace rules remove large-orders').action(
   on(async (name, options) => (await rulesCommands()).rulesChangeCommand('remove', name, options as never)),
 )
-ruleCommand('test <file-or-name>', 'try a rule over events that are there; nothing is done', 'millrace rules test large-orders.yaml --on carts --from 7d')
-  .option('--on <channels>', 'other channels than its own, comma between')
+ruleCommand('test <file-or-name>', 'try a rule on stored events; nothing is done', 'millrace rules test large-orders.yaml --on carts --from 7d')
+  .option('--on <channels>', "channels to use instead of the rule's own, separated by commas")
   .option('--from <place>', 'beginning, end, an offset, an age (7d) or a time')
   .option('--to <place>', 'stop before')
   .option('--show <count>', 'how many matches to show', '10')
   .action(on(async (file, options) => (await rulesCommands()).rulesTestCommand(file, options as never)))
-ruleCommand('explain <file-or-name>', 'why an event matches, or the first condition that fails', 'millrace rules explain large-orders --on carts --offset 17')
-  .option('--on <channel>', 'the event is in this channel')
+ruleCommand(
+  'explain <file-or-name>',
+  'explain why an event matches, or which condition fails first',
+  'millrace rules explain large-orders --on carts --offset 17',
+)
+  .option('--on <channel>', 'the channel of the event')
   .option('--offset <place>', 'at this place')
   .option('--event <file>', 'the event, as CloudEvents JSON; - is standard input')
   .action(on(async (file, options) => (await rulesCommands()).rulesExplainCommand(file, options as never)))
@@ -234,17 +243,17 @@ command(
 )
   .requiredOption('--from <url>', 'the broker to copy; it is not changed')
   .requiredOption('--to <url>', 'the broker to copy to')
-  .option('--channels <names>', 'these channels only (names and wildcards, comma between)')
-  .option('--consumers <names>', 'of streams, these consumers only (comma between)')
-  .option('--accept <clauses>', 'clauses of the contract that the target may hold not at all, by number (comma between)')
-  .option('--dry-run', 'say what there is and what the target makes of it, and copy nothing')
-  .option('--follow', 'go on with what comes, until nothing has changed for a while')
+  .option('--channels <names>', 'only these channels (names and wildcards, separated by commas)')
+  .option('--consumers <names>', 'of streams, only these consumers (separated by commas)')
+  .option('--accept <clauses>', 'numbers of the clauses of the contract that the target need not hold (separated by commas)')
+  .option('--dry-run', 'show what would be copied and how the target holds each clause; copy nothing')
+  .option('--follow', 'continue with new events until nothing has changed for a while')
   .option('--quiet <time>', 'with --follow: how long nothing must have changed (default: 3s)')
   .action(run(async (options) => (await import('./copy-command.ts')).copyCommand(options as never)))
 
-command(program, 'bench', 'measure this machine for some seconds', 'millrace bench --seconds 2')
+command(program, 'bench', 'measure this machine for a few seconds', 'millrace bench --seconds 2')
   .option('--seconds <seconds>', 'for each row', '2')
-  .option('--folder <folder>', 'where to put the data; its disk is what is measured')
+  .option('--folder <folder>', 'the directory for the data; the command measures its disk')
   .action(run(async (options) => (await import('./bench-command.ts')).benchCommand(options as never)))
 
 watchReader()

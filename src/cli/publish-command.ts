@@ -68,7 +68,7 @@ async function publishOne(broker: Broker, channel: string, options: PublishComma
 
 function receiptText(receipt: Receipt): string {
   if (receipt.offset !== null) return `${receipt.channel}/${receipt.offset} ${receipt.id}${receipt.duplicate ? ' (duplicate)' : ''}`
-  return `${receipt.channel} ${receipt.id} (duplicate of an event that waits until ${new Date(receipt.dueAtMs).toISOString()})`
+  return `${receipt.channel} ${receipt.id} (duplicate of a delayed event, due ${new Date(receipt.dueAtMs).toISOString()})`
 }
 
 interface Lines {

@@ -109,7 +109,7 @@ function told(receipts: readonly ChangeReceipt[], options: RulesOptions): void {
 }
 
 function receiptText({ name, revision, changed, from }: ChangeReceipt): string {
-  if (!changed) return `${name} is so already`
+  if (!changed) return `${name} has not changed`
   const places = Object.entries(from).map(([channel, offset]) => `${channel}/${offset}`)
   return `${name} revision ${revision}${places.length === 0 ? '' : `, from ${places.join(', ')} on`}`
 }
@@ -149,7 +149,7 @@ export async function rulesTestCommand(text: string, options: RulesTestOptions):
   }
   const { matched, events, failed } = result
   complete(
-    `${matched} of ${events} event(s) would have matched${failed === 0 ? '' : `, ${failed} of them without an action that could be made`}; nothing was done`,
+    `${matched} of ${events} event(s) would have matched${failed === 0 ? '' : `, ${failed} of them with an action that would fail`}; nothing was done`,
     options,
   )
 }
@@ -175,7 +175,7 @@ async function eventOf(broker: Broker, { on, offset, event }: RulesExplainOption
     return text
   }
   if (on === undefined || offset === undefined)
-    throw new MillraceError('INVALID_OPTION', 'say which event: --on CHANNEL --offset OFFSET, or --event FILE', { option: 'offset' })
+    throw new MillraceError('INVALID_OPTION', 'name the event: --on CHANNEL --offset OFFSET, or --event FILE', { option: 'offset' })
   const engine = await engineOf(broker)
   const from = position(placeOf(offset), engine.clock.now())
   for await (const [found] of engine.read(on, { from, to: null, follow: false, signal: new AbortController().signal })) {

@@ -47,7 +47,7 @@ export async function serveCommand(options: ServeCommandOptions): Promise<void> 
   } finally {
     await broker.close()
   }
-  complete('stopped; everything acknowledged is kept', options)
+  complete('stopped; every acknowledged event is kept', options)
 }
 
 /** Rules act as soon as there is one: a broker that never had any is not given their channel. */
@@ -73,7 +73,7 @@ function accessOf(options: ServeCommandOptions): { readonly access?: AccessOptio
   const { tokens, jwks, issuer, audience } = options
   const file = tokens ?? (urlOf(options).startsWith('file:') ? { file: tokenFileOf(directoryOf(options)), arrived: () => tellTokens(options) } : undefined)
   if (tokens !== undefined && !existsSync(tokens)) {
-    throw new MillraceError('INVALID_OPTION', `there is no file ${tokens}: millrace tokens add makes it`, { option: 'tokens' })
+    throw new MillraceError('INVALID_OPTION', `there is no file ${tokens}: millrace tokens add creates it`, { option: 'tokens' })
   }
   if (jwks === undefined && (issuer ?? audience) !== undefined) {
     const option = issuer === undefined ? 'audience' : 'issuer'
@@ -89,7 +89,7 @@ function accessOf(options: ServeCommandOptions): { readonly access?: AccessOptio
 
 function tellTokens(options: ServeCommandOptions): void {
   const file = tokenFileOf(directoryOf(options))
-  process.stderr.write(`! ${file} is there: from now on every request must have a token, and what was open without one has ended\n`)
+  process.stderr.write(`! ${file} exists now: from now on every request needs a token, and everything that was open without one has ended\n`)
 }
 
 function tlsOf({ tlsCert, tlsKey }: ServeCommandOptions): Pick<ServeOptions, 'tls'> {

@@ -24,7 +24,7 @@ export function urlOf({ data, url }: TargetOptions): string {
 export function directoryOf(options: TargetOptions): string {
   const url = urlOf(options)
   if (url.startsWith('file:')) return directoryOfUrl(url)
-  throw new MillraceError('INVALID_OPTION', `${nameOf(options)} is no data directory: say --file`, { url: nameOf(options) })
+  throw new MillraceError('INVALID_OPTION', `${nameOf(options)} is not a data directory: give --file`, { url: nameOf(options) })
 }
 
 /** What the command works on, to be shown: without the credentials that a URL may carry. */
@@ -72,7 +72,7 @@ export function placeOf(text: string): From {
   if (time !== null && Number.isFinite(time.getTime())) return time
   throw new MillraceError(
     'INVALID_OPTION',
-    `"${text}" is no place in a channel: use beginning, end, an offset, an age such as 1h, or a time such as 2026-01-31T12:00:00Z`,
+    `"${text}" is not a position in a channel: use beginning, end, an offset, an age such as 1h, or a time such as 2026-01-31T12:00:00Z`,
   )
 }
 

@@ -34,7 +34,7 @@ export async function tokensAddCommand(name: string, options: TokensAddOptions):
   })
   if (options.json === true) printJson({ id: entry.id, name, token })
   else print(token)
-  complete(`token ${entry.id} (${name}); it is shown this once, and kept as a hash only. A server that runs asks for it within seconds`, options)
+  complete(`token ${entry.id} (${name}); it is shown only this once, and stored only as a hash. A running server asks for it within seconds`, options)
 }
 
 export async function tokensListCommand(options: TokensOptions): Promise<void> {

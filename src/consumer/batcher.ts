@@ -133,11 +133,11 @@ export class Batcher {
       const outcomes = await this.#host.call(route, events, contexts)
       if (outcomes === undefined || outcomes === null) return events.map(() => null)
       const of = `the batch handler for "${route.definition?.type}"`
-      const shape = 'it answers nothing when all are done, or one outcome for each event'
-      if (!Array.isArray(outcomes)) throw new MillraceError('INVALID_OPTION', `${of} answered ${messageOf(outcomes)}: ${shape}`)
+      const shape = 'it returns nothing when all are done, or one outcome for each event'
+      if (!Array.isArray(outcomes)) throw new MillraceError('INVALID_OPTION', `${of} returned ${messageOf(outcomes)}: ${shape}`)
       if (outcomes.length !== events.length) {
         for (const outcome of outcomes as unknown[]) watchAnswer(outcome)
-        throw new MillraceError('INVALID_OPTION', `${of} answered ${outcomes.length} outcomes for ${events.length} events: ${shape}`)
+        throw new MillraceError('INVALID_OPTION', `${of} returned ${outcomes.length} outcomes for ${events.length} events: ${shape}`)
       }
       return Array.from(outcomes as unknown[], (outcome) => outcomeOf(outcome, of))
     } catch (failed) {
@@ -151,6 +151,6 @@ function outcomeOf(outcome: unknown, of: string): Outcome {
   if (isError(outcome)) return { failed: outcome }
   // A promise that nobody awaited may reject.
   watchAnswer(outcome)
-  const message = `${of} answered ${messageOf(outcome)} for this event: an outcome is undefined or 'done' when it is done, or an Error when it failed`
+  const message = `${of} returned ${messageOf(outcome)} for this event: an outcome is undefined or 'done' when it is done, or an Error when it failed`
   return { failed: new MillraceError('INVALID_OPTION', message) }
 }

@@ -76,7 +76,7 @@ export class ConsumerReport {
   }
 
   goesOn(): void {
-    this.#log.repeated('info', `goes on ${this.#plan.name}`, () => ['a consumer that was stalled goes on', { consumer: this.#plan.name }])
+    this.#log.repeated('info', `goes on ${this.#plan.name}`, () => ['a consumer that was stalled makes progress again', { consumer: this.#plan.name }])
   }
 
   #attempt({ channel, offset, key, id, type, attempt }: EventAttempt, error: unknown, failure: Failure): FailedAttempt {

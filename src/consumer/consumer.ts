@@ -169,7 +169,7 @@ export class Consumer<Definition extends AnyEventDefinition = AnyEventDefinition
     const definition = filter === null ? (given as AnyEventDefinition | null) : filter.definition
     if (!isDefinition(definition) || (filter !== null && verb === 'onBatch')) {
       const takes = verb === 'on' ? 'an event definition, or its where()' : 'an event definition'
-      throw new MillraceError('INVALID_OPTION', `${verb}() of consumer "${this.name}" takes ${takes}: what event() answers; this is ${shown(event)}`, {
+      throw new MillraceError('INVALID_OPTION', `${verb}() of consumer "${this.name}" takes ${takes}, as event() returns it; this is ${shown(event)}`, {
         consumer: this.name,
       })
     }

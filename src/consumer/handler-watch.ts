@@ -76,7 +76,7 @@ export class HandlerWatch {
     this.#alarms.raise(
       'HANDLER_TIMEOUT',
       `a handler of consumer "${this.#plan.name}" still runs ${this.#plan.stallMs} ms after its time limit of ${this.#timeoutMs} ms: ` +
-        `it has ${events}, and holds ${held} until it ends; let it heed ctx.signal`,
+        `it has ${events}, and keeps ${held} until it ends; end the handler when ctx.signal aborts`,
       name,
     )
   }

@@ -151,13 +151,13 @@ export class ChannelCopy {
     const first = await this.#pair(places, new Set())
     const without = new Set(first.extra)
     if (without.size > 0 && !losesEvents(spec))
-      throw this.#differs(`${without.size} events at the target are none of the source's, the first at offset ${first.extra[0]}`)
+      throw this.#differs(`${without.size} events at the target are not in the source, the first at offset ${first.extra[0]}`)
     if (first.missing > 0) throw this.#differs(`${first.missing} of ${first.source.count} events are not at the target`)
     const paired = without.size === 0 ? first : await this.#pair(new Places([], [], []), without)
-    if (paired.source.checksum !== paired.target.checksum || paired.source.count !== paired.target.count) throw this.#differs('the checksums are not the same')
+    if (paired.source.checksum !== paired.target.checksum || paired.source.count !== paired.target.count) throw this.#differs('the checksums differ')
     if (paired.source.order !== paired.target.order) {
       const key = await disorderedKey(this.#source(), this.#target(), without)
-      if (key !== null) throw this.#differs(`the events of key "${key}" stand in another order`)
+      if (key !== null) throw this.#differs(`the events of key "${key}" are in another order`)
     }
     places.end = await this.end(this.#host.target)
     const { count, bytes, checksum } = paired.source
@@ -178,7 +178,7 @@ export class ChannelCopy {
   }
 
   #differs(how: string): MillraceError {
-    return new MillraceError('COPY_DIFFERS', `channel "${this.name}" is not the same at the target: ${how}. Remove the channel there, and copy it again`, {
+    return new MillraceError('COPY_DIFFERS', `channel "${this.name}" differs at the target: ${how}. Remove the channel there, and copy it again`, {
       channel: this.name,
     })
   }

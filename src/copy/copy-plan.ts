@@ -124,7 +124,7 @@ async function countLetters(
     }
   }
   for (const name of none)
-    refusals.push(`consumer "${name}" has dead letters of "${channel}" that are no events, which cannot be stored elsewhere: drop them first`)
+    refusals.push(`consumer "${name}" has dead letters of "${channel}" that are not events, which cannot be stored elsewhere: drop them first`)
   for (const name of large)
     refusals.push(`consumer "${name}" has dead letters of "${channel}" that are larger than the ${eventBytesMax} bytes that the target takes: drop them first`)
   return counts

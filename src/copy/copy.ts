@@ -114,7 +114,7 @@ class Copy {
       const copied = ledger.ended(name)
       if (copied === undefined || (await this.#target.channel(name)) === undefined) continue
       if (ends.get(name) !== copied.through) {
-        const message = `channel "${name}" was copied whole before, and the source has gone on since (from offset ${copied.through} to ${ends.get(name)}): remove it at the target to copy it anew`
+        const message = `channel "${name}" was copied completely before, and the source has changed since (from offset ${copied.through} to ${ends.get(name)}): remove it at the target to copy it again`
         throw new MillraceError('COPY_DIFFERS', message, { channel: name })
       }
       already.add(name)
@@ -129,7 +129,7 @@ class Copy {
       const own = ledger.began(spec.name) && ledger.ended(spec.name) === undefined && (await this.#target.channel(spec.name)) !== undefined
       if (own) continue
       if (!(await isEmpty(this.#target, spec.name))) {
-        const message = `channel "${spec.name}" is at the target already, and holds events: remove it there, or copy others with --channels`
+        const message = `channel "${spec.name}" exists at the target already, and holds events: remove it there, or copy others with --channels`
         throw new MillraceError('CHANNEL_CONFLICT', message, { channel: spec.name })
       }
       names.push(spec.name)
@@ -149,7 +149,7 @@ class Copy {
       if (quietMs === undefined) {
         throw new MillraceError(
           'COPY_DIFFERS',
-          `the source changed while it was copied: stop what publishes and consumes there and run the copy again, or use --follow`,
+          `the source changed during the copy: stop everything that publishes and consumes there and run the copy again, or use --follow`,
         )
       }
       plan = await this.#follow(now, already, quietMs)

@@ -74,8 +74,8 @@ export class Agreement {
       const what = parts.map((name) => PARTS[name]).join(', ')
       this.#alarms.raise(
         'CONSUMER_DIFFERS',
-        `instances of consumer "${consumer}" run that differ in ${what}: they share its events, so some reach an instance that was not meant for them. ` +
-          'Give one of them another name, or bring them to one version',
+        `running instances of consumer "${consumer}" differ in ${what}: they share its events, so some events reach an instance that was not meant for them. ` +
+          'Give one of them another name, or run the same version everywhere',
         key,
       )
     }

@@ -29,7 +29,7 @@ import { LaneTable } from './lane-table.ts'
 import { Progress } from './progress.ts'
 import { Takers } from './takers.ts'
 
-const EXPIRED: Failure = { name: 'LeaseExpired', message: 'the worker was not heard of for the length of its lease', kind: 'crash' }
+const EXPIRED: Failure = { name: 'LeaseExpired', message: 'the worker did not renew its lease in time', kind: 'crash' }
 
 /** After reading has failed. */
 const AGAIN_MS = 1000

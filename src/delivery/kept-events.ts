@@ -172,7 +172,7 @@ export class KeptEvents {
 
   #lost(offset: number, key: string | null): void {
     const { box, group, log } = this.#cursor
-    const message = `consumer "${group}" kept the event at offset ${offset} of channel "${log.name}" among its dead letters, and its text is gone: it is not handled again`
+    const message = `consumer "${group}" kept the event at offset ${offset} of channel "${log.name}" among its dead letters, but the text is gone: the event is not handled again`
     this.#host.alarm(new MillraceError('DATA_DAMAGED', message, { channel: log.name, offset }))
     for (const consumer of [...box.loose.keys()]) if (key === null) box.takeLoose(consumer, offset)
     box.done(offset, key)

@@ -30,9 +30,9 @@ export function stallOf(its: readonly Progress[], instances: readonly Instance[]
 
 function reasonOf(cursor: Cursor, instances: readonly Instance[]): string {
   const { box, homeless, log, state } = cursor
-  if (box.blockade.stands) return `everything waits for ${box.blockade.size} dead letter(s) in "${log.name}" (onDead: block): redrive or drop them`
+  if (box.blockade.stands) return `all events wait behind ${box.blockade.size} dead letter(s) in "${log.name}" (onDead: block): redrive or drop them`
   if (homeless.length > 0) return `no running consumer of "${log.name}" handles ${homeless.length} of its events: start one that does`
-  if (box.full) return `more events of "${log.name}" are parked than fit: redrive or drop the dead letters`
+  if (box.full) return `more events of "${log.name}" are parked than the limit allows: redrive or drop the dead letters`
   const held = instances.reduce((sum, instance) => sum + instance.held.size, 0)
   if (held > 0) return `${held} handler(s) have been running since then and none has finished`
   const last = [...state.retries.values()].at(-1)

@@ -172,7 +172,7 @@ function dataText(event: Encodable): string {
   if (text !== undefined) return text
   const { data } = event
   if (data === undefined || data instanceof Uint8Array) return ''
-  if (hasBase64(event)) throw invalid('data_base64', 'cannot stand beside data', event)
+  if (hasBase64(event)) throw invalid('data_base64', 'cannot be used together with data', event)
   return jsonOf(data, event)
 }
 
@@ -184,7 +184,7 @@ function hasBase64({ data_base64 }: Encodable): boolean {
 function binaryText(event: Encodable): string {
   const { data } = event
   if (hasBase64(event)) {
-    if (data !== undefined) throw invalid('data_base64', 'cannot stand beside data', event)
+    if (data !== undefined) throw invalid('data_base64', 'cannot be used together with data', event)
     if (typeof event.data_base64 !== 'string' || !isBase64(event.data_base64)) throw invalid('data_base64', 'is not base64', event)
     return `,"data_base64":"${event.data_base64}"`
   }

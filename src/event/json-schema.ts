@@ -168,7 +168,7 @@ class Judgement {
     if (Array.isArray(anyOf)) this.#oneOfThese(anyOf, value, path)
     if (Array.isArray(oneOf)) {
       const count = this.#oneOfThese(oneOf, value, path)
-      if (count > 1) this.#refuse(path, 'satisfies more than one of the schemas of which it must satisfy one')
+      if (count > 1) this.#refuse(path, 'satisfies more than one of the schemas; it must satisfy exactly one')
     }
     if (not !== undefined && this.#satisfies(not, value)) this.#refuse(path, 'satisfies a schema that it must not satisfy')
     if (schema['if'] !== undefined) this.#judge(this.#satisfies(schema['if'], value) ? schema['then'] : schema['else'], value, path)
@@ -240,7 +240,7 @@ class Judgement {
     for (const [at, item] of value.entries()) this.#judge(at < first.length ? first[at] : items, item, [...path, at])
     if (uniqueItems === true) {
       const texts = new Set(value.map((item) => (isCompound(item) ? this.#canonicalOf(item) : canonical(item))))
-      if (texts.size < value.length) this.#refuse(path, 'must not have an item twice')
+      if (texts.size < value.length) this.#refuse(path, 'must not have the same item twice')
     }
     if (contains !== undefined) this.#contained(schema, contains, value, path)
   }

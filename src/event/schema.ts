@@ -43,8 +43,8 @@ export function schemaOutput(schema: StandardSchemaV1, data: unknown, event: Jud
 }
 
 function outputOf(result: StandardSchemaV1.Result<unknown> | undefined, event: JudgedEvent, use: SchemaUse): unknown {
-  if (typeof result !== 'object' || result === null) throw failed(event, use, new TypeError('its validate() gave no result'))
-  if (result.issues !== undefined && !Array.isArray(result.issues)) throw failed(event, use, new TypeError('the issues of its result are no array'))
+  if (typeof result !== 'object' || result === null) throw failed(event, use, new TypeError('its validate() returned no result'))
+  if (result.issues !== undefined && !Array.isArray(result.issues)) throw failed(event, use, new TypeError('the issues of its result are not an array'))
   if (result.issues !== undefined) throw schemaMismatch(event, result.issues, use)
   return result.value
 }
@@ -57,10 +57,10 @@ function failed(event: JudgedEvent, use: SchemaUse, cause: unknown): unknown {
 const WHY: Readonly<Record<SchemaUse, (issues: string) => string>> = {
   published: (issues) => `cannot be published: its data does not satisfy its schema (${issues})`,
   stored: (issues) =>
-    `cannot be published: its data is stored as JSON, and its schema does not take that back (${issues}). ` +
-    'Use a schema that takes the JSON form: z.coerce.date() or ISO text for a Date, an optional member for undefined, plain objects for instances of classes',
+    `cannot be published: its data is stored as JSON, and its schema does not accept that JSON (${issues}). ` +
+    'Use a schema that accepts the JSON form: z.coerce.date() or ISO text for a Date, an optional member for undefined, plain objects for instances of classes',
   handled: (issues) => `cannot be handled: its data does not satisfy its schema (${issues})`,
-  read: (issues) => `cannot be read: its data does not satisfy its schema (${issues}). Read the channel by its name for events as they are stored`,
+  read: (issues) => `cannot be read: its data does not satisfy its schema (${issues}). Read the channel by its name to get events as they are stored`,
 }
 
 function schemaMismatch(event: JudgedEvent, issues: readonly StandardSchemaV1.Issue[], use: SchemaUse, cause?: unknown): MillraceError {

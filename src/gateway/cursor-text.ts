@@ -19,7 +19,7 @@ export function readCursor(channels: readonly string[], text: string): Map<strin
   for (const part of text.split(',')) {
     const [, channel, offset] = /^(.+)=(-?\d{1,15})$/.exec(part) ?? []
     if (channel === undefined || !channels.includes(channel)) {
-      throw badRequest(400, `Last-Event-ID "${text.slice(0, 60)}" is none that this stream gave: send the last event's id`, { lastEventId: text.slice(0, 200) })
+      throw badRequest(400, `Last-Event-ID "${text.slice(0, 60)}" is not from this stream: send the id of the last event`, { lastEventId: text.slice(0, 200) })
     }
     last.set(channel, Number(offset))
   }

@@ -21,9 +21,9 @@ const QUERY: Readonly<Record<(typeof CHOICE)[number], Parameter>> = {
   offset: { description: 'At this offset.', schema: { type: 'integer', minimum: 0 } },
   id: { description: 'With this event id.', schema: { type: 'string' } },
   key: { description: 'With this key.', schema: { type: 'string' } },
-  limit: { description: 'At most so many, the oldest first.', schema: { type: 'integer', minimum: 1, maximum: 10_000 } },
+  limit: { description: 'At most this many, the oldest first.', schema: { type: 'integer', minimum: 1, maximum: 10_000 } },
 }
-const ALL: Parameter = { description: 'true: every one, when nothing else chooses.', schema: { enum: ['true'] } }
+const ALL: Parameter = { description: 'true: all of them, if no other parameter selects.', schema: { enum: ['true'] } }
 const LETTERS = '/api/consumers/{consumer}/dead-letters'
 
 export function deadLetterRoutes(host: GatewayHost): Route[] {
@@ -103,7 +103,7 @@ function choiceOf(parameter: GatewayRequest['query']): DeadLetterQuery {
 function deliberate(parameter: GatewayRequest['query']): DeadLetterQuery {
   const choice = choiceOf(parameter)
   if (Object.keys(choice).length === 0 && parameter['all'] !== 'true') {
-    throw badRequest(400, `say which dead letters (${CHOICE.join(', ')}), or all=true for every one`)
+    throw badRequest(400, `name the dead letters (${CHOICE.join(', ')}), or all=true for all of them`)
   }
   return choice
 }

@@ -29,14 +29,14 @@ export function delayedRoutes(broker: Broker): Route[] {
       method: 'GET',
       path: DELAYED,
       name: 'listDelayedEvents',
-      summary: 'List the events of a channel that wait for their time.',
+      summary: 'List the delayed events of a channel.',
       parameters: { channel: CHANNEL },
       access: { action: 'read', of: 'channel' },
       query: {
         id: { description: 'With this event id.', schema: { type: 'string' } },
         key: { description: 'With this key.', schema: { type: 'string' } },
-        after: { description: 'Only those behind this place: next of the page before.', schema: { type: 'string' } },
-        limit: { description: 'At most so many, the soonest first.', schema: { type: 'integer', minimum: 1, maximum: LIMITS.delayedListMax } },
+        after: { description: 'Only events after this position: next of the previous page.', schema: { type: 'string' } },
+        limit: { description: 'At most this many, the soonest first.', schema: { type: 'integer', minimum: 1, maximum: LIMITS.delayedListMax } },
       },
       answers: {
         200: {
@@ -59,12 +59,12 @@ export function delayedRoutes(broker: Broker): Route[] {
       method: 'DELETE',
       path: `${DELAYED}/{id}`,
       name: 'cancelDelayedEvent',
-      summary: 'Cancel an event that waits for its time.',
+      summary: 'Cancel a delayed event.',
       parameters: { channel: CHANNEL, id: { description: 'The event’s id.', required: true, schema: { type: 'string' } } },
       access: { action: 'manage', of: 'channel' },
       answers: {
         200: {
-          description: 'cancelled is true: it will never be stored, and its id is new again. false: it does not wait.',
+          description: 'cancelled is true: it will never be stored, and its id may be published again. false: there is no such delayed event.',
           content: json({ type: 'object', required: ['cancelled'], properties: { cancelled: { type: 'boolean' } } }),
         },
       },
@@ -89,6 +89,6 @@ function placeOf({ dueAtMs, id }: DelayedEvent): string {
 function afterOf(text: string): Pick<DelayedEvent, 'dueAtMs' | 'id'> {
   const [, dueAtMs, id] = /^(\d{1,15})\/(.+)$/s.exec(text) ?? []
   if (dueAtMs === undefined || id === undefined)
-    throw badRequest(400, `after "${text.slice(0, 60)}" is none that a page gave: send its next`, { parameter: 'after' })
+    throw badRequest(400, `after "${text.slice(0, 60)}" is not from a page: send the next of a page`, { parameter: 'after' })
   return { dueAtMs: Number(dueAtMs), id }
 }

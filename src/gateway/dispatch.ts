@@ -39,7 +39,7 @@ export function mountRoutes(app: Hono, routes: readonly Route[], authenticator: 
   }
   for (const [path, allowed] of methods) {
     const allow = allowed.sort().join(', ')
-    app.all(honoPath(path), (c) => problem(badRequest(405, `${c.req.method} is not for ${c.req.path}: it takes ${allow}`), { allow }))
+    app.all(honoPath(path), (c) => problem(badRequest(405, `${c.req.path} does not accept ${c.req.method}: use ${allow}`), { allow }))
   }
 }
 
@@ -48,7 +48,7 @@ function honoPath(path: string): string {
 }
 
 async function serve(c: Context, route: Route, authenticator: Authenticator, host: GatewayHost): Promise<Response> {
-  if (route.noHead === true && c.req.raw.method === 'HEAD') throw badRequest(405, `${c.req.path} has no end, and so no HEAD: use GET`)
+  if (route.noHead === true && c.req.raw.method === 'HEAD') throw badRequest(405, `${c.req.path} is an endless stream, so it has no HEAD: use GET`)
   const node = (c.env ?? {}) as ServerObjects
   const caller = callerOfRequest(c.req.raw, node.incoming)
   const asked = route.access !== 'open' ? authenticator.authenticate(caller) : route.identifies === true ? knownOrAnyone(authenticator, caller) : ANYONE

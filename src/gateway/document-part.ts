@@ -39,5 +39,5 @@ export function upgradePaths(parts: readonly GatewayPart[]): readonly string[] {
 
 export function upgradeRequired(method: string, path: string): Response {
   if (method === 'GET') return problem(badRequest(426, `${path} is a WebSocket: ask for an upgrade`), { upgrade: 'websocket', connection: 'upgrade' })
-  return problem(badRequest(405, `${method} is not for ${path}: it takes GET, with an upgrade`), { allow: 'GET' })
+  return problem(badRequest(405, `${path} does not accept ${method}: use GET, with an upgrade`), { allow: 'GET' })
 }

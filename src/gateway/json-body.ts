@@ -25,7 +25,7 @@ export function jsonOf(bytes: Uint8Array, contentType: string | null): { readonl
   try {
     new JsonScanner(text, BOUNDS).whole()
   } catch (error) {
-    throw badRequest(400, `the body is not JSON that can be taken: ${(error as Error).message}`)
+    throw badRequest(400, `the body cannot be read as JSON: ${(error as Error).message}`)
   }
   return { value: JSON.parse(text) as unknown, text }
 }

@@ -42,11 +42,11 @@ export function managementRoutes(host: GatewayHost): Route[] {
       method: 'PUT',
       path: CHANNEL_PATH,
       name: 'declareChannel',
-      summary: 'Create a channel, or check that it is as it should be.',
+      summary: 'Create a channel, or check that it has this declaration.',
       body: { required: false, content: json(CHANNEL_BODY) },
       answers: {
-        200: { description: 'It was there, and agrees.', content: json({ type: 'object' }) },
-        201: { description: 'It is there now.', content: json({ type: 'object' }) },
+        200: { description: 'It existed already, with this declaration.', content: json({ type: 'object' }) },
+        201: { description: 'It was created.', content: json({ type: 'object' }) },
       },
       refuses: ['INVALID_OPTION', 'CHANNEL_CONFLICT', 'CLOSED'],
       handle: (request) => declare(request, host),
@@ -69,7 +69,7 @@ export function managementRoutes(host: GatewayHost): Route[] {
       method: 'DELETE',
       path: CONSUMER_PATH,
       name: 'removeConsumer',
-      summary: 'Forget a consumer that does not run: its place, its retries and its dead letters.',
+      summary: 'Remove a consumer that does not run, with its positions, retries and dead letters.',
       answers: { 204: { description: 'It is forgotten.' } },
       refuses: ['INVALID_NAME', 'INVALID_OPTION', 'CLOSED'],
       handle: async (request) => {
@@ -88,7 +88,7 @@ export function managementRoutes(host: GatewayHost): Route[] {
 /** Pausing outlives the caller and every instance: it is for whoever may manage the consumer's channels. */
 function pauseRoutes(host: GatewayHost): Route[] {
   const { broker } = host
-  const reason = { type: 'string', maxLength: LIMITS.reasonCharsMax, description: 'Why; the description of the consumer shows it.' }
+  const reason = { type: 'string', maxLength: LIMITS.reasonCharsMax, description: 'The reason; the description of the consumer shows it.' }
   const shared = { tag: 'management', parameters: { consumer: CONSUMER }, access: { action: 'manage', of: 'handler' }, method: 'POST' } as const
   const permitted = async (request: GatewayRequest): Promise<string> => {
     const consumer = checkName(request.parameters['consumer'], 'consumer')
@@ -100,9 +100,9 @@ function pauseRoutes(host: GatewayHost): Route[] {
       ...shared,
       path: `${CONSUMER_PATH}/pause`,
       name: 'pauseConsumer',
-      summary: 'Pause a consumer as a whole, wherever it runs, until it is resumed. What handlers have in hand goes on.',
+      summary: 'Pause a consumer as a whole, in every process, until it is resumed. Running handlers end normally.',
       body: { required: false, content: json({ type: 'object', properties: { reason }, additionalProperties: false }) },
-      answers: { 204: { description: 'It is given nothing.' } },
+      answers: { 204: { description: 'It is paused.' } },
       refuses: ['UNKNOWN_CONSUMER', 'INVALID_NAME', 'INVALID_OPTION', 'CLOSED'],
       handle: async (request) => {
         const consumer = await permitted(request)
@@ -115,7 +115,7 @@ function pauseRoutes(host: GatewayHost): Route[] {
       ...shared,
       path: `${CONSUMER_PATH}/resume`,
       name: 'resumeConsumer',
-      summary: 'Let a paused consumer go on where it was.',
+      summary: 'Let a paused consumer continue where it was.',
       answers: { 204: { description: 'It goes on.' } },
       refuses: ['UNKNOWN_CONSUMER', 'INVALID_NAME', 'CLOSED'],
       handle: async (request) => {
@@ -137,14 +137,14 @@ function rewindRoute(host: GatewayHost): Route {
     method: 'POST',
     path: `${CONSUMER_PATH}/rewind`,
     name: 'rewindConsumer',
-    summary: 'Move a consumer to another place, running or not. What it had in hand is delivered again from there.',
-    description: 'Where to is said in the query or in a JSON body.',
+    summary: 'Move a consumer to another position, running or not. Its events in flight are taken back.',
+    description: 'The position is in the query or in a JSON body.',
     query: { to: { ...to, schema: { type: 'string' } }, channel: CHANNEL_CHOICE },
     body: {
       required: false,
       content: json({ type: 'object', properties: { to: to.schema, channel: CHANNEL_CHOICE.schema }, additionalProperties: false }),
     },
-    answers: { 204: { description: 'It goes on from there.' } },
+    answers: { 204: { description: 'It continues from there.' } },
     refuses: ['UNKNOWN_CONSUMER', 'OFFSET_OUT_OF_RANGE', 'CLOSED'],
     handle: async (request) => {
       const consumer = checkName(request.parameters['consumer'], 'consumer')
@@ -156,7 +156,7 @@ function rewindRoute(host: GatewayHost): Route {
       await permitConsumer(request, host, 'manage', consumer, channel)
       if (ownerOf(consumer) !== null) request.permitNamed('manage', 'consumer', consumer, ['>'])
       if (place === undefined)
-        throw badRequest(400, 'say where to rewind to: ?to=beginning, an offset, a time or an age; or the same in a JSON body, {"to": "beginning"}')
+        throw badRequest(400, 'name the position: ?to=beginning, an offset, a time or an age; or the same in a JSON body, {"to": "beginning"}')
       await broker.rewind(consumer, placeOf('to', place), channel === undefined ? {} : { channel })
       return new Response(null, { status: 204 })
     },
@@ -166,7 +166,7 @@ function rewindRoute(host: GatewayHost): Route {
 async function rewindOf(request: GatewayRequest): Promise<{ readonly to?: string; readonly channel?: string }> {
   const body = membersOf(await request.json(), ['to', 'channel'], 'a rewind')
   const said = Object.entries(body).map(([name, value]) => {
-    if (request.query[name] !== undefined) throw badRequest(400, `${name} is in the query and in the body: say it once`, { member: name })
+    if (request.query[name] !== undefined) throw badRequest(400, `${name} is in the query and in the body: give it once`, { member: name })
     if (typeof value !== 'string' && !(name === 'to' && typeof value === 'number')) throw badRequest(400, `${name} must be text`, { member: name })
     return [name, String(value)]
   })
@@ -192,5 +192,5 @@ async function declare(request: GatewayRequest, host: GatewayHost): Promise<Resp
 
 function notOurs(channel: string): string {
   if (!channel.startsWith('$')) return channel
-  throw new MillraceError('FORBIDDEN', `"${channel}" is Millrace's own: it is neither made nor deleted over HTTP`, { channel })
+  throw new MillraceError('FORBIDDEN', `"${channel}" is Millrace's own: it cannot be created or deleted over HTTP`, { channel })
 }

@@ -35,9 +35,9 @@ export function openApiOf(routes: readonly Route[], upgrades: readonly UpgradeRo
         token: {
           type: 'http',
           scheme: 'bearer',
-          description: 'A token that millrace tokens add made, or a JWT. Asked for where the gateway has access control.',
+          description: 'A token of millrace tokens add, or a JWT. Needed if the gateway has access control.',
         },
-        query: { type: 'apiKey', in: 'query', name: 'access_token', description: 'The same, for clients that can set no header.' },
+        query: { type: 'apiKey', in: 'query', name: 'access_token', description: 'The same, for clients that cannot set a header.' },
       },
     },
   }

@@ -14,10 +14,10 @@ export function operationRoutes(host: GatewayHost, isClosing: () => boolean): Ro
       method: 'GET',
       path: '/api/describe',
       name: 'describe',
-      summary: 'Channels, consumers, lag, rates, dead letters, alarms: of the channels that the caller may do something with.',
+      summary: 'Channels, consumers, lag, rates, dead letters, alarms: of the channels for which the caller has a permission.',
       tag: 'operation',
       access: 'known',
-      answers: { 200: { description: 'The broker as it is.', content: json(ref('Description')) } },
+      answers: { 200: { description: 'The state of the broker.', content: json(ref('Description')) } },
       refuses: ['CLOSED'],
       handle: async ({ principal }) => Response.json(visible(await host.broker.describe(), principal)),
     },
@@ -37,14 +37,14 @@ export function operationRoutes(host: GatewayHost, isClosing: () => boolean): Ro
       path: '/ready',
       name: 'ready',
       summary:
-        'Whether the broker takes events: it is open, its store is well, and the gateway is not closing. Alarms are shown to callers with a permission for all channels.',
+        'Whether the broker accepts events: it is open, its store works, and the gateway is not closing. Alarms are shown to callers with a permission for all channels.',
       tag: 'operation',
       access: 'open',
       identifies: true,
       unmetered: true,
       answers: {
         200: { description: 'It does.', content: status({ const: 'ready' }) },
-        503: { description: 'It does not: alarms say why.', content: status({ const: 'not ready' }) },
+        503: { description: 'It does not; the alarms say why.', content: status({ const: 'not ready' }) },
       },
       handle: async ({ principal }) => {
         const { ready, alarms } = await readiness(host, isClosing())

@@ -29,7 +29,7 @@ export class OriginGuard {
     if (hosts !== 'any' && !hosts.some((each) => each.toLowerCase() === hostnameOf(host))) {
       throw new MillraceError(
         'FORBIDDEN',
-        `host "${host.slice(0, 100)}" is not served here: ask for ${hosts.join(' or ')}, or name it in the gateway's hosts`,
+        `host "${host.slice(0, 100)}" is not served here: use ${hosts.join(' or ')}, or add the name to the gateway's hosts`,
         { host: host.slice(0, 200) },
       )
     }
@@ -39,7 +39,7 @@ export class OriginGuard {
         ? caller.header('sec-fetch-site') === 'cross-site' && caller.header('sec-fetch-mode') !== 'navigate'
         : !sameHost(origin, host) && !this.#origins.has(origin)
     if (!foreign) return
-    throw new MillraceError('FORBIDDEN', `pages of ${origin?.slice(0, 100) ?? 'another site'} may not use this gateway: name the origin in its cors.origins`, {
+    throw new MillraceError('FORBIDDEN', `pages of ${origin?.slice(0, 100) ?? 'another site'} may not use this gateway: add the origin to its cors.origins`, {
       origin: origin?.slice(0, 200) ?? null,
     })
   }

@@ -16,19 +16,19 @@ export function publishRoute(host: GatewayHost): Route {
     method: 'POST',
     path: '/channels/{channel}/events',
     name: 'publishEvents',
-    summary: 'Publish CloudEvents: one (binary or structured mode), or a batch of which all are stored or none.',
+    summary: 'Publish CloudEvents: one (binary or structured mode), or a batch, which is stored whole or not at all.',
     description: `Answers when they are durable. Any other content type than ${STRUCTURED} and ${BATCHED} is the data of one event, whose attributes are in ce- headers (binary mode).`,
     tag: 'events',
     access: { action: 'publish', of: 'channel' },
     parameters: { channel: CHANNEL },
     query: {
-      delay: { description: 'Hold the events back for so long: 30s, 10m, 2h.', schema: { type: 'string' } },
-      at: { description: 'Hold the events back until then.', schema: { type: 'string', format: 'date-time' } },
+      delay: { description: 'Delay the events by this time: 30s, 10m, 2h.', schema: { type: 'string' } },
+      at: { description: 'Delay the events until this time.', schema: { type: 'string', format: 'date-time' } },
     },
     body: { required: true, content: { ...CLOUD_EVENTS, '*/*': {} } },
     answers: {
       202: {
-        description: 'They are durable. One receipt an event, in order.',
+        description: 'The events are durable. One receipt for each event, in order.',
         content: json({ type: 'object', required: ['receipts'], properties: { receipts: { type: 'array', items: ref('Receipt') } } }),
       },
     },

@@ -13,7 +13,7 @@ export function parameters<const Name extends string>(url: URL, known: readonly 
   for (const [name, value] of url.searchParams) {
     if (name === 'access_token') continue
     if (!known.includes(name as Name))
-      throw badRequest(400, `there is no query parameter "${name.slice(0, 60)}" here; there ${known.length === 0 ? 'is none' : `are ${known.join(', ')}`}`, {
+      throw badRequest(400, `unknown query parameter "${name.slice(0, 60)}"; this route has ${known.length === 0 ? 'none' : known.join(', ')}`, {
         parameter: name,
       })
     if (Object.hasOwn(found, name)) throw badRequest(400, `query parameter "${name}" is given twice`, { parameter: name })

@@ -30,20 +30,20 @@ export function readRoute(host: GatewayHost): Route {
     access: { action: 'read', of: 'channel' },
     parameters: { channel: CHANNEL },
     query: {
-      from: { ...FROM, description: `${FROM.description} The beginning unless it is said.` },
-      to: { ...FROM, description: `Stop before it: ${FROM.description} The end unless it is said.` },
+      from: { ...FROM, description: `${FROM.description} Default: the beginning.` },
+      to: { ...FROM, description: `Stop before it: ${FROM.description} Default: the end.` },
       limit: {
-        description: 'At most so many events.',
+        description: 'At most this many events.',
         schema: { type: 'integer', minimum: 1, maximum: LIMITS.gatewayPageEventsMax, default: LIMITS.gatewayPageEventsDefault },
       },
       where: WHERE,
       filter: FILTER,
     },
-    headers: { accept: { description: 'application/json gives offsets, too.', schema: { type: 'string' } } },
+    headers: { accept: { description: 'application/json includes offsets.', schema: { type: 'string' } } },
     answers: {
       200: {
         description: 'The events, in the order of their offsets.',
-        headers: { link: { description: '<…>; rel="next" when there is more.', schema: { type: 'string' } } },
+        headers: { link: { description: '<…>; rel="next" if there are more events.', schema: { type: 'string' } } },
         content: {
           [BATCHED]: { type: 'array', items: ref('CloudEvent') },
           'application/json': {

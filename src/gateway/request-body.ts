@@ -43,13 +43,13 @@ export class RequestBodies {
     const hold = (chunk: Uint8Array): void => {
       bytes += chunk.byteLength
       if (this.#count(caller, chunk.byteLength) > callerBytesMax) {
-        throw new MillraceError('BACKPRESSURE', `the gateway holds as many request bodies of "${principal.name}" as it may: try again`, {
+        throw new MillraceError('BACKPRESSURE', `the gateway holds as many request bodies of "${principal.name}" as its limit allows: try again`, {
           bytesMax: callerBytesMax,
         })
       }
       if (bytes > this.#bytesMax) throw this.#tooLarge()
       if (this.#held > this.#allBytesMax) {
-        throw new MillraceError('BACKPRESSURE', 'the gateway holds as many request bodies as it may: try again', { bytesMax: this.#allBytesMax })
+        throw new MillraceError('BACKPRESSURE', 'the gateway holds as many request bodies as its limit allows: try again', { bytesMax: this.#allBytesMax })
       }
       chunks.push(chunk)
     }

@@ -30,12 +30,12 @@ const DEFINITION: JsonSchema = {
   },
 }
 const EITHER: JsonSchema = { type: ['string', 'object'], description: 'A rule, or the name of one.' }
-const REASON: Parameter = { description: 'Why; kept in the history.', schema: { type: 'string' } }
+const REASON: Parameter = { description: 'The reason; kept in the history.', schema: { type: 'string' } }
 
 export function rulesRoutes(broker: Broker): Route[] {
   const one = { tag: 'rules', parameters: { rule: RULE }, access: { action: 'rules', of: 'handler' }, refuses: ['UNKNOWN_RULE', 'CLOSED'] } as const
   const all = { tag: 'rules', access: { action: 'rules', of: 'handler' } } as const
-  const receipt = { 200: { description: 'From which offset of each channel on it applies.', content: json(object) } }
+  const receipt = { 200: { description: 'The offset in each channel from which it applies.', content: json(object) } }
   const change = (verb: 'enable' | 'disable' | 'remove') => async (request: GatewayRequest) => {
     const { rules, rule } = await known(request, broker)
     return Response.json(await rules[verb](rule.name, reasonOf(request)))
@@ -48,8 +48,8 @@ export function rulesRoutes(broker: Broker): Route[] {
       path: '/api/rules',
       name: 'listRules',
       summary: 'List the rules: all, or those on a channel or wildcard.',
-      query: { on: { description: 'Only what is on this channel or wildcard.', schema: { type: 'string' } } },
-      answers: { 200: { description: 'By name; and the files of rules that were refused.', content: json(object) } },
+      query: { on: { description: 'Only rules on this channel or wildcard.', schema: { type: 'string' } } },
+      answers: { 200: { description: 'The rules by name, and the files that were refused.', content: json(object) } },
       refuses: ['CLOSED'],
       handle: (request) => list(request, broker),
     },
@@ -58,7 +58,7 @@ export function rulesRoutes(broker: Broker): Route[] {
       method: 'GET',
       path: PATH,
       name: 'showRule',
-      summary: 'A rule, with all its changes.',
+      summary: 'Show a rule, with all its changes.',
       answers: { 200: { description: 'The rule and its history.', content: json(object) } },
       handle: async (request) => {
         const { rules, rule } = await known(request, broker)
@@ -70,16 +70,23 @@ export function rulesRoutes(broker: Broker): Route[] {
       method: 'PUT',
       path: PATH,
       name: 'putRule',
-      summary: 'Add a rule, or change it.',
+      summary: 'Add or change a rule.',
       query: { reason: REASON },
       body: { required: true, content: json(DEFINITION) },
       answers: receipt,
       refuses: ['INVALID_RULE', 'UNKNOWN_CHANNEL', 'CLOSED'],
       handle: (request) => put(request, broker),
     },
-    { ...changed, method: 'DELETE', path: PATH, name: 'removeRule', summary: 'Remove a rule, and what waits for its actions.', handle: change('remove') },
-    { ...changed, method: 'POST', path: `${PATH}/enable`, name: 'enableRule', summary: 'Switch a rule on.', handle: change('enable') },
-    { ...changed, method: 'POST', path: `${PATH}/disable`, name: 'disableRule', summary: 'Switch a rule off.', handle: change('disable') },
+    {
+      ...changed,
+      method: 'DELETE',
+      path: PATH,
+      name: 'removeRule',
+      summary: 'Remove a rule, and the events that wait for its actions.',
+      handle: change('remove'),
+    },
+    { ...changed, method: 'POST', path: `${PATH}/enable`, name: 'enableRule', summary: 'Enable a rule.', handle: change('enable') },
+    { ...changed, method: 'POST', path: `${PATH}/disable`, name: 'disableRule', summary: 'Disable a rule.', handle: change('disable') },
     testRoute(broker),
   ]
 }
@@ -91,7 +98,7 @@ function testRoute(broker: Broker): Route {
     method: 'POST',
     path: '/api/rule-tests',
     name: 'testRule',
-    summary: 'Try a rule over events that are there, or explain one event. Nothing is done.',
+    summary: 'Try a rule on stored events, or explain one event. Nothing is done.',
     audited: false,
     body: {
       required: true,
@@ -108,7 +115,12 @@ function testRoute(broker: Broker): Route {
         },
       }),
     },
-    answers: { 200: { description: 'What would have matched and been done; with an event, why it matches or not.', content: json(object) } },
+    answers: {
+      200: {
+        description: 'The events that would have matched and the actions that would have been done; with an event, why it matches or not.',
+        content: json(object),
+      },
+    },
     refuses: ['INVALID_RULE', 'UNKNOWN_RULE', 'CLOSED'],
     handle: (request) => test(request, broker),
   }
@@ -168,7 +180,7 @@ async function put(request: GatewayRequest, broker: Broker): Promise<Response> {
   const rule = await permitted(request, null, async () => {
     const body = membersOf(await request.json(), ['name', 'description', 'on', 'when', 'then', 'enabled'], 'a rule')
     const name = request.parameters['rule']
-    if (body.name !== undefined && body.name !== name) throw badRequest(400, `the rule in the body is named otherwise than the path says: "${name}"`)
+    if (body.name !== undefined && body.name !== name) throw badRequest(400, `the rule in the body has another name than the path: "${name}"`)
     return parseRule({ ...body, name })
   })
   permitAll(request, rule.definition)

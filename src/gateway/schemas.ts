@@ -12,7 +12,7 @@ const whole = { type: 'integer' }
 export const SCHEMAS: Readonly<Record<string, JsonSchema>> = {
   CloudEvent: {
     type: 'object',
-    description: 'A CloudEvent 1.0 in its JSON format. Extension attributes stand beside the others.',
+    description: 'A CloudEvent 1.0 in its JSON format. Extension attributes are members like the others.',
     required: ['specversion', 'id', 'source', 'type'],
     properties: {
       specversion: { const: '1.0' },
@@ -35,14 +35,14 @@ export const SCHEMAS: Readonly<Record<string, JsonSchema>> = {
     properties: {
       channel: text,
       id: text,
-      offset: { type: ['integer', 'null'], description: 'Its place in the channel; null while the event with this id is held back by delay or at.' },
+      offset: { type: ['integer', 'null'], description: 'Its offset in the channel; null for a delayed event.' },
       duplicate: {
         type: 'boolean',
         description: 'The id was published before, within the channel’s window: nothing was stored, and the receipt says where the first one is.',
       },
       dueAtMs: {
         type: 'integer',
-        description: 'When the event that is held back will be in the channel, in milliseconds since the epoch; only where offset is null.',
+        description: 'When the delayed event is due, in milliseconds since the epoch; only if offset is null.',
       },
     },
   },
@@ -81,8 +81,12 @@ export const SCHEMAS: Readonly<Record<string, JsonSchema>> = {
     type: 'object',
     required: ['lease', 'expiresAt', 'channel', 'offset', 'attempt', 'redriven', 'event'],
     properties: {
-      lease: { type: 'string', description: 'By which the event is settled: /leases/{lease}/complete.' },
-      expiresAt: { type: 'string', format: 'date-time', description: 'The event is given to another then, unless the lease is extended or settled.' },
+      lease: { type: 'string', description: 'Settles the event: /leases/{lease}/complete.' },
+      expiresAt: {
+        type: 'string',
+        format: 'date-time',
+        description: 'At this time the event goes to another client, unless the lease was extended or settled.',
+      },
       channel: text,
       offset: whole,
       key: { type: ['string', 'null'] },
@@ -99,14 +103,14 @@ export const SCHEMAS: Readonly<Record<string, JsonSchema>> = {
       channels: { type: ['string', 'array'] },
       url: text,
       headers: { type: 'array', items: text, description: 'Their names.' },
-      secret: { type: 'string', description: 'In the answer that made it, and never again.' },
+      secret: { type: 'string', description: 'Only in the answer that created it.' },
       enabled: { type: 'boolean' },
-      by: { type: 'string', description: 'Who changed it last; millrace, when the subscriber said that it is gone.' },
+      by: { type: 'string', description: 'Who changed it last; millrace, if the subscriber answered 410.' },
       reason: { type: ['string', 'null'] },
-      problem: { type: ['string', 'null'], description: 'Why it does not run.' },
+      problem: { type: ['string', 'null'], description: 'The reason why it does not run.' },
       lastFailure: { type: ['object', 'null'], description: 'Of this process.', properties: { at: text, message: text } },
-      grantedPerMinute: { type: ['integer', 'null'], description: 'Requests a minute that the subscriber granted.' },
-      consumer: { type: 'string', description: 'The consumer whose dead letters and place are the subscription’s.' },
+      grantedPerMinute: { type: ['integer', 'null'], description: 'Requests a minute that the subscriber allowed.' },
+      consumer: { type: 'string', description: 'The consumer that has the dead letters and positions of the subscription.' },
       lag: whole,
       inFlight: whole,
       retrying: whole,

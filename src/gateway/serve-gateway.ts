@@ -154,22 +154,22 @@ function refuseMalformed(error: NodeJS.ErrnoException, socket: Socket): void {
   }
   if (error.code === 'ERR_HTTP_REQUEST_TIMEOUT') refuseOnSocket(socket, badRequest(408, 'the request took too long to arrive'))
   else if (error.code === 'HPE_HEADER_OVERFLOW') refuseOnSocket(socket, badRequest(431, 'the headers of the request are larger than 64 KiB'))
-  else refuseOnSocket(socket, badRequest(400, `the request is not HTTP as it must be (${error.code ?? error.message})`))
+  else refuseOnSocket(socket, badRequest(400, `the request is not valid HTTP (${error.code ?? error.message})`))
   // A client that goes on sending, or that takes nothing, does not hold the connection.
   setTimeout(() => socket.destroy(), 1000).unref()
 }
 
 function noticeOf(guarded: boolean, host: string, secure: boolean): string {
-  if (!guarded) return 'loopback only: there is no access control (millrace tokens add gives it)'
+  if (!guarded) return 'loopback only: there is no access control (add it with millrace tokens add)'
   if (isLoopbackHost(host)) return 'loopback only, with access control'
-  return secure ? 'with access control, over TLS' : 'with access control, and without TLS: put a proxy in front that has it, or tokens go in the clear'
+  return secure ? 'with access control, over TLS' : 'with access control, without TLS: put a proxy with TLS in front, or tokens are sent in the clear'
 }
 
 function refusePublicHost(host: string): void {
   if (isLoopbackHost(host)) return
   throw new MillraceError(
     'INVALID_OPTION',
-    `host "${host}" is not a loopback address, and there is no access control: whoever reaches it could read, publish and delete. Use 127.0.0.1, or give it tokens (millrace tokens add, the gateway's access option)`,
+    `host "${host}" is not a loopback address, and there is no access control: everybody who can connect could read, publish and delete. Use 127.0.0.1, or give it tokens (millrace tokens add, the gateway's access option)`,
     { option: 'host', host },
   )
 }

@@ -53,6 +53,6 @@ function callerOf(incoming: IncomingMessage): Caller {
   try {
     return callerOfUpgrade(incoming)
   } catch {
-    throw badRequest(400, 'the target of the request is no URL')
+    throw badRequest(400, 'the target of the request is not a URL')
   }
 }

@@ -26,7 +26,7 @@ export function handshakeRoute(ratePerMinute: number): Route {
     method: 'OPTIONS',
     path: '/channels/{channel}/events',
     name: 'grantWebhook',
-    summary: 'The handshake of CloudEvents webhooks: may this origin send to the channel, and how fast.',
+    summary: 'The handshake of CloudEvents webhooks: asks whether this origin may send to the channel, and how fast.',
     tag: 'events',
     access: { action: 'publish', of: 'channel' },
     parameters: { channel: CHANNEL },

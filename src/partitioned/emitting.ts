@@ -38,7 +38,8 @@ export async function sendOn(emissions: readonly Emission[], host: EmittingHost)
   for (const run of runs(emissions)) {
     const { channel } = run[0] as Emission
     for (;;) {
-      if (host.closed.aborted) throw new MillraceError('CLOSED', 'the broker closed before emissions were sent on: their next owner sends them')
+      if (host.closed.aborted)
+        throw new MillraceError('CLOSED', 'the broker closed before emissions were published: the next owner of the partition publishes them')
       try {
         await host.store(channel, run)
         break

@@ -53,7 +53,7 @@ export function memberNoteIn(text: string): MemberNote | null {
 }
 
 function notANote(group: string, member: string): MillraceError {
-  const message = `member ${JSON.stringify(member.slice(0, 60))} of group "${group}" left a note that is not Millrace's, and is ignored: another client wrote it`
+  const message = `member ${JSON.stringify(member.slice(0, 60))} of group "${group}" left a heartbeat that is not Millrace's, and is ignored: another client wrote it`
   return new MillraceError('DATA_DAMAGED', message, { consumer: group })
 }
 
@@ -310,7 +310,7 @@ export class Group {
   #tellOfInherited(): void {
     const partitions = this.#inherited.splice(0)
     if (partitions.length === 0) return
-    const message = 'a member of the consumer has gone: this process has taken over its partitions'
+    const message = 'a member of the consumer has ended: this process has taken over its partitions'
     this.#host.notice(message, { consumer: this.id, partitions: partitions.length, some: partitions.slice(0, 10).join(',') })
   }
 

@@ -400,6 +400,6 @@ export class Ownership {
 }
 
 function foreignEntries(journal: string, count: number): MillraceError {
-  const message = `${count} entries of journal ${journal} are not Millrace's, and are passed over: another client wrote there`
+  const message = `${count} entries of consumer log ${journal} are not Millrace's, and are skipped: another client wrote them`
   return new MillraceError('DATA_DAMAGED', message, { journal })
 }

@@ -409,7 +409,8 @@ export class PartitionedEngine implements Engine {
     const owned = groups.flatMap((group) => [...group.owned.values()])
     const results = await Promise.allSettled(owned.map(({ ownership }) => ownership.flushed()))
     const failed = results.find((result) => result.status === 'rejected')
-    if (failed !== undefined) throw new MillraceError('LEASE_LOST', 'a partition was lost to another process before all that was settled in it was durable')
+    if (failed !== undefined)
+      throw new MillraceError('LEASE_LOST', 'a partition was lost to another process before everything that was settled in it was durable')
   }
 
   async removeChannel(channel: string): Promise<void> {

@@ -136,7 +136,7 @@ export class Registry {
       // Somebody may have been faster, with another idea of it.
       await this.#look()
     }
-    throw new MillraceError('UNAVAILABLE', `channel "${name}" is being changed by others all the time: declare it again later`, { channel: name })
+    throw new MillraceError('UNAVAILABLE', `other processes keep changing channel "${name}": declare it again later`, { channel: name })
   }
 
   /** Whether the change was made: not where somebody else has changed or removed the channel since it was read. */

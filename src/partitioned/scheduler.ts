@@ -112,7 +112,7 @@ function emissionOf(channel: string, event: EncodedEvent): Due {
   return { channel, event, dueAtMs: null, waited: true }
 }
 
-const NOT_OURS: Failure = { name: 'DataDamaged', message: 'this record of the schedule is not an event that waits', kind: 'poison' }
+const NOT_OURS: Failure = { name: 'DataDamaged', message: 'this record of the schedule is not a delayed event', kind: 'poison' }
 
 /** Emits what is due, and puts back what is not. A record that is not Millrace's becomes a dead letter of the schedule. */
 export class Scheduler implements DeliverySink {
@@ -144,7 +144,7 @@ export class Scheduler implements DeliverySink {
     const found = scheduledIn(delivery.text)
     if (found === null && cancelledIn(delivery.text) !== null) return void subscription.complete(delivery, null)
     if (found === null) {
-      const message = `the record at offset ${delivery.offset} of ${SCHEDULE} is not an event that waits, and is put aside: another client wrote it`
+      const message = `the record at offset ${delivery.offset} of ${SCHEDULE} is not a delayed event, and is skipped: another client wrote it`
       this.#alarm(new MillraceError('DATA_DAMAGED', message, { channel: SCHEDULE, offset: delivery.offset }))
       subscription.deadLetter(delivery, NOT_OURS)
       return

@@ -54,7 +54,7 @@ export function explainPattern(pattern: PatternJson | string, event: EventInput)
   const explained = combinations.map(({ combination, leaves }) => explainCombination(combination, leaves, fields))
   const best = explained.find(({ matches }) => matches) ?? explained.reduce((closest, each) => (heldBy(each) > heldBy(closest) ? each : closest))
   if (best.matches || explained.length === 1) return best
-  return { ...best, reason: `${best.reason} (of ${explained.length} alternatives of "$or" this one comes closest)` }
+  return { ...best, reason: `${best.reason} (the closest of ${explained.length} alternatives of "$or")` }
 }
 
 function heldBy({ conditions }: PatternExplanation): number {
@@ -92,7 +92,7 @@ function foundAt(leaf: Leaf, fields: EventFields): readonly unknown[] {
   for (let at = 0; at < count; at++) {
     const value = fields.valueAt(leaf.node.indexes[at] as number)
     if (value.string !== undefined) found.push(value.string)
-    else if (!Number.isNaN(value.number)) found.push(value.isComparable ? value.number : `${value.numberText} (more digits than a double holds)`)
+    else if (!Number.isNaN(value.number)) found.push(value.isComparable ? value.number : `${value.numberText} (more digits than a double can hold)`)
     else found.push(value.literal ?? null)
   }
   return found

@@ -57,7 +57,7 @@ function lengthOf(definition: object): number {
   try {
     return JSON.stringify(definition).length
   } catch (cause) {
-    return refuseRule('', `a rule is data that JSON can carry: ${cause instanceof Error ? cause.message.split('\n')[0] : 'a member throws'}`)
+    return refuseRule('', `a rule must be data that JSON can hold: ${cause instanceof Error ? cause.message.split('\n')[0] : 'a member throws'}`)
   }
 }
 
@@ -66,7 +66,7 @@ export function ruleName(value: unknown): string {
   if (typeof value === 'string' && value.length <= LIMITS.ruleNameCharsMax && RULE_NAME.test(value)) return value
   return refuseRule(
     'name',
-    `${shown(value)} is no name of a rule: words of letters, digits, "_" and "-", joined by dots, at most ${LIMITS.ruleNameCharsMax} characters`,
+    `${shown(value)} cannot be the name of a rule: use words of letters, digits, "_" and "-", joined by dots, at most ${LIMITS.ruleNameCharsMax} characters`,
   )
 }
 
@@ -76,7 +76,7 @@ function channelsOf(value: unknown): readonly string[] {
   const names = list.map((each, index) => within(Array.isArray(value) ? `on[${index}]` : 'on', () => channelOf(each)))
   for (const [index, name] of names.entries()) {
     const twin = names.findIndex((other, at) => at !== index && (other === name || (isWildcard(other) && !isWildcard(name) && compileWildcard(other)(name))))
-    if (twin >= 0) refuseRule('on', `"${names[twin]}" takes in "${name}": the rule would act twice on one event`)
+    if (twin >= 0) refuseRule('on', `"${names[twin]}" includes "${name}": the rule would act twice on one event`)
   }
   const wildcards = names.filter(isWildcard)
   if (wildcards.length > 1) refuseRule('on', `one wildcard at most, so that no channel is taken twice; these are ${wildcards.join(', ')}`)
@@ -85,7 +85,7 @@ function channelsOf(value: unknown): readonly string[] {
 
 function channelOf(value: unknown): string {
   if (typeof value === 'string' && isWildcard(value)) compileWildcard(value)
-  else if (typeof value === 'string' && value.startsWith('$rule')) refuseRule('on', 'the channels of the rules themselves are not for rules')
+  else if (typeof value === 'string' && value.startsWith('$rule')) refuseRule('on', 'rules cannot act on the channels of the rules themselves')
   else checkName(value, 'channel')
   return value as string
 }

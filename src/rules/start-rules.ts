@@ -119,7 +119,7 @@ export async function startRules(broker: Broker, options: StartRulesOptions = {}
   if (http.secret !== undefined) checkFunction(http.secret, 'http.secret')
   if (options.onProblem !== undefined) checkFunction(options.onProblem, 'onProblem')
   for (const [name, called] of Object.entries(functions)) {
-    if (typeof called !== 'function') throw new MillraceError('INVALID_OPTION', `"${name}" of functions is no function`, { option: 'functions', name })
+    if (typeof called !== 'function') throw new MillraceError('INVALID_OPTION', `"${name}" of functions is not a function`, { option: 'functions', name })
   }
   const problem = told(options.onProblem)
   const runtime = new RuleRuntime(broker, {

@@ -31,7 +31,7 @@ export interface FaultSource {
   handled(record: Handled): void
 }
 
-const DIED: Failure = { name: 'WorkerDied', message: 'the test let the worker die between effect and completion', kind: 'crash' }
+const DIED: Failure = { name: 'WorkerDied', message: 'the test killed the worker between effect and completion', kind: 'crash' }
 
 /** @throws INVALID_OPTION */
 export function checkedFaults(faults: Faults): Faults {
@@ -39,7 +39,7 @@ export function checkedFaults(faults: Faults): Faults {
   for (const option of ['redeliver', 'crash'] as const) {
     const chance: unknown = faults[option] ?? 0
     if (typeof chance === 'number' && chance >= 0 && chance <= 1) continue
-    throw new MillraceError('INVALID_OPTION', `${option} must be a chance from 0 to 1; it is ${shown(chance)}`, { option })
+    throw new MillraceError('INVALID_OPTION', `${option} must be a probability from 0 to 1; it is ${shown(chance)}`, { option })
   }
   if (faults.reorder !== undefined) trueOrFalse(faults.reorder, 'reorder')
   return faults

@@ -113,8 +113,8 @@ export class EventColumns {
     this.count = count
     // The connection has its own checksums; what they cannot see is the two ends' own memory, as with the events' objects.
     this.block = decodeSentBlock(body.subarray(blockAt), false)
-    if (this.block.count !== count) throw malformed('a frame of events counts others than its block')
-    if (!this.#isPlaced()) throw malformed('an event has an offset or a time that is none')
+    if (this.block.count !== count) throw malformed('a frame of events has another count than its block')
+    if (!this.#isPlaced()) throw malformed('an event has an invalid offset or time')
   }
 
   /** Whether all offsets and times are such. Without columns, those of the block are looked at. */

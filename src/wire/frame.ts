@@ -77,7 +77,7 @@ export function numberedFrame(type: number, number: number, value: unknown): Buf
 }
 
 export function malformed(what: string): MillraceError {
-  return new MillraceError('INVALID_REQUEST', `the other end does not keep to the protocol: ${what}`, { what })
+  return new MillraceError('INVALID_REQUEST', `the other end violates the protocol: ${what}`, { what })
 }
 
 /** The last millisecond that a `Date` can hold. */
@@ -98,7 +98,7 @@ export function jsonOf(body: Buffer, at: number, bounds: JsonBounds | null = nul
     if (bounds !== null) new JsonScanner(text, bounds).whole()
     return JSON.parse(text)
   } catch (error) {
-    if (error instanceof JsonRefusal) throw malformed(`a body is not JSON that can be taken: ${error.message}`)
+    if (error instanceof JsonRefusal) throw malformed(`a body cannot be read as JSON: ${error.message}`)
     throw malformed('a body is not JSON')
   }
 }
@@ -138,7 +138,7 @@ export class FrameReader {
       this.#needed = FRAME_HEADER_BYTES
       if (bytes.length - at < FRAME_HEADER_BYTES) return at
       const length = bytes.readUInt32LE(at)
-      if (length < FRAME_HEADER_BYTES || length > this.frameBytesMax) throw malformed(`a frame of ${length} bytes, where 8 to ${this.frameBytesMax} are taken`)
+      if (length < FRAME_HEADER_BYTES || length > this.frameBytesMax) throw malformed(`a frame of ${length} bytes; 8 to ${this.frameBytesMax} are allowed`)
       this.#needed = length
       if (bytes.length - at < length) return at
       this.#onFrame(bytes[at + 4] as number, bytes.subarray(at + FRAME_HEADER_BYTES, at + length))

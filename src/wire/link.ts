@@ -194,7 +194,7 @@ export class Link {
   /** The other end has these. */
   #forget(received: number): void {
     const count = received - this.#first
-    if (!Number.isInteger(count) || count < 0 || count > this.#kept.length) throw malformed(`${received} frames acknowledged, which were never sent`)
+    if (!Number.isInteger(count) || count < 0 || count > this.#kept.length) throw malformed(`${received} frames acknowledged, more than were sent`)
     if (count === 0) return
     for (let at = 0; at < count; at++) this.#keptBytes -= (this.#kept[at] as Buffer).length
     this.#kept.splice(0, count)
@@ -213,7 +213,7 @@ export class Link {
     this.#silent = this.#heard ? 0 : this.#silent + 1
     this.#heard = false
     if (this.#silent > 2) return 'the other end is silent'
-    if (this.#stuck > 2) return 'the other end takes nothing'
+    if (this.#stuck > 2) return 'the other end accepts no data'
     const frame = newFrame(FRAME.ping, 8)
     frame.writeDoubleLE(this.#hooks.nowMs(), FRAME_HEADER_BYTES)
     this.sendUncounted(frame)

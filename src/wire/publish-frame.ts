@@ -78,7 +78,7 @@ export function decodePublish(body: Buffer): Publish {
   const dueAtMs = body.readDoubleLE(4)
   const timeMs = body.readDoubleLE(12)
   const offset = body.readDoubleLE(20)
-  if (!isTimeOrNone(dueAtMs) || !isTimeOrNone(timeMs) || !Number.isSafeInteger(offset)) throw malformed('a publish has a time or an offset that is none')
+  if (!isTimeOrNone(dueAtMs) || !isTimeOrNone(timeMs) || !Number.isSafeInteger(offset)) throw malformed('a publish has an invalid time or offset')
   const block = decodeSentBlock(body.subarray(nameEnd))
   return {
     request: body.readUInt32LE(0),
@@ -138,25 +138,25 @@ function rowOf(receipt: Receipt): Row {
 
 /** The receipts of events whose ids are known, or what they were refused with. @throws INVALID_REQUEST */
 export function decodeReceipts(body: Buffer, channel: string, ids: readonly string[]): (Receipt | MillraceError)[] {
-  if (body.length < RECEIPTS_BYTES || body.readUInt32LE(4) !== ids.length) throw malformed('receipts of other events than were published')
+  if (body.length < RECEIPTS_BYTES || body.readUInt32LE(4) !== ids.length) throw malformed('receipts do not match the published events')
   const first = body.readDoubleLE(8)
   const receipts: (Receipt | MillraceError)[] = new Array(ids.length)
   if (!Number.isNaN(first)) {
-    if (!Number.isSafeInteger(first + ids.length)) throw malformed('a receipt is none')
+    if (!Number.isSafeInteger(first + ids.length)) throw malformed('a receipt is invalid')
     for (let index = 0; index < ids.length; index++) {
       receipts[index] = { channel, id: ids[index] as string, offset: first + index, duplicate: false }
     }
     return receipts
   }
   const rows = jsonOf(body, RECEIPTS_BYTES)
-  if (!Array.isArray(rows) || rows.length !== ids.length) throw malformed('receipts of other events than were published')
+  if (!Array.isArray(rows) || rows.length !== ids.length) throw malformed('receipts do not match the published events')
   for (let index = 0; index < ids.length; index++) {
     const row: unknown = rows[index]
     if (!Array.isArray(row)) {
       receipts[index] = errorOfWire(row)
       continue
     }
-    if (!isRow(row)) throw malformed('a receipt is none')
+    if (!isRow(row)) throw malformed('a receipt is invalid')
     const [offset, duplicate, dueAtMs] = row
     const id = ids[index] as string
     receipts[index] = offset === null ? { channel, id, offset, duplicate, dueAtMs: dueAtMs as number } : { channel, id, offset, duplicate }

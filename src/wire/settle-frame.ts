@@ -114,7 +114,7 @@ export class Settlements {
     this.keyed = json?.keyed === true
     this.#details = json === null ? null : new Map(json.details)
     this.#emissions = emitted === 0 ? null : decodeEmissions(body, { count: this.count, placesAt, emitted, blockAt }, json?.channels ?? [])
-    for (let place = 0; place < this.count; place++) if (!isVerb(this.verbAt(place))) throw malformed('a delivery is settled by no verb')
+    for (let place = 0; place < this.count; place++) if (!isVerb(this.verbAt(place))) throw malformed('a delivery is settled by an unknown verb')
   }
 
   /** The number of the delivery that was settled. */
@@ -145,9 +145,9 @@ interface Json {
 function checkedJson(value: unknown, count: number): Json {
   const { details, channels, keyed } = (value ?? {}) as { readonly details?: unknown; readonly channels?: unknown; readonly keyed?: unknown }
   if (!Array.isArray(details) || !Array.isArray(channels)) throw malformed('the JSON of a settlement has no details or channels')
-  for (const name of channels) if (typeof name !== 'string') throw malformed('a channel of a settlement is no name')
+  for (const name of channels) if (typeof name !== 'string') throw malformed('a channel of a settlement is not a name')
   for (const entry of details as unknown[]) {
-    if (!Array.isArray(entry) || !isPlace(entry[0], count) || !isDetail(entry[1])) throw malformed('a settlement says how in a way that is none')
+    if (!Array.isArray(entry) || !isPlace(entry[0], count) || !isDetail(entry[1])) throw malformed('a settlement has invalid details')
   }
   return { details, channels, keyed: keyed === true } as Json
 }
@@ -190,13 +190,13 @@ function decodeEmissions(body: Buffer, places: EmissionPlaces, channels: readonl
   const found = new Map<number, Emission[]>()
   const { placesAt, emitted: count, blockAt } = places
   const block = decodeSentBlock(body.subarray(blockAt))
-  if (block.count !== count) throw malformed('a settlement counts other emissions than its block')
+  if (block.count !== count) throw malformed('a settlement has another count of emissions than its block')
   for (let index = 0; index < count; index++) {
     const channel = channels[body.readUInt16LE(placesAt + 4 * count + 2 * index)]
     if (channel === undefined) throw malformed('an emission names no channel')
     const dueAtMs = body.readDoubleLE(placesAt + 6 * count + 8 * index)
     const place = body.readUInt32LE(placesAt + 4 * index)
-    if (!isTimeOrNone(dueAtMs) || place >= places.count) throw malformed('an emission belongs to no delivery, or is due at no time')
+    if (!isTimeOrNone(dueAtMs) || place >= places.count) throw malformed('an emission has no delivery, or an invalid due time')
     const emission = { channel, event: block.at(index), dueAtMs: Number.isNaN(dueAtMs) ? null : dueAtMs }
     const others = found.get(place)
     if (others === undefined) found.set(place, [emission])

@@ -87,7 +87,7 @@ export function dialSocket(path: string, timeoutMs: number): Promise<Greeted> {
     let read: Buffer = Buffer.alloc(0)
     const fail = (why: string, errno: string | null): void => {
       socket.destroy()
-      reject(new MillraceError('UNAVAILABLE', `nobody answers on ${path}: ${why}`, { path, errno }))
+      reject(new MillraceError('UNAVAILABLE', `no process answers on ${path}: ${why}`, { path, errno }))
     }
     const timer = setTimeout(() => fail(`no greeting within ${timeoutMs} ms`, null), timeoutMs)
     const failed = (error: NodeJS.ErrnoException): void => ended(error.message, error.code ?? null)
@@ -99,7 +99,7 @@ export function dialSocket(path: string, timeoutMs: number): Promise<Greeted> {
     const onData = (chunk: Buffer | string): void => {
       read = Buffer.concat([read, chunk as Buffer])
       const end = read.indexOf(10)
-      if (end < 0 && read.length > GREETING_BYTES_MAX) ended('its greeting is none of Millrace', null)
+      if (end < 0 && read.length > GREETING_BYTES_MAX) ended('its greeting is not Millrace’s', null)
       if (end < 0) return
       clearTimeout(timer)
       socket.pause()

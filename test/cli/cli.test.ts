@@ -216,7 +216,7 @@ test('checks a directory, says what is damaged and lost, and repairs it', async 
   expect(JSON.parse((await millrace('check', '--data', data, '--json')).out)).toMatchObject({ channels: [{ name: 'notes', next: 2, lost: [[0, 1]] }] })
   const repaired = await millrace('check', data, '--repair')
   expect(repaired.code).toBe(0)
-  expect(repaired.err).toMatch(/repaired: .* what was there is kept in .*damaged\.damaged-/)
+  expect(repaired.err).toMatch(/repaired: .* the old files are kept in .*damaged\.damaged-/)
   expect((await millrace('tail', 'notes', '--data', data, '--json')).out).toContain('"id":"b"')
   expect(await millrace('check', join(folder, 'nowhere'))).toMatchObject({ code: 1, err: expect.stringContaining('DATA_MISSING') as string })
 })

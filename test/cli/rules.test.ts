@@ -62,7 +62,7 @@ test('tries a file over history, and explains', async () => {
 
 test('adds, lists, shows, switches off and on, and removes; the rules act where they run', async () => {
   expect(await rules('add', file, '--author', 'ann', '--reason', 'as agreed')).toMatchObject({ code: 0, out: 'large revision 1, from carts/10 on\n' })
-  expect((await rules('add', file)).out).toBe('large is so already\n')
+  expect((await rules('add', file)).out).toBe('large has not changed\n')
   expect(JSON.parse((await rules('list', '--json')).out)).toMatchObject({ rules: [{ name: 'large', enabled: true, author: 'ann' }], refused: [] })
   expect((await rules('disable', 'large', '--author', 'bob', '--reason', 'too loud')).out).toContain('revision 2')
   expect((await rules('list')).out).toMatch(/large +carts +off +2 +bob/)

@@ -124,7 +124,7 @@ describe('a consumer tells of', () => {
     expect(lines[0]?.fields['reason']).toContain('none has finished')
     gate.open()
     await clock.pass(20_000)
-    expect(lines.at(-1)).toMatchObject({ level: 'info', message: 'a consumer that was stalled goes on' })
+    expect(lines.at(-1)).toMatchObject({ level: 'info', message: 'a consumer that was stalled makes progress again' })
     const told = lines.length
     await clock.pass(3_600_000)
     expect(lines).toHaveLength(told)

@@ -115,7 +115,7 @@ describe('tokens', () => {
     const text = readFileSync(tokens, 'utf8')
     expect(token).toMatch(/^millrace_[\w-]{43}$/)
     expect([text.includes(token), text.includes(token.slice(9)), statSync(tokens).mode & 0o777]).toEqual([false, false, 0o600])
-    expect(() => make({})).toThrow('permits nothing')
+    expect(() => make({})).toThrow('a token without permissions has no use')
   })
   test('a folder that is made for them is its owner’s alone, as the data are that may follow', () => {
     const umask = process.umask(0)
@@ -148,7 +148,7 @@ describe('tokens', () => {
     make({ read: ['>'] })
     const { format, tokens: entries } = JSON.parse(readFileSync(tokens, 'utf8')) as { format: number; tokens: object[] }
     writeFileSync(tokens, JSON.stringify({ format, tokens: entries.map((entry) => ({ ...entry, ...more })) }))
-    expect(() => readTokens(tokens)).toThrow('no file of tokens')
+    expect(() => readTokens(tokens)).toThrow('is not a file of tokens')
   })
   test('one that is removed ends to hold while the gateway runs, and so does what it has open', async () => {
     const token = make({ read: ['>'] })
@@ -175,7 +175,7 @@ describe('tokens', () => {
     writeFileSync(tokens, '{"format":1,"tokens":[{}]}')
     await eventually(async () => (await call(gateway, '/api/describe', token)).status).toBe(401)
     expect(told.length).toBeGreaterThan(0)
-    expect(() => open({ access: { tokens } })).toThrow('no file of tokens')
+    expect(() => open({ access: { tokens } })).toThrow('is not a file of tokens')
   })
   test('what may be seen of the broker is what may be used', async () => {
     await broker.publish('secrets', event as never)

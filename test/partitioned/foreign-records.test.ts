@@ -66,11 +66,11 @@ describe('a record of another client in a stream of Millrace', () => {
     expect(alarms.map(({ code, message }) => [code, /record at offset \d+ of ~schedule/.test(message)])).toContainEqual(['DATA_DAMAGED', true])
   })
 
-  it('is passed over in a journal, with an alarm that names the journal', async () => {
+  it('is skipped in a consumer log, with an alarm that names the log', async () => {
     const alarms = await withGarbage((server, text) => {
       for (const [id, journal] of server.journals) if (id.startsWith('worker/')) journal.entries.push([++journal.version, Buffer.from(text)])
     })
-    expect(alarms.map(({ code, message }) => [code, /journal worker\/orders\/\d/.test(message)])).toContainEqual(['DATA_DAMAGED', true])
+    expect(alarms.map(({ code, message }) => [code, /consumer log worker\/orders\/\d/.test(message)])).toContainEqual(['DATA_DAMAGED', true])
   })
 
   it('is no member of a group, with an alarm that names the group', async () => {
@@ -81,7 +81,7 @@ describe('a record of another client in a stream of Millrace', () => {
     expect(alarms.map(({ code, message }) => [code, /group "worker"/.test(message)])).toContainEqual(['DATA_DAMAGED', true])
   })
 
-  it('does not make a journal of a partition that is not there', async () => {
+  it('does not create a consumer log of a partition that does not exist', async () => {
     await withGarbage((server, text) => server.journals.set(`worker/orders/${text}`, { version: 1, entries: [[1, Buffer.from(text)]] }))
   })
 })

@@ -64,7 +64,7 @@ test('partitions of a member that has gone silent are taken over, and one line t
   await second.broker.start(worker)
   silent = true
   await expect.poll(() => second.notices.length, { timeout: 10_000 }).toBeGreaterThan(0)
-  expect(second.notices[0]).toMatch(/a member of the consumer has gone: this process has taken over its partitions .*"consumer":"worker"/)
+  expect(second.notices[0]).toMatch(/a member of the consumer has ended: this process has taken over its partitions .*"consumer":"worker"/)
   silent = false
 })
 

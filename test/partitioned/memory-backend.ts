@@ -75,7 +75,7 @@ export class MemoryBackend implements LogBackend {
 
   #channel(name: string): StoredChannel {
     const channel = this.#server.channels.get(name)
-    if (channel === undefined) throw new MillraceError('UNKNOWN_CHANNEL', `channel "${name}" is not there`)
+    if (channel === undefined) throw new MillraceError('UNKNOWN_CHANNEL', `channel "${name}" does not exist`)
     this.#retain(channel)
     return channel
   }

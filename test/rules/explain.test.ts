@@ -43,10 +43,7 @@ describe('explaining a pattern', () => {
     ],
     [{ data: { items: { a: [1], b: [4] } } }, 'each condition holds, but not all within one element of the array that they share'],
     [{ data: { items: { a: [2] } } }, 'data.items.a must be 2; it is 1, 3'],
-    [
-      { $or: [{ type: ['no'] }, { type: ['cart.item.added'], data: { n: [8] } }] },
-      'data.n must be 8; it is 7 (of 2 alternatives of "$or" this one comes closest)',
-    ],
+    [{ $or: [{ type: ['no'] }, { type: ['cart.item.added'], data: { n: [8] } }] }, 'data.n must be 8; it is 7 (the closest of 2 alternatives of "$or")'],
     [{ $or: [{ type: ['no'] }, { data: { n: [7] } }] }, 'all 1 condition(s) hold'],
   ])('%j: %s', (pattern, reason) => {
     for (const form of [event, JSON.stringify(event)]) expect(explainPattern(pattern as never, form).reason).toBe(reason)

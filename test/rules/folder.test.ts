@@ -144,7 +144,7 @@ describe('a watched folder', () => {
     await file('c.yaml', `${yaml('c', 'one')}---\n${yaml('c', 'two')}`)
     const rules = await start()
     expect(await types(rules)).toEqual({ a: 'one' })
-    expect(problems).toEqual(['b.yaml: rule "a" is in a.yaml already', 'c.yaml: rule "c" is in it twice'])
+    expect(problems).toEqual(['b.yaml: rule "a" is in a.yaml already', 'c.yaml: rule "c" is in the file twice'])
   })
 
   it('takes up what it could not take up at first, and removes what it could not remove', async () => {

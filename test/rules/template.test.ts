@@ -122,7 +122,7 @@ describe('templates', () => {
   it.each([
     ['{{ data.gone | required }}', 'required'],
     ['{{ data.cart | number }}', '"number" takes a number'],
-    ['{{ data.n | over 0 }}', 'no number that JSON can carry'],
+    ['{{ data.n | over 0 }}', 'is not a number that JSON can hold'],
     ['{{ data.items | upper }}', '"upper" takes a string, not an array'],
     ['{{ data.none | join }}', 'not null'],
     ['{{ "x" | iso }}', 'takes a time'],
@@ -133,7 +133,7 @@ describe('templates', () => {
   it.each([
     ['{{ data.n', '"|" and a function, or "}}", are expected, at character 10 (its end)'],
     ['{{ }}', 'a path such as data.sku'],
-    ['{{ data..n }}', 'a name is expected behind the dot'],
+    ['{{ data..n }}', 'a name is expected after the dot'],
     ['{{ data[x] }}', 'a number or a name in quotes'],
     ['{{ $secret }}', 'there is no $secret'],
     ['{{ data.n | constructor }}', 'there is no function "constructor"'],

@@ -117,7 +117,7 @@ export abstract class ConsumerCarriage<H extends Home> implements Carriage {
     for (const home of await this.#homes.logs(channel, consumer ?? QUEUE_GROUP)) {
       if (await this.#homes.put(home, await changeOf(home))) continue
       const who = consumer === null ? `queue "${channel}"` : `consumer "${consumer}"`
-      throw new MillraceError('INVALID_OPTION', `${who} is being worked on: stop its consumers before it is put elsewhere`, { channel })
+      throw new MillraceError('INVALID_OPTION', `consumers work on ${who}: stop them before the copy`, { channel })
     }
   }
 }

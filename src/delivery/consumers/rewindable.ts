@@ -30,7 +30,7 @@ export function rewindable<H extends Home>(homes: readonly H[], { consumer, chan
   const streams = there.filter((home) => home.channel.kind === 'stream')
   if (streams.length > 0) return streams
   const of = channel === null ? 'consumes queues only' : `consumes "${channel}", which is a queue`
-  throw new MillraceError('INVALID_OPTION', `consumer "${consumer}" cannot be rewound: it ${of}, and a queue forgets what is done`, {
+  throw new MillraceError('INVALID_OPTION', `consumer "${consumer}" cannot be rewound: it ${of}, and a queue does not keep events that are done`, {
     option: 'channel',
     consumer,
   })

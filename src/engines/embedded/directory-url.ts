@@ -9,12 +9,12 @@ export function directoryOf(url: string): string {
   const rest = url.slice('file:'.length)
   const strange = /[?#]/.exec(rest)?.[0]
   if (strange !== undefined)
-    throw wrong(url, `"${strange}" begins a part that a directory has not: where it belongs to the name, write %${strange === '?' ? '3F' : '23'}`)
+    throw wrong(url, `"${strange}" begins a part that the URL of a directory does not have: if it belongs to the name, write %${strange === '?' ? '3F' : '23'}`)
   const path = rest.startsWith('//') ? absolute(url) : decoded(url, rest)
   if (path === '') throw wrong(url, 'it names no directory: write file:./data')
   if (path.includes('\0')) throw wrong(url, 'a path cannot hold a NUL character')
-  if (/^~(?:\/|$)/.test(path)) throw wrong(url, 'only a shell knows what ~ is: write the whole path, or file:./~ for a directory of that name')
-  if (process.platform !== 'win32' && /^[A-Za-z]:[\\/]/.test(path)) throw wrong(url, 'it is a path of Windows')
+  if (/^~(?:\/|$)/.test(path)) throw wrong(url, '~ is expanded by a shell only: write the whole path, or file:./~ for a directory of that name')
+  if (process.platform !== 'win32' && /^[A-Za-z]:[\\/]/.test(path)) throw wrong(url, 'it is a Windows path')
   return resolve(path)
 }
 
@@ -27,7 +27,11 @@ function absolute(url: string): string {
   try {
     return fileURLToPath(url)
   } catch (cause) {
-    throw wrong(url, `after // stands a host, which a directory has not (${(cause as Error).message}): write file:./data or file:///var/lib/app`, cause)
+    throw wrong(
+      url,
+      `the part after // is a host, which a directory does not have (${(cause as Error).message}): write file:./data or file:///var/lib/app`,
+      cause,
+    )
   }
 }
 
@@ -35,11 +39,11 @@ function decoded(url: string, path: string): string {
   try {
     return decodeURIComponent(path)
   } catch (cause) {
-    throw wrong(url, 'a % must begin the code of a character: where it belongs to the name, write %25', cause)
+    throw wrong(url, 'a % must begin the code of a character: if it belongs to the name, write %25', cause)
   }
 }
 
 function wrong(url: string, why: string, cause?: unknown): MillraceError {
   const shownUrl = withoutSecrets(url)
-  return new MillraceError('INVALID_OPTION', `"${shownUrl}" is no directory's URL: ${why}`, { url: shownUrl }, { cause })
+  return new MillraceError('INVALID_OPTION', `"${shownUrl}" is not the URL of a directory: ${why}`, { url: shownUrl }, { cause })
 }

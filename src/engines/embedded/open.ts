@@ -30,7 +30,7 @@ export function openMemoryUrl(url: string, options: Pick<ConnectOptions, 'onAlar
   if (/^memory:(?:\/\/)?$/.test(url)) return openMemoryEngine(options)
   throw new MillraceError(
     'INVALID_OPTION',
-    `"${url}": memory: has no name, each connection has its own. Connect once and share the broker, or use file:./data`,
+    `"${url}": memory: takes no name, because each connection has its own data. Connect once and share the broker, or use file:./data`,
     { url },
   )
 }

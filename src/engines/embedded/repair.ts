@@ -163,8 +163,8 @@ function saidBy(marker: string): { readonly keptAs?: unknown; readonly made?: un
 function refuseUnfinished(directory: string): void {
   const said = saidBy(join(directory, FORMAT_FILE))
   if (typeof said?.keptAs !== 'string') return
-  const what = `a repair was cut off here while it moved files: what was there is in ${said.keptAs} and still here, what was to replace it in ${String(said.made)} and here`
-  throw damaged(FORMAT_FILE, `${what}. Move what is in ${said.keptAs} back over this directory, and repair it again`, { directory, keptAs: said.keptAs })
+  const what = `a repair was interrupted while it moved files: the old files are in ${said.keptAs} and here, the new ones in ${String(said.made)} and here`
+  throw damaged(FORMAT_FILE, `${what}. Move the files in ${said.keptAs} back into this directory, and repair it again`, { directory, keptAs: said.keptAs })
 }
 
 function committed(store: DiskStore, frame: Frame): Promise<void> {

@@ -119,7 +119,7 @@ class SharedDirectory {
       throw error
     }
     if (this.#closed) return this.#release()
-    this.#options.notice?.('the process that owned the data directory has gone: this one has taken it over', { directory: this.#directory, pid: process.pid })
+    this.#options.notice?.('the process that owned the data directory has ended: this one has taken over', { directory: this.#directory, pid: process.pid })
   }
 
   async #release(): Promise<void> {

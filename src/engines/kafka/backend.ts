@@ -160,7 +160,7 @@ export class KafkaBackend implements LogBackend {
       await this.#registry.look()
       entry = this.#registry.channel(name)
     }
-    if (entry === undefined) throw new MillraceError('UNKNOWN_CHANNEL', `channel "${name}" is not there`, { channel: name })
+    if (entry === undefined) throw new MillraceError('UNKNOWN_CHANNEL', `channel "${name}" does not exist`, { channel: name })
     const { incarnation } = entry
     let channel = this.#channels.get(incarnation)
     if (channel === undefined) {
@@ -279,11 +279,11 @@ export class KafkaBackend implements LogBackend {
   }
 
   beat(group: string, member: string, text: string, ttlMs: number): Promise<void> {
-    return this.#do('saying that a member lives', () => this.#notes.beat(group, member, text, ttlMs))
+    return this.#do('sending a heartbeat', () => this.#notes.beat(group, member, text, ttlMs))
   }
 
   leave(group: string, member: string): Promise<void> {
-    return this.#do('saying that a member leaves', () => this.#notes.leave(group, member))
+    return this.#do('ending a membership', () => this.#notes.leave(group, member))
   }
 
   members(group: string): Promise<ReadonlyMap<string, string>> {

@@ -90,7 +90,7 @@ export class ChannelLog {
     const code = error instanceof KafkaError ? error.code : ((error as { errors?: { apiCode?: number }[] }).errors?.[0]?.apiCode ?? 0)
     if (code !== CODES.UNKNOWN_TOPIC_OR_PARTITION || (await this.#exists())) return error
     const { name } = this.entry.spec
-    return new MillraceError('UNKNOWN_CHANNEL', `channel "${name}" is not there any more: declare it again`, { channel: name })
+    return new MillraceError('UNKNOWN_CHANNEL', `channel "${name}" no longer exists: declare it again`, { channel: name })
   }
 
   /** Look where the log begins and ends. A call that comes while one looks shares the next look. */
@@ -312,7 +312,7 @@ export class ChannelLog {
     const { library } = this.client
     return this.ask('reading', async (connection) => {
       const [answer] = await fetch(library, connection, [{ topic: this.topic, offset }], 0, bytes)
-      if (answer === undefined) throw new KafkaError(CODES.UNKNOWN_TOPIC_OR_PARTITION, `topic ${this.topic} is not there`)
+      if (answer === undefined) throw new KafkaError(CODES.UNKNOWN_TOPIC_OR_PARTITION, `topic ${this.topic} does not exist`)
       if (answer.code !== 0 && answer.code !== CODES.OFFSET_OUT_OF_RANGE) throw new KafkaError(answer.code, `Kafka's error ${answer.code}`)
       return answer
     })
@@ -323,7 +323,7 @@ export class ChannelLog {
     return decodeBatches(bytes, from, {
       decompress: (algorithm, compressed) => {
         const known = algorithms[algorithm]
-        if (known === undefined) throw new MillraceError('STORE_FAILED', `a batch of topic ${this.topic} is compressed in a way that is not known`)
+        if (known === undefined) throw new MillraceError('STORE_FAILED', `a batch of topic ${this.topic} is compressed in an unknown way`)
         return known.decompressSync(compressed)
       },
     })

@@ -182,7 +182,7 @@ export class ChannelWriter {
   }
 
   #tooLarge(events: number, bytes: number): MillraceError {
-    const message = `${events} events that are stored together have ${bytes} bytes, more than the ${BATCH_BYTES_MAX} of a batch on Kafka: publish fewer at once`
+    const message = `${events} events that are stored together have ${bytes} bytes, and a batch on Kafka has at most ${BATCH_BYTES_MAX}: publish fewer at once`
     return new MillraceError('EVENT_TOO_LARGE', message, { channel: this.#log.entry.spec.name, bytes, bytesMax: BATCH_BYTES_MAX })
   }
 }

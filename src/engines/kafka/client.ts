@@ -77,7 +77,7 @@ export class KafkaClient {
       await this.metadata([topic])
       id = this.#leaders.get(topic)
     }
-    if (id === undefined) throw new KafkaError(3, `topic ${topic} is not there`)
+    if (id === undefined) throw new KafkaError(3, `topic ${topic} does not exist`)
     return id
   }
 

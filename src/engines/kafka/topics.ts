@@ -90,12 +90,12 @@ export class Topics {
     const weak = durability === 'synced' ? configs?.get('flush.messages') !== '1' : Number(configs?.get('min.insync.replicas')) < 2
     if (!weak) return
     const setting = durability === 'synced' ? 'flush.messages=1' : 'min.insync.replicas=2'
-    const message = `kafka: clause 1 (durable) does not hold: topic ${name} has not ${setting}. Set it on the topics, or say in the URL what is wanted (durable=synced or durable=replicated)`
+    const message = `kafka: clause 1 (durable) does not hold: topic ${name} does not have ${setting}. Set it on the topics, or choose in the URL (durable=synced or durable=replicated)`
     throw new MillraceError('CLAUSE_REFUSED', message, { engine: 'kafka', clause: 1, setting })
   }
 }
 
 function tooFewBrokers(cause: KafkaError): MillraceError {
-  const message = `kafka: clause 1 (durable) cannot hold as durable=replicated says: three replicas are wanted, and the cluster has too few brokers (${cause.message}). Use durable=synced, which is the default`
+  const message = `kafka: clause 1 (durable) cannot hold with durable=replicated: it needs three replicas, and the cluster has too few brokers (${cause.message}). Use durable=synced, which is the default`
   return new MillraceError('CLAUSE_REFUSED', message, { engine: 'kafka', clause: 1, setting: 'default.replication.factor' }, { cause })
 }

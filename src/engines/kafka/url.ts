@@ -45,7 +45,7 @@ export function parseKafkaUrl(url: string, token: string | undefined): KafkaTarg
   const [, credentials, hosts = '', query = ''] = parts
   const options = new URLSearchParams(query)
   for (const name of options.keys()) {
-    if (!OPTIONS.includes(name as Option)) throw refuse(name, `the URL has an option "${name}"; there are ${OPTIONS.join(', ')}`)
+    if (!OPTIONS.includes(name as Option)) throw refuse(name, `the URL has an unknown option "${name}"; the options are ${OPTIONS.join(', ')}`)
   }
   const option = (name: Option): string | null => options.get(name)
   const durability = oneOf('durable', option('durable') ?? 'synced', ['synced', 'replicated'] as const)
@@ -63,7 +63,7 @@ export function parseKafkaUrl(url: string, token: string | undefined): KafkaTarg
 }
 
 function addressOf(text: string): Address {
-  if (text.includes('@')) throw refuse('url', 'an "@" in the URL is neither a host\'s nor between credentials and hosts: in a password it is written %40')
+  if (text.includes('@')) throw refuse('url', 'the URL has an "@" that does not separate credentials and hosts: in a password write it as %40')
   const parts = /^(\[[0-9a-fA-F:.]+\]|[^:[\]]+)(?::(\d+))?$/.exec(text.trim())
   const port = Number(parts?.[2] ?? PORT)
   if (parts === null || port < 1 || port > 65_535) throw refuse('url', `"${text}" is not host:port`)
@@ -104,10 +104,10 @@ function saslOf(credentials: string | undefined, mechanism: string | null, token
   const known = MECHANISMS[name]
   if (known === undefined) throw refuse('mechanism', `mechanism is ${Object.keys(MECHANISMS).join(', ')}; it is "${name}"`)
   if (name === 'oauthbearer') {
-    if (token === undefined) throw refuse('mechanism', 'oauthbearer shows a token: give it as the option token of connect')
+    if (token === undefined) throw refuse('mechanism', 'oauthbearer needs a token: give it as the option token of connect')
     return { sasl: { mechanism: known, token } }
   }
   const { user, password = '' } = credentialsIn(credentials ?? '', 'kafka: the URL')
-  if (user === '') throw refuse('mechanism', `${name} shows a user and a password: kafka://user:password@host`)
+  if (user === '') throw refuse('mechanism', `${name} needs a user and a password: kafka://user:password@host`)
   return { sasl: { mechanism: known, username: user, password } }
 }

@@ -6,7 +6,7 @@ const native = (reason: string, cost?: string): Capability => ({ support: 'nativ
 const emulated = (reason: string, cost: string): Capability => ({ support: 'emulated', reason, cost })
 
 function durable({ known, how }: Durable): Capability {
-  if (known === 'weaker') return { support: 'refused', reason: `${how}: the servers may acknowledge what a power cut takes back` }
+  if (known === 'weaker') return { support: 'refused', reason: `${how}: a power cut may take back what the servers have acknowledged` }
   if (known === 'unknown') return native(`file storage, acknowledged after the sync if the servers run with sync_interval: always: not proved, as ${how}`)
   return native(`file storage, sync_interval: always: ${how}`, 'a sync for each write, or for each batch of a channel')
 }

@@ -108,7 +108,7 @@ export class Journals {
       if (number < of) this.#client.publish(subject, part, headers)
       else {
         const { seq, count } = await this.#client.ask<{ readonly seq: number; readonly count?: number }>(subject, part, headers)
-        if (count !== of) throw new ApiError({ code: API.batchIncomplete, description: 'a journal entry was not stored whole' })
+        if (count !== of) throw new ApiError({ code: API.batchIncomplete, description: 'an entry of a consumer log was not stored completely' })
         return seq
       }
     }

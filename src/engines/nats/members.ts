@@ -28,7 +28,7 @@ export class Members {
 
   async beat(group: string, member: string, text: string, ttlMs: number): Promise<void> {
     const headers = [['Nats-TTL', `${Math.ceil(ttlMs / 1000)}s`]] as const
-    await this.#call('saying that it lives', () => this.#client.ask(this.#layout.member(group, member), text, this.#client.headers(headers)))
+    await this.#call('sending a heartbeat', () => this.#client.ask(this.#layout.member(group, member), text, this.#client.headers(headers)))
   }
 
   async leave(group: string, member: string): Promise<void> {

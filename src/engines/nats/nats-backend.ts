@@ -82,7 +82,7 @@ export class NatsBackend implements LogBackend {
     if (this.#durable.known !== 'unknown') return
     listener.alarm(
       UNPROVED,
-      `nats: clause 1 (durable) holds only if the servers run with "sync_interval: always", and ${this.#durable.how}: say durable=declared in the URL, or monitor=http://host:8222 to have it checked`,
+      `nats: clause 1 (durable) holds only if the servers run with "sync_interval: always", and ${this.#durable.how}: write durable=declared in the URL, or monitor=http://host:8222 to have it checked`,
     )
   }
 

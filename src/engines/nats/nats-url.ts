@@ -80,7 +80,7 @@ export function parseNatsUrl(url: string, environment: Environment = process.env
 function optionsOf(query: string): Map<string, string> {
   const options = new Map<string, string>()
   for (const [name, value] of new URLSearchParams(query)) {
-    if (!OPTIONS.includes(name)) throw invalid(name, `there is no URL option "${name}": there are ${OPTIONS.join(', ')}`)
+    if (!OPTIONS.includes(name)) throw invalid(name, `the URL has an unknown option "${name}"; the options are ${OPTIONS.join(', ')}`)
     options.set(name, value)
   }
   return options
@@ -99,7 +99,7 @@ function serversOf(hosts: string): { readonly servers: string[]; readonly user: 
       pass ??= given.password
     }
     const address = host.slice(at + 1)
-    if (!ADDRESS.test(address)) throw invalid('url', 'a server in the URL is no host or host:port')
+    if (!ADDRESS.test(address)) throw invalid('url', 'a server in the URL is not a host or host:port')
     return address
   })
   return { servers, user, pass }

@@ -82,7 +82,7 @@ export class Requests {
     if (waiting === undefined) return
     if (message.data.length === 0 && message.headers?.code === 503) {
       this.#waiting.delete(token)
-      waiting.fail(new Unanswered('nobody answers under that subject'))
+      waiting.fail(new Unanswered('no server answers on this subject'))
     } else if (waiting.take(message)) this.#waiting.delete(token)
     else waiting.dueMs = performance.now() + waiting.patienceMs
   }

@@ -70,7 +70,7 @@ export async function checkDurable(client: NatsClient, { durable, monitor }: Nat
     const interval = (weak.config?.sync_interval ?? 0) / 1e9
     throw refuse(
       `clause 1 (durable) does not hold: server ${weak.server_id ?? ''} acknowledges before it syncs, every ${interval} s: put "sync_interval: always" ` +
-        'into the "jetstream" block of its configuration, or say durable=weaker in the URL',
+        'into the "jetstream" block of its configuration, or write durable=weaker in the URL',
       { clauses: [1], setting: 'sync_interval', intervalMs: interval * 1000 },
     )
   }
@@ -78,7 +78,7 @@ export async function checkDurable(client: NatsClient, { durable, monitor }: Nat
   if (durable === 'declared') return { known: 'declared', how: 'the URL says durable=declared' }
   if (durable === 'proved') {
     throw refuse(
-      "clause 1 (durable) cannot be proved: this account may not ask the system; name the servers' monitoring addresses as monitor=http://host:8222",
+      "clause 1 (durable) cannot be proved: this account may not use the system account's requests; name the servers' monitoring addresses with monitor=http://host:8222",
       {
         clauses: [1],
         setting: 'sync_interval',

@@ -44,12 +44,12 @@ interface ServerFacts {
 export async function checkDurability(link: Pick<RedisLink, 'call'>, settings: RedisSettings): Promise<Durability> {
   const facts = await factsOf(link)
   if (compare(facts.version, OLDEST) < 0) {
-    throw refused(`needs Redis 7.0 or later, and the server is ${facts.shownVersion}: its scripts and streams lack what the engine is built of`, {
+    throw refused(`needs Redis 7.0 or later, and the server is ${facts.shownVersion}: its scripts and streams lack features that the engine needs`, {
       clause: null,
     })
   }
   if (facts.evicts !== null) {
-    throw refused(`the server may forget what it has (maxmemory-policy ${facts.evicts}): set maxmemory-policy noeviction`, { setting: 'maxmemory-policy' })
+    throw refused(`the server may evict stored data (maxmemory-policy ${facts.evicts}): set maxmemory-policy noeviction`, { setting: 'maxmemory-policy' })
   }
   return judge(facts, settings)
 }
@@ -78,21 +78,21 @@ function judge(facts: ServerFacts, { durable, replicas }: Pick<RedisSettings, 'd
   const wait = replicas === 0 ? null : ({ command: 'WAIT', local: 0, replicas } as const)
   if (!facts.appendOnly) {
     if (durable !== 'memory') throw weaker('the append-only file is off (appendonly no)', 'set appendonly yes and appendfsync always', 'memory', 'appendonly')
-    return { capability: lost('?durable=memory: what is acknowledged is lost when the server ends'), wait, doubt: null }
+    return { capability: lost('?durable=memory: acknowledged events are lost when the server ends'), wait, doubt: null }
   }
   if (facts.fsync === 'always') {
     const capability = { support: 'native', reason: `${SYNCED}${onReplicas}` } as const
     return { capability, wait: replicas > 0 && canWait ? { command: 'WAITAOF', local: 1, replicas } : wait, doubt: null }
   }
   if (durable !== 'always') {
-    const reason = `?durable=${durable}: what was acknowledged in the last second or two may be lost with the server (appendfsync ${facts.fsync ?? 'unknown'})`
+    const reason = `?durable=${durable}: events acknowledged in the last second or two may be lost with the server (appendfsync ${facts.fsync ?? 'unknown'})`
     return { capability: lost(reason), wait, doubt: null }
   }
   if (canWait) return waiting(facts, replicas, onReplicas)
   if (facts.fsync === null) {
-    const doubt = `the server does not let this user read its settings: that it syncs before it answers (appendfsync always) could not be checked`
+    const doubt = `the server does not let this user read its settings: whether it syncs before it answers (appendfsync always) could not be checked`
     const capability = { support: 'native', reason: `declared, not checked: ${doubt}` } as const
-    return { capability, wait, doubt: refused(`${doubt}. Permit CONFIG GET, or use a server from 7.2 on, which can be asked to wait for its disk`, {}) }
+    return { capability, wait, doubt: refused(`${doubt}. Allow CONFIG GET, or use a server from 7.2 on, which can wait for its disk on request`, {}) }
   }
   throw weaker(
     `the server answers before it syncs (appendfsync ${facts.fsync})`,

@@ -69,7 +69,7 @@ export class Inbox {
     const channels = [...this.#channels.keys()]
     const streams = channels.map((name) => this.#host.keys.inbox(name))
     const command = ['XREAD', 'COUNT', TOGETHER, 'BLOCK', BLOCK_MS, 'STREAMS', ...streams, ...streams.map(() => '0-0')] as const
-    const found = (await link.call(command, 'waiting for what plain clients write', { buffers: true })) as [Buffer, [Buffer, Buffer[]][]][] | null
+    const found = (await link.call(command, 'waiting for events of plain clients', { buffers: true })) as [Buffer, [Buffer, Buffer[]][]][] | null
     for (const [stream, entries] of found ?? []) {
       const channel = channels[streams.indexOf(String(stream))] as string
       await this.#takeIn(link, channel, entries)

@@ -209,7 +209,7 @@ export class RedisBackend implements LogBackend {
   }
 
   async beat(group: string, member: string, text: string, ttlMs: number): Promise<void> {
-    await this.#link.run(BEAT, [this.#keys.members(group)], [member, text, ttlMs], 'saying that a member lives')
+    await this.#link.run(BEAT, [this.#keys.members(group)], [member, text, ttlMs], 'sending a heartbeat')
   }
 
   async leave(group: string, member: string): Promise<void> {

@@ -4,7 +4,7 @@ import { type ErrorCode, isMillraceError, MillraceError } from '../../base/error
 /** First words of Redis' replies, with our code and what to do. */
 const REPLIES: readonly (readonly [begin: RegExp, code: ErrorCode, advice: string])[] = [
   [/\bOOM command not allowed/, 'DISK_FULL', 'nothing was stored, and nothing is lost: give the server more memory (maxmemory), or let channels keep less'],
-  [/^MISCONF .*No space/is, 'DISK_FULL', "the disk of the server's append-only file is full: nothing was stored; make space"],
+  [/^MISCONF .*No space/is, 'DISK_FULL', "the disk of the server's append-only file is full: nothing was stored. Free some space"],
   [/^MISCONF /, 'UNAVAILABLE', 'the server cannot write to its disk and takes no writes until it can: see its log'],
   [/^(NOAUTH|WRONGPASS) /, 'UNAUTHENTICATED', 'give the user and password in the URL, as in redis://user:password@host:6379'],
   [/^NOPERM /, 'FORBIDDEN', "the user's ACL lacks this: see docs/engines/redis.md for what Millrace needs"],

@@ -68,7 +68,7 @@ export class RedisLink {
       this.#down()
       if (!this.#opened || this.#closed || this.#lost) return
       this.#lost = true
-      onState(this.#unavailable('the connection was lost, and is being made again'))
+      onState(this.#unavailable('the connection was lost; connecting again'))
     })
     this.client.on('error', (error) => {
       this.#lastError = error

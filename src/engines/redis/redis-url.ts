@@ -46,14 +46,14 @@ export function redisSettings(url: string): RedisSettings {
   if (path.includes('@')) throw invalid('has "@" behind "/": in a password, "/" is written %2F')
   const options = new URLSearchParams(query)
   for (const name of options.keys()) {
-    if (!REDIS_OPTIONS.some((known) => known === name)) throw invalid(`has an option "${name}"; there are ${REDIS_OPTIONS.join(', ')}`)
+    if (!REDIS_OPTIONS.some((known) => known === name)) throw invalid(`has an unknown option "${name}"; the options are ${REDIS_OPTIONS.join(', ')}`)
   }
   const { user, password } = credentialsIn(credentials, 'the Redis URL')
   const sentinel = options.get('sentinel')
   const cluster = choice(options, 'cluster', ['false', 'true'] as const) === 'true'
-  if (sentinel !== null && cluster) throw invalid('says both sentinel and cluster')
+  if (sentinel !== null && cluster) throw invalid('has both sentinel and cluster: use one of them')
   const db = whole(path === '' ? '0' : path, 'the database (after the slash)', 0, 100_000)
-  if (cluster && db !== 0) throw invalid('names a database, and a cluster has one only')
+  if (cluster && db !== 0) throw invalid('names a database, and a cluster has only one')
   const prefix = options.get('prefix') ?? 'millrace'
   if (!PREFIX.test(prefix)) throw invalid(`has the prefix "${prefix}": use 1 to 100 letters, digits, "_", "." and "-"`)
   const port = sentinel === null ? 6379 : 26_379
@@ -78,7 +78,7 @@ function tlsOf(secure: boolean, options: URLSearchParams): RedisSettings['tls'] 
   for (const name of ['ca', 'cert', 'key'] as const) {
     const path = options.get(name)
     if (path === null) continue
-    if (!secure) throw invalid(`has the option "${name}", which is for TLS: begin it with rediss:`)
+    if (!secure) throw invalid(`has the option "${name}", which needs TLS: begin the URL with rediss:`)
     try {
       files[name] = readFileSync(path)
     } catch (cause) {

@@ -47,7 +47,7 @@ export class SafeWrites {
     )
     const [onDisk, onReplicas] = command === 'WAIT' ? [0, Number(reply)] : (reply as [number, number])
     if (onDisk >= local && onReplicas >= replicas) return said
-    const message = `redis: ${doing}: within ${LIMITS.serverAnswerMs} ms only ${onReplicas} of ${replicas} replicas and ${onDisk} of ${local} disks had it: it may be stored, and is not acknowledged`
+    const message = `redis: ${doing}: within ${LIMITS.serverAnswerMs} ms only ${onReplicas} of ${replicas} replicas and ${onDisk} of ${local} disks had the write: it may be stored, but is not acknowledged`
     throw new MillraceError('UNAVAILABLE', message, { engine: 'redis', replicas: onReplicas, disks: onDisk })
   }
 }

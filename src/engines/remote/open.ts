@@ -38,7 +38,7 @@ function decodedPath(path: string, url: string): string {
   try {
     return decodeURIComponent(path)
   } catch (cause) {
-    throw new MillraceError('INVALID_OPTION', `${url} is not percent-encoded: where a % belongs to the path, write %25`, { url }, { cause })
+    throw new MillraceError('INVALID_OPTION', `${url} is not percent-encoded: if a % belongs to the path, write %25`, { url }, { cause })
   }
 }
 
@@ -56,7 +56,7 @@ function parsed(url: string): URL {
     return new URL(url)
   } catch (cause) {
     const shownUrl = withoutSecrets(url)
-    throw new MillraceError('INVALID_OPTION', `"${shownUrl}" is no URL: use ws://host:port or wss://host:port`, { url: shownUrl }, { cause })
+    throw new MillraceError('INVALID_OPTION', `"${shownUrl}" is not a URL: use ws://host:port or wss://host:port`, { url: shownUrl }, { cause })
   }
 }
 
@@ -122,6 +122,6 @@ async function refusal(url: URL, response: IncomingMessage): Promise<MillraceErr
     if (status === 403) return new MillraceError('FORBIDDEN', `${url.origin} refuses: ${detail ?? 'not permitted'}`, { url: withoutSecrets(url.href), status })
     return unreachable(url, `${status} ${code ?? ''} ${detail ?? ''}`.trimEnd())
   } catch {
-    return unreachable(url, `it answers ${status}, and is perhaps no Millrace server`)
+    return unreachable(url, `it answers ${status}, so it may not be a Millrace server`)
   }
 }

@@ -92,7 +92,7 @@ function scanned<Result>(text: string, scan: (scanner: JsonScanner, text: string
     return scan(new JsonScanner(text, DATA_BOUNDS), text)
   } catch (error) {
     if (!(error instanceof JsonRefusal)) throw error
-    throw refuse(`the body is not JSON that can be taken: ${error.message}`, {})
+    throw refuse(`the body cannot be read as JSON: ${error.message}`, {})
   }
 }
 

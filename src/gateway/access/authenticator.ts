@@ -86,13 +86,13 @@ export class Authenticator {
       const principal = found instanceof Promise ? await found : found
       if (principal !== null) return principal
     }
-    throw new MillraceError('UNAUTHENTICATED', 'the credentials do not hold: the token is unknown, was removed, or has expired')
+    throw new MillraceError('UNAUTHENTICATED', 'the credentials are not valid: the token is unknown, was removed, or has expired')
   }
 }
 
 function localOnly(caller: Caller, local: Principal): Principal {
   if (caller.address !== undefined && !isLoopbackAddress(caller.address)) {
-    throw new MillraceError('FORBIDDEN', 'this gateway has no access control, and so it is for this machine alone: give it tokens (millrace tokens add)')
+    throw new MillraceError('FORBIDDEN', 'this gateway has no access control, so it serves only this machine: give it tokens (millrace tokens add)')
   }
   const forwarded = FORWARDED.find((name) => caller.header(name) !== undefined)
   if (forwarded === undefined) return local

@@ -79,7 +79,7 @@ export class JwtCheck implements CredentialCheck {
       })
       return payload
     } catch (error) {
-      if (isUnreachable(error)) throw new MillraceError('UNAVAILABLE', 'the keys of the token’s issuer cannot be had: try again', {}, { cause: error })
+      if (isUnreachable(error)) throw new MillraceError('UNAVAILABLE', 'the keys of the token’s issuer cannot be fetched: try again', {}, { cause: error })
       return null
     }
   }

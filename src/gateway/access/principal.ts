@@ -59,7 +59,7 @@ export function notYours(principal: Principal, action: Action, what: 'consumer' 
   const verb = action === 'rules' ? 'change' : action
   return new MillraceError(
     'FORBIDDEN',
-    `there is no ${what} "${name.slice(0, 100)}" that ${principal.kind} "${principal.name}" may ${verb}: it takes the permission for every channel of it`,
+    `there is no ${what} "${name.slice(0, 100)}" that ${principal.kind} "${principal.name}" may ${verb}: the caller needs the permission for every channel of it`,
     { action, [what]: name.slice(0, 100) },
   )
 }
@@ -67,7 +67,10 @@ export function notYours(principal: Principal, action: Action, what: 'consumer' 
 /** For what is long-lived: the credentials that let it in must hold still. @throws UNAUTHENTICATED */
 export function requireHeld(principal: Principal): void {
   if (!principal.holds()) {
-    throw new MillraceError('UNAUTHENTICATED', `the credentials of ${principal.kind} "${principal.name}" no longer hold: they were removed, or have expired`)
+    throw new MillraceError(
+      'UNAUTHENTICATED',
+      `the credentials of ${principal.kind} "${principal.name}" are no longer valid: they were removed, or have expired`,
+    )
   }
 }
 
@@ -75,7 +78,7 @@ export function requireHeld(principal: Principal): void {
 export function requirePermission(principal: Principal, action: Action, channel: string): void {
   if (principal.permits(action, channel)) return
   const why = isOfRules(channel)
-    ? 'it takes the permission to change rules on all channels (rules: ">")'
+    ? 'the permission to change rules on all channels is needed (rules: ">")'
     : action === 'publish' && channel.startsWith('$')
       ? 'channels that begin with "$" are written by Millrace itself'
       : 'ask for a token that has the permission'

@@ -45,7 +45,7 @@ export class TokenCheck implements CredentialCheck {
       this.#known = this.#load()
     } catch (error) {
       this.#known = new Map()
-      this.#report(new Error('the tokens cannot be read any more: none holds', { cause: error }))
+      this.#report(new Error('the tokens can no longer be read: none is valid', { cause: error }))
     }
   }
 

@@ -61,7 +61,7 @@ export function readTokens(path: string): readonly TokenEntry[] {
     for (const { permissions } of tokens) compilePermissions(permissions)
     return tokens
   } catch (cause) {
-    throw new MillraceError('INVALID_OPTION', `${path} is no file of tokens that this version reads`, { path }, { cause })
+    throw new MillraceError('INVALID_OPTION', `${path} is not a file of tokens that this version can read`, { path }, { cause })
   }
 }
 
@@ -76,10 +76,10 @@ export function addToken(path: string, { name, permissions, limits, expiresAtMs 
   compilePermissions(permissions)
   if (name === '') throw new MillraceError('INVALID_OPTION', 'a token has a name, by which it is listed and removed', { option: 'name' })
   if (expiresAtMs !== undefined && !(expiresAtMs <= TIME_MS_MAX)) {
-    throw new MillraceError('INVALID_OPTION', 'expires lies beyond all dates: leave it out, and the token does not expire', { option: 'expires' })
+    throw new MillraceError('INVALID_OPTION', 'expires is later than any date: leave it out for a token that does not expire', { option: 'expires' })
   }
   if (Object.values(permissions).every((channels) => channels.length === 0)) {
-    throw new MillraceError('INVALID_OPTION', 'a token that permits nothing is of no use: give it --publish, --consume, --read, --manage or --rules', {})
+    throw new MillraceError('INVALID_OPTION', 'a token without permissions has no use: give it --publish, --consume, --read, --manage or --rules', {})
   }
   const token = `millrace_${randomBytes(32).toString('base64url')}`
   const entry: TokenEntry = {
@@ -141,6 +141,6 @@ function lock(beside: string): number {
       rmSync(beside, { force: true })
       return openSync(beside, 'wx', 0o600)
     }
-    throw new MillraceError('UNAVAILABLE', `${beside} is there: another process changes the tokens; try again`, { path: beside })
+    throw new MillraceError('UNAVAILABLE', `${beside} exists: another process is changing the tokens; try again`, { path: beside })
   }
 }

@@ -32,11 +32,11 @@ type Member = 'emit' | 'delay' | 'reason' | 'lease'
 type Members = Partial<Record<Member, unknown>>
 
 const SUMMARY: Readonly<Record<Verb, string>> = {
-  complete: 'The event is done. What it emits is stored with its completion, or not at all.',
+  complete: 'The event is done. Its emissions are stored with its completion, or not at all.',
   retry: 'The attempt failed: deliver it again, after the delay or as the consumer’s backoff says. After the last attempt it is a dead letter.',
   reject: 'Give up on the event: to the consumer’s dead letters.',
-  release: 'Hand the event back unhandled: it counts as no attempt.',
-  extend: 'Keep the lease for so long from now.',
+  release: 'Hand the event back unhandled: no attempt is used.',
+  extend: 'Keep the lease for this time from now.',
 }
 const REASON_CHARS_MAX = 2000
 const EMIT: JsonSchema = {
@@ -103,7 +103,7 @@ function settleRoute(host: GatewayHost, consumers: PullConsumers): Route {
     ...common,
     path: '/leases/settle',
     name: 'settleLeases',
-    summary: 'Settle many leases in one request. Each has an answer of its own: one that is lost does not keep the others.',
+    summary: 'Settle many leases in one request. Each has an answer of its own: a lost lease does not affect the others.',
     body: {
       required: true,
       content: json({
@@ -115,7 +115,7 @@ function settleRoute(host: GatewayHost, consumers: PullConsumers): Route {
     },
     answers: {
       200: {
-        description: 'One answer each, in order; problem says why one was refused. What was settled is durable.',
+        description: 'One answer for each, in order; problem says why one was refused. Every settlement that is confirmed is durable.',
         content: json({ type: 'object', required: ['settled'], properties: { settled: { type: 'array', items: { anyOf: [SETTLED, ref('Problem')] } } } }),
       },
     },
@@ -231,7 +231,7 @@ async function emissionsOf(request: GatewayRequest, { encoder, engine }: BrokerH
 
 function failureOf(reason: unknown, kind: Failure['kind']): Failure {
   if (reason !== undefined && typeof reason !== 'string') throw badRequest(400, 'reason must be text')
-  return { name: 'Error', message: (reason ?? 'the client said no more').slice(0, REASON_CHARS_MAX), kind }
+  return { name: 'Error', message: (reason ?? 'the client gave no reason').slice(0, REASON_CHARS_MAX), kind }
 }
 
 function leaseMsOf(value: unknown): number {
@@ -241,5 +241,5 @@ function leaseMsOf(value: unknown): number {
 }
 
 function lost(id: string): MillraceError {
-  return new MillraceError('LEASE_LOST', 'the lease passed on before it was settled: its event is handled elsewhere', { lease: id })
+  return new MillraceError('LEASE_LOST', 'the lease expired before it was settled: its event is handled elsewhere', { lease: id })
 }

@@ -313,6 +313,6 @@ export class PullConsumer implements DeliverySink, Stoppable {
 }
 
 function expiry({ delivery }: Lease, leaseMs: number): Failure {
-  const error = new MillraceError('LEASE_LOST', `the client that had it did not settle it, nor extend its lease, within ${leaseMs} ms`)
+  const error = new MillraceError('LEASE_LOST', `the client did not settle the event, or extend its lease, within ${leaseMs} ms`)
   return { name: error.name, message: `${error.message} (attempt ${delivery.attempt})`, code: error.code, kind: 'timeout' }
 }

@@ -44,11 +44,11 @@ export class PullConsumers {
     const found = this.#open.get(name)
     if (found?.spec.form === spec.form) return { consumer: found, opened: false }
     if (found !== undefined && !replace) {
-      throw badRequest(409, `consumer "${name}" is open with other settings: PUT /consumers/${name} opens it anew`, { consumer: name })
+      throw badRequest(409, `consumer "${name}" is open with other settings: PUT /consumers/${name} opens it again`, { consumer: name })
     }
     if (this.#closing) throw closedGateway()
     if (found === undefined && this.#open.size + this.#busy.size >= LIMITS.gatewayPullConsumersMax) {
-      throw new MillraceError('BACKPRESSURE', `${this.#open.size} pulled consumers are open, which is the limit: leave one, or try again later`, {
+      throw new MillraceError('BACKPRESSURE', `${this.#open.size} pulled consumers are open, which is the limit: close one, or try again later`, {
         consumersMax: LIMITS.gatewayPullConsumersMax,
       })
     }
@@ -71,7 +71,7 @@ export class PullConsumers {
   lease(id: string): Lease | Settled {
     const found = this.#shelf.leases.get(id) ?? this.#settled.get(id)
     if (found !== undefined) return found
-    throw new MillraceError('LEASE_LOST', 'the lease is not held any more: it ran out, was settled before, or never was; its event is handled elsewhere', {
+    throw new MillraceError('LEASE_LOST', 'there is no such lease: it expired, was settled before, or never existed; its event is handled elsewhere', {
       lease: id.slice(0, 60),
     })
   }

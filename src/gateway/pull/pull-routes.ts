@@ -45,7 +45,7 @@ function join(consumers: PullConsumers): Route {
     method: 'PUT',
     path: '/consumers/{consumer}',
     name: 'joinConsumer',
-    summary: 'Open a consumer, or open it anew with other settings. What it had leased out is then handed back.',
+    summary: 'Open a consumer, or open it again with other settings. Its leased events are then handed back.',
     body: { required: true, content: json({ ...PULL_SCHEMA, required: ['channels'] }) },
     answers: {
       200: { description: 'It was open with these settings.', content: json({ type: 'object' }) },
@@ -70,11 +70,11 @@ function pull(consumers: PullConsumers, host: GatewayHost): Route {
     method: 'POST',
     path: '/consumers/{consumer}/pull',
     name: 'pullEvents',
-    summary: 'Lease events: those that are there, or the first that come while it waits. With channels it opens the consumer, if it is not open.',
+    summary: 'Lease events: those that are available, or the first that arrive while the pull waits. With channels it opens the consumer, if it is not open.',
     body: { required: false, content: json(PULL_BODY) },
     answers: {
       200: {
-        description: 'The events, each with the lease by which it is settled. None when none came.',
+        description: 'The events, each with the lease that settles it. The list is empty if no event arrived.',
         content: json({ type: 'object', required: ['deliveries'], properties: { deliveries: { type: 'array', items: ref('Delivery') } } }),
       },
       409: { description: 'The consumer is open with other settings.', content: { 'application/problem+json': ref('Problem') } },
@@ -100,7 +100,7 @@ function leave(consumers: PullConsumers): Route {
     method: 'POST',
     path: '/consumers/{consumer}/leave',
     name: 'leaveConsumer',
-    summary: 'Close a consumer: what it has leased out goes back. Its place in its channels stays.',
+    summary: 'Close a consumer: its leased events are handed back. Its positions stay.',
     answers: { 204: { description: 'It is closed.' } },
     refuses: ['UNKNOWN_CONSUMER'],
     handle: async (request) => {

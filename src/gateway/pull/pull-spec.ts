@@ -36,10 +36,10 @@ export const PULL_SCHEMA: JsonSchema = {
   type: 'object',
   properties: {
     channels: { type: 'array', items: { type: 'string' }, minItems: 1, description: 'Names and wildcards (orders.*).' },
-    from: { type: ['string', 'integer'], description: 'Where it begins in a channel that it has never seen.', default: 'beginning' },
+    from: { type: ['string', 'integer'], description: 'Where it begins in a channel that is new to it.', default: 'beginning' },
     types: { type: 'array', items: { type: 'string' }, minItems: 1, description: 'Only events of these types.' },
     where: { type: 'object', description: 'Only events that match this pattern, over the whole CloudEvent.' },
-    lease: { ...duration, description: 'How long an event is the client’s before it is given to another.', default: '30s' },
+    lease: { ...duration, description: 'How long a client has an event before it goes to another.', default: '30s' },
     leases: {
       type: 'integer',
       minimum: 1,
@@ -54,7 +54,7 @@ export const PULL_SCHEMA: JsonSchema = {
       properties: { min: duration, max: duration },
       additionalProperties: false,
     },
-    onDead: { enum: ['park', 'skip', 'block'], description: 'What follows a dead letter.' },
+    onDead: { enum: ['park', 'skip', 'block'], description: 'What happens to later events behind a dead letter.' },
   },
 }
 

@@ -100,7 +100,7 @@ export class PushPart implements GatewayPart {
 
   async #start({ name, spec, grantedPerMinute, ...entry }: PushEntry): Promise<void> {
     try {
-      if (spec === null) throw new Error('it was written by another version of Millrace, and cannot be read')
+      if (spec === null) throw new Error('it was written by another version of Millrace and cannot be read')
       const consumer = new PushConsumer(name, spec, grantedPerMinute, formOf({ grantedPerMinute, ...entry }), this.#pushHost)
       await this.host.broker.start(consumer)
       this.#running.set(name, consumer)

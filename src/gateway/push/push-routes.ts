@@ -25,7 +25,7 @@ const NAME_CHARS_MAX = 100
 const access = { action: 'consume', of: 'handler' } as const
 const one = { tag: 'subscriptions', parameters: { subscription: SUBSCRIPTION }, access, refuses: ['INVALID_NAME', 'UNKNOWN_SUBSCRIPTION', 'CLOSED'] } as const
 const changed = { ...one, audited: true } as const
-const shown = { 200: { description: 'The subscription as it is.', content: json(ref('Subscription')) } }
+const shown = { 200: { description: 'The subscription.', content: json(ref('Subscription')) } }
 
 export function pushRoutes(part: PushPart): Route[] {
   const switched = (enabled: boolean) => (request: GatewayRequest) => change(request, part, enabled)
@@ -36,7 +36,7 @@ export function pushRoutes(part: PushPart): Route[] {
       method: 'GET',
       path: PATH,
       name: 'showSubscription',
-      summary: 'A push subscription, and how it does.',
+      summary: 'A push subscription and its state.',
       answers: shown,
       handle: async (request) => Response.json(await describe(await known(request, part), part)),
     },
@@ -46,7 +46,7 @@ export function pushRoutes(part: PushPart): Route[] {
       method: 'DELETE',
       path: PATH,
       name: 'removeSubscription',
-      summary: 'Remove a push subscription, with its place in its channels and its dead letters.',
+      summary: 'Remove a push subscription, with its positions and its dead letters.',
       answers: { 204: { description: 'It is gone.' } },
       handle: (request) => remove(request, part),
     },
@@ -55,7 +55,7 @@ export function pushRoutes(part: PushPart): Route[] {
       method: 'POST',
       path: `${PATH}/enable`,
       name: 'enableSubscription',
-      summary: 'Switch it on: it goes on where it was.',
+      summary: 'Enable it: it continues where it was.',
       answers: shown,
       handle: switched(true),
     },
@@ -64,7 +64,7 @@ export function pushRoutes(part: PushPart): Route[] {
       method: 'POST',
       path: `${PATH}/disable`,
       name: 'disableSubscription',
-      summary: 'Switch it off: what comes meanwhile waits.',
+      summary: 'Disable it: new events wait.',
       answers: shown,
       handle: switched(false),
     },
@@ -96,12 +96,13 @@ function putRoute(part: PushPart): Route {
     method: 'PUT',
     path: PATH,
     name: 'putSubscription',
-    summary: 'Have the events of channels posted to a URL, signed as Standard Webhooks has it, or change how.',
-    description: 'It is durable, and begins before it is answered. With handshake, the subscriber is asked first, and nothing is kept unless it grants.',
+    summary: 'Create or change a subscription: the events of channels are posted to a URL, signed as Standard Webhooks specifies.',
+    description:
+      'The subscription is durable and running when this is answered. With handshake, the subscriber is asked first, and nothing is stored unless it agrees.',
     body: { required: true, content: json(PUSH_SCHEMA) },
     answers: {
-      200: { description: 'It was there, and is so now.', content: json(ref('Subscription')) },
-      201: { description: 'It is there; with the secret, where one was made.', content: json(ref('Subscription')) },
+      200: { description: 'It existed and was changed.', content: json(ref('Subscription')) },
+      201: { description: 'It was created; with the secret, if one was generated.', content: json(ref('Subscription')) },
     },
     refuses: ['INVALID_NAME', 'INVALID_OPTION', 'INVALID_PATTERN', 'UNKNOWN_CHANNEL', 'UNAVAILABLE', 'BACKPRESSURE', 'CLOSED'],
     handle: (request) => put(request, part),
@@ -172,7 +173,7 @@ async function check(spec: PushSpec, { host, settings }: PushPart): Promise<void
   if (settings.handshake && !spec.handshake) throw new MillraceError('FORBIDDEN', 'this gateway asks every subscriber first: handshake cannot be false', {})
   const address = addressIn(spec.url)
   if (address !== null && !settings.guard(address)) {
-    throw new MillraceError('FORBIDDEN', `${address} is not a public address: allow it in the configuration of the gateway (push.allow) if it is meant`, {
+    throw new MillraceError('FORBIDDEN', `${address} is not a public address: if you want it, allow it in the configuration of the gateway (push.allow)`, {
       address,
     })
   }
@@ -190,7 +191,7 @@ async function granted({ url, headers }: PushSpec, { settings }: PushPart, signa
   if (answer.allowed) return answer.ratePerMinute
   throw new MillraceError(
     'FORBIDDEN',
-    `the subscriber does not let ${origin} send to it: it answered ${answer.status} to the webhook handshake, without that origin in WebHook-Allowed-Origin`,
+    `the subscriber does not allow ${origin} to send: it answered ${answer.status} to the webhook handshake, without that origin in WebHook-Allowed-Origin`,
     { origin, status: answer.status },
   )
 }

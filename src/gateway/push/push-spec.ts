@@ -53,20 +53,20 @@ export const PUSH_SCHEMA: JsonSchema = {
     channels,
     types,
     where,
-    from: { type: ['string', 'integer'], description: 'Where it begins in a channel that it has never seen.', default: 'end' },
+    from: { type: ['string', 'integer'], description: 'Where it begins in a channel that is new to it.', default: 'end' },
     url: { type: 'string', format: 'uri', description: 'Where each event is posted, in the structured mode of CloudEvents.' },
     headers: { type: 'object', additionalProperties: text, description: 'Sent with each event; never shown again.' },
     secret: {
       type: ['string', 'array'],
-      description: 'What is signed with (whsec_…), or two while one takes over. One is made, and shown once, where none was given.',
+      description: 'The secret for signing (whsec_…), or two while you change it. Without one, a secret is generated and shown once.',
     },
     timeout: { type: ['string', 'integer'], description: 'How long the subscriber may take to answer.', default: '15s' },
     concurrency: { type: 'integer', minimum: 1, maximum: LIMITS.pushConcurrencyMax, default: LIMITS.concurrencyDefault },
-    rate: { type: 'string', description: 'At most so many in each process: 10/s, 100/m, 5/h.' },
+    rate: { type: 'string', description: 'At most this many in each process: 10/s, 100/m, 5/h.' },
     attempts,
     backoff: { ...backoff, description: 'Waits between attempts, with full jitter. Without it: the schedule of Standard Webhooks.' },
     onDead,
-    handshake: { type: 'boolean', description: 'Ask the subscriber first, as the CloudEvents webhook specification has it.' },
+    handshake: { type: 'boolean', description: 'Ask the subscriber first, as the CloudEvents webhook specification defines it.' },
     reply: {
       type: 'object',
       required: ['channel'],
@@ -123,7 +123,8 @@ function urlOf(value: unknown): string {
   const url = typeof value === 'string' && URL.canParse(value) ? new URL(value) : null
   if (url === null || (url.protocol !== 'https:' && url.protocol !== 'http:'))
     return invalid('url', 'must be an absolute URL that begins with https:// or http://')
-  if (url.username !== '' || url.password !== '') return invalid('url', 'must not hold a name or a password: put them into headers, which are not shown again')
+  if (url.username !== '' || url.password !== '')
+    return invalid('url', 'must not contain a name or a password: put them into headers, which are not shown again')
   if (url.hash !== '') return invalid('url', 'must not have a fragment')
   return url.href
 }
@@ -150,7 +151,7 @@ function headersOf(value: unknown): Readonly<Record<string, string>> {
 
 function secretsOf(value: unknown): readonly string[] {
   const list: readonly unknown[] = Array.isArray(value) ? value : [value]
-  if (list.length === 0 || list.length > 2) return invalid('secret', 'must be one, or two while one takes over from the other')
+  if (list.length === 0 || list.length > 2) return invalid('secret', 'must be one secret, or two while you change it')
   return list.map((each) => {
     const bytes = typeof each === 'string' ? Buffer.from(SECRET.exec(each)?.[1] ?? '', 'base64').length : 0
     return bytes >= 24 && bytes <= 64 ? (each as string) : invalid('secret', 'must be 24 to 64 bytes in base64, with or without "whsec_" before it')

@@ -45,7 +45,7 @@ export class SocketPart implements GatewayPart {
     sockets.handleUpgrade(incoming, socket, head, (webSocket) => {
       const accepted = sessions.accept(new WebSocketTransport(webSocket, () => undefined), () => this.#accessOf(principal))
       const unwatch = this.#host.vigil.watch(principal, () => {
-        webSocket.close(POLICY_VIOLATION, 'the credentials no longer hold')
+        webSocket.close(POLICY_VIOLATION, 'the credentials are no longer valid')
         accepted.end()
         setTimeout(() => webSocket.terminate(), LIMITS.gatewayCredentialsMs).unref()
       })

@@ -22,7 +22,7 @@ export const slack: Scheme = {
     freshSeconds(seconds, delivery)
     const given = Buffer.from(hex, 'hex')
     if (!secrets.some((secret) => sameDigest(hmac(secret, `v0:${seconds}:`, body), given))) {
-      throw badSignature('its signature is not that of the secret, the time and the body')
+      throw badSignature('its signature does not match the secret, the time and the body')
     }
   },
   payload: (verified) => formOrJsonPayload(verified, true),

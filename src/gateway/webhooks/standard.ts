@@ -20,7 +20,7 @@ export const standard: Scheme = {
   faultOf: (secret) => {
     const encoded = secret.replace(/^(?:whsec|whpk)_/, '')
     if (!BASE64.test(encoded)) return 'is not base64, with or without "whsec_" or "whpk_" before it'
-    if (secret.startsWith(PUBLIC) && Buffer.from(encoded, 'base64').length !== 32) return 'is no ed25519 public key: that has 32 bytes'
+    if (secret.startsWith(PUBLIC) && Buffer.from(encoded, 'base64').length !== 32) return 'is not an ed25519 public key, which has 32 bytes'
     return null
   },
   verify: (delivery) => {
@@ -33,7 +33,7 @@ export const standard: Scheme = {
     freshSeconds(seconds, delivery)
     const head = `${id}.${seconds}.`
     if (!secrets.some((secret) => holds(secret, head, given, delivery)))
-      throw badSignature('its signature is not that of the secret, the id, the time and the body')
+      throw badSignature('its signature does not match the secret, the id, the time and the body')
   },
   payload: jsonPayload,
   event: ({ headers }, { value }) => ({

@@ -24,7 +24,7 @@ export const stripe: Scheme = {
     freshSeconds(seconds, delivery)
     const wanted = secrets.map((secret) => hmac(secret, `${seconds}.`, body))
     if (!wanted.some((digest) => given.some((each) => sameDigest(digest, each)))) {
-      throw badSignature('its signature is not that of the secret, the time and the body')
+      throw badSignature('its signature does not match the secret, the time and the body')
     }
   },
   payload: jsonPayload,

@@ -53,10 +53,10 @@ function endpointOf(name: string, options: WebhookOptions): WebhookEndpoint {
   if (!NAME.test(name)) refuse('cannot be the name of an endpoint: letters, digits, "_" and "-"')
   knownOptions(options, ['scheme', 'secret', 'channel', 'tolerance', 'maxEventBytes'], option)
   const { scheme, secret, channel, tolerance = LIMITS.webhookToleranceMs, maxEventBytes } = options
-  if (!Object.hasOwn(SCHEMES, scheme)) refuse(`has no scheme that is known: it is one of ${Object.keys(SCHEMES).join(', ')}`)
+  if (!Object.hasOwn(SCHEMES, scheme)) refuse(`has no known scheme: use one of ${Object.keys(SCHEMES).join(', ')}`)
   const secrets: readonly unknown[] = Array.isArray(secret) ? secret : [secret]
   if (secrets.length === 0 || !secrets.every((each) => typeof each === 'string' && each !== ''))
-    refuse('must have a secret, or several: without one anybody could sign')
+    refuse('must have a secret, or several: without one, anybody could sign')
   for (const each of secrets as readonly string[]) {
     const fault = SCHEMES[scheme].faultOf(each)
     if (fault !== null) refuse(`has a secret that ${fault}`)

@@ -115,7 +115,7 @@ function receiveRoute(handle: Route['handle']): Route {
     path: '/webhooks/{webhook}',
     name: 'receiveWebhook',
     summary: 'A delivery of a sender whose webhooks are configured: GitHub, Stripe, Slack, Shopify, or one that follows Standard Webhooks.',
-    description: 'The signature is the credential. It is checked over the body as it came; a delivery that is sent again is stored once.',
+    description: 'The signature is the credential. It is checked over the body as it arrived. A delivery that is sent again is stored once.',
     tag: 'webhooks',
     access: 'open',
     parameters: { webhook: { description: 'The endpoint’s name.', required: true, schema: text } },

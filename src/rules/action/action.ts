@@ -76,7 +76,7 @@ export function parseActions(value: unknown): readonly Action[] {
     return PARSERS[kind](body, `${path}.${kind}`, number === 1 ? kind : `${kind}-${number}`)
   })
   if (actions.some(({ kind }) => kind === 'drop') && actions.length > 1)
-    refuseRule('then', '"drop" is the only action of its rule: the event is given to no rule at all')
+    refuseRule('then', '"drop" must be the only action of its rule: no rule acts on the event')
   return actions
 }
 
@@ -117,7 +117,7 @@ function parseEmit(body: unknown, path: string, id: string): EmitAction {
   )
   for (const [name] of attributes) {
     if (!ATTRIBUTE.test(name) || BARRED.has(name))
-      refuseRule(`${path}.attributes.${name}`, 'it names no attribute that an event may be given: lower-case letters and digits')
+      refuseRule(`${path}.attributes.${name}`, 'it is not the name of an attribute: use lower-case letters and digits')
   }
   for (const [name, attribute] of [
     ['key', 'partitionkey'],

@@ -68,7 +68,7 @@ export const systemResolver: Resolver = (hostname, found) => {
 function refused(hostname: string, addresses: readonly string[]): MillraceError {
   return new MillraceError(
     'FORBIDDEN',
-    `"${hostname}" is at ${addresses.slice(0, 4).join(', ')}, which is not a public address: allow it in the configuration (http.allow of the rules, push.allow of the gateway) if it is meant`,
+    `"${hostname}" is at ${addresses.slice(0, 4).join(', ')}, which is not a public address: if you want it, allow it in the configuration (http.allow of the rules, push.allow of the gateway)`,
     { hostname, addresses },
   )
 }

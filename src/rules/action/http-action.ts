@@ -41,7 +41,7 @@ function urlOf({ url }: HttpAction, scope: TemplateScope): string {
   const text = url.render(scope) ?? ''
   const [path = ''] = text.split(/[?#]/, 1)
   if (url.fixed === undefined && path.split('/').some((segment) => /^(?:\.|%2e){1,2}$/i.test(segment))) {
-    throw new TemplateFailure(`"." and ".." are no parts of a path that an event may fill in: the URL would be ${text}`)
+    throw new TemplateFailure(`an event may not fill in "." or ".." as a part of the path: the URL would be ${text}`)
   }
   return text
 }

@@ -70,13 +70,13 @@ function urlOf(value: unknown, path: string): TextTemplate {
 
 function headerName(name: string, path: string): string {
   const lower = name.toLowerCase()
-  if (!HEADER.test(lower) || lower.startsWith('webhook-')) return refuseRule(path, `${shown(name)} is no header that a rule may set`)
-  return BARRED_HEADERS.has(lower) ? refuseRule(path, `the header ${shown(name)} is not a rule's to set`) : lower
+  if (!HEADER.test(lower) || lower.startsWith('webhook-')) return refuseRule(path, `${shown(name)} is not the name of a header`)
+  return BARRED_HEADERS.has(lower) ? refuseRule(path, `a rule may not set the header ${shown(name)}`) : lower
 }
 
 /** A rule is readable by everybody who may read `$rules`: it names a secret, and never holds one. */
 function secretOf(value: unknown, path: string): string {
   const name = typeof value === 'string' ? /^env:([A-Za-z_][A-Za-z0-9_]*)$/.exec(value)?.[1] : undefined
   if (name !== undefined && name.length <= LIMITS.nameCharsMax) return `env:${name}`
-  return refuseRule(path, 'a secret is named, such as "env:HOOK_SECRET", and never written into a rule')
+  return refuseRule(path, 'name a secret, such as "env:HOOK_SECRET"; never write a secret into a rule')
 }

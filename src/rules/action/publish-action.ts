@@ -18,10 +18,14 @@ export function scopeOf({ event, channel, offset, key }: Omit<ActedOn, 'text'>, 
 export function hopsOf(event: StoredEvent): number {
   const hops = Number(attribute(event, 'rulehops') ?? 0) + 1
   if (hops <= LIMITS.ruleHopsMax) return hops
-  throw new MillraceError('INVALID_RULE', `the event has come through ${LIMITS.ruleHopsMax} rules, each caused by the one before: do they feed each other?`, {
-    path: 'then',
-    reason: 'rules feed each other',
-  })
+  throw new MillraceError(
+    'INVALID_RULE',
+    `the event has come through ${LIMITS.ruleHopsMax} rules, each caused by the one before: the rules may trigger each other`,
+    {
+      path: 'then',
+      reason: 'rules trigger each other',
+    },
+  )
 }
 
 /** The event that an action publishes. @throws TemplateFailure */

@@ -153,7 +153,7 @@ export class RuleFolder {
     const names = definitions.map((definition) => definition.name)
     const twice = names.find((each, at) => names.indexOf(each) !== at)
     if (twice !== undefined)
-      throw new MillraceError('INVALID_RULE', `${name}: rule "${twice}" is in it twice`, { file: name, reason: 'the rule is in it twice' })
+      throw new MillraceError('INVALID_RULE', `${name}: rule "${twice}" is in the file twice`, { file: name, reason: 'the rule is in the file twice' })
   }
 
   async #refuse(path: string, digest: string, error: MillraceError): Promise<void> {
@@ -174,7 +174,7 @@ export class RuleFolder {
 
   /** Rules that the file held before, and holds no more. */
   #removeDropped(path: string, names: ReadonlySet<string>): Promise<void> {
-    return this.#remove((file, name) => file.path === path && !names.has(name), `${path} does not hold it any more`)
+    return this.#remove((file, name) => file.path === path && !names.has(name), `${path} no longer contains it`)
   }
 
   async #removeGone(names: ReadonlySet<string>): Promise<void> {

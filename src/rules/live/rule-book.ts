@@ -266,7 +266,7 @@ export class RuleBook {
         if (action.create === null) {
           throw new MillraceError(
             'UNKNOWN_CHANNEL',
-            `rule "${rule.name}" writes to channel "${action.channel}", which is not declared: declare it, or let the action make it with "create: stream"`,
+            `rule "${rule.name}" writes to channel "${action.channel}", which is not declared: declare it, or let the action create it with "create: stream"`,
             { channel: action.channel, rule: rule.name },
           )
         }

@@ -61,7 +61,7 @@ function size(value: TemplateValue, name: string): number {
 
 function finite(value: number, name: string): number {
   if (Number.isFinite(value)) return value
-  throw new TemplateFailure(`"${name}" gives no number that JSON can carry`)
+  throw new TemplateFailure(`the result of "${name}" is not a number that JSON can hold`)
 }
 
 function moment(value: TemplateValue, name: string): string {

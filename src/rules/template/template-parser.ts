@@ -108,7 +108,7 @@ function pathAt(reader: Reader): readonly string[] {
       path.push(unquoted(name, reader))
     } else if (reader.takes('.')) {
       const name = reader.take(WORD)?.[0]
-      if (name === undefined) return reader.fail('a name is expected behind the dot; write others as ["a name"]')
+      if (name === undefined) return reader.fail('a name is expected after the dot; write other names as ["a name"]')
       path.push(name)
     } else return path
   }
@@ -148,7 +148,7 @@ function unquoted(quoted: string, reader: Reader): string {
   try {
     return JSON.parse(`"${quoted.startsWith("'") ? inner.replaceAll(/\\.|"/g, requoted) : inner}"`) as string
   } catch {
-    return reader.fail(`${quoted} holds an escape that JSON does not know`)
+    return reader.fail(`${quoted} has an escape that JSON does not allow`)
   }
 }
 

@@ -16,7 +16,7 @@ export function anything<Answer>(value: unknown): Answer {
 /** @throws INVALID_REQUEST */
 export function numberOf(value: unknown): number {
   if (Number.isSafeInteger(value)) return value as number
-  throw malformed('an answer is no number')
+  throw malformed('an answer is not a number')
 }
 
 /** @throws INVALID_REQUEST */
@@ -28,13 +28,13 @@ export function truthOf(value: unknown): boolean {
 /** A list of objects or texts. @throws INVALID_REQUEST */
 export function listOf<Item>(value: unknown): Item[] {
   if (Array.isArray(value) && value.every((item) => typeof item === 'string' || isObject(item))) return value as Item[]
-  throw malformed('an answer is no list')
+  throw malformed('an answer is not a list')
 }
 
 /** @throws INVALID_REQUEST */
 export function objectOf<Answer extends object>(value: unknown): Answer {
   if (isObject(value)) return value as Answer
-  throw malformed('an answer is no object')
+  throw malformed('an answer is not an object')
 }
 
 /** @throws INVALID_REQUEST */
@@ -42,7 +42,7 @@ export function channelOf(value: unknown): { readonly spec: ChannelSpec; readonl
   if (value === null) return null
   const { spec, end } = objectOf<{ readonly spec?: unknown; readonly end?: unknown }>(value)
   const { kind, types, retain, eventBytesMax } = objectOf<Partial<Record<keyof ChannelSpec, unknown>>>(spec)
-  if ((kind !== 'stream' && kind !== 'queue') || (types !== null && !Array.isArray(types)) || !isObject(retain)) throw malformed('an answer is no channel')
+  if ((kind !== 'stream' && kind !== 'queue') || (types !== null && !Array.isArray(types)) || !isObject(retain)) throw malformed('an answer is not a channel')
   numberOf(eventBytesMax)
   return { spec: spec as ChannelSpec, end: numberOf(end) }
 }
@@ -52,7 +52,7 @@ export function buriedOf(value: unknown): { readonly event: EventAttempt; readon
   const { event, failure } = objectOf<{ readonly event?: unknown; readonly failure?: unknown }>(value)
   const { channel, offset, key, id, type, attempt } = objectOf<Partial<Record<keyof EventAttempt, unknown>>>(event)
   const named = [channel, id, type, key ?? ''].every((text) => typeof text === 'string')
-  if (!named || !isFailure(failure)) throw malformed('a dead letter is told of that is none')
+  if (!named || !isFailure(failure)) throw malformed('an answer has an invalid dead letter')
   numberOf(offset)
   numberOf(attempt)
   return { event: event as EventAttempt, failure }

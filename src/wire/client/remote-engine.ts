@@ -321,7 +321,7 @@ export class RemoteEngine implements Engine {
     const open = [...this.#subscriptions.values()].map((subscription) => subscription.close().catch(() => undefined))
     this.#collect()
     await Promise.race([Promise.all([...open, this.#published()]), new Promise((resolve) => setTimeout(resolve, LIMITS.wireCloseMs).unref())])
-    const error = new MillraceError('CLOSED', 'the broker was closed before the server answered: it may have been done', { maybeDone: true })
+    const error = new MillraceError('CLOSED', 'the broker was closed before the server answered: the call may have been done', { maybeDone: true })
     this.#publishing.fail(error)
     await this.#client.close(error)
     await this.#options.release?.()

@@ -102,7 +102,7 @@ export class RemoteSubscription implements Subscription {
   take(body: Buffer): void {
     const first = body.readUInt32LE(4)
     const events = new EventColumns(body, 8)
-    if (this.#inHand.size + events.count > 2 * this.spec.credit + CREDIT_SLACK) throw malformed('more was delivered than the subscription takes')
+    if (this.#inHand.size + events.count > 2 * this.spec.credit + CREDIT_SLACK) throw malformed('a subscription got more deliveries than its credit')
     const deliveries: RemoteDelivery[] = []
     for (let index = 0; index < events.count; index++) {
       const number = (first + index) >>> 0
@@ -160,7 +160,7 @@ export class RemoteSubscription implements Subscription {
   notCompleted(body: Buffer): void {
     const settled = this.#unconfirmed.of(body.readUInt32LE(4))
     const delivery = settled?.delivery
-    if (!(delivery instanceof RemoteDelivery)) throw malformed('a completion is refused that was not sent')
+    if (!(delivery instanceof RemoteDelivery)) throw malformed('the server refused a completion that was not sent')
     delivery.number = body.readUInt32LE(8)
     delivery.live = true
     this.#inHand.add(delivery)

@@ -91,7 +91,7 @@ export class WireClient {
    * publishes with a delay must not change places because it was measured again. On one machine it stays 0.
    */
   #told(nowMs: number, askedMs: number): void {
-    if (!Number.isFinite(nowMs) || Math.abs(nowMs) > TIME_MS_MAX || !Number.isFinite(askedMs)) throw malformed('the server’s time is none')
+    if (!Number.isFinite(nowMs) || Math.abs(nowMs) > TIME_MS_MAX || !Number.isFinite(askedMs)) throw malformed('the server’s time is not a time')
     this.toldMs = nowMs
     this.skewMs = Math.min(Math.max(this.skewMs, nowMs - Date.now()), nowMs - askedMs)
   }
@@ -158,7 +158,7 @@ export class WireClient {
   #spoiled(transport: Transport, error: unknown, failed: ((error: MillraceError) => void) | null): void {
     this.#sessionLost = true
     const what = error instanceof MillraceError ? error.message : String(error)
-    failed?.(new MillraceError('UNAVAILABLE', `the server's first answer is none of Millrace: ${what}`, {}))
+    failed?.(new MillraceError('UNAVAILABLE', `the server's first answer is not Millrace's: ${what}`, {}))
     transport.destroy()
   }
 
@@ -195,7 +195,9 @@ export class WireClient {
       else {
         this.#pending.delete(request)
         pending.failed(
-          new MillraceError('UNAVAILABLE', 'the connection was lost before the answer: it may have been done, look before doing it again', { maybeDone: true }),
+          new MillraceError('UNAVAILABLE', 'the connection was lost before the answer: the call may have been done, so check before you repeat it', {
+            maybeDone: true,
+          }),
         )
       }
     }
@@ -233,7 +235,7 @@ export class WireClient {
   }
 
   #unavailable(): void {
-    const error = new MillraceError('UNAVAILABLE', `there has been no connection to the server for ${LIMITS.wireUnavailableMs} ms; it is being tried again`)
+    const error = new MillraceError('UNAVAILABLE', `there has been no connection to the server for ${LIMITS.wireUnavailableMs} ms; connecting again`)
     this.#options.unavailable(error)
     this.fail(error, ({ patient }) => !patient)
   }
@@ -318,7 +320,7 @@ export class WireClient {
 
 function unreadable(error: unknown): MillraceError {
   const what = error instanceof Error ? error.message : String(error)
-  return new MillraceError('UNAVAILABLE', `the server's answer cannot be read: it may have been done, look before doing it again (${what})`, {
+  return new MillraceError('UNAVAILABLE', `the server's answer cannot be read: the call may have been done, so check before you repeat it (${what})`, {
     maybeDone: true,
   })
 }

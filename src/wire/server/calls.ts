@@ -174,7 +174,7 @@ async function consumerOf(engine: Engine, access: Access, permission: Permission
 }
 
 function notYours({ name }: Access, permission: Permission, consumer: string): MillraceError {
-  const message = `there is no consumer "${consumer}" that ${name} may ${permission}: it takes the permission for every channel of it`
+  const message = `there is no consumer "${consumer}" that ${name} may ${permission}: the caller needs the permission for every channel of it`
   return new MillraceError('FORBIDDEN', message, { action: permission, consumer })
 }
 
@@ -201,7 +201,7 @@ function isSeen(access: Access, channel: string): boolean {
 /** The caller may do something with the channel. @throws FORBIDDEN */
 function anyOf(access: Access, permissions: readonly Permission[], channel: string): void {
   if (permissions.some((permission) => allows(access, permission, channel))) return
-  const message = `${access.name} has no permission for channel "${channel}": ask for a token that has one`
+  const message = `${access.name} has no permission for channel "${channel}": use a token with a permission`
   throw new MillraceError('FORBIDDEN', message, { channel })
 }
 

@@ -77,7 +77,7 @@ function cursorOf(value: unknown): string | null {
 
 function listOf(value: unknown): readonly unknown[] {
   if (Array.isArray(value)) return value as readonly unknown[]
-  throw malformed('a list was to be there')
+  throw malformed('a list is missing')
 }
 
 async function checkEvents({ engine, access }: Asked, channel: string, events: readonly CarriedEvent[]): Promise<void> {

@@ -35,7 +35,7 @@ export function checkEvent(spec: Pick<ChannelSpec, 'name' | 'types' | 'eventByte
   const said = members.attributes
   if (said['specversion'] !== '1.0') refuse('its specversion is not "1.0"')
   if (typeof said['source'] !== 'string' || said['source'] === '') refuse('it has no source')
-  if (said['id'] !== id || said['type'] !== type) refuse('its text says another id or type')
+  if (said['id'] !== id || said['type'] !== type) refuse('its text has another id or type')
   return members
 }
 
@@ -43,7 +43,7 @@ export function checkEvent(spec: Pick<ChannelSpec, 'name' | 'types' | 'eventByte
 export function checkKeyOf({ key, ...event }: Pick<EncodedEvent, 'type' | 'id' | 'key'>, channel: string): void {
   if (key === null) return
   const isKey = typeof key === 'string' && key !== '' && !key.includes('\0') && Buffer.byteLength(key) <= LIMITS.keyBytesMax
-  if (!isKey) refused(event, channel, 'its key is no text, is empty, too long or holds U+0000')
+  if (!isKey) refused(event, channel, 'its key is not text, is empty, too long or contains U+0000')
 }
 
 function refused({ type, id }: Pick<EncodedEvent, 'type' | 'id'>, channel: string, why: string): never {

@@ -51,7 +51,7 @@ export class DeclaredChannels {
    */
   checked(name: string, event: EncodedEvent, keyed: boolean): EncodedEvent {
     const known = this.#known.get(name)
-    if (known === undefined) throw new MillraceError('UNAVAILABLE', `channel "${name}" cannot be looked at now: try again later`, { channel: name })
+    if (known === undefined) throw new MillraceError('UNAVAILABLE', `channel "${name}" cannot be read now: try again later`, { channel: name })
     if (known.target !== null) return asDeclared(known.target, event, keyed)
     checkEvent({ name, types: null, eventBytesMax: LIMITS.eventBytesMax }, event)
     return event

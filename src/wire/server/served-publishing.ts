@@ -179,7 +179,7 @@ export class ServedPublishing {
 }
 
 function tooFast(admitted: number): MillraceError {
-  return new MillraceError('RATE_LIMITED', `of publishes that were made at once, ${admitted} were within the caller's rate: try the others again later`, {})
+  return new MillraceError('RATE_LIMITED', `of the publishes in one frame, ${admitted} were within the caller's rate: try the others again later`, {})
 }
 
 /** Receipts of what was stored, and between them what the others were refused with. */
@@ -220,7 +220,7 @@ async function storedSince(engine: Engine, name: string, since: Since, events: r
   if (whole || found.size === ids.size) return found
   throw new MillraceError(
     'UNAVAILABLE',
-    `the connection was lost before the answer, and it can no longer be known whether ${events.length} event(s) were stored in channel "${name}" (the first has id ${String(events[0]?.id)}): look for them before publishing them again`,
+    `the connection was lost before the answer, and it is no longer known whether ${events.length} event(s) were stored in channel "${name}" (the first has id ${String(events[0]?.id)}): look for them before you publish them again`,
     { channel: name, ids: [...ids].slice(0, 100), maybeStored: true },
   )
 }

@@ -68,7 +68,7 @@ export class SessionServer {
         session.link.take(type, body)
         return
       }
-      if (session === 'asked' || type !== FRAME.hello) throw malformed('the first frame is a hello, and none comes before its answer')
+      if (session === 'asked' || type !== FRAME.hello) throw malformed('the first frame must be a hello, and no other frame may come before its answer')
       session = 'asked'
       this.#greet(transport, helloOf(body), authenticate).then(
         (begun) => {
@@ -141,7 +141,7 @@ export class SessionServer {
   #makeRoom(): void {
     const [oldest] = this.#expiries.keys()
     if (oldest === undefined)
-      throw new MillraceError('BACKPRESSURE', `the server has ${LIMITS.wireSessionsMax} sessions, and takes no more`, { max: LIMITS.wireSessionsMax })
+      throw new MillraceError('BACKPRESSURE', `the server has ${LIMITS.wireSessionsMax} sessions, which is its limit`, { max: LIMITS.wireSessionsMax })
     oldest.end()
   }
 

@@ -204,7 +204,7 @@ export class Session {
     const { spec: given, claims: claimed, again } = objectOf(value, 'a subscription') as Partial<Record<'spec' | 'claims' | 'again', unknown>>
     const spec = checkConsumerSpec(given)
     const claims = checkClaims(claimed)
-    if (this.#beginning.has(number) || this.#subscriptions.has(number)) throw malformed(`there is a subscription ${number} already`)
+    if (this.#beginning.has(number) || this.#subscriptions.has(number)) throw malformed(`subscription ${number} exists already`)
     if (this.#beginning.size + this.#subscriptions.size >= LIMITS.wireSubscriptionsMax) throw tooMany('subscriptions')
     for (const channel of spec.channels) this.access.check('consume', channel)
     checkOwn(this.access, 'consume', spec.name)
@@ -265,7 +265,7 @@ export class Session {
     const { channel: named, from, to, follow } = objectOf(value, 'a read') as Partial<Record<'channel' | 'from' | 'to' | 'follow', unknown>>
     const channel = checkName(named, 'channel')
     this.access.check('read', channel)
-    if (this.#reads.has(request)) throw malformed(`there is a read ${request} already`)
+    if (this.#reads.has(request)) throw malformed(`read ${request} exists already`)
     if (this.#reads.size >= LIMITS.wireSubscriptionsMax) throw tooMany('reads')
     const read = new ServedRead(request, this.link)
     this.#reads.set(request, read)
@@ -297,5 +297,5 @@ export class Session {
 
 function tooMany(what: string): MillraceError {
   const max = LIMITS.wireSubscriptionsMax
-  return new MillraceError('BACKPRESSURE', `a session holds at most ${max} ${what}: end some, or connect once more`, { max })
+  return new MillraceError('BACKPRESSURE', `a session holds at most ${max} ${what}: end some, or open another connection`, { max })
 }

@@ -30,7 +30,7 @@ export class Backup {
     if (`${to}${sep}`.startsWith(`${from}${sep}`))
       throw new MillraceError('INVALID_OPTION', `${to} is within the directory that is copied: a backup goes into a directory beside it`, { directory: to })
     try {
-      if (fs.list(to).length > 0) throw new MillraceError('INVALID_OPTION', `${to} is not empty: a backup goes into a directory of its own`, { directory: to })
+      if (fs.list(to).length > 0) throw new MillraceError('INVALID_OPTION', `${to} is not empty: a backup needs a directory of its own`, { directory: to })
       fs.makeDirectory(to)
     } catch (error) {
       throw refusalOf(to, error)

@@ -5,7 +5,7 @@ import { MillraceError } from '../../../base/errors.ts'
 export function damaged(file: string, what: string, details: Readonly<Record<string, unknown>> = {}): MillraceError {
   return new MillraceError(
     'DATA_DAMAGED',
-    `${file}: ${what}. Nothing was opened or changed. "millrace check" on the directory shows what is affected; then restore a backup, or let "millrace check --repair" save what can be saved`,
+    `${file}: ${what}. Nothing was opened or changed. "millrace check" on the directory shows what is affected; then restore a backup, or let "millrace check --repair" save everything that can be read`,
     { file, ...details },
   )
 }
@@ -14,7 +14,7 @@ export function damaged(file: string, what: string, details: Readonly<Record<str
 export function damagedPart(file: string, what: string, details: Readonly<Record<string, unknown>> = {}): MillraceError {
   return new MillraceError(
     'DATA_DAMAGED',
-    `${file}: ${what}. The rest can be used. "millrace check" on the directory shows what is affected; then restore a backup, or close it and let "millrace check --repair" save what can be saved`,
+    `${file}: ${what}. The rest can be used. "millrace check" on the directory shows what is affected; then restore a backup, or close it and let "millrace check --repair" save everything that can be read`,
     { file, ...details },
   )
 }

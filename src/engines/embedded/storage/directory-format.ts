@@ -111,13 +111,13 @@ function refused(directory: string, decision: DirectoryDecision, names: readonly
     case 'strange':
       return foreign(directory, `the directory holds files that are not Millrace's (${some})`)
     case 'other-format':
-      return foreign(join(directory, FORMAT_FILE), `the data is of a format that this version, which reads format ${FORMAT}, does not know`)
+      return foreign(join(directory, FORMAT_FILE), `the data has a format that this version does not know; it reads format ${FORMAT}`)
     case 'marker-missing':
       return damaged(FORMAT_FILE, `the file is missing, and ${some || 'an index'} is there`)
     case 'index-missing':
       return damaged(INDEX_FILE, 'the file is missing')
     case 'index-damaged':
-      return damaged(INDEX_FILE, 'it is not an LMDB file, or its head is damaged')
+      return damaged(INDEX_FILE, 'it is not an LMDB file, or its header is damaged')
     default:
       return damaged(FORMAT_FILE, 'the file is damaged, or not one that Millrace wrote')
   }

@@ -152,11 +152,11 @@ function inUse(directory: string, owner: OwnerInfo | null, met: Met): MillraceEr
     answers: '',
     here: '',
     silent: ', which does not answer (it is stopped, or very busy)',
-    forbidden: ", which is another user's: this user may not connect to its socket. Run both as one user, or let the directory's group write to it",
-    unreachable: ', which cannot be reached: its socket is missing, or of another machine',
+    forbidden: ', which runs as another user: this user may not connect to its socket. Run both as one user, or let the group of the directory write to it',
+    unreachable: ', which cannot be reached: its socket is missing, or belongs to another machine',
   }[met]
   const facts = owner === null ? {} : { pid: owner.pid, host: owner.host, since: owner.since }
-  return new MillraceError('DIRECTORY_IN_USE', `${directory} is held by ${who}${more}: close it there first, or use another directory`, {
+  return new MillraceError('DIRECTORY_IN_USE', `${directory} is in use by ${who}${more}: close it there first, or use another directory`, {
     directory,
     met,
     ...facts,
@@ -272,14 +272,14 @@ class Claim implements DirectoryClaim {
     } catch (error) {
       // The lock stands: the record is written at the next look.
       if (isFull(error) || isOutOfFiles(error)) return null
-      return this.#failed(`it cannot be looked at (${(error as Error).message})`)
+      return this.#failed(`it cannot be examined (${(error as Error).message})`)
     }
   }
 
   #failed(why: string): MillraceError {
     return new MillraceError(
       'STORE_FAILED',
-      `${this.#directory} is no longer this process's: ${why}. Nothing more is accepted here; what was not acknowledged may be lost. Connect again`,
+      `${this.#directory} is no longer owned by this process: ${why}. Nothing more is accepted here, and events that were not acknowledged may be lost. Connect again`,
       { directory: this.#directory },
     )
   }

@@ -234,7 +234,7 @@ export class DiskStore<Block extends StoredBlock = StoredBlock> extends StoreRea
     if (isMillraceError(cause, 'STORE_FAILED')) this.#failure ??= cause
     this.#failure ??= new MillraceError(
       'STORE_FAILED',
-      `writing to ${this.#directory} failed (${cause instanceof Error ? cause.message : String(cause)}): nothing more is accepted. Look at the disk, then open the directory again`,
+      `writing to ${this.#directory} failed (${cause instanceof Error ? cause.message : String(cause)}): nothing more is accepted. Check the disk, then open the directory again`,
       { directory: this.#directory },
       { cause },
     )
@@ -245,11 +245,11 @@ export class DiskStore<Block extends StoredBlock = StoredBlock> extends StoreRea
   #shortage(cause: unknown): Error | null {
     const details = { directory: this.#directory }
     if (isFull(cause)) {
-      const say = `the disk of ${this.#directory} is full: nothing was stored. Free some space; publishing goes on by itself then`
+      const say = `the disk of ${this.#directory} is full: nothing was stored. Free some space; publishing then continues by itself`
       return new MillraceError('DISK_FULL', say, details, { cause })
     }
     if (!isOutOfFiles(cause)) return null
-    const say = `too many files are open, so that ${this.#directory} cannot be written to: nothing was stored. Close some, or raise the limit (ulimit -n); publishing goes on by itself then`
+    const say = `too many files are open, so that ${this.#directory} cannot be written to: nothing was stored. Close some, or raise the limit (ulimit -n); publishing then continues by itself`
     return new MillraceError('TOO_MANY_FILES', say, details, { cause })
   }
 

@@ -162,7 +162,7 @@ export class IndexDb {
 
   #check(path: string, directoryId: string): void {
     const found = this.get(indexKeys.directory)?.toString()
-    if (found === undefined) throw damaged(INDEX_FILE, 'the index does not say of which directory it is: it is another, or what it held is gone')
+    if (found === undefined) throw damaged(INDEX_FILE, 'the index has no id of a directory: it is another index, or its content is lost')
     if (found !== directoryId) throw foreign(path, `the index is of another data directory (${found})`)
   }
 

@@ -36,7 +36,7 @@ export function checkIndexFile(path: string, readOnly: boolean): void {
     const head = Buffer.alloc(2 * PAGE_BYTES)
     readSync(fd, head, 0, head.length, 0)
     const newest = newestMeta(head)
-    if (newest === null) throw damaged(INDEX_FILE, 'it is not an LMDB file, or its head is damaged')
+    if (newest === null) throw damaged(INDEX_FILE, 'it is not an LMDB file, or its header is damaged')
     const needed = (newest.lastPage + 1) * PAGE_BYTES
     if (newest.lastPage > 1 && size < needed - PAGES_UNWRITTEN_MAX * PAGE_BYTES) {
       throw damaged(INDEX_FILE, `the index has ${size} bytes and should have ${needed}: it was cut short`, { size, expected: needed })

@@ -73,7 +73,7 @@ class PageProblem extends Error {}
 export function indexProblem(pages: PageSource, options: WalkOptions): string | null {
   const metas = pages(0, 2)
   const meta = newestMeta(metas)
-  if (meta === null) return 'it is not an LMDB file, or its head is damaged'
+  if (meta === null) return 'it is not an LMDB file, or its header is damaged'
   try {
     const versions = [0, PAGE_BYTES].map((at) => metas.readUInt32LE(at + PAGE_HEAD_BYTES + 4))
     if (versions[0] === versions[1] && versions[0] !== VERSION) return null
@@ -82,7 +82,7 @@ export function indexProblem(pages: PageSource, options: WalkOptions): string | 
     return null
   } catch (error) {
     if (error instanceof PageProblem) return error.message
-    if (error instanceof RangeError) return `a page says what cannot be (${error.message})`
+    if (error instanceof RangeError) return `the content of a page is impossible (${error.message})`
     throw error
   }
 }
@@ -103,7 +103,7 @@ function checkMeta(meta: Buffer, page: number): void {
     meta.readUInt16LE(FREE_TREE + 4) === FREE_FLAGS &&
     meta.readUInt32LE(MAIN_TREE) === 0 &&
     meta.readUInt16LE(MAIN_TREE + 4) === 0
-  if (!right) throw new PageProblem(`its head on page ${page} is damaged`)
+  if (!right) throw new PageProblem(`its header on page ${page} is damaged`)
 }
 
 class Walk {
@@ -126,7 +126,7 @@ class Walk {
     this.#options = options
     this.#lastPage = Number(meta.readBigUInt64LE(144))
     this.#transaction = Number(meta.readBigUInt64LE(152))
-    if (this.#lastPage > 2 ** 31) throw new PageProblem(`its last page is said to be ${this.#lastPage}`)
+    if (this.#lastPage > 2 ** 31) throw new PageProblem(`its last page is recorded as ${this.#lastPage}`)
     this.#used = new Uint8Array(this.#lastPage + 1)
   }
 
@@ -169,7 +169,7 @@ class Walk {
     this.#take(page, count)
     const bytes = this.#pages(page, count)
     if (bytes.length < count * PAGE_BYTES) throw new PageProblem(`page ${page} is beyond the end of the file`)
-    if (Number(bytes.readBigUInt64LE(0)) !== page) throw new PageProblem(`page ${page} says it is ${bytes.readBigUInt64LE(0)}`)
+    if (Number(bytes.readBigUInt64LE(0)) !== page) throw new PageProblem(`page ${page} is recorded as page ${bytes.readBigUInt64LE(0)}`)
     if (Number(bytes.readBigUInt64LE(8)) > this.#transaction) throw new PageProblem(`page ${page} is of a later transaction`)
     if ((bytes.readUInt16LE(18) & (BRANCH | LEAF | OVERFLOW)) !== kind) throw new PageProblem(`page ${page} is of another kind`)
     return bytes
@@ -241,7 +241,7 @@ class Walk {
 
   #free(value: Buffer): void {
     const count = Number(value.readBigInt64LE(0))
-    if (count < 0 || 8 * (count + 1) > value.length) throw new PageProblem('a list of free pages is longer than it can be')
+    if (count < 0 || 8 * (count + 1) > value.length) throw new PageProblem('a list of free pages is longer than possible')
     for (let index = 1; index <= count; index++) {
       const page = Number(value.readBigInt64LE(8 * index))
       if (page > 0) this.#take(page, 1)

@@ -111,7 +111,7 @@ export class JournalScan {
     if (decision === 'short') {
       return damaged(name, `the journal file has ${size} bytes and should have ${head?.fileBytes}: it was cut short`, { size, expected: head?.fileBytes })
     }
-    return damaged(name, 'the head of the journal file is damaged, or it is not a journal file')
+    return damaged(name, 'the header of the journal file is damaged, or it is not a journal file')
   }
 
   /** The frames after the last applied one. @throws DATA_DAMAGED when one is missing that was acknowledged */
@@ -128,7 +128,7 @@ export class JournalScan {
     const file = (here ?? taken.at(-1) ?? places[0])?.file.name ?? 'journal'
     const details = { missing: next, proven, ...(here !== undefined && { position: here.at }) }
     if (ended === 'other-history')
-      return damaged(file, `commit ${next} of the journal does not follow from the one before: the file is of another time`, details)
+      return damaged(file, `commit ${next} of the journal does not follow the previous one: the file is older or newer than the others`, details)
     return damaged(file, `commit ${next} of the journal is missing or damaged, and it was acknowledged: commit ${proven} is known`, details)
   }
 

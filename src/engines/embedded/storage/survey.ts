@@ -206,7 +206,7 @@ export class Survey {
     const chain = chainOf(applied, places)
     if (chain.ended === 'damaged')
       this.#problem('journal', `commit ${chain.next} is missing or damaged, and it was acknowledged: commit ${chain.proven} is known`)
-    else if (chain.ended === 'other-history') this.#problem('journal', `commit ${chain.next} does not follow from the one before`)
+    else if (chain.ended === 'other-history') this.#problem('journal', `commit ${chain.next} does not follow the previous one`)
     // Where there is nothing of the index, old frames say nothing that is not so any more.
     const from = this.indexRemains.entries.size === 0 ? 0 : applied.sequence
     const seen = new Set<number>()
@@ -239,7 +239,7 @@ export class Survey {
     const whole = readHead(bytes)
     const head = whole ?? rebuildHead(bytes, this.#directoryId ?? '')
     if (head === null) {
-      if (listed) this.#problem(name, 'the head of the journal file is damaged, or it is not a journal file')
+      if (listed) this.#problem(name, 'the header of the journal file is damaged, or it is not a journal file')
       return { ...nothing, fileBytes: listed ? Math.max(JOURNAL_FILE_BYTES, bytes.length) : 0 }
     }
     if (whole !== null && this.#directoryId !== null && whole.directoryId !== this.#directoryId) {

@@ -5,14 +5,14 @@ import { MillraceError } from '../../../base/errors.ts'
 import { isFull, isOutOfFiles } from './file-system.ts'
 
 const ADVICE: Readonly<Record<string, string>> = {
-  EACCES: 'this user may not read and write it. Give the directory and what is in it to the user of this process, or use another directory',
-  EPERM: 'this user may not change it. Give the directory and what is in it to the user of this process, or use another directory',
+  EACCES: 'this user may not read and write it. Give the directory and its files to the user of this process, or use another directory',
+  EPERM: 'this user may not change it. Give the directory and its files to the user of this process, or use another directory',
   EEXIST: 'a file is in its place. Name a directory',
   ENOTDIR: 'a part of its path is a file. Name a directory',
-  EROFS: 'it is on a file system that can only be read. Use another directory, or open it with readOnly',
+  EROFS: 'it is on a read-only file system. Use another directory, or open it with readOnly',
   ENAMETOOLONG: 'its path is longer than the file system allows. Use a shorter one',
-  ELOOP: 'its path leads in a circle of symbolic links. Use another directory',
-  ENOENT: 'a part of its path is missing, or is a link to nothing. Correct the path',
+  ELOOP: 'its path has a loop of symbolic links. Use another directory',
+  ENOENT: 'a part of its path is missing, or is a link to a missing file. Correct the path',
   ENOSYS: 'its file system lacks a function that is needed. Use a directory on a local disk',
   EOPNOTSUPP: 'its file system lacks a function that is needed. Use a directory on a local disk',
   ENOTSUP: 'its file system lacks a function that is needed. Use a directory on a local disk',
@@ -53,13 +53,13 @@ export function refusalOf(directory: string, error: unknown): unknown {
   if (isOutOfFiles(error))
     return new MillraceError(
       'TOO_MANY_FILES',
-      `${directory} cannot be opened: no more files can be. Raise the limit of open files (ulimit -n), or close some, then connect again`,
+      `${directory} cannot be opened: too many files are open. Close some, or raise the limit (ulimit -n), then connect again`,
       { directory },
       { cause: error },
     )
   const code = systemCode(error)
   if (code === null) return error
-  const advice = ADVICE[code] ?? 'look at the disk'
+  const advice = ADVICE[code] ?? 'check the disk'
   return new MillraceError('DIRECTORY_UNUSABLE', `${directory} cannot be used (${code}): ${advice}`, { directory, errno: code }, { cause: error })
 }
 
