@@ -40,7 +40,7 @@ program.hook('preAction', (_, action) => {
     (option) => action.getOptionValueSource(option.attributeName()) === 'cli' && action.getOptionValue(option.attributeName()) === '',
   )
   if (empty === undefined) return
-  const error = new MillraceError('INVALID_OPTION', `${empty.long} is given without a value: leave it out, or say what it is`, { option: empty.name() })
+  const error = new MillraceError('INVALID_OPTION', `${empty.long} is given without a value: leave it out, or give a value`, { option: empty.name() })
   process.exit(fail(error, action.opts()))
 })
 program.exitOverride((error) => process.exit(error.exitCode === 0 ? EXIT.done : EXIT.usage))

@@ -83,9 +83,9 @@ describe('attributes of an event', () => {
     [{ subject: 's', extensions: { subject: 't' } }, 'has the name of another attribute'],
     [{ data_base64: 'AQI', data: undefined }, 'data_base64'],
     [{ data_base64: 7, data: undefined }, 'data_base64'],
-    [{ data_base64: 'AQI=', data: 1 }, 'data_base64 cannot stand beside data'],
-    [{ data_base64: 'AQI=', data: null }, 'data_base64 cannot stand beside data'],
-    [{ data_base64: 'AQI=', data: new Uint8Array(1) }, 'data_base64 cannot stand beside data'],
+    [{ data_base64: 'AQI=', data: 1 }, 'data_base64 cannot be used together with data'],
+    [{ data_base64: 'AQI=', data: null }, 'data_base64 cannot be used together with data'],
+    [{ data_base64: 'AQI=', data: new Uint8Array(1) }, 'data_base64 cannot be used together with data'],
     [{ id: 'x'.repeat(100_000) }, 'longer than'],
   ])('%o is refused by name', (event, named) => {
     expect(refusal(event)).toContain(named)
