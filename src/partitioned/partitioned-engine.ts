@@ -6,7 +6,7 @@
  */
 
 import { randomUUID } from 'node:crypto'
-import { type Clock, every, systemClock } from '../base/clock.ts'
+import { type Clock, systemClock } from '../base/clock.ts'
 import { MillraceError } from '../base/errors.ts'
 import { LastingFailures } from '../base/lasting-failures.ts'
 import { isWildcard } from '../base/names.ts'
@@ -15,22 +15,10 @@ import type { Capabilities } from '../broker/capabilities.ts'
 import type { Carriage } from '../broker/carriage.ts'
 import type { Consumers } from '../broker/consumers.ts'
 import type { BrokerDescription } from '../broker/description.ts'
-import type {
-  Bounds,
-  ConsumerSpec,
-  DeliverySink,
-  EncodedEvent,
-  Engine,
-  EngineReadOptions,
-  Position,
-  Receipt,
-  StoredText,
-  Subscription,
-} from '../broker/engine.ts'
+import type { Bounds, ConsumerSpec, DeliverySink, EncodedEvent, Engine, EngineReadOptions, Receipt, StoredText, Subscription } from '../broker/engine.ts'
 import type { ChannelSpec } from '../channel/channel.ts'
 import { Agreement } from '../delivery/agreement.ts'
 import { KeyTables } from '../delivery/consumer-keys.ts'
-import { QUEUE_GROUP } from '../delivery/consumer-records.ts'
 import { describeConsumers } from '../delivery/consumers/describing.ts'
 import { Interventions } from '../delivery/consumers/interventions.ts'
 import { DueQueue } from '../delivery/due-queue.ts'
@@ -44,10 +32,12 @@ import { PartitionedCarriage } from './carrying.ts'
 import type { DelayingHost } from './delaying.ts'
 import { describeChannels } from './describing.ts'
 import { checkEmissions, sendOn } from './emitting.ts'
-import { Group, type GroupHost } from './group.ts'
+import { FollowedLogs } from './followed-logs.ts'
+import type { Group, GroupHost } from './group.ts'
+import { Groups } from './groups.ts'
 import { PartitionedHomes } from './homes.ts'
 import { type ShelfHost, shelfHost } from './letter-shelf.ts'
-import { type ChannelEntry, Fenced, type LogBackend, type Tail } from './log-backend.ts'
+import { type ChannelEntry, Fenced, type LogBackend } from './log-backend.ts'
 import { OwnedPartition, type SharedHost } from './owned-partition.ts'
 import { lazyCommits, Ownership, type OwnershipHost } from './ownership.ts'
 import { PartitionLog } from './partition-log.ts'
@@ -62,8 +52,6 @@ import { trimBehind } from './trimming.ts'
 const PARTITIONS_DEFAULT = 16
 /** The record of a journal that says which channel of the name it is of. */
 const INCARNATION = 'i/channel'
-/** A watch may miss an append: partitions that are worked on are looked at so often, too. */
-const LOOK_MS = 1000
 
 export class PartitionedEngine implements Engine {
   readonly name: string
@@ -76,12 +64,9 @@ export class PartitionedEngine implements Engine {
   readonly #member: string
   readonly #registry: Registry
   readonly #appenders: Appenders
-  readonly #groups = new Map<string, Group>()
+  readonly #groups: Groups
   readonly #instances = new Set<Instance>()
-  /** Where consumers that were never there begin, by group and channel; channels that come later are read from their beginning. */
-  readonly #begins = new Map<string, Position>()
-  readonly #watches = new Map<string, Promise<() => void>>()
-  readonly #logs = new Map<string, Set<PartitionLog>>()
+  readonly #logs: FollowedLogs
   readonly alarms: AlarmList
   readonly #agreement: Agreement
   readonly #failures = new LastingFailures(LASTING_TIMES, {
@@ -113,7 +98,7 @@ export class PartitionedEngine implements Engine {
     this.#agreement = new Agreement(this.alarms)
     this.#due = new DueQueue(this.clock)
     this.#pauses = new Pauses(this.#backend)
-    this.#suspects = new SuspectQueue((cursor) => this.#ownedBy(cursor)?.ownership.flushed() ?? Promise.reject(new Fenced('')), this.clock)
+    this.#suspects = new SuspectQueue((cursor) => this.#groups.ownedBy(cursor)?.ownership.flushed() ?? Promise.reject(new Fenced('')), this.clock)
     this.#leases = new LeaseWatch(this.clock, this.#instances)
     this.#registry = new Registry(this.#backend, this.clock, options.partitions ?? PARTITIONS_DEFAULT, (added, gone) => this.#channelsChanged(added, gone))
     this.#shared = {
@@ -134,13 +119,15 @@ export class PartitionedEngine implements Engine {
       compare: (consumer, shapes, group) => this.#agreement.check(consumer, shapes, group),
       notice: options.notice ?? (() => undefined),
     }
+    this.#groups = new Groups(this.#groupHost)
+    this.#logs = new FollowedLogs(this.#backend, (error) => this.#alarm(error))
     this.#instanceHost = this.#makeInstanceHost()
     this.#lazily = lazyCommits(this.clock)
     const own = this.#ownershipHost(null)
     const nowMs = (): number => this.clock.now()
     this.#appenders = new Appenders({
       ...{ backend: this.#backend, clock: this.clock },
-      appended: (channel, partition, next, tail) => this.#advance(channel, partition, next, tail),
+      appended: (channel, partition, next, tail) => this.#logs.advance(channel, partition, next, tail),
       unknown: (channel) => this.#registry.forget(channel),
     })
     const subscribe: DelayingHost['subscribe'] = (spec, sink) => this.#subscribe(spec, sink)
@@ -149,9 +136,9 @@ export class PartitionedEngine implements Engine {
       alarm: (error) => this.#alarm(error),
     })
     this.#shelf = shelfHost(this.#backend, this.clock, this.#registry, this.#appenders, (error) => this.#alarm(error), this.#failures)
-    const flushed = (): Promise<void> => this.#flushed([...this.#groups.values()])
+    const flushed = (): Promise<void> => this.#groups.flushed()
     this.#homes = new PartitionedHomes({
-      ...{ backend: this.#backend, registry: this.#registry, groups: this.#groups, instances: this.#instances, pauses: this.#pauses },
+      ...{ backend: this.#backend, registry: this.#registry, groups: this.#groups.byId, instances: this.#instances, pauses: this.#pauses },
       ...{ clock: this.clock, shared: this.#shared, own, shelf: this.#shelf, open: () => this.#open() },
       log: (entry, partition) => new PartitionLog(this.#backend, entry.spec, partition, nowMs),
     })
@@ -176,7 +163,7 @@ export class PartitionedEngine implements Engine {
       throw error
     }
     engine.#registry.watch((error) => engine.#alarm(error))
-    engine.#endLook = every(engine.clock, LOOK_MS, () => engine.#lookAtLogs())
+    engine.#endLook = engine.#logs.begin(engine.clock)
     return engine
   }
 
@@ -185,31 +172,23 @@ export class PartitionedEngine implements Engine {
       clock: this.clock,
       keys: new KeyTables(),
       checkEmissions: (emissions) => checkEmissions(emissions, (channel) => this.#registry.known(channel), this.#backend.limits.entryBytes),
-      emit: (emissions, cursor) => this.#ownedBy(cursor)?.ownership.emit(emissions),
-      flushed: (instance) => this.#settled(instance),
+      emit: (emissions, cursor) => this.#groups.ownedBy(cursor)?.ownership.emit(emissions),
+      flushed: (instance) => this.#groups.settled(instance),
       closed: (instance) => {
         this.#instances.delete(instance)
-        return this.#settled(instance)
+        return this.#groups.settled(instance)
       },
     }
-  }
-
-  #lookAtLogs(): void {
-    for (const logs of this.#logs.values()) for (const log of logs) void log.refresh().catch((error: unknown) => this.#alarm(error))
   }
 
   #channelsChanged(added: readonly ChannelEntry[], gone: readonly string[]): void {
     for (const name of gone) this.#dropChannel(name)
     if (gone.includes(SCHEDULE)) this.#publishing.delaying.forget()
-    for (const group of this.#groups.values()) if (added.some(({ spec }) => this.#groupTakes(group, spec))) void group.tick()
+    this.#groups.added(added)
     for (const { spec } of added) {
       if (spec.name === SCHEDULE) void this.#publishing.delaying.attend().catch((error: unknown) => this.#alarm(error))
-      if (spec.kind === 'queue') for (const instance of this.#instances) this.#join(instance, spec)
+      if (spec.kind === 'queue') for (const instance of this.#instances) this.#groups.join(instance, spec)
     }
-  }
-
-  #groupTakes(group: Group, spec: ChannelSpec): boolean {
-    return group.name !== QUEUE_GROUP && spec.kind === 'stream' && group.takes(spec.name)
   }
 
   #alarm(error: unknown): void {
@@ -245,11 +224,6 @@ export class PartitionedEngine implements Engine {
     return this.#homes.bounds(channel)
   }
 
-  /** Own appends are known at once; others' are told by the watch. */
-  #advance(channel: string, partition: number, next: number, tail: Tail | null): void {
-    for (const log of this.#logs.get(channel) ?? []) if (log.id === partition) log.advance(next, tail)
-  }
-
   publish(channel: string, event: EncodedEvent, dueAtMs: number | null): Promise<Receipt> {
     if (this.#closing !== null) return Promise.reject(closed())
     return this.#publishing.publish(channel, event, dueAtMs)
@@ -281,43 +255,9 @@ export class PartitionedEngine implements Engine {
     const instance = new Instance(spec, sink, this.#instanceHost)
     instance.suspended = this.#pauses.of(spec.name) !== null
     this.#instances.add(instance)
-    const groups = new Set<Group>()
-    for (const entry of this.#registry.all) {
-      const group = this.#join(instance, entry.spec)
-      if (group === null) continue
-      groups.add(group)
-      const begin = `${group.id} ${entry.spec.name}`
-      if (!this.#begins.has(begin)) this.#begins.set(begin, entry.spec.kind === 'queue' ? { at: 'beginning' } : spec.from)
-    }
-    if (spec.channels.some((name) => isWildcard(name))) groups.add(this.#group(spec.name, spec.name))
-    for (const group of groups) group.instances.add(instance)
-    await Promise.all([...groups].map((group) => group.tick()))
+    await this.#groups.enter(instance)
     this.#leases.watch()
     return instance
-  }
-
-  /** The group in which an instance works on a channel, if it does. */
-  #join(instance: Instance, spec: ChannelSpec): Group | null {
-    const id = spec.kind === 'queue' ? `${QUEUE_GROUP}/${spec.name}` : instance.spec.name
-    const group = this.#group(id, spec.kind === 'queue' ? QUEUE_GROUP : instance.spec.name)
-    if (!group.takes(spec.name, instance.spec.channels)) {
-      if (group.instances.size === 0) this.#groups.delete(id)
-      return null
-    }
-    const known = group.instances.has(instance)
-    group.instances.add(instance)
-    if (!known) void group.tick()
-    return group
-  }
-
-  #group(id: string, name: string): Group {
-    let group = this.#groups.get(id)
-    if (group === undefined) {
-      const channel = name === QUEUE_GROUP ? id.slice(QUEUE_GROUP.length + 1) : null
-      group = new Group(id, name, channel, this.#groupHost)
-      this.#groups.set(id, group)
-    }
-    return group
   }
 
   async #take(group: Group, entry: ChannelEntry, partition: number, mayClaim: Parameters<GroupHost['take']>[3]): Promise<OwnedPartition | null> {
@@ -326,8 +266,8 @@ export class PartitionedEngine implements Engine {
     if (ownership === null) return null
     beginAnew(ownership, entry)
     const log = new PartitionLog(this.#backend, entry.spec, partition, () => this.clock.now())
-    await this.#attend(entry.spec.name, log)
-    const begin = this.#begins.get(`${group.id} ${entry.spec.name}`) ?? { at: 'beginning' }
+    await this.#logs.follow(entry.spec.name, log)
+    const begin = this.#groups.beginOf(group, entry.spec.name)
     const from = (): Promise<number> => positionIn(this.#backend, entry.spec.name, partition, begin)
     const owned = await OwnedPartition.begin(
       group.name,
@@ -367,50 +307,7 @@ export class PartitionedEngine implements Engine {
     if (group.owned.get(owned.journal) === owned) group.owned.delete(owned.journal)
     this.#suspects.forget(owned.cursor)
     group.blockadeOf(owned.channel).set(owned.cursor.box, 0)
-    this.#logs.get(owned.channel)?.delete(owned.log)
-  }
-
-  /** Keep a log up to date while it is worked on. */
-  async #attend(channel: string, log: PartitionLog): Promise<void> {
-    const logs = this.#logs.get(channel) ?? new Set()
-    this.#logs.set(channel, logs)
-    logs.add(log)
-    let watch = this.#watches.get(channel)
-    if (watch === undefined) {
-      watch = this.#backend.watch(channel, (partition, next, tail) => this.#appended(channel, partition, next, tail))
-      this.#watches.set(channel, watch)
-      watch.catch(() => this.#watches.get(channel) === watch && this.#watches.delete(channel))
-    }
-    await watch
-  }
-
-  #appended(channel: string, partition: number | null, next: number | undefined, tail: Tail | undefined): void {
-    for (const each of this.#logs.get(channel) ?? []) {
-      if (partition !== null && each.id !== partition) continue
-      if (next !== undefined) each.advance(next, tail)
-      else void each.refresh().catch((error: unknown) => this.#alarm(error))
-    }
-  }
-
-  #ownedBy(cursor: unknown): OwnedPartition | undefined {
-    for (const group of this.#groups.values()) for (const owned of group.owned.values()) if (owned.cursor === cursor) return owned
-    return undefined
-  }
-
-  async #settled(instance: Instance): Promise<void> {
-    if (instance.closing) {
-      await Promise.all([...this.#groups.values()].filter((group) => group.instances.has(instance)).map((group) => group.left(instance)))
-      return
-    }
-    await this.#flushed([...this.#groups.values()].filter((group) => group.instances.has(instance)))
-  }
-
-  async #flushed(groups: readonly Group[]): Promise<void> {
-    const owned = groups.flatMap((group) => [...group.owned.values()])
-    const results = await Promise.allSettled(owned.map(({ ownership }) => ownership.flushed()))
-    const failed = results.find((result) => result.status === 'rejected')
-    if (failed !== undefined)
-      throw new MillraceError('LEASE_LOST', 'a partition was lost to another process before everything that was settled in it was durable')
+    this.#logs.leave(owned.channel, owned.log)
   }
 
   async removeChannel(channel: string): Promise<void> {
@@ -423,21 +320,9 @@ export class PartitionedEngine implements Engine {
   }
 
   #dropChannel(channel: string): void {
-    for (const group of this.#groups.values()) {
-      for (const owned of [...group.owned.values()]) {
-        if (owned.channel !== channel) continue
-        owned.ownership.abandon()
-        owned.lost()
-      }
-    }
-    this.#logs.delete(channel)
+    this.#groups.drop(channel)
+    this.#logs.drop(channel)
     this.#appenders.delete(channel)
-    for (const begin of this.#begins.keys()) if (begin.endsWith(` ${channel}`)) this.#begins.delete(begin)
-    void this.#watches.get(channel)?.then(
-      (stop) => stop(),
-      () => undefined,
-    )
-    this.#watches.delete(channel)
   }
 
   async describe(): Promise<Omit<BrokerDescription, 'capabilities' | 'engine'>> {
@@ -460,7 +345,7 @@ export class PartitionedEngine implements Engine {
     this.#endLook()
     await this.#publishing.delaying.end()
     for (const instance of [...this.#instances]) await instance.close().catch(() => undefined)
-    for (const group of this.#groups.values()) await group.close()
+    await this.#groups.close()
     this.#closed.abort()
     this.#due.close()
     this.#leases.close()
