@@ -13,8 +13,6 @@ const FIRST = Number(process.env['MILLRACE_SEED'] ?? 0)
 const TOGETHER = 250
 /** A planted fault is found within so many histories. */
 const FAULT_SEEDS = 500
-/** They break a rule, and it is not known yet whether the model is wrong or the engine. */
-const UNDECIDED: ReadonlySet<number> = new Set([29, 61])
 /** Faults that these histories find. */
 const FOUND = [
   'a completion is taken while an earlier event of its key waits',
@@ -34,7 +32,6 @@ const groups = Array.from({ length: Math.ceil(SEEDS / TOGETHER) }, (_, group) =>
 describe('random histories keep the rules', () => {
   test.each(groups)('seeds from %d', { timeout: 120_000 }, async (first) => {
     for (let seed = first; seed < Math.min(first + TOGETHER, FIRST + SEEDS); seed++) {
-      if (UNDECIDED.has(seed)) continue
       const { broken, trace } = await playServed(historyFrom(seed))
       if (broken !== null) expect.fail(`seed ${seed}: ${broken.rule}: ${broken.message}\n${trace.join('\n')}`)
     }

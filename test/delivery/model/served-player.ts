@@ -360,12 +360,15 @@ export class ServedPlayer {
 
   get #done(): boolean {
     if (this.#held.length > 0 || this.#ledger.redrives.length > 0) return false
-    return [...this.#ledger.accounts.values()].every(
-      (account) =>
-        this.#world.owner(keyOf(account)) !== null &&
+    return [...this.#ledger.accounts.values()].every((account) => {
+      // What retention took before its next attempt is settled when that is due.
+      const floor = this.#world.owner(keyOf(account))?.owned.cursor.done.floor ?? -1
+      return (
+        floor >= account.log.committed &&
         this.#world.kept(account).size === 0 &&
-        account.list.every((entry) => entry.state === 'done' || (entry.state === 'open' && account.passable(entry))),
-    )
+        account.list.every((entry) => entry.state === 'done' || (entry.state === 'open' && account.passable(entry)))
+      )
+    })
   }
 
   #checkEnd(): void {

@@ -244,9 +244,15 @@ export class ServedWorld {
     if (this.#saved.has(entry)) return
     const account = this.#ledger().accounts.get(id)
     const shelf = `${process.member} ${id}`
-    const saved = this.#shelved.get(shelf) ?? (account === undefined ? undefined : this.#ledger().saved(account))
+    const saved = this.#shelved.get(shelf) ?? (account === undefined ? undefined : this.#savedNow(account))
     this.#shelved.delete(shelf)
     if (saved !== undefined) this.#saved.set(entry, saved)
+  }
+
+  /** An account as it is now. Dead letters that came back in this step are not dead in the entry that is written now. */
+  #savedNow(account: Account): Saved {
+    this.#ledger().observe(account)
+    return this.#ledger().saved(account)
   }
 
   #journaled(id: string, bytes: Uint8Array): void {
@@ -310,13 +316,15 @@ export class ServedWorld {
     for (const [id, { owned, process }] of this.#owned) {
       const account = this.#ledger().accounts.get(id)
       const key = `${process.member} ${id}`
-      if (owned.ownership.aside === shelf && account !== undefined && !this.#shelved.has(key)) this.#shelved.set(key, this.#ledger().saved(account))
+      if (owned.ownership.aside === shelf && account !== undefined && !this.#shelved.has(key)) this.#shelved.set(key, this.#savedNow(account))
     }
   }
 
   rewound(cursor: Cursor, to: number): void {
-    const account = this.#ledger().accounts.get(`${cursor.group}/${cursor.log.name}/${cursor.log.id}`)
-    if (account !== undefined) this.#ledger().rewound(account, to)
+    const id = `${cursor.group}/${cursor.log.name}/${cursor.log.id}`
+    const account = this.#ledger().accounts.get(id)
+    // What a process rewinds of a partition that it has lost is never stored.
+    if (account !== undefined && this.owner(id)?.owned.cursor === cursor) this.#ledger().rewound(account, to)
   }
 
   kept(account: Account): Map<number, Kept> {
