@@ -10,7 +10,6 @@
 
 import { isMillraceError } from '../base/errors.ts'
 import { LIMITS } from '../base/limits.ts'
-import { afterThis } from '../base/timers.ts'
 import type { EncodedEvent, Failure, Position } from '../broker/engine.ts'
 import { BlockReader } from './block-reader.ts'
 import { claimedIn } from './claims.ts'
@@ -27,11 +26,12 @@ import { KeptEvents } from './kept-events.ts'
 import type { Lane } from './lane.ts'
 import { LaneTable } from './lane-table.ts'
 import { Progress } from './progress.ts'
+import { Pump } from './pump.ts'
 import { Takers } from './takers.ts'
 
 const EXPIRED: Failure = { name: 'LeaseExpired', message: 'the worker did not renew its lease in time', kind: 'crash' }
 
-/** After reading has failed. */
+/** After reading, or handing out, has failed. */
 const AGAIN_MS = 1000
 /** Lanes ready but without a taker, at most, before nothing new is taken up. */
 const UNPLACED_MAX = 1000
@@ -54,8 +54,7 @@ export class Cursor implements LogListener, Suspected {
   readonly #inFlight: InFlight
   /** What is done when an event that waits for its turn to run alone has it. */
   readonly #suspected = new Map<number, () => void>()
-  #pumping = false
-  #pumpScheduled = false
+  readonly #pump: Pump
 
   constructor(group: string, log: DeliveryLog, host: CursorHost, from: Position) {
     this.group = group
@@ -66,6 +65,12 @@ export class Cursor implements LogListener, Suspected {
     this.state = new CursorState(group, log, host, from)
     this.taken = this.done.floor
     this.box = new DeadLetterBox({ ...host, group, channelId: log.id, channel: log.name })
+    this.#pump = new Pump({
+      give: () => this.#give(),
+      send: () => this.takers.send(),
+      alarm: (error) => host.alarm(error),
+      rested: (task) => void host.after(AGAIN_MS, task),
+    })
     this.#reader = new BlockReader(log, {
       onRead: () => this.pump(),
       failed: (error) => this.#failedToRead(error, () => this.pump()),
@@ -86,6 +91,7 @@ export class Cursor implements LogListener, Suspected {
       held: () => this.takers.held(),
       save: (record) => host.write(consumerKeys.inFlight(group, log.id), toJson(record)),
       after: (delayMs, task) => host.after(delayMs, task),
+      aloneDone: (offset) => host.aloneDone(this, offset),
     })
     log.listeners.add(this)
     for (const chain of this.box.chains.values()) if (!chain.dead) this.#lanes.enqueue(this.#lanes.of(chain.key))
@@ -128,28 +134,24 @@ export class Cursor implements LogListener, Suspected {
   }
 
   pumpSoon(): void {
-    if (this.#pumpScheduled) return
-    this.#pumpScheduled = true
-    afterThis(() => {
-      this.#pumpScheduled = false
-      this.pump()
-    })
+    this.#pump.soon()
   }
 
   /** Hand out what can be handed out. */
   pump(): void {
-    if (this.#pumping || this.takers.instances.length === 0) return
-    this.#pumping = true
+    this.#pump.now()
+  }
+
+  #give(): void {
+    if (this.takers.instances.length === 0) return
     const settledBefore = this.done.floor + this.done.above
     if (this.box.loose.size > 0 && this.takers.any()) this.#kept.giveLoose()
     do {
       this.#lanes.grew = false
-      for (let left = this.#lanes.ready; left > 0 && this.takers.any(); left--) this.#giveLane(this.#lanes.takeReady())
+      for (let left = this.#lanes.ready; left > 0 && this.takers.any(); left--) this.#lanes.serve((lane) => this.#giveLane(lane))
       this.#giveFresh()
     } while (this.#lanes.grew && this.takers.any())
     if (this.done.floor + this.done.above !== settledBefore) this.#host.touch(this.state)
-    this.#pumping = false
-    this.takers.send()
   }
 
   /** New events, in offset order. */
@@ -209,8 +211,7 @@ export class Cursor implements LogListener, Suspected {
     this.done.addRun(from, end - from)
     this.state.pass(from, end)
     this.takers.pass(from, end)
-    const { alone } = this.#inFlight
-    if (alone !== null && alone >= from && alone < end) this.#endAlone(alone)
+    this.#inFlight.endAlone(from, end)
   }
 
   /** The channel no longer has the events before an offset. */
@@ -320,23 +321,15 @@ export class Cursor implements LogListener, Suspected {
   }
 
   beginAlone(offset: number): void {
-    this.#inFlight.alone = offset
-    this.#inFlight.save()
+    this.#inFlight.beginAlone(offset)
   }
 
   runAlone(offset: number): void {
     const handOut = this.#suspected.get(offset)
     this.#suspected.delete(offset)
     this.state.suspects.delete(offset)
-    if (handOut === undefined) this.#endAlone(offset)
+    if (handOut === undefined) this.#inFlight.endAlone(offset)
     else handOut()
-  }
-
-  #endAlone(offset: number): void {
-    if (this.#inFlight.alone === offset) {
-      this.#inFlight.alone = null
-      this.#host.aloneDone(this, offset)
-    }
   }
 
   /** False: it has no attempts left, and was given up. Its lane is looked at again. */
@@ -413,7 +406,7 @@ export class Cursor implements LogListener, Suspected {
 
   #settleOffset(lane: Lane | null, offset: number, redriven: boolean): void {
     this.state.clear(offset)
-    if (this.#inFlight.alone !== null) this.#endAlone(offset)
+    this.#inFlight.endAlone(offset)
     if (!redriven) this.done.add(offset)
     if (lane === null) return
     if (lane.waiting > 0 || (lane.key !== null && this.box.chains.size > 0 && this.box.chains.has(lane.key))) this.#lanes.enqueue(lane)
@@ -423,7 +416,7 @@ export class Cursor implements LogListener, Suspected {
   #end(delivery: HeldDelivery): void {
     if (delivery.lane !== null) delivery.lane.busy--
     this.#host.touch(this.state)
-    if (this.#inFlight.alone !== null) this.#endAlone(delivery.offset)
+    this.#inFlight.endAlone(delivery.offset)
     delivery.instance.letGo(delivery)
   }
 
@@ -466,7 +459,7 @@ export class Cursor implements LogListener, Suspected {
       const proven = alone || this.#inFlight.alone === delivery.offset
       this.state.fail(delivery.offset, { attempts: delivery.attempt, dueAtMs: 0, failure: EXPIRED, proven })
       if (!proven) this.state.suspects.add(delivery.offset)
-      this.#endAlone(delivery.offset)
+      this.#inFlight.endAlone(delivery.offset)
       if (delivery.lane !== null) delivery.lane.busy--
       this.#putBack(delivery)
     }

@@ -17,6 +17,8 @@ export interface InFlightHost {
   save(record: InFlightRecord): void
   /** Run a task when a span of the engine's time has passed. */
   readonly after: Clock['after']
+  /** The suspect that ran alone is settled. */
+  aloneDone(offset: number): void
 }
 
 export class InFlight {
@@ -24,10 +26,28 @@ export class InFlight {
   #armed = false
   #saved = ''
   /** The suspect that runs alone now. */
-  alone: number | null = null
+  #alone: number | null = null
 
   constructor(host: InFlightHost) {
     this.#host = host
+  }
+
+  get alone(): number | null {
+    return this.#alone
+  }
+
+  /** From now on a suspect runs alone, and the record says so. */
+  beginAlone(offset: number): void {
+    this.#alone = offset
+    this.save()
+  }
+
+  /** These are settled: if one of them ran alone, the next suspect may. */
+  endAlone(from: number, end: number = from + 1): void {
+    const alone = this.#alone
+    if (alone === null || alone < from || alone >= end) return
+    this.#alone = null
+    this.#host.aloneDone(alone)
   }
 
   /** Something was handed out. */
@@ -42,8 +62,8 @@ export class InFlight {
 
   save(): void {
     const { credit, offsets } = this.#host.held()
-    if (this.alone !== null && !offsets.includes(this.alone)) offsets.push(this.alone)
-    const record: InFlightRecord = { credit, offsets, solo: this.alone }
+    if (this.#alone !== null && !offsets.includes(this.#alone)) offsets.push(this.#alone)
+    const record: InFlightRecord = { credit, offsets, solo: this.#alone }
     const text = JSON.stringify(record)
     if (text === this.#saved) return
     this.#saved = text

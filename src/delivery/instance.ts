@@ -106,7 +106,13 @@ export class Instance implements Subscription {
     if (this.#outbox.length === 0) return
     const deliveries = this.#outbox
     this.#outbox = []
-    this.#sink.deliver(deliveries)
+    try {
+      this.#sink.deliver(deliveries)
+    } catch (error) {
+      // They may not have arrived: they are given again.
+      for (const delivery of deliveries) if (delivery.live) delivery.cursor.release(delivery)
+      throw error
+    }
   }
 
   /** An event was given up that this instance would have been given. */

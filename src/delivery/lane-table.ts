@@ -89,11 +89,16 @@ export class LaneTable {
     for (const lane of this.#ready) lane.full = null
   }
 
-  /** The lane that has been ready for longest: there must be one. */
-  takeReady(): Lane {
+  /** Give from the lane that has been ready for longest: there must be one. Where that throws, the lane stays ready. */
+  serve(give: (lane: Lane) => void): void {
     const lane = this.#ready.shift()
     lane.queued = false
-    return lane
+    try {
+      give(lane)
+    } catch (error) {
+      this.setAside(lane)
+      throw error
+    }
   }
 
   /** Another lane may serve its key: nothing is handed out from it. */

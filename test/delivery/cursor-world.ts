@@ -88,6 +88,8 @@ export class CursorWorld {
   readonly hands: Delivery[] = []
   /** Offsets as they were handed out. */
   readonly given: number[] = []
+  /** Called before deliveries are taken into the hands. */
+  taking = (): void => undefined
 
   constructor(options: { readonly credit?: number; readonly perKey?: number; readonly clock?: Pick<Clock, 'now' | 'elapsed'> } = {}) {
     this.log = new SlowLog(1, 'orders')
@@ -129,6 +131,7 @@ export class CursorWorld {
       { ...spec, credit, perKey, leaseMs: 30_000, attemptsMax: 8, stallMs: 60_000 },
       {
         deliver: (deliveries) => {
+          this.taking()
           this.hands.push(...deliveries)
           this.given.push(...deliveries.map(({ offset }) => offset))
         },

@@ -50,7 +50,7 @@ it('what is in hands is recorded by the clock of the engine', () => {
   const saved: InFlightRecord[] = []
   const held = { credit: 1, offsets: [7] }
   const after = clock.after.bind(clock)
-  const inFlight = new InFlight({ held: () => held, save: (record) => void saved.push(record), after })
+  const inFlight = new InFlight({ held: () => held, save: (record) => void saved.push(record), after, aloneDone: () => undefined })
   inFlight.arm()
   expect(saved).toEqual([])
   while (clock.step(1000));
