@@ -23,10 +23,12 @@ interface Waiting {
   readonly bytes: number
   /** What became of its events: so many from one place on. */
   readonly settle: (appended: readonly Appended[], from: number) => void
-  readonly reject: (error: Error) => void
+  readonly reject: (error: unknown) => void
   /** Called when they are stored, or refused. */
   over: (() => void) | null
 }
+
+type Outcome = { readonly appended: readonly Appended[] } | { readonly error: unknown }
 
 const hashes = new Map<string, number>()
 
@@ -151,24 +153,35 @@ class ChannelAppender {
     }
   }
 
+  /** Never rejects: whoever waits is told, whatever fails. */
   async #fly(together: readonly Waiting[], items: readonly AppendItem[]): Promise<void> {
-    const outcome = await this.#host.backend.append(this.#channel, items, together[0]?.atomic ?? false).catch((error: Error) => error)
+    const outcome = await this.#outcome(items, together[0]?.atomic ?? false)
     this.#unanswered--
     if (this.#flightsMax === 1 && this.#queue.length > 0) await this.#next()
-    if (outcome instanceof Error) {
-      if (isMillraceError(outcome, 'UNKNOWN_CHANNEL')) this.#host.unknown(this.#channel)
-      for (const { reject } of together) reject(outcome)
-    } else {
-      this.#tell(items, outcome)
+    try {
+      if ('error' in outcome) throw outcome.error
+      this.#tell(items, outcome.appended)
       let from = 0
       for (const waiting of together) {
-        waiting.settle(outcome, from)
+        waiting.settle(outcome.appended, from)
         from += waiting.items.length
       }
+    } catch (error) {
+      if (isMillraceError(error, 'UNKNOWN_CHANNEL')) this.#host.unknown(this.#channel)
+      for (const { reject } of together) reject(error)
     }
     for (const waiting of together) {
       this.#bytes -= waiting.bytes
       waiting.over?.()
+    }
+  }
+
+  /** Also a backend that throws before it returns a promise has answered. */
+  async #outcome(items: readonly AppendItem[], atomic: boolean): Promise<Outcome> {
+    try {
+      return { appended: await this.#host.backend.append(this.#channel, items, atomic) }
+    } catch (error) {
+      return { error }
     }
   }
 
