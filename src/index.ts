@@ -13,15 +13,19 @@ const openFile: EngineOpener = async (url, options) => {
 }
 
 /**
- * Connect to a broker. The contract (docs/contract.md) is the same on each; `broker.describe()` says how this one holds it.
+ * Connect to a broker. The contract (docs/contract.md) is the same on each; `broker.describe()` says how this one holds
+ * it.
  *
- * - `memory:` is in this process, and forgotten with it.
- * - `file:./data` is durable. The first process owns the directory; further ones attach to it, and one of them takes over when it dies.
+ * - `memory:` is in this process. Its data is gone when the broker closes.
+ * - `file:./data` is durable. The first process owns the directory; further processes attach to it, and one of them
+ *   takes over when the owner dies.
  * - `ws://host`, `wss://host`, `unix:PATH`: a Millrace server.
- * - `nats://host`, `tls://host`: NATS JetStream. `redis://host`, `rediss://host`: Redis. `kafka://host`: Kafka. Several hosts are joined by commas; what else the
- *   URL may say is in docs/engines. Each needs its client library, which is loaded then.
+ * - `nats://host`, `tls://host`: NATS JetStream. `redis://host`, `rediss://host`: Redis. `kafka://host`: Kafka. Several
+ *   hosts are joined by commas. The pages in docs/engines list the other parts of the URL. Each engine needs its client
+ *   library, which is loaded when its URL is used.
  *
- * @throws UNKNOWN_ENGINE · INVALID_OPTION · DIRECTORY_IN_USE · DIRECTORY_UNUSABLE · DATA_DAMAGED · DATA_FOREIGN · UNAVAILABLE · UNAUTHENTICATED · CLAUSE_REFUSED · MISSING_DEPENDENCY
+ * @throws UNKNOWN_ENGINE · INVALID_OPTION · DIRECTORY_IN_USE · DIRECTORY_UNUSABLE · DATA_DAMAGED · DATA_FOREIGN ·
+ * UNAVAILABLE · UNAUTHENTICATED · CLAUSE_REFUSED · MISSING_DEPENDENCY
  * @example
  * ```ts
  * import { connect, stream } from 'millrace'

@@ -61,7 +61,7 @@ export const ERROR_CODES = {
   DISK_FULL: { retryable: true },
   /** Too many files are open: nothing was acknowledged, nothing was lost, publishing works again when there are file descriptors. */
   TOO_MANY_FILES: { retryable: true },
-  /** An alarm: what channels need not keep cannot be deleted. It is tried again by itself. */
+  /** An alarm: old events of a channel cannot be deleted. Millrace tries again by itself. */
   RETENTION_FAILED: { retryable: true },
   /** A write or sync failed: the store takes no further writes until it is opened again. */
   STORE_FAILED: { retryable: false },
@@ -71,21 +71,24 @@ export const ERROR_CODES = {
   LEASE_LOST: { retryable: false },
   /** A handler took longer than the consumer's `timeout`. */
   HANDLER_TIMEOUT: { retryable: true },
-  /** What was copied to another broker is not the same there, or its source changed meanwhile. */
+  /** The copy on another broker differs from its source, or the source changed during the copy. */
   COPY_DIFFERS: { retryable: false },
   /** The offset or time asked for lies outside what the channel holds. */
   OFFSET_OUT_OF_RANGE: { retryable: false },
-  /** An HTTP request that the gateway cannot make sense of: no such route, method or query parameter, or an unsupported content type. */
+  /**
+   * The gateway does not understand an HTTP request: no such route, method or query parameter, or an unsupported
+   * content type.
+   */
   INVALID_REQUEST: { retryable: false },
-  /** An HTTP request's body is larger than the gateway takes. */
+  /** The body of an HTTP request is larger than the gateway accepts. */
   REQUEST_TOO_LARGE: { retryable: false },
-  /** The server asks for credentials, or those that were shown do not hold. */
+  /** The server asks for credentials, or the given ones are not valid. */
   UNAUTHENTICATED: { retryable: false },
-  /** The server knows who asks, and that one may not do this. */
+  /** The server knows the caller, and the caller may not do this. */
   FORBIDDEN: { retryable: false },
   /** A webhook is unsigned, signed with another secret, or too old. */
   INVALID_SIGNATURE: { retryable: false },
-  /** More requests, streams or sockets than the caller, or all together, may have. */
+  /** The caller, or all callers together, have more requests, streams or sockets than the limit allows. */
   RATE_LIMITED: { retryable: true },
   /** A server or peer did not answer in time. */
   UNAVAILABLE: { retryable: true },
@@ -182,7 +185,7 @@ function outward(value: unknown, depth: number): unknown {
   return Object.fromEntries(members.map(([name, each]) => [clipped(name, LIMITS.errorTextCharsMax), outward(each, depth + 1)]))
 }
 
-/** The message as it leaves the process: whoever asked for a channel that there is none of is not told which others there are. */
+/** The message for a client: for an unknown channel it does not list the existing ones. */
 export function outwardMessage(code: string, message: string): string {
   return code === 'UNKNOWN_CHANNEL' ? message.replace(/: (?:there are|did you mean|no channel) .*$/, ': declare it first, or correct the name') : message
 }

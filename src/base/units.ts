@@ -41,7 +41,7 @@ export function sizeBytes(value: unknown, option: string): number {
   return Math.floor(parse(value, BYTES_PER_UNIT, option, "'64KiB', '10MiB'"))
 }
 
-/** A text with its unit, as a variable of the environment has it. A number alone does not say what it counts. */
+/** Text with its unit, as in a variable of the environment. A number alone does not say its unit. */
 function withUnit(text: unknown, name: string, example: string): string {
   if (typeof text === 'string' && Number.isNaN(Number(text))) return text.trim()
   throw new MillraceError('INVALID_OPTION', `${name} must be text with a unit, such as ${example}; it is ${shown(text)}`, { option: name, value: shown(text) })

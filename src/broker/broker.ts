@@ -14,11 +14,11 @@ import type { Engine, Receipt } from './engine.ts'
 import type { EventEncoder } from './event-encoder.ts'
 import type { Log } from './log.ts'
 
-/** Hold the event back: it is not seen before, and soon after. One of the two; none of them is "now". */
+/** Delay the event: nobody sees it before it is due. Give one of the two, or none for "now". */
 export interface PublishOptions {
-  /** From now. */
+  /** How long from now, up to ten years. */
   readonly delay?: Duration
-  /** Until then. */
+  /** The time at which it is due: a Date, or milliseconds since the epoch. */
   readonly at?: Date | number
 }
 
@@ -28,11 +28,11 @@ export type From = 'beginning' | 'end' | number | Date | Exclude<Duration, numbe
 export interface ReadOptions {
   /** @default 'beginning' */
   readonly from?: From
-  /** Stop before it. @default the end, as it is when reading starts; with `follow`, never */
+  /** Stop before this position. @default the end of the channel when reading starts; with `follow`, never */
   readonly to?: From
   /** Only events that match, in the event-pattern language, over the whole CloudEvent. */
   readonly where?: PatternJson
-  /** Go on with new events until the loop is left or the broker closes. @default false */
+  /** Continue with new events until the loop is left or the broker closes. @default false */
   readonly follow?: boolean
   /** Ends the reading. */
   readonly signal?: AbortSignal
@@ -54,7 +54,7 @@ export interface LooseEvent extends Omit<EventAttributes, 'id' | 'time'> {
   readonly specversion?: '1.0'
   readonly id?: string
   readonly type: string
-  /** When it happened; `null` for an event that does not say. @default now */
+  /** When it happened; `null` for an event without a time. @default now */
   readonly time?: string | Date | null
   readonly data?: unknown
   readonly data_base64?: string
@@ -63,7 +63,7 @@ export interface LooseEvent extends Omit<EventAttributes, 'id' | 'time'> {
 /** The events that a channel takes. */
 export type Publishable<C> = C extends Channel ? ([AnyEventDefinition] extends [DefinitionsOf<C>] ? LooseEvent : EventFor<DefinitionsOf<C>>) : LooseEvent
 
-/** What publishing answers: a receipt, or for several events one each. */
+/** What publishing returns: a receipt, or for several events one for each. */
 export type ReceiptOf<E> = E extends readonly unknown[] ? Receipt[] : Receipt
 
 /** The events that a channel gives back. */
@@ -77,28 +77,28 @@ export type Readable<C> = C extends Channel
       : never
   : StoredEvent
 
-/** What a consumer gets of the broker that runs it. */
+/** What a broker gives to a consumer that it runs. */
 export interface BrokerHost {
   readonly engine: Engine
   readonly encoder: EventEncoder
   /** From 0 to 1, for jitter. */
   readonly random: () => number
-  /** What a consumer that runs here has to say to the person on call. */
+  /** Lines of a running consumer for the person on call. */
   readonly alarms: AlarmList
   readonly log: Log
 }
 
-/** What can be started on a broker: a consumer. The seam by which the broker need not know how consumers run. */
+/** What can be started on a broker: a consumer. The broker does not know how consumers run. */
 export interface Startable<Running extends Stoppable> {
   start(host: BrokerHost): Promise<Running>
 }
 
 export interface Stoppable {
-  /** Called by one of its own handlers, it does not wait for that one. */
+  /** If one of its own handlers calls it, it does not wait for that handler. */
   stop(): Promise<unknown>
-  /** Settles when nothing of it runs any more. */
+  /** Settles when no part of it runs. */
   readonly done: Promise<unknown>
-  /** Whether the code that asks is one of its handlers, or is awaited by one. */
+  /** Whether the calling code is one of its handlers, or is awaited by one. */
   readonly calledByHandler?: boolean
 }
 
@@ -106,22 +106,24 @@ export interface Stoppable {
 export interface DeadLetters {
   /** Oldest first. At most 1,000 unless `limit` says otherwise. */
   list(query?: DeadLetterQuery): Promise<DeadLetter[]>
-  /** Give them back to that consumer alone, in order; answers how many. */
+  /** Give them back to that consumer alone, in order. Resolves with how many. */
   redrive(query?: DeadLetterQuery): Promise<number>
-  /** Delete them; events that waited behind them go on. Answers how many. */
+  /** Delete them; events that waited behind them are delivered. Resolves with how many. */
   drop(query?: DeadLetterQuery): Promise<number>
 }
 
-/** The events of one channel that wait for their time. */
+/** The delayed events of one channel. */
 export interface DelayedEvents {
   /** The soonest first. At most 1,000 unless `limit` (up to 10,000) says otherwise; the next page is `after` the last event of this one. */
   list(query?: DelayedQuery): Promise<DelayedEvent[]>
   /**
-   * Take back the event with this id. `true`, when that is durable: it waited, and will never be stored. `false`: it does not wait; it is stored already, was
-   * cancelled before, or was never there. The id of a cancelled event is new again: publishing it stores an event. A publish that was not answered when its
-   * event was cancelled may be sent again by its process, and is a new one then.
+   * Cancel the delayed event with this id. Resolves when that is durable: with `true` if the event waited and will
+   * never be stored, with `false` if there is no such delayed event: it is stored already, was cancelled before, or was
+   * never published. The id of a cancelled event may be published again. If a publish was not answered when its event
+   * was cancelled, its process may send it again, and it is then a new event.
    *
-   * @throws INVALID_OPTION when it is no id · UNKNOWN_CHANNEL · DISK_FULL · STORE_FAILED · UNAVAILABLE (it may have been done) · CLOSED
+   * @throws INVALID_OPTION when it is not an id · UNKNOWN_CHANNEL · DISK_FULL · STORE_FAILED · UNAVAILABLE (it may have
+   * been done) · CLOSED
    */
   cancel(id: string): Promise<boolean>
 }
@@ -146,21 +148,22 @@ export interface Broker extends AsyncDisposable {
     event: E,
     options?: PublishOptions,
   ): Promise<ReceiptOf<E>>
-  /** Create channels ahead of their first use. Publishing and consuming do it by themselves. @throws CHANNEL_CONFLICT */
+  /** Create channels before their first use. Publishing and consuming also create them. @throws CHANNEL_CONFLICT */
   declare(...channels: readonly Channel[]): Promise<void>
-  /** Start a consumer, which then runs until it is stopped or the broker closes. */
+  /** Start an instance of a consumer. It runs until it is stopped or the broker closes. */
   start<Running extends Stoppable>(consumer: Startable<Running>): Promise<Running>
   /**
-   * Read without consuming, in offset order. Data is decoded by the schema of the channel's definition, as a handler gets it; by the channel's name alone, events
-   * are given as they are stored.
+   * Read without consuming, in offset order. With the channel's definition, data is decoded by its schema, as a handler
+   * gets it. With the channel's name, events come as they are stored.
    *
-   * @throws UNKNOWN_CHANNEL · INVALID_OPTION · INVALID_PATTERN · OFFSET_OUT_OF_RANGE · SCHEMA_MISMATCH · INVALID_EVENT; the last two name the `offset` in their
-   * details, so that reading can go on behind it
+   * @throws UNKNOWN_CHANNEL · INVALID_OPTION · INVALID_PATTERN · OFFSET_OUT_OF_RANGE · SCHEMA_MISMATCH · INVALID_EVENT.
+   * The last two have the `offset` in their details, so that reading can continue after it
    */
   read<C extends Channel | string>(channel: C, options?: ReadOptions): AsyncIterableIterator<Readable<C>>
   /**
-   * Read several channels at once, and all that a wildcard matches, without consuming. Each event comes with its channel's name: in the order of the events'
-   * times, and with `follow` as they come, also from channels that are created meanwhile and that a wildcard matches.
+   * Read several channels at once, by name and wildcard, without consuming. Each event comes with its channel's name:
+   * in the order of the events' times, and with `follow` as they arrive, also from channels that a wildcard matches and
+   * that are created later.
    *
    * @throws as `read`, and INVALID_NAME when a wildcard is malformed
    * @example
@@ -177,8 +180,9 @@ export interface Broker extends AsyncDisposable {
   describe(): Promise<BrokerDescription>
   deadLetters(consumer: string | { readonly name: string }): DeadLetters
   /**
-   * The events of a channel that were published with `delay` or `at`, or emitted so, and are not due yet: list them, and cancel one by its id. An event is stored
-   * or cancelled, and never both, whoever else cancels it and whatever dies meanwhile. To replace an event, cancel it, and publish the other.
+   * The delayed events of a channel (published or emitted with `delay` or `at`, and not due yet): list them, or cancel
+   * one by its id. An event is stored or cancelled, never both, even if others cancel it at the same time or a process
+   * dies. To replace an event, cancel it and publish the new one.
    *
    * @example
    * ```ts no-run
@@ -191,15 +195,16 @@ export interface Broker extends AsyncDisposable {
    */
   delayed(channel: string | { readonly name: string }): DelayedEvents
   /**
-   * Move a consumer to another place, running or not, in all of its streams or in one. What it had in hand is delivered again from there.
+   * Move a consumer to another position, running or not, in all of its streams or in one. Its events in flight are
+   * taken back.
    *
-   * @throws UNKNOWN_CONSUMER · UNKNOWN_CHANNEL · OFFSET_OUT_OF_RANGE · INVALID_OPTION when it is not a consumer of that channel, or the channel is a queue, which
-   * forgets what is done
+   * @throws UNKNOWN_CONSUMER · UNKNOWN_CHANNEL · OFFSET_OUT_OF_RANGE · INVALID_OPTION when it is not a consumer of that
+   * channel, or the channel is a queue, which does not keep events that are done
    */
   rewind(consumer: string | { readonly name: string }, to: From, options?: RewindOptions): Promise<void>
   /**
-   * Pause a consumer as a whole: no instance of it, in any process, is given an event until `resume`. What handlers have in hand goes on to its end.
-   * The pause is durable: it outlives restarts, and `describe()` shows it with its reason.
+   * Pause a consumer as a whole: no instance of it, in any process, gets an event until `resume`. Running handlers end
+   * normally. The pause is durable: it survives restarts, and `describe()` shows it with its reason.
    *
    * @throws UNKNOWN_CONSUMER when no consumer of the name was ever started · CLOSED
    * @example
@@ -212,15 +217,18 @@ export interface Broker extends AsyncDisposable {
    * ```
    */
   pause(consumer: string | { readonly name: string }, options?: { readonly reason?: string }): Promise<void>
-  /** Let a paused consumer go on where it was. @throws UNKNOWN_CONSUMER · CLOSED */
+  /** Let a paused consumer continue where it was. @throws UNKNOWN_CONSUMER · CLOSED */
   resume(consumer: string | { readonly name: string }): Promise<void>
   /**
-   * Copy a data directory that is in use to a new one, while everything goes on: a copy of one moment, with all that was acknowledged before the call. The copy
-   * is a data directory: restoring is opening it. Events in handlers' hands at that moment have used an attempt there, as after a crash.
+   * Copy a data directory to a new one while it is in use. The copy shows one moment, and has everything that was
+   * acknowledged before the call. It is a data directory: to restore, open it. Events in flight at that moment have
+   * used an attempt there, as after a crash.
    *
-   * The process that owns the directory writes the copy. Commits go on meanwhile, until the journal (64 MiB) is full.
+   * The process that owns the directory writes the copy. Commits continue meanwhile, until the journal (64 MiB) is
+   * full.
    *
-   * @throws INVALID_OPTION when the directory is not empty, or this broker keeps no files on this machine · FORBIDDEN over a network · DISK_FULL · CLOSED
+   * @throws INVALID_OPTION when the directory is not empty, or this broker keeps no files on this machine · FORBIDDEN
+   * over a network · DISK_FULL · CLOSED
    * @example
    * ```ts no-run
    * import { connect } from 'millrace'
@@ -230,13 +238,13 @@ export interface Broker extends AsyncDisposable {
    * ```
    */
   backup(directory: string): Promise<Backup>
-  /** Forget a stopped consumer: its position, retries and dead letters. */
+  /** Remove a stopped consumer with its positions, retries and dead letters. */
   removeConsumer(consumer: string | { readonly name: string }): Promise<void>
   /** Delete a channel and its events. */
   removeChannel(channel: string | { readonly name: string }): Promise<void>
   /**
-   * Drain running consumers, make everything durable, let go of the data. Calls after it get CLOSED. A handler may call it: then it does not wait for that
-   * handler, and the data is let go of after it.
+   * Drain running consumers, make everything durable, and release the data. Later calls get CLOSED. If a handler calls
+   * it, it does not wait for that handler, and the data is released after the handler.
    */
   close(): Promise<void>
 }

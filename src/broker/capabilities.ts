@@ -1,5 +1,5 @@
 /**
- * What an engine can do, as data: read by users, by the conformance suite and by the docs alike.
+ * What an engine can do, as data: for users, for the conformance suite and for the docs.
  */
 
 /** The contract's clauses, by number. */
@@ -29,9 +29,9 @@ export type Clause = keyof typeof CLAUSES
 /** How an engine holds a clause: with a feature of its own, built from its parts, or not at all (asking for it is an error). */
 export interface Capability {
   readonly support: 'native' | 'emulated' | 'refused'
-  /** With which parts, or why not. */
+  /** Which parts it is built with, or why it is refused. */
   readonly reason: string
-  /** What it costs beside the native way; absent where nothing. */
+  /** What it costs compared with the native way; absent if it costs nothing. */
   readonly cost?: string
 }
 

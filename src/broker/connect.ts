@@ -12,18 +12,26 @@ import { Log } from './log.ts'
 import { type LogFields, type Logger, sinkOf } from './logger.ts'
 
 export interface ConnectOptions {
-  /** The CloudEvents `source` of events that do not say their own. @default '/millrace' */
+  /** The CloudEvents `source` of events that have none of their own. @default '/millrace' */
   readonly source?: string
-  /** `file:` only: look at a data directory beside its owner, or without one, and change nothing. `read`, `describe` and `deadLetters().list()` work. @default false */
+  /**
+   * `file:` only: read a data directory, with or without a running owner, and change nothing. `read`, `describe` and
+   * `deadLetters().list()` work. @default false
+   */
   readonly readOnly?: boolean
-  /** What a server is shown: `ws:` and `wss:` only. It may also stand in the URL, as in `wss://token@host`. @default none */
+  /**
+   * The credentials for a server: `ws:` and `wss:` only. They may also be in the URL, as in `wss://token@host`.
+   * @default none
+   */
   readonly token?: string
   /** Called when something needs a person: the disk is full, the store failed. `describe()` lists them too. */
   readonly onAlarm?: (alarm: Alarm) => void
   /**
-   * Where lines for the person on call go: failed attempts, retries, dead letters, stalls, takeovers and alarms. Lines that are alike are counted, and told of in
-   * one every 10 s. An object with pino's or the console's methods `info`, `warn` and `error`; `false` is nowhere.
-   * @default standard error, one line each; nowhere in a test run (NODE_ENV is `test`, or Vitest, Jest or node:test runs)
+   * Where lines for the person on call go: failed attempts, retries, dead letters, stalls, takeovers and alarms.
+   * Similar lines are counted, and written as one every 10 s. An object with the methods `info`, `warn` and `error`, as
+   * pino and the console have; `false` writes nothing.
+   * @default standard error, one line each; nowhere in a test run (NODE_ENV is `test`, or Vitest, Jest or node:test
+   * runs)
    */
   readonly logger?: Logger | false
 }

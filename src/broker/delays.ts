@@ -1,23 +1,23 @@
 /** Events that wait for their time (clause 7), seen from outside: what of an engine's port lists and cancels them, and which of them a query is about. */
 import { LIMITS } from '../base/limits.ts'
 
-/** An event that waits for its time. */
+/** A delayed event. */
 export interface DelayedEvent {
   readonly channel: string
   readonly id: string
   readonly type: string
   readonly key: string | null
-  /** When it will be in the channel, in milliseconds since the epoch. */
+  /** When it is due, in milliseconds since the epoch. */
   readonly dueAtMs: number
 }
 
-/** Which delayed events of a channel; all that are given must hold. An empty query is every one. */
+/** Selects delayed events of a channel: all members that are given must match. An empty query selects all. */
 export interface DelayedQuery {
   readonly id?: string
   readonly key?: string
-  /** Only those behind this one: the last event of the page before. */
+  /** Only events after this one: the last event of the previous page. */
   readonly after?: Pick<DelayedEvent, 'dueAtMs' | 'id'>
-  /** At most so many, the soonest first. @default 1000 */
+  /** At most this many, the soonest first. @default 1000 */
   readonly limit?: number
 }
 

@@ -1,4 +1,4 @@
-/** What `describe()` and the dead-letter calls answer: plain data, the same on every engine. */
+/** What `describe()` and the dead-letter calls return: plain data, the same on every engine. */
 import type { ChannelKind } from '../channel/channel.ts'
 import type { Capabilities } from './capabilities.ts'
 import type { Failure } from './engine.ts'
@@ -12,7 +12,7 @@ export interface ChannelDescription {
   readonly first: number
   /** Offset that the next event will have. */
   readonly next: number
-  /** About; null where the server does not tell it to this account. */
+  /** An estimate; null if the server does not tell it to this account. */
   readonly bytes: number | null
   /** Events published but not yet due. */
   readonly scheduled: number
@@ -25,7 +25,7 @@ export interface ConsumerPosition {
   readonly channel: string
   /** Every event below it is settled. */
   readonly floor: number
-  /** Events not yet settled: those behind, in flight, waiting and retrying. Dead letters are settled. */
+  /** Events not yet settled: not delivered, in flight, waiting or retrying. Dead letters are settled. */
   readonly lag: number
   /** Age of the oldest event not yet settled, in milliseconds; 0 when there is none. */
   readonly lagMs: number
@@ -35,7 +35,7 @@ export interface ConsumerPosition {
 export interface ConsumerPause {
   /** Milliseconds since the epoch. */
   readonly sinceMs: number
-  /** As whoever paused it said. */
+  /** The reason that was given with the pause. */
   readonly reason: string | null
 }
 
@@ -44,7 +44,7 @@ export interface ConsumerDescription {
   readonly channels: readonly ConsumerPosition[]
   /** Instances running now. */
   readonly instances: number
-  /** Deliveries in handlers' hands. */
+  /** Deliveries in flight. */
   readonly inFlight: number
   /** Events waiting for their next attempt. */
   readonly retrying: number
@@ -53,9 +53,9 @@ export interface ConsumerDescription {
   readonly parked: number
   /** Events a second completed, over the last ten seconds or so. */
   readonly rate: number
-  /** It is given nothing: it is paused as a whole, or each of its instances is. */
+  /** No events are delivered to it: it is paused as a whole, or each of its instances is paused. */
   readonly paused: boolean
-  /** It is paused as a whole, wherever it runs, until it is resumed. */
+  /** It is paused as a whole, in every process, until it is resumed. */
   readonly pause: ConsumerPause | null
   /** It has work and makes no progress. */
   readonly stalled: { readonly sinceMs: number; readonly reason: string } | null
@@ -94,15 +94,15 @@ export interface DeadLetter {
   readonly waiting: number
 }
 
-/** So many dead letters are listed where the query has no limit. */
+/** Dead letters in one list, if the query has no limit. */
 export const DEAD_LETTERS_MAX = 1000
 
-/** Which dead letters; all that are given must hold. An empty query is every one. */
+/** Selects dead letters: all members that are given must match. An empty query selects all. */
 export interface DeadLetterQuery {
   readonly channel?: string
   readonly offset?: number
   readonly id?: string
   readonly key?: string
-  /** At most so many, the oldest first. */
+  /** At most this many, the oldest first. */
   readonly limit?: number
 }

@@ -33,27 +33,30 @@ export interface EncodedEvent {
 export interface StoredReceipt {
   readonly channel: string
   readonly id: string
-  /** Its place in the channel. */
+  /** Its offset in the channel. */
   readonly offset: number
-  /** The id was published before within the channel's window: nothing was stored, and `offset` is the place of the first one. */
+  /**
+   * The id was published before within the channel's window: nothing was stored, and `offset` is that of the first
+   * event.
+   */
   readonly duplicate: boolean
   readonly dueAtMs?: undefined
 }
 
-/** An event that waits for its time (clause 7). It has no offset before it is due. */
+/** A delayed event (clause 7). It has no offset before it is due. */
 export interface ScheduledReceipt {
   readonly channel: string
   readonly id: string
   readonly offset: null
-  /** When it will be in the channel, in milliseconds since the epoch. */
+  /** When it is due, in milliseconds since the epoch. */
   readonly dueAtMs: number
-  /** An event with this id waits already: nothing was stored, and `dueAtMs` is the time of the first one. */
+  /** A delayed event with this id exists already: nothing was stored, and `dueAtMs` is the time of that event. */
   readonly duplicate: boolean
 }
 
 /**
- * Where an event is: in its channel, with its `offset`, or waiting for its time, with `dueAtMs` and `offset: null`.
- * A duplicate names where the first one is, whether or not this one was delayed.
+ * Where an event is: in its channel, with its `offset`, or delayed, with `dueAtMs` and `offset: null`. For a duplicate
+ * it says where the first event is, whether or not this one was delayed.
  */
 export type Receipt = StoredReceipt | ScheduledReceipt
 
@@ -64,7 +67,7 @@ export interface StoredText extends EncodedEvent {
   readonly timeMs: number
 }
 
-/** A place in a channel. A time means the first event stored at or after it. */
+/** A position in a channel. A time means the first event stored at or after it. */
 export type Position = { readonly at: 'beginning' | 'end' } | { readonly offset: number } | { readonly timeMs: number }
 
 export interface Bounds {
@@ -98,30 +101,33 @@ export interface ConsumerSpec {
   readonly channels: readonly string[]
   /** An event is delivered if any of these wants it. */
   readonly wants: readonly Want[]
-  /** Where the consumer begins in a channel that it has never seen. Not used afterwards. */
+  /** Where the consumer begins in a channel that is new to it. Not used afterwards. */
   readonly from: Position
-  /** What follows a dead letter; `null` is `park` for events with a key and `skip` for those without. */
+  /**
+   * What happens to later events behind a dead letter; `null` is `park` for events with a key and `skip` for those
+   * without.
+   */
   readonly onDead: OnDead | null
   /** Deliveries this instance takes at once. */
   readonly credit: number
-  /** Deliveries of one key that may be in this instance's hands at once, in order: 1, or a handler batch's size. */
+  /** Deliveries of one key that this instance may have in flight at once, in order: 1, or a handler batch's size. */
   readonly perKey: number
-  /** The instance's deliveries pass to others when it did not `renew` for so long. */
+  /** The instance's deliveries go to others when it did not `renew` for this time. */
   readonly leaseMs: number
   /** Attempts after which an event whose worker keeps dying is dead-lettered. */
   readonly attemptsMax: number
-  /** Reported as stalled when it has work and makes no progress for so long. */
+  /** Reported as stalled when it has work and makes no progress for this time. */
   readonly stallMs: number
 }
 
-/** One event in the hands of one instance, until it is settled. */
+/** One event that is in flight in one instance, until it is settled. */
 export interface Delivery extends StoredText {
   readonly channel: string
-  /** 1 for the first. Lives with the event: survives restarts and moves between workers. */
+  /** 1 for the first. Stored with the event: survives restarts and moves between workers. */
   readonly attempt: number
   /** It comes from the dead letters. */
   readonly redriven: boolean
-  /** Whatever the sink keeps with the delivery. An engine only makes room for it. */
+  /** For the sink's own use. An engine does not read it. */
   attachment: unknown
 }
 
@@ -136,7 +142,7 @@ export interface DeliverySink {
   readonly gathered?: number
   /** New deliveries, at most as many as there is credit for. Must not throw. */
   deliver(deliveries: readonly Delivery[]): void
-  /** These are no longer this instance's: what it settles of them is refused. */
+  /** These deliveries are taken from this instance: it can no longer settle them. */
   revoked(deliveries: readonly Delivery[]): void
   /**
    * The engine gave an event up that this instance would have been given: workers died with it, up to its last attempt. It is among the consumer's
@@ -161,7 +167,7 @@ export interface Failure {
   readonly kind: 'error' | 'rejected' | 'poison' | 'timeout' | 'crash'
 }
 
-/** Who waits for a publish: told the offset of its first event, or why there is none. */
+/** Waits for a publish: gets the offset of its first event, or the error. */
 export interface PublishWaiter {
   done(firstOffset: number): void
   fail(error: Error): void
@@ -187,7 +193,8 @@ export type ClaimOutcome = 'kept' | 'done' | 'lost'
 /**
  * An instance's subscription. Every delivery is settled once, by one of the four verbs. Settling is asynchronous and
  * coalesced; `flushed` resolves when all that was settled before is durable. A verb answers `false`, and does nothing,
- * when the delivery is no longer this instance's (its lease passed on, it was rewound): its emissions are dropped with it.
+ * when the delivery is no longer this instance's (its lease expired, its consumer was rewound): its emissions are
+ * dropped with it.
  */
 export interface Subscription {
   complete(delivery: Delivery, emissions: readonly Emission[] | null): boolean
@@ -197,15 +204,15 @@ export interface Subscription {
   deadLetter(delivery: Delivery, failure: Failure): boolean
   /** Hand back unhandled: does not count as an attempt. */
   release(delivery: Delivery): boolean
-  /** This instance lives. The runner calls it more often than `leaseMs`. */
+  /** Renews the instance's lease. The runner calls it more often than `leaseMs`. */
   renew(): void
-  /** No new deliveries until `resume`; what is in hand may be settled. */
+  /** No new deliveries until `resume`; deliveries in flight may be settled. */
   pause(): void
   resume(): void
   flushed(): Promise<void>
   /** Why the consumer has work and has made no progress for its `stallMs`, as far as this process knows; null when it has none, or does. Absent where an engine cannot tell. */
   stalled?(): string | null
-  /** What is in this instance's hands. */
+  /** The deliveries in flight in this instance. */
   readonly held: Iterable<Delivery>
   /**
    * Asked once, at the beginning, of an engine over data that another owned before: deliveries that this instance had of that one and still works on.
@@ -215,7 +222,9 @@ export interface Subscription {
   claim?(claims: readonly HeldClaim[]): ClaimOutcome[]
   /** The engine is about to close, and the instance goes on under the next: what is in hand is neither released nor failed, but left to be claimed. */
   abandon?(): void
-  /** Releases what is in hand, waits until all that was settled is durable, and ends the subscription. */
+  /**
+   * Releases the deliveries in flight, waits until everything that was settled is durable, and ends the subscription.
+   */
   close(): Promise<void>
 }
 
@@ -229,11 +238,11 @@ export interface Engine {
   readonly capabilities: Capabilities
   /** The clock by which this engine decides what is due. */
   readonly clock: Clock
-  /** Taking everything out and putting it in as it was. */
+  /** Reads everything that the engine holds, and writes it unchanged. */
   readonly carriage: Carriage
-  /** Describing consumers and changing them, whether or not they run. */
+  /** Describes and changes consumers, whether or not they run. */
   readonly consumers: Consumers
-  /** Looking at delayed events, and cancelling them. */
+  /** Lists and cancels delayed events. */
   readonly delays: Delays
   /**
    * Store events that stand in blocks, all or none, in order, next to each other: their bytes are passed on as they are. Told through `waiter`, and
@@ -258,7 +267,7 @@ export interface Engine {
   /** Read without consuming. Yields batches in offset order; memory holds one batch at a time. */
   read(channel: string, options: EngineReadOptions): AsyncIterable<readonly StoredText[]>
   subscribe(spec: ConsumerSpec, sink: DeliverySink): Promise<Subscription>
-  /** Delete a channel with its events. Consumers of it go on without. */
+  /** Delete a channel with its events. Its consumers continue without it. */
   removeChannel(channel: string): Promise<void>
   /**
    * Copy all that is durable now to a directory of this machine, while everything goes on; answers its bytes. Absent where an engine keeps no files here.

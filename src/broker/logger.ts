@@ -5,8 +5,8 @@ import { MillraceError } from '../base/errors.ts'
 import { watchAnswer } from '../base/thrown.ts'
 
 /**
- * What `connect` takes as its logger: any object with these methods. One with a `child` method (pino, bunyan) is called as pino is, `(fields, message)`;
- * any other as the console is, with one line of text.
+ * What `connect` takes as its logger: any object with these methods. One with a `child` method (pino, bunyan) is called
+ * as pino is, `(fields, message)`; any other is called as the console is, with one line of text.
  */
 export interface Logger {
   info(...args: unknown[]): unknown

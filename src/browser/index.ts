@@ -1,8 +1,9 @@
 /**
- * `millrace/browser`: publish and subscribe from a page, by `fetch` alone. No imports, nothing of Node: this file is all of it, and its size is tested.
+ * `millrace/browser`: publish and subscribe from a page, with `fetch` alone. No imports, nothing of Node: this file is
+ * the whole library, and a test checks its size.
  */
 
-/** A CloudEvent, as it comes from a channel. Extension attributes stand beside the others. */
+/** A CloudEvent, as it comes from a channel. Extension attributes are members like the others. */
 export interface PageEvent<Data = unknown> {
   readonly specversion: '1.0'
   readonly id: string
@@ -29,20 +30,20 @@ export interface NewPageEvent {
 export interface PageReceipt {
   readonly channel: string
   readonly id: string
-  /** Its place in the channel; null where an event with its id waits for its time. */
+  /** Its offset in the channel; null if a delayed event has its id. */
   readonly offset: number | null
   /** The id was published before: nothing was stored, and the receipt says where the first one is. */
   readonly duplicate: boolean
-  /** When the event that waits will be in the channel, in milliseconds since the epoch. */
+  /** When the delayed event is due, in milliseconds since the epoch. */
   readonly dueAtMs?: number
 }
 
 export interface ClientOptions {
-  /** The bearer token, or what gives one; asked before each request. @default none */
+  /** The bearer token, or a function that returns it, called before each request. @default none */
   readonly token?: string | (() => string | Promise<string>)
-  /** Of events that do not say their own. @default the page's origin */
+  /** The `source` of events that have none of their own. @default the page's origin */
   readonly source?: string
-  /** How often a publish is tried, when the connection breaks or the server says to try again. @default 5 */
+  /** How often a publish is tried, if the connection breaks or the server asks for another try. @default 5 */
   readonly attempts?: number
   /** @default the global one */
   readonly fetch?: typeof fetch
@@ -51,7 +52,7 @@ export interface ClientOptions {
 export interface SubscribeOptions {
   /** Where to begin: 'beginning', 'end', an offset, a time or an age ('1h'). @default 'end' */
   readonly from?: string | number
-  /** Go on behind this place: the `place` of an event that was received. */
+  /** Continue after this position: the `place` of an event that was received. */
   readonly after?: string
   /** An event pattern: only events that match. */
   readonly where?: object
@@ -61,10 +62,10 @@ export interface SubscribeOptions {
   readonly signal?: AbortSignal
 }
 
-/** An event that came. */
+/** An event of a subscription. */
 export interface Received<Data = unknown> {
   readonly channel: string
-  /** Where the subscription is: `after` goes on behind it, also after the page was loaded anew. */
+  /** The position of the subscription: pass it as `after` to continue, also after the page was loaded again. */
   readonly place: string
   readonly event: PageEvent<Data>
 }
@@ -79,13 +80,13 @@ export interface Client {
   publish(channel: string, event: NewPageEvent): Promise<PageReceipt>
   publish(channel: string, events: readonly NewPageEvent[]): Promise<PageReceipt[]>
   /**
-   * Follow one channel, or several, for as long as the loop runs. A connection that breaks, or is silent for too long, is made anew and misses nothing; what cannot
-   * be mended (no such channel, no permission) ends the loop with the error.
+   * Follow one channel, or several, while the loop runs. A connection that breaks, or is silent for too long, is made
+   * again and misses nothing. An error that another try cannot help (no such channel, no permission) ends the loop.
    */
   subscribe<Data = unknown>(channels: string | readonly string[], options?: SubscribeOptions): AsyncGenerator<Received<Data>, void, void>
 }
 
-/** Silence after which a connection is given up. The gateway speaks every 15 s. */
+/** Silence after which a connection is given up. The gateway sends a heartbeat every 15 s. */
 const SILENCE_MS = 45_000
 const WAIT_MIN_MS = 500
 const WAIT_MAX_MS = 30_000
@@ -110,7 +111,7 @@ class GatewayError extends Error {
 }
 
 /**
- * A client of a gateway, for a page (or anything else that has `fetch`).
+ * A client of a gateway, for a page or any other program that has `fetch`.
  *
  * @param url where the gateway is: `https://events.example`, or `''` for the page's own origin
  * @example

@@ -16,15 +16,18 @@ export type ChannelKind = 'stream' | 'queue'
 /** An event that a channel of these definitions takes. */
 export type EventFor<Definition> = Definition extends AnyEventDefinition ? NewEvent<TypeOf<Definition>, InputOf<Definition>> : never
 
-/** How long a stream keeps its events. What is given together must all hold; an event goes when any limit is passed. */
+/**
+ * How long a stream keeps its events. All limits that are given apply: an event is removed when it is beyond any of
+ * them.
+ */
 export interface Retention {
-  /** Keep events for so long. @default for ever */
+  /** Keep events for this time. @default for ever */
   readonly age?: Duration
-  /** Keep so many bytes of events, the newest. @default without limit */
+  /** Keep this many bytes of events, the newest. @default without limit */
   readonly bytes?: Size
-  /** Keep so many events, the newest. @default without limit */
+  /** Keep this many events, the newest. @default without limit */
   readonly count?: number
-  /** Keep only the latest event of each key (events without a key all stay). @default false */
+  /** Keep only the latest event of each key (all events without a key are kept). @default false */
   readonly latestByKey?: boolean
 }
 
@@ -32,10 +35,11 @@ export interface ChannelOptions<Definition extends AnyEventDefinition, Path exte
   /** The events that the channel carries; others are refused. @default any event, unvalidated */
   readonly events?: readonly Definition[]
   /**
-   * Events with the same key are handled in order, one at a time. A path, `'data.order'` or the name of an attribute such as `'subject'`, is kept with
-   * the channel: the command line, the gateway and programs in other languages take the key by it, too. What stands there is text or a whole number in
-   * every event. A function is the application's alone: others must give the key themselves, as the event's `partitionkey`. `false` is no key, also
-   * where the channel had one. @default the event's `partitionkey`, else no key
+   * Events with the same key are handled in order, one at a time. A path, `'data.order'` or the name of an attribute
+   * such as `'subject'`, is kept with the channel: the command line, the gateway and programs in other languages use
+   * the same key. The value there must be text or a whole number in every event. A function exists only in the
+   * application: others must give the key in the event's `partitionkey`. `false` is no key, also if the channel had
+   * one. @default the event's `partitionkey`, else no key
    */
   readonly key?: ((event: EventFor<Definition>) => string | undefined) | (Path & KeyPath<Definition, Path>) | false
   readonly retain?: Retention
@@ -45,7 +49,7 @@ export interface ChannelOptions<Definition extends AnyEventDefinition, Path exte
   readonly maxEventBytes?: Size
 }
 
-/** A channel as data: what an engine needs to know of it. Milliseconds and bytes; `null` is "without limit". */
+/** A channel as data: what an engine needs to know about it. Milliseconds and bytes; `null` is "without limit". */
 export interface ChannelSpec {
   readonly name: string
   readonly kind: ChannelKind
@@ -54,9 +58,9 @@ export interface ChannelSpec {
   readonly retain: { readonly ageMs: number | null; readonly bytes: number | null; readonly count: number | null; readonly latestByKey: boolean }
   readonly dedupe: { readonly ageMs: number; readonly count: number } | null
   readonly eventBytesMax: number
-  /** Where the key stands. Absent: the declaration does not say. */
+  /** Where the key is. Absent: the declaration does not say. */
   readonly key?: KeySpec
-  /** By type, as far as the schema library gives them and there is room. */
+  /** By type, if the schema library gives a JSON Schema and it fits. */
   readonly schemas?: KeptSchemas
 }
 
@@ -66,7 +70,7 @@ export interface Channel<Kind extends ChannelKind = ChannelKind, Definition exte
   readonly kind: Kind
   /** The definitions by event type; `null` when the channel carries anything. */
   readonly events: ReadonlyMap<string, Definition> | null
-  /** The event's key, where the channel has a path or a function for it. */
+  /** The event's key, if the channel has a path or a function for it. */
   readonly keyOf: KeyFunction | undefined
   readonly spec: ChannelSpec
 }

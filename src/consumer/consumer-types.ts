@@ -8,7 +8,7 @@ import type { StoredEvent } from '../event/cloud-event.ts'
 import type { OutputOf, TypeOf } from '../event/event.ts'
 
 export interface RetryOptions {
-  /** Times an event is tried in all, 1 to 1,000. @default 8 */
+  /** Attempts at an event in total, 1 to 1,000. @default 8 */
   readonly attempts?: number
   /** `exponential`: doubles from `min` to `max`, with full jitter. `fixed`: `min` each time. A function gives milliseconds for the attempt that failed. @default 'exponential' */
   readonly backoff?: 'exponential' | 'fixed' | ((attempt: number, error: unknown) => Duration)
@@ -22,27 +22,32 @@ export interface ConsumerOptions {
   /** Handlers that run at once in this instance, 1 to 10,000; events of one key still go one at a time. @default 16 */
   readonly concurrency?: number
   readonly retry?: RetryOptions
-  /** After a dead letter: `park` the later events of its key behind it, `skip` to them, or `block` everything. @default park with a key, skip without */
+  /**
+   * After a dead letter: `park` the later events of its key behind it, `skip` to them, or `block` everything. @default
+   * `park` with a key, `skip` without
+   */
   readonly onDead?: OnDead
   /** Where a consumer that is new to a channel begins. @default 'beginning' */
   readonly from?: From
   /**
-   * A handler's time limit, from when it is called. After it, `ctx.signal` aborts and the attempt has failed with HANDLER_TIMEOUT, whatever the handler does.
-   * The next attempt waits until the handler has ended: up to then it keeps its key and its slot of `concurrency`.
+   * A handler's time limit, from its call. After it, `ctx.signal` aborts and the attempt has failed with
+   * HANDLER_TIMEOUT, whatever the handler does. The next attempt waits until the handler has ended. Until then the
+   * handler keeps its key and its slot of `concurrency`.
    * @default none: handlers may run for hours
    */
   readonly timeout?: Duration
   /**
-   * An instance that was not heard of for so long loses its events to others. At least 50 ms. Its handlers run on with an aborted signal: in the same
-   * process the next handler of their keys waits until they have ended; another process begins at once.
+   * An instance that does not renew its lease for this time loses its events to others. At least 50 ms. Its handlers
+   * run on with an aborted signal: in the same process the next handler of their keys waits until they have ended;
+   * another process begins at once.
    * @default '30s'
    */
   readonly lease?: Duration
   /** How long `stop()` waits for running handlers before it hands their events back. @default '30s' */
   readonly drain?: Duration
-  /** It is reported as stalled when it has work and makes no progress for so long. @default '30s' */
+  /** It is reported as stalled when it has work and makes no progress for this time. @default '30s' */
   readonly stall?: Duration
-  /** Told of failed attempts, retries, dead letters and stalls of this instance. */
+  /** Functions that are called for failed attempts, retries, dead letters and stalls of this instance. */
   readonly on?: ConsumerHooks
 }
 
@@ -57,7 +62,7 @@ export interface FailedAttempt {
   readonly type: string
   /** 1 for the first. */
   readonly attempt: number
-  /** What was thrown. */
+  /** The value that was thrown. */
   readonly error: unknown
   /** The same as plain text, as it is kept with the event. */
   readonly failure: Failure
@@ -77,8 +82,9 @@ export interface ConsumerStall {
 }
 
 /**
- * What an application wants to be told of. Hooks run in the instance that had the event, after what they tell of was decided; they may be asynchronous and
- * nothing waits for them. One that throws, or rejects, is told of by a line in the log, and changes nothing.
+ * Functions of the application for events of a consumer's life. Hooks run in the instance that had the event, after the
+ * decision; they may be asynchronous and nothing waits for them. A hook that throws or rejects causes a line in the
+ * log, and changes nothing.
  */
 export interface ConsumerHooks {
   /** Each attempt that failed, and each that passed its time limit. */
@@ -87,11 +93,11 @@ export interface ConsumerHooks {
   readonly retried?: (attempt: RetriedAttempt) => unknown
   /** The event is a dead letter. */
   readonly dead?: (attempt: FailedAttempt) => unknown
-  /** There is work, and nothing was settled for the consumer's `stall`. Told again while it lasts. */
+  /** There is work, and nothing was settled for the consumer's `stall`. Called again while this lasts. */
   readonly stalled?: (stall: ConsumerStall) => unknown
 }
 
-/** Lines that carry the consumer, the event and the attempt by themselves. They go where the broker's `logger` goes, and are not grouped. */
+/** Writes lines with the consumer, the event and the attempt to the broker's `logger`. They are not grouped. */
 export interface ContextLog {
   info(message: string, fields?: Readonly<Record<string, unknown>>): void
   warn(message: string, fields?: Readonly<Record<string, unknown>>): void
@@ -114,16 +120,18 @@ export interface HandlerContext {
   readonly redriven: boolean
   /** Writes lines about this event to the broker's logger. */
   readonly log: ContextLog
-  /** Aborts when the event is no longer this handler's: time limit, lost lease, or stop without drain. */
+  /** Aborts when the handler has lost its event: time limit, lost lease, or stop after `drain`. */
   readonly signal: AbortSignal
   /**
-   * Publish with this event's completion, or not at all: what a failed attempt emitted never existed. An emission that is refused, and that
-   * the handler does not await, fails the attempt. @throws as `publish`, LEASE_LOST
+   * Publish together with this event's completion, or not at all: emissions of a failed attempt are dropped. An
+   * emission that is refused, and that the handler does not await, fails the attempt. @throws as `publish`, LEASE_LOST
    */
   readonly emit: Emit
-  /** Give up on this event now: it goes to the dead letters. Takes whatever a `catch` clause gives. Never returns. */
+  /**
+   * Give up on this event now: it goes to the dead letters. Takes any value that a `catch` clause gives. Never returns.
+   */
   reject(reason: unknown): never
-  /** Fail this attempt and try again after a time of your own, of up to ten years. Never returns. */
+  /** Fail this attempt and try again after this time, up to ten years. Never returns. */
   retryAfter(delay: Duration, reason?: unknown): never
 }
 
@@ -144,15 +152,16 @@ export interface MiddlewareContext extends HandlerContext {
 }
 
 /**
- * Runs around the handlers of an event, or around a batch's handler: then `event` and `ctx` are those of the batch's first event, and `ctx.batch` has all.
- * `next` runs the middleware after it and the handlers, once; its promise rejects when they fail. Throwing fails the attempt. An attempt whose middleware
- * neither throws nor calls `next` is done without its handlers, and one whose middleware catches the error of `next` is done as well.
+ * Runs around the handlers of an event, or around a batch's handler: then `event` and `ctx` are those of the batch's
+ * first event, and `ctx.batch` has all. `next` runs the middleware after it and the handlers, once; its promise rejects
+ * when they fail. Throwing fails the attempt. An attempt whose middleware neither throws nor calls `next` is done
+ * without its handlers. If a middleware catches the error of `next`, the attempt is done as well.
  */
 export type Middleware<Event = StoredEvent> = (event: Event, ctx: MiddlewareContext, next: () => Promise<void>) => unknown
 
 /** What became of one event of a batch: nothing or `'done'`, or an `Error` for a failed attempt. */
 export type BatchOutcome = undefined | null | 'done' | Error
-/** Returns nothing when all are done, or one outcome per event, in order. Throwing fails them all. */
+/** Returns nothing when all are done, or one outcome for each event, in order. Throwing fails them all. */
 export type BatchHandler<Event = StoredEvent> = (
   events: readonly Event[],
   contexts: readonly HandlerContext[],
@@ -161,22 +170,26 @@ export type BatchHandler<Event = StoredEvent> = (
 export interface BatchOptions {
   /** Most events of a batch, 1 to 10,000. */
   readonly size: number
-  /** How long to wait for a batch to fill. @default '0ms': take what is there */
+  /** How long to wait until a batch is full. @default '0ms': take the events that are available */
   readonly wait?: Duration
 }
 
-/** A consumer that runs. `await using` stops it. */
+/** A running instance of a consumer. `await using` stops it. */
 export interface Running extends AsyncDisposable {
   readonly name: string
   /**
-   * Take no more, wait for handlers that run (up to `drain`), hand back the rest; resolves with what was done since the start. A handler may call it:
-   * then it does not wait for that handler, whose event is done when the handler is. `done` tells when the consumer has stopped.
+   * Take no more events, wait for running handlers (up to `drain`), hand back the rest. Resolves with a summary since
+   * the start. A handler may call it: then it does not wait for that handler, whose event is done when the handler
+   * returns. `done` resolves when the consumer has stopped.
    */
   stop(): Promise<RunSummary>
-  /** No new events until `resume`; handlers that run go on. */
+  /** No new events until `resume`; running handlers end normally. */
   pause(): void
   resume(): void
-  /** Resolves when the consumer has stopped, by `stop` or with its broker; rejects if what it had done could not be made durable. */
+  /**
+   * Resolves when the consumer has stopped, by `stop` or with its broker; rejects if its completions could not be made
+   * durable.
+   */
   readonly done: Promise<RunSummary>
 }
 

@@ -73,8 +73,8 @@ export class Consumer<Definition extends AnyEventDefinition = AnyEventDefinition
   }
 
   /**
-   * Handle events of a kind, or those of a kind whose data matches (`ItemAdded.where({ … })`). An event is given to every handler that is for
-   * it, in the order of registration, one after the other; it is done when all have finished.
+   * Handle events of a type, or those of a type whose data matches (`ItemAdded.where({ … })`). An event goes to every
+   * handler that is for it, in the order of registration, one after the other; it is done when all have finished.
    */
   on<D extends Definition>(event: D, handler: Handler<EventOf<D>>): this
   on<Type extends TypeOf<Definition>, Output>(event: EventFilter<Type, Output>, handler: Handler<StoredEvent<Type, Output>>): this
@@ -83,15 +83,16 @@ export class Consumer<Definition extends AnyEventDefinition = AnyEventDefinition
     return this
   }
 
-  /** Handle every event of the channels that no other handler is for. */
+  /** Handle every event of the channels for which there is no other handler. */
   onAny(handler: Handler<StoredEvent>): this {
     this.#add({ definition: null, pattern: null, handler, batch: null })
     return this
   }
 
   /**
-   * Handle events of a kind in batches, with one outcome an event: return nothing when all are done, or an array with an `Error` for each that
-   * failed. Events of one key are in order within a batch; after one that failed, later ones of its key are delivered again.
+   * Handle events of a type in batches, with one outcome for each event: return nothing when all are done, or an array
+   * with an `Error` for each that failed. Events of one key are in order within a batch; after one that failed, later
+   * ones of its key are delivered again.
    */
   onBatch<D extends Definition>(event: D, options: BatchOptions, handler: BatchHandler<EventOf<D>>): this
   onBatch(event: AnyEventDefinition, options: BatchOptions, handler: BatchHandler<never>): this {
@@ -102,8 +103,9 @@ export class Consumer<Definition extends AnyEventDefinition = AnyEventDefinition
   }
 
   /**
-   * Add a function around all handlers, those included that are added later: for logging, tracing, a scope of its own for each event. The first that was added is the
-   * outermost; it runs once for each attempt at an event, and once for each batch.
+   * Add a function around all handlers, including those that are added later: for logging, tracing, a scope for each
+   * event. The first that was added is the outermost; it runs once for each attempt at an event, and once for each
+   * batch.
    *
    * @throws INVALID_OPTION
    * @example
@@ -263,10 +265,10 @@ export function checkChannels(name: string, channels: readonly (Channel | string
 }
 
 /**
- * A consumer of a channel, of several, or of all whose names match (`'orders.*'`, those created later included).
+ * A consumer of a channel, of several, or of all whose names match (`'orders.*'`, including channels created later).
  *
- * Every event of a stream is delivered to each consumer name at least once, in publish order for each key; a queue's events
- * each go to one worker. Instances with the same name, in any number of processes, share the work.
+ * Every event of a stream is delivered to each consumer name at least once, in publish order for each key; a queue's
+ * events each go to one worker. Instances with the same name, in any number of processes, share the work.
  *
  * @throws INVALID_NAME · INVALID_OPTION · TYPE_NOT_CARRIED · INVALID_PATTERN
  * @example
@@ -295,6 +297,8 @@ export function consumer<const C extends Channel | string | readonly (Channel | 
   return new Consumer(name, (Array.isArray(channels) ? channels : [channels]) as readonly (Channel | string)[], options)
 }
 
-/** The definitions that a consumer of these channels can handle: any, where one of them is known by its name only. */
+/**
+ * The definitions that a consumer of these channels can handle: any, if one of the channels is known by its name only.
+ */
 export type DefinitionsIn<C> = [Extract<EachOf<C>, string>] extends [never] ? DefinitionsOf<EachOf<C>> : AnyEventDefinition
 type EachOf<C> = C extends readonly (infer Each)[] ? Each : C

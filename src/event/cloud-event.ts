@@ -3,11 +3,11 @@
  * @see https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/spec.md
  */
 
-/** Attributes that a publisher may set; each is optional, with the defaults said. */
+/** Attributes that a publisher may set. Each is optional. */
 export interface EventAttributes {
   /** Unique within `source`. @default a new UUID version 7 */
   readonly id?: string
-  /** Who says so: a URI reference. @default the event definition's, else the broker's `source` */
+  /** The system that published it: a URI reference. @default the event definition's, else the broker's `source` */
   readonly source?: string
   /** When it happened. @default now */
   readonly time?: string | Date
@@ -16,11 +16,11 @@ export interface EventAttributes {
   /** Media type of the data. @default `application/json` */
   readonly datacontenttype?: string
   readonly dataschema?: string
-  /** The key for order and partition, where the channel has no `key` function of its own. */
+  /** The key for order, if the channel has no `key` of its own. */
   readonly partitionkey?: string
   readonly traceparent?: string
   readonly tracestate?: string
-  /** The event or request that started the whole story. */
+  /** The event or request at the beginning of the chain. */
   readonly correlationid?: string
   /** The id of the event that caused this one. */
   readonly causationid?: string
@@ -37,7 +37,7 @@ export interface NewEvent<Type extends string = string, Data = unknown> extends 
 }
 
 /**
- * A CloudEvent as it is stored and served: the JSON format's members, extension attributes beside the others
+ * A CloudEvent as it is stored and served: the members of the JSON format, with extension attributes as further members
  * (`attribute(event, 'name')` reads one that has no field here).
  */
 export interface CloudEvent<Type extends string = string, Data = unknown> {
@@ -61,7 +61,7 @@ export interface CloudEvent<Type extends string = string, Data = unknown> {
 
 /** A CloudEvent read back from a channel. */
 export type StoredEvent<Type extends string = string, Data = unknown> = CloudEvent<Type, Data> & {
-  /** Its place in its channel. */
+  /** Its offset in its channel. */
   readonly offset: number
 }
 
@@ -88,8 +88,8 @@ export function setAside(event: { offset?: unknown; extensions?: unknown; [SHADO
 }
 
 /**
- * An attribute by name, extension attributes included; `undefined` when the event does not have it. An extension attribute named `offset` is the
- * publisher's, and not the event's place in its channel.
+ * An attribute by name, extension attributes included; `undefined` when the event does not have it.An extension
+ * attribute named `offset` is the publisher's, and not the event's offset in its channel.
  */
 export function attribute(event: CloudEvent, name: string): unknown {
   if (typeof name !== 'string' || name === 'data' || name === 'data_base64' || typeof event !== 'object' || event === null) return undefined

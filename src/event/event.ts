@@ -1,5 +1,5 @@
 /**
- * `event()`: a kind of event, with its schema, as producers and consumers share it.
+ * `event()`: a type of event with its schema, which producers and consumers share.
  */
 import type { StandardSchemaV1 } from '@standard-schema/spec'
 import { MillraceError } from '../base/errors.ts'
@@ -26,22 +26,22 @@ export interface AnyEventDefinition {
   readonly options: EventOptions
 }
 
-/** A kind of event. Calling it makes one, with a new id and the current time. */
+/** A type of event. Calling it makes an event, with a new id and the current time. */
 export interface EventDefinition<Type extends string = string, Input = unknown, Output = Input> extends AnyEventDefinition {
   (data: Input, attributes?: EventAttributes): NewEvent<Type, Input>
   readonly type: Type
-  /** Types only: what a producer gives, and what a handler gets. */
+  /** For the type system only: what a producer gives, and what a handler gets. */
   readonly types?: { readonly input: Input; readonly output: Output }
-  /** Whether an event is of this kind (its data is not validated again). */
+  /** Whether an event has this type (its data is not validated again). */
   is(event: CloudEvent): event is CloudEvent<Type, Output>
   /**
-   * These events, as far as their data matches a pattern: for `consumer().on()`. The pattern is of the data as it was published, before a
-   * schema decodes it.
+   * Those of these events whose data matches a pattern: for `consumer().on()`. The pattern applies to the data as it
+   * was published, before a schema decodes it.
    */
   where(pattern: PatternOf<Input>): EventFilter<Type, Output>
 }
 
-/** Some events of a kind: those whose data matches a pattern. */
+/** Some events of a type: those whose data matches a pattern. */
 export interface EventFilter<Type extends string = string, Output = unknown> {
   readonly definition: AnyEventDefinition & { readonly type: Type; readonly types?: { readonly input: unknown; readonly output: Output } }
   /** In the event-pattern language, over `data`. */
@@ -56,7 +56,8 @@ export type InputOf<Definition> = Definition extends { readonly types?: { readon
 export type OutputOf<Definition> = Definition extends { readonly types?: { readonly input: unknown; readonly output: infer Output } } ? Output : never
 
 /**
- * Define a kind of event: its type, and the schema of its data by any Standard Schema library (zod, valibot, arktype …).
+ * Define a type of event: its name, and the schema of its data with any Standard Schema library (zod, valibot, arktype
+ * …).
  *
  * Data is validated when it is published (an invalid event is refused with the schema's own issues) and decoded by the
  * schema again when it is handled, so a handler gets the schema's output type.

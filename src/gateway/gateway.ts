@@ -39,41 +39,47 @@ export interface GatewayLimits {
   readonly open?: number
   /** Bytes of request bodies held at once. @default 128 MiB */
   readonly bytes?: Size
-  /** Of one caller, unless its token says otherwise. @default 100,000 requests a second, 10,000 open, 64 MiB */
+  /** Bounds on one caller, unless its token has others. @default 100,000 requests a second, 10,000 open, 64 MiB */
   readonly caller?: { readonly requestsPerSecond?: number; readonly open?: number; readonly bytes?: Size }
 }
 
 export interface GatewayOptions {
   /** Who may do what. @default no access control: this machine only */
   readonly access?: AccessOptions
-  /** Host names that requests may ask for, without port; `'any'` turns the check off. @default `'any'` with access control; else localhost, 127.0.0.1 and [::1] */
+  /**
+   * Host names that requests may use, without port; `'any'` turns the check off. @default `'any'` with access control;
+   * else localhost, 127.0.0.1 and [::1]
+   */
   readonly hosts?: readonly string[] | 'any'
   /** Pages of other origins that may use the gateway. @default none */
   readonly cors?: { readonly origins: readonly string[] }
   readonly limits?: GatewayLimits
-  /** Senders whose webhooks are taken, by the name of their endpoint: `POST /webhooks/NAME`. @default none */
+  /** Senders whose webhooks are accepted, by the name of their endpoint: `POST /webhooks/NAME`. @default none */
   readonly webhooks?: Readonly<Record<string, WebhookOptions>>
-  /** Subscribers whose URLs events are posted to (`/api/subscriptions`). */
+  /** Push subscriptions: events are posted to subscribers' URLs (`/api/subscriptions`). */
   readonly push?: PushOptions
   /** Largest request body. @default 16 MiB */
   readonly maxBodyBytes?: Size
-  /** How often a silent event stream says that it lives. @default '15s' */
+  /** How often a silent event stream sends a heartbeat. @default '15s' */
   readonly heartbeat?: Duration
-  /** An event stream whose client takes nothing for so long is cut. @default '30s' */
+  /** An event stream is closed if its client takes nothing for this time. @default '30s' */
   readonly stall?: Duration
   /** Event streams open at once. @default 5,000 */
   readonly maxStreams?: number
-  /** How long a closing gateway waits for what is leased to be settled, and for requests that run. @default '5s' */
+  /** How long a closing gateway waits for leased events to be settled and for running requests. @default '5s' */
   readonly drain?: Duration
-  /** Answers what the gateway has no route for: an application's own pages. @default a 404 */
+  /** Answers requests for which the gateway has no route: an application's own pages. @default a 404 */
   readonly fallback?: (request: Request) => Response | Promise<Response>
-  /** Told of failures that are not a `MillraceError`. @default written to standard error */
+  /** Called for failures that are not a `MillraceError`. @default written to standard error */
   readonly onError?: (error: unknown, request?: Request) => void
 }
 
-/** A gateway as a `fetch` handler, for any framework that has them. */
+/** A gateway as a `fetch` handler, for any framework that takes one. */
 export interface Gateway {
-  /** Answer a request. `env` is what the server passes along; a Node adapter's `{ incoming, outgoing }` lets a stalled client be cut. */
+  /**
+   * Answer a request. `env` is what the server passes; with a Node adapter's `{ incoming, outgoing }` the gateway can
+   * disconnect a stalled client.
+   */
   fetch(request: Request, env?: object): Promise<Response>
   /** Answer a WebSocket upgrade: `server.on('upgrade', gateway.upgrade)`. */
   readonly upgrade: (incoming: IncomingMessage, socket: Duplex, head: Buffer) => void
@@ -81,7 +87,7 @@ export interface Gateway {
   readonly started: Promise<void>
   /** Whether there is access control. */
   readonly guarded: boolean
-  /** Take nothing new, drain what runs, end event streams and sockets. The broker stays open. */
+  /** Take no new requests, wait for running ones, end event streams and sockets. The broker stays open. */
   close(): Promise<void>
 }
 
@@ -104,9 +110,9 @@ export const GATEWAY_OPTIONS: readonly string[] = [
 /**
  * A broker's HTTP interface.
  *
- * `POST /channels/:channel/events` publishes CloudEvents (binary, structured, batched) and answers when they are durable;
- * `GET` of the same reads; `/channels/:channel/stream` follows (Server-Sent Events); `/api/describe`, `/api/consumers/:consumer/dead-letters`,
- * `/health` and `/ready` are for whoever is on call.
+ * `POST /channels/:channel/events` publishes CloudEvents (binary, structured, batched) and answers when they are
+ * durable; `GET` of the same reads; `/channels/:channel/stream` follows (Server-Sent Events); `/api/describe`,
+ * `/api/consumers/:consumer/dead-letters`, `/health` and `/ready` are for operators.
  *
  * @throws INVALID_OPTION
  * @example

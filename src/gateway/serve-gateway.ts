@@ -18,7 +18,7 @@ import { createGateway, drainMsOf, GATEWAY_OPTIONS, type Gateway, type GatewayOp
 import { badRequest, refuseOnSocket } from './problem.ts'
 
 export interface ServeOptions extends GatewayOptions {
-  /** 0 takes any that is free. @default 8080 */
+  /** 0 chooses a free port. @default 8080 */
   readonly port?: number
   /** Loopback only, unless there is access control. @default '127.0.0.1' */
   readonly host?: string
@@ -26,7 +26,10 @@ export interface ServeOptions extends GatewayOptions {
   readonly tls?: { readonly cert: string | Buffer; readonly key: string | Buffer }
   /** How long a client may take to send its request, headers and all. @default '30s' */
   readonly requestTimeout?: Duration
-  /** A connection on which nothing moved for so long is cut, and so is one that did not take its answer in so long. More than a pull may wait. @default '2m' */
+  /**
+   * A connection is closed if nothing was sent on it, or if it did not take its answer, for this time. Longer than a
+   * pull may wait. @default '2m'
+   */
   readonly idle?: Duration
   /** TCP connections open at once. @default 20,000 */
   readonly maxConnections?: number
@@ -37,9 +40,12 @@ export interface ServingGateway {
   /** Such as `http://127.0.0.1:8080`. */
   readonly url: string
   readonly port: number
-  /** Who can reach it and what is asked of them, in a sentence for whoever starts it. */
+  /** A sentence for the person who starts it: who can connect, and which credentials are needed. */
   readonly notice: string
-  /** Take no more work, let what is leased be settled, finish requests that run, end event streams (each for up to `drain`). The broker stays open. */
+  /**
+   * Take no new requests, wait until leased events are settled and running requests end, end event streams (each for up
+   * to `drain`). The broker stays open.
+   */
   close(): Promise<void>
 }
 

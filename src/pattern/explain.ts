@@ -10,11 +10,11 @@ import { nodeAt, PathNode } from './path-tree.ts'
 import { type Combination, parsePattern } from './pattern-parser.ts'
 import type { PatternJson } from './pattern-type.ts'
 
-/** One field that a pattern asks about. */
+/** The condition of a pattern on one field. */
 export interface ExplainedCondition {
   /** The field, such as `data.sku`. */
   readonly path: string
-  /** What it asks, in words. */
+  /** What the pattern requires, in words. */
   readonly expected: string
   /** The event's values there; empty when it has none. */
   readonly found: readonly unknown[]

@@ -1,5 +1,5 @@
 /**
- * One pattern, compiled to be asked about many events. For many patterns over the same events use `RuleIndex`.
+ * One pattern, compiled to match many events. For many patterns over the same events use `RuleIndex`.
  */
 import { type Leaf, leafOf, satisfies } from './combination.ts'
 import { type EventInput, EventReader } from './event-reader.ts'
@@ -20,9 +20,11 @@ export interface CompiledPattern {
 }
 
 /**
- * Compile an event pattern, the language of AWS EventBridge as event-ruler 2 defines it, over a CloudEvent's attributes and `data`.
+ * Compile an event pattern, the language of AWS EventBridge as event-ruler 2 defines it, over a CloudEvent's attributes
+ * and `data`.
  *
- * The pattern is checked whole; nothing is guessed. Matching takes time in proportion to the event, never more for a hostile one.
+ * The pattern is checked completely. The time of matching is proportional to the size of the event, also for a hostile
+ * pattern.
  *
  * @param pattern an object, or JSON text (which keeps integers beyond 2^53 as written)
  * @throws INVALID_PATTERN when it is malformed or too complex; `details.path` says where, `details.reason` why

@@ -71,13 +71,13 @@ export class RuleIndex {
     return this.#rules.size
   }
 
-  /** Whether there is a pattern of this name. */
+  /** Whether there is a pattern with this name. */
   has(name: string): boolean {
     return this.#rules.has(name)
   }
 
   /**
-   * Add a pattern under a name; one that has the name already is replaced.
+   * Add a pattern under a name. It replaces a pattern that has the name already.
    *
    * @param pattern an object, or JSON text (which keeps integers beyond 2^53 as written)
    * @throws INVALID_PATTERN when it is malformed or too complex; the index is then unchanged

@@ -1,4 +1,4 @@
-/** A rule as data: read, checked whole, and ready to be matched and performed. */
+/** A rule as data: parsed, checked completely, and ready to match events and run its actions. */
 import { LIMITS } from '../base/limits.ts'
 import { checkName, compileWildcard, isWildcard } from '../base/names.ts'
 import type { PatternJson } from '../pattern/pattern-type.ts'
@@ -7,7 +7,7 @@ import { type Condition, compileCondition } from './condition.ts'
 import { membersOf, refuseRule, shown, within } from './rule-error.ts'
 
 /**
- * A rule: a handler as data. What it may hold stands in docs/guide/rules.md; `then` is checked when the rule is read.
+ * A rule: a handler as data. docs/guide/rules.md lists its members; `then` is checked when the rule is read.
  */
 export interface RuleDefinition {
   /** Words of letters, digits, `_` and `-`, joined by dots; up to 100 characters. */

@@ -1,5 +1,5 @@
 /**
- * The rules of a broker, as one who changes them sees them: `rulesOf(broker)`. It runs nothing; `startRules` does.
+ * The rules of a broker, to list and change them: `rulesOf(broker)`. It runs no rules; `startRules` does.
  */
 import { MillraceError } from '../base/errors.ts'
 import { shown } from '../base/shown.ts'
@@ -31,7 +31,7 @@ export interface RuleDescription {
 
 /** One change of a rule. */
 export interface RuleHistoryEntry {
-  /** Its place in `$rules`. */
+  /** Its offset in `$rules`. */
   readonly offset: number
   readonly time: string
   readonly type: string
@@ -43,7 +43,7 @@ export interface RuleHistoryEntry {
   readonly definition: RuleDefinition | null
 }
 
-/** A file of a watched folder that was not taken up. */
+/** A file of a watched folder that was refused. */
 export interface RefusedFile {
   readonly folder: string
   readonly path: string
@@ -59,22 +59,25 @@ export interface ChangeOptions {
   readonly reason?: string
 }
 
-/** Look at the rules of a broker and change them. Every change is durable and seen by all processes when the call resolves, or within a second. */
+/**
+ * Lists and changes the rules of a broker. A change is durable when its call resolves, and in force in all processes
+ * within a second.
+ */
 export interface Rules {
   /**
-   * Add a rule, or change the one of that name. It applies to events from the offsets on that the receipt says; those before them are
-   * handled by what held before.
+   * Add a rule, or change the rule of that name. It applies to events from the offsets in the receipt; earlier events
+   * are handled by the rules that held before.
    *
    * @throws INVALID_RULE · UNKNOWN_CHANNEL
    */
   put(rule: RuleDefinition, options?: ChangeOptions): Promise<ChangeReceipt>
-  /** Several at once. @throws INVALID_RULE · UNKNOWN_CHANNEL, and then none is put */
+  /** Add or change several rules, all or none. @throws INVALID_RULE · UNKNOWN_CHANNEL */
   putAll(rules: readonly RuleDefinition[], options?: ChangeOptions): Promise<ChangeReceipt[]>
-  /** Switch it on; what waits in its queues goes on. @throws UNKNOWN_RULE */
+  /** Enable a rule; events that wait in its queues are handled. @throws UNKNOWN_RULE */
   enable(name: string, options?: ChangeOptions): Promise<ChangeReceipt>
-  /** Switch it off: it matches nothing more, and what waits in its queues waits. @throws UNKNOWN_RULE */
+  /** Disable a rule: it matches no more events, and events in its queues wait. @throws UNKNOWN_RULE */
   disable(name: string, options?: ChangeOptions): Promise<ChangeReceipt>
-  /** Remove it, and what waits in its queues. Its history stays. @throws UNKNOWN_RULE */
+  /** Remove a rule, and the events in its queues. Its history stays. @throws UNKNOWN_RULE */
   remove(name: string, options?: ChangeOptions): Promise<ChangeReceipt>
   /** All rules, by name. */
   list(): Promise<RuleDescription[]>
@@ -82,16 +85,19 @@ export interface Rules {
   get(name: string): Promise<RuleDescription>
   /** Every change of a rule, oldest first. @throws UNKNOWN_RULE */
   history(name: string): Promise<RuleHistoryEntry[]>
-  /** Files of watched folders that were refused, and not corrected since. */
+  /** Files of watched folders that were refused and are not corrected yet. */
   refused(): Promise<RefusedFile[]>
-  /** Try a rule, or the one of a name, over events that are there. Nothing is done. @throws INVALID_RULE · UNKNOWN_RULE · UNKNOWN_CHANNEL */
+  /**
+   * Try a rule, given as data or by name, on stored events. Nothing is done. @throws INVALID_RULE · UNKNOWN_RULE ·
+   * UNKNOWN_CHANNEL
+   */
   test(rule: RuleDefinition | string, options?: TestOptions): Promise<TestResult>
   /** Why an event matches a rule, or the first condition that fails. @throws INVALID_RULE · UNKNOWN_RULE · INVALID_EVENT */
   explain(rule: RuleDefinition | string, event: StoredEvent | object | string): Promise<Explanation>
 }
 
 export interface RulesOfOptions {
-  /** Who changes rules, where a call does not say. @default 'application' */
+  /** The author of changes, unless a call names one. @default 'application' */
   readonly author?: string
 }
 
@@ -199,7 +205,7 @@ function describe({ name, revision, time, change, problem }: RuleVersion): RuleD
 }
 
 /**
- * The rules of a broker, to look at and to change, from any process: they act where `startRules` runs.
+ * The rules of a broker, to list and to change, from any process. Rules run where `startRules` runs.
  *
  * @throws INVALID_OPTION
  * @example

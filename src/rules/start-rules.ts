@@ -1,4 +1,4 @@
-/** `startRules()`: the rules of a broker act in this process, and a folder of rules is watched. */
+/** `startRules()`: runs the rules of a broker in this process, and watches a folder of rules. */
 import { isMillraceError, MillraceError } from '../base/errors.ts'
 import { checkFunction, knownOptions } from '../base/units.ts'
 import type { Broker, BrokerHost } from '../broker/broker.ts'
@@ -10,11 +10,13 @@ import { RuleRuntime } from './live/rule-runtime.ts'
 import { BookRules, type Rules } from './rules.ts'
 
 export interface StartRulesOptions {
-  /** What the action `call` may call, by name. A process performs only the calls that it has a function for. */
+  /**
+   * The functions that the action `call` may call, by name. A process performs only calls for which it has a function.
+   */
   readonly functions?: Readonly<Record<string, RuleFunction>>
   /** A folder of `.yaml`, `.yml` and `.json` files with rules, which is watched. `label` names it in the history. @default none; label: the path */
   readonly folder?: string | { readonly path: string; readonly label?: string }
-  /** Who changes rules by this object's methods, where a call does not say. @default 'application' */
+  /** The author of changes by this object's methods, unless a call names one. @default 'application' */
   readonly author?: string
   readonly http?: {
     /** Addresses and blocks, such as `10.1.0.0/16`, that the `http` action may reach though they are not public. @default none */
@@ -26,11 +28,11 @@ export interface StartRulesOptions {
   readonly onProblem?: (error: Error) => void
 }
 
-/** Rules that act in this process. */
+/** Rules that run in this process. */
 export interface RunningRules extends Rules {
-  /** Files of the folder were looked at again, and what changed is in force. */
+  /** Scans the folder again; resolves when its changes are in force. */
   rescan(): Promise<void>
-  /** Take no more, wait for actions that run. The rules stay; other processes go on. */
+  /** Take no more events and wait for running actions. The rules stay, and other processes continue to run them. */
   stop(): Promise<void>
   /** Resolves when they have stopped. */
   readonly done: Promise<void>
@@ -77,11 +79,13 @@ function told(onProblem: StartRulesOptions['onProblem']): (error: unknown) => vo
 }
 
 /**
- * Let the rules of a broker act in this process. Rules live in the broker's channel `$rules`: whoever changes one, by this object, by
- * `rulesOf`, on the command line or in a watched folder, all processes that run rules take it up within a second.
+ * Run the rules of a broker in this process. Rules are stored in the broker's channel `$rules`. When one is changed, by
+ * this object, by `rulesOf`, on the command line or in a watched folder, all processes that run rules apply the change
+ * within a second.
  *
- * Each rule sees each event at least once, in the order of its key. What it emits or forwards takes effect once, with the event's completion
- * (clause 12). What it sends or calls has a consumer of its own, `rule.NAME.ACTION`, with retries and dead letters like any other.
+ * Each rule sees each event at least once, in the order of its key. What it emits or forwards takes effect once, with
+ * the event's completion (clause 12). Each `http` and `call` action has a consumer of its own, `rule.NAME.ACTION`, with
+ * retries and dead letters like any other.
  *
  * @throws INVALID_OPTION
  * @example

@@ -1,6 +1,6 @@
 /**
- * What an honest broker may do to a handler, done on purpose: deliver again, in another order across keys, or after a crash between the handler's
- * effect and its completion. All of it within the contract, so a handler that breaks under it would break in production.
+ * Faults that the contract allows, on purpose: delivery again, in another order across keys, or after a crash between
+ * the handler's effect and its completion. A handler that breaks under them would also break in production.
  */
 import { MillraceError } from '../base/errors.ts'
 import { shown } from '../base/shown.ts'
@@ -8,13 +8,16 @@ import { afterThis } from '../base/timers.ts'
 import { knownOptions, trueOrFalse } from '../base/units.ts'
 import type { ConsumerSpec, Delivery, DeliverySink, Emission, Engine, Failure, Subscription } from '../broker/engine.ts'
 
-/** Chances, from 0 to 1, that a thing happens to an event. */
+/** Probabilities, from 0 to 1, that a fault happens to an event. */
 export interface Faults {
   /** The event is delivered once more although its handler had finished. @default 0 */
   readonly redeliver?: number
-  /** The worker dies after the handler's effect and before its completion: what it emitted is lost, the event comes again as the next attempt. @default 0 */
+  /**
+   * The worker dies after the handler's effect and before its completion: its emissions are lost, and the event is
+   * delivered again as the next attempt. @default 0
+   */
   readonly crash?: number
-  /** Events of different keys that are delivered together change places. @default false */
+  /** Events of different keys that are delivered together get another order. @default false */
   readonly reorder?: boolean
 }
 

@@ -27,18 +27,22 @@ export interface TestBrokerOptions {
   readonly faults?: Faults
 }
 
-/** A broker whose time and faults the test holds. */
+/** A broker whose time and faults the test controls. */
 export interface TestBroker extends Broker {
   /** The broker's time. */
   readonly now: Date
-  /** Resolves when nothing is left to do at this time: all is committed, no handler runs, nothing is due. What waits for a batch to be filled is left waiting. */
+  /**
+   * Resolves when nothing is left to do at this time: everything is committed, no handler runs, nothing is due. Events
+   * that wait for a batch to fill keep waiting.
+   */
   settled(): Promise<void>
   /**
-   * Let time pass: everything that falls due happens in its order, and settles. It waits for handlers that do something; one that does nothing for a quarter of a
-   * second of real time may itself wait for what the time brings, such as its time limit, so time goes on.
+   * Move the time: everything that becomes due happens in its order, and settles. It waits for running handlers. A
+   * handler that does nothing for a quarter of a second of real time may itself wait for the broker's time, such as its
+   * time limit, so the time moves on.
    */
   advance(duration: Duration): Promise<void>
-  /** Change the faults from here on. */
+  /** Change the faults from now on. */
   inject(faults: Faults): void
   /** Events in a channel, oldest first. */
   published(channel: Channel | string): Promise<StoredEvent[]>
@@ -138,8 +142,9 @@ class VirtualBroker extends ConnectedBroker implements TestBroker {
 }
 
 /**
- * A broker for unit tests: nothing is durable, time stands still until `advance`, and with `faults` it does to handlers what crashes and
- * redeliveries do in production, the same for the same seed. So a test finds out whether a handler is idempotent.
+ * A broker for unit tests: nothing is durable, time stands still until `advance`, and with `faults` it simulates what
+ * crashes and redeliveries do to handlers in production, the same for the same seed. So a test shows whether a handler
+ * is idempotent.
  *
  * @throws INVALID_OPTION
  * @example

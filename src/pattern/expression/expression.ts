@@ -1,10 +1,10 @@
-/** CloudEvents SQL 1.0, compiled: the public face of this folder. */
+/** CloudEvents SQL 1.0, compiled: the public entry of this folder. */
 import { compileTree, typeOfTree } from './expression-compiler.ts'
 import { parseExpression } from './expression-parser.ts'
 import type { ExpressionValue } from './expression-tree.ts'
 import { type ExpressionError, Failure, type Outcome, ZERO } from './expression-value.ts'
 
-/** What an expression makes of an event. */
+/** The result of an expression for an event. */
 export interface ExpressionResult {
   /** A string, a boolean or a 32-bit integer. With an error: what the spec says the failed expression returns, mostly its type's zero value. */
   readonly value: ExpressionValue
@@ -12,7 +12,7 @@ export interface ExpressionResult {
   readonly errors: readonly ExpressionError[]
 }
 
-/** An expression ready to be asked about events. */
+/** A compiled expression. */
 export interface CompiledExpression {
   /**
    * The expression's value for an event, with its errors. Never throws.

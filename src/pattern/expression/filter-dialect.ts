@@ -1,7 +1,8 @@
 /**
- * The filter dialects of the CloudEvents Subscriptions API: exact, prefix, suffix, all, any, not, sql (subscriptions/spec.md 3.2.4.1).
+ * The filter dialects of the CloudEvents Subscriptions API: exact, prefix, suffix, all, any, not, sql
+ * (subscriptions/spec.md 3.2.4.1).
  *
- * A filter is checked whole when it is compiled: an unknown dialect is refused, never ignored.
+ * A filter is checked completely when it is compiled: an unknown dialect is refused, never ignored.
  */
 import { MillraceError } from '../../base/errors.ts'
 import { LIMITS } from '../../base/limits.ts'
@@ -22,7 +23,7 @@ export type EventFilterDialect =
   | { readonly not: EventFilterDialect }
   | { readonly sql: string }
 
-/** A filter ready to be asked about events. */
+/** A compiled filter. */
 export interface CompiledFilter {
   /** Whether the event passes. Never throws. */
   matches(event: object): boolean

@@ -1,7 +1,9 @@
 /**
- * The contract as something that runs: `conformance(harness)` registers every scenario with a test runner, against any engine.
+ * The contract as something that runs: `conformance(harness)` registers every scenario with a test runner, against any
+ * engine.
  *
- * It refuses silence: what is not run is registered as skipped with its reason, and an exemption that names no scenario is an error.
+ * Nothing is left out silently: a scenario that is not run is registered as skipped with its reason, and an exemption
+ * that names no scenario is an error.
  */
 import { MillraceError } from '../../base/errors.ts'
 import type { Capabilities } from '../../broker/capabilities.ts'
@@ -9,16 +11,16 @@ import type { Need, Scenario } from './scenario.ts'
 import { SCENARIOS } from './scenarios.ts'
 import { type ConformanceWorld, PATIENCE, type Patience, World } from './world.ts'
 
-/** What registers a test: the `test` of Vitest, Jest, Bun and `node:test` all fit as they are. */
+/** The function that registers a test: the `test` of Vitest, Jest, Bun and `node:test` all fit. */
 export interface ConformanceTest {
   (name: string, run: () => Promise<void>, timeoutMs?: number): unknown
   readonly skip?: (name: string, run: () => Promise<void>) => unknown
 }
 
-/** What the suite needs to know of an engine and of a test runner. */
+/** What the suite needs to know about an engine and a test runner. */
 export interface ConformanceHarness {
   readonly test: ConformanceTest
-  /** A new world, with nothing in it. Called once for each scenario. */
+  /** A new, empty world. Called once for each scenario. */
   open(): ConformanceWorld | Promise<ConformanceWorld>
   /** The engine's capabilities: scenarios of a clause that it refuses are skipped with its reason. */
   readonly capabilities?: Capabilities
@@ -59,8 +61,8 @@ export async function runScenario(scenario: Scenario, harness: Pick<ConformanceH
 /**
  * Register the contract's scenarios with a test runner, to be run against an engine.
  *
- * Every scenario gets a world of its own from `open()`. What is not run is registered as skipped, with the reason in its name: by
- * `exempt`, by `lacks`, or because the engine's `capabilities` refuse the clause.
+ * Every scenario gets a world of its own from `open()`. A scenario that is not run is registered as skipped, with the
+ * reason in its name: by `exempt`, by `lacks`, or because the engine's `capabilities` refuse the clause.
  *
  * @throws INVALID_OPTION when `exempt` names a scenario that does not exist, or gives no reason
  * @example
