@@ -212,7 +212,7 @@ export class ConnectedBroker implements Broker {
     const tail = new Tail(
       {
         read: (channel, reading) => this.read(channel, reading) as AsyncIterable<StoredEvent>,
-        channels: async () => (await this.#engine.describe()).channels.map(({ name }) => name),
+        channels: async () => (await this.#engine.channels()).map(({ name }) => name),
       },
       list,
     )
