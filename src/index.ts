@@ -49,6 +49,7 @@ export const connect: (url: string | URL, options?: ConnectOptions) => Promise<B
 })
 
 export { type ErrorCode, type ErrorDetails, isMillraceError, MillraceError } from './base/errors.ts'
+export type { TimeText } from './base/time-text.ts'
 export { bytes, type Duration, duration, type Size } from './base/units.ts'
 export type {
   Backup,

@@ -2,6 +2,7 @@
  * The broker as an application holds it: the same on every engine.
  */
 
+import type { TimeText } from '../base/time-text.ts'
 import type { Duration } from '../base/units.ts'
 import type { Channel, DefinitionsOf, EventFor } from '../channel/channel.ts'
 import type { EventAttributes, StoredEvent } from '../event/cloud-event.ts'
@@ -18,12 +19,15 @@ import type { Log } from './log.ts'
 export interface PublishOptions {
   /** How long from now, up to ten years. */
   readonly delay?: Duration
-  /** The time at which it is due: a Date, or milliseconds since the epoch. */
-  readonly at?: Date | number
+  /** The time at which it is due: a Date or RFC 3339 text, at most ten years ahead. A number is refused, because it does not say what it counts. */
+  readonly at?: Date | TimeText
 }
 
-/** Where to read from: a word, an offset, a time, or an age (`'1h'` is "an hour ago"). */
-export type From = 'beginning' | 'end' | number | Date | Exclude<Duration, number>
+/**
+ * Where to read from: a word, an offset, a moment (a Date or RFC 3339 text: the first event stored then or later), or an age (`'1h'` is "an hour ago").
+ * A number alone is refused: it could be an offset or milliseconds.
+ */
+export type From = 'beginning' | 'end' | { readonly offset: number } | Date | TimeText | Exclude<Duration, number>
 
 export interface ReadOptions {
   /** @default 'beginning' */

@@ -2,6 +2,7 @@
 import { MillraceError } from '../base/errors.ts'
 import { LIMITS } from '../base/limits.ts'
 import { shown } from '../base/shown.ts'
+import { timeMsOf } from '../base/time-text.ts'
 import { durationMs, knownOptions } from '../base/units.ts'
 import type { PublishOptions } from './broker.ts'
 
@@ -11,10 +12,17 @@ export function dueAt(options: PublishOptions, nowMs: number, call: string): num
   const { delay, at } = options
   if (delay === undefined && at === undefined) return null
   if (delay !== undefined && at !== undefined) throw new MillraceError('INVALID_OPTION', `${call} takes delay or at, not both`, { option: 'delay' })
-  const dueAtMs = delay === undefined ? (at instanceof Date ? at.getTime() : at) : nowMs + durationMs(delay, 'delay')
+  const dueAtMs = delay === undefined ? momentMs(at) : nowMs + durationMs(delay, 'delay')
   if (typeof dueAtMs === 'number' && Number.isFinite(dueAtMs) && dueAtMs >= 0 && dueAtMs - nowMs <= LIMITS.delayMsMax) return dueAtMs
   if (delay !== undefined) throw new MillraceError('INVALID_OPTION', `delay must be at most ten years; it is ${shown(delay)}`, { option: 'delay' })
-  throw new MillraceError('INVALID_OPTION', `at must be a valid Date or milliseconds since the epoch, at most ten years ahead; it is ${shown(at)}`, {
+  const meant = typeof at === 'number' && Number.isFinite(new Date(at).getTime()) ? `: did you mean new Date(${at})?` : ''
+  throw new MillraceError('INVALID_OPTION', `at must be a valid Date or RFC 3339 text, at most ten years ahead; it is ${shown(at)}${meant}`, {
     option: 'at',
+    value: shown(at),
   })
+}
+
+function momentMs(at: unknown): number | undefined {
+  if (at instanceof Date) return at.getTime()
+  return typeof at === 'string' ? timeMsOf(at) : undefined
 }

@@ -50,8 +50,8 @@ export interface ClientOptions {
 }
 
 export interface SubscribeOptions {
-  /** Where to begin: 'beginning', 'end', an offset, a time or an age ('1h'). @default 'end' */
-  readonly from?: string | number
+  /** Where to begin: 'beginning', 'end', `{ offset }`, RFC 3339 text or an age ('1h'). @default 'end' */
+  readonly from?: string | { readonly offset: number }
   /** Continue after this position: the `place` of an event that was received. */
   readonly after?: string
   /** An event pattern: only events that match. */
@@ -196,7 +196,7 @@ class PageClient implements Client {
     at: { place: string; failures: number },
   ): AsyncGenerator<Received<never>, void, void> {
     const query = new URLSearchParams()
-    if (from !== undefined) query.set('from', `${from}`)
+    if (from !== undefined) query.set('from', typeof from === 'string' ? from : `${from.offset}`)
     if (where !== undefined) query.set('where', JSON.stringify(where))
     if (filter !== undefined) query.set('filter', filter)
     const connection = new AbortController()

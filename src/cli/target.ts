@@ -3,6 +3,7 @@ import { existsSync } from 'node:fs'
 import { MillraceError } from '../base/errors.ts'
 import { withoutSecrets } from '../base/shown.ts'
 import type { Broker, From } from '../broker/broker.ts'
+import { placeInText } from '../broker/call-options.ts'
 import { directoryOf as directoryOfUrl, urlOfDirectory } from '../engines/embedded/directory-url.ts'
 import { connect } from '../index.ts'
 
@@ -64,12 +65,8 @@ async function using<Answer>(broker: Broker, act: (broker: Broker) => Promise<An
 
 /** A place in a channel, as it is typed: beginning, end, an offset, an age (1h), or a time (2026-01-31T12:00:00Z). */
 export function placeOf(text: string): From {
-  if (text === 'beginning' || text === 'end') return text
-  if (/^\d{1,15}$/.test(text)) return Number(text)
-  if (/^\d+(?:\.\d+)?(?:ms|s|m|h|d|w)$/.test(text)) return text as From
-  // Not all that `Date` makes a time of is one: "-1" is of the year 2001 to it.
-  const time = /^\d{4}-\d{2}-\d{2}(?:[Tt ].+)?$/.test(text) ? new Date(text) : null
-  if (time !== null && Number.isFinite(time.getTime())) return time
+  const place = placeInText(text)
+  if (place !== undefined) return place
   throw new MillraceError(
     'INVALID_OPTION',
     `"${text}" is not a position in a channel: use beginning, end, an offset, an age such as 1h, or a time such as 2026-01-31T12:00:00Z`,

@@ -7,6 +7,7 @@
  * @see https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/formats/json-format.md
  */
 import { LIMITS } from '../base/limits.ts'
+import { isTime } from '../base/time-text.ts'
 
 /** Text that needs no second look: printable ASCII. */
 const PLAIN = /^[\x20-\x7e]+$/
@@ -21,7 +22,6 @@ const SCHEME = /^[A-Za-z][A-Za-z0-9+.-]*:/
 /** RFC 2046 with RFC 7230's tokens and quoted strings. */
 const TOKEN = "[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 const MEDIA_TYPE = new RegExp(`^${TOKEN}/${TOKEN}(?:[ \\t]*;[ \\t]*${TOKEN}=(?:${TOKEN}|"(?:[^"\\\\]|\\\\.)*"))*[ \\t]*;?$`)
-const TIME = /^\d{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12]\d|3[01])[Tt]([01]\d|2[0-3]):[0-5]\d:(?:[0-5]\d|60)(?:\.\d+)?(?:[Zz]|[+-](?:[01]\d|2[0-3]):[0-5]\d)$/
 const EXTENSION_NAME = /^[a-z0-9]+$/
 const NOT_BASE64 = /[^A-Za-z0-9+/=]/
 const INTEGER_MAX = 0x7fff_ffff
@@ -118,15 +118,4 @@ export function isBase64(value: string): boolean {
   if (value.length % 4 !== 0 || NOT_BASE64.test(value)) return false
   const padding = value.indexOf('=')
   return padding < 0 || padding === value.length - 1 || (padding === value.length - 2 && value.endsWith('=='))
-}
-
-function isTime(value: string): boolean {
-  if (!TIME.test(value)) return false
-  const day = Number(value.slice(8, 10))
-  return day <= 28 || day <= daysOf(Number(value.slice(0, 4)), Number(value.slice(5, 7)))
-}
-
-function daysOf(year: number, month: number): number {
-  if (month === 2) return year % 4 === 0 && (year % 100 !== 0 || year % 400 === 0) ? 29 : 28
-  return month === 4 || month === 6 || month === 9 || month === 11 ? 30 : 31
 }

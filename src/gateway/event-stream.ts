@@ -90,8 +90,8 @@ export class EventStream {
       await feed.ready
       while (!this.#over) {
         if (!this.#roomy()) await this.#room()
-        else if (typeof next === 'number' && next >= feed.head) next = await this.#follow(channel, feed, next)
-        else next = await this.#catchUp(channel, feed, next)
+        else if (typeof next === 'object' && 'offset' in next && next.offset >= feed.head) next = { offset: await this.#follow(channel, feed, next.offset) }
+        else next = { offset: await this.#catchUp(channel, feed, next) }
       }
     } catch (error) {
       this.#fail(error)
@@ -101,7 +101,7 @@ export class EventStream {
   /** Read by itself what the feed has passed. Answers where it is then. */
   async #catchUp(channel: string, feed: ChannelFeed, from: From): Promise<number> {
     const to = feed.head
-    for await (const batch of await readTexts(this.#host, channel, { from, to, signal: this.#reading.signal })) {
+    for await (const batch of await readTexts(this.#host, channel, { from, to: { offset: to }, signal: this.#reading.signal })) {
       for (const event of batch) {
         if (this.#over) return to
         if (feed.filter === null || feed.filter(event.text)) this.#deliver(channel, event)

@@ -1,5 +1,6 @@
 /** `POST /channels/{channel}/events`: CloudEvents in binary, structured or batched mode. Answers after they are durable. */
 import { MillraceError } from '../base/errors.ts'
+import { timeMsOf } from '../base/time-text.ts'
 import type { Duration } from '../base/units.ts'
 import type { LooseEvent, PublishOptions } from '../broker/broker.ts'
 import { decodeForPublish } from '../event/http/decode-for-publish.ts'
@@ -85,7 +86,7 @@ function tooLarge(channel: string, bytes: number, bytesMax: number): MillraceErr
 
 function laterOf({ delay, at }: GatewayRequest['query']): PublishOptions {
   if (at === undefined) return delay === undefined ? {} : { delay: delay as Duration }
-  const date = new Date(at)
-  if (!Number.isFinite(date.getTime())) throw badRequest(400, `at must be an RFC 3339 time; it is "${at.slice(0, 60)}"`, { parameter: 'at' })
-  return { at: date, ...(delay !== undefined && { delay: delay as Duration }) }
+  const atMs = timeMsOf(at)
+  if (atMs === undefined) throw badRequest(400, `at must be an RFC 3339 time; it is "${at.slice(0, 60)}"`, { parameter: 'at' })
+  return { at: new Date(atMs), ...(delay !== undefined && { delay: delay as Duration }) }
 }

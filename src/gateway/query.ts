@@ -1,10 +1,8 @@
 /** Query parameters in the broker's terms. A parameter that does not exist, or is given twice, is refused: a misspelt one must not be ignored. */
 import type { From } from '../broker/broker.ts'
+import { placeInText } from '../broker/call-options.ts'
 import type { PatternJson } from '../pattern/pattern-type.ts'
 import { badRequest } from './problem.ts'
-
-const AGE = /^\d+(?:\.\d+)?(?:ms|s|m|h|d|w)$/
-const DATE = /^\d{4}-\d{2}-\d{2}(?:[Tt ].+)?$/
 
 /** The parameters, by name. Credentials in the query are the authenticator's. @throws INVALID_REQUEST */
 export function parameters<const Name extends string>(url: URL, known: readonly Name[]): Partial<Record<Name, string>> {
@@ -24,11 +22,8 @@ export function parameters<const Name extends string>(url: URL, known: readonly 
 
 /** A place in a channel: `beginning`, `end`, an offset, an RFC 3339 time, or an age such as `1h`. */
 export function placeOf(name: string, text: string): From {
-  if (text === 'beginning' || text === 'end') return text
-  if (/^\d{1,15}$/.test(text)) return Number(text)
-  if (AGE.test(text)) return text as From
-  const date = DATE.test(text) ? new Date(text) : undefined
-  if (date !== undefined && Number.isFinite(date.getTime())) return date
+  const place = placeInText(text)
+  if (place !== undefined) return place
   throw badRequest(400, `${name} must be "beginning", "end", an offset, an RFC 3339 time or an age such as 1h; it is "${text.slice(0, 60)}"`, {
     parameter: name,
   })

@@ -115,7 +115,8 @@ export class EventStreams implements GatewayPart {
       const seen = last.get(channel)
       const next = seen === undefined && from === 'end' ? (await boundsIn(host.engine, channel))?.next : undefined
       if (seen === undefined && next !== undefined) last.set(channel, next - 1)
-      const place = seen !== undefined ? seen + 1 : (next ?? from)
+      const offset = seen === undefined ? next : seen + 1
+      const place = offset === undefined ? from : { offset }
       places.set(channel, place)
       await checkReadable(host, channel, place)
     }

@@ -224,7 +224,7 @@ describe('public calls with wrong arguments', () => {
   })
 
   it.each([Number.NaN, -1, 1.5])('an offset of %d is refused when the consumer is made', (from) => {
-    expect(() => consumer('k', happenings, { from })).toThrow(/from must be a whole number/)
+    expect(() => consumer('k', happenings, { from: { offset: from } })).toThrow(/from.offset must be a whole number/)
   })
 
   it('rules', async () => {

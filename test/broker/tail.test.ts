@@ -34,7 +34,7 @@ test('what is there comes in the order of its times, and within a channel in its
   await broker.publish(stream('b'), note('0', 0))
   expect(await shown(broker.tail(['a.*']))).toEqual(['a.one 1', 'a.two 3', 'a.two 2', 'a.one 4', 'a.two 5'])
   expect(await shown(broker.tail(['b', 'a.one', 'b']))).toEqual(['b 0', 'a.one 1', 'a.one 4'])
-  expect(await shown(broker.tail('a.two', { from: 1, to: 2 }))).toEqual(['a.two 2'])
+  expect(await shown(broker.tail('a.two', { from: { offset: 1 }, to: { offset: 2 } }))).toEqual(['a.two 2'])
   expect(await shown(broker.tail('none.*'))).toEqual([])
 })
 
@@ -80,7 +80,7 @@ test('it ends by its signal, by leaving the loop, and at its `to`', async () => 
   expect(await ended).toBe(undefined)
   for await (const _ of broker.tail(['a', 'b.*'], { follow: true })) break
   await broker.publish(stream('b'), note('3'))
-  expect(await shown(broker.tail(['a', 'b'], { follow: true, to: 1 }))).toEqual(expect.arrayContaining(['a 1', 'b 3']))
+  expect(await shown(broker.tail(['a', 'b'], { follow: true, to: { offset: 1 } }))).toEqual(expect.arrayContaining(['a 1', 'b 3']))
 })
 
 test.each([[['a.**']], [[5]], [[null]], ['a b']])('%j is refused when it is called', (channels) => {

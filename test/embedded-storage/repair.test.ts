@@ -129,7 +129,7 @@ describe('events that are damaged in a segment', () => {
     const directory = damagedCopy(damage)
     const broker = await connect(`file:${directory}`)
     await expect(all(broker.read('notes'))).rejects.toMatchObject({ code: 'DATA_DAMAGED', details: { file: 'segment-00000001' } })
-    expect((await all(broker.read('notes', { from: 500 }))).length).toBe(100)
+    expect((await all(broker.read('notes', { from: { offset: 500 } }))).length).toBe(100)
     expect((await all(broker.read('others'))).length).toBe(9)
     expect((await broker.publish(notes, Noted({ n: 1 }))).offset).toBe(EVENTS)
     await broker.close()

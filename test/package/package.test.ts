@@ -180,6 +180,17 @@ describe('the package', () => {
     expect(await compile('wrong.cts', wrong, { module: 'Node16' })).toContain("'number' is not assignable to parameter of type 'string'")
   }, 200_000)
 
+  it('compiles without newer lib settings, and ends by `await using`', async () => {
+    const use = `
+      import { type Broker, connect, consumer, type Running, stream } from 'millrace'
+      export async function main(): Promise<void> {
+        await using broker: Broker = await connect('memory:')
+        await using running: Running = await broker.start(consumer('k', stream('a')).onAny(() => {}))
+        console.log(running.name)
+      }`
+    expect(await compile('disposing.ts', use, { target: 'ES2022', lib: ['ES2022'], module: 'Node16', skipLibCheck: false })).toBe('')
+  }, 100_000)
+
   it('holds what its pages link to', () => {
     const pages = [...readdirSync(installed), ...readdirSync(join(installed, 'docs'), { recursive: true }).map((path) => join('docs', String(path)))]
     const dead = pages

@@ -73,7 +73,7 @@ it('an event that two processes cancel when it is due is stored or cancelled, an
   const [one, two] = [await open(server), await open(server)]
   const events = Array.from({ length: 30 }, (_, n) => ({ id: `e${n}`, type: 'order' }))
   const from = Date.now() + 300
-  await Promise.all(events.map((event, n) => one.publish(orders, event, { at: from + n * 10 })))
+  await Promise.all(events.map((event, n) => one.publish(orders, event, { at: new Date(from + n * 10) })))
   const answers = await Promise.all(
     events.map(async ({ id }, n) => {
       await new Promise((resolve) => setTimeout(resolve, from + n * 10 - Date.now()))

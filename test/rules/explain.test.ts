@@ -108,9 +108,9 @@ describe('a dry run', () => {
   it('looks where and when it is told to', async () => {
     for (let n = 0; n < 10; n++) await broker.publish(n % 2 === 0 ? 'carts' : 'orders.eu', { type: 'added', data: { n } })
     const rules = rulesOf(broker)
-    expect(await rules.test(rule, { from: 4 })).toMatchObject({ events: 1, matched: 1 })
+    expect(await rules.test(rule, { from: { offset: 4 } })).toMatchObject({ events: 1, matched: 1 })
     expect(await rules.test(rule, { on: 'orders.*' })).toMatchObject({ events: 5, matched: 2 })
-    expect(await rules.test({ ...rule, on: ['orders.*', 'carts'] }, { to: 4 })).toMatchObject({ events: 8, matched: 2 })
+    expect(await rules.test({ ...rule, on: ['orders.*', 'carts'] }, { to: { offset: 4 } })).toMatchObject({ events: 8, matched: 2 })
     expect(await rules.test({ ...rule, when: "type = 'added'" })).toMatchObject({ events: 5, matched: 5 })
     await expect(rules.test(rule, { on: 'nowhere' })).rejects.toMatchObject({ code: 'UNKNOWN_CHANNEL' })
     await expect(rules.test('large')).rejects.toMatchObject({ code: 'UNKNOWN_RULE' })

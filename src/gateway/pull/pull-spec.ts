@@ -101,7 +101,7 @@ export function wantsOf({ types, where }: Pick<PullJson, 'types' | 'where'>): re
 }
 
 export function fromOf(value: unknown): From {
-  if (typeof value === 'number' && Number.isSafeInteger(value) && value >= 0) return value
+  if (typeof value === 'number' && Number.isSafeInteger(value) && value >= 0) return { offset: value }
   if (typeof value === 'string') return placeOf('from', value)
   throw badRequest(400, 'from must be "beginning", "end", an offset, an RFC 3339 time or an age such as 1h')
 }

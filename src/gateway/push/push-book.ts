@@ -68,7 +68,7 @@ export class PushBook {
     const { engine } = await this.#host()
     if ((await engine.channel(pushChannel.name)) === undefined) return
     try {
-      await this.#fold(this.#next)
+      await this.#fold({ offset: this.#next })
     } catch (error) {
       if (!isMillraceError(error, 'OFFSET_OUT_OF_RANGE')) throw error
       // What is kept begins later now: what was read before has been replaced.

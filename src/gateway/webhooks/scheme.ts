@@ -1,4 +1,5 @@
 /** What a sender's scheme is: how its deliveries are signed, and what event each becomes. Each scheme is in a file of its own. */
+import { isTime, timeMsOf } from '../../base/time-text.ts'
 import type { SignedDelivery } from './signature.ts'
 
 /** A delivery whose signature holds. */
@@ -65,9 +66,7 @@ export function timeIn(value: unknown, ...path: readonly string[]): string | und
   return typeof seconds === 'number' && seconds >= 0 && seconds < 1e11 ? new Date(seconds * 1000).toISOString() : undefined
 }
 
-const RFC3339 = /^\d{4}-\d{2}-\d{2}[Tt]\d{2}:\d{2}:\d{2}(?:\.\d+)?(?:[Zz]|[+-]\d{2}:\d{2})$/
-
 /** The text, if it is a time. */
 export function timeText(text: string | null | undefined): string | undefined {
-  return typeof text === 'string' && RFC3339.test(text) && Number.isFinite(Date.parse(text)) ? text : undefined
+  return typeof text === 'string' && isTime(text) && timeMsOf(text) !== undefined ? text : undefined
 }

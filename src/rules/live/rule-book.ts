@@ -82,13 +82,13 @@ export class RuleBook {
 
   async #read(): Promise<void> {
     const table = this.#table
-    for await (const event of this.broker.read(rulesChannel.name, { from: table.next })) table.apply(event)
+    for await (const event of this.broker.read(rulesChannel.name, { from: { offset: table.next } })) table.apply(event)
     this.#wake()
   }
 
   /** Follow `$rules` until the signal aborts; `changed` is called after every event. */
   async follow(signal: AbortSignal, changed: () => void): Promise<void> {
-    for await (const event of this.broker.read(rulesChannel.name, { from: this.#table.next, follow: true, signal })) {
+    for await (const event of this.broker.read(rulesChannel.name, { from: { offset: this.#table.next }, follow: true, signal })) {
       if (event.offset >= this.#table.next) await this.refresh()
       changed()
     }

@@ -124,7 +124,7 @@ export class RuleRuntime implements Stoppable, RouterHost {
   async #startRouter(on: string): Promise<void> {
     const starts = [...(this.#index.of(on)?.versions ?? [])].map(({ effective }) => startOf(effective ?? {}, on))
     // A wildcard takes in channels of many offsets; what lies before a rule matches nothing.
-    const from = isWildcard(on) ? 'beginning' : Math.min(...starts)
+    const from = isWildcard(on) ? 'beginning' : { offset: Math.min(...starts) }
     try {
       this.#routers.set(on, await this.#broker.start(ruleRouter(on, from, this)))
     } catch (error) {

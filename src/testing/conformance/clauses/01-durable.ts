@@ -102,7 +102,7 @@ export const durable: readonly Scenario[] = clause(1, {
     const orders = orderStream(world.name('orders'))
     for (let n = 0; n < 50; n++) {
       const offset = offsetOf(await broker.publish(orders, placed('a', n)))
-      assert.deepEqual(await readNs(broker, orders, { from: offset }), [n])
+      assert.deepEqual(await readNs(broker, orders, { from: { offset } }), [n])
     }
   },
 

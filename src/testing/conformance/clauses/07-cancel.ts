@@ -10,8 +10,8 @@ export const cancel: readonly Scenario[] = clause(7, {
     const orders = orderStream(world.name('orders'))
     const others = orderStream(world.name('others'))
     const at = Date.now() + 3_600_000
-    await Promise.all([3, 0, 4, 1, 2].map((n) => broker.publish(orders, placed(`k${n % 2}`, n, { id: `e${n}` }), { at: at + n })))
-    await broker.publish(others, placed('k0', 0), { at })
+    await Promise.all([3, 0, 4, 1, 2].map((n) => broker.publish(orders, placed(`k${n % 2}`, n, { id: `e${n}` }), { at: new Date(at + n) })))
+    await broker.publish(others, placed('k0', 0), { at: new Date(at) })
     await broker.publish(orders, placed('k0', 9, { id: 'now' }))
     const delayed = broker.delayed(orders)
     const all = await delayed.list()
@@ -45,7 +45,7 @@ export const cancel: readonly Scenario[] = clause(7, {
     const broker = await world.connect()
     const orders = looseStream(world.name('orders'))
     const at = Date.now() + 2000
-    await Promise.all(numbers(6).map((n) => broker.publish(orders, placed('a', n, { id: `e${n}` }), { at })))
+    await Promise.all(numbers(6).map((n) => broker.publish(orders, placed('a', n, { id: `e${n}` }), { at: new Date(at) })))
     const delayed = broker.delayed(orders)
     assert.equal(await delayed.cancel('e1'), true)
     assert.equal(await delayed.cancel('e4'), true)
@@ -64,7 +64,7 @@ export const cancel: readonly Scenario[] = clause(7, {
     const orders = looseStream(world.name('orders'))
     const count = 60
     const from = Date.now() + 300
-    await Promise.all(numbers(count).map((n) => broker.publish(orders, placed('a', n, { id: `e${n}` }), { at: from + n * 5 })))
+    await Promise.all(numbers(count).map((n) => broker.publish(orders, placed('a', n, { id: `e${n}` }), { at: new Date(from + n * 5) })))
     const delayed = broker.delayed(orders)
     // Two cancel each event about when it is due.
     const answers = await Promise.all(
@@ -89,11 +89,11 @@ export const cancel: readonly Scenario[] = clause(7, {
     const delayed = broker.delayed(orders)
     const id = 'reminder'
     const at = Date.now() + 3_600_000
-    await broker.publish(orders, placed('a', 0, { id }), { at })
-    assert.equal((await broker.publish(orders, placed('a', 1, { id }), { at })).duplicate, true)
+    await broker.publish(orders, placed('a', 0, { id }), { at: new Date(at) })
+    assert.equal((await broker.publish(orders, placed('a', 1, { id }), { at: new Date(at) })).duplicate, true)
     for (const n of [2, 3]) {
       assert.equal(await delayed.cancel(id), true)
-      const again = await broker.publish(orders, placed('a', n, { id }), { at: at + n })
+      const again = await broker.publish(orders, placed('a', n, { id }), { at: new Date(at + n) })
       assert.deepEqual([again.duplicate, again.dueAtMs], [false, at + n])
       assert.deepEqual(
         (await delayed.list()).map(({ dueAtMs }) => dueAtMs),
@@ -105,7 +105,7 @@ export const cancel: readonly Scenario[] = clause(7, {
     assert.equal(await delayed.cancel(id), true)
     const now = await broker.publish(orders, placed('a', 4, { id }))
     assert.equal(now.duplicate, false)
-    assert.equal((await broker.publish(orders, placed('a', 5, { id }), { at })).duplicate, true, 'it is stored now')
+    assert.equal((await broker.publish(orders, placed('a', 5, { id }), { at: new Date(at) })).duplicate, true, 'it is stored now')
     assert.equal(await delayed.cancel(id), false)
     assert.deepEqual(await readNs(broker, orders), [4])
   },
@@ -114,8 +114,8 @@ export const cancel: readonly Scenario[] = clause(7, {
     const broker = await world.connect()
     const orders = looseStream(world.name('orders'), { dedupe: false })
     const at = Date.now() + 2000
-    for (const n of numbers(3)) await broker.publish(orders, placed('a', n, { id: 'same' }), { at: at + n })
-    await broker.publish(orders, placed('a', 3, { id: 'other' }), { at: at + 10 })
+    for (const n of numbers(3)) await broker.publish(orders, placed('a', n, { id: 'same' }), { at: new Date(at + n) })
+    await broker.publish(orders, placed('a', 3, { id: 'other' }), { at: new Date(at + 10) })
     assert.equal((await broker.delayed(orders).list({ id: 'same' })).length, 3)
     assert.equal(await broker.delayed(orders).cancel('same'), true)
     await world.eventually(async () => assert.equal((await readNs(broker, orders)).length > 0, true))
@@ -164,7 +164,7 @@ export const cancel: readonly Scenario[] = clause(7, {
       let broker = await world.connect()
       const orders = looseStream(world.name('orders'))
       const at = Date.now() + 2000
-      await Promise.all(numbers(20).map((n) => broker.publish(orders, placed('a', n, { id: `e${n}` }), { at })))
+      await Promise.all(numbers(20).map((n) => broker.publish(orders, placed('a', n, { id: `e${n}` }), { at: new Date(at) })))
       const delayed = broker.delayed(orders)
       const odd = numbers(20).filter((n) => n % 2 === 1)
       assert.deepEqual(

@@ -1,5 +1,6 @@
 /** Clause 7, delay: an event published with `delay` or `at` is not seen before, and is seen soon after. */
 import assert from 'node:assert/strict'
+import type { TimeText } from '../../../base/time-text.ts'
 import { consumer } from '../../../consumer/consumer.ts'
 import { Calls, holds, idle, looseStream, numbers, orderQueue, orderStream, Placed, placed, placedMany, QUICK, readNs, refused } from '../fixtures.ts'
 import { clause, type Scenario } from '../scenario.ts'
@@ -26,7 +27,10 @@ export const delay: readonly Scenario[] = clause(7, {
     const calls = new Calls()
     await broker.start(consumer(world.name('worker'), orders).on(Placed, calls.handler))
     const dueMs = Date.now() + 3000
-    const receipts = [await broker.publish(orders, placed('a', 0), { at: new Date(dueMs) }), await broker.publish(orders, placed('a', 1), { at: dueMs })]
+    const receipts = [
+      await broker.publish(orders, placed('a', 0), { at: new Date(dueMs) }),
+      await broker.publish(orders, placed('a', 1), { at: new Date(dueMs).toISOString() as TimeText }),
+    ]
     assert.deepEqual(
       receipts.map((receipt) => receipt.dueAtMs),
       [dueMs, dueMs],
@@ -41,7 +45,7 @@ export const delay: readonly Scenario[] = clause(7, {
     const calls = new Calls()
     await broker.start(consumer(world.name('worker'), orders).on(Placed, calls.handler))
     const at = Date.now() + 2000
-    await Promise.all([4, 2, 0, 3, 1].map((n) => broker.publish(orders, placed('a', n), { at: at + n * 20 })))
+    await Promise.all([4, 2, 0, 3, 1].map((n) => broker.publish(orders, placed('a', n), { at: new Date(at + n * 20) })))
     await broker.publish(orders, placed('a', 100))
     await calls.reach(world, 6)
     assert.deepEqual(calls.ns, [100, 0, 1, 2, 3, 4])
@@ -52,7 +56,7 @@ export const delay: readonly Scenario[] = clause(7, {
     const broker = await world.connect()
     const orders = orderStream(world.name('orders'))
     const at = Date.now() + 1500
-    await Promise.all(placedMany(50).map((each) => broker.publish(orders, each, { at })))
+    await Promise.all(placedMany(50).map((each) => broker.publish(orders, each, { at: new Date(at) })))
     await world.eventually(async () => assert.equal((await readNs(broker, orders)).length, 50))
     assert.deepEqual(await readNs(broker, orders), numbers(50))
   },
@@ -60,7 +64,7 @@ export const delay: readonly Scenario[] = clause(7, {
   'past-times-are-now': async (world) => {
     const broker = await world.connect()
     const orders = orderStream(world.name('orders'))
-    await broker.publish(orders, placed('a', 0), { at: Date.now() - 60_000 })
+    await broker.publish(orders, placed('a', 0), { at: new Date(Date.now() - 60_000) })
     await broker.publish(orders, placed('a', 1), { delay: 0 })
     await world.eventually(async () => assert.deepEqual(new Set(await readNs(broker, orders)), new Set([0, 1])))
   },
@@ -106,6 +110,7 @@ export const delay: readonly Scenario[] = clause(7, {
     const orders = orderStream(world.name('orders'))
     await refused(() => broker.publish(orders, Placed({ order: 'a', n: -1 }), { delay: 50 }), 'SCHEMA_MISMATCH')
     await refused(() => broker.publish(orders, placed('a', 0), { delay: 50, at: new Date() }), 'INVALID_OPTION')
+    await refused(() => broker.publish(orders, placed('a', 0), { at: Date.now() as never }), 'INVALID_OPTION', 'did you mean new Date(')
     await refused(() => broker.publish(orders, placed('a', 0), { delay: '1 fortnight' as never }), 'INVALID_OPTION', 'delay')
     await refused(() => broker.publish(orders, placed('a', 0), { delay: '5000d' }), 'INVALID_OPTION')
   },
@@ -134,7 +139,7 @@ export const delay: readonly Scenario[] = clause(7, {
       let broker = await world.connect()
       const orders = orderStream(world.name('orders'))
       const at = Date.now() + 1000
-      await Promise.all(placedMany(20).map((each) => broker.publish(orders, each, { at: at + each.data.n })))
+      await Promise.all(placedMany(20).map((each) => broker.publish(orders, each, { at: new Date(at + each.data.n) })))
       broker = await world.reopen(broker)
       const calls = new Calls()
       await broker.start(consumer(world.name('worker'), orders).on(Placed, calls.handler))

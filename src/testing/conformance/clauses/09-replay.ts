@@ -1,6 +1,7 @@
 /** Clause 9, replay: where a consumer begins, moving it, and reading without consuming. */
 import assert from 'node:assert/strict'
 import type { StandardSchemaV1 } from '@standard-schema/spec'
+import type { TimeText } from '../../../base/time-text.ts'
 import { stream } from '../../../channel/channel.ts'
 import { consumer } from '../../../consumer/consumer.ts'
 import { event } from '../../../event/event.ts'
@@ -54,7 +55,7 @@ export const replay: readonly Scenario[] = clause(9, {
     const orders = orderStream(world.name('orders'))
     const receipts = await broker.publish(orders, placedMany(30))
     const calls = new Calls()
-    await broker.start(consumer(world.name('worker'), orders, { from: receipts[17]?.offset ?? -1 }).on(Placed, calls.handler))
+    await broker.start(consumer(world.name('worker'), orders, { from: { offset: receipts[17]?.offset ?? -1 } }).on(Placed, calls.handler))
     await calls.reach(world, 13)
     assert.deepEqual(calls.ns, numbers(30, 17))
   },
@@ -130,8 +131,9 @@ export const replay: readonly Scenario[] = clause(9, {
     await idle(world, broker, name)
     await done.stop()
     for (const [to, first] of [
-      [receipts[15]?.offset ?? -1, 15],
+      [{ offset: receipts[15]?.offset ?? -1 }, 15],
       [middle, 20],
+      [middle.toISOString() as TimeText, 20],
       ['end', 30],
       ['beginning', 0],
     ] as const) {
@@ -213,15 +215,15 @@ export const replay: readonly Scenario[] = clause(9, {
     const middle = new Date()
     await sleep(5)
     await broker.publish(orders, placedMany(10, 1, 100))
-    assert.deepEqual(await readNs(broker, orders, { from: offset(30), to: offset(33) }), [30, 31, 32])
-    assert.deepEqual(await readNs(broker, orders, { to: offset(3) }), [0, 1, 2])
+    assert.deepEqual(await readNs(broker, orders, { from: { offset: offset(30) }, to: { offset: offset(33) } }), [30, 31, 32])
+    assert.deepEqual(await readNs(broker, orders, { to: { offset: offset(3) } }), [0, 1, 2])
     assert.deepEqual(await readNs(broker, orders, { from: middle }), numbers(110, 100))
     assert.deepEqual(await readNs(broker, orders, { to: middle }), numbers(100))
     assert.deepEqual(await readNs(broker, orders, { from: '1h' }), numbers(110))
     assert.deepEqual(await readNs(broker, orders, { from: 'end' }), [])
     assert.deepEqual(await readNs(broker, orders, { from: new Date(Date.now() + 60_000) }), [])
     assert.deepEqual(
-      (await readAll(broker, orders, { from: offset(50) })).map((each) => each.offset),
+      (await readAll(broker, orders, { from: { offset: offset(50) } })).map((each) => each.offset),
       numbers(offset(99) + 11, offset(50)),
     )
   },
@@ -310,8 +312,8 @@ export const replay: readonly Scenario[] = clause(9, {
     const broker = await world.connect()
     const orders = orderStream(world.name('orders'))
     const offset = offsetOf(await broker.publish(orders, placed('a', 0)))
-    assert.deepEqual(await readNs(broker, orders, { from: offset + 1 }), [], 'the next offset is where new events will be')
-    await refused(() => readAll(broker, orders, { from: offset + 1000 }), 'OFFSET_OUT_OF_RANGE', orders.name)
+    assert.deepEqual(await readNs(broker, orders, { from: { offset: offset + 1 } }), [], 'the next offset is where new events will be')
+    await refused(() => readAll(broker, orders, { from: { offset: offset + 1000 } }), 'OFFSET_OUT_OF_RANGE', orders.name)
   },
 
   'a-position-survives-reopen': [
@@ -326,7 +328,7 @@ export const replay: readonly Scenario[] = clause(9, {
       const floor = (await describeConsumer(broker, name)).channels[0]?.floor
       broker = await world.reopen(broker)
       assert.equal((await describeConsumer(broker, name)).channels[0]?.floor, floor)
-      await broker.rewind(name, (floor ?? 0) - 5)
+      await broker.rewind(name, { offset: (floor ?? 0) - 5 })
       broker = await world.reopen(broker)
       const calls = new Calls()
       await broker.start(consumer(name, orders).on(Placed, calls.handler))
@@ -358,7 +360,7 @@ export const replay: readonly Scenario[] = clause(9, {
     const error = await refused(() => readAll(broker, lengths), 'SCHEMA_MISMATCH', lengths.name, String(bad), 'text is wanted')
     assert.deepEqual([error.details['channel'], error.details['offset']], [lengths.name, bad])
     assert.deepEqual(
-      (await readAll(broker, lengths, { from: bad + 1 })).map(({ data }) => data),
+      (await readAll(broker, lengths, { from: { offset: bad + 1 } })).map(({ data }) => data),
       [6],
     )
     assert.equal((await readAll(broker, lengths.name)).length, 4)

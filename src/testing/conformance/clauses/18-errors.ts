@@ -328,7 +328,8 @@ export const errors: readonly Scenario[] = clause(18, {
     await refused(() => broker.rewind(reader, 'beginning', { channel: world.name('nothing') }), 'UNKNOWN_CHANNEL', world.name('nothing'))
     await refused(() => broker.rewind(reader, 'beginning', { channel: undefined } as never), 'INVALID_OPTION', 'channel')
     await refused(() => broker.rewind(reader, 'beginning', { chanel: orders.name } as never), 'INVALID_OPTION', 'chanel', 'did you mean "channel"?')
-    await refused(() => broker.rewind(reader, Date.now()), 'INVALID_OPTION', 'did you mean new Date(')
+    await refused(() => broker.rewind(reader, Date.now() as never), 'INVALID_OPTION', 'did you mean new Date(')
+    await refused(() => broker.rewind(reader, 5 as never), 'INVALID_OPTION', 'did you mean { offset: 5 }')
     await world.quiet()
     assert.equal(calls.length, 5)
     // What can be rewound is.
