@@ -48,7 +48,7 @@ export const connect: (url: string | URL, options?: ConnectOptions) => Promise<B
   kafka: { open: async (url, options) => (await import('./engines/kafka/open.ts')).openKafkaEngine(url, options) },
 })
 
-export { type ErrorCode, type ErrorDetails, isMillraceError, MillraceError } from './base/errors.ts'
+export { type ErrorCode, type ErrorDetails, type ErrorDetailsOf, isMillraceError, MillraceError } from './base/errors.ts'
 export type { TimeText } from './base/time-text.ts'
 export { bytes, type Duration, duration, type Size } from './base/units.ts'
 export type {

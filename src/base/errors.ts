@@ -5,6 +5,7 @@
  * they can switch on. `docs/errors.md` lists the same codes; a test compares the two both ways.
  */
 
+import type { DetailsByCode } from './error-details.ts'
 import { LIMITS } from './limits.ts'
 
 /** What each code means, whether trying again can help. The single list: add a code here and in `docs/errors.md`. */
@@ -99,6 +100,9 @@ export type ErrorCode = keyof typeof ERROR_CODES
 /** Facts about the failure, for programs: which event, channel, option, file, limit. Always JSON-serialisable. */
 export type ErrorDetails = Readonly<Record<string, unknown>>
 
+/** What `details` has when an error is of this code. `docs/errors.md` lists it. */
+export type ErrorDetailsOf<Code extends ErrorCode> = ErrorDetails & DetailsByCode[Code]
+
 /**
  * The error every Millrace call rejects with or throws.
  *
@@ -136,7 +140,7 @@ export class MillraceError extends Error {
 }
 
 /**
- * Whether `error` is a `MillraceError`, and, with `code`, one of that code. Holds across copies of the package.
+ * Whether `error` is a `MillraceError`, and, with `code`, one of that code: then `details` has the members of that code. Holds across copies of the package.
  *
  * @example
  * ```ts
@@ -149,7 +153,12 @@ export class MillraceError extends Error {
  * }
  * ```
  */
-export function isMillraceError<Code extends ErrorCode>(error: unknown, code?: Code): error is MillraceError & { readonly code: Code } {
+export function isMillraceError(error: unknown): error is MillraceError
+export function isMillraceError<Code extends ErrorCode>(
+  error: unknown,
+  code: Code | undefined,
+): error is MillraceError & { readonly code: Code; readonly details: ErrorDetailsOf<Code> }
+export function isMillraceError(error: unknown, code?: ErrorCode): boolean {
   if (!(error instanceof Error) || error.name !== 'MillraceError') return false
   const found = (error as Partial<MillraceError>).code
   return found !== undefined && found in ERROR_CODES && (code === undefined || found === code)

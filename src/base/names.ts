@@ -55,7 +55,7 @@ export function compileWildcard(wildcard: string): (name: string) => boolean {
     throw new MillraceError(
       'INVALID_NAME',
       `"${wildcard.slice(0, 60)}" is not a channel wildcard: use whole words, "*" for one word and a final ">" for the rest, as in "orders.*"`,
-      { name: wildcard },
+      { name: wildcard, of: 'channel wildcard' },
     )
   }
   const words = wildcard.split('.').map((word) => (word === '*' ? '[^.]+' : word === '>' ? '.+' : word.replace(/[$]/g, '\\$&')))

@@ -40,7 +40,8 @@ const installed: ModuleLoader = {
       return pathToFileURL(createRequire(join(process.cwd(), 'package.json')).resolve(name)).href
     }
   },
-  import: (url) => import(url),
+  // A bundler cannot know the library: the program loads it, as it is installed.
+  import: (url) => import(/* webpackIgnore: true */ /* @vite-ignore */ url),
 }
 
 /**

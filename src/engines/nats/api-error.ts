@@ -57,7 +57,7 @@ export function millraceError(error: unknown, what: string, channel?: string): E
   const details = channel === undefined ? {} : { channel }
   if (error instanceof ApiError) {
     if (error.number === API.streamNotFound && channel !== undefined) {
-      return new MillraceError('UNKNOWN_CHANNEL', `channel "${channel}" is not on the servers`, details, { cause: error })
+      return new MillraceError('UNKNOWN_CHANNEL', `channel "${channel}" is not on the servers`, { channel }, { cause: error })
     }
     if (isFull(error)) return new MillraceError('DISK_FULL', `nats: ${what}: ${error.message}: nothing was stored`, details, { cause: error })
     if (TOO_LARGE.has(error.number)) return new MillraceError('EVENT_TOO_LARGE', `nats: ${what}: ${error.message}`, details, { cause: error })
