@@ -4,7 +4,7 @@
  * Owns the one table of what versions are supported. No optional peer dependencies: they make installs unsolvable for users of other engines.
  */
 import { readFileSync } from 'node:fs'
-import { createRequire } from 'node:module'
+import Module from 'node:module'
 import { dirname, join } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import { MillraceError } from '../base/errors.ts'
@@ -36,8 +36,9 @@ const installed: ModuleLoader = {
     try {
       return import.meta.resolve(name)
     } catch {
+      // As a member of the default export: a bundler does not take it for an import of its own.
       // A package manager that shows a package only what it declares: look from the application too.
-      return pathToFileURL(createRequire(join(process.cwd(), 'package.json')).resolve(name)).href
+      return pathToFileURL(Module.createRequire(join(process.cwd(), 'package.json')).resolve(name)).href
     }
   },
   // A bundler cannot know the library: the program loads it, as it is installed.

@@ -23,7 +23,7 @@ async function load(): Promise<WebSocketLibrary> {
     return await import('ws')
   } catch (bundled) {
     try {
-      return (await import(NAME)) as WebSocketLibrary
+      return (await import(/* webpackIgnore: true */ /* @vite-ignore */ NAME)) as WebSocketLibrary
     } catch {
       const cause = (bundled as Error).message
       const message = `WebSockets need the library ws, which this bundle cannot run (${cause}): tell the bundler that ws is external, and install it with npm install ws@8`
