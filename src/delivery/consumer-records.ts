@@ -19,6 +19,10 @@ export interface InFlightRecord {
   readonly offsets: readonly number[]
   /** The one that ran alone. */
   readonly solo: number | null
+  /** The attempt that each of them has used is in its own record already: they are suspects still. */
+  readonly counted?: boolean
+  /** Over servers: the member whose hands they were, where whoever wrote this does not know whether it lives. */
+  readonly heldBy?: string
 }
 
 export interface RetryRecord {

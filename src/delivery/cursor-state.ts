@@ -69,11 +69,17 @@ export class CursorState implements RecordSource {
 
   /** Clause 5: events in flight when the worker died have used an attempt; only one that ran alone is held to have killed it. */
   #suspect(record: InFlightRecord): void {
+    const key = consumerKeys.inFlight(this.#group, this.#log.id)
+    const offsets = record.offsets.filter((offset) => !this.done.has(offset) || this.#isLive(offset))
+    // Nothing is counted twice: not where who owns it next dies before anything runs again, nor a dead letter that comes back later.
+    const counted = record.heldBy === undefined && offsets.length > 0
+    if (offsets.length < record.offsets.length || (counted && record.counted !== true))
+      this.#host.write(key, toJson({ ...record, offsets, ...(counted && { counted }) }))
+    if (record.heldBy !== undefined) return
     this.interrupted = record.credit > 0
-    for (const offset of record.offsets) {
-      if (this.done.has(offset) && !this.#isLive(offset)) continue
+    for (const offset of offsets) {
       this.suspects.add(offset)
-      this.fail(offset, { attempts: this.attempts(offset) + 1, dueAtMs: 0, failure: DIED, proven: offset === record.solo })
+      if (record.counted !== true) this.fail(offset, { attempts: this.attempts(offset) + 1, dueAtMs: 0, failure: DIED, proven: offset === record.solo })
     }
     let unrecorded = record.credit
     for (let offset = this.done.floor; offset < this.#log.committed && unrecorded > 0; offset++) {

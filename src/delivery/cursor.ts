@@ -113,8 +113,7 @@ export class Cursor implements LogListener, Suspected {
   }
 
   detach(instance: Instance): void {
-    const at = this.takers.instances.indexOf(instance)
-    if (at >= 0) this.takers.instances.splice(at, 1)
+    this.takers.leave(instance)
     instance.cursors.delete(this)
     instance.hungry.delete(this)
     this.#lanes.lookAgain()
@@ -332,6 +331,13 @@ export class Cursor implements LogListener, Suspected {
     else handOut()
   }
 
+  /** It gives out nothing any more, and nothing is in hands: whoever owns it next finds no suspect that has not begun to run. */
+  end(): void {
+    this.state.suspects.clear()
+    this.#inFlight.endAlone(0, Number.POSITIVE_INFINITY)
+    this.#inFlight.save()
+  }
+
   /** False: it has no attempts left, and was given up. Its lane is looked at again. */
   #hand(instance: Instance, lane: Lane | null, event: EncodedEvent, offset: number, timeMs: number, redriven: boolean): boolean {
     const attempt = this.state.attempts(offset) + 1
@@ -467,8 +473,7 @@ export class Cursor implements LogListener, Suspected {
 
   /** Begin again at an offset: what is in hands is revoked, attempts are forgotten. */
   rewind(offset: number): void {
-    for (const instance of this.takers.instances) {
-      const held = [...instance.held].filter((delivery) => delivery.cursor === this)
+    for (const [instance, held] of this.takers.hands()) {
       instance.revoke(held)
       for (const delivery of held) if (delivery.redriven && delivery.key === null) this.box.loosen(instance.spec.name, delivery.offset)
     }

@@ -17,7 +17,7 @@ export interface InFlightHost {
   save(record: InFlightRecord): void
   /** Run a task when a span of the engine's time has passed. */
   readonly after: Clock['after']
-  /** The suspect that ran alone is settled. */
+  /** The suspect that ran alone is settled, or does not run any more. */
   aloneDone(offset: number): void
 }
 
@@ -42,7 +42,7 @@ export class InFlight {
     this.save()
   }
 
-  /** These are settled: if one of them ran alone, the next suspect may. */
+  /** These are settled, or do not run any more: if one of them ran alone, the next suspect may. */
   endAlone(from: number, end: number = from + 1): void {
     const alone = this.#alone
     if (alone === null || alone < from || alone >= end) return

@@ -15,6 +15,8 @@ export class Takers {
   /** Events that are kept for one instance: `claims.ts`. */
   readonly claims: Map<number, Instance> = new Map()
   readonly cursor: Cursor
+  /** Given nothing any more, while what they have in hands is finished. */
+  readonly #leaving = new Set<Instance>()
   #turn = 0
   /** So many more events to whose turn it is. */
   #more = 0
@@ -25,6 +27,22 @@ export class Takers {
 
   constructor(cursor: Cursor) {
     this.cursor = cursor
+  }
+
+  /** It is given nothing any more. What it has in hands stays there until it is settled. */
+  leave(instance: Instance): void {
+    const at = this.instances.indexOf(instance)
+    if (at >= 0) this.instances.splice(at, 1)
+    if (this.#heldBy(instance).length > 0) this.#leaving.add(instance)
+  }
+
+  #heldBy(instance: Instance): HeldDelivery[] {
+    return [...instance.held].filter(({ cursor }) => cursor === this.cursor)
+  }
+
+  /** What of the cursor's events is in hands, by whose they are. */
+  hands(): (readonly [Instance, readonly HeldDelivery[]])[] {
+    return [...new Set([...this.instances, ...this.#leaving])].map((instance) => [instance, this.#heldBy(instance)] as const)
   }
 
   hold(): void {
@@ -145,7 +163,7 @@ export class Takers {
 
   /** The delivery of an event that is in an instance's hands. */
   deliveryOf(offset: number): HeldDelivery | null {
-    for (const { held } of this.instances) for (const delivery of held) if (delivery.cursor === this.cursor && delivery.offset === offset) return delivery
+    for (const [, held] of this.hands()) for (const delivery of held) if (delivery.offset === offset) return delivery
     return null
   }
 
@@ -153,10 +171,9 @@ export class Takers {
   held(): { credit: number; offsets: number[] } {
     let credit = 0
     const offsets: number[] = [...this.claims.keys()]
-    for (const instance of this.instances) {
-      if (!instance.closing) credit += instance.spec.credit
-      for (const delivery of instance.held) {
-        if (delivery.cursor !== this.cursor) continue
+    for (const instance of this.instances) if (!instance.closing) credit += instance.spec.credit
+    for (const [, held] of this.hands()) {
+      for (const delivery of held) {
         offsets.push(delivery.offset)
         delivery.recorded()
       }

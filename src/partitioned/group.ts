@@ -19,6 +19,7 @@ import type { Instance } from '../delivery/instance.ts'
 import type { JournalState } from './journal-entry.ts'
 import { journalOf } from './journal-name.ts'
 import { type Lane, type LanePart, lanesOf } from './lanes.ts'
+import { lentBy } from './lent-in-flight.ts'
 import { type ChannelEntry, Fenced, type LogBackend } from './log-backend.ts'
 import type { OwnedPartition } from './owned-partition.ts'
 import type { Pauses } from './pauses.ts'
@@ -73,6 +74,8 @@ interface Sighting {
   readonly text: string
   readonly note: MemberNote
   readonly sinceMs: number
+  /** Its note has changed since it was seen first: what a member that died has left may stand for long. */
+  readonly heard: boolean
 }
 
 export interface GroupHost {
@@ -266,15 +269,23 @@ export class Group {
       const same = before !== undefined && before.text === text
       const note = same ? before.note : memberNoteIn(text)
       if (note === null) this.#host.alarm(notANote(this.id, member))
-      else seen.set(member, same ? before : { text, note, sinceMs: now })
+      else seen.set(member, same ? before : { text, note, sinceMs: now, heard: before !== undefined })
     }
     this.#seen = seen
     const alive = new Map<string, MemberNote>()
-    for (const [member, { note, sinceMs }] of seen) if (member === this.#host.member || now - sinceMs <= note.leaseMs) alive.set(member, note)
+    for (const [member, { note }] of seen) if (this.lives(member) !== false) alive.set(member, note)
     const orders = said.get(ORDERS) ?? NO_ORDERS
     if (orders !== this.#orders && this.#orders !== null && orders !== NO_ORDERS) await Promise.all([this.#verify(), this.#host.pauses.look()])
     this.#orders = orders
     return alive
+  }
+
+  /** Whether a member lives: its note has changed within its lease. Null where it was seen within its lease, and only once. */
+  lives(member: string): boolean | null {
+    if (this.isMe(member)) return true
+    const seen = this.#seen.get(member)
+    if (seen === undefined || this.#host.clock.elapsed() - seen.sinceMs > seen.note.leaseMs) return false
+    return seen.heard || null
   }
 
   /** Somebody has done something to a partition of ours: those whose journal says so are lost, and claimed again. */
@@ -332,9 +343,11 @@ export class Group {
     // Who is there first writes where the consumer begins, also where the partition is another's to work on; and what we own by the journal, and could
     // not give back, is given back now.
     let gone: string | null = null
-    const mayClaim = ({ owner, released }: JournalState): boolean => {
+    const mayClaim = ({ owner, released, records }: JournalState): boolean => {
       gone = owner === null || released || owner === this.#host.member ? null : owner
       if (!mine) return owner === null || (owner === this.#host.member && !released)
+      const lender = lentBy(records, this.name, partition)
+      if (lender !== null && this.lives(lender) === null) return false
       return gone === null || !alive.has(gone)
     }
     try {
@@ -360,8 +373,14 @@ export class Group {
     else await this.tick()
   }
 
-  async #leave(): Promise<void> {
-    await this.#ticking
+  /** After the looks that were asked for; whoever joins meanwhile has its first look after this. */
+  #leave(): Promise<void> {
+    const leaving = this.#ticking.then(() => (this.instances.size === 0 || this.#closed ? this.#giveAllBack() : undefined))
+    this.#ticking = leaving.catch(() => undefined)
+    return leaving
+  }
+
+  async #giveAllBack(): Promise<void> {
     await Promise.all([...this.owned.values()].map((owned) => owned.release().catch(() => undefined)))
     this.owned.clear()
     if (this.#member) await this.#host.backend.leave(this.id, this.#host.member).catch(() => undefined)

@@ -9,7 +9,7 @@ import { MillraceError } from '../base/errors.ts'
 import { LIMITS } from '../base/limits.ts'
 import type { ConsumerPause } from '../broker/description.ts'
 import type { Bounds, EncodedEvent, Position } from '../broker/engine.ts'
-import { consumerKeys, QUEUE_GROUP, under } from '../delivery/consumer-records.ts'
+import { QUEUE_GROUP, under } from '../delivery/consumer-records.ts'
 import type { CarriedHomes, OpenRecords } from '../delivery/consumers/carriage.ts'
 import type { Elsewhere, Home, HomeState, OpenHome } from '../delivery/consumers/homes.ts'
 import type { Instance } from '../delivery/instance.ts'
@@ -17,6 +17,7 @@ import { partitionOf } from './appending.ts'
 import { type Group, type MemberNote, memberNoteIn, ORDERS } from './group.ts'
 import { fold } from './journal-entry.ts'
 import { journalIn, journalOf } from './journal-name.ts'
+import { lentFrom } from './lent-in-flight.ts'
 import { letterChannel, lettersOf } from './letter-pages.ts'
 import { LetterShelf, type ShelfHost } from './letter-shelf.ts'
 import { type ChannelEntry, Fenced, type LogBackend } from './log-backend.ts'
@@ -248,40 +249,53 @@ export class PartitionedHomes implements CarriedHomes<PartitionHome> {
 
   /** Change a partition: as its owner, or as one who takes it for a moment. */
   async within(home: PartitionHome, change: (owned: OwnedPartition) => Promise<void>): Promise<void> {
-    for (let tries = 1; ; tries++) {
-      try {
-        const owned = this.#owned(home)
-        if (owned !== null) await change(owned)
-        else await this.#borrow(home, change)
-        return
-      } catch (error) {
-        if (!(error instanceof Fenced)) throw error
-        if (tries === TRIES) throw contended(home)
-        // Others that do the same go first, or next.
-        await pause(this.#host.clock, Math.random() * AGAIN_MS * tries)
+    const fenced = new Set<string>()
+    try {
+      for (let tries = 1; ; tries++) {
+        try {
+          const owned = this.#owned(home)
+          if (owned !== null) await change(owned)
+          else await this.#borrow(home, change, fenced)
+          return
+        } catch (error) {
+          if (!(error instanceof Fenced)) throw error
+          if (tries === TRIES) throw contended(home)
+          // Others that do the same go first, or next.
+          await pause(this.#host.clock, Math.random() * AGAIN_MS * tries)
+        }
       }
+    } finally {
+      // Also where the change was not made: whoever was fenced on the way does not know of it yet.
+      if (fenced.size > 0) await this.#order(home.groupId)
     }
   }
 
-  async #borrow({ journal, group, groupId, entry, logId }: PartitionHome, change: (owned: OwnedPartition) => Promise<void>): Promise<void> {
+  /** `fenced` is told of the owner from whom it was taken. */
+  async #borrow(
+    { journal, group, groupId, entry, logId }: PartitionHome,
+    change: (owned: OwnedPartition) => Promise<void>,
+    fenced: Set<string>,
+  ): Promise<void> {
     const { backend, own, shared, shelf } = this.#host
     const members = await backend.members(groupId)
-    let alive = false
-    const ownership = await Ownership.claim(journal, own, ({ owner, released }) => {
-      alive = owner !== null && !released && members.has(owner)
-      return true
-    })
+    const ownership = await Ownership.claim(
+      journal,
+      own,
+      () => true,
+      ({ owner, released, records }) => {
+        if (owner === null || released) return []
+        if (members.has(owner)) fenced.add(owner)
+        return lentFrom(owner, records, group, logId)
+      },
+    )
     if (ownership === null) return
-    // Whoever is fenced lives: what it has in hands has not killed it.
-    if (alive) ownership.write(consumerKeys.inFlight(group, logId), null)
     const log = this.#host.log(entry, logId)
-    const from = (): Promise<number> => positionIn(backend, entry.spec.name, logId, { at: 'beginning' })
-    const owned = await OwnedPartition.begin(group, ownership, log, shared, shelf, from, () => undefined)
+    const begin = (): Promise<number> => positionIn(backend, entry.spec.name, logId, { at: 'beginning' })
+    const owned = await OwnedPartition.begin(group, ownership, log, shared, shelf, begin, () => undefined)
     try {
       await change(owned)
     } finally {
       await owned.release()
-      if (alive) await this.#order(groupId)
     }
   }
 

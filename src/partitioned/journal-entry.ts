@@ -6,6 +6,7 @@
  */
 import { isJsonObject, isNumberFrom, jsonObject } from '../base/json-object.ts'
 import type { Emission } from '../broker/engine.ts'
+import type { RecordChange } from '../delivery/cursor-host.ts'
 import { JournalRecords } from './journal-records.ts'
 
 export interface JournalEntry {
@@ -49,6 +50,10 @@ export function recordText(value: Uint8Array | null): string | { readonly bytes:
   if (value === null) return null
   const bytes = Buffer.from(value.buffer, value.byteOffset, value.byteLength)
   return bytes[0] === 0x7b ? bytes.toString() : { bytes: bytes.toString('base64') }
+}
+
+export function recordTexts(changes: readonly RecordChange[]): NonNullable<JournalEntry['records']> {
+  return Object.fromEntries(changes.map(([key, value]) => [key, recordText(value)]))
 }
 
 export function emptyState(): JournalState {

@@ -69,6 +69,12 @@ export class JournalRecords {
     this.letters(key).set(lastNumber(key), kept)
   }
 
+  /** Set it, or delete it. */
+  put(key: string, value: Uint8Array | null): void {
+    if (value === null) this.delete(key)
+    else this.set(key, value)
+  }
+
   #share(value: Uint8Array): Uint8Array {
     const text = Buffer.from(value.buffer, value.byteOffset, value.byteLength).toString()
     const known = this.#shared.get(text)

@@ -117,6 +117,7 @@ export class OwnedPartition {
 
   async #release(lane: readonly OwnedPartition[]): Promise<void> {
     await Promise.all(lane.map((each) => each.#stop()))
+    if (this.#begun && !this.ownership.over) this.cursor.end()
     this.ownership.touch(this.cursor.state)
     try {
       await this.ownership.release()
@@ -127,9 +128,10 @@ export class OwnedPartition {
 
   /** It is another's: what is in hands is taken away. */
   lost(): void {
-    for (const instance of [...this.cursor.takers.instances]) {
-      instance.revoke([...instance.held].filter((delivery) => delivery.cursor === this.cursor))
-      this.cursor.takers.instances.splice(this.cursor.takers.instances.indexOf(instance), 1)
+    const { takers } = this.cursor
+    for (const [instance, held] of takers.hands()) {
+      instance.revoke(held)
+      takers.leave(instance)
       instance.cursors.delete(this.cursor)
       instance.hungry.delete(this.cursor)
     }

@@ -14,7 +14,7 @@ import { MillraceError } from '../base/errors.ts'
 import { nextTick } from '../base/timers.ts'
 import type { Emission } from '../broker/engine.ts'
 import type { RecordChange, RecordSource } from '../delivery/cursor-host.ts'
-import { encodeEntry, fold, type JournalEntry, type JournalState, recordText } from './journal-entry.ts'
+import { encodeEntry, fold, type JournalEntry, type JournalState, recordText, recordTexts } from './journal-entry.ts'
 import type { JournalRecords, Place } from './journal-records.ts'
 import { Fenced, type LogBackend } from './log-backend.ts'
 import type { OffsetTable } from './offset-table.ts'
@@ -105,15 +105,22 @@ export class Ownership {
     this.#sent = state.emitted - state.outbox.length
   }
 
-  /** Become the owner. @throws Fenced when somebody else did meanwhile */
-  static async claim(journal: string, host: OwnershipHost, mayClaim: (state: JournalState) => boolean): Promise<Ownership | null> {
+  /** Become the owner; `also` is written with the claim. @throws Fenced when somebody else did meanwhile */
+  static async claim(
+    journal: string,
+    host: OwnershipHost,
+    mayClaim: (state: JournalState) => boolean,
+    also: (state: JournalState) => readonly RecordChange[] = () => [],
+  ): Promise<Ownership | null> {
     const { entries, version } = await host.backend.readJournal(journal)
     const state = fold(entries)
     if (!mayClaim(state)) return null
     if (state.foreign > 0) host.alarm(foreignEntries(journal, state.foreign))
     const ownership = new Ownership(journal, host, state, version)
+    const changes = also(state)
     state.number = 0
-    await ownership.#append({ kind: 'claim' })
+    await ownership.#append({ kind: 'claim', ...(changes.length > 0 && { records: recordTexts(changes) }) })
+    for (const [key, value] of changes) state.records.put(key, value)
     ownership.#entries = entries.length
     ownership.#send()
     return ownership
@@ -168,8 +175,7 @@ export class Ownership {
   }
 
   #put(key: string, value: Uint8Array | null): void {
-    if (value === null) this.#state.records.delete(key)
-    else this.#state.records.set(key, value)
+    this.#state.records.put(key, value)
     this.#pending[key] = recordText(value)
     this.#dirty = true
   }

@@ -36,6 +36,7 @@ import { FollowedLogs } from './followed-logs.ts'
 import type { Group, GroupHost } from './group.ts'
 import { Groups } from './groups.ts'
 import { PartitionedHomes } from './homes.ts'
+import { settleLent } from './lent-in-flight.ts'
 import { type ShelfHost, shelfHost } from './letter-shelf.ts'
 import { type ChannelEntry, Fenced, type LogBackend } from './log-backend.ts'
 import { OwnedPartition, type SharedHost } from './owned-partition.ts'
@@ -265,6 +266,7 @@ export class PartitionedEngine implements Engine {
     const ownership = await Ownership.claim(group.journal(entry.spec.name, partition), host, mayClaim)
     if (ownership === null) return null
     beginAnew(ownership, entry)
+    settleLent(ownership, group.name, partition, (member) => group.lives(member))
     const log = new PartitionLog(this.#backend, entry.spec, partition, () => this.clock.now())
     await this.#logs.follow(entry.spec.name, log)
     const begin = this.#groups.beginOf(group, entry.spec.name)

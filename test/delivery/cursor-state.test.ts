@@ -1,5 +1,6 @@
 /** What a consumer has settled, as records: also when it is rewound while a commit is under way. */
 import { expect, test } from 'vitest'
+import { consumerKeys, fromJson, type InFlightRecord, toJson } from '../../src/delivery/consumer-records.ts'
 import type { RecordChange } from '../../src/delivery/cursor-host.ts'
 import { CursorState, type StateHost } from '../../src/delivery/cursor-state.ts'
 import { SlowLog } from './cursor-world.ts'
@@ -35,4 +36,45 @@ test('a rewind forgets what is settled in a commit that is under way', () => {
   store(commit())
   const next = new CursorState('worker', log, host, { at: 'beginning' })
   expect([0, 1, 2, 3].filter((offset) => !next.done.has(offset))).toEqual([1, 2, 3])
+})
+
+function recordsOf(log: SlowLog): { readonly records: Map<string, Uint8Array>; next(): CursorState } {
+  const records = new Map<string, Uint8Array>()
+  const host: StateHost = {
+    get: (key) => records.get(key),
+    range: (from, to) => [...records].filter(([key]) => key >= from && key < to),
+    write: (key, value) => void (value === null ? records.delete(key) : records.set(key, value)),
+    seek: () => 0,
+  }
+  return { records, next: () => new CursorState('worker', log, host, { at: 'beginning' }) }
+}
+
+test('an owner that dies before anything runs again leaves attempts as they are: they are counted once', () => {
+  const log = new SlowLog(1, 'orders')
+  log.append('a', 'b', 'c')
+  const { records, next } = recordsOf(log)
+  next()
+  records.set(consumerKeys.inFlight('worker', 1), toJson({ credit: 1, offsets: [0], solo: null } satisfies InFlightRecord))
+  const owners = [next(), next(), next()]
+  expect(owners.map((state) => [state.attempts(0), state.isSuspect(0)])).toEqual([
+    [1, true],
+    [1, true],
+    [1, true],
+  ])
+})
+
+test('what is in the hands of another counts for nothing before it is known whether that one lives; a dead letter is in no hands', () => {
+  const log = new SlowLog(1, 'orders')
+  log.append('a', 'b', 'c')
+  const { records, next } = recordsOf(log)
+  const before = next()
+  before.done.add(0)
+  const changes: RecordChange[] = []
+  before.collect(changes)
+  for (const [key, value] of changes) if (value !== null) records.set(key, value)
+  const key = consumerKeys.inFlight('worker', 1)
+  records.set(key, toJson({ credit: 2, offsets: [0, 1], solo: null, heldBy: 'p1' } satisfies InFlightRecord))
+  const borrower = next()
+  expect([borrower.attempts(1), borrower.isSuspect(1)]).toEqual([0, false])
+  expect(fromJson(records.get(key) as Uint8Array)).toEqual({ credit: 2, offsets: [1], solo: null, heldBy: 'p1' })
 })

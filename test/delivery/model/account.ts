@@ -170,3 +170,17 @@ function fresh(offset: number, event: BlockEvent, timeMs: number): Entry {
 export function isBuriedIn({ letter, buried }: Entry, step: number): boolean {
   return buried && letter?.step === step
 }
+
+/** An account as it was, and when. */
+export interface Saved {
+  readonly account: Account
+  readonly ms: number
+}
+
+export function keyOf({ group, log }: Pick<Account, 'group' | 'log'>): string {
+  return `${group}/${log.name}/${log.id}`
+}
+
+export function name({ log }: Account, { offset, event }: Entry): string {
+  return `${log.name}@${offset}${event.key === null ? '' : ` (${event.key})`}`
+}

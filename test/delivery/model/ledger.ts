@@ -5,7 +5,7 @@
  * product it sees only deliveries, answers, and which events the records say are dead.
  */
 import type { ConsumerSpec, Delivery } from '../../../src/broker/engine.ts'
-import { Account, type Entry, isBuriedIn, type ModelLog, matches, type Redrive } from './account.ts'
+import { Account, type Entry, isBuriedIn, keyOf, type ModelLog, matches, name, type Redrive, type Saved } from './account.ts'
 import { groupOf } from './room.ts'
 import type { Worker } from './worker.ts'
 
@@ -433,7 +433,15 @@ export class Ledger {
       // Each process that took it over since may have found it in hand.
       if (entry.state === 'open') entry.most = Number.POSITIVE_INFINITY
     }
-    for (const redrive of this.redrives) redrive.shaken = true
+    for (const redrive of this.redrives) this.#shake(redrive, key)
+  }
+
+  /** What it had given back and is dead again is asked for once more. */
+  #shake(redrive: Redrive, key: string): void {
+    redrive.shaken = true
+    const isAgain = ({ account, offset }: Redrive['changed'][number]): boolean =>
+      keyOf(account) === key && this.accounts.get(key)?.entries.get(offset)?.state === 'dead'
+    redrive.changed.splice(0, redrive.changed.length, ...redrive.changed.filter((each) => !isAgain(each)))
   }
 
   #restore(key: string, before: Account): void {
@@ -484,17 +492,3 @@ export class Ledger {
 
 /** Letters that were on their way back when the engine died. */
 const RECALLED: Redrive = { how: 'redrive', consumer: '', query: {}, step: 0, changed: [], answer: null, mixed: false, shaken: false }
-
-/** An account as it was, and when. */
-export interface Saved {
-  readonly account: Account
-  readonly ms: number
-}
-
-export function keyOf({ group, log }: Pick<Account, 'group' | 'log'>): string {
-  return `${group}/${log.name}/${log.id}`
-}
-
-export function name({ log }: Account, { offset, event }: Entry): string {
-  return `${log.name}@${offset}${event.key === null ? '' : ` (${event.key})`}`
-}

@@ -3,9 +3,9 @@ import type { DeadLetterQuery } from '../../../src/broker/description.ts'
 import type { ConsumerSpec, Delivery, DeliverySink } from '../../../src/broker/engine.ts'
 import type { HeldDelivery } from '../../../src/delivery/held-delivery.ts'
 import type { Instance } from '../../../src/delivery/instance.ts'
-import type { Redrive } from './account.ts'
+import { keyOf, name, type Redrive } from './account.ts'
 import { describeStep, type History, KEYS, LEASE_MS, type Setup, type Step, TYPES, type Verb } from './history.ts'
-import { keyOf, Ledger, name } from './ledger.ts'
+import { Ledger } from './ledger.ts'
 import { FAILURE, type Outcome, queryOf } from './player.ts'
 import { idle, type Process, ServedWorld } from './served-world.ts'
 import { SimClock } from './sim-clock.ts'
@@ -19,6 +19,8 @@ const ROUNDS_MAX = 200
 const STILL_MAX = 12
 /** Letters are stored, completions written. */
 const COMMIT_MS = 6
+/** Records of what is not settled. */
+const TABLES = ['r', 'd', 'k'] as const
 
 class ServedWorker extends Worker {
   readonly process: Process
@@ -361,11 +363,12 @@ export class ServedPlayer {
   get #done(): boolean {
     if (this.#held.length > 0 || this.#ledger.redrives.length > 0) return false
     return [...this.#ledger.accounts.values()].every((account) => {
-      // What retention took before its next attempt is settled when that is due.
+      // What retention took before its next attempt is settled when that is due; an append whose answer was lost is looked up after a while.
       const floor = this.#world.owner(keyOf(account))?.owned.cursor.done.floor ?? -1
       return (
         floor >= account.log.committed &&
         this.#world.kept(account).size === 0 &&
+        TABLES.every((table) => this.#world.left(table, account).length === 0) &&
         account.list.every((entry) => entry.state === 'done' || (entry.state === 'open' && account.passable(entry)))
       )
     })
@@ -388,7 +391,7 @@ export class ServedPlayer {
       const { dead, waiting, chains, loose } = cursor.box
       const left = { outstanding: cursor.outstanding, dead, waiting, chains: chains.size, loose: loose.size, homeless: cursor.homeless.length }
       for (const [what, count] of Object.entries(left)) if (count !== 0) ledger.fail('left-behind', `${keyOf(account)} has ${count} ${what} at the end`)
-      for (const table of ['r', 'd', 'k'] as const) {
+      for (const table of TABLES) {
         const records = this.#world.left(table, account)
         if (records.length > 0) ledger.fail('left-behind', `${records.length} records are left, as ${records[0]}`)
       }

@@ -1,4 +1,5 @@
 /** Servers in memory, the processes that are connected to them, and what their journals say of who owns which partition. */
+import { AsyncLocalStorage } from 'node:async_hooks'
 import type { Clock } from '../../../src/base/clock.ts'
 import { MillraceError } from '../../../src/base/errors.ts'
 import { type ChainRecord, consumerKeys, fromFloat, fromJson, lastNumber, under } from '../../../src/delivery/consumer-records.ts'
@@ -8,11 +9,12 @@ import { entryIn, fold, type JournalState } from '../../../src/partitioned/journ
 import { LetterShelf } from '../../../src/partitioned/letter-shelf.ts'
 import type { StoredRecord } from '../../../src/partitioned/log-backend.ts'
 import { OwnedPartition } from '../../../src/partitioned/owned-partition.ts'
+import { Ownership } from '../../../src/partitioned/ownership.ts'
 import { PartitionedEngine } from '../../../src/partitioned/partitioned-engine.ts'
 import { MemoryBackend, MemoryServer } from '../../partitioned/memory-backend.ts'
-import type { Account, ModelLog } from './account.ts'
+import { type Account, keyOf, type ModelLog, type Saved } from './account.ts'
 import type { Setup } from './history.ts'
-import { type Kept, keyOf, type Ledger, type Saved } from './ledger.ts'
+import type { Kept, Ledger } from './ledger.ts'
 import type { SimClock } from './sim-clock.ts'
 
 export const PARTITIONS = 2
@@ -154,6 +156,8 @@ class SimBackend extends MemoryBackend {
   }
 
   override appendJournal(id: string, expected: number, entry: Uint8Array): Promise<number> {
+    const claim = claiming.getStore()
+    if (claim !== undefined) this.#world.claims.set(entry, claim)
     this.#world.appending(this.#process, id, entry)
     return super.appendJournal(id, expected, entry)
   }
@@ -162,6 +166,14 @@ class SimBackend extends MemoryBackend {
     return super.watch(channel, (partition) => this.#process.watched(() => onAppend(partition)))
   }
 }
+
+/** A claim of a journal that is under way: the how manyth it became. */
+interface Claim {
+  number: number
+}
+
+const claiming = new AsyncLocalStorage<Claim>()
+const claimOf = new WeakMap<Ownership, Claim>()
 
 interface Journal {
   owner: string
@@ -190,6 +202,7 @@ export class ServedWorld {
   readonly #alarm: (code: string, message: string) => void
   readonly #journals = new Map<string, Journal>()
   readonly #owned = new Map<string, Owned>()
+  readonly claims: WeakMap<Uint8Array, Claim> = new WeakMap()
   readonly #saved = new WeakMap<Uint8Array, Saved>()
   /** What was to be durable with letters that are stored first, by process and journal. */
   readonly #shelved = new Map<string, Saved>()
@@ -265,6 +278,8 @@ export class ServedWorld {
     if (entry.kind === 'claim') {
       if (!journal.free) this.#free(id, journal)
       Object.assign(journal, { owner: entry.owner, free: false, claims: journal.claims + 1 })
+      const claim = this.claims.get(bytes)
+      if (claim !== undefined) claim.number = journal.claims
     } else if (entry.kind === 'release') journal.free = true
     else if (entry.snapshot === undefined) this.#stored(id, group, log, bytes, journal.free)
   }
@@ -297,7 +312,9 @@ export class ServedWorld {
   register(owned: OwnedPartition): void {
     const journal = this.#journals.get(owned.journal)
     const process = this.processes.find(({ member }) => member === journal?.owner)
-    if (journal !== undefined && process !== undefined) this.#owned.set(owned.journal, { owned, process, claims: journal.claims })
+    // Another of the same process may have claimed it meanwhile.
+    const claims = claimOf.get(owned.ownership)?.number
+    if (claims !== undefined && claims === journal?.claims && process !== undefined) this.#owned.set(owned.journal, { owned, process, claims })
   }
 
   /** Who owns a partition, and works on it. */
@@ -365,7 +382,19 @@ export class ServedWorld {
 
 /** While histories are played, the world is told of partitions as they are taken, lost and rewound. The answer ends it. */
 export function watchPartitions(): () => void {
-  const own = { begin: OwnedPartition.begin, lost: OwnedPartition.prototype.lost, store: LetterShelf.prototype.store, rewind: Cursor.prototype.rewind }
+  const own = {
+    claim: Ownership.claim,
+    begin: OwnedPartition.begin,
+    lost: OwnedPartition.prototype.lost,
+    store: LetterShelf.prototype.store,
+    rewind: Cursor.prototype.rewind,
+  }
+  Ownership.claim = async (...given) => {
+    const claim: Claim = { number: 0 }
+    const ownership = await claiming.run(claim, () => own.claim.apply(Ownership, given))
+    if (ownership !== null) claimOf.set(ownership, claim)
+    return ownership
+  }
   OwnedPartition.begin = async (...given) => {
     const owned = await own.begin.apply(OwnedPartition, given)
     playing?.register(owned)
@@ -387,6 +416,7 @@ export function watchPartitions(): () => void {
     playing.rewound(this, to)
   }
   return () => {
+    Ownership.claim = own.claim
     OwnedPartition.begin = own.begin
     Object.assign(OwnedPartition.prototype, { lost: own.lost })
     Object.assign(LetterShelf.prototype, { store: own.store })
