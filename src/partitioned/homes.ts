@@ -197,6 +197,10 @@ export class PartitionedHomes implements CarriedHomes<PartitionHome> {
     return this.#host.pauses.of(consumer)
   }
 
+  get paused(): readonly string[] {
+    return this.#host.pauses.names
+  }
+
   /** The members are told, and see to it within a look. */
   async setPause(consumer: string, to: ConsumerPause | null, homes: readonly PartitionHome[]): Promise<void> {
     await this.#host.pauses.set(consumer, to)

@@ -24,6 +24,10 @@ export class Pauses {
     return this.#paused.get(consumer) ?? null
   }
 
+  get names(): readonly string[] {
+    return [...this.#paused.keys()]
+  }
+
   async look(): Promise<void> {
     const { entries, version } = await this.#backend.readJournal(JOURNAL)
     // An entry of another client says nothing.

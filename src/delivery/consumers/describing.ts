@@ -21,7 +21,7 @@ interface Part<H extends Home> {
   readonly unreadable: string | null
 }
 
-/** Every consumer that has begun, in the order of their names. */
+/** Every consumer that has begun or is paused, in the order of their names. */
 export async function describeConsumers<H extends Home>(homes: Homes<H>): Promise<ConsumerDescription[]> {
   const byConsumer = new Map<string, Part<H>[]>()
   const parts = await partsOf(homes, inOrder(await homes.list(null)))
@@ -32,15 +32,17 @@ export async function describeConsumers<H extends Home>(homes: Homes<H>): Promis
     const names = group === QUEUE_GROUP ? (workers.get(channel.name) ?? []) : [group]
     for (const name of names) byConsumer.set(name, [...(byConsumer.get(name) ?? []), part])
   }
+  // A pause outlives the last channel of its consumer: it is seen, or the consumer would be paused again with its next channel and nobody knew why.
+  for (const name of homes.paused) if (!byConsumer.has(name)) byConsumer.set(name, [])
   const found: ConsumerDescription[] = []
   for (const [name, its] of [...byConsumer].sort(([a], [b]) => (a < b ? -1 : 1))) found.push(await described(homes, name, its))
   return found
 }
 
-/** A consumer by its homes; null where it has not begun in any. */
+/** A consumer by its homes; null where it has not begun in any and is not paused. */
 export async function describeConsumer<H extends Home>(homes: Homes<H>, name: string, its: readonly H[]): Promise<ConsumerDescription | null> {
   const parts = await partsOf(homes, its)
-  return parts.length === 0 ? null : described(homes, name, parts)
+  return parts.length === 0 && homes.pauseOf(name) === null ? null : described(homes, name, parts)
 }
 
 async function partsOf<H extends Home>(homes: Homes<H>, its: readonly H[]): Promise<Part<H>[]> {

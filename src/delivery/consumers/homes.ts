@@ -83,6 +83,8 @@ export interface Homes<H extends Home = Home> {
   /** What runs of it in other processes. */
   elsewhere(consumer: string, homes: readonly H[]): Promise<readonly Elsewhere[]>
   pauseOf(consumer: string): ConsumerPause | null
+  /** The consumers that have a pause, also those without a channel. */
+  readonly paused: readonly string[]
   /** Resolves when it is durable, and those that run have been told. */
   setPause(consumer: string, pause: ConsumerPause | null, homes: readonly H[]): Promise<void>
 }

@@ -109,11 +109,12 @@ export class Interventions<H extends Home> implements Consumers {
     )
   }
 
-  /** @throws UNKNOWN_CONSUMER */
+  /** None of a consumer that has lost its last channel and is paused still. @throws UNKNOWN_CONSUMER */
   async #homesOf(consumer: string): Promise<H[]> {
     await this.#homes.look()
     const homes = await homesOf(this.#homes, consumer)
-    if (homes.length === 0) throw new MillraceError('UNKNOWN_CONSUMER', `no consumer "${consumer}" has been started on this broker`, { consumer })
+    if (homes.length === 0 && this.#homes.pauseOf(consumer) === null)
+      throw new MillraceError('UNKNOWN_CONSUMER', `no consumer "${consumer}" has been started on this broker`, { consumer })
     return homes
   }
 }

@@ -17,10 +17,12 @@ interface Rewind {
  * @throws UNKNOWN_CHANNEL · INVALID_OPTION when the consumer is not one of that channel, or there is no stream to rewind
  */
 export function rewindable<H extends Home>(homes: readonly H[], { consumer, channel, declared }: Rewind): H[] {
+  if (homes.length === 0 && channel === null)
+    throw new MillraceError('INVALID_OPTION', `consumer "${consumer}" cannot be rewound: it has no channel now`, { option: 'channel', consumer })
   const there = channel === null ? homes : homes.filter((home) => home.channel.name === channel)
   if (channel !== null && there.length === 0) {
     if (!declared.includes(channel)) throw unknownChannel(channel, declared)
-    const names = [...new Set(homes.map((home) => `"${home.channel.name}"`))].slice(0, 8).join(', ')
+    const names = [...new Set(homes.map((home) => `"${home.channel.name}"`))].slice(0, 8).join(', ') || 'no channel now'
     throw new MillraceError('INVALID_OPTION', `consumer "${consumer}" cannot be rewound in channel "${channel}": it consumes ${names}`, {
       option: 'channel',
       consumer,

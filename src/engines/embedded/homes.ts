@@ -184,6 +184,11 @@ export class EmbeddedHomes implements CarriedHomes<EmbeddedHome> {
     return saved === undefined ? null : fromJson<ConsumerPause>(saved)
   }
 
+  get paused(): readonly string[] {
+    const prefix = keys.pause('')
+    return this.#parts.store.range(...under(prefix)).map(([key]) => key.slice(prefix.length))
+  }
+
   async setPause(consumer: string, pause: ConsumerPause | null): Promise<void> {
     this.#parts.committer.record(keys.pause(consumer), pause === null ? null : toJson(pause))
     await this.flushed()

@@ -17,6 +17,7 @@ import { emitOnce } from './clauses/12-emit-once.ts'
 import { refusedEmissions } from './clauses/12-refused-emissions.ts'
 import { retention } from './clauses/13-retention.ts'
 import { lifecycle } from './clauses/14-lifecycle.ts'
+import { pauses } from './clauses/14-pauses.ts'
 import { filter } from './clauses/15-filter.ts'
 import { wildcards } from './clauses/16-wildcards.ts'
 import { discovery } from './clauses/17-discovery.ts'
@@ -53,6 +54,7 @@ export const SCENARIOS: readonly Scenario[] = [
   ...refusedEmissions,
   ...retention,
   ...lifecycle,
+  ...pauses,
   ...filter,
   ...wildcards,
   ...discovery,
