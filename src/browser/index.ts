@@ -80,8 +80,9 @@ export interface Client {
   publish(channel: string, event: NewPageEvent): Promise<PageReceipt>
   publish(channel: string, events: readonly NewPageEvent[]): Promise<PageReceipt[]>
   /**
-   * Follow one channel, or several, while the loop runs. A connection that breaks, or is silent for too long, is made
-   * again and misses nothing. An error that another try cannot help (no such channel, no permission) ends the loop.
+   * Follow one channel, or several, by name or wildcard (`orders.*`), while the loop runs. A connection that breaks, or is silent
+   * for too long, is made again and misses nothing. An error that another try cannot help (no such channel, no permission) ends
+   * the loop.
    */
   subscribe<Data = unknown>(channels: string | readonly string[], options?: SubscribeOptions): AsyncGenerator<Received<Data>, void, void>
 }

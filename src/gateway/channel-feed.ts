@@ -85,6 +85,8 @@ export class ChannelFeed {
       failure = error
     }
     this.#ending = { error: failure }
+    // A channel of its name that comes later has a feed of its own.
+    this.#emptied()
     for (const member of [...this.#members]) member.ended(failure)
   }
 

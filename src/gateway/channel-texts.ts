@@ -46,6 +46,19 @@ export async function checkReadable(host: BrokerHost, channel: string, from: Fro
   await nothing.return?.()
 }
 
+/** The offset of the first event at or after a place, or of the next event. @throws as `readTexts` */
+export async function firstOffset(host: BrokerHost, channel: string, from: From): Promise<number> {
+  const { next } = await host.engine.bounds(channel)
+  const reading = new AbortController()
+  try {
+    for await (const [first] of await readTexts(host, channel, { from, to: { offset: next }, signal: reading.signal }))
+      if (first !== undefined) return first.offset
+    return next
+  } finally {
+    reading.abort()
+  }
+}
+
 /** The JSON text on one line. Line breaks in it are nothing but space between values: in strings they are escaped. */
 export function oneLine(text: string): string {
   return text.includes('\n') || text.includes('\r') ? text.replace(/[\r\n]/g, ' ') : text

@@ -155,6 +155,11 @@ class RoutedRequest implements GatewayRequest {
     this.#permitted = true
   }
 
+  permitted(action: Action): (channel: string) => boolean {
+    this.#permitted = true
+    return (channel) => this.principal.permits(action, channel)
+  }
+
   permitNamed(action: Action, what: 'consumer' | 'rule' | 'subscription', name: string, channels: readonly string[]): void {
     const asked = channels.length === 0 ? ['>'] : channels
     if (!asked.every((channel) => this.principal.permits(action, channel))) throw notYours(this.principal, action, what, name)

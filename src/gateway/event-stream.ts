@@ -12,16 +12,20 @@ import type { StoredText } from '../broker/engine.ts'
 import type { ChannelFeed, FeedBatch, FeedMember } from './channel-feed.ts'
 import { oneLine, readTexts } from './channel-texts.ts'
 import { writeCursor } from './cursor-text.ts'
+import type { StreamChannels } from './stream-channels.ts'
 
 /** Where a stream is in a channel. */
 export interface StreamPlace {
   readonly channel: string
+  /** A wildcard brought it: when the channel is removed, the stream goes on without it. */
+  readonly matched: boolean
   readonly feed: ChannelFeed
   /** Where to begin. */
   readonly from: From
 }
 
 export interface EventStreamOptions {
+  readonly channels: StreamChannels
   readonly places: readonly StreamPlace[]
   /** The offsets before those, where they are known: what the client has. */
   readonly last: Map<string, number>
@@ -40,7 +44,7 @@ export class EventStream {
   readonly body: ReadableStream<Uint8Array>
   readonly #host: BrokerHost
   readonly #options: EventStreamOptions
-  readonly #channels: readonly string[]
+  readonly #places = new Map<string, StreamPlace>()
   readonly #reading = new AbortController()
   #controller!: ReadableStreamDefaultController<Uint8Array>
   #timer: NodeJS.Timeout | undefined
@@ -53,8 +57,7 @@ export class EventStream {
   constructor(host: BrokerHost, options: EventStreamOptions) {
     this.#host = host
     this.#options = options
-    this.#channels = options.places.map(({ channel }) => channel)
-    for (const { feed } of options.places) feed.hold()
+    for (const place of options.places) this.#hold(place)
     this.body = new ReadableStream(
       {
         start: (controller) => {
@@ -81,20 +84,46 @@ export class EventStream {
     this.#send(`retry: 1000\n${this.#cursorLine()}\n`)
     this.#timer = setInterval(() => this.#watch(), Math.min(this.#options.heartbeatMs, this.#options.stallMs, TIMER_MS_MAX))
     this.#timer.unref()
-    for (const place of this.#options.places) void this.#pump(place)
+    for (const place of this.#places.values()) void this.#pump(place)
   }
 
-  async #pump({ channel, feed, from }: StreamPlace): Promise<void> {
+  has(channel: string): boolean {
+    return this.#places.has(channel)
+  }
+
+  /** A channel that a wildcard matches has come, after `begin`. */
+  add(place: StreamPlace): void {
+    if (this.#over) return
+    this.#hold(place)
+    void this.#pump(place)
+  }
+
+  #hold(place: StreamPlace): void {
+    place.feed.hold()
+    this.#places.set(place.channel, place)
+  }
+
+  /** The channel of a place was removed. What a channel of its name has later is read from its beginning. */
+  #gone({ channel, feed, matched }: StreamPlace): void {
+    if (!matched) return this.close()
+    this.#places.delete(channel)
+    this.#options.last.delete(channel)
+    feed.letGo()
+  }
+
+  async #pump(place: StreamPlace): Promise<void> {
+    const { channel, feed, from } = place
     let next = from
     try {
       await feed.ready
-      while (!this.#over) {
+      while (!this.#over && this.#places.get(channel) === place) {
         if (!this.#roomy()) await this.#room()
-        else if (typeof next === 'object' && 'offset' in next && next.offset >= feed.head) next = { offset: await this.#follow(channel, feed, next.offset) }
+        else if (typeof next === 'object' && 'offset' in next && next.offset >= feed.head) next = { offset: await this.#follow(place, next.offset) }
         else next = { offset: await this.#catchUp(channel, feed, next) }
       }
     } catch (error) {
-      this.#fail(error)
+      if (place.matched && isMillraceError(error, 'UNKNOWN_CHANNEL') && this.#places.get(channel) === place) this.#gone(place)
+      else this.fail(error)
     }
   }
 
@@ -112,7 +141,8 @@ export class EventStream {
   }
 
   /** Be fed, until there is no room. Answers where it is then. Rejects when the feed ends. */
-  #follow(channel: string, feed: ChannelFeed, from: number): Promise<number> {
+  #follow(place: StreamPlace, from: number): Promise<number> {
+    const { channel, feed } = place
     return new Promise((resolve, reject) => {
       let next = from
       const leave = (): void => {
@@ -128,7 +158,7 @@ export class EventStream {
         },
         ended: (error) => {
           this.#reading.signal.removeEventListener('abort', leave)
-          if (error === null) this.close()
+          if (error === null) this.#gone(place)
           else reject(error as Error)
           resolve(next)
         },
@@ -142,7 +172,7 @@ export class EventStream {
   #feed(channel: string, { events, next, frames }: FeedBatch, from: number): boolean {
     if (this.#over || !this.#roomy()) return false
     const { last } = this.#options
-    if (this.#channels.length === 1 && (events[0]?.offset ?? from) >= from) {
+    if (this.#options.channels.single && (events[0]?.offset ?? from) >= from) {
       if (events.length > 0) {
         const bytes = frames()
         if (bytes.byteLength > this.#options.bytesMax && events.length > 1) return false
@@ -150,24 +180,28 @@ export class EventStream {
       }
     } else for (const event of events) if (event.offset >= from) this.#deliver(channel, event)
     last.set(channel, next - 1)
-    if (events.length > 0) this.#sentCursor = writeCursor(this.#channels, last)
+    if (events.length > 0) this.#sentCursor = this.#cursor()
     return true
   }
 
   #deliver(channel: string, { offset, text }: StoredText): void {
     const { last } = this.#options
     last.set(channel, offset)
-    const name = this.#channels.length === 1 ? '' : `event: ${channel}\n`
+    const name = this.#options.channels.single ? '' : `event: ${channel}\n`
     this.#send(`${name}${this.#cursorLine()}data: ${oneLine(text)}\n\n`)
   }
 
+  #cursor(): string {
+    return writeCursor(this.#options.channels, this.#places.keys(), this.#options.last)
+  }
+
   #cursorLine(): string {
-    this.#sentCursor = writeCursor(this.#channels, this.#options.last)
+    this.#sentCursor = this.#cursor()
     return this.#sentCursor === '' ? '' : `id: ${this.#sentCursor}\n`
   }
 
   /** Say why in the stream itself, as the answer's status has long been sent. */
-  #fail(error: unknown): void {
+  fail(error: unknown): void {
     if (this.#over) return
     const { code, message } = isMillraceError(error) ? error : { code: 'UNAVAILABLE', message: 'the gateway failed' }
     if (code !== 'CLOSED') this.#send(`event: error\ndata: ${JSON.stringify({ code, detail: message })}\n\n`)
@@ -211,7 +245,7 @@ export class EventStream {
     if (this.#roomy()) {
       // With a filter the place moves on though nothing is sent: a client that comes back need not start where it last got something.
       if (now - this.#sentAtMs >= heartbeatMs * 0.9) {
-        this.#send(this.#sentCursor === writeCursor(this.#channels, this.#options.last) ? ': alive\n\n' : `: alive\n${this.#cursorLine()}\n`)
+        this.#send(this.#sentCursor === this.#cursor() ? ': alive\n\n' : `: alive\n${this.#cursorLine()}\n`)
       }
     } else if (now - this.#takenAtMs >= stallMs) {
       this.close()
@@ -225,7 +259,7 @@ export class EventStream {
     clearInterval(this.#timer)
     this.#reading.abort()
     this.#pulled()
-    for (const { feed } of this.#options.places) feed.letGo()
+    for (const { feed } of this.#places.values()) feed.letGo()
     this.#options.ended()
   }
 }

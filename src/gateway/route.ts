@@ -86,6 +86,8 @@ export interface GatewayRequest {
   readonly signal: AbortSignal
   /** @throws FORBIDDEN */
   permit(action: Action, channel: string): void
+  /** The test whether it is permitted on a channel: for a handler that leaves out what is not. */
+  permitted(action: Action): (channel: string) => boolean
   /** Permit it on every channel of what has a name of its own, `channels` none where it is not there. The refusal tells neither. @throws FORBIDDEN */
   permitNamed(action: Action, what: 'consumer' | 'rule' | 'subscription', name: string, channels: readonly string[]): void
   /** What an audit event is to say of the call besides the path and the query: where events go, never a secret. */

@@ -1,22 +1,26 @@
 /**
- * `GET /channels/{channels}/stream?from=&where=`: Server-Sent Events of one channel, or of several (`carts,orders`), which then are
+ * `GET /channels/{channels}/stream?from=&where=`: Server-Sent Events of one channel, or of several (`carts,orders`, `carts.*`), which then are
  * named by the SSE event type. A browser opens few connections to one host: several channels go over one.
  */
 
-import { MillraceError } from '../base/errors.ts'
+import { isMillraceError, MillraceError } from '../base/errors.ts'
 import { LIMITS } from '../base/limits.ts'
-import { checkName } from '../base/names.ts'
 import { boundsIn } from '../broker/bounds.ts'
 import type { BrokerHost, From } from '../broker/broker.ts'
 import { ChannelFeed } from './channel-feed.ts'
-import { checkReadable, closedGateway, filterOf, type TextFilter } from './channel-texts.ts'
+import { checkReadable, closedGateway, filterOf, firstOffset, type TextFilter } from './channel-texts.ts'
 import { readCursor } from './cursor-text.ts'
-import { EventStream } from './event-stream.ts'
+import { EventStream, type StreamPlace } from './event-stream.ts'
 import type { GatewayHost } from './gateway-host.ts'
-import { badRequest } from './problem.ts'
 import { placeOf } from './query.ts'
 import type { GatewayPart, GatewayRequest, Route } from './route.ts'
 import { CHANNEL, FILTER, FROM, WHERE } from './schemas.ts'
+import { StreamChannels } from './stream-channels.ts'
+import { WildStreams } from './wild-streams.ts'
+
+const CHANNELS =
+  'One channel, or several separated by commas, by name or wildcard (orders.*): each SSE event then has the name of its channel. ' +
+  'A wildcard stands for the channels that the caller may read, also for those that are created later.'
 
 export interface StreamLimits {
   readonly heartbeatMs: number
@@ -31,11 +35,13 @@ export class EventStreams implements GatewayPart {
   readonly #open = new Set<EventStream>()
   /** By channel and filters. One is there while a stream holds it. */
   readonly #feeds = new Map<string, ChannelFeed>()
+  readonly #wild: WildStreams
   #closed = false
 
   constructor(host: GatewayHost, limits: StreamLimits) {
     this.#host = host
     this.#limits = limits
+    this.#wild = new WildStreams(host)
   }
 
   readonly routes: readonly Route[] = [
@@ -45,23 +51,30 @@ export class EventStreams implements GatewayPart {
       name: 'streamEvents',
       summary: 'Follow channels by Server-Sent Events. A client that reconnects with Last-Event-ID misses nothing.',
       tag: 'events',
-      access: { action: 'read', of: 'channel' },
+      access: { action: 'read', of: 'handler' },
       noHead: true,
-      parameters: { channel: { ...CHANNEL, description: 'One channel, or several separated by commas: each SSE event then has the name of its channel.' } },
+      parameters: { channel: { ...CHANNEL, description: CHANNELS } },
       query: { from: { ...FROM, description: `${FROM.description} Default: the end.` }, where: WHERE, filter: FILTER },
       headers: { 'last-event-id': { description: 'The id of the last event that arrived.', schema: { type: 'string' } } },
       answers: { 200: { description: 'Each event in data, as JSON; its position in id.', content: { 'text/event-stream': { type: 'string' } } } },
-      refuses: ['INVALID_PATTERN', 'INVALID_EXPRESSION', 'UNKNOWN_CHANNEL', 'OFFSET_OUT_OF_RANGE', 'BACKPRESSURE', 'CLOSED'],
+      refuses: ['INVALID_NAME', 'INVALID_PATTERN', 'INVALID_EXPRESSION', 'UNKNOWN_CHANNEL', 'OFFSET_OUT_OF_RANGE', 'BACKPRESSURE', 'CLOSED'],
       handle: (request) => this.#answer(request),
     },
   ]
 
   async #answer(request: GatewayRequest): Promise<Response> {
-    const channels = channelsOf(request.parameters['channel'] as string)
+    const channels = new StreamChannels(request.parameters['channel'] as string, request.permitted('read'))
+    for (const channel of channels.named) request.permit('read', channel)
     const filter = filterOf(request.query)
-    const last = readCursor(channels, request.raw.headers.get('last-event-id') ?? '')
+    const cursor = request.raw.headers.get('last-event-id') ?? ''
+    const last = readCursor(channels, cursor)
     const host = await this.#host.engine()
-    const places = await this.#places(host, channels, last, placeOf('from', request.query['from'] ?? 'end'))
+    const from = placeOf('from', request.query['from'] ?? 'end')
+    const named = await this.#places(host, channels.named, last, from)
+    // A channel that is not in the cursor was created after the client left: it misses nothing of it.
+    const matched = channels.wild ? await this.#matched(host, channels, last, cursor === '' ? from : 'beginning') : new Map<string, From>()
+    const feedOf = (channel: string): ChannelFeed => this.#feed(host, channel, request.query, filter)
+    const place = ([channel, at]: [string, From]): StreamPlace => ({ channel, from: at, feed: feedOf(channel), matched: matched.has(channel) })
     if (this.#closed) throw closedGateway()
     if (this.#open.size >= this.#limits.streamsMax) {
       throw new MillraceError('BACKPRESSURE', `${this.#open.size} event streams are open, which is the limit: try again later`, {
@@ -70,7 +83,8 @@ export class EventStreams implements GatewayPart {
     }
     const release = request.holdOpen()
     const stream = new EventStream(host, {
-      places: channels.map((channel) => ({ channel, from: places.get(channel) ?? 'end', feed: this.#feed(host, channel, request.query, filter) })),
+      channels,
+      places: [...named, ...matched].map(place),
       last,
       bytesMax: LIMITS.gatewayStreamBytesMax,
       heartbeatMs: this.#limits.heartbeatMs,
@@ -78,12 +92,14 @@ export class EventStreams implements GatewayPart {
       ended: () => {
         unwatch()
         this.#open.delete(stream)
+        this.#wild.delete(stream)
         release()
       },
       cut: () => request.outgoing?.destroy(),
     })
     const unwatch = this.#host.vigil.watch(request.principal, () => stream.close())
     this.#open.add(stream)
+    if (channels.wild) this.#wild.add(stream, channels, feedOf)
     stream.begin()
     return new Response(stream.body, {
       headers: { 'content-type': 'text/event-stream; charset=utf-8', 'cache-control': 'no-store', 'x-accel-buffering': 'no' },
@@ -122,12 +138,19 @@ export class EventStreams implements GatewayPart {
     }
     return places
   }
-}
 
-function channelsOf(text: string): string[] {
-  const channels = [...new Set(text.split(','))]
-  if (channels.length > LIMITS.gatewayStreamChannelsMax) {
-    throw badRequest(400, `an event stream has at most ${LIMITS.gatewayStreamChannelsMax} channels; these are ${channels.length}`)
+  /** The same for the channels that a wildcard adds, which may be removed meanwhile. Each has its place in the cursor, unless that is the beginning. */
+  async #matched(host: BrokerHost, channels: StreamChannels, last: Map<string, number>, from: From): Promise<Map<string, From>> {
+    const places = new Map<string, From>()
+    for (const channel of channels.matched((await host.engine.channels()).map(({ name }) => name))) {
+      try {
+        if (!last.has(channel) && from !== 'end' && from !== 'beginning') last.set(channel, (await firstOffset(host, channel, from)) - 1)
+        for (const [, place] of await this.#places(host, [channel], last, from)) places.set(channel, place)
+      } catch (error) {
+        if (!isMillraceError(error, 'UNKNOWN_CHANNEL')) throw error
+        last.delete(channel)
+      }
+    }
+    return places
   }
-  return channels.map((channel) => checkName(channel, 'channel'))
 }

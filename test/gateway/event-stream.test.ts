@@ -3,6 +3,7 @@ import { connect as connectSocket } from 'node:net'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { createGateway, type ServingGateway, serveGateway } from '../../src/gateway/index.ts'
 import { type Broker, connect, stream } from '../../src/index.ts'
+import { EventClient } from './event-client.ts'
 
 /** Machines that build and test are busy: what must come is waited for. */
 const eventually = <T>(value: () => T): ReturnType<typeof expect.poll<T>> => expect.poll(value, { timeout: 15_000 })
@@ -23,57 +24,9 @@ afterEach(async () => {
 const publish = (channel: string, id: string, data: unknown = null): Promise<unknown> =>
   broker.publish(channel, { id, source: '/s', type: `${channel}.x`, data })
 
-interface Frame {
-  readonly id?: string
-  readonly event?: string
-  readonly data?: { id: string }
-}
-
-/** A client of Server-Sent Events that keeps what it got. */
-class Client {
-  readonly frames: Frame[] = []
-  readonly comments: string[] = []
-  readonly #abort = new AbortController()
-  readonly done: Promise<void>
-  status = 0
-
+class Client extends EventClient {
   constructor(path: string, headers: Record<string, string> = {}) {
-    this.done = this.#run(path, headers)
-    this.done.catch(() => {})
-  }
-
-  async #run(path: string, headers: Record<string, string>): Promise<void> {
-    const response = await fetch(`${server.url}${path}`, { headers, signal: this.#abort.signal })
-    this.status = response.status
-    let text = ''
-    for await (const chunk of (response.body ?? []) as AsyncIterable<Uint8Array>) {
-      text += new TextDecoder().decode(chunk)
-      for (let end = text.indexOf('\n\n'); end >= 0; end = text.indexOf('\n\n')) {
-        this.#frame(text.slice(0, end))
-        text = text.slice(end + 2)
-      }
-    }
-  }
-
-  #frame(text: string): void {
-    const frame: Record<string, unknown> = {}
-    for (const line of text.split('\n')) {
-      const [, name, value] = /^([a-z]*): ?(.*)$/.exec(line) ?? []
-      if (name === '') this.comments.push(value as string)
-      else if (name === 'data') frame['data'] = JSON.parse(value as string)
-      else if (name !== undefined) frame[name] = value
-    }
-    this.frames.push(frame as Frame)
-  }
-
-  get ids(): string[] {
-    return this.frames.flatMap((frame) => frame.data?.id ?? [])
-  }
-  get lastEventId(): string {
-    return this.frames.findLast((frame) => frame.id !== undefined)?.id ?? ''
-  }
-  close(): void {
-    this.#abort.abort()
+    super(server, path, headers)
   }
 }
 
