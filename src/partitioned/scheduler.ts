@@ -114,13 +114,20 @@ function emissionOf(channel: string, event: EncodedEvent): Due {
 
 const NOT_OURS: Failure = { name: 'DataDamaged', message: 'this record of the schedule is not a delayed event', kind: 'poison' }
 
-/** Emits what is due, and puts back what is not. A record that is not Millrace's becomes a dead letter of the schedule. */
+/**
+ * Emits what is due, and puts back what is not. Events that are due at one time are emitted in the order of their publishing, also where that time comes
+ * while they are looked at: an event waits behind those of its time that were put back before it. A record that is not Millrace's becomes a dead letter of the
+ * schedule.
+ */
 export class Scheduler implements DeliverySink {
   readonly #clock: Clock
   readonly #incarnation: (channel: string) => string | undefined
   readonly #alarm: (error: unknown) => void
   #subscription: Instance | null = null
   #early: Delivery[] = []
+  /** Events that were put back and have not been emitted: when each is due, by its offset; and how many there are of each time. */
+  readonly #putBack = new Map<number, number>()
+  readonly #countOf = new Map<number, number>()
   #endRenewal: () => void = () => undefined
 
   constructor(clock: Clock, incarnation: (channel: string) => string | undefined, alarm: (error: unknown) => void) {
@@ -150,14 +157,44 @@ export class Scheduler implements DeliverySink {
       return
     }
     const { channel, incarnation, event, dueAtMs } = found
-    if (this.#incarnation(channel) !== incarnation) subscription.complete(delivery, null)
-    // Those that are due together come in the order of their publishing: at one time, not each so long after it was looked at.
-    else if (dueAtMs !== null && dueAtMs > this.#clock.now()) subscription.retryAt(delivery, dueAtMs, NOT_DUE)
-    else subscription.complete(delivery, [emissionOf(channel, event)])
+    const now = this.#clock.now()
+    if (this.#incarnation(channel) !== incarnation) {
+      this.#forget(delivery.offset)
+      subscription.complete(delivery, null)
+    } else if (dueAtMs !== null && (dueAtMs > now || this.#isBehind(delivery.offset, dueAtMs))) {
+      this.#remember(delivery.offset, dueAtMs)
+      // At one time for all that are due together. What is behind them comes after their timers.
+      subscription.retryAt(delivery, Math.max(dueAtMs, now + 1), NOT_DUE)
+    } else {
+      this.#forget(delivery.offset)
+      subscription.complete(delivery, [emissionOf(channel, event)])
+    }
   }
 
+  /** Whether others that are due at the same time were put back before it. What was put back once for this reason is in its turn. */
+  #isBehind(offset: number, dueAtMs: number): boolean {
+    return this.#countOf.has(dueAtMs) && !this.#putBack.has(offset)
+  }
+
+  #remember(offset: number, dueAtMs: number): void {
+    if (this.#putBack.has(offset)) return
+    this.#putBack.set(offset, dueAtMs)
+    this.#countOf.set(dueAtMs, (this.#countOf.get(dueAtMs) ?? 0) + 1)
+  }
+
+  #forget(offset: number): void {
+    const dueAtMs = this.#putBack.get(offset)
+    if (dueAtMs === undefined) return
+    this.#putBack.delete(offset)
+    const left = (this.#countOf.get(dueAtMs) ?? 1) - 1
+    if (left > 0) this.#countOf.set(dueAtMs, left)
+    else this.#countOf.delete(dueAtMs)
+  }
+
+  /** Another process may have the queue now. */
   revoked(): void {
-    // Nothing is kept of a delivery.
+    this.#putBack.clear()
+    this.#countOf.clear()
   }
 
   end(): void {

@@ -49,7 +49,7 @@ export const refusedEmissions: readonly Scenario[] = clause(12, {
     })
     await broker.declare(out)
     await broker.start(worker)
-    await broker.publish(orders, [placed('a', 0), placed('a', 1), placed('b', 2)])
+    const [refused] = await broker.publish(orders, [placed('a', 0), placed('a', 1), placed('b', 2)])
     await emitted.opened
     await broker.removeChannel(out)
     removed.open()
@@ -57,7 +57,7 @@ export const refusedEmissions: readonly Scenario[] = clause(12, {
     await idle(world, broker, worker.name)
     assert.deepEqual(told, ['failed 1 UNKNOWN_CHANNEL', 'retried 1', 'failed 2 UNKNOWN_CHANNEL', 'dead 2'])
     const [letter, ...others] = await broker.deadLetters(worker).list()
-    assert.deepEqual([letter?.offset, letter?.attempts, letter?.failure.code, others], [0, 2, 'UNKNOWN_CHANNEL', []])
+    assert.deepEqual([letter?.offset, letter?.attempts, letter?.failure.code, others], [refused?.offset, 2, 'UNKNOWN_CHANNEL', []])
     assert.deepEqual(calls.of('a'), [0, 0, 1], 'what came behind it goes on')
   },
 })
