@@ -6,7 +6,7 @@ import { randomFrom } from '../../src/testing/conformance/random.ts'
 
 export interface Unkindness {
   readonly seed: number
-  /** A connection is cut after so long, about; not before it has stood for `graceMs`. */
+  /** A connection is cut after so long, about; not before `graceMs` after the server's first answer. */
   readonly livesMs: number
   readonly graceMs: number
   /** Bytes go on in pieces of at most so many, each up to `delayMs` later. */
@@ -54,13 +54,18 @@ export async function unkindProxy(port: number, how: Unkindness): Promise<Unkind
     }
     forward(client, onward)
     forward(onward, client)
-    const cut = setTimeout(() => {
+    let cut: NodeJS.Timeout | undefined
+    const end = (): void => {
       if (client.destroyed) return
       cuts++
       // Sometimes each end learns of it by itself, and not at once.
       client.destroy()
       onward.destroy()
-    }, how.graceMs + random.below(how.livesMs))
+    }
+    // The server has answered: on a busy machine that takes longer than a connection lives.
+    onward.once('data', () => {
+      cut = setTimeout(end, how.graceMs + random.below(how.livesMs))
+    })
     client.on('close', () => clearTimeout(cut))
   })
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
