@@ -44,6 +44,8 @@ function claimOne(cursor: Cursor, instance: Instance, { offset, attempt }: HeldC
 interface Claimed {
   readonly instance: Instance
   readonly block: EventBlock
+  /** Its place in the block. */
+  readonly index: number
   readonly offset: number
 }
 
@@ -59,10 +61,11 @@ export function* claimedIn(lane: Lane, takers: Takers, blockOf: (offset: number)
     if (lane.key !== null && !instance.keys.mayTake(lane.key, takers.cursor)) continue
     const block = blockOf(offset)
     if (block === undefined) continue
-    if (block.holes(offset - block.firstOffset) > 0) takers.unclaim(offset)
+    const index = offset - block.firstOffset
+    if (block.holes(index) > 0) takers.unclaim(offset)
     else {
       lane.remove(offset)
-      yield { instance, block, offset }
+      yield { instance, block, index, offset }
     }
   }
 }

@@ -180,9 +180,9 @@ export class Cursor implements LogListener, Suspected {
     if (instance === 'nobody') return this.#unwanted(block, offset)
     const event = block.at(index)
     if (this.log.superseded(event.key, offset)) this.#pass(offset, offset + 1)
-    else if (event.key !== null) this.#giveKeyed(event, event.key, offset, block.timeMs, instance)
+    else if (event.key !== null) this.#giveKeyed(event, event.key, offset, block.timeAt(index), instance)
     else if (instance === 'busy' || this.state.isMarked(offset)) this.#requeue(this.#lanes.of(null), offset)
-    else this.#hand(instance, null, event, offset, block.timeMs, false)
+    else this.#hand(instance, null, event, offset, block.timeAt(index), false)
   }
 
   #giveKeyed(event: EncodedEvent, key: string, offset: number, timeMs: number, instance: Instance | 'busy'): void {
@@ -226,7 +226,7 @@ export class Cursor implements LogListener, Suspected {
     if (this.#lanes.isOver(lane)) return
     if (this.takers.claims.size > 0) {
       const claimed = claimedIn(lane, this.takers, (offset) => this.#reader.find(offset, () => this.wake()))
-      for (const { instance, block, offset } of claimed) this.#hand(instance, lane, block.at(offset - block.firstOffset), offset, block.timeMs, false)
+      for (const { instance, block, index, offset } of claimed) this.#hand(instance, lane, block.at(index), offset, block.timeAt(index), false)
       if (lane.offsets.some((offset) => this.takers.claims.has(offset))) return this.#lanes.setAside(lane)
     }
     const chain = lane.key === null ? undefined : this.box.chains.get(lane.key)
@@ -252,7 +252,7 @@ export class Cursor implements LogListener, Suspected {
       if ((lane.key !== null && !instance.keys.mayTake(lane.key, this)) || !this.#due(lane, offset)) return
       lane.shift()
       // What was given up may hold back what comes behind it.
-      if (!this.#hand(instance, lane, block.at(index), offset, block.timeMs, false)) return
+      if (!this.#hand(instance, lane, block.at(index), offset, block.timeAt(index), false)) return
     }
     if (lane.waiting === 0 && lane.busy === 0) this.#lanes.forget(lane)
   }

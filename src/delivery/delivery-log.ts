@@ -10,11 +10,11 @@ import type { BlockEvent } from '../event/block.ts'
 export interface EventBlock {
   readonly firstOffset: number
   readonly count: number
-  /** When its events were stored, in milliseconds since the epoch. */
-  readonly timeMs: number
   /** The event at a place in the block, 0 to count − 1. */
   at(index: number): BlockEvent
   typeAt(index: number): string
+  /** When the event there was stored, in milliseconds since the epoch. */
+  timeAt(index: number): number
   /** How many places from this one on have no event: 0 where there is one. */
   holes(index: number): number
 }

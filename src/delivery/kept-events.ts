@@ -79,7 +79,7 @@ export class KeptEvents {
       if (block === null) break
       const offset = lane.shift()
       if (!takers.wants(block, offset - block.firstOffset)) this.#host.unwanted(block, offset)
-      else this.join(chain, block.at(offset - block.firstOffset), offset, block.timeMs)
+      else this.join(chain, block.at(offset - block.firstOffset), offset, block.timeAt(offset - block.firstOffset))
     }
     if (lane.waiting > 0 || lane.busy > 0) return
     const head = chain.offsets.first

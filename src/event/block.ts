@@ -77,6 +77,10 @@ export class Block {
     return this.isVoid ? '' : this.columns.typeAt(index)
   }
 
+  timeAt(): number {
+    return this.timeMs
+  }
+
   keyAt(index: number): string | null {
     return this.isVoid ? null : (this.columns.keys[index] as string | null)
   }

@@ -16,7 +16,7 @@ const HOLE: BlockEvent = { id: '', type: '', key: null, text: '' }
 class SparseBlock implements EventBlock {
   readonly firstOffset: number
   readonly count: number
-  readonly timeMs: number
+  readonly #nowMs: number
   readonly #records: readonly StoredRecord[]
   /** The place in the records at which was looked last: the next look is at it, or a little further. */
   #near = 0
@@ -24,7 +24,7 @@ class SparseBlock implements EventBlock {
   constructor(firstOffset: number, end: number, records: readonly StoredRecord[], nowMs: number) {
     this.firstOffset = firstOffset
     this.count = end - firstOffset
-    this.timeMs = records[0]?.timeMs ?? nowMs
+    this.#nowMs = nowMs
     this.#records = records
   }
 
@@ -51,6 +51,10 @@ class SparseBlock implements EventBlock {
 
   typeAt(index: number): string {
     return this.at(index).type
+  }
+
+  timeAt(index: number): number {
+    return this.#records[this.#find(this.firstOffset + index)]?.timeMs ?? this.#nowMs
   }
 
   holes(index: number): number {

@@ -12,7 +12,6 @@ export const FAILED: Failure = { name: 'Error', message: 'failed', kind: 'error'
 class OneEvent implements EventBlock {
   readonly firstOffset: number
   readonly count = 1
-  readonly timeMs = 0
   readonly #event: EncodedEvent
 
   constructor(firstOffset: number, event: EncodedEvent) {
@@ -22,6 +21,10 @@ class OneEvent implements EventBlock {
 
   at(): EncodedEvent {
     return this.#event
+  }
+
+  timeAt(): number {
+    return 0
   }
 
   typeAt(): string {

@@ -66,6 +66,6 @@ export class EmbeddedCarriage extends ConsumerCarriage<EmbeddedHome> {
   async #recallTime(log: ChannelLog): Promise<void> {
     if (log.lastTimeMs > 0 || log.committed === 0) return
     const last = log.blockInMemory(log.committed - 1) ?? (await log.cache(log.committed - 1))
-    log.lastTimeMs = Math.max(log.lastTimeMs, last?.timeMs ?? 0)
+    log.lastTimeMs = Math.max(log.lastTimeMs, last?.timeAt(log.committed - 1 - last.firstOffset) ?? 0)
   }
 }

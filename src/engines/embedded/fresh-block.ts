@@ -31,6 +31,10 @@ export class FreshBlock implements EventBlock {
     return this.at(index).type
   }
 
+  timeAt(): number {
+    return this.timeMs
+  }
+
   holes(): number {
     return 0
   }

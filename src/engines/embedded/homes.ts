@@ -132,7 +132,10 @@ export class EmbeddedHomes implements CarriedHomes<EmbeddedHome> {
       workers: group === QUEUE_GROUP ? this.workers(log) : [],
       unsent: 0,
       pending: async (from) => Math.max(0, log.committed - Math.max(from, log.first)),
-      storedAtMs: async (from) => (log.blockInMemory(from) ?? (await log.cache(from)))?.timeMs ?? null,
+      storedAtMs: async (from) => {
+        const block = log.blockInMemory(from) ?? (await log.cache(from))
+        return block?.timeAt(from - block.firstOffset) ?? null
+      },
     }
   }
 

@@ -128,5 +128,5 @@ export class IdLook {
 
 function factOf(block: EventBlock, offset: number): Fact {
   const index = offset - block.firstOffset
-  return index < 0 || block.holes(index) > 0 ? null : { id: block.at(index).id, timeMs: block.timeMs }
+  return index < 0 || block.holes(index) > 0 ? null : { id: block.at(index).id, timeMs: block.timeAt(index) }
 }

@@ -12,7 +12,7 @@ function pick(block: EventBlock, from: number, to: number, kept: (event: StoredT
     index += block.holes(index)
     if (index >= end) break
     const { id, type, key, text } = block.at(index)
-    const event = { id, type, key, text, offset: block.firstOffset + index, timeMs: block.timeMs }
+    const event = { id, type, key, text, offset: block.firstOffset + index, timeMs: block.timeAt(index) }
     if (kept(event)) events.push(event)
   }
   return events

@@ -54,8 +54,6 @@ export interface LedgerHost {
   step(): number
   /** Whether two workers run in two processes that are connected to one server. */
   areApart(one: Worker, other: Worker): boolean
-  /** Whether an event that is stored at a time may be given with this one. */
-  isTime(given: number, stored: number): boolean
   kept(account: Account): ReadonlyMap<number, Kept>
   /** Grows when records change. */
   version(): number
@@ -131,7 +129,7 @@ export class Ledger {
   /** It is the event, it is to be delivered, and it is the right attempt. */
   #checkEvent(worker: Worker, entry: Entry, delivery: Delivery, what: string): void {
     const { event, timeMs } = entry
-    if (delivery.id !== event.id || delivery.key !== event.key || delivery.text !== event.text || !this.#host.isTime(delivery.timeMs, timeMs))
+    if (delivery.id !== event.id || delivery.key !== event.key || delivery.text !== event.text || delivery.timeMs !== timeMs)
       this.fail('exists', `${what}: it is another event`)
     if (entry.hand !== null) this.fail('once', `${what}: ${entry.hand.worker.name} has it in hand`)
     if (entry.state === 'done') this.fail('once', `${what}: it is done`)
@@ -428,11 +426,7 @@ export class Ledger {
     }
     this.#restore(key, before)
     // Whose workers live may have been asked for the partition alone: what is in hands then has used no attempt.
-    for (const entry of this.accounts.get(key)?.list ?? []) {
-      this.#afterCrash(entry, null)
-      // Each process that took it over since may have found it in hand.
-      if (entry.state === 'open') entry.most = Number.POSITIVE_INFINITY
-    }
+    for (const entry of this.accounts.get(key)?.list ?? []) this.#afterCrash(entry, null)
     for (const redrive of this.redrives) this.#shake(redrive, key)
   }
 

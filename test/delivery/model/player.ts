@@ -49,7 +49,6 @@ export class Player {
       steadyMs: () => this.#room.clock.steadyMs,
       step: () => this.#step,
       areApart: () => false,
-      isTime: (given, stored) => given === stored,
       kept: (account) => this.#kept(account),
       version: () => this.#room.store.version,
       takers: () => this.#workers.filter(({ instance, closed }) => instance !== null && !closed),

@@ -44,8 +44,6 @@ export class ServedPlayer {
   readonly #lost: (readonly [ServedWorker, Delivery])[] = []
   #step = 0
   #version = 0
-  /** The wall clock has jumped. */
-  #jumped = false
   #published = 0
   #named = 0
 
@@ -66,8 +64,6 @@ export class ServedPlayer {
       steadyMs: () => clock.steadyMs,
       step: () => this.#step,
       areApart: (one, other) => (one as ServedWorker).process !== (other as ServedWorker).process,
-      // Over servers an event is given with the time of the first one that was read with it.
-      isTime: (given, stored) => given <= stored || this.#jumped,
       kept: (account) => this.#world.kept(account),
       version: () => ++this.#version,
       takers: (account) => this.#takers(this.#world.owner(keyOf(account))?.process),
@@ -150,7 +146,6 @@ export class ServedPlayer {
       case 'pass':
         return this.#pass(step.ms)
       case 'jump':
-        this.#jumped = true
         return this.#world.clock.jump(step.ms)
       case 'start':
         return this.#start(this.#setup.consumers[step.consumer] as ConsumerSpec, step.consumer)

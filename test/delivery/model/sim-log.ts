@@ -39,6 +39,10 @@ export class SimBlock implements EventBlock {
     return this.at(index).type
   }
 
+  timeAt(): number {
+    return this.timeMs
+  }
+
   holes(index: number): number {
     let count = 0
     while (index + count < this.events.length && this.events[index + count] === null) count++
