@@ -19,8 +19,8 @@ import type { Log } from './log.ts'
 export interface PublishOptions {
   /** How long from now, up to ten years. */
   readonly delay?: Duration
-  /** The time at which it is due: a Date or RFC 3339 text, at most ten years ahead. A number is refused, because it does not say what it counts. */
-  readonly at?: Date | TimeText
+  /** The time at which it is due, at most ten years ahead: a Date, RFC 3339 text, or milliseconds since the epoch (as `Date.now()` gives them). */
+  readonly at?: Date | TimeText | number
 }
 
 /**

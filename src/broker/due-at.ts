@@ -15,14 +15,15 @@ export function dueAt(options: PublishOptions, nowMs: number, call: string): num
   const dueAtMs = delay === undefined ? momentMs(at) : nowMs + durationMs(delay, 'delay')
   if (typeof dueAtMs === 'number' && Number.isFinite(dueAtMs) && dueAtMs >= 0 && dueAtMs - nowMs <= LIMITS.delayMsMax) return dueAtMs
   if (delay !== undefined) throw new MillraceError('INVALID_OPTION', `delay must be at most ten years; it is ${shown(delay)}`, { option: 'delay' })
-  const meant = typeof at === 'number' && Number.isFinite(new Date(at).getTime()) ? `: did you mean new Date(${at})?` : ''
-  throw new MillraceError('INVALID_OPTION', `at must be a valid Date or RFC 3339 text, at most ten years ahead; it is ${shown(at)}${meant}`, {
+  const forms = 'a valid Date, RFC 3339 text or milliseconds since the epoch, at most ten years ahead'
+  throw new MillraceError('INVALID_OPTION', `at must be ${forms}; it is ${shown(at)}`, {
     option: 'at',
     value: shown(at),
   })
 }
 
 function momentMs(at: unknown): number | undefined {
+  if (typeof at === 'number') return at
   if (at instanceof Date) return at.getTime()
   return typeof at === 'string' ? timeMsOf(at) : undefined
 }

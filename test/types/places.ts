@@ -32,12 +32,9 @@ void broker.read(orders, { from: Date.now() })
 void broker.read(orders, { to: 12 })
 // @ts-expect-error
 void broker.tail(orders, { from: 12 })
-// @ts-expect-error
 void broker.publish(orders, { type: 'x' }, { at: Date.now() })
 // @ts-expect-error
 void broker.publish(orders, { type: 'x' }, { at: '1h' })
-// @ts-expect-error
-void emit(orders, { type: 'x' }, { at: 5 })
 
 /** What a program ends by itself at the end of a block. */
 export async function disposed(): Promise<void> {

@@ -29,13 +29,14 @@ export const delay: readonly Scenario[] = clause(7, {
     const dueMs = Date.now() + 3000
     const receipts = [
       await broker.publish(orders, placed('a', 0), { at: new Date(dueMs) }),
-      await broker.publish(orders, placed('a', 1), { at: new Date(dueMs).toISOString() as TimeText }),
+      await broker.publish(orders, placed('a', 1), { at: dueMs }),
+      await broker.publish(orders, placed('a', 2), { at: new Date(dueMs).toISOString() as TimeText }),
     ]
     assert.deepEqual(
       receipts.map((receipt) => receipt.dueAtMs),
-      [dueMs, dueMs],
+      [dueMs, dueMs, dueMs],
     )
-    await calls.reach(world, 2)
+    await calls.reach(world, 3)
     for (const call of calls.all) holds(call.atMs >= dueMs - 2)
   },
 
@@ -110,7 +111,6 @@ export const delay: readonly Scenario[] = clause(7, {
     const orders = orderStream(world.name('orders'))
     await refused(() => broker.publish(orders, Placed({ order: 'a', n: -1 }), { delay: 50 }), 'SCHEMA_MISMATCH')
     await refused(() => broker.publish(orders, placed('a', 0), { delay: 50, at: new Date() }), 'INVALID_OPTION')
-    await refused(() => broker.publish(orders, placed('a', 0), { at: Date.now() as never }), 'INVALID_OPTION', 'did you mean new Date(')
     await refused(() => broker.publish(orders, placed('a', 0), { delay: '1 fortnight' as never }), 'INVALID_OPTION', 'delay')
     await refused(() => broker.publish(orders, placed('a', 0), { delay: '5000d' }), 'INVALID_OPTION')
   },
