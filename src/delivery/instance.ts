@@ -227,10 +227,11 @@ export class Instance implements Subscription {
     return this.#host.clock.elapsed() - this.#renewedMs > Math.max(LIMITS.leaseMsMin, this.spec.leaseMs)
   }
 
-  /** The subscription is being handed over: deliveries come after that. */
+  /** The subscription is being handed over: deliveries come after that. Its lease begins now, because nobody could renew it before. */
   begin(): void {
     nextTick(() => {
       this.starting = false
+      this.renew()
       for (const cursor of this.cursors) cursor.pump()
     })
   }

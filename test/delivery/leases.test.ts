@@ -59,3 +59,17 @@ test('an event is held to have killed its worker only where the worker had nothi
   expect(orders.instance.lapsed).toBe(true)
   for (const { cursor } of [orders, payments]) expect(cursor.state.retries.get(0)).toMatchObject({ attempts: 1, proven: false })
 })
+
+test('a lease begins when the subscription is answered, however long that took', async () => {
+  const slow = new CursorWorld({ clock })
+  slow.instance.starting = true
+  await clock.pass(2 * LEASE_MS)
+  slow.instance.begin()
+  slow.log.append('a')
+  await vi.waitFor(() => expect(slow.hands.length).toBe(1))
+  const watching = new LeaseWatch(clock, new Set([slow.instance]))
+  watching.watch()
+  await clock.pass(LEASE_MS / 2)
+  watching.close()
+  expect(slow.instance.lapsed).toBe(false)
+})
