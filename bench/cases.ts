@@ -9,6 +9,7 @@ import { growth } from './cases/growth.ts'
 import { idle } from './cases/idle.ts'
 import { latency } from './cases/latency.ts'
 import { memory } from './cases/memory.ts'
+import { middleware } from './cases/middleware.ts'
 import { opening } from './cases/opening.ts'
 import { patterns } from './cases/patterns.ts'
 import { processes } from './cases/processes.ts'
@@ -23,6 +24,7 @@ export const CASES: readonly Case[] = [
   endToEnd,
   roundTrip,
   fanOut,
+  middleware,
   latency,
   backlog,
   engines,

@@ -7,6 +7,8 @@ export class MillraceSystem implements System {
   readonly broker: Broker
   readonly carts: ReturnType<typeof cartStream> = cartStream()
   readonly #concurrency: number
+  /** So many middlewares that pass on are around its handlers. */
+  middlewares = 0
 
   protected constructor(broker: Broker, concurrency: number) {
     this.broker = broker
@@ -27,7 +29,9 @@ export class MillraceSystem implements System {
   }
 
   async consume(name: string, handler: ItemHandler): Promise<Consuming> {
-    const running = await this.broker.start(consumer(name, this.carts, { concurrency: this.#concurrency }).on(ItemAdded, ({ data }) => handler(data)))
+    const handling = consumer(name, this.carts, { concurrency: this.#concurrency }).on(ItemAdded, ({ data }) => handler(data))
+    for (let at = 0; at < this.middlewares; at++) handling.use((_, __, next) => next())
+    const running = await this.broker.start(handling)
     return {
       settle: async () => {
         const { retried, deadLettered } = await running.stop()
