@@ -1,10 +1,9 @@
 /** Clause 4 over a consumer's channels and over processes, on real servers. */
 import { randomUUID } from 'node:crypto'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { describe, expect, test } from 'vitest'
 import { kafkaKind, natsKind, redisKind } from '../../scripts/engines/engines.ts'
 import { connect } from '../../src/index.ts'
-import { all, Hands, orders, payments, publish } from '../partitioned/hands.ts'
+import { all, Hands, orders, payments, publisher } from '../partitioned/hands.ts'
 import { kindOf, withServer } from './servers.ts'
 
 const kinds = [
@@ -23,14 +22,7 @@ describe.each(kinds)('%s', (_, kind) => {
       const handledBy = (process: string): Promise<void> => expect.poll(() => hands.by.get(process) ?? 0, { timeout: 30_000 }).toBeGreaterThan(50)
       try {
         for (const channel of [orders, payments]) await brokers[0].declare(channel)
-        const ids: string[] = []
-        let publishing = true
-        const publisher = (async () => {
-          while (publishing) {
-            ids.push(...(await publish(brokers[0])))
-            await sleep(15)
-          }
-        })()
+        const publishing = publisher(brokers[0])
         await brokers[0].start(hands.worker('first'))
         const leaving = await brokers[1].start(hands.worker('second'))
         await handledBy('first')
@@ -40,8 +32,7 @@ describe.each(kinds)('%s', (_, kind) => {
         await leaving.stop()
         await brokers[1].start(hands.worker('second again'))
         await handledBy('second again')
-        publishing = false
-        await publisher
+        const ids = await publishing.stop()
         await all(hands, ids)
         expect(hands.overlaps.slice(0, 3)).toEqual([])
       } finally {

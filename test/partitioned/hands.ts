@@ -55,6 +55,25 @@ export async function publish(broker: Broker, channels: readonly Channel[] = [or
   return ids
 }
 
+/** Publishes again and again until it is stopped; answers the ids of all that it published. */
+export function publisher(broker: Broker, channels?: readonly Channel[]): { stop(): Promise<string[]> } {
+  const ids: string[] = []
+  let publishing = true
+  const ended = (async () => {
+    while (publishing) {
+      ids.push(...(await publish(broker, channels)))
+      await sleep(15)
+    }
+  })()
+  return {
+    stop: async () => {
+      publishing = false
+      await ended
+      return ids
+    },
+  }
+}
+
 /** Until all of these events are handled. */
 export const all = (hands: Hands, ids: readonly string[]): Promise<void> =>
   expect.poll(() => ids.filter((id) => !hands.handled.has(id)), { timeout: 15_000 }).toEqual([])

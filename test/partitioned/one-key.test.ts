@@ -6,7 +6,7 @@ import { ConnectedBroker } from '../../src/broker/connected-broker.ts'
 import { type Consumer, consumer, type Running } from '../../src/index.ts'
 import { fold } from '../../src/partitioned/journal-entry.ts'
 import { PartitionedEngine } from '../../src/partitioned/partitioned-engine.ts'
-import { all, Hands, orders, payments, publish } from './hands.ts'
+import { all, Hands, orders, payments, publish, publisher } from './hands.ts'
 import { type Faults, MemoryBackend, MemoryServer } from './memory-backend.ts'
 
 const opened: ConnectedBroker[] = []
@@ -41,14 +41,7 @@ test('two processes share a consumer of two channels, and no key is in the hands
   for (const channel of [orders, payments]) await brokers[0].declare(channel)
   const hands = new Hands()
   const running: Running[] = []
-  const ids: string[] = []
-  let publishing = true
-  const publisher = (async () => {
-    while (publishing) {
-      ids.push(...(await publish(brokers[0])))
-      await sleep(15)
-    }
-  })()
+  const publishing = publisher(brokers[0])
   running.push(await brokers[0].start(hands.worker('first')), await brokers[1].start(hands.worker('second')))
   for (const process of ['first', 'second']) await expect.poll(() => hands.by.get(process) ?? 0, { timeout: 15_000 }).toBeGreaterThan(50)
   running.push(await brokers[2].start(hands.worker('third')))
@@ -58,8 +51,7 @@ test('two processes share a consumer of two channels, and no key is in the hands
   await expect.poll(() => hands.by.get('third') ?? 0, { timeout: 15_000 }).toBeGreaterThan(before + 50)
   await brokers[1].start(hands.worker('second again'))
   await expect.poll(() => hands.by.get('second again') ?? 0, { timeout: 15_000 }).toBeGreaterThan(50)
-  publishing = false
-  await publisher
+  const ids = await publishing.stop()
   await all(hands, ids)
   expect(hands.overlaps.slice(0, 3)).toEqual([])
 }, 60_000)
