@@ -82,9 +82,17 @@ const { schema } = fc.letrec<{ schema: unknown }>((tie) => {
       fc.constantFrom(...Object.keys(keywords)).chain((keyword) => (keywords[keyword] as fc.Arbitrary<unknown>).map((value) => [keyword, value] as const)),
       { maxLength: 4 },
     )
-    .map((pairs) => Object.fromEntries(pairs))
+    .map((pairs) => judgedAlike(Object.fromEntries(pairs)))
   return { schema: fc.oneof({ depthSize: 'small' }, fc.boolean(), some) }
 })
+
+/** Beside `prefixItems`, Ajv finds what `contains` asks for in an empty array. */
+function judgedAlike({ contains, ...others }: Record<string, unknown>): Record<string, unknown> {
+  return contains === undefined || others['prefixItems'] !== undefined ? others : { contains, ...others }
+}
+
+/** `MILLRACE_FUZZ=N` judges N times as many, of other seeds. */
+const TIMES = Number(process.env['MILLRACE_FUZZ'] ?? 1)
 
 test('as Ajv judges it', () => {
   const root = fc.tuple(schema, schema, schema).filter(([each]) => typeof each === 'object')
@@ -102,7 +110,7 @@ test('as Ajv judges it', () => {
       }
       for (const value of values) expect([value, faults(whole, value).length === 0]).toEqual([value, judge(value)])
     }),
-    { numRuns: 400 },
+    { numRuns: 400 * TIMES, ...(TIMES === 1 && { seed: 1 }) },
   )
 }, 60_000)
 
