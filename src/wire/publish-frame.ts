@@ -8,7 +8,7 @@
  *     20      8      … and an offset of the channel that was there already (float64)
  *     28      2      bytes of the channel's name
  *     30      2      flags: bit 0 = a batch, which is stored whole or not at all; without, publishes that were made one by one;
- *                    bit 1 = the sender has the channel's code, and the keys are what its key function gave
+ *                    bit 1 = the sender has the channel's code: it has judged the data, and the keys are what its key function gave
  *     32      …      the channel's name, UTF-8
  *             …      the block, its channel number, offset and time 0
  *

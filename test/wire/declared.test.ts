@@ -184,3 +184,11 @@ test('a client of this program publishes and emits as before', async () => {
   expect([await keys('orders'), await keys('keyed')]).toEqual([['a', 'b'], [null]])
   await engine.close()
 })
+
+test('what a client with the channel’s code says that it has judged is not judged again; the key is taken from the path all the same', async () => {
+  const { send, next, keys } = await served()
+  const judged = encoded({ order: 'a', n: -1 })
+  send(publishFrame(7, 'orders', [judged], null, false))
+  expect(decodeReceipts(await next(FRAME.receipts), 'orders', [judged.id])).toMatchObject([{ offset: 0 }])
+  expect(await keys('orders')).toEqual(['a'])
+})

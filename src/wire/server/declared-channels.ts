@@ -46,7 +46,7 @@ export class DeclaredChannels {
   }
 
   /**
-   * The event as it is stored. `keyed`: its key is what the channel's own key function gave, which may be none.
+   * The event as it is stored. `keyed`: the sender has the channel's code. It has judged the data, and the key is what its key function gave, which may be none.
    * @throws INVALID_EVENT · EVENT_TOO_LARGE · TYPE_NOT_CARRIED · SCHEMA_MISMATCH · UNAVAILABLE
    */
   checked(name: string, event: EncodedEvent, keyed: boolean): EncodedEvent {
@@ -61,7 +61,8 @@ export class DeclaredChannels {
 function asDeclared(target: KeptTarget, event: EncodedEvent, keyed: boolean): EncodedEvent {
   const { attributes, dataText } = checkEvent(target.spec, event)
   const { key: spec } = target.spec
-  const schema = target.kept.get(event.type)
+  // A sender that has the channel's code has judged the data by its definition, as a process on any other engine has.
+  const schema = keyed ? undefined : target.kept.get(event.type)
   const path = typeof spec === 'object' && spec !== null ? spec.path : ''
   // Not read where nobody asks for it.
   const wanted = dataText !== undefined && (schema !== undefined || path.startsWith('data.'))
