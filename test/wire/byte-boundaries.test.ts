@@ -13,6 +13,7 @@ import { RemoteEngine } from '../../src/wire/client/remote-engine.ts'
 import { SessionServer } from '../../src/wire/server/session-server.ts'
 import { dialSocket, SocketTransport } from '../../src/wire/socket-transport.ts'
 import { CutTransport } from './cut-transport.ts'
+import { workerSpec } from './worker-spec.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'millrace-wire-'))
 afterAll(() => rmSync(folder, { recursive: true, force: true }))
@@ -51,24 +52,10 @@ async function exchange(cut: Seen): Promise<Seen> {
   const failed = new Set<number>()
   const handled: number[] = []
   const emitted = encoded('e', null, 100)
-  const subscription = await remote.subscribe(
-    {
-      name: 'worker',
-      channels: ['orders'],
-      wants: [{ type: null, pattern: null }],
-      from: { at: 'beginning' },
-      onDead: null,
-      credit: 4,
-      perKey: 1,
-      leaseMs: 30_000,
-      attemptsMax: 8,
-      stallMs: 30_000,
-    },
-    {
-      deliver: (deliveries) => queueMicrotask(() => deliveries.forEach(settle)),
-      revoked: () => handled.push(Number.NaN),
-    },
-  )
+  const subscription = await remote.subscribe(workerSpec, {
+    deliver: (deliveries) => queueMicrotask(() => deliveries.forEach(settle)),
+    revoked: () => handled.push(Number.NaN),
+  })
   function settle(delivery: Delivery): void {
     if (delivery.offset === 1 && !failed.has(1)) {
       failed.add(1)

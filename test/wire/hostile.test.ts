@@ -17,6 +17,7 @@ import { RemoteEngine } from '../../src/wire/client/remote-engine.ts'
 import { FRAME, FRAME_HEADER_BYTES, FrameReader, jsonFrame, jsonOf, newFrame, numberedFrame } from '../../src/wire/frame.ts'
 import { SessionServer } from '../../src/wire/server/session-server.ts'
 import { loopback, type Transport } from '../../src/wire/transport.ts'
+import { workerSpec } from './worker-spec.ts'
 
 const TIMES = Number(process.env['MILLRACE_FUZZ'] ?? 1)
 const stranger: Access = { ...localAccess, name: 'stranger', trusted: false }
@@ -69,19 +70,6 @@ function numbers(type: number, values: readonly number[], bytes = 4 * values.len
   frame.fill(0, FRAME_HEADER_BYTES)
   for (const [index, value] of values.entries()) frame.writeUInt32LE(value, FRAME_HEADER_BYTES + 4 * index)
   return frame
-}
-
-const spec = {
-  name: 'worker',
-  channels: ['orders'],
-  wants: [{ type: null, pattern: null }],
-  from: { at: 'beginning' },
-  onDead: null,
-  credit: 4,
-  perKey: 1,
-  leaseMs: 30_000,
-  attemptsMax: 8,
-  stallMs: 30_000,
 }
 
 function subscribe(request: number, subscription: number, value: unknown): Buffer {
@@ -173,10 +161,10 @@ test('JSON of the wrong kind in a call, a subscription or a read is refused as w
     ...['channel', 'from', 'to'].map((name) => numberedFrame(FRAME.read, 1, { channel: 'orders', from: { at: 'end' }, to: null, [name]: value })),
     subscribe(1, 1, value),
     subscribe(1, 1, { spec: value, claims: [] }),
-    subscribe(1, 1, { spec, claims: [value] }),
-    ...Object.keys(spec).map((name) => subscribe(1, 1, { spec: { ...spec, [name]: value }, claims: [] })),
-    subscribe(1, 1, { spec: { ...spec, wants: [value] }, claims: [] }),
-    subscribe(1, 1, { spec: { ...spec, wants: [{ type: value, pattern: value }] }, claims: [] }),
+    subscribe(1, 1, { spec: workerSpec, claims: [value] }),
+    ...Object.keys(workerSpec).map((name) => subscribe(1, 1, { spec: { ...workerSpec, [name]: value }, claims: [] })),
+    subscribe(1, 1, { spec: { ...workerSpec, wants: [value] }, claims: [] }),
+    subscribe(1, 1, { spec: { ...workerSpec, wants: [{ type: value, pattern: value }] }, claims: [] }),
   ])
   const wrong: string[] = []
   for (const frame of frames) {
@@ -261,7 +249,7 @@ test('a settlement that is none settles nothing', async () => {
   ]
   for (const frame of frames) {
     const raw = await served.connect()
-    raw.send(subscribe(1, 1, { spec, claims: [] }))
+    raw.send(subscribe(1, 1, { spec: workerSpec, claims: [] }))
     await expect.poll(() => raw.of(FRAME.deliver).length > 0, { interval: 1, timeout: 5000 }).toBe(true)
     raw.send(frame)
     await raw.answered()
@@ -276,7 +264,7 @@ test('a settlement that is none settles nothing', async () => {
 test('a number that is taken is refused, and a reader has no more room than it was given', async () => {
   const served = await serve(stranger)
   const raw = await served.connect()
-  raw.send(subscribe(1, 1, { spec, claims: [] }), subscribe(2, 1, { spec: { ...spec, name: 'other' }, claims: [] }))
+  raw.send(subscribe(1, 1, { spec: workerSpec, claims: [] }), subscribe(2, 1, { spec: { ...workerSpec, name: 'other' }, claims: [] }))
   await expect.poll(() => raw.of(FRAME.error).length, { interval: 1, timeout: 5000 }).toBe(1)
   expect(outcome(raw)).toEqual(['INVALID_REQUEST'])
   raw.end()
@@ -302,7 +290,7 @@ test('a number that is taken is refused, and a reader has no more room than it w
 /** Proper frames of every type, to be damaged. */
 function proper(): Buffer[] {
   return [
-    subscribe(1, 1, { spec, claims: [{ channel: 'orders', offset: 0, attempt: 1 }] }),
+    subscribe(1, 1, { spec: workerSpec, claims: [{ channel: 'orders', offset: 0, attempt: 1 }] }),
     publish(encodeBlock(0, 0, 0, [encoded('z', 'k', 1)]).bytes),
     settle({ deliveries: [77], verb: 2, json: { details: [[0, { delayMs: 5, failure: { name: 'E', message: 'm', kind: 'error' } }]], channels: ['orders'] } }),
     numberedFrame(FRAME.call, 3, { method: 'describe', args: [] }),
@@ -450,9 +438,8 @@ test('a server that sends damaged deliveries and events gives no handler what is
     })
     const remote = await RemoteEngine.open({ name: 'remote', dial, reconnectMsMax: 5 })
     const seen: Delivery[] = []
-    const given: typeof spec = spec
     const subscription = await remote.subscribe(
-      { ...given, from: { at: 'beginning' } },
+      { ...workerSpec, from: { at: 'beginning' } },
       { deliver: (deliveries) => void seen.push(...deliveries), revoked: () => undefined },
     )
     await new Promise((resolve) => setTimeout(resolve, 5))

@@ -5,19 +5,7 @@ import { FRAME, FRAME_HEADER_BYTES } from '../../src/wire/frame.ts'
 import type { Link } from '../../src/wire/link.ts'
 import { ServedSubscription } from '../../src/wire/server/served-subscription.ts'
 import { Settlements, VERB } from '../../src/wire/settle-frame.ts'
-
-const spec = {
-  name: 'worker',
-  channels: ['orders'],
-  wants: [{ type: null, pattern: null }],
-  from: { at: 'beginning' },
-  onDead: null,
-  credit: 4,
-  perKey: 1,
-  leaseMs: 30_000,
-  attemptsMax: 8,
-  stallMs: 30_000,
-} as const
+import { workerSpec } from './worker-spec.ts'
 
 /** One delivery completed. */
 function settlement(): Settlements {
@@ -38,7 +26,7 @@ test('settlements are confirmed again after a flush that was rejected', async ()
     if (answers.shift() === 'rejected') throw new Error('a partition was lost')
   }
   const link = { send: (frame: Buffer) => frames.push(frame) } as unknown as Link
-  const served = new ServedSubscription(1, spec, {
+  const served = new ServedSubscription(1, workerSpec, {
     link,
     again: true,
     knows: () => true,
