@@ -5,11 +5,16 @@
 import tseslint from 'typescript-eslint'
 
 export default tseslint.config(
-  { ignores: ['**/dist/**', 'coverage/**', 'docs/**', 'node_modules/**', '**/*.js', '**/*.generated.ts', 'console/**'] },
+  {
+    ignores: ['**/dist/**', 'coverage/**', 'docs/**', 'node_modules/**', '**/*.js', '**/*.generated.ts', 'console/**'],
+  },
   {
     files: ['{src,test,bench,examples,scripts}/**/*.ts', '*.ts'],
     linterOptions: { reportUnusedDisableDirectives: 'error' },
-    languageOptions: { parser: tseslint.parser, parserOptions: { projectService: true, tsconfigRootDir: import.meta.dirname } },
+    languageOptions: {
+      parser: tseslint.parser,
+      parserOptions: { projectService: true, tsconfigRootDir: import.meta.dirname },
+    },
     plugins: { '@typescript-eslint': tseslint.plugin },
     rules: {
       '@typescript-eslint/no-floating-promises': 'error',

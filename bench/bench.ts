@@ -83,7 +83,10 @@ export class Bench {
   }
 
   /** The same measurement of several subjects, taking turns, as many rounds as this run has. */
-  async compare(caseName: string, subjects: readonly (readonly [subject: string, params: Params])[]): Promise<Map<string, Measured>> {
+  async compare(
+    caseName: string,
+    subjects: readonly (readonly [subject: string, params: Params])[],
+  ): Promise<Map<string, Measured>> {
     const rounds = new Map<string, Figures[]>(subjects.map(([subject]) => [subject, []]))
     for (let round = 0; round < this.rounds; round++) {
       for (const [subject, params] of subjects) rounds.get(subject)?.push(await this.measure(caseName, subject, params))
@@ -103,7 +106,12 @@ export class Bench {
       child.on('exit', (code, signal) => {
         this.#running.delete(child)
         if (figures !== undefined) resolve(figures)
-        else reject(new Error(`${task.caseName} of ${task.subject} (${JSON.stringify(task.params)}) ended with ${signal ?? `code ${code}`}: see above`))
+        else
+          reject(
+            new Error(
+              `${task.caseName} of ${task.subject} (${JSON.stringify(task.params)}) ended with ${signal ?? `code ${code}`}: see above`,
+            ),
+          )
       })
     })
   }

@@ -40,6 +40,7 @@ export const CASES: readonly Case[] = [
 
 export function caseNamed(name: string): Case {
   const found = CASES.find((one) => one.name === name)
-  if (found === undefined) throw new Error(`no case is named "${name}": there are ${CASES.map((one) => one.name).join(', ')}`)
+  if (found === undefined)
+    throw new Error(`no case is named "${name}": there are ${CASES.map((one) => one.name).join(', ')}`)
   return found
 }

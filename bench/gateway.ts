@@ -29,9 +29,25 @@ async function serve(): Promise<Serving> {
   const cli = join(ROOT, 'dist/cli/main.js')
   const data = join(folder, 'data')
   for (const channel of ['single', 'batch', 'streamed'])
-    execFileSync('node', [cli, 'publish', channel, '--type', 'first', '--payload', '{}', '--create', '--data', data, '--json'])
-  const child = spawn('node', [cli, 'serve', '--data', data, '--port', '0', '--json'], { stdio: ['ignore', 'pipe', 'inherit'] })
-  const line = await new Promise<string>((resolve) => child.stdout.once('data', (chunk: Buffer) => resolve(chunk.toString())))
+    execFileSync('node', [
+      cli,
+      'publish',
+      channel,
+      '--type',
+      'first',
+      '--payload',
+      '{}',
+      '--create',
+      '--data',
+      data,
+      '--json',
+    ])
+  const child = spawn('node', [cli, 'serve', '--data', data, '--port', '0', '--json'], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  })
+  const line = await new Promise<string>((resolve) =>
+    child.stdout.once('data', (chunk: Buffer) => resolve(chunk.toString())),
+  )
   const { url, pid } = JSON.parse(line) as { url: string; pid: number }
   const ended = new Promise((resolve) => child.once('exit', resolve))
   const stop = async (): Promise<void> => {
@@ -47,7 +63,11 @@ function usage(pid: number): { readonly mib: number; readonly peakMib: number; r
   const status = readFileSync(`/proc/${pid}/status`, 'utf8')
   const kib = (name: string): number => Number(new RegExp(`^${name}:\\s+(\\d+)`, 'm').exec(status)?.[1])
   const stat = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1]?.split(' ') ?? []
-  return { mib: Math.round(kib('VmRSS') / 1024), peakMib: Math.round(kib('VmHWM') / 1024), cpuSeconds: (Number(stat[11]) + Number(stat[12])) / 100 }
+  return {
+    mib: Math.round(kib('VmRSS') / 1024),
+    peakMib: Math.round(kib('VmHWM') / 1024),
+    cpuSeconds: (Number(stat[11]) + Number(stat[12])) / 100,
+  }
 }
 
 /** The script for wrk: each request has ids of its own, and each acknowledged id is written down. */
@@ -98,7 +118,13 @@ async function publishLoad({ url, pid }: Serving, channel: string, batch: number
     output += chunk.toString()
   })
   await new Promise((resolve) => child.once('exit', resolve))
-  const summary = JSON.parse(/^\{.*\}$/m.exec(output)?.[0] ?? 'null') as { requests: number; us: number; errors: number; p50: number; p99: number } | null
+  const summary = JSON.parse(/^\{.*\}$/m.exec(output)?.[0] ?? 'null') as {
+    requests: number
+    us: number
+    errors: number
+    p50: number
+    p99: number
+  } | null
   if (summary === null) throw new Error(`wrk said nothing that could be read:\n${output}`)
   const after = usage(pid)
   const events = summary.requests * batch
@@ -171,16 +197,29 @@ async function streamLoad({ url, pid }: Serving): Promise<Streaming> {
   const idle = usage(pid)
   const started = performance.now()
   for (let index = 0; index < STREAM_EVENTS; index++) {
-    const body = JSON.stringify({ specversion: '1.0', id: `e-${index}`, source: '/bench', type: 'order.placed', data: { order: 'o-1', sku: 'tea' } })
-    const answer = await fetch(`${url}/channels/streamed/events`, { method: 'POST', headers: { 'content-type': 'application/cloudevents+json' }, body })
+    const body = JSON.stringify({
+      specversion: '1.0',
+      id: `e-${index}`,
+      source: '/bench',
+      type: 'order.placed',
+      data: { order: 'o-1', sku: 'tea' },
+    })
+    const answer = await fetch(`${url}/channels/streamed/events`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/cloudevents+json' },
+      body,
+    })
     await answer.text()
   }
   const until = performance.now() + 60_000
-  while (got.some((ids) => ids.length < STREAM_EVENTS) && performance.now() < until) await new Promise((resolve) => setTimeout(resolve, 5))
+  while (got.some((ids) => ids.length < STREAM_EVENTS) && performance.now() < until)
+    await new Promise((resolve) => setTimeout(resolve, 5))
   const seconds = (performance.now() - started) / 1000
   const after = usage(pid)
   const expected = Array.from({ length: STREAM_EVENTS }, (_, index) => `e-${index}`).join()
-  const faults = got.flatMap((ids, index) => (ids.join() === expected ? [] : [`stream ${index} got ${ids.length} events, not ${STREAM_EVENTS} in order`]))
+  const faults = got.flatMap((ids, index) =>
+    ids.join() === expected ? [] : [`stream ${index} got ${ids.length} events, not ${STREAM_EVENTS} in order`],
+  )
   agent.destroy()
   const deliveries = STREAMS * STREAM_EVENTS
   return {
@@ -217,12 +256,19 @@ try {
   await server.stop()
   const errors = single.errors + batch.errors
   const faults = [...back.single.faults, ...back.batch.faults, ...streams.faults]
-  for (const [name, { acknowledged, stored }] of Object.entries(back)) console.log(`${name}: ${acknowledged} acknowledged, ${stored - 1} stored`)
-  console.log(`${errors} errors, ${faults.length} faults${faults.length === 0 ? '' : `: ${faults.slice(0, 5).join('; ')}`}`)
+  for (const [name, { acknowledged, stored }] of Object.entries(back))
+    console.log(`${name}: ${acknowledged} acknowledged, ${stored - 1} stored`)
+  console.log(
+    `${errors} errors, ${faults.length} faults${faults.length === 0 ? '' : `: ${faults.slice(0, 5).join('; ')}`}`,
+  )
   mkdirSync(join(ROOT, 'bench/results'), { recursive: true })
   const file = `gateway-${new Date().toISOString().replaceAll(':', '-')}.json`
-  writeFileSync(join(ROOT, 'bench/results', file), `${JSON.stringify({ node: process.version, seconds: SECONDS, single, batch, streams, back }, null, 2)}\n`)
-  if (errors > 0 || faults.length > 0 || back.single.acknowledged === 0 || back.batch.acknowledged === 0) process.exitCode = 1
+  writeFileSync(
+    join(ROOT, 'bench/results', file),
+    `${JSON.stringify({ node: process.version, seconds: SECONDS, single, batch, streams, back }, null, 2)}\n`,
+  )
+  if (errors > 0 || faults.length > 0 || back.single.acknowledged === 0 || back.batch.acknowledged === 0)
+    process.exitCode = 1
 } finally {
   rmSync(folder, { recursive: true, force: true })
 }

@@ -27,7 +27,8 @@ export class Tally {
   async complete(): Promise<void> {
     let before = -1
     const watch = setInterval(() => {
-      if (this.#count === before) this.#all.reject(new Error(`only ${this.#count} of ${this.#seen.length} events were handled`))
+      if (this.#count === before)
+        this.#all.reject(new Error(`only ${this.#count} of ${this.#seen.length} events were handled`))
       before = this.#count
     }, 60_000)
     try {
@@ -40,7 +41,9 @@ export class Tally {
 
   check(): void {
     if (this.#twice > 0 || this.#count !== this.#seen.length) {
-      throw new Error(`of ${this.#seen.length} events ${this.#count} were handled, and ${this.#twice} of them more than once`)
+      throw new Error(
+        `of ${this.#seen.length} events ${this.#count} were handled, and ${this.#twice} of them more than once`,
+      )
     }
   }
 }
@@ -62,7 +65,13 @@ function withResolvers<T>(): PromiseWithResolversOf<T> {
 }
 
 /** Publish the lines from `begin` to `end`, so many in flight at a time. `each` gets every publish's line and milliseconds. */
-export async function publishAll(system: System, inFlight: number, begin: number, end: number, each?: (line: number, ms: number) => void): Promise<void> {
+export async function publishAll(
+  system: System,
+  inFlight: number,
+  begin: number,
+  end: number,
+  each?: (line: number, ms: number) => void,
+): Promise<void> {
   let next = begin
   const plain = async (): Promise<void> => {
     while (next < end) await system.publish(cartItem(next++))
@@ -79,7 +88,13 @@ export async function publishAll(system: System, inFlight: number, begin: number
 }
 
 /** Round trips, so many under way at a time: the next begins when the handler of one has returned. */
-export async function tripAll(system: System, inFlight: number, begin: number, end: number, handled: Map<number, () => void>): Promise<void> {
+export async function tripAll(
+  system: System,
+  inFlight: number,
+  begin: number,
+  end: number,
+  handled: Map<number, () => void>,
+): Promise<void> {
   let next = begin
   const slot = async (): Promise<void> => {
     while (next < end) {
@@ -114,5 +129,7 @@ export function percentile(values: Float64Array | readonly number[], part: numbe
 export function median(values: readonly number[]): number {
   const sorted = [...values].sort((a, b) => a - b)
   const half = sorted.length >> 1
-  return sorted.length % 2 === 1 ? (sorted[half] as number) : ((sorted[half - 1] as number) + (sorted[half] as number)) / 2
+  return sorted.length % 2 === 1
+    ? (sorted[half] as number)
+    : ((sorted[half - 1] as number) + (sorted[half] as number)) / 2
 }

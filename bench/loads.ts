@@ -36,20 +36,32 @@ export function inFlightText(inFlight: number): string {
 }
 
 /** Rows of one load: the ceiling, Millrace with its checks, the peers. */
-export function ratedRows(load: string, measured: ReadonlyMap<string, Measured>, figure: string, unit: string, checks: readonly Check[]): Row[] {
+export function ratedRows(
+  load: string,
+  measured: ReadonlyMap<string, Measured>,
+  figure: string,
+  unit: string,
+  checks: readonly Check[],
+): Row[] {
   return [...measured.values()].map((one) => ({
     load,
     subject: one.subject,
     value: one.figure(figure),
     unit,
     rounds: one.all(figure),
-    ...(figure === 'rate' && !Number.isNaN(one.figure('cpuUs')) && { note: `${one.figure('cpuUs').toFixed(1)} µs of processor each` }),
+    ...(figure === 'rate' &&
+      !Number.isNaN(one.figure('cpuUs')) && { note: `${one.figure('cpuUs').toFixed(1)} µs of processor each` }),
     ...(one.subject === MILLRACE && { checks }),
   }))
 }
 
 /** That Millrace does at least so much of what another subject does, if that one was measured. */
-export function atLeast(measured: ReadonlyMap<string, Measured>, other: string, required: number, figure = 'rate'): Check[] {
+export function atLeast(
+  measured: ReadonlyMap<string, Measured>,
+  other: string,
+  required: number,
+  figure = 'rate',
+): Check[] {
   const [mine, theirs] = [measured.get(MILLRACE), measured.get(other)]
   if (mine === undefined || theirs === undefined) return []
   return [{ of: `× ${other}`, measured: mine.figure(figure) / theirs.figure(figure), required, sense: 'at least' }]

@@ -43,11 +43,16 @@ function whole(text: string | undefined, option: string, otherwise: number): num
 
 async function peersHere(): Promise<Peer[]> {
   const found: Peer[] = []
-  const pairs = ENGINE_PAIRS.filter((pair) => onlyPeers.length === 0 || pair.some((name) => onlyPeers.some((only) => only === name)))
+  const pairs = ENGINE_PAIRS.filter(
+    (pair) => onlyPeers.length === 0 || pair.some((name) => onlyPeers.some((only) => only === name)),
+  )
   const paired = values.engines ? pairs.flat() : []
   for (const name of values.peers ? PEER_NAMES : [...onlyPeers, ...paired]) {
     const peer = await peerOf(name)
-    const missing = onlyPeers.length > 0 && ![...onlyPeers, ...paired].some((each) => each === name) ? 'left out by --only' : await peer?.missing()
+    const missing =
+      onlyPeers.length > 0 && ![...onlyPeers, ...paired].some((each) => each === name)
+        ? 'left out by --only'
+        : await peer?.missing()
     if (peer !== null && missing === null) found.push(peer)
     else console.log(`${name}: not measured, ${missing}`)
   }
@@ -56,7 +61,10 @@ async function peersHere(): Promise<Peer[]> {
 
 function commit(): string {
   try {
-    return execFileSync('git', ['describe', '--always', '--dirty'], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] }).trim()
+    return execFileSync('git', ['describe', '--always', '--dirty'], {
+      encoding: 'utf8',
+      stdio: ['ignore', 'pipe', 'ignore'],
+    }).trim()
   } catch {
     return 'unknown'
   }
@@ -70,8 +78,14 @@ const machine = {
   memoryGb: Math.round(totalmem() / 2 ** 30),
   commit: commit(),
 }
-console.log(`millrace bench · ${Object.values(machine).join(' · ')} GB\n`.replace(` · ${machine.commit} GB`, ` GB · ${machine.commit}`))
-if (cases.length === 0) throw new Error(`no case is named "${values.only}": there are ${CASES.map(({ name }) => name).join(', ')}`)
+console.log(
+  `millrace bench · ${Object.values(machine).join(' · ')} GB\n`.replace(
+    ` · ${machine.commit} GB`,
+    ` GB · ${machine.commit}`,
+  ),
+)
+if (cases.length === 0)
+  throw new Error(`no case is named "${values.only}": there are ${CASES.map(({ name }) => name).join(', ')}`)
 // Leaving by `exit` takes children, servers and directories along.
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, () => process.exit(130))
 const bench = new Bench({

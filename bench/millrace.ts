@@ -29,13 +29,16 @@ export class MillraceSystem implements System {
   }
 
   async consume(name: string, handler: ItemHandler): Promise<Consuming> {
-    const handling = consumer(name, this.carts, { concurrency: this.#concurrency }).on(ItemAdded, ({ data }) => handler(data))
+    const handling = consumer(name, this.carts, { concurrency: this.#concurrency }).on(ItemAdded, ({ data }) =>
+      handler(data),
+    )
     for (let at = 0; at < this.middlewares; at++) handling.use((_, __, next) => next())
     const running = await this.broker.start(handling)
     return {
       settle: async () => {
         const { retried, deadLettered } = await running.stop()
-        if (retried + deadLettered > 0) throw new Error(`${retried} retries and ${deadLettered} dead letters where none should be`)
+        if (retried + deadLettered > 0)
+          throw new Error(`${retried} retries and ${deadLettered} dead letters where none should be`)
       },
     }
   }

@@ -19,7 +19,9 @@ const broker = await connect(`file:${directory}`, { source: SOURCE })
 const lines: number[] = []
 const running = await broker.start(
   consumer('consumer', carts, { concurrency: 1000 }).on(ItemAdded, ({ data }) => {
-    if (signs) for (let times = 0; times < 10; times++) createHmac('sha256', 'secret').update(JSON.stringify(data)).digest('base64')
+    if (signs)
+      for (let times = 0; times < 10; times++)
+        createHmac('sha256', 'secret').update(JSON.stringify(data)).digest('base64')
     lines.push(data.line)
   }),
 )

@@ -13,7 +13,10 @@ import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 
 interface CpuProfile {
-  readonly nodes: readonly { readonly id: number; readonly callFrame: { readonly functionName: string; readonly url: string; readonly lineNumber: number } }[]
+  readonly nodes: readonly {
+    readonly id: number
+    readonly callFrame: { readonly functionName: string; readonly url: string; readonly lineNumber: number }
+  }[]
   readonly samples: readonly number[]
   readonly timeDeltas: readonly number[]
 }
@@ -32,11 +35,22 @@ const [caseName = 'end-to-end', subject = 'millrace'] = positionals
 const root = mkdtempSync(join(tmpdir(), 'millrace-profile-'))
 try {
   const inFlight = Number(values['in-flight'])
-  const params = { inFlight, events: Number(values.events), warmup: 0, consumers: Number(values.consumers), rate: 1000, seconds: 10 }
+  const params = {
+    inFlight,
+    events: Number(values.events),
+    warmup: 0,
+    consumers: Number(values.consumers),
+    rate: 1000,
+    seconds: 10,
+  }
   const task = { caseName, subject, place: { directory: join(root, 'data'), url: '', concurrency: inFlight }, params }
   execFileSync('mkdir', ['-p', task.place.directory])
   const child = fileURLToPath(new URL('./child.js', import.meta.url))
-  execFileSync(process.execPath, ['--cpu-prof', '--cpu-prof-interval', '200', `--cpu-prof-dir=${root}`, child, JSON.stringify(task)], { stdio: 'inherit' })
+  execFileSync(
+    process.execPath,
+    ['--cpu-prof', '--cpu-prof-interval', '200', `--cpu-prof-dir=${root}`, child, JSON.stringify(task)],
+    { stdio: 'inherit' },
+  )
   const file = readdirSync(root).find((name) => name.endsWith('.cpuprofile')) ?? ''
   report(JSON.parse(readFileSync(join(root, file), 'utf8')) as CpuProfile, Number(values.top))
   if (values.keep !== undefined) copyFileSync(join(root, file), values.keep)
@@ -62,7 +76,10 @@ function report({ nodes, samples, timeDeltas }: CpuProfile, top: number): void {
   }
   console.log(`\n${(total / 1000).toFixed(0)} ms busy; own time of the first ${top}:`)
   const most = [...own].sort((a, b) => b[1] - a[1]).slice(0, top)
-  for (const [name, spent] of most) console.log(`${((spent / total) * 100).toFixed(1).padStart(6)} %  ${(spent / 1000).toFixed(0).padStart(7)} ms  ${name}`)
+  for (const [name, spent] of most)
+    console.log(
+      `${((spent / total) * 100).toFixed(1).padStart(6)} %  ${(spent / 1000).toFixed(0).padStart(7)} ms  ${name}`,
+    )
 }
 
 function placeOf(url: string, line: number): string {

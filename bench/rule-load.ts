@@ -11,7 +11,9 @@ const HOT: readonly PatternJson[] = [
   { data: { city: [{ 'equals-ignore-case': 'OSLO' }], coupon: [{ exists: true }] } },
   { data: { items: { sku: ['coffee-7'], count: [3] } } },
   { type: [{ 'anything-but': ['order.placed', 'order.paid'] }], data: { customer: { country: ['SE'] } } },
-  { $or: [{ data: { sku: ['tea-1'] } }, { data: { customer: { country: ['DK'] }, quantity: [{ numeric: ['=', 5] }] } }] },
+  {
+    $or: [{ data: { sku: ['tea-1'] } }, { data: { customer: { country: ['DK'] }, quantity: [{ numeric: ['=', 5] }] } }],
+  },
   { data: { tags: ['vip'], coupon: [{ exists: false }] } },
 ]
 
@@ -19,13 +21,25 @@ const HOT: readonly PatternJson[] = [
 const COLD: readonly ((number: number) => PatternJson)[] = [
   (number) => ({ type: ['order.placed'], data: { customer: { id: [`cold-${number}`] } } }),
   (number) => ({ data: { sku: [{ prefix: `tea-x${number}-` }], quantity: [{ numeric: ['>', 90] }] } }),
-  (number) => ({ source: [{ suffix: '/web' }], data: { total: [{ numeric: ['>=', 1000 + number / 8, '<', 1000 + (number + 1) / 8] }] } }),
-  (number) => ({ data: { customer: { ip: [{ cidr: `172.${16 + ((number >> 12) & 15)}.${(number >> 4) & 255}.${(number & 15) * 16}/28` }] } } }),
+  (number) => ({
+    source: [{ suffix: '/web' }],
+    data: { total: [{ numeric: ['>=', 1000 + number / 8, '<', 1000 + (number + 1) / 8] }] },
+  }),
+  (number) => ({
+    data: {
+      customer: { ip: [{ cidr: `172.${16 + ((number >> 12) & 15)}.${(number >> 4) & 255}.${(number & 15) * 16}/28` }] },
+    },
+  }),
   (number) => ({ data: { note: [{ wildcard: `*order ${number}x*wrap*` }] } }),
   (number) => ({ data: { city: [{ 'equals-ignore-case': `Town ${number}` }], coupon: [{ exists: true }] } }),
   (number) => ({ data: { items: { sku: [`coffee-x${number}`], count: [3] } } }),
-  (number) => ({ type: [{ 'anything-but': ['order.placed'] }], data: { email: [{ suffix: `@cold${number}.example` }] } }),
-  (number) => ({ $or: [{ data: { sku: [`cold-${number}`] } }, { data: { customer: { country: ['DK'], id: [`cool-${number}`] } } }] }),
+  (number) => ({
+    type: [{ 'anything-but': ['order.placed'] }],
+    data: { email: [{ suffix: `@cold${number}.example` }] },
+  }),
+  (number) => ({
+    $or: [{ data: { sku: [`cold-${number}`] } }, { data: { customer: { country: ['DK'], id: [`cool-${number}`] } } }],
+  }),
   (number) => ({ data: { tags: [`tag-${number}`], coupon: [{ exists: false }] } }),
 ]
 
@@ -44,8 +58,16 @@ export function shopEvents(count: number): string[] {
   const sku = (): string => `${pick(['tea', 'coffee', 'cup'])}-${random(10)}`
   return Array.from({ length: count }, (_, number) => {
     const id = random(1e6)
-    const items = Array.from({ length: 1 + random(4) }, () => ({ sku: sku(), count: 1 + random(4), price: random(5000) / 100 }))
-    const customer = { id: `c-${id}`, country: pick(['NO', 'SE', 'DK', 'FI', 'DE', 'FR', 'GB', 'US']), ip: `10.${random(16)}.${random(256)}.${random(256)}` }
+    const items = Array.from({ length: 1 + random(4) }, () => ({
+      sku: sku(),
+      count: 1 + random(4),
+      price: random(5000) / 100,
+    }))
+    const customer = {
+      id: `c-${id}`,
+      country: pick(['NO', 'SE', 'DK', 'FI', 'DE', 'FR', 'GB', 'US']),
+      ip: `10.${random(16)}.${random(256)}.${random(256)}`,
+    }
     const tags = pick([[], ['new'], ['vip', 'new'], ['returning']])
     const data = {
       sku: sku(),
@@ -57,7 +79,8 @@ export function shopEvents(count: number): string[] {
       tags,
       items,
     }
-    const extra = random(3) === 0 ? { coupon: `CP${random(100)}`, note: pick(['a gift: wrap it', 'leave at the door']) } : {}
+    const extra =
+      random(3) === 0 ? { coupon: `CP${random(100)}`, note: pick(['a gift: wrap it', 'leave at the door']) } : {}
     return JSON.stringify({
       specversion: '1.0',
       id: `e-${number}`,

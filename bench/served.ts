@@ -12,8 +12,13 @@ const CLI = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url))
 export class ServedSystem extends MillraceSystem {
   #server: ChildProcess | null = null
 
-  static override async open({ directory, concurrency }: Pick<Place, 'directory' | 'concurrency'>): Promise<ServedSystem> {
-    const server = spawn(process.execPath, [CLI, 'serve', '--data', directory, '--port', '0', '--json'], { stdio: ['ignore', 'pipe', 'inherit'] })
+  static override async open({
+    directory,
+    concurrency,
+  }: Pick<Place, 'directory' | 'concurrency'>): Promise<ServedSystem> {
+    const server = spawn(process.execPath, [CLI, 'serve', '--data', directory, '--port', '0', '--json'], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    })
     process.once('exit', () => server.kill('SIGKILL'))
     const line = await new Promise<string>((resolve, reject) => {
       server.stdout.once('data', (chunk: Buffer) => resolve(chunk.toString()))

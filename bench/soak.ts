@@ -13,7 +13,9 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { parseArgs } from 'node:util'
 import { type Broker, connect, consumer, event, queue, stream } from 'millrace'
 
-const { values } = parseArgs({ options: { minutes: { type: 'string', default: '30' }, rate: { type: 'string', default: '2000' } } })
+const { values } = parseArgs({
+  options: { minutes: { type: 'string', default: '30' }, rate: { type: 'string', default: '2000' } },
+})
 const MINUTES = Number(values.minutes)
 const RATE = Number(values.rate)
 const TICK_MS = 50
@@ -46,18 +48,27 @@ function bytesOf(directory: string, only = ''): number {
 function measure(): Record<Measured, number> {
   const { rss, heapUsed } = process.memoryUsage()
   const fds = existsSync('/proc/self/fd') ? readdirSync('/proc/self/fd').length : 0
-  return { rssMib: rss / MIB, heapMib: heapUsed / MIB, fds, directoryMib: bytesOf(data) / MIB, indexMib: bytesOf(data, 'index.mdb') / MIB }
+  return {
+    rssMib: rss / MIB,
+    heapMib: heapUsed / MIB,
+    fds,
+    directoryMib: bytesOf(data) / MIB,
+    indexMib: bytesOf(data, 'index.mdb') / MIB,
+  }
 }
 
 async function consume(broker: Broker): Promise<void> {
   const number = ({ data: { n } }: { readonly data: { readonly n: number } }): number => n
-  const emitter = consumer('emitter', aged, { concurrency: 50, retry: { attempts: 2, backoff: 'fixed', min: 50 } }).on(Noted, async (each, ctx) => {
-    // The channels take turns: these are the numbers of the first one's events. What is rejected is of another key each time.
-    const n = number(each as never) / all.length
-    if (n % 499 === 0) ctx.reject('one of some')
-    if (n % 40 === 1 && ctx.attempt === 1) throw new Error('once more')
-    if (n % 10 === 2) await ctx.emit(counted, Noted({ n, k: `k${n % 1000}`, pad: 'x'.repeat(150) }))
-  })
+  const emitter = consumer('emitter', aged, { concurrency: 50, retry: { attempts: 2, backoff: 'fixed', min: 50 } }).on(
+    Noted,
+    async (each, ctx) => {
+      // The channels take turns: these are the numbers of the first one's events. What is rejected is of another key each time.
+      const n = number(each as never) / all.length
+      if (n % 499 === 0) ctx.reject('one of some')
+      if (n % 40 === 1 && ctx.attempt === 1) throw new Error('once more')
+      if (n % 10 === 2) await ctx.emit(counted, Noted({ n, k: `k${n % 1000}`, pad: 'x'.repeat(150) }))
+    },
+  )
   await broker.start(emitter)
   await broker.start(consumer('watcher', [counted, latest, sized], { concurrency: 50 }).on(Noted, () => undefined))
   await broker.start(consumer('worker', jobs, { concurrency: 50 }).on(Noted, () => undefined))
@@ -72,7 +83,8 @@ async function load(broker: Broker, untilMs: number): Promise<void> {
       const n = made++
       const each = Noted({ n, k: `k${n % 2000}`, pad: 'x'.repeat(100 + (n % 200)) })
       const channel = all[n % all.length] as typeof jobs
-      const publishing: Promise<unknown> = n % 100 === 99 ? broker.publish(channel, each, { delay: 5000 }) : broker.publish(channel, each)
+      const publishing: Promise<unknown> =
+        n % 100 === 99 ? broker.publish(channel, each, { delay: 5000 }) : broker.publish(channel, each)
       const done = publishing.then(
         () => undefined,
         () => void refused++,
@@ -106,7 +118,17 @@ async function watch(broker: Broker, running: () => boolean): Promise<void> {
     const lag = consumers.flatMap((each) => each.channels).reduce((sum, each) => sum + each.lag, 0)
     const kept = channels.reduce((sum, { first, next }) => sum + next - first, 0)
     const of = (what: Measured): number => median(seconds.slice(-60).map((each) => each[what]))
-    row([String(second / 60), String(made), of('rssMib'), of('heapMib'), String(of('fds')), of('directoryMib'), of('indexMib'), String(lag), String(kept)])
+    row([
+      String(second / 60),
+      String(made),
+      of('rssMib'),
+      of('heapMib'),
+      String(of('fds')),
+      of('directoryMib'),
+      of('indexMib'),
+      String(lag),
+      String(kept),
+    ])
     await broker.deadLetters('emitter').drop()
   }
 }
@@ -115,7 +137,9 @@ function growths(): string[] {
   const judged = seconds.slice(Math.min(180, Math.floor(seconds.length / 3)))
   const third = Math.floor(judged.length / 3)
   return (Object.keys(SLACK) as Measured[]).flatMap((what) => {
-    const [first, last] = [judged.slice(0, third), judged.slice(-third)].map((part) => median(part.map((each) => each[what]))) as [number, number]
+    const [first, last] = [judged.slice(0, third), judged.slice(-third)].map((part) =>
+      median(part.map((each) => each[what])),
+    ) as [number, number]
     const most = first * GROWTH_MAX + SLACK[what]
     console.log(`${what}: ${first.toFixed(1)} at first, ${last.toFixed(1)} at last (at most ${most.toFixed(1)})`)
     return last <= most ? [] : [`${what} is not flat`]
@@ -127,7 +151,10 @@ async function beyond(broker: Broker): Promise<string[]> {
   const { channels, alarms: lasting } = await broker.describe()
   const most: Readonly<Record<string, number>> = { aged: 2 * 30 * RATE, counted: 40_000, jobs: 2 * 30 * RATE }
   const over = channels.filter(({ name, first, next }) => next - first > (most[name] ?? Number.POSITIVE_INFINITY))
-  return [...over.map(({ name, first, next }) => `"${name}" keeps ${next - first} events`), ...lasting.map(({ code, message }) => `${code}: ${message}`)]
+  return [
+    ...over.map(({ name, first, next }) => `"${name}" keeps ${next - first} events`),
+    ...lasting.map(({ code, message }) => `${code}: ${message}`),
+  ]
 }
 
 const broker = await connect(`file:${data}`, { onAlarm: ({ code, message }) => alarms.set(code, message) })

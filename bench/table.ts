@@ -2,9 +2,19 @@
 import { type Check, isMet, type Row } from './case.ts'
 
 export function caseText(title: string, rows: readonly Row[]): string {
-  const cells = rows.map((row) => [row.load, row.subject, `${number(row.value)} ${row.unit}`, row.checks?.map(checkText).join(' · ') ?? '', noteOf(row)])
+  const cells = rows.map((row) => [
+    row.load,
+    row.subject,
+    `${number(row.value)} ${row.unit}`,
+    row.checks?.map(checkText).join(' · ') ?? '',
+    noteOf(row),
+  ])
   const widths = [0, 1, 2, 3].map((column) => Math.max(...cells.map((line) => [...(line[column] ?? '')].length)))
-  const lines = cells.map((line) => line.map((cell, column) => (column === 2 ? cell.padStart(widths[2] ?? 0) : cell.padEnd(widths[column] ?? 0))).join('  '))
+  const lines = cells.map((line) =>
+    line
+      .map((cell, column) => (column === 2 ? cell.padStart(widths[2] ?? 0) : cell.padEnd(widths[column] ?? 0)))
+      .join('  '),
+  )
   return [title, ...lines.map((line) => `  ${line.trimEnd()}`), ''].join('\n')
 }
 
@@ -14,7 +24,8 @@ export function checkText(check: Check): string {
 }
 
 function noteOf({ note, rounds }: Row): string {
-  const spread = rounds === undefined || rounds.length < 2 ? '' : `[${number(Math.min(...rounds))} – ${number(Math.max(...rounds))}]`
+  const spread =
+    rounds === undefined || rounds.length < 2 ? '' : `[${number(Math.min(...rounds))} – ${number(Math.max(...rounds))}]`
   return [spread, note ?? ''].filter((part) => part !== '').join(' ')
 }
 

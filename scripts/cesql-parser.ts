@@ -5,7 +5,9 @@ import peggy from 'peggy'
 
 const GRAMMAR = fileURLToPath(new URL('../src/pattern/expression/cesql.peggy', import.meta.url))
 
-export const CESQL_PARSER: string = fileURLToPath(new URL('../src/pattern/expression/cesql-parser.generated.ts', import.meta.url))
+export const CESQL_PARSER: string = fileURLToPath(
+  new URL('../src/pattern/expression/cesql-parser.generated.ts', import.meta.url),
+)
 
 const HEAD = `// @ts-nocheck
 /** Written by \`npm run grammar\` from cesql.peggy: change that. Only expression-parser.ts imports this. */

@@ -11,7 +11,10 @@ const root = fileURLToPath(new URL('..', import.meta.url))
 const folder = mkdtempSync(join(tmpdir(), 'millrace-pack-'))
 try {
   // Without scripts, as `npm run package:check` has built: a build here would take the files from under whoever runs them.
-  const packed = execFileSync('npm', ['pack', '--ignore-scripts', '--json', '--pack-destination', folder], { cwd: root, encoding: 'utf8' })
+  const packed = execFileSync('npm', ['pack', '--ignore-scripts', '--json', '--pack-destination', folder], {
+    cwd: root,
+    encoding: 'utf8',
+  })
   const { filename, size, unpackedSize, entryCount } = JSON.parse(packed)[0]
   console.log(`${filename}: ${entryCount} files, ${size} bytes packed, ${unpackedSize} unpacked`)
   const tarball = join(folder, filename)
@@ -19,7 +22,11 @@ try {
   const { messages } = await publint({ pack: { tarball: new Uint8Array(readFileSync(tarball)).buffer }, strict: true })
   for (const message of messages) console.error(`publint: ${formatMessage(message, manifest)}`)
   if (messages.length > 0) process.exitCode = 1
-  execFileSync(process.execPath, [join(root, 'node_modules/@arethetypeswrong/cli/dist/index.js'), tarball, '--profile', 'node16'], { stdio: 'inherit' })
+  execFileSync(
+    process.execPath,
+    [join(root, 'node_modules/@arethetypeswrong/cli/dist/index.js'), tarball, '--profile', 'node16'],
+    { stdio: 'inherit' },
+  )
 } catch (error) {
   if (error.status === undefined) throw error
   process.exitCode = 1

@@ -18,10 +18,24 @@ function entryOf(name, version, dependent) {
   const words = name.split(/[/-]/).map((word) => ({ x86: 'ia32', arm: 'arm', riscv64gc: 'riscv64' })[word] ?? word)
   const cpu = PROCESSORS.filter((processor) => words.includes(processor))
   const os = SYSTEMS.filter((system) => words.includes(system))
-  const libc = words.some((word) => word.startsWith('musl')) ? ['musl'] : words.some((word) => word.startsWith('gnu')) ? ['glibc'] : undefined
+  const libc = words.some((word) => word.startsWith('musl'))
+    ? ['musl']
+    : words.some((word) => word.startsWith('gnu'))
+      ? ['glibc']
+      : undefined
   if (cpu.length === 0 && os.length === 0) return undefined
-  const entry = { version: version.replace(/^[\^~]/, ''), ...(cpu.length > 0 && { cpu }), ...(dependent.dev && { dev: true }) }
-  return { ...entry, ...(libc && { libc }), optional: true, ...(os.length > 0 && { os }), ...(dependent.engines && { engines: dependent.engines }) }
+  const entry = {
+    version: version.replace(/^[\^~]/, ''),
+    ...(cpu.length > 0 && { cpu }),
+    ...(dependent.dev && { dev: true }),
+  }
+  return {
+    ...entry,
+    ...(libc && { libc }),
+    optional: true,
+    ...(os.length > 0 && { os }),
+    ...(dependent.engines && { engines: dependent.engines }),
+  }
 }
 
 /** Whether `name` is found from the package at `place`, as Node looks it up. */

@@ -8,11 +8,16 @@ const LIST = /<!-- scenarios (\d+) -->[\s\S]*?<!-- end -->/g
 
 /** The page, with each clause's list as it must be. */
 export function withScenarios(page: string): string {
-  return page.replaceAll(LIST, (_, clause: string) => `<!-- scenarios ${clause} -->\n${scenarioList(Number(clause))}<!-- end -->`)
+  return page.replaceAll(
+    LIST,
+    (_, clause: string) => `<!-- scenarios ${clause} -->\n${scenarioList(Number(clause))}<!-- end -->`,
+  )
 }
 
 function scenarioList(clause: number): string {
-  const names = SCENARIOS.filter((scenario) => scenario.clause === clause).map((scenario) => `- \`${scenario.name}\`${needs(scenario.needs)}\n`)
+  const names = SCENARIOS.filter((scenario) => scenario.clause === clause).map(
+    (scenario) => `- \`${scenario.name}\`${needs(scenario.needs)}\n`,
+  )
   return `<details>\n<summary>${names.length} scenarios</summary>\n\n${names.join('')}\n</details>\n`
 }
 

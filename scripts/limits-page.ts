@@ -21,9 +21,14 @@ the two.
 `
 
 /** The whole page, as it must be. */
-export function limitsPage(source: string = readFileSync(SOURCE, 'utf8'), limits: Readonly<Record<string, number>> = LIMITS): string {
+export function limitsPage(
+  source: string = readFileSync(SOURCE, 'utf8'),
+  limits: Readonly<Record<string, number>> = LIMITS,
+): string {
   const comments = commentsOf(source)
-  const rows = Object.entries(limits).map(([name, value]) => `| \`${name}\` | ${human(name, value)} | ${comments.get(name) ?? ''} |\n`)
+  const rows = Object.entries(limits).map(
+    ([name, value]) => `| \`${name}\` | ${human(name, value)} | ${comments.get(name) ?? ''} |\n`,
+  )
   return HEAD + rows.join('')
 }
 

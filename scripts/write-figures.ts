@@ -28,7 +28,10 @@ function cell(text: string): string {
 }
 
 function rowText(row: Row): string {
-  const spread = row.rounds !== undefined && row.rounds.length > 1 ? `${number(Math.min(...row.rounds))} – ${number(Math.max(...row.rounds))}` : ''
+  const spread =
+    row.rounds !== undefined && row.rounds.length > 1
+      ? `${number(Math.min(...row.rounds))} – ${number(Math.max(...row.rounds))}`
+      : ''
   const checks = (row.checks ?? []).map(checkText).join(' · ')
   return `| ${[row.load, row.subject, `${number(row.value)} ${row.unit}`, spread, checks, row.note ?? ''].map(cell).join(' | ')} |\n`
 }

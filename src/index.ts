@@ -4,9 +4,12 @@
 import type { Broker } from './broker/broker.ts'
 import { type ConnectOptions, connectWith, type EngineOpener } from './broker/connect.ts'
 
-const openRemote: EngineOpener = async (url, options) => (await import('./engines/remote/open.ts')).openRemoteEngine(url, options)
-const openNats: EngineOpener = async (url, options) => (await import('./engines/nats/open.ts')).openNatsEngine(url, options)
-const openRedis: EngineOpener = async (url, options) => (await import('./engines/redis/open.ts')).openRedisEngine(url, options)
+const openRemote: EngineOpener = async (url, options) =>
+  (await import('./engines/remote/open.ts')).openRemoteEngine(url, options)
+const openNats: EngineOpener = async (url, options) =>
+  (await import('./engines/nats/open.ts')).openNatsEngine(url, options)
+const openRedis: EngineOpener = async (url, options) =>
+  (await import('./engines/redis/open.ts')).openRedisEngine(url, options)
 const openFile: EngineOpener = async (url, options) => {
   if (options.readOnly === true) return (await import('./engines/embedded/open.ts')).openFileReader(url)
   return (await import('./engines/embedded/shared-directory.ts')).openSharedEngine(url, options)
@@ -48,7 +51,13 @@ export const connect: (url: string | URL, options?: ConnectOptions) => Promise<B
   kafka: { open: async (url, options) => (await import('./engines/kafka/open.ts')).openKafkaEngine(url, options) },
 })
 
-export { type ErrorCode, type ErrorDetails, type ErrorDetailsOf, isMillraceError, MillraceError } from './base/errors.ts'
+export {
+  type ErrorCode,
+  type ErrorDetails,
+  type ErrorDetailsOf,
+  isMillraceError,
+  MillraceError,
+} from './base/errors.ts'
 export type { TimeText } from './base/time-text.ts'
 export { bytes, type Duration, duration, type Size } from './base/units.ts'
 export type {
@@ -81,7 +90,15 @@ export type {
 } from './broker/description.ts'
 export type { Failure, OnDead, Receipt, ScheduledReceipt, StoredReceipt } from './broker/engine.ts'
 export type { Logger } from './broker/logger.ts'
-export { type Channel, type ChannelOptions, type Queue, queue, type Retention, type Stream, stream } from './channel/channel.ts'
+export {
+  type Channel,
+  type ChannelOptions,
+  type Queue,
+  queue,
+  type Retention,
+  type Stream,
+  stream,
+} from './channel/channel.ts'
 export { type Consumer, consumer } from './consumer/consumer.ts'
 export type {
   BatchHandler,
@@ -104,7 +121,13 @@ export type {
   Running,
   RunSummary,
 } from './consumer/consumer-types.ts'
-export { attribute, type CloudEvent, type EventAttributes, type NewEvent, type StoredEvent } from './event/cloud-event.ts'
+export {
+  attribute,
+  type CloudEvent,
+  type EventAttributes,
+  type NewEvent,
+  type StoredEvent,
+} from './event/cloud-event.ts'
 export { type EventDefinition, type EventFilter, type EventOptions, event } from './event/event.ts'
 export { decodeHttp, type HttpHeaders } from './event/http/decode-http.ts'
 export { encodeHttp, type HttpMessage } from './event/http/encode-http.ts'

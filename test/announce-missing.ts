@@ -18,5 +18,7 @@ export function setup(): void {
   })
   if (!existsSync(CHROMIUM)) missing.push('pages in a browser (there is no Chromium)')
   if (missing.length > 0)
-    console.warn(`\n!!! TESTS THAT DO NOT RUN HERE, because a program is missing:\n${missing.map((each) => `!!!   ${each}`).join('\n')}\n`)
+    console.warn(
+      `\n!!! TESTS THAT DO NOT RUN HERE, because a program is missing:\n${missing.map((each) => `!!!   ${each}`).join('\n')}\n`,
+    )
 }

@@ -7,7 +7,11 @@ import { cpuEach, publishAll, rate, Tally } from '../load.ts'
 import { atLeast, CEILING, inFlights, inFlightText, loadOf, MILLRACE, ratedRows } from '../loads.ts'
 import type { Consuming, OpenSystem, Place } from '../system.ts'
 
-export async function measureEndToEnd(open: OpenSystem, place: Place, { events = 0, warmup = 0, inFlight = 1, consumers = 1 }: Params): Promise<Figures> {
+export async function measureEndToEnd(
+  open: OpenSystem,
+  place: Place,
+  { events = 0, warmup = 0, inFlight = 1, consumers = 1 }: Params,
+): Promise<Figures> {
   const system = await open(place)
   const warm = Array.from({ length: consumers }, () => new Tally(warmup))
   const tallies = Array.from({ length: consumers }, () => new Tally(events))

@@ -22,9 +22,15 @@ export const engines: Case = {
         const subjects = pair.map((subject) => [subject, loadOf(bench, subject, inFlight)] as const)
         const measured = await bench.compare('engines', subjects)
         const [mine, plain] = pair.map((name) => measured.get(name)?.figure('rate') ?? Number.NaN)
-        const share = { of: `× ${pair[1]}`, measured: (mine ?? 0) / (plain ?? 1), required: SHARE, sense: 'at least' } as const
+        const share = {
+          of: `× ${pair[1]}`,
+          measured: (mine ?? 0) / (plain ?? 1),
+          required: SHARE,
+          sense: 'at least',
+        } as const
         const text = inFlightText(inFlight)
-        for (const row of ratedRows(text, measured, 'rate', 'events/s', [])) rows.push(row.subject === pair[0] ? { ...row, checks: [share] } : row)
+        for (const row of ratedRows(text, measured, 'rate', 'events/s', []))
+          rows.push(row.subject === pair[0] ? { ...row, checks: [share] } : row)
       }
     }
     return rows

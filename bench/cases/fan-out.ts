@@ -17,7 +17,9 @@ export const fanOut: Case = {
       const rates: { one: number[]; five: number[] } = { one: [], five: [] }
       for (let round = 0; round < bench.rounds; round++) {
         rates.one.push((await bench.measure('fan-out', subject, { ...params, consumers: 1 }))['rate'] as number)
-        rates.five.push((await bench.measure('fan-out', subject, { ...params, consumers: CONSUMERS }))['rate'] as number)
+        rates.five.push(
+          (await bench.measure('fan-out', subject, { ...params, consumers: CONSUMERS }))['rate'] as number,
+        )
       }
       rows.push(...rowsOf(subject, rates))
     }
@@ -25,9 +27,15 @@ export const fanOut: Case = {
   },
 }
 
-function rowsOf(subject: string, { one, five }: { readonly one: readonly number[]; readonly five: readonly number[] }): Row[] {
+function rowsOf(
+  subject: string,
+  { one, five }: { readonly one: readonly number[]; readonly five: readonly number[] },
+): Row[] {
   const [alone, each] = [median(one), median(five)]
-  const checks = subject === MILLRACE ? [{ of: 'of one alone', measured: each / alone, required: 0.35, sense: 'at least' as const }] : []
+  const checks =
+    subject === MILLRACE
+      ? [{ of: 'of one alone', measured: each / alone, required: 0.35, sense: 'at least' as const }]
+      : []
   return [
     { load: 'one consumer', subject, value: alone, unit: 'events/s', rounds: one },
     { load: 'each of five', subject, value: each, unit: 'events/s', rounds: five, checks },

@@ -9,7 +9,11 @@ import { fill } from './filling.ts'
 const LEVELS = [10_000, 100_000, 1_000_000, 10_000_000] as const
 
 /** One process: filled to each level in turn, measured at each (with events that count towards the next). */
-async function measure(_open: OpenSystem, place: Place, { events = 0, probe = 0, probeOne = 0 }: Params): Promise<Figures> {
+async function measure(
+  _open: OpenSystem,
+  place: Place,
+  { events = 0, probe = 0, probeOne = 0 }: Params,
+): Promise<Figures> {
   const system = await MillraceSystem.open(place)
   const figures: Record<string, number> = {}
   let stored = 0
@@ -35,7 +39,12 @@ export const growth: Case = {
   measure,
   async run(bench) {
     const events = Math.max(bench.events(10_000_000), LEVELS[0])
-    const figures = await bench.measure('growth', MILLRACE, { events, probe: bench.events(80_000), probeOne: bench.events(2000), inFlight: 1000 })
+    const figures = await bench.measure('growth', MILLRACE, {
+      events,
+      probe: bench.events(80_000),
+      probeOne: bench.events(2000),
+      inFlight: 1000,
+    })
     const levels = LEVELS.filter((level) => level <= events)
     const row = (name: string, unit: string, level: number): Row => ({
       load: `${level.toLocaleString('en')} stored`,
@@ -43,6 +52,9 @@ export const growth: Case = {
       value: figures[`${name}${level}`] ?? Number.NaN,
       unit,
     })
-    return [...levels.map((level) => row('rate', 'events/s, 1,000 in flight', level)), ...levels.map((level) => row('p50Ms', 'ms p50, 1 in flight', level))]
+    return [
+      ...levels.map((level) => row('rate', 'events/s, 1,000 in flight', level)),
+      ...levels.map((level) => row('p50Ms', 'ms p50, 1 in flight', level)),
+    ]
   },
 }

@@ -8,7 +8,11 @@ import { MILLRACE } from '../loads.ts'
 import { MillraceSystem } from '../millrace.ts'
 import type { OpenSystem, Place } from '../system.ts'
 
-async function measure(_open: OpenSystem, place: Place, { channels = 0, consumers = 0, seconds = 1, events = 0 }: Params): Promise<Figures> {
+async function measure(
+  _open: OpenSystem,
+  place: Place,
+  { channels = 0, consumers = 0, seconds = 1, events = 0 }: Params,
+): Promise<Figures> {
   const system = await MillraceSystem.open(place)
   const began = performance.now()
   const streams = Array.from({ length: channels }, (_, at) => cartStream(`carts-${at}`))
@@ -18,11 +22,15 @@ async function measure(_open: OpenSystem, place: Place, { channels = 0, consumer
     const handler = async (): Promise<void> => {
       handled++
     }
-    await system.broker.start(consumer(`consumer-${at}`, streams[at % channels] as ReturnType<typeof cartStream>).on(ItemAdded, handler))
+    await system.broker.start(
+      consumer(`consumer-${at}`, streams[at % channels] as ReturnType<typeof cartStream>).on(ItemAdded, handler),
+    )
   }
   // Every consumer is alive: an event each.
   await Promise.all(
-    Array.from({ length: consumers }, (_, at) => system.broker.publish(streams[at % channels] as ReturnType<typeof cartStream>, ItemAdded(cartItem(at)))),
+    Array.from({ length: consumers }, (_, at) =>
+      system.broker.publish(streams[at % channels] as ReturnType<typeof cartStream>, ItemAdded(cartItem(at))),
+    ),
   )
   while (handled < consumers) await sleep(5)
   const setupMs = performance.now() - began
@@ -51,12 +59,26 @@ export const idle: Case = {
     const many = await bench.measure('idle', MILLRACE, { channels, consumers, ...common })
     const text = `${channels.toLocaleString('en')} channels, ${consumers.toLocaleString('en')} consumers`
     const figure = (figures: Figures, name: string): number => figures[name] ?? Number.NaN
-    const row = (load: string, figures: Figures, name: string, unit: string): Row => ({ load, subject: MILLRACE, value: figure(figures, name), unit })
+    const row = (load: string, figures: Figures, name: string, unit: string): Row => ({
+      load,
+      subject: MILLRACE,
+      value: figure(figures, name),
+      unit,
+    })
     const cpu = { of: '% of a processor', measured: figure(many, 'cpuPercent'), required: 1, sense: 'at most' as const }
-    const speed = { of: 'of the rate without them', measured: figure(many, 'published') / figure(none, 'published'), required: 0.8, sense: 'at least' as const }
+    const speed = {
+      of: 'of the rate without them',
+      measured: figure(many, 'published') / figure(none, 'published'),
+      required: 0.8,
+      sense: 'at least' as const,
+    }
     return [
       row('no channel, no consumer', none, 'cpuPercent', '% CPU'),
-      { ...row(text, many, 'cpuPercent', '% CPU'), checks: [cpu], note: `made and first used in ${Math.round(figure(many, 'setupMs'))} ms` },
+      {
+        ...row(text, many, 'cpuPercent', '% CPU'),
+        checks: [cpu],
+        note: `made and first used in ${Math.round(figure(many, 'setupMs'))} ms`,
+      },
       row('no channel, no consumer', none, 'rssMb', 'MB'),
       row(text, many, 'rssMb', 'MB'),
       row('no channel, no consumer', none, 'published', 'events/s'),

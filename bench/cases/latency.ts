@@ -11,7 +11,13 @@ import type { OpenSystem, Place, System } from '../system.ts'
 const RATE = 1000
 
 /** Publish each line when it is due; resolves when all publishes have. */
-async function openLoop(system: System, begin: number, end: number, perSecond: number, sent: (line: number, due: number) => void): Promise<void> {
+async function openLoop(
+  system: System,
+  begin: number,
+  end: number,
+  perSecond: number,
+  sent: (line: number, due: number) => void,
+): Promise<void> {
   const published: Promise<unknown>[] = []
   const start = performance.now()
   for (let line = begin; line < end; ) {
@@ -27,7 +33,11 @@ async function openLoop(system: System, begin: number, end: number, perSecond: n
   await Promise.all(published)
 }
 
-async function measure(open: OpenSystem, place: Place, { warmup = 0, events = 0, rate = RATE }: Params): Promise<Figures> {
+async function measure(
+  open: OpenSystem,
+  place: Place,
+  { warmup = 0, events = 0, rate = RATE }: Params,
+): Promise<Figures> {
   const system = await open(place)
   const total = warmup + events
   const tally = new Tally(total)
@@ -79,6 +89,10 @@ export const latency: Case = {
       ...ratedRows('p99', measured, 'p99Ms', 'ms', [p99]),
       ...ratedRows('p99.9', measured, 'p999Ms', 'ms', []),
     ]
-    return [...rows, ...ratedRows('publish delay, p50', measured, 'delayP50Ms', 'ms', []), ...ratedRows('publish delay, p99', measured, 'delayP99Ms', 'ms', [])]
+    return [
+      ...rows,
+      ...ratedRows('publish delay, p50', measured, 'delayP50Ms', 'ms', []),
+      ...ratedRows('publish delay, p99', measured, 'delayP99Ms', 'ms', []),
+    ]
   },
 }

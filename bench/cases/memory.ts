@@ -8,7 +8,11 @@ function peakMb(): number {
   return process.resourceUsage().maxRSS / 1024
 }
 
-async function measure(open: OpenSystem, place: Place, { events = 0, behind = 0, inFlight = 1000 }: Params): Promise<Figures> {
+async function measure(
+  open: OpenSystem,
+  place: Place,
+  { events = 0, behind = 0, inFlight = 1000 }: Params,
+): Promise<Figures> {
   const first = await open(place)
   const beforeMb = peakMb()
   const tally = new Tally(events)

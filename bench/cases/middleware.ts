@@ -23,12 +23,20 @@ export const middleware: Case = {
     const params = loadOf(bench, MILLRACE, 1000)
     const measured = new Map<number, Figures[]>(COUNTS.map((count) => [count, []]))
     for (let round = 0; round < bench.rounds; round++)
-      for (const [count, figures] of measured) figures.push(await bench.measure('middleware', MILLRACE, { ...params, middlewares: count }))
+      for (const [count, figures] of measured)
+        figures.push(await bench.measure('middleware', MILLRACE, { ...params, middlewares: count }))
     return [...measured].map(([count, figures]): Row => {
       const rates = figures.map(({ rate }) => rate ?? Number.NaN)
       const cpuUs = median(figures.map((each) => each['cpuUs'] ?? Number.NaN))
       const load = count === 0 ? 'none' : `${count}`
-      return { load, subject: MILLRACE, value: median(rates), unit: 'events/s', rounds: rates, note: `${cpuUs.toFixed(1)} µs of processor each` }
+      return {
+        load,
+        subject: MILLRACE,
+        value: median(rates),
+        unit: 'events/s',
+        rounds: rates,
+        note: `${cpuUs.toFixed(1)} µs of processor each`,
+      }
     })
   },
 }

@@ -60,8 +60,12 @@ export const opening: Case = {
       crashed.push(await step(OPEN))
     }
     bench.remove(directory)
-    for (const { stored = 0 } of [...clean, ...crashed]) if (!(stored >= events)) throw new Error(`${stored} events were found where ${events} were stored`)
-    return [...rowsOf(`${events.toLocaleString('en')} events, closed`, clean), ...rowsOf(`${events.toLocaleString('en')} events, SIGKILL`, crashed)]
+    for (const { stored = 0 } of [...clean, ...crashed])
+      if (!(stored >= events)) throw new Error(`${stored} events were found where ${events} were stored`)
+    return [
+      ...rowsOf(`${events.toLocaleString('en')} events, closed`, clean),
+      ...rowsOf(`${events.toLocaleString('en')} events, SIGKILL`, crashed),
+    ]
   },
 }
 

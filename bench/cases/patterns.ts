@@ -41,15 +41,25 @@ const EVENT_RULER: Readonly<Record<string, number>> = {
 }
 
 function ruleSets(): Record<string, RuleSet> {
-  const { sets } = JSON.parse(readFileSync(join(SUITES, 'event-ruler-benchmark.json'), 'utf8')) as { readonly sets: Record<string, RuleSet> }
+  const { sets } = JSON.parse(readFileSync(join(SUITES, 'event-ruler-benchmark.json'), 'utf8')) as {
+    readonly sets: Record<string, RuleSet>
+  }
   const all = Object.values(sets)
-  return { ...sets, 'ALL 70': { rules: all.flatMap(({ rules }) => rules), synth20000Counts: all.flatMap(({ synth20000Counts }) => synth20000Counts) } }
+  return {
+    ...sets,
+    'ALL 70': {
+      rules: all.flatMap(({ rules }) => rules),
+      synth20000Counts: all.flatMap(({ synth20000Counts }) => synth20000Counts),
+    },
+  }
 }
 
 function checkCounts(name: string, index: RuleIndex, events: readonly string[], expected: readonly number[]): void {
   const counts = expected.map(() => 0)
-  for (const event of events) for (const rule of index.match(event)) counts[Number(rule)] = (counts[Number(rule)] as number) + 1
-  if (events.length === EVENTS && counts.join() !== expected.join()) throw new Error(`${name}: matched ${counts.join()}, expected ${expected.join()}`)
+  for (const event of events)
+    for (const rule of index.match(event)) counts[Number(rule)] = (counts[Number(rule)] as number) + 1
+  if (events.length === EVENTS && counts.join() !== expected.join())
+    throw new Error(`${name}: matched ${counts.join()}, expected ${expected.join()}`)
 }
 
 /** Events a second. */
@@ -59,7 +69,11 @@ function rateOf(events: readonly string[], each: (event: string) => unknown): nu
   return (events.length / (performance.now() - start)) * 1000
 }
 
-async function measure(_open: OpenSystem, { directory }: Place, { set = 0, events = EVENTS }: Params): Promise<Figures> {
+async function measure(
+  _open: OpenSystem,
+  { directory }: Place,
+  { set = 0, events = EVENTS }: Params,
+): Promise<Figures> {
   const file = join(directory, 'citylots.jsonl')
   execFileSync(process.execPath, [join(SUITES, 'make-citylots.mjs'), String(EVENTS), file])
   const texts = readFileSync(file, 'utf8').trimEnd().split('\n').slice(0, events)
@@ -73,7 +87,11 @@ async function measure(_open: OpenSystem, { directory }: Place, { set = 0, event
     parsed.push(rateOf(texts, JSON.parse))
     matched.push(rateOf(texts, (text) => index.match(text)))
   }
-  return { parsed: median(parsed), matched: median(matched), ratio: median(matched.map((rate, round) => rate / (parsed[round] as number))) }
+  return {
+    parsed: median(parsed),
+    matched: median(matched),
+    ratio: median(matched.map((rate, round) => rate / (parsed[round] as number))),
+  }
 }
 
 export const patterns: Case = {
@@ -86,7 +104,8 @@ export const patterns: Case = {
     const names = Object.keys(ruleSets())
     const rounds = new Map<string, Figures[]>(names.slice(0, bench.quick ? 1 : names.length).map((name) => [name, []]))
     for (let round = 0; round < bench.rounds; round++) {
-      for (const [name, found] of rounds) found.push(await bench.measure('patterns', MILLRACE, { set: names.indexOf(name), events }))
+      for (const [name, found] of rounds)
+        found.push(await bench.measure('patterns', MILLRACE, { set: names.indexOf(name), events }))
     }
     return [...rounds].map(([name, found]) => rowOf(name, found))
   },

@@ -40,7 +40,11 @@ async function published(children: readonly ChildProcess[], what: 'warm' | 'publ
   }
 }
 
-async function measure(_: OpenSystem, { directory }: Place, { events = 0, warmup = 0, processes = 1, signs = 0 }: Params): Promise<Figures> {
+async function measure(
+  _: OpenSystem,
+  { directory }: Place,
+  { events = 0, warmup = 0, processes = 1, signs = 0 }: Params,
+): Promise<Figures> {
   const children: ChildProcess[] = []
   for (let at = 0; at < processes; at++) {
     const share = {
@@ -89,5 +93,11 @@ async function compared(bench: Bench, events: number, signs: number, handlers: s
     rounds: measured.get('millrace')?.all('rate') ?? [],
   })
   const [alone, both] = [row('1 process', one), row('2 processes', two)]
-  return [alone, { ...both, checks: [{ of: '× 1 process', measured: both.value / alone.value, required: 1, sense: 'at least' as const }] }]
+  return [
+    alone,
+    {
+      ...both,
+      checks: [{ of: '× 1 process', measured: both.value / alone.value, required: 1, sense: 'at least' as const }],
+    },
+  ]
 }

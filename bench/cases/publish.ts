@@ -4,7 +4,11 @@ import { cpuEach, percentile, publishAll, rate } from '../load.ts'
 import { atLeast, CEILING, inFlights, inFlightText, loadOf, MILLRACE, ratedRows } from '../loads.ts'
 import type { OpenSystem, Place } from '../system.ts'
 
-async function measure(open: OpenSystem, place: Place, { events = 0, warmup = 0, inFlight = 1 }: Params): Promise<Figures> {
+async function measure(
+  open: OpenSystem,
+  place: Place,
+  { events = 0, warmup = 0, inFlight = 1 }: Params,
+): Promise<Figures> {
   const system = await open(place)
   await publishAll(system, 1000, 0, warmup)
   const times = new Float64Array(inFlight === 1 ? events : 0)
@@ -14,7 +18,12 @@ async function measure(open: OpenSystem, place: Place, { events = 0, warmup = 0,
   const cpu = process.cpuUsage()
   const start = performance.now()
   await publishAll(system, inFlight, warmup, warmup + events, inFlight === 1 ? timing : undefined)
-  const figures = { rate: rate(events, start), cpuUs: cpuEach(events, cpu), p50Ms: percentile(times, 0.5), p99Ms: percentile(times, 0.99) }
+  const figures = {
+    rate: rate(events, start),
+    cpuUs: cpuEach(events, cpu),
+    p50Ms: percentile(times, 0.5),
+    p99Ms: percentile(times, 0.99),
+  }
   await system.close()
   return figures
 }
@@ -38,7 +47,9 @@ export const publish: Case = {
       const times: Check[] = [
         {
           of: '× ceiling',
-          measured: (measured.get(MILLRACE)?.figure('p50Ms') ?? Number.NaN) / (measured.get(CEILING)?.figure('p50Ms') ?? Number.NaN),
+          measured:
+            (measured.get(MILLRACE)?.figure('p50Ms') ?? Number.NaN) /
+            (measured.get(CEILING)?.figure('p50Ms') ?? Number.NaN),
           required: 1.2,
           sense: 'at most',
         },

@@ -15,7 +15,9 @@ const BATCH = 100
 const BATCHES_IN_FLIGHT = 10
 
 async function measure(open: OpenSystem, place: Place, params: Params): Promise<Figures> {
-  return params['batch'] === undefined ? measureEndToEnd(open, place, params) : measureBatches(open, place, params['batch'], params['events'] ?? 0)
+  return params['batch'] === undefined
+    ? measureEndToEnd(open, place, params)
+    : measureBatches(open, place, params['batch'], params['events'] ?? 0)
 }
 
 async function measureBatches(open: OpenSystem, place: Place, size: number, events: number): Promise<Figures> {
@@ -42,7 +44,8 @@ async function measureBatches(open: OpenSystem, place: Place, size: number, even
   await publish(0, events)
   const figures = { rate: rate(events, start) }
   const from = Math.floor(events / 4)
-  for await (const { offset, data } of broker.read(carts)) if (offset >= from) tally.add((data as { line: number }).line)
+  for await (const { offset, data } of broker.read(carts))
+    if (offset >= from) tally.add((data as { line: number }).line)
   await system.close()
   tally.check()
   return figures
@@ -60,12 +63,19 @@ export const remote: Case = {
     const mine = singles.get(SERVED)?.figure('rate') ?? Number.NaN
     const theirs = singles.get('redis')?.figure('rate')
     const inBatches = batches.get(SERVED)?.figure('rate') ?? Number.NaN
-    const check = (measured: number, required: number) => ({ of: '× redis', measured, required, sense: 'at least' }) as const
+    const check = (measured: number, required: number) =>
+      ({ of: '× redis', measured, required, sense: 'at least' }) as const
     const checked = (rows: Row[], ratio: number, required: number): Row[] =>
-      rows.map((row) => (row.subject === SERVED && theirs !== undefined ? { ...row, checks: [check(ratio, required)] } : row))
+      rows.map((row) =>
+        row.subject === SERVED && theirs !== undefined ? { ...row, checks: [check(ratio, required)] } : row,
+      )
     return [
       ...checked(ratedRows('1,000 in flight', singles, 'rate', 'events/s', []), mine / (theirs ?? Number.NaN), 1),
-      ...checked(ratedRows('batches of 100, published', batches, 'rate', 'events/s', []), inBatches / (theirs ?? Number.NaN), 2),
+      ...checked(
+        ratedRows('batches of 100, published', batches, 'rate', 'events/s', []),
+        inBatches / (theirs ?? Number.NaN),
+        2,
+      ),
     ]
   },
 }

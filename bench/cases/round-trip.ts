@@ -4,7 +4,11 @@ import { rate, Tally, tripAll } from '../load.ts'
 import { CEILING, inFlights, inFlightText, loadOf, MILLRACE, ratedRows } from '../loads.ts'
 import type { OpenSystem, Place } from '../system.ts'
 
-async function measure(open: OpenSystem, place: Place, { events = 0, warmup = 0, inFlight = 1 }: Params): Promise<Figures> {
+async function measure(
+  open: OpenSystem,
+  place: Place,
+  { events = 0, warmup = 0, inFlight = 1 }: Params,
+): Promise<Figures> {
   const system = await open(place)
   const tally = new Tally(warmup + events)
   const handled = new Map<number, () => void>()

@@ -44,7 +44,11 @@ function timeChanges(index: RuleIndex, size: number): Figures {
   return { addMs: median(added), removeMs: median(removed), slowAddMs: slow(added), slowRemoveMs: slow(removed) }
 }
 
-async function measure(_open: OpenSystem, _place: Place, { events: count = 5000, largest = 100_000 }: Params): Promise<Figures> {
+async function measure(
+  _open: OpenSystem,
+  _place: Place,
+  { events: count = 5000, largest = 100_000 }: Params,
+): Promise<Figures> {
   const events = shopEvents(count)
   const sizes = SIZES.filter((size) => size <= largest)
   const built = sizes.map(indexOf)
@@ -80,8 +84,16 @@ export const rules: Case = {
     if (measured === undefined) return []
     return SIZES.filter((size) => size <= largest).map((size): Row => {
       const figure = (name: string): number => measured.figure(`${name}-${size}`)
-      const most = (of: string, value: number, required: number): Check => ({ of, measured: value, required, sense: 'at most' })
-      const changes = [most('ms to add (99 %)', figure('slowAddMs'), 5), most('ms to remove (99 %)', figure('slowRemoveMs'), 5)]
+      const most = (of: string, value: number, required: number): Check => ({
+        of,
+        measured: value,
+        required,
+        sense: 'at most',
+      })
+      const changes = [
+        most('ms to add (99 %)', figure('slowAddMs'), 5),
+        most('ms to remove (99 %)', figure('slowRemoveMs'), 5),
+      ]
       return {
         load: `${size.toLocaleString('en')} rules`,
         subject: MILLRACE,

@@ -9,13 +9,20 @@ const QUEUE = 'carts'
 const CONCURRENCY = 200
 
 class BullMq implements System {
-  readonly #connection: { readonly url: string; readonly enableAutoPipelining: true; readonly maxRetriesPerRequest: null }
+  readonly #connection: {
+    readonly url: string
+    readonly enableAutoPipelining: true
+    readonly maxRetriesPerRequest: null
+  }
   readonly #queue: Queue<BareEvent>
   readonly #workers: Worker<BareEvent>[] = []
 
   constructor(url: string) {
     this.#connection = { url, enableAutoPipelining: true, maxRetriesPerRequest: null }
-    this.#queue = new Queue<BareEvent>(QUEUE, { connection: this.#connection, defaultJobOptions: { removeOnComplete: true } })
+    this.#queue = new Queue<BareEvent>(QUEUE, {
+      connection: this.#connection,
+      defaultJobOptions: { removeOnComplete: true },
+    })
   }
 
   publish(item: CartItem): Promise<unknown> {
@@ -23,7 +30,10 @@ class BullMq implements System {
   }
 
   async consume(_name: string, handler: ItemHandler): Promise<Consuming> {
-    const worker = new Worker<BareEvent>(QUEUE, ({ data }) => handler(data.data), { connection: this.#connection, concurrency: CONCURRENCY })
+    const worker = new Worker<BareEvent>(QUEUE, ({ data }) => handler(data.data), {
+      connection: this.#connection,
+      concurrency: CONCURRENCY,
+    })
     this.#workers.push(worker)
     await worker.waitUntilReady()
     return {

@@ -39,7 +39,12 @@ class PlainKafka implements System {
   static async open(url: string): Promise<PlainKafka> {
     const system = new PlainKafka(url)
     const admin = new Admin(system.#client)
-    await admin.createTopics({ topics: [TOPIC], partitions: 1, replicas: 1, configs: [{ name: 'flush.messages', value: '1' }] })
+    await admin.createTopics({
+      topics: [TOPIC],
+      partitions: 1,
+      replicas: 1,
+      configs: [{ name: 'flush.messages', value: '1' }],
+    })
     await admin.close()
     return system
   }
@@ -74,7 +79,13 @@ class PlainKafka implements System {
 
   async consume(name: string, handler: ItemHandler): Promise<Consuming> {
     const consumer = new Consumer({ ...this.#client, groupId: name })
-    const stream = await consumer.consume({ topics: [TOPIC], mode: MessagesStreamModes.EARLIEST, autocommit: false, highWaterMark: 5000, maxWaitTime: 500 })
+    const stream = await consumer.consume({
+      topics: [TOPIC],
+      mode: MessagesStreamModes.EARLIEST,
+      autocommit: false,
+      highWaterMark: 5000,
+      maxWaitTime: 500,
+    })
     const handling = new Set<Promise<void>>()
     let last = -1n
     let committed = -1n
@@ -143,7 +154,11 @@ async function start(directory: string): Promise<Server> {
   )
   const java = programOf('java') ?? 'java'
   const classPath = ['-cp', `${jars()}/*`]
-  execFileSync(java, [...classPath, 'kafka.tools.StorageTool', 'format', '-t', randomBytes(16).toString('base64url'), '-c', file], { stdio: 'pipe' })
+  execFileSync(
+    java,
+    [...classPath, 'kafka.tools.StorageTool', 'format', '-t', randomBytes(16).toString('base64url'), '-c', file],
+    { stdio: 'pipe' },
+  )
   const { stop } = await startServer(java, ['-Xms256m', '-Xmx512m', ...classPath, 'kafka.Kafka', file], port)
   return { url: `kafka://127.0.0.1:${port}`, stop }
 }
@@ -155,4 +170,8 @@ function missing(): Promise<string | null> {
 
 export const kafka: Peer = { name: 'kafka', missing, start, open: ({ url }) => PlainKafka.open(url) }
 /** Millrace's engine on the same server in the same setting. */
-export const millraceOnKafka: Peer = { ...kafka, name: 'millrace on kafka', open: ({ url, concurrency }) => MillraceSystem.at(url, concurrency) }
+export const millraceOnKafka: Peer = {
+  ...kafka,
+  name: 'millrace on kafka',
+  open: ({ url, concurrency }) => MillraceSystem.at(url, concurrency),
+}

@@ -7,7 +7,14 @@ import { execFileSync } from 'node:child_process'
 import { writeFileSync } from 'node:fs'
 import { homedir } from 'node:os'
 import { join } from 'node:path'
-import { AckPolicy, type ConsumerMessages, type JetStreamClient, jetstream, jetstreamManager, StorageType } from '@nats-io/jetstream'
+import {
+  AckPolicy,
+  type ConsumerMessages,
+  type JetStreamClient,
+  jetstream,
+  jetstreamManager,
+  StorageType,
+} from '@nats-io/jetstream'
 import { connect, type NatsConnection } from '@nats-io/transport-node'
 import { type BareEvent, bareEvent, type CartItem } from '../events.ts'
 import { MillraceSystem } from '../millrace.ts'
@@ -40,7 +47,11 @@ class NatsJetStream implements System {
 
   async consume(name: string, handler: ItemHandler): Promise<Consuming> {
     const manager = await jetstreamManager(this.#connection)
-    await manager.consumers.add(SUBJECT, { durable_name: name, ack_policy: AckPolicy.Explicit, max_ack_pending: MESSAGES_AHEAD * 2 })
+    await manager.consumers.add(SUBJECT, {
+      durable_name: name,
+      ack_policy: AckPolicy.Explicit,
+      max_ack_pending: MESSAGES_AHEAD * 2,
+    })
     const consumer = await this.#stream.consumers.get(SUBJECT, name)
     const messages = await consumer.consume({
       max_messages: MESSAGES_AHEAD,
@@ -91,13 +102,20 @@ async function missingSynced(): Promise<string | null> {
   if (lacking !== null) return lacking
   const said = execFileSync(program() ?? 'nats-server', ['--version'], { encoding: 'utf8' })
   const [, major = '0', minor = '0'] = /v(\d+)\.(\d+)/.exec(said) ?? []
-  return Number(major) > 2 || (Number(major) === 2 && Number(minor) >= 10) ? null : `${said.trim()} cannot sync every write; 2.10 and later can`
+  return Number(major) > 2 || (Number(major) === 2 && Number(minor) >= 10)
+    ? null
+    : `${said.trim()} cannot sync every write; 2.10 and later can`
 }
 
 const open: OpenSystem = ({ url }) => NatsJetStream.open(url)
 
 export const nats: Peer = { name: 'nats', missing, start: (directory) => start(directory, ''), open }
-export const natsSynced: Peer = { name: 'nats-synced', missing: missingSynced, start: (directory) => start(directory, ', sync_interval: always'), open }
+export const natsSynced: Peer = {
+  name: 'nats-synced',
+  missing: missingSynced,
+  start: (directory) => start(directory, ', sync_interval: always'),
+  open,
+}
 /** Millrace's engine over the same server in the same setting. */
 export const millraceOnNats: Peer = {
   ...natsSynced,

@@ -39,9 +39,13 @@ class PgBossJobs implements System {
   }
 
   async consume(_name: string, handler: ItemHandler): Promise<Consuming> {
-    await this.#boss.work<BareEvent>(QUEUE, { batchSize: BATCH, pollingIntervalSeconds: POLL_SECONDS }, async (jobs) => {
-      await Promise.all(jobs.map(({ data }) => handler(data.data)))
-    })
+    await this.#boss.work<BareEvent>(
+      QUEUE,
+      { batchSize: BATCH, pollingIntervalSeconds: POLL_SECONDS },
+      async (jobs) => {
+        await Promise.all(jobs.map(({ data }) => handler(data.data)))
+      },
+    )
     return {
       settle: async () => {
         while ((await this.#boss.getQueueSize(QUEUE, { before: 'completed' })) > 0) await sleep(5)
@@ -93,7 +97,10 @@ async function start(directory: string): Promise<Server> {
   })
   const port = await freePort()
   const args = ['-D', data, '-h', '127.0.0.1', '-p', String(port), '-k', directory]
-  const { stop } = await startServer(programOf('postgres', postgresFolders()) ?? 'postgres', args, port, { ...user, cwd: directory })
+  const { stop } = await startServer(programOf('postgres', postgresFolders()) ?? 'postgres', args, port, {
+    ...user,
+    cwd: directory,
+  })
   await untilReady(port)
   return { url: `postgres://bench@127.0.0.1:${port}/postgres`, stop }
 }

@@ -18,8 +18,31 @@ const BLOCK_MS = 1000
 /** A server that syncs its append-only file before it answers. */
 export async function startSyncedRedis(directory: string): Promise<Server> {
   const port = await freePort()
-  const durable = ['--appendonly', 'yes', '--appendfsync', 'always', '--save', '', '--auto-aof-rewrite-percentage', '0', '--maxmemory-policy', 'noeviction']
-  const args = ['--port', String(port), '--bind', '127.0.0.1', '--dir', directory, '--daemonize', 'no', '--loglevel', 'warning', ...durable]
+  const durable = [
+    '--appendonly',
+    'yes',
+    '--appendfsync',
+    'always',
+    '--save',
+    '',
+    '--auto-aof-rewrite-percentage',
+    '0',
+    '--maxmemory-policy',
+    'noeviction',
+  ]
+  const args = [
+    '--port',
+    String(port),
+    '--bind',
+    '127.0.0.1',
+    '--dir',
+    directory,
+    '--daemonize',
+    'no',
+    '--loglevel',
+    'warning',
+    ...durable,
+  ]
   const { stop } = await startServer(programOf('redis-server') ?? 'redis-server', args, port)
   return { url: `redis://127.0.0.1:${port}`, stop }
 }
@@ -87,9 +110,18 @@ class RedisStreams implements System {
 }
 
 async function readSome(reader: Redis, group: string): Promise<readonly Entry[]> {
-  const answer = (await reader.xreadgroup('GROUP', group, 'one', 'COUNT', READ_COUNT, 'BLOCK', BLOCK_MS, 'STREAMS', STREAM, '>')) as
-    | readonly (readonly [string, readonly Entry[]])[]
-    | null
+  const answer = (await reader.xreadgroup(
+    'GROUP',
+    group,
+    'one',
+    'COUNT',
+    READ_COUNT,
+    'BLOCK',
+    BLOCK_MS,
+    'STREAMS',
+    STREAM,
+    '>',
+  )) as readonly (readonly [string, readonly Entry[]])[] | null
   return answer?.[0]?.[1] ?? []
 }
 
@@ -101,4 +133,8 @@ function peer(name: string, writers: number): Peer {
 export const redis: Peer = peer('redis', 1)
 export const redisOnFour: Peer = peer('redis-4', 4)
 /** Millrace's engine over the same server in the same setting. */
-export const millraceOnRedis: Peer = { ...redis, name: 'millrace on redis', open: ({ url, concurrency }) => MillraceSystem.at(url, concurrency) }
+export const millraceOnRedis: Peer = {
+  ...redis,
+  name: 'millrace on redis',
+  open: ({ url, concurrency }) => MillraceSystem.at(url, concurrency),
+}

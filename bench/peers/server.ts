@@ -28,13 +28,20 @@ export function freePort(): Promise<number> {
     probe.once('error', reject)
     probe.listen(0, '127.0.0.1', () => {
       const address = probe.address()
-      probe.close(() => (typeof address === 'object' && address !== null ? resolve(address.port) : reject(new Error('no free port'))))
+      probe.close(() =>
+        typeof address === 'object' && address !== null ? resolve(address.port) : reject(new Error('no free port')),
+      )
     })
   })
 }
 
 /** Start a server, wait until it takes connections; `stop` ends it in good order. */
-export async function startServer(program: string, args: readonly string[], port: number, options: SpawnOptions = {}): Promise<{ stop(): Promise<void> }> {
+export async function startServer(
+  program: string,
+  args: readonly string[],
+  port: number,
+  options: SpawnOptions = {},
+): Promise<{ stop(): Promise<void> }> {
   const child = spawn(program, args, { stdio: ['ignore', 'ignore', 'pipe'], ...options })
   let said = ''
   child.stderr?.on('data', (chunk: Buffer) => {

@@ -14,12 +14,22 @@ const line = z.object({ sku, name: z.string(), quantity, unitCents: z.int(), tot
 export const ItemAdded = event('cart.item.added', z.object({ cart, sku, quantity }))
 export const ItemRemoved = event('cart.item.removed', z.object({ cart, sku, quantity }))
 export const CheckedOut = event('cart.checked-out', z.object({ cart, email: z.email() }))
-export const carts = stream('carts', { events: [ItemAdded, ItemRemoved, CheckedOut], key: (e) => e.data.cart, retain: { age: '30d' } })
+export const carts = stream('carts', {
+  events: [ItemAdded, ItemRemoved, CheckedOut],
+  key: (e) => e.data.cart,
+  retain: { age: '30d' },
+})
 
 /** How many of an article are left on the shelf, and whether more were ordered. */
 export const StockChanged = event(
   'stock.changed',
-  z.object({ sku, change: z.int(), left: z.int(), onOrder: z.boolean(), reason: z.enum(['added', 'removed', 'delivered']) }),
+  z.object({
+    sku,
+    change: z.int(),
+    left: z.int(),
+    onOrder: z.boolean(),
+    reason: z.enum(['added', 'removed', 'delivered']),
+  }),
 )
 export const stock = stream('stock', { events: [StockChanged], key: (e) => e.data.sku, retain: { latestByKey: true } })
 
@@ -28,12 +38,22 @@ export const Delivered = event('stock.delivered', z.object({ sku, quantity: z.in
 export const deliveries = queue('deliveries', { events: [Delivered], key: (e) => e.data.sku })
 
 /** What a cart costs now. */
-export const CartPriced = event('cart.priced', z.object({ cart, lines: z.array(line), discountCents: z.int(), shippingCents: z.int(), totalCents: z.int() }))
-export const prices = stream('prices', { events: [CartPriced], key: (e) => e.data.cart, retain: { latestByKey: true, age: '30d' } })
+export const CartPriced = event(
+  'cart.priced',
+  z.object({ cart, lines: z.array(line), discountCents: z.int(), shippingCents: z.int(), totalCents: z.int() }),
+)
+export const prices = stream('prices', {
+  events: [CartPriced],
+  key: (e) => e.data.cart,
+  retain: { latestByKey: true, age: '30d' },
+})
 
 /** The life of an order. */
 const order = z.string().min(1)
-export const OrderPlaced = event('order.placed', z.object({ order, cart, email: z.email(), lines: z.array(line), totalCents: z.int() }))
+export const OrderPlaced = event(
+  'order.placed',
+  z.object({ order, cart, email: z.email(), lines: z.array(line), totalCents: z.int() }),
+)
 export const OrderPacked = event('order.packed', z.object({ order, cart, parcels: z.int() }))
 export const OrderShipped = event('order.shipped', z.object({ order, cart, tracking: z.string() }))
 export const orders = stream('orders', { events: [OrderPlaced, OrderPacked, OrderShipped], key: (e) => e.data.order })
@@ -46,5 +66,8 @@ export const MailRequested = event(
 export const mail = queue('mail', { events: [MailRequested] })
 
 /** Mail that was sent, and at which attempt. */
-export const MailSent = event('mail.sent', z.object({ to: z.email(), template: z.string(), subject: z.string(), order, cart, attempts: z.int() }))
+export const MailSent = event(
+  'mail.sent',
+  z.object({ to: z.email(), template: z.string(), subject: z.string(), order, cart, attempts: z.int() }),
+)
 export const letters = stream('letters', { events: [MailSent], key: (e) => e.data.order })

@@ -8,7 +8,11 @@
  */
 import type { Broker, Channel, Readable } from 'millrace'
 
-export async function latest<C extends Channel, Key>(broker: Broker, channel: C, keyOf: (event: Readable<C>) => Key): Promise<Map<Key, Readable<C>>> {
+export async function latest<C extends Channel, Key>(
+  broker: Broker,
+  channel: C,
+  keyOf: (event: Readable<C>) => Key,
+): Promise<Map<Key, Readable<C>>> {
   const found = new Map<Key, Readable<C>>()
   for await (const event of broker.read(channel)) found.set(keyOf(event), event)
   return found

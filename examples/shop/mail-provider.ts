@@ -37,9 +37,11 @@ export async function openOutbox(folder: string): Promise<MailProvider> {
   return {
     async send({ key, attempt, insist, to, subject }) {
       await wait(40 + (hash(key) % 120))
-      if (attempt === 1 && to.endsWith('@greylisted.example')) throw new Greylisted('451 greylisted, try again in a minute')
+      if (attempt === 1 && to.endsWith('@greylisted.example'))
+        throw new Greylisted('451 greylisted, try again in a minute')
       const failures = failuresOf(key)
-      if (attempt <= failures && !insist) throw new Error(failures === ALWAYS ? `550 mailbox of ${to} is full` : '421 the mail server is busy, try again')
+      if (attempt <= failures && !insist)
+        throw new Error(failures === ALWAYS ? `550 mailbox of ${to} is full` : '421 the mail server is busy, try again')
       const file = join(folder, `${key}.json`)
       await writeFile(`${file}.part`, `${JSON.stringify({ to, subject, attempt })}\n`)
       await rename(`${file}.part`, file)

@@ -33,8 +33,15 @@ async function open(options: ShopOptions): Promise<Shop> {
   await broker.declare(carts, deliveries, stock, prices, orders, mail, letters, github, activity, alerts)
   const before = await eventCounts(broker)
   const provider = await openOutbox(options.outbox)
-  const running = await Promise.all([startInventory(broker), startPricing(broker), startFulfilment(broker), startMail(broker, provider), startActivity(broker)])
-  const rules = options.rules === null ? null : await startRules(broker, { folder: { path: options.rules, label: 'shop' } })
+  const running = await Promise.all([
+    startInventory(broker),
+    startPricing(broker),
+    startFulfilment(broker),
+    startMail(broker, provider),
+    startActivity(broker),
+  ])
+  const rules =
+    options.rules === null ? null : await startRules(broker, { folder: { path: options.rules, label: 'shop' } })
   const gateway = await serveGateway(broker, { port: options.port, fallback: site() })
   const feeder = options.githubPaceMs === null ? null : await startFeeder(broker, options.githubPaceMs)
   return { broker, gateway, running, rules, feeder, before }
@@ -74,7 +81,9 @@ async function close({ broker, gateway, running, rules, feeder, before }: Shop):
   const fed = await feeder?.stop()
   await gateway.close()
   await rules?.stop()
-  const summaries = await Promise.all(running.map(async (one): Promise<[string, RunSummary]> => [one.name, await one.stop()]))
+  const summaries = await Promise.all(
+    running.map(async (one): Promise<[string, RunSummary]> => [one.name, await one.stop()]),
+  )
   const after = await eventCounts(broker)
   const dead = new Map((await broker.describe()).consumers.map(({ name, deadLetters }) => [name, deadLetters]))
   await broker.close()
@@ -91,7 +100,9 @@ function report(
   const published = [...after].map(([name, next]): [string, number] => [name, next - (before.get(name) ?? 0)])
   const total = published.reduce((sum, [, count]) => sum + count, 0)
   const channels = published.flatMap(([name, count]) => (count === 0 ? [] : `${name} ${count}`)).join(' · ')
-  const rows = summaries.map(([name, done]) => [name, done.completed, done.retried, done.deadLettered, dead.get(name) ?? 0].map(cell).join(''))
+  const rows = summaries.map(([name, done]) =>
+    [name, done.completed, done.retried, done.deadLettered, dead.get(name) ?? 0].map(cell).join(''),
+  )
   return [
     `\n  Published in this run: ${total} events${total === 0 ? '' : ` (${channels})`}${fed === undefined ? '' : `; ${fed} of them by the GitHub feeder`}.\n`,
     `  ${['consumer', 'handled', 'retried', 'gave up', 'dead letters now'].map(cell).join('')}`,
@@ -124,7 +135,9 @@ async function main(): Promise<void> {
 }
 
 function fail(error: unknown): never {
-  console.error(`\n  ${isMillraceError(error) ? `${error.message} [${error.code}]` : String(error instanceof Error ? error.message : error)}\n`)
+  console.error(
+    `\n  ${isMillraceError(error) ? `${error.message} [${error.code}]` : String(error instanceof Error ? error.message : error)}\n`,
+  )
   process.exit(1)
 }
 

@@ -27,7 +27,10 @@ BROKER_URL, such as memory:, takes the place of --data.
 `
 
 /** The options, or `null` when help was asked for. Throws when they make no sense. */
-export function shopOptions(args: readonly string[], env: Readonly<Record<string, string | undefined>>): ShopOptions | null {
+export function shopOptions(
+  args: readonly string[],
+  env: Readonly<Record<string, string | undefined>>,
+): ShopOptions | null {
   const { values } = parseArgs({
     args: [...args],
     options: {
@@ -41,7 +44,10 @@ export function shopOptions(args: readonly string[], env: Readonly<Record<string
   })
   if (values.help === true) return null
   const pace = values['github-pace'] ?? env['GITHUB_PACE'] ?? '500'
-  const rules = values.rules ?? env['SHOP_RULES'] ?? join(dirname(createRequire(import.meta.url).resolve('millrace/package.json')), 'examples/shop/rules')
+  const rules =
+    values.rules ??
+    env['SHOP_RULES'] ??
+    join(dirname(createRequire(import.meta.url).resolve('millrace/package.json')), 'examples/shop/rules')
   const data = values.data ?? env['SHOP_DATA']
   return {
     brokerUrl: data === undefined ? (env['BROKER_URL'] ?? 'file:./data') : `file:${data}`,

@@ -18,22 +18,35 @@ const PAGES: Readonly<Record<string, string>> = {
   '/assets/github.js': 'github.js',
   '/favicon.svg': 'favicon.svg',
 }
-const TYPES: Readonly<Record<string, string>> = { html: 'text/html', css: 'text/css', js: 'text/javascript', svg: 'image/svg+xml' }
+const TYPES: Readonly<Record<string, string>> = {
+  html: 'text/html',
+  css: 'text/css',
+  js: 'text/javascript',
+  svg: 'image/svg+xml',
+}
 const POLICY = "default-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 
 /** Answers what the gateway has no route for. */
 export function site(): (request: Request) => Response {
   const files = new Map(
-    Object.entries(PAGES).map(([path, file]) => [path, { body: readFileSync(join(FOLDER, file)), type: TYPES[file.split('.').at(-1) ?? ''] }]),
+    Object.entries(PAGES).map(([path, file]) => [
+      path,
+      { body: readFileSync(join(FOLDER, file)), type: TYPES[file.split('.').at(-1) ?? ''] },
+    ]),
   )
   return (request) => {
     const { pathname } = new URL(request.url)
-    if (request.method !== 'GET' && request.method !== 'HEAD') return new Response('method not allowed\n', { status: 405, headers: { allow: 'GET, HEAD' } })
+    if (request.method !== 'GET' && request.method !== 'HEAD')
+      return new Response('method not allowed\n', { status: 405, headers: { allow: 'GET, HEAD' } })
     if (pathname === '/catalogue.json') return Response.json(CATALOGUE)
     const file = files.get(pathname)
     if (file === undefined) return new Response('there is no such page\n', { status: 404 })
     return new Response(file.body, {
-      headers: { 'content-type': `${file.type}; charset=utf-8`, 'content-security-policy': POLICY, 'cache-control': 'no-cache' },
+      headers: {
+        'content-type': `${file.type}; charset=utf-8`,
+        'content-security-policy': POLICY,
+        'cache-control': 'no-cache',
+      },
     })
   }
 }

@@ -20,15 +20,26 @@ export interface NatsOptions {
 
 /** @throws Missing */
 export function natsKind(options: NatsOptions = {}): ServerKind {
-  const program = options.version === 'installed' ? installedNats() : options.version === 'newest' ? newestNats() : newestOrInstalled()
-  const syncs = options.synced !== false && !/v2\.[0-9]\./.test(execFileSync(program, ['--version'], { encoding: 'utf8' }))
+  const program =
+    options.version === 'installed'
+      ? installedNats()
+      : options.version === 'newest'
+        ? newestNats()
+        : newestOrInstalled()
+  const syncs =
+    options.synced !== false && !/v2\.[0-9]\./.test(execFileSync(program, ['--version'], { encoding: 'utf8' }))
   return {
     name: 'nats',
     readyMs: 15_000,
     program,
     url: (port) => `nats://127.0.0.1:${port}`,
     prepare: async (folder, port) => {
-      const lines = [`host: 127.0.0.1`, `port: ${port}`, `jetstream { store_dir: "${folder}/js"${syncs ? ', sync_interval: always' : ''} }`, options.more ?? '']
+      const lines = [
+        `host: 127.0.0.1`,
+        `port: ${port}`,
+        `jetstream { store_dir: "${folder}/js"${syncs ? ', sync_interval: always' : ''} }`,
+        options.more ?? '',
+      ]
       writeFileSync(join(folder, 'nats.conf'), lines.join('\n'))
       return ['-c', join(folder, 'nats.conf')]
     },
@@ -52,7 +63,9 @@ export function redisKind(settings: Readonly<Record<string, string>> = {}): Serv
     program: redisServer(),
     url: (port) => `redis://127.0.0.1:${port}`,
     prepare: async (folder, port) => {
-      const lines = Object.entries({ bind: '127.0.0.1', port: String(port), dir: folder, ...all }).map(([name, value]) => `${name} ${value}`)
+      const lines = Object.entries({ bind: '127.0.0.1', port: String(port), dir: folder, ...all }).map(
+        ([name, value]) => `${name} ${value}`,
+      )
       writeFileSync(join(folder, 'redis.conf'), `${lines.join('\n')}\n`)
       return [join(folder, 'redis.conf')]
     },
@@ -83,7 +96,9 @@ export function kafkaKind(settings: Readonly<Record<string, string>> = {}, proxi
           .map(([name, value]) => `${name}=${value}\n`)
           .join(''),
       )
-      execFileSync(java, [...classPath, 'kafka.tools.StorageTool', 'format', '-t', clusterId(), '-c', file], { stdio: 'pipe' })
+      execFileSync(java, [...classPath, 'kafka.tools.StorageTool', 'format', '-t', clusterId(), '-c', file], {
+        stdio: 'pipe',
+      })
       return ['-Xms128m', '-Xmx512m', '-XX:TieredStopAtLevel=1', ...classPath, 'kafka.Kafka', file]
     },
   }

@@ -19,7 +19,12 @@ export class Missing extends Error {
 
 /** Where a program is, or null when it is not installed. */
 export function programOf(name: string, folders: readonly string[] = []): string | null {
-  for (const folder of [...folders, ...(process.env['PATH'] ?? '').split(delimiter), '/usr/sbin', '/usr/local/go/bin']) {
+  for (const folder of [
+    ...folders,
+    ...(process.env['PATH'] ?? '').split(delimiter),
+    '/usr/sbin',
+    '/usr/local/go/bin',
+  ]) {
     const path = join(folder, name)
     try {
       accessSync(path, constants.X_OK)
@@ -44,7 +49,10 @@ export function newestNats(): string {
   const built = join(folder, 'nats-server')
   if (existsSync(built)) return built
   const go = programOf('go')
-  if (go === null) throw new Missing('there is no Go to build the newest nats-server with: install Go, or use the nats-server of your system')
+  if (go === null)
+    throw new Missing(
+      'there is no Go to build the newest nats-server with: install Go, or use the nats-server of your system',
+    )
   run('building the newest nats-server', go, ['install', NATS_MODULE], { GOBIN: folder })
   return built
 }
@@ -59,7 +67,8 @@ export function redisServer(): string {
 /** Java, and the folder of Kafka's jars, which Maven brings once. @throws Missing */
 export function kafka(): { readonly java: string; readonly jars: string } {
   const java = programOf('java', process.env['JAVA_HOME'] === undefined ? [] : [join(process.env['JAVA_HOME'], 'bin')])
-  if (java === null) throw new Missing('there is no Java (17 or later) to run Kafka with: apt-get install default-jre-headless')
+  if (java === null)
+    throw new Missing('there is no Java (17 or later) to run Kafka with: apt-get install default-jre-headless')
   const jars = join(cache, `kafka-${KAFKA_VERSION}`)
   if (existsSync(jars)) return { java, jars }
   const maven = programOf('mvn')
@@ -67,16 +76,30 @@ export function kafka(): { readonly java: string; readonly jars: string } {
   const fresh = `${jars}.${process.pid}`
   mkdirSync(fresh, { recursive: true })
   writeFileSync(join(fresh, 'pom.xml'), POM)
-  run(`fetching Kafka ${KAFKA_VERSION}`, maven, ['-q', '-B', '-f', join(fresh, 'pom.xml'), 'dependency:copy-dependencies', `-DoutputDirectory=${fresh}`])
-  if (!readdirSync(fresh).some((name) => name.startsWith('kafka_'))) throw new Missing(`Maven brought no Kafka ${KAFKA_VERSION}`)
+  run(`fetching Kafka ${KAFKA_VERSION}`, maven, [
+    '-q',
+    '-B',
+    '-f',
+    join(fresh, 'pom.xml'),
+    'dependency:copy-dependencies',
+    `-DoutputDirectory=${fresh}`,
+  ])
+  if (!readdirSync(fresh).some((name) => name.startsWith('kafka_')))
+    throw new Missing(`Maven brought no Kafka ${KAFKA_VERSION}`)
   // Another process may have been faster.
   if (!existsSync(jars)) renameSync(fresh, jars)
   else rmSync(fresh, { recursive: true })
   return { java, jars }
 }
 
-function run(what: string, program: string, args: readonly string[], environment: Readonly<Record<string, string>> = {}): void {
-  if (process.env['MILLRACE_ENGINES'] === 'present') throw new Missing(`${what} is for \`npm run engines -- --fetch\`: run it once`)
+function run(
+  what: string,
+  program: string,
+  args: readonly string[],
+  environment: Readonly<Record<string, string>> = {},
+): void {
+  if (process.env['MILLRACE_ENGINES'] === 'present')
+    throw new Missing(`${what} is for \`npm run engines -- --fetch\`: run it once`)
   console.error(`${what} …`)
   try {
     execFileSync(program, args, { stdio: ['ignore', 'inherit', 'inherit'], env: { ...process.env, ...environment } })

@@ -19,7 +19,11 @@ export const MATRIX_ENGINES: readonly MatrixEngine[] = [
   { name: 'file:', test: 'file.test.ts', capabilities: fileCapabilities },
   { name: 'file: beside its owner', test: 'attached.test.ts', capabilities: fileCapabilities },
   { name: 'ws: to file:', test: 'remote-file.test.ts', capabilities: fileCapabilities },
-  { name: 'nats:', test: 'nats.test.ts', capabilities: natsCapabilities({ known: 'declared', how: 'so it is declared' }) },
+  {
+    name: 'nats:',
+    test: 'nats.test.ts',
+    capabilities: natsCapabilities({ known: 'declared', how: 'so it is declared' }),
+  },
   { name: 'kafka:', test: 'kafka.test.ts', capabilities: kafkaCapabilities('synced') },
   { name: 'redis:', test: 'redis.test.ts', capabilities: redisCapabilities({ support: 'native', reason: SYNCED }, 4) },
 ]

@@ -39,7 +39,8 @@ export function runOf(tests: readonly ReportedTest[]): EngineRun {
   const exempt: Exempted[] = []
   for (const { title, status, ancestorTitles } of tests) {
     const reason = EXEMPT.exec(title)?.[1]
-    if (reason !== undefined) exempt.push({ scenario: title.replace(EXEMPT, ''), in: ancestorTitles.at(-1) ?? '', reason })
+    if (reason !== undefined)
+      exempt.push({ scenario: title.replace(EXEMPT, ''), in: ancestorTitles.at(-1) ?? '', reason })
     else if (status === 'passed') passed.add(title)
     else failed.add(title)
   }
@@ -61,7 +62,10 @@ function cell({ name, capabilities }: MatrixEngine, clause: Clause, runs: Runs):
 export function matrixPage(runs: Runs): string {
   const engines = MATRIX_ENGINES.filter(({ name }) => runs[name] !== undefined)
   const heads = ['clause', ...engines.map(({ name }) => `\`${name}\``)]
-  const rows = clausesOf().map((clause) => [`${clause} ${CLAUSES[clause]}`, ...engines.map((engine) => cell(engine, clause, runs))])
+  const rows = clausesOf().map((clause) => [
+    `${clause} ${CLAUSES[clause]}`,
+    ...engines.map((engine) => cell(engine, clause, runs)),
+  ])
   const line = (cells: readonly string[]): string => `| ${cells.join(' | ')} |`
   return [
     '# What each engine holds of the contract',
@@ -108,5 +112,10 @@ function told({ support, reason, cost }: Capability): string {
 
 function listed(head: string, exempted: readonly Exempted[]): string[] {
   if (exempted.length === 0) return []
-  return [head, '', ...exempted.map((each) => `- \`${each.scenario}\`${each.in === '' ? '' : ` (${each.in})`}: ${each.reason}`), '']
+  return [
+    head,
+    '',
+    ...exempted.map((each) => `- \`${each.scenario}\`${each.in === '' ? '' : ` (${each.in})`}: ${each.reason}`),
+    '',
+  ]
 }

@@ -17,8 +17,12 @@ const folder = mkdtempSync(join(tmpdir(), 'millrace-matrix-'))
 
 function reported(test: string): ReportedTest[] {
   const file = join(folder, `${test}.json`)
-  spawnSync('npx', ['vitest', 'run', `test/conformance/${test}`, '--reporter=json', `--outputFile=${file}`], { stdio: ['ignore', 'ignore', 'inherit'] })
-  const { testResults } = JSON.parse(readFileSync(file, 'utf8')) as { readonly testResults: readonly { readonly assertionResults: readonly ReportedTest[] }[] }
+  spawnSync('npx', ['vitest', 'run', `test/conformance/${test}`, '--reporter=json', `--outputFile=${file}`], {
+    stdio: ['ignore', 'ignore', 'inherit'],
+  })
+  const { testResults } = JSON.parse(readFileSync(file, 'utf8')) as {
+    readonly testResults: readonly { readonly assertionResults: readonly ReportedTest[] }[]
+  }
   return testResults.flatMap(({ assertionResults }) => assertionResults)
 }
 

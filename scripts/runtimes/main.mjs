@@ -15,11 +15,25 @@ const INSTALL_MS = 300_000
 const RUN_MS = 120_000
 
 const PLATFORM = `${process.platform}-${process.arch}`
-const BUN = { 'linux-x64': '@oven/bun-linux-x64', 'linux-arm64': '@oven/bun-linux-aarch64', 'darwin-arm64': '@oven/bun-darwin-aarch64' }
-const DENO = { 'linux-x64': '@deno/linux-x64-glibc', 'linux-arm64': '@deno/linux-arm64-glibc', 'darwin-arm64': '@deno/darwin-arm64' }
+const BUN = {
+  'linux-x64': '@oven/bun-linux-x64',
+  'linux-arm64': '@oven/bun-linux-aarch64',
+  'darwin-arm64': '@oven/bun-darwin-aarch64',
+}
+const DENO = {
+  'linux-x64': '@deno/linux-x64-glibc',
+  'linux-arm64': '@deno/linux-arm64-glibc',
+  'darwin-arm64': '@deno/darwin-arm64',
+}
 const RUNTIMES = [
   { name: `Bun ${BUN_VERSION}`, library: BUN[PLATFORM], version: BUN_VERSION, binary: 'bin/bun', args: [] },
-  { name: `Deno ${DENO_VERSION}`, library: DENO[PLATFORM], version: DENO_VERSION, binary: 'deno', args: ['run', '-A', '--node-modules-dir=manual'] },
+  {
+    name: `Deno ${DENO_VERSION}`,
+    library: DENO[PLATFORM],
+    version: DENO_VERSION,
+    binary: 'deno',
+    args: ['run', '-A', '--node-modules-dir=manual'],
+  },
 ]
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
@@ -28,7 +42,12 @@ function smoke({ name, library, version, binary, args }) {
   if (library === undefined) throw new Error(`no binary of it is known for ${PLATFORM}`)
   const folder = mkdtempSync(join(tmpdir(), 'millrace-runtime-'))
   const run = (command, given, timeout, cwd = folder) =>
-    execFileSync(command, given, { cwd, timeout, encoding: 'utf8', env: { ...process.env, DENO_DIR: join(folder, 'deno'), DENO_NO_UPDATE_CHECK: '1' } })
+    execFileSync(command, given, {
+      cwd,
+      timeout,
+      encoding: 'utf8',
+      env: { ...process.env, DENO_DIR: join(folder, 'deno'), DENO_NO_UPDATE_CHECK: '1' },
+    })
   try {
     const packed = run('npm', ['pack', '--ignore-scripts', '--json', '--pack-destination', folder], INSTALL_MS, root)
     writeFileSync(join(folder, 'package.json'), '{"name":"smoke","private":true,"type":"module"}')

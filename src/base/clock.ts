@@ -55,7 +55,12 @@ export function every(clock: Pick<Clock, 'after'>, everyMs: number, task: () => 
 }
 
 /** `Clock.at` for a wall clock `now`, which is looked at again within `waitMsMax`. */
-export function atTime(now: () => number, timeMs: number, task: () => void, waitMsMax: number = WAIT_MS_MAX): () => void {
+export function atTime(
+  now: () => number,
+  timeMs: number,
+  task: () => void,
+  waitMsMax: number = WAIT_MS_MAX,
+): () => void {
   let cancel = (): void => undefined
   const wait = (): void => {
     cancel = afterMs(Math.min(timeMs - now(), waitMsMax), () => (now() < timeMs ? wait() : task()))

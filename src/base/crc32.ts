@@ -30,6 +30,7 @@ function multiply(a: number, b: number): number {
 /** The checksum of a piece with the sum `first`, followed by one of `bytes` bytes (less than 2 GiB) with the sum `second`. */
 export function joinCrc32(first: number, second: number, bytes: number): number {
   let shift = 0x80000000
-  for (let left = bytes, index = 3; left > 0; left >>>= 1, index++) if ((left & 1) === 1) shift = multiply(POWERS[index & 31] as number, shift)
+  for (let left = bytes, index = 3; left > 0; left >>>= 1, index++)
+    if ((left & 1) === 1) shift = multiply(POWERS[index & 31] as number, shift)
   return (multiply(shift, first) ^ second) >>> 0
 }

@@ -76,7 +76,12 @@ export interface DetailsByCode {
     readonly index?: number
     readonly reasons?: readonly string[]
   }
-  readonly SCHEMA_MISMATCH: OfEvent & { readonly type: string; readonly issues: readonly SchemaIssue[]; readonly offset?: number; readonly handled?: boolean }
+  readonly SCHEMA_MISMATCH: OfEvent & {
+    readonly type: string
+    readonly issues: readonly SchemaIssue[]
+    readonly offset?: number
+    readonly handled?: boolean
+  }
   readonly EVENT_TOO_LARGE: OfEvent & {
     readonly bytes?: number
     readonly bytesMax?: number
@@ -84,7 +89,12 @@ export interface DetailsByCode {
     readonly what?: string
     readonly kafkaCode?: number
   }
-  readonly TYPE_NOT_CARRIED: { readonly channel?: string; readonly type: unknown; readonly id?: unknown; readonly types: readonly string[] }
+  readonly TYPE_NOT_CARRIED: {
+    readonly channel?: string
+    readonly type: unknown
+    readonly id?: unknown
+    readonly types: readonly string[]
+  }
   readonly INVALID_PATTERN: { readonly path: string; readonly reason?: string }
   readonly INVALID_EXPRESSION: {
     readonly position?: number
@@ -174,7 +184,12 @@ export interface DetailsByCode {
   }
   readonly HANDLER_TIMEOUT: { readonly channel: string; readonly offset: number }
   readonly COPY_DIFFERS: { readonly channel?: string; readonly id?: string }
-  readonly OFFSET_OUT_OF_RANGE: { readonly channel: string; readonly offset: number | string; readonly first?: number; readonly next?: number }
+  readonly OFFSET_OUT_OF_RANGE: {
+    readonly channel: string
+    readonly offset: number | string
+    readonly first?: number
+    readonly next?: number
+  }
   readonly INVALID_REQUEST: {
     /** Of the HTTP answer. */
     readonly status?: number
@@ -184,7 +199,13 @@ export interface DetailsByCode {
     readonly server?: number
   }
   readonly REQUEST_TOO_LARGE: { readonly bytesMax: number }
-  readonly UNAUTHENTICATED: { readonly url?: string; readonly status?: number; readonly servers?: string; readonly what?: string; readonly kafkaCode?: number }
+  readonly UNAUTHENTICATED: {
+    readonly url?: string
+    readonly status?: number
+    readonly servers?: string
+    readonly what?: string
+    readonly kafkaCode?: number
+  }
   readonly FORBIDDEN: {
     readonly action?: string
     readonly channel?: string

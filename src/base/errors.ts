@@ -124,14 +124,20 @@ export class MillraceError extends Error {
   readonly retryable: boolean
   readonly details: ErrorDetails
 
-  constructor(code: ErrorCode, message: string, details: ErrorDetails = {}, options: { readonly cause?: unknown } = {}) {
+  constructor(
+    code: ErrorCode,
+    message: string,
+    details: ErrorDetails = {},
+    options: { readonly cause?: unknown } = {},
+  ) {
     super(clipped(message, LIMITS.errorTextCharsMax), options)
     this.name = 'MillraceError'
     this.code = code
     this.retryable = ERROR_CODES[code].retryable
     this.details = details
     for (const name in details)
-      if (isLong(details[name])) this.details = { ...this.details, [name]: clipped(details[name] as string, LIMITS.errorTextCharsMax) }
+      if (isLong(details[name]))
+        this.details = { ...this.details, [name]: clipped(details[name] as string, LIMITS.errorTextCharsMax) }
   }
 
   toJSON(): { code: ErrorCode; message: string; retryable: boolean; details: ErrorDetails } {
@@ -185,16 +191,22 @@ export function outwardDetails(details: ErrorDetails): ErrorDetails {
 
 function outward(value: unknown, depth: number): unknown {
   if (typeof value === 'string') return clipped(value, LIMITS.errorTextCharsMax)
-  if (typeof value === 'bigint' || typeof value === 'function' || typeof value === 'symbol') return clipped(value.toString(), LIMITS.errorTextCharsMax)
+  if (typeof value === 'bigint' || typeof value === 'function' || typeof value === 'symbol')
+    return clipped(value.toString(), LIMITS.errorTextCharsMax)
   if (typeof value !== 'object' || value === null) return value
   if (depth > DETAIL_DEPTH_MAX) return '…'
   if (Array.isArray(value)) return value.slice(0, DETAIL_ITEMS_MAX).map((item) => outward(item, depth + 1))
-  if (typeof (value as { toJSON?: unknown }).toJSON === 'function') return clipped(String(JSON.stringify(value)), LIMITS.errorTextCharsMax)
+  if (typeof (value as { toJSON?: unknown }).toJSON === 'function')
+    return clipped(String(JSON.stringify(value)), LIMITS.errorTextCharsMax)
   const members = Object.entries(value).slice(0, DETAIL_ITEMS_MAX)
-  return Object.fromEntries(members.map(([name, each]) => [clipped(name, LIMITS.errorTextCharsMax), outward(each, depth + 1)]))
+  return Object.fromEntries(
+    members.map(([name, each]) => [clipped(name, LIMITS.errorTextCharsMax), outward(each, depth + 1)]),
+  )
 }
 
 /** The message for a client: for an unknown channel it does not list the existing ones. */
 export function outwardMessage(code: string, message: string): string {
-  return code === 'UNKNOWN_CHANNEL' ? message.replace(/: (?:there are|did you mean|no channel) .*$/, ': declare it first, or correct the name') : message
+  return code === 'UNKNOWN_CHANNEL'
+    ? message.replace(/: (?:there are|did you mean|no channel) .*$/, ': declare it first, or correct the name')
+    : message
 }

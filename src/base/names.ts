@@ -30,9 +30,13 @@ export function isName(name: unknown): name is string {
  */
 export function nameOf(given: unknown, of: 'channel' | 'consumer'): string {
   if (typeof given === 'string') return checkName(given, of)
-  const name: unknown = typeof given === 'object' && given !== null ? (given as { readonly name?: unknown }).name : undefined
+  const name: unknown =
+    typeof given === 'object' && given !== null ? (given as { readonly name?: unknown }).name : undefined
   if (typeof name === 'string') return checkName(name, of)
-  throw new MillraceError('INVALID_OPTION', `a ${of} is named by text, or given as a ${of}; this is ${shown(given)}`, { option: of, value: shown(given) })
+  throw new MillraceError('INVALID_OPTION', `a ${of} is named by text, or given as a ${of}; this is ${shown(given)}`, {
+    option: of,
+    value: shown(given),
+  })
 }
 
 /** Whether the text is a wildcard (`orders.*`, `orders.>`, `*.created`) rather than a name. */
@@ -58,7 +62,9 @@ export function compileWildcard(wildcard: string): (name: string) => boolean {
       { name: wildcard, of: 'channel wildcard' },
     )
   }
-  const words = wildcard.split('.').map((word) => (word === '*' ? '[^.]+' : word === '>' ? '.+' : word.replace(/[$]/g, '\\$&')))
+  const words = wildcard
+    .split('.')
+    .map((word) => (word === '*' ? '[^.]+' : word === '>' ? '.+' : word.replace(/[$]/g, '\\$&')))
   const ours = wildcard.startsWith('*') || wildcard.startsWith('>') ? '(?!\\$)' : ''
   const form = new RegExp(`^${ours}${words.join('\\.')}$`)
   return (name) => form.test(name)

@@ -44,7 +44,13 @@ export function memberOf(object: unknown, name: string): unknown {
 /** The promise that a function answered; of another thenable, one that keeps to the rules of promises. Null when it answered something else. */
 export function promiseOf(answer: unknown): Promise<unknown> | null {
   if (answer instanceof Promise) return answer
-  if ((typeof answer !== 'object' && typeof answer !== 'function') || answer === null || !('then' in answer) || typeof answer.then !== 'function') return null
+  if (
+    (typeof answer !== 'object' && typeof answer !== 'function') ||
+    answer === null ||
+    !('then' in answer) ||
+    typeof answer.then !== 'function'
+  )
+    return null
   return new Promise((resolve) => resolve(answer))
 }
 
@@ -60,7 +66,13 @@ export function watchAnswer(answer: unknown, failed: (error: unknown) => void = 
 function shownAs(value: unknown): string {
   try {
     // An object's own methods of being shown are not called: they may throw, or be slow.
-    return inspect(value, { depth: 2, breakLength: Number.POSITIVE_INFINITY, maxArrayLength: 20, maxStringLength: 500, customInspect: false })
+    return inspect(value, {
+      depth: 2,
+      breakLength: Number.POSITIVE_INFINITY,
+      maxArrayLength: 20,
+      maxStringLength: 500,
+      customInspect: false,
+    })
   } catch {
     return `${typeof value} that cannot be shown`
   }

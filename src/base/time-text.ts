@@ -7,7 +7,8 @@
 /** A moment as RFC 3339 text: `'2026-01-31T12:00:00Z'` or `'2026-01-31T13:00:00+01:00'`. */
 export type TimeText = `${number}-${number}-${number}T${string}`
 
-const TIME = /^\d{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12]\d|3[01])[Tt]([01]\d|2[0-3]):[0-5]\d:(?:[0-5]\d|60)(?:\.\d+)?(?:[Zz]|[+-](?:[01]\d|2[0-3]):[0-5]\d)$/
+const TIME =
+  /^\d{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12]\d|3[01])[Tt]([01]\d|2[0-3]):[0-5]\d:(?:[0-5]\d|60)(?:\.\d+)?(?:[Zz]|[+-](?:[01]\d|2[0-3]):[0-5]\d)$/
 
 /** Whether it is RFC 3339 text, with seconds and offset, of a day that exists. */
 export function isTime(text: string): boolean {

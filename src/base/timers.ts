@@ -20,7 +20,10 @@ export const TIMER_MS_MAX: number = 2 ** 31 - 1
 export function afterMs(ms: number, task: () => void): () => void {
   let timer: NodeJS.Timeout
   const wait = (leftMs: number): void => {
-    timer = setTimeout(() => (leftMs > TIMER_MS_MAX ? wait(leftMs - TIMER_MS_MAX) : task()), Math.max(0, Math.min(leftMs, TIMER_MS_MAX)))
+    timer = setTimeout(
+      () => (leftMs > TIMER_MS_MAX ? wait(leftMs - TIMER_MS_MAX) : task()),
+      Math.max(0, Math.min(leftMs, TIMER_MS_MAX)),
+    )
     timer.unref()
   }
   wait(ms)

@@ -10,7 +10,14 @@ export type Duration = number | `${number}${'ms' | 's' | 'm' | 'h' | 'd' | 'w'}`
 /** A size: bytes as a number, or text such as `'512B'`, `'64KiB'`, `'10MiB'`, `'2GiB'`. */
 export type Size = number | `${number}${'B' | 'KiB' | 'MiB' | 'GiB'}`
 
-const MS_PER_UNIT: Readonly<Record<string, number>> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000, w: 604_800_000 }
+const MS_PER_UNIT: Readonly<Record<string, number>> = {
+  ms: 1,
+  s: 1000,
+  m: 60_000,
+  h: 3_600_000,
+  d: 86_400_000,
+  w: 604_800_000,
+}
 const BYTES_PER_UNIT: Readonly<Record<string, number>> = { B: 1, KiB: 1024, MiB: 1024 ** 2, GiB: 1024 ** 3 }
 
 function parse(value: unknown, units: Readonly<Record<string, number>>, option: string, example: string): number {
@@ -19,10 +26,14 @@ function parse(value: unknown, units: Readonly<Record<string, number>>, option: 
   const unit = match?.[2] === undefined || !Object.hasOwn(units, match[2]) ? undefined : units[match[2]]
   const parsed = match?.[1] !== undefined && unit !== undefined ? Number(match[1]) * unit : Number.NaN
   if (Number.isFinite(parsed)) return parsed
-  throw new MillraceError('INVALID_OPTION', `${option} must be a number of 0 or more, or text such as ${example}; it is ${shown(value)}`, {
-    option,
-    value: shown(value),
-  })
+  throw new MillraceError(
+    'INVALID_OPTION',
+    `${option} must be a number of 0 or more, or text such as ${example}; it is ${shown(value)}`,
+    {
+      option,
+      value: shown(value),
+    },
+  )
 }
 
 /**
@@ -44,7 +55,11 @@ export function sizeBytes(value: unknown, option: string): number {
 /** Text with its unit, as in a variable of the environment. A number alone does not say its unit. */
 function withUnit(text: unknown, name: string, example: string): string {
   if (typeof text === 'string' && Number.isNaN(Number(text))) return text.trim()
-  throw new MillraceError('INVALID_OPTION', `${name} must be text with a unit, such as ${example}; it is ${shown(text)}`, { option: name, value: shown(text) })
+  throw new MillraceError(
+    'INVALID_OPTION',
+    `${name} must be text with a unit, such as ${example}; it is ${shown(text)}`,
+    { option: name, value: shown(text) },
+  )
 }
 
 /**
@@ -84,24 +99,34 @@ export function bytes(text: string | undefined, name = 'the size'): number {
 /** A whole number within bounds, or the error that says what it must be. */
 export function wholeNumber(value: unknown, option: string, min: number, max: number): number {
   if (typeof value === 'number' && Number.isInteger(value) && value >= min && value <= max) return value
-  throw new MillraceError('INVALID_OPTION', `${option} must be a whole number from ${min} to ${max}; it is ${shown(value)}`, {
-    option,
-    value: shown(value),
-    min,
-    max,
-  })
+  throw new MillraceError(
+    'INVALID_OPTION',
+    `${option} must be a whole number from ${min} to ${max}; it is ${shown(value)}`,
+    {
+      option,
+      value: shown(value),
+      min,
+      max,
+    },
+  )
 }
 
 /** `true` or `false`. Other values are refused: `'false'` would count as true. */
 export function trueOrFalse(value: unknown, option: string): boolean {
   if (typeof value === 'boolean') return value
-  throw new MillraceError('INVALID_OPTION', `${option} must be true or false; it is ${shown(value)}`, { option, value: shown(value) })
+  throw new MillraceError('INVALID_OPTION', `${option} must be true or false; it is ${shown(value)}`, {
+    option,
+    value: shown(value),
+  })
 }
 
 /** Refuse a value that is no function. */
 export function checkFunction(value: unknown, option: string): void {
   if (typeof value === 'function') return
-  throw new MillraceError('INVALID_OPTION', `${option} must be a function; it is ${shown(value)}`, { option, value: shown(value) })
+  throw new MillraceError('INVALID_OPTION', `${option} must be a function; it is ${shown(value)}`, {
+    option,
+    value: shown(value),
+  })
 }
 
 /**
@@ -111,15 +136,22 @@ export function checkFunction(value: unknown, option: string): void {
  */
 export function knownOptions(options: unknown, known: readonly string[], of: string): void {
   if (!areOptions(options)) {
-    throw new MillraceError('INVALID_OPTION', `the options of ${of} must be an object; they are ${shown(options)}`, { of, value: shown(options) })
+    throw new MillraceError('INVALID_OPTION', `the options of ${of} must be an object; they are ${shown(options)}`, {
+      of,
+      value: shown(options),
+    })
   }
   for (const name in options) {
     if (!known.includes(name)) {
       const meant = didYouMean(name, known)
-      throw new MillraceError('INVALID_OPTION', `${of} has no option "${name}"${meant === undefined ? '' : ` (${meant})`}; it takes ${known.join(', ')}`, {
-        option: name,
-        known,
-      })
+      throw new MillraceError(
+        'INVALID_OPTION',
+        `${of} has no option "${name}"${meant === undefined ? '' : ` (${meant})`}; it takes ${known.join(', ')}`,
+        {
+          option: name,
+          known,
+        },
+      )
     }
     readable(options as Readonly<Record<string, unknown>>, name, of)
   }
@@ -140,6 +172,11 @@ function readable(options: Readonly<Record<string, unknown>>, name: string, of: 
   try {
     void options[name]
   } catch (cause) {
-    throw new MillraceError('INVALID_OPTION', `option "${name}" of ${of} cannot be read: its getter throws`, { option: name }, { cause })
+    throw new MillraceError(
+      'INVALID_OPTION',
+      `option "${name}" of ${of} cannot be read: its getter throws`,
+      { option: name },
+      { cause },
+    )
   }
 }

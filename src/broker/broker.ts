@@ -65,7 +65,11 @@ export interface LooseEvent extends Omit<EventAttributes, 'id' | 'time'> {
 }
 
 /** The events that a channel takes. */
-export type Publishable<C> = C extends Channel ? ([AnyEventDefinition] extends [DefinitionsOf<C>] ? LooseEvent : EventFor<DefinitionsOf<C>>) : LooseEvent
+export type Publishable<C> = C extends Channel
+  ? [AnyEventDefinition] extends [DefinitionsOf<C>]
+    ? LooseEvent
+    : EventFor<DefinitionsOf<C>>
+  : LooseEvent
 
 /** What publishing returns: a receipt, or for several events one for each. */
 export type ReceiptOf<E> = E extends readonly unknown[] ? Receipt[] : Receipt
@@ -179,7 +183,10 @@ export interface Broker extends AsyncDisposable {
    * await broker.close()
    * ```
    */
-  tail(channels: Channel | string | readonly (Channel | string)[], options?: ReadOptions): AsyncIterableIterator<TailedEvent>
+  tail(
+    channels: Channel | string | readonly (Channel | string)[],
+    options?: ReadOptions,
+  ): AsyncIterableIterator<TailedEvent>
   /** Channels, consumers, lag, rates, dead letters, alarms. */
   describe(): Promise<BrokerDescription>
   deadLetters(consumer: string | { readonly name: string }): DeadLetters

@@ -31,7 +31,11 @@ export function position(from: From, nowMs: number, option = 'from'): Position {
   }
   const meant = typeof from === 'number' ? numberMeant(from) : ''
   const forms = "'beginning', 'end', { offset }, a Date, RFC 3339 text, or an age such as '1h'"
-  throw new MillraceError('INVALID_OPTION', `${option} is a position in a channel: ${forms}; it is ${shown(from)}${meant}`, { option, value: shown(from) })
+  throw new MillraceError(
+    'INVALID_OPTION',
+    `${option} is a position in a channel: ${forms}; it is ${shown(from)}${meant}`,
+    { option, value: shown(from) },
+  )
 }
 
 /** A position as text has it, in a query or on a command line. Digits alone are an offset there; a date alone is its midnight in UTC. */
@@ -64,7 +68,11 @@ export function checkedQuery(query: DeadLetterQuery): DeadLetterQuery {
   refuseUndefined(query, 'a dead-letter query', 'every dead letter')
   for (const name of ['channel', 'id', 'key'] as const) {
     if (!(name in query) || typeof query[name] === 'string') continue
-    throw new MillraceError('INVALID_OPTION', `${name} of a dead-letter query must be a string; it is ${shown(query[name])}`, { option: name })
+    throw new MillraceError(
+      'INVALID_OPTION',
+      `${name} of a dead-letter query must be a string; it is ${shown(query[name])}`,
+      { option: name },
+    )
   }
   if ('offset' in query) wholeNumber(query.offset, 'offset', 0, Number.MAX_SAFE_INTEGER)
   if ('limit' in query) wholeNumber(query.limit, 'limit', 1, Number.MAX_SAFE_INTEGER)
@@ -78,15 +86,21 @@ export function checkedDelayedQuery(query: DelayedQuery): DelayedQuery {
   refuseUndefined(query, of, 'every delayed event')
   for (const name of ['id', 'key'] as const) {
     if (!(name in query) || typeof query[name] === 'string') continue
-    throw new MillraceError('INVALID_OPTION', `${name} of ${of} must be a string; it is ${shown(query[name])}`, { option: name })
+    throw new MillraceError('INVALID_OPTION', `${name} of ${of} must be a string; it is ${shown(query[name])}`, {
+      option: name,
+    })
   }
   if ('limit' in query) wholeNumber(query.limit, 'limit', 1, LIMITS.delayedListMax)
   if (!('after' in query)) return membersOf(query, DELAYED_MEMBERS)
   const { after } = query
   if (typeof after !== 'object' || after === null || typeof after.id !== 'string') {
-    throw new MillraceError('INVALID_OPTION', `after of ${of} must be a delayed event, the last one of the previous page; it is ${shown(after)}`, {
-      option: 'after',
-    })
+    throw new MillraceError(
+      'INVALID_OPTION',
+      `after of ${of} must be a delayed event, the last one of the previous page; it is ${shown(after)}`,
+      {
+        option: 'after',
+      },
+    )
   }
   wholeNumber(after.dueAtMs, 'after.dueAtMs', 0, Number.MAX_SAFE_INTEGER)
   return { ...membersOf(query, DELAYED_MEMBERS), after: { dueAtMs: after.dueAtMs, id: after.id } }
@@ -107,7 +121,9 @@ function membersOf<Query extends object>(query: Query, names: readonly (keyof Qu
 export function refuseUndefined(options: object, of: string, widened: string): void {
   for (const name in options) {
     if ((options as Readonly<Record<string, unknown>>)[name] !== undefined) continue
-    throw new MillraceError('INVALID_OPTION', `${name} of ${of} is undefined: leave it out to mean ${widened}`, { option: name })
+    throw new MillraceError('INVALID_OPTION', `${name} of ${of} is undefined: leave it out to mean ${widened}`, {
+      option: name,
+    })
   }
 }
 

@@ -34,7 +34,11 @@ export interface CarriedConsumer {
   readonly settled: readonly (readonly [from: number, to: number])[]
   readonly retries: readonly CarriedRetry[]
   /** What was in handlers' hands if a process died: suspects (clause 5). */
-  readonly inFlight: { readonly credit: number; readonly offsets: readonly number[]; readonly solo: number | null } | null
+  readonly inFlight: {
+    readonly credit: number
+    readonly offsets: readonly number[]
+    readonly solo: number | null
+  } | null
 }
 
 /** A dead letter, one that was redriven, or an event that waits behind one of its key. */

@@ -70,7 +70,12 @@ export async function loadClient<Module>(name: ClientLibrary, loader: ModuleLoad
   try {
     return (await loader.import(url)) as Module
   } catch (cause) {
-    throw missing(`${supported.engine}: the library ${name} ${version ?? ''} is installed and cannot be loaded: ${install}`, name, version, cause)
+    throw missing(
+      `${supported.engine}: the library ${name} ${version ?? ''} is installed and cannot be loaded: ${install}`,
+      name,
+      version,
+      cause,
+    )
   }
 }
 
@@ -83,7 +88,10 @@ function versionOf(name: string, url: string): string | null {
   let folder = dirname(fileURLToPath(url))
   for (;;) {
     try {
-      const manifest = JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8')) as { readonly name?: string; readonly version?: string }
+      const manifest = JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8')) as {
+        readonly name?: string
+        readonly version?: string
+      }
       if (manifest.name === name) return manifest.version ?? null
     } catch {
       // No manifest here: one folder up.

@@ -55,7 +55,9 @@ export interface EngineEntry {
 }
 
 /** A `connect` that knows the engines given, by their URLs' schemes. */
-export function connectWith(engines: Readonly<Record<string, EngineEntry>>): (url: string | URL, options?: ConnectOptions) => Promise<Broker> {
+export function connectWith(
+  engines: Readonly<Record<string, EngineEntry>>,
+): (url: string | URL, options?: ConnectOptions) => Promise<Broker> {
   return async (given, options = {}) => {
     checkOptions(options)
     const url = given instanceof URL ? given.href : given
@@ -87,7 +89,8 @@ export function connectWith(engines: Readonly<Record<string, EngineEntry>>): (ur
 function toldOf(log: Log, onAlarm: ConnectOptions['onAlarm']): (alarm: Alarm) => void {
   return (alarm) => {
     log.write('error', alarm.message, { alarm: alarm.code })
-    const failed = (error: unknown): void => log.write('error', 'onAlarm failed', { alarm: alarm.code, error: namedMessageOf(error) })
+    const failed = (error: unknown): void =>
+      log.write('error', 'onAlarm failed', { alarm: alarm.code, error: namedMessageOf(error) })
     try {
       watchAnswer(onAlarm?.(alarm), failed)
     } catch (error) {
@@ -101,7 +104,9 @@ function checkOptions(options: ConnectOptions): void {
   for (const [option, type] of Object.entries({ ...OF_SOME, source: 'string', onAlarm: 'function' })) {
     const value = options[option as keyof ConnectOptions]
     if (value === undefined || typeof value === type) continue
-    throw new MillraceError('INVALID_OPTION', `connect: "${option}" must be a ${type}; it is ${shown(value)}`, { option })
+    throw new MillraceError('INVALID_OPTION', `connect: "${option}" must be a ${type}; it is ${shown(value)}`, {
+      option,
+    })
   }
   if (options.source !== undefined) checkAttributes({ source: options.source }, 'of connect')
 }
@@ -113,12 +118,20 @@ async function opening(engine: Promise<Engine>): Promise<Engine> {
   } catch (cause) {
     const errno = (cause as { readonly code?: unknown } | null)?.code
     if (errno !== 'EMFILE' && errno !== 'ENFILE') throw cause
-    throw new MillraceError('TOO_MANY_FILES', `connect: too many files are open (${errno}). Close some, or raise the limit (ulimit -n)`, { errno }, { cause })
+    throw new MillraceError(
+      'TOO_MANY_FILES',
+      `connect: too many files are open (${errno}). Close some, or raise the limit (ulimit -n)`,
+      { errno },
+      { cause },
+    )
   }
 }
 
 function unknownEngine(given: unknown, schemes: readonly string[]): MillraceError {
   const known = schemes.map((name) => `${name}:`)
   const url = shown(typeof given === 'string' ? withoutSecrets(given) : given)
-  return new MillraceError('UNKNOWN_ENGINE', `${url} names no engine: use ${known.join(' or ')}, as in file:./data`, { url, engines: known })
+  return new MillraceError('UNKNOWN_ENGINE', `${url} names no engine: use ${known.join(' or ')}, as in file:./data`, {
+    url,
+    engines: known,
+  })
 }

@@ -29,7 +29,14 @@ import type {
   Stoppable,
   TailedEvent,
 } from './broker.ts'
-import { checkedDelayedId, checkedDelayedQuery, checkedQuery, noFiles, position, refuseUndefined } from './call-options.ts'
+import {
+  checkedDelayedId,
+  checkedDelayedQuery,
+  checkedQuery,
+  noFiles,
+  position,
+  refuseUndefined,
+} from './call-options.ts'
 import type { Alarm, BrokerDescription } from './description.ts'
 import { dueAt } from './due-at.ts'
 import type { EncodedEvent, Engine, EngineReadOptions, StoredText } from './engine.ts'
@@ -77,7 +84,8 @@ export class ConnectedBroker implements Broker {
   ): Promise<ReceiptOf<E>> {
     let dueAtMs: number | null = null
     const publish = (): Promise<unknown> => this.#publish(channel, event as Anything, dueAtMs)
-    const again = (error: unknown): Promise<ReceiptOf<E>> => this.#again(channel, error, publish) as Promise<ReceiptOf<E>>
+    const again = (error: unknown): Promise<ReceiptOf<E>> =>
+      this.#again(channel, error, publish) as Promise<ReceiptOf<E>>
     try {
       if (this.#closing !== null) throw closed()
       if (options !== undefined) dueAtMs = dueAt(options, this.#engine.clock.now(), 'publish')
@@ -90,7 +98,9 @@ export class ConnectedBroker implements Broker {
 
   /** Once more, where what was known of the channel is no longer so: it was removed, or declared anew by somebody else. */
   async #again(channel: Channel | string, error: unknown, publish: () => Promise<unknown>): Promise<unknown> {
-    const outdated = isMillraceError(error, 'UNKNOWN_CHANNEL') || (typeof channel === 'string' && isMillraceError(error, 'TYPE_NOT_CARRIED'))
+    const outdated =
+      isMillraceError(error, 'UNKNOWN_CHANNEL') ||
+      (typeof channel === 'string' && isMillraceError(error, 'TYPE_NOT_CARRIED'))
     if (!outdated || this.#closing !== null) throw error
     await this.#encoder.renew(channel)
     return publish()
@@ -106,10 +116,14 @@ export class ConnectedBroker implements Broker {
 
   async #publishBatch(name: string, events: readonly Encodable[], dueAtMs: number | null): Promise<unknown> {
     if (events.length > LIMITS.batchEventsMax) {
-      throw new MillraceError('INVALID_OPTION', `a batch holds at most ${LIMITS.batchEventsMax} events; this one has ${events.length}: publish several`, {
-        events: events.length,
-        batchEventsMax: LIMITS.batchEventsMax,
-      })
+      throw new MillraceError(
+        'INVALID_OPTION',
+        `a batch holds at most ${LIMITS.batchEventsMax} events; this one has ${events.length}: publish several`,
+        {
+          events: events.length,
+          batchEventsMax: LIMITS.batchEventsMax,
+        },
+      )
     }
     const encoded: EncodedEvent[] = []
     let bytes = 0
@@ -123,10 +137,14 @@ export class ConnectedBroker implements Broker {
     // One event is bounded by its channel alone.
     if (only !== undefined && encoded.length === 1) return [await this.#engine.publish(name, only, dueAtMs)]
     if (bytes > LIMITS.batchBytesMax) {
-      throw new MillraceError('EVENT_TOO_LARGE', `a batch holds at most ${LIMITS.batchBytesMax} bytes of events; this one has ${bytes}: publish several`, {
-        bytes,
-        bytesMax: LIMITS.batchBytesMax,
-      })
+      throw new MillraceError(
+        'EVENT_TOO_LARGE',
+        `a batch holds at most ${LIMITS.batchBytesMax} bytes of events; this one has ${bytes}: publish several`,
+        {
+          bytes,
+          bytesMax: LIMITS.batchBytesMax,
+        },
+      )
     }
     return encoded.length === 0 ? [] : this.#engine.publishBatch(name, encoded, dueAtMs)
   }
@@ -139,7 +157,11 @@ export class ConnectedBroker implements Broker {
   async start<Running extends Stoppable>(consumer: Startable<Running>): Promise<Running> {
     this.#open()
     if (typeof (consumer as Startable<Running> | null | undefined)?.start !== 'function') {
-      throw new MillraceError('INVALID_OPTION', `start takes a consumer, made by consumer(); this is ${shown(consumer)}`, { option: 'consumer' })
+      throw new MillraceError(
+        'INVALID_OPTION',
+        `start takes a consumer, made by consumer(); this is ${shown(consumer)}`,
+        { option: 'consumer' },
+      )
     }
     const starting = this.#start(consumer)
     this.#starting.add(starting)
@@ -173,7 +195,9 @@ export class ConnectedBroker implements Broker {
     knownOptions(options, ['from', 'to', 'where', 'follow', 'signal'], 'read')
     const { from = 'beginning', to, where, follow = false, signal } = options
     if (signal !== undefined && !(signal instanceof AbortSignal)) {
-      throw new MillraceError('INVALID_OPTION', `signal of read must be an AbortSignal; it is ${shown(signal)}`, { option: 'signal' })
+      throw new MillraceError('INVALID_OPTION', `signal of read must be an AbortSignal; it is ${shown(signal)}`, {
+        option: 'signal',
+      })
     }
     const nowMs = this.#engine.clock.now()
     return {
@@ -204,10 +228,14 @@ export class ConnectedBroker implements Broker {
     }
   }
 
-  tail(channels: Channel | string | readonly (Channel | string)[], options: ReadOptions = {}): AsyncIterableIterator<TailedEvent> {
+  tail(
+    channels: Channel | string | readonly (Channel | string)[],
+    options: ReadOptions = {},
+  ): AsyncIterableIterator<TailedEvent> {
     this.#open()
     const list = Array.isArray(channels) ? (channels as readonly (Channel | string)[]) : [channels as Channel | string]
-    for (const channel of list) if (typeof channel !== 'string' || !isWildcard(channel)) this.#readOptions(channel, options)
+    for (const channel of list)
+      if (typeof channel !== 'string' || !isWildcard(channel)) this.#readOptions(channel, options)
     const { follow } = this.#readOptions('any', options)
     const tail = new Tail(
       {
@@ -219,7 +247,10 @@ export class ConnectedBroker implements Broker {
     const left = new AbortController()
     const signal = options.signal === undefined ? left.signal : AbortSignal.any([left.signal, options.signal])
     const reading = { ...options, signal }
-    return leavable(follow ? tail.followed(reading, signal) : tail.merged(reading), left) as AsyncIterableIterator<TailedEvent>
+    return leavable(
+      follow ? tail.followed(reading, signal) : tail.merged(reading),
+      left,
+    ) as AsyncIterableIterator<TailedEvent>
   }
 
   async describe(): Promise<BrokerDescription> {
@@ -263,7 +294,9 @@ export class ConnectedBroker implements Broker {
     knownOptions(options, ['reason'], 'pause')
     const { reason = null } = options
     if (reason !== null && (typeof reason !== 'string' || reason.length > LIMITS.reasonCharsMax))
-      throw new MillraceError('INVALID_OPTION', `reason must be text of at most ${LIMITS.reasonCharsMax} characters`, { option: 'reason' })
+      throw new MillraceError('INVALID_OPTION', `reason must be text of at most ${LIMITS.reasonCharsMax} characters`, {
+        option: 'reason',
+      })
     await this.#engine.consumers.setPause(pausable(consumer), { sinceMs: this.#engine.clock.now(), reason })
   }
 
@@ -275,7 +308,9 @@ export class ConnectedBroker implements Broker {
   async backup(directory: string): Promise<Backup> {
     this.#open()
     if (typeof directory !== 'string' || directory === '' || directory.includes('\0'))
-      throw new MillraceError('INVALID_OPTION', `backup takes the path of a directory; it got ${shown(directory)}`, { option: 'directory' })
+      throw new MillraceError('INVALID_OPTION', `backup takes the path of a directory; it got ${shown(directory)}`, {
+        option: 'directory',
+      })
     if (this.#engine.backup === undefined) throw noFiles(this.#engine.name)
     return this.#engine.backup(resolve(directory))
   }

@@ -11,10 +11,15 @@ export function dueAt(options: PublishOptions, nowMs: number, call: string): num
   knownOptions(options, ['delay', 'at'], call)
   const { delay, at } = options
   if (delay === undefined && at === undefined) return null
-  if (delay !== undefined && at !== undefined) throw new MillraceError('INVALID_OPTION', `${call} takes delay or at, not both`, { option: 'delay' })
+  if (delay !== undefined && at !== undefined)
+    throw new MillraceError('INVALID_OPTION', `${call} takes delay or at, not both`, { option: 'delay' })
   const dueAtMs = delay === undefined ? momentMs(at) : nowMs + durationMs(delay, 'delay')
-  if (typeof dueAtMs === 'number' && Number.isFinite(dueAtMs) && dueAtMs >= 0 && dueAtMs - nowMs <= LIMITS.delayMsMax) return dueAtMs
-  if (delay !== undefined) throw new MillraceError('INVALID_OPTION', `delay must be at most ten years; it is ${shown(delay)}`, { option: 'delay' })
+  if (typeof dueAtMs === 'number' && Number.isFinite(dueAtMs) && dueAtMs >= 0 && dueAtMs - nowMs <= LIMITS.delayMsMax)
+    return dueAtMs
+  if (delay !== undefined)
+    throw new MillraceError('INVALID_OPTION', `delay must be at most ten years; it is ${shown(delay)}`, {
+      option: 'delay',
+    })
   const forms = 'a valid Date, RFC 3339 text or milliseconds since the epoch, at most ten years ahead'
   throw new MillraceError('INVALID_OPTION', `at must be ${forms}; it is ${shown(at)}`, {
     option: 'at',

@@ -7,7 +7,9 @@ import type { Engine } from './engine.ts'
 /** @throws INVALID_OPTION when it is no broker */
 export function checkBroker(broker: unknown, of: string): void {
   if (typeof broker === 'object' && broker !== null && typeof (broker as Partial<Broker>).start === 'function') return
-  throw new MillraceError('INVALID_OPTION', `${of} takes a broker, as connect() returns it; this is ${shown(broker)}`, { option: 'broker' })
+  throw new MillraceError('INVALID_OPTION', `${of} takes a broker, as connect() returns it; this is ${shown(broker)}`, {
+    option: 'broker',
+  })
 }
 
 export async function engineOf(broker: Broker): Promise<Engine> {

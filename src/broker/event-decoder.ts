@@ -57,7 +57,11 @@ function add(schemas: Schemas, { type, schema }: AnyEventDefinition): void {
 /** What an engine could not read as an event has no type. @throws INVALID_EVENT */
 export function refusePoison({ type, offset }: StoredText, channel: string): void {
   if (type !== '') return
-  throw new MillraceError('INVALID_EVENT', `the record at offset ${offset} of channel "${channel}" is not a CloudEvent`, { channel, offset, handled: true })
+  throw new MillraceError(
+    'INVALID_EVENT',
+    `the record at offset ${offset} of channel "${channel}" is not a CloudEvent`,
+    { channel, offset, handled: true },
+  )
 }
 
 function parse(stored: StoredText, channel: string, use: 'handled' | 'read'): StoredEvent {
@@ -67,7 +71,12 @@ function parse(stored: StoredText, channel: string, use: 'handled' | 'read'): St
     return stored.decode?.(offset) ?? decodeEvent(stored.text, offset)
   } catch (cause) {
     const message = `the event at offset ${offset} of channel "${channel}" is not JSON`
-    throw new MillraceError('INVALID_EVENT', message, { channel, offset, ...(use === 'handled' && { handled: true }) }, { cause })
+    throw new MillraceError(
+      'INVALID_EVENT',
+      message,
+      { channel, offset, ...(use === 'handled' && { handled: true }) },
+      { cause },
+    )
   }
 }
 

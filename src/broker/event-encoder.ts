@@ -130,7 +130,9 @@ export class EventEncoder {
       this.#renewing.set(name, renewing)
     }
     // Another may have asked by the name only.
-    return this.isReady(channel) ? renewing : renewing.then(() => (this.isReady(channel) ? undefined : this.prepare(channel)))
+    return this.isReady(channel)
+      ? renewing
+      : renewing.then(() => (this.isReady(channel) ? undefined : this.prepare(channel)))
   }
 
   /** Until the answer is there, events are encoded by what was known before: others may be about to. */
@@ -186,7 +188,12 @@ export class EventEncoder {
     } catch (cause) {
       if (isMillraceError(cause)) throw cause
       // A member's getter threw.
-      throw new MillraceError('INVALID_EVENT', `an event for channel "${name}" cannot be read: ${messageOf(cause)}`, { channel: name }, { cause })
+      throw new MillraceError(
+        'INVALID_EVENT',
+        `an event for channel "${name}" cannot be read: ${messageOf(cause)}`,
+        { channel: name },
+        { cause },
+      )
     }
   }
 
@@ -202,7 +209,9 @@ export class EventEncoder {
     const schema = definition?.schema
     if (schema === undefined) return this.#finish(target, event)
     const judged = schemaOutput(schema, event.data, event, 'published')
-    return judged instanceof Promise ? judged.then(() => this.#takenBack(target, event, schema)) : this.#takenBack(target, event, schema)
+    return judged instanceof Promise
+      ? judged.then(() => this.#takenBack(target, event, schema))
+      : this.#takenBack(target, event, schema)
   }
 
   /** Where the data reads back as something else, the schema must take that: a handler will get nothing else. */
@@ -228,14 +237,20 @@ export class EventEncoder {
 }
 
 function refuseOther(channel: string, given: unknown): never {
-  const what = isDefinition(given) ? `the definition of ${shown(given.type)}: call it with the event's data` : shown(given)
-  throw new MillraceError('INVALID_EVENT', `an event for channel "${channel}" must be an object; this is ${what}`, { channel })
+  const what = isDefinition(given)
+    ? `the definition of ${shown(given.type)}: call it with the event's data`
+    : shown(given)
+  throw new MillraceError('INVALID_EVENT', `an event for channel "${channel}" must be an object; this is ${what}`, {
+    channel,
+  })
 }
 
 function refuseType(target: Target, event: Encodable): void {
   const { types } = target.spec
   if (types === null || (target.events === null && types.includes(event.type))) return
-  throw typeNotCarried(`channel "${target.name}" does not carry ${shown(event.type)}`, event.type, types, { channel: target.name })
+  throw typeNotCarried(`channel "${target.name}" does not carry ${shown(event.type)}`, event.type, types, {
+    channel: target.name,
+  })
 }
 
 /** Not binary, and not absent. */
@@ -250,7 +265,12 @@ function keyOf(target: Target, event: Encodable): string | null {
   } catch (cause) {
     if (isMillraceError(cause, 'INVALID_EVENT')) throw cause
     const message = `the key function of channel "${target.name}" failed for ${eventText(event)}: ${namedMessageOf(cause)}`
-    throw new MillraceError('INVALID_EVENT', message, { channel: target.name, type: event.type, id: event.id }, { cause })
+    throw new MillraceError(
+      'INVALID_EVENT',
+      message,
+      { channel: target.name, type: event.type, id: event.id },
+      { cause },
+    )
   }
   if (key === undefined || key === null) return null
   if (

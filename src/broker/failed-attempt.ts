@@ -10,7 +10,9 @@ export interface AttemptPolicy {
 }
 
 /** What became of the event. */
-export type AfterFailure = { readonly became: 'dead-lettered' } | { readonly became: 'retried'; readonly delayMs: number }
+export type AfterFailure =
+  | { readonly became: 'dead-lettered' }
+  | { readonly became: 'retried'; readonly delayMs: number }
 
 /** Full jitter: anywhere between nothing and the cap, so that what failed together is not tried together. */
 export function backoffMs(attempt: number, minMs: number, maxMs: number, random: () => number): number {
@@ -19,7 +21,11 @@ export function backoffMs(attempt: number, minMs: number, maxMs: number, random:
 
 /** The policy of those who cannot be asked for theirs: the default backoff. */
 export function defaultPolicy(attempts: number): AttemptPolicy {
-  return { attempts, delayMs: (attempt, _error, random) => backoffMs(attempt, LIMITS.backoffMinMsDefault, LIMITS.backoffMaxMsDefault, random) }
+  return {
+    attempts,
+    delayMs: (attempt, _error, random) =>
+      backoffMs(attempt, LIMITS.backoffMinMsDefault, LIMITS.backoffMaxMsDefault, random),
+  }
 }
 
 /**

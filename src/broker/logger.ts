@@ -27,7 +27,10 @@ const VALUE_CHARS_MAX = 500
 const TEST_VARIABLES = ['VITEST', 'JEST_WORKER_ID', 'NODE_TEST_CONTEXT']
 
 /** @throws INVALID_OPTION when it lacks a method */
-export function sinkOf(logger: Logger | false | undefined, env: Readonly<Record<string, string | undefined>> = process.env): LogSink | null {
+export function sinkOf(
+  logger: Logger | false | undefined,
+  env: Readonly<Record<string, string | undefined>> = process.env,
+): LogSink | null {
   if (logger === false) return null
   if (logger === undefined) return isTest(env) ? null : standardError
   for (const level of ['info', 'warn', 'error'] as const) {
@@ -60,13 +63,17 @@ function standardError(level: Level, message: string, fields: LogFields): void {
 
 /** One line: `millrace: MESSAGE name=value name="a value with spaces"`. */
 export function lineOf(message: string, fields: LogFields): string {
-  const shown = Object.entries(fields).flatMap(([name, value]) => (value === undefined || value === null ? [] : [`${name}=${shownAs(value)}`]))
+  const shown = Object.entries(fields).flatMap(([name, value]) =>
+    value === undefined || value === null ? [] : [`${name}=${shownAs(value)}`],
+  )
   return [`millrace: ${oneLine(message)}`, ...shown].join(' ')
 }
 
 function shownAs(value: unknown): string {
   const text = oneLine(typeof value === 'string' ? value : (jsonOf(value) ?? typeof value))
-  return /^[\w.:/+@-]+$/.test(text) && text.length <= VALUE_CHARS_MAX ? text : JSON.stringify(text.slice(0, VALUE_CHARS_MAX))
+  return /^[\w.:/+@-]+$/.test(text) && text.length <= VALUE_CHARS_MAX
+    ? text
+    : JSON.stringify(text.slice(0, VALUE_CHARS_MAX))
 }
 
 function jsonOf(value: unknown): string | undefined {

@@ -84,7 +84,10 @@ export interface Client {
    * for too long, is made again and misses nothing. An error that another try cannot help (no such channel, no permission) ends
    * the loop.
    */
-  subscribe<Data = unknown>(channels: string | readonly string[], options?: SubscribeOptions): AsyncGenerator<Received<Data>, void, void>
+  subscribe<Data = unknown>(
+    channels: string | readonly string[],
+    options?: SubscribeOptions,
+  ): AsyncGenerator<Received<Data>, void, void>
 }
 
 /** Silence after which a connection is given up. The gateway sends a heartbeat every 15 s. */
@@ -101,7 +104,12 @@ class GatewayError extends Error {
   readonly details: unknown
   readonly afterMs: number
 
-  constructor(status: number, problem: { detail?: string; code?: string; retryable?: boolean; details?: unknown }, afterMs: number, cause?: unknown) {
+  constructor(
+    status: number,
+    problem: { detail?: string; code?: string; retryable?: boolean; details?: unknown },
+    afterMs: number,
+    cause?: unknown,
+  ) {
     super(problem.detail ?? `the gateway answered ${status}`, { cause })
     this.code = problem.code ?? 'UNAVAILABLE'
     this.status = status
@@ -143,7 +151,10 @@ class PageClient implements Client {
   async #call(path: string, init: RequestInit): Promise<Response> {
     const { token, fetch: ask = (...request: Parameters<typeof fetch>) => fetch(...request) } = this.#options
     const bearer = typeof token === 'function' ? await token() : token
-    const headers = { ...(init.headers as Record<string, string>), ...(bearer === undefined ? {} : { authorization: `Bearer ${bearer}` }) }
+    const headers = {
+      ...(init.headers as Record<string, string>),
+      ...(bearer === undefined ? {} : { authorization: `Bearer ${bearer}` }),
+    }
     let answer: Response
     try {
       answer = await ask(this.#url + path, { ...init, headers, cache: 'no-store' } as RequestInit)
@@ -157,22 +168,39 @@ class PageClient implements Client {
 
   async publish(channel: string, given: NewPageEvent | readonly NewPageEvent[]): Promise<never> {
     const source = this.#source
-    const events = (Array.isArray(given) ? given : [given]).map((event: NewPageEvent) => ({ specversion: '1.0', source, ...event, id: event.id ?? newId() }))
-    const init = { method: 'POST', headers: { 'content-type': 'application/cloudevents-batch+json' }, body: JSON.stringify(events) }
+    const events = (Array.isArray(given) ? given : [given]).map((event: NewPageEvent) => ({
+      specversion: '1.0',
+      source,
+      ...event,
+      id: event.id ?? newId(),
+    }))
+    const init = {
+      method: 'POST',
+      headers: { 'content-type': 'application/cloudevents-batch+json' },
+      body: JSON.stringify(events),
+    }
     for (let attempt = 1; ; attempt++) {
       try {
-        const { receipts } = (await (await this.#call(`/channels/${channel}/events`, init)).json()) as { receipts: unknown[] }
+        const { receipts } = (await (await this.#call(`/channels/${channel}/events`, init)).json()) as {
+          receipts: unknown[]
+        }
         return (Array.isArray(given) ? receipts : receipts[0]) as never
       } catch (error) {
         // An answer that breaks off is no answer: the events may be stored, and their ids say so.
-        const known = error instanceof GatewayError ? error : new GatewayError(0, { detail: 'the answer ended early', retryable: true }, 0, error)
+        const known =
+          error instanceof GatewayError
+            ? error
+            : new GatewayError(0, { detail: 'the answer ended early', retryable: true }, 0, error)
         if (!known.retryable || attempt >= (this.#options.attempts ?? 5)) throw known
         await pause(attempt, known.afterMs)
       }
     }
   }
 
-  async *subscribe(channels: string | readonly string[], options: SubscribeOptions = {}): AsyncGenerator<Received<never>, void, void> {
+  async *subscribe(
+    channels: string | readonly string[],
+    options: SubscribeOptions = {},
+  ): AsyncGenerator<Received<never>, void, void> {
     const { signal } = options
     const names = [channels].flat().join(',')
     const at = { place: options.after ?? '', failures: 0 }

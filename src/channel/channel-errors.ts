@@ -8,9 +8,13 @@ const NAMES_MAX = 8
 export function unknownChannel(name: string, declared: Iterable<string>): MillraceError {
   // Millrace's own channels are nobody's business.
   const names = [...declared].filter((each) => !each.startsWith('$'))
-  return new MillraceError('UNKNOWN_CHANNEL', `channel "${name.slice(0, 200)}" is not declared: ${didYouMean(name, names) ?? thereAre(names)}`, {
-    channel: name.slice(0, 200),
-  })
+  return new MillraceError(
+    'UNKNOWN_CHANNEL',
+    `channel "${name.slice(0, 200)}" is not declared: ${didYouMean(name, names) ?? thereAre(names)}`,
+    {
+      channel: name.slice(0, 200),
+    },
+  )
 }
 
 function thereAre(names: readonly string[]): string {
@@ -20,20 +24,30 @@ function thereAre(names: readonly string[]): string {
 }
 
 export function offsetOutOfRange(channel: string, offset: number, first: number, next: number): MillraceError {
-  return new MillraceError('OFFSET_OUT_OF_RANGE', `channel "${channel}" has offsets ${first} to ${next}; ${offset} is not one of them`, {
-    channel,
-    offset,
-    first,
-    next,
-  })
+  return new MillraceError(
+    'OFFSET_OUT_OF_RANGE',
+    `channel "${channel}" has offsets ${first} to ${next}; ${offset} is not one of them`,
+    {
+      channel,
+      offset,
+      first,
+      next,
+    },
+  )
 }
 
 const TYPES_SHOWN = 8
 
 /** `refusal`, and the type that was probably meant, or some of those that the channel, or all channels of the consumer, carry. */
-export function typeNotCarried(refusal: string, type: unknown, types: readonly string[], facts: ErrorDetails): MillraceError {
+export function typeNotCarried(
+  refusal: string,
+  type: unknown,
+  types: readonly string[],
+  facts: ErrorDetails,
+): MillraceError {
   const meant = typeof type === 'string' ? didYouMean(type, types) : undefined
   const more = types.length > TYPES_SHOWN ? ` and ${types.length - TYPES_SHOWN} more` : ''
-  const carried = types.length === 0 ? 'no type is carried' : `use one of ${types.slice(0, TYPES_SHOWN).join(', ')}${more}`
+  const carried =
+    types.length === 0 ? 'no type is carried' : `use one of ${types.slice(0, TYPES_SHOWN).join(', ')}${more}`
   return new MillraceError('TYPE_NOT_CARRIED', `${refusal}: ${meant ?? carried}`, { ...facts, type, types })
 }

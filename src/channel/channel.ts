@@ -5,7 +5,15 @@ import { MillraceError } from '../base/errors.ts'
 import { LIMITS } from '../base/limits.ts'
 import { checkName } from '../base/names.ts'
 import { shown } from '../base/shown.ts'
-import { type Duration, durationMs, knownOptions, type Size, sizeBytes, trueOrFalse, wholeNumber } from '../base/units.ts'
+import {
+  type Duration,
+  durationMs,
+  knownOptions,
+  type Size,
+  sizeBytes,
+  trueOrFalse,
+  wholeNumber,
+} from '../base/units.ts'
 import type { NewEvent } from '../event/cloud-event.ts'
 import { type AnyEventDefinition, type InputOf, isDefinition, type TypeOf } from '../event/event.ts'
 import { type KeptSchemas, keptSchemas } from './kept-schemas.ts'
@@ -14,7 +22,9 @@ import { checkKeyPath, type KeyFunction, type KeyPath, type KeySpec, keyAtPath }
 export type ChannelKind = 'stream' | 'queue'
 
 /** An event that a channel of these definitions takes. */
-export type EventFor<Definition> = Definition extends AnyEventDefinition ? NewEvent<TypeOf<Definition>, InputOf<Definition>> : never
+export type EventFor<Definition> = Definition extends AnyEventDefinition
+  ? NewEvent<TypeOf<Definition>, InputOf<Definition>>
+  : never
 
 /**
  * How long a stream keeps its events. All limits that are given apply: an event is removed when it is beyond any of
@@ -55,7 +65,12 @@ export interface ChannelSpec {
   readonly kind: ChannelKind
   /** Types carried, sorted; `null` for any. */
   readonly types: readonly string[] | null
-  readonly retain: { readonly ageMs: number | null; readonly bytes: number | null; readonly count: number | null; readonly latestByKey: boolean }
+  readonly retain: {
+    readonly ageMs: number | null
+    readonly bytes: number | null
+    readonly count: number | null
+    readonly latestByKey: boolean
+  }
   readonly dedupe: { readonly ageMs: number; readonly count: number } | null
   readonly eventBytesMax: number
   /** Where the key is. Absent: the declaration does not say. */
@@ -65,7 +80,10 @@ export interface ChannelSpec {
 }
 
 /** A named path for events. */
-export interface Channel<Kind extends ChannelKind = ChannelKind, Definition extends AnyEventDefinition = AnyEventDefinition> {
+export interface Channel<
+  Kind extends ChannelKind = ChannelKind,
+  Definition extends AnyEventDefinition = AnyEventDefinition,
+> {
   readonly name: string
   readonly kind: Kind
   /** The definitions by event type; `null` when the channel carries anything. */
@@ -127,7 +145,10 @@ function channel<Kind extends ChannelKind, Definition extends AnyEventDefinition
   options: ChannelOptions<Definition, Path>,
 ): Channel<Kind, Definition> {
   checkName(name, 'channel')
-  const known = kind === 'stream' ? ['events', 'key', 'retain', 'dedupe', 'maxEventBytes'] : ['events', 'key', 'dedupe', 'maxEventBytes']
+  const known =
+    kind === 'stream'
+      ? ['events', 'key', 'retain', 'dedupe', 'maxEventBytes']
+      : ['events', 'key', 'dedupe', 'maxEventBytes']
   knownOptions(options, known, `${kind} "${name}"`)
   const events = options.events === undefined ? null : definitionsOf(options.events, `${kind} "${name}"`)
   const key = keySpec(options.key, `${kind} "${name}"`)
@@ -156,23 +177,38 @@ function keyAt(key: Exclude<KeySpec, 'function'> | undefined, channel: string): 
 }
 
 /** By type. One channel cannot carry a type in two ways: which schema is an event's? */
-function definitionsOf<Definition extends AnyEventDefinition>(given: readonly Definition[], of: string): Map<string, Definition> {
+function definitionsOf<Definition extends AnyEventDefinition>(
+  given: readonly Definition[],
+  of: string,
+): Map<string, Definition> {
   if (!Array.isArray(given)) {
-    throw new MillraceError('INVALID_OPTION', `events of ${of} must be an array of event definitions; it is ${shown(given)}`, { option: 'events' })
+    throw new MillraceError(
+      'INVALID_OPTION',
+      `events of ${of} must be an array of event definitions; it is ${shown(given)}`,
+      { option: 'events' },
+    )
   }
   const events = new Map<string, Definition>()
   for (const definition of given as readonly Definition[]) {
     if (!isDefinition(definition)) {
-      throw new MillraceError('INVALID_OPTION', `events of ${of} holds ${shown(definition)}, which is not an event definition: make one with event()`, {
-        option: 'events',
-      })
+      throw new MillraceError(
+        'INVALID_OPTION',
+        `events of ${of} holds ${shown(definition)}, which is not an event definition: make one with event()`,
+        {
+          option: 'events',
+        },
+      )
     }
     const other = events.get(definition.type)
     if (other !== undefined && other.schema !== definition.schema) {
-      throw new MillraceError('INVALID_OPTION', `events of ${of} defines "${definition.type}" twice, with different schemas: a channel has one for each type`, {
-        option: 'events',
-        type: definition.type,
-      })
+      throw new MillraceError(
+        'INVALID_OPTION',
+        `events of ${of} defines "${definition.type}" twice, with different schemas: a channel has one for each type`,
+        {
+          option: 'events',
+          type: definition.type,
+        },
+      )
     }
     events.set(definition.type, definition)
   }
@@ -181,16 +217,30 @@ function definitionsOf<Definition extends AnyEventDefinition>(given: readonly De
 
 /** Whether it was made by `stream()` or `queue()`. */
 export function isChannel(value: unknown): value is Channel {
-  return typeof value === 'object' && value !== null && typeof (value as Partial<Channel>).name === 'string' && (value as Partial<Channel>).spec !== undefined
+  return (
+    typeof value === 'object' &&
+    value !== null &&
+    typeof (value as Partial<Channel>).name === 'string' &&
+    (value as Partial<Channel>).spec !== undefined
+  )
 }
 
 /** @throws INVALID_OPTION when it is no channel */
 export function checkChannel(value: unknown): asserts value is Channel {
   if (isChannel(value)) return
-  throw new MillraceError('INVALID_OPTION', `a channel is made by stream() or queue(), or named by text; this is ${shown(value)}`, { option: 'channel' })
+  throw new MillraceError(
+    'INVALID_OPTION',
+    `a channel is made by stream() or queue(), or named by text; this is ${shown(value)}`,
+    { option: 'channel' },
+  )
 }
 
-function channelSpec(kind: ChannelKind, name: string, types: readonly string[] | null, options: Omit<ChannelOptions<never>, 'key' | 'events'>): ChannelSpec {
+function channelSpec(
+  kind: ChannelKind,
+  name: string,
+  types: readonly string[] | null,
+  options: Omit<ChannelOptions<never>, 'key' | 'events'>,
+): ChannelSpec {
   const { retain = {}, dedupe = {}, maxEventBytes = LIMITS.eventBytesDefault } = options
   knownOptions(retain, ['age', 'bytes', 'count', 'latestByKey'], 'retain')
   if (dedupe !== false) knownOptions(dedupe, ['age', 'count'], 'dedupe')
@@ -211,6 +261,11 @@ function channelSpec(kind: ChannelKind, name: string, types: readonly string[] |
             ageMs: durationMs(dedupe.age ?? LIMITS.dedupeAgeMsDefault, 'dedupe.age'),
             count: wholeNumber(dedupe.count ?? LIMITS.dedupeCountDefault, 'dedupe.count', 1, 16_000_000),
           },
-    eventBytesMax: wholeNumber(sizeBytes(maxEventBytes, 'maxEventBytes'), 'maxEventBytes', LIMITS.eventBytesMin, LIMITS.eventBytesMax),
+    eventBytesMax: wholeNumber(
+      sizeBytes(maxEventBytes, 'maxEventBytes'),
+      'maxEventBytes',
+      LIMITS.eventBytesMin,
+      LIMITS.eventBytesMax,
+    ),
   }
 }

@@ -34,14 +34,18 @@ type PathsAt<Name extends string, Value, Depth extends readonly unknown[]> = unk
 type InData<Data> = [Data] extends [never] ? string : PathsIn<Data>
 
 /** What every one of the definitions has: a key is taken of all events of a channel. */
-type InEvery<Definition> = (Definition extends AnyEventDefinition ? (path: `data.${InData<InputOf<Definition>>}`) => void : never) extends (
-  path: infer Path,
-) => void
+type InEvery<Definition> = (
+  Definition extends AnyEventDefinition
+    ? (path: `data.${InData<InputOf<Definition>>}`) => void
+    : never
+) extends (path: infer Path) => void
   ? Path
   : never
 
 /** Where the key of a channel's events may stand: `data.order`, with the members that the schemas of the channel's events have; or the name of an attribute. */
-export type KeyPath<Definition extends AnyEventDefinition, Path extends string = string> = Path extends `data.${string}` ? Path & InEvery<Definition> : Path
+export type KeyPath<Definition extends AnyEventDefinition, Path extends string = string> = Path extends `data.${string}`
+  ? Path & InEvery<Definition>
+  : Path
 
 const ATTRIBUTE = /^[a-z0-9]{1,100}$/
 const SEGMENTS_MAX = 32
@@ -85,7 +89,9 @@ function attributeOf(event: NewEvent, name: string): unknown {
 
 /** Only what JSON has too: an inherited member is not stored. */
 function memberOf(value: unknown, name: string): unknown {
-  return typeof value === 'object' && value !== null && Object.hasOwn(value, name) ? (value as Record<string, unknown>)[name] : undefined
+  return typeof value === 'object' && value !== null && Object.hasOwn(value, name)
+    ? (value as Record<string, unknown>)[name]
+    : undefined
 }
 
 /** The key as a process takes it that knows the channel by its declaration only. */

@@ -15,7 +15,10 @@ export function mergedSpec(existing: ChannelSpec, declared: ChannelSpec): Channe
     const message = `channel "${name}" exists already ${what}: declare it the same, use another name, or remove it first`
     throw new MillraceError('CHANNEL_CONFLICT', message, { channel: name, existing, declared })
   }
-  const types = existing.types === null || declared.types === null ? null : [...new Set([...existing.types, ...declared.types])].sort()
+  const types =
+    existing.types === null || declared.types === null
+      ? null
+      : [...new Set([...existing.types, ...declared.types])].sort()
   const { key = existing.key, schemas: _, ...rest } = declared
   const schemas = mergedSchemas(existing, declared)
   const merged = { ...rest, types, ...(key !== undefined && { key }), ...(schemas !== undefined && { schemas }) }

@@ -28,7 +28,11 @@ interface Row {
 export async function benchCommand(options: BenchCommandOptions): Promise<void> {
   const seconds = /^\d{1,6}(?:\.\d{1,6})?$/.test(options.seconds) ? Number(options.seconds) : 0
   if (seconds === 0)
-    throw new MillraceError('INVALID_OPTION', `--seconds must be a number above 0; it is "${options.seconds.slice(0, 40)}"`, { option: 'seconds' })
+    throw new MillraceError(
+      'INVALID_OPTION',
+      `--seconds must be a number above 0; it is "${options.seconds.slice(0, 40)}"`,
+      { option: 'seconds' },
+    )
   const folder = await mkdtemp(join(options.folder ?? tmpdir(), 'millrace-bench-'))
   const rows: Row[] = []
   try {
@@ -53,7 +57,9 @@ export async function benchCommand(options: BenchCommandOptions): Promise<void> 
 
 async function measure(broker: Broker, inFlight: number, forMs: number): Promise<Row> {
   let handled = 0
-  const running = await broker.start(consumer('bench', events, { concurrency: inFlight }).on(Measured, () => void handled++))
+  const running = await broker.start(
+    consumer('bench', events, { concurrency: inFlight }).on(Measured, () => void handled++),
+  )
   let published = 0
   const begin = performance.now()
   const publish = async (): Promise<void> => {
@@ -63,7 +69,11 @@ async function measure(broker: Broker, inFlight: number, forMs: number): Promise
   }
   await Promise.all(Array.from({ length: inFlight }, publish))
   const seconds = (performance.now() - begin) / 1000
-  const summary = { inFlight, publishesPerSecond: Math.round(published / seconds), handledPerSecond: Math.round(handled / seconds) }
+  const summary = {
+    inFlight,
+    publishesPerSecond: Math.round(published / seconds),
+    handledPerSecond: Math.round(handled / seconds),
+  }
   await running.stop()
   return summary
 }

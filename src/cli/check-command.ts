@@ -10,7 +10,10 @@ export interface CheckOptions extends TargetOptions {
 
 export async function checkCommand(path: string | undefined, options: CheckOptions): Promise<void> {
   const report = await checkDirectory(path ?? directoryOf(options), options.repair === true)
-  const lost = report.channels.reduce((sum, channel) => sum + channel.lost.reduce((all, [from, to]) => all + to - from, 0), 0)
+  const lost = report.channels.reduce(
+    (sum, channel) => sum + channel.lost.reduce((all, [from, to]) => all + to - from, 0),
+    0,
+  )
   if (options.json === true) printJson(report)
   else {
     for (const { file, problem } of report.problems) print(`${colour('red', file)}: ${problem}`)
@@ -21,13 +24,18 @@ export async function checkCommand(path: string | undefined, options: CheckOptio
       gaps.map(([from, to]) => `${from}–${to - 1}`).join(' ') || 'nothing',
     ])
     if (rows.length > 0) print(table(['channel', 'first', 'next', 'lost'], rows))
-    if (report.losses.length > 0) print(table(['', 'lost beside them', 'channel', 'consumer', 'how many', 'which'], report.losses.map(lossRow)))
+    if (report.losses.length > 0)
+      print(table(['', 'lost beside them', 'channel', 'consumer', 'how many', 'which'], report.losses.map(lossRow)))
   }
   const found = `${report.problems.length} problem(s), ${lost} event(s) lost${besides(report.losses)}, in ${report.directory}`
   if (report.problems.length === 0) complete(`nothing is damaged in ${report.directory}`, options)
-  else if (report.keptAs !== undefined) complete(`repaired: ${found}; the old files are kept in ${report.keptAs}`, options)
+  else if (report.keptAs !== undefined)
+    complete(`repaired: ${found}; the old files are kept in ${report.keptAs}`, options)
   else {
-    complete(`${found}. Restore a backup, or save everything that can be read: millrace check ${report.directory} --repair`, options)
+    complete(
+      `${found}. Restore a backup, or save everything that can be read: millrace check ${report.directory} --repair`,
+      options,
+    )
     process.exitCode = EXIT.failed
   }
 }

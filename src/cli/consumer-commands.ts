@@ -8,7 +8,9 @@ export interface PauseOptions extends TargetOptions {
 }
 
 export async function consumerPauseCommand(name: string, options: PauseOptions): Promise<void> {
-  await changing(options, (broker) => broker.pause(name, options.reason === undefined ? {} : { reason: options.reason }))
+  await changing(options, (broker) =>
+    broker.pause(name, options.reason === undefined ? {} : { reason: options.reason }),
+  )
   told({ consumer: name, paused: true }, `${name} is paused in every process until it is resumed`, options)
 }
 
@@ -24,7 +26,12 @@ export interface RewindOptions extends TargetOptions {
 
 export async function consumerRewindCommand(name: string, options: RewindOptions): Promise<void> {
   const { to, channel } = options
-  if (to === undefined) throw new MillraceError('INVALID_OPTION', 'name the position: --to beginning, end, an offset, an age (1h) or a time', { option: 'to' })
+  if (to === undefined)
+    throw new MillraceError(
+      'INVALID_OPTION',
+      'name the position: --to beginning, end, an offset, an age (1h) or a time',
+      { option: 'to' },
+    )
   const place = placeOf(to)
   await changing(options, (broker) => broker.rewind(name, place, channel === undefined ? {} : { channel }))
   told(

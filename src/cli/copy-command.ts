@@ -29,12 +29,17 @@ const QUIET = '3s'
 function names(option: string, text: string): string[] {
   const found = text.split(',').map((name) => name.trim())
   if (!found.includes('')) return found
-  throw new MillraceError('INVALID_OPTION', `--${option} must be names with a comma between; it is "${text.slice(0, 40)}"`, { option })
+  throw new MillraceError(
+    'INVALID_OPTION',
+    `--${option} must be names with a comma between; it is "${text.slice(0, 40)}"`,
+    { option },
+  )
 }
 
 export async function copyCommand(options: CopyCommandOptions): Promise<void> {
   const { from, to, channels, consumers, accept } = options
-  if (placeOf(from) === placeOf(to)) throw new MillraceError('INVALID_OPTION', '--from and --to are the same broker', { option: 'to' })
+  if (placeOf(from) === placeOf(to))
+    throw new MillraceError('INVALID_OPTION', '--from and --to are the same broker', { option: 'to' })
   const selection: CopySelection = {
     ...(accept !== undefined && { accept: names('accept', accept).map((clause) => countOf('accept', clause, 1)) }),
     ...(channels !== undefined && { channels: names('channels', channels) }),
@@ -63,7 +68,12 @@ function placeOf(url: string): string {
   return existsSync(directory) ? realpathSync(directory) : directory
 }
 
-async function run(source: Broker, target: Broker, selection: CopySelection, options: CopyCommandOptions): Promise<void> {
+async function run(
+  source: Broker,
+  target: Broker,
+  selection: CopySelection,
+  options: CopyCommandOptions,
+): Promise<void> {
   const plan = await planCopy(await engineOf(source), await engineOf(target), selection)
   if (options.json !== true) show(plan)
   if (options.dryRun === true) {
@@ -76,7 +86,10 @@ async function run(source: Broker, target: Broker, selection: CopySelection, opt
   if (options.json === true) printJson({ ...planJson(plan), copied: report.channels })
   else print(table(['channel', 'events', 'scheduled', 'checksum', ''], report.channels.map(rowOf)))
   const events = report.channels.reduce((sum, channel) => sum + channel.events, 0)
-  complete(`${report.channels.length} channel(s) with ${events} event(s) are the same at ${nameOf({ url: options.to })}`, options)
+  complete(
+    `${report.channels.length} channel(s) with ${events} event(s) are the same at ${nameOf({ url: options.to })}`,
+    options,
+  )
 }
 
 async function copied(
@@ -110,7 +123,14 @@ async function copied(
   }
 }
 
-function rowOf({ channel, events, scheduled, checksum, state, expired }: CopyReport['channels'][number]): (string | number)[] {
+function rowOf({
+  channel,
+  events,
+  scheduled,
+  checksum,
+  state,
+  expired,
+}: CopyReport['channels'][number]): (string | number)[] {
   const note = state === 'already' ? 'copied before' : expired > 0 ? `${expired} expired meanwhile` : ''
   return [channel, events, scheduled, checksum, note]
 }
@@ -135,10 +155,16 @@ function show({ from, to, channels, needs, keepsTimes, refusals }: CopyPlan): vo
   ])
   print(table(['channel', 'kind', 'events', 'bytes', 'scheduled', 'consumers', 'dead letters', 'waiting'], rows))
   print('')
-  const held = needs.map(({ clause, name, support, reason, cost }) => [`${clause} ${name}`, support, cost === undefined ? reason : `${reason} (${cost})`])
+  const held = needs.map(({ clause, name, support, reason, cost }) => [
+    `${clause} ${name}`,
+    support,
+    cost === undefined ? reason : `${reason} (${cost})`,
+  ])
   print(table(['clause', 'there', 'with'], held))
   print(
-    keepsTimes ? 'events keep the times at which they were stored' : 'events get the time of the copy: retention by age and reading from a time begin with it',
+    keepsTimes
+      ? 'events keep the times at which they were stored'
+      : 'events get the time of the copy: retention by age and reading from a time begin with it',
   )
   for (const refusal of refusals) print(`${colour('red', 'refused')} ${refusal}`)
   print('')

@@ -15,7 +15,9 @@ export class ProgressLine {
   #drawnMs = Number.NEGATIVE_INFINITY
   #open = false
 
-  constructor(out: { readonly isTTY?: boolean; readonly columns?: number; write(text: string): unknown } = process.stderr) {
+  constructor(
+    out: { readonly isTTY?: boolean; readonly columns?: number; write(text: string): unknown } = process.stderr,
+  ) {
     this.#out = out
   }
 

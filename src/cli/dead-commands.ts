@@ -32,17 +32,29 @@ export async function deadListCommand(consumer: string, options: DeadOptions): P
 
 function rowOf(letter: DeadLetter): (string | number)[] {
   const { channel, offset, type, key, attempts, waiting, deadAtMs, failure } = letter
-  return [channel, offset, type, key ?? '', attempts, waiting, new Date(deadAtMs).toISOString(), `${failure.name}: ${failure.message}`.slice(0, 80)]
+  return [
+    channel,
+    offset,
+    type,
+    key ?? '',
+    attempts,
+    waiting,
+    new Date(deadAtMs).toISOString(),
+    `${failure.name}: ${failure.message}`.slice(0, 80),
+  ]
 }
 
 export async function deadShowCommand(consumer: string, options: DeadOptions): Promise<void> {
   const letters = await looking(options, (broker) => broker.deadLetters(consumer).list(queryOf(options)))
-  if (letters.length === 0) throw new MillraceError('UNKNOWN_DEAD_LETTER', `consumer "${consumer}" has no such dead letter`, { consumer })
+  if (letters.length === 0)
+    throw new MillraceError('UNKNOWN_DEAD_LETTER', `consumer "${consumer}" has no such dead letter`, { consumer })
   for (const letter of letters) {
     if (options.json === true) printJson(letter)
     else {
       print(colour('bold', `${letter.channel}/${letter.offset} ${letter.type}`))
-      print(`  ${letter.attempts} attempt(s), given up ${new Date(letter.deadAtMs).toISOString()}, ${letter.waiting} event(s) wait behind it`)
+      print(
+        `  ${letter.attempts} attempt(s), given up ${new Date(letter.deadAtMs).toISOString()}, ${letter.waiting} event(s) wait behind it`,
+      )
       print(`  ${colour('red', `${letter.failure.name}: ${letter.failure.message}`)}`)
       if (letter.failure.stack !== undefined) print(letter.failure.stack.split('\n').slice(1, 6).join('\n'))
       print(JSON.stringify(JSON.parse(letter.text), null, 2).replaceAll(/^/gm, '  '))
@@ -55,7 +67,11 @@ export async function deadShowCommand(consumer: string, options: DeadOptions): P
 function chosen(options: DeadOptions): DeadLetterQuery {
   const query = queryOf(options)
   if (options.all === true || Object.keys(query).length > 0) return query
-  throw new MillraceError('INVALID_OPTION', 'name the dead letters: --all, or --channel, --offset, --id, --key, --limit', { option: 'all' })
+  throw new MillraceError(
+    'INVALID_OPTION',
+    'name the dead letters: --all, or --channel, --offset, --id, --key, --limit',
+    { option: 'all' },
+  )
 }
 
 export async function deadRedriveCommand(consumer: string, options: DeadOptions): Promise<void> {

@@ -11,7 +11,11 @@ export interface DelayedOptions extends TargetOptions {
 }
 
 function queryOf({ id, key, limit }: DelayedOptions): DelayedQuery {
-  return { ...(id !== undefined && { id }), ...(key !== undefined && { key }), ...(limit !== undefined && { limit: countOf('limit', limit, 1) }) }
+  return {
+    ...(id !== undefined && { id }),
+    ...(key !== undefined && { key }),
+    ...(limit !== undefined && { limit: countOf('limit', limit, 1) }),
+  }
 }
 
 export async function delayedListCommand(channel: string, options: DelayedOptions): Promise<void> {
@@ -33,7 +37,9 @@ export async function delayedCancelCommand(channel: string, options: DelayedOpti
   const cancelled = await changing(options, (broker) => broker.delayed(channel).cancel(id))
   if (options.json === true) printJson({ channel, id, cancelled })
   complete(
-    cancelled ? `cancelled ${id}: it will not be stored` : `${channel} has no delayed event ${id}: it is stored already, or was never published`,
+    cancelled
+      ? `cancelled ${id}: it will not be stored`
+      : `${channel} has no delayed event ${id}: it is stored already, or was never published`,
     options,
   )
 }

@@ -5,10 +5,14 @@ import { Command, Option } from 'commander'
 import { MillraceError } from '../base/errors.ts'
 import { EXIT, fail, type OutputOptions, watchReader } from './output.ts'
 
-const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as { readonly version: string }
+const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as {
+  readonly version: string
+}
 
 /** Run a command; its failure is said once, in its form, and gives the exit code. */
-function run<Options extends OutputOptions>(act: (options: Options) => Promise<void>): (options: Options) => Promise<void> {
+function run<Options extends OutputOptions>(
+  act: (options: Options) => Promise<void>,
+): (options: Options) => Promise<void> {
   return async (options) => {
     try {
       await act(options)
@@ -18,29 +22,47 @@ function run<Options extends OutputOptions>(act: (options: Options) => Promise<v
   }
 }
 
-function on<Options extends OutputOptions>(act: (name: string, options: Options) => Promise<void>): (name: string, options: Options) => Promise<void> {
+function on<Options extends OutputOptions>(
+  act: (name: string, options: Options) => Promise<void>,
+): (name: string, options: Options) => Promise<void> {
   return (name, options) => run<Options>((given) => act(name, given))(options)
 }
 
 function command(parent: Command, name: string, description: string, example: string): Command {
-  return parent.command(name).description(description).option('--json', 'answer in JSON').addHelpText('after', `\nExample:\n  $ ${example}`)
+  return parent
+    .command(name)
+    .description(description)
+    .option('--json', 'answer in JSON')
+    .addHelpText('after', `\nExample:\n  $ ${example}`)
 }
 
 function withData(built: Command): Command {
   return built
     .option('--data <directory>', 'the data directory (default: ./data)')
-    .addOption(new Option('--url <url>', 'another broker instead, a URL as connect() takes it: ws://…, nats://…').env('BROKER_URL'))
+    .addOption(
+      new Option('--url <url>', 'another broker instead, a URL as connect() takes it: ws://…, nats://…').env(
+        'BROKER_URL',
+      ),
+    )
 }
 
-const program = new Command('millrace').description('Events, channels and consumers on a durable broker.').version(version)
+const program = new Command('millrace')
+  .description('Events, channels and consumers on a durable broker.')
+  .version(version)
 program.showHelpAfterError('(millrace --help lists the commands)')
 program.hook('preAction', (_, action) => {
   // A variable of the shell that is not set: what it was to choose would be something else, or everything.
   const empty = action.options.find(
-    (option) => action.getOptionValueSource(option.attributeName()) === 'cli' && action.getOptionValue(option.attributeName()) === '',
+    (option) =>
+      action.getOptionValueSource(option.attributeName()) === 'cli' &&
+      action.getOptionValue(option.attributeName()) === '',
   )
   if (empty === undefined) return
-  const error = new MillraceError('INVALID_OPTION', `${empty.long} is given without a value: leave it out, or give a value`, { option: empty.name() })
+  const error = new MillraceError(
+    'INVALID_OPTION',
+    `${empty.long} is given without a value: leave it out, or give a value`,
+    { option: empty.name() },
+  )
   process.exit(fail(error, action.opts()))
 })
 program.exitOverride((error) => process.exit(error.exitCode === 0 ? EXIT.done : EXIT.usage))
@@ -73,7 +95,9 @@ withData(
   .option('--source <uri>', 'the source')
   .option('--file <path>', 'JSON lines, each a CloudEvent; - is standard input')
   .option('--create', 'create the channel, as a stream, if it does not exist')
-  .action(on(async (channel, options) => (await import('./publish-command.ts')).publishCommand(channel, options as never)))
+  .action(
+    on(async (channel, options) => (await import('./publish-command.ts')).publishCommand(channel, options as never)),
+  )
 
 withData(
   command(
@@ -89,7 +113,9 @@ withData(
   .option('--limit <count>', 'at most this many')
   .option('-f, --follow', 'continue with new events')
   .action((channels: readonly string[], options: OutputOptions) =>
-    run<OutputOptions>(async (given) => (await import('./tail-command.ts')).tailCommand(channels, given as never))(options),
+    run<OutputOptions>(async (given) => (await import('./tail-command.ts')).tailCommand(channels, given as never))(
+      options,
+    ),
   )
 
 withData(command(program, 'channels', 'list channels', 'millrace channels --data ./data')).action(
@@ -111,10 +137,17 @@ withData(
 )
   .option('--reason <text>', 'the reason; the description of the consumer shows it')
   .action(on(async (name, options) => (await consumerCommands()).consumerPauseCommand(name, options as never)))
-withData(command(operated, 'resume <consumer>', 'continue where it was paused', 'millrace consumer resume billing')).action(
-  on(async (name, options) => (await consumerCommands()).consumerResumeCommand(name, options as never)),
+withData(
+  command(operated, 'resume <consumer>', 'continue where it was paused', 'millrace consumer resume billing'),
+).action(on(async (name, options) => (await consumerCommands()).consumerResumeCommand(name, options as never)))
+withData(
+  command(
+    operated,
+    'rewind <consumer>',
+    'move it to another position, running or not',
+    'millrace consumer rewind billing --to 1h --channel orders',
+  ),
 )
-withData(command(operated, 'rewind <consumer>', 'move it to another position, running or not', 'millrace consumer rewind billing --to 1h --channel orders'))
   .option('--to <place>', 'beginning, end, an offset, an age (1h) or a time')
   .option('--channel <name>', 'only in this channel')
   .action(on(async (name, options) => (await consumerCommands()).consumerRewindCommand(name, options as never)))
@@ -127,14 +160,33 @@ withData(
   ),
 ).action(on(async (name, options) => (await consumerCommands()).consumerRemoveCommand(name, options as never)))
 
-withData(command(program, 'backup <directory>', 'back up a data directory, also one that is in use', 'millrace backup ./backups/monday --data ./data')).action(
+withData(
+  command(
+    program,
+    'backup <directory>',
+    'back up a data directory, also one that is in use',
+    'millrace backup ./backups/monday --data ./data',
+  ),
+).action(
   on(async (directory, options) => (await import('./backup-command.ts')).backupCommand(directory, options as never)),
 )
 
-withData(command(program, 'check [directory]', 'check a data directory for damage; no process may have it open', 'millrace check ./data --repair'))
-  .option('--repair', 'replace the damaged files with everything that can be read; the old files are kept beside the directory')
+withData(
+  command(
+    program,
+    'check [directory]',
+    'check a data directory for damage; no process may have it open',
+    'millrace check ./data --repair',
+  ),
+)
+  .option(
+    '--repair',
+    'replace the damaged files with everything that can be read; the old files are kept beside the directory',
+  )
   .action(async (directory: string | undefined, options: OutputOptions) =>
-    run<OutputOptions>(async (given) => (await import('./check-command.ts')).checkCommand(directory, given as never))(options),
+    run<OutputOptions>(async (given) => (await import('./check-command.ts')).checkCommand(directory, given as never))(
+      options,
+    ),
   )
 
 const dead = program.command('dead').description('list, show, redrive or drop the events that a consumer gave up on')
@@ -161,24 +213,50 @@ deadCommand('drop', 'delete them', 'millrace dead drop stock --offset 17')
 
 const delayed = program.command('delayed').description('list or cancel the delayed events of a channel')
 const delayedCommands = (): Promise<typeof import('./delayed-commands.ts')> => import('./delayed-commands.ts')
-withData(command(delayed, 'list <channel>', 'list delayed events, the soonest first', 'millrace delayed list reminders --key cart-7'))
+withData(
+  command(
+    delayed,
+    'list <channel>',
+    'list delayed events, the soonest first',
+    'millrace delayed list reminders --key cart-7',
+  ),
+)
   .option('--id <id>', 'with this event id')
   .option('--key <key>', 'with this key')
   .option('--limit <count>', 'at most this many')
   .action(on(async (channel, options) => (await delayedCommands()).delayedListCommand(channel, options as never)))
-withData(command(delayed, 'cancel <channel>', 'cancel a delayed event: it will not be stored', 'millrace delayed cancel reminders --id 7f3a'))
+withData(
+  command(
+    delayed,
+    'cancel <channel>',
+    'cancel a delayed event: it will not be stored',
+    'millrace delayed cancel reminders --id 7f3a',
+  ),
+)
   .option('--id <id>', 'the id of the event')
   .action(on(async (channel, options) => (await delayedCommands()).delayedCancelCommand(channel, options as never)))
 
-const tokens = program.command('tokens').description('manage the tokens: who may use a served data directory, and for what')
+const tokens = program
+  .command('tokens')
+  .description('manage the tokens: who may use a served data directory, and for what')
 function tokensCommand(name: string, description: string, example: string): Command {
-  return withData(command(tokens, name, description, example)).option('--file <file>', 'the file of tokens (default: .tokens.json of the data directory)')
+  return withData(command(tokens, name, description, example)).option(
+    '--file <file>',
+    'the file of tokens (default: .tokens.json of the data directory)',
+  )
 }
-tokensCommand('add <name>', 'create a token; it is shown once', "millrace tokens add shop --publish 'orders.*' --read '>'")
+tokensCommand(
+  'add <name>',
+  'create a token; it is shown once',
+  "millrace tokens add shop --publish 'orders.*' --read '>'",
+)
   .option('--publish <channels...>', 'permission to publish to these channels (names and wildcards)')
   .option('--consume <channels...>', 'permission to consume these channels')
   .option('--read <channels...>', 'permission to read these channels')
-  .option('--manage <channels...>', 'permission to manage these channels: dead letters, positions, the channels themselves')
+  .option(
+    '--manage <channels...>',
+    'permission to manage these channels: dead letters, positions, the channels themselves',
+  )
   .option('--rules <channels...>', 'permission to change rules on these channels')
   .option('--expires <age>', 'the token expires after this time, such as 90d')
   .option('--rate <requests>', 'requests a second that its holder may make')
@@ -187,7 +265,11 @@ tokensCommand('add <name>', 'create a token; it is shown once', "millrace tokens
 tokensCommand('list', 'list tokens, without the tokens themselves', 'millrace tokens list').action(
   run(async (options) => (await import('./tokens-commands.ts')).tokensListCommand(options as never)),
 )
-tokensCommand('remove <id-or-name>', 'remove tokens; servers notice within seconds', 'millrace tokens remove shop').action(
+tokensCommand(
+  'remove <id-or-name>',
+  'remove tokens; servers notice within seconds',
+  'millrace tokens remove shop',
+).action(
   on(async (name, options) => (await import('./tokens-commands.ts')).tokensRemoveCommand(name, options as never)),
 )
 
@@ -201,7 +283,9 @@ function ruleChange(name: string, description: string, example: string): Command
     .option('--reason <text>', 'the reason; it stays in the history')
 }
 const rulesCommands = (): Promise<typeof import('./rules-commands.ts')> => import('./rules-commands.ts')
-ruleCommand('list', 'list them', 'millrace rules list').action(run(async (options) => (await rulesCommands()).rulesListCommand(options as never)))
+ruleCommand('list', 'list them', 'millrace rules list').action(
+  run(async (options) => (await rulesCommands()).rulesListCommand(options as never)),
+)
 ruleCommand('show <name>', 'show a rule and its history', 'millrace rules show large-orders').action(
   on(async (name, options) => (await rulesCommands()).rulesShowCommand(name, options as never)),
 )
@@ -213,13 +297,21 @@ ruleChange(
 ruleChange('enable <name>', 'switch it on', 'millrace rules enable large-orders').action(
   on(async (name, options) => (await rulesCommands()).rulesChangeCommand('enable', name, options as never)),
 )
-ruleChange('disable <name>', 'disable a rule; events that wait for its actions stay', 'millrace rules disable large-orders --reason "too loud"').action(
-  on(async (name, options) => (await rulesCommands()).rulesChangeCommand('disable', name, options as never)),
+ruleChange(
+  'disable <name>',
+  'disable a rule; events that wait for its actions stay',
+  'millrace rules disable large-orders --reason "too loud"',
+).action(on(async (name, options) => (await rulesCommands()).rulesChangeCommand('disable', name, options as never)))
+ruleChange(
+  'remove <name>',
+  'remove a rule, and the events that wait for its actions',
+  'millrace rules remove large-orders',
+).action(on(async (name, options) => (await rulesCommands()).rulesChangeCommand('remove', name, options as never)))
+ruleCommand(
+  'test <file-or-name>',
+  'try a rule on stored events; nothing is done',
+  'millrace rules test large-orders.yaml --on carts --from 7d',
 )
-ruleChange('remove <name>', 'remove a rule, and the events that wait for its actions', 'millrace rules remove large-orders').action(
-  on(async (name, options) => (await rulesCommands()).rulesChangeCommand('remove', name, options as never)),
-)
-ruleCommand('test <file-or-name>', 'try a rule on stored events; nothing is done', 'millrace rules test large-orders.yaml --on carts --from 7d')
   .option('--on <channels>', "channels to use instead of the rule's own, separated by commas")
   .option('--from <place>', 'beginning, end, an offset, an age (7d) or a time')
   .option('--to <place>', 'stop before')
@@ -245,7 +337,10 @@ command(
   .requiredOption('--to <url>', 'the broker to copy to')
   .option('--channels <names>', 'only these channels (names and wildcards, separated by commas)')
   .option('--consumers <names>', 'of streams, only these consumers (separated by commas)')
-  .option('--accept <clauses>', 'numbers of the clauses of the contract that the target need not hold (separated by commas)')
+  .option(
+    '--accept <clauses>',
+    'numbers of the clauses of the contract that the target need not hold (separated by commas)',
+  )
   .option('--dry-run', 'show what would be copied and how the target holds each clause; copy nothing')
   .option('--follow', 'continue with new events until nothing has changed for a while')
   .option('--quiet <time>', 'with --follow: how long nothing must have changed (default: 3s)')

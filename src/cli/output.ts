@@ -5,7 +5,14 @@ import { isMillraceError } from '../base/errors.ts'
 /** 0 done · 1 failed · 2 wrong usage (also commander's own refusals). */
 export const EXIT = { done: 0, failed: 1, usage: 2 } as const
 
-const USAGE_CODES = new Set(['INVALID_OPTION', 'INVALID_NAME', 'INVALID_PATTERN', 'INVALID_EXPRESSION', 'INVALID_RULE', 'UNKNOWN_ENGINE'])
+const USAGE_CODES = new Set([
+  'INVALID_OPTION',
+  'INVALID_NAME',
+  'INVALID_PATTERN',
+  'INVALID_EXPRESSION',
+  'INVALID_RULE',
+  'UNKNOWN_ENGINE',
+])
 
 export interface OutputOptions {
   readonly json?: boolean
@@ -20,7 +27,8 @@ let endsWithReader = false
  */
 export function watchReader(): void {
   process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-    if (error.code !== 'EPIPE' && error.code !== 'ERR_STREAM_DESTROYED') process.exit(fail(new Error(`nothing can be printed: ${error.message}`), {}))
+    if (error.code !== 'EPIPE' && error.code !== 'ERR_STREAM_DESTROYED')
+      process.exit(fail(new Error(`nothing can be printed: ${error.message}`), {}))
     readerLeft = true
     if (endsWithReader) process.exit(EXIT.done)
   })
@@ -45,16 +53,23 @@ export function complete(text: string, options: OutputOptions): void {
 }
 
 export function colour(style: 'green' | 'red' | 'yellow' | 'cyan' | 'dim' | 'bold', text: string): string {
-  const wanted = process.env['NO_COLOR'] === undefined && (process.stdout.isTTY === true || process.env['FORCE_COLOR'] !== undefined)
+  const wanted =
+    process.env['NO_COLOR'] === undefined && (process.stdout.isTTY === true || process.env['FORCE_COLOR'] !== undefined)
   return wanted ? styleText(style, text) : text
 }
 
 /** Rows under their heads, numbers to the right. */
 export function table(heads: readonly string[], rows: readonly (readonly (string | number)[])[]): string {
-  const widths = heads.map((head, column) => Math.max(head.length, ...rows.map((row) => String(row[column] ?? '').length)))
+  const widths = heads.map((head, column) =>
+    Math.max(head.length, ...rows.map((row) => String(row[column] ?? '').length)),
+  )
   const line = (cells: readonly (string | number)[]): string =>
     cells
-      .map((cell, column) => (typeof cell === 'number' ? String(cell).padStart(widths[column] as number) : String(cell).padEnd(widths[column] as number)))
+      .map((cell, column) =>
+        typeof cell === 'number'
+          ? String(cell).padStart(widths[column] as number)
+          : String(cell).padEnd(widths[column] as number),
+      )
       .join('  ')
       .trimEnd()
   return [colour('bold', line(heads)), ...rows.map(line)].join('\n')
@@ -64,7 +79,8 @@ export function table(heads: readonly string[], rows: readonly (readonly (string
 export function fail(error: unknown, options: OutputOptions): number {
   const code = isMillraceError(error) ? error.code : 'ERROR'
   const message = error instanceof Error ? error.message : String(error)
-  if (options.json === true) process.stderr.write(`${JSON.stringify({ error: isMillraceError(error) ? error.toJSON() : { code, message } })}\n`)
+  if (options.json === true)
+    process.stderr.write(`${JSON.stringify({ error: isMillraceError(error) ? error.toJSON() : { code, message } })}\n`)
   else process.stderr.write(`${colour('red', '✗')} ${code}: ${message}\n`)
   return USAGE_CODES.has(code) ? EXIT.usage : EXIT.failed
 }

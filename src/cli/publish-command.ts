@@ -29,11 +29,15 @@ const OF_ONE = ['payload', 'key', 'id', 'source'] as const
 
 export async function publishCommand(channel: string, options: PublishCommandOptions): Promise<void> {
   const vain = options.file === undefined ? undefined : OF_ONE.find((name) => options[name] !== undefined)
-  if (vain !== undefined) throw new MillraceError('INVALID_OPTION', `--${vain} means nothing with --file: each line says its own`, { option: vain })
+  if (vain !== undefined)
+    throw new MillraceError('INVALID_OPTION', `--${vain} means nothing with --file: each line says its own`, {
+      option: vain,
+    })
   const input = options.file === undefined ? null : opened(options.file)
   await (options.create === true ? writing : changing)(options, async (broker) => {
     if (options.create === true) await created(broker, channel)
-    const counts = input === null ? await publishOne(broker, channel, options) : await publishLines(broker, channel, options, input)
+    const counts =
+      input === null ? await publishOne(broker, channel, options) : await publishLines(broker, channel, options, input)
     if (options.json === true) printJson({ channel, ...counts })
     complete(`published ${counts.stored} event(s) to ${channel}, ${counts.duplicates} duplicate(s)`, options)
   })
@@ -53,7 +57,8 @@ interface Counts {
 }
 
 async function publishOne(broker: Broker, channel: string, options: PublishCommandOptions): Promise<Counts> {
-  if (options.type === undefined) throw new MillraceError('INVALID_OPTION', 'publish needs --type and --payload, or --file', { option: 'type' })
+  if (options.type === undefined)
+    throw new MillraceError('INVALID_OPTION', 'publish needs --type and --payload, or --file', { option: 'type' })
   const event: LooseEvent = {
     type: options.type,
     ...(options.payload !== undefined && { data: jsonOf(options.payload, '--payload') }),
@@ -67,7 +72,8 @@ async function publishOne(broker: Broker, channel: string, options: PublishComma
 }
 
 function receiptText(receipt: Receipt): string {
-  if (receipt.offset !== null) return `${receipt.channel}/${receipt.offset} ${receipt.id}${receipt.duplicate ? ' (duplicate)' : ''}`
+  if (receipt.offset !== null)
+    return `${receipt.channel}/${receipt.offset} ${receipt.id}${receipt.duplicate ? ' (duplicate)' : ''}`
   return `${receipt.channel} ${receipt.id} (duplicate of a delayed event, due ${new Date(receipt.dueAtMs).toISOString()})`
 }
 
@@ -91,9 +97,17 @@ function opened(file: string): Lines {
   return { file, input: createReadStream(file, { fd }), totalBytes: size }
 }
 
-async function publishLines(broker: Broker, channel: string, options: PublishCommandOptions, { file, input, totalBytes }: Lines): Promise<Counts> {
+async function publishLines(
+  broker: Broker,
+  channel: string,
+  options: PublishCommandOptions,
+  { file, input, totalBytes }: Lines,
+): Promise<Counts> {
   const counts: Counts = { stored: 0, duplicates: 0 }
-  const bar = process.stderr.isTTY && options.json !== true && totalBytes > 0 ? progress({ max: totalBytes, output: process.stderr }) : null
+  const bar =
+    process.stderr.isTTY && options.json !== true && totalBytes > 0
+      ? progress({ max: totalBytes, output: process.stderr })
+      : null
   bar?.start(`publishing ${file}`)
   let batch: LooseEvent[] = []
   let line = 0
@@ -124,6 +138,11 @@ async function publishLines(broker: Broker, channel: string, options: PublishCom
 /** A line is a CloudEvent, or, with --type, the data of one. */
 function eventOf(value: unknown, options: PublishCommandOptions, line: number): LooseEvent {
   if (options.type !== undefined) return { type: options.type, data: value }
-  if (typeof value === 'object' && value !== null && 'type' in value && typeof value.type === 'string') return value as LooseEvent
-  throw new MillraceError('INVALID_EVENT', `line ${line} is not a CloudEvent: it has no "type". Give one for all lines with --type`, { line })
+  if (typeof value === 'object' && value !== null && 'type' in value && typeof value.type === 'string')
+    return value as LooseEvent
+  throw new MillraceError(
+    'INVALID_EVENT',
+    `line ${line} is not a CloudEvent: it has no "type". Give one for all lines with --type`,
+    { line },
+  )
 }

@@ -58,7 +58,9 @@ function ruleOf(text: string): RuleDefinition | string {
   if (text !== '-' && !/\.(?:ya?ml|json)$|\//i.test(text)) return text
   const [rule, ...more] = rulesIn(text)
   if (rule !== undefined && more.length === 0) return rule
-  throw new MillraceError('INVALID_OPTION', `${text} has ${more.length + 1} rules: give one with a single rule`, { path: text })
+  throw new MillraceError('INVALID_OPTION', `${text} has ${more.length + 1} rules: give one with a single rule`, {
+    path: text,
+  })
 }
 
 export async function rulesListCommand(options: RulesOptions): Promise<void> {
@@ -69,12 +71,30 @@ export async function rulesListCommand(options: RulesOptions): Promise<void> {
   if (options.json === true) printJson({ rules: list, refused })
   else print(table(['rule', 'on', 'is', 'revision', 'author', 'changed', 'file'], list.map(rowOf)))
   if (options.json !== true)
-    for (const { folder, path, reason } of refused) process.stderr.write(`${colour('yellow', '!')} ${folder}/${path} was refused: ${reason}\n`)
+    for (const { folder, path, reason } of refused)
+      process.stderr.write(`${colour('yellow', '!')} ${folder}/${path} was refused: ${reason}\n`)
   complete(`${list.length} rule(s) in ${nameOf(options)}`, options)
 }
 
-function rowOf({ name, definition, enabled, revision, author, changedAt, file, problem }: RuleDescription): (string | number)[] {
-  return [name, [definition.on].flat().join(' '), problem === null ? (enabled ? 'on' : 'off') : 'broken', revision, author, changedAt, file ?? '']
+function rowOf({
+  name,
+  definition,
+  enabled,
+  revision,
+  author,
+  changedAt,
+  file,
+  problem,
+}: RuleDescription): (string | number)[] {
+  return [
+    name,
+    [definition.on].flat().join(' '),
+    problem === null ? (enabled ? 'on' : 'off') : 'broken',
+    revision,
+    author,
+    changedAt,
+    file ?? '',
+  ]
 }
 
 export async function rulesShowCommand(name: string, options: RulesOptions): Promise<void> {
@@ -86,7 +106,14 @@ export async function rulesShowCommand(name: string, options: RulesOptions): Pro
   if (options.json === true) printJson({ rule, history })
   else {
     print(rule === null ? colour('yellow', `${name} was removed`) : JSON.stringify(rule.definition, null, 2))
-    const rows = history.map(({ time, type, author, reason, file, enabled }) => [time, type, enabled ? 'on' : 'off', author, reason ?? '', file ?? ''])
+    const rows = history.map(({ time, type, author, reason, file, enabled }) => [
+      time,
+      type,
+      enabled ? 'on' : 'off',
+      author,
+      reason ?? '',
+      file ?? '',
+    ])
     print(`\n${table(['time', 'change', 'is', 'author', 'reason', 'file'], rows)}`)
   }
   complete(`${history.length} change(s) of ${name}`, options)
@@ -94,7 +121,9 @@ export async function rulesShowCommand(name: string, options: RulesOptions): Pro
 
 export async function rulesAddCommand(path: string, options: RulesOptions): Promise<void> {
   const definitions = rulesIn(path)
-  const receipts = await writing(options, (broker) => rulesOf(broker, { author: author(options) }).putAll(definitions, reasonOf(options)))
+  const receipts = await writing(options, (broker) =>
+    rulesOf(broker, { author: author(options) }).putAll(definitions, reasonOf(options)),
+  )
   told(receipts, options)
 }
 
@@ -117,7 +146,9 @@ function receiptText({ name, revision, changed, from }: ChangeReceipt): string {
 type Change = 'enable' | 'disable' | 'remove'
 
 export async function rulesChangeCommand(change: Change, name: string, options: RulesOptions): Promise<void> {
-  const receipt = await changing(options, (broker) => rulesOf(broker, { author: author(options) })[change](name, reasonOf(options)))
+  const receipt = await changing(options, (broker) =>
+    rulesOf(broker, { author: author(options) })[change](name, reasonOf(options)),
+  )
   told([receipt], options)
 }
 
@@ -135,7 +166,12 @@ export async function rulesTestCommand(text: string, options: RulesTestOptions):
   if (options.json === true) printJson(result)
   else {
     for (const { channel, offset, event, would } of result.matches) {
-      print(`${colour('dim', `${channel}/${offset}`)} ${colour('cyan', event.type)} ${JSON.stringify(event.data) ?? ''}`.slice(0, 400))
+      print(
+        `${colour('dim', `${channel}/${offset}`)} ${colour('cyan', event.type)} ${JSON.stringify(event.data) ?? ''}`.slice(
+          0,
+          400,
+        ),
+      )
       for (const { action, what, failure } of would)
         print(
           failure === undefined
@@ -144,7 +180,8 @@ export async function rulesTestCommand(text: string, options: RulesTestOptions):
         )
     }
     const { matched, events, firstMiss } = result
-    if (firstMiss !== null) print(`${colour('dim', `${firstMiss.channel}/${firstMiss.offset}`)} does not match: ${firstMiss.reason}`)
+    if (firstMiss !== null)
+      print(`${colour('dim', `${firstMiss.channel}/${firstMiss.offset}`)} does not match: ${firstMiss.reason}`)
     if (matched > result.matches.length) print(`… and ${matched - result.matches.length} more of ${events}`)
   }
   const { matched, events, failed } = result
@@ -156,12 +193,18 @@ export async function rulesTestCommand(text: string, options: RulesTestOptions):
 
 export async function rulesExplainCommand(text: string, options: RulesExplainOptions): Promise<void> {
   const rule = ruleOf(text)
-  const explanation = await looking(options, async (broker) => rulesOf(broker).explain(rule, await eventOf(broker, options)))
+  const explanation = await looking(options, async (broker) =>
+    rulesOf(broker).explain(rule, await eventOf(broker, options)),
+  )
   if (options.json === true) printJson(explanation)
   else {
-    print(`${explanation.matches ? colour('green', 'matches') : colour('red', 'does not match')}: ${explanation.reason}`)
+    print(
+      `${explanation.matches ? colour('green', 'matches') : colour('red', 'does not match')}: ${explanation.reason}`,
+    )
     for (const { path, expected, found, holds } of explanation.conditions ?? []) {
-      print(`  ${holds ? colour('green', '✓') : colour('red', '✗')} ${path}: ${expected}; found ${found.length === 0 ? 'nothing' : JSON.stringify(found)}`)
+      print(
+        `  ${holds ? colour('green', '✓') : colour('red', '✗')} ${path}: ${expected}; found ${found.length === 0 ? 'nothing' : JSON.stringify(found)}`,
+      )
     }
   }
   complete('nothing was done', options)
@@ -175,10 +218,17 @@ async function eventOf(broker: Broker, { on, offset, event }: RulesExplainOption
     return text
   }
   if (on === undefined || offset === undefined)
-    throw new MillraceError('INVALID_OPTION', 'name the event: --on CHANNEL --offset OFFSET, or --event FILE', { option: 'offset' })
+    throw new MillraceError('INVALID_OPTION', 'name the event: --on CHANNEL --offset OFFSET, or --event FILE', {
+      option: 'offset',
+    })
   const engine = await engineOf(broker)
   const from = position(placeOf(offset), engine.clock.now())
-  for await (const [found] of engine.read(on, { from, to: null, follow: false, signal: new AbortController().signal })) {
+  for await (const [found] of engine.read(on, {
+    from,
+    to: null,
+    follow: false,
+    signal: new AbortController().signal,
+  })) {
     if (found !== undefined) return found.text
   }
   throw new MillraceError('OFFSET_OUT_OF_RANGE', `channel "${on}" has no event at ${offset}`, { channel: on, offset })

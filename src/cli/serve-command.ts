@@ -40,7 +40,8 @@ export async function serveCommand(options: ServeCommandOptions): Promise<void> 
   try {
     await runRules(broker, { author: 'serve', ...config?.rules })
     const gateway = await serveGateway(broker, serving)
-    if (options.json === true) printJson({ url: gateway.url, data: nameOf(options), pid: process.pid, notice: gateway.notice })
+    if (options.json === true)
+      printJson({ url: gateway.url, data: nameOf(options), pid: process.pid, notice: gateway.notice })
     else print(`Millrace serves ${nameOf(options)} on ${gateway.url} (${gateway.notice}). Ctrl-C stops it.`)
     await interrupted()
     await gateway.close()
@@ -71,9 +72,15 @@ async function runRules(broker: Broker, options: StartRulesOptions): Promise<voi
 /** Access control is on as soon as there is anything to control it by. */
 function accessOf(options: ServeCommandOptions): { readonly access?: AccessOptions } {
   const { tokens, jwks, issuer, audience } = options
-  const file = tokens ?? (urlOf(options).startsWith('file:') ? { file: tokenFileOf(directoryOf(options)), arrived: () => tellTokens(options) } : undefined)
+  const file =
+    tokens ??
+    (urlOf(options).startsWith('file:')
+      ? { file: tokenFileOf(directoryOf(options)), arrived: () => tellTokens(options) }
+      : undefined)
   if (tokens !== undefined && !existsSync(tokens)) {
-    throw new MillraceError('INVALID_OPTION', `there is no file ${tokens}: millrace tokens add creates it`, { option: 'tokens' })
+    throw new MillraceError('INVALID_OPTION', `there is no file ${tokens}: millrace tokens add creates it`, {
+      option: 'tokens',
+    })
   }
   if (jwks === undefined && (issuer ?? audience) !== undefined) {
     const option = issuer === undefined ? 'audience' : 'issuer'
@@ -89,13 +96,18 @@ function accessOf(options: ServeCommandOptions): { readonly access?: AccessOptio
 
 function tellTokens(options: ServeCommandOptions): void {
   const file = tokenFileOf(directoryOf(options))
-  process.stderr.write(`! ${file} exists now: from now on every request needs a token, and everything that was open without one has ended\n`)
+  process.stderr.write(
+    `! ${file} exists now: from now on every request needs a token, and everything that was open without one has ended\n`,
+  )
 }
 
 function tlsOf({ tlsCert, tlsKey }: ServeCommandOptions): Pick<ServeOptions, 'tls'> {
   if (tlsCert === undefined && tlsKey === undefined) return {}
-  if (tlsCert === undefined || tlsKey === undefined) throw new MillraceError('INVALID_OPTION', '--tls-cert and --tls-key go together', { option: 'tls-cert' })
-  return { tls: { cert: reading(tlsCert, (path) => readFileSync(path)), key: reading(tlsKey, (path) => readFileSync(path)) } }
+  if (tlsCert === undefined || tlsKey === undefined)
+    throw new MillraceError('INVALID_OPTION', '--tls-cert and --tls-key go together', { option: 'tls-cert' })
+  return {
+    tls: { cert: reading(tlsCert, (path) => readFileSync(path)), key: reading(tlsKey, (path) => readFileSync(path)) },
+  }
 }
 
 function interrupted(): Promise<void> {

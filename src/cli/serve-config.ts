@@ -43,7 +43,8 @@ export function readServeConfig(path: string): ServeConfig {
 function rulesOf(rules: Members, path: string): ServeConfig['rules'] {
   known(rules, ['folder', 'allow'], `${path}: rules`)
   const { folder, allow } = rules
-  if (folder !== undefined && typeof folder !== 'string') return refuse(`${path}: rules.folder`, 'the path of a folder is needed')
+  if (folder !== undefined && typeof folder !== 'string')
+    return refuse(`${path}: rules.folder`, 'the path of a folder is needed')
   return {
     ...(folder !== undefined && { folder: { path: resolve(dirname(path), folder), label: folder } }),
     ...(allow !== undefined && { http: { allow: textsOf(allow, `${path}: rules.allow`) } }),
@@ -87,7 +88,9 @@ function webhooksOf(webhooks: Members, path: string): Readonly<Record<string, We
     Object.entries(webhooks).map(([name, each]) => {
       const where = `${path}: webhooks.${name}`
       const options = membersOf(each, where)
-      const secrets = textsOf(options['secret'] ?? [], `${where}.secret`).map((secret) => secretOf(secret, path, `${where}.secret`))
+      const secrets = textsOf(options['secret'] ?? [], `${where}.secret`).map((secret) =>
+        secretOf(secret, path, `${where}.secret`),
+      )
       // The gateway says what else is wrong with it.
       return [name, { ...options, secret: secrets } as unknown as WebhookOptions]
     }),

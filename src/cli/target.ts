@@ -25,7 +25,9 @@ export function urlOf({ data, url }: TargetOptions): string {
 export function directoryOf(options: TargetOptions): string {
   const url = urlOf(options)
   if (url.startsWith('file:')) return directoryOfUrl(url)
-  throw new MillraceError('INVALID_OPTION', `${nameOf(options)} is not a data directory: give --file`, { url: nameOf(options) })
+  throw new MillraceError('INVALID_OPTION', `${nameOf(options)} is not a data directory: give --file`, {
+    url: nameOf(options),
+  })
 }
 
 /** What the command works on, to be shown: without the credentials that a URL may carry. */
@@ -35,23 +37,34 @@ export function nameOf(options: TargetOptions): string {
 }
 
 /** Look at it: at a directory, beside a process that may have it open. */
-export async function looking<Answer>(options: TargetOptions, act: (broker: Broker) => Promise<Answer>): Promise<Answer> {
+export async function looking<Answer>(
+  options: TargetOptions,
+  act: (broker: Broker) => Promise<Answer>,
+): Promise<Answer> {
   const url = urlOf(options)
   return using(await connect(url, { readOnly: url.startsWith('file:') }), act)
 }
 
 /** Change what is there: in a directory as its owner, or beside the process that is. @throws DATA_MISSING: a name that is mistyped makes no directory */
-export async function changing<Answer>(options: TargetOptions, act: (broker: Broker) => Promise<Answer>): Promise<Answer> {
+export async function changing<Answer>(
+  options: TargetOptions,
+  act: (broker: Broker) => Promise<Answer>,
+): Promise<Answer> {
   const url = urlOf(options)
   if (url.startsWith('file:') && !existsSync(directoryOfUrl(url))) {
     const directory = directoryOfUrl(url)
-    throw new MillraceError('DATA_MISSING', `${directory} does not exist: name a directory with Millrace data`, { directory })
+    throw new MillraceError('DATA_MISSING', `${directory} does not exist: name a directory with Millrace data`, {
+      directory,
+    })
   }
   return writing(options, act)
 }
 
 /** The same, where a directory that is not there is made. */
-export async function writing<Answer>(options: TargetOptions, act: (broker: Broker) => Promise<Answer>): Promise<Answer> {
+export async function writing<Answer>(
+  options: TargetOptions,
+  act: (broker: Broker) => Promise<Answer>,
+): Promise<Answer> {
   return using(await connect(urlOf(options), { source: '/millrace/cli' }), act)
 }
 
@@ -78,7 +91,9 @@ export function countOf(option: string, text: string, least = 0): number {
   const count = /^\d{1,15}$/.test(text) ? Number(text) : -1
   if (count >= least) return count
   const from = least === 0 ? '' : ` of ${least} or more`
-  throw new MillraceError('INVALID_OPTION', `--${option} must be a whole number${from}; it is "${text.slice(0, 40)}"`, { option })
+  throw new MillraceError('INVALID_OPTION', `--${option} must be a whole number${from}; it is "${text.slice(0, 40)}"`, {
+    option,
+  })
 }
 
 /** What a file holds that an option names. @throws INVALID_OPTION when it cannot be read */
@@ -86,7 +101,12 @@ export function reading<Content>(path: string, read: (path: string) => Content):
   try {
     return read(path)
   } catch (cause) {
-    throw new MillraceError('INVALID_OPTION', `${path} cannot be read: ${(cause as Error).message}`, { path }, { cause })
+    throw new MillraceError(
+      'INVALID_OPTION',
+      `${path} cannot be read: ${(cause as Error).message}`,
+      { path },
+      { cause },
+    )
   }
 }
 

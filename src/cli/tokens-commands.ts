@@ -21,7 +21,9 @@ function fileOf(options: TokensOptions): string {
 }
 
 export async function tokensAddCommand(name: string, options: TokensAddOptions): Promise<void> {
-  const permissions: Permissions = Object.fromEntries(ACTIONS.flatMap((action) => (options[action] === undefined ? [] : [[action, options[action]]])))
+  const permissions: Permissions = Object.fromEntries(
+    ACTIONS.flatMap((action) => (options[action] === undefined ? [] : [[action, options[action]]])),
+  )
   const limits = {
     ...(options.rate !== undefined && { requestsPerSecond: countOf('rate', options.rate, 1) }),
     ...(options.open !== undefined && { open: countOf('open', options.open, 1) }),
@@ -34,7 +36,10 @@ export async function tokensAddCommand(name: string, options: TokensAddOptions):
   })
   if (options.json === true) printJson({ id: entry.id, name, token })
   else print(token)
-  complete(`token ${entry.id} (${name}); it is shown only this once, and stored only as a hash. A running server asks for it within seconds`, options)
+  complete(
+    `token ${entry.id} (${name}); it is shown only this once, and stored only as a hash. A running server asks for it within seconds`,
+    options,
+  )
 }
 
 export async function tokensListCommand(options: TokensOptions): Promise<void> {
@@ -46,12 +51,17 @@ export async function tokensListCommand(options: TokensOptions): Promise<void> {
 
 export async function tokensRemoveCommand(idOrName: string, options: TokensOptions): Promise<void> {
   const removed = removeTokens(fileOf(options), idOrName)
-  if (removed.length === 0) throw new MillraceError('INVALID_OPTION', `there is no token "${idOrName}": millrace tokens list shows them`, { token: idOrName })
+  if (removed.length === 0)
+    throw new MillraceError('INVALID_OPTION', `there is no token "${idOrName}": millrace tokens list shows them`, {
+      token: idOrName,
+    })
   if (options.json === true) printJson({ removed: removed.map(({ id }) => id) })
   complete(`removed ${removed.map(({ id, name }) => `${id} (${name})`).join(', ')}`, options)
 }
 
 function rowOf({ id, name, permissions, createdAt, expiresAt }: TokenEntry): string[] {
-  const granted = ACTIONS.flatMap((action) => (permissions[action] === undefined ? [] : [`${action}:${permissions[action].join(',')}`]))
+  const granted = ACTIONS.flatMap((action) =>
+    permissions[action] === undefined ? [] : [`${action}:${permissions[action].join(',')}`],
+  )
   return [id, name, granted.join(' '), createdAt, expiresAt ?? 'never']
 }

@@ -95,7 +95,8 @@ export class Batcher {
     for (const gathering of this.#gatherings.values()) {
       for (const { context } of gathering.items) {
         const { delivery } = context
-        if (delivery.key === failed.key && delivery.channel === failed.channel && delivery.offset > failed.offset) behind.push(delivery)
+        if (delivery.key === failed.key && delivery.channel === failed.channel && delivery.offset > failed.offset)
+          behind.push(delivery)
       }
     }
     for (const delivery of behind) this.forget(delivery)
@@ -128,16 +129,24 @@ export class Batcher {
     for (const context of contexts) context.running = running
   }
 
-  async #handle(route: BatchRoute, events: readonly StoredEvent[], contexts: readonly DeliveryContext[]): Promise<Outcome[]> {
+  async #handle(
+    route: BatchRoute,
+    events: readonly StoredEvent[],
+    contexts: readonly DeliveryContext[],
+  ): Promise<Outcome[]> {
     try {
       const outcomes = await this.#host.call(route, events, contexts)
       if (outcomes === undefined || outcomes === null) return events.map(() => null)
       const of = `the batch handler for "${route.definition?.type}"`
       const shape = 'it returns nothing when all are done, or one outcome for each event'
-      if (!Array.isArray(outcomes)) throw new MillraceError('INVALID_OPTION', `${of} returned ${messageOf(outcomes)}: ${shape}`)
+      if (!Array.isArray(outcomes))
+        throw new MillraceError('INVALID_OPTION', `${of} returned ${messageOf(outcomes)}: ${shape}`)
       if (outcomes.length !== events.length) {
         for (const outcome of outcomes as unknown[]) watchAnswer(outcome)
-        throw new MillraceError('INVALID_OPTION', `${of} returned ${outcomes.length} outcomes for ${events.length} events: ${shape}`)
+        throw new MillraceError(
+          'INVALID_OPTION',
+          `${of} returned ${outcomes.length} outcomes for ${events.length} events: ${shape}`,
+        )
       }
       return Array.from(outcomes as unknown[], (outcome) => outcomeOf(outcome, of))
     } catch (failed) {

@@ -13,7 +13,9 @@ import type { ConsumerHooks, FailedAttempt } from './consumer-types.ts'
 const KIND_CHARS = 100
 
 /** Whose failures they are. */
-export type ReportedConsumer = Pick<ConsumerPlan, 'name' | 'hooks'> & { readonly retry: Pick<ConsumerPlan['retry'], 'attempts'> }
+export type ReportedConsumer = Pick<ConsumerPlan, 'name' | 'hooks'> & {
+  readonly retry: Pick<ConsumerPlan['retry'], 'attempts'>
+}
 
 export class ConsumerReport {
   readonly #plan: ReportedConsumer
@@ -43,7 +45,11 @@ export class ConsumerReport {
   settled(delivery: EventAttempt, error: unknown, failure: Failure, after: AfterFailure): void {
     if (after.became === 'retried') {
       const nextAttemptAt = new Date(this.#nowMs() + after.delayMs)
-      this.#call('retried', () => ({ ...this.#attempt(delivery, error, failure), delayMs: after.delayMs, nextAttemptAt }))
+      this.#call('retried', () => ({
+        ...this.#attempt(delivery, error, failure),
+        delayMs: after.delayMs,
+        nextAttemptAt,
+      }))
       this.#log.repeated('warn', `retry ${this.#kindOf(delivery, failure)}`, () => [
         'an attempt failed, and is tried again',
         { ...this.#fieldsOf(delivery, failure), next: nextAttemptAt.toISOString() },
@@ -51,8 +57,13 @@ export class ConsumerReport {
     } else {
       this.#call('dead', () => this.#attempt(delivery, error, failure))
       const message =
-        failure.kind === 'rejected' || failure.kind === 'poison' ? 'an event is a dead letter' : 'the last attempt failed: an event is a dead letter'
-      this.#log.repeated('error', `dead ${this.#kindOf(delivery, failure)}`, () => [message, this.#fieldsOf(delivery, failure)])
+        failure.kind === 'rejected' || failure.kind === 'poison'
+          ? 'an event is a dead letter'
+          : 'the last attempt failed: an event is a dead letter'
+      this.#log.repeated('error', `dead ${this.#kindOf(delivery, failure)}`, () => [
+        message,
+        this.#fieldsOf(delivery, failure),
+      ])
     }
   }
 
@@ -76,7 +87,10 @@ export class ConsumerReport {
   }
 
   goesOn(): void {
-    this.#log.repeated('info', `goes on ${this.#plan.name}`, () => ['a consumer that was stalled makes progress again', { consumer: this.#plan.name }])
+    this.#log.repeated('info', `goes on ${this.#plan.name}`, () => [
+      'a consumer that was stalled makes progress again',
+      { consumer: this.#plan.name },
+    ])
   }
 
   #attempt({ channel, offset, key, id, type, attempt }: EventAttempt, error: unknown, failure: Failure): FailedAttempt {
@@ -85,7 +99,18 @@ export class ConsumerReport {
 
   #fieldsOf({ channel, offset, id, type, attempt }: EventAttempt, { name, message, code, kind }: Failure): LogFields {
     const attempts = this.#plan.retry.attempts
-    return { consumer: this.#plan.name, channel, offset, event: id, type, attempt, attempts, error: `${name}: ${message}`, code, kind }
+    return {
+      consumer: this.#plan.name,
+      channel,
+      offset,
+      event: id,
+      type,
+      attempt,
+      attempts,
+      error: `${name}: ${message}`,
+      code,
+      kind,
+    }
   }
 
   /** Failures that differ in numbers only are of one kind. */
@@ -93,7 +118,10 @@ export class ConsumerReport {
     return [this.#plan.name, channel, type, name, code, message.slice(0, KIND_CHARS).replace(/\d+/g, '#')].join(' ')
   }
 
-  #call<Name extends keyof ConsumerHooks>(name: Name, told: () => Parameters<NonNullable<ConsumerHooks[Name]>>[0]): void {
+  #call<Name extends keyof ConsumerHooks>(
+    name: Name,
+    told: () => Parameters<NonNullable<ConsumerHooks[Name]>>[0],
+  ): void {
     const hook = this.#plan.hooks[name] as ((told: unknown) => unknown) | undefined
     if (hook === undefined) return
     try {
@@ -105,6 +133,9 @@ export class ConsumerReport {
 
   #hookFailed(hook: string, error: unknown): void {
     const consumer = this.#plan.name
-    this.#log.repeated('error', `hook ${consumer} ${hook}`, () => ['a hook of a consumer failed', { consumer, hook, error: messageOf(error) }])
+    this.#log.repeated('error', `hook ${consumer} ${hook}`, () => [
+      'a hook of a consumer failed',
+      { consumer, hook, error: messageOf(error) },
+    ])
   }
 }

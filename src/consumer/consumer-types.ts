@@ -105,7 +105,11 @@ export interface ContextLog {
 }
 
 /** `ctx.emit`, for functions that take it. */
-export type Emit = <C extends Channel | string>(channel: C, event: Publishable<C> | readonly Publishable<C>[], options?: PublishOptions) => Promise<void>
+export type Emit = <C extends Channel | string>(
+  channel: C,
+  event: Publishable<C> | readonly Publishable<C>[],
+  options?: PublishOptions,
+) => Promise<void>
 
 /** What a handler can do besides returning. One per event and attempt. */
 export interface HandlerContext {
@@ -157,7 +161,11 @@ export interface MiddlewareContext extends HandlerContext {
  * when they fail. Throwing fails the attempt. An attempt whose middleware neither throws nor calls `next` is done
  * without its handlers. If a middleware catches the error of `next`, the attempt is done as well.
  */
-export type Middleware<Event = StoredEvent> = (event: Event, ctx: MiddlewareContext, next: () => Promise<void>) => unknown
+export type Middleware<Event = StoredEvent> = (
+  event: Event,
+  ctx: MiddlewareContext,
+  next: () => Promise<void>,
+) => unknown
 
 /** What became of one event of a batch: nothing or `'done'`, or an `Error` for a failed attempt. */
 export type BatchOutcome = undefined | null | 'done' | Error

@@ -16,7 +16,16 @@ import type { StoredEvent } from '../event/cloud-event.ts'
 import { type AnyEventDefinition, type EventFilter, isDefinition, type TypeOf } from '../event/event.ts'
 import { parsePattern } from '../pattern/pattern-parser.ts'
 import type { PatternJson } from '../pattern/pattern-type.ts'
-import type { BatchHandler, BatchOptions, ConsumerHooks, ConsumerOptions, EventOf, Handler, Middleware, Running } from './consumer-types.ts'
+import type {
+  BatchHandler,
+  BatchOptions,
+  ConsumerHooks,
+  ConsumerOptions,
+  EventOf,
+  Handler,
+  Middleware,
+  Running,
+} from './consumer-types.ts'
 import { retryPolicy } from './retry-policy.ts'
 import { Runner } from './runner.ts'
 
@@ -77,7 +86,10 @@ export class Consumer<Definition extends AnyEventDefinition = AnyEventDefinition
    * handler that is for it, in the order of registration, one after the other; it is done when all have finished.
    */
   on<D extends Definition>(event: D, handler: Handler<EventOf<D>>): this
-  on<Type extends TypeOf<Definition>, Output>(event: EventFilter<Type, Output>, handler: Handler<StoredEvent<Type, Output>>): this
+  on<Type extends TypeOf<Definition>, Output>(
+    event: EventFilter<Type, Output>,
+    handler: Handler<StoredEvent<Type, Output>>,
+  ): this
   on(event: AnyEventDefinition | EventFilter, handler: Handler<never>): this {
     this.#add({ ...this.#target(event, 'on'), handler, batch: null })
     return this
@@ -98,7 +110,11 @@ export class Consumer<Definition extends AnyEventDefinition = AnyEventDefinition
   onBatch(event: AnyEventDefinition, options: BatchOptions, handler: BatchHandler<never>): this {
     knownOptions(options, ['size', 'wait'], `onBatch of consumer "${this.name}"`)
     const size = wholeNumber(options.size, 'size', 1, LIMITS.handlerBatchMax)
-    this.#add({ ...this.#target(event, 'onBatch'), handler, batch: { size, waitMs: durationMs(options.wait ?? 0, 'wait') } })
+    this.#add({
+      ...this.#target(event, 'onBatch'),
+      handler,
+      batch: { size, waitMs: durationMs(options.wait ?? 0, 'wait') },
+    })
     return this
   }
 
@@ -133,9 +149,13 @@ export class Consumer<Definition extends AnyEventDefinition = AnyEventDefinition
   use(middleware: Middleware<Readable<Stream<Definition>>>): this {
     this.#refuseLate('middleware')
     if (typeof middleware !== 'function') {
-      throw new MillraceError('INVALID_OPTION', `a middleware of consumer "${this.name}" is not a function: it is ${shown(middleware)}`, {
-        consumer: this.name,
-      })
+      throw new MillraceError(
+        'INVALID_OPTION',
+        `a middleware of consumer "${this.name}" is not a function: it is ${shown(middleware)}`,
+        {
+          consumer: this.name,
+        },
+      )
     }
     this.#middleware.push(middleware as Middleware)
     return this
@@ -152,7 +172,8 @@ export class Consumer<Definition extends AnyEventDefinition = AnyEventDefinition
     const refuse = (message: string): never => {
       throw new MillraceError('INVALID_OPTION', message, { consumer: this.name })
     }
-    if (typeof route.handler !== 'function') refuse(`a handler of consumer "${this.name}" is not a function: it is ${shown(route.handler)}`)
+    if (typeof route.handler !== 'function')
+      refuse(`a handler of consumer "${this.name}" is not a function: it is ${shown(route.handler)}`)
     this.#refuseLate('handler')
     const type = route.definition?.type
     const others = this.#routes.filter((other) => type !== undefined && other.definition?.type === type)
@@ -171,9 +192,13 @@ export class Consumer<Definition extends AnyEventDefinition = AnyEventDefinition
     const definition = filter === null ? (given as AnyEventDefinition | null) : filter.definition
     if (!isDefinition(definition) || (filter !== null && verb === 'onBatch')) {
       const takes = verb === 'on' ? 'an event definition, or its where()' : 'an event definition'
-      throw new MillraceError('INVALID_OPTION', `${verb}() of consumer "${this.name}" takes ${takes}, as event() returns it; this is ${shown(event)}`, {
-        consumer: this.name,
-      })
+      throw new MillraceError(
+        'INVALID_OPTION',
+        `${verb}() of consumer "${this.name}" takes ${takes}, as event() returns it; this is ${shown(event)}`,
+        {
+          consumer: this.name,
+        },
+      )
     }
     this.#checkCarried(definition)
     if (filter === null) return { definition, pattern: null }
@@ -198,12 +223,17 @@ export class Consumer<Definition extends AnyEventDefinition = AnyEventDefinition
   /** Called by `broker.start`. */
   async start(host: BrokerHost): Promise<Running> {
     if (this.#routes.length === 0) {
-      throw new MillraceError('INVALID_OPTION', `consumer "${this.name}" has no handler: add one with on()`, { consumer: this.name })
+      throw new MillraceError('INVALID_OPTION', `consumer "${this.name}" has no handler: add one with on()`, {
+        consumer: this.name,
+      })
     }
     const startedBefore = this.#started
     this.#started = true
     try {
-      return await Runner.start(planOf(this.name, this.#channels, this.#options, [...this.#routes], [...this.#middleware]), host)
+      return await Runner.start(
+        planOf(this.name, this.#channels, this.#options, [...this.#routes], [...this.#middleware]),
+        host,
+      )
     } catch (error) {
       this.#started = startedBefore
       throw error
@@ -219,14 +249,24 @@ export function planOf(
   routes: readonly (Route | BatchRoute)[],
   middleware: readonly Middleware[] = [],
 ): ConsumerPlan {
-  knownOptions(options, ['concurrency', 'retry', 'onDead', 'from', 'timeout', 'lease', 'drain', 'stall', 'on'], `consumer "${name}"`)
+  knownOptions(
+    options,
+    ['concurrency', 'retry', 'onDead', 'from', 'timeout', 'lease', 'drain', 'stall', 'on'],
+    `consumer "${name}"`,
+  )
   const { onDead = null, from = 'beginning', timeout } = options
   if (onDead !== null && !['park', 'skip', 'block'].includes(onDead)) {
-    throw new MillraceError('INVALID_OPTION', `onDead of consumer "${name}" is 'park', 'skip' or 'block'; it is ${shown(onDead)}`, { option: 'onDead' })
+    throw new MillraceError(
+      'INVALID_OPTION',
+      `onDead of consumer "${name}" is 'park', 'skip' or 'block'; it is ${shown(onDead)}`,
+      { option: 'onDead' },
+    )
   }
   const leaseMs = durationMs(options.lease ?? LIMITS.leaseMsDefault, 'lease')
   if (leaseMs < LIMITS.leaseMsMin)
-    throw new MillraceError('INVALID_OPTION', `lease must be at least ${LIMITS.leaseMsMin} ms; it is ${leaseMs}`, { option: 'lease' })
+    throw new MillraceError('INVALID_OPTION', `lease must be at least ${LIMITS.leaseMsMin} ms; it is ${leaseMs}`, {
+      option: 'lease',
+    })
   position(from, 0)
   return {
     name,
@@ -249,13 +289,18 @@ function hooksOf(name: string, on: ConsumerHooks = {}): ConsumerHooks {
   knownOptions(on, ['failed', 'retried', 'dead', 'stalled'], `"on" of consumer "${name}"`)
   for (const [hook, told] of Object.entries(on)) {
     if (told === undefined || typeof told === 'function') continue
-    throw new MillraceError('INVALID_OPTION', `on.${hook} of consumer "${name}" is not a function: it is ${shown(told)}`, { option: `on.${hook}` })
+    throw new MillraceError(
+      'INVALID_OPTION',
+      `on.${hook} of consumer "${name}" is not a function: it is ${shown(told)}`,
+      { option: `on.${hook}` },
+    )
   }
   return on
 }
 
 export function checkChannels(name: string, channels: readonly (Channel | string)[]): void {
-  if (channels.length === 0) throw new MillraceError('INVALID_OPTION', `consumer "${name}" has no channel`, { consumer: name })
+  if (channels.length === 0)
+    throw new MillraceError('INVALID_OPTION', `consumer "${name}" has no channel`, { consumer: name })
   for (const channel of channels) {
     if (typeof channel !== 'string') {
       checkChannel(channel)
@@ -300,5 +345,7 @@ export function consumer<const C extends Channel | string | readonly (Channel | 
 /**
  * The definitions that a consumer of these channels can handle: any, if one of the channels is known by its name only.
  */
-export type DefinitionsIn<C> = [Extract<EachOf<C>, string>] extends [never] ? DefinitionsOf<EachOf<C>> : AnyEventDefinition
+export type DefinitionsIn<C> = [Extract<EachOf<C>, string>] extends [never]
+  ? DefinitionsOf<EachOf<C>>
+  : AnyEventDefinition
 type EachOf<C> = C extends readonly (infer Each)[] ? Each : C

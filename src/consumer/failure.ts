@@ -14,7 +14,10 @@ export class Rejected extends Error {
   override readonly name = 'Rejected'
 
   constructor(reason: unknown) {
-    super(reason === undefined || reason === null ? 'the handler rejected the event and gave no reason' : messageOf(reason), { cause: reason })
+    super(
+      reason === undefined || reason === null ? 'the handler rejected the event and gave no reason' : messageOf(reason),
+      { cause: reason },
+    )
   }
 }
 
@@ -24,7 +27,9 @@ export class RetryAfter extends Error {
   readonly delayMs: number
 
   constructor(delayMs: number, reason: unknown) {
-    super(reason === undefined || reason === null ? 'the handler asked for another attempt' : messageOf(reason), { cause: reason })
+    super(reason === undefined || reason === null ? 'the handler asked for another attempt' : messageOf(reason), {
+      cause: reason,
+    })
     this.delayMs = delayMs
   }
 }

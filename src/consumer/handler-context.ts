@@ -112,7 +112,11 @@ export class DeliveryContext implements MiddlewareContext {
     return (channel, event, options) => this.#started(channel, event as Encodable | readonly Encodable[], options)
   }
 
-  #started(channel: Channel | string, event: Encodable | readonly Encodable[], options?: PublishOptions): Promise<void> {
+  #started(
+    channel: Channel | string,
+    event: Encodable | readonly Encodable[],
+    options?: PublishOptions,
+  ): Promise<void> {
     const made = WatchedPromise.watch(this.#emit(channel, event, options))
     if (this.#over) void this.#noticed(made, typeof channel === 'string' ? channel : channel?.name)
     else {
@@ -139,7 +143,11 @@ export class DeliveryContext implements MiddlewareContext {
     if (status === 'rejected' && !made.watched && this.#aborted === null) this.#host.lateEmission(this, channel)
   }
 
-  async #emit(channel: Channel | string, event: Encodable | readonly Encodable[], options: PublishOptions = {}): Promise<void> {
+  async #emit(
+    channel: Channel | string,
+    event: Encodable | readonly Encodable[],
+    options: PublishOptions = {},
+  ): Promise<void> {
     this.#mayEmit()
     const { encoder, nowMs } = this.#host
     const dueAtMs = dueAt(options, nowMs(), 'ctx.emit')
@@ -184,9 +192,13 @@ export class DeliveryContext implements MiddlewareContext {
   }
 
   #mayEmit(): void {
-    if (this.#aborted !== null) throw new MillraceError('LEASE_LOST', this.#aborted.message, { channel: this.channel, offset: this.offset })
+    if (this.#aborted !== null)
+      throw new MillraceError('LEASE_LOST', this.#aborted.message, { channel: this.channel, offset: this.offset })
     if (this.#over) {
-      throw new MillraceError('CLOSED', 'the handler has finished: await ctx.emit inside it', { channel: this.channel, offset: this.offset })
+      throw new MillraceError('CLOSED', 'the handler has finished: await ctx.emit inside it', {
+        channel: this.channel,
+        offset: this.offset,
+      })
     }
   }
 
@@ -197,8 +209,15 @@ export class DeliveryContext implements MiddlewareContext {
   }
 
   #source(): { readonly causationid: string; readonly correlationid: string; readonly traceparent?: string } {
-    const { correlationid, traceparent } = JSON.parse(this.delivery.text) as { readonly correlationid?: string; readonly traceparent?: string }
-    return { causationid: this.delivery.id, correlationid: correlationid ?? this.delivery.id, ...(traceparent !== undefined && { traceparent }) }
+    const { correlationid, traceparent } = JSON.parse(this.delivery.text) as {
+      readonly correlationid?: string
+      readonly traceparent?: string
+    }
+    return {
+      causationid: this.delivery.id,
+      correlationid: correlationid ?? this.delivery.id,
+      ...(traceparent !== undefined && { traceparent }),
+    }
   }
 
   reject(reason: unknown): never {

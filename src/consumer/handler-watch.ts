@@ -58,7 +58,10 @@ export class HandlerWatch {
     this.#hanging.begin(run)
     for (const context of contextsOf(run)) {
       const { channel, offset } = context
-      const error = new MillraceError('HANDLER_TIMEOUT', `the handler took longer than ${this.#timeoutMs} ms`, { offset, channel })
+      const error = new MillraceError('HANDLER_TIMEOUT', `the handler took longer than ${this.#timeoutMs} ms`, {
+        offset,
+        channel,
+      })
       context.timedOut = error
       context.abort(error)
       this.#report.timedOut(context.delivery, error, failureOf(error))

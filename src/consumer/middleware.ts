@@ -55,5 +55,9 @@ async function ended(next: WatchedPromise<void>): Promise<void> {
 }
 
 function nextTwice(consumer: string): MillraceError {
-  return new MillraceError('INVALID_OPTION', `a middleware of consumer "${consumer}" called next() twice: the handlers run once for each attempt`, { consumer })
+  return new MillraceError(
+    'INVALID_OPTION',
+    `a middleware of consumer "${consumer}" called next() twice: the handlers run once for each attempt`,
+    { consumer },
+  )
 }

@@ -9,7 +9,15 @@ import { MillraceError } from '../base/errors.ts'
 import { isWildcard } from '../base/names.ts'
 import { promiseOf } from '../base/thrown.ts'
 import type { BrokerHost } from '../broker/broker.ts'
-import type { ConsumerSpec, Delivery, DeliverySink, Emission, EventAttempt, Failure, Subscription } from '../broker/engine.ts'
+import type {
+  ConsumerSpec,
+  Delivery,
+  DeliverySink,
+  Emission,
+  EventAttempt,
+  Failure,
+  Subscription,
+} from '../broker/engine.ts'
 import { EventDecoder, refusePoison } from '../broker/event-decoder.ts'
 import type { StoredEvent } from '../event/cloud-event.ts'
 import { Batcher, type Outcome } from './batcher.ts'
@@ -83,7 +91,8 @@ export class Runner implements Running, DeliverySink {
         })
       : null
     this.#report = new ConsumerReport(plan, host.log, () => this.#clock.now())
-    this.#watch = plan.timeoutMs === null ? null : new HandlerWatch(plan, plan.timeoutMs, this.#clock, host.alarms, this.#report)
+    this.#watch =
+      plan.timeoutMs === null ? null : new HandlerWatch(plan, plan.timeoutMs, this.#clock, host.alarms, this.#report)
     this.#stalls = new StallWatch(plan.stallMs, this.#clock, {
       settled: () => this.#settlement?.total ?? 0,
       reason: () => this.#stallReason(),
@@ -124,7 +133,10 @@ export class Runner implements Running, DeliverySink {
       stallMs: plan.stallMs,
     }
     this.#subscription = await encoder.with(named, () => engine.subscribe(spec, this))
-    this.#settlement = new Settlement({ plan, random, report: this.#report, settled: (delivery) => this.#forget(delivery) }, this.#subscription)
+    this.#settlement = new Settlement(
+      { plan, random, report: this.#report, settled: (delivery) => this.#forget(delivery) },
+      this.#subscription,
+    )
     this.#renewEvery(plan.leaseMs / 3)
     this.#stalls.begin()
     // A running consumer keeps its process alive, as a listening server does.
@@ -198,8 +210,12 @@ export class Runner implements Running, DeliverySink {
 
   #run(context: DeliveryContext, settlement: Settlement): void {
     try {
-      const event = this.#plan.undecoded === true ? undecoded(context.delivery) : this.#decoder.decode(context.delivery, context.channel)
-      const result = event instanceof Promise ? event.then((decoded) => this.#call(decoded, context)) : this.#call(event, context)
+      const event =
+        this.#plan.undecoded === true
+          ? undecoded(context.delivery)
+          : this.#decoder.decode(context.delivery, context.channel)
+      const result =
+        event instanceof Promise ? event.then((decoded) => this.#call(decoded, context)) : this.#call(event, context)
       this.#await(result, context, settlement)
     } catch (error) {
       settlement.failed(context, error)
@@ -239,7 +255,12 @@ export class Runner implements Running, DeliverySink {
     try {
       const { middleware } = this.#plan
       if (middleware.length === 0) return this.#router.handle(event, context, context.delivery.text)
-      return within(middleware, { event, ctx: context, contexts: [context], handle: () => this.#router.handle(event, context, context.delivery.text) })
+      return within(middleware, {
+        event,
+        ctx: context,
+        contexts: [context],
+        handle: () => this.#router.handle(event, context, context.delivery.text),
+      })
     } finally {
       this.#calling = before
     }
@@ -252,7 +273,8 @@ export class Runner implements Running, DeliverySink {
     try {
       const { middleware } = this.#plan
       const [event, ctx] = [events[0], contexts[0]]
-      if (middleware.length === 0 || event === undefined || ctx === undefined) return route.handler(events as never, contexts)
+      if (middleware.length === 0 || event === undefined || ctx === undefined)
+        return route.handler(events as never, contexts)
       ctx.batch = events.map((each, index) => ({ event: each, ctx: contexts[index] as DeliveryContext }))
       return within(middleware, { event, ctx, contexts, handle: () => route.handler(events as never, contexts) })
     } finally {
@@ -356,7 +378,11 @@ export class Runner implements Running, DeliverySink {
       if (context.timedOut !== null) settlement.failed(context, context.timedOut)
       else {
         context.abort(
-          new MillraceError('CLOSED', 'the consumer was stopped before the handler finished: its event will be delivered again', { offset: context.offset }),
+          new MillraceError(
+            'CLOSED',
+            'the consumer was stopped before the handler finished: its event will be delivered again',
+            { offset: context.offset },
+          ),
         )
         settlement.counts.released++
       }

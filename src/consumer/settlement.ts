@@ -19,7 +19,12 @@ export interface SettlementHost {
 }
 
 export class Settlement {
-  readonly counts: { completed: number; retried: number; deadLettered: number; released: number } = { completed: 0, retried: 0, deadLettered: 0, released: 0 }
+  readonly counts: { completed: number; retried: number; deadLettered: number; released: number } = {
+    completed: 0,
+    retried: 0,
+    deadLettered: 0,
+    released: 0,
+  }
   readonly #host: SettlementHost
   readonly #subscription: Subscription
   /** Those for which channels of their emissions were declared again. */

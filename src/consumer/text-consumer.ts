@@ -21,7 +21,12 @@ export function textConsumer(
   checkChannels(name, channels)
   const routes = wants.map(({ type, pattern }): Route => {
     const definition = type === null ? null : ({ type } as AnyEventDefinition)
-    return { definition, pattern: pattern === null ? null : { json: pattern }, handler: handler as unknown as Route['handler'], batch: null }
+    return {
+      definition,
+      pattern: pattern === null ? null : { json: pattern },
+      handler: handler as unknown as Route['handler'],
+      batch: null,
+    }
   })
   const plan = { ...planOf(name, channels, options, routes), undecoded: true as const }
   return { start: (host: BrokerHost): Promise<Running> => Runner.start(plan, host) }

@@ -50,7 +50,9 @@ function endless(spec: ChannelSpec): ChannelSpec {
 
 /** Whether the source may lose events of it while it is copied. */
 function losesEvents({ kind, retain }: ChannelSpec): boolean {
-  return kind === 'queue' || retain.ageMs !== null || retain.bytes !== null || retain.count !== null || retain.latestByKey
+  return (
+    kind === 'queue' || retain.ageMs !== null || retain.bytes !== null || retain.count !== null || retain.latestByKey
+  )
 }
 
 export class ChannelCopy {
@@ -72,7 +74,8 @@ export class ChannelCopy {
 
   async *#source(): AsyncGenerator<SourceEvent> {
     const { source, translation } = this.#host
-    for await (const event of sourceEvents(source, this.name, this.#whose)) yield translated(this.name, event, translation)
+    for await (const event of sourceEvents(source, this.name, this.#whose))
+      yield translated(this.name, event, translation)
   }
 
   #target(): AsyncGenerator<StoredText> {
@@ -143,18 +146,25 @@ export class ChannelCopy {
   }
 
   /** Compare both sides, and learn where everything stands at the target. @throws COPY_DIFFERS */
-  async compare(mentioned: { readonly exact: ReadonlySet<number>; readonly starts: ReadonlySet<number> }): Promise<Compared> {
+  async compare(mentioned: {
+    readonly exact: ReadonlySet<number>
+    readonly starts: ReadonlySet<number>
+  }): Promise<Compared> {
     const { spec, consumers } = this.planned
     const wanted = new Set(mentioned.exact)
-    for (const { consumer } of consumers) for await (const { offset } of lettersOf(this.#host.source.carriage, this.name, consumer)) wanted.add(offset)
+    for (const { consumer } of consumers)
+      for await (const { offset } of lettersOf(this.#host.source.carriage, this.name, consumer)) wanted.add(offset)
     const places = new Places(consumers, wanted, mentioned.starts)
     const first = await this.#pair(places, new Set())
     const without = new Set(first.extra)
     if (without.size > 0 && !losesEvents(spec))
-      throw this.#differs(`${without.size} events at the target are not in the source, the first at offset ${first.extra[0]}`)
+      throw this.#differs(
+        `${without.size} events at the target are not in the source, the first at offset ${first.extra[0]}`,
+      )
     if (first.missing > 0) throw this.#differs(`${first.missing} of ${first.source.count} events are not at the target`)
     const paired = without.size === 0 ? first : await this.#pair(new Places([], [], []), without)
-    if (paired.source.checksum !== paired.target.checksum || paired.source.count !== paired.target.count) throw this.#differs('the checksums differ')
+    if (paired.source.checksum !== paired.target.checksum || paired.source.count !== paired.target.count)
+      throw this.#differs('the checksums differ')
     if (paired.source.order !== paired.target.order) {
       const key = await disorderedKey(this.#source(), this.#target(), without)
       if (key !== null) throw this.#differs(`the events of key "${key}" are in another order`)
@@ -178,9 +188,13 @@ export class ChannelCopy {
   }
 
   #differs(how: string): MillraceError {
-    return new MillraceError('COPY_DIFFERS', `channel "${this.name}" differs at the target: ${how}. Remove the channel there, and copy it again`, {
-      channel: this.name,
-    })
+    return new MillraceError(
+      'COPY_DIFFERS',
+      `channel "${this.name}" differs at the target: ${how}. Remove the channel there, and copy it again`,
+      {
+        channel: this.name,
+      },
+    )
   }
 
   async end(engine: Engine): Promise<number> {

@@ -77,7 +77,9 @@ export async function planCopy(source: Engine, target: Engine, selection: CopySe
     const spec = await source.channel(name)
     if (spec === undefined) continue
     const takesConsumer = chosen(selection.consumers)
-    const its = (await source.carriage.consumers(name)).filter(({ consumer }) => consumer === null || takesConsumer(consumer))
+    const its = (await source.carriage.consumers(name)).filter(
+      ({ consumer }) => consumer === null || takesConsumer(consumer),
+    )
     channels.push({
       spec,
       first,
@@ -98,11 +100,17 @@ export async function planCopy(source: Engine, target: Engine, selection: CopySe
   return { from: source.name, to: target.name, channels, needs, keepsTimes, eventBytesMax, refusals }
 }
 
-function known(code: 'UNKNOWN_CHANNEL' | 'UNKNOWN_CONSUMER', names: readonly string[] | undefined, there: ReadonlySet<string>): void {
+function known(
+  code: 'UNKNOWN_CHANNEL' | 'UNKNOWN_CONSUMER',
+  names: readonly string[] | undefined,
+  there: ReadonlySet<string>,
+): void {
   for (const name of names ?? []) {
     if (isWildcard(name) || there.has(name)) continue
     const what = code === 'UNKNOWN_CHANNEL' ? 'channel' : 'consumer'
-    throw new MillraceError(code, `the source has no ${what} "${name}": list what it has, and correct the name`, { [what]: name })
+    throw new MillraceError(code, `the source has no ${what} "${name}": list what it has, and correct the name`, {
+      [what]: name,
+    })
   }
 }
 
@@ -124,9 +132,13 @@ async function countLetters(
     }
   }
   for (const name of none)
-    refusals.push(`consumer "${name}" has dead letters of "${channel}" that are not events, which cannot be stored elsewhere: drop them first`)
+    refusals.push(
+      `consumer "${name}" has dead letters of "${channel}" that are not events, which cannot be stored elsewhere: drop them first`,
+    )
   for (const name of large)
-    refusals.push(`consumer "${name}" has dead letters of "${channel}" that are larger than the ${eventBytesMax} bytes that the target takes: drop them first`)
+    refusals.push(
+      `consumer "${name}" has dead letters of "${channel}" that are larger than the ${eventBytesMax} bytes that the target takes: drop them first`,
+    )
   return counts
 }
 
@@ -144,7 +156,11 @@ function needsOf(channels: readonly PlannedChannel[], { capabilities }: Engine):
     [9, ({ spec }) => spec.kind === 'stream'],
     [11, ({ consumers }) => consumers.length > 0],
     [12, ({ spec }) => spec.name === '$rules'],
-    [13, ({ spec: { retain } }) => retain.ageMs !== null || retain.bytes !== null || retain.count !== null || retain.latestByKey],
+    [
+      13,
+      ({ spec: { retain } }) =>
+        retain.ageMs !== null || retain.bytes !== null || retain.count !== null || retain.latestByKey,
+    ],
   ]
   return uses.flatMap(([clause, uses]) => {
     const by = channels.filter(uses).map(({ spec }) => `"${spec.name}"`)

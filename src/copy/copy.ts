@@ -89,7 +89,9 @@ class Copy {
         if (copied === undefined) return []
         const one = compared.find(({ copy }) => copy.name === name)?.result
         const state = one === undefined ? ('already' as const) : ('copied' as const)
-        return [{ ...copied, state, bytes: one?.bytes ?? 0, expired: one?.expired ?? 0, scheduled: counts.get(name) ?? 0 }]
+        return [
+          { ...copied, state, bytes: one?.bytes ?? 0, expired: one?.expired ?? 0, scheduled: counts.get(name) ?? 0 },
+        ]
       }),
     }
   }
@@ -100,7 +102,11 @@ class Copy {
     this.#eventBytesMax = plan.eventBytesMax
     for (const { spec, events } of plan.channels) this.#totals.set(spec.name, events)
     const [refusal] = plan.refusals
-    if (refusal !== undefined) throw new MillraceError('CLAUSE_REFUSED', plan.refusals.join('; '), { refusals: plan.refusals, engine: this.#target.name })
+    if (refusal !== undefined)
+      throw new MillraceError('CLAUSE_REFUSED', plan.refusals.join('; '), {
+        refusals: plan.refusals,
+        engine: this.#target.name,
+      })
     return plan
   }
 
@@ -126,7 +132,10 @@ class Copy {
   async #mayBegin(channels: readonly PlannedChannel[], ledger: CopyLedger): Promise<void> {
     const names: string[] = []
     for (const { spec } of channels) {
-      const own = ledger.began(spec.name) && ledger.ended(spec.name) === undefined && (await this.#target.channel(spec.name)) !== undefined
+      const own =
+        ledger.began(spec.name) &&
+        ledger.ended(spec.name) === undefined &&
+        (await this.#target.channel(spec.name)) !== undefined
       if (own) continue
       if (!(await isEmpty(this.#target, spec.name))) {
         const message = `channel "${spec.name}" exists at the target already, and holds events: remove it there, or copy others with --channels`
@@ -187,7 +196,10 @@ class Copy {
     const done: Done[] = []
     for (const planned of plan.channels) {
       const { name } = planned.spec
-      const of = { exact: mentioned.exact.get(name) ?? new Set<number>(), starts: mentioned.starts.get(name) ?? new Set<number>() }
+      const of = {
+        exact: mentioned.exact.get(name) ?? new Set<number>(),
+        starts: mentioned.starts.get(name) ?? new Set<number>(),
+      }
       if (already.has(name)) {
         this.#places.set(name, await this.#placesOf(name, of))
         continue
@@ -198,7 +210,11 @@ class Copy {
       this.#places.set(name, result.places)
       await copy.settle(result)
       const { events, checksum, places } = result
-      done.push({ copy, result, copied: { channel: name, events, checksum, through: ends.get(name) ?? 0, end: places.end } })
+      done.push({
+        copy,
+        result,
+        copied: { channel: name, events, checksum, through: ends.get(name) ?? 0, end: places.end },
+      })
     }
     return done
   }
@@ -211,8 +227,15 @@ class Copy {
     const translation: Translation = { places: (channel) => this.#places.get(channel), rules: this.#rules }
     const progress = this.#options.progress
     return {
-      ...{ source: this.#source, target: this.#target, translation, signal: this.#signal, eventBytesMax: this.#eventBytesMax },
-      progress: (channel, step, done) => progress?.({ channel, step, done, total: Math.max(done, this.#totals.get(channel) ?? 0) }),
+      ...{
+        source: this.#source,
+        target: this.#target,
+        translation,
+        signal: this.#signal,
+        eventBytesMax: this.#eventBytesMax,
+      },
+      progress: (channel, step, done) =>
+        progress?.({ channel, step, done, total: Math.max(done, this.#totals.get(channel) ?? 0) }),
     }
   }
 
@@ -232,9 +255,15 @@ class Copy {
   }
 
   /** Of a channel that was copied before: as far as both sides still have it. */
-  async #placesOf(name: string, { exact, starts }: { readonly exact: ReadonlySet<number>; readonly starts: ReadonlySet<number> }): Promise<Places> {
+  async #placesOf(
+    name: string,
+    { exact, starts }: { readonly exact: ReadonlySet<number>; readonly starts: ReadonlySet<number> },
+  ): Promise<Places> {
     const places = new Places([], exact, starts)
-    if (exact.size + starts.size > 0) await pair(eventsOf(this.#source, name), eventsOf(this.#target, name), (source, target) => places.matched(source, target))
+    if (exact.size + starts.size > 0)
+      await pair(eventsOf(this.#source, name), eventsOf(this.#target, name), (source, target) =>
+        places.matched(source, target),
+      )
     places.end = (await boundsIn(this.#target, name))?.next ?? 0
     return places
   }
@@ -266,14 +295,21 @@ interface Done {
 
 async function endsOf(engine: Engine): Promise<Map<string, number>> {
   const channels = await engine.channels()
-  return new Map(await Promise.all(channels.map(async ({ name }) => [name, (await boundsIn(engine, name))?.next ?? 0] as const)))
+  return new Map(
+    await Promise.all(channels.map(async ({ name }) => [name, (await boundsIn(engine, name))?.next ?? 0] as const)),
+  )
 }
 
 /** Everything that changes when somebody publishes or consumes; not what retention does. */
 function stateOf({ channels }: CopyPlan): string {
   return JSON.stringify(
     channels.map(({ spec, next, first, scheduled, deadLetters, waiting, consumers }) => {
-      const done = consumers.map(({ consumer, floor, settled, retries }) => [consumer, floor <= first ? null : floor, settled, retries])
+      const done = consumers.map(({ consumer, floor, settled, retries }) => [
+        consumer,
+        floor <= first ? null : floor,
+        settled,
+        retries,
+      ])
       return [spec, next, scheduled, deadLetters, waiting, done]
     }),
   )

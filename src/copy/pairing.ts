@@ -22,7 +22,8 @@ export class Sum {
   add(digest: Buffer, bytes: number): void {
     this.count++
     this.bytes += bytes
-    for (let lane = 0; lane < 4; lane++) this.#lanes[lane] = (this.#lanes[lane] as number) + digest.readUInt32LE(lane * 4)
+    for (let lane = 0; lane < 4; lane++)
+      this.#lanes[lane] = (this.#lanes[lane] as number) + digest.readUInt32LE(lane * 4)
     this.#orderA = Math.imul(this.#orderA, 0x01000193) ^ digest.readInt32LE(0)
     this.#orderB = Math.imul(this.#orderB, 0x5bd1e995) ^ digest.readInt32LE(4)
   }
@@ -110,7 +111,11 @@ export async function pair(
 }
 
 /** Whether the events of each key stand in the same order on both sides, of which it is known that they hold the same events. Answers a key for which they do not. */
-export async function disorderedKey(source: AsyncIterable<Placed>, target: AsyncIterable<Placed>, without: ReadonlySet<number>): Promise<string | null> {
+export async function disorderedKey(
+  source: AsyncIterable<Placed>,
+  target: AsyncIterable<Placed>,
+  without: ReadonlySet<number>,
+): Promise<string | null> {
   const keys = new Map<string, Sum>()
   for await (const event of source) {
     if (event.key === null) continue

@@ -46,7 +46,11 @@ class Moved {
       inFlight:
         inFlight === null
           ? null
-          : { ...inFlight, offsets: inFlight.offsets.flatMap(kept), solo: inFlight.solo === null ? null : (kept(inFlight.solo)[0] ?? null) },
+          : {
+              ...inFlight,
+              offsets: inFlight.offsets.flatMap(kept),
+              solo: inFlight.solo === null ? null : (kept(inFlight.solo)[0] ?? null),
+            },
     }
   }
 }
@@ -64,7 +68,10 @@ export class Places {
 
   constructor(consumers: readonly CarriedConsumer[], wanted: Iterable<number>, marks: Iterable<number>) {
     this.#consumers = consumers.map((state) => new Moved(state))
-    const own = consumers.flatMap(({ retries, inFlight }) => [...retries.map(({ offset }) => offset), ...(inFlight?.offsets ?? [])])
+    const own = consumers.flatMap(({ retries, inFlight }) => [
+      ...retries.map(({ offset }) => offset),
+      ...(inFlight?.offsets ?? []),
+    ])
     this.#wanted = new Set([...wanted, ...own])
     this.#marks = [...new Set(marks)].sort((a, b) => a - b)
     this.#atMarks = new Array(this.#marks.length)
@@ -74,7 +81,8 @@ export class Places {
     for (const consumer of this.#consumers) consumer.matched(source, target)
     if (this.#wanted.has(source)) this.#exact.set(source, target)
     const at = this.#markBefore(source)
-    if (at >= 0 && source < (this.#atMarks[at]?.source ?? Number.POSITIVE_INFINITY)) this.#atMarks[at] = { source, target }
+    if (at >= 0 && source < (this.#atMarks[at]?.source ?? Number.POSITIVE_INFINITY))
+      this.#atMarks[at] = { source, target }
   }
 
   /** The last mark at or before an offset. */

@@ -54,7 +54,11 @@ export class RulePlaces {
       this.#byId = new Map()
       for await (const { id, offset } of eventsOf(this.#source, RULES)) this.#byId.set(id, offset)
     }
-    for await (const { id, offset } of eventsOf(this.#target, RULES, this.#next === 0 ? { at: 'beginning' } : { offset: this.#next })) {
+    for await (const { id, offset } of eventsOf(
+      this.#target,
+      RULES,
+      this.#next === 0 ? { at: 'beginning' } : { offset: this.#next },
+    )) {
       const from = this.#byId.get(id)
       if (from !== undefined) this.#places.set(from, offset)
       this.#next = offset + 1
@@ -78,7 +82,11 @@ export interface Translation {
 }
 
 /** The event as it is to stand at the target. `places` of channels that are not copied are not there: what began somewhere in those begins at their beginning. */
-export function translated<Event extends EncodedEvent>(channel: string, event: Event, { places, rules }: Translation): Event {
+export function translated<Event extends EncodedEvent>(
+  channel: string,
+  event: Event,
+  { places, rules }: Translation,
+): Event {
   if (channel === RULES && event.type === 'rules.effective') {
     const data = memberText(event.text, 'data') ?? ''
     const { through, offsets } = effectiveOf(event.text)
@@ -92,7 +100,10 @@ export function translated<Event extends EncodedEvent>(channel: string, event: E
   if (!channel.startsWith(FIRINGS)) return event
   const of = textOf(event.text, 'rulechannel')
   let { text } = event
-  const there = { ruleoffset: (offset: number) => (of === null ? undefined : places(of)?.exactly(offset)), ruleversion: (offset: number) => rules.of(offset) }
+  const there = {
+    ruleoffset: (offset: number) => (of === null ? undefined : places(of)?.exactly(offset)),
+    ruleversion: (offset: number) => rules.of(offset),
+  }
   for (const [name, find] of Object.entries(there)) {
     const offset = numberOf(text, name)
     const target = offset === null ? undefined : find(offset)

@@ -43,10 +43,14 @@ async function put(target: Engine, channel: string, batch: readonly CarriedSched
       if (dueAtMs <= nowMs) return
       const { duplicate } = await target.publish(channel, event, dueAtMs)
       if (duplicate)
-        throw new MillraceError('COPY_DIFFERS', `the target refuses the delayed event ${event.id} of "${channel}" as a duplicate of one that it has`, {
-          channel,
-          id: event.id,
-        })
+        throw new MillraceError(
+          'COPY_DIFFERS',
+          `the target refuses the delayed event ${event.id} of "${channel}" as a duplicate of one that it has`,
+          {
+            channel,
+            id: event.id,
+          },
+        )
     }),
   )
 }

@@ -12,7 +12,11 @@ export interface SourceEvent extends CarriedEvent {
 const NEVER: AbortSignal = new AbortController().signal
 
 /** What a channel holds from a place on, in offset order. */
-export async function* eventsOf(engine: Engine, channel: string, from: Position = { at: 'beginning' }): AsyncGenerator<StoredText> {
+export async function* eventsOf(
+  engine: Engine,
+  channel: string,
+  from: Position = { at: 'beginning' },
+): AsyncGenerator<StoredText> {
   for await (const batch of engine.read(channel, { from, to: null, follow: false, signal: NEVER })) yield* batch
 }
 
@@ -34,7 +38,9 @@ export function scheduledOf(carriage: Carriage, channel: string): AsyncGenerator
 }
 
 /** Sorted sequences as one; of what stands at one offset in several, the first one's. */
-async function* merged<Item extends { readonly offset: number }>(sequences: readonly AsyncGenerator<Item>[]): AsyncGenerator<Item> {
+async function* merged<Item extends { readonly offset: number }>(
+  sequences: readonly AsyncGenerator<Item>[],
+): AsyncGenerator<Item> {
   const heads = await Promise.all(sequences.map((sequence) => sequence.next()))
   let last = -1
   for (;;) {
@@ -53,7 +59,11 @@ async function* merged<Item extends { readonly offset: number }>(sequences: read
 }
 
 /** All that a channel brings along, in offset order. `consumers` are those whose letters come with it (`null`: a queue's workers). */
-export function sourceEvents(engine: Engine, channel: string, consumers: readonly (string | null)[]): AsyncGenerator<SourceEvent> {
+export function sourceEvents(
+  engine: Engine,
+  channel: string,
+  consumers: readonly (string | null)[],
+): AsyncGenerator<SourceEvent> {
   const letters = consumers.map((consumer) => lettersOf(engine.carriage, channel, consumer))
   return merged<SourceEvent>([eventsOf(engine, channel), ...letters])
 }

@@ -85,7 +85,8 @@ export class BlockReader {
   /** Read the block of an offset that was passed before, so that it is in memory for a while. @throws DATA_DAMAGED where nothing has removed it, and it is not there */
   async back(offset: number): Promise<void> {
     const block = await this.#log.cache(offset)
-    if (offset >= this.#log.first && (block === undefined || !holds(block, offset))) throw missing(this.#log, offset, block?.firstOffset)
+    if (offset >= this.#log.first && (block === undefined || !holds(block, offset)))
+      throw missing(this.#log, offset, block?.firstOffset)
   }
 
   /** The block of an offset that was passed before; where it has to be read, undefined, and `onFound` is called when it was. */

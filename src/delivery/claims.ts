@@ -53,11 +53,16 @@ interface Claimed {
  * The waiting events of a lane that were claimed and can be handed to who has them, whatever stands before them; they are out of the lane then.
  * `blockOf` answers undefined while the block is being read.
  */
-export function* claimedIn(lane: Lane, takers: Takers, blockOf: (offset: number) => EventBlock | undefined): Generator<Claimed> {
+export function* claimedIn(
+  lane: Lane,
+  takers: Takers,
+  blockOf: (offset: number) => EventBlock | undefined,
+): Generator<Claimed> {
   for (const offset of lane.offsets) {
     const instance = takers.claimant(offset)
     // Where its key is in others' hands, it was claimed late: it waits like any other.
-    if (instance?.ready !== true || (lane.busy > 0 && (lane.holder !== instance || lane.busy >= instance.spec.perKey))) continue
+    if (instance?.ready !== true || (lane.busy > 0 && (lane.holder !== instance || lane.busy >= instance.spec.perKey)))
+      continue
     if (lane.key !== null && !instance.keys.mayTake(lane.key, takers.cursor)) continue
     const block = blockOf(offset)
     if (block === undefined) continue

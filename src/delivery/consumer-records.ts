@@ -66,13 +66,18 @@ export const OFFSET_TABLES = ['b', 'r', 'd', 'k'] as const
 
 export const consumerKeys = {
   /** What the records of a table begin with. */
-  table: (table: (typeof OFFSET_TABLES)[number], group: string, channelId: number): string => `${table}/${group}/${channelDigits(channelId)}/`,
+  table: (table: (typeof OFFSET_TABLES)[number], group: string, channelId: number): string =>
+    `${table}/${group}/${channelDigits(channelId)}/`,
   cursor: (group: string, channelId: number): string => `g/${group}/${channelDigits(channelId)}`,
-  chunk: (group: string, channelId: number, chunk: number): string => `b/${group}/${channelDigits(channelId)}/${digits(chunk)}`,
+  chunk: (group: string, channelId: number, chunk: number): string =>
+    `b/${group}/${channelDigits(channelId)}/${digits(chunk)}`,
   inFlight: (group: string, channelId: number): string => `f/${group}/${channelDigits(channelId)}`,
-  retry: (group: string, channelId: number, offset: number): string => `r/${group}/${channelDigits(channelId)}/${digits(offset)}`,
-  dead: (group: string, channelId: number, offset: number): string => `d/${group}/${channelDigits(channelId)}/${digits(offset)}`,
-  chain: (group: string, channelId: number, offset: number): string => `k/${group}/${channelDigits(channelId)}/${digits(offset)}`,
+  retry: (group: string, channelId: number, offset: number): string =>
+    `r/${group}/${channelDigits(channelId)}/${digits(offset)}`,
+  dead: (group: string, channelId: number, offset: number): string =>
+    `d/${group}/${channelDigits(channelId)}/${digits(offset)}`,
+  chain: (group: string, channelId: number, offset: number): string =>
+    `k/${group}/${channelDigits(channelId)}/${digits(offset)}`,
 }
 
 /** The range of keys that begin with a prefix ending in a slash: "0" is the character after "/". */

@@ -26,7 +26,11 @@ export interface StateHost {
   seek(log: DeliveryLog, position: Position): number
 }
 
-const DIED: Failure = { name: 'WorkerDied', message: 'the process died while this event was being handled', kind: 'crash' }
+const DIED: Failure = {
+  name: 'WorkerDied',
+  message: 'the process died while this event was being handled',
+  kind: 'crash',
+}
 
 export class CursorState implements RecordSource {
   done: DoneSet
@@ -59,7 +63,8 @@ export class CursorState implements RecordSource {
 
   #recall(): void {
     for (const [key, bytes] of this.#host.range(...this.#table('b'))) this.done.load(lastNumber(key), bytes)
-    for (const [key, bytes] of this.#host.range(...this.#table('r'))) this.retries.set(lastNumber(key), fromJson<RetryRecord>(bytes))
+    for (const [key, bytes] of this.#host.range(...this.#table('r')))
+      this.retries.set(lastNumber(key), fromJson<RetryRecord>(bytes))
     const first = Math.min(this.#log.first, this.#log.committed)
     for (const offset of [...this.retries.keys()]) if (offset < first && !this.done.has(offset)) this.clear(offset)
     this.done.raise(first)
@@ -79,7 +84,13 @@ export class CursorState implements RecordSource {
     this.interrupted = record.credit > 0
     for (const offset of offsets) {
       this.suspects.add(offset)
-      if (record.counted !== true) this.fail(offset, { attempts: this.attempts(offset) + 1, dueAtMs: 0, failure: DIED, proven: offset === record.solo })
+      if (record.counted !== true)
+        this.fail(offset, {
+          attempts: this.attempts(offset) + 1,
+          dueAtMs: 0,
+          failure: DIED,
+          proven: offset === record.solo,
+        })
     }
     let unrecorded = record.credit
     for (let offset = this.done.floor; offset < this.#log.committed && unrecorded > 0; offset++) {
@@ -128,13 +139,16 @@ export class CursorState implements RecordSource {
   /** Its attempts are no longer of interest. */
   clear(offset: number): void {
     if (this.suspects.size > 0) this.suspects.delete(offset)
-    if (this.retries.size > 0 && this.retries.delete(offset)) this.#host.write(consumerKeys.retry(this.#group, this.#log.id, offset), null)
+    if (this.retries.size > 0 && this.retries.delete(offset))
+      this.#host.write(consumerKeys.retry(this.#group, this.#log.id, offset), null)
   }
 
   /** Events that will not be delivered. */
   pass(from: number, end: number): void {
-    if (this.retries.size > 0) for (const offset of [...this.retries.keys()]) if (offset >= from && offset < end) this.clear(offset)
-    if (this.suspects.size > 0) for (const offset of [...this.suspects]) if (offset >= from && offset < end) this.suspects.delete(offset)
+    if (this.retries.size > 0)
+      for (const offset of [...this.retries.keys()]) if (offset >= from && offset < end) this.clear(offset)
+    if (this.suspects.size > 0)
+      for (const offset of [...this.suspects]) if (offset >= from && offset < end) this.suspects.delete(offset)
   }
 
   /** Begin again at an offset. */
@@ -152,6 +166,7 @@ export class CursorState implements RecordSource {
       this.onMoved?.()
       into.push([consumerKeys.cursor(this.#group, this.#log.id), toFloat(this.done.floor)])
     }
-    for (const [chunk, bytes] of this.done.takeChanges()) into.push([consumerKeys.chunk(this.#group, this.#log.id, chunk), bytes])
+    for (const [chunk, bytes] of this.done.takeChanges())
+      into.push([consumerKeys.chunk(this.#group, this.#log.id, chunk), bytes])
   }
 }

@@ -147,7 +147,8 @@ export class Cursor implements LogListener, Suspected {
     if (this.box.loose.size > 0 && this.takers.any()) this.#kept.giveLoose()
     do {
       this.#lanes.grew = false
-      for (let left = this.#lanes.ready; left > 0 && this.takers.any(); left--) this.#lanes.serve((lane) => this.#giveLane(lane))
+      for (let left = this.#lanes.ready; left > 0 && this.takers.any(); left--)
+        this.#lanes.serve((lane) => this.#giveLane(lane))
       this.#giveFresh()
     } while (this.#lanes.grew && this.takers.any())
     if (this.done.floor + this.done.above !== settledBefore) this.#host.touch(this.state)
@@ -170,7 +171,11 @@ export class Cursor implements LogListener, Suspected {
   }
 
   #atBound(): boolean {
-    return this.#lanes.ready >= UNPLACED_MAX || this.taken - this.done.floor - this.done.above >= LIMITS.outstandingMax || this.box.closed
+    return (
+      this.#lanes.ready >= UNPLACED_MAX ||
+      this.taken - this.done.floor - this.done.above >= LIMITS.outstandingMax ||
+      this.box.closed
+    )
   }
 
   /** Deliver a new event, or put it where it waits. */
@@ -190,8 +195,13 @@ export class Cursor implements LogListener, Suspected {
     const found = this.#lanes.find(key)
     if (chain !== undefined && this.#kept.mayJoin(found, offset)) return this.#kept.join(chain, event, offset, timeMs)
     const lane = found ?? this.#lanes.make(key)
-    const open = chain === undefined && lane.waiting === 0 && !lane.blocked && instance !== 'busy' && !this.state.isMarked(offset)
-    if (open && (lane.busy === 0 || (lane.busy < instance.spec.perKey && lane.holder === instance)) && instance.keys.mayTake(key, this)) {
+    const open =
+      chain === undefined && lane.waiting === 0 && !lane.blocked && instance !== 'busy' && !this.state.isMarked(offset)
+    if (
+      open &&
+      (lane.busy === 0 || (lane.busy < instance.spec.perKey && lane.holder === instance)) &&
+      instance.keys.mayTake(key, this)
+    ) {
       this.#hand(instance, lane, event, offset, timeMs, false)
       return
     }
@@ -226,7 +236,8 @@ export class Cursor implements LogListener, Suspected {
     if (this.#lanes.isOver(lane)) return
     if (this.takers.claims.size > 0) {
       const claimed = claimedIn(lane, this.takers, (offset) => this.#reader.find(offset, () => this.wake()))
-      for (const { instance, block, index, offset } of claimed) this.#hand(instance, lane, block.at(index), offset, block.timeAt(index), false)
+      for (const { instance, block, index, offset } of claimed)
+        this.#hand(instance, lane, block.at(index), offset, block.timeAt(index), false)
       if (lane.offsets.some((offset) => this.takers.claims.has(offset))) return this.#lanes.setAside(lane)
     }
     const chain = lane.key === null ? undefined : this.box.chains.get(lane.key)
@@ -243,7 +254,9 @@ export class Cursor implements LogListener, Suspected {
         this.#unwanted(block, lane.shift())
         continue
       }
-      const room = lane.busy === 0 || (instance !== 'busy' && lane.busy < instance.spec.perKey && lane.holder === instance && offset > lane.last)
+      const room =
+        lane.busy === 0 ||
+        (instance !== 'busy' && lane.busy < instance.spec.perKey && lane.holder === instance && offset > lane.last)
       if (!room) return
       if (instance === 'busy') {
         lane.full = this.takers.full
@@ -339,7 +352,14 @@ export class Cursor implements LogListener, Suspected {
   }
 
   /** False: it has no attempts left, and was given up. Its lane is looked at again. */
-  #hand(instance: Instance, lane: Lane | null, event: EncodedEvent, offset: number, timeMs: number, redriven: boolean): boolean {
+  #hand(
+    instance: Instance,
+    lane: Lane | null,
+    event: EncodedEvent,
+    offset: number,
+    timeMs: number,
+    redriven: boolean,
+  ): boolean {
     const attempt = this.state.attempts(offset) + 1
     if (attempt > instance.spec.attemptsMax && this.state.retries.get(offset)?.proven === true) {
       this.#bury(new HeldDelivery(this, instance, lane, event, offset, timeMs, attempt - 1, redriven))
@@ -381,7 +401,10 @@ export class Cursor implements LogListener, Suspected {
   #isBehind({ lane, offset, redriven }: HeldDelivery): boolean {
     if (lane === null) return false
     if (lane.waitsBefore(offset)) return true
-    const chain = redriven || lane.key === null || offset <= lane.passed || this.box.chains.size === 0 ? undefined : this.box.chains.get(lane.key)
+    const chain =
+      redriven || lane.key === null || offset <= lane.passed || this.box.chains.size === 0
+        ? undefined
+        : this.box.chains.get(lane.key)
     return chain !== undefined && (chain.offsets.first as number) < offset
   }
 
@@ -415,7 +438,8 @@ export class Cursor implements LogListener, Suspected {
     this.#inFlight.endAlone(offset)
     if (!redriven) this.done.add(offset)
     if (lane === null) return
-    if (lane.waiting > 0 || (lane.key !== null && this.box.chains.size > 0 && this.box.chains.has(lane.key))) this.#lanes.enqueue(lane)
+    if (lane.waiting > 0 || (lane.key !== null && this.box.chains.size > 0 && this.box.chains.has(lane.key)))
+      this.#lanes.enqueue(lane)
     else if (lane.busy === 0) this.#lanes.forget(lane)
   }
 
@@ -475,7 +499,8 @@ export class Cursor implements LogListener, Suspected {
   rewind(offset: number): void {
     for (const [instance, held] of this.takers.hands()) {
       instance.revoke(held)
-      for (const delivery of held) if (delivery.redriven && delivery.key === null) this.box.loosen(instance.spec.name, delivery.offset)
+      for (const delivery of held)
+        if (delivery.redriven && delivery.key === null) this.box.loosen(instance.spec.name, delivery.offset)
     }
     this.takers.pass(0, this.log.committed)
     this.state.restart(offset)

@@ -15,7 +15,15 @@ import { OffsetQueue } from '../base/offset-queue.ts'
 import type { DeadLetter, DeadLetterQuery } from '../broker/description.ts'
 import type { EncodedEvent, Failure, OnDead } from '../broker/engine.ts'
 import { Blockade } from './blockade.ts'
-import { type ChainRecord, consumerKeys, type DeadRecord, fromJson, lastNumber, toJson, under } from './consumer-records.ts'
+import {
+  type ChainRecord,
+  consumerKeys,
+  type DeadRecord,
+  fromJson,
+  lastNumber,
+  toJson,
+  under,
+} from './consumer-records.ts'
 
 /** What of one key is kept here. */
 export interface Chain {
@@ -77,7 +85,10 @@ export class DeadLetterBox {
   /** Its own letters that stop everything. */
   readonly #blocking = new Set<number>()
   /** Chain records that were written and cannot be read yet: those of the commit that is waited for, and those after it. */
-  #unread: readonly [saving: Map<number, ChainRecord | null>, next: Map<number, ChainRecord | null>] = [new Map(), new Map()]
+  #unread: readonly [saving: Map<number, ChainRecord | null>, next: Map<number, ChainRecord | null>] = [
+    new Map(),
+    new Map(),
+  ]
   #turn: Promise<unknown> = Promise.resolve()
 
   constructor(host: BoxHost) {
@@ -163,7 +174,9 @@ export class DeadLetterBox {
   ): { readonly records: (readonly [offset: number, record: ChainRecord])[]; readonly more: string | null } {
     const stored = this.#host.range(from, to, limit)
     const last = stored.length < limit ? undefined : stored.at(-1)?.[0]
-    const found = new Map(stored.map(([key, bytes]): [number, ChainRecord] => [lastNumber(key), fromJson<ChainRecord>(bytes)]))
+    const found = new Map(
+      stored.map(([key, bytes]): [number, ChainRecord] => [lastNumber(key), fromJson<ChainRecord>(bytes)]),
+    )
     for (const unread of this.#unread) {
       for (const [offset, record] of unread) {
         const key = consumerKeys.chain(this.#host.group, this.#host.channelId, offset)
@@ -211,7 +224,11 @@ export class DeadLetterBox {
   add({ consumer, onDead, event, offset, timeMs, attempt }: GivenUp, failure: Failure, nowMs: number): void {
     const key = onDead === 'park' ? event.key : null
     if (onDead === 'block') this.#block(offset)
-    this.#write(offset, { consumer, state: 'dead', timeMs, attempts: attempt, failure, deadAtMs: nowMs, ...plain(event) }, key)
+    this.#write(
+      offset,
+      { consumer, state: 'dead', timeMs, attempts: attempt, failure, deadAtMs: nowMs, ...plain(event) },
+      key,
+    )
     this.dead++
     const before = event.key === null ? undefined : this.chains.get(event.key)
     if (before?.offsets.has(offset) === true) this.waiting--
@@ -222,7 +239,11 @@ export class DeadLetterBox {
   /** An event joins the chain of its key. */
   join(chain: Chain, consumer: string, event: EncodedEvent, offset: number, timeMs: number): void {
     if (chain.offsets.has(offset)) return
-    this.#write(offset, { consumer, state: 'live', timeMs, attempts: 0, failure: null, deadAtMs: 0, ...plain(event) }, chain.key)
+    this.#write(
+      offset,
+      { consumer, state: 'live', timeMs, attempts: 0, failure: null, deadAtMs: 0, ...plain(event) },
+      chain.key,
+    )
     this.#insert(chain.key, offset, false)
     this.waiting++
   }
@@ -317,7 +338,9 @@ export class DeadLetterBox {
     }
     for (let next: string | null = from; next !== null; ) {
       const { records, more } = this.#chainRecords(next, to, PAGE)
-      yield records.flatMap(([offset, record]) => (record.state === 'dead' && record.consumer === consumer ? [offset] : []))
+      yield records.flatMap(([offset, record]) =>
+        record.state === 'dead' && record.consumer === consumer ? [offset] : [],
+      )
       next = more
     }
   }
@@ -330,14 +353,18 @@ export class DeadLetterBox {
     }
   }
 
-  async *#matching(consumer: string, query: DeadLetterQuery): AsyncGenerator<readonly [offset: number, record: DeadRecord]> {
+  async *#matching(
+    consumer: string,
+    query: DeadLetterQuery,
+  ): AsyncGenerator<readonly [offset: number, record: DeadRecord]> {
     let left = query.limit ?? Number.POSITIVE_INFINITY
     if (left <= 0) return
     for (const page of this.#pages(consumer, query)) {
       // Without an id or a key each of them is meant: no more texts are read than are wanted.
       const wanted = query.id === undefined && query.key === undefined ? page.slice(0, left) : page
       for await (const [offset, record] of this.#records(wanted)) {
-        if ((query.id !== undefined && query.id !== record.id) || (query.key !== undefined && query.key !== record.key)) continue
+        if ((query.id !== undefined && query.id !== record.id) || (query.key !== undefined && query.key !== record.key))
+          continue
         yield [offset, record]
         if (--left <= 0) return
       }
@@ -379,7 +406,10 @@ export class DeadLetterBox {
   }
 
   /** Give dead letters back. Answers the keys whose chains go on, and how many letters there were. */
-  async redrive(consumer: string, query: DeadLetterQuery): Promise<{ readonly count: number; readonly keys: string[] }> {
+  async redrive(
+    consumer: string,
+    query: DeadLetterQuery,
+  ): Promise<{ readonly count: number; readonly keys: string[] }> {
     return this.#settle(consumer, query, (offset, chain) => {
       this.#writeChain(offset, { consumer, state: 'live', key: chain?.key ?? null, blocks: this.#blocks(offset) })
       if (chain === undefined) return this.loosen(consumer, offset)
@@ -398,13 +428,21 @@ export class DeadLetterBox {
   }
 
   /** One after the other, and each after what was put in before is durable: what is on disk is what there is. */
-  #settle(consumer: string, query: DeadLetterQuery, change: Change): Promise<{ readonly count: number; readonly keys: string[] }> {
+  #settle(
+    consumer: string,
+    query: DeadLetterQuery,
+    change: Change,
+  ): Promise<{ readonly count: number; readonly keys: string[] }> {
     const settling = this.#turn.then(() => this.#host.flushed()).then(() => this.#change(consumer, query, change))
     this.#turn = settling.catch(() => undefined)
     return settling
   }
 
-  async #change(consumer: string, query: DeadLetterQuery, change: Change): Promise<{ readonly count: number; readonly keys: string[] }> {
+  async #change(
+    consumer: string,
+    query: DeadLetterQuery,
+    change: Change,
+  ): Promise<{ readonly count: number; readonly keys: string[] }> {
     const touched = new Set<string>()
     let count = 0
     for await (const offset of this.offsets(consumer, query)) {
@@ -425,7 +463,11 @@ export class DeadLetterBox {
   forget(fromOffset: number): void {
     const { group, channelId } = this.#host
     const [, end] = under(consumerKeys.table('k', group, channelId))
-    for (const [offset, record] of this.#chainRecords(consumerKeys.chain(group, channelId, fromOffset), end, Number.POSITIVE_INFINITY).records) {
+    for (const [offset, record] of this.#chainRecords(
+      consumerKeys.chain(group, channelId, fromOffset),
+      end,
+      Number.POSITIVE_INFINITY,
+    ).records) {
       if (record.state === 'dead') this.dead--
       else if (record.key !== null) this.waiting--
       this.#delete(offset)

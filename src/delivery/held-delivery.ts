@@ -23,7 +23,16 @@ export class HeldDelivery implements Delivery {
   attachment: unknown = null
   #recorded = false
 
-  constructor(cursor: Cursor, instance: Instance, lane: Lane | null, event: EncodedEvent, offset: number, timeMs: number, attempt: number, redriven: boolean) {
+  constructor(
+    cursor: Cursor,
+    instance: Instance,
+    lane: Lane | null,
+    event: EncodedEvent,
+    offset: number,
+    timeMs: number,
+    attempt: number,
+    redriven: boolean,
+  ) {
     this.cursor = cursor
     this.instance = instance
     this.lane = lane

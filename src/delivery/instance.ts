@@ -5,7 +5,16 @@
 import type { Clock } from '../base/clock.ts'
 import { LIMITS } from '../base/limits.ts'
 import { afterThis, nextTick, nextTurn } from '../base/timers.ts'
-import type { ClaimOutcome, ConsumerSpec, Delivery, DeliverySink, Emission, Failure, HeldClaim, Subscription } from '../broker/engine.ts'
+import type {
+  ClaimOutcome,
+  ConsumerSpec,
+  Delivery,
+  DeliverySink,
+  Emission,
+  Failure,
+  HeldClaim,
+  Subscription,
+} from '../broker/engine.ts'
 import { type Shape, shapeOf } from './agreement.ts'
 import { claimEvents } from './claims.ts'
 import type { ConsumerKeys, KeyTables } from './consumer-keys.ts'

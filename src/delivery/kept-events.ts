@@ -99,7 +99,8 @@ export class KeptEvents {
     const instance = takers.pickKept(record)
     if (instance === 'nobody' && log.spec.kind === 'stream') this.#pass(lane, offset, chain.key)
     else if (typeof instance === 'string') this.#lanes.setAside(lane)
-    else if (instance.keys.mayTake(chain.key, this.#cursor) && this.#host.due(lane, offset)) this.#host.hand(instance, lane, record, offset)
+    else if (instance.keys.mayTake(chain.key, this.#cursor) && this.#host.due(lane, offset))
+      this.#host.hand(instance, lane, record, offset)
   }
 
   /** Nobody wants it any more. */
@@ -149,7 +150,8 @@ export class KeptEvents {
       if (lane.busy > 0 && !lane.redriven) lane.passed = lane.last
       box.enchain(name, record.key, offset)
       this.#lanes.enqueue(lane)
-    } else if (!this.#host.later(offset, () => this.loosen(name, offset))) this.#host.hand(instance, this.#lanes.of(null), record, offset)
+    } else if (!this.#host.later(offset, () => this.loosen(name, offset)))
+      this.#host.hand(instance, this.#lanes.of(null), record, offset)
     return true
   }
 

@@ -42,7 +42,9 @@ export class Takers {
 
   /** What of the cursor's events is in hands, by whose they are. */
   hands(): (readonly [Instance, readonly HeldDelivery[]])[] {
-    return [...new Set([...this.instances, ...this.#leaving])].map((instance) => [instance, this.#heldBy(instance)] as const)
+    return [...new Set([...this.instances, ...this.#leaving])].map(
+      (instance) => [instance, this.#heldBy(instance)] as const,
+    )
   }
 
   hold(): void {
@@ -114,7 +116,8 @@ export class Takers {
 
   /** Events that were claimed will not be delivered. */
   pass(from: number, end: number): void {
-    if (this.claims.size > 0) for (const offset of [...this.claims.keys()]) if (offset >= from && offset < end) this.unclaim(offset)
+    if (this.claims.size > 0)
+      for (const offset of [...this.claims.keys()]) if (offset >= from && offset < end) this.unclaim(offset)
   }
 
   /** An event that was claimed is not there any more. */

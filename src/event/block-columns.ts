@@ -59,7 +59,8 @@ export class BlockColumns {
   get keys(): readonly (string | null)[] {
     if (this.#keys === null) {
       const keys: (string | null)[] = stringsOf(this.#bytes, this.keyPlaces)
-      for (let index = 0; index < this.#count; index++) if (getUint16(this.#bytes, this.keyLengthsAt + 2 * index) === NO_KEY) keys[index] = null
+      for (let index = 0; index < this.#count; index++)
+        if (getUint16(this.#bytes, this.keyLengthsAt + 2 * index) === NO_KEY) keys[index] = null
       this.#keys = keys
     }
     return this.#keys

@@ -26,7 +26,18 @@ import { crc32 } from 'node:zlib'
 import { joinCrc32 } from '../base/crc32.ts'
 import { MillraceError } from '../base/errors.ts'
 import { BlockColumns, columnsFit } from './block-columns.ts'
-import { ASCII, FLAGS_AT, HEADER_BYTES, MAGIC, NO_KEY, putUint16, putUint32, TEXT_BYTES_AT, TYPES_AT, VOID } from './block-layout.ts'
+import {
+  ASCII,
+  FLAGS_AT,
+  HEADER_BYTES,
+  MAGIC,
+  NO_KEY,
+  putUint16,
+  putUint32,
+  TEXT_BYTES_AT,
+  TYPES_AT,
+  VOID,
+} from './block-layout.ts'
 
 /** Smaller blocks are summed again sooner than their sum is joined with others. */
 const JOINED_FROM = 16_384
@@ -66,7 +77,12 @@ export class Block {
   at(index: number): BlockEvent {
     if (this.isVoid) return HOLE
     const columns = this.columns
-    return { id: columns.ids[index] as string, type: columns.typeAt(index), key: columns.keys[index] as string | null, text: columns.textAt(index) }
+    return {
+      id: columns.ids[index] as string,
+      type: columns.typeAt(index),
+      key: columns.keys[index] as string | null,
+      text: columns.textAt(index),
+    }
   }
 
   idAt(index: number): string {
@@ -126,7 +142,13 @@ export const OWN_BYTES: BlockBytes = {
  * Encode events that were committed together. The block keeps their bytes and not the events: what is kept until it is applied would
  * otherwise be copied by every collection of garbage, at a third of the cost of publishing.
  */
-export function encodeBlock(channelId: number, firstOffset: number, timeMs: number, events: readonly BlockEvent[], memory: BlockBytes = OWN_BYTES): Block {
+export function encodeBlock(
+  channelId: number,
+  firstOffset: number,
+  timeMs: number,
+  events: readonly BlockEvent[],
+  memory: BlockBytes = OWN_BYTES,
+): Block {
   const count = events.length
   const types = new Map<string, number>()
   let ids = ''
@@ -146,7 +168,9 @@ export function encodeBlock(channelId: number, firstOffset: number, timeMs: numb
   texts += ']'
   let typeBytes = 0
   for (const type of types.keys()) typeBytes += 2 + Buffer.byteLength(type)
-  const bytes = memory.reserve(HEADER_BYTES + 10 * count + typeBytes + blobBytesMax(ids) + blobBytesMax(keys) + blobBytesMax(texts))
+  const bytes = memory.reserve(
+    HEADER_BYTES + 10 * count + typeBytes + blobBytesMax(ids) + blobBytesMax(keys) + blobBytesMax(texts),
+  )
   const end = write(bytes, events, types, ids, keys, texts)
   const block = memory.take(bytes, end)
   block.writeUInt16LE(types.size, TYPES_AT)
@@ -163,7 +187,14 @@ export function sealBlock(channelId: number, firstOffset: number, timeMs: number
   bytes.writeDoubleLE(timeMs, 24)
   const sum = crc32(bytes.subarray(8))
   bytes.writeUInt32LE(sum, 4)
-  return new Block(channelId, firstOffset, count, timeMs, bytes, length < JOINED_FROM ? undefined : joinCrc32(crc32(bytes.subarray(0, 8)), sum, length - 8))
+  return new Block(
+    channelId,
+    firstOffset,
+    count,
+    timeMs,
+    bytes,
+    length < JOINED_FROM ? undefined : joinCrc32(crc32(bytes.subarray(0, 8)), sum, length - 8),
+  )
 }
 
 /** The block of a run of events that are gone. */
@@ -186,7 +217,14 @@ function blobBytesMax(text: string): number {
   return text.length < 4096 ? text.length * 3 : Buffer.byteLength(text)
 }
 
-function write(bytes: Buffer, events: readonly BlockEvent[], types: ReadonlyMap<string, number>, ids: string, keys: string, texts: string): number {
+function write(
+  bytes: Buffer,
+  events: readonly BlockEvent[],
+  types: ReadonlyMap<string, number>,
+  ids: string,
+  keys: string,
+  texts: string,
+): number {
   const count = events.length
   const typeAt = HEADER_BYTES + 4 * count
   const idAt = typeAt + 2 * count
@@ -233,14 +271,18 @@ function write(bytes: Buffer, events: readonly BlockEvent[], types: ReadonlyMap<
 export function decodeBlock(channelId: number, bytes: Uint8Array, verify = true): Block {
   const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
   if (!hasRoom(buffer) || (verify && crc32(buffer.subarray(8)) !== buffer.readUInt32LE(4))) {
-    throw new MillraceError('DATA_DAMAGED', 'a block of events is damaged: its checksum or length is wrong', { channelId, bytes: buffer.length })
+    throw new MillraceError('DATA_DAMAGED', 'a block of events is damaged: its checksum or length is wrong', {
+      channelId,
+      bytes: buffer.length,
+    })
   }
   return new Block(channelId, buffer.readDoubleLE(16), buffer.readUInt32LE(12), buffer.readDoubleLE(24), buffer)
 }
 
 /** Whether the header is a block's, and the bytes have room for the columns of so many events. Nothing is allocated by a count that the bytes cannot hold. */
 function hasRoom(bytes: Buffer): boolean {
-  if (bytes.length < HEADER_BYTES || bytes.readUInt32LE(0) !== MAGIC || bytes.readUInt32LE(8) !== bytes.length) return false
+  if (bytes.length < HEADER_BYTES || bytes.readUInt32LE(0) !== MAGIC || bytes.readUInt32LE(8) !== bytes.length)
+    return false
   const count = bytes.readUInt32LE(12)
   const isVoid = (bytes.readUInt16LE(FLAGS_AT) & VOID) !== 0
   return count > 0 && (isVoid || HEADER_BYTES + 10 * count + bytes.readUInt32LE(TEXT_BYTES_AT) <= bytes.length)
@@ -254,7 +296,9 @@ function hasRoom(bytes: Buffer): boolean {
 export function decodeSentBlock(bytes: Uint8Array, verify = true): Block {
   const block = decodeBlock(0, bytes, verify)
   if (block.isVoid || !columnsFit(block.bytes, block.count)) {
-    throw new MillraceError('DATA_DAMAGED', 'a block of events is damaged: its columns do not fit together', { bytes: block.bytes.length })
+    throw new MillraceError('DATA_DAMAGED', 'a block of events is damaged: its columns do not fit together', {
+      bytes: block.bytes.length,
+    })
   }
   return block
 }

@@ -92,7 +92,16 @@ export function setAside(event: { offset?: unknown; extensions?: unknown; [SHADO
  * attribute named `offset` is the publisher's, and not the event's offset in its channel.
  */
 export function attribute(event: CloudEvent, name: string): unknown {
-  if (typeof name !== 'string' || name === 'data' || name === 'data_base64' || typeof event !== 'object' || event === null) return undefined
-  const attributes = isShadowed(name) ? (event as { readonly [SHADOWED]?: Shadowed })[SHADOWED] : (event as unknown as Shadowed)
+  if (
+    typeof name !== 'string' ||
+    name === 'data' ||
+    name === 'data_base64' ||
+    typeof event !== 'object' ||
+    event === null
+  )
+    return undefined
+  const attributes = isShadowed(name)
+    ? (event as { readonly [SHADOWED]?: Shadowed })[SHADOWED]
+    : (event as unknown as Shadowed)
   return attributes !== undefined && Object.hasOwn(attributes, name) ? attributes[name] : undefined
 }

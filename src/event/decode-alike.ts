@@ -30,7 +30,16 @@ export function decodeAlike(text: string, offset: number): StoredEvent {
   if (last !== null && text.startsWith(last.text, idEnd) && text.charCodeAt(text.length - 1) === BRACE) {
     const id = text.slice(BEGIN.length, idEnd)
     const data = id.includes('\\') ? undefined : parsed(text.slice(idEnd + last.text.length, -1))
-    if (data !== undefined) return { specversion: '1.0', id, source: last.source, type: last.type, time: last.time, data, offset } as StoredEvent
+    if (data !== undefined)
+      return {
+        specversion: '1.0',
+        id,
+        source: last.source,
+        type: last.type,
+        time: last.time,
+        data,
+        offset,
+      } as StoredEvent
   }
   return learnFrom(decodeEvent(text, offset), text, idEnd)
 }

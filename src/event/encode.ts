@@ -35,7 +35,12 @@ function isCore(name: string): boolean {
 }
 
 function invalid(attribute: string, why: string, event: Encodable, cause?: unknown): MillraceError {
-  return new MillraceError('INVALID_EVENT', `${eventText(event)}: ${attribute} ${why}`, { attribute, type: event.type, id: event.id }, { cause })
+  return new MillraceError(
+    'INVALID_EVENT',
+    `${eventText(event)}: ${attribute} ${why}`,
+    { attribute, type: event.type, id: event.id },
+    { cause },
+  )
 }
 
 /** An event's data as JSON text that is known to be valid: it is stored as it stands, digit for digit, and not what a parser made of it. */
@@ -77,7 +82,15 @@ export class Encoded {
   /** Its data reads back as something else than was published: a schema has to take that, too. */
   readonly altered: boolean
 
-  constructor(id: string, key: string | null, text: string, type: string, origin: Origin | null, data: string, altered: boolean) {
+  constructor(
+    id: string,
+    key: string | null,
+    text: string,
+    type: string,
+    origin: Origin | null,
+    data: string,
+    altered: boolean,
+  ) {
     this.id = id
     this.type = type
     this.key = key
@@ -106,7 +119,15 @@ export class Encoded {
   decode(offset: number): StoredEvent {
     const origin = this.#origin
     if (origin === null) return decodeEvent(this.text, offset)
-    return { specversion: '1.0', id: this.id, source: origin.source, type: origin.type, time: origin.time, data: JSON.parse(this.#data), offset } as StoredEvent
+    return {
+      specversion: '1.0',
+      id: this.id,
+      source: origin.source,
+      type: origin.type,
+      time: origin.time,
+      data: JSON.parse(this.#data),
+      offset,
+    } as StoredEvent
   }
 }
 
@@ -115,7 +136,8 @@ function checkedText(name: string, value: unknown, event: Encodable): string {
   const reason = attributeReason(name, value)
   if (reason !== undefined) throw invalid(calledIn(name), reason, event)
   if (typeof value !== 'string') throw invalid(calledIn(name), 'must be a string that is not empty', event)
-  if (value.length > LIMITS.attributeCharsMax) throw invalid(calledIn(name), `is longer than ${LIMITS.attributeCharsMax} characters`, event)
+  if (value.length > LIMITS.attributeCharsMax)
+    throw invalid(calledIn(name), `is longer than ${LIMITS.attributeCharsMax} characters`, event)
   return NEEDS_QUOTING.test(value) ? JSON.stringify(value) : `"${value}"`
 }
 
@@ -137,7 +159,8 @@ function timeText(time: unknown, event: Encodable): string {
 }
 
 function attributeText(name: string, value: unknown, event: Encodable): string {
-  if (name.length > LIMITS.attributeNameCharsMax) throw invalid(calledIn(name), `has a name longer than ${LIMITS.attributeNameCharsMax} characters`, event)
+  if (name.length > LIMITS.attributeNameCharsMax)
+    throw invalid(calledIn(name), `has a name longer than ${LIMITS.attributeNameCharsMax} characters`, event)
   if (typeof value === 'string') return `,"${name}":${checkedText(name, value, event)}`
   const reason = attributeReason(name, value)
   if (reason !== undefined) throw invalid(calledIn(name), reason, event)
@@ -149,7 +172,8 @@ function attributesText(event: Encodable): string {
   let count = 0
   const add = (name: string, value: unknown): void => {
     if (value === undefined || value === null) return
-    if (++count > LIMITS.eventAttributesMax) throw invalid('it', `has more than ${LIMITS.eventAttributesMax} attributes`, event)
+    if (++count > LIMITS.eventAttributesMax)
+      throw invalid('it', `has more than ${LIMITS.eventAttributesMax} attributes`, event)
     text += attributeText(name, value, event)
   }
   for (const name in event) if (!isCore(name)) add(name, event[name as keyof Encodable] as unknown)
@@ -159,7 +183,8 @@ function attributesText(event: Encodable): string {
   if (extensions !== undefined && (typeof extensions !== 'object' || extensions === null || Array.isArray(extensions)))
     throw invalid('extensions', `must be an object of attributes; it is ${shown(extensions)}`, event)
   for (const [name, value] of Object.entries({ ...shadowed, ...extensions })) {
-    if (isCore(name) ? !isShadowed(name) : Object.hasOwn(event, name)) throw invalid(`extension ${shown(name)}`, 'has the name of another attribute', event)
+    if (isCore(name) ? !isShadowed(name) : Object.hasOwn(event, name))
+      throw invalid(`extension ${shown(name)}`, 'has the name of another attribute', event)
     add(name, value)
   }
   return text
@@ -185,7 +210,8 @@ function binaryText(event: Encodable): string {
   const { data } = event
   if (hasBase64(event)) {
     if (data !== undefined) throw invalid('data_base64', 'cannot be used together with data', event)
-    if (typeof event.data_base64 !== 'string' || !isBase64(event.data_base64)) throw invalid('data_base64', 'is not base64', event)
+    if (typeof event.data_base64 !== 'string' || !isBase64(event.data_base64))
+      throw invalid('data_base64', 'is not base64', event)
     return `,"data_base64":"${event.data_base64}"`
   }
   if (!(data instanceof Uint8Array)) return ''
@@ -198,7 +224,8 @@ let lastOrigin: Origin | null = null
 function originOf(source: string, event: Encodable): Origin {
   const { type } = event
   const time = event.time === null ? undefined : timeText(event.time, event)
-  if (lastOrigin !== null && type === lastOrigin.type && source === lastOrigin.source && time === lastOrigin.time) return lastOrigin
+  if (lastOrigin !== null && type === lastOrigin.type && source === lastOrigin.source && time === lastOrigin.time)
+    return lastOrigin
   const text = `,"source":${checkedText('source', source, event)},"type":${checkedText('type', type, event)}${time === undefined ? '' : `,"time":"${time}"`}`
   // Flat: a text of pieces would be put together again for each event.
   lastOrigin = { source, type, time, text: Buffer.from(text).toString() }

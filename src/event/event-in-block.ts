@@ -3,7 +3,16 @@
  * As long as it is kept, its whole block is: who keeps events for long takes their `own`.
  */
 import { type Block, type BlockBytes, type BlockEvent, OWN_BYTES, sealBlock } from './block.ts'
-import { ASCII, FLAGS_AT, getUint16, HEADER_BYTES, putUint16, putUint32, TEXT_BYTES_AT, TYPES_AT } from './block-layout.ts'
+import {
+  ASCII,
+  FLAGS_AT,
+  getUint16,
+  HEADER_BYTES,
+  putUint16,
+  putUint32,
+  TEXT_BYTES_AT,
+  TYPES_AT,
+} from './block-layout.ts'
 import type { StoredEvent } from './cloud-event.ts'
 import { decodeAlike } from './decode-alike.ts'
 
@@ -80,14 +89,26 @@ function runsOf(events: readonly EventInBlock[]): Run[] {
 }
 
 /** A whole block at another place. */
-function placeBlock({ bytes: from, count }: Block, channelId: number, firstOffset: number, timeMs: number, memory: BlockBytes): Block {
+function placeBlock(
+  { bytes: from, count }: Block,
+  channelId: number,
+  firstOffset: number,
+  timeMs: number,
+  memory: BlockBytes,
+): Block {
   const bytes = memory.take(memory.reserve(from.length), from.length)
   bytes.set(from)
   return sealBlock(channelId, firstOffset, timeMs, count, bytes)
 }
 
 /** A block of events that stand in others: their bytes are copied, and nothing is made of them in between. */
-export function gatherBlock(channelId: number, firstOffset: number, timeMs: number, events: readonly EventInBlock[], memory: BlockBytes = OWN_BYTES): Block {
+export function gatherBlock(
+  channelId: number,
+  firstOffset: number,
+  timeMs: number,
+  events: readonly EventInBlock[],
+  memory: BlockBytes = OWN_BYTES,
+): Block {
   const count = events.length
   const runs = runsOf(events)
   const [run] = runs

@@ -27,7 +27,8 @@ export interface AnyEventDefinition {
 }
 
 /** A type of event. Calling it makes an event, with a new id and the current time. */
-export interface EventDefinition<Type extends string = string, Input = unknown, Output = Input> extends AnyEventDefinition {
+export interface EventDefinition<Type extends string = string, Input = unknown, Output = Input>
+  extends AnyEventDefinition {
   (data: Input, attributes?: EventAttributes): NewEvent<Type, Input>
   readonly type: Type
   /** For the type system only: what a producer gives, and what a handler gets. */
@@ -43,7 +44,10 @@ export interface EventDefinition<Type extends string = string, Input = unknown, 
 
 /** Some events of a type: those whose data matches a pattern. */
 export interface EventFilter<Type extends string = string, Output = unknown> {
-  readonly definition: AnyEventDefinition & { readonly type: Type; readonly types?: { readonly input: unknown; readonly output: Output } }
+  readonly definition: AnyEventDefinition & {
+    readonly type: Type
+    readonly types?: { readonly input: unknown; readonly output: Output }
+  }
   /** In the event-pattern language, over `data`. */
   readonly pattern: object
 }
@@ -51,9 +55,17 @@ export interface EventFilter<Type extends string = string, Output = unknown> {
 /** The event type of a definition. */
 export type TypeOf<Definition> = Definition extends { readonly type: infer Type extends string } ? Type : never
 /** What a producer gives as data. */
-export type InputOf<Definition> = Definition extends { readonly types?: { readonly input: infer Input; readonly output: unknown } } ? Input : never
+export type InputOf<Definition> = Definition extends {
+  readonly types?: { readonly input: infer Input; readonly output: unknown }
+}
+  ? Input
+  : never
 /** What a handler gets as data. */
-export type OutputOf<Definition> = Definition extends { readonly types?: { readonly input: unknown; readonly output: infer Output } } ? Output : never
+export type OutputOf<Definition> = Definition extends {
+  readonly types?: { readonly input: unknown; readonly output: infer Output }
+}
+  ? Output
+  : never
 
 /**
  * Define a type of event: its name, and the schema of its data with any Standard Schema library (zod, valibot, arktype
@@ -84,9 +96,13 @@ export function event<const Type extends string, Schema extends StandardSchemaV1
 export function event(type: string, schema?: StandardSchemaV1, options: EventOptions = {}): EventDefinition {
   checkName(type, 'event type')
   if (schema !== undefined && typeof (schema as StandardSchemaV1 | null)?.['~standard']?.validate !== 'function') {
-    throw new MillraceError('INVALID_OPTION', `the schema of event "${type}" is not a Standard Schema: use zod, valibot, arktype or another such library`, {
-      type,
-    })
+    throw new MillraceError(
+      'INVALID_OPTION',
+      `the schema of event "${type}" is not a Standard Schema: use zod, valibot, arktype or another such library`,
+      {
+        type,
+      },
+    )
   }
   knownOptions(options, ['source', 'dataschema'], `event "${type}"`)
   checkAttributes(options, `of event "${type}"`)
@@ -97,10 +113,21 @@ export function event(type: string, schema?: StandardSchemaV1, options: EventOpt
       const now = Date.now()
       return madeNow({ id: newId(now), type, time: nowText(now), data })
     }
-    if (attributes !== undefined && (typeof attributes !== 'object' || attributes === null || Array.isArray(attributes))) {
-      throw new MillraceError('INVALID_EVENT', `event "${type}": its attributes must be an object; they are ${shown(attributes)}`, { type })
+    if (
+      attributes !== undefined &&
+      (typeof attributes !== 'object' || attributes === null || Array.isArray(attributes))
+    ) {
+      throw new MillraceError(
+        'INVALID_EVENT',
+        `event "${type}": its attributes must be an object; they are ${shown(attributes)}`,
+        { type },
+      )
     }
-    const made = { ...(source !== undefined && { source }), ...(dataschema !== undefined && { dataschema }), ...attributes }
+    const made = {
+      ...(source !== undefined && { source }),
+      ...(dataschema !== undefined && { dataschema }),
+      ...attributes,
+    }
     const { time } = made
     if (time === undefined) return madeNow({ ...made, id: made.id ?? newId(), type, time: nowText(), data })
     return { ...made, id: made.id ?? newId(), type, time: timeText(time), data }
@@ -119,17 +146,28 @@ export function checkAttributes(attributes: EventOptions, of: string): void {
   for (const name of ['source', 'dataschema'] as const) {
     const value: unknown = attributes[name]
     const reason = value === undefined ? undefined : value === null ? 'must be a string' : attributeReason(name, value)
-    if (reason !== undefined) throw new MillraceError('INVALID_OPTION', `${name} ${of} ${reason}; it is ${shown(value)}`, { option: name, value: shown(value) })
+    if (reason !== undefined)
+      throw new MillraceError('INVALID_OPTION', `${name} ${of} ${reason}; it is ${shown(value)}`, {
+        option: name,
+        value: shown(value),
+      })
   }
 }
 
 /** Whether it was made by `event()`. */
 export function isDefinition(value: unknown): value is AnyEventDefinition {
-  return (typeof value === 'function' || (typeof value === 'object' && value !== null)) && typeof (value as Partial<AnyEventDefinition>).type === 'string'
+  return (
+    (typeof value === 'function' || (typeof value === 'object' && value !== null)) &&
+    typeof (value as Partial<AnyEventDefinition>).type === 'string'
+  )
 }
 
 function timeText(time: unknown): string {
   if (typeof time === 'string') return time
   if (time instanceof Date && Number.isFinite(time.getTime())) return time.toISOString()
-  throw new MillraceError('INVALID_EVENT', `the time of an event must be a valid Date or RFC 3339 text; it is ${shown(time)}`, { attribute: 'time' })
+  throw new MillraceError(
+    'INVALID_EVENT',
+    `the time of an event must be a valid Date or RFC 3339 text; it is ${shown(time)}`,
+    { attribute: 'time' },
+  )
 }

@@ -29,7 +29,12 @@ export function jsonOf(data: unknown, event: Identified): string {
     return text
   } catch (cause) {
     if (isMillraceError(cause)) throw cause
-    throw new MillraceError('INVALID_EVENT', `${eventText(event)}: its data cannot be read: ${messageOf(cause)}`, { path: 'data', ...event }, { cause })
+    throw new MillraceError(
+      'INVALID_EVENT',
+      `${eventText(event)}: its data cannot be read: ${messageOf(cause)}`,
+      { path: 'data', ...event },
+      { cause },
+    )
   }
 }
 
@@ -42,14 +47,20 @@ let altered = false
 
 function refused({ type, id }: Identified, { path: steps, what }: Lossy): MillraceError {
   const path = `data${shortened(steps)}`
-  return new MillraceError('INVALID_EVENT', `${eventText({ type, id })}: ${path} is ${what}, which JSON cannot carry`, { path, type, id })
+  return new MillraceError('INVALID_EVENT', `${eventText({ type, id })}: ${path} is ${what}, which JSON cannot carry`, {
+    path,
+    type,
+    id,
+  })
 }
 
 const PATH_CHARS_MAX = 120
 
 /** A path of which the middle is left out when it is long: that of a cycle goes round 128 times. */
 function shortened(path: string): string {
-  return path.length <= PATH_CHARS_MAX ? path : `${path.slice(0, PATH_CHARS_MAX / 2)} … ${path.slice(-PATH_CHARS_MAX / 4)}`
+  return path.length <= PATH_CHARS_MAX
+    ? path
+    : `${path.slice(0, PATH_CHARS_MAX / 2)} … ${path.slice(-PATH_CHARS_MAX / 4)}`
 }
 
 interface Lossy {
@@ -77,7 +88,8 @@ function find(value: unknown, depth: number): Lossy | undefined {
 }
 
 function findInObject(value: object, depth: number): Lossy | undefined {
-  if (depth > LIMITS.dataDepthMax) return { what: `nested deeper than ${LIMITS.dataDepthMax} levels, or a cycle`, path: '' }
+  if (depth > LIMITS.dataDepthMax)
+    return { what: `nested deeper than ${LIMITS.dataDepthMax} levels, or a cycle`, path: '' }
   if (Array.isArray(value)) {
     if ('toJSON' in value && typeof value.toJSON === 'function') {
       altered = true
@@ -93,8 +105,10 @@ function findInObject(value: object, depth: number): Lossy | undefined {
   const prototype: unknown = Object.getPrototypeOf(value)
   if (prototype !== Object.prototype && prototype !== null) {
     altered = true
-    if (value instanceof Date) return Number.isFinite(value.getTime()) ? undefined : { what: 'an invalid Date', path: '' }
-    if ('toJSON' in value && typeof value.toJSON === 'function' && !(value instanceof Uint8Array)) return findInForm(value as WithForm, depth)
+    if (value instanceof Date)
+      return Number.isFinite(value.getTime()) ? undefined : { what: 'an invalid Date', path: '' }
+    if ('toJSON' in value && typeof value.toJSON === 'function' && !(value instanceof Uint8Array))
+      return findInForm(value as WithForm, depth)
     const what = lossyInstance(value)
     if (what !== undefined) return { what, path: '' }
   }
@@ -116,13 +130,21 @@ function findInForm(value: WithForm, depth: number): Lossy | undefined {
 }
 
 function lossyInstance(value: object): string | undefined {
-  if (ArrayBuffer.isView(value) || value instanceof ArrayBuffer) return 'binary data inside other data (only the whole data can be a Uint8Array)'
-  if (value instanceof RegExp || value instanceof Promise || value instanceof Error || value instanceof WeakMap || value instanceof WeakSet)
+  if (ArrayBuffer.isView(value) || value instanceof ArrayBuffer)
+    return 'binary data inside other data (only the whole data can be a Uint8Array)'
+  if (
+    value instanceof RegExp ||
+    value instanceof Promise ||
+    value instanceof Error ||
+    value instanceof WeakMap ||
+    value instanceof WeakSet
+  )
     return `a ${value.constructor.name}`
   if (value instanceof Number) return Number.isFinite(value.valueOf()) ? undefined : String(value)
   if (value instanceof BigInt || value instanceof Symbol) return `a ${typeof value.valueOf()}`
   // A string object is one, and becomes its text. Others lose what they hold: maps, sets, headers, query parameters, generators.
-  if (!(value instanceof String) && (Symbol.iterator in value || Symbol.asyncIterator in value)) return `a ${nameOfClass(value)}`
+  if (!(value instanceof String) && (Symbol.iterator in value || Symbol.asyncIterator in value))
+    return `a ${nameOfClass(value)}`
   return undefined
 }
 

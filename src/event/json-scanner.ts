@@ -19,7 +19,11 @@ export interface JsonBounds {
 }
 
 /** What the data of an event may be, where it comes from a stranger. */
-export const DATA_BOUNDS: JsonBounds = { depthMax: LIMITS.dataDepthMax + 1, namesMax: LIMITS.dataNamesMax, valuesMax: LIMITS.dataValuesMax }
+export const DATA_BOUNDS: JsonBounds = {
+  depthMax: LIMITS.dataDepthMax + 1,
+  namesMax: LIMITS.dataNamesMax,
+  valuesMax: LIMITS.dataValuesMax,
+}
 
 const QUOTE = 0x22
 const COMMA = 0x2c
@@ -101,7 +105,8 @@ export class JsonScanner {
       this.#count()
       if (char === OPEN_OBJECT || char === OPEN_ARRAY) {
         const closing = char + 2
-        if (open.length >= this.#bounds.depthMax) throw new JsonRefusal(`it is nested deeper than ${this.#bounds.depthMax} levels`)
+        if (open.length >= this.#bounds.depthMax)
+          throw new JsonRefusal(`it is nested deeper than ${this.#bounds.depthMax} levels`)
         at = this.#space(at + 1)
         if (text.charCodeAt(at) === closing) at++
         else {
@@ -131,11 +136,13 @@ export class JsonScanner {
   }
 
   #count(): void {
-    if (++this.#values > this.#bounds.valuesMax) throw new JsonRefusal(`it has more than ${this.#bounds.valuesMax} values`)
+    if (++this.#values > this.#bounds.valuesMax)
+      throw new JsonRefusal(`it has more than ${this.#bounds.valuesMax} values`)
   }
 
   #name(at: number): number {
-    if (++this.#names > this.#bounds.namesMax) throw new JsonRefusal(`its objects have more than ${this.#bounds.namesMax} members`)
+    if (++this.#names > this.#bounds.namesMax)
+      throw new JsonRefusal(`its objects have more than ${this.#bounds.namesMax} members`)
     return this.#colon(this.#string(at))
   }
 
@@ -147,7 +154,8 @@ export class JsonScanner {
 
   #space(from: number): number {
     let at = from
-    for (let char = this.text.charCodeAt(at); char === 0x20 || char === 0x0a || char === 0x0d || char === 0x09; ) char = this.text.charCodeAt(++at)
+    for (let char = this.text.charCodeAt(at); char === 0x20 || char === 0x0a || char === 0x0d || char === 0x09; )
+      char = this.text.charCodeAt(++at)
     return at
   }
 
@@ -167,11 +175,22 @@ export class JsonScanner {
   #escape(at: number): number {
     const char = this.text.charCodeAt(at)
     if (char === 0x75) {
-      for (let digit = at + 1; digit <= at + 4; digit++) if (!isHex(this.text.charCodeAt(digit))) throw this.#unexpected(digit)
+      for (let digit = at + 1; digit <= at + 4; digit++)
+        if (!isHex(this.text.charCodeAt(digit))) throw this.#unexpected(digit)
       return at + 4
     }
     // " \ / b f n r t
-    if (char === QUOTE || char === BACKSLASH || char === 0x2f || char === 0x62 || char === 0x66 || char === 0x6e || char === 0x72 || char === 0x74) return at
+    if (
+      char === QUOTE ||
+      char === BACKSLASH ||
+      char === 0x2f ||
+      char === 0x62 ||
+      char === 0x66 ||
+      char === 0x6e ||
+      char === 0x72 ||
+      char === 0x74
+    )
+      return at
     throw this.#unexpected(at)
   }
 

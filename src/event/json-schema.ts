@@ -57,12 +57,13 @@ const TYPES: Readonly<Record<string, (value: unknown) => boolean>> = {
   object: (value) => isJsonObject(value),
 }
 
-const BOUNDS: readonly (readonly [keyword: string, holds: (value: number, bound: number) => boolean, says: string])[] = [
-  ['minimum', (value, bound) => value >= bound, 'at least'],
-  ['maximum', (value, bound) => value <= bound, 'at most'],
-  ['exclusiveMinimum', (value, bound) => value > bound, 'more than'],
-  ['exclusiveMaximum', (value, bound) => value < bound, 'less than'],
-]
+const BOUNDS: readonly (readonly [keyword: string, holds: (value: number, bound: number) => boolean, says: string])[] =
+  [
+    ['minimum', (value, bound) => value >= bound, 'at least'],
+    ['maximum', (value, bound) => value <= bound, 'at most'],
+    ['exclusiveMinimum', (value, bound) => value > bound, 'more than'],
+    ['exclusiveMaximum', (value, bound) => value < bound, 'less than'],
+  ]
 
 /** Thrown where judging takes more steps than the data is worth. */
 class TooMuch extends Error {}
@@ -88,7 +89,10 @@ class Judgement {
       return this.#issues
     } catch (error) {
       if (!(error instanceof TooMuch)) throw error
-      return [...this.#issues.slice(0, ISSUES_MAX - 1), { message: `takes more than ${this.#stepsMax} steps to judge by its schema`, path: [] }]
+      return [
+        ...this.#issues.slice(0, ISSUES_MAX - 1),
+        { message: `takes more than ${this.#stepsMax} steps to judge by its schema`, path: [] },
+      ]
     }
   }
 
@@ -145,7 +149,10 @@ class Judgement {
     let found: unknown = this.#root
     for (const segment of reference.split('/').slice(1)) {
       const name = decoded(segment).replaceAll('~1', '/').replaceAll('~0', '~')
-      found = typeof found === 'object' && found !== null && Object.hasOwn(found, name) ? (found as Record<string, unknown>)[name] : true
+      found =
+        typeof found === 'object' && found !== null && Object.hasOwn(found, name)
+          ? (found as Record<string, unknown>)[name]
+          : true
     }
     return found
   }
@@ -155,11 +162,13 @@ class Judgement {
     if (type !== undefined) {
       const types = (Array.isArray(type) ? type : [type]).map(String)
       this.#step(types.length)
-      if (!types.some((name) => TYPES[name]?.(value) ?? true)) this.#refuse(path, `must be ${types.join(' or ')}; it is ${shown(value)}`)
+      if (!types.some((name) => TYPES[name]?.(value) ?? true))
+        this.#refuse(path, `must be ${types.join(' or ')}; it is ${shown(value)}`)
     }
     if (Array.isArray(among) && !among.some((each) => this.#equal(each, value)))
       this.#refuse(path, `must be one of ${among.slice(0, 8).map(shown).join(', ')}; it is ${shown(value)}`)
-    if (Object.hasOwn(schema, 'const') && !this.#equal(schema['const'], value)) this.#refuse(path, `must be ${shown(schema['const'])}; it is ${shown(value)}`)
+    if (Object.hasOwn(schema, 'const') && !this.#equal(schema['const'], value))
+      this.#refuse(path, `must be ${shown(schema['const'])}; it is ${shown(value)}`)
   }
 
   #combined(schema: JsonObject, value: unknown, path: Path): void {
@@ -170,8 +179,10 @@ class Judgement {
       const count = this.#oneOfThese(oneOf, value, path)
       if (count > 1) this.#refuse(path, 'satisfies more than one of the schemas; it must satisfy exactly one')
     }
-    if (not !== undefined && this.#satisfies(not, value)) this.#refuse(path, 'satisfies a schema that it must not satisfy')
-    if (schema['if'] !== undefined) this.#judge(this.#satisfies(schema['if'], value) ? schema['then'] : schema['else'], value, path)
+    if (not !== undefined && this.#satisfies(not, value))
+      this.#refuse(path, 'satisfies a schema that it must not satisfy')
+    if (schema['if'] !== undefined)
+      this.#judge(this.#satisfies(schema['if'], value) ? schema['then'] : schema['else'], value, path)
   }
 
   /** How many of them it satisfies. Where it is none, the faults of the one that it comes nearest to are told: the deepest, and of these the fewest. */
@@ -190,22 +201,26 @@ class Judgement {
   #number(schema: JsonObject, value: number, path: Path): void {
     for (const [keyword, holds, says] of BOUNDS) {
       const bound = schema[keyword]
-      if (typeof bound === 'number' && !holds(value, bound)) this.#refuse(path, `must be ${says} ${bound}; it is ${value}`)
+      if (typeof bound === 'number' && !holds(value, bound))
+        this.#refuse(path, `must be ${says} ${bound}; it is ${value}`)
     }
     const { multipleOf } = schema
     if (typeof multipleOf !== 'number' || multipleOf <= 0) return
     const times = value / multipleOf
     // 0.3 is a multiple of 0.1, whatever binary fractions say.
-    if (Math.abs(times - Math.round(times)) > 1e-9 * Math.max(1, Math.abs(times))) this.#refuse(path, `must be a multiple of ${multipleOf}; it is ${value}`)
+    if (Math.abs(times - Math.round(times)) > 1e-9 * Math.max(1, Math.abs(times)))
+      this.#refuse(path, `must be a multiple of ${multipleOf}; it is ${value}`)
   }
 
   #text(schema: JsonObject, value: string, path: Path): void {
     const { minLength, maxLength, pattern } = schema
     this.#step(Math.ceil(value.length / STEP_CHARS))
-    if (minLength !== undefined || maxLength !== undefined) this.#size(schema, 'Length', charactersIn(value), 'characters', path)
+    if (minLength !== undefined || maxLength !== undefined)
+      this.#size(schema, 'Length', charactersIn(value), 'characters', path)
     if (typeof pattern !== 'string') return
     const matches = matchesPattern(pattern, value)
-    if (matches === undefined) this.#refuse(path, `must match ${shown(pattern)}, and it takes too long to tell whether it does`)
+    if (matches === undefined)
+      this.#refuse(path, `must match ${shown(pattern)}, and it takes too long to tell whether it does`)
     else if (!matches) this.#refuse(path, `must match ${shown(pattern)}; it is ${shown(value)}`)
   }
 
@@ -249,7 +264,8 @@ class Judgement {
     const count = value.filter((item) => this.#satisfies(contains, item)).length
     const least = typeof minContains === 'number' ? minContains : 1
     if (count < least) this.#refuse(path, `must contain at least ${least} items of a kind; it has ${count}`)
-    if (typeof maxContains === 'number' && count > maxContains) this.#refuse(path, `must contain at most ${maxContains} items of a kind; it has ${count}`)
+    if (typeof maxContains === 'number' && count > maxContains)
+      this.#refuse(path, `must contain at most ${maxContains} items of a kind; it has ${count}`)
   }
 
   #object(schema: JsonObject, value: JsonObject, path: Path): void {
@@ -272,18 +288,21 @@ class Judgement {
     if (!isJsonObject(dependentRequired)) return
     const dependent = Object.entries(dependentRequired)
     this.#step(dependent.length)
-    for (const [name, others] of dependent) if (Object.hasOwn(value, name) && Array.isArray(others)) this.#required(others, value, path)
+    for (const [name, others] of dependent)
+      if (Object.hasOwn(value, name) && Array.isArray(others)) this.#required(others, value, path)
   }
 
   #named(source: string, name: string, path: Path): boolean {
     const matches = matchesPattern(source, name)
-    if (matches === undefined) this.#refuse(path, `has a name of which it takes too long to tell whether it matches ${shown(source)}`)
+    if (matches === undefined)
+      this.#refuse(path, `has a name of which it takes too long to tell whether it matches ${shown(source)}`)
     return matches !== false
   }
 
   #required(names: readonly unknown[], value: JsonObject, path: Path): void {
     this.#step(names.length)
-    for (const name of names) if (typeof name === 'string' && !Object.hasOwn(value, name)) this.#refuse([...path, name], 'is required')
+    for (const name of names)
+      if (typeof name === 'string' && !Object.hasOwn(value, name)) this.#refuse([...path, name], 'is required')
   }
 }
 

@@ -43,8 +43,10 @@ export function schemaOutput(schema: StandardSchemaV1, data: unknown, event: Jud
 }
 
 function outputOf(result: StandardSchemaV1.Result<unknown> | undefined, event: JudgedEvent, use: SchemaUse): unknown {
-  if (typeof result !== 'object' || result === null) throw failed(event, use, new TypeError('its validate() returned no result'))
-  if (result.issues !== undefined && !Array.isArray(result.issues)) throw failed(event, use, new TypeError('the issues of its result are not an array'))
+  if (typeof result !== 'object' || result === null)
+    throw failed(event, use, new TypeError('its validate() returned no result'))
+  if (result.issues !== undefined && !Array.isArray(result.issues))
+    throw failed(event, use, new TypeError('the issues of its result are not an array'))
   if (result.issues !== undefined) throw schemaMismatch(event, result.issues, use)
   return result.value
 }
@@ -60,20 +62,34 @@ const WHY: Readonly<Record<SchemaUse, (issues: string) => string>> = {
     `cannot be published: its data is stored as JSON, and its schema does not accept that JSON (${issues}). ` +
     'Use a schema that accepts the JSON form: z.coerce.date() or ISO text for a Date, an optional member for undefined, plain objects for instances of classes',
   handled: (issues) => `cannot be handled: its data does not satisfy its schema (${issues})`,
-  read: (issues) => `cannot be read: its data does not satisfy its schema (${issues}). Read the channel by its name to get events as they are stored`,
+  read: (issues) =>
+    `cannot be read: its data does not satisfy its schema (${issues}). Read the channel by its name to get events as they are stored`,
 }
 
-function schemaMismatch(event: JudgedEvent, issues: readonly StandardSchemaV1.Issue[], use: SchemaUse, cause?: unknown): MillraceError {
+function schemaMismatch(
+  event: JudgedEvent,
+  issues: readonly StandardSchemaV1.Issue[],
+  use: SchemaUse,
+  cause?: unknown,
+): MillraceError {
   const { type, id, channel, offset } = event
   const shown = issues.slice(0, 5).map((issue) => {
-    const path = (issue.path ?? []).map((segment) => String(typeof segment === 'object' ? segment.key : segment)).join('.')
+    const path = (issue.path ?? [])
+      .map((segment) => String(typeof segment === 'object' ? segment.key : segment))
+      .join('.')
     return path === '' ? issue.message : `${path}: ${issue.message}`
   })
   const place = channel === undefined ? '' : ` at offset ${offset} of channel "${channel}"`
   return new MillraceError(
     'SCHEMA_MISMATCH',
     `${eventText(event)}${place} ${WHY[use](shown.join('; '))}`,
-    { type, id, issues, ...(channel !== undefined && { channel, offset }), ...(use === 'handled' && { handled: true }) },
+    {
+      type,
+      id,
+      issues,
+      ...(channel !== undefined && { channel, offset }),
+      ...(use === 'handled' && { handled: true }),
+    },
     { cause },
   )
 }

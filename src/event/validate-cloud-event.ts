@@ -21,7 +21,9 @@ const ESCAPE = /%[0-9A-Fa-f]{2}/g
 const SCHEME = /^[A-Za-z][A-Za-z0-9+.-]*:/
 /** RFC 2046 with RFC 7230's tokens and quoted strings. */
 const TOKEN = "[!#$%&'*+.^_`|~0-9A-Za-z-]+"
-const MEDIA_TYPE = new RegExp(`^${TOKEN}/${TOKEN}(?:[ \\t]*;[ \\t]*${TOKEN}=(?:${TOKEN}|"(?:[^"\\\\]|\\\\.)*"))*[ \\t]*;?$`)
+const MEDIA_TYPE = new RegExp(
+  `^${TOKEN}/${TOKEN}(?:[ \\t]*;[ \\t]*${TOKEN}=(?:${TOKEN}|"(?:[^"\\\\]|\\\\.)*"))*[ \\t]*;?$`,
+)
 const EXTENSION_NAME = /^[a-z0-9]+$/
 const NOT_BASE64 = /[^A-Za-z0-9+/=]/
 const INTEGER_MAX = 0x7fff_ffff
@@ -36,7 +38,8 @@ const CORE: Readonly<Record<string, Check>> = {
   type: () => undefined,
   source: (value) => (isUriReference(value) ? undefined : 'must be a URI reference (RFC 3986)'),
   subject: () => undefined,
-  time: (value) => (isTime(value) ? undefined : 'must be an RFC 3339 time with seconds and offset, such as 2026-01-31T12:00:00Z'),
+  time: (value) =>
+    isTime(value) ? undefined : 'must be an RFC 3339 time with seconds and offset, such as 2026-01-31T12:00:00Z',
   datacontenttype: (value) => (MEDIA_TYPE.test(value) ? undefined : 'must be a media type such as application/json'),
   dataschema: (value) => (isUriReference(value) && SCHEME.test(value) ? undefined : 'must be an absolute URI'),
   // Not of the core, but typed by their own extension documents.
@@ -71,7 +74,8 @@ function reasonsOf(value: unknown): string[] {
   const event = value as Readonly<Record<string, unknown>>
   const reasons: string[] = []
   for (const name of REQUIRED) {
-    if (event[name] === undefined || event[name] === null || !Object.hasOwn(event, name)) reasons.push(`${name} is required`)
+    if (event[name] === undefined || event[name] === null || !Object.hasOwn(event, name))
+      reasons.push(`${name} is required`)
   }
   for (const name in event) {
     if (name === 'data' || name === 'data_base64') continue
@@ -98,7 +102,9 @@ export function attributeReason(name: string, value: unknown): string | undefine
     case 'string':
       return textReason(value)
     case 'number':
-      return Number.isInteger(value) && value <= INTEGER_MAX && value >= INTEGER_MIN ? undefined : 'must be a whole number of 32 bits'
+      return Number.isInteger(value) && value <= INTEGER_MAX && value >= INTEGER_MIN
+        ? undefined
+        : 'must be a whole number of 32 bits'
     default:
       return 'must be a string, a boolean or a whole number of 32 bits'
   }
@@ -106,7 +112,9 @@ export function attributeReason(name: string, value: unknown): string | undefine
 
 function textReason(value: string): string | undefined {
   if (value === '') return 'must not be empty'
-  return PLAIN.test(value) || !BARRED.test(value) ? undefined : 'holds control characters, noncharacters or half a surrogate pair'
+  return PLAIN.test(value) || !BARRED.test(value)
+    ? undefined
+    : 'holds control characters, noncharacters or half a surrogate pair'
 }
 
 function isUriReference(value: string): boolean {

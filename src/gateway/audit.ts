@@ -34,8 +34,19 @@ export class Audit {
   async record({ action, principal, target, outcome, status, code }: AuditEntry): Promise<void> {
     const { engine, encoder } = await this.#engine()
     await encoder.prepare(trail)
-    const data = { action, by: { kind: principal.kind, name: principal.name }, target, outcome, status, ...(code !== undefined && { code }) }
-    const encoded = await encoder.encode(AUDIT_CHANNEL, { type: `millrace.audit.${action}`, source: '/millrace/gateway', data })
+    const data = {
+      action,
+      by: { kind: principal.kind, name: principal.name },
+      target,
+      outcome,
+      status,
+      ...(code !== undefined && { code }),
+    }
+    const encoded = await encoder.encode(AUDIT_CHANNEL, {
+      type: `millrace.audit.${action}`,
+      source: '/millrace/gateway',
+      data,
+    })
     await engine.publish(AUDIT_CHANNEL, encoded, null)
   }
 }

@@ -73,7 +73,11 @@ export class ChannelFeed {
   async #open(): Promise<void> {
     const next = (await boundsIn(this.#host.engine, this.#channel))?.next ?? 0
     this.head = next
-    const batches = await readTexts(this.#host, this.#channel, { from: { offset: next }, follow: true, signal: this.#reading.signal })
+    const batches = await readTexts(this.#host, this.#channel, {
+      from: { offset: next },
+      follow: true,
+      signal: this.#reading.signal,
+    })
     void this.#run(batches)
   }
 

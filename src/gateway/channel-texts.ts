@@ -16,7 +16,9 @@ export function filterOf({ where, filter }: GatewayRequest['query']): TextFilter
   const pattern = where === undefined ? null : compilePattern(patternOf(where))
   const expression = filter === undefined ? null : compileExpression(filter)
   if (pattern === null && expression === null) return null
-  return (text) => (pattern === null || pattern.matches(text)) && (expression === null || expression.matches(JSON.parse(text) as object))
+  return (text) =>
+    (pattern === null || pattern.matches(text)) &&
+    (expression === null || expression.matches(JSON.parse(text) as object))
 }
 
 export interface TextReadOptions {
@@ -27,7 +29,11 @@ export interface TextReadOptions {
 }
 
 /** Batches in offset order, one in memory at a time. @throws UNKNOWN_CHANNEL · OFFSET_OUT_OF_RANGE · CLOSED */
-export async function readTexts(host: BrokerHost, channel: string, options: TextReadOptions): Promise<AsyncIterable<readonly StoredText[]>> {
+export async function readTexts(
+  host: BrokerHost,
+  channel: string,
+  options: TextReadOptions,
+): Promise<AsyncIterable<readonly StoredText[]>> {
   const { engine, encoder } = host
   if (!encoder.isReady(channel)) await encoder.prepare(channel)
   const nowMs = engine.clock.now()
@@ -41,7 +47,9 @@ export async function readTexts(host: BrokerHost, channel: string, options: Text
 
 /** Finds out whether a channel can be read from a place, without reading. @throws as `readTexts` */
 export async function checkReadable(host: BrokerHost, channel: string, from: From): Promise<void> {
-  const nothing = (await readTexts(host, channel, { from, to: from, signal: AbortSignal.abort() }))[Symbol.asyncIterator]()
+  const nothing = (await readTexts(host, channel, { from, to: from, signal: AbortSignal.abort() }))[
+    Symbol.asyncIterator
+  ]()
   await nothing.next()
   await nothing.return?.()
 }

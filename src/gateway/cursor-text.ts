@@ -10,7 +10,11 @@ import type { StreamChannels } from './stream-channels.ts'
 const NONE_YET = '*'
 
 /** The last offset of each channel that the stream has now, as text. */
-export function writeCursor(stream: StreamChannels, channels: Iterable<string>, last: ReadonlyMap<string, number>): string {
+export function writeCursor(
+  stream: StreamChannels,
+  channels: Iterable<string>,
+  last: ReadonlyMap<string, number>,
+): string {
   if (stream.single) return String(last.get(stream.named[0] as string) ?? '')
   const places = [...channels].flatMap((channel) => (last.has(channel) ? [`${channel}=${last.get(channel)}`] : []))
   return places.length === 0 && stream.wild ? NONE_YET : places.join(',')
@@ -24,7 +28,11 @@ export function readCursor(stream: StreamChannels, text: string): Map<string, nu
   for (const part of text.split(',')) {
     const [, channel, offset] = /^(.+)=(-?\d{1,15})$/.exec(part) ?? []
     if (channel === undefined || !stream.has(channel)) {
-      throw badRequest(400, `Last-Event-ID "${text.slice(0, 60)}" is not from this stream: send the id of the last event`, { lastEventId: text.slice(0, 200) })
+      throw badRequest(
+        400,
+        `Last-Event-ID "${text.slice(0, 60)}" is not from this stream: send the id of the last event`,
+        { lastEventId: text.slice(0, 200) },
+      )
     }
     last.set(channel, Number(offset))
   }

@@ -21,15 +21,25 @@ const QUERY: Readonly<Record<(typeof CHOICE)[number], Parameter>> = {
   offset: { description: 'At this offset.', schema: { type: 'integer', minimum: 0 } },
   id: { description: 'With this event id.', schema: { type: 'string' } },
   key: { description: 'With this key.', schema: { type: 'string' } },
-  limit: { description: 'At most this many, the oldest first.', schema: { type: 'integer', minimum: 1, maximum: 10_000 } },
+  limit: {
+    description: 'At most this many, the oldest first.',
+    schema: { type: 'integer', minimum: 1, maximum: 10_000 },
+  },
 }
 const ALL: Parameter = { description: 'true: all of them, if no other parameter selects.', schema: { enum: ['true'] } }
 const LETTERS = '/api/consumers/{consumer}/dead-letters'
 
 export function deadLetterRoutes(host: GatewayHost): Route[] {
-  const common = { tag: 'dead letters', parameters: { consumer: CONSUMER }, refuses: ['UNKNOWN_CONSUMER', 'CLOSED'] } as const
+  const common = {
+    tag: 'dead letters',
+    parameters: { consumer: CONSUMER },
+    refuses: ['UNKNOWN_CONSUMER', 'CLOSED'],
+  } as const
   const counted = (member: string): Route['answers'] => ({
-    200: { description: 'How many.', content: json({ type: 'object', required: [member], properties: { [member]: { type: 'integer' } } }) },
+    200: {
+      description: 'How many.',
+      content: json({ type: 'object', required: [member], properties: { [member]: { type: 'integer' } } }),
+    },
   })
   const manage = { ...common, access: { action: 'manage', of: 'handler' }, query: { ...QUERY, all: ALL } } as const
   const drop = async (request: GatewayRequest): Promise<Response> =>
@@ -46,12 +56,24 @@ export function deadLetterRoutes(host: GatewayHost): Route[] {
       answers: {
         200: {
           description: 'Oldest first, at most 100 unless limit says otherwise.',
-          content: json({ type: 'object', required: ['deadLetters'], properties: { deadLetters: { type: 'array', items: ref('DeadLetter') } } }),
+          content: json({
+            type: 'object',
+            required: ['deadLetters'],
+            properties: { deadLetters: { type: 'array', items: ref('DeadLetter') } },
+          }),
         },
       },
       handle: (request) => list(request, host),
     },
-    { ...manage, method: 'DELETE', path: LETTERS, name: 'deleteDeadLetters', summary: 'Drop dead letters.', answers: counted('dropped'), handle: drop },
+    {
+      ...manage,
+      method: 'DELETE',
+      path: LETTERS,
+      name: 'deleteDeadLetters',
+      summary: 'Drop dead letters.',
+      answers: counted('dropped'),
+      handle: drop,
+    },
     {
       ...manage,
       method: 'POST',
@@ -59,16 +81,29 @@ export function deadLetterRoutes(host: GatewayHost): Route[] {
       name: 'redriveDeadLetters',
       summary: 'Give dead letters back to their consumer, in order.',
       answers: counted('redriven'),
-      handle: async (request) => Response.json({ redriven: await (await lettersOf(request, host, 'manage')).redrive(deliberate(request.query)) }),
+      handle: async (request) =>
+        Response.json({
+          redriven: await (await lettersOf(request, host, 'manage')).redrive(deliberate(request.query)),
+        }),
     },
-    { ...manage, method: 'POST', path: `${LETTERS}/drop`, name: 'dropDeadLetters', summary: 'Drop dead letters.', answers: counted('dropped'), handle: drop },
+    {
+      ...manage,
+      method: 'POST',
+      path: `${LETTERS}/drop`,
+      name: 'dropDeadLetters',
+      summary: 'Drop dead letters.',
+      answers: counted('dropped'),
+      handle: drop,
+    },
   ]
 }
 
 async function list(request: GatewayRequest, host: GatewayHost): Promise<Response> {
   const { limit = 100, ...choice } = choiceOf(request.query)
   const found = await (await lettersOf(request, host, 'read')).list({ ...choice, limit })
-  return new Response(`{"deadLetters":[${found.map(letterText).join(',')}]}`, { headers: { 'content-type': 'application/json' } })
+  return new Response(`{"deadLetters":[${found.map(letterText).join(',')}]}`, {
+    headers: { 'content-type': 'application/json' },
+  })
 }
 
 async function lettersOf(request: GatewayRequest, host: GatewayHost, action: Action): Promise<DeadLetters> {
@@ -81,12 +116,23 @@ async function lettersOf(request: GatewayRequest, host: GatewayHost, action: Act
  * The permission for what a consumer takes: one channel of it, or all. A consumer that is not there, that has no channels, or that does not take the channel
  * that is named is refused to all but those who have the permission for all channels.
  */
-export async function permitConsumer(request: GatewayRequest, host: GatewayHost, action: Action, consumer: string, channel?: string): Promise<void> {
+export async function permitConsumer(
+  request: GatewayRequest,
+  host: GatewayHost,
+  action: Action,
+  consumer: string,
+  channel?: string,
+): Promise<void> {
   if (channel !== undefined) request.permit(action, checkName(channel, 'channel'))
   if (request.principal.permits(action, '>')) return request.permit(action, '>')
   const { engine } = await host.engine()
   const channels = (await engine.consumers.describe(consumer))?.channels.map((position) => position.channel) ?? []
-  request.permitNamed(action, 'consumer', consumer, channel === undefined ? channels : channels.filter((each) => each === channel))
+  request.permitNamed(
+    action,
+    'consumer',
+    consumer,
+    channel === undefined ? channels : channels.filter((each) => each === channel),
+  )
 }
 
 function choiceOf(parameter: GatewayRequest['query']): DeadLetterQuery {

@@ -35,12 +35,19 @@ export function delayedRoutes(broker: Broker): Route[] {
       query: {
         id: { description: 'With this event id.', schema: { type: 'string' } },
         key: { description: 'With this key.', schema: { type: 'string' } },
-        after: { description: 'Only events after this position: next of the previous page.', schema: { type: 'string' } },
-        limit: { description: 'At most this many, the soonest first.', schema: { type: 'integer', minimum: 1, maximum: LIMITS.delayedListMax } },
+        after: {
+          description: 'Only events after this position: next of the previous page.',
+          schema: { type: 'string' },
+        },
+        limit: {
+          description: 'At most this many, the soonest first.',
+          schema: { type: 'integer', minimum: 1, maximum: LIMITS.delayedListMax },
+        },
       },
       answers: {
         200: {
-          description: 'The soonest first, at most 100 unless limit says otherwise. next is where the next page begins; null after the last.',
+          description:
+            'The soonest first, at most 100 unless limit says otherwise. next is where the next page begins; null after the last.',
           content: json({
             type: 'object',
             required: ['delayed', 'next'],
@@ -51,7 +58,10 @@ export function delayedRoutes(broker: Broker): Route[] {
       handle: async ({ parameters, query }) => {
         const asked = queryOf(query)
         const delayed = await broker.delayed(parameters['channel'] as string).list(asked)
-        return Response.json({ delayed, next: delayed.length < asked.limit ? null : placeOf(delayed.at(-1) as DelayedEvent) })
+        return Response.json({
+          delayed,
+          next: delayed.length < asked.limit ? null : placeOf(delayed.at(-1) as DelayedEvent),
+        })
       },
     },
     {
@@ -60,20 +70,32 @@ export function delayedRoutes(broker: Broker): Route[] {
       path: `${DELAYED}/{id}`,
       name: 'cancelDelayedEvent',
       summary: 'Cancel a delayed event.',
-      parameters: { channel: CHANNEL, id: { description: 'The event’s id.', required: true, schema: { type: 'string' } } },
+      parameters: {
+        channel: CHANNEL,
+        id: { description: 'The event’s id.', required: true, schema: { type: 'string' } },
+      },
       access: { action: 'manage', of: 'channel' },
       answers: {
         200: {
-          description: 'cancelled is true: it will never be stored, and its id may be published again. false: there is no such delayed event.',
+          description:
+            'cancelled is true: it will never be stored, and its id may be published again. false: there is no such delayed event.',
           content: json({ type: 'object', required: ['cancelled'], properties: { cancelled: { type: 'boolean' } } }),
         },
       },
-      handle: async ({ parameters }) => Response.json({ cancelled: await broker.delayed(parameters['channel'] as string).cancel(parameters['id'] as string) }),
+      handle: async ({ parameters }) =>
+        Response.json({
+          cancelled: await broker.delayed(parameters['channel'] as string).cancel(parameters['id'] as string),
+        }),
     },
   ]
 }
 
-function queryOf({ id, key, after, limit }: Readonly<Record<string, string | undefined>>): DelayedQuery & { readonly limit: number } {
+function queryOf({
+  id,
+  key,
+  after,
+  limit,
+}: Readonly<Record<string, string | undefined>>): DelayedQuery & { readonly limit: number } {
   return {
     ...(id !== undefined && { id }),
     ...(key !== undefined && { key }),
@@ -89,6 +111,8 @@ function placeOf({ dueAtMs, id }: DelayedEvent): string {
 function afterOf(text: string): Pick<DelayedEvent, 'dueAtMs' | 'id'> {
   const [, dueAtMs, id] = /^(\d{1,15})\/(.+)$/s.exec(text) ?? []
   if (dueAtMs === undefined || id === undefined)
-    throw badRequest(400, `after "${text.slice(0, 60)}" is not from a page: send the next of a page`, { parameter: 'after' })
+    throw badRequest(400, `after "${text.slice(0, 60)}" is not from a page: send the next of a page`, {
+      parameter: 'after',
+    })
   return { dueAtMs: Number(dueAtMs), id }
 }

@@ -29,17 +29,28 @@ interface ServerObjects {
 const ANYONE: Principal = principalOf({ name: 'anyone', kind: 'local', permissions: {} })
 
 /** Serve the routes. Methods that a path does not have are refused with those that it has. */
-export function mountRoutes(app: Hono, routes: readonly Route[], authenticator: Authenticator, host: GatewayHost): void {
+export function mountRoutes(
+  app: Hono,
+  routes: readonly Route[],
+  authenticator: Authenticator,
+  host: GatewayHost,
+): void {
   const methods = new Map<string, string[]>()
   for (const route of routes) {
     const known = methods.get(route.path) ?? []
     if (known.includes(route.method)) throw new Error(`${route.method} ${route.path} is defined twice`)
-    methods.set(route.path, [...known, route.method, ...(route.method === 'GET' && route.noHead !== true ? ['HEAD'] : [])])
+    methods.set(route.path, [
+      ...known,
+      route.method,
+      ...(route.method === 'GET' && route.noHead !== true ? ['HEAD'] : []),
+    ])
     app.on(route.method, honoPath(route.path), (c) => serve(c, route, authenticator, host))
   }
   for (const [path, allowed] of methods) {
     const allow = allowed.sort().join(', ')
-    app.all(honoPath(path), (c) => problem(badRequest(405, `${c.req.path} does not accept ${c.req.method}: use ${allow}`), { allow }))
+    app.all(honoPath(path), (c) =>
+      problem(badRequest(405, `${c.req.path} does not accept ${c.req.method}: use ${allow}`), { allow }),
+    )
   }
 }
 
@@ -48,10 +59,16 @@ function honoPath(path: string): string {
 }
 
 async function serve(c: Context, route: Route, authenticator: Authenticator, host: GatewayHost): Promise<Response> {
-  if (route.noHead === true && c.req.raw.method === 'HEAD') throw badRequest(405, `${c.req.path} is an endless stream, so it has no HEAD: use GET`)
+  if (route.noHead === true && c.req.raw.method === 'HEAD')
+    throw badRequest(405, `${c.req.path} is an endless stream, so it has no HEAD: use GET`)
   const node = (c.env ?? {}) as ServerObjects
   const caller = callerOfRequest(c.req.raw, node.incoming)
-  const asked = route.access !== 'open' ? authenticator.authenticate(caller) : route.identifies === true ? knownOrAnyone(authenticator, caller) : ANYONE
+  const asked =
+    route.access !== 'open'
+      ? authenticator.authenticate(caller)
+      : route.identifies === true
+        ? knownOrAnyone(authenticator, caller)
+        : ANYONE
   const principal = asked instanceof Promise ? await asked : asked
   const release = route.unmetered === true ? noRelease : host.quota.admit(principal)
   const request = new RoutedRequest(c, route, principal, caller.url, node, host, release)
@@ -73,7 +90,9 @@ async function knownOrAnyone(authenticator: Authenticator, caller: Caller): Prom
 const noRelease = (): void => undefined
 
 function isAudited({ audited: own, access, method }: Route): boolean {
-  return own ?? (typeof access === 'object' && (access.action === 'manage' || access.action === 'rules') && method !== 'GET')
+  return (
+    own ?? (typeof access === 'object' && (access.action === 'manage' || access.action === 'rules') && method !== 'GET')
+  )
 }
 
 /** Run it, and leave the entry before the answer goes out. What cannot be recorded is not answered as done. */
@@ -83,7 +102,9 @@ async function audited(request: RoutedRequest, route: Route, host: GatewayHost):
     response = await request.answer()
   } catch (error) {
     const { status } = problemOf(error)
-    const outcome = isMillraceError(error) ? ({ outcome: 'refused', code: error.code } as const) : ({ outcome: 'failed' } as const)
+    const outcome = isMillraceError(error)
+      ? ({ outcome: 'refused', code: error.code } as const)
+      : ({ outcome: 'failed' } as const)
     await host.audit.record({ ...entryOf(request, route), ...outcome, status }).catch(host.report)
     throw error
   }
@@ -91,7 +112,10 @@ async function audited(request: RoutedRequest, route: Route, host: GatewayHost):
   return response
 }
 
-function entryOf({ principal, target }: RoutedRequest, { name }: Route): Pick<AuditEntry, 'action' | 'principal' | 'target'> {
+function entryOf(
+  { principal, target }: RoutedRequest,
+  { name }: Route,
+): Pick<AuditEntry, 'action' | 'principal' | 'target'> {
   return { action: name, principal, target }
 }
 
@@ -112,7 +136,15 @@ class RoutedRequest implements GatewayRequest {
   #permitted = false
   #notes: Readonly<Record<string, string>> = {}
 
-  constructor(c: Context, route: Route, principal: Principal, url: URL, node: ServerObjects, host: GatewayHost, release: () => void) {
+  constructor(
+    c: Context,
+    route: Route,
+    principal: Principal,
+    url: URL,
+    node: ServerObjects,
+    host: GatewayHost,
+    release: () => void,
+  ) {
     this.raw = c.req.raw
     this.url = url
     this.parameters = c.req.param()
@@ -142,11 +174,13 @@ class RoutedRequest implements GatewayRequest {
   async answer(): Promise<Response> {
     const { access, query, handle } = this.#route
     if (typeof access === 'object' && access.of !== 'handler') {
-      for (const channel of (this.parameters[access.of] ?? '').split(',')) this.permit(access.action, checkName(channel, 'channel'))
+      for (const channel of (this.parameters[access.of] ?? '').split(','))
+        this.permit(access.action, checkName(channel, 'channel'))
     }
     this.query = parameters(this.url, Object.keys(query ?? {}))
     const response = await handle(this)
-    if (typeof access === 'object' && !this.#permitted) throw new Error(`route ${this.#route.name} answered without asking for a permission`)
+    if (typeof access === 'object' && !this.#permitted)
+      throw new Error(`route ${this.#route.name} answered without asking for a permission`)
     return response
   }
 
@@ -160,9 +194,15 @@ class RoutedRequest implements GatewayRequest {
     return (channel) => this.principal.permits(action, channel)
   }
 
-  permitNamed(action: Action, what: 'consumer' | 'rule' | 'subscription', name: string, channels: readonly string[]): void {
+  permitNamed(
+    action: Action,
+    what: 'consumer' | 'rule' | 'subscription',
+    name: string,
+    channels: readonly string[],
+  ): void {
     const asked = channels.length === 0 ? ['>'] : channels
-    if (!asked.every((channel) => this.principal.permits(action, channel))) throw notYours(this.principal, action, what, name)
+    if (!asked.every((channel) => this.principal.permits(action, channel)))
+      throw notYours(this.principal, action, what, name)
     this.#permitted = true
   }
 

@@ -33,11 +33,17 @@ export function documentPart(parts: readonly GatewayPart[]): GatewayPart {
 
 /** The routes that only an upgrade has, for a client that asks without one. */
 export function upgradePaths(parts: readonly GatewayPart[]): readonly string[] {
-  const served = new Set(parts.flatMap(({ routes }) => routes.filter(({ method }) => method === 'GET').map(({ path }) => path)))
+  const served = new Set(
+    parts.flatMap(({ routes }) => routes.filter(({ method }) => method === 'GET').map(({ path }) => path)),
+  )
   return parts.flatMap((part) => part.upgrades ?? []).flatMap(({ path }) => (served.has(path) ? [] : [path]))
 }
 
 export function upgradeRequired(method: string, path: string): Response {
-  if (method === 'GET') return problem(badRequest(426, `${path} is a WebSocket: ask for an upgrade`), { upgrade: 'websocket', connection: 'upgrade' })
+  if (method === 'GET')
+    return problem(badRequest(426, `${path} is a WebSocket: ask for an upgrade`), {
+      upgrade: 'websocket',
+      connection: 'upgrade',
+    })
   return problem(badRequest(405, `${path} does not accept ${method}: use GET, with an upgrade`), { allow: 'GET' })
 }

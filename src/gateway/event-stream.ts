@@ -82,7 +82,10 @@ export class EventStream {
     this.#takenAtMs = this.#sentAtMs = performance.now()
     // The place is told before the first event: a client that is cut before it misses nothing either.
     this.#send(`retry: 1000\n${this.#cursorLine()}\n`)
-    this.#timer = setInterval(() => this.#watch(), Math.min(this.#options.heartbeatMs, this.#options.stallMs, TIMER_MS_MAX))
+    this.#timer = setInterval(
+      () => this.#watch(),
+      Math.min(this.#options.heartbeatMs, this.#options.stallMs, TIMER_MS_MAX),
+    )
     this.#timer.unref()
     for (const place of this.#places.values()) void this.#pump(place)
   }
@@ -118,11 +121,13 @@ export class EventStream {
       await feed.ready
       while (!this.#over && this.#places.get(channel) === place) {
         if (!this.#roomy()) await this.#room()
-        else if (typeof next === 'object' && 'offset' in next && next.offset >= feed.head) next = { offset: await this.#follow(place, next.offset) }
+        else if (typeof next === 'object' && 'offset' in next && next.offset >= feed.head)
+          next = { offset: await this.#follow(place, next.offset) }
         else next = { offset: await this.#catchUp(channel, feed, next) }
       }
     } catch (error) {
-      if (place.matched && isMillraceError(error, 'UNKNOWN_CHANNEL') && this.#places.get(channel) === place) this.#gone(place)
+      if (place.matched && isMillraceError(error, 'UNKNOWN_CHANNEL') && this.#places.get(channel) === place)
+        this.#gone(place)
       else this.fail(error)
     }
   }
@@ -130,7 +135,11 @@ export class EventStream {
   /** Read by itself what the feed has passed. Answers where it is then. */
   async #catchUp(channel: string, feed: ChannelFeed, from: From): Promise<number> {
     const to = feed.head
-    for await (const batch of await readTexts(this.#host, channel, { from, to: { offset: to }, signal: this.#reading.signal })) {
+    for await (const batch of await readTexts(this.#host, channel, {
+      from,
+      to: { offset: to },
+      signal: this.#reading.signal,
+    })) {
       for (const event of batch) {
         if (this.#over) return to
         if (feed.filter === null || feed.filter(event.text)) this.#deliver(channel, event)

@@ -205,7 +205,9 @@ function originsOf(cors: GatewayOptions['cors']): readonly string[] {
   if (cors === undefined) return []
   knownOptions(cors, ['origins'], 'cors')
   if (Array.isArray(cors.origins)) return cors.origins
-  throw new MillraceError('INVALID_OPTION', `cors.origins must be an array of origins; it is ${shown(cors.origins)}`, { option: 'cors.origins' })
+  throw new MillraceError('INVALID_OPTION', `cors.origins must be an array of origins; it is ${shown(cors.origins)}`, {
+    option: 'cors.origins',
+  })
 }
 
 type Report = (error: unknown, request?: Request) => void
@@ -222,7 +224,8 @@ function hostOf(broker: Broker, options: GatewayOptions, report: Report): Gatewa
   knownOptions(limits, ['requestsPerSecond', 'open', 'bytes', 'caller'], 'limits')
   const { caller = {} } = limits
   knownOptions(caller, ['requestsPerSecond', 'open', 'bytes'], 'limits.caller')
-  const count = (value: number | undefined, standard: number, name: string): number => wholeNumber(value ?? standard, name, 1, Number.MAX_SAFE_INTEGER)
+  const count = (value: number | undefined, standard: number, name: string): number =>
+    wholeNumber(value ?? standard, name, 1, Number.MAX_SAFE_INTEGER)
   const lent = engineOf(broker)
   return {
     broker,
@@ -270,7 +273,11 @@ function guardApp(app: Hono, guard: OriginGuard, origins: readonly string[]): vo
   if (origins.length > 0) {
     const share = cors({ origin: [...origins], exposeHeaders: ['link', 'retry-after'], maxAge: 600 })
     // An OPTIONS that is no preflight is a webhook's handshake.
-    app.use((c, next) => (c.req.method === 'OPTIONS' && c.req.header('access-control-request-method') === undefined ? next() : share(c, next)))
+    app.use((c, next) =>
+      c.req.method === 'OPTIONS' && c.req.header('access-control-request-method') === undefined
+        ? next()
+        : share(c, next),
+    )
   }
   app.use(async (c, next) => {
     await next()
@@ -284,5 +291,7 @@ function answerRest(app: Hono, fallback: GatewayOptions['fallback'], report: Rep
     report(error, c.req.raw)
     return problem(error)
   })
-  app.notFound(async (c) => (fallback === undefined ? problem(badRequest(404, `there is nothing at ${c.req.path}`)) : fallback(c.req.raw)))
+  app.notFound(async (c) =>
+    fallback === undefined ? problem(badRequest(404, `there is nothing at ${c.req.path}`)) : fallback(c.req.raw),
+  )
 }

@@ -4,17 +4,26 @@ import { essenceOf, isJson } from '../event/http/media-type.ts'
 import { type JsonBounds, JsonScanner } from '../event/json-scanner.ts'
 import { badRequest } from './problem.ts'
 
-const BOUNDS: JsonBounds = { depthMax: LIMITS.dataDepthMax + 8, namesMax: LIMITS.gatewayJsonValuesMax, valuesMax: LIMITS.gatewayJsonValuesMax }
+const BOUNDS: JsonBounds = {
+  depthMax: LIMITS.dataDepthMax + 8,
+  namesMax: LIMITS.gatewayJsonValuesMax,
+  valuesMax: LIMITS.gatewayJsonValuesMax,
+}
 const utf8 = new TextDecoder('utf-8', { fatal: true })
 
 /**
  * The value of a JSON body, and its text; `undefined` when it is empty. A client that says no type, or the one that `curl -d` says, is believed to send JSON.
  * @throws INVALID_REQUEST
  */
-export function jsonOf(bytes: Uint8Array, contentType: string | null): { readonly value: unknown; readonly text: string } {
+export function jsonOf(
+  bytes: Uint8Array,
+  contentType: string | null,
+): { readonly value: unknown; readonly text: string } {
   if (bytes.length === 0) return { value: undefined, text: '' }
   if (contentType !== null && !isJson(contentType) && essenceOf(contentType) !== 'application/x-www-form-urlencoded') {
-    throw badRequest(415, `the body must be application/json; it is ${contentType.slice(0, 100)}`, { contentType: contentType.slice(0, 200) })
+    throw badRequest(415, `the body must be application/json; it is ${contentType.slice(0, 100)}`, {
+      contentType: contentType.slice(0, 200),
+    })
   }
   let text: string
   try {
@@ -31,12 +40,19 @@ export function jsonOf(bytes: Uint8Array, contentType: string | null): { readonl
 }
 
 /** The members of a JSON object; those that are not known are refused. @throws INVALID_REQUEST */
-export function membersOf<const Name extends string>(value: unknown, known: readonly Name[], what: string): Partial<Record<Name, unknown>> {
+export function membersOf<const Name extends string>(
+  value: unknown,
+  known: readonly Name[],
+  what: string,
+): Partial<Record<Name, unknown>> {
   if (value === undefined) return {}
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) throw badRequest(400, `${what} must be a JSON object`)
+  if (typeof value !== 'object' || value === null || Array.isArray(value))
+    throw badRequest(400, `${what} must be a JSON object`)
   for (const name of Object.keys(value)) {
     if (!known.includes(name as Name)) {
-      throw badRequest(400, `${what} has no member "${name.slice(0, 60)}"; it has ${known.join(', ')}`, { member: name.slice(0, 200) })
+      throw badRequest(400, `${what} has no member "${name.slice(0, 60)}"; it has ${known.join(', ')}`, {
+        member: name.slice(0, 200),
+      })
     }
   }
   return value as Partial<Record<Name, unknown>>

@@ -24,7 +24,12 @@ const CHANNEL_BODY = {
     retain: {
       type: 'object',
       description: 'How long a stream keeps its events.',
-      properties: { age: duration, bytes: size, count: { type: 'integer', minimum: 1 }, latestByKey: { type: 'boolean' } },
+      properties: {
+        age: duration,
+        bytes: size,
+        count: { type: 'integer', minimum: 1 },
+        latestByKey: { type: 'boolean' },
+      },
     },
     dedupe: { description: 'The window in which an id is stored once; false turns it off.' },
     maxEventBytes: size,
@@ -34,8 +39,16 @@ const CHANNEL_BODY = {
 
 export function managementRoutes(host: GatewayHost): Route[] {
   const { broker } = host
-  const ofChannel = { tag: 'management', parameters: { channel: CHANNEL }, access: { action: 'manage', of: 'channel' } } as const
-  const ofConsumer = { tag: 'management', parameters: { consumer: CONSUMER }, access: { action: 'manage', of: 'handler' } } as const
+  const ofChannel = {
+    tag: 'management',
+    parameters: { channel: CHANNEL },
+    access: { action: 'manage', of: 'channel' },
+  } as const
+  const ofConsumer = {
+    tag: 'management',
+    parameters: { consumer: CONSUMER },
+    access: { action: 'manage', of: 'handler' },
+  } as const
   return [
     {
       ...ofChannel,
@@ -88,8 +101,17 @@ export function managementRoutes(host: GatewayHost): Route[] {
 /** Pausing outlives the caller and every instance: it is for whoever may manage the consumer's channels. */
 function pauseRoutes(host: GatewayHost): Route[] {
   const { broker } = host
-  const reason = { type: 'string', maxLength: LIMITS.reasonCharsMax, description: 'The reason; the description of the consumer shows it.' }
-  const shared = { tag: 'management', parameters: { consumer: CONSUMER }, access: { action: 'manage', of: 'handler' }, method: 'POST' } as const
+  const reason = {
+    type: 'string',
+    maxLength: LIMITS.reasonCharsMax,
+    description: 'The reason; the description of the consumer shows it.',
+  }
+  const shared = {
+    tag: 'management',
+    parameters: { consumer: CONSUMER },
+    access: { action: 'manage', of: 'handler' },
+    method: 'POST',
+  } as const
   const permitted = async (request: GatewayRequest): Promise<string> => {
     const consumer = checkName(request.parameters['consumer'], 'consumer')
     await permitConsumer(request, host, 'manage', consumer)
@@ -129,7 +151,10 @@ function pauseRoutes(host: GatewayHost): Route[] {
 /** By the query or by a JSON body, as the caller likes. */
 function rewindRoute(host: GatewayHost): Route {
   const { broker } = host
-  const to = { description: 'beginning, end, an offset, an RFC 3339 time, or an age such as 1h.', schema: { type: ['string', 'integer'] } }
+  const to = {
+    description: 'beginning, end, an offset, an RFC 3339 time, or an age such as 1h.',
+    schema: { type: ['string', 'integer'] },
+  }
   return {
     tag: 'management',
     parameters: { consumer: CONSUMER },
@@ -142,7 +167,11 @@ function rewindRoute(host: GatewayHost): Route {
     query: { to: { ...to, schema: { type: 'string' } }, channel: CHANNEL_CHOICE },
     body: {
       required: false,
-      content: json({ type: 'object', properties: { to: to.schema, channel: CHANNEL_CHOICE.schema }, additionalProperties: false }),
+      content: json({
+        type: 'object',
+        properties: { to: to.schema, channel: CHANNEL_CHOICE.schema },
+        additionalProperties: false,
+      }),
     },
     answers: { 204: { description: 'It continues from there.' } },
     refuses: ['UNKNOWN_CONSUMER', 'OFFSET_OUT_OF_RANGE', 'CLOSED'],
@@ -156,7 +185,10 @@ function rewindRoute(host: GatewayHost): Route {
       await permitConsumer(request, host, 'manage', consumer, channel)
       if (ownerOf(consumer) !== null) request.permitNamed('manage', 'consumer', consumer, ['>'])
       if (place === undefined)
-        throw badRequest(400, 'name the position: ?to=beginning, an offset, a time or an age; or the same in a JSON body, {"to": "beginning"}')
+        throw badRequest(
+          400,
+          'name the position: ?to=beginning, an offset, a time or an age; or the same in a JSON body, {"to": "beginning"}',
+        )
       await broker.rewind(consumer, placeOf('to', place), channel === undefined ? {} : { channel })
       return new Response(null, { status: 204 })
     },
@@ -166,8 +198,10 @@ function rewindRoute(host: GatewayHost): Route {
 async function rewindOf(request: GatewayRequest): Promise<{ readonly to?: string; readonly channel?: string }> {
   const body = membersOf(await request.json(), ['to', 'channel'], 'a rewind')
   const said = Object.entries(body).map(([name, value]) => {
-    if (request.query[name] !== undefined) throw badRequest(400, `${name} is in the query and in the body: give it once`, { member: name })
-    if (typeof value !== 'string' && !(name === 'to' && typeof value === 'number')) throw badRequest(400, `${name} must be text`, { member: name })
+    if (request.query[name] !== undefined)
+      throw badRequest(400, `${name} is in the query and in the body: give it once`, { member: name })
+    if (typeof value !== 'string' && !(name === 'to' && typeof value === 'number'))
+      throw badRequest(400, `${name} must be text`, { member: name })
     return [name, String(value)]
   })
   const facts = Object.fromEntries(said) as Record<string, string>
@@ -178,10 +212,15 @@ async function rewindOf(request: GatewayRequest): Promise<{ readonly to?: string
 /** On the engine itself: what the application declared of the channel (its schemas, its key) stays the application's. */
 async function declare(request: GatewayRequest, host: GatewayHost): Promise<Response> {
   const name = notOurs(request.parameters['channel'] as string)
-  const { kind = 'stream', ...options } = membersOf(await request.json(), ['kind', 'retain', 'dedupe', 'maxEventBytes'], 'a channel')
+  const { kind = 'stream', ...options } = membersOf(
+    await request.json(),
+    ['kind', 'retain', 'dedupe', 'maxEventBytes'],
+    'a channel',
+  )
   if (kind !== 'stream' && kind !== 'queue') throw badRequest(400, 'kind must be stream or queue')
   for (const [option, value] of Object.entries(options)) {
-    if (option !== 'maxEventBytes' && value !== false && (typeof value !== 'object' || value === null)) throw badRequest(400, `${option} must be an object`)
+    if (option !== 'maxEventBytes' && value !== false && (typeof value !== 'object' || value === null))
+      throw badRequest(400, `${option} must be an object`)
   }
   const { spec }: Channel = kind === 'stream' ? stream(name, options as object) : queue(name, options as object)
   const { engine } = await host.engine()
@@ -192,5 +231,7 @@ async function declare(request: GatewayRequest, host: GatewayHost): Promise<Resp
 
 function notOurs(channel: string): string {
   if (!channel.startsWith('$')) return channel
-  throw new MillraceError('FORBIDDEN', `"${channel}" is Millrace's own: it cannot be created or deleted over HTTP`, { channel })
+  throw new MillraceError('FORBIDDEN', `"${channel}" is Millrace's own: it cannot be created or deleted over HTTP`, {
+    channel,
+  })
 }

@@ -15,7 +15,8 @@ const PROBLEM: Json = { 'application/problem+json': { schema: { $ref: '#/compone
 /** `guarded`: whether the gateway asks for credentials. */
 export function openApiOf(routes: readonly Route[], upgrades: readonly UpgradeRoute[], version: string): Json {
   const paths: Record<string, Json> = {}
-  for (const route of routes) paths[route.path] = { ...paths[route.path], [route.method.toLowerCase()]: operationOf(route) }
+  for (const route of routes)
+    paths[route.path] = { ...paths[route.path], [route.method.toLowerCase()]: operationOf(route) }
   for (const upgrade of upgrades) paths[upgrade.path] = { ...paths[upgrade.path], get: upgradeOperationOf(upgrade) }
   const tags = [...new Set([...routes.map(({ tag }) => tag), ...(upgrades.length > 0 ? ['sockets'] : [])])]
   return {
@@ -23,7 +24,8 @@ export function openApiOf(routes: readonly Route[], upgrades: readonly UpgradeRo
     info: {
       title: 'Millrace',
       version,
-      description: 'Events, channels and consumers over HTTP. Refusals are problem documents (RFC 9457) whose code is from a closed list.',
+      description:
+        'Events, channels and consumers over HTTP. Refusals are problem documents (RFC 9457) whose code is from a closed list.',
       license: { name: 'Apache-2.0', identifier: 'Apache-2.0' },
     },
     servers: [{ url: '/' }],
@@ -37,14 +39,23 @@ export function openApiOf(routes: readonly Route[], upgrades: readonly UpgradeRo
           scheme: 'bearer',
           description: 'A token of millrace tokens add, or a JWT. Needed if the gateway has access control.',
         },
-        query: { type: 'apiKey', in: 'query', name: 'access_token', description: 'The same, for clients that cannot set a header.' },
+        query: {
+          type: 'apiKey',
+          in: 'query',
+          name: 'access_token',
+          description: 'The same, for clients that cannot set a header.',
+        },
       },
     },
   }
 }
 
 function operationOf(route: Route): Json {
-  const parameters = [...listed(route.parameters, 'path'), ...listed(route.query, 'query'), ...listed(route.headers, 'header')]
+  const parameters = [
+    ...listed(route.parameters, 'path'),
+    ...listed(route.query, 'query'),
+    ...listed(route.headers, 'header'),
+  ]
   return {
     operationId: route.name,
     summary: route.summary,
@@ -54,11 +65,18 @@ function operationOf(route: Route): Json {
     ...(typeof route.access === 'object' && { 'x-permission': route.access.action }),
     ...(parameters.length > 0 && { parameters }),
     ...(route.body !== undefined && { requestBody: { ...route.body, content: contentOf(route.body.content) } }),
-    responses: { ...answersOf(route.answers), ...refusalsOf(route), default: { description: 'Something else went wrong.', content: PROBLEM } },
+    responses: {
+      ...answersOf(route.answers),
+      ...refusalsOf(route),
+      default: { description: 'Something else went wrong.', content: PROBLEM },
+    },
   }
 }
 
-function listed(parameters: Readonly<Record<string, Parameter>> | undefined, where: 'path' | 'query' | 'header'): Json[] {
+function listed(
+  parameters: Readonly<Record<string, Parameter>> | undefined,
+  where: 'path' | 'query' | 'header',
+): Json[] {
   return Object.entries(parameters ?? {}).map(([name, { description, schema, required }]) => ({
     name,
     in: where,
@@ -76,7 +94,11 @@ function answersOf(answers: Readonly<Record<number, Answer>>): Json {
   return Object.fromEntries(
     Object.entries(answers).map(([status, { description, content, headers }]) => [
       status,
-      { description, ...(content !== undefined && { content: contentOf(content) }), ...(headers !== undefined && { headers }) },
+      {
+        description,
+        ...(content !== undefined && { content: contentOf(content) }),
+        ...(headers !== undefined && { headers }),
+      },
     ]),
   )
 }
@@ -84,7 +106,8 @@ function answersOf(answers: Readonly<Record<number, Answer>>): Json {
 /** What it refuses with: by status, with the codes. Those that it answers itself stay as it says. */
 function refusalsOf(route: Route): Json {
   const byStatus = new Map<number, string[]>()
-  const add = (status: number, reason: string): void => void byStatus.set(status, [...(byStatus.get(status) ?? []), reason])
+  const add = (status: number, reason: string): void =>
+    void byStatus.set(status, [...(byStatus.get(status) ?? []), reason])
   const addCode = (code: ErrorCode): void => add(STATUS[code], code)
   addCode('INVALID_REQUEST')
   if (route.access !== 'open') addCode('UNAUTHENTICATED')
@@ -95,8 +118,12 @@ function refusalsOf(route: Route): Json {
     add(415, 'INVALID_REQUEST')
   }
   for (const code of route.refuses ?? []) if (!byStatus.get(STATUS[code])?.includes(code)) addCode(code)
-  const refusals = [...byStatus].filter(([status]) => route.answers[status] === undefined).sort(([one], [other]) => one - other)
-  return Object.fromEntries(refusals.map(([status, codes]) => [status, { description: codes.map(described).join(' · '), content: PROBLEM }]))
+  const refusals = [...byStatus]
+    .filter(([status]) => route.answers[status] === undefined)
+    .sort(([one], [other]) => one - other)
+  return Object.fromEntries(
+    refusals.map(([status, codes]) => [status, { description: codes.map(described).join(' · '), content: PROBLEM }]),
+  )
 }
 
 function described(code: string): string {

@@ -14,7 +14,8 @@ export function operationRoutes(host: GatewayHost, isClosing: () => boolean): Ro
       method: 'GET',
       path: '/api/describe',
       name: 'describe',
-      summary: 'Channels, consumers, lag, rates, dead letters, alarms: of the channels for which the caller has a permission.',
+      summary:
+        'Channels, consumers, lag, rates, dead letters, alarms: of the channels for which the caller has a permission.',
       tag: 'operation',
       access: 'known',
       answers: { 200: { description: 'The state of the broker.', content: json(ref('Description')) } },
@@ -48,7 +49,10 @@ export function operationRoutes(host: GatewayHost, isClosing: () => boolean): Ro
       },
       handle: async ({ principal }) => {
         const { ready, alarms } = await readiness(host, isClosing())
-        return Response.json({ status: ready ? 'ready' : 'not ready', ...(seesAll(principal) && { alarms }) }, { status: ready ? 200 : 503 })
+        return Response.json(
+          { status: ready ? 'ready' : 'not ready', ...(seesAll(principal) && { alarms }) },
+          { status: ready ? 200 : 503 },
+        )
       },
     },
   ]
@@ -75,7 +79,10 @@ function visible(description: BrokerDescription, { permits }: Principal): Broker
 const UNREADY: ReadonlySet<string> = new Set(['STORE_FAILED', 'DISK_FULL', 'TOO_MANY_FILES', 'UNAVAILABLE', 'CLOSED'])
 
 /** Whether the broker takes events, by the alarms that it remembers: nothing is asked of a store or a server, so that anybody may ask at any time. */
-async function readiness({ engine, hasClosed }: GatewayHost, closing: boolean): Promise<{ readonly ready: boolean; readonly alarms: readonly unknown[] }> {
+async function readiness(
+  { engine, hasClosed }: GatewayHost,
+  closing: boolean,
+): Promise<{ readonly ready: boolean; readonly alarms: readonly unknown[] }> {
   if (closing) return { ready: false, alarms: [{ code: 'CLOSED', message: 'the gateway is closing' }] }
   try {
     const host = await engine()

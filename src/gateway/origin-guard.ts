@@ -39,9 +39,13 @@ export class OriginGuard {
         ? caller.header('sec-fetch-site') === 'cross-site' && caller.header('sec-fetch-mode') !== 'navigate'
         : !sameHost(origin, host) && !this.#origins.has(origin)
     if (!foreign) return
-    throw new MillraceError('FORBIDDEN', `pages of ${origin?.slice(0, 100) ?? 'another site'} may not use this gateway: add the origin to its cors.origins`, {
-      origin: origin?.slice(0, 200) ?? null,
-    })
+    throw new MillraceError(
+      'FORBIDDEN',
+      `pages of ${origin?.slice(0, 100) ?? 'another site'} may not use this gateway: add the origin to its cors.origins`,
+      {
+        origin: origin?.slice(0, 200) ?? null,
+      },
+    )
   }
 }
 
@@ -50,9 +54,13 @@ function checkOrigin(origin: unknown): void {
   const ofPage = url?.protocol.startsWith('http') === true
   if (ofPage && url.origin === origin) return
   const meant = ofPage ? `: did you mean "${url.origin}"?` : ''
-  throw new MillraceError('INVALID_OPTION', `cors.origins must be origins of pages, such as "https://shop.example"; one is ${shown(origin)}${meant}`, {
-    option: 'cors.origins',
-  })
+  throw new MillraceError(
+    'INVALID_OPTION',
+    `cors.origins must be origins of pages, such as "https://shop.example"; one is ${shown(origin)}${meant}`,
+    {
+      option: 'cors.origins',
+    },
+  )
 }
 
 function hostnameOf(host: string): string {

@@ -4,7 +4,14 @@
  */
 import { STATUS_CODES } from 'node:http'
 import type { Duplex } from 'node:stream'
-import { type ErrorCode, type ErrorDetails, isMillraceError, MillraceError, outwardDetails, outwardMessage } from '../base/errors.ts'
+import {
+  type ErrorCode,
+  type ErrorDetails,
+  isMillraceError,
+  MillraceError,
+  outwardDetails,
+  outwardMessage,
+} from '../base/errors.ts'
 
 /** What each code is over HTTP. */
 export const STATUS: Readonly<Record<ErrorCode, number>> = {
@@ -51,7 +58,11 @@ export const STATUS: Readonly<Record<ErrorCode, number>> = {
 }
 
 /** A request that cannot be understood, with its own status. */
-export function badRequest(status: 400 | 404 | 405 | 408 | 409 | 415 | 426 | 431, message: string, details: ErrorDetails = {}): MillraceError {
+export function badRequest(
+  status: 400 | 404 | 405 | 408 | 409 | 415 | 426 | 431,
+  message: string,
+  details: ErrorDetails = {},
+): MillraceError {
   return new MillraceError('INVALID_REQUEST', message, { status, ...details })
 }
 
@@ -76,7 +87,8 @@ export function problemOf(error: unknown): Problem {
   }
   const headers: Record<string, string> = { 'content-type': 'application/problem+json', 'cache-control': 'no-store' }
   if (status === 401) headers['www-authenticate'] = 'Bearer realm="millrace"'
-  if (known?.retryable === true) headers['retry-after'] = String(Math.max(1, Math.ceil(Number(known.details['retryAfterMs'] ?? 0) / 1000)))
+  if (known?.retryable === true)
+    headers['retry-after'] = String(Math.max(1, Math.ceil(Number(known.details['retryAfterMs'] ?? 0) / 1000)))
   return { status, headers, body: JSON.stringify(body) }
 }
 
@@ -89,9 +101,12 @@ export function problem(error: unknown, headers: Readonly<Record<string, string>
 /** Refuse an upgrade, or a request that Node could not parse: the answer is written on the socket itself, and ends it. */
 export function refuseOnSocket(socket: Duplex, error: unknown): void {
   const { status, headers, body } = problemOf(error)
-  const lines = Object.entries({ ...headers, 'content-length': String(Buffer.byteLength(body)), connection: 'close' }).map(
-    ([name, value]) => `${name}: ${value}`,
-  )
-  if (socket.writable) socket.end(`HTTP/1.1 ${status} ${STATUS_CODES[status] ?? 'Error'}\r\n${lines.join('\r\n')}\r\n\r\n${body}`)
+  const lines = Object.entries({
+    ...headers,
+    'content-length': String(Buffer.byteLength(body)),
+    connection: 'close',
+  }).map(([name, value]) => `${name}: ${value}`)
+  if (socket.writable)
+    socket.end(`HTTP/1.1 ${status} ${STATUS_CODES[status] ?? 'Error'}\r\n${lines.join('\r\n')}\r\n\r\n${body}`)
   else socket.destroy()
 }

@@ -30,7 +30,11 @@ export function publishRoute(host: GatewayHost): Route {
     answers: {
       202: {
         description: 'The events are durable. One receipt for each event, in order.',
-        content: json({ type: 'object', required: ['receipts'], properties: { receipts: { type: 'array', items: ref('Receipt') } } }),
+        content: json({
+          type: 'object',
+          required: ['receipts'],
+          properties: { receipts: { type: 'array', items: ref('Receipt') } },
+        }),
       },
     },
     refuses: [
@@ -55,9 +59,13 @@ async function publish(request: GatewayRequest, host: GatewayHost): Promise<Resp
   const mode = httpModeOf(headers)
   if (mode === 'foreign' || mode === 'none') {
     const contentType = headers.get('content-type')
-    throw badRequest(415, `there is no CloudEvent in the request that can be read: send ${STRUCTURED}, ${BATCHED}, or the binary mode's ce- headers`, {
-      contentType,
-    })
+    throw badRequest(
+      415,
+      `there is no CloudEvent in the request that can be read: send ${STRUCTURED}, ${BATCHED}, or the binary mode's ce- headers`,
+      {
+        contentType,
+      },
+    )
   }
   const channel = request.parameters['channel'] as string
   const { encoder } = await host.engine()
@@ -65,7 +73,8 @@ async function publish(request: GatewayRequest, host: GatewayHost): Promise<Resp
   const bytesMax = mode === 'batched' ? Number.POSITIVE_INFINITY : encoder.eventBytesMax(channel)
   return request.body(async (body) => {
     // Space around attributes is not stored, so a structured event may be larger than what is stored of it.
-    if (body.byteLength > (mode === 'structured' ? 2 * bytesMax : bytesMax)) throw tooLarge(channel, body.byteLength, bytesMax)
+    if (body.byteLength > (mode === 'structured' ? 2 * bytesMax : bytesMax))
+      throw tooLarge(channel, body.byteLength, bytesMax)
     const events = decodeForPublish(headers, body) as LooseEvent[]
     const receipts = await host.broker.publish(channel, events, later)
     return jsonAnswer(request, { receipts }, 202)
@@ -87,6 +96,7 @@ function tooLarge(channel: string, bytes: number, bytesMax: number): MillraceErr
 function laterOf({ delay, at }: GatewayRequest['query']): PublishOptions {
   if (at === undefined) return delay === undefined ? {} : { delay: delay as Duration }
   const atMs = timeMsOf(at)
-  if (atMs === undefined) throw badRequest(400, `at must be an RFC 3339 time; it is "${at.slice(0, 60)}"`, { parameter: 'at' })
+  if (atMs === undefined)
+    throw badRequest(400, `at must be an RFC 3339 time; it is "${at.slice(0, 60)}"`, { parameter: 'at' })
   return { at: new Date(atMs), ...(delay !== undefined && { delay: delay as Duration }) }
 }

@@ -34,7 +34,12 @@ export function readRoute(host: GatewayHost): Route {
       to: { ...FROM, description: `Stop before it: ${FROM.description} Default: the end.` },
       limit: {
         description: 'At most this many events.',
-        schema: { type: 'integer', minimum: 1, maximum: LIMITS.gatewayPageEventsMax, default: LIMITS.gatewayPageEventsDefault },
+        schema: {
+          type: 'integer',
+          minimum: 1,
+          maximum: LIMITS.gatewayPageEventsMax,
+          default: LIMITS.gatewayPageEventsDefault,
+        },
       },
       where: WHERE,
       filter: FILTER,
@@ -53,7 +58,11 @@ export function readRoute(host: GatewayHost): Route {
               channel: { type: 'string' },
               events: {
                 type: 'array',
-                items: { type: 'object', required: ['offset', 'event'], properties: { offset: { type: 'integer' }, event: ref('CloudEvent') } },
+                items: {
+                  type: 'object',
+                  required: ['offset', 'event'],
+                  properties: { offset: { type: 'integer' }, event: ref('CloudEvent') },
+                },
               },
               next: { type: ['integer', 'null'] },
             },
@@ -69,7 +78,8 @@ export function readRoute(host: GatewayHost): Route {
 async function read(request: GatewayRequest, host: GatewayHost): Promise<Response> {
   const channel = request.parameters['channel'] as string
   const { from, to, limit } = request.query
-  const most = limit === undefined ? LIMITS.gatewayPageEventsDefault : countOf('limit', limit, 1, LIMITS.gatewayPageEventsMax)
+  const most =
+    limit === undefined ? LIMITS.gatewayPageEventsDefault : countOf('limit', limit, 1, LIMITS.gatewayPageEventsMax)
   const page = await readPage(host, channel, most, filterOf(request.query), {
     from: from === undefined ? 'beginning' : placeOf('from', from),
     to: to === undefined ? undefined : placeOf('to', to),
@@ -77,14 +87,22 @@ async function read(request: GatewayRequest, host: GatewayHost): Promise<Respons
   })
   const link = page.next === null ? {} : { link: `<${nextUrl(request.url, page.next)}>; rel="next"` }
   if (!wantsOffsets(request.raw.headers.get('accept'))) {
-    return new Response(`[${page.events.join(',')}]`, { headers: { 'content-type': `${BATCHED}; charset=utf-8`, ...link } })
+    return new Response(`[${page.events.join(',')}]`, {
+      headers: { 'content-type': `${BATCHED}; charset=utf-8`, ...link },
+    })
   }
   const events = page.events.map((event, index) => `{"offset":${page.offsets[index]},"event":${event}}`)
   const body = `{"channel":${JSON.stringify(channel)},"events":[${events.join(',')}],"next":${page.next}}`
   return new Response(body, { headers: { 'content-type': 'application/json', ...link } })
 }
 
-async function readPage(host: GatewayHost, channel: string, limit: number, filter: TextFilter | null, options: TextReadOptions): Promise<Page> {
+async function readPage(
+  host: GatewayHost,
+  channel: string,
+  limit: number,
+  filter: TextFilter | null,
+  options: TextReadOptions,
+): Promise<Page> {
   const offsets: number[] = []
   const events: string[] = []
   let bytes = 0
@@ -92,7 +110,8 @@ async function readPage(host: GatewayHost, channel: string, limit: number, filte
     for (const { text, offset } of batch) {
       if (filter !== null && !filter(text)) continue
       bytes += text.length
-      if (events.length === limit || (events.length > 0 && bytes > LIMITS.gatewayPageBytesMax)) return { offsets, events, next: offset }
+      if (events.length === limit || (events.length > 0 && bytes > LIMITS.gatewayPageBytesMax))
+        return { offsets, events, next: offset }
       offsets.push(offset)
       events.push(text)
     }

@@ -43,19 +43,30 @@ export class RequestBodies {
     const hold = (chunk: Uint8Array): void => {
       bytes += chunk.byteLength
       if (this.#count(caller, chunk.byteLength) > callerBytesMax) {
-        throw new MillraceError('BACKPRESSURE', `the gateway holds as many request bodies of "${principal.name}" as its limit allows: try again`, {
-          bytesMax: callerBytesMax,
-        })
+        throw new MillraceError(
+          'BACKPRESSURE',
+          `the gateway holds as many request bodies of "${principal.name}" as its limit allows: try again`,
+          {
+            bytesMax: callerBytesMax,
+          },
+        )
       }
       if (bytes > this.#bytesMax) throw this.#tooLarge()
       if (this.#held > this.#allBytesMax) {
-        throw new MillraceError('BACKPRESSURE', 'the gateway holds as many request bodies as its limit allows: try again', { bytesMax: this.#allBytesMax })
+        throw new MillraceError(
+          'BACKPRESSURE',
+          'the gateway holds as many request bodies as its limit allows: try again',
+          { bytesMax: this.#allBytesMax },
+        )
       }
       chunks.push(chunk)
     }
     try {
       // A body that is refused is not destroyed, as its connection has yet to carry the refusal.
-      await eachChunk(incoming?.iterator({ destroyOnReturn: false }) ?? (request.body as AsyncIterable<Uint8Array> | null), hold)
+      await eachChunk(
+        incoming?.iterator({ destroyOnReturn: false }) ?? (request.body as AsyncIterable<Uint8Array> | null),
+        hold,
+      )
       return await use(chunks.length === 1 ? (chunks[0] as Uint8Array) : Buffer.concat(chunks))
     } finally {
       this.#count(caller, -bytes)
@@ -71,9 +82,13 @@ export class RequestBodies {
   }
 
   #tooLarge(): MillraceError {
-    return new MillraceError('REQUEST_TOO_LARGE', `the request's body is larger than ${this.#bytesMax} bytes: send fewer events at once`, {
-      bytesMax: this.#bytesMax,
-    })
+    return new MillraceError(
+      'REQUEST_TOO_LARGE',
+      `the request's body is larger than ${this.#bytesMax} bytes: send fewer events at once`,
+      {
+        bytesMax: this.#bytesMax,
+      },
+    )
   }
 }
 

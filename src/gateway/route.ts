@@ -33,7 +33,11 @@ export interface Answer {
  * Who may: `open` asks for no credentials · `known` for any that are valid · an action on the channels that a path parameter names (several with
  * commas) · `handler`: the handler calls `request.permit` itself, before it does anything, as only it knows the channels.
  */
-export type RouteAccess = 'open' | 'known' | { readonly action: Action; readonly of: string } | { readonly action: Action; readonly of: 'handler' }
+export type RouteAccess =
+  | 'open'
+  | 'known'
+  | { readonly action: Action; readonly of: string }
+  | { readonly action: Action; readonly of: 'handler' }
 
 export interface Route {
   readonly method: 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE' | 'OPTIONS'
@@ -89,7 +93,12 @@ export interface GatewayRequest {
   /** The test whether it is permitted on a channel: for a handler that leaves out what is not. */
   permitted(action: Action): (channel: string) => boolean
   /** Permit it on every channel of what has a name of its own, `channels` none where it is not there. The refusal tells neither. @throws FORBIDDEN */
-  permitNamed(action: Action, what: 'consumer' | 'rule' | 'subscription', name: string, channels: readonly string[]): void
+  permitNamed(
+    action: Action,
+    what: 'consumer' | 'rule' | 'subscription',
+    name: string,
+    channels: readonly string[],
+  ): void
   /** What an audit event is to say of the call besides the path and the query: where events go, never a secret. */
   note(facts: Readonly<Record<string, string>>): void
   /** Read the body, bounded; its bytes count as held until `use` is done. @throws REQUEST_TOO_LARGE · BACKPRESSURE · INVALID_REQUEST · UNAUTHENTICATED when the credentials ended meanwhile */

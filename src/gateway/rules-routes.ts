@@ -33,7 +33,12 @@ const EITHER: JsonSchema = { type: ['string', 'object'], description: 'A rule, o
 const REASON: Parameter = { description: 'The reason; kept in the history.', schema: { type: 'string' } }
 
 export function rulesRoutes(broker: Broker): Route[] {
-  const one = { tag: 'rules', parameters: { rule: RULE }, access: { action: 'rules', of: 'handler' }, refuses: ['UNKNOWN_RULE', 'CLOSED'] } as const
+  const one = {
+    tag: 'rules',
+    parameters: { rule: RULE },
+    access: { action: 'rules', of: 'handler' },
+    refuses: ['UNKNOWN_RULE', 'CLOSED'],
+  } as const
   const all = { tag: 'rules', access: { action: 'rules', of: 'handler' } } as const
   const receipt = { 200: { description: 'The offset in each channel from which it applies.', content: json(object) } }
   const change = (verb: 'enable' | 'disable' | 'remove') => async (request: GatewayRequest) => {
@@ -85,8 +90,22 @@ export function rulesRoutes(broker: Broker): Route[] {
       summary: 'Remove a rule, and the events that wait for its actions.',
       handle: change('remove'),
     },
-    { ...changed, method: 'POST', path: `${PATH}/enable`, name: 'enableRule', summary: 'Enable a rule.', handle: change('enable') },
-    { ...changed, method: 'POST', path: `${PATH}/disable`, name: 'disableRule', summary: 'Disable a rule.', handle: change('disable') },
+    {
+      ...changed,
+      method: 'POST',
+      path: `${PATH}/enable`,
+      name: 'enableRule',
+      summary: 'Enable a rule.',
+      handle: change('enable'),
+    },
+    {
+      ...changed,
+      method: 'POST',
+      path: `${PATH}/disable`,
+      name: 'disableRule',
+      summary: 'Disable a rule.',
+      handle: change('disable'),
+    },
     testRoute(broker),
   ]
 }
@@ -117,7 +136,8 @@ function testRoute(broker: Broker): Route {
     },
     answers: {
       200: {
-        description: 'The events that would have matched and the actions that would have been done; with an event, why it matches or not.',
+        description:
+          'The events that would have matched and the actions that would have been done; with an event, why it matches or not.',
         content: json(object),
       },
     },
@@ -140,7 +160,11 @@ function permitAll(request: GatewayRequest, { on }: Pick<RuleDefinition, 'on'>):
 }
 
 /** Who may not change all rules learns nothing of those that there are not, or that are malformed. */
-async function permitted<Value>(request: GatewayRequest, name: string | null, find: () => Value | Promise<Value>): Promise<Value> {
+async function permitted<Value>(
+  request: GatewayRequest,
+  name: string | null,
+  find: () => Value | Promise<Value>,
+): Promise<Value> {
   try {
     return await find()
   } catch (error) {
@@ -156,7 +180,10 @@ function permitRule(request: GatewayRequest, { name, definition }: Pick<RuleDesc
 }
 
 /** The rule of the path, if one may know of it. */
-async function known(request: GatewayRequest, broker: Broker): Promise<{ readonly rules: Rules; readonly rule: RuleDescription }> {
+async function known(
+  request: GatewayRequest,
+  broker: Broker,
+): Promise<{ readonly rules: Rules; readonly rule: RuleDescription }> {
   const rules = rulesFor(request, broker)
   const name = request.parameters['rule'] as string
   const rule = await permitted(request, name, () => rules.get(name))
@@ -171,7 +198,10 @@ async function list(request: GatewayRequest, broker: Broker): Promise<Response> 
   const all = await rules.list()
   const refused = on === undefined ? await rules.refused() : []
   return Response.json({
-    rules: on === undefined ? all : all.filter(({ definition }) => [definition.on].flat().every((channel) => covers(on, channel))),
+    rules:
+      on === undefined
+        ? all
+        : all.filter(({ definition }) => [definition.on].flat().every((channel) => covers(on, channel))),
     refused,
   })
 }
@@ -180,15 +210,19 @@ async function put(request: GatewayRequest, broker: Broker): Promise<Response> {
   const rule = await permitted(request, null, async () => {
     const body = membersOf(await request.json(), ['name', 'description', 'on', 'when', 'then', 'enabled'], 'a rule')
     const name = request.parameters['rule']
-    if (body.name !== undefined && body.name !== name) throw badRequest(400, `the rule in the body has another name than the path: "${name}"`)
+    if (body.name !== undefined && body.name !== name)
+      throw badRequest(400, `the rule in the body has another name than the path: "${name}"`)
     return parseRule({ ...body, name })
   })
   permitAll(request, rule.definition)
-  for (const action of rule.actions) if (action.kind === 'emit' || action.kind === 'forward') request.permit('publish', action.channel)
+  for (const action of rule.actions)
+    if (action.kind === 'emit' || action.kind === 'forward') request.permit('publish', action.channel)
   const rules = rulesFor(request, broker)
   const before = (await rules.list()).find((each) => each.name === rule.name)
   if (before !== undefined) permitRule(request, before)
-  return Response.json(await rules.put({ ...rule.definition, ...(rule.enabled !== null && { enabled: rule.enabled }) }, reasonOf(request)))
+  return Response.json(
+    await rules.put({ ...rule.definition, ...(rule.enabled !== null && { enabled: rule.enabled }) }, reasonOf(request)),
+  )
 }
 
 async function test(request: GatewayRequest, broker: Broker): Promise<Response> {
@@ -196,16 +230,25 @@ async function test(request: GatewayRequest, broker: Broker): Promise<Response> 
   const body = membersOf(await request.json(), ['rule', 'event', 'on', 'from', 'to', 'show'], 'a test')
   const { event, on, from, to, show } = body
   const name = typeof body.rule === 'string' ? body.rule : null
-  const rule: Rule = await permitted(request, name, async () => parseRule(name === null ? body.rule : (await rules.get(name)).definition))
+  const rule: Rule = await permitted(request, name, async () =>
+    parseRule(name === null ? body.rule : (await rules.get(name)).definition),
+  )
   if (name === null) permitAll(request, rule.definition)
   else permitRule(request, { name, definition: rule.definition })
   if (event !== undefined) {
-    if (typeof event !== 'object' || event === null) throw badRequest(400, 'event must be a CloudEvent as a JSON object')
+    if (typeof event !== 'object' || event === null)
+      throw badRequest(400, 'event must be a CloudEvent as a JSON object')
     return Response.json(await rules.explain(rule.definition, event))
   }
   const channels = on === undefined ? rule.on : [on].flat().map(String)
   for (const channel of channels) request.permit('read', channel)
-  if (show !== undefined && !(typeof show === 'number' && show >= 0 && show <= 100)) throw badRequest(400, 'show must be a number from 0 to 100')
-  const places = { ...(from !== undefined && { from: placeOf('from', String(from)) }), ...(to !== undefined && { to: placeOf('to', String(to)) }) }
-  return Response.json(await rules.test(rule.definition, { on: channels, ...places, ...(show !== undefined && { show }) }))
+  if (show !== undefined && !(typeof show === 'number' && show >= 0 && show <= 100))
+    throw badRequest(400, 'show must be a number from 0 to 100')
+  const places = {
+    ...(from !== undefined && { from: placeOf('from', String(from)) }),
+    ...(to !== undefined && { to: placeOf('to', String(to)) }),
+  }
+  return Response.json(
+    await rules.test(rule.definition, { on: channels, ...places, ...(show !== undefined && { show }) }),
+  )
 }

@@ -23,7 +23,11 @@ export const SCHEMAS: Readonly<Record<string, JsonSchema>> = {
       subject: { type: ['string', 'null'], minLength: 1 },
       datacontenttype: { type: ['string', 'null'], minLength: 1 },
       dataschema: { type: ['string', 'null'], format: 'uri', minLength: 1 },
-      partitionkey: { type: ['string', 'null'], minLength: 1, description: 'The key: events that share it are handled in order.' },
+      partitionkey: {
+        type: ['string', 'null'],
+        minLength: 1,
+        description: 'The key: events that share it are handled in order.',
+      },
       data: {},
       data_base64: { type: ['string', 'null'], contentEncoding: 'base64' },
     },
@@ -38,7 +42,8 @@ export const SCHEMAS: Readonly<Record<string, JsonSchema>> = {
       offset: { type: ['integer', 'null'], description: 'Its offset in the channel; null for a delayed event.' },
       duplicate: {
         type: 'boolean',
-        description: 'The id was published before, within the channel’s window: nothing was stored, and the receipt says where the first one is.',
+        description:
+          'The id was published before, within the channel’s window: nothing was stored, and the receipt says where the first one is.',
       },
       dueAtMs: {
         type: 'integer',
@@ -71,7 +76,10 @@ export const SCHEMAS: Readonly<Record<string, JsonSchema>> = {
       id: text,
       type: text,
       attempts: whole,
-      failure: { type: 'object', properties: { name: text, message: text, kind: { enum: ['error', 'rejected', 'poison', 'timeout', 'crash'] } } },
+      failure: {
+        type: 'object',
+        properties: { name: text, message: text, kind: { enum: ['error', 'rejected', 'poison', 'timeout', 'crash'] } },
+      },
       deadAtMs: whole,
       waiting: { type: 'integer', description: 'Events of its key that wait behind it.' },
       event: { $ref: '#/components/schemas/CloudEvent' },
@@ -108,9 +116,16 @@ export const SCHEMAS: Readonly<Record<string, JsonSchema>> = {
       by: { type: 'string', description: 'Who changed it last; millrace, if the subscriber answered 410.' },
       reason: { type: ['string', 'null'] },
       problem: { type: ['string', 'null'], description: 'The reason why it does not run.' },
-      lastFailure: { type: ['object', 'null'], description: 'Of this process.', properties: { at: text, message: text } },
+      lastFailure: {
+        type: ['object', 'null'],
+        description: 'Of this process.',
+        properties: { at: text, message: text },
+      },
       grantedPerMinute: { type: ['integer', 'null'], description: 'Requests a minute that the subscriber allowed.' },
-      consumer: { type: 'string', description: 'The consumer that has the dead letters and positions of the subscription.' },
+      consumer: {
+        type: 'string',
+        description: 'The consumer that has the dead letters and positions of the subscription.',
+      },
       lag: whole,
       inFlight: whole,
       retrying: whole,
@@ -140,6 +155,15 @@ export const CLOUD_EVENTS: Content = {
 
 export const CHANNEL: Parameter = { description: 'The channel’s name.', required: true, schema: text }
 export const CONSUMER: Parameter = { description: 'The consumer’s name.', required: true, schema: text }
-export const WHERE: Parameter = { description: 'An event pattern in JSON, over the whole CloudEvent: {"type":["cart.item.added"]}.', schema: text }
-export const FROM: Parameter = { description: 'beginning, end, an offset, an RFC 3339 time, or an age such as 1h.', schema: text }
-export const FILTER: Parameter = { description: "A CloudEvents SQL expression: type LIKE 'cart.%'. With where, both must hold.", schema: text }
+export const WHERE: Parameter = {
+  description: 'An event pattern in JSON, over the whole CloudEvent: {"type":["cart.item.added"]}.',
+  schema: text,
+}
+export const FROM: Parameter = {
+  description: 'beginning, end, an offset, an RFC 3339 time, or an age such as 1h.',
+  schema: text,
+}
+export const FILTER: Parameter = {
+  description: "A CloudEvents SQL expression: type LIKE 'cart.%'. With where, both must hold.",
+  schema: text,
+}

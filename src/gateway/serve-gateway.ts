@@ -67,10 +67,15 @@ export interface ServingGateway {
  * ```
  */
 export async function serveGateway(broker: Broker, options: ServeOptions = {}): Promise<ServingGateway> {
-  knownOptions(options, [...GATEWAY_OPTIONS, 'port', 'host', 'tls', 'requestTimeout', 'idle', 'maxConnections'], 'serveGateway')
+  knownOptions(
+    options,
+    [...GATEWAY_OPTIONS, 'port', 'host', 'tls', 'requestTimeout', 'idle', 'maxConnections'],
+    'serveGateway',
+  )
   const { port = 8080, host = '127.0.0.1', tls, requestTimeout, idle, maxConnections, ...rest } = options
   wholeNumber(port, 'port', 0, 65_535)
-  if (typeof host !== 'string' || host === '') throw new MillraceError('INVALID_OPTION', `host must be a text; it is ${shown(host)}`, { option: 'host' })
+  if (typeof host !== 'string' || host === '')
+    throw new MillraceError('INVALID_OPTION', `host must be a text; it is ${shown(host)}`, { option: 'host' })
   if (!isGuarded(options.access)) refusePublicHost(host)
   if (tls !== undefined) checkTls(tls)
   const gateway = createGateway(broker, rest)
@@ -138,7 +143,10 @@ function serverOf(gateway: Gateway, tls: ServeOptions['tls'], requestMs: number,
     overrideGlobalObjects: false,
     ...(tls === undefined
       ? { serverOptions: bounds }
-      : { createServer: createSecureServer, serverOptions: { ...bounds, cert: tls.cert, key: tls.key, minVersion: 'TLSv1.2' as const } }),
+      : {
+          createServer: createSecureServer,
+          serverOptions: { ...bounds, cert: tls.cert, key: tls.key, minVersion: 'TLSv1.2' as const },
+        }),
   }) as Server
   server.on('clientError', refuseMalformed)
   return server
@@ -158,8 +166,10 @@ function refuseMalformed(error: NodeJS.ErrnoException, socket: Socket): void {
     socket.destroy()
     return
   }
-  if (error.code === 'ERR_HTTP_REQUEST_TIMEOUT') refuseOnSocket(socket, badRequest(408, 'the request took too long to arrive'))
-  else if (error.code === 'HPE_HEADER_OVERFLOW') refuseOnSocket(socket, badRequest(431, 'the headers of the request are larger than 64 KiB'))
+  if (error.code === 'ERR_HTTP_REQUEST_TIMEOUT')
+    refuseOnSocket(socket, badRequest(408, 'the request took too long to arrive'))
+  else if (error.code === 'HPE_HEADER_OVERFLOW')
+    refuseOnSocket(socket, badRequest(431, 'the headers of the request are larger than 64 KiB'))
   else refuseOnSocket(socket, badRequest(400, `the request is not valid HTTP (${error.code ?? error.message})`))
   // A client that goes on sending, or that takes nothing, does not hold the connection.
   setTimeout(() => socket.destroy(), 1000).unref()
@@ -168,7 +178,9 @@ function refuseMalformed(error: NodeJS.ErrnoException, socket: Socket): void {
 function noticeOf(guarded: boolean, host: string, secure: boolean): string {
   if (!guarded) return 'loopback only: there is no access control (add it with millrace tokens add)'
   if (isLoopbackHost(host)) return 'loopback only, with access control'
-  return secure ? 'with access control, over TLS' : 'with access control, without TLS: put a proxy with TLS in front, or tokens are sent in the clear'
+  return secure
+    ? 'with access control, over TLS'
+    : 'with access control, without TLS: put a proxy with TLS in front, or tokens are sent in the clear'
 }
 
 function refusePublicHost(host: string): void {
@@ -184,7 +196,14 @@ function listen(server: Server, port: number, host: string): Promise<void> {
   return new Promise((resolve, reject) => {
     server.once('error', (cause: NodeJS.ErrnoException) => {
       const why = cause.code === 'EADDRINUSE' ? `port ${port} is in use: choose another, or 0 for any` : cause.message
-      reject(new MillraceError('UNAVAILABLE', `the gateway cannot listen on ${host}:${port}: ${why}`, { host, port, errno: cause.code ?? null }, { cause }))
+      reject(
+        new MillraceError(
+          'UNAVAILABLE',
+          `the gateway cannot listen on ${host}:${port}: ${why}`,
+          { host, port, errno: cause.code ?? null },
+          { cause },
+        ),
+      )
     })
     server.listen(port, host, () => resolve())
   })

@@ -34,7 +34,9 @@ export class StreamChannels {
 
   /** Whether a channel of this name, if there is one, is in the stream. */
   has(channel: string): boolean {
-    return this.named.includes(channel) || (this.#wildcards.some((matches) => matches(channel)) && this.#mayRead(channel))
+    return (
+      this.named.includes(channel) || (this.#wildcards.some((matches) => matches(channel)) && this.#mayRead(channel))
+    )
   }
 
   /** Of the channels that there are, those that a wildcard adds. @throws INVALID_REQUEST when the stream has too many then */
@@ -48,5 +50,9 @@ export class StreamChannels {
 function checkCount(count: number): void {
   if (count <= LIMITS.gatewayStreamChannelsMax) return
   const most = LIMITS.gatewayStreamChannelsMax
-  throw badRequest(400, `an event stream has at most ${most} channels; these are ${count}: name fewer, or open several streams`, { channelsMax: most })
+  throw badRequest(
+    400,
+    `an event stream has at most ${most} channels; these are ${count}: name fewer, or open several streams`,
+    { channelsMax: most },
+  )
 }

@@ -55,9 +55,24 @@ export class EventStreams implements GatewayPart {
       noHead: true,
       parameters: { channel: { ...CHANNEL, description: CHANNELS } },
       query: { from: { ...FROM, description: `${FROM.description} Default: the end.` }, where: WHERE, filter: FILTER },
-      headers: { 'last-event-id': { description: 'The id of the last event that arrived.', schema: { type: 'string' } } },
-      answers: { 200: { description: 'Each event in data, as JSON; its position in id.', content: { 'text/event-stream': { type: 'string' } } } },
-      refuses: ['INVALID_NAME', 'INVALID_PATTERN', 'INVALID_EXPRESSION', 'UNKNOWN_CHANNEL', 'OFFSET_OUT_OF_RANGE', 'BACKPRESSURE', 'CLOSED'],
+      headers: {
+        'last-event-id': { description: 'The id of the last event that arrived.', schema: { type: 'string' } },
+      },
+      answers: {
+        200: {
+          description: 'Each event in data, as JSON; its position in id.',
+          content: { 'text/event-stream': { type: 'string' } },
+        },
+      },
+      refuses: [
+        'INVALID_NAME',
+        'INVALID_PATTERN',
+        'INVALID_EXPRESSION',
+        'UNKNOWN_CHANNEL',
+        'OFFSET_OUT_OF_RANGE',
+        'BACKPRESSURE',
+        'CLOSED',
+      ],
       handle: (request) => this.#answer(request),
     },
   ]
@@ -72,14 +87,25 @@ export class EventStreams implements GatewayPart {
     const from = placeOf('from', request.query['from'] ?? 'end')
     const named = await this.#places(host, channels.named, last, from)
     // A channel that is not in the cursor was created after the client left: it misses nothing of it.
-    const matched = channels.wild ? await this.#matched(host, channels, last, cursor === '' ? from : 'beginning') : new Map<string, From>()
+    const matched = channels.wild
+      ? await this.#matched(host, channels, last, cursor === '' ? from : 'beginning')
+      : new Map<string, From>()
     const feedOf = (channel: string): ChannelFeed => this.#feed(host, channel, request.query, filter)
-    const place = ([channel, at]: [string, From]): StreamPlace => ({ channel, from: at, feed: feedOf(channel), matched: matched.has(channel) })
+    const place = ([channel, at]: [string, From]): StreamPlace => ({
+      channel,
+      from: at,
+      feed: feedOf(channel),
+      matched: matched.has(channel),
+    })
     if (this.#closed) throw closedGateway()
     if (this.#open.size >= this.#limits.streamsMax) {
-      throw new MillraceError('BACKPRESSURE', `${this.#open.size} event streams are open, which is the limit: try again later`, {
-        streamsMax: this.#limits.streamsMax,
-      })
+      throw new MillraceError(
+        'BACKPRESSURE',
+        `${this.#open.size} event streams are open, which is the limit: try again later`,
+        {
+          streamsMax: this.#limits.streamsMax,
+        },
+      )
     }
     const release = request.holdOpen()
     const stream = new EventStream(host, {
@@ -102,7 +128,11 @@ export class EventStreams implements GatewayPart {
     if (channels.wild) this.#wild.add(stream, channels, feedOf)
     stream.begin()
     return new Response(stream.body, {
-      headers: { 'content-type': 'text/event-stream; charset=utf-8', 'cache-control': 'no-store', 'x-accel-buffering': 'no' },
+      headers: {
+        'content-type': 'text/event-stream; charset=utf-8',
+        'cache-control': 'no-store',
+        'x-accel-buffering': 'no',
+      },
     })
   }
 
@@ -111,7 +141,12 @@ export class EventStreams implements GatewayPart {
     for (const stream of this.#open) stream.close()
   }
 
-  #feed(host: BrokerHost, channel: string, { where, filter: expression }: GatewayRequest['query'], filter: TextFilter | null): ChannelFeed {
+  #feed(
+    host: BrokerHost,
+    channel: string,
+    { where, filter: expression }: GatewayRequest['query'],
+    filter: TextFilter | null,
+  ): ChannelFeed {
     const name = JSON.stringify([channel, where, expression])
     let feed = this.#feeds.get(name)
     if (feed === undefined) {
@@ -125,7 +160,12 @@ export class EventStreams implements GatewayPart {
   }
 
   /** Where each channel is read from. `end` becomes an offset now, so that a client that reconnects before its first event misses nothing. */
-  async #places(host: BrokerHost, channels: readonly string[], last: Map<string, number>, from: From): Promise<Map<string, From>> {
+  async #places(
+    host: BrokerHost,
+    channels: readonly string[],
+    last: Map<string, number>,
+    from: From,
+  ): Promise<Map<string, From>> {
     const places = new Map<string, From>()
     for (const channel of channels) {
       const seen = last.get(channel)
@@ -140,11 +180,17 @@ export class EventStreams implements GatewayPart {
   }
 
   /** The same for the channels that a wildcard adds, which may be removed meanwhile. Each has its place in the cursor, unless that is the beginning. */
-  async #matched(host: BrokerHost, channels: StreamChannels, last: Map<string, number>, from: From): Promise<Map<string, From>> {
+  async #matched(
+    host: BrokerHost,
+    channels: StreamChannels,
+    last: Map<string, number>,
+    from: From,
+  ): Promise<Map<string, From>> {
     const places = new Map<string, From>()
     for (const channel of channels.matched((await host.engine.channels()).map(({ name }) => name))) {
       try {
-        if (!last.has(channel) && from !== 'end' && from !== 'beginning') last.set(channel, (await firstOffset(host, channel, from)) - 1)
+        if (!last.has(channel) && from !== 'end' && from !== 'beginning')
+          last.set(channel, (await firstOffset(host, channel, from)) - 1)
         for (const [, place] of await this.#places(host, [channel], last, from)) places.set(channel, place)
       } catch (error) {
         if (!isMillraceError(error, 'UNKNOWN_CHANNEL')) throw error

@@ -16,7 +16,13 @@ export class Upgrades {
   readonly #host: GatewayHost
   readonly #isClosing: () => boolean
 
-  constructor(routes: readonly UpgradeRoute[], guard: OriginGuard, authenticator: Authenticator, host: GatewayHost, isClosing: () => boolean) {
+  constructor(
+    routes: readonly UpgradeRoute[],
+    guard: OriginGuard,
+    authenticator: Authenticator,
+    host: GatewayHost,
+    isClosing: () => boolean,
+  ) {
     this.#routes = new Map(routes.map((route) => [route.path, route]))
     this.#guard = guard
     this.#authenticator = authenticator
@@ -34,7 +40,8 @@ export class Upgrades {
       const caller = callerOf(incoming)
       this.#guard.check(caller)
       const route = this.#routes.get(caller.url.pathname)
-      if (route === undefined) throw badRequest(404, `there is nothing to upgrade to at ${caller.url.pathname.slice(0, 200)}`)
+      if (route === undefined)
+        throw badRequest(404, `there is nothing to upgrade to at ${caller.url.pathname.slice(0, 200)}`)
       if (this.#isClosing()) throw new MillraceError('CLOSED', 'the gateway is closing')
       const principal = await this.#authenticator.authenticate(caller)
       release = this.#host.quota.admit(principal)

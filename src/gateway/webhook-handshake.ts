@@ -48,13 +48,23 @@ export function handshakeRoute(ratePerMinute: number): Route {
     handle: ({ raw, principal }) => {
       const origin = raw.headers.get('webhook-request-origin')
       if (origin === null || !ORIGIN.test(origin)) {
-        throw badRequest(400, 'WebHook-Request-Origin must be the DNS name of the system that asks to send', { header: 'webhook-request-origin' })
+        throw badRequest(400, 'WebHook-Request-Origin must be the DNS name of the system that asks to send', {
+          header: 'webhook-request-origin',
+        })
       }
-      const most = Math.min(ratePerMinute, Math.floor((principal.limits.requestsPerSecond ?? Number.POSITIVE_INFINITY) * 60))
+      const most = Math.min(
+        ratePerMinute,
+        Math.floor((principal.limits.requestsPerSecond ?? Number.POSITIVE_INFINITY) * 60),
+      )
       const asked = rateOf(raw.headers.get('webhook-request-rate'))
-      if (asked === undefined) throw badRequest(400, 'WebHook-Request-Rate must be a whole number of requests a minute', { header: 'webhook-request-rate' })
+      if (asked === undefined)
+        throw badRequest(400, 'WebHook-Request-Rate must be a whole number of requests a minute', {
+          header: 'webhook-request-rate',
+        })
       const granted = String(asked === null ? most : Math.min(asked, most))
-      return new Response(null, { headers: { 'webhook-allowed-origin': origin, 'webhook-allowed-rate': granted, allow: 'OPTIONS, POST' } })
+      return new Response(null, {
+        headers: { 'webhook-allowed-origin': origin, 'webhook-allowed-rate': granted, allow: 'OPTIONS, POST' },
+      })
     },
   }
 }
@@ -91,17 +101,32 @@ export interface Handshake {
  * @throws UNAVAILABLE when it does not answer within 10 s · FORBIDDEN when its address is not to be connected to
  */
 export async function requestHandshake(url: string, options: HandshakeOptions): Promise<Handshake> {
-  const { origin, ratePerMinute, headers = {}, guard, resolver = systemResolver, signal = new AbortController().signal } = options
+  const {
+    origin,
+    ratePerMinute,
+    headers = {},
+    guard,
+    resolver = systemResolver,
+    signal = new AbortController().signal,
+  } = options
   const asked = {
     ...headers,
     'webhook-request-origin': origin,
     ...(ratePerMinute !== undefined && { 'webhook-request-rate': String(ratePerMinute) }),
   }
-  const answer = await guardedRequest({ url, method: 'OPTIONS', headers: asked, body: '', timeoutMs: ANSWER_MS, signal }, guard, resolver)
+  const answer = await guardedRequest(
+    { url, method: 'OPTIONS', headers: asked, body: '', timeoutMs: ANSWER_MS, signal },
+    guard,
+    resolver,
+  )
   const granted = headerOf(answer.headers['webhook-allowed-origin'])
   const rate = rateOf(headerOf(answer.headers['webhook-allowed-rate']))
   const { status } = answer
-  const allowed = status >= 200 && status < 300 && rate !== undefined && (granted === '*' || granted?.toLowerCase() === origin.toLowerCase())
+  const allowed =
+    status >= 200 &&
+    status < 300 &&
+    rate !== undefined &&
+    (granted === '*' || granted?.toLowerCase() === origin.toLowerCase())
   return { allowed, ratePerMinute: rate ?? null, status }
 }
 

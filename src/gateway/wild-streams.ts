@@ -53,7 +53,8 @@ export class WildStreams {
   /** Read what has come from its beginning: the stream misses nothing of it. */
   #take(stream: EventStream, { channels, feedOf }: WildStream, there: readonly string[]): void {
     try {
-      for (const channel of channels.matched(there)) if (!stream.has(channel)) stream.add({ channel, from: 'beginning', feed: feedOf(channel), matched: true })
+      for (const channel of channels.matched(there))
+        if (!stream.has(channel)) stream.add({ channel, from: 'beginning', feed: feedOf(channel), matched: true })
     } catch (error) {
       stream.fail(error)
     }

@@ -55,7 +55,11 @@ export function checkSize({ id, type, text }: EncodedEvent, channel: string, byt
 }
 
 export function itemOf(event: EncodedEvent, { spec, partitions }: ChannelEntry, always = false): AppendItem {
-  return { partition: partitionOf(event, partitions), event, dedupeId: spec.dedupe === null && !always ? null : event.id }
+  return {
+    partition: partitionOf(event, partitions),
+    event,
+    dedupeId: spec.dedupe === null && !always ? null : event.id,
+  }
 }
 
 /** Told where a partition ends now, and, where nothing stands between, with what. */
@@ -143,7 +147,8 @@ class ChannelAppender {
   #send(): void {
     while (this.#queue.length > 0 && this.#unanswered < this.#flightsMax) {
       const together = this.#take()
-      const items = together.length === 1 ? (together[0] as Waiting).items : together.flatMap((waiting) => waiting.items)
+      const items =
+        together.length === 1 ? (together[0] as Waiting).items : together.flatMap((waiting) => waiting.items)
       this.#unanswered++
       const flight = this.#fly(together, items).then(() => {
         this.#flights.delete(flight)

@@ -135,7 +135,11 @@ export class PartitionedDelays implements Delays {
     if (registry.find(SCHEDULE) === undefined) return
     // What was settled in a partition that is lost never happened.
     await flushed().catch(() => undefined)
-    const done = settledIn(fold((await backend.readJournal(journalOf(QUEUE_GROUP, SCHEDULE, 0))).entries).records, QUEUE_GROUP, 0)
+    const done = settledIn(
+      fold((await backend.readJournal(journalOf(QUEUE_GROUP, SCHEDULE, 0))).entries).records,
+      QUEUE_GROUP,
+      0,
+    )
     for (let from = done?.floor ?? 0; ; ) {
       const found = await backend.read(SCHEDULE, 0, from, PAGE)
       for (const { offset, event } of found) {

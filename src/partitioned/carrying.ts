@@ -38,13 +38,18 @@ export class PartitionedCarriage extends ConsumerCarriage<PartitionHome> {
     const entry = await registry.current(channel)
     await flushed()
     if (registry.find(SCHEDULE) === undefined) return { items: [], next: null }
-    const done = settledIn(fold((await backend.readJournal(journalOf(QUEUE_GROUP, SCHEDULE, 0))).entries).records, QUEUE_GROUP, 0)
+    const done = settledIn(
+      fold((await backend.readJournal(journalOf(QUEUE_GROUP, SCHEDULE, 0))).entries).records,
+      QUEUE_GROUP,
+      0,
+    )
     const found = await backend.read(SCHEDULE, 0, Math.max(Number(from ?? 0), done?.floor ?? 0), PAGE)
     const items: CarriedSchedule[] = []
     for (const record of found) {
       if (done?.has(record.offset) === true) continue
       const scheduled = scheduledIn(record.event.text)
-      if (scheduled !== null && isFor(scheduled, entry)) items.push({ event: scheduled.event, dueAtMs: scheduled.dueAtMs ?? 0 })
+      if (scheduled !== null && isFor(scheduled, entry))
+        items.push({ event: scheduled.event, dueAtMs: scheduled.dueAtMs ?? 0 })
     }
     const last = found.at(-1)
     return { items, next: last === undefined ? null : String(last.offset + 1) }
@@ -56,7 +61,11 @@ export class PartitionedCarriage extends ConsumerCarriage<PartitionHome> {
     const windowMs = entry.spec.dedupe?.ageMs ?? 0
     const youngerThan = this.#host.nowMs() - windowMs
     // What is in the window still is known by its id from now on; what is older may have its id twice.
-    const items = events.map((event) => ({ ...itemOf(event, entry), timeMs: event.timeMs, ...(event.timeMs < youngerThan && { dedupeId: null }) }))
+    const items = events.map((event) => ({
+      ...itemOf(event, entry),
+      timeMs: event.timeMs,
+      ...(event.timeMs < youngerThan && { dedupeId: null }),
+    }))
     const appended = await this.#host.append(channel, items)
     const dropped = items.filter((_, at) => appended[at]?.duplicate === true)
     if (dropped.length > 0) {

@@ -38,10 +38,22 @@ function isSpec(spec: unknown): boolean {
   const { kind, types, retain, dedupe, eventBytesMax } = spec
   if (kind !== 'stream' && kind !== 'queue') return false
   if (types !== null && !(Array.isArray(types) && types.every((type) => typeof type === 'string'))) return false
-  if (!isJsonObject(retain) || !['ageMs', 'bytes', 'count'].every((name) => isLimit(retain[name])) || typeof retain['latestByKey'] !== 'boolean') return false
-  if (dedupe !== null && !(isJsonObject(dedupe) && isNumberFrom(dedupe['ageMs'], 0) && isNumberFrom(dedupe['count'], 0))) return false
+  if (
+    !isJsonObject(retain) ||
+    !['ageMs', 'bytes', 'count'].every((name) => isLimit(retain[name])) ||
+    typeof retain['latestByKey'] !== 'boolean'
+  )
+    return false
+  if (
+    dedupe !== null &&
+    !(isJsonObject(dedupe) && isNumberFrom(dedupe['ageMs'], 0) && isNumberFrom(dedupe['count'], 0))
+  )
+    return false
   const { key, schemas } = spec
-  if (!(key === undefined || key === null || key === 'function' || (isJsonObject(key) && typeof key['path'] === 'string'))) return false
+  if (
+    !(key === undefined || key === null || key === 'function' || (isJsonObject(key) && typeof key['path'] === 'string'))
+  )
+    return false
   if (schemas !== undefined && !(isJsonObject(schemas) && Object.values(schemas).every(isJsonObject))) return false
   return isNumberFrom(eventBytesMax, 1)
 }

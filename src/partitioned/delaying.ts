@@ -5,7 +5,16 @@ import type { Instance } from '../delivery/instance.ts'
 import { type Appenders, itemOf } from './appending.ts'
 import type { Appended, AppendItem, ChannelEntry, LogBackend } from './log-backend.ts'
 import type { Registry } from './registry.ts'
-import { cancellation, SCHEDULE, Scheduler, scheduled, scheduledId, schedulerSpec, scheduleSpec, waitingAgain } from './scheduler.ts'
+import {
+  cancellation,
+  SCHEDULE,
+  Scheduler,
+  scheduled,
+  scheduledId,
+  schedulerSpec,
+  scheduleSpec,
+  waitingAgain,
+} from './scheduler.ts'
 import { type Waiting, WaitingIds } from './waiting-ids.ts'
 
 const NONE: ReadonlyMap<string, Known> = new Map()
@@ -14,7 +23,9 @@ const NO_OFFSETS: ReadonlyMap<string, number> = new Map()
 const DUE_MS = 10_000
 
 /** Where the first event with an id is. */
-export type Known = { readonly offset: number; readonly dueAtMs?: undefined } | { readonly offset: null; readonly dueAtMs: number }
+export type Known =
+  | { readonly offset: number; readonly dueAtMs?: undefined }
+  | { readonly offset: null; readonly dueAtMs: number }
 
 type Waits = Known & { readonly duplicate: boolean }
 
@@ -44,7 +55,9 @@ export class Delaying {
     this.#scheduler.catch(() => {
       this.#scheduler = null
     })
-    return this.#host.registry.find(SCHEDULE) === undefined ? this.#scheduler.then((scheduler) => this.#declared(scheduler)) : this.#scheduler
+    return this.#host.registry.find(SCHEDULE) === undefined
+      ? this.#scheduler.then((scheduler) => this.#declared(scheduler))
+      : this.#scheduler
   }
 
   /** The queue is there, or it is made again: it may have been removed. */
@@ -89,7 +102,9 @@ export class Delaying {
   /** Put events into the queue. It may know an id that was not known here: one that another process has put there, or one whose window is over. */
   async #wait(entry: ChannelEntry, events: readonly EncodedEvent[], dueAtMs: number): Promise<Waits[]> {
     const { registry, appenders } = this.#host
-    const items = events.map((event) => this.#item(scheduled(entry, event, dueAtMs), registry.known(SCHEDULE), entry.spec.dedupe !== null))
+    const items = events.map((event) =>
+      this.#item(scheduled(entry, event, dueAtMs), registry.known(SCHEDULE), entry.spec.dedupe !== null),
+    )
     if (items.length === 0) return []
     const appended = await appenders.of(SCHEDULE).append(items, items.length > 1)
     const waits: Waits[] = []
@@ -109,7 +124,13 @@ export class Delaying {
   }
 
   /** An event whose id the queue knows: one with it waits there; or it was cancelled, or is in the channel for so long, that it is new again. */
-  async #again(entry: ChannelEntry, event: EncodedEvent, item: AppendItem, place: number, dueAtMs: number): Promise<Waits> {
+  async #again(
+    entry: ChannelEntry,
+    event: EncodedEvent,
+    item: AppendItem,
+    place: number,
+    dueAtMs: number,
+  ): Promise<Waits> {
     const { appenders } = this.#host
     const { id } = event
     this.#waiting.add(item.event.id, place)
@@ -117,7 +138,9 @@ export class Delaying {
     if (known !== undefined) return { ...known, duplicate: true }
     // By its place, so that of two processes that publish it again at the same time one does.
     const next = place < 0 ? item.event : waitingAgain(item.event, place)
-    const [appended] = await appenders.of(SCHEDULE).append([{ ...item, event: next, dedupeId: place < 0 ? null : next.id }], false)
+    const [appended] = await appenders
+      .of(SCHEDULE)
+      .append([{ ...item, event: next, dedupeId: place < 0 ? null : next.id }], false)
     const { offset, duplicate } = appended as Appended
     if (duplicate && offset > place) return this.#again(entry, event, item, offset, dueAtMs)
     this.#waiting.add(item.event.id, offset)
@@ -126,7 +149,10 @@ export class Delaying {
 
   /** Of these ids those that wait already, or are in the channel. */
   async #known(entry: ChannelEntry, ids: readonly string[]): Promise<ReadonlyMap<string, Known>> {
-    const [waiting, stored] = await Promise.all([this.waiting(entry, ids), this.#host.backend.known(entry.spec.name, ids)])
+    const [waiting, stored] = await Promise.all([
+      this.waiting(entry, ids),
+      this.#host.backend.known(entry.spec.name, ids),
+    ])
     const known = new Map<string, Known>(waiting)
     for (const [id, offset] of stored) known.set(id, { offset })
     return known

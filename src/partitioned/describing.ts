@@ -38,7 +38,11 @@ async function scheduledByChannel({ backend }: DescribedChannels): Promise<Reado
   }
 }
 
-async function describeChannel(entry: ChannelEntry, waiting: ReadonlyMap<string, number>, { backend, rate }: DescribedChannels): Promise<ChannelDescription> {
+async function describeChannel(
+  entry: ChannelEntry,
+  waiting: ReadonlyMap<string, number>,
+  { backend, rate }: DescribedChannels,
+): Promise<ChannelDescription> {
   const { name, kind, types } = entry.spec
   const [{ first, next }, bytes] = await Promise.all([backend.bounds(name, null), backend.bytes(name)])
   return { name, kind, types, first, next, bytes, scheduled: waiting.get(name) ?? 0, rate: rate(name) }

@@ -15,7 +15,11 @@ export interface EmittingHost {
 }
 
 /** @throws EVENT_TOO_LARGE · and what `known` throws of a channel */
-export function checkEmissions(emissions: readonly Emission[], known: (channel: string) => unknown, bytesMax: number): void {
+export function checkEmissions(
+  emissions: readonly Emission[],
+  known: (channel: string) => unknown,
+  bytesMax: number,
+): void {
   for (const { channel, event } of emissions) {
     known(channel)
     checkSize(event, channel, bytesMax)
@@ -39,7 +43,10 @@ export async function sendOn(emissions: readonly Emission[], host: EmittingHost)
     const { channel } = run[0] as Emission
     for (;;) {
       if (host.closed.aborted)
-        throw new MillraceError('CLOSED', 'the broker closed before emissions were published: the next owner of the partition publishes them')
+        throw new MillraceError(
+          'CLOSED',
+          'the broker closed before emissions were published: the next owner of the partition publishes them',
+        )
       try {
         await host.store(channel, run)
         break

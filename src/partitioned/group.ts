@@ -47,10 +47,16 @@ export interface MemberNote {
 /** The note in a text, or null where the text is not one: other clients may write there. */
 export function memberNoteIn(text: string): MemberNote | null {
   const note = jsonObject(text)
-  if (note === null || !['beat', 'leaseMs', 'instances', 'inFlight', 'rate'].every((name) => isNumberFrom(note[name], 0))) return null
+  if (
+    note === null ||
+    !['beat', 'leaseMs', 'instances', 'inFlight', 'rate'].every((name) => isNumberFrom(note[name], 0))
+  )
+    return null
   if (typeof note['idle'] !== 'boolean' || typeof note['paused'] !== 'boolean') return null
   if (note['shapes'] !== undefined && !isJsonObject(note['shapes'])) return null
-  return isTexts(note['channels']) && note['channels'].every(isChannelOrWildcard) && isTexts(note['blocked']) ? (note as unknown as MemberNote) : null
+  return isTexts(note['channels']) && note['channels'].every(isChannelOrWildcard) && isTexts(note['blocked'])
+    ? (note as unknown as MemberNote)
+    : null
 }
 
 function notANote(group: string, member: string): MillraceError {
@@ -85,7 +91,12 @@ export interface GroupHost {
   /** The channels that exist. */
   entries(): readonly ChannelEntry[]
   /** Become the owner and begin. Null when somebody who may live owns it. @throws Fenced */
-  take(group: Group, entry: ChannelEntry, partition: number, mayClaim: (state: JournalState) => boolean): Promise<OwnedPartition | null>
+  take(
+    group: Group,
+    entry: ChannelEntry,
+    partition: number,
+    mayClaim: (state: JournalState) => boolean,
+  ): Promise<OwnedPartition | null>
   /** Which consumers are paused as a whole. */
   readonly pauses: Pauses
   alarm(error: unknown): void
@@ -170,7 +181,9 @@ export class Group {
   /** Whether members that name these channels and wildcards work on a channel in this group. */
   takes(channel: string, patterns: readonly string[] = this.#channels()): boolean {
     if (this.#queue !== null && this.#queue !== channel) return false
-    return patterns.some((pattern) => (isWildcard(pattern) ? !channel.startsWith('~') && compileWildcard(pattern)(channel) : pattern === channel))
+    return patterns.some((pattern) =>
+      isWildcard(pattern) ? !channel.startsWith('~') && compileWildcard(pattern)(channel) : pattern === channel,
+    )
   }
 
   #channels(): string[] {
@@ -222,10 +235,15 @@ export class Group {
       instances: instances.length,
       inFlight: instances.reduce((sum, instance) => sum + instance.held.size, 0),
       paused: instances.every((instance) => instance.idle),
-      blocked: [...this.#blockades].filter(([, blockade]) => blockade.standsWithout(ELSEWHERE)).map(([channel]) => channel),
+      blocked: [...this.#blockades]
+        .filter(([, blockade]) => blockade.standsWithout(ELSEWHERE))
+        .map(([channel]) => channel),
       shapes: Object.fromEntries(instances.map(({ spec, shape }) => [spec.name, shape])),
       lanes: true,
-      rate: [...this.owned.values()].reduce((sum, { cursor }) => sum + cursor.progress.meter.rate(this.#host.clock.elapsed()), 0),
+      rate: [...this.owned.values()].reduce(
+        (sum, { cursor }) => sum + cursor.progress.meter.rate(this.#host.clock.elapsed()),
+        0,
+      ),
     }
     this.#member = true
     this.#endWatch ??= every(this.#host.clock, UNHEARD_MS_MIN / 4, () => this.#giveUp())
@@ -253,7 +271,9 @@ export class Group {
     this.#compared = here
     for (const consumer of here) {
       const own = [...this.instances].filter(({ spec }) => spec.name === consumer).map(({ shape }) => shape)
-      const theirs = others.flatMap((shapes) => (Object.hasOwn(shapes, consumer) ? (shapeIn(shapes[consumer]) ?? []) : []))
+      const theirs = others.flatMap((shapes) =>
+        Object.hasOwn(shapes, consumer) ? (shapeIn(shapes[consumer]) ?? []) : [],
+      )
       this.#host.compare(consumer, [...own, ...theirs], this.id)
     }
   }
@@ -275,7 +295,8 @@ export class Group {
     const alive = new Map<string, MemberNote>()
     for (const [member, { note }] of seen) if (this.lives(member) !== false) alive.set(member, note)
     const orders = said.get(ORDERS) ?? NO_ORDERS
-    if (orders !== this.#orders && this.#orders !== null && orders !== NO_ORDERS) await Promise.all([this.#verify(), this.#host.pauses.look()])
+    if (orders !== this.#orders && this.#orders !== null && orders !== NO_ORDERS)
+      await Promise.all([this.#verify(), this.#host.pauses.look()])
     this.#orders = orders
     return alive
   }
@@ -322,12 +343,18 @@ export class Group {
     const partitions = this.#inherited.splice(0)
     if (partitions.length === 0) return
     const message = 'a member of the consumer has ended: this process has taken over its partitions'
-    this.#host.notice(message, { consumer: this.id, partitions: partitions.length, some: partitions.slice(0, 10).join(',') })
+    this.#host.notice(message, {
+      consumer: this.id,
+      partitions: partitions.length,
+      some: partitions.slice(0, 10).join(','),
+    })
   }
 
   /** Work on a lane of ours: its partitions begin when all of them are ours. */
   async #work(parts: Lane['parts'], alive: ReadonlyMap<string, MemberNote>): Promise<void> {
-    await Promise.all(parts.filter(({ journal }) => !this.owned.has(journal)).map((part) => this.#claim(part, alive, true)))
+    await Promise.all(
+      parts.filter(({ journal }) => !this.owned.has(journal)).map((part) => this.#claim(part, alive, true)),
+    )
     const owned = parts.flatMap(({ journal }) => this.owned.get(journal) ?? [])
     const whole = owned.length === parts.length && (owned.every(({ begun }) => begun) || (await areOurs(owned)))
     for (const each of owned) if (whole || each.begun) each.keep(this.instances)
@@ -336,7 +363,10 @@ export class Group {
   /** A lane is another's. */
   async #leaveTo(parts: Lane['parts'], alive: ReadonlyMap<string, MemberNote>): Promise<void> {
     this.#giveBack(parts.flatMap(({ journal }) => this.owned.get(journal) ?? []))
-    if (this.instances.size > 0) await Promise.all(parts.filter(({ journal }) => !this.owned.has(journal)).map((part) => this.#claim(part, alive, false)))
+    if (this.instances.size > 0)
+      await Promise.all(
+        parts.filter(({ journal }) => !this.owned.has(journal)).map((part) => this.#claim(part, alive, false)),
+      )
   }
 
   async #claim({ entry, partition }: LanePart, alive: ReadonlyMap<string, MemberNote>, mine: boolean): Promise<void> {
@@ -363,7 +393,10 @@ export class Group {
 
   /** Give back partitions, together: none is another's while an event of one of them is in hands. */
   #giveBack(lane: readonly OwnedPartition[]): void {
-    for (const owned of lane) void owned.release(lane).catch((error: unknown) => (error instanceof Fenced ? undefined : this.#host.alarm(error)))
+    for (const owned of lane)
+      void owned
+        .release(lane)
+        .catch((error: unknown) => (error instanceof Fenced ? undefined : this.#host.alarm(error)))
   }
 
   /** An instance is gone. With the last one the partitions go back, and the others are told. */
@@ -375,7 +408,9 @@ export class Group {
 
   /** After the looks that were asked for; whoever joins meanwhile has its first look after this. */
   #leave(): Promise<void> {
-    const leaving = this.#ticking.then(() => (this.instances.size === 0 || this.#closed ? this.#giveAllBack() : undefined))
+    const leaving = this.#ticking.then(() =>
+      this.instances.size === 0 || this.#closed ? this.#giveAllBack() : undefined,
+    )
     this.#ticking = leaving.catch(() => undefined)
     return leaving
   }

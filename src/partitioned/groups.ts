@@ -28,7 +28,8 @@ export class Groups {
       if (group === null) continue
       groups.add(group)
       const begin = beginKey(group, entry.spec.name)
-      if (!this.#begins.has(begin)) this.#begins.set(begin, entry.spec.kind === 'queue' ? { at: 'beginning' } : spec.from)
+      if (!this.#begins.has(begin))
+        this.#begins.set(begin, entry.spec.kind === 'queue' ? { at: 'beginning' } : spec.from)
     }
     if (spec.channels.some((name) => isWildcard(name))) groups.add(this.#group(spec.name, spec.name))
     for (const group of groups) group.instances.add(instance)
@@ -84,7 +85,8 @@ export class Groups {
   }
 
   ownedBy(cursor: unknown): OwnedPartition | undefined {
-    for (const group of this.byId.values()) for (const owned of group.owned.values()) if (owned.cursor === cursor) return owned
+    for (const group of this.byId.values())
+      for (const owned of group.owned.values()) if (owned.cursor === cursor) return owned
     return undefined
   }
 
@@ -101,7 +103,10 @@ export class Groups {
     const results = await Promise.allSettled(owned.map(({ ownership }) => ownership.flushed()))
     const failed = results.find((result) => result.status === 'rejected')
     if (failed !== undefined)
-      throw new MillraceError('LEASE_LOST', 'a partition was lost to another process before everything that was settled in it was durable')
+      throw new MillraceError(
+        'LEASE_LOST',
+        'a partition was lost to another process before everything that was settled in it was durable',
+      )
   }
 
   async close(): Promise<void> {

@@ -90,7 +90,9 @@ export class PartitionedHomes implements CarriedHomes<PartitionHome> {
     const journals = await this.#host.backend.journals(group === null ? '' : `${group}/`)
     return journals.flatMap((journal) => {
       const named = journalIn(journal, (channel) => entries.get(channel))
-      return named !== null && (named.group === QUEUE_GROUP) === (named.entry.spec.kind === 'queue') ? homeOf(named.group, named.entry, named.partition) : []
+      return named !== null && (named.group === QUEUE_GROUP) === (named.entry.spec.kind === 'queue')
+        ? homeOf(named.group, named.entry, named.partition)
+        : []
     })
   }
 
@@ -103,7 +105,8 @@ export class PartitionedHomes implements CarriedHomes<PartitionHome> {
     const { backend } = this.#host
     const { group, logId, channel } = home
     const owned = this.#owned(home)
-    const { records, unsent } = owned === null ? await this.#folded(home) : { records: owned.ownership.records, unsent: owned.ownership.unsent }
+    const { records, unsent } =
+      owned === null ? await this.#folded(home) : { records: owned.ownership.records, unsent: owned.ownership.unsent }
     return {
       records,
       letters: lettersOf(backend, group, channel.name, logId, (key) => records.get(key)),
@@ -111,7 +114,8 @@ export class PartitionedHomes implements CarriedHomes<PartitionHome> {
       workers: group === QUEUE_GROUP ? this.#workers(home, records) : [],
       unsent,
       pending: (from) => backend.pendingFrom(channel.name, logId, from),
-      storedAtMs: async (from) => (await backend.read(channel.name, logId, from, { count: 1, bytes: 1 }))[0]?.timeMs ?? null,
+      storedAtMs: async (from) =>
+        (await backend.read(channel.name, logId, from, { count: 1, bytes: 1 }))[0]?.timeMs ?? null,
     }
   }
 
@@ -135,7 +139,11 @@ export class PartitionedHomes implements CarriedHomes<PartitionHome> {
 
   async change(home: PartitionHome, change: (open: OpenHome) => Promise<void>): Promise<void> {
     await this.within(home, async ({ cursor, ownership }) => {
-      await change({ cursor, flushed: () => ownership.flushed(), forgetWorker: (consumer) => ownership.write(`w/${consumer}`, null) })
+      await change({
+        cursor,
+        flushed: () => ownership.flushed(),
+        forgetWorker: (consumer) => ownership.write(`w/${consumer}`, null),
+      })
       this.#host.groups.get(home.groupId)?.pump(home.channel.name)
     })
   }
@@ -235,10 +243,17 @@ export class PartitionedHomes implements CarriedHomes<PartitionHome> {
     }
   }
 
-  async put({ journal, groupId, group, channel, logId }: PartitionHome, change: (open: OpenRecords) => void): Promise<boolean> {
+  async put(
+    { journal, groupId, group, channel, logId }: PartitionHome,
+    change: (open: OpenRecords) => void,
+  ): Promise<boolean> {
     const { backend, own } = this.#host
     const members = await backend.members(groupId)
-    const ownership = await Ownership.claim(journal, own, ({ owner, released }) => owner === null || released || !members.has(owner))
+    const ownership = await Ownership.claim(
+      journal,
+      own,
+      ({ owner, released }) => owner === null || released || !members.has(owner),
+    )
     if (ownership === null) return false
     const shelf = new LetterShelf(this.#host.shelf, ownership, group, channel.name, logId)
     change({
@@ -311,5 +326,9 @@ export class PartitionedHomes implements CarriedHomes<PartitionHome> {
 }
 
 function contended({ channel: { name } }: PartitionHome): MillraceError {
-  return new MillraceError('UNAVAILABLE', `other processes took channel "${name}" each time before the change was stored: try again`, { channel: name })
+  return new MillraceError(
+    'UNAVAILABLE',
+    `other processes took channel "${name}" each time before the change was stored: try again`,
+    { channel: name },
+  )
 }

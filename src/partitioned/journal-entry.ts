@@ -66,7 +66,13 @@ export function entryIn(bytes: Uint8Array): JournalEntry | null {
   if (entry === null || typeof entry['owner'] !== 'string' || !isNumberFrom(entry['number'], 0)) return null
   const { kind, records = {}, emissions = [], sent = 0, emitted = 0 } = entry
   if (kind !== 'claim' && kind !== 'commit' && kind !== 'release') return null
-  if (!isJsonObject(records) || !Object.values(records).every(isRecord) || !isNumberFrom(sent, 0) || !isNumberFrom(emitted, 0)) return null
+  if (
+    !isJsonObject(records) ||
+    !Object.values(records).every(isRecord) ||
+    !isNumberFrom(sent, 0) ||
+    !isNumberFrom(emitted, 0)
+  )
+    return null
   return Array.isArray(emissions) && emissions.every(isEmission) ? (entry as unknown as JournalEntry) : null
 }
 
@@ -77,7 +83,12 @@ function isRecord(value: unknown): boolean {
 function isEmission(value: unknown): boolean {
   if (!isJsonObject(value) || typeof value['channel'] !== 'string' || !isJsonObject(value['event'])) return false
   const { id, type, key, text } = value['event']
-  return typeof id === 'string' && typeof type === 'string' && typeof text === 'string' && (key === null || typeof key === 'string')
+  return (
+    typeof id === 'string' &&
+    typeof type === 'string' &&
+    typeof text === 'string' &&
+    (key === null || typeof key === 'string')
+  )
 }
 
 export function fold(entries: readonly Uint8Array[]): JournalState {

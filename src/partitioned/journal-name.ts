@@ -12,5 +12,7 @@ export function journalIn(
 ): { readonly group: string; readonly entry: ChannelEntry; readonly partition: number } | null {
   const [group = '', channel = '', partition = ''] = id.split('/')
   const entry = entryOf(channel)
-  return entry === undefined || !/^\d+$/.test(partition) || Number(partition) >= entry.partitions ? null : { group, entry, partition: Number(partition) }
+  return entry === undefined || !/^\d+$/.test(partition) || Number(partition) >= entry.partitions
+    ? null
+    : { group, entry, partition: Number(partition) }
 }

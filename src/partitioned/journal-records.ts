@@ -97,7 +97,8 @@ export class JournalRecords {
   /** All records. */
   *[Symbol.iterator](): Generator<readonly [key: string, value: Uint8Array]> {
     yield* this.#byKey
-    for (const [prefix, table] of this.#letters) for (const [offset, value] of table.range(0)) yield [keyOf(prefix, offset), bytesOf(value)]
+    for (const [prefix, table] of this.#letters)
+      for (const [offset, value] of table.range(0)) yield [keyOf(prefix, offset), bytesOf(value)]
   }
 
   /** Records whose keys are between two texts, in order. */

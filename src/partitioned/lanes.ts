@@ -44,7 +44,8 @@ const SEVERAL = { name: '*' }
 export function lanesOf(group: string, entries: readonly ChannelEntry[], members: readonly LaneMember[]): Lane[] {
   const taken = entries.filter(({ spec }) => members.some((member) => member.takes(spec.name)))
   const others = entries.filter((entry) => !taken.includes(entry))
-  const together = members.every(({ lanes }) => lanes) && members.some((member) => taken.every(({ spec }) => member.takes(spec.name)))
+  const together =
+    members.every(({ lanes }) => lanes) && members.some((member) => taken.every(({ spec }) => member.takes(spec.name)))
   const sets = together ? [taken, ...alone(others)] : alone(entries)
   return sets.flatMap((channels) => lanesOver(group, channels, members))
 }
@@ -57,7 +58,9 @@ function lanesOver(group: string, channels: readonly ChannelEntry[], members: re
   const [first, ...more] = channels
   if (first === undefined) return []
   const lanes = more.reduce((divisor, { partitions }) => commonDivisor(divisor, partitions), first.partitions)
-  const takers = members.filter((member) => channels.every(({ spec }) => member.takes(spec.name))).map(({ name }) => name)
+  const takers = members
+    .filter((member) => channels.every(({ spec }) => member.takes(spec.name)))
+    .map(({ name }) => name)
   const owners = sharedOut(group, { spec: more.length === 0 ? first.spec : SEVERAL, partitions: lanes }, takers)
   const parts = Array.from({ length: lanes }, (): LanePart[] => [])
   for (const entry of channels) {

@@ -19,13 +19,25 @@ export function lentBy(records: RecordReader, group: string, partition: number):
 }
 
 /** What the claim of one who takes the partition for a moment writes of the hands of its owner. */
-export function lentFrom(heldBy: string, records: RecordReader, group: string, partition: number): readonly RecordChange[] {
+export function lentFrom(
+  heldBy: string,
+  records: RecordReader,
+  group: string,
+  partition: number,
+): readonly RecordChange[] {
   const record = recordIn(records, group, partition)
-  return record === null || record.heldBy !== undefined ? [] : [[consumerKeys.inFlight(group, partition), toJson({ ...record, heldBy })]]
+  return record === null || record.heldBy !== undefined
+    ? []
+    : [[consumerKeys.inFlight(group, partition), toJson({ ...record, heldBy })]]
 }
 
 /** What is in the hands of one that lives has not killed it: it has used no attempt. Of one that died it has. Where neither is known (null), it stays open. */
-export function settleLent(ownership: Ownership, group: string, partition: number, lives: (member: string) => boolean | null): void {
+export function settleLent(
+  ownership: Ownership,
+  group: string,
+  partition: number,
+  lives: (member: string) => boolean | null,
+): void {
   const record = recordIn(ownership, group, partition)
   if (record?.heldBy === undefined) return
   const { heldBy, ...own } = record

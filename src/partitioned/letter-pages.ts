@@ -42,13 +42,19 @@ export function letterEvents(offset: number, json: string, bytesMax: number): En
   // A character is at most three bytes, and each that must be escaped was escaped before.
   const chars = Math.floor(bytesMax / 4)
   const pieces: EncodedEvent[] = []
-  for (let at = 0; at < json.length; at += chars) pieces.push(letterEvent(JSON.stringify({ offset, piece: json.slice(at, at + chars) })))
+  for (let at = 0; at < json.length; at += chars)
+    pieces.push(letterEvent(JSON.stringify({ offset, piece: json.slice(at, at + chars) })))
   return pieces
 }
 
 function letterEvent(data: string): EncodedEvent {
   const id = randomUUID()
-  return { id, type: TYPE, key: null, text: `{"specversion":"1.0","id":"${id}","source":"/millrace","type":"${TYPE}","data":${data}}` }
+  return {
+    id,
+    type: TYPE,
+    key: null,
+    text: `{"specversion":"1.0","id":"${id}","source":"/millrace","type":"${TYPE}","data":${data}}`,
+  }
 }
 
 /** The stored letter in a record, or null where the record is not Millrace's: other clients may write there. */
@@ -100,7 +106,13 @@ export class LetterPages {
 }
 
 /** The letters of a partition that somebody else owns, to look at: those that have gone meanwhile are left out. */
-export function lettersOf(backend: LogBackend, group: string, channel: string, partition: number, get: (key: string) => Uint8Array | undefined): LetterReader {
+export function lettersOf(
+  backend: LogBackend,
+  group: string,
+  channel: string,
+  partition: number,
+  get: (key: string) => Uint8Array | undefined,
+): LetterReader {
   return {
     crowded: false,
     fetch: async () => true,

@@ -49,7 +49,8 @@ export function shelfHost(
     backend,
     clock,
     append: async (letters, of, items) => {
-      if (registry.find(letters) === undefined) await registry.declare(letterSpec(letters), registry.known(of).partitions)
+      if (registry.find(letters) === undefined)
+        await registry.declare(letterSpec(letters), registry.known(of).partitions)
       return appenders.of(letters).append(items, false)
     },
     alarm,
@@ -198,8 +199,12 @@ export class LetterShelf implements LetterReader, Aside {
   async store(): Promise<RecordChange[]> {
     const letters = [...this.#waiting]
     const max = this.#host.backend.limits.entryBytes
-    const events = letters.map(([offset, { dead }]) => letterEvents(offset, Buffer.from(dead.buffer, dead.byteOffset, dead.byteLength).toString(), max))
-    const places = await this.#append(events.flat().map((event) => ({ partition: this.#partition, event, dedupeId: null })))
+    const events = letters.map(([offset, { dead }]) =>
+      letterEvents(offset, Buffer.from(dead.buffer, dead.byteOffset, dead.byteLength).toString(), max),
+    )
+    const places = await this.#append(
+      events.flat().map((event) => ({ partition: this.#partition, event, dedupeId: null })),
+    )
     const changes: RecordChange[] = []
     for (const [at, [offset, letter]] of letters.entries()) {
       const its = places.splice(0, events[at]?.length)
@@ -246,7 +251,9 @@ export class LetterShelf implements LetterReader, Aside {
       if (this.get(this.#deadKey(offset)) !== undefined) return true
       if (place === null) return false
       try {
-        if (typeof place === 'number') for (const [at, letter] of await this.#pages.from(place)) this.#offer(at, letter.offset, letter.letter ?? null)
+        if (typeof place === 'number')
+          for (const [at, letter] of await this.#pages.from(place))
+            this.#offer(at, letter.offset, letter.letter ?? null)
         else this.#keep(offset, await this.#pages.letter(place))
         if (this.#cache.has(offset)) return true
         await this.#ownership.verify()
@@ -262,7 +269,8 @@ export class LetterShelf implements LetterReader, Aside {
 
   /** What was read ahead is kept if it is still what the journal points to. */
   #offer(place: number, offset: number, letter: DeadRecord | null): void {
-    if (!this.#waiting.has(offset) && !this.#cache.has(offset) && this.#place(offset) === place) this.#keep(offset, letter)
+    if (!this.#waiting.has(offset) && !this.#cache.has(offset) && this.#place(offset) === place)
+      this.#keep(offset, letter)
   }
 
   #keep(offset: number, letter: DeadRecord | null): void {
@@ -295,7 +303,11 @@ export class LetterShelf implements LetterReader, Aside {
     const first = this.#first()
     if (first > 0) await this.#host.backend.trim(this.#channel, this.#partition, first)
     const table = this.#ownership.letters(this.#deadKey(0))
-    if (table.size > 0 && (await this.#host.backend.pendingFrom(this.#channel, this.#partition, first)) > 2 * table.size + GARBAGE_MAX) await this.#move()
+    if (
+      table.size > 0 &&
+      (await this.#host.backend.pendingFrom(this.#channel, this.#partition, first)) > 2 * table.size + GARBAGE_MAX
+    )
+      await this.#move()
   }
 
   /** The lowest place of a letter. */

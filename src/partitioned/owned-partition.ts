@@ -9,7 +9,10 @@ import type { Ownership } from './ownership.ts'
 import type { PartitionLog } from './partition-log.ts'
 
 /** What of a cursor's host the engine shares among all cursors. */
-export type SharedHost = Pick<CursorHost, 'nowMs' | 'elapsedMs' | 'after' | 'at' | 'alone' | 'aloneDone' | 'alarm' | 'blockade'>
+export type SharedHost = Pick<
+  CursorHost,
+  'nowMs' | 'elapsedMs' | 'after' | 'at' | 'alone' | 'aloneDone' | 'alarm' | 'blockade'
+>
 
 /** Between two looks at what is in hands still. */
 const STOP_MS = 5
@@ -28,7 +31,14 @@ export class OwnedPartition {
   #stopping: Promise<void> | null = null
   #releasing: Promise<void> | null = null
 
-  private constructor(group: string, ownership: Ownership, log: PartitionLog, shared: SharedHost, shelf: ShelfHost, gone: (owned: OwnedPartition) => void) {
+  private constructor(
+    group: string,
+    ownership: Ownership,
+    log: PartitionLog,
+    shared: SharedHost,
+    shelf: ShelfHost,
+    gone: (owned: OwnedPartition) => void,
+  ) {
     this.journal = ownership.journal
     this.channel = log.name
     this.partition = log.id
@@ -86,13 +96,15 @@ export class OwnedPartition {
     this.#begun = true
     const { takers } = this.cursor
     this.noteWorkers(instances)
-    for (const instance of instances) if (!instance.closing && !takers.instances.includes(instance)) this.cursor.attach(instance)
+    for (const instance of instances)
+      if (!instance.closing && !takers.instances.includes(instance)) this.cursor.attach(instance)
   }
 
   /** Consumers that have worked on a queue are known by their records in it. */
   noteWorkers(instances: ReadonlySet<Instance>): void {
     if (this.log.spec.kind !== 'queue') return
-    for (const { spec } of instances) if (this.ownership.get(`w/${spec.name}`) === undefined) this.ownership.write(`w/${spec.name}`, Buffer.from('{}'))
+    for (const { spec } of instances)
+      if (this.ownership.get(`w/${spec.name}`) === undefined) this.ownership.write(`w/${spec.name}`, Buffer.from('{}'))
   }
 
   /** Give nothing more. Resolves when nothing is in hands any more. */
@@ -104,7 +116,10 @@ export class OwnedPartition {
   async #stopped(): Promise<void> {
     const instances = [...this.cursor.takers.instances]
     for (const instance of instances) this.cursor.detach(instance)
-    while (!this.ownership.over && instances.some((instance) => [...instance.held].some((delivery) => delivery.cursor === this.cursor))) {
+    while (
+      !this.ownership.over &&
+      instances.some((instance) => [...instance.held].some((delivery) => delivery.cursor === this.cursor))
+    ) {
       await pause(this.#shared, STOP_MS)
     }
   }

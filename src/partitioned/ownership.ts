@@ -315,14 +315,22 @@ export class Ownership {
     const sent = this.#markSent ? { sent: this.#sent } : {}
     this.#markSent = false
     this.#underWay = emissions.length
-    await this.#append({ kind: 'commit', ...(records !== undefined && { records }), ...(emissions.length > 0 && { emissions }), ...sent })
+    await this.#append({
+      kind: 'commit',
+      ...(records !== undefined && { records }),
+      ...(emissions.length > 0 && { emissions }),
+      ...sent,
+    })
     this.#underWay = 0
     if (emissions.length > 0) {
       this.#state.outbox.push(...emissions)
       this.#state.emitted += emissions.length
       this.#send()
     }
-    if (this.#entries > Math.max(SNAPSHOT_ENTRIES, this.#snapshotBytes / ENTRY_BYTES) || this.#bytes > Math.max(SNAPSHOT_BYTES, this.#snapshotBytes))
+    if (
+      this.#entries > Math.max(SNAPSHOT_ENTRIES, this.#snapshotBytes / ENTRY_BYTES) ||
+      this.#bytes > Math.max(SNAPSHOT_BYTES, this.#snapshotBytes)
+    )
       await this.#snapshot()
   }
 
@@ -335,7 +343,9 @@ export class Ownership {
   /** All records anew, in as many entries as they need; then what came before may go. */
   async #snapshot(): Promise<void> {
     const max = this.#host.backend.limits.entryBytes / 2
-    const parts: { records: Record<string, string | { readonly bytes: string } | null>; emissions: Emission[] }[] = [{ records: {}, emissions: [] }]
+    const parts: { records: Record<string, string | { readonly bytes: string } | null>; emissions: Emission[] }[] = [
+      { records: {}, emissions: [] },
+    ]
     let bytes = 0
     const room = (size: number): (typeof parts)[number] => {
       if (bytes + size > max) parts.push({ records: {}, emissions: [] })

@@ -19,7 +19,8 @@ export function murmur2(bytes: Uint8Array): number {
   const whole = length & ~3
   let hash = SEED ^ length
   for (let at = 0; at < whole; at += 4) {
-    let four = byteAt(bytes, at) | (byteAt(bytes, at + 1) << 8) | (byteAt(bytes, at + 2) << 16) | (byteAt(bytes, at + 3) << 24)
+    let four =
+      byteAt(bytes, at) | (byteAt(bytes, at + 1) << 8) | (byteAt(bytes, at + 2) << 16) | (byteAt(bytes, at + 3) << 24)
     four = Math.imul(four, MIX)
     four ^= four >>> 24
     hash = Math.imul(hash, MIX) ^ Math.imul(four, MIX)

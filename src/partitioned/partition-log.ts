@@ -31,7 +31,8 @@ class SparseBlock implements EventBlock {
   /** The place of the first record at or after an offset. */
   #find(offset: number): number {
     const records = this.#records
-    const isBefore = (place: number): boolean => place < records.length && (records[place] as StoredRecord).offset < offset
+    const isBefore = (place: number): boolean =>
+      place < records.length && (records[place] as StoredRecord).offset < offset
     let low = this.#near
     if (low > 0 && !isBefore(low - 1)) low = 0
     else if (isBefore(low)) low++

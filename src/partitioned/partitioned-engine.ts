@@ -15,7 +15,17 @@ import type { Capabilities } from '../broker/capabilities.ts'
 import type { Carriage } from '../broker/carriage.ts'
 import type { Consumers } from '../broker/consumers.ts'
 import type { BrokerDescription } from '../broker/description.ts'
-import type { Bounds, ConsumerSpec, DeliverySink, EncodedEvent, Engine, EngineReadOptions, Receipt, StoredText, Subscription } from '../broker/engine.ts'
+import type {
+  Bounds,
+  ConsumerSpec,
+  DeliverySink,
+  EncodedEvent,
+  Engine,
+  EngineReadOptions,
+  Receipt,
+  StoredText,
+  Subscription,
+} from '../broker/engine.ts'
 import type { ChannelSpec } from '../channel/channel.ts'
 import { Agreement } from '../delivery/agreement.ts'
 import { KeyTables } from '../delivery/consumer-keys.ts'
@@ -99,9 +109,14 @@ export class PartitionedEngine implements Engine {
     this.#agreement = new Agreement(this.alarms)
     this.#due = new DueQueue(this.clock)
     this.#pauses = new Pauses(this.#backend)
-    this.#suspects = new SuspectQueue((cursor) => this.#groups.ownedBy(cursor)?.ownership.flushed() ?? Promise.reject(new Fenced('')), this.clock)
+    this.#suspects = new SuspectQueue(
+      (cursor) => this.#groups.ownedBy(cursor)?.ownership.flushed() ?? Promise.reject(new Fenced('')),
+      this.clock,
+    )
     this.#leases = new LeaseWatch(this.clock, this.#instances)
-    this.#registry = new Registry(this.#backend, this.clock, options.partitions ?? PARTITIONS_DEFAULT, (added, gone) => this.#channelsChanged(added, gone))
+    this.#registry = new Registry(this.#backend, this.clock, options.partitions ?? PARTITIONS_DEFAULT, (added, gone) =>
+      this.#channelsChanged(added, gone),
+    )
     this.#shared = {
       nowMs: () => this.clock.now(),
       elapsedMs: () => this.clock.elapsed(),
@@ -136,10 +151,23 @@ export class PartitionedEngine implements Engine {
       ...{ backend: this.#backend, registry: this.#registry, appenders: this.#appenders, clock: this.clock, subscribe },
       alarm: (error) => this.#alarm(error),
     })
-    this.#shelf = shelfHost(this.#backend, this.clock, this.#registry, this.#appenders, (error) => this.#alarm(error), this.#failures)
+    this.#shelf = shelfHost(
+      this.#backend,
+      this.clock,
+      this.#registry,
+      this.#appenders,
+      (error) => this.#alarm(error),
+      this.#failures,
+    )
     const flushed = (): Promise<void> => this.#groups.flushed()
     this.#homes = new PartitionedHomes({
-      ...{ backend: this.#backend, registry: this.#registry, groups: this.#groups.byId, instances: this.#instances, pauses: this.#pauses },
+      ...{
+        backend: this.#backend,
+        registry: this.#registry,
+        groups: this.#groups.byId,
+        instances: this.#instances,
+        pauses: this.#pauses,
+      },
       ...{ clock: this.clock, shared: this.#shared, own, shelf: this.#shelf, open: () => this.#open() },
       log: (entry, partition) => new PartitionLog(this.#backend, entry.spec, partition, nowMs),
     })
@@ -156,7 +184,10 @@ export class PartitionedEngine implements Engine {
 
   static async open(options: PartitionedEngineOptions): Promise<PartitionedEngine> {
     const engine = new PartitionedEngine(options)
-    options.backend.listen?.({ alarm: (code, message) => engine.#raise(code, message), cleared: (code) => engine.alarms.end(code) })
+    options.backend.listen?.({
+      alarm: (code, message) => engine.#raise(code, message),
+      cleared: (code) => engine.alarms.end(code),
+    })
     try {
       await engine.#registry.look()
     } catch (error) {
@@ -172,7 +203,8 @@ export class PartitionedEngine implements Engine {
     return {
       clock: this.clock,
       keys: new KeyTables(),
-      checkEmissions: (emissions) => checkEmissions(emissions, (channel) => this.#registry.known(channel), this.#backend.limits.entryBytes),
+      checkEmissions: (emissions) =>
+        checkEmissions(emissions, (channel) => this.#registry.known(channel), this.#backend.limits.entryBytes),
       emit: (emissions, cursor) => this.#groups.ownedBy(cursor)?.ownership.emit(emissions),
       flushed: (instance) => this.#groups.settled(instance),
       closed: (instance) => {
@@ -193,7 +225,10 @@ export class PartitionedEngine implements Engine {
   }
 
   #alarm(error: unknown): void {
-    this.#raise(error instanceof MillraceError ? error.code : 'STORE_FAILED', error instanceof Error ? error.message : String(error))
+    this.#raise(
+      error instanceof MillraceError ? error.code : 'STORE_FAILED',
+      error instanceof Error ? error.message : String(error),
+    )
   }
 
   #raise(code: string, message: string): void {
@@ -240,7 +275,12 @@ export class PartitionedEngine implements Engine {
     const { incarnation } = await this.#registry.current(channel)
     // A read that ends by itself leaves nothing behind on the signal that lives as long as the engine.
     const signal = options.follow ? AbortSignal.any([options.signal, this.#closed.signal]) : options.signal
-    yield* readChannel(this.#backend, channel, { ...options, signal }, () => this.#registry.find(channel)?.incarnation !== incarnation)
+    yield* readChannel(
+      this.#backend,
+      channel,
+      { ...options, signal },
+      () => this.#registry.find(channel)?.incarnation !== incarnation,
+    )
   }
 
   async subscribe(spec: ConsumerSpec, sink: DeliverySink): Promise<Subscription> {
@@ -261,7 +301,12 @@ export class PartitionedEngine implements Engine {
     return instance
   }
 
-  async #take(group: Group, entry: ChannelEntry, partition: number, mayClaim: Parameters<GroupHost['take']>[3]): Promise<OwnedPartition | null> {
+  async #take(
+    group: Group,
+    entry: ChannelEntry,
+    partition: number,
+    mayClaim: Parameters<GroupHost['take']>[3],
+  ): Promise<OwnedPartition | null> {
     const host = this.#ownershipHost(group)
     const ownership = await Ownership.claim(group.journal(entry.spec.name, partition), host, mayClaim)
     if (ownership === null) return null
@@ -331,7 +376,11 @@ export class PartitionedEngine implements Engine {
     this.#open()
     await this.#homes.look()
     const [channels, consumers] = await Promise.all([
-      describeChannels({ backend: this.#backend, entries: this.#registry.shown, rate: (channel) => this.#appenders.rate(channel) }),
+      describeChannels({
+        backend: this.#backend,
+        entries: this.#registry.shown,
+        rate: (channel) => this.#appenders.rate(channel),
+      }),
       describeConsumers(this.#homes),
     ])
     return { channels, consumers, alarms: this.alarms.all }

@@ -44,7 +44,11 @@ export class Pauses {
       if (pause === null) paused.delete(consumer)
       else paused.set(consumer, pause)
       try {
-        const version = await this.#backend.appendJournal(JOURNAL, this.#version, Buffer.from(JSON.stringify({ paused: Object.fromEntries(paused) })))
+        const version = await this.#backend.appendJournal(
+          JOURNAL,
+          this.#version,
+          Buffer.from(JSON.stringify({ paused: Object.fromEntries(paused) })),
+        )
         this.#paused = paused
         this.#version = version
         await this.#backend.trimJournal(JOURNAL, version)
@@ -58,9 +62,15 @@ export class Pauses {
 
 function pausesIn(bytes: Uint8Array): ReadonlyMap<string, ConsumerPause> | null {
   const paused = jsonObject(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString())?.['paused']
-  return isJsonObject(paused) && Object.values(paused).every(isPause) ? new Map(Object.entries(paused) as [string, ConsumerPause][]) : null
+  return isJsonObject(paused) && Object.values(paused).every(isPause)
+    ? new Map(Object.entries(paused) as [string, ConsumerPause][])
+    : null
 }
 
 function isPause(value: unknown): boolean {
-  return isJsonObject(value) && isNumberFrom(value['sinceMs'], 0) && (value['reason'] === null || typeof value['reason'] === 'string')
+  return (
+    isJsonObject(value) &&
+    isNumberFrom(value['sinceMs'], 0) &&
+    (value['reason'] === null || typeof value['reason'] === 'string')
+  )
 }

@@ -26,7 +26,8 @@ export class Publishing {
 
   publish(channel: string, event: EncodedEvent, dueAtMs: number | null): Promise<Receipt> {
     const entry = this.#host.registry.find(channel)
-    if (entry !== undefined && dueAtMs === null && this.#isFree(entry, event)) return this.#host.appenders.of(channel).appendOne(itemOf(event, entry))
+    if (entry !== undefined && dueAtMs === null && this.#isFree(entry, event))
+      return this.#host.appenders.of(channel).appendOne(itemOf(event, entry))
     return this.#publish(channel, [event], dueAtMs, false).then(([receipt]) => receipt as Receipt)
   }
 
@@ -39,12 +40,19 @@ export class Publishing {
     return this.#publish(channel, events, dueAtMs, true)
   }
 
-  async #publish(channel: string, events: readonly EncodedEvent[], dueAtMs: number | null, atomic: boolean): Promise<Receipt[]> {
+  async #publish(
+    channel: string,
+    events: readonly EncodedEvent[],
+    dueAtMs: number | null,
+    atomic: boolean,
+  ): Promise<Receipt[]> {
     const { registry, clock } = this.#host
     const entry = registry.find(channel) ?? (await registry.current(channel))
     if (dueAtMs !== null && dueAtMs > clock.now()) return this.#delay(entry, events, dueAtMs)
     if (events.every((event) => this.#isFree(entry, event))) return this.#append(entry, events, NONE, atomic)
-    return this.alone(entry, events, async () => this.#append(entry, events, await this.delaying.waiting(entry, idsOf(events)), atomic))
+    return this.alone(entry, events, async () =>
+      this.#append(entry, events, await this.delaying.waiting(entry, idsOf(events)), atomic),
+    )
   }
 
   /** Keep events until they are due. What was published before is stored before their ids are looked for. */
@@ -83,7 +91,10 @@ export class Publishing {
       if (items.length > 0) await this.#host.appenders.of(entry.spec.name).append(items, false)
     }
     if (others.every((event) => this.#isFree(entry, event))) await append(new Set())
-    else await this.alone(entry, others, async () => append(new Set((await this.delaying.waiting(entry, idsOf(others))).keys())))
+    else
+      await this.alone(entry, others, async () =>
+        append(new Set((await this.delaying.waiting(entry, idsOf(others))).keys())),
+      )
   }
 
   /** Whether nothing is known of the id's waiting: it need not be looked for. */
@@ -110,7 +121,12 @@ export class Publishing {
   }
 
   /** Store the events whose ids do not wait. */
-  async #append(entry: ChannelEntry, events: readonly EncodedEvent[], waiting: ReadonlyMap<string, Known>, atomic: boolean): Promise<Receipt[]> {
+  async #append(
+    entry: ChannelEntry,
+    events: readonly EncodedEvent[],
+    waiting: ReadonlyMap<string, Known>,
+    atomic: boolean,
+  ): Promise<Receipt[]> {
     const { name: channel } = entry.spec
     const items = events.filter(({ id }) => !waiting.has(id)).map((event) => itemOf(event, entry))
     const appended = items.length === 0 ? [] : await this.#host.appenders.of(channel).append(items, atomic)

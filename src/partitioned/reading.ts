@@ -9,7 +9,12 @@ const READ = { count: 500, bytes: LIMITS.readAheadBytes }
 const FOLLOW_MS = 1000
 
 /** The offset that a position names in a partition, or (null) in the whole channel. @throws OFFSET_OUT_OF_RANGE */
-export async function positionIn(backend: LogBackend, channel: string, partition: number | null, position: Position): Promise<number> {
+export async function positionIn(
+  backend: LogBackend,
+  channel: string,
+  partition: number | null,
+  position: Position,
+): Promise<number> {
   if ('timeMs' in position) return backend.seek(channel, partition, position.timeMs)
   const { first, next } = await backend.bounds(channel, partition)
   if ('at' in position) return position.at === 'beginning' ? first : next
@@ -26,12 +31,19 @@ export async function* readChannel(
   removed: () => boolean,
 ): AsyncGenerator<readonly StoredText[]> {
   let offset = await positionIn(backend, channel, null, from)
-  const until = to !== null ? await positionIn(backend, channel, null, to) : follow ? Number.POSITIVE_INFINITY : (await backend.bounds(channel, null)).next
+  const until =
+    to !== null
+      ? await positionIn(backend, channel, null, to)
+      : follow
+        ? Number.POSITIVE_INFINITY
+        : (await backend.bounds(channel, null)).next
   const appended = new Signal()
   const stop = follow ? await backend.watch(channel, () => appended.ring()) : () => undefined
   try {
     while (offset < until && !signal.aborted && !removed()) {
-      const records = await backend.read(channel, null, offset, READ).catch((error: unknown) => goneMeanwhile(error, follow))
+      const records = await backend
+        .read(channel, null, offset, READ)
+        .catch((error: unknown) => goneMeanwhile(error, follow))
       if (records === null) return
       const events = records.filter((record) => record.offset < until && record.event.type !== '')
       if (events.length > 0) yield events.map(({ offset: at, timeMs, event }) => ({ ...event, offset: at, timeMs }))

@@ -31,7 +31,12 @@ export class Registry {
   #looking: Promise<void> | null = null
   #lookedAtMs = Number.NEGATIVE_INFINITY
 
-  constructor(backend: LogBackend, clock: Clock, partitions: number, changed: (added: readonly ChannelEntry[], gone: readonly string[]) => void) {
+  constructor(
+    backend: LogBackend,
+    clock: Clock,
+    partitions: number,
+    changed: (added: readonly ChannelEntry[], gone: readonly string[]) => void,
+  ) {
     this.#backend = backend
     this.#clock = clock
     this.#partitions = partitions
@@ -126,7 +131,8 @@ export class Registry {
     for (let tries = 1; tries <= DECLARE_TRIES; tries++) {
       this.#checkFormat(name)
       const existing = this.#entries.get(name)
-      if (existing === undefined) await this.#backend.createChannel({ format: CHANNEL_FORMAT, incarnation: randomUUID(), spec, partitions })
+      if (existing === undefined)
+        await this.#backend.createChannel({ format: CHANNEL_FORMAT, incarnation: randomUUID(), spec, partitions })
       else {
         const merged = mergedSpec(existing.spec, spec)
         if (merged === existing.spec) return
@@ -136,7 +142,9 @@ export class Registry {
       // Somebody may have been faster, with another idea of it.
       await this.#look()
     }
-    throw new MillraceError('UNAVAILABLE', `other processes keep changing channel "${name}": declare it again later`, { channel: name })
+    throw new MillraceError('UNAVAILABLE', `other processes keep changing channel "${name}": declare it again later`, {
+      channel: name,
+    })
   }
 
   /** Whether the change was made: not where somebody else has changed or removed the channel since it was read. */

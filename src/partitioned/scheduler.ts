@@ -58,7 +58,10 @@ export function scheduled(entry: ChannelEntry, event: EncodedEvent, dueAtMs: num
   return { id: scheduledId(entry, event.id), type: SCHEDULE, key: null, text: JSON.stringify(emission) }
 }
 
-export function scheduledId({ incarnation, spec: { name } }: { readonly incarnation: string; readonly spec: { readonly name: string } }, id: string): string {
+export function scheduledId(
+  { incarnation, spec: { name } }: { readonly incarnation: string; readonly spec: { readonly name: string } },
+  id: string,
+): string {
   return `${incarnation}/${name}/${id}`
 }
 
@@ -87,12 +90,19 @@ export function scheduledIn(text: string): Scheduled | null {
 export function waitingId({ id, text }: EncodedEvent): string | null {
   if (id !== '') return id.replace(AGAIN, '')
   const found = scheduledIn(text)
-  return found === null ? null : scheduledId({ incarnation: found.incarnation, spec: { name: found.channel } }, found.event.id)
+  return found === null
+    ? null
+    : scheduledId({ incarnation: found.incarnation, spec: { name: found.channel } }, found.event.id)
 }
 
 /** The record that says of a place in the queue that what waited there was cancelled: processes that follow the ids which wait forget it. */
 export function cancellation(scheduledId: string, place: number): EncodedEvent {
-  return { id: `${CANCELLED}${place}`, type: SCHEDULE, key: null, text: JSON.stringify({ cancelled: scheduledId, place }) }
+  return {
+    id: `${CANCELLED}${place}`,
+    type: SCHEDULE,
+    key: null,
+    text: JSON.stringify({ cancelled: scheduledId, place }),
+  }
 }
 
 /** What such a record says; null of any other. Its text alone decides: not every server gives the id back. */
@@ -112,7 +122,11 @@ function emissionOf(channel: string, event: EncodedEvent): Due {
   return { channel, event, dueAtMs: null, waited: true }
 }
 
-const NOT_OURS: Failure = { name: 'DataDamaged', message: 'this record of the schedule is not a delayed event', kind: 'poison' }
+const NOT_OURS: Failure = {
+  name: 'DataDamaged',
+  message: 'this record of the schedule is not a delayed event',
+  kind: 'poison',
+}
 
 /**
  * Emits what is due, and puts back what is not. Events that are due at one time are emitted in the order of their publishing, also where that time comes

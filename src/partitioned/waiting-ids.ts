@@ -69,7 +69,8 @@ export class WaitingIds {
         this.#forget(channel, number)
       }
     }
-    for (const place of this.#cancelled) if (place < first || this.#cancelled.size > LIMITS.waitingIdsMax) this.#cancelled.delete(place)
+    for (const place of this.#cancelled)
+      if (place < first || this.#cancelled.size > LIMITS.waitingIdsMax) this.#cancelled.delete(place)
     this.#next = Math.max(this.#next, first)
     for (;;) {
       const records = await this.#backend.read(SCHEDULE, 0, this.#next, PAGE)
@@ -134,7 +135,8 @@ export class WaitingIds {
       const scheduled = record?.offset === place ? scheduledIn(record.event.text) : null
       const knownUntilMs = (scheduled?.dueAtMs ?? 0) + (entry.spec.dedupe?.ageMs ?? 0)
       if (scheduled === null || knownUntilMs < nowMs) this.#forget(entry.incarnation, number)
-      else if (isFor(scheduled, entry) && scheduled.event.id === id) found.set(id, { dueAtMs: scheduled.dueAtMs ?? 0, place })
+      else if (isFor(scheduled, entry) && scheduled.event.id === id)
+        found.set(id, { dueAtMs: scheduled.dueAtMs ?? 0, place })
     }
     return found
   }

@@ -31,7 +31,15 @@ export function leafOf(node: PathNode, alternatives: readonly Matcher[]): Leaf {
   const texts = alternatives.flatMap((each) => (each.kind === 'string' ? [each.text] : []))
   const strings = texts.length > COMPARED_STRINGS_MAX ? new Set(texts) : null
   const asked = strings === null ? alternatives : alternatives.filter((each) => each.kind !== 'string')
-  return { node, alternatives, strings, asked, absent: alternatives.some((each) => each.kind === 'absent'), stamp: 0, satisfied: false }
+  return {
+    node,
+    alternatives,
+    strings,
+    asked,
+    absent: alternatives.some((each) => each.kind === 'absent'),
+    stamp: 0,
+    satisfied: false,
+  }
 }
 
 function matchesAny(leaf: Leaf, fields: EventFields, index: number): boolean {
@@ -119,7 +127,8 @@ class Search {
       // Another value of the element that the last match lay in can lead nowhere else.
       if (element === last || !matchesAny(leaf, fields, index)) continue
       last = element
-      if (this.from(position + 1, element === 0 || chosen.includes(element) ? chosen : [...chosen, element])) return true
+      if (this.from(position + 1, element === 0 || chosen.includes(element) ? chosen : [...chosen, element]))
+        return true
     }
     return leaf.absent && !present && this.from(position + 1, chosen)
   }
@@ -146,7 +155,8 @@ class Search {
     const open = new Set<number>()
     for (const one of chosen) {
       let element = one
-      while (element !== 0 && !this.#isAbove(arrayNode[elementArray[element] as number] as PathNode, position)) element = elementParent[element] as number
+      while (element !== 0 && !this.#isAbove(arrayNode[elementArray[element] as number] as PathNode, position))
+        element = elementParent[element] as number
       if (element !== 0) open.add(element)
     }
     return [...open].sort((a, b) => a - b)

@@ -198,7 +198,12 @@ export class EventFields {
     try {
       return JSON.parse(this.#bytes.toString('utf8', start - 1, end + 1)) as string
     } catch (cause) {
-      throw new MillraceError('INVALID_EVENT', `the event's text is not valid JSON at byte ${start}: a string is malformed`, { at: start }, { cause })
+      throw new MillraceError(
+        'INVALID_EVENT',
+        `the event's text is not valid JSON at byte ${start}: a string is malformed`,
+        { at: start },
+        { cause },
+      )
     }
   }
 
@@ -227,7 +232,8 @@ export class EventFields {
     const negative = bytes[at] === 0x2d
     if (negative) at++
     let whole = 0
-    for (const last = at + ROUGH_DIGITS; at < last && isDigit(bytes[at]); at++) whole = whole * 10 + (bytes[at] as number) - 0x30
+    for (const last = at + ROUGH_DIGITS; at < last && isDigit(bytes[at]); at++)
+      whole = whole * 10 + (bytes[at] as number) - 0x30
     let fraction = 0
     let scale = 1
     if (bytes[at] === 0x2e) {

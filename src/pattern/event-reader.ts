@@ -28,7 +28,10 @@ export class EventReader {
     if (typeof event === 'string') this.#readText(event, root)
     else if (event instanceof Uint8Array) this.#readBytes(event, root)
     else if (typeof event === 'object' && event !== null && !Array.isArray(event)) walkEvent(event, root, this.fields)
-    else throw new MillraceError('INVALID_EVENT', 'an event is an object, JSON text or UTF-8 bytes of JSON text', { type: typeof event })
+    else
+      throw new MillraceError('INVALID_EVENT', 'an event is an object, JSON text or UTF-8 bytes of JSON text', {
+        type: typeof event,
+      })
   }
 
   #readText(text: string, root: PathNode): void {
@@ -46,7 +49,8 @@ export class EventReader {
     buffer.set(bytes)
     buffer[length] = QUOTE
     buffer[length + 1] = QUOTE
-    if (!this.#scanner.scan(buffer, length, buffer.toString('latin1', 0, length), root)) this.#readTree(buffer.toString('utf8', 0, length), root)
+    if (!this.#scanner.scan(buffer, length, buffer.toString('latin1', 0, length), root))
+      this.#readTree(buffer.toString('utf8', 0, length), root)
   }
 
   /** Bytes to copy a text into. */

@@ -85,13 +85,21 @@ export class EventScanner {
   }
 
   #fail(at: number, reason: string): never {
-    throw new MillraceError('INVALID_EVENT', `the event's text is not valid JSON at byte ${Math.min(at, this.#end)}: ${reason}`, { at })
+    throw new MillraceError(
+      'INVALID_EVENT',
+      `the event's text is not valid JSON at byte ${Math.min(at, this.#end)}: ${reason}`,
+      { at },
+    )
   }
 
   #skipSpace(from: number): number {
     const bytes = this.#bytes
     let at = from
-    for (let byte = bytes[at] as number; byte === 0x20 || byte === 0x0a || byte === 0x0d || byte === 0x09; byte = bytes[++at] as number);
+    for (
+      let byte = bytes[at] as number;
+      byte === 0x20 || byte === 0x0a || byte === 0x0d || byte === 0x09;
+      byte = bytes[++at] as number
+    );
     return at
   }
 
@@ -198,7 +206,8 @@ export class EventScanner {
         at = this.#skipNested(at)
       } else if (byte === OPEN_BRACE || byte === OPEN_BRACKET) {
         const element = fields.openElement(array, parent)
-        at = byte === OPEN_BRACE ? this.#object(at, node, element, depth + 1) : this.#array(at, node, element, depth + 1)
+        at =
+          byte === OPEN_BRACE ? this.#object(at, node, element, depth + 1) : this.#array(at, node, element, depth + 1)
         fields.closeElement(element)
       } else {
         at = this.#scalar(at, node, parent)

@@ -18,7 +18,8 @@ export function walkEvent(event: object, root: PathNode, fields: EventFields): v
 }
 
 function walkObject(object: object, node: PathNode, element: number, fields: EventFields, depth: number): void {
-  if (depth > DEPTH_MAX) throw new MillraceError('INVALID_EVENT', `the event nests deeper than ${DEPTH_MAX} levels`, { depth })
+  if (depth > DEPTH_MAX)
+    throw new MillraceError('INVALID_EVENT', `the event nests deeper than ${DEPTH_MAX} levels`, { depth })
   const record = object as Readonly<Record<string, unknown>>
   for (const key of Object.keys(record)) {
     const child = node.children.get(key) ?? (key.includes('.') ? nodeOfDottedKey(node, key) : undefined)
@@ -54,8 +55,15 @@ function jsonOf(value: object): unknown {
   return typeof toJSON === 'function' ? (toJSON as () => unknown).call(value) : value
 }
 
-function walkArray(array: readonly unknown[], node: PathNode, parent: number, fields: EventFields, depth: number): void {
-  if (depth > DEPTH_MAX) throw new MillraceError('INVALID_EVENT', `the event nests deeper than ${DEPTH_MAX} levels`, { depth })
+function walkArray(
+  array: readonly unknown[],
+  node: PathNode,
+  parent: number,
+  fields: EventFields,
+  depth: number,
+): void {
+  if (depth > DEPTH_MAX)
+    throw new MillraceError('INVALID_EVENT', `the event nests deeper than ${DEPTH_MAX} levels`, { depth })
   const id = fields.openArray(node)
   for (const value of array) {
     if (typeof value !== 'object' || value === null || value instanceof NumberText) {
@@ -72,7 +80,8 @@ function walkArray(array: readonly unknown[], node: PathNode, parent: number, fi
 function addScalar(value: unknown, node: PathNode, element: number, fields: EventFields): void {
   if (typeof value === 'string') fields.addString(node, element, value)
   else if (typeof value === 'number' && Number.isFinite(value)) fields.addNumber(node, element, value, undefined)
-  else if (typeof value === 'boolean' || value === null || typeof value === 'number') fields.addLiteral(node, element, typeof value === 'number' ? null : value)
+  else if (typeof value === 'boolean' || value === null || typeof value === 'number')
+    fields.addLiteral(node, element, typeof value === 'number' ? null : value)
   else if (typeof value === 'bigint') addExact(parseNumber(String(value)), node, element, fields)
   else if (value instanceof NumberText) addExact(value, node, element, fields)
 }

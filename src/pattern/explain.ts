@@ -47,12 +47,17 @@ const FOUND_MAX = 10
  */
 export function explainPattern(pattern: PatternJson | string, event: EventInput): PatternExplanation {
   const root = new PathNode('', null)
-  const combinations = parsePattern(pattern).map((combination) => ({ combination, leaves: leavesOf(combination, root) }))
+  const combinations = parsePattern(pattern).map((combination) => ({
+    combination,
+    leaves: leavesOf(combination, root),
+  }))
   const reader = new EventReader()
   reader.read(event, root)
   const { fields } = reader
   const explained = combinations.map(({ combination, leaves }) => explainCombination(combination, leaves, fields))
-  const best = explained.find(({ matches }) => matches) ?? explained.reduce((closest, each) => (heldBy(each) > heldBy(closest) ? each : closest))
+  const best =
+    explained.find(({ matches }) => matches) ??
+    explained.reduce((closest, each) => (heldBy(each) > heldBy(closest) ? each : closest))
   if (best.matches || explained.length === 1) return best
   return { ...best, reason: `${best.reason} (the closest of ${explained.length} alternatives of "$or")` }
 }
@@ -69,15 +74,29 @@ function leavesOf(combination: Combination, root: PathNode): readonly Leaf[] {
   })
 }
 
-function explainCombination(combination: Combination, leaves: readonly Leaf[], fields: EventFields): PatternExplanation {
+function explainCombination(
+  combination: Combination,
+  leaves: readonly Leaf[],
+  fields: EventFields,
+): PatternExplanation {
   const matches = satisfies(leaves, fields)
   const conditions = combination.map(({ path, alternatives }, at): ExplainedCondition => {
     const leaf = leaves[at] as Leaf
-    return { path, expected: alternatives.map(wordsOf).join(' or '), found: foundAt(leaf, fields), holds: satisfies([leaf], fields) }
+    return {
+      path,
+      expected: alternatives.map(wordsOf).join(' or '),
+      found: foundAt(leaf, fields),
+      holds: satisfies([leaf], fields),
+    }
   })
   const failed = conditions.find(({ holds }) => !holds)
   if (matches) return { matches, reason: `all ${conditions.length} condition(s) hold`, conditions }
-  if (failed === undefined) return { matches, reason: 'each condition holds, but not all within one element of the array that they share', conditions }
+  if (failed === undefined)
+    return {
+      matches,
+      reason: 'each condition holds, but not all within one element of the array that they share',
+      conditions,
+    }
   return { matches, reason: `${failed.path} must be ${failed.expected}; it is ${foundText(failed.found)}`, conditions }
 }
 
@@ -92,7 +111,8 @@ function foundAt(leaf: Leaf, fields: EventFields): readonly unknown[] {
   for (let at = 0; at < count; at++) {
     const value = fields.valueAt(leaf.node.indexes[at] as number)
     if (value.string !== undefined) found.push(value.string)
-    else if (!Number.isNaN(value.number)) found.push(value.isComparable ? value.number : `${value.numberText} (more digits than a double can hold)`)
+    else if (!Number.isNaN(value.number))
+      found.push(value.isComparable ? value.number : `${value.numberText} (more digits than a double can hold)`)
     else found.push(value.literal ?? null)
   }
   return found
@@ -105,7 +125,9 @@ function quoted(text: string): string {
 function addressText(bits: string): string {
   const size = bits.length > 32 ? 16 : 8
   const parts = bits.match(new RegExp(`.{1,${size}}`, 'g')) ?? []
-  return parts.map((part) => Number.parseInt(part.padEnd(size, '0'), 2).toString(size === 8 ? 10 : 16)).join(size === 8 ? '.' : ':')
+  return parts
+    .map((part) => Number.parseInt(part.padEnd(size, '0'), 2).toString(size === 8 ? 10 : 16))
+    .join(size === 8 ? '.' : ':')
 }
 
 function rangeText({ low, high, lowOpen, highOpen }: Extract<Matcher, { kind: 'range' }>): string {

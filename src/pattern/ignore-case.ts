@@ -52,7 +52,8 @@ function ends(folded: FoldedText, value: string, from: number): ReadonlySet<numb
 }
 
 export function equalsIgnoreCase(folded: FoldedText, value: string): boolean {
-  if (ASCII.test(value) && folded.key.length === folded.forms.length) return value.length === folded.key.length && matchesSimple(folded, value, 0)
+  if (ASCII.test(value) && folded.key.length === folded.forms.length)
+    return value.length === folded.key.length && matchesSimple(folded, value, 0)
   return ends(folded, value, 0).has(value.length)
 }
 

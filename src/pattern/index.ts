@@ -4,7 +4,12 @@ export { type ExplainedCondition, explainPattern, type PatternExplanation } from
 export { type CompiledExpression, compileExpression, type ExpressionResult } from './expression/expression.ts'
 export type { ExpressionValue } from './expression/expression-tree.ts'
 export type { ExpressionError, ExpressionErrorKind } from './expression/expression-value.ts'
-export { type AttributeTexts, type CompiledFilter, compileFilter, type EventFilterDialect } from './expression/filter-dialect.ts'
+export {
+  type AttributeTexts,
+  type CompiledFilter,
+  compileFilter,
+  type EventFilterDialect,
+} from './expression/filter-dialect.ts'
 export { type CompiledPattern, compilePattern } from './pattern.ts'
 export type { FieldPattern, NumericRange, PatternJson, PatternOf } from './pattern-type.ts'
 export { RuleIndex } from './rule-index.ts'

@@ -29,7 +29,8 @@ export function parseJson(text: string, fail: (reason: string) => never): unknow
 }
 
 function unexpected(reader: Reader): never {
-  const found = reader.at < reader.text.length ? `unexpected ${JSON.stringify(reader.text[reader.at])}` : 'unexpected end'
+  const found =
+    reader.at < reader.text.length ? `unexpected ${JSON.stringify(reader.text[reader.at])}` : 'unexpected end'
   return reader.fail(`${found} at character ${reader.at}`)
 }
 

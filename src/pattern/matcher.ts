@@ -73,7 +73,10 @@ export function matchesText(matcher: TextMatcher, text: string): boolean {
 }
 
 export function inRange(range: RangeMatcher, value: number): boolean {
-  return (range.lowOpen ? value > range.low : value >= range.low) && (range.highOpen ? value < range.high : value <= range.high)
+  return (
+    (range.lowOpen ? value > range.low : value >= range.low) &&
+    (range.highOpen ? value < range.high : value <= range.high)
+  )
 }
 
 function isAddressIn(value: MatchableValue, test: (bits: string) => boolean): boolean {

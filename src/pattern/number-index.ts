@@ -88,7 +88,8 @@ export class NumberIndex<Item extends { readonly matcher: Matcher }> {
     const below = cell === 0 ? Number.NEGATIVE_INFINITY : (cuts[cell - 1] as number)
     const above = cell === cuts.length ? Number.POSITIVE_INFINITY : (cuts[cell] as number)
     let inside = (below + above) / 2
-    if (below === Number.NEGATIVE_INFINITY) inside = above === Number.POSITIVE_INFINITY ? 0 : above - Math.max(1, Math.abs(above))
+    if (below === Number.NEGATIVE_INFINITY)
+      inside = above === Number.POSITIVE_INFINITY ? 0 : above - Math.max(1, Math.abs(above))
     else if (above === Number.POSITIVE_INFINITY) inside = below + Math.max(1, Math.abs(below))
     if (!(inside > below && inside < above)) return null
     const found: Item[] = []

@@ -9,7 +9,17 @@ import { fromBigint, NumberText } from './number-text.ts'
 import { isPlainObject, refusePattern, shown } from './pattern-error.ts'
 import { parseWildcard } from './wildcard.ts'
 
-const OPERATORS = ['exactly', 'prefix', 'suffix', 'equals-ignore-case', 'wildcard', 'anything-but', 'numeric', 'cidr', 'exists'] as const
+const OPERATORS = [
+  'exactly',
+  'prefix',
+  'suffix',
+  'equals-ignore-case',
+  'wildcard',
+  'anything-but',
+  'numeric',
+  'cidr',
+  'exists',
+] as const
 type Operator = (typeof OPERATORS)[number]
 
 /** Words that cannot name a field inside `$or`: operators, and what event-ruler keeps for later. */
@@ -23,15 +33,22 @@ export const RESERVED_WORDS: ReadonlySet<string> = new Set([
 /** Read one alternative. @throws INVALID_PATTERN */
 export function parseAlternative(value: unknown, path: string): Matcher {
   if (typeof value === 'string') return parseExact(checkText(value, path))
-  if (typeof value === 'number' || typeof value === 'bigint' || value instanceof NumberText) return parseNumeral(value, path)
+  if (typeof value === 'number' || typeof value === 'bigint' || value instanceof NumberText)
+    return parseNumeral(value, path)
   if (typeof value === 'boolean' || value === null) return { kind: 'literal', value }
   if (!isPlainObject(value)) {
-    return refusePattern(path, `an alternative is a string, a number, true, false, null or an operator such as { "prefix": "a" }, not ${shown(value)}`)
+    return refusePattern(
+      path,
+      `an alternative is a string, a number, true, false, null or an operator such as { "prefix": "a" }, not ${shown(value)}`,
+    )
   }
   const keys = Object.keys(value)
   const [name] = keys
   if (name === undefined || keys.length > 1) {
-    return refusePattern(path, `an operator object has exactly one key, not ${keys.length}; write alternatives as separate objects`)
+    return refusePattern(
+      path,
+      `an operator object has exactly one key, not ${keys.length}; write alternatives as separate objects`,
+    )
   }
   if (!(OPERATORS as readonly string[]).includes(name)) return refuseOperator(name, path)
   return PARSERS[name as Operator](value[name], `${path}.${name}`)
@@ -45,11 +62,16 @@ function refuseOperator(name: string, path: string): never {
 
 function checkText(text: string, path: string): string {
   if (text.length <= LIMITS.patternTextCharsMax) return text
-  return refusePattern(path, `the text has ${text.length} characters; at most ${LIMITS.patternTextCharsMax} are allowed`)
+  return refusePattern(
+    path,
+    `the text has ${text.length} characters; at most ${LIMITS.patternTextCharsMax} are allowed`,
+  )
 }
 
 function needText(value: unknown, path: string): string {
-  return typeof value === 'string' ? checkText(value, path) : refusePattern(path, `a string is needed, not ${shown(value)}`)
+  return typeof value === 'string'
+    ? checkText(value, path)
+    : refusePattern(path, `a string is needed, not ${shown(value)}`)
 }
 
 function parseExact(text: string): Matcher {
@@ -67,7 +89,10 @@ function parseNumeral(value: number | bigint | NumberText, path: string): Matche
 function needNumber(value: unknown, path: string): number {
   const number = typeof value === 'bigint' ? fromBigint(value) : value
   if (number instanceof NumberText) {
-    return refusePattern(path, `${number.text} has more digits than a double holds and cannot be compared; match it exactly, as a plain value`)
+    return refusePattern(
+      path,
+      `${number.text} has more digits than a double holds and cannot be compared; match it exactly, as a plain value`,
+    )
   }
   if (typeof number === 'number' && Number.isFinite(number)) return number
   return refusePattern(path, `a number is needed, not ${shown(value)}`)
@@ -89,10 +114,12 @@ function parseWildcardText(value: unknown, path: string): TextMatcher {
   return typeof wildcard === 'string' ? refusePattern(path, wildcard) : { kind: 'wildcard', text, wildcard }
 }
 
-const NUMERIC_FORM = 'write ["=", 1], ["<", 1], ["<=", 1], [">", 1], [">=", 1], or a lower and an upper bound such as [">", 0, "<=", 5]'
+const NUMERIC_FORM =
+  'write ["=", 1], ["<", 1], ["<=", 1], [">", 1], [">=", 1], or a lower and an upper bound such as [">", 0, "<=", 5]'
 
 function parseNumericRange(value: unknown, path: string): Matcher {
-  if (!Array.isArray(value) || (value.length !== 2 && value.length !== 4)) return refusePattern(path, `${shown(value)} is not a comparison; ${NUMERIC_FORM}`)
+  if (!Array.isArray(value) || (value.length !== 2 && value.length !== 4))
+    return refusePattern(path, `${shown(value)} is not a comparison; ${NUMERIC_FORM}`)
   const [operator, operand, upperOperator, upperOperand] = value as readonly unknown[]
   if (typeof operator !== 'string' || !['=', '<', '<=', '>', '>='].includes(operator)) {
     return refusePattern(`${path}[0]`, `${shown(operator)} is not a comparison; ${NUMERIC_FORM}`)
@@ -106,9 +133,14 @@ function parseNumericRange(value: unknown, path: string): Matcher {
       : { kind: 'range', low: bound, lowOpen: open, high: Number.POSITIVE_INFINITY, highOpen: true }
   }
   if (!operator.startsWith('>')) return refusePattern(path, `with two bounds the lower comes first; ${NUMERIC_FORM}`)
-  if (upperOperator !== '<' && upperOperator !== '<=') return refusePattern(`${path}[2]`, `the upper bound needs "<" or "<="; ${NUMERIC_FORM}`)
+  if (upperOperator !== '<' && upperOperator !== '<=')
+    return refusePattern(`${path}[2]`, `the upper bound needs "<" or "<="; ${NUMERIC_FORM}`)
   const upper = needNumber(upperOperand, `${path}[3]`)
-  if (bound >= upper) return refusePattern(path, `the lower bound ${bound} must be less than the upper bound ${upper}; match one number as a plain value`)
+  if (bound >= upper)
+    return refusePattern(
+      path,
+      `the lower bound ${bound} must be less than the upper bound ${upper}; match one number as a plain value`,
+    )
   return { kind: 'range', low: bound, lowOpen: operator === '>', high: upper, highOpen: upperOperator === '<' }
 }
 
@@ -134,9 +166,14 @@ function parseAnythingBut(value: unknown, path: string): Matcher {
   const items = listed(value, path)
   const isText = typeof items[0]?.[0] === 'string'
   for (const [item, at] of items) {
-    const fits = isText ? typeof item === 'string' : typeof item === 'number' || typeof item === 'bigint' || item instanceof NumberText
+    const fits = isText
+      ? typeof item === 'string'
+      : typeof item === 'number' || typeof item === 'bigint' || item instanceof NumberText
     if (!fits)
-      return refusePattern(at, `"anything-but" takes strings or numbers, all of one kind, not ${shown(item)}; for null or booleans list what may match instead`)
+      return refusePattern(
+        at,
+        `"anything-but" takes strings or numbers, all of one kind, not ${shown(item)}; for null or booleans list what may match instead`,
+      )
   }
   return isText
     ? { kind: 'but-strings', texts: new Set(items.map(([item, at]) => needText(item, at))) }
@@ -149,12 +186,16 @@ function parseAnythingButText(value: Readonly<Record<string, unknown>>, path: st
   const keys = Object.keys(value)
   const name = ANYTHING_BUT_OPERATORS.find((operator) => operator === keys[0])
   if (name === undefined || keys.length !== 1) {
-    return refusePattern(path, `inside "anything-but" exactly one of ${ANYTHING_BUT_OPERATORS.join(', ')} is allowed, not ${shown(value)}`)
+    return refusePattern(
+      path,
+      `inside "anything-but" exactly one of ${ANYTHING_BUT_OPERATORS.join(', ')} is allowed, not ${shown(value)}`,
+    )
   }
   const matchers = listed(value[name], `${path}.${name}`).map(([item, at]): TextMatcher => {
     if (name === 'wildcard') return parseWildcardText(item, at)
     const text = needText(item, at)
-    if (text === '' && name !== 'equals-ignore-case') return refusePattern(at, `an empty ${name} would exclude every string`)
+    if (text === '' && name !== 'equals-ignore-case')
+      return refusePattern(at, `an empty ${name} would exclude every string`)
     return textMatcher(name, text)
   })
   return { kind: 'but-text', matchers }

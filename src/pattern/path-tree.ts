@@ -82,7 +82,8 @@ export class PathNode {
 
   #findByHash(bytes: Uint8Array, start: number, end: number): PathNode | null {
     let child = this.#byHash.get(hash(bytes, start, end)) ?? null
-    while (child !== null && !(child.bytes.length === end - start && sameBytes(child.bytes, bytes, start))) child = child.#sameHash
+    while (child !== null && !(child.bytes.length === end - start && sameBytes(child.bytes, bytes, start)))
+      child = child.#sameHash
     return child
   }
 
@@ -90,7 +91,8 @@ export class PathNode {
     this.children.delete(child.name)
     const key = hash(child.bytes, 0, child.bytes.length)
     const chain: PathNode[] = []
-    for (let each = this.#byHash.get(key) ?? null; each !== null; each = each.#sameHash) if (each !== child) chain.push(each)
+    for (let each = this.#byHash.get(key) ?? null; each !== null; each = each.#sameHash)
+      if (each !== child) chain.push(each)
     this.#byHash.delete(key)
     for (const each of chain) {
       each.#sameHash = this.#byHash.get(key) ?? null

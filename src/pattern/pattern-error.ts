@@ -7,7 +7,11 @@ import { MillraceError } from '../base/errors.ts'
  * @throws INVALID_PATTERN always
  */
 export function refusePattern(path: string, reason: string): never {
-  throw new MillraceError('INVALID_PATTERN', `the pattern is malformed${path === '' ? '' : ` at "${path}"`}: ${reason}`, { path, reason })
+  throw new MillraceError(
+    'INVALID_PATTERN',
+    `the pattern is malformed${path === '' ? '' : ` at "${path}"`}: ${reason}`,
+    { path, reason },
+  )
 }
 
 /** The value as a user would recognise it in a message. */

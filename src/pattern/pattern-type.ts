@@ -15,7 +15,9 @@ export interface PatternJson {
 }
 
 /** A bound of `numeric`: one comparison, or a lower bound and an upper one. */
-export type NumericRange = readonly ['=' | '<' | '<=' | '>' | '>=', number] | readonly ['>' | '>=', number, '<' | '<=', number]
+export type NumericRange =
+  | readonly ['=' | '<' | '<=' | '>' | '>=', number]
+  | readonly ['>' | '>=', number, '<' | '<=', number]
 
 /** Operators that any field may have. */
 interface ExistsOperator {
@@ -61,7 +63,9 @@ type ObjectPattern<Value> = [Value] extends [never] ? never : PatternOf<Value> |
 type FlatFieldPattern<Value> = ScalarPattern<Extract<Value, Scalar>> | ObjectPattern<Exclude<Value, Scalar>>
 
 /** The pattern of one field. */
-export type FieldPattern<Value> = unknown extends Value ? PatternJson | readonly unknown[] : FlatFieldPattern<Flat<Exclude<Value, undefined>>>
+export type FieldPattern<Value> = unknown extends Value
+  ? PatternJson | readonly unknown[]
+  : FlatFieldPattern<Flat<Exclude<Value, undefined>>>
 
 type KeysOf<Data> = Data extends unknown ? Extract<keyof Data, string> : never
 type ValueAt<Data, Key extends string> = Data extends { readonly [K in Key]?: infer Value } ? Value : never

@@ -41,7 +41,9 @@ export interface CompiledPattern {
 export function compilePattern(pattern: PatternJson | string): CompiledPattern {
   const root = new PathNode('', null)
   const leaves = new Map<FieldAlternatives, Leaf>()
-  const combinations = parsePattern(pattern).map((combination) => combination.map((field) => sharedLeaf(field, root, leaves)))
+  const combinations = parsePattern(pattern).map((combination) =>
+    combination.map((field) => sharedLeaf(field, root, leaves)),
+  )
   const reader = new EventReader()
   return {
     matches(event) {

@@ -28,7 +28,11 @@ function isBefore<Item>(node: RangeNode<Item>, low: number, serial: number): boo
 }
 
 /** Nodes before a place in the order, and the rest. */
-function split<Item>(node: RangeNode<Item> | null, low: number, serial: number): [RangeNode<Item> | null, RangeNode<Item> | null] {
+function split<Item>(
+  node: RangeNode<Item> | null,
+  low: number,
+  serial: number,
+): [RangeNode<Item> | null, RangeNode<Item> | null] {
   if (node === null) return [null, null]
   if (isBefore(node, low, serial)) {
     const [first, second] = split(node.right, low, serial)
@@ -62,7 +66,15 @@ export class RangeTree<Item> {
 
   /** Keep an item under a range. An item has one range. */
   add(range: RangeMatcher, item: Item): void {
-    const node: RangeNode<Item> = { range, item, serial: this.#serial++, priority: Math.random(), highest: range.high, left: null, right: null }
+    const node: RangeNode<Item> = {
+      range,
+      item,
+      serial: this.#serial++,
+      priority: Math.random(),
+      highest: range.high,
+      left: null,
+      right: null,
+    }
     this.#nodes.set(item, node)
     const [first, second] = split(this.#root, range.low, node.serial)
     this.#root = join(join(first, node), second)
@@ -93,7 +105,8 @@ function visit<Item>(start: RangeNode<Item> | null, value: number, found: Item[]
     if (node.left !== null) visit(node.left, value, found)
     const { range } = node
     if (range.low > value) return
-    if ((range.lowOpen ? value > range.low : true) && (range.highOpen ? value < range.high : value <= range.high)) found.push(node.item)
+    if ((range.lowOpen ? value > range.low : true) && (range.highOpen ? value < range.high : value <= range.high))
+      found.push(node.item)
     node = node.right
   }
 }

@@ -126,13 +126,15 @@ export class RuleIndex {
       if (values === null) continue
       values.collect(fields, index, found)
       if (found.length === 0) continue
-      for (let at = 0; at < found.length; at++) this.#bringUp((found[at] as Bucket<IndexedCombination>).subscribers, matched, true)
+      for (let at = 0; at < found.length; at++)
+        this.#bringUp((found[at] as Bucket<IndexedCombination>).subscribers, matched, true)
       found.length = 0
     }
     for (const node of this.#absences) {
       const waiting = node.index?.absence
       // In an array of objects a field can be absent from one element and not from another.
-      if (waiting !== undefined && (fields.countAt(node) === 0 || fields.elementCount > 1)) this.#bringUp(waiting.subscribers, matched, false)
+      if (waiting !== undefined && (fields.countAt(node) === 0 || fields.elementCount > 1))
+        this.#bringUp(waiting.subscribers, matched, false)
     }
     return matched
   }
@@ -204,7 +206,8 @@ function order(rules: Rule[]): void {
   for (let at = 1; at < rules.length; at++) {
     const rule = rules[at] as Rule
     let place = at
-    for (; place > 0 && (rules[place - 1] as Rule).serial > rule.serial; place--) rules[place] = rules[place - 1] as Rule
+    for (; place > 0 && (rules[place - 1] as Rule).serial > rule.serial; place--)
+      rules[place] = rules[place - 1] as Rule
     rules[place] = rule
   }
 }

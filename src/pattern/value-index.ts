@@ -213,7 +213,9 @@ export class ValueIndex<Subscriber extends Indexed> {
     if (kind <= KIND.encoded) this.#collectString(fields.stringOf(index), found)
     else if (kind === KIND.number) this.#collectNumber(fields, index, found)
     else if (this.#others.size > 0) {
-      const literal = this.#others.get(kind === KIND.null ? LITERAL_KEYS.null : kind === KIND.true ? LITERAL_KEYS.true : LITERAL_KEYS.false)
+      const literal = this.#others.get(
+        kind === KIND.null ? LITERAL_KEYS.null : kind === KIND.true ? LITERAL_KEYS.true : LITERAL_KEYS.false,
+      )
       if (literal !== undefined) found.push(literal)
     }
     if (this.#exclusions.length > 0) this.#collectExclusions(fields, index, found)
@@ -273,7 +275,11 @@ function blockOf(matcher: Extract<Matcher, { readonly kind: 'address' | 'cidr' }
 }
 
 /** Whether all rules that buckets would bring up match already, so that whether the number is as written is of no interest. */
-function isSettled<Subscriber extends Indexed>(found: readonly Bucket<Subscriber>[], from: number, stamp: number): boolean {
+function isSettled<Subscriber extends Indexed>(
+  found: readonly Bucket<Subscriber>[],
+  from: number,
+  stamp: number,
+): boolean {
   for (let at = from; at < found.length; at++) {
     for (const { rule } of (found[at] as Bucket<Subscriber>).subscribers) if (rule.matchedIn !== stamp) return false
   }

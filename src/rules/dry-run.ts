@@ -64,7 +64,12 @@ export interface Explanation {
   /** Why it matched, or the first condition that failed. */
   readonly reason: string
   /** Every condition of a pattern, with what was found. */
-  readonly conditions?: readonly { readonly path: string; readonly expected: string; readonly found: readonly unknown[]; readonly holds: boolean }[]
+  readonly conditions?: readonly {
+    readonly path: string
+    readonly expected: string
+    readonly found: readonly unknown[]
+    readonly holds: boolean
+  }[]
 }
 
 /** Why an event matches a rule's condition, or what failed first. A text is judged as it is written. @throws INVALID_EVENT */
@@ -108,10 +113,15 @@ export async function testRule(broker: Broker, rule: Rule, options: TestOptions)
 }
 
 /** Events as they are stored: what a parser makes of them is not always what rules get. */
-async function* textsOf(engine: Engine, channel: string, { from = 'beginning', to }: TestOptions): AsyncGenerator<StoredText> {
+async function* textsOf(
+  engine: Engine,
+  channel: string,
+  { from = 'beginning', to }: TestOptions,
+): AsyncGenerator<StoredText> {
   const nowMs = engine.clock.now()
   const places = { from: position(from, nowMs), to: to === undefined ? null : position(to, nowMs) }
-  for await (const batch of engine.read(channel, { ...places, follow: false, signal: new AbortController().signal })) yield* batch
+  for await (const batch of engine.read(channel, { ...places, follow: false, signal: new AbortController().signal }))
+    yield* batch
 }
 
 function matcherOf({ condition: { when, expression } }: Rule): (text: string) => boolean {
@@ -124,12 +134,18 @@ function matcherOf({ condition: { when, expression } }: Rule): (text: string) =>
 async function channelsOf(engine: Engine, on: string | readonly string[]): Promise<readonly string[]> {
   const names = typeof on === 'string' ? [on] : on
   if (!Array.isArray(names) || names.some((name) => typeof name !== 'string')) {
-    throw new MillraceError('INVALID_OPTION', `on must be the name of a channel, or an array of names; it is ${shown(on)}`, { option: 'on' })
+    throw new MillraceError(
+      'INVALID_OPTION',
+      `on must be the name of a channel, or an array of names; it is ${shown(on)}`,
+      { option: 'on' },
+    )
   }
   if (!names.some(isWildcard)) return names
   const channels = await engine.channels()
   const tests = names.map((name) => (isWildcard(name) ? compileWildcard(name) : (channel: string) => channel === name))
-  return channels.filter(({ name, kind }) => kind === 'stream' && !name.startsWith('$rule') && tests.some((test) => test(name))).map(({ name }) => name)
+  return channels
+    .filter(({ name, kind }) => kind === 'stream' && !name.startsWith('$rule') && tests.some((test) => test(name)))
+    .map(({ name }) => name)
 }
 
 function wouldDo(rule: Rule, on: ActedOn): WouldDo[] {
@@ -158,7 +174,10 @@ function previewOf(action: Action, on: ActedOn, rule: string): unknown {
       const published = publishedBy(action, on, scope)
       // What no channel would take is found now.
       encodeEvent(published, null, '/', LIMITS.eventBytesMax)
-      return { channel: action.channel, event: action.kind === 'emit' ? published : { id: on.event.id, type: on.event.type } }
+      return {
+        channel: action.channel,
+        event: action.kind === 'emit' ? published : { id: on.event.id, type: on.event.type },
+      }
     }
   }
 }

@@ -4,5 +4,13 @@ export type { Explanation, TestMatch, TestOptions, TestResult, WouldDo } from '.
 export { parseRuleFile } from './folder/rule-file.ts'
 export type { ChangeReceipt } from './live/rule-book.ts'
 export type { RuleDefinition } from './rule.ts'
-export { type ChangeOptions, type RefusedFile, type RuleDescription, type RuleHistoryEntry, type Rules, type RulesOfOptions, rulesOf } from './rules.ts'
+export {
+  type ChangeOptions,
+  type RefusedFile,
+  type RuleDescription,
+  type RuleHistoryEntry,
+  type Rules,
+  type RulesOfOptions,
+  rulesOf,
+} from './rules.ts'
 export { type RunningRules, type StartRulesOptions, startRules } from './start-rules.ts'

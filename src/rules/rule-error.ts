@@ -4,7 +4,10 @@ import { shown as shownValue } from '../base/shown.ts'
 
 /** @throws INVALID_RULE with `details` { path, reason } */
 export function refuseRule(path: string, reason: string): never {
-  throw new MillraceError('INVALID_RULE', `the rule is malformed${path === '' ? '' : ` at "${path}"`}: ${reason}`, { path, reason })
+  throw new MillraceError('INVALID_RULE', `the rule is malformed${path === '' ? '' : ` at "${path}"`}: ${reason}`, {
+    path,
+    reason,
+  })
 }
 
 export function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
@@ -30,7 +33,11 @@ export function membersOf(value: unknown, path: string, known: readonly string[]
   if (!isRecord(value)) return refuseRule(path, `an object is needed, not ${shown(value)}`)
   for (const name of Object.keys(value)) {
     readable(value, name, path)
-    if (!known.includes(name)) return refuseRule(path === '' ? name : `${path}.${name}`, `there is no "${name}" here; there are ${known.join(', ')}`)
+    if (!known.includes(name))
+      return refuseRule(
+        path === '' ? name : `${path}.${name}`,
+        `there is no "${name}" here; there are ${known.join(', ')}`,
+      )
   }
   return value
 }
@@ -54,7 +61,14 @@ export function within<Value>(path: string, check: () => Value): Value {
     return check()
   } catch (error) {
     if (!(error instanceof MillraceError) || error.code === 'INVALID_RULE') throw error
-    const inner = typeof error.details['path'] === 'string' && error.details['path'] !== '' ? `${path}.${error.details['path']}` : path
-    throw new MillraceError('INVALID_RULE', `the rule is malformed at "${inner}": ${error.message}`, { ...error.details, path: inner, reason: error.message })
+    const inner =
+      typeof error.details['path'] === 'string' && error.details['path'] !== ''
+        ? `${path}.${error.details['path']}`
+        : path
+    throw new MillraceError('INVALID_RULE', `the rule is malformed at "${inner}": ${error.message}`, {
+      ...error.details,
+      path: inner,
+      reason: error.message,
+    })
   }
 }

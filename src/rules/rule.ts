@@ -46,10 +46,19 @@ export function parseRule(source: unknown): Rule {
   const { description, enabled = null, when, then } = form
   const name = ruleName(form['name'])
   const on = channelsOf(form['on'])
-  if (description !== undefined && typeof description !== 'string') return refuseRule('description', `a text is needed, not ${shown(description)}`)
-  if (enabled !== null && typeof enabled !== 'boolean') return refuseRule('enabled', `true or false, not ${shown(enabled)}`)
-  const definition = { name, ...(description !== undefined && { description }), on, ...(when !== undefined && { when: when as PatternJson }), then }
-  if (lengthOf(definition) > LIMITS.ruleCharsMax) return refuseRule('', `a rule has at most ${LIMITS.ruleCharsMax} characters as JSON`)
+  if (description !== undefined && typeof description !== 'string')
+    return refuseRule('description', `a text is needed, not ${shown(description)}`)
+  if (enabled !== null && typeof enabled !== 'boolean')
+    return refuseRule('enabled', `true or false, not ${shown(enabled)}`)
+  const definition = {
+    name,
+    ...(description !== undefined && { description }),
+    on,
+    ...(when !== undefined && { when: when as PatternJson }),
+    then,
+  }
+  if (lengthOf(definition) > LIMITS.ruleCharsMax)
+    return refuseRule('', `a rule has at most ${LIMITS.ruleCharsMax} characters as JSON`)
   return { name, on, condition: compileCondition(when), actions: parseActions(then), definition, enabled }
 }
 
@@ -57,7 +66,10 @@ function lengthOf(definition: object): number {
   try {
     return JSON.stringify(definition).length
   } catch (cause) {
-    return refuseRule('', `a rule must be data that JSON can hold: ${cause instanceof Error ? cause.message.split('\n')[0] : 'a member throws'}`)
+    return refuseRule(
+      '',
+      `a rule must be data that JSON can hold: ${cause instanceof Error ? cause.message.split('\n')[0] : 'a member throws'}`,
+    )
   }
 }
 
@@ -72,20 +84,26 @@ export function ruleName(value: unknown): string {
 
 function channelsOf(value: unknown): readonly string[] {
   const list: readonly unknown[] = Array.isArray(value) ? value : [value]
-  if (list.length === 0 || list.length > LIMITS.ruleChannelsMax) return refuseRule('on', `a rule has 1 to ${LIMITS.ruleChannelsMax} channels`)
+  if (list.length === 0 || list.length > LIMITS.ruleChannelsMax)
+    return refuseRule('on', `a rule has 1 to ${LIMITS.ruleChannelsMax} channels`)
   const names = list.map((each, index) => within(Array.isArray(value) ? `on[${index}]` : 'on', () => channelOf(each)))
   for (const [index, name] of names.entries()) {
-    const twin = names.findIndex((other, at) => at !== index && (other === name || (isWildcard(other) && !isWildcard(name) && compileWildcard(other)(name))))
+    const twin = names.findIndex(
+      (other, at) =>
+        at !== index && (other === name || (isWildcard(other) && !isWildcard(name) && compileWildcard(other)(name))),
+    )
     if (twin >= 0) refuseRule('on', `"${names[twin]}" includes "${name}": the rule would act twice on one event`)
   }
   const wildcards = names.filter(isWildcard)
-  if (wildcards.length > 1) refuseRule('on', `one wildcard at most, so that no channel is taken twice; these are ${wildcards.join(', ')}`)
+  if (wildcards.length > 1)
+    refuseRule('on', `one wildcard at most, so that no channel is taken twice; these are ${wildcards.join(', ')}`)
   return [...names].sort()
 }
 
 function channelOf(value: unknown): string {
   if (typeof value === 'string' && isWildcard(value)) compileWildcard(value)
-  else if (typeof value === 'string' && value.startsWith('$rule')) refuseRule('on', 'rules cannot act on the channels of the rules themselves')
+  else if (typeof value === 'string' && value.startsWith('$rule'))
+    refuseRule('on', 'rules cannot act on the channels of the rules themselves')
   else checkName(value, 'channel')
   return value as string
 }

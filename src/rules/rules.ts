@@ -116,7 +116,11 @@ export class BookRules implements Rules {
     const { author = this.#author, reason } = options
     for (const [option, value] of Object.entries({ author, reason: reason ?? '' })) {
       if (typeof value !== 'string')
-        throw new MillraceError('INVALID_OPTION', `${option} of a change of rules must be a text; it is ${shown(value)}`, { option })
+        throw new MillraceError(
+          'INVALID_OPTION',
+          `${option} of a change of rules must be a text; it is ${shown(value)}`,
+          { option },
+        )
     }
     return { author, ...(reason !== undefined && { reason }) }
   }
@@ -127,7 +131,8 @@ export class BookRules implements Rules {
   }
 
   async putAll(rules: readonly RuleDefinition[], options: ChangeOptions = {}): Promise<ChangeReceipt[]> {
-    if (!Array.isArray(rules)) throw new MillraceError('INVALID_RULE', `putAll takes an array of rules; this is ${shown(rules)}`, { path: '' })
+    if (!Array.isArray(rules))
+      throw new MillraceError('INVALID_RULE', `putAll takes an array of rules; this is ${shown(rules)}`, { path: '' })
     return this.#book.put(rules, this.#note(options))
   }
 
@@ -166,7 +171,12 @@ export class BookRules implements Rules {
 
   async refused(): Promise<RefusedFile[]> {
     await this.#book.load()
-    return [...this.#book.table.refused.values()].map(({ folder, path, reason, kept }: RuleRefused) => ({ folder, path, reason: reason ?? '', kept }))
+    return [...this.#book.table.refused.values()].map(({ folder, path, reason, kept }: RuleRefused) => ({
+      folder,
+      path,
+      reason: reason ?? '',
+      kept,
+    }))
   }
 
   async test(rule: RuleDefinition | string, options: TestOptions = {}): Promise<TestResult> {
@@ -177,7 +187,10 @@ export class BookRules implements Rules {
   async explain(rule: RuleDefinition | string, event: StoredEvent | object | string): Promise<Explanation> {
     if (typeof event === 'string') return explainRule(await this.#ruleOf(rule), event)
     if (typeof event !== 'object' || event === null) {
-      throw new MillraceError('INVALID_EVENT', `explain takes an event, as an object or as JSON text; this is ${shown(event)}`)
+      throw new MillraceError(
+        'INVALID_EVENT',
+        `explain takes an event, as an object or as JSON text; this is ${shown(event)}`,
+      )
     }
     const { offset, ...attributes } = event as StoredEvent
     // The place of an event that was read is no attribute of it.
@@ -201,7 +214,16 @@ function fileText(file: { readonly folder: string; readonly path: string } | und
 
 function describe({ name, revision, time, change, problem }: RuleVersion): RuleDescription {
   const { enabled, author, file } = change
-  return { name, enabled, revision, definition: change.rule as RuleDefinition, author, changedAt: time, file: fileText(file), problem }
+  return {
+    name,
+    enabled,
+    revision,
+    definition: change.rule as RuleDefinition,
+    author,
+    changedAt: time,
+    file: fileText(file),
+    problem,
+  }
 }
 
 /**

@@ -74,7 +74,8 @@ function told(onProblem: StartRulesOptions['onProblem']): (error: unknown) => vo
   return (error) => {
     const problem = error instanceof Error ? error : new Error(String(error))
     if (onProblem !== undefined) onProblem(problem)
-    else process.stderr.write(`millrace rules: ${isMillraceError(problem) ? `${problem.code}: ` : ''}${problem.message}\n`)
+    else
+      process.stderr.write(`millrace rules: ${isMillraceError(problem) ? `${problem.code}: ` : ''}${problem.message}\n`)
   }
 }
 
@@ -123,7 +124,11 @@ export async function startRules(broker: Broker, options: StartRulesOptions = {}
   if (http.secret !== undefined) checkFunction(http.secret, 'http.secret')
   if (options.onProblem !== undefined) checkFunction(options.onProblem, 'onProblem')
   for (const [name, called] of Object.entries(functions)) {
-    if (typeof called !== 'function') throw new MillraceError('INVALID_OPTION', `"${name}" of functions is not a function`, { option: 'functions', name })
+    if (typeof called !== 'function')
+      throw new MillraceError('INVALID_OPTION', `"${name}" of functions is not a function`, {
+        option: 'functions',
+        name,
+      })
   }
   const problem = told(options.onProblem)
   const runtime = new RuleRuntime(broker, {
@@ -132,6 +137,7 @@ export async function startRules(broker: Broker, options: StartRulesOptions = {}
     problem,
   })
   const place = typeof folder === 'string' ? { path: folder } : folder
-  const watched = place === undefined ? null : new RuleFolder(place.path, place.label ?? place.path, runtime.book, problem)
+  const watched =
+    place === undefined ? null : new RuleFolder(place.path, place.label ?? place.path, runtime.book, problem)
   return broker.start(new Runner(runtime, author, watched))
 }

@@ -34,7 +34,11 @@ export interface FaultSource {
   handled(record: Handled): void
 }
 
-const DIED: Failure = { name: 'WorkerDied', message: 'the test killed the worker between effect and completion', kind: 'crash' }
+const DIED: Failure = {
+  name: 'WorkerDied',
+  message: 'the test killed the worker between effect and completion',
+  kind: 'crash',
+}
 
 /** @throws INVALID_OPTION */
 export function checkedFaults(faults: Faults): Faults {
@@ -42,7 +46,9 @@ export function checkedFaults(faults: Faults): Faults {
   for (const option of ['redeliver', 'crash'] as const) {
     const chance: unknown = faults[option] ?? 0
     if (typeof chance === 'number' && chance >= 0 && chance <= 1) continue
-    throw new MillraceError('INVALID_OPTION', `${option} must be a probability from 0 to 1; it is ${shown(chance)}`, { option })
+    throw new MillraceError('INVALID_OPTION', `${option} must be a probability from 0 to 1; it is ${shown(chance)}`, {
+      option,
+    })
   }
   if (faults.reorder !== undefined) trueOrFalse(faults.reorder, 'reorder')
   return faults
@@ -52,17 +58,24 @@ export function checkedFaults(faults: Faults): Faults {
 export function withFaults(engine: Engine, source: FaultSource): Engine {
   return new Proxy(engine, {
     get(target, property) {
-      if (property === 'subscribe') return (spec: ConsumerSpec, sink: DeliverySink) => subscribe(target, source, spec, sink)
+      if (property === 'subscribe')
+        return (spec: ConsumerSpec, sink: DeliverySink) => subscribe(target, source, spec, sink)
       const value: unknown = Reflect.get(target, property, target)
       return typeof value === 'function' ? value.bind(target) : value
     },
   })
 }
 
-async function subscribe(engine: Engine, source: FaultSource, spec: ConsumerSpec, sink: DeliverySink): Promise<Subscription> {
+async function subscribe(
+  engine: Engine,
+  source: FaultSource,
+  spec: ConsumerSpec,
+  sink: DeliverySink,
+): Promise<Subscription> {
   source.subscribed(sink)
   const inner = await engine.subscribe(spec, {
-    deliver: (deliveries) => sink.deliver(source.faults().reorder === true ? shuffled(deliveries, source.random) : deliveries),
+    deliver: (deliveries) =>
+      sink.deliver(source.faults().reorder === true ? shuffled(deliveries, source.random) : deliveries),
     revoked: (deliveries) => sink.revoked(deliveries),
     buried: (event, failure) => sink.buried?.(event, failure),
     refused: (delivery, emissions, error) => sink.refused?.(delivery, emissions, error),

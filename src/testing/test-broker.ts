@@ -137,7 +137,9 @@ class VirtualBroker extends ConnectedBroker implements TestBroker {
 
   handled(consumer: string | { readonly name: string }): StoredEvent[] {
     const name = nameOf(consumer, 'consumer')
-    return this.#state.handled.filter((record) => record.consumer === name).map(({ delivery }) => decodeEvent(delivery.text, delivery.offset))
+    return this.#state.handled
+      .filter((record) => record.consumer === name)
+      .map(({ delivery }) => decodeEvent(delivery.text, delivery.offset))
   }
 }
 
@@ -169,9 +171,16 @@ export function testBroker(options: TestBrokerOptions = {}): TestBroker {
   knownOptions(options, ['seed', 'start', 'faults'], 'testBroker')
   const { start = new Date('2026-01-01T00:00:00Z'), seed = 1 } = options
   if (!(start instanceof Date) || !Number.isFinite(start.getTime())) {
-    throw new MillraceError('INVALID_OPTION', `start of testBroker must be a valid Date; it is ${shown(start)}`, { option: 'start' })
+    throw new MillraceError('INVALID_OPTION', `start of testBroker must be a valid Date; it is ${shown(start)}`, {
+      option: 'start',
+    })
   }
   wholeNumber(seed, 'seed', 0, Number.MAX_SAFE_INTEGER)
   const clock = new VirtualClock(start.getTime())
-  return new VirtualBroker(openMemoryEngine({}, clock), clock, { faults: checkedFaults(options.faults ?? {}), handled: [], sinks: [] }, seededRandom(seed))
+  return new VirtualBroker(
+    openMemoryEngine({}, clock),
+    clock,
+    { faults: checkedFaults(options.faults ?? {}), handled: [], sinks: [] },
+    seededRandom(seed),
+  )
 }

@@ -30,7 +30,12 @@ export class VirtualClock implements Clock {
   }
 
   after(delayMs: number, task: () => void, kind?: 'beat' | 'work'): () => void {
-    const timer: Timer = { dueMs: this.#nowMs + Math.max(0, delayMs), order: this.#order++, beat: kind === 'beat', task }
+    const timer: Timer = {
+      dueMs: this.#nowMs + Math.max(0, delayMs),
+      order: this.#order++,
+      beat: kind === 'beat',
+      task,
+    }
     this.#timers.add(timer)
     return () => this.#timers.delete(timer)
   }
@@ -49,7 +54,8 @@ export class VirtualClock implements Clock {
     let next: Timer | undefined
     for (const timer of this.#timers) {
       if (timer.beat && !beats) continue
-      if (next === undefined || timer.dueMs < next.dueMs || (timer.dueMs === next.dueMs && timer.order < next.order)) next = timer
+      if (next === undefined || timer.dueMs < next.dueMs || (timer.dueMs === next.dueMs && timer.order < next.order))
+        next = timer
     }
     return next
   }

@@ -76,13 +76,22 @@ export function wireErrorOf(error: unknown): WireError {
   const message = error instanceof Error ? error.message : String(error)
   if (typeof known?.code !== 'string' || (error as Error).name !== 'MillraceError')
     return { code: 'UNAVAILABLE', message: `the server failed: ${message}`, details: {} }
-  return { code: known.code, message: outwardMessage(known.code, message), details: outwardDetails(known.details ?? {}) }
+  return {
+    code: known.code,
+    message: outwardMessage(known.code, message),
+    details: outwardDetails(known.details ?? {}),
+  }
 }
 
 /** An error as the other end gave it. */
 export function errorOfWire(value: unknown): MillraceError {
   const { code, message, details } = (value ?? {}) as Partial<Record<keyof WireError, unknown>>
   const known = typeof code === 'string' && Object.hasOwn(ERROR_CODES, code) ? (code as ErrorCode) : 'UNAVAILABLE'
-  const facts = typeof details === 'object' && details !== null && !Array.isArray(details) ? (details as WireError['details']) : {}
-  return new MillraceError(known, typeof message === 'string' ? message : 'the server failed, and did not say why', facts)
+  const facts =
+    typeof details === 'object' && details !== null && !Array.isArray(details) ? (details as WireError['details']) : {}
+  return new MillraceError(
+    known,
+    typeof message === 'string' ? message : 'the server failed, and did not say why',
+    facts,
+  )
 }

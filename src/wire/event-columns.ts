@@ -40,7 +40,10 @@ export function eventsFrame(type: number, headBytes: number, channel: string, ev
     if ((event.attempt ?? 1) !== 1 || event.redriven === true) tried = true
   }
   const places = placesOf(events)
-  const block = places === null ? encodeBlock(0, first.offset, first.timeMs, events) : gatherBlock(0, first.offset, first.timeMs, places)
+  const block =
+    places === null
+      ? encodeBlock(0, first.offset, first.timeMs, events)
+      : gatherBlock(0, first.offset, first.timeMs, places)
   const nameBytes = Buffer.byteLength(channel)
   const columnBytes = (placed ? 16 * count : 0) + (tried ? 5 * count : 0)
   const frame = newFrame(type, headBytes + HEAD_BYTES + nameBytes + columnBytes + block.bytes.length)
@@ -119,8 +122,12 @@ export class EventColumns {
 
   /** Whether all offsets and times are such. Without columns, those of the block are looked at. */
   #isPlaced(): boolean {
-    if (this.#offsetsAt < 0) return isPlace(this.block.firstOffset, this.block.timeMs) && Number.isSafeInteger(this.block.firstOffset + this.count)
-    for (let index = 0; index < this.count; index++) if (!isPlace(this.offsetAt(index), this.timeAt(index))) return false
+    if (this.#offsetsAt < 0)
+      return (
+        isPlace(this.block.firstOffset, this.block.timeMs) && Number.isSafeInteger(this.block.firstOffset + this.count)
+      )
+    for (let index = 0; index < this.count; index++)
+      if (!isPlace(this.offsetAt(index), this.timeAt(index))) return false
     return true
   }
 

@@ -89,7 +89,11 @@ export function isTimeOrNone(timeMs: number): boolean {
 }
 
 /** What a client may put in the JSON of one frame: looked at before it is parsed. */
-export const CLIENT_BOUNDS: JsonBounds = { depthMax: LIMITS.dataDepthMax + 8, namesMax: LIMITS.wireJsonValuesMax, valuesMax: LIMITS.wireJsonValuesMax }
+export const CLIENT_BOUNDS: JsonBounds = {
+  depthMax: LIMITS.dataDepthMax + 8,
+  namesMax: LIMITS.wireJsonValuesMax,
+  valuesMax: LIMITS.wireJsonValuesMax,
+}
 
 /** JSON of a body, from a place on. @throws INVALID_REQUEST */
 export function jsonOf(body: Buffer, at: number, bounds: JsonBounds | null = null): unknown {
@@ -138,7 +142,8 @@ export class FrameReader {
       this.#needed = FRAME_HEADER_BYTES
       if (bytes.length - at < FRAME_HEADER_BYTES) return at
       const length = bytes.readUInt32LE(at)
-      if (length < FRAME_HEADER_BYTES || length > this.frameBytesMax) throw malformed(`a frame of ${length} bytes; 8 to ${this.frameBytesMax} are allowed`)
+      if (length < FRAME_HEADER_BYTES || length > this.frameBytesMax)
+        throw malformed(`a frame of ${length} bytes; 8 to ${this.frameBytesMax} are allowed`)
       this.#needed = length
       if (bytes.length - at < length) return at
       this.#onFrame(bytes[at + 4] as number, bytes.subarray(at + FRAME_HEADER_BYTES, at + length))

@@ -194,7 +194,8 @@ export class Link {
   /** The other end has these. */
   #forget(received: number): void {
     const count = received - this.#first
-    if (!Number.isInteger(count) || count < 0 || count > this.#kept.length) throw malformed(`${received} frames acknowledged, more than were sent`)
+    if (!Number.isInteger(count) || count < 0 || count > this.#kept.length)
+      throw malformed(`${received} frames acknowledged, more than were sent`)
     if (count === 0) return
     for (let at = 0; at < count; at++) this.#keptBytes -= (this.#kept[at] as Buffer).length
     this.#kept.splice(0, count)

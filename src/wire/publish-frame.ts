@@ -49,7 +49,13 @@ export interface Publish {
   readonly block: Block
 }
 
-export function publishFrame(request: number, channel: string, events: readonly EncodedEvent[], dueAtMs: number | null, batch: boolean): Buffer {
+export function publishFrame(
+  request: number,
+  channel: string,
+  events: readonly EncodedEvent[],
+  dueAtMs: number | null,
+  batch: boolean,
+): Buffer {
   const block = encodeBlock(0, 0, 0, events)
   const nameBytes = Buffer.byteLength(channel)
   const frame = newFrame(FRAME.publish, HEAD_BYTES + nameBytes + block.bytes.length)
@@ -78,7 +84,8 @@ export function decodePublish(body: Buffer): Publish {
   const dueAtMs = body.readDoubleLE(4)
   const timeMs = body.readDoubleLE(12)
   const offset = body.readDoubleLE(20)
-  if (!isTimeOrNone(dueAtMs) || !isTimeOrNone(timeMs) || !Number.isSafeInteger(offset)) throw malformed('a publish has an invalid time or offset')
+  if (!isTimeOrNone(dueAtMs) || !isTimeOrNone(timeMs) || !Number.isSafeInteger(offset))
+    throw malformed('a publish has an invalid time or offset')
   const block = decodeSentBlock(body.subarray(nameEnd))
   return {
     request: body.readUInt32LE(0),
@@ -112,8 +119,10 @@ export interface Refused {
 export function receiptsFrame(request: number, answers: readonly Answer[], refused: Refused | null = null): Buffer {
   const [head] = answers
   const first = head !== undefined && 'offset' in head ? head.offset : null
-  const stands = (answer: Answer, index: number): boolean => 'offset' in answer && !answer.duplicate && answer.offset === (first as number) + index
-  if (refused === null && first !== null && answers.every(stands)) return plainReceiptsFrame(request, answers.length, first)
+  const stands = (answer: Answer, index: number): boolean =>
+    'offset' in answer && !answer.duplicate && answer.offset === (first as number) + index
+  if (refused === null && first !== null && answers.every(stands))
+    return plainReceiptsFrame(request, answers.length, first)
   const rows: (Row | WireError)[] = answers.map((answer) => ('offset' in answer ? rowOf(answer) : answer))
   if (refused !== null) rows.push(...new Array<WireError>(refused.count).fill(refused.error))
   const json = Buffer.from(JSON.stringify(rows))
@@ -138,7 +147,8 @@ function rowOf(receipt: Receipt): Row {
 
 /** The receipts of events whose ids are known, or what they were refused with. @throws INVALID_REQUEST */
 export function decodeReceipts(body: Buffer, channel: string, ids: readonly string[]): (Receipt | MillraceError)[] {
-  if (body.length < RECEIPTS_BYTES || body.readUInt32LE(4) !== ids.length) throw malformed('receipts do not match the published events')
+  if (body.length < RECEIPTS_BYTES || body.readUInt32LE(4) !== ids.length)
+    throw malformed('receipts do not match the published events')
   const first = body.readDoubleLE(8)
   const receipts: (Receipt | MillraceError)[] = new Array(ids.length)
   if (!Number.isNaN(first)) {
@@ -159,7 +169,10 @@ export function decodeReceipts(body: Buffer, channel: string, ids: readonly stri
     if (!isRow(row)) throw malformed('a receipt is invalid')
     const [offset, duplicate, dueAtMs] = row
     const id = ids[index] as string
-    receipts[index] = offset === null ? { channel, id, offset, duplicate, dueAtMs: dueAtMs as number } : { channel, id, offset, duplicate }
+    receipts[index] =
+      offset === null
+        ? { channel, id, offset, duplicate, dueAtMs: dueAtMs as number }
+        : { channel, id, offset, duplicate }
   }
   return receipts
 }

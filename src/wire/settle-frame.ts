@@ -64,10 +64,16 @@ export class SettleBatch {
     const count = this.#deliveries.length
     const emissions = this.#emissions
     const channels = [...new Set(emissions.map(({ channel }) => channel))]
-    const json = this.#details.length === 0 && channels.length === 0 ? '' : JSON.stringify({ details: this.#details, channels, keyed: true })
+    const json =
+      this.#details.length === 0 && channels.length === 0
+        ? ''
+        : JSON.stringify({ details: this.#details, channels, keyed: true })
     const jsonBytes = Buffer.byteLength(json)
     const block = emissions.length === 0 ? null : encodeBlock(0, 0, 0, emissions.map(eventOf)).bytes
-    const frame = newFrame(FRAME.settle, HEAD_BYTES + 5 * count + 14 * emissions.length + jsonBytes + (block?.length ?? 0))
+    const frame = newFrame(
+      FRAME.settle,
+      HEAD_BYTES + 5 * count + 14 * emissions.length + jsonBytes + (block?.length ?? 0),
+    )
     let at = FRAME_HEADER_BYTES
     for (const number of [subscription, count, emissions.length, jsonBytes]) at = frame.writeUInt32LE(number, at)
     for (const delivery of this.#deliveries) at = frame.writeUInt32LE(delivery, at)
@@ -113,8 +119,12 @@ export class Settlements {
     this.channels = emitted === 0 ? [] : (json?.channels ?? [])
     this.keyed = json?.keyed === true
     this.#details = json === null ? null : new Map(json.details)
-    this.#emissions = emitted === 0 ? null : decodeEmissions(body, { count: this.count, placesAt, emitted, blockAt }, json?.channels ?? [])
-    for (let place = 0; place < this.count; place++) if (!isVerb(this.verbAt(place))) throw malformed('a delivery is settled by an unknown verb')
+    this.#emissions =
+      emitted === 0
+        ? null
+        : decodeEmissions(body, { count: this.count, placesAt, emitted, blockAt }, json?.channels ?? [])
+    for (let place = 0; place < this.count; place++)
+      if (!isVerb(this.verbAt(place))) throw malformed('a delivery is settled by an unknown verb')
   }
 
   /** The number of the delivery that was settled. */
@@ -143,11 +153,17 @@ interface Json {
 
 /** The JSON of a stranger: what an engine keeps of it is of the kinds and sizes that our own end sends. */
 function checkedJson(value: unknown, count: number): Json {
-  const { details, channels, keyed } = (value ?? {}) as { readonly details?: unknown; readonly channels?: unknown; readonly keyed?: unknown }
-  if (!Array.isArray(details) || !Array.isArray(channels)) throw malformed('the JSON of a settlement has no details or channels')
+  const { details, channels, keyed } = (value ?? {}) as {
+    readonly details?: unknown
+    readonly channels?: unknown
+    readonly keyed?: unknown
+  }
+  if (!Array.isArray(details) || !Array.isArray(channels))
+    throw malformed('the JSON of a settlement has no details or channels')
   for (const name of channels) if (typeof name !== 'string') throw malformed('a channel of a settlement is not a name')
   for (const entry of details as unknown[]) {
-    if (!Array.isArray(entry) || !isPlace(entry[0], count) || !isDetail(entry[1])) throw malformed('a settlement has invalid details')
+    if (!Array.isArray(entry) || !isPlace(entry[0], count) || !isDetail(entry[1]))
+      throw malformed('a settlement has invalid details')
   }
   return { details, channels, keyed: keyed === true } as Json
 }
@@ -156,7 +172,13 @@ function isPlace(value: unknown, count: number): boolean {
   return Number.isInteger(value) && (value as number) >= 0 && (value as number) < count
 }
 
-const KINDS: readonly unknown[] = ['error', 'rejected', 'poison', 'timeout', 'crash'] satisfies readonly Failure['kind'][]
+const KINDS: readonly unknown[] = [
+  'error',
+  'rejected',
+  'poison',
+  'timeout',
+  'crash',
+] satisfies readonly Failure['kind'][]
 
 function isDetail(value: unknown): value is SettleDetail {
   if (typeof value !== 'object' || value === null) return false
@@ -196,7 +218,8 @@ function decodeEmissions(body: Buffer, places: EmissionPlaces, channels: readonl
     if (channel === undefined) throw malformed('an emission names no channel')
     const dueAtMs = body.readDoubleLE(placesAt + 6 * count + 8 * index)
     const place = body.readUInt32LE(placesAt + 4 * index)
-    if (!isTimeOrNone(dueAtMs) || place >= places.count) throw malformed('an emission has no delivery, or an invalid due time')
+    if (!isTimeOrNone(dueAtMs) || place >= places.count)
+      throw malformed('an emission has no delivery, or an invalid due time')
     const emission = { channel, event: block.at(index), dueAtMs: Number.isNaN(dueAtMs) ? null : dueAtMs }
     const others = found.get(place)
     if (others === undefined) found.set(place, [emission])

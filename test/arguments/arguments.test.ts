@@ -10,15 +10,36 @@ import * as rules from '../../src/rules/index.ts'
 import * as testing from '../../src/testing/index.ts'
 import { answerOf, callsOf, type Sample } from './hostile.ts'
 
-const { attribute, bytes, connect, consumer, decodeHttp, duration, encodeHttp, event, isMillraceError, queue, stream, validateCloudEvent } = main
+const {
+  attribute,
+  bytes,
+  connect,
+  consumer,
+  decodeHttp,
+  duration,
+  encodeHttp,
+  event,
+  isMillraceError,
+  queue,
+  stream,
+  validateCloudEvent,
+} = main
 
 const Happened = event('it.happened')
 const CLOUD_EVENT = { specversion: '1.0', id: '1', source: '/test', type: 'it.happened', data: { n: 1 } } as const
 const PATTERN = { type: ['it.happened'], data: { n: [{ numeric: ['>', 0] }] } }
-const [RULE = expect.unreachable()] = rules.parseRuleFile('{ name: rule, on: happenings, when: { data: { n: [1] } }, then: drop }', 'rule.yaml')
+const [RULE = expect.unreachable()] = rules.parseRuleFile(
+  '{ name: rule, on: happenings, when: { data: { n: [1] } }, then: drop }',
+  'rule.yaml',
+)
 
 const nothing = (): undefined => undefined
-const channelOptions = { events: [Happened], key: () => 'k', dedupe: { age: '1m', count: 10 }, maxEventBytes: '1KiB' } as const
+const channelOptions = {
+  events: [Happened],
+  key: () => 'k',
+  dedupe: { age: '1m', count: 10 },
+  maxEventBytes: '1KiB',
+} as const
 const consumerOptions = {
   concurrency: 2,
   retry: { attempts: 2, backoff: 'fixed', min: '1s', max: '2s' },
@@ -32,7 +53,12 @@ const consumerOptions = {
 const happenings = stream('happenings')
 
 const PURE: readonly Sample[] = [
-  { name: 'event', call: event as Sample['call'], args: () => ['a.b', undefined, { source: '/x', dataschema: 'urn:x' }], bags: [2] },
+  {
+    name: 'event',
+    call: event as Sample['call'],
+    args: () => ['a.b', undefined, { source: '/x', dataschema: 'urn:x' }],
+    bags: [2],
+  },
   {
     name: 'definition',
     call: Happened as Sample['call'],
@@ -46,13 +72,41 @@ const PURE: readonly Sample[] = [
     args: () => ['s', { ...channelOptions, retain: { age: '1d', bytes: '1MiB', count: 5, latestByKey: true } }],
     bags: [1],
   },
-  { name: 'retain', call: (retain: object) => stream('s', { retain }), args: () => [{ age: '1d', bytes: '1MiB', count: 5, latestByKey: true }], bags: [0] },
-  { name: 'dedupe', call: (dedupe: object) => stream('s', { dedupe }), args: () => [{ age: '1d', count: 5 }], bags: [0] },
+  {
+    name: 'retain',
+    call: (retain: object) => stream('s', { retain }),
+    args: () => [{ age: '1d', bytes: '1MiB', count: 5, latestByKey: true }],
+    bags: [0],
+  },
+  {
+    name: 'dedupe',
+    call: (dedupe: object) => stream('s', { dedupe }),
+    args: () => [{ age: '1d', count: 5 }],
+    bags: [0],
+  },
   { name: 'queue', call: queue as Sample['call'], args: () => ['q', { ...channelOptions }], bags: [1] },
-  { name: 'consumer', call: consumer as Sample['call'], args: () => ['k', happenings, { ...consumerOptions }], bags: [2] },
-  { name: 'retry', call: (retry: object) => consumer('k', happenings, { retry }), args: () => [{ ...consumerOptions.retry }], bags: [0] },
-  { name: 'on', call: (of: never, handler: never) => consumer('k', happenings).on(of, handler), args: () => [Happened, nothing] },
-  { name: 'where', call: (where: never) => consumer('k', happenings).on(Happened.where(where), nothing), args: () => [PATTERN.data] },
+  {
+    name: 'consumer',
+    call: consumer as Sample['call'],
+    args: () => ['k', happenings, { ...consumerOptions }],
+    bags: [2],
+  },
+  {
+    name: 'retry',
+    call: (retry: object) => consumer('k', happenings, { retry }),
+    args: () => [{ ...consumerOptions.retry }],
+    bags: [0],
+  },
+  {
+    name: 'on',
+    call: (of: never, handler: never) => consumer('k', happenings).on(of, handler),
+    args: () => [Happened, nothing],
+  },
+  {
+    name: 'where',
+    call: (where: never) => consumer('k', happenings).on(Happened.where(where), nothing),
+    args: () => [PATTERN.data],
+  },
   { name: 'onAny', call: (handler: never) => consumer('k', happenings).onAny(handler), args: () => [nothing] },
   {
     name: 'onBatch',
@@ -65,7 +119,12 @@ const PURE: readonly Sample[] = [
   { name: 'attribute', call: attribute as Sample['call'], args: () => [CLOUD_EVENT, 'id'] },
   { name: 'isMillraceError', call: isMillraceError as Sample['call'], args: () => [new Error('x'), 'CLOSED'] },
   { name: 'validateCloudEvent', call: validateCloudEvent as Sample['call'], args: () => [CLOUD_EVENT] },
-  { name: 'validateCloudEvent of', call: validateCloudEvent as Sample['call'], args: () => [{ ...CLOUD_EVENT }], bags: [0] },
+  {
+    name: 'validateCloudEvent of',
+    call: validateCloudEvent as Sample['call'],
+    args: () => [{ ...CLOUD_EVENT }],
+    bags: [0],
+  },
   { name: 'encodeHttp', call: encodeHttp as Sample['call'], args: () => [[CLOUD_EVENT], 'binary'] },
   {
     name: 'decodeHttp',
@@ -73,19 +132,48 @@ const PURE: readonly Sample[] = [
     args: () => [{ 'content-type': 'application/cloudevents+json' }, Buffer.from(JSON.stringify(CLOUD_EVENT))],
   },
   { name: 'compilePattern', call: pattern.compilePattern as Sample['call'], args: () => [PATTERN] },
-  { name: 'pattern.matches', call: (of: never) => pattern.compilePattern(PATTERN).matches(of), args: () => [CLOUD_EVENT] },
+  {
+    name: 'pattern.matches',
+    call: (of: never) => pattern.compilePattern(PATTERN).matches(of),
+    args: () => [CLOUD_EVENT],
+  },
   { name: 'explainPattern', call: pattern.explainPattern as Sample['call'], args: () => [PATTERN, CLOUD_EVENT] },
   { name: 'compileExpression', call: pattern.compileExpression as Sample['call'], args: () => ["type = 'a'"] },
-  { name: 'expression.matches', call: (of: never) => pattern.compileExpression("type = 'a'").matches(of), args: () => [CLOUD_EVENT] },
-  { name: 'expression.evaluate', call: (of: never) => pattern.compileExpression("type = 'a'").evaluate(of), args: () => [CLOUD_EVENT] },
+  {
+    name: 'expression.matches',
+    call: (of: never) => pattern.compileExpression("type = 'a'").matches(of),
+    args: () => [CLOUD_EVENT],
+  },
+  {
+    name: 'expression.evaluate',
+    call: (of: never) => pattern.compileExpression("type = 'a'").evaluate(of),
+    args: () => [CLOUD_EVENT],
+  },
   { name: 'compileFilter', call: pattern.compileFilter as Sample['call'], args: () => [{ exact: { type: 'a' } }] },
-  { name: 'RuleIndex.add', call: (...args: never[]) => new pattern.RuleIndex().add(...(args as unknown as [string, string])), args: () => ['rule', PATTERN] },
-  { name: 'RuleIndex.remove', call: (...args: never[]) => new pattern.RuleIndex().remove(...(args as unknown as [string])), args: () => ['rule'] },
+  {
+    name: 'RuleIndex.add',
+    call: (...args: never[]) => new pattern.RuleIndex().add(...(args as unknown as [string, string])),
+    args: () => ['rule', PATTERN],
+  },
+  {
+    name: 'RuleIndex.remove',
+    call: (...args: never[]) => new pattern.RuleIndex().remove(...(args as unknown as [string])),
+    args: () => ['rule'],
+  },
   { name: 'RuleIndex.match', call: (of: never) => ruleIndex().match(of), args: () => [CLOUD_EVENT] },
-  { name: 'parseRuleFile', call: rules.parseRuleFile as Sample['call'], args: () => ['name: a\non: b\nthen: drop', 'a.yaml'] },
+  {
+    name: 'parseRuleFile',
+    call: rules.parseRuleFile as Sample['call'],
+    args: () => ['name: a\non: b\nthen: drop', 'a.yaml'],
+  },
   { name: 'checkHistory', call: testing.checkHistory as Sample['call'], args: () => [[], { exactlyOnce: false }] },
   { name: 'readHistory', call: testing.readHistory as Sample['call'], args: () => ['{}\n'] },
-  { name: 'testBroker', call: testing.testBroker as Sample['call'], args: () => [{ seed: 1, start: new Date(0), faults: { redeliver: 0.5 } }], bags: [0] },
+  {
+    name: 'testBroker',
+    call: testing.testBroker as Sample['call'],
+    args: () => [{ seed: 1, start: new Date(0), faults: { redeliver: 0.5 } }],
+    bags: [0],
+  },
 ]
 
 function ruleIndex(): pattern.RuleIndex {
@@ -99,30 +187,62 @@ function brokerSamples(broker: main.Broker): readonly Sample[] {
   const delayed = broker.delayed('happenings')
   const query = { channel: 'happenings', offset: 0, id: 'x', key: 'k', limit: 1 }
   return [
-    { name: 'publish', call: broker.publish.bind(broker) as Sample['call'], args: () => [happenings, Happened(1), { delay: '1h' }], bags: [1, 2] },
-    { name: 'publish at', call: broker.publish.bind(broker) as Sample['call'], args: () => [happenings, Happened(1), { at: new Date() }], bags: [2] },
-    { name: 'publish several', call: (one: never) => broker.publish(happenings, [Happened(1), one]), args: () => [Happened(2)] },
+    {
+      name: 'publish',
+      call: broker.publish.bind(broker) as Sample['call'],
+      args: () => [happenings, Happened(1), { delay: '1h' }],
+      bags: [1, 2],
+    },
+    {
+      name: 'publish at',
+      call: broker.publish.bind(broker) as Sample['call'],
+      args: () => [happenings, Happened(1), { at: new Date() }],
+      bags: [2],
+    },
+    {
+      name: 'publish several',
+      call: (one: never) => broker.publish(happenings, [Happened(1), one]),
+      args: () => [Happened(2)],
+    },
     { name: 'publish data', call: (data: never) => broker.publish(happenings, Happened(data)), args: () => [1] },
     { name: 'declare', call: broker.declare.bind(broker) as Sample['call'], args: () => [happenings] },
-    { name: 'start', call: broker.start.bind(broker) as Sample['call'], args: () => [consumer('other', happenings).onAny(nothing)] },
+    {
+      name: 'start',
+      call: broker.start.bind(broker) as Sample['call'],
+      args: () => [consumer('other', happenings).onAny(nothing)],
+    },
     {
       name: 'read',
       call: broker.read.bind(broker) as Sample['call'],
-      args: () => [happenings, { from: 'beginning', to: 'end', where: PATTERN, follow: false, signal: new AbortController().signal }],
+      args: () => [
+        happenings,
+        { from: 'beginning', to: 'end', where: PATTERN, follow: false, signal: new AbortController().signal },
+      ],
       bags: [1],
     },
     {
       name: 'tail',
       call: broker.tail.bind(broker) as Sample['call'],
-      args: () => [['happenings'], { from: 'beginning', to: 'end', where: PATTERN, follow: false, signal: new AbortController().signal }],
+      args: () => [
+        ['happenings'],
+        { from: 'beginning', to: 'end', where: PATTERN, follow: false, signal: new AbortController().signal },
+      ],
       bags: [1],
     },
     { name: 'tail of one', call: broker.tail.bind(broker) as Sample['call'], args: () => ['happenings'] },
-    { name: 'deadLetters', call: ((name: string) => broker.deadLetters(name).list()) as Sample['call'], args: () => ['worker'] },
+    {
+      name: 'deadLetters',
+      call: ((name: string) => broker.deadLetters(name).list()) as Sample['call'],
+      args: () => ['worker'],
+    },
     { name: 'list', call: letters.list.bind(letters) as Sample['call'], args: () => [{ ...query }], bags: [0] },
     { name: 'redrive', call: letters.redrive.bind(letters) as Sample['call'], args: () => [{ ...query }], bags: [0] },
     { name: 'drop', call: letters.drop.bind(letters) as Sample['call'], args: () => [{ ...query }], bags: [0] },
-    { name: 'delayed', call: ((name: string) => broker.delayed(name).list()) as Sample['call'], args: () => ['happenings'] },
+    {
+      name: 'delayed',
+      call: ((name: string) => broker.delayed(name).list()) as Sample['call'],
+      args: () => ['happenings'],
+    },
     {
       name: 'delayed list',
       call: delayed.list.bind(delayed) as Sample['call'],
@@ -130,10 +250,20 @@ function brokerSamples(broker: main.Broker): readonly Sample[] {
       bags: [0],
     },
     { name: 'delayed cancel', call: delayed.cancel.bind(delayed) as Sample['call'], args: () => ['x'] },
-    { name: 'rewind', call: broker.rewind.bind(broker) as Sample['call'], args: () => ['worker', 'end', { channel: 'happenings' }], bags: [2] },
+    {
+      name: 'rewind',
+      call: broker.rewind.bind(broker) as Sample['call'],
+      args: () => ['worker', 'end', { channel: 'happenings' }],
+      bags: [2],
+    },
     { name: 'removeConsumer', call: broker.removeConsumer.bind(broker) as Sample['call'], args: () => ['nobody'] },
     { name: 'removeChannel', call: broker.removeChannel.bind(broker) as Sample['call'], args: () => ['nothing'] },
-    { name: 'connect', call: connect as Sample['call'], args: () => ['memory:', { source: '/x', onAlarm: nothing }], bags: [1] },
+    {
+      name: 'connect',
+      call: connect as Sample['call'],
+      args: () => ['memory:', { source: '/x', onAlarm: nothing }],
+      bags: [1],
+    },
   ]
 }
 
@@ -142,7 +272,11 @@ async function stateOf(broker: main.Broker): Promise<unknown> {
   const { channels, consumers } = await broker.describe()
   return {
     channels: channels.map(({ name, first, next, scheduled }) => ({ name, first, next, scheduled })),
-    consumers: consumers.map(({ name, channels: positions, deadLetters }) => ({ name, floors: positions.map(({ floor }) => floor), deadLetters })),
+    consumers: consumers.map(({ name, channels: positions, deadLetters }) => ({
+      name,
+      floors: positions.map(({ floor }) => floor),
+      deadLetters,
+    })),
   }
 }
 
@@ -178,13 +312,27 @@ async function judge(
 }
 
 /** Called by the other tests of this file, or a class whose methods are; the browser's client is measured by its size and runs in pages. */
-const ELSEWHERE = ['connect', 'rulesOf', 'startRules', 'createGateway', 'serveGateway', 'RuleIndex', 'MillraceError', 'HistoryRecorder', 'conformance']
+const ELSEWHERE = [
+  'connect',
+  'rulesOf',
+  'startRules',
+  'createGateway',
+  'serveGateway',
+  'RuleIndex',
+  'MillraceError',
+  'HistoryRecorder',
+  'conformance',
+]
 
 describe('public calls with wrong arguments', () => {
   it('are made of every function that is exported', () => {
-    const functions = [main, pattern, rules, gateway, testing].flatMap((entry) => Object.entries(entry)).filter(([, value]) => typeof value === 'function')
+    const functions = [main, pattern, rules, gateway, testing]
+      .flatMap((entry) => Object.entries(entry))
+      .filter(([, value]) => typeof value === 'function')
     const called = new Set<unknown>(PURE.map(({ call }) => call))
-    expect(functions.filter(([name, value]) => !called.has(value) && !ELSEWHERE.includes(name)).map(([name]) => name)).toEqual([])
+    expect(
+      functions.filter(([name, value]) => !called.has(value) && !ELSEWHERE.includes(name)).map(([name]) => name),
+    ).toEqual([])
   })
 
   it.each(PURE.map((sample) => [sample.name, sample] as const))('%s', async (_, sample) => {
@@ -213,11 +361,18 @@ describe('public calls with wrong arguments', () => {
     const others = [Object.create({ id: 'none of them' }), new Query()]
     for (const query of others) {
       expect(await letters.list(query)).toEqual([])
-      for (const verb of ['redrive', 'drop'] as const) await expect(letters[verb](query)).rejects.toMatchObject({ code: 'UNKNOWN_DEAD_LETTER' })
+      for (const verb of ['redrive', 'drop'] as const)
+        await expect(letters[verb](query)).rejects.toMatchObject({ code: 'UNKNOWN_DEAD_LETTER' })
     }
-    const noQueries = [Promise.resolve({ id: 'none of them' }), new Map([['id', 'none of them']]), new Date(), Object.create({ ids: ['x'] })]
+    const noQueries = [
+      Promise.resolve({ id: 'none of them' }),
+      new Map([['id', 'none of them']]),
+      new Date(),
+      Object.create({ ids: ['x'] }),
+    ]
     for (const query of [...noQueries, Object.create({ id: undefined })]) {
-      for (const verb of ['list', 'redrive', 'drop'] as const) await expect(letters[verb](query as object)).rejects.toMatchObject({ code: 'INVALID_OPTION' })
+      for (const verb of ['list', 'redrive', 'drop'] as const)
+        await expect(letters[verb](query as object)).rejects.toMatchObject({ code: 'INVALID_OPTION' })
     }
     expect(await letters.list()).toHaveLength(2)
     await broker.close()
@@ -251,10 +406,30 @@ describe('public calls with wrong arguments', () => {
           args: () => [{ allow: [], secret: () => 'x' }],
           bags: [0],
         },
-        { name: 'put', call: book.put.bind(book) as Sample['call'], args: () => [{ ...RULE }, { author: 'ann', reason: 'why' }], bags: [0, 1] },
-        { name: 'putAll', call: book.putAll.bind(book) as Sample['call'], args: () => [[RULE], { author: 'ann' }], bags: [1] },
-        { name: 'enable', call: book.enable.bind(book) as Sample['call'], args: () => ['rule', { author: 'ann' }], bags: [1] },
-        { name: 'disable', call: book.disable.bind(book) as Sample['call'], args: () => ['rule', { author: 'ann' }], bags: [1] },
+        {
+          name: 'put',
+          call: book.put.bind(book) as Sample['call'],
+          args: () => [{ ...RULE }, { author: 'ann', reason: 'why' }],
+          bags: [0, 1],
+        },
+        {
+          name: 'putAll',
+          call: book.putAll.bind(book) as Sample['call'],
+          args: () => [[RULE], { author: 'ann' }],
+          bags: [1],
+        },
+        {
+          name: 'enable',
+          call: book.enable.bind(book) as Sample['call'],
+          args: () => ['rule', { author: 'ann' }],
+          bags: [1],
+        },
+        {
+          name: 'disable',
+          call: book.disable.bind(book) as Sample['call'],
+          args: () => ['rule', { author: 'ann' }],
+          bags: [1],
+        },
         { name: 'get', call: book.get.bind(book) as Sample['call'], args: () => ['rule'] },
         { name: 'history', call: book.history.bind(book) as Sample['call'], args: () => ['rule'] },
         {
@@ -264,7 +439,12 @@ describe('public calls with wrong arguments', () => {
           bags: [1],
         },
         { name: 'explain', call: book.explain.bind(book) as Sample['call'], args: () => ['rule', CLOUD_EVENT] },
-        { name: 'remove', call: book.remove.bind(book) as Sample['call'], args: () => ['nobody', { author: 'ann' }], bags: [1] },
+        {
+          name: 'remove',
+          call: book.remove.bind(book) as Sample['call'],
+          args: () => ['nobody', { author: 'ann' }],
+          bags: [1],
+        },
       ],
       () => stateOf(broker),
     )
@@ -278,7 +458,12 @@ describe('public calls with wrong arguments', () => {
     const options = {
       hosts: ['localhost'],
       cors: ['http://localhost'],
-      limits: { requestsPerSecond: 5, open: 5, bytes: '1MiB', caller: { requestsPerSecond: 5, open: 5, bytes: '1MiB' } },
+      limits: {
+        requestsPerSecond: 5,
+        open: 5,
+        bytes: '1MiB',
+        caller: { requestsPerSecond: 5, open: 5, bytes: '1MiB' },
+      },
       webhooks: {},
       push: {},
       maxBodyBytes: '1MiB',
@@ -291,14 +476,24 @@ describe('public calls with wrong arguments', () => {
     }
     const served = { port: 0, host: '127.0.0.1', requestTimeout: '1s', idle: '1s', maxConnections: 1, tls: undefined }
     const { raw } = await judge([
-      { name: 'createGateway', call: gateway.createGateway as Sample['call'], args: () => [broker, { ...options }], bags: [1] },
+      {
+        name: 'createGateway',
+        call: gateway.createGateway as Sample['call'],
+        args: () => [broker, { ...options }],
+        bags: [1],
+      },
       {
         name: 'limits',
         call: ((limits: object) => gateway.createGateway(broker, { limits })) as Sample['call'],
         args: () => [{ ...options.limits }],
         bags: [0],
       },
-      { name: 'serveGateway', call: gateway.serveGateway as Sample['call'], args: () => [broker, { ...served }], bags: [1] },
+      {
+        name: 'serveGateway',
+        call: gateway.serveGateway as Sample['call'],
+        args: () => [broker, { ...served }],
+        bags: [1],
+      },
     ])
     expect(raw).toEqual([])
     await broker.close()
@@ -311,7 +506,12 @@ describe('public calls with wrong arguments', () => {
       { name: 'published', call: broker.published.bind(broker) as Sample['call'], args: () => [happenings] },
       { name: 'handled', call: broker.handled.bind(broker) as Sample['call'], args: () => ['worker'] },
       { name: 'advance', call: ((by: never) => broker.advance(by)) as Sample['call'], args: () => ['1s'] },
-      { name: 'inject', call: broker.inject.bind(broker) as Sample['call'], args: () => [{ redeliver: 0, crash: 0 }], bags: [0] },
+      {
+        name: 'inject',
+        call: broker.inject.bind(broker) as Sample['call'],
+        args: () => [{ redeliver: 0, crash: 0 }],
+        bags: [0],
+      },
     ])
     expect(raw).toEqual([])
     await broker.close()

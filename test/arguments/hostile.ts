@@ -78,14 +78,21 @@ export function* callsOf({ name, call, args, bags = [], free = [] }: Sample): Ge
   const count = args().length
   for (let at = 0; at < count; at++) {
     if (free.includes(at)) continue
-    for (const [title, make] of HOSTILE) yield { title: `${name}(${at} = ${title})`, run: run((given) => void (given[at] = make())) }
+    for (const [title, make] of HOSTILE)
+      yield { title: `${name}(${at} = ${title})`, run: run((given) => void (given[at] = make())) }
   }
   for (const at of bags) {
     for (const option of Object.keys(args()[at] as object)) {
       for (const [title, make] of HOSTILE) {
-        yield { title: `${name}({ ${option}: ${title} })`, run: run((given) => void (given[at] = { ...(given[at] as object), [option]: make() })) }
+        yield {
+          title: `${name}({ ${option}: ${title} })`,
+          run: run((given) => void (given[at] = { ...(given[at] as object), [option]: make() })),
+        }
       }
-      yield { title: `${name}({ get ${option}() })`, run: run((given) => void (given[at] = withThrower(given[at] as object, option))) }
+      yield {
+        title: `${name}({ get ${option}() })`,
+        run: run((given) => void (given[at] = withThrower(given[at] as object, option))),
+      }
     }
   }
 }
@@ -107,7 +114,11 @@ export async function answerOf({ run }: Call): Promise<Answer> {
     return { kind: 'accepted', value }
   } catch (error) {
     if (isMillraceError(error)) return { kind: 'refused', message: error.message }
-    return { kind: 'raw', message: error instanceof Error ? (error.stack ?? error.message).split('\n').slice(0, 4).join(' ') : String(error) }
+    return {
+      kind: 'raw',
+      message:
+        error instanceof Error ? (error.stack ?? error.message).split('\n').slice(0, 4).join(' ') : String(error),
+    }
   }
 }
 

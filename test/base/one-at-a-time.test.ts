@@ -43,26 +43,30 @@ test('a run that fails is told to those who asked for it, and the next one runs'
 test('whenever requests come, each is answered by a run that began after it, and runs do not overlap', async () => {
   const step = fc.oneof(fc.constant('ask' as const), fc.constant('turn' as const), fc.constant('microtask' as const))
   await fc.assert(
-    fc.asyncProperty(fc.array(step, { maxLength: 40 }), fc.array(fc.nat(3), { minLength: 1 }), async (steps, lengths) => {
-      let [asked, begun, running] = [0, 0, 0]
-      const work = new OneAtATime(async () => {
-        expect(running++).toBe(0)
-        begun = asked
-        for (let left = lengths[asked % lengths.length] as number; left > 0; left--) await Promise.resolve()
-        running--
-      })
-      const answers: Promise<void>[] = []
-      for (const each of steps) {
-        if (each === 'turn') await turn()
-        else if (each === 'microtask') await Promise.resolve()
-        else {
-          const mine = ++asked
-          answers.push(work.ask().then(() => expect(begun).toBeGreaterThanOrEqual(mine)))
+    fc.asyncProperty(
+      fc.array(step, { maxLength: 40 }),
+      fc.array(fc.nat(3), { minLength: 1 }),
+      async (steps, lengths) => {
+        let [asked, begun, running] = [0, 0, 0]
+        const work = new OneAtATime(async () => {
+          expect(running++).toBe(0)
+          begun = asked
+          for (let left = lengths[asked % lengths.length] as number; left > 0; left--) await Promise.resolve()
+          running--
+        })
+        const answers: Promise<void>[] = []
+        for (const each of steps) {
+          if (each === 'turn') await turn()
+          else if (each === 'microtask') await Promise.resolve()
+          else {
+            const mine = ++asked
+            answers.push(work.ask().then(() => expect(begun).toBeGreaterThanOrEqual(mine)))
+          }
         }
-      }
-      await Promise.all(answers)
-      expect(work.running).toBe(false)
-    }),
+        await Promise.all(answers)
+        expect(work.running).toBe(false)
+      },
+    ),
     { numRuns: 2000 },
   )
 })

@@ -14,12 +14,19 @@ describe('a moment as text', () => {
     expect(timeMsOf(text)).toBe(ms)
   })
 
-  it.each(['', '5', '2026', '2026-01-31', '2026-01-31T12:00', '2026-01-31T12:00:00', '2026-02-31T12:00:00Z', '2026-12-31T23:59:60Z', 'today'])(
-    '"%s" is none',
-    (text) => {
-      expect(timeMsOf(text)).toBeUndefined()
-    },
-  )
+  it.each([
+    '',
+    '5',
+    '2026',
+    '2026-01-31',
+    '2026-01-31T12:00',
+    '2026-01-31T12:00:00',
+    '2026-02-31T12:00:00Z',
+    '2026-12-31T23:59:60Z',
+    'today',
+  ])('"%s" is none', (text) => {
+    expect(timeMsOf(text)).toBeUndefined()
+  })
 })
 
 describe('a place in a channel', () => {

@@ -8,18 +8,21 @@ const DAY = 86_400_000
 beforeEach(() => void vi.useFakeTimers())
 afterEach(() => void vi.useRealTimers())
 
-test.each([0, 1, 61_000, 20 * DAY, TIMER_MS_MAX, TIMER_MS_MAX + 1, 300 * DAY])('a timer of %d ms ends after that time, and not before', (ms) => {
-  const spans: unknown[] = []
-  const timer = vi.spyOn(globalThis, 'setTimeout').mockName('timer')
-  const task = vi.fn()
-  afterMs(ms, task)
-  if (ms > 0) vi.advanceTimersByTime(ms - 1)
-  expect(task).toHaveBeenCalledTimes(0)
-  vi.advanceTimersByTime(1)
-  expect(task).toHaveBeenCalledTimes(1)
-  for (const call of timer.mock.calls) spans.push(call[1])
-  expect(Math.max(...(spans as number[]))).toBeLessThanOrEqual(TIMER_MS_MAX)
-})
+test.each([0, 1, 61_000, 20 * DAY, TIMER_MS_MAX, TIMER_MS_MAX + 1, 300 * DAY])(
+  'a timer of %d ms ends after that time, and not before',
+  (ms) => {
+    const spans: unknown[] = []
+    const timer = vi.spyOn(globalThis, 'setTimeout').mockName('timer')
+    const task = vi.fn()
+    afterMs(ms, task)
+    if (ms > 0) vi.advanceTimersByTime(ms - 1)
+    expect(task).toHaveBeenCalledTimes(0)
+    vi.advanceTimersByTime(1)
+    expect(task).toHaveBeenCalledTimes(1)
+    for (const call of timer.mock.calls) spans.push(call[1])
+    expect(Math.max(...(spans as number[]))).toBeLessThanOrEqual(TIMER_MS_MAX)
+  },
+)
 
 test('a timer is cancelled, also after its first 24.8 days', () => {
   const task = vi.fn()

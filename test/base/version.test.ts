@@ -3,6 +3,8 @@ import { expect, test } from 'vitest'
 import { VERSION } from '../../src/base/version.ts'
 
 test('the version in the code is that of the package', () => {
-  const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as { readonly version: string }
+  const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as {
+    readonly version: string
+  }
   expect(VERSION).toBe(version)
 })

@@ -48,11 +48,17 @@ describe('client libraries', () => {
 
   test('one that cannot be loaded says so', async () => {
     const broken = at(installed('6.0.0', 'throw new Error("broken")'))
-    await expect(loadClient('ioredis', broken)).rejects.toMatchObject({ code: 'MISSING_DEPENDENCY', cause: expect.objectContaining({ message: 'broken' }) })
+    await expect(loadClient('ioredis', broken)).rejects.toMatchObject({
+      code: 'MISSING_DEPENDENCY',
+      cause: expect.objectContaining({ message: 'broken' }),
+    })
   })
 
   test('the versions that are supported are those that are tested with', () => {
-    const { devDependencies } = JSON.parse(readFileSync('package.json', 'utf8')) as { readonly devDependencies: Readonly<Record<string, string>> }
-    for (const [name, { from }] of Object.entries(CLIENT_LIBRARIES)) expect([name, devDependencies[name]]).toEqual([name, from])
+    const { devDependencies } = JSON.parse(readFileSync('package.json', 'utf8')) as {
+      readonly devDependencies: Readonly<Record<string, string>>
+    }
+    for (const [name, { from }] of Object.entries(CLIENT_LIBRARIES))
+      expect([name, devDependencies[name]]).toEqual([name, from])
   })
 })

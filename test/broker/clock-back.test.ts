@@ -14,7 +14,8 @@ const notes = stream('notes', { events: [Noted] })
 
 const engines = {
   embedded: async (clock: TestClock) => openMemoryEngine({}, clock),
-  'over servers': (clock: TestClock) => PartitionedEngine.open({ backend: new MemoryBackend(new MemoryServer()), partitions: 1, clock }),
+  'over servers': (clock: TestClock) =>
+    PartitionedEngine.open({ backend: new MemoryBackend(new MemoryServer()), partitions: 1, clock }),
 }
 
 describe.each(Object.entries(engines))('%s: the wall clock goes back by an hour', (_, open) => {
@@ -62,7 +63,10 @@ describe.each(Object.entries(engines))('%s: the wall clock goes back by an hour'
     await clock.pass(1000)
     clock.skewMs -= HOUR_MS
     await publish()
-    const rates = async (): Promise<(number | undefined)[]> => [(await broker.describe()).channels[0]?.rate, (await worker())?.rate]
+    const rates = async (): Promise<(number | undefined)[]> => [
+      (await broker.describe()).channels[0]?.rate,
+      (await worker())?.rate,
+    ]
     expect(await rates()).toEqual([10, 10])
     await clock.pass(11_000)
     expect(await rates()).toEqual([0, 0])

@@ -141,7 +141,8 @@ test('retention by age: what is older than the clock says goes, what is newer st
 test('deduplication: within the window an id is stored once, whichever way the clock jumps; beyond it, again', async () => {
   const { clock, broker } = open()
   const notes = stream('notes', { events: [Noted], dedupe: { age: '10m', count: 10 } })
-  const publish = async (id: string): Promise<boolean> => (await broker.publish(notes, { ...Noted({ n: 1 }), id })).duplicate
+  const publish = async (id: string): Promise<boolean> =>
+    (await broker.publish(notes, { ...Noted({ n: 1 }), id })).duplicate
   expect(await publish('a')).toBe(false)
   clock.jump(-HOUR)
   expect(await publish('a')).toBe(true)
@@ -164,7 +165,9 @@ test('order: offsets, times and ids never go back', async () => {
   for await (const each of broker.read(notes)) found.push(numberOf(each))
   expect(found).toEqual([0, 1, 2, 3, 4, 5])
   const now = Date.now()
-  const ids = Array.from({ length: 10_000 }, (_, index) => newId(now + (index % 3 === 0 ? -HOUR : index % 3 === 1 ? HOUR : 0)))
+  const ids = Array.from({ length: 10_000 }, (_, index) =>
+    newId(now + (index % 3 === 0 ? -HOUR : index % 3 === 1 ? HOUR : 0)),
+  )
   expect(ids).toEqual([...ids].sort())
   expect(new Set(ids).size).toBe(ids.length)
 })

@@ -13,13 +13,16 @@ beforeEach(() => {
 })
 afterEach(() => rmSync(base, { recursive: true, force: true }))
 
-test.each(['a b', '100%', 'q?x=1', 'h#1', 'ünï', '日本', "it's", 'a&b', '%41'])('the directory "%s" is named by its URL', async (name) => {
-  expect(directoryOf(urlOfDirectory(join(base, name)))).toBe(join(base, name))
-  expect(directoryOf(pathToFileURL(join(base, name)).href)).toBe(join(base, name))
-  await (await connect(pathToFileURL(join(base, name)))).close()
-  await (await connect(urlOfDirectory(join(base, name)).replace('file', 'FILE'))).close()
-  expect(readdirSync(base)).toEqual([name])
-})
+test.each(['a b', '100%', 'q?x=1', 'h#1', 'ünï', '日本', "it's", 'a&b', '%41'])(
+  'the directory "%s" is named by its URL',
+  async (name) => {
+    expect(directoryOf(urlOfDirectory(join(base, name)))).toBe(join(base, name))
+    expect(directoryOf(pathToFileURL(join(base, name)).href)).toBe(join(base, name))
+    await (await connect(pathToFileURL(join(base, name)))).close()
+    await (await connect(urlOfDirectory(join(base, name)).replace('file', 'FILE'))).close()
+    expect(readdirSync(base)).toEqual([name])
+  },
+)
 
 test.each([
   'file:',
@@ -56,9 +59,14 @@ test.each<[string, unknown]>([
   ['memory:', null],
   ['memory:', 'readOnly'],
 ])('%s with %j is refused: the option means nothing there, or is of a wrong type', async (url, options) => {
-  await expect(connect(url, options as ConnectOptions)).rejects.toSatisfy((error) => isMillraceError(error, 'INVALID_OPTION'))
+  await expect(connect(url, options as ConnectOptions)).rejects.toSatisfy((error) =>
+    isMillraceError(error, 'INVALID_OPTION'),
+  )
 })
 
-test.each([undefined, null, 5, '', 'data', './data', 'constructor:', 'postgres://x', Symbol('x')])('%s names no engine', async (url) => {
-  await expect(connect(url as string)).rejects.toSatisfy((error) => isMillraceError(error, 'UNKNOWN_ENGINE'))
-})
+test.each([undefined, null, 5, '', 'data', './data', 'constructor:', 'postgres://x', Symbol('x')])(
+  '%s names no engine',
+  async (url) => {
+    await expect(connect(url as string)).rejects.toSatisfy((error) => isMillraceError(error, 'UNKNOWN_ENGINE'))
+  },
+)

@@ -36,7 +36,11 @@ it('a broker that declared its channel to the owner before knows acknowledged id
   const owner = await connected()
   await owner.declare(orders)
   const other = await connected()
-  const first = [await other.publish(orders, order('one')), await other.publish(orders, order('two')), await other.publish(orders, order('three'))]
+  const first = [
+    await other.publish(orders, order('one')),
+    await other.publish(orders, order('two')),
+    await other.publish(orders, order('three')),
+  ]
   const waits = await other.publish(orders, order('waits'), { delay: '1h' })
   await owner.close()
   const known = [...first, waits].map((receipt) => ({ ...receipt, duplicate: true }))

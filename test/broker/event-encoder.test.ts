@@ -16,7 +16,8 @@ interface Asked {
 /** An engine that answers when the test says so. */
 function encoder(): { readonly encoder: EventEncoder; readonly asked: Asked[] } {
   const asked: Asked[] = []
-  const answer = (): Promise<ChannelSpec | undefined> => new Promise((resolve, reject) => asked.push({ resolve, reject }))
+  const answer = (): Promise<ChannelSpec | undefined> =>
+    new Promise((resolve, reject) => asked.push({ resolve, reject }))
   const engine = { declare: answer, channel: answer, describe: async () => ({ channels: [] }) }
   return { encoder: new EventEncoder(engine as unknown as Engine, '/test'), asked }
 }
@@ -46,5 +47,7 @@ test('a channel that cannot be declared again is not ready, and encoding for it 
   asked[1]?.reject(new MillraceError('CHANNEL_CONFLICT', 'another kind'))
   await expect(renewed).rejects.toMatchObject({ code: 'CHANNEL_CONFLICT' })
   expect(encoding.isReady(notes)).toBe(false)
-  expect(() => encoding.encode('notes', { type: 'noted' })).toThrow(expect.objectContaining({ code: 'UNKNOWN_CHANNEL' }))
+  expect(() => encoding.encode('notes', { type: 'noted' })).toThrow(
+    expect.objectContaining({ code: 'UNKNOWN_CHANNEL' }),
+  )
 })

@@ -47,7 +47,10 @@ test('a broker that looks, and one that writes, in one process: the one that wri
   await first.publish(counts, Counted({ n: 0 }))
   await first.close()
   const looking = await connect(url, { readOnly: true })
-  await expect(connect(url)).rejects.toMatchObject({ code: 'INVALID_OPTION', message: expect.stringContaining('readOnly') })
+  await expect(connect(url)).rejects.toMatchObject({
+    code: 'INVALID_OPTION',
+    message: expect.stringContaining('readOnly'),
+  })
   expect((await looking.describe()).channels).toMatchObject([{ name: 'counts', next: 1 }])
   await looking.close()
   const writing = await connect(url)
@@ -77,7 +80,9 @@ test('a second connection attaches to the owner of the directory, and owns it wh
 test('who wants the directory alone is told who holds it and since when', async () => {
   const url = `file:${folder()}`
   const first = await connect(url)
-  await expect(openFileEngine(url)).rejects.toSatisfy((error) => isMillraceError(error, 'DIRECTORY_IN_USE') && error.details['pid'] === process.pid)
+  await expect(openFileEngine(url)).rejects.toSatisfy(
+    (error) => isMillraceError(error, 'DIRECTORY_IN_USE') && error.details['pid'] === process.pid,
+  )
   await first.close()
   const second = await openFileEngine(url)
   await second.close()

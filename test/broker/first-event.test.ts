@@ -38,7 +38,9 @@ test('a failing handler is retried, then its event is dead-lettered, redriven an
   await broker.start(stock)
   await broker.publish(carts, ItemAdded({ cart: 'c-1', sku: 'tea', quantity: 2 }))
   await broker.publish(carts, ItemAdded({ cart: 'c-1', sku: 'milk', quantity: 1 }))
-  await expect.poll(() => broker.deadLetters('stock').list()).toMatchObject([{ offset: 0, attempts: 3, failure: { message: 'no' }, waiting: 1 }])
+  await expect
+    .poll(() => broker.deadLetters('stock').list())
+    .toMatchObject([{ offset: 0, attempts: 3, failure: { message: 'no' }, waiting: 1 }])
   broken = false
   expect(await broker.deadLetters(stock).redrive()).toBe(1)
   await expect.poll(() => attempts).toEqual([1, 2, 3, 1, 1])
@@ -50,6 +52,8 @@ test('a failing handler is retried, then its event is dead-lettered, redriven an
 test('data that its schema refuses is refused at publish, with the issues', async () => {
   const broker = await connect('memory:')
   const wrong = broker.publish(carts, ItemAdded({ cart: 'c-1', sku: 'tea', quantity: 'two' as never }))
-  await expect(wrong).rejects.toSatisfy((error) => isMillraceError(error, 'SCHEMA_MISMATCH') && JSON.stringify(error.details).includes('quantity'))
+  await expect(wrong).rejects.toSatisfy(
+    (error) => isMillraceError(error, 'SCHEMA_MISMATCH') && JSON.stringify(error.details).includes('quantity'),
+  )
   await broker.close()
 })

@@ -8,7 +8,11 @@ const orders = stream('orders', { events: [Placed] })
 it('a batch stores what is new, and says what waits already', async () => {
   await using broker = await connect('memory:')
   await broker.publish(orders, Placed({}, { id: 'later' }), { delay: '1h' })
-  const receipts = await broker.publish(orders, [Placed({}, { id: 'early' }), Placed({}, { id: 'later' }), Placed({}, { id: 'zulu' })])
+  const receipts = await broker.publish(orders, [
+    Placed({}, { id: 'early' }),
+    Placed({}, { id: 'later' }),
+    Placed({}, { id: 'zulu' }),
+  ])
   expect(receipts.map(({ id, duplicate }) => [id, duplicate])).toEqual([
     ['early', false],
     ['later', true],

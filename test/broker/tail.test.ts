@@ -11,7 +11,11 @@ beforeEach(async () => {
 afterEach(() => broker.close())
 
 const at = (second: number): string => `2026-01-01T00:00:0${second}Z`
-const note = (id: string, second = 0): { readonly type: string; readonly id: string; readonly time: string } => ({ type: 'noted', id, time: at(second) })
+const note = (id: string, second = 0): { readonly type: string; readonly id: string; readonly time: string } => ({
+  type: 'noted',
+  id,
+  time: at(second),
+})
 
 async function shown(tail: AsyncIterable<TailedEvent>): Promise<string[]> {
   const found: string[] = []
@@ -42,8 +46,10 @@ test('data is decoded by a channel that is given, and is as it is stored by a na
   const Counted = event('counted', z.object({ at: z.coerce.date() }))
   const counts = stream('counts', { events: [Counted] })
   await broker.publish(counts, Counted({ at: '2026-01-01' as never }))
-  for await (const { event: each } of broker.tail(counts)) expect((each.data as { at: unknown }).at).toBeInstanceOf(Date)
-  for await (const { event: each } of broker.tail('counts')) expect((each.data as { at: unknown }).at).toBeTypeOf('string')
+  for await (const { event: each } of broker.tail(counts))
+    expect((each.data as { at: unknown }).at).toBeInstanceOf(Date)
+  for await (const { event: each } of broker.tail('counts'))
+    expect((each.data as { at: unknown }).at).toBeTypeOf('string')
 })
 
 test('a tail that follows takes channels that come, and goes on when one goes', async () => {
@@ -80,9 +86,13 @@ test('it ends by its signal, by leaving the loop, and at its `to`', async () => 
   expect(await ended).toBe(undefined)
   for await (const _ of broker.tail(['a', 'b.*'], { follow: true })) break
   await broker.publish(stream('b'), note('3'))
-  expect(await shown(broker.tail(['a', 'b'], { follow: true, to: { offset: 1 } }))).toEqual(expect.arrayContaining(['a 1', 'b 3']))
+  expect(await shown(broker.tail(['a', 'b'], { follow: true, to: { offset: 1 } }))).toEqual(
+    expect.arrayContaining(['a 1', 'b 3']),
+  )
 })
 
 test.each([[['a.**']], [[5]], [[null]], ['a b']])('%j is refused when it is called', (channels) => {
-  expect(() => broker.tail(channels as never)).toThrow(expect.objectContaining({ code: expect.stringMatching(/^INVALID_/) }))
+  expect(() => broker.tail(channels as never)).toThrow(
+    expect.objectContaining({ code: expect.stringMatching(/^INVALID_/) }),
+  )
 })

@@ -45,17 +45,23 @@ test.each([
 })
 
 test('a password may hold colons on every engine', () => {
-  expect(parseKafkaUrl('kafka://ann:a:b:c@host', undefined).security).toMatchObject({ sasl: { username: 'ann', password: 'a:b:c' } })
+  expect(parseKafkaUrl('kafka://ann:a:b:c@host', undefined).security).toMatchObject({
+    sasl: { username: 'ann', password: 'a:b:c' },
+  })
   expect(parseNatsUrl('nats://ann:a:b:c@host', {}).connection).toMatchObject({ user: 'ann', pass: 'a:b:c' })
   expect(redisSettings('redis://ann:a:b:c@host')).toMatchObject({ username: 'ann', password: 'a:b:c' })
 })
 
-test.each(['nats://127.0.0.1:1?ca=/nowhere/ca.pem', 'tls://127.0.0.1:1?cert=/nowhere/c.pem', 'nats://127.0.0.1:1?key=/nowhere/k.pem'])(
-  '%s: a file that cannot be read is no server that does not answer',
-  async (url) => {
-    await expect(connect(url)).rejects.toMatchObject({ code: 'INVALID_OPTION', message: expect.stringContaining('/nowhere/') })
-  },
-)
+test.each([
+  'nats://127.0.0.1:1?ca=/nowhere/ca.pem',
+  'tls://127.0.0.1:1?cert=/nowhere/c.pem',
+  'nats://127.0.0.1:1?key=/nowhere/k.pem',
+])('%s: a file that cannot be read is no server that does not answer', async (url) => {
+  await expect(connect(url)).rejects.toMatchObject({
+    code: 'INVALID_OPTION',
+    message: expect.stringContaining('/nowhere/'),
+  })
+})
 
 test.each([
   ['redis://user:secret@host:6379/0?prefix=shop', 'redis://host:6379/0'],

@@ -32,7 +32,9 @@ describe('what a page loads', () => {
       noEmit: true,
       module: ts.ModuleKind.ESNext,
     })
-    const complaints = ts.getPreEmitDiagnostics(program).map(({ messageText }) => ts.flattenDiagnosticMessageText(messageText, '\n'))
+    const complaints = ts
+      .getPreEmitDiagnostics(program)
+      .map(({ messageText }) => ts.flattenDiagnosticMessageText(messageText, '\n'))
     expect(complaints).toEqual([])
     expect(readFileSync(FILE, 'utf8')).not.toMatch(/^import /m)
   })
@@ -81,7 +83,11 @@ describe('the client', () => {
 
   test('publishes one, and several; says where they went', async () => {
     const client = createClient(url, { source: '/page' })
-    expect(await client.publish('carts', { type: 'a', data: 1 })).toMatchObject({ channel: 'carts', offset: 0, duplicate: false })
+    expect(await client.publish('carts', { type: 'a', data: 1 })).toMatchObject({
+      channel: 'carts',
+      offset: 0,
+      duplicate: false,
+    })
     expect(
       await client.publish('carts', [
         { type: 'b', id: 'x' },
@@ -115,7 +121,8 @@ describe('the client', () => {
     const leaving = new AbortController()
     const got: Received[] = []
     const following = (async () => {
-      for await (const received of client.subscribe('carts', { from: 'beginning', signal: leaving.signal })) got.push(received)
+      for await (const received of client.subscribe('carts', { from: 'beginning', signal: leaving.signal }))
+        got.push(received)
     })()
     for (let index = 0; index < 60; index++) {
       await broker.publish('carts', { id: `${index}`, source: '/s', type: 't', data: { index } })

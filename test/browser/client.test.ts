@@ -29,7 +29,9 @@ describe.skipIf(!existsSync(executablePath))('millrace/browser in a browser', ()
     await broker.declare(stream('carts'))
     site = createServer((request, response) => {
       const script = request.url === '/millrace.js'
-      response.setHeader('content-type', script ? 'text/javascript' : 'text/html').end(script ? readFileSync(built) : '<title>shop</title>')
+      response
+        .setHeader('content-type', script ? 'text/javascript' : 'text/html')
+        .end(script ? readFileSync(built) : '<title>shop</title>')
     })
     await new Promise<void>((resolve) => site.listen(0, '127.0.0.1', resolve))
     origin = `http://127.0.0.1:${(site.address() as AddressInfo).port}`

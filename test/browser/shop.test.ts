@@ -15,7 +15,10 @@ const eventually = <T>(value: () => T): ReturnType<typeof expect.poll<T>> => exp
 
 const executablePath = process.env['CHROMIUM'] ?? '/usr/bin/chromium'
 const present = existsSync(executablePath)
-if (!present) console.warn(`\n!!! no Chromium at ${executablePath}: THE BROWSER TESTS DO NOT RUN. Install it (apt-get install chromium) or set CHROMIUM.\n`)
+if (!present)
+  console.warn(
+    `\n!!! no Chromium at ${executablePath}: THE BROWSER TESTS DO NOT RUN. Install it (apt-get install chromium) or set CHROMIUM.\n`,
+  )
 const screenshots = fileURLToPath(new URL('./screenshots/', import.meta.url))
 
 describe.skipIf(!present)('the shop in a browser', () => {
@@ -27,7 +30,14 @@ describe.skipIf(!present)('the shop in a browser', () => {
   beforeAll(async () => {
     mkdirSync(screenshots, { recursive: true })
     await buildShop()
-    shop = await ShopProcess.start('--data', join(folder, 'data'), '--outbox', join(folder, 'outbox'), '--github-pace', '40')
+    shop = await ShopProcess.start(
+      '--data',
+      join(folder, 'data'),
+      '--outbox',
+      join(folder, 'outbox'),
+      '--github-pace',
+      '40',
+    )
     browser = await chromium.launch({ executablePath, args: ['--no-sandbox'] })
   }, 120_000)
   afterAll(async () => {
@@ -46,7 +56,8 @@ describe.skipIf(!present)('the shop in a browser', () => {
     await page.getByText('connected', { exact: true }).waitFor()
     return page
   }
-  const text = async (page: Page, selector: string): Promise<string> => (await page.locator(selector).textContent()) ?? ''
+  const text = async (page: Page, selector: string): Promise<string> =>
+    (await page.locator(selector).textContent()) ?? ''
 
   test('adding, removing, ordering; the live page shows it and tells the story', { timeout: 60_000 }, async () => {
     const [store, live] = [await open('/'), await open('/live', 1360, 1280)]
@@ -72,7 +83,9 @@ describe.skipIf(!present)('the shop in a browser', () => {
     await live.locator('.feed button', { hasText: 'order.placed' }).click()
     await eventually(() => text(live, '[data-story]')).toMatch(/cart\.checked-out.*order\.placed.*order\.packed/)
     await eventually(() => text(live, '[data-json]')).toContain('"type": "order.placed"')
-    await eventually(async () => Number((await text(live, '[data-number="stored"]')).replace(/\D/g, ''))).toBeGreaterThan(20)
+    await eventually(async () =>
+      Number((await text(live, '[data-number="stored"]')).replace(/\D/g, '')),
+    ).toBeGreaterThan(20)
     expect(await live.locator('.flow .node').count()).toBe(16)
     await live.evaluate('scrollTo(0, 0)')
     await live.waitForTimeout(500)
@@ -84,7 +97,13 @@ describe.skipIf(!present)('the shop in a browser', () => {
     // Webhooks come so fast that they push everything else out of the list.
     await live.getByRole('button', { name: 'Shop', exact: true }).click()
     const id = Array.from({ length: 1000 }, (_, index) => `hopeless-${index}`).find((key) => failuresOf(key) > 10)
-    const data = { to: 'ada@example.com', template: 'order-shipped', subject: 'Your order is on its way', order: 'o-x', cart: 'c-x' }
+    const data = {
+      to: 'ada@example.com',
+      template: 'order-shipped',
+      subject: 'Your order is on its way',
+      order: 'o-x',
+      cart: 'c-x',
+    }
     const request = async (event: { readonly id: string | undefined; readonly data: typeof data }): Promise<void> => {
       const response = await fetch(`${shop.url}/channels/mail/events`, {
         method: 'POST',
@@ -99,10 +118,15 @@ describe.skipIf(!present)('the shop in a browser', () => {
     await live.locator('.badge.retrying').waitFor()
     await live.locator('.badge.dead').waitFor({ timeout: 30_000 })
     const hopeless = live.locator('[data-dead] li', { hasText: 'Your order is on its way' })
-    await eventually(() => text(live, '[data-dead]')).toContain('550 mailbox of ada@example.com is full — after 4 attempts')
+    await eventually(() => text(live, '[data-dead]')).toContain(
+      '550 mailbox of ada@example.com is full — after 4 attempts',
+    )
     await live.screenshot({ path: join(screenshots, 'dead-letter.png') })
     await hopeless.getByRole('button', { name: 'Redrive' }).click()
-    await live.locator('.feed button', { hasText: 'mail.sent' }).filter({ hasText: 'Your order is on its way' }).waitFor()
+    await live
+      .locator('.feed button', { hasText: 'mail.sent' })
+      .filter({ hasText: 'Your order is on its way' })
+      .waitFor()
     // Mail that the other test asked for may, by its random id, be as hopeless: it stays.
     await eventually(() => hopeless.count()).toBe(0)
   })
@@ -137,7 +161,16 @@ describe.skipIf(!present)('the shop in a browser', () => {
     const said = complaints.length
     await shop.kill()
     await store.getByText('reconnecting …').waitFor()
-    shop = await ShopProcess.start('--data', join(folder, 'data'), '--outbox', join(folder, 'outbox'), '--github-pace', 'off', '--port', port)
+    shop = await ShopProcess.start(
+      '--data',
+      join(folder, 'data'),
+      '--outbox',
+      join(folder, 'outbox'),
+      '--github-pace',
+      'off',
+      '--port',
+      port,
+    )
     await store.getByText('connected', { exact: true }).waitFor()
     await store.getByRole('button', { name: 'Add Rolled oats to the cart' }).click()
     await eventually(() => text(store, '[data-count]')).toBe('2 pieces')

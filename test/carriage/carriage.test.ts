@@ -65,7 +65,12 @@ const events: CarriedEvent[] = Array.from({ length: 40 }, (_, at) => {
 
 async function readAll(engine: Engine, channel: string): Promise<StoredText[]> {
   const found: StoredText[] = []
-  for await (const batch of engine.read(channel, { from: { at: 'beginning' }, to: null, follow: false, signal: new AbortController().signal }))
+  for await (const batch of engine.read(channel, {
+    from: { at: 'beginning' },
+    to: null,
+    follow: false,
+    signal: new AbortController().signal,
+  }))
     found.push(...batch)
   return found
 }
@@ -114,7 +119,13 @@ describe.each(Object.entries(ENGINES))('%s', (_name, open) => {
     expect(found.map(({ offset: _, ...event }) => event)).toEqual(events)
     const from = { timeMs: T0 + 5000 }
     const later: StoredText[] = []
-    for await (const batch of engine.read('notes', { from, to: null, follow: false, signal: new AbortController().signal })) later.push(...batch)
+    for await (const batch of engine.read('notes', {
+      from,
+      to: null,
+      follow: false,
+      signal: new AbortController().signal,
+    }))
+      later.push(...batch)
     expect(later[0]?.id).toBe('e-15')
   })
 
@@ -169,12 +180,18 @@ describe.each(Object.entries(ENGINES))('%s', (_name, open) => {
       },
     )
     // What is settled is not seen again; what waits behind the dead letter of k-3 waits.
-    const expected = events.flatMap((event, offset) => (offset < 11 || (offset >= 12 && offset < 15) || offset === 20 || event.key === 'k-3' ? [] : [offset]))
-    await expect.poll(() => seen.map(({ offset }) => offset).sort((a, b) => a - b), { timeout: 10_000 }).toEqual(expected)
+    const expected = events.flatMap((event, offset) =>
+      offset < 11 || (offset >= 12 && offset < 15) || offset === 20 || event.key === 'k-3' ? [] : [offset],
+    )
+    await expect
+      .poll(() => seen.map(({ offset }) => offset).sort((a, b) => a - b), { timeout: 10_000 })
+      .toEqual(expected)
     expect(seen.find(({ offset }) => offset === 11)?.attempt).toBe(4)
     await subscription.flushed()
     expect(await engine.consumers.redrive('reader', {})).toBe(1)
-    await expect.poll(() => seen.filter(({ key }) => key === 'k-3').map(({ offset }) => offset), { timeout: 10_000 }).toEqual([3, 10, 17, 24, 31, 38])
+    await expect
+      .poll(() => seen.filter(({ key }) => key === 'k-3').map(({ offset }) => offset), { timeout: 10_000 })
+      .toEqual([3, 10, 17, 24, 31, 38])
     await expect(engine.carriage.putConsumer(state)).rejects.toMatchObject({ code: 'INVALID_OPTION' })
     await subscription.close()
     await engine.carriage.putConsumer(state)

@@ -7,7 +7,10 @@ import { mergedSpec } from '../../src/channel/merged-spec.ts'
 import { engineOf } from '../../src/gateway/gateway-host.ts'
 import { type Broker, connect, consumer, event, queue, stream } from '../../src/index.ts'
 
-const Placed = event('order.placed', z.object({ order: z.string(), lines: z.array(z.object({ sku: z.string(), count: z.int().min(1) })) }))
+const Placed = event(
+  'order.placed',
+  z.object({ order: z.string(), lines: z.array(z.object({ sku: z.string(), count: z.int().min(1) })) }),
+)
 const data = { order: 'o-1', lines: [{ sku: 'tea', count: 1 }] }
 
 /** The application, and another process on the same engine that has no code of its channels. */
@@ -42,7 +45,11 @@ test.each([
   for (const publish of [() => app.publish(orders, event), () => other.publish('orders', event)]) {
     const published = publish()
     if (expected === null)
-      await expect(published).rejects.toMatchObject({ code: 'INVALID_EVENT', message: expect.stringContaining(path), details: { key: path } })
+      await expect(published).rejects.toMatchObject({
+        code: 'INVALID_EVENT',
+        message: expect.stringContaining(path),
+        details: { key: path },
+      })
     else await published
   }
   if (expected !== null) expect(await keyIn(app, 'orders')).toBe(expected)
@@ -51,14 +58,22 @@ test.each([
 test.each(['subject', 'tenant'])('the key may be the attribute %s', async (name) => {
   const { app, other } = await two()
   const channel = stream('orders', { key: name })
-  await app.publish(channel, { type: 'order.placed', ...(name === 'subject' ? { subject: 'a' } : { extensions: { tenant: 'a' } }) })
+  await app.publish(channel, {
+    type: 'order.placed',
+    ...(name === 'subject' ? { subject: 'a' } : { extensions: { tenant: 'a' } }),
+  })
   expect(await keyIn(app, 'orders')).toBe('a')
-  await expect(other.publish('orders', { type: 'order.placed' })).rejects.toMatchObject({ code: 'INVALID_EVENT', details: { key: name } })
+  await expect(other.publish('orders', { type: 'order.placed' })).rejects.toMatchObject({
+    code: 'INVALID_EVENT',
+    details: { key: name },
+  })
 })
 
 test.each(['', 'data', 'data.', 'data..a', 'Subject', 'subject.a', '.a', 1, {}, true, null])('%j is no key', (key) => {
   for (const make of [stream, queue])
-    expect(() => make('orders', { key: key as never })).toThrow(expect.objectContaining({ code: 'INVALID_OPTION', details: { option: 'key' } }))
+    expect(() => make('orders', { key: key as never })).toThrow(
+      expect.objectContaining({ code: 'INVALID_OPTION', details: { option: 'key' } }),
+    )
 })
 
 test('an event without a key is refused by name where the key is a function', async () => {
@@ -77,13 +92,17 @@ test('an event without a key is refused by name where the key is a function', as
 test('data that the kept schema does not take is refused by name, with the place in it', async () => {
   const { app, other } = await two()
   await app.declare(stream('orders', { events: [Placed], key: 'data.order' }))
-  await expect(other.publish('orders', { type: 'order.placed', data: { order: 'o-1', lines: [{ sku: 'tea', count: 0 }] } })).rejects.toMatchObject({
+  await expect(
+    other.publish('orders', { type: 'order.placed', data: { order: 'o-1', lines: [{ sku: 'tea', count: 0 }] } }),
+  ).rejects.toMatchObject({
     code: 'SCHEMA_MISMATCH',
     details: { issues: [{ path: ['lines', 0, 'count'] }] },
   })
   await app.declare(stream('loose', { events: [Placed] }))
   for (const nothing of [{}, { data: new Uint8Array(1) }, { data_base64: 'AA==' }])
-    await expect(other.publish('loose', { type: 'order.placed', ...nothing })).rejects.toMatchObject({ code: 'SCHEMA_MISMATCH' })
+    await expect(other.publish('loose', { type: 'order.placed', ...nothing })).rejects.toMatchObject({
+      code: 'SCHEMA_MISMATCH',
+    })
   expect(await other.publish('orders', { type: 'order.placed', data })).toMatchObject({ offset: 0 })
 })
 
@@ -91,7 +110,9 @@ test('a date is judged as it is stored', async () => {
   const { app, other } = await two()
   await app.declare(stream('dates', { events: [event('dated', z.object({ at: z.iso.datetime() }))] }))
   await other.publish('dates', { type: 'dated', data: { at: new Date() } })
-  await expect(other.publish('dates', { type: 'dated', data: { at: 'today' } })).rejects.toMatchObject({ code: 'SCHEMA_MISMATCH' })
+  await expect(other.publish('dates', { type: 'dated', data: { at: 'today' } })).rejects.toMatchObject({
+    code: 'SCHEMA_MISMATCH',
+  })
 })
 
 test('a channel that is declared anew binds those who knew it by name before', async () => {
@@ -100,10 +121,17 @@ test('a channel that is declared anew binds those who knew it by name before', a
   await other.publish('orders', { type: 'order.placed' })
   await app.declare(stream('orders', { key: 'subject' }))
   await expect
-    .poll(() => other.publish('orders', { type: 'order.placed' }).then(String, (error: { code: string }) => error.code), { timeout: 5000 })
+    .poll(
+      () => other.publish('orders', { type: 'order.placed' }).then(String, (error: { code: string }) => error.code),
+      { timeout: 5000 },
+    )
     .toBe('INVALID_EVENT')
   await app.declare(stream('orders', { key: false }))
-  await expect.poll(() => other.publish('orders', { type: 'order.placed', partitionkey: 'a' }).then(() => 'taken', String), { timeout: 5000 }).toBe('taken')
+  await expect
+    .poll(() => other.publish('orders', { type: 'order.placed', partitionkey: 'a' }).then(() => 'taken', String), {
+      timeout: 5000,
+    })
+    .toBe('taken')
 })
 
 test('of a channel declared again, the key is the last that was said, and the schema of a type that of the last declaration that names it', () => {
@@ -120,11 +148,16 @@ test('a declaration from before there were keys and schemas in it stays as it is
   const old = JSON.parse(JSON.stringify(stream('orders', { events: [event('order.placed')] }).spec)) as ChannelSpec
   expect(Object.keys(old)).toEqual(['name', 'kind', 'types', 'retain', 'dedupe', 'eventBytesMax'])
   expect(mergedSpec(old, stream('orders', { events: [event('order.placed')] }).spec)).toBe(old)
-  expect(mergedSpec(old, stream('orders', { events: [event('order.placed')], key: 'subject' }).spec).key).toEqual({ path: 'subject' })
+  expect(mergedSpec(old, stream('orders', { events: [event('order.placed')], key: 'subject' }).spec).key).toEqual({
+    path: 'subject',
+  })
 })
 
 test('schemas beyond the room of a registration are not kept', () => {
-  const large = event('b.large', z.object(Object.fromEntries(Array.from({ length: 4000 }, (_, at) => [`member${at}`, z.string()]))))
+  const large = event(
+    'b.large',
+    z.object(Object.fromEntries(Array.from({ length: 4000 }, (_, at) => [`member${at}`, z.string()]))),
+  )
   const { spec } = stream('orders', { events: [large, event('a.small', z.string()), event('c.small', z.string())] })
   expect(Object.keys(spec.schemas ?? {})).toEqual(['a.small', 'c.small'])
 })

@@ -18,17 +18,34 @@ interface Ran {
 
 function millrace(...args: string[]): Promise<Ran> {
   return new Promise((resolve) => {
-    execFile(process.execPath, [main, ...args], (error, out, err) => resolve({ code: error === null ? 0 : Number(error.code), out, err }))
+    execFile(process.execPath, [main, ...args], (error, out, err) =>
+      resolve({ code: error === null ? 0 : Number(error.code), out, err }),
+    )
   })
 }
 
 test('publishes from arguments and files, says what it did, and shows it', async () => {
   const data = join(folder, 'one')
-  const first = await millrace('publish', 'carts', '--data', data, '--create', '--type', 'cart.item.added', '--payload', '{"sku":"tea"}', '--id', 'e-1')
+  const first = await millrace(
+    'publish',
+    'carts',
+    '--data',
+    data,
+    '--create',
+    '--type',
+    'cart.item.added',
+    '--payload',
+    '{"sku":"tea"}',
+    '--id',
+    'e-1',
+  )
   expect(first).toMatchObject({ code: 0, out: 'carts/0 e-1\n' })
   expect(first.err).toContain('published 1 event(s)')
   const lines = join(folder, 'lines.jsonl')
-  writeFileSync(lines, '{"type":"cart.item.added","id":"e-1"}\n\n{"type":"cart.item.added","id":"e-2","data":{"sku":"milk"}}\n')
+  writeFileSync(
+    lines,
+    '{"type":"cart.item.added","id":"e-1"}\n\n{"type":"cart.item.added","id":"e-2","data":{"sku":"milk"}}\n',
+  )
   const second = await millrace('publish', 'carts', '--data', data, '--file', lines, '--json')
   expect(
     second.out
@@ -47,7 +64,9 @@ test('publishes from arguments and files, says what it did, and shows it', async
       .split('\n')
       .map((line) => (JSON.parse(line) as { id: string }).id),
   ).toEqual(['e-2'])
-  expect(JSON.parse((await millrace('channels', '--data', data, '--json')).out)).toMatchObject([{ name: 'carts', next: 2 }])
+  expect(JSON.parse((await millrace('channels', '--data', data, '--json')).out)).toMatchObject([
+    { name: 'carts', next: 2 },
+  ])
 })
 
 test('publishes by the declaration that an application made: its key, its schema, and neither is lost by --create', async () => {
@@ -60,8 +79,14 @@ test('publishes by the declaration that an application made: its key, its schema
     millrace('publish', channel, '--data', data, '--create', '--type', 'ordered', '--payload', payload, ...more)
   expect(await publish('orders', '{"order":"o-1","n":1}')).toMatchObject({ code: 0 })
   expect(await publish('orders', '{"n":1}')).toMatchObject({ code: 1, err: expect.stringContaining('data.order') })
-  expect(await publish('orders', '{"order":"o-1","n":0}')).toMatchObject({ code: 1, err: expect.stringContaining('n: must be at least 1') })
-  expect(await publish('keyed', '{"order":"o-1","n":1}')).toMatchObject({ code: 1, err: expect.stringContaining('partitionkey') })
+  expect(await publish('orders', '{"order":"o-1","n":0}')).toMatchObject({
+    code: 1,
+    err: expect.stringContaining('n: must be at least 1'),
+  })
+  expect(await publish('keyed', '{"order":"o-1","n":1}')).toMatchObject({
+    code: 1,
+    err: expect.stringContaining('partitionkey'),
+  })
   expect(await publish('keyed', '{"order":"o-1","n":1}', '--key', 'o-1')).toMatchObject({ code: 0 })
   const keys: (string | null)[] = []
   await app.start(consumer('keys', orders).onAny((_, { key }) => void keys.push(key)))
@@ -75,7 +100,19 @@ test('reads beside the process that has the directory open, and follows it', asy
   const Noted = event('noted')
   const notes = stream('notes', { events: [Noted] })
   await broker.publish(notes, Noted({ n: 0 }))
-  const follower = spawn(process.execPath, [main, 'tail', 'notes', '--data', data, '--from', 'beginning', '--follow', '--limit', '3', '--json'])
+  const follower = spawn(process.execPath, [
+    main,
+    'tail',
+    'notes',
+    '--data',
+    data,
+    '--from',
+    'beginning',
+    '--follow',
+    '--limit',
+    '3',
+    '--json',
+  ])
   let out = ''
   follower.stdout.on('data', (chunk: Buffer) => {
     out += chunk.toString()
@@ -106,9 +143,13 @@ test('writes beside the process that has the directory open', async () => {
   await broker.publish(notes, Noted({ n: 2 }))
   await expect.poll(async () => (await broker.deadLetters(worker).list()).length).toBe(2)
   lucky = true
-  expect(JSON.parse((await millrace('dead', 'redrive', 'worker', '--data', data, '--offset', '0', '--json')).out)).toMatchObject({ redriven: 1 })
+  expect(
+    JSON.parse((await millrace('dead', 'redrive', 'worker', '--data', data, '--offset', '0', '--json')).out),
+  ).toMatchObject({ redriven: 1 })
   await expect.poll(() => handled).toEqual([1])
-  expect(JSON.parse((await millrace('dead', 'drop', 'worker', '--data', data, '--all', '--json')).out)).toMatchObject({ dropped: 1 })
+  expect(JSON.parse((await millrace('dead', 'drop', 'worker', '--data', data, '--all', '--json')).out)).toMatchObject({
+    dropped: 1,
+  })
   await broker.close()
   expect(handled).toEqual([1])
 })
@@ -132,24 +173,50 @@ test('dead letters are listed, shown, redriven and dropped', async () => {
   expect((await millrace('delayed', 'list', 'notes', '--data', data)).out).toContain('later')
   expect((await millrace('delayed', 'cancel', 'notes', '--data', data)).code).toBe(2)
   for (const cancelled of [true, false])
-    expect(JSON.parse((await millrace('delayed', 'cancel', 'notes', '--data', data, '--id', 'later', '--json')).out)).toMatchObject({ cancelled })
+    expect(
+      JSON.parse((await millrace('delayed', 'cancel', 'notes', '--data', data, '--id', 'later', '--json')).out),
+    ).toMatchObject({ cancelled })
   expect((await millrace('dead', 'list', 'worker', '--data', data)).out).toContain('no luck')
   expect((await millrace('dead', 'show', 'worker', '--data', data, '--offset', '1')).out).toContain('"n": 1')
   expect((await millrace('dead', 'redrive', 'worker', '--data', data)).code).toBe(2)
-  expect(JSON.parse((await millrace('dead', 'redrive', 'worker', '--data', data, '--offset', '0', '--json')).out)).toEqual({ consumer: 'worker', redriven: 1 })
-  expect(JSON.parse((await millrace('dead', 'drop', 'worker', '--data', data, '--all', '--json')).out)).toEqual({ consumer: 'worker', dropped: 2 })
-  const [described] = JSON.parse((await millrace('consumers', '--data', data, '--json')).out) as [{ deadLetters: number; parked: number }]
+  expect(
+    JSON.parse((await millrace('dead', 'redrive', 'worker', '--data', data, '--offset', '0', '--json')).out),
+  ).toEqual({ consumer: 'worker', redriven: 1 })
+  expect(JSON.parse((await millrace('dead', 'drop', 'worker', '--data', data, '--all', '--json')).out)).toEqual({
+    consumer: 'worker',
+    dropped: 2,
+  })
+  const [described] = JSON.parse((await millrace('consumers', '--data', data, '--json')).out) as [
+    { deadLetters: number; parked: number },
+  ]
   expect(described).toMatchObject({ deadLetters: 0 })
 })
 
 test('works on another broker by its URL, and takes it from the environment', async () => {
   const data = join(folder, 'served')
   const server = spawn(process.execPath, [main, 'serve', '--data', data, '--port', '0', '--json'])
-  const line = await new Promise<string>((resolve) => server.stdout.once('data', (chunk: Buffer) => resolve(chunk.toString())))
+  const line = await new Promise<string>((resolve) =>
+    server.stdout.once('data', (chunk: Buffer) => resolve(chunk.toString())),
+  )
   const url = (JSON.parse(line) as { url: string }).url.replace('http:', 'ws:')
-  const published = await millrace('publish', 'carts', '--url', url, '--create', '--type', 't', '--payload', '{"n":1}', '--id', 'e-1')
+  const published = await millrace(
+    'publish',
+    'carts',
+    '--url',
+    url,
+    '--create',
+    '--type',
+    't',
+    '--payload',
+    '{"n":1}',
+    '--id',
+    'e-1',
+  )
   expect(published).toMatchObject({ code: 0, out: 'carts/0 e-1\n' })
-  expect(JSON.parse((await millrace('tail', 'carts', '--url', url, '--json')).out)).toMatchObject({ id: 'e-1', data: { n: 1 } })
+  expect(JSON.parse((await millrace('tail', 'carts', '--url', url, '--json')).out)).toMatchObject({
+    id: 'e-1',
+    data: { n: 1 },
+  })
   const secret = url.replace('ws://', 'ws://somebody:secret@')
   expect((await millrace('channels', '--url', secret)).err).toContain(`1 channel(s) in ${url}`)
   // The directory goes before the environment.
@@ -169,13 +236,30 @@ test('works on another broker by its URL, and takes it from the environment', as
 test('says what is wrong, with an exit code', async () => {
   expect(await millrace('tail', 'nothing', '--data', join(folder, 'nowhere'))).toMatchObject({ code: 1, out: '' })
   expect((await millrace('no-such-command')).code).toBe(2)
-  expect((await millrace('publish', 'carts', '--data', join(folder, 'one'), '--type', 'x', '--payload', '{')).code).toBe(2)
+  expect(
+    (await millrace('publish', 'carts', '--data', join(folder, 'one'), '--type', 'x', '--payload', '{')).code,
+  ).toBe(2)
   expect((await millrace('--help')).out).toContain('tail')
 })
 
 test('tokens: made, shown once, listed without themselves, asked for by serve, removed', async () => {
   const data = join(folder, 'guarded')
-  const made = await millrace('tokens', 'add', 'shop', '--publish', 'orders.*', 'carts', '--read', '>', '--expires', '90d', '--rate', '50', '--data', data)
+  const made = await millrace(
+    'tokens',
+    'add',
+    'shop',
+    '--publish',
+    'orders.*',
+    'carts',
+    '--read',
+    '>',
+    '--expires',
+    '90d',
+    '--rate',
+    '50',
+    '--data',
+    data,
+  )
   expect(made).toMatchObject({ code: 0, out: expect.stringMatching(/^millrace_[\w-]{43}\n$/) })
   const list = await millrace('tokens', 'list', '--data', data, '--json')
   expect(JSON.parse(list.out)).toMatchObject([
@@ -185,12 +269,17 @@ test('tokens: made, shown once, listed without themselves, asked for by serve, r
   expect((await millrace('tokens', 'add', 'idle', '--data', data)).code).toBe(2)
   expect((await millrace('tokens', 'add', 'bad', '--read', 'a.>.b', '--data', data)).code).toBe(2)
   // The data directory may be younger than its tokens.
-  expect((await millrace('publish', 'carts', '--data', data, '--create', '--type', 't', '--payload', '{}')).code).toBe(0)
+  expect((await millrace('publish', 'carts', '--data', data, '--create', '--type', 't', '--payload', '{}')).code).toBe(
+    0,
+  )
   const server = spawn(process.execPath, [main, 'serve', '--data', data, '--port', '0', '--json'])
-  const line = await new Promise<string>((resolve) => server.stdout.once('data', (chunk: Buffer) => resolve(chunk.toString())))
+  const line = await new Promise<string>((resolve) =>
+    server.stdout.once('data', (chunk: Buffer) => resolve(chunk.toString())),
+  )
   const { url, notice } = JSON.parse(line) as { url: string; notice: string }
   expect(notice).toBe('loopback only, with access control')
-  const status = async (headers: Record<string, string>): Promise<number> => (await fetch(`${url}/api/describe`, { headers })).status
+  const status = async (headers: Record<string, string>): Promise<number> =>
+    (await fetch(`${url}/api/describe`, { headers })).status
   const authorization = `Bearer ${made.out.trim()}`
   expect([await status({}), await status({ authorization })]).toEqual([401, 200])
   expect((await millrace('tokens', 'remove', 'shop', '--data', data)).err).toContain('(shop)')
@@ -203,8 +292,12 @@ test('tokens: made, shown once, listed without themselves, asked for by serve, r
 
 test('checks a directory, says what is damaged and lost, and repairs it', async () => {
   const data = join(folder, 'damaged')
-  for (const id of ['a', 'b']) await millrace('publish', 'notes', '--data', data, '--create', '--type', 'noted', '--payload', '{}', '--id', id)
-  expect(await millrace('check', data)).toMatchObject({ code: 0, err: expect.stringContaining('nothing is damaged') as string })
+  for (const id of ['a', 'b'])
+    await millrace('publish', 'notes', '--data', data, '--create', '--type', 'noted', '--payload', '{}', '--id', id)
+  expect(await millrace('check', data)).toMatchObject({
+    code: 0,
+    err: expect.stringContaining('nothing is damaged') as string,
+  })
   const segment = join(data, 'segment-00000001')
   const bytes = readFileSync(segment)
   bytes.fill(0xa5, 40, 60)
@@ -213,12 +306,17 @@ test('checks a directory, says what is damaged and lost, and repairs it', async 
   expect(found.code).toBe(1)
   expect(found.out).toContain('segment-00000001: the events at byte 0 cannot be read')
   expect(found.err).toContain('1 problem(s), 1 event(s) lost')
-  expect(JSON.parse((await millrace('check', '--data', data, '--json')).out)).toMatchObject({ channels: [{ name: 'notes', next: 2, lost: [[0, 1]] }] })
+  expect(JSON.parse((await millrace('check', '--data', data, '--json')).out)).toMatchObject({
+    channels: [{ name: 'notes', next: 2, lost: [[0, 1]] }],
+  })
   const repaired = await millrace('check', data, '--repair')
   expect(repaired.code).toBe(0)
   expect(repaired.err).toMatch(/repaired: .* the old files are kept in .*damaged\.damaged-/)
   expect((await millrace('tail', 'notes', '--data', data, '--json')).out).toContain('"id":"b"')
-  expect(await millrace('check', join(folder, 'nowhere'))).toMatchObject({ code: 1, err: expect.stringContaining('DATA_MISSING') as string })
+  expect(await millrace('check', join(folder, 'nowhere'))).toMatchObject({
+    code: 1,
+    err: expect.stringContaining('DATA_MISSING') as string,
+  })
 })
 
 test('a consumer is paused, resumed, rewound and removed beside the process that runs it', async () => {
@@ -232,16 +330,25 @@ test('a consumer is paused, resumed, rewound and removed beside the process that
   expect((await millrace('consumer', 'pause', 'worker', '--data', data, '--reason', 'a look')).code).toBe(0)
   expect(await described()).toMatchObject({ paused: true, pause: { reason: 'a look' } })
   await broker.publish(notes, Noted({ n: 0 }))
-  expect(JSON.parse((await millrace('consumer', 'resume', 'worker', '--data', data, '--json')).out)).toEqual({ consumer: 'worker', paused: false })
+  expect(JSON.parse((await millrace('consumer', 'resume', 'worker', '--data', data, '--json')).out)).toEqual({
+    consumer: 'worker',
+    paused: false,
+  })
   await expect.poll(() => handled, { timeout: 10_000 }).toEqual([0])
   expect((await millrace('consumer', 'rewind', 'worker', '--data', data)).code).toBe(2)
   expect((await millrace('consumer', 'rewind', 'worker', '--data', data, '--to', 'beginning')).code).toBe(0)
   await expect.poll(() => handled, { timeout: 10_000 }).toEqual([0, 0])
-  expect(await millrace('consumer', 'remove', 'worker', '--data', data)).toMatchObject({ code: 2, err: expect.stringContaining('is running') })
+  expect(await millrace('consumer', 'remove', 'worker', '--data', data)).toMatchObject({
+    code: 2,
+    err: expect.stringContaining('is running'),
+  })
   await running.stop()
   expect((await millrace('consumer', 'remove', 'worker', '--data', data)).code).toBe(0)
   expect((await broker.describe()).consumers).toEqual([])
-  expect(await millrace('consumer', 'pause', 'nobody', '--data', data)).toMatchObject({ code: 1, err: expect.stringContaining('UNKNOWN_CONSUMER') })
+  expect(await millrace('consumer', 'pause', 'nobody', '--data', data)).toMatchObject({
+    code: 1,
+    err: expect.stringContaining('UNKNOWN_CONSUMER'),
+  })
   await broker.close()
 })
 
@@ -265,7 +372,19 @@ test('tail shows several channels together, in the order of time, and follows th
     ['orders.paid', '2'],
     ['orders.placed', '3'],
   ])
-  const follower = spawn(process.execPath, [main, 'tail', 'orders.>', '--data', data, '--from', 'beginning', '--follow', '--limit', '4', '--json'])
+  const follower = spawn(process.execPath, [
+    main,
+    'tail',
+    'orders.>',
+    '--data',
+    data,
+    '--from',
+    'beginning',
+    '--follow',
+    '--limit',
+    '4',
+    '--json',
+  ])
   let followed = ''
   follower.stdout.on('data', (chunk: Buffer) => {
     followed += chunk.toString()
@@ -294,6 +413,11 @@ test('a directory in use is backed up, checked and opened', async () => {
   await broker.publish('notes', { type: 'noted', data: 4 })
   await broker.close()
   expect((await millrace('check', copy)).code).toBe(0)
-  expect(JSON.parse((await millrace('channels', '--data', copy, '--json')).out)).toMatchObject([{ name: 'notes', next: 3 }])
-  expect(await millrace('backup', copy, '--data', data)).toMatchObject({ code: 2, err: expect.stringContaining('not empty') })
+  expect(JSON.parse((await millrace('channels', '--data', copy, '--json')).out)).toMatchObject([
+    { name: 'notes', next: 3 },
+  ])
+  expect(await millrace('backup', copy, '--data', data)).toMatchObject({
+    code: 2,
+    err: expect.stringContaining('not empty'),
+  })
 })

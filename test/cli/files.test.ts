@@ -99,7 +99,8 @@ test.each(READERS)('%s that is damaged is read or refused in words', (_, text, r
     try {
       read(given)
     } catch (error) {
-      if (!isMillraceError(error) || error.message === '') raw.push(`seed ${seed}: ${String(error)}: ${given.slice(0, 300)}`)
+      if (!isMillraceError(error) || error.message === '')
+        raw.push(`seed ${seed}: ${String(error)}: ${given.slice(0, 300)}`)
     }
     if (performance.now() - beganMs > 2000) raw.push(`seed ${seed} took long: ${given.slice(0, 300)}`)
   }
@@ -107,7 +108,10 @@ test.each(READERS)('%s that is damaged is read or refused in words', (_, text, r
 })
 
 const BOMBS: readonly (readonly [string, string])[] = [
-  ['aliases that double', `a0: &a0 [x, x]\n${Array.from({ length: 40 }, (_, at) => `a${at + 1}: &a${at + 1} [*a${at}, *a${at}]`).join('\n')}`],
+  [
+    'aliases that double',
+    `a0: &a0 [x, x]\n${Array.from({ length: 40 }, (_, at) => `a${at + 1}: &a${at + 1} [*a${at}, *a${at}]`).join('\n')}`,
+  ],
   ['nesting', '['.repeat(100_000)],
   ['nested members', '{a: '.repeat(20_000)],
   ['one long line', `a: ${'x '.repeat(400_000)}`],
@@ -125,5 +129,6 @@ test.each(BOMBS)('%s hold nobody', (_, text) => {
 test('a folder in the place of a file is refused in words', () => {
   const place = join(folder, 'folder')
   mkdirSync(place)
-  for (const read of [readServeConfig, readTokens]) expect(() => read(place)).toThrow(expect.objectContaining({ name: 'MillraceError' }))
+  for (const read of [readServeConfig, readTokens])
+    expect(() => read(place)).toThrow(expect.objectContaining({ name: 'MillraceError' }))
 })

@@ -29,7 +29,9 @@ beforeAll(async () => {
   writeFileSync(join(folder, 'lines.jsonl'), '{"type":"t","id":"from-file"}\n')
   const broker = await connect(`file:${join(folder, 'data')}`, { logger: false })
   await broker.declare(stream('c'))
-  const running = await broker.start(consumer('picky', 'c', { retry: { attempts: 1 } }).onAny((_event, ctx) => ctx.reject('no')))
+  const running = await broker.start(
+    consumer('picky', 'c', { retry: { attempts: 1 } }).onAny((_event, ctx) => ctx.reject('no')),
+  )
   await broker.publish('c', { type: 't', id: 'letter' })
   await eventually(async () => expect(await broker.deadLetters('picky').list()).toHaveLength(1))
   await running.stop()
@@ -92,7 +94,10 @@ test.each(REFUSED)('%s', { timeout: 60_000 }, async (args, says) => {
 })
 
 test('and all that was there is still there', { timeout: 60_000 }, async () => {
-  const [letters, events] = await Promise.all([millrace('dead', 'list', 'picky', '--json'), millrace('tail', 'c', '--json')])
+  const [letters, events] = await Promise.all([
+    millrace('dead', 'list', 'picky', '--json'),
+    millrace('tail', 'c', '--json'),
+  ])
   expect(JSON.parse(letters.out)).toMatchObject([{ offset: 0 }])
   expect(events.out.trim().split('\n')).toHaveLength(1)
 })

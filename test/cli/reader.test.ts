@@ -16,7 +16,10 @@ beforeAll(async () => {
   const broker = await connect(`file:${data}`, { logger: false })
   await broker.declare(stream('c'))
   await broker.close()
-  writeFileSync(join(folder, 'lines.jsonl'), Array.from({ length: EVENTS }, (_, n) => `{"type":"t","id":"${n}","data":"${'x'.repeat(100)}"}\n`).join(''))
+  writeFileSync(
+    join(folder, 'lines.jsonl'),
+    Array.from({ length: EVENTS }, (_, n) => `{"type":"t","id":"${n}","data":"${'x'.repeat(100)}"}\n`).join(''),
+  )
 })
 afterAll(() => rmSync(folder, { recursive: true, force: true }))
 
@@ -36,15 +39,19 @@ test('publishing goes on when nobody reads the receipts, and following ends', { 
   expect(await headOf('tail', 'c', '--data', data, '--follow', '--from', 'beginning')).toBe(0)
 })
 
-test.runIf(existsSync('/dev/full'))('output that cannot be written is a failure, told in a line', { timeout: 60_000 }, async () => {
-  const full = openSync('/dev/full', 'w')
-  const child = spawn(process.execPath, [main, 'channels', '--data', data], { stdio: ['ignore', full, 'pipe'] })
-  let said = ''
-  child.stderr?.on('data', (chunk: Buffer) => {
-    said += chunk.toString()
-  })
-  const [code] = (await once(child, 'close')) as [number]
-  closeSync(full)
-  expect([code, said]).toEqual([1, expect.stringContaining('nothing can be printed: ENOSPC')])
-  expect(said).not.toContain('\n    at ')
-})
+test.runIf(existsSync('/dev/full'))(
+  'output that cannot be written is a failure, told in a line',
+  { timeout: 60_000 },
+  async () => {
+    const full = openSync('/dev/full', 'w')
+    const child = spawn(process.execPath, [main, 'channels', '--data', data], { stdio: ['ignore', full, 'pipe'] })
+    let said = ''
+    child.stderr?.on('data', (chunk: Buffer) => {
+      said += chunk.toString()
+    })
+    const [code] = (await once(child, 'close')) as [number]
+    closeSync(full)
+    expect([code, said]).toEqual([1, expect.stringContaining('nothing can be printed: ENOSPC')])
+    expect(said).not.toContain('\n    at ')
+  },
+)

@@ -56,14 +56,22 @@ test('tries a file over history, and explains', async () => {
   expect(tried.err).toContain('4 of 10 event(s) would have matched; nothing was done')
   const explained = await rules('explain', file, '--on', 'carts', '--offset', '3')
   expect(explained.out).toBe('does not match: data.n must be > 5; it is 3\n  ✗ data.n: > 5; found [3]\n')
-  expect(JSON.parse((await rules('explain', file, '--on', 'carts', '--offset', '9', '--json')).out)).toMatchObject({ matches: true })
+  expect(JSON.parse((await rules('explain', file, '--on', 'carts', '--offset', '9', '--json')).out)).toMatchObject({
+    matches: true,
+  })
   expect((await rules('list')).err).toContain('0 rule(s)')
 })
 
 test('adds, lists, shows, switches off and on, and removes; the rules act where they run', async () => {
-  expect(await rules('add', file, '--author', 'ann', '--reason', 'as agreed')).toMatchObject({ code: 0, out: 'large revision 1, from carts/10 on\n' })
+  expect(await rules('add', file, '--author', 'ann', '--reason', 'as agreed')).toMatchObject({
+    code: 0,
+    out: 'large revision 1, from carts/10 on\n',
+  })
   expect((await rules('add', file)).out).toBe('large has not changed\n')
-  expect(JSON.parse((await rules('list', '--json')).out)).toMatchObject({ rules: [{ name: 'large', enabled: true, author: 'ann' }], refused: [] })
+  expect(JSON.parse((await rules('list', '--json')).out)).toMatchObject({
+    rules: [{ name: 'large', enabled: true, author: 'ann' }],
+    refused: [],
+  })
   expect((await rules('disable', 'large', '--author', 'bob', '--reason', 'too loud')).out).toContain('revision 2')
   expect((await rules('list')).out).toMatch(/large +carts +off +2 +bob/)
   await rules('enable', 'large')

@@ -37,7 +37,11 @@ hosts: events.example
 })
 
 it.each([
-  ['a secret that is not in the environment', 'webhooks: { a: { secret: env:MILLRACE_NO_SUCH } }', 'the environment has no MILLRACE_NO_SUCH'],
+  [
+    'a secret that is not in the environment',
+    'webhooks: { a: { secret: env:MILLRACE_NO_SUCH } }',
+    'the environment has no MILLRACE_NO_SUCH',
+  ],
   ['a secret whose file is missing', 'webhooks: { a: { secret: file:none } }', 'cannot be read'],
   ['an unknown member', 'webhook: {}', 'no option "webhook"'],
   ['a list for an object', 'webhooks: []', 'an object is needed'],
@@ -46,7 +50,9 @@ it.each([
   ['a folder that is none', 'rules: { folder: [] }', 'the path of a folder'],
   ['what is no YAML', 'a: [', 'neither YAML nor JSON'],
 ])('%s is refused, and said where', (_, text, why) => {
-  expect(() => read(text)).toThrow(expect.objectContaining({ code: 'INVALID_OPTION', message: expect.stringContaining(why) as string }))
+  expect(() => read(text)).toThrow(
+    expect.objectContaining({ code: 'INVALID_OPTION', message: expect.stringContaining(why) as string }),
+  )
 })
 
 it('a file that is not there is refused', () => {

@@ -30,10 +30,20 @@ test('rules act that are added over HTTP, though there was none before', { timeo
     expect(JSON.parse(await call('GET', '/api/describe'))).toMatchObject({ channels: [] })
     await call('PUT', '/api/channels/orders', {})
     const then = { emit: { channel: 'alerts', create: 'stream', type: 'large', data: { n: '{{ data.n }}' } } }
-    expect(JSON.parse(await call('PUT', '/api/rules/large', { on: 'orders', then }))).toMatchObject({ revision: 1, from: { orders: 0 } })
+    expect(JSON.parse(await call('PUT', '/api/rules/large', { on: 'orders', then }))).toMatchObject({
+      revision: 1,
+      from: { orders: 0 },
+    })
     const event = { specversion: '1.0', id: '1', source: '/s', type: 't', data: { n: 7 } }
-    await fetch(`${url}/channels/orders/events`, { method: 'POST', headers: { 'content-type': 'application/cloudevents+json' }, body: JSON.stringify(event) })
-    await eventually(async () => expect(await call('GET', '/channels/alerts/events')).toContain('"type":"large"'), 20_000)
+    await fetch(`${url}/channels/orders/events`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/cloudevents+json' },
+      body: JSON.stringify(event),
+    })
+    await eventually(
+      async () => expect(await call('GET', '/channels/alerts/events')).toContain('"type":"large"'),
+      20_000,
+    )
   } finally {
     serving.kill()
     await ended

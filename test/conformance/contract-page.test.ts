@@ -31,14 +31,19 @@ describe('the scenarios', () => {
   })
 
   test('cover each clause several times', () => {
-    for (const clause of Object.keys(CLAUSES)) expect(SCENARIOS.filter((scenario) => String(scenario.clause) === clause).length).toBeGreaterThanOrEqual(5)
+    for (const clause of Object.keys(CLAUSES))
+      expect(SCENARIOS.filter((scenario) => String(scenario.clause) === clause).length).toBeGreaterThanOrEqual(5)
   })
 })
 
 describe('the harness', () => {
-  const registered = (harness: Omit<Parameters<typeof conformance>[0], 'test' | 'open'>): { run: string[]; skipped: string[] } => {
+  const registered = (
+    harness: Omit<Parameters<typeof conformance>[0], 'test' | 'open'>,
+  ): { run: string[]; skipped: string[] } => {
     const [run, skipped]: [string[], string[]] = [[], []]
-    const test = Object.assign((name: string) => void run.push(name), { skip: (name: string) => void skipped.push(name) })
+    const test = Object.assign((name: string) => void run.push(name), {
+      skip: (name: string) => void skipped.push(name),
+    })
     conformance({ test, open: memoryWorlds.open, ...harness })
     return { run, skipped }
   }
@@ -57,7 +62,9 @@ describe('the harness', () => {
   })
 
   test('skips what the capabilities refuse', () => {
-    const { skipped } = registered({ capabilities: { ...fileCapabilities, 7: { support: 'refused', reason: 'it has no timers' } } })
+    const { skipped } = registered({
+      capabilities: { ...fileCapabilities, 7: { support: 'refused', reason: 'it has no timers' } },
+    })
     expect(skipped).toHaveLength(SCENARIOS.filter((scenario) => scenario.clause === 7).length)
     expect(skipped[0]).toContain('clause 7 is refused: it has no timers')
   })

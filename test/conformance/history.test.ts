@@ -22,18 +22,48 @@ function cleanHistory(): Operation[] {
     const [handled, key] = [{ process, consumer: 'c', channel: 'orders', offset: n, value: `v${n}` }, `k${n % 3}`]
     if (n === 4) {
       add({ action: 'poll', ...handled, key, attempt: 1 })
-      add({ action: 'emit', process, consumer: 'c', cause: 'v4', attempt: 1, channel: 'out', key: null, value: 'e4-failed', slot: '0' })
+      add({
+        action: 'emit',
+        process,
+        consumer: 'c',
+        cause: 'v4',
+        attempt: 1,
+        channel: 'out',
+        key: null,
+        value: 'e4-failed',
+        slot: '0',
+      })
       add({ action: 'done', ...handled, attempt: 1, outcome: 'invoke' })
       add({ action: 'done', ...handled, attempt: 1, outcome: 'fail' })
     }
     const attempt = n === 4 ? 2 : 1
     add({ action: 'poll', ...handled, key, attempt })
-    add({ action: 'emit', process, consumer: 'c', cause: `v${n}`, attempt, channel: 'out', key: null, value: `e${n}`, slot: '0' })
+    add({
+      action: 'emit',
+      process,
+      consumer: 'c',
+      cause: `v${n}`,
+      attempt,
+      channel: 'out',
+      key: null,
+      value: `e${n}`,
+      slot: '0',
+    })
     add({ action: 'done', ...handled, attempt, outcome: 'invoke' })
     add({ action: 'done', ...handled, attempt, outcome: 'ok' })
   }
-  for (let n = 0; n < 12; n++) add({ action: 'poll', process: 'r-orders', consumer: null, channel: 'orders', key: null, offset: n, value: `v${n}` })
-  for (let n = 0; n < 12; n++) add({ action: 'poll', process: 'r-out', consumer: null, channel: 'out', key: null, offset: n, value: `e${n}` })
+  for (let n = 0; n < 12; n++)
+    add({
+      action: 'poll',
+      process: 'r-orders',
+      consumer: null,
+      channel: 'orders',
+      key: null,
+      offset: n,
+      value: `v${n}`,
+    })
+  for (let n = 0; n < 12; n++)
+    add({ action: 'poll', process: 'r-out', consumer: null, channel: 'out', key: null, offset: n, value: `e${n}` })
   add({ action: 'drain', process: 'r-orders', consumer: null, channels: ['orders', 'out'] })
   add({ action: 'drain', process: 'i0', consumer: 'c', channels: ['orders'] })
   return history
@@ -62,7 +92,8 @@ const moved =
   (pick: (operation: Operation) => boolean, time: (history: readonly Operation[]) => number): Change =>
   (history) =>
     change(pick, () => ({ time: time(history) }))(history)
-const timeOf = (history: readonly Operation[], pick: (operation: Operation) => boolean): number => history.find(pick)?.time ?? Number.NaN
+const timeOf = (history: readonly Operation[], pick: (operation: Operation) => boolean): number =>
+  history.find(pick)?.time ?? Number.NaN
 
 interface Planted {
   readonly anomaly: AnomalyName
@@ -83,11 +114,18 @@ const PLANTED: readonly Planted[] = [
     plant: without((o) => !ofReader(o) && o.action !== 'send' && (about(o, 'v5') || about(o, 'e5'))),
     also: ['phantom-read'],
   },
-  { anomaly: 'unseen', how: 'an acknowledged delayed event never comes', plant: (h) => [...h, ...sent('later', null, 5)] },
+  {
+    anomaly: 'unseen',
+    how: 'an acknowledged delayed event never comes',
+    plant: (h) => [...h, ...sent('later', null, 5)],
+  },
   {
     anomaly: 'unseen',
     how: 'nothing of a channel is ever seen',
-    plant: (h) => [...h, ...sent('v-other', 0, 5, 'other')].map((o) => (o.action === 'drain' ? { ...o, channels: [...o.channels, 'other'] } : o)),
+    plant: (h) =>
+      [...h, ...sent('v-other', 0, 5, 'other')].map((o) =>
+        o.action === 'drain' ? { ...o, channels: [...o.channels, 'other'] } : o,
+      ),
   },
   {
     anomaly: 'duplicate',
@@ -142,17 +180,26 @@ const PLANTED: readonly Planted[] = [
   {
     anomaly: 'skip',
     how: 'a reader goes past an event that another saw',
-    plant: (h) => [...h, ...[3, 5, 6].map((offset, at) => ({ ...read(h, `v${offset}`), process: 'r2', time: 10_000 + at }))],
+    plant: (h) => [
+      ...h,
+      ...[3, 5, 6].map((offset, at) => ({ ...read(h, `v${offset}`), process: 'r2', time: 10_000 + at })),
+    ],
   },
   {
     anomaly: 'non-monotonic-poll',
     how: 'a reader goes back',
-    plant: (h) => [...h, ...[4, 5, 4].map((offset, at) => ({ ...read(h, `v${offset}`), process: 'r2', time: 10_000 + at }))],
+    plant: (h) => [
+      ...h,
+      ...[4, 5, 4].map((offset, at) => ({ ...read(h, `v${offset}`), process: 'r2', time: 10_000 + at })),
+    ],
   },
   {
     anomaly: 'non-monotonic-poll',
     how: 'a reader is given an event twice',
-    plant: (h) => [...h, ...[4, 4].map((offset, at) => ({ ...read(h, `v${offset}`), process: 'r2', time: 10_000 + at }))],
+    plant: (h) => [
+      ...h,
+      ...[4, 4].map((offset, at) => ({ ...read(h, `v${offset}`), process: 'r2', time: 10_000 + at })),
+    ],
   },
   {
     anomaly: 'non-monotonic-send',
@@ -169,11 +216,26 @@ const PLANTED: readonly Planted[] = [
       )(h),
     also: ['overlap'],
   },
-  { anomaly: 'order-by-key', how: 'a failed event is passed by the next of its key', plant: (h) => swapHandled(h), also: [] },
+  {
+    anomaly: 'order-by-key',
+    how: 'a failed event is passed by the next of its key',
+    plant: (h) => swapHandled(h),
+    also: [],
+  },
   { anomaly: 'overlap', how: 'one event is in two hands', plant: (h) => twoHands(h) },
-  { anomaly: 'done-again', how: 'a done event is handled again', plant: (h) => handledAgain(h), guarantees: { doneOnce: true } },
+  {
+    anomaly: 'done-again',
+    how: 'a done event is handled again',
+    plant: (h) => handledAgain(h),
+    guarantees: { doneOnce: true },
+  },
   { anomaly: 'emission-doubled', how: 'two attempts’ emissions are there', plant: (h) => doubled(h) },
-  { anomaly: 'emission-lost', how: 'an emission is not there', plant: without((o) => ofReader(o) && about(o, 'e7')), also: ['unseen'] },
+  {
+    anomaly: 'emission-lost',
+    how: 'an emission is not there',
+    plant: without((o) => ofReader(o) && about(o, 'e7')),
+    also: ['unseen'],
+  },
 ]
 
 function sent(value: string, offset: number | null, time: number, channel = 'orders'): Operation[] {
@@ -192,16 +254,28 @@ function read(history: readonly Operation[], value: string): Poll {
 function swapFirstAndThird(operation: Operation): Operation {
   if (!('value' in operation) || (operation.value !== 'v0' && operation.value !== 'v2')) return operation
   if (ofReader(operation)) return { ...operation, value: operation.value === 'v0' ? 'v2' : 'v0' }
-  return 'offset' in operation && operation.offset !== null ? ({ ...operation, offset: 2 - operation.offset } as Operation) : operation
+  return 'offset' in operation && operation.offset !== null
+    ? ({ ...operation, offset: 2 - operation.offset } as Operation)
+    : operation
 }
 
 /** The handling of v1, before that of v4 (same key), ends in failure; v4 goes on regardless. */
 function swapHandled(history: Operation[]): Operation[] {
   const v1 = history.filter((o) => o.action === 'poll' && o.consumer === 'c' && o.value === 'v1')
-  const failed = history.map((o) => (o.action === 'done' && o.value === 'v1' && o.outcome === 'ok' ? { ...o, outcome: 'fail' as const } : o))
+  const failed = history.map((o) =>
+    o.action === 'done' && o.value === 'v1' && o.outcome === 'ok' ? { ...o, outcome: 'fail' as const } : o,
+  )
   const out = failed.filter((o) => !about(o, 'e1'))
   const again = v1.map((o) => ({ ...o, attempt: 2, time: 9000 }) as Operation)
-  const done = { action: 'done', process: 'i1', consumer: 'c', channel: 'orders', offset: 1, value: 'v1', attempt: 2 } as const
+  const done = {
+    action: 'done',
+    process: 'i1',
+    consumer: 'c',
+    channel: 'orders',
+    offset: 1,
+    value: 'v1',
+    attempt: 2,
+  } as const
   return [...out, ...again, { ...done, outcome: 'invoke', time: 9001 }, { ...done, outcome: 'ok', time: 9002 }]
 }
 
@@ -217,7 +291,11 @@ function handledAgain(history: Operation[]): Operation[] {
 
 /** v4's first attempt ended in success too, and its emission is there. */
 function doubled(history: Operation[]): Operation[] {
-  const first = history.map((o) => (o.action === 'done' && o.value === 'v4' && o.attempt === 1 && o.outcome === 'fail' ? { ...o, outcome: 'ok' as const } : o))
+  const first = history.map((o) =>
+    o.action === 'done' && o.value === 'v4' && o.attempt === 1 && o.outcome === 'fail'
+      ? { ...o, outcome: 'ok' as const }
+      : o,
+  )
   const last = read(history, 'e11')
   return [...first, { ...last, value: 'e4-failed', offset: 12, time: last.time + 1 }]
 }
@@ -251,7 +329,11 @@ describe('checkHistory', () => {
   test('a killed process leaves its events to others', () => {
     const history = cleanHistory()
     const poll = history.find((o) => o.action === 'poll' && o.consumer === 'c' && o.value === 'v11') as Poll
-    const killed: Operation[] = [...history, { ...poll, process: 'i7', time: poll.time - 5 }, { action: 'end', process: 'i7', time: poll.time - 4 }]
+    const killed: Operation[] = [
+      ...history,
+      { ...poll, process: 'i7', time: poll.time - 5 },
+      { action: 'end', process: 'i7', time: poll.time - 4 },
+    ]
     expect(checkHistory(killed)).toEqual([])
   })
 
@@ -271,15 +353,9 @@ describe('HistoryRecorder', () => {
     await expect(recorder.send({ ...what, value: 'v1' }, () => Promise.reject(new Error('no')))).rejects.toThrow('no')
     await recorder.handle({ ...what, process: 'i', consumer: 'c', offset: 0, attempt: 1 }, () => 1)
     expect(readHistory(`${text}{"action":"po`)).toEqual(recorder.operations)
-    expect(recorder.operations.map((each) => ('outcome' in each ? `${each.action} ${each.outcome}` : each.action))).toEqual([
-      'send invoke',
-      'send ok',
-      'send invoke',
-      'send fail',
-      'poll',
-      'done invoke',
-      'done ok',
-    ])
+    expect(
+      recorder.operations.map((each) => ('outcome' in each ? `${each.action} ${each.outcome}` : each.action)),
+    ).toEqual(['send invoke', 'send ok', 'send invoke', 'send fail', 'poll', 'done invoke', 'done ok'])
     expect(checkHistory(recorder.operations)).toEqual([])
   })
 })

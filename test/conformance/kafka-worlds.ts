@@ -16,7 +16,11 @@ async function forgetMembers(url: string, topic: string): Promise<void> {
   const [{ host, port } = { host: '', port: 0 }] = parseKafkaUrl(url, undefined).seeds
   const connection = new Connection('test')
   await connection.connect(host, port)
-  await deleteRecordsV2.api.async(connection, [{ name: topic, partitions: [{ partitionIndex: 0, offset: -1n }] }], 10_000)
+  await deleteRecordsV2.api.async(
+    connection,
+    [{ name: topic, partitions: [{ partitionIndex: 0, offset: -1n }] }],
+    10_000,
+  )
   await connection.close()
 }
 

@@ -23,9 +23,16 @@ function collected(): ReadonlyMap<string, ReadonlySet<string>> {
   const folder = mkdtempSync(join(tmpdir(), 'millrace-matrix-'))
   try {
     const list = join(folder, 'list.json')
-    execFileSync('npx', ['vitest', 'list', ...engines.map(([, file]) => `test/conformance/${file}`), `--json=${list}`], { stdio: 'pipe' })
+    execFileSync(
+      'npx',
+      ['vitest', 'list', ...engines.map(([, file]) => `test/conformance/${file}`), `--json=${list}`],
+      { stdio: 'pipe' },
+    )
     const found = new Map<string, Set<string>>()
-    for (const { name, file } of JSON.parse(readFileSync(list, 'utf8')) as readonly { readonly name: string; readonly file: string }[]) {
+    for (const { name, file } of JSON.parse(readFileSync(list, 'utf8')) as readonly {
+      readonly name: string
+      readonly file: string
+    }[]) {
       const tests = found.get(basename(file)) ?? new Set()
       found.set(basename(file), tests.add(name.split(' > ').at(-1) as string))
     }
@@ -50,11 +57,14 @@ describe.each(engines)('%s', (name) => {
       'run `npm run docs:matrix`',
     ).toEqual([])
     const notRun = names.filter((scenario) => !told(run).has(scenario))
-    if (notRun.length > 0) console.warn(`${name}: not run since they were written (npm run docs:matrix): ${notRun.join(', ')}`)
+    if (notRun.length > 0)
+      console.warn(`${name}: not run since they were written (npm run docs:matrix): ${notRun.join(', ')}`)
   })
 
   test('gives reasons that stand in the code', () => {
-    const code = [...filesBelow('test/conformance', '.ts'), ...filesBelow('src/engines', '.ts')].map(({ text }) => text).join('\n')
+    const code = [...filesBelow('test/conformance', '.ts'), ...filesBelow('src/engines', '.ts')]
+      .map(({ text }) => text)
+      .join('\n')
     for (const { reason } of run.exempt) expect(code.includes(reason), reason).toBe(true)
   })
 })

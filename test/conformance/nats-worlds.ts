@@ -34,7 +34,13 @@ class NatsWorld implements ConformanceWorld {
   async #engine(): Promise<{ readonly backend: NatsBackend; readonly engine: PartitionedEngine }> {
     const target = parseNatsUrl(`${this.#server.url}?durable=declared&prefix=${this.#prefix}&${this.#query}`, {})
     const backend = await NatsBackend.open(target)
-    return { backend, engine: await PartitionedEngine.open({ backend, ...(target.partitions !== null && { partitions: target.partitions }) }) }
+    return {
+      backend,
+      engine: await PartitionedEngine.open({
+        backend,
+        ...(target.partitions !== null && { partitions: target.partitions }),
+      }),
+    }
   }
 
   async connect(): Promise<Broker> {
@@ -53,8 +59,13 @@ class NatsWorld implements ConformanceWorld {
 
   async dispose(): Promise<void> {
     const ask = async (name: string): Promise<{ readonly streams?: readonly string[] | null }> =>
-      (await this.#admin.request(`$JS.API.${name}`, JSON.stringify({ subject: `${this.#prefix}.>` }), { timeout: 10_000 })).json()
-    for (const stream of (await ask('STREAM.NAMES')).streams ?? []) await this.#admin.request(`$JS.API.STREAM.DELETE.${stream}`, '', { timeout: 10_000 })
+      (
+        await this.#admin.request(`$JS.API.${name}`, JSON.stringify({ subject: `${this.#prefix}.>` }), {
+          timeout: 10_000,
+        })
+      ).json()
+    for (const stream of (await ask('STREAM.NAMES')).streams ?? [])
+      await this.#admin.request(`$JS.API.STREAM.DELETE.${stream}`, '', { timeout: 10_000 })
   }
 }
 

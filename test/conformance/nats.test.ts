@@ -24,5 +24,6 @@ describe.skipIf(newestKind === undefined)('four partitions', () => {
 describe.skipIf(newestKind === undefined)('one partition', () => {
   if (newestKind === undefined) return
   const worlds = natsWorlds(newestKind, 'partitions=1')
-  for (const only of ['06-dead-letter/block', '13-retention/a-consumer-that-is-too-late']) conformance({ test: sideBySide, ...worlds, only })
+  for (const only of ['06-dead-letter/block', '13-retention/a-consumer-that-is-too-late'])
+    conformance({ test: sideBySide, ...worlds, only })
 })

@@ -13,7 +13,14 @@ conformance({
   patience: { eventuallyMs: 50_000 },
   timeoutMs: 110_000,
   ...remoteFileWorlds(async (port) => {
-    const proxy = await unkindProxy(port, { seed: seed++, livesMs: 500, graceMs: 300, pieceBytes: 16_384, delayMs: 3, delayed: 0.05 })
+    const proxy = await unkindProxy(port, {
+      seed: seed++,
+      livesMs: 500,
+      graceMs: 300,
+      pieceBytes: 16_384,
+      delayMs: 3,
+      delayed: 0.05,
+    })
     proxies.push(proxy)
     return proxy
   }),

@@ -82,7 +82,10 @@ class RemoteWorld implements ConformanceWorld {
 const MEMORY_DIES = 'memory: is forgotten when its server dies'
 
 export function remoteMemoryWorlds(between: Between = DIRECT): Remote {
-  return { open: () => new RemoteWorld(null, between), lacks: { crash: MEMORY_DIES, disk: 'the server is in this process, and keeps its events in memory' } }
+  return {
+    open: () => new RemoteWorld(null, between),
+    lacks: { crash: MEMORY_DIES, disk: 'the server is in this process, and keeps its events in memory' },
+  }
 }
 
 export function remoteFileWorlds(between: Between = DIRECT): Remote {

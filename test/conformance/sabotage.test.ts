@@ -35,7 +35,8 @@ const subscribing =
 const settling =
   (change: (subscription: Subscription, engine: Engine, held: Held) => Partial<Subscription>): Lie =>
   (engine, held) => ({
-    subscribe: async (own, sink) => engine.subscribe(own, sink).then((subscription) => instead(subscription, change(subscription, engine, held))),
+    subscribe: async (own, sink) =>
+      engine.subscribe(own, sink).then((subscription) => instead(subscription, change(subscription, engine, held))),
   })
 const delivering =
   (change: (sink: DeliverySink) => Partial<DeliverySink>): Lie =>
@@ -54,7 +55,9 @@ const SABOTAGE: readonly Sabotage[] = [
       let count = 0
       return {
         publish: async (channel, event, due) =>
-          ++count % 7 === 0 && due === null ? { channel, id: event.id, offset: count, duplicate: false } : engine.publish(channel, event, due),
+          ++count % 7 === 0 && due === null
+            ? { channel, id: event.id, offset: count, duplicate: false }
+            : engine.publish(channel, event, due),
       }
     },
     noticed: [
@@ -66,14 +69,25 @@ const SABOTAGE: readonly Sabotage[] = [
   {
     how: 'every publish is stored twice',
     lie: (engine) => ({
-      publish: async (channel, event, due) => (await engine.publish(channel, { ...event, id: newId() }, due), engine.publish(channel, event, due)),
+      publish: async (channel, event, due) => (
+        await engine.publish(channel, { ...event, id: newId() }, due), engine.publish(channel, event, due)
+      ),
     }),
-    noticed: ['02-fan-out-and-competition/a-queue-event-goes-to-one-worker', '03-at-least-once/a-random-history-has-no-anomaly'],
+    noticed: [
+      '02-fan-out-and-competition/a-queue-event-goes-to-one-worker',
+      '03-at-least-once/a-random-history-has-no-anomaly',
+    ],
   },
   {
     how: 'a batch is stored in reverse',
-    lie: (engine) => ({ publishBatch: async (channel, events, due) => (await engine.publishBatch(channel, [...events].reverse(), due)).reverse() }),
-    noticed: ['01-durable/a-batch-is-stored-whole-and-in-order', '04-order-by-key/failing-event-holds-back-its-own-key-only'],
+    lie: (engine) => ({
+      publishBatch: async (channel, events, due) =>
+        (await engine.publishBatch(channel, [...events].reverse(), due)).reverse(),
+    }),
+    noticed: [
+      '01-durable/a-batch-is-stored-whole-and-in-order',
+      '04-order-by-key/failing-event-holds-back-its-own-key-only',
+    ],
   },
   {
     how: 'each instance is a consumer of its own',
@@ -94,7 +108,9 @@ const SABOTAGE: readonly Sabotage[] = [
   },
   {
     how: 'every delivery is handed over twice',
-    lie: delivering((sink) => ({ deliver: (deliveries) => (sink.deliver(deliveries), sink.deliver(deliveries.map((each) => ({ ...each })))) })),
+    lie: delivering((sink) => ({
+      deliver: (deliveries) => (sink.deliver(deliveries), sink.deliver(deliveries.map((each) => ({ ...each })))),
+    })),
     noticed: [
       '02-fan-out-and-competition/instances-share-a-stream',
       '03-at-least-once/a-random-history-has-no-anomaly',
@@ -104,18 +120,25 @@ const SABOTAGE: readonly Sabotage[] = [
   {
     how: 'several events of a key are in hands at once',
     lie: subscribing(() => ({ perKey: 5 })),
-    noticed: ['04-order-by-key/order-is-kept-under-random-failures', '04-order-by-key/a-random-history-with-failures-has-no-anomaly'],
+    noticed: [
+      '04-order-by-key/order-is-kept-under-random-failures',
+      '04-order-by-key/a-random-history-with-failures-has-no-anomaly',
+    ],
   },
   {
     how: 'one at a time, whatever the key',
     lie: subscribing(() => ({ credit: 1 })),
-    noticed: ['04-order-by-key/keys-run-in-parallel-across-instances', '04-order-by-key/events-without-a-key-run-in-parallel'],
+    noticed: [
+      '04-order-by-key/keys-run-in-parallel-across-instances',
+      '04-order-by-key/events-without-a-key-run-in-parallel',
+    ],
   },
   {
     how: 'handing back counts as an attempt',
     lie: settling((own, _, held) => ({
       close: () => {
-        for (const delivery of held.splice(0)) own.retry(delivery, 0, { name: 'Error', message: 'stopped', kind: 'error' })
+        for (const delivery of held.splice(0))
+          own.retry(delivery, 0, { name: 'Error', message: 'stopped', kind: 'error' })
         return own.close()
       },
     })),
@@ -123,7 +146,9 @@ const SABOTAGE: readonly Sabotage[] = [
   },
   {
     how: 'the attempt is always the first',
-    lie: delivering((sink) => ({ deliver: (deliveries) => sink.deliver(deliveries.map((each) => instead(each, { attempt: 1 }))) })),
+    lie: delivering((sink) => ({
+      deliver: (deliveries) => sink.deliver(deliveries.map((each) => instead(each, { attempt: 1 }))),
+    })),
     noticed: ['05-retry/attempts-are-counted-and-limited', '06-dead-letter/the-last-attempts-error-is-kept'],
   },
   {
@@ -133,16 +158,22 @@ const SABOTAGE: readonly Sabotage[] = [
         redrive: async (consumer, query) => {
           const letters = await engine.consumers.deadLetters(consumer, query)
           await engine.consumers.dropDeadLetters(consumer, query)
-          for (const { channel, id, type, key, text } of letters) await engine.publish(channel, { id: `${id}-again`, type, key, text }, null)
+          for (const { channel, id, type, key, text } of letters)
+            await engine.publish(channel, { id: `${id}-again`, type, key, text }, null)
           return letters.length
         },
       }),
     }),
-    noticed: ['06-dead-letter/redrive-gives-it-to-that-consumer-alone', '06-dead-letter/park-holds-back-the-later-events-of-its-key'],
+    noticed: [
+      '06-dead-letter/redrive-gives-it-to-that-consumer-alone',
+      '06-dead-letter/park-holds-back-the-later-events-of-its-key',
+    ],
   },
   {
     how: 'an event that is cancelled is stored all the same',
-    lie: (engine) => ({ delays: { list: (channel, query) => engine.delays.list(channel, query), cancel: async () => true } }),
+    lie: (engine) => ({
+      delays: { list: (channel, query) => engine.delays.list(channel, query), cancel: async () => true },
+    }),
     noticed: ['07-delay/a-cancelled-event-is-never-stored', '07-delay/an-event-is-stored-or-cancelled-and-never-both'],
   },
   {
@@ -162,7 +193,10 @@ const SABOTAGE: readonly Sabotage[] = [
   {
     how: 'ids are not looked at',
     lie: spec(() => ({ dedupe: null })),
-    noticed: ['08-deduplication/an-id-published-twice-is-stored-once-and-says-so', '08-deduplication/duplicates-in-flight-at-once'],
+    noticed: [
+      '08-deduplication/an-id-published-twice-is-stored-once-and-says-so',
+      '08-deduplication/duplicates-in-flight-at-once',
+    ],
   },
   {
     how: 'a consumer always begins at the beginning',
@@ -191,13 +225,21 @@ const SABOTAGE: readonly Sabotage[] = [
   {
     how: 'renewing does not help',
     lie: settling(() => ({ renew: () => undefined })),
-    noticed: ['11-leases/an-instance-that-renews-keeps-its-events', '11-leases/a-handler-may-run-longer-than-its-lease'],
+    noticed: [
+      '11-leases/an-instance-that-renews-keeps-its-events',
+      '11-leases/a-handler-may-run-longer-than-its-lease',
+    ],
   },
   {
     how: 'emissions are stored twice',
     lie: settling((own) => ({
       complete: (delivery, emissions) =>
-        own.complete(delivery, emissions === null ? null : emissions.flatMap((each) => [each, { ...each, event: { ...each.event, id: newId() } }])),
+        own.complete(
+          delivery,
+          emissions === null
+            ? null
+            : emissions.flatMap((each) => [each, { ...each, event: { ...each.event, id: newId() } }]),
+        ),
     })),
     noticed: ['12-emit-once/repeated-attempts-emit-once', '12-emit-once/a-random-history-of-emissions-has-no-anomaly'],
   },
@@ -221,8 +263,16 @@ const SABOTAGE: readonly Sabotage[] = [
     lie: spec((own) => ({ retain: { ageMs: null, bytes: null, count: null, latestByKey: own.retain.latestByKey } })),
     noticed: ['13-retention/count-keeps-the-newest', '13-retention/limits-hold-together'],
   },
-  { how: 'too much is let go', lie: spec((own) => ({ retain: { ...own.retain, count: 10 } })), noticed: ['13-retention/count-keeps-the-newest'] },
-  { how: 'pausing does nothing', lie: settling(() => ({ pause: () => undefined })), noticed: ['14-lifecycle/pause-takes-nothing-new-and-resume-goes-on'] },
+  {
+    how: 'too much is let go',
+    lie: spec((own) => ({ retain: { ...own.retain, count: 10 } })),
+    noticed: ['13-retention/count-keeps-the-newest'],
+  },
+  {
+    how: 'pausing does nothing',
+    lie: settling(() => ({ pause: () => undefined })),
+    noticed: ['14-lifecycle/pause-takes-nothing-new-and-resume-goes-on'],
+  },
   {
     how: 'a removed channel stays',
     lie: () => ({ removeChannel: async () => undefined }),
@@ -243,7 +293,10 @@ const SABOTAGE: readonly Sabotage[] = [
         return engine.subscribe({ ...own, channels: there }, sink)
       },
     }),
-    noticed: ['16-wildcards/channels-created-later-are-taken-too', '17-discovery/channels-and-consumers-created-later-are-listed'],
+    noticed: [
+      '16-wildcards/channels-created-later-are-taken-too',
+      '17-discovery/channels-and-consumers-created-later-are-listed',
+    ],
   },
   {
     how: 'everything is always fine',
@@ -295,7 +348,10 @@ function run(name: string, lie: Lie, eventuallyMs: number): Promise<void> {
       ),
   })
   return runScenario(scenario, {
-    open: () => ({ connect: async () => new ConnectedBroker(noting, { source: '/sabotage', random: Math.random }), openEngine: async () => noting }),
+    open: () => ({
+      connect: async () => new ConnectedBroker(noting, { source: '/sabotage', random: Math.random }),
+      openEngine: async () => noting,
+    }),
     patience: { eventuallyMs },
   })
 }
@@ -307,7 +363,11 @@ describe.concurrent.each(SABOTAGE)('when $how', ({ lie, noticed }) => {
 })
 
 describe.concurrent('when nothing is wrong', () => {
-  test.each([...new Set(SABOTAGE.flatMap((sabotage) => sabotage.noticed))])('%s passes', { timeout: 60_000 }, async (name) => {
-    await run(name, () => ({}), 20_000)
-  })
+  test.each([...new Set(SABOTAGE.flatMap((sabotage) => sabotage.noticed))])(
+    '%s passes',
+    { timeout: 60_000 },
+    async (name) => {
+      await run(name, () => ({}), 20_000)
+    },
+  )
 })

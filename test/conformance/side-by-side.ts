@@ -8,6 +8,7 @@ import type { ConformanceTest } from '../../src/testing/conformance/conformance.
 const ALONE = /^1[01]-/
 
 export const sideBySide: ConformanceTest = Object.assign(
-  (name: string, run: () => Promise<void>, timeoutMs?: number): void => (ALONE.test(name) ? test : test.concurrent)(name, run, timeoutMs),
+  (name: string, run: () => Promise<void>, timeoutMs?: number): void =>
+    (ALONE.test(name) ? test : test.concurrent)(name, run, timeoutMs),
   { skip: (name: string, run: () => Promise<void>): void => test.skip(name, run) },
 )

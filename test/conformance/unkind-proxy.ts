@@ -34,9 +34,11 @@ export async function unkindProxy(port: number, how: Unkindness): Promise<Unkind
       queue = queue.then(async () => {
         for (let at = 0; at < chunk.length; ) {
           const bytes = 1 + random.below(how.pieceBytes)
-          if (random.chance(how.delayed)) await new Promise((resolve) => setTimeout(resolve, random.below(how.delayMs + 1)))
+          if (random.chance(how.delayed))
+            await new Promise((resolve) => setTimeout(resolve, random.below(how.delayMs + 1)))
           if (to.destroyed) return
-          if (!to.write(chunk.subarray(at, at + bytes))) await new Promise((resolve) => to.once('drain', resolve).once('close', resolve))
+          if (!to.write(chunk.subarray(at, at + bytes)))
+            await new Promise((resolve) => to.once('drain', resolve).once('close', resolve))
           at += bytes
         }
         from.resume()

@@ -10,7 +10,9 @@ function refusal(call: () => unknown): string {
   try {
     call()
   } catch (error) {
-    expect(isMillraceError(error, 'INVALID_OPTION') || isMillraceError(error, 'TYPE_NOT_CARRIED'), String(error)).toBe(true)
+    expect(isMillraceError(error, 'INVALID_OPTION') || isMillraceError(error, 'TYPE_NOT_CARRIED'), String(error)).toBe(
+      true,
+    )
     expect((error as Error).message).toContain('worker')
     return (error as Error).message
   }
@@ -50,22 +52,35 @@ describe('one type has its on() handlers, or one batch handler', () => {
 })
 
 describe('what is no event, or no handler', () => {
-  test.each([['a.x'], [undefined], [null], [7], [{}], [() => undefined], [{ definition: {} }], [{ definition: null }], [Symbol('s')]])(
-    '%s as an event',
-    (given) => {
-      const worker = consumer('worker', notes)
-      expect(refusal(() => worker.on(given as never, nothing))).toContain('takes an event definition')
-      expect(refusal(() => worker.onBatch(given as never, { size: 1 }, nothing))).toContain('takes an event definition')
-    },
-  )
+  test.each([
+    ['a.x'],
+    [undefined],
+    [null],
+    [7],
+    [{}],
+    [() => undefined],
+    [{ definition: {} }],
+    [{ definition: null }],
+    [Symbol('s')],
+  ])('%s as an event', (given) => {
+    const worker = consumer('worker', notes)
+    expect(refusal(() => worker.on(given as never, nothing))).toContain('takes an event definition')
+    expect(refusal(() => worker.onBatch(given as never, { size: 1 }, nothing))).toContain('takes an event definition')
+  })
 
   test('a filter for a batch', () => {
-    expect(refusal(() => consumer('worker', notes).onBatch(Noted.where([1]) as never, { size: 1 }, nothing))).toContain('onBatch() of')
+    expect(refusal(() => consumer('worker', notes).onBatch(Noted.where([1]) as never, { size: 1 }, nothing))).toContain(
+      'onBatch() of',
+    )
   })
 
   test.each([[undefined], [null], ['handler'], [{}]])('%s as a handler', (given) => {
     const worker = consumer('worker', notes)
-    for (const call of [() => worker.on(Noted, given as never), () => worker.onAny(given as never), () => worker.onBatch(Noted, { size: 1 }, given as never)]) {
+    for (const call of [
+      () => worker.on(Noted, given as never),
+      () => worker.onAny(given as never),
+      () => worker.onBatch(Noted, { size: 1 }, given as never),
+    ]) {
       expect(refusal(call)).toContain('is not a function')
     }
   })
@@ -81,7 +96,11 @@ describe('handlers that come late', () => {
     const seen: number[] = []
     const worker = consumer('worker', notes).on(Noted, ({ data }) => void seen.push(data))
     const started = await broker.start(worker)
-    for (const add of [() => worker.on(Other, nothing), () => worker.onAny(nothing), () => worker.onBatch(Other, { size: 1 }, nothing)]) {
+    for (const add of [
+      () => worker.on(Other, nothing),
+      () => worker.onAny(nothing),
+      () => worker.onBatch(Other, { size: 1 }, nothing),
+    ]) {
       expect(refusal(add)).toContain('was started')
     }
     await broker.publish(notes, Noted(1))

@@ -29,23 +29,32 @@ test.each([
   const codes: unknown[] = []
   await broker.declare(out)
   const worker = consumer('worker', notes).on(Noted, async (_, ctx) => {
-    await ctx.emit(out, { type: 'x' }, options as never).catch((error: unknown) => codes.push((error as { code: unknown }).code))
+    await ctx
+      .emit(out, { type: 'x' }, options as never)
+      .catch((error: unknown) => codes.push((error as { code: unknown }).code))
   })
   await broker.start(worker)
   await broker.publish(notes, Noted(1))
   await clock.pass(10)
-  await broker.publish(out, { type: 'x' }, options as never).catch((error: unknown) => codes.push((error as { code: unknown }).code))
+  await broker
+    .publish(out, { type: 'x' }, options as never)
+    .catch((error: unknown) => codes.push((error as { code: unknown }).code))
   expect(codes).toEqual(['INVALID_OPTION', 'INVALID_OPTION'])
   expect(await count(broker)).toBe(0)
 })
 
 describe('an emission after the handler has ended', () => {
-  const late = async (emit: (ctx: HandlerContext) => unknown, fails = false): Promise<ReturnType<typeof open> & { codes: string[] }> => {
+  const late = async (
+    emit: (ctx: HandlerContext) => unknown,
+    fails = false,
+  ): Promise<ReturnType<typeof open> & { codes: string[] }> => {
     const bed = open()
     const [gate, codes] = [new Gate(), [] as string[]]
     await bed.broker.declare(out)
     const worker = consumer('worker', notes, { retry: { attempts: 1 } }).on(Noted, (_, ctx) => {
-      void gate.opened.then(() => emit(ctx)).catch((error: unknown) => codes.push(isMillraceError(error) ? error.code : String(error)))
+      void gate.opened
+        .then(() => emit(ctx))
+        .catch((error: unknown) => codes.push(isMillraceError(error) ? error.code : String(error)))
       if (fails) throw new Error('failed')
     })
     await bed.broker.start(worker)
@@ -57,12 +66,16 @@ describe('an emission after the handler has ended', () => {
     return { ...bed, codes }
   }
 
-  test.each([false, true])('is refused, and an alarm tells of it when nobody looks (after a failed attempt: %s)', async (fails) => {
-    const { alarms, codes } = await late((ctx) => void ctx.emit(out, { type: 'x' }), fails)
-    expect(alarms.map(({ code }) => code)).toEqual(['CLOSED'])
-    for (const named of ['consumer "worker"', '"out"', 'offset 0 of "notes"', 'await ctx.emit']) expect(alarms[0]?.message).toContain(named)
-    expect(codes).toEqual([])
-  })
+  test.each([false, true])(
+    'is refused, and an alarm tells of it when nobody looks (after a failed attempt: %s)',
+    async (fails) => {
+      const { alarms, codes } = await late((ctx) => void ctx.emit(out, { type: 'x' }), fails)
+      expect(alarms.map(({ code }) => code)).toEqual(['CLOSED'])
+      for (const named of ['consumer "worker"', '"out"', 'offset 0 of "notes"', 'await ctx.emit'])
+        expect(alarms[0]?.message).toContain(named)
+      expect(codes).toEqual([])
+    },
+  )
 
   test('is refused, and no alarm tells of it when somebody awaits it', async () => {
     const { alarms, codes } = await late((ctx) => ctx.emit(out, { type: 'x' }))

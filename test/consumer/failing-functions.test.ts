@@ -48,7 +48,8 @@ describe.each(FAILING)('a function that %s', (_, run) => {
     const logger = { info: () => 0, warn: () => 0, error: (line: unknown) => lines.push(String(line)) }
     const broker = await connect('memory:', { logger, onAlarm: run })
     // Two instances that differ are an alarm.
-    for (const lease of ['1s', '2s'] as const) await broker.start(consumer('worker', notes, { lease }).on(Noted, () => undefined))
+    for (const lease of ['1s', '2s'] as const)
+      await broker.start(consumer('worker', notes, { lease }).on(Noted, () => undefined))
     await expect.poll(() => lines.join('\n')).toContain('onAlarm failed')
     await broker.close()
   })
@@ -58,10 +59,13 @@ describe.each(FAILING)('a function that %s', (_, run) => {
     const logger = { info: () => 0, warn: () => 0, error: (line: unknown) => lines.push(String(line)) }
     const broker = await connect('memory:', { logger })
     const on = { failed: run, retried: run, dead: run }
-    await broker.start(consumer('worker', notes, { retry: { attempts: 2, backoff: 'fixed', min: 1 }, on }).on(Noted, () => fail()))
+    await broker.start(
+      consumer('worker', notes, { retry: { attempts: 2, backoff: 'fixed', min: 1 }, on }).on(Noted, () => fail()),
+    )
     await broker.publish(notes, Noted(1))
     await expect.poll(async () => (await broker.deadLetters('worker').list()).length).toBe(1)
-    for (const hook of ['failed', 'retried', 'dead']) await expect.poll(() => lines.join('\n')).toContain(`hook=${hook}`)
+    for (const hook of ['failed', 'retried', 'dead'])
+      await expect.poll(() => lines.join('\n')).toContain(`hook=${hook}`)
     await broker.close()
   })
 
@@ -83,7 +87,12 @@ describe.each(FAILING)('a function that %s', (_, run) => {
 
   test('as a backoff, leaves the event its usual backoff', async () => {
     const { broker, clock } = open()
-    await broker.start(consumer('worker', notes, { retry: { attempts: 2, backoff: run as () => number, min: 10, max: 10 } }).on(Noted, () => fail()))
+    await broker.start(
+      consumer('worker', notes, { retry: { attempts: 2, backoff: run as () => number, min: 10, max: 10 } }).on(
+        Noted,
+        () => fail(),
+      ),
+    )
     await broker.publish(notes, Noted(1))
     await clock.pass(100)
     expect(await broker.deadLetters('worker').list()).toHaveLength(1)
@@ -92,7 +101,9 @@ describe.each(FAILING)('a function that %s', (_, run) => {
   test('as a key, refuses the event', async () => {
     const { broker } = open()
     const odd = stream('odd', { events: [event('odd')], key: run as () => string })
-    await expect(broker.publish(odd, { type: 'odd', id: 'o', time: new Date().toISOString(), data: 1 })).rejects.toMatchObject({ code: 'INVALID_EVENT' })
+    await expect(
+      broker.publish(odd, { type: 'odd', id: 'o', time: new Date().toISOString(), data: 1 }),
+    ).rejects.toMatchObject({ code: 'INVALID_EVENT' })
   })
 
   test('as a schema, refuses the event, when it is published and when it is read', async () => {
@@ -100,7 +111,12 @@ describe.each(FAILING)('a function that %s', (_, run) => {
     const Odd = event('odd', { '~standard': { version: 1, vendor: 'test', validate: run as never } })
     const odd = stream('odd', { events: [Odd] })
     await expect(broker.publish(odd, Odd(1 as never))).rejects.toMatchObject({ code: 'SCHEMA_MISMATCH' })
-    await broker.publish(stream('odd', { events: [event('odd')] }), { type: 'odd', id: 'o', time: new Date().toISOString(), data: 1 })
+    await broker.publish(stream('odd', { events: [event('odd')] }), {
+      type: 'odd',
+      id: 'o',
+      time: new Date().toISOString(),
+      data: 1,
+    })
     const reading = async (): Promise<void> => {
       for await (const _event of broker.read(odd)) expect.unreachable()
     }
@@ -123,7 +139,10 @@ describe.each(FAILING)('a function that %s', (_, run) => {
 test('a hook, an alarm and a logger that answer a query builder run its query', async () => {
   const ran: string[] = []
   const query = (name: string) => () => lazily(() => ran.push(name))
-  const broker = await connect('memory:', { logger: { info: () => 0, warn: query('warn'), error: () => 0 }, onAlarm: query('alarm') })
+  const broker = await connect('memory:', {
+    logger: { info: () => 0, warn: query('warn'), error: () => 0 },
+    onAlarm: query('alarm'),
+  })
   for (const lease of ['1s', '2s'] as const) {
     const on = { failed: query('failed'), dead: query('dead') }
     await broker.start(consumer('worker', notes, { lease, retry: { attempts: 1 }, on }).on(Noted, () => fail()))

@@ -68,7 +68,12 @@ export function open(options: Partial<ConnectedBrokerOptions> = {}): TestBed {
   const clock = new TestClock()
   const alarms: Alarm[] = []
   const engine = openMemoryEngine({}, clock)
-  const broker = new ConnectedBroker(engine, { source: '/test', random: () => 0.5, onAlarm: (alarm) => alarms.push(alarm), ...options })
+  const broker = new ConnectedBroker(engine, {
+    source: '/test',
+    random: () => 0.5,
+    onAlarm: (alarm) => alarms.push(alarm),
+    ...options,
+  })
   opened.push(broker)
   return { broker, clock, alarms, engine }
 }

@@ -42,7 +42,9 @@ test.each([[null], [{ size: 3 }]])('a lost lease (batches: %j)', async (batch: B
   await broker.start(
     batch === null
       ? plain.on(Noted, ({ data }, { attempt, signal }) => handle(data, attempt, signal))
-      : plain.onBatch(Noted, batch, ([first], [ctx]) => handle(first?.data ?? -1, ctx?.attempt ?? 0, ctx?.signal as AbortSignal)),
+      : plain.onBatch(Noted, batch, ([first], [ctx]) =>
+          handle(first?.data ?? -1, ctx?.attempt ?? 0, ctx?.signal as AbortSignal),
+        ),
   )
   await broker.publish(keyed, Noted(10))
   await clock.pass(10)

@@ -11,7 +11,8 @@ test('failed, then retried or dead, with the event and what was thrown', async (
   const told: unknown[] = []
   const on: ConsumerHooks = {
     failed: ({ attempt, error }) => told.push(['failed', attempt, error]),
-    retried: ({ attempt, delayMs, nextAttemptAt }) => told.push(['retried', attempt, delayMs, nextAttemptAt.getTime() - clock.now()]),
+    retried: ({ attempt, delayMs, nextAttemptAt }) =>
+      told.push(['retried', attempt, delayMs, nextAttemptAt.getTime() - clock.now()]),
     dead: ({ error: _, ...about }) => told.push(['dead', about]),
   }
   await broker.start(
@@ -26,7 +27,10 @@ test('failed, then retried or dead, with the event and what was thrown', async (
     ['failed', 1, 'no more'],
     ['retried', 1, 10, 10],
     ['failed', 2, 'no more'],
-    ['dead', { consumer: 'worker', channel: 'notes', offset: 0, key: null, id: 'n-1', type: 'noted', attempt: 2, failure }],
+    [
+      'dead',
+      { consumer: 'worker', channel: 'notes', offset: 0, key: null, id: 'n-1', type: 'noted', attempt: 2, failure },
+    ],
   ])
 })
 
@@ -34,8 +38,14 @@ test('a time limit: failed when it passes, and what follows when the handler has
   const { broker, clock } = open()
   const told: string[] = []
   const gate = new Gate()
-  const on: ConsumerHooks = { failed: ({ failure }) => told.push(`failed ${failure.code}`), retried: () => told.push('retried'), dead: () => told.push('dead') }
-  await broker.start(consumer('worker', notes, { timeout: '1s', retry: { ...FIXED, attempts: 1 }, on }).on(Noted, () => gate.opened))
+  const on: ConsumerHooks = {
+    failed: ({ failure }) => told.push(`failed ${failure.code}`),
+    retried: () => told.push('retried'),
+    dead: () => told.push('dead'),
+  }
+  await broker.start(
+    consumer('worker', notes, { timeout: '1s', retry: { ...FIXED, attempts: 1 }, on }).on(Noted, () => gate.opened),
+  )
   await broker.publish(notes, Noted(1))
   await clock.pass(2000)
   expect(told).toEqual(['failed HANDLER_TIMEOUT'])
@@ -48,7 +58,8 @@ test('stalled: while it lasts', async () => {
   const { broker, clock } = open()
   const told: string[] = []
   const gate = new Gate()
-  const stalled: ConsumerHooks['stalled'] = ({ consumer: name, since, reason }) => told.push(`${name} ${since instanceof Date} ${reason}`)
+  const stalled: ConsumerHooks['stalled'] = ({ consumer: name, since, reason }) =>
+    told.push(`${name} ${since instanceof Date} ${reason}`)
   await broker.start(consumer('worker', notes, { stall: '10s', on: { stalled } }).on(Noted, () => gate.opened))
   await broker.publish(notes, Noted(1))
   await clock.pass(35_000)
@@ -63,7 +74,9 @@ test('stalled: while it lasts', async () => {
 
 test('hooks that throw or reject: the delivery goes on, and lines tell of them', async () => {
   const lines: string[] = []
-  const { broker, clock } = open({ log: new Log((_level, message, fields) => lines.push(`${message} ${fields['hook'] ?? ''}`)) })
+  const { broker, clock } = open({
+    log: new Log((_level, message, fields) => lines.push(`${message} ${fields['hook'] ?? ''}`)),
+  })
   const on: ConsumerHooks = {
     failed: () => {
       throw Symbol('odd')
@@ -109,5 +122,7 @@ test('nothing is told of an event that is handed back, or was lost to another', 
 })
 
 test.each([[{ fail: () => undefined }], [{ failed: 'yes' }], [{ dead: null }]])('%j is refused', (on) => {
-  expect(() => consumer('worker', notes, { on: on as never })).toThrow(expect.objectContaining({ code: 'INVALID_OPTION' }))
+  expect(() => consumer('worker', notes, { on: on as never })).toThrow(
+    expect.objectContaining({ code: 'INVALID_OPTION' }),
+  )
 })

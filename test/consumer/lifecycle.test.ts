@@ -29,7 +29,12 @@ describe.each(['running.stop()', 'broker.close()'] as const)('%s inside a handle
     let running: Running | null = null
     const stop: Stop = () => (what === 'broker.close()' ? bed.broker.close() : (running as Running).stop())
     const worker = consumer('worker', notes, { drain: '1h' })
-    if (batch) worker.onBatch(Noted, { size: 10 }, (events, contexts) => handle(stop, events[0]?.data ?? 0, contexts[0] as HandlerContext) as undefined)
+    if (batch)
+      worker.onBatch(
+        Noted,
+        { size: 10 },
+        (events, contexts) => handle(stop, events[0]?.data ?? 0, contexts[0] as HandlerContext) as undefined,
+      )
     else worker.on(Noted, ({ data }, ctx) => handle(stop, data, ctx))
     running = await bed.broker.start(worker)
     return { ...bed, running }

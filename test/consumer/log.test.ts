@@ -45,8 +45,16 @@ describe('a consumer tells of', () => {
       kind: 'error',
     }
     expect(lines).toEqual([
-      { level: 'warn', message: 'an attempt failed, and is tried again', fields: { ...about, attempt: 1, next: expect.stringMatching(/^1970-.*Z$/) } },
-      { level: 'error', message: 'the last attempt failed: an event is a dead letter', fields: { ...about, attempt: 2 } },
+      {
+        level: 'warn',
+        message: 'an attempt failed, and is tried again',
+        fields: { ...about, attempt: 1, next: expect.stringMatching(/^1970-.*Z$/) },
+      },
+      {
+        level: 'error',
+        message: 'the last attempt failed: an event is a dead letter',
+        fields: { ...about, attempt: 2 },
+      },
     ])
   })
 
@@ -56,7 +64,9 @@ describe('a consumer tells of', () => {
     await broker.start(consumer('worker', notes).on(Noted, (_, ctx) => ctx.reject('no such account')))
     await broker.publish(notes, Noted(1))
     await clock.pass(10)
-    expect(lines.map(({ level, message, fields }) => [level, message, fields['kind']])).toEqual([['error', 'an event is a dead letter', 'rejected']])
+    expect(lines.map(({ level, message, fields }) => [level, message, fields['kind']])).toEqual([
+      ['error', 'an event is a dead letter', 'rejected'],
+    ])
   })
 
   test('an event that workers died with, up to its last attempt: by a line, the hook and the count', async () => {
@@ -83,7 +93,9 @@ describe('a consumer tells of', () => {
     const worker = consumer('worker', notes, { retry: { ...QUICK, attempts: 1 }, on }).on(Noted, () => undefined)
     const running = await broker.start(worker)
     await clock.pass(1000)
-    expect(told).toMatchObject([{ consumer: 'worker', channel: 'notes', offset: 0, id: 'n-1', attempt: 1, failure: { kind: 'crash' } }])
+    expect(told).toMatchObject([
+      { consumer: 'worker', channel: 'notes', offset: 0, id: 'n-1', attempt: 1, failure: { kind: 'crash' } },
+    ])
     expect(told[0]?.error).toMatchObject({ name: told[0]?.failure.name, message: told[0]?.failure.message })
     expect(lines).toEqual([
       {
@@ -100,10 +112,16 @@ describe('a consumer tells of', () => {
     const { lines, log } = recorded()
     const { broker, clock } = open({ log })
     const gate = new Gate()
-    await broker.start(consumer('worker', notes, { timeout: '1s', retry: QUICK }).on(Noted, (_, ctx) => (ctx.attempt === 1 ? gate.opened : undefined)))
+    await broker.start(
+      consumer('worker', notes, { timeout: '1s', retry: QUICK }).on(Noted, (_, ctx) =>
+        ctx.attempt === 1 ? gate.opened : undefined,
+      ),
+    )
     await broker.publish(notes, Noted(1))
     await clock.pass(1000)
-    expect(lines.map(({ message }) => message)).toEqual(['a handler has passed its time limit: the next attempt waits until it has ended'])
+    expect(lines.map(({ message }) => message)).toEqual([
+      'a handler has passed its time limit: the next attempt waits until it has ended',
+    ])
     gate.open()
     await clock.pass(100)
     expect(lines.map(({ message }) => message).slice(1)).toEqual(['an attempt failed, and is tried again'])
@@ -120,7 +138,11 @@ describe('a consumer tells of', () => {
     await clock.pass(9_000)
     expect(lines).toEqual([])
     await clock.pass(12_000)
-    expect(lines[0]).toMatchObject({ level: 'error', message: 'a consumer has work and makes no progress', fields: { consumer: 'worker' } })
+    expect(lines[0]).toMatchObject({
+      level: 'error',
+      message: 'a consumer has work and makes no progress',
+      fields: { consumer: 'worker' },
+    })
     expect(lines[0]?.fields['reason']).toContain('none has finished')
     gate.open()
     await clock.pass(20_000)
@@ -133,7 +155,11 @@ describe('a consumer tells of', () => {
   test('a blocked consumer, which has nothing in hand', async () => {
     const { lines, log } = recorded()
     const { broker, clock } = open({ log })
-    await broker.start(consumer('worker', notes, { stall: '10s', onDead: 'block', concurrency: 1 }).on(Noted, (_, ctx) => ctx.reject('no')))
+    await broker.start(
+      consumer('worker', notes, { stall: '10s', onDead: 'block', concurrency: 1 }).on(Noted, (_, ctx) =>
+        ctx.reject('no'),
+      ),
+    )
     await broker.publish(notes, [Noted(1), Noted(2)])
     await clock.pass(60_000)
     expect(lines.map(({ fields }) => fields['reason'] ?? null).at(-1)).toContain('onDead: block')
@@ -141,11 +167,16 @@ describe('a consumer tells of', () => {
 
   test('an alarm of its own', async () => {
     const { lines, log } = recorded()
-    const { broker, clock } = open({ log, onAlarm: ({ code, message }) => log.write('error', message, { alarm: code }) })
+    const { broker, clock } = open({
+      log,
+      onAlarm: ({ code, message }) => log.write('error', message, { alarm: code }),
+    })
     const out = queue('out')
     await broker.declare(out)
     const gate = new Gate()
-    await broker.start(consumer('worker', notes).on(Noted, (_, ctx) => void gate.opened.then(() => void ctx.emit(out, { type: 'x' }))))
+    await broker.start(
+      consumer('worker', notes).on(Noted, (_, ctx) => void gate.opened.then(() => void ctx.emit(out, { type: 'x' }))),
+    )
     await broker.publish(notes, Noted(1))
     await clock.pass(10)
     gate.open()
@@ -196,7 +227,8 @@ describe('lines that repeat', () => {
 
   test('of many kinds are bounded, and what was counted is told at the end', () => {
     const { lines, log } = recorded()
-    for (let kind = 0; kind < 5000; kind++) for (let n = 0; n < 2; n++) log.repeated('warn', `kind ${kind}`, () => ['failed', { kind }])
+    for (let kind = 0; kind < 5000; kind++)
+      for (let n = 0; n < 2; n++) log.repeated('warn', `kind ${kind}`, () => ['failed', { kind }])
     expect(lines).toHaveLength(201)
     log.close()
     expect(lines).toHaveLength(402)
@@ -229,11 +261,17 @@ test('failures that differ in numbers only are one kind; a thousand events make 
 })
 
 describe('loggers', () => {
-  const say = (logger: Logger | false | undefined, env = {}): void => sinkOf(logger, env)?.('warn', 'it failed', { consumer: 'worker', attempt: 1 })
+  const say = (logger: Logger | false | undefined, env = {}): void =>
+    sinkOf(logger, env)?.('warn', 'it failed', { consumer: 'worker', attempt: 1 })
 
   test("one like pino's is given the fields and the message", () => {
     const calls: unknown[] = []
-    const pino = { info: () => undefined, warn: (...args: unknown[]) => calls.push(args), error: () => undefined, child: () => undefined }
+    const pino = {
+      info: () => undefined,
+      warn: (...args: unknown[]) => calls.push(args),
+      error: () => undefined,
+      child: () => undefined,
+    }
     say(pino as Logger)
     expect(calls).toEqual([[{ consumer: 'worker', attempt: 1 }, 'it failed']])
   })
@@ -253,11 +291,19 @@ describe('loggers', () => {
     expect(() => say({ info: bad, warn: bad, error: bad })).not.toThrow()
   })
 
-  test.each([[{}], [null], ['pino'], [{ info: () => undefined, warn: () => undefined }], [true]])('%j is refused', (logger) => {
-    expect(() => sinkOf(logger as never)).toThrow(expect.objectContaining({ code: 'INVALID_OPTION' }))
-  })
+  test.each([[{}], [null], ['pino'], [{ info: () => undefined, warn: () => undefined }], [true]])(
+    '%j is refused',
+    (logger) => {
+      expect(() => sinkOf(logger as never)).toThrow(expect.objectContaining({ code: 'INVALID_OPTION' }))
+    },
+  )
 
-  test.each([[{ NODE_ENV: 'test' }], [{ VITEST: 'true' }], [{ JEST_WORKER_ID: '1' }], [{ NODE_TEST_CONTEXT: 'child' }]])('none, and %j: silent', (env) => {
+  test.each([
+    [{ NODE_ENV: 'test' }],
+    [{ VITEST: 'true' }],
+    [{ JEST_WORKER_ID: '1' }],
+    [{ NODE_TEST_CONTEXT: 'child' }],
+  ])('none, and %j: silent', (env) => {
     expect(sinkOf(undefined, env)).toBeNull()
     expect(sinkOf(false)).toBeNull()
     expect(sinkOf(undefined, {})).not.toBeNull()
@@ -266,8 +312,17 @@ describe('loggers', () => {
   test('a line is one line, whatever its values are', () => {
     const loop: Record<string, unknown> = {}
     loop['loop'] = loop
-    const line = lineOf('two\nlines\u001b[31m', { text: 'a "b"\n\u2028c', none: null, list: [1, 2], loop, ok: 'https://a.b/c', big: 5n })
-    expect(line).toBe('millrace: two lines [31m text="a \\"b\\" c" list="[1,2]" loop=object ok=https://a.b/c big=bigint')
+    const line = lineOf('two\nlines\u001b[31m', {
+      text: 'a "b"\n\u2028c',
+      none: null,
+      list: [1, 2],
+      loop,
+      ok: 'https://a.b/c',
+      big: 5n,
+    })
+    expect(line).toBe(
+      'millrace: two lines [31m text="a \\"b\\" c" list="[1,2]" loop=object ok=https://a.b/c big=bigint',
+    )
   })
 })
 
@@ -305,7 +360,9 @@ describe('connect', () => {
   })
 
   test('refuses what is no logger, and opens nothing', async () => {
-    await expect(memory('memory:', { logger: { info: () => undefined } as never })).rejects.toThrow(/logger must have the methods/)
+    await expect(memory('memory:', { logger: { info: () => undefined } as never })).rejects.toThrow(
+      /logger must have the methods/,
+    )
   })
 })
 
@@ -321,7 +378,11 @@ test('by default, lines go to standard error', () => {
     await broker.close()`
   const run = (...args: string[]): { stdout: string; stderr: string } => {
     const { VITEST: _, NODE_ENV: __, ...env } = process.env
-    return spawnSync(process.execPath, ['--import', 'tsx', '--input-type=module', '-e', program, ...args], { encoding: 'utf8', env, timeout: 60_000 })
+    return spawnSync(process.execPath, ['--import', 'tsx', '--input-type=module', '-e', program, ...args], {
+      encoding: 'utf8',
+      env,
+      timeout: 60_000,
+    })
   }
   const { stdout, stderr } = run()
   expect(stdout).toBe('')

@@ -43,7 +43,14 @@ test('the first is the outermost, around all handlers of an event, also those th
   await broker.start(worker)
   await broker.publish(notes, Noted(1))
   await clock.pass(10)
-  expect(ran).toEqual(['outer begins noted 1 null', 'inner begins noted 1 null', 'first handler', 'second handler', 'inner ends', 'outer ends'])
+  expect(ran).toEqual([
+    'outer begins noted 1 null',
+    'inner begins noted 1 null',
+    'first handler',
+    'second handler',
+    'inner ends',
+    'outer ends',
+  ])
 })
 
 test('around a batch it runs once, with all events of the batch', async () => {
@@ -111,7 +118,10 @@ describe('next', () => {
     const fails = (): never => {
       throw new Error('no')
     }
-    const replaced = await summaryOf((_event, _ctx, next) => next().catch(() => Promise.reject(new Error('another'))), fails)
+    const replaced = await summaryOf(
+      (_event, _ctx, next) => next().catch(() => Promise.reject(new Error('another'))),
+      fails,
+    )
     expect(replaced).toEqual({ summary: FAILED, message: 'another' })
     const rejected = await summaryOf((_event, ctx, next) => next().catch((error: unknown) => ctx.reject(error)), fails)
     expect(rejected).toEqual({ summary: { completed: 0, retried: 0, deadLettered: 1, released: 0 }, message: 'no' })
@@ -171,30 +181,33 @@ test('what middleware takes counts for the time limit, and the handler that it d
   expect(await started.stop()).toMatchObject({ completed: 2, retried: 1 })
 })
 
-test.each(['in the middleware', 'in the handler', 'in a batch'] as const)('stopping %s does not wait for itself', async (where) => {
-  const { broker, clock } = open()
-  let running: Running | null = null
-  const stop = async (): Promise<void> => {
-    await turns()
-    await running?.stop()
-  }
-  const worker = consumer('worker', notes, { drain: '1h' })
-    .use(async (_event, _ctx, next) => {
+test.each(['in the middleware', 'in the handler', 'in a batch'] as const)(
+  'stopping %s does not wait for itself',
+  async (where) => {
+    const { broker, clock } = open()
+    let running: Running | null = null
+    const stop = async (): Promise<void> => {
       await turns()
-      await next()
-    })
-    .use(async (_event, _ctx, next) => {
-      if (where === 'in the middleware') await stop()
-      await next()
-    })
-    .use((_event, _ctx, next) => next())
-  if (where === 'in a batch') worker.onBatch(Noted, { size: 2 }, () => stop())
-  else worker.on(Noted, () => (where === 'in the handler' ? stop() : undefined))
-  running = await broker.start(worker)
-  await broker.publish(notes, [Noted(1), Noted(2)])
-  await clock.pass(0)
-  expect(await running.done).toMatchObject({ completed: 2 })
-})
+      await running?.stop()
+    }
+    const worker = consumer('worker', notes, { drain: '1h' })
+      .use(async (_event, _ctx, next) => {
+        await turns()
+        await next()
+      })
+      .use(async (_event, _ctx, next) => {
+        if (where === 'in the middleware') await stop()
+        await next()
+      })
+      .use((_event, _ctx, next) => next())
+    if (where === 'in a batch') worker.onBatch(Noted, { size: 2 }, () => stop())
+    else worker.on(Noted, () => (where === 'in the handler' ? stop() : undefined))
+    running = await broker.start(worker)
+    await broker.publish(notes, [Noted(1), Noted(2)])
+    await clock.pass(0)
+    expect(await running.done).toMatchObject({ completed: 2 })
+  },
+)
 
 test('it is refused after the start, and when it is no function', async () => {
   const { broker } = open()

@@ -14,7 +14,13 @@ const revoked = (): object => {
 const trap = (): never => {
   throw new Error('trap')
 }
-const hostile: ProxyHandler<object> = { get: trap, has: trap, getPrototypeOf: trap, ownKeys: trap, getOwnPropertyDescriptor: trap }
+const hostile: ProxyHandler<object> = {
+  get: trap,
+  has: trap,
+  getPrototypeOf: trap,
+  ownKeys: trap,
+  getOwnPropertyDescriptor: trap,
+}
 
 /** What is thrown, and what the dead letter's message says of it. */
 const THROWN: readonly (readonly [name: string, make: () => unknown, message: string | RegExp])[] = [
@@ -35,9 +41,21 @@ const THROWN: readonly (readonly [name: string, make: () => unknown, message: st
   ['a revoked proxy', revoked, /Revoked/],
   ['a proxy whose traps throw', () => new Proxy({}, hostile), /./],
   ['an error in a proxy whose traps throw', () => new Proxy(new Error('x'), hostile), /./],
-  ['an error whose message is an object', () => Object.assign(new Error('x'), { message: { code: 42 } }), '{ code: 42 }'],
-  ['an error whose message is undefined', () => Object.assign(new Error('x'), { message: undefined }), 'an error without a message'],
-  ['an error whose message throws', () => Object.defineProperty(new Error('x'), 'message', { get: trap }), 'an error without a message'],
+  [
+    'an error whose message is an object',
+    () => Object.assign(new Error('x'), { message: { code: 42 } }),
+    '{ code: 42 }',
+  ],
+  [
+    'an error whose message is undefined',
+    () => Object.assign(new Error('x'), { message: undefined }),
+    'an error without a message',
+  ],
+  [
+    'an error whose message throws',
+    () => Object.defineProperty(new Error('x'), 'message', { get: trap }),
+    'an error without a message',
+  ],
   ['an error whose name is a symbol', () => Object.assign(new Error('x'), { name: Symbol('q') }), 'x'],
   ['an error whose name is an object', () => Object.assign(new Error('x'), { name: { a: 1n } }), 'x'],
   ['an error whose name throws', () => Object.defineProperty(new Error('x'), 'name', { get: trap }), 'x'],
@@ -46,7 +64,11 @@ const THROWN: readonly (readonly [name: string, make: () => unknown, message: st
   ['an error whose code throws', () => Object.defineProperty(new Error('x'), 'code', { get: trap }), 'x'],
   ['an error whose cause is itself', () => { const error = new Error('x'); error.cause = error; return error }, 'x'], // biome-ignore format: a line each
   ['an error of another realm', () => runInNewContext('new TypeError("elsewhere")'), 'elsewhere'],
-  ['an error that claims to be of Millrace', () => Object.assign(new Error('x'), { name: 'MillraceError', code: 'NO_SUCH' }), 'x'],
+  [
+    'an error that claims to be of Millrace',
+    () => Object.assign(new Error('x'), { name: 'MillraceError', code: 'NO_SUCH' }),
+    'x',
+  ],
   ['a lone surrogate', () => new Error('\ud800'), /./],
   ['an aggregate', () => new AggregateError([new Error('a')], 'all failed'), 'all failed'],
   ['a promise that rejects', () => Promise.reject(new Error('unseen')), /Promise/],
@@ -72,16 +94,24 @@ function withThen(object: object, then: unknown): object {
 type Work = (ctx: HandlerContext) => unknown
 
 /** What becomes of an event whose handler does this at each of two attempts; another event shows that the consumer goes on. */
-async function outcome(work: Work): Promise<{ readonly calls: number; readonly failure: Awaited<ReturnType<typeof letters>>[number]['failure'] | undefined }> {
+async function outcome(
+  work: Work,
+): Promise<{
+  readonly calls: number
+  readonly failure: Awaited<ReturnType<typeof letters>>[number]['failure'] | undefined
+}> {
   const { broker, clock } = open()
   const letters_ = (): ReturnType<typeof letters> => letters(broker)
   let calls = 0
   let others = 0
-  const worker = consumer('worker', notes, { retry: { attempts: 2, backoff: 'fixed', min: 5 } }).on(Noted, ({ data }, ctx) => {
-    if (data === 0) return void others++
-    calls++
-    return work(ctx)
-  })
+  const worker = consumer('worker', notes, { retry: { attempts: 2, backoff: 'fixed', min: 5 } }).on(
+    Noted,
+    ({ data }, ctx) => {
+      if (data === 0) return void others++
+      calls++
+      return work(ctx)
+    },
+  )
   const started = await broker.start(worker)
   await broker.publish(notes, Noted(1))
   await clock.pass(100)
@@ -94,7 +124,9 @@ async function outcome(work: Work): Promise<{ readonly calls: number; readonly f
   return { calls, failure: letter?.failure }
 }
 
-const letters = (broker: ReturnType<typeof open>['broker']): ReturnType<ReturnType<typeof broker.deadLetters>['list']> => broker.deadLetters('worker').list()
+const letters = (
+  broker: ReturnType<typeof open>['broker'],
+): ReturnType<ReturnType<typeof broker.deadLetters>['list']> => broker.deadLetters('worker').list()
 
 describe('a handler throws', () => {
   test.each(THROWN)('%s', async (_name, make, message) => {
@@ -115,9 +147,13 @@ describe('a handler throws', () => {
 
   test.each(THROWN)('%s, from a batch', async (_name, make, message) => {
     const { broker, clock } = open()
-    const worker = consumer('worker', notes, { retry: { attempts: 2, backoff: 'fixed', min: 5 } }).onBatch(Noted, { size: 5 }, () => {
-      throw make()
-    })
+    const worker = consumer('worker', notes, { retry: { attempts: 2, backoff: 'fixed', min: 5 } }).onBatch(
+      Noted,
+      { size: 5 },
+      () => {
+        throw make()
+      },
+    )
     const started = await broker.start(worker)
     await broker.publish(notes, [Noted(1), Noted(2)])
     await clock.pass(100)
@@ -155,7 +191,8 @@ describe('a handler rejects the event, or asks for another attempt, with', () =>
 })
 
 describe('a handler returns', () => {
-  const thenable = (then: (resolve: (value?: unknown) => void, reject: (reason: unknown) => void) => void): unknown => withThen({}, then)
+  const thenable = (then: (resolve: (value?: unknown) => void, reject: (reason: unknown) => void) => void): unknown =>
+    withThen({}, then)
 
   test.each<readonly [string, Work]>([
     ['a value', () => 42],
@@ -183,7 +220,11 @@ describe('a handler returns', () => {
     ['a thenable that rejects', () => thenable((_, reject) => reject(new Error('no'))), 'no'],
     ['a thenable whose `then` throws', () => thenable(trap), 'trap'],
     ['an object whose `then` cannot be read', () => Object.defineProperty({}, 'then', { get: trap }), 'trap'],
-    ['a promise of another realm that rejects', () => runInNewContext('Promise.reject(new Error("elsewhere"))'), 'elsewhere'],
+    [
+      'a promise of another realm that rejects',
+      () => runInNewContext('Promise.reject(new Error("elsewhere"))'),
+      'elsewhere',
+    ],
   ])('%s: failed', async (_name, work, message) => {
     const { calls, failure } = await outcome(work)
     expect([calls, failure?.message]).toEqual([2, message])
@@ -195,16 +236,25 @@ describe('a handler returns', () => {
 })
 
 describe('a batch handler answers', () => {
-  async function batch(answer: (count: number) => unknown): Promise<{ readonly done: number[]; readonly messages: string[] }> {
+  async function batch(
+    answer: (count: number) => unknown,
+  ): Promise<{ readonly done: number[]; readonly messages: string[] }> {
     const { broker, clock } = open()
-    const worker = consumer('worker', notes, { retry: { attempts: 1 } }).onBatch(Noted, { size: 2 }, (events) => answer(events.length) as undefined)
+    const worker = consumer('worker', notes, { retry: { attempts: 1 } }).onBatch(
+      Noted,
+      { size: 2 },
+      (events) => answer(events.length) as undefined,
+    )
     const started = await broker.start(worker)
     await broker.publish(notes, [Noted(1), Noted(2)])
     await clock.pass(100)
     const dead = await letters(broker)
     const { completed } = await started.stop()
     expect(completed + dead.length).toBe(2)
-    return { done: [0, 1].filter((offset) => !dead.some((letter) => letter.offset === offset)), messages: dead.map(({ failure }) => failure.message) }
+    return {
+      done: [0, 1].filter((offset) => !dead.some((letter) => letter.offset === offset)),
+      messages: dead.map(({ failure }) => failure.message),
+    }
   }
 
   test.each<readonly [string, () => unknown]>([
@@ -235,8 +285,14 @@ describe('a batch handler answers', () => {
   })
 
   test('an error of another realm, or in a proxy, as the outcome of one: that one fails with it', async () => {
-    expect(await batch(() => ['done', runInNewContext('new Error("elsewhere")')])).toEqual({ done: [0], messages: ['elsewhere'] })
-    expect(await batch(() => ['done', new Proxy(new Error('wrapped'), {})])).toEqual({ done: [0], messages: ['wrapped'] })
+    expect(await batch(() => ['done', runInNewContext('new Error("elsewhere")')])).toEqual({
+      done: [0],
+      messages: ['elsewhere'],
+    })
+    expect(await batch(() => ['done', new Proxy(new Error('wrapped'), {})])).toEqual({
+      done: [0],
+      messages: ['wrapped'],
+    })
   })
 
   test.each<readonly [string, () => unknown]>([
@@ -256,7 +312,11 @@ describe('a batch handler answers', () => {
 
 test('whatever is thrown, its text is short and made without calling it', async () => {
   let called = 0
-  const nosy = { [Symbol.for('nodejs.util.inspect.custom')]: () => String(called++), toString: () => String(called++), toJSON: () => called++ }
+  const nosy = {
+    [Symbol.for('nodejs.util.inspect.custom')]: () => String(called++),
+    toString: () => String(called++),
+    toJSON: () => called++,
+  }
   expect(messageOf(nosy).length).toBeLessThan(2001)
   expect(called).toBe(0)
   for (const [, make] of THROWN) {

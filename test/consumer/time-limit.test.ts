@@ -31,10 +31,13 @@ describe('after the limit', () => {
   test('a handler keeps its slot: no more handlers run than the concurrency says', async () => {
     const { broker, clock } = open()
     const [began, gate] = [[] as number[], new Gate()]
-    const worker = consumer('worker', notes, { timeout: '1s', concurrency: 2, retry: QUICK }).on(Noted, async ({ data }, ctx) => {
-      if (ctx.attempt === 1) began.push(data)
-      await gate.opened
-    })
+    const worker = consumer('worker', notes, { timeout: '1s', concurrency: 2, retry: QUICK }).on(
+      Noted,
+      async ({ data }, ctx) => {
+        if (ctx.attempt === 1) began.push(data)
+        await gate.opened
+      },
+    )
     await broker.start(worker)
     await broker.publish(notes, [Noted(0), Noted(1), Noted(2), Noted(3)])
     await clock.pass(600_000)
@@ -48,11 +51,14 @@ describe('after the limit', () => {
     const { broker, clock } = open()
     const reasons: unknown[] = []
     const refusals: unknown[] = []
-    const worker = consumer('worker', notes, { timeout: '1s', retry: { ...QUICK, attempts: 1 } }).on(Noted, async (_, ctx) => {
-      await new Promise((resolve) => ctx.signal.addEventListener('abort', resolve))
-      reasons.push(ctx.signal.reason)
-      await ctx.emit(notes, Noted(7)).catch((error: unknown) => refusals.push(error))
-    })
+    const worker = consumer('worker', notes, { timeout: '1s', retry: { ...QUICK, attempts: 1 } }).on(
+      Noted,
+      async (_, ctx) => {
+        await new Promise((resolve) => ctx.signal.addEventListener('abort', resolve))
+        reasons.push(ctx.signal.reason)
+        await ctx.emit(notes, Noted(7)).catch((error: unknown) => refusals.push(error))
+      },
+    )
     const started = await broker.start(worker)
     await broker.publish(notes, Noted(1))
     await clock.pass(999)
@@ -61,14 +67,20 @@ describe('after the limit', () => {
     expect(reasons.every((reason) => isMillraceError(reason, 'HANDLER_TIMEOUT'))).toBe(true)
     expect(refusals).toHaveLength(1)
     const [letter] = await broker.deadLetters('worker').list()
-    expect(letter?.failure).toMatchObject({ kind: 'timeout', code: 'HANDLER_TIMEOUT', message: 'the handler took longer than 1000 ms' })
+    expect(letter?.failure).toMatchObject({
+      kind: 'timeout',
+      code: 'HANDLER_TIMEOUT',
+      message: 'the handler took longer than 1000 ms',
+    })
     expect(await started.stop()).toMatchObject({ completed: 0, deadLettered: 1 })
   })
 
   test('a handler that goes on raises an alarm that names it, until it ends', async () => {
     const { broker, clock, alarms } = open()
     const gate = new Gate()
-    const worker = consumer('worker', keyed, { timeout: '1s', stall: '10s', retry: QUICK }).on(Noted, (_, ctx) => (ctx.attempt === 1 ? gate.opened : undefined))
+    const worker = consumer('worker', keyed, { timeout: '1s', stall: '10s', retry: QUICK }).on(Noted, (_, ctx) =>
+      ctx.attempt === 1 ? gate.opened : undefined,
+    )
     await broker.start(worker)
     await broker.publish(keyed, Noted(42))
     await clock.pass(10_999)
@@ -107,9 +119,13 @@ describe('the limit counts the handler alone', () => {
   test('not the wait of its batch', async () => {
     const { broker, clock } = open()
     const batches: string[][] = []
-    const worker = consumer('worker', notes, { timeout: '1s', retry: QUICK }).onBatch(Noted, { size: 10, wait: '3s' }, (events, contexts) => {
-      batches.push(events.map(({ data }, at) => `${data}#${contexts[at]?.attempt} ${contexts[at]?.signal.aborted}`))
-    })
+    const worker = consumer('worker', notes, { timeout: '1s', retry: QUICK }).onBatch(
+      Noted,
+      { size: 10, wait: '3s' },
+      (events, contexts) => {
+        batches.push(events.map(({ data }, at) => `${data}#${contexts[at]?.attempt} ${contexts[at]?.signal.aborted}`))
+      },
+    )
     const started = await broker.start(worker)
     await broker.publish(notes, [Noted(1), Noted(2)])
     await clock.pass(2999)
@@ -136,10 +152,14 @@ describe('the limit counts the handler alone', () => {
   test('and counts it for each batch: one that takes too long fails as a whole', async () => {
     const { broker, clock } = open()
     const batches: number[][] = []
-    const worker = consumer('worker', notes, { timeout: '1s', retry: { ...QUICK, attempts: 2 } }).onBatch(Noted, { size: 2 }, async (events, contexts) => {
-      batches.push(events.map(({ data }) => data))
-      if (contexts[0]?.attempt === 1) await new Promise<void>((resolve) => void clock.after(1500, resolve))
-    })
+    const worker = consumer('worker', notes, { timeout: '1s', retry: { ...QUICK, attempts: 2 } }).onBatch(
+      Noted,
+      { size: 2 },
+      async (events, contexts) => {
+        batches.push(events.map(({ data }) => data))
+        if (contexts[0]?.attempt === 1) await new Promise<void>((resolve) => void clock.after(1500, resolve))
+      },
+    )
     const started = await broker.start(worker)
     await broker.publish(notes, [Noted(1), Noted(2)])
     await clock.pass(1400)
@@ -155,10 +175,13 @@ describe('the limit counts the handler alone', () => {
   test.each([3_600_000, -3_600_000, 400 * 86_400_000])('not a jump of the wall clock by %d ms', async (jumpMs) => {
     const { broker, clock } = open()
     let aborted: boolean | null = null
-    const worker = consumer('worker', notes, { timeout: '30s', retry: { attempts: 1 } }).on(Noted, async ({ data }, ctx) => {
-      await new Promise<void>((resolve) => void clock.after(data, resolve))
-      aborted = ctx.signal.aborted
-    })
+    const worker = consumer('worker', notes, { timeout: '30s', retry: { attempts: 1 } }).on(
+      Noted,
+      async ({ data }, ctx) => {
+        await new Promise<void>((resolve) => void clock.after(data, resolve))
+        aborted = ctx.signal.aborted
+      },
+    )
     const started = await broker.start(worker)
     await broker.publish(notes, Noted(29_000))
     await clock.pass(1000)

@@ -22,7 +22,8 @@ const said = async (attempt: () => unknown): Promise<string> => {
 }
 
 it('a handler for it: the nearest name of all channels, or the names that there are', async () => {
-  const on = (given: unknown): Promise<string> => said(() => consumer('books', [orders, refunds]).on(given as typeof Placed, () => undefined))
+  const on = (given: unknown): Promise<string> =>
+    said(() => consumer('books', [orders, refunds]).on(given as typeof Placed, () => undefined))
   expect(await on(Plcaed)).toBe(
     'TYPE_NOT_CARRIED consumer "books" has a handler for "order.plcaed", which none of its channels carries: did you mean "order.placed"?',
   )
@@ -34,9 +35,14 @@ it('publishing it: the nearest name, or the names that there are', async () => {
   const here = await connect('memory:')
   broker = here
   await here.declare(orders)
-  const publish = (given: unknown, to: unknown = orders): Promise<string> => said(() => here.publish(to as typeof orders, given as never))
-  expect(await publish(Plcaed({}))).toBe('TYPE_NOT_CARRIED channel "orders" does not carry "order.plcaed": did you mean "order.placed"?')
-  expect(await publish({ type: 'weather.changed' }, 'orders')).toMatch(/"weather\.changed": use one of order\.paid, order\.placed$/)
+  const publish = (given: unknown, to: unknown = orders): Promise<string> =>
+    said(() => here.publish(to as typeof orders, given as never))
+  expect(await publish(Plcaed({}))).toBe(
+    'TYPE_NOT_CARRIED channel "orders" does not carry "order.plcaed": did you mean "order.placed"?',
+  )
+  expect(await publish({ type: 'weather.changed' }, 'orders')).toMatch(
+    /"weather\.changed": use one of order\.paid, order\.placed$/,
+  )
   expect(await publish(Placed)).toBe(
     'INVALID_EVENT an event for channel "orders" must be an object; this is the definition of "order.placed": call it with the event\'s data',
   )

@@ -55,24 +55,31 @@ const BROKERS: Readonly<Record<string, () => Promise<Broker>>> = {
   'five partitions': () => partitioned(5),
 }
 
-describe.each(Object.keys(BROKERS).flatMap((from) => Object.keys(BROKERS).map((to) => [from, to] as const)))('%s to %s', (from, to) => {
-  test('everything is there, and goes on as it would have', async () => {
-    const source = await (BROKERS[from] as () => Promise<Broker>)()
-    await fill(source)
-    const target = await (BROKERS[to] as () => Promise<Broker>)()
-    const report = await copyBroker(source, target, { name: 'source' })
-    expect(report.channels.map(({ channel, state }) => `${channel} ${state}`)).toEqual(
-      ['carts', 'jobs', 'latest', 'short', 'twice'].map((name) => `${name} copied`),
-    )
-    expect(report.channels[0]).toMatchObject({ events: EVENTS, scheduled: 1 })
-    // Retention takes a moment, on either side.
-    const both = async (): Promise<unknown[]> => [await contents(await engineOf(target)), await contents(await engineOf(source))]
-    await expect.poll(both).toSatisfy(([there, here]: unknown[]) => isDeepStrictEqual(there, here))
+describe.each(Object.keys(BROKERS).flatMap((from) => Object.keys(BROKERS).map((to) => [from, to] as const)))(
+  '%s to %s',
+  (from, to) => {
+    test('everything is there, and goes on as it would have', async () => {
+      const source = await (BROKERS[from] as () => Promise<Broker>)()
+      await fill(source)
+      const target = await (BROKERS[to] as () => Promise<Broker>)()
+      const report = await copyBroker(source, target, { name: 'source' })
+      expect(report.channels.map(({ channel, state }) => `${channel} ${state}`)).toEqual(
+        ['carts', 'jobs', 'latest', 'short', 'twice'].map((name) => `${name} copied`),
+      )
+      expect(report.channels[0]).toMatchObject({ events: EVENTS, scheduled: 1 })
+      // Retention takes a moment, on either side.
+      const both = async (): Promise<unknown[]> => [
+        await contents(await engineOf(target)),
+        await contents(await engineOf(source)),
+      ]
+      await expect.poll(both).toSatisfy(([there, here]: unknown[]) => isDeepStrictEqual(there, here))
 
-    const again = await copyBroker(source, target, { name: 'source' })
-    expect(again.channels.every(({ state }) => state === 'already')).toBe(true)
+      const again = await copyBroker(source, target, { name: 'source' })
+      expect(again.channels.every(({ state }) => state === 'already')).toBe(true)
 
-    const [there, here] = [await rest(target), await rest(source)]
-    for (const [name, ids] of Object.entries(here)) expect([...(there[name] as string[])].sort(), name).toEqual([...ids].sort())
-  })
-})
+      const [there, here] = [await rest(target), await rest(source)]
+      for (const [name, ids] of Object.entries(here))
+        expect([...(there[name] as string[])].sort(), name).toEqual([...ids].sort())
+    })
+  },
+)

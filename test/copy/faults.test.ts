@@ -32,7 +32,9 @@ async function target(faults: Faults = {}): Promise<Broker> {
 test('half of a batch is there', { timeout: 60_000 }, async () => {
   const source = await connect('memory:')
   // Ids occur twice: the window of the target must not take the second for the first.
-  const made = Array.from({ length: 4000 }, (_, n) => Noted({ n: n % 2500, key: keyOf(n % 2500) }, { id: `e-${n % 2500}`, time: '2026-01-01T00:00:00Z' }))
+  const made = Array.from({ length: 4000 }, (_, n) =>
+    Noted({ n: n % 2500, key: keyOf(n % 2500) }, { id: `e-${n % 2500}`, time: '2026-01-01T00:00:00Z' }),
+  )
   const undeduplicated = { ...carts, spec: { ...carts.spec, dedupe: null } }
   for (let at = 0; at < made.length; at += 500) await source.publish(undeduplicated, made.slice(at, at + 500))
   const broker = await target()

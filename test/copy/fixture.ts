@@ -32,11 +32,14 @@ function hang({ signal }: HandlerContext): Promise<void> {
 
 export async function fill(broker: Broker): Promise<void> {
   await broker.declare(carts, latest, short, twice, jobs)
-  const made = Array.from({ length: EVENTS }, (_, n) => Noted({ n, key: keyOf(n) }, { id: `cart-${n}`, subject: 'é☃𝄞' }))
+  const made = Array.from({ length: EVENTS }, (_, n) =>
+    Noted({ n, key: keyOf(n) }, { id: `cart-${n}`, subject: 'é☃𝄞' }),
+  )
   await broker.publish(carts, made.slice(0, 70))
   for (const each of made.slice(70)) await broker.publish(carts, each)
   for (let n = 0; n < 20; n++) await broker.publish(latest, Noted({ n, key: keyOf(n % 4) }, { id: `latest-${n}` }))
-  for (let n = 0; n < 3; n++) await broker.publish(twice, Noted({ n: 0, key: '' }, { id: 'same', time: '2026-01-01T00:00:00Z' }))
+  for (let n = 0; n < 3; n++)
+    await broker.publish(twice, Noted({ n: 0, key: '' }, { id: 'same', time: '2026-01-01T00:00:00Z' }))
   for (let n = 0; n < 30; n++) await broker.publish(jobs, Job({ n, key: keyOf(n) }, { id: `job-${n}` }))
   await broker.publish(carts, Noted({ n: 1000, key: 'far' }, { id: 'far' }), { delay: '1h' })
   await broker.publish(jobs, Job({ n: 1000, key: 'far' }, { id: 'far-job' }), { delay: '2h' })
@@ -47,18 +50,25 @@ export async function fill(broker: Broker): Promise<void> {
 /** Consumers that have settled some, failed at some, given some up, and stopped. */
 async function settleSome(broker: Broker): Promise<void> {
   const retry = { attempts: 5, min: '1h', max: '2h' } as const
-  const half = consumer('half', carts, { concurrency: 16, drain: '10ms', retry }).on(Noted, async ({ data: { n } }, ctx) => {
-    if (n === 10) ctx.reject('a bad one')
-    if (n === 20) throw new Error('not yet')
-    if (n > 60) await hang(ctx)
-  })
+  const half = consumer('half', carts, { concurrency: 16, drain: '10ms', retry }).on(
+    Noted,
+    async ({ data: { n } }, ctx) => {
+      if (n === 10) ctx.reject('a bad one')
+      if (n === 20) throw new Error('not yet')
+      if (n > 60) await hang(ctx)
+    },
+  )
   const running = await broker.start(half)
   await until(async () => {
     const described = (await broker.describe()).consumers.find(({ name }) => name === 'half')
     return described !== undefined && described.deadLetters === 1 && described.retrying >= 1 && described.inFlight >= 5
   })
   const all = await broker.start(consumer('all', [carts, latest]).on(Noted, () => undefined))
-  await until(async () => (await broker.describe()).consumers.find(({ name }) => name === 'all')?.channels.every(({ lag }) => lag === 0) === true)
+  await until(
+    async () =>
+      (await broker.describe()).consumers.find(({ name }) => name === 'all')?.channels.every(({ lag }) => lag === 0) ===
+      true,
+  )
   await all.stop()
   const work = consumer('worker', jobs, { concurrency: 4, drain: '10ms' }).on(Job, async ({ data: { n } }, ctx) => {
     if (n === 3) ctx.reject('no such job')
@@ -124,8 +134,16 @@ export async function contents(engine: Engine): Promise<unknown> {
     for (const { consumer, workers, floor, settled, retries } of await engine.carriage.consumers(name)) {
       const letters = []
       for await (const { offset: _, ...letter } of lettersOf(engine.carriage, name, consumer)) letters.push(letter)
-      const open = [...ids].filter(([offset]) => offset >= floor && !settled.some(([from, to]) => offset >= from && offset < to)).map(([, id]) => id)
-      consumers.push({ consumer, workers, open: open.sort(), retries: retries.map(({ offset, ...retry }) => ({ id: ids.get(offset), ...retry })), letters })
+      const open = [...ids]
+        .filter(([offset]) => offset >= floor && !settled.some(([from, to]) => offset >= from && offset < to))
+        .map(([, id]) => id)
+      consumers.push({
+        consumer,
+        workers,
+        open: open.sort(),
+        retries: retries.map(({ offset, ...retry }) => ({ id: ids.get(offset), ...retry })),
+        letters,
+      })
     }
     const scheduled = []
     for await (const { event, dueAtMs } of scheduledOf(engine.carriage, name)) scheduled.push([event.id, dueAtMs])

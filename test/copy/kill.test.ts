@@ -22,13 +22,18 @@ interface Ran {
 
 function millrace(...args: string[]): Promise<Ran> {
   return new Promise((resolve) => {
-    execFile(process.execPath, [main, ...args], { cwd: folder }, (error, out, err) => resolve({ code: error === null ? 0 : Number(error.code), out, err }))
+    execFile(process.execPath, [main, ...args], { cwd: folder }, (error, out, err) =>
+      resolve({ code: error === null ? 0 : Number(error.code), out, err }),
+    )
   })
 }
 
 /** Start a copy and kill it so long after it has begun to say something. Answers whether it was killed before it ended. */
 async function killed(args: readonly string[], afterMs: number): Promise<boolean> {
-  const child: ChildProcess = spawn(process.execPath, [main, ...args], { cwd: folder, stdio: ['ignore', 'pipe', 'pipe'] })
+  const child: ChildProcess = spawn(process.execPath, [main, ...args], {
+    cwd: folder,
+    stdio: ['ignore', 'pipe', 'pipe'],
+  })
   const ended = new Promise<NodeJS.Signals | null>((resolve) => child.once('exit', (_code, signal) => resolve(signal)))
   await new Promise((resolve) => child.stdout?.once('data', resolve))
   const timer = setTimeout(() => child.kill('SIGKILL'), afterMs)
@@ -82,7 +87,9 @@ test('killed while it copies, compares and settles', { timeout: 120_000 }, async
     expect(channels.find(({ name }) => name === 'carts')?.scheduled).toBe(1)
     expect(channels.find(({ name }) => name === 'jobs')?.scheduled).toBe(1)
     // All was said in the end, and once more it is nothing to do.
-    expect((await copyBroker(again, target, { name: 'source' })).channels.every(({ state }) => state === 'already')).toBe(true)
+    expect(
+      (await copyBroker(again, target, { name: 'source' })).channels.every(({ state }) => state === 'already'),
+    ).toBe(true)
   } finally {
     await again.close()
     await target.close()
@@ -133,11 +140,19 @@ test('a cut-off copy whose target was tampered with ends with an error', { timeo
   stopped.abort(new Error('stopped'))
   await expect(copyBroker(source, target, { name: 'source', signal: stopped.signal })).rejects.toThrow('stopped')
   await to.carriage.putEvents('carts', [
-    { id: 'e-2', type: 'noted', key: 'a', text: '{"specversion":"1.0","id":"e-2","source":"/x","type":"noted","data":{"n":9,"key":"a"}}', timeMs: 1 },
+    {
+      id: 'e-2',
+      type: 'noted',
+      key: 'a',
+      text: '{"specversion":"1.0","id":"e-2","source":"/x","type":"noted","data":{"n":9,"key":"a"}}',
+      timeMs: 1,
+    },
   ])
   await expect(copyBroker(source, target, { name: 'source' })).rejects.toMatchObject({ code: 'COPY_DIFFERS' })
   await target.removeChannel('carts')
-  expect((await copyBroker(source, target, { name: 'source' })).channels).toMatchObject([{ channel: 'carts', events: 2, state: 'copied' }])
+  expect((await copyBroker(source, target, { name: 'source' })).channels).toMatchObject([
+    { channel: 'carts', events: 2, state: 'copied' },
+  ])
   await source.close()
   await target.close()
 })

@@ -56,14 +56,19 @@ test('rules, where they apply from, and what waits for their actions', { timeout
   const emitting = (type: string) => ({
     name: 'large',
     on: 'carts',
-    then: [{ emit: { channel: 'alerts', type, data: '{{ data }}' } }, { http: { url, retry: { attempts: 50, min: '100ms', max: '200ms' } } }],
+    then: [
+      { emit: { channel: 'alerts', type, data: '{{ data }}' } },
+      { http: { url, retry: { attempts: 50, min: '100ms', max: '200ms' } } },
+    ],
   })
   const running = await startRules(source, { http })
   await running.put(emitting('first'), { author: 'ann' } as never)
   await source.publish('carts', { type: 'x', data: 1 })
   await published(source, 'alerts', 1)
   await eventually(async () =>
-    expect((await source.describe()).consumers.some(({ name, retrying }) => name === 'rule.large.http' && retrying === 1)).toBe(true),
+    expect(
+      (await source.describe()).consumers.some(({ name, retrying }) => name === 'rule.large.http' && retrying === 1),
+    ).toBe(true),
   )
   await running.stop()
   // Nobody runs rules now: of these events the first two are the first version's, the third is the second's.
@@ -83,7 +88,8 @@ test('rules, where they apply from, and what waits for their actions', { timeout
   open = true
   const there = await startRules(target, { http })
   const alerts = await published(target, 'alerts', 4)
-  const byData = (a: { readonly data: unknown }, b: { readonly data: unknown }): number => Number(a.data) - Number(b.data)
+  const byData = (a: { readonly data: unknown }, b: { readonly data: unknown }): number =>
+    Number(a.data) - Number(b.data)
   expect(alerts.sort(byData).map(({ type, data }) => [type, data])).toEqual([
     ['first', 1],
     ['first', 2],

@@ -9,7 +9,8 @@ import { connect, consumer, event, stream } from '../../dist/index.js'
 
 const [directory, ledger, run, mode] = process.argv.slice(2)
 const fd = openSync(ledger, 'a')
-const note = (what, fields) => appendFileSync(fd, `${JSON.stringify({ run: Number(run), what, at: Date.now(), ...fields })}\n`)
+const note = (what, fields) =>
+  appendFileSync(fd, `${JSON.stringify({ run: Number(run), what, at: Date.now(), ...fields })}\n`)
 
 const Work = event('work')
 const Out = event('out')
@@ -17,13 +18,16 @@ const work = stream('work', { events: [Work], key: (e) => e.data.key })
 const out = stream('out', { events: [Out] })
 
 const broker = await connect(`file:${directory}`)
-const worker = consumer('worker', work, { concurrency: 24, retry: { attempts: 100, min: 1, max: 8 } }).on(Work, async ({ data, id }, ctx) => {
-  note('begin', { key: data.key, id, offset: ctx.offset, attempt: ctx.attempt })
-  if (Math.random() < 0.3) await new Promise((resolve) => setTimeout(resolve, Math.random() * 4))
-  if (Math.random() < 0.05) throw new Error('by chance')
-  await ctx.emit(out, Out({ of: id }), Math.random() < 0.1 ? { delay: 3 } : undefined)
-  note('done', { key: data.key, id, offset: ctx.offset })
-})
+const worker = consumer('worker', work, { concurrency: 24, retry: { attempts: 100, min: 1, max: 8 } }).on(
+  Work,
+  async ({ data, id }, ctx) => {
+    note('begin', { key: data.key, id, offset: ctx.offset, attempt: ctx.attempt })
+    if (Math.random() < 0.3) await new Promise((resolve) => setTimeout(resolve, Math.random() * 4))
+    if (Math.random() < 0.05) throw new Error('by chance')
+    await ctx.emit(out, Out({ of: id }), Math.random() < 0.1 ? { delay: 3 } : undefined)
+    note('done', { key: data.key, id, offset: ctx.offset })
+  },
+)
 const running = await broker.start(worker)
 note('open', {})
 process.stdout.write('ready\n')

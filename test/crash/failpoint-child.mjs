@@ -16,17 +16,37 @@ const failpoint = (name) => {
   if (how === 'exit') process.exit(9)
   process.kill(process.pid, 'SIGKILL')
 }
-const small = { journalFileBytes: 64 * 1024, journalFiles: 3, applyIntervalMs: 5, applyBytes: 48 * 1024, segmentFileBytes: 256 * 1024, failpoint }
+const small = {
+  journalFileBytes: 64 * 1024,
+  journalFiles: 3,
+  applyIntervalMs: 5,
+  applyBytes: 48 * 1024,
+  segmentFileBytes: 256 * 1024,
+  failpoint,
+}
 const engine = await openFileEngine(`file:${directory}`, {}, small)
 const retain = { ageMs: null, bytes: null, count: null, latestByKey: false }
-await engine.declare({ name: 'notes', kind: 'stream', types: null, retain, dedupe: { ageMs: 600_000, count: 1000 }, eventBytesMax: 1_048_576 })
+await engine.declare({
+  name: 'notes',
+  kind: 'stream',
+  types: null,
+  retain,
+  dedupe: { ageMs: 600_000, count: 1000 },
+  eventBytesMax: 1_048_576,
+})
 // A point that is not reached by then is not on the way of a publish.
 const until = Date.now() + 10_000
 let n = 0
 const publisher = async () => {
   while (Date.now() < until) {
     const id = `${process.pid}-${n++}`
-    const text = JSON.stringify({ specversion: '1.0', id, source: '/crash', type: 'note', data: 'x'.repeat(Math.random() * 2000) })
+    const text = JSON.stringify({
+      specversion: '1.0',
+      id,
+      source: '/crash',
+      type: 'note',
+      data: 'x'.repeat(Math.random() * 2000),
+    })
     note('sent', id)
     const { offset } = await engine.publish('notes', { id, type: 'note', key: null, text }, null)
     note('acked', id, offset)

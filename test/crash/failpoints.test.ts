@@ -68,8 +68,12 @@ const ONCE: readonly Failpoint[] = ['journal.after-create', 'open.after-index', 
 const points = [...ONCE, ...FAILPOINTS.filter((point) => !ONCE.includes(point) && !point.startsWith('rewrite'))]
 
 test.each(points)('at %s', { timeout: 60_000 }, async (point) => {
-  if (!existsSync(join(import.meta.dirname, '../../dist/index.js'))) throw new Error('the crash test runs the built package: npm run build')
-  const count = (): number => (ONCE.includes(point) ? 1 : 1 + Math.floor(Math.random() * (point.startsWith('apply') ? 4 : point.endsWith('turn') ? 3 : 60)))
+  if (!existsSync(join(import.meta.dirname, '../../dist/index.js')))
+    throw new Error('the crash test runs the built package: npm run build')
+  const count = (): number =>
+    ONCE.includes(point)
+      ? 1
+      : 1 + Math.floor(Math.random() * (point.startsWith('apply') ? 4 : point.endsWith('turn') ? 3 : 60))
   expect(await dieAt(point, count(), 'kill')).toBe('SIGKILL')
   expect(await dieAt(point, count(), 'exit')).toBe('9')
   if (existsSync(ledger)) await compare()

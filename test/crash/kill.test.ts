@@ -28,7 +28,11 @@ const kills: number[] = []
 
 function child(run: number, mode: 'work' | 'drain', liveMs: number | null): Promise<void> {
   return new Promise((resolve, reject) => {
-    const process_ = spawn(process.execPath, [join(import.meta.dirname, 'child.mjs'), data, ledger, String(run), mode], { stdio: ['ignore', 'pipe', 'pipe'] })
+    const process_ = spawn(
+      process.execPath,
+      [join(import.meta.dirname, 'child.mjs'), data, ledger, String(run), mode],
+      { stdio: ['ignore', 'pipe', 'pipe'] },
+    )
     let errors = ''
     process_.stderr.on('data', (chunk: Buffer) => {
       errors += chunk.toString()
@@ -52,7 +56,8 @@ const stored: StoredEvent[] = []
 const emitted: StoredEvent[] = []
 
 beforeAll(async () => {
-  if (!existsSync(join(import.meta.dirname, '../../dist/index.js'))) throw new Error('the crash test runs the built package: npm run build')
+  if (!existsSync(join(import.meta.dirname, '../../dist/index.js')))
+    throw new Error('the crash test runs the built package: npm run build')
   for (let run = 0; run < KILLS; run++) await child(run, 'work', 20 + Math.random() * 250)
   await child(KILLS, 'drain', null)
   entries = readFileSync(ledger, 'utf8')
@@ -104,7 +109,11 @@ test('order by key holds: an event is begun only when those of its key before it
   const done = new Set<number>()
   const broken: Entry[] = []
   for (const entry of entries) {
-    if (entry.what === 'begin' && (before.get(entry.key) ?? []).some((offset) => offset < entry.offset && !done.has(offset))) broken.push(entry)
+    if (
+      entry.what === 'begin' &&
+      (before.get(entry.key) ?? []).some((offset) => offset < entry.offset && !done.has(offset))
+    )
+      broken.push(entry)
     if (entry.what === 'done') done.add(entry.offset)
   }
   expect(broken).toEqual([])
@@ -115,7 +124,8 @@ test('what was completed is handled again only within the window before a kill',
   const late: { entry: Entry; doneAt: number }[] = []
   for (const entry of entries) {
     const earlier = entry.what === 'begin' ? lastDone.get(entry.id) : undefined
-    if (earlier !== undefined && (earlier.run === entry.run || (kills[earlier.run] ?? 0) - earlier.at > WINDOW_MS)) late.push({ entry, doneAt: earlier.at })
+    if (earlier !== undefined && (earlier.run === entry.run || (kills[earlier.run] ?? 0) - earlier.at > WINDOW_MS))
+      late.push({ entry, doneAt: earlier.at })
     if (entry.what === 'done') lastDone.set(entry.id, entry)
   }
   expect(late).toEqual([])

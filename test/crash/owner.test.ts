@@ -3,7 +3,18 @@
  * is told so.
  */
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
-import { chmodSync, existsSync, mkdirSync, mkdtempSync, readdirSync, renameSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  renameSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -32,9 +43,19 @@ class Child {
   constructor(
     directory: string,
     name: string,
-    options: { readonly env?: NodeJS.ProcessEnv; readonly args?: readonly string[]; readonly before?: readonly string[] } = {},
+    options: {
+      readonly env?: NodeJS.ProcessEnv
+      readonly args?: readonly string[]
+      readonly before?: readonly string[]
+    } = {},
   ) {
-    const node = [process.execPath, join(import.meta.dirname, 'owner-child.mjs'), directory, name, ...(options.args ?? [])]
+    const node = [
+      process.execPath,
+      join(import.meta.dirname, 'owner-child.mjs'),
+      directory,
+      name,
+      ...(options.args ?? []),
+    ]
     const [command, ...args] = [...(options.before ?? []), ...node] as [string, ...string[]]
     this.process = spawn(command, args, { stdio: ['pipe', 'pipe', 'pipe'], env: { ...process.env, ...options.env } })
     this.process.stdin?.on('error', () => undefined)
@@ -108,7 +129,8 @@ async function stored(directory: string): Promise<unknown[]> {
 }
 
 beforeAll(() => {
-  if (!existsSync(join(import.meta.dirname, '../../dist/index.js'))) throw new Error('the test runs the built package: npm run build')
+  if (!existsSync(join(import.meta.dirname, '../../dist/index.js')))
+    throw new Error('the test runs the built package: npm run build')
 })
 
 afterEach(async () => {
@@ -154,23 +176,26 @@ test('the lock, the record and the socket are all removed: no other process take
   expect(found.filter((data) => data !== 'again' && !acknowledged.includes(data as string))).toEqual([])
 })
 
-test.each(['owner.mdb-lock', 'owner.mdb', 'owner.json'])('%s alone is removed: the owner goes on, and others attach', async (name) => {
-  const directory = folder()
-  const broker = await owner(directory)
-  rmSync(join(directory, name))
-  const child = new Child(directory, 'second')
-  expect(await child.said()).toMatchObject({ open: true })
-  expect(await child.publish()).toEqual({ offset: 1 })
-  expect(await broker.publish(notes, { type: 'note', data: 'again' })).toMatchObject({ offset: 2 })
-  // LMDB makes it when it is opened next.
-  if (name !== 'owner.mdb') await expect.poll(() => existsSync(join(directory, name))).toBe(true)
-  // Without its socket, it is the lock made anew that keeps others out.
-  const socket = readdirSync(directory).find((each) => each.endsWith('.sock')) as string
-  rmSync(join(directory, socket))
-  const third = new Child(directory, 'third')
-  expect(await third.said()).toMatchObject({ open: true })
-  expect(await third.publish()).toEqual({ offset: 3 })
-})
+test.each(['owner.mdb-lock', 'owner.mdb', 'owner.json'])(
+  '%s alone is removed: the owner goes on, and others attach',
+  async (name) => {
+    const directory = folder()
+    const broker = await owner(directory)
+    rmSync(join(directory, name))
+    const child = new Child(directory, 'second')
+    expect(await child.said()).toMatchObject({ open: true })
+    expect(await child.publish()).toEqual({ offset: 1 })
+    expect(await broker.publish(notes, { type: 'note', data: 'again' })).toMatchObject({ offset: 2 })
+    // LMDB makes it when it is opened next.
+    if (name !== 'owner.mdb') await expect.poll(() => existsSync(join(directory, name))).toBe(true)
+    // Without its socket, it is the lock made anew that keeps others out.
+    const socket = readdirSync(directory).find((each) => each.endsWith('.sock')) as string
+    rmSync(join(directory, socket))
+    const third = new Child(directory, 'third')
+    expect(await third.said()).toMatchObject({ open: true })
+    expect(await third.publish()).toEqual({ offset: 3 })
+  },
+)
 
 test('a path too long for a socket, and another TMPDIR: the other process attaches', async () => {
   const base = folder()
@@ -184,7 +209,9 @@ test('a path too long for a socket, and another TMPDIR: the other process attach
   expect(await broker.publish(notes, { type: 'note', data: 'again' })).toMatchObject({ offset: 2 })
 })
 
-test("another user's process is told that it may not connect to the owner, and does not take over", async ({ skip }) => {
+test("another user's process is told that it may not connect to the owner, and does not take over", async ({
+  skip,
+}) => {
   if (process.getuid?.() !== 0) skip('only root has a second user')
   const directory = folder()
   const broker = await owner(directory)
@@ -208,7 +235,8 @@ test("a directory that its group may write to is the group's: another user of it
   spawnSync('chown', [`0:${NOBODY}`, directory])
   chmodSync(directory, 0o2770)
   const broker = await owner(directory)
-  for (const name of readdirSync(directory)) expect([name, statSync(join(directory, name)).mode & 0o777]).toEqual([name, 0o660])
+  for (const name of readdirSync(directory))
+    expect([name, statSync(join(directory, name)).mode & 0o777]).toEqual([name, 0o660])
   const child = new Child(directory, 'other', { args: [`user=${NOBODY}`] })
   expect(await child.said()).toMatchObject({ open: true })
   expect(await child.publish()).toEqual({ offset: 1 })
@@ -223,19 +251,24 @@ test('a directory that is made, and all in it, are for its user alone, whatever 
   try {
     await owner(directory)
     expect(statSync(directory).mode & 0o777).toBe(0o700)
-    for (const name of readdirSync(directory)) expect([name, statSync(join(directory, name)).mode & 0o777]).toEqual([name, 0o600])
+    for (const name of readdirSync(directory))
+      expect([name, statSync(join(directory, name)).mode & 0o777]).toEqual([name, 0o600])
     await brokers.pop()?.close()
     for (const name of readdirSync(directory)) chmodSync(join(directory, name), 0o666)
     await owner(directory)
-    for (const name of readdirSync(directory)) expect([name, statSync(join(directory, name)).mode & 0o777]).toEqual([name, 0o600])
+    for (const name of readdirSync(directory))
+      expect([name, statSync(join(directory, name)).mode & 0o777]).toEqual([name, 0o600])
   } finally {
     process.umask(before)
   }
 })
 
-test('an owner in namespaces of its own, as in a container, and one outside: they share the directory, and its death is seen', async ({ skip }) => {
+test('an owner in namespaces of its own, as in a container, and one outside: they share the directory, and its death is seen', async ({
+  skip,
+}) => {
   const unshare = ['unshare', '--pid', '--net', '--fork', '--kill-child']
-  if (spawnSync(unshare[0] as string, [...unshare.slice(1), 'true']).status !== 0) skip('this user may not make namespaces')
+  if (spawnSync(unshare[0] as string, [...unshare.slice(1), 'true']).status !== 0)
+    skip('this user may not make namespaces')
   const directory = folder()
   const inside = new Child(directory, 'inside', { before: unshare })
   expect(await inside.said()).toEqual({ open: true, pid: 1 })
@@ -272,10 +305,18 @@ test('an owner that is stopped, whose socket is gone, is not taken for dead; it 
   expect(await first.publish()).toEqual({ offset: 0 })
   first.process.kill('SIGSTOP')
   const silent = new Child(directory, 'second')
-  expect(await silent.said()).toMatchObject({ open: false, code: 'DIRECTORY_IN_USE', details: { met: 'silent', pid: first.process.pid } })
+  expect(await silent.said()).toMatchObject({
+    open: false,
+    code: 'DIRECTORY_IN_USE',
+    details: { met: 'silent', pid: first.process.pid },
+  })
   removeNamed(directory, /\.sock$/)
   const second = new Child(directory, 'second')
-  expect(await second.said()).toMatchObject({ open: false, code: 'DIRECTORY_IN_USE', details: { met: 'unreachable', pid: first.process.pid } })
+  expect(await second.said()).toMatchObject({
+    open: false,
+    code: 'DIRECTORY_IN_USE',
+    details: { met: 'unreachable', pid: first.process.pid },
+  })
   first.process.kill('SIGCONT')
   expect(await first.publish()).toEqual({ offset: 1 })
 })
@@ -316,7 +357,9 @@ test.each([
   await broker.publish(notes, { type: 'note', data: 'first' })
   act(directory)
   await new Promise((resolve) => setTimeout(resolve, 10))
-  await expect(broker.publish(notes, { type: 'note', data: 'lost' })).rejects.toSatisfy((error) => isMillraceError(error, 'STORE_FAILED'))
+  await expect(broker.publish(notes, { type: 'note', data: 'lost' })).rejects.toSatisfy((error) =>
+    isMillraceError(error, 'STORE_FAILED'),
+  )
   expect(alarms).toEqual(['STORE_FAILED'])
   // Where the store has failed, closing says so.
   await broker.close().catch(() => undefined)
@@ -335,7 +378,9 @@ test('a second thread of the process attaches, and the first keeps the directory
         await broker.close()
         parentPort.postMessage(offset)`
       const entry = new URL('../../dist/index.js', import.meta.url).href
-      const worker = new Worker(new URL(`data:text/javascript,${encodeURIComponent(code)}`), { workerData: { entry, url: `file:${directory}` } })
+      const worker = new Worker(new URL(`data:text/javascript,${encodeURIComponent(code)}`), {
+        workerData: { entry, url: `file:${directory}` },
+      })
       worker.once('message', resolve)
       worker.once('error', reject)
     })
@@ -354,20 +399,25 @@ test.each([
 ])('%s is an error with a code that says what to do', async (_what, errno, path) => {
   const base = folder()
   writeFileSync(join(base, 'file'), '')
-  await expect(connect(`file:${path(base)}`)).rejects.toSatisfy((error) => isMillraceError(error, 'DIRECTORY_UNUSABLE') && error.details['errno'] === errno)
+  await expect(connect(`file:${path(base)}`)).rejects.toSatisfy(
+    (error) => isMillraceError(error, 'DIRECTORY_UNUSABLE') && error.details['errno'] === errno,
+  )
 })
 
-test.runIf(process.platform === 'linux')('a directory that cannot be made is an error with a code, and the process goes on', async () => {
-  const unusable = { code: 'DIRECTORY_UNUSABLE', details: { errno: 'ENOENT' } }
-  await expect(connect('file:/proc/1/data/deep')).rejects.toMatchObject(unusable)
-  const base = folder()
-  symlinkSync(join(base, 'nowhere'), join(base, 'link'))
-  await expect(connect(`file:${join(base, 'link', 'data')}`)).rejects.toMatchObject({ code: 'DIRECTORY_UNUSABLE' })
-  const broker = await connect(`file:${join(base, 'data')}`)
-  await expect(broker.backup('/proc/1/backup')).rejects.toMatchObject(unusable)
-  await expect(broker.backup('a\0b')).rejects.toMatchObject({ code: 'INVALID_OPTION' })
-  await broker.close()
-})
+test.runIf(process.platform === 'linux')(
+  'a directory that cannot be made is an error with a code, and the process goes on',
+  async () => {
+    const unusable = { code: 'DIRECTORY_UNUSABLE', details: { errno: 'ENOENT' } }
+    await expect(connect('file:/proc/1/data/deep')).rejects.toMatchObject(unusable)
+    const base = folder()
+    symlinkSync(join(base, 'nowhere'), join(base, 'link'))
+    await expect(connect(`file:${join(base, 'link', 'data')}`)).rejects.toMatchObject({ code: 'DIRECTORY_UNUSABLE' })
+    const broker = await connect(`file:${join(base, 'data')}`)
+    await expect(broker.backup('/proc/1/backup')).rejects.toMatchObject(unusable)
+    await expect(broker.backup('a\0b')).rejects.toMatchObject({ code: 'INVALID_OPTION' })
+    await broker.close()
+  },
+)
 
 test("another user's directory is an error with a code that says what to do", async ({ skip }) => {
   if (process.getuid?.() !== 0) skip('only root has a second user')
@@ -382,7 +432,10 @@ test.each([0, 3, 8, 16, 23, 24, 30])(
     const directory = folder()
     await owner(directory)
     await brokers.pop()?.close()
-    const child = new Child(directory, 'few', { before: ['sh', '-c', 'ulimit -n 128; exec "$0" "$@"'], args: [`free=${free}`] })
+    const child = new Child(directory, 'few', {
+      before: ['sh', '-c', 'ulimit -n 128; exec "$0" "$@"'],
+      args: [`free=${free}`],
+    })
     const said = await child.said()
     if (said.open === true) expect(await child.publish()).toEqual({ offset: 1 })
     else expect(said).toMatchObject({ code: 'TOO_MANY_FILES' })

@@ -31,7 +31,17 @@ afterEach(async () => {
 })
 
 async function serve(): Promise<void> {
-  const child = spawn(process.execPath, [main, 'serve', '--data', join(folder, 'data'), '--port', '0', '--json', '--config', join(folder, 'millrace.json')])
+  const child = spawn(process.execPath, [
+    main,
+    'serve',
+    '--data',
+    join(folder, 'data'),
+    '--port',
+    '0',
+    '--json',
+    '--config',
+    join(folder, 'millrace.json'),
+  ])
   serving = child
   let said = ''
   child.stdout.on('data', (chunk: Buffer) => {
@@ -55,7 +65,8 @@ async function call(method: string, path: string, body: object, type = 'applicat
 }
 
 it('loses nothing that was acknowledged, and turns no key around', { timeout: 120_000 }, async () => {
-  subscriber.answer = (response, count) => setTimeout(() => response.writeHead(count % 7 === 0 ? 503 : 204).end(), count % 5)
+  subscriber.answer = (response, count) =>
+    setTimeout(() => response.writeHead(count % 7 === 0 ? 503 : 204).end(), count % 5)
   await serve()
   expect(await call('PUT', '/api/channels/orders', {})).toBe(201)
   const subscription = {
@@ -69,8 +80,16 @@ it('loses nothing that was acknowledged, and turns no key around', { timeout: 12
   expect(await call('PUT', '/api/subscriptions/ledger', subscription)).toBe(201)
   const acknowledged: number[] = []
   for (let n = 0; n < EVENTS; n++) {
-    const event = { specversion: '1.0', id: `e-${n}`, source: '/s', type: 't', partitionkey: `k-${n % KEYS}`, data: { n } }
-    if ((await call('POST', '/channels/orders/events', event, 'application/cloudevents+json')) === 202) acknowledged.push(n)
+    const event = {
+      specversion: '1.0',
+      id: `e-${n}`,
+      source: '/s',
+      type: 't',
+      partitionkey: `k-${n % KEYS}`,
+      data: { n },
+    }
+    if ((await call('POST', '/channels/orders/events', event, 'application/cloudevents+json')) === 202)
+      acknowledged.push(n)
     if (n % 40 === 25) {
       await kill()
       await serve()
@@ -78,9 +97,16 @@ it('loses nothing that was acknowledged, and turns no key around', { timeout: 12
   }
   expect(acknowledged).toHaveLength(EVENTS)
   await eventually(() => expect(new Set(subscriber.ids).size).toBe(EVENTS), 60_000)
-  const first = [...new Set(subscriber.received.map(({ body }) => (JSON.parse(body) as { data: { n: number } }).data.n))]
-  for (let key = 0; key < KEYS; key++) expect(first.filter((n) => n % KEYS === key)).toEqual(acknowledged.filter((n) => n % KEYS === key))
-  for (const { body, headers } of subscriber.received) new Webhook(SECRET).verify(body, headers as Record<string, string>)
-  const ids = new Map(subscriber.received.map(({ body, headers }) => [(JSON.parse(body) as { id: string }).id, headers['webhook-id']]))
-  for (const { body, headers } of subscriber.received) expect(headers['webhook-id']).toBe(ids.get((JSON.parse(body) as { id: string }).id))
+  const first = [
+    ...new Set(subscriber.received.map(({ body }) => (JSON.parse(body) as { data: { n: number } }).data.n)),
+  ]
+  for (let key = 0; key < KEYS; key++)
+    expect(first.filter((n) => n % KEYS === key)).toEqual(acknowledged.filter((n) => n % KEYS === key))
+  for (const { body, headers } of subscriber.received)
+    new Webhook(SECRET).verify(body, headers as Record<string, string>)
+  const ids = new Map(
+    subscriber.received.map(({ body, headers }) => [(JSON.parse(body) as { id: string }).id, headers['webhook-id']]),
+  )
+  for (const { body, headers } of subscriber.received)
+    expect(headers['webhook-id']).toBe(ids.get((JSON.parse(body) as { id: string }).id))
 })

@@ -17,7 +17,8 @@ afterAll(() => {
   rmSync(folder, { recursive: true, force: true })
 })
 beforeAll(() => {
-  if (!existsSync(join(import.meta.dirname, '../../dist/index.js'))) throw new Error('the crash test runs the built package: npm run build')
+  if (!existsSync(join(import.meta.dirname, '../../dist/index.js')))
+    throw new Error('the crash test runs the built package: npm run build')
 })
 
 interface Child {
@@ -28,7 +29,9 @@ interface Child {
 }
 
 function start(directory: string, name: string, mode: 'shared' | 'alone'): Child {
-  const process_ = spawn(process.execPath, [join(import.meta.dirname, 'race-child.mjs'), directory, name, mode], { stdio: ['ignore', 'pipe', 'pipe'] })
+  const process_ = spawn(process.execPath, [join(import.meta.dirname, 'race-child.mjs'), directory, name, mode], {
+    stdio: ['ignore', 'pipe', 'pipe'],
+  })
   running.add(process_)
   const child: Child = {
     process: process_,
@@ -58,13 +61,19 @@ test('one has it for itself, and each other is told who, and since when', { time
   for (let round = 0; round < 2; round++) {
     const begun = Date.now()
     const children = Array.from({ length: PROCESSES }, (_, index) => start(directory, `p${index}`, 'alone'))
-    await expect.poll(() => children.filter((child) => child.said.length > 0).length, { timeout: 40_000 }).toBe(PROCESSES)
+    await expect
+      .poll(() => children.filter((child) => child.said.length > 0).length, { timeout: 40_000 })
+      .toBe(PROCESSES)
     const owners = children.filter((child) => child.said[0]?.['owner'] === true)
     expect(owners.length).toBe(1)
     const pid = owners[0]?.process.pid
     for (const child of children) {
       if (child === owners[0]) continue
-      expect(child.said[0]).toMatchObject({ code: 'DIRECTORY_IN_USE', details: { pid }, message: expect.stringContaining(`process ${pid} on`) as string })
+      expect(child.said[0]).toMatchObject({
+        code: 'DIRECTORY_IN_USE',
+        details: { pid },
+        message: expect.stringContaining(`process ${pid} on`) as string,
+      })
       const since = Date.parse((child.said[0] as { readonly details: { readonly since: string } }).details.since)
       expect(since).toBeGreaterThan(begun - 1000)
       expect(since).toBeLessThanOrEqual(Date.now())
@@ -88,7 +97,9 @@ test('all can publish, also when some are killed while they open it', { timeout:
   const after = living.map((child) => child.said.length)
   // Who does not go on is shown with what it said on standard error.
   const stuck = (): string[] =>
-    living.filter((child, index) => child.said.length <= (after[index] as number) + 2).map(({ process: { pid }, errors }) => `${pid}: ${errors}`)
+    living
+      .filter((child, index) => child.said.length <= (after[index] as number) + 2)
+      .map(({ process: { pid }, errors }) => `${pid}: ${errors}`)
   await expect.poll(stuck, { timeout: 60_000 }).toEqual([])
   for (const child of living) child.process.kill('SIGTERM')
   await Promise.all(children.map((child) => child.ended))

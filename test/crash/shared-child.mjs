@@ -31,19 +31,22 @@ const out = stream('out', { events: [Out] })
 
 let closing = false
 const broker = await connect(`file:${directory}`)
-const worker = consumer('worker', work, { concurrency: 8, lease: '2s', retry: { attempts: 1000, min: 1, max: 8 } }).on(Work, async ({ data, id }, ctx) => {
-  const facts = { key: data.key, id, offset: ctx.offset, attempt: ctx.attempt }
-  note('begin', facts)
-  if (Math.random() < 0.5) await new Promise((resolve) => setTimeout(resolve, Math.random() * 20))
-  // Longer than it takes another to be the owner: who lives goes on with what it has in hand.
-  if (Math.random() < 0.05) await new Promise((resolve) => setTimeout(resolve, 200 + Math.random() * 400))
-  if (Math.random() < 0.05) {
-    note('failed', facts)
-    throw new Error('by chance')
-  }
-  await ctx.emit(out, Out({ of: id })).catch(() => undefined)
-  note(ctx.signal.aborted ? 'aborted' : 'done', facts)
-})
+const worker = consumer('worker', work, { concurrency: 8, lease: '2s', retry: { attempts: 1000, min: 1, max: 8 } }).on(
+  Work,
+  async ({ data, id }, ctx) => {
+    const facts = { key: data.key, id, offset: ctx.offset, attempt: ctx.attempt }
+    note('begin', facts)
+    if (Math.random() < 0.5) await new Promise((resolve) => setTimeout(resolve, Math.random() * 20))
+    // Longer than it takes another to be the owner: who lives goes on with what it has in hand.
+    if (Math.random() < 0.05) await new Promise((resolve) => setTimeout(resolve, 200 + Math.random() * 400))
+    if (Math.random() < 0.05) {
+      note('failed', facts)
+      throw new Error('by chance')
+    }
+    await ctx.emit(out, Out({ of: id })).catch(() => undefined)
+    note(ctx.signal.aborted ? 'aborted' : 'done', facts)
+  },
+)
 process.on('SIGTERM', () => {
   if (closing) return
   closing = true
@@ -75,7 +78,9 @@ if (mode === 'work') {
 } else {
   for (;;) {
     const { channels, consumers } = await broker.describe()
-    const idle = consumers.every((each) => each.inFlight === 0 && each.retrying === 0 && each.channels.every((channel) => channel.lag === 0))
+    const idle = consumers.every(
+      (each) => each.inFlight === 0 && each.retrying === 0 && each.channels.every((channel) => channel.lag === 0),
+    )
     if (idle && channels.every((channel) => channel.scheduled === 0)) break
     await new Promise((resolve) => setTimeout(resolve, 20))
   }

@@ -48,7 +48,9 @@ interface Child {
 
 function start(mode: 'work' | 'drain'): Promise<Child> {
   const name = `p${named++}`
-  const child = spawn(process.execPath, [join(import.meta.dirname, 'shared-child.mjs'), data, ledger, name, mode], { stdio: ['ignore', 'pipe', 'pipe'] })
+  const child = spawn(process.execPath, [join(import.meta.dirname, 'shared-child.mjs'), data, ledger, name, mode], {
+    stdio: ['ignore', 'pipe', 'pipe'],
+  })
   let errors = ''
   child.stderr.on('data', (chunk: Buffer) => {
     errors += chunk.toString()
@@ -101,7 +103,8 @@ const stored: StoredEvent[] = []
 const emitted: StoredEvent[] = []
 
 beforeAll(async () => {
-  if (!existsSync(join(import.meta.dirname, '../../dist/index.js'))) throw new Error('the crash test runs the built package: npm run build')
+  if (!existsSync(join(import.meta.dirname, '../../dist/index.js')))
+    throw new Error('the crash test runs the built package: npm run build')
   const children: Child[] = []
   while (children.length < PROCESSES) children.push(await start('work'))
   for (let kill = 0; kill < KILLS; kill++) {
@@ -166,7 +169,11 @@ test('order by key holds: an event is begun only when those of its key before it
   const done = new Set<number>()
   const broken: Entry[] = []
   for (const entry of entries) {
-    if (entry.what === 'begin' && (before.get(entry.key) ?? []).some((offset) => offset < entry.offset && !done.has(offset))) broken.push(entry)
+    if (
+      entry.what === 'begin' &&
+      (before.get(entry.key) ?? []).some((offset) => offset < entry.offset && !done.has(offset))
+    )
+      broken.push(entry)
     if (entry.what === 'done') done.add(entry.offset)
   }
   expect(broken).toEqual([])
@@ -175,7 +182,12 @@ test('order by key holds: an event is begun only when those of its key before it
 /** Whether a process was held up shortly before a time, for long enough to be held to be hung by an owner that is new. */
 function wasHung(by: string, atMs: number): boolean {
   return entries.some(
-    (entry) => entry.what === 'late' && entry.by === by && entry.gapMs >= HUNG_MS && entry.at >= atMs - 2 * TAKEOVER_MS && entry.at - entry.gapMs <= atMs,
+    (entry) =>
+      entry.what === 'late' &&
+      entry.by === by &&
+      entry.gapMs >= HUNG_MS &&
+      entry.at >= atMs - 2 * TAKEOVER_MS &&
+      entry.at - entry.gapMs <= atMs,
   )
 }
 

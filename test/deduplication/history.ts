@@ -9,7 +9,12 @@ export interface Item {
 }
 
 export type Step =
-  | { readonly do: 'publish' | 'emit'; readonly items: readonly Item[]; readonly delayMs: number | null; readonly batch: boolean }
+  | {
+      readonly do: 'publish' | 'emit'
+      readonly items: readonly Item[]
+      readonly delayMs: number | null
+      readonly batch: boolean
+    }
   | { readonly do: 'wait'; readonly ms: number }
   | { readonly do: 'restart' }
 
@@ -64,31 +69,50 @@ export function broken(outcomes: readonly Outcome[], stored: readonly Stored[]):
     if (!outcomes.some(({ item }) => item.n === event.n)) return `${text(event)} was never published`
   }
   for (const outcome of outcomes) {
-    const wrong = outcome.receipt === null ? wrongEmission(outcome, stored) : wrongReceipt(outcome, outcome.receipt, outcomes, stored)
+    const wrong =
+      outcome.receipt === null
+        ? wrongEmission(outcome, stored)
+        : wrongReceipt(outcome, outcome.receipt, outcomes, stored)
     if (wrong !== null) return `${outcome.item.id} (${outcome.item.n}): ${wrong}`
   }
   return null
 }
 
 function wrongEmission({ item, beganMs }: Outcome, stored: readonly Stored[]): string | null {
-  return stored.some(({ id, timeMs }) => id === item.id && timeMs >= beganMs - WINDOW_MS) ? null : 'the emission is lost'
+  return stored.some(({ id, timeMs }) => id === item.id && timeMs >= beganMs - WINDOW_MS)
+    ? null
+    : 'the emission is lost'
 }
 
-function wrongReceipt({ item, dueAtMs, beganMs }: Outcome, receipt: Receipt, outcomes: readonly Outcome[], stored: readonly Stored[]): string | null {
+function wrongReceipt(
+  { item, dueAtMs, beganMs }: Outcome,
+  receipt: Receipt,
+  outcomes: readonly Outcome[],
+  stored: readonly Stored[],
+): string | null {
   const own = stored.filter(({ n }) => n === item.n)
   if (!receipt.duplicate) {
     if (own.length !== 1) return `it was acknowledged, and is stored ${own.length} times`
-    if (receipt.offset !== null) return receipt.offset === own[0]?.offset ? null : `its offset is ${own[0]?.offset}, and not ${receipt.offset}`
-    return receipt.dueAtMs === dueAtMs && (own[0]?.timeMs ?? 0) >= dueAtMs ? null : `it was due at ${receipt.dueAtMs}, and came at ${own[0]?.timeMs}`
+    if (receipt.offset !== null)
+      return receipt.offset === own[0]?.offset ? null : `its offset is ${own[0]?.offset}, and not ${receipt.offset}`
+    return receipt.dueAtMs === dueAtMs && (own[0]?.timeMs ?? 0) >= dueAtMs
+      ? null
+      : `it was due at ${receipt.dueAtMs}, and came at ${own[0]?.timeMs}`
   }
   if (own.length > 0) return 'it was said to be a duplicate, and is stored'
   if (receipt.offset !== null) {
     const first = stored.find(({ offset }) => offset === receipt.offset)
     if (first?.id !== item.id) return `the offset ${receipt.offset} is of ${first?.id}`
-    return first.timeMs >= beganMs - WINDOW_MS ? null : `it was said to be a duplicate of one that was stored ${beganMs - first.timeMs} ms before`
+    return first.timeMs >= beganMs - WINDOW_MS
+      ? null
+      : `it was said to be a duplicate of one that was stored ${beganMs - first.timeMs} ms before`
   }
   const waits = outcomes.some(
-    (other) => other.item.id === item.id && other.item.n !== item.n && other.dueAtMs === receipt.dueAtMs && other.receipt?.duplicate !== true,
+    (other) =>
+      other.item.id === item.id &&
+      other.item.n !== item.n &&
+      other.dueAtMs === receipt.dueAtMs &&
+      other.receipt?.duplicate !== true,
   )
   return waits ? null : `nothing with its id is due at ${receipt.dueAtMs}`
 }
@@ -98,7 +122,10 @@ function text({ id, n, offset }: Stored): string {
 }
 
 /** The shortest history found, by leaving steps out, that breaks a rule. */
-export async function shrunk(history: History, failure: (shorter: History) => Promise<string | null>): Promise<History> {
+export async function shrunk(
+  history: History,
+  failure: (shorter: History) => Promise<string | null>,
+): Promise<History> {
   let best = history
   for (let shorter = true; shorter; ) {
     shorter = false

@@ -24,7 +24,12 @@ interface Play {
 }
 
 function encoded({ id, n }: Item): EncodedEvent {
-  return { id, type: 't', key: null, text: JSON.stringify({ specversion: '1.0', id, source: '/model', type: 't', data: n }) }
+  return {
+    id,
+    type: 't',
+    key: null,
+    text: JSON.stringify({ specversion: '1.0', id, source: '/model', type: 't', data: n }),
+  }
 }
 
 /** Answers what is wrong, or null. */
@@ -61,7 +66,13 @@ function subscribe(play: Play): Promise<Subscription> {
     if (play.subscription === null) early.push(...deliveries)
     else for (const delivery of deliveries) complete(play, play.subscription, delivery)
   }
-  const spec = { name: 'emitter', channels: ['orders'], wants: [{ type: null, pattern: null }], from: { at: 'beginning' }, onDead: null } as const
+  const spec = {
+    name: 'emitter',
+    channels: ['orders'],
+    wants: [{ type: null, pattern: null }],
+    from: { at: 'beginning' },
+    onDead: null,
+  } as const
   const numbers = { credit: 8, perKey: 1, leaseMs: 60_000, attemptsMax: 8, stallMs: 60_000 }
   return play.engine.subscribe({ ...spec, ...numbers }, { deliver, revoked: () => undefined }).then((subscription) => {
     queueMicrotask(() => deliver(early.splice(0)))
@@ -74,7 +85,8 @@ function complete({ stage, outcomes, emissions }: Play, subscription: Subscripti
   const beganMs = stage.nowMs()
   const dueAtMs = asked?.step.delayMs == null ? null : beganMs + asked.step.delayMs
   const events = (asked?.step.items ?? []).map((item): Emission => ({ channel: 'out', event: encoded(item), dueAtMs }))
-  if (subscription.complete(delivery, events)) for (const item of asked?.step.items ?? []) outcomes.push({ item, dueAtMs, beganMs, receipt: null })
+  if (subscription.complete(delivery, events))
+    for (const item of asked?.step.items ?? []) outcomes.push({ item, dueAtMs, beganMs, receipt: null })
   void subscription.flushed().then(asked?.done)
 }
 
@@ -95,11 +107,18 @@ async function perform(play: Play, step: Step): Promise<void> {
   } else await publish(play, step.items, step.delayMs, step.batch)
 }
 
-async function publish({ stage, engine, outcomes }: Play, items: readonly Item[], delayMs: number | null, batch: boolean): Promise<void> {
+async function publish(
+  { stage, engine, outcomes }: Play,
+  items: readonly Item[],
+  delayMs: number | null,
+  batch: boolean,
+): Promise<void> {
   const beganMs = stage.nowMs()
   const dueAtMs = delayMs === null ? null : beganMs + delayMs
   const events = items.map(encoded)
-  const receipts = batch ? await engine.publishBatch('out', events, dueAtMs) : [await engine.publish('out', events[0] as EncodedEvent, dueAtMs)]
+  const receipts = batch
+    ? await engine.publishBatch('out', events, dueAtMs)
+    : [await engine.publish('out', events[0] as EncodedEvent, dueAtMs)]
   for (const [at, receipt] of receipts.entries()) outcomes.push({ item: items[at] as Item, dueAtMs, beganMs, receipt })
 }
 
@@ -107,7 +126,8 @@ async function storedIn(engine: Engine): Promise<Stored[]> {
   const stored: Stored[] = []
   const options = { from: { at: 'beginning' }, to: null, follow: false, signal: new AbortController().signal } as const
   for await (const batch of engine.read('out', options)) {
-    for (const { id, offset, timeMs, text } of batch) stored.push({ id, offset, timeMs, n: (JSON.parse(text) as { readonly data: number }).data })
+    for (const { id, offset, timeMs, text } of batch)
+      stored.push({ id, offset, timeMs, n: (JSON.parse(text) as { readonly data: number }).data })
   }
   return stored
 }

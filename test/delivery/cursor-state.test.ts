@@ -54,7 +54,10 @@ test('an owner that dies before anything runs again leaves attempts as they are:
   log.append('a', 'b', 'c')
   const { records, next } = recordsOf(log)
   next()
-  records.set(consumerKeys.inFlight('worker', 1), toJson({ credit: 1, offsets: [0], solo: null } satisfies InFlightRecord))
+  records.set(
+    consumerKeys.inFlight('worker', 1),
+    toJson({ credit: 1, offsets: [0], solo: null } satisfies InFlightRecord),
+  )
   const owners = [next(), next(), next()]
   expect(owners.map((state) => [state.attempts(0), state.isSuspect(0)])).toEqual([
     [1, true],

@@ -94,7 +94,13 @@ export class CursorWorld {
   /** Called before deliveries are taken into the hands. */
   taking = (): void => undefined
 
-  constructor(options: { readonly credit?: number; readonly perKey?: number; readonly clock?: Pick<Clock, 'now' | 'elapsed'> } = {}) {
+  constructor(
+    options: {
+      readonly credit?: number
+      readonly perKey?: number
+      readonly clock?: Pick<Clock, 'now' | 'elapsed'>
+    } = {},
+  ) {
     this.log = new SlowLog(1, 'orders')
     const clock = options.clock ?? { now: () => performance.now(), elapsed: () => performance.now() }
     this.cursor = new Cursor('worker', this.log, this.#host(clock), { at: 'beginning' })
@@ -129,7 +135,13 @@ export class CursorWorld {
   }
 
   #instance(credit: number, perKey: number, clock: Pick<Clock, 'now' | 'elapsed'>): Instance {
-    const spec = { name: 'worker', channels: ['orders'], wants: [{ type: null, pattern: null }], from: { at: 'beginning' }, onDead: null } as const
+    const spec = {
+      name: 'worker',
+      channels: ['orders'],
+      wants: [{ type: null, pattern: null }],
+      from: { at: 'beginning' },
+      onDead: null,
+    } as const
     return new Instance(
       { ...spec, credit, perKey, leaseMs: 30_000, attemptsMax: 8, stallMs: 60_000 },
       {
@@ -156,7 +168,8 @@ export class CursorWorld {
   /** Take an event out of the hands, to settle it. */
   held(offset: number): Delivery {
     const at = this.hands.findIndex((delivery) => delivery.offset === offset)
-    if (at < 0) throw new Error(`offset ${offset} is in nobody's hands; there are ${this.hands.map((each) => each.offset)}`)
+    if (at < 0)
+      throw new Error(`offset ${offset} is in nobody's hands; there are ${this.hands.map((each) => each.offset)}`)
     return this.hands.splice(at, 1)[0] as Delivery
   }
 

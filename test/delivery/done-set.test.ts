@@ -61,7 +61,10 @@ const steps = fc.array(
   fc.oneof(
     { weight: 5, arbitrary: fc.record({ kind: fc.constant('add' as const), offset: fc.nat(TOP) }) },
     { weight: 3, arbitrary: fc.record({ kind: fc.constant('near' as const), offset: fc.nat(40), count: fc.nat(80) }) },
-    { weight: 3, arbitrary: fc.record({ kind: fc.constant('run' as const), offset: fc.nat(TOP), count: fc.nat(2500) }) },
+    {
+      weight: 3,
+      arbitrary: fc.record({ kind: fc.constant('run' as const), offset: fc.nat(TOP), count: fc.nat(2500) }),
+    },
     { weight: 1, arbitrary: fc.record({ kind: fc.constant('raise' as const), offset: fc.nat(TOP) }) },
     { weight: 2, arbitrary: fc.record({ kind: fc.constant('save' as const), offset: fc.constant(0) }) },
   ),
@@ -89,7 +92,8 @@ test('is what a plain set says, and comes back from its records', () => {
         expect(done.above).toBe(model.above.length)
       }
       expect(aboveIn(done)).toEqual(model.above)
-      for (let offset = 0; offset < TOP + 2600; offset += 7) expect(done.has(offset)).toBe(offset < model.floor || model.above.includes(offset))
+      for (let offset = 0; offset < TOP + 2600; offset += 7)
+        expect(done.has(offset)).toBe(offset < model.floor || model.above.includes(offset))
       saved.take(done)
       const restored = saved.restored()
       expect(restored.floor).toBe(model.floor)

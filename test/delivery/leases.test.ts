@@ -57,7 +57,8 @@ test('an event is held to have killed its worker only where the worker had nothi
   await clock.pass(2 * LEASE_MS)
   both.close()
   expect(orders.instance.lapsed).toBe(true)
-  for (const { cursor } of [orders, payments]) expect(cursor.state.retries.get(0)).toMatchObject({ attempts: 1, proven: false })
+  for (const { cursor } of [orders, payments])
+    expect(cursor.state.retries.get(0)).toMatchObject({ attempts: 1, proven: false })
 })
 
 test('a lease begins when the subscription is answered, however long that took', async () => {

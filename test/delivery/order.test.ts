@@ -83,10 +83,14 @@ it('a text that is gone is told by an alarm, and what is behind it goes on', asy
   await expect.poll(() => world.given).toEqual([0, 2, 3])
   for (const offset of [0, 2, 3]) world.reject(offset)
   await expect.poll(() => world.cursor.box.waiting).toBe(1)
-  for (const key of [...world.records.keys()]) if (key.startsWith('d/') && (key.endsWith('00') || key.endsWith('02'))) world.records.delete(key)
+  for (const key of [...world.records.keys()])
+    if (key.startsWith('d/') && (key.endsWith('00') || key.endsWith('02'))) world.records.delete(key)
   await world.redrive()
   expect((await completeAll(world, 2)).sort()).toEqual([1, 3])
-  expect(world.alarms.map(String)).toEqual([expect.stringContaining('offset 2 of channel "orders"'), expect.stringContaining('offset 0 of channel "orders"')])
+  expect(world.alarms.map(String)).toEqual([
+    expect.stringContaining('offset 2 of channel "orders"'),
+    expect.stringContaining('offset 0 of channel "orders"'),
+  ])
 })
 
 it('letters without a key are redriven in order, also past an attempt that is not due', async () => {

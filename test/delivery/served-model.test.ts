@@ -43,7 +43,8 @@ describe('planted faults are found', () => {
     const takeOut = FAULTS[fault]?.()
     try {
       let broken = false
-      for (let seed = 0; seed < FAULT_SEEDS && !broken; seed++) broken = (await playServed(historyFrom(seed))).broken !== null
+      for (let seed = 0; seed < FAULT_SEEDS && !broken; seed++)
+        broken = (await playServed(historyFrom(seed))).broken !== null
       expect(broken).toBe(true)
     } finally {
       takeOut?.()

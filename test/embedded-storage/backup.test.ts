@@ -10,10 +10,15 @@ import { connect, consumer, queue, stream } from '../../src/index.ts'
 const folder = mkdtempSync(join(tmpdir(), 'millrace-backup-'))
 afterAll(() => rmSync(folder, { recursive: true, force: true }))
 
-const orders = stream('orders', { key: ({ data }) => String((data as { readonly n: number }).n % 7), retain: { count: 3000 } })
+const orders = stream('orders', {
+  key: ({ data }) => String((data as { readonly n: number }).n % 7),
+  retain: { count: 3000 },
+})
 const jobs = queue('jobs')
 
-it('holds what was acknowledged before it was begun, in order, whatever goes on meanwhile', { timeout: 120_000 }, async () => {
+it('holds what was acknowledged before it was begun, in order, whatever goes on meanwhile', {
+  timeout: 120_000,
+}, async () => {
   // Small files: segments are finished, emptied by retention and removed while they are copied.
   const storage = { segmentFileBytes: 64 * 1024, applyBytes: 16 * 1024, journalFileBytes: 256 * 1024 }
   const engine = await openFileEngine(`file:${join(folder, 'busy')}`, {}, storage)
@@ -33,7 +38,11 @@ it('holds what was acknowledged before it was begun, in order, whatever goes on 
       const from = published
       await broker.publish(
         orders,
-        Array.from({ length: 20 }, (_, at) => ({ type: 'placed', id: `o-${from + at}`, data: { n: from + at, pad: 'x'.repeat(300) } })),
+        Array.from({ length: 20 }, (_, at) => ({
+          type: 'placed',
+          id: `o-${from + at}`,
+          data: { n: from + at, pad: 'x'.repeat(300) },
+        })),
       )
       published = from + 20
     }
@@ -54,7 +63,11 @@ it('holds what was acknowledged before it was begun, in order, whatever goes on 
     expect(found).toEqual(Array.from({ length: found.length }, (_, at) => (found[0] as number) + at))
     // It goes on: the consumer takes up where it was, and nothing that it emitted is emitted twice.
     const ns: number[] = []
-    await copy.start(consumer('worker', orders, { concurrency: 16 }).onAny(({ data }) => void ns.push((data as { readonly n: number }).n)))
+    await copy.start(
+      consumer('worker', orders, { concurrency: 16 }).onAny(
+        ({ data }) => void ns.push((data as { readonly n: number }).n),
+      ),
+    )
     await copy.publish(orders, { type: 'placed', id: 'after', data: { n: -1 } })
     await expect.poll(() => ns, { timeout: 30_000 }).toContain(-1)
     await copy.close()
@@ -70,10 +83,16 @@ it('is refused into a directory that is not empty, on a broker without files, an
   const full = join(folder, 'full')
   mkdirSync(full)
   writeFileSync(join(full, 'mine.txt'), 'mine')
-  await expect(broker.backup(full)).rejects.toMatchObject({ code: 'INVALID_OPTION', message: expect.stringContaining('not empty') })
+  await expect(broker.backup(full)).rejects.toMatchObject({
+    code: 'INVALID_OPTION',
+    message: expect.stringContaining('not empty'),
+  })
   expect(readdirSync(full)).toEqual(['mine.txt'])
   const memory = await connect('memory:')
-  await expect(memory.backup(join(folder, 'none'))).rejects.toMatchObject({ code: 'INVALID_OPTION', message: expect.stringContaining('millrace copy') })
+  await expect(memory.backup(join(folder, 'none'))).rejects.toMatchObject({
+    code: 'INVALID_OPTION',
+    message: expect.stringContaining('millrace copy'),
+  })
   await expect(memory.backup(undefined as unknown as string)).rejects.toMatchObject({ code: 'INVALID_OPTION' })
   await memory.close()
   // Channels without a single event are in a backup, too; and a process that shares the directory may ask for it.

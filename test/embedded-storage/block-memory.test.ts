@@ -40,7 +40,8 @@ test('a block stays as it is until it is let go of, and one that was lent for ev
           if (block.lent) kept.push(block)
         }
       }
-      for (const { bytes, mark: expected } of [...live, ...kept]) expect(bytes[0] === expected && bytes[bytes.length - 1] === expected).toBe(true)
+      for (const { bytes, mark: expected } of [...live, ...kept])
+        expect(bytes[0] === expected && bytes[bytes.length - 1] === expected).toBe(true)
     }),
     { numRuns: 60 },
   )
@@ -67,7 +68,8 @@ test('what the tail has given to somebody is not written over', () => {
     bytes.fill(offset)
     return { channelId: 1, firstOffset: offset, count: 1, timeMs: 0, bytes }
   }
-  const commit = (offset: number): void => tail.add({ blocks: [block(offset)], records: [], trims: [] }, { sequence: offset, check: 0 }, 900_000)
+  const commit = (offset: number): void =>
+    tail.add({ blocks: [block(offset)], records: [], trims: [] }, { sequence: offset, check: 0 }, 900_000)
   for (let offset = 0; offset < 4; offset++) commit(offset)
   const given = [tail.find(1, 1), ...tail.blocks(1, 3)]
   for (let offset = 4; offset < 40; offset++) {

@@ -11,7 +11,13 @@ it('the claim on the directory is released, and the failure is told', async () =
   const store = new MemoryStore<Block>()
   store.close = () => Promise.reject(new Error('the disk has gone'))
   const release = async (): Promise<void> => void (released = true)
-  const engine = new EmbeddedEngine({ name: 'file', capabilities: memoryCapabilities, store, clock: systemClock, release })
+  const engine = new EmbeddedEngine({
+    name: 'file',
+    capabilities: memoryCapabilities,
+    store,
+    clock: systemClock,
+    release,
+  })
   await expect(engine.close()).rejects.toThrow('the disk has gone')
   expect(released).toBe(true)
 })

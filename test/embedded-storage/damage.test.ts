@@ -31,13 +31,20 @@ async function makeDirectory(directory: string, seed: number, into: Model): Prom
   }
   // Enough for an index of several levels, with values that have pages of their own.
   for (let part = 0; part < 6; part++) {
-    const many = Array.from({ length: 120 }, (_, index) => [`r/${part}-${index}`, Buffer.alloc(index % 30 === 0 ? 6000 : 40, index)] as const)
+    const many = Array.from(
+      { length: 120 },
+      (_, index) => [`r/${part}-${index}`, Buffer.alloc(index % 30 === 0 ? 6000 : 40, index)] as const,
+    )
     const frame = { blocks: [], records: many, trims: [] }
     await committed(first, frame)
     into.apply(frame)
   }
   await first.close()
-  const second = await DiskStore.open(`${directory}-live`, revive, { ...SMALL, applyIntervalMs: 3_600_000, applyBytes: 1e9 })
+  const second = await DiskStore.open(`${directory}-live`, revive, {
+    ...SMALL,
+    applyIntervalMs: 3_600_000,
+    applyBytes: 1e9,
+  })
   let before = into
   for (let turn = 0; turn < 18; turn++) {
     const frame = randomFrame(random, into, false)
@@ -58,7 +65,10 @@ beforeAll(async () => {
 let made = 0
 
 /** What becomes of a copy of the directory that was damaged: how it was refused, or what could not be read; null where all is there. */
-async function openDamaged(damage: (directory: string) => void, acceptable: readonly Model[]): Promise<MillraceError | null> {
+async function openDamaged(
+  damage: (directory: string) => void,
+  acceptable: readonly Model[],
+): Promise<MillraceError | null> {
   const directory = join(root, `d${made++}`)
   cpSync(intact, directory, { recursive: true })
   damage(directory)
@@ -113,8 +123,12 @@ async function readAll(store: DiskStore, acceptable: readonly Model[]): Promise<
   const matching = acceptable.filter((candidate) => {
     const wanted = candidate.content()
     const right = Object.entries(found.events).every(([place, event]) => wanted.events[place] === event)
-    const all = Object.keys(wanted.events).every((place) => unread.has(Number(place.split('/')[0])) || found.events[place] !== undefined)
-    return right && all && (!recordsRead || JSON.stringify(sorted(found.records)) === JSON.stringify(sorted(wanted.records)))
+    const all = Object.keys(wanted.events).every(
+      (place) => unread.has(Number(place.split('/')[0])) || found.events[place] !== undefined,
+    )
+    return (
+      right && all && (!recordsRead || JSON.stringify(sorted(found.records)) === JSON.stringify(sorted(wanted.records)))
+    )
   })
   if (matching.length === 0) throw new Error(`missing in silence: ${acceptable[0]?.differenceTo(found)}`)
   return failed
@@ -132,7 +146,24 @@ function files(kind: RegExp): string[] {
 function places(size: number, count: number): number[] {
   const random = randomFrom(size + count)
   return [
-    ...new Set([0, 1, 4, 8, 12, 16, 24, 26, 36, 40, 44, 48, 60, 64, size - 1, ...Array.from({ length: count }, () => Math.floor(random() * size))]),
+    ...new Set([
+      0,
+      1,
+      4,
+      8,
+      12,
+      16,
+      24,
+      26,
+      36,
+      40,
+      44,
+      48,
+      60,
+      64,
+      size - 1,
+      ...Array.from({ length: count }, () => Math.floor(random() * size)),
+    ]),
   ].filter((at) => at < size)
 }
 
@@ -190,7 +221,8 @@ describe.each(KINDS)('$kind', ({ kind, pattern, flips }) => {
         )
         // What is behind the last that is used in a segment, and pages that are free at the end of an index, may be missing.
         if (error !== null) names(error, name)
-        else if (kind === 'journal' || (kind === 'marker' && at < size - 1)) expect([name, at, 'opened']).toEqual([name, at, 'refused'])
+        else if (kind === 'journal' || (kind === 'marker' && at < size - 1))
+          expect([name, at, 'opened']).toEqual([name, at, 'refused'])
       }
     }
   })
@@ -265,7 +297,9 @@ test('as it was, it opens', async () => {
 
 test("the lock of the index and the owner's socket are nothing that anything depends on", async () => {
   for (const bytes of [Buffer.alloc(0), Buffer.alloc(8192), Buffer.from('x'.repeat(8192))]) {
-    expect(await openDamaged((directory) => writeFileSync(join(directory, 'index.mdb-lock'), bytes), [model])).toBeNull()
+    expect(
+      await openDamaged((directory) => writeFileSync(join(directory, 'index.mdb-lock'), bytes), [model]),
+    ).toBeNull()
     expect(await openDamaged((directory) => writeFileSync(join(directory, 'owner.7.sock'), bytes), [model])).toBeNull()
   }
 })

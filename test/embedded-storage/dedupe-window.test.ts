@@ -8,7 +8,8 @@ const ORDERS: Record<string, (at: number, random: () => number) => string> = {
   'growing ids': () => newId(),
   'random ids': (_, random) => random().toString(36).slice(2),
   'falling ids': (at) => String(1_000_000 - at),
-  'growing ids with great ones among them': (at, random) => (random() < 0.05 ? `z${Math.floor(random() * 1000)}-${at}` : newId()),
+  'growing ids with great ones among them': (at, random) =>
+    random() < 0.05 ? `z${Math.floor(random() * 1000)}-${at}` : newId(),
 }
 
 describe.each(Object.entries(ORDERS))('%s', (_, idOf) => {
@@ -26,7 +27,8 @@ describe.each(Object.entries(ORDERS))('%s', (_, idOf) => {
       there.push({ id, timeMs })
       for (let back = 1; back <= count && back <= there.length; back += 1 + Math.floor(random() * 5)) {
         const one = there[at + 1 - back]
-        if (one !== undefined && timeMs - one.timeMs <= 1000) expect(window.find(one.id), `${back} events back`).toBe(at + 1 - back)
+        if (one !== undefined && timeMs - one.timeMs <= 1000)
+          expect(window.find(one.id), `${back} events back`).toBe(at + 1 - back)
       }
     }
   })

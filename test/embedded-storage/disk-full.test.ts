@@ -83,7 +83,14 @@ async function open(
   const disk = new FailingFileSystem()
   const alarms: string[] = []
   const { fileSystem, failpoint } = disk
-  const storage = { fileSystem, failpoint, journalFileBytes: 64 * 1024, journalFiles: 2, applyIntervalMs: 5, segmentFileBytes: 256 * 1024 }
+  const storage = {
+    fileSystem,
+    failpoint,
+    journalFileBytes: 64 * 1024,
+    journalFiles: 2,
+    applyIntervalMs: 5,
+    segmentFileBytes: 256 * 1024,
+  }
   const engine = await openFileEngine(`file:${directory}`, { onAlarm: (alarm) => alarms.push(alarm.code) }, storage)
   return { directory, disk, broker: new ConnectedBroker(engine, { source: '/test', random: Math.random }), alarms }
 }
@@ -101,14 +108,20 @@ const noDescriptor = { errno: 'EMFILE', refusal: 'TOO_MANY_FILES' }
 
 describe.each([
   ['no room for the journal', full, (what: string, path: string) => what === 'write' && path.includes('journal')],
-  ['no room for the segments', full, (what: string, path: string) => (what === 'write' || what === 'create') && path.includes('segment')],
+  [
+    'no room for the segments',
+    full,
+    (what: string, path: string) => (what === 'write' || what === 'create') && path.includes('segment'),
+  ],
   ['no room for new files', full, (what: string) => what === 'create'],
   ['no room for the index', full, (what: string) => what === 'index'],
   ['no room for everything', full, (what: string) => what !== 'sync' && what !== 'open'],
   ['no descriptor for new files', noDescriptor, (what: string) => what === 'create'],
   ['no descriptor for anything', noDescriptor, (what: string) => what === 'create' || what === 'open'],
 ] as const)('%s', (_, { errno, refusal }, where) => {
-  test('publishes are refused or stored, consumers go on, nothing is lost, and it goes on by itself', { timeout: 30_000 }, async () => {
+  test('publishes are refused or stored, consumers go on, nothing is lost, and it goes on by itself', {
+    timeout: 30_000,
+  }, async () => {
     const { directory, disk, broker, alarms } = await open()
     const seen: number[] = []
     let go: () => void = () => undefined
@@ -180,15 +193,21 @@ describe.each([
       )
       .toBe(1)
     // The disk is well again: nothing is taken all the same.
-    for (let n = 100; n < 103; n++) await broker.publish(notes, Noted({ n })).catch((error: unknown) => errors.push(error))
+    for (let n = 100; n < 103; n++)
+      await broker.publish(notes, Noted({ n })).catch((error: unknown) => errors.push(error))
     expect(errors.map((error) => (error as { readonly code: string }).code)).toEqual(Array(4).fill('STORE_FAILED'))
     expect(new Set(errors.map((error) => (error as Error).cause)).size).toBe(1)
-    expect(errors[0]).toMatchObject({ cause: { code: 'EIO' }, message: expect.stringContaining('open the directory again') as string })
+    expect(errors[0]).toMatchObject({
+      cause: { code: 'EIO' },
+      message: expect.stringContaining('open the directory again') as string,
+    })
     expect(alarms).toContain('STORE_FAILED')
     await broker.close().catch(() => undefined)
     const found = await stored(directory)
     // Of the publish whose commit failed it is not known; those after it are not there.
-    expect([Array.from({ length: last }, (_, n) => n), Array.from({ length: last + 1 }, (_, n) => n)]).toContainEqual(found)
+    expect([Array.from({ length: last }, (_, n) => n), Array.from({ length: last + 1 }, (_, n) => n)]).toContainEqual(
+      found,
+    )
   })
 })
 
@@ -227,7 +246,9 @@ test('a real disk that is full', { timeout: 30_000 }, async (context) => {
   writeFileSync(ballast, Buffer.alloc(10 * 1024 * 1024))
   await expect.poll(publish, { timeout: 15_000, interval: 1 }).toBe('DISK_FULL')
   const seen: unknown[] = []
-  const running = await broker.start(consumer('late', notes).on(Noted, ({ data }) => void seen.push((data as { readonly n: number }).n)))
+  const running = await broker.start(
+    consumer('late', notes).on(Noted, ({ data }) => void seen.push((data as { readonly n: number }).n)),
+  )
   await expect.poll(() => seen.length).toBe(acked.length)
   rmSync(ballast)
   await expect.poll(publish, { timeout: 10_000 }).toBe('ok')
@@ -236,7 +257,9 @@ test('a real disk that is full', { timeout: 30_000 }, async (context) => {
   expect(await stored(directory)).toEqual(acked)
 })
 
-test('a real disk that fills up to the last byte: no rejection is unhandled, the index goes on too, and closing ends', { timeout: 60_000 }, async (context) => {
+test('a real disk that fills up to the last byte: no rejection is unhandled, the index goes on too, and closing ends', {
+  timeout: 60_000,
+}, async (context) => {
   const folder = mountTmpfs('24m')
   if (folder === null) context.skip('mounting a tmpfs takes root on Linux')
   const { broker, directory } = await open(join(folder as string, 'data'))
@@ -255,7 +278,8 @@ test('a real disk that fills up to the last byte: no rejection is unhandled, the
       (error: unknown) => (error as { readonly code: string }).code,
     )
   }
-  for (let count = 0; count < 20; count++) await broker.publish(echoes, Noted({ n: count }), { delay: 200 + count * 20 })
+  for (let count = 0; count < 20; count++)
+    await broker.publish(echoes, Noted({ n: count }), { delay: 200 + count * 20 })
   for (let round = 0; round < 3; round++) {
     const ballast: string[] = []
     for (let bytes = 1024 * 1024; bytes >= 4096; bytes /= 4) {
@@ -270,7 +294,9 @@ test('a real disk that fills up to the last byte: no rejection is unhandled, the
       }
     }
     const codes = new Set<string>()
-    await expect.poll(async () => codes.add(await publish()).has('DISK_FULL'), { timeout: 15_000, interval: 1 }).toBe(true)
+    await expect
+      .poll(async () => codes.add(await publish()).has('DISK_FULL'), { timeout: 15_000, interval: 1 })
+      .toBe(true)
     for (let count = 0; count < 5; count++) codes.add(await publish())
     expect([...codes].filter((code) => code !== 'ok')).toEqual(['DISK_FULL'])
     for (const path of ballast) rmSync(path)
@@ -285,7 +311,9 @@ test('a real disk that fills up to the last byte: no rejection is unhandled, the
     })
     .toBe(20)
   // It is filled once more, and stays so.
-  const running = await broker.start(consumer('late', notes, { drain: '100ms' }).on(Noted, () => new Promise((resolve) => setTimeout(resolve, 5))))
+  const running = await broker.start(
+    consumer('late', notes, { drain: '100ms' }).on(Noted, () => new Promise((resolve) => setTimeout(resolve, 5))),
+  )
   writeFileSync(join(folder as string, 'last'), '')
   try {
     for (let at = 0; ; at++) writeFileSync(join(folder as string, `last${at}`), Buffer.alloc(4096 * 64))
@@ -300,6 +328,7 @@ test('a real disk that fills up to the last byte: no rejection is unhandled, the
   await running.done
   expect(unhandled).toEqual([])
   process.off('unhandledRejection', note)
-  for (const name of readdirSync(folder as string).filter((each) => each.startsWith('last'))) rmSync(join(folder as string, name))
+  for (const name of readdirSync(folder as string).filter((each) => each.startsWith('last')))
+    rmSync(join(folder as string, name))
   expect(await stored(directory)).toEqual(acked)
 })

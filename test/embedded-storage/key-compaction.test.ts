@@ -39,7 +39,11 @@ function entries(blocks: readonly Block[]): Entry[] {
     const block = decodeBlock(1, each.bytes)
     expect(block.firstOffset).toBe(next)
     next += block.count
-    for (let index = block.holes(0); index < block.count; index += 1 + (index + 1 < block.count ? block.holes(index + 1) : 0)) {
+    for (
+      let index = block.holes(0);
+      index < block.count;
+      index += 1 + (index + 1 < block.count ? block.holes(index + 1) : 0)
+    ) {
       const { key, text } = block.at(index)
       found.push({ offset: block.firstOffset + index, key, text })
     }
@@ -47,9 +51,15 @@ function entries(blocks: readonly Block[]): Entry[] {
   return found
 }
 
-const anEvent = fc.record({ key: fc.option(fc.constantFrom('a', 'b', 'c', 'é')), size: fc.integer({ min: 1, max: 60 }) })
+const anEvent = fc.record({
+  key: fc.option(fc.constantFrom('a', 'b', 'c', 'é')),
+  size: fc.integer({ min: 1, max: 60 }),
+})
 const someBlocks = fc.array(
-  fc.oneof({ weight: 5, arbitrary: fc.array(anEvent, { minLength: 1, maxLength: 30 }) }, { weight: 1, arbitrary: fc.integer({ min: 1, max: 40 }) }),
+  fc.oneof(
+    { weight: 5, arbitrary: fc.array(anEvent, { minLength: 1, maxLength: 30 }) },
+    { weight: 1, arbitrary: fc.integer({ min: 1, max: 40 }) },
+  ),
   {
     minLength: 1,
     maxLength: 8,
@@ -66,7 +76,12 @@ function blocksOf(shapes: readonly (readonly { key: string | null; size: number 
       1,
       first,
       1000 + at,
-      shape.map(({ key, size }, index) => ({ id: `e${first + index}`, type: 'a.b', key, text: JSON.stringify({ é: 'x'.repeat(size) }) })),
+      shape.map(({ key, size }, index) => ({
+        id: `e${first + index}`,
+        type: 'a.b',
+        key,
+        text: JSON.stringify({ é: 'x'.repeat(size) }),
+      })),
     )
   })
 }
@@ -109,11 +124,22 @@ describe('blocks without what is superseded', () => {
 
 describe.each([
   ['memory', async (): Promise<Store<Block>> => new MemoryStore<Block>()],
-  ['disk', (): Promise<Store<Block>> => DiskStore.open(directory(), ({ bytes }) => decodeBlock(1, bytes), { applyIntervalMs: 1, segmentFileBytes: 40_000 })],
+  [
+    'disk',
+    (): Promise<Store<Block>> =>
+      DiskStore.open(directory(), ({ bytes }) => decodeBlock(1, bytes), {
+        applyIntervalMs: 1,
+        segmentFileBytes: 40_000,
+      }),
+  ],
 ] as const)('a store in/on %s', (_, open) => {
   test('lets blocks take the place of others, whatever was there', async () => {
     const store = await open()
-    const all = blocksOf(Array.from({ length: 60 }, (_each, at) => Array.from({ length: 10 }, (_none, index) => ({ key: `k${(at + index) % 7}`, size: 200 }))))
+    const all = blocksOf(
+      Array.from({ length: 60 }, (_each, at) =>
+        Array.from({ length: 10 }, (_none, index) => ({ key: `k${(at + index) % 7}`, size: 200 })),
+      ),
+    )
     for (const block of all) await committed(store, { blocks: [block], records: [], trims: [] })
     while (store.stats().unappliedBytes > 0) await new Promise((resolve) => setTimeout(resolve, 2))
     const superseded = latestOf(entries(all))
@@ -132,7 +158,11 @@ describe.each([
     expect(await contents(store)).toEqual(entries(all).filter(({ key, offset }) => !superseded(key, offset)))
     expect(store.size(1)).toBeLessThan(before / 10)
     expect([...store.sizes(1, 0)].reduce((sum, { bytes }) => sum + bytes, 0)).toBe(store.size(1))
-    await committed(store, { blocks: [encodeBlock(1, 600, 5000, [{ id: 'last', type: 'a.b', key: 'k1', text: '{}' }])], records: [], trims: [] })
+    await committed(store, {
+      blocks: [encodeBlock(1, 600, 5000, [{ id: 'last', type: 'a.b', key: 'k1', text: '{}' }])],
+      records: [],
+      trims: [],
+    })
     expect((await contents(store)).at(-1)).toMatchObject({ offset: 600 })
     await store.close()
   })
@@ -143,7 +173,8 @@ async function contents(store: Store<Block>): Promise<Entry[]> {
   for (let offset = 0; ; offset = (blocks.at(-1)?.firstOffset ?? 0) + (blocks.at(-1)?.count ?? 0)) {
     const read = await store.read(1, offset, 30_000)
     blocks.push(...read.map(({ bytes }) => decodeBlock(1, bytes)).filter(({ firstOffset }) => firstOffset >= offset))
-    if (read.length === 0 || offset === (blocks.at(-1)?.firstOffset ?? 0) + (blocks.at(-1)?.count ?? 0)) return entries(blocks)
+    if (read.length === 0 || offset === (blocks.at(-1)?.firstOffset ?? 0) + (blocks.at(-1)?.count ?? 0))
+      return entries(blocks)
   }
 }
 
@@ -151,7 +182,10 @@ test('where the latest of a key is becomes true with the event itself', async ()
   const frames: { blocks: number; latest: string[] }[] = []
   class Watched extends MemoryStore<Block> {
     override commit(...[frame, done]: Parameters<MemoryStore<Block>['commit']>): void {
-      frames.push({ blocks: frame.blocks.length, latest: frame.records.map(([key]) => key).filter((key) => key.startsWith('y/')) })
+      frames.push({
+        blocks: frame.blocks.length,
+        latest: frame.records.map(([key]) => key).filter((key) => key.startsWith('y/')),
+      })
       super.commit(frame, done)
     }
   }
@@ -159,7 +193,12 @@ test('where the latest of a key is becomes true with the event itself', async ()
   const { memoryCapabilities } = await import('../../src/engines/embedded/capabilities.ts')
   const { systemClock } = await import('../../src/base/clock.ts')
   const { ConnectedBroker } = await import('../../src/broker/connected-broker.ts')
-  const engine = new EmbeddedEngine({ name: 'memory', capabilities: memoryCapabilities, store: new Watched(), clock: systemClock })
+  const engine = new EmbeddedEngine({
+    name: 'memory',
+    capabilities: memoryCapabilities,
+    store: new Watched(),
+    clock: systemClock,
+  })
   const broker = new ConnectedBroker(engine, { source: '/test', random: Math.random })
   const prices = stream('prices', { retain: { latestByKey: true }, key: (each) => (each.data as { sku: string }).sku })
   await broker.publish(prices, { type: 'price', data: { sku: 'tea' } })
@@ -168,7 +207,12 @@ test('where the latest of a key is becomes true with the event itself', async ()
 })
 
 const Price = event('price', z.object({ sku: z.string(), cents: z.int(), note: z.string() }))
-const prices = stream('prices', { events: [Price], key: (each) => each.data.sku, retain: { latestByKey: true }, dedupe: false })
+const prices = stream('prices', {
+  events: [Price],
+  key: (each) => each.data.sku,
+  retain: { latestByKey: true },
+  dedupe: false,
+})
 
 async function publishMany(broker: Broker, from: number, count: number): Promise<void> {
   for (let at = from; at < from + count; at += 500) {
@@ -196,36 +240,51 @@ function segmentBytes(at: string): number {
     .reduce((sum, name) => sum + statSync(join(at, name)).size, 0)
 }
 
-test('file: room comes back behind a key that never changes, readers and consumers see the latest, after a crash too', { timeout: 60_000 }, async () => {
+test('file: room comes back behind a key that never changes, readers and consumers see the latest, after a crash too', {
+  timeout: 60_000,
+}, async () => {
   const data = join(directory(), 'data')
   let broker = await connect(`file:${data}`)
   await broker.declare(prices)
   await broker.publish(prices, Price({ sku: 'never-changes', cents: -1, note: '' }))
   const count = 24_000
   await publishMany(broker, 0, count)
-  const stored = async (): Promise<number> => (await broker.describe()).channels.find(({ name }) => name === 'prices')?.bytes ?? 0
+  const stored = async (): Promise<number> =>
+    (await broker.describe()).channels.find(({ name }) => name === 'prices')?.bytes ?? 0
   await expect.poll(stored, { timeout: 30_000, interval: 100 }).toBeLessThan(8 * 1024 * 1024)
-  const expected = new Map([['never-changes', -1], ...Array.from({ length: 20 }, (_, sku) => [`sku-${sku}`, count - 20 + sku] as const)])
+  const expected = new Map([
+    ['never-changes', -1],
+    ...Array.from({ length: 20 }, (_, sku) => [`sku-${sku}`, count - 20 + sku] as const),
+  ])
   expect(await latest(broker)).toEqual(expected)
   const handled: number[] = []
-  const running = await broker.start(consumer('till', prices, { from: 'beginning' }).on(Price, ({ data: { cents } }) => void handled.push(cents)))
+  const running = await broker.start(
+    consumer('till', prices, { from: 'beginning' }).on(Price, ({ data: { cents } }) => void handled.push(cents)),
+  )
   await expect.poll(() => handled.length, { timeout: 20_000 }).toBe(21)
   await running.stop()
   // A crash at this moment: a copy, taken while it runs.
   await publishMany(broker, count, 10_000)
   const copy = join(directory(), 'copy')
-  for (const name of readdirSync(data).sort((a, b) => Number(a.startsWith('journal')) - Number(b.startsWith('journal')))) {
+  for (const name of readdirSync(data).sort(
+    (a, b) => Number(a.startsWith('journal')) - Number(b.startsWith('journal')),
+  )) {
     if (!name.endsWith('.sock')) cpSync(join(data, name), join(copy, name))
   }
   await broker.close()
   broker = await connect(`file:${copy}`)
-  const after = new Map([['never-changes', -1], ...Array.from({ length: 20 }, (_, sku) => [`sku-${sku}`, count + 10_000 - 20 + sku] as const)])
+  const after = new Map([
+    ['never-changes', -1],
+    ...Array.from({ length: 20 }, (_, sku) => [`sku-${sku}`, count + 10_000 - 20 + sku] as const),
+  ])
   expect(await latest(broker)).toEqual(after)
   await broker.close()
   expect(segmentBytes(data)).toBeGreaterThan(0)
 })
 
-test('an event whose place a later one took while it waited for its next attempt is done', { timeout: 30_000 }, async () => {
+test('an event whose place a later one took while it waited for its next attempt is done', {
+  timeout: 30_000,
+}, async () => {
   const broker = await connect('memory:')
   const seen: number[] = []
   const worker = consumer('worker', prices, { retry: { attempts: 50, backoff: () => 300 } }).onAny((each) => {
@@ -245,7 +304,9 @@ test('an event whose place a later one took while it waited for its next attempt
   await broker.close()
 })
 
-test('commits that fill the journal go on while extents are rewritten without a pause', { timeout: 60_000 }, async () => {
+test('commits that fill the journal go on while extents are rewritten without a pause', {
+  timeout: 60_000,
+}, async () => {
   const store = await DiskStore.open(directory(), (block) => decodeBlock(block.channelId, block.bytes), {
     journalFiles: 2,
     journalFileBytes: 32_768,

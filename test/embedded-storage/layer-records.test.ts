@@ -10,24 +10,34 @@ import { MemoryStore } from '../../src/engines/embedded/storage/memory-store.ts'
 import { committed, Model, randomFrame, randomFrom } from './world.ts'
 
 test('a range is what a scan of all records finds', () => {
-  const key = fc.tuple(fc.constantFrom('b', 'g', 'k'), fc.nat(60)).map(([table, n]) => `${table}/c/${String(n).padStart(3, '0')}`)
+  const key = fc
+    .tuple(fc.constantFrom('b', 'g', 'k'), fc.nat(60))
+    .map(([table, n]) => `${table}/c/${String(n).padStart(3, '0')}`)
   const change = fc.record({ kind: fc.constant('set' as const), key, value: fc.option(fc.nat(255)) })
   const range = fc.record({ kind: fc.constant('range' as const), from: key, to: key })
   fc.assert(
-    fc.property(fc.array(fc.oneof({ weight: 8, arbitrary: change }, { weight: 1, arbitrary: range }), { maxLength: 600, size: 'max' }), (steps) => {
-      const [records, all] = [new LayerRecords(), new Map<string, Uint8Array | null>()]
-      for (const step of steps) {
-        if (step.kind === 'set') {
-          const value = step.value === null ? null : Uint8Array.of(step.value)
-          records.set(step.key, value)
-          all.set(step.key, value)
-        } else {
-          const wanted = [...all].filter(([each]) => each >= step.from && each < step.to).sort(([a], [b]) => (a < b ? -1 : 1))
-          expect([...records.range(step.from, step.to)].sort(([a], [b]) => (a < b ? -1 : 1))).toEqual(wanted)
+    fc.property(
+      fc.array(fc.oneof({ weight: 8, arbitrary: change }, { weight: 1, arbitrary: range }), {
+        maxLength: 600,
+        size: 'max',
+      }),
+      (steps) => {
+        const [records, all] = [new LayerRecords(), new Map<string, Uint8Array | null>()]
+        for (const step of steps) {
+          if (step.kind === 'set') {
+            const value = step.value === null ? null : Uint8Array.of(step.value)
+            records.set(step.key, value)
+            all.set(step.key, value)
+          } else {
+            const wanted = [...all]
+              .filter(([each]) => each >= step.from && each < step.to)
+              .sort(([a], [b]) => (a < b ? -1 : 1))
+            expect([...records.range(step.from, step.to)].sort(([a], [b]) => (a < b ? -1 : 1))).toEqual(wanted)
+          }
         }
-      }
-      expect([...records]).toEqual([...all])
-    }),
+        expect([...records]).toEqual([...all])
+      },
+    ),
     { numRuns: 60 },
   )
 })

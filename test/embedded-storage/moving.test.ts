@@ -39,22 +39,33 @@ test('an extent that compaction moves between two reads of one answer is found w
       nodeFileSystem.remove(path)
     },
   }
-  const store = await DiskStore.open(directory, (block) => block, { fileSystem: watched, applyIntervalMs: 1, segmentFileBytes: 1_500_000 })
+  const store = await DiskStore.open(directory, (block) => block, {
+    fileSystem: watched,
+    applyIntervalMs: 1,
+    segmentFileBytes: 1_500_000,
+  })
   const applied = async (): Promise<void> => {
     while (store.stats().unappliedBytes > 0) await new Promise((resolve) => setTimeout(resolve, 2))
   }
   // Segment 1: two extents of channel 1 that stay, and much of channel 2 that goes.
-  for (const offset of [0, 1]) await committed(store, { blocks: [blockOf(1, offset, 200_000)], records: [], trims: [] }).then(applied)
-  for (let offset = 0; offset < 4; offset++) await committed(store, { blocks: [blockOf(2, offset, 250_000)], records: [], trims: [] }).then(applied)
+  for (const offset of [0, 1])
+    await committed(store, { blocks: [blockOf(1, offset, 200_000)], records: [], trims: [] }).then(applied)
+  for (let offset = 0; offset < 4; offset++)
+    await committed(store, { blocks: [blockOf(2, offset, 250_000)], records: [], trims: [] }).then(applied)
   // Segment 2 has begun, and segment 1 is mostly dead.
-  await committed(store, { blocks: [blockOf(3, 0, 300_000)], records: [], trims: [{ channelId: 2, beforeOffset: 4 }] }).then(applied)
+  await committed(store, {
+    blocks: [blockOf(3, 0, 300_000)],
+    records: [],
+    trims: [{ channelId: 2, beforeOffset: 4 }],
+  }).then(applied)
   removed.length = 0
   meanwhile = async () => {
     await committed(store, { blocks: [blockOf(3, 1, 1000)], records: [], trims: [] }).then(applied)
     expect(removed.filter((path) => path.endsWith('segment-00000001'))).toHaveLength(1)
   }
   const offsets: number[] = []
-  while (offsets.length < 2) offsets.push(...(await store.read(1, offsets.length, 1_000_000)).map((block) => block.firstOffset))
+  while (offsets.length < 2)
+    offsets.push(...(await store.read(1, offsets.length, 1_000_000)).map((block) => block.firstOffset))
   expect(meanwhile).toBeNull()
   expect(offsets).toEqual([0, 1])
   await store.close()

@@ -41,13 +41,17 @@ describe('kills, power cuts, full disks, failed syncs', () => {
     for (const seed of [1, 2, 3, 4, 5]) expect(await run(seed)).toBe(await run(seed))
   })
 
-  test.each(['sync', 'directory'] as const)('a disk that lies of its %s is found out', { timeout: 60_000 }, async (lies) => {
-    let found = 0
-    for (let seed = 0; seed < 100 && found === 0; seed++) {
-      await run(seed, { lies }).catch(() => {
-        found++
-      })
-    }
-    expect(found).toBeGreaterThan(0)
-  })
+  test.each(['sync', 'directory'] as const)(
+    'a disk that lies of its %s is found out',
+    { timeout: 60_000 },
+    async (lies) => {
+      let found = 0
+      for (let seed = 0; seed < 100 && found === 0; seed++) {
+        await run(seed, { lies }).catch(() => {
+          found++
+        })
+      }
+      expect(found).toBeGreaterThan(0)
+    },
+  )
 })

@@ -34,7 +34,10 @@ const files = combinations<FileFacts>({
   size: ['short', 'enough'],
   firstFrame: ['whole', 'not'],
 })
-const commits = combinations<CommitFacts>({ found: ['nothing', 'head', 'whole', 'unlinked', 'two'], proven: ['yes', 'no'] })
+const commits = combinations<CommitFacts>({
+  found: ['nothing', 'head', 'whole', 'unlinked', 'two'],
+  proven: ['yes', 'no'],
+})
 
 describe('the tables', () => {
   test.each([
@@ -56,10 +59,14 @@ describe('the tables', () => {
   test('a directory is taken for new only where nothing of Millrace is, or where nothing was ever committed', () => {
     for (const facts of directories) {
       const decision = decide(DIRECTORY_TABLE, facts)
-      const empty = facts.marker === 'none' && facts.data === 'none' && facts.strange === 'none' && facts.index === 'none'
+      const empty =
+        facts.marker === 'none' && facts.data === 'none' && facts.strange === 'none' && facts.index === 'none'
       expect([facts, decision === 'create']).toEqual([facts, empty])
       expect([facts, decision === 'new-index']).toEqual([facts, facts.marker === 'whole' && facts.data === 'none'])
-      expect([facts, decision === 'open']).toEqual([facts, facts.marker === 'whole' && facts.data === 'some' && facts.index === 'whole'])
+      expect([facts, decision === 'open']).toEqual([
+        facts,
+        facts.marker === 'whole' && facts.data === 'some' && facts.index === 'whole',
+      ])
     }
   })
 
@@ -67,16 +74,26 @@ describe('the tables', () => {
     for (const facts of files) {
       const decision = decide(FILE_TABLE, facts)
       const used = facts.listed === 'yes' || facts.firstFrame === 'whole'
-      const known = (used && facts.head === 'whole' && facts.size === 'enough') || (facts.head === 'damaged' && facts.firstFrame === 'whole')
+      const known =
+        (used && facts.head === 'whole' && facts.size === 'enough') ||
+        (facts.head === 'damaged' && facts.firstFrame === 'whole')
       expect([facts, decision.startsWith('use')]).toEqual([facts, known])
-      if (decision === 'ignore') expect([facts, facts.listed, facts.head === 'missing' || facts.firstFrame === 'not']).toEqual([facts, 'no', true])
+      if (decision === 'ignore')
+        expect([facts, facts.listed, facts.head === 'missing' || facts.firstFrame === 'not']).toEqual([
+          facts,
+          'no',
+          true,
+        ])
     }
   })
 
   test('the journal ends only where nothing says that it went on', () => {
     for (const facts of commits) {
       const decision = decide(COMMIT_TABLE, facts)
-      expect([facts, decision === 'end']).toEqual([facts, facts.proven === 'no' && (facts.found === 'nothing' || facts.found === 'head')])
+      expect([facts, decision === 'end']).toEqual([
+        facts,
+        facts.proven === 'no' && (facts.found === 'nothing' || facts.found === 'head'),
+      ])
       expect([facts, decision === 'take']).toEqual([facts, facts.found === 'whole'])
     }
   })
@@ -92,7 +109,14 @@ describe('the chain of commits', () => {
   function placesOf(states: readonly (typeof STATES)[number][]): FramePlace[] {
     return states.flatMap((state, index) => {
       const sequence = FIRST + index
-      const whole: FramePlace = { sequence, link: check(sequence - 1), check: check(sequence), at: 0, end: 1, state: 'whole' }
+      const whole: FramePlace = {
+        sequence,
+        link: check(sequence - 1),
+        check: check(sequence),
+        at: 0,
+        end: 1,
+        state: 'whole',
+      }
       switch (state) {
         case 'nothing':
           return []
@@ -130,7 +154,10 @@ describe('the chain of commits', () => {
       while (whole(last + 1)) last++
       const strange = last < LAST && ['unlinked', 'two'].includes(states[last + 1 - FIRST] as string)
       const chain = chainOf({ sequence: FIRST - 1, check: check(FIRST - 1) }, placesOf(states))
-      expect([states, chain.taken.map((place) => place.sequence)]).toEqual([states, Array.from({ length: last - FIRST + 1 }, (_, index) => FIRST + index)])
+      expect([states, chain.taken.map((place) => place.sequence)]).toEqual([
+        states,
+        Array.from({ length: last - FIRST + 1 }, (_, index) => FIRST + index),
+      ])
       expect([states, chain.ended === 'end']).toEqual([states, !strange && last >= acknowledged])
     }
   })

@@ -44,13 +44,19 @@ const older = join(root, 'older')
 
 async function open(directory: string, applyIntervalMs: number): Promise<Broker> {
   const storage = { applyIntervalMs, journalFileBytes: 64 * 1024, journalFiles: 3, segmentFileBytes: 32 * 1024 }
-  return new ConnectedBroker(await openFileEngine(`file:${directory}`, {}, storage), { source: '/test', random: Math.random })
+  return new ConnectedBroker(await openFileEngine(`file:${directory}`, {}, storage), {
+    source: '/test',
+    random: Math.random,
+  })
 }
 
 let made = 0
 async function publish(broker: Broker, channel: keyof typeof channels): Promise<void> {
   const n = made++
-  const { offset, id } = await broker.publish(channels[channel], Placed({ n, k: `k${n % 7}`, pad: 'x'.repeat(n % 300) }))
+  const { offset, id } = await broker.publish(
+    channels[channel],
+    Placed({ n, k: `k${n % 7}`, pad: 'x'.repeat(n % 300) }),
+  )
   const its = ledger.events.get(channel) ?? new Map<number, string>()
   its.set(offset as number, id)
   ledger.events.set(channel, its)
@@ -71,7 +77,11 @@ async function life(broker: Broker, orderCount: number): Promise<void> {
     const { id } = await broker.publish(late, Placed({ n, k: 'late' }), { delay: '1h' })
     ledger.delayed.add(id)
   }
-  await vi.waitFor(async () => expect((await broker.describe()).consumers.find(({ name }) => name === CONSUMER)?.channels[0]?.lag).toBe(0), { timeout: 10_000 })
+  await vi.waitFor(
+    async () =>
+      expect((await broker.describe()).consumers.find(({ name }) => name === CONSUMER)?.channels[0]?.lag).toBe(0),
+    { timeout: 10_000 },
+  )
   ledger.letters = (await broker.deadLetters(CONSUMER).list({ limit: 10_000 })).length
   await running.stop()
   await working.stop()
@@ -98,13 +108,24 @@ beforeAll(async () => {
  * so it comes alone.
  */
 function damage(directory: string, random: () => number, alone: boolean): string {
-  const files = readdirSync(directory).filter((name) => /^(?:index\.mdb|journal-\d+|segment-\d+|millrace\.json)$/.test(name))
+  const files = readdirSync(directory).filter((name) =>
+    /^(?:index\.mdb|journal-\d+|segment-\d+|millrace\.json)$/.test(name),
+  )
   // The index is what most depends on.
-  const file = random() < 0.4 && files.includes('index.mdb') ? 'index.mdb' : (files[Math.floor(random() * files.length)] as string)
+  const file =
+    random() < 0.4 && files.includes('index.mdb') ? 'index.mdb' : (files[Math.floor(random() * files.length)] as string)
   const path = join(directory, file)
   const bytes = readFileSync(path)
   const at = (): number => Math.floor(random() * bytes.length)
-  const kinds = ['flip', 'flips', 'zeros', 'page', 'cut', 'gone', ...(alone && !file.startsWith('journal') ? ['older'] : [])]
+  const kinds = [
+    'flip',
+    'flips',
+    'zeros',
+    'page',
+    'cut',
+    'gone',
+    ...(alone && !file.startsWith('journal') ? ['older'] : []),
+  ]
   const kind = kinds[Math.floor(random() * kinds.length)] as string
   if (kind === 'gone') rmSync(path)
   else if (kind === 'older') {
@@ -131,7 +152,8 @@ function tells(report: CheckReport, what: LostThing, lost: number): boolean {
   let certain = 0
   for (const loss of report.losses) {
     if (loss.what === 'commit' || (loss.what === what && !loss.certain)) return true
-    if (loss.what === what || (what === 'dead letter' && loss.what === 'event behind a dead letter')) certain += loss.count ?? 0
+    if (loss.what === what || (what === 'dead letter' && loss.what === 'event behind a dead letter'))
+      certain += loss.count ?? 0
   }
   return certain >= lost
 }
@@ -146,7 +168,9 @@ async function eventsMatch(broker: Broker, report: CheckReport, name: string): P
   const channel = report.channels.find((each) => each.name === name)
   const missing = [...its.keys()].filter((offset) => !found.has(offset))
   const told = (offset: number): boolean =>
-    channel === undefined || channel.lost.some(([from, to]) => offset >= from && offset < to) || offset >= channel.next - channel.skipped
+    channel === undefined ||
+    channel.lost.some(([from, to]) => offset >= from && offset < to) ||
+    offset >= channel.next - channel.skipped
   expect(
     missing.filter((offset) => !told(offset) && !tells(report, 'commit', 1)),
     'lost, and not told',
@@ -158,7 +182,10 @@ async function goesOn(broker: Broker, report: CheckReport): Promise<void> {
   for (const name of ['orders', 'prices']) if (there.has(name)) await eventsMatch(broker, report, name)
   const scheduled = (await broker.describe()).channels.reduce((sum, each) => sum + each.scheduled, 0)
   expect(scheduled).toBeLessThanOrEqual(ledger.delayed.size)
-  expect(tells(report, 'delayed event', ledger.delayed.size - scheduled), `${ledger.delayed.size - scheduled} delayed events are lost`).toBe(true)
+  expect(
+    tells(report, 'delayed event', ledger.delayed.size - scheduled),
+    `${ledger.delayed.size - scheduled} delayed events are lost`,
+  ).toBe(true)
   const letters = await broker
     .deadLetters(CONSUMER)
     .list({ limit: 10_000 })
@@ -166,7 +193,10 @@ async function goesOn(broker: Broker, report: CheckReport): Promise<void> {
       if (isMillraceError(error, 'UNKNOWN_CONSUMER')) return []
       throw error
     })
-  expect(tells(report, 'dead letter', ledger.letters - letters.length), `${ledger.letters - letters.length} dead letters are lost`).toBe(true)
+  expect(
+    tells(report, 'dead letter', ledger.letters - letters.length),
+    `${ledger.letters - letters.length} dead letters are lost`,
+  ).toBe(true)
   // Publish, consume, redrive.
   const [seen, again] = [new Set<string>(), new Set<number>()]
   const note = (each: { readonly id: string }, ctx: { readonly redriven: boolean; readonly offset: number }): void => {
@@ -192,11 +222,18 @@ async function goesOn(broker: Broker, report: CheckReport): Promise<void> {
     const last = Math.max(...(ledger.events.get(name) as Map<number, string>).keys())
     expect(receipts[0]?.offset, `offsets of ${name}`).toBeGreaterThan(last)
   }
-  await expect.poll(() => fresh.filter((id) => !seen.has(id)), { timeout: 5000, message: 'new events that reach no consumer' }).toEqual([])
+  await expect
+    .poll(() => fresh.filter((id) => !seen.has(id)), { timeout: 5000, message: 'new events that reach no consumer' })
+    .toEqual([])
   if (letters.length > 0) expect(await broker.deadLetters(CONSUMER).redrive()).toBe(letters.length)
   // Nobody takes those of a channel that lost its name.
   const own = letters.filter(({ channel }) => channel === 'orders')
-  await expect.poll(() => own.filter(({ offset }) => !again.has(offset)).length, { timeout: 5000, message: 'redriven, and not handled' }).toBe(0)
+  await expect
+    .poll(() => own.filter(({ offset }) => !again.has(offset)).length, {
+      timeout: 5000,
+      message: 'redriven, and not handled',
+    })
+    .toBe(0)
   for (const each of running) await each.stop()
 }
 
@@ -221,11 +258,16 @@ async function run(seed: number): Promise<void> {
   } catch (error) {
     throw new Error(`seed ${seed}, ${what}: ${(error as Error).message}`, { cause: error })
   } finally {
-    for (const name of readdirSync(root).filter((each) => each.startsWith(`d${seed}`))) rmSync(join(root, name), { recursive: true, force: true })
+    for (const name of readdirSync(root).filter((each) => each.startsWith(`d${seed}`)))
+      rmSync(join(root, name), { recursive: true, force: true })
   }
 }
 
 const seeds = Math.max(1, Math.ceil(SEEDS / 5))
-test.each(Array.from({ length: Math.ceil(seeds / TOGETHER) }, (_, group) => FIRST + group * TOGETHER))('seeds from %d', { timeout: 120_000 }, async (first) => {
-  for (let seed = first; seed < Math.min(first + TOGETHER, FIRST + seeds); seed++) await run(seed)
-})
+test.each(Array.from({ length: Math.ceil(seeds / TOGETHER) }, (_, group) => FIRST + group * TOGETHER))(
+  'seeds from %d',
+  { timeout: 120_000 },
+  async (first) => {
+    for (let seed = first; seed < Math.min(first + TOGETHER, FIRST + seeds); seed++) await run(seed)
+  },
+)

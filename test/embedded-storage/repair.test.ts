@@ -28,7 +28,9 @@ beforeAll(async () => {
     // Each becomes an extent of its own.
     await new Promise((resolve) => setTimeout(resolve, 150))
   }
-  await vi.waitFor(async () => expect((await broker.describe()).consumers[0]?.channels[0]?.lag).toBe(0), { timeout: 10_000 })
+  await vi.waitFor(async () => expect((await broker.describe()).consumers[0]?.channels[0]?.lag).toBe(0), {
+    timeout: 10_000,
+  })
   await running.stop()
   await broker.close()
   // What is not applied: a second life that is copied while it runs.
@@ -36,7 +38,12 @@ beforeAll(async () => {
   for (let n = 0; n < 3; n++)
     await again.publish(
       'others',
-      { id: `late-${n}`, type: 'noted', key: null, text: `{"specversion":"1.0","id":"late-${n}","source":"/t","type":"noted","data":{"n":${n}}}` },
+      {
+        id: `late-${n}`,
+        type: 'noted',
+        key: null,
+        text: `{"specversion":"1.0","id":"late-${n}","source":"/t","type":"noted","data":{"n":${n}}}`,
+      },
       null,
     )
   cpSync(`${intact}-live`, intact, { recursive: true, filter: (path) => !path.endsWith('.sock') })
@@ -95,7 +102,8 @@ function inJournal(directory: string, mark: string): { readonly file: string; re
 function damageExtentPages(directory: string): void {
   const path = join(directory, 'index.mdb')
   const bytes = readFileSync(path)
-  for (let at = 2 * 4096; at < bytes.length; at += 4096) if (bytes.subarray(at, at + 4096).includes('x00000001/')) bytes.fill(0xa5, at + 20, at + 80)
+  for (let at = 2 * 4096; at < bytes.length; at += 4096)
+    if (bytes.subarray(at, at + 4096).includes('x00000001/')) bytes.fill(0xa5, at + 20, at + 80)
   writeFileSync(path, bytes)
 }
 
@@ -128,7 +136,10 @@ describe('events that are damaged in a segment', () => {
   test('are an error for who reads them, and for nobody else; publishing goes on', async () => {
     const directory = damagedCopy(damage)
     const broker = await connect(`file:${directory}`)
-    await expect(all(broker.read('notes'))).rejects.toMatchObject({ code: 'DATA_DAMAGED', details: { file: 'segment-00000001' } })
+    await expect(all(broker.read('notes'))).rejects.toMatchObject({
+      code: 'DATA_DAMAGED',
+      details: { file: 'segment-00000001' },
+    })
     expect((await all(broker.read('notes', { from: { offset: 500 } }))).length).toBe(100)
     expect((await all(broker.read('others'))).length).toBe(9)
     expect((await broker.publish(notes, Noted({ n: 1 }))).offset).toBe(EVENTS)
@@ -140,9 +151,13 @@ describe('events that are damaged in a segment', () => {
     const alarms: string[] = []
     const broker = await connect(`file:${directory}`, { onAlarm: (alarm) => alarms.push(alarm.code) })
     const seen: number[] = []
-    const stuck = await broker.start(consumer('stuck', notes).on(Noted, (each) => void seen.push((each.data as { readonly n: number }).n)))
+    const stuck = await broker.start(
+      consumer('stuck', notes).on(Noted, (each) => void seen.push((each.data as { readonly n: number }).n)),
+    )
     await expect.poll(() => alarms).toContain('DATA_DAMAGED')
-    const fine = await broker.start(consumer('fine', others).on(Noted, (each) => void seen.push((each.data as { readonly n: number }).n)))
+    const fine = await broker.start(
+      consumer('fine', others).on(Noted, (each) => void seen.push((each.data as { readonly n: number }).n)),
+    )
     await expect.poll(() => seen.length).toBe(9)
     await stuck.stop()
     await fine.stop()
@@ -154,7 +169,9 @@ describe('events that are damaged in a segment', () => {
     const broker = await connect(`file:${directory}`)
     const stuck = await broker.start(consumer('stuck', notes).on(Noted, () => undefined))
     const fine = await broker.start(consumer('fine', others).on(Noted, () => undefined))
-    await expect.poll(async () => (await broker.describe()).consumers.find(({ name }) => name === 'fine')?.channels[0]?.lag).toBe(0)
+    await expect
+      .poll(async () => (await broker.describe()).consumers.find(({ name }) => name === 'fine')?.channels[0]?.lag)
+      .toBe(0)
     const { consumers } = await broker.describe()
     const of = (name: string) => consumers.find((each) => each.name === name)
     expect(of('stuck')).toMatchObject({
@@ -186,9 +203,13 @@ describe('events that are damaged in a segment', () => {
     // Consumers pass the holes, and those that were past them stay where they were.
     const broker = await connect(`file:${directory}`)
     const seen: number[] = []
-    const fresh = await broker.start(consumer('fresh', notes).on(Noted, (each) => void seen.push((each.data as { readonly n: number }).n)))
+    const fresh = await broker.start(
+      consumer('fresh', notes).on(Noted, (each) => void seen.push((each.data as { readonly n: number }).n)),
+    )
     const again: number[] = []
-    const old = await broker.start(consumer('reader', notes).on(Noted, (each) => void again.push((each.data as { readonly n: number }).n)))
+    const old = await broker.start(
+      consumer('reader', notes).on(Noted, (each) => void again.push((each.data as { readonly n: number }).n)),
+    )
     await broker.publish(notes, Noted({ n: -1 }))
     await expect.poll(() => seen.length).toBe(EVENTS - 99)
     await expect.poll(() => again).toEqual([-1])
@@ -216,7 +237,10 @@ test('a commit in the middle of the journal: what is before it and behind it sta
 describe('an index', () => {
   test('of which a page is damaged: events are found in the segments', async () => {
     const directory = damagedCopy(damageExtentPages)
-    await expect(connect(`file:${directory}`)).rejects.toMatchObject({ code: 'DATA_DAMAGED', details: { file: 'index.mdb' } })
+    await expect(connect(`file:${directory}`)).rejects.toMatchObject({
+      code: 'DATA_DAMAGED',
+      details: { file: 'index.mdb' },
+    })
     await checkDirectory(directory, true)
     const broker = await connect(`file:${directory}`)
     const { channels } = await broker.describe()
@@ -227,7 +251,10 @@ describe('an index', () => {
 
   test('that is gone: the events are there, under names that say so', async () => {
     const directory = damagedCopy((copy) => rmSync(join(copy, 'index.mdb')))
-    await expect(connect(`file:${directory}`)).rejects.toMatchObject({ code: 'DATA_DAMAGED', details: { file: 'index.mdb' } })
+    await expect(connect(`file:${directory}`)).rejects.toMatchObject({
+      code: 'DATA_DAMAGED',
+      details: { file: 'index.mdb' },
+    })
     await checkDirectory(directory, true)
     const broker = await connect(`file:${directory}`)
     const { channels } = await broker.describe()
@@ -238,7 +265,10 @@ describe('an index', () => {
 
 test('a marker that is gone is made again', async () => {
   const directory = damagedCopy((copy) => rmSync(join(copy, 'millrace.json')))
-  await expect(connect(`file:${directory}`)).rejects.toMatchObject({ code: 'DATA_DAMAGED', details: { file: 'millrace.json' } })
+  await expect(connect(`file:${directory}`)).rejects.toMatchObject({
+    code: 'DATA_DAMAGED',
+    details: { file: 'millrace.json' },
+  })
   const { keptAs } = await checkDirectory(directory, true)
   expect(keptAs).toBeDefined()
   expect((await read(directory, 'notes')).length).toBe(EVENTS)
@@ -252,7 +282,8 @@ describe('records that a repair mends', () => {
     const first = await connect(`file:${live}`)
     const running = await first.start(consumer('c', notes).on(Noted, (_, ctx) => ctx.reject('no')))
     for (let n = 0; n < 5; n++) await first.publish(notes, Noted({ mark: `LETTER-${n}` }))
-    for (let n = 0; n < 3; n++) await first.publish(others, Noted({ mark: `DELAYED-${n}` }, { id: `later-${n}` }), { delay: '1h' })
+    for (let n = 0; n < 3; n++)
+      await first.publish(others, Noted({ mark: `DELAYED-${n}` }, { id: `later-${n}` }), { delay: '1h' })
     await expect.poll(async () => (await first.deadLetters('c').list()).length).toBe(5)
     await running.stop()
     await first.close()
@@ -270,7 +301,9 @@ describe('records that a repair mends', () => {
   test('a letter whose text is lost is told by a check, and is gone with its place after a repair: the others are redriven', async () => {
     const directory = await made()
     flip(directory, 'index.mdb', 'LETTER-2')
-    const lost = [{ what: 'dead letter', channel: 'notes', consumer: 'c', count: 1, certain: true, which: ['offset 2'] }]
+    const lost = [
+      { what: 'dead letter', channel: 'notes', consumer: 'c', count: 1, certain: true, which: ['offset 2'] },
+    ]
     expect((await checkDirectory(directory, false)).losses).toEqual(lost)
     expect((await checkDirectory(directory, true)).losses).toEqual(lost)
     const broker = await connect(`file:${directory}`)
@@ -286,7 +319,9 @@ describe('records that a repair mends', () => {
     const directory = await made()
     flip(directory, 'index.mdb', 'DELAYED-1')
     const report = await checkDirectory(directory, true)
-    expect(report.losses).toMatchObject([{ what: 'delayed event', channel: 'others', count: 1, certain: true, which: ['id later-1'] }])
+    expect(report.losses).toMatchObject([
+      { what: 'delayed event', channel: 'others', count: 1, certain: true, which: ['id later-1'] },
+    ])
     const broker = await connect(`file:${directory}`)
     expect((await broker.describe()).channels.find(({ name }) => name === 'others')?.scheduled).toBe(2)
     await broker.close()
@@ -297,14 +332,20 @@ describe('records that a repair mends', () => {
     rmSync(join(directory, 'index.mdb'))
     const { losses } = await checkDirectory(directory, false)
     const told = losses.filter(({ certain }) => !certain).map(({ what }) => what)
-    expect(told).toEqual(expect.arrayContaining(['dead letter', 'delayed event', 'position of a consumer', 'declaration of a channel']))
+    expect(told).toEqual(
+      expect.arrayContaining(['dead letter', 'delayed event', 'position of a consumer', 'declaration of a channel']),
+    )
   })
 
   test('a commit at the end of a channel is lost, and a later one says what a consumer has handled of it: none of its offsets is given out again', async () => {
     const live = join(root, `live${made_++}`)
     const broker = await openFileEngine(`file:${live}`, {}, { applyIntervalMs: 3_600_000 })
     const publish = (id: string) =>
-      broker.publish('notes', { id, type: 'noted', key: null, text: `{"specversion":"1.0","id":"${id}","source":"/t","type":"noted"}` }, null)
+      broker.publish(
+        'notes',
+        { id, type: 'noted', key: null, text: `{"specversion":"1.0","id":"${id}","source":"/t","type":"noted"}` },
+        null,
+      )
     await broker.declare({
       name: 'notes',
       kind: 'stream',
@@ -316,7 +357,15 @@ describe('records that a repair mends', () => {
     await publish('first')
     await Promise.all(['damaged-0', 'damaged-1', 'damaged-2'].map(publish))
     const { carriage } = broker
-    await carriage.putConsumer({ channel: 'notes', consumer: 'c', workers: [], floor: 2, settled: [[3, 4]], retries: [], inFlight: null })
+    await carriage.putConsumer({
+      channel: 'notes',
+      consumer: 'c',
+      workers: [],
+      floor: 2,
+      settled: [[3, 4]],
+      retries: [],
+      inFlight: null,
+    })
     const directory = join(root, `copy${made_++}`)
     cpSync(live, directory, { recursive: true, filter: (path) => !path.endsWith('.sock') })
     await broker.close()

@@ -108,8 +108,16 @@ test('the clock goes back by an hour: channels in which something is stored are 
   const store = new MemoryStore<Block>()
   const now = (): number => steady.now() + offsetMs
   const after = (delayMs: number, task: () => void): (() => void) => steady.after(delayMs, task)
-  const clock = { now, after, elapsed: () => steady.elapsed(), at: (timeMs: number, task: () => void) => after(Math.min(timeMs - now(), 60_000), task) }
-  opened = new ConnectedBroker(new EmbeddedEngine({ name: 'memory', capabilities: memoryCapabilities, store, clock }), { source: '/test', random: Math.random })
+  const clock = {
+    now,
+    after,
+    elapsed: () => steady.elapsed(),
+    at: (timeMs: number, task: () => void) => after(Math.min(timeMs - now(), 60_000), task),
+  }
+  opened = new ConnectedBroker(new EmbeddedEngine({ name: 'memory', capabilities: memoryCapabilities, store, clock }), {
+    source: '/test',
+    random: Math.random,
+  })
   await fill(opened, few)
   offsetMs = -3_600_000
   await fill(opened, few)

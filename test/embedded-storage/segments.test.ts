@@ -16,7 +16,9 @@ afterAll(() => rmSync(root, { recursive: true, force: true }))
 const OPTIONS = { applyIntervalMs: 3_600_000, segmentFileBytes: 64 * 1024, journalFileBytes: 256 * 1024 }
 
 function blockOf(channelId: number, offset: number, bytes: number): Frame['blocks'][number] {
-  return encodeBlock(channelId, offset, 1, [{ id: `e${offset}`, type: 't', key: null, text: JSON.stringify({ data: 'x'.repeat(bytes) }) }])
+  return encodeBlock(channelId, offset, 1, [
+    { id: `e${offset}`, type: 't', key: null, text: JSON.stringify({ data: 'x'.repeat(bytes) }) },
+  ])
 }
 
 test('a segment that an apply has just filled is not compacted by it: what was placed there is alive', async () => {

@@ -262,7 +262,10 @@ export class SimulatedDisk implements FileSystem {
 
   list(directory: string): string[] {
     const real = nodeFileSystem.list(directory).filter((name) => name.startsWith(INDEX_FILE))
-    return [...real, ...[...this.#names.keys()].filter((path) => dirname(path) === directory).map((path) => basename(path))]
+    return [
+      ...real,
+      ...[...this.#names.keys()].filter((path) => dirname(path) === directory).map((path) => basename(path)),
+    ]
   }
 
   makeDirectory(directory: string): void {
@@ -309,7 +312,10 @@ export class SimulatedDisk implements FileSystem {
 }
 
 function written(content: Buffer, bytes: Uint8Array, position: number): Buffer {
-  const into = content.length >= position + bytes.length ? content : Buffer.concat([content, Buffer.alloc(position + bytes.length - content.length)])
+  const into =
+    content.length >= position + bytes.length
+      ? content
+      : Buffer.concat([content, Buffer.alloc(position + bytes.length - content.length)])
   into.set(bytes, position)
   return into
 }
@@ -327,7 +333,9 @@ export function cutIndex(before: Buffer, after: Buffer, random: () => number): B
   for (let at = 2 * PAGE; at < after.length; at += PAGE) {
     const fate = random()
     if (fate < 0.4) after.copy(mixed, at, at, Math.min(at + PAGE, after.length))
-    else if (fate < 0.6) for (let sector = at; sector < at + PAGE; sector += SECTOR) if (random() < 0.5) after.copy(mixed, sector, sector, sector + SECTOR)
+    else if (fate < 0.6)
+      for (let sector = at; sector < at + PAGE; sector += SECTOR)
+        if (random() < 0.5) after.copy(mixed, sector, sector, sector + SECTOR)
   }
   return mixed
 }

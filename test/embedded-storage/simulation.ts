@@ -6,14 +6,25 @@
 import { readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { isMillraceError } from '../../src/base/errors.ts'
-import { DiskStore, type DiskStoreOptions, FAILPOINTS, type Failpoint } from '../../src/engines/embedded/storage/disk-store.ts'
+import {
+  DiskStore,
+  type DiskStoreOptions,
+  FAILPOINTS,
+  type Failpoint,
+} from '../../src/engines/embedded/storage/disk-store.ts'
 import { INDEX_FILE } from '../../src/engines/embedded/storage/index-file.ts'
 import type { Frame, StoredBlock } from '../../src/engines/embedded/store.ts'
 import { decodeBlock } from '../../src/event/block.ts'
 import { cutIndex, SimulatedDisk } from './simulated-disk.ts'
 import { contentOf, Model, randomFrame, randomFrom } from './world.ts'
 
-export const SMALL: DiskStoreOptions = { journalFileBytes: 32 * 1024, journalFiles: 3, applyIntervalMs: 3, applyBytes: 40 * 1024, segmentFileBytes: 64 * 1024 }
+export const SMALL: DiskStoreOptions = {
+  journalFileBytes: 32 * 1024,
+  journalFiles: 3,
+  applyIntervalMs: 3,
+  applyBytes: 40 * 1024,
+  segmentFileBytes: 64 * 1024,
+}
 export const revive = (block: StoredBlock): StoredBlock => decodeBlock(block.channelId, block.bytes)
 
 const STEPS_MAX = 700
@@ -85,7 +96,12 @@ export class Simulation {
           this.#timers = this.#timers.filter((other) => other !== task)
         }
       }
-      store = await DiskStore.open(this.#directory, revive, { ...SMALL, fileSystem: this.#disk, later, ...(failpoint !== null && { failpoint }) })
+      store = await DiskStore.open(this.#directory, revive, {
+        ...SMALL,
+        fileSystem: this.#disk,
+        later,
+        ...(failpoint !== null && { failpoint }),
+      })
     } catch (error) {
       if (this.#disk.dead) return null
       throw error
@@ -95,7 +111,10 @@ export class Simulation {
     if (this.#doubtful !== null) doubtful.apply(this.#doubtful)
     // A frame that only trims shows nothing until it is applied: where both fit, it may have happened.
     const model = [doubtful, this.#model].find((candidate) => candidate.is(found))
-    if (model === undefined) throw new Error(`what is there is not what was acknowledged: ${this.#model.differenceTo(found)}; ${this.trace.slice(-200)}`)
+    if (model === undefined)
+      throw new Error(
+        `what is there is not what was acknowledged: ${this.#model.differenceTo(found)}; ${this.trace.slice(-200)}`,
+      )
     // The machine may have died while it was opened: what was found then was not relied upon.
     if (!this.#disk.dead) {
       this.#model = model
@@ -161,16 +180,27 @@ export class Simulation {
       if (fault < 0.004) disk.faults.room = Math.floor(this.#random() * 20_000)
       else if (fault < 0.008) disk.faults.indexFull = true
       else if (fault < 0.012) disk.faults.noFiles = true
-      else if (fault < 0.042) Object.assign(disk.faults, { room: Number.POSITIVE_INFINITY, indexFull: false, noFiles: false })
+      else if (fault < 0.042)
+        Object.assign(disk.faults, { room: Number.POSITIVE_INFINITY, indexFull: false, noFiles: false })
       if (this.#random() < 0.001) disk.faults.failSyncs = 1
       if (this.#random() < 0.01) {
         // Blocks take their own places, which is to change nothing.
         const channelId = 1 + Math.floor(this.#random() * 3)
-        void store.compact(channelId, 0, store.bounds(channelId).next, 1 + Math.floor(this.#random() * 30_000), (blocks) => blocks).catch(() => undefined)
+        void store
+          .compact(
+            channelId,
+            0,
+            store.bounds(channelId).next,
+            1 + Math.floor(this.#random() * 30_000),
+            (blocks) => blocks,
+          )
+          .catch(() => undefined)
       }
       // Extents move, with all that is in them.
       if (this.#random() < 0.03)
-        void store.compact(1 + Math.floor(this.#random() * 3), 0, Number.POSITIVE_INFINITY, 20_000, (blocks) => blocks).catch(() => undefined)
+        void store
+          .compact(1 + Math.floor(this.#random() * 3), 0, Number.POSITIVE_INFINITY, 20_000, (blocks) => blocks)
+          .catch(() => undefined)
       await this.#step(disk)
     }
   }
@@ -204,7 +234,14 @@ export class Simulation {
     this.#indexBefore = null
     if (end === 'cut' && !disk.indexSynced && index !== null) {
       const fate = this.#random()
-      index = fate < 0.3 ? null : fate < 0.5 ? Buffer.alloc(0) : fate < 0.7 ? index.subarray(0, Math.floor(this.#random() * index.length)) : index
+      index =
+        fate < 0.3
+          ? null
+          : fate < 0.5
+            ? Buffer.alloc(0)
+            : fate < 0.7
+              ? index.subarray(0, Math.floor(this.#random() * index.length))
+              : index
     }
     rmSync(`${this.#index}-lock`, { force: true })
     if (index === null) rmSync(this.#index, { force: true })

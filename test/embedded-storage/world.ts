@@ -50,7 +50,9 @@ export class Model {
     const wanted = this.content()
     const missing = Object.keys(wanted.events).filter((place) => found.events[place] !== wanted.events[place])
     const more = Object.keys(found.events).filter((place) => wanted.events[place] === undefined)
-    const keys = [...new Set([...Object.keys(wanted.records), ...Object.keys(found.records)])].filter((key) => wanted.records[key] !== found.records[key])
+    const keys = [...new Set([...Object.keys(wanted.records), ...Object.keys(found.records)])].filter(
+      (key) => wanted.records[key] !== found.records[key],
+    )
     return `events missing or other: ${missing.join(' ')}; more: ${more.join(' ')}; records: ${keys.join(' ')}`
   }
 
@@ -63,7 +65,8 @@ export class Model {
       if (value === null) this.#records.delete(key)
       else this.#records.set(key, Buffer.from(value).toString('base64'))
     }
-    for (const { channelId, beforeOffset } of frame.trims) this.first.set(channelId, Math.max(this.first.get(channelId) ?? 0, beforeOffset))
+    for (const { channelId, beforeOffset } of frame.trims)
+      this.first.set(channelId, Math.max(this.first.get(channelId) ?? 0, beforeOffset))
   }
 
   /** What must be there; what was trimmed may be. */
@@ -72,7 +75,10 @@ export class Model {
       const [channel = 0, offset = 0] = place.split('/').map(Number)
       return offset >= (this.first.get(channel) ?? 0)
     })
-    return { events: Object.fromEntries(kept), records: Object.fromEntries([...this.#records].sort(([a], [b]) => (a < b ? -1 : 1))) }
+    return {
+      events: Object.fromEntries(kept),
+      records: Object.fromEntries([...this.#records].sort(([a], [b]) => (a < b ? -1 : 1))),
+    }
   }
 }
 
@@ -98,10 +104,17 @@ export function randomFrame(random: () => number, model: Model, trims = true): F
   }
   const records = Array.from(
     { length: Math.floor(random() * 4) },
-    () => [`r/${Math.floor(random() * 30)}`, random() < 0.25 ? null : Buffer.from(`v${Math.floor(random() * 1e9)}`)] as const,
+    () =>
+      [
+        `r/${Math.floor(random() * 30)}`,
+        random() < 0.25 ? null : Buffer.from(`v${Math.floor(random() * 1e9)}`),
+      ] as const,
   )
   const channelId = CHANNELS[Math.floor(random() * CHANNELS.length)] as number
-  const trimmed = trims && random() < 0.1 ? [{ channelId, beforeOffset: Math.floor((model.next.get(channelId) ?? 0) * random()) }] : []
+  const trimmed =
+    trims && random() < 0.1
+      ? [{ channelId, beforeOffset: Math.floor((model.next.get(channelId) ?? 0) * random()) }]
+      : []
   return { blocks, records, trims: trimmed }
 }
 
@@ -119,11 +132,14 @@ export async function contentOf(store: Store | DiskStore, first: ReadonlyMap<num
       const blocks = await store.read(channelId, offset, 64 * 1024)
       if (blocks.length === 0) break
       for (const block of blocks) {
-        if (block.firstOffset >= (first.get(channelId) ?? 0)) events[`${channelId}/${block.firstOffset}`] = Buffer.from(block.bytes).toString('base64')
+        if (block.firstOffset >= (first.get(channelId) ?? 0))
+          events[`${channelId}/${block.firstOffset}`] = Buffer.from(block.bytes).toString('base64')
         offset = block.firstOffset + block.count
       }
     }
   }
-  const records = Object.fromEntries(store.range('r/', 'r0').map(([key, value]) => [key, Buffer.from(value).toString('base64')]))
+  const records = Object.fromEntries(
+    store.range('r/', 'r0').map(([key, value]) => [key, Buffer.from(value).toString('base64')]),
+  )
   return { events, records }
 }

@@ -34,7 +34,14 @@ export async function collecting(broker: Broker, channel: string): Promise<Store
 }
 
 /** A network that is slow, and cuts connections again and again. */
-export const SLOW_AND_CUT: Unkindness = { seed: 5, livesMs: 1200, graceMs: 400, pieceBytes: 2000, delayMs: 3, delayed: 0.05 }
+export const SLOW_AND_CUT: Unkindness = {
+  seed: 5,
+  livesMs: 1200,
+  graceMs: 400,
+  pieceBytes: 2000,
+  delayMs: 3,
+  delayed: 0.05,
+}
 
 export interface FaultyServers {
   readonly kind: () => ServerKind
@@ -44,13 +51,21 @@ export interface FaultyServers {
 }
 
 /** A test in which a server has a fault under load, is missed, and is well in the end. */
-export function faulty({ kind, query, limitMs }: FaultyServers, name: string, fault: (server: Server, load: LoadState) => Promise<void>): void {
+export function faulty(
+  { kind, query, limitMs }: FaultyServers,
+  name: string,
+  fault: (server: Server, load: LoadState) => Promise<void>,
+): void {
   it(
     name,
     () =>
       withServer(kind(), async (server) => {
         const url = `${server.url}${query()}`
-        const { alarms } = await underFaults({ urls: [url, url], faults: (load) => fault(server, load), endsWell: true })
+        const { alarms } = await underFaults({
+          urls: [url, url],
+          faults: (load) => fault(server, load),
+          endsWell: true,
+        })
         expect(alarms.map(({ code }) => code)).toContain('UNAVAILABLE')
       }),
     limitMs,
@@ -81,7 +96,10 @@ export async function hung(server: Server, ms: number): Promise<void> {
 }
 
 /** A test in which a server hangs for longer than the lease, which may go unnoticed but by whose lease it was. */
-export function hanging({ kind, query, limitMs }: FaultyServers, faults: (server: Server, load: LoadState) => Promise<void>): void {
+export function hanging(
+  { kind, query, limitMs }: FaultyServers,
+  faults: (server: Server, load: LoadState) => Promise<void>,
+): void {
   it(
     'a server that hangs for longer than the lease',
     () =>

@@ -14,7 +14,11 @@ import { carts, contents, EVENTS, fill, keyOf, Noted, rest } from '../copy/fixtu
 import { kindOf } from './servers.ts'
 
 const SERVERS: readonly (readonly [name: string, kind: ServerKind | undefined, url: (server: Server) => string])[] = [
-  ['nats', kindOf('nats (newest)', () => natsKind({ version: 'newest' })), (server) => `${server.url}?durable=declared`],
+  [
+    'nats',
+    kindOf('nats (newest)', () => natsKind({ version: 'newest' })),
+    (server) => `${server.url}?durable=declared`,
+  ],
   ['redis', kindOf('redis', redisKind), (server) => server.url],
   ['kafka', kindOf('kafka', kafkaKind), (server) => server.url],
 ]
@@ -66,7 +70,8 @@ describe.each(SERVERS)('%s', (_name, kind, url) => {
     await copyBroker(there, back, { name: 'there' })
     await same(home, back)
     const [ahead, original] = [await rest(there), await rest(home)]
-    for (const [consumer, ids] of Object.entries(original)) expect([...(ahead[consumer] as string[])].sort(), consumer).toEqual([...ids].sort())
+    for (const [consumer, ids] of Object.entries(original))
+      expect([...(ahead[consumer] as string[])].sort(), consumer).toEqual([...ids].sort())
   })
 
   test.skipIf(kind === undefined)('killed on the way, again and again', { timeout: 120_000 }, async () => {
@@ -87,14 +92,19 @@ describe.each(SERVERS)('%s', (_name, kind, url) => {
     let kills = 0
     for (const afterMs of [60, 250, 450, 800, 1300]) if (await killed(args, afterMs)) kills++
     expect(kills).toBeGreaterThan(0)
-    const { copied } = JSON.parse(execFileSync(process.execPath, [...args, '--json'], { encoding: 'utf8' })) as { readonly copied: readonly unknown[] }
+    const { copied } = JSON.parse(execFileSync(process.execPath, [...args, '--json'], { encoding: 'utf8' })) as {
+      readonly copied: readonly unknown[]
+    }
     expect(copied).toMatchObject([{ channel: 'carts', events: 12_000 }])
     const there = await opened(url(server))
     const seen = new Map<string, string[]>()
-    for await (const { id, key } of eventsOf(await engineOf(there), 'carts')) seen.set(key as string, [...(seen.get(key as string) ?? []), id])
+    for await (const { id, key } of eventsOf(await engineOf(there), 'carts'))
+      seen.set(key as string, [...(seen.get(key as string) ?? []), id])
     const expected = made.map(({ data }) => data.key)
     for (const [key, ids] of seen) {
-      const mine = Array.from({ length: 12 }, (_, round) => expected.flatMap((each, n) => (each === key ? [`${round}-${n}`] : []))).flat()
+      const mine = Array.from({ length: 12 }, (_, round) =>
+        expected.flatMap((each, n) => (each === key ? [`${round}-${n}`] : [])),
+      ).flat()
       expect(ids).toEqual(mine)
     }
     expect([...seen.values()].flat()).toHaveLength(12_000)

@@ -9,7 +9,10 @@ import { HistoryRecorder } from '../../src/testing/history/recorder.ts'
 
 const [url = '', ledger = '', name = ''] = process.argv.slice(2)
 const file = openSync(ledger, 'a')
-const recorder = new HistoryRecorder({ clock: () => performance.timeOrigin + performance.now(), write: (line) => appendFileSync(file, line) })
+const recorder = new HistoryRecorder({
+  clock: () => performance.timeOrigin + performance.now(),
+  write: (line) => appendFileSync(file, line),
+})
 
 /** Of each lane: so many that every partition has some, as whoever has a partition must have something to handle. */
 const KEYS = 12
@@ -28,7 +31,17 @@ await broker.start(
     await recorder.handle(
       { process: name, consumer: 'worker', channel, key, offset, value, attempt },
       async () => {
-        recorder.note({ action: 'emit', process: name, consumer: 'worker', cause: value, attempt, channel: 'out', key: null, value: emitted, slot: 'only' })
+        recorder.note({
+          action: 'emit',
+          process: name,
+          consumer: 'worker',
+          cause: value,
+          attempt,
+          channel: 'out',
+          key: null,
+          value: emitted,
+          slot: 'only',
+        })
         await ctx.emit(out, Step({ value: emitted }))
       },
       signal,
@@ -37,7 +50,12 @@ await broker.start(
 )
 const lanes = Array.from({ length: 4 }, async (_, lane) => {
   for (let n = 0; ; n++) {
-    const sent = { process: `${name}-${lane}`, channel: 'orders', key: `k-${name}-${lane}-${n % KEYS}`, value: `${name}-${lane}/${n}` }
+    const sent = {
+      process: `${name}-${lane}`,
+      channel: 'orders',
+      key: `k-${name}-${lane}-${n % KEYS}`,
+      value: `${name}-${lane}/${n}`,
+    }
     await recorder.send(
       sent,
       () => broker.publish(orders, Step({ value: sent.value, key: sent.key })),

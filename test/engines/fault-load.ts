@@ -54,7 +54,11 @@ class Load implements LoadState {
   }
 
   async #handle(broker: Broker, process: string): Promise<void> {
-    const worker = consumer('worker', this.orders, { concurrency: 8, lease: LEASE_MS, retry: { attempts: 1000, min: 5, max: 50 } })
+    const worker = consumer('worker', this.orders, {
+      concurrency: 8,
+      lease: LEASE_MS,
+      retry: { attempts: 1000, min: 5, max: 50 },
+    })
     await broker.start(
       worker.on(Step, async ({ data }, ctx) => {
         const { channel, key, offset, attempt, signal } = ctx
@@ -65,7 +69,17 @@ class Load implements LoadState {
           async () => {
             if (offset % 13 === 0 && attempt === 1) throw new Error('the first attempt fails')
             const emitted = `${value}>${mark}`
-            this.recorder.note({ action: 'emit', process, consumer: 'worker', cause: value, attempt, channel: 'out', key: null, value: emitted, slot: 'only' })
+            this.recorder.note({
+              action: 'emit',
+              process,
+              consumer: 'worker',
+              cause: value,
+              attempt,
+              channel: 'out',
+              key: null,
+              value: emitted,
+              slot: 'only',
+            })
             await ctx.emit(this.out, Step({ value: emitted, key: 'out' }))
             this.handled++
           },
@@ -103,7 +117,12 @@ class Load implements LoadState {
 
   async more(count: number, withinMs = 45_000): Promise<void> {
     const [acknowledged, handled] = [this.acknowledged + count, this.handled + count]
-    await expect.poll(() => Math.min(this.acknowledged - acknowledged, this.handled - handled), { timeout: withinMs, interval: 20 }).toBeGreaterThanOrEqual(0)
+    await expect
+      .poll(() => Math.min(this.acknowledged - acknowledged, this.handled - handled), {
+        timeout: withinMs,
+        interval: 20,
+      })
+      .toBeGreaterThanOrEqual(0)
   }
 
   stop(): void {
@@ -117,7 +136,9 @@ export async function drain(broker: Broker, recorder: HistoryRecorder, timeout: 
     .poll(
       async () => {
         const found = (await broker.describe()).consumers.find(({ name }) => name === 'worker')
-        return found === undefined ? 'none' : found.channels.reduce((sum, each) => sum + each.lag, 0) + found.inFlight + found.retrying
+        return found === undefined
+          ? 'none'
+          : found.channels.reduce((sum, each) => sum + each.lag, 0) + found.inFlight + found.retrying
       },
       { timeout, interval: 200 },
     )
@@ -145,26 +166,40 @@ export async function drain(broker: Broker, recorder: HistoryRecorder, timeout: 
  */
 function judged(history: readonly Operation[]): Anomaly[] {
   const polls = new Map<string, number>()
-  const place = ({ channel, offset }: { readonly channel: string; readonly offset: number }): string => `${channel}/${offset}`
-  for (const each of history) if (each.action === 'poll' && each.consumer !== null) polls.set(place(each), (polls.get(place(each)) ?? 0) + 1)
+  const place = ({ channel, offset }: { readonly channel: string; readonly offset: number }): string =>
+    `${channel}/${offset}`
+  for (const each of history)
+    if (each.action === 'poll' && each.consumer !== null) polls.set(place(each), (polls.get(place(each)) ?? 0) + 1)
   const settled = history.map((each) => {
     const repeated = each.action === 'done' && each.outcome === 'ok' && (polls.get(place(each)) ?? 0) > 1
     return repeated ? { ...each, outcome: 'unknown' as const } : each
   })
   const order = new Set<string>(['order-by-key', 'overlap'])
-  const found = [...checkHistory(history).filter(({ name }) => order.has(name)), ...checkHistory(settled).filter(({ name }) => !order.has(name))]
+  const found = [
+    ...checkHistory(history).filter(({ name }) => order.has(name)),
+    ...checkHistory(settled).filter(({ name }) => !order.has(name)),
+  ]
   return [...found, ...emissionsLost(history)]
 }
 
 /** Events that were done, and nothing of what their handlers emitted is there. */
 function emissionsLost(history: readonly Operation[]): Anomaly[] {
-  const seen = new Set(history.flatMap((each) => (each.action === 'poll' && each.channel === 'out' ? [each.value] : [])))
+  const seen = new Set(
+    history.flatMap((each) => (each.action === 'poll' && each.channel === 'out' ? [each.value] : [])),
+  )
   const emitted = new Map<string, string[]>()
-  for (const each of history) if (each.action === 'emit') emitted.set(each.cause, [...(emitted.get(each.cause) ?? []), each.value])
-  const done = new Map(history.flatMap((each) => (each.action === 'done' && each.outcome === 'ok' ? [[each.value, each] as const] : [])))
+  for (const each of history)
+    if (each.action === 'emit') emitted.set(each.cause, [...(emitted.get(each.cause) ?? []), each.value])
+  const done = new Map(
+    history.flatMap((each) => (each.action === 'done' && each.outcome === 'ok' ? [[each.value, each] as const] : [])),
+  )
   return [...done]
     .filter(([cause]) => !(emitted.get(cause) ?? []).some((value) => seen.has(value)))
-    .map(([cause, operation]) => ({ name: 'emission-lost', message: `${cause} was done, and what it emitted is not there`, operations: [operation] }))
+    .map(([cause, operation]) => ({
+      name: 'emission-lost',
+      message: `${cause} was done, and what it emitted is not there`,
+      operations: [operation],
+    }))
 }
 
 /** Runs the load through the faults, and fails on every anomaly. Answers what there was. */
@@ -188,7 +223,10 @@ export async function underFaults({ urls, faults, drainMs = 60_000, endsWell = f
     return load
   } finally {
     load.stop()
-    await Promise.race([Promise.all(load.brokers.map((broker) => broker.close().catch(() => undefined))), new Promise((resolve) => setTimeout(resolve, 5000))])
+    await Promise.race([
+      Promise.all(load.brokers.map((broker) => broker.close().catch(() => undefined))),
+      new Promise((resolve) => setTimeout(resolve, 5000)),
+    ])
   }
 }
 
@@ -197,6 +235,12 @@ export function expectSound(history: readonly Operation[]): void {
   const found = judged(history)
   const shown = found
     .slice(0, 4)
-    .map(({ name, message, operations }) => `${name}: ${message}\n${operations.map((each) => `    ${JSON.stringify(each)}`).join('\n')}`)
-  expect(found.length, `${found.length} anomalies: ${[...new Set(found.map(({ name }) => name))].join(', ')}\n${shown.join('\n')}`).toBe(0)
+    .map(
+      ({ name, message, operations }) =>
+        `${name}: ${message}\n${operations.map((each) => `    ${JSON.stringify(each)}`).join('\n')}`,
+    )
+  expect(
+    found.length,
+    `${found.length} anomalies: ${[...new Set(found.map(({ name }) => name))].join(', ')}\n${shown.join('\n')}`,
+  ).toBe(0)
 }

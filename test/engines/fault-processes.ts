@@ -16,7 +16,8 @@ export async function processesKilled(url: string, names: readonly string[]): Pr
   const folder = mkdtempSync(join(tmpdir(), 'millrace-ledger-'))
   const ledger = join(folder, 'ledger')
   const history = (): Operation[] => readHistory(existsSync(ledger) ? readFileSync(ledger, 'utf8') : '')
-  const handledBy = (name: string): number => history().filter((each) => each.action === 'done' && each.outcome === 'ok' && each.process === name).length
+  const handledBy = (name: string): number =>
+    history().filter((each) => each.action === 'done' && each.outcome === 'ok' && each.process === name).length
   const children = new Map<string, ChildProcess>()
   try {
     for (const name of names) {
@@ -68,5 +69,8 @@ async function killed(children: Map<string, ChildProcess>, name: string, ledger:
   child?.kill('SIGKILL')
   await ended
   // Behind a line that it may not have finished.
-  appendFileSync(ledger, `\n${JSON.stringify({ action: 'end', process: name, time: performance.timeOrigin + performance.now() })}\n`)
+  appendFileSync(
+    ledger,
+    `\n${JSON.stringify({ action: 'end', process: name, time: performance.timeOrigin + performance.now() })}\n`,
+  )
 }

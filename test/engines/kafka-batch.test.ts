@@ -20,7 +20,11 @@ const EVENTS: readonly [what: string, event: Encodable, key: string | null][] = 
   ['with a long key and much data', { type: 'cart.item.added', data: { text: 'x'.repeat(20_000) } }, 'k'.repeat(200)],
   ['with an id that JSON escapes', { type: 'cart.item.added', id: 'a"b\\c', data: 1 }, 'c'],
   ['with an id of many bytes', { type: 'cart.item.added', id: 'ä', data: 1 }, 'c'],
-  ['with a long id and source', { type: 'cart.item.added', id: 'i'.repeat(100), source: `/${'s'.repeat(300)}`, data: 1 }, 'c'],
+  [
+    'with a long id and source',
+    { type: 'cart.item.added', id: 'i'.repeat(100), source: `/${'s'.repeat(300)}`, data: 1 },
+    'c',
+  ],
   ['with an extension that JSON escapes', { type: 'cart.item.added', data: 1, extensions: { note: 'a"b' } }, 'c'],
   ['with an extension', { type: 'cart.item.added', data: 1, extensions: { tenant: 'one' } }, 'c'],
   ['without data', { type: 'cart.item.added' }, 'c'],
@@ -35,13 +39,18 @@ describe('events in a batch', () => {
     return { partition: 3, event: encoded, dedupeId: dedupes ? encoded.id : null }
   }
   // Copies are no longer what was just encoded: they are taken apart.
-  const bare = ({ event: { id, type, key, text }, ...rest }: AppendItem): AppendItem => ({ ...rest, event: { id, type, key, text } })
+  const bare = ({ event: { id, type, key, text }, ...rest }: AppendItem): AppendItem => ({
+    ...rest,
+    event: { id, type, key, text },
+  })
   const recordsOf = (items: readonly AppendItem[]): unknown[] =>
-    decodeBatches(encodeEvents(items, entry, 70, NO_PRODUCER, tools), 0, tools).records.map(({ key, value, headers }) => ({
-      key: key?.toString(),
-      value: value?.toString(),
-      headers: headers.map(([name, text]) => [name, text?.toString()]),
-    }))
+    decodeBatches(encodeEvents(items, entry, 70, NO_PRODUCER, tools), 0, tools).records.map(
+      ({ key, value, headers }) => ({
+        key: key?.toString(),
+        value: value?.toString(),
+        headers: headers.map(([name, text]) => [name, text?.toString()]),
+      }),
+    )
 
   // Text is taken for an attribute by who looks at the event's text: it goes out in the structured mode.
   it.each(EVENTS.filter(([what]) => what !== 'of text'))('%s: from its parts as from its text', (_, event, key) => {
@@ -54,22 +63,30 @@ describe('events in a batch', () => {
   it('all together are read back as they were, at their offsets', () => {
     const items = EVENTS.map(([, event, key]) => item(event, key))
     const read = eventsOf(encodeEvents(items, entry, 70, NO_PRODUCER, tools), 1000, 5, entry)
-    expect(read).toEqual(items.map((each, at) => ({ offset: 1000 + at, timeMs: 5, partition: 3, event: bare(each).event })))
+    expect(read).toEqual(
+      items.map((each, at) => ({ offset: 1000 + at, timeMs: 5, partition: 3, event: bare(each).event })),
+    )
   })
 
-  it.each([0, 1, 63, 64, 127, 128, 8191, 8192, 70_000])('a record of a value of %d bytes has its length before it', (length) => {
-    const value = Buffer.alloc(length, 7)
-    const batch = encodeBatch(
-      [{ key: null, value, headers: [] }, toRecord(item({ type: 't', data: 1 }, 'k').event, { partition: 0, partitions: 1, seen: null }, false)],
-      1,
-      NO_PRODUCER,
-      tools,
-    )
-    const { records, end } = decodeBatches(batch, 0, tools)
-    expect(records[0]?.value).toEqual(value)
-    expect(records[1]?.key?.toString()).toBe('k')
-    expect(end).toBe(2)
-  })
+  it.each([0, 1, 63, 64, 127, 128, 8191, 8192, 70_000])(
+    'a record of a value of %d bytes has its length before it',
+    (length) => {
+      const value = Buffer.alloc(length, 7)
+      const batch = encodeBatch(
+        [
+          { key: null, value, headers: [] },
+          toRecord(item({ type: 't', data: 1 }, 'k').event, { partition: 0, partitions: 1, seen: null }, false),
+        ],
+        1,
+        NO_PRODUCER,
+        tools,
+      )
+      const { records, end } = decodeBatches(batch, 0, tools)
+      expect(records[0]?.value).toEqual(value)
+      expect(records[1]?.key?.toString()).toBe('k')
+      expect(end).toBe(2)
+    },
+  )
 })
 
 /** Numbers that a seed decides. */
@@ -98,14 +115,26 @@ describe.each(Object.entries(ORDERS))('the window of known ids: %s', (_, idOf) =
     const expected = (id: string): number | undefined => {
       const at = there.findLastIndex((one) => one.id === id)
       const known = there[at]
-      return known === undefined || there.length - at > size.count || timeMs - known.timeMs > size.ageMs ? undefined : at
+      return known === undefined || there.length - at > size.count || timeMs - known.timeMs > size.ageMs
+        ? undefined
+        : at
     }
     while (there.length < 4000) {
       timeMs += random() < 0.01 ? 700 : random() * 2
       window.expire(timeMs)
       const first = there.length
-      for (let count = 1 + Math.floor(random() * 40); count > 0; count--) there.push({ id: idOf(there.length, random), timeMs })
-      window.add(there.slice(first).map(({ id }, at) => ({ offset: first + at, timeMs, partition: 0, event: { id, type: 't', key: null, text: '' } })))
+      for (let count = 1 + Math.floor(random() * 40); count > 0; count--)
+        there.push({ id: idOf(there.length, random), timeMs })
+      window.add(
+        there
+          .slice(first)
+          .map(({ id }, at) => ({
+            offset: first + at,
+            timeMs,
+            partition: 0,
+            event: { id, type: 't', key: null, text: '' },
+          })),
+      )
       if (random() < 0.5) continue
       for (let tries = 0; tries < 5; tries++) {
         const { id } = there[Math.floor(random() * there.length)] as { id: string }

@@ -28,7 +28,11 @@ async function permit(server: Server, prefix: string): Promise<void> {
     sasl: { mechanism: 'PLAIN', username: 'admin', password: 'a' },
   })
   const { READ, WRITE, CREATE, DELETE, DESCRIBE, DESCRIBE_CONFIGS, ALTER_CONFIGS } = AclOperations
-  const topics = { resourceType: ResourceTypes.TOPIC, resourceName: prefix, resourcePatternType: ResourcePatternTypes.PREFIXED }
+  const topics = {
+    resourceType: ResourceTypes.TOPIC,
+    resourceName: prefix,
+    resourcePatternType: ResourcePatternTypes.PREFIXED,
+  }
   const whose = { principal: 'User:shop', host: '*', permissionType: AclPermissionTypes.ALLOW }
   const operations = [READ, WRITE, CREATE, DELETE, DESCRIBE, DESCRIBE_CONFIGS, ALTER_CONFIGS]
   await admin.createAcls({ creations: operations.map((operation) => ({ ...topics, ...whose, operation })) })
@@ -37,14 +41,27 @@ async function permit(server: Server, prefix: string): Promise<void> {
 
 describe('the URL', () => {
   it('says where, as whom, and how', () => {
-    const target = parseKafkaUrl('kafka://shop:open%20sesame@a:1,[::1]:2,c?prefix=shop.&partitions=8&mechanism=scram-sha-512&tls=true&patience=5s', undefined)
+    const target = parseKafkaUrl(
+      'kafka://shop:open%20sesame@a:1,[::1]:2,c?prefix=shop.&partitions=8&mechanism=scram-sha-512&tls=true&patience=5s',
+      undefined,
+    )
     expect(target.seeds).toEqual([
       { host: 'a', port: 1 },
       { host: '::1', port: 2 },
       { host: 'c', port: 9092 },
     ])
-    expect(target.security).toEqual({ tls: {}, tlsServerName: true, sasl: { mechanism: 'SCRAM-SHA-512', username: 'shop', password: 'open sesame' } })
-    expect(target).toMatchObject({ prefix: 'shop.', partitions: 8, durability: 'synced', replicas: -1, patienceMs: 5000 })
+    expect(target.security).toEqual({
+      tls: {},
+      tlsServerName: true,
+      sasl: { mechanism: 'SCRAM-SHA-512', username: 'shop', password: 'open sesame' },
+    })
+    expect(target).toMatchObject({
+      prefix: 'shop.',
+      partitions: 8,
+      durability: 'synced',
+      replicas: -1,
+      patienceMs: 5000,
+    })
     expect(parseKafkaUrl('kafka://a?durable=replicated', 'secret')).toMatchObject({
       durability: 'replicated',
       replicas: 3,
@@ -63,12 +80,17 @@ describe('the URL', () => {
     ['kafka://a?mechanism=gssapi', 'mechanism'],
     ['kafka://a?ca=/nowhere/at/all.pem', 'ca'],
   ])('%s is refused by its %s', (url, option) => {
-    expect(() => parseKafkaUrl(url, undefined)).toThrowError(expect.objectContaining({ code: 'INVALID_OPTION', details: { option } }))
+    expect(() => parseKafkaUrl(url, undefined)).toThrowError(
+      expect.objectContaining({ code: 'INVALID_OPTION', details: { option } }),
+    )
   })
 
   it('nobody at the address is said soon', async () => {
     const port = await freePort()
-    await expect(connect(`kafka://127.0.0.1:${port}?patience=300ms`)).rejects.toMatchObject({ code: 'UNAVAILABLE', retryable: true })
+    await expect(connect(`kafka://127.0.0.1:${port}?patience=300ms`)).rejects.toMatchObject({
+      code: 'UNAVAILABLE',
+      retryable: true,
+    })
   })
 })
 
@@ -81,7 +103,10 @@ describe.skipIf(kind === undefined)('a server that wants a password', () => {
 
   it('lets in an account with the permissions of the documentation, and with them everything works', async () => {
     const url = server.url.replace('kafka://', 'kafka://shop:open%20sesame@')
-    await expect(connect(`${url}?prefix=shop.`)).rejects.toMatchObject({ code: 'FORBIDDEN', message: expect.stringContaining('docs/engines/kafka.md') })
+    await expect(connect(`${url}?prefix=shop.`)).rejects.toMatchObject({
+      code: 'FORBIDDEN',
+      message: expect.stringContaining('docs/engines/kafka.md'),
+    })
     await permit(server, 'shop.')
     const broker = await connect(`${url}?prefix=shop.`)
     await broker.declare(stream('notes'))

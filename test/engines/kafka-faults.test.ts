@@ -27,7 +27,10 @@ describe.skipIf(kind === undefined)('Kafka under load', () => {
       const proxy = await unkindProxy(port, SLOW_AND_CUT)
       await withServer(kafkaKind({}, { port, advertised: proxy.port }), async (server) => {
         const rest = query()
-        const load = { urls: [`kafka://127.0.0.1:${proxy.port}${rest}`, `${server.url}${rest}`], faults: (state: LoadState) => state.more(300, 60_000) }
+        const load = {
+          urls: [`kafka://127.0.0.1:${proxy.port}${rest}`, `${server.url}${rest}`],
+          faults: (state: LoadState) => state.more(300, 60_000),
+        }
         await underFaults(load)
         expect(proxy.cuts).toBeGreaterThan(0)
       })

@@ -24,7 +24,10 @@ describe.skipIf(kind === undefined)('Kafka', () => {
   let broker: Broker
   let producer: Producer
   const brokers: Broker[] = []
-  const client = (): { clientId: string; bootstrapBrokers: string[] } => ({ clientId: 'plain', bootstrapBrokers: [`127.0.0.1:${server.port}`] })
+  const client = (): { clientId: string; bootstrapBrokers: string[] } => ({
+    clientId: 'plain',
+    bootstrapBrokers: [`127.0.0.1:${server.port}`],
+  })
 
   async function open(): Promise<Broker> {
     prefix = `i${randomUUID().slice(0, 8)}.`
@@ -48,7 +51,11 @@ describe.skipIf(kind === undefined)('Kafka', () => {
   /** So many records of a topic, by a plain consumer of a group. */
   async function consumed(topic: string, count: number): Promise<Plain[]> {
     const reader = new Consumer({ ...client(), groupId: randomUUID() })
-    const messages = await reader.consume({ topics: [`${prefix}${topic}`], mode: MessagesStreamModes.EARLIEST, autocommit: true })
+    const messages = await reader.consume({
+      topics: [`${prefix}${topic}`],
+      mode: MessagesStreamModes.EARLIEST,
+      autocommit: true,
+    })
     const found: Plain[] = []
     for await (const each of messages) {
       found.push(plainOf(each))
@@ -60,7 +67,8 @@ describe.skipIf(kind === undefined)('Kafka', () => {
   }
 
   function plainOf({ key, value, headers, offset }: Message<Buffer, Buffer, Buffer, Buffer>): Plain {
-    const text = (bytes: Buffer | null | undefined): string | null => (bytes === null || bytes === undefined ? null : bytes.toString())
+    const text = (bytes: Buffer | null | undefined): string | null =>
+      bytes === null || bytes === undefined ? null : bytes.toString()
     return {
       key: text(key),
       value: text(value),
@@ -69,7 +77,10 @@ describe.skipIf(kind === undefined)('Kafka', () => {
     }
   }
 
-  async function send(topic: string, ...records: { key?: string | undefined; value?: string | Buffer | undefined; headers?: object }[]): Promise<void> {
+  async function send(
+    topic: string,
+    ...records: { key?: string | undefined; value?: string | Buffer | undefined; headers?: object }[]
+  ): Promise<void> {
     await producer.send({
       acks: -1,
       messages: records.map(({ key, value, headers }) => ({
@@ -89,7 +100,10 @@ describe.skipIf(kind === undefined)('Kafka', () => {
   it('events are written in the binary mode: a plain consumer has the data as value, the attributes as headers, offsets as ours', async () => {
     await open()
     const carts = stream('shop.carts', { events: [ItemAdded], key: ({ data }) => data.sku })
-    const receipts = [await broker.publish(carts, ItemAdded({ sku: 'tea ☕' })), await broker.publish(carts, ItemAdded({ sku: 'coffee' }, { subject: 'c-1' }))]
+    const receipts = [
+      await broker.publish(carts, ItemAdded({ sku: 'tea ☕' })),
+      await broker.publish(carts, ItemAdded({ sku: 'coffee' }, { subject: 'c-1' })),
+    ]
     const records = await consumed('shop.carts', 2)
     expect(records.map(({ offset }) => offset)).toEqual(receipts.map(({ offset }) => offset))
     expect(records.map(({ key, value }) => ({ key, value }))).toEqual([
@@ -106,7 +120,11 @@ describe.skipIf(kind === undefined)('Kafka', () => {
     })
     // Another SDK reads the same record.
     const message = { headers: records[1]?.headers ?? {}, value: JSON.parse(records[1]?.value ?? ''), body: undefined }
-    expect(Kafka.toEvent(message)).toMatchObject({ id: receipts[1]?.id, type: 'cart.item.added', data: { sku: 'coffee' } })
+    expect(Kafka.toEvent(message)).toMatchObject({
+      id: receipts[1]?.id,
+      type: 'cart.item.added',
+      data: { sku: 'coffee' },
+    })
   })
 
   it('what headers cannot carry is written in the structured mode, and all comes back as it was', async () => {
@@ -114,7 +132,11 @@ describe.skipIf(kind === undefined)('Kafka', () => {
     const notes = stream('notes')
     const kinds = [{ a: [1, 'ü'] }, 'text', null, 12345678901234567890n.toString(), undefined]
     for (const data of kinds) await broker.publish(notes, { type: 'note', data, extensions: { region: 'Euro €' } })
-    await broker.publish(notes, { type: 'note', data: new Uint8Array([0, 255]), datacontenttype: 'application/octet-stream' })
+    await broker.publish(notes, {
+      type: 'note',
+      data: new Uint8Array([0, 255]),
+      datacontenttype: 'application/octet-stream',
+    })
     await broker.publish(notes, { type: 'note', data: 'plain', datacontenttype: 'text/plain' })
     await broker.publish(notes, { type: 'note', data: 1, extensions: { count: 7, quoted: 'say "hi"' } })
     const read: StoredEvent[] = []
@@ -138,10 +160,20 @@ describe.skipIf(kind === undefined)('Kafka', () => {
     await broker.publish(carts, ItemAdded({ sku: 'own' }))
     const given = await collecting(broker, 'carts')
     const made = (sku: string): CloudEvent<{ sku: string }> =>
-      new CloudEvent({ source: '/plain', type: 'cart.item.added', datacontenttype: 'application/json', partitionkey: 'k', data: { sku } })
+      new CloudEvent({
+        source: '/plain',
+        type: 'cart.item.added',
+        datacontenttype: 'application/json',
+        partitionkey: 'k',
+        data: { sku },
+      })
     const binary = Kafka.binary(made('binary')) as unknown as { key: string; value: object; headers: object }
     await send('carts', { key: binary.key, value: JSON.stringify(binary.value), headers: binary.headers })
-    const structured = Kafka.structured(made('structured')) as unknown as { key: string; value: string; headers: object }
+    const structured = Kafka.structured(made('structured')) as unknown as {
+      key: string
+      value: string
+      headers: object
+    }
     await send('carts', structured)
     await send('carts', { key: 'k', value: JSON.stringify(made('bare')) })
     await producer.send({
@@ -167,36 +199,63 @@ describe.skipIf(kind === undefined)('Kafka', () => {
     await broker.publish(carts, { id: 'first', type: 'note', data: 1 })
     await send('carts', { value: JSON.stringify(new CloudEvent({ id: 'theirs', source: '/p', type: 'note' })) })
     // Not before it is seen here: it is stored, and one of two that are under way is first.
-    await expect.poll(async () => (await broker.publish(carts, { type: 'other', data: 0 })).offset, { timeout: 20_000 }).toBeGreaterThan(1)
-    expect(await broker.publish(carts, { id: 'theirs', type: 'note', data: 2 })).toMatchObject({ duplicate: true, offset: 1 })
+    await expect
+      .poll(async () => (await broker.publish(carts, { type: 'other', data: 0 })).offset, { timeout: 20_000 })
+      .toBeGreaterThan(1)
+    expect(await broker.publish(carts, { id: 'theirs', type: 'note', data: 2 })).toMatchObject({
+      duplicate: true,
+      offset: 1,
+    })
   })
 
-  it.each([['stream'], ['queue']] as const)('poison goes to dead letters of a %s with its bytes, and stops nobody', async (what) => {
-    await open()
-    const jobs = what === 'stream' ? stream('jobs', { events: [ItemAdded] }) : queue('jobs', { events: [ItemAdded] })
-    await broker.publish(jobs, ItemAdded({ sku: 'before' }))
-    const given = await collecting(broker, 'jobs')
-    const bytes = Buffer.from([0xff, 0xfe, 0x00])
-    const wrongSchema = JSON.stringify(new CloudEvent({ id: 'wrong', source: '/p', type: 'cart.item.added', data: { sku: 5 } }))
-    const attributes = { ce_specversion: '1.0', ce_id: 'x', ce_source: '/p', ce_type: 'cart.item.added', 'content-type': 'application/json' }
-    await send('jobs', { value: 'not JSON' }, { value: '{"sku":"no event"}' }, { value: bytes }, { value: wrongSchema }, { key: 'tombstone' })
-    await send('jobs', { value: '{"sku":', headers: attributes }, { value: '[]', headers: { 'content-type': 'application/cloudevents+json' } })
-    await broker.publish(jobs, ItemAdded({ sku: 'after' }))
-    await expect.poll(() => given.length, { timeout: 20_000 }).toBe(2)
-    await expect.poll(async () => (await broker.deadLetters('worker').list()).length, { timeout: 20_000 }).toBe(7)
-    const letters = await broker.deadLetters('worker').list()
-    expect(letters.map(({ text }) => text)).toEqual([
-      'not JSON',
-      '{"sku":"no event"}',
-      `data:application/octet-stream;base64,${bytes.toString('base64')}`,
-      wrongSchema,
-      '',
-      '{"sku":',
-      '[]',
-    ])
-    expect(letters.map(({ failure }) => failure.kind)).toEqual(letters.map(() => 'poison'))
-    expect(given.map(({ data }) => data)).toEqual([{ sku: 'before' }, { sku: 'after' }])
-  })
+  it.each([['stream'], ['queue']] as const)(
+    'poison goes to dead letters of a %s with its bytes, and stops nobody',
+    async (what) => {
+      await open()
+      const jobs = what === 'stream' ? stream('jobs', { events: [ItemAdded] }) : queue('jobs', { events: [ItemAdded] })
+      await broker.publish(jobs, ItemAdded({ sku: 'before' }))
+      const given = await collecting(broker, 'jobs')
+      const bytes = Buffer.from([0xff, 0xfe, 0x00])
+      const wrongSchema = JSON.stringify(
+        new CloudEvent({ id: 'wrong', source: '/p', type: 'cart.item.added', data: { sku: 5 } }),
+      )
+      const attributes = {
+        ce_specversion: '1.0',
+        ce_id: 'x',
+        ce_source: '/p',
+        ce_type: 'cart.item.added',
+        'content-type': 'application/json',
+      }
+      await send(
+        'jobs',
+        { value: 'not JSON' },
+        { value: '{"sku":"no event"}' },
+        { value: bytes },
+        { value: wrongSchema },
+        { key: 'tombstone' },
+      )
+      await send(
+        'jobs',
+        { value: '{"sku":', headers: attributes },
+        { value: '[]', headers: { 'content-type': 'application/cloudevents+json' } },
+      )
+      await broker.publish(jobs, ItemAdded({ sku: 'after' }))
+      await expect.poll(() => given.length, { timeout: 20_000 }).toBe(2)
+      await expect.poll(async () => (await broker.deadLetters('worker').list()).length, { timeout: 20_000 }).toBe(7)
+      const letters = await broker.deadLetters('worker').list()
+      expect(letters.map(({ text }) => text)).toEqual([
+        'not JSON',
+        '{"sku":"no event"}',
+        `data:application/octet-stream;base64,${bytes.toString('base64')}`,
+        wrongSchema,
+        '',
+        '{"sku":',
+        '[]',
+      ])
+      expect(letters.map(({ failure }) => failure.kind)).toEqual(letters.map(() => 'poison'))
+      expect(given.map(({ data }) => data)).toEqual([{ sku: 'before' }, { sku: 'after' }])
+    },
+  )
 
   it('a channel of the latest of each key is a compacted topic, in which a record without a value removes its key', async () => {
     await open()
@@ -217,15 +276,28 @@ describe.skipIf(kind === undefined)('Kafka', () => {
   it('a topic that somebody else has made is a channel if it syncs, and is refused with the setting if it does not', async () => {
     await open()
     const admin = new Admin(client())
-    await admin.createTopics({ topics: [`${prefix}weak`], partitions: 1, replicas: 1, configs: [{ name: 'flush.messages', value: '1000' }] })
-    await admin.createTopics({ topics: [`${prefix}strong`], partitions: 1, replicas: 1, configs: [{ name: 'flush.messages', value: '1' }] })
+    await admin.createTopics({
+      topics: [`${prefix}weak`],
+      partitions: 1,
+      replicas: 1,
+      configs: [{ name: 'flush.messages', value: '1000' }],
+    })
+    await admin.createTopics({
+      topics: [`${prefix}strong`],
+      partitions: 1,
+      replicas: 1,
+      configs: [{ name: 'flush.messages', value: '1' }],
+    })
     await admin.close()
     const refused = { code: 'CLAUSE_REFUSED', details: { engine: 'kafka', clause: 1, setting: 'flush.messages=1' } }
     await expect(broker.publish(stream('weak'), { type: 'note', data: 1 })).rejects.toMatchObject(refused)
     await send('strong', { value: JSON.stringify(new CloudEvent({ source: '/p', type: 'note', data: 0 })) })
     expect(await broker.publish(stream('strong'), { type: 'note', data: 1 })).toMatchObject({ offset: 1 })
     const other = connect(`${server.url}?prefix=${prefix}&durable=replicated`)
-    await expect(other).rejects.toMatchObject({ code: 'CLAUSE_REFUSED', details: { clause: 1, setting: 'min.insync.replicas=2' } })
+    await expect(other).rejects.toMatchObject({
+      code: 'CLAUSE_REFUSED',
+      details: { clause: 1, setting: 'min.insync.replicas=2' },
+    })
   })
 
   it('a topic of several partitions is no channel, and is refused with its name', async () => {
@@ -233,6 +305,9 @@ describe.skipIf(kind === undefined)('Kafka', () => {
     const admin = new Admin(client())
     await admin.createTopics({ topics: [`${prefix}wide`], partitions: 3, replicas: 1 })
     await admin.close()
-    await expect(broker.publish(stream('wide'), { type: 'note', data: 1 })).rejects.toMatchObject({ code: 'CHANNEL_CONFLICT', details: { partitions: 3 } })
+    await expect(broker.publish(stream('wide'), { type: 'note', data: 1 })).rejects.toMatchObject({
+      code: 'CHANNEL_CONFLICT',
+      details: { partitions: 3 },
+    })
   })
 })

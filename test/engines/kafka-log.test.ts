@@ -39,7 +39,9 @@ describe.skipIf(kind === undefined)('on Kafka’s log', () => {
     const writers = await backends(3)
     const won: number[] = []
     for (let version = 0; version < 20; version++) {
-      const results = await Promise.allSettled(writers.map((writer, at) => writer.appendJournal('w/c/0', version, Buffer.from(`${version} by ${at}`))))
+      const results = await Promise.allSettled(
+        writers.map((writer, at) => writer.appendJournal('w/c/0', version, Buffer.from(`${version} by ${at}`))),
+      )
       const winners = results.flatMap((result, at) => (result.status === 'fulfilled' ? [at] : []))
       expect(winners).toHaveLength(1)
       for (const result of results) if (result.status === 'rejected') expect(result.reason).toBeInstanceOf(Fenced)
@@ -83,7 +85,8 @@ describe.skipIf(kind === undefined)('on Kafka’s log', () => {
       reachable: () => undefined,
     })
     const topic = `${/prefix=([^&]+)/.exec(url)?.[1]}__millrace.journal.w`
-    const ask = (place: number): Promise<number> => client.leader('', topic, 'ask', (connection) => offsetAt(client.library, connection, topic, place))
+    const ask = (place: number): Promise<number> =>
+      client.leader('', topic, 'ask', (connection) => offsetAt(client.library, connection, topic, place))
     await expect.poll(() => ask(EARLIEST), { timeout: 20_000 }).toBeGreaterThan(2000)
     expect(await ask(LATEST)).toBeGreaterThan(9000)
     client.close()
@@ -109,7 +112,9 @@ describe.skipIf(kind === undefined)('on Kafka’s log', () => {
     await (brokers[0] as Broker).declare(notes)
     const ids = Array.from({ length: 300 }, (_, n) => `id-${n}`)
     const receipts = await Promise.all(
-      brokers.map((broker) => Promise.all(ids.map((id) => broker.publish(notes, { id, type: 'note', partitionkey: id, data: id })))),
+      brokers.map((broker) =>
+        Promise.all(ids.map((id) => broker.publish(notes, { id, type: 'note', partitionkey: id, data: id }))),
+      ),
     )
     for (const [n, id] of ids.entries()) {
       const its = receipts.map((each) => each[n] as { offset: number; duplicate: boolean })

@@ -52,12 +52,18 @@ describe.skipIf(installed === undefined)('the server of the system', () => {
 
 describe.skipIf(newest === undefined)('a NATS server', () => {
   it('that is not there is unavailable', async () => {
-    await expect(connect(`nats://127.0.0.1:${await freePort()}`)).rejects.toMatchObject({ code: 'UNAVAILABLE', retryable: true })
+    await expect(connect(`nats://127.0.0.1:${await freePort()}`)).rejects.toMatchObject({
+      code: 'UNAVAILABLE',
+      retryable: true,
+    })
   })
 
   it('without JetStream is refused', async () => {
     const server = await serve({ more: 'accounts { A { users = [ { user: a, password: a } ] } }' })
-    await expect(connect(`${server.url}?user=a&pass=a`)).rejects.toMatchObject({ code: 'CLAUSE_REFUSED', details: { clauses: [1] } })
+    await expect(connect(`${server.url}?user=a&pass=a`)).rejects.toMatchObject({
+      code: 'CLAUSE_REFUSED',
+      details: { clauses: [1] },
+    })
     await expect(connect(`${server.url}?user=a&pass=wrong`)).rejects.toMatchObject({ code: 'UNAUTHENTICATED' })
   })
 
@@ -80,8 +86,22 @@ describe.skipIf(newest === undefined)('a NATS server', () => {
   it('speaks TLS where the server asks for it, and refuses a certificate that nobody vouches for', async () => {
     const folder = mkdtempSync(join(tmpdir(), 'millrace-tls-'))
     const [key, cert] = [join(folder, 'key.pem'), join(folder, 'cert.pem')]
-    const request = ['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes', '-days', '2', '-subj', '/CN=localhost']
-    execFileSync('openssl', [...request, '-addext', 'subjectAltName=DNS:localhost', '-keyout', key, '-out', cert], { stdio: 'ignore' })
+    const request = [
+      'req',
+      '-x509',
+      '-newkey',
+      'ec',
+      '-pkeyopt',
+      'ec_paramgen_curve:prime256v1',
+      '-nodes',
+      '-days',
+      '2',
+      '-subj',
+      '/CN=localhost',
+    ]
+    execFileSync('openssl', [...request, '-addext', 'subjectAltName=DNS:localhost', '-keyout', key, '-out', cert], {
+      stdio: 'ignore',
+    })
     const server = await serve({ more: `tls { cert_file: "${cert}", key_file: "${key}" }` })
     const url = `tls://localhost:${server.port}`
     await expect(connect(`${url}?durable=declared`)).rejects.toMatchObject({ code: 'UNAVAILABLE' })
@@ -95,13 +115,21 @@ describe.skipIf(newest === undefined)('a NATS server', () => {
   it('whose account lacks a permission says which at once; with those of the documentation everything works', async () => {
     const users = (publish: string, subscribe: string): string =>
       `{ user: app, password: pw, permissions: { publish: [${publish}], subscribe: [${subscribe}] } }`
-    const account = (publish: string, subscribe: string): string => `accounts { A { jetstream: enabled, users: [ ${users(publish, subscribe)} ] } }`
+    const account = (publish: string, subscribe: string): string =>
+      `accounts { A { jetstream: enabled, users: [ ${users(publish, subscribe)} ] } }`
     const url = (server: { readonly port: number }): string => `nats://app:pw@127.0.0.1:${server.port}?durable=declared`
     const begun = performance.now()
     const without = await serve({ more: account('"millrace.>", "$JS.API.INFO"', '"_INBOX.>"') })
-    await expect(connect(url(without))).rejects.toMatchObject({ code: 'FORBIDDEN', retryable: false, message: expect.stringContaining('$JS.API.STREAM') })
+    await expect(connect(url(without))).rejects.toMatchObject({
+      code: 'FORBIDDEN',
+      retryable: false,
+      message: expect.stringContaining('$JS.API.STREAM'),
+    })
     const deaf = await serve({ more: account('"millrace.>", "$JS.API.>"', '"millrace.>"') })
-    await expect(connect(url(deaf))).rejects.toMatchObject({ code: 'FORBIDDEN', message: expect.stringContaining('_INBOX') })
+    await expect(connect(url(deaf))).rejects.toMatchObject({
+      code: 'FORBIDDEN',
+      message: expect.stringContaining('_INBOX'),
+    })
     expect(performance.now() - begun).toBeLessThan(25_000)
     const enough = await serve({ more: account('"millrace.>", "$JS.API.>"', '"millrace.>", "_INBOX.>"') })
     const alarms: Alarm[] = []
@@ -117,40 +145,63 @@ describe.skipIf(newest === undefined)('a NATS server', () => {
 
   it('without TLS is refused by tls:', async () => {
     const server = await serve({})
-    await expect(connect(server.url.replace('nats:', 'tls:'))).rejects.toMatchObject({ code: 'UNAVAILABLE', message: expect.stringContaining('tls') })
+    await expect(connect(server.url.replace('nats:', 'tls:'))).rejects.toMatchObject({
+      code: 'UNAVAILABLE',
+      message: expect.stringContaining('tls'),
+    })
   })
 
   it('of which an ordinary account sees nothing is used, with an alarm, or as declared', async () => {
     const server = await serve({})
     const alarms: Alarm[] = []
     const broker = await opened(server.url, alarms)
-    expect(alarms).toMatchObject([{ code: 'DURABILITY_UNPROVED', message: expect.stringContaining('sync_interval: always') }])
+    expect(alarms).toMatchObject([
+      { code: 'DURABILITY_UNPROVED', message: expect.stringContaining('sync_interval: always') },
+    ])
     expect((await broker.describe()).alarms).toMatchObject([{ code: 'DURABILITY_UNPROVED' }])
     expect((await durability(broker)).reason).toContain('not proved')
     const declared = await opened(`${server.url}?durable=declared`, alarms)
     expect(alarms).toHaveLength(1)
     expect((await durability(declared)).reason).toContain('durable=declared')
-    await expect(connect(`${server.url}?durable=proved`)).rejects.toMatchObject({ code: 'CLAUSE_REFUSED', details: { clauses: [1], setting: 'sync_interval' } })
+    await expect(connect(`${server.url}?durable=proved`)).rejects.toMatchObject({
+      code: 'CLAUSE_REFUSED',
+      details: { clauses: [1], setting: 'sync_interval' },
+    })
   })
 
-  it.each([[true], [false]])('whose account may ask the system is judged by what it says: synced %s', async (synced) => {
-    const system = 'SYS { exports = [ { service: "$SYS.REQ.SERVER.PING.JSZ", response: stream } ] }'
-    const own =
-      'A { jetstream: enabled, users = [ { user: a, password: a } ], imports = [ { service: { account: SYS, subject: "$SYS.REQ.SERVER.PING.JSZ" } } ] }'
-    const server = await serve({ synced, more: `system_account: SYS\naccounts { ${system}, ${own} }` })
-    const url = `${server.url}?user=a&pass=a&durable=proved`
-    if (synced) expect((await durability(await opened(url))).reason).toContain('says that it syncs always')
-    else await expect(connect(url)).rejects.toMatchObject({ code: 'CLAUSE_REFUSED', message: expect.stringContaining('every 120 s') })
-  })
+  it.each([[true], [false]])(
+    'whose account may ask the system is judged by what it says: synced %s',
+    async (synced) => {
+      const system = 'SYS { exports = [ { service: "$SYS.REQ.SERVER.PING.JSZ", response: stream } ] }'
+      const own =
+        'A { jetstream: enabled, users = [ { user: a, password: a } ], imports = [ { service: { account: SYS, subject: "$SYS.REQ.SERVER.PING.JSZ" } } ] }'
+      const server = await serve({ synced, more: `system_account: SYS\naccounts { ${system}, ${own} }` })
+      const url = `${server.url}?user=a&pass=a&durable=proved`
+      if (synced) expect((await durability(await opened(url))).reason).toContain('says that it syncs always')
+      else
+        await expect(connect(url)).rejects.toMatchObject({
+          code: 'CLAUSE_REFUSED',
+          message: expect.stringContaining('every 120 s'),
+        })
+    },
+  )
 
   it('is judged by its monitoring address, and used with less only when the URL says so', async () => {
     const port = await freePort()
     const server = await serve({ synced: false, more: `http: "127.0.0.1:${port}"` })
     const monitor = `monitor=http://127.0.0.1:${port}`
-    await expect(connect(`${server.url}?${monitor}`)).rejects.toMatchObject({ code: 'CLAUSE_REFUSED', details: { intervalMs: 120_000 } })
+    await expect(connect(`${server.url}?${monitor}`)).rejects.toMatchObject({
+      code: 'CLAUSE_REFUSED',
+      details: { intervalMs: 120_000 },
+    })
     const broker = await opened(`${server.url}?durable=weaker&${monitor}`)
-    expect(await durability(broker)).toMatchObject({ support: 'refused', reason: expect.stringContaining('durable=weaker') })
-    await expect(connect(`${server.url}?monitor=http://127.0.0.1:${await freePort()}`)).rejects.toMatchObject({ code: 'UNAVAILABLE' })
+    expect(await durability(broker)).toMatchObject({
+      support: 'refused',
+      reason: expect.stringContaining('durable=weaker'),
+    })
+    await expect(connect(`${server.url}?monitor=http://127.0.0.1:${await freePort()}`)).rejects.toMatchObject({
+      code: 'UNAVAILABLE',
+    })
   })
 
   it('that syncs is proved by its monitoring address', async () => {
@@ -159,6 +210,9 @@ describe.skipIf(newest === undefined)('a NATS server', () => {
     const alarms: Alarm[] = []
     const broker = await opened(`${server.url}?monitor=http://127.0.0.1:${port}`, alarms)
     expect(alarms).toEqual([])
-    expect(await durability(broker)).toMatchObject({ support: 'native', reason: expect.stringContaining('syncs always') })
+    expect(await durability(broker)).toMatchObject({
+      support: 'native',
+      reason: expect.stringContaining('syncs always'),
+    })
   })
 })

@@ -59,7 +59,10 @@ async function cluster(): Promise<{ readonly servers: Server[]; readonly names: 
   const servers = await Promise.all(
     names.map((name, at) =>
       Server.start(
-        natsKind({ version: 'newest', more: `server_name: ${name}\ncluster { name: test, listen: "127.0.0.1:${ports[at]}", routes: [ ${routes} ] }` }),
+        natsKind({
+          version: 'newest',
+          more: `server_name: ${name}\ncluster { name: test, listen: "127.0.0.1:${ports[at]}", routes: [ ${routes} ] }`,
+        }),
       ),
     ),
   )
@@ -80,8 +83,11 @@ describe.skipIf(kind === undefined)('a cluster of three NATS servers under load'
           const plain = await connectNats({ servers: servers.map(({ port }) => `127.0.0.1:${port}`) })
           try {
             for (;;) {
-              const answer = await plain.request(`$JS.API.STREAM.INFO.${stream}`, '', { timeout: 2000 }).catch(() => null)
-              const leader = servers[names.indexOf(answer?.json<{ cluster?: { leader?: string } }>().cluster?.leader ?? '')]
+              const answer = await plain
+                .request(`$JS.API.STREAM.INFO.${stream}`, '', { timeout: 2000 })
+                .catch(() => null)
+              const leader =
+                servers[names.indexOf(answer?.json<{ cluster?: { leader?: string } }>().cluster?.leader ?? '')]
               if (leader !== undefined) return leader
               await sleep(100)
             }

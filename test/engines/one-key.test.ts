@@ -13,31 +13,36 @@ const kinds = [
 ] as const
 
 describe.each(kinds)('%s', (_, kind) => {
-  test.skipIf(kind === undefined)('no key is in the hands of two processes, while one leaves and another comes', { timeout: 120_000 }, async () => {
-    if (kind === undefined) return
-    await withServer(kind, async (server) => {
-      const url = `${server.url}?partitions=8&prefix=k${randomUUID().slice(0, 8)}`
-      const brokers = [await connect(url), await connect(url), await connect(url)] as const
-      const hands = new Hands()
-      const handledBy = (process: string): Promise<void> => expect.poll(() => hands.by.get(process) ?? 0, { timeout: 30_000 }).toBeGreaterThan(50)
-      try {
-        for (const channel of [orders, payments]) await brokers[0].declare(channel)
-        const publishing = publisher(brokers[0])
-        await brokers[0].start(hands.worker('first'))
-        const leaving = await brokers[1].start(hands.worker('second'))
-        await handledBy('first')
-        await handledBy('second')
-        await brokers[2].start(hands.worker('third'))
-        await handledBy('third')
-        await leaving.stop()
-        await brokers[1].start(hands.worker('second again'))
-        await handledBy('second again')
-        const ids = await publishing.stop()
-        await all(hands, ids)
-        expect(hands.overlaps.slice(0, 3)).toEqual([])
-      } finally {
-        for (const broker of brokers) await broker.close()
-      }
-    })
-  })
+  test.skipIf(kind === undefined)(
+    'no key is in the hands of two processes, while one leaves and another comes',
+    { timeout: 120_000 },
+    async () => {
+      if (kind === undefined) return
+      await withServer(kind, async (server) => {
+        const url = `${server.url}?partitions=8&prefix=k${randomUUID().slice(0, 8)}`
+        const brokers = [await connect(url), await connect(url), await connect(url)] as const
+        const hands = new Hands()
+        const handledBy = (process: string): Promise<void> =>
+          expect.poll(() => hands.by.get(process) ?? 0, { timeout: 30_000 }).toBeGreaterThan(50)
+        try {
+          for (const channel of [orders, payments]) await brokers[0].declare(channel)
+          const publishing = publisher(brokers[0])
+          await brokers[0].start(hands.worker('first'))
+          const leaving = await brokers[1].start(hands.worker('second'))
+          await handledBy('first')
+          await handledBy('second')
+          await brokers[2].start(hands.worker('third'))
+          await handledBy('third')
+          await leaving.stop()
+          await brokers[1].start(hands.worker('second again'))
+          await handledBy('second again')
+          const ids = await publishing.stop()
+          await all(hands, ids)
+          expect(hands.overlaps.slice(0, 3)).toEqual([])
+        } finally {
+          for (const broker of brokers) await broker.close()
+        }
+      })
+    },
+  )
 })

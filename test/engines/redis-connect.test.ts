@@ -17,8 +17,22 @@ const kind = kindOf('redis', () => redisKind())
 
 describe('Redis URLs', () => {
   it.each([
-    ['redis://', { tls: null, hosts: [{ host: '127.0.0.1', port: 6379 }], username: null, password: null, db: 0, prefix: 'millrace', topology: 'one' }],
-    ['rediss://a:b%40c@db.example:7000/3?prefix=shop&replicas=1', { tls: {}, username: 'a', password: 'b@c', db: 3, prefix: 'shop', replicas: 1 }],
+    [
+      'redis://',
+      {
+        tls: null,
+        hosts: [{ host: '127.0.0.1', port: 6379 }],
+        username: null,
+        password: null,
+        db: 0,
+        prefix: 'millrace',
+        topology: 'one',
+      },
+    ],
+    [
+      'rediss://a:b%40c@db.example:7000/3?prefix=shop&replicas=1',
+      { tls: {}, username: 'a', password: 'b@c', db: 3, prefix: 'shop', replicas: 1 },
+    ],
     ['redis://:pw@[::1]:7000', { username: null, password: 'pw', hosts: [{ host: '::1', port: 7000 }] }],
     [
       'redis://a,b:7?sentinel=main',
@@ -47,7 +61,9 @@ describe('Redis URLs', () => {
     ['redis://host/1?cluster=true', 'cluster'],
     ['redis://%zz@host', 'percent-encoded'],
   ])('%s is refused', (url, why) => {
-    expect(() => redisSettings(url)).toThrow(expect.objectContaining({ code: 'INVALID_OPTION', message: expect.stringContaining(why) }))
+    expect(() => redisSettings(url)).toThrow(
+      expect.objectContaining({ code: 'INVALID_OPTION', message: expect.stringContaining(why) }),
+    )
   })
 
   it('no Sentinel answers: UNAVAILABLE, at once', async () => {
@@ -60,7 +76,10 @@ describe('Redis URLs', () => {
 
   it('nobody answers: UNAVAILABLE, at once', async () => {
     const port = await freePort()
-    await expect(connect(`redis://127.0.0.1:${port}`)).rejects.toMatchObject({ code: 'UNAVAILABLE', message: expect.stringContaining('ECONNREFUSED') })
+    await expect(connect(`redis://127.0.0.1:${port}`)).rejects.toMatchObject({
+      code: 'UNAVAILABLE',
+      message: expect.stringContaining('ECONNREFUSED'),
+    })
   })
 })
 
@@ -72,7 +91,10 @@ test('a server that loads its data, and says that its append-only file is off me
   ]
   const call = async ([name, , setting]: readonly unknown[]): Promise<unknown> =>
     name === 'INFO' ? said.shift() : [setting, setting === 'appendfsync' ? 'always' : 'noeviction']
-  expect(await checkDurability({ call }, redisSettings('redis://host'))).toMatchObject({ capability: { support: 'native' }, doubt: null })
+  expect(await checkDurability({ call }, redisSettings('redis://host'))).toMatchObject({
+    capability: { support: 'native' },
+    doubt: null,
+  })
   expect(said).toEqual([])
 })
 
@@ -82,10 +104,16 @@ describe.skipIf(kind === undefined)('a Redis that is set weaker', () => {
     [{ 'maxmemory-policy': 'allkeys-lru', maxmemory: '100mb' }, 'maxmemory-policy', null],
   ])('%o is refused, and said which setting it is', async (settings, setting, accepted) => {
     await withServer(redisKind(settings as unknown as Record<string, string>), async ({ url }) => {
-      await expect(connect(url)).rejects.toMatchObject({ code: 'CLAUSE_REFUSED', details: { engine: 'redis', clause: 1, setting } })
+      await expect(connect(url)).rejects.toMatchObject({
+        code: 'CLAUSE_REFUSED',
+        details: { engine: 'redis', clause: 1, setting },
+      })
       if (accepted === null) return
       const broker = await connect(`${url}?durable=${accepted}`)
-      expect((await broker.describe()).capabilities[1]).toMatchObject({ support: 'refused', reason: expect.stringContaining('durable=memory') })
+      expect((await broker.describe()).capabilities[1]).toMatchObject({
+        support: 'refused',
+        reason: expect.stringContaining('durable=memory'),
+      })
       await broker.close()
     })
   })
@@ -93,18 +121,29 @@ describe.skipIf(kind === undefined)('a Redis that is set weaker', () => {
   it('one that syncs each second is refused, or is waited for where it can be (from 7.2 on)', async () => {
     await withServer(redisKind({ appendfsync: 'everysec' }), async ({ url }) => {
       const plain = new Redis(url)
-      const [major = 0, minor = 0] = (/redis_version:([\d.]+)/.exec(await plain.info('server'))?.[1] ?? '').split('.').map(Number)
+      const [major = 0, minor = 0] = (/redis_version:([\d.]+)/.exec(await plain.info('server'))?.[1] ?? '')
+        .split('.')
+        .map(Number)
       await plain.quit()
       if (major === 7 && minor < 2) {
-        await expect(connect(url)).rejects.toMatchObject({ code: 'CLAUSE_REFUSED', message: expect.stringContaining('?durable=everysec') })
+        await expect(connect(url)).rejects.toMatchObject({
+          code: 'CLAUSE_REFUSED',
+          message: expect.stringContaining('?durable=everysec'),
+        })
       } else {
         const broker = await connect(url)
-        expect((await broker.describe()).capabilities[1]).toMatchObject({ support: 'emulated', reason: expect.stringContaining('WAITAOF') })
+        expect((await broker.describe()).capabilities[1]).toMatchObject({
+          support: 'emulated',
+          reason: expect.stringContaining('WAITAOF'),
+        })
         await broker.publish(stream('notes'), { type: 'note', data: 1 })
         await broker.close()
       }
       const broker = await connect(`${url}?durable=everysec`)
-      expect((await broker.describe()).capabilities[1]).toMatchObject({ support: 'refused', reason: expect.stringContaining('everysec') })
+      expect((await broker.describe()).capabilities[1]).toMatchObject({
+        support: 'refused',
+        reason: expect.stringContaining('everysec'),
+      })
       await broker.publish(stream('notes'), { type: 'note', data: 1 })
       await broker.close()
     })
@@ -132,20 +171,38 @@ describe.skipIf(kind === undefined)('who may come into Redis', () => {
     await withServer(redisKind(), async ({ url, port }) => {
       const plain = new Redis(url)
       await plain.call('ACL', 'SETUSER', 'app', 'on', '>secret', '~{shop}:*', '&{shop}:*', '+@all', '-config')
-      await expect(connect(`redis://app:wrong@127.0.0.1:${port}?prefix=shop`)).rejects.toMatchObject({ code: 'UNAUTHENTICATED' })
+      await expect(connect(`redis://app:wrong@127.0.0.1:${port}?prefix=shop`)).rejects.toMatchObject({
+        code: 'UNAUTHENTICATED',
+      })
       const alarms: Alarm[] = []
-      const broker = await connect(`redis://app:secret@127.0.0.1:${port}?prefix=shop`, { onAlarm: (alarm) => void alarms.push(alarm) })
+      const broker = await connect(`redis://app:secret@127.0.0.1:${port}?prefix=shop`, {
+        onAlarm: (alarm) => void alarms.push(alarm),
+      })
       await broker.publish(stream('notes'), { type: 'note', data: 1 })
       const { reason } = (await broker.describe()).capabilities[1]
       expect(reason.includes('WAITAOF') || alarms.some(({ code }) => code === 'CLAUSE_REFUSED')).toBe(true)
       await broker.close()
       // Those that docs/engines/redis.md names.
-      await plain.call('ACL', 'SETUSER', 'least', 'on', '>secret', '~{shop}:*', '&{shop}:*', '+@all', '-@admin', '-@dangerous', '+info')
+      await plain.call(
+        'ACL',
+        'SETUSER',
+        'least',
+        'on',
+        '>secret',
+        '~{shop}:*',
+        '&{shop}:*',
+        '+@all',
+        '-@admin',
+        '-@dangerous',
+        '+info',
+      )
       const least = await connect(`redis://least:secret@127.0.0.1:${port}?prefix=shop`)
       await least.publish(stream('notes'), { type: 'note', data: 2 })
       expect((await least.describe()).channels.map(({ next }) => next)).toEqual([2])
       await least.close()
-      await expect(connect(`redis://app:secret@127.0.0.1:${port}?prefix=other`)).rejects.toMatchObject({ code: 'FORBIDDEN' })
+      await expect(connect(`redis://app:secret@127.0.0.1:${port}?prefix=other`)).rejects.toMatchObject({
+        code: 'FORBIDDEN',
+      })
       await plain.quit()
     })
   })
@@ -155,7 +212,10 @@ describe.skipIf(kind === undefined)('a database of Redis', () => {
   it('that the server does not have, or the user may not select, is refused, and nothing is read or written elsewhere', async () => {
     await withServer(redisKind(), async ({ url, port }) => {
       const plain = new Redis(url)
-      await expect(connect(`${url}/99`)).rejects.toMatchObject({ code: 'INVALID_OPTION', message: expect.stringContaining('databases') })
+      await expect(connect(`${url}/99`)).rejects.toMatchObject({
+        code: 'INVALID_OPTION',
+        message: expect.stringContaining('databases'),
+      })
       await plain.call('ACL', 'SETUSER', 'app', 'on', '>secret', '~*', '&*', '+@all', '-select')
       await expect(connect(`redis://app:secret@127.0.0.1:${port}/3`)).rejects.toMatchObject({ code: 'FORBIDDEN' })
       expect(await plain.dbsize()).toBe(0)
@@ -168,7 +228,9 @@ describe.skipIf(kind === undefined)('a database of Redis', () => {
       const plain = new Redis(url)
       await plain.call('ACL', 'SETUSER', 'app', 'on', '>secret', '~*', '&*', '+@all')
       const alarms: Alarm[] = []
-      const broker = await connect(`redis://app:secret@127.0.0.1:${port}/3`, { onAlarm: (alarm) => void alarms.push(alarm) })
+      const broker = await connect(`redis://app:secret@127.0.0.1:${port}/3`, {
+        onAlarm: (alarm) => void alarms.push(alarm),
+      })
       const notes = stream('notes')
       await broker.publish(notes, { type: 'note', data: 1 })
       await plain.call('ACL', 'SETUSER', 'app', '-select')
@@ -190,7 +252,11 @@ describe.skipIf(kind === undefined)('Redis over TLS', () => {
     const folder = mkdtempSync(join(tmpdir(), 'millrace-tls-'))
     const [key, cert] = [join(folder, 'key.pem'), join(folder, 'cert.pem')]
     const request = ['req', '-x509', '-newkey', 'rsa:2048', '-nodes', '-days', '2', '-subj', '/CN=localhost']
-    execFileSync('openssl', [...request, '-addext', 'subjectAltName=DNS:localhost,IP:127.0.0.1', '-keyout', key, '-out', cert], { stdio: 'ignore' })
+    execFileSync(
+      'openssl',
+      [...request, '-addext', 'subjectAltName=DNS:localhost,IP:127.0.0.1', '-keyout', key, '-out', cert],
+      { stdio: 'ignore' },
+    )
     const tlsPort = await freePort()
     const tls = { 'tls-port': `${tlsPort}`, 'tls-cert-file': cert, 'tls-key-file': key, 'tls-ca-cert-file': cert }
     await withServer(redisKind(tls), async ({ port }) => {
@@ -199,9 +265,18 @@ describe.skipIf(kind === undefined)('Redis over TLS', () => {
         await broker.publish(stream('notes'), { type: 'note', data: 1 })
         await broker.close()
       }
-      await expect(connect(`rediss://localhost:${tlsPort}`)).rejects.toMatchObject({ code: 'UNAVAILABLE', message: expect.stringContaining('?ca=') })
-      await expect(connect(`redis://localhost:${tlsPort}`)).rejects.toMatchObject({ code: 'UNAVAILABLE', message: expect.stringContaining('rediss:') })
-      await expect(connect(`rediss://localhost:${port}?ca=${cert}`)).rejects.toMatchObject({ code: 'UNAVAILABLE', message: expect.stringContaining('redis:') })
+      await expect(connect(`rediss://localhost:${tlsPort}`)).rejects.toMatchObject({
+        code: 'UNAVAILABLE',
+        message: expect.stringContaining('?ca='),
+      })
+      await expect(connect(`redis://localhost:${tlsPort}`)).rejects.toMatchObject({
+        code: 'UNAVAILABLE',
+        message: expect.stringContaining('rediss:'),
+      })
+      await expect(connect(`rediss://localhost:${port}?ca=${cert}`)).rejects.toMatchObject({
+        code: 'UNAVAILABLE',
+        message: expect.stringContaining('redis:'),
+      })
     }).finally(() => rmSync(folder, { recursive: true }))
   })
 
@@ -210,32 +285,42 @@ describe.skipIf(kind === undefined)('Redis over TLS', () => {
     ['rediss://host?ca=/not/there.pem', '/not/there.pem'],
     ['rediss://host?cert=/not/there.pem', '/not/there.pem'],
   ])('%s is refused', (url, why) => {
-    expect(() => redisSettings(url)).toThrow(expect.objectContaining({ code: 'INVALID_OPTION', message: expect.stringContaining(why) }))
+    expect(() => redisSettings(url)).toThrow(
+      expect.objectContaining({ code: 'INVALID_OPTION', message: expect.stringContaining(why) }),
+    )
   })
 })
 
 describe.skipIf(kind === undefined)('a Redis cluster', () => {
   it('that is met without cluster=true says so', () => {
     const moved = Object.assign(new Error('MOVED 13139 127.0.0.1:7001'), { name: 'ReplyError' })
-    expect(redisError(moved, 'listing channels')).toMatchObject({ code: 'INVALID_OPTION', message: expect.stringContaining('cluster=true') })
+    expect(redisError(moved, 'listing channels')).toMatchObject({
+      code: 'INVALID_OPTION',
+      message: expect.stringContaining('cluster=true'),
+    })
   })
 
   it('holds everything of a prefix on one node: of one node, here', async () => {
-    await withServer(redisKind({ 'cluster-enabled': 'yes', 'cluster-announce-ip': '127.0.0.1' }), async ({ url, port }) => {
-      const plain = new Redis(url)
-      await plain.call('CLUSTER', 'ADDSLOTSRANGE', '0', '16383')
-      await expect.poll(async () => String(await plain.call('CLUSTER', 'INFO')), { timeout: 15_000 }).toContain('cluster_state:ok')
-      const broker = await connect(`redis://127.0.0.1:${port}?cluster=true&prefix=shop`)
-      const notes = stream('notes')
-      await broker.publish(
-        notes,
-        [1, 2, 3].map((data) => ({ type: 'note', data })),
-      )
-      const read: unknown[] = []
-      for await (const { data } of broker.read(notes)) read.push(data)
-      expect(read).toEqual([1, 2, 3])
-      await broker.close()
-      await plain.quit()
-    })
+    await withServer(
+      redisKind({ 'cluster-enabled': 'yes', 'cluster-announce-ip': '127.0.0.1' }),
+      async ({ url, port }) => {
+        const plain = new Redis(url)
+        await plain.call('CLUSTER', 'ADDSLOTSRANGE', '0', '16383')
+        await expect
+          .poll(async () => String(await plain.call('CLUSTER', 'INFO')), { timeout: 15_000 })
+          .toContain('cluster_state:ok')
+        const broker = await connect(`redis://127.0.0.1:${port}?cluster=true&prefix=shop`)
+        const notes = stream('notes')
+        await broker.publish(
+          notes,
+          [1, 2, 3].map((data) => ({ type: 'note', data })),
+        )
+        const read: unknown[] = []
+        for await (const { data } of broker.read(notes)) read.push(data)
+        expect(read).toEqual([1, 2, 3])
+        await broker.close()
+        await plain.quit()
+      },
+    )
   })
 })

@@ -57,7 +57,11 @@ describe.skipIf(kind === undefined)('Redis under load', () => {
         const full = async (): Promise<void> => {
           for (let n = 0; n < 200; n++) published.push((await broker.publish(notes, Note('x'.repeat(100_000)))).id)
         }
-        await expect(full()).rejects.toMatchObject({ code: 'DISK_FULL', retryable: true, message: expect.stringContaining('maxmemory') })
+        await expect(full()).rejects.toMatchObject({
+          code: 'DISK_FULL',
+          retryable: true,
+          message: expect.stringContaining('maxmemory'),
+        })
         await plain.config('SET', 'maxmemory', '0')
         published.push((await broker.publish(notes, Note('last'))).id)
         const read: string[] = []
@@ -80,7 +84,10 @@ describe.skipIf(kind === undefined)('Redis under load', () => {
         await broker.publish(notes, { type: 'note', data: 1 })
         await server.kill()
         const begun = performance.now()
-        await expect(broker.publish(notes, { type: 'note', data: 2 })).rejects.toMatchObject({ code: 'UNAVAILABLE', retryable: true })
+        await expect(broker.publish(notes, { type: 'note', data: 2 })).rejects.toMatchObject({
+          code: 'UNAVAILABLE',
+          retryable: true,
+        })
         expect(performance.now() - begun).toBeGreaterThan(5000)
         expect(alarms).toContain('UNAVAILABLE')
         await server.start()

@@ -53,7 +53,11 @@ describe.skipIf(kind === undefined)('Redis', () => {
     expect(offset).toBe(receipt.offset)
     expect(Math.abs((timeMs ?? 0) - before)).toBeLessThan(5000)
     expect(fields.slice(0, 1).concat(fields.slice(2, 4))).toEqual(['data', 'key', 'tea ☕'])
-    expect(new CloudEvent(JSON.parse(fields[1] as string))).toMatchObject({ id: receipt.id, type: 'cart.item.added', data: { sku: 'tea ☕' } })
+    expect(new CloudEvent(JSON.parse(fields[1] as string))).toMatchObject({
+      id: receipt.id,
+      type: 'cart.item.added',
+      data: { sku: 'tea ☕' },
+    })
   })
 
   it('events that go out together keep each their own id, key and text, whatever characters are in them; one that is known is not stored again', async () => {
@@ -73,7 +77,8 @@ describe.skipIf(kind === undefined)('Redis', () => {
     expect(read.sort()).toEqual(stored.sort())
     const keys: string[] = []
     for (let partition = 0; partition < PARTITIONS; partition++) {
-      for (const [, fields] of await plain.xrange(`${base}stream:mixed:${partition}`, '-', '+')) if (fields[2] === 'key') keys.push(fields[3] as string)
+      for (const [, fields] of await plain.xrange(`${base}stream:mixed:${partition}`, '-', '+'))
+        if (fields[2] === 'key') keys.push(fields[3] as string)
     }
     expect(keys.sort()).toEqual(skus.filter((sku) => sku !== '').sort())
   })
@@ -86,7 +91,8 @@ describe.skipIf(kind === undefined)('Redis', () => {
     const told: string[] = []
     const listener = new Redis(server.url)
     listener.on('message', (_, message) => told.push(message))
-    const rings = async (): Promise<number> => Number(/cmdstat_publish:calls=(\d+)/.exec(await plain.info('commandstats'))?.[1] ?? 0)
+    const rings = async (): Promise<number> =>
+      Number(/cmdstat_publish:calls=(\d+)/.exec(await plain.info('commandstats'))?.[1] ?? 0)
     try {
       // The first may come before the server is known to tell of it.
       await broker.publish(carts, ItemAdded({ sku: 'tea' }))
@@ -109,11 +115,25 @@ describe.skipIf(kind === undefined)('Redis', () => {
     const given = await collecting(broker, 'carts')
     const begun = performance.now()
     const inbox = `${base}in:carts`
-    const structured = { specversion: '1.0', id: 'plain-1', source: '/dapr', type: 'cart.item.added', partitionkey: 'k', data: { sku: 'tea', big: 1 } }
+    const structured = {
+      specversion: '1.0',
+      id: 'plain-1',
+      source: '/dapr',
+      type: 'cart.item.added',
+      partitionkey: 'k',
+      data: { sku: 'tea', big: 1 },
+    }
     const text = JSON.stringify(structured).replace('"big":1', '"big":12345678901234567890')
     await plain.xadd(inbox, '*', 'data', text)
     await plain.xadd(inbox, '*', 'data', text)
-    await plain.xadd(inbox, '*', 'data', JSON.stringify({ ...structured, id: 'plain-2', partitionkey: undefined }), 'key', 'k')
+    await plain.xadd(
+      inbox,
+      '*',
+      'data',
+      JSON.stringify({ ...structured, id: 'plain-2', partitionkey: undefined }),
+      'key',
+      'k',
+    )
     const { headers, body } = HTTP.binary(
       new CloudEvent({
         id: 'sdk-1',
@@ -125,17 +145,29 @@ describe.skipIf(kind === undefined)('Redis', () => {
         data: { sku: 'jam' },
       }),
     )
-    const fields = Object.entries(headers).flatMap(([name, value]) => [name.replace(/^ce-/, 'ce_'), name === 'ce-region' ? 'Euro €' : String(value)])
+    const fields = Object.entries(headers).flatMap(([name, value]) => [
+      name.replace(/^ce-/, 'ce_'),
+      name === 'ce-region' ? 'Euro €' : String(value),
+    ])
     await plain.xadd(inbox, '*', ...fields, 'data', body as string)
     await expect.poll(() => given.length, { timeout: 10_000 }).toBe(3)
     expect(performance.now() - begun).toBeLessThan(5000)
-    expect(given.map(({ id, source, partitionkey, ...each }) => [id, source, partitionkey, (each as unknown as { region?: string }).region])).toEqual([
+    expect(
+      given.map(({ id, source, partitionkey, ...each }) => [
+        id,
+        source,
+        partitionkey,
+        (each as unknown as { region?: string }).region,
+      ]),
+    ).toEqual([
       ['plain-1', '/dapr', 'k', undefined],
       ['plain-2', '/dapr', undefined, undefined],
       ['sdk-1', '/sdk', 'k', 'Euro €'],
     ])
     await expect.poll(() => plain.xlen(inbox)).toBe(0)
-    const stored = await Promise.all(Array.from({ length: PARTITIONS }, (_, partition) => plain.xrange(`${base}stream:carts:${partition}`, '-', '+')))
+    const stored = await Promise.all(
+      Array.from({ length: PARTITIONS }, (_, partition) => plain.xrange(`${base}stream:carts:${partition}`, '-', '+')),
+    )
     expect(stored.flat()[0]?.[1][1]).toBe(text)
   })
 
@@ -148,7 +180,13 @@ describe.skipIf(kind === undefined)('Redis', () => {
     await plain.xadd(inbox, '*', 'data', '{"hello":"world"}')
     await plain.xadd(inbox, '*', 'data', bytes)
     await plain.xadd(inbox, '*', 'temperature', '21', 'unit', 'C')
-    const wrong = JSON.stringify({ specversion: '1.0', id: 'wrong', source: '/dapr', type: 'cart.item.added', data: { sku: 7 } })
+    const wrong = JSON.stringify({
+      specversion: '1.0',
+      id: 'wrong',
+      source: '/dapr',
+      type: 'cart.item.added',
+      data: { sku: 7 },
+    })
     await plain.xadd(inbox, '*', 'data', wrong)
     const given = await collecting(broker, 'carts')
     await broker.publish('carts', { type: 'cart.item.added', data: { sku: 'tea' } })
@@ -187,6 +225,8 @@ describe.skipIf(kind === undefined)('Redis', () => {
     const second = await broker.publish(carts, ItemAdded({ sku: 'c' }))
     expect(second.offset).toBe((first.offset ?? -1) + 1)
     await broker.publish(carts, ItemAdded({ sku: 'd' }))
-    await expect.poll(() => given.map(({ data }) => (data as { sku: string }).sku).sort(), { timeout: 10_000 }).toEqual(['a', 'b', 'c', 'd'])
+    await expect
+      .poll(() => given.map(({ data }) => (data as { sku: string }).sku).sort(), { timeout: 10_000 })
+      .toEqual(['a', 'b', 'c', 'd'])
   })
 })

@@ -20,16 +20,20 @@ function takesConnections({ port }: Server): Promise<boolean> {
 }
 
 describe.each(kinds)('%s', (_, kind) => {
-  test.skipIf(kind === undefined)('starts, can be killed and started again, and stops', { timeout: 120_000 }, async () => {
-    if (kind === undefined) return
-    const server = await withServer(kind, async (running) => {
-      expect(await takesConnections(running)).toBe(true)
-      await running.kill()
-      expect(await takesConnections(running)).toBe(false)
-      await running.start()
-      expect(await takesConnections(running)).toBe(true)
-      return running
-    })
-    expect(await takesConnections(server)).toBe(false)
-  })
+  test.skipIf(kind === undefined)(
+    'starts, can be killed and started again, and stops',
+    { timeout: 120_000 },
+    async () => {
+      if (kind === undefined) return
+      const server = await withServer(kind, async (running) => {
+        expect(await takesConnections(running)).toBe(true)
+        await running.kill()
+        expect(await takesConnections(running)).toBe(false)
+        await running.start()
+        expect(await takesConnections(running)).toBe(true)
+        return running
+      })
+      expect(await takesConnections(server)).toBe(false)
+    },
+  )
 })

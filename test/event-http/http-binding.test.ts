@@ -50,19 +50,27 @@ describe('the official JSON format suite over HTTP', () => {
 })
 
 /** The scenarios of the feature file: request text, expected attributes, expected data, content types. */
-function scenarios(feature: string): { name: string; request: string; attributes: Record<string, string>; data: unknown }[] {
+function scenarios(
+  feature: string,
+): { name: string; request: string; attributes: Record<string, string>; data: unknown }[] {
   return feature
     .split('Scenario Outline:')
     .slice(1)
     .flatMap((text) => {
-      const blocks = [...text.matchAll(/"""\n([\s\S]*?)"""/g)].map((match) => (match[1] as string).replace(/^ {8}/gm, ''))
-      const rows = [...text.matchAll(/^\s*\|(.+)\|\s*$/gm)].map((match) => (match[1] as string).split('|').map((cell) => cell.trim()))
+      const blocks = [...text.matchAll(/"""\n([\s\S]*?)"""/g)].map((match) =>
+        (match[1] as string).replace(/^ {8}/gm, ''),
+      )
+      const rows = [...text.matchAll(/^\s*\|(.+)\|\s*$/gm)].map((match) =>
+        (match[1] as string).split('|').map((cell) => cell.trim()),
+      )
       const types = rows.filter((row) => row.length === 1).slice(1)
       return types.map(([type]) => ({
         name: (text.split('\n')[0] as string).trim().replace('<contentType>', type as string),
         request: (blocks[0] as string).replace('<contentType>', type as string),
         attributes: Object.fromEntries(
-          rows.filter((row) => row.length === 2 && row[0] !== 'key').map(([key, value]) => [key, value === '<contentType>' ? type : value]),
+          rows
+            .filter((row) => row.length === 2 && row[0] !== 'key')
+            .map(([key, value]) => [key, value === '<contentType>' ? type : value]),
         ),
         data: JSON.parse(blocks[1] as string),
       }))
@@ -112,14 +120,17 @@ describe('binary mode', () => {
   })
 
   test('decodes once, undoes quotes, leaves a lone percent', () => {
-    const subject = (value: string): string | undefined => decodeHttp({ ...ce, 'ce-subject': value }, new Uint8Array(0))[0]?.subject
+    const subject = (value: string): string | undefined =>
+      decodeHttp({ ...ce, 'ce-subject': value }, new Uint8Array(0))[0]?.subject
     expect(subject('100%2541')).toBe('100%41')
     expect(subject('"a \\"b\\" c"')).toBe('a "b" c')
     expect(subject('100% sure')).toBe('100% sure')
   })
 
   test.each(['%C0%A0', '%E0%80%80', '%FF', '%ED%A0%80'])('refuses %s, which is not UTF-8', (value) => {
-    expect(refusal(() => decodeHttp({ ...ce, 'ce-subject': value }, new Uint8Array(0))).message).toContain('not percent-encoded UTF-8')
+    expect(refusal(() => decodeHttp({ ...ce, 'ce-subject': value }, new Uint8Array(0))).message).toContain(
+      'not percent-encoded UTF-8',
+    )
   })
 
   test.each([
@@ -134,7 +145,10 @@ describe('binary mode', () => {
   })
 
   test('any extension, in any case of header', () => {
-    const [event] = decodeHttp({ 'CE-SpecVersion': '1.0', 'Ce-Id': '1', 'ce-source': '/', 'CE-TYPE': 't', 'ce-myext': 'yes' }, new Uint8Array(0))
+    const [event] = decodeHttp(
+      { 'CE-SpecVersion': '1.0', 'Ce-Id': '1', 'ce-source': '/', 'CE-TYPE': 't', 'ce-myext': 'yes' },
+      new Uint8Array(0),
+    )
     expect(event).toEqual({ specversion: '1.0', id: '1', source: '/', type: 't', myext: 'yes' })
   })
 })
@@ -156,8 +170,12 @@ describe('bodies that are not what they say', () => {
     refusal(() => decodeHttp({ 'content-type': 'application/cloudevents+json; charset=utf-16' }, bytes('{}')))
   })
   test('nesting that would exhaust a parser or a reader', () => {
-    expect(refusal(() => decodeHttp({ ...ce, 'content-type': 'application/json' }, bytes('['.repeat(100_000)))).message).toContain('nested')
-    expect(decodeHttp({ ...ce, 'content-type': 'application/json' }, bytes(JSON.stringify('[["\\"[['.repeat(100))))).toHaveLength(1)
+    expect(
+      refusal(() => decodeHttp({ ...ce, 'content-type': 'application/json' }, bytes('['.repeat(100_000)))).message,
+    ).toContain('nested')
+    expect(
+      decodeHttp({ ...ce, 'content-type': 'application/json' }, bytes(JSON.stringify('[["\\"[['.repeat(100)))),
+    ).toHaveLength(1)
   })
   test('modes by headers', () => {
     expect(httpModeOf({ ...ce, 'content-type': 'text/plain' })).toBe('binary')
@@ -178,10 +196,19 @@ describe('encodeHttp', () => {
     expect([...message.body]).toEqual([1, 2])
     expect(message.headers['ce-offset']).toBeUndefined()
     const [event] = decodeHttp(structured, encodeHttp([stored], 'structured').body)
-    expect(event).toEqual({ specversion: '1.0', id: '1', source: '/shop', type: 'cart.item.added', datacontenttype: 'image/png', data_base64: 'AQI=' })
+    expect(event).toEqual({
+      specversion: '1.0',
+      id: '1',
+      source: '/shop',
+      type: 'cart.item.added',
+      datacontenttype: 'image/png',
+      data_base64: 'AQI=',
+    })
   })
 
-  const text = fc.string({ minLength: 1, unit: 'grapheme' }).filter((value) => validateCloudEvent({ ...base, subject: value }).length === 0)
+  const text = fc
+    .string({ minLength: 1, unit: 'grapheme' })
+    .filter((value) => validateCloudEvent({ ...base, subject: value }).length === 0)
   const event = fc.record(
     {
       specversion: fc.constant('1.0' as const),
@@ -204,7 +231,9 @@ describe('encodeHttp', () => {
     }),
     fc.constant({}),
   )
-  const any = fc.tuple(event, payload).map(([attributes, data]) => JSON.parse(JSON.stringify({ ...attributes, ...data })) as CloudEvent)
+  const any = fc
+    .tuple(event, payload)
+    .map(([attributes, data]) => JSON.parse(JSON.stringify({ ...attributes, ...data })) as CloudEvent)
 
   test('what goes out in any mode comes in unchanged', () => {
     fc.assert(
@@ -213,7 +242,8 @@ describe('encodeHttp', () => {
           const { headers, body } = encodeHttp([value], mode)
           const [back] = decodeHttp(headers, body)
           // Binary mode names the type that JSON data without one has.
-          const expected = mode === 'binary' && 'data' in value ? { datacontenttype: 'application/json', ...value } : value
+          const expected =
+            mode === 'binary' && 'data' in value ? { datacontenttype: 'application/json', ...value } : value
           expect(back).toEqual(expected)
         }
       }),
@@ -224,13 +254,36 @@ describe('encodeHttp', () => {
 
 describe('the official SDK', () => {
   const events: SdkEvent<unknown>[] = [
-    new SdkEvent({ id: 'a', source: '/shop', type: 'cart.item.added', data: { sku: 'tea' }, subject: 'tea', myext: 'yes' }),
-    new SdkEvent({ id: 'b', source: 'https://x.example/a?b=c#d', type: 't', datacontenttype: 'text/plain', data: 'hello' }),
-    new SdkEvent({ id: 'c', source: '/shop', type: 't', datacontenttype: 'application/octet-stream', data: new Uint8Array([0, 1, 254, 255]) }),
+    new SdkEvent({
+      id: 'a',
+      source: '/shop',
+      type: 'cart.item.added',
+      data: { sku: 'tea' },
+      subject: 'tea',
+      myext: 'yes',
+    }),
+    new SdkEvent({
+      id: 'b',
+      source: 'https://x.example/a?b=c#d',
+      type: 't',
+      datacontenttype: 'text/plain',
+      data: 'hello',
+    }),
+    new SdkEvent({
+      id: 'c',
+      source: '/shop',
+      type: 't',
+      datacontenttype: 'application/octet-stream',
+      data: new Uint8Array([0, 1, 254, 255]),
+    }),
     new SdkEvent({ id: 'd', source: '/shop', type: 't' }),
   ]
   const asBytes = (body: unknown): Uint8Array =>
-    body === undefined || body === null ? new Uint8Array(0) : body instanceof Uint8Array ? body : bytes(typeof body === 'string' ? body : JSON.stringify(body))
+    body === undefined || body === null
+      ? new Uint8Array(0)
+      : body instanceof Uint8Array
+        ? body
+        : bytes(typeof body === 'string' ? body : JSON.stringify(body))
   const sdkHeaders = (headers: unknown): Record<string, string> => headers as Record<string, string>
 
   test.each(events)('writes binary, we read: $id', (event) => {
@@ -244,7 +297,9 @@ describe('the official SDK', () => {
     const message = HTTP.structured(event as SdkEvent<object>)
     const [read] = decodeHttp(sdkHeaders(message.headers), asBytes(message.body))
     expect(read?.source).toBe(event.source)
-    expect(read?.['data_base64' in (read ?? {}) ? 'data_base64' : 'data']).toEqual(event.id === 'c' ? 'AAH+/w==' : event.data)
+    expect(read?.['data_base64' in (read ?? {}) ? 'data_base64' : 'data']).toEqual(
+      event.id === 'c' ? 'AAH+/w==' : event.data,
+    )
   })
   test.each(['binary', 'structured'] as const)('reads what we write: %s', (mode) => {
     for (const event of events) {
@@ -253,7 +308,12 @@ describe('the official SDK', () => {
       // What a server framework hands the SDK: text as a string, other bytes as they are.
       const raw = mode === 'binary' && event.id === 'c' ? Buffer.from(body) : new TextDecoder().decode(body)
       const read = HTTP.toEvent({ headers: { ...headers }, body: raw === '' ? undefined : raw }) as SdkEvent<unknown>
-      expect([read.id, read.type, read.source, read.subject]).toEqual([event.id, event.type, event.source, event.subject])
+      expect([read.id, read.type, read.source, read.subject]).toEqual([
+        event.id,
+        event.type,
+        event.source,
+        event.subject,
+      ])
       if (event.id === 'c') expect(Buffer.from(read.data as Uint8Array).toString('hex')).toBe('0001feff')
       else expect(read.data).toEqual(event.data)
     }

@@ -6,10 +6,17 @@ const suite = loadSuite<FormatSuite>('cloudevents-format-json.json')
 
 describe('the official JSON format suite', () => {
   test('has all its cases', () => {
-    expect([suite.validEvents.length, suite.invalidEvents.length, suite.validBatches.length, suite.invalidBatches.length]).toEqual([10, 25, 5, 3])
+    expect([
+      suite.validEvents.length,
+      suite.invalidEvents.length,
+      suite.validBatches.length,
+      suite.invalidBatches.length,
+    ]).toEqual([10, 25, 5, 3])
   })
-  for (const { id, event } of suite.validEvents) test(`valid: ${id}`, () => expect(validateCloudEvent(event)).toEqual([]))
-  for (const { id, event } of suite.invalidEvents) test(`invalid: ${id}`, () => expect(validateCloudEvent(event)).not.toEqual([]))
+  for (const { id, event } of suite.validEvents)
+    test(`valid: ${id}`, () => expect(validateCloudEvent(event)).toEqual([]))
+  for (const { id, event } of suite.invalidEvents)
+    test(`invalid: ${id}`, () => expect(validateCloudEvent(event)).not.toEqual([]))
 })
 
 const good = { specversion: '1.0', id: '1', source: '/shop', type: 'cart.item.added' }
@@ -17,7 +24,10 @@ const good = { specversion: '1.0', id: '1', source: '/shop', type: 'cart.item.ad
 describe('validateCloudEvent', () => {
   test.each<[string, Record<string, unknown>]>([
     ['null data', { data: null }],
-    ['null for every optional attribute', { time: null, subject: null, datacontenttype: null, dataschema: null, anything: null, data_base64: null }],
+    [
+      'null for every optional attribute',
+      { time: null, subject: null, datacontenttype: null, dataschema: null, anything: null, data_base64: null },
+    ],
     ['non-ASCII text', { subject: 'Euro € 😀' }],
     ['extension integers at both ends', { ext1: 2147483647, ext2: -2147483648 }],
     ['media type with parameters', { datacontenttype: 'text/plain; charset="utf-8"; format=flowed' }],
@@ -28,12 +38,24 @@ describe('validateCloudEvent', () => {
   ])('takes %s', (_, more) => expect(validateCloudEvent({ ...good, ...more })).toEqual([]))
 
   test.each<[string, Record<string, unknown>, string]>([
-    ['a control character', { subject: 'a\u0007b' }, 'subject holds control characters, noncharacters or half a surrogate pair'],
-    ['half a surrogate pair', { subject: 'a\ud800b' }, 'subject holds control characters, noncharacters or half a surrogate pair'],
+    [
+      'a control character',
+      { subject: 'a\u0007b' },
+      'subject holds control characters, noncharacters or half a surrogate pair',
+    ],
+    [
+      'half a surrogate pair',
+      { subject: 'a\ud800b' },
+      'subject holds control characters, noncharacters or half a surrogate pair',
+    ],
     ['a noncharacter', { id: '\u{1fffe}' }, 'id holds control characters, noncharacters or half a surrogate pair'],
     ['a source with a space', { source: 'my shop' }, 'source must be a URI reference (RFC 3986)'],
     ['a relative dataschema', { dataschema: '/schema' }, 'dataschema must be an absolute URI'],
-    ['30 February', { time: '2026-02-30T12:00:00Z' }, 'time must be an RFC 3339 time with seconds and offset, such as 2026-01-31T12:00:00Z'],
+    [
+      '30 February',
+      { time: '2026-02-30T12:00:00Z' },
+      'time must be an RFC 3339 time with seconds and offset, such as 2026-01-31T12:00:00Z',
+    ],
     ['an integer of 33 bits', { ext: 2147483648 }, 'ext must be a whole number of 32 bits'],
     ['an object as an extension', { ext: {} }, 'ext must be a string, a boolean or a whole number of 32 bits'],
     ['an empty extension', { ext: '' }, 'ext must not be empty'],
@@ -54,8 +76,8 @@ describe('validateCloudEvent', () => {
     expect(validateCloudEvent({ ...good, data_base64: 'AAAA'.repeat(4 << 20) })).toEqual([])
   })
   test('a __proto__ member of parsed JSON is refused by its name', () => {
-    expect(validateCloudEvent(JSON.parse('{"specversion":"1.0","id":"1","source":"/","type":"t","__proto__":{"x":1}}'))).toEqual([
-      '__proto__ is not an attribute name: use lower-case letters and digits only',
-    ])
+    expect(
+      validateCloudEvent(JSON.parse('{"specversion":"1.0","id":"1","source":"/","type":"t","__proto__":{"x":1}}')),
+    ).toEqual(['__proto__ is not an attribute name: use lower-case letters and digits only'])
   })
 })

@@ -31,10 +31,27 @@ describe('attributes of an event', () => {
     fc.string(),
     fc.string({ unit: 'binary' }),
     fc.webUrl(),
-    fc.constantFrom('has spaces', 'relative', 'http://ex.com/é', 'a/b', 'nonsense', 'application/json; charset="u"', '\uffff', '\ufffe', '\ud800', ''),
+    fc.constantFrom(
+      'has spaces',
+      'relative',
+      'http://ex.com/é',
+      'a/b',
+      'nonsense',
+      'application/json; charset="u"',
+      '\uffff',
+      '\ufffe',
+      '\ud800',
+      '',
+    ),
     fc.date({ noInvalidDate: false, min: new Date(-8.64e15), max: new Date(8.64e15) }),
     fc.date({ noInvalidDate: true }).map((date) => date.toISOString()),
-    fc.constantFrom('2026-02-31T00:00:00Z', '2024-02-29T00:00:00Z', '2023-02-29T00:00:00Z', '0000-01-01T00:00:00Z', '2026-01-31'),
+    fc.constantFrom(
+      '2026-02-31T00:00:00Z',
+      '2024-02-29T00:00:00Z',
+      '2023-02-29T00:00:00Z',
+      '0000-01-01T00:00:00Z',
+      '2026-01-31',
+    ),
     fc.integer(),
     fc.double(),
     fc.boolean(),
@@ -59,8 +76,16 @@ describe('attributes of an event', () => {
   it('are stored exactly when they are valid', () => {
     fc.assert(
       fc.property(fc.constantFrom(...names), value, (name, given) => {
-        const json = given instanceof Date && name === 'time' && Number.isFinite(given.getTime()) ? given.toISOString() : given
-        const valid = validateCloudEvent({ specversion: '1.0', id: '1', source: '/test', type: 'a.b', time, [name]: json ?? undefined })
+        const json =
+          given instanceof Date && name === 'time' && Number.isFinite(given.getTime()) ? given.toISOString() : given
+        const valid = validateCloudEvent({
+          specversion: '1.0',
+          id: '1',
+          source: '/test',
+          type: 'a.b',
+          time,
+          [name]: json ?? undefined,
+        })
         // A name that is left out has its default, but for the type.
         const reasons = given === null || given === undefined ? (name === 'type' ? ['type is required'] : []) : valid
         expect({ given, refused: refusal({ [name]: given }) !== null }).toEqual({ given, refused: reasons.length > 0 })
@@ -93,7 +118,9 @@ describe('attributes of an event', () => {
 
   it('that are absent are not named in a message', () => {
     expect(refusal({ source: 'a b' })).toBe('event "a.b": source must be a URI reference (RFC 3986)')
-    expect(refusal({ id: 'x"y', source: 'a b' })).toBe('event "a.b" (id x\\"y): source must be a URI reference (RFC 3986)')
+    expect(refusal({ id: 'x"y', source: 'a b' })).toBe(
+      'event "a.b" (id x\\"y): source must be a URI reference (RFC 3986)',
+    )
   })
 })
 
@@ -107,14 +134,20 @@ describe('attributes that are named like members of an event', () => {
     expect(JSON.parse(textOf({ ...stored }))).toMatchObject(shadowed)
     expect(attribute(decodeEvent(textOf({}), 42), 'offset')).toBeUndefined()
     // What is given in `extensions` counts.
-    expect(JSON.parse(textOf({ ...stored, extensions: { offset: 'page 8' } }))).toMatchObject({ offset: 'page 8', extensions: 'jpg' })
+    expect(JSON.parse(textOf({ ...stored, extensions: { offset: 'page 8' } }))).toMatchObject({
+      offset: 'page 8',
+      extensions: 'jpg',
+    })
   })
 
   it.each(['binary', 'structured', 'batched'] as const)('pass through HTTP in %s mode', (mode) => {
     const stored = decodeEvent(textOf({ id: '1', extensions: shadowed }), 42)
     const { headers, body } = encodeHttp([stored], mode)
     const [decoded] = decodeHttp(headers, body)
-    expect([attribute(decoded as never, 'offset'), attribute(decoded as never, 'extensions')]).toEqual(['page 7', 'jpg'])
+    expect([attribute(decoded as never, 'offset'), attribute(decoded as never, 'extensions')]).toEqual([
+      'page 7',
+      'jpg',
+    ])
     expect(JSON.parse(textOf(decodeForPublish(headers, body)[0] as Encodable))).toMatchObject(shadowed)
   })
 })

@@ -24,7 +24,9 @@ it('what is gathered from blocks is what was in them, for any choice and order o
   for (let seed = 0; seed < 300; seed++) {
     const random = seededRandom(seed)
     const below: Below = (limit) => Math.floor(random() * limit)
-    const blocks = Array.from({ length: 1 + below(4) }, () => decodeBlock(0, encodeBlock(0, 0, 0, someEvents(below, below(2) === 0)).bytes))
+    const blocks = Array.from({ length: 1 + below(4) }, () =>
+      decodeBlock(0, encodeBlock(0, 0, 0, someEvents(below, below(2) === 0)).bytes),
+    )
     const chosen: EventInBlock[] = []
     for (const block of blocks) {
       const all = eventsIn(block)
@@ -44,7 +46,9 @@ it('what is gathered from blocks is what was in them, for any choice and order o
 })
 
 it('a place says how long its text is without reading it', () => {
-  const [event] = eventsIn(decodeBlock(0, encodeBlock(0, 0, 0, [{ id: 'a', type: 't', key: null, text: '{"ä":1}' }]).bytes)) as [EventInBlock]
+  const [event] = eventsIn(
+    decodeBlock(0, encodeBlock(0, 0, 0, [{ id: 'a', type: 't', key: null, text: '{"ä":1}' }]).bytes),
+  ) as [EventInBlock]
   expect(event.bytes).toBe(Buffer.byteLength('{"ä":1}'))
   expect(textSize(event)).toBe(event.bytes)
   expect(textSize({ id: 'a', type: 't', key: null, text: '{}' })).toBe(2)

@@ -91,7 +91,14 @@ describe('data that JSON cannot carry', () => {
   it('is all that is refused: what is stored reads back equal, or is known to be altered', () => {
     fc.assert(
       fc.property(
-        fc.anything({ withDate: true, withBoxedValues: true, withSparseArray: true, withTypedArray: true, withBigInt: true, withNullPrototype: true }),
+        fc.anything({
+          withDate: true,
+          withBoxedValues: true,
+          withSparseArray: true,
+          withTypedArray: true,
+          withBigInt: true,
+          withNullPrototype: true,
+        }),
         (data) => {
           fc.pre(data !== undefined && !(data instanceof Uint8Array))
           let text: string

@@ -27,7 +27,9 @@ const { data } = fc.letrec<{ data: unknown }>((tie) => ({
     { depthSize: 'small' },
     fc.constantFrom(null, true, false, 0, 1, 2, 3, -1, 1.5, '', 'a', 'ab', 'b', 'bb1', '😀😀'),
     fc.array(tie('data'), { maxLength: 3 }),
-    fc.array(fc.tuple(name, tie('data')), { maxLength: 3 }).map((members) => JSON.parse(JSON.stringify(Object.fromEntries(members))) as unknown),
+    fc
+      .array(fc.tuple(name, tie('data')), { maxLength: 3 })
+      .map((members) => JSON.parse(JSON.stringify(Object.fromEntries(members))) as unknown),
   ),
 }))
 
@@ -39,7 +41,10 @@ const { schema } = fc.letrec<{ schema: unknown }>((tie) => {
   const several = fc.array(each, { minLength: 1, maxLength: 3 })
   const members = fc.dictionary(fc.constantFrom('a', 'b', 'ab', 'toString'), each, { maxKeys: 3 })
   const keywords: Record<string, fc.Arbitrary<unknown>> = {
-    type: fc.oneof(fc.constantFrom(...TYPES), fc.uniqueArray(fc.constantFrom(...TYPES), { minLength: 1, maxLength: 3 })),
+    type: fc.oneof(
+      fc.constantFrom(...TYPES),
+      fc.uniqueArray(fc.constantFrom(...TYPES), { minLength: 1, maxLength: 3 }),
+    ),
     enum: fc.uniqueArray(data, { minLength: 1, maxLength: 4, selector: (value) => JSON.stringify(value) }),
     const: data,
     minimum: small,
@@ -79,7 +84,9 @@ const { schema } = fc.letrec<{ schema: unknown }>((tie) => {
   }
   const some = fc
     .array(
-      fc.constantFrom(...Object.keys(keywords)).chain((keyword) => (keywords[keyword] as fc.Arbitrary<unknown>).map((value) => [keyword, value] as const)),
+      fc
+        .constantFrom(...Object.keys(keywords))
+        .chain((keyword) => (keywords[keyword] as fc.Arbitrary<unknown>).map((value) => [keyword, value] as const)),
       { maxLength: 4 },
     )
     .map((pairs) => judgedAlike(Object.fromEntries(pairs)))
@@ -99,7 +106,13 @@ test('as Ajv judges it', () => {
   fc.assert(
     fc.property(root, fc.array(data, { minLength: 5, maxLength: 10 }), ([each, one, two], values) => {
       const whole = { ...(each as object), $defs: { one: withoutRef(one), two } } as JsonObject
-      const ajv = new Ajv2020({ strict: false, ownProperties: true, validateFormats: false, validateSchema: false, logger: false })
+      const ajv = new Ajv2020({
+        strict: false,
+        ownProperties: true,
+        validateFormats: false,
+        validateSchema: false,
+        logger: false,
+      })
       let judge: (value: unknown) => boolean
       try {
         judge = ajv.compile(whole)
@@ -125,7 +138,10 @@ test('the schemas of a library take what the library takes, formats and all', ()
     at: z.iso.datetime(),
     id: z.uuid(),
     url: z.url(),
-    kind: z.discriminatedUnion('k', [z.object({ k: z.literal('a'), v: z.string() }), z.object({ k: z.literal('b'), v: z.int() })]),
+    kind: z.discriminatedUnion('k', [
+      z.object({ k: z.literal('a'), v: z.string() }),
+      z.object({ k: z.literal('b'), v: z.int() }),
+    ]),
     tags: z.array(z.string().regex(/^[a-z]+(-[a-z]+)*$/)).max(3),
     more: z.record(z.string(), z.number()).optional(),
   })
@@ -163,7 +179,10 @@ describe('a schema of any kind is judged in a bounded time', () => {
     ['references to itself', { anyOf: [{ $ref: '#' }, { $ref: '#' }] }, 1],
     [
       'members that double',
-      { $defs: { a: { oneOf: Array.from({ length: 3 }, () => ({ properties: { a: { $ref: '#/$defs/a' } } })) } }, $ref: '#/$defs/a' },
+      {
+        $defs: { a: { oneOf: Array.from({ length: 3 }, () => ({ properties: { a: { $ref: '#/$defs/a' } } })) } },
+        $ref: '#/$defs/a',
+      },
       nested(100),
     ],
     ['an exponential pattern', { pattern: '^(a|a)*$' }, `${LONG}!`],
@@ -172,13 +191,21 @@ describe('a schema of any kind is judged in a bounded time', () => {
     ['a cubic one', { pattern: 'a*a*a*b' }, 'a'.repeat(50_000)],
     ['one for names', { patternProperties: { '^(a|aa)+$': true } }, { [`${LONG}!`]: 1 }],
     ['many slow ones', { allOf: Array.from({ length: 200 }, (_, at) => ({ pattern: `^(a|a)*${at}$` })) }, `${LONG}!`],
-    ['an enumeration of many', { items: { enum: Array.from({ length: 5000 }, (_, at) => ({ at })) } }, Array.from({ length: 2000 }, () => ({ no: 1 }))],
+    [
+      'an enumeration of many',
+      { items: { enum: Array.from({ length: 5000 }, (_, at) => ({ at })) } },
+      Array.from({ length: 2000 }, () => ({ no: 1 })),
+    ],
     [
       'many patterns of names',
       { patternProperties: Object.fromEntries(ITEMS.slice(0, 3000).map((at) => [`x${at}`, true])) },
       Object.fromEntries(ITEMS.map((at) => [at, at])),
     ],
-    ['a long text looked at often', { allOf: Array.from({ length: 5000 }, () => ({ minLength: 1, pattern: '^a*b' })) }, 'a'.repeat(100_000)],
+    [
+      'a long text looked at often',
+      { allOf: Array.from({ length: 5000 }, () => ({ minLength: 1, pattern: '^a*b' })) },
+      'a'.repeat(100_000),
+    ],
   ]
   test.each(cases)('%s', (_, each, value) => {
     const beganMs = performance.now()
@@ -192,7 +219,8 @@ describe('a schema of any kind is judged in a bounded time', () => {
     const text = `${'b'.repeat(60)}!`
     expect(faults(slow, text)).toMatchObject([{ message: expect.stringContaining('too long') }])
     const beganMs = performance.now()
-    for (let times = 0; times < 1000; times++) expect(faults(slow, text)).toMatchObject([{ message: expect.stringContaining('too long') }])
+    for (let times = 0; times < 1000; times++)
+      expect(faults(slow, text)).toMatchObject([{ message: expect.stringContaining('too long') }])
     expect(performance.now() - beganMs).toBeLessThan(3000)
     expect(faults(slow, 'bbb')).toEqual([])
   })
@@ -200,7 +228,13 @@ describe('a schema of any kind is judged in a bounded time', () => {
   test('data that is large is judged whole', () => {
     const many = {
       type: 'array',
-      items: { type: 'object', properties: { at: { type: 'integer', minimum: 0 }, email: { type: 'string', pattern: '^(?:\\w+\\.)*\\w+@\\w+$' } } },
+      items: {
+        type: 'object',
+        properties: {
+          at: { type: 'integer', minimum: 0 },
+          email: { type: 'string', pattern: '^(?:\\w+\\.)*\\w+@\\w+$' },
+        },
+      },
     }
     const items = ITEMS.map((at) => ({ at, email: `ann.${at}@example` }))
     expect(faults(many, items)).toEqual([])

@@ -15,7 +15,9 @@ describe.each(Object.entries(SCHEMAS))('an event with a schema of %s', (_library
     const broker = await connect('memory:')
     const stock = stream('stock', { events: [LowStock] })
     await broker.publish(stock, LowStock({ sku: 'tea', left: 2 }))
-    const error: unknown = await broker.publish(stock, LowStock({ sku: 'tea', left: 'few' } as never)).catch((reason: unknown) => reason)
+    const error: unknown = await broker
+      .publish(stock, LowStock({ sku: 'tea', left: 'few' } as never))
+      .catch((reason: unknown) => reason)
     if (!isMillraceError(error, 'SCHEMA_MISMATCH')) expect.fail(String(error))
     const issues = error.details['issues'] as readonly { readonly message: string }[]
     expect(issues.map((issue) => issue.message)).toEqual([expect.stringMatching(/number/)])

@@ -43,18 +43,31 @@ interface Answer {
   // biome-ignore lint/suspicious/noExplicitAny: answers are inspected freely
   readonly body: any
 }
-async function call(gateway: Gateway, path: string, token: string | null, method = 'GET', body?: object): Promise<Answer> {
-  const headers: Record<string, string> = { 'content-type': body !== undefined && 'specversion' in body ? 'application/cloudevents+json' : 'application/json' }
+async function call(
+  gateway: Gateway,
+  path: string,
+  token: string | null,
+  method = 'GET',
+  body?: object,
+): Promise<Answer> {
+  const headers: Record<string, string> = {
+    'content-type': body !== undefined && 'specversion' in body ? 'application/cloudevents+json' : 'application/json',
+  }
   if (token !== null) headers['authorization'] = `Bearer ${token}`
   const answer = await gateway.fetch(
-    new Request(`http://events.example${path}`, { method, headers, ...(body !== undefined && { body: JSON.stringify(body) }) }),
+    new Request(`http://events.example${path}`, {
+      method,
+      headers,
+      ...(body !== undefined && { body: JSON.stringify(body) }),
+    }),
   )
   const text = answer.headers.get('content-type')?.startsWith('text/event-stream') === true ? '' : await answer.text()
   const parsed = text === '' ? null : JSON.parse(text)
   return { status: answer.status, code: parsed?.code ?? '', headers: answer.headers, body: parsed }
 }
 const event = { specversion: '1.0', id: '1', source: '/s', type: 't' }
-const make = (permissions: Permissions, rest: object = {}): string => addToken(tokens, { name: 'shop', permissions, ...rest }).token
+const make = (permissions: Permissions, rest: object = {}): string =>
+  addToken(tokens, { name: 'shop', permissions, ...rest }).token
 
 describe('permissions', () => {
   test.each<[string, string, boolean]>([
@@ -90,7 +103,10 @@ describe('tokens', () => {
     const reader = make({ read: ['orders.eu'] })
     const gateway = open({ access: { tokens } })
     expect((await call(gateway, '/channels/orders.eu/events', writer, 'POST', event)).status).toBe(202)
-    expect(await call(gateway, '/channels/secrets/events', writer, 'POST', event)).toMatchObject({ status: 403, code: 'FORBIDDEN' })
+    expect(await call(gateway, '/channels/secrets/events', writer, 'POST', event)).toMatchObject({
+      status: 403,
+      code: 'FORBIDDEN',
+    })
     expect(await call(gateway, '/channels/orders.eu/events', writer)).toMatchObject({ status: 403, code: 'FORBIDDEN' })
     expect((await call(gateway, '/channels/orders.eu/events', reader)).status).toBe(200)
     expect((await call(gateway, '/channels/orders.us/events', reader)).status).toBe(403)
@@ -114,7 +130,11 @@ describe('tokens', () => {
     const token = make({ read: ['>'] })
     const text = readFileSync(tokens, 'utf8')
     expect(token).toMatch(/^millrace_[\w-]{43}$/)
-    expect([text.includes(token), text.includes(token.slice(9)), statSync(tokens).mode & 0o777]).toEqual([false, false, 0o600])
+    expect([text.includes(token), text.includes(token.slice(9)), statSync(tokens).mode & 0o777]).toEqual([
+      false,
+      false,
+      0o600,
+    ])
     expect(() => make({})).toThrow('a token without permissions has no use')
   })
   test('a folder that is made for them is its owner’s alone, as the data are that may follow', () => {
@@ -132,7 +152,9 @@ describe('tokens', () => {
   })
   test('one that has no name, or that would expire after all dates, is refused', () => {
     const permissions = { read: ['>'] }
-    expect(() => addToken(tokens, { name: '', permissions })).toThrow(expect.objectContaining({ code: 'INVALID_OPTION', details: { option: 'name' } }))
+    expect(() => addToken(tokens, { name: '', permissions })).toThrow(
+      expect.objectContaining({ code: 'INVALID_OPTION', details: { option: 'name' } }),
+    )
     for (const expiresAtMs of [1e16, Number.NaN])
       expect(() => addToken(tokens, { name: 'shop', permissions, expiresAtMs })).toThrow(
         expect.objectContaining({ code: 'INVALID_OPTION', details: { option: 'expires' } }),
@@ -164,7 +186,10 @@ describe('tokens', () => {
   })
   test('one that has expired does not hold', async () => {
     const gateway = open({ access: { tokens } })
-    const [old, young] = [make({ read: ['>'] }, { expiresAtMs: Date.now() - 1 }), make({ read: ['>'] }, { expiresAtMs: Date.now() + 60_000 })]
+    const [old, young] = [
+      make({ read: ['>'] }, { expiresAtMs: Date.now() - 1 }),
+      make({ read: ['>'] }, { expiresAtMs: Date.now() + 60_000 }),
+    ]
     await eventually(async () => (await call(gateway, '/api/describe', young)).status).toBe(200)
     expect((await call(gateway, '/api/describe', old)).status).toBe(401)
   })
@@ -200,7 +225,8 @@ describe('tokens', () => {
     await broker.publish('orders.eu', event as never)
     const [mine, other] = [make({ consume: ['orders.*'] }), make({ consume: ['secrets'] })]
     const gateway = open({ access: { tokens } })
-    const pull = (token: string, channels: string[]): Promise<Answer> => call(gateway, '/consumers/stock/pull', token, 'POST', { channels })
+    const pull = (token: string, channels: string[]): Promise<Answer> =>
+      call(gateway, '/consumers/stock/pull', token, 'POST', { channels })
     expect((await pull(mine, ['orders.*', 'secrets'])).status).toBe(403)
     expect((await pull(mine, ['>'])).status).toBe(403)
     const { body } = await pull(mine, ['orders.*'])
@@ -217,19 +243,25 @@ describe('tokens', () => {
     const token = make({ consume: ['>'], read: ['>'], manage: ['>'] })
     const gateway = open({ access: { tokens } })
     await call(gateway, '/api/channels/later', token, 'PUT', {})
-    await call(gateway, '/api/subscriptions/s', token, 'PUT', { channels: ['later'], url: 'https://subscriber.example/' })
+    await call(gateway, '/api/subscriptions/s', token, 'PUT', {
+      channels: ['later'],
+      url: 'https://subscriber.example/',
+    })
     await broker.publish('orders.eu', event as never)
     const { body } = await call(gateway, '/consumers/c/pull', token, 'POST', { channels: ['>', '*'], max: 100 })
     expect(body.deliveries.map(({ channel }: { channel: string }) => channel)).toEqual(['orders.eu'])
     for (const channel of ['$audit', '$push'])
-      for (const path of [`/channels/${channel}/events`, `/channels/${channel}/stream`]) expect((await call(gateway, path, token)).status).toBe(403)
+      for (const path of [`/channels/${channel}/events`, `/channels/${channel}/stream`])
+        expect((await call(gateway, path, token)).status).toBe(403)
     expect((await call(gateway, '/consumers/d/pull', token, 'POST', { channels: ['$push'] })).status).toBe(403)
     expect((await call(gateway, '/consumers/d/pull', token, 'POST', { channels: ['$push.>'] })).status).toBe(403)
   })
   test('nobody publishes to channels that Millrace itself writes', async () => {
     const token = make({ publish: ['>', '$audit'] })
     for (const gateway of [open({ access: { tokens } }), open({ hosts: 'any' })]) {
-      expect(await call(gateway, '/channels/$audit/events', gateway.guarded ? token : null, 'POST', event)).toMatchObject({ status: 403 })
+      expect(
+        await call(gateway, '/channels/$audit/events', gateway.guarded ? token : null, 'POST', event),
+      ).toMatchObject({ status: 403 })
     }
   })
 })
@@ -257,15 +289,35 @@ describe('the audit trail', () => {
     expect(entries.map(({ type, data }) => [type, data])).toEqual([
       [
         'millrace.audit.deleteDeadLetters',
-        { action: 'deleteDeadLetters', by: by(manager), target: { id: '1', consumer: 'stock' }, outcome: 'done', status: 200 },
+        {
+          action: 'deleteDeadLetters',
+          by: by(manager),
+          target: { id: '1', consumer: 'stock' },
+          outcome: 'done',
+          status: 200,
+        },
       ],
       [
         'millrace.audit.deleteDeadLetters',
-        { action: 'deleteDeadLetters', by: by(clerk), target: { all: 'true', consumer: 'stock' }, outcome: 'refused', status: 403, code: 'FORBIDDEN' },
+        {
+          action: 'deleteDeadLetters',
+          by: by(clerk),
+          target: { all: 'true', consumer: 'stock' },
+          outcome: 'refused',
+          status: 403,
+          code: 'FORBIDDEN',
+        },
       ],
       [
         'millrace.audit.redriveDeadLetters',
-        { action: 'redriveDeadLetters', by: by(manager), target: { consumer: 'stock' }, outcome: 'refused', status: 400, code: 'INVALID_REQUEST' },
+        {
+          action: 'redriveDeadLetters',
+          by: by(manager),
+          target: { consumer: 'stock' },
+          outcome: 'refused',
+          status: 400,
+          code: 'INVALID_REQUEST',
+        },
       ],
     ])
     expect((await call(gateway, '/channels/$audit/events', manager)).status).toBe(403)
@@ -298,7 +350,13 @@ describe('JSON Web Tokens', () => {
 
   const sign = (
     payload: object = claims,
-    changes: { issuer?: string; audience?: string; expires?: string; subject?: string | null; key?: typeof keys.privateKey } = {},
+    changes: {
+      issuer?: string
+      audience?: string
+      expires?: string
+      subject?: string | null
+      key?: typeof keys.privateKey
+    } = {},
   ): Promise<string> => {
     const jwt = new SignJWT({ ...payload }).setProtectedHeader({ alg: 'ES256', kid: 'k1' }).setIssuedAt()
     jwt.setIssuer(changes.issuer ?? 'https://id.example').setAudience(changes.audience ?? 'millrace')
@@ -306,7 +364,8 @@ describe('JSON Web Tokens', () => {
     if (changes.expires !== '') jwt.setExpirationTime(changes.expires ?? '5m')
     return jwt.sign(changes.key ?? keys.privateKey)
   }
-  const jwtGateway = (): Gateway => open({ access: { jwt: { jwks, issuer: 'https://id.example', audience: 'millrace' } } })
+  const jwtGateway = (): Gateway =>
+    open({ access: { jwt: { jwks, issuer: 'https://id.example', audience: 'millrace' } } })
   const read = async (gateway: Gateway, token: string, channel = 'orders.eu'): Promise<number> =>
     (await call(gateway, `/channels/${channel}/events`, token)).status
 
@@ -363,14 +422,21 @@ describe('without access control', () => {
     const get = async (headers: Record<string, string>): Promise<number> =>
       (await gateway.fetch(new Request('http://localhost/api/describe', { headers }))).status
     expect(await get({})).toBe(200)
-    for (const name of ['x-forwarded-for', 'forwarded', 'via', 'x-real-ip', 'x-forwarded-host']) expect(await get({ [name]: '203.0.113.7' })).toBe(403)
+    for (const name of ['x-forwarded-for', 'forwarded', 'via', 'x-real-ip', 'x-forwarded-host'])
+      expect(await get({ [name]: '203.0.113.7' })).toBe(403)
   })
   test('a connection from elsewhere is refused, whatever it says', async () => {
     const incoming = { socket: { remoteAddress: '203.0.113.7' } }
     const answer = await open({}).fetch(new Request('http://localhost/api/describe'), { incoming })
     expect([answer.status, ((await answer.json()) as { code: string }).code]).toEqual([403, 'FORBIDDEN'])
     for (const remoteAddress of ['127.0.0.1', '::1', '::ffff:127.0.0.1']) {
-      expect((await open({}).fetch(new Request('http://localhost/api/describe'), { incoming: { socket: { remoteAddress } } })).status).toBe(200)
+      expect(
+        (
+          await open({}).fetch(new Request('http://localhost/api/describe'), {
+            incoming: { socket: { remoteAddress } },
+          })
+        ).status,
+      ).toBe(200)
     }
   })
   test('the notice says so', async () => {
@@ -417,7 +483,12 @@ describe('access control by configuration', () => {
       return context.skip()
     }
     const token = make({ read: ['>'] })
-    const server = await serveGateway(broker, { port: 0, host: '0.0.0.0', access: { tokens }, tls: { cert: readFileSync(cert), key: readFileSync(key) } })
+    const server = await serveGateway(broker, {
+      port: 0,
+      host: '0.0.0.0',
+      access: { tokens },
+      tls: { cert: readFileSync(cert), key: readFileSync(key) },
+    })
     expect([server.url.startsWith('https://'), server.notice]).toEqual([true, 'with access control, over TLS'])
     const status = await new Promise((resolve, reject) => {
       const agent = new Agent({ ca: readFileSync(cert) })
@@ -443,7 +514,9 @@ describe('limits', () => {
     const slow = make({ read: ['>'] }, { limits: { requestsPerSecond: 2 } })
     const free = make({ read: ['>'] })
     const gateway = open({ access: { tokens } })
-    const statuses = await Promise.all([1, 2, 3, 4].map(async () => (await call(gateway, '/api/describe', slow)).status))
+    const statuses = await Promise.all(
+      [1, 2, 3, 4].map(async () => (await call(gateway, '/api/describe', slow)).status),
+    )
     expect(statuses.sort()).toEqual([200, 200, 429, 429])
     const refused = await call(gateway, '/api/describe', slow)
     expect([refused.code, Number(refused.headers.get('retry-after'))]).toEqual(['RATE_LIMITED', 1])
@@ -458,7 +531,9 @@ describe('limits', () => {
     const token = make({ read: ['>'], consume: ['>'] }, { limits: { open: 2 } })
     const gateway = open({ access: { tokens } })
     const headers = { authorization: `Bearer ${token}` }
-    const streams = await Promise.all([1, 2].map(() => gateway.fetch(new Request('http://events.example/channels/secrets/stream', { headers }))))
+    const streams = await Promise.all(
+      [1, 2].map(() => gateway.fetch(new Request('http://events.example/channels/secrets/stream', { headers }))),
+    )
     expect(await call(gateway, '/api/describe', token)).toMatchObject({ status: 429, code: 'RATE_LIMITED' })
     await streams[0]?.body?.cancel()
     expect((await call(gateway, '/api/describe', token)).status).toBe(200)
@@ -474,9 +549,14 @@ describe('limits', () => {
         finish = () => controller.close()
       },
     })
-    const init = { method: 'POST', headers: { 'content-type': 'application/cloudevents+json' }, duplex: 'half' } as RequestInit
+    const init = {
+      method: 'POST',
+      headers: { 'content-type': 'application/cloudevents+json' },
+      duplex: 'half',
+    } as RequestInit
     const first = gateway.fetch(new Request('http://events.example/channels/secrets/events', { ...init, body }))
-    const second = (): Promise<Answer> => call(gateway, '/channels/secrets/events', null, 'POST', { ...event, data: 'x'.repeat(40_000) })
+    const second = (): Promise<Answer> =>
+      call(gateway, '/channels/secrets/events', null, 'POST', { ...event, data: 'x'.repeat(40_000) })
     await eventually(async () => (await second()).code).toBe('BACKPRESSURE')
     finish()
     expect((await first).status).toBe(400)

@@ -25,10 +25,12 @@ beforeEach(async () => {
   await gateway.started
   longest = 0
   const parse = JSON.parse
-  vi.spyOn(JSON, 'parse').mockImplementation((text: string, reviver?: (this: unknown, key: string, value: unknown) => unknown) => {
-    longest = Math.max(longest, text.length)
-    return parse(text, reviver) as unknown
-  })
+  vi.spyOn(JSON, 'parse').mockImplementation(
+    (text: string, reviver?: (this: unknown, key: string, value: unknown) => unknown) => {
+      longest = Math.max(longest, text.length)
+      return parse(text, reviver) as unknown
+    },
+  )
 })
 afterEach(async () => {
   vi.restoreAllMocks()
@@ -42,10 +44,17 @@ async function post(
   path = '/channels/a/events',
   headers: Record<string, string> = {},
 ): Promise<{ status: number; text: string }> {
-  const answer = await gateway.fetch(new Request(`http://localhost${path}`, { method: 'POST', headers: { 'content-type': contentType, ...headers }, body }))
+  const answer = await gateway.fetch(
+    new Request(`http://localhost${path}`, {
+      method: 'POST',
+      headers: { 'content-type': contentType, ...headers },
+      body,
+    }),
+  )
   return { status: answer.status, text: await answer.text() }
 }
-const many = (count: number, each: (index: number) => string): string => Array.from({ length: count }, (_, index) => each(index)).join(',')
+const many = (count: number, each: (index: number) => string): string =>
+  Array.from({ length: count }, (_, index) => each(index)).join(',')
 const envelope = '"specversion":"1.0","id":"x","source":"/","type":"t"'
 const STRUCTURED = 'application/cloudevents+json'
 const BATCHED = 'application/cloudevents-batch+json'
@@ -74,10 +83,13 @@ describe('is refused, and not parsed', () => {
     expect((await post('{}', 'application/json', undefined, { ...ce, ...more })).status).toBe(400)
     expect(longest).toBeLessThan(PARSED_MAX)
   })
-  test.each(['/consumers/c/pull', '/api/consumers/c/rewind', '/leases/x/complete', '/api/rule-tests'])('a body of a million values for %s', async (path) => {
-    const { status } = await post(`{"a":[${many(1_000_000, () => '[]')}]}`, 'application/json', path)
-    expect([status, longest < PARSED_MAX]).toEqual([400, true])
-  })
+  test.each(['/consumers/c/pull', '/api/consumers/c/rewind', '/leases/x/complete', '/api/rule-tests'])(
+    'a body of a million values for %s',
+    async (path) => {
+      const { status } = await post(`{"a":[${many(1_000_000, () => '[]')}]}`, 'application/json', path)
+      expect([status, longest < PARSED_MAX]).toEqual([400, true])
+    },
+  )
   test('an event that its channel does not take is not even scanned; nor is one of a channel that is not there', async () => {
     const body = `{${envelope},"data":{${keys(400_000)}}}`
     expect((await post(body, STRUCTURED, '/channels/small/events')).status).toBe(413)
@@ -87,7 +99,10 @@ describe('is refused, and not parsed', () => {
 })
 
 test('large data that nobody looks into is stored unparsed, as it came', async () => {
-  const data = `[${many(300_000, (index) => `{"n":${index}}`)}]`.replaceAll('"n"', '0').replaceAll('{0:', '[').replaceAll('}', ']')
+  const data = `[${many(300_000, (index) => `{"n":${index}}`)}]`
+    .replaceAll('"n"', '0')
+    .replaceAll('{0:', '[')
+    .replaceAll('}', ']')
   expect((await post(`{${envelope},"data":${data}}`, STRUCTURED)).status).toBe(202)
   expect(longest).toBeLessThan(PARSED_MAX)
   const read = await gateway.fetch(new Request('http://localhost/channels/a/events'))
@@ -97,9 +112,15 @@ test('large data that nobody looks into is stored unparsed, as it came', async (
 test('one event is bounded by its channel, and not by what a batch may hold', async () => {
   const data = 'x'.repeat(10_000_000)
   const own = stream('a', { maxEventBytes: '16MiB' })
-  expect(await broker.publish(own, [{ type: 't', id: 'p0', source: '/', data } as never])).toMatchObject([{ id: 'p0', duplicate: false }])
-  expect((await post(JSON.stringify({ specversion: '1.0', id: 'p1', source: '/', type: 't', data }), STRUCTURED)).status).toBe(202)
-  expect((await post(JSON.stringify([{ specversion: '1.0', id: 'p2', source: '/', type: 't', data }]), BATCHED)).status).toBe(202)
+  expect(await broker.publish(own, [{ type: 't', id: 'p0', source: '/', data } as never])).toMatchObject([
+    { id: 'p0', duplicate: false },
+  ])
+  expect(
+    (await post(JSON.stringify({ specversion: '1.0', id: 'p1', source: '/', type: 't', data }), STRUCTURED)).status,
+  ).toBe(202)
+  expect(
+    (await post(JSON.stringify([{ specversion: '1.0', id: 'p2', source: '/', type: 't', data }]), BATCHED)).status,
+  ).toBe(202)
 })
 
 describe('errors repeat little', () => {
@@ -111,9 +132,14 @@ describe('errors repeat little', () => {
     ['the name of an attribute', { [long]: 1 }],
     ['data with an id', { id: long, data: '['.repeat(10) }],
   ])('%s of 5 MB', async (_what, members) => {
-    const { status, text } = await post(JSON.stringify({ specversion: '1.0', id: '1', source: '/', type: 't', ...members }), STRUCTURED)
+    const { status, text } = await post(
+      JSON.stringify({ specversion: '1.0', id: '1', source: '/', type: 't', ...members }),
+      STRUCTURED,
+    )
     expect([status, text.length < 10_000]).toEqual([400, true])
-    const error: unknown = await broker.publish('a', { id: '1', source: '/', type: 't', ...members } as never).catch((thrown: unknown) => thrown)
+    const error: unknown = await broker
+      .publish('a', { id: '1', source: '/', type: 't', ...members } as never)
+      .catch((thrown: unknown) => thrown)
     expect(isMillraceError(error) && JSON.stringify(error).length < 20_000).toBe(true)
   })
 })

@@ -77,7 +77,9 @@ describe('Server-Sent Events', () => {
   })
 
   test('filters', async () => {
-    const client = new Client(`/channels/carts/stream?from=beginning&where=${encodeURIComponent('{"data":{"n":[{"numeric":[">",1]}]}}')}`)
+    const client = new Client(
+      `/channels/carts/stream?from=beginning&where=${encodeURIComponent('{"data":{"n":[{"numeric":[">",1]}]}}')}`,
+    )
     for (const n of [1, 2, 3]) await publish('carts', `n${n}`, { n })
     await eventually(() => client.ids).toEqual(['n2', 'n3'])
     client.close()
@@ -93,7 +95,11 @@ describe('Server-Sent Events', () => {
     const clients = [1, 2, 3].map(() => new Client('/channels/carts/stream'))
     await eventually(() => clients.map((client) => client.status)).toEqual([200, 200, 200])
     const refused = await fetch(`${server.url}/channels/carts/stream`)
-    expect([refused.status, refused.headers.get('retry-after'), ((await refused.json()) as { code: string }).code]).toEqual([503, '1', 'BACKPRESSURE'])
+    expect([
+      refused.status,
+      refused.headers.get('retry-after'),
+      ((await refused.json()) as { code: string }).code,
+    ]).toEqual([503, '1', 'BACKPRESSURE'])
     clients[0]?.close()
     await eventually(async () => {
       const next = new Client('/channels/carts/stream')
@@ -138,22 +144,33 @@ describe('Server-Sent Events', () => {
 })
 
 describe('serveGateway', () => {
-  test.each(['0.0.0.0', '::', '192.168.1.2', 'example.com', '127.0.0.1.evil.example'])('refuses to listen on %s, and says why', async (host) => {
-    await expect(serveGateway(broker, { port: 0, host })).rejects.toMatchObject({
-      code: 'INVALID_OPTION',
-      message: expect.stringContaining('no access control'),
-    })
-  })
+  test.each(['0.0.0.0', '::', '192.168.1.2', 'example.com', '127.0.0.1.evil.example'])(
+    'refuses to listen on %s, and says why',
+    async (host) => {
+      await expect(serveGateway(broker, { port: 0, host })).rejects.toMatchObject({
+        code: 'INVALID_OPTION',
+        message: expect.stringContaining('no access control'),
+      })
+    },
+  )
   test('a port that is taken', async () => {
-    await expect(serveGateway(broker, { port: server.port })).rejects.toMatchObject({ code: 'UNAVAILABLE', message: expect.stringContaining('in use') })
+    await expect(serveGateway(broker, { port: server.port })).rejects.toMatchObject({
+      code: 'UNAVAILABLE',
+      message: expect.stringContaining('in use'),
+    })
   })
   test('publishes over a real socket, and refuses a foreign Host header', async () => {
     const body = JSON.stringify({ specversion: '1.0', id: '1', source: '/s', type: 't', data: 1 })
-    const answer = await fetch(`${server.url}/channels/carts/events`, { method: 'POST', headers: { 'content-type': 'application/cloudevents+json' }, body })
+    const answer = await fetch(`${server.url}/channels/carts/events`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/cloudevents+json' },
+      body,
+    })
     expect(await answer.json()).toEqual({ receipts: [{ channel: 'carts', id: '1', offset: 0, duplicate: false }] })
     const status = await new Promise((resolve) => {
-      request({ port: server.port, host: '127.0.0.1', path: '/health', headers: { host: 'evil.example' } }, (response) =>
-        resolve(response.resume().statusCode),
+      request(
+        { port: server.port, host: '127.0.0.1', path: '/health', headers: { host: 'evil.example' } },
+        (response) => resolve(response.resume().statusCode),
       ).end()
     })
     expect(status).toBe(403)
@@ -161,13 +178,23 @@ describe('serveGateway', () => {
   test('an answer over a real socket has the headers that it has elsewhere, for pages of other origins, too', async () => {
     const open = await serveGateway(broker, { port: 0, cors: { origins: ['https://app.example'] } })
     const body = JSON.stringify({ specversion: '1.0', id: '1', source: '/s', type: 't', data: 'ü' })
-    const init = { method: 'POST', headers: { 'content-type': 'application/cloudevents+json', origin: 'https://app.example' }, body }
+    const init = {
+      method: 'POST',
+      headers: { 'content-type': 'application/cloudevents+json', origin: 'https://app.example' },
+      body,
+    }
     const direct = await fetch(`${open.url}/channels/carts/events`, init)
     const elsewhere = await createGateway(broker, { cors: { origins: ['https://app.example'] } }).fetch(
       new Request('http://localhost/channels/carts/events', init),
     )
     const shown = async (answer: Response): Promise<object> => {
-      const { date, connection, 'keep-alive': _, 'content-length': length, ...headers } = Object.fromEntries(answer.headers)
+      const {
+        date,
+        connection,
+        'keep-alive': _,
+        'content-length': length,
+        ...headers
+      } = Object.fromEntries(answer.headers)
       return { status: answer.status, headers, body: await answer.json() }
     }
     const [one, other] = [await shown(direct), await shown(elsewhere)] as { body: { receipts: object[] } }[]
@@ -176,15 +203,24 @@ describe('serveGateway', () => {
   })
   test('a body without a length that is too large is refused in words, and nothing of it is stored', async () => {
     let left = 40
-    const body = new ReadableStream({ pull: (controller) => (left-- > 0 ? controller.enqueue(new Uint8Array(1024 * 1024)) : controller.close()) })
-    const init = { method: 'POST', headers: { 'content-type': 'application/cloudevents+json' }, body, duplex: 'half' } as RequestInit
+    const body = new ReadableStream({
+      pull: (controller) => (left-- > 0 ? controller.enqueue(new Uint8Array(1024 * 1024)) : controller.close()),
+    })
+    const init = {
+      method: 'POST',
+      headers: { 'content-type': 'application/cloudevents+json' },
+      body,
+      duplex: 'half',
+    } as RequestInit
     const answer = await fetch(`${server.url}/channels/carts/events`, init)
     expect([answer.status, ((await answer.json()) as { code: string }).code]).toEqual([413, 'REQUEST_TOO_LARGE'])
     expect((await fetch(`${server.url}/health`)).status).toBe(200)
   })
   test('a sender that leaves in the middle of its body does no harm', async () => {
     const socket = connectSocket(server.port, '127.0.0.1')
-    socket.write('POST /channels/carts/events HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/cloudevents+json\r\nContent-Length: 1000\r\n\r\n{"spec')
+    socket.write(
+      'POST /channels/carts/events HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/cloudevents+json\r\nContent-Length: 1000\r\n\r\n{"spec',
+    )
     await new Promise((resolve) => setTimeout(resolve, 50))
     socket.destroy()
     await publish('carts', 'after')

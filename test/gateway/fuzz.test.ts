@@ -13,8 +13,46 @@ const TIMES = Number(process.env['MILLRACE_FUZZ'] ?? 1)
 const TRIES = 1500 * TIMES
 
 const ODD_TEXTS = [
-  ...['', ' ', '0', '-1', '1.5', '1e308', 'NaN', 'null', 'true', '[]', '{}', '{', '"', '*', '>', '.', '..', '$rules', '$push', '~x', 'rules.x', 'push.x'],
-  ...['é', '😀', '\u0000', '\u0001', '\ud800', '%', '%00', '%zz', '__proto__', 'constructor', 'a/b', '../etc/passwd', 'x'.repeat(300), '9'.repeat(400)],
+  ...[
+    '',
+    ' ',
+    '0',
+    '-1',
+    '1.5',
+    '1e308',
+    'NaN',
+    'null',
+    'true',
+    '[]',
+    '{}',
+    '{',
+    '"',
+    '*',
+    '>',
+    '.',
+    '..',
+    '$rules',
+    '$push',
+    '~x',
+    'rules.x',
+    'push.x',
+  ],
+  ...[
+    'é',
+    '😀',
+    '\u0000',
+    '\u0001',
+    '\ud800',
+    '%',
+    '%00',
+    '%zz',
+    '__proto__',
+    'constructor',
+    'a/b',
+    '../etc/passwd',
+    'x'.repeat(300),
+    '9'.repeat(400),
+  ],
   ...[
     'orders',
     'jobs',
@@ -81,7 +119,9 @@ function odd(random: () => number) {
     if (kind < 0.45 || depth > 3) return text()
     if (kind < 0.65) return pick([null, true, false, 0, -1, 1.5, 1e308, 2 ** 53, 3])
     if (kind < 0.8) return Array.from({ length: Math.floor(random() * 3) }, () => value(depth + 1))
-    return Object.fromEntries(Array.from({ length: 1 + Math.floor(random() * 4) }, () => [pick(MEMBERS), value(depth + 1)]))
+    return Object.fromEntries(
+      Array.from({ length: 1 + Math.floor(random() * 4) }, () => [pick(MEMBERS), value(depth + 1)]),
+    )
   }
   return { pick, text, value }
 }
@@ -124,14 +164,25 @@ test('each route answers what is odd in words', async () => {
 
 async function operationsOf(gateway: { fetch(request: Request): Promise<Response> | Response }): Promise<Operation[]> {
   const document = (await (await gateway.fetch(new Request('http://localhost/openapi.json'))).json()) as {
-    readonly paths: Readonly<Record<string, Readonly<Record<string, { readonly parameters?: readonly { readonly in: string; readonly name: string }[] }>>>>
+    readonly paths: Readonly<
+      Record<
+        string,
+        Readonly<Record<string, { readonly parameters?: readonly { readonly in: string; readonly name: string }[] }>>
+      >
+    >
   }
   return Object.entries(document.paths).flatMap(([path, methods]) =>
     Object.entries(methods).flatMap(([method, { parameters = [] }]) =>
       // A channel that is removed is missed by all others.
       path === '/ws' || method === 'delete'
         ? []
-        : [{ method: method.toUpperCase(), path, queries: parameters.filter((each) => each.in === 'query').map(({ name }) => name) }],
+        : [
+            {
+              method: method.toUpperCase(),
+              path,
+              queries: parameters.filter((each) => each.in === 'query').map(({ name }) => name),
+            },
+          ],
     ),
   )
 }
@@ -143,7 +194,9 @@ function made(operations: readonly Operation[], random: () => number): { request
     if (random() < 0.6) return { channel: 'orders', consumer: 'worker', rule: 'r', webhook: 'shop' }[name] ?? 'x'
     return encodeURIComponent(text().toWellFormed()) || 'x'
   })
-  const query = [...queries, 'odd'].filter(() => random() < 0.3).map((name) => `${name}=${encodeURIComponent(text().toWellFormed())}`)
+  const query = [...queries, 'odd']
+    .filter(() => random() < 0.3)
+    .map((name) => `${name}=${encodeURIComponent(text().toWellFormed())}`)
   const url = `http://localhost${filled}${query.length > 0 ? `?${query.join('&')}` : ''}`
   const types = [
     'application/json',
@@ -173,12 +226,18 @@ function made(operations: readonly Operation[], random: () => number): { request
   const bare = method === 'GET' || method === 'HEAD' || random() < 0.1
   const body = random() < 0.8 ? JSON.stringify(value(0)) : text()
   const signal = AbortSignal.timeout(2000)
-  const request = new Request(url, bare ? { method, headers, signal } : { method, headers, body: body.toWellFormed(), signal })
+  const request = new Request(
+    url,
+    bare ? { method, headers, signal } : { method, headers, body: body.toWellFormed(), signal },
+  )
   return { request, shown: `${method} ${url} ${JSON.stringify(headers)} ${bare ? '' : body.slice(0, 300)}` }
 }
 
 /** What is wrong with the answer; null where nothing is. */
-async function judged(gateway: { fetch(request: Request): Promise<Response> | Response }, request: Request): Promise<string | null> {
+async function judged(
+  gateway: { fetch(request: Request): Promise<Response> | Response },
+  request: Request,
+): Promise<string | null> {
   const late = Symbol('late')
   let timer: NodeJS.Timeout | undefined
   const waited = new Promise<typeof late>((resolve) => {
@@ -195,7 +254,10 @@ async function judged(gateway: { fetch(request: Request): Promise<Response> | Re
   const text = await answer.text()
   if (status >= 500) return `${status} ${text.slice(0, 300)}`
   if (request.method === 'HEAD') return null
-  if (answer.headers.get('content-type')?.startsWith('application/problem+json') !== true) return `${status} without a problem document: ${text.slice(0, 300)}`
+  if (answer.headers.get('content-type')?.startsWith('application/problem+json') !== true)
+    return `${status} without a problem document: ${text.slice(0, 300)}`
   const { code, detail } = JSON.parse(text) as { readonly code?: unknown; readonly detail?: unknown }
-  return typeof code === 'string' && typeof detail === 'string' && detail !== '' ? null : `a problem without words: ${text.slice(0, 300)}`
+  return typeof code === 'string' && typeof detail === 'string' && detail !== ''
+    ? null
+    : `a problem without words: ${text.slice(0, 300)}`
 }

@@ -39,34 +39,67 @@ async function call(path: string, init: RequestInit = {}): Promise<Answer> {
   return { status: response.status, headers: response.headers, body: text === '' ? null : JSON.parse(text) }
 }
 const structured = (value: unknown, channel = 'anything'): Promise<Answer> =>
-  call(`/channels/${channel}/events`, { method: 'POST', headers: { 'content-type': 'application/cloudevents+json' }, body: JSON.stringify(value) })
+  call(`/channels/${channel}/events`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/cloudevents+json' },
+    body: JSON.stringify(value),
+  })
 const batched = (value: unknown, channel = 'anything'): Promise<Answer> =>
-  call(`/channels/${channel}/events`, { method: 'POST', headers: { 'content-type': 'application/cloudevents-batch+json' }, body: JSON.stringify(value) })
+  call(`/channels/${channel}/events`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/cloudevents-batch+json' },
+    body: JSON.stringify(value),
+  })
 const good = { specversion: '1.0', id: '1', source: '/test', type: 'thing.happened' }
 
 describe('publishing', () => {
   test('structured: the receipt says where, and whether it was a duplicate', async () => {
     const first = await structured({ ...good, data: { a: 1 } })
-    expect(first).toMatchObject({ status: 202, body: { receipts: [{ channel: 'anything', id: '1', offset: 0, duplicate: false }] } })
+    expect(first).toMatchObject({
+      status: 202,
+      body: { receipts: [{ channel: 'anything', id: '1', offset: 0, duplicate: false }] },
+    })
     expect((await structured(good)).body.receipts[0]).toMatchObject({ offset: 0, duplicate: true })
   })
   test('binary, with a percent-encoded attribute', async () => {
-    const headers = { 'ce-specversion': '1.0', 'ce-id': '7', 'ce-source': '/x', 'ce-type': 't', 'ce-subject': 'caf%C3%A9', 'content-type': 'text/plain' }
+    const headers = {
+      'ce-specversion': '1.0',
+      'ce-id': '7',
+      'ce-source': '/x',
+      'ce-type': 't',
+      'ce-subject': 'caf%C3%A9',
+      'content-type': 'text/plain',
+    }
     expect((await call('/channels/anything/events', { method: 'POST', headers, body: 'hello' })).status).toBe(202)
-    expect((await call('/channels/anything/events')).body).toMatchObject([{ id: '7', subject: 'café', datacontenttype: 'text/plain', data: 'hello' }])
+    expect((await call('/channels/anything/events')).body).toMatchObject([
+      { id: '7', subject: 'café', datacontenttype: 'text/plain', data: 'hello' },
+    ])
   })
   test('binary data goes in and comes out as the same bytes', async () => {
-    const headers = { 'ce-specversion': '1.0', 'ce-id': '7', 'ce-source': '/x', 'ce-type': 't', 'content-type': 'image/png' }
+    const headers = {
+      'ce-specversion': '1.0',
+      'ce-id': '7',
+      'ce-source': '/x',
+      'ce-type': 't',
+      'content-type': 'image/png',
+    }
     await call('/channels/anything/events', { method: 'POST', headers, body: new Uint8Array([0, 255, 1]) })
-    expect((await call('/channels/anything/events')).body).toMatchObject([{ datacontenttype: 'image/png', data_base64: 'AP8B' }])
+    expect((await call('/channels/anything/events')).body).toMatchObject([
+      { datacontenttype: 'image/png', data_base64: 'AP8B' },
+    ])
   })
   test('a batch: all or none', async () => {
-    expect((await batched([good, { ...good, id: '2' }])).body.receipts.map((receipt: { offset: number }) => receipt.offset)).toEqual([0, 1])
+    expect(
+      (await batched([good, { ...good, id: '2' }])).body.receipts.map((receipt: { offset: number }) => receipt.offset),
+    ).toEqual([0, 1])
     const bad = await batched([
       { ...good, id: '3' },
       { ...good, id: '' },
     ])
-    expect(bad).toMatchObject({ status: 400, body: { code: 'INVALID_EVENT', details: { index: 1, reasons: ['id must not be empty'] } } })
+    expect(bad).toMatchObject({
+      status: 400,
+      body: { code: 'INVALID_EVENT', details: { index: 1, reasons: ['id must not be empty'] } },
+    })
     expect((await call('/channels/anything/events')).body).toHaveLength(2)
     expect((await batched([])).body).toEqual({ receipts: [] })
   })
@@ -80,7 +113,10 @@ describe('publishing', () => {
   })
   test('the schema and the key of the channel that the application declared hold', async () => {
     const bad = await structured({ ...good, type: 'cart.item.added', data: { sku: 'tea', quantity: 'two' } }, 'carts')
-    expect(bad).toMatchObject({ status: 422, body: { code: 'SCHEMA_MISMATCH', title: 'Unprocessable Entity', status: 422 } })
+    expect(bad).toMatchObject({
+      status: 422,
+      body: { code: 'SCHEMA_MISMATCH', title: 'Unprocessable Entity', status: 422 },
+    })
     expect(bad.headers.get('content-type')).toBe('application/problem+json')
     expect((await structured(good, 'carts')).body.code).toBe('TYPE_NOT_CARRIED')
     const keys: (string | null)[] = []
@@ -93,7 +129,14 @@ describe('publishing', () => {
     await eventually(() => keys).toEqual(['tea'])
   })
   test('the official SDK writes, the official SDK reads', async () => {
-    const sent = new SdkEvent({ id: 's', source: '/sdk', type: 't', data: { a: 1 }, myext: 'x', time: '2026-01-31T12:00:00.000Z' })
+    const sent = new SdkEvent({
+      id: 's',
+      source: '/sdk',
+      type: 't',
+      data: { a: 1 },
+      myext: 'x',
+      time: '2026-01-31T12:00:00.000Z',
+    })
     for (const [message, channel] of [
       [HTTP.binary(sent), 'anything'],
       [HTTP.structured(sent), 'mail'],
@@ -101,8 +144,18 @@ describe('publishing', () => {
       const init = { method: 'POST', headers: message.headers as Record<string, string>, body: message.body as string }
       expect((await call(`/channels/${channel}/events`, init)).status).toBe(202)
       const page = await gateway.fetch(new Request(`http://localhost/channels/${channel}/events`))
-      const [read] = HTTP.toEvent({ headers: Object.fromEntries(page.headers), body: await page.text() }) as SdkEvent<unknown>[]
-      expect(read?.toJSON()).toMatchObject({ id: 's', source: '/sdk', type: 't', myext: 'x', time: '2026-01-31T12:00:00.000Z', data: { a: 1 } })
+      const [read] = HTTP.toEvent({
+        headers: Object.fromEntries(page.headers),
+        body: await page.text(),
+      }) as SdkEvent<unknown>[]
+      expect(read?.toJSON()).toMatchObject({
+        id: 's',
+        source: '/sdk',
+        type: 't',
+        myext: 'x',
+        time: '2026-01-31T12:00:00.000Z',
+        data: { a: 1 },
+      })
     }
   })
   for (const { id, event: bad } of suite.invalidEvents) {
@@ -123,7 +176,13 @@ describe('refusals', () => {
       'UNKNOWN_CHANNEL',
     ],
     ['a bad channel name', '/channels/..%2fetc/events', { method: 'GET' }, 400, 'INVALID_NAME'],
-    ['no CloudEvent', '/channels/anything/events', { method: 'POST', headers: { 'content-type': 'text/plain' }, body: 'x' }, 415, 'INVALID_REQUEST'],
+    [
+      'no CloudEvent',
+      '/channels/anything/events',
+      { method: 'POST', headers: { 'content-type': 'text/plain' }, body: 'x' },
+      415,
+      'INVALID_REQUEST',
+    ],
     [
       'an unknown format',
       '/channels/anything/events',
@@ -131,11 +190,21 @@ describe('refusals', () => {
       415,
       'INVALID_REQUEST',
     ],
-    ['no JSON', '/channels/anything/events', { method: 'POST', headers: { 'content-type': 'application/cloudevents+json' }, body: '{' }, 400, 'INVALID_EVENT'],
+    [
+      'no JSON',
+      '/channels/anything/events',
+      { method: 'POST', headers: { 'content-type': 'application/cloudevents+json' }, body: '{' },
+      400,
+      'INVALID_EVENT',
+    ],
     [
       'a compressed body',
       '/channels/anything/events',
-      { method: 'POST', headers: { 'content-type': 'application/cloudevents+json', 'content-encoding': 'gzip' }, body: 'x' },
+      {
+        method: 'POST',
+        headers: { 'content-type': 'application/cloudevents+json', 'content-encoding': 'gzip' },
+        body: 'x',
+      },
       415,
       'INVALID_REQUEST',
     ],
@@ -149,7 +218,11 @@ describe('refusals', () => {
     [
       'too large an event',
       '/channels/anything/events',
-      { method: 'POST', headers: { 'content-type': 'application/cloudevents+json' }, body: JSON.stringify({ ...good, data: 'x'.repeat(9000) }) },
+      {
+        method: 'POST',
+        headers: { 'content-type': 'application/cloudevents+json' },
+        body: JSON.stringify({ ...good, data: 'x'.repeat(9000) }),
+      },
       413,
       'EVENT_TOO_LARGE',
     ],
@@ -162,7 +235,13 @@ describe('refusals', () => {
     ['a pattern that is no JSON', '/channels/anything/events?where=x', {}, 400, 'INVALID_REQUEST'],
     ['a bad pattern', '/channels/anything/events?where=%7B%22type%22%3A7%7D', {}, 400, 'INVALID_PATTERN'],
     ['an unknown consumer', '/api/consumers/nobody/dead-letters', {}, 404, 'UNKNOWN_CONSUMER'],
-    ['dropping without saying what', '/api/consumers/nobody/dead-letters', { method: 'DELETE' }, 400, 'INVALID_REQUEST'],
+    [
+      'dropping without saying what',
+      '/api/consumers/nobody/dead-letters',
+      { method: 'DELETE' },
+      400,
+      'INVALID_REQUEST',
+    ],
     [
       'a bad delay',
       '/channels/anything/events?delay=soon',
@@ -171,27 +250,46 @@ describe('refusals', () => {
       'INVALID_OPTION',
     ],
     ['an unknown channel to follow', '/channels/nowhere/stream', {}, 404, 'UNKNOWN_CHANNEL'],
-    ['a place that no stream gave', '/channels/anything/stream', { headers: { 'last-event-id': 'carts=1' } }, 400, 'INVALID_REQUEST'],
+    [
+      'a place that no stream gave',
+      '/channels/anything/stream',
+      { headers: { 'last-event-id': 'carts=1' } },
+      400,
+      'INVALID_REQUEST',
+    ],
     ['HEAD of a stream', '/channels/anything/stream', { method: 'HEAD' }, 405, ''],
   ])('%s', async (_, path, init, status, code) => {
     const answer = await call(path, init)
     expect([answer.status, answer.body?.code ?? '']).toEqual([status, code])
-    if (answer.body !== null) expect(answer.body).toMatchObject({ type: 'about:blank', status, detail: expect.any(String) })
+    if (answer.body !== null)
+      expect(answer.body).toMatchObject({ type: 'about:blank', status, detail: expect.any(String) })
   })
   test('405 says what is allowed', async () => {
-    expect((await call('/channels/anything/events', { method: 'PATCH' })).headers.get('allow')).toBe('GET, HEAD, OPTIONS, POST')
+    expect((await call('/channels/anything/events', { method: 'PATCH' })).headers.get('allow')).toBe(
+      'GET, HEAD, OPTIONS, POST',
+    )
   })
   test('a body that grows while it is read', async () => {
     const body = new ReadableStream({ pull: (controller) => controller.enqueue(new Uint8Array(8192)) })
-    const init = { method: 'POST', headers: { 'content-type': 'application/cloudevents+json' }, body, duplex: 'half' } as RequestInit
+    const init = {
+      method: 'POST',
+      headers: { 'content-type': 'application/cloudevents+json' },
+      body,
+      duplex: 'half',
+    } as RequestInit
     expect((await call('/channels/anything/events', init)).status).toBe(413)
   })
   test('an error that is not ours tells nothing of the inside', async () => {
     const told: unknown[] = []
     const broken = new Proxy(broker, {
-      get: (target, name) => (name === 'describe' ? () => Promise.reject(new Error('secret path /x')) : Reflect.get(target, name).bind(target)),
+      get: (target, name) =>
+        name === 'describe'
+          ? () => Promise.reject(new Error('secret path /x'))
+          : Reflect.get(target, name).bind(target),
     })
-    const answer = await createGateway(broken, { onError: (error) => told.push(error) }).fetch(new Request('http://localhost/api/describe'))
+    const answer = await createGateway(broken, { onError: (error) => told.push(error) }).fetch(
+      new Request('http://localhost/api/describe'),
+    )
     expect([answer.status, await answer.text()]).toEqual([500, expect.not.stringContaining('secret')])
     expect(told).toHaveLength(1)
   })
@@ -201,12 +299,14 @@ describe('refusals', () => {
 })
 
 describe('who may ask', () => {
-  const get = (headers: Record<string, string>, url = 'http://localhost:8080/health'): Promise<Response> => gateway.fetch(new Request(url, { headers }))
+  const get = (headers: Record<string, string>, url = 'http://localhost:8080/health'): Promise<Response> =>
+    gateway.fetch(new Request(url, { headers }))
   test('names of this machine only: DNS rebinding is refused', async () => {
     expect((await get({}, 'http://evil.example:8080/health')).status).toBe(403)
     expect((await get({ host: 'evil.example' })).status).toBe(403)
     expect((await get({ host: 'localhost.evil.example' })).status).toBe(403)
-    for (const host of ['localhost', '127.0.0.1:8080', '[::1]:99', 'LOCALHOST']) expect((await get({ host })).status).toBe(200)
+    for (const host of ['localhost', '127.0.0.1:8080', '[::1]:99', 'LOCALHOST'])
+      expect((await get({ host })).status).toBe(200)
   })
   test('pages of other sites are refused, the own are not', async () => {
     expect((await get({ origin: 'https://evil.example' })).status).toBe(403)
@@ -219,7 +319,9 @@ describe('who may ask', () => {
   test('CORS is off, and on for those that are named', async () => {
     expect((await get({ origin: 'http://localhost:8080' })).headers.get('access-control-allow-origin')).toBeNull()
     const open = createGateway(broker, { cors: { origins: ['https://app.example'] } })
-    const answer = await open.fetch(new Request('http://localhost/health', { headers: { origin: 'https://app.example' } }))
+    const answer = await open.fetch(
+      new Request('http://localhost/health', { headers: { origin: 'https://app.example' } }),
+    )
     expect([answer.status, answer.headers.get('access-control-allow-origin')]).toEqual([200, 'https://app.example'])
   })
   test.each([
@@ -234,12 +336,17 @@ describe('who may ask', () => {
     )
   })
   test('a certificate that is none is refused before the port is taken', async () => {
-    await expect(serveGateway(broker, { port: 0, tls: { cert: 'x', key: 'y' } })).rejects.toMatchObject({ code: 'INVALID_OPTION', details: { option: 'tls' } })
+    await expect(serveGateway(broker, { port: 0, tls: { cert: 'x', key: 'y' } })).rejects.toMatchObject({
+      code: 'INVALID_OPTION',
+      details: { option: 'tls' },
+    })
   })
   test('other hosts when they are named', async () => {
     const named = createGateway(broker, { hosts: ['events.example'] })
     expect((await named.fetch(new Request('http://events.example/health'))).status).toBe(200)
-    expect((await createGateway(broker, { hosts: 'any' }).fetch(new Request('http://any.example/health'))).status).toBe(200)
+    expect((await createGateway(broker, { hosts: 'any' }).fetch(new Request('http://any.example/health'))).status).toBe(
+      200,
+    )
   })
 })
 
@@ -247,7 +354,12 @@ describe('reading', () => {
   const fill = (count: number): Promise<unknown> =>
     broker.publish(
       'anything',
-      Array.from({ length: count }, (_, index) => ({ id: `e${index}`, source: '/s', type: index % 2 ? 'odd' : 'even', data: { index } })),
+      Array.from({ length: count }, (_, index) => ({
+        id: `e${index}`,
+        source: '/s',
+        type: index % 2 ? 'odd' : 'even',
+        data: { index },
+      })),
     )
 
   test('pages lead on to the end, and each event once', async () => {
@@ -302,7 +414,10 @@ describe('for whoever is on call', () => {
         return { stop: async () => undefined, done: Promise.resolve() }
       },
     })
-    expect(await call('/ready')).toMatchObject({ status: 503, body: { alarms: [{ code: 'DISK_FULL', message: 'no space' }] } })
+    expect(await call('/ready')).toMatchObject({
+      status: 503,
+      body: { alarms: [{ code: 'DISK_FULL', message: 'no space' }] },
+    })
   })
   test('dead letters: list, redrive, drop', async () => {
     let broken = true
@@ -313,12 +428,20 @@ describe('for whoever is on call', () => {
         handled.push(id)
       }),
     )
-    for (const id of ['a', 'b', 'c']) await structured({ ...good, id, type: 'cart.item.added', data: { sku: id, quantity: 1 } }, 'carts')
+    for (const id of ['a', 'b', 'c'])
+      await structured({ ...good, id, type: 'cart.item.added', data: { sku: id, quantity: 1 } }, 'carts')
     const path = '/api/consumers/stock/dead-letters'
     await eventually(async () => (await call(path)).body.deadLetters.length).toBe(3)
     const { body } = await call(`${path}?id=b`)
     expect(body.deadLetters).toMatchObject([
-      { id: 'b', channel: 'carts', offset: 1, key: 'b', event: { id: 'b', data: { sku: 'b' } }, failure: { kind: 'rejected' } },
+      {
+        id: 'b',
+        channel: 'carts',
+        offset: 1,
+        key: 'b',
+        event: { id: 'b', data: { sku: 'b' } },
+        failure: { kind: 'rejected' },
+      },
     ])
     broken = false
     expect((await call(`${path}/redrive?id=b`, { method: 'POST' })).body).toEqual({ redriven: 1 })

@@ -14,7 +14,8 @@ import { type Broker, connect, stream } from '../../src/index.ts'
 
 const eventually = <T>(value: () => T): ReturnType<typeof expect.poll<T>> => expect.poll(value, { timeout: 15_000 })
 const run = promisify(execFile)
-const page = (name: string): string => readFileSync(fileURLToPath(new URL(`../../docs/guide/${name}`, import.meta.url)), 'utf8')
+const page = (name: string): string =>
+  readFileSync(fileURLToPath(new URL(`../../docs/guide/${name}`, import.meta.url)), 'utf8')
 const blocks = (text: string, fence: string): string[] =>
   [...text.matchAll(new RegExp(`^\`\`\`${fence}\\n([\\s\\S]*?)^\`\`\``, 'gm'))].map(([, block]) => block as string)
 const present = async (command: string, flag = '--version'): Promise<boolean> =>
@@ -90,7 +91,8 @@ describe('docs/guide/secure-it.md', () => {
       encoding: 'utf8',
       cwd: fileURLToPath(new URL('../..', import.meta.url)),
     })
-    for (const command of shown) for (const [option] of command.matchAll(/--[a-z-]+/g)) expect(`${options}${serveOptions}`).toContain(option)
+    for (const command of shown)
+      for (const [option] of command.matchAll(/--[a-z-]+/g)) expect(`${options}${serveOptions}`).toContain(option)
     return serve()
   })
 })
@@ -104,9 +106,18 @@ describe('docs/guide/webhooks.md', () => {
     writeFileSync(join(folder, 'billing.secret'), 'whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\n')
     const [command = ''] = blocks(page('webhooks.md'), 'sh serve')
     const main = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url))
-    const serving = spawn('bash', ['-c', command.replace('\nmillrace', `\nexec ${process.execPath} ${main}`).replace('--config', '--json --port 0 --config')], {
-      cwd: folder,
-    })
+    const serving = spawn(
+      'bash',
+      [
+        '-c',
+        command
+          .replace('\nmillrace', `\nexec ${process.execPath} ${main}`)
+          .replace('--config', '--json --port 0 --config'),
+      ],
+      {
+        cwd: folder,
+      },
+    )
     let said = ''
     for (const output of [serving.stdout, serving.stderr])
       output.on('data', (chunk: Buffer) => {
@@ -153,13 +164,33 @@ const freePort = (): Promise<number> =>
   })
 
 describe('docs/guide/behind-nginx.md', () => {
-  test('a real nginx passes on requests, streams and pulls; without tokens they are refused', { timeout: 60_000 }, async (context) => {
+  test('a real nginx passes on requests, streams and pulls; without tokens they are refused', {
+    timeout: 60_000,
+  }, async (context) => {
     const nginx = (await present('nginx', '-v')) ? 'nginx' : '/usr/sbin/nginx'
     if (!(await present(nginx, '-v')) || !(await present('openssl', 'version'))) return context.skip()
     const [key, cert] = [join(folder, 'key.pem'), join(folder, 'cert.pem')]
-    execFileSync('openssl', ['req', '-x509', '-newkey', 'rsa:2048', '-nodes', '-keyout', key, '-out', cert, '-days', '1', '-subj', '/CN=events.example'], {
-      stdio: 'ignore',
-    })
+    execFileSync(
+      'openssl',
+      [
+        'req',
+        '-x509',
+        '-newkey',
+        'rsa:2048',
+        '-nodes',
+        '-keyout',
+        key,
+        '-out',
+        cert,
+        '-days',
+        '1',
+        '-subj',
+        '/CN=events.example',
+      ],
+      {
+        stdio: 'ignore',
+      },
+    )
     await broker.declare(stream('orders'))
     const tokens = join(folder, 'tokens.json')
     const { token } = addToken(tokens, { name: 'all', permissions: { publish: ['>'], consume: ['>'], read: ['>'] } })
@@ -171,7 +202,9 @@ describe('docs/guide/behind-nginx.md', () => {
       .replace('listen 443 ssl', `listen 127.0.0.1:${port} ssl`)
       .replace('/etc/ssl/events.example.pem', cert)
       .replace('/etc/ssl/events.example.key', key)
-    const temporary = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'].map((name) => `${name}_temp_path ${join(folder, name)};`).join('\n')
+    const temporary = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi']
+      .map((name) => `${name}_temp_path ${join(folder, name)};`)
+      .join('\n')
     const config = join(folder, 'nginx.conf')
     writeFileSync(
       config,
@@ -180,16 +213,42 @@ describe('docs/guide/behind-nginx.md', () => {
     const proxy = spawn(nginx, ['-c', config, '-p', folder], { stdio: 'ignore' })
     const ended = new Promise((resolve) => proxy.once('exit', resolve))
     const curl = async (path: string, ...options: string[]): Promise<string> =>
-      (await run('curl', ['-sS', '--cacert', cert, '--connect-to', `events.example:443:127.0.0.1:${port}`, ...options, `https://events.example${path}`])).stdout
+      (
+        await run('curl', [
+          '-sS',
+          '--cacert',
+          cert,
+          '--connect-to',
+          `events.example:443:127.0.0.1:${port}`,
+          ...options,
+          `https://events.example${path}`,
+        ])
+      ).stdout
     try {
       await eventually(async () => curl('/health').catch(() => '')).toBe('{"status":"ok"}')
       const bearer = ['-H', `authorization: Bearer ${token}`]
       expect(await curl('/channels/orders/events')).toContain('UNAUTHENTICATED')
       const event = '{"specversion":"1.0","id":"n-1","source":"/nginx","type":"t"}'
-      expect(await curl('/channels/orders/events', ...bearer, '-H', 'content-type: application/cloudevents+json', '-d', event)).toContain('"offset":0')
-      expect(await curl('/consumers/c/pull', ...bearer, '-H', 'content-type: application/json', '-d', '{"channels":["orders"],"wait":"10s"}')).toContain(
-        '"id":"n-1"',
-      )
+      expect(
+        await curl(
+          '/channels/orders/events',
+          ...bearer,
+          '-H',
+          'content-type: application/cloudevents+json',
+          '-d',
+          event,
+        ),
+      ).toContain('"offset":0')
+      expect(
+        await curl(
+          '/consumers/c/pull',
+          ...bearer,
+          '-H',
+          'content-type: application/json',
+          '-d',
+          '{"channels":["orders"],"wait":"10s"}',
+        ),
+      ).toContain('"id":"n-1"')
       // The stream's first event arrives while the stream goes on: nothing is held back.
       const streamed = await curl('/channels/orders/stream?from=beginning', ...bearer, '-N', '--max-time', '2').catch(
         (error: { stdout: string }) => error.stdout,

@@ -45,9 +45,11 @@ function raw(...parts: (string | Uint8Array)[]): Promise<string> {
     for (const part of parts) socket.write(part)
   })
 }
-const statuses = (answer: string): number[] => [...answer.matchAll(/^HTTP\/1\.1 (\d{3})/gm)].map(([, status]) => Number(status))
+const statuses = (answer: string): number[] =>
+  [...answer.matchAll(/^HTTP\/1\.1 (\d{3})/gm)].map(([, status]) => Number(status))
 /** The problem documents in what came back. */
-const codes = (answer: string): string[] => [...answer.matchAll(/"code":"([A-Z_]+)"/g)].map(([, code]) => code as string)
+const codes = (answer: string): string[] =>
+  [...answer.matchAll(/"code":"([A-Z_]+)"/g)].map(([, code]) => code as string)
 
 const STRUCTURED = { 'content-type': 'application/cloudevents+json' }
 interface Refusal {
@@ -55,7 +57,10 @@ interface Refusal {
   readonly type: string | null
   readonly code: string
 }
-async function post(body: string | Uint8Array<ArrayBuffer>, headers: Record<string, string> = STRUCTURED): Promise<Refusal> {
+async function post(
+  body: string | Uint8Array<ArrayBuffer>,
+  headers: Record<string, string> = STRUCTURED,
+): Promise<Refusal> {
   const answer = await fetch(`${server.url}/channels/orders/events`, { method: 'POST', headers, body })
   const { code = '' } = (await answer.json()) as { code?: string }
   return { status: answer.status, type: answer.headers.get('content-type'), code }
@@ -98,13 +103,34 @@ describe('HTTP itself', () => {
       'a length and chunks',
       `POST /channels/orders/events HTTP/1.1\r\nHost: localhost\r\nContent-Length: 6\r\nTransfer-Encoding: chunked\r\n\r\n${chunked}${smuggled}`,
     ],
-    ['two lengths', `POST /channels/orders/events HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\nContent-Length: 44\r\n\r\n${smuggled}`],
-    ['a length that is none', `POST /channels/orders/events HTTP/1.1\r\nHost: localhost\r\nContent-Length: +5\r\n\r\n${smuggled}`],
-    ['an encoding that hides chunks', `POST /channels/orders/events HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: xchunked\r\n\r\n${smuggled}`],
-    ['chunks twice', `POST /channels/orders/events HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked, identity\r\n\r\n${chunked}${smuggled}`],
-    ['space before the colon', `POST /channels/orders/events HTTP/1.1\r\nHost: localhost\r\nContent-Length : 5\r\n\r\n${smuggled}`],
-    ['a folded header', `POST /channels/orders/events HTTP/1.1\r\nHost: localhost\r\nX: a\r\n\tTransfer-Encoding: chunked\r\n\r\n${smuggled}`],
-    ['a bare line feed in a header', `GET /health HTTP/1.1\r\nHost: localhost\r\nX: a\nAuthorization: Bearer x\r\n\r\n${smuggled}`],
+    [
+      'two lengths',
+      `POST /channels/orders/events HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\nContent-Length: 44\r\n\r\n${smuggled}`,
+    ],
+    [
+      'a length that is none',
+      `POST /channels/orders/events HTTP/1.1\r\nHost: localhost\r\nContent-Length: +5\r\n\r\n${smuggled}`,
+    ],
+    [
+      'an encoding that hides chunks',
+      `POST /channels/orders/events HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: xchunked\r\n\r\n${smuggled}`,
+    ],
+    [
+      'chunks twice',
+      `POST /channels/orders/events HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked, identity\r\n\r\n${chunked}${smuggled}`,
+    ],
+    [
+      'space before the colon',
+      `POST /channels/orders/events HTTP/1.1\r\nHost: localhost\r\nContent-Length : 5\r\n\r\n${smuggled}`,
+    ],
+    [
+      'a folded header',
+      `POST /channels/orders/events HTTP/1.1\r\nHost: localhost\r\nX: a\r\n\tTransfer-Encoding: chunked\r\n\r\n${smuggled}`,
+    ],
+    [
+      'a bare line feed in a header',
+      `GET /health HTTP/1.1\r\nHost: localhost\r\nX: a\nAuthorization: Bearer x\r\n\r\n${smuggled}`,
+    ],
     [
       'a chunk size that is none',
       `POST /channels/orders/events HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n5;a=b\n\r\nxxxxx\r\n0\r\n\r\n${smuggled}`,
@@ -128,11 +154,17 @@ describe('HTTP itself', () => {
   test('what Node cannot parse is a problem document, too', async () => {
     await serve()
     const answer = await raw('GET /health HTTP/9.9\r\n\r\n')
-    expect([statuses(answer), codes(answer), answer.includes('application/problem+json')]).toEqual([[400], ['INVALID_REQUEST'], true])
+    expect([statuses(answer), codes(answer), answer.includes('application/problem+json')]).toEqual([
+      [400],
+      ['INVALID_REQUEST'],
+      true,
+    ])
   })
   test('header values that would split an answer are not echoed', async () => {
     await serve()
-    const answer = await raw('GET /channels/x%0d%0aSet-Cookie:%20a=b/events HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n')
+    const answer = await raw(
+      'GET /channels/x%0d%0aSet-Cookie:%20a=b/events HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n',
+    )
     expect(answer.toLowerCase()).not.toContain('\r\nset-cookie')
   })
 })
@@ -159,8 +191,14 @@ describe('bodies', () => {
   ])('deep JSON (%s) is refused before it is built', async (_, data) => {
     await serve()
     expect(await post(eventText(data))).toEqual(refused(400, 'INVALID_EVENT'))
-    expect(await post(`[${data}]`, { 'content-type': 'application/cloudevents-batch+json' })).toEqual(refused(400, 'INVALID_EVENT'))
-    const pulled = await fetch(`${server.url}/consumers/x/pull`, { method: 'POST', headers: { 'content-type': 'application/json' }, body: data })
+    expect(await post(`[${data}]`, { 'content-type': 'application/cloudevents-batch+json' })).toEqual(
+      refused(400, 'INVALID_EVENT'),
+    )
+    const pulled = await fetch(`${server.url}/consumers/x/pull`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: data,
+    })
     expect(pulled.status).toBe(400)
   })
   test('prototype keys are refused as attributes, kept as data, and change no prototype', async () => {
@@ -187,9 +225,17 @@ describe('bodies', () => {
     ['a text that ends early', new Uint8Array([0x22, 0xe2, 0x82])],
   ])('malformed UTF-8 (%s) is refused', async (_, bytes) => {
     await serve()
-    const body = Buffer.concat([Buffer.from('{"specversion":"1.0","id":"1","source":"/s","type":"t","data":'), bytes, Buffer.from('}')])
+    const body = Buffer.concat([
+      Buffer.from('{"specversion":"1.0","id":"1","source":"/s","type":"t","data":'),
+      bytes,
+      Buffer.from('}'),
+    ])
     expect(await post(new Uint8Array(body))).toEqual(refused(400, 'INVALID_EVENT'))
-    const pulled = await fetch(`${server.url}/consumers/x/pull`, { method: 'POST', headers: { 'content-type': 'application/json' }, body: bytes })
+    const pulled = await fetch(`${server.url}/consumers/x/pull`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: bytes,
+    })
     expect(pulled.status).toBe(400)
   })
   test('malformed UTF-8 in percent-encoded headers is refused', async () => {
@@ -197,13 +243,16 @@ describe('bodies', () => {
     const headers = { 'ce-specversion': '1.0', 'ce-id': '1', 'ce-source': '/s', 'ce-type': 't', 'ce-subject': '%C0%AF' }
     expect(await post('x', { ...headers, 'content-type': 'text/plain' })).toEqual(refused(400, 'INVALID_EVENT'))
   })
-  test.each(['gzip', 'deflate', 'br', 'zstd', 'gzip, gzip'])('a compression bomb (%s) is not opened', async (encoding) => {
-    await serve()
-    const bomb = new Uint8Array(gzipSync(Buffer.alloc(64 * 1024 * 1024)))
-    const before = process.memoryUsage().arrayBuffers
-    expect(await post(bomb, { ...STRUCTURED, 'content-encoding': encoding })).toEqual(refused(415, 'INVALID_REQUEST'))
-    expect(process.memoryUsage().arrayBuffers - before).toBeLessThan(32 * 1024 * 1024)
-  })
+  test.each(['gzip', 'deflate', 'br', 'zstd', 'gzip, gzip'])(
+    'a compression bomb (%s) is not opened',
+    async (encoding) => {
+      await serve()
+      const bomb = new Uint8Array(gzipSync(Buffer.alloc(64 * 1024 * 1024)))
+      const before = process.memoryUsage().arrayBuffers
+      expect(await post(bomb, { ...STRUCTURED, 'content-encoding': encoding })).toEqual(refused(415, 'INVALID_REQUEST'))
+      expect(process.memoryUsage().arrayBuffers - before).toBeLessThan(32 * 1024 * 1024)
+    },
+  )
 })
 
 describe('slow clients', () => {
@@ -216,7 +265,8 @@ describe('slow clients', () => {
   })
   test('a body that never ends is cut, and holds nothing afterwards', async () => {
     await serve({ requestTimeout: 200, limits: { bytes: '64KiB' } })
-    const head = 'POST /channels/orders/events HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/cloudevents+json\r\nContent-Length: 60000\r\n\r\n'
+    const head =
+      'POST /channels/orders/events HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/cloudevents+json\r\nContent-Length: 60000\r\n\r\n'
     const slow = raw(head, 'x'.repeat(50_000))
     await eventually(async () => (await post(eventText(`"${'y'.repeat(20_000)}"`))).code).toBe('BACKPRESSURE')
     await slow
@@ -230,10 +280,12 @@ describe('slow clients', () => {
   })
   test('one that asks and does not read is cut', async () => {
     await serve({ idle: 300 })
-    for (let index = 0; index < 10; index++) await broker.publish('orders', { id: `${index}`, source: '/s', type: 't', data: 'x'.repeat(900_000) })
+    for (let index = 0; index < 10; index++)
+      await broker.publish('orders', { id: `${index}`, source: '/s', type: 't', data: 'x'.repeat(900_000) })
     const socket = dial()
     socket.pause()
-    for (let index = 0; index < 20; index++) socket.write('GET /channels/orders/events HTTP/1.1\r\nHost: localhost\r\n\r\n')
+    for (let index = 0; index < 20; index++)
+      socket.write('GET /channels/orders/events HTTP/1.1\r\nHost: localhost\r\n\r\n')
     let closed = false
     socket.once('close', () => {
       closed = true
@@ -274,12 +326,19 @@ describe('floods', () => {
     await serve({ limits: { caller: { open: 10 } } })
     const body = '{"channels":["orders"],"wait":"2s"}'
     const pull = (): Promise<number> =>
-      fetch(`${server.url}/consumers/x/pull`, { method: 'POST', headers: { 'content-type': 'application/json' }, body }).then(async (answer) => {
+      fetch(`${server.url}/consumers/x/pull`, {
+        method: 'POST',
+        headers: { 'content-type': 'application/json' },
+        body,
+      }).then(async (answer) => {
         await answer.text()
         return answer.status
       })
     const answers = await Promise.all(Array.from({ length: 30 }, pull))
-    expect([answers.filter((status) => status === 200).length, answers.filter((status) => status === 429).length]).toEqual([10, 20])
+    expect([
+      answers.filter((status) => status === 200).length,
+      answers.filter((status) => status === 429).length,
+    ]).toEqual([10, 20])
   })
   test('WebSockets: no more than the limit, and places come back when they close', async () => {
     await serve({ limits: { caller: { open: 10 } } })
@@ -295,7 +354,10 @@ describe('floods', () => {
       return first
     })
     const answers = await Promise.all(flood)
-    expect([answers.filter((status) => status === 101).length, answers.filter((status) => status === 429).length]).toEqual([10, 30])
+    expect([
+      answers.filter((status) => status === 101).length,
+      answers.filter((status) => status === 429).length,
+    ]).toEqual([10, 30])
     for (const socket of sockets.splice(0)) socket.destroy()
     await eventually(async () => {
       const answer = await fetch(`${server.url}/channels/orders/events`)
@@ -309,7 +371,9 @@ describe('floods', () => {
       'GET /no/such/socket HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: x\r\nSec-WebSocket-Version: 13\r\n\r\n',
     )
     expect([statuses(answer), codes(answer)]).toEqual([[404], ['INVALID_REQUEST']])
-    const foreign = await raw('GET /x HTTP/1.1\r\nHost: localhost\r\nOrigin: https://evil.example\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n')
+    const foreign = await raw(
+      'GET /x HTTP/1.1\r\nHost: localhost\r\nOrigin: https://evil.example\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n',
+    )
     expect([statuses(foreign), codes(foreign)]).toEqual([[403], ['FORBIDDEN']])
   })
 })

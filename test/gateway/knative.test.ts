@@ -38,7 +38,11 @@ const binary = {
 const send = (init: RequestInit): Promise<Response> => fetch(`${gateway.url}/channels/in/events`, init)
 const subscribe = async (more: object = {}): Promise<void> => {
   const body = JSON.stringify({ channels: ['in'], url: subscriber.url, backoff: { min: '1ms', max: '2ms' }, ...more })
-  const answer = await fetch(`${gateway.url}/api/subscriptions/k`, { method: 'PUT', headers: { 'content-type': 'application/json' }, body })
+  const answer = await fetch(`${gateway.url}/api/subscriptions/k`, {
+    method: 'PUT',
+    headers: { 'content-type': 'application/json' },
+    body,
+  })
   expect(answer.status).toBe(201)
 }
 
@@ -50,13 +54,17 @@ describe('a recipient', () => {
   it('accepts with a 2xx once it is durable, in binary and structured mode', async () => {
     expect((await send({ method: 'POST', headers: binary, body: '{"n":1}' })).status).toBe(202)
     const body = '{"specversion":"1.0","id":"e-2","source":"/s","type":"t"}'
-    expect((await send({ method: 'POST', headers: { 'content-type': 'application/cloudevents+json' }, body })).status).toBe(202)
+    expect(
+      (await send({ method: 'POST', headers: { 'content-type': 'application/cloudevents+json' }, body })).status,
+    ).toBe(202)
     expect((await published(broker, 'in', 2)).map(({ id }) => id)).toEqual(['e-1', 'e-2'])
   })
   it('answers 400 to what is no event, 404 where there is no channel, 202 to one that it has', async () => {
     const { 'ce-id': _, ...without } = binary
     expect((await send({ method: 'POST', headers: without, body: '{}' })).status).toBe(400)
-    expect((await fetch(`${gateway.url}/channels/none/events`, { method: 'POST', headers: binary, body: '{}' })).status).toBe(404)
+    expect(
+      (await fetch(`${gateway.url}/channels/none/events`, { method: 'POST', headers: binary, body: '{}' })).status,
+    ).toBe(404)
     for (const _ of [1, 2]) expect((await send({ method: 'POST', headers: binary, body: '{}' })).status).toBe(202)
     expect(await published(broker, 'in', 1)).toHaveLength(1)
   })
@@ -85,7 +93,9 @@ describe('a sender', () => {
     subscriber.answer = (response) => response.writeHead(status).end()
     await subscribe()
     await send({ method: 'POST', headers: binary, body: '{}' })
-    await eventually(async () => expect([subscriber.received.length, (await broker.describe()).consumers[0]?.channels[0]?.lag]).toEqual([1, 0]))
+    await eventually(async () =>
+      expect([subscriber.received.length, (await broker.describe()).consumers[0]?.channels[0]?.lag]).toEqual([1, 0]),
+    )
   })
   it.each([300, 404, 409, 429, 500, 503])('tries again after %d', async (status) => {
     subscriber.answer = (response, count) => response.writeHead(count === 1 ? status : 202).end()
@@ -94,7 +104,13 @@ describe('a sender', () => {
     await eventually(() => expect(subscriber.ids).toEqual(['e-1', 'e-1']))
   })
   it('asks for replies with Prefer, and sends them on', async () => {
-    const reply = { 'ce-specversion': '1.0', 'ce-id': 'r-1', 'ce-source': '/r', 'ce-type': 'reply', 'content-type': 'text/plain' }
+    const reply = {
+      'ce-specversion': '1.0',
+      'ce-id': 'r-1',
+      'ce-source': '/r',
+      'ce-type': 'reply',
+      'content-type': 'text/plain',
+    }
     subscriber.answer = (response) => response.writeHead(200, reply).end('hello')
     await subscribe({ reply: { channel: 'out' } })
     await send({ method: 'POST', headers: binary, body: '{}' })

@@ -34,7 +34,8 @@ afterEach(async () => {
   rmSync(folder, { recursive: true })
 })
 
-const make = (permissions: Permissions, rest: object = {}): string => addToken(tokens, { name: 'gone', permissions, ...rest }).token
+const make = (permissions: Permissions, rest: object = {}): string =>
+  addToken(tokens, { name: 'gone', permissions, ...rest }).token
 async function serve(options: ServeOptions = {}): Promise<void> {
   server = await serveGateway(broker, { port: 0, drain: 0, access: { tokens }, ...options })
 }
@@ -57,7 +58,11 @@ async function* lines(token: string): AsyncGenerator<string> {
 const ENDINGS: readonly [string, object, () => void][] = [
   ['is removed', {}, () => void removeTokens(tokens, 'gone')],
   ['expires', { expiresAtMs: Date.now() + 3000 }, () => undefined],
-  ['is given less', {}, () => writeFileSync(tokens, readFileSync(tokens, 'utf8').replace(/"(publish|consume|read)"/g, '"manage"'))],
+  [
+    'is given less',
+    {},
+    () => writeFileSync(tokens, readFileSync(tokens, 'utf8').replace(/"(publish|consume|read)"/g, '"manage"')),
+  ],
 ]
 
 describe.each(ENDINGS)('a token that %s', (_how, rest, act) => {
@@ -108,7 +113,9 @@ describe('a request whose token is removed while its body comes', () => {
     await serve()
     const answered = new Promise<number>((resolve, reject) => {
       const headers = { authorization: `Bearer ${token}`, 'content-type': type, 'content-length': body.length }
-      const sent = request(`${server.url}${path}`, { method, headers }, (answer) => resolve(answer.resume().statusCode ?? 0)).on('error', reject)
+      const sent = request(`${server.url}${path}`, { method, headers }, (answer) =>
+        resolve(answer.resume().statusCode ?? 0),
+      ).on('error', reject)
       sent.write(body.slice(0, 10))
       // The server has read the half of it when it answers another request of the connection's pace.
       void fetch(`${server.url}/health`)
@@ -119,12 +126,26 @@ describe('a request whose token is removed while its body comes', () => {
     return answered
   }
   const eventuallyRefused = (token: string): Promise<void> =>
-    eventually(async () => (await fetch(`${server.url}/api/describe`, { headers: { authorization: `Bearer ${token}` } })).status).toBe(401)
+    eventually(
+      async () => (await fetch(`${server.url}/api/describe`, { headers: { authorization: `Bearer ${token}` } })).status,
+    ).toBe(401)
 
   test.each([
-    ['publishes nothing', 'POST', '/channels/orders/events', 'application/cloudevents+json', '{"specversion":"1.0","id":"late","source":"/s","type":"t"}'],
+    [
+      'publishes nothing',
+      'POST',
+      '/channels/orders/events',
+      'application/cloudevents+json',
+      '{"specversion":"1.0","id":"late","source":"/s","type":"t"}',
+    ],
     ['changes no rule', 'PUT', '/api/rules/late', 'application/json', '{"on":"orders","then":"drop"}'],
-    ['makes no subscription', 'PUT', '/api/subscriptions/late', 'application/json', '{"channels":["orders"],"url":"https://example.com/hook"}'],
+    [
+      'makes no subscription',
+      'PUT',
+      '/api/subscriptions/late',
+      'application/json',
+      '{"channels":["orders"],"url":"https://example.com/hook"}',
+    ],
     ['makes no channel', 'PUT', '/api/channels/late', 'application/json', '{"kind":"stream"}'],
   ])('%s', async (_what, method, path, type, body) => {
     expect(await slow(method, path, type, body)).toBe(401)
@@ -145,7 +166,9 @@ describe('the rate of a token', () => {
       Array.from({ length: 50 }, (_, index) => loose(`b${index}`)),
     )
     const begun = performance.now()
-    const codes = await Promise.all(Array.from({ length: 200 }, (_, index) => codeOf(remote.publish('orders', loose(`${index}`)))))
+    const codes = await Promise.all(
+      Array.from({ length: 200 }, (_, index) => codeOf(remote.publish('orders', loose(`${index}`)))),
+    )
     const done = codes.filter((code) => code === 'done').length
     expect([...new Set(codes)].sort()).toEqual(['RATE_LIMITED', 'done'])
     // What was told as refused is not stored.
@@ -172,7 +195,8 @@ describe('the rate of a token', () => {
         await ctx.emit('told', Told(1))
       }),
     )
-    const told = async (): Promise<number> => (await broker.describe()).channels.find(({ name }) => name === 'told')?.next ?? 0
+    const told = async (): Promise<number> =>
+      (await broker.describe()).channels.find(({ name }) => name === 'told')?.next ?? 0
     await eventually(told).toBe(40)
     expect(performance.now() - begun).toBeGreaterThan(500)
     expect([...attempts]).toEqual([1])
@@ -192,15 +216,21 @@ describe('a file of tokens that comes later', () => {
     const token = make({ read: ['>'] })
     await eventually(() => told).toBe(1)
     expect((await fetch(`${server.url}/api/describe`)).status).toBe(401)
-    expect((await fetch(`${server.url}/api/describe`, { headers: { authorization: `Bearer ${token}` } })).status).toBe(200)
+    expect((await fetch(`${server.url}/api/describe`, { headers: { authorization: `Bearer ${token}` } })).status).toBe(
+      200,
+    )
     expect(await stream.text()).toContain('retry:')
     expect(await codeOf(remote.publish('orders', loose('late')))).toBe('UNAUTHENTICATED')
     rmSync(tokens)
-    await eventually(async () => (await fetch(`${server.url}/api/describe`, { headers: { authorization: `Bearer ${token}` } })).status).toBe(401)
+    await eventually(
+      async () => (await fetch(`${server.url}/api/describe`, { headers: { authorization: `Bearer ${token}` } })).status,
+    ).toBe(401)
     expect(told).toBe(1)
   })
   test('does not open other addresses before it is there', async () => {
     await serve()
-    await expect(serveGateway(broker, { host: '0.0.0.0', access: { tokens: { file: tokens, arrived: () => undefined } } })).rejects.toThrow('loopback')
+    await expect(
+      serveGateway(broker, { host: '0.0.0.0', access: { tokens: { file: tokens, arrived: () => undefined } } }),
+    ).rejects.toThrow('loopback')
   })
 })

@@ -83,7 +83,9 @@ describe('mounted', () => {
     await use(`${url}/events`)
   })
   test('without any server: a Request in, a Response out', async () => {
-    const answer = await gateway.fetch(new Request('http://localhost/channels/orders/events', { method: 'POST', headers: STRUCTURED, body: event }))
+    const answer = await gateway.fetch(
+      new Request('http://localhost/channels/orders/events', { method: 'POST', headers: STRUCTURED, body: event }),
+    )
     expect(answer.status).toBe(202)
   })
 })
@@ -121,53 +123,82 @@ describe('ending', () => {
     const { deliveries } = (await pulled.json()) as { deliveries: { lease: string }[] }
     const closed = serving.close()
     const ready = await fetch(`${serving.url}/ready`)
-    expect([ready.status, await ready.json()]).toMatchObject([503, { status: 'not ready', alarms: [{ code: 'CLOSED' }] }])
+    expect([ready.status, await ready.json()]).toMatchObject([
+      503,
+      { status: 'not ready', alarms: [{ code: 'CLOSED' }] },
+    ])
     expect((await fetch(`${serving.url}/leases/${deliveries[0]?.lease}/complete`, init)).status).toBe(200)
     await closed
   })
 
   const cli = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url))
-  test.skipIf(!existsSync(cli))('millrace serve ends on SIGTERM with nothing acknowledged lost, and starts again', { timeout: 60_000 }, async () => {
-    const folder = mkdtempSync(join(tmpdir(), 'millrace-serve-'))
-    const data = join(folder, 'data')
-    execFileSync('node', [cli, 'publish', 'orders', '--type', 'first', '--payload', '{}', '--create', '--data', data, '--json'])
-    const start = async (): Promise<{ child: ChildProcess; url: string; ended: Promise<number | null> }> => {
-      const child = spawn('node', [cli, 'serve', '--data', data, '--port', '0', '--json'], { stdio: ['ignore', 'pipe', 'inherit'] })
-      const ended = new Promise<number | null>((resolve) => child.once('exit', resolve))
-      const line = await new Promise<string>((resolve) => child.stdout.once('data', (chunk: Buffer) => resolve(chunk.toString())))
-      return { child, ended, url: (JSON.parse(line) as { url: string }).url }
-    }
-    const first = await start()
-    const acknowledged: string[] = []
-    const publishing = (async () => {
-      for (let index = 0; ; index++) {
-        const body = event.replace('"id":"1"', `"id":"e-${index}"`)
-        const answer = await fetch(`${first.url}/channels/orders/events`, { method: 'POST', headers: STRUCTURED, body }).catch(() => null)
-        if (answer?.status !== 202) return
-        await answer.text()
-        acknowledged.push(`e-${index}`)
+  test.skipIf(!existsSync(cli))(
+    'millrace serve ends on SIGTERM with nothing acknowledged lost, and starts again',
+    { timeout: 60_000 },
+    async () => {
+      const folder = mkdtempSync(join(tmpdir(), 'millrace-serve-'))
+      const data = join(folder, 'data')
+      execFileSync('node', [
+        cli,
+        'publish',
+        'orders',
+        '--type',
+        'first',
+        '--payload',
+        '{}',
+        '--create',
+        '--data',
+        data,
+        '--json',
+      ])
+      const start = async (): Promise<{ child: ChildProcess; url: string; ended: Promise<number | null> }> => {
+        const child = spawn('node', [cli, 'serve', '--data', data, '--port', '0', '--json'], {
+          stdio: ['ignore', 'pipe', 'inherit'],
+        })
+        const ended = new Promise<number | null>((resolve) => child.once('exit', resolve))
+        const line = await new Promise<string>((resolve) =>
+          child.stdout.once('data', (chunk: Buffer) => resolve(chunk.toString())),
+        )
+        return { child, ended, url: (JSON.parse(line) as { url: string }).url }
       }
-    })()
-    await eventually(() => acknowledged.length).toBeGreaterThan(20)
-    first.child.kill('SIGTERM')
-    expect(await first.ended).toBe(0)
-    await publishing
-    const second = await start()
-    const ids = new Set<string>()
-    for (let path: string | undefined = '/channels/orders/events?limit=1000'; path !== undefined; ) {
-      const answer: Response = await fetch(`${second.url}${path}`)
-      for (const { id } of (await answer.json()) as { id: string }[]) ids.add(id)
-      path = /<(.+)>/.exec(answer.headers.get('link') ?? '')?.[1]
-    }
-    expect(acknowledged.filter((id) => !ids.has(id))).toEqual([])
-    second.child.kill('SIGTERM')
-    await second.ended
-    rmSync(folder, { recursive: true })
-  })
+      const first = await start()
+      const acknowledged: string[] = []
+      const publishing = (async () => {
+        for (let index = 0; ; index++) {
+          const body = event.replace('"id":"1"', `"id":"e-${index}"`)
+          const answer = await fetch(`${first.url}/channels/orders/events`, {
+            method: 'POST',
+            headers: STRUCTURED,
+            body,
+          }).catch(() => null)
+          if (answer?.status !== 202) return
+          await answer.text()
+          acknowledged.push(`e-${index}`)
+        }
+      })()
+      await eventually(() => acknowledged.length).toBeGreaterThan(20)
+      first.child.kill('SIGTERM')
+      expect(await first.ended).toBe(0)
+      await publishing
+      const second = await start()
+      const ids = new Set<string>()
+      for (let path: string | undefined = '/channels/orders/events?limit=1000'; path !== undefined; ) {
+        const answer: Response = await fetch(`${second.url}${path}`)
+        for (const { id } of (await answer.json()) as { id: string }[]) ids.add(id)
+        path = /<(.+)>/.exec(answer.headers.get('link') ?? '')?.[1]
+      }
+      expect(acknowledged.filter((id) => !ids.has(id))).toEqual([])
+      second.child.kill('SIGTERM')
+      await second.ended
+      rmSync(folder, { recursive: true })
+    },
+  )
 })
 
 describe('a thousand idle event streams', () => {
-  test('each gets each event, once and in order, and they cost little while they wait', { timeout: 60_000 }, async () => {
+  test('each gets each event, once and in order, and they cost little while they wait', {
+    timeout: 60_000,
+  }, async () => {
     const many = createGateway(broker, { drain: 0 })
     const before = process.memoryUsage().rss
     const got = await Promise.all(

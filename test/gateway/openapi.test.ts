@@ -47,9 +47,14 @@ beforeAll(async () => {
   folder = mkdtempSync(join(tmpdir(), 'millrace-openapi-'))
   tokens = join(folder, 'tokens.json')
   const every = ['>']
-  all = addToken(tokens, { name: 'all', permissions: { publish: every, consume: every, read: every, manage: every, rules: every } }).token
+  all = addToken(tokens, {
+    name: 'all',
+    permissions: { publish: every, consume: every, read: every, manage: every, rules: every },
+  }).token
   nothing = addToken(tokens, { name: 'nothing', permissions: { read: ['nowhere.at.all'] } }).token
-  document = (await withGateway({}, async (gateway) => (await gateway.fetch(new Request('http://g/openapi.json'))).json())) as Document
+  document = (await withGateway({}, async (gateway) =>
+    (await gateway.fetch(new Request('http://g/openapi.json'))).json(),
+  )) as Document
 })
 afterAll(() => rmSync(folder, { recursive: true }))
 
@@ -61,22 +66,41 @@ const operations = (): { path: string; method: string; operation: Operation }[] 
 
 /** What every route refuses in the same way: the frame does. */
 const COMMON: Readonly<Record<string, (path: string, method: string, init: RequestInit) => Promise<Response>>> = {
-  400: (path, method, init) => withGateway({}, (gateway) => gateway.fetch(new Request(`http://g${path}?no-such-parameter=1`, { ...init, method }))),
-  401: (path, method, init) => withGateway({ access: { tokens } }, (gateway) => gateway.fetch(new Request(`http://g${path}`, { ...init, method }))),
+  400: (path, method, init) =>
+    withGateway({}, (gateway) =>
+      gateway.fetch(new Request(`http://g${path}?no-such-parameter=1`, { ...init, method })),
+    ),
+  401: (path, method, init) =>
+    withGateway({ access: { tokens } }, (gateway) =>
+      gateway.fetch(new Request(`http://g${path}`, { ...init, method })),
+    ),
   403: (path, method, init) =>
     withGateway({}, (gateway) =>
-      gateway.fetch(new Request(`http://g${path}`, { ...init, method, headers: { ...init.headers, origin: 'https://evil.example' } })),
+      gateway.fetch(
+        new Request(`http://g${path}`, {
+          ...init,
+          method,
+          headers: { ...init.headers, origin: 'https://evil.example' },
+        }),
+      ),
     ),
   413: (path, method) =>
     withGateway({ maxBodyBytes: 10 }, async (gateway, broker) => {
-      const headers = { 'content-type': method === 'POST' && path.endsWith('/events') ? 'application/cloudevents+json' : 'application/json' }
+      const headers = {
+        'content-type':
+          method === 'POST' && path.endsWith('/events') ? 'application/cloudevents+json' : 'application/json',
+      }
       await broker.describe()
       return gateway.fetch(new Request(`http://g${path}`, { method, headers, body: '{"a":"xxxxxxxxxxxxxxxx"}' }))
     }),
   415: (path, method) =>
     withGateway({}, (gateway) =>
       gateway.fetch(
-        new Request(`http://g${path}`, { method, headers: { 'content-type': 'application/json', 'content-encoding': 'gzip', 'ce-id': '1' }, body: 'x' }),
+        new Request(`http://g${path}`, {
+          method,
+          headers: { 'content-type': 'application/json', 'content-encoding': 'gzip', 'ce-id': '1' },
+          body: 'x',
+        }),
       ),
     ),
   429: (path, method, init) =>
@@ -107,7 +131,10 @@ function upgrade(path: string, status: string): Promise<Response> {
     for await (const chunk of socket) text += String(chunk)
     server.close()
     const [head = '', body = ''] = text.split('\r\n\r\n')
-    return new Response(body, { status: Number(head.split(' ')[1]), headers: { 'content-type': /content-type: (.*)/.exec(head)?.[1] ?? '' } })
+    return new Response(body, {
+      status: Number(head.split(' ')[1]),
+      headers: { 'content-type': /content-type: (.*)/.exec(head)?.[1] ?? '' },
+    })
   })
 }
 
@@ -138,8 +165,14 @@ describe('the document', () => {
     await withGateway({}, async (gateway) => {
       for (const [path, item] of Object.entries(document.paths)) {
         for (const method of methods) {
-          const { status } = await gateway.fetch(new Request(`http://g${concrete(path)}?no-such-parameter=1`, { method }))
-          expect([path, method, status === 405], `${method} ${path}`).toEqual([path, method, item[method.toLowerCase()] === undefined])
+          const { status } = await gateway.fetch(
+            new Request(`http://g${concrete(path)}?no-such-parameter=1`, { method }),
+          )
+          expect([path, method, status === 405], `${method} ${path}`).toEqual([
+            path,
+            method,
+            item[method.toLowerCase()] === undefined,
+          ])
         }
       }
     })
@@ -151,7 +184,9 @@ describe('the document', () => {
         const lists = operation.operationId === 'describe' || operation.operationId === 'listSubscriptions'
         if (operation.security?.length === 0 || lists || operation.responses['101'] !== undefined) continue
         const example =
-          provocations[`${operation.operationId} 200`] ?? provocations[`${operation.operationId} 202`] ?? provocations[`${operation.operationId} 201`]
+          provocations[`${operation.operationId} 200`] ??
+          provocations[`${operation.operationId} 202`] ??
+          provocations[`${operation.operationId} 201`]
         const body = operation.requestBody === undefined ? {} : { body: example?.body ?? '{"channels":["x"]}' }
         const headers = { authorization: `Bearer ${nothing}`, 'content-type': 'application/json', ...example?.headers }
         const { status } = await gateway.fetch(new Request(`http://g${concrete(path)}`, { method, headers, ...body }))
@@ -175,7 +210,10 @@ describe('every documented answer occurs', () => {
         async (gateway, broker) => {
           const world: ProvocationWorld = { gateway, broker, token: all }
           const filled = (await own.prepare?.(world)) ?? {}
-          const target = (own.path ?? path).replaceAll(/\{(\w+)\}/g, (_, name: string) => filled[name] ?? own.fill?.[name] ?? `some-${name}`)
+          const target = (own.path ?? path).replaceAll(
+            /\{(\w+)\}/g,
+            (_, name: string) => filled[name] ?? own.fill?.[name] ?? `some-${name}`,
+          )
           const request = new Request(`http://g${target}${own.query ?? ''}`, {
             method,
             ...(own.headers !== undefined && { headers: own.headers }),
@@ -187,8 +225,10 @@ describe('every documented answer occurs', () => {
       )
     }
     const common = COMMON[status]
-    if (common === undefined) throw new Error(`nothing provokes ${operation.operationId} ${status}: add it to test/gateway/provocations.ts`)
-    const init = operation.requestBody === undefined ? {} : { body: '{}', headers: { 'content-type': 'application/json' } }
+    if (common === undefined)
+      throw new Error(`nothing provokes ${operation.operationId} ${status}: add it to test/gateway/provocations.ts`)
+    const init =
+      operation.requestBody === undefined ? {} : { body: '{}', headers: { 'content-type': 'application/json' } }
     return common(concrete(path), method, init)
   }
 
@@ -201,7 +241,10 @@ describe('every documented answer occurs', () => {
         const what = `${operation.operationId} ${status}`
         expect([what, answer.status, await bodyStart(answer)]).toEqual([what, Number(status), expect.anything()])
         const type = answer.headers.get('content-type')?.split(';')[0]
-        expect([what, Object.keys(content ?? {})]).toEqual([what, type === undefined ? [] : expect.arrayContaining([type])])
+        expect([what, Object.keys(content ?? {})]).toEqual([
+          what,
+          type === undefined ? [] : expect.arrayContaining([type]),
+        ])
         seen.push(what)
       }
     }

@@ -47,7 +47,14 @@ async function asEngine(token: string, act: (engine: Engine, client: Broker) => 
   }
 }
 
-const carried = { offset: 1, timeMs: 1, id: 'forged', type: 'x', key: null, text: '{"specversion":"1.0","id":"forged","source":"/s","type":"x"}' }
+const carried = {
+  offset: 1,
+  timeMs: 1,
+  id: 'forged',
+  type: 'x',
+  key: null,
+  text: '{"specversion":"1.0","id":"forged","source":"/s","type":"x"}',
+}
 const forbidden = { code: 'FORBIDDEN' }
 
 test('everything is not theirs', async () => {

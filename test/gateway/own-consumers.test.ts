@@ -33,7 +33,9 @@ interface Answer {
 }
 type Ask = (method: string, path: string, body?: object) => Promise<Answer>
 /** Callers of one gateway, each with permissions of its own. */
-function open<const Callers extends readonly Permissions[]>(...callers: Callers): { readonly [Index in keyof Callers]: Ask } {
+function open<const Callers extends readonly Permissions[]>(
+  ...callers: Callers
+): { readonly [Index in keyof Callers]: Ask } {
   const file = join(folder, 'tokens.json')
   const tokens = callers.map((permissions) => addToken(file, { name: 'caller', permissions }))
   const gateway = createGateway(broker, { drain: 0, access: { tokens: file } })
@@ -43,7 +45,11 @@ function open<const Callers extends readonly Permissions[]>(...callers: Callers)
       async (method, path, body) => {
         const headers = { 'content-type': 'application/json', authorization: `Bearer ${token}` }
         const answer = await gateway.fetch(
-          new Request(`http://x.example${path}`, { method, headers, ...(body !== undefined && { body: JSON.stringify(body) }) }),
+          new Request(`http://x.example${path}`, {
+            method,
+            headers,
+            ...(body !== undefined && { body: JSON.stringify(body) }),
+          }),
         )
         return { status: answer.status, text: (await answer.text()).replaceAll(entry.id, 'caller') }
       },
@@ -78,8 +84,13 @@ const raw = (name: string) => ({
   stallMs: 0,
 })
 async function subscribed(client: Broker, name: string): Promise<string> {
-  const start = async (host: { engine: { subscribe: (spec: never, sink: never) => Promise<{ close: () => Promise<void> }> } }) => {
-    const subscription = await host.engine.subscribe(raw(name) as never, { deliver: () => undefined, revoked: () => undefined } as never)
+  const start = async (host: {
+    engine: { subscribe: (spec: never, sink: never) => Promise<{ close: () => Promise<void> }> }
+  }) => {
+    const subscription = await host.engine.subscribe(
+      raw(name) as never,
+      { deliver: () => undefined, revoked: () => undefined } as never,
+    )
     return { stop: () => subscription.close(), done: Promise.resolve() }
   }
   return refusal(client.start({ start } as never))
@@ -106,12 +117,17 @@ describe.each(['rules.orders', 'rule.tell.http', 'push.there'])('%s', (name) => 
     expect(await refusal(client.rewind(name, 'beginning', { channel: 'orders' }))).toMatch(/^FORBIDDEN/)
     expect(await refusal(client.removeConsumer(name))).toMatch(/^FORBIDDEN/)
   })
-  test('is no name for an application’s consumer', () => expect(() => consumer(name, stream('orders'))).toThrow('reserved'))
+  test('is no name for an application’s consumer', () =>
+    expect(() => consumer(name, stream('orders'))).toThrow('reserved'))
 })
 
 test('rules go on acting on every event while somebody tries to take their router', async () => {
   const rules = await startRules(broker)
-  await rules.put({ name: 'tell', on: 'orders', then: [{ emit: { channel: 'alerts', create: 'stream', type: 'told' } }] })
+  await rules.put({
+    name: 'tell',
+    on: 'orders',
+    then: [{ emit: { channel: 'alerts', create: 'stream', type: 'told' } }],
+  })
   const [ask] = open({ consume: ['orders'], manage: ['orders'], read: ['orders'] })
   await broker.publish('orders', { type: 't', id: '1', source: '/s' } as never)
   expect((await ask('POST', '/consumers/rules.orders/pull', { channels: ['orders'], wait: '1s' })).status).toBe(400)
@@ -123,7 +139,11 @@ test('rules go on acting on every event while somebody tries to take their route
 test('rules run over a connection of those who may change all rules', { timeout: 30_000 }, async () => {
   const client = await remote({ ...everything, rules: ['>'] })
   const rules = await startRules(client)
-  await rules.put({ name: 'tell', on: 'orders', then: [{ emit: { channel: 'alerts', create: 'stream', type: 'told' } }] })
+  await rules.put({
+    name: 'tell',
+    on: 'orders',
+    then: [{ emit: { channel: 'alerts', create: 'stream', type: 'told' } }],
+  })
   await client.publish('orders', { type: 't', id: '1', source: '/s' } as never)
   await published(broker, 'alerts', 1)
   await rules.remove('tell')
@@ -144,7 +164,13 @@ describe('names', () => {
     const running = await broker.start(consumer('first', stream('secret.merger')).onAny(() => undefined))
     await running.stop()
   })
-  const limited: Permissions = { publish: ['orders'], consume: ['orders'], read: ['orders'], manage: ['orders'], rules: ['orders'] }
+  const limited: Permissions = {
+    publish: ['orders'],
+    consume: ['orders'],
+    read: ['orders'],
+    manage: ['orders'],
+    rules: ['orders'],
+  }
 
   test('HTTP tells neither which there are nor which channels they have', async () => {
     const [ask, holder] = open(limited, everything)
@@ -169,7 +195,8 @@ describe('names', () => {
     ] as const) {
       const [there, absent] = await Promise.all(
         ['first', 'other'].map(async (name) => {
-          const named = body === undefined ? undefined : (JSON.parse(JSON.stringify(body).replace('NAME', name)) as object)
+          const named =
+            body === undefined ? undefined : (JSON.parse(JSON.stringify(body).replace('NAME', name)) as object)
           const { status, text } = await ask(method, path.replace('NAME', name), named)
           return { status, text: text.replaceAll(name, 'NAME') }
         }),

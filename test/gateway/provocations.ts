@@ -47,7 +47,11 @@ const deadConsumer = async ({ broker }: ProvocationWorld): Promise<undefined> =>
 const leased = async (world: ProvocationWorld): Promise<{ lease: string }> => {
   await channel(world)
   await world.broker.publish('some-channel', { id: '1', source: '/s', type: 't' })
-  const request = new Request('http://g/consumers/some-consumer/pull', { method: 'POST', headers: JSON_TYPE, body: '{"channels":["some-channel"]}' })
+  const request = new Request('http://g/consumers/some-consumer/pull', {
+    method: 'POST',
+    headers: JSON_TYPE,
+    body: '{"channels":["some-channel"]}',
+  })
   const { deliveries } = (await (await world.gateway.fetch(request)).json()) as { deliveries: { lease: string }[] }
   return { lease: deliveries[0]?.lease ?? '' }
 }
@@ -62,15 +66,22 @@ const full = (broker: Broker): Broker =>
     },
   })
 
-const onLease = (body?: string): Provocation => ({ prepare: leased, headers: JSON_TYPE, ...(body !== undefined && { body }) })
+const onLease = (body?: string): Provocation => ({
+  prepare: leased,
+  headers: JSON_TYPE,
+  ...(body !== undefined && { body }),
+})
 const lost: Provocation = { headers: JSON_TYPE, body: '{}' }
-const emitting = (event: string, name = 'some-channel'): Provocation => onLease(`{"emit":[{"channel":"${name}","event":${event}}]}`)
+const emitting = (event: string, name = 'some-channel'): Provocation =>
+  onLease(`{"emit":[{"channel":"${name}","event":${event}}]}`)
 const RULE = '{"on":"some-channel","then":"drop"}'
 const rule = async (world: ProvocationWorld): Promise<undefined> => {
   await channel(world)
   await rulesOf(world.broker).put({ name: 'some-rule', on: 'some-channel', then: 'drop' })
 }
-const hooks: NonNullable<GatewayOptions['webhooks']> = { 'some-webhook': { scheme: 'github', secret: 's', channel: 'some-channel' } }
+const hooks: NonNullable<GatewayOptions['webhooks']> = {
+  'some-webhook': { scheme: 'github', secret: 's', channel: 'some-channel' },
+}
 /** A webhook as GitHub would send it. */
 const webhook = (more: Provocation = {}): Provocation => {
   const { body = '{}' } = more
@@ -87,7 +98,11 @@ const SUBSCRIPTION = '{"channels":["some-channel"],"url":"http://127.0.0.1:9/"}'
 const push = { allow: ['127.0.0.1'] }
 const subscribed = async (world: ProvocationWorld): Promise<undefined> => {
   await channel(world)
-  const request = new Request('http://g/api/subscriptions/some-subscription', { method: 'PUT', headers: JSON_TYPE, body: SUBSCRIPTION })
+  const request = new Request('http://g/api/subscriptions/some-subscription', {
+    method: 'PUT',
+    headers: JSON_TYPE,
+    body: SUBSCRIPTION,
+  })
   await (await world.gateway.fetch(request)).text()
 }
 const letters = '/api/consumers/{consumer}/dead-letters'
@@ -153,13 +168,21 @@ export const provocations: Readonly<Record<string, Provocation>> = {
   'streamEvents 404': {},
   'streamEvents 416': { prepare: channel, query: '?from=1000' },
   'streamEvents 503': { prepare: channel, options: { maxStreams: 0 } },
-  'joinConsumer 200': { prepare: async (world) => void (await leased(world)), headers: JSON_TYPE, body: '{"channels":["some-channel"]}' },
+  'joinConsumer 200': {
+    prepare: async (world) => void (await leased(world)),
+    headers: JSON_TYPE,
+    body: '{"channels":["some-channel"]}',
+  },
   'joinConsumer 201': { prepare: channel, headers: JSON_TYPE, body: '{"channels":["some-channel"]}' },
   'joinConsumer 404': { headers: JSON_TYPE, body: '{"channels":["some-channel"]}' },
   'joinConsumer 503': { prepare: closed, headers: JSON_TYPE, body: '{"channels":["some-channel"]}' },
   'pullEvents 200': { prepare: channel, headers: JSON_TYPE, body: '{"channels":["some-channel"]}' },
   'pullEvents 404': { headers: JSON_TYPE, body: '{}' },
-  'pullEvents 409': { prepare: async (world) => void (await leased(world)), headers: JSON_TYPE, body: '{"channels":["some-channel"],"lease":"1h"}' },
+  'pullEvents 409': {
+    prepare: async (world) => void (await leased(world)),
+    headers: JSON_TYPE,
+    body: '{"channels":["some-channel"],"lease":"1h"}',
+  },
   'pullEvents 503': { prepare: closed, headers: JSON_TYPE, body: '{"channels":["some-channel"]}' },
   'leaveConsumer 204': { prepare: async (world) => void (await leased(world)) },
   'leaveConsumer 404': {},
@@ -192,7 +215,11 @@ export const provocations: Readonly<Record<string, Provocation>> = {
       [`${name} 503`, { prepare: closed, query: '?all=true' }],
     ]),
   ),
-  'declareChannel 200': { prepare: async ({ broker }) => void (await broker.declare(stream('some-channel'))), headers: JSON_TYPE, body: '{}' },
+  'declareChannel 200': {
+    prepare: async ({ broker }) => void (await broker.declare(stream('some-channel'))),
+    headers: JSON_TYPE,
+    body: '{}',
+  },
   'declareChannel 201': { headers: JSON_TYPE, body: '{"kind":"queue"}' },
   'declareChannel 409': { prepare: channel, headers: JSON_TYPE, body: '{"kind":"queue"}' },
   'declareChannel 503': { prepare: closed, headers: JSON_TYPE, body: '{}' },

@@ -49,7 +49,8 @@ async function pull(name: string, body: object = {}): Promise<Delivery[]> {
 const publish = (id: string, channel = 'orders', rest: object = {}): Promise<unknown> =>
   broker.publish(channel, { id, source: '/s', type: 'order.placed', data: { id }, ...rest })
 const ids = (deliveries: readonly Delivery[]): string[] => deliveries.map(({ event }) => event.id)
-const lagOf = async (name: string): Promise<number | undefined> => (await broker.describe()).consumers.find((one) => one.name === name)?.channels[0]?.lag
+const lagOf = async (name: string): Promise<number | undefined> =>
+  (await broker.describe()).consumers.find((one) => one.name === name)?.channels[0]?.lag
 const orders = { channels: ['orders'] }
 
 describe('pulling', () => {
@@ -60,7 +61,10 @@ describe('pulling', () => {
     expect([a?.event, a?.offset, a?.attempt]).toEqual([expect.objectContaining({ id: 'a', data: { id: 'a' } }), 0, 1])
     expect(a?.lease).toMatch(/^[\w-]{24}$/)
     expect(await pull('stock')).toEqual([])
-    expect(await post(`/leases/${a?.lease}/complete`)).toEqual({ status: 200, body: { lease: a?.lease, settled: 'completed' } })
+    expect(await post(`/leases/${a?.lease}/complete`)).toEqual({
+      status: 200,
+      body: { lease: a?.lease, settled: 'completed' },
+    })
     expect(await lagOf('stock')).toBe(1)
     expect((await post(`/leases/${b?.lease}/complete`)).status).toBe(200)
     expect(await lagOf('stock')).toBe(0)
@@ -86,8 +90,12 @@ describe('pulling', () => {
     await own.close()
     await logging.close()
     expect(lines).toEqual([
-      expect.stringMatching(/^millrace: an attempt failed, and is tried again consumer=stock channel=orders offset=0 event=a .*attempt=1 attempts=2/),
-      expect.stringMatching(/^millrace: the last attempt failed: an event is a dead letter consumer=stock .*attempt=2 attempts=2 error="Error: no stock"/),
+      expect.stringMatching(
+        /^millrace: an attempt failed, and is tried again consumer=stock channel=orders offset=0 event=a .*attempt=1 attempts=2/,
+      ),
+      expect.stringMatching(
+        /^millrace: the last attempt failed: an event is a dead letter consumer=stock .*attempt=2 attempts=2 error="Error: no stock"/,
+      ),
     ])
   })
   test('a pull waits for the first event, as long as it says', async () => {
@@ -101,7 +109,10 @@ describe('pulling', () => {
   })
   test('max bounds an answer, and two pullers share', async () => {
     for (const id of ['a', 'b', 'c', 'd', 'e']) await publish(id)
-    const [first, second] = await Promise.all([pull('stock', { ...orders, max: 2, wait: '5s' }), pull('stock', { ...orders, max: 2, wait: '5s' })])
+    const [first, second] = await Promise.all([
+      pull('stock', { ...orders, max: 2, wait: '5s' }),
+      pull('stock', { ...orders, max: 2, wait: '5s' }),
+    ])
     const third = await pull('stock', { max: 2, wait: '5s' })
     expect([first.length, second.length, third.length]).toEqual([2, 2, 1])
     expect(ids([...first, ...second, ...third]).sort()).toEqual(['a', 'b', 'c', 'd', 'e'])
@@ -123,9 +134,13 @@ describe('pulling', () => {
     expect((await post(`/leases/${first?.lease}/retry`, { delay: 0, reason: 'no paper' })).body.settled).toBe('retried')
     const [second] = await pull('stock', { wait: '5s' })
     expect(second?.attempt).toBe(2)
-    expect((await post(`/leases/${second?.lease}/retry`, { reason: 'still no paper' })).body.settled).toBe('dead-lettered')
+    expect((await post(`/leases/${second?.lease}/retry`, { reason: 'still no paper' })).body.settled).toBe(
+      'dead-lettered',
+    )
     const { body } = await post('/api/consumers/stock/dead-letters', undefined, 'GET')
-    expect(body.deadLetters).toMatchObject([{ id: 'a', attempts: 2, failure: { message: 'still no paper', kind: 'error' } }])
+    expect(body.deadLetters).toMatchObject([
+      { id: 'a', attempts: 2, failure: { message: 'still no paper', kind: 'error' } },
+    ])
     await post('/api/consumers/stock/dead-letters/redrive?id=a')
     expect(await pull('stock', { wait: '5s' })).toMatchObject([{ redriven: true, event: { id: 'a' } }])
   })
@@ -137,7 +152,10 @@ describe('pulling', () => {
     await publish('b')
     const [second] = await pull('stock', { wait: '5s' })
     expect((await post(`/leases/${second?.lease}/reject`, { reason: 'nonsense' })).body.settled).toBe('dead-lettered')
-    expect((await broker.deadLetters('stock').list())[0]).toMatchObject({ id: 'b', failure: { kind: 'rejected', message: 'nonsense' } })
+    expect((await broker.deadLetters('stock').list())[0]).toMatchObject({
+      id: 'b',
+      failure: { kind: 'rejected', message: 'nonsense' },
+    })
   })
   test('a lease that runs out hands the event to another, as the next attempt; the late one is refused', async () => {
     await publish('a')
@@ -154,9 +172,9 @@ describe('pulling', () => {
     const spec = { ...orders, lease: 60, attempts: 2 }
     expect((await pull('stock', spec))[0]?.attempt).toBe(1)
     expect((await pull('stock', { wait: '10s' }))[0]?.attempt).toBe(2)
-    await eventually(async () => (await broker.deadLetters('stock').list()).map(({ failure, attempts }) => [failure.kind, failure.code, attempts])).toEqual([
-      ['timeout', 'LEASE_LOST', 2],
-    ])
+    await eventually(async () =>
+      (await broker.deadLetters('stock').list()).map(({ failure, attempts }) => [failure.kind, failure.code, attempts]),
+    ).toEqual([['timeout', 'LEASE_LOST', 2]])
   })
   test('extending keeps a lease beyond its first end', async () => {
     await publish('a')
@@ -172,15 +190,23 @@ describe('pulling', () => {
     const path = `/leases/${one?.lease}`
     const first = await post(`${path}/complete`)
     expect(await post(`${path}/complete`)).toEqual(first)
-    expect(await post(`${path}/retry`)).toMatchObject({ status: 409, body: { code: 'LEASE_LOST', details: { settled: 'completed' } } })
+    expect(await post(`${path}/retry`)).toMatchObject({
+      status: 409,
+      body: { code: 'LEASE_LOST', details: { settled: 'completed' } },
+    })
     expect((await post('/leases/nobody/complete')).status).toBe(409)
   })
   test('what a completion emits is stored with it, digits and all, once', async () => {
     await publish('a')
     const [one] = await pull('stock', orders)
-    const body = '{"emit":[{"channel":"results","event":{"specversion":"1.0","id":"r","source":"/w","type":"t","data":{"n":12345678901234567890}}}]}'
+    const body =
+      '{"emit":[{"channel":"results","event":{"specversion":"1.0","id":"r","source":"/w","type":"t","data":{"n":12345678901234567890}}}]}'
     const complete = (): Promise<Response> =>
-      fetch(`${server.url}/leases/${one?.lease}/complete`, { method: 'POST', body, headers: { 'content-type': 'application/json' } })
+      fetch(`${server.url}/leases/${one?.lease}/complete`, {
+        method: 'POST',
+        body,
+        headers: { 'content-type': 'application/json' },
+      })
     expect((await complete()).status).toBe(200)
     expect((await complete()).status).toBe(200)
     const page = await (await fetch(`${server.url}/channels/results/events`)).text()
@@ -189,9 +215,14 @@ describe('pulling', () => {
   test('a completion that emits nonsense is refused, and the event is still the client’s', async () => {
     await publish('a')
     const [one] = await pull('stock', orders)
-    const emit = (channel: string, event: object): Promise<Answer> => post(`/leases/${one?.lease}/complete`, { emit: [{ channel, event }] })
-    expect((await emit('results', { specversion: '1.0', id: '', source: '/w', type: 't' })).body.code).toBe('INVALID_EVENT')
-    expect((await emit('nowhere', { specversion: '1.0', id: '1', source: '/w', type: 't' })).body.code).toBe('UNKNOWN_CHANNEL')
+    const emit = (channel: string, event: object): Promise<Answer> =>
+      post(`/leases/${one?.lease}/complete`, { emit: [{ channel, event }] })
+    expect((await emit('results', { specversion: '1.0', id: '', source: '/w', type: 't' })).body.code).toBe(
+      'INVALID_EVENT',
+    )
+    expect((await emit('nowhere', { specversion: '1.0', id: '1', source: '/w', type: 't' })).body.code).toBe(
+      'UNKNOWN_CHANNEL',
+    )
     expect((await post(`/leases/${one?.lease}/complete`)).status).toBe(200)
   })
   test('many are settled in one request, each with an answer of its own', async () => {
@@ -219,7 +250,9 @@ describe('pulling', () => {
     await publish('b', 'orders.eu', { type: 'order.paid', data: { n: 7 } })
     expect(ids(await pull('wild', { channels: ['orders.*'] }))).toEqual(['b'])
     expect(ids(await pull('typed', { channels: ['orders', 'orders.eu'], types: ['order.paid'] }))).toEqual(['b'])
-    expect(ids(await pull('matched', { channels: ['orders.eu'], where: { data: { n: [{ numeric: ['>', 7] }] } } }))).toEqual([])
+    expect(
+      ids(await pull('matched', { channels: ['orders.eu'], where: { data: { n: [{ numeric: ['>', 7] }] } } })),
+    ).toEqual([])
     expect(await pull('late', { ...orders, from: 'end' })).toEqual([])
     await publish('c')
     expect(ids(await pull('late', { wait: '5s' }))).toEqual(['c'])
@@ -237,9 +270,16 @@ describe('pulling', () => {
     const gateway = createGateway(broker, { drain: 0 })
     const leaving = new AbortController()
     const init = { method: 'POST', headers: { 'content-type': 'application/json' }, signal: leaving.signal }
-    const gone = gateway.fetch(new Request('http://localhost/consumers/stock/pull', { ...init, body: JSON.stringify({ ...orders, wait: '60s' }) }))
+    const gone = gateway.fetch(
+      new Request('http://localhost/consumers/stock/pull', {
+        ...init,
+        body: JSON.stringify({ ...orders, wait: '60s' }),
+      }),
+    )
     await eventually(async () => (await broker.describe()).consumers.length).toBe(1)
-    const stays = gateway.fetch(new Request('http://localhost/consumers/stock/pull', { ...init, signal: null, body: '{"wait":"30s"}' }))
+    const stays = gateway.fetch(
+      new Request('http://localhost/consumers/stock/pull', { ...init, signal: null, body: '{"wait":"30s"}' }),
+    )
     leaving.abort()
     expect(await (await gone).json()).toEqual({ deliveries: [] })
     await publish('a')
@@ -249,7 +289,9 @@ describe('pulling', () => {
   test('a client whose connection breaks while it waits is not leased anything that comes later', async () => {
     const socket = connectSocket(server.port, '127.0.0.1')
     const body = JSON.stringify({ ...orders, wait: '60s', lease: '10m' })
-    socket.write(`POST /consumers/stock/pull HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: ${body.length}\r\n\r\n${body}`)
+    socket.write(
+      `POST /consumers/stock/pull HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: ${body.length}\r\n\r\n${body}`,
+    )
     await eventually(async () => (await broker.describe()).consumers.length).toBe(1)
     socket.destroy()
     // Every event goes to whoever waits first: while the broken one still waits it takes one, and when it is noticed it takes none.
@@ -303,7 +345,10 @@ describe('opening', () => {
     expect([answer.status, answer.body.code]).toEqual([status, code])
   })
   test('a pull of what is not open says what to do', async () => {
-    expect(await post('/consumers/stock/pull')).toMatchObject({ status: 404, body: { code: 'UNKNOWN_CONSUMER', detail: expect.stringContaining('PUT') } })
+    expect(await post('/consumers/stock/pull')).toMatchObject({
+      status: 404,
+      body: { code: 'UNKNOWN_CONSUMER', detail: expect.stringContaining('PUT') },
+    })
     expect((await post('/consumers/stock/pull', { lease: '1s' })).status).toBe(400)
     expect((await post('/consumers/stock/pull', { ...orders, max: 5000 })).status).toBe(400)
     expect((await post('/consumers/stock/pull', { ...orders, wait: '2m' })).status).toBe(400)
@@ -341,8 +386,16 @@ describe('real clients', () => {
     if (!(await present('curl'))) return context.skip()
     const curl = async (path: string, ...options: string[]): Promise<Answer['body']> =>
       JSON.parse((await run('curl', ['-sS', '--fail-with-body', ...options, `${server.url}${path}`])).stdout)
-    const headers = ['ce-specversion: 1.0', 'ce-id: c1', 'ce-source: /curl', 'ce-type: order.placed', 'content-type: application/json']
-    expect((await curl('/channels/orders/events', ...headers.flatMap((header) => ['-H', header]), '-d', '{"n":1}')).receipts).toMatchObject([{ offset: 0 }])
+    const headers = [
+      'ce-specversion: 1.0',
+      'ce-id: c1',
+      'ce-source: /curl',
+      'ce-type: order.placed',
+      'content-type: application/json',
+    ]
+    expect(
+      (await curl('/channels/orders/events', ...headers.flatMap((header) => ['-H', header]), '-d', '{"n":1}')).receipts,
+    ).toMatchObject([{ offset: 0 }])
     const { deliveries } = await curl('/consumers/stock/pull', '-d', '{"channels":["orders"],"wait":"10s"}')
     expect(deliveries).toMatchObject([{ event: { id: 'c1', data: { n: 1 } } }])
     expect(await curl(`/leases/${deliveries[0].lease}/complete`, '-X', 'POST')).toMatchObject({ settled: 'completed' })

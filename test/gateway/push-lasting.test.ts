@@ -25,7 +25,12 @@ afterEach(() => subscriber.stop())
 const quickly = { backoff: { min: '1ms', max: '2ms' } }
 const open = (broker: Broker): Gateway => createGateway(broker, { push: { allow: ['127.0.0.0/8'] }, drain: '500ms' })
 const put = (more: object, gateway: Gateway): Promise<Answer> =>
-  ask(gateway, 'PUT', '/api/subscriptions/billing', { channels: ['orders'], url: subscriber.url, secret: SECRET, ...more })
+  ask(gateway, 'PUT', '/api/subscriptions/billing', {
+    channels: ['orders'],
+    url: subscriber.url,
+    secret: SECRET,
+    ...more,
+  })
 
 test('a restart goes on where it was, with what was published meanwhile, and with what waited for its next attempt', async () => {
   const folder = mkdtempSync(join(tmpdir(), 'millrace-push-'))
@@ -45,7 +50,10 @@ test('a restart goes on where it was, with what was published meanwhile, and wit
     const after = await connect(`file:${folder}`)
     const second = open(after)
     await eventually(() => expect(subscriber.ids).toEqual(['e-1', 'e-2']))
-    new Webhook(SECRET).verify(subscriber.received.at(-1)?.body ?? '', subscriber.received.at(-1)?.headers as Record<string, string>)
+    new Webhook(SECRET).verify(
+      subscriber.received.at(-1)?.body ?? '',
+      subscriber.received.at(-1)?.headers as Record<string, string>,
+    )
     await second.close()
     await after.close()
   } finally {
@@ -61,7 +69,18 @@ test('what stands in $push and is no change of a subscription is passed over: th
   expect((await put(quickly, gateway)).status).toBe(201)
   const own = { name: 'x', subscription: null, enabled: true, by: 'x', reason: null, grantedPerMinute: null }
   const strange: readonly unknown[] = [
-    ...[null, 'text', 5, [], {}, new Uint8Array([1]), { name: 'x' }, { ...own, name: 5 }, { ...own, name: '../x' }, { ...own, subscription: 'x' }],
+    ...[
+      null,
+      'text',
+      5,
+      [],
+      {},
+      new Uint8Array([1]),
+      { name: 'x' },
+      { ...own, name: 5 },
+      { ...own, name: '../x' },
+      { ...own, subscription: 'x' },
+    ],
     ...[
       { ...own, subscription: { channels: 5 }, enabled: 'yes' },
       { ...own, by: {} },
@@ -70,18 +89,28 @@ test('what stands in $push and is no change of a subscription is passed over: th
     ],
     { ...own, name: 'half', subscription: { url: 5 } },
   ]
-  for (const data of strange) await broker.publish('$push', { type: 'push.put', source: '/somebody', data, partitionkey: 'x' } as never).catch(() => undefined)
+  for (const data of strange)
+    await broker
+      .publish('$push', { type: 'push.put', source: '/somebody', data, partitionkey: 'x' } as never)
+      .catch(() => undefined)
   // Another process, which did not declare the channel, may write anything there.
   const { engine } = await engineOf(broker).engine()
   for (const data of strange) {
     const text = JSON.stringify({ specversion: '1.0', id: newId(), source: '/somebody', type: 'push.put', data })
     await engine.publish('$push', { id: newId(), type: 'push.put', key: 'x', text } as never, null)
   }
-  const again = createGateway(broker, { push: { allow: ['127.0.0.0/8'] }, drain: '500ms', onError: (error) => failures.push(error) })
+  const again = createGateway(broker, {
+    push: { allow: ['127.0.0.0/8'] },
+    drain: '500ms',
+    onError: (error) => failures.push(error),
+  })
   await again.started
   for (const each of [gateway, again]) {
     const listed = await ask(each, 'GET', '/api/subscriptions')
-    expect(listed).toMatchObject({ status: 200, body: { subscriptions: [{ name: 'billing', problem: null }, { name: 'half' }] } })
+    expect(listed).toMatchObject({
+      status: 200,
+      body: { subscriptions: [{ name: 'billing', problem: null }, { name: 'half' }] },
+    })
   }
   await broker.publish('orders', { type: 'a', id: 'e-1' })
   await eventually(() => expect(subscriber.ids).toEqual(['e-1']))
@@ -97,7 +126,9 @@ test('several gateways on one broker share a subscription: what one is told, the
   const [first, second] = [open(one), open(two)]
   await Promise.all([first.started, second.started])
   await put(quickly, first)
-  await eventually(async () => expect((await one.describe()).consumers).toMatchObject([{ name: 'push.billing', instances: 2 }]))
+  await eventually(async () =>
+    expect((await one.describe()).consumers).toMatchObject([{ name: 'push.billing', instances: 2 }]),
+  )
   await one.publish(
     'orders',
     Array.from({ length: 50 }, (_, n) => ({ type: 'a', id: `e-${n}` })),
@@ -117,7 +148,10 @@ test('one Millrace pushes to another, whose webhook endpoint takes the event as 
   const [other, broker] = [await connect('memory:'), await connect('memory:')]
   await broker.declare(stream('orders'))
   const gateway = open(broker)
-  const there = await serveGateway(other, { port: 0, webhooks: { first: { scheme: 'standard', secret: SECRET, channel: 'orders' } } })
+  const there = await serveGateway(other, {
+    port: 0,
+    webhooks: { first: { scheme: 'standard', secret: SECRET, channel: 'orders' } },
+  })
   try {
     await put({ url: `${there.url}/webhooks/first` }, gateway)
     const event = { type: 'order.placed', id: 'e-1', source: '/shop', time: '2026-01-01T00:00:00Z', data: { n: 1 } }
@@ -143,7 +177,12 @@ test('over a log of several partitions, as other brokers have them: put, changed
   await here.declare(stream('orders'))
   const [first, second] = [open(here), open(there)]
   for (const gateway of [first, second])
-    for (const name of names) await ask(gateway, 'PUT', `/api/subscriptions/${name}`, { channels: ['orders'], url: `${subscriber.url}/${name}`, types: [name] })
+    for (const name of names)
+      await ask(gateway, 'PUT', `/api/subscriptions/${name}`, {
+        channels: ['orders'],
+        url: `${subscriber.url}/${name}`,
+        types: [name],
+      })
   // The other takes up a change within a second; here it is told.
   for (const gateway of [second, first]) await ask(gateway, 'POST', '/api/subscriptions/two/disable')
   await here.publish(

@@ -34,9 +34,11 @@ afterEach(async () => {
   await subscriber.stop()
 })
 
-const open = (options: GatewayOptions = {}): Gateway => createGateway(broker, { push: { allow: ['127.0.0.0/8'] }, drain: '500ms', ...options })
+const open = (options: GatewayOptions = {}): Gateway =>
+  createGateway(broker, { push: { allow: ['127.0.0.0/8'] }, drain: '500ms', ...options })
 
-const ask = (method: string, path: string, body?: unknown, token?: string): Promise<Answer> => askOf(gateway, method, path, body, token)
+const ask = (method: string, path: string, body?: unknown, token?: string): Promise<Answer> =>
+  askOf(gateway, method, path, body, token)
 const put = (more: object = {}, name = 'billing', token?: string): Promise<Answer> =>
   ask('PUT', `/api/subscriptions/${name}`, { channels: ['orders'], url, secret: SECRET, ...more }, token)
 const show = async (name = 'billing'): Promise<Subscription> => (await ask('GET', `/api/subscriptions/${name}`)).body
@@ -46,22 +48,36 @@ const quickly = { backoff: { min: '1ms', max: '2ms' } }
 describe('a subscriber', () => {
   it('gets what is published from then on, as it is, signed', async () => {
     await broker.publish('orders', { type: 'before', id: 'e-0' })
-    expect(await put()).toMatchObject({ status: 201, body: { name: 'billing', url, enabled: true, consumer: 'push.billing', problem: null } })
+    expect(await put()).toMatchObject({
+      status: 201,
+      body: { name: 'billing', url, enabled: true, consumer: 'push.billing', problem: null },
+    })
     const publish = (body: string): Promise<Response> =>
       gateway.fetch(
-        new Request('http://localhost/channels/orders/events', { method: 'POST', headers: { 'content-type': 'application/cloudevents+json' }, body }),
+        new Request('http://localhost/channels/orders/events', {
+          method: 'POST',
+          headers: { 'content-type': 'application/cloudevents+json' },
+          body,
+        }),
       )
-    const text = '{"specversion":"1.0","id":"e-1","source":"/shop","type":"order.placed","tenant":"t-1","data":{"big":9007199254740993,"note":"tea ☕"}}'
+    const text =
+      '{"specversion":"1.0","id":"e-1","source":"/shop","type":"order.placed","tenant":"t-1","data":{"big":9007199254740993,"note":"tea ☕"}}'
     await publish(text)
     await eventually(() => expect(received).toHaveLength(1))
     const [{ method, path, headers, body }] = received as [Received]
-    expect([method, path, headers['content-type']]).toEqual(['POST', '/hook', 'application/cloudevents+json; charset=utf-8'])
+    expect([method, path, headers['content-type']]).toEqual([
+      'POST',
+      '/hook',
+      'application/cloudevents+json; charset=utf-8',
+    ])
     expect(JSON.parse(body)).toEqual(JSON.parse(text))
     expect(body).toContain('"big":9007199254740993')
     expect(headers['webhook-id']).toMatch(/^msg_[\w-]{27}$/)
     expect(headers['prefer']).toBeUndefined()
     new Webhook(SECRET).verify(body, headers as Record<string, string>)
-    await eventually(async () => expect(await show()).toMatchObject({ lag: 0, deadLetters: 0, lastFailure: null, stalled: null }))
+    await eventually(async () =>
+      expect(await show()).toMatchObject({ lag: 0, deadLetters: 0, lastFailure: null, stalled: null }),
+    )
   })
   it('is given a secret that is made for it, shown once', async () => {
     const { status, body } = await put({ secret: undefined })
@@ -70,13 +86,17 @@ describe('a subscriber', () => {
     expect(await show()).not.toHaveProperty('secret')
     await broker.publish('orders', { type: 'a' })
     await eventually(() => expect(received).toHaveLength(1))
-    new Webhook(body['secret'] as string).verify(received[0]?.body ?? '', received[0]?.headers as Record<string, string>)
+    new Webhook(body['secret'] as string).verify(
+      received[0]?.body ?? '',
+      received[0]?.headers as Record<string, string>,
+    )
   })
   it('verifies by either secret while one takes over from the other', async () => {
     await put({ secret: [OTHER_SECRET, SECRET] })
     await broker.publish('orders', { type: 'a' })
     await eventually(() => expect(received).toHaveLength(1))
-    for (const secret of [SECRET, OTHER_SECRET]) new Webhook(secret).verify(received[0]?.body ?? '', received[0]?.headers as Record<string, string>)
+    for (const secret of [SECRET, OTHER_SECRET])
+      new Webhook(secret).verify(received[0]?.body ?? '', received[0]?.headers as Record<string, string>)
   })
   it('chooses by type, pattern, wildcard and place, and gets headers of its own', async () => {
     await broker.publish('orders.eu', { type: 'order.placed', id: 'old', data: { n: 1 } })
@@ -94,7 +114,13 @@ describe('a subscriber', () => {
       { type: 'order/odd:name', id: 'odd', data: { n: 1 } },
     ])
     await broker.publish(stream('orders.us'), { type: 'order.placed', id: 'new-channel', data: { n: 1 } })
-    await eventually(() => expect(received.map(({ body }) => (JSON.parse(body) as StoredEvent).id).sort()).toEqual(['new-channel', 'odd', 'old']))
+    await eventually(() =>
+      expect(received.map(({ body }) => (JSON.parse(body) as StoredEvent).id).sort()).toEqual([
+        'new-channel',
+        'odd',
+        'old',
+      ]),
+    )
     expect(received[0]?.headers).toMatchObject({ authorization: 'Bearer t', 'x-team': 'ops' })
     const shown = await show()
     expect(shown['headers']).toEqual(['authorization', 'x-team'])
@@ -113,7 +139,8 @@ describe('a subscriber', () => {
       return [...seen]
     }
     await eventually(async () => expect([taken().length, (await show())['lag']]).toEqual([30, 0]))
-    for (const key of [0, 1, 2]) expect(taken().filter((n) => n % 3 === key)).toEqual(Array.from({ length: 10 }, (_, n) => n * 3 + key))
+    for (const key of [0, 1, 2])
+      expect(taken().filter((n) => n % 3 === key)).toEqual(Array.from({ length: 10 }, (_, n) => n * 3 + key))
   })
 })
 
@@ -124,10 +151,19 @@ describe('a refusal', () => {
     await broker.publish('orders', { type: 'a', id: 'e-1' })
     await eventually(async () => expect(await deadLetters()).toHaveLength(1))
     expect(await deadLetters()).toMatchObject([
-      { id: 'e-1', attempts: 3, failure: { code: 'UNAVAILABLE', message: `${new URL(url).origin} answered 500: out of order` } },
+      {
+        id: 'e-1',
+        attempts: 3,
+        failure: { code: 'UNAVAILABLE', message: `${new URL(url).origin} answered 500: out of order` },
+      },
     ])
-    expect(await show()).toMatchObject({ deadLetters: 1, lastFailure: { message: expect.stringContaining('answered 500') as string } })
-    const letters = await gateway.fetch(new Request('http://localhost/api/consumers/push.billing/dead-letters/redrive?all=true', { method: 'POST' }))
+    expect(await show()).toMatchObject({
+      deadLetters: 1,
+      lastFailure: { message: expect.stringContaining('answered 500') as string },
+    })
+    const letters = await gateway.fetch(
+      new Request('http://localhost/api/consumers/push.billing/dead-letters/redrive?all=true', { method: 'POST' }),
+    )
     expect(await letters.json()).toEqual({ redriven: 1 })
     await eventually(() => expect(received).toHaveLength(4))
     expect(new Set(received.map(({ headers }) => headers['webhook-id'])).size).toBe(1)
@@ -146,17 +182,25 @@ describe('a refusal', () => {
     await put()
     await broker.publish('orders', { type: 'a', id: 'e-1' })
     await eventually(async () =>
-      expect(await show()).toMatchObject({ enabled: false, by: 'millrace', reason: expect.stringContaining('410: moved away') as string }),
+      expect(await show()).toMatchObject({
+        enabled: false,
+        by: 'millrace',
+        reason: expect.stringContaining('410: moved away') as string,
+      }),
     )
     await broker.publish('orders', { type: 'a', id: 'e-2' })
     expect(await show()).toMatchObject({ lag: 1, deadLetters: 1 })
     expect(received).toHaveLength(1)
-    expect(await ask('POST', '/api/subscriptions/billing/enable')).toMatchObject({ status: 200, body: { enabled: true, reason: null } })
+    expect(await ask('POST', '/api/subscriptions/billing/enable')).toMatchObject({
+      status: 200,
+      body: { enabled: true, reason: null },
+    })
     await eventually(() => expect(received).toHaveLength(2))
     expect(JSON.parse(received[1]?.body ?? '')).toMatchObject({ id: 'e-2' })
   })
   it.each([429, 503])('by %d with Retry-After is not tried again before, nor is anything else sent', async (status) => {
-    subscriber.answer = (response, count) => (count === 1 ? response.writeHead(status, { 'retry-after': '1' }) : response.writeHead(204)).end()
+    subscriber.answer = (response, count) =>
+      (count === 1 ? response.writeHead(status, { 'retry-after': '1' }) : response.writeHead(204)).end()
     await put({ ...quickly, concurrency: 1 })
     await broker.publish('orders', { type: 'a', id: 'e-1', partitionkey: 'a' })
     await eventually(() => expect(received).toHaveLength(1))
@@ -177,7 +221,9 @@ describe('a refusal', () => {
     subscriber.answer = () => undefined
     await put({ ...quickly, attempts: 1, timeout: '50ms' })
     await broker.publish('orders', { type: 'a' })
-    await eventually(async () => expect((await deadLetters())[0]?.failure.message).toContain('did not answer within 50 ms'))
+    await eventually(async () =>
+      expect((await deadLetters())[0]?.failure.message).toContain('did not answer within 50 ms'),
+    )
   })
 })
 
@@ -243,9 +289,17 @@ describe('the handshake', () => {
   })
   it('comes first, with the credentials, and its rate is kept to', async () => {
     subscriber.answer = (response, _, { method }) =>
-      (method === 'OPTIONS' ? response.writeHead(200, { 'webhook-allowed-origin': origin, 'webhook-allowed-rate': '120' }) : response.writeHead(204)).end()
-    expect(await put({ handshake: true, headers: { authorization: 'Bearer t' } })).toMatchObject({ status: 201, body: { grantedPerMinute: 120 } })
-    expect(received).toMatchObject([{ method: 'OPTIONS', headers: { 'webhook-request-origin': origin, authorization: 'Bearer t' } }])
+      (method === 'OPTIONS'
+        ? response.writeHead(200, { 'webhook-allowed-origin': origin, 'webhook-allowed-rate': '120' })
+        : response.writeHead(204)
+      ).end()
+    expect(await put({ handshake: true, headers: { authorization: 'Bearer t' } })).toMatchObject({
+      status: 201,
+      body: { grantedPerMinute: 120 },
+    })
+    expect(received).toMatchObject([
+      { method: 'OPTIONS', headers: { 'webhook-request-origin': origin, authorization: 'Bearer t' } },
+    ])
     await broker.publish(
       'orders',
       Array.from({ length: 4 }, () => ({ type: 'a' })),
@@ -274,14 +328,22 @@ describe('the handshake', () => {
 
 describe('a reply', () => {
   const structured = { 'content-type': 'application/cloudevents+json' }
-  const binary = { 'ce-specversion': '1.0', 'ce-id': 'r-1', 'ce-source': '/billing', 'ce-type': 'invoice.made', 'content-type': 'application/json' }
+  const binary = {
+    'ce-specversion': '1.0',
+    'ce-id': 'r-1',
+    'ce-source': '/billing',
+    'ce-type': 'invoice.made',
+    'content-type': 'application/json',
+  }
   const reply = { reply: { channel: 'replies' }, ...quickly }
   it('in any mode is published, with the completion, and says what caused it', async () => {
     subscriber.answer = (response, count) =>
       count === 1
         ? response.writeHead(200, binary).end('{"n":9007199254740993}')
         : count === 2
-          ? response.writeHead(200, structured).end('{"specversion":"1.0","id":"r-2","source":"/billing","type":"invoice.made"}')
+          ? response
+              .writeHead(200, structured)
+              .end('{"specversion":"1.0","id":"r-2","source":"/billing","type":"invoice.made"}')
           : response.writeHead(200, { 'content-type': 'application/cloudevents-batch+json' }).end('[]')
     await put({ ...reply, concurrency: 1 })
     await broker.publish(
@@ -315,11 +377,16 @@ describe('a reply', () => {
   })
   it('that is malformed or too large is a dead letter that says so, and not sent again', async () => {
     subscriber.answer = (response, count) =>
-      count === 1 ? response.writeHead(200, structured).end('{"specversion":"1.0"}') : response.writeHead(200, binary).end(`"${'x'.repeat(2_000_000)}"`)
+      count === 1
+        ? response.writeHead(200, structured).end('{"specversion":"1.0"}')
+        : response.writeHead(200, binary).end(`"${'x'.repeat(2_000_000)}"`)
     await put({ ...reply, concurrency: 1 })
     await broker.publish('orders', [{ type: 'a' }, { type: 'a' }])
     await eventually(async () => expect(await deadLetters()).toHaveLength(2))
-    expect((await deadLetters()).map(({ failure }) => failure.code ?? failure.message)).toEqual(['INVALID_EVENT', expect.stringContaining('larger than')])
+    expect((await deadLetters()).map(({ failure }) => failure.code ?? failure.message)).toEqual([
+      'INVALID_EVENT',
+      expect.stringContaining('larger than'),
+    ])
     expect(received).toHaveLength(2)
   })
   it('that comes back to the same subscriber ends, and does not go round for ever', async () => {
@@ -346,12 +413,19 @@ describe('changes', () => {
     await eventually(() => expect(received).toHaveLength(2))
     await eventually(async () => expect((await show())['lag']).toBe(0))
     expect((await ask('DELETE', '/api/subscriptions/billing')).status).toBe(204)
-    expect(await ask('GET', '/api/subscriptions/billing')).toMatchObject({ status: 404, body: { code: 'UNKNOWN_SUBSCRIPTION' } })
-    await eventually(async () => expect((await broker.describe()).consumers.map(({ name }) => name)).not.toContain('push.billing'))
+    expect(await ask('GET', '/api/subscriptions/billing')).toMatchObject({
+      status: 404,
+      body: { code: 'UNKNOWN_SUBSCRIPTION' },
+    })
+    await eventually(async () =>
+      expect((await broker.describe()).consumers.map(({ name }) => name)).not.toContain('push.billing'),
+    )
     await broker.publish('orders', { type: 'a', id: 'e-3' })
     await put()
     await broker.publish('orders', { type: 'a', id: 'e-4' })
-    await eventually(() => expect(received.map(({ body }) => (JSON.parse(body) as StoredEvent).id)).toEqual(['e-1', 'e-2', 'e-4']))
+    await eventually(() =>
+      expect(received.map(({ body }) => (JSON.parse(body) as StoredEvent).id)).toEqual(['e-1', 'e-2', 'e-4']),
+    )
   })
   it('are all refused that cannot be', async () => {
     const wrong: [object, string][] = [
@@ -386,7 +460,9 @@ describe('changes', () => {
       [{ colour: 'red' }, 'INVALID_REQUEST'],
     ]
     for (const [more, code] of wrong) expect([more, (await put(more)).body['code']]).toEqual([more, code])
-    expect((await ask('PUT', '/api/subscriptions/a%20b', { channels: ['orders'], url })).body['code']).toBe('INVALID_NAME')
+    expect((await ask('PUT', '/api/subscriptions/a%20b', { channels: ['orders'], url })).body['code']).toBe(
+      'INVALID_NAME',
+    )
     expect((await ask('GET', '/api/subscriptions')).body).toEqual({ subscriptions: [] })
     expect((await broker.describe()).consumers).toEqual([])
   })
@@ -395,8 +471,14 @@ describe('changes', () => {
 test('who may: consume for its channels, publish for replies; and each change is on the audit trail', async () => {
   const folder = mkdtempSync(join(tmpdir(), 'millrace-push-'))
   const tokens = join(folder, 'tokens.json')
-  const orders = addToken(tokens, { name: 'orders', permissions: { consume: ['orders'], publish: ['orders'], read: ['orders'] } }).token
-  const all = addToken(tokens, { name: 'all', permissions: { consume: ['>'], publish: ['>'], read: ['>', '$audit'] } }).token
+  const orders = addToken(tokens, {
+    name: 'orders',
+    permissions: { consume: ['orders'], publish: ['orders'], read: ['orders'] },
+  }).token
+  const all = addToken(tokens, {
+    name: 'all',
+    permissions: { consume: ['>'], publish: ['>'], read: ['>', '$audit'] },
+  }).token
   await gateway.close()
   gateway = open({ access: { tokens }, hosts: 'any' })
   try {
@@ -413,13 +495,18 @@ test('who may: consume for its channels, publish for replies; and each change is
       ['POST', '/disable'],
     ] as const) {
       const body = method === 'PUT' ? { channels: ['orders'], url } : undefined
-      expect([method, (await ask(method, `/api/subscriptions/theirs${path}`, body, orders)).status]).toEqual([method, 403])
+      expect([method, (await ask(method, `/api/subscriptions/theirs${path}`, body, orders)).status]).toEqual([
+        method,
+        403,
+      ])
     }
     // Who may not consume everything does not learn which names there are.
     expect((await ask('GET', '/api/subscriptions/none', undefined, orders)).status).toBe(403)
     expect((await ask('GET', '/api/subscriptions/none', undefined, all)).status).toBe(404)
     const namesFor = async (token: string): Promise<unknown[]> =>
-      ((await ask('GET', '/api/subscriptions', undefined, token)).body['subscriptions'] as Subscription[]).map(({ name }) => name)
+      ((await ask('GET', '/api/subscriptions', undefined, token)).body['subscriptions'] as Subscription[]).map(
+        ({ name }) => name,
+      )
     expect([await namesFor(orders), await namesFor(all)]).toEqual([['mine'], ['mine', 'theirs']])
     // Secrets stand in the channel of subscriptions: a wildcard does not open it.
     expect((await ask('GET', '/channels/$push/events', undefined, all)).status).toBe(403)

@@ -27,8 +27,10 @@ beforeEach(async () => {
   await broker.start({
     start: async ({ engine, alarms }) => {
       alarms.raise('UNAVAILABLE', 'redis at 10.1.2.3:6379 is silent')
-      for (const name of ['describe', 'channel', 'channels', 'bounds'] as const) vi.spyOn(engine, name).mockImplementation(() => void asked.push(name) as never)
-      for (const name of ['describe', 'deadLetters'] as const) vi.spyOn(engine.consumers, name).mockImplementation(() => void asked.push(name) as never)
+      for (const name of ['describe', 'channel', 'channels', 'bounds'] as const)
+        vi.spyOn(engine, name).mockImplementation(() => void asked.push(name) as never)
+      for (const name of ['describe', 'deadLetters'] as const)
+        vi.spyOn(engine.consumers, name).mockImplementation(() => void asked.push(name) as never)
       return { stop: async () => undefined, done: Promise.resolve() }
     },
   })

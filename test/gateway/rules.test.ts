@@ -16,7 +16,10 @@ let all: string
 beforeEach(async () => {
   folder = mkdtempSync(join(tmpdir(), 'millrace-rules-http-'))
   const tokens = join(folder, 'tokens.json')
-  carts = addToken(tokens, { name: 'carts', permissions: { rules: ['carts'], publish: ['alerts'], read: ['carts'] } }).token
+  carts = addToken(tokens, {
+    name: 'carts',
+    permissions: { rules: ['carts'], publish: ['alerts'], read: ['carts'] },
+  }).token
   all = addToken(tokens, { name: 'all', permissions: { rules: ['>'], publish: ['>'], read: ['>'] } }).token
   broker = await connect('memory:')
   await broker.declare(stream('carts'), stream('orders'), stream('alerts'), stream('secret'))
@@ -28,9 +31,16 @@ afterEach(async () => {
   rmSync(folder, { recursive: true })
 })
 
-async function ask(token: string, method: string, path: string, body?: unknown): Promise<{ status: number; body: Record<string, unknown> }> {
+async function ask(
+  token: string,
+  method: string,
+  path: string,
+  body?: unknown,
+): Promise<{ status: number; body: Record<string, unknown> }> {
   const headers = { authorization: `Bearer ${token}`, 'content-type': 'application/json' }
-  const answer = await gateway.fetch(new Request(`http://g${path}`, { method, headers, ...(body !== undefined && { body: JSON.stringify(body) }) }))
+  const answer = await gateway.fetch(
+    new Request(`http://g${path}`, { method, headers, ...(body !== undefined && { body: JSON.stringify(body) }) }),
+  )
   return { status: answer.status, body: (await answer.json()) as Record<string, unknown> }
 }
 
@@ -41,13 +51,20 @@ it('put, list, show with history, try, explain, switch, remove', async () => {
     'carts',
     [1, 2, 1].map((n) => ({ type: 'x', data: { n } })),
   )
-  expect(await ask(carts, 'PUT', '/api/rules/r?reason=because', rule)).toMatchObject({ status: 200, body: { revision: 1, from: { carts: 3 } } })
+  expect(await ask(carts, 'PUT', '/api/rules/r?reason=because', rule)).toMatchObject({
+    status: 200,
+    body: { revision: 1, from: { carts: 3 } },
+  })
   expect(await ask(carts, 'POST', '/api/rules/r/disable')).toMatchObject({ status: 200, body: { revision: 2 } })
   expect(await ask(carts, 'GET', '/api/rules/r')).toMatchObject({
     body: { rule: { enabled: false }, history: [{ type: 'rule.added', reason: 'because' }, { type: 'rule.disabled' }] },
   })
-  expect(await ask(carts, 'POST', '/api/rule-tests', { rule: 'r', from: 1 })).toMatchObject({ body: { events: 2, matched: 1 } })
-  expect(await ask(carts, 'POST', '/api/rule-tests', { rule: { ...rule, name: 'x' }, event: { type: 'x', data: { n: 2 } } })).toMatchObject({
+  expect(await ask(carts, 'POST', '/api/rule-tests', { rule: 'r', from: 1 })).toMatchObject({
+    body: { events: 2, matched: 1 },
+  })
+  expect(
+    await ask(carts, 'POST', '/api/rule-tests', { rule: { ...rule, name: 'x' }, event: { type: 'x', data: { n: 2 } } }),
+  ).toMatchObject({
     body: { matches: false, reason: 'data.n must be 1; it is 2' },
   })
   expect((await ask(all, 'GET', '/api/rules')).body['rules']).toHaveLength(1)
@@ -65,8 +82,12 @@ it('put, list, show with history, try, explain, switch, remove', async () => {
 it('take the permission for every channel of the rule, those that it had, and what it writes to', async () => {
   expect(await ask(carts, 'PUT', '/api/rules/r', { ...rule, on: ['carts', 'orders'] })).toMatchObject({ status: 403 })
   expect(await ask(carts, 'PUT', '/api/rules/r', { ...rule, on: '>' })).toMatchObject({ status: 403 })
-  expect(await ask(carts, 'PUT', '/api/rules/r', { ...rule, then: { forward: 'secret' } })).toMatchObject({ status: 403 })
-  expect(await ask(carts, 'PUT', '/api/rules/r', { ...rule, then: { emit: { channel: '$rules', type: 'rule.added' } } })).toMatchObject({ status: 403 })
+  expect(await ask(carts, 'PUT', '/api/rules/r', { ...rule, then: { forward: 'secret' } })).toMatchObject({
+    status: 403,
+  })
+  expect(
+    await ask(carts, 'PUT', '/api/rules/r', { ...rule, then: { emit: { channel: '$rules', type: 'rule.added' } } }),
+  ).toMatchObject({ status: 403 })
   await ask(all, 'PUT', '/api/rules/r', { ...rule, on: 'orders' })
   for (const [method, path, body] of [
     ['PUT', '/api/rules/r', rule],

@@ -17,7 +17,8 @@ export interface Received {
 export class Subscriber {
   readonly received: Received[] = []
   url = ''
-  answer: (response: ServerResponse, count: number, request: Received) => void = (response) => response.writeHead(204).end()
+  answer: (response: ServerResponse, count: number, request: Received) => void = (response) =>
+    response.writeHead(204).end()
   readonly #server = createServer((request, response) => {
     const chunks: Buffer[] = []
     request.on('data', (chunk: Buffer) => chunks.push(chunk))
@@ -50,9 +51,24 @@ export interface Answer {
 }
 
 /** Ask a gateway, in JSON. */
-export async function ask(gateway: Gateway, method: string, path: string, body?: unknown, token?: string): Promise<Answer> {
-  const headers = { 'content-type': 'application/json', ...(token !== undefined && { authorization: `Bearer ${token}` }) }
-  const got = await gateway.fetch(new Request(`http://localhost${path}`, { method, headers, ...(body !== undefined && { body: JSON.stringify(body) }) }))
+export async function ask(
+  gateway: Gateway,
+  method: string,
+  path: string,
+  body?: unknown,
+  token?: string,
+): Promise<Answer> {
+  const headers = {
+    'content-type': 'application/json',
+    ...(token !== undefined && { authorization: `Bearer ${token}` }),
+  }
+  const got = await gateway.fetch(
+    new Request(`http://localhost${path}`, {
+      method,
+      headers,
+      ...(body !== undefined && { body: JSON.stringify(body) }),
+    }),
+  )
   const text = await got.text()
   return { status: got.status, body: (text === '' ? {} : JSON.parse(text)) as Answer['body'] }
 }

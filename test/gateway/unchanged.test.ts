@@ -35,15 +35,37 @@ const attributes = '"specversion":"1.0","id":"1","source":"/s","type":"t"'
 test('numbers keep every digit and their form: structured, batched and binary', async () => {
   const data = '{"big":12345678901234567890,"cents":1.10,"tiny":1e-400,"minus":-0, "deep":[{"n":9007199254740993}]}'
   await send(`{${attributes},"data":${data}}`)
-  await send(`[{${attributes.replace('"1"', '"2"')},"data" : ${data} }]`, { 'content-type': 'application/cloudevents-batch+json' })
-  await send(data, { 'ce-specversion': '1.0', 'ce-id': '3', 'ce-source': '/s', 'ce-type': 't', 'content-type': 'application/json' })
+  await send(`[{${attributes.replace('"1"', '"2"')},"data" : ${data} }]`, {
+    'content-type': 'application/cloudevents-batch+json',
+  })
+  await send(data, {
+    'ce-specversion': '1.0',
+    'ce-id': '3',
+    'ce-source': '/s',
+    'ce-type': 't',
+    'content-type': 'application/json',
+  })
   // Bytes have no type of their own: fetch gives text one.
-  await send(new TextEncoder().encode(data), { 'ce-specversion': '1.0', 'ce-id': '4', 'ce-source': '/s', 'ce-type': 't' })
+  await send(new TextEncoder().encode(data), {
+    'ce-specversion': '1.0',
+    'ce-id': '4',
+    'ce-source': '/s',
+    'ce-type': 't',
+  })
   const text = await readText()
   expect(text.split(data)).toHaveLength(5)
 })
 test('an event without a time comes out without one, and an extension that is named like a member of ours stays', async () => {
-  const sent = { specversion: '1.0', id: '1', source: '/s', type: 't', offset: 7, extensions: 'mine', low: -2147483648, data: null }
+  const sent = {
+    specversion: '1.0',
+    id: '1',
+    source: '/s',
+    type: 't',
+    offset: 7,
+    extensions: 'mine',
+    low: -2147483648,
+    data: null,
+  }
   await send(JSON.stringify(sent))
   expect(JSON.parse(await readText())).toEqual([sent])
 })
@@ -68,7 +90,11 @@ test('data that is too deep is refused, and so is data that a schema of the appl
   const status = async (body: string, channel = 'anything'): Promise<number> =>
     (
       await gateway.fetch(
-        new Request(`http://localhost/channels/${channel}/events`, { method: 'POST', headers: { 'content-type': 'application/cloudevents+json' }, body }),
+        new Request(`http://localhost/channels/${channel}/events`, {
+          method: 'POST',
+          headers: { 'content-type': 'application/cloudevents+json' },
+          body,
+        }),
       )
     ).status
   expect(await status(nested(128))).toBe(202)
@@ -80,24 +106,50 @@ test('data that is too deep is refused, and so is data that a schema of the appl
 })
 test('events of the official SDK, in and out, are the same events', async () => {
   const sent: SdkEvent<unknown>[] = [
-    new SdkEvent({ id: 'a', source: '/sdk', type: 't', data: { a: 1 }, myext: 'x', time: '2026-01-31T12:00:00.000Z', subject: 'café "1"' }),
-    new SdkEvent({ id: 'b', source: '/sdk', type: 't', datacontenttype: 'text/plain', data: 'plain', time: '2026-01-31T12:00:00.000Z' }),
+    new SdkEvent({
+      id: 'a',
+      source: '/sdk',
+      type: 't',
+      data: { a: 1 },
+      myext: 'x',
+      time: '2026-01-31T12:00:00.000Z',
+      subject: 'café "1"',
+    }),
+    new SdkEvent({
+      id: 'b',
+      source: '/sdk',
+      type: 't',
+      datacontenttype: 'text/plain',
+      data: 'plain',
+      time: '2026-01-31T12:00:00.000Z',
+    }),
     new SdkEvent({ id: 'c', source: '/sdk', type: 't', time: '2026-01-31T12:00:00.000Z', flag: true, count: 3 }),
-    new SdkEvent({ id: 'd', source: '/sdk', type: 't', datacontenttype: 'application/json', data: [1, 'two', null], time: '2026-01-31T12:00:00.000Z' }),
+    new SdkEvent({
+      id: 'd',
+      source: '/sdk',
+      type: 't',
+      datacontenttype: 'application/json',
+      data: [1, 'two', null],
+      time: '2026-01-31T12:00:00.000Z',
+    }),
   ]
   for (const one of sent) {
     const message = HTTP.structured(one)
     await send(message.body as string, message.headers as Record<string, string>)
   }
   const page = await gateway.fetch(new Request(EVENTS))
-  const read = HTTP.toEvent({ headers: Object.fromEntries(page.headers), body: await page.text() }) as SdkEvent<unknown>[]
+  const read = HTTP.toEvent({
+    headers: Object.fromEntries(page.headers),
+    body: await page.text(),
+  }) as SdkEvent<unknown>[]
   expect(read.map((one) => one.toJSON())).toEqual(sent.map((one) => one.toJSON()))
 })
 test('the scanner finds what the parser finds, for any JSON', () => {
   fc.assert(
     fc.property(fc.dictionary(fc.string(), fc.jsonValue()), fc.nat(3), (object, space) => {
       const text = JSON.stringify(object, null, space)
-      for (const name of Object.keys(object)) expect(JSON.parse(memberText(text, name) as string)).toEqual(JSON.parse(JSON.stringify(object[name])))
+      for (const name of Object.keys(object))
+        expect(JSON.parse(memberText(text, name) as string)).toEqual(JSON.parse(JSON.stringify(object[name])))
       expect(memberText(text, ' not there')).toBe(Object.hasOwn(object, ' not there') ? expect.anything() : undefined)
       const list = JSON.stringify(Object.values(object), null, space)
       expect(itemTexts(list).map((item) => JSON.parse(item) as unknown)).toEqual(JSON.parse(list))

@@ -24,7 +24,10 @@ test('an endpoint takes a delivery that is larger than a channel takes by defaul
   expect(await send('huge', 3_500_000)).toMatchObject({ code: 'EVENT_TOO_LARGE' })
   await server.close()
   const other = serveGateway(real, { port: 0, webhooks: { in: endpoint('4MiB') } })
-  await expect(other).rejects.toMatchObject({ code: 'INVALID_OPTION', message: expect.stringContaining('3145728 bytes, not 4194304') })
+  await expect(other).rejects.toMatchObject({
+    code: 'INVALID_OPTION',
+    message: expect.stringContaining('3145728 bytes, not 4194304'),
+  })
   await (await serveGateway(real, { port: 0, webhooks: { in: endpoint() } })).close()
   await real.close()
 })

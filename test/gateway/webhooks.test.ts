@@ -3,7 +3,13 @@ import { createHmac, generateKeyPairSync, sign } from 'node:crypto'
 import { createRequire } from 'node:module'
 import { Webhook } from 'standardwebhooks'
 import { afterEach, describe, expect, it, test } from 'vitest'
-import { createGateway, type Gateway, type GatewayOptions, serveGateway, type WebhookOptions } from '../../src/gateway/index.ts'
+import {
+  createGateway,
+  type Gateway,
+  type GatewayOptions,
+  serveGateway,
+  type WebhookOptions,
+} from '../../src/gateway/index.ts'
 import { connect, type LooseEvent, type StoredEvent, stream } from '../../src/index.ts'
 import { type TestBroker, testBroker } from '../../src/testing/index.ts'
 
@@ -115,7 +121,10 @@ const SCHEMES = Object.keys(VECTORS) as Scheme[]
 const SIGNED: Readonly<Record<Scheme, (secret: string, body: string, seconds: number) => Record<string, string>>> = {
   github: (secret, body) => ({ 'x-hub-signature-256': `sha256=${hex(secret, body)}` }),
   stripe: (secret, body, seconds) => ({ 'stripe-signature': `t=${seconds},v1=${hex(secret, `${seconds}.${body}`)}` }),
-  slack: (secret, body, seconds) => ({ 'x-slack-request-timestamp': String(seconds), 'x-slack-signature': `v0=${hex(secret, `v0:${seconds}:${body}`)}` }),
+  slack: (secret, body, seconds) => ({
+    'x-slack-request-timestamp': String(seconds),
+    'x-slack-signature': `v0=${hex(secret, `v0:${seconds}:${body}`)}`,
+  }),
   shopify: (secret, body) => ({ 'x-shopify-hmac-sha256': createHmac('sha256', secret).update(body).digest('base64') }),
   standard: (secret, body, seconds) => ({
     'webhook-id': 'msg_1',
@@ -134,7 +143,10 @@ afterEach(async () => {
 
 function open(scheme: Scheme, options: Partial<WebhookOptions> = {}, atSeconds = NOW, more: GatewayOptions = {}): void {
   broker = testBroker({ start: new Date(atSeconds * 1000) })
-  gateway = createGateway(broker, { webhooks: { in: { scheme, secret: VECTORS[scheme].secret, channel: 'hooks', ...options } }, ...more })
+  gateway = createGateway(broker, {
+    webhooks: { in: { scheme, secret: VECTORS[scheme].secret, channel: 'hooks', ...options } },
+    ...more,
+  })
 }
 
 interface Answer {
@@ -154,7 +166,13 @@ async function send(headers: Record<string, string>, body: string, path = '/webh
 }
 
 /** Sign and send. */
-function deliver(scheme: Scheme, body: string, headers: Record<string, string> = {}, secret = VECTORS[scheme].secret, seconds = NOW): Promise<Answer> {
+function deliver(
+  scheme: Scheme,
+  body: string,
+  headers: Record<string, string> = {},
+  secret = VECTORS[scheme].secret,
+  seconds = NOW,
+): Promise<Answer> {
   return send({ ...json, ...SIGNED[scheme](secret, body, seconds), ...headers }, body)
 }
 
@@ -172,9 +190,18 @@ describe('the published vector', () => {
   })
   it('of GitHub holds, and what it signs is no JSON', async () => {
     open('github')
-    expect(await send(VECTORS.github.headers, VECTORS.github.body)).toMatchObject({ status: 415, body: { code: 'INVALID_REQUEST' } })
-    expect(await send({ ...VECTORS.github.headers, ...json }, VECTORS.github.body)).toMatchObject({ status: 400, body: { code: 'INVALID_REQUEST' } })
-    expect(await send({ ...VECTORS.github.headers, ...json }, 'Hello, World?')).toMatchObject({ status: 403, body: { code: 'INVALID_SIGNATURE' } })
+    expect(await send(VECTORS.github.headers, VECTORS.github.body)).toMatchObject({
+      status: 415,
+      body: { code: 'INVALID_REQUEST' },
+    })
+    expect(await send({ ...VECTORS.github.headers, ...json }, VECTORS.github.body)).toMatchObject({
+      status: 400,
+      body: { code: 'INVALID_REQUEST' },
+    })
+    expect(await send({ ...VECTORS.github.headers, ...json }, 'Hello, World?')).toMatchObject({
+      status: 403,
+      body: { code: 'INVALID_SIGNATURE' },
+    })
   })
 })
 
@@ -200,7 +227,12 @@ describe.each(SCHEMES)('%s refuses', (scheme) => {
       { highWaterMark: 0 },
     )
     const answer = await gateway.fetch(
-      new Request('http://localhost/webhooks/in', { method: 'POST', headers: json, body: endless, duplex: 'half' } as RequestInit),
+      new Request('http://localhost/webhooks/in', {
+        method: 'POST',
+        headers: json,
+        body: endless,
+        duplex: 'half',
+      } as RequestInit),
     )
     expect([answer.status, read]).toEqual([403, false])
     await answer.text()
@@ -211,7 +243,17 @@ describe.each(SCHEMES)('%s refuses', (scheme) => {
     await refused(send({ ...json, ...good }, body.replace('1', '2')))
     await refused(send({ ...json, ...good }, ` ${body}`))
     const value = good[header] ?? ''
-    for (const wrong of ['', 'x', value.slice(0, -3), `${value}ff`, value.replace(/.{4}$/, 'AAAA'), 'v1,', 'sha256=', 't=,v1=', '\u00e9'])
+    for (const wrong of [
+      '',
+      'x',
+      value.slice(0, -3),
+      `${value}ff`,
+      value.replace(/.{4}$/, 'AAAA'),
+      'v1,',
+      'sha256=',
+      't=,v1=',
+      '\u00e9',
+    ])
       await refused(send({ ...json, ...good, [header]: wrong }, body))
   })
   it('a signature without the other headers that are signed', async () => {
@@ -224,7 +266,12 @@ describe.each(SCHEMES)('%s refuses', (scheme) => {
   it('what is signed, and is no JSON object, not UTF-8, or too deep', async () => {
     open(scheme)
     const own = async (text: string): Promise<number> => (await deliver(scheme, text)).status
-    expect([await own('[1]'), await own('{'), await own(`{"a":${'['.repeat(200)}${']'.repeat(200)}}`), await own('')]).toEqual([400, 400, 400, 400])
+    expect([
+      await own('[1]'),
+      await own('{'),
+      await own(`{"a":${'['.repeat(200)}${']'.repeat(200)}}`),
+      await own(''),
+    ]).toEqual([400, 400, 400, 400])
     const deep = `{"a":${'['.repeat(130)}${']'.repeat(130)}}`
     expect(await deliver(scheme, deep)).toMatchObject({ status: 400, body: { code: 'INVALID_EVENT' } })
     expect(await stored()).toEqual([])
@@ -234,20 +281,25 @@ describe.each(SCHEMES)('%s refuses', (scheme) => {
 describe.each<Scheme>(['stripe', 'slack', 'standard'])('the replay window of %s', (scheme) => {
   it('is five minutes both ways, or what is configured', async () => {
     open(scheme)
-    const at = async (seconds: number): Promise<number> => (await deliver(scheme, '{"id":"1","type":"t"}', {}, undefined, seconds)).status
+    const at = async (seconds: number): Promise<number> =>
+      (await deliver(scheme, '{"id":"1","type":"t"}', {}, undefined, seconds)).status
     expect([await at(NOW - 300), await at(NOW + 300)]).toEqual([200, 200])
     expect([await at(NOW - 301), await at(NOW + 301)]).toEqual([403, 403])
     await gateway.close()
     await broker.close()
     open(scheme, { tolerance: '10s' })
     expect([await at(NOW - 10), await at(NOW - 11)]).toEqual([200, 403])
-    expect(await deliver(scheme, '{}', {}, undefined, NOW - 3600)).toMatchObject({ body: { detail: expect.stringContaining('3600 s ago') as string } })
+    expect(await deliver(scheme, '{}', {}, undefined, NOW - 3600)).toMatchObject({
+      body: { detail: expect.stringContaining('3600 s ago') as string },
+    })
   })
   it('does not take a time that is none', async () => {
     open(scheme)
     for (const time of ['', '-1', '1e9', '1700000000.5', ' 1', '99999999999999', 'now']) {
       const signed = SIGNED[scheme](VECTORS[scheme].secret, '{}', NOW)
-      const headers = Object.fromEntries(Object.entries(signed).map(([name, value]) => [name, value.replace(String(NOW), time)]))
+      const headers = Object.fromEntries(
+        Object.entries(signed).map(([name, value]) => [name, value.replace(String(NOW), time)]),
+      )
       expect((await send({ ...json, ...headers }, '{}')).status).toBe(403)
     }
   })
@@ -281,18 +333,29 @@ describe('Standard Webhooks', () => {
     const of = (text: string): string => `v1a,${sign(null, Buffer.from(text), privateKey).toString('base64')}`
     const headers = { ...json, 'webhook-id': 'msg_1', 'webhook-timestamp': String(NOW) }
     expect((await send({ ...headers, 'webhook-signature': of(`msg_2.${NOW}.${body}`) }, body)).status).toBe(403)
-    expect((await send({ ...headers, 'webhook-signature': `v1,AAAA ${of(`msg_1.${NOW}.${body}`)}` }, body)).status).toBe(200)
+    expect(
+      (await send({ ...headers, 'webhook-signature': `v1,AAAA ${of(`msg_1.${NOW}.${body}`)}` }, body)).status,
+    ).toBe(200)
     expect(await stored()).toMatchObject([{ id: 'msg_1', type: 'user.created' }])
   })
   it('under the older header names, and takes its time from the payload', async () => {
     open('standard')
     const body = '{"type":"invoice.paid","timestamp":"2022-11-03T20:26:10.344522Z","data":{"id":1}}'
     const renamed = Object.fromEntries(
-      Object.entries(SIGNED.standard(VECTORS.standard.secret, body, NOW)).map(([name, value]) => [name.replace('webhook', 'svix'), value]),
+      Object.entries(SIGNED.standard(VECTORS.standard.secret, body, NOW)).map(([name, value]) => [
+        name.replace('webhook', 'svix'),
+        value,
+      ]),
     )
     expect((await send({ ...json, ...renamed }, body)).status).toBe(200)
     expect(await stored()).toMatchObject([
-      { id: 'msg_1', type: 'invoice.paid', source: '/webhooks/in', time: '2022-11-03T20:26:10.344522Z', data: { type: 'invoice.paid', data: { id: 1 } } },
+      {
+        id: 'msg_1',
+        type: 'invoice.paid',
+        source: '/webhooks/in',
+        time: '2022-11-03T20:26:10.344522Z',
+        data: { type: 'invoice.paid', data: { id: 1 } },
+      },
     ])
   })
   it('whose payload is a CloudEvent: that is the event, unchanged', async () => {
@@ -300,12 +363,23 @@ describe('Standard Webhooks', () => {
     const body =
       '{"specversion":"1.0","id":"e-1","source":"/shop","type":"order.placed","traceparent":"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01","data":{"n":9007199254740993}}'
     for (const duplicate of [false, true])
-      expect((await deliver('standard', body, { 'content-type': 'application/cloudevents+json' })).body.receipts).toMatchObject([{ id: 'e-1', duplicate }])
+      expect(
+        (await deliver('standard', body, { 'content-type': 'application/cloudevents+json' })).body.receipts,
+      ).toMatchObject([{ id: 'e-1', duplicate }])
     const page = await gateway.fetch(new Request('http://localhost/channels/hooks/events'))
     expect(await page.text()).toContain('"data":{"n":9007199254740993}')
-    expect((await deliver('standard', '{"specversion":"1.0"}', { 'content-type': 'application/cloudevents+json' })).body.code).toBe('INVALID_EVENT')
+    expect(
+      (await deliver('standard', '{"specversion":"1.0"}', { 'content-type': 'application/cloudevents+json' })).body
+        .code,
+    ).toBe('INVALID_EVENT')
     // Headers are not signed: what they say of an event is not believed.
-    await deliver('standard', '{"type":"b"}', { 'ce-id': 'x', 'ce-type': 'y', 'ce-source': 'z', 'ce-specversion': '1.0', 'webhook-id': 'msg_1' })
+    await deliver('standard', '{"type":"b"}', {
+      'ce-id': 'x',
+      'ce-type': 'y',
+      'ce-source': 'z',
+      'ce-specversion': '1.0',
+      'webhook-id': 'msg_1',
+    })
     expect((await stored()).map(({ type }) => type)).toEqual(['order.placed', 'b'])
   })
 })
@@ -313,22 +387,39 @@ describe('Standard Webhooks', () => {
 describe('Slack', () => {
   it('is answered its challenge, when it is signed, and nothing is published', async () => {
     open('slack')
-    const body = '{"token":"t","challenge":"3eZbrw1aBm2rZgRNFdxV2595E9CY3gmdALWMmHkvFXO7tYXAYM8P","type":"url_verification"}'
-    expect(await deliver('slack', body)).toEqual({ status: 200, body: { challenge: '3eZbrw1aBm2rZgRNFdxV2595E9CY3gmdALWMmHkvFXO7tYXAYM8P' } })
+    const body =
+      '{"token":"t","challenge":"3eZbrw1aBm2rZgRNFdxV2595E9CY3gmdALWMmHkvFXO7tYXAYM8P","type":"url_verification"}'
+    expect(await deliver('slack', body)).toEqual({
+      status: 200,
+      body: { challenge: '3eZbrw1aBm2rZgRNFdxV2595E9CY3gmdALWMmHkvFXO7tYXAYM8P' },
+    })
     expect((await send(json, body)).status).toBe(403)
     expect((await deliver('slack', '{"type":"url_verification"}')).body.receipts).toHaveLength(1)
   })
   it('events, interactions and commands become events; one that is sent again is stored once', async () => {
     open('slack')
-    const body = '{"type":"event_callback","team_id":"T1","event_id":"Ev1","event_time":1699999999,"event":{"type":"app_mention","channel":"C1"}}'
+    const body =
+      '{"type":"event_callback","team_id":"T1","event_id":"Ev1","event_time":1699999999,"event":{"type":"app_mention","channel":"C1"}}'
     expect((await deliver('slack', body)).body.receipts).toMatchObject([{ id: 'Ev1', duplicate: false }])
-    expect((await deliver('slack', body, { 'x-slack-retry-num': '1' }, undefined, NOW + 3)).body.receipts).toMatchObject([{ id: 'Ev1', duplicate: true }])
-    await deliver('slack', `payload=${encodeURIComponent('{"type":"block_actions","trigger_id":"t-2","channel":{"id":"C2"}}')}`, form)
+    expect(
+      (await deliver('slack', body, { 'x-slack-retry-num': '1' }, undefined, NOW + 3)).body.receipts,
+    ).toMatchObject([{ id: 'Ev1', duplicate: true }])
+    await deliver(
+      'slack',
+      `payload=${encodeURIComponent('{"type":"block_actions","trigger_id":"t-2","channel":{"id":"C2"}}')}`,
+      form,
+    )
     await deliver('slack', 'command=%2Fdeploy&text=now+%C3%A9&channel_id=C3&trigger_id=t-3', form)
     expect(await stored()).toMatchObject([
       { id: 'Ev1', type: 'com.slack.app_mention', partitionkey: 'C1', time: '2023-11-14T22:13:19.000Z' },
       { id: 't-2', type: 'com.slack.block_actions', partitionkey: 'C2' },
-      { id: 't-3', type: 'com.slack.command', subject: '/deploy', partitionkey: 'C3', data: { command: '/deploy', text: 'now é' } },
+      {
+        id: 't-3',
+        type: 'com.slack.command',
+        subject: '/deploy',
+        partitionkey: 'C3',
+        data: { command: '/deploy', text: 'now é' },
+      },
     ] satisfies Partial<LooseEvent>[])
   })
 })
@@ -359,7 +450,8 @@ test('Shopify: topic, shop and time are of its headers; the delivery’s id make
     'x-shopify-triggered-at': '2023-03-29T18:00:27.877041743Z',
   }
   const body = '{"id":820982911946154508,"admin_graphql_api_id":"gid://shopify/Order/820982911946154508"}'
-  for (const duplicate of [false, true]) expect((await deliver('shopify', body, headers)).body.receipts).toMatchObject([{ duplicate }])
+  for (const duplicate of [false, true])
+    expect((await deliver('shopify', body, headers)).body.receipts).toMatchObject([{ duplicate }])
   expect(await stored()).toMatchObject([
     {
       id: 'b54557e4-bdd9-4b37-8a5f-bf7d70bcd043',
@@ -372,34 +464,51 @@ test('Shopify: topic, shop and time are of its headers; the delivery’s id make
   const page = await gateway.fetch(new Request('http://localhost/channels/hooks/events'))
   expect(await page.text()).toContain('"id":820982911946154508,')
   // A domain that is none, and times that are none, are not believed.
-  await deliver('shopify', '{"n":2}', { 'x-shopify-shop-domain': 'evil.example/x?y', 'x-shopify-triggered-at': 'today' })
-  expect((await stored())[1]).toMatchObject({ source: '/webhooks/in', type: 'com.shopify.event', id: expect.stringMatching(/^sha256-/) as string })
+  await deliver('shopify', '{"n":2}', {
+    'x-shopify-shop-domain': 'evil.example/x?y',
+    'x-shopify-triggered-at': 'today',
+  })
+  expect((await stored())[1]).toMatchObject({
+    source: '/webhooks/in',
+    type: 'com.shopify.event',
+    id: expect.stringMatching(/^sha256-/) as string,
+  })
 })
 
 interface Recorded {
   readonly name: string
-  readonly examples: readonly Readonly<Record<string, { readonly full_name?: string; readonly url?: string } | string | undefined>>[]
+  readonly examples: readonly Readonly<
+    Record<string, { readonly full_name?: string; readonly url?: string } | string | undefined>
+  >[]
 }
 
 test('GitHub: all recorded payloads become events, each once, as JSON and as a form', { timeout: 60_000 }, async () => {
   open('github')
   const kinds = createRequire(import.meta.url)('@octokit/webhooks-examples') as readonly Recorded[]
-  const all = kinds.flatMap(({ name, examples }) => examples.map((payload) => ({ name, payload, text: JSON.stringify(payload) })))
+  const all = kinds.flatMap(({ name, examples }) =>
+    examples.map((payload) => ({ name, payload, text: JSON.stringify(payload) })),
+  )
   expect(all.length).toBeGreaterThan(300)
   for (const [index, { name, text }] of all.entries()) {
     const body = index % 2 === 0 ? text : `payload=${encodeURIComponent(text)}`
     const headers = { ...(index % 2 === 0 ? json : form), 'x-github-event': name, 'x-github-delivery': `d-${index}` }
-    expect((await deliver('github', body, headers)).body.receipts).toMatchObject([{ id: `d-${index}`, duplicate: false }])
+    expect((await deliver('github', body, headers)).body.receipts).toMatchObject([
+      { id: `d-${index}`, duplicate: false },
+    ])
   }
-  expect((await deliver('github', all[0]?.text ?? '', { 'x-github-event': all[0]?.name ?? '', 'x-github-delivery': 'd-0' })).body.receipts).toMatchObject([
-    { id: 'd-0', duplicate: true },
-  ])
+  expect(
+    (await deliver('github', all[0]?.text ?? '', { 'x-github-event': all[0]?.name ?? '', 'x-github-delivery': 'd-0' }))
+      .body.receipts,
+  ).toMatchObject([{ id: 'd-0', duplicate: true }])
   const events = await stored()
   expect(events.map(({ data }) => data)).toEqual(all.map(({ payload }) => payload))
   for (const [index, event] of events.entries()) {
     const { name, payload } = all[index] as (typeof all)[number]
     const { action, repository } = payload
-    expect(event).toMatchObject({ id: `d-${index}`, type: typeof action === 'string' ? `com.github.${name}.${action}` : `com.github.${name}` })
+    expect(event).toMatchObject({
+      id: `d-${index}`,
+      type: typeof action === 'string' ? `com.github.${name}.${action}` : `com.github.${name}`,
+    })
     if (typeof repository === 'object' && repository.url !== undefined) {
       expect(event).toMatchObject({ source: repository.url, partitionkey: repository.full_name })
     }
@@ -412,9 +521,22 @@ describe('an endpoint', () => {
   test('takes no token, where all else asks for one, and is found by its name alone', async () => {
     open('github', {}, NOW, { access: {} })
     expect((await deliver('github', '{}')).status).toBe(200)
-    expect((await send({ ...json, ...SIGNED.github(VECTORS.github.secret, '{}', NOW) }, '{}', '/channels/hooks/events')).status).toBe(401)
-    for (const path of ['/webhooks/out', '/webhooks/', '/webhooks/__proto__', '/webhooks/constructor', '/webhooks/in%2f..', '/webhooks/in/x'])
-      expect([path, (await send({ ...json, ...SIGNED.github(VECTORS.github.secret, '{}', NOW) }, '{}', path)).status]).toEqual([path, 404])
+    expect(
+      (await send({ ...json, ...SIGNED.github(VECTORS.github.secret, '{}', NOW) }, '{}', '/channels/hooks/events'))
+        .status,
+    ).toBe(401)
+    for (const path of [
+      '/webhooks/out',
+      '/webhooks/',
+      '/webhooks/__proto__',
+      '/webhooks/constructor',
+      '/webhooks/in%2f..',
+      '/webhooks/in/x',
+    ])
+      expect([
+        path,
+        (await send({ ...json, ...SIGNED.github(VECTORS.github.secret, '{}', NOW) }, '{}', path)).status,
+      ]).toEqual([path, 404])
   })
   test('makes its channel, which knows an id again for a week, and leaves one that is there as it is', async () => {
     broker = testBroker()
@@ -438,7 +560,8 @@ describe('an endpoint', () => {
   })
   test('keeps prototype keys as data', async () => {
     open('standard')
-    const body = '{"__proto__":{"type":"evil","timestamp":"2020-01-01T00:00:00Z"},"constructor":{"prototype":{"polluted":true}}}'
+    const body =
+      '{"__proto__":{"type":"evil","timestamp":"2020-01-01T00:00:00Z"},"constructor":{"prototype":{"polluted":true}}}'
     expect((await deliver('standard', body)).status).toBe(200)
     expect((await stored())[0]).toMatchObject({ type: 'webhook' })
     expect(({} as { polluted?: boolean }).polluted).toBeUndefined()
@@ -456,13 +579,20 @@ describe('an endpoint', () => {
     ['an unknown option', { scheme: 'github', secret: 's', channel: 'c', secrets: 's' }],
   ])('with %s is refused at start', async (_, options) => {
     open('github')
-    expect(() => createGateway(broker, { webhooks: { x: options as WebhookOptions } })).toThrow(expect.objectContaining({ code: 'INVALID_OPTION' }))
-    expect(() => createGateway(broker, { webhooks: { 'a/b': github('c') } })).toThrow('cannot be the name of an endpoint')
+    expect(() => createGateway(broker, { webhooks: { x: options as WebhookOptions } })).toThrow(
+      expect.objectContaining({ code: 'INVALID_OPTION' }),
+    )
+    expect(() => createGateway(broker, { webhooks: { 'a/b': github('c') } })).toThrow(
+      'cannot be the name of an endpoint',
+    )
   })
   test('over a socket, with the bytes as they came, a body of many chunks included', async () => {
     open('github')
     const real = await connect('memory:')
-    const server = await serveGateway(real, { port: 0, webhooks: { in: { scheme: 'github', secret: 's', channel: 'hooks' } } })
+    const server = await serveGateway(real, {
+      port: 0,
+      webhooks: { in: { scheme: 'github', secret: 's', channel: 'hooks' } },
+    })
     try {
       const body = `{"text":"${'é☕'.repeat(100_000)}",\r\n  "n": 1.0 }\n`
       const chunks = Buffer.from(body)
@@ -472,8 +602,18 @@ describe('an endpoint', () => {
           controller.close()
         },
       })
-      const headers = { ...json, ...SIGNED.github('s', body, NOW), 'x-github-event': 'push', 'x-github-delivery': 'big' }
-      const answer = await fetch(`${server.url}/webhooks/in`, { method: 'POST', headers, body: parts, duplex: 'half' } as RequestInit)
+      const headers = {
+        ...json,
+        ...SIGNED.github('s', body, NOW),
+        'x-github-event': 'push',
+        'x-github-delivery': 'big',
+      }
+      const answer = await fetch(`${server.url}/webhooks/in`, {
+        method: 'POST',
+        headers,
+        body: parts,
+        duplex: 'half',
+      } as RequestInit)
       expect(await answer.json()).toMatchObject({ receipts: [{ id: 'big', offset: 0 }] })
     } finally {
       await server.close()

@@ -26,7 +26,8 @@ afterEach(async () => {
   await broker.close()
 })
 
-const publish = (channel: string, id: string): Promise<unknown> => broker.publish(channel, { id, source: '/s', type: 't', data: null })
+const publish = (channel: string, id: string): Promise<unknown> =>
+  broker.publish(channel, { id, source: '/s', type: 't', data: null })
 
 function open(path: string, headers: Record<string, string> = {}, at: ServingGateway = server): EventClient {
   const client = new EventClient(at, `/channels/${path}`, headers)
@@ -76,17 +77,20 @@ test('one that is removed ends nothing else, and is read again when it comes bac
   await eventually(() => client.ids).toEqual(['c0', 'o0', 'c0 again'])
 })
 
-test.each(['end', '1h'])('a client that comes back misses nothing, also of channels that were created meanwhile (from %s)', async (from) => {
-  const first = open(`shop.*/stream?from=${from}`)
-  await eventually(() => first.lastEventId).toBe('shop.carts=-1,shop.orders=-1')
-  first.close()
-  await publish('shop.carts', 'c0')
-  await broker.declare(stream('shop.returns'))
-  await publish('shop.returns', 'r0')
-  await broker.removeChannel('shop.orders')
-  const second = open(`shop.*/stream?from=${from}`, { 'last-event-id': first.lastEventId })
-  await eventually(() => second.ids.toSorted()).toEqual(['c0', 'r0'])
-})
+test.each(['end', '1h'])(
+  'a client that comes back misses nothing, also of channels that were created meanwhile (from %s)',
+  async (from) => {
+    const first = open(`shop.*/stream?from=${from}`)
+    await eventually(() => first.lastEventId).toBe('shop.carts=-1,shop.orders=-1')
+    first.close()
+    await publish('shop.carts', 'c0')
+    await broker.declare(stream('shop.returns'))
+    await publish('shop.returns', 'r0')
+    await broker.removeChannel('shop.orders')
+    const second = open(`shop.*/stream?from=${from}`, { 'last-event-id': first.lastEventId })
+    await eventually(() => second.ids.toSorted()).toEqual(['c0', 'r0'])
+  },
+)
 
 test('so does one that came back before any channel was there', async () => {
   const first = open('later.*/stream')
@@ -101,16 +105,22 @@ test('so does one that came back before any channel was there', async () => {
 test('bring what the token may read, and tell no other name', async () => {
   const folder = mkdtempSync(join(tmpdir(), 'millrace-wild-'))
   const tokens = join(folder, 'tokens.json')
-  const headers = { authorization: `Bearer ${addToken(tokens, { name: 'carts', permissions: { read: ['shop.carts', 'shop.returns'] } }).token}` }
+  const headers = {
+    authorization: `Bearer ${addToken(tokens, { name: 'carts', permissions: { read: ['shop.carts', 'shop.returns'] } }).token}`,
+  }
   const guarded = await serveGateway(broker, { port: 0, access: { tokens } })
   try {
     const client = open('>/stream?from=beginning', headers, guarded)
     await broker.declare(stream('shop.secret'), stream('shop.returns'))
-    for (const channel of ['other', 'shop.orders', 'shop.secret', 'shop.returns', 'shop.carts']) await publish(channel, channel)
+    for (const channel of ['other', 'shop.orders', 'shop.secret', 'shop.returns', 'shop.carts'])
+      await publish(channel, channel)
     await eventually(() => client.ids.toSorted()).toEqual(['shop.carts', 'shop.returns'])
     expect(JSON.stringify([client.frames, client.comments])).not.toMatch(/other|orders|secret/)
-    for (const path of ['shop.*,other/stream', 'other/stream']) expect((await fetch(`${guarded.url}/channels/${path}`, { headers })).status, path).toBe(403)
-    const stale = await fetch(`${guarded.url}/channels/shop.*/stream`, { headers: { ...headers, 'last-event-id': 'shop.secret=0' } })
+    for (const path of ['shop.*,other/stream', 'other/stream'])
+      expect((await fetch(`${guarded.url}/channels/${path}`, { headers })).status, path).toBe(403)
+    const stale = await fetch(`${guarded.url}/channels/shop.*/stream`, {
+      headers: { ...headers, 'last-event-id': 'shop.secret=0' },
+    })
     expect(stale.status).toBe(400)
   } finally {
     await guarded.close()
@@ -142,7 +152,10 @@ test('the client for pages takes them, too', async () => {
   const over = new AbortController()
   const came: string[] = []
   const reading = (async () => {
-    for await (const { channel, event } of createClient(server.url).subscribe(['shop.>'], { from: 'beginning', signal: over.signal }))
+    for await (const { channel, event } of createClient(server.url).subscribe(['shop.>'], {
+      from: 'beginning',
+      signal: over.signal,
+    }))
       came.push(`${channel} ${event.id}`)
   })()
   await publish('shop.carts', 'c0')

@@ -29,10 +29,16 @@ throw new Error('not run')
 \`\`\`
 `
 
-const README = existsSync(join(ROOT, 'README.md')) ? [{ path: 'README.md', text: readFileSync(join(ROOT, 'README.md'), 'utf8') }] : []
-const samples = [...samplesOfPages([...README, ...filesBelow('docs', '.md')]), ...samplesOfSources(filesBelow('src', '.ts'))]
+const README = existsSync(join(ROOT, 'README.md'))
+  ? [{ path: 'README.md', text: readFileSync(join(ROOT, 'README.md'), 'utf8') }]
+  : []
+const samples = [
+  ...samplesOfPages([...README, ...filesBelow('docs', '.md')]),
+  ...samplesOfSources(filesBelow('src', '.ts')),
+]
 const canaries = samplesOfPages([{ path: 'canary.md', text: CANARY }])
-const canary = (line: number): (typeof canaries)[number] => canaries.find((each) => each.name === `canary.md:${line}`) ?? expect.fail(`no canary at ${line}`)
+const canary = (line: number): (typeof canaries)[number] =>
+  canaries.find((each) => each.name === `canary.md:${line}`) ?? expect.fail(`no canary at ${line}`)
 
 let folder: SampleFolder
 let faults: Map<string, string>

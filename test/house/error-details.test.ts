@@ -31,7 +31,9 @@ function programOf(): ts.Program {
 function detailsIn(program: ts.Program): Map<string, ts.Type> {
   const checker = program.getTypeChecker()
   const source = program.getSourceFile(DETAILS)
-  const declared = source?.statements.find((each) => ts.isInterfaceDeclaration(each) && each.name.text === 'DetailsByCode')
+  const declared = source?.statements.find(
+    (each) => ts.isInterfaceDeclaration(each) && each.name.text === 'DetailsByCode',
+  )
   if (source === undefined || declared === undefined) expect.fail('there is no DetailsByCode')
   return new Map(
     checker
@@ -60,7 +62,8 @@ function faultsOf(file: ts.SourceFile, program: ts.Program, types: ReadonlyMap<s
     const members = wanted.getProperties().map(({ name }) => name)
     const unknown = type.getProperties().filter(({ name }) => !members.includes(name))
     faults.push(...unknown.map(({ name }) => `${where} has "${name}", which error-details.ts does not list`))
-    if (unknown.length === 0 && !checker.isTypeAssignableTo(type, wanted)) faults.push(`${where} has ${checker.typeToString(type)}`)
+    if (unknown.length === 0 && !checker.isTypeAssignableTo(type, wanted))
+      faults.push(`${where} has ${checker.typeToString(type)}`)
   }
   const visit = (node: ts.Node): void => {
     if (ts.isNewExpression(node) && node.expression.getText() === 'MillraceError') judge(node)
@@ -93,7 +96,9 @@ describe('the details of errors', () => {
   })
 
   it('are thrown as they are declared', () => {
-    const sources = program.getSourceFiles().filter(({ fileName }) => fileName.startsWith(join(ROOT, 'src/')) && fileName !== CANARY)
+    const sources = program
+      .getSourceFiles()
+      .filter(({ fileName }) => fileName.startsWith(join(ROOT, 'src/')) && fileName !== CANARY)
     expect(sources.length).toBeGreaterThan(100)
     expect(sources.flatMap((file) => faultsOf(file, program, types))).toEqual([])
   }, 120_000)

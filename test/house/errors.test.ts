@@ -6,11 +6,18 @@ import { filesBelow, ROOT } from './sources.ts'
 
 /** What differs between the codes and the page's tables, a sentence each. */
 function differences(codes: Readonly<Record<string, { readonly retryable: boolean }>>, page: string): string[] {
-  const rows = new Map([...page.matchAll(/^\| `([A-Z_]+)` \| (yes|no) \| (.*\S.*) \| (.*\S.*) \|$/gm)].map((row) => [row[1] ?? '', row[2] === 'yes']))
+  const rows = new Map(
+    [...page.matchAll(/^\| `([A-Z_]+)` \| (yes|no) \| (.*\S.*) \| (.*\S.*) \|$/gm)].map((row) => [
+      row[1] ?? '',
+      row[2] === 'yes',
+    ]),
+  )
   return [
     ...Object.keys(codes).flatMap((code) => (rows.has(code) ? [] : [`${code} is not in docs/errors.md`])),
     ...[...rows.keys()].flatMap((code) => (code in codes ? [] : [`${code} is in docs/errors.md only`])),
-    ...Object.entries(codes).flatMap(([code, { retryable }]) => (rows.has(code) && rows.get(code) !== retryable ? [`${code}: retryable differs`] : [])),
+    ...Object.entries(codes).flatMap(([code, { retryable }]) =>
+      rows.has(code) && rows.get(code) !== retryable ? [`${code}: retryable differs`] : [],
+    ),
   ]
 }
 
@@ -21,7 +28,9 @@ describe('error codes', () => {
 
   it('that docs/*.md name exist', () => {
     const shaped = filesBelow('docs', '.md').flatMap((file) =>
-      [...file.text.matchAll(/code(?: is)? `([A-Z]+(?:_[A-Z]+)+)`/g)].map((match) => [file.path, match[1] ?? ''] as const),
+      [...file.text.matchAll(/code(?: is)? `([A-Z]+(?:_[A-Z]+)+)`/g)].map(
+        (match) => [file.path, match[1] ?? ''] as const,
+      ),
     )
     expect(shaped.filter(([, code]) => !(code in ERROR_CODES))).toEqual([])
   })

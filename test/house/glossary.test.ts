@@ -3,7 +3,10 @@ import { describe, expect, it } from 'vitest'
 
 /** Rows of the tables of types: `Type`, then its file below `src/`. */
 function typesNamed(page: string): { type: string; file: string }[] {
-  return [...page.matchAll(/^\| `(\w+)` \| `([\w/.-]+\.ts)` \|/gm)].map((row) => ({ type: row[1] as string, file: row[2] as string }))
+  return [...page.matchAll(/^\| `(\w+)` \| `([\w/.-]+\.ts)` \|/gm)].map((row) => ({
+    type: row[1] as string,
+    file: row[2] as string,
+  }))
 }
 
 function isDeclared(source: string, type: string): boolean {

@@ -19,20 +19,46 @@ describe('imports', () => {
   it('the examples use the public package only', () => {
     if (!existsSync(join(ROOT, 'examples'))) return
     const inside = filesBelow('examples', '.ts').flatMap(importsOf)
-    expect(inside.filter((each) => /(^|\/)src\//.test(each.specifier)).map((each) => `${each.from}:${each.line}`)).toEqual([])
+    expect(
+      inside.filter((each) => /(^|\/)src\//.test(each.specifier)).map((each) => `${each.from}:${each.line}`),
+    ).toEqual([])
   })
 })
 
 describe('the check of imports finds', () => {
   it.each([
-    ['a room that imports a later one', [file('src/pattern/a.ts', `import { event } from '../event/event.ts'`)], 'pattern stands before event'],
-    ['a type of a later room', [file('src/base/a.ts', `import type { Event } from '../event/event.ts'`)], 'base stands before event'],
+    [
+      'a room that imports a later one',
+      [file('src/pattern/a.ts', `import { event } from '../event/event.ts'`)],
+      'pattern stands before event',
+    ],
+    [
+      'a type of a later room',
+      [file('src/base/a.ts', `import type { Event } from '../event/event.ts'`)],
+      'base stands before event',
+    ],
     ['a re-export', [file('src/base/a.ts', `export * from '../event/event.ts'`)], 'base stands before event'],
-    ['a deferred import', [file('src/broker/a.ts', `await import('../engines/nats/open.ts')`)], 'broker stands before engines'],
-    ['a type in passing', [file('src/base/a.ts', `export type A = import('../event/event.ts').Event`)], 'base stands before event'],
-    ['an engine in an engine', [file('src/engines/nats/a.ts', `import '../embedded/b.ts'`)], 'may not import the engine embedded'],
+    [
+      'a deferred import',
+      [file('src/broker/a.ts', `await import('../engines/nats/open.ts')`)],
+      'broker stands before engines',
+    ],
+    [
+      'a type in passing',
+      [file('src/base/a.ts', `export type A = import('../event/event.ts').Event`)],
+      'base stands before event',
+    ],
+    [
+      'an engine in an engine',
+      [file('src/engines/nats/a.ts', `import '../embedded/b.ts'`)],
+      'may not import the engine embedded',
+    ],
     ['an import of cli', [file('src/index.ts', `import './cli/main.ts'`)], 'nothing imports cli'],
-    ['an import of the public entry', [file('src/gateway/a.ts', `import { connect } from '../index.ts'`)], 'is not in a room'],
+    [
+      'an import of the public entry',
+      [file('src/gateway/a.ts', `import { connect } from '../index.ts'`)],
+      'is not in a room',
+    ],
     ['a foreign library astray', [file('src/event/a.ts', `import { open } from 'lmdb'`)], 'lmdb belongs to'],
     ['an unknown library', [file('src/event/a.ts', `import x from 'left-pad'`)], 'left-pad is not in LIBRARIES'],
     [
@@ -46,7 +72,10 @@ describe('the check of imports finds', () => {
 
   it('nothing in circles of types, comments and strings', () => {
     const quiet = [
-      file('src/base/a.ts', `import type { B } from './b.ts'\n// import '../event/event.ts'\nexport const text = "import '../cli/main.ts'"`),
+      file(
+        'src/base/a.ts',
+        `import type { B } from './b.ts'\n// import '../event/event.ts'\nexport const text = "import '../cli/main.ts'"`,
+      ),
       file('src/base/b.ts', `import { type A } from './a.ts'`),
     ]
     expect(importFaults(quiet)).toEqual([])

@@ -75,13 +75,20 @@ export function importsOf(file: SourceFile): Import[] {
   const found: Import[] = []
   const add = (node: ts.Node, specifier: ts.Node | undefined, typeOnly: boolean, deferred = false): void => {
     if (specifier === undefined || !ts.isStringLiteralLike(specifier)) return
-    found.push({ from: file.path, line: source.getLineAndCharacterOfPosition(node.getStart()).line + 1, specifier: specifier.text, typeOnly, deferred })
+    found.push({
+      from: file.path,
+      line: source.getLineAndCharacterOfPosition(node.getStart()).line + 1,
+      specifier: specifier.text,
+      typeOnly,
+      deferred,
+    })
   }
   const visit = (node: ts.Node): void => {
     if (ts.isImportDeclaration(node)) add(node, node.moduleSpecifier, importIsTypeOnly(node.importClause))
     else if (ts.isExportDeclaration(node)) add(node, node.moduleSpecifier, exportIsTypeOnly(node))
     else if (ts.isImportTypeNode(node) && ts.isLiteralTypeNode(node.argument)) add(node, node.argument.literal, true)
-    else if (ts.isCallExpression(node) && node.expression.kind === ts.SyntaxKind.ImportKeyword) add(node, node.arguments[0], false, true)
+    else if (ts.isCallExpression(node) && node.expression.kind === ts.SyntaxKind.ImportKeyword)
+      add(node, node.arguments[0], false, true)
     ts.forEachChild(node, visit)
   }
   visit(source)
@@ -92,12 +99,21 @@ function importIsTypeOnly(clause: ts.ImportClause | undefined): boolean {
   if (clause === undefined) return false
   if (clause.phaseModifier === ts.SyntaxKind.TypeKeyword) return true
   const named = clause.namedBindings
-  return clause.name === undefined && named !== undefined && ts.isNamedImports(named) && named.elements.every((element) => element.isTypeOnly)
+  return (
+    clause.name === undefined &&
+    named !== undefined &&
+    ts.isNamedImports(named) &&
+    named.elements.every((element) => element.isTypeOnly)
+  )
 }
 
 function exportIsTypeOnly(node: ts.ExportDeclaration): boolean {
   if (node.isTypeOnly) return true
-  return node.exportClause !== undefined && ts.isNamedExports(node.exportClause) && node.exportClause.elements.every((element) => element.isTypeOnly)
+  return (
+    node.exportClause !== undefined &&
+    ts.isNamedExports(node.exportClause) &&
+    node.exportClause.elements.every((element) => element.isTypeOnly)
+  )
 }
 
 /** What is wrong with the imports of `files`, a sentence each. `files` are all of `src`. */
@@ -115,20 +131,27 @@ function faultOf(each: Import): string | undefined {
     .slice(0, each.specifier.startsWith('@') ? 2 : 1)
     .join('/')
   const allowed = LIBRARIES[library]
-  if (allowed === undefined) return `${where}: ${library} is not in LIBRARIES (test/house/imports.ts): say which room may use it`
-  return allowed.some((folder) => each.from.startsWith(folder)) ? undefined : `${where}: ${library} belongs to ${allowed.join(', ')}`
+  if (allowed === undefined)
+    return `${where}: ${library} is not in LIBRARIES (test/house/imports.ts): say which room may use it`
+  return allowed.some((folder) => each.from.startsWith(folder))
+    ? undefined
+    : `${where}: ${library} belongs to ${allowed.join(', ')}`
 }
 
 function roomFault(from: string, to: string, where: string): string | undefined {
   const [fromRoom, toRoom] = [roomOf(from), roomOf(to)]
   // Public entries beside the rooms (src/index.ts) may import all rooms but `cli`, and no room imports an entry.
-  if (toRoom === undefined) return fromRoom === 'cli' && to.startsWith('src/') ? undefined : `${where}: ${to} is not in a room`
+  if (toRoom === undefined)
+    return fromRoom === 'cli' && to.startsWith('src/') ? undefined : `${where}: ${to} is not in a room`
   if (toRoom === 'cli' && fromRoom !== 'cli') return `${where}: nothing imports cli`
   if (fromRoom === undefined) return undefined
-  if (ROOMS.indexOf(toRoom) > ROOMS.indexOf(fromRoom)) return `${where}: ${fromRoom} stands before ${toRoom} and may not import it (${to})`
+  if (ROOMS.indexOf(toRoom) > ROOMS.indexOf(fromRoom))
+    return `${where}: ${fromRoom} stands before ${toRoom} and may not import it (${to})`
   if (fromRoom !== 'engines' || toRoom !== 'engines') return undefined
   const [fromEngine, toEngine] = [from.split('/')[2], to.split('/')[2]]
-  return fromEngine === toEngine ? undefined : `${where}: the engine ${fromEngine} may not import the engine ${toEngine} (${to})`
+  return fromEngine === toEngine
+    ? undefined
+    : `${where}: the engine ${fromEngine} may not import the engine ${toEngine} (${to})`
 }
 
 function roomOf(path: string): (typeof ROOMS)[number] | undefined {

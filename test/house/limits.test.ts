@@ -16,7 +16,8 @@ describe('docs/limits.md', () => {
   })
 
   it('changes when a limit changes', () => {
-    const source = 'export const LIMITS = {\n  /** How long it waits. */\n  waitMs: 1500,\n  /** Most at once. */\n  bytesMax: 65536,\n}'
+    const source =
+      'export const LIMITS = {\n  /** How long it waits. */\n  waitMs: 1500,\n  /** Most at once. */\n  bytesMax: 65536,\n}'
     expect(limitsPage(source, { waitMs: 1500, bytesMax: 65_536 })).toContain(
       '| `waitMs` | 1,500 ms | How long it waits. |\n| `bytesMax` | 64 KiB | Most at once. |\n',
     )

@@ -28,8 +28,16 @@ describe('the rules that need types', () => {
   it('hold for every file', async () => {
     const files = ['src', 'test', 'bench', 'examples', 'scripts'].flatMap((folder) => filesBelow(folder, '.ts'))
     const judged = files.filter((file) => !file.path.endsWith('.generated.ts'))
-    const configs = await Promise.all(judged.map(async (file) => [file.path, (await eslint.calculateConfigForFile(file.path)) as Config | undefined] as const))
-    expect(configs.flatMap(([path, config]) => (config?.rules?.['@typescript-eslint/no-floating-promises']?.[0] === 2 ? [] : [path]))).toEqual([])
+    const configs = await Promise.all(
+      judged.map(
+        async (file) => [file.path, (await eslint.calculateConfigForFile(file.path)) as Config | undefined] as const,
+      ),
+    )
+    expect(
+      configs.flatMap(([path, config]) =>
+        config?.rules?.['@typescript-eslint/no-floating-promises']?.[0] === 2 ? [] : [path],
+      ),
+    ).toEqual([])
   })
 })
 

@@ -11,14 +11,23 @@ interface Manifest {
 }
 
 interface Lock {
-  readonly packages: Readonly<Record<string, { readonly hasInstallScript?: boolean; readonly optionalDependencies?: Readonly<Record<string, string>> }>>
+  readonly packages: Readonly<
+    Record<
+      string,
+      { readonly hasInstallScript?: boolean; readonly optionalDependencies?: Readonly<Record<string, string>> }
+    >
+  >
 }
 
 /** What is wrong with the manifest and its lock, a sentence each. */
 function faults(manifest: Manifest, lock: Lock): string[] {
-  const ranges = Object.entries({ ...manifest.dependencies, ...manifest.devDependencies }).filter(([, version]) => !/^\d+\.\d+\.\d+(-[\w.]+)?$/.test(version))
+  const ranges = Object.entries({ ...manifest.dependencies, ...manifest.devDependencies }).filter(
+    ([, version]) => !/^\d+\.\d+\.\d+(-[\w.]+)?$/.test(version),
+  )
   const scripts = Object.entries(lock.packages).filter(([, each]) => each.hasInstallScript === true)
-  const undecided = scripts.map(([path]) => path.replace(/^.*node_modules\//, '')).filter((name) => manifest.allowScripts?.[name] === undefined)
+  const undecided = scripts
+    .map(([path]) => path.replace(/^.*node_modules\//, ''))
+    .filter((name) => manifest.allowScripts?.[name] === undefined)
   const optional = Object.values(lock.packages).flatMap((each) => Object.keys(each.optionalDependencies ?? {}))
   const locked = new Set(Object.keys(lock.packages).map((path) => path.replace(/^.*node_modules\//, '')))
   return [
@@ -38,7 +47,9 @@ describe('package.json', () => {
 
   it('the check finds what is not so', () => {
     const manifest = { dependencies: { a: '^1.0.0' }, peerDependencies: { b: '1.0.0' }, allowScripts: {} }
-    const lock = { packages: { 'node_modules/a': { hasInstallScript: true, optionalDependencies: { 'a-darwin': '1.0.0' } } } }
+    const lock = {
+      packages: { 'node_modules/a': { hasInstallScript: true, optionalDependencies: { 'a-darwin': '1.0.0' } } },
+    }
     expect(faults(manifest, lock)).toHaveLength(4)
   })
 })

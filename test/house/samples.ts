@@ -33,7 +33,9 @@ export function samplesOfPages(pages: readonly SourceFile[]): Sample[] {
 export function samplesOfSources(sources: readonly SourceFile[]): Sample[] {
   return sources.flatMap((source) => {
     // The comment's own stars go, all else stays in its line.
-    const lines = source.text.split('\n').map((line) => (/^\s*\/?\*/.test(line) ? line.replace(/^\s*\/?\*+ ?/, '') : '\u0000'))
+    const lines = source.text
+      .split('\n')
+      .map((line) => (/^\s*\/?\*/.test(line) ? line.replace(/^\s*\/?\*+ ?/, '') : '\u0000'))
     return samplesOf(source.path, lines.join('\n'))
   })
 }
@@ -45,12 +47,21 @@ function samplesOf(path: string, text: string): Sample[] {
     const code = fence[2] ?? ''
     const before = found.at(-1)
     if (words.includes('continues') && before !== undefined) {
-      found[found.length - 1] = { ...before, code: `${before.code}\n${code}`, run: before.run && !words.includes('no-run') }
+      found[found.length - 1] = {
+        ...before,
+        code: `${before.code}\n${code}`,
+        run: before.run && !words.includes('no-run'),
+      }
       continue
     }
     const line = text.slice(0, fence.index).split('\n').length
     const named = words.find((word) => word.startsWith('file='))?.slice('file='.length)
-    found.push({ name: `${path}:${line}`, module: `${path.replaceAll('/', '-')}/${named ?? `line-${line}.ts`}`, code, run: !words.includes('no-run') })
+    found.push({
+      name: `${path}:${line}`,
+      module: `${path.replaceAll('/', '-')}/${named ?? `line-${line}.ts`}`,
+      code,
+      run: !words.includes('no-run'),
+    })
   }
   return found
 }
@@ -81,16 +92,23 @@ function literalOf(text: string): string | undefined {
   const source = ts.createSourceFile('literal.ts', `(${text})`, ts.ScriptTarget.ES2023, true)
   const statement = source.statements[0]
   const broken = (source as unknown as { readonly parseDiagnostics: readonly unknown[] }).parseDiagnostics.length > 0
-  if (broken || source.statements.length !== 1 || statement === undefined || !ts.isExpressionStatement(statement)) return undefined
-  return ts.isParenthesizedExpression(statement.expression) && isLiteral(statement.expression.expression) ? text : undefined
+  if (broken || source.statements.length !== 1 || statement === undefined || !ts.isExpressionStatement(statement))
+    return undefined
+  return ts.isParenthesizedExpression(statement.expression) && isLiteral(statement.expression.expression)
+    ? text
+    : undefined
 }
 
 function isLiteral(node: ts.Expression): boolean {
   if (ts.isArrayLiteralExpression(node)) return node.elements.every(isLiteral)
-  if (ts.isObjectLiteralExpression(node)) return node.properties.every((property) => ts.isPropertyAssignment(property) && isLiteral(property.initializer))
+  if (ts.isObjectLiteralExpression(node))
+    return node.properties.every((property) => ts.isPropertyAssignment(property) && isLiteral(property.initializer))
   if (ts.isPrefixUnaryExpression(node)) return isLiteral(node.operand)
   if (ts.isIdentifier(node)) return node.text === 'undefined'
-  return ts.isLiteralExpression(node) || [ts.SyntaxKind.TrueKeyword, ts.SyntaxKind.FalseKeyword, ts.SyntaxKind.NullKeyword].includes(node.kind)
+  return (
+    ts.isLiteralExpression(node) ||
+    [ts.SyntaxKind.TrueKeyword, ts.SyntaxKind.FalseKeyword, ts.SyntaxKind.NullKeyword].includes(node.kind)
+  )
 }
 
 const IS_AS_SHOWN = `import { deepStrictEqual } from 'node:assert/strict'
@@ -115,7 +133,11 @@ export class SampleFolder {
     }
     writeFileSync(join(this.#folder, 'tsconfig.json'), this.#config())
     this.#becomePackage()
-    const output = await execute([join(ROOT, 'node_modules/typescript/lib/tsc.js'), '-p', this.#folder], ROOT, COMPILE_MS)
+    const output = await execute(
+      [join(ROOT, 'node_modules/typescript/lib/tsc.js'), '-p', this.#folder],
+      ROOT,
+      COMPILE_MS,
+    )
     const here = `${relative(ROOT, this.#folder)}/`
     return new Map(
       samples.flatMap((sample) => {
@@ -152,22 +174,35 @@ export class SampleFolder {
       outDir: join(this.#folder, 'out'),
       paths: { millrace: [join(ROOT, 'src/index.ts')], 'millrace/*': [join(ROOT, 'src/*/index.ts')] },
     }
-    return JSON.stringify({ extends: join(ROOT, 'tsconfig.json'), compilerOptions, include: ['**/*.ts'], exclude: ['out'] })
+    return JSON.stringify({
+      extends: join(ROOT, 'tsconfig.json'),
+      compilerOptions,
+      include: ['**/*.ts'],
+      exclude: ['out'],
+    })
   }
 
   /** What is compiled refers to itself as `millrace`, so samples run the sources of now and not an earlier build. */
   #becomePackage(): void {
     const exports = { '.': './src/index.js', './*': './src/*/index.js' }
     mkdirSync(join(this.#folder, 'out'))
-    writeFileSync(join(this.#folder, 'out/package.json'), JSON.stringify({ name: 'millrace', version: '0.0.0', type: 'module', exports }))
+    writeFileSync(
+      join(this.#folder, 'out/package.json'),
+      JSON.stringify({ name: 'millrace', version: '0.0.0', type: 'module', exports }),
+    )
   }
 }
 
 function execute(args: readonly string[], cwd: string, timeoutMs: number): Promise<{ ok: boolean; text: string }> {
   return new Promise((resolve) => {
-    execFile(process.execPath, [...args], { cwd, timeout: timeoutMs, killSignal: 'SIGKILL', maxBuffer: 64 * 1024 * 1024 }, (error, stdout, stderr) => {
-      const late = error?.killed === true ? `did not end within ${timeoutMs} ms\n` : ''
-      resolve({ ok: error === null, text: `${late}${stdout}${stderr}` })
-    })
+    execFile(
+      process.execPath,
+      [...args],
+      { cwd, timeout: timeoutMs, killSignal: 'SIGKILL', maxBuffer: 64 * 1024 * 1024 },
+      (error, stdout, stderr) => {
+        const late = error?.killed === true ? `did not end within ${timeoutMs} ms\n` : ''
+        resolve({ ok: error === null, text: `${late}${stdout}${stderr}` })
+      },
+    )
   })
 }

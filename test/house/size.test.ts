@@ -9,9 +9,13 @@ const FILE_LINES_MAX = 500
 const FILE_LINES_CONSIDERED = 400
 const FUNCTION_LINES_MAX = 70
 
-const FOLDERS = ['src', 'test', 'bench', 'examples', 'scripts', 'console/src'].filter((folder) => existsSync(join(ROOT, folder)))
+const FOLDERS = ['src', 'test', 'bench', 'examples', 'scripts', 'console/src'].filter((folder) =>
+  existsSync(join(ROOT, folder)),
+)
 /** What a program writes nobody reads; its source is judged, and a test compares the two. */
-const files = FOLDERS.flatMap((folder) => [...filesBelow(folder, '.ts'), ...filesBelow(folder, '.tsx')]).filter((file) => !file.path.endsWith('.generated.ts'))
+const files = FOLDERS.flatMap((folder) => [...filesBelow(folder, '.ts'), ...filesBelow(folder, '.tsx')]).filter(
+  (file) => !file.path.endsWith('.generated.ts'),
+)
 
 function tooLong(sources: readonly SourceFile[], linesMax: number): string[] {
   return sources
@@ -51,6 +55,8 @@ describe('size', () => {
   it('the check finds a file and a function that are too long', () => {
     expect(tooLong([{ path: 'a.ts', text: 'x\n'.repeat(501) }], 500)).toEqual(['a.ts: 501 lines'])
     expect(tooLong([{ path: 'a.ts', text: 'x\n'.repeat(500) }], 500)).toEqual([])
-    expect(longFunctions([{ path: 'a.ts', text: `\nconst a = () => {${'\n'.repeat(70)}}` }])).toEqual(['a.ts:2: 71 lines'])
+    expect(longFunctions([{ path: 'a.ts', text: `\nconst a = () => {${'\n'.repeat(70)}}` }])).toEqual([
+      'a.ts:2: 71 lines',
+    ])
   })
 })

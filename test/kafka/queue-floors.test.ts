@@ -12,7 +12,11 @@ function floors(raise: FloorsHost['raise']): { floors: QueueFloors; raised: stri
   const raised: string[] = []
   const told: string[] = []
   const failures = new LastingFailures(3, { raise: (message) => told.push(message), end: () => told.push('ended') })
-  return { floors: new QueueFloors({ raise, raised: (incarnation) => raised.push(incarnation) }, failures), raised, told }
+  return {
+    floors: new QueueFloors({ raise, raised: (incarnation) => raised.push(incarnation) }, failures),
+    raised,
+    told,
+  }
 }
 
 test('floors whose write failed are written again, by maximum with what has been settled since', async () => {

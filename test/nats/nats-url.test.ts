@@ -31,8 +31,17 @@ describe('a NATS URL', () => {
   })
 
   it('takes options', () => {
-    const target = parse('nats://h?user=u&pass=p&prefix=shop&replicas=3&partitions=8&durable=declared&content=binary&monitor=http://h:8222,http://i:8222')
-    expect(target).toMatchObject({ connection: { user: 'u', pass: 'p' }, prefix: 'shop', replicas: 3, partitions: 8, durable: 'declared', content: 'binary' })
+    const target = parse(
+      'nats://h?user=u&pass=p&prefix=shop&replicas=3&partitions=8&durable=declared&content=binary&monitor=http://h:8222,http://i:8222',
+    )
+    expect(target).toMatchObject({
+      connection: { user: 'u', pass: 'p' },
+      prefix: 'shop',
+      replicas: 3,
+      partitions: 8,
+      durable: 'declared',
+      content: 'binary',
+    })
     expect(target.monitor).toEqual(['http://h:8222', 'http://i:8222'])
   })
 
@@ -49,7 +58,11 @@ describe('a NATS URL', () => {
 
   it('asks the environment only for credentials that it does not have', () => {
     const environment = { NATS_USER: 'env', NATS_PASSWORD: 'word', NATS_CA: '/env.pem' }
-    expect(parse('nats://h', environment).connection).toMatchObject({ user: 'env', pass: 'word', tls: { caFile: '/env.pem' } })
+    expect(parse('nats://h', environment).connection).toMatchObject({
+      user: 'env',
+      pass: 'word',
+      tls: { caFile: '/env.pem' },
+    })
     expect(parse('nats://ann:p@h', environment).connection).toMatchObject({ user: 'ann', pass: 'p' })
     expect(parse('nats://h', { NATS_TOKEN: 't' }).connection).toMatchObject({ token: 't' })
   })
@@ -75,10 +88,13 @@ describe('a NATS URL', () => {
     ['nats://h?content=xml', 'content'],
     ['nats://h?creds=/not/there', 'creds'],
   ])('%s is refused', (url, option) => {
-    expect(() => parse(url)).toThrow(expect.objectContaining({ code: 'INVALID_OPTION', details: expect.objectContaining({ option }) }))
+    expect(() => parse(url)).toThrow(
+      expect.objectContaining({ code: 'INVALID_OPTION', details: expect.objectContaining({ option }) }),
+    )
   })
 
   it('shows no secret in an error', () => {
-    for (const url of ['nats://ann:secret@h?durable=maybe', 'nats://ann:secret@?x=1']) expect(() => parse(url)).toThrow(expect.not.stringContaining('secret'))
+    for (const url of ['nats://ann:secret@h?durable=maybe', 'nats://ann:secret@?x=1'])
+      expect(() => parse(url)).toThrow(expect.not.stringContaining('secret'))
   })
 })

@@ -58,7 +58,11 @@ beforeAll(async () => {
 afterAll(() => rm(folder, { recursive: true, force: true }))
 
 async function says(bundle: string, name: string): Promise<string> {
-  const { stdout } = await execute(process.execPath, [bundle, name], { cwd: folder, timeout: RUN_MS, killSignal: 'SIGKILL' })
+  const { stdout } = await execute(process.execPath, [bundle, name], {
+    cwd: folder,
+    timeout: RUN_MS,
+    killSignal: 'SIGKILL',
+  })
   return stdout.trim()
 }
 
@@ -90,7 +94,13 @@ it(
       root: folder,
       configFile: false,
       logLevel: 'silent',
-      build: { ssr: entry, outDir: join(folder, 'vite'), emptyOutDir: true, target: 'node20', rolldownOptions: { output: { entryFileNames: 'program.mjs' } } },
+      build: {
+        ssr: entry,
+        outDir: join(folder, 'vite'),
+        emptyOutDir: true,
+        target: 'node20',
+        rolldownOptions: { output: { entryFileNames: 'program.mjs' } },
+      },
       ssr: { noExternal: true, external: EXTERNAL },
     })
     expect(await says(join(folder, 'vite/program.mjs'), 'vite')).toBe(SAYS)
@@ -102,7 +112,11 @@ it.each(['module', 'commonjs'] as const)(
   'webpack, as %s',
   async (type) => {
     const file = join(folder, `webpack-${type}`, type === 'module' ? 'program.mjs' : 'program.cjs')
-    const { stdout } = await execute(process.execPath, [WEBPACK, entry, file, type, ...EXTERNAL], { cwd: ROOT, timeout: TEST_MS / 2, killSignal: 'SIGKILL' })
+    const { stdout } = await execute(process.execPath, [WEBPACK, entry, file, type, ...EXTERNAL], {
+      cwd: ROOT,
+      timeout: TEST_MS / 2,
+      killSignal: 'SIGKILL',
+    })
     expect(JSON.parse(stdout)).toEqual([])
     expect(await says(file, `webpack-${type}`)).toBe(SAYS)
   },

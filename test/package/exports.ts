@@ -19,5 +19,13 @@ export const EXPORTS: Readonly<Record<string, readonly string[]>> = {
   './rules': ['parseRuleFile', 'rulesOf', 'startRules'],
   './browser': ['createClient'],
   './gateway': ['createGateway', 'serveGateway'],
-  './testing': ['ANOMALIES', 'HistoryRecorder', 'SCENARIOS', 'checkHistory', 'conformance', 'readHistory', 'testBroker'],
+  './testing': [
+    'ANOMALIES',
+    'HistoryRecorder',
+    'SCENARIOS',
+    'checkHistory',
+    'conformance',
+    'readHistory',
+    'testBroker',
+  ],
 }

@@ -20,8 +20,11 @@ const RUN_MS = 15_000
 const INSTALL_MS = 90_000
 const COMPILE_MS = 90_000
 const execute = promisify(execFile)
-const run = (command: string, args: readonly string[], options: { readonly cwd?: string; readonly timeout?: number } = {}): Promise<{ stdout: string }> =>
-  execute(command, [...args], { timeout: RUN_MS, ...options, killSignal: 'SIGKILL' })
+const run = (
+  command: string,
+  args: readonly string[],
+  options: { readonly cwd?: string; readonly timeout?: number } = {},
+): Promise<{ stdout: string }> => execute(command, [...args], { timeout: RUN_MS, ...options, killSignal: 'SIGKILL' })
 
 interface Manifest {
   readonly version: string
@@ -43,7 +46,9 @@ beforeAll(async () => {
   // Without scripts: what is packed is what was built, and other tests may be using it.
   await writeFile(join(project, 'package.json'), JSON.stringify({ name: 'user', type: 'module' }))
   // Without scripts: what is packed is what was built, and other tests may be using it.
-  const { stdout } = await run('npm', ['pack', '--ignore-scripts', '--json', '--pack-destination', project], { cwd: ROOT })
+  const { stdout } = await run('npm', ['pack', '--ignore-scripts', '--json', '--pack-destination', project], {
+    cwd: ROOT,
+  })
   const [packed] = JSON.parse(stdout) as { filename: string }[]
   await install(join(project, packed?.filename ?? ''))
   // The compiler's own needs, which a TypeScript project has.
@@ -59,7 +64,9 @@ async function install(tarball: string): Promise<void> {
     await run('npm', ['install', ...options, tarball], { cwd: project, timeout: INSTALL_MS })
   } catch (error) {
     if (process.env['CI'] === 'true') throw error
-    console.warn('!!! npm could not install the package (no network?): its dependencies are linked from node_modules instead')
+    console.warn(
+      '!!! npm could not install the package (no network?): its dependencies are linked from node_modules instead',
+    )
     await mkdir(installed, { recursive: true })
     await run('tar', ['-xzf', tarball, '-C', installed, '--strip-components=1'])
     await link(Object.keys(manifest.dependencies))
@@ -76,7 +83,9 @@ async function link(names: readonly string[]): Promise<void> {
 }
 
 async function node(code: string, type: 'module' | 'commonjs' = 'module'): Promise<string> {
-  const { stdout } = await run(process.execPath, ['--no-warnings', `--input-type=${type}`, '-e', code], { cwd: project })
+  const { stdout } = await run(process.execPath, ['--no-warnings', `--input-type=${type}`, '-e', code], {
+    cwd: project,
+  })
   return stdout.trim()
 }
 
@@ -84,12 +93,23 @@ async function node(code: string, type: 'module' | 'commonjs' = 'module'): Promi
 async function compile(file: string, text: string, options: Readonly<Record<string, unknown>>): Promise<string> {
   await writeFile(join(project, file), text)
   const config = join(project, `${file}.json`)
-  const compilerOptions = { target: 'ES2023', strict: true, exactOptionalPropertyTypes: true, noEmit: true, types: ['node'], ...options }
+  const compilerOptions = {
+    target: 'ES2023',
+    strict: true,
+    exactOptionalPropertyTypes: true,
+    noEmit: true,
+    types: ['node'],
+    ...options,
+  }
   await writeFile(config, JSON.stringify({ compilerOptions, include: [file] }))
-  return run(process.execPath, [join(ROOT, 'node_modules/typescript/lib/tsc.js'), '-p', config], { cwd: project, timeout: COMPILE_MS }).then(
+  return run(process.execPath, [join(ROOT, 'node_modules/typescript/lib/tsc.js'), '-p', config], {
+    cwd: project,
+    timeout: COMPILE_MS,
+  }).then(
     ({ stdout }) => stdout,
     // A compiler that was killed said nothing, which is no proof of anything.
-    (error: { readonly killed: boolean; readonly stdout: string }) => (error.killed ? expect.fail('the compiler did not end') : error.stdout),
+    (error: { readonly killed: boolean; readonly stdout: string }) =>
+      error.killed ? expect.fail('the compiler did not end') : error.stdout,
   )
 }
 
@@ -142,7 +162,16 @@ describe('the package', () => {
       void run()`
       const outfile = join(project, format === 'esm' ? 'bundle.mjs' : 'bundle.cjs')
       const stdin = { contents: code, resolveDir: project }
-      await build({ stdin, outfile, format, bundle: true, platform: 'node', target: 'node20', external: ['lmdb'], logLevel: 'silent' })
+      await build({
+        stdin,
+        outfile,
+        format,
+        bundle: true,
+        platform: 'node',
+        target: 'node20',
+        external: ['lmdb'],
+        logLevel: 'silent',
+      })
       expect((await run(process.execPath, [outfile], { cwd: project })).stdout.trim()).toBe('200 UNKNOWN_CHANNEL')
     },
     60_000,
@@ -152,19 +181,23 @@ describe('the package', () => {
     const imports = subpaths.map((subpath, index) => `import * as entry${index} from 'millrace${subpath.slice(1)}'`)
     const text = `${imports.join('\n')}\nconsole.log(${subpaths.map((_, index) => `entry${index}`).join(', ')})\n`
     expect(await compile('main.ts', text, { module: 'NodeNext' })).toBe('')
-    expect(await compile('wrong.ts', `import { stream } from 'millrace'\nstream(1)\n`, { module: 'NodeNext' })).toContain(
-      "'number' is not assignable to parameter of type 'string'",
-    )
+    expect(
+      await compile('wrong.ts', `import { stream } from 'millrace'\nstream(1)\n`, { module: 'NodeNext' }),
+    ).toContain("'number' is not assignable to parameter of type 'string'")
   }, 200_000)
 
   it('is the same module for CommonJS', async () => {
     const names = `Object.fromEntries(${JSON.stringify(subpaths)}.map((path) => [path, Object.keys(require('millrace' + path.slice(1))).sort()]))`
     expect(JSON.parse(await node(`console.log(JSON.stringify(${names}))`, 'commonjs'))).toEqual(EXPORTS)
-    expect(await node(`import('millrace').then((m) => console.log(m.connect === require('millrace').connect))`, 'commonjs')).toBe('true')
+    expect(
+      await node(`import('millrace').then((m) => console.log(m.connect === require('millrace').connect))`, 'commonjs'),
+    ).toBe('true')
   })
 
   it('compiles in a strict project of CommonJS modules', async () => {
-    const entries = subpaths.map((subpath, index) => `import * as entry${index} from 'millrace${subpath.slice(1)}'`).join('\n')
+    const entries = subpaths
+      .map((subpath, index) => `import * as entry${index} from 'millrace${subpath.slice(1)}'`)
+      .join('\n')
     const use = `
       import { type Broker, connect, consumer, event, MillraceError, stream } from 'millrace'
       const Greeted = event('greeted')
@@ -177,7 +210,9 @@ describe('the package', () => {
       console.log(${subpaths.map((_, index) => `entry${index}`).join(', ')})`
     expect(await compile('main.cts', `${entries}\n${use}\n`, { module: 'Node16' })).toBe('')
     const wrong = `import { stream } from 'millrace'\nstream(1)\n`
-    expect(await compile('wrong.cts', wrong, { module: 'Node16' })).toContain("'number' is not assignable to parameter of type 'string'")
+    expect(await compile('wrong.cts', wrong, { module: 'Node16' })).toContain(
+      "'number' is not assignable to parameter of type 'string'",
+    )
   }, 200_000)
 
   it('compiles without newer lib settings, and ends by `await using`', async () => {
@@ -188,21 +223,32 @@ describe('the package', () => {
         await using running: Running = await broker.start(consumer('k', stream('a')).onAny(() => {}))
         console.log(running.name)
       }`
-    expect(await compile('disposing.ts', use, { target: 'ES2022', lib: ['ES2022'], module: 'Node16', skipLibCheck: false })).toBe('')
+    expect(
+      await compile('disposing.ts', use, { target: 'ES2022', lib: ['ES2022'], module: 'Node16', skipLibCheck: false }),
+    ).toBe('')
   }, 100_000)
 
   it('holds what its pages link to', () => {
-    const pages = [...readdirSync(installed), ...readdirSync(join(installed, 'docs'), { recursive: true }).map((path) => join('docs', String(path)))]
+    const pages = [
+      ...readdirSync(installed),
+      ...readdirSync(join(installed, 'docs'), { recursive: true }).map((path) => join('docs', String(path))),
+    ]
     const dead = pages
       .filter((page) => page.endsWith('.md'))
       .flatMap((page) => {
-        const links = [...readFileSync(join(installed, page), 'utf8').matchAll(/\]\(([^)#:\s]+)(?:#[^)]*)?\)/g)].map(([, path = '']) => path)
-        return links.filter((path) => !existsSync(join(installed, dirname(page), path))).map((path) => `${page}: ${path}`)
+        const links = [...readFileSync(join(installed, page), 'utf8').matchAll(/\]\(([^)#:\s]+)(?:#[^)]*)?\)/g)].map(
+          ([, path = '']) => path,
+        )
+        return links
+          .filter((path) => !existsSync(join(installed, dirname(page), path)))
+          .map((path) => `${page}: ${path}`)
       })
     expect(dead).toEqual([])
   })
   it('holds what its README links to', async () => {
-    const links = [...readFileSync(join(installed, 'README.md'), 'utf8').matchAll(/\]\(([^)#:\s]+)(?:#[^)]*)?\)/g)].map(([, path = '']) => path)
+    const links = [...readFileSync(join(installed, 'README.md'), 'utf8').matchAll(/\]\(([^)#:\s]+)(?:#[^)]*)?\)/g)].map(
+      ([, path = '']) => path,
+    )
     expect(links.length).toBeGreaterThan(10)
     expect(links.filter((path) => !existsSync(join(installed, path)))).toEqual([])
   })
@@ -210,7 +256,9 @@ describe('the package', () => {
   it('has its licence, and neither sources nor tests', async () => {
     const files = await readdir(installed)
     expect(files).toEqual(expect.arrayContaining(['LICENSE', 'dist', 'package.json']))
-    expect(files.filter((name) => ['src', 'test', 'bench', 'examples', 'scripts', 'node_modules'].includes(name))).toEqual([])
+    expect(
+      files.filter((name) => ['src', 'test', 'bench', 'examples', 'scripts', 'node_modules'].includes(name)),
+    ).toEqual([])
   })
 
   it('has a command that says its version and how it is used', async () => {

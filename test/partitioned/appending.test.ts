@@ -18,7 +18,11 @@ class Throwing extends MemoryBackend {
   }
 }
 
-const item = (id: string): AppendItem => ({ partition: 0, event: { id, type: 't', key: null, text: '{}' }, dedupeId: null })
+const item = (id: string): AppendItem => ({
+  partition: 0,
+  event: { id, type: 't', key: null, text: '{}' },
+  dedupeId: null,
+})
 
 async function world(): Promise<{ backend: Throwing; appenders: Appenders; told: { throwing: boolean } }> {
   const backend = new Throwing(new MemoryServer())
@@ -27,12 +31,22 @@ async function world(): Promise<{ backend: Throwing; appenders: Appenders; told:
   const appended = (): void => {
     if (told.throwing) throw DEFECT
   }
-  return { backend, told, appenders: new Appenders({ backend, clock: systemClock, appended, unknown: () => undefined }) }
+  return {
+    backend,
+    told,
+    appenders: new Appenders({ backend, clock: systemClock, appended, unknown: () => undefined }),
+  }
 }
 
 describe.each([
-  ['a backend that throws', (made: Awaited<ReturnType<typeof world>>, throwing: boolean) => void (made.backend.throwing = throwing)],
-  ['a host that throws when it is told', ({ told }: Awaited<ReturnType<typeof world>>, throwing: boolean) => void (told.throwing = throwing)],
+  [
+    'a backend that throws',
+    (made: Awaited<ReturnType<typeof world>>, throwing: boolean) => void (made.backend.throwing = throwing),
+  ],
+  [
+    'a host that throws when it is told',
+    ({ told }: Awaited<ReturnType<typeof world>>, throwing: boolean) => void (told.throwing = throwing),
+  ],
 ])('%s', (_, set) => {
   test('fails what was published, and nothing after it', async () => {
     const made = await world()

@@ -44,7 +44,9 @@ it('an emission that the servers cannot take fails its attempt', async () => {
     await ctx.emit(orders, { type: 'large', data: 'x'.repeat(5000) })
   })
   await broker.start(worker)
-  await expect.poll(async () => (await broker.deadLetters(worker).list()).map(({ failure }) => failure.code)).toEqual(['EVENT_TOO_LARGE'])
+  await expect
+    .poll(async () => (await broker.deadLetters(worker).list()).map(({ failure }) => failure.code))
+    .toEqual(['EVENT_TOO_LARGE'])
   await broker.close()
 })
 
@@ -70,7 +72,10 @@ it('a watch that fails is tried again with the next claim', async () => {
 it('a consumer that has nothing to do writes nothing', async () => {
   const written: string[] = []
   const backend = new MemoryBackend(new MemoryServer(), { before: (call) => void written.push(call) })
-  const broker = new ConnectedBroker(await PartitionedEngine.open({ backend, partitions: 4 }), { source: '/test', random: Math.random })
+  const broker = new ConnectedBroker(await PartitionedEngine.open({ backend, partitions: 4 }), {
+    source: '/test',
+    random: Math.random,
+  })
   const orders = stream('orders')
   await broker.publish(orders, { type: 'order', data: 1 })
   let handled = 0
@@ -87,11 +92,16 @@ it('a consumer that has nothing to do writes nothing', async () => {
 
 it('an event is lag until what it emitted is there', async () => {
   let holding = false
-  const faults = { before: (call: string) => (holding && call === 'append' ? new MillraceError('UNAVAILABLE', 'not now') : undefined) }
-  const broker = new ConnectedBroker(await PartitionedEngine.open({ backend: new MemoryBackend(new MemoryServer(), faults), partitions: 1 }), {
-    source: '/test',
-    random: Math.random,
-  })
+  const faults = {
+    before: (call: string) => (holding && call === 'append' ? new MillraceError('UNAVAILABLE', 'not now') : undefined),
+  }
+  const broker = new ConnectedBroker(
+    await PartitionedEngine.open({ backend: new MemoryBackend(new MemoryServer(), faults), partitions: 1 }),
+    {
+      source: '/test',
+      random: Math.random,
+    },
+  )
   const [orders, out] = [stream('orders'), stream('out')]
   await broker.declare(orders, out)
   await broker.publish(orders, { type: 'order', data: 1 })
@@ -124,7 +134,10 @@ it('nor is it done while the entry with its emissions is being written', async (
     if (Buffer.from(entry).includes('"emissions"')) await written
     return appendJournal(id, expected, entry)
   }
-  const broker = new ConnectedBroker(await PartitionedEngine.open({ backend, partitions: 1 }), { source: '/test', random: Math.random })
+  const broker = new ConnectedBroker(await PartitionedEngine.open({ backend, partitions: 1 }), {
+    source: '/test',
+    random: Math.random,
+  })
   const [orders, out] = [stream('orders'), stream('out')]
   await broker.declare(orders, out)
   await broker.publish(orders, { type: 'order', data: 1 })

@@ -10,7 +10,9 @@ import { MemoryBackend, MemoryServer } from './memory-backend.ts'
 class Strict extends MemoryBackend {
   override async read(channel: string, ...rest: [number | null, number, ReadLimit]): Promise<StoredRecord[]> {
     const records = await super.read(channel, ...rest)
-    return channel === '~schedule' ? records.map((record) => ({ ...record, event: { id: '', type: '', key: null, text: record.event.text } })) : records
+    return channel === '~schedule'
+      ? records.map((record) => ({ ...record, event: { id: '', type: '', key: null, text: record.event.text } }))
+      : records
   }
 }
 

@@ -13,7 +13,8 @@ function worlds(partitions: number): Pick<ConformanceHarness, 'open' | 'lacks'> 
   return {
     open: () => {
       const server = new MemoryServer()
-      const openEngine = (): Promise<PartitionedEngine> => PartitionedEngine.open({ backend: new MemoryBackend(server), partitions })
+      const openEngine = (): Promise<PartitionedEngine> =>
+        PartitionedEngine.open({ backend: new MemoryBackend(server), partitions })
       return {
         connect: async () => new ConnectedBroker(await openEngine(), { source: '/test', random: Math.random }),
         openEngine,
@@ -36,5 +37,6 @@ describe('four partitions', () => {
 })
 
 describe('one partition', () => {
-  for (const only of ['06-dead-letter/block', '13-retention/a-consumer-that-is-too-late']) conformance({ test: sideBySide, ...worlds(1), only })
+  for (const only of ['06-dead-letter/block', '13-retention/a-consumer-that-is-too-late'])
+    conformance({ test: sideBySide, ...worlds(1), only })
 })

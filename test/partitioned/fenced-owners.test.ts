@@ -18,7 +18,10 @@ afterEach(async () => {
 })
 
 async function processOn(backend: MemoryBackend, partitions = 1): Promise<Broker> {
-  const broker = new ConnectedBroker(await PartitionedEngine.open({ backend, partitions }), { source: '/test', random: Math.random })
+  const broker = new ConnectedBroker(await PartitionedEngine.open({ backend, partitions }), {
+    source: '/test',
+    random: Math.random,
+  })
   brokers.push(broker)
   return broker
 }
@@ -62,7 +65,8 @@ test('a worker that starts while the last one leaves loses no partition to it, a
   const held: (() => void)[] = []
   class SlowRelease extends MemoryBackend {
     override async appendJournal(id: string, expected: number, bytes: Uint8Array): Promise<number> {
-      if (id.endsWith('/0') && entryIn(bytes)?.kind === 'release' && held.length === 0) await new Promise<void>((resolve) => held.push(resolve))
+      if (id.endsWith('/0') && entryIn(bytes)?.kind === 'release' && held.length === 0)
+        await new Promise<void>((resolve) => held.push(resolve))
       return super.appendJournal(id, expected, bytes)
     }
   }
@@ -76,8 +80,11 @@ test('a worker that starts while the last one leaves loses no partition to it, a
   for (let turn = 0; turn < 50; turn++) await new Promise((resolve) => setImmediate(resolve))
   for (const letGo of held) letGo()
   await Promise.all([stopping, starting])
-  const isOurs = ({ entries }: { readonly entries: readonly (readonly [number, Uint8Array])[] }): boolean => !fold(entries.map(([, bytes]) => bytes)).released
-  await expect.poll(() => [...server.journals.values()].map(isOurs), { timeout: 5000 }).toEqual([true, true, true, true])
+  const isOurs = ({ entries }: { readonly entries: readonly (readonly [number, Uint8Array])[] }): boolean =>
+    !fold(entries.map(([, bytes]) => bytes)).released
+  await expect
+    .poll(() => [...server.journals.values()].map(isOurs), { timeout: 5000 })
+    .toEqual([true, true, true, true])
   const ids = Array.from({ length: 32 }, (_, at) => `e${at}`)
   await broker.publish(
     orders,
@@ -91,7 +98,10 @@ test('a worker that starts while the last one leaves loses no partition to it, a
 async function attemptAfter(dies: boolean): Promise<number> {
   const server = new MemoryServer()
   const faults = mortal()
-  const [owner, other] = [await processOn(new MemoryBackend(server, faults)), await processOn(new MemoryBackend(server))]
+  const [owner, other] = [
+    await processOn(new MemoryBackend(server, faults)),
+    await processOn(new MemoryBackend(server)),
+  ]
   const attempts: number[] = []
   let longRuns = (): void => undefined
   const recorded = new Promise<void>((resolve) => {
@@ -117,7 +127,9 @@ async function attemptAfter(dies: boolean): Promise<number> {
   await recorded
   const [journal] = server.journals.values()
   const isRecorded = (): boolean =>
-    journal?.entries.some(([, bytes]) => JSON.stringify(entryIn(bytes)?.records ?? {}).includes(String.raw`\"offsets\":[1]`)) === true
+    journal?.entries.some(([, bytes]) =>
+      JSON.stringify(entryIn(bytes)?.records ?? {}).includes(String.raw`\"offsets\":[1]`),
+    ) === true
   await expect.poll(isRecorded).toBe(true)
   if (dies) faults.die()
   expect(await other.deadLetters('worker').redrive()).toBe(1)

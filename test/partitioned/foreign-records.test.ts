@@ -22,14 +22,20 @@ interface Application {
 
 async function application(server: MemoryServer): Promise<Application> {
   const alarms: Alarm[] = []
-  const engine = await PartitionedEngine.open({ backend: new MemoryBackend(server), partitions: 2, onAlarm: (alarm) => alarms.push(alarm) })
+  const engine = await PartitionedEngine.open({
+    backend: new MemoryBackend(server),
+    partitions: 2,
+    onAlarm: (alarm) => alarms.push(alarm),
+  })
   return { broker: new ConnectedBroker(engine, { source: '/test', random: Math.random }), alarms }
 }
 
 /** Whether everything works: publishing, handling, a delay, the description. */
 async function works({ broker }: Application): Promise<void> {
   const handled: unknown[] = []
-  const running = await broker.start(consumer('worker', orders, { lease: '1s', from: 'end' }).onAny(({ data }) => void handled.push(data)))
+  const running = await broker.start(
+    consumer('worker', orders, { lease: '1s', from: 'end' }).onAny(({ data }) => void handled.push(data)),
+  )
   await broker.publish(orders, { type: 'placed', data: 'now' })
   await broker.publish(orders, { type: 'placed', data: 'later' }, { delay: 20 })
   await expect.poll(() => [...handled].sort(), { timeout: 15_000 }).toEqual(expect.arrayContaining(['later', 'now']))
@@ -63,14 +69,20 @@ function append(server: MemoryServer, channel: string, event: EncodedEvent): voi
 describe('a record of another client in a stream of Millrace', () => {
   it('is put aside by the schedule, with an alarm that says where', async () => {
     const alarms = await withGarbage((server, text) => append(server, SCHEDULE, { id: '', type: '', key: null, text }))
-    expect(alarms.map(({ code, message }) => [code, /record at offset \d+ of ~schedule/.test(message)])).toContainEqual(['DATA_DAMAGED', true])
+    expect(alarms.map(({ code, message }) => [code, /record at offset \d+ of ~schedule/.test(message)])).toContainEqual(
+      ['DATA_DAMAGED', true],
+    )
   })
 
   it('is skipped in a consumer log, with an alarm that names the log', async () => {
     const alarms = await withGarbage((server, text) => {
-      for (const [id, journal] of server.journals) if (id.startsWith('worker/')) journal.entries.push([++journal.version, Buffer.from(text)])
+      for (const [id, journal] of server.journals)
+        if (id.startsWith('worker/')) journal.entries.push([++journal.version, Buffer.from(text)])
     })
-    expect(alarms.map(({ code, message }) => [code, /consumer log worker\/orders\/\d/.test(message)])).toContainEqual(['DATA_DAMAGED', true])
+    expect(alarms.map(({ code, message }) => [code, /consumer log worker\/orders\/\d/.test(message)])).toContainEqual([
+      'DATA_DAMAGED',
+      true,
+    ])
   })
 
   it('is no member of a group, with an alarm that names the group', async () => {
@@ -78,27 +90,58 @@ describe('a record of another client in a stream of Millrace', () => {
       const members = server.members.get('worker') ?? new Map<string, string>()
       server.members.set('worker', members.set(`stranger ${members.size}`, text))
     })
-    expect(alarms.map(({ code, message }) => [code, /group "worker"/.test(message)])).toContainEqual(['DATA_DAMAGED', true])
+    expect(alarms.map(({ code, message }) => [code, /group "worker"/.test(message)])).toContainEqual([
+      'DATA_DAMAGED',
+      true,
+    ])
   })
 
   it('does not create a consumer log of a partition that does not exist', async () => {
-    await withGarbage((server, text) => server.journals.set(`worker/orders/${text}`, { version: 1, entries: [[1, Buffer.from(text)]] }))
+    await withGarbage((server, text) =>
+      server.journals.set(`worker/orders/${text}`, { version: 1, entries: [[1, Buffer.from(text)]] }),
+    )
   })
 })
 
 it('no text, and no part of a good one, makes a decoder throw', () => {
-  const entry: JournalEntry = { number: 1, owner: 'me', kind: 'commit', records: { a: '{}', b: { bytes: 'AA==' }, c: null }, emissions: [], sent: 0 }
+  const entry: JournalEntry = {
+    number: 1,
+    owner: 'me',
+    kind: 'commit',
+    records: { a: '{}', b: { bytes: 'AA==' }, c: null },
+    emissions: [],
+    sent: 0,
+  }
   const samples = [
     JSON.stringify({ format: 2, incarnation: 'i', partitions: 2, spec: { ...orders.spec, types: ['a'] } }),
-    JSON.stringify({ channel: 'a', incarnation: 'i', event: { id: 'a', type: 't', key: null, text: '{}' }, dueAtMs: 5 }),
-    JSON.stringify({ beat: 1, leaseMs: 1, channels: ['a.*'], idle: false, instances: 1, inFlight: 0, paused: false, rate: 0, blocked: [] }),
+    JSON.stringify({
+      channel: 'a',
+      incarnation: 'i',
+      event: { id: 'a', type: 't', key: null, text: '{}' },
+      dueAtMs: 5,
+    }),
+    JSON.stringify({
+      beat: 1,
+      leaseMs: 1,
+      channels: ['a.*'],
+      idle: false,
+      instances: 1,
+      inFlight: 0,
+      paused: false,
+      rate: 0,
+      blocked: [],
+    }),
     JSON.stringify(entry),
   ]
   const decoders = [channelEntryIn, scheduledIn, memberNoteIn, (text: string): unknown => entryIn(Buffer.from(text))]
   for (const [at, decode] of decoders.entries()) expect(decode(samples[at] as string), `sample ${at}`).not.toBeNull()
   const cut = fc
     .constantFrom(...samples)
-    .chain((text) => fc.tuple(fc.nat(text.length), fc.nat(text.length), fc.string()).map(([a, b, put]) => text.slice(0, a) + put + text.slice(b)))
+    .chain((text) =>
+      fc
+        .tuple(fc.nat(text.length), fc.nat(text.length), fc.string())
+        .map(([a, b, put]) => text.slice(0, a) + put + text.slice(b)),
+    )
   fc.assert(
     fc.property(
       fc.oneof(
@@ -114,5 +157,9 @@ it('no text, and no part of a good one, makes a decoder throw', () => {
     ),
     { numRuns: 2000 },
   )
-  expect(fold([Buffer.from('garbage'), encodeEntry(entry), Buffer.from('{}')])).toMatchObject({ owner: 'me', number: 1, foreign: 2 })
+  expect(fold([Buffer.from('garbage'), encodeEntry(entry), Buffer.from('{}')])).toMatchObject({
+    owner: 'me',
+    number: 1,
+    foreign: 2,
+  })
 })

@@ -19,7 +19,12 @@ export class Hands {
   readonly #running = new Map<string, string>()
 
   /** A consumer as it runs in one process. A process that is `dead` handles nothing any more. */
-  worker(process: string, channels: Parameters<typeof consumer>[1] = [orders, payments], dead = (): boolean => false, lease = LEASE_MS): Consumer {
+  worker(
+    process: string,
+    channels: Parameters<typeof consumer>[1] = [orders, payments],
+    dead = (): boolean => false,
+    lease = LEASE_MS,
+  ): Consumer {
     return consumer('worker', channels, { lease, concurrency: 16 }).onAny(async ({ id, data }, { channel }) => {
       const { order } = data as { order: string }
       if (dead()) return
@@ -48,7 +53,11 @@ export async function publish(broker: Broker, channels: readonly Channel[] = [or
   const ids: string[] = []
   const turn = ++round
   for (const channel of channels) {
-    const events = Array.from({ length: KEYS }, (_, key) => ({ id: `${channel.name}-${turn}-${key}`, type: 'placed', data: { order: `o-${key}` } }))
+    const events = Array.from({ length: KEYS }, (_, key) => ({
+      id: `${channel.name}-${turn}-${key}`,
+      type: 'placed',
+      data: { order: `o-${key}` },
+    }))
     ids.push(...events.map(({ id }) => id))
     await broker.publish(channel, events)
   }

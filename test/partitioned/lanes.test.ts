@@ -5,11 +5,22 @@ import { type LaneMember, lanesOf } from '../../src/partitioned/lanes.ts'
 import type { ChannelEntry } from '../../src/partitioned/log-backend.ts'
 
 const channel = (name: string, partitions: number): ChannelEntry => ({ partitions, spec: { name } }) as ChannelEntry
-const member = (name: string, channels: readonly string[], lanes = true): LaneMember => ({ name, takes: (each) => channels.includes(each), lanes })
+const member = (name: string, channels: readonly string[], lanes = true): LaneMember => ({
+  name,
+  takes: (each) => channels.includes(each),
+  lanes,
+})
 const NAMES = ['orders', 'payments', 'refunds'] as const
 
-function ownersOf(entries: readonly ChannelEntry[], members: readonly LaneMember[]): ReadonlyMap<string, string | undefined> {
-  return new Map(lanesOf('worker', entries, members).flatMap(({ owner, parts }) => parts.map(({ journal }) => [journal, owner] as const)))
+function ownersOf(
+  entries: readonly ChannelEntry[],
+  members: readonly LaneMember[],
+): ReadonlyMap<string, string | undefined> {
+  return new Map(
+    lanesOf('worker', entries, members).flatMap(({ owner, parts }) =>
+      parts.map(({ journal }) => [journal, owner] as const),
+    ),
+  )
 }
 
 it('a key has one owner over all channels, whatever their numbers of partitions', () => {
@@ -46,7 +57,10 @@ it('all members have lanes where there are as many', () => {
 })
 
 it('a member that takes some of the channels only gets no lane while another takes all', () => {
-  const owners = ownersOf([channel('orders', 8), channel('payments', 8)], [member('old', ['orders']), member('new', ['orders', 'payments'])])
+  const owners = ownersOf(
+    [channel('orders', 8), channel('payments', 8)],
+    [member('old', ['orders']), member('new', ['orders', 'payments'])],
+  )
   expect([...new Set(owners.values())]).toEqual(['new'])
 })
 
@@ -63,5 +77,7 @@ it('a channel that no working member takes has no owner, and does not part the o
   const entries = NAMES.map((name) => channel(name, 4))
   const lanes = lanesOf('worker', entries, [member('a', ['orders', 'payments'])])
   expect(lanes.filter(({ owner }) => owner === 'a').map(({ parts }) => parts.length)).toEqual([2, 2, 2, 2])
-  expect(lanes.filter(({ owner }) => owner === undefined).map(({ parts }) => parts[0]?.journal)).toEqual([0, 1, 2, 3].map((at) => `worker/refunds/${at}`))
+  expect(lanes.filter(({ owner }) => owner === undefined).map(({ parts }) => parts[0]?.journal)).toEqual(
+    [0, 1, 2, 3].map((at) => `worker/refunds/${at}`),
+  )
 })

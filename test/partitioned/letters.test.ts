@@ -24,7 +24,8 @@ class Letters extends MemoryBackend {
   }
 
   override async append(channel: string, items: readonly AppendItem[]): Promise<Appended[]> {
-    for (const { event } of items) if (Buffer.byteLength(event.text) > this.limits.entryBytes) throw new MillraceError('EVENT_TOO_LARGE', event.id)
+    for (const { event } of items)
+      if (Buffer.byteLength(event.text) > this.limits.entryBytes) throw new MillraceError('EVENT_TOO_LARGE', event.id)
     const trouble = channel.startsWith('~dead') ? this.trouble.shift() : undefined
     if (channel.startsWith('~dead')) this.tries++
     if (trouble === 'before') throw new MillraceError('UNAVAILABLE', 'not now')
@@ -46,7 +47,9 @@ async function open(server: MemoryServer, entryBytes = 4096): Promise<{ backend:
 }
 
 function stored(server: MemoryServer): number {
-  return [...server.channels].filter(([name]) => name.startsWith('~dead')).reduce((sum, [, { records }]) => sum + records.length, 0)
+  return [...server.channels]
+    .filter(([name]) => name.startsWith('~dead'))
+    .reduce((sum, [, { records }]) => sum + records.length, 0)
 }
 
 it('an event as large as the servers take can be dead, and waits for what is dead', async () => {
@@ -87,7 +90,10 @@ it('a letter that cannot be stored is settled no sooner, and is one however ofte
   await broker.start(worker)
   await broker.publish(orders, { type: 'order', partitionkey: 'one' })
   await expect.poll(() => backend.tries, PATIENCE).toBe(1)
-  expect((await (await open(server)).broker.deadLetters(worker).list()).length, 'nobody else sees a letter whose text is not stored').toBe(0)
+  expect(
+    (await (await open(server)).broker.deadLetters(worker).list()).length,
+    'nobody else sees a letter whose text is not stored',
+  ).toBe(0)
   expect((await broker.describe()).alarms.map(({ code }) => code)).toEqual(['UNAVAILABLE'])
   await expect.poll(() => backend.tries, PATIENCE).toBe(4)
   await expect.poll(async () => (await (await open(server)).broker.deadLetters(worker).list()).length, PATIENCE).toBe(1)
@@ -137,10 +143,14 @@ it('records of letters are found like all others', () => {
     seed = (seed * 48_271) % 2_147_483_647
     return seed % below
   }
-  const key = (table: string): string => (table === 'w' ? `w/${random(20)}` : `${table}/group/0000000${random(2)}/${String(random(300)).padStart(16, '0')}`)
+  const key = (table: string): string =>
+    table === 'w' ? `w/${random(20)}` : `${table}/group/0000000${random(2)}/${String(random(300)).padStart(16, '0')}`
   const value = (table: string): Uint8Array =>
-    table === 'd' ? placeBytes(random(2) === 0 ? random(1e6) : [random(1e6), random(1e6)]) : Buffer.from(`{"some":${random(30)}}`)
-  const shown = (found: Iterable<readonly [string, Uint8Array]>): string[] => [...found].map(([at, bytes]) => `${at} ${Buffer.from(bytes)}`)
+    table === 'd'
+      ? placeBytes(random(2) === 0 ? random(1e6) : [random(1e6), random(1e6)])
+      : Buffer.from(`{"some":${random(30)}}`)
+  const shown = (found: Iterable<readonly [string, Uint8Array]>): string[] =>
+    [...found].map(([at, bytes]) => `${at} ${Buffer.from(bytes)}`)
   const sorted = (): [string, Uint8Array][] => [...plain].sort(([a], [b]) => (a < b ? -1 : 1))
   for (let step = 0; step < 20_000; step++) {
     const table = 'dkrw'[random(4)] as string
@@ -155,10 +165,13 @@ it('records of letters are found like all others', () => {
     }
     if (step % 50 !== 0) continue
     const prefix = `${'dkr'[random(3)]}/group/0000000${random(2)}/`
-    const from = random(2) === 0 ? prefix : `${prefix}${String(random(300)).padStart(16, '0')}${random(2) === 0 ? '!' : ''}`
+    const from =
+      random(2) === 0 ? prefix : `${prefix}${String(random(300)).padStart(16, '0')}${random(2) === 0 ? '!' : ''}`
     const to = `${prefix.slice(0, -1)}0`
     const limit = random(2) === 0 ? random(40) : Number.POSITIVE_INFINITY
-    expect(shown(records.range(from, to, limit))).toEqual(shown(sorted().filter(([each]) => each >= from && each < to)).slice(0, limit))
+    expect(shown(records.range(from, to, limit))).toEqual(
+      shown(sorted().filter(([each]) => each >= from && each < to)).slice(0, limit),
+    )
     expect(shown(records).sort()).toEqual(shown(plain).sort())
   }
 })

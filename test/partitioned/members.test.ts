@@ -35,7 +35,8 @@ async function open(server: MemoryServer, faults: Faults = {}): Promise<Process>
   return { broker, alarms, notices }
 }
 
-const differs = async ({ broker }: Process): Promise<boolean> => (await broker.describe()).alarms.some(({ code }) => code === 'CONSUMER_DIFFERS')
+const differs = async ({ broker }: Process): Promise<boolean> =>
+  (await broker.describe()).alarms.some(({ code }) => code === 'CONSUMER_DIFFERS')
 
 test('members whose consumers differ raise an alarm in each process, until one of them goes', async () => {
   const server = new MemoryServer()
@@ -43,7 +44,9 @@ test('members whose consumers differ raise an alarm in each process, until one o
   await first.broker.declare(orders)
   await first.broker.start(consumer('worker', orders, { lease: 400 }).onAny(() => undefined))
   await third.broker.start(consumer('other', orders, { lease: 400, onDead: 'block' }).onAny(() => undefined))
-  const differing = await second.broker.start(consumer('worker', orders, { lease: 400, onDead: 'skip' }).onAny(() => undefined))
+  const differing = await second.broker.start(
+    consumer('worker', orders, { lease: 400, onDead: 'skip' }).onAny(() => undefined),
+  )
   await expect.poll(() => differs(first), { timeout: 10_000 }).toBe(true)
   await expect.poll(() => differs(second), { timeout: 10_000 }).toBe(true)
   expect(await differs(third)).toBe(false)
@@ -56,7 +59,9 @@ test('members whose consumers differ raise an alarm in each process, until one o
 test('partitions of a member that has gone silent are taken over, and one line tells how many', async () => {
   const server = new MemoryServer()
   let silent = false
-  const first = await open(server, { before: () => (silent ? new MillraceError('UNAVAILABLE', 'the cable is cut') : undefined) })
+  const first = await open(server, {
+    before: () => (silent ? new MillraceError('UNAVAILABLE', 'the cable is cut') : undefined),
+  })
   await first.broker.declare(orders)
   const worker = consumer('worker', orders, { lease: 300 }).onAny(() => undefined)
   await first.broker.start(worker)
@@ -64,12 +69,24 @@ test('partitions of a member that has gone silent are taken over, and one line t
   await second.broker.start(worker)
   silent = true
   await expect.poll(() => second.notices.length, { timeout: 10_000 }).toBeGreaterThan(0)
-  expect(second.notices[0]).toMatch(/a member of the consumer has ended: this process has taken over its partitions .*"consumer":"worker"/)
+  expect(second.notices[0]).toMatch(
+    /a member of the consumer has ended: this process has taken over its partitions .*"consumer":"worker"/,
+  )
   silent = false
 })
 
 test('notes of older versions, and shapes that are none, are taken as they are', () => {
-  const note = { beat: 1, leaseMs: 1, channels: ['orders'], idle: false, instances: 1, inFlight: 0, paused: false, rate: 0, blocked: [] }
+  const note = {
+    beat: 1,
+    leaseMs: 1,
+    channels: ['orders'],
+    idle: false,
+    instances: 1,
+    inFlight: 0,
+    paused: false,
+    rate: 0,
+    blocked: [],
+  }
   expect(memberNoteIn(JSON.stringify(note))).toEqual(note)
   expect(memberNoteIn(JSON.stringify({ ...note, shapes: { worker: 'none' } }))).not.toBeNull()
   expect(memberNoteIn(JSON.stringify({ ...note, shapes: 7 }))).toBeNull()

@@ -91,7 +91,9 @@ export class MemoryBackend implements LogBackend {
     }
     if (latestByKey) {
       const latest = new Map(channel.records.map(({ event, offset }) => [event.key, offset]))
-      channel.records = channel.records.filter(({ event, offset }) => event.key === null || latest.get(event.key) === offset)
+      channel.records = channel.records.filter(
+        ({ event, offset }) => event.key === null || latest.get(event.key) === offset,
+      )
     }
   }
 
@@ -102,7 +104,13 @@ export class MemoryBackend implements LogBackend {
   createChannel(entry: ChannelEntry): Promise<void> {
     return this.#do('createChannel', () => {
       if (this.#server.channels.has(entry.spec.name)) return
-      this.#server.channels.set(entry.spec.name, { entry, next: 0, records: [], ids: new Map(), ends: Array.from({ length: entry.partitions }, () => 0) })
+      this.#server.channels.set(entry.spec.name, {
+        entry,
+        next: 0,
+        records: [],
+        ids: new Map(),
+        ends: Array.from({ length: entry.partitions }, () => 0),
+      })
     })
   }
 
@@ -188,13 +196,20 @@ export class MemoryBackend implements LogBackend {
   seek(name: string, partition: number | null, timeMs: number): Promise<number> {
     return this.#do('seek', () => {
       const channel = this.#channel(name)
-      const found = channel.records.find((record) => record.timeMs >= timeMs && (partition === null || record.partition === partition))
+      const found = channel.records.find(
+        (record) => record.timeMs >= timeMs && (partition === null || record.partition === partition),
+      )
       return found?.offset ?? (partition === null ? channel.next : (channel.ends[partition] ?? 0))
     })
   }
 
   pendingFrom(name: string, partition: number, offset: number): Promise<number> {
-    return this.#do('pendingFrom', () => this.#channel(name).records.filter((record) => record.partition === partition && record.offset >= offset).length)
+    return this.#do(
+      'pendingFrom',
+      () =>
+        this.#channel(name).records.filter((record) => record.partition === partition && record.offset >= offset)
+          .length,
+    )
   }
 
   trim(name: string, partition: number, before: number): Promise<void> {

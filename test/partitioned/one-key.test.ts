@@ -43,7 +43,8 @@ test('two processes share a consumer of two channels, and no key is in the hands
   const running: Running[] = []
   const publishing = publisher(brokers[0])
   running.push(await brokers[0].start(hands.worker('first')), await brokers[1].start(hands.worker('second')))
-  for (const process of ['first', 'second']) await expect.poll(() => hands.by.get(process) ?? 0, { timeout: 15_000 }).toBeGreaterThan(50)
+  for (const process of ['first', 'second'])
+    await expect.poll(() => hands.by.get(process) ?? 0, { timeout: 15_000 }).toBeGreaterThan(50)
   running.push(await brokers[2].start(hands.worker('third')))
   await expect.poll(() => hands.by.get('third') ?? 0, { timeout: 15_000 }).toBeGreaterThan(50)
   await running[1]?.stop()
@@ -94,11 +95,14 @@ test('a lane goes to another process when nothing of it is in hands in any chann
 test('what a process that dies leaves is taken over by keys, over all channels', async () => {
   const server = new MemoryServer()
   let dead = false
-  const first = await open(server, 8, { before: () => (dead ? new MillraceError('UNAVAILABLE', 'the process is dead') : undefined) })
+  const first = await open(server, 8, {
+    before: () => (dead ? new MillraceError('UNAVAILABLE', 'the process is dead') : undefined),
+  })
   const [second, third] = [await open(server), await open(server)]
   for (const channel of [orders, payments]) await first.declare(channel)
   const hands = new Hands()
-  const worker = (process: string, gone?: () => boolean): Consumer => hands.worker(process, [orders, payments], gone, 3000)
+  const worker = (process: string, gone?: () => boolean): Consumer =>
+    hands.worker(process, [orders, payments], gone, 3000)
   await first.start(worker('first', () => dead))
   await second.start(worker('second'))
   await third.start(worker('third'))

@@ -48,7 +48,10 @@ it('a snapshot holds what was committed, and nothing that waits for the next ent
       between?.()
       const version = await super.appendJournal(id, expected, entry)
       const { records, outbox, emitted } = fold((await this.readJournal(id)).entries)
-      prefixes.push({ done: Number((records.get('done') ?? '0').toString()), emitted: Math.max(emitted, outbox.length) })
+      prefixes.push({
+        done: Number((records.get('done') ?? '0').toString()),
+        emitted: Math.max(emitted, outbox.length),
+      })
       return version
     }
   }
@@ -68,7 +71,9 @@ it('a snapshot holds what was committed, and nothing that waits for the next ent
     if (done >= 1200) return
     done++
     ownership.write('done', Buffer.from(String(done)))
-    ownership.emit([{ channel: 'made', event: { id: `e-${done}`, type: 'made', key: null, text: '{}' }, dueAtMs: null }])
+    ownership.emit([
+      { channel: 'made', event: { id: `e-${done}`, type: 'made', key: null, text: '{}' }, dueAtMs: null },
+    ])
   }
   ownership.write('begun', Buffer.from('{}'))
   await expect.poll(() => prefixes.at(-1)?.done, { timeout: 10_000 }).toBe(1200)

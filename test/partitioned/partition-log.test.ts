@@ -19,7 +19,9 @@ test('each event of a block has the time at which it was stored, not that of the
   const log = new PartitionLog(backend, SPEC, 0, () => 99)
   await log.refresh()
   const [block] = await log.load(0, 1000)
-  const times = [0, 1, 2, 3].flatMap((index) => (block === undefined || block.holes(index) > 0 ? [] : [[index, block.timeAt(index)]]))
+  const times = [0, 1, 2, 3].flatMap((index) =>
+    block === undefined || block.holes(index) > 0 ? [] : [[index, block.timeAt(index)]],
+  )
   expect(times).toEqual([
     [0, 10],
     [2, 30],

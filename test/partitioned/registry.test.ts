@@ -33,7 +33,9 @@ it('a channel that another process has removed is declared again, once', async (
   await one.publish(orders, { type: 'order' })
   await two.publish(orders, { type: 'order' })
   await two.removeChannel('orders')
-  const receipts = await Promise.all(Array.from({ length: 100 }, (_, at) => one.publish(orders, { type: 'order', id: `${at}` })))
+  const receipts = await Promise.all(
+    Array.from({ length: 100 }, (_, at) => one.publish(orders, { type: 'order', id: `${at}` })),
+  )
   expect(receipts.map(({ offset }) => offset)).toEqual(Array.from({ length: 100 }, (_, at) => at))
   const { incarnation } = server.channels.get('orders')?.entry ?? {}
   await two.publish(orders, { type: 'order' })

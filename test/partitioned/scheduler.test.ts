@@ -14,7 +14,12 @@ test('events that are due together are put back until one time, whatever the clo
   const until: number[] = []
   const instance = { retryAt: (_: Delivery, dueAtMs: number) => until.push(dueAtMs) > 0, renew: () => undefined }
   scheduler.begin(instance as unknown as Instance)
-  const text = JSON.stringify({ channel: 'orders', incarnation: 'i', event: { id: 'a', type: 't', key: null, text: '{}' }, dueAtMs: 5000 })
+  const text = JSON.stringify({
+    channel: 'orders',
+    incarnation: 'i',
+    event: { id: 'a', type: 't', key: null, text: '{}' },
+    dueAtMs: 5000,
+  })
   scheduler.deliver([0, 1, 2].map((offset) => ({ offset, text }) as Delivery))
   scheduler.end()
   expect(until).toEqual([5000, 5000, 5000])
@@ -35,7 +40,12 @@ test('an event that is due when it is looked at waits behind those of its time t
   }
   scheduler.begin(instance as unknown as Instance)
   const waiting = (offset: number, dueAtMs: number): Delivery => {
-    const text = JSON.stringify({ channel: 'orders', incarnation: 'i', event: { id: `${offset}`, type: 't', key: null, text: '{}' }, dueAtMs })
+    const text = JSON.stringify({
+      channel: 'orders',
+      incarnation: 'i',
+      event: { id: `${offset}`, type: 't', key: null, text: '{}' },
+      dueAtMs,
+    })
     return { offset, text } as Delivery
   }
   scheduler.deliver([waiting(0, 1005), waiting(1, 1005)])

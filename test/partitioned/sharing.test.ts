@@ -17,7 +17,9 @@ async function open(server: MemoryServer, faults: Faults = {}): Promise<Connecte
 it('what its owner lives on and could not give back is given back when it can', async () => {
   const server = new MemoryServer()
   let failing = false
-  const first = await open(server, { before: (call) => (failing && call === 'appendJournal' ? new MillraceError('STORE_FAILED', 'not now') : undefined) })
+  const first = await open(server, {
+    before: (call) => (failing && call === 'appendJournal' ? new MillraceError('STORE_FAILED', 'not now') : undefined),
+  })
   await first.declare(orders)
   const handled = new Set<string>()
   const worker = consumer('worker', orders, { lease: 400 }).onAny(({ id }) => void handled.add(id))

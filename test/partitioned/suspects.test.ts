@@ -16,7 +16,10 @@ function cursor(name: string, log: string[]): Suspected {
 it('a cursor that has lost its place is passed over at once, with all that it had', async () => {
   const log: string[] = []
   const [lost, lives] = [cursor('lost', log), cursor('lives', log)]
-  const suspects = new SuspectQueue((of) => (of === lost ? Promise.reject(new Error('fenced')) : Promise.resolve()), systemClock)
+  const suspects = new SuspectQueue(
+    (of) => (of === lost ? Promise.reject(new Error('fenced')) : Promise.resolve()),
+    systemClock,
+  )
   suspects.add(lost, 1)
   suspects.add(lost, 2)
   suspects.add(lives, 3)
@@ -50,7 +53,12 @@ it('what is in hands is recorded by the clock of the engine', () => {
   const saved: InFlightRecord[] = []
   const held = { credit: 1, offsets: [7] }
   const after = clock.after.bind(clock)
-  const inFlight = new InFlight({ held: () => held, save: (record) => void saved.push(record), after, aloneDone: () => undefined })
+  const inFlight = new InFlight({
+    held: () => held,
+    save: (record) => void saved.push(record),
+    after,
+    aloneDone: () => undefined,
+  })
   inFlight.arm()
   expect(saved).toEqual([])
   while (clock.step(1000));

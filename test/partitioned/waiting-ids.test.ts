@@ -10,7 +10,9 @@ import { MemoryBackend, MemoryServer } from './memory-backend.ts'
 class Strict extends MemoryBackend {
   override async read(channel: string, ...rest: [number | null, number, ReadLimit]): Promise<StoredRecord[]> {
     const records = await super.read(channel, ...rest)
-    return channel === '~schedule' ? records.map((record) => ({ ...record, event: { id: '', type: '', key: null, text: record.event.text } })) : records
+    return channel === '~schedule'
+      ? records.map((record) => ({ ...record, event: { id: '', type: '', key: null, text: record.event.text } }))
+      : records
   }
 }
 
@@ -27,7 +29,9 @@ it('what one process has delayed another says is known, also one that comes late
   await two.publish(orders, { id: 'first', type: 'order' })
   const { dueAtMs } = await one.publish(orders, { id: 'later', type: 'order' }, { delay: '1h' })
   // Told by the server, a moment later.
-  await expect.poll(async () => (await two.publish(orders, { id: 'later', type: 'order' }, { delay: '2h' })).duplicate).toBe(true)
+  await expect
+    .poll(async () => (await two.publish(orders, { id: 'later', type: 'order' }, { delay: '2h' })).duplicate)
+    .toBe(true)
   expect((await two.publish(orders, { id: 'later', type: 'order' })).duplicate).toBe(true)
   const three = await open(server)
   expect((await three.describe()).channels.map(({ name, scheduled }) => [name, scheduled])).toEqual([['orders', 1]])
@@ -48,7 +52,9 @@ it('a window that is over makes an id free again', async () => {
   const short = stream('short', { dedupe: { age: 100 } })
   await broker.publish(short, { id: 'same', type: 'order' }, { delay: 50 })
   expect((await broker.publish(short, { id: 'same', type: 'order' })).duplicate).toBe(true)
-  await expect.poll(async () => (await broker.publish(short, { id: 'same', type: 'order' })).duplicate, { timeout: 5000 }).toBe(false)
+  await expect
+    .poll(async () => (await broker.publish(short, { id: 'same', type: 'order' })).duplicate, { timeout: 5000 })
+    .toBe(false)
   await broker.close()
 })
 

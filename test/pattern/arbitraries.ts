@@ -69,25 +69,36 @@ const scalar: fc.Arbitrary<Json> = fc.oneof(
   { weight: 4, arbitrary: number.map((num) => ({ num })) },
   { weight: 1, arbitrary: fc.constantFrom(true, false, null) },
 )
-const key = fc.oneof({ weight: 12, arbitrary: fc.constantFrom(...NAMES) }, { weight: 1, arbitrary: fc.constantFrom('a.b', 'b.c', 'a.b.c', 'other', '') })
+const key = fc.oneof(
+  { weight: 12, arbitrary: fc.constantFrom(...NAMES) },
+  { weight: 1, arbitrary: fc.constantFrom('a.b', 'b.c', 'a.b.c', 'other', '') },
+)
 
 /** Events; now and then with repeated keys, keys with dots and deep arrays. */
 export const anyEvent: fc.Arbitrary<Obj> = fc.letrec<{ value: Json; object: Obj; array: Json }>((tie) => ({
-  value: fc.oneof({ maxDepth: 5 }, { weight: 2, arbitrary: scalar }, { weight: 3, arbitrary: tie('array') }, { weight: 2, arbitrary: tie('object') }),
+  value: fc.oneof(
+    { maxDepth: 5 },
+    { weight: 2, arbitrary: scalar },
+    { weight: 3, arbitrary: tie('array') },
+    { weight: 2, arbitrary: tie('object') },
+  ),
   object: fc.array(fc.tuple(key, tie('value')), { maxLength: 3, size: 'max' }).map((obj) => ({ obj })),
   array: fc.array(tie('value'), { maxLength: 5, size: 'max' }),
 })).object
 
 const wildcard = fc.constantFrom('*', '', 'x*', '*x', 'x*x', '*y*', 'x*y*x', '*\\**', '*\\\\*', '10.*', '*ß*', 'a\\*b')
 const nonEmpty = text.filter((each) => each !== '')
-const oneOrMore = <Value>(each: fc.Arbitrary<Value>): fc.Arbitrary<Value | Value[]> => fc.oneof(each, fc.array(each, { minLength: 1, maxLength: 3 }))
+const oneOrMore = <Value>(each: fc.Arbitrary<Value>): fc.Arbitrary<Value | Value[]> =>
+  fc.oneof(each, fc.array(each, { minLength: 1, maxLength: 3 }))
 const affix = fc.oneof(
   text,
   text.map((each) => ({ 'equals-ignore-case': each })),
 )
 const range = fc.oneof(
   fc.tuple(fc.constantFrom('=', '<', '<=', '>', '>='), comparable),
-  fc.tuple(fc.constantFrom('>', '>='), comparable, fc.constantFrom('<', '<='), comparable).filter(([, low, , high]) => low < high),
+  fc
+    .tuple(fc.constantFrom('>', '>='), comparable, fc.constantFrom('<', '<='), comparable)
+    .filter(([, low, , high]) => low < high),
 )
 
 const alternative: fc.Arbitrary<unknown> = fc.oneof(
@@ -124,22 +135,33 @@ const likely = fc.constantFrom<unknown>(
   { 'anything-but': 1 },
   { numeric: ['>=', 0] },
 )
-const leaf = fc.array(fc.oneof({ weight: 2, arbitrary: alternative }, { weight: 1, arbitrary: likely }), { minLength: 1, maxLength: 3 })
-const field = fc.oneof({ weight: 8, arbitrary: fc.constantFrom<string>(...NAMES) }, { weight: 1, arbitrary: fc.constantFrom('a.b', 'b.c') })
+const leaf = fc.array(fc.oneof({ weight: 2, arbitrary: alternative }, { weight: 1, arbitrary: likely }), {
+  minLength: 1,
+  maxLength: 3,
+})
+const field = fc.oneof(
+  { weight: 8, arbitrary: fc.constantFrom<string>(...NAMES) },
+  { weight: 1, arbitrary: fc.constantFrom('a.b', 'b.c') },
+)
 
 const OR_ODDS = 4
 
 /** Patterns that nest at most so deep; `$or` is one level too. */
 function patternOf(depth: number): fc.Arbitrary<PatternObject> {
   const inner = depth === 0 ? null : patternOf(depth - 1)
-  const node: fc.Arbitrary<unknown> = inner === null ? leaf : fc.oneof({ weight: 2, arbitrary: leaf }, { weight: 1, arbitrary: inner })
+  const node: fc.Arbitrary<unknown> =
+    inner === null ? leaf : fc.oneof({ weight: 2, arbitrary: leaf }, { weight: 1, arbitrary: inner })
   const or: fc.Arbitrary<PatternObject[] | undefined> =
-    inner === null ? fc.constant(undefined) : fc.option(fc.array(inner, { minLength: 2, maxLength: 3 }), { freq: OR_ODDS, nil: undefined })
-  return fc.tuple(fc.array(fc.tuple(field, node), { minLength: 1, maxLength: 3, size: 'small' }), or, fc.boolean()).map(([entries, branches, first]) => {
-    const fields = Object.fromEntries(entries)
-    if (branches === undefined) return fields
-    return first ? { $or: branches, ...fields } : { ...fields, $or: branches }
-  })
+    inner === null
+      ? fc.constant(undefined)
+      : fc.option(fc.array(inner, { minLength: 2, maxLength: 3 }), { freq: OR_ODDS, nil: undefined })
+  return fc
+    .tuple(fc.array(fc.tuple(field, node), { minLength: 1, maxLength: 3, size: 'small' }), or, fc.boolean())
+    .map(([entries, branches, first]) => {
+      const fields = Object.fromEntries(entries)
+      if (branches === undefined) return fields
+      return first ? { $or: branches, ...fields } : { ...fields, $or: branches }
+    })
 }
 
 /** Well-formed patterns. */

@@ -17,7 +17,12 @@ function survivesParsing(value: Json): boolean {
 /** The forms in which an event can be given. */
 function formsOf(event: Obj): (object | string)[] {
   const text = toText(event)
-  return [text, Buffer.from(text), toText(event, '\r\n\t '), ...(survivesParsing(event) ? [JSON.parse(text) as object] : [])]
+  return [
+    text,
+    Buffer.from(text),
+    toText(event, '\r\n\t '),
+    ...(survivesParsing(event) ? [JSON.parse(text) as object] : []),
+  ]
 }
 
 describe('against the reference matcher', () => {
@@ -44,7 +49,9 @@ describe('against the reference matcher', () => {
         const rules = new Map<string, Readonly<Record<string, unknown>>>()
         for (const [name, subject] of steps) {
           if (name === null) {
-            const expected = [...rules].filter(([, pattern]) => referenceMatches(pattern, subject as Obj)).map(([each]) => each)
+            const expected = [...rules]
+              .filter(([, pattern]) => referenceMatches(pattern, subject as Obj))
+              .map(([each]) => each)
             for (const form of formsOf(subject as Obj)) expect(index.match(form).sort()).toEqual(expected.sort())
           } else if (subject === null) {
             expect(index.remove(name)).toBe(rules.delete(name))

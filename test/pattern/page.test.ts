@@ -7,9 +7,15 @@ const page = readFileSync(new URL('../../docs/patterns.md', import.meta.url), 'u
 const text = /```json\n([^`]+)```/.exec(page)?.[1] ?? ''
 
 /** | `pattern` | yes or no | remark | */
-const rows = Array.from(page.matchAll(/^\| `(.+?)` \| (yes|no) \|.*\|$/gm), ([, pattern = '', answer]) => ({ pattern, matches: answer === 'yes' }))
+const rows = Array.from(page.matchAll(/^\| `(.+?)` \| (yes|no) \|.*\|$/gm), ([, pattern = '', answer]) => ({
+  pattern,
+  matches: answer === 'yes',
+}))
 /** | `pattern` | `path` | reason | */
-const refused = Array.from(page.matchAll(/^\| `(.+?)` \| `([^`]+)` \| [^`|].*\|$/gm), ([, pattern = '', path = '']) => ({ pattern, path }))
+const refused = Array.from(
+  page.matchAll(/^\| `(.+?)` \| `([^`]+)` \| [^`|].*\|$/gm),
+  ([, pattern = '', path = '']) => ({ pattern, path }),
+)
 
 describe('docs/patterns.md', () => {
   it('has rows', () => {
@@ -44,11 +50,25 @@ describe('docs/patterns.md', () => {
         .filter(({ matches }) => matches === answer)
         .map(({ pattern }) => pattern)
         .join('\n')
-    const operators = ['exactly', 'prefix', 'suffix', 'equals-ignore-case', 'wildcard', 'anything-but', 'numeric', 'cidr', 'exists', '$or']
+    const operators = [
+      'exactly',
+      'prefix',
+      'suffix',
+      'equals-ignore-case',
+      'wildcard',
+      'anything-but',
+      'numeric',
+      'cidr',
+      'exists',
+      '$or',
+    ]
     expect(operators.filter((operator) => !shown(true).includes(`"${operator}":`))).toEqual([])
-    for (const inner of ['prefix', 'suffix', 'equals-ignore-case', 'wildcard']) expect(page).toContain(`"anything-but": { "${inner}"`)
-    expect(['prefix', 'suffix', 'wildcard', 'anything-but', 'numeric', 'exists', '$or'].filter((operator) => !shown(false).includes(`"${operator}":`))).toEqual(
-      [],
-    )
+    for (const inner of ['prefix', 'suffix', 'equals-ignore-case', 'wildcard'])
+      expect(page).toContain(`"anything-but": { "${inner}"`)
+    expect(
+      ['prefix', 'suffix', 'wildcard', 'anything-but', 'numeric', 'exists', '$or'].filter(
+        (operator) => !shown(false).includes(`"${operator}":`),
+      ),
+    ).toEqual([])
   })
 })

@@ -211,10 +211,25 @@ export const OURS: readonly Case[] = [
   ['{"a":["z"]}', '{"a":"y","a":"z"}', true],
   ['{"a":{"b":[1]}}', '{"a":{"b":1},"a":{"c":1}}', false],
   ['{"a":[{"equals-ignore-case":"😀a"}]}', '{"a":"😀A"}', true],
-  ['{"$or":[{"a":[{"equals-ignore-case":"x"},{"exists":true}]},{"a":[{"exists":false},{"exists":true}]},{"a":[0.1],"b":["x"]}]}', '{}', true],
+  [
+    '{"$or":[{"a":[{"equals-ignore-case":"x"},{"exists":true}]},{"a":[{"exists":false},{"exists":true}]},{"a":[0.1],"b":["x"]}]}',
+    '{}',
+    true,
+  ],
 ]
 
-export const ALL_CASES: readonly Case[] = [EXACT, NUMBERS, TEXTS, ADDRESSES, ANYTHING_BUT, EXISTS, ARRAYS, KEYS, OR, OURS].flat()
+export const ALL_CASES: readonly Case[] = [
+  EXACT,
+  NUMBERS,
+  TEXTS,
+  ADDRESSES,
+  ANYTHING_BUT,
+  EXISTS,
+  ARRAYS,
+  KEYS,
+  OR,
+  OURS,
+].flat()
 
 /** Patterns that are refused, each with the path that the refusal names. */
 export const MALFORMED: readonly (readonly [pattern: string, path: string])[] = [

@@ -7,7 +7,10 @@ import { ALL_CASES, MALFORMED } from './pattern-cases.ts'
 /** Whether `JSON.parse` keeps what the text says. */
 function survivesParsing(text: string): boolean {
   const repeated = /"(\w+)":[^,]*,"\1":/.test(text)
-  return !repeated && (text.match(/-?\d[\d.eE+-]*/g) ?? []).every((number) => number.length < 16 && !/e\+?\d{3}/i.test(number))
+  return (
+    !repeated &&
+    (text.match(/-?\d[\d.eE+-]*/g) ?? []).every((number) => number.length < 16 && !/e\+?\d{3}/i.test(number))
+  )
 }
 
 describe('compilePattern', () => {
@@ -33,7 +36,9 @@ describe('compilePattern', () => {
   })
 
   it('says what to write instead', () => {
-    expect(() => compilePattern({ a: [{ Prefix: 'x' }] })).toThrow('the pattern is malformed at "a[0]": "Prefix" is not an operator; did you mean "prefix"')
+    expect(() => compilePattern({ a: [{ Prefix: 'x' }] })).toThrow(
+      'the pattern is malformed at "a[0]": "Prefix" is not an operator; did you mean "prefix"',
+    )
     expect(() => compilePattern({ a: 1 } as never)).toThrow('write [1]')
   })
 
@@ -52,15 +57,32 @@ describe('compilePattern', () => {
     expect(pattern.matches({ ...event, type: 'order' })).toBe(false)
   })
 
-  it.each(['', '[]', '1', 'null', '{"a"', '{"a":', '{"a":}', '{"a":x}', '{"a":"x', '{"a":1', '{"a" 1}', '{a:1}', '{"b":[1,{', '{"a":[1', '{"a":1 "b":2}'])(
-    'refuses the text %s as an event',
-    (text) => {
-      expect(() => compilePattern({ a: [1], z: [1] }).matches(text)).toThrow(expect.objectContaining({ code: 'INVALID_EVENT' }) as Error)
-    },
-  )
+  it.each([
+    '',
+    '[]',
+    '1',
+    'null',
+    '{"a"',
+    '{"a":',
+    '{"a":}',
+    '{"a":x}',
+    '{"a":"x',
+    '{"a":1',
+    '{"a" 1}',
+    '{a:1}',
+    '{"b":[1,{',
+    '{"a":[1',
+    '{"a":1 "b":2}',
+  ])('refuses the text %s as an event', (text) => {
+    expect(() => compilePattern({ a: [1], z: [1] }).matches(text)).toThrow(
+      expect.objectContaining({ code: 'INVALID_EVENT' }) as Error,
+    )
+  })
 
   it.each([null, undefined, 1, []])('refuses %s as an event', (event) => {
-    expect(() => compilePattern({ a: [1] }).matches(event as never)).toThrow(expect.objectContaining({ code: 'INVALID_EVENT' }) as Error)
+    expect(() => compilePattern({ a: [1] }).matches(event as never)).toThrow(
+      expect.objectContaining({ code: 'INVALID_EVENT' }) as Error,
+    )
   })
 })
 
@@ -89,12 +111,19 @@ describe('hostile patterns and events', () => {
   })
 
   it('takes time in proportion to the event, however its arrays are made', () => {
-    const siblings = Object.fromEntries(Array.from({ length: 8 }, (_, index) => [`s${index}`, Array.from({ length: 300 }, () => ({ a: 1 }))]))
-    const pattern = compilePattern({ ...Object.fromEntries(Object.keys(siblings).map((key) => [key, { a: [1] }])), z: { a: [1], b: [1] } })
+    const siblings = Object.fromEntries(
+      Array.from({ length: 8 }, (_, index) => [`s${index}`, Array.from({ length: 300 }, () => ({ a: 1 }))]),
+    )
+    const pattern = compilePattern({
+      ...Object.fromEntries(Object.keys(siblings).map((key) => [key, { a: [1] }])),
+      z: { a: [1], b: [1] },
+    })
     expect(pattern.matches({ ...siblings, z: [{ a: 1 }, { b: 1 }] })).toBe(false)
     const split = Array.from({ length: 20_000 }, (_, index) => (index % 2 === 0 ? { a: 1 } : { b: 2 }))
     expect(compilePattern({ d: { a: [1], b: [2] } }).matches({ d: split })).toBe(false)
-    expect(compilePattern({ d: { a: [1], b: [2] } }).matches(JSON.stringify({ d: [...split, { b: 2, a: 1 }] }))).toBe(true)
+    expect(compilePattern({ d: { a: [1], b: [2] } }).matches(JSON.stringify({ d: [...split, { b: 2, a: 1 }] }))).toBe(
+      true,
+    )
   })
 
   it('does not run out of stack on deep events', () => {

@@ -18,7 +18,8 @@ export function toText(value: Json, space = ''): string {
   if (typeof value === 'string' || typeof value === 'boolean' || value === null) return JSON.stringify(value)
   if ('num' in value) return value.num
   const join = (parts: readonly string[]): string => parts.map((part) => `${space}${part}${space}`).join(',')
-  if ('obj' in value) return `{${join(value.obj.map(([key, each]) => `${JSON.stringify(key)}${space}:${space}${toText(each, space)}`))}${space}}`
+  if ('obj' in value)
+    return `{${join(value.obj.map(([key, each]) => `${JSON.stringify(key)}${space}:${space}${toText(each, space)}`))}${space}}`
   return `[${join(value.map((each) => toText(each, space)))}${space}]`
 }
 
@@ -59,7 +60,8 @@ function expand(pattern: Pattern, prefix: string | null, before: readonly Combin
   for (const [key, value] of Object.entries(pattern)) {
     const path = prefix === null ? key : `${prefix}.${key}`
     if (key === '$or') combinations = (value as Pattern[]).flatMap((branch) => expand(branch, prefix, combinations))
-    else if (Array.isArray(value)) combinations = combinations.map((each) => new Map([...each, [path, value as unknown[]]]))
+    else if (Array.isArray(value))
+      combinations = combinations.map((each) => new Map([...each, [path, value as unknown[]]]))
     else combinations = expand(value as Pattern, path, combinations)
   }
   return combinations
@@ -73,13 +75,25 @@ export function referenceMatches(pattern: Pattern, event: Obj): boolean {
   })
 }
 
-function assign(fields: readonly (readonly [string, readonly unknown[]])[], values: readonly Value[], places: ReadonlyMap<number, number>): boolean {
+function assign(
+  fields: readonly (readonly [string, readonly unknown[]])[],
+  values: readonly Value[],
+  places: ReadonlyMap<number, number>,
+): boolean {
   const [field, ...rest] = fields
   if (field === undefined) return true
   const [path, alternatives] = field
-  const here = values.filter((value) => value.path === path && [...value.places].every(([array, index]) => (places.get(array) ?? index) === index))
-  if (here.length === 0 && alternatives.some((each) => isOperator(each, 'exists') && each.exists === false)) return assign(rest, values, places)
-  return here.some((value) => alternatives.some((each) => satisfies(each, value.scalar)) && assign(rest, values, new Map([...places, ...value.places])))
+  const here = values.filter(
+    (value) =>
+      value.path === path && [...value.places].every(([array, index]) => (places.get(array) ?? index) === index),
+  )
+  if (here.length === 0 && alternatives.some((each) => isOperator(each, 'exists') && each.exists === false))
+    return assign(rest, values, places)
+  return here.some(
+    (value) =>
+      alternatives.some((each) => satisfies(each, value.scalar)) &&
+      assign(rest, values, new Map([...places, ...value.places])),
+  )
 }
 
 function isOperator<Name extends string>(value: unknown, name: Name): value is { readonly [K in Name]: unknown } {
@@ -88,10 +102,13 @@ function isOperator<Name extends string>(value: unknown, name: Name): value is {
 
 /** Significant digits and exponent, so that equal numbers are equal texts. */
 function normal(text: string): string {
-  const [, sign, whole = '', fraction = '', exponent = '0'] = /^(-?)(\d+)(?:\.(\d*))?(?:e([+-]?\d+))?$/i.exec(text) ?? []
+  const [, sign, whole = '', fraction = '', exponent = '0'] =
+    /^(-?)(\d+)(?:\.(\d*))?(?:e([+-]?\d+))?$/i.exec(text) ?? []
   const digits = (whole + fraction).replace(/^0+/, '')
   const trimmed = digits.replace(/0+$/, '')
-  return trimmed === '' ? '0' : `${sign}${trimmed}e${Number(exponent) - fraction.length + digits.length - trimmed.length}`
+  return trimmed === ''
+    ? '0'
+    : `${sign}${trimmed}e${Number(exponent) - fraction.length + digits.length - trimmed.length}`
 }
 
 /** The double of a number that is exactly as written; otherwise nothing. */
@@ -105,7 +122,9 @@ function address(text: unknown): string | undefined {
   if (typeof text !== 'string') return undefined
   if (/^\d+(\.\d+){3}$/.test(text)) {
     const bytes = text.split('.').map(Number)
-    return bytes.every((byte) => byte < 256) ? bytes.map((byte) => byte.toString(2).padStart(8, '0')).join('') : undefined
+    return bytes.every((byte) => byte < 256)
+      ? bytes.map((byte) => byte.toString(2).padStart(8, '0')).join('')
+      : undefined
   }
   if (!/^[0-9a-f:]*:[0-9a-f:]*$/i.test(text) || text.split('::').length > 2) return undefined
   const [head = '', tail] = text.split('::')
@@ -126,12 +145,16 @@ function ignoreCase(text: string): string {
 }
 
 function wildcard(text: string): string {
-  return text.replace(/\\(.)|\*|[^\\*]+/gs, (part, char: string | undefined) => (char !== undefined ? escaped(char) : part === '*' ? '.*' : escaped(part)))
+  return text.replace(/\\(.)|\*|[^\\*]+/gs, (part, char: string | undefined) =>
+    char !== undefined ? escaped(char) : part === '*' ? '.*' : escaped(part),
+  )
 }
 
 /** A test on strings as a regular expression. */
 function expression(operator: string, operand: unknown): RegExp {
-  const inner = isOperator(operand, 'equals-ignore-case') ? ignoreCase(String(operand['equals-ignore-case'])) : escaped(String(operand))
+  const inner = isOperator(operand, 'equals-ignore-case')
+    ? ignoreCase(String(operand['equals-ignore-case']))
+    : escaped(String(operand))
   if (operator === 'prefix') return new RegExp(`^${inner}`, 's')
   if (operator === 'suffix') return new RegExp(`${inner}$`, 's')
   if (operator === 'equals-ignore-case') return new RegExp(`^${ignoreCase(String(operand))}$`, 's')
@@ -183,6 +206,7 @@ function compares(range: readonly (string | number)[], value: number | undefined
     '>': (bound) => value > bound,
     '>=': (bound) => value >= bound,
   }
-  for (let at = 0; at < range.length; at += 2) if (tests[range[at] as string]?.(range[at + 1] as number) !== true) return false
+  for (let at = 0; at < range.length; at += 2)
+    if (tests[range[at] as string]?.(range[at + 1] as number) !== true) return false
   return true
 }

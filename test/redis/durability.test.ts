@@ -8,7 +8,10 @@ const settings = redisSettings('redis://localhost')
 const busy = new MillraceError('UNAVAILABLE', 'redis: the server is loading its data')
 
 /** A server whose append-only file is on, or off, that first answers nothing. */
-function link(aof: boolean, failures: readonly Error[]): { call(command: readonly unknown[]): Promise<unknown>; asked: number } {
+function link(
+  aof: boolean,
+  failures: readonly Error[],
+): { call(command: readonly unknown[]): Promise<unknown>; asked: number } {
   const left = [...failures]
   const made = {
     asked: 0,
@@ -24,7 +27,9 @@ function link(aof: boolean, failures: readonly Error[]): { call(command: readonl
 }
 
 test('a server that does not answer at first is asked again, and one that is weaker is found out', async () => {
-  expect(await durabilityAgain(link(true, [busy, busy]), settings, () => false)).toMatchObject({ capability: { support: 'native' } })
+  expect(await durabilityAgain(link(true, [busy, busy]), settings, () => false)).toMatchObject({
+    capability: { support: 'native' },
+  })
   expect(await durabilityAgain(link(false, [busy]), settings, () => false)).toMatchObject({ code: 'CLAUSE_REFUSED' })
 })
 

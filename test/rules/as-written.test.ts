@@ -18,7 +18,12 @@ async function publish(id: string, members: string, key: string | null = null): 
 }
 
 const emitting = (when: unknown): RuleDefinition =>
-  ({ name: 'r', on: 'carts', when, then: { emit: { channel: 'alerts', type: 'alert', data: '{{ id }}', subject: '{{ $key }}' } } }) as RuleDefinition
+  ({
+    name: 'r',
+    on: 'carts',
+    when,
+    then: { emit: { channel: 'alerts', type: 'alert', data: '{{ id }}', subject: '{{ $key }}' } },
+  }) as RuleDefinition
 
 describe.each([
   ['numbers beyond 2^53', { data: { n: [9007199254740992] } }, ['even']],
@@ -37,7 +42,11 @@ describe.each([
     await publish('binary', ',"data_base64":"AAEC"')
     await publish('own', ',"offset":"mine"')
     await publish('keyed', ',"data":{"twice":"a","twice":"b"}', 'k-1')
-    await eventually(async () => expect((await broker.describe()).consumers.find(({ name }) => name === 'rules.carts')?.channels[0]?.floor).toBe(5))
+    await eventually(async () =>
+      expect((await broker.describe()).consumers.find(({ name }) => name === 'rules.carts')?.channels[0]?.floor).toBe(
+        5,
+      ),
+    )
     const live = await published(broker, 'alerts', ids.length)
     expect(live.map(({ data }) => data).sort()).toEqual([...ids].sort())
 
@@ -47,7 +56,8 @@ describe.each([
       const [what] = would.map((each) => each.what as { readonly event: { readonly subject?: string } })
       expect(what?.event.subject, 'the key is the event’s own').toBe(event.id === 'keyed' ? 'k-1' : undefined)
     }
-    for await (const { id, text } of textsOf()) expect((await rules.explain('r', text)).matches, id).toBe(ids.includes(id))
+    for await (const { id, text } of textsOf())
+      expect((await rules.explain('r', text)).matches, id).toBe(ids.includes(id))
     await rules.stop()
   })
 })
@@ -60,7 +70,11 @@ async function* textsOf(): AsyncGenerator<{ readonly id: string; readonly text: 
 describe('what stands in $rules and is no change of a rule', () => {
   it('is passed over by who runs rules, and harms nothing', async () => {
     const running = await startRules(broker)
-    await running.put({ name: 'r', on: 'carts', then: { emit: { channel: 'alerts', type: 'alert' } } } as RuleDefinition)
+    await running.put({
+      name: 'r',
+      on: 'carts',
+      then: { emit: { channel: 'alerts', type: 'alert' } },
+    } as RuleDefinition)
     const engine = await engineOf(broker)
     const bad = [
       '"type":"rule.added"',
@@ -75,7 +89,11 @@ describe('what stands in $rules and is no change of a rule', () => {
     ]
     for (const [n, members] of bad.entries()) {
       const type = /"type":"([^"]+)"/.exec(members)?.[1] as string
-      await engine.publish('$rules', { id: `bad-${n}`, type, key: null, text: `{"specversion":"1.0","id":"bad-${n}","source":"/s",${members}}` }, null)
+      await engine.publish(
+        '$rules',
+        { id: `bad-${n}`, type, key: null, text: `{"specversion":"1.0","id":"bad-${n}","source":"/s",${members}}` },
+        null,
+      )
     }
     await broker.publish('carts', { type: 'x' })
     await published(broker, 'alerts', 1)

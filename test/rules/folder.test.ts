@@ -23,12 +23,19 @@ afterEach(async () => {
 })
 
 const start = (at = 0): Promise<RunningRules> =>
-  startRules(brokers[at] as Broker, { folder: { path: folder, label: 'rules' }, onProblem: (error) => problems.push(error.message) })
+  startRules(brokers[at] as Broker, {
+    folder: { path: folder, label: 'rules' },
+    onProblem: (error) => problems.push(error.message),
+  })
 const file = (name: string, text: string): Promise<void> => writeFile(join(folder, name), text)
-const yaml = (name: string, type: string): string => `name: ${name}\non: carts\nthen:\n  - emit: { channel: alerts, type: ${type}, data: '{{ data.n }}' }\n`
+const yaml = (name: string, type: string): string =>
+  `name: ${name}\non: carts\nthen:\n  - emit: { channel: alerts, type: ${type}, data: '{{ data.n }}' }\n`
 const types = async (rules: RunningRules): Promise<Record<string, unknown>> =>
   Object.fromEntries(
-    (await rules.list()).map(({ name, definition }) => [name, (definition.then as { emit?: { type: string } }[])[0]?.emit?.type ?? definition.then]),
+    (await rules.list()).map(({ name, definition }) => [
+      name,
+      (definition.then as { emit?: { type: string } }[])[0]?.emit?.type ?? definition.then,
+    ]),
   )
 
 describe('a watched folder', () => {
@@ -76,7 +83,9 @@ describe('a watched folder', () => {
     await eventually(() => expect(problems).toHaveLength(1))
     expect(problems[0]).toMatch(/a\.yaml: it is not YAML: .* line 3/)
     expect(await types(rules)).toEqual({ a: 'one' })
-    expect(await rules.refused()).toMatchObject([{ folder: 'rules', path: 'a.yaml', kept: ['a'], reason: expect.stringContaining('not YAML') }])
+    expect(await rules.refused()).toMatchObject([
+      { folder: 'rules', path: 'a.yaml', kept: ['a'], reason: expect.stringContaining('not YAML') },
+    ])
     await file('a.yaml', yaml('a', 'one').replace('emit:', 'emitt:'))
     await eventually(() => expect(problems).toHaveLength(2))
     expect(problems[1]).toContain('a.yaml: the rule is malformed at "then[0]"')
@@ -149,14 +158,18 @@ describe('a watched folder', () => {
 
   it('takes up what it could not take up at first, and removes what it could not remove', async () => {
     const rules = await start()
-    const away = vi.spyOn(brokers[0] as Broker, 'publish').mockRejectedValue(new MillraceError('UNAVAILABLE', 'the servers are away'))
+    const away = vi
+      .spyOn(brokers[0] as Broker, 'publish')
+      .mockRejectedValue(new MillraceError('UNAVAILABLE', 'the servers are away'))
     await file('a.yaml', yaml('a', 'one'))
     await eventually(() => expect(problems).toContain('the servers are away'))
     away.mockRestore()
     await eventually(async () => expect(await types(rules)).toEqual({ a: 'one' }))
     expect(await rules.refused()).toEqual([])
     problems = []
-    const again = vi.spyOn(brokers[0] as Broker, 'publish').mockRejectedValue(new MillraceError('UNAVAILABLE', 'the servers are away'))
+    const again = vi
+      .spyOn(brokers[0] as Broker, 'publish')
+      .mockRejectedValue(new MillraceError('UNAVAILABLE', 'the servers are away'))
     await rm(join(folder, 'a.yaml'))
     await eventually(() => expect(problems).toContain('the servers are away'))
     again.mockRestore()
@@ -175,7 +188,11 @@ describe('a file of rules', () => {
   it.each([
     ['a.json', '{', 'not JSON'],
     ['a.yaml', '', 'no rule in it'],
-    ['a.yaml', 'a: &x [1]\nb: &y [*x,*x,*x,*x,*x,*x]\nc: &z [*y,*y,*y,*y,*y]\nd: [*z,*z,*z]', 'cannot be read|that can be read'],
+    [
+      'a.yaml',
+      'a: &x [1]\nb: &y [*x,*x,*x,*x,*x,*x]\nc: &z [*y,*y,*y,*y,*y]\nd: [*z,*z,*z]',
+      'cannot be read|that can be read',
+    ],
     ['a.yaml', 'name: a\nname: b', 'unique'],
     ['a.yaml', '- name: a\n  on: carts\n  then: drop\n- 7', 'rule 2'],
   ])('%s that is %j… is refused', (name, text, reason) => {
@@ -183,12 +200,18 @@ describe('a file of rules', () => {
   })
 
   it('that is too large is refused', () => {
-    expect(() => parseRuleFile(`name: a\non: carts\nthen: drop\ndescription: "${'x'.repeat(1_100_000)}"`, 'a.yaml')).toThrow('more than')
+    expect(() =>
+      parseRuleFile(`name: a\non: carts\nthen: drop\ndescription: "${'x'.repeat(1_100_000)}"`, 'a.yaml'),
+    ).toThrow('more than')
   })
 
   it('keeps what YAML and JSON say', () => {
     const text = 'name: a\non: [carts]\nwhen: { data: { n: [1, true, null, "1"] } }\nthen: drop\n'
-    expect(parseRuleFile(text, 'a.yaml')).toEqual([{ name: 'a', on: ['carts'], when: { data: { n: [1, true, null, '1'] } }, then: 'drop' }])
-    expect(parseRuleFile(JSON.stringify(parseRuleFile(text, 'a.yaml')[0]), 'a.json')).toEqual(parseRuleFile(text, 'a.yaml'))
+    expect(parseRuleFile(text, 'a.yaml')).toEqual([
+      { name: 'a', on: ['carts'], when: { data: { n: [1, true, null, '1'] } }, then: 'drop' },
+    ])
+    expect(parseRuleFile(JSON.stringify(parseRuleFile(text, 'a.yaml')[0]), 'a.json')).toEqual(
+      parseRuleFile(text, 'a.yaml'),
+    )
   })
 })

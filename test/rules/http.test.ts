@@ -32,7 +32,12 @@ beforeEach(async () => {
     const chunks: Buffer[] = []
     request.on('data', (chunk: Buffer) => chunks.push(chunk))
     request.on('end', () => {
-      received.push({ method: request.method ?? '', path: request.url ?? '', headers: request.headers, body: Buffer.concat(chunks).toString() })
+      received.push({
+        method: request.method ?? '',
+        path: request.url ?? '',
+        headers: request.headers,
+        body: Buffer.concat(chunks).toString(),
+      })
       answer(response, received.length)
     })
   })
@@ -50,17 +55,30 @@ afterEach(async () => {
 
 const rule = (http: object | string): RuleDefinition => ({ name: 'hook', on: 'carts', then: { http } })
 const start = (options: StartRulesOptions = {}): Promise<RunningRules> =>
-  startRules(broker, { http: { allow: ['127.0.0.0/8'], secret: (name) => ({ 'env:NEW': SECRET, 'env:OLD': OLD_SECRET })[name] }, ...options })
+  startRules(broker, {
+    http: { allow: ['127.0.0.0/8'], secret: (name) => ({ 'env:NEW': SECRET, 'env:OLD': OLD_SECRET })[name] },
+    ...options,
+  })
 const deadLetters = () => broker.deadLetters('rule.hook.http').list()
 
 describe('the http action', () => {
   it('sends the CloudEvent, signed as Standard Webhooks has it, by both secrets while one takes over from the other', async () => {
     const rules = await start()
     await rules.put(rule({ url: `${url}/hook`, secret: ['env:NEW', 'env:OLD'] }))
-    await broker.publish('carts', { type: 'added', id: 'e-1', source: '/shop', time: '2026-01-01T00:00:00Z', data: { key: 'c-1', note: 'tea ☕' } })
+    await broker.publish('carts', {
+      type: 'added',
+      id: 'e-1',
+      source: '/shop',
+      time: '2026-01-01T00:00:00Z',
+      data: { key: 'c-1', note: 'tea ☕' },
+    })
     await eventually(() => expect(received).toHaveLength(1))
     const [{ headers, body, path, method }] = received as [Received]
-    expect([method, path, headers['content-type']]).toEqual(['POST', '/hook', 'application/cloudevents+json; charset=utf-8'])
+    expect([method, path, headers['content-type']]).toEqual([
+      'POST',
+      '/hook',
+      'application/cloudevents+json; charset=utf-8',
+    ])
     expect(JSON.parse(body)).toEqual({
       specversion: '1.0',
       type: 'added',
@@ -69,8 +87,11 @@ describe('the http action', () => {
       time: '2026-01-01T00:00:00Z',
       data: { key: 'c-1', note: 'tea ☕' },
     })
-    for (const secret of [SECRET, OLD_SECRET]) expect(new Webhook(secret).verify(body, headers as Record<string, string>)).toEqual(JSON.parse(body))
-    expect(() => new Webhook(SECRET).verify(`${body} `, headers as Record<string, string>)).toThrow('No matching signature')
+    for (const secret of [SECRET, OLD_SECRET])
+      expect(new Webhook(secret).verify(body, headers as Record<string, string>)).toEqual(JSON.parse(body))
+    expect(() => new Webhook(SECRET).verify(`${body} `, headers as Record<string, string>)).toThrow(
+      'No matching signature',
+    )
     expect(headers['webhook-id']).toMatch(/^msg_[\w-]{27}$/)
   })
 
@@ -93,14 +114,17 @@ describe('the http action', () => {
     expect(JSON.parse(received[0]?.body ?? '')).toEqual({ text: 'cart ../x@evil.example/?#', n: 2 })
   })
 
-  it.each(['..', '.', '%2e%2e', '../admin', '..%2fadmin', 'a/../../admin'])('lets no event lead to another path: %s', async (cart) => {
-    const rules = await start()
-    await rules.put(rule({ url: `${url}/carts/{{ data.cart }}/hook` }))
-    await broker.publish('carts', { type: 'added', data: { cart } })
-    await eventually(async () => expect(received.length + (await deadLetters()).length).toBe(1))
-    for (const { path } of received) expect(path).toMatch(/^\/carts\/[^/]+\/hook$/)
-    for (const { failure } of await deadLetters()) expect(failure.message).toContain('path')
-  })
+  it.each(['..', '.', '%2e%2e', '../admin', '..%2fadmin', 'a/../../admin'])(
+    'lets no event lead to another path: %s',
+    async (cart) => {
+      const rules = await start()
+      await rules.put(rule({ url: `${url}/carts/{{ data.cart }}/hook` }))
+      await broker.publish('carts', { type: 'added', data: { cart } })
+      await eventually(async () => expect(received.length + (await deadLetters()).length).toBe(1))
+      for (const { path } of received) expect(path).toMatch(/^\/carts\/[^/]+\/hook$/)
+      for (const { failure } of await deadLetters()) expect(failure.message).toContain('path')
+    },
+  )
 
   it('sends numbers as they were written', async () => {
     const rules = await start()
@@ -120,7 +144,10 @@ describe('the http action', () => {
     await rules.put(rule({ url, secret: 'env:NEW', retry: { attempts: 2, min: '1ms', max: '1ms' } }))
     await broker.publish('carts', { type: 'added' })
     await eventually(async () => expect(await deadLetters()).toHaveLength(1))
-    expect((await deadLetters())[0]?.failure).toMatchObject({ code: 'UNAVAILABLE', message: `${url} answered 500: out of order` })
+    expect((await deadLetters())[0]?.failure).toMatchObject({
+      code: 'UNAVAILABLE',
+      message: `${url} answered 500: out of order`,
+    })
     await broker.deadLetters('rule.hook.http').redrive()
     await eventually(() => expect(received).toHaveLength(3))
     expect(new Set(received.map(({ headers }) => headers['webhook-id'])).size).toBe(1)
@@ -128,7 +155,8 @@ describe('the http action', () => {
   })
 
   it('waits as long as the receiver asks', async () => {
-    answer = (response, count) => (count === 1 ? response.writeHead(429, { 'retry-after': '0' }).end() : response.writeHead(200).end())
+    answer = (response, count) =>
+      count === 1 ? response.writeHead(429, { 'retry-after': '0' }).end() : response.writeHead(200).end()
     const rules = await start()
     await rules.put(rule({ url, retry: { attempts: 3, min: '1h', max: '1h' } }))
     await broker.publish('carts', { type: 'added' })
@@ -140,7 +168,9 @@ describe('the http action', () => {
     const rules = await start()
     await rules.put(rule({ url, retry: { attempts: 1 } }))
     await broker.publish('carts', { type: 'added' })
-    await eventually(async () => expect((await deadLetters())[0]?.failure.message).toContain('redirects are not followed'))
+    await eventually(async () =>
+      expect((await deadLetters())[0]?.failure.message).toContain('redirects are not followed'),
+    )
     expect(received.map(({ path }) => path)).toEqual(['/'])
   })
 
@@ -159,7 +189,8 @@ describe('the http action', () => {
       if (count === 1) return
       response.writeHead(200)
       // An answer without end.
-      const more = (): void => void (response.write('x'.repeat(65_536)) ? setImmediate(more) : response.once('drain', more))
+      const more = (): void =>
+        void (response.write('x'.repeat(65_536)) ? setImmediate(more) : response.once('drain', more))
       response.on('error', () => undefined)
       more()
     }
@@ -167,7 +198,11 @@ describe('the http action', () => {
     await rules.put(rule({ url, timeout: '50ms', retry: { attempts: 2, min: '1ms', max: '1ms' } }))
     await broker.publish('carts', { type: 'added' })
     await eventually(() => expect(received).toHaveLength(2))
-    await eventually(async () => expect((await broker.describe()).consumers.find(({ name }) => name === 'rule.hook.http')?.channels[0]?.lag).toBe(0))
+    await eventually(async () =>
+      expect((await broker.describe()).consumers.find(({ name }) => name === 'rule.hook.http')?.channels[0]?.lag).toBe(
+        0,
+      ),
+    )
     expect(await deadLetters()).toEqual([])
   })
 
@@ -201,14 +236,24 @@ describe('the http action', () => {
     await rules.put(rule({ url, retry: { attempts: 1 } }))
     await broker.publish('carts', { type: 'added' })
     await eventually(async () =>
-      expect((await deadLetters())[0]?.failure).toMatchObject({ code: 'FORBIDDEN', message: expect.stringContaining('not a public address') }),
+      expect((await deadLetters())[0]?.failure).toMatchObject({
+        code: 'FORBIDDEN',
+        message: expect.stringContaining('not a public address'),
+      }),
     )
     expect(received).toEqual([])
   })
 })
 
 describe('a guarded request', () => {
-  const request = (to: string) => ({ url: to, method: 'POST', headers: {}, body: '{}', timeoutMs: 2000, signal: new AbortController().signal })
+  const request = (to: string) => ({
+    url: to,
+    method: 'POST',
+    headers: {},
+    body: '{}',
+    timeoutMs: 2000,
+    signal: new AbortController().signal,
+  })
   const port = (): string => url.slice(url.lastIndexOf(':') + 1)
 
   it('connects to the address that was checked, whatever the name leads to the next time', async () => {
@@ -219,9 +264,15 @@ describe('a guarded request', () => {
         null,
         (answers[asked++] ?? []).map((address) => ({ address, family: 4 })),
       )
-    const { status } = await guardedRequest(request(`http://rebinding.example:${port()}/`), addressGuard(['127.0.0.1']), resolver)
+    const { status } = await guardedRequest(
+      request(`http://rebinding.example:${port()}/`),
+      addressGuard(['127.0.0.1']),
+      resolver,
+    )
     expect([status, asked, received[0]?.headers.host]).toEqual([204, 1, `rebinding.example:${port()}`])
-    await expect(guardedRequest(request(`http://rebinding.example:${port()}/`), addressGuard(['127.0.0.1']), resolver)).rejects.toMatchObject({
+    await expect(
+      guardedRequest(request(`http://rebinding.example:${port()}/`), addressGuard(['127.0.0.1']), resolver),
+    ).rejects.toMatchObject({
       code: 'FORBIDDEN',
     })
   })
@@ -236,13 +287,18 @@ describe('a guarded request', () => {
       else response.writeHead(200).end('hello')
     }
     for (let n = 0; n < 3; n++) {
-      const { status, body, whole } = await guardedRequest({ ...request(url), connections }, addressGuard(['127.0.0.1']))
+      const { status, body, whole } = await guardedRequest(
+        { ...request(url), connections },
+        addressGuard(['127.0.0.1']),
+      )
       expect([status, String(body), whole]).toEqual([200, 'hello', true])
     }
     expect([...used.values()]).toEqual([3, 1])
     // A fresh one that is closed is an answer that did not come.
     answer = (response) => response.socket?.destroy()
-    await expect(guardedRequest({ ...request(url), connections }, addressGuard(['127.0.0.1']))).rejects.toMatchObject({ code: 'UNAVAILABLE' })
+    await expect(guardedRequest({ ...request(url), connections }, addressGuard(['127.0.0.1']))).rejects.toMatchObject({
+      code: 'UNAVAILABLE',
+    })
     connections.close()
   })
 
@@ -252,7 +308,9 @@ describe('a guarded request', () => {
         { address: '127.0.0.1', family: 4 },
         { address: '169.254.169.254', family: 4 },
       ])
-    await expect(guardedRequest(request(`http://half.example:${port()}/`), addressGuard(['127.0.0.1']), resolver)).rejects.toMatchObject({
+    await expect(
+      guardedRequest(request(`http://half.example:${port()}/`), addressGuard(['127.0.0.1']), resolver),
+    ).rejects.toMatchObject({
       code: 'FORBIDDEN',
       details: { addresses: ['169.254.169.254'] },
     })
@@ -273,7 +331,9 @@ describe('a guarded request', () => {
 
   it('says that a name has no address', async () => {
     const resolver: Resolver = (_hostname, found) => found(null, [])
-    await expect(guardedRequest(request('http://nowhere.example/'), addressGuard([]), resolver)).rejects.toMatchObject({ code: 'UNAVAILABLE' })
+    await expect(guardedRequest(request('http://nowhere.example/'), addressGuard([]), resolver)).rejects.toMatchObject({
+      code: 'UNAVAILABLE',
+    })
   })
 })
 
@@ -291,16 +351,57 @@ describe('public addresses', () => {
     '64:ff9b::808:808',
   ])('%s is one', (address) => expect(isPublic(address)).toBe(true))
   it.each([
-    ...['0.0.0.0', '10.0.0.1', '100.64.0.1', '127.0.0.1', '127.255.255.255', '169.254.169.254', '172.16.0.1', '172.31.255.255', '192.168.1.1', '192.0.2.1'],
+    ...[
+      '0.0.0.0',
+      '10.0.0.1',
+      '100.64.0.1',
+      '127.0.0.1',
+      '127.255.255.255',
+      '169.254.169.254',
+      '172.16.0.1',
+      '172.31.255.255',
+      '192.168.1.1',
+      '192.0.2.1',
+    ],
     ...['198.18.0.1', '198.51.100.7', '203.0.113.9', '224.0.0.1', '239.1.1.1', '240.0.0.1', '255.255.255.255'],
-    ...['::', '::1', 'fe80::1', 'fe80::1%eth0', 'fc00::1', 'fd12:3456::1', 'ff02::1', '2001:db8::1', '2002:7f00:1::', '2001::1', '::127.0.0.1', '100::1'],
-    ...['::ffff:127.0.0.1', '::ffff:7f00:1', '::ffff:10.0.0.1', '64:ff9b::7f00:1', '64:ff9b::10.0.0.1', '64:ff9b:1::1', '0:0:0:0:0:ffff:a00:1', 'nonsense', ''],
+    ...[
+      '::',
+      '::1',
+      'fe80::1',
+      'fe80::1%eth0',
+      'fc00::1',
+      'fd12:3456::1',
+      'ff02::1',
+      '2001:db8::1',
+      '2002:7f00:1::',
+      '2001::1',
+      '::127.0.0.1',
+      '100::1',
+    ],
+    ...[
+      '::ffff:127.0.0.1',
+      '::ffff:7f00:1',
+      '::ffff:10.0.0.1',
+      '64:ff9b::7f00:1',
+      '64:ff9b::10.0.0.1',
+      '64:ff9b:1::1',
+      '0:0:0:0:0:ffff:a00:1',
+      'nonsense',
+      '',
+    ],
   ])('%s is none', (address) => expect(isPublic(address)).toBe(false))
 
   it('may be widened by configuration', () => {
     const guard = addressGuard(['10.1.0.0/16', 'fd00::/8', '127.0.0.1'])
-    expect(['10.1.2.3', 'fd00::7', '127.0.0.1', '::ffff:10.1.2.3', '8.8.8.8'].map(guard)).toEqual([true, true, true, true, true])
+    expect(['10.1.2.3', 'fd00::7', '127.0.0.1', '::ffff:10.1.2.3', '8.8.8.8'].map(guard)).toEqual([
+      true,
+      true,
+      true,
+      true,
+      true,
+    ])
     expect(['10.2.0.1', '127.0.0.2', 'fc00::1', '::ffff:10.2.0.1'].map(guard)).toEqual([false, false, false, false])
-    for (const wrong of ['10.1.0.0/33', 'example.com', '10.1/16', '::1/129']) expect(() => addressGuard([wrong])).toThrow('http.allow')
+    for (const wrong of ['10.1.0.0/33', 'example.com', '10.1/16', '::1/129'])
+      expect(() => addressGuard([wrong])).toThrow('http.allow')
   })
 })

@@ -48,7 +48,9 @@ describe('rules that change', () => {
     expect(Date.now() - begin).toBeLessThan(1000)
     await Promise.all(Array.from({ length: 500 }, (_, n) => changer.publish('carts', keyed(String(n % 7)))))
     const alerts = await published(changer, 'alerts', 500)
-    expect(alerts.map(({ data }) => data as number).sort((a, b) => a - b)).toEqual(Array.from({ length: 500 }, (_, n) => n))
+    expect(alerts.map(({ data }) => data as number).sort((a, b) => a - b)).toEqual(
+      Array.from({ length: 500 }, (_, n) => n),
+    )
   })
 
   it('apply from the offset on that the receipt says: every event by the rules of its place, whoever handles it', async () => {
@@ -107,7 +109,9 @@ describe('rules that change', () => {
     expect(await rules.get('r')).toMatchObject({ enabled: false, revision: 4 })
     await rules.enable('r')
     await rules.remove('r')
-    expect((await rules.history('r')).map(({ type, author, reason, enabled }) => [type, author, reason, enabled])).toEqual([
+    expect(
+      (await rules.history('r')).map(({ type, author, reason, enabled }) => [type, author, reason, enabled]),
+    ).toEqual([
       ['rule.added', 'ann', null, true],
       ['rule.changed', 'bob', 'b is better', true],
       ['rule.disabled', 'ann', 'too loud', false],
@@ -134,13 +138,17 @@ describe('rules that change', () => {
     })
     await rules.disable('r')
     await one.publish('carts', keyed('k'))
-    await eventually(async () => expect((await two.describe()).consumers.find(({ name }) => name === 'rule.r.call')?.paused).toBe(true))
+    await eventually(async () =>
+      expect((await two.describe()).consumers.find(({ name }) => name === 'rule.r.call')?.paused).toBe(true),
+    )
     await rules.put({ ...calling, then: { call: 'note' } })
     expect(called).toEqual([0])
     await rules.enable('r')
     await eventually(() => expect(called).toEqual([0, 1, 2]))
     await rules.remove('r')
-    await eventually(async () => expect((await two.describe()).channels.map(({ name }) => name)).not.toContain('$rule.r.call'))
+    await eventually(async () =>
+      expect((await two.describe()).channels.map(({ name }) => name)).not.toContain('$rule.r.call'),
+    )
     // Added again, it begins anew.
     await rules.put({ ...calling, then: { call: 'note' } })
     await one.publish('carts', keyed('k'))
@@ -161,7 +169,11 @@ describe('rules that change', () => {
       })
       await rules.putAll([
         emitting('r', 'a'),
-        { name: 'c', on: 'carts', then: { call: { function: 'note', retry: { min: '1ms', max: '5ms', attempts: 1000 } } } },
+        {
+          name: 'c',
+          on: 'carts',
+          then: { call: { function: 'note', retry: { min: '1ms', max: '5ms', attempts: 1000 } } },
+        },
       ])
       await first.publish('carts', { type: 'x' })
       await published(first, 'alerts', 1)
@@ -215,7 +227,9 @@ describe('rules that change', () => {
   it('are told of a thousand at once by one look each', async () => {
     const [one] = (await open(1, 'carts', 'alerts')) as [Broker]
     const rules = await startRules(one)
-    const many = Array.from({ length: 3000 }, (_, n) => emitting(`r-${n}`, `t-${n}`, { when: { data: { key: [`k-${n}`] } } }))
+    const many = Array.from({ length: 3000 }, (_, n) =>
+      emitting(`r-${n}`, `t-${n}`, { when: { data: { key: [`k-${n}`] } } }),
+    )
     expect(await rules.putAll(many)).toHaveLength(3000)
     await one.publish('carts', keyed('k-2718'))
     expect((await published(one, 'alerts', 1)).map(({ type }) => type)).toEqual(['t-2718'])

@@ -19,7 +19,10 @@ afterEach(async () => {
 async function served(): Promise<{ broker: Broker; url: string }> {
   const broker = await connect('memory:')
   closing.push(() => broker.close())
-  await broker.declare(stream('carts', { key: (event) => (event.data as { key?: string } | undefined)?.key }), stream('alerts'))
+  await broker.declare(
+    stream('carts', { key: (event) => (event.data as { key?: string } | undefined)?.key }),
+    stream('alerts'),
+  )
   const gateway = await serveGateway(broker, { port: 0 })
   closing.push(() => gateway.close())
   return { broker, url: `${gateway.url.replace('http', 'ws')}/ws` }
@@ -37,10 +40,16 @@ it('run at one client, changed at another, over a server', async () => {
   const called: number[] = []
   await startRules(runner, { functions: { note: (_event, { offset }) => void called.push(offset) } })
   const rules = rulesOf(changer)
-  const { from } = await rules.put({ name: 'r', on: 'carts', then: [{ emit: { channel: 'alerts', type: 'a', data: '{{ $offset }}' } }, { call: 'note' }] })
+  const { from } = await rules.put({
+    name: 'r',
+    on: 'carts',
+    then: [{ emit: { channel: 'alerts', type: 'a', data: '{{ $offset }}' } }, { call: 'note' }],
+  })
   expect(from).toEqual({ carts: 0 })
   for (let n = 0; n < 20; n++) await broker.publish('carts', { type: 'x', data: { key: 'k' } })
-  expect((await published(changer, 'alerts', 20)).map(({ data }) => data)).toEqual(Array.from({ length: 20 }, (_, n) => n))
+  expect((await published(changer, 'alerts', 20)).map(({ data }) => data)).toEqual(
+    Array.from({ length: 20 }, (_, n) => n),
+  )
   await eventually(() => expect(called).toEqual(Array.from({ length: 20 }, (_, n) => n)))
   const { from: after } = await rules.disable('r')
   expect(after).toEqual({ carts: 20 })
@@ -49,7 +58,9 @@ it('run at one client, changed at another, over a server', async () => {
   expect(await published(changer, 'alerts', 20)).toHaveLength(20)
 })
 
-it('run by processes of which some are killed: every event acts once, by the rule of its place', { timeout: 60_000 }, async () => {
+it('run by processes of which some are killed: every event acts once, by the rule of its place', {
+  timeout: 60_000,
+}, async () => {
   const { broker, url } = await served()
   const folder = mkdtempSync(join(tmpdir(), 'millrace-rules-process-'))
   closing.push(() => rmSync(folder, { recursive: true, force: true }))
@@ -69,12 +80,18 @@ it('run by processes of which some are killed: every event acts once, by the rul
   const rules = rulesOf(broker)
   const changes: { from: number; type: string }[] = []
   const put = async (type: string): Promise<void> => {
-    const { from } = await rules.put({ name: 'r', on: 'carts', then: { emit: { channel: 'alerts', type, data: '{{ $offset }}' } } })
+    const { from } = await rules.put({
+      name: 'r',
+      on: 'carts',
+      then: { emit: { channel: 'alerts', type, data: '{{ $offset }}' } },
+    })
     changes.push({ from: from['carts'] as number, type })
   }
   const publish = async (count: number): Promise<void> => {
     for (let n = 0; n < count; n += 20)
-      await Promise.all(Array.from({ length: 20 }, (_, at) => broker.publish('carts', { type: 'x', data: { key: String(at % 5) } })))
+      await Promise.all(
+        Array.from({ length: 20 }, (_, at) => broker.publish('carts', { type: 'x', data: { key: String(at % 5) } })),
+      )
   }
   await put('one')
   await publish(200)
@@ -87,13 +104,19 @@ it('run by processes of which some are killed: every event acts once, by the rul
   await put('four')
   await publish(100)
   const alerts = await eventuallyAll(broker, 700)
-  expect(alerts.map(({ data }) => data as number).toSorted((a, b) => a - b)).toEqual(Array.from({ length: 700 }, (_, n) => n))
-  for (const { type, data } of alerts) expect([data, type]).toEqual([data, changes.findLast(({ from }) => from <= (data as number))?.type])
+  expect(alerts.map(({ data }) => data as number).toSorted((a, b) => a - b)).toEqual(
+    Array.from({ length: 700 }, (_, n) => n),
+  )
+  for (const { type, data } of alerts)
+    expect([data, type]).toEqual([data, changes.findLast(({ from }) => from <= (data as number))?.type])
 })
 
 /** The killed process's events come back when its lease has ended. */
 async function eventuallyAll(broker: Broker, count: number): Promise<Awaited<ReturnType<typeof published>>> {
-  await eventually(async () => expect((await broker.describe()).channels.find(({ name }) => name === 'alerts')?.next).toBe(count), 50_000)
+  await eventually(
+    async () => expect((await broker.describe()).channels.find(({ name }) => name === 'alerts')?.next).toBe(count),
+    50_000,
+  )
   return published(broker, 'alerts', count)
 }
 
@@ -103,7 +126,9 @@ it('may be changed and run by those who may change rules on all channels, and by
   for (const channel of ['$rules', '$rule.r.http']) {
     for (const action of ['publish', 'consume', 'read', 'manage'] as const) {
       expect(of({ rules: every }).permits(action, channel)).toBe(true)
-      expect(of({ rules: ['carts'], publish: every, consume: every, read: every, manage: every }).permits(action, channel)).toBe(false)
+      expect(
+        of({ rules: ['carts'], publish: every, consume: every, read: every, manage: every }).permits(action, channel),
+      ).toBe(false)
     }
   }
   expect(of({ rules: every }).permits('publish', '$audit')).toBe(false)

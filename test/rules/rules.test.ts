@@ -7,7 +7,9 @@ const open: Broker[] = []
 async function broker(...channels: string[]): Promise<Broker> {
   const made = await connect('memory:')
   open.push(made)
-  await made.declare(...channels.map((name) => stream(name, { key: (event) => (event.data as { key?: string } | undefined)?.key })))
+  await made.declare(
+    ...channels.map((name) => stream(name, { key: (event) => (event.data as { key?: string } | undefined)?.key })),
+  )
   return made
 }
 
@@ -23,13 +25,25 @@ describe('a rule', () => {
       name: 'large',
       on: 'carts',
       when: { type: ['added'], data: { quantity: [{ numeric: ['>', 100] }] } },
-      then: { emit: { channel: 'alerts', type: 'alert.{{ type }}', key: '{{ $key }}', data: { cart: '{{ data.key }}', at: '{{ $channel }}/{{ $offset }}' } } },
+      then: {
+        emit: {
+          channel: 'alerts',
+          type: 'alert.{{ type }}',
+          key: '{{ $key }}',
+          data: { cart: '{{ data.key }}', at: '{{ $channel }}/{{ $offset }}' },
+        },
+      },
     })
     expect({ from, revision }).toEqual({ from: { carts: 0 }, revision: 1 })
     const receipt = await here.publish('carts', { type: 'added', id: 'e-1', data: { key: 'c-1', quantity: 200 } })
     await here.publish('carts', { type: 'added', data: { key: 'c-1', quantity: 2 } })
     const [alert] = await published(here, 'alerts', 1)
-    expect(alert).toMatchObject({ type: 'alert.added', partitionkey: 'c-1', causationid: 'e-1', data: { cart: 'c-1', at: `carts/${receipt.offset}` } })
+    expect(alert).toMatchObject({
+      type: 'alert.added',
+      partitionkey: 'c-1',
+      causationid: 'e-1',
+      data: { cart: 'c-1', at: `carts/${receipt.offset}` },
+    })
     await eventually(async () => expect(await offsetsOf(here, 'rules.carts', 'carts')).toBe(2))
     expect(await published(here, 'alerts', 1)).toHaveLength(1)
   })
@@ -55,7 +69,12 @@ describe('a rule', () => {
   it('takes a CloudEvents SQL condition', async () => {
     const here = await broker('carts', 'alerts')
     const rules = await startRules(here)
-    await rules.put({ name: 'sql', on: 'carts', when: "type LIKE 'cart.%' AND hop > 2", then: { emit: { channel: 'alerts', type: 'alert' } } })
+    await rules.put({
+      name: 'sql',
+      on: 'carts',
+      when: "type LIKE 'cart.%' AND hop > 2",
+      then: { emit: { channel: 'alerts', type: 'alert' } },
+    })
     await rules.put({ name: 'any', on: 'carts', when: 'hop = 9', then: { emit: { channel: 'alerts', type: 'nine' } } })
     for (const hop of [1, 3, 9]) await here.publish('carts', { type: 'cart.added', extensions: { hop } })
     await here.publish('carts', { type: 'other', extensions: { hop: 5 } })
@@ -100,7 +119,13 @@ describe('a rule', () => {
     expect(calls).toContainEqual([{ key: 'a', bad: true }, { k: 'a' }, 2, 'flag', 'carts'])
     await eventually(async () => expect(await here.deadLetters('rule.flag.call').list()).toHaveLength(1))
     const [letter] = await here.deadLetters('rule.flag.call').list()
-    expect(letter).toMatchObject({ id: 'e-0', type: 'added', attempts: 2, key: 'a', failure: { message: 'not this one' } })
+    expect(letter).toMatchObject({
+      id: 'e-0',
+      type: 'added',
+      attempts: 2,
+      key: 'a',
+      failure: { message: 'not this one' },
+    })
     // The other action of the rule was not repeated.
     expect(await published(here, 'alerts', 2)).toHaveLength(2)
   })
@@ -110,12 +135,20 @@ describe('a rule', () => {
     await here.declare(stream('narrow', { events: [(await import('../../src/index.ts')).event('only.this')] }))
     const rules = await startRules(here)
     await rules.putAll([
-      { name: 'a-bad', on: 'carts', then: [{ emit: { channel: 'narrow', type: 'not.this' } }, { emit: { channel: 'alerts', type: 'second' } }] },
+      {
+        name: 'a-bad',
+        on: 'carts',
+        then: [{ emit: { channel: 'narrow', type: 'not.this' } }, { emit: { channel: 'alerts', type: 'second' } }],
+      },
       { name: 'b-good', on: 'carts', then: { emit: { channel: 'alerts', type: 'good' } } },
     ])
     await here.publish('carts', { type: 'added' })
     expect((await published(here, 'alerts', 2)).map(({ type }) => type)).toEqual(['second', 'good'])
-    await eventually(async () => expect((await here.deadLetters('rule.a-bad.emit').list()).map(({ failure }) => failure.code)).toEqual(['TYPE_NOT_CARRIED']))
+    await eventually(async () =>
+      expect((await here.deadLetters('rule.a-bad.emit').list()).map(({ failure }) => failure.code)).toEqual([
+        'TYPE_NOT_CARRIED',
+      ]),
+    )
     // Corrected, what was given up is given back, and done as the rule is now.
     await rules.put({ name: 'a-bad', on: 'carts', then: [{ emit: { channel: 'narrow', type: 'only.this' } }] })
     await here.deadLetters('rule.a-bad.emit').redrive()
@@ -134,7 +167,11 @@ describe('a rule', () => {
   it('of a wildcard takes channels that come later', async () => {
     const here = await broker('alerts', 'orders.eu')
     const rules = await startRules(here)
-    await rules.put({ name: 'wide', on: 'orders.*', then: { emit: { channel: 'alerts', type: 'alert', data: '{{ $channel }}' } } })
+    await rules.put({
+      name: 'wide',
+      on: 'orders.*',
+      then: { emit: { channel: 'alerts', type: 'alert', data: '{{ $channel }}' } },
+    })
     await here.publish('orders.eu', { type: 'placed' })
     await here.declare(stream('orders.us'))
     await here.publish('orders.us', { type: 'placed' })
@@ -151,14 +188,23 @@ describe('a rule', () => {
     [{ name: 'x', on: 'carts', when: { type: 'a' }, then: 'drop' }, 'when.type'],
     [{ name: 'x', on: 'carts', when: 'type =', then: 'drop' }, 'when'],
     [{ name: 'x', on: 'carts', then: { emit: { channel: 'alerts', type: '{{ data. }}' } } }, 'then.emit.type'],
-    [{ name: 'x', on: 'carts', then: { emit: { channel: 'alerts', type: 'a', data: { b: ['{{ x | no }}'] } } } }, 'then.emit.data.b[0]'],
+    [
+      { name: 'x', on: 'carts', then: { emit: { channel: 'alerts', type: 'a', data: { b: ['{{ x | no }}'] } } } },
+      'then.emit.data.b[0]',
+    ],
     [{ name: 'x', on: 'carts', then: { http: 'https://{{ data.host }}/' } }, 'then.http.url'],
     [{ name: 'x', on: 'carts', then: { http: 'https://a.example{{ data.host }}/' } }, 'then.http.url'],
     [{ name: 'x', on: 'carts', then: { http: { url: 'https://u:p@a.example/' } } }, 'then.http.url'],
     [{ name: 'x', on: 'carts', then: { http: { url: 'ftp://a.example/' } } }, 'then.http.url'],
-    [{ name: 'x', on: 'carts', then: { http: { url: 'https://a.example/', secret: 'whsec_abc' } } }, 'then.http.secret[0]'],
+    [
+      { name: 'x', on: 'carts', then: { http: { url: 'https://a.example/', secret: 'whsec_abc' } } },
+      'then.http.secret[0]',
+    ],
     [{ name: 'x', on: 'carts', then: { http: { url: 'https://a.example/', rate: 'often' } } }, 'then.http.rate'],
-    [{ name: 'x', on: 'carts', then: { http: { url: 'https://a.example/', headers: { 'webhook-id': 'x' } } } }, 'then.http.headers'],
+    [
+      { name: 'x', on: 'carts', then: { http: { url: 'https://a.example/', headers: { 'webhook-id': 'x' } } } },
+      'then.http.headers',
+    ],
     [{ name: 'x', on: '$rules', then: 'drop' }, 'on'],
     [{ name: 'x', on: 'carts', then: { forward: '$rules' } }, 'then.forward.channel'],
     [{ name: 'x', on: 'carts', then: ['drop', { forward: 'alerts' }] }, 'then'],
@@ -174,9 +220,13 @@ describe('a rule', () => {
     const { queue } = await import('../../src/index.ts')
     await here.declare(queue('jobs'))
     const rules = await startRules(here)
-    await expect(rules.put({ name: 'x', on: 'nowhere', then: 'drop' })).rejects.toMatchObject({ code: 'UNKNOWN_CHANNEL' })
+    await expect(rules.put({ name: 'x', on: 'nowhere', then: 'drop' })).rejects.toMatchObject({
+      code: 'UNKNOWN_CHANNEL',
+    })
     await expect(rules.put({ name: 'x', on: 'jobs', then: 'drop' })).rejects.toMatchObject({ code: 'INVALID_RULE' })
-    await expect(rules.put({ name: 'x', on: 'carts', then: { forward: 'made' } })).rejects.toMatchObject({ code: 'UNKNOWN_CHANNEL' })
+    await expect(rules.put({ name: 'x', on: 'carts', then: { forward: 'made' } })).rejects.toMatchObject({
+      code: 'UNKNOWN_CHANNEL',
+    })
     await rules.put({ name: 'x', on: 'carts', then: { forward: { channel: 'made', create: 'stream' } } })
     await here.publish('carts', { type: 'added' })
     expect(await published(here, 'made', 1)).toHaveLength(1)

@@ -5,7 +5,17 @@ import { TEMPLATE_FUNCTIONS } from '../../src/rules/template/template-functions.
 const event = {
   type: 'cart.item.added',
   subject: 'c-1',
-  data: { cart: 'c-1', n: 2, price: 4.5, none: null, yes: true, empty: '', items: [{ sku: 'tea' }, { sku: 'cup', 'odd name': 7 }], tags: ['a', 'b'], when: 0 },
+  data: {
+    cart: 'c-1',
+    n: 2,
+    price: 4.5,
+    none: null,
+    yes: true,
+    empty: '',
+    items: [{ sku: 'tea' }, { sku: 'cup', 'odd name': 7 }],
+    tags: ['a', 'b'],
+    when: 0,
+  },
 }
 const scope = { event, facts: { channel: 'carts', offset: 17, key: null, rule: 'r' } }
 const render = (source: unknown): unknown => compileTemplate(source, 'data').render(scope)
@@ -25,13 +35,24 @@ describe('templates', () => {
     ['{{ "a\\"b\\u0041" }}', 'a"bA'],
     ["{{ 'a\\'b\"c' }}", 'a\'b"c'],
     ['{{ 1.5e2 }}', 150],
-    ['n={{ data.n }}, tags={{ data.tags }}, none={{ data.none }}, gone={{ data.gone }}.', 'n=2, tags=["a","b"], none=, gone=.'],
+    [
+      'n={{ data.n }}, tags={{ data.tags }}, none={{ data.none }}, gone={{ data.gone }}.',
+      'n=2, tags=["a","b"], none=, gone=.',
+    ],
     ['no braces } { }} here', 'no braces } { }} here'],
     ['', ''],
   ])('%j gives %j', (source, value) => expect(render(source)).toEqual(value))
 
   it('leave out a missing member, make a missing element null, and a missing part of a text nothing', () => {
-    expect(render({ a: '{{ data.gone }}', b: { c: '{{ data.n.deeper }}' }, d: ['{{ gone }}', 1], e: 'x{{ gone }}y', f: '{{ data.none }}' })).toEqual({
+    expect(
+      render({
+        a: '{{ data.gone }}',
+        b: { c: '{{ data.n.deeper }}' },
+        d: ['{{ gone }}', 1],
+        e: 'x{{ gone }}y',
+        f: '{{ data.none }}',
+      }),
+    ).toEqual({
       b: {},
       d: [null, 1],
       e: 'xy',
@@ -112,12 +133,16 @@ describe('templates', () => {
     ],
     iso: [['{{ data.when | iso }}', '1970-01-01T00:00:00.000Z']],
   }
-  it('have an example of every function here', () => expect(Object.keys(examples).sort()).toEqual(Object.keys(TEMPLATE_FUNCTIONS).sort()))
+  it('have an example of every function here', () =>
+    expect(Object.keys(examples).sort()).toEqual(Object.keys(TEMPLATE_FUNCTIONS).sort()))
   it.each(Object.values(examples).flat())('%s gives %j', (source, value) => expect(render(source)).toEqual(value))
 
-  it.each(['upper', 'number', 'json', 'first', 'join "x"', 'plus 1', 'size'])('what is missing stays missing through %s', (call) => {
-    expect(missing(`{{ data.gone | ${call} }}`)).toEqual({ other: 1 })
-  })
+  it.each(['upper', 'number', 'json', 'first', 'join "x"', 'plus 1', 'size'])(
+    'what is missing stays missing through %s',
+    (call) => {
+      expect(missing(`{{ data.gone | ${call} }}`)).toEqual({ other: 1 })
+    },
+  )
 
   it.each([
     ['{{ data.gone | required }}', 'required'],
@@ -143,8 +168,15 @@ describe('templates', () => {
   ])('%j is refused', (source, reason) => expect(() => compileTemplate(source, 'data')).toThrow(reason))
 
   it('cannot be made to fill memory', () => {
-    const big = { event: { data: { text: 'a'.repeat(1_000_000), list: Array.from({ length: 100_000 }, () => 'x') } }, facts: {} }
-    for (const source of ['{{ data.text | replace "a" "aaaaaaaaaaaaaaaa" }}', `{{ data.list | join "${'x'.repeat(1000)}" }}`, '{{ data.text }}{{ data.text }}'])
+    const big = {
+      event: { data: { text: 'a'.repeat(1_000_000), list: Array.from({ length: 100_000 }, () => 'x') } },
+      facts: {},
+    }
+    for (const source of [
+      '{{ data.text | replace "a" "aaaaaaaaaaaaaaaa" }}',
+      `{{ data.list | join "${'x'.repeat(1000)}" }}`,
+      '{{ data.text }}{{ data.text }}',
+    ])
       expect(() => compileTemplate(source, 'data').render(big)).toThrow('more than 1048576 characters')
     expect(() => compileTemplate('{{ a }}'.repeat(1001), 'data')).toThrow('at most 1000 expressions')
     expect(() => compileTemplate('x'.repeat(20_000), 'data')).toThrow('at most 16384 characters')

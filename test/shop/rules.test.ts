@@ -28,7 +28,12 @@ afterAll(async () => {
 })
 
 const count = (type: string, test: (event: LooseEvent) => boolean = () => true): number =>
-  webhooks.filter((event) => event.type === `com.github.${type}` && (event.data as { sender?: { type?: string } }).sender?.type !== 'Bot' && test(event)).length
+  webhooks.filter(
+    (event) =>
+      event.type === `com.github.${type}` &&
+      (event.data as { sender?: { type?: string } }).sender?.type !== 'Bot' &&
+      test(event),
+  ).length
 
 test('each file is taken up', async () => {
   const files = (await readdir(folder)).filter((name) => name !== 'README.md')
@@ -54,17 +59,25 @@ test('they find what they are for in the webhooks, and nothing of machines', asy
   )
   for (const event of found) expect(event.causationid).toMatch(/^recorded-/)
   const sent = new Map(webhooks.map((event) => [event.id, event]))
-  expect(found.some(({ causationid = '' }) => (sent.get(causationid)?.data as { sender?: { type?: string } })?.sender?.type === 'Bot')).toBe(false)
+  expect(
+    found.some(
+      ({ causationid = '' }) => (sent.get(causationid)?.data as { sender?: { type?: string } })?.sender?.type === 'Bot',
+    ),
+  ).toBe(false)
 })
 
 test('an edit is in force while they run, a mistake is told', async () => {
   const path = join(folder, 'bugs.yaml')
   const text = await readFile(path, 'utf8')
   await writeFile(path, text.replace('type: alert.star', 'type: alert.love'))
-  await eventually(async () => expect(JSON.stringify((await rules.get('github-stars')).definition)).toContain('alert.love'))
+  await eventually(async () =>
+    expect(JSON.stringify((await rules.get('github-stars')).definition)).toContain('alert.love'),
+  )
   const star = webhooks.find(({ type }) => type === 'com.github.star.created') as LooseEvent
   await broker.publish(github, { ...star, id: 'again' })
-  await eventually(async () => expect((await published(broker, 'alerts', 1)).map(({ type }) => type)).toContain('alert.love'))
+  await eventually(async () =>
+    expect((await published(broker, 'alerts', 1)).map(({ type }) => type)).toContain('alert.love'),
+  )
   await writeFile(path, text.replace('when: type IN', 'when: type WITHIN'))
   await eventually(() => expect(problems).toHaveLength(1))
   expect(problems[0]).toContain('bugs.yaml: rule 2: the rule is malformed at "when": the expression does not parse')

@@ -21,7 +21,12 @@ function newest(folder: string): number {
 
 function isBuilt(): boolean {
   const library = join(root, 'dist/index.js')
-  return existsSync(main) && existsSync(library) && statSync(library).mtimeMs > newest('src') && statSync(main).mtimeMs > newest('examples')
+  return (
+    existsSync(main) &&
+    existsSync(library) &&
+    statSync(library).mtimeMs > newest('src') &&
+    statSync(main).mtimeMs > newest('examples')
+  )
 }
 
 /** Compile the library and the shop, unless that was done since the last change. One test file at a time. */
@@ -31,14 +36,17 @@ export async function buildShop(): Promise<void> {
       mkdirSync(lock)
       break
     } catch {
-      if (tries > 600) throw new Error(`another test run builds the shop for a minute already; if there is none, delete ${lock}`)
+      if (tries > 600)
+        throw new Error(`another test run builds the shop for a minute already; if there is none, delete ${lock}`)
       await wait(100)
     }
   }
   try {
     if (isBuilt()) return
     const compile = (project: string): Promise<unknown> =>
-      promisify(execFile)(process.execPath, [join(root, 'node_modules/typescript/bin/tsc'), '-p', project], { cwd: root })
+      promisify(execFile)(process.execPath, [join(root, 'node_modules/typescript/bin/tsc'), '-p', project], {
+        cwd: root,
+      })
     // Types are for `npm run build` to judge; here the JavaScript counts, which is written all the same.
     await compile('tsconfig.build.json').catch(() => {})
     await compile('examples/tsconfig.json').catch(() => {})
@@ -55,7 +63,11 @@ export class ShopProcess {
   url = ''
 
   private constructor(args: readonly string[]) {
-    this.#child = spawn(process.execPath, [main, '--port', '0', ...args], { cwd: root, env: { PATH: process.env['PATH'] }, stdio: ['ignore', 'pipe', 'pipe'] })
+    this.#child = spawn(process.execPath, [main, '--port', '0', ...args], {
+      cwd: root,
+      env: { PATH: process.env['PATH'] },
+      stdio: ['ignore', 'pipe', 'pipe'],
+    })
     for (const stream of [this.#child.stdout, this.#child.stderr]) {
       stream?.on('data', (chunk: Buffer) => {
         this.output += chunk.toString()

@@ -37,10 +37,20 @@ class Visitor {
   async click(shop: () => ShopProcess, type: string, data: Record<string, unknown>): Promise<void> {
     const id = `${this.cart}-${this.sent.length}`
     this.sent.push(id)
-    const body = JSON.stringify({ specversion: '1.0', id, source: '/visitor', type, data: { cart: this.cart, ...data } })
+    const body = JSON.stringify({
+      specversion: '1.0',
+      id,
+      source: '/visitor',
+      type,
+      data: { cart: this.cart, ...data },
+    })
     for (;;) {
       try {
-        const answer = await fetch(`${shop().url}/channels/carts/events`, { method: 'POST', headers: { 'content-type': 'application/cloudevents+json' }, body })
+        const answer = await fetch(`${shop().url}/channels/carts/events`, {
+          method: 'POST',
+          headers: { 'content-type': 'application/cloudevents+json' },
+          body,
+        })
         if (answer.status === 202) break
         throw new Error(String(answer.status))
       } catch {
@@ -75,9 +85,12 @@ class Visitor {
 async function all(shop: ShopProcess, channel: string): Promise<Stored[]> {
   const events: Stored[] = []
   for (let next: number | null = 0; next !== null; ) {
-    const page: { events: { event: Stored }[]; next: number | null } = await shop.get(`/channels/${channel}/events?from=${next}&limit=500`, {
-      accept: 'application/json',
-    })
+    const page: { events: { event: Stored }[]; next: number | null } = await shop.get(
+      `/channels/${channel}/events?from=${next}&limit=500`,
+      {
+        accept: 'application/json',
+      },
+    )
     events.push(...page.events.map(({ event }) => event))
     next = page.next
   }
@@ -88,7 +101,9 @@ async function all(shop: ShopProcess, channel: string): Promise<Stored[]> {
 async function settle(shop: ShopProcess): Promise<BrokerDescription> {
   for (let tries = 0; tries < 600; tries++) {
     const description = await shop.get<BrokerDescription>('/api/describe')
-    const idle = description.consumers.every(({ channels, retrying, inFlight }) => retrying + inFlight + channels.reduce((sum, { lag }) => sum + lag, 0) === 0)
+    const idle = description.consumers.every(
+      ({ channels, retrying, inFlight }) => retrying + inFlight + channels.reduce((sum, { lag }) => sum + lag, 0) === 0,
+    )
     if (idle && description.channels.every(({ scheduled }) => scheduled === 0)) return description
     await wait(100)
   }
@@ -118,7 +133,11 @@ describe('the main job', () => {
       shop = await ShopProcess.start(...args, '--github-pace', '5')
     }
     await clicking
-    await Promise.all(visitors.map((visitor) => visitor.click(() => shop, 'cart.checked-out', { email: `${visitor.cart}@example.com` })))
+    await Promise.all(
+      visitors.map((visitor) =>
+        visitor.click(() => shop, 'cart.checked-out', { email: `${visitor.cart}@example.com` }),
+      ),
+    )
     // Once more, in the middle of packing.
     await wait(300)
     await shop.kill()
@@ -130,7 +149,9 @@ describe('the main job', () => {
   test('every acknowledged click is there once, in its order', { timeout: 30_000 }, async () => {
     const stored = await all(shop, 'carts')
     for (const visitor of visitors) {
-      expect(stored.filter((event) => event.data['cart'] === visitor.cart).map((event) => event.id)).toEqual(visitor.sent)
+      expect(stored.filter((event) => event.data['cart'] === visitor.cart).map((event) => event.id)).toEqual(
+        visitor.sent,
+      )
       expect(visitor.acknowledged.size).toBe(visitor.sent.length)
     }
   })
@@ -149,48 +170,66 @@ describe('the main job', () => {
       const own = orders.filter((event) => event.data['cart'] === visitor.cart)
       expect(own.map((event) => event.type)).toEqual(['order.placed', 'order.packed', 'order.shipped'])
       const lines = own[0]?.data['lines'] as { sku: string; quantity: number }[]
-      expect(new Map(lines.map(({ sku, quantity }) => [sku, quantity]))).toEqual(new Map([...visitor.basket].filter(([, quantity]) => quantity > 0)))
+      expect(new Map(lines.map(({ sku, quantity }) => [sku, quantity]))).toEqual(
+        new Map([...visitor.basket].filter(([, quantity]) => quantity > 0)),
+      )
       expect(own[0]?.data['totalCents']).toBe(visitor.sumCents + (visitor.sumCents >= 4000 ? 0 : 490))
     }
   })
 
   test('each letter was sent once, or lies among the dead letters', { timeout: 30_000 }, async () => {
     const letters = await all(shop, 'letters')
-    const { deadLetters } = await shop.get<{ deadLetters: (DeadLetter & { event: Stored })[] }>('/api/consumers/mail/dead-letters')
-    const told = [...letters, ...deadLetters.map(({ event }) => event)].map((event) => `${event.data['cart']} ${event.data['template']}`)
-    expect(told.toSorted()).toEqual(visitors.flatMap(({ cart }) => [`${cart} order-confirmed`, `${cart} order-shipped`]))
+    const { deadLetters } = await shop.get<{ deadLetters: (DeadLetter & { event: Stored })[] }>(
+      '/api/consumers/mail/dead-letters',
+    )
+    const told = [...letters, ...deadLetters.map(({ event }) => event)].map(
+      (event) => `${event.data['cart']} ${event.data['template']}`,
+    )
+    expect(told.toSorted()).toEqual(
+      visitors.flatMap(({ cart }) => [`${cart} order-confirmed`, `${cart} order-shipped`]),
+    )
     const outbox = readdirSync(join(folder, 'outbox')).filter((name) => name.endsWith('.json'))
     expect(outbox.toSorted()).toEqual(letters.map((letter) => `${letter.causationid}.json`).toSorted())
     for (const name of outbox)
-      expect(JSON.parse(readFileSync(join(folder, 'outbox', name), 'utf8'))).toMatchObject({ to: expect.stringContaining('@example.com') })
+      expect(JSON.parse(readFileSync(join(folder, 'outbox', name), 'utf8'))).toMatchObject({
+        to: expect.stringContaining('@example.com'),
+      })
   })
 
   test('the webhooks go on where they were, each once, and the activity adds up', { timeout: 60_000 }, async () => {
     for (
       let tries = 0;
-      tries < 100 && (await shop.get<BrokerDescription>('/api/describe')).channels.find(({ name }) => name === 'github')?.next !== 329;
+      tries < 100 &&
+      (await shop.get<BrokerDescription>('/api/describe')).channels.find(({ name }) => name === 'github')?.next !== 329;
       tries++
     )
       await wait(100)
     await settle(shop)
     const webhooks = await all(shop, 'github')
-    expect(webhooks.map((event) => event.id)).toEqual(Array.from({ length: 329 }, (_, index) => `recorded-${String(index).padStart(5, '0')}`))
+    expect(webhooks.map((event) => event.id)).toEqual(
+      Array.from({ length: 329 }, (_, index) => `recorded-${String(index).padStart(5, '0')}`),
+    )
     const activity = await all(shop, 'activity')
     expect(new Set(activity.map((event) => event.data['repository'])).size).toBe(activity.length)
     expect(activity.reduce((sum, event) => sum + (event.data['events'] as number), 0)).toBe(329)
   })
 
   test('Ctrl-C drains and says what it did; the next start has nothing left to do', { timeout: 60_000 }, async () => {
-    const before = await Promise.all(['stock', 'prices', 'orders', 'letters', 'activity'].map((channel) => all(shop, channel)))
+    const before = await Promise.all(
+      ['stock', 'prices', 'orders', 'letters', 'activity'].map((channel) => all(shop, channel)),
+    )
     expect(await shop.stop()).toBe(0)
     expect(shop.output).toMatch(/Published in this run: \d+ events/)
     expect(shop.output).toMatch(/fulfilment\s+\d+\s+\d+\s+\d+\s+\d+/)
     shop = await ShopProcess.start(...args, '--github-pace', 'off')
     expect(shop.output).toMatch(/with \d+ events from before/)
     await settle(shop)
-    expect(await Promise.all(['stock', 'prices', 'orders', 'letters', 'activity'].map((channel) => all(shop, channel)))).toEqual(before)
+    expect(
+      await Promise.all(['stock', 'prices', 'orders', 'letters', 'activity'].map((channel) => all(shop, channel))),
+    ).toEqual(before)
     expect(await shop.stop()).toBe(0)
     expect(shop.output).toContain('Published in this run: 0 events.')
-    for (const name of ['inventory', 'pricing', 'fulfilment', 'mail', 'activity']) expect(shop.output).toMatch(new RegExp(`${name}\\s+0\\s+0\\s+0\\s+\\d+`))
+    for (const name of ['inventory', 'pricing', 'fulfilment', 'mail', 'activity'])
+      expect(shop.output).toMatch(new RegExp(`${name}\\s+0\\s+0\\s+0\\s+\\d+`))
   })
 })

@@ -11,7 +11,17 @@ afterEach(() => {
   vi.useRealTimers()
 })
 
-const EVERYTHING = ['setTimeout', 'clearTimeout', 'setInterval', 'clearInterval', 'setImmediate', 'clearImmediate', 'Date', 'performance', 'hrtime'] as const
+const EVERYTHING = [
+  'setTimeout',
+  'clearTimeout',
+  'setInterval',
+  'clearInterval',
+  'setImmediate',
+  'clearImmediate',
+  'Date',
+  'performance',
+  'hrtime',
+] as const
 const ALSO_MICROTASKS = [...EVERYTHING, 'queueMicrotask'] as const
 
 test.each([
@@ -22,11 +32,14 @@ test.each([
   vi.useFakeTimers(toFake === undefined ? {} : { toFake: [...toFake] })
   const broker = testBroker()
   const seen: number[] = []
-  const books = consumer('books', orders, { retry: { attempts: 3, backoff: 'fixed', min: '10m' } }).on(Paid, async (_event, { attempt }) => {
-    await Promise.resolve()
-    seen.push(attempt)
-    if (attempt < 3) throw new Error('not yet')
-  })
+  const books = consumer('books', orders, { retry: { attempts: 3, backoff: 'fixed', min: '10m' } }).on(
+    Paid,
+    async (_event, { attempt }) => {
+      await Promise.resolve()
+      seen.push(attempt)
+      if (attempt < 3) throw new Error('not yet')
+    },
+  )
   await broker.start(books)
   await broker.publish(orders, Paid(1))
   await broker.settled()

@@ -10,10 +10,13 @@ const reminders = queue('reminders', { events: [Reminder] })
 test('time stands still until it is moved: a retry ladder of minutes takes no time', async () => {
   const broker = testBroker()
   const attempts: [number, number][] = []
-  const books = consumer('books', orders, { retry: { attempts: 3, backoff: 'fixed', min: '10m' } }).on(Paid, (_event, ctx) => {
-    attempts.push([ctx.attempt, broker.now.getUTCMinutes()])
-    throw new Error('no')
-  })
+  const books = consumer('books', orders, { retry: { attempts: 3, backoff: 'fixed', min: '10m' } }).on(
+    Paid,
+    (_event, ctx) => {
+      attempts.push([ctx.attempt, broker.now.getUTCMinutes()])
+      throw new Error('no')
+    },
+  )
   await broker.start(books)
   await broker.publish(orders, Paid({ order: 'a' }))
   await broker.settled()
@@ -79,7 +82,9 @@ test('the same seed does the same', async () => {
 test('a batch that waits for more settles, and is handled when its wait is over', async () => {
   const broker = testBroker()
   const batches: number[] = []
-  await broker.start(consumer('batches', orders).onBatch(Paid, { size: 10, wait: '5m' }, (events) => void batches.push(events.length)))
+  await broker.start(
+    consumer('batches', orders).onBatch(Paid, { size: 10, wait: '5m' }, (events) => void batches.push(events.length)),
+  )
   await broker.publish(orders, [Paid({ order: 'a' }), Paid({ order: 'b' })])
   await broker.settled()
   expect(batches).toEqual([])
@@ -94,7 +99,11 @@ test('a batch that waits for more settles, and is handled when its wait is over'
 test('a batch that waits for a day keeps its lease', async () => {
   const broker = testBroker()
   const batches: number[] = []
-  const daily = consumer('daily', orders, { lease: '1m' }).onBatch(Paid, { size: 10, wait: '1d' }, (events) => void batches.push(events.length))
+  const daily = consumer('daily', orders, { lease: '1m' }).onBatch(
+    Paid,
+    { size: 10, wait: '1d' },
+    (events) => void batches.push(events.length),
+  )
   await broker.start(daily)
   await broker.publish(orders, Paid({ order: 'a' }))
   await broker.advance('25h')
@@ -119,10 +128,15 @@ test('a year passes in steps of what is due, however many consumers run', async 
 test('a handler that hangs is ended by its time limit when time passes', async () => {
   const broker = testBroker()
   const attempts: number[] = []
-  const slow = consumer('slow', orders, { timeout: '30s', retry: { attempts: 2, backoff: 'fixed', min: '1s' } }).on(Paid, (_event, ctx) => {
-    attempts.push(ctx.attempt)
-    return new Promise<void>((_resolve, reject) => ctx.signal.addEventListener('abort', () => reject(ctx.signal.reason as Error)))
-  })
+  const slow = consumer('slow', orders, { timeout: '30s', retry: { attempts: 2, backoff: 'fixed', min: '1s' } }).on(
+    Paid,
+    (_event, ctx) => {
+      attempts.push(ctx.attempt)
+      return new Promise<void>((_resolve, reject) =>
+        ctx.signal.addEventListener('abort', () => reject(ctx.signal.reason as Error)),
+      )
+    },
+  )
   await broker.start(slow)
   await broker.publish(orders, Paid({ order: 'a' }))
   await broker.advance('2m')
@@ -133,7 +147,12 @@ test('a handler that hangs is ended by its time limit when time passes', async (
 
 test("events have the broker's time, unless they say their own: published, delayed and emitted", async () => {
   const broker = testBroker({ start: new Date('2030-06-01T00:00:00Z') })
-  await broker.start(consumer('c', orders).on(Paid, async ({ data }, ctx) => void (await ctx.emit(reminders, [Reminder(data), Reminder(data, { id: 'own' })]))))
+  await broker.start(
+    consumer('c', orders).on(
+      Paid,
+      async ({ data }, ctx) => void (await ctx.emit(reminders, [Reminder(data), Reminder(data, { id: 'own' })])),
+    ),
+  )
   const said = { time: '2001-01-01T00:00:00Z' }
   await broker.advance('1d')
   const now = '2030-06-02T00:00:00.000Z'

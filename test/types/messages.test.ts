@@ -24,7 +24,11 @@ const CALLS: readonly (readonly [call: string, at: string, says: string])[] = [
   ["consumer('k', 'orders.*', { concurency: 3 })", 'concurency', "Did you mean to write 'concurrency'"],
   ["consumer('k', 5)", '5', "'number' is not assignable"],
   ["broker.publish(as, B({ s: 'x' }))", 'B(', 'Type \'"b.happened"\' is not assignable to type \'"a.happened"\''],
-  ["broker.publish(as, [A({ n: 1 }), B({ s: 'x' })])", 'B(', 'Type \'"b.happened"\' is not assignable to type \'"a.happened"\''],
+  [
+    "broker.publish(as, [A({ n: 1 }), B({ s: 'x' })])",
+    'B(',
+    'Type \'"b.happened"\' is not assignable to type \'"a.happened"\'',
+  ],
   ["broker.publish(as, A({ n: 1 }), { dely: '1s' })", 'dely', "Did you mean to write 'delay'"],
   ["broker.publish(as, A({ n: 1 }), { delay: 'soon' })", 'delay', "not assignable to type 'Duration | undefined'"],
   ['broker.publish(any, { data: 1 })', '{', "Property 'type' is missing"],

@@ -22,7 +22,16 @@ const Order = event(
 const orders = stream('orders', { events: [Order] })
 
 export const compiles = [
-  Order.where({ id: ['o-1', { prefix: 'o-' }, { suffix: { 'equals-ignore-case': 'X' } }, { wildcard: 'o*1' }, { exactly: 'o' }, { exists: true }] }),
+  Order.where({
+    id: [
+      'o-1',
+      { prefix: 'o-' },
+      { suffix: { 'equals-ignore-case': 'X' } },
+      { wildcard: 'o*1' },
+      { exactly: 'o' },
+      { exists: true },
+    ],
+  }),
   Order.where({ total: [5, { numeric: ['>', 100] }, { numeric: ['>=', 0, '<', 10] }, { 'anything-but': [1, 2] }] }),
   Order.where({ express: [true], coupon: [null, 'x'], note: [{ exists: false }] }),
   Order.where({ status: ['new', { 'anything-but': 'paid' }] }),

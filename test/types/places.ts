@@ -5,7 +5,16 @@ const orders = stream('orders')
 declare const broker: Broker
 declare const emit: Emit
 
-export const right: readonly From[] = ['beginning', 'end', { offset: 7 }, new Date(), '2026-01-31T12:00:00Z', '2026-01-31T12:00:00.5+01:00', '30d', '1.5h']
+export const right: readonly From[] = [
+  'beginning',
+  'end',
+  { offset: 7 },
+  new Date(),
+  '2026-01-31T12:00:00Z',
+  '2026-01-31T12:00:00.5+01:00',
+  '30d',
+  '1.5h',
+]
 consumer('k', orders, { from: { offset: 0 } })
 void broker.rewind('k', { offset: 7 })
 void broker.rewind('k', '2026-01-31T12:00:00Z')

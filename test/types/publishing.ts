@@ -16,7 +16,10 @@ const anything = stream('anything')
 export async function publishing(): Promise<void> {
   const broker = await connect('memory:')
   await broker.publish(carts, ItemAdded({ cart: 'c', sku: 'tea', quantity: 1 }))
-  await broker.publish(carts, [ItemAdded({ cart: 'c', sku: 'tea', quantity: 1 }), ItemRemoved({ cart: 'c', sku: 'tea' })])
+  await broker.publish(carts, [
+    ItemAdded({ cart: 'c', sku: 'tea', quantity: 1 }),
+    ItemRemoved({ cart: 'c', sku: 'tea' }),
+  ])
   await broker.publish(anything, { type: 'whatever', data: 1 })
   await broker.publish('by-name', ItemAdded({ cart: 'c', sku: 'tea', quantity: 1 }))
 

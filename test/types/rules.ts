@@ -20,7 +20,10 @@ export async function rules(): Promise<void> {
     folder: './rules',
     http: { allow: ['10.0.0.0/8'] },
   })
-  const { from, revision } = await running.put({ name: 'r', on: ['carts'], when: "type = 'x'", then: 'drop' }, { author: 'ann', reason: 'because' })
+  const { from, revision } = await running.put(
+    { name: 'r', on: ['carts'], when: "type = 'x'", then: 'drop' },
+    { author: 'ann', reason: 'because' },
+  )
   from['carts'] satisfies number | undefined
   revision satisfies number
   // @ts-expect-error a rule has a name

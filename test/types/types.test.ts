@@ -28,32 +28,56 @@ function faultsOf(names: readonly string[], texts: ReadonlyMap<string, string>):
       const faults = [...program.getSyntacticDiagnostics(file), ...program.getSemanticDiagnostics(file)]
       return [
         name,
-        faults.map(({ start = 0, messageText }) => `${file?.getLineAndCharacterOfPosition(start).line} ${ts.flattenDiagnosticMessageText(messageText, ' ')}`),
+        faults.map(
+          ({ start = 0, messageText }) =>
+            `${file?.getLineAndCharacterOfPosition(start).line} ${ts.flattenDiagnosticMessageText(messageText, ' ')}`,
+        ),
       ]
     }),
   )
 }
 
 describe('types', () => {
-  const bare = new Map(files.map((file) => [file.replace(/\.ts$/, '.bare.ts'), readFileSync(file, 'utf8').replaceAll('@ts-expect-error', 'that is')]))
-  const canary = new Map([[CANARY, '// @ts-expect-error nothing is wrong\nexport const fine: number = 1\nexport const wrong: number = "one"\n']])
+  const bare = new Map(
+    files.map((file) => [
+      file.replace(/\.ts$/, '.bare.ts'),
+      readFileSync(file, 'utf8').replaceAll('@ts-expect-error', 'that is'),
+    ]),
+  )
+  const canary = new Map([
+    [
+      CANARY,
+      '// @ts-expect-error nothing is wrong\nexport const fine: number = 1\nexport const wrong: number = "one"\n',
+    ],
+  ])
   let faults: Map<string, string[]>
   beforeAll(() => {
     faults = faultsOf([...files, ...bare.keys(), CANARY], new Map([...bare, ...canary]))
   }, 120_000)
 
-  it.each(files.map((file) => [file.slice(ROOT.length + 1), file] as const))('%s: what must compile does, what must not does not', (_name, file) => {
-    expect(faults.get(file)).toEqual([])
-    expect(readFileSync(file, 'utf8').split('@ts-expect-error').length).toBeGreaterThan(5)
-  })
+  it.each(files.map((file) => [file.slice(ROOT.length + 1), file] as const))(
+    '%s: what must compile does, what must not does not',
+    (_name, file) => {
+      expect(faults.get(file)).toEqual([])
+      expect(readFileSync(file, 'utf8').split('@ts-expect-error').length).toBeGreaterThan(5)
+    },
+  )
 
-  it.each([...bare.keys()].map((file) => [file.slice(ROOT.length + 1), file] as const))('%s: each of them for itself', (_name, file) => {
-    const wanted = (bare.get(file) as string).split('\n').flatMap((line, at) => (line.includes('// that is') ? [at + 1] : []))
-    const found = new Set(faults.get(file)?.map((fault) => Number(fault.split(' ')[0])))
-    expect(wanted.filter((line) => !found.has(line) && !found.has(line + 1))).toEqual([])
-  })
+  it.each([...bare.keys()].map((file) => [file.slice(ROOT.length + 1), file] as const))(
+    '%s: each of them for itself',
+    (_name, file) => {
+      const wanted = (bare.get(file) as string)
+        .split('\n')
+        .flatMap((line, at) => (line.includes('// that is') ? [at + 1] : []))
+      const found = new Set(faults.get(file)?.map((fault) => Number(fault.split(' ')[0])))
+      expect(wanted.filter((line) => !found.has(line) && !found.has(line + 1))).toEqual([])
+    },
+  )
 
   it('the check finds both kinds of faults', () => {
-    expect(faults.get(CANARY)).toEqual(["0 Unused '@ts-expect-error' directive.", "2 Type 'string' is not assignable to type 'number'."])
+    expect(faults.get(CANARY)).toEqual([
+      "0 Unused '@ts-expect-error' directive.",
+      "2 Type 'string' is not assignable to type 'number'.",
+    ])
   })
 })

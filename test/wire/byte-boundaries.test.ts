@@ -65,12 +65,19 @@ async function exchange(cut: Seen): Promise<Seen> {
     handled.push(delivery.offset)
     subscription.complete(delivery, delivery.offset === 0 ? [{ channel: 'out', event: emitted, dueAtMs: null }] : null)
   }
-  const receipts = await Promise.all(Array.from({ length: 3 }, (_, n) => remote.publish('orders', encoded('a', 'a', n), null)))
+  const receipts = await Promise.all(
+    Array.from({ length: 3 }, (_, n) => remote.publish('orders', encoded('a', 'a', n), null)),
+  )
   await remote.publishBatch('orders', [encoded('b', 'b', 3), encoded('b', 'b', 4)], null)
   await expect.poll(() => handled.length, { interval: 1, timeout: 5000 }).toBe(5)
   await subscription.flushed()
   const read: number[] = []
-  for await (const batch of remote.read('orders', { from: { at: 'beginning' }, to: null, follow: false, signal: new AbortController().signal })) {
+  for await (const batch of remote.read('orders', {
+    from: { at: 'beginning' },
+    to: null,
+    follow: false,
+    signal: new AbortController().signal,
+  })) {
     for (const { offset } of batch) read.push(offset)
   }
   const { consumers } = await remote.describe()

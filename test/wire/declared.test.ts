@@ -23,7 +23,12 @@ const loose = stream('loose')
 let made = 0
 function encoded(data: unknown, key: string | null = null, more: object = {}): EncodedEvent {
   const id = `e${made++}`
-  return { id, type: 'order.placed', key, text: JSON.stringify({ specversion: '1.0', id, source: '/python', type: 'order.placed', ...more, data }) }
+  return {
+    id,
+    type: 'order.placed',
+    key,
+    text: JSON.stringify({ specversion: '1.0', id, source: '/python', type: 'order.placed', ...more, data }),
+  }
 }
 
 interface Frame {
@@ -35,7 +40,11 @@ interface Frame {
 async function served(): Promise<{
   send(frame: Buffer): void
   next(type: number): Promise<Buffer>
-  publish(channel: string, events: readonly EncodedEvent[], options?: { readonly batch?: boolean; readonly dueAtMs?: number }): Promise<unknown[]>
+  publish(
+    channel: string,
+    events: readonly EncodedEvent[],
+    options?: { readonly batch?: boolean; readonly dueAtMs?: number },
+  ): Promise<unknown[]>
   keys(channel: string): Promise<(string | null)[]>
   remote(): Promise<RemoteEngine>
 }> {
@@ -75,7 +84,12 @@ async function served(): Promise<{
     },
     keys: async (channel) => {
       const keys: (string | null)[] = []
-      const options = { from: { at: 'beginning' }, to: null, follow: false, signal: new AbortController().signal } as const
+      const options = {
+        from: { at: 'beginning' },
+        to: null,
+        follow: false,
+        signal: new AbortController().signal,
+      } as const
       for await (const batch of engine.read(channel, options)) for (const { key } of batch) keys.push(key)
       return keys
     },
@@ -92,11 +106,16 @@ async function served(): Promise<{
 
 test('the key stands where the declaration says, whatever the frame says', async () => {
   const { publish, keys } = await served()
-  expect(await publish('orders', [encoded({ order: 'a', n: 1 }), encoded({ order: 'b', n: 1 }, 'other')])).toEqual([0, 1])
-  expect(await publish('orders', [encoded({ order: 'c', n: 1 }), encoded({ order: 'd', n: 1 })], { batch: true })).toEqual([2, 3])
+  expect(await publish('orders', [encoded({ order: 'a', n: 1 }), encoded({ order: 'b', n: 1 }, 'other')])).toEqual([
+    0, 1,
+  ])
+  expect(
+    await publish('orders', [encoded({ order: 'c', n: 1 }), encoded({ order: 'd', n: 1 })], { batch: true }),
+  ).toEqual([2, 3])
   expect(await publish('orders', [encoded({ order: 'e', n: 1 })])).toEqual([4])
   expect(await keys('orders')).toEqual(['a', 'b', 'c', 'd', 'e'])
-  for (const order of ['', 'x\0', 7.5, null, 'x'.repeat(70_000)]) expect(await publish('orders', [encoded({ order, n: 1 })])).not.toEqual([5])
+  for (const order of ['', 'x\0', 7.5, null, 'x'.repeat(70_000)])
+    expect(await publish('orders', [encoded({ order, n: 1 })])).not.toEqual([5])
   expect(await keys('orders')).toHaveLength(5)
 })
 
@@ -177,9 +196,14 @@ test('a client of this program publishes and emits as before', async () => {
   await engine.publishBatch('orders', [encoded({ order: 'a', n: 1 }, 'a'), encoded({ order: 'b', n: 1 }, 'b')], null)
   await engine.publish('loose', encoded(1), null)
   const deliveries: Delivery[] = []
-  const subscription = await engine.subscribe(spec, { deliver: (given) => void deliveries.push(...given), revoked: () => undefined })
+  const subscription = await engine.subscribe(spec, {
+    deliver: (given) => void deliveries.push(...given),
+    revoked: () => undefined,
+  })
   await expect.poll(() => deliveries.length).toBe(1)
-  subscription.complete(deliveries[0] as Delivery, [{ channel: 'keyed', event: encoded({ order: 'a', n: 1 }), dueAtMs: null }])
+  subscription.complete(deliveries[0] as Delivery, [
+    { channel: 'keyed', event: encoded({ order: 'a', n: 1 }), dueAtMs: null },
+  ])
   await subscription.flushed()
   expect([await keys('orders'), await keys('keyed')]).toEqual([['a', 'b'], [null]])
   await engine.close()

@@ -14,7 +14,15 @@ import { encoded } from '../../src/testing/conformance/port.ts'
 import { seededRandom } from '../../src/testing/seeded-random.ts'
 import { type Access, localAccess } from '../../src/wire/access.ts'
 import { RemoteEngine } from '../../src/wire/client/remote-engine.ts'
-import { FRAME, FRAME_HEADER_BYTES, FrameReader, jsonFrame, jsonOf, newFrame, numberedFrame } from '../../src/wire/frame.ts'
+import {
+  FRAME,
+  FRAME_HEADER_BYTES,
+  FrameReader,
+  jsonFrame,
+  jsonOf,
+  newFrame,
+  numberedFrame,
+} from '../../src/wire/frame.ts'
 import { SessionServer } from '../../src/wire/server/session-server.ts'
 import { loopback, type Transport } from '../../src/wire/transport.ts'
 import { workerSpec } from './worker-spec.ts'
@@ -41,7 +49,11 @@ class Raw {
   constructor(transport: Transport) {
     this.#transport = transport
     const reader = new FrameReader(2 ** 26, (type, body) => this.frames.push({ type, body }))
-    transport.open({ data: (chunk) => reader.push(chunk), drain: () => undefined, closed: () => void (this.over = true) })
+    transport.open({
+      data: (chunk) => reader.push(chunk),
+      drain: () => undefined,
+      closed: () => void (this.over = true),
+    })
   }
 
   send(...frames: readonly Buffer[]): void {
@@ -144,21 +156,47 @@ function outcome(raw: Raw): string[] {
   return [...errors, ...refusals]
 }
 
-const odd: readonly unknown[] = [null, 0, -1, 1.5, 1e308, '', 'x'.repeat(300), true, [], [null], {}, { __proto__: null, at: 'x' }, [[[]]]]
+const odd: readonly unknown[] = [
+  null,
+  0,
+  -1,
+  1.5,
+  1e308,
+  '',
+  'x'.repeat(300),
+  true,
+  [],
+  [null],
+  {},
+  { __proto__: null, at: 'x' },
+  [[[]]],
+]
 
 test('JSON of the wrong kind in a call, a subscription or a read is refused as what it is', async () => {
   const served = await serve(stranger)
   const frames = odd.flatMap((value) => [
     numberedFrame(FRAME.call, 1, value),
     numberedFrame(FRAME.call, 1, { method: value, args: [] }),
-    ...['declare', 'channel', 'rewind', 'setPause', 'removeConsumer', 'removeChannel', 'deadLetters', 'redrive', 'dropDeadLetters'].map((method) =>
-      numberedFrame(FRAME.call, 1, { method, args: [value, value, value] }),
-    ),
+    ...[
+      'declare',
+      'channel',
+      'rewind',
+      'setPause',
+      'removeConsumer',
+      'removeChannel',
+      'deadLetters',
+      'redrive',
+      'dropDeadLetters',
+    ].map((method) => numberedFrame(FRAME.call, 1, { method, args: [value, value, value] })),
     ...['deadLetters', 'redrive', 'dropDeadLetters'].flatMap((method) =>
-      ['channel', 'id', 'key', 'limit', 'offset', 'more'].map((name) => numberedFrame(FRAME.call, 1, { method, args: ['worker', { [name]: value }] })),
+      ['channel', 'id', 'key', 'limit', 'offset', 'more'].map((name) =>
+        numberedFrame(FRAME.call, 1, { method, args: ['worker', { [name]: value }] }),
+      ),
     ),
     numberedFrame(FRAME.read, 1, value),
-    ...['channel', 'from', 'to'].map((name) => numberedFrame(FRAME.read, 1, { channel: 'orders', from: { at: 'end' }, to: null, [name]: value })),
+    ...['channel', 'from', 'to'].map((name) =>
+      numberedFrame(FRAME.read, 1, { channel: 'orders', from: { at: 'end' }, to: null, [name]: value }),
+    ),
     subscribe(1, 1, value),
     subscribe(1, 1, { spec: value, claims: [] }),
     subscribe(1, 1, { spec: workerSpec, claims: [value] }),
@@ -170,8 +208,14 @@ test('JSON of the wrong kind in a call, a subscription or a read is refused as w
   for (const frame of frames) {
     const raw = await served.connect()
     raw.send(frame)
-    await expect.poll(() => raw.over || raw.of(FRAME.error).length + raw.of(FRAME.result).length > 0, { interval: 1, timeout: 5000 }).toBe(true)
-    if (outcome(raw).includes('UNAVAILABLE')) wrong.push(`${frame.toString('utf8', FRAME_HEADER_BYTES)}: ${String(raw.of(FRAME.error)[0])}`)
+    await expect
+      .poll(() => raw.over || raw.of(FRAME.error).length + raw.of(FRAME.result).length > 0, {
+        interval: 1,
+        timeout: 5000,
+      })
+      .toBe(true)
+    if (outcome(raw).includes('UNAVAILABLE'))
+      wrong.push(`${frame.toString('utf8', FRAME_HEADER_BYTES)}: ${String(raw.of(FRAME.error)[0])}`)
     raw.end()
   }
   expect(wrong).toEqual([])
@@ -197,7 +241,10 @@ function crooked(): Buffer[] {
     ...[0, 2, 65_535].map((size) => change(38, 2, size)),
     ...[0, 2 ** 31, 2 ** 32 - 1].flatMap((end) => [change(texts, 4, end), change(texts + 400, 4, end)]),
     change(types, 2, 9),
-    ...[0, 65_535].flatMap((length) => [change(types + 400, 2, length), change(types + 800, 2, length === 0 ? 0 : 60_000)]),
+    ...[0, 65_535].flatMap((length) => [
+      change(types + 400, 2, length),
+      change(types + 800, 2, length === 0 ? 0 : 60_000),
+    ]),
     Buffer.from(voidBlock(0, 0, 2 ** 32 - 1, 0).bytes),
   ].map(resealed)
 }
@@ -264,7 +311,10 @@ test('a settlement that is none settles nothing', async () => {
 test('a number that is taken is refused, and a reader has no more room than it was given', async () => {
   const served = await serve(stranger)
   const raw = await served.connect()
-  raw.send(subscribe(1, 1, { spec: workerSpec, claims: [] }), subscribe(2, 1, { spec: { ...workerSpec, name: 'other' }, claims: [] }))
+  raw.send(
+    subscribe(1, 1, { spec: workerSpec, claims: [] }),
+    subscribe(2, 1, { spec: { ...workerSpec, name: 'other' }, claims: [] }),
+  )
   await expect.poll(() => raw.of(FRAME.error).length, { interval: 1, timeout: 5000 }).toBe(1)
   expect(outcome(raw)).toEqual(['INVALID_REQUEST'])
   raw.end()
@@ -292,12 +342,28 @@ function proper(): Buffer[] {
   return [
     subscribe(1, 1, { spec: workerSpec, claims: [{ channel: 'orders', offset: 0, attempt: 1 }] }),
     publish(encodeBlock(0, 0, 0, [encoded('z', 'k', 1)]).bytes),
-    settle({ deliveries: [77], verb: 2, json: { details: [[0, { delayMs: 5, failure: { name: 'E', message: 'm', kind: 'error' } }]], channels: ['orders'] } }),
+    settle({
+      deliveries: [77],
+      verb: 2,
+      json: {
+        details: [[0, { delayMs: 5, failure: { name: 'E', message: 'm', kind: 'error' } }]],
+        channels: ['orders'],
+      },
+    }),
     numberedFrame(FRAME.call, 3, { method: 'describe', args: [] }),
     numberedFrame(FRAME.read, 4, { channel: 'orders', from: { offset: 0 }, to: { offset: 2 }, follow: false }),
-    ...[FRAME.renew, FRAME.switch, FRAME.flush, FRAME.unsubscribe, FRAME.readMore, FRAME.readStop, FRAME.mark, FRAME.ack, FRAME.ping, FRAME.pong].map((type) =>
-      numbers(type, [1, 1], 16),
-    ),
+    ...[
+      FRAME.renew,
+      FRAME.switch,
+      FRAME.flush,
+      FRAME.unsubscribe,
+      FRAME.readMore,
+      FRAME.readStop,
+      FRAME.mark,
+      FRAME.ack,
+      FRAME.ping,
+      FRAME.pong,
+    ].map((type) => numbers(type, [1, 1], 16)),
     ...Object.values(FRAME).map((type) => numbers(type, [1])),
   ]
 }
@@ -308,7 +374,8 @@ function damaged(frames: readonly Buffer[], random: () => number): Buffer[] {
     const frame = Buffer.from(frames[below(frames.length)] as Buffer)
     if (random() < 0.3) return frame
     if (random() < 0.2) return newFrame(below(64), below(40)).fill(below(256), FRAME_HEADER_BYTES)
-    const cut = random() < 0.3 ? frame.subarray(0, FRAME_HEADER_BYTES + below(frame.length - FRAME_HEADER_BYTES + 1)) : frame
+    const cut =
+      random() < 0.3 ? frame.subarray(0, FRAME_HEADER_BYTES + below(frame.length - FRAME_HEADER_BYTES + 1)) : frame
     for (let flips = below(4); flips > 0 && cut.length > FRAME_HEADER_BYTES; flips--)
       cut[FRAME_HEADER_BYTES + below(cut.length - FRAME_HEADER_BYTES)] = below(256)
     if (random() < 0.2) cut[4] = below(64)
@@ -347,7 +414,9 @@ const welcome = {
 }
 
 /** A server that answers each connection as it is told. */
-function hostile(answer: (raw: Raw, frame: { readonly type: number; readonly body: Buffer }) => void): () => Promise<Transport> {
+function hostile(
+  answer: (raw: Raw, frame: { readonly type: number; readonly body: Buffer }) => void,
+): () => Promise<Transport> {
   return async () => {
     const [near, far] = loopback()
     const raw = new Raw(far)
@@ -367,7 +436,9 @@ test('a first answer that is none of Millrace is an error of connecting, at once
     numbers(FRAME.refused, [1]),
     ...odd.map((value) => jsonFrame(FRAME.welcome, value)),
     ...odd.map((value) => jsonFrame(FRAME.refused, value)),
-    ...['session', 'resumed', 'nowMs', 'heartbeatMs', 'capabilities'].map((name) => jsonFrame(FRAME.welcome, { ...welcome, [name]: null })),
+    ...['session', 'resumed', 'nowMs', 'heartbeatMs', 'capabilities'].map((name) =>
+      jsonFrame(FRAME.welcome, { ...welcome, [name]: null }),
+    ),
     jsonFrame(FRAME.welcome, { ...welcome, heartbeatMs: 0 }),
     jsonFrame(FRAME.welcome, { ...welcome, nowMs: 1e300 }),
   ]
@@ -416,7 +487,8 @@ test('an answer that cannot be read fails the call, and no call hangs', async ()
       remote.publish('orders', encoded('a', null, 1), null),
       remote.publishBatch('orders', [encoded('a', null, 1)], null),
     ])
-    for (const result of results) if (result.status === 'rejected') expect(result.reason).toMatchObject({ name: 'MillraceError' })
+    for (const result of results)
+      if (result.status === 'rejected') expect(result.reason).toMatchObject({ name: 'MillraceError' })
     await remote.close()
   }
   expect(unhandled).toEqual([])
@@ -430,11 +502,19 @@ test('a server that sends damaged deliveries and events gives no handler what is
     deliver.writeUInt16LE(6, FRAME_HEADER_BYTES + 14)
     deliver.write('orders', FRAME_HEADER_BYTES + 16)
     deliver.set(block, FRAME_HEADER_BYTES + 22)
-    const sent = [deliver, numbers(FRAME.revoked, [1, 0, 1]), numbers(FRAME.settled, [1, 5]), numbers(FRAME.events, [1, 2], 60), numbers(FRAME.ack, [0, 0])]
+    const sent = [
+      deliver,
+      numbers(FRAME.revoked, [1, 0, 1]),
+      numbers(FRAME.settled, [1, 5]),
+      numbers(FRAME.events, [1, 2], 60),
+      numbers(FRAME.ack, [0, 0]),
+    ]
     const dial = hostile((raw, { type, body }) => {
       if (type === FRAME.hello) raw.send(jsonFrame(FRAME.welcome, { ...welcome, session: `s${Math.random()}` }))
-      else if (type === FRAME.subscribe) raw.send(numberedFrame(FRAME.result, body.readUInt32LE(0), []), ...damaged(sent, random))
-      else if (type === FRAME.flush || type === FRAME.unsubscribe) raw.send(numberedFrame(FRAME.result, body.readUInt32LE(0), null))
+      else if (type === FRAME.subscribe)
+        raw.send(numberedFrame(FRAME.result, body.readUInt32LE(0), []), ...damaged(sent, random))
+      else if (type === FRAME.flush || type === FRAME.unsubscribe)
+        raw.send(numberedFrame(FRAME.result, body.readUInt32LE(0), null))
     })
     const remote = await RemoteEngine.open({ name: 'remote', dial, reconnectMsMax: 5 })
     const seen: Delivery[] = []

@@ -21,7 +21,10 @@ function names(heading: string): string[] {
 }
 
 test('the table of frames is the code’s', () => {
-  const listed = [...page.matchAll(/^\| (\d+) \| (\w+) \| (?:client|server|both) \| \S/gm)].map(([, type, name]) => [name, Number(type)])
+  const listed = [...page.matchAll(/^\| (\d+) \| (\w+) \| (?:client|server|both) \| \S/gm)].map(([, type, name]) => [
+    name,
+    Number(type),
+  ])
   expect(Object.fromEntries(listed)).toEqual(FRAME)
   expect(listed).toHaveLength(Object.keys(FRAME).length)
 })
@@ -31,7 +34,10 @@ test('the table of methods is the code’s', () => {
 })
 
 test('the table of capabilities is that of the contract’s clauses', () => {
-  const listed = [...section('Capabilities').matchAll(/^\| (\d+) \| ([\w -]+) \|/gm)].map(([, clause, name]) => [clause, name])
+  const listed = [...section('Capabilities').matchAll(/^\| (\d+) \| ([\w -]+) \|/gm)].map(([, clause, name]) => [
+    clause,
+    name,
+  ])
   expect(Object.fromEntries(listed)).toEqual(CLAUSES)
 })
 

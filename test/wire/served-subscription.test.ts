@@ -20,7 +20,8 @@ test('settlements are confirmed again after a flush that was rejected', async ()
   vi.useFakeTimers()
   onTestFinished(() => void vi.useRealTimers())
   const frames: Buffer[] = []
-  const told = (): number[] => frames.filter((frame) => frame[4] === FRAME.settled).map((frame) => frame.readUInt32LE(FRAME_HEADER_BYTES + 4))
+  const told = (): number[] =>
+    frames.filter((frame) => frame[4] === FRAME.settled).map((frame) => frame.readUInt32LE(FRAME_HEADER_BYTES + 4))
   const answers = ['rejected', 'rejected', 'durable']
   const flushed = async (): Promise<void> => {
     if (answers.shift() === 'rejected') throw new Error('a partition was lost')

@@ -5,15 +5,37 @@ import { MailRequested, mail, OrderPacked, OrderPlaced, OrderShipped, orders } f
 
 /** It has no state of its own: everything that it must know is in the event. */
 export function startFulfilment(broker: Broker): Promise<Running> {
-  const fulfilment = consumer('fulfilment', orders, { concurrency: 4 }).on(OrderPlaced, async ({ data: { order, cart, email, lines } }, ctx) => {
-    await wait(600, undefined, { signal: ctx.signal })
-    const parcels = Math.ceil(lines.reduce((sum, line) => sum + line.quantity, 0) / 10)
-    await ctx.emit(orders, OrderPacked({ order, cart, parcels }))
-    await ctx.emit(mail, MailRequested({ to: email, template: 'order-confirmed', subject: `We are packing your order ${order}`, order, cart }))
-    // The van leaves a little later.
-    const tracking = `MR${order.slice(2).toUpperCase()}`
-    await ctx.emit(orders, OrderShipped({ order, cart, tracking }), { delay: '4s' })
-    await ctx.emit(mail, MailRequested({ to: email, template: 'order-shipped', subject: `Your order ${order} is on its way`, order, cart }), { delay: '4s' })
-  })
+  const fulfilment = consumer('fulfilment', orders, { concurrency: 4 }).on(
+    OrderPlaced,
+    async ({ data: { order, cart, email, lines } }, ctx) => {
+      await wait(600, undefined, { signal: ctx.signal })
+      const parcels = Math.ceil(lines.reduce((sum, line) => sum + line.quantity, 0) / 10)
+      await ctx.emit(orders, OrderPacked({ order, cart, parcels }))
+      await ctx.emit(
+        mail,
+        MailRequested({
+          to: email,
+          template: 'order-confirmed',
+          subject: `We are packing your order ${order}`,
+          order,
+          cart,
+        }),
+      )
+      // The van leaves a little later.
+      const tracking = `MR${order.slice(2).toUpperCase()}`
+      await ctx.emit(orders, OrderShipped({ order, cart, tracking }), { delay: '4s' })
+      await ctx.emit(
+        mail,
+        MailRequested({
+          to: email,
+          template: 'order-shipped',
+          subject: `Your order ${order} is on its way`,
+          order,
+          cart,
+        }),
+        { delay: '4s' },
+      )
+    },
+  )
   return broker.start(fulfilment)
 }

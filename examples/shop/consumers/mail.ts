@@ -4,15 +4,18 @@ import { letters, MailRequested, MailSent, mail } from '../events.ts'
 import { Greylisted, type MailProvider } from '../mail-provider.ts'
 
 export function startMail(broker: Broker, provider: MailProvider): Promise<Running> {
-  const mailer = consumer('mail', mail, { concurrency: 4, retry: { attempts: 4, min: '500ms', max: '5s' } }).on(MailRequested, async ({ id, data }, ctx) => {
-    // What leaves the system can't be taken back by a crash: the event's id goes along, so that the provider knows a repeated request.
-    try {
-      await provider.send({ key: id, attempt: ctx.attempt, insist: ctx.redriven, to: data.to, subject: data.subject })
-    } catch (error) {
-      if (error instanceof Greylisted) ctx.retryAfter(error.delayMs, error)
-      throw error
-    }
-    await ctx.emit(letters, MailSent({ ...data, attempts: ctx.attempt }))
-  })
+  const mailer = consumer('mail', mail, { concurrency: 4, retry: { attempts: 4, min: '500ms', max: '5s' } }).on(
+    MailRequested,
+    async ({ id, data }, ctx) => {
+      // What leaves the system can't be taken back by a crash: the event's id goes along, so that the provider knows a repeated request.
+      try {
+        await provider.send({ key: id, attempt: ctx.attempt, insist: ctx.redriven, to: data.to, subject: data.subject })
+      } catch (error) {
+        if (error instanceof Greylisted) ctx.retryAfter(error.delayMs, error)
+        throw error
+      }
+      await ctx.emit(letters, MailSent({ ...data, attempts: ctx.attempt }))
+    },
+  )
   return broker.start(mailer)
 }

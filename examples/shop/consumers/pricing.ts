@@ -48,10 +48,16 @@ function changed(basket: Quantities | undefined, sku: string, by: number): Quant
 function priced(basket: Quantities): Omit<Parameters<typeof CartPriced>[0], 'cart'> {
   const lines = [...basket].flatMap(([sku, quantity]) => {
     const article = ARTICLES.get(sku)
-    return article === undefined ? [] : [{ sku, name: article.name, quantity, unitCents: article.cents, totalCents: article.cents * quantity }]
+    return article === undefined
+      ? []
+      : [{ sku, name: article.name, quantity, unitCents: article.cents, totalCents: article.cents * quantity }]
   })
   const sum = lines.reduce((cents, line) => cents + line.totalCents, 0)
-  const discountCents = lines.reduce((cents, line) => cents + (ARTICLES.get(line.sku)?.bulk && line.quantity >= 3 ? Math.round(line.totalCents / 10) : 0), 0)
+  const discountCents = lines.reduce(
+    (cents, line) =>
+      cents + (ARTICLES.get(line.sku)?.bulk && line.quantity >= 3 ? Math.round(line.totalCents / 10) : 0),
+    0,
+  )
   const shippingCents = lines.length === 0 || sum - discountCents >= FREE_SHIPPING_FROM_CENTS ? 0 : SHIPPING_CENTS
   return { lines, discountCents, shippingCents, totalCents: sum - discountCents + shippingCents }
 }

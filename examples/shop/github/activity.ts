@@ -9,7 +9,8 @@ const ACTORS_MAX = 12
 
 export async function startActivity(broker: Broker): Promise<Running> {
   const repositories = new Map<string, Activity>()
-  for (const [repository, { data }] of await latest(broker, activity, (event) => event.data.repository)) repositories.set(repository, data)
+  for (const [repository, { data }] of await latest(broker, activity, (event) => event.data.repository))
+    repositories.set(repository, data)
 
   // The key is the repository: one at a time and in order within it, repositories in parallel.
   const keeper = consumer('activity', github).onAny(async (webhook, ctx) => {
@@ -25,7 +26,13 @@ function withWebhook(before: Activity | undefined, repository: string, webhook: 
   const payload = webhook.data as Readonly<Record<string, Readonly<Record<string, unknown>> | undefined>>
   const kind = webhook.type.split('.')[2] ?? 'other'
   const actor = String(payload['sender']?.['login'] ?? 'someone')
-  const about = payload['issue'] ?? payload['pull_request'] ?? payload['release'] ?? payload['discussion'] ?? payload['head_commit'] ?? {}
+  const about =
+    payload['issue'] ??
+    payload['pull_request'] ??
+    payload['release'] ??
+    payload['discussion'] ??
+    payload['head_commit'] ??
+    {}
   const title = String(about['title'] ?? about['name'] ?? about['message'] ?? '')
     .split('\n')[0]
     ?.slice(0, 120)

@@ -17,7 +17,11 @@ export const RepositoryActivity = event(
     last: z.object({ type: z.string(), actor: z.string(), title: z.string() }),
   }),
 )
-export const activity = stream('activity', { events: [RepositoryActivity], key: (e) => e.data.repository, retain: { latestByKey: true } })
+export const activity = stream('activity', {
+  events: [RepositoryActivity],
+  key: (e) => e.data.repository,
+  retain: { latestByKey: true },
+})
 
 /** What the rules of examples/shop/rules find. */
 export const alerts = stream('alerts')

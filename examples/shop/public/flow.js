@@ -65,7 +65,11 @@ const make = (name, attributes, ...children) => {
 }
 
 export class Flow {
-  #svg = make('svg', { viewBox: '0 0 1262 426', role: 'img', 'aria-label': 'Producers, channels and consumers of the shop' })
+  #svg = make('svg', {
+    viewBox: '0 0 1262 426',
+    role: 'img',
+    'aria-label': 'Producers, channels and consumers of the shop',
+  })
   #edges = new Map()
   #nodes = new Map()
   #pulses = 0
@@ -73,7 +77,8 @@ export class Flow {
 
   constructor(parent) {
     for (const [from, to, later] of EDGES) this.#drawEdge(from, to, later)
-    for (const [name, [kind, x, y, label, note]] of Object.entries(NODES)) this.#drawNode(name, kind, x, y, label ?? name.replace(/^c:/, ''), note ?? '')
+    for (const [name, [kind, x, y, label, note]] of Object.entries(NODES))
+      this.#drawNode(name, kind, x, y, label ?? name.replace(/^c:/, ''), note ?? '')
     parent.append(this.#svg)
   }
 
@@ -133,7 +138,14 @@ export class Flow {
     const text = make('text', { x: right - 8, y: y + 2, 'text-anchor': 'end' })
     text.textContent = `${count} ${word}`
     const width = text.textContent.length * 6 + 16
-    badges.append(make('g', { class: `badge ${word}` }, make('rect', { x: right - width, y: y - 11, width, height: 18, rx: 9 }), text))
+    badges.append(
+      make(
+        'g',
+        { class: `badge ${word}` },
+        make('rect', { x: right - width, y: y - 11, width, height: 18, rx: 9 }),
+        text,
+      ),
+    )
     return right - width - 4
   }
 

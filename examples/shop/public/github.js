@@ -12,7 +12,11 @@ function show({ repository, url, events, kinds, actors, last }, fresh) {
   const bars = sorted.slice(0, KINDS_MAX).flatMap(([kind, count]) => {
     const bar = h('div', { class: 'bar' })
     bar.style.width = `${Math.max(6, (100 * count) / most)}%`
-    return [h('span', {}, kind.replaceAll('_', ' ')), h('div', { class: 'track', 'aria-hidden': 'true' }, bar), h('span', {}, String(count))]
+    return [
+      h('span', {}, kind.replaceAll('_', ' ')),
+      h('div', { class: 'track', 'aria-hidden': 'true' }, bar),
+      h('span', {}, String(count)),
+    ]
   })
   const more = sorted.length - KINDS_MAX
   const safe = /^https:\/\/github\.com\//.test(url) ? url : 'https://github.com/'

@@ -5,7 +5,15 @@ import { clock, euros, follow, getJson, h, showState } from '/assets/millrace.js
 const ROWS_MAX = 80
 const KNOWN_MAX = 2000
 const CHANNELS = ['carts', 'stock', 'deliveries', 'prices', 'orders', 'mail', 'letters', 'github', 'activity']
-const TONES = { carts: 'water', stock: 'leaf', deliveries: 'leaf', prices: 'wheat', orders: 'clay', mail: 'plum', letters: 'plum' }
+const TONES = {
+  carts: 'water',
+  stock: 'leaf',
+  deliveries: 'leaf',
+  prices: 'wheat',
+  orders: 'clay',
+  mail: 'plum',
+  letters: 'plum',
+}
 const $ = (name) => document.querySelector(`[data-${name}]`)
 
 const flow = new Flow($('flow'))
@@ -41,7 +49,8 @@ function arrived(channel, event, offset) {
   $('no-events').hidden = true
 }
 
-const isShown = (channel) => shown === 'all' || (shown === 'github') === (channel === 'github' || channel === 'activity')
+const isShown = (channel) =>
+  shown === 'all' || (shown === 'github') === (channel === 'github' || channel === 'activity')
 
 function row(key) {
   const { channel, event, offset } = known.get(key)
@@ -75,7 +84,8 @@ function refill() {
 
 function choose(key) {
   chosen = key
-  for (const button of document.querySelectorAll('[data-feed] button')) button.setAttribute('aria-pressed', String(button.dataset.key === key))
+  for (const button of document.querySelectorAll('[data-feed] button'))
+    button.setAttribute('aria-pressed', String(button.dataset.key === key))
   showStory()
 }
 
@@ -100,11 +110,14 @@ function showStory() {
   const rows = []
   const visit = (one, depth) => {
     rows.push([one, depth])
-    for (const next of all) if (next.event.causationid === one.event.id && rows.every(([row]) => row !== next)) visit(next, depth + 1)
+    for (const next of all)
+      if (next.event.causationid === one.event.id && rows.every(([row]) => row !== next)) visit(next, depth + 1)
   }
   for (const one of all) if (one.event.id === root) visit(one, 0)
   // A queue forgets what is done: what it caused then hangs on the root.
-  for (const one of all) if (!all.some(({ event }) => event.id === one.event.causationid) && one.event.id !== root) visit(one, rows.length > 0 ? 1 : 0)
+  for (const one of all)
+    if (!all.some(({ event }) => event.id === one.event.causationid) && one.event.id !== root)
+      visit(one, rows.length > 0 ? 1 : 0)
   $('no-story').hidden = true
   $('story').replaceChildren(
     ...rows.map(([{ channel, event }, depth]) => {
@@ -161,13 +174,23 @@ async function deadLetters(consumers) {
       const act = (label, action) =>
         h(
           'button',
-          { type: 'button', class: 'quiet', onclick: () => getJson(`${path}/${action}?${query}`, { method: 'POST' }).then(describe, () => showState(false)) },
+          {
+            type: 'button',
+            class: 'quiet',
+            onclick: () =>
+              getJson(`${path}/${action}?${query}`, { method: 'POST' }).then(describe, () => showState(false)),
+          },
           label,
         )
       return h(
         'li',
         {},
-        h('div', {}, h('span', { class: 'chip', 'data-tone': 'clay' }, letter.consumer), ` ${letter.type} · ${summary(letter.event)}`),
+        h(
+          'div',
+          {},
+          h('span', { class: 'chip', 'data-tone': 'clay' }, letter.consumer),
+          ` ${letter.type} · ${summary(letter.event)}`,
+        ),
         h(
           'div',
           { class: 'why' },
@@ -188,7 +211,8 @@ $('pause').addEventListener('click', () => {
 for (const button of document.querySelectorAll('[data-show]')) {
   button.addEventListener('click', () => {
     shown = button.dataset.show
-    for (const other of document.querySelectorAll('[data-show]')) other.setAttribute('aria-pressed', String(other === button))
+    for (const other of document.querySelectorAll('[data-show]'))
+      other.setAttribute('aria-pressed', String(other === button))
     refill()
   })
 }

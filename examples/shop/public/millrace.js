@@ -2,8 +2,19 @@
 
 /** Publish one event; resolves with its receipt when it is durable. Tries again with the same id, so that it is stored once. */
 export async function publish(channel, type, data) {
-  const event = { specversion: '1.0', id: crypto.randomUUID(), source: '/storefront', type, time: new Date().toISOString(), data }
-  const init = { method: 'POST', headers: { 'content-type': 'application/cloudevents+json' }, body: JSON.stringify(event) }
+  const event = {
+    specversion: '1.0',
+    id: crypto.randomUUID(),
+    source: '/storefront',
+    type,
+    time: new Date().toISOString(),
+    data,
+  }
+  const init = {
+    method: 'POST',
+    headers: { 'content-type': 'application/cloudevents+json' },
+    body: JSON.stringify(event),
+  }
   for (let attempt = 1; ; attempt++) {
     try {
       const answer = await fetch(`/channels/${channel}/events`, init)
@@ -29,7 +40,9 @@ export function follow(channels, { from = 'end', where, on, onState = () => {} }
   for (const channel of channels) {
     source.addEventListener(channels.length === 1 ? 'message' : channel, (message) => {
       const offset = Number(
-        /(?:^|,)(?:[^,=]+=)?(\d+)$/.exec(message.lastEventId.split(',').find((part) => !part.includes('=') || part.startsWith(`${channel}=`)) ?? '')?.[1],
+        /(?:^|,)(?:[^,=]+=)?(\d+)$/.exec(
+          message.lastEventId.split(',').find((part) => !part.includes('=') || part.startsWith(`${channel}=`)) ?? '',
+        )?.[1],
       )
       on(channel, JSON.parse(message.data), offset)
     })
@@ -60,7 +73,8 @@ export function h(tag, properties = {}, ...children) {
 }
 
 export const euros = (cents) => `€${(cents / 100).toFixed(2)}`
-export const clock = (text) => new Date(text).toLocaleTimeString([], { hour: '2-digit', minute: '2-digit', second: '2-digit', hourCycle: 'h23' })
+export const clock = (text) =>
+  new Date(text).toLocaleTimeString([], { hour: '2-digit', minute: '2-digit', second: '2-digit', hourCycle: 'h23' })
 
 /** The word in the header that says whether events arrive. */
 export function showState(connected) {

@@ -34,7 +34,15 @@ const TONES = { carts: 'water', stock: 'leaf', prices: 'wheat', orders: 'clay', 
 function trail(channel, type, ms) {
   $('no-trail').hidden = true
   const time = ms === undefined ? '' : ms < 1000 ? `${Math.max(1, Math.round(ms))} ms` : `${(ms / 1000).toFixed(1)} s`
-  $('trail').prepend(h('li', {}, h('span', { class: 'chip', 'data-tone': TONES[channel] }, channel), h('span', {}, type), h('span', { class: 'ms' }, time)))
+  $('trail').prepend(
+    h(
+      'li',
+      {},
+      h('span', { class: 'chip', 'data-tone': TONES[channel] }, channel),
+      h('span', {}, type),
+      h('span', { class: 'ms' }, time),
+    ),
+  )
   while ($('trail').children.length > TRAIL_MAX) $('trail').lastChild.remove()
 }
 
@@ -43,7 +51,11 @@ function showArticles(catalogue) {
     const left = h('span', { class: 'left' }, `${article.stock} left`)
     const add = h(
       'button',
-      { class: 'primary', 'aria-label': `Add ${article.name} to the cart`, onclick: () => act('cart.item.added', { sku: article.sku, quantity: 1 }) },
+      {
+        class: 'primary',
+        'aria-label': `Add ${article.name} to the cart`,
+        onclick: () => act('cart.item.added', { sku: article.sku, quantity: 1 }),
+      },
       'Add to cart',
     )
     const text = h(
@@ -62,7 +74,8 @@ function showArticles(catalogue) {
 function showStock({ sku, left, onOrder }) {
   const shelf = shelves.get(sku)
   if (shelf === undefined) return
-  shelf.left.textContent = left > 0 ? `${left} left${onOrder ? ', more soon' : ''}` : onOrder ? 'more coming soon' : 'sold out'
+  shelf.left.textContent =
+    left > 0 ? `${left} left${onOrder ? ', more soon' : ''}` : onOrder ? 'more coming soon' : 'sold out'
   shelf.left.toggleAttribute('data-low', left < 5)
   shelf.add.disabled = left <= 0
 }
@@ -92,7 +105,16 @@ function showCart({ lines, discountCents, shippingCents, totalCents }) {
 
 function showLine({ sku, name, quantity, totalCents }) {
   const step = (type, label, sign) =>
-    h('button', { type: 'button', 'aria-label': `${label} ${name}`, data: { act: `${type}:${sku}` }, onclick: () => act(type, { sku, quantity: 1 }) }, sign)
+    h(
+      'button',
+      {
+        type: 'button',
+        'aria-label': `${label} ${name}`,
+        data: { act: `${type}:${sku}` },
+        onclick: () => act(type, { sku, quantity: 1 }),
+      },
+      sign,
+    )
   const stepper = h(
     'span',
     { class: 'stepper' },
@@ -126,7 +148,11 @@ function showOrder(event) {
         'li',
         {},
         h('div', { class: 'head' }, h('span', {}, one.order), h('span', {}, euros(one.totalCents ?? 0))),
-        h('ol', { class: 'steps' }, ...steps.map(([type, label]) => h('li', { 'data-done': one.done.has(type) }, label))),
+        h(
+          'ol',
+          { class: 'steps' },
+          ...steps.map(([type, label]) => h('li', { 'data-done': one.done.has(type) }, label)),
+        ),
         h(
           'p',
           { class: 'mails' },

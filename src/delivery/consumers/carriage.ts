@@ -4,10 +4,24 @@
  */
 import { MillraceError } from '../../base/errors.ts'
 import { LIMITS } from '../../base/limits.ts'
-import type { Carriage, CarriedConsumer, CarriedEvent, CarriedLetter, CarriedSchedule, Page } from '../../broker/carriage.ts'
+import type {
+  Carriage,
+  CarriedConsumer,
+  CarriedEvent,
+  CarriedLetter,
+  CarriedSchedule,
+  Page,
+} from '../../broker/carriage.ts'
 import type { EncodedEvent } from '../../broker/engine.ts'
 import { QUEUE_GROUP } from '../consumer-records.ts'
-import { type CarriedProgress, clearedRecords, letterRecords, lettersIn, progressRecords, type Records } from './carried-state.ts'
+import {
+  type CarriedProgress,
+  clearedRecords,
+  letterRecords,
+  lettersIn,
+  progressRecords,
+  type Records,
+} from './carried-state.ts'
 import type { Home, HomeState, Homes } from './homes.ts'
 import { progressOf } from './joined-progress.ts'
 
@@ -50,13 +64,16 @@ export abstract class ConsumerCarriage<H extends Home> implements Carriage {
   async consumers(channel: string): Promise<CarriedConsumer[]> {
     await this.#homes.look()
     const bounds = await this.#homes.bounds(channel)
-    const groups = new Set((await this.#homes.list(null)).flatMap((home) => (home.channel.name === channel ? [home.group] : [])))
+    const groups = new Set(
+      (await this.#homes.list(null)).flatMap((home) => (home.channel.name === channel ? [home.group] : [])),
+    )
     const found: CarriedConsumer[] = []
     for (const group of [...groups].sort()) {
       const states = await this.#states(channel, group)
       const workers = [...new Set(states.flatMap(([, state]) => state.workers))].sort()
       const progress = await progressOf(this.#homes, states, bounds)
-      if (progress !== null) found.push({ channel, consumer: group === QUEUE_GROUP ? null : group, workers, ...progress })
+      if (progress !== null)
+        found.push({ channel, consumer: group === QUEUE_GROUP ? null : group, workers, ...progress })
     }
     return found
   }
@@ -75,7 +92,9 @@ export abstract class ConsumerCarriage<H extends Home> implements Carriage {
     await this.#homes.look()
     const states = await this.#states(channel, consumer ?? QUEUE_GROUP)
     const pages = await Promise.all(
-      states.map(([{ group, logId }, { records, letters }]) => lettersIn(records, group, logId, Number(from ?? 0), PAGE, letters)),
+      states.map(([{ group, logId }, { records, letters }]) =>
+        lettersIn(records, group, logId, Number(from ?? 0), PAGE, letters),
+      ),
     )
     // Of a log that has more, nothing is known behind its page: no other is gone through farther.
     const known = Math.min(...pages.map((page) => page.at(-1)?.offset ?? Number.POSITIVE_INFINITY))
@@ -112,7 +131,11 @@ export abstract class ConsumerCarriage<H extends Home> implements Carriage {
   }
 
   /** Change what the homes of a consumer that does not run hold. @throws UNKNOWN_CHANNEL · INVALID_OPTION when it runs */
-  async #put(channel: string, consumer: string | null, changeOf: (home: H) => Promise<(open: OpenRecords) => void>): Promise<void> {
+  async #put(
+    channel: string,
+    consumer: string | null,
+    changeOf: (home: H) => Promise<(open: OpenRecords) => void>,
+  ): Promise<void> {
     await this.#homes.look()
     for (const home of await this.#homes.logs(channel, consumer ?? QUEUE_GROUP)) {
       if (await this.#homes.put(home, await changeOf(home))) continue
@@ -123,7 +146,11 @@ export abstract class ConsumerCarriage<H extends Home> implements Carriage {
 }
 
 /** What of a consumer's progress in a channel is one log's. Where a log ends before the channel does, what is still to come into it is not settled. */
-function progressIn({ floor, settled, retries, inFlight }: CarriedProgress, end: number, isHere: (offset: number) => boolean): CarriedProgress {
+function progressIn(
+  { floor, settled, retries, inFlight }: CarriedProgress,
+  end: number,
+  isHere: (offset: number) => boolean,
+): CarriedProgress {
   return {
     floor: Math.min(floor, end),
     settled: settled.flatMap(([from, to]): [number, number][] => (from < end ? [[from, Math.min(to, end)]] : [])),
@@ -131,6 +158,10 @@ function progressIn({ floor, settled, retries, inFlight }: CarriedProgress, end:
     inFlight:
       inFlight === null
         ? null
-        : { ...inFlight, offsets: inFlight.offsets.filter(isHere), solo: inFlight.solo !== null && isHere(inFlight.solo) ? inFlight.solo : null },
+        : {
+            ...inFlight,
+            offsets: inFlight.offsets.filter(isHere),
+            solo: inFlight.solo !== null && isHere(inFlight.solo) ? inFlight.solo : null,
+          },
   }
 }

@@ -35,12 +35,15 @@ export function settledIn(records: Records, group: string, logId: number): DoneS
   const floor = records.get(consumerKeys.cursor(group, logId))
   if (floor === undefined) return null
   const done = new DoneSet(fromFloat(floor))
-  for (const [key, bytes] of records.range(...under(consumerKeys.table('b', group, logId)))) done.load(lastNumber(key), bytes)
+  for (const [key, bytes] of records.range(...under(consumerKeys.table('b', group, logId))))
+    done.load(lastNumber(key), bytes)
   return done
 }
 
 export function retriesIn(records: Records, group: string, logId: number): CarriedProgress['retries'] {
-  return records.range(...under(consumerKeys.table('r', group, logId))).map(([key, bytes]) => ({ offset: lastNumber(key), ...fromJson<RetryRecord>(bytes) }))
+  return records
+    .range(...under(consumerKeys.table('r', group, logId)))
+    .map(([key, bytes]) => ({ offset: lastNumber(key), ...fromJson<RetryRecord>(bytes) }))
 }
 
 export function inFlightIn(records: Records, group: string, logId: number): InFlightRecord | null {
@@ -60,7 +63,11 @@ export async function lettersIn(
   const letters: CarriedLetter[] = []
   let bytes = 0
   const [, end] = under(consumerKeys.table('k', group, logId))
-  const chains = new Map(records.range(consumerKeys.chain(group, logId, fromOffset), end, limit.count).map(([key, chain]) => [lastNumber(key), chain]))
+  const chains = new Map(
+    records
+      .range(consumerKeys.chain(group, logId, fromOffset), end, limit.count)
+      .map(([key, chain]) => [lastNumber(key), chain]),
+  )
   for await (const [offset, dead] of texts?.load([...chains.keys()]) ?? deadIn(records, group, logId, chains.keys())) {
     const { state, key: chain, blocks } = fromJson<ChainRecord>(chains.get(offset) as Uint8Array)
     letters.push({ offset, ...dead, state, attempts: state === 'dead' ? dead.attempts : 0, chain, blocks })
@@ -70,7 +77,12 @@ export async function lettersIn(
   return letters
 }
 
-function* deadIn(records: Records, group: string, logId: number, offsets: Iterable<number>): Generator<readonly [offset: number, record: DeadRecord]> {
+function* deadIn(
+  records: Records,
+  group: string,
+  logId: number,
+  offsets: Iterable<number>,
+): Generator<readonly [offset: number, record: DeadRecord]> {
   for (const offset of offsets) {
     const dead = records.get(consumerKeys.dead(group, logId, offset))
     if (dead !== undefined) yield [offset, fromJson<DeadRecord>(dead)]
@@ -78,11 +90,16 @@ function* deadIn(records: Records, group: string, logId: number, offsets: Iterab
 }
 
 /** The records of a consumer's progress. */
-export function progressRecords(group: string, logId: number, { floor, settled, retries, inFlight }: CarriedProgress): RecordChange[] {
+export function progressRecords(
+  group: string,
+  logId: number,
+  { floor, settled, retries, inFlight }: CarriedProgress,
+): RecordChange[] {
   const done = new DoneSet(floor)
   for (const [from, to] of settled) for (let offset = from; offset < to; offset++) done.add(offset)
   const changes: RecordChange[] = [[consumerKeys.cursor(group, logId), toFloat(done.floor)]]
-  for (const [chunk, bytes] of done.takeChanges()) if (bytes !== null) changes.push([consumerKeys.chunk(group, logId, chunk), bytes])
+  for (const [chunk, bytes] of done.takeChanges())
+    if (bytes !== null) changes.push([consumerKeys.chunk(group, logId, chunk), bytes])
   for (const { offset, ...retry } of retries) changes.push([consumerKeys.retry(group, logId, offset), toJson(retry)])
   if (inFlight !== null) changes.push([consumerKeys.inFlight(group, logId), toJson(inFlight)])
   return changes
@@ -102,7 +119,8 @@ export function letterRecords(group: string, logId: number, letters: readonly Ca
 
 /** Every record of a consumer in a log, taken away. */
 export function* clearedRecords(records: Records, group: string, logId: number): Generator<RecordChange> {
-  for (const table of OFFSET_TABLES) for (const [key] of records.range(...under(consumerKeys.table(table, group, logId)))) yield [key, null]
+  for (const table of OFFSET_TABLES)
+    for (const [key] of records.range(...under(consumerKeys.table(table, group, logId)))) yield [key, null]
   yield [consumerKeys.cursor(group, logId), null]
   yield [consumerKeys.inFlight(group, logId), null]
 }

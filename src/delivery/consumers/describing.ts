@@ -26,7 +26,8 @@ export async function describeConsumers<H extends Home>(homes: Homes<H>): Promis
   const byConsumer = new Map<string, Part<H>[]>()
   const parts = await partsOf(homes, inOrder(await homes.list(null)))
   const workers = new Map<string, Set<string>>()
-  for (const { home, state } of parts) workers.set(home.channel.name, new Set([...(workers.get(home.channel.name) ?? []), ...state.workers]))
+  for (const { home, state } of parts)
+    workers.set(home.channel.name, new Set([...(workers.get(home.channel.name) ?? []), ...state.workers]))
   for (const part of parts) {
     const { group, channel } = part.home
     const names = group === QUEUE_GROUP ? (workers.get(channel.name) ?? []) : [group]
@@ -35,12 +36,17 @@ export async function describeConsumers<H extends Home>(homes: Homes<H>): Promis
   // A pause outlives the last channel of its consumer: it is seen, or the consumer would be paused again with its next channel and nobody knew why.
   for (const name of homes.paused) if (!byConsumer.has(name)) byConsumer.set(name, [])
   const found: ConsumerDescription[] = []
-  for (const [name, its] of [...byConsumer].sort(([a], [b]) => (a < b ? -1 : 1))) found.push(await described(homes, name, its))
+  for (const [name, its] of [...byConsumer].sort(([a], [b]) => (a < b ? -1 : 1)))
+    found.push(await described(homes, name, its))
   return found
 }
 
 /** A consumer by its homes; null where it has not begun in any and is not paused. */
-export async function describeConsumer<H extends Home>(homes: Homes<H>, name: string, its: readonly H[]): Promise<ConsumerDescription | null> {
+export async function describeConsumer<H extends Home>(
+  homes: Homes<H>,
+  name: string,
+  its: readonly H[],
+): Promise<ConsumerDescription | null> {
   const parts = await partsOf(homes, its)
   return parts.length === 0 && homes.pauseOf(name) === null ? null : described(homes, name, parts)
 }
@@ -48,7 +54,9 @@ export async function describeConsumer<H extends Home>(homes: Homes<H>, name: st
 async function partsOf<H extends Home>(homes: Homes<H>, its: readonly H[]): Promise<Part<H>[]> {
   const names = new Set(its.map(({ channel }) => channel.name))
   const bounds = new Map([...names].map((name) => [name, homes.bounds(name)]))
-  const parts = await Promise.all(its.map(async (home) => partOf(homes, home, await (bounds.get(home.channel.name) as Promise<Bounds>))))
+  const parts = await Promise.all(
+    its.map(async (home) => partOf(homes, home, await (bounds.get(home.channel.name) as Promise<Bounds>))),
+  )
   return parts.filter((part) => part !== null)
 }
 
@@ -61,15 +69,28 @@ async function partOf<H extends Home>(homes: Homes<H>, home: H, bounds: Bounds):
   if (done === null) return null
   if (cursor === null) done.raise(Math.min(bounds.first, bounds.next))
   // Where the log has no event before the last that is settled, that is settled too.
-  const [open, end] = cursor === null ? [done.end - done.floor - done.above, done.end] : [cursor.outstanding, cursor.taken]
+  const [open, end] =
+    cursor === null ? [done.end - done.floor - done.above, done.end] : [cursor.outstanding, cursor.taken]
   const lag = unsent + open + (await state.pending(end))
   const floor = Math.max(done.floor, bounds.first)
   const retrying = cursor?.state.retries.size ?? records.range(...under(consumerKeys.table('r', group, logId))).length
-  return { home, state, bounds, floor, lag, retrying, ...(await ageOf(state, lag === 0 ? null : floor, homes.clock.now())) }
+  return {
+    home,
+    state,
+    bounds,
+    floor,
+    lag,
+    retrying,
+    ...(await ageOf(state, lag === 0 ? null : floor, homes.clock.now())),
+  }
 }
 
 /** How long the first event at or after an offset has been stored. Damage to it is told of this consumer, and of no other. */
-async function ageOf(state: HomeState, floor: number | null, nowMs: number): Promise<Pick<Part<Home>, 'lagMs' | 'unreadable'>> {
+async function ageOf(
+  state: HomeState,
+  floor: number | null,
+  nowMs: number,
+): Promise<Pick<Part<Home>, 'lagMs' | 'unreadable'>> {
   try {
     const storedAtMs = floor === null ? null : await state.storedAtMs(floor)
     return { lagMs: storedAtMs === null ? 0 : Math.max(0, nowMs - storedAtMs), unreadable: null }
@@ -79,7 +100,11 @@ async function ageOf(state: HomeState, floor: number | null, nowMs: number): Pro
   }
 }
 
-async function described<H extends Home>(homes: Homes<H>, name: string, parts: readonly Part<H>[]): Promise<ConsumerDescription> {
+async function described<H extends Home>(
+  homes: Homes<H>,
+  name: string,
+  parts: readonly Part<H>[],
+): Promise<ConsumerDescription> {
   const here = homes.here(name)
   const elsewhere = await homes.elsewhere(
     name,
@@ -96,7 +121,9 @@ async function described<H extends Home>(homes: Homes<H>, name: string, parts: r
     retrying: sum(parts, ({ retrying }) => retrying),
     deadLetters: sum(letters, ({ dead }) => dead),
     parked: sum(letters, ({ waiting }) => waiting),
-    rate: sum(parts, ({ state }) => state.cursor?.progress.meter.rate(homes.clock.elapsed()) ?? 0) + sum(elsewhere, ({ rate }) => rate),
+    rate:
+      sum(parts, ({ state }) => state.cursor?.progress.meter.rate(homes.clock.elapsed()) ?? 0) +
+      sum(elsewhere, ({ rate }) => rate),
     paused: pause !== null || (idle.length > 0 && idle.every((each) => each)),
     pause,
     stalled: stalledIn(parts, here, homes.clock),
@@ -115,7 +142,10 @@ function positionsOf(parts: readonly Part<Home>[]): ConsumerPosition[] {
   return [...positions.values()]
 }
 
-function lettersIn({ home: { group, logId }, state: { cursor, records } }: Part<Home>, consumer: string): { readonly dead: number; readonly waiting: number } {
+function lettersIn(
+  { home: { group, logId }, state: { cursor, records } }: Part<Home>,
+  consumer: string,
+): { readonly dead: number; readonly waiting: number } {
   if (cursor !== null && group === consumer) return { dead: cursor.box.dead, waiting: cursor.box.waiting }
   const counts = { dead: 0, waiting: 0 }
   for (const [, bytes] of records.range(...under(consumerKeys.table('k', group, logId)))) {
@@ -127,12 +157,19 @@ function lettersIn({ home: { group, logId }, state: { cursor, records } }: Part<
   return counts
 }
 
-function stalledIn(parts: readonly Part<Home>[], here: readonly Instance[], clock: Homes['clock']): ConsumerDescription['stalled'] {
+function stalledIn(
+  parts: readonly Part<Home>[],
+  here: readonly Instance[],
+  clock: Homes['clock'],
+): ConsumerDescription['stalled'] {
   const progress = parts.flatMap(({ state: { cursor }, lag }) => (cursor === null ? [] : [{ cursor, lag }]))
   const stalled = stallOf(progress, here, clock)
   const damaged = parts.find(({ unreadable }) => unreadable !== null)
   if (damaged === undefined) return stalled
-  return { sinceMs: stalled?.sinceMs ?? clock.now(), reason: `events of "${damaged.home.channel.name}" cannot be read: ${damaged.unreadable}` }
+  return {
+    sinceMs: stalled?.sinceMs ?? clock.now(),
+    reason: `events of "${damaged.home.channel.name}" cannot be read: ${damaged.unreadable}`,
+  }
 }
 
 function sum<Item>(items: readonly Item[], count: (item: Item) => number): number {

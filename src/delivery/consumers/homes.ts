@@ -91,5 +91,7 @@ export interface Homes<H extends Home = Home> {
 
 /** In the order in which people see them: by channel, and within a channel by partition. */
 export function inOrder<H extends Home>(homes: readonly H[]): H[] {
-  return [...homes].sort((a, b) => (a.channel.name === b.channel.name ? a.logId - b.logId : a.channel.name < b.channel.name ? -1 : 1))
+  return [...homes].sort((a, b) =>
+    a.channel.name === b.channel.name ? a.logId - b.logId : a.channel.name < b.channel.name ? -1 : 1,
+  )
 }

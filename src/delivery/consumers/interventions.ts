@@ -4,7 +4,13 @@
  */
 import { MillraceError } from '../../base/errors.ts'
 import type { Consumers } from '../../broker/consumers.ts'
-import { type ConsumerDescription, type ConsumerPause, DEAD_LETTERS_MAX, type DeadLetter, type DeadLetterQuery } from '../../broker/description.ts'
+import {
+  type ConsumerDescription,
+  type ConsumerPause,
+  DEAD_LETTERS_MAX,
+  type DeadLetter,
+  type DeadLetterQuery,
+} from '../../broker/description.ts'
 import type { Position } from '../../broker/engine.ts'
 import { QUEUE_GROUP } from '../consumer-records.ts'
 import { DeadLetterBox } from '../dead-letter-box.ts'
@@ -44,8 +50,12 @@ export class Interventions<H extends Home> implements Consumers {
   async remove(consumer: string): Promise<void> {
     const homes = await this.#homesOf(consumer)
     if (this.#homes.here(consumer).length > 0 || (await this.#homes.elsewhere(consumer, homes)).length > 0)
-      throw new MillraceError('INVALID_OPTION', `consumer "${consumer}" is running: stop it before removing it`, { consumer })
-    await allDone(homes, (home) => (home.group === QUEUE_GROUP ? this.#leaveQueue(consumer, home) : this.#homes.remove(home)))
+      throw new MillraceError('INVALID_OPTION', `consumer "${consumer}" is running: stop it before removing it`, {
+        consumer,
+      })
+    await allDone(homes, (home) =>
+      home.group === QUEUE_GROUP ? this.#leaveQueue(consumer, home) : this.#homes.remove(home),
+    )
     await this.#homes.setPause(consumer, null, [])
   }
 
@@ -85,7 +95,10 @@ export class Interventions<H extends Home> implements Consumers {
     )
     if (count === 0 && (query.offset !== undefined || query.id !== undefined)) {
       const which = query.id ?? `at offset ${query.offset}`
-      throw new MillraceError('UNKNOWN_DEAD_LETTER', `consumer "${consumer}" has no dead letter ${which}`, { consumer, ...query })
+      throw new MillraceError('UNKNOWN_DEAD_LETTER', `consumer "${consumer}" has no dead letter ${which}`, {
+        consumer,
+        ...query,
+      })
     }
     return count
   }
@@ -95,12 +108,15 @@ export class Interventions<H extends Home> implements Consumers {
     const boxes = await this.#boxes(consumer, query)
     if (query.limit !== undefined) return [...(await sharesOf(boxes, consumer, query))]
     const shares: [H, number][] = []
-    for (const [home, box] of boxes) if ((await firstOf(box.offsets(consumer, { ...query, limit: 1 }))) !== undefined) shares.push([home, 1])
+    for (const [home, box] of boxes)
+      if ((await firstOf(box.offsets(consumer, { ...query, limit: 1 }))) !== undefined) shares.push([home, 1])
     return shares
   }
 
   async #boxes(consumer: string, { channel }: DeadLetterQuery): Promise<readonly Boxed<H>[]> {
-    const homes = (await this.#homesOf(consumer)).filter((home) => channel === undefined || channel === home.channel.name)
+    const homes = (await this.#homesOf(consumer)).filter(
+      (home) => channel === undefined || channel === home.channel.name,
+    )
     return Promise.all(
       homes.map(async (home) => {
         await this.#homes.flushed(home)
@@ -114,7 +130,9 @@ export class Interventions<H extends Home> implements Consumers {
     await this.#homes.look()
     const homes = await homesOf(this.#homes, consumer)
     if (homes.length === 0 && this.#homes.pauseOf(consumer) === null)
-      throw new MillraceError('UNKNOWN_CONSUMER', `no consumer "${consumer}" has been started on this broker`, { consumer })
+      throw new MillraceError('UNKNOWN_CONSUMER', `no consumer "${consumer}" has been started on this broker`, {
+        consumer,
+      })
     return homes
   }
 }
@@ -123,7 +141,9 @@ export class Interventions<H extends Home> implements Consumers {
 async function homesOf<H extends Home>(homes: Homes<H>, consumer: string): Promise<H[]> {
   const [own, ofQueues] = await Promise.all([homes.list(consumer), homes.list(QUEUE_GROUP)])
   const queues = new Set<string>()
-  await Promise.all(ofQueues.map(async (home) => (await homes.read(home)).workers.includes(consumer) && queues.add(home.channel.name)))
+  await Promise.all(
+    ofQueues.map(async (home) => (await homes.read(home)).workers.includes(consumer) && queues.add(home.channel.name)),
+  )
   return inOrder([...own, ...ofQueues.filter(({ channel }) => queues.has(channel.name))])
 }
 
@@ -152,7 +172,9 @@ async function firstOf<Item>(items: AsyncIterable<Item>): Promise<Item | undefin
   return undefined
 }
 
-async function collected<Whose>(found: AsyncIterable<readonly [whose: Whose, letter: DeadLetter]>): Promise<DeadLetter[]> {
+async function collected<Whose>(
+  found: AsyncIterable<readonly [whose: Whose, letter: DeadLetter]>,
+): Promise<DeadLetter[]> {
   const letters: DeadLetter[] = []
   for await (const [, letter] of found) letters.push(letter)
   return letters

@@ -50,7 +50,12 @@ async function joined<H extends Home>(
   return { floor, settled: rangesOf(settled, open) }
 }
 
-async function firstUnsettled<H extends Home>(homes: CarriedHomes<H>, [home, done]: Log<H>, first: number, below: number): Promise<number> {
+async function firstUnsettled<H extends Home>(
+  homes: CarriedHomes<H>,
+  [home, done]: Log<H>,
+  first: number,
+  below: number,
+): Promise<number> {
   for await (const offset of homes.offsets(home, done?.floor ?? first)) {
     if (offset >= below) return below
     if (done?.has(offset) !== true) return offset

@@ -10,9 +10,14 @@ export type Boxed<Whose> = readonly [whose: Whose, box: DeadLetterBox]
 
 type Found<Whose> = readonly [whose: Whose, letter: DeadLetter]
 
-export async function* oldestFirst<Whose>(boxes: readonly Boxed<Whose>[], consumer: string, query: DeadLetterQuery): AsyncGenerator<Found<Whose>> {
+export async function* oldestFirst<Whose>(
+  boxes: readonly Boxed<Whose>[],
+  consumer: string,
+  query: DeadLetterQuery,
+): AsyncGenerator<Found<Whose>> {
   const byChannel = new Map<string, AsyncGenerator<Found<Whose>>[]>()
-  for (const [whose, box] of boxes) byChannel.set(box.channel, [...(byChannel.get(box.channel) ?? []), lettersOf(whose, box, consumer, query)])
+  for (const [whose, box] of boxes)
+    byChannel.set(box.channel, [...(byChannel.get(box.channel) ?? []), lettersOf(whose, box, consumer, query)])
   const channels = [...byChannel.values()].map((logs) => merged(logs, (a, b) => a.offset < b.offset))
   let left = query.limit ?? Number.POSITIVE_INFINITY
   if (left <= 0) return
@@ -23,13 +28,22 @@ export async function* oldestFirst<Whose>(boxes: readonly Boxed<Whose>[], consum
 }
 
 /** How many letters of each box a query with a limit is about. Boxes without any are left out. */
-export async function sharesOf<Whose>(boxes: readonly Boxed<Whose>[], consumer: string, query: DeadLetterQuery): Promise<Map<Whose, number>> {
+export async function sharesOf<Whose>(
+  boxes: readonly Boxed<Whose>[],
+  consumer: string,
+  query: DeadLetterQuery,
+): Promise<Map<Whose, number>> {
   const shares = new Map<Whose, number>()
   for await (const [whose] of oldestFirst(boxes, consumer, query)) shares.set(whose, (shares.get(whose) ?? 0) + 1)
   return shares
 }
 
-async function* lettersOf<Whose>(whose: Whose, box: DeadLetterBox, consumer: string, query: DeadLetterQuery): AsyncGenerator<Found<Whose>> {
+async function* lettersOf<Whose>(
+  whose: Whose,
+  box: DeadLetterBox,
+  consumer: string,
+  query: DeadLetterQuery,
+): AsyncGenerator<Found<Whose>> {
   for await (const letter of box.letters(consumer, query)) yield [whose, letter]
 }
 
@@ -44,7 +58,8 @@ async function* merged<Whose>(
       let first: (typeof heads)[number] | undefined
       for (const head of heads) {
         if (head.next.done === true) continue
-        if (first === undefined || first.next.done === true || comesBefore(head.next.value[1], first.next.value[1])) first = head
+        if (first === undefined || first.next.done === true || comesBefore(head.next.value[1], first.next.value[1]))
+          first = head
       }
       if (first === undefined || first.next.done === true) return
       yield first.next.value

@@ -128,7 +128,16 @@ export class ChannelLog implements DeliveryLog {
   describe(elapsedMs: number): ChannelDescription {
     const { name, spec, first, committed, meter } = this
     const scheduled = this.mayHaveScheduled ? this.#store.count(...under(keys.scheduledOf(this.id))) : 0
-    return { name, kind: spec.kind, types: spec.types, first, next: committed, bytes: this.#store.size(this.id), scheduled, rate: meter.rate(elapsedMs) }
+    return {
+      name,
+      kind: spec.kind,
+      types: spec.types,
+      first,
+      next: committed,
+      bytes: this.#store.size(this.id),
+      scheduled,
+      rate: meter.rate(elapsedMs),
+    }
   }
 
   push(event: EncodedEvent, waiter: PublishWaiter | null): number {
@@ -143,13 +152,19 @@ export class ChannelLog implements DeliveryLog {
     const committing = this.committing?.events.length ?? 0
     const at = offset - this.committed
     const [events, waiters, index] =
-      at < committing && this.committing !== null ? [this.committing.events, this.committing.waiters, at] : [this.pending, this.waiters, at - committing]
+      at < committing && this.committing !== null
+        ? [this.committing.events, this.committing.waiters, at]
+        : [this.pending, this.waiters, at - committing]
     const event = events[index]
     return event === undefined ? undefined : { event, refusable: waiters[index] !== null }
   }
 
   /** Clause 13: where the latest event of each key of a block is, for the commit that makes it so. */
-  noteLatest(events: readonly EncodedEvent[], firstOffset: number, into: (readonly [key: string, value: Uint8Array])[]): void {
+  noteLatest(
+    events: readonly EncodedEvent[],
+    firstOffset: number,
+    into: (readonly [key: string, value: Uint8Array])[],
+  ): void {
     if (!this.spec.retain.latestByKey) return
     for (let index = 0; index < events.length; index++) {
       const { key } = events[index] as EncodedEvent
@@ -233,7 +248,10 @@ export class ChannelLog implements DeliveryLog {
 
   #oldestKnown(nowMs: number, alarm: (error: unknown) => void): number {
     const { ageMs, count } = this.spec.dedupe ?? { ageMs: 0, count: 0 }
-    return Math.min(this.committed, Math.max(this.committed - count, this.#seek(nowMs - ageMs, alarm), this.#store.bounds(this.id).first))
+    return Math.min(
+      this.committed,
+      Math.max(this.committed - count, this.#seek(nowMs - ageMs, alarm), this.#store.bounds(this.id).first),
+    )
   }
 
   async #recall(nowMs: number, alarm: (error: unknown) => void): Promise<void> {
@@ -254,7 +272,8 @@ export class ChannelLog implements DeliveryLog {
         offset = block.firstOffset + block.count
       }
     }
-    for (offset = this.committed; offset < this.tail; offset++) dedupe.add(this.uncommitted(offset)?.event.id ?? '', offset, this.pendingMs)
+    for (offset = this.committed; offset < this.tail; offset++)
+      dedupe.add(this.uncommitted(offset)?.event.id ?? '', offset, this.pendingMs)
   }
 
   #seek(timeMs: number, alarm: (error: unknown) => void): number {

@@ -8,7 +8,13 @@ import { EventInBlock, gatherBlock } from '../../event/event-in-block.ts'
 
 const PASSED_MIN = 16
 
-export function blocksOf(channelId: number, firstOffset: number, timeMs: number, events: readonly EncodedEvent[], memory: BlockBytes | undefined): Block[] {
+export function blocksOf(
+  channelId: number,
+  firstOffset: number,
+  timeMs: number,
+  events: readonly EncodedEvent[],
+  memory: BlockBytes | undefined,
+): Block[] {
   const blocks: Block[] = []
   /** Where those begin that are still to be encoded. */
   let from = 0

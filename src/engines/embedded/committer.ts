@@ -163,7 +163,13 @@ export class Committer {
 
   /** Whether anything waits for a commit, or is in one. */
   get busy(): boolean {
-    return this.#inFlight !== null || this.#logs.length > 0 || this.#records.length > 0 || this.#sources.size > 0 || this.#settled.length > 0
+    return (
+      this.#inFlight !== null ||
+      this.#logs.length > 0 ||
+      this.#records.length > 0 ||
+      this.#sources.size > 0 ||
+      this.#settled.length > 0
+    )
   }
 
   #soon(): void {
@@ -242,7 +248,8 @@ export class Committer {
     log.waiters = []
     let bytes = 0
     let end = 0
-    while (end < events.length && (bytes < bytesMax || waiters[end - 1] === CONTINUES)) bytes += textSize(events[end++] as EncodedEvent)
+    while (end < events.length && (bytes < bytesMax || waiters[end - 1] === CONTINUES))
+      bytes += textSize(events[end++] as EncodedEvent)
     if (end < events.length) {
       log.pending = events.slice(end)
       log.waiters = waiters.slice(end)
@@ -293,7 +300,8 @@ export class Committer {
       log.committed = firstOffset + waiters.length
       if (log.committing === part) log.committing = null
       log.meter.mark(waiters.length, this.#clock.elapsed())
-      for (let index = 0; index < waiters.length; index++) (waiters[index] as PublishWaiter | null)?.done(firstOffset + index)
+      for (let index = 0; index < waiters.length; index++)
+        (waiters[index] as PublishWaiter | null)?.done(firstOffset + index)
     }
     const fresh = offered(commit)
     for (const { log, block } of fresh) for (const listener of log.listeners) listener.onCommitted(block)
@@ -307,7 +315,8 @@ export class Committer {
     const passing = error instanceof MillraceError && error.retryable
     const waiting: PublishWaiter[] = []
     const kept: [ChannelLog, EncodedEvent[]][] = []
-    for (const log of new Set([...commit.parts.map((part) => part.log), ...this.#logs])) kept.push([log, this.#takeBack(log, commit, waiting)])
+    for (const log of new Set([...commit.parts.map((part) => part.log), ...this.#logs]))
+      kept.push([log, this.#takeBack(log, commit, waiting)])
     this.#logs = []
     if (passing) {
       this.#full = error

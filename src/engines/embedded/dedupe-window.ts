@@ -60,7 +60,8 @@ class Generation {
       const number = table[slot] as number
       if (number === 0) return -1
       const at = (number - 1) * ENTRY_WORDS
-      if (entries[at] === hashB && entries[at + 1] === hashA) return ((entries[at + 2] as number) >>> 0) + (entries[at + 3] as number) * TWO_32
+      if (entries[at] === hashB && entries[at + 1] === hashA)
+        return ((entries[at + 2] as number) >>> 0) + (entries[at + 3] as number) * TWO_32
     }
   }
 
@@ -89,7 +90,10 @@ class Generation {
     }
     const [entries, table, mask] = [this.#entries, this.#table, this.#table.length - 1]
     for (; this.#indexed < this.size; this.#indexed++) {
-      const [a, b] = [entries[this.#indexed * ENTRY_WORDS + 1] as number, entries[this.#indexed * ENTRY_WORDS] as number]
+      const [a, b] = [
+        entries[this.#indexed * ENTRY_WORDS + 1] as number,
+        entries[this.#indexed * ENTRY_WORDS] as number,
+      ]
       let slot = a & mask
       for (let number = table[slot] as number; number !== 0; number = table[slot] as number) {
         const at = (number - 1) * ENTRY_WORDS

@@ -9,11 +9,15 @@ export function directoryOf(url: string): string {
   const rest = url.slice('file:'.length)
   const strange = /[?#]/.exec(rest)?.[0]
   if (strange !== undefined)
-    throw wrong(url, `"${strange}" begins a part that the URL of a directory does not have: if it belongs to the name, write %${strange === '?' ? '3F' : '23'}`)
+    throw wrong(
+      url,
+      `"${strange}" begins a part that the URL of a directory does not have: if it belongs to the name, write %${strange === '?' ? '3F' : '23'}`,
+    )
   const path = rest.startsWith('//') ? absolute(url) : decoded(url, rest)
   if (path === '') throw wrong(url, 'it names no directory: write file:./data')
   if (path.includes('\0')) throw wrong(url, 'a path cannot hold a NUL character')
-  if (/^~(?:\/|$)/.test(path)) throw wrong(url, '~ is expanded by a shell only: write the whole path, or file:./~ for a directory of that name')
+  if (/^~(?:\/|$)/.test(path))
+    throw wrong(url, '~ is expanded by a shell only: write the whole path, or file:./~ for a directory of that name')
   if (process.platform !== 'win32' && /^[A-Za-z]:[\\/]/.test(path)) throw wrong(url, 'it is a Windows path')
   return resolve(path)
 }
@@ -45,5 +49,10 @@ function decoded(url: string, path: string): string {
 
 function wrong(url: string, why: string, cause?: unknown): MillraceError {
   const shownUrl = withoutSecrets(url)
-  return new MillraceError('INVALID_OPTION', `"${shownUrl}" is not the URL of a directory: ${why}`, { url: shownUrl }, { cause })
+  return new MillraceError(
+    'INVALID_OPTION',
+    `"${shownUrl}" is not the URL of a directory: ${why}`,
+    { url: shownUrl },
+    { cause },
+  )
 }

@@ -120,7 +120,12 @@ export class EmbeddedEngine implements Engine {
     this.delays = this.#publishing.delays
     this.#homes = this.#makeHomes()
     this.consumers = new Interventions(this.#homes)
-    this.carriage = new EmbeddedCarriage(this.#homes, { store, committer: this.#committer, nowMs: () => clock.now(), log: (name) => this.#log(name) })
+    this.carriage = new EmbeddedCarriage(this.#homes, {
+      store,
+      committer: this.#committer,
+      nowMs: () => clock.now(),
+      log: (name) => this.#log(name),
+    })
     if (options.refresh !== undefined) this.#refreshEvery(options.refresh)
   }
 
@@ -169,7 +174,13 @@ export class EmbeddedEngine implements Engine {
 
   #makeHomes(): EmbeddedHomes {
     return new EmbeddedHomes({
-      ...{ store: this.#store, committer: this.#committer, clock: this.clock, logs: this.#logs, instances: this.#instances },
+      ...{
+        store: this.#store,
+        committer: this.#committer,
+        clock: this.clock,
+        logs: this.#logs,
+        instances: this.#instances,
+      },
       cursorHost: this.#cursorHost,
       made: (cursor, log) => {
         if (cursor.state.interrupted) this.#suspects.holdBack(cursor.takers)
@@ -247,7 +258,8 @@ export class EmbeddedEngine implements Engine {
     this.#committer.record(keys.engine, toJson({ nextChannelId: this.#nextChannelId }))
     this.#committer.record(keys.channel(spec.name), toJson({ id: log.id, spec, first: 0 }))
     for (const instance of this.#instances) {
-      const takes = (name: string): boolean => name === spec.name || (isWildcard(name) && compileWildcard(name)(spec.name))
+      const takes = (name: string): boolean =>
+        name === spec.name || (isWildcard(name) && compileWildcard(name)(spec.name))
       if (instance.spec.channels.some(takes)) this.#homes.attach(instance, log, { at: 'beginning' })
     }
     await this.#committer.flushed()
@@ -307,7 +319,13 @@ export class EmbeddedEngine implements Engine {
     // A read that ends by itself leaves nothing behind on the signal that lives as long as the engine.
     const signal = options.follow ? AbortSignal.any([options.signal, this.#closed.signal]) : options.signal
     const kept = (event: StoredText): boolean => !log.superseded(event.key, event.offset)
-    return readLog(log, log.seek(options.from), options.to === null ? null : log.seek(options.to), { ...options, signal }, kept)
+    return readLog(
+      log,
+      log.seek(options.from),
+      options.to === null ? null : log.seek(options.to),
+      { ...options, signal },
+      kept,
+    )
   }
 
   async subscribe(spec: ConsumerSpec, sink: DeliverySink): Promise<Subscription> {
@@ -383,7 +401,9 @@ export class EmbeddedEngine implements Engine {
 
   async #close(): Promise<void> {
     this.#closed.abort()
-    await Promise.allSettled([...this.#instances].filter((instance) => !instance.abandoned).map((instance) => instance.close()))
+    await Promise.allSettled(
+      [...this.#instances].filter((instance) => !instance.abandoned).map((instance) => instance.close()),
+    )
     for (const cursor of this.#homes.cursors) this.#cursorHost.touch(cursor.state)
     await this.#retention.close()
     try {

@@ -5,7 +5,15 @@
 import type { Clock } from '../../base/clock.ts'
 import type { ConsumerPause } from '../../broker/description.ts'
 import type { Bounds, Position } from '../../broker/engine.ts'
-import { consumerKeys, fromFloat, fromJson, lastNumber, QUEUE_GROUP, toJson, under } from '../../delivery/consumer-records.ts'
+import {
+  consumerKeys,
+  fromFloat,
+  fromJson,
+  lastNumber,
+  QUEUE_GROUP,
+  toJson,
+  under,
+} from '../../delivery/consumer-records.ts'
 import type { CarriedHomes, OpenRecords } from '../../delivery/consumers/carriage.ts'
 import { clearedRecords } from '../../delivery/consumers/carried-state.ts'
 import type { Elsewhere, Home, HomeState, OpenHome } from '../../delivery/consumers/homes.ts'
@@ -121,7 +129,8 @@ export class EmbeddedHomes implements CarriedHomes<EmbeddedHome> {
     for (const [key] of this.#parts.store.range(...under(group === null ? 'g/' : `g/${group}/`)))
       add(key.slice(2, key.lastIndexOf('/')), byId.get(lastNumber(key)))
     // What a cursor has written may not be committed yet.
-    for (const cursor of this.#cursors.values()) if (group === null || group === cursor.group) add(cursor.group, byId.get(cursor.log.id))
+    for (const cursor of this.#cursors.values())
+      if (group === null || group === cursor.group) add(cursor.group, byId.get(cursor.log.id))
     return [...found.values()]
   }
 
@@ -143,7 +152,8 @@ export class EmbeddedHomes implements CarriedHomes<EmbeddedHome> {
   workers(log: ChannelLog): string[] {
     const prefix = keys.worker(log.id, '')
     const names = new Set(this.#parts.store.range(...under(prefix)).map(([key]) => key.slice(prefix.length)))
-    for (const { spec, cursors } of this.#parts.instances) for (const cursor of cursors) if (cursor.log === log) names.add(spec.name)
+    for (const { spec, cursors } of this.#parts.instances)
+      for (const cursor of cursors) if (cursor.log === log) names.add(spec.name)
     return [...names].sort()
   }
 

@@ -15,7 +15,9 @@ import { keys, type TimerRecord } from './records.ts'
 import type { Store } from './store.ts'
 
 /** Where an id is known: an event of the channel, or one that waits. */
-export type Known = { readonly offset: number; readonly dueAtMs?: undefined } | { readonly offset: null; readonly dueAtMs: number }
+export type Known =
+  | { readonly offset: number; readonly dueAtMs?: undefined }
+  | { readonly offset: null; readonly dueAtMs: number }
 
 export const UNSURE = 'unsure'
 
@@ -74,7 +76,8 @@ export class IdLook {
     const fact = this.#fact(log, offset)
     if (fact === undefined) return this.#unsure(log, offset)
     // What retention has taken cannot be compared any more; its 64-bit fingerprint is taken at its word.
-    const same = fact === null || (fact.id === id && this.#parts.clock.now() - fact.timeMs <= (log.spec.dedupe?.ageMs ?? 0))
+    const same =
+      fact === null || (fact.id === id && this.#parts.clock.now() - fact.timeMs <= (log.spec.dedupe?.ageMs ?? 0))
     return same ? { offset } : null
   }
 

@@ -26,7 +26,10 @@ class Remainder {
 
   /** Its time is that of the last event in it: whoever seeks a time between finds what comes behind. */
   gone(offset: number, count: number, timeMs: number): void {
-    this.#gone = this.#gone.count === 0 ? { firstOffset: offset, count, timeMs } : { ...this.#gone, count: this.#gone.count + count, timeMs }
+    this.#gone =
+      this.#gone.count === 0
+        ? { firstOffset: offset, count, timeMs }
+        : { ...this.#gone, count: this.#gone.count + count, timeMs }
   }
 
   kept(offset: number, event: EncodedEvent, timeMs: number): void {
@@ -39,7 +42,8 @@ class Remainder {
   }
 
   end(): void {
-    if (this.#events.length > 0) this.blocks.push(encodeBlock(this.#channelId, this.#firstOffset, this.#timeMs, this.#events))
+    if (this.#events.length > 0)
+      this.blocks.push(encodeBlock(this.#channelId, this.#firstOffset, this.#timeMs, this.#events))
     this.#events = []
     const { firstOffset, count, timeMs } = this.#gone
     if (count > 0) this.blocks.push(voidBlock(this.#channelId, firstOffset, count, timeMs))
@@ -48,7 +52,11 @@ class Remainder {
 }
 
 /** The blocks that take the place of neighbouring ones of a channel, or null where too little would be gained. */
-export function withoutSuperseded(channelId: number, blocks: readonly Block[], superseded: (key: string | null, offset: number) => boolean): Block[] | null {
+export function withoutSuperseded(
+  channelId: number,
+  blocks: readonly Block[],
+  superseded: (key: string | null, offset: number) => boolean,
+): Block[] | null {
   const left = new Remainder(channelId)
   for (const block of blocks) {
     for (let index = 0; index < block.count; ) {

@@ -21,8 +21,17 @@ import { needDescriptors, refusalOf } from './storage/system-refusal.ts'
 const APPLIED_MS = 250
 
 /** An engine that keeps everything in memory, by a clock of one's own if need be. */
-export function openMemoryEngine(options: Pick<ConnectOptions, 'onAlarm'> = {}, clock: Clock = systemClock): EmbeddedEngine {
-  return new EmbeddedEngine({ name: 'memory', capabilities: memoryCapabilities, store: new MemoryStore(), clock, onAlarm: options.onAlarm })
+export function openMemoryEngine(
+  options: Pick<ConnectOptions, 'onAlarm'> = {},
+  clock: Clock = systemClock,
+): EmbeddedEngine {
+  return new EmbeddedEngine({
+    name: 'memory',
+    capabilities: memoryCapabilities,
+    store: new MemoryStore(),
+    clock,
+    onAlarm: options.onAlarm,
+  })
 }
 
 /** The engine of a `memory:` URL. @throws INVALID_OPTION when the URL names something: each engine is another, whatever its name */
@@ -41,7 +50,10 @@ export function openMemoryUrl(url: string, options: Pick<ConnectOptions, 'onAlar
  */
 export async function openFileReader(url: string): Promise<EmbeddedEngine> {
   const directory = directoryOf(url)
-  if (!existsSync(directory)) throw new MillraceError('DATA_MISSING', `${directory} does not exist: name a directory with Millrace data`, { directory })
+  if (!existsSync(directory))
+    throw new MillraceError('DATA_MISSING', `${directory} does not exist: name a directory with Millrace data`, {
+      directory,
+    })
   try {
     needDescriptors()
     const owned = await isOwned(directory)
@@ -50,7 +62,13 @@ export async function openFileReader(url: string): Promise<EmbeddedEngine> {
       await sleep(APPLIED_MS)
       store.refresh()
     }
-    return new EmbeddedEngine({ name: 'file', capabilities: fileCapabilities, store, clock: systemClock, refresh: () => store.refresh() })
+    return new EmbeddedEngine({
+      name: 'file',
+      capabilities: fileCapabilities,
+      store,
+      clock: systemClock,
+      refresh: () => store.refresh(),
+    })
   } catch (error) {
     throw refusalOf(directory, error)
   }
@@ -60,7 +78,11 @@ export async function openFileReader(url: string): Promise<EmbeddedEngine> {
  * The engine of a data directory, which this process owns until it closes, and on which no others are served.
  * @throws DIRECTORY_IN_USE · DIRECTORY_UNUSABLE · DATA_DAMAGED · DATA_FOREIGN
  */
-export async function openFileEngine(url: string, options: Pick<ConnectOptions, 'onAlarm'> = {}, storage: DiskStoreOptions = {}): Promise<EmbeddedEngine> {
+export async function openFileEngine(
+  url: string,
+  options: Pick<ConnectOptions, 'onAlarm'> = {},
+  storage: DiskStoreOptions = {},
+): Promise<EmbeddedEngine> {
   const directory = directoryOf(url)
   return openClaimed(directory, await claim(directory), options, storage)
 }
@@ -92,7 +114,10 @@ export async function openClaimed(
 ): Promise<EmbeddedEngine> {
   try {
     protectAll(directory, DATA_FILES)
-    const store = await DiskStore.open(directory, (block) => decodeBlock(block.channelId, block.bytes), { guard: () => claim.check(), ...storage })
+    const store = await DiskStore.open(directory, (block) => decodeBlock(block.channelId, block.bytes), {
+      guard: () => claim.check(),
+      ...storage,
+    })
     return new EmbeddedEngine({
       name: 'file',
       capabilities: fileCapabilities,

@@ -30,7 +30,10 @@ class Single implements PublishWaiter {
 }
 
 /** The two ends of the promise that was made last: one function for all, and not a closure an event. */
-const taken: { resolve: (receipt: Receipt) => void; reject: (error: Error) => void } = { resolve: () => undefined, reject: () => undefined }
+const taken: { resolve: (receipt: Receipt) => void; reject: (error: Error) => void } = {
+  resolve: () => undefined,
+  reject: () => undefined,
+}
 function take(resolve: (receipt: Receipt) => void, reject: (error: Error) => void): void {
   taken.resolve = resolve
   taken.reject = reject
@@ -65,7 +68,8 @@ export class Publishing {
   }
 
   publish(log: ChannelLog, event: EncodedEvent): Promise<Receipt> {
-    if (!this.#isNew(log, event.id)) return this.#once(log, [event], (fresh) => this.#append(log, fresh)).then(([receipt]) => receipt as Receipt)
+    if (!this.#isNew(log, event.id))
+      return this.#once(log, [event], (fresh) => this.#append(log, fresh)).then(([receipt]) => receipt as Receipt)
     const { committer } = this.#parts
     committer.admit()
     const waiter = new Single(log.name, event.id)
@@ -77,7 +81,11 @@ export class Publishing {
   #isNew(log: ChannelLog, id: string): boolean {
     const { dedupe } = log
     if (dedupe === null) return true
-    return log.recalled && dedupe.find(id) < 0 && !(log.mayHaveScheduled && waitingUntil(this.#parts.store, log, id) !== null)
+    return (
+      log.recalled &&
+      dedupe.find(id) < 0 &&
+      !(log.mayHaveScheduled && waitingUntil(this.#parts.store, log, id) !== null)
+    )
   }
 
   /** All or none: one unit of one commit. */
@@ -132,7 +140,12 @@ export class Publishing {
     }
   }
 
-  async #answered(log: ChannelLog, events: readonly EncodedEvent[], found: readonly (Known | null)[], put: Put): Promise<Receipt[]> {
+  async #answered(
+    log: ChannelLog,
+    events: readonly EncodedEvent[],
+    found: readonly (Known | null)[],
+    put: Put,
+  ): Promise<Receipt[]> {
     const fresh: EncodedEvent[] = []
     /** The place of each new id among the new ones. */
     const places = new Map<string, number>()
@@ -159,7 +172,8 @@ export class Publishing {
 
   #append(log: ChannelLog, events: readonly EncodedEvent[]): Promise<Receipt[]> {
     return new Promise((resolve, reject) => {
-      const done = (first: number): void => resolve(events.map(({ id }, index) => ({ channel: log.name, id, offset: first + index, duplicate: false })))
+      const done = (first: number): void =>
+        resolve(events.map(({ id }, index) => ({ channel: log.name, id, offset: first + index, duplicate: false })))
       this.#give(log, events, { done, fail: reject })
     })
   }
@@ -167,7 +181,10 @@ export class Publishing {
   #give(log: ChannelLog, events: readonly EncodedEvent[], waiter: PublishWaiter): void {
     const { committer } = this.#parts
     committer.admit()
-    const last: PublishWaiter = { done: (offset) => waiter.done(offset - events.length + 1), fail: (error) => waiter.fail(error) }
+    const last: PublishWaiter = {
+      done: (offset) => waiter.done(offset - events.length + 1),
+      fail: (error) => waiter.fail(error),
+    }
     for (let index = 0; index < events.length; index++) {
       committer.publish(log, events[index] as EncodedEvent, index === events.length - 1 ? last : CONTINUES)
     }

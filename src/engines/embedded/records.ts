@@ -71,11 +71,15 @@ function clipped(id: string): string {
 }
 
 /** The keys of all records of a channel beside its own and its consumers'. */
-export function* channelRecords(store: { range(from: string, to: string): [string, Uint8Array][] }, channelId: number): Generator<string> {
+export function* channelRecords(
+  store: { range(from: string, to: string): [string, Uint8Array][] },
+  channelId: number,
+): Generator<string> {
   for (const [key, timer] of store.range(...under(keys.scheduledOf(channelId)))) {
     yield Buffer.from(timer).toString()
     yield key
   }
   yield keys.compacted(channelId)
-  for (const prefix of [keys.latest(channelId, ''), keys.worker(channelId, '')]) for (const [key] of store.range(...under(prefix))) yield key
+  for (const prefix of [keys.latest(channelId, ''), keys.worker(channelId, '')])
+    for (const [key] of store.range(...under(prefix))) yield key
 }

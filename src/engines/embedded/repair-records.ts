@@ -7,7 +7,15 @@
  * - What is known to be lost is told with its name. Where it is not known what is lost, it is told what may be.
  */
 import type { EncodedEvent } from '../../broker/engine.ts'
-import { type ChainRecord, type DeadRecord, fromFloat, fromJson, type InFlightRecord, QUEUE_GROUP, toJson } from '../../delivery/consumer-records.ts'
+import {
+  type ChainRecord,
+  type DeadRecord,
+  fromFloat,
+  fromJson,
+  type InFlightRecord,
+  QUEUE_GROUP,
+  toJson,
+} from '../../delivery/consumer-records.ts'
 import { type ChannelRecord, type CompactedRecord, keys, type TimerRecord } from './records.ts'
 import type { Survey } from './storage/survey.ts'
 
@@ -64,7 +72,8 @@ export function raiseEnds(survey: Survey): void {
 /** After the highest offset of a channel that a record names. */
 function offsetAfter(key: string, value: Buffer): { readonly channelId: number; readonly next: number } | null {
   const [, table, , channel, offset] = OFFSET_KEY.exec(key) ?? []
-  if (table !== undefined) return { channelId: Number(channel), next: table === 'b' ? afterBits(Number(offset), value) : Number(offset) + 1 }
+  if (table !== undefined)
+    return { channelId: Number(channel), next: table === 'b' ? afterBits(Number(offset), value) : Number(offset) + 1 }
   const [, kind, , id] = CURSOR_KEY.exec(key) ?? []
   if (kind === 'g') return { channelId: Number(id), next: fromFloat(value) }
   if (kind === 'f') {
@@ -121,7 +130,13 @@ function mendLetters(records: Map<string, Uint8Array>, tally: Tally, told: Set<s
     records.delete(key)
     told.add(other)
     const what = state === 'dead' ? 'dead letter' : 'event behind a dead letter'
-    tally.add({ what, channelId: Number(channel), consumer: consumer || consumerOf(group as string), certain: true, which: `offset ${Number(offset)}` })
+    tally.add({
+      what,
+      channelId: Number(channel),
+      consumer: consumer || consumerOf(group as string),
+      certain: true,
+      which: `offset ${Number(offset)}`,
+    })
   }
 }
 
@@ -129,13 +144,21 @@ function mendLetters(records: Map<string, Uint8Array>, tally: Tally, told: Set<s
 function mendTimers(records: Map<string, Uint8Array>, tally: Tally, told: Set<string>): void {
   for (const [key, value] of [...records]) {
     if (key.startsWith('t/')) {
-      const { channelId, event, undecided } = fromJson<TimerRecord & { readonly event: EncodedEvent; readonly undecided?: true }>(value)
-      if (undecided === undefined && !records.has(keys.scheduledId(channelId, event.id))) records.set(keys.scheduledId(channelId, event.id), Buffer.from(key))
+      const { channelId, event, undecided } = fromJson<
+        TimerRecord & { readonly event: EncodedEvent; readonly undecided?: true }
+      >(value)
+      if (undecided === undefined && !records.has(keys.scheduledId(channelId, event.id)))
+        records.set(keys.scheduledId(channelId, event.id), Buffer.from(key))
     } else if (key.startsWith('s/') && !records.has(Buffer.from(value).toString())) {
       records.delete(key)
       told.add(Buffer.from(value).toString())
       const prefix = keys.scheduledOf(Number(key.slice(2, 10)))
-      tally.add({ what: 'delayed event', channelId: Number(key.slice(2, 10)), certain: true, which: `id ${key.slice(prefix.length)}` })
+      tally.add({
+        what: 'delayed event',
+        channelId: Number(key.slice(2, 10)),
+        certain: true,
+        which: `id ${key.slice(prefix.length)}`,
+      })
     }
   }
 }
@@ -154,7 +177,12 @@ const TABLES: Readonly<Record<string, LostThing>> = {
 }
 
 /** Entries of the index that cannot be read: those whose keys can, and what may have been between two keys. */
-function tellIndex({ indexRemains, problems }: Survey, records: ReadonlyMap<string, Uint8Array>, tally: Tally, told: ReadonlySet<string>): void {
+function tellIndex(
+  { indexRemains, problems }: Survey,
+  records: ReadonlyMap<string, Uint8Array>,
+  tally: Tally,
+  told: ReadonlySet<string>,
+): void {
   if (problems.every(({ file }) => file !== 'index.mdb')) return
   const damaged = new Set(indexRemains.damaged)
   for (const entry of damaged) {
@@ -184,14 +212,21 @@ function tellRecord(key: string, tally: Tally): void {
   if (what === undefined) return
   if (group !== undefined) {
     const which = key.startsWith('b/') ? undefined : `offset ${Number(offset)}`
-    tally.add({ what, channelId: Number(channel), consumer: consumerOf(group), certain: true, ...(which !== undefined && { which }) })
+    tally.add({
+      what,
+      channelId: Number(channel),
+      consumer: consumerOf(group),
+      certain: true,
+      ...(which !== undefined && { which }),
+    })
     return
   }
   const [, , ofGroup, id] = CURSOR_KEY.exec(key) ?? []
   if (ofGroup !== undefined) tally.add({ what, channelId: Number(id), consumer: consumerOf(ofGroup), certain: true })
   else if (key.startsWith('p/')) tally.add({ what, consumer: key.slice(2), certain: true })
   else if (key.startsWith('c/')) tally.add({ what, certain: true, which: key.slice(2) })
-  else if (key.startsWith('s/')) tally.add({ what, channelId: Number(key.slice(2, 10)), certain: true, which: `id ${key.slice(11)}` })
+  else if (key.startsWith('s/'))
+    tally.add({ what, channelId: Number(key.slice(2, 10)), certain: true, which: `id ${key.slice(11)}` })
   else if (key.startsWith('t/')) tally.add({ what, certain: true, ...dueOf(key) })
 }
 
@@ -218,7 +253,10 @@ interface Lost {
 /** What is lost, gathered by its kind, channel and consumer. */
 class Tally {
   readonly #names: ReadonlyMap<number, string>
-  readonly #losses = new Map<string, { readonly loss: Omit<Loss, 'count' | 'which'>; count: number | null; readonly which: string[] }>()
+  readonly #losses = new Map<
+    string,
+    { readonly loss: Omit<Loss, 'count' | 'which'>; count: number | null; readonly which: string[] }
+  >()
 
   constructor(names: ReadonlyMap<number, string>) {
     this.#names = names
@@ -242,7 +280,11 @@ class Tally {
 }
 
 /** What is noted of attempts of events that are lost: there is nothing to try again. */
-export function forget(records: Map<string, Uint8Array>, channelId: number, lost: readonly (readonly [from: number, to: number])[]): void {
+export function forget(
+  records: Map<string, Uint8Array>,
+  channelId: number,
+  lost: readonly (readonly [from: number, to: number])[],
+): void {
   if (lost.length === 0) return
   const isLost = (offset: number): boolean => lost.some(([from, to]) => offset >= from && offset < to)
   for (const [key, value] of [...records]) {
@@ -252,6 +294,9 @@ export function forget(records: Map<string, Uint8Array>, channelId: number, lost
     if (kind !== 'f' || Number(id) !== channelId) continue
     const { credit, offsets, solo } = fromJson<InFlightRecord>(value)
     const left = offsets.filter((each) => !isLost(each))
-    records.set(key, toJson({ credit, offsets: left, solo: solo === null || isLost(solo) ? null : solo } satisfies InFlightRecord))
+    records.set(
+      key,
+      toJson({ credit, offsets: left, solo: solo === null || isLost(solo) ? null : solo } satisfies InFlightRecord),
+    )
   }
 }

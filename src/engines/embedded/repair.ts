@@ -65,7 +65,9 @@ export async function checkDirectory(path: string, repair: boolean): Promise<Che
       channels.push({ name: names.get(id) ?? unnamed(id), first: channel.first, next: channel.next, lost, skipped })
     }
     const report = { directory, problems: survey.problems, channels: channels.filter((each) => each.next > 0), losses }
-    return repair && survey.problems.length > 0 ? { ...report, keptAs: await rebuild(directory, survey, names, records) } : report
+    return repair && survey.problems.length > 0
+      ? { ...report, keptAs: await rebuild(directory, survey, names, records) }
+      : report
   } finally {
     await claim.release()
   }
@@ -117,7 +119,12 @@ function lostOf(survey: Survey, id: number): [from: number, to: number][] {
   return lost
 }
 
-async function rebuild(directory: string, survey: Survey, names: ReadonlyMap<number, string>, records: Map<string, Uint8Array>): Promise<string> {
+async function rebuild(
+  directory: string,
+  survey: Survey,
+  names: ReadonlyMap<number, string>,
+  records: Map<string, Uint8Array>,
+): Promise<string> {
   const made = `${directory}.repairing`
   rmSync(made, { recursive: true, force: true })
   const store = await DiskStore.open(made, (block) => block)
@@ -138,7 +145,8 @@ function exchange(directory: string, made: string, keptAs: string): void {
   const ours = (name: string): boolean => DATA_FILE.test(name)
   const marker = join(directory, FORMAT_FILE)
   makePrivateDirectory(keptAs)
-  for (const name of readdirSync(directory)) if (!ours(name) && name.startsWith('.')) cpSync(join(directory, name), join(keptAs, name), { recursive: true })
+  for (const name of readdirSync(directory))
+    if (!ours(name) && name.startsWith('.')) cpSync(join(directory, name), join(keptAs, name), { recursive: true })
   if (existsSync(marker)) cpSync(marker, join(keptAs, FORMAT_FILE))
   nodeFileSystem.syncDirectory(keptAs)
   nodeFileSystem.replace(marker, Buffer.from(`${JSON.stringify({ repairing: true, keptAs, made })}\n`))
@@ -164,7 +172,11 @@ function refuseUnfinished(directory: string): void {
   const said = saidBy(join(directory, FORMAT_FILE))
   if (typeof said?.keptAs !== 'string') return
   const what = `a repair was interrupted while it moved files: the old files are in ${said.keptAs} and here, the new ones in ${String(said.made)} and here`
-  throw damaged(FORMAT_FILE, `${what}. Move the files in ${said.keptAs} back into this directory, and repair it again`, { directory, keptAs: said.keptAs })
+  throw damaged(
+    FORMAT_FILE,
+    `${what}. Move the files in ${said.keptAs} back into this directory, and repair it again`,
+    { directory, keptAs: said.keptAs },
+  )
 }
 
 function committed(store: DiskStore, frame: Frame): Promise<void> {
@@ -173,11 +185,16 @@ function committed(store: DiskStore, frame: Frame): Promise<void> {
 
 const RECORDS_A_FRAME = 10_000
 
-function* framesOf(survey: Survey, names: ReadonlyMap<number, string>, records: Map<string, Uint8Array>): Generator<Frame> {
+function* framesOf(
+  survey: Survey,
+  names: ReadonlyMap<number, string>,
+  records: Map<string, Uint8Array>,
+): Generator<Frame> {
   nameRest(survey, names, records)
   findLatest(survey, records)
   const all = [...records]
-  for (let at = 0; at < all.length; at += RECORDS_A_FRAME) yield { blocks: [], records: all.slice(at, at + RECORDS_A_FRAME), trims: [] }
+  for (let at = 0; at < all.length; at += RECORDS_A_FRAME)
+    yield { blocks: [], records: all.slice(at, at + RECORDS_A_FRAME), trims: [] }
   for (const [id, { first, next }] of survey.channels) {
     if (next === 0) continue
     let blocks: StoredBlock[] = []
@@ -209,21 +226,33 @@ function* covering(survey: Survey, id: number, next: number): Generator<StoredBl
 /** Channels whose records are lost get one, under a name that says so; numbers that were given out are not given out again. */
 function nameRest(survey: Survey, names: ReadonlyMap<number, string>, records: Map<string, Uint8Array>): void {
   // One that has no events yet may have delayed ones.
-  const delayed = [...records].flatMap(([key, value]) => (key.startsWith('t/') ? [fromJson<TimerRecord>(value).channelId] : []))
+  const delayed = [...records].flatMap(([key, value]) =>
+    key.startsWith('t/') ? [fromJson<TimerRecord>(value).channelId] : [],
+  )
   const ids = [...new Set([...[...survey.channels].filter(([, { next }]) => next > 0).map(([id]) => id), ...delayed])]
   const known = new Set(
-    [...records].filter(([key]) => key >= under('c/')[0] && key < under('c/')[1]).map(([, value]) => fromJson<ChannelRecord>(Buffer.from(value)).id),
+    [...records]
+      .filter(([key]) => key >= under('c/')[0] && key < under('c/')[1])
+      .map(([, value]) => fromJson<ChannelRecord>(Buffer.from(value)).id),
   )
   for (const id of ids) {
     if (known.has(id) || names.has(id)) continue
     const retain = { ageMs: null, bytes: null, count: null, latestByKey: false }
-    const spec = { name: unnamed(id), kind: 'stream' as const, types: null, retain, dedupe: null, eventBytesMax: LIMITS.eventBytesMax }
+    const spec = {
+      name: unnamed(id),
+      kind: 'stream' as const,
+      types: null,
+      retain,
+      dedupe: null,
+      eventBytesMax: LIMITS.eventBytesMax,
+    }
     records.set(keys.channel(spec.name), toJson({ id, spec, first: 0 } satisfies ChannelRecord))
     known.add(id)
   }
   const nextChannelId = 1 + Math.max(0, ...known, ...ids)
   const engine = records.get(keys.engine)
-  const given = engine === undefined ? 1 : fromJson<{ readonly nextChannelId: number }>(Buffer.from(engine)).nextChannelId
+  const given =
+    engine === undefined ? 1 : fromJson<{ readonly nextChannelId: number }>(Buffer.from(engine)).nextChannelId
   records.set(keys.engine, toJson({ nextChannelId: Math.max(given, nextChannelId) }))
 }
 

@@ -57,7 +57,9 @@ export class Retention {
   /** Whether events of the channel ever go. */
   applies(log: ChannelLog): boolean {
     const { retain, kind } = log.spec
-    return kind === 'queue' || retain.ageMs !== null || retain.bytes !== null || retain.count !== null || retain.latestByKey
+    return (
+      kind === 'queue' || retain.ageMs !== null || retain.bytes !== null || retain.count !== null || retain.latestByKey
+    )
   }
 
   /** Something was stored in the channel, or done. */
@@ -192,7 +194,8 @@ export class Retention {
     const stored = store.get(keys.compacted(log.id))
     const clean = stored === undefined ? { to: 0, bytes: 0 } : fromJson<CompactedRecord>(stored)
     const enough = Math.max(COMPACT_BYTES_MIN, Math.min(clean.bytes, store.size(log.id)))
-    if (this.#bytesUpTo(log, clean.to, before, true) < enough) return this.#bytesUpTo(log, clean.to, before, false) < enough
+    if (this.#bytesUpTo(log, clean.to, before, true) < enough)
+      return this.#bytesUpTo(log, clean.to, before, false) < enough
     const gone = (key: string | null, offset: number): boolean => offset < log.first || log.superseded(key, offset)
     const rewrite = (blocks: readonly StoredBlock[]): Block[] | null =>
       withoutSuperseded(
@@ -207,7 +210,10 @@ export class Retention {
       next = await store.compact(log.id, next, before, COMPACT_STEP_BYTES, rewrite)
     )
       to = next
-    committer.record(keys.compacted(log.id), toJson({ to, bytes: this.#bytesUpTo(log, log.first, to, true) } satisfies CompactedRecord))
+    committer.record(
+      keys.compacted(log.id),
+      toJson({ to, bytes: this.#bytesUpTo(log, log.first, to, true) } satisfies CompactedRecord),
+    )
     return true
   }
 

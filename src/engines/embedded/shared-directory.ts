@@ -97,7 +97,10 @@ class SharedDirectory {
       const path = ownerSocket(this.#directory)
       if (path !== null) {
         try {
-          return await withAddress(path, async (address) => (await dialSocket(address, LIMITS.sharedAnswerMs)).transport)
+          return await withAddress(
+            path,
+            async (address) => (await dialSocket(address, LIMITS.sharedAnswerMs)).transport,
+          )
         } catch (error) {
           if ((error as MillraceError).details['errno'] === null) throw error
         }
@@ -119,7 +122,10 @@ class SharedDirectory {
       throw error
     }
     if (this.#closed) return this.#release()
-    this.#options.notice?.('the process that owned the data directory has ended: this one has taken over', { directory: this.#directory, pid: process.pid })
+    this.#options.notice?.('the process that owned the data directory has ended: this one has taken over', {
+      directory: this.#directory,
+      pid: process.pid,
+    })
   }
 
   async #release(): Promise<void> {

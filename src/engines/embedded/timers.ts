@@ -77,8 +77,19 @@ export class Timers {
     }
   }
 
-  #record(timer: string, log: ChannelLog, { id, type, key, text }: EncodedEvent, dueAtMs: number, undecided?: true): void {
-    const record: TimerRecord = { channelId: log.id, dueAtMs, event: { id, type, key, text }, ...(undecided && { undecided }) }
+  #record(
+    timer: string,
+    log: ChannelLog,
+    { id, type, key, text }: EncodedEvent,
+    dueAtMs: number,
+    undecided?: true,
+  ): void {
+    const record: TimerRecord = {
+      channelId: log.id,
+      dueAtMs,
+      event: { id, type, key, text },
+      ...(undecided && { undecided }),
+    }
     this.#parts.committer.record(timer, toJson(record))
   }
 
@@ -116,10 +127,12 @@ export class Timers {
     const found: Timer[] = []
     const known = log.dedupe === null ? undefined : store.get(keys.scheduledId(log.id, id))
     const bytes = known === undefined ? undefined : store.get(Buffer.from(known).toString())
-    if (known !== undefined && bytes !== undefined) found.push({ ...fromJson<TimerRecord>(bytes), timerKey: Buffer.from(known).toString(), log })
+    if (known !== undefined && bytes !== undefined)
+      found.push({ ...fromJson<TimerRecord>(bytes), timerKey: Buffer.from(known).toString(), log })
     const upTo = log.dedupe === null ? (['t/', 't0'] as const) : keys.timersUpTo(AT_ONCE)
     for await (const timer of timersIn(store, ...upTo)) {
-      if (timer.channelId === log.id && (timer.undecided !== true || timer.dueAtMs > clock.now())) found.push({ ...timer, log })
+      if (timer.channelId === log.id && (timer.undecided !== true || timer.dueAtMs > clock.now()))
+        found.push({ ...timer, log })
     }
     return found.filter(({ event }) => event.id === id)
   }
@@ -213,7 +226,11 @@ export class Timers {
 }
 
 /** Timers in the order of their keys, which is that of their times; the event loop goes on between pages. */
-export async function* timersIn(store: LookParts['store'], from: string, to: string): AsyncGenerator<TimerRecord & { readonly timerKey: string }> {
+export async function* timersIn(
+  store: LookParts['store'],
+  from: string,
+  to: string,
+): AsyncGenerator<TimerRecord & { readonly timerKey: string }> {
   for (let next = from; ; ) {
     const page = store.range(next, to, TIMER_PAGE)
     for (const [timerKey, bytes] of page) yield { ...fromJson<TimerRecord>(bytes), timerKey }

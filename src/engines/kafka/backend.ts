@@ -48,7 +48,10 @@ function groupOf(id: string): string {
 export class KafkaBackend implements LogBackend {
   readonly name = 'kafka'
   readonly capabilities: Capabilities
-  readonly limits: { readonly batchEvents: number; readonly entryBytes: number } = { batchEvents: 65_536, entryBytes: 16 * 1024 * 1024 }
+  readonly limits: { readonly batchEvents: number; readonly entryBytes: number } = {
+    batchEvents: 65_536,
+    entryBytes: 16 * 1024 * 1024,
+  }
   readonly #client: KafkaClient
   readonly #plans: TopicPlans
   readonly #topics: Topics
@@ -75,16 +78,30 @@ export class KafkaBackend implements LogBackend {
     this.#registry = new RegistryTopic(client, plans.registry.name, (message) => alarms.raise('DATA_DAMAGED', message))
     this.#notes = new MemberNotes(client, plans.notes.name)
     this.#watch = new TailWatch(client)
-    const raise = (incarnation: string, floors: readonly number[]): Promise<void> => this.#registry.raise(incarnation, floors)
-    this.#floors = new QueueFloors({ raise, raised: (incarnation) => this.#channels.get(incarnation)?.settled() }, alarms.retention)
+    const raise = (incarnation: string, floors: readonly number[]): Promise<void> =>
+      this.#registry.raise(incarnation, floors)
+    this.#floors = new QueueFloors(
+      { raise, raised: (incarnation) => this.#channels.get(incarnation)?.settled() },
+      alarms.retention,
+    )
   }
 
   /** @throws CLAUSE_REFUSED · UNAVAILABLE · UNAUTHENTICATED · FORBIDDEN */
-  static async open(client: KafkaClient, plans: TopicPlans, durability: Durability, alarms: BackendAlarms): Promise<KafkaBackend> {
+  static async open(
+    client: KafkaClient,
+    plans: TopicPlans,
+    durability: Durability,
+    alarms: BackendAlarms,
+  ): Promise<KafkaBackend> {
     const backend = new KafkaBackend(client, plans, durability, alarms)
     try {
       // All that every process will want, in one request: to make a topic takes Kafka a while.
-      await backend.#topics.create([plans.registry, plans.notes, plans.channel(scheduleSpec), plans.journal(groupOf(`${QUEUE_GROUP}/${SCHEDULE}/0`))])
+      await backend.#topics.create([
+        plans.registry,
+        plans.notes,
+        plans.channel(scheduleSpec),
+        plans.journal(groupOf(`${QUEUE_GROUP}/${SCHEDULE}/0`)),
+      ])
       await backend.#topics.checkDurable(plans.registry, durability)
       await backend.#registry.look()
     } catch (error) {
@@ -160,7 +177,8 @@ export class KafkaBackend implements LogBackend {
       await this.#registry.look()
       entry = this.#registry.channel(name)
     }
-    if (entry === undefined) throw new MillraceError('UNKNOWN_CHANNEL', `channel "${name}" does not exist`, { channel: name })
+    if (entry === undefined)
+      throw new MillraceError('UNKNOWN_CHANNEL', `channel "${name}" does not exist`, { channel: name })
     const { incarnation } = entry
     let channel = this.#channels.get(incarnation)
     if (channel === undefined) {
@@ -182,7 +200,9 @@ export class KafkaBackend implements LogBackend {
   }
 
   append(channel: string, items: readonly AppendItem[]): Promise<readonly Appended[]> {
-    const appended = this.#do(`publishing to channel "${channel}"`, async () => (await this.#channel(channel)).append(items))
+    const appended = this.#do(`publishing to channel "${channel}"`, async () =>
+      (await this.#channel(channel)).append(items),
+    )
     const settled = appended.then(
       () => undefined,
       () => undefined,
@@ -197,7 +217,9 @@ export class KafkaBackend implements LogBackend {
   }
 
   read(channel: string, partition: number | null, from: number, limit: ReadLimit): Promise<readonly StoredRecord[]> {
-    return this.#do(`reading channel "${channel}"`, async () => (await this.#channel(channel)).read(partition, from, limit))
+    return this.#do(`reading channel "${channel}"`, async () =>
+      (await this.#channel(channel)).read(partition, from, limit),
+    )
   }
 
   bounds(channel: string, partition: number | null): Promise<Bounds> {
@@ -205,21 +227,29 @@ export class KafkaBackend implements LogBackend {
   }
 
   seek(channel: string, partition: number | null, timeMs: number): Promise<number> {
-    return this.#do(`seeking in channel "${channel}"`, async () => (await this.#channel(channel)).seek(partition, timeMs))
+    return this.#do(`seeking in channel "${channel}"`, async () =>
+      (await this.#channel(channel)).seek(partition, timeMs),
+    )
   }
 
   pendingFrom(channel: string, partition: number, offset: number): Promise<number> {
-    return this.#do(`counting in channel "${channel}"`, async () => (await this.#channel(channel)).pendingFrom(partition, offset))
+    return this.#do(`counting in channel "${channel}"`, async () =>
+      (await this.#channel(channel)).pendingFrom(partition, offset),
+    )
   }
 
   trim(channel: string, partition: number, before: number): Promise<void> {
-    return this.#do(`trimming channel "${channel}"`, async () => this.#floors.settled((await this.#channel(channel)).entry, partition, before))
+    return this.#do(`trimming channel "${channel}"`, async () =>
+      this.#floors.settled((await this.#channel(channel)).entry, partition, before),
+    )
   }
 
   /** Kafka tells the sizes of topics to accounts that may describe the cluster. */
   async bytes(channel: string): Promise<number | null> {
     try {
-      return await this.#do(`measuring channel "${channel}"`, async () => this.#topics.bytes((await this.#channel(channel)).log.topic))
+      return await this.#do(`measuring channel "${channel}"`, async () =>
+        this.#topics.bytes((await this.#channel(channel)).log.topic),
+      )
     } catch (error) {
       if (isMillraceError(error, 'FORBIDDEN')) return null
       throw error
@@ -227,7 +257,9 @@ export class KafkaBackend implements LogBackend {
   }
 
   watch(channel: string, onAppend: OnAppend): Promise<() => void> {
-    return this.#do(`watching channel "${channel}"`, async () => this.#watch.add((await this.#channel(channel)).log, onAppend))
+    return this.#do(`watching channel "${channel}"`, async () =>
+      this.#watch.add((await this.#channel(channel)).log, onAppend),
+    )
   }
 
   /** The journals of a group; null where it has none and none are to be made. */
@@ -254,11 +286,16 @@ export class KafkaBackend implements LogBackend {
   }
 
   readJournal(id: string): Promise<JournalContent> {
-    return this.#do(`reading journal ${id}`, async () => (await this.#journal(id, false))?.read(id) ?? { entries: [], version: 0 })
+    return this.#do(
+      `reading journal ${id}`,
+      async () => (await this.#journal(id, false))?.read(id) ?? { entries: [], version: 0 },
+    )
   }
 
   appendJournal(id: string, expected: number, entry: Uint8Array): Promise<number> {
-    return this.#do(`writing journal ${id}`, async () => ((await this.#journal(id, true)) as JournalTopic).append(id, expected, entry))
+    return this.#do(`writing journal ${id}`, async () =>
+      ((await this.#journal(id, true)) as JournalTopic).append(id, expected, entry),
+    )
   }
 
   trimJournal(id: string, before: number): Promise<void> {
@@ -268,8 +305,12 @@ export class KafkaBackend implements LogBackend {
   journals(prefix: string): Promise<readonly string[]> {
     return this.#do('listing journals', async () => {
       await this.#registry.look()
-      const groups = [...this.#registry.journals].filter((group) => group.startsWith(prefix) || prefix.startsWith(group))
-      const found = await Promise.all(groups.map(async (group) => (await this.#journal(`${group}/`, false))?.ids() ?? []))
+      const groups = [...this.#registry.journals].filter(
+        (group) => group.startsWith(prefix) || prefix.startsWith(group),
+      )
+      const found = await Promise.all(
+        groups.map(async (group) => (await this.#journal(`${group}/`, false))?.ids() ?? []),
+      )
       return found.flat().filter((id) => id.startsWith(prefix))
     })
   }

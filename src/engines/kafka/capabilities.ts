@@ -5,7 +5,8 @@ import type { Durability } from './topic-plans.ts'
 const DURABLE: Readonly<Record<Durability, Capabilities[1]>> = {
   synced: {
     support: 'native',
-    reason: 'acks=all, and topics with flush.messages=1: a batch is on the disk of every in-sync replica before it is acknowledged',
+    reason:
+      'acks=all, and topics with flush.messages=1: a batch is on the disk of every in-sync replica before it is acknowledged',
     cost: 'a sync for each batch, on each replica',
   },
   replicated: {
@@ -23,10 +24,14 @@ export function kafkaCapabilities(durability: Durability): Capabilities {
       reason: 'partitions within the topic, each owned by one instance of a consumer by its journal',
       cost: 'each process reads the whole topic',
     },
-    3: { support: 'emulated', reason: 'what is done is in the journal of the partition, in a topic of the consumer’s own' },
+    3: {
+      support: 'emulated',
+      reason: 'what is done is in the journal of the partition, in a topic of the consumer’s own',
+    },
     4: {
       support: 'emulated',
-      reason: 'the key decides the partition, lanes of keys work within it; order over all keys is kept too: a topic has one Kafka partition',
+      reason:
+        'the key decides the partition, lanes of keys work within it; order over all keys is kept too: a topic has one Kafka partition',
       cost: 'one owner of a key over all streams of a consumer; between a queue and another channel a key is one at a time within a process',
     },
     5: { support: 'emulated', reason: 'attempts and their times are in the journal' },
@@ -48,7 +53,11 @@ export function kafkaCapabilities(durability: Durability): Capabilities {
     },
     9: { support: 'native', reason: 'offsets and times of the topic are those of the channel' },
     10: { support: 'native', reason: 'a log; what waits to be written is bounded' },
-    11: { support: 'emulated', reason: 'whoever writes the next version of a journal owns it; what a former owner writes is nothing to every reader' },
+    11: {
+      support: 'emulated',
+      reason:
+        'whoever writes the next version of a journal owns it; what a former owner writes is nothing to every reader',
+    },
     12: {
       support: 'emulated',
       reason: 'emissions stand in the journal entry of the completion, and are sent on with their ids',
@@ -56,11 +65,16 @@ export function kafkaCapabilities(durability: Durability): Capabilities {
     },
     13: {
       support: 'native',
-      reason: 'retention.ms and compaction; limits by count and bytes, and the exact moment, are kept by what readers are shown and by DeleteRecords',
+      reason:
+        'retention.ms and compaction; limits by count and bytes, and the exact moment, are kept by what readers are shown and by DeleteRecords',
       cost: 'streams limited by bytes or kept by key are read whole once by each process that reads them',
     },
     14: { support: 'native', reason: 'topics and journals come and go' },
-    15: { support: 'emulated', reason: 'matched where the event is delivered', cost: 'events that nobody wants cross the wire' },
+    15: {
+      support: 'emulated',
+      reason: 'matched where the event is delivered',
+      cost: 'events that nobody wants cross the wire',
+    },
     16: { support: 'emulated', reason: 'a registry topic says which channels exist; it is looked at each second' },
     17: {
       support: 'emulated',

@@ -87,10 +87,15 @@ export class ChannelLog {
 
   /** A topic that is not there is a channel that is not there, unless it is just being made. */
   async judge(error: unknown): Promise<unknown> {
-    const code = error instanceof KafkaError ? error.code : ((error as { errors?: { apiCode?: number }[] }).errors?.[0]?.apiCode ?? 0)
+    const code =
+      error instanceof KafkaError
+        ? error.code
+        : ((error as { errors?: { apiCode?: number }[] }).errors?.[0]?.apiCode ?? 0)
     if (code !== CODES.UNKNOWN_TOPIC_OR_PARTITION || (await this.#exists())) return error
     const { name } = this.entry.spec
-    return new MillraceError('UNKNOWN_CHANNEL', `channel "${name}" no longer exists: declare it again`, { channel: name })
+    return new MillraceError('UNKNOWN_CHANNEL', `channel "${name}" no longer exists: declare it again`, {
+      channel: name,
+    })
   }
 
   /** Look where the log begins and ends. A call that comes while one looks shares the next look. */
@@ -115,7 +120,10 @@ export class ChannelLog {
   async #look(): Promise<void> {
     const { library } = this.client
     const [first, next] = await this.ask('looking at', (connection) =>
-      Promise.all([offsetAt(library, connection, this.topic, EARLIEST), offsetAt(library, connection, this.topic, LATEST)]),
+      Promise.all([
+        offsetAt(library, connection, this.topic, EARLIEST),
+        offsetAt(library, connection, this.topic, LATEST),
+      ]),
     )
     this.#first = Math.max(this.#first, first)
     this.#seen(next)
@@ -214,7 +222,9 @@ export class ChannelLog {
     const before = events.map(({ partition, offset }) => this.#extend(partition, offset))
     const timeMs = events[0]?.timeMs ?? 0
     const isPacked = events.length >= PACKED_EVENTS
-    const chunk = isPacked ? Chunk.packed(base, end, batch, () => eventsOf(batch, base, timeMs, this.entry)) : new Chunk(base, end, [...events])
+    const chunk = isPacked
+      ? Chunk.packed(base, end, batch, () => eventsOf(batch, base, timeMs, this.entry))
+      : new Chunk(base, end, [...events])
     this.#grow(chunk, events)
     this.#tellSoon(events)
     return before
@@ -259,7 +269,8 @@ export class ChannelLog {
     }
     const brings = !this.entry.spec.retain.latestByKey
     for (const listener of [...this.listeners]) {
-      for (const [partition, tail] of tails) listener(partition, this.#ends[partition] as number, brings ? tail : undefined)
+      for (const [partition, tail] of tails)
+        listener(partition, this.#ends[partition] as number, brings ? tail : undefined)
     }
   }
 
@@ -276,7 +287,12 @@ export class ChannelLog {
   }
 
   /** Events at and after an offset, up to a limit; those that `shows` does not want are left out. */
-  async read(partition: number | null, from: number, limit: ReadLimit, shows: (event: KeptEvent) => boolean): Promise<StoredRecord[]> {
+  async read(
+    partition: number | null,
+    from: number,
+    limit: ReadLimit,
+    shows: (event: KeptEvent) => boolean,
+  ): Promise<StoredRecord[]> {
     if (this.#next === null || from >= this.#next) await this.look()
     const found: StoredRecord[] = []
     let bytes = 0
@@ -312,8 +328,10 @@ export class ChannelLog {
     const { library } = this.client
     return this.ask('reading', async (connection) => {
       const [answer] = await fetch(library, connection, [{ topic: this.topic, offset }], 0, bytes)
-      if (answer === undefined) throw new KafkaError(CODES.UNKNOWN_TOPIC_OR_PARTITION, `topic ${this.topic} does not exist`)
-      if (answer.code !== 0 && answer.code !== CODES.OFFSET_OUT_OF_RANGE) throw new KafkaError(answer.code, `Kafka's error ${answer.code}`)
+      if (answer === undefined)
+        throw new KafkaError(CODES.UNKNOWN_TOPIC_OR_PARTITION, `topic ${this.topic} does not exist`)
+      if (answer.code !== 0 && answer.code !== CODES.OFFSET_OUT_OF_RANGE)
+        throw new KafkaError(answer.code, `Kafka's error ${answer.code}`)
       return answer
     })
   }
@@ -323,7 +341,8 @@ export class ChannelLog {
     return decodeBatches(bytes, from, {
       decompress: (algorithm, compressed) => {
         const known = algorithms[algorithm]
-        if (known === undefined) throw new MillraceError('STORE_FAILED', `a batch of topic ${this.topic} is compressed in an unknown way`)
+        if (known === undefined)
+          throw new MillraceError('STORE_FAILED', `a batch of topic ${this.topic} is compressed in an unknown way`)
         return known.decompressSync(compressed)
       },
     })

@@ -15,7 +15,11 @@ import { CODES, KafkaError, millraceError } from './kafka-error.ts'
 import { type Produced, produce } from './requests.ts'
 import { BATCH_BYTES_MAX } from './topic-plans.ts'
 
-const PRODUCER_ERRORS: ReadonlySet<number> = new Set([CODES.OUT_OF_ORDER_SEQUENCE_NUMBER, CODES.INVALID_PRODUCER_EPOCH, CODES.UNKNOWN_PRODUCER_ID])
+const PRODUCER_ERRORS: ReadonlySet<number> = new Set([
+  CODES.OUT_OF_ORDER_SEQUENCE_NUMBER,
+  CODES.INVALID_PRODUCER_EPOCH,
+  CODES.UNKNOWN_PRODUCER_ID,
+])
 const SEQUENCES = 0x8000_0000
 
 /** What is to be stored of an append. */
@@ -87,18 +91,22 @@ export class ChannelWriter {
     if (fresh.items.length === 0) return answers
     const seen = this.#log.tail ?? 0
     const { base, timeMs, batch } = await this.#store(fresh.items, seen)
-    const events = fresh.items.map(({ partition, event }, at): KeptEvent => ({ offset: base + at, timeMs, partition, event }))
+    const events = fresh.items.map(
+      ({ partition, event }, at): KeptEvent => ({ offset: base + at, timeMs, partition, event }),
+    )
     const before = this.#log.acceptOwn(base, events, batch, seen)
     if (before === null) await this.#between(window)
     const brings = before !== null && before.length > 0 && !this.#log.entry.spec.retain.latestByKey
     for (let at = 0; at < events.length; at++) {
       const { dedupeId } = fresh.items[at] as AppendItem
-      const stored = before !== null || window === null || dedupeId === null ? base + at : (window.offsetOf(dedupeId) ?? base + at)
+      const stored =
+        before !== null || window === null || dedupeId === null ? base + at : (window.offsetOf(dedupeId) ?? base + at)
       const lost = stored !== base + at && stored >= seen && stored < base
       const answer = { offset: lost ? stored : base + at, duplicate: lost }
       answers[fresh.places[at] as number] = brings ? { ...answer, before: before[at] as number, timeMs } : answer
     }
-    for (const [at, which] of fresh.repeats) answers[which] = { offset: (answers[fresh.places[at] as number] as Appended).offset, duplicate: true }
+    for (const [at, which] of fresh.repeats)
+      answers[which] = { offset: (answers[fresh.places[at] as number] as Appended).offset, duplicate: true }
     return answers
   }
 
@@ -135,7 +143,8 @@ export class ChannelWriter {
       try {
         return await this.#send(items, seen)
       } catch (error) {
-        if (!(error instanceof KafkaError) || !PRODUCER_ERRORS.has(error.code)) throw millraceError(`publishing to ${this.#log.topic}`, error)
+        if (!(error instanceof KafkaError) || !PRODUCER_ERRORS.has(error.code))
+          throw millraceError(`publishing to ${this.#log.topic}`, error)
         // The topic was made anew, or the brokers have forgotten this producer: begin as another.
         this.#producer = null
       }
@@ -173,7 +182,9 @@ export class ChannelWriter {
     if (this.#producer === null) {
       this.#sequence = 0
       const { client } = this.#log
-      this.#producer = client.any('becoming a producer', (connection) => client.library.initProducerIdV4.api.async(connection, null, 60_000, -1n, -1))
+      this.#producer = client.any('becoming a producer', (connection) =>
+        client.library.initProducerIdV4.api.async(connection, null, 60_000, -1n, -1),
+      )
       this.#producer.catch(() => {
         this.#producer = null
       })
@@ -183,7 +194,11 @@ export class ChannelWriter {
 
   #tooLarge(events: number, bytes: number): MillraceError {
     const message = `${events} events that are stored together have ${bytes} bytes, and a batch on Kafka has at most ${BATCH_BYTES_MAX}: publish fewer at once`
-    return new MillraceError('EVENT_TOO_LARGE', message, { channel: this.#log.entry.spec.name, bytes, bytesMax: BATCH_BYTES_MAX })
+    return new MillraceError('EVENT_TOO_LARGE', message, {
+      channel: this.#log.entry.spec.name,
+      bytes,
+      bytesMax: BATCH_BYTES_MAX,
+    })
   }
 }
 

@@ -53,11 +53,20 @@ export class KafkaClient {
 
   /** Send a request to any broker. */
   any<T>(what: string, send: (connection: ConnectionLike) => Promise<T>): Promise<T> {
-    return this.#again(what, async () => this.#tried(await this.#connection('seed', this.#seedAddress(), 'ask'), send), null)
+    return this.#again(
+      what,
+      async () => this.#tried(await this.#connection('seed', this.#seedAddress(), 'ask'), send),
+      null,
+    )
   }
 
   /** Send a request to the broker that leads a topic. */
-  leader<T>(what: string, topic: string, purpose: Purpose, send: (connection: ConnectionLike) => Promise<T>): Promise<T> {
+  leader<T>(
+    what: string,
+    topic: string,
+    purpose: Purpose,
+    send: (connection: ConnectionLike) => Promise<T>,
+  ): Promise<T> {
     return this.#again(what, async () => this.#tried(await this.#leaderOf(topic, purpose), send), topic)
   }
 
@@ -83,11 +92,14 @@ export class KafkaClient {
 
   async metadata(topics: readonly string[] | null): Promise<MetadataAnswer> {
     const connection = await this.#connection('seed', this.#seedAddress(), 'ask')
-    const answer = await this.#tried(connection, (to) => this.library.metadataV12.api.async(to, topics, false, false).catch(metadataIn))
+    const answer = await this.#tried(connection, (to) =>
+      this.library.metadataV12.api.async(to, topics, false, false).catch(metadataIn),
+    )
     for (const { nodeId, host, port } of answer.brokers) this.#nodes.set(nodeId, { host, port })
     for (const { name, errorCode, partitions } of answer.topics) {
       const [partition] = partitions
-      if (name !== null && errorCode === 0 && partition !== undefined && partition.leaderId >= 0) this.#leaders.set(name, partition.leaderId)
+      if (name !== null && errorCode === 0 && partition !== undefined && partition.leaderId >= 0)
+        this.#leaders.set(name, partition.leaderId)
     }
     return answer
   }
@@ -180,7 +192,8 @@ export class KafkaClient {
         if (this.#closed.signal.aborted) throw closed()
         if (!(failure instanceof KafkaError) || !failure.retryable) throw failure
         if (failure.broken) this.#isDown(failure)
-        if (performance.now() + waitMs > end) throw millraceError(`${what} was tried for ${Math.round(patienceMs / 1000)} s`, failure)
+        if (performance.now() + waitMs > end)
+          throw millraceError(`${what} was tried for ${Math.round(patienceMs / 1000)} s`, failure)
       }
       await sleep(waitMs)
       waitMs = Math.min(waitMs * 2, WAIT_MS_MAX)
@@ -191,7 +204,10 @@ export class KafkaClient {
   async #patient<T>(work: Promise<T>, end: number): Promise<T> {
     let timer: NodeJS.Timeout | undefined
     const late = new Promise<never>((_, reject) => {
-      timer = setTimeout(() => reject(new KafkaError(0, 'no answer', { broken: true })), Math.max(0, Math.min(end - performance.now(), TIMER_MS_MAX)))
+      timer = setTimeout(
+        () => reject(new KafkaError(0, 'no answer', { broken: true })),
+        Math.max(0, Math.min(end - performance.now(), TIMER_MS_MAX)),
+      )
     })
     try {
       return await Promise.race([work, late])

@@ -135,13 +135,21 @@ export function fromRecord(record: FetchedRecord, { partitions, spec }: ChannelE
   const note = own === undefined ? null : noteOf(own)
   const event = (note === null ? null : (ownEvent(record) ?? ownStructured(record))) ?? foreignEvent(record)
   const known = note !== null && note.partitions === partitions
-  return { event, partition: known ? note.partition : partitionOf(placed(event, record), partitions), seen: note?.seen ?? null }
+  return {
+    event,
+    partition: known ? note.partition : partitionOf(placed(event, record), partitions),
+    seen: note?.seen ?? null,
+  }
 }
 
 function noteOf(text: string): RecordNote | null {
   const parts = /^(\d+)\/(\d+)(?:@(\d+))?$/.exec(text)
   if (parts === null) return null
-  return { partition: Number(parts[1]), partitions: Number(parts[2]), seen: parts[3] === undefined ? null : Number(parts[3]) }
+  return {
+    partition: Number(parts[1]),
+    partitions: Number(parts[2]),
+    seen: parts[3] === undefined ? null : Number(parts[3]),
+  }
 }
 
 /** What has no id of its own is spread by its offset. */
@@ -168,11 +176,13 @@ function ownEvent({ key, value, headers }: FetchedRecord): BlockEvent | null {
 
 /** A record that Millrace wrote in the structured mode: what was good enough to be published is not judged again. */
 function ownStructured({ key, value, headers }: FetchedRecord): BlockEvent | null {
-  if (value === null || headers.find(([name]) => name === CONTENT_TYPE)?.[1]?.toString() !== STRUCTURED_TYPE[1]) return null
+  if (value === null || headers.find(([name]) => name === CONTENT_TYPE)?.[1]?.toString() !== STRUCTURED_TYPE[1])
+    return null
   const text = value.toString()
   try {
     const { id, type } = JSON.parse(text) as { readonly id?: unknown; readonly type?: unknown }
-    if (typeof id === 'string' && id !== '' && typeof type === 'string' && type !== '') return { id, type, key: keyOf(key), text }
+    if (typeof id === 'string' && id !== '' && typeof type === 'string' && type !== '')
+      return { id, type, key: keyOf(key), text }
   } catch {
     // No JSON: it is judged as others' are.
   }
@@ -188,7 +198,9 @@ function keyOf(key: Buffer | null): string | null {
 /** Bytes as text: as a data URL where they are no UTF-8. */
 function textOf(bytes: Buffer): string {
   const text = bytes.toString()
-  return text.includes('�') && !Buffer.from(text).equals(bytes) ? `data:application/octet-stream;base64,${bytes.toString('base64')}` : text
+  return text.includes('�') && !Buffer.from(text).equals(bytes)
+    ? `data:application/octet-stream;base64,${bytes.toString('base64')}`
+    : text
 }
 
 /** What anybody else wrote: both modes of the binding. */

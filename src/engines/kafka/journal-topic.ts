@@ -153,7 +153,8 @@ export class JournalTopic implements LogFold {
     const journal: Journal = goesOn ? known : { version: 0, removed: false, kept: 0, entries: [], last: 0 }
     Object.assign(journal, { version: mark.version, removed: mark.kind === 'x', last: record.offset })
     if (mark.kind === 'c') journal.entries = retold
-    else if (mark.kind === 'a') journal.entries.push({ version: mark.version, offset: record.offset, bytes: Buffer.from(record.value ?? '') })
+    else if (mark.kind === 'a')
+      journal.entries.push({ version: mark.version, offset: record.offset, bytes: Buffer.from(record.value ?? '') })
     if (mark.kind === 'c' && journal.entries.length === 0) journal.removed = true
     keep(journal, mark.kept)
     this.#journals.set(record.key, journal)
@@ -163,13 +164,16 @@ export class JournalTopic implements LogFold {
   async #clean(): Promise<void> {
     const end = this.#log.position
     for (const [id, journal] of this.#journals) {
-      if (end - firstOf(journal) > SLACK_RECORDS / 2) await this.#write(id, 'c', journal.version, tell(journal.entries), journal.kept)
+      if (end - firstOf(journal) > SLACK_RECORDS / 2)
+        await this.#write(id, 'c', journal.version, tell(journal.entries), journal.kept)
     }
     const oldest = Math.min(end, ...[...this.#journals.values()].map(firstOf))
     if (oldest - this.#deleted < DELETE_RECORDS) return
     const { library } = this.#client
     const { topic } = this.#log
-    await this.#client.leader(`deleting from ${topic}`, topic, 'ask', (connection) => deleteRecords(library, connection, topic, oldest, DELETE_MS))
+    await this.#client.leader(`deleting from ${topic}`, topic, 'ask', (connection) =>
+      deleteRecords(library, connection, topic, oldest, DELETE_MS),
+    )
     this.#deleted = oldest
   }
 }
@@ -182,7 +186,8 @@ function firstOf({ entries, last }: Journal): number {
 /** Drop entries before a version. */
 function keep(journal: Journal, version: number): void {
   journal.kept = Math.max(journal.kept, version)
-  if ((journal.entries[0]?.version ?? journal.kept) < journal.kept) journal.entries = journal.entries.filter((entry) => entry.version >= journal.kept)
+  if ((journal.entries[0]?.version ?? journal.kept) < journal.kept)
+    journal.entries = journal.entries.filter((entry) => entry.version >= journal.kept)
 }
 
 function markOf(text: string): Mark | null {
@@ -213,7 +218,11 @@ function told(value: Buffer | null, offset: number): Entry[] | null {
     if (at + 12 > value.length) return null
     const length = value.readUInt32BE(at + 8)
     if (at + 12 + length > value.length) return null
-    entries.push({ version: value.readDoubleBE(at), offset, bytes: Buffer.from(value.subarray(at + 12, at + 12 + length)) })
+    entries.push({
+      version: value.readDoubleBE(at),
+      offset,
+      bytes: Buffer.from(value.subarray(at + 12, at + 12 + length)),
+    })
     at += 12 + length
   }
   return entries

@@ -1,6 +1,13 @@
 /** A channel on Kafka: its log, what is appended to it, and what of it is still there. */
 import type { LastingFailures } from '../../base/lasting-failures.ts'
-import type { Appended, AppendItem, Bounds, ChannelEntry, ReadLimit, StoredRecord } from '../../partitioned/log-backend.ts'
+import type {
+  Appended,
+  AppendItem,
+  Bounds,
+  ChannelEntry,
+  ReadLimit,
+  StoredRecord,
+} from '../../partitioned/log-backend.ts'
 import type { ChannelLog } from './channel-log.ts'
 import { ChannelWriter } from './channel-writer.ts'
 import type { KeptEvent } from './chunk-cache.ts'
@@ -76,7 +83,8 @@ export class KafkaChannel {
   #floor(partition: number | null): number {
     const { count } = this.entry.spec.retain
     const floors = this.#floors()
-    const settled = partition === null ? (floors.length < this.entry.partitions ? 0 : Math.min(...floors)) : (floors[partition] ?? 0)
+    const settled =
+      partition === null ? (floors.length < this.entry.partitions ? 0 : Math.min(...floors)) : (floors[partition] ?? 0)
     return Math.max(this.log.first, settled, count === null ? 0 : this.log.next - count, this.#sizes?.floor ?? 0)
   }
 
@@ -151,11 +159,16 @@ export class KafkaChannel {
   async #prune(): Promise<void> {
     const { first } = await this.bounds(null)
     const { dedupe } = this.entry.spec
-    const wanted = dedupe === null ? first : Math.max(this.log.next - dedupe.count, await this.log.seek(this.#writer.nowMs - dedupe.ageMs))
+    const wanted =
+      dedupe === null
+        ? first
+        : Math.max(this.log.next - dedupe.count, await this.log.seek(this.#writer.nowMs - dedupe.ageMs))
     const before = Math.min(first, wanted)
     if (before - this.log.first < PRUNE_EVENTS || this.#keys !== null) return
     const { library } = this.log.client
-    await this.log.ask('deleting from', (connection) => deleteRecords(library, connection, this.log.topic, before, DELETE_MS))
+    await this.log.ask('deleting from', (connection) =>
+      deleteRecords(library, connection, this.log.topic, before, DELETE_MS),
+    )
   }
 
   close(): void {

@@ -23,8 +23,14 @@ export const CODES = {
 } as const
 
 /** Leaders that move, coordinators that load, replicas that are missing, storage that is moved: it may go better soon. */
-const TRY_AGAIN: ReadonlySet<number> = new Set([3, 5, 6, 7, 8, 9, 13, 14, 15, 16, 19, 20, 41, 51, 56, 72, 74, 75, 76, 78, 89, 100])
-const FORBIDDEN: ReadonlySet<number> = new Set([CODES.TOPIC_AUTHORIZATION_FAILED, CODES.GROUP_AUTHORIZATION_FAILED, CODES.CLUSTER_AUTHORIZATION_FAILED])
+const TRY_AGAIN: ReadonlySet<number> = new Set([
+  3, 5, 6, 7, 8, 9, 13, 14, 15, 16, 19, 20, 41, 51, 56, 72, 74, 75, 76, 78, 89, 100,
+])
+const FORBIDDEN: ReadonlySet<number> = new Set([
+  CODES.TOPIC_AUTHORIZATION_FAILED,
+  CODES.GROUP_AUTHORIZATION_FAILED,
+  CODES.CLUSTER_AUTHORIZATION_FAILED,
+])
 
 export class KafkaError extends Error {
   override readonly name = 'KafkaError'
@@ -55,7 +61,9 @@ export function kafkaError(error: unknown): KafkaError | MillraceError {
   if (error instanceof KafkaError || error instanceof MillraceError) return error
   const { message } = error as LibraryError
   const all = [...within(error as LibraryError)]
-  const refused = all.some(({ code, apiCode }) => code === 'PLT_KFK_AUTHENTICATION' || apiCode === CODES.SASL_AUTHENTICATION_FAILED)
+  const refused = all.some(
+    ({ code, apiCode }) => code === 'PLT_KFK_AUTHENTICATION' || apiCode === CODES.SASL_AUTHENTICATION_FAILED,
+  )
   if (refused) return new KafkaError(CODES.SASL_AUTHENTICATION_FAILED, message, { cause: error })
   const [told] = all.filter(({ apiCode }) => typeof apiCode === 'number')
   if (told !== undefined) return new KafkaError(told.apiCode as number, told.message, { cause: error })
@@ -78,9 +86,16 @@ export function millraceError(what: string, error: unknown): MillraceError {
   const details = { what, kafkaCode: cause.code }
   const say = `kafka: ${what}: ${cause.message}`
   if (cause.code === CODES.SASL_AUTHENTICATION_FAILED)
-    return new MillraceError('UNAUTHENTICATED', `${say}: check user, password and mechanism in the URL`, details, { cause })
+    return new MillraceError('UNAUTHENTICATED', `${say}: check user, password and mechanism in the URL`, details, {
+      cause,
+    })
   if (FORBIDDEN.has(cause.code))
-    return new MillraceError('FORBIDDEN', `${say}: the account may not do this; docs/engines/kafka.md lists what it needs`, details, { cause })
+    return new MillraceError(
+      'FORBIDDEN',
+      `${say}: the account may not do this; docs/engines/kafka.md lists what it needs`,
+      details,
+      { cause },
+    )
   if (cause.code === CODES.MESSAGE_TOO_LARGE || cause.code === CODES.RECORD_LIST_TOO_LARGE) {
     return new MillraceError(
       'EVENT_TOO_LARGE',

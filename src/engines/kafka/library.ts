@@ -40,7 +40,11 @@ interface Api<Arguments extends readonly unknown[], Response> {
 export interface TopicMetadata {
   readonly errorCode: number
   readonly name: string | null
-  readonly partitions: readonly { readonly partitionIndex: number; readonly leaderId: number; readonly replicaNodes: readonly number[] }[]
+  readonly partitions: readonly {
+    readonly partitionIndex: number
+    readonly leaderId: number
+    readonly replicaNodes: readonly number[]
+  }[]
 }
 
 export interface MetadataAnswer {
@@ -70,13 +74,18 @@ interface ConfigQuestion {
 }
 
 interface ConfigAnswer {
-  readonly results: readonly { readonly resourceName: string; readonly configs: readonly { readonly name: string; readonly value: string | null }[] }[]
+  readonly results: readonly {
+    readonly resourceName: string
+    readonly configs: readonly { readonly name: string; readonly value: string | null }[]
+  }[]
 }
 
 type OffsetQuestion = readonly [
   {
     readonly name: string
-    readonly partitions: readonly [{ readonly partitionIndex: number; readonly currentLeaderEpoch: number; readonly timestamp: bigint }]
+    readonly partitions: readonly [
+      { readonly partitionIndex: number; readonly currentLeaderEpoch: number; readonly timestamp: bigint },
+    ]
   },
 ]
 
@@ -89,27 +98,46 @@ export interface KafkaLibrary {
   readonly Writer: { create(): WriterLike }
   crc32c(bytes: Uint8Array): number
   readonly compressionsAlgorithmsByBitmask: Readonly<Record<number, { decompressSync(bytes: Buffer): Buffer }>>
-  readonly metadataV12: { readonly api: Api<[topics: readonly string[] | null, create: boolean, operations: boolean], MetadataAnswer> }
-  readonly createTopicsV7: { readonly api: Api<[topics: readonly NewTopic[], timeoutMs: number, validateOnly: boolean], unknown> }
-  readonly deleteTopicsV6: { readonly api: Api<[topics: readonly { readonly name: string }[], timeoutMs: number], unknown> }
+  readonly metadataV12: {
+    readonly api: Api<[topics: readonly string[] | null, create: boolean, operations: boolean], MetadataAnswer>
+  }
+  readonly createTopicsV7: {
+    readonly api: Api<[topics: readonly NewTopic[], timeoutMs: number, validateOnly: boolean], unknown>
+  }
+  readonly deleteTopicsV6: {
+    readonly api: Api<[topics: readonly { readonly name: string }[], timeoutMs: number], unknown>
+  }
   readonly deleteRecordsV2: {
     readonly api: Api<
       [
-        topics: readonly { readonly name: string; readonly partitions: readonly { readonly partitionIndex: number; readonly offset: bigint }[] }[],
+        topics: readonly {
+          readonly name: string
+          readonly partitions: readonly { readonly partitionIndex: number; readonly offset: bigint }[]
+        }[],
         timeoutMs: number,
       ],
       unknown
     >
   }
-  readonly incrementalAlterConfigsV1: { readonly api: Api<[changes: readonly ConfigChange[], validateOnly: boolean], unknown> }
-  readonly describeConfigsV4: { readonly api: Api<[questions: readonly ConfigQuestion[], synonyms: boolean, documentation: boolean], ConfigAnswer> }
+  readonly incrementalAlterConfigsV1: {
+    readonly api: Api<[changes: readonly ConfigChange[], validateOnly: boolean], unknown>
+  }
+  readonly describeConfigsV4: {
+    readonly api: Api<[questions: readonly ConfigQuestion[], synonyms: boolean, documentation: boolean], ConfigAnswer>
+  }
   readonly describeLogDirsV4: {
     readonly api: Api<
       [topics: readonly { readonly name: string; readonly partitions: readonly number[] }[]],
-      { readonly results: readonly { readonly topics: readonly { readonly partitions: readonly { readonly partitionSize: bigint }[] }[] }[] }
+      {
+        readonly results: readonly {
+          readonly topics: readonly { readonly partitions: readonly { readonly partitionSize: bigint }[] }[]
+        }[]
+      }
     >
   }
-  readonly listOffsetsV7: { readonly api: Api<[replica: number, isolation: number, topics: OffsetQuestion], OffsetAnswer> }
+  readonly listOffsetsV7: {
+    readonly api: Api<[replica: number, isolation: number, topics: OffsetQuestion], OffsetAnswer>
+  }
   readonly initProducerIdV4: {
     readonly api: Api<
       [transactionalId: string | null, timeoutMs: number, producerId: bigint, epoch: number],

@@ -16,9 +16,17 @@ const CONNECT_MS = 10_000
  *
  * @throws MISSING_DEPENDENCY · INVALID_OPTION · UNAVAILABLE · UNAUTHENTICATED · FORBIDDEN · CLAUSE_REFUSED
  */
-export async function openKafkaEngine(url: string, options: Pick<OpenOptions, 'onAlarm' | 'token' | 'notice'> = {}): Promise<PartitionedEngine> {
+export async function openKafkaEngine(
+  url: string,
+  options: Pick<OpenOptions, 'onAlarm' | 'token' | 'notice'> = {},
+): Promise<PartitionedEngine> {
   const { partitions } = parseKafkaUrl(url, options.token)
-  return PartitionedEngine.open({ backend: await openKafkaBackend(url, options.token), partitions, onAlarm: options.onAlarm, notice: options.notice })
+  return PartitionedEngine.open({
+    backend: await openKafkaBackend(url, options.token),
+    partitions,
+    onAlarm: options.onAlarm,
+    notice: options.notice,
+  })
 }
 
 /** The same without an engine over it. */

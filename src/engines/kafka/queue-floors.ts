@@ -42,7 +42,11 @@ export class QueueFloors {
     before: number,
   ): void {
     const { incarnation, partitions, spec } = entry
-    const floors = this.#channels.get(incarnation) ?? { channel: spec.name, byPartition: Array.from({ length: partitions }, () => 0), fresh: false }
+    const floors = this.#channels.get(incarnation) ?? {
+      channel: spec.name,
+      byPartition: Array.from({ length: partitions }, () => 0),
+      fresh: false,
+    }
     floors.byPartition[partition] = Math.max(floors.byPartition[partition] ?? 0, before)
     floors.fresh = true
     this.#channels.set(incarnation, floors)
@@ -64,7 +68,11 @@ export class QueueFloors {
 
   /** Never rejects. */
   async #write(): Promise<void> {
-    await Promise.all([...this.#channels].filter(([, { fresh }]) => fresh).map(([incarnation, floors]) => this.#writeOne(incarnation, floors)))
+    await Promise.all(
+      [...this.#channels]
+        .filter(([, { fresh }]) => fresh)
+        .map(([incarnation, floors]) => this.#writeOne(incarnation, floors)),
+    )
   }
 
   async #writeOne(incarnation: string, floors: Floors): Promise<void> {

@@ -105,7 +105,12 @@ export class BatchWriter {
   }
 }
 
-export function encodeBatch(records: readonly NewRecord[], nowMs: number, producer: ProducerStamp, tools: Pick<BatchTools, 'crc32c'>): Buffer {
+export function encodeBatch(
+  records: readonly NewRecord[],
+  nowMs: number,
+  producer: ProducerStamp,
+  tools: Pick<BatchTools, 'crc32c'>,
+): Buffer {
   const batch = new BatchWriter(records.length, nowMs, producer)
   for (const record of records) batch.add(record)
   return batch.finish(tools)
@@ -121,7 +126,9 @@ function sized(wire: WireWriter, value: string | Uint8Array | null): void {
 export function sizedChars(text: string): string {
   const zigzag = text.length * 2
   if (zigzag >= 0x4000) throw new RangeError('a header of 8 KiB is not made ready')
-  return zigzag < 0x80 ? String.fromCharCode(zigzag) + text : String.fromCharCode((zigzag & 0x7f) | 0x80, zigzag >> 7) + text
+  return zigzag < 0x80
+    ? String.fromCharCode(zigzag) + text
+    : String.fromCharCode((zigzag & 0x7f) | 0x80, zigzag >> 7) + text
 }
 
 /** A count of headers in the form of `addReady`. */
@@ -161,7 +168,12 @@ export function decodeBatches(bytes: Buffer, from: number, tools: Pick<BatchTool
 }
 
 /** Answers the offset after the batch. Batches that end before `from` are not looked into. */
-function decodeBatch(bytes: Buffer, from: number, tools: Pick<BatchTools, 'decompress'>, records: FetchedRecord[]): number {
+function decodeBatch(
+  bytes: Buffer,
+  from: number,
+  tools: Pick<BatchTools, 'decompress'>,
+  records: FetchedRecord[],
+): number {
   const head = new WireReader(bytes)
   const base = head.int64()
   head.at = ATTRIBUTES_AT

@@ -121,7 +121,10 @@ export class RegistryTopic implements LogFold {
       return
     }
     const { replaces, ...entry } = record
-    const follows = mark === 'update' && known?.incarnation === entry.incarnation && (replaces === undefined || replaces === sumOf(known))
+    const follows =
+      mark === 'update' &&
+      known?.incarnation === entry.incarnation &&
+      (replaces === undefined || replaces === sumOf(known))
     if (known === undefined || follows) this.#channels.set(name, entry)
   }
 
@@ -136,7 +139,8 @@ export class RegistryTopic implements LogFold {
     }
     const before = this.#floors.get(incarnation) ?? []
     const floors = floorsIn(value.toString())
-    if (floors === null) this.#damaged(`kafka: ${this.#where(offset)} does not hold the floors of a queue, and is ignored`)
+    if (floors === null)
+      this.#damaged(`kafka: ${this.#where(offset)} does not hold the floors of a queue, and is ignored`)
     else
       this.#floors.set(
         incarnation,

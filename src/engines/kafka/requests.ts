@@ -47,7 +47,12 @@ export interface Produced {
 }
 
 /** Store a batch; answers when all replicas that are in sync have it. @throws KafkaError */
-export function produce(library: KafkaLibrary, connection: ConnectionLike, topic: string, batch: Buffer): Promise<Produced> {
+export function produce(
+  library: KafkaLibrary,
+  connection: ConnectionLike,
+  topic: string,
+  batch: Buffer,
+): Promise<Produced> {
   const body = new WireWriter(batch.length + 300)
   body.compactString(null).int16(ALL_REPLICAS).int32(PRODUCE_MS)
   body.unsigned(2).compactString(topic)
@@ -66,7 +71,8 @@ export function produce(library: KafkaLibrary, connection: ConnectionLike, topic
       return partitions
     })
     const answer = answers?.[0]
-    if (answer === undefined) throw new KafkaError(0, 'a produce request was answered without its partition', { broken: true })
+    if (answer === undefined)
+      throw new KafkaError(0, 'a produce request was answered without its partition', { broken: true })
     if (answer.code !== 0) throw new KafkaError(answer.code, answer.message)
     return answer
   })
@@ -108,7 +114,13 @@ export interface Fetched {
 const NOTHING = Buffer.alloc(0)
 
 /** Read record batches of topics; with nothing there, wait so long for something to come. */
-export function fetch(library: KafkaLibrary, connection: ConnectionLike, places: readonly FetchPlace[], waitMs: number, bytes: number): Promise<Fetched[]> {
+export function fetch(
+  library: KafkaLibrary,
+  connection: ConnectionLike,
+  places: readonly FetchPlace[],
+  waitMs: number,
+  bytes: number,
+): Promise<Fetched[]> {
   const body = new WireWriter(200 + places.length * 100)
   // Read uncommitted: nothing here is transactional, and what others write in transactions is theirs to commit.
   body.int32(-1).int32(waitMs).int32(1).int32(bytes).int8(0).int32(0).int32(-1)
@@ -155,8 +167,16 @@ export const LATEST = -1
 export const EARLIEST = -2
 
 /** The offset of the first record at or after a time, or at an end; −1 where there is none. */
-export async function offsetAt(library: KafkaLibrary, connection: ConnectionLike, topic: string, timeMs: number): Promise<number> {
-  const question = { name: topic, partitions: [{ partitionIndex: 0, currentLeaderEpoch: -1, timestamp: BigInt(timeMs) }] } as const
+export async function offsetAt(
+  library: KafkaLibrary,
+  connection: ConnectionLike,
+  topic: string,
+  timeMs: number,
+): Promise<number> {
+  const question = {
+    name: topic,
+    partitions: [{ partitionIndex: 0, currentLeaderEpoch: -1, timestamp: BigInt(timeMs) }],
+  } as const
   const { topics } = await library.listOffsetsV7.api.async(connection, -1, 0, [question])
   return Number(topics[0]?.partitions[0]?.offset ?? -1n)
 }
@@ -168,7 +188,12 @@ export interface TopicPlan {
   readonly configs: Readonly<Record<string, string>>
 }
 
-export async function createTopics(library: KafkaLibrary, connection: ConnectionLike, topics: readonly TopicPlan[], timeoutMs: number): Promise<void> {
+export async function createTopics(
+  library: KafkaLibrary,
+  connection: ConnectionLike,
+  topics: readonly TopicPlan[],
+  timeoutMs: number,
+): Promise<void> {
   const plans = topics.map(({ name, replicas, configs }) => ({
     name,
     numPartitions: 1,
@@ -180,9 +205,22 @@ export async function createTopics(library: KafkaLibrary, connection: Connection
 }
 
 /** Set configs of a topic; the empty text sets one back to the brokers' default. */
-export async function alterTopic(library: KafkaLibrary, connection: ConnectionLike, topic: string, configs: Readonly<Record<string, string>>): Promise<void> {
-  const changes = Object.entries(configs).map(([name, value]) => ({ name, configOperation: value === '' ? 1 : 0, value }))
-  await library.incrementalAlterConfigsV1.api.async(connection, [{ resourceType: TOPIC, resourceName: topic, configs: changes }], false)
+export async function alterTopic(
+  library: KafkaLibrary,
+  connection: ConnectionLike,
+  topic: string,
+  configs: Readonly<Record<string, string>>,
+): Promise<void> {
+  const changes = Object.entries(configs).map(([name, value]) => ({
+    name,
+    configOperation: value === '' ? 1 : 0,
+    value,
+  }))
+  await library.incrementalAlterConfigsV1.api.async(
+    connection,
+    [{ resourceType: TOPIC, resourceName: topic, configs: changes }],
+    false,
+  )
 }
 
 /** Effective configs of topics, by topic. */
@@ -194,21 +232,42 @@ export async function topicConfigs(
 ): Promise<Map<string, Map<string, string>>> {
   const questions = topics.map((topic) => ({ resourceType: TOPIC, resourceName: topic, configurationKeys: names }))
   const { results } = await library.describeConfigsV4.api.async(connection, questions, false, false)
-  return new Map(results.map(({ resourceName, configs }) => [resourceName, new Map(configs.map(({ name, value }) => [name, value ?? '']))]))
+  return new Map(
+    results.map(({ resourceName, configs }) => [
+      resourceName,
+      new Map(configs.map(({ name, value }) => [name, value ?? ''])),
+    ]),
+  )
 }
 
-export async function deleteTopic(library: KafkaLibrary, connection: ConnectionLike, topic: string, timeoutMs: number): Promise<void> {
+export async function deleteTopic(
+  library: KafkaLibrary,
+  connection: ConnectionLike,
+  topic: string,
+  timeoutMs: number,
+): Promise<void> {
   await library.deleteTopicsV6.api.async(connection, [{ name: topic }], timeoutMs)
 }
 
-export async function deleteRecords(library: KafkaLibrary, connection: ConnectionLike, topic: string, before: number, timeoutMs: number): Promise<void> {
-  await library.deleteRecordsV2.api.async(connection, [{ name: topic, partitions: [{ partitionIndex: 0, offset: BigInt(before) }] }], timeoutMs)
+export async function deleteRecords(
+  library: KafkaLibrary,
+  connection: ConnectionLike,
+  topic: string,
+  before: number,
+  timeoutMs: number,
+): Promise<void> {
+  await library.deleteRecordsV2.api.async(
+    connection,
+    [{ name: topic, partitions: [{ partitionIndex: 0, offset: BigInt(before) }] }],
+    timeoutMs,
+  )
 }
 
 /** Bytes of a topic on the disks of the broker that is asked. */
 export async function topicBytes(library: KafkaLibrary, connection: ConnectionLike, topic: string): Promise<number> {
   const { results } = await library.describeLogDirsV4.api.async(connection, [{ name: topic, partitions: [0] }])
   let bytes = 0
-  for (const { topics } of results) for (const { partitions } of topics) for (const { partitionSize } of partitions) bytes += Number(partitionSize)
+  for (const { topics } of results)
+    for (const { partitions } of topics) for (const { partitionSize } of partitions) bytes += Number(partitionSize)
   return bytes
 }

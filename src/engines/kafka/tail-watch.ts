@@ -73,7 +73,9 @@ export class TailWatch {
 
   async #pollOnce(topic: string, places: readonly FetchPlace[]): Promise<void> {
     try {
-      const answers = await this.#client.once(topic, 'watch', (connection) => fetch(this.#client.library, connection, places, WAIT_MS, FETCH_BYTES))
+      const answers = await this.#client.once(topic, 'watch', (connection) =>
+        fetch(this.#client.library, connection, places, WAIT_MS, FETCH_BYTES),
+      )
       let failed = false
       let known = 0
       let knownBytes = 0
@@ -90,7 +92,8 @@ export class TailWatch {
       }
       // What this process writes itself ends the poll and brings nothing: while it writes, it learns of others' writes by its own.
       if (failed) await sleep(AGAIN_MS)
-      else if (known > 0 && known === answers.filter(({ bytes }) => bytes.length > 0).length) await sleep(knownBytes < OWN_BYTES ? OWN_MS : OFTEN_MS)
+      else if (known > 0 && known === answers.filter(({ bytes }) => bytes.length > 0).length)
+        await sleep(knownBytes < OWN_BYTES ? OWN_MS : OFTEN_MS)
     } catch {
       // Calls that matter say what is wrong; this one begins again.
       if (!this.#closed) await sleep(AGAIN_MS)

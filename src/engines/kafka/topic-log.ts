@@ -49,7 +49,13 @@ export class TopicLog {
   #queue: Waiting[] = []
   #writing = false
 
-  constructor(client: KafkaClient, topic: string, purpose: Purpose, fold: LogFold, from: (() => Promise<number>) | null = null) {
+  constructor(
+    client: KafkaClient,
+    topic: string,
+    purpose: Purpose,
+    fold: LogFold,
+    from: (() => Promise<number>) | null = null,
+  ) {
     this.topic = topic
     this.#client = client
     this.#purpose = purpose
@@ -106,12 +112,15 @@ export class TopicLog {
 
   #decompress(algorithm: number, bytes: Buffer): Buffer {
     const known = this.#client.library.compressionsAlgorithmsByBitmask[algorithm]
-    if (known === undefined) throw new KafkaError(CODES.CORRUPT_MESSAGE, `a batch of ${this.topic} is compressed in an unknown way`)
+    if (known === undefined)
+      throw new KafkaError(CODES.CORRUPT_MESSAGE, `a batch of ${this.topic} is compressed in an unknown way`)
     return known.decompressSync(bytes)
   }
 
   #earliest(): Promise<number> {
-    return this.#client.leader(`reading ${this.topic}`, this.topic, 'ask', (connection) => offsetAt(this.#client.library, connection, this.topic, EARLIEST))
+    return this.#client.leader(`reading ${this.topic}`, this.topic, 'ask', (connection) =>
+      offsetAt(this.#client.library, connection, this.topic, EARLIEST),
+    )
   }
 
   #apply(record: LogRecord): void {
@@ -149,7 +158,11 @@ export class TopicLog {
 
   #together(): Waiting[] {
     let count = 0
-    for (let bytes = 0; count < this.#queue.length && (count === 0 || bytes + (this.#queue[count]?.bytes ?? 0) <= BATCH_BYTES); count++) {
+    for (
+      let bytes = 0;
+      count < this.#queue.length && (count === 0 || bytes + (this.#queue[count]?.bytes ?? 0) <= BATCH_BYTES);
+      count++
+    ) {
       bytes += this.#queue[count]?.bytes ?? 0
     }
     return this.#queue.splice(0, count)
@@ -168,7 +181,12 @@ export class TopicLog {
 }
 
 function logRecord({ offset, key, value, headers }: FetchedRecord): LogRecord {
-  return { offset, key: key?.toString() ?? '', value, mark: headers.find(([name]) => name === MARK)?.[1]?.toString() ?? '' }
+  return {
+    offset,
+    key: key?.toString() ?? '',
+    value,
+    mark: headers.find(([name]) => name === MARK)?.[1]?.toString() ?? '',
+  }
 }
 
 function ownRecord(offset: number, { key, value, headers }: NewRecord): LogRecord {

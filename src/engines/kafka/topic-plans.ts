@@ -29,11 +29,19 @@ export class TopicPlans {
 
   /** Who lives: of no use a few minutes later, and never worth a sync. */
   get notes(): TopicPlan {
-    return this.#plan(`${HIDDEN}.members`, { 'retention.ms': String(NOTES_MS), 'segment.ms': String(NOTES_MS), 'flush.messages': NEVER })
+    return this.#plan(`${HIDDEN}.members`, {
+      'retention.ms': String(NOTES_MS),
+      'segment.ms': String(NOTES_MS),
+      'flush.messages': NEVER,
+    })
   }
 
   journal(group: string): TopicPlan {
-    return this.#plan(`${HIDDEN}.journal.${topicWord(group.replaceAll('~', ''))}`, { 'retention.ms': '-1', 'retention.bytes': '-1', ...this.#durable })
+    return this.#plan(`${HIDDEN}.journal.${topicWord(group.replaceAll('~', ''))}`, {
+      'retention.ms': '-1',
+      'retention.bytes': '-1',
+      ...this.#durable,
+    })
   }
 
   channel(spec: ChannelSpec): TopicPlan {
@@ -64,7 +72,11 @@ export class TopicPlans {
       'unclean.leader.election.enable': 'false',
       ...configs,
     }
-    return { name: `${this.#prefix}${name}`, replicas: this.#replicas, configs: Object.fromEntries(Object.entries(all).filter(([, value]) => value !== '')) }
+    return {
+      name: `${this.#prefix}${name}`,
+      replicas: this.#replicas,
+      configs: Object.fromEntries(Object.entries(all).filter(([, value]) => value !== '')),
+    }
   }
 }
 

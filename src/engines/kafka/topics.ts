@@ -52,11 +52,17 @@ export class Topics {
       const message = `topic ${name} has ${partitions.length} partitions, and a channel is a topic of one: use another channel name, or a prefix in the URL`
       throw new MillraceError('CHANNEL_CONFLICT', message, { topic: name, partitions: partitions.length })
     }
-    return new Set(topics.filter(({ errorCode, partitions }) => errorCode === 0 && (partitions[0]?.leaderId ?? -1) >= 0).map(({ name }) => name ?? ''))
+    return new Set(
+      topics
+        .filter(({ errorCode, partitions }) => errorCode === 0 && (partitions[0]?.leaderId ?? -1) >= 0)
+        .map(({ name }) => name ?? ''),
+    )
   }
 
   async configure(topic: string, configs: Readonly<Record<string, string>>): Promise<void> {
-    await this.#client.any(`changing ${topic}`, (connection) => alterTopic(this.#client.library, connection, topic, configs))
+    await this.#client.any(`changing ${topic}`, (connection) =>
+      alterTopic(this.#client.library, connection, topic, configs),
+    )
   }
 
   async delete(topic: string): Promise<void> {
@@ -71,13 +77,16 @@ export class Topics {
     this.#client.forget(topic)
     // Brokers learn of it a moment later: who makes it anew must not take it for the new one.
     await this.#client.any(`removing ${topic}`, async () => {
-      if ((await this.#there([topic])).has(topic)) throw new KafkaError(CODES.LEADER_NOT_AVAILABLE, `topic ${topic} is being removed`)
+      if ((await this.#there([topic])).has(topic))
+        throw new KafkaError(CODES.LEADER_NOT_AVAILABLE, `topic ${topic} is being removed`)
     })
   }
 
   /** Bytes on the leader's disk. */
   bytes(topic: string): Promise<number> {
-    return this.#client.leader(`measuring ${topic}`, topic, 'ask', (connection) => topicBytes(this.#client.library, connection, topic))
+    return this.#client.leader(`measuring ${topic}`, topic, 'ask', (connection) =>
+      topicBytes(this.#client.library, connection, topic),
+    )
   }
 
   /** Clause 1: what is acknowledged survives. @throws CLAUSE_REFUSED */
@@ -87,7 +96,8 @@ export class Topics {
       topicConfigs(this.#client.library, connection, [name], ['flush.messages', 'min.insync.replicas']),
     )
     const configs = found.get(name)
-    const weak = durability === 'synced' ? configs?.get('flush.messages') !== '1' : Number(configs?.get('min.insync.replicas')) < 2
+    const weak =
+      durability === 'synced' ? configs?.get('flush.messages') !== '1' : Number(configs?.get('min.insync.replicas')) < 2
     if (!weak) return
     const setting = durability === 'synced' ? 'flush.messages=1' : 'min.insync.replicas=2'
     const message = `kafka: clause 1 (durable) does not hold: topic ${name} does not have ${setting}. Set it on the topics, or choose in the URL (durable=synced or durable=replicated)`
@@ -97,5 +107,10 @@ export class Topics {
 
 function tooFewBrokers(cause: KafkaError): MillraceError {
   const message = `kafka: clause 1 (durable) cannot hold with durable=replicated: it needs three replicas, and the cluster has too few brokers (${cause.message}). Use durable=synced, which is the default`
-  return new MillraceError('CLAUSE_REFUSED', message, { engine: 'kafka', clause: 1, setting: 'default.replication.factor' }, { cause })
+  return new MillraceError(
+    'CLAUSE_REFUSED',
+    message,
+    { engine: 'kafka', clause: 1, setting: 'default.replication.factor' },
+    { cause },
+  )
 }

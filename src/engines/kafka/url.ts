@@ -10,7 +10,18 @@ import type { Durability } from './topic-plans.ts'
 
 const PORT = 9092
 const FORM = /^kafka:\/\/(?:([^@/?#]*)@)?([^/?#]+)\/?(?:\?([^#]*))?$/
-const OPTIONS = ['prefix', 'partitions', 'durable', 'replicas', 'tls', 'ca', 'cert', 'key', 'mechanism', 'patience'] as const
+const OPTIONS = [
+  'prefix',
+  'partitions',
+  'durable',
+  'replicas',
+  'tls',
+  'ca',
+  'cert',
+  'key',
+  'mechanism',
+  'patience',
+] as const
 const MECHANISMS: Readonly<Record<string, string>> = {
   plain: 'PLAIN',
   'scram-sha-256': 'SCRAM-SHA-256',
@@ -45,7 +56,8 @@ export function parseKafkaUrl(url: string, token: string | undefined): KafkaTarg
   const [, credentials, hosts = '', query = ''] = parts
   const options = new URLSearchParams(query)
   for (const name of options.keys()) {
-    if (!OPTIONS.includes(name as Option)) throw refuse(name, `the URL has an unknown option "${name}"; the options are ${OPTIONS.join(', ')}`)
+    if (!OPTIONS.includes(name as Option))
+      throw refuse(name, `the URL has an unknown option "${name}"; the options are ${OPTIONS.join(', ')}`)
   }
   const option = (name: Option): string | null => options.get(name)
   const durability = oneOf('durable', option('durable') ?? 'synced', ['synced', 'replicated'] as const)
@@ -57,13 +69,22 @@ export function parseKafkaUrl(url: string, token: string | undefined): KafkaTarg
     prefix,
     partitions: whole('partitions', option('partitions') ?? '16', PARTITIONS_MAX),
     durability,
-    replicas: option('replicas') === null ? (durability === 'replicated' ? 3 : -1) : whole('replicas', option('replicas') as string, 100),
+    replicas:
+      option('replicas') === null
+        ? durability === 'replicated'
+          ? 3
+          : -1
+        : whole('replicas', option('replicas') as string, 100),
     patienceMs: durationMs(option('patience') ?? '30s', 'patience'),
   }
 }
 
 function addressOf(text: string): Address {
-  if (text.includes('@')) throw refuse('url', 'the URL has an "@" that does not separate credentials and hosts: in a password write it as %40')
+  if (text.includes('@'))
+    throw refuse(
+      'url',
+      'the URL has an "@" that does not separate credentials and hosts: in a password write it as %40',
+    )
   const parts = /^(\[[0-9a-fA-F:.]+\]|[^:[\]]+)(?::(\d+))?$/.exec(text.trim())
   const port = Number(parts?.[2] ?? PORT)
   if (parts === null || port < 1 || port > 65_535) throw refuse('url', `"${text}" is not host:port`)
@@ -86,7 +107,8 @@ function tlsOf(option: (name: Option) => string | null): object {
     const path = option(name)
     return path === null ? [] : [[name, fileOf(name, path)] as const]
   })
-  const wanted = oneOf('tls', option('tls') ?? (files.length > 0 ? 'true' : 'false'), ['true', 'false'] as const) === 'true'
+  const wanted =
+    oneOf('tls', option('tls') ?? (files.length > 0 ? 'true' : 'false'), ['true', 'false'] as const) === 'true'
   return wanted ? { tls: Object.fromEntries(files), tlsServerName: true } : {}
 }
 
@@ -102,9 +124,11 @@ function saslOf(credentials: string | undefined, mechanism: string | null, token
   if (credentials === undefined && token === undefined && mechanism === null) return {}
   const name = mechanism ?? (token === undefined ? 'plain' : 'oauthbearer')
   const known = MECHANISMS[name]
-  if (known === undefined) throw refuse('mechanism', `mechanism is ${Object.keys(MECHANISMS).join(', ')}; it is "${name}"`)
+  if (known === undefined)
+    throw refuse('mechanism', `mechanism is ${Object.keys(MECHANISMS).join(', ')}; it is "${name}"`)
   if (name === 'oauthbearer') {
-    if (token === undefined) throw refuse('mechanism', 'oauthbearer needs a token: give it as the option token of connect')
+    if (token === undefined)
+      throw refuse('mechanism', 'oauthbearer needs a token: give it as the option token of connect')
     return { sasl: { mechanism: known, token } }
   }
   const { user, password = '' } = credentialsIn(credentials ?? '', 'kafka: the URL')

@@ -31,7 +31,20 @@ export const API = {
 } as const
 
 /** No leader now, an election, too much at once: another moment may help. */
-const PASSING = new Set([10008, 10009, 10118, 10119, 10158, 10167, 10194, 10195, 10208, 10210, 10211, API.batchIncomplete])
+const PASSING = new Set([
+  10008,
+  10009,
+  10118,
+  10119,
+  10158,
+  10167,
+  10194,
+  10195,
+  10208,
+  10210,
+  10211,
+  API.batchIncomplete,
+])
 /** No room. */
 const FULL = new Set([10002, 10023, 10028, 10047, 10122, 10123])
 const TOO_LARGE = new Set([10054, 10097])
@@ -57,11 +70,21 @@ export function millraceError(error: unknown, what: string, channel?: string): E
   const details = channel === undefined ? {} : { channel }
   if (error instanceof ApiError) {
     if (error.number === API.streamNotFound && channel !== undefined) {
-      return new MillraceError('UNKNOWN_CHANNEL', `channel "${channel}" is not on the servers`, { channel }, { cause: error })
+      return new MillraceError(
+        'UNKNOWN_CHANNEL',
+        `channel "${channel}" is not on the servers`,
+        { channel },
+        { cause: error },
+      )
     }
-    if (isFull(error)) return new MillraceError('DISK_FULL', `nats: ${what}: ${error.message}: nothing was stored`, details, { cause: error })
-    if (TOO_LARGE.has(error.number)) return new MillraceError('EVENT_TOO_LARGE', `nats: ${what}: ${error.message}`, details, { cause: error })
-    if (!isPassing(error)) return new MillraceError('STORE_FAILED', `nats: ${what}: ${error.message}`, details, { cause: error })
+    if (isFull(error))
+      return new MillraceError('DISK_FULL', `nats: ${what}: ${error.message}: nothing was stored`, details, {
+        cause: error,
+      })
+    if (TOO_LARGE.has(error.number))
+      return new MillraceError('EVENT_TOO_LARGE', `nats: ${what}: ${error.message}`, details, { cause: error })
+    if (!isPassing(error))
+      return new MillraceError('STORE_FAILED', `nats: ${what}: ${error.message}`, details, { cause: error })
   }
   const why = error instanceof Error ? error.message : String(error)
   return new MillraceError('UNAVAILABLE', `nats: ${what}: ${why}`, details, { cause: error })

@@ -2,12 +2,20 @@
 import type { Capabilities, Capability } from '../../broker/capabilities.ts'
 import type { Durable } from './server-check.ts'
 
-const native = (reason: string, cost?: string): Capability => ({ support: 'native', reason, ...(cost !== undefined && { cost }) })
+const native = (reason: string, cost?: string): Capability => ({
+  support: 'native',
+  reason,
+  ...(cost !== undefined && { cost }),
+})
 const emulated = (reason: string, cost: string): Capability => ({ support: 'emulated', reason, cost })
 
 function durable({ known, how }: Durable): Capability {
-  if (known === 'weaker') return { support: 'refused', reason: `${how}: a power cut may take back what the servers have acknowledged` }
-  if (known === 'unknown') return native(`file storage, acknowledged after the sync if the servers run with sync_interval: always: not proved, as ${how}`)
+  if (known === 'weaker')
+    return { support: 'refused', reason: `${how}: a power cut may take back what the servers have acknowledged` }
+  if (known === 'unknown')
+    return native(
+      `file storage, acknowledged after the sync if the servers run with sync_interval: always: not proved, as ${how}`,
+    )
   return native(`file storage, sync_interval: always: ${how}`, 'a sync for each write, or for each batch of a channel')
 }
 
@@ -21,13 +29,22 @@ export function natsCapabilities(known: Durable): Capabilities {
       'a key keeps to the process that owns its partitions in all streams of a consumer; between a queue and another channel it is one at a time within a process',
     ),
     5: emulated('attempts are kept in the journal', 'part of the group commit'),
-    6: emulated('dead letters are in the journal, their texts in a stream for each consumer', 'what is dead or waits behind it is written twice'),
+    6: emulated(
+      'dead letters are in the journal, their texts in a stream for each consumer',
+      'what is dead or waits behind it is written twice',
+    ),
     7: emulated('a queue of its own, whose owner sends on what is due', 'a delayed event is written twice more'),
-    8: native('message ids and the stream’s duplicate window, by time', 'a batch with a known id is written twice; ids are in the servers’ memory'),
+    8: native(
+      'message ids and the stream’s duplicate window, by time',
+      'a batch with a known id is written twice; ids are in the servers’ memory',
+    ),
     9: native('by stream sequence and time'),
     10: native('acknowledged publishing, reading by count and bytes, flow control'),
     11: emulated('a journal’s expected last sequence is the fence', 'part of the group commit'),
-    12: emulated('emissions are in the journal’s entry, then sent on with their ids', 'an emission is written twice; once within the duplicate window'),
+    12: emulated(
+      'emissions are in the journal’s entry, then sent on with their ids',
+      'an emission is written twice; once within the duplicate window',
+    ),
     13: native('the stream’s limits; the latest by key by subject'),
     14: native('streams come and go at any time'),
     15: emulated('filtered by the owner', 'what does not match crosses the wire'),

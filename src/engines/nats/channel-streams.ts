@@ -71,7 +71,9 @@ export class ChannelStreams {
   async list(): Promise<ChannelEntry[]> {
     const found = new Map<string, Channel>()
     for (let offset = 0; ; ) {
-      const page = await this.#call('listing channels', () => this.#client.api<StreamList>('STREAM.LIST', { offset, subject: `${this.#layout.prefix}.>` }))
+      const page = await this.#call('listing channels', () =>
+        this.#client.api<StreamList>('STREAM.LIST', { offset, subject: `${this.#layout.prefix}.>` }),
+      )
       const streams = page.streams ?? []
       for (const stream of streams) {
         this.#heed(stream)
@@ -86,7 +88,12 @@ export class ChannelStreams {
       if (streams.length === 0 || offset >= page.total) break
     }
     this.#channels = found
-    return [...found.values()].map(({ format, incarnation, spec, partitions }) => ({ format, incarnation, spec, partitions }))
+    return [...found.values()].map(({ format, incarnation, spec, partitions }) => ({
+      format,
+      incarnation,
+      spec,
+      partitions,
+    }))
   }
 
   /** A stream whose leader did not answer in time: it is no less there. */
@@ -101,9 +108,16 @@ export class ChannelStreams {
   async get(name: string): Promise<Channel> {
     const known = this.#channels.get(name)
     if (known !== undefined) return known
-    const info = await this.#call('looking at a channel', () => this.#client.api<StreamInfo>(`STREAM.INFO.${this.#layout.stream(name)}`), name)
+    const info = await this.#call(
+      'looking at a channel',
+      () => this.#client.api<StreamInfo>(`STREAM.INFO.${this.#layout.stream(name)}`),
+      name,
+    )
     const entry = this.#entryOf(info)
-    if (entry === null) throw new MillraceError('DATA_DAMAGED', damagedEntry('nats', `stream ${this.#layout.stream(name)}`), { channel: name })
+    if (entry === null)
+      throw new MillraceError('DATA_DAMAGED', damagedEntry('nats', `stream ${this.#layout.stream(name)}`), {
+        channel: name,
+      })
     const channel = this.#channel(entry)
     this.#channels.set(name, channel)
     return channel
@@ -122,20 +136,32 @@ export class ChannelStreams {
 
   async update(entry: ChannelEntry): Promise<void> {
     const config = this.#config(entry)
-    await this.#call('changing a channel', () => this.#client.api(`STREAM.UPDATE.${config.name}`, config), entry.spec.name)
+    await this.#call(
+      'changing a channel',
+      () => this.#client.api(`STREAM.UPDATE.${config.name}`, config),
+      entry.spec.name,
+    )
     this.#channels.set(entry.spec.name, this.#channel(entry))
   }
 
   async remove(name: string): Promise<void> {
     this.#channels.delete(name)
-    await this.#call('removing a channel', () => this.#client.api(`STREAM.DELETE.${this.#layout.stream(name)}`), name).catch((error: unknown) => {
+    await this.#call(
+      'removing a channel',
+      () => this.#client.api(`STREAM.DELETE.${this.#layout.stream(name)}`),
+      name,
+    ).catch((error: unknown) => {
       if (!isApiError((error as Error).cause, API.streamNotFound)) throw error
     })
   }
 
   /** Of the leader. */
   async state({ name, stream }: Channel): Promise<StreamState> {
-    const info = await this.#call('looking at a channel', () => this.#client.api<StreamInfo>(`STREAM.INFO.${stream}`), name)
+    const info = await this.#call(
+      'looking at a channel',
+      () => this.#client.api<StreamInfo>(`STREAM.INFO.${stream}`),
+      name,
+    )
     this.#heed(info)
     return info.state
   }
@@ -169,7 +195,13 @@ export class ChannelStreams {
   #channel(entry: ChannelEntry): Channel {
     const { name, retain, dedupe } = entry.spec
     const hidden = retain.ageMs !== null && retain.ageMs < windowMs(dedupe)
-    return { ...entry, name, stream: this.#layout.stream(name), byKey: retain.latestByKey, hiddenAfterMs: hidden ? retain.ageMs : null }
+    return {
+      ...entry,
+      name,
+      stream: this.#layout.stream(name),
+      byKey: retain.latestByKey,
+      hiddenAfterMs: hidden ? retain.ageMs : null,
+    }
   }
 
   #config(entry: ChannelEntry): Readonly<Record<string, unknown>> & { readonly name: string } {
@@ -189,7 +221,9 @@ export class ChannelStreams {
       max_age: retain.ageMs === null ? 0 : Math.max(retain.ageMs, window) * NANOS,
       max_msgs_per_subject: retain.latestByKey ? 1 : -1,
       duplicate_window: window * NANOS,
-      ...(!retain.latestByKey && { subject_transform: { src: this.#layout.inbox(name), dest: `${this.#layout.base(name)}0` } }),
+      ...(!retain.latestByKey && {
+        subject_transform: { src: this.#layout.inbox(name), dest: `${this.#layout.base(name)}0` },
+      }),
       metadata: { [METADATA]: JSON.stringify(entry) },
     }
   }

@@ -41,7 +41,11 @@ export class EventAppend {
   /** The highest sequence that is known of each stream. */
   readonly #known = new Map<string, number>()
 
-  constructor(client: NatsClient, layout: Layout, { content, replicas }: { readonly content: 'structured' | 'binary'; readonly replicas: number }) {
+  constructor(
+    client: NatsClient,
+    layout: Layout,
+    { content, replicas }: { readonly content: 'structured' | 'binary'; readonly replicas: number },
+  ) {
     this.#client = client
     this.#layout = layout
     this.#content = content
@@ -64,7 +68,10 @@ export class EventAppend {
       atomic,
     )
     const answers = new Map(wanted.map((at, place) => [at, stored[place] as Appended]))
-    return items.map((_, at) => answers.get(at) ?? { offset: (answers.get(twins.get(at) as number) as Appended).offset, duplicate: true })
+    return items.map(
+      (_, at) =>
+        answers.get(at) ?? { offset: (answers.get(twins.get(at) as number) as Appended).offset, duplicate: true },
+    )
   }
 
   #outgoing({ name, byKey }: Channel, { partition, event, dedupeId }: AppendItem): Outgoing {
@@ -72,7 +79,13 @@ export class EventAppend {
     const subject = this.#layout.subject(name, partition, byKey, event.key, () => this.#client.library.nuid.next())
     const message = { subject, id, ...encodeMessage(event, id, this.#content) }
     if (sizeOf(message) <= this.#client.maxPayload) return message
-    const details = { channel: name, id: event.id, type: event.type, bytes: sizeOf(message), bytesMax: this.#client.maxPayload }
+    const details = {
+      channel: name,
+      id: event.id,
+      type: event.type,
+      bytes: sizeOf(message),
+      bytesMax: this.#client.maxPayload,
+    }
     throw new MillraceError(
       'EVENT_TOO_LARGE',
       `event "${event.type}" (id ${event.id}) is a message of ${details.bytes} bytes; the server's max_payload is ${details.bytesMax}`,
@@ -81,10 +94,12 @@ export class EventAppend {
   }
 
   async #store(channel: Channel, messages: readonly Outgoing[], atomic: boolean): Promise<Appended[]> {
-    if (messages.length === 1 || (!atomic && !this.#replicated && messages.length <= SINGLES_MAX)) return this.#singly(channel, messages)
+    if (messages.length === 1 || (!atomic && !this.#replicated && messages.length <= SINGLES_MAX))
+      return this.#singly(channel, messages)
     if (atomic) return this.#together(channel, messages)
     const stored: Appended[] = []
-    for (const part of parts(messages)) stored.push(...(part.length === 1 ? await this.#singly(channel, part) : await this.#together(channel, part)))
+    for (const part of parts(messages))
+      stored.push(...(part.length === 1 ? await this.#singly(channel, part) : await this.#together(channel, part)))
     return stored
   }
 
@@ -95,11 +110,14 @@ export class EventAppend {
     await this.#client.patiently('publishing', async (tries) => {
       const left = messages.filter((message) => !answers.has(message))
       const results = await Promise.allSettled(
-        left.map((message) => this.#client.ask<Ack>(message.subject, message.payload, this.#client.headers(message.headers))),
+        left.map((message) =>
+          this.#client.ask<Ack>(message.subject, message.payload, this.#client.headers(message.headers)),
+        ),
       )
       let failed: unknown
       for (const [at, result] of results.entries()) {
-        if (result.status === 'fulfilled') answers.set(left[at] as Outgoing, this.#appended(stream, result.value, tries > 1 ? before : null))
+        if (result.status === 'fulfilled')
+          answers.set(left[at] as Outgoing, this.#appended(stream, result.value, tries > 1 ? before : null))
         else failed ??= result.reason
       }
       // One that no further try can help fails the others with it only when they are answered.
@@ -125,7 +143,8 @@ export class EventAppend {
         } catch (error) {
           if (!isApiError(error, API.batchHasDuplicate)) throw error
           const found = await this.#duplicates(stream, left, tries > 1 ? before : null)
-          if (found.size === 0) throw new ApiError({ code: API.batchIncomplete, description: 'an id of the batch is being stored' })
+          if (found.size === 0)
+            throw new ApiError({ code: API.batchIncomplete, description: 'an id of the batch is being stored' })
           for (const [message, appended] of found) known.set(message, appended)
         }
       }
@@ -138,12 +157,22 @@ export class EventAppend {
     const last = messages.length
     for (const [at, { subject, payload, headers }] of messages.entries()) {
       if (at < last - 1)
-        this.#client.publish(subject, payload, this.#client.headers([...headers, ['Nats-Batch-Id', batch], ['Nats-Batch-Sequence', `${at + 1}`]]))
+        this.#client.publish(
+          subject,
+          payload,
+          this.#client.headers([...headers, ['Nats-Batch-Id', batch], ['Nats-Batch-Sequence', `${at + 1}`]]),
+        )
     }
     const { subject, payload, headers } = messages[last - 1] as Outgoing
-    const commit = this.#client.headers([...headers, ['Nats-Batch-Id', batch], ['Nats-Batch-Sequence', `${last}`], ['Nats-Batch-Commit', '1']])
+    const commit = this.#client.headers([
+      ...headers,
+      ['Nats-Batch-Id', batch],
+      ['Nats-Batch-Sequence', `${last}`],
+      ['Nats-Batch-Commit', '1'],
+    ])
     const { seq, count } = await this.#client.ask<Ack>(subject, payload, commit)
-    if (count !== last) throw new ApiError({ code: API.batchIncomplete, description: `the server counted ${count} of ${last} messages` })
+    if (count !== last)
+      throw new ApiError({ code: API.batchIncomplete, description: `the server counted ${count} of ${last} messages` })
     this.#learn(stream, seq)
     return new Map(messages.map((message, at) => [message, { offset: seq - last + 1 + at, duplicate: false }]))
   }
@@ -154,9 +183,16 @@ export class EventAppend {
     const found = new Map<string, number>()
     for (let at = 0; at < ids.length; at += SINGLES_MAX) {
       const asked = new Map(
-        ids.slice(at, at + SINGLES_MAX).map((id): [string, Outgoing] => [id, { subject, id: messageId(id), headers: [], payload: new Uint8Array() }]),
+        ids
+          .slice(at, at + SINGLES_MAX)
+          .map((id): [string, Outgoing] => [
+            id,
+            { subject, id: messageId(id), headers: [], payload: new Uint8Array() },
+          ]),
       )
-      const known = await this.#client.patiently('looking for ids', () => this.#duplicates(stream, [...asked.values()], null))
+      const known = await this.#client.patiently('looking for ids', () =>
+        this.#duplicates(stream, [...asked.values()], null),
+      )
       for (const [id, message] of asked) {
         const appended = known.get(message)
         if (appended !== undefined) found.set(id, appended.offset)
@@ -166,7 +202,11 @@ export class EventAppend {
   }
 
   /** Which ids the server knows, and where their events are. */
-  async #duplicates(stream: string, messages: readonly Outgoing[], before: number | null): Promise<Map<Outgoing, Appended>> {
+  async #duplicates(
+    stream: string,
+    messages: readonly Outgoing[],
+    before: number | null,
+  ): Promise<Map<Outgoing, Appended>> {
     const found = new Map<Outgoing, Appended>()
     const ask = async (message: Outgoing): Promise<void> => {
       try {

@@ -63,21 +63,29 @@ export class EventRead {
     const messages: Msg[] = []
     const end = await this.#call(channel.name, () => {
       messages.length = 0
-      return this.#client.many(`$JS.API.DIRECT.GET.${channel.stream}`, { seq, next_by_subj: filter, batch, max_bytes: bytes }, (message) =>
-        messages.push(message),
+      return this.#client.many(
+        `$JS.API.DIRECT.GET.${channel.stream}`,
+        { seq, next_by_subj: filter, batch, max_bytes: bytes },
+        (message) => messages.push(message),
       )
     })
     for (const message of messages) take(recordOf(message))
     const code = end.headers?.code
-    if (code !== 204 && code !== 404) throw millraceError(new Error(`the server answered ${end.headers?.status}`), 'reading', channel.name)
+    if (code !== 204 && code !== 404)
+      throw millraceError(new Error(`the server answered ${end.headers?.status}`), 'reading', channel.name)
     return { more: code === 204 && Number(end.headers?.get('Nats-Num-Pending')) > 0 && messages.length > 0 }
   }
 
   /** The leader's first event at or after a sequence, or null. */
   async #leaders({ name, stream }: Channel, filter: string, seq: number): Promise<StoredRecord | null> {
     try {
-      const { message } = await this.#call(name, () => this.#client.api<LeadersMessage>(`STREAM.MSG.GET.${stream}`, { seq, next_by_subj: filter }))
-      const headers = message.hdrs === undefined ? undefined : this.#client.library.MsgHdrsImpl.decode(Buffer.from(message.hdrs, 'base64'))
+      const { message } = await this.#call(name, () =>
+        this.#client.api<LeadersMessage>(`STREAM.MSG.GET.${stream}`, { seq, next_by_subj: filter }),
+      )
+      const headers =
+        message.hdrs === undefined
+          ? undefined
+          : this.#client.library.MsgHdrsImpl.decode(Buffer.from(message.hdrs, 'base64'))
       const event = decodeMessage(headers, Buffer.from(message.data ?? '', 'base64'))
       return { offset: message.seq, timeMs: Date.parse(message.time), event }
     } catch (error) {
@@ -92,7 +100,10 @@ export class EventRead {
     const next = state.last_seq + 1
     const first = state.messages === 0 ? next : Math.max(1, state.first_seq)
     if (channel.hiddenAfterMs === null) return { first, next }
-    return { first: Math.max(first, await this.seek(channel, null, this.#streams.serverNow() - channel.hiddenAfterMs, next)), next }
+    return {
+      first: Math.max(first, await this.seek(channel, null, this.#streams.serverNow() - channel.hiddenAfterMs, next)),
+      next,
+    }
   }
 
   state(channel: Channel): Promise<StreamState> {
@@ -109,7 +120,9 @@ export class EventRead {
   }
 
   async seek(channel: Channel, partition: number | null, timeMs: number, next: number): Promise<number> {
-    const [found] = await this.#first(channel, partition, { start_time: new Date(Math.max(0, Math.ceil(timeMs))).toISOString() })
+    const [found] = await this.#first(channel, partition, {
+      start_time: new Date(Math.max(0, Math.ceil(timeMs))).toISOString(),
+    })
     return found === undefined ? next : sequenceOf(found)
   }
 
@@ -120,12 +133,18 @@ export class EventRead {
     return found === undefined ? 0 : Number(found.headers?.get('Nats-Num-Pending')) + 1
   }
 
-  async #first(channel: Channel, partition: number | null, from: { readonly seq: number } | { readonly start_time: string }): Promise<Msg[]> {
+  async #first(
+    channel: Channel,
+    partition: number | null,
+    from: { readonly seq: number } | { readonly start_time: string },
+  ): Promise<Msg[]> {
     const next_by_subj = this.#layout.filter(channel.name, partition, channel.byKey)
     const found: Msg[] = []
     await this.#call(channel.name, () => {
       found.length = 0
-      return this.#client.many(`$JS.API.DIRECT.GET.${channel.stream}`, { ...from, next_by_subj, batch: 1 }, (message) => found.push(message))
+      return this.#client.many(`$JS.API.DIRECT.GET.${channel.stream}`, { ...from, next_by_subj, batch: 1 }, (message) =>
+        found.push(message),
+      )
     })
     return found
   }
@@ -150,5 +169,9 @@ function sequenceOf(message: Msg): number {
 /** From what direct get answers. */
 function recordOf(message: Msg): StoredRecord {
   const { headers } = message
-  return { offset: sequenceOf(message), timeMs: Date.parse(headers?.get('Nats-Time-Stamp') ?? ''), event: decodeMessage(headers, message.data) }
+  return {
+    offset: sequenceOf(message),
+    timeMs: Date.parse(headers?.get('Nats-Time-Stamp') ?? ''),
+    event: decodeMessage(headers, message.data),
+  }
 }

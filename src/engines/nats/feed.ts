@@ -109,7 +109,9 @@ export class Feed {
     const subject = `${this.#inbox}.${name}`
     this.#consumer = name
     this.#deliveries = 0
-    const subscription = this.#client.connection.subscribe(subject, { callback: (error, message) => (error === null ? this.#came(name, message) : undefined) })
+    const subscription = this.#client.connection.subscribe(subject, {
+      callback: (error, message) => (error === null ? this.#came(name, message) : undefined),
+    })
     this.#subscription = subscription
     const config = {
       name,
@@ -136,7 +138,8 @@ export class Feed {
   #drop(): void {
     this.#subscription?.unsubscribe()
     this.#subscription = null
-    if (this.#consumer !== '') void this.#client.api(`CONSUMER.DELETE.${this.#channel.stream}.${this.#consumer}`).catch(() => undefined)
+    if (this.#consumer !== '')
+      void this.#client.api(`CONSUMER.DELETE.${this.#channel.stream}.${this.#consumer}`).catch(() => undefined)
     this.#consumer = ''
   }
 
@@ -182,7 +185,8 @@ export class Feed {
 
   #evict(): void {
     let gone = 0
-    while (gone < this.#kept.length && this.#bytes > KEPT_BYTES_MAX / 2) this.#bytes -= (this.#kept[gone++] as Kept).bytes
+    while (gone < this.#kept.length && this.#bytes > KEPT_BYTES_MAX / 2)
+      this.#bytes -= (this.#kept[gone++] as Kept).bytes
     this.#from = (this.#kept[gone - 1] as Kept).seq + 1
     this.#kept = this.#kept.slice(gone)
   }
@@ -207,7 +211,11 @@ export class Feed {
     if (from < this.#from) return null
     const records: StoredRecord[] = []
     let bytes = 0
-    for (let at = this.#place(from); at < this.#kept.length && records.length < limit.count && bytes < limit.bytes; at++) {
+    for (
+      let at = this.#place(from);
+      at < this.#kept.length && records.length < limit.count && bytes < limit.bytes;
+      at++
+    ) {
       const kept = this.#kept[at] as Kept
       if (partition !== null && kept.partition !== partition) continue
       const record = recordOf(kept)

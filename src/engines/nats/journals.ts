@@ -29,8 +29,20 @@ export class Journals {
 
   static config(layout: Layout, replicas: number): Readonly<Record<string, unknown>> & { readonly name: string } {
     const subjects = [`${layout.prefix}.~j.*`]
-    const storage = { storage: 'file', retention: 'limits', num_replicas: replicas, allow_direct: true, allow_atomic: true }
-    return { name: layout.journals, subjects, ...storage, duplicate_window: 100e6, metadata: { 'millrace-part': 'journals' } }
+    const storage = {
+      storage: 'file',
+      retention: 'limits',
+      num_replicas: replicas,
+      allow_direct: true,
+      allow_atomic: true,
+    }
+    return {
+      name: layout.journals,
+      subjects,
+      ...storage,
+      duplicate_window: 100e6,
+      metadata: { 'millrace-part': 'journals' },
+    }
   }
 
   async read(id: string): Promise<JournalContent> {
@@ -43,7 +55,9 @@ export class Journals {
       const end = await this.#call('reading a journal', () => {
         messages.length = 0
         const query = { seq: version + 1, next_by_subj: subject, batch: BATCH }
-        return this.#client.many(`$JS.API.DIRECT.GET.${this.#layout.journals}`, query, (message) => messages.push(message))
+        return this.#client.many(`$JS.API.DIRECT.GET.${this.#layout.journals}`, query, (message) =>
+          messages.push(message),
+        )
       })
       for (const message of messages) {
         version = Number(message.headers?.get('Nats-Sequence'))
@@ -61,17 +75,28 @@ export class Journals {
     const subject = this.#layout.journal(id)
     const mark = this.#client.library.nuid.next()
     try {
-      return await this.#client.patiently('writing a journal', (tries) => this.#write(id, subject, expected, entry, mark, tries))
+      return await this.#client.patiently('writing a journal', (tries) =>
+        this.#write(id, subject, expected, entry, mark, tries),
+      )
     } catch (error) {
       if (error instanceof Fenced) throw error
       throw millraceError(error, 'writing a journal')
     }
   }
 
-  async #write(id: string, subject: string, expected: number, entry: Uint8Array, mark: string, tries: number): Promise<number> {
+  async #write(
+    id: string,
+    subject: string,
+    expected: number,
+    entry: Uint8Array,
+    mark: string,
+    tries: number,
+  ): Promise<number> {
     try {
       const max = this.#client.maxPayload - HEADER_BYTES
-      return entry.length <= max ? await this.#single(subject, expected, entry, mark) : await this.#several(subject, expected, entry, mark, max)
+      return entry.length <= max
+        ? await this.#single(subject, expected, entry, mark)
+        : await this.#several(subject, expected, entry, mark, max)
     } catch (error) {
       if (isApiError(error, API.wrongLastSequence)) {
         const own = tries > 1 ? await this.#ours(subject, mark) : null
@@ -107,8 +132,16 @@ export class Journals {
       const part = entry.subarray((number - 1) * max, number * max)
       if (number < of) this.#client.publish(subject, part, headers)
       else {
-        const { seq, count } = await this.#client.ask<{ readonly seq: number; readonly count?: number }>(subject, part, headers)
-        if (count !== of) throw new ApiError({ code: API.batchIncomplete, description: 'an entry of a consumer log was not stored completely' })
+        const { seq, count } = await this.#client.ask<{ readonly seq: number; readonly count?: number }>(
+          subject,
+          part,
+          headers,
+        )
+        if (count !== of)
+          throw new ApiError({
+            code: API.batchIncomplete,
+            description: 'an entry of a consumer log was not stored completely',
+          })
         return seq
       }
     }
@@ -131,21 +164,25 @@ export class Journals {
   }
 
   async trim(id: string, before: number): Promise<void> {
-    await this.#call('trimming a journal', () => this.#client.api(`STREAM.PURGE.${this.#layout.journals}`, { filter: this.#layout.journal(id), seq: before }))
+    await this.#call('trimming a journal', () =>
+      this.#client.api(`STREAM.PURGE.${this.#layout.journals}`, { filter: this.#layout.journal(id), seq: before }),
+    )
   }
 
   async remove(id: string): Promise<void> {
-    await this.#call('removing a journal', () => this.#client.api(`STREAM.PURGE.${this.#layout.journals}`, { filter: this.#layout.journal(id) }))
+    await this.#call('removing a journal', () =>
+      this.#client.api(`STREAM.PURGE.${this.#layout.journals}`, { filter: this.#layout.journal(id) }),
+    )
   }
 
   async ids(prefix: string): Promise<string[]> {
     const found: string[] = []
     for (let offset = 0; ; ) {
       const info = await this.#call('listing journals', () =>
-        this.#client.api<{ readonly total?: number; readonly state: { readonly subjects?: Readonly<Record<string, number>> } }>(
-          `STREAM.INFO.${this.#layout.journals}`,
-          { subjects_filter: '>', offset },
-        ),
+        this.#client.api<{
+          readonly total?: number
+          readonly state: { readonly subjects?: Readonly<Record<string, number>> }
+        }>(`STREAM.INFO.${this.#layout.journals}`, { subjects_filter: '>', offset }),
       )
       const subjects = Object.keys(info.state.subjects ?? {})
       found.push(...subjects.map((subject) => this.#layout.journalId(subject)))

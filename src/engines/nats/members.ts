@@ -22,17 +22,28 @@ export class Members {
 
   static config(layout: Layout, replicas: number): Readonly<Record<string, unknown>> & { readonly name: string } {
     const subjects = [`${layout.prefix}.~m.*.*`]
-    const storage = { storage: 'memory', retention: 'limits', max_msgs_per_subject: 1, num_replicas: replicas, allow_direct: true, allow_msg_ttl: true }
+    const storage = {
+      storage: 'memory',
+      retention: 'limits',
+      max_msgs_per_subject: 1,
+      num_replicas: replicas,
+      allow_direct: true,
+      allow_msg_ttl: true,
+    }
     return { name: layout.members, subjects, ...storage, metadata: { 'millrace-part': 'members' } }
   }
 
   async beat(group: string, member: string, text: string, ttlMs: number): Promise<void> {
     const headers = [['Nats-TTL', `${Math.ceil(ttlMs / 1000)}s`]] as const
-    await this.#call('sending a heartbeat', () => this.#client.ask(this.#layout.member(group, member), text, this.#client.headers(headers)))
+    await this.#call('sending a heartbeat', () =>
+      this.#client.ask(this.#layout.member(group, member), text, this.#client.headers(headers)),
+    )
   }
 
   async leave(group: string, member: string): Promise<void> {
-    await this.#call('leaving', () => this.#client.api(`STREAM.PURGE.${this.#layout.members}`, { filter: this.#layout.member(group, member) }))
+    await this.#call('leaving', () =>
+      this.#client.api(`STREAM.PURGE.${this.#layout.members}`, { filter: this.#layout.member(group, member) }),
+    )
   }
 
   async all(group: string): Promise<ReadonlyMap<string, string>> {
@@ -40,9 +51,15 @@ export class Members {
     const messages: Msg[] = []
     await this.#call('looking who lives', () => {
       messages.length = 0
-      return this.#client.many(`$JS.API.DIRECT.GET.${this.#layout.members}`, { multi_last: [filter.replace('%2A', '*')] }, (message) => messages.push(message))
+      return this.#client.many(
+        `$JS.API.DIRECT.GET.${this.#layout.members}`,
+        { multi_last: [filter.replace('%2A', '*')] },
+        (message) => messages.push(message),
+      )
     })
-    return new Map(messages.map((message) => [this.#layout.memberOf(message.headers?.get('Nats-Subject') ?? ''), message.string()]))
+    return new Map(
+      messages.map((message) => [this.#layout.memberOf(message.headers?.get('Nats-Subject') ?? ''), message.string()]),
+    )
   }
 
   async #call<T>(what: string, work: () => Promise<T>): Promise<T> {

@@ -69,7 +69,11 @@ export class NatsBackend implements LogBackend {
       await checkServer(client)
       const durable = await checkDurable(client, target)
       const layout = new Layout(target.prefix)
-      await Promise.all([Journals.config(layout, target.replicas), Members.config(layout, target.replicas)].map((config) => made(client, config)))
+      await Promise.all(
+        [Journals.config(layout, target.replicas), Members.config(layout, target.replicas)].map((config) =>
+          made(client, config),
+        ),
+      )
       return new NatsBackend(client, durable, target)
     } catch (error) {
       await client.close().catch(() => undefined)
@@ -150,7 +154,10 @@ export class NatsBackend implements LogBackend {
     this.#open()
     const channel = await this.#streams.get(name)
     const feed = feedAnswers(channel, partition) ? await this.#feeds.get(name)?.feed : undefined
-    return (await feed?.read(partition, from, limit, this.#told.get(name) ?? 0)) ?? this.#read.read(channel, partition, from, limit)
+    return (
+      (await feed?.read(partition, from, limit, this.#told.get(name) ?? 0)) ??
+      this.#read.read(channel, partition, from, limit)
+    )
   }
 
   async bounds(name: string, partition: number | null): Promise<Bounds> {
@@ -263,11 +270,20 @@ export class NatsBackend implements LogBackend {
 /** Whether what the feed keeps is what the channel keeps: not where the server deletes events because of others. */
 function feedAnswers({ spec, hiddenAfterMs }: Channel, partition: number | null): boolean {
   const { latestByKey, count, bytes } = spec.retain
-  return !latestByKey && count === null && bytes === null && hiddenAfterMs === null && (spec.kind === 'stream' || partition !== null)
+  return (
+    !latestByKey &&
+    count === null &&
+    bytes === null &&
+    hiddenAfterMs === null &&
+    (spec.kind === 'stream' || partition !== null)
+  )
 }
 
 /** There is such a stream, whoever made it. */
-async function made(client: NatsClient, config: Readonly<Record<string, unknown>> & { readonly name: string }): Promise<void> {
+async function made(
+  client: NatsClient,
+  config: Readonly<Record<string, unknown>> & { readonly name: string },
+): Promise<void> {
   try {
     await client.patiently('preparing', () => client.api(`STREAM.CREATE.${config.name}`, config))
   } catch (error) {

@@ -51,9 +51,16 @@ export class NatsClient {
       return new NatsClient(await library.connect(connectionOptions(target, library)), library)
     } catch (cause) {
       const servers = (target.connection.servers as readonly string[]).join(', ')
-      const refused = cause instanceof library.AuthorizationError || cause instanceof library.UserAuthenticationExpiredError
-      if (refused) throw new MillraceError('UNAUTHENTICATED', `nats: ${servers} refused the credentials`, { servers }, { cause })
-      throw new MillraceError('UNAVAILABLE', `nats: cannot connect to ${servers}: ${(cause as Error).message}`, { servers }, { cause })
+      const refused =
+        cause instanceof library.AuthorizationError || cause instanceof library.UserAuthenticationExpiredError
+      if (refused)
+        throw new MillraceError('UNAUTHENTICATED', `nats: ${servers} refused the credentials`, { servers }, { cause })
+      throw new MillraceError(
+        'UNAVAILABLE',
+        `nats: cannot connect to ${servers}: ${(cause as Error).message}`,
+        { servers },
+        { cause },
+      )
     }
   }
 
@@ -72,7 +79,8 @@ export class NatsClient {
     for await (const status of this.connection.status()) {
       if (status.type === 'disconnect') this.#disconnected(status.server)
       else if (status.type === 'reconnect') this.#connectedAgain()
-      else if (status.type === 'error' && status.error instanceof this.library.PermissionViolationError) this.#forbidden(status.error)
+      else if (status.type === 'error' && status.error instanceof this.library.PermissionViolationError)
+        this.#forbidden(status.error)
     }
   }
 
@@ -99,7 +107,8 @@ export class NatsClient {
   }
 
   #ready(): void {
-    if (this.#closed || this.connection.isClosed()) throw new MillraceError('CLOSED', 'the broker is closed: connect again')
+    if (this.#closed || this.connection.isClosed())
+      throw new MillraceError('CLOSED', 'the broker is closed: connect again')
     if (this.#lost !== null) throw new Unanswered('there is no connection')
   }
 
@@ -170,13 +179,21 @@ function checkFiles({ connection: { tls } }: NatsTarget): void {
     try {
       if (path !== undefined) accessSync(path, constants.R_OK)
     } catch (cause) {
-      throw new MillraceError('INVALID_OPTION', `nats: the file of "${option}", ${path}, cannot be read`, { option, path }, { cause })
+      throw new MillraceError(
+        'INVALID_OPTION',
+        `nats: the file of "${option}", ${path}, cannot be read`,
+        { option, path },
+        { cause },
+      )
     }
   }
 }
 
 function connectionOptions({ connection, creds, seed }: NatsTarget, library: NatsLibrary): ConnectionOptions {
-  const authenticator = [...(creds === null ? [] : [library.credsAuthenticator(creds)]), ...(seed === null ? [] : [library.nkeyAuthenticator(seed)])]
+  const authenticator = [
+    ...(creds === null ? [] : [library.credsAuthenticator(creds)]),
+    ...(seed === null ? [] : [library.nkeyAuthenticator(seed)]),
+  ]
   return {
     name: 'millrace',
     ...connection,

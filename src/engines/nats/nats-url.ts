@@ -50,7 +50,11 @@ function invalid(option: string, message: string): MillraceError {
 /** @throws INVALID_OPTION */
 export function parseNatsUrl(url: string, environment: Environment = process.env): NatsTarget {
   const { scheme = '', hosts = '', query = '' } = FORM.exec(url)?.groups ?? {}
-  if (scheme === '') throw invalid('url', 'the URL must be nats://host:port or tls://host:port, with several hosts joined by commas and options behind "?"')
+  if (scheme === '')
+    throw invalid(
+      'url',
+      'the URL must be nats://host:port or tls://host:port, with several hosts joined by commas and options behind "?"',
+    )
   const options = optionsOf(query)
   const { servers, user, pass } = serversOf(hosts)
   const own = { user: user ?? options.get('user'), pass: pass ?? options.get('pass'), token: options.get('token') }
@@ -80,14 +84,19 @@ export function parseNatsUrl(url: string, environment: Environment = process.env
 function optionsOf(query: string): Map<string, string> {
   const options = new Map<string, string>()
   for (const [name, value] of new URLSearchParams(query)) {
-    if (!OPTIONS.includes(name)) throw invalid(name, `the URL has an unknown option "${name}"; the options are ${OPTIONS.join(', ')}`)
+    if (!OPTIONS.includes(name))
+      throw invalid(name, `the URL has an unknown option "${name}"; the options are ${OPTIONS.join(', ')}`)
     options.set(name, value)
   }
   return options
 }
 
 /** `user:pass@host:port` or `host:port`, joined by commas; each may repeat the scheme. */
-function serversOf(hosts: string): { readonly servers: string[]; readonly user: string | undefined; readonly pass: string | undefined } {
+function serversOf(hosts: string): {
+  readonly servers: string[]
+  readonly user: string | undefined
+  readonly pass: string | undefined
+} {
   let user: string | undefined
   let pass: string | undefined
   const servers = hosts.split(',').map((text) => {
@@ -124,16 +133,31 @@ function fromEnvironment(environment: Environment): Given {
 }
 
 function credentials({ user, pass, token }: Given): Pick<ConnectionOptions, 'user' | 'pass' | 'token'> {
-  return { ...(user !== undefined && { user }), ...(pass !== undefined && { pass }), ...(token !== undefined && { token }) }
+  return {
+    ...(user !== undefined && { user }),
+    ...(pass !== undefined && { pass }),
+    ...(token !== undefined && { token }),
+  }
 }
 
 /** `tls:` insists on TLS; with `nats:` the server decides. */
-function tlsOf(scheme: string, options: ReadonlyMap<string, string>, environment: Environment): Pick<ConnectionOptions, 'tls'> {
+function tlsOf(
+  scheme: string,
+  options: ReadonlyMap<string, string>,
+  environment: Environment,
+): Pick<ConnectionOptions, 'tls'> {
   const caFile = options.get('ca') ?? environment['NATS_CA']
   const certFile = options.get('cert') ?? environment['NATS_CERT']
   const keyFile = options.get('key') ?? environment['NATS_KEY']
   const first = options.get('tlsfirst')
-  if (scheme !== 'tls' && caFile === undefined && certFile === undefined && keyFile === undefined && first === undefined) return {}
+  if (
+    scheme !== 'tls' &&
+    caFile === undefined &&
+    certFile === undefined &&
+    keyFile === undefined &&
+    first === undefined
+  )
+    return {}
   return {
     tls: {
       ...(caFile !== undefined && { caFile }),
@@ -150,7 +174,12 @@ function fileOf(option: string, path: string | undefined): Uint8Array | null {
     const bytes = readFileSync(path)
     return option === 'nkey' ? Buffer.from(bytes.toString().trim()) : bytes
   } catch (cause) {
-    throw new MillraceError('INVALID_OPTION', `nats: the file of "${option}", ${path}, cannot be read`, { option, path }, { cause })
+    throw new MillraceError(
+      'INVALID_OPTION',
+      `nats: the file of "${option}", ${path}, cannot be read`,
+      { option, path },
+      { cause },
+    )
   }
 }
 
@@ -161,7 +190,8 @@ function prefixOf(prefix: string): string {
 
 function numberOf(option: string, text: string, max: number): number {
   const value = Number(text)
-  if (!Number.isInteger(value) || value < 1 || value > max) throw invalid(option, `${option} must be a whole number from 1 to ${max}`)
+  if (!Number.isInteger(value) || value < 1 || value > max)
+    throw invalid(option, `${option} must be a whole number from 1 to ${max}`)
   return value
 }
 

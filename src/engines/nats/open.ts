@@ -9,7 +9,10 @@ import { parseNatsUrl } from './nats-url.ts'
  *
  * @throws UNAVAILABLE when nobody answers · UNAUTHENTICATED · CLAUSE_REFUSED when the servers cannot hold the contract · INVALID_OPTION · MISSING_DEPENDENCY
  */
-export async function openNatsEngine(url: string, options: Pick<OpenOptions, 'onAlarm' | 'notice'> = {}): Promise<PartitionedEngine> {
+export async function openNatsEngine(
+  url: string,
+  options: Pick<OpenOptions, 'onAlarm' | 'notice'> = {},
+): Promise<PartitionedEngine> {
   const target = parseNatsUrl(url)
   const backend = await NatsBackend.open(target)
   return PartitionedEngine.open({

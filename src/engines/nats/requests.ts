@@ -31,7 +31,9 @@ export class Requests {
   constructor(connection: NatsConnection, inbox: string) {
     this.#connection = connection
     this.#inbox = `${inbox}.`
-    connection.subscribe(`${this.#inbox}*`, { callback: (error, message) => (error === null ? this.#answered(message) : undefined) })
+    connection.subscribe(`${this.#inbox}*`, {
+      callback: (error, message) => (error === null ? this.#answered(message) : undefined),
+    })
   }
 
   one(subject: string, payload: Uint8Array | string, headers: MsgHdrs | undefined, patienceMs: number): Promise<Msg> {
@@ -69,7 +71,10 @@ export class Requests {
     this.#waiting.set(token, { subject, take, fail, dueMs: performance.now() + patienceMs, patienceMs })
     this.#sweep ??= setInterval(() => this.#late(), SWEEP_MS)
     try {
-      this.#connection.publish(subject, payload, { reply: this.#inbox + token, ...(headers !== undefined && { headers }) })
+      this.#connection.publish(subject, payload, {
+        reply: this.#inbox + token,
+        ...(headers !== undefined && { headers }),
+      })
     } catch (error) {
       this.#waiting.delete(token)
       fail(error as Error)

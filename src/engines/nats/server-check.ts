@@ -45,7 +45,8 @@ export async function checkServer(client: NatsClient): Promise<string> {
   try {
     await client.patiently('asking for JetStream', (tries) => {
       // A server that has none says so by silence; one of a cluster may be silent until the cluster has a leader.
-      if (tries > 1 && client.connection.info?.jetstream !== true) throw new ApiError({ code: 503, description: 'no JetStream' })
+      if (tries > 1 && client.connection.info?.jetstream !== true)
+        throw new ApiError({ code: 503, description: 'no JetStream' })
       return client.api('INFO')
     })
   } catch (error) {
@@ -74,7 +75,11 @@ export async function checkDurable(client: NatsClient, { durable, monitor }: Nat
       { clauses: [1], setting: 'sync_interval', intervalMs: interval * 1000 },
     )
   }
-  if (states.length > 0) return { known: 'proved', how: `${states.length === 1 ? 'the server says' : `${states.length} servers say`} that it syncs always` }
+  if (states.length > 0)
+    return {
+      known: 'proved',
+      how: `${states.length === 1 ? 'the server says' : `${states.length} servers say`} that it syncs always`,
+    }
   if (durable === 'declared') return { known: 'declared', how: 'the URL says durable=declared' }
   if (durable === 'proved') {
     throw refuse(
@@ -112,9 +117,17 @@ async function system(client: NatsClient): Promise<JetStreamState[]> {
 
 async function monitored(address: string): Promise<JetStreamState> {
   try {
-    const answer = await fetch(new URL('/jsz?config=true', address), { signal: AbortSignal.timeout(MONITOR_MS), redirect: 'error' })
+    const answer = await fetch(new URL('/jsz?config=true', address), {
+      signal: AbortSignal.timeout(MONITOR_MS),
+      redirect: 'error',
+    })
     return (await answer.json()) as JetStreamState
   } catch (cause) {
-    throw new MillraceError('UNAVAILABLE', `nats: the monitoring address ${address} does not answer`, { address }, { cause })
+    throw new MillraceError(
+      'UNAVAILABLE',
+      `nats: the monitoring address ${address} does not answer`,
+      { address },
+      { cause },
+    )
   }
 }

@@ -57,7 +57,8 @@ export class Bell {
       for (const name of names) if (this.#watchers.has(name)) this.#heard.add(name)
     } catch (error) {
       // A connection that is lost is made again, and the watchers are subscribed then.
-      if (!this.#closed && !isConnectionFault(error)) this.#refused(redisError(error, 'listening for appends of others'))
+      if (!this.#closed && !isConnectionFault(error))
+        this.#refused(redisError(error, 'listening for appends of others'))
     }
   }
 

@@ -44,7 +44,9 @@ export class ChannelRegistry {
 
   known(name: string): { readonly partitions: number; readonly dedupes: boolean } | undefined {
     const entry = this.#entries.get(name)
-    return entry === undefined || !isCurrent(entry) ? undefined : { partitions: entry.partitions, dedupes: entry.spec.dedupe !== null }
+    return entry === undefined || !isCurrent(entry)
+      ? undefined
+      : { partitions: entry.partitions, dedupes: entry.spec.dedupe !== null }
   }
 
   /** 0 where the channel is gone. */
@@ -54,7 +56,13 @@ export class ChannelRegistry {
   }
 
   async create(entry: ChannelEntry): Promise<void> {
-    await this.#writes.run(CREATE, this.#keysOf(entry), this.#args(entry), `creating channel "${entry.spec.name}"`, true)
+    await this.#writes.run(
+      CREATE,
+      this.#keysOf(entry),
+      this.#args(entry),
+      `creating channel "${entry.spec.name}"`,
+      true,
+    )
   }
 
   /** Answers whether the channel was as it had been read. */
@@ -62,12 +70,20 @@ export class ChannelRegistry {
     const { name } = entry.spec
     const [base, channel, text, ...rest] = this.#args(entry)
     const args = [base, channel, text, JSON.stringify(before), ...rest] as readonly Argument[]
-    return (await named(name, this.#writes.run(UPDATE, this.#keysOf(entry), args, `changing channel "${name}"`, true))) === 1
+    return (
+      (await named(name, this.#writes.run(UPDATE, this.#keysOf(entry), args, `changing channel "${name}"`, true))) === 1
+    )
   }
 
   async remove(name: string): Promise<void> {
     const args = [this.#keys.base, name, this.#sender]
-    await this.#writes.run(REMOVE, [this.#keys.channel(name), this.#keys.channels], args, `removing channel "${name}"`, true)
+    await this.#writes.run(
+      REMOVE,
+      [this.#keys.channel(name), this.#keys.channels],
+      args,
+      `removing channel "${name}"`,
+      true,
+    )
   }
 
   #keysOf({ spec }: ChannelEntry): readonly string[] {
@@ -81,7 +97,16 @@ export class ChannelRegistry {
       this.#keys.base,
       name,
       JSON.stringify(entry),
-      ...['partitions', entry.partitions, 'dedupeAge', window.ageMs, 'dedupeCount', window.count, 'latest', retain.latestByKey ? 1 : 0],
+      ...[
+        'partitions',
+        entry.partitions,
+        'dedupeAge',
+        window.ageMs,
+        'dedupeCount',
+        window.count,
+        'latest',
+        retain.latestByKey ? 1 : 0,
+      ],
       ...(retain.ageMs === null ? [] : ['keepAge', retain.ageMs]),
       ...(retain.count === null ? [] : ['keepCount', retain.count]),
       ...(retain.bytes === null ? [] : ['keepBytes', retain.bytes]),

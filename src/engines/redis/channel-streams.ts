@@ -18,13 +18,25 @@ const WIDEST = 64
 export interface StreamsHost {
   readonly reading: RedisLink
   /** Run a script that writes; resolves when what it wrote is as safe as it is to be. */
-  write(script: Script, keys: readonly string[], args: readonly Argument[], doing: string, again: boolean): Promise<unknown>
+  write(
+    script: Script,
+    keys: readonly string[],
+    args: readonly Argument[],
+    doing: string,
+    again: boolean,
+  ): Promise<unknown>
   partitions(channel: string): Promise<number>
   /** How many of the subscribers to a channel's bell are this engine; null where the server cannot count them all. */
   hears(channel: string): number | null
 }
 
-type AppendAnswer = readonly [timeMs: number, first: number, largest: number, touched: readonly number[], offsets: number | readonly number[]]
+type AppendAnswer = readonly [
+  timeMs: number,
+  first: number,
+  largest: number,
+  touched: readonly number[],
+  offsets: number | readonly number[],
+]
 
 export class ChannelStreams {
   readonly #keys: Keys
@@ -44,7 +56,10 @@ export class ChannelStreams {
     const doing = `storing events in channel "${channel}"`
     const again = items.every(({ dedupeId }) => dedupeId !== null)
     const args = [this.#keys.base, channel, this.#sender, this.#host.hears(channel) ?? '', ...packed(items)]
-    const answer = (await named(channel, this.#host.write(APPEND, [this.#keys.channel(channel)], args, doing, again))) as AppendAnswer
+    const answer = (await named(
+      channel,
+      this.#host.write(APPEND, [this.#keys.channel(channel)], args, doing, again),
+    )) as AppendAnswer
     const [timeMs, first, largest, touched, offsets] = answer
     this.#largest.set(channel, largest)
     const ends: number[] = []
@@ -60,44 +75,63 @@ export class ChannelStreams {
 
   /** Of these ids those in the window, and where their events are. */
   async known(channel: string, ids: readonly string[]): Promise<Map<string, number>> {
-    const run = this.#host.reading.run(KNOWN, [this.#keys.channel(channel)], [this.#keys.base, channel, ...ids], `looking for ids in channel "${channel}"`)
+    const run = this.#host.reading.run(
+      KNOWN,
+      [this.#keys.channel(channel)],
+      [this.#keys.base, channel, ...ids],
+      `looking for ids in channel "${channel}"`,
+    )
     const offsets = (await named(channel, run)) as readonly number[]
-    return new Map(ids.map((id, at): [string, number] => [id, offsets[at] as number]).filter(([, offset]) => offset >= 0))
+    return new Map(
+      ids.map((id, at): [string, number] => [id, offsets[at] as number]).filter(([, offset]) => offset >= 0),
+    )
   }
 
   /** Where a partition or (null) the channel begins and ends, and what waits in its inbox. */
   async bounds(channel: string, partition: number | null): Promise<Bounds & { readonly inside: number }> {
     const args = [this.#keys.base, channel, partition ?? '']
     const doing = `looking where channel "${channel}" ends`
-    const [first, next, largest, inside] = (await named(channel, this.#host.reading.run(BOUNDS, [this.#keys.channel(channel)], args, doing))) as readonly [
-      number,
-      number,
-      number,
-      number,
-    ]
+    const [first, next, largest, inside] = (await named(
+      channel,
+      this.#host.reading.run(BOUNDS, [this.#keys.channel(channel)], args, doing),
+    )) as readonly [number, number, number, number]
     this.#largest.set(channel, Math.max(largest, this.#largest.get(channel) ?? 0))
     return { first, next, inside }
   }
 
   async seek(channel: string, partition: number | null, timeMs: number): Promise<number> {
     const args = [this.#keys.base, channel, partition ?? '', Math.max(0, Math.ceil(timeMs))]
-    return (await named(channel, this.#host.reading.run(SEEK, [this.#keys.channel(channel)], args, `looking for a time in channel "${channel}"`))) as number
+    return (await named(
+      channel,
+      this.#host.reading.run(SEEK, [this.#keys.channel(channel)], args, `looking for a time in channel "${channel}"`),
+    )) as number
   }
 
   async pendingFrom(channel: string, partition: number, offset: number): Promise<number> {
     const args = [this.#keys.base, channel, partition, offset]
-    return (await this.#host.reading.run(PENDING, [this.#keys.channel(channel)], args, `counting events of channel "${channel}"`)) as number
+    return (await this.#host.reading.run(
+      PENDING,
+      [this.#keys.channel(channel)],
+      args,
+      `counting events of channel "${channel}"`,
+    )) as number
   }
 
   async trim(channel: string, partition: number, before: number): Promise<void> {
-    await this.#host.reading.call(['XTRIM', this.#keys.stream(channel, partition), 'MINID', `${before}-0`], `trimming channel "${channel}"`)
+    await this.#host.reading.call(
+      ['XTRIM', this.#keys.stream(channel, partition), 'MINID', `${before}-0`],
+      `trimming channel "${channel}"`,
+    )
   }
 
   /** Memory of its streams, as the server reckons it. */
   async bytes(channel: string): Promise<number> {
     const partitions = await this.#host.partitions(channel)
     const each = Array.from({ length: partitions }, (_, partition) =>
-      this.#host.reading.call(['MEMORY', 'USAGE', this.#keys.stream(channel, partition)], `measuring channel "${channel}"`),
+      this.#host.reading.call(
+        ['MEMORY', 'USAGE', this.#keys.stream(channel, partition)],
+        `measuring channel "${channel}"`,
+      ),
     )
     return (await Promise.all(each)).reduce<number>((sum, bytes) => sum + Number(bytes ?? 0), 0)
   }
@@ -145,10 +179,17 @@ export class ChannelStreams {
     while (start < end.next && found.length < limit.count && bytes < limit.bytes) {
       const count = this.#countFor(channel, limit.count - found.length, limit.bytes - bytes)
       const to = Math.min(end.next, start + width) - 1
-      const ranges = Array.from({ length: partitions }, (_, partition) => this.#range(channel, partition, String(start), String(to), count))
+      const ranges = Array.from({ length: partitions }, (_, partition) =>
+        this.#range(channel, partition, String(start), String(to), count),
+      )
       const each = await Promise.all(ranges)
       // Where a partition has more in this window, nothing after the last that it gave can be told yet.
-      const whole = Math.min(to, ...each.filter((entries) => entries.length === count).map((entries) => recordOf(entries.at(-1) as Entry)?.offset ?? to))
+      const whole = Math.min(
+        to,
+        ...each
+          .filter((entries) => entries.length === count)
+          .map((entries) => recordOf(entries.at(-1) as Entry)?.offset ?? to),
+      )
       const records = each.flat().flatMap((entry) => recordOf(entry) ?? [])
       for (const record of records.filter(({ offset }) => offset <= whole).sort((a, b) => a.offset - b.offset)) {
         if (found.length >= limit.count || bytes >= limit.bytes) break
@@ -168,6 +209,8 @@ export async function named(channel: string, answer: Promise<unknown>): Promise<
     return await answer
   } catch (error) {
     if (!(error instanceof MillraceError) || !String(error.details['answer']).startsWith('NOCHANNEL')) throw error
-    throw new MillraceError('UNKNOWN_CHANNEL', `channel "${channel}" is not there: it was removed, or never declared`, { channel })
+    throw new MillraceError('UNKNOWN_CHANNEL', `channel "${channel}" is not there: it was removed, or never declared`, {
+      channel,
+    })
   }
 }

@@ -44,12 +44,18 @@ interface ServerFacts {
 export async function checkDurability(link: Pick<RedisLink, 'call'>, settings: RedisSettings): Promise<Durability> {
   const facts = await factsOf(link)
   if (compare(facts.version, OLDEST) < 0) {
-    throw refused(`needs Redis 7.0 or later, and the server is ${facts.shownVersion}: its scripts and streams lack features that the engine needs`, {
-      clause: null,
-    })
+    throw refused(
+      `needs Redis 7.0 or later, and the server is ${facts.shownVersion}: its scripts and streams lack features that the engine needs`,
+      {
+        clause: null,
+      },
+    )
   }
   if (facts.evicts !== null) {
-    throw refused(`the server may evict stored data (maxmemory-policy ${facts.evicts}): set maxmemory-policy noeviction`, { setting: 'maxmemory-policy' })
+    throw refused(
+      `the server may evict stored data (maxmemory-policy ${facts.evicts}): set maxmemory-policy noeviction`,
+      { setting: 'maxmemory-policy' },
+    )
   }
   return judge(facts, settings)
 }
@@ -58,7 +64,11 @@ export async function checkDurability(link: Pick<RedisLink, 'call'>, settings: R
  * The same of a server that may be another one than before: asked until it answers, or `over` says that nobody wants to know any more (null). An error is
  * its answer: it must not be written to. Never rejects.
  */
-export async function durabilityAgain(link: Pick<RedisLink, 'call'>, settings: RedisSettings, over: () => boolean): Promise<Durability | MillraceError | null> {
+export async function durabilityAgain(
+  link: Pick<RedisLink, 'call'>,
+  settings: RedisSettings,
+  over: () => boolean,
+): Promise<Durability | MillraceError | null> {
   while (!over()) {
     try {
       const found = await checkDurability(link, settings)
@@ -77,12 +87,22 @@ function judge(facts: ServerFacts, { durable, replicas }: Pick<RedisSettings, 'd
   const onReplicas = replicas === 0 ? '' : `, and ${replicas} replica${replicas === 1 ? '' : 's'} had it`
   const wait = replicas === 0 ? null : ({ command: 'WAIT', local: 0, replicas } as const)
   if (!facts.appendOnly) {
-    if (durable !== 'memory') throw weaker('the append-only file is off (appendonly no)', 'set appendonly yes and appendfsync always', 'memory', 'appendonly')
+    if (durable !== 'memory')
+      throw weaker(
+        'the append-only file is off (appendonly no)',
+        'set appendonly yes and appendfsync always',
+        'memory',
+        'appendonly',
+      )
     return { capability: lost('?durable=memory: acknowledged events are lost when the server ends'), wait, doubt: null }
   }
   if (facts.fsync === 'always') {
     const capability = { support: 'native', reason: `${SYNCED}${onReplicas}` } as const
-    return { capability, wait: replicas > 0 && canWait ? { command: 'WAITAOF', local: 1, replicas } : wait, doubt: null }
+    return {
+      capability,
+      wait: replicas > 0 && canWait ? { command: 'WAITAOF', local: 1, replicas } : wait,
+      doubt: null,
+    }
   }
   if (durable !== 'always') {
     const reason = `?durable=${durable}: events acknowledged in the last second or two may be lost with the server (appendfsync ${facts.fsync ?? 'unknown'})`
@@ -92,7 +112,14 @@ function judge(facts: ServerFacts, { durable, replicas }: Pick<RedisSettings, 'd
   if (facts.fsync === null) {
     const doubt = `the server does not let this user read its settings: whether it syncs before it answers (appendfsync always) could not be checked`
     const capability = { support: 'native', reason: `declared, not checked: ${doubt}` } as const
-    return { capability, wait, doubt: refused(`${doubt}. Allow CONFIG GET, or use a server from 7.2 on, which can wait for its disk on request`, {}) }
+    return {
+      capability,
+      wait,
+      doubt: refused(
+        `${doubt}. Allow CONFIG GET, or use a server from 7.2 on, which can wait for its disk on request`,
+        {},
+      ),
+    }
   }
   throw weaker(
     `the server answers before it syncs (appendfsync ${facts.fsync})`,
@@ -139,7 +166,10 @@ async function infoOf(link: Pick<RedisLink, 'call'>): Promise<ReadonlyMap<string
     const text = String(await link.call(['INFO', 'everything'], 'reading INFO'))
     const info = new Map(text.split(/\r?\n/).map((line) => line.split(':', 2) as [string, string]))
     if (info.get('loading') !== '1') return info
-    if (performance.now() > end) throw new MillraceError('UNAVAILABLE', 'redis: the server is still loading its data: try again later', { engine: 'redis' })
+    if (performance.now() > end)
+      throw new MillraceError('UNAVAILABLE', 'redis: the server is still loading its data: try again later', {
+        engine: 'redis',
+      })
     await sleep(LOADING_MS)
   }
 }

@@ -88,12 +88,15 @@ function headIn(text: string): { readonly id: string; readonly type: string } {
 }
 
 /** What was taken from an inbox: an event, or what is none, with its bytes. */
-export type TakenIn = { readonly event: EncodedEvent; readonly poison: false } | { readonly text: string; readonly poison: true }
+export type TakenIn =
+  | { readonly event: EncodedEvent; readonly poison: false }
+  | { readonly text: string; readonly poison: true }
 
 /** Read an entry that a plain client wrote. */
 export function takenIn([, fields]: Entry<Buffer>): TakenIn {
   const byName = new Map<string, Buffer>()
-  for (let at = 0; at + 1 < fields.length; at += 2) byName.set(String(fields[at]).toLowerCase(), fields[at + 1] as Buffer)
+  for (let at = 0; at + 1 < fields.length; at += 2)
+    byName.set(String(fields[at]).toLowerCase(), fields[at + 1] as Buffer)
   const data = byName.get('data') ?? Buffer.alloc(0)
   try {
     const { event, text } = eventIn(byName, data)
@@ -107,15 +110,22 @@ export function takenIn([, fields]: Entry<Buffer>): TakenIn {
 }
 
 /** @throws INVALID_EVENT */
-function eventIn(fields: ReadonlyMap<string, Buffer>, data: Buffer): { readonly event: CloudEvent; readonly text: string } {
+function eventIn(
+  fields: ReadonlyMap<string, Buffer>,
+  data: Buffer,
+): { readonly event: CloudEvent; readonly text: string } {
   const headers: Record<string, string> = {}
-  for (const [name, value] of fields) if (/^ce[_-]/.test(name)) headers[`ce-${name.slice(3)}`] = encodeURIComponent(value.toString())
+  for (const [name, value] of fields)
+    if (/^ce[_-]/.test(name)) headers[`ce-${name.slice(3)}`] = encodeURIComponent(value.toString())
   if (Object.keys(headers).length === 0) {
     const [found] = decodeTexts({ 'content-type': STRUCTURED }, data)
     const { event } = found as DecodedEvent
     // As it was written, unless it has attributes that are null, which are none.
     const text = data.toString()
-    return { event, text: Object.keys(JSON.parse(text) as object).length === Object.keys(event).length ? text : JSON.stringify(event) }
+    return {
+      event,
+      text: Object.keys(JSON.parse(text) as object).length === Object.keys(event).length ? text : JSON.stringify(event),
+    }
   }
   headers['content-type'] = fields.get('content-type')?.toString() ?? 'application/json'
   const [found] = decodeTexts(headers, data)
@@ -134,6 +144,7 @@ function bytesText(bytes: Buffer): string {
 /** All fields of an entry that has none of the known forms. */
 function fieldsText(fields: readonly Buffer[]): string {
   const pairs: [string, string][] = []
-  for (let at = 0; at + 1 < fields.length; at += 2) pairs.push([bytesText(fields[at] as Buffer), bytesText(fields[at + 1] as Buffer)])
+  for (let at = 0; at + 1 < fields.length; at += 2)
+    pairs.push([bytesText(fields[at] as Buffer), bytesText(fields[at + 1] as Buffer)])
   return JSON.stringify(Object.fromEntries(pairs))
 }

@@ -68,8 +68,19 @@ export class Inbox {
   async #wait(link: RedisLink): Promise<void> {
     const channels = [...this.#channels.keys()]
     const streams = channels.map((name) => this.#host.keys.inbox(name))
-    const command = ['XREAD', 'COUNT', TOGETHER, 'BLOCK', BLOCK_MS, 'STREAMS', ...streams, ...streams.map(() => '0-0')] as const
-    const found = (await link.call(command, 'waiting for events of plain clients', { buffers: true })) as [Buffer, [Buffer, Buffer[]][]][] | null
+    const command = [
+      'XREAD',
+      'COUNT',
+      TOGETHER,
+      'BLOCK',
+      BLOCK_MS,
+      'STREAMS',
+      ...streams,
+      ...streams.map(() => '0-0'),
+    ] as const
+    const found = (await link.call(command, 'waiting for events of plain clients', { buffers: true })) as
+      | [Buffer, [Buffer, Buffer[]][]][]
+      | null
     for (const [stream, entries] of found ?? []) {
       const channel = channels[streams.indexOf(String(stream))] as string
       await this.#takeIn(link, channel, entries)
@@ -78,11 +89,19 @@ export class Inbox {
 
   /** Take in what is there now. */
   async drain(link: RedisLink, channel: string): Promise<void> {
-    const entries = await link.call(['XRANGE', this.#host.keys.inbox(channel), '-', '+', 'COUNT', TOGETHER], 'looking into an inbox', { buffers: true })
+    const entries = await link.call(
+      ['XRANGE', this.#host.keys.inbox(channel), '-', '+', 'COUNT', TOGETHER],
+      'looking into an inbox',
+      { buffers: true },
+    )
     await this.#takeIn(link, channel, entries as [Buffer, Buffer[]][])
   }
 
-  async #takeIn(link: RedisLink, channel: string, entries: readonly (readonly [Buffer, readonly Buffer[]])[]): Promise<void> {
+  async #takeIn(
+    link: RedisLink,
+    channel: string,
+    entries: readonly (readonly [Buffer, readonly Buffer[]])[],
+  ): Promise<void> {
     const target = this.#host.channel(channel)
     if (target === undefined || entries.length === 0) return
     const ids = entries.map(([id]) => String(id))
@@ -97,7 +116,10 @@ export class Inbox {
   }
 }
 
-function itemOf(entry: Entry<Buffer>, { partitions, dedupes }: { readonly partitions: number; readonly dedupes: boolean }): AppendItem {
+function itemOf(
+  entry: Entry<Buffer>,
+  { partitions, dedupes }: { readonly partitions: number; readonly dedupes: boolean },
+): AppendItem {
   const taken = takenIn(entry)
   const ownId = `in/${entry[0]}`
   const event = taken.poison ? { id: ownId, type: '', key: null, text: taken.text } : taken.event

@@ -27,7 +27,10 @@ export class Journals {
     let version = 0
     for (let from = '-'; ; ) {
       const command = ['XRANGE', this.#keys.journal(id), from, '+', 'COUNT', READ_TOGETHER] as const
-      const found = (await this.#link.call(command, 'reading a journal', { buffers: true })) as [Buffer, [Buffer, Buffer]][]
+      const found = (await this.#link.call(command, 'reading a journal', { buffers: true })) as [
+        Buffer,
+        [Buffer, Buffer],
+      ][]
       for (const [, [, entry]] of found) entries.push(entry)
       const last = found.at(-1)
       if (last === undefined) break
@@ -43,12 +46,24 @@ export class Journals {
     const key = this.#keys.journal(id)
     const bytes = Buffer.from(entry.buffer, entry.byteOffset, entry.byteLength)
     try {
-      if (expected === 0) return (await this.#writes.run(BEGIN_JOURNAL, [key, this.#keys.journals], [id, bytes], 'beginning a journal', false)) as number
-      const written = await this.#writes.call(['XADD', key, 'NOMKSTREAM', `${expected + 1}-0`, 'e', bytes], 'writing a journal', false)
+      if (expected === 0)
+        return (await this.#writes.run(
+          BEGIN_JOURNAL,
+          [key, this.#keys.journals],
+          [id, bytes],
+          'beginning a journal',
+          false,
+        )) as number
+      const written = await this.#writes.call(
+        ['XADD', key, 'NOMKSTREAM', `${expected + 1}-0`, 'e', bytes],
+        'writing a journal',
+        false,
+      )
       if (written === null) throw new Fenced(id)
       return expected + 1
     } catch (error) {
-      if (error instanceof MillraceError && /FENCED|equal or smaller/.test(String(error.details['answer']))) throw new Fenced(id)
+      if (error instanceof MillraceError && /FENCED|equal or smaller/.test(String(error.details['answer'])))
+        throw new Fenced(id)
       throw error
     }
   }

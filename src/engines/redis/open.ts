@@ -7,7 +7,10 @@ import { redisSettings } from './redis-url.ts'
 /**
  * @throws INVALID_OPTION when the URL is none · MISSING_DEPENDENCY · UNAVAILABLE · UNAUTHENTICATED · FORBIDDEN · CLAUSE_REFUSED when the server is set weaker
  */
-export async function openRedisEngine(url: string, { onAlarm, notice }: Pick<OpenOptions, 'onAlarm' | 'notice'> = {}): Promise<PartitionedEngine> {
+export async function openRedisEngine(
+  url: string,
+  { onAlarm, notice }: Pick<OpenOptions, 'onAlarm' | 'notice'> = {},
+): Promise<PartitionedEngine> {
   const settings = redisSettings(url)
   const backend = await RedisBackend.open(settings)
   return PartitionedEngine.open({ backend, partitions: settings.partitions, onAlarm, notice })

@@ -59,7 +59,9 @@ export class RedisBackend implements LogBackend {
     this.#link = link
     this.capabilities = redisCapabilities(durability.capability, settings.partitions)
     this.#writes = new SafeWrites(link, durability)
-    this.#registry = new ChannelRegistry(this.#keys, sender, link, this.#writes, (message) => this.#alarms.raise('DATA_DAMAGED', message))
+    this.#registry = new ChannelRegistry(this.#keys, sender, link, this.#writes, (message) =>
+      this.#alarms.raise('DATA_DAMAGED', message),
+    )
     this.#streams = new ChannelStreams(this.#keys, sender, {
       reading: link,
       write: (script, keys, args, doing, again) => this.#writes.run(script, keys, args, doing, again),
@@ -111,16 +113,18 @@ export class RedisBackend implements LogBackend {
     }
     this.#alarms.clear('UNAVAILABLE')
     const connection = ++this.#connections
-    void durabilityAgain(this.#link, this.#settings, () => this.#closed || this.#connections !== connection).then((found) => {
-      if (found === null) return
-      const before = this.#writes.durability
-      if (before instanceof MillraceError) this.#alarms.clear(before.code)
-      this.#writes.durability = found
-      // No write is acknowledged by a server that is weaker than what was promised, or that does not say.
-      if (found instanceof MillraceError) this.#alarm(found)
-      else if (found.doubt !== null) this.#alarm(found.doubt)
-      else this.#alarms.clear('CLAUSE_REFUSED')
-    })
+    void durabilityAgain(this.#link, this.#settings, () => this.#closed || this.#connections !== connection).then(
+      (found) => {
+        if (found === null) return
+        const before = this.#writes.durability
+        if (before instanceof MillraceError) this.#alarms.clear(before.code)
+        this.#writes.durability = found
+        // No write is acknowledged by a server that is weaker than what was promised, or that does not say.
+        if (found instanceof MillraceError) this.#alarm(found)
+        else if (found.doubt !== null) this.#alarm(found.doubt)
+        else this.#alarms.clear('CLAUSE_REFUSED')
+      },
+    )
   }
 
   #retain(): void {
@@ -217,7 +221,12 @@ export class RedisBackend implements LogBackend {
   }
 
   async members(group: string): Promise<ReadonlyMap<string, string>> {
-    const found = (await this.#link.run(MEMBERS, [this.#keys.members(group)], [], 'looking who lives')) as readonly string[]
+    const found = (await this.#link.run(
+      MEMBERS,
+      [this.#keys.members(group)],
+      [],
+      'looking who lives',
+    )) as readonly string[]
     const members = new Map<string, string>()
     for (let at = 0; at + 1 < found.length; at += 2) members.set(found[at] as string, found[at + 1] as string)
     return members

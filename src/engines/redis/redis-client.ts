@@ -52,7 +52,9 @@ export async function connectorOf(settings: RedisSettings): Promise<Connector> {
   const common = {
     ...(username !== null && { username }),
     ...(password !== null && { password }),
-    ...(tls !== null && { tls: { ...tls, ...(topology === 'one' && isName(hosts[0]?.host) && { servername: hosts[0]?.host }) } }),
+    ...(tls !== null && {
+      tls: { ...tls, ...(topology === 'one' && isName(hosts[0]?.host) && { servername: hosts[0]?.host }) },
+    }),
     protocol: 2,
     connectTimeout: CONNECT_MS,
     keepAlive: KEEP_ALIVE_MS,
@@ -68,7 +70,12 @@ export async function connectorOf(settings: RedisSettings): Promise<Connector> {
     reconnectOnError: (error: Error) => /^(READONLY|UNBLOCKED)/.test(error.message),
   }
   if (topology === 'cluster') {
-    const options = { lazyConnect: true, enableOfflineQueue: false, clusterRetryStrategy: retryMs, redisOptions: common }
+    const options = {
+      lazyConnect: true,
+      enableOfflineQueue: false,
+      clusterRetryStrategy: retryMs,
+      redisOptions: common,
+    }
     return () => new Cluster(hosts, options)
   }
   if (topology === 'sentinel') {

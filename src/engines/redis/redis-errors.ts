@@ -3,10 +3,22 @@ import { type ErrorCode, isMillraceError, MillraceError } from '../../base/error
 
 /** First words of Redis' replies, with our code and what to do. */
 const REPLIES: readonly (readonly [begin: RegExp, code: ErrorCode, advice: string])[] = [
-  [/\bOOM command not allowed/, 'DISK_FULL', 'nothing was stored, and nothing is lost: give the server more memory (maxmemory), or let channels keep less'],
-  [/^MISCONF .*No space/is, 'DISK_FULL', "the disk of the server's append-only file is full: nothing was stored. Free some space"],
+  [
+    /\bOOM command not allowed/,
+    'DISK_FULL',
+    'nothing was stored, and nothing is lost: give the server more memory (maxmemory), or let channels keep less',
+  ],
+  [
+    /^MISCONF .*No space/is,
+    'DISK_FULL',
+    "the disk of the server's append-only file is full: nothing was stored. Free some space",
+  ],
   [/^MISCONF /, 'UNAVAILABLE', 'the server cannot write to its disk and takes no writes until it can: see its log'],
-  [/^(NOAUTH|WRONGPASS) /, 'UNAUTHENTICATED', 'give the user and password in the URL, as in redis://user:password@host:6379'],
+  [
+    /^(NOAUTH|WRONGPASS) /,
+    'UNAUTHENTICATED',
+    'give the user and password in the URL, as in redis://user:password@host:6379',
+  ],
   [/^NOPERM /, 'FORBIDDEN', "the user's ACL lacks this: see docs/engines/redis.md for what Millrace needs"],
   [
     /^ERR DB index is out of range/,
@@ -14,7 +26,11 @@ const REPLIES: readonly (readonly [begin: RegExp, code: ErrorCode, advice: strin
     'the server has no database of that number: see its setting `databases`, or use another prefix instead of another database',
   ],
   [/^(MOVED|ASK|CROSSSLOT) /, 'INVALID_OPTION', 'the server is a node of a cluster: add cluster=true to the URL'],
-  [/^(LOADING|BUSY|TRYAGAIN|MASTERDOWN|CLUSTERDOWN|READONLY|NOREPLICAS|UNBLOCKED) /, 'UNAVAILABLE', 'try again in a moment'],
+  [
+    /^(LOADING|BUSY|TRYAGAIN|MASTERDOWN|CLUSTERDOWN|READONLY|NOREPLICAS|UNBLOCKED) /,
+    'UNAVAILABLE',
+    'try again in a moment',
+  ],
 ]
 
 /** Whether a call failed because the connection did: whether it took effect is not known. */
@@ -28,8 +44,10 @@ export function isConnectionFault(error: unknown): boolean {
 function hintOf(message: string): string {
   if (/wrong version number|packet length too long|unexpected message|EPROTO/i.test(message))
     return ': the port does not speak TLS; use redis: instead of rediss:'
-  if (/self.signed|unable to (get|verify)|certificate/i.test(message)) return ": give the authority's certificate with ?ca=FILE"
-  if (/Connection is closed|ECONNRESET|Protocol error|did not speak/i.test(message)) return ': is this a Redis server? If its port speaks TLS, use rediss:'
+  if (/self.signed|unable to (get|verify)|certificate/i.test(message))
+    return ": give the authority's certificate with ?ca=FILE"
+  if (/Connection is closed|ECONNRESET|Protocol error|did not speak/i.test(message))
+    return ': is this a Redis server? If its port speaks TLS, use rediss:'
   return ''
 }
 
@@ -39,9 +57,19 @@ export function redisError(error: unknown, doing: string): MillraceError {
   const { name, message } = error as Error
   const details = { engine: 'redis', doing, answer: message }
   if (name !== 'ReplyError') {
-    return new MillraceError('UNAVAILABLE', `redis: the connection failed while ${doing}: ${message}${hintOf(message)}`, details, { cause: error })
+    return new MillraceError(
+      'UNAVAILABLE',
+      `redis: the connection failed while ${doing}: ${message}${hintOf(message)}`,
+      details,
+      { cause: error },
+    )
   }
   const known = REPLIES.find(([begin]) => begin.test(message))
-  if (known !== undefined) return new MillraceError(known[1], `redis: the server refused while ${doing}: ${message}: ${known[2]}`, details, { cause: error })
-  return new MillraceError('STORE_FAILED', `redis: the server failed while ${doing}: ${message}`, details, { cause: error })
+  if (known !== undefined)
+    return new MillraceError(known[1], `redis: the server refused while ${doing}: ${message}: ${known[2]}`, details, {
+      cause: error,
+    })
+  return new MillraceError('STORE_FAILED', `redis: the server failed while ${doing}: ${message}`, details, {
+    cause: error,
+  })
 }

@@ -109,7 +109,12 @@ export class RedisLink {
 
   #unavailable(what: string): MillraceError {
     const why = this.#lastError === null ? '' : `: ${this.#lastError.message}`
-    return new MillraceError('UNAVAILABLE', `redis: ${this.#name}: ${what}${why}`, { engine: 'redis' }, { cause: this.#lastError })
+    return new MillraceError(
+      'UNAVAILABLE',
+      `redis: ${this.#name}: ${what}${why}`,
+      { engine: 'redis' },
+      { cause: this.#lastError },
+    )
   }
 
   /** Send a command. @throws UNAVAILABLE · DISK_FULL · FORBIDDEN · STORE_FAILED */
@@ -122,7 +127,13 @@ export class RedisLink {
   }
 
   /** Run a script. */
-  async run(script: Script, keys: readonly string[], args: readonly Argument[], doing: string, options: CallOptions = {}): Promise<unknown> {
+  async run(
+    script: Script,
+    keys: readonly string[],
+    args: readonly Argument[],
+    doing: string,
+    options: CallOptions = {},
+  ): Promise<unknown> {
     const work = async (): Promise<unknown> => {
       try {
         return await this.#send(['EVALSHA', script.sha, keys.length, ...keys, ...args], options.buffers === true)
@@ -146,7 +157,8 @@ export class RedisLink {
         return await work()
       } catch (error) {
         const refused = /isn't writeable|^LOADING /.test((error as Error).message)
-        if (this.#closed || !isConnectionFault(error) || (!again && !refused) || performance.now() > deadline) throw error
+        if (this.#closed || !isConnectionFault(error) || (!again && !refused) || performance.now() > deadline)
+          throw error
         await new Promise((resolve) => setTimeout(resolve, PAUSE_MS))
       }
     }

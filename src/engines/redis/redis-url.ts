@@ -10,7 +10,18 @@ import { readFileSync } from 'node:fs'
 import { MillraceError } from '../../base/errors.ts'
 import { credentialsIn } from '../../broker/url-secret.ts'
 
-export const REDIS_OPTIONS = ['prefix', 'partitions', 'durable', 'replicas', 'sentinel', 'sentinelPassword', 'cluster', 'ca', 'cert', 'key'] as const
+export const REDIS_OPTIONS = [
+  'prefix',
+  'partitions',
+  'durable',
+  'replicas',
+  'sentinel',
+  'sentinelPassword',
+  'cluster',
+  'ca',
+  'cert',
+  'key',
+] as const
 
 export type Durable = 'always' | 'everysec' | 'memory'
 
@@ -46,7 +57,8 @@ export function redisSettings(url: string): RedisSettings {
   if (path.includes('@')) throw invalid('has "@" behind "/": in a password, "/" is written %2F')
   const options = new URLSearchParams(query)
   for (const name of options.keys()) {
-    if (!REDIS_OPTIONS.some((known) => known === name)) throw invalid(`has an unknown option "${name}"; the options are ${REDIS_OPTIONS.join(', ')}`)
+    if (!REDIS_OPTIONS.some((known) => known === name))
+      throw invalid(`has an unknown option "${name}"; the options are ${REDIS_OPTIONS.join(', ')}`)
   }
   const { user, password } = credentialsIn(credentials, 'the Redis URL')
   const sentinel = options.get('sentinel')
@@ -90,7 +102,8 @@ function tlsOf(secure: boolean, options: URLSearchParams): RedisSettings['tls'] 
       )
     }
   }
-  if ((files.cert === undefined) !== (files.key === undefined)) throw invalid('has one of "cert" and "key": a client certificate needs both')
+  if ((files.cert === undefined) !== (files.key === undefined))
+    throw invalid('has one of "cert" and "key": a client certificate needs both')
   return secure ? files : null
 }
 
@@ -105,8 +118,12 @@ function invalid(what: string): MillraceError {
 
 function hostOf(text: string, port: number): RedisSettings['hosts'][number] {
   const match = /^(\[[0-9a-fA-F:.]+\]|[^:[\]]+)(?::(\d+))?$/.exec(text)
-  if (match?.[1] === undefined) throw invalid(`has a host "${text}": use host or host:port, several with a comma between`)
-  return { host: match[1].replace(/^\[|\]$/g, ''), port: match[2] === undefined ? port : whole(match[2], 'the port', 1, 65_535) }
+  if (match?.[1] === undefined)
+    throw invalid(`has a host "${text}": use host or host:port, several with a comma between`)
+  return {
+    host: match[1].replace(/^\[|\]$/g, ''),
+    port: match[2] === undefined ? port : whole(match[2], 'the port', 1, 65_535),
+  }
 }
 
 function whole(value: string, of: string, min: number, max: number): number {
@@ -114,7 +131,11 @@ function whole(value: string, of: string, min: number, max: number): number {
   throw invalid(`has "${value}" for ${of}: use a whole number from ${min} to ${max}`)
 }
 
-function choice<const Choices extends readonly [string, ...string[]]>(options: URLSearchParams, name: string, choices: Choices): Choices[number] {
+function choice<const Choices extends readonly [string, ...string[]]>(
+  options: URLSearchParams,
+  name: string,
+  choices: Choices,
+): Choices[number] {
   const value = options.get(name) ?? choices[0]
   if (choices.includes(value)) return value
   throw invalid(`has ${name}=${value}: use ${choices.join(' or ')}`)

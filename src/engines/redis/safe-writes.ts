@@ -20,7 +20,13 @@ export class SafeWrites {
     this.durability = durability
   }
 
-  async run(script: Script, keys: readonly string[], args: readonly Argument[], doing: string, again: boolean): Promise<unknown> {
+  async run(
+    script: Script,
+    keys: readonly string[],
+    args: readonly Argument[],
+    doing: string,
+    again: boolean,
+  ): Promise<unknown> {
     this.#may()
     const answer = this.#link.run(script, keys, args, doing, { again })
     return this.#waited(answer, doing)
@@ -41,7 +47,9 @@ export class SafeWrites {
     const said = await answer
     const { command, local, replicas } = wait
     const reply = await this.#link.call(
-      command === 'WAIT' ? ['WAIT', replicas, LIMITS.serverAnswerMs] : ['WAITAOF', local, replicas, LIMITS.serverAnswerMs],
+      command === 'WAIT'
+        ? ['WAIT', replicas, LIMITS.serverAnswerMs]
+        : ['WAITAOF', local, replicas, LIMITS.serverAnswerMs],
       `waiting for disks and replicas after ${doing}`,
       { again: false },
     )

@@ -23,14 +23,22 @@ const DEFAULT_PATH = '/ws'
  *
  * @throws UNAVAILABLE when nobody answers · UNAUTHENTICATED · FORBIDDEN when the server refuses · INVALID_OPTION when the URL is none
  */
-export async function openRemoteEngine(url: string, options: Pick<ConnectOptions, 'onAlarm' | 'token'> = {}): Promise<RemoteEngine> {
-  const { dial, token } = url.startsWith('unix:') ? { dial: unixDial(url), token: null } : webSocketDial(url, options.token)
+export async function openRemoteEngine(
+  url: string,
+  options: Pick<ConnectOptions, 'onAlarm' | 'token'> = {},
+): Promise<RemoteEngine> {
+  const { dial, token } = url.startsWith('unix:')
+    ? { dial: unixDial(url), token: null }
+    : webSocketDial(url, options.token)
   return RemoteEngine.open({ name: 'remote', dial, token, onAlarm: options.onAlarm })
 }
 
 function unixDial(url: string): () => Promise<Transport> {
   const path = decodedPath(url.slice('unix:'.length).replace(/^\/\/(?=\/)/, ''), url)
-  if (path === '') throw new MillraceError('INVALID_OPTION', 'unix: needs the path of a socket, as in unix:/run/millrace.sock', { url })
+  if (path === '')
+    throw new MillraceError('INVALID_OPTION', 'unix: needs the path of a socket, as in unix:/run/millrace.sock', {
+      url,
+    })
   return async () => (await dialSocket(path, LIMITS.wireHelloMs)).transport
 }
 
@@ -38,13 +46,25 @@ function decodedPath(path: string, url: string): string {
   try {
     return decodeURIComponent(path)
   } catch (cause) {
-    throw new MillraceError('INVALID_OPTION', `${url} is not percent-encoded: if a % belongs to the path, write %25`, { url }, { cause })
+    throw new MillraceError(
+      'INVALID_OPTION',
+      `${url} is not percent-encoded: if a % belongs to the path, write %25`,
+      { url },
+      { cause },
+    )
   }
 }
 
-function webSocketDial(url: string, given: string | undefined): { readonly dial: () => Promise<Transport>; readonly token: string | null } {
+function webSocketDial(
+  url: string,
+  given: string | undefined,
+): { readonly dial: () => Promise<Transport>; readonly token: string | null } {
   const target = parsed(url)
-  const token = given ?? (target.username === '' ? null : decodedSecret(target.password === '' ? target.username : target.password, 'the URL of the server'))
+  const token =
+    given ??
+    (target.username === ''
+      ? null
+      : decodedSecret(target.password === '' ? target.username : target.password, 'the URL of the server'))
   target.username = ''
   target.password = ''
   if (target.pathname === '/') target.pathname = DEFAULT_PATH
@@ -56,7 +76,12 @@ function parsed(url: string): URL {
     return new URL(url)
   } catch (cause) {
     const shownUrl = withoutSecrets(url)
-    throw new MillraceError('INVALID_OPTION', `"${shownUrl}" is not a URL: use ws://host:port or wss://host:port`, { url: shownUrl }, { cause })
+    throw new MillraceError(
+      'INVALID_OPTION',
+      `"${shownUrl}" is not a URL: use ws://host:port or wss://host:port`,
+      { url: shownUrl },
+      { cause },
+    )
   }
 }
 
@@ -102,7 +127,12 @@ async function dialWebSocket(url: URL, token: string | null): Promise<Transport>
 }
 
 function unreachable(url: URL, why: string, cause?: unknown): MillraceError {
-  return new MillraceError('UNAVAILABLE', `no Millrace server answers at ${url.origin}${url.pathname}: ${why}`, { url: withoutSecrets(url.href) }, { cause })
+  return new MillraceError(
+    'UNAVAILABLE',
+    `no Millrace server answers at ${url.origin}${url.pathname}: ${why}`,
+    { url: withoutSecrets(url.href) },
+    { cause },
+  )
 }
 
 const PROBLEM_BYTES_MAX = 16_384
@@ -118,8 +148,15 @@ async function refusal(url: URL, response: IncomingMessage): Promise<MillraceErr
     }
     const { detail, code } = JSON.parse(text) as { readonly detail?: string; readonly code?: string }
     if (status === 401)
-      return new MillraceError('UNAUTHENTICATED', `${url.origin} refuses: ${detail ?? 'it wants credentials'}`, { url: withoutSecrets(url.href), status })
-    if (status === 403) return new MillraceError('FORBIDDEN', `${url.origin} refuses: ${detail ?? 'not permitted'}`, { url: withoutSecrets(url.href), status })
+      return new MillraceError('UNAUTHENTICATED', `${url.origin} refuses: ${detail ?? 'it wants credentials'}`, {
+        url: withoutSecrets(url.href),
+        status,
+      })
+    if (status === 403)
+      return new MillraceError('FORBIDDEN', `${url.origin} refuses: ${detail ?? 'not permitted'}`, {
+        url: withoutSecrets(url.href),
+        status,
+      })
     return unreachable(url, `${status} ${code ?? ''} ${detail ?? ''}`.trimEnd())
   } catch {
     return unreachable(url, `it answers ${status}, so it may not be a Millrace server`)

@@ -42,9 +42,13 @@ function publishable({ attributes, dataText }: DecodedEvent): Encodable {
 /** The text of an event's data, if it is no deeper than any reader must hold. @throws INVALID_EVENT */
 export function checkedDepth(dataText: string, event: { readonly type: string; readonly id: string }): string {
   if (depthOf(dataText) <= LIMITS.dataDepthMax + 1) return dataText
-  throw new MillraceError('INVALID_EVENT', `${eventText(event)}: data is nested deeper than ${LIMITS.dataDepthMax} levels`, {
-    path: 'data',
-    type: event.type,
-    id: event.id,
-  })
+  throw new MillraceError(
+    'INVALID_EVENT',
+    `${eventText(event)}: data is nested deeper than ${LIMITS.dataDepthMax} levels`,
+    {
+      path: 'data',
+      type: event.type,
+      id: event.id,
+    },
+  )
 }

@@ -56,7 +56,9 @@ export class DecodedEvent {
   }
 
   get event(): CloudEvent {
-    return this.dataText === undefined ? this.attributes : { ...this.attributes, data: JSON.parse(this.dataText) as unknown }
+    return this.dataText === undefined
+      ? this.attributes
+      : { ...this.attributes, data: JSON.parse(this.dataText) as unknown }
   }
 }
 
@@ -77,13 +79,19 @@ export function decodeTexts(headers: HttpHeaders, body: Uint8Array): DecodedEven
     case 'batched':
       return scanned(textOfJson(body, contentType), batchOf)
     case 'foreign':
-      throw refuse(`content type ${contentType?.slice(0, 200)} is not supported; send ${STRUCTURED}, ${BATCHED}, or the binary mode's ce- headers`, {
-        contentType,
-      })
+      throw refuse(
+        `content type ${contentType?.slice(0, 200)} is not supported; send ${STRUCTURED}, ${BATCHED}, or the binary mode's ce- headers`,
+        {
+          contentType,
+        },
+      )
     case 'none':
-      throw refuse(`there is no CloudEvent in the request: send ce- headers (ce-id, ce-source, ce-type, ce-specversion), ${STRUCTURED} or ${BATCHED}`, {
-        contentType: contentType ?? null,
-      })
+      throw refuse(
+        `there is no CloudEvent in the request: send ce- headers (ce-id, ce-source, ce-type, ce-specversion), ${STRUCTURED} or ${BATCHED}`,
+        {
+          contentType: contentType ?? null,
+        },
+      )
   }
 }
 
@@ -100,7 +108,8 @@ function batchOf(scanner: JsonScanner, text: string): DecodedEvent[] {
   if (text.charAt(scanner.start()) !== '[') throw refuse('a batch of CloudEvents must be a JSON array')
   const events: DecodedEvent[] = []
   const end = scanner.array(scanner.start(), (at) => {
-    if (events.length === LIMITS.batchEventsMax) throw refuse(`a batch holds at most ${LIMITS.batchEventsMax} events: publish several`)
+    if (events.length === LIMITS.batchEventsMax)
+      throw refuse(`a batch holds at most ${LIMITS.batchEventsMax} events: publish several`)
     scanner.reset()
     const { decoded, end: behind } = eventAt(scanner, text, at, events.length)
     events.push(decoded)
@@ -114,7 +123,12 @@ function batchOf(scanner: JsonScanner, text: string): DecodedEvent[] {
 const ATTRIBUTE_TEXT_MAX = 6 * LIMITS.attributeCharsMax + 2
 
 /** The event of the JSON format that begins at a place. @throws JsonRefusal · INVALID_EVENT */
-function eventAt(scanner: JsonScanner, text: string, at: number, index: number | undefined): { readonly decoded: DecodedEvent; readonly end: number } {
+function eventAt(
+  scanner: JsonScanner,
+  text: string,
+  at: number,
+  index: number | undefined,
+): { readonly decoded: DecodedEvent; readonly end: number } {
   const { attributes, dataText, end } = membersAt(scanner, text, at, index)
   return { decoded: new DecodedEvent(checked(attributes, index, dataText !== undefined), dataText), end }
 }
@@ -141,7 +155,8 @@ function membersAt(scanner: JsonScanner, text: string, at: number, index: number
   let dataText: string | undefined
   let count = 0
   const end = scanner.object(at, (nameAt, nameEnd, valueAt, valueEnd) => {
-    if (++count > LIMITS.eventAttributesMax + 2) throw invalid([`it has more than ${LIMITS.eventAttributesMax} attributes`], index)
+    if (++count > LIMITS.eventAttributesMax + 2)
+      throw invalid([`it has more than ${LIMITS.eventAttributesMax} attributes`], index)
     if (nameEnd - nameAt > ATTRIBUTE_TEXT_MAX) throw invalid(['the name of an attribute is too long'], index)
     const name = nameOf(text.slice(nameAt, nameEnd))
     if (name === 'data') dataText = text.slice(valueAt, valueEnd)
@@ -160,7 +175,8 @@ function valueIn(text: string, at: number, end: number): unknown {
 
 /** Sets a property that the object has itself, whatever its name is. */
 function setOwn(target: Record<string, unknown>, name: string, value: unknown): void {
-  if (name === '__proto__') Object.defineProperty(target, name, { value, enumerable: true, writable: true, configurable: true })
+  if (name === '__proto__')
+    Object.defineProperty(target, name, { value, enumerable: true, writable: true, configurable: true })
   else target[name] = value
 }
 
@@ -178,10 +194,12 @@ function modeOf(fields: ReadonlyMap<string, string>): ContentMode {
 
 function fieldsOf(headers: HttpHeaders): Map<string, string> {
   if (headers instanceof Headers) return new Map(headers)
-  if (typeof headers !== 'object' || headers === null) throw refuse(`the headers of a message must be an object; they are ${shown(headers)}`)
+  if (typeof headers !== 'object' || headers === null)
+    throw refuse(`the headers of a message must be an object; they are ${shown(headers)}`)
   const fields = new Map<string, string>()
   for (const [name, value] of Object.entries(headers)) {
-    if (value !== undefined) fields.set(name.toLowerCase(), Array.isArray(value) ? value.map(headerText).join(', ') : headerText(value))
+    if (value !== undefined)
+      fields.set(name.toLowerCase(), Array.isArray(value) ? value.map(headerText).join(', ') : headerText(value))
   }
   return fields
 }
@@ -191,14 +209,22 @@ function headerText(value: unknown): string {
   throw refuse(`the value of a header must be a text; it is ${shown(value)}`)
 }
 
-function binaryEvent(fields: ReadonlyMap<string, string>, contentType: string | undefined, body: Uint8Array): DecodedEvent {
+function binaryEvent(
+  fields: ReadonlyMap<string, string>,
+  contentType: string | undefined,
+  body: Uint8Array,
+): DecodedEvent {
   const event: Record<string, unknown> = {}
   let count = 0
   for (const [field, value] of fields) {
     if (!field.startsWith('ce-')) continue
-    if (++count > LIMITS.eventAttributesMax) throw invalid([`it has more than ${LIMITS.eventAttributesMax} attributes`], undefined)
+    if (++count > LIMITS.eventAttributesMax)
+      throw invalid([`it has more than ${LIMITS.eventAttributesMax} attributes`], undefined)
     const name = field.slice(3)
-    if (NOT_HEADERS.has(name)) throw refuse(`header ${field} is not allowed: the data is the body and its type the content-type header`, { header: field })
+    if (NOT_HEADERS.has(name))
+      throw refuse(`header ${field} is not allowed: the data is the body and its type the content-type header`, {
+        header: field,
+      })
     event[name] = decodeHeaderValue(field, value.trim())
   }
   if (contentType !== undefined && contentType !== '') event['datacontenttype'] = contentType
@@ -258,7 +284,8 @@ function jsonTextOf(body: Uint8Array, contentType: string | undefined): string {
 
 function checked(event: Readonly<Record<string, unknown>>, index: number | undefined, hasData: boolean): CloudEvent {
   const reasons = validateCloudEvent(event)
-  if (hasData && event['data_base64'] !== undefined && event['data_base64'] !== null) reasons.push('data and data_base64 cannot both be there')
+  if (hasData && event['data_base64'] !== undefined && event['data_base64'] !== null)
+    reasons.push('data and data_base64 cannot both be there')
   if (reasons.length > 0) throw invalid(reasons, index)
   const valid = withoutNulls(event)
   setAside(valid as object)
@@ -271,13 +298,18 @@ const REASONS_MAX = 10
 function invalid(reasons: readonly string[], index: number | undefined): MillraceError {
   const which = index === undefined ? 'the event' : `event ${index} of the batch`
   const told = reasons.slice(0, REASONS_MAX)
-  return refuse(`${which} is not a valid CloudEvent: ${told.join('; ')}`, { reasons: told, ...(index !== undefined && { index }) })
+  return refuse(`${which} is not a valid CloudEvent: ${told.join('; ')}`, {
+    reasons: told,
+    ...(index !== undefined && { index }),
+  })
 }
 
 function withoutNulls(event: Readonly<Record<string, unknown>>): CloudEvent {
   for (const name in event) {
     if (event[name] !== null || name === 'data') continue
-    return Object.fromEntries(Object.entries(event).filter(([key, value]) => value !== null || key === 'data')) as unknown as CloudEvent
+    return Object.fromEntries(
+      Object.entries(event).filter(([key, value]) => value !== null || key === 'data'),
+    ) as unknown as CloudEvent
   }
   return event as unknown as CloudEvent
 }

@@ -43,21 +43,35 @@ export function toJsonFormat(event: CloudEvent | StoredEvent): CloudEvent {
  * ```
  * @see https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/bindings/http-protocol-binding.md
  */
-export function encodeHttp(events: readonly (CloudEvent | StoredEvent)[], mode: 'binary' | 'structured' | 'batched'): HttpMessage {
+export function encodeHttp(
+  events: readonly (CloudEvent | StoredEvent)[],
+  mode: 'binary' | 'structured' | 'batched',
+): HttpMessage {
   if (!['binary', 'structured', 'batched'].includes(mode)) {
-    throw new MillraceError('INVALID_OPTION', `the mode is 'binary', 'structured' or 'batched'; it is ${shown(mode)}`, { option: 'mode' })
+    throw new MillraceError('INVALID_OPTION', `the mode is 'binary', 'structured' or 'batched'; it is ${shown(mode)}`, {
+      option: 'mode',
+    })
   }
   if (!Array.isArray(events) || events.some((event) => typeof event !== 'object' || event === null)) {
-    throw new MillraceError('INVALID_OPTION', `events must be an array of CloudEvents; it is ${shown(events)}`, { option: 'events' })
+    throw new MillraceError('INVALID_OPTION', `events must be an array of CloudEvents; it is ${shown(events)}`, {
+      option: 'events',
+    })
   }
   return carried(events, mode)
 }
 
-function carried(events: readonly (CloudEvent | StoredEvent)[], mode: 'binary' | 'structured' | 'batched'): HttpMessage {
+function carried(
+  events: readonly (CloudEvent | StoredEvent)[],
+  mode: 'binary' | 'structured' | 'batched',
+): HttpMessage {
   if (mode === 'batched') return jsonMessage(BATCHED, events.map(toJsonFormat))
   const [event] = events
   if (event === undefined || events.length > 1) {
-    throw new MillraceError('INVALID_OPTION', `the ${mode} mode carries one event; there are ${events.length}: use 'batched'`, { mode, events: events.length })
+    throw new MillraceError(
+      'INVALID_OPTION',
+      `the ${mode} mode carries one event; there are ${events.length}: use 'batched'`,
+      { mode, events: events.length },
+    )
   }
   return mode === 'structured' ? jsonMessage(STRUCTURED, toJsonFormat(event)) : binaryMessage(event)
 }
@@ -93,7 +107,12 @@ function jsonText(value: unknown): string {
   try {
     return JSON.stringify(value) ?? 'null'
   } catch (cause) {
-    throw new MillraceError('INVALID_EVENT', `an event cannot be written as JSON: ${cause instanceof Error ? cause.message : 'a member throws'}`, {}, { cause })
+    throw new MillraceError(
+      'INVALID_EVENT',
+      `an event cannot be written as JSON: ${cause instanceof Error ? cause.message : 'a member throws'}`,
+      {},
+      { cause },
+    )
   }
 }
 

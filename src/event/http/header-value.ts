@@ -32,7 +32,12 @@ export function decodeHeaderValue(name: string, value: string): string {
     try {
       return strict.decode(Buffer.from(run.replaceAll('%', ''), 'hex'))
     } catch (cause) {
-      throw new MillraceError('INVALID_EVENT', `header ${name} holds ${run.slice(0, 60)}, which is not percent-encoded UTF-8`, { header: name }, { cause })
+      throw new MillraceError(
+        'INVALID_EVENT',
+        `header ${name} holds ${run.slice(0, 60)}, which is not percent-encoded UTF-8`,
+        { header: name },
+        { cause },
+      )
     }
   })
 }

@@ -85,6 +85,10 @@ function valueEnd(text: string, start: number): number {
 /** Of a number, `true`, `false` or `null`. */
 function scalarEnd(text: string, start: number): number {
   let at = start
-  for (let char = text.charCodeAt(at); at < text.length && char !== 0x2c && char !== 0x7d && char !== 0x5d && !isSpace(char); ) char = text.charCodeAt(++at)
+  for (
+    let char = text.charCodeAt(at);
+    at < text.length && char !== 0x2c && char !== 0x7d && char !== 0x5d && !isSpace(char);
+  )
+    char = text.charCodeAt(++at)
   return at
 }

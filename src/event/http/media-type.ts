@@ -29,7 +29,13 @@ export function isUtf8Text(contentType: string): boolean {
   const charset = charsetOf(contentType)
   if (charset !== undefined) return charset === 'utf-8' || charset === 'utf8' || charset === 'us-ascii'
   const essence = essenceOf(contentType)
-  return essence.startsWith('text/') || essence === 'application/xml' || essence.endsWith('+xml') || essence.endsWith('+yaml') || essence === 'application/yaml'
+  return (
+    essence.startsWith('text/') ||
+    essence === 'application/xml' ||
+    essence.endsWith('+xml') ||
+    essence.endsWith('+yaml') ||
+    essence === 'application/yaml'
+  )
 }
 
 /** How a message carries events, by its headers alone. */

@@ -25,13 +25,16 @@ export function authenticatorOf(options: AccessOptions | undefined, report: (err
   const checks: CredentialCheck[] = []
   if (tokens !== undefined) checks.push(new TokenCheck(typeof tokens === 'string' ? tokens : tokens.file, report))
   if (jwt !== undefined) checks.push(new JwtCheck(jwt))
-  const nobody = anonymous === undefined ? null : principalOf({ name: 'anonymous', kind: 'local', permissions: anonymous })
+  const nobody =
+    anonymous === undefined ? null : principalOf({ name: 'anonymous', kind: 'local', permissions: anonymous })
   return new Authenticator(checks, nobody, awaitedOf(options))
 }
 
 /** The file without which there is no access control, while it is not there. */
 function awaitedOf({ tokens, jwt, anonymous }: AccessOptions): AwaitedTokens | null {
-  return typeof tokens === 'object' && jwt === undefined && anonymous === undefined && !existsSync(tokens.file) ? tokens : null
+  return typeof tokens === 'object' && jwt === undefined && anonymous === undefined && !existsSync(tokens.file)
+    ? tokens
+    : null
 }
 
 /** Whether there is access control now. */

@@ -29,7 +29,12 @@ export interface AwaitedTokens {
 export class Authenticator {
   #guards: boolean
   /** Who asks while there is no access control. What such a one has open ends when there is. */
-  readonly #local: Principal = principalOf({ name: 'local', kind: 'local', permissions: 'everything', stillHolds: () => !this.guards })
+  readonly #local: Principal = principalOf({
+    name: 'local',
+    kind: 'local',
+    permissions: 'everything',
+    stillHolds: () => !this.guards,
+  })
   readonly #checks: readonly CredentialCheck[]
   readonly #anonymous: Principal | null
 
@@ -41,7 +46,11 @@ export class Authenticator {
    * `null`: no access control. `anonymous` is who shows no credentials, where such may do something. With `awaited` there is no access control until
    * that file is there.
    */
-  constructor(checks: readonly CredentialCheck[] | null, anonymous: Principal | null = null, awaited: AwaitedTokens | null = null) {
+  constructor(
+    checks: readonly CredentialCheck[] | null,
+    anonymous: Principal | null = null,
+    awaited: AwaitedTokens | null = null,
+  ) {
     this.#guards = checks !== null && awaited === null
     this.#awaited = awaited
     if (awaited !== null) this.#looking = setInterval(() => this.guards, LIMITS.gatewayCredentialsMs).unref()
@@ -52,7 +61,8 @@ export class Authenticator {
   /** Whether there is access control. */
   get guards(): boolean {
     const now = performance.now()
-    if (this.#guards || this.#awaited === null || now - this.#lookedAtMs < LIMITS.gatewayCredentialsMs / 2) return this.#guards
+    if (this.#guards || this.#awaited === null || now - this.#lookedAtMs < LIMITS.gatewayCredentialsMs / 2)
+      return this.#guards
     this.#lookedAtMs = now
     if (!existsSync(this.#awaited.file)) return false
     this.#guards = true
@@ -67,7 +77,10 @@ export class Authenticator {
     const credential = credentialOf(caller)
     if (credential !== null) return this.#verify(credential)
     if (this.#anonymous !== null) return this.#anonymous
-    throw new MillraceError('UNAUTHENTICATED', 'this gateway asks for credentials: send "Authorization: Bearer <token>" (millrace tokens add makes one)')
+    throw new MillraceError(
+      'UNAUTHENTICATED',
+      'this gateway asks for credentials: send "Authorization: Bearer <token>" (millrace tokens add makes one)',
+    )
   }
 
   #stopLooking(): void {
@@ -86,13 +99,19 @@ export class Authenticator {
       const principal = found instanceof Promise ? await found : found
       if (principal !== null) return principal
     }
-    throw new MillraceError('UNAUTHENTICATED', 'the credentials are not valid: the token is unknown, was removed, or has expired')
+    throw new MillraceError(
+      'UNAUTHENTICATED',
+      'the credentials are not valid: the token is unknown, was removed, or has expired',
+    )
   }
 }
 
 function localOnly(caller: Caller, local: Principal): Principal {
   if (caller.address !== undefined && !isLoopbackAddress(caller.address)) {
-    throw new MillraceError('FORBIDDEN', 'this gateway has no access control, so it serves only this machine: give it tokens (millrace tokens add)')
+    throw new MillraceError(
+      'FORBIDDEN',
+      'this gateway has no access control, so it serves only this machine: give it tokens (millrace tokens add)',
+    )
   }
   const forwarded = FORWARDED.find((name) => caller.header(name) !== undefined)
   if (forwarded === undefined) return local
@@ -114,6 +133,16 @@ function credentialOf(caller: Caller): string | null {
   }
   if (header === undefined && inQuery.length === 0) return null
   const [token] = inQuery
-  if (header === undefined && inQuery.length === 1 && token !== undefined && token !== '' && token.length <= CREDENTIAL_CHARS_MAX) return token
-  throw new MillraceError('UNAUTHENTICATED', 'send one token: in the authorization header, or as access_token in the query')
+  if (
+    header === undefined &&
+    inQuery.length === 1 &&
+    token !== undefined &&
+    token !== '' &&
+    token.length <= CREDENTIAL_CHARS_MAX
+  )
+    return token
+  throw new MillraceError(
+    'UNAUTHENTICATED',
+    'send one token: in the authorization header, or as access_token in the query',
+  )
 }

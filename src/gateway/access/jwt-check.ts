@@ -5,7 +5,15 @@
  * algorithms; issuer, audience, subject and expiry are required. What verified is remembered for a minute, at most, and no longer than it holds.
  * @see https://www.rfc-editor.org/rfc/rfc9068 · https://www.rfc-editor.org/rfc/rfc8725
  */
-import { createLocalJWKSet, createRemoteJWKSet, errors, type JSONWebKeySet, type JWTPayload, type JWTVerifyGetKey, jwtVerify } from 'jose'
+import {
+  createLocalJWKSet,
+  createRemoteJWKSet,
+  errors,
+  type JSONWebKeySet,
+  type JWTPayload,
+  type JWTVerifyGetKey,
+  jwtVerify,
+} from 'jose'
 import { MillraceError } from '../../base/errors.ts'
 import { knownOptions } from '../../base/units.ts'
 import type { CredentialCheck } from './authenticator.ts'
@@ -48,7 +56,11 @@ export class JwtCheck implements CredentialCheck {
     this.#algorithms = [...(options.algorithms ?? ALGORITHMS)]
     const weak = this.#algorithms.find((algorithm) => algorithm.startsWith('HS') || algorithm === 'none')
     if (weak !== undefined)
-      throw new MillraceError('INVALID_OPTION', `access.jwt.algorithms may not have ${weak}: keys of a JWKS are public`, { algorithm: weak })
+      throw new MillraceError(
+        'INVALID_OPTION',
+        `access.jwt.algorithms may not have ${weak}: keys of a JWKS are public`,
+        { algorithm: weak },
+      )
     this.#options = options
     this.#keys = keysOf(options.jwks)
   }
@@ -56,7 +68,8 @@ export class JwtCheck implements CredentialCheck {
   async verify(credential: string): Promise<Principal | null> {
     if (credential.split('.').length !== 3) return null
     const known = this.#remembered.get(credential)
-    if (known !== undefined && known.untilMs > performance.now() && (known.principal.expiresAtMs ?? 0) > Date.now()) return known.principal
+    if (known !== undefined && known.untilMs > performance.now() && (known.principal.expiresAtMs ?? 0) > Date.now())
+      return known.principal
     this.#remembered.delete(credential)
     const payload = await this.#payload(credential)
     if (payload === null) return null
@@ -79,7 +92,13 @@ export class JwtCheck implements CredentialCheck {
       })
       return payload
     } catch (error) {
-      if (isUnreachable(error)) throw new MillraceError('UNAVAILABLE', 'the keys of the token’s issuer cannot be fetched: try again', {}, { cause: error })
+      if (isUnreachable(error))
+        throw new MillraceError(
+          'UNAVAILABLE',
+          'the keys of the token’s issuer cannot be fetched: try again',
+          {},
+          { cause: error },
+        )
       return null
     }
   }
@@ -98,8 +117,11 @@ export class JwtCheck implements CredentialCheck {
 function keysOf(jwks: JwtOptions['jwks']): JWTVerifyGetKey {
   if (typeof jwks !== 'string') return createLocalJWKSet(jwks)
   const url = URL.canParse(jwks) ? new URL(jwks) : null
-  if (url?.protocol === 'https:' || (url?.protocol === 'http:' && isLoopbackHost(url.hostname.replace(/^\[|\]$/g, '')))) return createRemoteJWKSet(url)
-  throw new MillraceError('INVALID_OPTION', 'access.jwt.jwks must be an https URL, or the key set itself', { option: 'jwks' })
+  if (url?.protocol === 'https:' || (url?.protocol === 'http:' && isLoopbackHost(url.hostname.replace(/^\[|\]$/g, ''))))
+    return createRemoteJWKSet(url)
+  throw new MillraceError('INVALID_OPTION', 'access.jwt.jwks must be an https URL, or the key set itself', {
+    option: 'jwks',
+  })
 }
 
 /** Not that the token is wrong, but that it cannot be told. */

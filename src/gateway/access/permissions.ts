@@ -25,7 +25,11 @@ export function compilePermissions(permissions: Permissions): Permits {
   for (const action of ACTIONS) {
     const patterns = permissions[action] ?? []
     if (!Array.isArray(patterns) || !patterns.every((pattern) => typeof pattern === 'string')) {
-      throw new MillraceError('INVALID_OPTION', `permissions.${action} must be an array of channel names and wildcards, such as ["orders.*"]`, { action })
+      throw new MillraceError(
+        'INVALID_OPTION',
+        `permissions.${action} must be an array of channel names and wildcards, such as ["orders.*"]`,
+        { action },
+      )
     }
     for (const pattern of patterns) compileWildcard(pattern)
     if (patterns.length > 0) granted.set(action, patterns)

@@ -40,22 +40,40 @@ function isOfRules(channel: string): boolean {
 }
 
 /** Channels that begin with `$` are written by Millrace: what stands in `$audit` is what happened. */
-export function principalOf({ permissions, limits = {}, expiresAtMs = null, stillHolds, ...who }: PrincipalFacts): Principal {
+export function principalOf({
+  permissions,
+  limits = {},
+  expiresAtMs = null,
+  stillHolds,
+  ...who
+}: PrincipalFacts): Principal {
   const granted = permissions === 'everything' ? () => true : compilePermissions(permissions)
   const permits = (action: Action, channel: string): boolean => {
     if (isOfRules(channel) && granted('rules', '>')) return true
     return action === 'publish' && channel.startsWith('$') && who.kind !== 'owner' ? false : granted(action, channel)
   }
-  const holds = (): boolean => (expiresAtMs === null || Date.now() < expiresAtMs) && (stillHolds === undefined || stillHolds())
+  const holds = (): boolean =>
+    (expiresAtMs === null || Date.now() < expiresAtMs) && (stillHolds === undefined || stillHolds())
   return { ...who, limits, expiresAtMs, holds, permits }
 }
 
-const WORDS: Readonly<Record<Action, string>> = { publish: 'publish to', consume: 'consume', read: 'read', manage: 'manage', rules: 'change rules on' }
+const WORDS: Readonly<Record<Action, string>> = {
+  publish: 'publish to',
+  consume: 'consume',
+  read: 'read',
+  manage: 'manage',
+  rules: 'change rules on',
+}
 
 /**
  * The refusal of what has a name of its own (a consumer, rule, subscription): the same whether it is there or not, and without the channels that it has.
  */
-export function notYours(principal: Principal, action: Action, what: 'consumer' | 'rule' | 'subscription', name: string): MillraceError {
+export function notYours(
+  principal: Principal,
+  action: Action,
+  what: 'consumer' | 'rule' | 'subscription',
+  name: string,
+): MillraceError {
   const verb = action === 'rules' ? 'change' : action
   return new MillraceError(
     'FORBIDDEN',
@@ -82,8 +100,12 @@ export function requirePermission(principal: Principal, action: Action, channel:
     : action === 'publish' && channel.startsWith('$')
       ? 'channels that begin with "$" are written by Millrace itself'
       : 'ask for a token that has the permission'
-  throw new MillraceError('FORBIDDEN', `${principal.kind} "${principal.name}" may not ${WORDS[action]} "${channel.slice(0, 200)}": ${why}`, {
-    action,
-    channel: channel.slice(0, 200),
-  })
+  throw new MillraceError(
+    'FORBIDDEN',
+    `${principal.kind} "${principal.name}" may not ${WORDS[action]} "${channel.slice(0, 200)}": ${why}`,
+    {
+      action,
+      channel: channel.slice(0, 200),
+    },
+  )
 }

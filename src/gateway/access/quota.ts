@@ -41,8 +41,13 @@ export class Quota {
     const { open, callerOpen } = this.#limits
     const share = this.#shareOf(principal)
     const openMax = principal.limits.open ?? callerOpen
-    if (share.open >= openMax) throw tooMany(`"${principal.name}" has ${share.open} requests, streams and sockets open, which is its limit`, 1000)
-    if (this.#all.open >= open) throw tooMany(`${open} requests, streams and sockets are open, which is the gateway's limit`, 1000)
+    if (share.open >= openMax)
+      throw tooMany(
+        `"${principal.name}" has ${share.open} requests, streams and sockets open, which is its limit`,
+        1000,
+      )
+    if (this.#all.open >= open)
+      throw tooMany(`${open} requests, streams and sockets are open, which is the gateway's limit`, 1000)
     this.take(principal, 1)
     share.open++
     this.#all.open++
@@ -59,8 +64,10 @@ export class Quota {
   take(principal: Principal, requests: number): number {
     const { requestsPerSecond } = this.#limits
     const { share, rate } = this.#refilled(principal)
-    if (share.tokens < 1) throw tooMany(`"${principal.name}" makes more than ${rate} requests a second`, waitMs(share, rate))
-    if (this.#all.tokens < 1) throw tooMany(`the gateway takes ${requestsPerSecond} requests a second`, waitMs(this.#all, requestsPerSecond))
+    if (share.tokens < 1)
+      throw tooMany(`"${principal.name}" makes more than ${rate} requests a second`, waitMs(share, rate))
+    if (this.#all.tokens < 1)
+      throw tooMany(`the gateway takes ${requestsPerSecond} requests a second`, waitMs(this.#all, requestsPerSecond))
     const taken = Math.min(requests, Math.floor(Math.min(share.tokens, this.#all.tokens)))
     share.tokens -= taken
     this.#all.tokens -= taken
@@ -89,7 +96,11 @@ export class Quota {
     let share = this.#callers.get(name)
     if (share === undefined) {
       if (this.#callers.size >= SHARES_MAX) this.#forgetIdle()
-      share = { tokens: principal.limits.requestsPerSecond ?? this.#limits.callerRequestsPerSecond, refilledAtMs: this.#now(), open: 0 }
+      share = {
+        tokens: principal.limits.requestsPerSecond ?? this.#limits.callerRequestsPerSecond,
+        refilledAtMs: this.#now(),
+        open: 0,
+      }
       this.#callers.set(name, share)
     }
     return share
@@ -97,7 +108,8 @@ export class Quota {
 
   #forgetIdle(): void {
     const now = this.#now()
-    for (const [name, share] of this.#callers) if (share.open === 0 && now - share.refilledAtMs > 1000) this.#callers.delete(name)
+    for (const [name, share] of this.#callers)
+      if (share.open === 0 && now - share.refilledAtMs > 1000) this.#callers.delete(name)
   }
 }
 

@@ -5,7 +5,17 @@
  * slow hash would make it harder.
  */
 import { createHash, randomBytes } from 'node:crypto'
-import { closeSync, fsyncSync, mkdirSync, openSync, readFileSync, renameSync, rmSync, statSync, writeSync } from 'node:fs'
+import {
+  closeSync,
+  fsyncSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeSync,
+} from 'node:fs'
 import { dirname, join } from 'node:path'
 import { MillraceError } from '../../base/errors.ts'
 import { isJsonObject, isNumberFrom } from '../../base/json-object.ts'
@@ -53,7 +63,12 @@ export function readTokens(path: string): readonly TokenEntry[] {
     text = readFileSync(path, 'utf8')
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return []
-    throw new MillraceError('INVALID_OPTION', `${path} cannot be read: ${(error as Error).message}`, { path }, { cause: error })
+    throw new MillraceError(
+      'INVALID_OPTION',
+      `${path} cannot be read: ${(error as Error).message}`,
+      { path },
+      { cause: error },
+    )
   }
   try {
     const { format, tokens } = JSON.parse(text) as { readonly format: unknown; readonly tokens: readonly TokenEntry[] }
@@ -61,25 +76,47 @@ export function readTokens(path: string): readonly TokenEntry[] {
     for (const { permissions } of tokens) compilePermissions(permissions)
     return tokens
   } catch (cause) {
-    throw new MillraceError('INVALID_OPTION', `${path} is not a file of tokens that this version can read`, { path }, { cause })
+    throw new MillraceError(
+      'INVALID_OPTION',
+      `${path} is not a file of tokens that this version can read`,
+      { path },
+      { cause },
+    )
   }
 }
 
 /** Somebody may have written it by hand: a limit that is no number would limit nothing. */
 function isEntry({ id, name, sha256, limits = {}, expiresAt }: TokenEntry): boolean {
   if (![id, name, sha256].every((part) => typeof part === 'string') || !isJsonObject(limits)) return false
-  return Object.values(limits).every((limit) => isNumberFrom(limit, 1)) && (expiresAt === undefined || Number.isFinite(Date.parse(expiresAt)))
+  return (
+    Object.values(limits).every((limit) => isNumberFrom(limit, 1)) &&
+    (expiresAt === undefined || Number.isFinite(Date.parse(expiresAt)))
+  )
 }
 
 /** Make a token. It is in the answer, and nowhere else. @throws INVALID_OPTION · UNAVAILABLE when the file is being written by another */
-export function addToken(path: string, { name, permissions, limits, expiresAtMs }: NewToken): { readonly token: string; readonly entry: TokenEntry } {
+export function addToken(
+  path: string,
+  { name, permissions, limits, expiresAtMs }: NewToken,
+): { readonly token: string; readonly entry: TokenEntry } {
   compilePermissions(permissions)
-  if (name === '') throw new MillraceError('INVALID_OPTION', 'a token has a name, by which it is listed and removed', { option: 'name' })
+  if (name === '')
+    throw new MillraceError('INVALID_OPTION', 'a token has a name, by which it is listed and removed', {
+      option: 'name',
+    })
   if (expiresAtMs !== undefined && !(expiresAtMs <= TIME_MS_MAX)) {
-    throw new MillraceError('INVALID_OPTION', 'expires is later than any date: leave it out for a token that does not expire', { option: 'expires' })
+    throw new MillraceError(
+      'INVALID_OPTION',
+      'expires is later than any date: leave it out for a token that does not expire',
+      { option: 'expires' },
+    )
   }
   if (Object.values(permissions).every((channels) => channels.length === 0)) {
-    throw new MillraceError('INVALID_OPTION', 'a token without permissions has no use: give it --publish, --consume, --read, --manage or --rules', {})
+    throw new MillraceError(
+      'INVALID_OPTION',
+      'a token without permissions has no use: give it --publish, --consume, --read, --manage or --rules',
+      {},
+    )
   }
   const token = `millrace_${randomBytes(32).toString('base64url')}`
   const entry: TokenEntry = {
@@ -141,6 +178,8 @@ function lock(beside: string): number {
       rmSync(beside, { force: true })
       return openSync(beside, 'wx', 0o600)
     }
-    throw new MillraceError('UNAVAILABLE', `${beside} exists: another process is changing the tokens; try again`, { path: beside })
+    throw new MillraceError('UNAVAILABLE', `${beside} exists: another process is changing the tokens; try again`, {
+      path: beside,
+    })
   }
 }

@@ -33,7 +33,8 @@ type Members = Partial<Record<Member, unknown>>
 
 const SUMMARY: Readonly<Record<Verb, string>> = {
   complete: 'The event is done. Its emissions are stored with its completion, or not at all.',
-  retry: 'The attempt failed: deliver it again, after the delay or as the consumer’s backoff says. After the last attempt it is a dead letter.',
+  retry:
+    'The attempt failed: deliver it again, after the delay or as the consumer’s backoff says. After the last attempt it is a dead letter.',
   reject: 'Give up on the event: to the consumer’s dead letters.',
   release: 'Hand the event back unhandled: no attempt is used.',
   extend: 'Keep the lease for this time from now.',
@@ -72,16 +73,27 @@ export function leaseRoutes(host: GatewayHost, consumers: PullConsumers): Route[
 const common = { method: 'POST', tag: 'consume', access: 'known' } as const
 
 function verbRoute(host: GatewayHost, consumers: PullConsumers, verb: Verb): Route {
-  const emits = verb === 'complete' ? (['INVALID_EVENT', 'UNKNOWN_CHANNEL', 'EVENT_TOO_LARGE', 'SCHEMA_MISMATCH', 'TYPE_NOT_CARRIED'] as const) : []
+  const emits =
+    verb === 'complete'
+      ? (['INVALID_EVENT', 'UNKNOWN_CHANNEL', 'EVENT_TOO_LARGE', 'SCHEMA_MISMATCH', 'TYPE_NOT_CARRIED'] as const)
+      : []
   return {
     ...common,
     path: `/leases/{lease}/${verb}`,
     name: `${verb}Lease`,
     summary: SUMMARY[verb],
-    parameters: { lease: { description: 'The lease, as the pull gave it.', required: true, schema: { type: 'string' } } },
-    ...(MEMBERS[verb].length > 0 && { body: { required: verb === 'extend', content: json(bodySchema(MEMBERS[verb])) } }),
+    parameters: {
+      lease: { description: 'The lease, as the pull gave it.', required: true, schema: { type: 'string' } },
+    },
+    ...(MEMBERS[verb].length > 0 && {
+      body: { required: verb === 'extend', content: json(bodySchema(MEMBERS[verb])) },
+    }),
     answers: { 200: { description: 'It is durable.', content: json(SETTLED) } },
-    refuses: ['LEASE_LOST', ...(MEMBERS[verb].some((name) => name === 'delay' || name === 'lease') ? (['INVALID_OPTION'] as const) : []), ...emits],
+    refuses: [
+      'LEASE_LOST',
+      ...(MEMBERS[verb].some((name) => name === 'delay' || name === 'lease') ? (['INVALID_OPTION'] as const) : []),
+      ...emits,
+    ],
     handle: async (request) => {
       const { value, text } = await request.jsonText()
       const lease = request.parameters['lease'] as string
@@ -94,29 +106,50 @@ function verbRoute(host: GatewayHost, consumers: PullConsumers, verb: Verb): Rou
 }
 
 function bodySchema(members: readonly Member[]): JsonSchema {
-  return { type: 'object', properties: Object.fromEntries(members.map((name) => [name, MEMBER_SCHEMA[name]])), additionalProperties: false }
+  return {
+    type: 'object',
+    properties: Object.fromEntries(members.map((name) => [name, MEMBER_SCHEMA[name]])),
+    additionalProperties: false,
+  }
 }
 
 function settleRoute(host: GatewayHost, consumers: PullConsumers): Route {
-  const item = { lease: { type: 'string' }, as: { enum: VERBS }, delay: MEMBER_SCHEMA.delay, reason: MEMBER_SCHEMA.reason, for: MEMBER_SCHEMA.lease }
+  const item = {
+    lease: { type: 'string' },
+    as: { enum: VERBS },
+    delay: MEMBER_SCHEMA.delay,
+    reason: MEMBER_SCHEMA.reason,
+    for: MEMBER_SCHEMA.lease,
+  }
   return {
     ...common,
     path: '/leases/settle',
     name: 'settleLeases',
-    summary: 'Settle many leases in one request. Each has an answer of its own: a lost lease does not affect the others.',
+    summary:
+      'Settle many leases in one request. Each has an answer of its own: a lost lease does not affect the others.',
     body: {
       required: true,
       content: json({
         type: 'object',
         required: ['settlements'],
-        properties: { settlements: { type: 'array', items: { type: 'object', required: ['lease', 'as'], properties: item, additionalProperties: false } } },
+        properties: {
+          settlements: {
+            type: 'array',
+            items: { type: 'object', required: ['lease', 'as'], properties: item, additionalProperties: false },
+          },
+        },
         additionalProperties: false,
       }),
     },
     answers: {
       200: {
-        description: 'One answer for each, in order; problem says why one was refused. Every settlement that is confirmed is durable.',
-        content: json({ type: 'object', required: ['settled'], properties: { settled: { type: 'array', items: { anyOf: [SETTLED, ref('Problem')] } } } }),
+        description:
+          'One answer for each, in order; problem says why one was refused. Every settlement that is confirmed is durable.',
+        content: json({
+          type: 'object',
+          required: ['settled'],
+          properties: { settled: { type: 'array', items: { anyOf: [SETTLED, ref('Problem')] } } },
+        }),
       },
     },
     handle: async (request) => {
@@ -129,15 +162,33 @@ function settleRoute(host: GatewayHost, consumers: PullConsumers): Route {
   }
 }
 
-async function settleAll(request: GatewayRequest, host: GatewayHost, consumers: PullConsumers, settlements: readonly unknown[]): Promise<object[]> {
+async function settleAll(
+  request: GatewayRequest,
+  host: GatewayHost,
+  consumers: PullConsumers,
+  settlements: readonly unknown[],
+): Promise<object[]> {
   const settling = settlements.map(async (settlement) => {
     try {
-      const { lease, as, for: extendBy, ...rest } = membersOf(settlement, ['lease', 'as', 'delay', 'reason', 'for'], 'a settlement')
+      const {
+        lease,
+        as,
+        for: extendBy,
+        ...rest
+      } = membersOf(settlement, ['lease', 'as', 'delay', 'reason', 'for'], 'a settlement')
       if (typeof lease !== 'string') throw badRequest(400, 'a settlement must have a lease')
       const verb = VERBS.find((one) => one === as)
       if (verb === undefined) throw badRequest(400, `as must be one of ${VERBS.join(', ')}`)
       const given = extendBy === undefined ? rest : { ...rest, lease: extendBy }
-      const { answer, durable } = await settle(request, host, consumers, verb, lease, membersOf(given, MEMBERS[verb], `a settlement as ${verb}`), '')
+      const { answer, durable } = await settle(
+        request,
+        host,
+        consumers,
+        verb,
+        lease,
+        membersOf(given, MEMBERS[verb], `a settlement as ${verb}`),
+        '',
+      )
       await durable
       return answer
     } catch (error) {
@@ -168,11 +219,17 @@ async function settle(
   request.permit('consume', lease.delivery.channel)
   if (verb === 'extend') {
     lease.consumer.extend(lease, leaseMsOf(members.lease))
-    return { answer: { lease: id, expiresAt: new Date(lease.consumer.expiresAtMs(lease)).toISOString() }, durable: undefined }
+    return {
+      answer: { lease: id, expiresAt: new Date(lease.consumer.expiresAtMs(lease)).toISOString() },
+      durable: undefined,
+    }
   }
   const settled = await settleAs(request, await host.engine(), verb, lease, members, text)
   if (settled === null) throw lost(id)
-  return { answer: { lease: id, settled }, durable: lease.consumer.flushed().then(() => consumers.remember(id, settled)) }
+  return {
+    answer: { lease: id, settled },
+    durable: lease.consumer.flushed().then(() => consumers.remember(id, settled)),
+  }
 }
 
 /** Asked again for what was done: the answer may have been lost on its way. */
@@ -184,7 +241,11 @@ function again(verb: Verb, id: string, settled: Settled): Settling {
     release: ['released'],
     extend: [],
   }
-  if (!same[verb].includes(settled)) throw new MillraceError('LEASE_LOST', `the lease was settled before: its event was ${settled}`, { lease: id, settled })
+  if (!same[verb].includes(settled))
+    throw new MillraceError('LEASE_LOST', `the lease was settled before: its event was ${settled}`, {
+      lease: id,
+      settled,
+    })
   return { answer: { lease: id, settled }, durable: undefined }
 }
 
@@ -199,9 +260,18 @@ async function settleAs(
   const { consumer } = lease
   switch (verb) {
     case 'complete':
-      return consumer.complete(lease, members.emit === undefined ? [] : await emissionsOf(request, broker, members.emit, text)) ? 'completed' : null
+      return consumer.complete(
+        lease,
+        members.emit === undefined ? [] : await emissionsOf(request, broker, members.emit, text),
+      )
+        ? 'completed'
+        : null
     case 'retry':
-      return consumer.retry(lease, members.delay === undefined ? null : durationMs(members.delay, 'delay'), failureOf(members.reason, 'error'))
+      return consumer.retry(
+        lease,
+        members.delay === undefined ? null : durationMs(members.delay, 'delay'),
+        failureOf(members.reason, 'error'),
+      )
     case 'reject':
       return consumer.reject(lease, failureOf(members.reason, 'rejected')) ? 'dead-lettered' : null
     case 'release':
@@ -210,7 +280,12 @@ async function settleAs(
 }
 
 /** What a completion emits. The events are taken from the text of the request, so that their data keeps its digits. */
-async function emissionsOf(request: GatewayRequest, { encoder, engine }: BrokerHost, emit: unknown, text: string): Promise<Emission[]> {
+async function emissionsOf(
+  request: GatewayRequest,
+  { encoder, engine }: BrokerHost,
+  emit: unknown,
+  text: string,
+): Promise<Emission[]> {
   if (!Array.isArray(emit) || emit.length > LIMITS.gatewayPullEventsMax)
     throw badRequest(400, `emit must be an array of at most ${LIMITS.gatewayPullEventsMax}`)
   const items = itemTexts(memberText(text, 'emit') as string)
@@ -224,7 +299,11 @@ async function emissionsOf(request: GatewayRequest, { encoder, engine }: BrokerH
     const [event] = decodeForPublish({ 'content-type': STRUCTURED }, Buffer.from(eventText))
     if (!encoder.isReady(channel)) await encoder.prepare(channel)
     const encoded = await encoder.encode(channel, event as NonNullable<typeof event>)
-    emissions.push({ channel, event: encoded, dueAtMs: dueAt(delay === undefined ? {} : { delay: delay as Duration }, engine.clock.now(), 'an emission') })
+    emissions.push({
+      channel,
+      event: encoded,
+      dueAtMs: dueAt(delay === undefined ? {} : { delay: delay as Duration }, engine.clock.now(), 'an emission'),
+    })
   }
   return emissions
 }
@@ -237,9 +316,13 @@ function failureOf(reason: unknown, kind: Failure['kind']): Failure {
 function leaseMsOf(value: unknown): number {
   const leaseMs = durationMs(value, 'lease')
   if (leaseMs >= LIMITS.leaseMsMin && leaseMs <= LIMITS.gatewayPullLeaseMsMax) return leaseMs
-  throw new MillraceError('INVALID_OPTION', `lease must be from ${LIMITS.leaseMsMin} ms to 12h; it is ${leaseMs} ms`, { option: 'lease' })
+  throw new MillraceError('INVALID_OPTION', `lease must be from ${LIMITS.leaseMsMin} ms to 12h; it is ${leaseMs} ms`, {
+    option: 'lease',
+  })
 }
 
 function lost(id: string): MillraceError {
-  return new MillraceError('LEASE_LOST', 'the lease expired before it was settled: its event is handled elsewhere', { lease: id })
+  return new MillraceError('LEASE_LOST', 'the lease expired before it was settled: its event is handled elsewhere', {
+    lease: id,
+  })
 }

@@ -184,7 +184,10 @@ export class PullConsumer implements DeliverySink, Stoppable {
   }
 
   #failed(delivery: Delivery, delayMs: number | null, failure: Failure): 'retried' | 'dead-lettered' | null {
-    const after = settleFailed(this.#subscription, delivery, failure, this.spec.retry, { delayMs, random: this.#random })
+    const after = settleFailed(this.#subscription, delivery, failure, this.spec.retry, {
+      delayMs,
+      random: this.#random,
+    })
     if (after !== null) this.#report.settled(delivery, null, failure, after)
     return after?.became ?? null
   }
@@ -260,7 +263,8 @@ export class PullConsumer implements DeliverySink, Stoppable {
     let bytes = 0
     while (leases.length < max) {
       const delivery = this.#spare[0]
-      if (delivery === undefined || (leases.length > 0 && bytes + delivery.text.length > LIMITS.gatewayPageBytesMax)) break
+      if (delivery === undefined || (leases.length > 0 && bytes + delivery.text.length > LIMITS.gatewayPageBytesMax))
+        break
       this.#spare.shift()
       bytes += delivery.text.length
       const lease: Lease = { id: randomBytes(18).toString('base64url'), delivery, consumer: this, untilMs }
@@ -303,7 +307,8 @@ export class PullConsumer implements DeliverySink, Stoppable {
   #tick(): void {
     const now = this.#clock.elapsed()
     this.#subscription.renew()
-    for (const lease of [...this.#leases.values()]) if (lease.untilMs <= now) this.retry(lease, 0, expiry(lease, this.spec.leaseMs))
+    for (const lease of [...this.#leases.values()])
+      if (lease.untilMs <= now) this.retry(lease, 0, expiry(lease, this.spec.leaseMs))
     if (this.#spare.length > 0 && now - this.#spareSinceMs >= LIMITS.gatewayPullSpareMs && this.#waiters.size === 0) {
       this.#subscription.pause()
       this.#handBack()
@@ -313,6 +318,14 @@ export class PullConsumer implements DeliverySink, Stoppable {
 }
 
 function expiry({ delivery }: Lease, leaseMs: number): Failure {
-  const error = new MillraceError('LEASE_LOST', `the client did not settle the event, or extend its lease, within ${leaseMs} ms`)
-  return { name: error.name, message: `${error.message} (attempt ${delivery.attempt})`, code: error.code, kind: 'timeout' }
+  const error = new MillraceError(
+    'LEASE_LOST',
+    `the client did not settle the event, or extend its lease, within ${leaseMs} ms`,
+  )
+  return {
+    name: error.name,
+    message: `${error.message} (attempt ${delivery.attempt})`,
+    code: error.code,
+    kind: 'timeout',
+  }
 }

@@ -39,18 +39,28 @@ export class PullConsumers {
    * The consumer, opened if it is not. One that is open with other settings is opened anew when `replace` says so.
    * @throws INVALID_REQUEST (409) · BACKPRESSURE when too many are open · UNKNOWN_CHANNEL · CLOSED
    */
-  async join(name: string, spec: PullSpec, replace: boolean): Promise<{ readonly consumer: PullConsumer; readonly opened: boolean }> {
+  async join(
+    name: string,
+    spec: PullSpec,
+    replace: boolean,
+  ): Promise<{ readonly consumer: PullConsumer; readonly opened: boolean }> {
     await this.#quiet(name)
     const found = this.#open.get(name)
     if (found?.spec.form === spec.form) return { consumer: found, opened: false }
     if (found !== undefined && !replace) {
-      throw badRequest(409, `consumer "${name}" is open with other settings: PUT /consumers/${name} opens it again`, { consumer: name })
+      throw badRequest(409, `consumer "${name}" is open with other settings: PUT /consumers/${name} opens it again`, {
+        consumer: name,
+      })
     }
     if (this.#closing) throw closedGateway()
     if (found === undefined && this.#open.size + this.#busy.size >= LIMITS.gatewayPullConsumersMax) {
-      throw new MillraceError('BACKPRESSURE', `${this.#open.size} pulled consumers are open, which is the limit: close one, or try again later`, {
-        consumersMax: LIMITS.gatewayPullConsumersMax,
-      })
+      throw new MillraceError(
+        'BACKPRESSURE',
+        `${this.#open.size} pulled consumers are open, which is the limit: close one, or try again later`,
+        {
+          consumersMax: LIMITS.gatewayPullConsumersMax,
+        },
+      )
     }
     return { consumer: await this.#alone(name, () => this.#reopen(name, spec, found)), opened: true }
   }
@@ -71,15 +81,20 @@ export class PullConsumers {
   lease(id: string): Lease | Settled {
     const found = this.#shelf.leases.get(id) ?? this.#settled.get(id)
     if (found !== undefined) return found
-    throw new MillraceError('LEASE_LOST', 'there is no such lease: it expired, was settled before, or never existed; its event is handled elsewhere', {
-      lease: id.slice(0, 60),
-    })
+    throw new MillraceError(
+      'LEASE_LOST',
+      'there is no such lease: it expired, was settled before, or never existed; its event is handled elsewhere',
+      {
+        lease: id.slice(0, 60),
+      },
+    )
   }
 
   /** Keep in mind what became of a lease, for whoever asks again because the answer was lost. */
   remember(id: string, settled: Settled): void {
     this.#settled.set(id, settled)
-    if (this.#settled.size > LIMITS.gatewayPullSettledMax) this.#settled.delete(this.#settled.keys().next().value as string)
+    if (this.#settled.size > LIMITS.gatewayPullSettledMax)
+      this.#settled.delete(this.#settled.keys().next().value as string)
   }
 
   /** Give nothing more out, wait until what is leased is settled (for so long as a closing gateway waits), close. */
@@ -89,7 +104,8 @@ export class PullConsumers {
     await Promise.allSettled([...this.#busy.values()])
     for (const consumer of this.#open.values()) consumer.drain()
     const until = performance.now() + this.#drainMs
-    while (this.#shelf.leases.size > 0 && performance.now() < until) await new Promise((resolve) => setTimeout(resolve, 20))
+    while (this.#shelf.leases.size > 0 && performance.now() < until)
+      await new Promise((resolve) => setTimeout(resolve, 20))
     await Promise.allSettled([...this.#open.values()].map((consumer) => consumer.stop()))
     this.#open.clear()
   }
@@ -99,7 +115,9 @@ export class PullConsumers {
       this.#open.delete(name)
       await found.stop()
     }
-    const consumer = await this.#host.broker.start({ start: (host) => PullConsumer.start(name, spec, host, this.#shelf) })
+    const consumer = await this.#host.broker.start({
+      start: (host) => PullConsumer.start(name, spec, host, this.#shelf),
+    })
     this.#open.set(name, consumer)
     // The broker may close first.
     void consumer.done.then(() => {
@@ -111,7 +129,8 @@ export class PullConsumers {
 
   /** Until nobody opens or closes it. Whoever goes on first is waited for by the next. */
   async #quiet(name: string): Promise<void> {
-    for (let busy = this.#busy.get(name); busy !== undefined; busy = this.#busy.get(name)) await busy.catch(() => undefined)
+    for (let busy = this.#busy.get(name); busy !== undefined; busy = this.#busy.get(name))
+      await busy.catch(() => undefined)
   }
 
   async #alone<Result>(name: string, act: () => Promise<Result>): Promise<Result> {

@@ -25,19 +25,42 @@ const PULL_BODY = {
   ...PULL_SCHEMA,
   properties: {
     ...(PULL_SCHEMA['properties'] as object),
-    max: { type: 'integer', minimum: 1, maximum: LIMITS.gatewayPullEventsMax, default: LIMITS.gatewayPullEventsDefault },
-    wait: { type: ['string', 'integer'], description: 'How long to wait for the first event, at most 60s.', default: 0 },
+    max: {
+      type: 'integer',
+      minimum: 1,
+      maximum: LIMITS.gatewayPullEventsMax,
+      default: LIMITS.gatewayPullEventsDefault,
+    },
+    wait: {
+      type: ['string', 'integer'],
+      description: 'How long to wait for the first event, at most 60s.',
+      default: 0,
+    },
   },
 }
 
 /** The part of the gateway by which clients consume. */
 export function pullPart(host: GatewayHost, drainMs: number): GatewayPart {
   const consumers = new PullConsumers(host, drainMs)
-  return { routes: [join(consumers), pull(consumers, host), leave(consumers), ...leaseRoutes(host, consumers)], close: () => consumers.close() }
+  return {
+    routes: [join(consumers), pull(consumers, host), leave(consumers), ...leaseRoutes(host, consumers)],
+    close: () => consumers.close(),
+  }
 }
 
-const common = { tag: 'consume', parameters: { consumer: CONSUMER }, access: { action: 'consume', of: 'handler' } } as const
-const OPENS = ['INVALID_NAME', 'INVALID_OPTION', 'INVALID_PATTERN', 'UNKNOWN_CHANNEL', 'BACKPRESSURE', 'CLOSED'] as const
+const common = {
+  tag: 'consume',
+  parameters: { consumer: CONSUMER },
+  access: { action: 'consume', of: 'handler' },
+} as const
+const OPENS = [
+  'INVALID_NAME',
+  'INVALID_OPTION',
+  'INVALID_PATTERN',
+  'UNKNOWN_CHANNEL',
+  'BACKPRESSURE',
+  'CLOSED',
+] as const
 
 function join(consumers: PullConsumers): Route {
   return {
@@ -70,22 +93,35 @@ function pull(consumers: PullConsumers, host: GatewayHost): Route {
     method: 'POST',
     path: '/consumers/{consumer}/pull',
     name: 'pullEvents',
-    summary: 'Lease events: those that are available, or the first that arrive while the pull waits. With channels it opens the consumer, if it is not open.',
+    summary:
+      'Lease events: those that are available, or the first that arrive while the pull waits. With channels it opens the consumer, if it is not open.',
     body: { required: false, content: json(PULL_BODY) },
     answers: {
       200: {
         description: 'The events, each with the lease that settles it. The list is empty if no event arrived.',
-        content: json({ type: 'object', required: ['deliveries'], properties: { deliveries: { type: 'array', items: ref('Delivery') } } }),
+        content: json({
+          type: 'object',
+          required: ['deliveries'],
+          properties: { deliveries: { type: 'array', items: ref('Delivery') } },
+        }),
       },
-      409: { description: 'The consumer is open with other settings.', content: { 'application/problem+json': ref('Problem') } },
+      409: {
+        description: 'The consumer is open with other settings.',
+        content: { 'application/problem+json': ref('Problem') },
+      },
     },
     refuses: ['UNKNOWN_CONSUMER', ...OPENS],
     handle: async (request) => {
       const name = checkConsumerName(request.parameters['consumer'])
-      const { max = LIMITS.gatewayPullEventsDefault, wait = 0, ...spec } = membersOf(await request.json(), [...PULL_MEMBERS, 'max', 'wait'], 'a pull')
+      const {
+        max = LIMITS.gatewayPullEventsDefault,
+        wait = 0,
+        ...spec
+      } = membersOf(await request.json(), [...PULL_MEMBERS, 'max', 'wait'], 'a pull')
       const most = wholeNumber(max, 'max', 1, LIMITS.gatewayPullEventsMax)
       const waitMs = durationMs(wait, 'wait')
-      if (waitMs > LIMITS.gatewayPullWaitMsMax) throw badRequest(400, `wait must be at most ${LIMITS.gatewayPullWaitMsMax} ms; it is ${waitMs}`)
+      if (waitMs > LIMITS.gatewayPullWaitMsMax)
+        throw badRequest(400, `wait must be at most ${LIMITS.gatewayPullWaitMsMax} ms; it is ${waitMs}`)
       const consumer = await opened(request, consumers, name, spec)
       const leases = await pullHeld(request, host, (signal) => consumer.pull(most, waitMs, signal))
       handBackUnsent(request, leases)
@@ -112,7 +148,12 @@ function leave(consumers: PullConsumers): Route {
   }
 }
 
-async function opened(request: GatewayRequest, consumers: PullConsumers, name: string, json: PullJson): Promise<PullConsumer> {
+async function opened(
+  request: GatewayRequest,
+  consumers: PullConsumers,
+  name: string,
+  json: PullJson,
+): Promise<PullConsumer> {
   if (json.channels !== undefined) {
     const spec = pullSpecOf(json)
     permitSpec(request, spec)
@@ -141,20 +182,39 @@ function permitSpec(request: GatewayRequest, { channels }: PullSpec): void {
 }
 
 function unknown(name: string): MillraceError {
-  return new MillraceError('UNKNOWN_CONSUMER', `consumer "${name}" is not open: name its channels in the pull, or open it with PUT /consumers/${name}`, {
-    consumer: name,
-  })
+  return new MillraceError(
+    'UNKNOWN_CONSUMER',
+    `consumer "${name}" is not open: name its channels in the pull, or open it with PUT /consumers/${name}`,
+    {
+      consumer: name,
+    },
+  )
 }
 
 function described({ name, spec, leased }: PullConsumer): object {
-  return { consumer: name, channels: spec.channels, leaseMs: spec.leaseMs, leases: spec.leases, attempts: spec.retry.attempts, leased }
+  return {
+    consumer: name,
+    channels: spec.channels,
+    leaseMs: spec.leaseMs,
+    leases: spec.leases,
+    attempts: spec.retry.attempts,
+    leased,
+  }
 }
 
 /** The events as the texts that they are stored as. */
 function deliveries(leases: readonly Lease[]): Response {
   const texts = leases.map((lease) => {
     const { channel, offset, key, attempt, redriven, text } = lease.delivery
-    const facts = { lease: lease.id, expiresAt: new Date(lease.consumer.expiresAtMs(lease)).toISOString(), channel, offset, key, attempt, redriven }
+    const facts = {
+      lease: lease.id,
+      expiresAt: new Date(lease.consumer.expiresAtMs(lease)).toISOString(),
+      channel,
+      offset,
+      key,
+      attempt,
+      redriven,
+    }
     return `${JSON.stringify(facts).slice(0, -1)},"event":${text}}`
   })
   return new Response(`{"deliveries":[${texts.join(',')}]}`, { headers: { 'content-type': 'application/json' } })
@@ -170,7 +230,11 @@ function goneSignal({ outgoing, signal }: GatewayRequest): AbortSignal {
 }
 
 /** Pull for as long as the caller's credentials hold: what was leased when they no longer do goes back. @throws UNAUTHENTICATED */
-async function pullHeld(request: GatewayRequest, { vigil }: GatewayHost, pull: (signal: AbortSignal) => Promise<Lease[]>): Promise<Lease[]> {
+async function pullHeld(
+  request: GatewayRequest,
+  { vigil }: GatewayHost,
+  pull: (signal: AbortSignal) => Promise<Lease[]>,
+): Promise<Lease[]> {
   const { principal } = request
   const lapsed = new AbortController()
   const unwatch = vigil.watch(principal, () => lapsed.abort())

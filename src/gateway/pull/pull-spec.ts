@@ -13,7 +13,17 @@ import { badRequest } from '../problem.ts'
 import { placeOf } from '../query.ts'
 import type { JsonSchema } from '../route.ts'
 
-export const PULL_MEMBERS = ['channels', 'from', 'types', 'where', 'lease', 'leases', 'attempts', 'backoff', 'onDead'] as const
+export const PULL_MEMBERS = [
+  'channels',
+  'from',
+  'types',
+  'where',
+  'lease',
+  'leases',
+  'attempts',
+  'backoff',
+  'onDead',
+] as const
 export type PullJson = Partial<Record<(typeof PULL_MEMBERS)[number], unknown>>
 
 export interface PullSpec {
@@ -36,7 +46,11 @@ export const PULL_SCHEMA: JsonSchema = {
   type: 'object',
   properties: {
     channels: { type: 'array', items: { type: 'string' }, minItems: 1, description: 'Names and wildcards (orders.*).' },
-    from: { type: ['string', 'integer'], description: 'Where it begins in a channel that is new to it.', default: 'beginning' },
+    from: {
+      type: ['string', 'integer'],
+      description: 'Where it begins in a channel that is new to it.',
+      default: 'beginning',
+    },
     types: { type: 'array', items: { type: 'string' }, minItems: 1, description: 'Only events of these types.' },
     where: { type: 'object', description: 'Only events that match this pattern, over the whole CloudEvent.' },
     lease: { ...duration, description: 'How long a client has an event before it goes to another.', default: '30s' },
@@ -62,7 +76,11 @@ export const PULL_SCHEMA: JsonSchema = {
 export function pullSpecOf(json: PullJson): PullSpec {
   const leaseMs = durationMs(json.lease ?? LIMITS.leaseMsDefault, 'lease')
   if (leaseMs < LIMITS.leaseMsMin || leaseMs > LIMITS.gatewayPullLeaseMsMax) {
-    throw new MillraceError('INVALID_OPTION', `lease must be from ${LIMITS.leaseMsMin} ms to 12h; it is ${leaseMs} ms`, { option: 'lease' })
+    throw new MillraceError(
+      'INVALID_OPTION',
+      `lease must be from ${LIMITS.leaseMsMin} ms to 12h; it is ${leaseMs} ms`,
+      { option: 'lease' },
+    )
   }
   return {
     channels: channelsOf(json.channels),
@@ -79,7 +97,10 @@ export function pullSpecOf(json: PullJson): PullSpec {
 export function channelsOf(value: unknown): readonly string[] {
   const channels = typeof value === 'string' ? [value] : value
   if (!Array.isArray(channels) || channels.length === 0 || channels.length > LIMITS.gatewayStreamChannelsMax) {
-    throw badRequest(400, `channels must be an array of 1 to ${LIMITS.gatewayStreamChannelsMax} channel names and wildcards, such as ["orders.*"]`)
+    throw badRequest(
+      400,
+      `channels must be an array of 1 to ${LIMITS.gatewayStreamChannelsMax} channel names and wildcards, such as ["orders.*"]`,
+    )
   }
   return channels.map((channel: unknown) => {
     if (typeof channel !== 'string' || !isWildcard(channel)) return checkName(channel, 'channel')
@@ -89,13 +110,16 @@ export function channelsOf(value: unknown): readonly string[] {
 }
 
 export function wantsOf({ types, where }: Pick<PullJson, 'types' | 'where'>): readonly Want[] {
-  if (where !== undefined && (typeof where !== 'object' || where === null)) throw badRequest(400, 'where must be an event pattern: a JSON object')
+  if (where !== undefined && (typeof where !== 'object' || where === null))
+    throw badRequest(400, 'where must be an event pattern: a JSON object')
   const pattern = where === undefined ? null : (where as PatternJson)
   if (pattern !== null) compilePattern(pattern)
   if (types === undefined) return [{ type: null, pattern }]
-  if (!Array.isArray(types) || types.length === 0 || types.length > 1000) throw badRequest(400, 'types must be an array of 1 to 1000 event types')
+  if (!Array.isArray(types) || types.length === 0 || types.length > 1000)
+    throw badRequest(400, 'types must be an array of 1 to 1000 event types')
   return types.map((type: unknown) => {
-    if (typeof type !== 'string' || type === '') throw badRequest(400, 'types must be an array of event types, which are text')
+    if (typeof type !== 'string' || type === '')
+      throw badRequest(400, 'types must be an array of event types, which are text')
     return { type, pattern }
   })
 }
@@ -107,7 +131,8 @@ export function fromOf(value: unknown): From {
 }
 
 function retryOf({ attempts, backoff = {} }: PullJson): AttemptPolicy {
-  if (typeof backoff !== 'object' || backoff === null) throw badRequest(400, 'backoff must be an object: {"min": "1s", "max": "10m"}')
+  if (typeof backoff !== 'object' || backoff === null)
+    throw badRequest(400, 'backoff must be an object: {"min": "1s", "max": "10m"}')
   const { backoff: _, ...waits } = backoff as Readonly<Record<string, unknown>>
   return retryPolicy({ ...waits, ...(attempts !== undefined && { attempts: attempts as number }) })
 }

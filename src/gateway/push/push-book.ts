@@ -89,7 +89,13 @@ export class PushBook {
     if (change === null) return
     const { time } = event
     if (change.subscription === null) this.#entries.delete(change.name)
-    else this.#entries.set(change.name, { ...change, subscription: change.subscription, changedAt: time ?? '', spec: specOf(change.subscription) })
+    else
+      this.#entries.set(change.name, {
+        ...change,
+        subscription: change.subscription,
+        changedAt: time ?? '',
+        spec: specOf(change.subscription),
+      })
   }
 
   /** @throws UNKNOWN_SUBSCRIPTION */
@@ -97,9 +103,13 @@ export class PushBook {
     await this.refresh()
     const entry = this.#entries.get(name)
     if (entry === undefined) {
-      throw new MillraceError('UNKNOWN_SUBSCRIPTION', `there is no subscription "${name.slice(0, 100)}": list them, and correct the name`, {
-        subscription: name.slice(0, 100),
-      })
+      throw new MillraceError(
+        'UNKNOWN_SUBSCRIPTION',
+        `there is no subscription "${name.slice(0, 100)}": list them, and correct the name`,
+        {
+          subscription: name.slice(0, 100),
+        },
+      )
     }
     return entry
   }
@@ -108,8 +118,16 @@ export class PushBook {
   async put(change: PushChange): Promise<void> {
     await this.#broker.declare(pushChannel)
     await this.refresh()
-    if (change.subscription !== null && !this.#entries.has(change.name) && this.#entries.size >= LIMITS.pushSubscriptionsMax) {
-      throw new MillraceError('BACKPRESSURE', `there are ${LIMITS.pushSubscriptionsMax} subscriptions, which is the limit: remove one first`, {})
+    if (
+      change.subscription !== null &&
+      !this.#entries.has(change.name) &&
+      this.#entries.size >= LIMITS.pushSubscriptionsMax
+    ) {
+      throw new MillraceError(
+        'BACKPRESSURE',
+        `there are ${LIMITS.pushSubscriptionsMax} subscriptions, which is the limit: remove one first`,
+        {},
+      )
     }
     const type = change.subscription === null ? 'push.removed' : 'push.put'
     await this.#broker.publish(pushChannel, { type, data: change, source: '/millrace/gateway' } as never)
@@ -123,7 +141,11 @@ function changeIn({ data }: StoredEvent): PushChange | null {
   const { name, subscription, enabled, by, reason, grantedPerMinute } = data
   const named = isName(name) && typeof by === 'string' && typeof enabled === 'boolean'
   const rated = grantedPerMinute === null || (typeof grantedPerMinute === 'number' && grantedPerMinute > 0)
-  const whole = named && rated && (reason === null || typeof reason === 'string') && (subscription === null || isJsonObject(subscription))
+  const whole =
+    named &&
+    rated &&
+    (reason === null || typeof reason === 'string') &&
+    (subscription === null || isJsonObject(subscription))
   return whole ? (data as unknown as PushChange) : null
 }
 

@@ -65,8 +65,20 @@ export class PushConsumer implements Startable<Running> {
     const { channels, wants, from, concurrency, onDead, retry } = this.#spec
     this.#broker = host
     this.#pace = new Pace(host.engine.clock, (held) => (held ? this.#running?.pause() : this.#running?.resume()))
-    const options = { from, concurrency, retry: retry(host.random), drain: this.#host.drainMs, ...(onDead !== null && { onDead }) }
-    this.#running = await textConsumer(consumerOf(this.name), channels, options, (delivery, ctx) => this.#push(delivery, ctx), wants).start(host)
+    const options = {
+      from,
+      concurrency,
+      retry: retry(host.random),
+      drain: this.#host.drainMs,
+      ...(onDead !== null && { onDead }),
+    }
+    this.#running = await textConsumer(
+      consumerOf(this.name),
+      channels,
+      options,
+      (delivery, ctx) => this.#push(delivery, ctx),
+      wants,
+    ).start(host)
     return this.#running
   }
 
@@ -93,18 +105,32 @@ export class PushConsumer implements Startable<Running> {
       secrets: secrets.map((value) => ({ name: `secret of subscription ${this.name}`, value })),
       url,
       method: 'POST',
-      headers: { 'user-agent': 'millrace', ...headers, 'content-type': STRUCTURED, ...(reply !== null && { prefer: 'reply' }) },
+      headers: {
+        'user-agent': 'millrace',
+        ...headers,
+        'content-type': STRUCTURED,
+        ...(reply !== null && { prefer: 'reply' }),
+      },
       body: structuredBody(text),
       timeoutMs,
       connections: this.#connections,
       ...(reply !== null && { answerBytesMax: LIMITS.pushReplyBytesMax }),
     }
     const { guard, resolver } = this.#host
-    return sendSigned(message, signal, { guard, ...(resolver !== undefined && { resolver }), nowMs: () => this.#broker.engine.clock.now() })
+    return sendSigned(message, signal, {
+      guard,
+      ...(resolver !== undefined && { resolver }),
+      nowMs: () => this.#broker.engine.clock.now(),
+    })
   }
 
   /** A 200 with a CloudEvent is a reply, in any mode; a 202 never is. */
-  async #reply(channel: string, { status, headers, body, whole }: Answer, delivery: Delivery, ctx: HandlerContext): Promise<void> {
+  async #reply(
+    channel: string,
+    { status, headers, body, whole }: Answer,
+    delivery: Delivery,
+    ctx: HandlerContext,
+  ): Promise<void> {
     const fields = headers as Readonly<Record<string, string | string[] | undefined>>
     const mode = httpModeOf(fields)
     if (status !== 200 || mode === 'none' || mode === 'foreign') return
@@ -120,7 +146,11 @@ export class PushConsumer implements Startable<Running> {
     this.lastFailure = { at: new Date(this.#broker.engine.clock.now()).toISOString(), message: message.slice(0, 500) }
     if (error instanceof Busy) {
       // Not before the subscriber says, and not more often than without its saying so.
-      const backoffMs = retryPolicy(this.#spec.retry(this.#broker.random)).delayMs(ctx.attempt, error, this.#broker.random)
+      const backoffMs = retryPolicy(this.#spec.retry(this.#broker.random)).delayMs(
+        ctx.attempt,
+        error,
+        this.#broker.random,
+      )
       this.#pace.hold(Math.min(error.delayMs, LIMITS.pushHoldMsMax))
       return ctx.retryAfter(Math.max(error.delayMs, backoffMs), error)
     }

@@ -20,8 +20,11 @@ export function pushSettingsOf(options: PushOptions): Omit<PushSettings, 'drainM
   knownOptions(options, ['allow', 'origin', 'handshake'], 'push')
   const { allow = [], origin = hostname(), handshake = false } = options
   if (options.origin !== undefined && !isDnsName(origin)) {
-    throw new MillraceError('INVALID_OPTION', `push.origin must be a DNS name; it is ${String(origin).slice(0, 60)}`, { option: 'push.origin' })
+    throw new MillraceError('INVALID_OPTION', `push.origin must be a DNS name; it is ${String(origin).slice(0, 60)}`, {
+      option: 'push.origin',
+    })
   }
-  if (typeof handshake !== 'boolean') throw new MillraceError('INVALID_OPTION', 'push.handshake must be true or false', { option: 'push.handshake' })
+  if (typeof handshake !== 'boolean')
+    throw new MillraceError('INVALID_OPTION', 'push.handshake must be true or false', { option: 'push.handshake' })
   return { guard: addressGuard(allow, 'push.allow'), origin, handshake }
 }

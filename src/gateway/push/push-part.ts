@@ -51,7 +51,10 @@ export class PushPart implements GatewayPart {
 
   async start(): Promise<void> {
     await this.takeUp().catch((error: unknown) => this.#report(error))
-    this.#timer = setInterval(() => void this.takeUp().catch((error: unknown) => this.#report(error)), LIMITS.pushTendMs)
+    this.#timer = setInterval(
+      () => void this.takeUp().catch((error: unknown) => this.#report(error)),
+      LIMITS.pushTendMs,
+    )
     this.#timer.unref()
   }
 
@@ -82,7 +85,10 @@ export class PushPart implements GatewayPart {
     await this.#passing.catch(() => undefined)
     const running = [...this.#running.values()]
     this.#running.clear()
-    await Promise.all([...this.#retiring.values(), ...running.map((each) => each.stop().catch((error: unknown) => this.#report(error)))])
+    await Promise.all([
+      ...this.#retiring.values(),
+      ...running.map((each) => each.stop().catch((error: unknown) => this.#report(error))),
+    ])
   }
 
   async #pass(): Promise<void> {
@@ -101,7 +107,13 @@ export class PushPart implements GatewayPart {
   async #start({ name, spec, grantedPerMinute, ...entry }: PushEntry): Promise<void> {
     try {
       if (spec === null) throw new Error('it was written by another version of Millrace and cannot be read')
-      const consumer = new PushConsumer(name, spec, grantedPerMinute, formOf({ grantedPerMinute, ...entry }), this.#pushHost)
+      const consumer = new PushConsumer(
+        name,
+        spec,
+        grantedPerMinute,
+        formOf({ grantedPerMinute, ...entry }),
+        this.#pushHost,
+      )
       await this.host.broker.start(consumer)
       this.#running.set(name, consumer)
       this.#problems.delete(name)

@@ -16,14 +16,31 @@ import { requestHandshake } from '../webhook-handshake.ts'
 import type { PushEntry } from './push-book.ts'
 import { consumerOf } from './push-consumer.ts'
 import type { PushPart } from './push-part.ts'
-import { addressIn, newSecret, PUSH_MEMBERS, PUSH_SCHEMA, type PushJson, type PushSpec, pushSpecOf } from './push-spec.ts'
+import {
+  addressIn,
+  newSecret,
+  PUSH_MEMBERS,
+  PUSH_SCHEMA,
+  type PushJson,
+  type PushSpec,
+  pushSpecOf,
+} from './push-spec.ts'
 
 const PATH = '/api/subscriptions/{subscription}'
-const SUBSCRIPTION: Parameter = { description: 'The subscription’s name; its consumer is push.NAME.', required: true, schema: { type: 'string' } }
+const SUBSCRIPTION: Parameter = {
+  description: 'The subscription’s name; its consumer is push.NAME.',
+  required: true,
+  schema: { type: 'string' },
+}
 const NAME_CHARS_MAX = 100
 
 const access = { action: 'consume', of: 'handler' } as const
-const one = { tag: 'subscriptions', parameters: { subscription: SUBSCRIPTION }, access, refuses: ['INVALID_NAME', 'UNKNOWN_SUBSCRIPTION', 'CLOSED'] } as const
+const one = {
+  tag: 'subscriptions',
+  parameters: { subscription: SUBSCRIPTION },
+  access,
+  refuses: ['INVALID_NAME', 'UNKNOWN_SUBSCRIPTION', 'CLOSED'],
+} as const
 const changed = { ...one, audited: true } as const
 const shown = { 200: { description: 'The subscription.', content: json(ref('Subscription')) } }
 
@@ -82,7 +99,11 @@ function listRoute(part: PushPart): Route {
     answers: {
       200: {
         description: 'By name.',
-        content: json({ type: 'object', required: ['subscriptions'], properties: { subscriptions: { type: 'array', items: ref('Subscription') } } }),
+        content: json({
+          type: 'object',
+          required: ['subscriptions'],
+          properties: { subscriptions: { type: 'array', items: ref('Subscription') } },
+        }),
       },
     },
     refuses: ['CLOSED'],
@@ -96,22 +117,35 @@ function putRoute(part: PushPart): Route {
     method: 'PUT',
     path: PATH,
     name: 'putSubscription',
-    summary: 'Create or change a subscription: the events of channels are posted to a URL, signed as Standard Webhooks specifies.',
+    summary:
+      'Create or change a subscription: the events of channels are posted to a URL, signed as Standard Webhooks specifies.',
     description:
       'The subscription is durable and running when this is answered. With handshake, the subscriber is asked first, and nothing is stored unless it agrees.',
     body: { required: true, content: json(PUSH_SCHEMA) },
     answers: {
       200: { description: 'It existed and was changed.', content: json(ref('Subscription')) },
-      201: { description: 'It was created; with the secret, if one was generated.', content: json(ref('Subscription')) },
+      201: {
+        description: 'It was created; with the secret, if one was generated.',
+        content: json(ref('Subscription')),
+      },
     },
-    refuses: ['INVALID_NAME', 'INVALID_OPTION', 'INVALID_PATTERN', 'UNKNOWN_CHANNEL', 'UNAVAILABLE', 'BACKPRESSURE', 'CLOSED'],
+    refuses: [
+      'INVALID_NAME',
+      'INVALID_OPTION',
+      'INVALID_PATTERN',
+      'UNKNOWN_CHANNEL',
+      'UNAVAILABLE',
+      'BACKPRESSURE',
+      'CLOSED',
+    ],
     handle: (request) => put(request, part),
   }
 }
 
 function nameOf({ parameters }: GatewayRequest): string {
   const name = checkName(parameters['subscription'], 'consumer')
-  if (name.length > NAME_CHARS_MAX) throw badRequest(400, `a subscription's name has at most ${NAME_CHARS_MAX} characters`)
+  if (name.length > NAME_CHARS_MAX)
+    throw badRequest(400, `a subscription's name has at most ${NAME_CHARS_MAX} characters`)
   return name
 }
 
@@ -136,7 +170,9 @@ async function found(request: GatewayRequest, part: PushPart): Promise<PushEntry
 
 async function list({ principal }: GatewayRequest, part: PushPart): Promise<Response> {
   await part.book.refresh()
-  const entries = [...part.book.entries.values()].filter((entry) => channelsOf(entry).every((channel) => principal.permits('consume', channel)))
+  const entries = [...part.book.entries.values()].filter((entry) =>
+    channelsOf(entry).every((channel) => principal.permits('consume', channel)),
+  )
   entries.sort((one, other) => (one.name < other.name ? -1 : 1))
   return Response.json({ subscriptions: await Promise.all(entries.map((entry) => describe(entry, part))) })
 }
@@ -147,7 +183,11 @@ async function put(request: GatewayRequest, part: PushPart): Promise<Response> {
   const { enabled = true, ...given } = body
   if (typeof enabled !== 'boolean') throw badRequest(400, 'enabled must be true or false')
   const before = await part.book.get(name).catch(unlessUnknown)
-  const own: PushJson = { handshake: part.settings.handshake, secret: before?.subscription['secret'] ?? newSecret(), ...given }
+  const own: PushJson = {
+    handshake: part.settings.handshake,
+    secret: before?.subscription['secret'] ?? newSecret(),
+    ...given,
+  }
   const spec = pushSpecOf(own)
   // The path or the query of such a URL is often a secret.
   const { origin } = new URL(spec.url)
@@ -160,7 +200,10 @@ async function put(request: GatewayRequest, part: PushPart): Promise<Response> {
   requireHeld(request.principal)
   await part.change({ name, subscription: own, enabled, by: request.principal.name, reason: null, grantedPerMinute })
   const made = given['secret'] === undefined && before === null ? { secret: own['secret'] } : {}
-  return Response.json({ ...(await describe(await part.book.get(name), part)), ...made }, { status: before === null ? 201 : 200 })
+  return Response.json(
+    { ...(await describe(await part.book.get(name), part)), ...made },
+    { status: before === null ? 201 : 200 },
+  )
 }
 
 function unlessUnknown(error: unknown): null {
@@ -170,24 +213,46 @@ function unlessUnknown(error: unknown): null {
 
 /** What only the broker and the configuration can say of it. */
 async function check(spec: PushSpec, { host, settings }: PushPart): Promise<void> {
-  if (settings.handshake && !spec.handshake) throw new MillraceError('FORBIDDEN', 'this gateway asks every subscriber first: handshake cannot be false', {})
+  if (settings.handshake && !spec.handshake)
+    throw new MillraceError('FORBIDDEN', 'this gateway asks every subscriber first: handshake cannot be false', {})
   const address = addressIn(spec.url)
   if (address !== null && !settings.guard(address)) {
-    throw new MillraceError('FORBIDDEN', `${address} is not a public address: if you want it, allow it in the configuration of the gateway (push.allow)`, {
-      address,
-    })
+    throw new MillraceError(
+      'FORBIDDEN',
+      `${address} is not a public address: if you want it, allow it in the configuration of the gateway (push.allow)`,
+      {
+        address,
+      },
+    )
   }
   const { engine } = await host.engine()
-  for (const channel of [...spec.channels.filter((each) => !isWildcard(each)), ...(spec.reply === null ? [] : [spec.reply])]) {
+  for (const channel of [
+    ...spec.channels.filter((each) => !isWildcard(each)),
+    ...(spec.reply === null ? [] : [spec.reply]),
+  ]) {
     if ((await engine.channel(channel)) === undefined) {
-      throw new MillraceError('UNKNOWN_CHANNEL', `channel "${channel}" is not declared: declare it first, or correct the name`, { channel })
+      throw new MillraceError(
+        'UNKNOWN_CHANNEL',
+        `channel "${channel}" is not declared: declare it first, or correct the name`,
+        { channel },
+      )
     }
   }
 }
 
-async function granted({ url, headers }: PushSpec, { settings }: PushPart, signal: AbortSignal): Promise<number | null> {
+async function granted(
+  { url, headers }: PushSpec,
+  { settings }: PushPart,
+  signal: AbortSignal,
+): Promise<number | null> {
   const { origin, guard, resolver } = settings
-  const answer = await requestHandshake(url, { origin, headers, guard, signal, ...(resolver !== undefined && { resolver }) })
+  const answer = await requestHandshake(url, {
+    origin,
+    headers,
+    guard,
+    signal,
+    ...(resolver !== undefined && { resolver }),
+  })
   if (answer.allowed) return answer.ratePerMinute
   throw new MillraceError(
     'FORBIDDEN',
@@ -204,7 +269,14 @@ async function change(request: GatewayRequest, part: PushPart, enabled: boolean)
 
 async function remove(request: GatewayRequest, part: PushPart): Promise<Response> {
   const { name } = await known(request, part)
-  await part.change({ name, subscription: null, enabled: false, by: request.principal.name, reason: null, grantedPerMinute: null })
+  await part.change({
+    name,
+    subscription: null,
+    enabled: false,
+    by: request.principal.name,
+    reason: null,
+    grantedPerMinute: null,
+  })
   // One that was switched off had no consumer that could do it.
   await part.forget(name)
   return new Response(null, { status: 204 })

@@ -17,7 +17,21 @@ import { channelsOf, fromOf, onDeadOf, PULL_SCHEMA, wantsOf } from '../pull/pull
 import type { JsonSchema } from '../route.ts'
 
 export const PUSH_MEMBERS: readonly string[] = [
-  ...['channels', 'from', 'types', 'where', 'url', 'headers', 'secret', 'timeout', 'concurrency', 'rate', 'attempts', 'backoff', 'onDead'],
+  ...[
+    'channels',
+    'from',
+    'types',
+    'where',
+    'url',
+    'headers',
+    'secret',
+    'timeout',
+    'concurrency',
+    'rate',
+    'attempts',
+    'backoff',
+    'onDead',
+  ],
   ...['handshake', 'reply', 'enabled'],
 ]
 
@@ -43,7 +57,9 @@ export interface PushSpec {
   retry(random: () => number): RetryOptions
 }
 
-const { channels, types, where, onDead, attempts, backoff } = PULL_SCHEMA['properties'] as Readonly<Record<string, object>>
+const { channels, types, where, onDead, attempts, backoff } = PULL_SCHEMA['properties'] as Readonly<
+  Record<string, object>
+>
 const text = { type: 'string' }
 
 export const PUSH_SCHEMA: JsonSchema = {
@@ -53,20 +69,44 @@ export const PUSH_SCHEMA: JsonSchema = {
     channels,
     types,
     where,
-    from: { type: ['string', 'integer'], description: 'Where it begins in a channel that is new to it.', default: 'end' },
-    url: { type: 'string', format: 'uri', description: 'Where each event is posted, in the structured mode of CloudEvents.' },
+    from: {
+      type: ['string', 'integer'],
+      description: 'Where it begins in a channel that is new to it.',
+      default: 'end',
+    },
+    url: {
+      type: 'string',
+      format: 'uri',
+      description: 'Where each event is posted, in the structured mode of CloudEvents.',
+    },
     headers: { type: 'object', additionalProperties: text, description: 'Sent with each event; never shown again.' },
     secret: {
       type: ['string', 'array'],
-      description: 'The secret for signing (whsec_…), or two while you change it. Without one, a secret is generated and shown once.',
+      description:
+        'The secret for signing (whsec_…), or two while you change it. Without one, a secret is generated and shown once.',
     },
-    timeout: { type: ['string', 'integer'], description: 'How long the subscriber may take to answer.', default: '15s' },
-    concurrency: { type: 'integer', minimum: 1, maximum: LIMITS.pushConcurrencyMax, default: LIMITS.concurrencyDefault },
+    timeout: {
+      type: ['string', 'integer'],
+      description: 'How long the subscriber may take to answer.',
+      default: '15s',
+    },
+    concurrency: {
+      type: 'integer',
+      minimum: 1,
+      maximum: LIMITS.pushConcurrencyMax,
+      default: LIMITS.concurrencyDefault,
+    },
     rate: { type: 'string', description: 'At most this many in each process: 10/s, 100/m, 5/h.' },
     attempts,
-    backoff: { ...backoff, description: 'Waits between attempts, with full jitter. Without it: the schedule of Standard Webhooks.' },
+    backoff: {
+      ...backoff,
+      description: 'Waits between attempts, with full jitter. Without it: the schedule of Standard Webhooks.',
+    },
     onDead,
-    handshake: { type: 'boolean', description: 'Ask the subscriber first, as the CloudEvents webhook specification defines it.' },
+    handshake: {
+      type: 'boolean',
+      description: 'Ask the subscriber first, as the CloudEvents webhook specification defines it.',
+    },
     reply: {
       type: 'object',
       required: ['channel'],
@@ -82,7 +122,8 @@ export const PUSH_SCHEMA: JsonSchema = {
 const SECRET = /^(?:whsec_)?([A-Za-z0-9+/]+={0,2})$/
 const HEADER = /^[a-z0-9!#$%&'*+.^_`|~-]+$/
 /** What HTTP itself, the signature or the message decides. */
-const BARRED_HEADERS = /^(?:host|content-.*|transfer-encoding|connection|keep-alive|upgrade|te|trailer|expect|proxy-.*|webhook-.*|ce-.*|prefer)$/
+const BARRED_HEADERS =
+  /^(?:host|content-.*|transfer-encoding|connection|keep-alive|upgrade|te|trailer|expect|proxy-.*|webhook-.*|ce-.*|prefer)$/
 const HEADERS_MAX = 20
 
 function invalid(option: string, why: string): never {
@@ -96,9 +137,16 @@ export function newSecret(): string {
 /** @throws INVALID_REQUEST · INVALID_OPTION · INVALID_NAME · INVALID_PATTERN · INVALID_RULE */
 export function pushSpecOf(json: PushJson): PushSpec {
   const form = membersOf(json, PUSH_MEMBERS, 'a subscription') as Readonly<Record<string, unknown>>
-  const { rate, reply, handshake = false, timeout = LIMITS.httpActionMsDefault, concurrency = LIMITS.concurrencyDefault } = form
+  const {
+    rate,
+    reply,
+    handshake = false,
+    timeout = LIMITS.httpActionMsDefault,
+    concurrency = LIMITS.concurrencyDefault,
+  } = form
   const timeoutMs = durationMs(timeout, 'timeout')
-  if (timeoutMs < 1 || timeoutMs > LIMITS.pushTimeoutMsMax) invalid('timeout', `must be from 1 ms to ${LIMITS.pushTimeoutMsMax} ms; it is ${timeoutMs} ms`)
+  if (timeoutMs < 1 || timeoutMs > LIMITS.pushTimeoutMsMax)
+    invalid('timeout', `must be from 1 ms to ${LIMITS.pushTimeoutMsMax} ms; it is ${timeoutMs} ms`)
   if (typeof handshake !== 'boolean') invalid('handshake', 'must be true or false')
   const retry = retryOf(form)
   retryPolicy(retry(Math.random))
@@ -136,14 +184,17 @@ export function addressIn(url: string): string | null {
 }
 
 function headersOf(value: unknown): Readonly<Record<string, string>> {
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) return invalid('headers', 'must be an object of names and texts')
+  if (typeof value !== 'object' || value === null || Array.isArray(value))
+    return invalid('headers', 'must be an object of names and texts')
   const entries = Object.entries(value as Readonly<Record<string, unknown>>)
   if (entries.length > HEADERS_MAX) invalid('headers', `must be at most ${HEADERS_MAX}`)
   return Object.fromEntries(
     entries.map(([name, each]) => {
       const lower = name.toLowerCase()
-      if (!HEADER.test(lower) || BARRED_HEADERS.test(lower)) invalid('headers', `cannot have ${JSON.stringify(name.slice(0, 60))}`)
-      if (typeof each !== 'string' || !/^[\t\x20-\x7e]*$/.test(each)) return invalid('headers', `must have a text of printable ASCII for ${lower}`)
+      if (!HEADER.test(lower) || BARRED_HEADERS.test(lower))
+        invalid('headers', `cannot have ${JSON.stringify(name.slice(0, 60))}`)
+      if (typeof each !== 'string' || !/^[\t\x20-\x7e]*$/.test(each))
+        return invalid('headers', `must have a text of printable ASCII for ${lower}`)
       return [lower, each]
     }),
   )
@@ -154,7 +205,9 @@ function secretsOf(value: unknown): readonly string[] {
   if (list.length === 0 || list.length > 2) return invalid('secret', 'must be one secret, or two while you change it')
   return list.map((each) => {
     const bytes = typeof each === 'string' ? Buffer.from(SECRET.exec(each)?.[1] ?? '', 'base64').length : 0
-    return bytes >= 24 && bytes <= 64 ? (each as string) : invalid('secret', 'must be 24 to 64 bytes in base64, with or without "whsec_" before it')
+    return bytes >= 24 && bytes <= 64
+      ? (each as string)
+      : invalid('secret', 'must be 24 to 64 bytes in base64, with or without "whsec_" before it')
   })
 }
 
@@ -174,7 +227,8 @@ function replyOf(value: unknown): string {
 function retryOf({ attempts, backoff }: Readonly<Record<string, unknown>>): PushSpec['retry'] {
   const own = attempts === undefined ? {} : { attempts: attempts as number }
   if (backoff === undefined) return (random) => ({ ...webhookRetry(random), ...own })
-  if (typeof backoff !== 'object' || backoff === null) throw badRequest(400, 'backoff must be an object: {"min": "1s", "max": "10m"}')
+  if (typeof backoff !== 'object' || backoff === null)
+    throw badRequest(400, 'backoff must be an object: {"min": "1s", "max": "10m"}')
   const waits = membersOf(backoff, ['min', 'max'], 'backoff') as { readonly min?: never; readonly max?: never }
   return () => ({ ...waits, ...own })
 }

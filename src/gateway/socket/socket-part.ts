@@ -25,7 +25,14 @@ export class SocketPart implements GatewayPart {
 
   constructor(host: GatewayHost) {
     this.#host = host
-    this.upgrades = [{ path: '/ws', name: 'connect', summary: 'The broker over a WebSocket: docs/protocol.md', handle: (upgrade) => this.#take(upgrade) }]
+    this.upgrades = [
+      {
+        path: '/ws',
+        name: 'connect',
+        summary: 'The broker over a WebSocket: docs/protocol.md',
+        handle: (upgrade) => this.#take(upgrade),
+      },
+    ]
   }
 
   async start(): Promise<void> {
@@ -43,7 +50,9 @@ export class SocketPart implements GatewayPart {
     const sessions = this.#sessions as SessionServer
     socket.once('close', release)
     sockets.handleUpgrade(incoming, socket, head, (webSocket) => {
-      const accepted = sessions.accept(new WebSocketTransport(webSocket, () => undefined), () => this.#accessOf(principal))
+      const accepted = sessions.accept(new WebSocketTransport(webSocket, () => undefined), () =>
+        this.#accessOf(principal),
+      )
       const unwatch = this.#host.vigil.watch(principal, () => {
         webSocket.close(POLICY_VIOLATION, 'the credentials are no longer valid')
         accepted.end()
@@ -77,7 +86,14 @@ export class SocketPart implements GatewayPart {
       charge: () => this.#host.quota.charge(principal),
       audit: async ({ method, target, outcome, code }) => {
         const status = outcome === 'done' ? 200 : outcome === 'refused' ? 403 : 400
-        await this.#host.audit.record({ action: method, principal, target, outcome, status, ...(code !== undefined && { code }) })
+        await this.#host.audit.record({
+          action: method,
+          principal,
+          target,
+          outcome,
+          status,
+          ...(code !== undefined && { code }),
+        })
       },
     }
   }

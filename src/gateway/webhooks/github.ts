@@ -16,7 +16,8 @@ export const github: Scheme = {
     const hex = /^sha256=([0-9a-f]{64})$/i.exec(signedHeader(headers, HEADER))?.[1]
     if (hex === undefined) throw badSignature(`${HEADER} is not "sha256=" and 64 hexadecimal digits`)
     const given = Buffer.from(hex, 'hex')
-    if (!secrets.some((secret) => sameDigest(hmac(secret, body), given))) throw badSignature('its signature does not match the secret and the body')
+    if (!secrets.some((secret) => sameDigest(hmac(secret, body), given)))
+      throw badSignature('its signature does not match the secret and the body')
   },
   payload: formOrJsonPayload,
   event: ({ headers }, { value }) => {

@@ -28,6 +28,7 @@ export function formOrJsonPayload({ headers, body }: Verified, fields = false): 
 
 function objectOf(bytes: Uint8Array, contentType: string | null): Payload {
   const { value, text } = jsonOf(bytes, contentType)
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) throw badRequest(400, 'the payload of a webhook is a JSON object')
+  if (typeof value !== 'object' || value === null || Array.isArray(value))
+    throw badRequest(400, 'the payload of a webhook is a JSON object')
   return { value: value as Payload['value'], text: text.trim() }
 }

@@ -63,7 +63,9 @@ function valueIn(value: unknown, path: readonly string[]): unknown {
 /** Seconds since the epoch as RFC 3339. */
 export function timeIn(value: unknown, ...path: readonly string[]): string | undefined {
   const seconds = valueIn(value, path)
-  return typeof seconds === 'number' && seconds >= 0 && seconds < 1e11 ? new Date(seconds * 1000).toISOString() : undefined
+  return typeof seconds === 'number' && seconds >= 0 && seconds < 1e11
+    ? new Date(seconds * 1000).toISOString()
+    : undefined
 }
 
 /** The text, if it is a time. */

@@ -14,7 +14,8 @@ export const shopify: Scheme = {
   faultOf: () => null,
   verify: ({ headers, body, secrets }) => {
     const given = Buffer.from(/^[A-Za-z0-9+/]{43}=$/.exec(signedHeader(headers, HEADER))?.[0] ?? '', 'base64')
-    if (!secrets.some((secret) => sameDigest(hmac(secret, body), given))) throw badSignature('its signature does not match the secret and the body')
+    if (!secrets.some((secret) => sameDigest(hmac(secret, body), given)))
+      throw badSignature('its signature does not match the secret and the body')
   },
   payload: jsonPayload,
   event: ({ headers }, { value }) => {

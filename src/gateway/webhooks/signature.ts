@@ -38,7 +38,10 @@ export function sameDigest(one: Uint8Array, other: Uint8Array): boolean {
 }
 
 /** Seconds since the epoch, near enough to now, both ways. @throws INVALID_SIGNATURE */
-export function freshSeconds(text: string, { nowMs, toleranceMs }: Pick<SignedDelivery, 'nowMs' | 'toleranceMs'>): number {
+export function freshSeconds(
+  text: string,
+  { nowMs, toleranceMs }: Pick<SignedDelivery, 'nowMs' | 'toleranceMs'>,
+): number {
   const seconds = /^\d{1,12}$/.test(text) ? Number(text) : Number.NaN
   if (Number.isNaN(seconds)) throw badSignature('its timestamp is not a number of seconds')
   const ageMs = nowMs - seconds * 1000

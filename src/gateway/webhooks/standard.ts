@@ -20,7 +20,8 @@ export const standard: Scheme = {
   faultOf: (secret) => {
     const encoded = secret.replace(/^(?:whsec|whpk)_/, '')
     if (!BASE64.test(encoded)) return 'is not base64, with or without "whsec_" or "whpk_" before it'
-    if (secret.startsWith(PUBLIC) && Buffer.from(encoded, 'base64').length !== 32) return 'is not an ed25519 public key, which has 32 bytes'
+    if (secret.startsWith(PUBLIC) && Buffer.from(encoded, 'base64').length !== 32)
+      return 'is not an ed25519 public key, which has 32 bytes'
     return null
   },
   verify: (delivery) => {

@@ -17,9 +17,12 @@ export const stripe: Scheme = {
       .split(',')
       .map((part) => part.trim())
     const times = parts.filter((part) => part.startsWith('t='))
-    const given = parts.filter((part) => /^v1=[0-9a-f]{64}$/i.test(part)).map((part) => Buffer.from(part.slice(3), 'hex'))
+    const given = parts
+      .filter((part) => /^v1=[0-9a-f]{64}$/i.test(part))
+      .map((part) => Buffer.from(part.slice(3), 'hex'))
     const [time] = times
-    if (time === undefined || times.length > 1 || given.length === 0) throw badSignature(`${HEADER} is not one t= and a v1=`)
+    if (time === undefined || times.length > 1 || given.length === 0)
+      throw badSignature(`${HEADER} is not one t= and a v1=`)
     const seconds = time.slice(2)
     freshSeconds(seconds, delivery)
     const wanted = secrets.map((secret) => hmac(secret, `${seconds}.`, body))

@@ -41,7 +41,9 @@ export interface WebhookEndpoint {
 }
 
 /** @throws INVALID_OPTION · INVALID_NAME */
-export function webhookEndpoints(options: Readonly<Record<string, WebhookOptions>>): ReadonlyMap<string, WebhookEndpoint> {
+export function webhookEndpoints(
+  options: Readonly<Record<string, WebhookOptions>>,
+): ReadonlyMap<string, WebhookEndpoint> {
   return new Map(Object.entries(options).map(([name, each]) => [name, endpointOf(name, each)]))
 }
 
@@ -76,5 +78,7 @@ function eventBytesOf(size: Size, option: string): number {
 }
 
 function ourOwn(channel: string, refuse: (why: string) => never): string {
-  return channel.startsWith('$') ? refuse(`publishes to "${channel}", and channels that begin with "$" are written by Millrace itself`) : channel
+  return channel.startsWith('$')
+    ? refuse(`publishes to "${channel}", and channels that begin with "$" are written by Millrace itself`)
+    : channel
 }

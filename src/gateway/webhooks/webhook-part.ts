@@ -48,11 +48,13 @@ export class WebhookPart implements GatewayPart {
 
   async #receive(request: GatewayRequest): Promise<Response> {
     const endpoint = this.#endpoints.get(request.parameters['webhook'] ?? '')
-    if (endpoint === undefined) throw badRequest(404, 'there is no webhook endpoint of that name: name it in the configuration (webhooks)')
+    if (endpoint === undefined)
+      throw badRequest(404, 'there is no webhook endpoint of that name: name it in the configuration (webhooks)')
     const { scheme, secrets, toleranceMs, name } = endpoint
     const { headers } = request.raw
     // Who signs nothing does not get to send a body.
-    if (!scheme.signedBy.some((header) => headers.has(header))) throw badSignature(`it has no ${scheme.signedBy[0]} header`)
+    if (!scheme.signedBy.some((header) => headers.has(header)))
+      throw badSignature(`it has no ${scheme.signedBy[0]} header`)
     const { engine } = await this.#host.engine()
     return request.body(async (body) => {
       scheme.verify({ headers, body, secrets, toleranceMs, nowMs: engine.clock.now() })
@@ -77,7 +79,10 @@ function limitsOf(endpoints: readonly WebhookEndpoint[]): ReadonlyMap<string, nu
   const limits = new Map<string, number | null>()
   for (const { channel, eventBytesMax } of endpoints) {
     const before = limits.get(channel) ?? null
-    limits.set(channel, before === null || eventBytesMax === null ? (before ?? eventBytesMax) : Math.max(before, eventBytesMax))
+    limits.set(
+      channel,
+      before === null || eventBytesMax === null ? (before ?? eventBytesMax) : Math.max(before, eventBytesMax),
+    )
   }
   return limits
 }
@@ -114,8 +119,10 @@ function receiveRoute(handle: Route['handle']): Route {
     method: 'POST',
     path: '/webhooks/{webhook}',
     name: 'receiveWebhook',
-    summary: 'A delivery of a sender whose webhooks are configured: GitHub, Stripe, Slack, Shopify, or one that follows Standard Webhooks.',
-    description: 'The signature is the credential. It is checked over the body as it arrived. A delivery that is sent again is stored once.',
+    summary:
+      'A delivery of a sender whose webhooks are configured: GitHub, Stripe, Slack, Shopify, or one that follows Standard Webhooks.',
+    description:
+      'The signature is the credential. It is checked over the body as it arrived. A delivery that is sent again is stored once.',
     tag: 'webhooks',
     access: 'open',
     parameters: { webhook: { description: 'The endpoint’s name.', required: true, schema: text } },
@@ -126,11 +133,17 @@ function receiveRoute(handle: Route['handle']): Route {
       'x-shopify-hmac-sha256': { description: 'Shopify', schema: text },
       'webhook-signature': { description: 'Standard Webhooks', schema: text },
     },
-    body: { required: true, content: { ...json({ type: 'object' }), 'application/x-www-form-urlencoded': { type: 'object' } } },
+    body: {
+      required: true,
+      content: { ...json({ type: 'object' }), 'application/x-www-form-urlencoded': { type: 'object' } },
+    },
     answers: {
       200: {
         description: 'It is durable; or the answer that the sender asked for (Slack’s url_verification).',
-        content: json({ type: 'object', properties: { receipts: { type: 'array', items: ref('Receipt') }, challenge: text } }),
+        content: json({
+          type: 'object',
+          properties: { receipts: { type: 'array', items: ref('Receipt') }, challenge: text },
+        }),
       },
     },
     refuses: [

@@ -26,7 +26,9 @@ export function codePointsOf(text: string): number[] {
 }
 
 /** Unicode's White_Space, which differs from what `trim()` takes: NEL is white, the byte order mark is not. */
-const WHITE = new Set('\t\n\v\f\r \u0085\u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u2028\u2029\u202f\u205f\u3000')
+const WHITE = new Set(
+  '\t\n\v\f\r \u0085\u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u2028\u2029\u202f\u205f\u3000',
+)
 
 /** Without white space at both ends. Not an expression with `+$`, whose time is quadratic. */
 export function trimmed(text: string): string {

@@ -17,6 +17,7 @@ export function eventAttribute(event: object, name: string): ExpressionValue | u
 function textOf(value: object): string | undefined {
   if (value instanceof Date) return Number.isNaN(value.getTime()) ? undefined : value.toISOString()
   if (value instanceof URL) return value.href
-  if (value instanceof Uint8Array) return Buffer.from(value.buffer, value.byteOffset, value.byteLength).toString('base64')
+  if (value instanceof Uint8Array)
+    return Buffer.from(value.buffer, value.byteOffset, value.byteLength).toString('base64')
   return undefined
 }

@@ -17,7 +17,10 @@ export function explainExpression(cesql: string, event: object): ExpressionExpla
   if (compileTree(tree)(event) === true) return { matches: true, reason: 'the expression is true' }
   const conditions = conjunctsOf(tree)
   const failed = conditions.find((each) => compileTree(each)(event) !== true) ?? tree
-  return { matches: false, reason: `${textOf(failed)} is ${outcomeText(compileTree(failed)(event))}${attributesText(failed, event)}` }
+  return {
+    matches: false,
+    reason: `${textOf(failed)} is ${outcomeText(compileTree(failed)(event))}${attributesText(failed, event)}`,
+  }
 }
 
 /** The operands of a chain of ANDs, in their order. */
@@ -49,7 +52,10 @@ function namesOf(tree: ExpressionTree): readonly string[] {
     case 'negate':
       return namesOf(tree.operand)
     case 'tested':
-      return [...namesOf(tree.operand), ...tree.tests.flatMap((test) => (test.kind === 'in' ? test.set.flatMap(namesOf) : []))]
+      return [
+        ...namesOf(tree.operand),
+        ...tree.tests.flatMap((test) => (test.kind === 'in' ? test.set.flatMap(namesOf) : [])),
+      ]
     case 'call':
       return tree.args.flatMap(namesOf)
     case 'chain':
@@ -77,13 +83,18 @@ function textOf(tree: ExpressionTree): string {
     case 'tested':
       return [innerText(tree.operand), ...tree.tests.map(testText)].join(' ')
     case 'chain':
-      return [innerText(tree.first), ...tree.rest.map(({ operator, operand }) => `${operator} ${innerText(operand)}`)].join(' ')
+      return [
+        innerText(tree.first),
+        ...tree.rest.map(({ operator, operand }) => `${operator} ${innerText(operand)}`),
+      ].join(' ')
   }
 }
 
 function testText(test: Extract<ExpressionTree, { kind: 'tested' }>['tests'][number]): string {
   const not = test.negated ? 'NOT ' : ''
-  return test.kind === 'like' ? `${not}LIKE ${stringText(test.pattern)}` : `${not}IN (${test.set.map(textOf).join(', ')})`
+  return test.kind === 'like'
+    ? `${not}LIKE ${stringText(test.pattern)}`
+    : `${not}IN (${test.set.map(textOf).join(', ')})`
 }
 
 function innerText(tree: ExpressionTree): string {

@@ -6,8 +6,25 @@
  */
 import { eventAttribute, REQUIRED_ATTRIBUTES } from './event-attribute.ts'
 import { type ExpressionFunction, findFunction } from './expression-functions.ts'
-import type { BinaryOperator, ExpressionChain, ExpressionTest, ExpressionTree, ExpressionValue } from './expression-tree.ts'
-import { castTo, type ExpressionType, Failure, INTEGER_MAX, INTEGER_MIN, type Outcome, toBoolean, toInteger, toText, typeOf } from './expression-value.ts'
+import type {
+  BinaryOperator,
+  ExpressionChain,
+  ExpressionTest,
+  ExpressionTree,
+  ExpressionValue,
+} from './expression-tree.ts'
+import {
+  castTo,
+  type ExpressionType,
+  Failure,
+  INTEGER_MAX,
+  INTEGER_MIN,
+  type Outcome,
+  toBoolean,
+  toInteger,
+  toText,
+  typeOf,
+} from './expression-value.ts'
 import { likeMatcher } from './like-matcher.ts'
 
 export type Evaluator = (event: object) => Outcome
@@ -153,10 +170,13 @@ function integerStep(operate: (left: number, right: number) => Outcome, right: E
 /** A result beyond 32 bits is a math error: a number that wraps around would answer comparisons wrongly and in silence. */
 function arithmetic(operator: '+' | '-' | '*' | '/' | '%', left: number, right: number | Failure): Outcome {
   if (typeof right === 'object') return right
-  if (right === 0 && (operator === '/' || operator === '%')) return new Failure('math', `${left} ${operator} 0: division by zero`)
+  if (right === 0 && (operator === '/' || operator === '%'))
+    return new Failure('math', `${left} ${operator} 0: division by zero`)
   const result = calculated(operator, left, right)
   // `| 0` makes 0 of -0.
-  return result >= INTEGER_MIN && result <= INTEGER_MAX ? result | 0 : new Failure('math', `${left} ${operator} ${right} is beyond 32 bits`)
+  return result >= INTEGER_MIN && result <= INTEGER_MAX
+    ? result | 0
+    : new Failure('math', `${left} ${operator} ${right} is beyond 32 bits`)
 }
 
 function calculated(operator: '+' | '-' | '*' | '/' | '%', left: number, right: number): number {
@@ -183,7 +203,9 @@ function testStep(test: ExpressionTest): Step {
     const fits = likeMatcher(test.pattern)
     return (value) => fits(toText(value)) !== test.negated
   }
-  const isIn = test.set.every(isLiteral) ? literalSetStep(test.set.map(({ value }) => value)) : setStep(test.set.map(compileTree))
+  const isIn = test.set.every(isLiteral)
+    ? literalSetStep(test.set.map(({ value }) => value))
+    : setStep(test.set.map(compileTree))
   if (!test.negated) return isIn
   return (value, event) => {
     const found = isIn(value, event)
@@ -207,14 +229,21 @@ function setStep(elements: readonly Evaluator[]): Step {
 
 /** A set of literals is cast once for each type that may be looked for, up to the first that cannot be cast. */
 function literalSetStep(elements: readonly ExpressionValue[]): Step {
-  const sets = { boolean: castSet('boolean', elements), integer: castSet('integer', elements), string: castSet('string', elements) }
+  const sets = {
+    boolean: castSet('boolean', elements),
+    integer: castSet('integer', elements),
+    string: castSet('string', elements),
+  }
   return (value) => {
     const { values, otherwise } = sets[typeOf(value)]
     return values.has(value) || otherwise
   }
 }
 
-function castSet(type: ExpressionType, elements: readonly ExpressionValue[]): { readonly values: ReadonlySet<ExpressionValue>; readonly otherwise: Outcome } {
+function castSet(
+  type: ExpressionType,
+  elements: readonly ExpressionValue[],
+): { readonly values: ReadonlySet<ExpressionValue>; readonly otherwise: Outcome } {
   const values = new Set<ExpressionValue>()
   for (const element of elements) {
     const cast = castTo(type, element)
@@ -240,7 +269,8 @@ function callEvaluator(name: string, args: readonly ExpressionTree[]): Evaluator
     for (const evaluator of evaluators) {
       const value = evaluator(event)
       // The value that a failed function returns is not this function's.
-      if (typeof value === 'object') return value.value === undefined ? value : new Failure(value.error.kind, value.error.message)
+      if (typeof value === 'object')
+        return value.value === undefined ? value : new Failure(value.error.kind, value.error.message)
       values.push(value)
     }
     return called.run(values)

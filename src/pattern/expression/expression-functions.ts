@@ -24,7 +24,11 @@ function fixed<Args extends readonly ExpressionValue[]>(
   returns: ExpressionType,
   implementation: Implementation<Args>,
 ): ExpressionFunction {
-  return { takes: takes as readonly ExpressionType[], returns, run: (args) => implementation(...(args as unknown as Args)) }
+  return {
+    takes: takes as readonly ExpressionType[],
+    returns,
+    run: (args) => implementation(...(args as unknown as Args)),
+  }
 }
 
 const FUNCTIONS: Readonly<Record<string, readonly ExpressionFunction[]>> = {
@@ -48,7 +52,9 @@ const FUNCTIONS: Readonly<Record<string, readonly ExpressionFunction[]>> = {
   LEFT: [fixed<[string, number]>(['string', 'integer'], 'string', left)],
   RIGHT: [fixed<[string, number]>(['string', 'integer'], 'string', right)],
   SUBSTRING: [
-    fixed<[string, number]>(['string', 'integer'], 'string', (text, position) => substring(text, position, INTEGER_MAX)),
+    fixed<[string, number]>(['string', 'integer'], 'string', (text, position) =>
+      substring(text, position, INTEGER_MAX),
+    ),
     fixed<[string, number, number]>(['string', 'integer', 'integer'], 'string', substring),
   ],
 }
@@ -68,7 +74,10 @@ function absolute(value: number): Outcome {
 function joined(texts: readonly string[], delimiter: string): Outcome {
   const chars = texts.reduce((sum, text) => sum + text.length, delimiter.length * Math.max(0, texts.length - 1))
   if (chars <= LIMITS.expressionTextCharsMax) return texts.join(delimiter)
-  return new Failure('functionEvaluation', `a text of ${chars} characters; at most ${LIMITS.expressionTextCharsMax} are made`)
+  return new Failure(
+    'functionEvaluation',
+    `a text of ${chars} characters; at most ${LIMITS.expressionTextCharsMax} are made`,
+  )
 }
 
 function left(text: string, count: number): Outcome {
@@ -87,7 +96,8 @@ function substring(text: string, position: number, count: number): Outcome {
   const length = lengthOf(text)
   if (count < 0) return new Failure('functionEvaluation', `SUBSTRING of ${count} characters`)
   if (position === 0) return ''
-  if (position > length || position < -length) return new Failure('functionEvaluation', `SUBSTRING from ${position} of ${length} characters`)
+  if (position > length || position < -length)
+    return new Failure('functionEvaluation', `SUBSTRING from ${position} of ${length} characters`)
   const start = position > 0 ? position - 1 : length + position
   return sliceOf(text, start, start + count)
 }

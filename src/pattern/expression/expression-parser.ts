@@ -18,16 +18,33 @@ interface GrammarError {
 const OPERATORS = new Set(['AND', 'OR', 'XOR', 'NOT', 'LIKE', 'IN', ...'+-*/%=<>', '!=', '<>', '<=', '>='])
 
 /** What may begin an operand. */
-const OPERANDS = new Set(['an integer', 'a string', 'TRUE', 'FALSE', 'EXISTS', 'NOT', "a function's name", "an attribute's name", '(', '-'])
+const OPERANDS = new Set([
+  'an integer',
+  'a string',
+  'TRUE',
+  'FALSE',
+  'EXISTS',
+  'NOT',
+  "a function's name",
+  "an attribute's name",
+  '(',
+  '-',
+])
 
 /** @throws INVALID_EXPRESSION with `details` { position, line, column } and { expected, found } or { reason } */
 export function parseExpression(text: string): ExpressionTree {
-  if (typeof text !== 'string') throw invalid(`an expression is a string, not ${text === null ? 'null' : typeof text}`, {})
+  if (typeof text !== 'string')
+    throw invalid(`an expression is a string, not ${text === null ? 'null' : typeof text}`, {})
   if (text.length > LIMITS.expressionCharsMax) {
-    throw invalid(`the expression has ${text.length} characters; at most ${LIMITS.expressionCharsMax} are allowed`, { chars: text.length })
+    throw invalid(`the expression has ${text.length} characters; at most ${LIMITS.expressionCharsMax} are allowed`, {
+      chars: text.length,
+    })
   }
   try {
-    return cesqlParser.parse(text, { depthMax: LIMITS.expressionDepthMax, likeCharsMax: LIMITS.expressionLikeCharsMax }) as ExpressionTree
+    return cesqlParser.parse(text, {
+      depthMax: LIMITS.expressionDepthMax,
+      likeCharsMax: LIMITS.expressionLikeCharsMax,
+    }) as ExpressionTree
   } catch (error) {
     throw isGrammarError(error) ? refused(text, error) : error
   }
@@ -36,10 +53,12 @@ export function parseExpression(text: string): ExpressionTree {
 function refused(text: string, error: GrammarError): MillraceError {
   const { offset: position, line, column } = error.location.start
   const place = `the expression does not parse at line ${line}, column ${column}`
-  if (error.expected === null) return invalid(`${place}: ${error.message}`, { position, line, column, reason: error.message })
+  if (error.expected === null)
+    return invalid(`${place}: ${error.message}`, { position, line, column, reason: error.message })
   const expected = expectedAt(error.expected)
   const found = foundAt(text, position)
-  const hint = (found === "'" || found === '"') && text[position - 1] === found ? `; within a string, write \\${found}` : ''
+  const hint =
+    (found === "'" || found === '"') && text[position - 1] === found ? `; within a string, write \\${found}` : ''
   const message = `${place}: expected ${listed(expected)}, found ${found === '' ? 'the end' : JSON.stringify(found)}${hint}`
   return invalid(message, { position, line, column, expected, found })
 }
@@ -47,7 +66,8 @@ function refused(text: string, error: GrammarError): MillraceError {
 /** What could have stood there, without repetition; operators and operands in a word where any of them could. */
 function expectedAt(entries: NonNullable<GrammarError['expected']>): string[] {
   const names = new Set<string>()
-  for (const entry of entries) names.add(entry.type === 'end' ? 'the end' : (entry.description ?? entry.text ?? entry.type))
+  for (const entry of entries)
+    names.add(entry.type === 'end' ? 'the end' : (entry.description ?? entry.text ?? entry.type))
   names.delete('white space')
   names.delete('class')
   if (names.has('(') && names.has('an integer')) fold(names, OPERANDS, 'an operand')

@@ -12,7 +12,13 @@ export const INTEGER_MAX = 2_147_483_647
 export type ExpressionType = 'boolean' | 'integer' | 'string'
 
 /** The spec's error types (3.3), without the parse error, which `compileExpression` throws. */
-export type ExpressionErrorKind = 'math' | 'cast' | 'missingAttribute' | 'missingFunction' | 'functionEvaluation' | 'generic'
+export type ExpressionErrorKind =
+  | 'math'
+  | 'cast'
+  | 'missingAttribute'
+  | 'missingFunction'
+  | 'functionEvaluation'
+  | 'generic'
 
 /** What went wrong while an expression was evaluated. */
 export interface ExpressionError {
@@ -51,14 +57,18 @@ export function toInteger(value: ExpressionValue): number | Failure {
   if (typeof value === 'boolean') return value ? 1 : 0
   const number = /^[+-]?[0-9]+$/.test(value) ? Number(value) : Number.NaN
   // `| 0` makes 0 of -0.
-  return number >= INTEGER_MIN && number <= INTEGER_MAX ? number | 0 : new Failure('cast', `${shown(value)} is not a 32-bit integer`)
+  return number >= INTEGER_MIN && number <= INTEGER_MAX
+    ? number | 0
+    : new Failure('cast', `${shown(value)} is not a 32-bit integer`)
 }
 
 export function toBoolean(value: ExpressionValue): boolean | Failure {
   if (typeof value === 'boolean') return value
   if (typeof value === 'number') return value !== 0
   const text = value.length > 5 ? '' : value.toLowerCase()
-  return text === 'true' || (text === 'false' ? false : new Failure('cast', `${shown(value)} is neither "true" nor "false"`))
+  return (
+    text === 'true' || (text === 'false' ? false : new Failure('cast', `${shown(value)} is neither "true" nor "false"`))
+  )
 }
 
 export function castTo(type: ExpressionType, value: ExpressionValue): Outcome {

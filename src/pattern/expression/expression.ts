@@ -67,6 +67,9 @@ function guarded(run: (event: object) => Outcome, event: object): Outcome {
   try {
     return run(event)
   } catch (error) {
-    return new Failure('generic', `the event cannot be read: ${error instanceof Error ? error.message : 'a getter threw'}`)
+    return new Failure(
+      'generic',
+      `the event cannot be read: ${error instanceof Error ? error.message : 'a getter threw'}`,
+    )
   }
 }

@@ -48,7 +48,9 @@ type Matcher = (event: object) => boolean
  * @see https://github.com/cloudevents/spec/blob/main/subscriptions/spec.md
  */
 export function compileFilter(filter: EventFilterDialect | readonly EventFilterDialect[]): CompiledFilter {
-  const matchers = Array.isArray(filter) ? filter.map((each, index) => matcherOf(each, `[${index}]`, 1)) : [matcherOf(filter, '', 1)]
+  const matchers = Array.isArray(filter)
+    ? filter.map((each, index) => matcherOf(each, `[${index}]`, 1))
+    : [matcherOf(filter, '', 1)]
   const matches = every(matchers)
   return {
     matches(event) {
@@ -66,7 +68,8 @@ function matcherOf(filter: unknown, path: string, depth: number): Matcher {
   if (depth > LIMITS.expressionDepthMax) refuse(path, `filters nest at most ${LIMITS.expressionDepthMax} deep`)
   const entries = isPlainObject(filter) ? Object.entries(filter) : []
   const [entry] = entries
-  if (entry === undefined || entries.length > 1) refuse(path, `a filter is an object with one dialect, not ${shown(filter)}`)
+  if (entry === undefined || entries.length > 1)
+    refuse(path, `a filter is an object with one dialect, not ${shown(filter)}`)
   const [dialect, value] = entry
   const place = path === '' ? dialect : `${path}.${dialect}`
   switch (dialect) {
@@ -96,8 +99,10 @@ function attributesMatcher(value: unknown, path: string, fits: (text: string, wa
   if (entries.length === 0) refuse(path, `it takes an object of attribute names and texts, not ${shown(value)}`)
   return every(
     entries.map(([name, wanted]) => {
-      if (!/^[a-z0-9]+$/.test(name)) refuse(path, `${shown(name)} is not an attribute's name: lower-case letters and digits`)
-      if (typeof wanted !== 'string' || wanted === '') refuse(`${path}.${name}`, `it takes a text that is not empty, not ${shown(wanted)}`)
+      if (!/^[a-z0-9]+$/.test(name))
+        refuse(path, `${shown(name)} is not an attribute's name: lower-case letters and digits`)
+      if (typeof wanted !== 'string' || wanted === '')
+        refuse(`${path}.${name}`, `it takes a text that is not empty, not ${shown(wanted)}`)
       return (event) => {
         const found = eventAttribute(event, name)
         return found !== undefined && fits(String(found), wanted)
@@ -107,7 +112,8 @@ function attributesMatcher(value: unknown, path: string, fits: (text: string, wa
 }
 
 function matchersOf(value: unknown, path: string, depth: number): Matcher[] {
-  if (!Array.isArray(value) || value.length === 0) refuse(path, `it takes an array of at least one filter, not ${shown(value)}`)
+  if (!Array.isArray(value) || value.length === 0)
+    refuse(path, `it takes an array of at least one filter, not ${shown(value)}`)
   return value.map((each, index) => matcherOf(each, `${path}[${index}]`, depth + 1))
 }
 
@@ -117,7 +123,12 @@ function sqlMatcher(value: unknown, path: string): Matcher {
     return compileExpression(value).matches
   } catch (error) {
     if (!(error instanceof MillraceError)) throw error
-    throw new MillraceError(error.code, `the filter at "${path}": ${error.message}`, { ...error.details, path }, { cause: error })
+    throw new MillraceError(
+      error.code,
+      `the filter at "${path}": ${error.message}`,
+      { ...error.details, path },
+      { cause: error },
+    )
   }
 }
 
@@ -130,5 +141,9 @@ function some(matchers: readonly Matcher[]): Matcher {
 }
 
 function refuse(path: string, reason: string): never {
-  throw new MillraceError('INVALID_PATTERN', `the filter is malformed${path === '' ? '' : ` at "${path}"`}: ${reason}`, { path, reason })
+  throw new MillraceError(
+    'INVALID_PATTERN',
+    `the filter is malformed${path === '' ? '' : ` at "${path}"`}: ${reason}`,
+    { path, reason },
+  )
 }

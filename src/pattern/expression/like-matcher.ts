@@ -20,7 +20,8 @@ export type TextMatcher = (text: string) => boolean
 
 export function likeMatcher(pattern: string): TextMatcher {
   const parts = partsOf(pattern)
-  const plain = parts.every((part) => !part.includes(ANY)) && parts.slice(1, -1).every((part) => part.length <= PLAIN_SEARCH_MAX)
+  const plain =
+    parts.every((part) => !part.includes(ANY)) && parts.slice(1, -1).every((part) => part.length <= PLAIN_SEARCH_MAX)
   return plain ? plainMatcher(parts.map((part) => String.fromCodePoint(...part))) : pointsMatcher(parts)
 }
 
@@ -97,7 +98,9 @@ type Finder = (points: readonly number[], from: number, to: number) => number
 function finderOf(part: readonly number[]): Finder {
   const words = Math.ceil(part.length / BITS)
   const anyMask = maskOf(part, words, (element) => element === ANY)
-  const masks = new Map([...new Set(part)].map((point) => [point, maskOf(part, words, (element) => element === point || element === ANY)]))
+  const masks = new Map(
+    [...new Set(part)].map((point) => [point, maskOf(part, words, (element) => element === point || element === ANY)]),
+  )
   const lastWord = words - 1
   const lastBit = 1 << ((part.length - 1) % BITS)
   return (points, from, to) => {

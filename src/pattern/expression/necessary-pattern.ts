@@ -26,7 +26,9 @@ function boundsOf(tree: ExpressionTree): Bounds {
   if (tree.kind === 'exists') return STRINGS.has(tree.name) ? new Map([[tree.name, [{ exists: true }]]]) : NONE
   if (tree.kind === 'tested') {
     const [test] = tree.tests
-    return tree.operand.kind === 'attribute' && tree.tests.length === 1 && test !== undefined ? ofTest(tree.operand.name, test) : NONE
+    return tree.operand.kind === 'attribute' && tree.tests.length === 1 && test !== undefined
+      ? ofTest(tree.operand.name, test)
+      : NONE
   }
   if (tree.kind !== 'chain') return NONE
   const [only] = tree.rest
@@ -76,6 +78,8 @@ function both(left: Bounds, right: Bounds): Bounds {
 }
 
 function either(left: Bounds, right: Bounds): Bounds {
-  const shared = [...left].filter(([name, values]) => values.length + (right.get(name)?.length ?? ALTERNATIVES_MAX) <= ALTERNATIVES_MAX)
+  const shared = [...left].filter(
+    ([name, values]) => values.length + (right.get(name)?.length ?? ALTERNATIVES_MAX) <= ALTERNATIVES_MAX,
+  )
   return new Map(shared.map(([name, values]) => [name, [...values, ...(right.get(name) ?? [])]]))
 }

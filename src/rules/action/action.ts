@@ -65,8 +65,10 @@ const BARRED = new Set(['specversion', 'type', 'data', 'datacontenttype', 'data_
 /** @throws INVALID_RULE */
 export function parseActions(value: unknown): readonly Action[] {
   const list = Array.isArray(value) ? value : [value]
-  if (value === undefined || list.length === 0) return refuseRule('then', `a rule has at least one action: ${KINDS.join(', ')}`)
-  if (list.length > LIMITS.ruleActionsMax) return refuseRule('then', `a rule has at most ${LIMITS.ruleActionsMax} actions`)
+  if (value === undefined || list.length === 0)
+    return refuseRule('then', `a rule has at least one action: ${KINDS.join(', ')}`)
+  if (list.length > LIMITS.ruleActionsMax)
+    return refuseRule('then', `a rule has at most ${LIMITS.ruleActionsMax} actions`)
   const count = new Map<Kind, number>()
   const actions = list.map((each, index) => {
     const path = Array.isArray(value) ? `then[${index}]` : 'then'
@@ -97,23 +99,39 @@ const PARSERS: Readonly<Record<Kind, (body: unknown, path: string, id: string) =
     return { ...parseHttp(body, path, limited), id, ...limitsOf(body as Readonly<Record<string, unknown>>, path) }
   },
   call: parseCall,
-  drop: (body, path, id) => (body === true ? { kind: 'drop', id } : refuseRule(path, 'write "drop" or { "drop": true }')),
+  drop: (body, path, id) =>
+    body === true ? { kind: 'drop', id } : refuseRule(path, 'write "drop" or { "drop": true }'),
 }
 
 function channelOf(value: unknown, path: string): string {
-  if (typeof value === 'string' && value.startsWith('$')) return refuseRule(path, 'channels that begin with "$" are written by Millrace itself')
+  if (typeof value === 'string' && value.startsWith('$'))
+    return refuseRule(path, 'channels that begin with "$" are written by Millrace itself')
   return within(path, () => checkName(value, 'channel'))
 }
 
 function createOf(value: unknown, path: string): 'stream' | 'queue' | null {
   if (value === undefined) return null
-  return value === 'stream' || value === 'queue' ? value : refuseRule(path, `"create" is "stream" or "queue", not ${shown(value)}`)
+  return value === 'stream' || value === 'queue'
+    ? value
+    : refuseRule(path, `"create" is "stream" or "queue", not ${shown(value)}`)
 }
 
 function parseEmit(body: unknown, path: string, id: string): EmitAction {
-  const form = membersOf(body, path, ['channel', 'type', 'data', 'attributes', 'key', 'subject', 'source', 'delay', 'create'])
+  const form = membersOf(body, path, [
+    'channel',
+    'type',
+    'data',
+    'attributes',
+    'key',
+    'subject',
+    'source',
+    'delay',
+    'create',
+  ])
   const attributes = Object.entries(
-    form['attributes'] === undefined ? {} : membersOf(form['attributes'], `${path}.attributes`, Object.keys(form['attributes'] ?? {})),
+    form['attributes'] === undefined
+      ? {}
+      : membersOf(form['attributes'], `${path}.attributes`, Object.keys(form['attributes'] ?? {})),
   )
   for (const [name] of attributes) {
     if (!ATTRIBUTE.test(name) || BARRED.has(name))
@@ -133,7 +151,9 @@ function parseEmit(body: unknown, path: string, id: string): EmitAction {
     create: createOf(form['create'], `${path}.create`),
     type: compileTextTemplate(form['type'], `${path}.type`),
     data: form['data'] === undefined ? null : compileTemplate(form['data'], `${path}.data`),
-    attributes: attributes.map(([name, value]) => [name, compileTextTemplate(value, `${path}.attributes.${name}`)] as const),
+    attributes: attributes.map(
+      ([name, value]) => [name, compileTextTemplate(value, `${path}.attributes.${name}`)] as const,
+    ),
     delayMs: form['delay'] === undefined ? null : within(`${path}.delay`, () => durationMs(form['delay'], 'delay')),
   }
 }
@@ -149,7 +169,10 @@ function parseForward(body: unknown, path: string, id: string): ForwardAction {
 }
 
 function parseCall(body: unknown, path: string, id: string): CallAction {
-  const form = typeof body === 'string' ? { function: body } : membersOf(body, path, ['function', 'with', 'concurrency', 'rate', 'retry', 'timeout'])
+  const form =
+    typeof body === 'string'
+      ? { function: body }
+      : membersOf(body, path, ['function', 'with', 'concurrency', 'rate', 'retry', 'timeout'])
   const args = (form as { readonly with?: unknown }).with
   return {
     kind: 'call',

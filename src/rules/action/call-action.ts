@@ -29,7 +29,9 @@ export async function performCall(
 ): Promise<void> {
   const called = functions.get(action.function)
   if (called === undefined)
-    throw new MillraceError('INVALID_OPTION', `no function "${action.function}" was given to these rules`, { function: action.function })
+    throw new MillraceError('INVALID_OPTION', `no function "${action.function}" was given to these rules`, {
+      function: action.function,
+    })
   const args = action.args?.render(scope)
   await called(firing.event, contextOf(rule, args === MISSING ? undefined : args, firing, ctx))
 }

@@ -3,7 +3,13 @@
  * one that passed, so nothing can be resolved anew in between. Redirects are not followed. Time and the answer that is read are bounded.
  */
 import { lookup as resolve } from 'node:dns'
-import { Agent, type IncomingHttpHeaders, type IncomingMessage, type RequestOptions, request as requestHttp } from 'node:http'
+import {
+  Agent,
+  type IncomingHttpHeaders,
+  type IncomingMessage,
+  type RequestOptions,
+  request as requestHttp,
+} from 'node:http'
 import { request as requestHttps, Agent as SecureAgent } from 'node:https'
 import { isIP, type LookupFunction } from 'node:net'
 import { MillraceError } from '../../base/errors.ts'
@@ -78,13 +84,18 @@ function guardedLookup(guard: AddressGuard, resolver: Resolver): LookupFunction 
   return (hostname, options, callback) => {
     resolver(hostname, (error, found) => {
       const wanted = found.filter(
-        ({ family }) => options.family === undefined || options.family === 0 || options.family === family || options.family === `IPv${family}`,
+        ({ family }) =>
+          options.family === undefined ||
+          options.family === 0 ||
+          options.family === family ||
+          options.family === `IPv${family}`,
       )
       const barred = found.filter(({ address }) => !guard(address)).map(({ address }) => address)
       const [first] = wanted
       if (error !== null) callback(error, '', 0)
       else if (barred.length > 0) callback(refused(hostname, barred), '', 0)
-      else if (first === undefined) callback(Object.assign(new Error(`"${hostname}" has no address`), { code: 'ENOTFOUND' }), '', 0)
+      else if (first === undefined)
+        callback(Object.assign(new Error(`"${hostname}" has no address`), { code: 'ENOTFOUND' }), '', 0)
       else if (options.all === true) callback(null, [...wanted])
       else callback(null, first.address, first.family)
     })
@@ -92,7 +103,11 @@ function guardedLookup(guard: AddressGuard, resolver: Resolver): LookupFunction 
 }
 
 /** @throws FORBIDDEN when an address is not to be connected to; UNAVAILABLE when no answer came */
-export function guardedRequest(request: GuardedRequest, guard: AddressGuard, resolver: Resolver = systemResolver): Promise<Answer> {
+export function guardedRequest(
+  request: GuardedRequest,
+  guard: AddressGuard,
+  resolver: Resolver = systemResolver,
+): Promise<Answer> {
   const url = new URL(request.url)
   const hostname = url.hostname.replace(/^\[|\]$/g, '')
   if (isIP(hostname) !== 0 && !guard(hostname)) return Promise.reject(refused(hostname, [hostname]))
@@ -103,18 +118,27 @@ export function guardedRequest(request: GuardedRequest, guard: AddressGuard, res
     lookup: guardedLookup(guard, resolver),
     signal: AbortSignal.any([request.signal, timeout]),
   }
-  return exchange(request, url, { ...options, agent: request.connections?.of(url) ?? false }).catch((error: unknown) => {
-    // The receiver closed a kept connection as it was used again, which says nothing of this request: it goes once more, on one of its own.
-    const again = error instanceof Stale && !timeout.aborted ? exchange(request, url, { ...options, agent: false }) : Promise.reject(error as Error)
-    return again.catch((last: unknown) => {
-      throw unanswered(last, url, timeout.aborted ? request.timeoutMs : null)
-    })
-  })
+  return exchange(request, url, { ...options, agent: request.connections?.of(url) ?? false }).catch(
+    (error: unknown) => {
+      // The receiver closed a kept connection as it was used again, which says nothing of this request: it goes once more, on one of its own.
+      const again =
+        error instanceof Stale && !timeout.aborted
+          ? exchange(request, url, { ...options, agent: false })
+          : Promise.reject(error as Error)
+      return again.catch((last: unknown) => {
+        throw unanswered(last, url, timeout.aborted ? request.timeoutMs : null)
+      })
+    },
+  )
 }
 
 class Stale extends Error {}
 
-function exchange({ body, answerBytesMax = LIMITS.httpAnswerBytesMax }: GuardedRequest, url: URL, options: RequestOptions): Promise<Answer> {
+function exchange(
+  { body, answerBytesMax = LIMITS.httpAnswerBytesMax }: GuardedRequest,
+  url: URL,
+  options: RequestOptions,
+): Promise<Answer> {
   return new Promise((done, failed) => {
     const sent = (url.protocol === 'https:' ? requestHttps : requestHttp)(url, options, (answer) => {
       read(answer, answerBytesMax).then((read) => {
@@ -124,7 +148,11 @@ function exchange({ body, answerBytesMax = LIMITS.httpAnswerBytesMax }: GuardedR
       }, failed)
     })
     sent.on('error', (error: NodeJS.ErrnoException) => {
-      failed(sent.reusedSocket && (error.code === 'ECONNRESET' || error.code === 'EPIPE') ? new Stale(error.message, { cause: error }) : error)
+      failed(
+        sent.reusedSocket && (error.code === 'ECONNRESET' || error.code === 'EPIPE')
+          ? new Stale(error.message, { cause: error })
+          : error,
+      )
     })
     sent.end(body)
   })
@@ -144,7 +172,18 @@ async function read(answer: IncomingMessage, bytesMax: number): Promise<Pick<Ans
 
 function unanswered(error: unknown, { origin }: URL, timeoutMs: number | null): Error {
   if (error instanceof MillraceError) return error
-  if (timeoutMs !== null) return new MillraceError('UNAVAILABLE', `${origin} did not answer within ${timeoutMs} ms`, { origin, timeoutMs }, { cause: error })
+  if (timeoutMs !== null)
+    return new MillraceError(
+      'UNAVAILABLE',
+      `${origin} did not answer within ${timeoutMs} ms`,
+      { origin, timeoutMs },
+      { cause: error },
+    )
   const { message = String(error), code } = error as { readonly message?: string; readonly code?: string }
-  return new MillraceError('UNAVAILABLE', `${origin} gave no answer: ${message || code}`, { origin, ...(code !== undefined && { code }) }, { cause: error })
+  return new MillraceError(
+    'UNAVAILABLE',
+    `${origin} gave no answer: ${message || code}`,
+    { origin, ...(code !== undefined && { code }) },
+    { cause: error },
+  )
 }

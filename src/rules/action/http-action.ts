@@ -26,11 +26,15 @@ export interface HttpPreview {
 
 /** The request that an event makes of the action, unsigned. @throws TemplateFailure */
 export function httpRequestOf(action: HttpAction, on: Pick<ActedOn, 'text'>, scope: TemplateScope): HttpPreview {
-  const headers: Record<string, string> = { 'user-agent': 'millrace', 'content-type': action.body === null ? STRUCTURED : 'application/json' }
+  const headers: Record<string, string> = {
+    'user-agent': 'millrace',
+    'content-type': action.body === null ? STRUCTURED : 'application/json',
+  }
   for (const [name, template] of action.headers) {
     const value = template.render(scope)
     if (value === undefined) continue
-    if (!/^[\t\x20-\x7e]*$/.test(value)) throw new TemplateFailure(`the header "${name}" would hold characters that a header cannot carry`)
+    if (!/^[\t\x20-\x7e]*$/.test(value))
+      throw new TemplateFailure(`the header "${name}" would hold characters that a header cannot carry`)
     headers[name] = value
   }
   return { method: action.method, url: urlOf(action, scope), headers, body: bodyOf(action, on, scope) }
@@ -61,15 +65,27 @@ function bodyOf(action: HttpAction, { text }: Pick<ActedOn, 'text'>, scope: Temp
 function secretsOf({ secrets }: HttpAction, host: HttpHost): NamedSecret[] {
   return secrets.map((name) => {
     const value = host.secret(name)
-    if (value === undefined || value === '') throw new MillraceError('FORBIDDEN', `the secret "${name}" is not known to this process`, { secret: name })
+    if (value === undefined || value === '')
+      throw new MillraceError('FORBIDDEN', `the secret "${name}" is not known to this process`, { secret: name })
     return { name, value }
   })
 }
 
 /** @throws TemplateFailure · Gone · Busy · FORBIDDEN · UNAVAILABLE */
-export async function performHttp(rule: string, action: HttpAction, firing: Firing, scope: TemplateScope, signal: AbortSignal, host: HttpHost): Promise<void> {
+export async function performHttp(
+  rule: string,
+  action: HttpAction,
+  firing: Firing,
+  scope: TemplateScope,
+  signal: AbortSignal,
+  host: HttpHost,
+): Promise<void> {
   const { channel, offset } = firing
   const id = messageId(rule, action.id, channel, String(offset))
   const timeoutMs = action.timeoutMs ?? LIMITS.httpActionMsDefault
-  await sendSigned({ ...httpRequestOf(action, firing, scope), timeoutMs, id, secrets: secretsOf(action, host) }, signal, host)
+  await sendSigned(
+    { ...httpRequestOf(action, firing, scope), timeoutMs, id, secrets: secretsOf(action, host) },
+    signal,
+    host,
+  )
 }

@@ -38,7 +38,14 @@ const BARRED_HEADERS = new Set([
 
 /** @throws INVALID_RULE */
 export function parseHttp(body: unknown, path: string, others: readonly string[]): HttpForm {
-  const form = membersOf(typeof body === 'string' ? { url: body } : body, path, ['url', 'method', 'headers', 'body', 'secret', ...others])
+  const form = membersOf(typeof body === 'string' ? { url: body } : body, path, [
+    'url',
+    'method',
+    'headers',
+    'body',
+    'secret',
+    ...others,
+  ])
   const { method = 'POST', headers = {}, secret } = form
   const known = METHODS.find((each) => each === method)
   if (known === undefined) return refuseRule(`${path}.method`, `one of ${METHODS.join(', ')}, not ${shown(method)}`)
@@ -48,10 +55,14 @@ export function parseHttp(body: unknown, path: string, others: readonly string[]
     url: urlOf(form['url'], `${path}.url`),
     method: known,
     headers: Object.entries(headers).map(
-      ([name, value]) => [headerName(name, `${path}.headers`), compileTextTemplate(value, `${path}.headers.${name}`)] as const,
+      ([name, value]) =>
+        [headerName(name, `${path}.headers`), compileTextTemplate(value, `${path}.headers.${name}`)] as const,
     ),
     body: form['body'] === undefined ? null : compileTemplate(form['body'], `${path}.body`),
-    secrets: secret === undefined ? [] : (Array.isArray(secret) ? secret : [secret]).map((each, index) => secretOf(each, `${path}.secret[${index}]`)),
+    secrets:
+      secret === undefined
+        ? []
+        : (Array.isArray(secret) ? secret : [secret]).map((each, index) => secretOf(each, `${path}.secret[${index}]`)),
   }
 }
 
@@ -61,16 +72,21 @@ function urlOf(value: unknown, path: string): TextTemplate {
   const origin = /^https?:\/\/[^/?#\s\\]+/i.exec(template.head)?.[0]
   const rest = origin === undefined ? '' : template.head.slice(origin.length)
   if (origin === undefined || (template.fixed === undefined && rest === '') || !URL.canParse(origin)) {
-    return refuseRule(path, `a URL begins with http:// or https://, a host and a path, before any {{ }}; it is ${shown(value)}`)
+    return refuseRule(
+      path,
+      `a URL begins with http:// or https://, a host and a path, before any {{ }}; it is ${shown(value)}`,
+    )
   }
   const { username, password } = new URL(origin)
-  if (username !== '' || password !== '') return refuseRule(path, 'a URL with a name or password in it would be readable by everybody who sees the rule')
+  if (username !== '' || password !== '')
+    return refuseRule(path, 'a URL with a name or password in it would be readable by everybody who sees the rule')
   return template
 }
 
 function headerName(name: string, path: string): string {
   const lower = name.toLowerCase()
-  if (!HEADER.test(lower) || lower.startsWith('webhook-')) return refuseRule(path, `${shown(name)} is not the name of a header`)
+  if (!HEADER.test(lower) || lower.startsWith('webhook-'))
+    return refuseRule(path, `${shown(name)} is not the name of a header`)
   return BARRED_HEADERS.has(lower) ? refuseRule(path, `a rule may not set the header ${shown(name)}`) : lower
 }
 

@@ -11,7 +11,17 @@ import { shown } from '../../base/shown.ts'
 import { addressBits } from '../../pattern/ip-address.ts'
 
 const BARRED_V4 = [
-  ...['0.0.0.0/8', '10.0.0.0/8', '100.64.0.0/10', '127.0.0.0/8', '169.254.0.0/16', '172.16.0.0/12', '192.0.0.0/24', '192.0.2.0/24', '192.31.196.0/24'],
+  ...[
+    '0.0.0.0/8',
+    '10.0.0.0/8',
+    '100.64.0.0/10',
+    '127.0.0.0/8',
+    '169.254.0.0/16',
+    '172.16.0.0/12',
+    '192.0.0.0/24',
+    '192.0.2.0/24',
+    '192.31.196.0/24',
+  ],
   ...[
     '192.52.193.0/24',
     '192.88.99.0/24',
@@ -37,9 +47,13 @@ function add(list: BlockList, block: string, option: string): void {
   const family = isIP(address)
   const bits = width === undefined ? (family === 4 ? 32 : 128) : Number(width)
   if (family === 0 || !/^\d{1,3}$/.test(width ?? '0') || bits > (family === 4 ? 32 : 128)) {
-    throw new MillraceError('INVALID_OPTION', `${option} takes addresses and blocks such as 10.1.0.0/16 or fd00::/8; it has ${JSON.stringify(block)}`, {
-      option,
-    })
+    throw new MillraceError(
+      'INVALID_OPTION',
+      `${option} takes addresses and blocks such as 10.1.0.0/16 or fd00::/8; it has ${JSON.stringify(block)}`,
+      {
+        option,
+      },
+    )
   }
   list.addSubnet(address, bits, family === 4 ? 'ipv4' : 'ipv6')
 }
@@ -69,7 +83,11 @@ function isPublic(address: string): boolean {
 /** @throws INVALID_OPTION */
 export function addressGuard(allowed: readonly string[], option = 'http.allow'): AddressGuard {
   if (!Array.isArray(allowed) || allowed.some((block) => typeof block !== 'string')) {
-    throw new MillraceError('INVALID_OPTION', `${option} must be an array of address blocks, such as ['10.0.0.0/8']; it is ${shown(allowed)}`, { option })
+    throw new MillraceError(
+      'INVALID_OPTION',
+      `${option} must be an array of address blocks, such as ['10.0.0.0/8']; it is ${shown(allowed)}`,
+      { option },
+    )
   }
   const list = blockList(allowed, option)
   return (given) => {
@@ -77,6 +95,10 @@ export function addressGuard(allowed: readonly string[], option = 'http.allow'):
     const family = isIP(address)
     if (family === 0) return false
     const inner = family === 6 ? carried(address) : null
-    return list.check(address, family === 4 ? 'ipv4' : 'ipv6') || (inner !== null && list.check(inner, 'ipv4')) || isPublic(address)
+    return (
+      list.check(address, family === 4 ? 'ipv4' : 'ipv6') ||
+      (inner !== null && list.check(inner, 'ipv4')) ||
+      isPublic(address)
+    )
   }
 }

@@ -29,7 +29,11 @@ export function hopsOf(event: StoredEvent): number {
 }
 
 /** The event that an action publishes. @throws TemplateFailure */
-export function publishedBy(action: EmitAction | ForwardAction, { event, text }: ActedOn, scope: TemplateScope): LooseEvent {
+export function publishedBy(
+  action: EmitAction | ForwardAction,
+  { event, text }: ActedOn,
+  scope: TemplateScope,
+): LooseEvent {
   const rulehops = hopsOf(event)
   if (action.kind === 'forward') return sameEvent(text, { rulehops }) as unknown as LooseEvent
   const type = action.type.render(scope)
@@ -45,8 +49,15 @@ export function publishedBy(action: EmitAction | ForwardAction, { event, text }:
 }
 
 /** Publish with the completion of the event in hand. */
-export async function performPublish(action: EmitAction | ForwardAction, on: ActedOn, rule: string, ctx: HandlerContext): Promise<void> {
+export async function performPublish(
+  action: EmitAction | ForwardAction,
+  on: ActedOn,
+  rule: string,
+  ctx: HandlerContext,
+): Promise<void> {
   const published = publishedBy(action, on, scopeOf(on, rule))
   const delayMs = action.kind === 'emit' ? action.delayMs : null
-  await (delayMs === null ? ctx.emit(action.channel, published) : ctx.emit(action.channel, published, { delay: delayMs }))
+  await (delayMs === null
+    ? ctx.emit(action.channel, published)
+    : ctx.emit(action.channel, published, { delay: delayMs }))
 }

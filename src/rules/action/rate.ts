@@ -13,7 +13,11 @@ const UNITS: Readonly<Record<string, number>> = { s: 1000, m: 60_000, h: 3_600_0
 export function parseRate(value: unknown, path: string): Rate {
   const match = typeof value === 'string' ? /^(\d{1,9}) ?\/ ?([smh])$/.exec(value) : null
   const count = Number(match?.[1])
-  if (match === null || count < 1) return refuseRule(path, `a rate is a whole number and a unit, such as "10/s", "100/m" or "5/h", not ${shown(value)}`)
+  if (match === null || count < 1)
+    return refuseRule(
+      path,
+      `a rate is a whole number and a unit, such as "10/s", "100/m" or "5/h", not ${shown(value)}`,
+    )
   return { count, perMs: UNITS[match[2] as string] as number }
 }
 
@@ -43,7 +47,8 @@ export class RateLimit {
   async turn(signal: AbortSignal): Promise<void> {
     const dueMs = this.#clock.elapsed() + this.waitMs()
     this.#nextMs = Math.max(this.#nextMs, this.#clock.elapsed()) + this.#stepMs
-    for (let waitMs = dueMs - this.#clock.elapsed(); waitMs > 0; waitMs = dueMs - this.#clock.elapsed()) await this.#wait(waitMs, signal)
+    for (let waitMs = dueMs - this.#clock.elapsed(); waitMs > 0; waitMs = dueMs - this.#clock.elapsed())
+      await this.#wait(waitMs, signal)
   }
 
   #wait(ms: number, signal: AbortSignal): Promise<void> {

@@ -52,11 +52,24 @@ export class Busy extends Error {
 const MINUTE_MS = 60_000
 const HOUR_MS = 60 * MINUTE_MS
 /** Standard Webhooks' schedule: the wait before each next attempt. */
-const SCHEDULE_MS = [5000, 5 * MINUTE_MS, 30 * MINUTE_MS, 2 * HOUR_MS, 5 * HOUR_MS, 10 * HOUR_MS, 14 * HOUR_MS, 20 * HOUR_MS, 24 * HOUR_MS]
+const SCHEDULE_MS = [
+  5000,
+  5 * MINUTE_MS,
+  30 * MINUTE_MS,
+  2 * HOUR_MS,
+  5 * HOUR_MS,
+  10 * HOUR_MS,
+  14 * HOUR_MS,
+  20 * HOUR_MS,
+  24 * HOUR_MS,
+]
 
 /** What holds where the action says nothing of retries: ten attempts, each wait a tenth longer or shorter. */
 export function webhookRetry(random: () => number): RetryOptions {
-  return { attempts: SCHEDULE_MS.length + 1, backoff: (attempt) => Math.round((SCHEDULE_MS[attempt - 1] ?? 24 * HOUR_MS) * (0.9 + random() * 0.2)) }
+  return {
+    attempts: SCHEDULE_MS.length + 1,
+    backoff: (attempt) => Math.round((SCHEDULE_MS[attempt - 1] ?? 24 * HOUR_MS) * (0.9 + random() * 0.2)),
+  }
 }
 
 /** An id without dots, which part it from what is signed. */
@@ -65,7 +78,11 @@ export function messageId(...parts: readonly string[]): string {
 }
 
 /** Answers what the receiver did, where it took the message. @throws Gone · Busy · FORBIDDEN · INVALID_OPTION · UNAVAILABLE */
-export async function sendSigned({ id, secrets, ...message }: SignedMessage, signal: AbortSignal, host: SendHost): Promise<Answer> {
+export async function sendSigned(
+  { id, secrets, ...message }: SignedMessage,
+  signal: AbortSignal,
+  host: SendHost,
+): Promise<Answer> {
   const headers = { ...message.headers, ...signature(secrets, id, new Date(host.nowMs()), message.body) }
   const answer = await guardedRequest({ ...message, headers, signal }, host.guard, host.resolver ?? systemResolver)
   judge(answer, new URL(message.url).origin, host.nowMs())
@@ -75,14 +92,22 @@ export async function sendSigned({ id, secrets, ...message }: SignedMessage, sig
 function signature(secrets: readonly NamedSecret[], id: string, time: Date, body: string): Record<string, string> {
   if (secrets.length === 0) return {}
   const signatures = secrets.map((secret) => signer(secret).sign(id, time, body))
-  return { 'webhook-id': id, 'webhook-timestamp': String(Math.floor(time.getTime() / 1000)), 'webhook-signature': signatures.join(' ') }
+  return {
+    'webhook-id': id,
+    'webhook-timestamp': String(Math.floor(time.getTime() / 1000)),
+    'webhook-signature': signatures.join(' '),
+  }
 }
 
 function signer({ name, value }: NamedSecret): Webhook {
   try {
     return new Webhook(value)
   } catch {
-    throw new MillraceError('INVALID_OPTION', `the secret "${name}" is not in base64, with or without "whsec_" before it`, { secret: name })
+    throw new MillraceError(
+      'INVALID_OPTION',
+      `the secret "${name}" is not in base64, with or without "whsec_" before it`,
+      { secret: name },
+    )
   }
 }
 

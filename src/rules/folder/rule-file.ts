@@ -21,9 +21,11 @@ export function digestOf(text: string): string {
  * @throws INVALID_RULE with `details.file`, and where in it
  */
 export function parseRuleFile(text: string, name: string): readonly RuleDefinition[] {
-  if (typeof name !== 'string') throw new MillraceError('INVALID_OPTION', `a rule file has a name; this is ${shown(name)}`, { option: 'name' })
+  if (typeof name !== 'string')
+    throw new MillraceError('INVALID_OPTION', `a rule file has a name; this is ${shown(name)}`, { option: 'name' })
   if (typeof text !== 'string') throw refused(name, `it must be text; this is ${shown(text)}`)
-  if (Buffer.byteLength(text) > LIMITS.ruleFileBytesMax) throw refused(name, `it has more than ${LIMITS.ruleFileBytesMax} bytes`)
+  if (Buffer.byteLength(text) > LIMITS.ruleFileBytesMax)
+    throw refused(name, `it has more than ${LIMITS.ruleFileBytesMax} bytes`)
   const values = (/\.json$/i.test(name) ? [jsonOf(text, name)] : yamlOf(text, name)).flat() as unknown[]
   if (values.length === 0) throw refused(name, 'there is no rule in it')
   return values.map((value, index) => {

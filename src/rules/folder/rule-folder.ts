@@ -44,7 +44,10 @@ export class RuleFolder {
   async start(): Promise<void> {
     const found = await stat(this.#path).catch(() => null)
     if (found?.isDirectory() !== true)
-      throw new MillraceError('INVALID_OPTION', `there is no folder "${this.#path}" of rules`, { option: 'folder', path: this.#path })
+      throw new MillraceError('INVALID_OPTION', `there is no folder "${this.#path}" of rules`, {
+        option: 'folder',
+        path: this.#path,
+      })
     await this.scan()
     try {
       this.#watcher = watch(this.#path, () => this.#scanSoon())
@@ -144,7 +147,8 @@ export class RuleFolder {
   #refuseTaken(name: string, definitions: readonly { readonly name: string }[]): void {
     for (const definition of definitions) {
       const file = this.#book.table.current(definition.name)?.change.file
-      if (file === undefined || file.folder !== this.#label || file.path === name || !this.#seen.has(file.path)) continue
+      if (file === undefined || file.folder !== this.#label || file.path === name || !this.#seen.has(file.path))
+        continue
       throw new MillraceError('INVALID_RULE', `${name}: rule "${definition.name}" is in ${file.path} already`, {
         file: name,
         reason: 'the rule is in another file',
@@ -153,13 +157,18 @@ export class RuleFolder {
     const names = definitions.map((definition) => definition.name)
     const twice = names.find((each, at) => names.indexOf(each) !== at)
     if (twice !== undefined)
-      throw new MillraceError('INVALID_RULE', `${name}: rule "${twice}" is in the file twice`, { file: name, reason: 'the rule is in the file twice' })
+      throw new MillraceError('INVALID_RULE', `${name}: rule "${twice}" is in the file twice`, {
+        file: name,
+        reason: 'the rule is in the file twice',
+      })
   }
 
   async #refuse(path: string, digest: string, error: MillraceError): Promise<void> {
     const before = this.#book.table.refused.get(`${this.#label}/${path}`)
     if (before?.digest === digest && before.reason === error.message) return
-    const kept = [...this.#book.table.all()].filter(({ change }) => change.file?.folder === this.#label && change.file.path === path).map(({ name }) => name)
+    const kept = [...this.#book.table.all()]
+      .filter(({ change }) => change.file?.folder === this.#label && change.file.path === path)
+      .map(({ name }) => name)
     const data: RuleRefused = { folder: this.#label, path, digest, reason: error.message, kept }
     await this.#book.broker.publish(rulesChannel, { type: 'rule.refused', data, source: '/millrace/rules' })
     this.#problem(error)
@@ -179,7 +188,8 @@ export class RuleFolder {
 
   async #removeGone(names: ReadonlySet<string>): Promise<void> {
     await this.#remove((file) => !names.has(file.path), 'its file was removed')
-    for (const { folder, path } of [...this.#book.table.refused.values()]) if (folder === this.#label && !names.has(path)) await this.#clear(path)
+    for (const { folder, path } of [...this.#book.table.refused.values()])
+      if (folder === this.#label && !names.has(path)) await this.#clear(path)
   }
 
   /** Remove rules whose last change came from this folder. */

@@ -23,7 +23,8 @@ function refuseDeep(text: string): void {
     depth = Math.max(0, depth + (bracket === '[' || bracket === '{' ? 1 : -1))
     if (depth > DEPTH_MAX) break
   }
-  if (depth > DEPTH_MAX || BLOCKS_ON_A_LINE.test(text)) throw new Error(`it is nested more than ${DEPTH_MAX} levels deep`)
+  if (depth > DEPTH_MAX || BLOCKS_ON_A_LINE.test(text))
+    throw new Error(`it is nested more than ${DEPTH_MAX} levels deep`)
 }
 
 function refuseTwice(document: Document, text: string): void {
@@ -32,7 +33,10 @@ function refuseTwice(document: Document, text: string): void {
       const keys = new Set<unknown>()
       for (const { key } of items) {
         if (!isScalar(key)) continue
-        if (keys.has(key.value)) throw new Error(`map keys must be unique: "${String(key.value)}" is there twice${placeOf(key.range?.[0], text)}`)
+        if (keys.has(key.value))
+          throw new Error(
+            `map keys must be unique: "${String(key.value)}" is there twice${placeOf(key.range?.[0], text)}`,
+          )
         keys.add(key.value)
       }
     },

@@ -50,7 +50,11 @@ export function firingQueue(rule: string, action: string): Channel {
  * An event to be published again as it is: its data keeps its text, and what a publisher would add stays away, but for what is given.
  */
 export function sameEvent(text: string, more: Readonly<Record<string, unknown>> = {}): Encodable {
-  const event = JSON.parse(text) as Record<string, unknown> & { readonly type: string; offset?: unknown; extensions?: object }
+  const event = JSON.parse(text) as Record<string, unknown> & {
+    readonly type: string
+    offset?: unknown
+    extensions?: object
+  }
   setAside(event)
   const { specversion: _, data_base64: base64, ...attributes } = event
   for (const name of FACTS) delete attributes[name]
@@ -65,7 +69,12 @@ export function sameEvent(text: string, more: Readonly<Record<string, unknown>> 
 }
 
 export function firingOf({ text, channel, offset, key }: ActedOn, version: number): Encodable {
-  return sameEvent(text, { rulechannel: channel, ruleoffset: String(offset), ...(key !== null && { rulekey: key }), ruleversion: String(version) })
+  return sameEvent(text, {
+    rulechannel: channel,
+    ruleoffset: String(offset),
+    ...(key !== null && { rulekey: key }),
+    ruleversion: String(version),
+  })
 }
 
 export function readFiring(fired: { readonly text: string; readonly offset: number }): Firing {
@@ -75,7 +84,13 @@ export function readFiring(fired: { readonly text: string; readonly offset: numb
     return typeof value === 'string' ? value : undefined
   }
   const offset = Number(fact('ruleoffset'))
-  const facts = { text: fired.text, channel: String(fact('rulechannel')), offset, key: fact('rulekey') ?? null, version: Number(fact('ruleversion')) }
+  const facts = {
+    text: fired.text,
+    channel: String(fact('rulechannel')),
+    offset,
+    key: fact('rulekey') ?? null,
+    version: Number(fact('ruleversion')),
+  }
   const bare = { ...event, offset }
   for (const name of FACTS) delete (bare as Record<string, unknown>)[name]
   return { event: bare, ...facts }

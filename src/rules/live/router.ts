@@ -30,7 +30,15 @@ export interface RouterHost {
 }
 
 /** What only this rule's action can be blamed for; everything else is tried again for the whole event. */
-const OWN_FAILURES = ['SCHEMA_MISMATCH', 'INVALID_EVENT', 'EVENT_TOO_LARGE', 'TYPE_NOT_CARRIED', 'UNKNOWN_CHANNEL', 'CHANNEL_CONFLICT', 'INVALID_RULE'] as const
+const OWN_FAILURES = [
+  'SCHEMA_MISMATCH',
+  'INVALID_EVENT',
+  'EVENT_TOO_LARGE',
+  'TYPE_NOT_CARRIED',
+  'UNKNOWN_CHANNEL',
+  'CHANNEL_CONFLICT',
+  'INVALID_RULE',
+] as const
 
 export function isOwnFailure(error: unknown): boolean {
   return error instanceof TemplateFailure || OWN_FAILURES.some((code) => isMillraceError(error, code))
@@ -42,7 +50,11 @@ export function routerName(on: string): string {
   return name.length <= LIMITS.nameCharsMax ? name : `rules.$${createHash('sha256').update(on).digest('hex')}`
 }
 
-export function ruleRouter(on: string, from: NonNullable<ConsumerOptions['from']>, host: RouterHost): Startable<Running> {
+export function ruleRouter(
+  on: string,
+  from: NonNullable<ConsumerOptions['from']>,
+  host: RouterHost,
+): Startable<Running> {
   const options: ConsumerOptions = {
     concurrency: LIMITS.ruleRouterEventsMax,
     retry: { attempts: LIMITS.attemptsMax, min: '100ms', max: '10s' },
@@ -85,12 +97,22 @@ async function fire(
   channels: ReadonlySet<string> | null,
   host: RouterHost,
 ): Promise<void> {
-  if ((action.kind === 'emit' || action.kind === 'forward') && (channels?.has(action.channel) ?? true) && (await published(version, action, on, ctx))) return
+  if (
+    (action.kind === 'emit' || action.kind === 'forward') &&
+    (channels?.has(action.channel) ?? true) &&
+    (await published(version, action, on, ctx))
+  )
+    return
   const queue = await host.queueOf(version, action)
   await ctx.emit(queue, firingOf(on, version.offset) as never)
 }
 
-async function published(version: RuleVersion, action: EmitAction | ForwardAction, on: ActedOn, ctx: HandlerContext): Promise<boolean> {
+async function published(
+  version: RuleVersion,
+  action: EmitAction | ForwardAction,
+  on: ActedOn,
+  ctx: HandlerContext,
+): Promise<boolean> {
   try {
     await performPublish(action, on, version.name, ctx)
     return true

@@ -14,7 +14,14 @@ import type { ChannelSpec } from '../../channel/channel.ts'
 import { queue, stream } from '../../channel/channel.ts'
 import { parseRule, type Rule, type RuleDefinition } from '../rule.ts'
 import { refuseRule } from '../rule-error.ts'
-import { type ChangeNote, type ChangeType, isChange, type RuleChange, rulesChannel, unknownRule } from './rule-events.ts'
+import {
+  type ChangeNote,
+  type ChangeType,
+  isChange,
+  type RuleChange,
+  rulesChannel,
+  unknownRule,
+} from './rule-events.ts'
 import { RuleTable, type RuleVersion, sameDefinition, type TableListener } from './rule-table.ts'
 
 /** What became of a change. */
@@ -88,7 +95,11 @@ export class RuleBook {
 
   /** Follow `$rules` until the signal aborts; `changed` is called after every event. */
   async follow(signal: AbortSignal, changed: () => void): Promise<void> {
-    for await (const event of this.broker.read(rulesChannel.name, { from: { offset: this.#table.next }, follow: true, signal })) {
+    for await (const event of this.broker.read(rulesChannel.name, {
+      from: { offset: this.#table.next },
+      follow: true,
+      signal,
+    })) {
       if (event.offset >= this.#table.next) await this.refresh()
       changed()
     }
@@ -162,10 +173,17 @@ export class RuleBook {
   #wantedOf({ name, definition, enabled }: Rule, note: ChangeNote): Wanted | null {
     const current = this.#table.current(name)
     const on = enabled ?? current?.change.enabled ?? true
-    const digest = note.file === undefined ? undefined : this.#table.entries.get(name)?.digests.get(`${note.file.folder}/${note.file.path}`)
-    const same = current !== undefined && current.change.enabled === on && sameDefinition(current.change.rule, definition)
+    const digest =
+      note.file === undefined
+        ? undefined
+        : this.#table.entries.get(name)?.digests.get(`${note.file.folder}/${note.file.path}`)
+    const same =
+      current !== undefined && current.change.enabled === on && sameDefinition(current.change.rule, definition)
     if (same && (note.file === undefined || digest === note.file.digest)) return null
-    return { type: current === undefined ? 'rule.added' : 'rule.changed', change: { name, rule: definition, enabled: on, ...note } }
+    return {
+      type: current === undefined ? 'rule.added' : 'rule.changed',
+      change: { name, rule: definition, enabled: on, ...note },
+    }
   }
 
   /** @throws UNKNOWN_RULE */
@@ -173,7 +191,10 @@ export class RuleBook {
     const { change } = await this.#existing(name)
     // The file that the rule is from stays the one.
     const from = change.file === undefined ? {} : { file: change.file }
-    const wanted: Wanted = { type: enabled ? 'rule.enabled' : 'rule.disabled', change: { name, rule: change.rule, enabled, ...from, ...note } }
+    const wanted: Wanted = {
+      type: enabled ? 'rule.enabled' : 'rule.disabled',
+      change: { name, rule: change.rule, enabled, ...from, ...note },
+    }
     const [receipt] = await this.#make([name], [change.enabled === enabled ? null : wanted])
     return receipt as ChangeReceipt
   }
@@ -181,7 +202,10 @@ export class RuleBook {
   /** @throws UNKNOWN_RULE */
   async remove(name: string, note: ChangeNote): Promise<ChangeReceipt> {
     await this.#existing(name)
-    const [receipt] = await this.#make([name], [{ type: 'rule.removed', change: { name, rule: null, enabled: false, ...note } }])
+    const [receipt] = await this.#make(
+      [name],
+      [{ type: 'rule.removed', change: { name, rule: null, enabled: false, ...note } }],
+    )
     return receipt as ChangeReceipt
   }
 
@@ -196,7 +220,9 @@ export class RuleBook {
     const changes = wanted.filter((each) => each !== null)
     const before = names.map((name) => this.#revision(name))
     for (let at = 0; at < changes.length; at += LIMITS.ruleBatchMax) {
-      const batch = changes.slice(at, at + LIMITS.ruleBatchMax).map(({ type, change }) => ({ type, data: change, source: '/millrace/rules' }))
+      const batch = changes
+        .slice(at, at + LIMITS.ruleBatchMax)
+        .map(({ type, change }) => ({ type, data: change, source: '/millrace/rules' }))
       await this.broker.publish(rulesChannel, batch)
     }
     if (changes.length > 0) {
@@ -215,7 +241,9 @@ export class RuleBook {
     const versions = this.#table.entries.get(name)?.versions ?? []
     const version = versions.at(-1)
     const on = new Set(versions.slice(-2).flatMap(({ rule }) => rule?.on ?? []))
-    const takes = [...on].map((each) => (isWildcard(each) ? compileWildcard(each) : (channel: string) => channel === each))
+    const takes = [...on].map((each) =>
+      isWildcard(each) ? compileWildcard(each) : (channel: string) => channel === each,
+    )
     const from = Object.entries(version?.effective ?? {}).filter(([channel]) => takes.some((test) => test(channel)))
     return { name, revision: version?.revision ?? 0, changed, from: Object.fromEntries(from) }
   }
@@ -226,9 +254,15 @@ export class RuleBook {
     if (last === undefined) return
     const engine = await engineOf(this.broker)
     const concerned = (await engine.channels()).filter(({ name }) => this.#concerned(name))
-    const ends = await Promise.all(concerned.map(async ({ name }) => [name, (await boundsIn(engine, name))?.next ?? 0] as const))
+    const ends = await Promise.all(
+      concerned.map(async ({ name }) => [name, (await boundsIn(engine, name))?.next ?? 0] as const),
+    )
     const offsets = Object.fromEntries(ends)
-    await this.broker.publish(rulesChannel, { type: 'rules.effective', data: { through: last.offset, offsets }, source: '/millrace/rules' })
+    await this.broker.publish(rulesChannel, {
+      type: 'rules.effective',
+      data: { through: last.offset, offsets },
+      source: '/millrace/rules',
+    })
     await this.refresh()
   }
 
@@ -241,15 +275,19 @@ export class RuleBook {
   #pendingChannels(): ((channel: string) => boolean)[] {
     const names = new Set<string>()
     for (const { name } of this.#table.pending)
-      for (const { rule } of this.#table.entries.get(name)?.versions ?? []) for (const on of rule?.on ?? []) names.add(on)
+      for (const { rule } of this.#table.entries.get(name)?.versions ?? [])
+        for (const on of rule?.on ?? []) names.add(on)
     return [...names].map((on) => (isWildcard(on) ? compileWildcard(on) : (channel: string) => channel === on))
   }
 
   /** All changes of a rule, oldest first. @throws UNKNOWN_RULE when there never was one */
-  async history(name: string): Promise<{ readonly offset: number; readonly time: string; readonly type: string; readonly change: RuleChange }[]> {
+  async history(
+    name: string,
+  ): Promise<{ readonly offset: number; readonly time: string; readonly type: string; readonly change: RuleChange }[]> {
     const found = []
     for await (const event of this.broker.read(rulesChannel.name)) {
-      if (isChange(event) && event.data.name === name) found.push({ offset: event.offset, time: event.time ?? '', type: event.type, change: event.data })
+      if (isChange(event) && event.data.name === name)
+        found.push({ offset: event.offset, time: event.time ?? '', type: event.type, change: event.data })
     }
     if (found.length === 0) throw unknownRule(name)
     return found
@@ -279,7 +317,14 @@ export class RuleBook {
 function readable(on: string, channels: ReadonlyMap<string, ChannelSpec>): void {
   const channel = channels.get(on)
   if (channel === undefined)
-    throw new MillraceError('UNKNOWN_CHANNEL', `a rule names channel "${on}", which is not declared: declare it first`, { channel: on })
+    throw new MillraceError(
+      'UNKNOWN_CHANNEL',
+      `a rule names channel "${on}", which is not declared: declare it first`,
+      { channel: on },
+    )
   if (channel.kind === 'queue')
-    refuseRule('on', `"${on}" is a queue, whose events go to one worker each: a rule would take them away from it. Rules read streams`)
+    refuseRule(
+      'on',
+      `"${on}" is a queue, whose events go to one worker each: a rule would take them away from it. Rules read streams`,
+    )
 }

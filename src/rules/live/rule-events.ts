@@ -66,14 +66,19 @@ const OTHER_TYPES = ['rules.effective', 'rule.queued', 'rule.refused'] as const
 const definitions = [...CHANGE_TYPES, ...OTHER_TYPES].map((type) => event(type))
 
 /** The channel of all changes of rules; nothing in it is ever removed. */
-export const rulesChannel: Stream = stream('$rules', { events: definitions, key: (each) => (each.data as { readonly name?: string }).name })
+export const rulesChannel: Stream = stream('$rules', {
+  events: definitions,
+  key: (each) => (each.data as { readonly name?: string }).name,
+})
 
 /** Whether an event is a change of a rule. What bears its type and does not hold what it must is none, whoever wrote it: it is passed over. */
 export function isChange(candidate: StoredEvent): candidate is StoredEvent<ChangeType, RuleChange> {
   if (!(CHANGE_TYPES as readonly string[]).includes(candidate.type) || !isRecord(candidate.data)) return false
   const { name, rule, enabled, author, file } = candidate.data
   const named = typeof name === 'string' && typeof author === 'string' && typeof enabled === 'boolean'
-  return named && (rule === null || isRecord(rule)) && (file === undefined || areTexts(file, ['folder', 'path', 'digest']))
+  return (
+    named && (rule === null || isRecord(rule)) && (file === undefined || areTexts(file, ['folder', 'path', 'digest']))
+  )
 }
 
 export function effectiveIn({ type, data }: StoredEvent): RulesEffective | null {
@@ -97,5 +102,7 @@ function areTexts(value: unknown, names: readonly string[]): boolean {
 }
 
 export function unknownRule(name: string): MillraceError {
-  return new MillraceError('UNKNOWN_RULE', `there is no rule "${name}": list the rules, and correct the name`, { rule: name })
+  return new MillraceError('UNKNOWN_RULE', `there is no rule "${name}": list the rules, and correct the name`, {
+    rule: name,
+  })
 }

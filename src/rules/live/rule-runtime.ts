@@ -100,21 +100,26 @@ export class RuleRuntime implements Stoppable, RouterHost {
       clock,
       entry: (name): RuleEntry | undefined => this.book.table.entries.get(name),
       gone: (name, reason) => {
-        this.book.setEnabled(name, false, { author: 'millrace', reason }).catch((error: unknown) => this.#options.problem(error))
+        this.book
+          .setEnabled(name, false, { author: 'millrace', reason })
+          .catch((error: unknown) => this.#options.problem(error))
       },
     }
   }
 
   /** Bring what runs in line with the rules; one pass at a time, and one more for what changed meanwhile. */
   #reconcile(): Promise<void> {
-    this.#reconciling = this.#reconciling.then(() => this.#pass()).catch((error: unknown) => this.#options.problem(error))
+    this.#reconciling = this.#reconciling
+      .then(() => this.#pass())
+      .catch((error: unknown) => this.#options.problem(error))
     return this.#reconciling
   }
 
   async #pass(): Promise<void> {
     if (this.#stopping.signal.aborted) return
     for (const [on, rules] of this.#index.channels) {
-      if (rules.versions.size > 0 && !this.#routers.has(on) && this.book.table.pending.length === 0) await this.#startRouter(on)
+      if (rules.versions.size > 0 && !this.#routers.has(on) && this.book.table.pending.length === 0)
+        await this.#startRouter(on)
     }
     for (const [key, worker] of this.#workers) this.#tendWorker(key, worker)
     for (const [key, { name, action }] of this.book.table.queued)
@@ -149,7 +154,8 @@ export class RuleRuntime implements Stoppable, RouterHost {
   #tendWorker(key: string, worker: Worker): void {
     const current = this.book.table.current(worker.rule)
     const action = this.#actionOf(worker.rule, worker.action)
-    if (current === undefined || (action !== undefined && formOf(action) !== worker.form)) this.#retire(key, worker, current === undefined)
+    if (current === undefined || (action !== undefined && formOf(action) !== worker.form))
+      this.#retire(key, worker, current === undefined)
     else worker.follow(action, current.change.enabled)
   }
 
@@ -193,7 +199,11 @@ export class RuleRuntime implements Stoppable, RouterHost {
     if (queue === undefined || !this.book.table.queued.has(key)) {
       queue = firingQueue(name, action.id)
       await this.#broker.declare(queue)
-      await this.#broker.publish(rulesChannel, { type: 'rule.queued', data: { name, action: action.id }, source: '/millrace/rules' })
+      await this.#broker.publish(rulesChannel, {
+        type: 'rule.queued',
+        data: { name, action: action.id },
+        source: '/millrace/rules',
+      })
       this.#queues.set(key, queue)
     }
     return queue

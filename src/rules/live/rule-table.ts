@@ -6,7 +6,16 @@
  */
 import type { StoredEvent } from '../../event/cloud-event.ts'
 import { parseRule, type Rule, type RuleDefinition } from '../rule.ts'
-import { effectiveIn, isChange, queuedIn, type RuleChange, type RuleQueued, type RuleRefused, type RulesEffective, refusedIn } from './rule-events.ts'
+import {
+  effectiveIn,
+  isChange,
+  queuedIn,
+  type RuleChange,
+  type RuleQueued,
+  type RuleRefused,
+  type RulesEffective,
+  refusedIn,
+} from './rule-events.ts'
 
 /** One change of one rule. */
 export interface RuleVersion {
@@ -80,7 +89,12 @@ export class RuleTable {
 
   #change(event: StoredEvent<string, RuleChange>): void {
     const { name, rule, enabled, file } = event.data
-    const entry = this.entries.get(name) ?? { name, versions: [], since: event.offset, digests: new Map<string, string>() }
+    const entry = this.entries.get(name) ?? {
+      name,
+      versions: [],
+      since: event.offset,
+      digests: new Map<string, string>(),
+    }
     if (file !== undefined) {
       entry.digests.set(`${file.folder}/${file.path}`, file.digest)
       this.refused.delete(`${file.folder}/${file.path}`)
@@ -137,7 +151,8 @@ export class RuleTable {
     const entry = this.entries.get(version.name)
     if (entry === undefined) return
     entry.versions = entry.versions.filter((each) => each !== version)
-    for (const [channel, floor] of floors) this.forgottenBelow.set(channel, Math.max(floor, this.forgottenBelow.get(channel) ?? 0))
+    for (const [channel, floor] of floors)
+      this.forgottenBelow.set(channel, Math.max(floor, this.forgottenBelow.get(channel) ?? 0))
     this.#listener?.forgotten(version)
   }
 }

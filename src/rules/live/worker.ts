@@ -67,7 +67,9 @@ export class Worker implements Startable<Running> {
 
   async start(host: BrokerHost): Promise<Running> {
     const queue = queueName(this.rule, this.action)
-    this.#running = await textConsumer(workerName(this.rule, this.action), [queue], this.#options, (fired, ctx) => this.#handle(fired, ctx)).start(host)
+    this.#running = await textConsumer(workerName(this.rule, this.action), [queue], this.#options, (fired, ctx) =>
+      this.#handle(fired, ctx),
+    ).start(host)
     return this.#running
   }
 
@@ -121,7 +123,8 @@ export class Worker implements Startable<Running> {
       this.#host.gone(this.rule, error.message)
       return ctx.reject(error)
     }
-    const hopeless = error instanceof TemplateFailure || (isOwnFailure(error) && !isMillraceError(error, 'UNKNOWN_CHANNEL'))
+    const hopeless =
+      error instanceof TemplateFailure || (isOwnFailure(error) && !isMillraceError(error, 'UNKNOWN_CHANNEL'))
     if (hopeless) return ctx.reject(error as Error)
     throw error
   }

@@ -15,7 +15,9 @@ export interface TemplateFunction {
 
 function need(value: TemplateValue, kind: 'string' | 'number' | 'array', name: string): never {
   const what = value === null ? 'null' : Array.isArray(value) ? 'an array' : `a ${typeof value}`
-  throw new TemplateFailure(`"${name}" takes ${kind === 'array' ? 'an array' : `a ${kind}`}, not ${value === MISSING ? 'what is missing' : what}`)
+  throw new TemplateFailure(
+    `"${name}" takes ${kind === 'array' ? 'an array' : `a ${kind}`}, not ${value === MISSING ? 'what is missing' : what}`,
+  )
 }
 
 function text(value: TemplateValue, name: string): string {
@@ -34,7 +36,8 @@ function list(value: TemplateValue, name: string): readonly unknown[] {
 
 /** No function makes more text than an event may have. */
 function bounded(chars: number, name: string): void {
-  if (chars > LIMITS.templateTextCharsMax) throw new TemplateFailure(`"${name}" would make a text of more than ${LIMITS.templateTextCharsMax} characters`)
+  if (chars > LIMITS.templateTextCharsMax)
+    throw new TemplateFailure(`"${name}" would make a text of more than ${LIMITS.templateTextCharsMax} characters`)
 }
 
 function replaced(value: string, from: string, to: string, name: string): string {
@@ -72,11 +75,15 @@ function moment(value: TemplateValue, name: string): string {
 
 function round(value: TemplateValue, args: readonly TemplateValue[], name: string): number {
   const digits = args.length === 0 ? 0 : number(args[0], name)
-  if (!Number.isInteger(digits) || digits < 0 || digits > 15) throw new TemplateFailure(`"${name}" takes 0 to 15 digits`)
+  if (!Number.isInteger(digits) || digits < 0 || digits > 15)
+    throw new TemplateFailure(`"${name}" takes 0 to 15 digits`)
   return Number(number(value, name).toFixed(digits))
 }
 
-const one = (apply: (value: string) => TemplateValue): TemplateFunction => ({ takes: [0, 0], apply: (value, _args, name) => apply(text(value, name)) })
+const one = (apply: (value: string) => TemplateValue): TemplateFunction => ({
+  takes: [0, 0],
+  apply: (value, _args, name) => apply(text(value, name)),
+})
 const maths = (apply: (a: number, b: number) => number): TemplateFunction => ({
   takes: [1, 1],
   apply: (value, args, name) => finite(apply(number(value, name), number(args[0], name)), name),
@@ -89,7 +96,11 @@ function truth(value: TemplateValue, name: string): boolean {
 }
 
 export const TEMPLATE_FUNCTIONS: Readonly<Record<string, TemplateFunction>> = {
-  default: { takes: [1, 1], seesMissing: true, apply: (value, args) => (value === MISSING || value === null ? args[0] : value) },
+  default: {
+    takes: [1, 1],
+    seesMissing: true,
+    apply: (value, args) => (value === MISSING || value === null ? args[0] : value),
+  },
   required: {
     takes: [0, 0],
     seesMissing: true,
@@ -108,7 +119,10 @@ export const TEMPLATE_FUNCTIONS: Readonly<Record<string, TemplateFunction>> = {
   trim: one((value) => value.trim()),
   urlencode: one(percentEncoded),
   base64: one((value) => Buffer.from(value).toString('base64')),
-  replace: { takes: [2, 2], apply: (value, args, name) => replaced(text(value, name), text(args[0], name), text(args[1], name), name) },
+  replace: {
+    takes: [2, 2],
+    apply: (value, args, name) => replaced(text(value, name), text(args[0], name), text(args[1], name), name),
+  },
   split: { takes: [1, 1], apply: (value, args, name) => text(value, name).split(text(args[0], name)) },
   slice: {
     takes: [1, 2],
@@ -117,7 +131,10 @@ export const TEMPLATE_FUNCTIONS: Readonly<Record<string, TemplateFunction>> = {
       return Array.isArray(value) ? value.slice(from, to) : [...text(value, name)].slice(from, to).join('')
     },
   },
-  join: { takes: [0, 1], apply: (value, args, name) => joined(list(value, name), args.length === 0 ? ', ' : text(args[0], name), name) },
+  join: {
+    takes: [0, 1],
+    apply: (value, args, name) => joined(list(value, name), args.length === 0 ? ', ' : text(args[0], name), name),
+  },
   first: { takes: [0, 0], apply: (value, _args, name) => list(value, name)[0] ?? MISSING },
   last: { takes: [0, 0], apply: (value, _args, name) => list(value, name).at(-1) ?? MISSING },
   pluck: {

@@ -59,7 +59,10 @@ class Reader {
 
   fail(reason: string): never {
     const found = this.#text.slice(this.at, this.at + 20)
-    return refuseRule(this.#path, `${reason}, at character ${this.at + 1}${found === '' ? ' (its end)' : ` (${JSON.stringify(found)})`}`)
+    return refuseRule(
+      this.#path,
+      `${reason}, at character ${this.at + 1}${found === '' ? ' (its end)' : ` (${JSON.stringify(found)})`}`,
+    )
   }
 }
 
@@ -95,7 +98,8 @@ function expression(reader: Reader): Expression {
 
 function pathAt(reader: Reader): readonly string[] {
   const fact = reader.take(FACT)?.[1]
-  if (fact !== undefined && !FACTS.includes(fact)) return reader.fail(`there is no $${fact}; there are ${FACTS.map((name) => `$${name}`).join(', ')}`)
+  if (fact !== undefined && !FACTS.includes(fact))
+    return reader.fail(`there is no $${fact}; there are ${FACTS.map((name) => `$${name}`).join(', ')}`)
   const first = fact === undefined ? reader.take(WORD)?.[0] : `$${fact}`
   if (first === undefined) return reader.fail('a path such as data.sku, or a literal, is expected')
   const path = [first]
@@ -104,7 +108,8 @@ function pathAt(reader: Reader): readonly string[] {
     if (index !== undefined) path.push(index)
     else if (reader.takes('[')) {
       const name = reader.take(STRING)?.[0]
-      if (name === undefined || !reader.takes(']')) return reader.fail('a number or a name in quotes, and "]", are expected')
+      if (name === undefined || !reader.takes(']'))
+        return reader.fail('a number or a name in quotes, and "]", are expected')
       path.push(unquoted(name, reader))
     } else if (reader.takes('.')) {
       const name = reader.take(WORD)?.[0]
@@ -118,7 +123,8 @@ function callAt(reader: Reader): Call {
   const name = reader.take(WORD)?.[0]
   if (name === undefined) return reader.fail('the name of a function is expected')
   const known = Object.hasOwn(TEMPLATE_FUNCTIONS, name) ? TEMPLATE_FUNCTIONS[name] : undefined
-  if (known === undefined) return reader.fail(`there is no function "${name}"; there are ${Object.keys(TEMPLATE_FUNCTIONS).join(', ')}`)
+  if (known === undefined)
+    return reader.fail(`there is no function "${name}"; there are ${Object.keys(TEMPLATE_FUNCTIONS).join(', ')}`)
   const args: TemplateValue[] = []
   for (;;) {
     reader.take(SPACE)
@@ -128,7 +134,9 @@ function callAt(reader: Reader): Call {
   }
   const [least, most] = known.takes
   if (args.length < least || args.length > most) {
-    return reader.fail(`"${name}" takes ${least === most ? least : `${least} or ${most}`} argument${most === 1 ? '' : 's'}, not ${args.length}`)
+    return reader.fail(
+      `"${name}" takes ${least === most ? least : `${least} or ${most}`} argument${most === 1 ? '' : 's'}, not ${args.length}`,
+    )
   }
   return { name, apply: known.apply, seesMissing: known.seesMissing === true, args }
 }

@@ -46,10 +46,16 @@ function compileValue(source: unknown, path: string, count: { expressions: numbe
     return (scope) => elements.map((element) => nullIfMissing(element(scope)))
   }
   if (isRecord(source)) {
-    const members = Object.entries(source).map(([name, value]) => [name, compileValue(value, `${path}.${name}`, count, depth + 1)] as const)
-    return (scope) => Object.fromEntries(members.map(([name, member]) => [name, member(scope)] as const).filter(([, value]) => value !== MISSING))
+    const members = Object.entries(source).map(
+      ([name, value]) => [name, compileValue(value, `${path}.${name}`, count, depth + 1)] as const,
+    )
+    return (scope) =>
+      Object.fromEntries(
+        members.map(([name, member]) => [name, member(scope)] as const).filter(([, value]) => value !== MISSING),
+      )
   }
-  if (source === null || typeof source === 'boolean' || (typeof source === 'number' && Number.isFinite(source))) return () => source
+  if (source === null || typeof source === 'boolean' || (typeof source === 'number' && Number.isFinite(source)))
+    return () => source
   return refuseRule(path, `${shown(source)} is not JSON`)
 }
 
@@ -58,10 +64,12 @@ function nullIfMissing(value: TemplateValue): TemplateValue {
 }
 
 function segmentsOf(source: string, path: string, count: { expressions: number }): readonly Segment[] {
-  if (source.length > LIMITS.templateCharsMax) refuseRule(path, `a text of a template has at most ${LIMITS.templateCharsMax} characters`)
+  if (source.length > LIMITS.templateCharsMax)
+    refuseRule(path, `a text of a template has at most ${LIMITS.templateCharsMax} characters`)
   const segments = parseText(source, path)
   count.expressions += segments.filter((segment) => typeof segment !== 'string').length
-  if (count.expressions > LIMITS.templateExpressionsMax) refuseRule(path, `a template has at most ${LIMITS.templateExpressionsMax} expressions`)
+  if (count.expressions > LIMITS.templateExpressionsMax)
+    refuseRule(path, `a template has at most ${LIMITS.templateExpressionsMax} expressions`)
   return segments
 }
 
@@ -75,7 +83,8 @@ function written(segments: readonly Segment[], scope: TemplateScope, encode: (te
   let text = ''
   for (const segment of segments) {
     text += typeof segment === 'string' ? segment : encode(asText(evaluate(segment, scope)))
-    if (text.length > LIMITS.templateTextCharsMax) throw new TemplateFailure(`a text of more than ${LIMITS.templateTextCharsMax} characters would be made`)
+    if (text.length > LIMITS.templateTextCharsMax)
+      throw new TemplateFailure(`a text of more than ${LIMITS.templateTextCharsMax} characters would be made`)
   }
   return text
 }
@@ -86,7 +95,8 @@ function evaluate(segment: Exclude<Segment, string>, { event, facts }: TemplateS
   else {
     const [first = '', ...rest] = segment.path
     value = first.startsWith('$') ? (facts[first.slice(1)] ?? MISSING) : stepInto(event, first)
-    if (first === 'data' && value instanceof Uint8Array) value = Buffer.from(value.buffer, value.byteOffset, value.byteLength).toString('base64')
+    if (first === 'data' && value instanceof Uint8Array)
+      value = Buffer.from(value.buffer, value.byteOffset, value.byteLength).toString('base64')
     for (const name of rest) value = stepInto(value, name)
   }
   for (const { name, apply, args, seesMissing } of segment.calls) {
@@ -96,7 +106,11 @@ function evaluate(segment: Exclude<Segment, string>, { event, facts }: TemplateS
 }
 
 /** @throws INVALID_RULE */
-export function compileTextTemplate(source: unknown, path: string, encode: (text: string) => string = (text) => text): TextTemplate {
+export function compileTextTemplate(
+  source: unknown,
+  path: string,
+  encode: (text: string) => string = (text) => text,
+): TextTemplate {
   if (typeof source !== 'string' || source === '') return refuseRule(path, `a text is needed, not ${shown(source)}`)
   const segments = segmentsOf(source, path, { expressions: 0 })
   const [first = ''] = segments

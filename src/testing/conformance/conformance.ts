@@ -49,7 +49,10 @@ export function exemption(scenario: Scenario, harness: ConformanceHarness): stri
 }
 
 /** Run one scenario in a new world. Rejects when it does not hold. */
-export async function runScenario(scenario: Scenario, harness: Pick<ConformanceHarness, 'open' | 'patience'>): Promise<void> {
+export async function runScenario(
+  scenario: Scenario,
+  harness: Pick<ConformanceHarness, 'open' | 'patience'>,
+): Promise<void> {
   const world = new World(await harness.open(), { ...PATIENCE, ...harness.patience })
   try {
     await scenario.run(world)
@@ -101,10 +104,15 @@ function checkExemptions(harness: ConformanceHarness): void {
   const names = new Set(SCENARIOS.map((scenario) => scenario.name))
   for (const [name, reason] of Object.entries(harness.exempt ?? {})) {
     if (!names.has(name))
-      throw new MillraceError('INVALID_OPTION', `exempt names "${name}", which is no scenario: see docs/contract.md for their names`, {
-        option: 'exempt',
-        name,
-      })
-    if (reason.trim() === '') throw new MillraceError('INVALID_OPTION', `the exemption of "${name}" must say why`, { option: 'exempt', name })
+      throw new MillraceError(
+        'INVALID_OPTION',
+        `exempt names "${name}", which is no scenario: see docs/contract.md for their names`,
+        {
+          option: 'exempt',
+          name,
+        },
+      )
+    if (reason.trim() === '')
+      throw new MillraceError('INVALID_OPTION', `the exemption of "${name}" must say why`, { option: 'exempt', name })
   }
 }

@@ -131,7 +131,9 @@ export class Calls {
 
   /** Wait until there were so many calls. */
   async reach(world: World, count: number): Promise<void> {
-    await world.eventually(() => holds(this.all.length >= count, `${this.all.length} of ${count} calls: ${JSON.stringify(this.all.slice(-5))}`))
+    await world.eventually(() =>
+      holds(this.all.length >= count, `${this.all.length} of ${count} calls: ${JSON.stringify(this.all.slice(-5))}`),
+    )
   }
 }
 
@@ -173,7 +175,11 @@ export function hang(signal: AbortSignal): Promise<never> {
 }
 
 /** All that reading gives. */
-export async function readAll<C extends Channel | string>(broker: Broker, channel: C, options: ReadOptions = {}): Promise<StoredEvent[]> {
+export async function readAll<C extends Channel | string>(
+  broker: Broker,
+  channel: C,
+  options: ReadOptions = {},
+): Promise<StoredEvent[]> {
   const events: StoredEvent[] = []
   for await (const each of broker.read(channel, options)) events.push(each as StoredEvent)
   return events
@@ -218,7 +224,8 @@ export function offsetOf({ id, offset }: Receipt): number {
 }
 
 export function holds(value: unknown, message = 'this does not hold'): asserts value {
-  if (!value) throw new assert.AssertionError({ message, actual: value, expected: true, operator: 'holds', stackStartFn: holds })
+  if (!value)
+    throw new assert.AssertionError({ message, actual: value, expected: true, operator: 'holds', stackStartFn: holds })
 }
 
 /** It rejects with a typed error of this code, whose message names each of the texts. */
@@ -229,7 +236,11 @@ export async function refused(work: () => unknown, code: ErrorCode, ...named: st
   } catch (error) {
     holds(isMillraceError(error), `expected ${code}, got ${error instanceof Error ? error.stack : String(error)}`)
     assert.equal(error.code, code, error.message)
-    for (const text of named) holds(error.message.includes(text), `the message of ${code} does not name ${JSON.stringify(text)}: ${error.message}`)
+    for (const text of named)
+      holds(
+        error.message.includes(text),
+        `the message of ${code} does not name ${JSON.stringify(text)}: ${error.message}`,
+      )
     return error
   }
   throw new assert.AssertionError({ message: `expected ${code}, got ${JSON.stringify(outcome)}` })

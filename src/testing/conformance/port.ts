@@ -1,6 +1,15 @@
 /** The port by itself: a channel, a consumer, and subscriptions whose every delivery is noted, for clauses that are about instances that hang. */
 import assert from 'node:assert/strict'
-import type { ConsumerSpec, Delivery, Emission, EncodedEvent, Engine, EventAttempt, Failure, Subscription } from '../../broker/engine.ts'
+import type {
+  ConsumerSpec,
+  Delivery,
+  Emission,
+  EncodedEvent,
+  Engine,
+  EventAttempt,
+  Failure,
+  Subscription,
+} from '../../broker/engine.ts'
 import type { Channel } from '../../channel/channel.ts'
 import { newId, nowText } from '../../event/identity.ts'
 import { offsetOf } from './fixtures.ts'
@@ -12,7 +21,14 @@ export function encoded(order: string, key: string | null, n: number): EncodedEv
     id,
     type: 'order.placed',
     key,
-    text: JSON.stringify({ specversion: '1.0', id, source: '/conformance', type: 'order.placed', time: nowText(), data: { order, n } }),
+    text: JSON.stringify({
+      specversion: '1.0',
+      id,
+      source: '/conformance',
+      type: 'order.placed',
+      time: nowText(),
+      data: { order, n },
+    }),
   }
 }
 
@@ -70,8 +86,14 @@ export class Port {
   /** The texts stored in a channel, parsed. */
   async read(channel: string): Promise<readonly { readonly data: { readonly n: number } }[]> {
     const found: { readonly data: { readonly n: number } }[] = []
-    const options = { from: { at: 'beginning' }, to: null, follow: false, signal: new AbortController().signal } as const
-    for await (const batch of this.engine.read(channel, options)) for (const each of batch) found.push(JSON.parse(each.text))
+    const options = {
+      from: { at: 'beginning' },
+      to: null,
+      follow: false,
+      signal: new AbortController().signal,
+    } as const
+    for await (const batch of this.engine.read(channel, options))
+      for (const each of batch) found.push(JSON.parse(each.text))
     return found
   }
 
@@ -80,7 +102,9 @@ export class Port {
     const instance = new Instance()
     let renewing: NodeJS.Timeout | undefined
     const settle = (deliveries: readonly Delivery[]): void => {
-      if (completes !== undefined) for (const delivery of deliveries) assert.equal(instance.subscription.complete(delivery, completes(delivery)), true)
+      if (completes !== undefined)
+        for (const delivery of deliveries)
+          assert.equal(instance.subscription.complete(delivery, completes(delivery)), true)
     }
     const subscription = await this.engine.subscribe(
       {

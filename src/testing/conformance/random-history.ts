@@ -52,7 +52,9 @@ export class RandomHistory {
     await this.#startAll()
     for (let part = 0; part <= reopenings; part++) {
       const publishing = Promise.all(
-        Array.from({ length: producers }, (_, at) => this.#produce(`producer-${part}-${at}`, Math.ceil(eventsEach / (reopenings + 1)))),
+        Array.from({ length: producers }, (_, at) =>
+          this.#produce(`producer-${part}-${at}`, Math.ceil(eventsEach / (reopenings + 1))),
+        ),
       )
       for (let change = 0; change < changes; change++) await this.#change()
       await publishing
@@ -62,8 +64,15 @@ export class RandomHistory {
     const found = checkHistory(this.recorder.operations, { doneOnce: true })
     const shown = found
       .slice(0, 5)
-      .map((anomaly) => `${anomaly.name}: ${anomaly.message}\n${anomaly.operations.map((each) => `    ${JSON.stringify(each)}`).join('\n')}`)
-    assert.equal(found.length, 0, `seed ${seed}: ${found.length} anomalies in ${this.recorder.operations.length} operations\n${shown.join('\n')}`)
+      .map(
+        (anomaly) =>
+          `${anomaly.name}: ${anomaly.message}\n${anomaly.operations.map((each) => `    ${JSON.stringify(each)}`).join('\n')}`,
+      )
+    assert.equal(
+      found.length,
+      0,
+      `seed ${seed}: ${found.length} anomalies in ${this.recorder.operations.length} operations\n${shown.join('\n')}`,
+    )
   }
 
   async #produce(process: string, count: number): Promise<void> {
@@ -86,7 +95,11 @@ export class RandomHistory {
   async #handle(process: string, name: string, given: OrderEvent, ctx: HandlerContext): Promise<void> {
     const value = given.data.note ?? ''
     const { channel, key, offset, attempt, signal } = ctx
-    const [before, after, pause] = [this.#random.chance(this.#run.failing), this.#random.chance(this.#run.failing), this.#random.below(3)]
+    const [before, after, pause] = [
+      this.#random.chance(this.#run.failing),
+      this.#random.chance(this.#run.failing),
+      this.#random.below(3),
+    ]
     await this.recorder.handle(
       { process, consumer: name, channel, key, offset, value, attempt },
       async () => {
@@ -94,7 +107,17 @@ export class RandomHistory {
         if (before) throw new Error('by chance, before emitting')
         if (name !== this.#world.name('worker')) return
         const emitted = `${value}/emitted-${attempt}-by-${process}`
-        this.recorder.note({ action: 'emit', process, consumer: name, cause: value, attempt, channel: this.#out.name, key: null, value: emitted, slot: 'only' })
+        this.recorder.note({
+          action: 'emit',
+          process,
+          consumer: name,
+          cause: value,
+          attempt,
+          channel: this.#out.name,
+          key: null,
+          value: emitted,
+          slot: 'only',
+        })
         await ctx.emit(this.#out, Placed({ order: 'out', n: given.data.n, note: emitted }))
         if (after) throw new Error('by chance, after emitting')
       },
@@ -105,8 +128,9 @@ export class RandomHistory {
   async #start(name: string): Promise<Running> {
     const process = `instance-${this.#started++}`
     return this.#broker.start(
-      consumer(name, this.#orders, { concurrency: 4, retry: { attempts: 1000, min: 1, max: 6 } }).on(Placed, (given, ctx) =>
-        this.#handle(process, name, given, ctx),
+      consumer(name, this.#orders, { concurrency: 4, retry: { attempts: 1000, min: 1, max: 6 } }).on(
+        Placed,
+        (given, ctx) => this.#handle(process, name, given, ctx),
       ),
     )
   }
@@ -153,6 +177,11 @@ export class RandomHistory {
           })
       }
     }
-    this.recorder.note({ action: 'drain', process: 'reader', consumer: null, channels: [this.#orders.name, this.#out.name] })
+    this.recorder.note({
+      action: 'drain',
+      process: 'reader',
+      consumer: null,
+      channels: [this.#orders.name, this.#out.name],
+    })
   }
 }

@@ -31,7 +31,10 @@ export function clauseSlug(clause: Clause): string {
 }
 
 /** The scenarios of one clause, by the second half of their names; with needs where there are any. */
-export function clause(number: Clause, statements: Readonly<Record<string, Run | readonly [needs: readonly Need[], run: Run]>>): readonly Scenario[] {
+export function clause(
+  number: Clause,
+  statements: Readonly<Record<string, Run | readonly [needs: readonly Need[], run: Run]>>,
+): readonly Scenario[] {
   return Object.entries(statements).map(([statement, entry]) => {
     const [needs, run] = typeof entry === 'function' ? [[], entry] : entry
     return { name: `${clauseSlug(number)}/${statement}`, clause: number, needs, run }

@@ -87,14 +87,16 @@ export class World {
 
   /** Drop what is open as `kill -9` would, and open the same data again. */
   async crash(): Promise<Broker> {
-    if (this.#world.crash === undefined) throw new Error('this world cannot crash: the harness must list "crash" in `lacks`')
+    if (this.#world.crash === undefined)
+      throw new Error('this world cannot crash: the harness must list "crash" in `lacks`')
     await this.#world.crash()
     this.#brokers = []
     return this.connect()
   }
 
   async engine(): Promise<Engine> {
-    if (this.#world.openEngine === undefined) throw new Error('this world has no engine to open: the harness must list "engine" in `lacks`')
+    if (this.#world.openEngine === undefined)
+      throw new Error('this world has no engine to open: the harness must list "engine" in `lacks`')
     const engine = await this.#world.openEngine()
     this.#engines.push(engine)
     return engine

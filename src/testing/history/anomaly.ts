@@ -5,7 +5,8 @@ export const ANOMALIES = {
   'lost-write-prefix': 'acknowledged and never seen, before everything that was seen of the channel',
   'lost-write-middle': 'acknowledged and never seen, between what was seen of the channel',
   'lost-write-postfix': 'acknowledged and not seen by a full drain, after everything that was seen of the channel',
-  unseen: 'acknowledged and not seen by a full drain that saw nothing of the channel, or was acknowledged without an offset',
+  unseen:
+    'acknowledged and not seen by a full drain that saw nothing of the channel, or was acknowledged without an offset',
   duplicate: 'one value at two offsets',
   'inconsistent-offsets': 'two values at one offset',
   'aborted-read': 'a refused send, or the emission of an attempt that failed, was seen',

@@ -27,7 +27,9 @@ import type { Operation } from './operation.ts'
  */
 export function checkHistory(history: readonly Operation[], guarantees: Guarantees = {}): Anomaly[] {
   if (!Array.isArray(history) || history.some((operation) => typeof operation !== 'object' || operation === null)) {
-    throw new MillraceError('INVALID_OPTION', `a history is an array of operations; this is ${shown(history)}`, { option: 'history' })
+    throw new MillraceError('INVALID_OPTION', `a history is an array of operations; this is ${shown(history)}`, {
+      option: 'history',
+    })
   }
   knownOptions(guarantees, ['orderByKey', 'doneOnce'], 'checkHistory')
   const { orderByKey = true, doneOnce = false } = guarantees

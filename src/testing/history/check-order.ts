@@ -20,7 +20,11 @@ export function checkReaders({ polls, written }: HistoryIndex): Anomaly[] {
       const [before, after] = [its[at - 1] as Poll, its[at] as Poll]
       const operations = [before, after]
       if (after.offset <= before.offset) {
-        found.push({ name: 'non-monotonic-poll', message: `reader ${after.process} was given ${after.offset} after ${before.offset}`, operations })
+        found.push({
+          name: 'non-monotonic-poll',
+          message: `reader ${after.process} was given ${after.offset} after ${before.offset}`,
+          operations,
+        })
       }
       for (let offset = before.offset + 1; offset < after.offset; offset++) {
         const write = known.get(offset)
@@ -46,7 +50,11 @@ export function checkSends({ sends }: HistoryIndex): Anomaly[] {
   ).values()) {
     let highest: (typeof its)[0] | undefined
     for (const send of its) {
-      if (highest !== undefined && (send.offset as number) < (highest.offset as number) && (begun.get(send.value) ?? send.time) >= highest.time) {
+      if (
+        highest !== undefined &&
+        (send.offset as number) < (highest.offset as number) &&
+        (begun.get(send.value) ?? send.time) >= highest.time
+      ) {
         const message = `${send.process} was told ${send.offset} for ${send.value}, after ${highest.offset} for ${highest.value}`
         found.push({ name: 'non-monotonic-send', message, operations: [highest, send] })
       }
@@ -82,11 +90,19 @@ class Lane {
 
   poll(poll: Poll): void {
     for (const other of this.#held.values()) {
-      this.found.push({ name: 'overlap', message: `${this.#what}: ${poll.value} was handed out while ${other.value} was in hands`, operations: [other, poll] })
+      this.found.push({
+        name: 'overlap',
+        message: `${this.#what}: ${poll.value} was handed out while ${other.value} was in hands`,
+        operations: [other, poll],
+      })
     }
     const done = this.#over.get(poll.offset)
     if (done !== undefined && this.#doneOnce && poll.again !== true) {
-      this.found.push({ name: 'done-again', message: `${this.#what}: ${poll.value} was handed out after it was done`, operations: [done, poll] })
+      this.found.push({
+        name: 'done-again',
+        message: `${this.#what}: ${poll.value} was handed out after it was done`,
+        operations: [done, poll],
+      })
     }
     if (this.#keyed) this.#checkEarlier(poll)
     this.#held.set(`${poll.process}/${poll.offset}`, poll)
@@ -137,7 +153,12 @@ export function checkKeys({ polls, dones, deads, ends }: HistoryIndex, doneOnce:
     if (lane === undefined) {
       // What the consumer was never given of the key is a loss, not a disorder: it is not waited for.
       const expected = key === null ? [] : [...(handed.get(id) ?? [])].sort((a, b) => a - b)
-      lane = new Lane(`"${consumer}" on "${channel}"${key === null ? '' : `, key ${key}`}`, key !== null, expected, doneOnce)
+      lane = new Lane(
+        `"${consumer}" on "${channel}"${key === null ? '' : `, key ${key}`}`,
+        key !== null,
+        expected,
+        doneOnce,
+      )
       lanes.set(id, lane)
     }
     return lane

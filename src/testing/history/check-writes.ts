@@ -9,15 +9,23 @@ function anomaly(name: AnomalyName, message: string, operations: readonly Operat
 
 /** One value at two offsets, two values at one. */
 export function checkOffsets({ sends, polls }: HistoryIndex): Anomaly[] {
-  const placed = [...sends.filter((send) => send.outcome === 'ok' && send.offset !== null), ...polls] as { channel: string; offset: number; value: string }[]
+  const placed = [...sends.filter((send) => send.outcome === 'ok' && send.offset !== null), ...polls] as {
+    channel: string
+    offset: number
+    value: string
+  }[]
   const found: Anomaly[] = []
   for (const [value, its] of group(placed, (each) => each.value)) {
     const places = new Set(its.map((each) => `${each.channel}/${each.offset}`))
-    if (places.size > 1) found.push(anomaly('duplicate', `${value} is at ${[...places].join(' and ')}`, its as unknown as Operation[]))
+    if (places.size > 1)
+      found.push(anomaly('duplicate', `${value} is at ${[...places].join(' and ')}`, its as unknown as Operation[]))
   }
   for (const [place, its] of group(placed, (each) => `${each.channel}/${each.offset}`)) {
     const values = new Set(its.map((each) => each.value))
-    if (values.size > 1) found.push(anomaly('inconsistent-offsets', `${place} holds ${[...values].join(' and ')}`, its as unknown as Operation[]))
+    if (values.size > 1)
+      found.push(
+        anomaly('inconsistent-offsets', `${place} holds ${[...values].join(' and ')}`, its as unknown as Operation[]),
+      )
   }
   return found
 }
@@ -30,8 +38,11 @@ export function checkVisibility({ written, seen }: HistoryIndex): Anomaly[] {
     const [first] = polls as [Poll, ...Poll[]]
     if (write === undefined) found.push(anomaly('phantom-read', `${value} was seen and never sent`, polls))
     else if (write.refused && !write.acknowledged)
-      found.push(anomaly('aborted-read', `${value} was refused or given up, and was seen`, [...write.operations, ...polls]))
-    else if (first.time < write.visibleFrom) found.push(anomaly('precommitted-read', `${value} was seen before it was there`, [...write.operations, first]))
+      found.push(
+        anomaly('aborted-read', `${value} was refused or given up, and was seen`, [...write.operations, ...polls]),
+      )
+    else if (first.time < write.visibleFrom)
+      found.push(anomaly('precommitted-read', `${value} was seen before it was there`, [...write.operations, first]))
   }
   return found
 }
@@ -43,7 +54,10 @@ export function checkLosses(index: HistoryIndex): Anomaly[] {
     [...index.written.values()].filter((write) => write.acknowledged),
     (write) => write.channel,
   )
-  const observers = new Set<string | null>([...index.polls.map((poll) => poll.consumer), ...index.drains.map((drain) => drain.consumer)])
+  const observers = new Set<string | null>([
+    ...index.polls.map((poll) => poll.consumer),
+    ...index.drains.map((drain) => drain.consumer),
+  ])
   for (const observer of observers) {
     const polls = group(
       index.polls.filter((poll) => poll.consumer === observer),
@@ -58,7 +72,13 @@ export function checkLosses(index: HistoryIndex): Anomaly[] {
   return found
 }
 
-function lossesOf(observer: string | null, channel: string, writes: readonly Written[], polls: readonly Poll[], drains: readonly Drain[]): Anomaly[] {
+function lossesOf(
+  observer: string | null,
+  channel: string,
+  writes: readonly Written[],
+  polls: readonly Poll[],
+  drains: readonly Drain[],
+): Anomaly[] {
   const last = drains.at(-1)
   const drained = drains.length > 0
   const seen = new Set(polls.map((poll) => poll.value))
@@ -97,11 +117,17 @@ export function checkEmissions({ emits, written, seen, drains }: HistoryIndex): 
     const [{ consumer, cause, channel, slot }] = its as [(typeof its)[0]]
     const there = its.filter((emit) => seen.has(emit.value))
     const what = `what "${consumer}" emits to "${channel}" (${slot}) for ${cause}`
-    if (there.length > 1) found.push(anomaly('emission-doubled', `${what} was seen as ${there.map((emit) => emit.value).join(' and ')}`, its))
+    if (there.length > 1)
+      found.push(
+        anomaly('emission-doubled', `${what} was seen as ${there.map((emit) => emit.value).join(' and ')}`, its),
+      )
     const succeeded = its.filter((emit) => written.get(emit.value)?.acknowledged)
-    const after = Math.max(...succeeded.flatMap((emit) => written.get(emit.value)?.operations ?? []).map((operation) => operation.time))
+    const after = Math.max(
+      ...succeeded.flatMap((emit) => written.get(emit.value)?.operations ?? []).map((operation) => operation.time),
+    )
     const drained = drains.some((drain) => drain.channels.includes(channel) && drain.time >= after)
-    if (succeeded.length > 0 && there.length === 0 && drained) found.push(anomaly('emission-lost', `${what} is not there, and the event was done`, its))
+    if (succeeded.length > 0 && there.length === 0 && drained)
+      found.push(anomaly('emission-lost', `${what} is not there, and the event was done`, its))
   }
   return found
 }

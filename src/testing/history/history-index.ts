@@ -41,7 +41,10 @@ function group<K, T>(items: readonly T[], key: (item: T) => K): Map<K, T[]> {
 
 export { group }
 
-function only<A extends Operation['action']>(history: readonly Operation[], action: A): Extract<Operation, { action: A }>[] {
+function only<A extends Operation['action']>(
+  history: readonly Operation[],
+  action: A,
+): Extract<Operation, { action: A }>[] {
   return history.filter((operation): operation is Extract<Operation, { action: A }> => operation.action === action)
 }
 
@@ -51,7 +54,12 @@ export function attemptKey(of: { readonly consumer: string; readonly attempt: nu
 
 export function indexHistory(history: readonly Operation[]): HistoryIndex {
   const sorted = [...history].sort((a, b) => a.time - b.time)
-  const [sends, polls, dones, emits] = [only(sorted, 'send'), only(sorted, 'poll'), only(sorted, 'done'), only(sorted, 'emit')]
+  const [sends, polls, dones, emits] = [
+    only(sorted, 'send'),
+    only(sorted, 'poll'),
+    only(sorted, 'done'),
+    only(sorted, 'emit'),
+  ]
   const written = new Map<string, Written>()
   for (const send of sends) noteSend(written, send)
   noteEmissions(written, emits, dones)
@@ -72,7 +80,16 @@ function noteSend(written: Map<string, Written>, send: Send): void {
   const { value, channel, key, outcome, offset, time } = send
   let entry = written.get(value)
   if (entry === undefined) {
-    entry = { value, channel, key, acknowledged: false, refused: false, offset: null, visibleFrom: time, operations: [] }
+    entry = {
+      value,
+      channel,
+      key,
+      acknowledged: false,
+      refused: false,
+      offset: null,
+      visibleFrom: time,
+      operations: [],
+    }
     written.set(value, entry)
   }
   entry.operations.push(send)
@@ -88,7 +105,9 @@ function noteEmissions(written: Map<string, Written>, emits: readonly Emit[], do
   const ends = group(dones, (done) => attemptKey(done, done.value))
   for (const emit of emits) {
     const { value, channel, key } = emit
-    const its = (ends.get(attemptKey(emit, emit.cause)) ?? []).filter((done) => done.process === emit.process && done.time >= emit.time)
+    const its = (ends.get(attemptKey(emit, emit.cause)) ?? []).filter(
+      (done) => done.process === emit.process && done.time >= emit.time,
+    )
     const invoked = its.find((done) => done.outcome === 'invoke')
     const ended = its.find((done) => done.outcome !== 'invoke')
     written.set(value, {

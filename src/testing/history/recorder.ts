@@ -78,7 +78,8 @@ export class HistoryRecorder {
 
 /** The operations of a file that a recorder wrote. A last line that is not whole is left out: its process was killed. */
 export function readHistory(text: string): Operation[] {
-  if (typeof text !== 'string') throw new MillraceError('INVALID_OPTION', `a history is read from text; this is ${shown(text)}`, { option: 'text' })
+  if (typeof text !== 'string')
+    throw new MillraceError('INVALID_OPTION', `a history is read from text; this is ${shown(text)}`, { option: 'text' })
   return text.split('\n').flatMap((line) => {
     try {
       return line === '' ? [] : [JSON.parse(line) as Operation]

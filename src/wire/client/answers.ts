@@ -42,7 +42,8 @@ export function channelOf(value: unknown): { readonly spec: ChannelSpec; readonl
   if (value === null) return null
   const { spec, end } = objectOf<{ readonly spec?: unknown; readonly end?: unknown }>(value)
   const { kind, types, retain, eventBytesMax } = objectOf<Partial<Record<keyof ChannelSpec, unknown>>>(spec)
-  if ((kind !== 'stream' && kind !== 'queue') || (types !== null && !Array.isArray(types)) || !isObject(retain)) throw malformed('an answer is not a channel')
+  if ((kind !== 'stream' && kind !== 'queue') || (types !== null && !Array.isArray(types)) || !isObject(retain))
+    throw malformed('an answer is not a channel')
   numberOf(eventBytesMax)
   return { spec: spec as ChannelSpec, end: numberOf(end) }
 }

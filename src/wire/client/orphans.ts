@@ -7,7 +7,9 @@ import type { RemoteDelivery } from './remote-delivery.ts'
 import type { Handed, Settled } from './unconfirmed.ts'
 
 /** What is to become of a delivery once it is known to be this instance's: a handler runs, or it was settled. */
-type Orphan = { readonly running: RemoteDelivery; readonly settled: null } | { readonly running: null; readonly settled: Settled }
+type Orphan =
+  | { readonly running: RemoteDelivery; readonly settled: null }
+  | { readonly running: null; readonly settled: Settled }
 
 export interface OrphansHost {
   /** It is this instance's again, under a new number, and its handler runs. */

@@ -1,5 +1,12 @@
 /** The carriage of an engine that is somewhere else: one call each. */
-import type { Carriage, CarriedConsumer, CarriedEvent, CarriedLetter, CarriedSchedule, Page } from '../../broker/carriage.ts'
+import type {
+  Carriage,
+  CarriedConsumer,
+  CarriedEvent,
+  CarriedLetter,
+  CarriedSchedule,
+  Page,
+} from '../../broker/carriage.ts'
 
 type Ask = <Answer>(method: string, ...args: readonly unknown[]) => Promise<Answer>
 

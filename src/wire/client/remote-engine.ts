@@ -30,7 +30,17 @@ import type { ChannelSpec } from '../../channel/channel.ts'
 import { unknownChannel } from '../../channel/channel-errors.ts'
 import type { Welcome } from '../access.ts'
 import { FRAME, FRAME_HEADER_BYTES, jsonOf, newFrame, numberedFrame } from '../frame.ts'
-import { anything, boundsOf, channelOf, consumerOf, descriptionOf, listOf, numberOf, objectOf, truthOf } from './answers.ts'
+import {
+  anything,
+  boundsOf,
+  channelOf,
+  consumerOf,
+  descriptionOf,
+  listOf,
+  numberOf,
+  objectOf,
+  truthOf,
+} from './answers.ts'
 import { RemoteCarriage } from './remote-carriage.ts'
 import { RemotePublishing } from './remote-publishing.ts'
 import { RemoteRead } from './remote-read.ts'
@@ -50,14 +60,27 @@ export interface RemoteEngineOptions {
 
 /** What may be asked again in a new session, as doing it twice does no harm. */
 const REPEATABLE = new Set([
-  ...['declare', 'channel', 'channels', 'bounds', 'consumer', 'describe', 'deadLetters', 'delayed', 'rewind', 'setPause'],
+  ...[
+    'declare',
+    'channel',
+    'channels',
+    'bounds',
+    'consumer',
+    'describe',
+    'deadLetters',
+    'delayed',
+    'rewind',
+    'setPause',
+  ],
   ...['accepts', 'consumers', 'letters', 'scheduled', 'putConsumer', 'putLetters'].map((call) => `carriage.${call}`),
 ])
 
 export class RemoteEngine implements Engine {
   readonly name: string
   readonly clock: Clock
-  readonly carriage: Carriage = new RemoteCarriage(<Answer>(method: string, ...args: readonly unknown[]) => this.#call<Answer>(method, anything, ...args))
+  readonly carriage: Carriage = new RemoteCarriage(<Answer>(method: string, ...args: readonly unknown[]) =>
+    this.#call<Answer>(method, anything, ...args),
+  )
   readonly consumers: Consumers = {
     describe: (consumer) => this.#describeConsumer(consumer),
     rewind: (consumer, to, channel) => this.#call('rewind', anything<void>, consumer, to, channel),
@@ -127,7 +150,8 @@ export class RemoteEngine implements Engine {
     this.capabilities = welcome.capabilities as Capabilities
     this.#methods = new Set(welcome.methods)
     if (fresh) {
-      for (const subscription of [...this.#subscriptions.values()]) if (subscription.established) this.#subscribeAgain(subscription)
+      for (const subscription of [...this.#subscriptions.values()])
+        if (subscription.established) this.#subscribeAgain(subscription)
       return
     }
     for (const subscription of this.#subscriptions.values()) subscription.renewAgain()
@@ -177,7 +201,11 @@ export class RemoteEngine implements Engine {
   }
 
   /** Send a request that may be sent again in another session, if its frame can be made again. */
-  #ask<Answer = unknown>(frame: (request: number) => Buffer, answerOf: (value: unknown) => Answer = anything, repeatable = true): Promise<Answer> {
+  #ask<Answer = unknown>(
+    frame: (request: number) => Buffer,
+    answerOf: (value: unknown) => Answer = anything,
+    repeatable = true,
+  ): Promise<Answer> {
     const request = this.#client.number()
     return new Promise((resolve, reject) => {
       this.#client.request(request, {
@@ -189,7 +217,11 @@ export class RemoteEngine implements Engine {
     })
   }
 
-  async #call<Answer>(method: string, answerOf: (value: unknown) => Answer, ...args: readonly unknown[]): Promise<Answer> {
+  async #call<Answer>(
+    method: string,
+    answerOf: (value: unknown) => Answer,
+    ...args: readonly unknown[]
+  ): Promise<Answer> {
     this.#open()
     this.#collect()
     const body = { method, args }
@@ -251,7 +283,8 @@ export class RemoteEngine implements Engine {
   }
 
   publish(channel: string, event: EncodedEvent, dueAtMs: number | null): Promise<Receipt> {
-    if (this.#closing !== null) return Promise.reject(new MillraceError('CLOSED', 'the broker is closed: connect again'))
+    if (this.#closing !== null)
+      return Promise.reject(new MillraceError('CLOSED', 'the broker is closed: connect again'))
     return this.#publishing.publish(channel, event, dueAtMs)
   }
 
@@ -320,8 +353,15 @@ export class RemoteEngine implements Engine {
     this.#closed.abort()
     const open = [...this.#subscriptions.values()].map((subscription) => subscription.close().catch(() => undefined))
     this.#collect()
-    await Promise.race([Promise.all([...open, this.#published()]), new Promise((resolve) => setTimeout(resolve, LIMITS.wireCloseMs).unref())])
-    const error = new MillraceError('CLOSED', 'the broker was closed before the server answered: the call may have been done', { maybeDone: true })
+    await Promise.race([
+      Promise.all([...open, this.#published()]),
+      new Promise((resolve) => setTimeout(resolve, LIMITS.wireCloseMs).unref()),
+    ])
+    const error = new MillraceError(
+      'CLOSED',
+      'the broker was closed before the server answered: the call may have been done',
+      { maybeDone: true },
+    )
     this.#publishing.fail(error)
     await this.#client.close(error)
     await this.#options.release?.()

@@ -15,7 +15,10 @@ const GROUP_CHARS = 262_144
 const GROUP_EVENTS = 4096
 
 /** The two ends of the promise that was made last: one function for all, and not a closure an event. */
-const taken: { resolve: (answer: Receipt) => void; reject: (error: Error) => void } = { resolve: () => undefined, reject: () => undefined }
+const taken: { resolve: (answer: Receipt) => void; reject: (error: Error) => void } = {
+  resolve: () => undefined,
+  reject: () => undefined,
+}
 function take(resolve: (answer: Receipt) => void, reject: (error: Error) => void): void {
   taken.resolve = resolve
   taken.reject = reject
@@ -69,9 +72,12 @@ class Group implements Pending {
     const receipts = decodeReceipts(body, this.channel, this.ids)
     this.#publishing.settled(this)
     const last = receipts.at(-1)
-    if (last !== undefined && 'offset' in last && last.offset !== null) this.#publishing.seen(this.channel, last.offset + 1)
+    if (last !== undefined && 'offset' in last && last.offset !== null)
+      this.#publishing.seen(this.channel, last.offset + 1)
     if (this.batch !== null) this.batch(receipts as Receipt[])
-    else for (let index = 0; index < receipts.length; index++) this.#settle(index, receipts[index] as Receipt | MillraceError)
+    else
+      for (let index = 0; index < receipts.length; index++)
+        this.#settle(index, receipts[index] as Receipt | MillraceError)
   }
 
   #settle(index: number, answer: Receipt | MillraceError): void {

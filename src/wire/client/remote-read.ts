@@ -45,7 +45,8 @@ export class RemoteRead implements Pending {
 
   take(body: Buffer): void {
     this.#waitingBytes += body.length + FRAME_HEADER_BYTES
-    if (this.#waitingBytes > LIMITS.wireReadBytes + LIMITS.wireFrameBytesMax) throw malformed('a read got more than it asked for')
+    if (this.#waitingBytes > LIMITS.wireReadBytes + LIMITS.wireFrameBytesMax)
+      throw malformed('a read got more than it asked for')
     const columns = new EventColumns(body, 4)
     const { block, count } = columns
     const events: StoredText[] = new Array(count)

@@ -5,7 +5,16 @@
  * `revoked`. Where a session is lost, what was in hand, and what was settled but not yet durably, is claimed in the next (`orphans.ts`).
  */
 import { MillraceError } from '../../base/errors.ts'
-import type { ClaimOutcome, ConsumerSpec, Delivery, DeliverySink, Emission, Failure, HeldClaim, Subscription } from '../../broker/engine.ts'
+import type {
+  ClaimOutcome,
+  ConsumerSpec,
+  Delivery,
+  DeliverySink,
+  Emission,
+  Failure,
+  HeldClaim,
+  Subscription,
+} from '../../broker/engine.ts'
 import { HeldSet } from '../../delivery/held-set.ts'
 import { errorOfWire } from '../access.ts'
 import { EventColumns } from '../event-columns.ts'
@@ -102,7 +111,8 @@ export class RemoteSubscription implements Subscription {
   take(body: Buffer): void {
     const first = body.readUInt32LE(4)
     const events = new EventColumns(body, 8)
-    if (this.#inHand.size + events.count > 2 * this.spec.credit + CREDIT_SLACK) throw malformed('a subscription got more deliveries than its credit')
+    if (this.#inHand.size + events.count > 2 * this.spec.credit + CREDIT_SLACK)
+      throw malformed('a subscription got more deliveries than its credit')
     const deliveries: RemoteDelivery[] = []
     for (let index = 0; index < events.count; index++) {
       const number = (first + index) >>> 0
@@ -111,7 +121,8 @@ export class RemoteSubscription implements Subscription {
       deliveries.push(delivery)
       this.#inHand.add(delivery)
     }
-    for (const delivery of deliveries) if (this.#behind.size === 0 || !this.#holdsBack(delivery)) this.#arrived.push(delivery)
+    for (const delivery of deliveries)
+      if (this.#behind.size === 0 || !this.#holdsBack(delivery)) this.#arrived.push(delivery)
     this.#giveSoon()
   }
 
@@ -217,7 +228,12 @@ export class RemoteSubscription implements Subscription {
     return this.#settle(delivery, VERB.release, null, null)
   }
 
-  #settle(delivery: Delivery, verb: number, detail: SettleDetail | null, emissions: readonly Emission[] | null): boolean {
+  #settle(
+    delivery: Delivery,
+    verb: number,
+    detail: SettleDetail | null,
+    emissions: readonly Emission[] | null,
+  ): boolean {
     const mine = delivery as RemoteDelivery
     if (mine.subscription !== this || !mine.live) return false
     mine.live = false
@@ -287,9 +303,13 @@ export class RemoteSubscription implements Subscription {
     const lost = this.#lost
     this.#lost = false
     if (!lost) return
-    throw new MillraceError('LEASE_LOST', 'the server lost the session: something that was settled and not yet durable is delivered again', {
-      consumer: this.spec.name,
-    })
+    throw new MillraceError(
+      'LEASE_LOST',
+      'the server lost the session: something that was settled and not yet durable is delivered again',
+      {
+        consumer: this.spec.name,
+      },
+    )
   }
 
   /** What was settled in a session that is lost is settled in this one. */

@@ -38,7 +38,8 @@ export class Unconfirmed {
 
   add(settled: Settled): void {
     const { delivery, verb, detail, emissions } = settled
-    if (verb !== VERB.complete || detail !== null || emissions !== null) this.#others.set((this.#confirmed + this.#offsets.length) >>> 0, settled)
+    if (verb !== VERB.complete || detail !== null || emissions !== null)
+      this.#others.set((this.#confirmed + this.#offsets.length) >>> 0, settled)
     this.#channels.push(delivery.channel)
     this.#offsets.push(delivery.offset)
     this.#attempts.push(delivery.attempt)
@@ -53,7 +54,8 @@ export class Unconfirmed {
   /** So many of the session's settlements are durable; the count wraps at 2³². */
   confirm(count: number): void {
     const more = Math.min((count - this.#confirmed) >>> 0, this.#offsets.length)
-    if (this.#others.size > 0) for (let place = 0; place < more; place++) this.#others.delete((this.#confirmed + place) >>> 0)
+    if (this.#others.size > 0)
+      for (let place = 0; place < more; place++) this.#others.delete((this.#confirmed + place) >>> 0)
     this.#channels.splice(0, more)
     this.#offsets.splice(0, more)
     this.#attempts.splice(0, more)
@@ -65,7 +67,12 @@ export class Unconfirmed {
     const all = this.#offsets.map((offset, place): Settled => {
       const other = this.#others.get((this.#confirmed + place) >>> 0)
       if (other !== undefined) return other
-      const delivery = { number: 0, channel: this.#channels[place] as string, offset, attempt: this.#attempts[place] as number }
+      const delivery = {
+        number: 0,
+        channel: this.#channels[place] as string,
+        offset,
+        attempt: this.#attempts[place] as number,
+      }
       return { delivery, verb: VERB.complete, detail: null, emissions: null }
     })
     this.#channels = []

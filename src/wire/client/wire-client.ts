@@ -91,7 +91,8 @@ export class WireClient {
    * publishes with a delay must not change places because it was measured again. On one machine it stays 0.
    */
   #told(nowMs: number, askedMs: number): void {
-    if (!Number.isFinite(nowMs) || Math.abs(nowMs) > TIME_MS_MAX || !Number.isFinite(askedMs)) throw malformed('the server’s time is not a time')
+    if (!Number.isFinite(nowMs) || Math.abs(nowMs) > TIME_MS_MAX || !Number.isFinite(askedMs))
+      throw malformed('the server’s time is not a time')
     this.toldMs = nowMs
     this.skewMs = Math.min(Math.max(this.skewMs, nowMs - Date.now()), nowMs - askedMs)
   }
@@ -143,7 +144,12 @@ export class WireClient {
         drain: () => this.link.drained(),
         closed: (reason) => {
           if (welcomed) this.#lost(transport)
-          else failed(new MillraceError('UNAVAILABLE', `the connection ended before the server answered: ${reason}`, { reason }))
+          else
+            failed(
+              new MillraceError('UNAVAILABLE', `the connection ended before the server answered: ${reason}`, {
+                reason,
+              }),
+            )
         },
       })
       transport.hold(true)
@@ -184,7 +190,12 @@ export class WireClient {
 
   #hello(): Hello {
     const going = !this.#sessionLost && this.#session !== null
-    return { protocol: PROTOCOL_VERSION, session: going ? this.#session : null, received: going ? this.link.received : 0, token: this.#options.token }
+    return {
+      protocol: PROTOCOL_VERSION,
+      session: going ? this.#session : null,
+      received: going ? this.link.received : 0,
+      token: this.#options.token,
+    }
   }
 
   /** In a new session: every request that waits, in the order in which they were made. */
@@ -195,9 +206,13 @@ export class WireClient {
       else {
         this.#pending.delete(request)
         pending.failed(
-          new MillraceError('UNAVAILABLE', 'the connection was lost before the answer: the call may have been done, so check before you repeat it', {
-            maybeDone: true,
-          }),
+          new MillraceError(
+            'UNAVAILABLE',
+            'the connection was lost before the answer: the call may have been done, so check before you repeat it',
+            {
+              maybeDone: true,
+            },
+          ),
         )
       }
     }
@@ -235,7 +250,10 @@ export class WireClient {
   }
 
   #unavailable(): void {
-    const error = new MillraceError('UNAVAILABLE', `there has been no connection to the server for ${LIMITS.wireUnavailableMs} ms; connecting again`)
+    const error = new MillraceError(
+      'UNAVAILABLE',
+      `there has been no connection to the server for ${LIMITS.wireUnavailableMs} ms; connecting again`,
+    )
     this.#options.unavailable(error)
     this.fail(error, ({ patient }) => !patient)
   }
@@ -320,20 +338,34 @@ export class WireClient {
 
 function unreadable(error: unknown): MillraceError {
   const what = error instanceof Error ? error.message : String(error)
-  return new MillraceError('UNAVAILABLE', `the server's answer cannot be read: the call may have been done, so check before you repeat it (${what})`, {
-    maybeDone: true,
-  })
+  return new MillraceError(
+    'UNAVAILABLE',
+    `the server's answer cannot be read: the call may have been done, so check before you repeat it (${what})`,
+    {
+      maybeDone: true,
+    },
+  )
 }
 
 /** What a server says first. @throws INVALID_REQUEST when it is none */
 function welcomeOf(value: unknown): Welcome {
   const welcome = (value ?? {}) as Partial<Record<keyof Welcome, unknown>>
   const { session, resumed, received, nowMs, heartbeatMs, engine, capabilities } = welcome
-  if (typeof session !== 'string' || session.length > SESSION_CHARS_MAX || typeof resumed !== 'boolean') throw malformed('a welcome names no session')
-  if (!Number.isSafeInteger(received) || !Number.isFinite(nowMs) || Math.abs(nowMs as number) > TIME_MS_MAX) throw malformed('a welcome has no numbers')
-  if (!Number.isFinite(heartbeatMs) || (heartbeatMs as number) < HEARTBEAT_MS_MIN || (heartbeatMs as number) > HEARTBEAT_MS_MAX)
+  if (typeof session !== 'string' || session.length > SESSION_CHARS_MAX || typeof resumed !== 'boolean')
+    throw malformed('a welcome names no session')
+  if (!Number.isSafeInteger(received) || !Number.isFinite(nowMs) || Math.abs(nowMs as number) > TIME_MS_MAX)
+    throw malformed('a welcome has no numbers')
+  if (
+    !Number.isFinite(heartbeatMs) ||
+    (heartbeatMs as number) < HEARTBEAT_MS_MIN ||
+    (heartbeatMs as number) > HEARTBEAT_MS_MAX
+  )
     throw malformed('a welcome has no heartbeat')
-  if (typeof engine !== 'string' || typeof capabilities !== 'object' || capabilities === null) throw malformed('a welcome names no engine')
+  if (typeof engine !== 'string' || typeof capabilities !== 'object' || capabilities === null)
+    throw malformed('a welcome names no engine')
   const { methods } = welcome
-  return { ...(welcome as unknown as Welcome), methods: Array.isArray(methods) ? methods.filter((method) => typeof method === 'string') : [] }
+  return {
+    ...(welcome as unknown as Welcome),
+    methods: Array.isArray(methods) ? methods.filter((method) => typeof method === 'string') : [],
+  }
 }

@@ -45,7 +45,10 @@ export async function callMethod(method: string, asked: Asked): Promise<unknown>
   const act = Object.hasOwn(METHODS, method) ? METHODS[method] : undefined
   if (act === undefined || !Array.isArray(asked.args)) throw malformed(`there is no method "${String(method)}"`)
   if (asked.access.audit === undefined || !AUDITED.has(method)) return act(asked)
-  const target = { of: String(asked.args[0]).slice(0, 200), ...(asked.args.length > 1 && { options: told(method, asked.args.slice(1)) }) }
+  const target = {
+    of: String(asked.args[0]).slice(0, 200),
+    ...(asked.args.length > 1 && { options: told(method, asked.args.slice(1)) }),
+  }
   try {
     const answer = await act(asked)
     await asked.access.audit({ method, target, outcome: 'done' })
@@ -60,7 +63,9 @@ export async function callMethod(method: string, asked: Asked): Promise<unknown>
 /** The arguments as the audit trail has them: of what a copy brings along, how much it is. */
 function told(method: string, args: readonly unknown[]): string {
   const counted = (_name: string, value: unknown): unknown => (Array.isArray(value) ? `${value.length} item(s)` : value)
-  const text = method.startsWith('carriage.') ? args.map((arg) => JSON.stringify(arg, counted)).join(' ') : JSON.stringify(args)
+  const text = method.startsWith('carriage.')
+    ? args.map((arg) => JSON.stringify(arg, counted)).join(' ')
+    : JSON.stringify(args)
   return text.slice(0, 1000)
 }
 
@@ -84,8 +89,13 @@ export const METHODS: Readonly<Record<string, Method>> = {
   backup: async ({ engine, access, args: [directory] }) => {
     // The path is of this machine: it is for processes that are on it, too.
     if (access !== localAccess)
-      throw new MillraceError('FORBIDDEN', 'a backup is made on the machine of the data: millrace backup DIR --data …', { action: 'manage' })
-    if (typeof directory !== 'string' || !isAbsolute(directory)) throw malformed('the directory of a backup is an absolute path')
+      throw new MillraceError(
+        'FORBIDDEN',
+        'a backup is made on the machine of the data: millrace backup DIR --data …',
+        { action: 'manage' },
+      )
+    if (typeof directory !== 'string' || !isAbsolute(directory))
+      throw malformed('the directory of a backup is an absolute path')
     if (engine.backup === undefined) throw noFiles(engine.name)
     return engine.backup(directory)
   },
@@ -154,7 +164,9 @@ async function mustBeThere(engine: Engine, access: Access, spec: ChannelSpec): P
   const existing = await engine.channel(spec.name)
   if (existing === undefined) access.check('manage', spec.name)
   else if (existing.kind !== spec.kind) {
-    throw new MillraceError('CHANNEL_CONFLICT', `channel "${spec.name}" is a ${existing.kind}, not a ${spec.kind}`, { channel: spec.name })
+    throw new MillraceError('CHANNEL_CONFLICT', `channel "${spec.name}" is a ${existing.kind}, not a ${spec.kind}`, {
+      channel: spec.name,
+    })
   }
 }
 
@@ -162,7 +174,13 @@ async function mustBeThere(engine: Engine, access: Access, spec: ChannelSpec): P
  * The caller needs the permission on the channel that is named, or on every channel of the consumer. A consumer that is not there is refused in the same words.
  * @throws FORBIDDEN · INVALID_NAME
  */
-async function consumerOf(engine: Engine, access: Access, permission: Permission, value: unknown, channel: unknown): Promise<string> {
+async function consumerOf(
+  engine: Engine,
+  access: Access,
+  permission: Permission,
+  value: unknown,
+  channel: unknown,
+): Promise<string> {
   const consumer = checkName(value, 'consumer')
   const named = typeof channel === 'string' ? checkName(channel, 'channel') : null
   if (named !== null) access.check(permission, named)

@@ -36,7 +36,8 @@ export const CARRIAGE_CALLS: Readonly<Record<string, (asked: Asked) => Promise<u
   'carriage.putConsumer': async (asked) => {
     const channel = channelOf(asked)
     const state = asked.args[1] as CarriedConsumer
-    if (typeof state !== 'object' || state === null || state.channel !== channel) throw malformed('a consumer’s state is an object')
+    if (typeof state !== 'object' || state === null || state.channel !== channel)
+      throw malformed('a consumer’s state is an object')
     consumerOf(state.consumer)
     for (const worker of listOf(state.workers)) checkName(worker, 'consumer')
     wholeNumber(state.floor, 'floor', 0, Number.MAX_SAFE_INTEGER)
@@ -44,7 +45,8 @@ export const CARRIAGE_CALLS: Readonly<Record<string, (asked: Asked) => Promise<u
       wholeNumber(from, 'settled', 0, Number.MAX_SAFE_INTEGER)
       wholeNumber(to, 'settled', from, Number.MAX_SAFE_INTEGER)
     }
-    for (const { offset } of listOf(state.retries) as CarriedConsumer['retries']) wholeNumber(offset, 'offset', 0, Number.MAX_SAFE_INTEGER)
+    for (const { offset } of listOf(state.retries) as CarriedConsumer['retries'])
+      wholeNumber(offset, 'offset', 0, Number.MAX_SAFE_INTEGER)
     await asked.engine.carriage.putConsumer(state)
   },
   'carriage.putLetters': async (asked) => {

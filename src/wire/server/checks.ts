@@ -19,11 +19,18 @@ import { type Access, allows, type Permission } from '../access.ts'
 import { malformed, TIME_MS_MAX } from '../frame.ts'
 
 /** What every stored event must be for readers and consumers not to stumble over it; no stricter than our own encoder. @throws INVALID_EVENT · EVENT_TOO_LARGE · TYPE_NOT_CARRIED */
-export function checkEvent(spec: Pick<ChannelSpec, 'name' | 'types' | 'eventBytesMax'>, { id, type, key, text }: EncodedEvent): Members {
+export function checkEvent(
+  spec: Pick<ChannelSpec, 'name' | 'types' | 'eventBytesMax'>,
+  { id, type, key, text }: EncodedEvent,
+): Members {
   const facts = { channel: spec.name, type, id }
   const bytes = Buffer.byteLength(text)
   if (bytes > spec.eventBytesMax) {
-    throw new MillraceError('EVENT_TOO_LARGE', `${eventText({ type, id })} has ${bytes} bytes; channel "${spec.name}" takes ${spec.eventBytesMax}`, facts)
+    throw new MillraceError(
+      'EVENT_TOO_LARGE',
+      `${eventText({ type, id })} has ${bytes} bytes; channel "${spec.name}" takes ${spec.eventBytesMax}`,
+      facts,
+    )
   }
   if (spec.types !== null && !spec.types.includes(type)) {
     throw typeNotCarried(`channel "${spec.name}" does not carry ${shown(type)}`, type, spec.types, facts)
@@ -42,7 +49,8 @@ export function checkEvent(spec: Pick<ChannelSpec, 'name' | 'types' | 'eventByte
 /** @throws INVALID_EVENT */
 export function checkKeyOf({ key, ...event }: Pick<EncodedEvent, 'type' | 'id' | 'key'>, channel: string): void {
   if (key === null) return
-  const isKey = typeof key === 'string' && key !== '' && !key.includes('\0') && Buffer.byteLength(key) <= LIMITS.keyBytesMax
+  const isKey =
+    typeof key === 'string' && key !== '' && !key.includes('\0') && Buffer.byteLength(key) <= LIMITS.keyBytesMax
   if (!isKey) refused(event, channel, 'its key is not text, is empty, too long or contains U+0000')
 }
 
@@ -69,7 +77,10 @@ export function checkChannelSpec(value: unknown): ChannelSpec {
     dedupe:
       dedupe === null
         ? null
-        : { ageMs: limitOf(dedupe['ageMs'], 'dedupe.ageMs') ?? 0, count: wholeNumber(dedupe['count'] as number, 'dedupe.count', 1, 16_000_000) },
+        : {
+            ageMs: limitOf(dedupe['ageMs'], 'dedupe.ageMs') ?? 0,
+            count: wholeNumber(dedupe['count'] as number, 'dedupe.count', 1, 16_000_000),
+          },
     eventBytesMax: wholeNumber(spec.eventBytesMax as number, 'eventBytesMax', 256, LIMITS.eventBytesMax),
     ...(spec.key !== undefined && { key: checkKey(spec.key) }),
     ...(spec.schemas !== undefined && { schemas: checkSchemas(spec.schemas) }),
@@ -84,7 +95,9 @@ function checkKey(value: unknown): KeySpec {
 
 /** @throws INVALID_NAME · INVALID_OPTION */
 function checkSchemas(value: unknown): KeptSchemas {
-  const schemas = Object.entries(objectOf(value, 'schemas')).map(([type, schema]) => [checkName(type, 'event type'), objectOf(schema, 'a schema')] as const)
+  const schemas = Object.entries(objectOf(value, 'schemas')).map(
+    ([type, schema]) => [checkName(type, 'event type'), objectOf(schema, 'a schema')] as const,
+  )
   return fitting(schemas as [string, JsonObject][]) ?? {}
 }
 
@@ -102,9 +115,13 @@ export function checkConsumerSpec(value: unknown): ConsumerSpec {
     if (typeof name === 'string' && isWildcard(name)) compileWildcard(name)
     else checkName(name, 'channel')
   }
-  if (channels.length === 0 || channels.length > LIMITS.wireSubscriptionsMax) throw malformed('a consumer has 1 to 1,000 channels')
-  const whole = (name: 'credit' | 'perKey' | 'leaseMs' | 'attemptsMax' | 'stallMs', least: number, most: number): number =>
-    wholeNumber(Math.round(spec[name]), name, least, most)
+  if (channels.length === 0 || channels.length > LIMITS.wireSubscriptionsMax)
+    throw malformed('a consumer has 1 to 1,000 channels')
+  const whole = (
+    name: 'credit' | 'perKey' | 'leaseMs' | 'attemptsMax' | 'stallMs',
+    least: number,
+    most: number,
+  ): number => wholeNumber(Math.round(spec[name]), name, least, most)
   return {
     name: checkName(spec.name, 'consumer'),
     channels: channels as string[],
@@ -123,7 +140,11 @@ export function checkConsumerSpec(value: unknown): ConsumerSpec {
 function wantOf(value: unknown): Want {
   const { type, pattern } = objectOf(value, 'a want') as Partial<Want>
   if (type !== null && typeof type !== 'string') throw malformed('a want’s type is a text, or null for any')
-  return { type, pattern: pattern === undefined || pattern === null ? null : (objectOf(pattern, 'a pattern') as unknown as Want['pattern']) }
+  return {
+    type,
+    pattern:
+      pattern === undefined || pattern === null ? null : (objectOf(pattern, 'a pattern') as unknown as Want['pattern']),
+  }
 }
 
 /** Credit, and what may have been settled since the server said how much of it is durable. */
@@ -156,7 +177,9 @@ export function checkPause(value: unknown): ConsumerPause | null {
   if (value === null) return null
   const { sinceMs, reason } = objectOf(value, 'a pause') as Record<string, unknown>
   if (typeof reason === 'string' && reason.length > LIMITS.reasonCharsMax)
-    throw new MillraceError('INVALID_OPTION', `reason must be text of at most ${LIMITS.reasonCharsMax} characters`, { option: 'reason' })
+    throw new MillraceError('INVALID_OPTION', `reason must be text of at most ${LIMITS.reasonCharsMax} characters`, {
+      option: 'reason',
+    })
   return { sinceMs: limitOf(sinceMs, 'sinceMs') ?? 0, reason: typeof reason === 'string' ? reason : null }
 }
 

@@ -51,7 +51,8 @@ export class DeclaredChannels {
    */
   checked(name: string, event: EncodedEvent, keyed: boolean): EncodedEvent {
     const known = this.#known.get(name)
-    if (known === undefined) throw new MillraceError('UNAVAILABLE', `channel "${name}" cannot be read now: try again later`, { channel: name })
+    if (known === undefined)
+      throw new MillraceError('UNAVAILABLE', `channel "${name}" cannot be read now: try again later`, { channel: name })
     if (known.target !== null) return asDeclared(known.target, event, keyed)
     checkEvent({ name, types: null, eventBytesMax: LIMITS.eventBytesMax }, event)
     return event
@@ -69,7 +70,10 @@ function asDeclared(target: KeptTarget, event: EncodedEvent, keyed: boolean): En
   const data: unknown = wanted ? JSON.parse(dataText) : undefined
   if (schema !== undefined) schemaOutput(schema, data ?? null, event, 'published')
   if (path === '' && (event.key !== null || keyed)) return event
-  const key = keyOf(target, (path.startsWith('data.') ? { id: event.id, type: event.type, data } : attributes) as unknown as NewEvent)
+  const key = keyOf(
+    target,
+    (path.startsWith('data.') ? { id: event.id, type: event.type, data } : attributes) as unknown as NewEvent,
+  )
   if (key === event.key) return event
   const { id, type, text } = event
   const stored = { id, type, key, text }

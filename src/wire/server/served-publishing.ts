@@ -15,7 +15,14 @@ import type { Access, WireError } from '../access.ts'
 import { wireErrorOf } from '../access.ts'
 import { FRAME, numberedFrame } from '../frame.ts'
 import type { Link } from '../link.ts'
-import { type Answer, decodePublish, type Publish, plainReceiptsFrame, receiptsFrame, type Since } from '../publish-frame.ts'
+import {
+  type Answer,
+  decodePublish,
+  type Publish,
+  plainReceiptsFrame,
+  receiptsFrame,
+  type Since,
+} from '../publish-frame.ts'
 import type { DeclaredChannels } from './declared-channels.ts'
 
 interface Given extends Publish {
@@ -42,7 +49,13 @@ export class ServedPublishing {
   /** While a publish is being looked up, those after it wait, so that they stay in order. */
   #behind: Promise<void> | null = null
 
-  constructor(engine: Engine, channels: DeclaredChannels, access: () => Access, link: Link, crowded: (crowded: boolean) => void) {
+  constructor(
+    engine: Engine,
+    channels: DeclaredChannels,
+    access: () => Access,
+    link: Link,
+    crowded: (crowded: boolean) => void,
+  ) {
     this.#engine = engine
     this.#channels = channels
     this.#access = access
@@ -61,14 +74,17 @@ export class ServedPublishing {
       this.#bytes -= body.length
       if (this.#isCrowded && this.#bytes < LIMITS.wirePublishBytesMax / 2) this.#crowd(false)
     }
-    const fail = (error: unknown): void => done(numberedFrame(FRAME.error, request, wireErrorOf(error) satisfies WireError))
-    if (this.#passedOn(publish, { done: (first) => done(plainReceiptsFrame(request, block.count, first)), fail })) return
+    const fail = (error: unknown): void =>
+      done(numberedFrame(FRAME.error, request, wireErrorOf(error) satisfies WireError))
+    if (this.#passedOn(publish, { done: (first) => done(plainReceiptsFrame(request, block.count, first)), fail }))
+      return
     try {
       const admitted = this.#admitted(publish)
       const events = eventsIn(block)
         .slice(0, admitted)
         .map((event) => event.own())
-      const refused = admitted < block.count ? { count: block.count - admitted, error: wireErrorOf(tooFast(admitted)) } : null
+      const refused =
+        admitted < block.count ? { count: block.count - admitted, error: wireErrorOf(tooFast(admitted)) } : null
       this.#tried({ ...publish, events }).then((answers) => done(receiptsFrame(request, answers, refused)), fail)
     } catch (error) {
       fail(error)
@@ -170,7 +186,8 @@ export class ServedPublishing {
     const { trusted } = this.#access()
     if (!trusted) await this.#channels.look(channel)
     const { events, refused } = trusted ? { events: publish.events, refused: NONE_REFUSED } : this.#judged(publish)
-    if (since === null) return { stored: this.#give(channel, events, dueAtMs).then((receipts) => answersOf(receipts, refused)) }
+    if (since === null)
+      return { stored: this.#give(channel, events, dueAtMs).then((receipts) => answersOf(receipts, refused)) }
     const found = await storedSince(this.#engine, channel, since, events)
     const fresh = events.filter(({ id }) => !found.has(id))
     const given = this.#give(channel, fresh, dueAtMs)
@@ -179,17 +196,29 @@ export class ServedPublishing {
 }
 
 function tooFast(admitted: number): MillraceError {
-  return new MillraceError('RATE_LIMITED', `of the publishes in one frame, ${admitted} were within the caller's rate: try the others again later`, {})
+  return new MillraceError(
+    'RATE_LIMITED',
+    `of the publishes in one frame, ${admitted} were within the caller's rate: try the others again later`,
+    {},
+  )
 }
 
 /** Receipts of what was stored, and between them what the others were refused with. */
 function answersOf(receipts: readonly Receipt[], refused: ReadonlyMap<number, WireError>): Answer[] {
   if (refused.size === 0) return receipts as Receipt[]
   let next = 0
-  return Array.from({ length: receipts.length + refused.size }, (_, place) => refused.get(place) ?? (receipts[next++] as Receipt))
+  return Array.from(
+    { length: receipts.length + refused.size },
+    (_, place) => refused.get(place) ?? (receipts[next++] as Receipt),
+  )
 }
 
-function merged(channel: string, events: readonly EncodedEvent[], found: ReadonlyMap<string, number>, given: readonly Receipt[]): Receipt[] {
+function merged(
+  channel: string,
+  events: readonly EncodedEvent[],
+  found: ReadonlyMap<string, number>,
+  given: readonly Receipt[],
+): Receipt[] {
   const byId = new Map(given.map((receipt) => [receipt.id, receipt]))
   return events.map(({ id }) => byId.get(id) ?? { channel, id, offset: found.get(id) as number, duplicate: true })
 }
@@ -198,7 +227,12 @@ function merged(channel: string, events: readonly EncodedEvent[], found: Readonl
  * Where events are that may have been stored, as far as the channel's own window does not know it.
  * @throws UNAVAILABLE when it cannot be known any more
  */
-async function storedSince(engine: Engine, name: string, since: Since, events: readonly EncodedEvent[]): Promise<ReadonlyMap<string, number>> {
+async function storedSince(
+  engine: Engine,
+  name: string,
+  since: Since,
+  events: readonly EncodedEvent[],
+): Promise<ReadonlyMap<string, number>> {
   const found = new Map<string, number>()
   const spec = await engine.channel(name)
   const bounds = await boundsIn(engine, name)
@@ -208,7 +242,12 @@ async function storedSince(engine: Engine, name: string, since: Since, events: r
   if (dedupe !== null && ageMs < dedupe.ageMs && bounds.next - since.offset <= dedupe.count) return found
   const ids = new Set(events.map(({ id }) => id))
   let first: number | null = null
-  const options = { from: { timeMs: since.timeMs }, to: null, follow: false, signal: new AbortController().signal } as const
+  const options = {
+    from: { timeMs: since.timeMs },
+    to: null,
+    follow: false,
+    signal: new AbortController().signal,
+  } as const
   for await (const batch of engine.read(name, options)) {
     for (const { id, offset } of batch) {
       first ??= offset
@@ -216,7 +255,9 @@ async function storedSince(engine: Engine, name: string, since: Since, events: r
     }
   }
   // Nothing of that time has gone: there is something before it, or there never was.
-  const whole = !retain.latestByKey && (bounds.first === 0 || (bounds.next > bounds.first && (first === null || first > bounds.first)))
+  const whole =
+    !retain.latestByKey &&
+    (bounds.first === 0 || (bounds.next > bounds.first && (first === null || first > bounds.first)))
   if (whole || found.size === ids.size) return found
   throw new MillraceError(
     'UNAVAILABLE',

@@ -6,7 +6,17 @@
  */
 import { isMillraceError } from '../../base/errors.ts'
 import { afterMs } from '../../base/timers.ts'
-import type { ClaimOutcome, ConsumerSpec, Delivery, DeliverySink, Emission, EventAttempt, Failure, HeldClaim, Subscription } from '../../broker/engine.ts'
+import type {
+  ClaimOutcome,
+  ConsumerSpec,
+  Delivery,
+  DeliverySink,
+  Emission,
+  EventAttempt,
+  Failure,
+  HeldClaim,
+  Subscription,
+} from '../../broker/engine.ts'
 import { defaultPolicy, settleFailed } from '../../broker/failed-attempt.ts'
 import { wireErrorOf } from '../access.ts'
 import { eventsFrame, placeOf } from '../event-columns.ts'
@@ -107,7 +117,8 @@ export class ServedSubscription implements DeliverySink {
         size += place === null ? (group[at] as Delivery).text.length : place.bytes
         const next = group[at + 1]
         // What comes in blocks and what does not go in frames of their own, unless these would be small.
-        const alike = next === undefined || at + 1 - from < FRAME_EVENTS_MIN || (placeOf(next) === null) === (place === null)
+        const alike =
+          next === undefined || at + 1 - from < FRAME_EVENTS_MIN || (placeOf(next) === null) === (place === null)
         if (size < FRAME_CHARS && next !== undefined && alike) continue
         this.#send(channel, group.slice(from, at + 1))
         from = at + 1
@@ -159,14 +170,21 @@ export class ServedSubscription implements DeliverySink {
     else subscription.release(delivery)
   }
 
-  #complete(subscription: Subscription, delivery: Delivery, emissions: readonly Emission[] | null, keyed: boolean): void {
+  #complete(
+    subscription: Subscription,
+    delivery: Delivery,
+    emissions: readonly Emission[] | null,
+    keyed: boolean,
+  ): void {
     try {
       subscription.complete(delivery, emissions === null ? null : this.#host.checkedEmissions(emissions, keyed))
     } catch (error) {
       if (isMillraceError(error, 'UNAUTHENTICATED')) return void subscription.release(delivery)
       if (this.#host.again) return this.#giveBack(delivery, error)
       // The client's policy is out of reach, and the attempt did fail: what it emitted cannot be stored.
-      settleFailed(subscription, delivery, failureOf(error), defaultPolicy(this.spec.attemptsMax), { random: Math.random })
+      settleFailed(subscription, delivery, failureOf(error), defaultPolicy(this.spec.attemptsMax), {
+        random: Math.random,
+      })
     }
   }
 
@@ -184,7 +202,9 @@ export class ServedSubscription implements DeliverySink {
   }
 
   buried({ channel, offset, key, id, type, attempt }: EventAttempt, failure: Failure): void {
-    this.#host.link.send(numberedFrame(FRAME.buried, this.number, { event: { channel, offset, key, id, type, attempt }, failure }))
+    this.#host.link.send(
+      numberedFrame(FRAME.buried, this.number, { event: { channel, offset, key, id, type, attempt }, failure }),
+    )
   }
 
   /** The client keeps what it settled until it is durable: it is told now and then how far that is. */

@@ -61,14 +61,18 @@ export class SessionServer {
       transport.write([jsonFrame(FRAME.refused, wireErrorOf(error))])
       transport.end()
     }
-    const impatience = setTimeout(() => refuse(malformed(`no hello within ${LIMITS.wireHelloMs} ms`)), LIMITS.wireHelloMs)
+    const impatience = setTimeout(
+      () => refuse(malformed(`no hello within ${LIMITS.wireHelloMs} ms`)),
+      LIMITS.wireHelloMs,
+    )
     impatience.unref()
     const reader = new FrameReader(LIMITS.wireHelloBytesMax, (type, body) => {
       if (session instanceof Session) {
         session.link.take(type, body)
         return
       }
-      if (session === 'asked' || type !== FRAME.hello) throw malformed('the first frame must be a hello, and no other frame may come before its answer')
+      if (session === 'asked' || type !== FRAME.hello)
+        throw malformed('the first frame must be a hello, and no other frame may come before its answer')
       session = 'asked'
       this.#greet(transport, helloOf(body), authenticate).then(
         (begun) => {
@@ -141,7 +145,9 @@ export class SessionServer {
   #makeRoom(): void {
     const [oldest] = this.#expiries.keys()
     if (oldest === undefined)
-      throw new MillraceError('BACKPRESSURE', `the server has ${LIMITS.wireSessionsMax} sessions, which is its limit`, { max: LIMITS.wireSessionsMax })
+      throw new MillraceError('BACKPRESSURE', `the server has ${LIMITS.wireSessionsMax} sessions, which is its limit`, {
+        max: LIMITS.wireSessionsMax,
+      })
     oldest.end()
   }
 

@@ -201,10 +201,15 @@ export class Session {
 
   /** Answers what became of the client's claims. */
   async #subscribe(number: number, value: unknown): Promise<ClaimOutcome[]> {
-    const { spec: given, claims: claimed, again } = objectOf(value, 'a subscription') as Partial<Record<'spec' | 'claims' | 'again', unknown>>
+    const {
+      spec: given,
+      claims: claimed,
+      again,
+    } = objectOf(value, 'a subscription') as Partial<Record<'spec' | 'claims' | 'again', unknown>>
     const spec = checkConsumerSpec(given)
     const claims = checkClaims(claimed)
-    if (this.#beginning.has(number) || this.#subscriptions.has(number)) throw malformed(`subscription ${number} exists already`)
+    if (this.#beginning.has(number) || this.#subscriptions.has(number))
+      throw malformed(`subscription ${number} exists already`)
     if (this.#beginning.size + this.#subscriptions.size >= LIMITS.wireSubscriptionsMax) throw tooMany('subscriptions')
     for (const channel of spec.channels) this.access.check('consume', channel)
     checkOwn(this.access, 'consume', spec.name)
@@ -233,7 +238,11 @@ export class Session {
     if (restMs > 0) this.#rest(restMs)
     for (const { channel } of emissions) this.access.check('publish', channel)
     if (this.access.trusted) return emissions
-    return emissions.map(({ channel, event, dueAtMs }) => ({ channel, event: this.#host.channels.checked(channel, event, keyed), dueAtMs }))
+    return emissions.map(({ channel, event, dueAtMs }) => ({
+      channel,
+      event: this.#host.channels.checked(channel, event, keyed),
+      dueAtMs,
+    }))
   }
 
   #rest(ms: number): void {
@@ -262,7 +271,12 @@ export class Session {
   }
 
   async #read(request: number, value: unknown): Promise<void> {
-    const { channel: named, from, to, follow } = objectOf(value, 'a read') as Partial<Record<'channel' | 'from' | 'to' | 'follow', unknown>>
+    const {
+      channel: named,
+      from,
+      to,
+      follow,
+    } = objectOf(value, 'a read') as Partial<Record<'channel' | 'from' | 'to' | 'follow', unknown>>
     const channel = checkName(named, 'channel')
     this.access.check('read', channel)
     if (this.#reads.has(request)) throw malformed(`read ${request} exists already`)
@@ -270,7 +284,11 @@ export class Session {
     const read = new ServedRead(request, this.link)
     this.#reads.set(request, read)
     try {
-      await read.run(this.#host.engine, channel, { from: checkPosition(from), to: to === null ? null : checkPosition(to), follow: follow === true })
+      await read.run(this.#host.engine, channel, {
+        from: checkPosition(from),
+        to: to === null ? null : checkPosition(to),
+        follow: follow === true,
+      })
     } finally {
       this.#reads.delete(request)
     }
@@ -297,5 +315,9 @@ export class Session {
 
 function tooMany(what: string): MillraceError {
   const max = LIMITS.wireSubscriptionsMax
-  return new MillraceError('BACKPRESSURE', `a session holds at most ${max} ${what}: end some, or open another connection`, { max })
+  return new MillraceError(
+    'BACKPRESSURE',
+    `a session holds at most ${max} ${what}: end some, or open another connection`,
+    { max },
+  )
 }

@@ -115,7 +115,8 @@ export class Account {
   /** Take in what was published. */
   grow(): void {
     const from = Math.max(this.from, this.log.first)
-    for (const [offset, event, timeMs] of this.log.events()) if (offset >= from && !this.entries.has(offset)) this.#put(fresh(offset, event, timeMs))
+    for (const [offset, event, timeMs] of this.log.events())
+      if (offset >= from && !this.entries.has(offset)) this.#put(fresh(offset, event, timeMs))
   }
 
   /** As it is when this moment is what a crash goes back to. */
@@ -161,8 +162,30 @@ export class Account {
 
 function fresh(offset: number, event: BlockEvent, timeMs: number): Entry {
   return {
-    ...{ offset, event, timeMs, state: 'open', least: 0, most: 0, dueMs: 0, letter: null, buried: false, redriven: false, loose: false, batch: null },
-    ...{ suspect: false, mayPass: false, reserved: null, claimedBy: null, hand: null, beside: [], ahead: [], leftMs: Number.NEGATIVE_INFINITY },
+    ...{
+      offset,
+      event,
+      timeMs,
+      state: 'open',
+      least: 0,
+      most: 0,
+      dueMs: 0,
+      letter: null,
+      buried: false,
+      redriven: false,
+      loose: false,
+      batch: null,
+    },
+    ...{
+      suspect: false,
+      mayPass: false,
+      reserved: null,
+      claimedBy: null,
+      hand: null,
+      beside: [],
+      ahead: [],
+      leftMs: Number.NEGATIVE_INFINITY,
+    },
   }
 }
 

@@ -24,13 +24,21 @@ function instead<Class extends object, Name extends keyof Class>(
 ): Plant {
   return () => {
     const own = Object.getOwnPropertyDescriptor(of.prototype, name) as PropertyDescriptor
-    Object.defineProperty(of.prototype, name, { configurable: true, writable: true, value: make(own.value as Class[Name]) })
+    Object.defineProperty(of.prototype, name, {
+      configurable: true,
+      writable: true,
+      value: make(own.value as Class[Name]),
+    })
     return () => Object.defineProperty(of.prototype, name, own)
   }
 }
 
 /** Another value in place of what a getter answers. */
-function read<Class extends object, Name extends keyof Class>(of: { readonly prototype: Class }, name: Name, value: (self: Class) => Class[Name]): Plant {
+function read<Class extends object, Name extends keyof Class>(
+  of: { readonly prototype: Class },
+  name: Name,
+  value: (self: Class) => Class[Name],
+): Plant {
   return () => {
     const own = Object.getOwnPropertyDescriptor(of.prototype, name) as PropertyDescriptor
     Object.defineProperty(of.prototype, name, {
@@ -112,7 +120,11 @@ export const FAULTS: Readonly<Record<string, Plant>> = {
   'a rewind keeps the lanes': instead(LaneTable, 'clear', () => () => undefined),
   'what a lost lease takes away is given to nobody': instead(Cursor, 'expire', () => () => undefined),
   'who holds an event loses it to a takeover': instead(Takers, 'claimant', () => () => undefined),
-  'a paused instance is given events': read(Instance, 'ready', ({ closing, lapsed, starting, abandoned }) => !closing && !lapsed && !starting && !abandoned),
+  'a paused instance is given events': read(
+    Instance,
+    'ready',
+    ({ closing, lapsed, starting, abandoned }) => !closing && !lapsed && !starting && !abandoned,
+  ),
   'an instance takes more than it has credit for': read(Instance, 'takes', ({ ready }) => ready),
   'a key is in hands in two channels at once': instead(ConsumerKeys, 'mayTake', () => () => true),
   'a second channel does not begin the table of keys': instead(ConsumerKeys, 'attended', () => () => undefined),

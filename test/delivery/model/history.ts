@@ -8,7 +8,11 @@ export type QueryKind = 'all' | 'channel' | 'offset' | 'id' | 'key' | 'limit' | 
 
 export type Step =
   /** An event is its key (−1 for none) and its type; null is a hole. */
-  | { readonly do: 'publish'; readonly channel: number; readonly events: readonly (readonly [key: number, type: number] | null)[] }
+  | {
+      readonly do: 'publish'
+      readonly channel: number
+      readonly events: readonly (readonly [key: number, type: number] | null)[]
+    }
   | { readonly do: 'settle'; readonly pick: number; readonly verb: Verb; readonly delayMs: number }
   /** Settle what was taken away. */
   | { readonly do: 'late'; readonly pick: number; readonly verb: Verb }
@@ -19,7 +23,13 @@ export type Step =
   | { readonly do: 'jump'; readonly ms: number }
   | { readonly do: 'start'; readonly consumer: number }
   | { readonly do: 'stop' | 'pause' | 'resume' | 'hang' | 'wake'; readonly pick: number }
-  | { readonly do: 'redrive' | 'drop'; readonly consumer: number; readonly by: QueryKind; readonly pick: number; readonly limit: number }
+  | {
+      readonly do: 'redrive' | 'drop'
+      readonly consumer: number
+      readonly by: QueryKind
+      readonly pick: number
+      readonly limit: number
+    }
   | { readonly do: 'rewind'; readonly consumer: number; readonly channel: number; readonly at: number }
   | { readonly do: 'retain'; readonly channel: number; readonly count: number }
   | { readonly do: 'compact'; readonly channel: number }
@@ -97,15 +107,31 @@ const WEIGHTS: readonly (readonly [weight: number, draw: Draw])[] = [
     20,
     (random, setup) => {
       const event = (): readonly [number, number] | null =>
-        random.chance(0.1) ? null : [random.chance(0.25) ? -1 : random.below(KEYS.length - (random.chance(0.6) ? 2 : 0)), random.chance(0.2) ? 1 : 0]
-      return { do: 'publish', channel: channel(random, setup), events: Array.from({ length: random.chance(0.1) ? 8 : 1 + random.below(3) }, event) }
+        random.chance(0.1)
+          ? null
+          : [
+              random.chance(0.25) ? -1 : random.below(KEYS.length - (random.chance(0.6) ? 2 : 0)),
+              random.chance(0.2) ? 1 : 0,
+            ]
+      return {
+        do: 'publish',
+        channel: channel(random, setup),
+        events: Array.from({ length: random.chance(0.1) ? 8 : 1 + random.below(3) }, event),
+      }
     },
   ],
   [22, (random) => ({ do: 'settle', pick: pick(random), verb: 'complete', delayMs: 0 })],
   [6, (random) => ({ do: 'settle', pick: pick(random), verb: 'retry', delayMs: oneOf(random, [0, 10, 500, 5000]) })],
   [8, (random) => ({ do: 'settle', pick: pick(random), verb: 'deadLetter', delayMs: 0 })],
   [4, (random) => ({ do: 'settle', pick: pick(random), verb: 'release', delayMs: 0 })],
-  [1, (random) => ({ do: 'late', pick: pick(random), verb: oneOf<Verb>(random, ['complete', 'retry', 'deadLetter', 'release']) })],
+  [
+    1,
+    (random) => ({
+      do: 'late',
+      pick: pick(random),
+      verb: oneOf<Verb>(random, ['complete', 'retry', 'deadLetter', 'release']),
+    }),
+  ],
   [14, () => ({ do: 'commit' })],
   [8, (random) => ({ do: 'read', pick: pick(random) })],
   [8, () => ({ do: 'evict' })],
@@ -117,10 +143,24 @@ const WEIGHTS: readonly (readonly [weight: number, draw: Draw])[] = [
     6,
     (random, setup) => {
       const by = oneOf<QueryKind>(random, ['all', 'all', 'channel', 'offset', 'id', 'key', 'limit', 'key and limit'])
-      return { do: random.chance(0.75) ? 'redrive' : 'drop', consumer: consumer(random, setup), by, pick: pick(random), limit: 1 + random.below(3) }
+      return {
+        do: random.chance(0.75) ? 'redrive' : 'drop',
+        consumer: consumer(random, setup),
+        by,
+        pick: pick(random),
+        limit: 1 + random.below(3),
+      }
     },
   ],
-  [1, (random, setup) => ({ do: 'rewind', consumer: consumer(random, setup), channel: channel(random, setup), at: pick(random) })],
+  [
+    1,
+    (random, setup) => ({
+      do: 'rewind',
+      consumer: consumer(random, setup),
+      channel: channel(random, setup),
+      at: pick(random),
+    }),
+  ],
   [1, (random, setup) => ({ do: 'retain', channel: channel(random, setup), count: 1 + random.below(6) })],
   [1, (random, setup) => ({ do: 'compact', channel: channel(random, setup) })],
   [2, (random) => ({ do: 'crash', survive: random.chance(0.4) })],

@@ -5,7 +5,17 @@
  * product it sees only deliveries, answers, and which events the records say are dead.
  */
 import type { ConsumerSpec, Delivery } from '../../../src/broker/engine.ts'
-import { Account, type Entry, isBuriedIn, keyOf, type ModelLog, matches, name, type Redrive, type Saved } from './account.ts'
+import {
+  Account,
+  type Entry,
+  isBuriedIn,
+  keyOf,
+  type ModelLog,
+  matches,
+  name,
+  type Redrive,
+  type Saved,
+} from './account.ts'
 import { groupOf } from './room.ts'
 import type { Worker } from './worker.ts'
 
@@ -91,8 +101,13 @@ export class Ledger {
   }
 
   /** Where an event of a consumer stands. */
-  find(spec: ConsumerSpec, { channel, offset }: { readonly channel: string; readonly offset: number }): Account | undefined {
-    return [...this.accounts.values()].find(({ log, group }) => log.name === channel && log.holds(offset) && group === groupOf(spec, log))
+  find(
+    spec: ConsumerSpec,
+    { channel, offset }: { readonly channel: string; readonly offset: number },
+  ): Account | undefined {
+    return [...this.accounts.values()].find(
+      ({ log, group }) => log.name === channel && log.holds(offset) && group === groupOf(spec, log),
+    )
   }
 
   account(spec: ConsumerSpec, log: ModelLog): Account | undefined {
@@ -101,7 +116,9 @@ export class Ledger {
 
   /** Attached workers that may be given events of an account. */
   #takersOf(account: Account): readonly Worker[] {
-    return this.#host.takers(account).filter(({ spec }) => spec.channels.includes(account.log.name) && groupOf(spec, account.log) === account.group)
+    return this.#host
+      .takers(account)
+      .filter(({ spec }) => spec.channels.includes(account.log.name) && groupOf(spec, account.log) === account.group)
   }
 
   /** A delivery was given to a worker. */
@@ -109,10 +126,14 @@ export class Ledger {
     const account = this.find(worker.spec, delivery)
     const entry = account?.entries.get(delivery.offset)
     if (account === undefined || entry === undefined)
-      return this.fail('exists', `${worker.name} was given offset ${delivery.offset} of ${delivery.channel}, which is none of its events`)
+      return this.fail(
+        'exists',
+        `${worker.name} was given offset ${delivery.offset} of ${delivery.channel}, which is none of its events`,
+      )
     const what = `${name(account, entry)}, given to ${worker.name} as attempt ${delivery.attempt}`
     this.observe(account)
-    if (delivery.redriven && delivery.attempt === 1 && entry.least > 0) this.#gaveUpUnseen(account, entry, worker.spec, 'redrive')
+    if (delivery.redriven && delivery.attempt === 1 && entry.least > 0)
+      this.#gaveUpUnseen(account, entry, worker.spec, 'redrive')
     this.#checkEvent(worker, entry, delivery, what)
     this.#checkTurn(worker, account, entry, what)
     this.#checkOrder(worker, account, entry, what)
@@ -123,42 +144,68 @@ export class Ledger {
     entry.least = entry.most = delivery.attempt - 1
     worker.held.add(delivery)
     this.#entries.set(delivery, [account, entry])
-    if (worker.held.size > worker.spec.credit) this.fail('credit', `${what}: it has ${worker.held.size} in hand, and credit for ${worker.spec.credit}`)
+    if (worker.held.size > worker.spec.credit)
+      this.fail('credit', `${what}: it has ${worker.held.size} in hand, and credit for ${worker.spec.credit}`)
   }
 
   /** It is the event, it is to be delivered, and it is the right attempt. */
   #checkEvent(worker: Worker, entry: Entry, delivery: Delivery, what: string): void {
     const { event, timeMs } = entry
-    if (delivery.id !== event.id || delivery.key !== event.key || delivery.text !== event.text || delivery.timeMs !== timeMs)
+    if (
+      delivery.id !== event.id ||
+      delivery.key !== event.key ||
+      delivery.text !== event.text ||
+      delivery.timeMs !== timeMs
+    )
       this.fail('exists', `${what}: it is another event`)
     if (entry.hand !== null) this.fail('once', `${what}: ${entry.hand.worker.name} has it in hand`)
     if (entry.state === 'done') this.fail('once', `${what}: it is done`)
     if (entry.state === 'dead') this.fail('letters', `${what}: it is a dead letter`)
     if (entry.redriven && !delivery.redriven) this.fail('letters', `${what}: it was redriven, and does not say so`)
-    if (delivery.redriven && event.key === null && !entry.redriven) this.fail('letters', `${what}: it says that it was redriven, and was not`)
+    if (delivery.redriven && event.key === null && !entry.redriven)
+      this.fail('letters', `${what}: it says that it was redriven, and was not`)
     if (delivery.attempt < entry.least + 1 || delivery.attempt > entry.most + 1) {
-      this.fail('attempt', `${what}: it has used ${entry.least === entry.most ? entry.least : `${entry.least} to ${entry.most}`}`)
+      this.fail(
+        'attempt',
+        `${what}: it has used ${entry.least === entry.most ? entry.least : `${entry.least} to ${entry.most}`}`,
+      )
     }
-    if (this.#host.nowMs() < entry.dueMs) this.fail('due', `${what}: it is due in ${entry.dueMs - this.#host.nowMs()} ms`)
-    if (entry.letter !== null ? entry.letter.consumer !== worker.spec.name : !worker.wants(event)) this.fail('wanted', `${what}: that is not for it`)
+    if (this.#host.nowMs() < entry.dueMs)
+      this.fail('due', `${what}: it is due in ${entry.dueMs - this.#host.nowMs()} ms`)
+    if (entry.letter !== null ? entry.letter.consumer !== worker.spec.name : !worker.wants(event))
+      this.fail('wanted', `${what}: that is not for it`)
   }
 
   /** The worker can be given something now, and this. */
   #checkTurn(worker: Worker, account: Account, entry: Entry, what: string): void {
     const { paused, closed, lapsed, begun } = worker
     if (paused || closed || lapsed || !begun)
-      this.fail('ready', `${what}: it is ${closed ? 'closed' : lapsed ? 'without its lease' : paused ? 'paused' : 'not there yet'}`)
+      this.fail(
+        'ready',
+        `${what}: it is ${closed ? 'closed' : lapsed ? 'without its lease' : paused ? 'paused' : 'not there yet'}`,
+      )
     const { reserved, claimedBy } = entry
-    if (claimedBy !== null && claimedBy !== worker && !claimedBy.closed) this.fail('claim', `${what}: ${claimedBy.name} has claimed it`)
-    if (reserved !== null && reserved.worker !== worker && !reserved.worker.closed && reserved.untilMs > this.#host.nowMs()) {
+    if (claimedBy !== null && claimedBy !== worker && !claimedBy.closed)
+      this.fail('claim', `${what}: ${claimedBy.name} has claimed it`)
+    if (
+      reserved !== null &&
+      reserved.worker !== worker &&
+      !reserved.worker.closed &&
+      reserved.untilMs > this.#host.nowMs()
+    ) {
       this.fail('claim', `${what}: ${reserved.worker.name} may still claim it`)
     }
     // What comes before a blocking letter of its key goes first when that comes back.
     const blockers = account.list.filter(
-      (other) => other !== entry && other.letter?.blocks === true && other.state !== 'done' && !isBuriedIn(other, this.#host.step()),
+      (other) =>
+        other !== entry &&
+        other.letter?.blocks === true &&
+        other.state !== 'done' &&
+        !isBuriedIn(other, this.#host.step()),
     )
     const isFirst = blockers.some(
-      ({ state, event, offset }) => state === 'open' && event.key !== null && event.key === entry.event.key && entry.offset < offset,
+      ({ state, event, offset }) =>
+        state === 'open' && event.key !== null && event.key === entry.event.key && entry.offset < offset,
     )
     const blocking = isFirst ? undefined : blockers[0]
     if (blocking !== undefined && entry.letter?.blocks !== true && claimedBy === null)
@@ -173,9 +220,22 @@ export class Ledger {
     for (const other of account.ofKey(key)) {
       if (other === entry) continue
       if (other.hand !== null) {
-        const together = other.hand.worker === worker && worker.spec.perKey > 1 && (other.offset < entry.offset || claimed || other.hand.claimed)
-        if (!together) this.fail('one-at-a-time', `${what}: ${name(account, other)} of its key is in the hands of ${other.hand.worker.name}`)
-      } else if (other.offset < entry.offset && !entry.loose && !entry.ahead.includes(other.offset) && !claimed && this.#holdsBack(account, other)) {
+        const together =
+          other.hand.worker === worker &&
+          worker.spec.perKey > 1 &&
+          (other.offset < entry.offset || claimed || other.hand.claimed)
+        if (!together)
+          this.fail(
+            'one-at-a-time',
+            `${what}: ${name(account, other)} of its key is in the hands of ${other.hand.worker.name}`,
+          )
+      } else if (
+        other.offset < entry.offset &&
+        !entry.loose &&
+        !entry.ahead.includes(other.offset) &&
+        !claimed &&
+        this.#holdsBack(account, other)
+      ) {
         if (this.#gaveUpUnseen(account, other, worker.spec, 'drop')) continue
         this.fail('order', `${what}: ${name(account, other)} of its key comes first`)
       }
@@ -206,7 +266,11 @@ export class Ledger {
     })
     if (before.length === 0) return false
     // A dead letter that came back may have been behind it when it was given.
-    return before.some((other) => !other.redriven && !entry.ahead.includes(other.offset) && this.#holdsBack(account, other)) || null
+    return (
+      before.some(
+        (other) => !other.redriven && !entry.ahead.includes(other.offset) && this.#holdsBack(account, other),
+      ) || null
+    )
   }
 
   #end(delivery: Delivery): readonly [Account, Entry] | null {
@@ -225,10 +289,20 @@ export class Ledger {
   }
 
   /** A worker has settled a delivery, and was answered. */
-  settled(delivery: Delivery, verb: 'complete' | 'retry' | 'deadLetter' | 'release', answered: boolean, spec: ConsumerSpec, delayMs: number): void {
+  settled(
+    delivery: Delivery,
+    verb: 'complete' | 'retry' | 'deadLetter' | 'release',
+    answered: boolean,
+    spec: ConsumerSpec,
+    delayMs: number,
+  ): void {
     const found = this.#end(delivery)
     if (found === null) {
-      if (answered) this.fail('answer', `${verb} of offset ${delivery.offset} of ${delivery.channel} was taken, and is not that worker's any more`)
+      if (answered)
+        this.fail(
+          'answer',
+          `${verb} of offset ${delivery.offset} of ${delivery.channel} was taken, and is not that worker's any more`,
+        )
       return
     }
     const [account, entry] = found
@@ -255,12 +329,19 @@ export class Ledger {
   }
 
   #die(account: Account, entry: Entry, spec: ConsumerSpec): void {
-    const earlier = account.ofKey(entry.event.key ?? '').filter(({ offset, hand }) => offset < entry.offset && hand !== null)
+    const earlier = account
+      .ofKey(entry.event.key ?? '')
+      .filter(({ offset, hand }) => offset < entry.offset && hand !== null)
     entry.beside = earlier.map(({ offset }) => offset)
     entry.ahead = []
     const onDead = spec.onDead ?? (entry.event.key === null ? 'skip' : 'park')
     entry.state = 'dead'
-    entry.letter = { consumer: spec.name, parks: onDead === 'park' && entry.event.key !== null, blocks: onDead === 'block', step: this.#host.step() }
+    entry.letter = {
+      consumer: spec.name,
+      parks: onDead === 'park' && entry.event.key !== null,
+      blocks: onDead === 'block',
+      step: this.#host.step(),
+    }
     entry.least = entry.most = entry.dueMs = 0
     entry.suspect = entry.redriven = entry.loose = entry.buried = false
   }
@@ -290,7 +371,8 @@ export class Ledger {
     for (const entry of account.list) {
       if (entry === except) continue
       const now = kept.get(entry.offset)
-      if (entry.state === 'dead' && now?.dead !== true) this.#changed(account, entry, now === undefined ? 'drop' : 'redrive')
+      if (entry.state === 'dead' && now?.dead !== true)
+        this.#changed(account, entry, now === undefined ? 'drop' : 'redrive')
       else if (entry.state !== 'dead' && now?.dead === true) this.#buried(account, entry, now.consumer)
     }
   }
@@ -298,8 +380,11 @@ export class Ledger {
   #changed(account: Account, entry: Entry, how: 'redrive' | 'drop'): void {
     const asked = this.redrives.filter((each) => each.how === how && matches(each, account, entry))
     const redrive =
-      asked.find(({ changed, answer, query }) => changed.length < (answer ?? query.limit ?? Number.POSITIVE_INFINITY)) ?? asked.find(({ mixed }) => mixed)
-    if (redrive === undefined) return this.fail('letters', `${name(account, entry)} is no dead letter any more: nobody asked for a ${how}`)
+      asked.find(
+        ({ changed, answer, query }) => changed.length < (answer ?? query.limit ?? Number.POSITIVE_INFINITY),
+      ) ?? asked.find(({ mixed }) => mixed)
+    if (redrive === undefined)
+      return this.fail('letters', `${name(account, entry)} is no dead letter any more: nobody asked for a ${how}`)
     this.#cameBack(account, entry, redrive)
   }
 
@@ -337,7 +422,8 @@ export class Ledger {
       const takers = this.#takersOf(account)
       if (account.log.spec.kind === 'queue' || takers.length === 0) continue
       for (const entry of account.entries.values())
-        if (entry.hand === null && entry.state === 'open' && !takers.some((worker) => worker.wants(entry.event))) entry.mayPass = true
+        if (entry.hand === null && entry.state === 'open' && !takers.some((worker) => worker.wants(entry.event)))
+          entry.mayPass = true
     }
     for (const redrive of [...this.redrives]) if (redrive.answer !== null) this.#answered(redrive, redrive.answer)
   }
@@ -347,9 +433,14 @@ export class Ledger {
     const waiting = account.list.filter(({ batch, loose, state }) => batch !== null && loose && state === 'open')
     for (const entry of waiting) {
       const passed = account.list.find(
-        ({ offset, hand, event }) => offset > entry.offset && hand !== null && event.key === entry.event.key && this.#isOf(account, offset, entry.batch),
+        ({ offset, hand, event }) =>
+          offset > entry.offset &&
+          hand !== null &&
+          event.key === entry.event.key &&
+          this.#isOf(account, offset, entry.batch),
       )
-      if (passed?.loose === true && passed.least === 0) this.fail('redrive-order', `${name(account, passed)} came back before ${name(account, entry)}`)
+      if (passed?.loose === true && passed.least === 0)
+        this.fail('redrive-order', `${name(account, passed)} came back before ${name(account, entry)}`)
     }
   }
 
@@ -363,13 +454,19 @@ export class Ledger {
     const { changed, how, query, step } = redrive
     const what = `the ${how} of ${JSON.stringify(query)}`
     const unseen =
-      answer > changed.length && [...this.accounts.values()].some((account) => account.list.some(({ state, suspect }) => state === 'open' && suspect))
+      answer > changed.length &&
+      [...this.accounts.values()].some((account) =>
+        account.list.some(({ state, suspect }) => state === 'open' && suspect),
+      )
     if (redrive.shaken) return
     if (unseen) this.#unseen.push(redrive)
-    else if (!redrive.mixed && answer !== changed.length) this.fail('letters', `${what} answered ${answer}, and ${changed.length} changed`)
+    else if (!redrive.mixed && answer !== changed.length)
+      this.fail('letters', `${what} answered ${answer}, and ${changed.length} changed`)
     if (query.limit !== undefined && answer > query.limit) this.fail('letters', `${what} took ${answer}`)
     for (const account of this.accounts.values()) {
-      const missed = account.list.find((entry) => entry.state === 'dead' && (entry.letter?.step ?? step) < step && matches(redrive, account, entry))
+      const missed = account.list.find(
+        (entry) => entry.state === 'dead' && (entry.letter?.step ?? step) < step && matches(redrive, account, entry),
+      )
       if (missed === undefined) continue
       if (query.limit === undefined) this.fail('letters', `${what} passed over ${name(account, missed)}`)
       else if (changed.some((each) => each.account === account && each.offset > missed.offset))
@@ -385,7 +482,8 @@ export class Ledger {
     if (outcome === 'done' && entry.state === 'open' && !account.passable(entry))
       this.fail('claim', `${name(account, entry)}, claimed by ${worker.name}, is not done`)
     if (outcome !== 'kept') return
-    if (entry.state !== 'open' || entry.hand !== null) this.fail('claim', `${name(account, entry)} is not to be had for ${worker.name}`)
+    if (entry.state !== 'open' || entry.hand !== null)
+      this.fail('claim', `${name(account, entry)} is not to be had for ${worker.name}`)
     entry.claimedBy = worker
     entry.least = entry.most = attempt - 1
     entry.dueMs = 0
@@ -485,4 +583,13 @@ export class Ledger {
 }
 
 /** Letters that were on their way back when the engine died. */
-const RECALLED: Redrive = { how: 'redrive', consumer: '', query: {}, step: 0, changed: [], answer: null, mixed: false, shaken: false }
+const RECALLED: Redrive = {
+  how: 'redrive',
+  consumer: '',
+  query: {},
+  step: 0,
+  changed: [],
+  answer: null,
+  mixed: false,
+  shaken: false,
+}

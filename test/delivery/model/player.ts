@@ -1,7 +1,14 @@
 /** Plays a history: each step is done to the room and told to the model; at the end everything is drained, and nothing may be left. */
 import type { DeadLetterQuery } from '../../../src/broker/description.ts'
 import type { ConsumerSpec, Delivery, DeliverySink, Failure } from '../../../src/broker/engine.ts'
-import { type ChainRecord, consumerKeys, fromJson, lastNumber, QUEUE_GROUP, under } from '../../../src/delivery/consumer-records.ts'
+import {
+  type ChainRecord,
+  consumerKeys,
+  fromJson,
+  lastNumber,
+  QUEUE_GROUP,
+  under,
+} from '../../../src/delivery/consumer-records.ts'
 import { type Account, name, type Redrive } from './account.ts'
 import { describeStep, type History, KEYS, LEASE_MS, type Setup, type Step, TYPES, type Verb } from './history.ts'
 import { type Broken, type Kept, Ledger } from './ledger.ts'
@@ -96,7 +103,9 @@ export class Player {
         }
       },
       revoked: (deliveries) => {
-        this.#say(`    ${worker.name} loses ${deliveries.map(({ channel, offset }) => `${channel}@${offset}`).join(' ')}`)
+        this.#say(
+          `    ${worker.name} loses ${deliveries.map(({ channel, offset }) => `${channel}@${offset}`).join(' ')}`,
+        )
         for (const delivery of deliveries) this.#lost.push([worker, delivery])
         this.#ledger.revoked(worker, deliveries, this.#rewinding)
       },
@@ -341,7 +350,8 @@ export class Player {
         this.#toWorker('resume', worker)
         this.#toWorker('wake', worker)
       }
-      for (const spec of this.#setup.consumers) if (!this.#open.some((worker) => worker.spec === spec)) this.#start(spec)
+      for (const spec of this.#setup.consumers)
+        if (!this.#open.some((worker) => worker.spec === spec)) this.#start(spec)
       await this.#flush()
       const held = this.#held.filter(([{ begun }]) => begun).sort(([, a], [, b]) => a.offset - b.offset)
       const [first] = held
@@ -355,7 +365,8 @@ export class Player {
       still = now === before && first === undefined ? still + 1 : 0
       before = now
       if (still > 0 && this.#done) break
-      if (still > 0 && still % 4 === 1) for (const [at] of this.#setup.consumers.entries()) this.#letters('redrive', at, {}, null)
+      if (still > 0 && still % 4 === 1)
+        for (const [at] of this.#setup.consumers.entries()) this.#letters('redrive', at, {}, null)
       else if (still > 0) await this.#pass(still > 6 ? 11_000 : 300)
     }
     this.#checkEnd()
@@ -369,7 +380,8 @@ export class Player {
         await settled()
         this.#ledger.look()
       }
-      if (reads === READS_MAX) this.#ledger.fail('spin', `what was read is read again, and again: ${READS_MAX} times, while nothing happens`)
+      if (reads === READS_MAX)
+        this.#ledger.fail('spin', `what was read is read again, and again: ${READS_MAX} times, while nothing happens`)
       if (this.#room.store.busy) this.#commit()
       await settled()
       this.#ledger.look()
@@ -377,7 +389,9 @@ export class Player {
   }
 
   #progress(): string {
-    return [...this.#ledger.accounts.values()].map((account) => account.list.map(({ state, least }) => `${state}${least}`).join()).join()
+    return [...this.#ledger.accounts.values()]
+      .map((account) => account.list.map(({ state, least }) => `${state}${least}`).join())
+      .join()
   }
 
   get #done(): boolean {
@@ -387,7 +401,8 @@ export class Player {
       floors &&
       [...this.#ledger.accounts.values()].every(
         (account) =>
-          this.#kept(account).size === 0 && account.list.every((entry) => entry.state === 'done' || (entry.state === 'open' && account.passable(entry))),
+          this.#kept(account).size === 0 &&
+          account.list.every((entry) => entry.state === 'done' || (entry.state === 'open' && account.passable(entry))),
       )
     )
   }
@@ -399,11 +414,17 @@ export class Player {
       for (const entry of account.list) {
         if (entry.state === 'done' || (entry.state === 'open' && account.passable(entry))) continue
         const settledThere = cursor?.done.has(entry.offset) === true && !this.#kept(account).has(entry.offset)
-        ledger.fail(settledThere ? 'lost' : 'stuck', `${name(account, entry)} is ${entry.state}, and ${settledThere ? 'was never delivered' : 'does not come'}`)
+        ledger.fail(
+          settledThere ? 'lost' : 'stuck',
+          `${name(account, entry)} is ${entry.state}, and ${settledThere ? 'was never delivered' : 'does not come'}`,
+        )
       }
       if (cursor === undefined) continue
       if (cursor.done.floor < account.log.committed)
-        ledger.fail('stuck', `${account.group} stands at ${cursor.done.floor} of ${account.log.committed} in ${account.log.name}`)
+        ledger.fail(
+          'stuck',
+          `${account.group} stands at ${cursor.done.floor} of ${account.log.committed} in ${account.log.name}`,
+        )
       const { dead, waiting, chains, loose, blockade } = cursor.box
       const left = {
         outstanding: cursor.outstanding,
@@ -415,7 +436,8 @@ export class Player {
         homeless: cursor.homeless.length,
       }
       for (const [what, count] of Object.entries(left))
-        if (count !== 0) ledger.fail('left-behind', `${account.group} in ${account.log.name} has ${count} ${what} at the end`)
+        if (count !== 0)
+          ledger.fail('left-behind', `${account.group} in ${account.log.name} has ${count} ${what} at the end`)
       for (const table of ['r', 'd', 'k'] as const) {
         const records = this.#room.store.latestIn(under(consumerKeys.table(table, account.group, account.log.id)))
         if (records.length > 0) ledger.fail('left-behind', `${records.length} records are left, as ${records[0]?.[0]}`)
@@ -424,7 +446,10 @@ export class Player {
     for (const worker of this.#open) {
       const { instance } = worker
       if (instance !== null && instance.free !== worker.spec.credit)
-        ledger.fail('left-behind', `${worker.name} has ${instance.free} free places of ${worker.spec.credit} at the end`)
+        ledger.fail(
+          'left-behind',
+          `${worker.name} has ${instance.free} free places of ${worker.spec.credit} at the end`,
+        )
     }
   }
 }
@@ -434,10 +459,16 @@ function keptAs({ state, consumer }: ChainRecord): Kept {
 }
 
 /** Which dead letters a step names. */
-export function queryOf(step: Step & { readonly do: 'redrive' | 'drop' }, setup: Setup, ledger: Ledger): DeadLetterQuery {
+export function queryOf(
+  step: Step & { readonly do: 'redrive' | 'drop' },
+  setup: Setup,
+  ledger: Ledger,
+): DeadLetterQuery {
   const spec = setup.consumers[step.consumer] as ConsumerSpec
   const letters = [...ledger.accounts.values()].flatMap((account) =>
-    account.list.filter(({ state, letter }) => state === 'dead' && letter?.consumer === spec.name).map((entry) => ({ account, entry })),
+    account.list
+      .filter(({ state, letter }) => state === 'dead' && letter?.consumer === spec.name)
+      .map((entry) => ({ account, entry })),
   )
   const { account, entry } = letters[step.pick % Math.max(1, letters.length)] ?? {}
   const key = entry?.event.key ?? KEYS[0]

@@ -103,7 +103,8 @@ export class Room {
 
   subscribe(spec: ConsumerSpec, sink: DeliverySink, begun: (instance: Instance) => void): Instance {
     const instance = new Instance(spec, sink, this.#instanceHost)
-    for (const log of this.channels(spec)) this.cursor(groupOf(spec, log), log, log.spec.kind === 'queue' ? { at: 'beginning' } : spec.from).attach(instance)
+    for (const log of this.channels(spec))
+      this.cursor(groupOf(spec, log), log, log.spec.kind === 'queue' ? { at: 'beginning' } : spec.from).attach(instance)
     this.instances.add(instance)
     void this.store.flushed().then(() => {
       instance.begin()

@@ -104,14 +104,18 @@ export class ServedPlayer {
         for (const delivery of deliveries) {
           const stale = this.#isStale(delivery)
           const what = `${delivery.channel}@${delivery.offset} ${delivery.key ?? '-'} attempt ${delivery.attempt}${delivery.redriven ? ' redriven' : ''}`
-          this.#say(`    ${worker.name} of ${worker.process.member} gets ${what}${stale ? ', of a partition that it has lost' : ''}`)
+          this.#say(
+            `    ${worker.name} of ${worker.process.member} gets ${what}${stale ? ', of a partition that it has lost' : ''}`,
+          )
           if (stale) worker.stale.add(delivery)
           else this.#ledger.handed(worker, delivery)
         }
       },
       revoked: (deliveries) => {
         if (worker.process.dead) return
-        this.#say(`    ${worker.name} loses ${deliveries.map(({ channel, offset }) => `${channel}@${offset}`).join(' ')}`)
+        this.#say(
+          `    ${worker.name} loses ${deliveries.map(({ channel, offset }) => `${channel}@${offset}`).join(' ')}`,
+        )
         for (const delivery of deliveries) this.#lost.push([worker, delivery])
         const its = deliveries.filter((delivery) => !worker.stale.delete(delivery) && this.#ledger.isLive(delivery))
         if (this.#world.rewinding) this.#ledger.revoked(worker, its, true)
@@ -187,7 +191,9 @@ export class ServedPlayer {
   }
 
   get #held(): (readonly [ServedWorker, Delivery])[] {
-    return this.#open.flatMap((worker) => [...worker.held, ...worker.stale].map((delivery) => [worker, delivery] as const))
+    return this.#open.flatMap((worker) =>
+      [...worker.held, ...worker.stale].map((delivery) => [worker, delivery] as const),
+    )
   }
 
   #settleOne(pick: number, verb: Verb, delayMs: number): void {
@@ -239,7 +245,10 @@ export class ServedPlayer {
   async #start(spec: ConsumerSpec, at: number): Promise<void> {
     this.#named++
     const { processes } = this.#world
-    const process = processes.length < PROCESSES && (this.#named + at) % 2 === 0 ? await this.#world.begin() : processes[this.#named % processes.length]
+    const process =
+      processes.length < PROCESSES && (this.#named + at) % 2 === 0
+        ? await this.#world.begin()
+        : processes[this.#named % processes.length]
     this.#startAt(spec, process ?? (await this.#world.begin()))
   }
 
@@ -284,7 +293,16 @@ export class ServedPlayer {
     if (process === undefined) return
     const ledger = this.#ledger
     // How many it is told, and which it passes over, is not compared here: what dies meanwhile in other processes may be among them or not.
-    const redrive: Redrive = { how, consumer: spec.name, query, step: this.#step, changed: [], answer: null, mixed: ledger.redrives.length > 0, shaken: true }
+    const redrive: Redrive = {
+      how,
+      consumer: spec.name,
+      query,
+      step: this.#step,
+      changed: [],
+      answer: null,
+      mixed: ledger.redrives.length > 0,
+      shaken: true,
+    }
     for (const other of ledger.redrives) other.mixed = true
     this.#say(`    ${how} ${JSON.stringify(query)} at ${process.member}`)
     ledger.redrives.push(redrive)
@@ -312,7 +330,9 @@ export class ServedPlayer {
     const end = Math.max(...logs.map(({ committed }) => committed))
     const offset = first + (at % (Math.max(0, end - first) + 1))
     this.#say(`    to ${offset}`)
-    void this.#process?.engine.consumers.rewind(spec.name, { offset }, of).catch((error: unknown) => this.#say(`    rewind fails: ${String(error)}`))
+    void this.#process?.engine.consumers
+      .rewind(spec.name, { offset }, of)
+      .catch((error: unknown) => this.#say(`    rewind fails: ${String(error)}`))
   }
 
   /** Everybody is there and finishes what is given; all that was asked for is answered; what is dead is redriven. */
@@ -328,7 +348,8 @@ export class ServedPlayer {
         process.letThrough()
         process.loses = null
         for (const spec of this.#setup.consumers) {
-          if (!this.#open.some((worker) => worker.spec === spec && worker.process === process)) this.#startAt(spec, process)
+          if (!this.#open.some((worker) => worker.spec === spec && worker.process === process))
+            this.#startAt(spec, process)
         }
       }
       for (const worker of this.#open) for (const what of ['resume', 'wake'] as const) this.#toWorker(what, worker)
@@ -345,14 +366,17 @@ export class ServedPlayer {
       still = now === before && held.length === 0 ? still + 1 : 0
       before = now
       if (still > 0 && this.#done) break
-      if (still > 0 && still % 4 === 1) for (const [at] of this.#setup.consumers.entries()) this.#letters('redrive', at, {})
+      if (still > 0 && still % 4 === 1)
+        for (const [at] of this.#setup.consumers.entries()) this.#letters('redrive', at, {})
       else if (still > 0) await this.#pass(still > 6 ? 11_000 : 700)
     }
     this.#checkEnd()
   }
 
   #progress(): string {
-    return [...this.#ledger.accounts.values()].map((account) => account.list.map(({ state, least }) => `${state}${least}`).join()).join()
+    return [...this.#ledger.accounts.values()]
+      .map((account) => account.list.map(({ state, least }) => `${state}${least}`).join())
+      .join()
   }
 
   get #done(): boolean {
@@ -381,11 +405,22 @@ export class ServedPlayer {
       for (const entry of account.list) {
         if (entry.state === 'done' || (entry.state === 'open' && account.passable(entry))) continue
         const settledThere = cursor.done.has(entry.offset) && !this.#world.kept(account).has(entry.offset)
-        ledger.fail(settledThere ? 'lost' : 'stuck', `${name(account, entry)} is ${entry.state}, and ${settledThere ? 'was never delivered' : 'does not come'}`)
+        ledger.fail(
+          settledThere ? 'lost' : 'stuck',
+          `${name(account, entry)} is ${entry.state}, and ${settledThere ? 'was never delivered' : 'does not come'}`,
+        )
       }
       const { dead, waiting, chains, loose } = cursor.box
-      const left = { outstanding: cursor.outstanding, dead, waiting, chains: chains.size, loose: loose.size, homeless: cursor.homeless.length }
-      for (const [what, count] of Object.entries(left)) if (count !== 0) ledger.fail('left-behind', `${keyOf(account)} has ${count} ${what} at the end`)
+      const left = {
+        outstanding: cursor.outstanding,
+        dead,
+        waiting,
+        chains: chains.size,
+        loose: loose.size,
+        homeless: cursor.homeless.length,
+      }
+      for (const [what, count] of Object.entries(left))
+        if (count !== 0) ledger.fail('left-behind', `${keyOf(account)} has ${count} ${what} at the end`)
       for (const table of TABLES) {
         const records = this.#world.left(table, account)
         if (records.length > 0) ledger.fail('left-behind', `${records.length} records are left, as ${records[0]}`)
@@ -394,7 +429,10 @@ export class ServedPlayer {
     for (const worker of this.#open) {
       const instance = worker.instance as Instance | null
       if (instance !== null && instance.free !== worker.spec.credit)
-        ledger.fail('left-behind', `${worker.name} has ${instance.free} free places of ${worker.spec.credit} at the end`)
+        ledger.fail(
+          'left-behind',
+          `${worker.name} has ${instance.free} free places of ${worker.spec.credit} at the end`,
+        )
     }
   }
 }
@@ -402,9 +440,14 @@ export class ServedPlayer {
 /** As it can be over servers: versions of one consumer, and workers of one queue, take the same events wherever they run. */
 function served({ setup, steps }: History): History {
   const [first] = setup.consumers
-  const all = first !== undefined && (setup.channels.some(({ kind }) => kind === 'queue') || setup.consumers[1]?.name === first.name)
+  const all =
+    first !== undefined &&
+    (setup.channels.some(({ kind }) => kind === 'queue') || setup.consumers[1]?.name === first.name)
   const wants = [{ type: null, pattern: null }]
-  return { setup: { ...setup, consumers: all ? setup.consumers.map((spec) => ({ ...spec, wants })) : setup.consumers }, steps }
+  return {
+    setup: { ...setup, consumers: all ? setup.consumers.map((spec) => ({ ...spec, wants })) : setup.consumers },
+    steps,
+  }
 }
 
 export function playServed(history: History): Promise<Outcome> {

@@ -2,7 +2,14 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
 import type { Clock } from '../../../src/base/clock.ts'
 import { MillraceError } from '../../../src/base/errors.ts'
-import { type ChainRecord, consumerKeys, fromFloat, fromJson, lastNumber, under } from '../../../src/delivery/consumer-records.ts'
+import {
+  type ChainRecord,
+  consumerKeys,
+  fromFloat,
+  fromJson,
+  lastNumber,
+  under,
+} from '../../../src/delivery/consumer-records.ts'
 import { Cursor } from '../../../src/delivery/cursor.ts'
 import type { BlockEvent } from '../../../src/event/block.ts'
 import { entryIn, fold, type JournalState } from '../../../src/partitioned/journal-entry.ts'
@@ -214,7 +221,9 @@ export class ServedWorld {
     this.clock = clock
     this.#ledger = ledger
     this.#alarm = alarm
-    this.logs = setup.channels.flatMap((channel) => Array.from({ length: PARTITIONS }, (_, id) => new ServedLog(id, channel)))
+    this.logs = setup.channels.flatMap((channel) =>
+      Array.from({ length: PARTITIONS }, (_, id) => new ServedLog(id, channel)),
+    )
     this.server.onStored = (channel, partition, record) => {
       this.logs.find(({ name, id }) => name === channel && id === partition)?.add(record)
       this.#ledger().published()
@@ -243,7 +252,8 @@ export class ServedWorld {
   die(process: Process): void {
     process.dead = true
     this.processes = this.processes.filter((other) => other !== process)
-    for (const [id, journal] of this.#journals) if (journal.owner === process.member && !journal.free) this.#free(id, journal)
+    for (const [id, journal] of this.#journals)
+      if (journal.owner === process.member && !journal.free) this.#free(id, journal)
   }
 
   /** What the owner had in memory has not happened. */
@@ -314,14 +324,20 @@ export class ServedWorld {
     const process = this.processes.find(({ member }) => member === journal?.owner)
     // Another of the same process may have claimed it meanwhile.
     const claims = claimOf.get(owned.ownership)?.number
-    if (claims !== undefined && claims === journal?.claims && process !== undefined) this.#owned.set(owned.journal, { owned, process, claims })
+    if (claims !== undefined && claims === journal?.claims && process !== undefined)
+      this.#owned.set(owned.journal, { owned, process, claims })
   }
 
   /** Who owns a partition, and works on it. */
   owner(id: string): Owned | null {
     const journal = this.#journals.get(id)
     const found = this.#owned.get(id)
-    return journal === undefined || journal.free || found?.claims !== journal.claims || found.process.member !== journal.owner ? null : found
+    return journal === undefined ||
+      journal.free ||
+      found?.claims !== journal.claims ||
+      found.process.member !== journal.owner
+      ? null
+      : found
   }
 
   lost(owned: OwnedPartition): void {
@@ -333,7 +349,8 @@ export class ServedWorld {
     for (const [id, { owned, process }] of this.#owned) {
       const account = this.#ledger().accounts.get(id)
       const key = `${process.member} ${id}`
-      if (owned.ownership.aside === shelf && account !== undefined && !this.#shelved.has(key)) this.#shelved.set(key, this.#savedNow(account))
+      if (owned.ownership.aside === shelf && account !== undefined && !this.#shelved.has(key))
+        this.#shelved.set(key, this.#savedNow(account))
     }
   }
 
@@ -348,7 +365,10 @@ export class ServedWorld {
     const id = keyOf(account)
     const table = under(consumerKeys.table('k', account.group, account.log.id))
     const owner = this.owner(id)
-    const records = owner === null ? this.#state(id).records.range(...table) : (owner.owned.ownership.aside as LetterShelf).range(...table)
+    const records =
+      owner === null
+        ? this.#state(id).records.range(...table)
+        : (owner.owned.ownership.aside as LetterShelf).range(...table)
     return new Map(
       records.map(([key, bytes]) => {
         const { state, consumer } = fromJson<ChainRecord>(bytes)

@@ -58,7 +58,8 @@ export class SimClock implements Clock {
     const end = this.steadyMs + ms
     for (;;) {
       let next: Timer | undefined
-      for (const timer of this.#timers) if (timer.dueMs <= end && (next === undefined || timer.dueMs < next.dueMs)) next = timer
+      for (const timer of this.#timers)
+        if (timer.dueMs <= end && (next === undefined || timer.dueMs < next.dueMs)) next = timer
       if (next === undefined) break
       const { task, dueMs } = next
       this.#timers = this.#timers.filter((timer) => timer !== next)

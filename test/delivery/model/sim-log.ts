@@ -75,7 +75,8 @@ export class SimLog implements DeliveryLog, ModelLog {
     const block = new SimBlock(this.committed, timeMs, events)
     this.blocks.push(block)
     this.#memory.push(block)
-    for (const [index, event] of events.entries()) if (event !== null && event.key !== null) this.#latest.set(event.key, block.firstOffset + index)
+    for (const [index, event] of events.entries())
+      if (event !== null && event.key !== null) this.#latest.set(event.key, block.firstOffset + index)
     this.committed = block.end
     for (const listener of [...this.listeners]) listener.onCommitted(block)
   }
@@ -105,7 +106,9 @@ export class SimLog implements DeliveryLog, ModelLog {
         new SimBlock(
           block.firstOffset,
           block.timeMs,
-          block.events.map((event, index) => (event !== null && this.superseded(event.key, block.firstOffset + index) ? null : event)),
+          block.events.map((event, index) =>
+            event !== null && this.superseded(event.key, block.firstOffset + index) ? null : event,
+          ),
         ),
     )
     this.evict()

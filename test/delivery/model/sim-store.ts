@@ -112,7 +112,8 @@ export class SimStore {
 
   get crowded(): boolean {
     let count = 0
-    for (const overlay of [this.#pending, this.#committing]) for (const [key, value] of overlay ?? []) if (key.startsWith('d/') && value !== null) count++
+    for (const overlay of [this.#pending, this.#committing])
+      for (const [key, value] of overlay ?? []) if (key.startsWith('d/') && value !== null) count++
     return count >= CROWDED
   }
 

@@ -25,7 +25,22 @@ const TEXTS = [
   ' x ',
   '\u0085y\ufeff',
 ]
-const PATTERNS = [...TEXTS, '%', '_', '%a%', 'a%b', '_%_', '%a_b%', '\\%', 'b\\%', 'a\\_b', '%\\\\', '__', '%😀%', '%_😀_%']
+const PATTERNS = [
+  ...TEXTS,
+  '%',
+  '_',
+  '%a%',
+  'a%b',
+  '_%_',
+  '%a_b%',
+  '\\%',
+  'b\\%',
+  'a\\_b',
+  '%\\\\',
+  '__',
+  '%😀%',
+  '%_😀_%',
+]
 const INTEGERS = [0, 1, 2, 3, -1, -2, 7, 46_341, 2_147_483_647, -2_147_483_648]
 const ATTRIBUTES = ['id', 'source', 'subject', 'hop', 'flag', 'missing', 'constructor', '4x', 'data']
 const OPERATORS: readonly (readonly BinaryOperator[])[] = [
@@ -59,45 +74,71 @@ const CALLS = [
 const literal: fc.Arbitrary<ExpressionTree> = fc
   .oneof(fc.constantFrom(...TEXTS), fc.constantFrom(...INTEGERS), fc.boolean())
   .map((value) => ({ kind: 'literal', value }))
-const attribute: fc.Arbitrary<ExpressionTree> = fc.constantFrom(...ATTRIBUTES).map((name) => ({ kind: 'attribute', name }))
+const attribute: fc.Arbitrary<ExpressionTree> = fc
+  .constantFrom(...ATTRIBUTES)
+  .map((name) => ({ kind: 'attribute', name }))
 const exists: fc.Arbitrary<ExpressionTree> = fc.constantFrom(...ATTRIBUTES).map((name) => ({ kind: 'exists', name }))
 
-export const anyTree: fc.Arbitrary<ExpressionTree> = fc.letrec<{ tree: ExpressionTree; test: ExpressionTest }>((tie) => ({
-  test: fc.oneof(
-    fc.record({ kind: fc.constant('like' as const), negated: fc.boolean(), pattern: fc.constantFrom(...PATTERNS) }),
-    fc.record({ kind: fc.constant('in' as const), negated: fc.boolean(), set: fc.array(tie('tree'), { minLength: 1, maxLength: 3 }) }),
-    fc.record({ kind: fc.constant('in' as const), negated: fc.boolean(), set: fc.array(literal, { minLength: 1, maxLength: 4 }) }),
-  ),
-  tree: fc.oneof(
-    { maxDepth: 5, withCrossShrink: true },
-    { weight: 4, arbitrary: literal },
-    { weight: 3, arbitrary: attribute },
-    { weight: 1, arbitrary: exists },
-    { weight: 2, arbitrary: fc.record({ kind: fc.constantFrom('not' as const, 'negate' as const), operand: tie('tree') }) },
-    {
-      weight: 3,
-      arbitrary: fc.record({ kind: fc.constant('tested' as const), operand: tie('tree'), tests: fc.array(tie('test'), { minLength: 1, maxLength: 2 }) }),
-    },
-    {
-      weight: 4,
-      arbitrary: fc
-        .constantFrom(...CALLS)
-        .chain(([name, count]) =>
-          fc.record({ kind: fc.constant('call' as const), name: fc.constant(name), args: fc.array(tie('tree'), { minLength: count, maxLength: count }) }),
-        ),
-    },
-    {
-      weight: 8,
-      arbitrary: fc.constantFrom(...OPERATORS).chain((operators) =>
-        fc.record({
-          kind: fc.constant('chain' as const),
-          first: tie('tree'),
-          rest: fc.array(fc.record({ operator: fc.constantFrom(...operators), operand: tie('tree') }), { minLength: 1, maxLength: 3 }),
+export const anyTree: fc.Arbitrary<ExpressionTree> = fc.letrec<{ tree: ExpressionTree; test: ExpressionTest }>(
+  (tie) => ({
+    test: fc.oneof(
+      fc.record({ kind: fc.constant('like' as const), negated: fc.boolean(), pattern: fc.constantFrom(...PATTERNS) }),
+      fc.record({
+        kind: fc.constant('in' as const),
+        negated: fc.boolean(),
+        set: fc.array(tie('tree'), { minLength: 1, maxLength: 3 }),
+      }),
+      fc.record({
+        kind: fc.constant('in' as const),
+        negated: fc.boolean(),
+        set: fc.array(literal, { minLength: 1, maxLength: 4 }),
+      }),
+    ),
+    tree: fc.oneof(
+      { maxDepth: 5, withCrossShrink: true },
+      { weight: 4, arbitrary: literal },
+      { weight: 3, arbitrary: attribute },
+      { weight: 1, arbitrary: exists },
+      {
+        weight: 2,
+        arbitrary: fc.record({ kind: fc.constantFrom('not' as const, 'negate' as const), operand: tie('tree') }),
+      },
+      {
+        weight: 3,
+        arbitrary: fc.record({
+          kind: fc.constant('tested' as const),
+          operand: tie('tree'),
+          tests: fc.array(tie('test'), { minLength: 1, maxLength: 2 }),
         }),
-      ),
-    },
-  ),
-})).tree
+      },
+      {
+        weight: 4,
+        arbitrary: fc
+          .constantFrom(...CALLS)
+          .chain(([name, count]) =>
+            fc.record({
+              kind: fc.constant('call' as const),
+              name: fc.constant(name),
+              args: fc.array(tie('tree'), { minLength: count, maxLength: count }),
+            }),
+          ),
+      },
+      {
+        weight: 8,
+        arbitrary: fc.constantFrom(...OPERATORS).chain((operators) =>
+          fc.record({
+            kind: fc.constant('chain' as const),
+            first: tie('tree'),
+            rest: fc.array(fc.record({ operator: fc.constantFrom(...operators), operand: tie('tree') }), {
+              minLength: 1,
+              maxLength: 3,
+            }),
+          }),
+        ),
+      },
+    ),
+  }),
+).tree
 
 /** An attribute may be of any type, or wrongly of one that no event has. */
 const attributeValue = fc.oneof(
@@ -123,7 +164,14 @@ const attributeValue = fc.oneof(
 )
 
 export const anyEvent: fc.Arbitrary<Record<string, unknown>> = fc.record(
-  { id: attributeValue, source: attributeValue, subject: attributeValue, hop: attributeValue, flag: attributeValue, data: attributeValue },
+  {
+    id: attributeValue,
+    source: attributeValue,
+    subject: attributeValue,
+    hop: attributeValue,
+    flag: attributeValue,
+    data: attributeValue,
+  },
   { requiredKeys: [] },
 )
 
@@ -145,7 +193,9 @@ export function written(tree: ExpressionTree): string {
     case 'tested':
       return [nested(tree.operand), ...tree.tests.map(testWritten)].join(' ')
     case 'chain':
-      return [nested(tree.first), ...tree.rest.flatMap(({ operator, operand }) => [operator, nested(operand)])].join(' ')
+      return [nested(tree.first), ...tree.rest.flatMap(({ operator, operand }) => [operator, nested(operand)])].join(
+        ' ',
+      )
   }
 }
 
@@ -155,7 +205,9 @@ function testWritten(test: ExpressionTest): string {
 }
 
 function nested(tree: ExpressionTree): string {
-  return tree.kind === 'literal' || tree.kind === 'attribute' || tree.kind === 'call' ? written(tree) : `(${written(tree)})`
+  return tree.kind === 'literal' || tree.kind === 'attribute' || tree.kind === 'call'
+    ? written(tree)
+    : `(${written(tree)})`
 }
 
 /** A text that ends in an odd backslash cannot be written; none is drawn. */

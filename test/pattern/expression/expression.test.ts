@@ -2,7 +2,17 @@ import { isMillraceError, type MillraceError } from 'millrace'
 import { compileExpression, type ExpressionResult } from 'millrace/pattern'
 import { describe, expect, it } from 'vitest'
 
-const EVENT = { specversion: '1.0', id: 'e-1', source: '/shop', type: 'cart.item.added', subject: 'c-1', hop: '5', count: 3, flag: true, text: 'a😀b' }
+const EVENT = {
+  specversion: '1.0',
+  id: 'e-1',
+  source: '/shop',
+  type: 'cart.item.added',
+  subject: 'c-1',
+  hop: '5',
+  count: 3,
+  flag: true,
+  text: 'a😀b',
+}
 
 function evaluate(cesql: string, event: object = EVENT): ExpressionResult {
   return compileExpression(cesql).evaluate(event)
@@ -106,7 +116,15 @@ describe('an expression', () => {
   })
 
   it('takes attributes of other types as texts', () => {
-    const event = { time: new Date(0), bytes: new Uint8Array([1, 2]), uri: new URL('https://a.example/'), big: 4e9, part: 1.5, none: null, odd: { a: 1 } }
+    const event = {
+      time: new Date(0),
+      bytes: new Uint8Array([1, 2]),
+      uri: new URL('https://a.example/'),
+      big: 4e9,
+      part: 1.5,
+      none: null,
+      odd: { a: 1 },
+    }
     expect(outcome('time', event)).toBe('1970-01-01T00:00:00.000Z')
     expect(outcome('bytes', event)).toBe('AQI=')
     expect(outcome('uri', event)).toBe('https://a.example/')

@@ -44,7 +44,11 @@ describe("the Subscriptions API's filters", () => {
     ['sql', { sql: "source LIKE '%cloudevents%'" }, true],
     ['sql, an error', { sql: 'missing = 1' }, false],
     ['sql, no boolean', { sql: '1' }, false],
-    ['nested', { all: [{ any: [{ sql: 'hop > 4' }, { exact: { id: '2' } }] }, { not: { suffix: { type: '.pull' } } }] }, true],
+    [
+      'nested',
+      { all: [{ any: [{ sql: 'hop > 4' }, { exact: { id: '2' } }] }, { not: { suffix: { type: '.pull' } } }] },
+      true,
+    ],
     ['an array: all of them', [{ exact: { id: '1' } }, { exact: { subject: 'dev' } }], false],
     ['an empty array', [], true],
   ])('%s', (_what, filter, expected) => {
@@ -63,7 +67,12 @@ describe("the Subscriptions API's filters", () => {
     ['a name that is none', { exact: { partitionKey: 'x' } }, 'exact', "not an attribute's name"],
     ['an empty all', { all: [] }, 'all', 'at least one filter'],
     ['an any that is no array', { any: { exact: { id: '1' } } }, 'any', 'at least one filter'],
-    ['deep inside', { all: [{ not: { any: [{ exact: { id: '1' } }, { suffix: null }] } }] }, 'all[0].not.any[1].suffix', 'attribute names and texts'],
+    [
+      'deep inside',
+      { all: [{ not: { any: [{ exact: { id: '1' } }, { suffix: null }] } }] },
+      'all[0].not.any[1].suffix',
+      'attribute names and texts',
+    ],
     ['in an array', [{ exact: { id: '1' } }, null], '[1]', 'an object with one dialect'],
     ['sql that is no text', { sql: true }, 'sql', 'CloudEvents SQL'],
   ])('refuse %s', (_what, filter, path, message) => {

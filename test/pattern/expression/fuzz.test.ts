@@ -23,12 +23,40 @@ function compiledOrRefused(text: string): CompiledExpression | undefined {
 }
 
 function isResult({ value, errors }: ReturnType<CompiledExpression['evaluate']>): boolean {
-  const typed = typeof value === 'string' || typeof value === 'boolean' || (typeof value === 'number' && Object.is(value | 0, value))
+  const typed =
+    typeof value === 'string' ||
+    typeof value === 'boolean' ||
+    (typeof value === 'number' && Object.is(value | 0, value))
   return typed && errors.length <= 1 && errors.every(({ kind }) => KINDS.includes(kind))
 }
 
 const token = fc.constantFrom(
-  ...['and', 'OR', 'xor', 'NOT', 'like', 'IN', 'exists', 'TRUE', 'false', '(', ')', ',', '+', '-', '*', '/', '%', '=', '!=', '<>', '<', '<=', '>', '>='],
+  ...[
+    'and',
+    'OR',
+    'xor',
+    'NOT',
+    'like',
+    'IN',
+    'exists',
+    'TRUE',
+    'false',
+    '(',
+    ')',
+    ',',
+    '+',
+    '-',
+    '*',
+    '/',
+    '%',
+    '=',
+    '!=',
+    '<>',
+    '<',
+    '<=',
+    '>',
+    '>=',
+  ],
   ...[
     "'",
     '"',
@@ -89,10 +117,14 @@ describe('CloudEvents SQL, at random', () => {
   it('LIKE finds what trying everything finds', () => {
     const piece = fc.constantFrom('a', 'a', 'b', '_', '%', '\\', '😀')
     fc.assert(
-      fc.property(fc.array(piece, { maxLength: 9 }), fc.array(fc.constantFrom('a', 'a', 'b', '_', '%', '\\', '😀'), { maxLength: 12 }), (pattern, text) => {
-        const reference = new RegExp(`^${pattern.join('').replaceAll(/\\[%_]|[\s\S]/gu, regexpOf)}$`, 'su')
-        expect(likeMatcher(pattern.join(''))(text.join(''))).toBe(reference.test(text.join('')))
-      }),
+      fc.property(
+        fc.array(piece, { maxLength: 9 }),
+        fc.array(fc.constantFrom('a', 'a', 'b', '_', '%', '\\', '😀'), { maxLength: 12 }),
+        (pattern, text) => {
+          const reference = new RegExp(`^${pattern.join('').replaceAll(/\\[%_]|[\s\S]/gu, regexpOf)}$`, 'su')
+          expect(likeMatcher(pattern.join(''))(text.join(''))).toBe(reference.test(text.join('')))
+        },
+      ),
       { numRuns: RUNS * 4 },
     )
   })
@@ -118,5 +150,8 @@ describe('CloudEvents SQL, at random', () => {
 function regexpOf(piece: string): string {
   if (piece === '%') return '.*'
   if (piece === '_') return '.'
-  return (piece.length === 2 && piece.startsWith('\\') ? piece.slice(1) : piece).replace(/[\\^$.*+?()[\]{}|/-]/u, '\\$&')
+  return (piece.length === 2 && piece.startsWith('\\') ? piece.slice(1) : piece).replace(
+    /[\\^$.*+?()[\]{}|/-]/u,
+    '\\$&',
+  )
 }

@@ -34,17 +34,29 @@ describe('the necessary pattern of an expression', () => {
   const { condition } = fc.letrec<{ condition: string }>((tie) => ({
     condition: fc.oneof(
       { maxDepth: 4 },
-      fc.tuple(name, fc.constantFrom('=', '!='), value).map(([left, operator, right]) => `${left} ${operator} '${right}'`),
+      fc
+        .tuple(name, fc.constantFrom('=', '!='), value)
+        .map(([left, operator, right]) => `${left} ${operator} '${right}'`),
       fc.tuple(value, name).map(([left, right]) => `'${left}' = ${right}`),
       fc
         .tuple(name, fc.constantFrom('LIKE', 'NOT LIKE'), fc.constantFrom('a%', '%b', 'ab', '_b', 'a\\\\%'))
         .map((parts) => `${parts[0]} ${parts[1]} '${parts[2]}'`),
-      fc.tuple(name, fc.constantFrom('IN', 'NOT IN'), value, value).map(([left, test, one, two]) => `${left} ${test} ('${one}', '${two}')`),
+      fc
+        .tuple(name, fc.constantFrom('IN', 'NOT IN'), value, value)
+        .map(([left, test, one, two]) => `${left} ${test} ('${one}', '${two}')`),
       fc.tuple(name, fc.integer({ min: 0, max: 2 })).map(([left, right]) => `${left} = ${right}`),
       name.map((each) => `EXISTS ${each}`),
-      fc.tuple(tie('condition'), fc.constantFrom('AND', 'OR', 'XOR'), tie('condition')).map(([left, operator, right]) => `(${left}) ${operator} (${right})`),
       fc
-        .tuple(tie('condition'), fc.constantFrom('AND', 'OR', 'XOR'), tie('condition'), fc.constantFrom('AND', 'OR'), tie('condition'))
+        .tuple(tie('condition'), fc.constantFrom('AND', 'OR', 'XOR'), tie('condition'))
+        .map(([left, operator, right]) => `(${left}) ${operator} (${right})`),
+      fc
+        .tuple(
+          tie('condition'),
+          fc.constantFrom('AND', 'OR', 'XOR'),
+          tie('condition'),
+          fc.constantFrom('AND', 'OR'),
+          tie('condition'),
+        )
         .map((parts) => `(${parts[0]}) ${parts[1]} (${parts[2]}) ${parts[3]} (${parts[4]})`),
       tie('condition').map((inner) => `NOT (${inner})`),
     ),
@@ -67,7 +79,8 @@ describe('the necessary pattern of an expression', () => {
         narrowed++
         const expression = compileExpression(cesql)
         const necessary = compilePattern(pattern)
-        for (const each of events) if (expression.matches(each)) expect(necessary.matches(JSON.stringify(each))).toBe(true)
+        for (const each of events)
+          if (expression.matches(each)) expect(necessary.matches(JSON.stringify(each))).toBe(true)
       }),
       { numRuns: 2000 },
     )

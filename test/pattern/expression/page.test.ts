@@ -8,11 +8,14 @@ const page = readFileSync(new URL('../../../docs/cesql.md', import.meta.url), 'u
 const event = JSON.parse(/```json\n([^`]+)```/.exec(page)?.[1] ?? 'null') as object
 
 /** | `expression` | `value` `error`, if any | remark | */
-const rows = Array.from(page.matchAll(/^\| `(.+?)` \| `([^`]+)`(?: `(\w+)`)? \|.*\|$/gm), ([, expression = '', value = '', error]) => ({
-  expression,
-  value,
-  error,
-}))
+const rows = Array.from(
+  page.matchAll(/^\| `(.+?)` \| `([^`]+)`(?: `(\w+)`)? \|.*\|$/gm),
+  ([, expression = '', value = '', error]) => ({
+    expression,
+    value,
+    error,
+  }),
+)
 const refused = Array.from(
   page.slice(page.indexOf('These do not parse')).matchAll(/^\| `(.+?)` \| [^`|]+(?:`[^`]+`)? \|$/gm),
   ([, expression = '']) => expression,
@@ -42,7 +45,22 @@ describe('docs/cesql.md', () => {
 
   it('shows every operator and function', () => {
     const all = rows.map(({ expression }) => ` ${expression} `).join('\n')
-    const operators = ['NOT', 'LIKE', 'NOT LIKE', 'EXISTS', 'IN', 'NOT IN', 'AND', 'OR', 'XOR', ...'*/%+-=<>', '!=', '<>', '<=', '>=']
+    const operators = [
+      'NOT',
+      'LIKE',
+      'NOT LIKE',
+      'EXISTS',
+      'IN',
+      'NOT IN',
+      'AND',
+      'OR',
+      'XOR',
+      ...'*/%+-=<>',
+      '!=',
+      '<>',
+      '<=',
+      '>=',
+    ]
     expect(operators.filter((operator) => !all.includes(` ${operator} `))).toEqual([])
     expect(FUNCTION_NAMES.filter((name) => !all.includes(` ${name}(`))).toEqual([])
   })

@@ -1,5 +1,9 @@
 /** CloudEvents SQL evaluated as slowly and plainly as the specification reads: what the compiled expression is compared with. */
-import type { ExpressionTest, ExpressionTree, ExpressionValue } from '../../../src/pattern/expression/expression-tree.ts'
+import type {
+  ExpressionTest,
+  ExpressionTree,
+  ExpressionValue,
+} from '../../../src/pattern/expression/expression-tree.ts'
 
 /** The first error ends the evaluation; `value` is what the function that failed returns nevertheless. */
 class Stop extends Error {
@@ -12,7 +16,10 @@ class Stop extends Error {
   }
 }
 
-export function referenceResult(tree: ExpressionTree, event: Readonly<Record<string, unknown>>): { value: ExpressionValue; errors: string[] } {
+export function referenceResult(
+  tree: ExpressionTree,
+  event: Readonly<Record<string, unknown>>,
+): { value: ExpressionValue; errors: string[] } {
   try {
     return { value: evaluated(tree, event), errors: [] }
   } catch (error) {
@@ -60,13 +67,17 @@ function evaluated(tree: ExpressionTree, event: Readonly<Record<string, unknown>
     case 'tested':
       return tree.tests.reduce((value, test) => tested(value, test, event), evaluated(tree.operand, event))
     case 'chain':
-      return tree.rest.reduce((left, { operator, operand }) => combined(left, operator, () => evaluated(operand, event)), evaluated(tree.first, event))
+      return tree.rest.reduce(
+        (left, { operator, operand }) => combined(left, operator, () => evaluated(operand, event)),
+        evaluated(tree.first, event),
+      )
   }
 }
 
 function attributeOf(event: Readonly<Record<string, unknown>>, name: string): ExpressionValue | undefined {
   const value = name === 'data' || !Object.keys(event).includes(name) ? undefined : event[name]
-  if (typeof value === 'number') return Number.isInteger(value) && Math.abs(value + 0.5) < 2 ** 31 ? value + 0 : String(value)
+  if (typeof value === 'number')
+    return Number.isInteger(value) && Math.abs(value + 0.5) < 2 ** 31 ? value + 0 : String(value)
   if (typeof value === 'string' || typeof value === 'boolean') return value
   if (value instanceof Date && !Number.isNaN(value.getTime())) return value.toISOString()
   return value instanceof Uint8Array ? btoa(String.fromCharCode(...value)) : undefined
@@ -105,13 +116,19 @@ function like(text: readonly string[], pattern: readonly string[]): boolean {
   return like(text.slice(1), pattern.slice(escaped ? 2 : 1))
 }
 
-function called(name: string, args: readonly ExpressionTree[], event: Readonly<Record<string, unknown>>): ExpressionValue {
+function called(
+  name: string,
+  args: readonly ExpressionTree[],
+  event: Readonly<Record<string, unknown>>,
+): ExpressionValue {
   if (!isKnown(name, args.length)) throw new Stop('missingFunction')
   const values = args.map((arg, index) => {
     try {
       const value = evaluated(arg, event)
       if (name === 'BOOL') return boolean(value)
-      return name === 'INT' || name === 'ABS' || (index > 0 && !name.startsWith('CONCAT')) ? Number(integer(value)) : String(value)
+      return name === 'INT' || name === 'ABS' || (index > 0 && !name.startsWith('CONCAT'))
+        ? Number(integer(value))
+        : String(value)
     } catch (error) {
       throw error instanceof Stop ? new Stop(error.kind) : error
     }
@@ -129,7 +146,8 @@ function called(name: string, args: readonly ExpressionTree[], event: Readonly<R
       .replace(/\p{White_Space}+$/u, '')
   const at = Number(position)
   if (name === 'LEFT') return at < 0 ? fail('functionEvaluation', value) : chars.slice(0, at).join('')
-  if (name === 'RIGHT') return at < 0 ? fail('functionEvaluation', value) : chars.slice(Math.max(0, chars.length - at)).join('')
+  if (name === 'RIGHT')
+    return at < 0 ? fail('functionEvaluation', value) : chars.slice(Math.max(0, chars.length - at)).join('')
   if (name === 'SUBSTRING') return substring(chars, at, Number(count))
   return value
 }
@@ -151,7 +169,11 @@ function fail(kind: string, value: ExpressionValue): ExpressionValue {
 }
 
 function castLike(example: ExpressionValue, value: ExpressionValue): ExpressionValue {
-  return typeof example === 'string' ? String(value) : typeof example === 'boolean' ? boolean(value) : Number(integer(value))
+  return typeof example === 'string'
+    ? String(value)
+    : typeof example === 'boolean'
+      ? boolean(value)
+      : Number(integer(value))
 }
 
 function boolean(value: ExpressionValue): boolean {
@@ -162,7 +184,8 @@ function boolean(value: ExpressionValue): boolean {
 
 function integer(value: ExpressionValue): bigint {
   if (typeof value !== 'string') return BigInt(value)
-  if (!/^[+-]?\d+$/.test(value) || BigInt.asIntN(32, BigInt(value.replace('+', ''))) !== BigInt(value.replace('+', ''))) throw new Stop('cast')
+  if (!/^[+-]?\d+$/.test(value) || BigInt.asIntN(32, BigInt(value.replace('+', ''))) !== BigInt(value.replace('+', '')))
+    throw new Stop('cast')
   return BigInt(value.replace('+', ''))
 }
 

@@ -22,7 +22,11 @@ interface Suite {
 
 /** Cases that contradict the specification's text, with what it says instead. */
 const WRONG: Readonly<Record<string, { readonly result: boolean; readonly error: null; readonly because: string }>> = {
-  'not_operator#5': { result: false, error: null, because: 'an integer casts to a boolean without an error (3.7), so NOT 10 is false' },
+  'not_operator#5': {
+    result: false,
+    error: null,
+    because: 'an integer casts to a boolean without an error (3.7), so NOT 10 is false',
+  },
 }
 
 /** The expression, or `undefined` where it must not parse. */
@@ -58,6 +62,7 @@ describe('the conformance suite of CloudEvents SQL', () => {
 
   it.each(rows)('as a filter: $title', (each) => {
     const expression = compiled(each)
-    if (expression !== undefined) expect(expression.matches(eventOf(each))).toBe(each.result === true && each.error === null)
+    if (expression !== undefined)
+      expect(expression.matches(eventOf(each))).toBe(each.result === true && each.error === null)
   })
 })

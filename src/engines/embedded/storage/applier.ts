@@ -7,7 +7,15 @@
 import { isMillraceError } from '../../../base/errors.ts'
 import type { Rewrite, StoredBlock } from '../store.ts'
 import { decodeExtent, extentHead } from './extent.ts'
-import { type ExtentEntry, extentValue, floats, type IndexChanges, type IndexDb, indexKeys, type SegmentTotals } from './index-db.ts'
+import {
+  type ExtentEntry,
+  extentValue,
+  floats,
+  type IndexChanges,
+  type IndexDb,
+  indexKeys,
+  type SegmentTotals,
+} from './index-db.ts'
 import { Segments } from './segments.ts'
 import type { Layer } from './tail.ts'
 
@@ -80,7 +88,8 @@ export class Applier {
     extents.push(...moved)
     await this.#writeExtents(extents)
     this.#options.failpoint('apply.after-segment')
-    for (const { channelId, entry } of extents) changes.set(indexKeys.extent(channelId, entry.firstOffset), extentValue(entry))
+    for (const { channelId, entry } of extents)
+      changes.set(indexKeys.extent(channelId, entry.firstOffset), extentValue(entry))
     this.#changeChannels(layer, extents.slice(0, extents.length - moved.length), totals, changes)
     for (const [key, value] of layer.records) changes.set(indexKeys.record(key), value)
     changes.set(indexKeys.applied, floats(layer.last.sequence, layer.last.check))
@@ -106,7 +115,13 @@ export class Applier {
    * Let other blocks take the place of neighbouring extents of a channel (Store.compact): written and synced first, then the index in one transaction.
    * Runs while nothing is applied.
    */
-  async rewrite(channelId: number, from: number, before: number, maxBytes: number, rewrite: Rewrite): Promise<number | null> {
+  async rewrite(
+    channelId: number,
+    from: number,
+    before: number,
+    maxBytes: number,
+    rewrite: Rewrite,
+  ): Promise<number | null> {
     const entries: ExtentEntry[] = []
     let bytes = 0
     for (const entry of this.#index.extents(channelId, from)) {
@@ -192,7 +207,14 @@ export class Applier {
     const first = blocks[0] as StoredBlock
     const last = blocks.at(-1) as StoredBlock
     const count = last.firstOffset + last.count - first.firstOffset
-    const entry = { firstOffset: first.firstOffset, segment: this.#current, position: segment.bytes, bytes, count, timeMs: first.timeMs }
+    const entry = {
+      firstOffset: first.firstOffset,
+      segment: this.#current,
+      position: segment.bytes,
+      bytes,
+      count,
+      timeMs: first.timeMs,
+    }
     return { channelId, entry, chunks: [head, ...blocks.map((block) => block.bytes)] }
   }
 
@@ -215,7 +237,12 @@ export class Applier {
     await flush()
   }
 
-  #changeChannels(layer: Layer<StoredBlock>, extents: readonly NewExtent[], totals: Map<number, SegmentTotals>, changes: IndexChanges): void {
+  #changeChannels(
+    layer: Layer<StoredBlock>,
+    extents: readonly NewExtent[],
+    totals: Map<number, SegmentTotals>,
+    changes: IndexChanges,
+  ): void {
     const touched = new Set([...layer.blocks.keys(), ...layer.trims.keys()])
     for (const channelId of touched) {
       let { first, next, bytes } = this.#index.channel(channelId)
@@ -234,10 +261,20 @@ export class Applier {
   }
 
   /** Forget the extents that lie wholly below an offset; answers their bytes. */
-  #trim(channelId: number, before: number, extents: readonly NewExtent[], totals: Map<number, SegmentTotals>, changes: IndexChanges): number {
+  #trim(
+    channelId: number,
+    before: number,
+    extents: readonly NewExtent[],
+    totals: Map<number, SegmentTotals>,
+    changes: IndexChanges,
+  ): number {
     let bytes = 0
-    const stored = [...takeWhile(this.#index.extents(channelId, 0), (entry) => entry.firstOffset + entry.count <= before)]
-    const added = extents.filter((extent) => extent.channelId === channelId && extent.entry.firstOffset + extent.entry.count <= before)
+    const stored = [
+      ...takeWhile(this.#index.extents(channelId, 0), (entry) => entry.firstOffset + entry.count <= before),
+    ]
+    const added = extents.filter(
+      (extent) => extent.channelId === channelId && extent.entry.firstOffset + extent.entry.count <= before,
+    )
     for (const entry of [...stored, ...added.map((extent) => extent.entry)]) {
       // A compaction of this same apply may have moved it.
       const segment = totals.get(entry.segment)
@@ -256,7 +293,8 @@ export class Applier {
       if (live <= 0 && id !== this.#current) {
         dead.push(id)
         changes.set(indexKeys.segment(id), null)
-      } else if (before?.bytes !== bytes || before.live !== live) changes.set(indexKeys.segment(id), floats(bytes, live))
+      } else if (before?.bytes !== bytes || before.live !== live)
+        changes.set(indexKeys.segment(id), floats(bytes, live))
     }
     return dead
   }
@@ -265,7 +303,11 @@ export class Applier {
    * Copy what is alive in one mostly dead segment behind the new extents. Only where this apply trims nothing, which keeps the two apart, and never the segment that
    * this apply has just filled: what it placed there is not in the index yet, by which what is alive is found.
    */
-  async #compact(layer: Layer<StoredBlock>, placed: readonly NewExtent[], totals: Map<number, SegmentTotals>): Promise<NewExtent[]> {
+  async #compact(
+    layer: Layer<StoredBlock>,
+    placed: readonly NewExtent[],
+    totals: Map<number, SegmentTotals>,
+  ): Promise<NewExtent[]> {
     if (layer.trims.size > 0) return []
     const filled = new Set(placed.map((extent) => extent.entry.segment))
     const sparse = ([id, { bytes, live }]: [number, SegmentTotals]): boolean =>

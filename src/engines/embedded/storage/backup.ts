@@ -28,9 +28,16 @@ export class Backup {
     this.#from = from
     this.#to = to
     if (`${to}${sep}`.startsWith(`${from}${sep}`))
-      throw new MillraceError('INVALID_OPTION', `${to} is within the directory that is copied: a backup goes into a directory beside it`, { directory: to })
+      throw new MillraceError(
+        'INVALID_OPTION',
+        `${to} is within the directory that is copied: a backup goes into a directory beside it`,
+        { directory: to },
+      )
     try {
-      if (fs.list(to).length > 0) throw new MillraceError('INVALID_OPTION', `${to} is not empty: a backup needs a directory of its own`, { directory: to })
+      if (fs.list(to).length > 0)
+        throw new MillraceError('INVALID_OPTION', `${to} is not empty: a backup needs a directory of its own`, {
+          directory: to,
+        })
       fs.makeDirectory(to)
     } catch (error) {
       throw refusalOf(to, error)
@@ -64,7 +71,11 @@ export class Backup {
           const chunk = Buffer.allocUnsafeSlow(Math.min(CHUNK_BYTES, end - at))
           const count = await this.#fs.read(from, chunk, at)
           if (count === 0)
-            throw new MillraceError('DATA_DAMAGED', `${name} ends at byte ${at} and should have ${end}: the backup is not complete`, { file: name })
+            throw new MillraceError(
+              'DATA_DAMAGED',
+              `${name} ends at byte ${at} and should have ${end}: the backup is not complete`,
+              { file: name },
+            )
           await this.#fs.writeAll(to, [chunk.subarray(0, count)], at)
           at += count
         }

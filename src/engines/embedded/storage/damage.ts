@@ -11,7 +11,11 @@ export function damaged(file: string, what: string, details: Readonly<Record<str
 }
 
 /** Found when something was read: the rest stays usable. */
-export function damagedPart(file: string, what: string, details: Readonly<Record<string, unknown>> = {}): MillraceError {
+export function damagedPart(
+  file: string,
+  what: string,
+  details: Readonly<Record<string, unknown>> = {},
+): MillraceError {
   return new MillraceError(
     'DATA_DAMAGED',
     `${file}: ${what}. The rest can be used. "millrace check" on the directory shows what is affected; then restore a backup, or close it and let "millrace check --repair" save everything that can be read`,
@@ -20,5 +24,9 @@ export function damagedPart(file: string, what: string, details: Readonly<Record
 }
 
 export function foreign(path: string, what: string): MillraceError {
-  return new MillraceError('DATA_FOREIGN', `${path}: ${what}. Use another directory, or the version of Millrace that wrote this one`, { path })
+  return new MillraceError(
+    'DATA_FOREIGN',
+    `${path}: ${what}. Use another directory, or the version of Millrace that wrote this one`,
+    { path },
+  )
 }

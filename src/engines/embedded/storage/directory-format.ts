@@ -42,9 +42,14 @@ export function readFormat(fs: FileSystem, directory: string, create: boolean): 
   const { facts, format, names } = look(fs, directory)
   const decision = decide(DIRECTORY_TABLE, facts)
   if ((decision === 'create' || decision === 'new-index') && !create)
-    throw new MillraceError('DATA_MISSING', `${directory} holds no Millrace data: start a broker on it first, or name another directory`, { directory })
+    throw new MillraceError(
+      'DATA_MISSING',
+      `${directory} holds no Millrace data: start a broker on it first, or name another directory`,
+      { directory },
+    )
   if (decision === 'create') return { format: createFormat(fs, directory), newIndex: true }
-  if ((decision === 'open' || decision === 'new-index') && format !== null) return { format, newIndex: decision === 'new-index' }
+  if ((decision === 'open' || decision === 'new-index') && format !== null)
+    return { format, newIndex: decision === 'new-index' }
   throw refused(directory, decision, names)
 }
 
@@ -73,7 +78,10 @@ function look(fs: FileSystem, directory: string): Look {
   const strange = names.filter((name) => !OURS.test(name) && !name.startsWith('.') && name !== 'lost+found')
   const ours = names.filter((name) => DATA.test(name))
   const data =
-    format === null ? ours.length > 0 : format.journal.length > 0 || ours.some((name) => name.startsWith('segment-') || wasUsed(fs, join(directory, name)))
+    format === null
+      ? ours.length > 0
+      : format.journal.length > 0 ||
+        ours.some((name) => name.startsWith('segment-') || wasUsed(fs, join(directory, name)))
   const facts: DirectoryFacts = {
     marker: typeof marker === 'string' ? marker : 'whole',
     data: data ? 'some' : 'none',
@@ -90,7 +98,10 @@ function wasUsed(fs: FileSystem, path: string): boolean {
 }
 
 /** What the marker says, or what is wrong with it. */
-export function readMarker(fs: FileSystem, directory: string): DirectoryFormat | Exclude<DirectoryFacts['marker'], 'whole'> {
+export function readMarker(
+  fs: FileSystem,
+  directory: string,
+): DirectoryFormat | Exclude<DirectoryFacts['marker'], 'whole'> {
   const bytes = fs.readFile(join(directory, FORMAT_FILE))
   if (bytes === undefined) return 'none'
   let found: DirectoryFormat & { readonly check?: unknown }
@@ -101,7 +112,8 @@ export function readMarker(fs: FileSystem, directory: string): DirectoryFormat |
   }
   if (found === null || typeof found !== 'object') return 'broken'
   const { format, id, journal, check } = found
-  if (check !== checkOf({ format, id, journal })) return typeof format === 'number' && format !== FORMAT && check === undefined ? 'other-format' : 'broken'
+  if (check !== checkOf({ format, id, journal }))
+    return typeof format === 'number' && format !== FORMAT && check === undefined ? 'other-format' : 'broken'
   return format === FORMAT ? { format, id, journal } : 'other-format'
 }
 
@@ -111,7 +123,10 @@ function refused(directory: string, decision: DirectoryDecision, names: readonly
     case 'strange':
       return foreign(directory, `the directory holds files that are not Millrace's (${some})`)
     case 'other-format':
-      return foreign(join(directory, FORMAT_FILE), `the data has a format that this version does not know; it reads format ${FORMAT}`)
+      return foreign(
+        join(directory, FORMAT_FILE),
+        `the data has a format that this version does not know; it reads format ${FORMAT}`,
+      )
     case 'marker-missing':
       return damaged(FORMAT_FILE, `the file is missing, and ${some || 'an index'} is there`)
     case 'index-missing':
@@ -130,9 +145,16 @@ function createFormat(fs: FileSystem, directory: string): DirectoryFormat {
   return format
 }
 
-export function writeFormat(fs: FileSystem, directory: string, { format, id, journal }: Omit<DirectoryFormat, 'format'> & { readonly format?: number }): void {
+export function writeFormat(
+  fs: FileSystem,
+  directory: string,
+  { format, id, journal }: Omit<DirectoryFormat, 'format'> & { readonly format?: number },
+): void {
   const said = { format: format ?? FORMAT, id, journal }
-  fs.replace(join(directory, FORMAT_FILE), Buffer.from(`${JSON.stringify({ ...said, check: checkOf(said) }, null, 2)}\n`))
+  fs.replace(
+    join(directory, FORMAT_FILE),
+    Buffer.from(`${JSON.stringify({ ...said, check: checkOf(said) }, null, 2)}\n`),
+  )
 }
 
 function checkOf(format: DirectoryFormat): string {

@@ -19,7 +19,14 @@ import { FORMAT_FILE } from './directory-format.ts'
 import { makePrivateDirectory } from './file-modes.ts'
 import { isFull, isOutOfFiles } from './file-system.ts'
 import { KernelLock } from './kernel-lock.ts'
-import { isOfThisProcess, type OwnerInfo, type OwnerRecord, readRecord, thisProcess, WrittenRecord } from './owner-record.ts'
+import {
+  isOfThisProcess,
+  type OwnerInfo,
+  type OwnerRecord,
+  readRecord,
+  thisProcess,
+  WrittenRecord,
+} from './owner-record.ts'
 import { type Answer, askOwner, OwnerSocket, ownerSockets, removeDeadSockets } from './owner-socket.ts'
 
 export interface DirectoryClaim {
@@ -152,15 +159,20 @@ function inUse(directory: string, owner: OwnerInfo | null, met: Met): MillraceEr
     answers: '',
     here: '',
     silent: ', which does not answer (it is stopped, or very busy)',
-    forbidden: ', which runs as another user: this user may not connect to its socket. Run both as one user, or let the group of the directory write to it',
+    forbidden:
+      ', which runs as another user: this user may not connect to its socket. Run both as one user, or let the group of the directory write to it',
     unreachable: ', which cannot be reached: its socket is missing, or belongs to another machine',
   }[met]
   const facts = owner === null ? {} : { pid: owner.pid, host: owner.host, since: owner.since }
-  return new MillraceError('DIRECTORY_IN_USE', `${directory} is in use by ${who}${more}: close it there first, or use another directory`, {
-    directory,
-    met,
-    ...facts,
-  })
+  return new MillraceError(
+    'DIRECTORY_IN_USE',
+    `${directory} is in use by ${who}${more}: close it there first, or use another directory`,
+    {
+      directory,
+      met,
+      ...facts,
+    },
+  )
 }
 
 function nameOf({ dev, ino }: Stats): string {
@@ -218,7 +230,12 @@ class Claim implements DirectoryClaim {
   #tending: Promise<void> | null = null
   #closed = false
 
-  constructor(directory: string, process: Omit<OwnerRecord, 'inode' | 'socket'>, lock: KernelLock, released: () => void) {
+  constructor(
+    directory: string,
+    process: Omit<OwnerRecord, 'inode' | 'socket'>,
+    lock: KernelLock,
+    released: () => void,
+  ) {
     this.#directory = directory
     this.#inode = nameOf(statSync(directory))
     this.#process = process
@@ -262,9 +279,11 @@ class Claim implements DirectoryClaim {
       const state = this.#record?.state
       if (state === 'this') return null
       const found = statSync(this.#directory, { throwIfNoEntry: false })
-      if (found === undefined || nameOf(found) !== this.#inode) return this.#failed('it was deleted, renamed or replaced while it was open')
+      if (found === undefined || nameOf(found) !== this.#inode)
+        return this.#failed('it was deleted, renamed or replaced while it was open')
       const other = readRecord(this.#directory)
-      if (state === 'other' || other !== null) return this.#failed(`process ${other?.pid ?? 'unknown'} on ${other?.host ?? 'another machine'} has taken it`)
+      if (state === 'other' || other !== null)
+        return this.#failed(`process ${other?.pid ?? 'unknown'} on ${other?.host ?? 'another machine'} has taken it`)
       // The record alone was removed. Who takes a directory puts its own there, and for that it needs the lock.
       if (this.#lock?.stands !== true) return this.#failed("its owner's lock and record were deleted while it was open")
       this.#writeRecord()
@@ -317,7 +336,14 @@ class Claim implements DirectoryClaim {
     const before = this.#record
     const { ino } = statSync(this.#directory)
     const { pid, host, since, begun } = this.#process
-    this.#record = new WrittenRecord(this.#directory, { pid, host, since, begun, inode: ino, socket: this.#socket?.name ?? null })
+    this.#record = new WrittenRecord(this.#directory, {
+      pid,
+      host,
+      since,
+      begun,
+      inode: ino,
+      socket: this.#socket?.name ?? null,
+    })
     before?.close()
   }
 

@@ -102,7 +102,10 @@ export class DiskStore<Block extends StoredBlock = StoredBlock> extends StoreRea
     this.#options = parts.options
     this.#formatId = parts.formatId
     this.#listed = parts.journal.fileNames.length
-    this.#applier = new Applier(parts.index, parts.segments, { segmentBytes: parts.options.segmentFileBytes, failpoint: parts.options.failpoint })
+    this.#applier = new Applier(parts.index, parts.segments, {
+      segmentBytes: parts.options.segmentFileBytes,
+      failpoint: parts.options.failpoint,
+    })
     if (this.tail.freshBytes > 0) this.#schedule()
   }
 
@@ -129,7 +132,11 @@ export class DiskStore<Block extends StoredBlock = StoredBlock> extends StoreRea
       guard: options.guard ?? (() => undefined),
       later: options.later ?? later,
     }
-    const journal = new Journal(fs, directory, { fileBytes: full.journalFileBytes, filesMax: full.journalFiles, directoryId: format.id })
+    const journal = new Journal(fs, directory, {
+      fileBytes: full.journalFileBytes,
+      filesMax: full.journalFiles,
+      directoryId: format.id,
+    })
     const segments = new Segments(fs, directory, false)
     try {
       const { applied } = index
@@ -140,8 +147,19 @@ export class DiskStore<Block extends StoredBlock = StoredBlock> extends StoreRea
       })
       full.failpoint('open.after-journal')
       // One that was made just before the end, and not listed yet.
-      if (journal.fileNames.length > format.journal.length) writeFormat(fs, directory, { id: format.id, journal: journal.fileNames })
-      return new DiskStore<Block>({ fs, directory, journal, index, segments, tail, memory, options: full, formatId: format.id })
+      if (journal.fileNames.length > format.journal.length)
+        writeFormat(fs, directory, { id: format.id, journal: journal.fileNames })
+      return new DiskStore<Block>({
+        fs,
+        directory,
+        journal,
+        index,
+        segments,
+        tail,
+        memory,
+        options: full,
+        formatId: format.id,
+      })
     } catch (error) {
       journal.close()
       segments.close()
@@ -282,7 +300,13 @@ export class DiskStore<Block extends StoredBlock = StoredBlock> extends StoreRea
     )
   }
 
-  async compact(channelId: number, from: number, before: number, maxBytes: number, rewrite: Rewrite): Promise<number | null> {
+  async compact(
+    channelId: number,
+    from: number,
+    before: number,
+    maxBytes: number,
+    rewrite: Rewrite,
+  ): Promise<number | null> {
     try {
       return await this.#between(async () => {
         if (this.#failure !== null || this.#closed || this.#lost() !== null) return null
@@ -321,7 +345,8 @@ export class DiskStore<Block extends StoredBlock = StoredBlock> extends StoreRea
     const backup = new Backup(this.#fs, this.#directory, target)
     const wanted = this.#journal.last.sequence
     const copyIndex = async (): Promise<ReturnType<Applier['keep']> | null> => {
-      const error = this.#failure ?? this.#full ?? (this.#closed ? new MillraceError('CLOSED', 'the store is closed') : null)
+      const error =
+        this.#failure ?? this.#full ?? (this.#closed ? new MillraceError('CLOSED', 'the store is closed') : null)
       if (error !== null) throw error
       if (this.index.applied.sequence < wanted) return null
       await backup.copyIndex()

@@ -37,14 +37,16 @@ export function extentHead(channelId: number, blocks: readonly StoredBlock[]): B
   head.writeUInt32LE(channelId, 12)
   head.writeUInt32LE(blocks.length, 16)
   let sum = crc32(head.subarray(8))
-  for (const { bytes, sum: own } of blocks) sum = own === undefined ? crc32(bytes, sum) : joinCrc32(sum, own, bytes.length)
+  for (const { bytes, sum: own } of blocks)
+    sum = own === undefined ? crc32(bytes, sum) : joinCrc32(sum, own, bytes.length)
   head.writeUInt32LE(sum, 4)
   return head
 }
 
 /** @throws DATA_DAMAGED when the bytes are not the extent that the index says is there */
 export function decodeExtent(bytes: Buffer, channelId: number, file: string, position: number): StoredBlock[] {
-  const whole = bytes.length >= HEADER_BYTES && bytes.readUInt32LE(0) === MAGIC && bytes.readUInt32LE(8) === bytes.length
+  const whole =
+    bytes.length >= HEADER_BYTES && bytes.readUInt32LE(0) === MAGIC && bytes.readUInt32LE(8) === bytes.length
   if (!whole || bytes.readUInt32LE(12) !== channelId || bytes.readUInt32LE(4) !== crc32(bytes.subarray(8))) {
     throw damagedPart(file, `the events at byte ${position} are damaged`, { position, bytes: bytes.length })
   }

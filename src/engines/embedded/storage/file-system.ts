@@ -92,7 +92,9 @@ function create(path: string, flags: 'w' | 'wx+'): number {
 
 function writeOnce(fd: number, chunk: Uint8Array, from: number, position: number): Promise<number> {
   return new Promise((resolve, reject) => {
-    fs.write(fd, chunk, from, chunk.length - from, position, (error, count) => (error === null ? resolve(count) : reject(error)))
+    fs.write(fd, chunk, from, chunk.length - from, position, (error, count) =>
+      error === null ? resolve(count) : reject(error),
+    )
   })
 }
 
@@ -100,7 +102,13 @@ function writeOnce(fd: number, chunk: Uint8Array, from: number, position: number
 export function isFull(error: unknown): boolean {
   const code = (error as { readonly code?: unknown } | null)?.code
   const text = error instanceof Error ? error.message : ''
-  return code === 'ENOSPC' || code === 'EDQUOT' || code === 28 || code === 122 || /no space left|ENOSPC|quota exceeded/i.test(text)
+  return (
+    code === 'ENOSPC' ||
+    code === 'EDQUOT' ||
+    code === 28 ||
+    code === 122 ||
+    /no space left|ENOSPC|quota exceeded/i.test(text)
+  )
 }
 
 /** Whether an error says that too many files are open. */

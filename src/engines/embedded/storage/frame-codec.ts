@@ -88,7 +88,15 @@ function bodySum(into: Buffer, from: number, end: number, frame: Frame): number 
   return crc32(into.subarray(summed, end), sum)
 }
 
-function writeHead(into: Buffer, at: number, end: number, { sequence, link }: FrameName, salt: Uint8Array, kind: number, sum: number): void {
+function writeHead(
+  into: Buffer,
+  at: number,
+  end: number,
+  { sequence, link }: FrameName,
+  salt: Uint8Array,
+  kind: number,
+  sum: number,
+): void {
   into.set(salt, at)
   into.writeUInt32LE(sum, at + 8)
   into.writeUInt32LE(end - at, at + 12)
@@ -135,11 +143,13 @@ export interface FramePlace {
 
 /** The frame that begins at a place, if at least the head of one does. */
 export function findFrame(bytes: Buffer, at: number, salt: Uint8Array): FramePlace | null {
-  if (at + FRAME_HEADER_BYTES > bytes.length || bytes.compare(salt, 0, SALT_BYTES, at, at + SALT_BYTES) !== 0) return null
+  if (at + FRAME_HEADER_BYTES > bytes.length || bytes.compare(salt, 0, SALT_BYTES, at, at + SALT_BYTES) !== 0)
+    return null
   if (crc32(bytes.subarray(at, at + HEAD_CHECKED_BYTES)) !== frameCheck(bytes, at)) return null
   const end = at + bytes.readUInt32LE(at + 12)
   const mark = bytes.readUInt32LE(at + 40) === END
-  const whole = end <= bytes.length && crc32(bytes.subarray(at + FRAME_HEADER_BYTES, end)) === bytes.readUInt32LE(at + 8)
+  const whole =
+    end <= bytes.length && crc32(bytes.subarray(at + FRAME_HEADER_BYTES, end)) === bytes.readUInt32LE(at + 8)
   return {
     sequence: bytes.readDoubleLE(at + 16),
     link: bytes.readUInt32LE(at + 36),

@@ -162,7 +162,8 @@ export class IndexDb {
 
   #check(path: string, directoryId: string): void {
     const found = this.get(indexKeys.directory)?.toString()
-    if (found === undefined) throw damaged(INDEX_FILE, 'the index has no id of a directory: it is another index, or its content is lost')
+    if (found === undefined)
+      throw damaged(INDEX_FILE, 'the index has no id of a directory: it is another index, or its content is lost')
     if (found !== directoryId) throw foreign(path, `the index is of another data directory (${found})`)
   }
 
@@ -184,7 +185,8 @@ export class IndexDb {
   }
 
   *range(from: string, to: string, limit?: number): Generator<[string, Buffer]> {
-    for (const { key, value } of this.#entries({ start: from, end: to, ...(limit !== undefined && { limit }) })) yield [key, this.#unseal(key, value)]
+    for (const { key, value } of this.#entries({ start: from, end: to, ...(limit !== undefined && { limit }) }))
+      yield [key, this.#unseal(key, value)]
   }
 
   has(key: string): boolean {
@@ -216,22 +218,32 @@ export class IndexDb {
 
   get applied(): CommitName {
     const value = this.get(indexKeys.applied)
-    return value === undefined ? { sequence: 0, check: 0 } : { sequence: value.readDoubleLE(0), check: value.readDoubleLE(8) }
+    return value === undefined
+      ? { sequence: 0, check: 0 }
+      : { sequence: value.readDoubleLE(0), check: value.readDoubleLE(8) }
   }
 
   channel(channelId: number): ChannelTotals {
     const value = this.get(indexKeys.channel(channelId))
-    return value === undefined ? { first: 0, next: 0, bytes: 0 } : { first: value.readDoubleLE(0), next: value.readDoubleLE(8), bytes: value.readDoubleLE(16) }
+    return value === undefined
+      ? { first: 0, next: 0, bytes: 0 }
+      : { first: value.readDoubleLE(0), next: value.readDoubleLE(8), bytes: value.readDoubleLE(16) }
   }
 
   *segments(): Generator<[id: number, totals: SegmentTotals]> {
-    for (const [key, value] of this.range('s', 't')) yield [Number(key.slice(1)), { bytes: value.readDoubleLE(0), live: value.readDoubleLE(8) }]
+    for (const [key, value] of this.range('s', 't'))
+      yield [Number(key.slice(1)), { bytes: value.readDoubleLE(0), live: value.readDoubleLE(8) }]
   }
 
   /** Extents of a channel in order, from the one that holds an offset on. */
   *extents(channelId: number, offset: number): Generator<ExtentEntry> {
     const end = indexKeys.extent(channelId, 9e15)
-    const start = this.#entries({ start: indexKeys.extent(channelId, offset), end: indexKeys.extent(channelId, 0), reverse: true, limit: 1 })
+    const start = this.#entries({
+      start: indexKeys.extent(channelId, offset),
+      end: indexKeys.extent(channelId, 0),
+      reverse: true,
+      limit: 1,
+    })
     for (const { key, value } of start) {
       const entry = toExtent(key, this.#unseal(key, value))
       if (entry.firstOffset < offset && entry.firstOffset + entry.count > offset) yield entry

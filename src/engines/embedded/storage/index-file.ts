@@ -39,7 +39,10 @@ export function checkIndexFile(path: string, readOnly: boolean): void {
     if (newest === null) throw damaged(INDEX_FILE, 'it is not an LMDB file, or its header is damaged')
     const needed = (newest.lastPage + 1) * PAGE_BYTES
     if (newest.lastPage > 1 && size < needed - PAGES_UNWRITTEN_MAX * PAGE_BYTES) {
-      throw damaged(INDEX_FILE, `the index has ${size} bytes and should have ${needed}: it was cut short`, { size, expected: needed })
+      throw damaged(INDEX_FILE, `the index has ${size} bytes and should have ${needed}: it was cut short`, {
+        size,
+        expected: needed,
+      })
     }
     // A reader beside a living owner would see pages change under it: what the owner has looked at is not looked at again.
     if (readOnly) return

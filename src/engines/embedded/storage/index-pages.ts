@@ -144,7 +144,8 @@ class Walk {
     this.#lastKey = null
     this.#lastIsFloor = false
     this.#entries = this.#leaves = this.#branches = 0
-    if (tree.root !== NO_PAGE) this.#page(Number(tree.root), { depth: tree.depth, leaves, byNumber: at === FREE_TREE, entry })
+    if (tree.root !== NO_PAGE)
+      this.#page(Number(tree.root), { depth: tree.depth, leaves, byNumber: at === FREE_TREE, entry })
     const counted = `${this.#entries} entries in ${this.#leaves} + ${this.#branches} pages`
     const said = `${tree.entries} in ${tree.leaves} + ${tree.branches}`
     if (leaves && (this.#entries !== tree.entries || this.#leaves !== tree.leaves || this.#branches !== tree.branches))
@@ -153,7 +154,13 @@ class Walk {
 
   #readTree(at: number): Tree {
     const number = (offset: number): number => Number(this.#meta.readBigUInt64LE(at + offset))
-    return { depth: this.#meta.readUInt16LE(at + 6), branches: number(8), leaves: number(16), entries: number(32), root: this.#meta.readBigUInt64LE(at + 40) }
+    return {
+      depth: this.#meta.readUInt16LE(at + 6),
+      branches: number(8),
+      leaves: number(16),
+      entries: number(32),
+      root: this.#meta.readBigUInt64LE(at + 40),
+    }
   }
 
   #take(page: number, count: number): void {
@@ -169,15 +176,23 @@ class Walk {
     this.#take(page, count)
     const bytes = this.#pages(page, count)
     if (bytes.length < count * PAGE_BYTES) throw new PageProblem(`page ${page} is beyond the end of the file`)
-    if (Number(bytes.readBigUInt64LE(0)) !== page) throw new PageProblem(`page ${page} is recorded as page ${bytes.readBigUInt64LE(0)}`)
-    if (Number(bytes.readBigUInt64LE(8)) > this.#transaction) throw new PageProblem(`page ${page} is of a later transaction`)
-    if ((bytes.readUInt16LE(18) & (BRANCH | LEAF | OVERFLOW)) !== kind) throw new PageProblem(`page ${page} is of another kind`)
+    if (Number(bytes.readBigUInt64LE(0)) !== page)
+      throw new PageProblem(`page ${page} is recorded as page ${bytes.readBigUInt64LE(0)}`)
+    if (Number(bytes.readBigUInt64LE(8)) > this.#transaction)
+      throw new PageProblem(`page ${page} is of a later transaction`)
+    if ((bytes.readUInt16LE(18) & (BRANCH | LEAF | OVERFLOW)) !== kind)
+      throw new PageProblem(`page ${page} is of another kind`)
     return bytes
   }
 
   #page(
     page: number,
-    walk: { readonly depth: number; readonly leaves: boolean; readonly byNumber: boolean; readonly entry: (key: Buffer, value: Buffer) => void },
+    walk: {
+      readonly depth: number
+      readonly leaves: boolean
+      readonly byNumber: boolean
+      readonly entry: (key: Buffer, value: Buffer) => void
+    },
   ): void {
     const { depth, leaves, byNumber, entry } = walk
     if (depth < 1) throw new PageProblem(`page ${page} is below the depth of its tree`)
@@ -189,19 +204,24 @@ class Walk {
     if (depth === 1) this.#leaves++
     else this.#branches++
     const count = bytes.readUInt16LE(20) / 2
-    if (!Number.isInteger(count) || count < 1 || bytes.readUInt16LE(20) > bytes.readUInt16LE(22)) throw new PageProblem(`page ${page} has ${count} nodes`)
+    if (!Number.isInteger(count) || count < 1 || bytes.readUInt16LE(20) > bytes.readUInt16LE(22))
+      throw new PageProblem(`page ${page} has ${count} nodes`)
     for (let index = 0; index < count; index++) {
       const at = PAGE_HEAD_BYTES + bytes.readUInt16LE(PAGE_HEAD_BYTES + 2 * index)
       const key = bytes.subarray(at + NODE_HEAD_BYTES, at + NODE_HEAD_BYTES + bytes.readUInt16LE(at + 6))
       const valueAt = at + NODE_HEAD_BYTES + bytes.readUInt16LE(at + 6)
-      if (at < PAGE_HEAD_BYTES + bytes.readUInt16LE(22) || valueAt > PAGE_BYTES) throw new PageProblem(`a node of page ${page} is outside it`)
+      if (at < PAGE_HEAD_BYTES + bytes.readUInt16LE(22) || valueAt > PAGE_BYTES)
+        throw new PageProblem(`a node of page ${page} is outside it`)
       if (depth === 1) {
         this.#inOrder(page, key, byNumber)
         this.#entries++
         entry(key, this.#value(page, bytes, at, valueAt))
       } else {
         if (index > 0) this.#separates(page, key, byNumber)
-        this.#page(bytes.readUInt16LE(at) + bytes.readUInt16LE(at + 2) * 2 ** 16 + bytes.readUInt16LE(at + 4) * 2 ** 32, { ...walk, depth: depth - 1 })
+        this.#page(
+          bytes.readUInt16LE(at) + bytes.readUInt16LE(at + 2) * 2 ** 16 + bytes.readUInt16LE(at + 4) * 2 ** 32,
+          { ...walk, depth: depth - 1 },
+        )
       }
     }
   }
@@ -216,13 +236,15 @@ class Walk {
     }
     const count = Number(bytes.readBigUInt64LE(valueAt + 16))
     const first = Number(bytes.readBigUInt64LE(valueAt))
-    if (PAGE_HEAD_BYTES + length > count * PAGE_BYTES) throw new PageProblem(`a value of page ${page} is longer than its pages`)
+    if (PAGE_HEAD_BYTES + length > count * PAGE_BYTES)
+      throw new PageProblem(`a value of page ${page} is longer than its pages`)
     return this.#read(first, count, OVERFLOW).subarray(PAGE_HEAD_BYTES, PAGE_HEAD_BYTES + length)
   }
 
   #inOrder(page: number, key: Buffer, byNumber: boolean): void {
     const order = this.#lastKey === null ? 1 : compare(key, this.#lastKey, byNumber)
-    if (order < 0 || (order === 0 && !this.#lastIsFloor)) throw new PageProblem(`the keys of page ${page} are not in order`)
+    if (order < 0 || (order === 0 && !this.#lastIsFloor))
+      throw new PageProblem(`the keys of page ${page} are not in order`)
     this.#lastKey = key
     this.#lastIsFloor = false
   }
@@ -241,7 +263,8 @@ class Walk {
 
   #free(value: Buffer): void {
     const count = Number(value.readBigInt64LE(0))
-    if (count < 0 || 8 * (count + 1) > value.length) throw new PageProblem('a list of free pages is longer than possible')
+    if (count < 0 || 8 * (count + 1) > value.length)
+      throw new PageProblem('a list of free pages is longer than possible')
     for (let index = 1; index <= count; index++) {
       const page = Number(value.readBigInt64LE(8 * index))
       if (page > 0) this.#take(page, 1)

@@ -1,6 +1,16 @@
 /** What is left of an index that may be damaged: the entries that can be reached, and what is known of the others. */
 import { crc32 } from 'node:zlib'
-import { BIG, BRANCH, LEAF, MAIN_TREE, META_BYTES, NODE_HEAD_BYTES, PAGE_BYTES, PAGE_HEAD_BYTES, type PageSource } from './index-pages.ts'
+import {
+  BIG,
+  BRANCH,
+  LEAF,
+  MAIN_TREE,
+  META_BYTES,
+  NODE_HEAD_BYTES,
+  PAGE_BYTES,
+  PAGE_HEAD_BYTES,
+  type PageSource,
+} from './index-pages.ts'
 
 /** Entries that cannot be read lie between two keys: after this one and before that one; null at the ends of the index. */
 export interface IndexGap {
@@ -19,7 +29,12 @@ export interface IndexRemains {
   readonly missing: number | null
 }
 
-const NOTHING_LEFT: IndexRemains = { entries: new Map(), damaged: [], gaps: [{ after: null, before: null }], missing: null }
+const NOTHING_LEFT: IndexRemains = {
+  entries: new Map(),
+  damaged: [],
+  gaps: [{ after: null, before: null }],
+  missing: null,
+}
 
 /** Where the newer of the two roots leads to nothing, the older is tried. */
 export function remainsOf(pages: PageSource): IndexRemains {
@@ -61,8 +76,14 @@ class Remains {
   }
 
   reach(page: number, depth: number): void {
-    const bytes = Number.isSafeInteger(page) && page >= 2 && page <= 2 ** 31 && depth <= DEPTH_MAX ? this.#pages(page, 1) : Buffer.alloc(0)
-    const kind = bytes.length < PAGE_BYTES || Number(bytes.readBigUInt64LE(0)) !== page ? 0 : bytes.readUInt16LE(18) & (BRANCH | LEAF)
+    const bytes =
+      Number.isSafeInteger(page) && page >= 2 && page <= 2 ** 31 && depth <= DEPTH_MAX
+        ? this.#pages(page, 1)
+        : Buffer.alloc(0)
+    const kind =
+      bytes.length < PAGE_BYTES || Number(bytes.readBigUInt64LE(0)) !== page
+        ? 0
+        : bytes.readUInt16LE(18) & (BRANCH | LEAF)
     if (kind !== BRANCH && kind !== LEAF) {
       this.#gap()
       return
@@ -73,14 +94,19 @@ class Remains {
     for (let index = 0; index < count; index++) {
       const at = PAGE_HEAD_BYTES + bytes.readUInt16LE(PAGE_HEAD_BYTES + 2 * index)
       if (at + NODE_HEAD_BYTES > PAGE_BYTES) this.#gap()
-      else if (kind === BRANCH) this.reach(bytes.readUInt16LE(at) + bytes.readUInt16LE(at + 2) * 2 ** 16 + bytes.readUInt16LE(at + 4) * 2 ** 32, depth + 1)
+      else if (kind === BRANCH)
+        this.reach(
+          bytes.readUInt16LE(at) + bytes.readUInt16LE(at + 2) * 2 ** 16 + bytes.readUInt16LE(at + 4) * 2 ** 32,
+          depth + 1,
+        )
       else this.#entry(bytes, at)
     }
   }
 
   /** Neighbouring gaps are one. */
   #gap(): void {
-    if (this.#gaps.at(-1)?.before !== null || this.#gaps.length === 0) this.#gaps.push({ after: this.#lastKey, before: null })
+    if (this.#gaps.at(-1)?.before !== null || this.#gaps.length === 0)
+      this.#gaps.push({ after: this.#lastKey, before: null })
   }
 
   #entry(bytes: Buffer, at: number): void {
@@ -106,6 +132,10 @@ class Remains {
 
   /** A key that is damaged itself names nothing: one of ours is printed, and stands in order. */
   #mayBeKey(text: string): boolean {
-    return /^(?:[ai]$|[cs]\d{8}$|x\d{8}\/\d{16}$|r[a-z]\/)/.test(text) && !text.includes('\ufffd') && (this.#lastKey === null || text > this.#lastKey)
+    return (
+      /^(?:[ai]$|[cs]\d{8}$|x\d{8}\/\d{16}$|r[a-z]\/)/.test(text) &&
+      !text.includes('\ufffd') &&
+      (this.#lastKey === null || text > this.#lastKey)
+    )
   }
 }

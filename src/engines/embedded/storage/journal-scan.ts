@@ -67,20 +67,34 @@ export class JournalScan {
     const rebuilt = fd === null ? null : rebuildHead(bytes, this.#directoryId)
     const decision = decide(FILE_TABLE, {
       listed: listed ? 'yes' : 'no',
-      head: fd === null ? 'missing' : whole === null ? 'damaged' : whole.directoryId === this.#directoryId ? 'whole' : 'other-directory',
+      head:
+        fd === null
+          ? 'missing'
+          : whole === null
+            ? 'damaged'
+            : whole.directoryId === this.#directoryId
+              ? 'whole'
+              : 'other-directory',
       size: bytes.length < Math.max(FILE_HEAD_BYTES, whole?.fileBytes ?? 0) ? 'short' : 'enough',
       firstFrame: rebuilt === null ? 'not' : 'whole',
     })
     if (fd !== null && decision !== 'use' && decision !== 'use-rebuilt') this.#fs.close(fd)
     if (decision === 'ignore') return
     const head = decision === 'use' ? whole : rebuilt
-    if (fd === null || head === null || (decision !== 'use' && decision !== 'use-rebuilt')) throw this.#refused(name, decision, bytes.length, whole)
-    this.#take({ name, fd, bytes: head.fileBytes, lastSequence: 0 }, bytes.subarray(0, head.fileBytes), head, decision === 'use-rebuilt')
+    if (fd === null || head === null || (decision !== 'use' && decision !== 'use-rebuilt'))
+      throw this.#refused(name, decision, bytes.length, whole)
+    this.#take(
+      { name, fd, bytes: head.fileBytes, lastSequence: 0 },
+      bytes.subarray(0, head.fileBytes),
+      head,
+      decision === 'use-rebuilt',
+    )
   }
 
   #take(file: JournalFile, bytes: Buffer, head: JournalHead, rebuilt: boolean): void {
     const frames = findFrames(bytes, FILE_HEAD_BYTES, head.salt)
-    for (const frame of frames) if (frame.state === 'whole') file.lastSequence = Math.max(file.lastSequence, frame.sequence)
+    for (const frame of frames)
+      if (frame.state === 'whole') file.lastSequence = Math.max(file.lastSequence, frame.sequence)
     this.files.push(file)
     this.#scanned.set(file, { file, bytes, head, frames, rebuilt })
   }
@@ -107,9 +121,16 @@ export class JournalScan {
 
   #refused(name: string, decision: FileDecision, size: number, head: JournalHead | null): Error {
     if (decision === 'missing') return damaged(name, 'the journal file is missing')
-    if (decision === 'foreign') return foreign(join(this.#directory, name), `the journal file is of another data directory (${head?.directoryId})`)
+    if (decision === 'foreign')
+      return foreign(
+        join(this.#directory, name),
+        `the journal file is of another data directory (${head?.directoryId})`,
+      )
     if (decision === 'short') {
-      return damaged(name, `the journal file has ${size} bytes and should have ${head?.fileBytes}: it was cut short`, { size, expected: head?.fileBytes })
+      return damaged(name, `the journal file has ${size} bytes and should have ${head?.fileBytes}: it was cut short`, {
+        size,
+        expected: head?.fileBytes,
+      })
     }
     return damaged(name, 'the header of the journal file is damaged, or it is not a journal file')
   }
@@ -117,7 +138,8 @@ export class JournalScan {
   /** The frames after the last applied one. @throws DATA_DAMAGED when one is missing that was acknowledged */
   chain(applied: CommitName): readonly Taken[] {
     const places: Taken[] = []
-    for (const { file, head, frames } of this.#scanned.values()) for (const frame of frames) places.push({ ...frame, file, salt: head.salt })
+    for (const { file, head, frames } of this.#scanned.values())
+      for (const frame of frames) places.push({ ...frame, file, salt: head.salt })
     const chain = chainOf(applied, places)
     if (chain.ended === 'end') return chain.taken
     throw this.#broken(chain, places)
@@ -128,8 +150,16 @@ export class JournalScan {
     const file = (here ?? taken.at(-1) ?? places[0])?.file.name ?? 'journal'
     const details = { missing: next, proven, ...(here !== undefined && { position: here.at }) }
     if (ended === 'other-history')
-      return damaged(file, `commit ${next} of the journal does not follow the previous one: the file is older or newer than the others`, details)
-    return damaged(file, `commit ${next} of the journal is missing or damaged, and it was acknowledged: commit ${proven} is known`, details)
+      return damaged(
+        file,
+        `commit ${next} of the journal does not follow the previous one: the file is older or newer than the others`,
+        details,
+      )
+    return damaged(
+      file,
+      `commit ${next} of the journal is missing or damaged, and it was acknowledged: commit ${proven} is known`,
+      details,
+    )
   }
 
   decode(taken: Taken): Frame {
@@ -156,15 +186,22 @@ export class JournalScan {
     if (last !== undefined) {
       write(last.file, (this.#scanned.get(last.file) as Scanned).bytes.subarray(last.at, last.end), last.at)
       const before = last.at === FILE_HEAD_BYTES ? this.#before(last) : undefined
-      if (before !== undefined) write(before.file, encodeEndMark({ sequence: last.sequence, link: last.check }, before.head.salt), before.end)
+      if (before !== undefined)
+        write(before.file, encodeEndMark({ sequence: last.sequence, link: last.check }, before.head.salt), before.end)
     }
     for (const file of touched) this.#fs.syncNow(file.fd)
   }
 
   /** Where the end mark belongs that names a file's first commit. */
-  #before({ file: next, sequence, link }: Taken): { readonly file: JournalFile; readonly head: JournalHead; readonly end: number } | undefined {
+  #before({
+    file: next,
+    sequence,
+    link,
+  }: Taken): { readonly file: JournalFile; readonly head: JournalHead; readonly end: number } | undefined {
     for (const { file, head, frames } of this.#scanned.values()) {
-      const place = frames.find((frame) => frame.state === 'whole' && frame.sequence === sequence - 1 && frame.check === link)
+      const place = frames.find(
+        (frame) => frame.state === 'whole' && frame.sequence === sequence - 1 && frame.check === link,
+      )
       if (place !== undefined && file !== next) return { file, head, end: place.end }
     }
     return undefined

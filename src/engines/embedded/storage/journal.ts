@@ -69,7 +69,12 @@ export class Journal {
    * Open the files that there must be, and hand over the frames after the last applied one, in order.
    * @throws DATA_DAMAGED · DATA_FOREIGN, as `recovery.ts` decides
    */
-  recover(names: readonly string[], applied: CommitName, take: (frame: Frame, commit: CommitName, bytes: number) => void, readOnly = false): void {
+  recover(
+    names: readonly string[],
+    applied: CommitName,
+    take: (frame: Frame, commit: CommitName, bytes: number) => void,
+    readOnly = false,
+  ): void {
     this.#applied = applied.sequence
     this.#last = applied
     const scan = new JournalScan(this.#fs, this.#directory, this.#options.directoryId, readOnly)
@@ -95,7 +100,10 @@ export class Journal {
 
   /** Whether a frame can be written now; if not, another file is needed first. */
   fits(frame: Frame): boolean {
-    return this.#current !== null && (this.#position || FILE_HEAD_BYTES) + frameBytesMax(frame) + FRAME_HEADER_BYTES <= this.#current.bytes
+    return (
+      this.#current !== null &&
+      (this.#position || FILE_HEAD_BYTES) + frameBytesMax(frame) + FRAME_HEADER_BYTES <= this.#current.bytes
+    )
   }
 
   /**
@@ -104,13 +112,17 @@ export class Journal {
    */
   turn(frame: Frame): boolean {
     const needed = FILE_HEAD_BYTES + frameBytesMax(frame) + FRAME_HEADER_BYTES
-    const free = this.#files.find((file) => file !== this.#current && file.lastSequence <= this.#applied && file.bytes >= needed)
-    const mayCreate = this.#files.length < this.#options.filesMax || this.#files.every((file) => file.lastSequence <= this.#applied)
+    const free = this.#files.find(
+      (file) => file !== this.#current && file.lastSequence <= this.#applied && file.bytes >= needed,
+    )
+    const mayCreate =
+      this.#files.length < this.#options.filesMax || this.#files.every((file) => file.lastSequence <= this.#applied)
     const { fileBytes } = this.#options
     const next = free ?? (mayCreate ? this.#create(needed <= fileBytes ? fileBytes : needed * 2) : undefined)
     if (next === undefined) return false
     // A commit that was refused may have turned before: the mark still belongs behind the last frame, if its file is not used anew.
-    if (this.#current !== null && this.#position > 0) this.#turnedFrom = { file: this.#current, position: this.#position, salt: this.#salt }
+    if (this.#current !== null && this.#position > 0)
+      this.#turnedFrom = { file: this.#current, position: this.#position, salt: this.#salt }
     if (this.#turnedFrom?.file === next) this.#turnedFrom = null
     this.#current = next
     this.#position = 0
@@ -130,9 +142,15 @@ export class Journal {
     const fd = this.#fs.open(path, 'wx+')
     try {
       const zeros = Buffer.alloc(1024 * 1024)
-      for (let at = 0; at < bytes; at += zeros.length) this.#fs.write(fd, zeros.subarray(0, Math.min(zeros.length, bytes - at)), at)
+      for (let at = 0; at < bytes; at += zeros.length)
+        this.#fs.write(fd, zeros.subarray(0, Math.min(zeros.length, bytes - at)), at)
       const head = Buffer.alloc(FILE_HEAD_BYTES)
-      writeHead(head, { fileBytes: bytes, salt: randomBytes(SALT_BYTES), firstSequence: 0, directoryId: this.#options.directoryId })
+      writeHead(head, {
+        fileBytes: bytes,
+        salt: randomBytes(SALT_BYTES),
+        firstSequence: 0,
+        directoryId: this.#options.directoryId,
+      })
       this.#fs.write(fd, head, 0)
       // Before the file is made known, and its name with it: one that a power cut left short or took away would be refused as damaged.
       this.#fs.syncNow(fd)
@@ -155,7 +173,8 @@ export class Journal {
     if (this.#buffer.length < needed) this.#buffer = Buffer.allocUnsafeSlow(needed * 2)
     const sequence = this.#last.sequence + 1
     const { directoryId } = this.#options
-    if (begin > 0) writeHead(this.#buffer, { fileBytes: file.bytes, salt: this.#salt, firstSequence: sequence, directoryId })
+    if (begin > 0)
+      writeHead(this.#buffer, { fileBytes: file.bytes, salt: this.#salt, firstSequence: sequence, directoryId })
     const end = encodeFrame(this.#buffer, begin, frame, { sequence, link: this.#last.check }, this.#salt)
     const commit = { sequence, check: frameCheck(this.#buffer, begin) }
     this.#fs.write(file.fd, this.#buffer.subarray(0, end), this.#position)

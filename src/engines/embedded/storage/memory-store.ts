@@ -68,7 +68,11 @@ export class MemoryStore<Block extends StoredBlock = StoredBlock> implements Sto
   range(from: string, to: string, limit: number = Number.POSITIVE_INFINITY): [key: string, value: Uint8Array][] {
     const keys = this.#keys()
     const found: [string, Uint8Array][] = []
-    for (let at = lowerBound(keys.length, (index) => (keys[index] as string) >= from); at < keys.length && found.length < limit; at++) {
+    for (
+      let at = lowerBound(keys.length, (index) => (keys[index] as string) >= from);
+      at < keys.length && found.length < limit;
+      at++
+    ) {
       const key = keys[at] as string
       if (key >= to) break
       found.push([key, this.#records.get(key) as Uint8Array])
@@ -91,7 +95,11 @@ export class MemoryStore<Block extends StoredBlock = StoredBlock> implements Sto
     const blocks = this.#logs.get(channelId)?.blocks ?? []
     const found: Block[] = []
     let bytes = 0
-    for (let at = lowerBound(blocks.length, (index) => end(blocks[index] as Block) > offset); at < blocks.length && bytes < maxBytes; at++) {
+    for (
+      let at = lowerBound(blocks.length, (index) => end(blocks[index] as Block) > offset);
+      at < blocks.length && bytes < maxBytes;
+      at++
+    ) {
       found.push(blocks[at] as Block)
       bytes += (blocks[at] as Block).bytes.byteLength
     }
@@ -128,7 +136,13 @@ export class MemoryStore<Block extends StoredBlock = StoredBlock> implements Sto
     }
   }
 
-  async compact(channelId: number, from: number, before: number, maxBytes: number, rewrite: Rewrite): Promise<number | null> {
+  async compact(
+    channelId: number,
+    from: number,
+    before: number,
+    maxBytes: number,
+    rewrite: Rewrite,
+  ): Promise<number | null> {
     const log = this.#log(channelId)
     const start = lowerBound(log.blocks.length, (index) => end(log.blocks[index] as Block) > from)
     let stop = start

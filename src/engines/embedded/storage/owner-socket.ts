@@ -7,7 +7,17 @@
  */
 
 import { createHash } from 'node:crypto'
-import { chmodSync, closeSync, mkdtempSync, openSync, readdirSync, renameSync, rmdirSync, rmSync, statSync } from 'node:fs'
+import {
+  chmodSync,
+  closeSync,
+  mkdtempSync,
+  openSync,
+  readdirSync,
+  renameSync,
+  rmdirSync,
+  rmSync,
+  statSync,
+} from 'node:fs'
 import { createConnection, createServer, type Server, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { basename, dirname, isAbsolute, join } from 'node:path'
@@ -28,7 +38,15 @@ const ANSWER_MS = 1000
 const TRIES = 5
 const ASK_AGAIN_MS = 20
 /** What the system says where a file system has no sockets, or a path is too long for one. */
-const NO_SOCKETS: ReadonlySet<string | undefined> = new Set(['ENOSYS', 'EPERM', 'EOPNOTSUPP', 'ENOTSUP', 'EINVAL', 'ENAMETOOLONG', 'EACCES'])
+const NO_SOCKETS: ReadonlySet<string | undefined> = new Set([
+  'ENOSYS',
+  'EPERM',
+  'EOPNOTSUPP',
+  'ENOTSUP',
+  'EINVAL',
+  'ENAMETOOLONG',
+  'EACCES',
+])
 
 /** Who listens on a socket: an owner; one that does not answer in time; one that this user may not connect to; or nobody. */
 export type Answer = OwnerInfo | 'silent' | 'forbidden' | 'nobody'
@@ -37,7 +55,9 @@ export type Answer = OwnerInfo | 'silent' | 'forbidden' | 'nobody'
 export function ownerSockets(directory: string): string[] {
   const said = readRecord(directory)?.socket ?? null
   const found = process.platform === 'win32' ? [] : readdirSync(directory).filter((name) => SOCKET.test(name))
-  return [...new Set([...(said === null ? [] : [said]), ...found])].map((name) => (isAbsolute(name) ? name : join(directory, name)))
+  return [...new Set([...(said === null ? [] : [said]), ...found])].map((name) =>
+    isAbsolute(name) ? name : join(directory, name),
+  )
 }
 
 /** Call with a path to a socket that is not too long to be its address. */

@@ -18,13 +18,22 @@ import { Tail } from './tail.ts'
 
 export class ReadOnlyStore<Block extends StoredBlock = StoredBlock> extends StoreReads<Block> implements Store<Block> {
   /** @throws DATA_MISSING · DATA_DAMAGED · DATA_FOREIGN */
-  static open<Block extends StoredBlock>(directory: string, revive: (block: StoredBlock) => Block, owned: boolean): ReadOnlyStore<Block> {
+  static open<Block extends StoredBlock>(
+    directory: string,
+    revive: (block: StoredBlock) => Block,
+    owned: boolean,
+  ): ReadOnlyStore<Block> {
     const { format } = readFormat(nodeFileSystem, directory, false)
     const index = IndexDb.openReadOnly(directory, format.id)
     const tail = new Tail<Block>(index.applied)
     if (!owned) {
       const journal = new Journal(nodeFileSystem, directory, { fileBytes: 0, filesMax: 0, directoryId: format.id })
-      journal.recover(format.journal, index.applied, (frame, commit, bytes) => tail.add({ ...frame, blocks: frame.blocks.map(revive) }, commit, bytes), true)
+      journal.recover(
+        format.journal,
+        index.applied,
+        (frame, commit, bytes) => tail.add({ ...frame, blocks: frame.blocks.map(revive) }, commit, bytes),
+        true,
+      )
       journal.close()
     }
     return new ReadOnlyStore(index, new Segments(nodeFileSystem, directory, true), tail)
@@ -38,7 +47,9 @@ export class ReadOnlyStore<Block extends StoredBlock = StoredBlock> extends Stor
   }
 
   commit(_frame: unknown, done: (error: Error | null) => void): void {
-    const error = new MillraceError('INVALID_OPTION', 'the directory was opened with readOnly: nothing can be stored', { option: 'readOnly' })
+    const error = new MillraceError('INVALID_OPTION', 'the directory was opened with readOnly: nothing can be stored', {
+      option: 'readOnly',
+    })
     nextTurn(() => done(error))
   }
 

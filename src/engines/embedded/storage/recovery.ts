@@ -28,7 +28,9 @@ export type DirectoryDecision =
   | 'index-damaged'
 
 const any = 'any'
-type Row<Facts, Decision> = { readonly [Fact in keyof Facts]: Facts[Fact] | typeof any } & { readonly decision: Decision }
+type Row<Facts, Decision> = { readonly [Fact in keyof Facts]: Facts[Fact] | typeof any } & {
+  readonly decision: Decision
+}
 
 export const DIRECTORY_TABLE: readonly Row<DirectoryFacts, DirectoryDecision>[] = [
   { marker: 'broken', data: any, strange: any, index: any, decision: 'marker-damaged' },
@@ -95,7 +97,9 @@ export const COMMIT_TABLE: readonly Row<CommitFacts, CommitDecision>[] = [
 
 export function decide<Facts extends object, Decision>(table: readonly Row<Facts, Decision>[], facts: Facts): Decision {
   const names = Object.keys(facts) as (keyof Facts)[]
-  const row = table.find((candidate) => names.every((name) => candidate[name] === any || candidate[name] === facts[name]))
+  const row = table.find((candidate) =>
+    names.every((name) => candidate[name] === any || candidate[name] === facts[name]),
+  )
   if (row === undefined) throw new TypeError(`no row for ${JSON.stringify(facts)}`)
   return row.decision
 }

@@ -38,7 +38,10 @@ export class Segments {
   check(id: number, bytes: number): void {
     const size = this.#fs.size(this.#fd(id))
     if (size < bytes)
-      throw damaged(Segments.fileName(id), `the segment has ${size} bytes and should have ${bytes}: it was cut short`, { size, expected: bytes })
+      throw damaged(Segments.fileName(id), `the segment has ${size} bytes and should have ${bytes}: it was cut short`, {
+        size,
+        expected: bytes,
+      })
     this.rest()
   }
 
@@ -103,7 +106,11 @@ export class Segments {
 
   #whole(id: number, position: number, into: Buffer, count: number): Buffer {
     if (count === into.length) return into
-    throw damagedPart(Segments.fileName(id), `the segment ends at byte ${position + count}, within events: it was cut short`, { position })
+    throw damagedPart(
+      Segments.fileName(id),
+      `the segment ends at byte ${position + count}, within events: it was cut short`,
+      { position },
+    )
   }
 
   remove(id: number): void {
@@ -134,13 +141,15 @@ export class Segments {
     try {
       return this.#fs.open(path, flags)
     } catch (cause) {
-      if (!isOutOfFiles(cause)) throw damaged(Segments.fileName(id), `the segment cannot be opened (${(cause as Error).message})`)
+      if (!isOutOfFiles(cause))
+        throw damaged(Segments.fileName(id), `the segment cannot be opened (${(cause as Error).message})`)
       // Those that are open for later reads are open for nothing now.
       this.#rest(0)
       try {
         return this.#fs.open(path, flags)
       } catch (again) {
-        if (!isOutOfFiles(again)) throw damaged(Segments.fileName(id), `the segment cannot be opened (${(again as Error).message})`)
+        if (!isOutOfFiles(again))
+          throw damaged(Segments.fileName(id), `the segment cannot be opened (${(again as Error).message})`)
         const say = `${path} cannot be opened: too many files are open. Close some, or raise the limit (ulimit -n)`
         throw new MillraceError('TOO_MANY_FILES', say, { path }, { cause: again })
       }

@@ -54,7 +54,8 @@ export class StoreReads<Block extends StoredBlock = StoredBlock> {
 
   count(from: string, to: string): number {
     let count = this.index.count(indexKeys.record(from), indexKeys.record(to))
-    for (const [key, value] of this.tail.range(from, to)) count += (value === null ? 0 : 1) - (this.index.has(indexKeys.record(key)) ? 1 : 0)
+    for (const [key, value] of this.tail.range(from, to))
+      count += (value === null ? 0 : 1) - (this.index.has(indexKeys.record(key)) ? 1 : 0)
     return count
   }
 
@@ -92,17 +93,25 @@ export class StoreReads<Block extends StoredBlock = StoredBlock> {
   /** Extents lie one behind the other: a gap is an entry that is gone, and not an end. */
   #follows(channelId: number, { firstOffset }: ExtentEntry, next: number): void {
     if (firstOffset <= Math.max(next, this.#known(channelId).first)) return
-    throw damagedPart(INDEX_FILE, `the index does not say where the events ${next} to ${firstOffset - 1} of channel ${channelId} are`, {
-      channelId,
-      offset: next,
-    })
+    throw damagedPart(
+      INDEX_FILE,
+      `the index does not say where the events ${next} to ${firstOffset - 1} of channel ${channelId} are`,
+      {
+        channelId,
+        offset: next,
+      },
+    )
   }
 
   /** What is stored ends where what is in memory begins, or where the channel ends. */
   #reaches(channelId: number, next: number, inMemory: number | undefined): void {
     const { first, next: end } = this.index.channel(channelId)
     if (next >= end || next < first || (inMemory !== undefined && inMemory <= next)) return
-    throw damagedPart(INDEX_FILE, `the index does not say where the events ${next} to ${end - 1} of channel ${channelId} are`, { channelId, offset: next })
+    throw damagedPart(
+      INDEX_FILE,
+      `the index does not say where the events ${next} to ${end - 1} of channel ${channelId} are`,
+      { channelId, offset: next },
+    )
   }
 
   /** The blocks of an extent; null when it is no longer where it was: compaction has moved it, or retention has taken it. */
@@ -113,7 +122,8 @@ export class StoreReads<Block extends StoredBlock = StoredBlock> {
     } catch (error) {
       this.index.refresh()
       const [now] = this.index.extents(channelId, entry.firstOffset)
-      if (now?.firstOffset === entry.firstOffset && now.segment === entry.segment && now.position === entry.position) throw error
+      if (now?.firstOffset === entry.firstOffset && now.segment === entry.segment && now.position === entry.position)
+        throw error
       return null
     }
   }
@@ -131,7 +141,8 @@ export class StoreReads<Block extends StoredBlock = StoredBlock> {
     if (bounds === undefined) {
       const { first, next }: ChannelTotals = this.index.channel(channelId)
       bounds = { first, next }
-      for (const block of this.tail.blocks(channelId, 0)) bounds.next = Math.max(bounds.next, block.firstOffset + block.count)
+      for (const block of this.tail.blocks(channelId, 0))
+        bounds.next = Math.max(bounds.next, block.firstOffset + block.count)
       bounds.first = Math.max(bounds.first, Math.min(this.tail.trim(channelId), bounds.next))
       this.#bounds.set(channelId, bounds)
     }
@@ -156,12 +167,14 @@ export class StoreReads<Block extends StoredBlock = StoredBlock> {
     const { first, next } = this.#known(channelId)
     let candidate: ExtentEntry | null = null
     for (const entry of this.#byTime(channelId, timeMs)) {
-      if (entry.timeMs >= timeMs) return Math.max(first, this.#within(channelId, candidate, timeMs) ?? entry.firstOffset)
+      if (entry.timeMs >= timeMs)
+        return Math.max(first, this.#within(channelId, candidate, timeMs) ?? entry.firstOffset)
       candidate = entry
     }
     const within = this.#within(channelId, candidate, timeMs)
     if (within !== null) return Math.max(first, within)
-    for (const block of this.tail.blocks(channelId, 0)) if (block.timeMs >= timeMs) return Math.max(first, block.firstOffset)
+    for (const block of this.tail.blocks(channelId, 0))
+      if (block.timeMs >= timeMs) return Math.max(first, block.firstOffset)
     return next
   }
 
@@ -186,7 +199,8 @@ export class StoreReads<Block extends StoredBlock = StoredBlock> {
   }
 
   *sizes(channelId: number, from: number): Generator<Run> {
-    for (const { firstOffset, count, bytes } of this.index.extents(channelId, from)) yield { firstOffset, end: firstOffset + count, bytes, settled: true }
+    for (const { firstOffset, count, bytes } of this.index.extents(channelId, from))
+      yield { firstOffset, end: firstOffset + count, bytes, settled: true }
     for (const { firstOffset, count, bytes } of this.tail.blocks(channelId, from))
       yield { firstOffset, end: firstOffset + count, bytes: bytes.length, settled: false }
   }

@@ -56,7 +56,12 @@ function beginningOf(places: readonly FramePlace[]): CommitName {
   let sequence = Math.max(0, ...whole.keys())
   let first = whole.get(sequence)
   if (first === undefined) return NOTHING
-  for (let before = whole.get(--sequence); before !== undefined && before.check === first.link; before = whole.get(--sequence)) first = before
+  for (
+    let before = whole.get(--sequence);
+    before !== undefined && before.check === first.link;
+    before = whole.get(--sequence)
+  )
+    first = before
   return { sequence: first.sequence - 1, check: first.link }
 }
 
@@ -107,7 +112,11 @@ export class Survey {
 
   #marker(): void {
     const marker = readMarker(this.#fs, this.#directory)
-    if (typeof marker === 'string') this.#problem('millrace.json', marker === 'none' ? 'the file is missing' : 'the file is damaged, or of another format')
+    if (typeof marker === 'string')
+      this.#problem(
+        'millrace.json',
+        marker === 'none' ? 'the file is missing' : 'the file is damaged, or of another format',
+      )
     else {
       this.#directoryId = marker.id
       this.#listed = marker.journal
@@ -137,7 +146,8 @@ export class Survey {
     if (key === indexKeys.applied) this.#applied = { sequence: value.readDoubleLE(0), check: value.readDoubleLE(8) }
     else if (key === indexKeys.directory) this.#directoryId ??= value.toString()
     else if (key.startsWith('r')) this.records.set(key.slice(1), value)
-    else if (key.startsWith('x')) this.channel(Number(key.slice(1, 9))).extents.set(toExtent(key, value).firstOffset, toExtent(key, value))
+    else if (key.startsWith('x'))
+      this.channel(Number(key.slice(1, 9))).extents.set(toExtent(key, value).firstOffset, toExtent(key, value))
     else if (key.startsWith('c')) {
       const channel = this.channel(Number(key.slice(1)))
       channel.first = value.readDoubleLE(0)
@@ -164,7 +174,10 @@ export class Survey {
           this.blocksOf(id, entry)
         } catch (error) {
           channel.extents.delete(offset)
-          this.#problem(Segments.fileName(entry.segment), `the events at byte ${entry.position} cannot be read (${wordOf(error)})`)
+          this.#problem(
+            Segments.fileName(entry.segment),
+            `the events at byte ${entry.position} cannot be read (${wordOf(error)})`,
+          )
         }
       }
     }
@@ -192,7 +205,12 @@ export class Survey {
   blocksOf(channelId: number, entry: ExtentEntry): StoredBlock[] {
     const segments = new Segments(this.#fs, this.#directory, true)
     try {
-      return decodeExtent(segments.readSync(entry.segment, entry.position, entry.bytes), channelId, Segments.fileName(entry.segment), entry.position)
+      return decodeExtent(
+        segments.readSync(entry.segment, entry.position, entry.bytes),
+        channelId,
+        Segments.fileName(entry.segment),
+        entry.position,
+      )
     } finally {
       segments.close()
     }
@@ -205,8 +223,12 @@ export class Survey {
     const applied = this.#applied ?? (this.#indexWhole ? NOTHING : beginningOf(places))
     const chain = chainOf(applied, places)
     if (chain.ended === 'damaged')
-      this.#problem('journal', `commit ${chain.next} is missing or damaged, and it was acknowledged: commit ${chain.proven} is known`)
-    else if (chain.ended === 'other-history') this.#problem('journal', `commit ${chain.next} does not follow the previous one`)
+      this.#problem(
+        'journal',
+        `commit ${chain.next} is missing or damaged, and it was acknowledged: commit ${chain.proven} is known`,
+      )
+    else if (chain.ended === 'other-history')
+      this.#problem('journal', `commit ${chain.next} does not follow the previous one`)
     // Where there is nothing of the index, old frames say nothing that is not so any more.
     const from = this.indexRemains.entries.size === 0 ? 0 : applied.sequence
     const seen = new Set<number>()
@@ -246,7 +268,8 @@ export class Survey {
       this.#problem(name, `the journal file is of another data directory (${whole.directoryId}): it is left out`)
       return nothing
     }
-    if (bytes.length < head.fileBytes && listed) this.#problem(name, `the journal file has ${bytes.length} bytes and should have ${head.fileBytes}`)
+    if (bytes.length < head.fileBytes && listed)
+      this.#problem(name, `the journal file has ${bytes.length} bytes and should have ${head.fileBytes}`)
     const frames = findFrames(bytes, FILE_HEAD_BYTES, head.salt).map((place) => ({ ...place, bytes }))
     return { frames, fileBytes: Math.max(bytes.length, head.fileBytes), short: listed && bytes.length < head.fileBytes }
   }
@@ -256,7 +279,10 @@ export class Survey {
     const { extents } = this.channel(channelId)
     const inFrames = this.frames.flatMap((frame) => frame.blocks.filter((block) => block.channelId === channelId))
     const sources: { readonly firstOffset: number; blocks(): readonly StoredBlock[] }[] = [
-      ...[...extents.values()].map((entry) => ({ firstOffset: entry.firstOffset, blocks: () => this.blocksOf(channelId, entry) })),
+      ...[...extents.values()].map((entry) => ({
+        firstOffset: entry.firstOffset,
+        blocks: () => this.blocksOf(channelId, entry),
+      })),
       ...inFrames.map((block) => ({ firstOffset: block.firstOffset, blocks: () => [block] })),
     ]
     let end = 0

@@ -5,8 +5,10 @@ import { MillraceError } from '../../../base/errors.ts'
 import { isFull, isOutOfFiles } from './file-system.ts'
 
 const ADVICE: Readonly<Record<string, string>> = {
-  EACCES: 'this user may not read and write it. Give the directory and its files to the user of this process, or use another directory',
-  EPERM: 'this user may not change it. Give the directory and its files to the user of this process, or use another directory',
+  EACCES:
+    'this user may not read and write it. Give the directory and its files to the user of this process, or use another directory',
+  EPERM:
+    'this user may not change it. Give the directory and its files to the user of this process, or use another directory',
   EEXIST: 'a file is in its place. Name a directory',
   ENOTDIR: 'a part of its path is a file. Name a directory',
   EROFS: 'it is on a read-only file system. Use another directory, or open it with readOnly',
@@ -49,7 +51,12 @@ export function systemCode(error: unknown): string | null {
 export function refusalOf(directory: string, error: unknown): unknown {
   if (error instanceof MillraceError) return error
   if (isFull(error))
-    return new MillraceError('DISK_FULL', `the disk of ${directory} is full: free some space, then connect again`, { directory }, { cause: error })
+    return new MillraceError(
+      'DISK_FULL',
+      `the disk of ${directory} is full: free some space, then connect again`,
+      { directory },
+      { cause: error },
+    )
   if (isOutOfFiles(error))
     return new MillraceError(
       'TOO_MANY_FILES',
@@ -60,7 +67,12 @@ export function refusalOf(directory: string, error: unknown): unknown {
   const code = systemCode(error)
   if (code === null) return error
   const advice = ADVICE[code] ?? 'check the disk'
-  return new MillraceError('DIRECTORY_UNUSABLE', `${directory} cannot be used (${code}): ${advice}`, { directory, errno: code }, { cause: error })
+  return new MillraceError(
+    'DIRECTORY_UNUSABLE',
+    `${directory} cannot be used (${code}): ${advice}`,
+    { directory, errno: code },
+    { cause: error },
+  )
 }
 
 /**

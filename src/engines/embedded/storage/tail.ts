@@ -55,7 +55,8 @@ export class Tail<Block extends StoredBlock> {
       else blocks.push(block)
     }
     for (const [key, value] of frame.records) layer.records.set(key, value)
-    for (const { channelId, beforeOffset } of frame.trims) layer.trims.set(channelId, Math.max(beforeOffset, layer.trims.get(channelId) ?? 0))
+    for (const { channelId, beforeOffset } of frame.trims)
+      layer.trims.set(channelId, Math.max(beforeOffset, layer.trims.get(channelId) ?? 0))
     layer.bytes += frameBytes
     layer.last = { sequence: commit.sequence, check: commit.check }
   }

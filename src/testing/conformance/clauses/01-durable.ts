@@ -3,7 +3,18 @@ import assert from 'node:assert/strict'
 import { stream } from '../../../channel/channel.ts'
 import { consumer } from '../../../consumer/consumer.ts'
 import { attribute, type CloudEvent, type StoredEvent } from '../../../event/cloud-event.ts'
-import { Note, numbers, offsetOf, orderStream, Placed, placed, placedMany, readAll, readNs, refused } from '../fixtures.ts'
+import {
+  Note,
+  numbers,
+  offsetOf,
+  orderStream,
+  Placed,
+  placed,
+  placedMany,
+  readAll,
+  readNs,
+  refused,
+} from '../fixtures.ts'
 import { clause, type Scenario } from '../scenario.ts'
 
 export const durable: readonly Scenario[] = clause(1, {
@@ -64,7 +75,18 @@ export const durable: readonly Scenario[] = clause(1, {
   'data-of-every-kind-comes-back-equal': async (world) => {
     const broker = await world.connect()
     const notes = stream(world.name('notes'))
-    const kinds = [null, '', 'text', 0, false, [], {}, [1, [2, [3]]], 'x'.repeat(300_000), { deep: { deeper: { deepest: '\u2028' } } }]
+    const kinds = [
+      null,
+      '',
+      'text',
+      0,
+      false,
+      [],
+      {},
+      [1, [2, [3]]],
+      'x'.repeat(300_000),
+      { deep: { deeper: { deepest: '\u2028' } } },
+    ]
     for (const data of kinds) await broker.publish(notes, Note(data))
     await broker.publish(notes, Note(new Uint8Array([0, 255, 1, 254])))
     await broker.publish(notes, { type: 'note', source: 'urn:test' })
@@ -93,7 +115,10 @@ export const durable: readonly Scenario[] = clause(1, {
     const broker = await world.connect()
     const orders = orderStream(world.name('orders'))
     await broker.publish(orders, placed('a', 0))
-    await refused(() => broker.publish(orders, [placed('a', 1), Placed({ order: 'a', n: -1 }), placed('a', 2)]), 'SCHEMA_MISMATCH')
+    await refused(
+      () => broker.publish(orders, [placed('a', 1), Placed({ order: 'a', n: -1 }), placed('a', 2)]),
+      'SCHEMA_MISMATCH',
+    )
     assert.deepEqual(await readNs(broker, orders), [0])
   },
 
@@ -126,12 +151,18 @@ export const durable: readonly Scenario[] = clause(1, {
     ['reopen'],
     async (world) => {
       let broker = await world.connect()
-      const [orders, kept] = [orderStream(world.name('orders')), orderStream(world.name('kept'), { retain: { count: 50 } })]
+      const [orders, kept] = [
+        orderStream(world.name('orders')),
+        orderStream(world.name('kept'), { retain: { count: 50 } }),
+      ]
       for (let round = 0; round < 30; round++) {
         const running = await broker.start(
-          consumer(world.name('worker'), orders, { retry: { attempts: 1 } }).on(Placed, (each, ctx) => (each.data.n % 7 === 0 ? ctx.reject('bad') : undefined)),
+          consumer(world.name('worker'), orders, { retry: { attempts: 1 } }).on(Placed, (each, ctx) =>
+            each.data.n % 7 === 0 ? ctx.reject('bad') : undefined,
+          ),
         )
-        for (const channel of [orders, kept]) await Promise.all(placedMany(40, 20, round * 40).map((each) => broker.publish(channel, each)))
+        for (const channel of [orders, kept])
+          await Promise.all(placedMany(40, 20, round * 40).map((each) => broker.publish(channel, each)))
         await broker.publish(orders, placedMany(20, 3, 10_000), { delay: '1h' })
         await running.stop()
         if (round % 3 === 2) await broker.deadLetters(world.name('worker')).drop()
@@ -151,7 +182,11 @@ export const durable: readonly Scenario[] = clause(1, {
       await pending[0]
       const again = await world.reopen(broker)
       const acknowledged = (await settled).flatMap((each, n) => (each.status === 'fulfilled' ? [n] : []))
-      assert.deepEqual(await readNs(again, orders), acknowledged, 'what was acknowledged is there, what was refused is not')
+      assert.deepEqual(
+        await readNs(again, orders),
+        acknowledged,
+        'what was acknowledged is there, what was refused is not',
+      )
     },
   ],
 
@@ -162,7 +197,11 @@ export const durable: readonly Scenario[] = clause(1, {
       const orders = orderStream(world.name('orders'))
       const acknowledged = new Set<number>()
       for (let batch = 0; batch < 20; batch++) {
-        await Promise.all(placedMany(50, 5, batch * 50).map(async (each) => void (await broker.publish(orders, each), acknowledged.add(each.data.n))))
+        await Promise.all(
+          placedMany(50, 5, batch * 50).map(
+            async (each) => void (await broker.publish(orders, each), acknowledged.add(each.data.n)),
+          ),
+        )
       }
       for (const each of placedMany(50, 5, 1000))
         void broker.publish(orders, each).then(

@@ -23,7 +23,8 @@ export const fanOut: readonly Scenario[] = clause(2, {
     const broker = await world.connect()
     const orders = orderStream(world.name('orders'))
     const seen = [new Calls(), new Calls(), new Calls()]
-    for (const [at, calls] of seen.entries()) await broker.start(consumer(world.name(`group-${at}`), orders).on(Placed, calls.handler))
+    for (const [at, calls] of seen.entries())
+      await broker.start(consumer(world.name(`group-${at}`), orders).on(Placed, calls.handler))
     await Promise.all(placedMany(200, 10).map((each) => broker.publish(orders, each)))
     for (const calls of seen) {
       await calls.reach(world, 200)
@@ -46,7 +47,9 @@ export const fanOut: readonly Scenario[] = clause(2, {
       )
     }
     await broker.publish(orders, placedMany(100))
-    await world.eventually(() => assert.deepEqual([one.length, two.length], [5, 5], 'each instance takes what it has credit for'))
+    await world.eventually(() =>
+      assert.deepEqual([one.length, two.length], [5, 5], 'each instance takes what it has credit for'),
+    )
     both.open()
     await all.reach(world, 100)
     await idle(world, broker, world.name('workers'))
@@ -57,7 +60,8 @@ export const fanOut: readonly Scenario[] = clause(2, {
     const broker = await world.connect()
     const jobs = orderQueue(world.name('jobs'))
     const calls = new Calls()
-    for (let worker = 0; worker < 5; worker++) await broker.start(consumer(world.name('workers'), jobs, { concurrency: 2 }).on(Placed, calls.handler))
+    for (let worker = 0; worker < 5; worker++)
+      await broker.start(consumer(world.name('workers'), jobs, { concurrency: 2 }).on(Placed, calls.handler))
     await Promise.all(placedMany(300, 30).map((each) => broker.publish(jobs, each)))
     await calls.reach(world, 300)
     await idle(world, broker, world.name('workers'))
@@ -68,7 +72,8 @@ export const fanOut: readonly Scenario[] = clause(2, {
     const broker = await world.connect()
     const jobs = looseQueue(world.name('jobs'))
     const calls = new Calls()
-    for (const name of ['one', 'two']) await broker.start(consumer(world.name(name), jobs, { concurrency: 2 }).on(Placed, calls.handler))
+    for (const name of ['one', 'two'])
+      await broker.start(consumer(world.name(name), jobs, { concurrency: 2 }).on(Placed, calls.handler))
     await Promise.all(placedMany(200).map((each) => broker.publish(jobs, each)))
     await calls.reach(world, 200)
     await world.quiet()
@@ -90,7 +95,8 @@ export const fanOut: readonly Scenario[] = clause(2, {
     const broker = await world.connect()
     const orders = looseStream(world.name('orders'))
     const calls = new Calls()
-    for (let at = 0; at < 50; at++) await broker.start(consumer(world.name('group'), orders, { concurrency: 2 }).on(Placed, calls.handler))
+    for (let at = 0; at < 50; at++)
+      await broker.start(consumer(world.name('group'), orders, { concurrency: 2 }).on(Placed, calls.handler))
     const publisher = async (at: number): Promise<void> => {
       for (const each of placedMany(100, 1, at * 100)) await broker.publish(orders, each)
     }
@@ -104,8 +110,11 @@ export const fanOut: readonly Scenario[] = clause(2, {
     const broker = await world.connect()
     const channels = numbers(20).map((at) => orderStream(world.name(`orders-${at}`)))
     const seen = channels.map(() => new Calls())
-    for (const [at, channel] of channels.entries()) await broker.start(consumer(world.name(`reader-${at}`), channel).on(Placed, (seen[at] as Calls).handler))
-    await Promise.all(channels.flatMap((channel, at) => numbers(100).map((n) => broker.publish(channel, placed(`channel-${at}`, n)))))
+    for (const [at, channel] of channels.entries())
+      await broker.start(consumer(world.name(`reader-${at}`), channel).on(Placed, (seen[at] as Calls).handler))
+    await Promise.all(
+      channels.flatMap((channel, at) => numbers(100).map((n) => broker.publish(channel, placed(`channel-${at}`, n)))),
+    )
     for (const [at, calls] of seen.entries()) {
       await calls.reach(world, 100)
       assert.deepEqual(calls.of(`channel-${at}`), numbers(100))

@@ -1,7 +1,21 @@
 /** Clause 3, at least once: an event is done when its handler finished; anything short of that delivers it again. */
 import assert from 'node:assert/strict'
 import { consumer } from '../../../consumer/consumer.ts'
-import { Calls, gate, HASTY, hang, idle, looseStream, numbers, orderQueue, orderStream, Placed, placed, placedMany, QUICK } from '../fixtures.ts'
+import {
+  Calls,
+  gate,
+  HASTY,
+  hang,
+  idle,
+  looseStream,
+  numbers,
+  orderQueue,
+  orderStream,
+  Placed,
+  placed,
+  placedMany,
+  QUICK,
+} from '../fixtures.ts'
 import { RandomHistory } from '../random-history.ts'
 import { clause, type Scenario } from '../scenario.ts'
 
@@ -112,7 +126,8 @@ export const atLeastOnce: readonly Scenario[] = clause(3, {
       const jobs = orderQueue(world.name('jobs'))
       const calls = new Calls()
       for (let round = 0; round < 3; round++) {
-        for (const channel of [orders, jobs]) await broker.start(consumer(world.name(`on-${channel.kind}`), channel).on(Placed, calls.handler))
+        for (const channel of [orders, jobs])
+          await broker.start(consumer(world.name(`on-${channel.kind}`), channel).on(Placed, calls.handler))
         for (const channel of [orders, jobs]) await broker.publish(channel, placedMany(50, 5, round * 50))
         await calls.reach(world, (round + 1) * 100)
         broker = await world.reopen(broker)
@@ -180,7 +195,15 @@ export const atLeastOnce: readonly Scenario[] = clause(3, {
   ],
 
   'a-random-history-has-no-anomaly': async (world) => {
-    await new RandomHistory(world, await world.connect(), { seed: 3, producers: 4, eventsEach: 60, keys: 8, failing: 0, changes: 6, reopenings: 0 }).check()
+    await new RandomHistory(world, await world.connect(), {
+      seed: 3,
+      producers: 4,
+      eventsEach: 60,
+      keys: 8,
+      failing: 0,
+      changes: 6,
+      reopenings: 0,
+    }).check()
   },
 
   'a-random-history-across-reopen-has-no-anomaly': [

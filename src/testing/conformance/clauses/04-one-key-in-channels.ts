@@ -2,7 +2,17 @@
 import assert from 'node:assert/strict'
 import { consumer } from '../../../consumer/consumer.ts'
 import type { HandlerContext } from '../../../consumer/consumer-types.ts'
-import { Calls, describeConsumer, numbers, type OrderEvent, orderQueue, orderStream, Placed, placedMany, QUICK } from '../fixtures.ts'
+import {
+  Calls,
+  describeConsumer,
+  numbers,
+  type OrderEvent,
+  orderQueue,
+  orderStream,
+  Placed,
+  placedMany,
+  QUICK,
+} from '../fixtures.ts'
 import { clause, type Scenario } from '../scenario.ts'
 import { sleep } from '../world.ts'
 
@@ -27,7 +37,9 @@ class ChannelWatch {
     assert.deepEqual(this.wrong.slice(0, 5), [])
     for (const channel of channels) {
       for (let key = 0; key < keys; key++) {
-        const its = this.done.all.filter((call) => call.channel === channel && call.order === `k${key}`).map((call) => call.n)
+        const its = this.done.all
+          .filter((call) => call.channel === channel && call.order === `k${key}`)
+          .map((call) => call.n)
         assert.deepEqual(
           its,
           numbers(count).filter((n) => n % keys === key),
@@ -40,10 +52,16 @@ class ChannelWatch {
 export const oneKeyInChannels: readonly Scenario[] = clause(4, {
   'one-key-is-handled-one-at-a-time-over-a-consumers-channels': async (world) => {
     const broker = await world.connect()
-    const channels = [orderStream(world.name('orders')), orderStream(world.name('payments')), orderQueue(world.name('jobs'))]
+    const channels = [
+      orderStream(world.name('orders')),
+      orderStream(world.name('payments')),
+      orderQueue(world.name('jobs')),
+    ]
     const watch = new ChannelWatch()
-    for (let instance = 0; instance < 2; instance++) await broker.start(consumer(world.name('worker'), channels, { concurrency: 8 }).on(Placed, watch.handle))
-    for (let batch = 0; batch < 3; batch++) for (const channel of channels) await broker.publish(channel, placedMany(20, 2, batch * 20))
+    for (let instance = 0; instance < 2; instance++)
+      await broker.start(consumer(world.name('worker'), channels, { concurrency: 8 }).on(Placed, watch.handle))
+    for (let batch = 0; batch < 3; batch++)
+      for (const channel of channels) await broker.publish(channel, placedMany(20, 2, batch * 20))
     await watch.done.reach(world, 180)
     watch.check(
       channels.map(({ name }) => name),
@@ -58,11 +76,14 @@ export const oneKeyInChannels: readonly Scenario[] = clause(4, {
     const name = world.name('worker')
     const calls = new Calls()
     await broker.start(
-      consumer(name, [orders, payments], { concurrency: 4, retry: { attempts: 1000, ...QUICK } }).on(Placed, (each, ctx) => {
-        if (ctx.channel === orders.name && each.data.n === 0) ctx.reject('a dead letter')
-        if (ctx.channel === orders.name && each.data.n === 1) throw new Error('an attempt that fails')
-        calls.add(each, ctx)
-      }),
+      consumer(name, [orders, payments], { concurrency: 4, retry: { attempts: 1000, ...QUICK } }).on(
+        Placed,
+        (each, ctx) => {
+          if (ctx.channel === orders.name && each.data.n === 0) ctx.reject('a dead letter')
+          if (ctx.channel === orders.name && each.data.n === 1) throw new Error('an attempt that fails')
+          calls.add(each, ctx)
+        },
+      ),
     )
     await broker.publish(orders, placedMany(4, 2))
     await world.eventually(async () => assert.equal((await describeConsumer(broker, name)).deadLetters, 1))
@@ -82,16 +103,21 @@ export const oneKeyInChannels: readonly Scenario[] = clause(4, {
     const wrong: string[] = []
     let done = 0
     await broker.start(
-      consumer(world.name('worker'), [orders, payments], { concurrency: 8 }).onBatch(Placed, { size: 4 }, async (events) => {
-        const keys = new Set(events.map(({ data: { order } }) => order))
-        for (const key of keys) if (running.has(key)) wrong.push(key)
-        for (const key of keys) running.add(key)
-        await sleep(2)
-        for (const key of keys) running.delete(key)
-        done += events.length
-      }),
+      consumer(world.name('worker'), [orders, payments], { concurrency: 8 }).onBatch(
+        Placed,
+        { size: 4 },
+        async (events) => {
+          const keys = new Set(events.map(({ data: { order } }) => order))
+          for (const key of keys) if (running.has(key)) wrong.push(key)
+          for (const key of keys) running.add(key)
+          await sleep(2)
+          for (const key of keys) running.delete(key)
+          done += events.length
+        },
+      ),
     )
-    for (let batch = 0; batch < 3; batch++) for (const channel of [orders, payments]) await broker.publish(channel, placedMany(20, 2, batch * 20))
+    for (let batch = 0; batch < 3; batch++)
+      for (const channel of [orders, payments]) await broker.publish(channel, placedMany(20, 2, batch * 20))
     await world.eventually(() => assert.equal(done, 120))
     assert.deepEqual(wrong, [])
   },

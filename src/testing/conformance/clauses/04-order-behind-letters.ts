@@ -1,7 +1,17 @@
 /** Clause 4, order by key, where a key's events are dead letters, wait behind one, or had no taker when they came. */
 import assert from 'node:assert/strict'
 import { consumer } from '../../../consumer/consumer.ts'
-import { Calls, describeConsumer, idle, numbers, orderQueue, orderStream, Paid, Placed, placedMany } from '../fixtures.ts'
+import {
+  Calls,
+  describeConsumer,
+  idle,
+  numbers,
+  orderQueue,
+  orderStream,
+  Paid,
+  Placed,
+  placedMany,
+} from '../fixtures.ts'
 import { KeyWatch } from '../key-watch.ts'
 import { clause, type Scenario } from '../scenario.ts'
 import { sleep } from '../world.ts'
@@ -94,7 +104,9 @@ export const orderBehindLetters: readonly Scenario[] = clause(4, {
     await others.reach(world, 1)
     await world.quiet()
     await broker.start(
-      consumer(world.name('orders'), jobs, { concurrency: 8 }).on(Placed, (each, ctx) => watch.handle(each, ctx, () => sleep(each.data.n % 3))),
+      consumer(world.name('orders'), jobs, { concurrency: 8 }).on(Placed, (each, ctx) =>
+        watch.handle(each, ctx, () => sleep(each.data.n % 3)),
+      ),
     )
     await watch.done.reach(world, 30)
     watch.check(30, 3)

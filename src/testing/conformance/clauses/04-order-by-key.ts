@@ -35,7 +35,11 @@ export const orderByKey: readonly Scenario[] = clause(4, {
     const broker = await world.connect()
     const orders = orderStream(world.name('orders'))
     const watch = new KeyWatch()
-    await broker.start(consumer(world.name('worker'), orders, { concurrency: 50 }).on(Placed, (each, ctx) => watch.handle(each, ctx, () => Promise.resolve())))
+    await broker.start(
+      consumer(world.name('worker'), orders, { concurrency: 50 }).on(Placed, (each, ctx) =>
+        watch.handle(each, ctx, () => Promise.resolve()),
+      ),
+    )
     for (const each of placedMany(300)) void broker.publish(orders, each)
     await watch.done.reach(world, 300)
     watch.check(300, 1)
@@ -116,7 +120,9 @@ export const orderByKey: readonly Scenario[] = clause(4, {
     const watch = new KeyWatch()
     for (let at = 0; at < 4; at++) {
       await broker.start(
-        consumer(world.name('worker'), orders, { concurrency: 8 }).on(Placed, (each, ctx) => watch.handle(each, ctx, () => sleep(each.data.n % 3))),
+        consumer(world.name('worker'), orders, { concurrency: 8 }).on(Placed, (each, ctx) =>
+          watch.handle(each, ctx, () => sleep(each.data.n % 3)),
+        ),
       )
     }
     for (let batch = 0; batch < 10; batch++) await broker.publish(orders, placedMany(30, 3, batch * 30))
@@ -129,7 +135,9 @@ export const orderByKey: readonly Scenario[] = clause(4, {
     const orders = looseStream(world.name('orders'))
     const gauge = new Gauge()
     const wait = gate()
-    await broker.start(consumer(world.name('worker'), orders, { concurrency: 6 }).on(Placed, () => gauge.during(() => wait.opened)))
+    await broker.start(
+      consumer(world.name('worker'), orders, { concurrency: 6 }).on(Placed, () => gauge.during(() => wait.opened)),
+    )
     await broker.publish(orders, placedMany(12))
     await world.eventually(() => assert.equal(gauge.now, 6))
     wait.open()
@@ -143,10 +151,13 @@ export const orderByKey: readonly Scenario[] = clause(4, {
     const calls = new Calls()
     let broken = true
     await broker.start(
-      consumer(world.name('worker'), orders, { concurrency: 4, retry: { attempts: 1000, ...QUICK } }).on(Placed, (each, ctx) => {
-        if (each.data.n === 0 && broken) throw new Error('broken for now')
-        calls.add(each, ctx)
-      }),
+      consumer(world.name('worker'), orders, { concurrency: 4, retry: { attempts: 1000, ...QUICK } }).on(
+        Placed,
+        (each, ctx) => {
+          if (each.data.n === 0 && broken) throw new Error('broken for now')
+          calls.add(each, ctx)
+        },
+      ),
     )
     await broker.publish(orders, placedMany(100, 10))
     await calls.reach(world, 90)
@@ -233,15 +244,18 @@ export const orderByKey: readonly Scenario[] = clause(4, {
     const random = randomFrom(4)
     for (let at = 0; at < 3; at++) {
       await broker.start(
-        consumer(world.name('worker'), orders, { concurrency: 8, retry: { attempts: 1000, min: 1, max: 5 } }).on(Placed, (each, ctx) =>
-          watch.handle(each, ctx, async () => {
-            if (random.chance(0.3)) await sleep(random.below(3))
-            if (random.chance(0.3)) throw new Error('by chance')
-          }),
+        consumer(world.name('worker'), orders, { concurrency: 8, retry: { attempts: 1000, min: 1, max: 5 } }).on(
+          Placed,
+          (each, ctx) =>
+            watch.handle(each, ctx, async () => {
+              if (random.chance(0.3)) await sleep(random.below(3))
+              if (random.chance(0.3)) throw new Error('by chance')
+            }),
         ),
       )
     }
-    for (let batch = 0; batch < 10; batch++) await Promise.all(placedMany(50, 20, batch * 50).map((each) => broker.publish(orders, each)))
+    for (let batch = 0; batch < 10; batch++)
+      await Promise.all(placedMany(50, 20, batch * 50).map((each) => broker.publish(orders, each)))
     await watch.done.reach(world, 500)
     await idle(world, broker, world.name('worker'))
     watch.check(500, 20)
@@ -254,10 +268,12 @@ export const orderByKey: readonly Scenario[] = clause(4, {
     const random = randomFrom(44)
     for (let at = 0; at < 3; at++) {
       await broker.start(
-        consumer(world.name('worker'), jobs, { concurrency: 4, retry: { attempts: 1000, min: 1, max: 5 } }).on(Placed, (each, ctx) =>
-          watch.handle(each, ctx, async () => {
-            if (random.chance(0.2)) throw new Error('by chance')
-          }),
+        consumer(world.name('worker'), jobs, { concurrency: 4, retry: { attempts: 1000, min: 1, max: 5 } }).on(
+          Placed,
+          (each, ctx) =>
+            watch.handle(each, ctx, async () => {
+              if (random.chance(0.2)) throw new Error('by chance')
+            }),
         ),
       )
     }
@@ -274,20 +290,24 @@ export const orderByKey: readonly Scenario[] = clause(4, {
     const random = randomFrom(444)
     const wrong: string[] = []
     await broker.start(
-      consumer(world.name('worker'), orders, { concurrency: 4, retry: { attempts: 1000, min: 1, max: 5 } }).onBatch(Placed, { size: 8 }, async (events) => {
-        const failed = new Set<string>()
-        await sleep(random.below(3))
-        return events.map(({ data: { order, n } }) => {
-          const sofar = done.get(order) ?? []
-          if (failed.has(order) || random.chance(0.15)) {
-            failed.add(order)
-            return new Error('by chance')
-          }
-          if ((sofar.at(-1) ?? -1) >= n) wrong.push(`${order}: ${n} after ${sofar.at(-1)}`)
-          done.set(order, [...sofar, n])
-          return 'done'
-        })
-      }),
+      consumer(world.name('worker'), orders, { concurrency: 4, retry: { attempts: 1000, min: 1, max: 5 } }).onBatch(
+        Placed,
+        { size: 8 },
+        async (events) => {
+          const failed = new Set<string>()
+          await sleep(random.below(3))
+          return events.map(({ data: { order, n } }) => {
+            const sofar = done.get(order) ?? []
+            if (failed.has(order) || random.chance(0.15)) {
+              failed.add(order)
+              return new Error('by chance')
+            }
+            if ((sofar.at(-1) ?? -1) >= n) wrong.push(`${order}: ${n} after ${sofar.at(-1)}`)
+            done.set(order, [...sofar, n])
+            return 'done'
+          })
+        },
+      ),
     )
     for (let batch = 0; batch < 10; batch++) await broker.publish(orders, placedMany(60, 6, batch * 60))
     await idle(world, broker, world.name('worker'))
@@ -331,8 +351,9 @@ export const orderByKey: readonly Scenario[] = clause(4, {
     const watch = new KeyWatch()
     const start = () =>
       broker.start(
-        consumer(world.name('worker'), orders, { concurrency: 4, retry: { attempts: 1000, min: 1, max: 5 } }).on(Placed, (each, ctx) =>
-          watch.handle(each, ctx, () => sleep(each.data.n % 4)),
+        consumer(world.name('worker'), orders, { concurrency: 4, retry: { attempts: 1000, min: 1, max: 5 } }).on(
+          Placed,
+          (each, ctx) => watch.handle(each, ctx, () => sleep(each.data.n % 4)),
         ),
       )
     let published = 0
@@ -350,7 +371,15 @@ export const orderByKey: readonly Scenario[] = clause(4, {
   },
 
   'a-random-history-with-failures-has-no-anomaly': async (world) => {
-    await new RandomHistory(world, await world.connect(), { seed: 4, producers: 4, eventsEach: 60, keys: 5, failing: 0.2, changes: 6, reopenings: 0 }).check()
+    await new RandomHistory(world, await world.connect(), {
+      seed: 4,
+      producers: 4,
+      eventsEach: 60,
+      keys: 5,
+      failing: 0.2,
+      changes: 6,
+      reopenings: 0,
+    }).check()
   },
 
   'order-is-kept-across-reopen': [
@@ -363,7 +392,9 @@ export const orderByKey: readonly Scenario[] = clause(4, {
         await broker.publish(orders, placedMany(50, 5, round * 50))
         await broker.start(
           consumer(world.name('worker'), orders, { concurrency: 4, ...HASTY, retry: QUICK }).on(Placed, (each, ctx) =>
-            watch.handle(each, ctx, () => (each.data.n >= round * 50 + 30 && round < 3 ? hang(ctx.signal) : Promise.resolve())),
+            watch.handle(each, ctx, () =>
+              each.data.n >= round * 50 + 30 && round < 3 ? hang(ctx.signal) : Promise.resolve(),
+            ),
           ),
         )
         await watch.done.reach(world, round < 3 ? round * 50 + 26 : 200)
@@ -379,7 +410,8 @@ export const orderByKey: readonly Scenario[] = clause(4, {
     const mixed = stream(world.name('mixed'), { key: (each) => each.type })
     const seen = new Map<string, number[]>()
     let worker = consumer(world.name('worker'), mixed, { concurrency: 16 })
-    for (const kind of kinds) worker = worker.on(kind, ({ type, data }) => void seen.set(type, [...(seen.get(type) ?? []), data as number]))
+    for (const kind of kinds)
+      worker = worker.on(kind, ({ type, data }) => void seen.set(type, [...(seen.get(type) ?? []), data as number]))
     await broker.start(worker)
     const published = numbers(960).map((n) => broker.publish(mixed, (kinds[n % 16] as (typeof kinds)[0])(n)))
     await Promise.all(published)
@@ -396,7 +428,12 @@ export const orderByKey: readonly Scenario[] = clause(4, {
     const seen: (readonly [channel: string, key: string | null])[] = []
     const [notes, jobs] = [stream(world.name('notes')), queue(world.name('jobs'))]
     for (const channel of [notes, jobs])
-      await broker.start(consumer(world.name(`on-${channel.kind}`), channel).on(Note, (_, ctx) => void seen.push([channel.kind, ctx.key])))
+      await broker.start(
+        consumer(world.name(`on-${channel.kind}`), channel).on(
+          Note,
+          (_, ctx) => void seen.push([channel.kind, ctx.key]),
+        ),
+      )
     for (const channel of [notes, jobs]) {
       await broker.publish(channel, Note('with', { partitionkey: 'p-1' }))
       await broker.publish(channel, Note('without'))

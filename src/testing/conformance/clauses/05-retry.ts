@@ -2,7 +2,22 @@
 import assert from 'node:assert/strict'
 import { consumer } from '../../../consumer/consumer.ts'
 import type { ConsumerHooks } from '../../../consumer/consumer-types.ts'
-import { Calls, describeConsumer, gate, HASTY, hang, holds, idle, looseStream, numbers, orderStream, Placed, placed, placedMany, QUICK } from '../fixtures.ts'
+import {
+  Calls,
+  describeConsumer,
+  gate,
+  HASTY,
+  hang,
+  holds,
+  idle,
+  looseStream,
+  numbers,
+  orderStream,
+  Placed,
+  placed,
+  placedMany,
+  QUICK,
+} from '../fixtures.ts'
 import { clause, type Scenario } from '../scenario.ts'
 
 export const retry: readonly Scenario[] = clause(5, {
@@ -67,10 +82,13 @@ export const retry: readonly Scenario[] = clause(5, {
     const orders = orderStream(world.name('orders'))
     const calls = new Calls()
     await broker.start(
-      consumer(world.name('worker'), orders, { retry: { attempts: 4, backoff: 'fixed', min: 60 } }).on(Placed, (each, ctx) => {
-        calls.add(each, ctx)
-        if (ctx.attempt < 4) throw new Error('again')
-      }),
+      consumer(world.name('worker'), orders, { retry: { attempts: 4, backoff: 'fixed', min: 60 } }).on(
+        Placed,
+        (each, ctx) => {
+          calls.add(each, ctx)
+          if (ctx.attempt < 4) throw new Error('again')
+        },
+      ),
     )
     await broker.publish(orders, placed('a', 0))
     await calls.reach(world, 4)
@@ -83,10 +101,13 @@ export const retry: readonly Scenario[] = clause(5, {
     const orders = looseStream(world.name('orders'))
     const calls = new Calls()
     await broker.start(
-      consumer(world.name('worker'), orders, { concurrency: 50, retry: { attempts: 4, min: 20, max: 40 } }).on(Placed, (each, ctx) => {
-        calls.add(each, ctx)
-        if (ctx.attempt < 4) throw new Error('again')
-      }),
+      consumer(world.name('worker'), orders, { concurrency: 50, retry: { attempts: 4, min: 20, max: 40 } }).on(
+        Placed,
+        (each, ctx) => {
+          calls.add(each, ctx)
+          if (ctx.attempt < 4) throw new Error('again')
+        },
+      ),
     )
     await broker.publish(orders, placedMany(30))
     await calls.reach(world, 120)
@@ -110,7 +131,9 @@ export const retry: readonly Scenario[] = clause(5, {
       }),
     )
     await broker.publish(orders, placed('a', 0))
-    await world.eventually(async () => assert.equal((await describeConsumer(broker, world.name('worker'))).deadLetters, 1))
+    await world.eventually(async () =>
+      assert.equal((await describeConsumer(broker, world.name('worker'))).deadLetters, 1),
+    )
     assert.deepEqual(asked, [
       [1, 'failure 1'],
       [2, 'failure 2'],
@@ -125,13 +148,18 @@ export const retry: readonly Scenario[] = clause(5, {
       return 1
     }
     await broker.start(
-      consumer(world.name('worker'), orders, { retry: { attempts: 3, min: 1, max: 2, backoff } }).on(Placed, (_, ctx) => {
-        if (ctx.attempt > 1) ctx.reject('enough')
-        throw new Error('the handler failed')
-      }),
+      consumer(world.name('worker'), orders, { retry: { attempts: 3, min: 1, max: 2, backoff } }).on(
+        Placed,
+        (_, ctx) => {
+          if (ctx.attempt > 1) ctx.reject('enough')
+          throw new Error('the handler failed')
+        },
+      ),
     )
     await broker.publish(orders, placed('a', 0))
-    await world.eventually(async () => assert.equal((await describeConsumer(broker, world.name('worker'))).deadLetters, 1))
+    await world.eventually(async () =>
+      assert.equal((await describeConsumer(broker, world.name('worker'))).deadLetters, 1),
+    )
     const [dead] = await broker.deadLetters(world.name('worker')).list()
     assert.equal(dead?.attempts, 2, 'the event was tried again')
     assert.equal(dead?.failure.message, 'enough')
@@ -142,10 +170,13 @@ export const retry: readonly Scenario[] = clause(5, {
     const orders = orderStream(world.name('orders'))
     const calls = new Calls()
     await broker.start(
-      consumer(world.name('worker'), orders, { retry: { attempts: 3, min: '1h', max: '2h' } }).on(Placed, (each, ctx) => {
-        calls.add(each, ctx)
-        if (ctx.attempt === 1) ctx.retryAfter(70, 'not ready')
-      }),
+      consumer(world.name('worker'), orders, { retry: { attempts: 3, min: '1h', max: '2h' } }).on(
+        Placed,
+        (each, ctx) => {
+          calls.add(each, ctx)
+          if (ctx.attempt === 1) ctx.retryAfter(70, 'not ready')
+        },
+      ),
     )
     await broker.publish(orders, placed('a', 0))
     await calls.reach(world, 2)
@@ -160,10 +191,13 @@ export const retry: readonly Scenario[] = clause(5, {
     const attempts: number[] = []
     for (let at = 0; at < 4; at++) {
       const running = await broker.start(
-        consumer(world.name('worker'), orders, { retry: { attempts: 10, min: 30, max: 30, backoff: 'fixed' } }).on(Placed, (_, ctx) => {
-          attempts.push(ctx.attempt)
-          throw new Error('again')
-        }),
+        consumer(world.name('worker'), orders, { retry: { attempts: 10, min: 30, max: 30, backoff: 'fixed' } }).on(
+          Placed,
+          (_, ctx) => {
+            attempts.push(ctx.attempt)
+            throw new Error('again')
+          },
+        ),
       )
       if (at === 0) await broker.publish(orders, placed('a', 0))
       const before = attempts.length
@@ -202,10 +236,13 @@ export const retry: readonly Scenario[] = clause(5, {
       for (let round = 0; round < 3; round++) {
         const before = attempts.length
         await broker.start(
-          consumer(name, orders, { ...HASTY, retry: { attempts: 100, backoff: 'fixed', min: 25 } }).on(Placed, (_, ctx) => {
-            attempts.push(ctx.attempt)
-            throw new Error('again')
-          }),
+          consumer(name, orders, { ...HASTY, retry: { attempts: 100, backoff: 'fixed', min: 25 } }).on(
+            Placed,
+            (_, ctx) => {
+              attempts.push(ctx.attempt)
+              throw new Error('again')
+            },
+          ),
         )
         await world.eventually(() => holds(attempts.length >= before + 2))
         broker = await world.reopen(broker)
@@ -222,10 +259,13 @@ export const retry: readonly Scenario[] = clause(5, {
       const calls = new Calls()
       const start = () =>
         broker.start(
-          consumer(world.name('worker'), orders, { retry: { attempts: 5, backoff: 'fixed', min: 400 } }).on(Placed, (each, ctx) => {
-            calls.add(each, ctx)
-            if (ctx.attempt === 1) throw new Error('again')
-          }),
+          consumer(world.name('worker'), orders, { retry: { attempts: 5, backoff: 'fixed', min: 400 } }).on(
+            Placed,
+            (each, ctx) => {
+              calls.add(each, ctx)
+              if (ctx.attempt === 1) throw new Error('again')
+            },
+          ),
         )
       await start()
       await broker.publish(orders, placed('a', 0))
@@ -268,10 +308,16 @@ export const retry: readonly Scenario[] = clause(5, {
         broker = await world.crash()
       }
       const [letter, ...others] = await broker.deadLetters(name).list()
-      assert.equal(letter === undefined ? undefined : JSON.parse(letter.text).data.n, 5, 'the event that kills its worker ends among the dead letters')
+      assert.equal(
+        letter === undefined ? undefined : JSON.parse(letter.text).data.n,
+        5,
+        'the event that kills its worker ends among the dead letters',
+      )
       assert.equal(letter?.failure.kind, 'crash')
       assert.deepEqual(others, [], 'no innocent event is blamed')
-      await world.eventually(() => assert.deepEqual(told, [`${letter?.id} 3 crash`], 'the hook of dead letters is told, once'))
+      await world.eventually(() =>
+        assert.deepEqual(told, [`${letter?.id} 3 crash`], 'the hook of dead letters is told, once'),
+      )
       holds(killers >= 2 && killers <= 6, `it ran ${killers} times, with 3 attempts`)
       await world.eventually(() =>
         assert.deepEqual(

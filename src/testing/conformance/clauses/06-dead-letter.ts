@@ -6,7 +6,21 @@ import { stream } from '../../../channel/channel.ts'
 import { consumer } from '../../../consumer/consumer.ts'
 import type { ConsumerOptions, Running } from '../../../consumer/consumer-types.ts'
 import { event } from '../../../event/event.ts'
-import { Calls, describeConsumer, holds, idle, looseStream, Note, numbers, orderStream, Placed, placed, placedMany, QUICK, refused } from '../fixtures.ts'
+import {
+  Calls,
+  describeConsumer,
+  holds,
+  idle,
+  looseStream,
+  Note,
+  numbers,
+  orderStream,
+  Placed,
+  placed,
+  placedMany,
+  QUICK,
+  refused,
+} from '../fixtures.ts'
 import { clause, type Scenario } from '../scenario.ts'
 import { sleep, type World } from '../world.ts'
 
@@ -47,7 +61,9 @@ class Patient {
 
   /** Wait until nothing more is to be done, then for so many parked. */
   async parked(count: number): Promise<void> {
-    await this.world.eventually(async () => assert.equal((await describeConsumer(this.broker, this.name)).parked, count))
+    await this.world.eventually(async () =>
+      assert.equal((await describeConsumer(this.broker, this.name)).parked, count),
+    )
   }
 }
 
@@ -62,7 +78,10 @@ export const deadLetter: readonly Scenario[] = clause(6, {
     const [letter] = await patient.dead(1)
     holds(letter)
     const { consumer: of, channel, offset, key, id, type, attempts, failure, deadAtMs, text } = letter
-    assert.deepEqual([of, channel, offset, key, id, type, attempts], [patient.name, patient.orders.name, receipt.offset, 'a', 'the-id', 'order.placed', 1])
+    assert.deepEqual(
+      [of, channel, offset, key, id, type, attempts],
+      [patient.name, patient.orders.name, receipt.offset, 'a', 'the-id', 'order.placed', 1],
+    )
     assert.deepEqual([failure.kind, failure.message], ['rejected', '0 is bad'])
     holds(deadAtMs >= before - 5 && deadAtMs <= Date.now() + 5)
     assert.deepEqual(JSON.parse(text).data, { order: 'a', n: 0 })
@@ -82,7 +101,10 @@ export const deadLetter: readonly Scenario[] = clause(6, {
       const letters = await broker.deadLetters(name).list()
       return letters.length > 0 && letters
     })
-    assert.deepEqual([letter?.attempts, letter?.failure.name, letter?.failure.message, letter?.failure.code], [3, 'TypeError', 'failure 3', 'E_TEST'])
+    assert.deepEqual(
+      [letter?.attempts, letter?.failure.name, letter?.failure.message, letter?.failure.code],
+      [3, 'TypeError', 'failure 3', 'E_TEST'],
+    )
     assert.equal(letter?.failure.kind, 'error')
     holds(letter?.failure.stack?.includes('failure 3'))
   },
@@ -112,7 +134,9 @@ export const deadLetter: readonly Scenario[] = clause(6, {
     await broker.publish(unchecked, event('order.placed')({ order: 'a', n: 'not a number' }, { partitionkey: 'a' }))
     await broker.publish(orders, placed('b', 1))
     const calls = new Calls()
-    await broker.start(consumer(name, orders, { retry: { attempts: 50, min: '1m', max: '1m' } }).on(Placed, calls.handler))
+    await broker.start(
+      consumer(name, orders, { retry: { attempts: 50, min: '1m', max: '1m' } }).on(Placed, calls.handler),
+    )
     await calls.reach(world, 1)
     const [letter] = await world.eventually(async () => {
       const letters = await broker.deadLetters(name).list()
@@ -167,7 +191,8 @@ export const deadLetter: readonly Scenario[] = clause(6, {
     await patient.parked(9)
     patient.bad.clear()
     const publishing = (async () => {
-      for (let batch = 1; batch < 10; batch++) await patient.broker.publish(patient.orders, placedMany(30, 3, batch * 30))
+      for (let batch = 1; batch < 10; batch++)
+        await patient.broker.publish(patient.orders, placedMany(30, 3, batch * 30))
     })()
     await patient.broker.deadLetters(patient.name).redrive()
     await publishing
@@ -287,7 +312,8 @@ export const deadLetter: readonly Scenario[] = clause(6, {
   'redrive-takes-a-query': async (world) => {
     const patient = new Patient(world, await world.connect(), numbers(6))
     await patient.start({ onDead: 'skip' })
-    for (const at of numbers(6)) await patient.broker.publish(patient.orders, placed(`k${at % 3}`, at, { id: `id-${at}` }))
+    for (const at of numbers(6))
+      await patient.broker.publish(patient.orders, placed(`k${at % 3}`, at, { id: `id-${at}` }))
     const letters = (await patient.dead(6)).sort((a, b) => a.offset - b.offset)
     const box = patient.broker.deadLetters(patient.name)
     patient.bad.clear()
@@ -326,7 +352,9 @@ export const deadLetter: readonly Scenario[] = clause(6, {
     )
     for (const [at, channel] of [payments, orders, orders, payments].entries()) {
       await broker.publish(channel, placed('one', at))
-      await world.eventually(async () => assert.equal((await describeConsumer(broker, name)).deadLetters, at < 2 ? at + 1 : 2))
+      await world.eventually(async () =>
+        assert.equal((await describeConsumer(broker, name)).deadLetters, at < 2 ? at + 1 : 2),
+      )
       await sleep(5)
     }
     const box = broker.deadLetters(name)
@@ -372,8 +400,16 @@ export const deadLetter: readonly Scenario[] = clause(6, {
     await patient.start()
     await patient.broker.publish(patient.orders, placed('a', 0))
     await patient.dead(1)
-    await refused(() => patient.broker.deadLetters(patient.name).redrive({ id: 'no such id' }), 'UNKNOWN_DEAD_LETTER', patient.name)
-    await refused(() => patient.broker.deadLetters(world.name('nobody')).list(), 'UNKNOWN_CONSUMER', world.name('nobody'))
+    await refused(
+      () => patient.broker.deadLetters(patient.name).redrive({ id: 'no such id' }),
+      'UNKNOWN_DEAD_LETTER',
+      patient.name,
+    )
+    await refused(
+      () => patient.broker.deadLetters(world.name('nobody')).list(),
+      'UNKNOWN_CONSUMER',
+      world.name('nobody'),
+    )
   },
 
   'dead-letters-and-what-waits-survive-reopen': [

@@ -1,7 +1,18 @@
 /** Clause 7, cancelling: until an event is due it can be listed, and taken back by its id. It is stored or cancelled, and never both. */
 import assert from 'node:assert/strict'
 import { consumer } from '../../../consumer/consumer.ts'
-import { Calls, holds, looseStream, numbers, orderQueue, orderStream, Placed, placed, readNs, refused } from '../fixtures.ts'
+import {
+  Calls,
+  holds,
+  looseStream,
+  numbers,
+  orderQueue,
+  orderStream,
+  Placed,
+  placed,
+  readNs,
+  refused,
+} from '../fixtures.ts'
 import { clause, type Scenario } from '../scenario.ts'
 
 export const cancel: readonly Scenario[] = clause(7, {
@@ -10,7 +21,11 @@ export const cancel: readonly Scenario[] = clause(7, {
     const orders = orderStream(world.name('orders'))
     const others = orderStream(world.name('others'))
     const at = Date.now() + 3_600_000
-    await Promise.all([3, 0, 4, 1, 2].map((n) => broker.publish(orders, placed(`k${n % 2}`, n, { id: `e${n}` }), { at: new Date(at + n) })))
+    await Promise.all(
+      [3, 0, 4, 1, 2].map((n) =>
+        broker.publish(orders, placed(`k${n % 2}`, n, { id: `e${n}` }), { at: new Date(at + n) }),
+      ),
+    )
     await broker.publish(others, placed('k0', 0), { at: new Date(at) })
     await broker.publish(orders, placed('k0', 9, { id: 'now' }))
     const delayed = broker.delayed(orders)
@@ -45,7 +60,9 @@ export const cancel: readonly Scenario[] = clause(7, {
     const broker = await world.connect()
     const orders = looseStream(world.name('orders'))
     const at = Date.now() + 2000
-    await Promise.all(numbers(6).map((n) => broker.publish(orders, placed('a', n, { id: `e${n}` }), { at: new Date(at) })))
+    await Promise.all(
+      numbers(6).map((n) => broker.publish(orders, placed('a', n, { id: `e${n}` }), { at: new Date(at) })),
+    )
     const delayed = broker.delayed(orders)
     assert.equal(await delayed.cancel('e1'), true)
     assert.equal(await delayed.cancel('e4'), true)
@@ -64,7 +81,11 @@ export const cancel: readonly Scenario[] = clause(7, {
     const orders = looseStream(world.name('orders'))
     const count = 60
     const from = Date.now() + 300
-    await Promise.all(numbers(count).map((n) => broker.publish(orders, placed('a', n, { id: `e${n}` }), { at: new Date(from + n * 5) })))
+    await Promise.all(
+      numbers(count).map((n) =>
+        broker.publish(orders, placed('a', n, { id: `e${n}` }), { at: new Date(from + n * 5) }),
+      ),
+    )
     const delayed = broker.delayed(orders)
     // Two cancel each event about when it is due.
     const answers = await Promise.all(
@@ -74,7 +95,8 @@ export const cancel: readonly Scenario[] = clause(7, {
       }),
     )
     const kept = numbers(count).filter((n) => answers[n]?.every((answer) => !answer))
-    for (const [n, both] of answers.entries()) holds(both.filter((answer) => answer).length < 2, `e${n} was cancelled twice`)
+    for (const [n, both] of answers.entries())
+      holds(both.filter((answer) => answer).length < 2, `e${n} was cancelled twice`)
     await world.eventually(async () => assert.deepEqual(new Set(await readNs(broker, orders)), new Set(kept)))
     await world.quiet()
     assert.deepEqual(
@@ -105,7 +127,11 @@ export const cancel: readonly Scenario[] = clause(7, {
     assert.equal(await delayed.cancel(id), true)
     const now = await broker.publish(orders, placed('a', 4, { id }))
     assert.equal(now.duplicate, false)
-    assert.equal((await broker.publish(orders, placed('a', 5, { id }), { at: new Date(at) })).duplicate, true, 'it is stored now')
+    assert.equal(
+      (await broker.publish(orders, placed('a', 5, { id }), { at: new Date(at) })).duplicate,
+      true,
+      'it is stored now',
+    )
     assert.equal(await delayed.cancel(id), false)
     assert.deepEqual(await readNs(broker, orders), [4])
   },
@@ -164,7 +190,9 @@ export const cancel: readonly Scenario[] = clause(7, {
       let broker = await world.connect()
       const orders = looseStream(world.name('orders'))
       const at = Date.now() + 2000
-      await Promise.all(numbers(20).map((n) => broker.publish(orders, placed('a', n, { id: `e${n}` }), { at: new Date(at) })))
+      await Promise.all(
+        numbers(20).map((n) => broker.publish(orders, placed('a', n, { id: `e${n}` }), { at: new Date(at) })),
+      )
       const delayed = broker.delayed(orders)
       const odd = numbers(20).filter((n) => n % 2 === 1)
       assert.deepEqual(

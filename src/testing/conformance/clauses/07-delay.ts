@@ -2,7 +2,21 @@
 import assert from 'node:assert/strict'
 import type { TimeText } from '../../../base/time-text.ts'
 import { consumer } from '../../../consumer/consumer.ts'
-import { Calls, holds, idle, looseStream, numbers, orderQueue, orderStream, Placed, placed, placedMany, QUICK, readNs, refused } from '../fixtures.ts'
+import {
+  Calls,
+  holds,
+  idle,
+  looseStream,
+  numbers,
+  orderQueue,
+  orderStream,
+  Placed,
+  placed,
+  placedMany,
+  QUICK,
+  readNs,
+  refused,
+} from '../fixtures.ts'
 import { clause, type Scenario } from '../scenario.ts'
 
 export const delay: readonly Scenario[] = clause(7, {
@@ -111,7 +125,11 @@ export const delay: readonly Scenario[] = clause(7, {
     const orders = orderStream(world.name('orders'))
     await refused(() => broker.publish(orders, Placed({ order: 'a', n: -1 }), { delay: 50 }), 'SCHEMA_MISMATCH')
     await refused(() => broker.publish(orders, placed('a', 0), { delay: 50, at: new Date() }), 'INVALID_OPTION')
-    await refused(() => broker.publish(orders, placed('a', 0), { delay: '1 fortnight' as never }), 'INVALID_OPTION', 'delay')
+    await refused(
+      () => broker.publish(orders, placed('a', 0), { delay: '1 fortnight' as never }),
+      'INVALID_OPTION',
+      'delay',
+    )
     await refused(() => broker.publish(orders, placed('a', 0), { delay: '5000d' }), 'INVALID_OPTION')
   },
 
@@ -145,7 +163,8 @@ export const delay: readonly Scenario[] = clause(7, {
       await broker.start(consumer(world.name('worker'), orders).on(Placed, calls.handler))
       await calls.reach(world, 20)
       assert.deepEqual(calls.ns, numbers(20))
-      for (const call of calls.all) holds(call.atMs >= at + call.n - 2, `${call.n} came ${at + call.n - call.atMs} ms early`)
+      for (const call of calls.all)
+        holds(call.atMs >= at + call.n - 2, `${call.n} came ${at + call.n - call.atMs} ms early`)
     },
   ],
 

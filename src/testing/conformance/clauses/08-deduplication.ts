@@ -1,7 +1,20 @@
 /** Clause 8, deduplication: an id published twice within the channel's window is stored once, and the receipt says so. */
 import assert from 'node:assert/strict'
 import { consumer } from '../../../consumer/consumer.ts'
-import { Calls, gate, looseStream, numbers, offsetOf, orderStream, Placed, placed, placedMany, readAll, readNs, refused } from '../fixtures.ts'
+import {
+  Calls,
+  gate,
+  looseStream,
+  numbers,
+  offsetOf,
+  orderStream,
+  Placed,
+  placed,
+  placedMany,
+  readAll,
+  readNs,
+  refused,
+} from '../fixtures.ts'
 import { clause, type Scenario } from '../scenario.ts'
 
 export const deduplication: readonly Scenario[] = clause(8, {
@@ -37,7 +50,9 @@ export const deduplication: readonly Scenario[] = clause(8, {
   'duplicates-in-flight-at-once': async (world) => {
     const broker = await world.connect()
     const orders = orderStream(world.name('orders'))
-    const receipts = await Promise.all(numbers(200).map((at) => broker.publish(orders, placed('a', at, { id: `id-${at % 10}` }))))
+    const receipts = await Promise.all(
+      numbers(200).map((at) => broker.publish(orders, placed('a', at, { id: `id-${at % 10}` }))),
+    )
     assert.equal(receipts.filter((receipt) => !receipt.duplicate).length, 10)
     assert.deepEqual(await readNs(broker, orders), numbers(10))
     for (const [at, receipt] of receipts.entries()) assert.equal(receipt.offset, receipts[at % 10]?.offset)
@@ -62,7 +77,10 @@ export const deduplication: readonly Scenario[] = clause(8, {
     for (const n of numbers(20)) {
       const fresh = placed('a', 100 + n, { id: `new-${n}` })
       const known = placed('a', n, { id: `known-${n}` })
-      const [batch, single] = await Promise.all([broker.publish(orders, n % 2 === 0 ? [fresh, known] : [known, fresh]), broker.publish(orders, fresh)])
+      const [batch, single] = await Promise.all([
+        broker.publish(orders, n % 2 === 0 ? [fresh, known] : [known, fresh]),
+        broker.publish(orders, fresh),
+      ])
       const both = [single, ...batch.filter(({ id }) => id === fresh.id)]
       assert.equal(both.filter(({ duplicate }) => !duplicate).length, 1, `id new-${n} is stored by one of the two`)
       assert.equal(both[0]?.offset, both[1]?.offset, 'both name the event that is stored')
@@ -109,13 +127,15 @@ export const deduplication: readonly Scenario[] = clause(8, {
   'channels-do-not-share-their-windows': async (world) => {
     const broker = await world.connect()
     const [one, two] = [orderStream(world.name('one')), orderStream(world.name('two'))]
-    for (const channel of [one, two]) assert.equal((await broker.publish(channel, placed('a', 0, { id: 'same' }))).duplicate, false)
+    for (const channel of [one, two])
+      assert.equal((await broker.publish(channel, placed('a', 0, { id: 'same' }))).duplicate, false)
   },
 
   'it-can-be-turned-off': async (world) => {
     const broker = await world.connect()
     const orders = orderStream(world.name('orders'), { dedupe: false })
-    for (const n of [0, 1]) assert.equal((await broker.publish(orders, placed('a', n, { id: 'same' }))).duplicate, false)
+    for (const n of [0, 1])
+      assert.equal((await broker.publish(orders, placed('a', n, { id: 'same' }))).duplicate, false)
     assert.deepEqual(await readNs(broker, orders), [0, 1])
   },
 
@@ -126,7 +146,12 @@ export const deduplication: readonly Scenario[] = clause(8, {
       orders,
       numbers(100).map((n) => placed('a', n, { id: `id-${n}` })),
     )
-    for (const n of [0, 50, 99]) assert.equal((await broker.publish(orders, placed('a', n, { id: `id-${n}` }))).duplicate, true, `id ${n} is within the window`)
+    for (const n of [0, 50, 99])
+      assert.equal(
+        (await broker.publish(orders, placed('a', n, { id: `id-${n}` }))).duplicate,
+        true,
+        `id ${n} is within the window`,
+      )
     await broker.publish(
       orders,
       numbers(400, 100).map((n) => placed('a', n, { id: `id-${n}` })),
@@ -138,7 +163,9 @@ export const deduplication: readonly Scenario[] = clause(8, {
     const broker = await world.connect()
     const orders = orderStream(world.name('orders'), { dedupe: { age: 100 } })
     await broker.publish(orders, placed('a', 0, { id: 'same' }))
-    await world.eventually(async () => (await broker.publish(orders, placed('a', 1, { id: 'same' }))).duplicate === false)
+    await world.eventually(
+      async () => (await broker.publish(orders, placed('a', 1, { id: 'same' }))).duplicate === false,
+    )
     assert.deepEqual(await readNs(broker, orders), [0, 1])
   },
 
@@ -180,9 +207,13 @@ export const deduplication: readonly Scenario[] = clause(8, {
     assert.deepEqual(await broker.publish(orders, placed('a', 2, { id: 'same' })), known, 'not delayed')
     const batch = await broker.publish(orders, [placed('a', 3, { id: 'other' }), placed('a', 4, { id: 'same' })])
     assert.deepEqual(batch[1], known, 'in a batch')
-    const delayed = await broker.publish(orders, [placed('a', 5, { id: 'third' }), placed('a', 6, { id: 'same' }), placed('a', 7, { id: 'third' })], {
-      delay: '30d',
-    })
+    const delayed = await broker.publish(
+      orders,
+      [placed('a', 5, { id: 'third' }), placed('a', 6, { id: 'same' }), placed('a', 7, { id: 'third' })],
+      {
+        delay: '30d',
+      },
+    )
     assert.deepEqual(delayed[1], known, 'in a delayed batch')
     assert.deepEqual(delayed[2], { ...delayed[0], duplicate: true }, 'twice in a delayed batch')
   },
@@ -191,8 +222,13 @@ export const deduplication: readonly Scenario[] = clause(8, {
     const broker = await world.connect()
     const orders = orderStream(world.name('orders'))
     const first = await broker.publish(orders, placed('a', 0, { id: 'same' }))
-    assert.deepEqual(await broker.publish(orders, placed('a', 1, { id: 'same' }), { delay: '1h' }), { ...first, duplicate: true })
-    const batch = await broker.publish(orders, [placed('a', 2, { id: 'other' }), placed('a', 3, { id: 'same' })], { delay: '1h' })
+    assert.deepEqual(await broker.publish(orders, placed('a', 1, { id: 'same' }), { delay: '1h' }), {
+      ...first,
+      duplicate: true,
+    })
+    const batch = await broker.publish(orders, [placed('a', 2, { id: 'other' }), placed('a', 3, { id: 'same' })], {
+      delay: '1h',
+    })
     assert.deepEqual(batch[1], { ...first, duplicate: true })
     assert.equal(batch[0]?.duplicate, false)
   },
@@ -236,7 +272,8 @@ export const deduplication: readonly Scenario[] = clause(8, {
         calls.add(each, ctx)
       }),
     )
-    for (let round = 0; round < 3; round++) await Promise.all(numbers(20).map((n) => broker.publish(orders, placed('a', n, { id: `id-${n}` }))))
+    for (let round = 0; round < 3; round++)
+      await Promise.all(numbers(20).map((n) => broker.publish(orders, placed('a', n, { id: `id-${n}` }))))
     wait.open()
     await calls.reach(world, 20)
     await world.quiet()
@@ -247,11 +284,15 @@ export const deduplication: readonly Scenario[] = clause(8, {
     const broker = await world.connect()
     const orders = orderStream(world.name('orders'))
     const ids = ['a', 'A', 'a ', 'ä', 'a/b', 'a:b', '1', '01', '1.0', 'x'.repeat(1000), `${'x'.repeat(999)}y`, '🦊']
-    for (const [n, id] of ids.entries()) assert.equal((await broker.publish(orders, placed('a', n, { id }))).duplicate, false, id)
-    for (const [n, id] of ids.entries()) assert.equal((await broker.publish(orders, placed('a', n, { id }))).duplicate, true, id)
+    for (const [n, id] of ids.entries())
+      assert.equal((await broker.publish(orders, placed('a', n, { id }))).duplicate, false, id)
+    for (const [n, id] of ids.entries())
+      assert.equal((await broker.publish(orders, placed('a', n, { id }))).duplicate, true, id)
     const waiting = ids.map((id) => `waiting-${id}`)
-    for (const [n, id] of waiting.entries()) assert.equal((await broker.publish(orders, placed('a', n, { id }), { delay: '1h' })).duplicate, false, id)
-    for (const [n, id] of waiting.entries()) assert.equal((await broker.publish(orders, placed('a', n, { id }))).duplicate, true, id)
+    for (const [n, id] of waiting.entries())
+      assert.equal((await broker.publish(orders, placed('a', n, { id }), { delay: '1h' })).duplicate, false, id)
+    for (const [n, id] of waiting.entries())
+      assert.equal((await broker.publish(orders, placed('a', n, { id }))).duplicate, true, id)
   },
 
   'it-holds-across-reopen': [

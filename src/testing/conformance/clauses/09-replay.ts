@@ -32,7 +32,9 @@ export const replay: readonly Scenario[] = clause(9, {
     await broker.publish(orders, placedMany(30))
     for (const from of [undefined, 'beginning'] as const) {
       const calls = new Calls()
-      await broker.start(consumer(world.name(`from-${from}`), orders, from === undefined ? {} : { from }).on(Placed, calls.handler))
+      await broker.start(
+        consumer(world.name(`from-${from}`), orders, from === undefined ? {} : { from }).on(Placed, calls.handler),
+      )
       await calls.reach(world, 30)
       assert.deepEqual(calls.ns, numbers(30))
     }
@@ -55,7 +57,12 @@ export const replay: readonly Scenario[] = clause(9, {
     const orders = orderStream(world.name('orders'))
     const receipts = await broker.publish(orders, placedMany(30))
     const calls = new Calls()
-    await broker.start(consumer(world.name('worker'), orders, { from: { offset: receipts[17]?.offset ?? -1 } }).on(Placed, calls.handler))
+    await broker.start(
+      consumer(world.name('worker'), orders, { from: { offset: receipts[17]?.offset ?? -1 } }).on(
+        Placed,
+        calls.handler,
+      ),
+    )
     await calls.reach(world, 13)
     assert.deepEqual(calls.ns, numbers(30, 17))
   },
@@ -85,7 +92,9 @@ export const replay: readonly Scenario[] = clause(9, {
     const orders = orderStream(world.name('orders'))
     const calls = new Calls()
     for (let round = 0; round < 3; round++) {
-      const running = await broker.start(consumer(world.name('worker'), orders, { from: round === 0 ? 'beginning' : 'end' }).on(Placed, calls.handler))
+      const running = await broker.start(
+        consumer(world.name('worker'), orders, { from: round === 0 ? 'beginning' : 'end' }).on(Placed, calls.handler),
+      )
       await calls.reach(world, round * 10)
       await running.stop()
       await broker.publish(orders, placedMany(10, 1, round * 10))
@@ -173,7 +182,11 @@ export const replay: readonly Scenario[] = clause(9, {
     assert.deepEqual(calls.ns, [0, 1, 2, 3, 0, 1, 2, 3, 4, 5])
     // What is completed is committed a moment later, and read then.
     await world.eventually(async () => assert.equal((await readNs(broker, out)).length, 9))
-    assert.deepEqual(await readNs(broker, out), [0, 1, 2, 0, 1, 2, 3, 4, 5], 'the completion that came late emits nothing')
+    assert.deepEqual(
+      await readNs(broker, out),
+      [0, 1, 2, 0, 1, 2, 3, 4, 5],
+      'the completion that came late emits nothing',
+    )
   },
 
   'rewind-of-one-channel-leaves-the-others': async (world) => {
@@ -215,7 +228,10 @@ export const replay: readonly Scenario[] = clause(9, {
     const middle = new Date()
     await sleep(5)
     await broker.publish(orders, placedMany(10, 1, 100))
-    assert.deepEqual(await readNs(broker, orders, { from: { offset: offset(30) }, to: { offset: offset(33) } }), [30, 31, 32])
+    assert.deepEqual(
+      await readNs(broker, orders, { from: { offset: offset(30) }, to: { offset: offset(33) } }),
+      [30, 31, 32],
+    )
     assert.deepEqual(await readNs(broker, orders, { to: { offset: offset(3) } }), [0, 1, 2])
     assert.deepEqual(await readNs(broker, orders, { from: middle }), numbers(110, 100))
     assert.deepEqual(await readNs(broker, orders, { to: middle }), numbers(100))
@@ -312,8 +328,16 @@ export const replay: readonly Scenario[] = clause(9, {
     const broker = await world.connect()
     const orders = orderStream(world.name('orders'))
     const offset = offsetOf(await broker.publish(orders, placed('a', 0)))
-    assert.deepEqual(await readNs(broker, orders, { from: { offset: offset + 1 } }), [], 'the next offset is where new events will be')
-    await refused(() => readAll(broker, orders, { from: { offset: offset + 1000 } }), 'OFFSET_OUT_OF_RANGE', orders.name)
+    assert.deepEqual(
+      await readNs(broker, orders, { from: { offset: offset + 1 } }),
+      [],
+      'the next offset is where new events will be',
+    )
+    await refused(
+      () => readAll(broker, orders, { from: { offset: offset + 1000 } }),
+      'OFFSET_OUT_OF_RANGE',
+      orders.name,
+    )
   },
 
   'a-position-survives-reopen': [
@@ -355,9 +379,17 @@ export const replay: readonly Scenario[] = clause(9, {
       ],
     )
     // What the schema refuses ends the reading, which can go on behind it.
-    const bad = offsetOf(await broker.publish(stream(lengths.name, { events: [event('measured')] }), event('measured')(7)))
+    const bad = offsetOf(
+      await broker.publish(stream(lengths.name, { events: [event('measured')] }), event('measured')(7)),
+    )
     await broker.publish(lengths, Measured('six...'))
-    const error = await refused(() => readAll(broker, lengths), 'SCHEMA_MISMATCH', lengths.name, String(bad), 'text is wanted')
+    const error = await refused(
+      () => readAll(broker, lengths),
+      'SCHEMA_MISMATCH',
+      lengths.name,
+      String(bad),
+      'text is wanted',
+    )
     assert.deepEqual([error.details['channel'], error.details['offset']], [lengths.name, bad])
     assert.deepEqual(
       (await readAll(broker, lengths, { from: { offset: bad + 1 } })).map(({ data }) => data),
@@ -369,9 +401,15 @@ export const replay: readonly Scenario[] = clause(9, {
   'each-channel-is-decoded-by-its-own-schema': async (world) => {
     const broker = await world.connect()
     const [Length, Plain] = [event('measured', lengthSchema), event('measured', textSchema)]
-    const [lengths, texts] = [stream(world.name('lengths'), { events: [Length] }), stream(world.name('texts'), { events: [Plain] })]
+    const [lengths, texts] = [
+      stream(world.name('lengths'), { events: [Length] }),
+      stream(world.name('texts'), { events: [Plain] }),
+    ]
     const handled = new Map<string, unknown>()
-    const both = consumer(world.name('worker'), [lengths, texts]).on(Length, ({ data }, ctx) => void handled.set(ctx.channel, data))
+    const both = consumer(world.name('worker'), [lengths, texts]).on(
+      Length,
+      ({ data }, ctx) => void handled.set(ctx.channel, data),
+    )
     await broker.start(both)
     await broker.publish(lengths, Length('four'))
     await broker.publish(texts, Plain('four'))

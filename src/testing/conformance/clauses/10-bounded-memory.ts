@@ -32,14 +32,18 @@ const RETAINED_BYTES_MAX = 32 * MIB
 const BACKLOG = { events: 16_000, bytesEach: 4096 } as const
 
 async function fill(publish: (texts: readonly string[]) => Promise<unknown>): Promise<void> {
-  for (let at = 0; at < BACKLOG.events; at += 100) await publish(numbers(100).map((n) => String(at + n).padEnd(BACKLOG.bytesEach, 'x')))
+  for (let at = 0; at < BACKLOG.events; at += 100)
+    await publish(numbers(100).map((n) => String(at + n).padEnd(BACKLOG.bytesEach, 'x')))
 }
 
 /** Soon after, little more is held than before; what was written a moment ago may be in memory until it is moved on. */
 async function heldLittle(world: World, before: number, what: string): Promise<void> {
   await world.eventually(async () => {
     const grown = (await retainedBytes()) - before
-    holds(grown < RETAINED_BYTES_MAX, `${Math.round(grown / MIB)} MiB are held for ${what}, of ${(BACKLOG.events * BACKLOG.bytesEach) / MIB} MiB published`)
+    holds(
+      grown < RETAINED_BYTES_MAX,
+      `${Math.round(grown / MIB)} MiB are held for ${what}, of ${(BACKLOG.events * BACKLOG.bytesEach) / MIB} MiB published`,
+    )
   })
 }
 
@@ -106,7 +110,9 @@ export const boundedMemory: readonly Scenario[] = clause(10, {
           texts.map((text) => Note(text)),
         ),
       )
-      await world.eventually(async () => assert.equal((await describeConsumer(broker, name)).parked, BACKLOG.events * 1.05 - 1))
+      await world.eventually(async () =>
+        assert.equal((await describeConsumer(broker, name)).parked, BACKLOG.events * 1.05 - 1),
+      )
       await heldLittle(world, before, 'what is parked')
       bad = false
       await broker.deadLetters(name).redrive()
@@ -138,7 +144,8 @@ export const boundedMemory: readonly Scenario[] = clause(10, {
     const orders = looseStream(world.name('orders'))
     const name = world.name('worker')
     const wait = gate()
-    for (let at = 0; at < 3; at++) await broker.start(consumer(name, orders, { concurrency: 5 }).on(Placed, () => wait.opened))
+    for (let at = 0; at < 3; at++)
+      await broker.start(consumer(name, orders, { concurrency: 5 }).on(Placed, () => wait.opened))
     await broker.publish(orders, placedMany(200))
     await world.eventually(async () => assert.equal((await describeConsumer(broker, name)).inFlight, 15))
     await world.quiet()

@@ -7,7 +7,20 @@ import assert from 'node:assert/strict'
 import { isMillraceError } from '../../../base/errors.ts'
 import { queue, stream } from '../../../channel/channel.ts'
 import { consumer } from '../../../consumer/consumer.ts'
-import { Calls, describeConsumer, gate, hang, holds, idle, numbers, orderStream, Placed, placed, placedMany, QUICK } from '../fixtures.ts'
+import {
+  Calls,
+  describeConsumer,
+  gate,
+  hang,
+  holds,
+  idle,
+  numbers,
+  orderStream,
+  Placed,
+  placed,
+  placedMany,
+  QUICK,
+} from '../fixtures.ts'
 import { encoded, failure, nothing, Port } from '../port.ts'
 import { clause, type Scenario } from '../scenario.ts'
 import { sleep } from '../world.ts'
@@ -69,7 +82,12 @@ export const leases: readonly Scenario[] = clause(11, {
       const [a, b, c, d] = hung.given as [never, never, never, never]
       const late = hung.subscription
       assert.deepEqual(
-        [late.complete(a, null), late.retry(b, 0, failure('late')), late.deadLetter(c, failure('late')), late.release(d)],
+        [
+          late.complete(a, null),
+          late.retry(b, 0, failure('late')),
+          late.deadLetter(c, failure('late')),
+          late.release(d),
+        ],
         [false, false, false, false],
       )
       await late.flushed()
@@ -158,10 +176,19 @@ export const leases: readonly Scenario[] = clause(11, {
         const letters = await port.engine.consumers.deadLetters(port.consumer, {})
         return letters.length === 1 && letters
       })
-      assert.deepEqual([letter?.attempts, letter?.failure.kind, live.given.length], [3, 'crash', 0], 'no fourth worker is given it')
-      await world.eventually(() => assert.equal(live.buried.length, 1, 'the instance that would have been given it is told'))
+      assert.deepEqual(
+        [letter?.attempts, letter?.failure.kind, live.given.length],
+        [3, 'crash', 0],
+        'no fourth worker is given it',
+      )
+      await world.eventually(() =>
+        assert.equal(live.buried.length, 1, 'the instance that would have been given it is told'),
+      )
       const [buried] = live.buried
-      assert.deepEqual([buried?.channel, buried?.offset, buried?.id, buried?.attempt], [letter?.channel, letter?.offset, letter?.id, 3])
+      assert.deepEqual(
+        [buried?.channel, buried?.offset, buried?.id, buried?.attempt],
+        [letter?.channel, letter?.offset, letter?.id, 3],
+      )
     },
   ],
 
@@ -190,7 +217,11 @@ export const leases: readonly Scenario[] = clause(11, {
       await world.eventually(() => assert.equal(first.given.length, 3))
       await first.subscription.close()
       assert.deepEqual(
-        first.given.map((delivery) => first.subscription.complete(delivery, [{ channel: port.channel.name, event: encoded('x', null, 99), dueAtMs: null }])),
+        first.given.map((delivery) =>
+          first.subscription.complete(delivery, [
+            { channel: port.channel.name, event: encoded('x', null, 99), dueAtMs: null },
+          ]),
+        ),
         [false, false, false],
       )
       const second = await port.subscribe({ credit: 10, renews: true })

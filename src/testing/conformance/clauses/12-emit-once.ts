@@ -65,7 +65,8 @@ export const emitOnce: readonly Scenario[] = clause(12, {
       consumer(world.name('worker'), orders, { concurrency: 4 }).on(Placed, async (each, ctx) => {
         calls.add(each, ctx)
         for (const id of ['known', 'waits', 'new']) await ctx.emit(out, placed('out', 10, { id }))
-        for (const id of ['known', 'waits', 'new', 'later', 'later']) await ctx.emit(out, placed('out', 20, { id }), { delay: 100 })
+        for (const id of ['known', 'waits', 'new', 'later', 'later'])
+          await ctx.emit(out, placed('out', 20, { id }), { delay: 100 })
         await ctx.emit(out, placed('out', 30, { id: 'later' }))
       }),
     )
@@ -84,7 +85,11 @@ export const emitOnce: readonly Scenario[] = clause(12, {
   'an-emission-after-the-window-is-stored-again': async (world) => {
     const broker = await world.connect()
     const [orders, out] = [orderStream(world.name('orders')), orderStream(world.name('out'), { dedupe: { age: 100 } })]
-    await broker.start(consumer(world.name('worker'), orders).on(Placed, (each, ctx) => ctx.emit(out, placed('out', each.data.n, { id: 'same' }))))
+    await broker.start(
+      consumer(world.name('worker'), orders).on(Placed, (each, ctx) =>
+        ctx.emit(out, placed('out', each.data.n, { id: 'same' })),
+      ),
+    )
     await world.eventually(async () => {
       await broker.publish(orders, placed('a', 0))
       return (await readAll(broker, out)).length > 1
@@ -108,7 +113,11 @@ export const emitOnce: readonly Scenario[] = clause(12, {
       events.map((each) => (each.data as Order).n).sort((a, b) => a - b),
       numbers(20),
     )
-    assert.deepEqual(new Set(events.map((each) => (each.data as Order).order)), new Set(['attempt-4']), 'what failed attempts emitted never existed')
+    assert.deepEqual(
+      new Set(events.map((each) => (each.data as Order).order)),
+      new Set(['attempt-4']),
+      'what failed attempts emitted never existed',
+    )
   },
 
   'a-rejected-event-emits-nothing': async (world) => {
@@ -134,7 +143,11 @@ export const emitOnce: readonly Scenario[] = clause(12, {
   'one-completion-emits-to-several-channels': async (world) => {
     const broker = await world.connect()
     const orders = orderStream(world.name('orders'))
-    const [one, two, three] = [looseStream(world.name('one')), looseQueue(world.name('two')), orderStream(world.name('three'))]
+    const [one, two, three] = [
+      looseStream(world.name('one')),
+      looseQueue(world.name('two')),
+      orderStream(world.name('three')),
+    ]
     await broker.start(
       consumer(world.name('worker'), orders, { retry: QUICK }).on(Placed, async (each, ctx) => {
         const { n } = each.data
@@ -181,7 +194,9 @@ export const emitOnce: readonly Scenario[] = clause(12, {
   'an-unawaited-emission-counts-too': async (world) => {
     const broker = await world.connect()
     const [orders, out] = [orderStream(world.name('orders')), looseStream(world.name('out'))]
-    await broker.start(consumer(world.name('worker'), orders).on(Placed, (each, ctx) => void ctx.emit(out, placed('out', each.data.n))))
+    await broker.start(
+      consumer(world.name('worker'), orders).on(Placed, (each, ctx) => void ctx.emit(out, placed('out', each.data.n))),
+    )
     await broker.publish(orders, placedMany(20))
     await world.eventually(async () => assert.deepEqual(await readNs(broker, out), numbers(20)))
   },
@@ -196,7 +211,9 @@ export const emitOnce: readonly Scenario[] = clause(12, {
       }),
     )
     await broker.publish(orders, placed('a', 0))
-    await world.eventually(async () => assert.equal((await describeConsumer(broker, world.name('worker'))).deadLetters, 1))
+    await world.eventually(async () =>
+      assert.equal((await describeConsumer(broker, world.name('worker'))).deadLetters, 1),
+    )
     const [dead] = await broker.deadLetters(world.name('worker')).list()
     assert.equal(dead?.failure.code, 'SCHEMA_MISMATCH')
     assert.deepEqual(await readNs(broker, out), [], 'nor does what was valid take effect')
@@ -223,21 +240,30 @@ export const emitOnce: readonly Scenario[] = clause(12, {
       consumer(world.name('worker'), orders).on(Placed, async (_, ctx) => {
         errors.push(await refused(() => ctx.emit(out, Placed({ order: 'a', n: -1 })), 'SCHEMA_MISMATCH'))
         errors.push(await refused(() => ctx.emit(out, Note('x') as never), 'TYPE_NOT_CARRIED', 'note'))
-        errors.push(await refused(() => ctx.emit(world.name('nowhere'), Note('x')), 'UNKNOWN_CHANNEL', world.name('nowhere')))
+        errors.push(
+          await refused(() => ctx.emit(world.name('nowhere'), Note('x')), 'UNKNOWN_CHANNEL', world.name('nowhere')),
+        )
         await ctx.emit(out, placed('good', 1))
       }),
     )
     await broker.publish(orders, placed('a', 0))
     await idle(world, broker, world.name('worker'))
     assert.equal(errors.length, 3)
-    await world.eventually(async () => assert.deepEqual(await readNs(broker, out), [1], 'the handler went on, with what was valid'))
+    await world.eventually(async () =>
+      assert.deepEqual(await readNs(broker, out), [1], 'the handler went on, with what was valid'),
+    )
   },
 
   'an-emission-says-what-caused-it': async (world) => {
     const broker = await world.connect()
     const [orders, out] = [orderStream(world.name('orders')), looseStream(world.name('out'))]
-    await broker.start(consumer(world.name('worker'), orders).on(Placed, async (each, ctx) => ctx.emit(out, placed('out', each.data.n))))
-    await broker.publish(orders, [placed('a', 0, { id: 'cause' }), placed('b', 1, { id: 'second', correlationid: 'story' })])
+    await broker.start(
+      consumer(world.name('worker'), orders).on(Placed, async (each, ctx) => ctx.emit(out, placed('out', each.data.n))),
+    )
+    await broker.publish(orders, [
+      placed('a', 0, { id: 'cause' }),
+      placed('b', 1, { id: 'second', correlationid: 'story' }),
+    ])
     await idle(world, broker, world.name('worker'))
     await world.eventually(async () => assert.equal((await readAll(broker, out)).length, 2))
     const events = (await readAll(broker, out)).sort((a, b) => (a.data as Order).n - (b.data as Order).n)
@@ -256,14 +282,17 @@ export const emitOnce: readonly Scenario[] = clause(12, {
     const random = randomFrom(12)
     for (const at of [0, 1, 2]) {
       await broker.start(
-        consumer(world.name(`step-${at}`), stages[at] as (typeof stages)[0], { retry: { attempts: 1000, min: 1, max: 4 } }).on(Placed, async (each, ctx) => {
+        consumer(world.name(`step-${at}`), stages[at] as (typeof stages)[0], {
+          retry: { attempts: 1000, min: 1, max: 4 },
+        }).on(Placed, async (each, ctx) => {
           if (random.chance(0.2)) throw new Error('before emitting')
           await ctx.emit(stages[at + 1] as (typeof stages)[0], placed(each.data.order, each.data.n))
           if (random.chance(0.2)) throw new Error('after emitting')
         }),
       )
     }
-    for (let batch = 0; batch < 5; batch++) await broker.publish(stages[0] as (typeof stages)[0], placedMany(100, 10, batch * 100))
+    for (let batch = 0; batch < 5; batch++)
+      await broker.publish(stages[0] as (typeof stages)[0], placedMany(100, 10, batch * 100))
     await world.eventually(async () => holds((await readNs(broker, stages[3] as (typeof stages)[0])).length >= 500))
     await world.quiet()
     const events = await readAll(broker, stages[3] as (typeof stages)[0])
@@ -329,7 +358,11 @@ export const emitOnce: readonly Scenario[] = clause(12, {
     await calls.reach(world, 5)
     await hung.stop()
     late.open()
-    await broker.start(consumer(world.name('worker'), orders).on(Placed, async (each, ctx) => ctx.emit(out, placed('second', each.data.n))))
+    await broker.start(
+      consumer(world.name('worker'), orders).on(Placed, async (each, ctx) =>
+        ctx.emit(out, placed('second', each.data.n)),
+      ),
+    )
     await idle(world, broker, world.name('worker'))
     await arrived(world, broker, out, 5)
     const events = await readAll(broker, out)
@@ -366,10 +399,18 @@ export const emitOnce: readonly Scenario[] = clause(12, {
     const broker = await world.connect()
     const [orders, out] = [looseStream(world.name('orders')), looseStream(world.name('out'))]
     await broker.start(
-      consumer(world.name('worker'), orders, { retry: QUICK }).onBatch(Placed, { size: 10 }, async (events, contexts) => {
-        await Promise.all(contexts.map((ctx, at) => ctx.emit(out, placed(`attempt-${ctx.attempt}`, events[at]?.data.n ?? -1))))
-        return contexts.map((ctx, at) => (ctx.attempt === 1 && (events[at]?.data.n ?? 0) % 2 === 0 ? new Error('even ones twice') : 'done'))
-      }),
+      consumer(world.name('worker'), orders, { retry: QUICK }).onBatch(
+        Placed,
+        { size: 10 },
+        async (events, contexts) => {
+          await Promise.all(
+            contexts.map((ctx, at) => ctx.emit(out, placed(`attempt-${ctx.attempt}`, events[at]?.data.n ?? -1))),
+          )
+          return contexts.map((ctx, at) =>
+            ctx.attempt === 1 && (events[at]?.data.n ?? 0) % 2 === 0 ? new Error('even ones twice') : 'done',
+          )
+        },
+      ),
     )
     await broker.publish(orders, placedMany(40))
     await idle(world, broker, world.name('worker'))
@@ -385,7 +426,11 @@ export const emitOnce: readonly Scenario[] = clause(12, {
   'an-emitted-id-that-is-known-is-stored-once': async (world) => {
     const broker = await world.connect()
     const [orders, out] = [orderStream(world.name('orders')), looseStream(world.name('out'))]
-    await broker.start(consumer(world.name('worker'), orders).on(Placed, async (each, ctx) => ctx.emit(out, placed('out', each.data.n, { id: 'same' }))))
+    await broker.start(
+      consumer(world.name('worker'), orders).on(Placed, async (each, ctx) =>
+        ctx.emit(out, placed('out', each.data.n, { id: 'same' })),
+      ),
+    )
     await broker.publish(orders, placedMany(5))
     await idle(world, broker, world.name('worker'))
     await arrived(world, broker, out, 1)
@@ -402,10 +447,18 @@ export const emitOnce: readonly Scenario[] = clause(12, {
       const offsets = await port.publish(5)
       await world.eventually(() => assert.equal(hung.given.length, 5))
       await world.eventually(() => assert.equal(hung.revoked.length, 5))
-      const emission = (n: number, dueAtMs: number | null = null) => [{ channel: out.name, event: encoded('out', null, n), dueAtMs }]
+      const emission = (n: number, dueAtMs: number | null = null) => [
+        { channel: out.name, event: encoded('out', null, n), dueAtMs },
+      ]
       for (const delivery of hung.given) assert.equal(hung.subscription.complete(delivery, emission(1000)), false)
-      for (const delivery of hung.given) assert.equal(hung.subscription.complete(delivery, emission(2000, port.engine.clock.now() + 10)), false)
-      const live = await port.subscribe({ leaseMs: 150, credit: 5, renews: true, completes: ({ offset }) => emission(offset) })
+      for (const delivery of hung.given)
+        assert.equal(hung.subscription.complete(delivery, emission(2000, port.engine.clock.now() + 10)), false)
+      const live = await port.subscribe({
+        leaseMs: 150,
+        credit: 5,
+        renews: true,
+        completes: ({ offset }) => emission(offset),
+      })
       await world.eventually(() => assert.equal(live.given.length, 5))
       await live.subscription.flushed()
       await world.quiet()
@@ -449,30 +502,40 @@ export const emitOnce: readonly Scenario[] = clause(12, {
     async (world) => {
       let broker = await world.connect()
       const orders = looseStream(world.name('orders'))
-      const outs = [looseStream(world.name('out-0')), looseStream(world.name('out-1')), looseStream(world.name('out-2'))] as const
+      const outs = [
+        looseStream(world.name('out-0')),
+        looseStream(world.name('out-1')),
+        looseStream(world.name('out-2')),
+      ] as const
       const random = randomFrom(1212)
       for (let round = 0; round < 5; round++) {
         // Each round has work of its own: how much the one before did until it was cut off depends on the machine.
         await broker.publish(orders, placedMany(60, 1, 60 * round))
         let handled = 0
         await broker.start(
-          consumer(world.name('worker'), orders, { concurrency: 8, ...HASTY, retry: { attempts: 1000, ...QUICK } }).on(Placed, async (each, ctx) => {
-            await ctx.emit(outs[0], placed('out', each.data.n))
-            await ctx.emit(outs[1], placed('out', each.data.n))
-            await ctx.emit(outs[2], placed('out', each.data.n), { delay: 20 })
-            await sleep(random.below(4))
-            handled++
-          }),
+          consumer(world.name('worker'), orders, { concurrency: 8, ...HASTY, retry: { attempts: 1000, ...QUICK } }).on(
+            Placed,
+            async (each, ctx) => {
+              await ctx.emit(outs[0], placed('out', each.data.n))
+              await ctx.emit(outs[1], placed('out', each.data.n))
+              await ctx.emit(outs[2], placed('out', each.data.n), { delay: 20 })
+              await sleep(random.below(4))
+              handled++
+            },
+          ),
         )
         await world.eventually(() => handled >= 30)
         broker = await world.crash()
       }
       await broker.start(
-        consumer(world.name('worker'), orders, { concurrency: 8, retry: { attempts: 1000, ...QUICK } }).on(Placed, async (each, ctx) => {
-          await ctx.emit(outs[0], placed('out', each.data.n))
-          await ctx.emit(outs[1], placed('out', each.data.n))
-          await ctx.emit(outs[2], placed('out', each.data.n), { delay: 20 })
-        }),
+        consumer(world.name('worker'), orders, { concurrency: 8, retry: { attempts: 1000, ...QUICK } }).on(
+          Placed,
+          async (each, ctx) => {
+            await ctx.emit(outs[0], placed('out', each.data.n))
+            await ctx.emit(outs[1], placed('out', each.data.n))
+            await ctx.emit(outs[2], placed('out', each.data.n), { delay: 20 })
+          },
+        ),
       )
       await idle(world, broker, world.name('worker'))
       for (const out of outs) {

@@ -57,7 +57,10 @@ export const refusedEmissions: readonly Scenario[] = clause(12, {
     await idle(world, broker, worker.name)
     assert.deepEqual(told, ['failed 1 UNKNOWN_CHANNEL', 'retried 1', 'failed 2 UNKNOWN_CHANNEL', 'dead 2'])
     const [letter, ...others] = await broker.deadLetters(worker).list()
-    assert.deepEqual([letter?.offset, letter?.attempts, letter?.failure.code, others], [refused?.offset, 2, 'UNKNOWN_CHANNEL', []])
+    assert.deepEqual(
+      [letter?.offset, letter?.attempts, letter?.failure.code, others],
+      [refused?.offset, 2, 'UNKNOWN_CHANNEL', []],
+    )
     assert.deepEqual(calls.of('a'), [0, 0, 1], 'what came behind it goes on')
   },
 })

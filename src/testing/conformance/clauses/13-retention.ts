@@ -45,7 +45,8 @@ export const retention: readonly Scenario[] = clause(13, {
     for (let batch = 0; batch < 10; batch++) {
       await broker.publish(orders, placedMany(50, 1, batch * 50))
       const there = new Set(await readNs(broker, orders))
-      for (const n of numbers((batch + 1) * 50, Math.max(0, (batch + 1) * 50 - 100))) holds(there.has(n), `${n} is one of the newest hundred`)
+      for (const n of numbers((batch + 1) * 50, Math.max(0, (batch + 1) * 50 - 100)))
+        holds(there.has(n), `${n} is one of the newest hundred`)
     }
     await world.eventually(async () => assert.deepEqual(await readNs(broker, orders), numbers(500, 400)))
     const { first, next } = await description(broker, orders)
@@ -78,7 +79,9 @@ export const retention: readonly Scenario[] = clause(13, {
     await sleep(320)
     await broker.publish(orders, placedMany(20, 1, 20))
     await world.eventually(async () => holds(!(await readNs(broker, orders)).some((n) => n < 20), 'the old ones go'))
-    await world.eventually(async () => assert.deepEqual(await readNs(broker, orders), [], 'the last ones go too, though nothing new comes'))
+    await world.eventually(async () =>
+      assert.deepEqual(await readNs(broker, orders), [], 'the last ones go too, though nothing new comes'),
+    )
   },
 
   'the-latest-of-each-key-stays': async (world) => {
@@ -87,7 +90,9 @@ export const retention: readonly Scenario[] = clause(13, {
     for (let batch = 0; batch < 20; batch++) await broker.publish(orders, placedMany(50, 10, batch * 50))
     await world.eventually(async () => assert.deepEqual(await readNs(broker, orders), numbers(1000, 990)))
     await broker.publish(orders, placed('k3', 2000))
-    await world.eventually(async () => assert.deepEqual(await readNs(broker, orders), [...numbers(1000, 990).filter((n) => n !== 993), 2000]))
+    await world.eventually(async () =>
+      assert.deepEqual(await readNs(broker, orders), [...numbers(1000, 990).filter((n) => n !== 993), 2000]),
+    )
   },
 
   'events-without-a-key-all-stay-in-a-latest-by-key-stream': async (world) => {

@@ -110,7 +110,9 @@ export const lifecycle: readonly Scenario[] = clause(14, {
     const calls = new Calls()
     for (let batch = 0; batch < 5; batch++) await broker.publish(orders, placedMany(1000, 1, batch * 1000))
     for (let batch = 1; batch <= 10; batch++) {
-      const running = await broker.start(consumer(world.name('worker'), orders, { concurrency: 50 }).on(Placed, calls.handler))
+      const running = await broker.start(
+        consumer(world.name('worker'), orders, { concurrency: 50 }).on(Placed, calls.handler),
+      )
       await calls.reach(world, batch * 500)
       await running.stop()
     }
@@ -122,7 +124,9 @@ export const lifecycle: readonly Scenario[] = clause(14, {
     const orders = orderStream(world.name('orders'))
     await broker.publish(orders, placedMany(100, 10))
     const calls = new Calls()
-    const running = await Promise.all(numbers(10).map(() => broker.start(consumer(world.name('worker'), orders).on(Placed, calls.handler))))
+    const running = await Promise.all(
+      numbers(10).map(() => broker.start(consumer(world.name('worker'), orders).on(Placed, calls.handler))),
+    )
     await broker.publish(orders, placedMany(100, 10, 100))
     await Promise.all(running.map((each) => each.stop()))
     await broker.start(consumer(world.name('worker'), orders).on(Placed, calls.handler))
@@ -149,7 +153,11 @@ export const lifecycle: readonly Scenario[] = clause(14, {
     await broker.publish(stays, placedMany(20, 5))
     await calls.reach(world, 25)
     await world.quiet()
-    assert.equal(calls.all.filter((call) => call.channel === gone.name).length, 5, 'nothing more of the removed channel')
+    assert.equal(
+      calls.all.filter((call) => call.channel === gone.name).length,
+      5,
+      'nothing more of the removed channel',
+    )
     const { channels, inFlight } = await describeConsumer(broker, name)
     assert.deepEqual([channels.map((each) => each.channel), inFlight], [[stays.name], 0])
     holds(!(await broker.describe()).channels.some((each) => each.name === gone.name))
@@ -170,7 +178,9 @@ export const lifecycle: readonly Scenario[] = clause(14, {
     })()
     await first.opened
     await broker.removeChannel(orders)
-    await world.eventually(async () => assert.equal(await Promise.race([reading, sleep(10).then(() => 'reads on')]), 'ended'))
+    await world.eventually(async () =>
+      assert.equal(await Promise.race([reading, sleep(10).then(() => 'reads on')]), 'ended'),
+    )
     assert.equal(read.length, 1)
   },
 
@@ -179,7 +189,9 @@ export const lifecycle: readonly Scenario[] = clause(14, {
     const orders = orderStream(world.name('orders'))
     await broker.publish(orders, placed('a', 0, { id: 'same' }))
     await broker.publish(orders, placed('a', 1), { delay: 50 })
-    await broker.start(consumer(world.name('worker'), orders).on(Placed, () => undefined)).then((running) => running.stop())
+    await broker
+      .start(consumer(world.name('worker'), orders).on(Placed, () => undefined))
+      .then((running) => running.stop())
     await broker.removeChannel(orders)
     const jobs = orderQueue(orders.name)
     assert.equal((await broker.publish(jobs, placed('a', 2, { id: 'same' }))).duplicate, false)
@@ -284,7 +296,13 @@ export const lifecycle: readonly Scenario[] = clause(14, {
       let broker = await world.connect()
       const orders = looseStream(world.name('orders'))
       const handled = new Set<number>()
-      const start = () => broker.start(consumer(world.name('worker'), orders, { concurrency: 32 }).on(Placed, (each) => void handled.add(each.data.n)))
+      const start = () =>
+        broker.start(
+          consumer(world.name('worker'), orders, { concurrency: 32 }).on(
+            Placed,
+            (each) => void handled.add(each.data.n),
+          ),
+        )
       await start()
       let published = 0
       let reopening: Promise<unknown> = Promise.resolve()
@@ -322,10 +340,13 @@ export const lifecycle: readonly Scenario[] = clause(14, {
     const engine = await engineOf(broker)
     const [orders, out] = [orderStream(world.name('orders')), orderStream(world.name('out'))]
     const calls = new Calls()
-    const worker = consumer(world.name('worker'), orders, { retry: { ...QUICK, attempts: 20 } }).on(Placed, async (each, ctx) => {
-      await ctx.emit(out, placed('out', each.data.n))
-      calls.add(each, ctx)
-    })
+    const worker = consumer(world.name('worker'), orders, { retry: { ...QUICK, attempts: 20 } }).on(
+      Placed,
+      async (each, ctx) => {
+        await ctx.emit(out, placed('out', each.data.n))
+        calls.add(each, ctx)
+      },
+    )
     const running = await broker.start(worker)
     await broker.publish(orders, placed('a', 0, { id: 'same' }))
     await world.eventually(async () => assert.deepEqual(await readNs(broker, out), [0]))

@@ -106,7 +106,10 @@ export const pauses: readonly Scenario[] = clause(14, {
     await broker.resume(name)
     await calls.reach(world, 25)
     assert.deepEqual(calls.sorted, numbers(25))
-    assert.deepEqual([(await describeConsumer(broker, name)).paused, (await describeConsumer(broker, name)).pause], [false, null])
+    assert.deepEqual(
+      [(await describeConsumer(broker, name)).paused, (await describeConsumer(broker, name)).pause],
+      [false, null],
+    )
   },
 
   'a-pause-outlives-a-restart-and-ends-with-its-consumer': [

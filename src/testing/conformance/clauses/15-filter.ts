@@ -44,7 +44,10 @@ export const filter: readonly Scenario[] = clause(15, {
     const orders = looseStream(world.name('orders'))
     const calls = new Calls()
     await broker.start(
-      consumer(world.name('worker'), orders).on(Placed.where({ n: [{ numeric: ['>=', 10, '<', 15] }], order: ['a', { prefix: 'b' }] }), calls.handler),
+      consumer(world.name('worker'), orders).on(
+        Placed.where({ n: [{ numeric: ['>=', 10, '<', 15] }], order: ['a', { prefix: 'b' }] }),
+        calls.handler,
+      ),
     )
     await broker.publish(
       orders,
@@ -95,7 +98,11 @@ export const filter: readonly Scenario[] = clause(15, {
     await broker.publish(orders, placedMany(500, 10))
     await idle(world, broker, name)
     const { channels, stalled } = await describeConsumer(broker, name)
-    assert.deepEqual([channels[0]?.lag, channels[0]?.lagMs, stalled], [0, 0, null], 'it is not behind because of what it does not want')
+    assert.deepEqual(
+      [channels[0]?.lag, channels[0]?.lagMs, stalled],
+      [0, 0, null],
+      'it is not behind because of what it does not want',
+    )
   },
 
   'what-does-not-match-does-not-hold-back-its-key': async (world) => {
@@ -186,7 +193,10 @@ export const filter: readonly Scenario[] = clause(15, {
       orders,
       numbers(30).map((n) => (n % 2 === 0 ? placed('a', n, { subject: `s-${n % 3}` }) : Paid({ order: 'a', n }))),
     )
-    assert.deepEqual(await readNs(broker, orders, { where: { type: ['order.paid'], data: { n: [{ numeric: ['<', 6] }] } } }), [1, 3, 5])
+    assert.deepEqual(
+      await readNs(broker, orders, { where: { type: ['order.paid'], data: { n: [{ numeric: ['<', 6] }] } } }),
+      [1, 3, 5],
+    )
     assert.deepEqual(await readNs(broker, orders, { where: { subject: ['s-0'] } }), [0, 6, 12, 18, 24])
     assert.deepEqual(await readNs(broker, orders, { where: { subject: [{ exists: false }], data: { n: [29] } } }), [29])
   },
@@ -196,7 +206,13 @@ export const filter: readonly Scenario[] = clause(15, {
     const orders = orderStream(world.name('orders'))
     await broker.declare(orders)
     await refused(
-      () => broker.start(consumer(world.name('worker'), orders).on(Placed.where({ n: [{ numeric: ['~', 3] }] } as never), () => undefined)),
+      () =>
+        broker.start(
+          consumer(world.name('worker'), orders).on(
+            Placed.where({ n: [{ numeric: ['~', 3] }] } as never),
+            () => undefined,
+          ),
+        ),
       'INVALID_PATTERN',
     )
     await refused(() => readNs(broker, orders, { where: { data: {} } as never }), 'INVALID_PATTERN')

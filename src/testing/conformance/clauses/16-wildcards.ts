@@ -81,7 +81,9 @@ export const wildcards: readonly Scenario[] = clause(16, {
     const old = orderStream(world.name('orders.old'))
     await broker.publish(old, placedMany(10))
     const calls = new Calls()
-    await broker.start(consumer(world.name('worker'), world.name('orders.*'), { from: 'end' }).on(Placed, calls.handler))
+    await broker.start(
+      consumer(world.name('worker'), world.name('orders.*'), { from: 'end' }).on(Placed, calls.handler),
+    )
     const young = orderStream(world.name('orders.young'))
     for (const n of numbers(10)) await broker.publish(young, placed('young', n))
     await broker.publish(old, placed('old', 10))
@@ -114,7 +116,12 @@ export const wildcards: readonly Scenario[] = clause(16, {
     const eu = orderStream(world.name('orders.eu'))
     await broker.declare(eu)
     const calls = new Calls()
-    await broker.start(consumer(world.name('worker'), [world.name('orders.eu'), world.name('orders.*'), world.name('*.eu')]).on(Placed, calls.handler))
+    await broker.start(
+      consumer(world.name('worker'), [world.name('orders.eu'), world.name('orders.*'), world.name('*.eu')]).on(
+        Placed,
+        calls.handler,
+      ),
+    )
     await broker.publish(eu, placedMany(20))
     await broker.publish(orderStream(world.name('more.eu')), placed('later', 100))
     await calls.reach(world, 21)
@@ -144,7 +151,11 @@ export const wildcards: readonly Scenario[] = clause(16, {
     const broker = await world.connect()
     const gauge = new Gauge()
     const wait = gate()
-    await broker.start(consumer(world.name('worker'), world.name('orders.*'), { concurrency: 7 }).on(Placed, () => gauge.during(() => wait.opened)))
+    await broker.start(
+      consumer(world.name('worker'), world.name('orders.*'), { concurrency: 7 }).on(Placed, () =>
+        gauge.during(() => wait.opened),
+      ),
+    )
     for (const at of numbers(10)) await broker.publish(looseStream(world.name(`orders.c${at}`)), placedMany(5))
     await world.eventually(() => assert.equal(gauge.now, 7))
     await world.quiet()
@@ -166,21 +177,29 @@ export const wildcards: readonly Scenario[] = clause(16, {
       }),
     )
     await world.eventually(() => order.length === 3001)
-    holds(order.indexOf(quiet.name) < 2500, `the quiet channel waited for ${order.indexOf(quiet.name)} events of the busy one`)
+    holds(
+      order.indexOf(quiet.name) < 2500,
+      `the quiet channel waited for ${order.indexOf(quiet.name)} events of the busy one`,
+    )
   },
 
   'failures-in-one-channel-leave-the-others': async (world) => {
     const broker = await world.connect()
     const calls = new Calls()
     await broker.start(
-      consumer(world.name('worker'), world.name('orders.*'), { retry: { attempts: 2, ...QUICK } }).on(Placed, (each, ctx) => {
-        if (ctx.channel.endsWith('c0')) throw new Error('all of c0 fails')
-        calls.add(each, ctx)
-      }),
+      consumer(world.name('worker'), world.name('orders.*'), { retry: { attempts: 2, ...QUICK } }).on(
+        Placed,
+        (each, ctx) => {
+          if (ctx.channel.endsWith('c0')) throw new Error('all of c0 fails')
+          calls.add(each, ctx)
+        },
+      ),
     )
     for (const at of numbers(4)) await broker.publish(orderStream(world.name(`orders.c${at}`)), placedMany(10, 2))
     await calls.reach(world, 30)
-    await world.eventually(async () => assert.equal((await describeConsumer(broker, world.name('worker'))).deadLetters, 2))
+    await world.eventually(async () =>
+      assert.equal((await describeConsumer(broker, world.name('worker'))).deadLetters, 2),
+    )
     const letters = await broker.deadLetters(world.name('worker')).list({ channel: world.name('orders.c0') })
     assert.deepEqual(
       letters.map((letter) => letter.channel),
@@ -205,7 +224,10 @@ export const wildcards: readonly Scenario[] = clause(16, {
   'a-malformed-wildcard-is-refused': async (world) => {
     const broker = await world.connect()
     for (const wrong of ['orders.*x', 'orders.>.eu', '', 'a..b', '.a', 'orders.**']) {
-      await refused(() => broker.start(consumer(world.name('worker'), wrong).on(Placed, () => undefined)), 'INVALID_NAME')
+      await refused(
+        () => broker.start(consumer(world.name('worker'), wrong).on(Placed, () => undefined)),
+        'INVALID_NAME',
+      )
     }
   },
 
@@ -216,7 +238,8 @@ export const wildcards: readonly Scenario[] = clause(16, {
       const calls = new Calls()
       for (const round of numbers(3)) {
         await broker.start(consumer(world.name('worker'), world.name('orders.*')).on(Placed, calls.handler))
-        for (const at of numbers(round + 2)) await broker.publish(orderStream(world.name(`orders.c${at}`)), placed(`c${at}`, round))
+        for (const at of numbers(round + 2))
+          await broker.publish(orderStream(world.name(`orders.c${at}`)), placed(`c${at}`, round))
         await calls.reach(world, [2, 5, 9][round] ?? 0)
         broker = await world.reopen(broker)
       }

@@ -25,12 +25,19 @@ import { sleep } from '../world.ts'
 export const discovery: readonly Scenario[] = clause(17, {
   'channels-are-listed-with-what-they-hold': async (world) => {
     const broker = await world.connect()
-    const [orders, jobs, plain] = [orderStream(world.name('orders')), orderQueue(world.name('jobs')), stream(world.name('plain'))]
+    const [orders, jobs, plain] = [
+      orderStream(world.name('orders')),
+      orderQueue(world.name('jobs')),
+      stream(world.name('plain')),
+    ]
     await broker.declare(orders, jobs, plain)
     await broker.publish(orders, placedMany(10))
     const found = new Map((await broker.describe()).channels.map((each) => [each.name, each]))
     assert.deepEqual([found.get(orders.name)?.kind, found.get(jobs.name)?.kind], ['stream', 'queue'])
-    assert.deepEqual([found.get(orders.name)?.types, found.get(plain.name)?.types], [['order.paid', 'order.placed'], null])
+    assert.deepEqual(
+      [found.get(orders.name)?.types, found.get(plain.name)?.types],
+      [['order.paid', 'order.placed'], null],
+    )
     const { first = -1, next = -1, bytes = null } = found.get(orders.name) ?? {}
     assert.equal(next - first, 10)
     holds((bytes ?? 0) > 500, `ten events are ${bytes} bytes`)
@@ -98,7 +105,8 @@ export const discovery: readonly Scenario[] = clause(17, {
       let broker = await world.connect()
       const orders = orderStream(world.name('orders'))
       const name = world.name('worker')
-      const lag = async (): Promise<number> => (await describeConsumer(broker, name)).channels.reduce((sum, each) => sum + each.lag, 0)
+      const lag = async (): Promise<number> =>
+        (await describeConsumer(broker, name)).channels.reduce((sum, each) => sum + each.lag, 0)
       const running = await broker.start(
         consumer(name, orders, { retry: { attempts: 5, backoff: 'fixed', min: '1h' } }).on(Placed, ({ data }) => {
           if (data.n === 1) throw new Error('later')
@@ -128,7 +136,10 @@ export const discovery: readonly Scenario[] = clause(17, {
     await broker.publish(orders, placedMany(12, 4))
     await world.eventually(async () => {
       const { inFlight, retrying, deadLetters, parked } = await describeConsumer(broker, name)
-      assert.deepEqual({ inFlight, retrying, deadLetters, parked }, { inFlight: 2, retrying: 1, deadLetters: 1, parked: 2 })
+      assert.deepEqual(
+        { inFlight, retrying, deadLetters, parked },
+        { inFlight: 2, retrying: 1, deadLetters: 1, parked: 2 },
+      )
     })
     assert.equal((await describeConsumer(broker, name)).stalled, null)
     wait.open()
@@ -154,7 +165,10 @@ export const discovery: readonly Scenario[] = clause(17, {
     await world.eventually(async () => assert.equal((await describeConsumer(broker, first)).parked, 2))
     const running = await broker.start(consumer(second, jobs).on(Paid, () => undefined))
     const { channels, deadLetters, parked } = await describeConsumer(broker, second)
-    assert.deepEqual({ channels: channels.map(({ channel }) => channel), deadLetters, parked }, { channels: [jobs.name], deadLetters: 0, parked: 0 })
+    assert.deepEqual(
+      { channels: channels.map(({ channel }) => channel), deadLetters, parked },
+      { channels: [jobs.name], deadLetters: 0, parked: 0 },
+    )
     await broker.pause(second)
     await running.stop()
     assert.equal((await describeConsumer(broker, second)).pause?.reason, null)
@@ -199,7 +213,9 @@ export const discovery: readonly Scenario[] = clause(17, {
     const orders = orderStream(world.name('orders'))
     const name = world.name('worker')
     await broker.start(
-      consumer(name, orders, { stall: 60, onDead: 'block', concurrency: 1 }).on(Placed, (each, ctx) => (each.data.n === 0 ? ctx.reject('bad') : undefined)),
+      consumer(name, orders, { stall: 60, onDead: 'block', concurrency: 1 }).on(Placed, (each, ctx) =>
+        each.data.n === 0 ? ctx.reject('bad') : undefined,
+      ),
     )
     await broker.publish(orders, placedMany(10, 10))
     const stalled = await world.eventually(async () => (await describeConsumer(broker, name)).stalled ?? false)
@@ -242,7 +258,8 @@ export const discovery: readonly Scenario[] = clause(17, {
     await broker.start(consumer(world.name('idle'), orders, { stall: 50 }).on(Placed, () => undefined))
     await broker.publish(orders, placedMany(3))
     await sleep(150)
-    for (const name of ['paused', 'idle']) assert.equal((await describeConsumer(broker, world.name(name))).stalled, null)
+    for (const name of ['paused', 'idle'])
+      assert.equal((await describeConsumer(broker, world.name(name))).stalled, null)
   },
 
   'instances-of-one-consumer-that-differ-raise-an-alarm': async (world) => {
@@ -252,7 +269,9 @@ export const discovery: readonly Scenario[] = clause(17, {
     const name = world.name('worker')
     const told = async (): Promise<string> => {
       const { alarms } = await broker.describe()
-      return alarms.find(({ code, message }) => code === 'CONSUMER_DIFFERS' && message.includes(`"${name}"`))?.message ?? ''
+      return (
+        alarms.find(({ code, message }) => code === 'CONSUMER_DIFFERS' && message.includes(`"${name}"`))?.message ?? ''
+      )
     }
     await broker.start(consumer(name, orders).on(Placed, () => undefined))
     const alike = await broker.start(consumer(name, orders, { concurrency: 2 }).on(Placed, () => undefined))
@@ -289,7 +308,9 @@ export const discovery: readonly Scenario[] = clause(17, {
     const notes = stream(world.name('notes'))
     await broker.start(consumer(world.name('worker'), notes).on(Note, (_, ctx) => ctx.reject('bad')))
     await broker.publish(notes, Note(1))
-    await world.eventually(async () => assert.equal((await describeConsumer(broker, world.name('worker'))).deadLetters, 1))
+    await world.eventually(async () =>
+      assert.equal((await describeConsumer(broker, world.name('worker'))).deadLetters, 1),
+    )
     const described = await broker.describe()
     assert.deepEqual(JSON.parse(JSON.stringify(described)), described)
     const letters = await broker.deadLetters(world.name('worker')).list()
@@ -302,7 +323,9 @@ export const discovery: readonly Scenario[] = clause(17, {
       let broker = await world.connect()
       const orders = orderStream(world.name('orders'))
       const name = world.name('worker')
-      await broker.start(consumer(name, orders).on(Placed, (each, ctx) => (each.data.n === 1 ? ctx.reject('bad') : undefined)))
+      await broker.start(
+        consumer(name, orders).on(Placed, (each, ctx) => (each.data.n === 1 ? ctx.reject('bad') : undefined)),
+      )
       await broker.publish(orders, placedMany(12, 3))
       const before = await world.eventually(async () => {
         const now = await describeConsumer(broker, name)

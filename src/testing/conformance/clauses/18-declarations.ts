@@ -50,8 +50,17 @@ export const declarations: readonly Scenario[] = clause(18, {
       const app = await world.connect()
       await app.declare(orders)
       const broker = await world.reopen(app)
-      await refused(() => broker.publish(orders.name, made({ order: 'a', n: -1 })), 'SCHEMA_MISMATCH', 'order.described', 'n')
-      await refused(() => broker.publish(orders.name, [made({ order: 'a', n: 1 }), made({ order: 'a', n: 'x' })]), 'SCHEMA_MISMATCH', 'n')
+      await refused(
+        () => broker.publish(orders.name, made({ order: 'a', n: -1 })),
+        'SCHEMA_MISMATCH',
+        'order.described',
+        'n',
+      )
+      await refused(
+        () => broker.publish(orders.name, [made({ order: 'a', n: 1 }), made({ order: 'a', n: 'x' })]),
+        'SCHEMA_MISMATCH',
+        'n',
+      )
       await broker.publish(orders.name, made({ order: 'a', n: 1 }))
       const stored: unknown[] = []
       for await (const { data } of broker.read(orders.name)) stored.push(data)

@@ -6,7 +6,21 @@ import type { Broker } from '../../../broker/broker.ts'
 import { queue, stream } from '../../../channel/channel.ts'
 import { consumer } from '../../../consumer/consumer.ts'
 import { event } from '../../../event/event.ts'
-import { Calls, holds, idle, Note, orderQueue, orderStream, Paid, Placed, placed, placedMany, readAll, readNs, refused } from '../fixtures.ts'
+import {
+  Calls,
+  holds,
+  idle,
+  Note,
+  orderQueue,
+  orderStream,
+  Paid,
+  Placed,
+  placed,
+  placedMany,
+  readAll,
+  readNs,
+  refused,
+} from '../fixtures.ts'
 import { clause, type Scenario } from '../scenario.ts'
 import type { World } from '../world.ts'
 
@@ -43,7 +57,8 @@ export const errors: readonly Scenario[] = clause(18, {
       '~standard': {
         version: 1,
         vendor: 'millrace-conformance',
-        validate: async (value: unknown) => (typeof value === 'number' ? { value } : { issues: [{ message: 'a number is wanted' }] }),
+        validate: async (value: unknown) =>
+          typeof value === 'number' ? { value } : { issues: [{ message: 'a number is wanted' }] },
       },
     })
     const slow = stream(world.name('slow'), { events: [Slow] })
@@ -61,7 +76,11 @@ export const errors: readonly Scenario[] = clause(18, {
     await broker.declare(orders)
     await refused(() => broker.publish(orders, Note('x') as never), 'TYPE_NOT_CARRIED', 'note', orders.name)
     await refused(() => broker.publish(orders.name, { type: 'note' }), 'TYPE_NOT_CARRIED', 'note', orders.name)
-    await refused(() => consumer(world.name('worker'), orders).on(Note as never, () => undefined), 'TYPE_NOT_CARRIED', 'note')
+    await refused(
+      () => consumer(world.name('worker'), orders).on(Note as never, () => undefined),
+      'TYPE_NOT_CARRIED',
+      'note',
+    )
     await goesOn(world, broker)
   },
 
@@ -70,7 +89,11 @@ export const errors: readonly Scenario[] = clause(18, {
     const notes = stream(world.name('notes'), { maxEventBytes: '1KiB' })
     const error = await refused(() => broker.publish(notes, Note('x'.repeat(2000))), 'EVENT_TOO_LARGE', '1024')
     holds(Number(error.details['bytes']) > 2000)
-    await refused(() => broker.publish(stream(world.name('others')), Note('ü'.repeat(600_000))), 'EVENT_TOO_LARGE', '1048576')
+    await refused(
+      () => broker.publish(stream(world.name('others')), Note('ü'.repeat(600_000))),
+      'EVENT_TOO_LARGE',
+      '1048576',
+    )
     await broker.publish(notes, Note('x'.repeat(500)))
     assert.equal((await readAll(broker, notes)).length, 1)
     await goesOn(world, broker)
@@ -84,7 +107,11 @@ export const errors: readonly Scenario[] = clause(18, {
     await refused(() => broker.publish(wrong, { type: 'note' }), 'UNKNOWN_CHANNEL', wrong, orders.name)
     await refused(() => readAll(broker, wrong), 'UNKNOWN_CHANNEL', wrong)
     await refused(() => broker.removeChannel(wrong), 'UNKNOWN_CHANNEL', wrong)
-    await refused(() => broker.start(consumer(world.name('worker'), wrong).on(Note, () => undefined)), 'UNKNOWN_CHANNEL', wrong)
+    await refused(
+      () => broker.start(consumer(world.name('worker'), wrong).on(Note, () => undefined)),
+      'UNKNOWN_CHANNEL',
+      wrong,
+    )
     await goesOn(world, broker)
   },
 
@@ -120,7 +147,8 @@ export const errors: readonly Scenario[] = clause(18, {
       [{ extensions: { region: '\uffff' } }, 'region'],
       [{ extensions: 'text' }, 'extensions'],
     ]
-    for (const [attributes, named] of wrong) await refused(() => broker.publish(notes, { ...Note('x'), ...attributes }), 'INVALID_EVENT', named)
+    for (const [attributes, named] of wrong)
+      await refused(() => broker.publish(notes, { ...Note('x'), ...attributes }), 'INVALID_EVENT', named)
     assert.deepEqual(await readAll(broker, notes), [])
     await goesOn(world, broker)
   },
@@ -163,7 +191,8 @@ export const errors: readonly Scenario[] = clause(18, {
       [{ id: 'x'.repeat(5000) }, 'id'],
       [{ subject: 'half \ud800' }, 'subject'],
     ]
-    for (const [attributes, named] of wrong) await refused(() => broker.publish(notes, { ...Note('x'), ...attributes } as never), 'INVALID_EVENT', named)
+    for (const [attributes, named] of wrong)
+      await refused(() => broker.publish(notes, { ...Note('x'), ...attributes } as never), 'INVALID_EVENT', named)
     await refused(() => broker.publish(notes, null as never), 'INVALID_EVENT')
     await refused(() => broker.publish(notes, 'text' as never), 'INVALID_EVENT')
     assert.deepEqual(await readAll(broker, notes), [])
@@ -187,7 +216,23 @@ export const errors: readonly Scenario[] = clause(18, {
   },
 
   'odd-names-are-refused': async (world) => {
-    for (const name of ['', ' ', 'a b', 'a/b', '../a', 'a..b', '.a', 'a.', 'ü', 'x'.repeat(300), 'a\nb', 'a*', '>', null, 7]) {
+    for (const name of [
+      '',
+      ' ',
+      'a b',
+      'a/b',
+      '../a',
+      'a..b',
+      '.a',
+      'a.',
+      'ü',
+      'x'.repeat(300),
+      'a\nb',
+      'a*',
+      '>',
+      null,
+      7,
+    ]) {
       await refused(() => stream(name as string), 'INVALID_NAME')
       await refused(() => queue(name as string), 'INVALID_NAME')
       await refused(() => event(name as string), 'INVALID_NAME')
@@ -282,7 +327,13 @@ export const errors: readonly Scenario[] = clause(18, {
     const broker = await world.connect()
     const Meeting = event('meeting', dateSchema)
     const meetings = stream(world.name('meetings'), { events: [Meeting] })
-    await refused(() => broker.publish(meetings, Meeting(new Date(0), { id: 'kept-as-text' })), 'SCHEMA_MISMATCH', 'kept-as-text', 'JSON', 'a Date is wanted')
+    await refused(
+      () => broker.publish(meetings, Meeting(new Date(0), { id: 'kept-as-text' })),
+      'SCHEMA_MISMATCH',
+      'kept-as-text',
+      'JSON',
+      'a Date is wanted',
+    )
     assert.deepEqual(await readAll(broker, meetings), [])
     await goesOn(world, broker)
   },
@@ -295,12 +346,26 @@ export const errors: readonly Scenario[] = clause(18, {
     await broker.publish(orders, placedMany(3, 3))
     const letters = broker.deadLetters(name)
     await world.eventually(async () => assert.equal((await letters.list()).length, 3))
-    for (const query of [{ id: undefined }, { key: undefined }, { offset: undefined }, { channel: undefined }, { limit: undefined }] as object[]) {
+    for (const query of [
+      { id: undefined },
+      { key: undefined },
+      { offset: undefined },
+      { channel: undefined },
+      { limit: undefined },
+    ] as object[]) {
       const [member = ''] = Object.keys(query)
       await refused(() => letters.drop(query), 'INVALID_OPTION', member, 'undefined')
       await refused(() => letters.redrive(query), 'INVALID_OPTION', member, 'undefined')
     }
-    for (const query of [{ ids: 'x' }, { id: 7 }, { key: null }, { offset: -1 }, { limit: 0 }, null, 'all'] as object[]) {
+    for (const query of [
+      { ids: 'x' },
+      { id: 7 },
+      { key: null },
+      { offset: -1 },
+      { limit: 0 },
+      null,
+      'all',
+    ] as object[]) {
       await refused(() => letters.drop(query), 'INVALID_OPTION')
       await refused(() => letters.list(query), 'INVALID_OPTION')
     }
@@ -323,11 +388,36 @@ export const errors: readonly Scenario[] = clause(18, {
     await idle(world, broker, worker)
     await idle(world, broker, reader)
     await refused(() => broker.rewind(worker, 'beginning'), 'INVALID_OPTION', worker, 'queue')
-    await refused(() => broker.rewind(reader, 'beginning', { channel: jobs.name }), 'INVALID_OPTION', reader, jobs.name, 'queue')
-    await refused(() => broker.rewind(reader, 'beginning', { channel: other.name }), 'INVALID_OPTION', reader, other.name, orders.name)
-    await refused(() => broker.rewind(reader, 'beginning', { channel: world.name('nothing') }), 'UNKNOWN_CHANNEL', world.name('nothing'))
-    await refused(() => broker.rewind(reader, 'beginning', { channel: undefined } as never), 'INVALID_OPTION', 'channel')
-    await refused(() => broker.rewind(reader, 'beginning', { chanel: orders.name } as never), 'INVALID_OPTION', 'chanel', 'did you mean "channel"?')
+    await refused(
+      () => broker.rewind(reader, 'beginning', { channel: jobs.name }),
+      'INVALID_OPTION',
+      reader,
+      jobs.name,
+      'queue',
+    )
+    await refused(
+      () => broker.rewind(reader, 'beginning', { channel: other.name }),
+      'INVALID_OPTION',
+      reader,
+      other.name,
+      orders.name,
+    )
+    await refused(
+      () => broker.rewind(reader, 'beginning', { channel: world.name('nothing') }),
+      'UNKNOWN_CHANNEL',
+      world.name('nothing'),
+    )
+    await refused(
+      () => broker.rewind(reader, 'beginning', { channel: undefined } as never),
+      'INVALID_OPTION',
+      'channel',
+    )
+    await refused(
+      () => broker.rewind(reader, 'beginning', { chanel: orders.name } as never),
+      'INVALID_OPTION',
+      'chanel',
+      'did you mean "channel"?',
+    )
     await refused(() => broker.rewind(reader, Date.now() as never), 'INVALID_OPTION', 'did you mean new Date(')
     await refused(() => broker.rewind(reader, 5 as never), 'INVALID_OPTION', 'did you mean { offset: 5 }')
     await world.quiet()
