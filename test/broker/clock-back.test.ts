@@ -3,10 +3,10 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { ConnectedBroker } from '../../src/broker/connected-broker.ts'
 import type { ConsumerDescription } from '../../src/broker/description.ts'
 import { openMemoryEngine } from '../../src/engines/embedded/open.ts'
+import { ExternalLogEngine } from '../../src/external-log/external-log-engine.ts'
 import { consumer, event, stream } from '../../src/index.ts'
-import { PartitionedEngine } from '../../src/partitioned/partitioned-engine.ts'
 import { TestClock } from '../consumer/fixture.ts'
-import { MemoryBackend, MemoryServer } from '../partitioned/memory-backend.ts'
+import { MemoryBackend, MemoryServer } from '../external-log/memory-backend.ts'
 
 const HOUR_MS = 3_600_000
 const Noted = event('noted')
@@ -15,7 +15,7 @@ const notes = stream('notes', { events: [Noted] })
 const engines = {
   embedded: async (clock: TestClock) => openMemoryEngine({}, clock),
   'over servers': (clock: TestClock) =>
-    PartitionedEngine.open({ backend: new MemoryBackend(new MemoryServer()), partitions: 1, clock }),
+    ExternalLogEngine.open({ backend: new MemoryBackend(new MemoryServer()), partitions: 1, clock }),
 }
 
 describe.each(Object.entries(engines))('%s: the wall clock goes back by an hour', (_, open) => {
@@ -92,7 +92,7 @@ test('over servers, who is not heard of for its lease by the clock has gone', as
   const seen: string[] = []
   const start = async (member: string): Promise<readonly [TestClock, ConnectedBroker]> => {
     const clock = new TestClock()
-    const engine = await PartitionedEngine.open({ backend: new MemoryBackend(server), partitions: 2, clock, member })
+    const engine = await ExternalLogEngine.open({ backend: new MemoryBackend(server), partitions: 2, clock, member })
     const broker = new ConnectedBroker(engine, { source: '/test', random: Math.random })
     await broker.declare(notes)
     await broker.start(consumer('worker', notes, { lease: '10s' }).on(Noted, () => void seen.push(member)))

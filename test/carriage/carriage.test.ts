@@ -7,12 +7,12 @@ import type { CarriedConsumer, CarriedEvent, CarriedLetter } from '../../src/bro
 import type { Delivery, Engine, StoredText } from '../../src/broker/engine.ts'
 import { stream } from '../../src/channel/channel.ts'
 import { openFileEngine, openMemoryEngine } from '../../src/engines/embedded/open.ts'
-import { PartitionedEngine } from '../../src/partitioned/partitioned-engine.ts'
+import { ExternalLogEngine } from '../../src/external-log/external-log-engine.ts'
 import { localAccess } from '../../src/wire/access.ts'
 import { RemoteEngine } from '../../src/wire/client/remote-engine.ts'
 import { SessionServer } from '../../src/wire/server/session-server.ts'
 import { loopback } from '../../src/wire/transport.ts'
-import { MemoryBackend, MemoryServer } from '../partitioned/memory-backend.ts'
+import { MemoryBackend, MemoryServer } from '../external-log/memory-backend.ts'
 
 const cleanups: (() => Promise<void> | void)[] = []
 afterEach(async () => {
@@ -46,8 +46,8 @@ const ENGINES: Readonly<Record<string, () => Promise<Engine>>> = {
   memory: async () => openMemoryEngine(),
   file,
   remote,
-  'partitioned, one': () => PartitionedEngine.open({ backend: new MemoryBackend(new MemoryServer()), partitions: 1 }),
-  'partitioned, five': () => PartitionedEngine.open({ backend: new MemoryBackend(new MemoryServer()), partitions: 5 }),
+  'over logs, one': () => ExternalLogEngine.open({ backend: new MemoryBackend(new MemoryServer()), partitions: 1 }),
+  'over logs, five': () => ExternalLogEngine.open({ backend: new MemoryBackend(new MemoryServer()), partitions: 5 }),
 }
 
 const failure = { name: 'Error', message: 'no', kind: 'error' } as const

@@ -6,7 +6,7 @@ import type { Engine } from '../../src/broker/engine.ts'
 import type { KafkaBackend } from '../../src/engines/kafka/backend.ts'
 import { openKafkaBackend } from '../../src/engines/kafka/open.ts'
 import { parseKafkaUrl } from '../../src/engines/kafka/url.ts'
-import { PartitionedEngine } from '../../src/partitioned/partitioned-engine.ts'
+import { ExternalLogEngine } from '../../src/external-log/external-log-engine.ts'
 import type { ConformanceHarness } from '../../src/testing/conformance/conformance.ts'
 import type { ConformanceWorld } from '../../src/testing/conformance/world.ts'
 
@@ -36,10 +36,10 @@ class KafkaWorld implements ConformanceWorld {
     this.#url = `${url}?prefix=${this.#prefix}&partitions=${partitions}`
   }
 
-  async #open(): Promise<PartitionedEngine> {
+  async #open(): Promise<ExternalLogEngine> {
     const backend = await openKafkaBackend(this.#url)
     this.#backends.push(backend)
-    return PartitionedEngine.open({ backend, partitions: parseKafkaUrl(this.#url, undefined).partitions })
+    return ExternalLogEngine.open({ backend, partitions: parseKafkaUrl(this.#url, undefined).partitions })
   }
 
   async connect(): Promise<Broker> {

@@ -8,7 +8,7 @@ import { ConnectedBroker } from '../../src/broker/connected-broker.ts'
 import type { Engine } from '../../src/broker/engine.ts'
 import { NatsBackend } from '../../src/engines/nats/nats-backend.ts'
 import { parseNatsUrl } from '../../src/engines/nats/nats-url.ts'
-import { PartitionedEngine } from '../../src/partitioned/partitioned-engine.ts'
+import { ExternalLogEngine } from '../../src/external-log/external-log-engine.ts'
 import type { ConformanceHarness } from '../../src/testing/conformance/conformance.ts'
 import type { ConformanceWorld } from '../../src/testing/conformance/world.ts'
 import { kindOf } from '../engines/servers.ts'
@@ -31,12 +31,12 @@ class NatsWorld implements ConformanceWorld {
     this.#query = query
   }
 
-  async #engine(): Promise<{ readonly backend: NatsBackend; readonly engine: PartitionedEngine }> {
+  async #engine(): Promise<{ readonly backend: NatsBackend; readonly engine: ExternalLogEngine }> {
     const target = parseNatsUrl(`${this.#server.url}?durable=declared&prefix=${this.#prefix}&${this.#query}`, {})
     const backend = await NatsBackend.open(target)
     return {
       backend,
-      engine: await PartitionedEngine.open({
+      engine: await ExternalLogEngine.open({
         backend,
         ...(target.partitions !== null && { partitions: target.partitions }),
       }),

@@ -9,7 +9,7 @@ import { ConnectedBroker } from '../../src/broker/connected-broker.ts'
 import type { Engine } from '../../src/broker/engine.ts'
 import { RedisBackend } from '../../src/engines/redis/redis-backend.ts'
 import { redisSettings } from '../../src/engines/redis/redis-url.ts'
-import { PartitionedEngine } from '../../src/partitioned/partitioned-engine.ts'
+import { ExternalLogEngine } from '../../src/external-log/external-log-engine.ts'
 import type { ConformanceWorld } from '../../src/testing/conformance/world.ts'
 
 export class RedisWorld implements ConformanceWorld {
@@ -27,7 +27,7 @@ export class RedisWorld implements ConformanceWorld {
     const settings = redisSettings(this.#url)
     const backend = await RedisBackend.open(settings)
     this.#backends.push(backend)
-    return PartitionedEngine.open({ backend, partitions: settings.partitions })
+    return ExternalLogEngine.open({ backend, partitions: settings.partitions })
   }
 
   async connect(): Promise<Broker> {

@@ -8,10 +8,10 @@ import { ConnectedBroker } from '../../src/broker/connected-broker.ts'
 import { engineOf } from '../../src/broker/engine-of.ts'
 import { copyBroker } from '../../src/copy/copy.ts'
 import { fileCapabilities } from '../../src/engines/embedded/capabilities.ts'
+import { ExternalLogEngine } from '../../src/external-log/external-log-engine.ts'
 import { serveGateway } from '../../src/gateway/serve-gateway.ts'
 import { type Broker, connect } from '../../src/index.ts'
-import { PartitionedEngine } from '../../src/partitioned/partitioned-engine.ts'
-import { MemoryBackend, MemoryServer } from '../partitioned/memory-backend.ts'
+import { MemoryBackend, MemoryServer } from '../external-log/memory-backend.ts'
 import { contents, EVENTS, fill, rest } from './fixture.ts'
 
 const cleanups: (() => unknown)[] = []
@@ -36,8 +36,8 @@ class DurableBackend extends MemoryBackend {
   override readonly capabilities = fileCapabilities
 }
 
-async function partitioned(partitions: number): Promise<Broker> {
-  const engine = await PartitionedEngine.open({ backend: new DurableBackend(new MemoryServer()), partitions })
+async function overLogs(partitions: number): Promise<Broker> {
+  const engine = await ExternalLogEngine.open({ backend: new DurableBackend(new MemoryServer()), partitions })
   return opened(new ConnectedBroker(engine, { source: '/test', random: Math.random }))
 }
 
@@ -51,8 +51,8 @@ async function served(): Promise<Broker> {
 const BROKERS: Readonly<Record<string, () => Promise<Broker>>> = {
   file,
   served,
-  'one partition': () => partitioned(1),
-  'five partitions': () => partitioned(5),
+  'one partition': () => overLogs(1),
+  'five partitions': () => overLogs(5),
 }
 
 describe.each(Object.keys(BROKERS).flatMap((from) => Object.keys(BROKERS).map((to) => [from, to] as const)))(

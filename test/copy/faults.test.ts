@@ -6,10 +6,10 @@ import { engineOf } from '../../src/broker/engine-of.ts'
 import { copyBroker } from '../../src/copy/copy.ts'
 import { eventsOf } from '../../src/copy/source-events.ts'
 import { fileCapabilities } from '../../src/engines/embedded/capabilities.ts'
+import { ExternalLogEngine } from '../../src/external-log/external-log-engine.ts'
+import type { Appended, AppendItem } from '../../src/external-log/log-backend.ts'
 import { type Broker, connect } from '../../src/index.ts'
-import type { Appended, AppendItem } from '../../src/partitioned/log-backend.ts'
-import { PartitionedEngine } from '../../src/partitioned/partitioned-engine.ts'
-import { type Faults, MemoryBackend, MemoryServer } from '../partitioned/memory-backend.ts'
+import { type Faults, MemoryBackend, MemoryServer } from '../external-log/memory-backend.ts'
 import { carts, keyOf, Noted } from './fixture.ts'
 
 /** It stores a part of some batches and then fails, as a connection that breaks. */
@@ -25,7 +25,7 @@ class BrokenBackend extends MemoryBackend {
 }
 
 async function target(faults: Faults = {}): Promise<Broker> {
-  const engine = await PartitionedEngine.open({ backend: new BrokenBackend(new MemoryServer(), faults), partitions: 3 })
+  const engine = await ExternalLogEngine.open({ backend: new BrokenBackend(new MemoryServer(), faults), partitions: 3 })
   return new ConnectedBroker(engine, { source: '/test', random: Math.random })
 }
 

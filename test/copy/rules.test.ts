@@ -5,11 +5,11 @@ import { expect, test } from 'vitest'
 import { ConnectedBroker } from '../../src/broker/connected-broker.ts'
 import { copyBroker } from '../../src/copy/copy.ts'
 import { fileCapabilities } from '../../src/engines/embedded/capabilities.ts'
+import { ExternalLogEngine } from '../../src/external-log/external-log-engine.ts'
+import type { ChannelEntry } from '../../src/external-log/log-backend.ts'
 import { type Broker, connect, stream } from '../../src/index.ts'
-import type { ChannelEntry } from '../../src/partitioned/log-backend.ts'
-import { PartitionedEngine } from '../../src/partitioned/partitioned-engine.ts'
 import { rulesOf, startRules } from '../../src/rules/index.ts'
-import { MemoryBackend, MemoryServer } from '../partitioned/memory-backend.ts'
+import { MemoryBackend, MemoryServer } from '../external-log/memory-backend.ts'
 import { eventually, published } from '../rules/support.ts'
 
 /** Its channels begin at an offset of their own. */
@@ -30,7 +30,7 @@ class ShiftedBackend extends MemoryBackend {
 }
 
 async function shifted(): Promise<Broker> {
-  const engine = await PartitionedEngine.open({ backend: new ShiftedBackend(new MemoryServer()), partitions: 1 })
+  const engine = await ExternalLogEngine.open({ backend: new ShiftedBackend(new MemoryServer()), partitions: 1 })
   return new ConnectedBroker(engine, { source: '/test', random: Math.random })
 }
 

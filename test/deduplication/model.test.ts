@@ -10,10 +10,10 @@ import { EmbeddedEngine } from '../../src/engines/embedded/embedded-engine.ts'
 import { MemoryStore } from '../../src/engines/embedded/storage/memory-store.ts'
 import type { StoredBlock } from '../../src/engines/embedded/store.ts'
 import type { Block } from '../../src/event/block.ts'
-import { PartitionedEngine } from '../../src/partitioned/partitioned-engine.ts'
+import { ExternalLogEngine } from '../../src/external-log/external-log-engine.ts'
 import { seededRandom } from '../../src/testing/seeded-random.ts'
 import { VirtualClock } from '../../src/testing/virtual-clock.ts'
-import { MemoryBackend, MemoryServer } from '../partitioned/memory-backend.ts'
+import { MemoryBackend, MemoryServer } from '../external-log/memory-backend.ts'
 import { type History, historyFrom, shrunk } from './history.ts'
 import { failureOf, type Stage } from './player.ts'
 
@@ -78,7 +78,7 @@ function served(): Stage {
   const server = new MemoryServer()
   return {
     nowMs: () => Date.now(),
-    open: () => PartitionedEngine.open({ backend: new MemoryBackend(server), partitions: 2 }),
+    open: () => ExternalLogEngine.open({ backend: new MemoryBackend(server), partitions: 2 }),
     settled: async () => undefined,
     pass: async (_, ms) => void (await sleep(ms)),
   }

@@ -7,8 +7,8 @@ import { IdWindow } from '../../src/engines/kafka/id-window.ts'
 import { decodeBatches, encodeBatch, NO_PRODUCER } from '../../src/engines/kafka/record-batch.ts'
 import { type Encodable, encodeEvent } from '../../src/event/encode.ts'
 import { newId } from '../../src/event/identity.ts'
-import { CHANNEL_FORMAT } from '../../src/partitioned/channel-entry.ts'
-import type { AppendItem, ChannelEntry } from '../../src/partitioned/log-backend.ts'
+import { CHANNEL_FORMAT } from '../../src/external-log/channel-entry.ts'
+import type { AppendItem, ChannelEntry } from '../../src/external-log/log-backend.ts'
 
 const entry: ChannelEntry = { format: CHANNEL_FORMAT, incarnation: 'i', spec: stream('carts').spec, partitions: 16 }
 const tools = { crc32c: (): number => 0, decompress: (_: number, bytes: Buffer): Buffer => bytes }
@@ -126,14 +126,12 @@ describe.each(Object.entries(ORDERS))('the window of known ids: %s', (_, idOf) =
       for (let count = 1 + Math.floor(random() * 40); count > 0; count--)
         there.push({ id: idOf(there.length, random), timeMs })
       window.add(
-        there
-          .slice(first)
-          .map(({ id }, at) => ({
-            offset: first + at,
-            timeMs,
-            partition: 0,
-            event: { id, type: 't', key: null, text: '' },
-          })),
+        there.slice(first).map(({ id }, at) => ({
+          offset: first + at,
+          timeMs,
+          partition: 0,
+          event: { id, type: 't', key: null, text: '' },
+        })),
       )
       if (random() < 0.5) continue
       for (let tries = 0; tries < 5; tries++) {

@@ -1,4 +1,4 @@
-/** What is built on Kafka's log: conditional writes of journals by several processes, and ids that several publish at once. */
+/** What is built on Kafka's log: conditional writes of consumer logs by several processes, and ids that several publish at once. */
 import { randomUUID } from 'node:crypto'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { kafkaKind } from '../../scripts/engines/engines.ts'
@@ -8,8 +8,8 @@ import { KafkaClient } from '../../src/engines/kafka/client.ts'
 import { loadKafka } from '../../src/engines/kafka/library.ts'
 import { openKafkaBackend } from '../../src/engines/kafka/open.ts'
 import { EARLIEST, LATEST, offsetAt } from '../../src/engines/kafka/requests.ts'
+import { Fenced } from '../../src/external-log/log-backend.ts'
 import { type Broker, connect, type StoredEvent, stream } from '../../src/index.ts'
-import { Fenced } from '../../src/partitioned/log-backend.ts'
 import { kindOf } from './servers.ts'
 
 const kind = kindOf('kafka', () => kafkaKind())
@@ -35,12 +35,12 @@ describe.skipIf(kind === undefined)('on Kafka’s log', () => {
 
   const text = (entries: readonly Uint8Array[]): string[] => entries.map((entry) => Buffer.from(entry).toString())
 
-  it('of several that write one version of a journal, one does, and all agree which', async () => {
+  it('of several that write one version of a consumer log, one does, and all agree which', async () => {
     const writers = await backends(3)
     const won: number[] = []
     for (let version = 0; version < 20; version++) {
       const results = await Promise.allSettled(
-        writers.map((writer, at) => writer.appendJournal('w/c/0', version, Buffer.from(`${version} by ${at}`))),
+        writers.map((writer, at) => writer.appendConsumerLog('w/c/0', version, Buffer.from(`${version} by ${at}`))),
       )
       const winners = results.flatMap((result, at) => (result.status === 'fulfilled' ? [at] : []))
       expect(winners).toHaveLength(1)
@@ -48,32 +48,32 @@ describe.skipIf(kind === undefined)('on Kafka’s log', () => {
       won.push(winners[0] as number)
     }
     const expected = won.map((at, version) => `${version} by ${at}`)
-    for (const writer of writers) expect(text((await writer.readJournal('w/c/0')).entries)).toEqual(expected)
+    for (const writer of writers) expect(text((await writer.readConsumerLog('w/c/0')).entries)).toEqual(expected)
   })
 
-  it('a journal that was removed begins again, and its former writer is fenced', async () => {
+  it('a consumer log that was removed begins again, and its former writer is fenced', async () => {
     const [one, two] = (await backends(2)) as [KafkaBackend, KafkaBackend]
-    const version = await one.appendJournal('w/c/0', 0, Buffer.from('a'))
-    await two.removeJournal('w/c/0')
-    expect(await two.journals('w/')).toEqual([])
-    await expect(one.appendJournal('w/c/0', version, Buffer.from('b'))).rejects.toBeInstanceOf(Fenced)
-    const { entries, version: now } = await two.readJournal('w/c/0')
+    const version = await one.appendConsumerLog('w/c/0', 0, Buffer.from('a'))
+    await two.removeConsumerLog('w/c/0')
+    expect(await two.consumerLogs('w/')).toEqual([])
+    await expect(one.appendConsumerLog('w/c/0', version, Buffer.from('b'))).rejects.toBeInstanceOf(Fenced)
+    const { entries, version: now } = await two.readConsumerLog('w/c/0')
     expect(entries).toEqual([])
-    await two.appendJournal('w/c/0', now, Buffer.from('anew'))
-    expect(text((await one.readJournal('w/c/0')).entries)).toEqual(['anew'])
+    await two.appendConsumerLog('w/c/0', now, Buffer.from('anew'))
+    expect(text((await one.readConsumerLog('w/c/0')).entries)).toEqual(['anew'])
   })
 
-  it('what no journal wants is deleted, and journals that rest are kept', { timeout: 120_000 }, async () => {
+  it('what no consumer log wants is deleted, and consumer logs that rest are kept', { timeout: 120_000 }, async () => {
     const [one, two] = (await backends(2)) as [KafkaBackend, KafkaBackend]
-    await one.appendJournal('w/rests/0', 0, Buffer.from('kept'))
-    await two.appendJournal('w/removed/0', 0, Buffer.from('gone'))
-    await two.removeJournal('w/removed/0')
+    await one.appendConsumerLog('w/rests/0', 0, Buffer.from('kept'))
+    await two.appendConsumerLog('w/removed/0', 0, Buffer.from('gone'))
+    await two.removeConsumerLog('w/removed/0')
     await Promise.all(
       Array.from({ length: 60 }, async (_, partition) => {
         const id = `w/busy/${partition}`
         for (let version = 0; version < 150; version++) {
-          await one.appendJournal(id, version, Buffer.from(`${version}`))
-          if (version % 10 === 9) await one.trimJournal(id, version)
+          await one.appendConsumerLog(id, version, Buffer.from(`${version}`))
+          if (version % 10 === 9) await one.trimConsumerLog(id, version)
         }
       }),
     )
@@ -94,14 +94,14 @@ describe.skipIf(kind === undefined)('on Kafka’s log', () => {
     const fresh = await openKafkaBackend(url)
     open.push(fresh)
     for (const backend of [one, two, fresh]) {
-      expect(text((await backend.readJournal('w/rests/0')).entries)).toEqual(['kept'])
-      const busy = await backend.readJournal('w/busy/7')
+      expect(text((await backend.readConsumerLog('w/rests/0')).entries)).toEqual(['kept'])
+      const busy = await backend.readConsumerLog('w/busy/7')
       expect(text(busy.entries).at(-1)).toBe('149')
       expect(busy.version).toBe(150)
-      expect([...(await backend.journals('w/removed'))]).toEqual([])
+      expect([...(await backend.consumerLogs('w/removed'))]).toEqual([])
     }
-    expect(await fresh.appendJournal('w/rests/0', 1, Buffer.from('goes on'))).toBe(2)
-    await expect(one.appendJournal('w/rests/0', 1, Buffer.from('late'))).rejects.toBeInstanceOf(Fenced)
+    expect(await fresh.appendConsumerLog('w/rests/0', 1, Buffer.from('goes on'))).toBe(2)
+    await expect(one.appendConsumerLog('w/rests/0', 1, Buffer.from('late'))).rejects.toBeInstanceOf(Fenced)
   })
 
   it('ids that several publish at once are stored once, and all receipts agree where', async () => {

@@ -3,7 +3,7 @@ import { randomUUID } from 'node:crypto'
 import { describe, expect, test } from 'vitest'
 import { kafkaKind, natsKind, redisKind } from '../../scripts/engines/engines.ts'
 import { connect } from '../../src/index.ts'
-import { all, Hands, orders, payments, publisher } from '../partitioned/hands.ts'
+import { all, Hands, orders, payments, publisher } from '../external-log/hands.ts'
 import { kindOf, withServer } from './servers.ts'
 
 const kinds = [

@@ -6,11 +6,11 @@ import { Webhook } from 'standardwebhooks'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { ConnectedBroker } from '../../src/broker/connected-broker.ts'
 import { newId } from '../../src/event/identity.ts'
+import { ExternalLogEngine } from '../../src/external-log/external-log-engine.ts'
 import { engineOf } from '../../src/gateway/gateway-host.ts'
 import { createGateway, type Gateway, serveGateway } from '../../src/gateway/index.ts'
 import { type Broker, connect, stream } from '../../src/index.ts'
-import { PartitionedEngine } from '../../src/partitioned/partitioned-engine.ts'
-import { MemoryBackend, MemoryServer } from '../partitioned/memory-backend.ts'
+import { MemoryBackend, MemoryServer } from '../external-log/memory-backend.ts'
 import { brokersOf, eventually, published } from '../rules/support.ts'
 import { type Answer, ask, SECRET, Subscriber } from './subscriber.ts'
 
@@ -169,7 +169,7 @@ test('one Millrace pushes to another, whose webhook endpoint takes the event as 
 test('over a log of several partitions, as other brokers have them: put, changed, switched off, and gone on with by the next process', async () => {
   const log = new MemoryServer()
   const brokerOf = async (): Promise<Broker> => {
-    const engine = await PartitionedEngine.open({ backend: new MemoryBackend(log), partitions: 4 })
+    const engine = await ExternalLogEngine.open({ backend: new MemoryBackend(log), partitions: 4 })
     return new ConnectedBroker(engine, { source: '/test', random: Math.random })
   }
   const names = ['one', 'two', 'three', 'four', 'five']

@@ -20,7 +20,7 @@ export const ROOMS = [
   'broker',
   'delivery',
   'wire',
-  'partitioned',
+  'external-log',
   'consumer',
   'rules',
   'copy',

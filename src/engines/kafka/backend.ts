@@ -1,31 +1,31 @@
 /**
- * Kafka as a log with a conditional write: what `PartitionedEngine` needs of it.
+ * Kafka as a log with a conditional write: what `ExternalLogEngine` needs of it.
  *
- * A channel is a topic of one Kafka partition, a group's journals are another, and two more say what exists and who lives.
+ * A channel is a topic of one Kafka partition, a group's consumer logs are another, and two more say what exists and who lives.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { isMillraceError, MillraceError } from '../../base/errors.ts'
 import type { Capabilities } from '../../broker/capabilities.ts'
 import { QUEUE_GROUP } from '../../delivery/consumer-records.ts'
-import type { BackendAlarms } from '../../partitioned/backend-alarms.ts'
+import type { BackendAlarms } from '../../external-log/backend-alarms.ts'
+import { SCHEDULE, scheduleSpec } from '../../external-log/delay/scheduler.ts'
 import {
   type Appended,
   type AppendItem,
   type BackendListener,
   type Bounds,
   type ChannelEntry,
+  type ConsumerLogContent,
   Fenced,
-  type JournalContent,
   type LogBackend,
   type OnAppend,
   type ReadLimit,
   type StoredRecord,
-} from '../../partitioned/log-backend.ts'
-import { SCHEDULE, scheduleSpec } from '../../partitioned/scheduler.ts'
+} from '../../external-log/log-backend.ts'
 import { kafkaCapabilities } from './capabilities.ts'
 import { ChannelLog } from './channel-log.ts'
 import type { KafkaClient } from './client.ts'
-import { JournalTopic } from './journal-topic.ts'
+import { ConsumerLogTopic } from './consumer-log-topic.ts'
 import { KafkaChannel } from './kafka-channel.ts'
 import { millraceError } from './kafka-error.ts'
 import { MemberNotes } from './member-notes.ts'
@@ -39,7 +39,7 @@ import { Topics } from './topics.ts'
 /** How long closing waits for what is being stored. */
 const CLOSE_MS = 5000
 
-/** Journals of one group, and of one queue, are in one topic. */
+/** Consumer logs of one group, and of one queue, are in one topic. */
 function groupOf(id: string): string {
   const [group = '', channel = ''] = id.split('/')
   return group === QUEUE_GROUP ? `${group}/${channel}` : group
@@ -60,7 +60,7 @@ export class KafkaBackend implements LogBackend {
   readonly #watch: TailWatch
   /** By incarnation. */
   readonly #channels = new Map<string, KafkaChannel>()
-  readonly #journals = new Map<string, Promise<JournalTopic>>()
+  readonly #consumerLogs = new Map<string, Promise<ConsumerLogTopic>>()
   readonly #floors: QueueFloors
   readonly #alarms: BackendAlarms
   readonly #durability: Durability
@@ -100,7 +100,7 @@ export class KafkaBackend implements LogBackend {
         plans.registry,
         plans.notes,
         plans.channel(scheduleSpec),
-        plans.journal(groupOf(`${QUEUE_GROUP}/${SCHEDULE}/0`)),
+        plans.consumerLog(groupOf(`${QUEUE_GROUP}/${SCHEDULE}/0`)),
       ])
       await backend.#topics.checkDurable(plans.registry, durability)
       await backend.#registry.look()
@@ -262,61 +262,61 @@ export class KafkaBackend implements LogBackend {
     )
   }
 
-  /** The journals of a group; null where it has none and none are to be made. */
-  async #journal(id: string, make: boolean): Promise<JournalTopic | null> {
+  /** The consumer logs of a group; null where it has none and none are to be made. */
+  async #consumerLog(id: string, make: boolean): Promise<ConsumerLogTopic | null> {
     const group = groupOf(id)
-    if (!this.#registry.journals.has(group)) await this.#registry.look()
-    if (!this.#registry.journals.has(group) && !make) return null
-    let journal = this.#journals.get(group)
-    if (journal === undefined) {
-      journal = this.#openJournal(group)
-      this.#journals.set(group, journal)
-      journal.catch(() => this.#journals.delete(group))
+    if (!this.#registry.consumerLogs.has(group)) await this.#registry.look()
+    if (!this.#registry.consumerLogs.has(group) && !make) return null
+    let consumerLog = this.#consumerLogs.get(group)
+    if (consumerLog === undefined) {
+      consumerLog = this.#openConsumerLog(group)
+      this.#consumerLogs.set(group, consumerLog)
+      consumerLog.catch(() => this.#consumerLogs.delete(group))
     }
-    return journal
+    return consumerLog
   }
 
-  async #openJournal(group: string): Promise<JournalTopic> {
-    const plan = this.#plans.journal(group)
-    if (!this.#registry.journals.has(group)) {
+  async #openConsumerLog(group: string): Promise<ConsumerLogTopic> {
+    const plan = this.#plans.consumerLog(group)
+    if (!this.#registry.consumerLogs.has(group)) {
       await this.#topics.create([plan])
-      await this.#registry.addJournal(group)
+      await this.#registry.addConsumerLog(group)
     }
-    return new JournalTopic(this.#client, plan.name, this.#alarms.retention)
+    return new ConsumerLogTopic(this.#client, plan.name, this.#alarms.retention)
   }
 
-  readJournal(id: string): Promise<JournalContent> {
+  readConsumerLog(id: string): Promise<ConsumerLogContent> {
     return this.#do(
-      `reading journal ${id}`,
-      async () => (await this.#journal(id, false))?.read(id) ?? { entries: [], version: 0 },
+      `reading consumer log ${id}`,
+      async () => (await this.#consumerLog(id, false))?.read(id) ?? { entries: [], version: 0 },
     )
   }
 
-  appendJournal(id: string, expected: number, entry: Uint8Array): Promise<number> {
-    return this.#do(`writing journal ${id}`, async () =>
-      ((await this.#journal(id, true)) as JournalTopic).append(id, expected, entry),
+  appendConsumerLog(id: string, expected: number, entry: Uint8Array): Promise<number> {
+    return this.#do(`writing consumer log ${id}`, async () =>
+      ((await this.#consumerLog(id, true)) as ConsumerLogTopic).append(id, expected, entry),
     )
   }
 
-  trimJournal(id: string, before: number): Promise<void> {
-    return this.#do(`trimming journal ${id}`, async () => (await this.#journal(id, false))?.trim(id, before))
+  trimConsumerLog(id: string, before: number): Promise<void> {
+    return this.#do(`trimming consumer log ${id}`, async () => (await this.#consumerLog(id, false))?.trim(id, before))
   }
 
-  journals(prefix: string): Promise<readonly string[]> {
-    return this.#do('listing journals', async () => {
+  consumerLogs(prefix: string): Promise<readonly string[]> {
+    return this.#do('listing consumer logs', async () => {
       await this.#registry.look()
-      const groups = [...this.#registry.journals].filter(
+      const groups = [...this.#registry.consumerLogs].filter(
         (group) => group.startsWith(prefix) || prefix.startsWith(group),
       )
       const found = await Promise.all(
-        groups.map(async (group) => (await this.#journal(`${group}/`, false))?.ids() ?? []),
+        groups.map(async (group) => (await this.#consumerLog(`${group}/`, false))?.ids() ?? []),
       )
       return found.flat().filter((id) => id.startsWith(prefix))
     })
   }
 
-  removeJournal(id: string): Promise<void> {
-    return this.#do(`removing journal ${id}`, async () => (await this.#journal(id, false))?.remove(id))
+  removeConsumerLog(id: string): Promise<void> {
+    return this.#do(`removing consumer log ${id}`, async () => (await this.#consumerLog(id, false))?.remove(id))
   }
 
   beat(group: string, member: string, text: string, ttlMs: number): Promise<void> {

@@ -21,12 +21,12 @@ export function kafkaCapabilities(durability: Durability): Capabilities {
     1: DURABLE[durability],
     2: {
       support: 'emulated',
-      reason: 'partitions within the topic, each owned by one instance of a consumer by its journal',
+      reason: 'partitions within the topic, each owned by one instance of a consumer by its consumer log',
       cost: 'each process reads the whole topic',
     },
     3: {
       support: 'emulated',
-      reason: 'what is done is in the journal of the partition, in a topic of the consumer’s own',
+      reason: 'what is done is in the consumer log of the partition, in a topic of the consumer’s own',
     },
     4: {
       support: 'emulated',
@@ -34,10 +34,10 @@ export function kafkaCapabilities(durability: Durability): Capabilities {
         'the key decides the partition, lanes of keys work within it; order over all keys is kept too: a topic has one Kafka partition',
       cost: 'one owner of a key over all streams of a consumer; between a queue and another channel a key is one at a time within a process',
     },
-    5: { support: 'emulated', reason: 'attempts and their times are in the journal' },
+    5: { support: 'emulated', reason: 'attempts and their times are in the consumer log' },
     6: {
       support: 'emulated',
-      reason: 'dead letters are in the journal, their texts in a topic for each consumer',
+      reason: 'dead letters are in the consumer log, their texts in a topic for each consumer',
       cost: 'what is dead or waits behind it is written twice',
     },
     7: {
@@ -56,11 +56,11 @@ export function kafkaCapabilities(durability: Durability): Capabilities {
     11: {
       support: 'emulated',
       reason:
-        'whoever writes the next version of a journal owns it; what a former owner writes is nothing to every reader',
+        'whoever writes the next version of a consumer log owns it; what a former owner writes is nothing to every reader',
     },
     12: {
       support: 'emulated',
-      reason: 'emissions stand in the journal entry of the completion, and are sent on with their ids',
+      reason: 'emissions stand in the consumer log entry of the completion, and are sent on with their ids',
       cost: 'an emission is written twice',
     },
     13: {
@@ -69,7 +69,7 @@ export function kafkaCapabilities(durability: Durability): Capabilities {
         'retention.ms and compaction; limits by count and bytes, and the exact moment, are kept by what readers are shown and by DeleteRecords',
       cost: 'streams limited by bytes or kept by key are read whole once by each process that reads them',
     },
-    14: { support: 'native', reason: 'topics and journals come and go' },
+    14: { support: 'native', reason: 'topics and consumer logs come and go' },
     15: {
       support: 'emulated',
       reason: 'matched where the event is delivered',
@@ -78,7 +78,7 @@ export function kafkaCapabilities(durability: Durability): Capabilities {
     16: { support: 'emulated', reason: 'a registry topic says which channels exist; it is looked at each second' },
     17: {
       support: 'emulated',
-      reason: 'from the registry, the journals and the members’ notes',
+      reason: 'from the registry, the consumer logs and the members’ notes',
       cost: 'lag of more than 20,000 events in a partition is estimated',
     },
     18: { support: 'native', reason: 'the protocol’s error codes' },

@@ -9,7 +9,7 @@
  */
 import { MillraceError } from '../../base/errors.ts'
 import { LIMITS } from '../../base/limits.ts'
-import type { ChannelEntry, OnAppend, ReadLimit, StoredRecord, Tail } from '../../partitioned/log-backend.ts'
+import type { ChannelEntry, OnAppend, ReadLimit, StoredRecord, Tail } from '../../external-log/log-backend.ts'
 import { Chunk, ChunkCache, type KeptEvent } from './chunk-cache.ts'
 import type { KafkaClient } from './client.ts'
 import { eventsOf } from './event-batch.ts'

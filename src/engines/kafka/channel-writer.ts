@@ -6,7 +6,7 @@
  * and who was first in the log has stored the event; the other's copy is passed over by every reader.
  */
 import { MillraceError } from '../../base/errors.ts'
-import type { Appended, AppendItem } from '../../partitioned/log-backend.ts'
+import type { Appended, AppendItem } from '../../external-log/log-backend.ts'
 import type { ChannelLog } from './channel-log.ts'
 import type { KeptEvent } from './chunk-cache.ts'
 import { encodeEvents } from './event-batch.ts'

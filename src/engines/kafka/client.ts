@@ -12,7 +12,7 @@ import { TIMER_MS_MAX } from '../../base/timers.ts'
 import { KafkaError, kafkaError, millraceError } from './kafka-error.ts'
 import type { ConnectionLike, KafkaLibrary, MetadataAnswer } from './library.ts'
 
-export type Purpose = 'ask' | 'publish' | 'journal' | 'notes' | 'watch'
+export type Purpose = 'ask' | 'publish' | 'consumerLog' | 'notes' | 'watch'
 
 export interface Address {
   readonly host: string

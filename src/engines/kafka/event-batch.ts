@@ -1,6 +1,6 @@
 /** Events of one append as a record batch: those that this process has just encoded go into it without being taken apart again. */
 import { Encoded } from '../../event/encode.ts'
-import type { AppendItem, ChannelEntry } from '../../partitioned/log-backend.ts'
+import type { AppendItem, ChannelEntry } from '../../external-log/log-backend.ts'
 import type { KeptEvent } from './chunk-cache.ts'
 import { fromRecord, readyHeaders, readyNote, recordKeyOf, toRecord } from './event-record.ts'
 import { type BatchTools, BatchWriter, decodeBatches, type ProducerStamp } from './record-batch.ts'

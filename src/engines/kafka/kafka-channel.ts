@@ -7,7 +7,7 @@ import type {
   ChannelEntry,
   ReadLimit,
   StoredRecord,
-} from '../../partitioned/log-backend.ts'
+} from '../../external-log/log-backend.ts'
 import type { ChannelLog } from './channel-log.ts'
 import { ChannelWriter } from './channel-writer.ts'
 import type { KeptEvent } from './chunk-cache.ts'

@@ -1,7 +1,7 @@
 /** Opening the engine on Kafka: `kafka://host:9092,host:9092?prefix=shop.` */
 import type { OpenOptions } from '../../broker/connect.ts'
-import { BackendAlarms } from '../../partitioned/backend-alarms.ts'
-import { PartitionedEngine } from '../../partitioned/partitioned-engine.ts'
+import { BackendAlarms } from '../../external-log/backend-alarms.ts'
+import { ExternalLogEngine } from '../../external-log/external-log-engine.ts'
 import { KafkaBackend } from './backend.ts'
 import { KafkaClient } from './client.ts'
 import { loadKafka } from './library.ts'
@@ -19,9 +19,9 @@ const CONNECT_MS = 10_000
 export async function openKafkaEngine(
   url: string,
   options: Pick<OpenOptions, 'onAlarm' | 'token' | 'notice'> = {},
-): Promise<PartitionedEngine> {
+): Promise<ExternalLogEngine> {
   const { partitions } = parseKafkaUrl(url, options.token)
-  return PartitionedEngine.open({
+  return ExternalLogEngine.open({
     backend: await openKafkaBackend(url, options.token),
     partitions,
     onAlarm: options.onAlarm,

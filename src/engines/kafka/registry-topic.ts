@@ -1,18 +1,18 @@
 /**
- * What exists: channels, the topics that hold journals, and how far queues are settled. One compacted topic, folded by everybody.
+ * What exists: channels, the topics that hold consumer logs, and how far queues are settled. One compacted topic, folded by everybody.
  *
  * A channel belongs to who was first: of two that create it, the first in the log. Compaction keeps the last record of a key, so who was second writes
  * the first one's again.
  */
 import { hash } from 'node:crypto'
 import { isNumberFrom } from '../../base/json-object.ts'
-import { channelEntryIn, damagedEntry } from '../../partitioned/channel-entry.ts'
-import type { ChannelEntry } from '../../partitioned/log-backend.ts'
+import { channelEntryIn, damagedEntry } from '../../external-log/channel-entry.ts'
+import type { ChannelEntry } from '../../external-log/log-backend.ts'
 import type { KafkaClient } from './client.ts'
 import { type LogFold, type LogRecord, TopicLog } from './topic-log.ts'
 
 const CHANNEL = 'channel/'
-const JOURNAL = 'journal/'
+const CONSUMER_LOG = 'journal/'
 const FLOORS = 'floors/'
 
 /** A change takes effect only where the channel is what it replaces: the first of two that were made at once. */
@@ -27,7 +27,7 @@ function sumOf(entry: ChannelEntry): string {
 export class RegistryTopic implements LogFold {
   readonly #log: TopicLog
   readonly #channels = new Map<string, ChannelEntry>()
-  readonly #journals = new Set<string>()
+  readonly #consumerLogs = new Set<string>()
   /** By incarnation: the offset below which each partition of a queue is settled. */
   readonly #floors = new Map<string, number[]>()
   readonly #damaged: (message: string) => void
@@ -50,9 +50,9 @@ export class RegistryTopic implements LogFold {
     return this.#channels.get(name)
   }
 
-  /** Groups that have a topic for their journals. */
-  get journals(): ReadonlySet<string> {
-    return this.#journals
+  /** Groups that have a topic for their consumer logs. */
+  get consumerLogs(): ReadonlySet<string> {
+    return this.#consumerLogs
   }
 
   floors(incarnation: string): readonly number[] {
@@ -84,8 +84,8 @@ export class RegistryTopic implements LogFold {
     if (this.#floors.has(incarnation)) await this.#log.write(`${FLOORS}${incarnation}`, null, '')
   }
 
-  addJournal(group: string): Promise<void> {
-    return this.#put(`${JOURNAL}${group}`, {}, '')
+  addConsumerLog(group: string): Promise<void> {
+    return this.#put(`${CONSUMER_LOG}${group}`, {}, '')
   }
 
   /** What is below these offsets, by partition, is settled. Floors only rise. */
@@ -99,13 +99,13 @@ export class RegistryTopic implements LogFold {
 
   reset(): void {
     this.#channels.clear()
-    this.#journals.clear()
+    this.#consumerLogs.clear()
     this.#floors.clear()
   }
 
   apply({ offset, key, value, mark }: LogRecord): void {
     if (key.startsWith(CHANNEL)) this.#applyChannel(offset, key.slice(CHANNEL.length), value, mark)
-    else if (key.startsWith(JOURNAL) && value !== null) this.#journals.add(key.slice(JOURNAL.length))
+    else if (key.startsWith(CONSUMER_LOG) && value !== null) this.#consumerLogs.add(key.slice(CONSUMER_LOG.length))
     else if (key.startsWith(FLOORS)) this.#applyFloors(offset, key.slice(FLOORS.length), value)
   }
 

@@ -4,7 +4,7 @@
  * told at once.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { OnAppend } from '../../partitioned/log-backend.ts'
+import type { OnAppend } from '../../external-log/log-backend.ts'
 import type { ChannelLog } from './channel-log.ts'
 import type { KafkaClient } from './client.ts'
 import { CODES } from './kafka-error.ts'

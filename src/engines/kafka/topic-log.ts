@@ -1,5 +1,5 @@
 /**
- * A topic of one partition as a log that this process folds into a state: the registry, the notes of members, the journals of a consumer.
+ * A topic of one partition as a log that this process folds into a state: the registry, the notes of members, the consumer logs of a consumer.
  *
  * Invariants: records are applied once, in order of their offsets, and own ones in that order too; `catchUp` resolves when all is applied that the
  * topic held when it was called; one batch is written at a time, and what comes meanwhile goes into the next (group commit).
@@ -151,7 +151,7 @@ export class TopicLog {
         for (const { reject } of together) reject(error as Error)
       }
       // Under load the disk belongs to what is published: as long as a write took, the next is gathered.
-      if (this.#purpose === 'journal') await sleep(Math.min(performance.now() - startMs, GATHER_MS_MAX))
+      if (this.#purpose === 'consumerLog') await sleep(Math.min(performance.now() - startMs, GATHER_MS_MAX))
     }
     this.#writing = false
   }

@@ -36,7 +36,7 @@ export class TopicPlans {
     })
   }
 
-  journal(group: string): TopicPlan {
+  consumerLog(group: string): TopicPlan {
     return this.#plan(`${HIDDEN}.journal.${topicWord(group.replaceAll('~', ''))}`, {
       'retention.ms': '-1',
       'retention.bytes': '-1',

@@ -6,8 +6,8 @@
  */
 import { MillraceError } from '../../base/errors.ts'
 import type { ChannelSpec } from '../../channel/channel.ts'
-import { channelEntryIn, damagedEntry } from '../../partitioned/channel-entry.ts'
-import type { ChannelEntry } from '../../partitioned/log-backend.ts'
+import { channelEntryIn, damagedEntry } from '../../external-log/channel-entry.ts'
+import type { ChannelEntry } from '../../external-log/log-backend.ts'
 import { API, isApiError, millraceError } from './api-error.ts'
 import type { Layout } from './layout.ts'
 import type { NatsClient } from './nats-client.ts'

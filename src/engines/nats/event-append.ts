@@ -9,7 +9,7 @@
  *   rollup refuses them, unless their id is known, which it says first.
  */
 import { MillraceError } from '../../base/errors.ts'
-import type { Appended, AppendItem } from '../../partitioned/log-backend.ts'
+import type { Appended, AppendItem } from '../../external-log/log-backend.ts'
 import { API, ApiError, isApiError, isPassing } from './api-error.ts'
 import type { Channel } from './channel-streams.ts'
 import type { Layout } from './layout.ts'

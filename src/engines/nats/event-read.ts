@@ -4,7 +4,7 @@
  * A replica may answer for a replicated stream, and may be behind: where it has no more, the leader is asked whether that is the end.
  */
 import type { Msg } from '@nats-io/transport-node'
-import type { Bounds, ReadLimit, StoredRecord } from '../../partitioned/log-backend.ts'
+import type { Bounds, ReadLimit, StoredRecord } from '../../external-log/log-backend.ts'
 import { API, isApiError, millraceError } from './api-error.ts'
 import type { Channel, ChannelStreams, StreamState } from './channel-streams.ts'
 import type { Layout } from './layout.ts'

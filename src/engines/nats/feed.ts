@@ -10,7 +10,7 @@
  */
 import type { Msg, Subscription } from '@nats-io/transport-node'
 import { LIMITS } from '../../base/limits.ts'
-import type { ReadLimit, StoredRecord } from '../../partitioned/log-backend.ts'
+import type { ReadLimit, StoredRecord } from '../../external-log/log-backend.ts'
 import type { Channel } from './channel-streams.ts'
 import type { Layout } from './layout.ts'
 import { decodeMessage } from './message-codec.ts'

@@ -1,5 +1,5 @@
 /**
- * Names on the server: which stream holds a channel, and under which subjects its events, the journals and the members' notes are.
+ * Names on the server: which stream holds a channel, and under which subjects its events, the consumer logs and the members' notes are.
  *
  *     stream  PREFIX_CHANNEL           channel `orders.eu` of prefix `millrace`: `millrace_orders~eu`
  *     subject PREFIX.CHANNEL           where plain clients publish; the server stores it as partition 0
@@ -36,12 +36,12 @@ function textOf(token: string): string {
 
 export class Layout {
   readonly prefix: string
-  readonly journals: string
+  readonly consumerLogs: string
   readonly members: string
 
   constructor(prefix: string) {
     this.prefix = prefix
-    this.journals = `${prefix}_~journals`
+    this.consumerLogs = `${prefix}_~journals`
     this.members = `${prefix}_~members`
   }
 
@@ -75,11 +75,11 @@ export class Layout {
     return `${base}.${key === null ? `~${unique()}` : key.replace(ENCODE_KEY, percent) || '%'}`
   }
 
-  journal(id: string): string {
+  consumerLog(id: string): string {
     return `${this.prefix}.~j.${tokenOf(id)}`
   }
 
-  journalId(subject: string): string {
+  consumerLogId(subject: string): string {
     return textOf(subject.slice(this.prefix.length + 4))
   }
 

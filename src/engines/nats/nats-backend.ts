@@ -1,4 +1,4 @@
-/** NATS JetStream as a log with a conditional write (src/partitioned/log-backend.ts): joins channels, appending, reading, journals and members. */
+/** NATS JetStream as a log with a conditional write (src/external-log/log-backend.ts): joins channels, appending, reading, consumer logs and members. */
 import { MillraceError } from '../../base/errors.ts'
 import type { Capabilities } from '../../broker/capabilities.ts'
 import type {
@@ -7,18 +7,18 @@ import type {
   BackendListener,
   Bounds,
   ChannelEntry,
-  JournalContent,
+  ConsumerLogContent,
   LogBackend,
   ReadLimit,
   StoredRecord,
-} from '../../partitioned/log-backend.ts'
+} from '../../external-log/log-backend.ts'
 import { API, isApiError, millraceError } from './api-error.ts'
 import { natsCapabilities } from './capabilities.ts'
 import { type Channel, ChannelStreams } from './channel-streams.ts'
+import { ConsumerLogs } from './consumer-logs.ts'
 import { BATCH_EVENTS_MAX, EventAppend } from './event-append.ts'
 import { EventRead } from './event-read.ts'
 import { Feed, type OnAppend } from './feed.ts'
-import { Journals } from './journals.ts'
 import { Layout } from './layout.ts'
 import { Members } from './members.ts'
 import { NatsClient } from './nats-client.ts'
@@ -39,7 +39,7 @@ export class NatsBackend implements LogBackend {
   readonly #streams: ChannelStreams
   readonly #append: EventAppend
   readonly #read: EventRead
-  readonly #journals: Journals
+  readonly #consumerLogs: ConsumerLogs
   readonly #specs: SpecLog
   readonly #members: Members
   readonly #layout: Layout
@@ -57,8 +57,8 @@ export class NatsBackend implements LogBackend {
     this.#streams = new ChannelStreams(client, this.#layout, target.replicas)
     this.#append = new EventAppend(client, this.#layout, target)
     this.#read = new EventRead(client, this.#layout, this.#streams, target.replicas)
-    this.#journals = new Journals(client, this.#layout)
-    this.#specs = new SpecLog(this.#journals, (entry) => this.#streams.update(entry))
+    this.#consumerLogs = new ConsumerLogs(client, this.#layout)
+    this.#specs = new SpecLog(this.#consumerLogs, (entry) => this.#streams.update(entry))
     this.#members = new Members(client, this.#layout, target.replicas)
   }
 
@@ -70,7 +70,7 @@ export class NatsBackend implements LogBackend {
       const durable = await checkDurable(client, target)
       const layout = new Layout(target.prefix)
       await Promise.all(
-        [Journals.config(layout, target.replicas), Members.config(layout, target.replicas)].map((config) =>
+        [ConsumerLogs.config(layout, target.replicas), Members.config(layout, target.replicas)].map((config) =>
           made(client, config),
         ),
       )
@@ -219,29 +219,29 @@ export class NatsBackend implements LogBackend {
     return Feed.open(this.#client, this.#layout, channel, (await this.#streams.state(channel)).last_seq)
   }
 
-  async readJournal(id: string): Promise<JournalContent> {
+  async readConsumerLog(id: string): Promise<ConsumerLogContent> {
     this.#open()
-    return this.#journals.read(id)
+    return this.#consumerLogs.read(id)
   }
 
-  async appendJournal(id: string, expected: number, entry: Uint8Array): Promise<number> {
+  async appendConsumerLog(id: string, expected: number, entry: Uint8Array): Promise<number> {
     this.#open()
-    return this.#journals.append(id, expected, entry)
+    return this.#consumerLogs.append(id, expected, entry)
   }
 
-  async trimJournal(id: string, before: number): Promise<void> {
+  async trimConsumerLog(id: string, before: number): Promise<void> {
     this.#open()
-    await this.#journals.trim(id, before)
+    await this.#consumerLogs.trim(id, before)
   }
 
-  async journals(prefix: string): Promise<readonly string[]> {
+  async consumerLogs(prefix: string): Promise<readonly string[]> {
     this.#open()
-    return (await this.#journals.ids(prefix)).filter((id) => !id.startsWith(SPECS))
+    return (await this.#consumerLogs.ids(prefix)).filter((id) => !id.startsWith(SPECS))
   }
 
-  async removeJournal(id: string): Promise<void> {
+  async removeConsumerLog(id: string): Promise<void> {
     this.#open()
-    await this.#journals.remove(id)
+    await this.#consumerLogs.remove(id)
   }
 
   async beat(group: string, member: string, text: string, ttlMs: number): Promise<void> {

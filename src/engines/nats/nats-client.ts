@@ -10,7 +10,7 @@ import type { ConnectionOptions, Msg, MsgHdrs, NatsConnection } from '@nats-io/t
 import { MillraceError } from '../../base/errors.ts'
 import { LIMITS } from '../../base/limits.ts'
 import { loadClient } from '../../broker/client-library.ts'
-import { BackendAlarms } from '../../partitioned/backend-alarms.ts'
+import { BackendAlarms } from '../../external-log/backend-alarms.ts'
 import { ApiError, type ApiErrorBody, isPassing, millraceError } from './api-error.ts'
 import type { NatsTarget } from './nats-url.ts'
 import { Requests, Unanswered } from './requests.ts'

@@ -1,6 +1,6 @@
 /** Opening the engine over NATS JetStream: `nats://host:4222`, `tls://…`, several servers joined by commas. */
 import type { OpenOptions } from '../../broker/connect.ts'
-import { PartitionedEngine } from '../../partitioned/partitioned-engine.ts'
+import { ExternalLogEngine } from '../../external-log/external-log-engine.ts'
 import { NatsBackend } from './nats-backend.ts'
 import { parseNatsUrl } from './nats-url.ts'
 
@@ -12,10 +12,10 @@ import { parseNatsUrl } from './nats-url.ts'
 export async function openNatsEngine(
   url: string,
   options: Pick<OpenOptions, 'onAlarm' | 'notice'> = {},
-): Promise<PartitionedEngine> {
+): Promise<ExternalLogEngine> {
   const target = parseNatsUrl(url)
   const backend = await NatsBackend.open(target)
-  return PartitionedEngine.open({
+  return ExternalLogEngine.open({
     backend,
     onAlarm: options.onAlarm,
     notice: options.notice,

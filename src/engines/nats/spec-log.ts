@@ -1,20 +1,20 @@
 /**
  * Changes of channels' specs, one after the other. JetStream changes a stream's configuration without a condition, so that of two processes that read,
- * merge and write at once, one would undo the other. A journal has a condition: a change is written there first, and then the stream is given what stands last.
+ * merge and write at once, one would undo the other. A consumer log has a condition: a change is written there first, and then the stream is given what stands last.
  */
-import { channelEntryIn } from '../../partitioned/channel-entry.ts'
-import { type ChannelEntry, Fenced } from '../../partitioned/log-backend.ts'
-import type { Journals } from './journals.ts'
+import { channelEntryIn } from '../../external-log/channel-entry.ts'
+import { type ChannelEntry, Fenced } from '../../external-log/log-backend.ts'
+import type { ConsumerLogs } from './consumer-logs.ts'
 
-/** Journals of specs begin with it: they are no consumer's. */
+/** Consumer logs of specs begin with it: they are no consumer's. */
 export const SPECS = '~spec/'
 
 export class SpecLog {
-  readonly #journals: Journals
+  readonly #consumerLogs: ConsumerLogs
   readonly #apply: (entry: ChannelEntry) => Promise<void>
 
-  constructor(journals: Journals, apply: (entry: ChannelEntry) => Promise<void>) {
-    this.#journals = journals
+  constructor(consumerLogs: ConsumerLogs, apply: (entry: ChannelEntry) => Promise<void>) {
+    this.#consumerLogs = consumerLogs
     this.#apply = apply
   }
 
@@ -29,7 +29,7 @@ export class SpecLog {
     }
     let version: number
     try {
-      version = await this.#journals.append(id, there.version, Buffer.from(JSON.stringify(entry)))
+      version = await this.#consumerLogs.append(id, there.version, Buffer.from(JSON.stringify(entry)))
     } catch (error) {
       if (error instanceof Fenced) return false
       throw error
@@ -41,16 +41,16 @@ export class SpecLog {
       if (newer.entry === null || newer.version === last.version) break
       last = { entry: newer.entry, version: newer.version }
     }
-    await this.#journals.trim(id, version)
+    await this.#consumerLogs.trim(id, version)
     return true
   }
 
   async forget(entry: ChannelEntry): Promise<void> {
-    await this.#journals.remove(idOf(entry))
+    await this.#consumerLogs.remove(idOf(entry))
   }
 
   async #last(id: string): Promise<{ readonly entry: ChannelEntry | null; readonly version: number }> {
-    const { entries, version } = await this.#journals.read(id)
+    const { entries, version } = await this.#consumerLogs.read(id)
     const last = entries.at(-1)
     return { entry: last === undefined ? null : channelEntryIn(Buffer.from(last).toString()), version }
   }

@@ -9,19 +9,19 @@ export function redisCapabilities(durable: Capability, partitions: number): Capa
     1: durable,
     2: emulated(
       `a stream of Redis for each of a channel's ${partitions} partitions; instances own partitions`,
-      'a journal for each consumer and partition',
+      'a consumer log for each consumer and partition',
     ),
     3: emulated(
-      'a completion is an entry of a journal, written by the owner of its partition',
+      'a completion is an entry of a consumer log, written by the owner of its partition',
       'an entry a group commit and partition',
     ),
     4: emulated(
       'events of a key are in one partition, in order; its owner has a lane for each key',
       'one owner a partition, and a key over all streams of a consumer; between a queue and another channel a key is one at a time within a process',
     ),
-    5: emulated('attempts are records of the journal', 'an entry a group commit and partition'),
+    5: emulated('attempts are records of the consumer log', 'an entry a group commit and partition'),
     6: emulated(
-      'dead letters are in the journal, their texts in streams for each consumer',
+      'dead letters are in the consumer log, their texts in streams for each consumer',
       'what is dead or waits behind it is written twice',
     ),
     7: emulated(
@@ -32,7 +32,7 @@ export function redisCapabilities(durable: Capability, partitions: number): Capa
     9: native('ids of entries carry offset and time; what lies between is read by XRANGE'),
     10: native('a call is bounded; where maxmemory is reached, publishing fails with DISK_FULL and nothing is evicted'),
     11: emulated(
-      "a journal's next entry is refused once another owner has written",
+      "a consumer log's next entry is refused once another owner has written",
       'none: the fence is the id that XADD asks for',
     ),
     12: emulated(
@@ -43,7 +43,7 @@ export function redisCapabilities(durable: Capability, partitions: number): Capa
     14: native('channels, consumers and instances are keys, and come and go at any time'),
     15: emulated('the owner of a partition filters', 'unwanted events cross the wire'),
     16: native('wildcards are matched in the registry of channels, which is looked at each second'),
-    17: native('read from the registry, the streams and the journals'),
+    17: native('read from the registry, the streams and the consumer logs'),
     18: native('typed errors'),
   }
 }

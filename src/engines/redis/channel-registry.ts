@@ -1,8 +1,8 @@
 /** The channels there are, with what the scripts need to know of each; and the work of keeping no more than a channel is to keep. */
 import type { LastingFailures } from '../../base/lasting-failures.ts'
 import type { ChannelSpec } from '../../channel/channel.ts'
-import { channelEntryIn, damagedEntry, isCurrent } from '../../partitioned/channel-entry.ts'
-import type { ChannelEntry } from '../../partitioned/log-backend.ts'
+import { channelEntryIn, damagedEntry, isCurrent } from '../../external-log/channel-entry.ts'
+import type { ChannelEntry } from '../../external-log/log-backend.ts'
 import { named } from './channel-streams.ts'
 import type { Keys } from './keys.ts'
 import type { Argument } from './redis-client.ts'

@@ -3,7 +3,7 @@
  * that all partitions together are in order too.
  */
 import { MillraceError } from '../../base/errors.ts'
-import type { Appended, AppendItem, Bounds, ReadLimit, StoredRecord } from '../../partitioned/log-backend.ts'
+import type { Appended, AppendItem, Bounds, ReadLimit, StoredRecord } from '../../external-log/log-backend.ts'
 import { type Entry, recordOf } from './entries.ts'
 import type { Keys } from './keys.ts'
 import { packed } from './packing.ts'

@@ -15,7 +15,7 @@ import type { EncodedEvent } from '../../broker/engine.ts'
 import type { BlockEvent } from '../../event/block.ts'
 import type { CloudEvent } from '../../event/cloud-event.ts'
 import { type DecodedEvent, decodeTexts } from '../../event/http/decode-http.ts'
-import type { StoredRecord } from '../../partitioned/log-backend.ts'
+import type { StoredRecord } from '../../external-log/log-backend.ts'
 
 /** An entry of a stream, as Redis answers it. */
 export type Entry<Text = string> = readonly [id: string, fields: readonly Text[]]

@@ -4,8 +4,8 @@
  * bytes, and goes to the dead letters of those who read it.
  */
 import { isMillraceError } from '../../base/errors.ts'
-import { partitionOf } from '../../partitioned/appending.ts'
-import type { AppendItem } from '../../partitioned/log-backend.ts'
+import type { AppendItem } from '../../external-log/log-backend.ts'
+import { partitionOf } from '../../external-log/publish/appending.ts'
 import { type Entry, takenIn } from './entries.ts'
 import type { Keys } from './keys.ts'
 import type { RedisLink } from './redis-link.ts'

@@ -11,7 +11,7 @@
  * | `{p}:ids:NAME:0`, `:1` | hash | the window of known ids: this generation and the one before |
  * | `{p}:keys:NAME` | hash | key → id of its latest event, where only that is kept |
  * | `{p}:marks:NAME` | list | where so many bytes ended, where a number of bytes is kept |
- * | `{p}:journals` | set | ids of journals |
+ * | `{p}:journals` | set | ids of consumer logs |
  * | `{p}:journal:ID` | stream | entries; an id is `version-0` |
  * | `{p}:members:GROUP` | hash | member → until when, and what it said |
  * | `{p}:bell:NAME` | pub/sub | told of every append: `sender partition:next,…` |
@@ -19,12 +19,12 @@
 export class Keys {
   readonly base: string
   readonly channels: string
-  readonly journals: string
+  readonly consumerLogs: string
 
   constructor(prefix: string) {
     this.base = `{${prefix}}:`
     this.channels = `${this.base}channels`
-    this.journals = `${this.base}journals`
+    this.consumerLogs = `${this.base}journals`
   }
 
   channel(name: string): string {
@@ -39,7 +39,7 @@ export class Keys {
     return `${this.base}in:${name}`
   }
 
-  journal(id: string): string {
+  consumerLog(id: string): string {
     return `${this.base}journal:${id}`
   }
 

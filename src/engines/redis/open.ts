@@ -1,6 +1,6 @@
 /** Opening the engine over Redis: `redis://…` and `rediss://…`, as redis-url.ts has them. */
 import type { OpenOptions } from '../../broker/connect.ts'
-import { PartitionedEngine } from '../../partitioned/partitioned-engine.ts'
+import { ExternalLogEngine } from '../../external-log/external-log-engine.ts'
 import { RedisBackend } from './redis-backend.ts'
 import { redisSettings } from './redis-url.ts'
 
@@ -10,8 +10,8 @@ import { redisSettings } from './redis-url.ts'
 export async function openRedisEngine(
   url: string,
   { onAlarm, notice }: Pick<OpenOptions, 'onAlarm' | 'notice'> = {},
-): Promise<PartitionedEngine> {
+): Promise<ExternalLogEngine> {
   const settings = redisSettings(url)
   const backend = await RedisBackend.open(settings)
-  return PartitionedEngine.open({ backend, partitions: settings.partitions, onAlarm, notice })
+  return ExternalLogEngine.open({ backend, partitions: settings.partitions, onAlarm, notice })
 }

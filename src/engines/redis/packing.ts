@@ -6,7 +6,7 @@
  *
  * An id that stands in the text is not among the bytes: `IN_TEXT` is added to its length. Read by the script APPEND.
  */
-import type { AppendItem } from '../../partitioned/log-backend.ts'
+import type { AppendItem } from '../../external-log/log-backend.ts'
 import { beginsPlainly, headOf } from './entries.ts'
 import { IN_TEXT } from './scripts.ts'
 

@@ -1,29 +1,29 @@
 /**
- * Redis as a log with a conditional write (partitioned/log-backend.ts). Joins the parts: connections, the events' streams, journals, members, the bell, the
+ * Redis as a log with a conditional write (external-log/log-backend.ts). Joins the parts: connections, the events' streams, consumer logs, members, the bell, the
  * inboxes and what is kept how long. Three connections at most: one for commands, one that is told of appends, one that waits for plain clients' entries.
  */
 import { randomUUID } from 'node:crypto'
 import { MillraceError } from '../../base/errors.ts'
 import type { Capabilities } from '../../broker/capabilities.ts'
-import { BackendAlarms } from '../../partitioned/backend-alarms.ts'
+import { BackendAlarms } from '../../external-log/backend-alarms.ts'
 import type {
   Appended,
   AppendItem,
   BackendListener,
   Bounds,
   ChannelEntry,
-  JournalContent,
+  ConsumerLogContent,
   LogBackend,
   ReadLimit,
   StoredRecord,
-} from '../../partitioned/log-backend.ts'
+} from '../../external-log/log-backend.ts'
 import { Bell, type OnAppend } from './bell.ts'
 import { redisCapabilities } from './capabilities.ts'
 import { ChannelRegistry } from './channel-registry.ts'
 import { ChannelStreams } from './channel-streams.ts'
+import { ConsumerLogs } from './consumer-logs.ts'
 import { checkDurability, type Durability, durabilityAgain } from './durability.ts'
 import { Inbox } from './inbox.ts'
-import { Journals } from './journals.ts'
 import { Keys } from './keys.ts'
 import { type Connector, connectorOf } from './redis-client.ts'
 import { RedisLink } from './redis-link.ts'
@@ -42,7 +42,7 @@ export class RedisBackend implements LogBackend {
   readonly #link: RedisLink
   readonly #writes: SafeWrites
   readonly #streams: ChannelStreams
-  readonly #journals: Journals
+  readonly #consumerLogs: ConsumerLogs
   readonly #registry: ChannelRegistry
   readonly #bell: Bell
   readonly #inbox: Inbox
@@ -69,7 +69,7 @@ export class RedisBackend implements LogBackend {
       // A cluster's nodes count each their own.
       hears: (channel) => (settings.topology === 'cluster' ? null : this.#bell.hears(channel)),
     })
-    this.#journals = new Journals(this.#keys, link, this.#writes)
+    this.#consumerLogs = new ConsumerLogs(this.#keys, link, this.#writes)
     this.#bell = new Bell(connector, this.#keys, sender, (error) => this.#alarm(error))
     this.#inbox = new Inbox(() => RedisLink.open(connector, shownUrl(settings)), {
       keys: this.#keys,
@@ -192,24 +192,24 @@ export class RedisBackend implements LogBackend {
     }
   }
 
-  readJournal(id: string): Promise<JournalContent> {
-    return this.#journals.read(id)
+  readConsumerLog(id: string): Promise<ConsumerLogContent> {
+    return this.#consumerLogs.read(id)
   }
 
-  appendJournal(id: string, expected: number, entry: Uint8Array): Promise<number> {
-    return this.#journals.append(id, expected, entry)
+  appendConsumerLog(id: string, expected: number, entry: Uint8Array): Promise<number> {
+    return this.#consumerLogs.append(id, expected, entry)
   }
 
-  trimJournal(id: string, before: number): Promise<void> {
-    return this.#journals.trim(id, before)
+  trimConsumerLog(id: string, before: number): Promise<void> {
+    return this.#consumerLogs.trim(id, before)
   }
 
-  journals(prefix: string): Promise<readonly string[]> {
-    return this.#journals.ids(prefix)
+  consumerLogs(prefix: string): Promise<readonly string[]> {
+    return this.#consumerLogs.ids(prefix)
   }
 
-  removeJournal(id: string): Promise<void> {
-    return this.#journals.remove(id)
+  removeConsumerLog(id: string): Promise<void> {
+    return this.#consumerLogs.remove(id)
   }
 
   async beat(group: string, member: string, text: string, ttlMs: number): Promise<void> {

@@ -364,8 +364,8 @@ end
 return 1
 `)
 
-/** A journal's first entry. KEYS: the journal, all journals. ARGV: id, entry. Versions begin at the time, above those of a journal that was here before. */
-export const BEGIN_JOURNAL: Script = script(`${COMMON}
+/** A consumer log's first entry. KEYS: the consumer log, all consumer logs. ARGV: id, entry. Versions begin at the time, above those of a consumer log that was here before. */
+export const BEGIN_CONSUMER_LOG: Script = script(`${COMMON}
 if redis.call('EXISTS', KEYS[1]) == 1 then return redis.error_reply('FENCED') end
 local version = serverTime() * 1000
 redis.call('XADD', KEYS[1], int(version) .. '-0', 'e', ARGV[2])

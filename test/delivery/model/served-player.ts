@@ -124,7 +124,7 @@ export class ServedPlayer {
     }
   }
 
-  /** It is of a partition that belongs to another process, as its journal says. */
+  /** It is of a partition that belongs to another process, as its consumer log says. */
   #isStale(delivery: Delivery): boolean {
     const { cursor } = delivery as HeldDelivery
     return this.#world.owner(`${cursor.group}/${cursor.log.name}/${cursor.log.id}`)?.owned.cursor !== cursor
@@ -161,7 +161,7 @@ export class ServedPlayer {
       case 'retain':
         return this.#world.retain((this.#setup.channels[step.channel] as Setup['channels'][number]).name, step.count)
       case 'compact':
-        if (process !== undefined) process.loses = this.#step % 3 === 0 ? 'append' : 'appendJournal'
+        if (process !== undefined) process.loses = this.#step % 3 === 0 ? 'append' : 'appendConsumerLog'
         return
       case 'crash':
         if (process === undefined) return

@@ -1,4 +1,4 @@
-/** Servers in memory, the processes that are connected to them, and what their journals say of who owns which partition. */
+/** Servers in memory, the processes that are connected to them, and what their consumer logs say of who owns which partition. */
 import { AsyncLocalStorage } from 'node:async_hooks'
 import type { Clock } from '../../../src/base/clock.ts'
 import { MillraceError } from '../../../src/base/errors.ts'
@@ -12,13 +12,13 @@ import {
 } from '../../../src/delivery/consumer-records.ts'
 import { Cursor } from '../../../src/delivery/cursor.ts'
 import type { BlockEvent } from '../../../src/event/block.ts'
-import { entryIn, fold, type JournalState } from '../../../src/partitioned/journal-entry.ts'
-import { LetterShelf } from '../../../src/partitioned/letter-shelf.ts'
-import type { StoredRecord } from '../../../src/partitioned/log-backend.ts'
-import { OwnedPartition } from '../../../src/partitioned/owned-partition.ts'
-import { Ownership } from '../../../src/partitioned/ownership.ts'
-import { PartitionedEngine } from '../../../src/partitioned/partitioned-engine.ts'
-import { MemoryBackend, MemoryServer } from '../../partitioned/memory-backend.ts'
+import { type ConsumerLogState, entryIn, fold } from '../../../src/external-log/consumer-log/consumer-log-entry.ts'
+import { ExternalLogEngine } from '../../../src/external-log/external-log-engine.ts'
+import { LetterShelf } from '../../../src/external-log/letters/letter-shelf.ts'
+import type { StoredRecord } from '../../../src/external-log/log-backend.ts'
+import { OwnedPartition } from '../../../src/external-log/ownership/owned-partition.ts'
+import { Ownership } from '../../../src/external-log/ownership/ownership.ts'
+import { MemoryBackend, MemoryServer } from '../../external-log/memory-backend.ts'
 import { type Account, keyOf, type ModelLog, type Saved } from './account.ts'
 import type { Setup } from './history.ts'
 import type { Kept, Ledger } from './ledger.ts'
@@ -71,7 +71,7 @@ export class ServedLog implements ModelLog {
 /** A process with an engine: it may be slow, hang, and die. */
 export class Process implements Clock {
   readonly member: string
-  engine!: PartitionedEngine
+  engine!: ExternalLogEngine
   hung = false
   dead = false
   /** Its calls wait until each of them is let through. */
@@ -162,11 +162,11 @@ class SimBackend extends MemoryBackend {
     this.#process = process
   }
 
-  override appendJournal(id: string, expected: number, entry: Uint8Array): Promise<number> {
+  override appendConsumerLog(id: string, expected: number, entry: Uint8Array): Promise<number> {
     const claim = claiming.getStore()
     if (claim !== undefined) this.#world.claims.set(entry, claim)
     this.#world.appending(this.#process, id, entry)
-    return super.appendJournal(id, expected, entry)
+    return super.appendConsumerLog(id, expected, entry)
   }
 
   override watch(channel: string, onAppend: (partition: number | null) => void): Promise<() => void> {
@@ -174,7 +174,7 @@ class SimBackend extends MemoryBackend {
   }
 }
 
-/** A claim of a journal that is under way: the how manyth it became. */
+/** A claim of a consumer log that is under way: the how manyth it became. */
 interface Claim {
   number: number
 }
@@ -182,7 +182,7 @@ interface Claim {
 const claiming = new AsyncLocalStorage<Claim>()
 const claimOf = new WeakMap<Ownership, Claim>()
 
-interface Journal {
+interface ConsumerLog {
   owner: string
   /** Nobody's: given back, or what its owner had in memory is lost. */
   free: boolean
@@ -207,13 +207,13 @@ export class ServedWorld {
   readonly #setup: Setup
   readonly #ledger: () => Ledger
   readonly #alarm: (code: string, message: string) => void
-  readonly #journals = new Map<string, Journal>()
+  readonly #consumerLogs = new Map<string, ConsumerLog>()
   readonly #owned = new Map<string, Owned>()
   readonly claims: WeakMap<Uint8Array, Claim> = new WeakMap()
   readonly #saved = new WeakMap<Uint8Array, Saved>()
-  /** What was to be durable with letters that are stored first, by process and journal. */
+  /** What was to be durable with letters that are stored first, by process and consumer log. */
   readonly #shelved = new Map<string, Saved>()
-  readonly #folded = new Map<string, readonly [version: number, state: JournalState]>()
+  readonly #folded = new Map<string, readonly [version: number, state: ConsumerLogState]>()
   #members = 0
 
   constructor(setup: Setup, clock: SimClock, ledger: () => Ledger, alarm: (code: string, message: string) => void) {
@@ -228,13 +228,13 @@ export class ServedWorld {
       this.logs.find(({ name, id }) => name === channel && id === partition)?.add(record)
       this.#ledger().published()
     }
-    this.server.onJournaled = (id, entry) => this.#journaled(id, entry)
+    this.server.onConsumerLogWritten = (id, entry) => this.#consumerLogWritten(id, entry)
     playing = this
   }
 
   async begin(): Promise<Process> {
     const process = new Process(this, `p${++this.#members}`)
-    process.engine = await PartitionedEngine.open({
+    process.engine = await ExternalLogEngine.open({
       backend: new SimBackend(this, process),
       clock: process,
       member: process.member,
@@ -252,13 +252,13 @@ export class ServedWorld {
   die(process: Process): void {
     process.dead = true
     this.processes = this.processes.filter((other) => other !== process)
-    for (const [id, journal] of this.#journals)
-      if (journal.owner === process.member && !journal.free) this.#free(id, journal)
+    for (const [id, consumerLog] of this.#consumerLogs)
+      if (consumerLog.owner === process.member && !consumerLog.free) this.#free(id, consumerLog)
   }
 
   /** What the owner had in memory has not happened. */
-  #free(id: string, journal: Journal): void {
-    journal.free = true
+  #free(id: string, consumerLog: ConsumerLog): void {
+    consumerLog.free = true
     this.#ledger().takenOver(id)
   }
 
@@ -278,20 +278,20 @@ export class ServedWorld {
     return this.#ledger().saved(account)
   }
 
-  #journaled(id: string, bytes: Uint8Array): void {
+  #consumerLogWritten(id: string, bytes: Uint8Array): void {
     const entry = entryIn(bytes)
     const [group = '', channel, partition] = id.split('/')
     const log = this.logs.find(({ name, id: its }) => name === channel && its === Number(partition))
     if (entry === null || log === undefined) return
-    const journal = this.#journals.get(id) ?? { owner: '', free: true, claims: 0 }
-    this.#journals.set(id, journal)
+    const consumerLog = this.#consumerLogs.get(id) ?? { owner: '', free: true, claims: 0 }
+    this.#consumerLogs.set(id, consumerLog)
     if (entry.kind === 'claim') {
-      if (!journal.free) this.#free(id, journal)
-      Object.assign(journal, { owner: entry.owner, free: false, claims: journal.claims + 1 })
+      if (!consumerLog.free) this.#free(id, consumerLog)
+      Object.assign(consumerLog, { owner: entry.owner, free: false, claims: consumerLog.claims + 1 })
       const claim = this.claims.get(bytes)
-      if (claim !== undefined) claim.number = journal.claims
-    } else if (entry.kind === 'release') journal.free = true
-    else if (entry.snapshot === undefined) this.#stored(id, group, log, bytes, journal.free)
+      if (claim !== undefined) claim.number = consumerLog.claims
+    } else if (entry.kind === 'release') consumerLog.free = true
+    else if (entry.snapshot === undefined) this.#stored(id, group, log, bytes, consumerLog.free)
   }
 
   #stored(id: string, group: string, log: ServedLog, bytes: Uint8Array, free: boolean): void {
@@ -310,39 +310,40 @@ export class ServedWorld {
     }
   }
 
-  #state(id: string): JournalState {
-    const journal = this.server.journals.get(id) ?? { version: 0, entries: [] }
+  #state(id: string): ConsumerLogState {
+    const consumerLog = this.server.consumerLogs.get(id) ?? { version: 0, entries: [] }
     const known = this.#folded.get(id)
-    if (known?.[0] === journal.version) return known[1]
-    const state = fold(journal.entries.map(([, bytes]) => bytes))
-    this.#folded.set(id, [journal.version, state])
+    if (known?.[0] === consumerLog.version) return known[1]
+    const state = fold(consumerLog.entries.map(([, bytes]) => bytes))
+    this.#folded.set(id, [consumerLog.version, state])
     return state
   }
 
   register(owned: OwnedPartition): void {
-    const journal = this.#journals.get(owned.journal)
-    const process = this.processes.find(({ member }) => member === journal?.owner)
+    const consumerLog = this.#consumerLogs.get(owned.consumerLog)
+    const process = this.processes.find(({ member }) => member === consumerLog?.owner)
     // Another of the same process may have claimed it meanwhile.
     const claims = claimOf.get(owned.ownership)?.number
-    if (claims !== undefined && claims === journal?.claims && process !== undefined)
-      this.#owned.set(owned.journal, { owned, process, claims })
+    if (claims !== undefined && claims === consumerLog?.claims && process !== undefined)
+      this.#owned.set(owned.consumerLog, { owned, process, claims })
   }
 
   /** Who owns a partition, and works on it. */
   owner(id: string): Owned | null {
-    const journal = this.#journals.get(id)
+    const consumerLog = this.#consumerLogs.get(id)
     const found = this.#owned.get(id)
-    return journal === undefined ||
-      journal.free ||
-      found?.claims !== journal.claims ||
-      found.process.member !== journal.owner
+    return consumerLog === undefined ||
+      consumerLog.free ||
+      found?.claims !== consumerLog.claims ||
+      found.process.member !== consumerLog.owner
       ? null
       : found
   }
 
   lost(owned: OwnedPartition): void {
-    const journal = this.#journals.get(owned.journal)
-    if (journal !== undefined && this.owner(owned.journal)?.owned === owned) this.#free(owned.journal, journal)
+    const consumerLog = this.#consumerLogs.get(owned.consumerLog)
+    if (consumerLog !== undefined && this.owner(owned.consumerLog)?.owned === owned)
+      this.#free(owned.consumerLog, consumerLog)
   }
 
   shelving(shelf: LetterShelf): void {

@@ -113,15 +113,13 @@ export const anyTree: fc.Arbitrary<ExpressionTree> = fc.letrec<{ tree: Expressio
       },
       {
         weight: 4,
-        arbitrary: fc
-          .constantFrom(...CALLS)
-          .chain(([name, count]) =>
-            fc.record({
-              kind: fc.constant('call' as const),
-              name: fc.constant(name),
-              args: fc.array(tie('tree'), { minLength: count, maxLength: count }),
-            }),
-          ),
+        arbitrary: fc.constantFrom(...CALLS).chain(([name, count]) =>
+          fc.record({
+            kind: fc.constant('call' as const),
+            name: fc.constant(name),
+            args: fc.array(tie('tree'), { minLength: count, maxLength: count }),
+          }),
+        ),
       },
       {
         weight: 8,

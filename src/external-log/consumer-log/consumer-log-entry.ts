@@ -1,0 +1,140 @@
+/**
+ * What stands in a consumer log: who owns the partition, changes of records, emissions on their way, snapshots. One JSON object an entry.
+ *
+ * The state of a partition is the fold of its entries. A snapshot begins with `reset`, goes on in as many entries as it needs, and is whole
+ * with the one that says `snapshot: 'whole'`; what stood before its first entry may be trimmed.
+ */
+import { isJsonObject, isNumberFrom, jsonObject } from '../../base/json-object.ts'
+import type { Emission } from '../../broker/engine.ts'
+import type { RecordChange } from '../../delivery/cursor-host.ts'
+import { ConsumerLogRecords } from './consumer-log-records.ts'
+
+export interface ConsumerLogEntry {
+  /** Number of the entry among its owner's: tells an entry that was written from one that was not. */
+  readonly number: number
+  readonly owner: string
+  /** `claim`: the owner begins. `release`: it ends, in good order. */
+  readonly kind: 'claim' | 'commit' | 'release'
+  /** Records by key: text, `{ bytes: base64 }`, or null for gone. */
+  readonly records?: Readonly<Record<string, string | { readonly bytes: string } | null>>
+  /** Emissions that take effect with this entry, and are to be sent on. */
+  readonly emissions?: readonly Emission[]
+  /** Emissions sent on so far, of all that the consumer log has ever held. */
+  readonly sent?: number
+  /** This entry begins, continues or completes a snapshot; `emitted` is how many emissions there were before those it carries. */
+  readonly snapshot?: 'part' | 'whole'
+  readonly reset?: boolean
+  readonly emitted?: number
+}
+
+/** A partition's state, folded. */
+export interface ConsumerLogState {
+  owner: string | null
+  released: boolean
+  number: number
+  readonly records: ConsumerLogRecords
+  /** Emissions not known to be sent on, oldest first. */
+  outbox: Emission[]
+  /** All emissions ever, up to and with those of the outbox. */
+  emitted: number
+  /** Entries that are not Millrace's: another client wrote them, and they are passed over. */
+  foreign: number
+}
+
+export function encodeEntry(entry: ConsumerLogEntry): Uint8Array {
+  return Buffer.from(JSON.stringify(entry))
+}
+
+/** A record's value as an entry holds it: text where the bytes are JSON, base64 otherwise. */
+export function recordText(value: Uint8Array | null): string | { readonly bytes: string } | null {
+  if (value === null) return null
+  const bytes = Buffer.from(value.buffer, value.byteOffset, value.byteLength)
+  return bytes[0] === 0x7b ? bytes.toString() : { bytes: bytes.toString('base64') }
+}
+
+export function recordTexts(changes: readonly RecordChange[]): NonNullable<ConsumerLogEntry['records']> {
+  return Object.fromEntries(changes.map(([key, value]) => [key, recordText(value)]))
+}
+
+export function emptyState(): ConsumerLogState {
+  return {
+    owner: null,
+    released: false,
+    number: 0,
+    records: new ConsumerLogRecords(),
+    outbox: [],
+    emitted: 0,
+    foreign: 0,
+  }
+}
+
+/** The entry in these bytes, or null where they are not one. */
+export function entryIn(bytes: Uint8Array): ConsumerLogEntry | null {
+  const entry = jsonObject(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString())
+  if (entry === null || typeof entry['owner'] !== 'string' || !isNumberFrom(entry['number'], 0)) return null
+  const { kind, records = {}, emissions = [], sent = 0, emitted = 0 } = entry
+  if (kind !== 'claim' && kind !== 'commit' && kind !== 'release') return null
+  if (
+    !isJsonObject(records) ||
+    !Object.values(records).every(isRecord) ||
+    !isNumberFrom(sent, 0) ||
+    !isNumberFrom(emitted, 0)
+  )
+    return null
+  return Array.isArray(emissions) && emissions.every(isEmission) ? (entry as unknown as ConsumerLogEntry) : null
+}
+
+function isRecord(value: unknown): boolean {
+  return value === null || typeof value === 'string' || (isJsonObject(value) && typeof value['bytes'] === 'string')
+}
+
+function isEmission(value: unknown): boolean {
+  if (!isJsonObject(value) || typeof value['channel'] !== 'string' || !isJsonObject(value['event'])) return false
+  const { id, type, key, text } = value['event']
+  return (
+    typeof id === 'string' &&
+    typeof type === 'string' &&
+    typeof text === 'string' &&
+    (key === null || typeof key === 'string')
+  )
+}
+
+export function fold(entries: readonly Uint8Array[]): ConsumerLogState {
+  let state = emptyState()
+  let foreign = 0
+  let snapshot: ConsumerLogState | null = null
+  for (const bytes of entries) {
+    const entry = entryIn(bytes)
+    if (entry === null) {
+      foreign++
+      continue
+    }
+    if (entry.reset === true) snapshot = { ...emptyState(), emitted: entry.emitted ?? 0 }
+    // Another owner's entry amid a snapshot: the snapshot was never completed.
+    if (entry.snapshot === undefined) snapshot = null
+    const into: ConsumerLogState = snapshot ?? state
+    apply(into, entry)
+    Object.assign(state, { owner: entry.owner, released: entry.kind === 'release', number: entry.number })
+    if (entry.snapshot === 'whole' && snapshot !== null) {
+      state = Object.assign(snapshot, { owner: state.owner, released: state.released, number: state.number })
+      snapshot = null
+    }
+  }
+  state.foreign = foreign
+  return state
+}
+
+function apply(state: ConsumerLogState, entry: ConsumerLogEntry): void {
+  for (const [key, value] of Object.entries(entry.records ?? {})) {
+    if (value === null) state.records.delete(key)
+    else state.records.set(key, typeof value === 'string' ? Buffer.from(value) : Buffer.from(value.bytes, 'base64'))
+  }
+  if (entry.emissions !== undefined) {
+    state.outbox.push(...entry.emissions)
+    state.emitted += entry.emissions.length
+  }
+  if (entry.sent !== undefined) {
+    const left = state.emitted - entry.sent
+    state.outbox = left <= 0 ? [] : state.outbox.slice(-left)
+  }
+}

@@ -1,0 +1,341 @@
+/**
+ * Where consumers' state is over servers: one home for each consumer in each partition of a stream, and one for each partition of a queue.
+ *
+ * A home that this engine owns is changed where it is. One that somebody else owns is taken for a moment, which fences its owner; the owner is told, finds it
+ * lost, and claims it again. What was in its hands is delivered again, without having used an attempt.
+ */
+import { type Clock, pause } from '../base/clock.ts'
+import { MillraceError } from '../base/errors.ts'
+import { LIMITS } from '../base/limits.ts'
+import type { ConsumerPause } from '../broker/description.ts'
+import type { Bounds, EncodedEvent, Position } from '../broker/engine.ts'
+import { QUEUE_GROUP, under } from '../delivery/consumer-records.ts'
+import type { CarriedHomes, OpenRecords } from '../delivery/consumers/carriage.ts'
+import type { Elsewhere, Home, HomeState, OpenHome } from '../delivery/consumers/homes.ts'
+import type { Instance } from '../delivery/instance.ts'
+import { fold } from './consumer-log/consumer-log-entry.ts'
+import { consumerLogIn, consumerLogOf } from './consumer-log/consumer-log-name.ts'
+import { letterChannel, lettersOf } from './letters/letter-pages.ts'
+import { LetterShelf, type ShelfHost } from './letters/letter-shelf.ts'
+import { type ChannelEntry, Fenced, type LogBackend } from './log-backend.ts'
+import { type Group, type MemberNote, memberNoteIn, ORDERS } from './ownership/group.ts'
+import { lentFrom } from './ownership/lent-in-flight.ts'
+import { OwnedPartition, type SharedHost } from './ownership/owned-partition.ts'
+import { Ownership, type OwnershipHost } from './ownership/ownership.ts'
+import type { Pauses } from './pauses.ts'
+import { partitionOf } from './publish/appending.ts'
+import type { PartitionLog } from './read/partition-log.ts'
+import { positionIn } from './read/reading.ts'
+import type { Registry } from './registry.ts'
+
+const ORDERS_MS = 60_000
+const TRIES = 20
+/** Before the second try, at most; before others longer. */
+const AGAIN_MS = 5
+const PAGE = { count: 1000, bytes: LIMITS.readAheadBytes }
+
+export interface HomesHost {
+  readonly pauses: Pauses
+  readonly backend: LogBackend
+  readonly clock: Clock
+  readonly registry: Registry
+  readonly groups: ReadonlyMap<string, Group>
+  readonly instances: ReadonlySet<Instance>
+  readonly shared: SharedHost
+  readonly own: OwnershipHost
+  readonly shelf: ShelfHost
+  log(entry: ChannelEntry, partition: number): PartitionLog
+  /** @throws CLOSED */
+  open(): void
+}
+
+/** A home, with the consumer log that it is in. */
+export interface PartitionHome extends Home {
+  readonly consumerLog: string
+  /** The name of the group of members. */
+  readonly groupId: string
+  readonly entry: ChannelEntry
+}
+
+export function homeOf(group: string, entry: ChannelEntry, partition: number): PartitionHome {
+  const { name } = entry.spec
+  const groupId = group === QUEUE_GROUP ? `${QUEUE_GROUP}/${name}` : group
+  return {
+    group,
+    channel: entry.spec,
+    logId: partition,
+    consumerLog: consumerLogOf(group, name, partition),
+    groupId,
+    entry,
+  }
+}
+
+export class ExternalLogHomes implements CarriedHomes<PartitionHome> {
+  readonly #host: HomesHost
+  /** Orders given: no two are alike. */
+  #orders = 0
+
+  constructor(host: HomesHost) {
+    this.#host = host
+  }
+
+  get clock(): Clock {
+    return this.#host.clock
+  }
+
+  async look(): Promise<void> {
+    this.#host.open()
+    await Promise.all([this.#host.registry.look(), this.#host.pauses.look()])
+  }
+
+  get declared(): readonly string[] {
+    return this.#host.registry.names
+  }
+
+  async list(group: string | null): Promise<readonly PartitionHome[]> {
+    const entries = new Map(this.#host.registry.shown.map((entry) => [entry.spec.name, entry]))
+    const consumerLogs = await this.#host.backend.consumerLogs(group === null ? '' : `${group}/`)
+    return consumerLogs.flatMap((consumerLog) => {
+      const named = consumerLogIn(consumerLog, (channel) => entries.get(channel))
+      return named !== null && (named.group === QUEUE_GROUP) === (named.entry.spec.kind === 'queue')
+        ? homeOf(named.group, named.entry, named.partition)
+        : []
+    })
+  }
+
+  #owned({ consumerLog, groupId }: PartitionHome): OwnedPartition | null {
+    const owned = this.#host.groups.get(groupId)?.owned.get(consumerLog)
+    return owned === undefined || owned.ownership.over ? null : owned
+  }
+
+  async read(home: PartitionHome): Promise<HomeState> {
+    const { backend } = this.#host
+    const { group, logId, channel } = home
+    const owned = this.#owned(home)
+    const { records, unsent } =
+      owned === null ? await this.#folded(home) : { records: owned.ownership.records, unsent: owned.ownership.unsent }
+    return {
+      records,
+      letters: lettersOf(backend, group, channel.name, logId, (key) => records.get(key)),
+      cursor: owned?.cursor ?? null,
+      workers: group === QUEUE_GROUP ? this.#workers(home, records) : [],
+      unsent,
+      pending: (from) => backend.pendingFrom(channel.name, logId, from),
+      storedAtMs: async (from) =>
+        (await backend.read(channel.name, logId, from, { count: 1, bytes: 1 }))[0]?.timeMs ?? null,
+    }
+  }
+
+  /** Those that have worked here, and those that run here and may come to it. */
+  #workers({ groupId }: PartitionHome, records: HomeState['records']): string[] {
+    const running = [...(this.#host.groups.get(groupId)?.instances ?? [])].map(({ spec }) => spec.name)
+    return [...new Set([...records.range(...under('w/')).map(([key]) => key.slice(2)), ...running])].sort()
+  }
+
+  async #folded({ consumerLog }: PartitionHome): Promise<Pick<Ownership, 'records' | 'unsent'>> {
+    const { records, outbox } = fold((await this.#host.backend.readConsumerLog(consumerLog)).entries)
+    return { records, unsent: outbox.length }
+  }
+
+  /** What was settled in a partition that is lost never happened. */
+  async flushed(home: PartitionHome): Promise<void> {
+    await this.#owned(home)
+      ?.ownership.flushed()
+      .catch(() => undefined)
+  }
+
+  async change(home: PartitionHome, change: (open: OpenHome) => Promise<void>): Promise<void> {
+    await this.within(home, async ({ cursor, ownership }) => {
+      await change({
+        cursor,
+        flushed: () => ownership.flushed(),
+        forgetWorker: (consumer) => ownership.write(`w/${consumer}`, null),
+      })
+      this.#host.groups.get(home.groupId)?.pump(home.channel.name)
+    })
+  }
+
+  async remove({ group, channel, consumerLog }: PartitionHome): Promise<void> {
+    await this.#host.backend.removeConsumerLog(consumerLog)
+    await this.#forgetLetters(group, channel.name)
+  }
+
+  /** The channel is gone: so is what consumers have settled in it. */
+  async forgetChannel(channel: string): Promise<void> {
+    for (const consumerLog of await this.#host.backend.consumerLogs('')) {
+      const [group = '', of] = consumerLog.split('/')
+      if (of !== channel) continue
+      await this.#host.backend.removeConsumerLog(consumerLog)
+      await this.#forgetLetters(group, channel)
+    }
+    for (const { id } of this.#host.groups.values()) await this.#order(id)
+  }
+
+  async #forgetLetters(group: string, channel: string): Promise<void> {
+    const { backend, registry } = this.#host
+    const name = letterChannel(group, channel)
+    if (registry.find(name) === undefined) return
+    registry.forget(name)
+    await backend.removeChannel(name)
+  }
+
+  seek({ channel, logId }: PartitionHome, position: Position): Promise<number> {
+    return positionIn(this.#host.backend, channel.name, logId, position)
+  }
+
+  async bounds(channel: string): Promise<Bounds> {
+    await this.#host.registry.current(channel)
+    return this.#host.backend.bounds(channel, null)
+  }
+
+  here(consumer: string): readonly Instance[] {
+    return [...this.#host.instances].filter(({ spec }) => spec.name === consumer)
+  }
+
+  /** Members say it of themselves; one that works in several groups of the consumer says it in each. */
+  async elsewhere(consumer: string, homes: readonly PartitionHome[]): Promise<readonly Elsewhere[]> {
+    const { backend, own } = this.#host
+    const groups = new Set([consumer, ...homes.map(({ groupId }) => groupId)])
+    const said = await Promise.all([...groups].map(async (group) => [group, await backend.members(group)] as const))
+    const notes = new Map<string, MemberNote>()
+    for (const [group, members] of said) {
+      for (const [member, text] of members) {
+        const note = member === ORDERS || member === own.member ? null : memberNoteIn(text)
+        // A queue's members may all be others' consumers. Older versions do not say whose they are.
+        if (note !== null && (group === consumer || Object.hasOwn(note.shapes ?? {}, consumer))) notes.set(member, note)
+      }
+    }
+    return [...notes.values()]
+  }
+
+  pauseOf(consumer: string): ConsumerPause | null {
+    return this.#host.pauses.of(consumer)
+  }
+
+  get paused(): readonly string[] {
+    return this.#host.pauses.names
+  }
+
+  /** The members are told, and see to it within a look. */
+  async setPause(consumer: string, to: ConsumerPause | null, homes: readonly PartitionHome[]): Promise<void> {
+    await this.#host.pauses.set(consumer, to)
+    await Promise.all([...new Set(homes.map(({ groupId }) => groupId))].map((groupId) => this.#order(groupId)))
+  }
+
+  async logs(channel: string, group: string): Promise<readonly PartitionHome[]> {
+    const entry = await this.#host.registry.current(channel)
+    return Array.from({ length: entry.partitions }, (_, partition) => homeOf(group, entry, partition))
+  }
+
+  logOf(channel: string, event: EncodedEvent): number {
+    return partitionOf(event, this.#host.registry.known(channel).partitions)
+  }
+
+  async logAt(channel: string, offset: number): Promise<number> {
+    const [record] = await this.#host.backend.read(channel, null, offset, { count: 1, bytes: 1 })
+    return record === undefined || record.offset !== offset ? 0 : this.logOf(channel, record.event)
+  }
+
+  async endOf({ channel, logId }: PartitionHome): Promise<number> {
+    return (await this.#host.backend.bounds(channel.name, logId)).next
+  }
+
+  async *offsets({ channel, logId }: PartitionHome, from: number): AsyncGenerator<number> {
+    for (let at = from; ; ) {
+      const found = await this.#host.backend.read(channel.name, logId, at, PAGE)
+      for (const { offset } of found) yield offset
+      const last = found.at(-1)
+      if (last === undefined) return
+      at = last.offset + 1
+    }
+  }
+
+  async put(
+    { consumerLog, groupId, group, channel, logId }: PartitionHome,
+    change: (open: OpenRecords) => void,
+  ): Promise<boolean> {
+    const { backend, own } = this.#host
+    const members = await backend.members(groupId)
+    const ownership = await Ownership.claim(
+      consumerLog,
+      own,
+      ({ owner, released }) => owner === null || released || !members.has(owner),
+    )
+    if (ownership === null) return false
+    const shelf = new LetterShelf(this.#host.shelf, ownership, group, channel.name, logId)
+    change({
+      records: ownership.records,
+      write: (key, value) => shelf.write(key, value),
+      addWorker: (consumer) => ownership.write(`w/${consumer}`, Buffer.from('{}')),
+    })
+    await ownership.flushed()
+    await ownership.release()
+    return true
+  }
+
+  /** Change a partition: as its owner, or as one who takes it for a moment. */
+  async within(home: PartitionHome, change: (owned: OwnedPartition) => Promise<void>): Promise<void> {
+    const fenced = new Set<string>()
+    try {
+      for (let tries = 1; ; tries++) {
+        try {
+          const owned = this.#owned(home)
+          if (owned !== null) await change(owned)
+          else await this.#borrow(home, change, fenced)
+          return
+        } catch (error) {
+          if (!(error instanceof Fenced)) throw error
+          if (tries === TRIES) throw contended(home)
+          // Others that do the same go first, or next.
+          await pause(this.#host.clock, Math.random() * AGAIN_MS * tries)
+        }
+      }
+    } finally {
+      // Also where the change was not made: whoever was fenced on the way does not know of it yet.
+      if (fenced.size > 0) await this.#order(home.groupId)
+    }
+  }
+
+  /** `fenced` is told of the owner from whom it was taken. */
+  async #borrow(
+    { consumerLog, group, groupId, entry, logId }: PartitionHome,
+    change: (owned: OwnedPartition) => Promise<void>,
+    fenced: Set<string>,
+  ): Promise<void> {
+    const { backend, own, shared, shelf } = this.#host
+    const members = await backend.members(groupId)
+    const ownership = await Ownership.claim(
+      consumerLog,
+      own,
+      () => true,
+      ({ owner, released, records }) => {
+        if (owner === null || released) return []
+        if (members.has(owner)) fenced.add(owner)
+        return lentFrom(owner, records, group, logId)
+      },
+    )
+    if (ownership === null) return
+    const log = this.#host.log(entry, logId)
+    const begin = (): Promise<number> => positionIn(backend, entry.spec.name, logId, { at: 'beginning' })
+    const owned = await OwnedPartition.begin(group, ownership, log, shared, shelf, begin, () => undefined)
+    try {
+      await change(owned)
+    } finally {
+      await owned.release()
+    }
+  }
+
+  /** Tell a group's members to see whether their partitions are still theirs. */
+  async #order(groupId: string): Promise<void> {
+    await this.#host.backend.beat(groupId, ORDERS, `${this.#host.own.member}/${++this.#orders}`, ORDERS_MS)
+    await this.#host.groups.get(groupId)?.tick()
+  }
+}
+
+function contended({ channel: { name } }: PartitionHome): MillraceError {
+  return new MillraceError(
+    'UNAVAILABLE',
+    `other processes took channel "${name}" each time before the change was stored: try again`,
+    { channel: name },
+  )
+}

@@ -1,0 +1,130 @@
+/**
+ * The texts of dead letters, and of what waits behind them, as they are stored: in a channel of their own for each consumer and channel, partition by
+ * partition, where no retention takes them (clause 13: they outlive their events). The consumer log holds the places.
+ *
+ * A letter is a CloudEvent whose data is `{ "offset", "letter" }`; one that is too large for the servers is several, each with a `piece` of the letter's JSON.
+ */
+import { createHash, randomUUID } from 'node:crypto'
+import { isJsonObject, jsonObject } from '../../base/json-object.ts'
+import { LIMITS } from '../../base/limits.ts'
+import type { EncodedEvent } from '../../broker/engine.ts'
+import type { ChannelSpec } from '../../channel/channel.ts'
+import { consumerKeys, type DeadRecord, fromJson } from '../../delivery/consumer-records.ts'
+import type { LetterReader } from '../../delivery/dead-letter-box.ts'
+import { type Place, placeIn } from '../consumer-log/consumer-log-records.ts'
+import type { LogBackend } from '../log-backend.ts'
+
+const TYPE = 'millrace.dead-letter'
+const PAGE = { count: 100, bytes: LIMITS.readAheadBytes / 4 }
+const NAME_CHARS = 60
+
+export interface StoredLetter {
+  readonly offset: number
+  readonly letter?: DeadRecord
+  readonly piece?: string
+}
+
+/** The channel of a consumer's letters from a channel: a name that no channel of people's has, and that servers can carry. */
+export function letterChannel(group: string, channel: string): string {
+  const readable = `${channel}.${group.replaceAll('~', '')}`.slice(0, NAME_CHARS).replace(/\.$/, '')
+  return `~dead.${readable}.${createHash('sha256').update(`${group}\0${channel}`).digest('hex').slice(0, 12)}`
+}
+
+export function letterSpec(name: string): ChannelSpec {
+  const retain = { ageMs: null, bytes: null, count: null, latestByKey: false }
+  return { name, kind: 'stream', types: null, retain, dedupe: null, eventBytesMax: 2 * LIMITS.eventBytesMax }
+}
+
+/** A letter's JSON as events of the letters' channel, each within so many bytes. */
+export function letterEvents(offset: number, json: string, bytesMax: number): EncodedEvent[] {
+  const whole = letterEvent(`{"offset":${offset},"letter":${json}}`)
+  if (whole.text.length * 3 <= bytesMax || Buffer.byteLength(whole.text) <= bytesMax) return [whole]
+  // A character is at most three bytes, and each that must be escaped was escaped before.
+  const chars = Math.floor(bytesMax / 4)
+  const pieces: EncodedEvent[] = []
+  for (let at = 0; at < json.length; at += chars)
+    pieces.push(letterEvent(JSON.stringify({ offset, piece: json.slice(at, at + chars) })))
+  return pieces
+}
+
+function letterEvent(data: string): EncodedEvent {
+  const id = randomUUID()
+  return {
+    id,
+    type: TYPE,
+    key: null,
+    text: `{"specversion":"1.0","id":"${id}","source":"/millrace","type":"${TYPE}","data":${data}}`,
+  }
+}
+
+/** The stored letter in a record, or null where the record is not Millrace's: other clients may write there. */
+function storedLetterIn(text: string): StoredLetter | null {
+  const data = jsonObject(text)?.['data']
+  if (!isJsonObject(data) || typeof data['offset'] !== 'number') return null
+  return isJsonObject(data['letter']) || typeof data['piece'] === 'string' ? (data as unknown as StoredLetter) : null
+}
+
+/** Letters of one partition, read by their places: neighbours come with each other. */
+export class LetterPages {
+  readonly #backend: LogBackend
+  readonly #channel: string
+  readonly #partition: number
+  #page = new Map<number, StoredLetter>()
+
+  constructor(backend: LogBackend, channel: string, partition: number) {
+    this.#backend = backend
+    this.#channel = channel
+    this.#partition = partition
+  }
+
+  /** What is stored at a place, and behind it. */
+  async from(place: number): Promise<ReadonlyMap<number, StoredLetter>> {
+    const records = await this.#backend.read(this.#channel, this.#partition, place, PAGE)
+    this.#page = new Map()
+    for (const { offset, event } of records) {
+      const letter = storedLetterIn(event.text)
+      if (letter !== null) this.#page.set(offset, letter)
+    }
+    return this.#page
+  }
+
+  /** The letter at a place, or null where it is gone. */
+  async letter(place: Place): Promise<DeadRecord | null> {
+    if (typeof place === 'number') return (await this.#at(place))?.letter ?? null
+    let json = ''
+    for (const each of place) {
+      const piece = (await this.#at(each))?.piece
+      if (piece === undefined) return null
+      json += piece
+    }
+    return jsonObject(json) as DeadRecord | null
+  }
+
+  async #at(place: number): Promise<StoredLetter | undefined> {
+    return this.#page.get(place) ?? (await this.from(place)).get(place)
+  }
+}
+
+/** The letters of a partition that somebody else owns, to look at: those that have gone meanwhile are left out. */
+export function lettersOf(
+  backend: LogBackend,
+  group: string,
+  channel: string,
+  partition: number,
+  get: (key: string) => Uint8Array | undefined,
+): LetterReader {
+  return {
+    crowded: false,
+    fetch: async () => true,
+    load: async function* (offsets) {
+      const pages = new LetterPages(backend, letterChannel(group, channel), partition)
+      for (const offset of offsets) {
+        const record = get(consumerKeys.dead(group, partition, offset))
+        if (record === undefined) continue
+        const place = placeIn(record)
+        const letter = place === null ? fromJson<DeadRecord>(record) : await pages.letter(place)
+        if (letter !== null) yield [offset, letter] as const
+      }
+    },
+  }
+}

@@ -1,0 +1,441 @@
+/**
+ * A consumer's instances in this engine, and the partitions that they work on: which of them are ours, as all members of the group see it.
+ *
+ * Every member says now and then that it lives, and which channels it takes. Each computes for itself whose a lane is (`lanesOf`, over the members
+ * that live). It gives back the partitions of lanes that are not its own when nothing of the whole lane is in hands, and claims those of its own lanes when
+ * their owner has released them or is dead. The consumer log's conditional append decides who owns, so a wrong view does no harm.
+ *
+ * Invariant: a partition begins to give out events at a moment at which all partitions of its lane are owned here, and ends when it is released or lost. Of two
+ * members that have partitions with the same keys, the one that began later owned the other's partition at that moment: the other had stopped before.
+ */
+import { type Clock, every } from '../../base/clock.ts'
+import { MillraceError } from '../../base/errors.ts'
+import { isJsonObject, isNumberFrom, jsonObject } from '../../base/json-object.ts'
+import { compileWildcard, isWildcard, isWildcardForm } from '../../base/names.ts'
+import type { LogFields } from '../../broker/logger.ts'
+import { type Shape, shapeIn } from '../../delivery/agreement.ts'
+import { Blockade } from '../../delivery/blockade.ts'
+import type { Instance } from '../../delivery/instance.ts'
+import type { ConsumerLogState } from '../consumer-log/consumer-log-entry.ts'
+import { consumerLogOf } from '../consumer-log/consumer-log-name.ts'
+import { type ChannelEntry, Fenced, type LogBackend } from '../log-backend.ts'
+import type { Pauses } from '../pauses.ts'
+import { type Lane, type LanePart, lanesOf } from './lanes.ts'
+import { lentBy } from './lent-in-flight.ts'
+import type { OwnedPartition } from './owned-partition.ts'
+
+/** What a member says of itself. */
+export interface MemberNote {
+  /** Grows with each beat. */
+  readonly beat: number
+  readonly leaseMs: number
+  readonly channels: readonly string[]
+  /** Takes no events now: it is paused, or its workers hang. */
+  readonly idle: boolean
+  readonly instances: number
+  readonly inFlight: number
+  readonly paused: boolean
+  readonly rate: number
+  /** Channels in which a dead letter of its stops everything. */
+  readonly blocked: readonly string[]
+  /** What its instances do, by consumer: one for each consumer. Notes of older versions have none. */
+  readonly shapes?: Readonly<Record<string, Shape>>
+  /** It shares out partitions by lanes (`lanes.ts`). Older versions do not. */
+  readonly lanes?: boolean
+}
+
+/** The note in a text, or null where the text is not one: other clients may write there. */
+export function memberNoteIn(text: string): MemberNote | null {
+  const note = jsonObject(text)
+  if (
+    note === null ||
+    !['beat', 'leaseMs', 'instances', 'inFlight', 'rate'].every((name) => isNumberFrom(note[name], 0))
+  )
+    return null
+  if (typeof note['idle'] !== 'boolean' || typeof note['paused'] !== 'boolean') return null
+  if (note['shapes'] !== undefined && !isJsonObject(note['shapes'])) return null
+  return isTexts(note['channels']) && note['channels'].every(isChannelOrWildcard) && isTexts(note['blocked'])
+    ? (note as unknown as MemberNote)
+    : null
+}
+
+function notANote(group: string, member: string): MillraceError {
+  const message = `member ${JSON.stringify(member.slice(0, 60))} of group "${group}" left a heartbeat that is not Millrace's, and is ignored: another client wrote it`
+  return new MillraceError('DATA_DAMAGED', message, { consumer: group })
+}
+
+function isTexts(value: unknown): value is readonly string[] {
+  return Array.isArray(value) && value.every((each) => typeof each === 'string')
+}
+
+/** A wildcard that cannot be compiled would end each look at the members. */
+function isChannelOrWildcard(text: string): boolean {
+  return !isWildcard(text) || isWildcardForm(text)
+}
+
+/** Stops a channel while the dead letters of another member do. */
+const ELSEWHERE = 'elsewhere'
+
+interface Sighting {
+  readonly text: string
+  readonly note: MemberNote
+  readonly sinceMs: number
+  /** Its note has changed since it was seen first: what a member that died has left may stand for long. */
+  readonly heard: boolean
+}
+
+export interface GroupHost {
+  readonly backend: LogBackend
+  readonly member: string
+  readonly clock: Clock
+  /** The channels that exist. */
+  entries(): readonly ChannelEntry[]
+  /** Become the owner and begin. Null when somebody who may live owns it. @throws Fenced */
+  take(
+    group: Group,
+    entry: ChannelEntry,
+    partition: number,
+    mayClaim: (state: ConsumerLogState) => boolean,
+  ): Promise<OwnedPartition | null>
+  /** Which consumers are paused as a whole. */
+  readonly pauses: Pauses
+  alarm(error: unknown): void
+  /** These instances of a consumer live. */
+  compare(consumer: string, shapes: readonly Shape[], group: string): void
+  /** Told of partitions that were another member's, who is gone. */
+  notice(message: string, fields: LogFields): void
+}
+
+/** The member name under which orders to a group are left. */
+export const ORDERS = '~orders'
+
+const NO_ORDERS = ''
+const TICK_MS_MAX = 1000
+/** Who could not say for its lease, and at least so long, that it lives, gives up what it owns: others may own it by now. */
+const UNHEARD_MS_MIN = 1000
+
+export class Group {
+  /** Names the members' notes. */
+  readonly id: string
+  /** The consumer's name, or the name that a queue's workers share: what consumer logs and records begin with. */
+  readonly name: string
+  readonly instances: Set<Instance> = new Set()
+  readonly owned: Map<string, OwnedPartition> = new Map()
+  readonly #blockades = new Map<string, Blockade>()
+  readonly #queue: string | null
+  readonly #host: GroupHost
+  #seen = new Map<string, Sighting>()
+  #beat = 0
+  #member = false
+  #ticking: Promise<void> = Promise.resolve()
+  #cancelTick: (() => void) | null = null
+  /** The last ones that were seen; null before the first look. */
+  #orders: string | null = null
+  #closed = false
+  /** Consumers whose instances were compared at the last look. */
+  #compared: ReadonlySet<string> = new Set()
+  /** Partitions taken over in this look from members that are gone. */
+  readonly #inherited: string[] = []
+  /** When the last note that arrived was written. */
+  #heardMs = 0
+  #endWatch: (() => void) | null = null
+
+  /** `queue`: the one channel of a group of queue workers; null for a consumer's group, which takes streams. */
+  constructor(id: string, name: string, queue: string | null, host: GroupHost) {
+    this.id = id
+    this.name = name
+    this.#queue = queue
+    this.#host = host
+  }
+
+  /** What stops this consumer in a channel, in all of its partitions (clause 6, `block`). */
+  blockadeOf(channel: string): Blockade {
+    let blockade = this.#blockades.get(channel)
+    if (blockade === undefined) {
+      blockade = new Blockade(() => this.pump(channel))
+      this.#blockades.set(channel, blockade)
+    }
+    return blockade
+  }
+
+  /** Take up what others say of channels that are stopped. */
+  #heed(alive: ReadonlyMap<string, MemberNote>): void {
+    const stopped = new Set([...alive].filter(([member]) => !this.isMe(member)).flatMap(([, note]) => note.blocked))
+    for (const channel of stopped) this.blockadeOf(channel).set(ELSEWHERE, 1)
+    for (const [channel, blockade] of this.#blockades) if (!stopped.has(channel)) blockade.set(ELSEWHERE, 0)
+  }
+
+  /** What stopped a channel may be over. */
+  pump(channel: string): void {
+    for (const owned of this.owned.values()) if (owned.channel === channel) owned.cursor.pumpSoon()
+  }
+
+  isMe(member: string): boolean {
+    return member === this.#host.member
+  }
+
+  consumerLog(channel: string, partition: number): string {
+    return consumerLogOf(this.name, channel, partition)
+  }
+
+  /** Whether members that name these channels and wildcards work on a channel in this group. */
+  takes(channel: string, patterns: readonly string[] = this.#channels()): boolean {
+    if (this.#queue !== null && this.#queue !== channel) return false
+    return patterns.some((pattern) =>
+      isWildcard(pattern) ? !channel.startsWith('~') && compileWildcard(pattern)(channel) : pattern === channel,
+    )
+  }
+
+  #channels(): string[] {
+    return [...new Set([...this.instances].flatMap((instance) => instance.spec.channels))]
+  }
+
+  get #leaseMs(): number {
+    return Math.min(...[...this.instances].map((instance) => instance.spec.leaseMs), 30_000)
+  }
+
+  /** Look who is there, and take or give back what has changed hands. One look at a time. */
+  tick(): Promise<void> {
+    this.#ticking = this.#ticking
+      .then(() => this.#tick())
+      .catch((error: unknown) => this.#host.alarm(error))
+      // Also after a look that failed: the next may not.
+      .then(() => this.#arm())
+    return this.#ticking
+  }
+
+  #arm(): void {
+    if (this.#cancelTick !== null || this.#closed || this.instances.size === 0) return
+    const tick = (): void => {
+      this.#cancelTick = null
+      void this.tick()
+    }
+    this.#cancelTick = this.#host.clock.after(Math.max(20, Math.min(TICK_MS_MAX, this.#leaseMs / 4)), tick, 'beat')
+  }
+
+  async #tick(): Promise<void> {
+    if (this.#closed) return
+    for (const instance of this.instances) instance.suspend(this.#host.pauses.of(instance.spec.name) !== null)
+    const working = [...this.instances].some((instance) => !instance.idle && !instance.lapsed && !instance.closing)
+    if (this.instances.size > 0) await this.#say(working)
+    const alive = await this.#look()
+    await this.#obey()
+    this.#heed(alive)
+    this.#compare(alive)
+    await this.#share(alive, working)
+  }
+
+  async #say(working: boolean): Promise<void> {
+    const instances = [...this.instances]
+    const note: MemberNote = {
+      beat: ++this.#beat,
+      leaseMs: this.#leaseMs,
+      channels: this.#channels(),
+      idle: !working,
+      instances: instances.length,
+      inFlight: instances.reduce((sum, instance) => sum + instance.held.size, 0),
+      paused: instances.every((instance) => instance.idle),
+      blocked: [...this.#blockades]
+        .filter(([, blockade]) => blockade.standsWithout(ELSEWHERE))
+        .map(([channel]) => channel),
+      shapes: Object.fromEntries(instances.map(({ spec, shape }) => [spec.name, shape])),
+      lanes: true,
+      rate: [...this.owned.values()].reduce(
+        (sum, { cursor }) => sum + cursor.progress.meter.rate(this.#host.clock.elapsed()),
+        0,
+      ),
+    }
+    this.#member = true
+    this.#endWatch ??= every(this.#host.clock, UNHEARD_MS_MIN / 4, () => this.#giveUp())
+    const saidMs = this.#host.clock.elapsed()
+    if (this.#heardMs === 0) this.#heardMs = saidMs
+    await this.#host.backend.beat(this.id, this.#host.member, JSON.stringify(note), Math.max(10_000, note.leaseMs * 4))
+    this.#heardMs = saidMs
+  }
+
+  /** Nobody has heard of us for as long as our lease: what is in hands may be in others', too, and no more is taken up until we are heard again. */
+  #giveUp(): void {
+    if (this.#host.clock.elapsed() - this.#heardMs <= Math.max(this.#leaseMs, UNHEARD_MS_MIN)) return
+    for (const owned of [...this.owned.values()]) {
+      owned.ownership.abandon()
+      owned.lost()
+    }
+  }
+
+  /** Instances of one consumer should be alike, here and elsewhere. */
+  #compare(alive: ReadonlyMap<string, MemberNote>): void {
+    const others = [...alive].filter(([member]) => !this.isMe(member)).map(([, { shapes }]) => shapes ?? {})
+    const here = new Set([...this.instances].map(({ spec }) => spec.name))
+    // Where no instance is left here, the comparison is others'.
+    for (const consumer of this.#compared) if (!here.has(consumer)) this.#host.compare(consumer, [], this.id)
+    this.#compared = here
+    for (const consumer of here) {
+      const own = [...this.instances].filter(({ spec }) => spec.name === consumer).map(({ shape }) => shape)
+      const theirs = others.flatMap((shapes) =>
+        Object.hasOwn(shapes, consumer) ? (shapeIn(shapes[consumer]) ?? []) : [],
+      )
+      this.#host.compare(consumer, [...own, ...theirs], this.id)
+    }
+  }
+
+  /** The members that live: those whose note has changed within their lease. */
+  async #look(): Promise<ReadonlyMap<string, MemberNote>> {
+    const said = await this.#host.backend.members(this.id)
+    const now = this.#host.clock.elapsed()
+    const seen = new Map<string, Sighting>()
+    for (const [member, text] of said) {
+      if (member === ORDERS) continue
+      const before = this.#seen.get(member)
+      const same = before !== undefined && before.text === text
+      const note = same ? before.note : memberNoteIn(text)
+      if (note === null) this.#host.alarm(notANote(this.id, member))
+      else seen.set(member, same ? before : { text, note, sinceMs: now, heard: before !== undefined })
+    }
+    this.#seen = seen
+    const alive = new Map<string, MemberNote>()
+    for (const [member, { note }] of seen) if (this.lives(member) !== false) alive.set(member, note)
+    const orders = said.get(ORDERS) ?? NO_ORDERS
+    if (orders !== this.#orders && this.#orders !== null && orders !== NO_ORDERS)
+      await Promise.all([this.#verify(), this.#host.pauses.look()])
+    this.#orders = orders
+    return alive
+  }
+
+  /** Whether a member lives: its note has changed within its lease. Null where it was seen within its lease, and only once. */
+  lives(member: string): boolean | null {
+    if (this.isMe(member)) return true
+    const seen = this.#seen.get(member)
+    if (seen === undefined || this.#host.clock.elapsed() - seen.sinceMs > seen.note.leaseMs) return false
+    return seen.heard || null
+  }
+
+  /** Somebody has done something to a partition of ours: those whose consumer log says so are lost, and claimed again. */
+  async #verify(): Promise<void> {
+    await Promise.all([...this.owned.values()].map(({ ownership }) => ownership.verify().catch(() => undefined)))
+  }
+
+  async #obey(): Promise<void> {
+    for (const [consumerLog, each] of this.owned) if (each.ownership.over) this.owned.delete(consumerLog)
+  }
+
+  async #share(alive: ReadonlyMap<string, MemberNote>, working: boolean): Promise<void> {
+    const entries = this.#host.entries().filter(({ spec }) => (spec.kind === 'queue') === (this.#queue !== null))
+    const members = [...alive].filter(([, { idle }]) => !idle)
+    const laneMembers = members.map(([name, { channels, lanes }]) => ({
+      name,
+      takes: (channel: string) => this.takes(channel, channels),
+      lanes: lanes === true,
+    }))
+    const turns: Promise<void>[] = []
+    const wanted = new Set<string>()
+    for (const lane of lanesOf(this.name, entries, laneMembers)) {
+      const parts = lane.parts.filter(({ entry }) => this.takes(entry.spec.name))
+      for (const { consumerLog } of parts) wanted.add(consumerLog)
+      const mine = working && lane.owner === this.#host.member && parts.length === lane.parts.length
+      turns.push(mine ? this.#work(parts, alive) : this.#leaveTo(parts, alive))
+    }
+    for (const [consumerLog, owned] of this.owned) if (!wanted.has(consumerLog)) this.#giveBack([owned])
+    await Promise.all(turns)
+    this.#tellOfInherited()
+  }
+
+  #tellOfInherited(): void {
+    const partitions = this.#inherited.splice(0)
+    if (partitions.length === 0) return
+    const message = 'a member of the consumer has ended: this process has taken over its partitions'
+    this.#host.notice(message, {
+      consumer: this.id,
+      partitions: partitions.length,
+      some: partitions.slice(0, 10).join(','),
+    })
+  }
+
+  /** Work on a lane of ours: its partitions begin when all of them are ours. */
+  async #work(parts: Lane['parts'], alive: ReadonlyMap<string, MemberNote>): Promise<void> {
+    await Promise.all(
+      parts.filter(({ consumerLog }) => !this.owned.has(consumerLog)).map((part) => this.#claim(part, alive, true)),
+    )
+    const owned = parts.flatMap(({ consumerLog }) => this.owned.get(consumerLog) ?? [])
+    const whole = owned.length === parts.length && (owned.every(({ begun }) => begun) || (await areOurs(owned)))
+    for (const each of owned) if (whole || each.begun) each.keep(this.instances)
+  }
+
+  /** A lane is another's. */
+  async #leaveTo(parts: Lane['parts'], alive: ReadonlyMap<string, MemberNote>): Promise<void> {
+    this.#giveBack(parts.flatMap(({ consumerLog }) => this.owned.get(consumerLog) ?? []))
+    if (this.instances.size > 0)
+      await Promise.all(
+        parts.filter(({ consumerLog }) => !this.owned.has(consumerLog)).map((part) => this.#claim(part, alive, false)),
+      )
+  }
+
+  async #claim({ entry, partition }: LanePart, alive: ReadonlyMap<string, MemberNote>, mine: boolean): Promise<void> {
+    // Who is there first writes where the consumer begins, also where the partition is another's to work on; and what we own by the consumer log, and could
+    // not give back, is given back now.
+    let gone: string | null = null
+    const mayClaim = ({ owner, released, records }: ConsumerLogState): boolean => {
+      gone = owner === null || released || owner === this.#host.member ? null : owner
+      if (!mine) return owner === null || (owner === this.#host.member && !released)
+      const lender = lentBy(records, this.name, partition)
+      if (lender !== null && this.lives(lender) === null) return false
+      return gone === null || !alive.has(gone)
+    }
+    try {
+      const owned = await this.#host.take(this, entry, partition, mayClaim)
+      if (owned === null) return
+      if (gone !== null) this.#inherited.push(`${entry.spec.name}/${partition}`)
+      this.owned.set(owned.consumerLog, owned)
+      if (!mine) await owned.release()
+    } catch (error) {
+      if (!(error instanceof Fenced)) throw error
+    }
+  }
+
+  /** Give back partitions, together: none is another's while an event of one of them is in hands. */
+  #giveBack(lane: readonly OwnedPartition[]): void {
+    for (const owned of lane)
+      void owned
+        .release(lane)
+        .catch((error: unknown) => (error instanceof Fenced ? undefined : this.#host.alarm(error)))
+  }
+
+  /** An instance is gone. With the last one the partitions go back, and the others are told. */
+  async left(instance: Instance): Promise<void> {
+    this.instances.delete(instance)
+    if (this.instances.size === 0) await this.#leave()
+    else await this.tick()
+  }
+
+  /** After the looks that were asked for; whoever joins meanwhile has its first look after this. */
+  #leave(): Promise<void> {
+    const leaving = this.#ticking.then(() =>
+      this.instances.size === 0 || this.#closed ? this.#giveAllBack() : undefined,
+    )
+    this.#ticking = leaving.catch(() => undefined)
+    return leaving
+  }
+
+  async #giveAllBack(): Promise<void> {
+    await Promise.all([...this.owned.values()].map((owned) => owned.release().catch(() => undefined)))
+    this.owned.clear()
+    if (this.#member) await this.#host.backend.leave(this.id, this.#host.member).catch(() => undefined)
+    this.#member = false
+    this.#compare(new Map())
+    this.#endWatch?.()
+    this.#endWatch = null
+    this.#heardMs = 0
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true
+    this.#cancelTick?.()
+    await this.#leave()
+  }
+}
+
+/** Whether partitions that were claimed one after another are all ours at one moment: now, or when the last of them was claimed. */
+async function areOurs(owned: readonly OwnedPartition[]): Promise<boolean> {
+  // The claim of a single one says so.
+  if (owned.length > 1) await Promise.all(owned.map(({ ownership }) => ownership.verify().catch(() => undefined)))
+  return owned.every(({ ending }) => !ending)
+}

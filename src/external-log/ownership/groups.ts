@@ -1,0 +1,119 @@
+/** The groups in which this engine's instances work, the partitions that they own here, and where a consumer that was never there begins. */
+import { MillraceError } from '../../base/errors.ts'
+import { isWildcard } from '../../base/names.ts'
+import type { Position } from '../../broker/engine.ts'
+import type { ChannelSpec } from '../../channel/channel.ts'
+import { QUEUE_GROUP } from '../../delivery/consumer-records.ts'
+import type { Instance } from '../../delivery/instance.ts'
+import type { ChannelEntry } from '../log-backend.ts'
+import { Group, type GroupHost } from './group.ts'
+import type { OwnedPartition } from './owned-partition.ts'
+
+export class Groups {
+  readonly byId: Map<string, Group> = new Map()
+  readonly #host: GroupHost
+  /** By group and channel; channels that come later are read from their beginning. */
+  readonly #begins = new Map<string, Position>()
+
+  constructor(host: GroupHost) {
+    this.#host = host
+  }
+
+  /** Let an instance work on all channels that it takes. Resolves when each of its groups has looked at its members. */
+  async enter(instance: Instance): Promise<void> {
+    const { spec } = instance
+    const groups = new Set<Group>()
+    for (const entry of this.#host.entries()) {
+      const group = this.join(instance, entry.spec)
+      if (group === null) continue
+      groups.add(group)
+      const begin = beginKey(group, entry.spec.name)
+      if (!this.#begins.has(begin))
+        this.#begins.set(begin, entry.spec.kind === 'queue' ? { at: 'beginning' } : spec.from)
+    }
+    if (spec.channels.some((name) => isWildcard(name))) groups.add(this.#group(spec.name, spec.name))
+    for (const group of groups) group.instances.add(instance)
+    await Promise.all([...groups].map((group) => group.tick()))
+  }
+
+  /** The group in which an instance works on a channel, if it does. */
+  join(instance: Instance, spec: ChannelSpec): Group | null {
+    const id = spec.kind === 'queue' ? `${QUEUE_GROUP}/${spec.name}` : instance.spec.name
+    const group = this.#group(id, spec.kind === 'queue' ? QUEUE_GROUP : instance.spec.name)
+    if (!group.takes(spec.name, instance.spec.channels)) {
+      if (group.instances.size === 0) this.byId.delete(id)
+      return null
+    }
+    const known = group.instances.has(instance)
+    group.instances.add(instance)
+    if (!known) void group.tick()
+    return group
+  }
+
+  #group(id: string, name: string): Group {
+    let group = this.byId.get(id)
+    if (group === undefined) {
+      const channel = name === QUEUE_GROUP ? id.slice(QUEUE_GROUP.length + 1) : null
+      group = new Group(id, name, channel, this.#host)
+      this.byId.set(id, group)
+    }
+    return group
+  }
+
+  beginOf(group: Group, channel: string): Position {
+    return this.#begins.get(beginKey(group, channel)) ?? { at: 'beginning' }
+  }
+
+  /** There are new channels: those who take such streams look at them. */
+  added(entries: readonly ChannelEntry[]): void {
+    for (const group of this.byId.values()) {
+      const takes = ({ spec }: ChannelEntry): boolean => spec.kind === 'stream' && group.takes(spec.name)
+      if (group.name !== QUEUE_GROUP && entries.some(takes)) void group.tick()
+    }
+  }
+
+  /** The channel is gone. */
+  drop(channel: string): void {
+    for (const group of this.byId.values()) {
+      for (const owned of [...group.owned.values()]) {
+        if (owned.channel !== channel) continue
+        owned.ownership.abandon()
+        owned.lost()
+      }
+    }
+    for (const begin of this.#begins.keys()) if (begin.endsWith(` ${channel}`)) this.#begins.delete(begin)
+  }
+
+  ownedBy(cursor: unknown): OwnedPartition | undefined {
+    for (const group of this.byId.values())
+      for (const owned of group.owned.values()) if (owned.cursor === cursor) return owned
+    return undefined
+  }
+
+  /** Resolves when what an instance has settled is durable; one that closes leaves its groups. @throws LEASE_LOST */
+  async settled(instance: Instance): Promise<void> {
+    const groups = [...this.byId.values()].filter((group) => group.instances.has(instance))
+    if (instance.closing) await Promise.all(groups.map((group) => group.left(instance)))
+    else await this.flushed(groups)
+  }
+
+  /** Resolves when what consumers have settled in partitions of these groups is durable. @throws LEASE_LOST */
+  async flushed(groups: Iterable<Group> = this.byId.values()): Promise<void> {
+    const owned = [...groups].flatMap((group) => [...group.owned.values()])
+    const results = await Promise.allSettled(owned.map(({ ownership }) => ownership.flushed()))
+    const failed = results.find((result) => result.status === 'rejected')
+    if (failed !== undefined)
+      throw new MillraceError(
+        'LEASE_LOST',
+        'a partition was lost to another process before everything that was settled in it was durable',
+      )
+  }
+
+  async close(): Promise<void> {
+    for (const group of this.byId.values()) await group.close()
+  }
+}
+
+function beginKey(group: Group, channel: string): string {
+  return `${group.id} ${channel}`
+}

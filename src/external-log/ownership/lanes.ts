@@ -1,0 +1,107 @@
+/**
+ * Lanes: which partitions of a consumer's channels belong together, and whose they are.
+ *
+ * The partition of a key is its hash modulo the number of partitions of the channel. Modulo the greatest common divisor of these numbers, all partitions of one
+ * key are the same in all channels: that is the lane of the key. All partitions of a lane go to one member, so that one member has a key in all channels
+ * (clause 4). Where the divisor is 1, there is one lane, and one member has it.
+ */
+import { consumerLogOf } from '../consumer-log/consumer-log-name.ts'
+import type { ChannelEntry } from '../log-backend.ts'
+import { partitionHash } from '../publish/partition-hash.ts'
+
+export interface LanePart {
+  readonly entry: ChannelEntry
+  readonly partition: number
+  readonly consumerLog: string
+}
+
+export interface Lane {
+  /** The member that is to have it; undefined where none works. */
+  readonly owner: string | undefined
+  readonly parts: readonly LanePart[]
+}
+
+/** A member that lives and takes events now. */
+export interface LaneMember {
+  readonly name: string
+  takes(channel: string): boolean
+  /** Whether it shares out by lanes: members of older versions share out each channel by itself. */
+  readonly lanes: boolean
+}
+
+interface Shared {
+  readonly spec: Pick<ChannelEntry['spec'], 'name'>
+  readonly partitions: number
+}
+
+/** Stands for all channels of a consumer of several. No channel has this name. */
+const SEVERAL = { name: '*' }
+
+/**
+ * The lanes of a group, as all its members compute them. Lanes over several channels go to the members that take all of these channels. Where none takes
+ * all, or a member of an older version works, each channel is shared out by itself.
+ */
+export function lanesOf(group: string, entries: readonly ChannelEntry[], members: readonly LaneMember[]): Lane[] {
+  const taken = entries.filter(({ spec }) => members.some((member) => member.takes(spec.name)))
+  const others = entries.filter((entry) => !taken.includes(entry))
+  const together =
+    members.every(({ lanes }) => lanes) && members.some((member) => taken.every(({ spec }) => member.takes(spec.name)))
+  const sets = together ? [taken, ...alone(others)] : alone(entries)
+  return sets.flatMap((channels) => lanesOver(group, channels, members))
+}
+
+function alone(entries: readonly ChannelEntry[]): ChannelEntry[][] {
+  return entries.map((entry) => [entry])
+}
+
+function lanesOver(group: string, channels: readonly ChannelEntry[], members: readonly LaneMember[]): Lane[] {
+  const [first, ...more] = channels
+  if (first === undefined) return []
+  const lanes = more.reduce((divisor, { partitions }) => commonDivisor(divisor, partitions), first.partitions)
+  const takers = members
+    .filter((member) => channels.every(({ spec }) => member.takes(spec.name)))
+    .map(({ name }) => name)
+  const owners = sharedOut(group, { spec: more.length === 0 ? first.spec : SEVERAL, partitions: lanes }, takers)
+  const parts = Array.from({ length: lanes }, (): LanePart[] => [])
+  for (const entry of channels) {
+    for (let partition = 0; partition < entry.partitions; partition++) {
+      parts[partition % lanes]?.push({
+        entry,
+        partition,
+        consumerLog: consumerLogOf(group, entry.spec.name, partition),
+      })
+    }
+  }
+  return parts.map((its, lane) => ({ owner: owners[lane], parts: its }))
+}
+
+function commonDivisor(a: number, b: number): number {
+  return b === 0 ? a : commonDivisor(b, a % b)
+}
+
+/**
+ * Whose each partition of a channel is, of the members that live and take it. Each goes to the member with the highest hash that has room (rendezvous
+ * hashing with bounded loads), and all have the same room but for one partition: who comes takes over its share, the others keep most of theirs, and none is idle
+ * while another has two.
+ */
+export function sharedOut(group: string, { spec, partitions }: Shared, members: readonly string[]): string[] {
+  if (members.length === 0) return []
+  const least = Math.floor(partitions / members.length)
+  /** How many members may have one more. */
+  let more = partitions % members.length
+  const loads = new Map(members.map((member) => [member, 0]))
+  return Array.from({ length: partitions }, (_, partition) => {
+    const consumerLog = consumerLogOf(group, spec.name, partition)
+    let winner = ''
+    let best = -1
+    for (const [member, load] of loads) {
+      if (load > least || (load === least && more === 0)) continue
+      const weight = partitionHash(`${member}\0${consumerLog}`)
+      if (weight > best) [winner, best] = [member, weight]
+    }
+    const load = loads.get(winner) ?? 0
+    if (load === least) more--
+    loads.set(winner, load + 1)
+    return winner
+  })
+}

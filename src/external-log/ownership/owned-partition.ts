@@ -1,0 +1,160 @@
+/** A partition that this engine works on for a consumer: its consumer log, its log and its cursor, from the claim to the release. */
+import { pause } from '../../base/clock.ts'
+import { consumerKeys, toFloat } from '../../delivery/consumer-records.ts'
+import { Cursor } from '../../delivery/cursor.ts'
+import type { CursorHost } from '../../delivery/cursor-host.ts'
+import type { Instance } from '../../delivery/instance.ts'
+import { LetterShelf, type ShelfHost } from '../letters/letter-shelf.ts'
+import type { PartitionLog } from '../read/partition-log.ts'
+import type { Ownership } from './ownership.ts'
+
+/** What of a cursor's host the engine shares among all cursors. */
+export type SharedHost = Pick<
+  CursorHost,
+  'nowMs' | 'elapsedMs' | 'after' | 'at' | 'alone' | 'aloneDone' | 'alarm' | 'blockade'
+>
+
+/** Between two looks at what is in hands still. */
+const STOP_MS = 5
+
+export class OwnedPartition {
+  readonly consumerLog: string
+  readonly channel: string
+  readonly partition: number
+  readonly ownership: Ownership
+  readonly cursor: Cursor
+  readonly log: PartitionLog
+  readonly #shared: SharedHost
+  readonly #gone: (owned: OwnedPartition) => void
+  /** Whether it has begun to give out events. */
+  #begun = false
+  #stopping: Promise<void> | null = null
+  #releasing: Promise<void> | null = null
+
+  private constructor(
+    group: string,
+    ownership: Ownership,
+    log: PartitionLog,
+    shared: SharedHost,
+    shelf: ShelfHost,
+    gone: (owned: OwnedPartition) => void,
+  ) {
+    this.consumerLog = ownership.consumerLog
+    this.channel = log.name
+    this.partition = log.id
+    this.ownership = ownership
+    this.log = log
+    this.#shared = shared
+    this.#gone = gone
+    const letters = new LetterShelf(shelf, ownership, group, log.name, log.id)
+    letters.onStored = () => this.cursor.pumpSoon()
+    const host: CursorHost = {
+      ...shared,
+      letters,
+      get: (key) => letters.get(key),
+      range: (from, to, limit) => letters.range(from, to, limit),
+      write: (key, value) => letters.write(key, value),
+      touch: (source) => ownership.touch(source),
+      flushed: () => ownership.flushed(),
+      // Where the consumer begins is written before the cursor is made.
+      seek: () => 0,
+    }
+    this.cursor = new Cursor(group, log, host, { at: 'beginning' })
+  }
+
+  /** Begin at what the consumer log says, or where a consumer that was never here begins. */
+  static async begin(
+    group: string,
+    ownership: Ownership,
+    log: PartitionLog,
+    shared: SharedHost,
+    shelf: ShelfHost,
+    from: () => Promise<number>,
+    gone: (owned: OwnedPartition) => void,
+  ): Promise<OwnedPartition> {
+    await log.refresh()
+    const floor = consumerKeys.cursor(group, log.id)
+    if (ownership.get(floor) === undefined) {
+      ownership.write(floor, toFloat(await from()))
+      await ownership.flushed()
+    }
+    return new OwnedPartition(group, ownership, log, shared, shelf, gone)
+  }
+
+  get begun(): boolean {
+    return this.#begun
+  }
+
+  /** It gives out nothing any more. */
+  get ending(): boolean {
+    return this.#stopping !== null || this.ownership.over
+  }
+
+  /** Give events to these instances. */
+  keep(instances: ReadonlySet<Instance>): void {
+    if (this.ending) return
+    this.#begun = true
+    const { takers } = this.cursor
+    this.noteWorkers(instances)
+    for (const instance of instances)
+      if (!instance.closing && !takers.instances.includes(instance)) this.cursor.attach(instance)
+  }
+
+  /** Consumers that have worked on a queue are known by their records in it. */
+  noteWorkers(instances: ReadonlySet<Instance>): void {
+    if (this.log.spec.kind !== 'queue') return
+    for (const { spec } of instances)
+      if (this.ownership.get(`w/${spec.name}`) === undefined) this.ownership.write(`w/${spec.name}`, Buffer.from('{}'))
+  }
+
+  /** Give nothing more. Resolves when nothing is in hands any more. */
+  #stop(): Promise<void> {
+    this.#stopping ??= this.#stopped()
+    return this.#stopping
+  }
+
+  async #stopped(): Promise<void> {
+    const instances = [...this.cursor.takers.instances]
+    for (const instance of instances) this.cursor.detach(instance)
+    while (
+      !this.ownership.over &&
+      instances.some((instance) => [...instance.held].some((delivery) => delivery.cursor === this.cursor))
+    ) {
+      await pause(this.#shared, STOP_MS)
+    }
+  }
+
+  /** Give nothing more; when nothing of the lane is in hands any more, release the consumer log. */
+  release(lane: readonly OwnedPartition[] = [this]): Promise<void> {
+    this.#releasing ??= this.#release(lane)
+    return this.#releasing
+  }
+
+  async #release(lane: readonly OwnedPartition[]): Promise<void> {
+    await Promise.all(lane.map((each) => each.#stop()))
+    if (this.#begun && !this.ownership.over) this.cursor.end()
+    this.ownership.touch(this.cursor.state)
+    try {
+      await this.ownership.release()
+    } finally {
+      this.drop()
+    }
+  }
+
+  /** It is another's: what is in hands is taken away. */
+  lost(): void {
+    const { takers } = this.cursor
+    for (const [instance, held] of takers.hands()) {
+      instance.revoke(held)
+      takers.leave(instance)
+      instance.cursors.delete(this.cursor)
+      instance.hungry.delete(this.cursor)
+    }
+    this.drop()
+  }
+
+  drop(): void {
+    this.log.listeners.delete(this.cursor)
+    this.#gone(this)
+  }
+}

@@ -1,0 +1,430 @@
+/**
+ * A partition that this engine owns for a consumer: its cursor, and the consumer log in which all that the cursor settles becomes durable.
+ *
+ * Invariants:
+ * - Only the owner's entries are in the consumer log after its claim: an append that finds another's is refused, and the partition is lost. What was settled
+ *   and not yet appended then never happened: it is delivered again by the next owner (clauses 3, 11).
+ * - A completion and its emissions are in one entry (clause 12). Emissions are sent on in order after it, with their ids, until the backend has them;
+ *   the next owner sends again what is not marked as sent.
+ * - One append is in flight at a time; what is settled meanwhile goes out in the next (group commit).
+ */
+
+import { type Clock, pause } from '../../base/clock.ts'
+import { MillraceError } from '../../base/errors.ts'
+import { nextTick } from '../../base/timers.ts'
+import type { Emission } from '../../broker/engine.ts'
+import type { RecordChange, RecordSource } from '../../delivery/cursor-host.ts'
+import {
+  type ConsumerLogEntry,
+  type ConsumerLogState,
+  encodeEntry,
+  fold,
+  recordText,
+  recordTexts,
+} from '../consumer-log/consumer-log-entry.ts'
+import type { ConsumerLogRecords, Place } from '../consumer-log/consumer-log-records.ts'
+import { Fenced, type LogBackend } from '../log-backend.ts'
+import type { OffsetTable } from '../read/offset-table.ts'
+
+/** A snapshot is taken when so many entries, or bytes, came after the last. */
+const SNAPSHOT_ENTRIES = 500
+const SNAPSHOT_BYTES = 1024 * 1024
+/** Where a snapshot is large, as many entries as would be about so large, if each had so many bytes. */
+const ENTRY_BYTES = 2048
+const RETRY_MS = 200
+
+export interface OwnershipHost {
+  readonly backend: LogBackend
+  readonly clock: Clock
+  readonly lazily: (commit: () => void) => void
+  /** This engine, as consumer logs name their owner. */
+  readonly member: string
+  /** Send emissions on; resolves when the backend has them, and does not give up. */
+  send(emissions: readonly Emission[]): Promise<void>
+  /** Somebody else owns the partition now. */
+  lost(ownership: Ownership): void
+  alarm(error: unknown): void
+}
+
+/** Completions wait so long for others, of all partitions of an engine, to be written with them. */
+const LAZY_MS = 5
+
+/** Runs commits together with all that wait, soon: what many partitions write in one turn can go to the servers, and be synced by them, together. */
+export function lazyCommits(clock: Clock): OwnershipHost['lazily'] {
+  let waiting: (() => void)[] = []
+  const run = (): void => {
+    const commits = waiting
+    waiting = []
+    for (const commit of commits) commit()
+  }
+  return (commit) => {
+    waiting.push(commit)
+    if (waiting.length === 1) clock.after(LAZY_MS, run, 'work')
+  }
+}
+
+/** Keeps what is too large for the consumer log. */
+export interface Aside {
+  /** Something is to be stored with the next entry. */
+  readonly waiting: boolean
+  /** Takes, before it first waits, what there is, and stores it; answers the records of it, for the entry that is written then. */
+  store(): Promise<readonly RecordChange[]>
+}
+
+interface Waiting {
+  readonly resolve: () => void
+  readonly reject: (error: Error) => void
+}
+
+export class Ownership {
+  readonly consumerLog: string
+  aside: Aside | null = null
+  readonly #host: OwnershipHost
+  readonly #state: ConsumerLogState
+  #version: number
+  #pending: Record<string, string | { readonly bytes: string } | null> = {}
+  /** What stood where records were written that wait for the next entry: a snapshot has these. */
+  readonly #before = new Map<string, Uint8Array | undefined>()
+  #dirty = false
+  readonly #sources = new Set<RecordSource>()
+  #emissions: Emission[] = []
+  /** Emissions in the entry that is being written. */
+  #underWay = 0
+  #waiting: Waiting[] = []
+  #committing: Promise<void> | null = null
+  #scheduled = false
+  #lazy = false
+  #sending = false
+  #sent: number
+  #markSent = false
+  #entries = 0
+  #bytes = 0
+  #snapshotBytes = 0
+  #ending: Promise<void> | null = null
+  #closing = false
+  #over = false
+
+  private constructor(consumerLog: string, host: OwnershipHost, state: ConsumerLogState, version: number) {
+    this.consumerLog = consumerLog
+    this.#host = host
+    this.#state = state
+    this.#version = version
+    this.#sent = state.emitted - state.outbox.length
+  }
+
+  /** Become the owner; `also` is written with the claim. @throws Fenced when somebody else did meanwhile */
+  static async claim(
+    consumerLog: string,
+    host: OwnershipHost,
+    mayClaim: (state: ConsumerLogState) => boolean,
+    also: (state: ConsumerLogState) => readonly RecordChange[] = () => [],
+  ): Promise<Ownership | null> {
+    const { entries, version } = await host.backend.readConsumerLog(consumerLog)
+    const state = fold(entries)
+    if (!mayClaim(state)) return null
+    if (state.foreign > 0) host.alarm(foreignEntries(consumerLog, state.foreign))
+    const ownership = new Ownership(consumerLog, host, state, version)
+    const changes = also(state)
+    state.number = 0
+    await ownership.#append({ kind: 'claim', ...(changes.length > 0 && { records: recordTexts(changes) }) })
+    for (const [key, value] of changes) state.records.put(key, value)
+    ownership.#entries = entries.length
+    ownership.#send()
+    return ownership
+  }
+
+  get over(): boolean {
+    return this.#over
+  }
+
+  /** Emissions of what was settled that are not known to be where they belong. */
+  get unsent(): number {
+    return this.#emissions.length + this.#underWay + this.#state.outbox.length
+  }
+
+  /** What is kept of the partition, with what waits for the next entry. */
+  get records(): Pick<ConsumerLogRecords, 'get' | 'range'> {
+    return this.#state.records
+  }
+
+  get(key: string): Uint8Array | undefined {
+    return this.#state.records.get(key)
+  }
+
+  range(from: string, to: string, limit?: number): [string, Uint8Array][] {
+    return this.#state.records.range(from, to, limit)
+  }
+
+  /** The records of letters that stand beside this one. */
+  letters(key: string): OffsetTable<Uint8Array | Place> {
+    return this.#state.records.letters(key)
+  }
+
+  /** A record that `aside` has stored, and that goes into the consumer log now. */
+  know(key: string, value: Uint8Array): void {
+    this.#state.records.set(key, value)
+  }
+
+  /** The same, where it is gone already, or is to be another: that waits for the next entry. */
+  knew(key: string, value: Uint8Array): void {
+    this.#before.set(key, value)
+  }
+
+  /** There is something for `aside` to store. */
+  storeAside(): void {
+    this.#soon()
+  }
+
+  write(key: string, value: Uint8Array | null): void {
+    if (!this.#before.has(key)) this.#before.set(key, this.#state.records.get(key))
+    this.#put(key, value)
+    this.#soon()
+  }
+
+  #put(key: string, value: Uint8Array | null): void {
+    this.#state.records.put(key, value)
+    this.#pending[key] = recordText(value)
+    this.#dirty = true
+  }
+
+  touch(source: RecordSource): void {
+    this.#sources.add(source)
+    this.#lazily()
+  }
+
+  #lazily(): void {
+    if (this.#lazy || this.#scheduled || this.#committing !== null || this.#closing || this.#over) return
+    this.#lazy = true
+    this.#host.lazily(() => {
+      if (this.#lazy) this.#commitNow()
+    })
+  }
+
+  /** Take effect with what is settled in this turn. */
+  emit(emissions: readonly Emission[]): void {
+    this.#emissions.push(...emissions)
+    this.#soon()
+  }
+
+  /** Resolves when all that was put in so far is durable. @throws Fenced */
+  flushed(): Promise<void> {
+    if (this.#over) return Promise.reject(new Fenced(this.consumerLog))
+    // All that was put in before is written: the release waited for it.
+    if (this.#closing) return this.#ending ?? Promise.resolve()
+    return new Promise((resolve, reject) => {
+      this.#waiting.push({ resolve, reject })
+      this.#soon()
+    })
+  }
+
+  /** Find out whether the partition is still ours. @throws Fenced */
+  async verify(): Promise<void> {
+    this.#dirty = true
+    await this.flushed()
+  }
+
+  /** Resolves when the emissions of what was settled are where they belong. */
+  async sent(): Promise<void> {
+    await this.flushed()
+    while (!this.#over && this.#state.outbox.length > 0) await pause(this.#host.clock, 1)
+  }
+
+  /** Give the partition back in good order: the next owner need not wait. */
+  release(): Promise<void> {
+    this.#ending ??= this.#release()
+    return this.#ending
+  }
+
+  async #release(): Promise<void> {
+    try {
+      do await this.sent()
+      while (this.#unwritten && !this.#over)
+      // Nothing is written beside the last entry, or it would be refused.
+      this.#closing = true
+      if (!this.#over) await this.#append({ kind: 'release', ...(this.#markSent && { sent: this.#sent }) })
+    } finally {
+      this.abandon()
+    }
+  }
+
+  get #unwritten(): boolean {
+    return this.#wanted || this.#committing !== null || this.#sources.size > 0
+  }
+
+  get #wanted(): boolean {
+    return this.#dirty || this.#emissions.length > 0 || this.#waiting.length > 0 || this.aside?.waiting === true
+  }
+
+  /** Stop without a word: somebody else owns it, or the backend is gone. */
+  abandon(): void {
+    this.#over = true
+    for (const waiting of this.#waiting.splice(0)) waiting.reject(new Fenced(this.consumerLog))
+  }
+
+  #soon(): void {
+    if (this.#scheduled || this.#committing !== null || this.#closing || this.#over) return
+    this.#scheduled = true
+    nextTick(() => {
+      this.#scheduled = false
+      this.#commitNow()
+    })
+  }
+
+  #commitNow(): void {
+    if (this.#committing !== null || this.#closing || this.#over) return
+    this.#lazy = false
+    this.#committing = this.#commit().then(
+      () => {
+        this.#committing = null
+        if (this.#wanted) this.#commitNow()
+        else for (const source of this.#sources) this.touch(source)
+      },
+      (error: unknown) => {
+        this.#committing = null
+        this.#lose(error)
+      },
+    )
+  }
+
+  #lose(error: unknown): void {
+    if (this.#over) return
+    this.abandon()
+    if (!(error instanceof Fenced)) this.#host.alarm(error)
+    this.#host.lost(this)
+  }
+
+  async #commit(): Promise<void> {
+    const changes: (readonly [string, Uint8Array | null])[] = []
+    for (const source of this.#sources) source.collect(changes)
+    this.#sources.clear()
+    for (const [key, value] of changes) this.#put(key, value)
+    const waiting = this.#waiting
+    this.#waiting = []
+    const records = this.#pending
+    const aside = this.aside?.waiting === true ? this.aside.store() : null
+    const emissions = this.#emissions
+    this.#pending = {}
+    this.#before.clear()
+    this.#emissions = []
+    const changed = this.#dirty || emissions.length > 0
+    this.#dirty = false
+    try {
+      if (aside !== null) for (const [key, value] of await aside) records[key] = recordText(value)
+      if (changed || aside !== null) await this.#write(records, emissions)
+    } catch (error) {
+      for (const each of waiting) each.reject(error as Error)
+      throw error
+    }
+    for (const each of waiting) each.resolve()
+  }
+
+  async #write(records: ConsumerLogEntry['records'], emissions: readonly Emission[]): Promise<void> {
+    const sent = this.#markSent ? { sent: this.#sent } : {}
+    this.#markSent = false
+    this.#underWay = emissions.length
+    await this.#append({
+      kind: 'commit',
+      ...(records !== undefined && { records }),
+      ...(emissions.length > 0 && { emissions }),
+      ...sent,
+    })
+    this.#underWay = 0
+    if (emissions.length > 0) {
+      this.#state.outbox.push(...emissions)
+      this.#state.emitted += emissions.length
+      this.#send()
+    }
+    if (
+      this.#entries > Math.max(SNAPSHOT_ENTRIES, this.#snapshotBytes / ENTRY_BYTES) ||
+      this.#bytes > Math.max(SNAPSHOT_BYTES, this.#snapshotBytes)
+    )
+      await this.#snapshot()
+  }
+
+  /** The records as the last entry left them: of a completion that waits for the next one, a snapshot would have no emissions. */
+  *#committed(): Generator<readonly [key: string, value: Uint8Array]> {
+    for (const record of this.#state.records) if (!this.#before.has(record[0])) yield record
+    for (const [key, value] of this.#before) if (value !== undefined) yield [key, value]
+  }
+
+  /** All records anew, in as many entries as they need; then what came before may go. */
+  async #snapshot(): Promise<void> {
+    const max = this.#host.backend.limits.entryBytes / 2
+    const parts: { records: Record<string, string | { readonly bytes: string } | null>; emissions: Emission[] }[] = [
+      { records: {}, emissions: [] },
+    ]
+    let bytes = 0
+    const room = (size: number): (typeof parts)[number] => {
+      if (bytes + size > max) parts.push({ records: {}, emissions: [] })
+      bytes = bytes + size > max ? size : bytes + size
+      return parts.at(-1) as (typeof parts)[number]
+    }
+    for (const [key, value] of this.#committed()) room(key.length + value.length * 1.4).records[key] = recordText(value)
+    for (const emission of this.#state.outbox) room(emission.event.text.length * 1.2).emissions.push(emission)
+    const before = this.#version
+    this.#bytes = 0
+    for (const [at, part] of parts.entries()) {
+      const first = at === 0 ? { reset: true, emitted: this.#state.emitted - this.#state.outbox.length } : {}
+      await this.#append({ kind: 'commit', ...part, ...first, snapshot: at === parts.length - 1 ? 'whole' : 'part' })
+      if (at === 0) this.#entries = 0
+    }
+    this.#entries = 0
+    this.#snapshotBytes = this.#bytes
+    this.#bytes = 0
+    await this.#host.backend
+      .trimConsumerLog(this.consumerLog, before + 1)
+      .catch((error: unknown) => this.#host.alarm(error))
+  }
+
+  /** Append one entry of ours. After a failure that leaves it open, the consumer log itself says whether it is there. */
+  async #append(content: Omit<ConsumerLogEntry, 'number' | 'owner'>): Promise<void> {
+    const number = this.#state.number + 1
+    const bytes = encodeEntry({ number, owner: this.#host.member, ...content })
+    for (;;) {
+      try {
+        this.#version = await this.#host.backend.appendConsumerLog(this.consumerLog, this.#version, bytes)
+        break
+      } catch (error) {
+        if (error instanceof Fenced || (error as MillraceError).retryable === false) throw error
+        await pause(this.#host.clock, RETRY_MS)
+        const there = await this.#host.backend.readConsumerLog(this.consumerLog)
+        const last = fold(there.entries)
+        if (last.owner === this.#host.member && last.number === number) {
+          this.#version = there.version
+          break
+        }
+        if (there.version !== this.#version) throw new Fenced(this.consumerLog)
+      }
+    }
+    this.#state.number = number
+    this.#entries++
+    this.#bytes += bytes.length
+  }
+
+  /** Send on what is in the outbox, in order; afterwards say so with the next entry. */
+  #send(): void {
+    if (this.#sending || this.#state.outbox.length === 0 || this.#over) return
+    this.#sending = true
+    const emissions = [...this.#state.outbox]
+    this.#host.send(emissions).then(
+      () => {
+        this.#sending = false
+        this.#state.outbox = this.#state.outbox.slice(emissions.length)
+        this.#sent += emissions.length
+        this.#markSent = true
+        this.#dirty = true
+        if (this.#state.outbox.length > 0) this.#send()
+        else this.#lazily()
+      },
+      (error: unknown) => {
+        this.#sending = false
+        this.#lose(error)
+      },
+    )
+  }
+}
+
+function foreignEntries(consumerLog: string, count: number): MillraceError {
+  const message = `${count} entries of consumer log ${consumerLog} are not Millrace's, and are skipped: another client wrote them`
+  return new MillraceError('DATA_DAMAGED', message, { consumerLog })
+}

@@ -1,0 +1,42 @@
+/** The contract over a log with a conditional write: what engines over other brokers are made of, without their servers. */
+
+import { describe } from 'vitest'
+import { ConnectedBroker } from '../../src/broker/connected-broker.ts'
+import { ExternalLogEngine } from '../../src/external-log/external-log-engine.ts'
+import { type ConformanceHarness, conformance } from '../../src/testing/conformance/conformance.ts'
+import { sideBySide } from '../conformance/side-by-side.ts'
+import { MemoryBackend, MemoryServer } from './memory-backend.ts'
+
+const ORDER = 'it looks at the order over keys, which several partitions do not keep; run with one partition below'
+
+function worlds(partitions: number): Pick<ConformanceHarness, 'open' | 'lacks'> {
+  return {
+    open: () => {
+      const server = new MemoryServer()
+      const openEngine = (): Promise<ExternalLogEngine> =>
+        ExternalLogEngine.open({ backend: new MemoryBackend(server), partitions })
+      return {
+        connect: async () => new ConnectedBroker(await openEngine(), { source: '/test', random: Math.random }),
+        openEngine,
+      }
+    },
+    lacks: { crash: 'the process and its server are one', disk: 'it has none' },
+  }
+}
+
+describe('four partitions', () => {
+  conformance({
+    test: sideBySide,
+    ...worlds(4),
+    exempt: {
+      '06-dead-letter/block-holds-back-everything': ORDER,
+      '06-dead-letter/block-ends-when-the-dead-letter-is-dropped': ORDER,
+      '13-retention/a-consumer-that-is-too-late-goes-on-with-what-is-kept': ORDER,
+    },
+  })
+})
+
+describe('one partition', () => {
+  for (const only of ['06-dead-letter/block', '13-retention/a-consumer-that-is-too-late'])
+    conformance({ test: sideBySide, ...worlds(1), only })
+})

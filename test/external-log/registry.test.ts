@@ -1,0 +1,119 @@
+/** What channels are, where several processes declare them at once, or remove them. */
+import { expect, it } from 'vitest'
+import { ConnectedBroker } from '../../src/broker/connected-broker.ts'
+import { channelEntryIn } from '../../src/external-log/channel-entry.ts'
+import { ExternalLogEngine } from '../../src/external-log/external-log-engine.ts'
+import { type Broker, consumer, event, stream } from '../../src/index.ts'
+import { MemoryBackend, MemoryServer } from './memory-backend.ts'
+
+async function open(server: MemoryServer, delayMs = 0): Promise<ConnectedBroker> {
+  const engine = await ExternalLogEngine.open({ backend: new MemoryBackend(server, { delayMs }), partitions: 2 })
+  return new ConnectedBroker(engine, { source: '/test', random: Math.random })
+}
+
+async function closed(brokers: readonly Broker[]): Promise<void> {
+  await Promise.all(brokers.map((broker) => broker.close()))
+}
+
+it('types that processes declare at once are all there', async () => {
+  const server = new MemoryServer()
+  const brokers = await Promise.all(Array.from({ length: 8 }, () => open(server, 1)))
+  await Promise.all(brokers.map((broker, at) => broker.declare(stream('orders', { events: [event(`type-${at}`)] }))))
+  const types = Array.from({ length: 8 }, (_, at) => `type-${at}`)
+  expect(server.channels.get('orders')?.entry.spec.types).toEqual(types)
+  await Promise.all(brokers.map((broker, at) => broker.declare(stream('orders', { events: [event(`more-${at}`)] }))))
+  expect(server.channels.get('orders')?.entry.spec.types).toHaveLength(16)
+  await closed(brokers)
+})
+
+it('a channel that another process has removed is declared again, once', async () => {
+  const server = new MemoryServer()
+  const [one, two] = [await open(server), await open(server)]
+  const orders = stream('orders')
+  await one.publish(orders, { type: 'order' })
+  await two.publish(orders, { type: 'order' })
+  await two.removeChannel('orders')
+  const receipts = await Promise.all(
+    Array.from({ length: 100 }, (_, at) => one.publish(orders, { type: 'order', id: `${at}` })),
+  )
+  expect(receipts.map(({ offset }) => offset)).toEqual(Array.from({ length: 100 }, (_, at) => at))
+  const { incarnation } = server.channels.get('orders')?.entry ?? {}
+  await two.publish(orders, { type: 'order' })
+  expect(server.channels.get('orders')?.entry.incarnation).toBe(incarnation)
+  await closed([one, two])
+})
+
+it('a channel of a server that lost everything is declared again, and delayed events wait there', async () => {
+  const server = new MemoryServer()
+  const broker = await open(server)
+  const orders = stream('orders')
+  await broker.publish(orders, { type: 'order', id: 'a' }, { delay: '1h' })
+  for (const store of [server.channels, server.consumerLogs, server.members]) store.clear()
+  await broker.publish(orders, { type: 'order', id: 'b' })
+  const waits = await broker.publish(orders, { type: 'order', id: 'a' }, { delay: '1h' })
+  expect(waits.duplicate).toBe(false)
+  expect(await broker.publish(orders, { type: 'order', id: 'a' })).toEqual({ ...waits, duplicate: true })
+  await closed([broker])
+})
+
+it('a channel that was removed, and is declared by another process, is known by what it is now', async () => {
+  const server = new MemoryServer()
+  const [one, two] = [await open(server), await open(server)]
+  await one.declare(stream('orders', { events: [event('old')] }))
+  await two.publish('orders', { type: 'old' })
+  await one.removeChannel('orders')
+  await one.declare(stream('orders', { events: [event('new')] }))
+  const publish = (): Promise<unknown> =>
+    two.publish('orders', { type: 'new', id: 'first' }).then(
+      ({ offset }) => offset,
+      (error: { readonly code: string }) => error.code,
+    )
+  await expect.poll(publish).toBe(0)
+  await closed([one, two])
+})
+
+it('consumers of a channel that was deleted on the servers alone begin anew with the next one', async () => {
+  const server = new MemoryServer()
+  const broker = await open(server)
+  const orders = stream('orders')
+  const handled: string[] = []
+  await broker.start(consumer('worker', orders).onAny(({ id }) => void handled.push(id)))
+  await broker.publish(
+    orders,
+    Array.from({ length: 20 }, (_, at) => ({ type: 'order', id: `old-${at}` })),
+  )
+  await expect.poll(() => handled.length, { timeout: 10_000 }).toBe(20)
+  server.channels.delete('orders')
+  await broker.publish(orders, { type: 'order', id: 'new' })
+  await expect.poll(() => handled.includes('new'), { timeout: 10_000 }).toBe(true)
+  await closed([broker])
+})
+
+it('a channel that another version of Millrace created is left alone, and every use of it says so', async () => {
+  const server = new MemoryServer()
+  const orders = stream('orders')
+  const first = await open(server)
+  await first.declare(orders)
+  await first.close()
+  const channel = server.channels.get('orders')
+  if (channel === undefined) throw new Error('the channel is not there')
+  channel.entry = { ...channel.entry, format: 1 }
+  const before = JSON.stringify(channel.entry)
+  const broker = await open(server)
+  const refusal = { code: 'DATA_FOREIGN', details: { channel: 'orders', format: 1 } }
+  await expect(broker.publish(orders, { type: 'order' })).rejects.toMatchObject(refusal)
+  await expect(broker.declare(stream('orders', { retain: { age: '1d' } }))).rejects.toMatchObject(refusal)
+  await expect(broker.start(consumer('worker', orders).onAny(() => undefined))).rejects.toMatchObject(refusal)
+  await expect(broker.read(orders).next()).rejects.toMatchObject(refusal)
+  await broker.publish(stream('others'), { type: 'order' })
+  expect(JSON.stringify(server.channels.get('orders')?.entry)).toBe(before)
+  expect(server.channels.get('orders')?.records).toHaveLength(0)
+  await broker.close()
+})
+
+it('a registration without a format is one of the first format, and is not damaged', () => {
+  const spec = stream('orders').spec
+  expect(channelEntryIn(JSON.stringify({ incarnation: 'i', spec, partitions: 2 }))).toMatchObject({ format: 1 })
+  expect(channelEntryIn(JSON.stringify({ format: 0, incarnation: 'i', spec, partitions: 2 }))).toBeNull()
+  expect(channelEntryIn(JSON.stringify({ format: 'two', incarnation: 'i', spec, partitions: 2 }))).toBeNull()
+})

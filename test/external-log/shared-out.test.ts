@@ -1,0 +1,38 @@
+/** Whose partitions are: all have as many, all members compute the same, and who comes or goes moves few. */
+import { expect, it } from 'vitest'
+import type { ChannelEntry } from '../../src/external-log/log-backend.ts'
+import { sharedOut } from '../../src/external-log/ownership/lanes.ts'
+
+const channel = (partitions: number, name = 'orders') => ({ partitions, spec: { name } }) as ChannelEntry
+const members = (count: number): string[] => Array.from({ length: count }, (_, at) => `member-${at}`)
+
+it('nobody is idle while another has two, whatever the numbers', () => {
+  for (let partitions = 1; partitions <= 40; partitions++) {
+    for (let count = 1; count <= 12; count++) {
+      const owners = sharedOut('worker', channel(partitions), members(count))
+      const loads = members(count).map((member) => owners.filter((owner) => owner === member).length)
+      expect(Math.max(...loads) - Math.min(...loads)).toBeLessThanOrEqual(1)
+      expect(loads.reduce((sum, load) => sum + load, 0)).toBe(partitions)
+    }
+  }
+  expect(sharedOut('worker', channel(4), [])).toEqual([])
+})
+
+it('is the same for every member, in whatever order it sees them', () => {
+  const seen = members(7)
+  expect(sharedOut('worker', channel(16), seen.toReversed())).toEqual(sharedOut('worker', channel(16), seen))
+})
+
+it('channels of one partition are spread over the members', () => {
+  const owners = Array.from({ length: 200 }, (_, at) => sharedOut('worker', channel(1, `orders-${at}`), members(4))[0])
+  for (const member of members(4)) expect(owners.filter((owner) => owner === member).length).toBeGreaterThan(20)
+})
+
+it('who comes takes its share, and most of the others stay where they are', () => {
+  const moved = Array.from({ length: 50 }, (_, at) => {
+    const [before, after] = [4, 5].map((count) => sharedOut(`worker-${at}`, channel(64), members(count)))
+    return before?.filter((owner, partition) => owner !== after?.[partition]).length ?? 0
+  })
+  // A fifth must move.
+  expect(moved.reduce((sum, each) => sum + each, 0) / moved.length).toBeLessThan(64 * 0.4)
+})
