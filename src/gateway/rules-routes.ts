@@ -32,23 +32,24 @@ const DEFINITION: JsonSchema = {
 const EITHER: JsonSchema = { type: ['string', 'object'], description: 'A rule, or the name of one.' }
 const REASON: Parameter = { description: 'The reason; kept in the history.', schema: { type: 'string' } }
 
+/** Members that the routes of one rule share. */
+const ONE = {
+  tag: 'rules',
+  parameters: { rule: RULE },
+  access: { action: 'rules', of: 'handler' },
+  refuses: ['UNKNOWN_RULE', 'CLOSED'],
+} as const
+const RECEIPT = { 200: { description: 'The offset in each channel from which it applies.', content: json(object) } }
+
 export function rulesRoutes(broker: Broker): Route[] {
-  const one = {
-    tag: 'rules',
-    parameters: { rule: RULE },
-    access: { action: 'rules', of: 'handler' },
-    refuses: ['UNKNOWN_RULE', 'CLOSED'],
-  } as const
-  const all = { tag: 'rules', access: { action: 'rules', of: 'handler' } } as const
-  const receipt = { 200: { description: 'The offset in each channel from which it applies.', content: json(object) } }
-  const change = (verb: 'enable' | 'disable' | 'remove') => async (request: GatewayRequest) => {
-    const { rules, rule } = await known(request, broker)
-    return Response.json(await rules[verb](rule.name, reasonOf(request)))
-  }
-  const changed = { ...one, query: { reason: REASON }, answers: receipt }
+  return [...readRoutes(broker), putRoute(broker), ...switchRoutes(broker), testRoute(broker)]
+}
+
+function readRoutes(broker: Broker): Route[] {
   return [
     {
-      ...all,
+      tag: 'rules',
+      access: { action: 'rules', of: 'handler' },
       method: 'GET',
       path: '/api/rules',
       name: 'listRules',
@@ -59,7 +60,7 @@ export function rulesRoutes(broker: Broker): Route[] {
       handle: (request) => list(request, broker),
     },
     {
-      ...one,
+      ...ONE,
       method: 'GET',
       path: PATH,
       name: 'showRule',
@@ -70,20 +71,34 @@ export function rulesRoutes(broker: Broker): Route[] {
         return Response.json({ rule, history: await rules.history(rule.name) })
       },
     },
+  ]
+}
+
+function putRoute(broker: Broker): Route {
+  return {
+    ...ONE,
+    method: 'PUT',
+    path: PATH,
+    name: 'putRule',
+    summary: 'Add or change a rule.',
+    query: { reason: REASON },
+    body: { required: true, content: json(DEFINITION) },
+    answers: RECEIPT,
+    refuses: ['INVALID_RULE', 'UNKNOWN_CHANNEL', 'CLOSED'],
+    handle: (request) => put(request, broker),
+  }
+}
+
+/** Changes that take no body but the name of the rule. */
+function switchRoutes(broker: Broker): Route[] {
+  const shared = { ...ONE, query: { reason: REASON }, answers: RECEIPT }
+  const change = (verb: 'enable' | 'disable' | 'remove') => async (request: GatewayRequest) => {
+    const { rules, rule } = await known(request, broker)
+    return Response.json(await rules[verb](rule.name, reasonOf(request)))
+  }
+  return [
     {
-      ...one,
-      method: 'PUT',
-      path: PATH,
-      name: 'putRule',
-      summary: 'Add or change a rule.',
-      query: { reason: REASON },
-      body: { required: true, content: json(DEFINITION) },
-      answers: receipt,
-      refuses: ['INVALID_RULE', 'UNKNOWN_CHANNEL', 'CLOSED'],
-      handle: (request) => put(request, broker),
-    },
-    {
-      ...changed,
+      ...shared,
       method: 'DELETE',
       path: PATH,
       name: 'removeRule',
@@ -91,7 +106,7 @@ export function rulesRoutes(broker: Broker): Route[] {
       handle: change('remove'),
     },
     {
-      ...changed,
+      ...shared,
       method: 'POST',
       path: `${PATH}/enable`,
       name: 'enableRule',
@@ -99,14 +114,13 @@ export function rulesRoutes(broker: Broker): Route[] {
       handle: change('enable'),
     },
     {
-      ...changed,
+      ...shared,
       method: 'POST',
       path: `${PATH}/disable`,
       name: 'disableRule',
       summary: 'Disable a rule.',
       handle: change('disable'),
     },
-    testRoute(broker),
   ]
 }
 
