@@ -8,11 +8,11 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { isMillraceError, MillraceError } from '../base/errors.ts'
 import { LIMITS } from '../base/limits.ts'
+import { OffsetSet } from '../base/offset-set.ts'
 import { boundsIn } from '../broker/bounds.ts'
 import type { CarriedEvent, CarriedLetter } from '../broker/carriage.ts'
 import type { Engine, StoredText } from '../broker/engine.ts'
 import type { ChannelSpec } from '../channel/channel.ts'
-import { DoneSet } from '../delivery/done-set.ts'
 import type { PlannedChannel } from './copy-plan.ts'
 import { disorderedKey, type Paired, pair } from './pairing.ts'
 import { Places } from './places.ts'
@@ -102,14 +102,14 @@ export class ChannelCopy {
   async follow(): Promise<void> {
     if (this.#next === null) return this.fill()
     try {
-      await this.#fillWith(eventsOf(this.#host.source, this.name, { offset: this.#next }), new DoneSet(0))
+      await this.#fillWith(eventsOf(this.#host.source, this.name, { offset: this.#next }), new OffsetSet(0))
     } catch (error) {
       if (!isMillraceError(error)) throw error
       await this.fill()
     }
   }
 
-  async #fillWith(events: AsyncIterable<SourceEvent>, present: DoneSet): Promise<void> {
+  async #fillWith(events: AsyncIterable<SourceEvent>, present: OffsetSet): Promise<void> {
     const { signal, translation } = this.#host
     const outbox = new Outbox(this.name, this.#host, present)
     for await (const event of events) {
@@ -138,8 +138,8 @@ export class ChannelCopy {
   }
 
   /** The source's offsets whose events are at the target. */
-  async #present(): Promise<DoneSet> {
-    const present = new DoneSet(0)
+  async #present(): Promise<OffsetSet> {
+    const present = new OffsetSet(0)
     if (await isEmpty(this.#host.target, this.name)) return present
     await pair(this.#source(), this.#target(), (source) => present.add(source))
     return present
@@ -234,13 +234,13 @@ export async function isEmpty(engine: Engine, channel: string): Promise<boolean>
 class Outbox {
   readonly #channel: string
   readonly #host: ChannelCopyHost
-  readonly #present: DoneSet
+  readonly #present: OffsetSet
   #batch: CarriedEvent[] = []
   #bytes = 0
   #done: number
   #putting: Promise<void> = Promise.resolve()
 
-  constructor(channel: string, host: ChannelCopyHost, present: DoneSet) {
+  constructor(channel: string, host: ChannelCopyHost, present: OffsetSet) {
     this.#channel = channel
     this.#host = host
     this.#present = present

@@ -1,6 +1,7 @@
 /** Where the offsets of a source's channel lie at the target: learned from pairs of events, for what stands at offsets of its own. */
+
+import { OffsetSet } from '../base/offset-set.ts'
 import type { CarriedConsumer, CarriedLetter } from '../broker/carriage.ts'
-import { DoneSet } from '../delivery/done-set.ts'
 
 /** Whether a consumer has settled an event of the source. */
 function settledAt({ floor, settled }: CarriedConsumer, offset: number): boolean {
@@ -18,7 +19,7 @@ function settledAt({ floor, settled }: CarriedConsumer, offset: number): boolean
 /** A consumer on its way to the target's offsets. */
 class Moved {
   readonly state: CarriedConsumer
-  readonly #settled = new DoneSet(0)
+  readonly #settled = new OffsetSet(0)
   #firstOpen = Number.POSITIVE_INFINITY
 
   constructor(state: CarriedConsumer) {

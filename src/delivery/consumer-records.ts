@@ -2,7 +2,7 @@
  * What is kept of a consumer in one log: the key and the bytes of each record, in one place. docs/format.md has the same table.
  *
  *     g/<group>/<channel>             float64 floor
- *     b/<group>/<channel>/<chunk>     128 bytes: bits of settled offsets above the floor (done-set.ts)
+ *     b/<group>/<channel>/<chunk>     128 bytes: bits of settled offsets above the floor (offset-set.ts)
  *     f/<group>/<channel>             JSON InFlightRecord: what was in handlers' hands
  *     r/<group>/<channel>/<offset>    JSON RetryRecord: attempts of an event that failed
  *     d/<group>/<channel>/<offset>    JSON DeadRecord: a dead letter, or an event that waits behind one, with its text

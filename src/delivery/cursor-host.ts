@@ -1,10 +1,10 @@
 /** What a cursor needs of the engine it belongs to: records that are committed together, time, and a word when something is wrong. */
 import type { Clock } from '../base/clock.ts'
 import type { Position } from '../broker/engine.ts'
-import type { Blockade } from './blockade.ts'
-import type { LetterReader } from './dead-letter-box.ts'
+import type { Suspected } from './cursor/suspect-queue.ts'
+import type { Blockade } from './dead/blockade.ts'
+import type { LetterReader } from './dead/dead-letter-box.ts'
 import type { DeliveryLog } from './delivery-log.ts'
-import type { Suspected } from './in-flight.ts'
 
 export type RecordChange = readonly [key: string, value: Uint8Array | null]
 

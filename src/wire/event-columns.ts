@@ -13,7 +13,7 @@
  *             …      the block (docs/format.md), its channel number 0
  */
 import type { StoredText } from '../broker/engine.ts'
-import { HeldDelivery } from '../delivery/held-delivery.ts'
+import { HeldDelivery } from '../delivery/dispatch/held-delivery.ts'
 import { type Block, decodeSentBlock, encodeBlock } from '../event/block.ts'
 import { EventInBlock, gatherBlock } from '../event/event-in-block.ts'
 import { malformed, newFrame, TIME_MS_MAX } from './frame.ts'

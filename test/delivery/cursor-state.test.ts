@@ -1,8 +1,8 @@
 /** What a consumer has settled, as records: also when it is rewound while a commit is under way. */
 import { expect, test } from 'vitest'
 import { consumerKeys, fromJson, type InFlightRecord, toJson } from '../../src/delivery/consumer-records.ts'
+import { CursorState, type StateHost } from '../../src/delivery/cursor/cursor-state.ts'
 import type { RecordChange } from '../../src/delivery/cursor-host.ts'
-import { CursorState, type StateHost } from '../../src/delivery/cursor-state.ts'
 import { SlowLog } from './cursor-world.ts'
 
 test('a rewind forgets what is settled in a commit that is under way', () => {

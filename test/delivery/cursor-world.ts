@@ -1,11 +1,11 @@
 /** A cursor by itself: a log whose blocks are never in memory, records in a map, and an instance whose deliveries the test settles. */
 import { type Clock, systemClock } from '../../src/base/clock.ts'
 import type { Delivery, EncodedEvent, Failure } from '../../src/broker/engine.ts'
-import { KeyTables } from '../../src/delivery/consumer-keys.ts'
-import { Cursor } from '../../src/delivery/cursor.ts'
+import { Cursor } from '../../src/delivery/cursor/cursor.ts'
 import type { CursorHost } from '../../src/delivery/cursor-host.ts'
 import type { DeliveryLog, EventBlock, LogListener } from '../../src/delivery/delivery-log.ts'
-import { Instance } from '../../src/delivery/instance.ts'
+import { KeyTables } from '../../src/delivery/dispatch/consumer-keys.ts'
+import { Instance } from '../../src/delivery/dispatch/instance.ts'
 
 export const FAILED: Failure = { name: 'Error', message: 'failed', kind: 'error' }
 

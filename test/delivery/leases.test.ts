@@ -1,6 +1,6 @@
 /** A lease is a span: the wall clock may jump either way, and it ends neither earlier nor later. */
 import { afterEach, beforeEach, expect, test, vi } from 'vitest'
-import { LeaseWatch } from '../../src/delivery/lease-watch.ts'
+import { LeaseWatch } from '../../src/delivery/dispatch/lease-watch.ts'
 import { CursorWorld } from './cursor-world.ts'
 import { SimClock } from './model/sim-clock.ts'
 

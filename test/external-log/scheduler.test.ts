@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest'
 import { systemClock } from '../../src/base/clock.ts'
 import type { Delivery } from '../../src/broker/engine.ts'
-import type { Instance } from '../../src/delivery/instance.ts'
+import type { Instance } from '../../src/delivery/dispatch/instance.ts'
 import { Scheduler } from '../../src/external-log/delay/scheduler.ts'
 
 test('events that are due together are put back until one time, whatever the clock does while they are looked at', () => {

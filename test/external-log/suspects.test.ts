@@ -2,7 +2,8 @@
 import { expect, it } from 'vitest'
 import { systemClock } from '../../src/base/clock.ts'
 import type { InFlightRecord } from '../../src/delivery/consumer-records.ts'
-import { InFlight, type Suspected, SuspectQueue } from '../../src/delivery/in-flight.ts'
+import { InFlight } from '../../src/delivery/cursor/in-flight.ts'
+import { type Suspected, SuspectQueue } from '../../src/delivery/cursor/suspect-queue.ts'
 import { VirtualClock } from '../../src/testing/virtual-clock.ts'
 
 function cursor(name: string, log: string[]): Suspected {

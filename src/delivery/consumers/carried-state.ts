@@ -2,6 +2,8 @@
  * A consumer's records in one log in the form in which they are carried to another engine, and back. The offsets stay as they are: whoever carries them
  * translates them.
  */
+
+import { OffsetSet } from '../../base/offset-set.ts'
 import type { CarriedConsumer, CarriedLetter } from '../../broker/carriage.ts'
 import {
   type ChainRecord,
@@ -18,8 +20,7 @@ import {
   under,
 } from '../consumer-records.ts'
 import type { RecordChange } from '../cursor-host.ts'
-import type { LetterReader } from '../dead-letter-box.ts'
-import { DoneSet } from '../done-set.ts'
+import type { LetterReader } from '../dead/dead-letter-box.ts'
 
 /** Where records are looked up. */
 export interface Records {
@@ -31,10 +32,10 @@ export interface Records {
 export type CarriedProgress = Pick<CarriedConsumer, 'floor' | 'settled' | 'retries' | 'inFlight'>
 
 /** What a consumer has settled in a log, or null where it never began. */
-export function settledIn(records: Records, group: string, logId: number): DoneSet | null {
+export function settledIn(records: Records, group: string, logId: number): OffsetSet | null {
   const floor = records.get(consumerKeys.cursor(group, logId))
   if (floor === undefined) return null
-  const done = new DoneSet(fromFloat(floor))
+  const done = new OffsetSet(fromFloat(floor))
   for (const [key, bytes] of records.range(...under(consumerKeys.table('b', group, logId))))
     done.load(lastNumber(key), bytes)
   return done
@@ -95,7 +96,7 @@ export function progressRecords(
   logId: number,
   { floor, settled, retries, inFlight }: CarriedProgress,
 ): RecordChange[] {
-  const done = new DoneSet(floor)
+  const done = new OffsetSet(floor)
   for (const [from, to] of settled) for (let offset = from; offset < to; offset++) done.add(offset)
   const changes: RecordChange[] = [[consumerKeys.cursor(group, logId), toFloat(done.floor)]]
   for (const [chunk, bytes] of done.takeChanges())

@@ -12,9 +12,9 @@ import type { Clock } from '../../base/clock.ts'
 import type { ConsumerPause } from '../../broker/description.ts'
 import type { Bounds, Position } from '../../broker/engine.ts'
 import type { ChannelSpec } from '../../channel/channel.ts'
-import type { Cursor } from '../cursor.ts'
-import type { LetterReader } from '../dead-letter-box.ts'
-import type { Instance } from '../instance.ts'
+import type { Cursor } from '../cursor/cursor.ts'
+import type { LetterReader } from '../dead/dead-letter-box.ts'
+import type { Instance } from '../dispatch/instance.ts'
 import type { Records } from './carried-state.ts'
 
 export interface Home {

@@ -13,7 +13,7 @@ import {
 } from '../../broker/description.ts'
 import type { Position } from '../../broker/engine.ts'
 import { QUEUE_GROUP } from '../consumer-records.ts'
-import { DeadLetterBox } from '../dead-letter-box.ts'
+import { DeadLetterBox } from '../dead/dead-letter-box.ts'
 import { describeConsumer } from './describing.ts'
 import { type Home, type HomeState, type Homes, inOrder } from './homes.ts'
 import { type Boxed, oldestFirst, sharesOf } from './oldest-first.ts'

@@ -1,11 +1,12 @@
 /** What a consumer has settled in a channel, joined from its homes in the channel's logs along the events that are not settled in all of them. */
+
+import type { OffsetSet } from '../../base/offset-set.ts'
 import type { Bounds } from '../../broker/engine.ts'
-import type { DoneSet } from '../done-set.ts'
 import type { CarriedHomes } from './carriage.ts'
 import { type CarriedProgress, inFlightIn, retriesIn, settledIn } from './carried-state.ts'
 import type { Home, HomeState } from './homes.ts'
 
-type Log<H> = readonly [home: H, done: DoneSet | null]
+type Log<H> = readonly [home: H, done: OffsetSet | null]
 
 /** Null where the consumer has not begun. */
 export async function progressOf<H extends Home>(

@@ -3,7 +3,7 @@
  * channels' next ones that which died first. They are read as they are asked for.
  */
 import type { DeadLetter, DeadLetterQuery } from '../../broker/description.ts'
-import type { DeadLetterBox } from '../dead-letter-box.ts'
+import type { DeadLetterBox } from '../dead/dead-letter-box.ts'
 
 /** A box of the consumer, with what its asker knows it by. */
 export type Boxed<Whose> = readonly [whose: Whose, box: DeadLetterBox]

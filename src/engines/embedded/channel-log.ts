@@ -4,13 +4,13 @@
  */
 
 import { isMillraceError } from '../../base/errors.ts'
+import { Meter } from '../../base/meter.ts'
 import type { ChannelDescription } from '../../broker/description.ts'
 import type { EncodedEvent, Position, PublishWaiter } from '../../broker/engine.ts'
 import type { ChannelSpec } from '../../channel/channel.ts'
 import { offsetOutOfRange } from '../../channel/channel-errors.ts'
 import { fromFloat, toFloat, under } from '../../delivery/consumer-records.ts'
 import type { DeliveryLog, EventBlock, LogListener } from '../../delivery/delivery-log.ts'
-import { Meter } from '../../delivery/meter.ts'
 import { Block, decodeBlock } from '../../event/block.ts'
 import { DedupeWindow } from './dedupe-window.ts'
 import type { FreshBlock } from './fresh-block.ts'

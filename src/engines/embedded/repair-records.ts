@@ -88,7 +88,7 @@ function offsetAfter(key: string, value: Buffer): { readonly channelId: number; 
   return { channelId, next: first }
 }
 
-/** Bits of settled offsets, a chunk of 1,024 (done-set.ts). */
+/** Bits of settled offsets, a chunk of 1,024 (offset-set.ts). */
 function afterBits(chunk: number, bits: Buffer): number {
   let last = bits.length - 1
   while (last >= 0 && bits[last] === 0) last--

@@ -10,11 +10,11 @@
  * - A channel whose sweep fails keeps the others from nothing, and is swept again later.
  */
 import type { Clock } from '../../base/clock.ts'
+import type { DueQueue } from '../../base/due-queue.ts'
 import { isMillraceError } from '../../base/errors.ts'
 import type { LastingFailures } from '../../base/lasting-failures.ts'
 import { OneAtATime } from '../../base/one-at-a-time.ts'
 import { fromJson, toJson } from '../../delivery/consumer-records.ts'
-import type { DueQueue } from '../../delivery/due-queue.ts'
 import type { Block } from '../../event/block.ts'
 import { asBlock, type ChannelLog } from './channel-log.ts'
 import type { Committer } from './committer.ts'

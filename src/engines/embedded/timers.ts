@@ -7,10 +7,11 @@
  * - A timer is deleted once: by the turn that moves its event, or by the turn that cancels it. Until that is durable it counts as leaving.
  * - An undecided emission is written down with the completion that it belongs to, as a timer that is due at once. Its id does not count as waiting.
  */
+
+import type { DueQueue } from '../../base/due-queue.ts'
 import { nextTurn } from '../../base/timers.ts'
 import type { EncodedEvent } from '../../broker/engine.ts'
 import { fromJson, toJson } from '../../delivery/consumer-records.ts'
-import type { DueQueue } from '../../delivery/due-queue.ts'
 import type { ChannelLog } from './channel-log.ts'
 import { IdLook, type LookParts, UNSURE } from './id-look.ts'
 import { keys, type TimerRecord, timerDueMs } from './records.ts'

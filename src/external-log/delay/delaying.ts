@@ -1,7 +1,7 @@
 /** Delayed events on their way into the queue in which they wait, and out of it (clause 7), and the consumer that looks after all of them. */
 import type { Clock } from '../../base/clock.ts'
 import type { ConsumerSpec, DeliverySink, EncodedEvent, Receipt } from '../../broker/engine.ts'
-import type { Instance } from '../../delivery/instance.ts'
+import type { Instance } from '../../delivery/dispatch/instance.ts'
 import type { Appended, AppendItem, ChannelEntry, LogBackend } from '../log-backend.ts'
 import { type Appenders, itemOf } from '../publish/appending.ts'
 import type { Registry } from '../registry.ts'

@@ -7,7 +7,7 @@ import { MillraceError } from '../../base/errors.ts'
 import { isJsonObject, isNumberFrom, jsonObject } from '../../base/json-object.ts'
 import type { ConsumerSpec, Delivery, DeliverySink, Emission, EncodedEvent, Failure } from '../../broker/engine.ts'
 import type { ChannelSpec } from '../../channel/channel.ts'
-import type { Instance } from '../../delivery/instance.ts'
+import type { Instance } from '../../delivery/dispatch/instance.ts'
 import type { ChannelEntry } from '../log-backend.ts'
 
 export const SCHEDULE = '~schedule'

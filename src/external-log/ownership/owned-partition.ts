@@ -1,9 +1,9 @@
 /** A partition that this engine works on for a consumer: its consumer log, its log and its cursor, from the claim to the release. */
 import { pause } from '../../base/clock.ts'
 import { consumerKeys, toFloat } from '../../delivery/consumer-records.ts'
-import { Cursor } from '../../delivery/cursor.ts'
+import { Cursor } from '../../delivery/cursor/cursor.ts'
 import type { CursorHost } from '../../delivery/cursor-host.ts'
-import type { Instance } from '../../delivery/instance.ts'
+import type { Instance } from '../../delivery/dispatch/instance.ts'
 import { LetterShelf, type ShelfHost } from '../letters/letter-shelf.ts'
 import type { PartitionLog } from '../read/partition-log.ts'
 import type { Ownership } from './ownership.ts'

@@ -6,9 +6,9 @@
 import type { Clock } from '../../base/clock.ts'
 import { isMillraceError, MillraceError } from '../../base/errors.ts'
 import { LIMITS } from '../../base/limits.ts'
+import { Meter } from '../../base/meter.ts'
 import { nextTick, nextTurn } from '../../base/timers.ts'
 import type { EncodedEvent, Receipt } from '../../broker/engine.ts'
-import { Meter } from '../../delivery/meter.ts'
 import type { Appended, AppendItem, ChannelEntry, LogBackend, StoredRecord, Tail } from '../log-backend.ts'
 import { partitionHash } from './partition-hash.ts'
 

@@ -14,8 +14,8 @@ export class RemoteDelivery implements Delivery {
   attachment: unknown = null
   /** Not settled, and not taken away. */
   live = true
-  /** Where it stands among those in hand. */
-  place = -1
+  /** Its slot in the set of deliveries in hand. */
+  slot = -1
   #text: string | null = null
 
   constructor(number: number, events: EventColumns, index: number, subscription: RemoteSubscription) {

@@ -5,6 +5,7 @@
  * `revoked`. Where a session is lost, what was in hand, and what was settled but not yet durably, is claimed in the next (`orphans.ts`).
  */
 import { MillraceError } from '../../base/errors.ts'
+import { SlotSet } from '../../base/slot-set.ts'
 import type {
   ClaimOutcome,
   ConsumerSpec,
@@ -15,7 +16,6 @@ import type {
   HeldClaim,
   Subscription,
 } from '../../broker/engine.ts'
-import { HeldSet } from '../../delivery/held-set.ts'
 import { errorOfWire } from '../access.ts'
 import { EventColumns } from '../event-columns.ts'
 import { FRAME, FRAME_HEADER_BYTES, jsonOf, malformed, newFrame } from '../frame.ts'
@@ -47,7 +47,7 @@ export class RemoteSubscription implements Subscription {
   readonly spec: ConsumerSpec
   readonly #sink: DeliverySink
   readonly #link: SubscriptionLink
-  readonly #inHand = new HeldSet<RemoteDelivery>()
+  readonly #inHand = new SlotSet<RemoteDelivery>()
   readonly #settled = new SettleBatch()
   /** Settled, and not known to be durable. */
   readonly #unconfirmed = new Unconfirmed()

@@ -1,16 +1,17 @@
 /** Faults that are planted in the delivery room, to see that the model finds them: each takes the place of one method, and is taken out again. */
-import { Blockade } from '../../../src/delivery/blockade.ts'
-import { ConsumerKeys } from '../../../src/delivery/consumer-keys.ts'
-import { Cursor } from '../../../src/delivery/cursor.ts'
-import { CursorState } from '../../../src/delivery/cursor-state.ts'
-import { DeadLetterBox } from '../../../src/delivery/dead-letter-box.ts'
-import { DoneSet } from '../../../src/delivery/done-set.ts'
-import { Instance } from '../../../src/delivery/instance.ts'
-import { KeptEvents } from '../../../src/delivery/kept-events.ts'
-import { Lane } from '../../../src/delivery/lane.ts'
-import { LaneTable } from '../../../src/delivery/lane-table.ts'
-import { Takers } from '../../../src/delivery/takers.ts'
-import { WantFilter } from '../../../src/delivery/want-filter.ts'
+
+import { OffsetSet } from '../../../src/base/offset-set.ts'
+import { Cursor } from '../../../src/delivery/cursor/cursor.ts'
+import { CursorState } from '../../../src/delivery/cursor/cursor-state.ts'
+import { Blockade } from '../../../src/delivery/dead/blockade.ts'
+import { DeadLetterBox } from '../../../src/delivery/dead/dead-letter-box.ts'
+import { KeptEvents } from '../../../src/delivery/dead/kept-events.ts'
+import { ConsumerKeys } from '../../../src/delivery/dispatch/consumer-keys.ts'
+import { Instance } from '../../../src/delivery/dispatch/instance.ts'
+import { Lane } from '../../../src/delivery/dispatch/lane.ts'
+import { LaneTable } from '../../../src/delivery/dispatch/lane-table.ts'
+import { Takers } from '../../../src/delivery/dispatch/takers.ts'
+import { WantFilter } from '../../../src/delivery/dispatch/want-filter.ts'
 import { SimStore } from './sim-store.ts'
 
 /** Plants a fault. The answer takes it out. */
@@ -100,10 +101,10 @@ export const FAULTS: Readonly<Record<string, Plant>> = {
       },
   ),
   'retention takes an event too many': instead(
-    DoneSet,
+    OffsetSet,
     'addRun',
     (addRun) =>
-      function (this: DoneSet, offset, count) {
+      function (this: OffsetSet, offset, count) {
         addRun.call(this, offset, count + 1)
       },
   ),

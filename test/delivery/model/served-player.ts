@@ -1,8 +1,8 @@
 /** Plays a history against the engine over servers: processes share partitions, are slow, hang and die, and answers are lost. */
 import type { DeadLetterQuery } from '../../../src/broker/description.ts'
 import type { ConsumerSpec, Delivery, DeliverySink } from '../../../src/broker/engine.ts'
-import type { HeldDelivery } from '../../../src/delivery/held-delivery.ts'
-import type { Instance } from '../../../src/delivery/instance.ts'
+import type { HeldDelivery } from '../../../src/delivery/dispatch/held-delivery.ts'
+import type { Instance } from '../../../src/delivery/dispatch/instance.ts'
 import { keyOf, name, type Redrive } from './account.ts'
 import { describeStep, type History, KEYS, LEASE_MS, type Setup, type Step, TYPES, type Verb } from './history.ts'
 import { Ledger } from './ledger.ts'

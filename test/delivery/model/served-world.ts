@@ -10,7 +10,7 @@ import {
   lastNumber,
   under,
 } from '../../../src/delivery/consumer-records.ts'
-import { Cursor } from '../../../src/delivery/cursor.ts'
+import { Cursor } from '../../../src/delivery/cursor/cursor.ts'
 import type { BlockEvent } from '../../../src/event/block.ts'
 import { type ConsumerLogState, entryIn, fold } from '../../../src/external-log/consumer-log/consumer-log-entry.ts'
 import { ExternalLogEngine } from '../../../src/external-log/external-log-engine.ts'

@@ -1,6 +1,6 @@
 /** An instance of a consumer as the history plays it: a process that may pause, hang, stop, and outlive the engine. */
 import type { ConsumerSpec, Delivery } from '../../../src/broker/engine.ts'
-import type { Instance } from '../../../src/delivery/instance.ts'
+import type { Instance } from '../../../src/delivery/dispatch/instance.ts'
 
 export class Worker {
   readonly spec: ConsumerSpec

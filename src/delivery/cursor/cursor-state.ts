@@ -2,7 +2,9 @@
  * What a consumer has settled in a channel, which events failed how often, and which are under suspicion: everything of a cursor
  * that survives a restart, in memory and as records.
  */
-import type { Failure, Position } from '../broker/engine.ts'
+
+import { OffsetSet } from '../../base/offset-set.ts'
+import type { Failure, Position } from '../../broker/engine.ts'
 import {
   type ChainRecord,
   consumerKeys,
@@ -14,10 +16,9 @@ import {
   toFloat,
   toJson,
   under,
-} from './consumer-records.ts'
-import type { RecordSource } from './cursor-host.ts'
-import type { DeliveryLog } from './delivery-log.ts'
-import { DoneSet } from './done-set.ts'
+} from '../consumer-records.ts'
+import type { RecordSource } from '../cursor-host.ts'
+import type { DeliveryLog } from '../delivery-log.ts'
 
 export interface StateHost {
   get(key: string): Uint8Array | undefined
@@ -33,7 +34,7 @@ const DIED: Failure = {
 }
 
 export class CursorState implements RecordSource {
-  done: DoneSet
+  done: OffsetSet
   /** Attempts of events that failed and are not settled. */
   readonly retries: Map<number, RetryRecord> = new Map()
   /** In flight when the process died: each runs alone first. */
@@ -52,7 +53,7 @@ export class CursorState implements RecordSource {
     this.#log = log
     this.#host = host
     const saved = host.get(consumerKeys.cursor(group, log.id))
-    this.done = new DoneSet(saved === undefined ? host.seek(log, from) : fromFloat(saved))
+    this.done = new OffsetSet(saved === undefined ? host.seek(log, from) : fromFloat(saved))
     if (saved === undefined) host.write(consumerKeys.cursor(group, log.id), toFloat(this.done.floor))
     else this.#recall()
   }
@@ -157,7 +158,7 @@ export class CursorState implements RecordSource {
     for (const chunk of this.done.saved) this.#host.write(consumerKeys.chunk(this.#group, this.#log.id, chunk), null)
     for (const failed of [...this.retries.keys()]) this.clear(failed)
     this.suspects.clear()
-    this.done = new DoneSet(offset)
+    this.done = new OffsetSet(offset)
   }
 
   collect(into: (readonly [string, Uint8Array | null])[]): void {

@@ -2,7 +2,7 @@
  * A lane: the events of one key that a consumer has taken up, one after the other. A lane exists only while it holds something.
  * An event without a key that had to wait has a lane of its own.
  */
-import { OffsetQueue } from '../base/offset-queue.ts'
+import { OffsetQueue } from '../../base/offset-queue.ts'
 import type { Instance } from './instance.ts'
 
 export class Lane {

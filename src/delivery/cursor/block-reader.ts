@@ -1,7 +1,7 @@
 /** The blocks a cursor reads, in order: the one at hand, those read ahead, and single ones looked up again for what waited. */
-import { MillraceError } from '../base/errors.ts'
-import { LIMITS } from '../base/limits.ts'
-import type { DeliveryLog, EventBlock } from './delivery-log.ts'
+import { MillraceError } from '../../base/errors.ts'
+import { LIMITS } from '../../base/limits.ts'
+import type { DeliveryLog, EventBlock } from '../delivery-log.ts'
 
 export interface BlockReaderHost {
   /** Blocks were read: go on. */

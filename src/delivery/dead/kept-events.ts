@@ -7,16 +7,16 @@
  * - A text that is not at hand is fetched. One that is gone is told by an alarm and counts as settled, and what is behind it goes on.
  */
 
-import { MillraceError } from '../base/errors.ts'
-import { nextTurn } from '../base/timers.ts'
-import type { EncodedEvent } from '../broker/engine.ts'
-import type { DeadRecord } from './consumer-records.ts'
-import type { Cursor } from './cursor.ts'
+import { MillraceError } from '../../base/errors.ts'
+import { nextTurn } from '../../base/timers.ts'
+import type { EncodedEvent } from '../../broker/engine.ts'
+import type { DeadRecord } from '../consumer-records.ts'
+import type { Cursor } from '../cursor/cursor.ts'
+import type { EventBlock } from '../delivery-log.ts'
+import type { Instance } from '../dispatch/instance.ts'
+import type { Lane } from '../dispatch/lane.ts'
+import type { LaneTable } from '../dispatch/lane-table.ts'
 import type { Chain } from './dead-letter-box.ts'
-import type { EventBlock } from './delivery-log.ts'
-import type { Instance } from './instance.ts'
-import type { Lane } from './lane.ts'
-import type { LaneTable } from './lane-table.ts'
 
 /** Redriven events that join their chains in one turn of the event loop, at most. */
 const TURN_MAX = 500

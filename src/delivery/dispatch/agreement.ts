@@ -3,9 +3,9 @@
  * tells of it, and lasts while such instances run.
  */
 import { createHash } from 'node:crypto'
-import { ownerOf } from '../base/names.ts'
-import type { AlarmList } from '../broker/alarm-list.ts'
-import type { ConsumerSpec } from '../broker/engine.ts'
+import { ownerOf } from '../../base/names.ts'
+import type { AlarmList } from '../../broker/alarm-list.ts'
+import type { ConsumerSpec } from '../../broker/engine.ts'
 
 /** What instances must agree on, each part as a short text. How many events one takes at once is its own affair. */
 export interface Shape {

@@ -1,7 +1,7 @@
 /** Why a consumer that has work makes no progress, in words for the person on call: clause 17. */
-import type { Clock } from '../base/clock.ts'
+import type { Clock } from '../../base/clock.ts'
+import type { Instance } from '../dispatch/instance.ts'
 import type { Cursor } from './cursor.ts'
-import type { Instance } from './instance.ts'
 
 /** What a consumer does in one log, and how many events of it are not settled. */
 export interface Progress {

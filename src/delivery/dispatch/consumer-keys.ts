@@ -4,7 +4,7 @@
  * Within a channel the lanes see to that, so a consumer of one channel keeps no table. A cursor that finds a key in the hands of another channel's events
  * leaves its lane as it is, and is woken when they are settled. Only what is in hands counts: a retry that waits, or a dead letter, holds back its own channel.
  */
-import type { Cursor } from './cursor.ts'
+import type { Cursor } from '../cursor/cursor.ts'
 import type { Instance } from './instance.ts'
 
 interface Holding {

@@ -9,7 +9,7 @@ const CHUNK_OFFSETS = 1024
 const WORD_OFFSETS = 32
 const WORDS = CHUNK_OFFSETS / WORD_OFFSETS
 
-export class DoneSet {
+export class OffsetSet {
   #floor: number
   readonly #chunks = new Map<number, Uint32Array>()
   readonly #dirty = new Set<number>()

@@ -1,7 +1,7 @@
 /** What is settled, beside a plain set of numbers: single offsets, runs, the floor, and what is saved of it. */
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { DoneSet } from '../../src/delivery/done-set.ts'
+import { OffsetSet } from '../../src/base/offset-set.ts'
 
 const TOP = 5000
 
@@ -33,7 +33,7 @@ class Model {
   }
 }
 
-function aboveIn(done: DoneSet): number[] {
+function aboveIn(done: OffsetSet): number[] {
   return [...done.ranges()].flatMap(([from, to]) => Array.from({ length: to - from }, (_, at) => from + at))
 }
 
@@ -42,7 +42,7 @@ class Saved {
   floor = -1
   readonly chunks = new Map<number, Uint8Array>()
 
-  take(done: DoneSet): void {
+  take(done: OffsetSet): void {
     this.floor = done.floor
     for (const [index, bytes] of done.takeChanges()) {
       if (bytes !== null) this.chunks.set(index, bytes)
@@ -50,8 +50,8 @@ class Saved {
     }
   }
 
-  restored(): DoneSet {
-    const done = new DoneSet(this.floor)
+  restored(): OffsetSet {
+    const done = new OffsetSet(this.floor)
     for (const [index, bytes] of this.chunks) done.load(index, bytes)
     return done
   }
@@ -74,7 +74,7 @@ const steps = fc.array(
 test('is what a plain set says, and comes back from its records', () => {
   fc.assert(
     fc.property(fc.nat(2000), steps, (floor, each) => {
-      const done = new DoneSet(floor)
+      const done = new OffsetSet(floor)
       const model = new Model(floor)
       const saved = new Saved()
       saved.take(done)
@@ -104,7 +104,7 @@ test('is what a plain set says, and comes back from its records', () => {
 })
 
 test('what the floor has passed needs no record', () => {
-  const done = new DoneSet(0)
+  const done = new OffsetSet(0)
   done.addRun(1, 3000)
   done.add(0)
   expect(done.floor).toBe(3001)

@@ -2,9 +2,10 @@
  * An instance of a consumer on the embedded engine: its credit, what it holds, its lease.
  */
 
-import type { Clock } from '../base/clock.ts'
-import { LIMITS } from '../base/limits.ts'
-import { afterThis, nextTick, nextTurn } from '../base/timers.ts'
+import type { Clock } from '../../base/clock.ts'
+import { LIMITS } from '../../base/limits.ts'
+import { SlotSet } from '../../base/slot-set.ts'
+import { afterThis, nextTick, nextTurn } from '../../base/timers.ts'
 import type {
   ClaimOutcome,
   ConsumerSpec,
@@ -14,14 +15,13 @@ import type {
   Failure,
   HeldClaim,
   Subscription,
-} from '../broker/engine.ts'
+} from '../../broker/engine.ts'
+import type { Cursor } from '../cursor/cursor.ts'
+import { progressOf, stallOf } from '../cursor/stall.ts'
 import { type Shape, shapeOf } from './agreement.ts'
 import { claimEvents } from './claims.ts'
 import type { ConsumerKeys, KeyTables } from './consumer-keys.ts'
-import type { Cursor } from './cursor.ts'
 import type { HeldDelivery } from './held-delivery.ts'
-import { HeldSet } from './held-set.ts'
-import { progressOf, stallOf } from './stall.ts'
 import { WantFilter } from './want-filter.ts'
 
 /**
@@ -53,7 +53,7 @@ export class Instance implements Subscription {
   readonly hungry: Set<Cursor> = new Set()
   /** Which keys its consumer's instances have in hands. */
   readonly keys: ConsumerKeys
-  readonly held: HeldSet<HeldDelivery> = new HeldSet()
+  readonly held: SlotSet<HeldDelivery> = new SlotSet()
   free: number
   paused = false
   /** Its consumer is paused as a whole. */

@@ -2,7 +2,7 @@
  * How a cursor gets on: when something was settled last, and how much is completed a second. Told once a turn, and not once an event. Both are spans: they
  * are measured by the clock's `elapsed`, which does not jump with the wall clock.
  */
-import { Meter } from './meter.ts'
+import { Meter } from '../../base/meter.ts'
 
 export class Progress {
   readonly meter: Meter = new Meter()

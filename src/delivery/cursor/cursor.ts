@@ -8,26 +8,27 @@
  * - Outstanding offsets are bounded (clause 10): at the bound nothing new is taken up until something is settled.
  */
 
-import { isMillraceError } from '../base/errors.ts'
-import { LIMITS } from '../base/limits.ts'
-import type { EncodedEvent, Failure, Position } from '../broker/engine.ts'
+import { isMillraceError } from '../../base/errors.ts'
+import { LIMITS } from '../../base/limits.ts'
+import type { OffsetSet } from '../../base/offset-set.ts'
+import type { EncodedEvent, Failure, Position } from '../../broker/engine.ts'
+import { consumerKeys, type RetryRecord, toJson } from '../consumer-records.ts'
+import type { CursorHost } from '../cursor-host.ts'
+import { DeadLetterBox } from '../dead/dead-letter-box.ts'
+import { KeptEvents } from '../dead/kept-events.ts'
+import type { DeliveryLog, EventBlock, LogListener } from '../delivery-log.ts'
+import { claimedIn } from '../dispatch/claims.ts'
+import { HeldDelivery } from '../dispatch/held-delivery.ts'
+import type { Instance } from '../dispatch/instance.ts'
+import type { Lane } from '../dispatch/lane.ts'
+import { LaneTable } from '../dispatch/lane-table.ts'
+import { Takers } from '../dispatch/takers.ts'
 import { BlockReader } from './block-reader.ts'
-import { claimedIn } from './claims.ts'
-import { consumerKeys, type RetryRecord, toJson } from './consumer-records.ts'
-import type { CursorHost } from './cursor-host.ts'
 import { CursorState } from './cursor-state.ts'
-import { DeadLetterBox } from './dead-letter-box.ts'
-import type { DeliveryLog, EventBlock, LogListener } from './delivery-log.ts'
-import type { DoneSet } from './done-set.ts'
-import { HeldDelivery } from './held-delivery.ts'
-import { InFlight, type Suspected } from './in-flight.ts'
-import type { Instance } from './instance.ts'
-import { KeptEvents } from './kept-events.ts'
-import type { Lane } from './lane.ts'
-import { LaneTable } from './lane-table.ts'
+import { InFlight } from './in-flight.ts'
 import { Progress } from './progress.ts'
 import { Pump } from './pump.ts'
-import { Takers } from './takers.ts'
+import type { Suspected } from './suspect-queue.ts'
 
 const EXPIRED: Failure = { name: 'LeaseExpired', message: 'the worker did not renew its lease in time', kind: 'crash' }
 
@@ -97,7 +98,7 @@ export class Cursor implements LogListener, Suspected {
     for (const chain of this.box.chains.values()) if (!chain.dead) this.#lanes.enqueue(this.#lanes.of(chain.key))
   }
 
-  get done(): DoneSet {
+  get done(): OffsetSet {
     return this.state.done
   }
 

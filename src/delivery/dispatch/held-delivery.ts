@@ -1,9 +1,9 @@
 /** One event in the hands of one instance. */
-import type { Delivery, EncodedEvent, OnDead } from '../broker/engine.ts'
-import type { StoredEvent } from '../event/cloud-event.ts'
-import { decodeAlike } from '../event/decode-alike.ts'
-import { EventInBlock } from '../event/event-in-block.ts'
-import type { Cursor } from './cursor.ts'
+import type { Delivery, EncodedEvent, OnDead } from '../../broker/engine.ts'
+import type { StoredEvent } from '../../event/cloud-event.ts'
+import { decodeAlike } from '../../event/decode-alike.ts'
+import { EventInBlock } from '../../event/event-in-block.ts'
+import type { Cursor } from '../cursor/cursor.ts'
 import type { Instance } from './instance.ts'
 import type { Lane } from './lane.ts'
 
@@ -18,8 +18,8 @@ export class HeldDelivery implements Delivery {
   readonly redriven: boolean
   /** Not settled, and still this instance's. */
   live = true
-  /** Where it stands in its instance's `held`. */
-  place = -1
+  /** Its slot in the set of deliveries that its instance holds. */
+  slot = -1
   attachment: unknown = null
   #recorded = false
 

@@ -7,9 +7,9 @@
  * Before it, in its key, may stand an event whose completion went down with the engine that is gone. That one is to be handled again, and not while
  * another of its key is in hand (clause 4): it waits until the claimed one is settled. As it comes before, that is then handled once more behind it.
  */
-import type { ClaimOutcome, HeldClaim } from '../broker/engine.ts'
-import type { Cursor } from './cursor.ts'
-import type { EventBlock } from './delivery-log.ts'
+import type { ClaimOutcome, HeldClaim } from '../../broker/engine.ts'
+import type { Cursor } from '../cursor/cursor.ts'
+import type { EventBlock } from '../delivery-log.ts'
 import type { Instance } from './instance.ts'
 import type { Lane } from './lane.ts'
 import type { Takers } from './takers.ts'

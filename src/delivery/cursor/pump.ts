@@ -2,7 +2,7 @@
  * When a cursor hands out: one run at a time, soon if asked. A run that throws is told as an alarm, and the cursor goes on after a rest: an event that
  * throws each time neither stops it silently nor fills the process with alarms.
  */
-import { afterThis } from '../base/timers.ts'
+import { afterThis } from '../../base/timers.ts'
 
 export interface PumpSteps {
   /** Choose what is handed out. A call of `now` from inside does nothing. */

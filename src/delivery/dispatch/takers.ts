@@ -1,8 +1,8 @@
 /** The instances attached to a cursor, and whose turn it is. */
 
-import type { DeadRecord } from './consumer-records.ts'
-import type { Cursor } from './cursor.ts'
-import type { EventBlock } from './delivery-log.ts'
+import type { DeadRecord } from '../consumer-records.ts'
+import type { Cursor } from '../cursor/cursor.ts'
+import type { EventBlock } from '../delivery-log.ts'
 import type { HeldDelivery } from './held-delivery.ts'
 import type { Instance } from './instance.ts'
 import type { Lane } from './lane.ts'

@@ -10,11 +10,10 @@
  * Texts are on disk only, or on the servers (`LetterReader`). In memory are the offsets of chains, so their number is bounded: a consumer at the bound takes no
  * more (it stalls, and says why). Whether an event is dead or waits is what its chain record says: its text is written once, when it comes here.
  */
-import { LIMITS } from '../base/limits.ts'
-import { OffsetQueue } from '../base/offset-queue.ts'
-import type { DeadLetter, DeadLetterQuery } from '../broker/description.ts'
-import type { EncodedEvent, Failure, OnDead } from '../broker/engine.ts'
-import { Blockade } from './blockade.ts'
+import { LIMITS } from '../../base/limits.ts'
+import { OffsetQueue } from '../../base/offset-queue.ts'
+import type { DeadLetter, DeadLetterQuery } from '../../broker/description.ts'
+import type { EncodedEvent, Failure, OnDead } from '../../broker/engine.ts'
 import {
   type ChainRecord,
   consumerKeys,
@@ -23,7 +22,8 @@ import {
   lastNumber,
   toJson,
   under,
-} from './consumer-records.ts'
+} from '../consumer-records.ts'
+import { Blockade } from './blockade.ts'
 
 /** What of one key is kept here. */
 export interface Chain {

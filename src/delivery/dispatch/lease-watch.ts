@@ -5,8 +5,8 @@
  * new lease, so that a blocked event loop does not make its own handlers run twice.
  */
 
-import type { Clock } from '../base/clock.ts'
-import { LIMITS } from '../base/limits.ts'
+import type { Clock } from '../../base/clock.ts'
+import { LIMITS } from '../../base/limits.ts'
 import type { HeldDelivery } from './held-delivery.ts'
 import type { Instance } from './instance.ts'
 

@@ -1,7 +1,7 @@
 /**
  * What is to happen at a time: a binary heap and one timer, however many entries there are. Nothing happens once it is closed.
  */
-import type { Clock } from '../base/clock.ts'
+import type { Clock } from './clock.ts'
 
 interface Entry {
   readonly dueMs: number

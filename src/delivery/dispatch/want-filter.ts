@@ -2,10 +2,10 @@
  * What an instance wants, compiled: by type first, and by pattern over the event's text only where one is given (clause 15). What nobody
  * wants is never parsed.
  */
-import type { Want } from '../broker/engine.ts'
-import { PatternSet } from '../pattern/pattern-set.ts'
-import type { PatternJson } from '../pattern/pattern-type.ts'
-import type { EventBlock } from './delivery-log.ts'
+import type { Want } from '../../broker/engine.ts'
+import { PatternSet } from '../../pattern/pattern-set.ts'
+import type { PatternJson } from '../../pattern/pattern-type.ts'
+import type { EventBlock } from '../delivery-log.ts'
 
 export class WantFilter {
   /** Types wanted whole (null) or by patterns, those for any type included. */
