@@ -1,88 +1,26 @@
 /**
- * Frames of an end that does not keep to the protocol, of every type, from both sides. Whatever is sent, the other end answers with a typed error or
- * ends the connection: nothing is rejected unhandled, hangs, is allocated by a number in a frame, or is settled that was not in hand.
+ * Clients that do not keep to the protocol, with frames of every type. Whatever is sent, the server answers with a typed error or ends the connection:
+ * nothing is rejected unhandled, hangs, is allocated by a number in a frame, or is settled that was not in hand.
  *
  * MILLRACE_FUZZ=10 multiplies the number of tries. A failure names its seed.
  */
 import { crc32 } from 'node:zlib'
-import { afterAll, beforeAll, expect, test } from 'vitest'
-import type { Delivery, EncodedEvent } from '../../src/broker/engine.ts'
+import { expect, test } from 'vitest'
+import type { EncodedEvent } from '../../src/broker/engine.ts'
 import { stream } from '../../src/channel/channel.ts'
 import { openMemoryEngine } from '../../src/engines/embedded/open.ts'
 import { encodeBlock, voidBlock } from '../../src/event/block.ts'
 import { encoded } from '../../src/testing/conformance/port.ts'
 import { seededRandom } from '../../src/testing/seeded-random.ts'
 import { type Access, localAccess } from '../../src/wire/access.ts'
-import { RemoteEngine } from '../../src/wire/client/remote-engine.ts'
-import {
-  FRAME,
-  FRAME_HEADER_BYTES,
-  FrameReader,
-  jsonFrame,
-  jsonOf,
-  newFrame,
-  numberedFrame,
-} from '../../src/wire/frame.ts'
+import { FRAME, FRAME_HEADER_BYTES, jsonFrame, jsonOf, newFrame, numberedFrame } from '../../src/wire/frame.ts'
 import { SessionServer } from '../../src/wire/server/session-server.ts'
-import { loopback, type Transport } from '../../src/wire/transport.ts'
+import { loopback } from '../../src/wire/transport.ts'
+import { damaged, numbers, odd, Raw, TIMES, watchUnhandled } from './raw.ts'
 import { workerSpec } from './worker-spec.ts'
 
-const TIMES = Number(process.env['MILLRACE_FUZZ'] ?? 1)
 const stranger: Access = { ...localAccess, name: 'stranger', trusted: false }
-const unhandled: unknown[] = []
-const note = (error: unknown): void => void unhandled.push(error)
-beforeAll(() => {
-  process.on('unhandledRejection', note)
-  process.on('uncaughtException', note)
-})
-afterAll(() => {
-  process.off('unhandledRejection', note)
-  process.off('uncaughtException', note)
-})
-
-/** A client that says what it likes. */
-class Raw {
-  readonly frames: { readonly type: number; readonly body: Buffer }[] = []
-  over = false
-  readonly #transport: Transport
-
-  constructor(transport: Transport) {
-    this.#transport = transport
-    const reader = new FrameReader(2 ** 26, (type, body) => this.frames.push({ type, body }))
-    transport.open({
-      data: (chunk) => reader.push(chunk),
-      drain: () => undefined,
-      closed: () => void (this.over = true),
-    })
-  }
-
-  send(...frames: readonly Buffer[]): void {
-    this.#transport.write(frames)
-  }
-
-  of(type: number): Buffer[] {
-    return this.frames.filter((frame) => frame.type === type).map(({ body }) => body)
-  }
-
-  /** Until the server has taken all that was sent, or ended it. */
-  async answered(): Promise<void> {
-    const pongs = this.of(FRAME.pong).length
-    this.send(numbers(FRAME.ping, [], 8))
-    await expect.poll(() => this.over || this.of(FRAME.pong).length > pongs, { interval: 1, timeout: 5000 }).toBe(true)
-  }
-
-  end(): void {
-    this.#transport.destroy()
-  }
-}
-
-/** A frame of numbers, padded with zeros. */
-function numbers(type: number, values: readonly number[], bytes = 4 * values.length): Buffer {
-  const frame = newFrame(type, bytes)
-  frame.fill(0, FRAME_HEADER_BYTES)
-  for (const [index, value] of values.entries()) frame.writeUInt32LE(value, FRAME_HEADER_BYTES + 4 * index)
-  return frame
-}
+const unhandled = watchUnhandled()
 
 function subscribe(request: number, subscription: number, value: unknown): Buffer {
   const text = Buffer.from(JSON.stringify(value))
@@ -155,22 +93,6 @@ function outcome(raw: Raw): string[] {
   const refusals = raw.of(FRAME.refused).map((body) => (jsonOf(body, 0) as { readonly code: string }).code)
   return [...errors, ...refusals]
 }
-
-const odd: readonly unknown[] = [
-  null,
-  0,
-  -1,
-  1.5,
-  1e308,
-  '',
-  'x'.repeat(300),
-  true,
-  [],
-  [null],
-  {},
-  { __proto__: null, at: 'x' },
-  [[[]]],
-]
 
 test('JSON of the wrong kind in a call, a subscription or a read is refused as what it is', async () => {
   const served = await serve(stranger)
@@ -368,23 +290,6 @@ function proper(): Buffer[] {
   ]
 }
 
-function damaged(frames: readonly Buffer[], random: () => number): Buffer[] {
-  const below = (n: number): number => Math.floor(random() * n)
-  return Array.from({ length: 1 + below(6) }, () => {
-    const frame = Buffer.from(frames[below(frames.length)] as Buffer)
-    if (random() < 0.3) return frame
-    if (random() < 0.2) return newFrame(below(64), below(40)).fill(below(256), FRAME_HEADER_BYTES)
-    const cut =
-      random() < 0.3 ? frame.subarray(0, FRAME_HEADER_BYTES + below(frame.length - FRAME_HEADER_BYTES + 1)) : frame
-    for (let flips = below(4); flips > 0 && cut.length > FRAME_HEADER_BYTES; flips--)
-      cut[FRAME_HEADER_BYTES + below(cut.length - FRAME_HEADER_BYTES)] = below(256)
-    if (random() < 0.2) cut[4] = below(64)
-    // The length is right mostly: what is cut wrong ends at the next frame.
-    if (random() < 0.95) cut.writeUInt32LE(cut.length, 0)
-    return cut
-  })
-}
-
 test('a client that sends damaged frames of every type settles nothing and ends only its own connection', async () => {
   const served = await serve(stranger)
   const other = await served.connect()
@@ -399,137 +304,4 @@ test('a client that sends damaged frames of every type settles nothing and ends 
   expect(other.over).toBe(false)
   expect(unhandled).toEqual([])
   await served.close()
-}, 60_000)
-
-const welcome = {
-  protocol: 1,
-  session: 's',
-  resumed: false,
-  received: 0,
-  nowMs: 0,
-  heartbeatMs: 10_000,
-  engine: 'x',
-  capabilities: {},
-  methods: ['channels', 'bounds', 'consumer'],
-}
-
-/** A server that answers each connection as it is told. */
-function hostile(
-  answer: (raw: Raw, frame: { readonly type: number; readonly body: Buffer }) => void,
-): () => Promise<Transport> {
-  return async () => {
-    const [near, far] = loopback()
-    const raw = new Raw(far)
-    let seen = 0
-    const timer = setInterval(() => {
-      if (raw.over) clearInterval(timer)
-      while (seen < raw.frames.length) answer(raw, raw.frames[seen++] as { type: number; body: Buffer })
-    }, 1)
-    return near
-  }
-}
-
-test('a first answer that is none of Millrace is an error of connecting, at once', async () => {
-  const firsts = [
-    Buffer.from([1, 2, 3, 4, 5, 6, 7, 8, 9]),
-    numbers(FRAME.welcome, [1]),
-    numbers(FRAME.refused, [1]),
-    ...odd.map((value) => jsonFrame(FRAME.welcome, value)),
-    ...odd.map((value) => jsonFrame(FRAME.refused, value)),
-    ...['session', 'resumed', 'nowMs', 'heartbeatMs', 'capabilities'].map((name) =>
-      jsonFrame(FRAME.welcome, { ...welcome, [name]: null }),
-    ),
-    jsonFrame(FRAME.welcome, { ...welcome, heartbeatMs: 0 }),
-    jsonFrame(FRAME.welcome, { ...welcome, nowMs: 1e300 }),
-  ]
-  for (const first of firsts) {
-    const dial = hostile((raw, { type }) => type === FRAME.hello && raw.send(first))
-    await expect(RemoteEngine.open({ name: 'remote', dial })).rejects.toMatchObject({ name: 'MillraceError' })
-  }
-  expect(unhandled).toEqual([])
-})
-
-test('an answer that cannot be read fails the call, and no call hangs', async () => {
-  const answers = [
-    ...odd.map((value) => (request: number) => numberedFrame(FRAME.result, request, value)),
-    (request: number) => numbers(FRAME.result, [request]),
-  ]
-  const errors = odd.map((value) => (request: number) => numberedFrame(FRAME.error, request, value))
-  const receipts = [
-    (request: number) => numbers(FRAME.receipts, [request, 1], 15),
-    (request: number) => numbers(FRAME.receipts, [request, 2], 16),
-    ...odd.map((value) => (request: number) => {
-      const text = Buffer.from(JSON.stringify([value]))
-      const frame = numbers(FRAME.receipts, [request, 1], 16 + text.length)
-      frame.writeDoubleLE(Number.NaN, FRAME_HEADER_BYTES + 8)
-      frame.set(text, FRAME_HEADER_BYTES + 16)
-      return frame
-    }),
-  ]
-  for (const make of [...answers, ...errors, ...receipts]) {
-    const dial = hostile((raw, { type, body }) => {
-      if (type === FRAME.hello) raw.send(jsonFrame(FRAME.welcome, { ...welcome, session: `s${Math.random()}` }))
-      else if (type === FRAME.call || type === FRAME.publish) raw.send(make(body.readUInt32LE(0)))
-    })
-    const remote = await RemoteEngine.open({ name: 'remote', dial, reconnectMsMax: 5 })
-    const calls = [
-      remote.describe(),
-      remote.consumers.describe('worker'),
-      remote.consumers.deadLetters('worker', {}),
-      remote.consumers.redrive('worker', {}),
-      remote.bounds('orders'),
-      remote.channels(),
-      remote.channel('orders'),
-      remote.declare(stream('orders').spec),
-    ]
-    const results = await Promise.allSettled([
-      ...calls,
-      remote.publish('orders', encoded('a', null, 1), null),
-      remote.publishBatch('orders', [encoded('a', null, 1)], null),
-    ])
-    for (const result of results)
-      if (result.status === 'rejected') expect(result.reason).toMatchObject({ name: 'MillraceError' })
-    await remote.close()
-  }
-  expect(unhandled).toEqual([])
-}, 60_000)
-
-test('a server that sends damaged deliveries and events gives no handler what is no event', async () => {
-  for (let seed = 1; seed <= 25 * TIMES; seed++) {
-    const random = seededRandom(seed)
-    const block = encodeBlock(0, 0, 0, [encoded('a', 'k', 0), encoded('a', 'k', 1)]).bytes
-    const deliver = numbers(FRAME.deliver, [1, 0, 2], 22 + block.length)
-    deliver.writeUInt16LE(6, FRAME_HEADER_BYTES + 14)
-    deliver.write('orders', FRAME_HEADER_BYTES + 16)
-    deliver.set(block, FRAME_HEADER_BYTES + 22)
-    const sent = [
-      deliver,
-      numbers(FRAME.revoked, [1, 0, 1]),
-      numbers(FRAME.settled, [1, 5]),
-      numbers(FRAME.events, [1, 2], 60),
-      numbers(FRAME.ack, [0, 0]),
-    ]
-    const dial = hostile((raw, { type, body }) => {
-      if (type === FRAME.hello) raw.send(jsonFrame(FRAME.welcome, { ...welcome, session: `s${Math.random()}` }))
-      else if (type === FRAME.subscribe)
-        raw.send(numberedFrame(FRAME.result, body.readUInt32LE(0), []), ...damaged(sent, random))
-      else if (type === FRAME.flush || type === FRAME.unsubscribe)
-        raw.send(numberedFrame(FRAME.result, body.readUInt32LE(0), null))
-    })
-    const remote = await RemoteEngine.open({ name: 'remote', dial, reconnectMsMax: 5 })
-    const seen: Delivery[] = []
-    const subscription = await remote.subscribe(
-      { ...workerSpec, from: { at: 'beginning' } },
-      { deliver: (deliveries) => void seen.push(...deliveries), revoked: () => undefined },
-    )
-    await new Promise((resolve) => setTimeout(resolve, 5))
-    for (const delivery of seen) {
-      expect(typeof delivery.type, `seed ${seed}`).toBe('string')
-      expect(Number.isSafeInteger(delivery.offset), `seed ${seed}`).toBe(true)
-      expect(delivery.text.length, `seed ${seed}`).toBeLessThan(1000)
-      subscription.complete(delivery, null)
-    }
-    await remote.close()
-    if (unhandled.length > 0) expect.fail(`seed ${seed}: ${String(unhandled[0])}`)
-  }
 }, 60_000)

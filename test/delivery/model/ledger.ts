@@ -5,51 +5,11 @@
  * product it sees only deliveries, answers, and which events the records say are dead.
  */
 import type { ConsumerSpec, Delivery } from '../../../src/broker/engine.ts'
-import {
-  Account,
-  type Entry,
-  isBuriedIn,
-  keyOf,
-  type ModelLog,
-  matches,
-  name,
-  type Redrive,
-  type Saved,
-} from './account.ts'
+import { Account, type Entry, keyOf, type ModelLog, matches, name, type Redrive, type Saved } from './account.ts'
+import { afterCrash } from './after-crash.ts'
+import { type Broken, eventFaults, type Rule, turnFaults } from './handing-faults.ts'
 import { groupOf } from './room.ts'
 import type { Worker } from './worker.ts'
-
-/** A rule of the contract, or of the room itself. */
-export type Rule =
-  | 'once'
-  | 'exists'
-  | 'ready'
-  | 'credit'
-  | 'wanted'
-  | 'attempt'
-  | 'due'
-  | 'order'
-  | 'one-at-a-time'
-  | 'across-channels'
-  | 'block'
-  | 'redrive-order'
-  | 'letters'
-  | 'answer'
-  | 'lease'
-  | 'claim'
-  | 'lost'
-  | 'stuck'
-  | 'spin'
-  | 'left-behind'
-  | 'alarm'
-
-export interface Broken {
-  readonly rule: Rule
-  readonly message: string
-}
-
-/** Deliveries are recorded as in flight after so many milliseconds; a commit may come just before. */
-const RECORDED_MS = 5
 
 /** What the records say of an event among the dead letters. */
 export interface Kept {
@@ -134,8 +94,9 @@ export class Ledger {
     this.observe(account)
     if (delivery.redriven && delivery.attempt === 1 && entry.least > 0)
       this.#gaveUpUnseen(account, entry, worker.spec, 'redrive')
-    this.#checkEvent(worker, entry, delivery, what)
-    this.#checkTurn(worker, account, entry, what)
+    const handing = { worker, account, entry, nowMs: this.#host.nowMs(), step: this.#host.step() }
+    for (const [rule, fault] of eventFaults(handing, delivery)) this.fail(rule, `${what}: ${fault}`)
+    for (const [rule, fault] of turnFaults(handing)) this.fail(rule, `${what}: ${fault}`)
     this.#checkOrder(worker, account, entry, what)
     entry.hand = { worker, claimed: entry.claimedBy === worker, sinceMs: this.#host.steadyMs() }
     entry.claimedBy = null
@@ -146,70 +107,6 @@ export class Ledger {
     this.#entries.set(delivery, [account, entry])
     if (worker.held.size > worker.spec.credit)
       this.fail('credit', `${what}: it has ${worker.held.size} in hand, and credit for ${worker.spec.credit}`)
-  }
-
-  /** It is the event, it is to be delivered, and it is the right attempt. */
-  #checkEvent(worker: Worker, entry: Entry, delivery: Delivery, what: string): void {
-    const { event, timeMs } = entry
-    if (
-      delivery.id !== event.id ||
-      delivery.key !== event.key ||
-      delivery.text !== event.text ||
-      delivery.timeMs !== timeMs
-    )
-      this.fail('exists', `${what}: it is another event`)
-    if (entry.hand !== null) this.fail('once', `${what}: ${entry.hand.worker.name} has it in hand`)
-    if (entry.state === 'done') this.fail('once', `${what}: it is done`)
-    if (entry.state === 'dead') this.fail('letters', `${what}: it is a dead letter`)
-    if (entry.redriven && !delivery.redriven) this.fail('letters', `${what}: it was redriven, and does not say so`)
-    if (delivery.redriven && event.key === null && !entry.redriven)
-      this.fail('letters', `${what}: it says that it was redriven, and was not`)
-    if (delivery.attempt < entry.least + 1 || delivery.attempt > entry.most + 1) {
-      this.fail(
-        'attempt',
-        `${what}: it has used ${entry.least === entry.most ? entry.least : `${entry.least} to ${entry.most}`}`,
-      )
-    }
-    if (this.#host.nowMs() < entry.dueMs)
-      this.fail('due', `${what}: it is due in ${entry.dueMs - this.#host.nowMs()} ms`)
-    if (entry.letter !== null ? entry.letter.consumer !== worker.spec.name : !worker.wants(event))
-      this.fail('wanted', `${what}: that is not for it`)
-  }
-
-  /** The worker can be given something now, and this. */
-  #checkTurn(worker: Worker, account: Account, entry: Entry, what: string): void {
-    const { paused, closed, lapsed, begun } = worker
-    if (paused || closed || lapsed || !begun)
-      this.fail(
-        'ready',
-        `${what}: it is ${closed ? 'closed' : lapsed ? 'without its lease' : paused ? 'paused' : 'not there yet'}`,
-      )
-    const { reserved, claimedBy } = entry
-    if (claimedBy !== null && claimedBy !== worker && !claimedBy.closed)
-      this.fail('claim', `${what}: ${claimedBy.name} has claimed it`)
-    if (
-      reserved !== null &&
-      reserved.worker !== worker &&
-      !reserved.worker.closed &&
-      reserved.untilMs > this.#host.nowMs()
-    ) {
-      this.fail('claim', `${what}: ${reserved.worker.name} may still claim it`)
-    }
-    // What comes before a blocking letter of its key goes first when that comes back.
-    const blockers = account.list.filter(
-      (other) =>
-        other !== entry &&
-        other.letter?.blocks === true &&
-        other.state !== 'done' &&
-        !isBuriedIn(other, this.#host.step()),
-    )
-    const isFirst = blockers.some(
-      ({ state, event, offset }) =>
-        state === 'open' && event.key !== null && event.key === entry.event.key && entry.offset < offset,
-    )
-    const blocking = isFirst ? undefined : blockers[0]
-    if (blocking !== undefined && entry.letter?.blocks !== true && claimedBy === null)
-      this.fail('block', `${what}: ${name(account, blocking)} blocks the channel`)
   }
 
   /** Clause 4. */
@@ -524,7 +421,7 @@ export class Ledger {
     }
     this.#restore(key, before)
     // Whose workers live may have been asked for the partition alone: what is in hands then has used no attempt.
-    for (const entry of this.accounts.get(key)?.list ?? []) this.#afterCrash(entry, null)
+    for (const entry of this.accounts.get(key)?.list ?? []) afterCrash(entry, null)
     for (const redrive of this.redrives) this.#shake(redrive, key)
   }
 
@@ -550,46 +447,11 @@ export class Ledger {
     this.accounts = new Map()
     for (const [key, { account, ms }] of this.#durable) {
       this.#restore(key, account)
-      for (const entry of this.accounts.get(key)?.list ?? []) this.#afterCrash(entry, ms)
+      for (const entry of this.accounts.get(key)?.list ?? []) afterCrash(entry, ms)
     }
     for (const [worker, delivery] of held) {
       const entry = this.find(worker.spec, delivery)?.entries.get(delivery.offset)
       if (entry?.state === 'open') entry.reserved = { worker, untilMs: claimsUntilMs }
     }
   }
-
-  /** `durableMs`: when what is durable was so; null where it may not count. */
-  #afterCrash(entry: Entry, durableMs: number | null): void {
-    const claimed = entry.claimedBy !== null
-    entry.claimedBy = null
-    entry.reserved = null
-    if (entry.batch !== null) entry.batch = RECALLED
-    entry.ahead = [...entry.ahead, ...entry.beside]
-    entry.beside = []
-    if (entry.state !== 'open') return
-    // It may have been in hand without a record.
-    const wasSuspect = entry.suspect
-    entry.suspect = true
-    if (entry.hand !== null) {
-      entry.most++
-      if (durableMs !== null && durableMs - entry.hand.sinceMs > RECORDED_MS) entry.least++
-      entry.dueMs = 0
-    } else if (claimed || wasSuspect || durableMs === null || durableMs - entry.leftMs <= RECORDED_MS) {
-      entry.most++
-      entry.dueMs = 0
-    }
-    entry.hand = null
-  }
-}
-
-/** Letters that were on their way back when the engine died. */
-const RECALLED: Redrive = {
-  how: 'redrive',
-  consumer: '',
-  query: {},
-  step: 0,
-  changed: [],
-  answer: null,
-  mixed: false,
-  shaken: false,
 }

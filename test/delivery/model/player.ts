@@ -10,8 +10,9 @@ import {
   under,
 } from '../../../src/delivery/consumer-records.ts'
 import { type Account, name, type Redrive } from './account.ts'
+import type { Broken } from './handing-faults.ts'
 import { describeStep, type History, KEYS, LEASE_MS, type Setup, type Step, TYPES, type Verb } from './history.ts'
-import { type Broken, type Kept, Ledger } from './ledger.ts'
+import { type Kept, Ledger } from './ledger.ts'
 import { groupOf, Room } from './room.ts'
 import { SimClock, settled } from './sim-clock.ts'
 import { SimLog } from './sim-log.ts'

@@ -1,6 +1,7 @@
 /** Makes a history that breaks a rule shorter, as long as it breaks the same one. */
+
+import type { Rule } from './handing-faults.ts'
 import type { History, Step } from './history.ts'
-import type { Rule } from './ledger.ts'
 import { type Outcome, play } from './player.ts'
 
 async function breaks(history: History, rule: Rule): Promise<boolean> {
