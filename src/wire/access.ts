@@ -1,21 +1,32 @@
-/** Who is at the other end of a connection, and what they may do there. */
+/** The name and the permissions of the other end of a connection. */
 import { ERROR_CODES, type ErrorCode, MillraceError, outwardDetails, outwardMessage } from '../base/errors.ts'
 
-/** What can be allowed. `manage` is declaring, removing, rewinding and dead letters. */
+/** The kinds of permission. `manage` allows declaring, removing, rewinding, and work on dead letters. */
 export type Permission = 'publish' | 'consume' | 'read' | 'manage'
 
 export interface Access {
-  /** Who, as a log or an audit says it. A session goes on over another connection for the same name only. */
+  /** The name for logs and the audit trail. A session can be resumed only by a connection with the same name. */
   readonly name: string
-  /** The other end is this program: what it encoded is not looked at again. */
+  /** The other end is part of this program, so the events that it encoded are not checked again. */
   readonly trusted: boolean
-  /** `channel` is a name, or a wildcard for all that it stands for. @throws FORBIDDEN */
+  /**
+   * `channel` is a name, or a wildcard, which needs the permission for all channels that it matches. @throws FORBIDDEN
+   */
   check(permission: Permission, channel: string): void
-  /** Count requests: publishes, calls, the begin of subscriptions and reads. Answers how many of them may be made, at least one. @throws RATE_LIMITED when none may */
+  /**
+   * Count requests: publishes, calls, new subscriptions and new reads. Returns how many of them are allowed, at least
+   * one.
+   * @throws RATE_LIMITED when none is allowed
+   */
   admit?(requests: number): number
-  /** Count what can no longer be refused. Answers for how many milliseconds no more of it is to be asked for. */
+  /**
+   * Count a request that can no longer be refused. Returns for how many milliseconds no further such request may be
+   * caused.
+   */
   charge?(): number
-  /** Told of each `manage` call before its answer; what this rejects with is the answer. */
+  /**
+   * Called for each `manage` call before its answer is sent. If it rejects, the caller gets that error as the answer.
+   */
   audit?(call: AuditedCall): Promise<void>
 }
 
@@ -35,32 +46,32 @@ export function allows(access: Access, permission: Permission, channel: string):
   }
 }
 
-/** Whoever reaches the socket may do everything: the system's permissions keep others out. */
+/** Full access: the operating system's permissions on the socket already keep others out. */
 export const localAccess: Access = { name: 'local', trusted: true, check: () => undefined }
 
-/** What a client says of itself when it connects. */
+/** What a client sends when it connects. */
 export interface Hello {
   readonly protocol: number
-  /** The session to go on with, or null. */
+  /** The session to resume, or null for a new one. */
   readonly session: string | null
-  /** Counted frames that the client has of it. */
+  /** How many counted frames the client has received in this session. */
   readonly received: number
   readonly token: string | null
 }
 
-/** What the server answers. */
+/** The server's answer to a `Hello`. */
 export interface Welcome {
   readonly protocol: number
   readonly session: string
-  /** The session goes on: nothing was lost. */
+  /** The session was resumed and no frame was lost. */
   readonly resumed: boolean
-  /** Counted frames that the server has of it. */
+  /** How many counted frames the server has received in this session. */
   readonly received: number
   readonly nowMs: number
   readonly heartbeatMs: number
   readonly engine: string
   readonly capabilities: unknown
-  /** Methods of `call` that this server has and older ones of this version have not. */
+  /** Methods of `call` that this server has and that older servers of the same protocol version lack. */
   readonly methods?: readonly string[]
 }
 
@@ -83,7 +94,7 @@ export function wireErrorOf(error: unknown): WireError {
   }
 }
 
-/** An error as the other end gave it. */
+/** Rebuild the error that the other end sent. */
 export function errorOfWire(value: unknown): MillraceError {
   const { code, message, details } = (value ?? {}) as Partial<Record<keyof WireError, unknown>>
   const known = typeof code === 'string' && Object.hasOwn(ERROR_CODES, code) ? (code as ErrorCode) : 'UNAVAILABLE'

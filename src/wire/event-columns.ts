@@ -18,64 +18,64 @@ import { type Block, decodeSentBlock, encodeBlock } from '../event/block.ts'
 import { EventInBlock, gatherBlock } from '../event/event-in-block.ts'
 import { malformed, newFrame, TIME_MS_MAX } from './frame.ts'
 
-const PLACED = 1
-const TRIED = 2
+const WITH_OFFSETS = 1
+const WITH_ATTEMPTS = 2
 const HEAD_BYTES = 8
 
-/** An event as it goes onto the wire. */
+/** An event to be sent in a frame. */
 export interface ColumnEvent extends StoredText {
   readonly attempt?: number
   readonly redriven?: boolean
 }
 
-/** A frame whose body is a head of the caller's, then the events. */
+/** A frame whose body is `headBytes` for the caller to fill, then the events. */
 export function eventsFrame(type: number, headBytes: number, channel: string, events: readonly ColumnEvent[]): Buffer {
   const count = events.length
   const first = events[0] as ColumnEvent
-  let placed = false
-  let tried = false
+  let withOffsets = false
+  let withAttempts = false
   for (let index = 0; index < count; index++) {
     const event = events[index] as ColumnEvent
-    if (event.offset !== first.offset + index || event.timeMs !== first.timeMs) placed = true
-    if ((event.attempt ?? 1) !== 1 || event.redriven === true) tried = true
+    if (event.offset !== first.offset + index || event.timeMs !== first.timeMs) withOffsets = true
+    if ((event.attempt ?? 1) !== 1 || event.redriven === true) withAttempts = true
   }
-  const places = placesOf(events)
+  const inBlocks = blockEventsOf(events)
   const block =
-    places === null
+    inBlocks === null
       ? encodeBlock(0, first.offset, first.timeMs, events)
-      : gatherBlock(0, first.offset, first.timeMs, places)
+      : gatherBlock(0, first.offset, first.timeMs, inBlocks)
   const nameBytes = Buffer.byteLength(channel)
-  const columnBytes = (placed ? 16 * count : 0) + (tried ? 5 * count : 0)
+  const columnBytes = (withOffsets ? 16 * count : 0) + (withAttempts ? 5 * count : 0)
   const frame = newFrame(type, headBytes + HEAD_BYTES + nameBytes + columnBytes + block.bytes.length)
   let at = frame.length - block.bytes.length - columnBytes - nameBytes - HEAD_BYTES
   frame.writeUInt32LE(count, at)
-  frame.writeUInt16LE((placed ? PLACED : 0) | (tried ? TRIED : 0), at + 4)
+  frame.writeUInt16LE((withOffsets ? WITH_OFFSETS : 0) | (withAttempts ? WITH_ATTEMPTS : 0), at + 4)
   frame.writeUInt16LE(nameBytes, at + 6)
   at += HEAD_BYTES
   at += frame.write(channel, at)
-  if (placed) at = writePlaces(frame, at, events)
-  if (tried) at = writeAttempts(frame, at, events)
+  if (withOffsets) at = writeOffsets(frame, at, events)
+  if (withAttempts) at = writeAttempts(frame, at, events)
   frame.set(block.bytes, at)
   return frame
 }
 
-/** Where in other blocks the event stands, if it stands in one. */
-export function placeOf(event: ColumnEvent): EventInBlock | null {
+/** Where the event stands in a block, or null if it is not in one. */
+export function blockEventOf(event: ColumnEvent): EventInBlock | null {
   return event instanceof HeldDelivery && event.event instanceof EventInBlock ? event.event : null
 }
 
-/** The places of all; null where there is one that has none. */
-function placesOf(events: readonly ColumnEvent[]): EventInBlock[] | null {
-  const places: EventInBlock[] = []
+/** Where every event stands in a block; null if one of them is not in a block. */
+function blockEventsOf(events: readonly ColumnEvent[]): EventInBlock[] | null {
+  const inBlocks: EventInBlock[] = []
   for (const event of events) {
-    const place = placeOf(event)
-    if (place === null) return null
-    places.push(place)
+    const inBlock = blockEventOf(event)
+    if (inBlock === null) return null
+    inBlocks.push(inBlock)
   }
-  return places
+  return inBlocks
 }
 
-function writePlaces(frame: Buffer, from: number, events: readonly ColumnEvent[]): number {
+function writeOffsets(frame: Buffer, from: number, events: readonly ColumnEvent[]): number {
   let at = from
   for (const event of events) at = frame.writeDoubleLE(event.offset, at)
   for (const event of events) at = frame.writeDoubleLE(event.timeMs, at)
@@ -89,7 +89,7 @@ function writeAttempts(frame: Buffer, from: number, events: readonly ColumnEvent
   return at
 }
 
-/** The events of a frame; each is made only when it is asked for. */
+/** The events of a received frame. Each event object is made only when it is asked for. */
 export class EventColumns {
   readonly channel: string
   readonly count: number
@@ -105,29 +105,31 @@ export class EventColumns {
     const flags = body.readUInt16LE(from + 4)
     let at = from + HEAD_BYTES
     const nameEnd = at + body.readUInt16LE(from + 6)
-    const blockAt = nameEnd + ((flags & PLACED) === 0 ? 0 : 16 * count) + ((flags & TRIED) === 0 ? 0 : 5 * count)
+    const blockAt =
+      nameEnd + ((flags & WITH_OFFSETS) === 0 ? 0 : 16 * count) + ((flags & WITH_ATTEMPTS) === 0 ? 0 : 5 * count)
     if (count === 0 || blockAt > body.length) throw malformed('a frame of events is too short')
     this.channel = body.toString('utf8', at, nameEnd)
     at = nameEnd
-    this.#offsetsAt = (flags & PLACED) === 0 ? -1 : at
-    if ((flags & PLACED) !== 0) at += 16 * count
-    this.#attemptsAt = (flags & TRIED) === 0 ? -1 : at
+    this.#offsetsAt = (flags & WITH_OFFSETS) === 0 ? -1 : at
+    if ((flags & WITH_OFFSETS) !== 0) at += 16 * count
+    this.#attemptsAt = (flags & WITH_ATTEMPTS) === 0 ? -1 : at
     this.#body = body
     this.count = count
-    // The connection has its own checksums; what they cannot see is the two ends' own memory, as with the events' objects.
+    // The block has no checksum here: the transport has its own, and another could only detect memory errors of the ends.
     this.block = decodeSentBlock(body.subarray(blockAt), false)
     if (this.block.count !== count) throw malformed('a frame of events has another count than its block')
-    if (!this.#isPlaced()) throw malformed('an event has an invalid offset or time')
+    if (!this.#isValid()) throw malformed('an event has an invalid offset or time')
   }
 
-  /** Whether all offsets and times are such. Without columns, those of the block are looked at. */
-  #isPlaced(): boolean {
+  /** Whether all offsets and times are valid. Without columns, those of the block are checked. */
+  #isValid(): boolean {
     if (this.#offsetsAt < 0)
       return (
-        isPlace(this.block.firstOffset, this.block.timeMs) && Number.isSafeInteger(this.block.firstOffset + this.count)
+        isOffsetAndTime(this.block.firstOffset, this.block.timeMs) &&
+        Number.isSafeInteger(this.block.firstOffset + this.count)
       )
     for (let index = 0; index < this.count; index++)
-      if (!isPlace(this.offsetAt(index), this.timeAt(index))) return false
+      if (!isOffsetAndTime(this.offsetAt(index), this.timeAt(index))) return false
     return true
   }
 
@@ -148,6 +150,6 @@ export class EventColumns {
   }
 }
 
-function isPlace(offset: number, timeMs: number): boolean {
+function isOffsetAndTime(offset: number, timeMs: number): boolean {
   return Number.isSafeInteger(offset) && offset >= 0 && Math.abs(timeMs) <= TIME_MS_MAX
 }

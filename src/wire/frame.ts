@@ -7,17 +7,18 @@
  *     5       3      0
  *     8       …      body
  *
- * Numbers are little-endian. Types below 16 are about the connection itself and are not counted; all others are counted by both ends, kept by the
- * sender until they are acknowledged, and sent again when a session goes on over another connection: docs/protocol.md.
+ * Numbers are little-endian. Types below 16 concern the connection itself and are not counted. Both ends count all
+ * other types. The sender keeps a counted frame until it is acknowledged, and sends it again when the session is
+ * resumed over another connection: docs/protocol.md.
  */
 import { MillraceError } from '../base/errors.ts'
 import { LIMITS } from '../base/limits.ts'
 import { type JsonBounds, JsonRefusal, JsonScanner } from '../event/json-scanner.ts'
 
 export const FRAME_HEADER_BYTES = 8
-/** The first type that is counted. */
+/** The lowest counted type. */
 export const FIRST_COUNTED = 16
-/** Version of everything in docs/protocol.md. */
+/** The version of docs/protocol.md as a whole. */
 export const PROTOCOL_VERSION = 1
 
 export const FRAME = {
@@ -51,7 +52,7 @@ export const FRAME = {
   notCompleted: 40,
 } as const
 
-/** A frame with its header written; the body is for the caller to fill. */
+/** A frame with its header; the caller fills the body. */
 export function newFrame(type: number, bodyBytes: number): Buffer {
   const frame = Buffer.allocUnsafe(FRAME_HEADER_BYTES + bodyBytes)
   frame.writeUInt32LE(frame.length, 0)
@@ -59,7 +60,7 @@ export function newFrame(type: number, bodyBytes: number): Buffer {
   return frame
 }
 
-/** A frame of JSON alone. */
+/** A frame whose body is JSON. */
 export function jsonFrame(type: number, value: unknown): Buffer {
   const text = JSON.stringify(value)
   const frame = newFrame(type, Buffer.byteLength(text))
@@ -67,7 +68,7 @@ export function jsonFrame(type: number, value: unknown): Buffer {
   return frame
 }
 
-/** A frame of a number and JSON. */
+/** A frame whose body is a number followed by JSON. */
 export function numberedFrame(type: number, number: number, value: unknown): Buffer {
   const text = value === undefined ? '' : JSON.stringify(value)
   const frame = newFrame(type, 4 + Buffer.byteLength(text))
@@ -80,22 +81,22 @@ export function malformed(what: string): MillraceError {
   return new MillraceError('INVALID_REQUEST', `the other end violates the protocol: ${what}`, { what })
 }
 
-/** The last millisecond that a `Date` can hold. */
+/** The latest time in milliseconds that a `Date` can hold. */
 export const TIME_MS_MAX = 8_640_000_000_000_000
 
-/** A time of a frame, or NaN where it has none. */
+/** Accepts a time, or NaN, which means "none". */
 export function isTimeOrNone(timeMs: number): boolean {
   return Number.isNaN(timeMs) || Math.abs(timeMs) <= TIME_MS_MAX
 }
 
-/** What a client may put in the JSON of one frame: looked at before it is parsed. */
+/** Limits for the JSON in one frame from a client. They are checked before the JSON is parsed. */
 export const CLIENT_BOUNDS: JsonBounds = {
   depthMax: LIMITS.dataDepthMax + 8,
   namesMax: LIMITS.wireJsonValuesMax,
   valuesMax: LIMITS.wireJsonValuesMax,
 }
 
-/** JSON of a body, from a place on. @throws INVALID_REQUEST */
+/** Parse the JSON of a body that starts at byte `at`. @throws INVALID_REQUEST */
 export function jsonOf(body: Buffer, at: number, bounds: JsonBounds | null = null): unknown {
   try {
     const text = body.toString('utf8', at)
@@ -107,14 +108,14 @@ export function jsonOf(body: Buffer, at: number, bounds: JsonBounds | null = nul
   }
 }
 
-/** Cuts bytes into frames, however they arrive. */
+/** Cuts arriving bytes into frames, wherever the chunks begin and end. */
 export class FrameReader {
   readonly #onFrame: (type: number, body: Buffer) => void
-  /** Largest frame taken. A stranger's may be less. */
+  /** The largest frame accepted. The limit can be lower for an untrusted peer. */
   frameBytesMax: number
   #chunks: Buffer[] = []
   #bytes = 0
-  /** Bytes that the frame under way needs before anything can be done. */
+  /** Bytes of the current frame that must arrive before it can be processed. */
   #needed = FRAME_HEADER_BYTES
 
   constructor(frameBytesMax: number, onFrame: (type: number, body: Buffer) => void) {
@@ -122,7 +123,7 @@ export class FrameReader {
     this.#onFrame = onFrame
   }
 
-  /** @throws INVALID_REQUEST when the bytes are no frames, and what `onFrame` throws */
+  /** @throws INVALID_REQUEST when the bytes are not frames, and whatever `onFrame` throws */
   push(chunk: Buffer): void {
     this.#chunks.push(chunk)
     this.#bytes += chunk.length

@@ -1,42 +1,42 @@
 /**
- * One end of a session's conversation: frames in order, each once, over one connection after the other.
+ * One end of a session's conversation: frames in order, each processed once, over successive connections.
  *
  * Invariants:
- * - A counted frame is kept until the other end says that it has it; over a new connection what it lacks is sent again, in order. So neither end ever
- *   sees a counted frame twice, or one without those before it.
- * - What is sent in one turn of the event loop goes out together.
- * - Bytes that the connection does not take stay here as the frames they are; who fills it looks at `waitingBytes`.
+ * - A counted frame is kept until the other end acknowledges it. Over a new connection the missing frames are sent
+ *   again, in order. So neither end sees a counted frame twice, or out of order.
+ * - Frames sent in one turn of the event loop go out together.
+ * - If the connection accepts no more bytes, the remaining frames stay here. The sender watches `waitingBytes`.
  */
 import { FIRST_COUNTED, FRAME, FRAME_HEADER_BYTES, malformed, newFrame } from './frame.ts'
 import type { Transport } from './transport.ts'
 
 export interface LinkHooks {
-  /** A frame of the other end: counted ones, and `renew`. @throws what ends the connection */
+  /** A frame from the other end: counted ones, and `renew`. @throws an error that ends the connection */
   frame(type: number, body: Buffer): void
-  /** About to send: put in what was gathered. */
+  /** Called before sending, so that the caller can add what it has gathered. */
   flushing(): void
-  /** The other end has taken something in. */
+  /** Called when the other end has acknowledged frames. */
   room(): void
-  /** The time that `pong` tells. */
+  /** This end's clock, sent in `ping` and in `pong`. */
   nowMs(): number
-  /** What `pong` told, and this end's time when it was asked. */
+  /** The other end's time from `pong`, and this end's time when it asked. */
   told(nowMs: number, askedMs: number): void
 }
 
-/** More is not given to a connection before it has taken some. */
+/** A connection is given more bytes only while fewer than this wait in it. */
 const WRITE_AHEAD_BYTES = 1_048_576
-/** What was received is acknowledged after so long, or so many bytes, if nothing else goes out before. */
+/** Received frames are acknowledged after this time or this many bytes, or with the next frame that goes out. */
 const ACK_MS = 20
 const ACK_BYTES = 262_144
 
 export class Link {
   readonly #hooks: LinkHooks
   #transport: Transport | null = null
-  /** Counted frames that the other end may lack. */
+  /** Counted frames that are not acknowledged. */
   #kept: Buffer[] = []
-  /** How many of them this connection was given. */
+  /** How many of them were given to this connection. */
   #written = 0
-  /** Number of the first that is kept. */
+  /** The number of the first kept frame. */
   #first = 0
   #keptBytes = 0
   #uncounted: Buffer[] = []
@@ -46,7 +46,10 @@ export class Link {
   #scheduled = false
   #ackTimer: NodeJS.Timeout | null = null
   #heard = true
-  /** Ticks of the heartbeat in which nothing was heard, or nothing that waited was taken. */
+  /**
+   * Consecutive heartbeats in which nothing was received (`#silent`), or in which none of the waiting bytes were
+   * accepted (`#stuck`).
+   */
   #silent = 0
   #stuck = 0
   #waitedBytes = 0
@@ -55,12 +58,12 @@ export class Link {
     this.#hooks = hooks
   }
 
-  /** Counted frames received so far. */
+  /** How many counted frames were received. */
   get received(): number {
     return this.#received
   }
 
-  /** Bytes of counted frames that the other end may lack. */
+  /** Bytes of counted frames that are not acknowledged. */
   get waitingBytes(): number {
     return this.#keptBytes
   }
@@ -69,7 +72,9 @@ export class Link {
     return this.#transport !== null
   }
 
-  /** Go on over a connection. @throws INVALID_REQUEST when the other end claims frames that it cannot have */
+  /**
+   * Continue over a new connection. @throws INVALID_REQUEST when the other end acknowledges frames that were never sent
+   */
   attach(transport: Transport, peerReceived: number): void {
     this.#forget(peerReceived)
     this.#transport = transport
@@ -81,7 +86,7 @@ export class Link {
     this.#soon()
   }
 
-  /** The connection is over; everything is kept for the next. */
+  /** The connection is over. All unacknowledged frames are kept for the next one. */
   detach(): void {
     this.#transport = null
     this.#uncounted = []
@@ -89,7 +94,7 @@ export class Link {
     this.#ackTimer = null
   }
 
-  /** Begin anew: the other end knows nothing of what was. */
+  /** Start again with a peer that knows nothing of this session. */
   reset(): void {
     this.detach()
     this.#kept = []
@@ -107,14 +112,14 @@ export class Link {
     this.#soon()
   }
 
-  /** Send a frame that need not arrive: it is dropped where there is no connection. */
+  /** Send a frame that may be lost: it is dropped if there is no connection. */
   sendUncounted(frame: Buffer): void {
     if (this.#transport === null) return
     this.#uncounted.push(frame)
     this.#soon()
   }
 
-  /** Something is gathered that `flushing` will put in. */
+  /** Ask for a flush in this turn. `flushing` will then add what is gathered. */
   soon(): void {
     this.#soon()
   }
@@ -128,14 +133,14 @@ export class Link {
     })
   }
 
-  /** The connection takes bytes again. */
+  /** The connection accepts bytes again. */
   drained(): void {
     if (this.#written < this.#kept.length) this.#write()
   }
 
   flush(): void {
     const scheduled = this.#scheduled
-    // What is put in now goes out now: no other turn is needed for it.
+    // What `flushing` adds goes out with this flush, so no further one is scheduled.
     this.#scheduled = true
     this.#hooks.flushing()
     this.#scheduled = scheduled
@@ -155,7 +160,7 @@ export class Link {
       parts.push(frame)
     }
     if (parts.length > 0) transport.write(parts)
-    // A transport that took all at once does not say that it has drained.
+    // A transport that accepted all bytes at once does not call `drain`.
     if (this.#written < this.#kept.length && transport.waitingBytes < WRITE_AHEAD_BYTES) this.#soon()
   }
 
@@ -169,7 +174,7 @@ export class Link {
     return frame
   }
 
-  /** Take a frame in. @throws INVALID_REQUEST */
+  /** Process a received frame. @throws INVALID_REQUEST */
   take(type: number, body: Buffer): void {
     this.#heard = true
     if (type >= FIRST_COUNTED) {
@@ -191,7 +196,7 @@ export class Link {
     this.sendUncounted(frame)
   }
 
-  /** The other end has these. */
+  /** The other end has acknowledged frames up to `received`. */
   #forget(received: number): void {
     const count = received - this.#first
     if (!Number.isInteger(count) || count < 0 || count > this.#kept.length)
@@ -204,7 +209,7 @@ export class Link {
     this.#hooks.room()
   }
 
-  /** Called by a timer: ask whether the other end lives. Answers why the connection is to be given up, if it is. */
+  /** Called by a timer: send a ping. Returns the reason if the connection must be dropped, else null. */
   beat(): string | null {
     const transport = this.#transport
     if (transport === null) return null
@@ -221,7 +226,7 @@ export class Link {
     return null
   }
 
-  /** Nothing is taken in on purpose: silence means nothing. */
+  /** This end has stopped reading on purpose, so silence does not mean that the peer is dead. */
   excuse(): void {
     this.#heard = true
   }

@@ -1,14 +1,15 @@
 /**
- * Publishing on the wire. A publish is all or none, and its answer comes after the sync.
+ * Publishing on the wire. A publish is stored as a whole or not at all, and its answer comes after the sync.
  *
  *     offset  bytes          publish
  *     0       4      request
  *     4       8      when it is due, milliseconds since the epoch (float64); NaN = now
- *     12      8      sent before, over a session that is lost: the server's time before that (float64); NaN = not
- *     20      8      … and an offset of the channel that was there already (float64)
+ *     12      8      sent before, in a session that is lost: the server's time then (float64); NaN = not sent before
+ *     20      8      … and an offset that the channel had reached by then (float64)
  *     28      2      bytes of the channel's name
- *     30      2      flags: bit 0 = a batch, which is stored whole or not at all; without, publishes that were made one by one;
- *                    bit 1 = the sender has the channel's code: it has judged the data, and the keys are what its key function gave
+ *     30      2      flags: bit 0 = an atomic batch; without it, separate publishes
+ *                    bit 1 = the sender has the channel's code: it has checked the data, and its key function has
+ *                    given the keys
  *     32      …      the channel's name, UTF-8
  *             …      the block, its channel number, offset and time 0
  *
@@ -16,7 +17,7 @@
  *     0       4      request
  *     4       4      count
  *     8       8      offset of the first (float64); NaN = JSON follows
- *     16      …      JSON: for each, [offset or null, duplicate, due time or nothing], or the error that it was refused with
+ *     16      …      JSON: for each, [offset or null, duplicate, due time or nothing], or its error
  */
 import type { MillraceError } from '../base/errors.ts'
 import type { EncodedEvent, Receipt } from '../broker/engine.ts'
@@ -28,7 +29,7 @@ const HEAD_BYTES = 32
 const BATCH = 1
 const KEYED = 2
 const RECEIPTS_BYTES = 16
-/** Where a frame says since when, and behind which offset, it may have been stored. */
+/** The position in the frame of the earliest time and offset at which it can have been stored. */
 const SINCE_AT = FRAME_HEADER_BYTES + 12
 
 export interface Since {
@@ -40,11 +41,11 @@ export interface Publish {
   readonly request: number
   readonly channel: string
   readonly dueAtMs: number | null
-  /** One batch, and not publishes that were made one by one. */
+  /** One atomic batch, as opposed to separate publishes that share the frame. */
   readonly batch: boolean
-  /** The channel's key function was asked: an event without a key has none. */
+  /** The channel's key function was applied, so an event without a key has none. */
   readonly keyed: boolean
-  /** It may be stored already: at this time or later, behind this offset. */
+  /** The events may be stored already, at this time or later and after this offset. */
   readonly since: Since | null
   readonly block: Block
 }
@@ -70,7 +71,7 @@ export function publishFrame(
   return frame
 }
 
-/** The same frame, to be sent over another session: the server looks whether it has the events. */
+/** The same frame for another session: the server then looks whether it has the events already. */
 export function sentBefore(frame: Buffer, since: Since): Buffer {
   frame.writeDoubleLE(since.timeMs, SINCE_AT)
   frame.writeDoubleLE(since.offset, SINCE_AT + 8)
@@ -98,10 +99,10 @@ export function decodePublish(body: Buffer): Publish {
   }
 }
 
-/** What became of an event that was published. */
-export type Answer = Receipt | WireError
+/** The result for one published event. */
+export type PublishOutcome = Receipt | WireError
 
-/** Receipts of events that stand next to each other, none a duplicate. */
+/** Receipts of events with consecutive offsets, none of them a duplicate. */
 export function plainReceiptsFrame(request: number, count: number, first: number): Buffer {
   const frame = newFrame(FRAME.receipts, RECEIPTS_BYTES)
   let at = frame.writeUInt32LE(request, FRAME_HEADER_BYTES)
@@ -110,16 +111,20 @@ export function plainReceiptsFrame(request: number, count: number, first: number
   return frame
 }
 
-/** Those beyond a caller's rate: the last of the frame. */
+/** The last events of the frame, which exceed the caller's rate. */
 export interface Refused {
   readonly count: number
   readonly error: WireError
 }
 
-export function receiptsFrame(request: number, answers: readonly Answer[], refused: Refused | null = null): Buffer {
+export function receiptsFrame(
+  request: number,
+  answers: readonly PublishOutcome[],
+  refused: Refused | null = null,
+): Buffer {
   const [head] = answers
   const first = head !== undefined && 'offset' in head ? head.offset : null
-  const stands = (answer: Answer, index: number): boolean =>
+  const stands = (answer: PublishOutcome, index: number): boolean =>
     'offset' in answer && !answer.duplicate && answer.offset === (first as number) + index
   if (refused === null && first !== null && answers.every(stands))
     return plainReceiptsFrame(request, answers.length, first)
@@ -145,7 +150,7 @@ function rowOf(receipt: Receipt): Row {
   return receipt.offset === null ? [null, receipt.duplicate, receipt.dueAtMs] : [receipt.offset, receipt.duplicate]
 }
 
-/** The receipts of events whose ids are known, or what they were refused with. @throws INVALID_REQUEST */
+/** The receipt or the error of each event, by the ids that were published. @throws INVALID_REQUEST */
 export function decodeReceipts(body: Buffer, channel: string, ids: readonly string[]): (Receipt | MillraceError)[] {
   if (body.length < RECEIPTS_BYTES || body.readUInt32LE(4) !== ids.length)
     throw malformed('receipts do not match the published events')

@@ -1,17 +1,18 @@
 /**
- * What a subscription settled since it was last sent, in order.
+ * The settlements of a subscription since the last such frame, in order.
  *
  *     offset  bytes
  *     0       4      subscription
- *     4       4      count of deliveries
- *     8       4      count of emissions
+ *     4       4      count of deliveries (n)
+ *     8       4      count of emissions (m)
  *     12      4      bytes of JSON
  *     16      4 × n  number of each delivery
  *             1 × n  verb of each: 1 complete · 2 retry · 3 dead-letter · 4 release
- *             4 × m  for each emission, the place (0 to n − 1) of the delivery that it belongs to; ascending
- *             2 × m  for each, the place of its channel in the JSON's `channels`
+ *             4 × m  for each emission, the index (0 to n − 1) of the delivery that it belongs to; ascending
+ *             2 × m  for each, the index of its channel in the JSON's `channels`
  *             8 × m  for each, when it is due (float64); NaN = now
- *             …      JSON: { details: [[place, { delayMs?, failure }] …], channels: [name …], keyed? }; `keyed` as in a publish
+ *             …      JSON: { details: [[index, { delayMs?, failure }] …], channels: [name …], keyed? }
+ *                    `keyed` as in a publish
  *             …      a block of the emissions, if there are any
  */
 import type { Emission, EncodedEvent, Failure } from '../broker/engine.ts'
@@ -28,7 +29,7 @@ export interface SettleDetail {
 
 const HEAD_BYTES = 16
 
-/** Settlements gathered for the next frame: columns, not objects. */
+/** Settlements gathered for the next frame, as columns of numbers instead of objects. */
 export class SettleBatch {
   #deliveries: number[] = []
   #verbs: number[] = []
@@ -41,13 +42,13 @@ export class SettleBatch {
   }
 
   add(delivery: number, verb: number, detail: SettleDetail | null, emissions: readonly Emission[] | null): void {
-    const place = this.#deliveries.push(delivery) - 1
+    const index = this.#deliveries.push(delivery) - 1
     this.#verbs.push(verb)
-    if (detail !== null) this.#details.push([place, detail])
+    if (detail !== null) this.#details.push([index, detail])
     if (emissions === null) return
     for (const emission of emissions) {
       this.#emissions.push(emission)
-      this.#emittedBy.push(place)
+      this.#emittedBy.push(index)
     }
   }
 
@@ -59,7 +60,7 @@ export class SettleBatch {
     this.#emittedBy = []
   }
 
-  /** The frame of all that was added; begins anew. */
+  /** Encode everything that was added into a frame, and clear the batch. */
   take(subscription: number): Buffer {
     const count = this.#deliveries.length
     const emissions = this.#emissions
@@ -78,7 +79,7 @@ export class SettleBatch {
     for (const number of [subscription, count, emissions.length, jsonBytes]) at = frame.writeUInt32LE(number, at)
     for (const delivery of this.#deliveries) at = frame.writeUInt32LE(delivery, at)
     for (const verb of this.#verbs) frame[at++] = verb
-    for (const place of this.#emittedBy) at = frame.writeUInt32LE(place, at)
+    for (const index of this.#emittedBy) at = frame.writeUInt32LE(index, at)
     for (const { channel } of emissions) at = frame.writeUInt16LE(channels.indexOf(channel), at)
     for (const { dueAtMs } of emissions) at = frame.writeDoubleLE(dueAtMs ?? Number.NaN, at)
     at += frame.write(json, at)
@@ -92,12 +93,12 @@ function eventOf({ event }: Emission): EncodedEvent {
   return event
 }
 
-/** The settlements of a frame, read by their places. */
+/** The settlements of a received frame, read by index. */
 export class Settlements {
   readonly count: number
-  /** Those of the emissions. */
+  /** The channels of the emissions. */
   readonly channels: readonly string[]
-  /** The channels' key functions were asked for the keys of the emissions. */
+  /** The channels' key functions were applied to the emissions. */
   readonly keyed: boolean
   readonly #body: Buffer
   readonly #verbsAt: number
@@ -111,8 +112,8 @@ export class Settlements {
     this.count = body.readUInt32LE(4)
     const emitted = body.readUInt32LE(8)
     this.#verbsAt = HEAD_BYTES + 4 * this.count
-    const placesAt = this.#verbsAt + this.count
-    const jsonAt = placesAt + 14 * emitted
+    const emittersAt = this.#verbsAt + this.count
+    const jsonAt = emittersAt + 14 * emitted
     const blockAt = jsonAt + body.readUInt32LE(12)
     if (blockAt > body.length) throw malformed('a settlement is too short')
     const json = blockAt === jsonAt ? null : checkedJson(jsonOf(body.subarray(0, blockAt), jsonAt, bounds), this.count)
@@ -122,26 +123,26 @@ export class Settlements {
     this.#emissions =
       emitted === 0
         ? null
-        : decodeEmissions(body, { count: this.count, placesAt, emitted, blockAt }, json?.channels ?? [])
-    for (let place = 0; place < this.count; place++)
-      if (!isVerb(this.verbAt(place))) throw malformed('a delivery is settled by an unknown verb')
+        : decodeEmissions(body, { count: this.count, emittersAt, emitted, blockAt }, json?.channels ?? [])
+    for (let index = 0; index < this.count; index++)
+      if (!isVerb(this.verbAt(index))) throw malformed('a delivery is settled by an unknown verb')
   }
 
-  /** The number of the delivery that was settled. */
-  deliveryAt(place: number): number {
-    return this.#body.readUInt32LE(HEAD_BYTES + 4 * place)
+  /** The number of the settled delivery. */
+  deliveryAt(index: number): number {
+    return this.#body.readUInt32LE(HEAD_BYTES + 4 * index)
   }
 
-  verbAt(place: number): number {
-    return this.#body[this.#verbsAt + place] as number
+  verbAt(index: number): number {
+    return this.#body[this.#verbsAt + index] as number
   }
 
-  detailAt(place: number): SettleDetail | null {
-    return this.#details?.get(place) ?? null
+  detailAt(index: number): SettleDetail | null {
+    return this.#details?.get(index) ?? null
   }
 
-  emissionsAt(place: number): readonly Emission[] | null {
-    return this.#emissions?.get(place) ?? null
+  emissionsAt(index: number): readonly Emission[] | null {
+    return this.#emissions?.get(index) ?? null
   }
 }
 
@@ -151,7 +152,10 @@ interface Json {
   readonly keyed: boolean
 }
 
-/** The JSON of a stranger: what an engine keeps of it is of the kinds and sizes that our own end sends. */
+/**
+ * Check the JSON of a client: the engine stores parts of it, so their kinds and sizes must be those that our own client
+ * sends.
+ */
 function checkedJson(value: unknown, count: number): Json {
   const { details, channels, keyed } = (value ?? {}) as {
     readonly details?: unknown
@@ -162,13 +166,13 @@ function checkedJson(value: unknown, count: number): Json {
     throw malformed('the JSON of a settlement has no details or channels')
   for (const name of channels) if (typeof name !== 'string') throw malformed('a channel of a settlement is not a name')
   for (const entry of details as unknown[]) {
-    if (!Array.isArray(entry) || !isPlace(entry[0], count) || !isDetail(entry[1]))
+    if (!Array.isArray(entry) || !isIndex(entry[0], count) || !isDetail(entry[1]))
       throw malformed('a settlement has invalid details')
   }
   return { details, channels, keyed: keyed === true } as Json
 }
 
-function isPlace(value: unknown, count: number): boolean {
+function isIndex(value: unknown, count: number): boolean {
   return Number.isInteger(value) && (value as number) >= 0 && (value as number) < count
 }
 
@@ -200,29 +204,29 @@ function isVerb(verb: number): boolean {
   return verb >= VERB.complete && verb <= VERB.release
 }
 
-interface EmissionPlaces {
-  /** Deliveries, and emissions. */
+interface EmissionLayout {
+  /** The number of deliveries, and of emissions. */
   readonly count: number
   readonly emitted: number
-  readonly placesAt: number
+  readonly emittersAt: number
   readonly blockAt: number
 }
 
-function decodeEmissions(body: Buffer, places: EmissionPlaces, channels: readonly string[]): Map<number, Emission[]> {
+function decodeEmissions(body: Buffer, layout: EmissionLayout, channels: readonly string[]): Map<number, Emission[]> {
   const found = new Map<number, Emission[]>()
-  const { placesAt, emitted: count, blockAt } = places
+  const { emittersAt, emitted: count, blockAt } = layout
   const block = decodeSentBlock(body.subarray(blockAt))
   if (block.count !== count) throw malformed('a settlement has another count of emissions than its block')
   for (let index = 0; index < count; index++) {
-    const channel = channels[body.readUInt16LE(placesAt + 4 * count + 2 * index)]
+    const channel = channels[body.readUInt16LE(emittersAt + 4 * count + 2 * index)]
     if (channel === undefined) throw malformed('an emission names no channel')
-    const dueAtMs = body.readDoubleLE(placesAt + 6 * count + 8 * index)
-    const place = body.readUInt32LE(placesAt + 4 * index)
-    if (!isTimeOrNone(dueAtMs) || place >= places.count)
+    const dueAtMs = body.readDoubleLE(emittersAt + 6 * count + 8 * index)
+    const emitter = body.readUInt32LE(emittersAt + 4 * index)
+    if (!isTimeOrNone(dueAtMs) || emitter >= layout.count)
       throw malformed('an emission has no delivery, or an invalid due time')
     const emission = { channel, event: block.at(index), dueAtMs: Number.isNaN(dueAtMs) ? null : dueAtMs }
-    const others = found.get(place)
-    if (others === undefined) found.set(place, [emission])
+    const others = found.get(emitter)
+    if (others === undefined) found.set(emitter, [emission])
     else others.push(emission)
   }
   return found

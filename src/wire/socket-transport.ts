@@ -1,9 +1,9 @@
-/** A transport over a socket of the system: a stream of frames, cut anywhere. */
+/** A transport over a Unix or TCP socket, which delivers the bytes of frames in arbitrary chunks. */
 import { createConnection, type Socket } from 'node:net'
 import { MillraceError } from '../base/errors.ts'
 import type { Transport, TransportHooks } from './transport.ts'
 
-/** Up to here, copying several parts into one costs less than handing them to the system one by one. */
+/** Up to this size, copying several parts into one buffer costs less than separate writes. */
 const COPY_BYTES_MAX = 65_536
 
 export class SocketTransport implements Transport {
@@ -11,7 +11,7 @@ export class SocketTransport implements Transport {
   #hooks: TransportHooks | null = null
   #reason: string | null = null
 
-  /** What was read ahead of the first frame is given back by `unshift`, before. */
+  /** Bytes that were read beyond the greeting must be given back to the socket with `unshift` first. */
   constructor(socket: Socket) {
     this.#socket = socket
     socket.on('error', (error: NodeJS.ErrnoException) => {
@@ -68,17 +68,17 @@ export class SocketTransport implements Transport {
   }
 }
 
-/** Who listens on a socket says so first, in a line of JSON; frames follow in both directions. */
+/** The side that listens on a socket first sends a line of JSON, the greeting. Frames follow in both directions. */
 export interface Greeted {
   readonly greeting: string
   readonly transport: Transport
 }
 
-/** Longest greeting that is waited for. */
+/** The longest greeting that is accepted. */
 const GREETING_BYTES_MAX = 4096
 
 /**
- * Connect to a socket of the system, and read its greeting.
+ * Connect to a Unix socket and read its greeting.
  * @throws UNAVAILABLE with `details.errno`
  */
 export function dialSocket(path: string, timeoutMs: number): Promise<Greeted> {

@@ -1,32 +1,33 @@
 /**
- * What carries bytes between two ends: a WebSocket, a socket of the system, or memory. Ordered and whole while it lasts; it may end at any byte.
+ * A connection that carries bytes between two ends: a WebSocket, a socket or memory. Bytes arrive in order and without
+ * gaps while it lasts; it may end after any byte.
  */
 
-/** What the one who uses a transport is told. Never called before `open`. */
+/** The callbacks of a transport's user. None is called before `open`. */
 export interface TransportHooks {
-  /** Some bytes, cut anywhere. */
+  /** A chunk of bytes, cut anywhere. */
   data(chunk: Buffer): void
-  /** What waited has gone out. */
+  /** All waiting bytes have been sent. */
   drain(): void
-  /** It is over, whoever ended it. Called once. */
+  /** The transport is over, whichever end closed it. Called once. */
   closed(reason: string): void
 }
 
 export interface Transport {
-  /** Bytes given to `write` and not yet taken by the system. */
+  /** Bytes given to `write` and not yet accepted by the system. */
   readonly waitingBytes: number
-  /** Begin to be told. */
+  /** Start to call the hooks. */
   open(hooks: TransportHooks): void
-  /** Send these, one after the other. Does nothing when it is over. */
+  /** Send these parts in order. Does nothing when the transport is over. */
   write(parts: readonly Buffer[]): void
-  /** Take no more bytes in until `resume`. */
+  /** Receive no more bytes until `resume`. */
   pause(): void
   resume(): void
-  /** End it when all that was written is out. */
+  /** End the transport after all written bytes are sent. */
   end(): void
-  /** End it now. */
+  /** End the transport now. */
   destroy(): void
-  /** Whether it keeps its process alive. */
+  /** Whether the transport keeps its process alive. */
   hold(alive: boolean): void
 }
 

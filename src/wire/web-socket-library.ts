@@ -1,18 +1,20 @@
 /**
- * The library `ws`, loaded when a WebSocket is needed: it is CommonJS and requires modules of Node, which a bundle of ES modules made by esbuild cannot do.
- * So such a bundle starts, and only its WebSockets need the library beside it.
+ * Loads the library `ws` when a WebSocket is needed. `ws` is CommonJS and requires modules of Node, which fails inside
+ * an ES module bundle made by esbuild.
+ *
+ * Such a bundle still starts; only its WebSockets need `ws` installed beside it.
  */
 import { MillraceError } from '../base/errors.ts'
 
-/** What of the library is used. */
+/** The type of the library. */
 export type WebSocketLibrary = typeof import('ws')
 
-/** No literal: a bundler leaves the import of it as it is, and Node looks for the library at run time. */
+/** The name is not a literal, so that a bundler leaves this import alone and Node looks for the library at run time. */
 const NAME: string = ['w', 's'].join('')
 
 let library: Promise<WebSocketLibrary> | null = null
 
-/** @throws MISSING_DEPENDENCY in a bundle that cannot run the library, where it is not installed beside it */
+/** @throws MISSING_DEPENDENCY in a bundle that cannot run the library, when it is not installed beside the bundle */
 export function webSocketLibrary(): Promise<WebSocketLibrary> {
   library ??= load()
   return library

@@ -1,8 +1,8 @@
-/** A transport over a WebSocket (`ws`): binary messages, each of whole frames. Text messages end it. */
+/** A transport over a WebSocket (`ws`): binary messages, each with whole frames. A text message ends the connection. */
 import type { WebSocket } from 'ws'
 import type { Transport, TransportHooks } from './transport.ts'
 
-/** A message holds no more than this, but for one larger frame. */
+/** A message holds up to this many bytes, or one larger frame. */
 const MESSAGE_BYTES = 1_048_576
 const UNSUPPORTED_DATA = 1003
 
@@ -14,7 +14,7 @@ export class WebSocketTransport implements Transport {
   #reason: string | null = null
   #over = false
 
-  /** An open WebSocket. `hold` refs or unrefs the socket beneath it. */
+  /** Takes an open WebSocket. `hold` refs or unrefs the socket beneath it. */
   constructor(socket: WebSocket, hold: (alive: boolean) => void) {
     this.#socket = socket
     this.#hold = hold

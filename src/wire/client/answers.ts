@@ -1,6 +1,8 @@
 /**
- * What a server answers is looked at before it is used: a value of another kind would fail later, in a handler or a loop that cannot say where it came from.
- * What these throw ends the connection and fails the call.
+ * Checks of a server's answers before they are used. A value of the wrong kind would otherwise fail later, in a handler
+ * or a loop that cannot say where the value came from.
+ *
+ * An error thrown here ends the connection and fails the call.
  */
 import type { BrokerDescription, ConsumerDescription } from '../../broker/description.ts'
 import type { Bounds, EventAttempt, Failure } from '../../broker/engine.ts'
@@ -8,7 +10,7 @@ import type { ChannelSpec } from '../../channel/channel.ts'
 import { malformed } from '../frame.ts'
 import { isFailure } from '../settle-frame.ts'
 
-/** For calls whose answer says nothing, or is looked at by its caller. */
+/** For calls whose answer has no content, or is checked by the caller. */
 export function anything<Answer>(value: unknown): Answer {
   return value as Answer
 }
@@ -25,7 +27,7 @@ export function truthOf(value: unknown): boolean {
   throw malformed('an answer is neither true nor false')
 }
 
-/** A list of objects or texts. @throws INVALID_REQUEST */
+/** A list of objects or strings. @throws INVALID_REQUEST */
 export function listOf<Item>(value: unknown): Item[] {
   if (Array.isArray(value) && value.every((item) => typeof item === 'string' || isObject(item))) return value as Item[]
   throw malformed('an answer is not a list')
@@ -48,7 +50,7 @@ export function channelOf(value: unknown): { readonly spec: ChannelSpec; readonl
   return { spec: spec as ChannelSpec, end: numberOf(end) }
 }
 
-/** What the server says of an event that it has given up. @throws INVALID_REQUEST */
+/** What the server reports about an event that it dead-lettered. @throws INVALID_REQUEST */
 export function buriedOf(value: unknown): { readonly event: EventAttempt; readonly failure: Failure } {
   const { event, failure } = objectOf<{ readonly event?: unknown; readonly failure?: unknown }>(value)
   const { channel, offset, key, id, type, attempt } = objectOf<Partial<Record<keyof EventAttempt, unknown>>>(event)

@@ -1,35 +1,41 @@
 /**
- * Deliveries of a session that is lost: those whose handlers still run, and those that were settled but not yet durably. The subscription claims them in
- * its next session; what is kept for it comes once more, and takes up where it was.
+ * Deliveries of a lost session: those whose handlers still run, and those that were settled but are not known to be
+ * durable.
+ *
+ * The subscription claims them in its next session. The server delivers a kept claim again, and the new delivery is
+ * then matched with the old one.
  */
 import type { ClaimOutcome, HeldClaim } from '../../broker/engine.ts'
 import type { RemoteDelivery } from './remote-delivery.ts'
 import type { Handed, Settled } from './unconfirmed.ts'
 
-/** What is to become of a delivery once it is known to be this instance's: a handler runs, or it was settled. */
+/**
+ * What to do with a delivery when the server has confirmed that it still belongs to this instance: let its handler
+ * finish, or repeat its settlement.
+ */
 type Orphan =
   | { readonly running: RemoteDelivery; readonly settled: null }
   | { readonly running: null; readonly settled: Settled }
 
 export interface OrphansHost {
-  /** It is this instance's again, under a new number, and its handler runs. */
+  /** The delivery belongs to this instance again, under a new number. Its handler still runs. */
   takenUp(delivery: RemoteDelivery): void
-  /** The same, and it is settled. */
+  /** The delivery belongs to this instance again, and its settlement must be sent again. */
   repeated(settled: Settled): void
-  /** These are others' now. */
+  /** Other instances have these deliveries now. */
   takenAway(deliveries: readonly RemoteDelivery[]): void
-  /** A settlement was not durable, and cannot be repeated. */
+  /** A settlement was not durable and cannot be repeated. */
   settlementLost(): void
-  /** None is left. */
+  /** No orphan is left. */
   resolved(): void
 }
 
-/** What was kept, and has not come within so long, was taken by a rewind or the like. */
+/** A kept claim that is not delivered again within this time was taken away, for example by a rewind. */
 const KEPT_MS = 10_000
 
 export class Orphans {
   readonly #host: OrphansHost
-  readonly #byPlace = new Map<string, Orphan>()
+  readonly #byKey = new Map<string, Orphan>()
   #expiry: NodeJS.Timeout | null = null
 
   constructor(host: OrphansHost) {
@@ -37,88 +43,88 @@ export class Orphans {
   }
 
   get size(): number {
-    return this.#byPlace.size
+    return this.#byKey.size
   }
 
-  /** Those whose handlers run. */
+  /** The deliveries whose handlers still run. */
   *running(): Generator<RemoteDelivery> {
-    for (const { running } of this.#byPlace.values()) if (running !== null) yield running
+    for (const { running } of this.#byKey.values()) if (running !== null) yield running
   }
 
-  /** Whether a settlement waits to be repeated. */
+  /** Whether a settlement must still be repeated. */
   get settling(): boolean {
-    for (const { settled } of this.#byPlace.values()) if (settled !== null) return true
+    for (const { settled } of this.#byKey.values()) if (settled !== null) return true
     return false
   }
 
   addRunning(running: RemoteDelivery): void {
-    this.#byPlace.set(placeOf(running), { running, settled: null })
+    this.#byKey.set(keyOf(running), { running, settled: null })
   }
 
   addSettled(settled: Settled): void {
-    this.#byPlace.set(placeOf(settled.delivery), { running: null, settled })
+    this.#byKey.set(keyOf(settled.delivery), { running: null, settled })
   }
 
   claims(): HeldClaim[] {
-    return [...this.#byPlace.values()].map((orphan) => {
+    return [...this.#byKey.values()].map((orphan) => {
       const { channel, offset, attempt } = handedOf(orphan)
       return { channel, offset, attempt }
     })
   }
 
-  /** The server has answered. */
+  /** The server has answered the claims. */
   claimed(claims: readonly HeldClaim[], outcomes: readonly ClaimOutcome[]): void {
     claims.forEach((claim, index) => {
       const outcome = outcomes[index] ?? 'lost'
-      if (outcome !== 'kept') this.#drop(placeOf(claim), outcome)
+      if (outcome !== 'kept') this.#drop(keyOf(claim), outcome)
     })
-    if (this.#byPlace.size === 0) this.#host.resolved()
+    if (this.#byKey.size === 0) this.#host.resolved()
     else {
       this.#expiry ??= setTimeout(() => {
         this.#expiry = null
-        for (const place of [...this.#byPlace.keys()]) this.#drop(place, 'lost')
+        for (const key of [...this.#byKey.keys()]) this.#drop(key, 'lost')
         this.#host.resolved()
       }, KEPT_MS).unref()
     }
   }
 
-  #drop(place: string, outcome: ClaimOutcome): void {
-    const orphan = this.#byPlace.get(place)
+  #drop(key: string, outcome: ClaimOutcome): void {
+    const orphan = this.#byKey.get(key)
     if (orphan === undefined) return
-    this.#byPlace.delete(place)
+    this.#byKey.delete(key)
     if (orphan.running !== null) this.#host.takenAway([orphan.running])
     else if (outcome === 'lost') this.#host.settlementLost()
   }
 
-  /** A delivery came: whether it is one of these, come again. */
+  /** Returns true if the delivery is an orphan that was delivered again. */
   takeUp(delivery: RemoteDelivery): boolean {
-    const place = placeOf(delivery)
-    const orphan = this.#byPlace.get(place)
+    const key = keyOf(delivery)
+    const orphan = this.#byKey.get(key)
     if (orphan === undefined) return false
     if (handedOf(orphan).attempt !== delivery.attempt) {
-      this.#drop(place, 'lost')
+      this.#drop(key, 'lost')
       return false
     }
-    this.#byPlace.delete(place)
+    this.#byKey.delete(key)
     handedOf(orphan).number = delivery.number
     if (orphan.running === null) this.#host.repeated(orphan.settled)
     else this.#host.takenUp(orphan.running)
-    if (this.#byPlace.size === 0) this.#over()
+    if (this.#byKey.size === 0) this.#over()
     return true
   }
 
-  /** Its handler has finished meanwhile. False: it is none of these. */
+  /** The handler of an orphan has finished. Returns false if the delivery is not an orphan. */
   settle(settled: Settled): boolean {
-    const place = placeOf(settled.delivery)
-    const running = this.#byPlace.get(place)?.running
+    const key = keyOf(settled.delivery)
+    const running = this.#byKey.get(key)?.running
     if (running === undefined || running !== settled.delivery) return false
-    this.#byPlace.set(place, { running: null, settled })
+    this.#byKey.set(key, { running: null, settled })
     return true
   }
 
-  /** The subscription ends: what runs is the next one's. */
-  letGo(): void {
-    for (const [place, { running }] of this.#byPlace) if (running !== null) this.#byPlace.delete(place)
+  /** The subscription ends. Running deliveries are no longer tracked here. */
+  forgetRunning(): void {
+    for (const [key, { running }] of this.#byKey) if (running !== null) this.#byKey.delete(key)
   }
 
   #over(): void {
@@ -132,6 +138,6 @@ function handedOf({ running, settled }: Orphan): Handed {
   return running ?? settled.delivery
 }
 
-function placeOf({ channel, offset }: { readonly channel: string; readonly offset: number }): string {
+function keyOf({ channel, offset }: { readonly channel: string; readonly offset: number }): string {
   return `${offset} ${channel}`
 }

@@ -1,4 +1,4 @@
-/** The carriage of an engine that is somewhere else: one call each. */
+/** The carriage of an engine in another process. Each method is one call. */
 import type {
   Carriage,
   CarriedConsumer,

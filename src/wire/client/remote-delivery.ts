@@ -1,4 +1,4 @@
-/** One event in the hands of this process: a place in a frame. */
+/** One event in the hands of this process: an index into the events of a frame. */
 import type { Delivery } from '../../broker/engine.ts'
 import type { StoredEvent } from '../../event/cloud-event.ts'
 import { decodeAlike } from '../../event/decode-alike.ts'
@@ -6,13 +6,13 @@ import type { EventColumns } from '../event-columns.ts'
 import type { RemoteSubscription } from './remote-subscription.ts'
 
 export class RemoteDelivery implements Delivery {
-  /** At the server, in the session that is. */
+  /** Its number at the server, in the current session. */
   number: number
   readonly #events: EventColumns
   readonly #index: number
   readonly subscription: RemoteSubscription
   attachment: unknown = null
-  /** Not settled, and not taken away. */
+  /** True until it is settled or revoked. */
   live = true
   /** Its slot in the set of deliveries in hand. */
   slot = -1

@@ -1,8 +1,10 @@
 /**
- * An engine that is somewhere else: the whole port, over one connection at a time (docs/protocol.md).
+ * An engine in another process: implements the whole port over one connection at a time (docs/protocol.md).
  *
- * Invariants: nothing is answered here that the server did not answer, but for what is refused (CLOSED, BACKPRESSURE, UNAVAILABLE); what was asked and
- * not answered survives a lost connection, and a lost session as far as it can be told that it is not done twice.
+ * Invariants:
+ * - Every answer comes from the server. Only the refusals CLOSED, BACKPRESSURE and UNAVAILABLE are made here.
+ * - A request without an answer survives a lost connection. It survives a lost session if sending it again cannot make
+ *   it take effect twice.
  */
 import { atTime, type Clock, systemClock } from '../../base/clock.ts'
 import { MillraceError } from '../../base/errors.ts'
@@ -51,14 +53,14 @@ export interface RemoteEngineOptions {
   readonly name: string
   readonly dial: Dial
   readonly token?: string | null
-  /** Longest wait between two tries to connect again. @default LIMITS.wireReconnectMsMax */
+  /** Longest wait between two attempts to reconnect. @default LIMITS.wireReconnectMsMax */
   readonly reconnectMsMax?: number
   readonly onAlarm?: ((alarm: Alarm) => void) | undefined
-  /** Called when everything else is closed. */
+  /** Called after everything else is closed. */
   readonly release?: () => Promise<void>
 }
 
-/** What may be asked again in a new session, as doing it twice does no harm. */
+/** Methods that may be called again in a new session, because a second call has no further effect. */
 const REPEATABLE = new Set([
   ...[
     'declare',
@@ -103,9 +105,9 @@ export class RemoteEngine implements Engine {
   readonly #closed = new AbortController()
   readonly #link: SubscriptionLink
   #alarm: Alarm | null = null
-  /** Channels that are being asked for. */
+  /** Lookups of channels that are under way. */
   readonly #asking = new Map<string, Promise<ChannelSpec | undefined>>()
-  /** Methods of the server's that older ones do not have. */
+  /** Methods of this server that older servers do not have. */
   #methods: ReadonlySet<string> = new Set()
   #nextSubscription = 1
   #closing: Promise<void> | null = null
@@ -200,7 +202,7 @@ export class RemoteEngine implements Engine {
     if (this.#closing !== null) throw new MillraceError('CLOSED', 'the broker is closed: connect again')
   }
 
-  /** Send a request that may be sent again in another session, if its frame can be made again. */
+  /** Send a request. It is sent again in a new session if it is repeatable. */
   #ask<Answer = unknown>(
     frame: (request: number) => Buffer,
     answerOf: (value: unknown) => Answer = anything,
@@ -243,7 +245,7 @@ export class RemoteEngine implements Engine {
     this.#publishing.seen(spec.name, await this.#call('declare', numberOf, spec))
   }
 
-  /** Those who ask at the same time ask once. */
+  /** Concurrent lookups of one channel share one call. */
   channel(name: string): Promise<ChannelSpec | undefined> {
     let asking = this.#asking.get(name)
     if (asking === undefined) {
@@ -334,7 +336,7 @@ export class RemoteEngine implements Engine {
     return this.#call('backup', objectOf<{ readonly directory: string; readonly bytes: number }>, directory)
   }
 
-  /** Those of this end; the server's are in its description. */
+  /** Only the alarms of this end. `describe()` adds the server's. */
   get alarms(): LastingAlarms {
     return { all: this.#alarm === null ? [] : [this.#alarm] }
   }
@@ -367,7 +369,7 @@ export class RemoteEngine implements Engine {
     await this.#options.release?.()
   }
 
-  /** Everything published is answered. */
+  /** Wait until every publish is answered. */
   async #published(): Promise<void> {
     while (!this.#publishing.idle) await new Promise((resolve) => setTimeout(resolve, 5))
   }

@@ -1,8 +1,12 @@
 /**
- * Publishing to a server: what is published in one turn of the event loop to one channel goes in one frame, and is stored in one piece.
+ * Publishing to a server: all events published to one channel in one turn of the event loop go out in one frame and are
+ * stored together.
  *
- * Every publish is held here until its answer. In a session that is lost it may have been stored: it is sent again with the time and the offset since
- * when that may be, and the server looks. Bounded by `pendingBytesMax`; beyond it, publishing is refused with BACKPRESSURE.
+ * Every publish is kept here until its answer. If the session is lost before the answer, the publish may already be
+ * stored. It is then sent again with the earliest time and offset at which it can have been stored, and the server
+ * looks for it.
+ *
+ * Memory is bounded by `pendingBytesMax`. Beyond that, publishing is refused with BACKPRESSURE.
  */
 import { MillraceError } from '../../base/errors.ts'
 import { LIMITS } from '../../base/limits.ts'
@@ -10,11 +14,11 @@ import type { EncodedEvent, Receipt } from '../../broker/engine.ts'
 import { decodeReceipts, publishFrame, type Since, sentBefore } from '../publish-frame.ts'
 import type { Pending, WireClient } from './wire-client.ts'
 
-/** Event text of one frame of single publishes, about; and their number. */
+/** Approximate limits of one frame of single publishes: characters of event text, and events. */
 const GROUP_CHARS = 262_144
 const GROUP_EVENTS = 4096
 
-/** The two ends of the promise that was made last: one function for all, and not a closure an event. */
+/** `resolve` and `reject` of the newest promise. A shared executor function avoids one closure per event. */
 const taken: { resolve: (answer: Receipt) => void; reject: (error: Error) => void } = {
   resolve: () => undefined,
   reject: () => undefined,
@@ -24,20 +28,22 @@ function take(resolve: (answer: Receipt) => void, reject: (error: Error) => void
   taken.reject = reject
 }
 
-/** What goes in one frame: single publishes together, or one batch. */
-class Group implements Pending {
+/** The content of one frame: single publishes together, or one batch. */
+class PublishGroup implements Pending {
   readonly patient = true
   readonly channel: string
   readonly dueAtMs: number | null
-  /** Its events, until they are in its frame; and their ids. */
+  /** The events until they are encoded in the frame; their ids are kept until the answer. */
   events: EncodedEvent[] = []
   ids: readonly string[] = []
-  /** Who waits for each event; none where `batch` waits for all. */
+  /** The callbacks of each event. They are empty for a batch, which has the one callback `batch`. */
   readonly resolves: ((receipt: Receipt) => void)[] = []
   readonly rejects: ((error: Error) => void)[] = []
   batch: ((receipts: Receipt[]) => void) | null = null
   chars = 0
-  /** Since when the server may have it; null before it was ever given to a connection. */
+  /**
+   * The earliest time and offset at which the server can have stored it; null until it is first given to a connection.
+   */
   since: Since | null = null
   readonly #publishing: RemotePublishing
   #request = 0
@@ -98,12 +104,12 @@ class Group implements Pending {
 
 export class RemotePublishing {
   readonly #client: WireClient
-  /** Groups of this turn, in order; and which of them may still grow. */
-  #groups: Group[] = []
-  readonly #open = new Map<string, Group>()
-  /** Given to the client and not answered. */
-  readonly #unanswered = new Set<Group>()
-  /** An offset that each channel has reached. */
+  /** The groups of this turn, in order. `#open` has those that may still grow. */
+  #groups: PublishGroup[] = []
+  readonly #open = new Map<string, PublishGroup>()
+  /** Groups given to the client and not answered. */
+  readonly #unanswered = new Set<PublishGroup>()
+  /** The highest known end offset of each channel. */
   readonly #ends = new Map<string, number>()
   #chars = 0
 
@@ -111,12 +117,12 @@ export class RemotePublishing {
     this.#client = client
   }
 
-  /** Characters of events that wait for their answers. */
+  /** Characters of the events that wait for an answer. */
   get chars(): number {
     return this.#chars
   }
 
-  /** Whether something is to be put into frames. */
+  /** Whether events wait to be encoded into frames. */
   get gathered(): boolean {
     return this.#groups.length > 0
   }
@@ -155,18 +161,18 @@ export class RemotePublishing {
     })
   }
 
-  #begin(channel: string, dueAtMs: number | null): Group {
-    const group = new Group(this, channel, dueAtMs)
+  #begin(channel: string, dueAtMs: number | null): PublishGroup {
+    const group = new PublishGroup(this, channel, dueAtMs)
     if (this.#groups.push(group) === 1) this.#client.link.soon()
     return group
   }
 
-  #count(group: Group, chars: number): void {
+  #count(group: PublishGroup, chars: number): void {
     group.chars += chars
     this.#chars += chars
   }
 
-  /** Put what was published into frames. */
+  /** Encode what was published into frames. */
   collect(): void {
     if (this.#groups.length === 0) return
     const groups = this.#groups
@@ -184,7 +190,7 @@ export class RemotePublishing {
     }
   }
 
-  /** There is a connection (again): what waits is given to it now, if it was not before. */
+  /** A connection exists (again): groups that were never given to a connection are given to this one. */
   connected(): void {
     for (const group of this.#unanswered) group.since ??= this.since(group.channel)
   }
@@ -193,17 +199,17 @@ export class RemotePublishing {
     return { timeMs: this.#client.toldMs, offset: this.#ends.get(channel) ?? 0 }
   }
 
-  /** A channel has reached an offset. */
+  /** Record that a channel has reached an offset. */
   seen(channel: string, end: number): void {
     if (end > (this.#ends.get(channel) ?? 0)) this.#ends.set(channel, end)
   }
 
-  /** The channel is gone: one of its name begins anew. */
+  /** The channel was removed. A new channel of the same name starts at offset 0. */
   forget(channel: string): void {
     this.#ends.delete(channel)
   }
 
-  settled(group: Group): void {
+  settled(group: PublishGroup): void {
     this.#unanswered.delete(group)
     this.#chars -= group.chars
   }

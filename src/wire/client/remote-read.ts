@@ -1,4 +1,7 @@
-/** A read at the server, from the client's side: batches as they come, and room for more as they are taken. */
+/**
+ * A read at the server, from the client's side: it takes batches as they arrive, and tells the server that there is
+ * room for more as the reader consumes them.
+ */
 import type { MillraceError } from '../../base/errors.ts'
 import { LIMITS } from '../../base/limits.ts'
 import type { EngineReadOptions, StoredText } from '../../broker/engine.ts'
@@ -14,7 +17,7 @@ export class RemoteRead implements Pending {
   readonly #send: (frame: Buffer) => void
   readonly #arrived: { readonly events: readonly StoredText[]; readonly bytes: number }[] = []
   #waitingBytes = 0
-  /** Where to go on in a new session. */
+  /** The offset at which to continue in a new session. */
   #next: number | null = null
   #over = false
   #error: MillraceError | null = null
@@ -29,8 +32,8 @@ export class RemoteRead implements Pending {
 
   frame(): Buffer {
     const { from, to, follow } = this.#options
-    const place = this.#next === null ? from : { offset: this.#next }
-    return numberedFrame(FRAME.read, this.#request, { channel: this.#channel, from: place, to, follow })
+    const position = this.#next === null ? from : { offset: this.#next }
+    return numberedFrame(FRAME.read, this.#request, { channel: this.#channel, from: position, to, follow })
   }
 
   answered(): void {

@@ -1,8 +1,11 @@
 /**
- * A subscription at the server, from the client's side: deliveries come in by frames, settlements go out together.
+ * A subscription at the server, from the client's side: deliveries arrive in frames, and settlements are sent together.
  *
- * A verb answers `true` when the delivery is this instance's as far as is known here: the server may have given it away meanwhile, and says so by
- * `revoked`. Where a session is lost, what was in hand, and what was settled but not yet durably, is claimed in the next (`orphans.ts`).
+ * A settling method returns `true` if the delivery still belongs to this instance as far as this end knows. The server
+ * may have given it to another instance meanwhile, and then says so with `revoked`.
+ *
+ * If the session is lost, deliveries in hand, and settlements not known to be durable, are claimed in the next session
+ * (`orphans.ts`).
  */
 import { MillraceError } from '../../base/errors.ts'
 import { SlotSet } from '../../base/slot-set.ts'
@@ -25,21 +28,27 @@ import { Orphans } from './orphans.ts'
 import { RemoteDelivery } from './remote-delivery.ts'
 import { type Settled, Unconfirmed } from './unconfirmed.ts'
 
-/** What a subscription needs of its engine. */
+/** What a subscription needs from its engine. */
 export interface SubscriptionLink {
   send(frame: Buffer): void
   sendUncounted(frame: Buffer): void
   soon(): void
-  /** Send what was published, if anything was. */
+  /** Send pending publishes, if there are any. */
   flushPublished(): void
-  /** Ask, and wait for the answer. */
+  /** Send a request and wait for its answer. */
   ask(type: number, subscription: number): Promise<void>
-  /** `done` is called at the place in the conversation at which the server has everything so far, before what it sends after. */
+  /**
+   * Calls `done` when the server has handled everything sent before this call. Frames that the server sends later
+   * arrive after it.
+   */
   mark(subscription: number, done: () => void): void
   ended(subscription: RemoteSubscription): void
 }
 
-/** A server that keeps to the credit never comes near: what it has given and this end has settled crosses on the way. */
+/**
+ * Deliveries above the credit that are tolerated. A server that respects the credit exceeds it only by deliveries that
+ * cross with our settlements, far fewer than this.
+ */
 const CREDIT_SLACK = 1024
 
 export class RemoteSubscription implements Subscription {
@@ -49,27 +58,28 @@ export class RemoteSubscription implements Subscription {
   readonly #link: SubscriptionLink
   readonly #inHand = new SlotSet<RemoteDelivery>()
   readonly #settled = new SettleBatch()
-  /** Settled, and not known to be durable. */
+  /** Settlements not yet known to be durable. */
   readonly #unconfirmed = new Unconfirmed()
   readonly #orphans: Orphans
   /**
-   * Keys of which an event was not completed, with that event's offset, where several events of a key may be in hand: those behind it that
-   * are under way go back unhandled, until the server has said (`mark`) that none are.
+   * Keys with an event that was not completed, with that event's offset, when several events of a key may be in hand.
+   * Later events of the key that are already on their way are released unhandled, until the server has answered `mark`
+   * and so none of them is on its way any more.
    */
   readonly #behind = new Map<string, { readonly offset: number; readonly mark: number }>()
   #marks = 0
   #renewedMs = Number.NEGATIVE_INFINITY
   #marking = false
-  /** Deliveries that the subscriber has not been given. */
+  /** Deliveries not yet given to the subscriber. */
   #arrived: RemoteDelivery[] = []
-  /** The subscriber has its subscription. */
+  /** The subscriber has received its subscription object. */
   #begun = false
   #giving = false
   #paused = false
-  /** The server has had it: in a new session it is to be made again. */
+  /** The server has accepted it, so a new session must subscribe again. */
   established = false
   #closing: Promise<void> | null = null
-  /** Something that was settled since the last `flushed` went down with its session. */
+  /** A settlement made since the last `flushed` was lost with its session. */
   #lost = false
 
   constructor(number: number, spec: ConsumerSpec, sink: DeliverySink, link: SubscriptionLink) {
@@ -88,14 +98,17 @@ export class RemoteSubscription implements Subscription {
     })
   }
 
-  /** The subscriber has it: deliveries may come. */
+  /** The subscriber has its subscription object: deliveries may start. */
   begin(): void {
     this.established = true
     this.#begun = true
     this.#giveSoon()
   }
 
-  /** Before handlers begin, goes out what was published as receipts came: the server works on it meanwhile. */
+  /**
+   * Give deliveries in the next turn. Publishes made by the callbacks of receipts are sent first, so that the server
+   * can work on them while handlers run.
+   */
   #giveSoon(): void {
     if (this.#giving || !this.#begun) return
     this.#giving = true
@@ -151,7 +164,8 @@ export class RemoteSubscription implements Subscription {
 
   #give(deliveries: readonly RemoteDelivery[]): void {
     if (deliveries.length === 0) return
-    // They were under way when the subscriber paused: others may have them.
+    // These deliveries were on their way when the subscriber paused. They are released so that other instances can take
+    // them.
     if (this.#paused || this.#closing !== null) for (const delivery of deliveries) this.release(delivery)
     else this.#sink.deliver(deliveries)
   }
@@ -167,7 +181,7 @@ export class RemoteSubscription implements Subscription {
     this.#sink.buried?.(event, failure)
   }
 
-  /** The server has refused a completion for what it emitted: the delivery is in hand again. */
+  /** The server refused a completion because of its emissions: the delivery is in hand again. */
   notCompleted(body: Buffer): void {
     const settled = this.#unconfirmed.of(body.readUInt32LE(4))
     const delivery = settled?.delivery
@@ -187,9 +201,9 @@ export class RemoteSubscription implements Subscription {
     if (deliveries.length > 0) this.#sink.revoked(deliveries)
   }
 
-  /** The session is lost: what was in hand, or settled and not yet durable, is to be claimed in the next. */
+  /** The session is lost. Returns claims for deliveries in hand and for settlements not known to be durable. */
   orphan(): HeldClaim[] {
-    // What the subscriber has not seen is nobody's.
+    // Deliveries that the subscriber has not seen are not claimed.
     for (const delivery of this.#arrived.splice(0)) {
       delivery.live = false
       this.#inHand.delete(delivery)
@@ -207,7 +221,7 @@ export class RemoteSubscription implements Subscription {
     this.#orphans.claimed(claims, outcomes)
   }
 
-  /** So many settlements of this session are durable. */
+  /** The first `count` settlements of this session are durable. */
   confirmed(count: number): void {
     this.#unconfirmed.confirm(count)
   }
@@ -252,7 +266,7 @@ export class RemoteSubscription implements Subscription {
     this.#unconfirmed.add(settled)
   }
 
-  /** Put what was settled into a frame. */
+  /** Encode the settlements into a frame. */
   collect(): void {
     if (this.#settled.size > 0) this.#link.send(this.#settled.take(this.number))
   }
@@ -262,7 +276,10 @@ export class RemoteSubscription implements Subscription {
     this.#sendRenewal()
   }
 
-  /** There is a connection again: a renewal may have been lost with the one before. Never one that was not made. */
+  /**
+   * The connection is back. A recent renewal may have been lost with the old connection, so it is repeated. No renewal
+   * is sent that the instance did not make.
+   */
   renewAgain(): void {
     if (performance.now() - this.#renewedMs < this.spec.leaseMs / 2) this.#sendRenewal()
   }
@@ -298,7 +315,7 @@ export class RemoteSubscription implements Subscription {
     await this.#resettled()
     this.collect()
     await this.#link.ask(FRAME.flush, this.number)
-    // The session may have been lost meanwhile, and its settlements be on their way once more.
+    // The session may have been lost meanwhile, and the settlements may be on their way again.
     if (this.#orphans.settling) return this.flushed()
     const lost = this.#lost
     this.#lost = false
@@ -312,7 +329,7 @@ export class RemoteSubscription implements Subscription {
     )
   }
 
-  /** What was settled in a session that is lost is settled in this one. */
+  /** Wait until the settlements of a lost session are repeated in this one. */
   async #resettled(): Promise<void> {
     while (this.#orphans.settling) await new Promise((resolve) => setTimeout(resolve, 5))
   }
@@ -328,7 +345,7 @@ export class RemoteSubscription implements Subscription {
 
   async #close(): Promise<void> {
     for (const delivery of [...this.#inHand]) this.release(delivery)
-    this.#orphans.letGo()
+    this.#orphans.forgetRunning()
     try {
       await this.#resettled()
       this.collect()

@@ -1,13 +1,14 @@
 /**
- * What a subscription has settled and the server has not yet said to be durable, in the order in which it was settled.
+ * The settlements that the server has not yet confirmed as durable, in the order in which they were made.
  *
- * There are thousands of them in the milliseconds that this takes, and of a plain completion nothing is needed but which event it was: columns of
- * numbers, so that neither deliveries nor the frames in which they came are kept for it.
+ * There can be thousands within the few milliseconds that a confirmation takes, and a plain completion needs only its
+ * event's identity. So completions are stored as columns of numbers, and neither deliveries nor their frames are kept
+ * for them.
  */
 import type { Emission } from '../../broker/engine.ts'
 import { type SettleDetail, VERB } from '../settle-frame.ts'
 
-/** An event that was in hand, and its number in the session that is. */
+/** An event in hand, with its number in the current session. */
 export interface Handed {
   number: number
   readonly channel: string
@@ -27,9 +28,9 @@ export class Unconfirmed {
   #channels: string[] = []
   #offsets: number[] = []
   #attempts: number[] = []
-  /** Those that are more than a completion, by their place since the beginning. */
+  /** Settlements other than plain completions, by their number since the session began. */
   readonly #others = new Map<number, Settled>()
-  /** How many were confirmed. */
+  /** How many settlements were confirmed. */
   #confirmed = 0
 
   get size(): number {
@@ -45,33 +46,33 @@ export class Unconfirmed {
     this.#attempts.push(delivery.attempt)
   }
 
-  /** The settlement of a delivery that did more than complete it, if it was not confirmed. */
+  /** The unconfirmed settlement of a delivery, if it is not a plain completion. */
   of(number: number): Settled | undefined {
     for (const settled of this.#others.values()) if (settled.delivery.number === number) return settled
     return undefined
   }
 
-  /** So many of the session's settlements are durable; the count wraps at 2³². */
+  /** The first `count` settlements of the session are durable. The count wraps at 2³². */
   confirm(count: number): void {
     const more = Math.min((count - this.#confirmed) >>> 0, this.#offsets.length)
     if (this.#others.size > 0)
-      for (let place = 0; place < more; place++) this.#others.delete((this.#confirmed + place) >>> 0)
+      for (let index = 0; index < more; index++) this.#others.delete((this.#confirmed + index) >>> 0)
     this.#channels.splice(0, more)
     this.#offsets.splice(0, more)
     this.#attempts.splice(0, more)
     this.#confirmed = count
   }
 
-  /** All of them, as they were settled; begins anew. */
+  /** Returns all settlements in order, and clears them. */
   take(): Settled[] {
-    const all = this.#offsets.map((offset, place): Settled => {
-      const other = this.#others.get((this.#confirmed + place) >>> 0)
+    const all = this.#offsets.map((offset, index): Settled => {
+      const other = this.#others.get((this.#confirmed + index) >>> 0)
       if (other !== undefined) return other
       const delivery = {
         number: 0,
-        channel: this.#channels[place] as string,
+        channel: this.#channels[index] as string,
         offset,
-        attempt: this.#attempts[place] as number,
+        attempt: this.#attempts[index] as number,
       }
       return { delivery, verb: VERB.complete, detail: null, emissions: null }
     })

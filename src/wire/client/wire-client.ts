@@ -1,8 +1,9 @@
 /**
- * A session from the client's side: it is kept up over one connection after the other, and where the server has lost it, a new one takes over what is open.
+ * A session from the client's side. It continues over successive connections. If the server no longer has the session,
+ * a new session takes over the open requests.
  *
- * Every request is in `#pending` from when it was made until its answer: over a lost connection the link sends what is missing, in a new session
- * every pending request is sent again, in order, as its kind allows.
+ * Every request is in `#pending` until it is answered. After a lost connection, the link sends only the missing frames.
+ * In a new session, every pending request is sent again in order, unless its kind forbids it.
  */
 import { MillraceError } from '../../base/errors.ts'
 import { LIMITS } from '../../base/limits.ts'
@@ -11,53 +12,59 @@ import { FRAME, FrameReader, jsonFrame, jsonOf, malformed, PROTOCOL_VERSION, TIM
 import { Link } from '../link.ts'
 import type { Transport } from '../transport.ts'
 
-/** Make a connection. Rejects with what is to be told where it cannot be made for good; what is `retryable` is tried again. */
+/**
+ * Make a connection. If it rejects with a `retryable` error, the client tries again; any other error is final and goes
+ * to the caller.
+ */
 export type Dial = () => Promise<Transport>
 
 /** A request that waits for its answer. */
 export interface Pending {
-  /** The frame to send in this session. `again`: it was sent over one that is lost. Null: it cannot be sent again. */
+  /**
+   * The frame to send in this session, or null if it must not be sent again. `again`: it was already sent in a lost
+   * session.
+   */
   frame(again: boolean): Buffer | null
-  /** @throws INVALID_REQUEST when it is no answer; `failed` is called then. */
+  /** @throws INVALID_REQUEST when the body is not a valid answer; `failed` is called then. */
   answered(body: Buffer): void
   failed(error: MillraceError): void
-  /** It waits for a connection however long that takes. */
+  /** It waits for a connection without a time limit. */
   readonly patient: boolean
 }
 
 export interface WireClientOptions {
   readonly dial: Dial
   readonly token: string | null
-  /** Longest wait between two tries to connect again. */
+  /** Longest wait between two attempts to reconnect. */
   readonly reconnectMsMax: number
-  /** A frame that answers no request. */
+  /** Called for a frame that answers no request. */
   frame(type: number, body: Buffer): void
   flushing(): void
-  /** The server took something in. */
+  /** Called when the server has acknowledged frames. */
   room(): void
-  /** The session goes on, or (`fresh`) a new one begins: what was in hand is lost. */
+  /** The session was resumed, or (`fresh`) a new one began and all deliveries in hand are lost. */
   connected(welcome: Welcome, fresh: boolean): void
-  /** There has been no connection for long, or (null) there is one again. */
+  /** There has been no connection for a long time, or (null) there is one again. */
   unavailable(error: MillraceError | null): void
 }
 
 const RECONNECT_MS_MIN = 20
-/** Session ids and heartbeats that are taken from a server. */
+/** Limits for the session id and the heartbeat that a server may send. */
 const SESSION_CHARS_MAX = 256
 const HEARTBEAT_MS_MIN = 5
 const HEARTBEAT_MS_MAX = 3_600_000
 
 export class WireClient {
   readonly link: Link
-  /** The server's time minus ours. */
+  /** The server's clock minus ours, in milliseconds. */
   skewMs = 0
-  /** The server's time, when it last told it. */
+  /** The newest time that the server told. */
   toldMs = 0
   readonly #options: WireClientOptions
   readonly #pending = new Map<number, Pending>()
   #nextRequest = 1
   #session: string | null = null
-  /** The session cannot go on: the next connection asks for a new one. */
+  /** The session cannot be resumed: the next connection asks for a new one. */
   #sessionLost = false
   #transport: Transport | null = null
   #beating: NodeJS.Timeout | null = null
@@ -87,8 +94,10 @@ export class WireClient {
   }
 
   /**
-   * The server's time, as it was some time between asking and now: so the skew is within bounds, and is changed only when it is not, as two
-   * publishes with a delay must not change places because it was measured again. On one machine it stays 0.
+   * Correct the clock difference. The server's time was read at some moment between our question and now, which gives a
+   * lower and an upper bound for the difference.
+   * The value changes only if it is outside these bounds, because a new measurement must not reorder two delayed
+   * publishes. On one machine it stays 0.
    */
   #told(nowMs: number, askedMs: number): void {
     if (!Number.isFinite(nowMs) || Math.abs(nowMs) > TIME_MS_MAX || !Number.isFinite(askedMs))
@@ -97,7 +106,7 @@ export class WireClient {
     this.skewMs = Math.min(Math.max(this.skewMs, nowMs - Date.now()), nowMs - askedMs)
   }
 
-  /** The first connection. @throws UNAVAILABLE · FORBIDDEN */
+  /** Make the first connection. @throws UNAVAILABLE · FORBIDDEN */
   async open(): Promise<Welcome> {
     return this.#connect()
   }
@@ -126,7 +135,7 @@ export class WireClient {
           welcomed = true
           clearTimeout(impatience)
           this.#told(welcome.nowMs, askedMs)
-          // It waits for whoever asked, whatever comes of the beginning: where that fails, the connection is lost and made again.
+          // The caller of `open` is answered first. If `#begin` fails, the connection is dropped and made again.
           resolve(welcome)
           this.#begin(transport, welcome)
         }
@@ -158,8 +167,8 @@ export class WireClient {
   }
 
   /**
-   * Nothing can be made of what the server says: perhaps of what it says in another session. The frame is counted as received and would not be sent
-   * again, so that this session cannot go on.
+   * The server's frame cannot be processed. The frame is already counted as received and would not be sent again, so
+   * this session cannot be resumed. A new session may work.
    */
   #spoiled(transport: Transport, error: unknown, failed: ((error: MillraceError) => void) | null): void {
     this.#sessionLost = true
@@ -198,7 +207,7 @@ export class WireClient {
     }
   }
 
-  /** In a new session: every request that waits, in the order in which they were made. */
+  /** In a new session, send every pending request again, in the original order. */
   #sendAgain(): void {
     for (const [request, pending] of [...this.#pending]) {
       const frame = pending.frame(true)
@@ -258,7 +267,7 @@ export class WireClient {
     this.fail(error, ({ patient }) => !patient)
   }
 
-  /** Fail requests that wait. */
+  /** Fail the pending requests that `which` selects. */
   fail(error: MillraceError, which: (pending: Pending) => boolean): void {
     for (const [request, pending] of [...this.#pending]) {
       if (!which(pending)) continue
@@ -268,14 +277,14 @@ export class WireClient {
     this.hold()
   }
 
-  /** A number for a request. */
+  /** The number for a new request. */
   number(): number {
     const number = this.#nextRequest
     this.#nextRequest = number === 0xffff_ffff ? 1 : number + 1
     return number
   }
 
-  /** Send a request, and wait for its answer. */
+  /** Send a request and wait for its answer. */
   request(number: number, pending: Pending): void {
     const idle = this.#pending.size === 0
     this.#pending.set(number, pending)
@@ -284,7 +293,7 @@ export class WireClient {
     if (idle) this.hold()
   }
 
-  /** The process lives as long as somebody waits for an answer. */
+  /** Keep the process alive while a request waits for its answer. */
   hold(): void {
     const alive = this.#pending.size > 0
     this.#transport?.hold(alive)
@@ -305,7 +314,7 @@ export class WireClient {
       if (type === FRAME.error) pending.failed(errorOfWire(jsonOf(body, 4)))
       else pending.answered(body)
     } catch (error) {
-      // Whoever waits is told: the answer does not come again.
+      // Fail the request now: its answer does not come again.
       pending.failed(unreadable(error))
       throw error
     } finally {
@@ -313,7 +322,7 @@ export class WireClient {
     }
   }
 
-  /** End the session. What waits for an answer is failed. */
+  /** End the session. Requests that wait for an answer fail. */
   async close(error: MillraceError): Promise<void> {
     if (this.#closed) return
     if (this.#reconnecting !== null) clearTimeout(this.#reconnecting)
@@ -347,7 +356,7 @@ function unreadable(error: unknown): MillraceError {
   )
 }
 
-/** What a server says first. @throws INVALID_REQUEST when it is none */
+/** Check the server's first message. @throws INVALID_REQUEST when it is not a welcome */
 function welcomeOf(value: unknown): Welcome {
   const welcome = (value ?? {}) as Partial<Record<keyof Welcome, unknown>>
   const { session, resumed, received, nowMs, heartbeatMs, engine, capabilities } = welcome

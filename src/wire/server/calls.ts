@@ -1,4 +1,4 @@
-/** The engine's calls that are question and answer, by name: what each needs to be allowed, and what it leaves in the audit trail. */
+/** The engine's request-and-answer calls, by name: the permission that each needs, and its entry in the audit trail. */
 import { isAbsolute } from 'node:path'
 import { isMillraceError, MillraceError } from '../../base/errors.ts'
 import { checkName, ownerOf } from '../../base/names.ts'
@@ -26,7 +26,10 @@ interface Asked {
 type Method = (asked: Asked) => Promise<unknown>
 
 const ANY: readonly Permission[] = ['publish', 'consume', 'read', 'manage']
-/** What changes what others rely on. `declare` is not: publishing and consuming do it by themselves. */
+/**
+ * Calls that change what others rely on. `declare` is not among them, because publishing and consuming declare channels
+ * too.
+ */
 const AUDITED = new Set([
   'rewind',
   'setPause',
@@ -60,7 +63,7 @@ export async function callMethod(method: string, asked: Asked): Promise<unknown>
   }
 }
 
-/** The arguments as the audit trail has them: of what a copy brings along, how much it is. */
+/** The arguments as the audit trail stores them. Lists that a copy brings are replaced by their lengths. */
 function told(method: string, args: readonly unknown[]): string {
   const counted = (_name: string, value: unknown): unknown => (Array.isArray(value) ? `${value.length} item(s)` : value)
   const text = method.startsWith('carriage.')
@@ -69,7 +72,7 @@ function told(method: string, args: readonly unknown[]): string {
   return text.slice(0, 1000)
 }
 
-/** Methods that the first servers of this version of the protocol did not have. */
+/** Methods that the first servers of this protocol version lack. */
 export const LATER_METHODS: readonly string[] = ['channels', 'bounds', 'consumer']
 
 export const METHODS: Readonly<Record<string, Method>> = {
@@ -87,7 +90,7 @@ export const METHODS: Readonly<Record<string, Method>> = {
     return spec === undefined ? null : { spec, end: await endOf(engine, name) }
   },
   backup: async ({ engine, access, args: [directory] }) => {
-    // The path is of this machine: it is for processes that are on it, too.
+    // The path is on this machine, so only processes on this machine may name one.
     if (access !== localAccess)
       throw new MillraceError(
         'FORBIDDEN',
@@ -153,12 +156,15 @@ export const METHODS: Readonly<Record<string, Method>> = {
   },
 }
 
-/** Where a channel ends: what a client is told of a channel that it prepares. One that is gone again has no event. */
+/** The end of a channel, for a client that prepares to publish. For a channel that was removed meanwhile, it is 0. */
 async function endOf(engine: Engine, channel: string): Promise<number> {
   return (await boundsIn(engine, channel))?.next ?? 0
 }
 
-/** Who may not declare may still say what it believes a channel to be, if it is that. @throws FORBIDDEN · CHANNEL_CONFLICT */
+/**
+ * A caller that may not declare channels may still repeat the declaration of an existing one, if the kind is the same.
+ * @throws FORBIDDEN · CHANNEL_CONFLICT
+ */
 async function mustBeThere(engine: Engine, access: Access, spec: ChannelSpec): Promise<void> {
   anyOf(access, ANY, spec.name)
   const existing = await engine.channel(spec.name)
@@ -171,7 +177,8 @@ async function mustBeThere(engine: Engine, access: Access, spec: ChannelSpec): P
 }
 
 /**
- * The caller needs the permission on the channel that is named, or on every channel of the consumer. A consumer that is not there is refused in the same words.
+ * The caller needs the permission on the named channel, or else on every channel of the consumer. The error is the same
+ * for a consumer that does not exist, so that it does not reveal which consumers exist.
  * @throws FORBIDDEN · INVALID_NAME
  */
 async function consumerOf(
@@ -198,7 +205,7 @@ function notYours({ name }: Access, permission: Permission, consumer: string): M
 
 type Description = Omit<BrokerDescription, 'capabilities' | 'engine'>
 
-/** What the caller may know of. */
+/** The part of the description that the caller is allowed to see. */
 function visible(description: Description, access: Access): Description {
   return {
     channels: description.channels.filter(({ name }) => isSeen(access, name)),
@@ -216,7 +223,7 @@ function isSeen(access: Access, channel: string): boolean {
   return ANY.some((permission) => allows(access, permission, channel))
 }
 
-/** The caller may do something with the channel. @throws FORBIDDEN */
+/** The caller needs at least one of the permissions on the channel. @throws FORBIDDEN */
 function anyOf(access: Access, permissions: readonly Permission[], channel: string): void {
   if (permissions.some((permission) => allows(access, permission, channel))) return
   const message = `${access.name} has no permission for channel "${channel}": use a token with a permission`

@@ -1,6 +1,9 @@
 /**
- * The calls of the carriage at the server. Whoever may manage everything may take everything out and put things in; what a stranger puts in is looked at.
- * Channels of Millrace's own (the audit trail, subscriptions with their secrets) are not among everything: they are named.
+ * The calls of the carriage at the server. They need the permission `manage` on all channels. Whatever a client sends
+ * is checked.
+ *
+ * "All channels" does not include Millrace's own channels (the audit trail, push subscriptions with their secrets):
+ * these must be named.
  */
 import { checkName } from '../../base/names.ts'
 import { wholeNumber } from '../../base/units.ts'

@@ -1,5 +1,6 @@
 /**
- * What comes from a stranger is looked at before an engine gets it: an engine trusts the encoder above it, and there is none of ours at the other end.
+ * Checks of everything that a client sends, before an engine gets it. Engines trust the encoder above them, but a
+ * client may use another encoder, or none.
  */
 import { MillraceError } from '../../base/errors.ts'
 import type { JsonObject } from '../../base/json-object.ts'
@@ -18,7 +19,10 @@ import { type Members, membersOfText } from '../../event/http/decode-http.ts'
 import { type Access, allows, type Permission } from '../access.ts'
 import { malformed, TIME_MS_MAX } from '../frame.ts'
 
-/** What every stored event must be for readers and consumers not to stumble over it; no stricter than our own encoder. @throws INVALID_EVENT · EVENT_TOO_LARGE · TYPE_NOT_CARRIED */
+/**
+ * Check what readers and consumers rely on in every stored event. The checks are no stricter than our own encoder.
+ * @throws INVALID_EVENT · EVENT_TOO_LARGE · TYPE_NOT_CARRIED
+ */
 export function checkEvent(
   spec: Pick<ChannelSpec, 'name' | 'types' | 'eventBytesMax'>,
   { id, type, key, text }: EncodedEvent,
@@ -101,7 +105,10 @@ function checkSchemas(value: unknown): KeptSchemas {
   return fitting(schemas as [string, JsonObject][]) ?? {}
 }
 
-/** Millrace's own consumers are for those who may do this to the channel by which they are run: a process that runs rules, or that pushes. @throws INVALID_NAME */
+/**
+ * Millrace's own consumers may be used only with this permission on the channel that they belong to, as processes that
+ * run rules or push events have it. @throws INVALID_NAME
+ */
 export function checkOwn(access: Access, permission: Permission, consumer: string): void {
   const owner = ownerOf(consumer)
   if (owner !== null && !allows(access, permission, owner)) throw reservedName(consumer)
@@ -136,7 +143,7 @@ export function checkConsumerSpec(value: unknown): ConsumerSpec {
   }
 }
 
-/** The pattern is compiled, and so looked at, by the engine. */
+/** The engine compiles the pattern, and so checks it. */
 function wantOf(value: unknown): Want {
   const { type, pattern } = objectOf(value, 'a want') as Partial<Want>
   if (type !== null && typeof type !== 'string') throw malformed('a want’s type is a text, or null for any')
@@ -147,10 +154,10 @@ function wantOf(value: unknown): Want {
   }
 }
 
-/** Credit, and what may have been settled since the server said how much of it is durable. */
+/** The largest credit, plus the settlements that can be made before the server confirms them. */
 const CLAIMS_MAX = 1_000_000
 
-/** What a client had in hand in a session that is lost. @throws INVALID_REQUEST · INVALID_NAME · INVALID_OPTION */
+/** What a client had in hand in its lost session. @throws INVALID_REQUEST · INVALID_NAME · INVALID_OPTION */
 export function checkClaims(value: unknown): HeldClaim[] {
   if (!Array.isArray(value) || value.length > CLAIMS_MAX) throw malformed('claims are a list')
   return value.map((each: unknown) => {
@@ -193,7 +200,7 @@ function listOf(value: unknown, what: string): readonly unknown[] {
   throw malformed(`${what} is not a list`)
 }
 
-/** A number, or null for "without limit". */
+/** A number, or null for "no limit". */
 function limitOf(value: unknown, option: string): number | null {
   if (value === null) return null
   if (typeof value === 'number' && Number.isFinite(value) && value >= 0) return value

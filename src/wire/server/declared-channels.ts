@@ -1,6 +1,9 @@
 /**
- * Channels as they are declared, known for a moment: what a stranger publishes or emits must be what the declaration says, whatever program made it. A
- * client in another language has no code of the channel: its keys are taken here, and its data is judged by the kept schema.
+ * A short-lived cache of channel declarations. Every event that an untrusted client publishes or emits must fit the
+ * declaration.
+ *
+ * A client in another language does not have the channel's code: this end computes its keys and checks its data against
+ * the stored schema.
  */
 import { MillraceError } from '../../base/errors.ts'
 import { LIMITS } from '../../base/limits.ts'
@@ -10,12 +13,12 @@ import type { NewEvent } from '../../event/cloud-event.ts'
 import { schemaOutput } from '../../event/schema.ts'
 import { checkEvent, checkKeyOf } from './checks.ts'
 
-/** How long a channel is taken to be as it was. */
+/** How long a cached declaration is used. */
 const AGE_MS = 1000
 const KNOWN_MAX = 1000
 
 interface Known {
-  /** Null where there is no such channel: the engine says so. */
+  /** Null if there is no such channel; the engine then answers with the error. */
   readonly target: KeptTarget | null
   readonly untilMs: number
 }
@@ -28,7 +31,7 @@ export class DeclaredChannels {
     this.#engine = engine
   }
 
-  /** Whether all of them were looked at lately. */
+  /** Whether all of them are in the cache and not expired. */
   areFresh(names: readonly string[]): boolean {
     const nowMs = performance.now()
     return names.every((name) => (this.#known.get(name)?.untilMs ?? 0) >= nowMs)
@@ -40,13 +43,14 @@ export class DeclaredChannels {
     this.#known.set(name, { target: spec === undefined ? null : keptTarget(spec), untilMs: performance.now() + AGE_MS })
   }
 
-  /** Look at those that were not looked at lately. What cannot be looked at is taken to be as it was. */
+  /** Read those that are missing or expired. If a read fails, the old declaration stays in use. */
   async lookAt(names: readonly string[]): Promise<void> {
     await Promise.allSettled(names.filter((name) => !this.areFresh([name])).map((name) => this.look(name)))
   }
 
   /**
-   * The event as it is stored. `keyed`: the sender has the channel's code. It has judged the data, and the key is what its key function gave, which may be none.
+   * The event as it must be stored. `keyed`: the sender has the channel's code, so it has checked the data, and the key
+   * (or none) comes from its key function.
    * @throws INVALID_EVENT · EVENT_TOO_LARGE · TYPE_NOT_CARRIED · SCHEMA_MISMATCH · UNAVAILABLE
    */
   checked(name: string, event: EncodedEvent, keyed: boolean): EncodedEvent {
@@ -62,10 +66,11 @@ export class DeclaredChannels {
 function asDeclared(target: KeptTarget, event: EncodedEvent, keyed: boolean): EncodedEvent {
   const { attributes, dataText } = checkEvent(target.spec, event)
   const { key: spec } = target.spec
-  // A sender that has the channel's code has judged the data by its definition, as a process on any other engine has.
+  // A sender with the channel's code has already checked the data against its definition, as a process on any other
+  // engine does.
   const schema = keyed ? undefined : target.kept.get(event.type)
   const path = typeof spec === 'object' && spec !== null ? spec.path : ''
-  // Not read where nobody asks for it.
+  // The data is parsed only if a schema or the key needs it.
   const wanted = dataText !== undefined && (schema !== undefined || path.startsWith('data.'))
   const data: unknown = wanted ? JSON.parse(dataText) : undefined
   if (schema !== undefined) schemaOutput(schema, data ?? null, event, 'published')
@@ -81,7 +86,10 @@ function asDeclared(target: KeptTarget, event: EncodedEvent, keyed: boolean): En
   return stored
 }
 
-/** As the declaration says. Where it says nothing, or there is a function that only the application has, it is in the attribute `partitionkey`. */
+/**
+ * The key that the declaration defines. If it defines none, or a function that only the application has, the key is in
+ * the attribute `partitionkey`.
+ */
 function keyOf({ keyOf: declared }: KeptTarget, event: NewEvent): string | null {
   return (declared === undefined ? event.partitionkey : declared(event)) ?? null
 }

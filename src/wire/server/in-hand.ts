@@ -1,15 +1,18 @@
 /**
- * A session's deliveries by their numbers, which follow one another: mostly they are settled about in order, so that a window over the numbers holds
- * them. Those that stay behind for long leave it for a map, so that one slow event costs no place for each that came after it.
+ * The deliveries of a session by their numbers. Numbers are consecutive and are settled roughly in order, so a window
+ * over the numbers holds them.
+ *
+ * A delivery that stays unsettled for long is moved from the window to a map. So one slow event does not keep the
+ * entries of all later ones allocated.
  */
 import type { Delivery } from '../../broker/engine.ts'
 
-/** A window may have so many places, and so many times those that are taken. */
-const PLACES_MIN = 1024
-const PLACES_EACH = 4
+/** The window may have `SLOTS_MIN` slots, or `SLOTS_EACH` times the number of deliveries, whichever is more. */
+const SLOTS_MIN = 1024
+const SLOTS_EACH = 4
 
 export class InHand {
-  /** The number of the window's first place, which wraps at 2³². */
+  /** The number of the window's first slot. Numbers wrap at 2³². */
   #first = 0
   #window: (Delivery | undefined)[] = []
   readonly #left = new Map<number, Delivery>()
@@ -19,28 +22,31 @@ export class InHand {
     return this.#size
   }
 
-  /** Take one in, and number it. */
+  /** Add a delivery and return its number. */
   add(delivery: Delivery): number {
     if (this.#size === 0) {
       this.#first = (this.#first + this.#window.length) >>> 0
       this.#window = []
-    } else if (this.#window.length >= PLACES_MIN && this.#window.length > PLACES_EACH * this.#size) this.#tidy()
+    } else if (this.#window.length >= SLOTS_MIN && this.#window.length > SLOTS_EACH * this.#size) this.#tidy()
     this.#size++
     return (this.#first + this.#window.push(delivery) - 1) >>> 0
   }
 
-  /** The delivery of a number, which is no more in hand. */
+  /** Remove the delivery with this number and return it. */
   take(number: number): Delivery | undefined {
-    const place = (number - this.#first) >>> 0
-    const delivery = place < this.#window.length ? this.#window[place] : this.#left.get(number)
+    const slot = (number - this.#first) >>> 0
+    const delivery = slot < this.#window.length ? this.#window[slot] : this.#left.get(number)
     if (delivery === undefined) return undefined
-    if (place < this.#window.length) this.#window[place] = undefined
+    if (slot < this.#window.length) this.#window[slot] = undefined
     else this.#left.delete(number)
     this.#size--
     return delivery
   }
 
-  /** Begin the window at its first delivery; where that does not make it much smaller, those in its first half leave it. */
+  /**
+   * Start the window at its first delivery. If that does not halve the window, move the deliveries of its first half to
+   * the map.
+   */
   #tidy(): void {
     const half = this.#window.length >>> 1
     let head = 0

@@ -1,9 +1,11 @@
 /**
  * Publishing of a session, at the server.
  *
- * A publish that was sent before, over a session that is lost (the server was restarted), may have been stored then. Within the channel's window
- * its ids are known; beyond it the channel is read from the time of the first sending on; and where neither can tell, because the window has passed and
- * retention or a queue's workers have taken events since, it is refused as unknown rather than perhaps stored twice.
+ * A publish that was sent before in a lost session (for example because the server restarted) may be stored already:
+ * - Within the channel's window, its ids are known.
+ * - Beyond the window, the channel is read from the time of the first sending.
+ * - If neither can tell, because the window has passed and retention or a queue's workers have removed events since,
+ *   the publish is refused as unknown. It could otherwise be stored twice.
  */
 
 import { MillraceError } from '../../base/errors.ts'
@@ -16,9 +18,9 @@ import { wireErrorOf } from '../access.ts'
 import { FRAME, numberedFrame } from '../frame.ts'
 import type { Link } from '../link.ts'
 import {
-  type Answer,
   decodePublish,
   type Publish,
+  type PublishOutcome,
   plainReceiptsFrame,
   receiptsFrame,
   type Since,
@@ -29,7 +31,7 @@ interface Given extends Publish {
   readonly events: readonly EncodedEvent[]
 }
 
-/** What is stored of a frame, and what of it is refused, by place. */
+/** The events of a frame that may be stored, and the errors of the others, by their index in the frame. */
 interface Judged {
   readonly events: readonly EncodedEvent[]
   readonly refused: ReadonlyMap<number, WireError>
@@ -41,12 +43,12 @@ export class ServedPublishing {
   readonly #engine: Engine
   readonly #access: () => Access
   readonly #link: Link
-  /** Told when too much waits for its commit, and when no longer. */
+  /** Called with true when too many bytes wait for their commit, and with false when there is room again. */
   readonly #crowded: (crowded: boolean) => void
   readonly #channels: DeclaredChannels
   #bytes = 0
   #isCrowded = false
-  /** While a publish is being looked up, those after it wait, so that they stay in order. */
+  /** While a publish is being looked up, later ones wait for it, so that the order is kept. */
   #behind: Promise<void> | null = null
 
   constructor(
@@ -92,8 +94,9 @@ export class ServedPublishing {
   }
 
   /**
-   * What comes from ourselves, and is nothing but new, goes on as the bytes it is. A stranger's are read, and what is stored is what was looked at.
-   * What may be wrong with it is told as of any other publish.
+   * New events from a trusted client are stored as the bytes that arrived. Events of other clients are decoded and
+   * checked.
+   * If this way cannot store the events, the normal way handles them and reports any error.
    */
   #passedOn({ channel, block, dueAtMs, since }: Publish, waiter: PublishWaiter): boolean {
     if (dueAtMs !== null || since !== null || this.#behind !== null || !this.#access().trusted) return false
@@ -106,8 +109,9 @@ export class ServedPublishing {
   }
 
   /**
-   * How many of the events are within the caller's rate: a batch is one request, as over HTTP, and so is each publish that was made alone. What may be
-   * stored already is not refused: its sender would take it for not stored.
+   * How many of the events are within the caller's rate. A batch counts as one request, as over HTTP, and so does each
+   * single publish.
+   * A publish that may be stored already is never refused, because its sender would conclude that it is not stored.
    * @throws RATE_LIMITED when none is
    */
   #admitted({ since, batch, block }: Publish): number {
@@ -123,7 +127,7 @@ export class ServedPublishing {
     this.#crowded(crowded)
   }
 
-  #tried(publish: Given): Promise<Answer[]> {
+  #tried(publish: Given): Promise<PublishOutcome[]> {
     try {
       return this.#store(publish)
     } catch (error) {
@@ -131,7 +135,7 @@ export class ServedPublishing {
     }
   }
 
-  #store(publish: Given): Promise<Answer[]> {
+  #store(publish: Given): Promise<PublishOutcome[]> {
     this.#access().check('publish', publish.channel)
     const judged = this.#behind === null && publish.since === null ? this.#judgedNow(publish) : null
     if (judged !== null) return this.#give(publish.channel, judged.events, publish.dueAtMs)
@@ -147,7 +151,10 @@ export class ServedPublishing {
     return looked.then(({ stored }) => stored)
   }
 
-  /** The events, where they may be given at once. What seems wrong with them is looked at again: the channel may have been declared anew. */
+  /**
+   * The checked events, if they can be stored now. If the cached declaration seems to refuse one, null: the declaration
+   * may have changed and must be read again.
+   */
   #judgedNow(publish: Given): Judged | null {
     if (this.#access().trusted) return { events: publish.events, refused: NONE_REFUSED }
     if (!this.#channels.areFresh([publish.channel])) return null
@@ -159,16 +166,19 @@ export class ServedPublishing {
     }
   }
 
-  /** A batch is refused whole. Of publishes that were made one by one each is refused for itself. @throws what is wrong with the batch, or the only event */
+  /**
+   * Check the events. A batch is refused as a whole; separate publishes are refused one by one. @throws the error of
+   * the batch, or of the only event
+   */
   #judged({ channel, events, batch, keyed }: Given): Judged {
     const refused = new Map<number, WireError>()
     const accepted: EncodedEvent[] = []
-    for (const [place, event] of events.entries()) {
+    for (const [index, event] of events.entries()) {
       try {
         accepted.push(this.#channels.checked(channel, event, keyed))
       } catch (error) {
         if (batch || events.length === 1) throw error
-        refused.set(place, wireErrorOf(error))
+        refused.set(index, wireErrorOf(error))
       }
     }
     return { events: accepted, refused }
@@ -180,18 +190,21 @@ export class ServedPublishing {
     return this.#engine.publish(channel, events[0] as EncodedEvent, dueAtMs).then((receipt) => [receipt])
   }
 
-  /** Gives the events when they are looked at; what it answers with is wrapped, so that those behind wait for the looking alone. */
-  async #look(publish: Given): Promise<{ readonly stored: Promise<Answer[]> }> {
+  /**
+   * Look the events up and hand them to the engine. The result is wrapped, so that later publishes wait for the lookup
+   * only, not for the commit.
+   */
+  async #look(publish: Given): Promise<{ readonly stored: Promise<PublishOutcome[]> }> {
     const { channel, dueAtMs, since } = publish
     const { trusted } = this.#access()
     if (!trusted) await this.#channels.look(channel)
     const { events, refused } = trusted ? { events: publish.events, refused: NONE_REFUSED } : this.#judged(publish)
     if (since === null)
-      return { stored: this.#give(channel, events, dueAtMs).then((receipts) => answersOf(receipts, refused)) }
+      return { stored: this.#give(channel, events, dueAtMs).then((receipts) => outcomesOf(receipts, refused)) }
     const found = await storedSince(this.#engine, channel, since, events)
     const fresh = events.filter(({ id }) => !found.has(id))
     const given = this.#give(channel, fresh, dueAtMs)
-    return { stored: given.then((receipts) => answersOf(merged(channel, events, found, receipts), refused)) }
+    return { stored: given.then((receipts) => outcomesOf(merged(channel, events, found, receipts), refused)) }
   }
 }
 
@@ -203,13 +216,13 @@ function tooFast(admitted: number): MillraceError {
   )
 }
 
-/** Receipts of what was stored, and between them what the others were refused with. */
-function answersOf(receipts: readonly Receipt[], refused: ReadonlyMap<number, WireError>): Answer[] {
+/** The receipts of the stored events, with the errors of the refused ones in between. */
+function outcomesOf(receipts: readonly Receipt[], refused: ReadonlyMap<number, WireError>): PublishOutcome[] {
   if (refused.size === 0) return receipts as Receipt[]
   let next = 0
   return Array.from(
     { length: receipts.length + refused.size },
-    (_, place) => refused.get(place) ?? (receipts[next++] as Receipt),
+    (_, index) => refused.get(index) ?? (receipts[next++] as Receipt),
   )
 }
 
@@ -224,7 +237,7 @@ function merged(
 }
 
 /**
- * Where events are that may have been stored, as far as the channel's own window does not know it.
+ * The offsets of events that are stored already, as far as the channel's own window does not recognise them.
  * @throws UNAVAILABLE when it cannot be known any more
  */
 async function storedSince(
@@ -254,7 +267,7 @@ async function storedSince(
       if (ids.has(id) && !found.has(id)) found.set(id, offset)
     }
   }
-  // Nothing of that time has gone: there is something before it, or there never was.
+  // The range was read without gaps if nothing of it was removed: an older event still exists, or there never was one.
   const whole =
     !retain.latestByKey &&
     (bounds.first === 0 || (bounds.next > bounds.first && (first === null || first > bounds.first)))

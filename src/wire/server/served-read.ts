@@ -1,11 +1,11 @@
-/** A read of a session, at the server: batches go out as far as the reader has room, and stop with it. */
+/** A read of a session, at the server. Batches are sent while the reader has room. */
 import { LIMITS } from '../../base/limits.ts'
 import type { Engine, EngineReadOptions, StoredText } from '../../broker/engine.ts'
 import { eventsFrame } from '../event-columns.ts'
 import { FRAME, FRAME_HEADER_BYTES } from '../frame.ts'
 import type { Link } from '../link.ts'
 
-/** Event text of one frame, about. */
+/** Approximate characters of event text in one frame. */
 const FRAME_CHARS = 262_144
 
 export class ServedRead {
@@ -20,7 +20,7 @@ export class ServedRead {
     this.#link = link
   }
 
-  /** Rejects with what the engine's reading threw. */
+  /** Rejects with the error of the engine's read. */
   async run(engine: Engine, channel: string, options: Omit<EngineReadOptions, 'signal'>): Promise<void> {
     const { signal } = this.#stopped
     for await (const batch of engine.read(channel, { ...options, signal })) {
@@ -40,7 +40,7 @@ export class ServedRead {
   }
 
   more(bytes: number): void {
-    // A reader that makes more room than it was given would have the whole channel waiting here.
+    // The room is limited, because a client that grants too much would make this process buffer the whole channel.
     this.#room = Math.min(LIMITS.wireReadBytes, this.#room + bytes)
     if (this.#room > 0) this.#wake()
   }

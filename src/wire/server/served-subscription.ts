@@ -1,8 +1,11 @@
 /**
- * A subscription of a session, at the server: deliveries go out as they come, numbered; what the client settles is done here.
+ * A subscription of a session, at the server. It numbers deliveries and sends them, and applies what the client
+ * settles.
  *
- * Invariants: a delivery is in `#inHand` from when the engine gave it until it is settled or revoked; whatever number the client names is looked up
- * there, so that nothing is settled twice or by the wrong one. While the client cannot take more, or is gone, the engine is asked for nothing.
+ * Invariants:
+ * - A delivery is in `#inHand` from when the engine gave it until it is settled or revoked. A number from the client is
+ *   looked up there, so nothing is settled twice or by the wrong client.
+ * - While the client cannot take more, or has no connection, the engine is asked for nothing.
  */
 import { isMillraceError } from '../../base/errors.ts'
 import { afterMs } from '../../base/timers.ts'
@@ -19,33 +22,33 @@ import type {
 } from '../../broker/engine.ts'
 import { defaultPolicy, settleFailed } from '../../broker/failed-attempt.ts'
 import { wireErrorOf } from '../access.ts'
-import { eventsFrame, placeOf } from '../event-columns.ts'
+import { blockEventOf, eventsFrame } from '../event-columns.ts'
 import { FRAME, FRAME_HEADER_BYTES, malformed, newFrame, numberedFrame } from '../frame.ts'
 import type { Link } from '../link.ts'
 import { type SettleDetail, type Settlements, VERB } from '../settle-frame.ts'
 import { InHand } from './in-hand.ts'
 
-/** Event text of one frame of deliveries, about. */
+/** Approximate characters of event text in one frame of deliveries. */
 const FRAME_CHARS = 524_288
 const FRAME_EVENTS_MIN = 16
-/** So many deliveries do not wait for the end of the turn. */
+/** With this many deliveries, the frame is sent at once and not at the end of the turn. */
 const FLUSH_EVENTS = 16
 const CONFIRM_MS = 20
-/** After a flush that failed, the next one is asked for later. */
+/** The delay before the next flush after one that failed. */
 const CONFIRM_AGAIN_MS = 1000
 
-/** Frames of settlements that wait until the channels of what they emit are looked at. */
+/** The number of settlement frames that may wait for the declarations of the channels into which they emit. */
 const WAITING_MAX = 1000
 
 export interface SubscriptionHost {
   readonly link: Link
-  /** The client settles once more what it completed and the engine refused. */
+  /** The client supports `notCompleted`: if a completion is refused, the client settles the delivery again. */
   readonly again: boolean
-  /** Whether emissions into these channels can be checked at once. */
+  /** Whether emissions into these channels can be checked now. */
   knows(channels: readonly string[]): boolean
-  /** Look at channels. Never rejects. */
+  /** Read the declarations of channels. Never rejects. */
   look(channels: readonly string[]): Promise<void>
-  /** What was emitted, as it is stored. @throws FORBIDDEN and what is wrong with the event */
+  /** The emissions as they must be stored. @throws FORBIDDEN and the error of an invalid event */
   checkedEmissions(emissions: readonly Emission[], keyed: boolean): readonly Emission[]
 }
 
@@ -60,10 +63,10 @@ export class ServedSubscription implements DeliverySink {
   #pausedByClient = false
   #held = false
   #paused = false
-  /** Settlements of the client so far. */
+  /** How many settlements the client has sent. */
   #settled = 0
   #confirming: NodeJS.Timeout | null = null
-  /** While channels are being looked at for a settlement, those after it wait, so that they stay in order. */
+  /** While declarations are read for a settlement, later settlements wait for it, so that the order is kept. */
   #behind: Promise<void> | null = null
   #waiting = 0
   #closed = false
@@ -74,12 +77,15 @@ export class ServedSubscription implements DeliverySink {
     this.#host = host
   }
 
-  /** What the client had in hand in a session that is lost. @returns `lost` for all where the engine cannot */
+  /**
+   * Claim what the client had in hand in its lost session. Every outcome is `lost` if the engine does not support
+   * claims.
+   */
   claim(claims: readonly HeldClaim[]): ClaimOutcome[] {
     return this.#subscription?.claim?.(claims) ?? claims.map(() => 'lost')
   }
 
-  /** The engine has it. */
+  /** The engine has accepted the subscription. */
   begin(subscription: Subscription): void {
     this.#subscription = subscription
     this.#apply()
@@ -89,7 +95,7 @@ export class ServedSubscription implements DeliverySink {
   deliver(deliveries: readonly Delivery[]): void {
     for (const delivery of deliveries) this.#outbox.push(delivery)
     if (this.#subscription === null) return
-    // Many are worth a turn of their own: the client handles them while this process goes on with its own.
+    // Many deliveries are sent at once, so that the client starts on them while this process continues.
     if (this.#outbox.length >= FLUSH_EVENTS) this.#host.link.flush()
     else this.#host.link.soon()
   }
@@ -104,7 +110,7 @@ export class ServedSubscription implements DeliverySink {
     this.#host.link.send(frame)
   }
 
-  /** Put what was delivered into frames. */
+  /** Encode pending deliveries into frames. */
   collect(): void {
     if (this.#outbox.length === 0 || this.#subscription === null) return
     const deliveries = this.#outbox
@@ -113,12 +119,12 @@ export class ServedSubscription implements DeliverySink {
       let from = 0
       let size = 0
       for (let at = 0; at < group.length; at++) {
-        const place = placeOf(group[at] as Delivery)
-        size += place === null ? (group[at] as Delivery).text.length : place.bytes
+        const inBlock = blockEventOf(group[at] as Delivery)
+        size += inBlock === null ? (group[at] as Delivery).text.length : inBlock.bytes
         const next = group[at + 1]
-        // What comes in blocks and what does not go in frames of their own, unless these would be small.
+        // Events that are in blocks, and events that are not, go in separate frames, unless these would be small.
         const alike =
-          next === undefined || at + 1 - from < FRAME_EVENTS_MIN || (placeOf(next) === null) === (place === null)
+          next === undefined || at + 1 - from < FRAME_EVENTS_MIN || (blockEventOf(next) === null) === (inBlock === null)
         if (size < FRAME_CHARS && next !== undefined && alike) continue
         this.#send(channel, group.slice(from, at + 1))
         from = at + 1
@@ -154,13 +160,13 @@ export class ServedSubscription implements DeliverySink {
     this.#settled = (this.#settled + settlements.count) >>> 0
     if (subscription === null) return
     this.#confirmSoon()
-    for (let place = 0; place < settlements.count; place++) {
-      const delivery = this.#inHand.take(settlements.deliveryAt(place))
-      // What was revoked while the settlement was under way is no longer the client's.
+    for (let index = 0; index < settlements.count; index++) {
+      const delivery = this.#inHand.take(settlements.deliveryAt(index))
+      // The delivery was revoked while the settlement was on its way, so it is no longer the client's.
       if (delivery === undefined) continue
-      const [verb, emissions] = [settlements.verbAt(place), settlements.emissionsAt(place)]
+      const [verb, emissions] = [settlements.verbAt(index), settlements.emissionsAt(index)]
       if (verb === VERB.complete) this.#complete(subscription, delivery, emissions, settlements.keyed)
-      else this.#settle(subscription, delivery, verb, settlements.detailAt(place))
+      else this.#settle(subscription, delivery, verb, settlements.detailAt(index))
     }
   }
 
@@ -181,14 +187,15 @@ export class ServedSubscription implements DeliverySink {
     } catch (error) {
       if (isMillraceError(error, 'UNAUTHENTICATED')) return void subscription.release(delivery)
       if (this.#host.again) return this.#giveBack(delivery, error)
-      // The client's policy is out of reach, and the attempt did fail: what it emitted cannot be stored.
+      // An older client cannot settle again, and the emissions cannot be stored. The attempt has failed, and the
+      // default policy decides here because the client's policy is not known.
       settleFailed(subscription, delivery, failureOf(error), defaultPolicy(this.spec.attemptsMax), {
         random: Math.random,
       })
     }
   }
 
-  /** The attempt has failed by what it emitted: what follows is decided by the client, as for any other failure. */
+  /** The attempt failed because of its emissions. The client decides what follows, as for any other failure. */
   #giveBack(delivery: Delivery, error: unknown): void {
     const before = delivery.attachment as number
     const number = this.#inHand.add(delivery)
@@ -207,7 +214,7 @@ export class ServedSubscription implements DeliverySink {
     )
   }
 
-  /** The client keeps what it settled until it is durable: it is told now and then how far that is. */
+  /** Tell the client after a short delay how many of its settlements are durable, so that it can forget them. */
   #confirmSoon(delayMs: number = CONFIRM_MS): void {
     if (this.#closed) return
     this.#confirming ??= setTimeout(() => {
@@ -215,7 +222,7 @@ export class ServedSubscription implements DeliverySink {
       this.flushed().then(
         () => this.#confirm(settled),
         () => {
-          // What was lost is delivered again. What is settled after it is durable with a later flush.
+          // Settlements that were lost lead to redelivery. Later settlements become durable with a later flush.
           this.#confirming = null
           this.#confirmSoon(CONFIRM_AGAIN_MS)
         },
@@ -236,13 +243,13 @@ export class ServedSubscription implements DeliverySink {
     this.#subscription?.renew()
   }
 
-  /** By the client's own wish. */
+  /** The client pauses or resumes. */
   switch(paused: boolean): void {
     this.#pausedByClient = paused
     this.#apply()
   }
 
-  /** Because the client cannot take more now. */
+  /** The server pauses the subscription while the client cannot take more. */
   hold(held: boolean): void {
     this.#held = held
     this.#apply()
@@ -256,13 +263,13 @@ export class ServedSubscription implements DeliverySink {
     else this.#subscription.resume()
   }
 
-  /** All that was settled before is durable. */
+  /** Wait until everything settled so far is durable. */
   async flushed(): Promise<void> {
     await this.#behind
     await this.#subscription?.flushed()
   }
 
-  /** All that was settled before is taken, and all deliveries are sent. */
+  /** Wait until everything settled so far is processed and all deliveries are sent. */
   async marked(): Promise<void> {
     if (this.#behind !== null) await this.#behind
     this.collect()
@@ -275,7 +282,10 @@ export class ServedSubscription implements DeliverySink {
     await this.#subscription?.close()
   }
 
-  /** The server closes, and the client goes on under another: what it has in hand stays as it is, unless nobody claims it. */
+  /**
+   * The server closes, and the client continues at another server. Deliveries in hand stay claimable for 1.5 leases,
+   * then they are released.
+   */
   leave(): void {
     const subscription = this.#subscription
     if (subscription?.abandon === undefined) void this.close().catch(() => undefined)

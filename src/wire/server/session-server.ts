@@ -1,8 +1,9 @@
 /**
- * An engine for other processes: takes connections, asks who they are, and gives each its session, a new one or the one that it had.
+ * Serves an engine to other processes: accepts connections, authenticates them, and gives each a new session or resumes
+ * its old one.
  *
- * It refuses what does not begin with a proper `hello` in time. Sessions without a connection are kept for a while (`Session.keepMs`), so that a
- * client whose connection was cut goes on as if nothing had been.
+ * A connection must start with a valid `hello` in time, or it is refused. A session without a connection is kept for
+ * `Session.keepMs`, so that a client whose connection was cut resumes without loss.
  */
 import { randomBytes } from 'node:crypto'
 import { MillraceError } from '../../base/errors.ts'
@@ -17,11 +18,11 @@ import { DeclaredChannels } from './declared-channels.ts'
 import { Session, type SessionHost } from './session.ts'
 
 export interface SessionServerOptions {
-  /** A sign of life is asked for so often. @default LIMITS.wireHeartbeatMs */
+  /** How often a client is asked for a sign of life. @default LIMITS.wireHeartbeatMs */
   readonly heartbeatMs?: number
 }
 
-/** Who a connection is, by its `hello`. @throws FORBIDDEN */
+/** Decide from its `hello` what a connection may do. @throws FORBIDDEN */
 export type Authenticate = (hello: Hello) => Access | Promise<Access>
 
 export class SessionServer {
@@ -44,12 +45,15 @@ export class SessionServer {
     this.#beating.unref()
   }
 
-  /** Connections that are open, and sessions that are kept. */
+  /** The number of open connections and of kept sessions. */
   get counts(): { readonly connections: number; readonly sessions: number } {
     return { connections: this.#connections.size, sessions: this.#sessions.size }
   }
 
-  /** Take a connection in. It is the server's from now on. `end` ends it with its session: whoever it is may no longer be here. */
+  /**
+   * Accept a connection. The server owns it from now on. `end` ends the connection and its session, when the client may
+   * no longer be connected.
+   */
   accept(transport: Transport, authenticate: Authenticate): { end(): void } {
     if (this.#closed) {
       transport.destroy()
@@ -141,7 +145,10 @@ export class SessionServer {
     return session
   }
 
-  /** The longest lost session goes. @throws BACKPRESSURE when all have their connections */
+  /**
+   * End the session that has been without a connection for the longest time. @throws BACKPRESSURE when all have a
+   * connection
+   */
   #makeRoom(): void {
     const [oldest] = this.#expiries.keys()
     if (oldest === undefined)
@@ -164,7 +171,7 @@ export class SessionServer {
     this.#sessions.delete(session.id)
   }
 
-  /** Say goodbye to all, and take no more. The engine stays open. */
+  /** Say goodbye to all clients and accept no more. The engine stays open. */
   close(): void {
     if (this.#closed) return
     this.#closed = true
@@ -172,7 +179,7 @@ export class SessionServer {
     for (const cancel of this.#expiries.values()) cancel()
     for (const session of [...this.#sessions.values()]) session.end(true)
     for (const transport of this.#connections) transport.end()
-    // Who does not let go by itself is cut.
+    // Connections that do not close by themselves are cut.
     const cut = setTimeout(() => {
       for (const transport of this.#connections) transport.destroy()
     }, 500)

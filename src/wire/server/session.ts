@@ -1,8 +1,10 @@
 /**
- * A client's session at the server: its subscriptions, reads and publishes on the engine, over one connection after the other.
+ * A client's session at the server: its subscriptions, reads and publishes on the engine, over successive connections.
  *
- * Invariants: everything of it is bounded (by the client's credit, windows and the limits of `wire…`); what breaks the protocol ends the connection and
- * the session; while it has no connection it takes no deliveries, and its leases run out as a dead worker's do.
+ * Invariants:
+ * - All its memory is bounded by the client's credit, by windows and by the limits named `wire…`.
+ * - A violation of the protocol ends the connection and the session.
+ * - Without a connection it takes no deliveries, and its leases expire like a dead worker's.
  */
 import { MillraceError } from '../../base/errors.ts'
 import { LIMITS } from '../../base/limits.ts'
@@ -29,20 +31,20 @@ export interface SessionHost {
 
 export class Session {
   readonly id: string
-  /** Of the connection that it has now. */
+  /** The permissions of the current connection. */
   access: Access
   readonly link: Link
   readonly #host: SessionHost
   readonly #publishing: ServedPublishing
   readonly #subscriptions = new Map<number, ServedSubscription>()
-  /** Numbers of subscriptions that the engine does not have yet. */
+  /** Numbers of subscriptions that the engine has not yet accepted. */
   readonly #beginning = new Set<number>()
   readonly #reads = new Map<number, ServedRead>()
   #calls = 0
   #transport: Transport | null = null
   #crowded = false
   #full = false
-  /** Deliveries wait until what they emitted is within the caller's rate again. */
+  /** A pause of all deliveries until the caller's emissions are within its rate again. */
   #resting: NodeJS.Timeout | null = null
   #ended = false
 
@@ -66,7 +68,7 @@ export class Session {
     )
   }
 
-  /** How long it is to be kept without a connection. */
+  /** How long the session is kept without a connection. */
   get keepMs(): number {
     let leaseMs = 0
     for (const { spec } of this.#subscriptions.values()) leaseMs = Math.max(leaseMs, spec.leaseMs)
@@ -93,7 +95,7 @@ export class Session {
     this.#apply()
   }
 
-  /** The connection seems dead. */
+  /** Send a heartbeat; if the connection seems dead, drop it. */
   beat(): void {
     if (this.#crowded) this.link.excuse()
     if (this.link.beat() !== null) this.#transport?.destroy()
@@ -128,7 +130,7 @@ export class Session {
     for (const subscription of this.#subscriptions.values()) subscription.hold(held)
   }
 
-  /** @throws INVALID_REQUEST and whatever else a malformed body leads to */
+  /** @throws INVALID_REQUEST and any other error that a malformed body causes */
   #take(type: number, body: Buffer): void {
     if (this.#ended) return
     switch (type) {
@@ -158,7 +160,7 @@ export class Session {
     }
   }
 
-  /** Frames that are answered, by number. */
+  /** Handle a frame that gets an answer, and send the answer with the request's number. */
   #answer(type: number, body: Buffer): void {
     const request = body.readUInt32LE(0)
     if (++this.#calls > LIMITS.wireCallsMax) throw malformed(`more than ${LIMITS.wireCallsMax} calls at once`)
@@ -199,7 +201,7 @@ export class Session {
     }
   }
 
-  /** Answers what became of the client's claims. */
+  /** Returns the outcome of each of the client's claims. */
   async #subscribe(number: number, value: unknown): Promise<ClaimOutcome[]> {
     const {
       spec: given,
@@ -232,7 +234,10 @@ export class Session {
     return claims.length === 0 ? [] : served.claim(claims)
   }
 
-  /** A completion is not refused for the caller's rate, which would cost the event an attempt: no more events are given for a while. */
+  /**
+   * A completion is never refused because of the caller's rate, since that would cost the event an attempt. Instead,
+   * deliveries pause for a while.
+   */
   #checkedEmissions(emissions: readonly Emission[], keyed: boolean): readonly Emission[] {
     const restMs = this.access.charge?.() ?? 0
     if (restMs > 0) this.#rest(restMs)
@@ -294,7 +299,10 @@ export class Session {
     }
   }
 
-  /** It is over: its reads stop, its subscriptions are closed, or left to be claimed under the next server. */
+  /**
+   * End the session: its reads stop, and its subscriptions close. With `leaving`, they stay claimable at the next
+   * server.
+   */
   end(leaving = false): void {
     if (this.#ended) return
     this.#ended = true
