@@ -15,7 +15,6 @@ import { AlarmList } from './alarm-list.ts'
 import type {
   Backup,
   Broker,
-  BrokerHost,
   DeadLetters,
   DelayedEvents,
   From,
@@ -40,6 +39,7 @@ import {
 import type { Alarm, BrokerDescription } from './description.ts'
 import { dueAt } from './due-at.ts'
 import type { EncodedEvent, Engine, EngineReadOptions, StoredText } from './engine.ts'
+import { type BrokerCore, offerCore } from './engine-of.ts'
 import { EventDecoder } from './event-decoder.ts'
 import { EventEncoder } from './event-encoder.ts'
 import { Log } from './log.ts'
@@ -61,7 +61,7 @@ type Anything = Encodable | readonly Encodable[]
 
 export class ConnectedBroker implements Broker {
   readonly #engine: Engine
-  readonly #host: BrokerHost
+  readonly #core: BrokerCore
   readonly #encoder: EventEncoder
   readonly #alarms: AlarmList
   readonly #log: Log
@@ -74,7 +74,14 @@ export class ConnectedBroker implements Broker {
     this.#encoder = new EventEncoder(engine, options.source, options.stampMs ?? null)
     this.#log = options.log ?? new Log(null)
     this.#alarms = new AlarmList(() => engine.clock.now(), options.onAlarm)
-    this.#host = { engine, encoder: this.#encoder, random: options.random, alarms: this.#alarms, log: this.#log }
+    const isClosed = (): boolean => this.#closing !== null
+    this.#core = {
+      ...{ engine, encoder: this.#encoder, random: options.random, alarms: this.#alarms, log: this.#log },
+      get closed(): boolean {
+        return isClosed()
+      },
+    }
+    offerCore(this, this.#core)
   }
 
   publish<C extends Channel | string, E extends Publishable<C> | readonly Publishable<C>[]>(
@@ -171,7 +178,7 @@ export class ConnectedBroker implements Broker {
   }
 
   async #start<Running extends Stoppable>(consumer: Startable<Running>): Promise<Running> {
-    const running = await consumer.start(this.#host)
+    const running = await consumer.start(this.#core)
     this.#running.add(running)
     const gone = (): boolean => this.#running.delete(running)
     running.done.then(gone, gone)

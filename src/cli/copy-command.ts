@@ -74,7 +74,7 @@ async function run(
   selection: CopySelection,
   options: CopyCommandOptions,
 ): Promise<void> {
-  const plan = await planCopy(await engineOf(source), await engineOf(target), selection)
+  const plan = await planCopy(engineOf(source), engineOf(target), selection)
   if (options.json !== true) show(plan)
   if (options.dryRun === true) {
     if (options.json === true) printJson(planJson(plan))

@@ -6,8 +6,8 @@ import { progress } from '@clack/prompts'
 import { MillraceError } from '../base/errors.ts'
 import type { Broker, LooseEvent } from '../broker/broker.ts'
 import type { Receipt } from '../broker/engine.ts'
+import { engineOf } from '../broker/engine-of.ts'
 import { stream } from '../channel/channel.ts'
-import { engineOf } from '../gateway/gateway-host.ts'
 import { complete, print, printJson } from './output.ts'
 import { changing, jsonOf, reading, type TargetOptions, writing } from './target.ts'
 
@@ -45,7 +45,7 @@ export async function publishCommand(channel: string, options: PublishCommandOpt
 
 /** A channel that is there keeps its declaration: the retention, the key and the schemas that the application gave it. */
 async function created(broker: Broker, channel: string): Promise<void> {
-  const { engine } = await engineOf(broker).engine()
+  const engine = engineOf(broker)
   if ((await engine.channel(channel)) === undefined) await broker.declare(stream(channel))
 }
 

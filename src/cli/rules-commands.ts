@@ -221,7 +221,7 @@ async function eventOf(broker: Broker, { on, offset, event }: RulesExplainOption
     throw new MillraceError('INVALID_OPTION', 'name the event: --on CHANNEL --offset OFFSET, or --event FILE', {
       option: 'offset',
     })
-  const engine = await engineOf(broker)
+  const engine = engineOf(broker)
   const from = position(placeOf(offset), engine.clock.now())
   for await (const [found] of engine.read(on, {
     from,

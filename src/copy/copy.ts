@@ -54,7 +54,7 @@ const LOOK_MS = 200
 
 /** @throws CLAUSE_REFUSED · COPY_DIFFERS · CHANNEL_CONFLICT · EVENT_TOO_LARGE, and what the engines throw */
 export async function copyBroker(from: Broker, to: Broker, options: CopyOptions): Promise<CopyReport> {
-  return new Copy(await engineOf(from), await engineOf(to), options).run()
+  return new Copy(engineOf(from), engineOf(to), options).run()
 }
 
 class Copy {

@@ -24,15 +24,15 @@ export interface AuditEntry {
 const trail = stream(AUDIT_CHANNEL, { retain: { age: '365d' } })
 
 export class Audit {
-  readonly #engine: () => Promise<BrokerHost>
+  readonly #host: BrokerHost
 
-  constructor(engine: () => Promise<BrokerHost>) {
-    this.#engine = engine
+  constructor(host: BrokerHost) {
+    this.#host = host
   }
 
   /** Resolves when the entry is durable. @throws what publishing throws: a call that cannot be recorded must not look done */
   async record({ action, principal, target, outcome, status, code }: AuditEntry): Promise<void> {
-    const { engine, encoder } = await this.#engine()
+    const { engine, encoder } = this.#host
     await encoder.prepare(trail)
     const data = {
       action,

@@ -125,7 +125,7 @@ export async function permitConsumer(
 ): Promise<void> {
   if (channel !== undefined) request.permit(action, checkName(channel, 'channel'))
   if (request.principal.permits(action, '>')) return request.permit(action, '>')
-  const { engine } = await host.engine()
+  const { engine } = host.core
   const channels = (await engine.consumers.describe(consumer))?.channels.map((position) => position.channel) ?? []
   request.permitNamed(
     action,

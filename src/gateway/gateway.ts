@@ -12,7 +12,7 @@ import { LIMITS } from '../base/limits.ts'
 import { shown } from '../base/shown.ts'
 import { type Duration, durationMs, knownOptions, type Size, sizeBytes, wholeNumber } from '../base/units.ts'
 import type { Broker } from '../broker/broker.ts'
-import { checkBroker } from '../broker/engine-of.ts'
+import { checkBroker, coreOf } from '../broker/engine-of.ts'
 import { type AccessOptions, authenticatorOf } from './access/access-options.ts'
 import type { Authenticator } from './access/authenticator.ts'
 import { callerOfRequest } from './access/caller.ts'
@@ -21,7 +21,7 @@ import { Vigil } from './access/vigil.ts'
 import { Audit } from './audit.ts'
 import { mountRoutes } from './dispatch.ts'
 import { documentPart, upgradePaths, upgradeRequired } from './document-part.ts'
-import { engineOf, type GatewayHost } from './gateway-host.ts'
+import type { GatewayHost } from './gateway-host.ts'
 import { LOOPBACK_HOSTS, OriginGuard } from './origin-guard.ts'
 import { gatewayParts } from './parts.ts'
 import { badRequest, problem } from './problem.ts'
@@ -226,10 +226,10 @@ function hostOf(broker: Broker, options: GatewayOptions, report: Report): Gatewa
   knownOptions(caller, ['requestsPerSecond', 'open', 'bytes'], 'limits.caller')
   const count = (value: number | undefined, standard: number, name: string): number =>
     wholeNumber(value ?? standard, name, 1, Number.MAX_SAFE_INTEGER)
-  const lent = engineOf(broker)
+  const core = coreOf(broker)
   return {
     broker,
-    ...lent,
+    core,
     bodies: new RequestBodies(
       sizeBytes(options.maxBodyBytes ?? LIMITS.gatewayBodyBytesMax, 'maxBodyBytes'),
       sizeBytes(limits.bytes ?? LIMITS.gatewayBodiesBytesMax, 'limits.bytes'),
@@ -242,7 +242,7 @@ function hostOf(broker: Broker, options: GatewayOptions, report: Report): Gatewa
       callerOpen: count(caller.open, LIMITS.gatewayCallerOpenMax, 'limits.caller.open'),
     }),
     vigil: new Vigil(),
-    audit: new Audit(lent.engine),
+    audit: new Audit(core),
     report,
   }
 }

@@ -223,7 +223,7 @@ async function declare(request: GatewayRequest, host: GatewayHost): Promise<Resp
       throw badRequest(400, `${option} must be an object`)
   }
   const { spec }: Channel = kind === 'stream' ? stream(name, options as object) : queue(name, options as object)
-  const { engine } = await host.engine()
+  const { engine } = host.core
   const before = await engine.channel(name)
   await engine.declare({ ...spec, types: before?.types ?? null })
   return Response.json({ channel: name, kind }, { status: before === undefined ? 201 : 200 })

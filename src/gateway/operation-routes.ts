@@ -1,5 +1,4 @@
 /** For whoever is on call: what there is, whether it lives, whether it takes events. */
-import { isMillraceError } from '../base/errors.ts'
 import type { BrokerDescription } from '../broker/description.ts'
 import { ACTIONS } from './access/permissions.ts'
 import type { Principal } from './access/principal.ts'
@@ -47,8 +46,8 @@ export function operationRoutes(host: GatewayHost, isClosing: () => boolean): Ro
         200: { description: 'It does.', content: status({ const: 'ready' }) },
         503: { description: 'It does not; the alarms say why.', content: status({ const: 'not ready' }) },
       },
-      handle: async ({ principal }) => {
-        const { ready, alarms } = await readiness(host, isClosing())
+      handle: ({ principal }) => {
+        const { ready, alarms } = readiness(host, isClosing())
         return Response.json(
           { status: ready ? 'ready' : 'not ready', ...(seesAll(principal) && { alarms }) },
           { status: ready ? 200 : 503 },
@@ -79,18 +78,12 @@ function visible(description: BrokerDescription, { permits }: Principal): Broker
 const UNREADY: ReadonlySet<string> = new Set(['STORE_FAILED', 'DISK_FULL', 'TOO_MANY_FILES', 'UNAVAILABLE', 'CLOSED'])
 
 /** Whether the broker takes events, by the alarms that it remembers: nothing is asked of a store or a server, so that anybody may ask at any time. */
-async function readiness(
-  { engine, hasClosed }: GatewayHost,
+function readiness(
+  { core }: GatewayHost,
   closing: boolean,
-): Promise<{ readonly ready: boolean; readonly alarms: readonly unknown[] }> {
+): { readonly ready: boolean; readonly alarms: readonly unknown[] } {
   if (closing) return { ready: false, alarms: [{ code: 'CLOSED', message: 'the gateway is closing' }] }
-  try {
-    const host = await engine()
-    if (hasClosed()) return { ready: false, alarms: [{ code: 'CLOSED', message: 'the broker is closed' }] }
-    const alarms = [...host.engine.alarms.all, ...host.alarms.all]
-    return { ready: !alarms.some(({ code }) => UNREADY.has(code)), alarms }
-  } catch (error) {
-    if (!isMillraceError(error)) throw error
-    return { ready: false, alarms: [{ code: error.code, message: error.message }] }
-  }
+  if (core.closed) return { ready: false, alarms: [{ code: 'CLOSED', message: 'the broker is closed' }] }
+  const alarms = [...core.engine.alarms.all, ...core.alarms.all]
+  return { ready: !alarms.some(({ code }) => UNREADY.has(code)), alarms }
 }

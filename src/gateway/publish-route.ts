@@ -68,7 +68,7 @@ async function publish(request: GatewayRequest, host: GatewayHost): Promise<Resp
     )
   }
   const channel = request.parameters['channel'] as string
-  const { encoder } = await host.engine()
+  const { encoder } = host.core
   if (!encoder.isReady(channel)) await encoder.prepare(channel)
   const bytesMax = mode === 'batched' ? Number.POSITIVE_INFINITY : encoder.eventBytesMax(channel)
   return request.body(async (body) => {

@@ -106,7 +106,7 @@ async function readPage(
   const offsets: number[] = []
   const events: string[] = []
   let bytes = 0
-  for await (const batch of await readTexts(await host.engine(), channel, options)) {
+  for await (const batch of await readTexts(host.core, channel, options)) {
     for (const { text, offset } of batch) {
       if (filter !== null && !filter(text)) continue
       bytes += text.length

@@ -83,7 +83,7 @@ export class EventStreams implements GatewayPart {
     const filter = filterOf(request.query)
     const cursor = request.raw.headers.get('last-event-id') ?? ''
     const last = readCursor(channels, cursor)
-    const host = await this.#host.engine()
+    const host = this.#host.core
     const from = placeOf('from', request.query['from'] ?? 'end')
     const named = await this.#places(host, channels.named, last, from)
     // A channel that is not in the cursor was created after the client left: it misses nothing of it.

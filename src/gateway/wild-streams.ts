@@ -13,12 +13,12 @@ interface WildStream {
 }
 
 export class WildStreams {
-  readonly #host: Pick<GatewayHost, 'engine' | 'report'>
+  readonly #host: Pick<GatewayHost, 'core' | 'report'>
   readonly #streams = new Map<EventStream, WildStream>()
   #timer: NodeJS.Timeout | null = null
   #looking = false
 
-  constructor(host: Pick<GatewayHost, 'engine' | 'report'>) {
+  constructor(host: Pick<GatewayHost, 'core' | 'report'>) {
     this.#host = host
   }
 
@@ -38,7 +38,7 @@ export class WildStreams {
     if (this.#looking) return
     this.#looking = true
     try {
-      const { engine } = await this.#host.engine()
+      const { engine } = this.#host.core
       const there = (await engine.channels()).map(({ name }) => name)
       for (const [stream, wild] of [...this.#streams]) this.#take(stream, wild, there)
     } catch (error) {

@@ -94,7 +94,7 @@ export async function testRule(broker: Broker, rule: Rule, options: TestOptions)
   let firstMiss: TestResult['firstMiss'] = null
   const test = matcherOf(rule)
   const { show = 10 } = options
-  const engine = await engineOf(broker)
+  const engine = engineOf(broker)
   for (const channel of await channelsOf(engine, options.on ?? rule.on)) {
     for await (const { text, offset, key } of textsOf(engine, channel, options)) {
       count.events++

@@ -2,9 +2,9 @@
 import { expect, onTestFinished, test } from 'vitest'
 import { z } from 'zod'
 import { ConnectedBroker } from '../../src/broker/connected-broker.ts'
+import { engineOf } from '../../src/broker/engine-of.ts'
 import type { ChannelSpec } from '../../src/channel/channel.ts'
 import { mergedSpec } from '../../src/channel/merged-spec.ts'
-import { engineOf } from '../../src/gateway/gateway-host.ts'
 import { type Broker, connect, consumer, event, queue, stream } from '../../src/index.ts'
 
 const Placed = event(
@@ -17,7 +17,7 @@ const data = { order: 'o-1', lines: [{ sku: 'tea', count: 1 }] }
 async function two(): Promise<{ readonly app: Broker; readonly other: Broker }> {
   const app = await connect('memory:')
   onTestFinished(() => app.close())
-  const { engine } = await engineOf(app).engine()
+  const engine = engineOf(app)
   return { app, other: new ConnectedBroker(engine, { source: '/other', random: Math.random }) }
 }
 

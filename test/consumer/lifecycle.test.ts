@@ -175,7 +175,7 @@ describe('a consumer that runs', () => {
 
   test('rejects `done` and `stop` when what it had done could not be made durable', async () => {
     const { broker } = open()
-    const engine = await engineOf(broker)
+    const engine = engineOf(broker)
     const subscribe = engine.subscribe.bind(engine)
     engine.subscribe = async (spec, sink) => {
       const subscription = await subscribe(spec, sink)

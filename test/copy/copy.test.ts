@@ -68,10 +68,7 @@ describe.each(Object.keys(BROKERS).flatMap((from) => Object.keys(BROKERS).map((t
       )
       expect(report.channels[0]).toMatchObject({ events: EVENTS, scheduled: 1 })
       // Retention takes a moment, on either side.
-      const both = async (): Promise<unknown[]> => [
-        await contents(await engineOf(target)),
-        await contents(await engineOf(source)),
-      ]
+      const both = async (): Promise<unknown[]> => [await contents(engineOf(target)), await contents(engineOf(source))]
       await expect.poll(both).toSatisfy(([there, here]: unknown[]) => isDeepStrictEqual(there, here))
 
       const again = await copyBroker(source, target, { name: 'source' })

@@ -41,7 +41,7 @@ test('half of a batch is there', { timeout: 60_000 }, async () => {
   const report = await copyBroker(source, broker, { name: 'source' })
   expect(report.channels).toMatchObject([{ channel: 'carts', events: 4000 }])
   const found = new Map<string, number>()
-  for await (const { id } of eventsOf(await engineOf(broker), 'carts')) found.set(id, (found.get(id) ?? 0) + 1)
+  for await (const { id } of eventsOf(engineOf(broker), 'carts')) found.set(id, (found.get(id) ?? 0) + 1)
   for (let n = 0; n < 2500; n++) expect(found.get(`e-${n}`)).toBe(n < 1500 ? 2 : 1)
   await source.close()
   await broker.close()

@@ -65,7 +65,7 @@ test('killed while it copies, compares and settles', { timeout: 120_000 }, async
   const again = await connect(`file:${join(folder, 'source')}`, { readOnly: true })
   const target = await connect(`file:${join(folder, 'target')}`)
   try {
-    const [from, to] = [await engineOf(again), await engineOf(target)]
+    const [from, to] = [engineOf(again), engineOf(target)]
     for (const { name } of (await from.describe()).channels) {
       const [here, there] = [from, to].map(async (engine) => {
         const ids = []
@@ -135,7 +135,7 @@ test('a cut-off copy whose target was tampered with ends with an error', { timeo
   const source = await connect(`file:${join(folder, 'honest')}`)
   await source.publish(carts, [Noted({ n: 1, key: 'a' }, { id: 'e-1' }), Noted({ n: 2, key: 'a' }, { id: 'e-2' })])
   const target = await connect(`file:${join(folder, 'tampered')}`)
-  const to = await engineOf(target)
+  const to = engineOf(target)
   const stopped = new AbortController()
   stopped.abort(new Error('stopped'))
   await expect(copyBroker(source, target, { name: 'source', signal: stopped.signal })).rejects.toThrow('stopped')

@@ -54,8 +54,8 @@ async function killed(args: readonly string[], afterMs: number): Promise<boolean
 }
 
 async function same(from: Broker, to: Broker): Promise<void> {
-  const original = await contents(await engineOf(from))
-  await expect.poll(async () => contents(await engineOf(to)), { timeout: 15_000 }).toEqual(original)
+  const original = await contents(engineOf(from))
+  await expect.poll(async () => contents(engineOf(to)), { timeout: 15_000 }).toEqual(original)
 }
 
 describe.each(SERVERS)('%s', (_name, kind, url) => {
@@ -98,7 +98,7 @@ describe.each(SERVERS)('%s', (_name, kind, url) => {
     expect(copied).toMatchObject([{ channel: 'carts', events: 12_000 }])
     const there = await opened(url(server))
     const seen = new Map<string, string[]>()
-    for await (const { id, key } of eventsOf(await engineOf(there), 'carts'))
+    for await (const { id, key } of eventsOf(engineOf(there), 'carts'))
       seen.set(key as string, [...(seen.get(key as string) ?? []), id])
     const expected = made.map(({ data }) => data.key)
     for (const [key, ids] of seen) {

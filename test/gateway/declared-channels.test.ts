@@ -2,7 +2,7 @@
 import { expect, onTestFinished, test } from 'vitest'
 import { z } from 'zod'
 import { ConnectedBroker } from '../../src/broker/connected-broker.ts'
-import { engineOf } from '../../src/gateway/gateway-host.ts'
+import { engineOf } from '../../src/broker/engine-of.ts'
 import { createGateway } from '../../src/gateway/index.ts'
 import { connect, consumer, event, stream } from '../../src/index.ts'
 
@@ -17,7 +17,7 @@ async function served(): Promise<{
   const app = await connect('memory:')
   onTestFinished(() => app.close())
   await app.declare(orders, keyed)
-  const { engine } = await engineOf(app).engine()
+  const engine = engineOf(app)
   const gateway = createGateway(new ConnectedBroker(engine, { source: '/served', random: Math.random }))
   onTestFinished(() => gateway.close())
   const keys: (string | null)[] = []

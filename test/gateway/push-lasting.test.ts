@@ -5,9 +5,9 @@ import { join } from 'node:path'
 import { Webhook } from 'standardwebhooks'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { ConnectedBroker } from '../../src/broker/connected-broker.ts'
+import { engineOf } from '../../src/broker/engine-of.ts'
 import { newId } from '../../src/event/identity.ts'
 import { ExternalLogEngine } from '../../src/external-log/external-log-engine.ts'
-import { engineOf } from '../../src/gateway/gateway-host.ts'
 import { createGateway, type Gateway, serveGateway } from '../../src/gateway/index.ts'
 import { type Broker, connect, stream } from '../../src/index.ts'
 import { MemoryBackend, MemoryServer } from '../external-log/memory-backend.ts'
@@ -94,7 +94,7 @@ test('what stands in $push and is no change of a subscription is passed over: th
       .publish('$push', { type: 'push.put', source: '/somebody', data, partitionkey: 'x' } as never)
       .catch(() => undefined)
   // Another process, which did not declare the channel, may write anything there.
-  const { engine } = await engineOf(broker).engine()
+  const engine = engineOf(broker)
   for (const data of strange) {
     const text = JSON.stringify({ specversion: '1.0', id: newId(), source: '/somebody', type: 'push.put', data })
     await engine.publish('$push', { id: newId(), type: 'push.put', key: 'x', text } as never, null)

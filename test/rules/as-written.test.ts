@@ -14,7 +14,7 @@ afterEach(() => broker.close())
 
 async function publish(id: string, members: string, key: string | null = null): Promise<void> {
   const text = `{"specversion":"1.0","id":"${id}","source":"/s","type":"noted"${members}}`
-  await (await engineOf(broker)).publish('carts', { id, type: 'noted', key, text }, null)
+  await engineOf(broker).publish('carts', { id, type: 'noted', key, text }, null)
 }
 
 const emitting = (when: unknown): RuleDefinition =>
@@ -64,7 +64,7 @@ describe.each([
 
 async function* textsOf(): AsyncGenerator<{ readonly id: string; readonly text: string }> {
   const options = { from: { at: 'beginning' }, to: null, follow: false, signal: new AbortController().signal } as const
-  for await (const batch of (await engineOf(broker)).read('carts', options)) yield* batch
+  for await (const batch of engineOf(broker).read('carts', options)) yield* batch
 }
 
 describe('what stands in $rules and is no change of a rule', () => {
@@ -75,7 +75,7 @@ describe('what stands in $rules and is no change of a rule', () => {
       on: 'carts',
       then: { emit: { channel: 'alerts', type: 'alert' } },
     } as RuleDefinition)
-    const engine = await engineOf(broker)
+    const engine = engineOf(broker)
     const bad = [
       '"type":"rule.added"',
       '"type":"rule.changed","data":null',

@@ -224,7 +224,7 @@ async function settle(
       durable: undefined,
     }
   }
-  const settled = await settleAs(request, await host.engine(), verb, lease, members, text)
+  const settled = await settleAs(request, host.core, verb, lease, members, text)
   if (settled === null) throw lost(id)
   return {
     answer: { lease: id, settled },

@@ -150,7 +150,7 @@ export class PullConsumers {
   }
 
   async #closeIdle(): Promise<void> {
-    const { engine } = await this.#host.engine()
+    const { engine } = this.#host.core
     const before = engine.clock.elapsed() - LIMITS.gatewayPullIdleMs
     for (const [name, consumer] of this.#open) if (consumer.idle && consumer.askedAtMs < before) await this.leave(name)
   }

@@ -43,12 +43,12 @@ const pushChannel: Stream = stream('$push', {
 
 export class PushBook {
   readonly #broker: Broker
-  readonly #host: () => Promise<BrokerHost>
+  readonly #host: BrokerHost
   #entries = new Map<string, PushEntry>()
   #next = 0
   #reading: Promise<void> = Promise.resolve()
 
-  constructor(broker: Broker, host: () => Promise<BrokerHost>) {
+  constructor(broker: Broker, host: BrokerHost) {
     this.#broker = broker
     this.#host = host
   }
@@ -65,7 +65,7 @@ export class PushBook {
   }
 
   async #read(): Promise<void> {
-    const { engine } = await this.#host()
+    const { engine } = this.#host
     if ((await engine.channel(pushChannel.name)) === undefined) return
     try {
       await this.#fold({ offset: this.#next })

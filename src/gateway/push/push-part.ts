@@ -45,7 +45,7 @@ export class PushPart implements GatewayPart {
   constructor(host: GatewayHost, settings: PushSettings) {
     this.host = host
     this.settings = settings
-    this.book = new PushBook(host.broker, host.engine)
+    this.book = new PushBook(host.broker, host.core)
     this.routes = pushRoutes(this)
   }
 

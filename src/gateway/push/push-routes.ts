@@ -225,7 +225,7 @@ async function check(spec: PushSpec, { host, settings }: PushPart): Promise<void
       },
     )
   }
-  const { engine } = await host.engine()
+  const { engine } = host.core
   for (const channel of [
     ...spec.channels.filter((each) => !isWildcard(each)),
     ...(spec.reply === null ? [] : [spec.reply]),
@@ -283,7 +283,7 @@ async function remove(request: GatewayRequest, part: PushPart): Promise<Response
 }
 
 async function describe(entry: PushEntry, part: PushPart): Promise<object> {
-  const { engine } = await part.host.engine()
+  const { engine } = part.host.core
   return shownAs(entry, part, await engine.consumers.describe(consumerOf(entry.name)))
 }
 

@@ -36,7 +36,7 @@ export class SocketPart implements GatewayPart {
   }
 
   async start(): Promise<void> {
-    const { engine } = await this.#host.engine()
+    const { engine } = this.#host.core
     this.#sessions ??= new SessionServer(engine)
   }
 

@@ -36,7 +36,7 @@ export class WebhookPart implements GatewayPart {
   /** Make the channels that are not there: a sender gives up on an endpoint that answers 404. */
   async start(): Promise<void> {
     if (this.#endpoints.size === 0) return
-    const { engine } = await this.#host.engine()
+    const { engine } = this.#host.core
     for (const [channel, eventBytesMax] of limitsOf([...this.#endpoints.values()])) {
       const there = await engine.channel(channel)
       if (there === undefined) {
@@ -55,7 +55,7 @@ export class WebhookPart implements GatewayPart {
     // Who signs nothing does not get to send a body.
     if (!scheme.signedBy.some((header) => headers.has(header)))
       throw badSignature(`it has no ${scheme.signedBy[0]} header`)
-    const { engine } = await this.#host.engine()
+    const { engine } = this.#host.core
     return request.body(async (body) => {
       scheme.verify({ headers, body, secrets, toleranceMs, nowMs: engine.clock.now() })
       const verified: Verified = { headers, body, endpoint: name }

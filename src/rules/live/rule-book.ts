@@ -252,7 +252,7 @@ export class RuleBook {
   async #makeEffective(): Promise<void> {
     const last = this.#table.pending.at(-1)
     if (last === undefined) return
-    const engine = await engineOf(this.broker)
+    const engine = engineOf(this.broker)
     const concerned = (await engine.channels()).filter(({ name }) => this.#concerned(name))
     const ends = await Promise.all(
       concerned.map(async ({ name }) => [name, (await boundsIn(engine, name))?.next ?? 0] as const),
@@ -295,7 +295,7 @@ export class RuleBook {
 
   /** The channels that rules read must be streams, and those that they write to must be there, or be made. */
   async #checkChannels(rules: readonly Rule[]): Promise<void> {
-    const channels = new Map((await (await engineOf(this.broker)).channels()).map((channel) => [channel.name, channel]))
+    const channels = new Map((await engineOf(this.broker).channels()).map((channel) => [channel.name, channel]))
     for (const rule of rules) {
       for (const on of rule.on) if (!isWildcard(on)) readable(on, channels)
       for (const action of rule.actions) {

@@ -210,7 +210,7 @@ export class RuleRuntime implements Stoppable, RouterHost {
   }
 
   async channels(): Promise<ReadonlySet<string>> {
-    return new Set((await (await engineOf(this.#broker)).channels()).map(({ name }) => name))
+    return new Set((await engineOf(this.#broker).channels()).map(({ name }) => name))
   }
 
   async #tend(): Promise<void> {
@@ -228,7 +228,7 @@ export class RuleRuntime implements Stoppable, RouterHost {
     const { table } = this.book
     const ended = table.ended
     if (ended.length === 0) return
-    const engine = await engineOf(this.#broker)
+    const engine = engineOf(this.#broker)
     const channels = (await engine.channels()).map(({ name }) => name)
     const oldest = ended.slice(0, LIMITS.ruleBatchMax)
     const floors = new Map<string, ReadonlyMap<string, number>>()

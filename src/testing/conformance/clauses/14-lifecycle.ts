@@ -337,7 +337,7 @@ export const lifecycle: readonly Scenario[] = clause(14, {
   'a-channel-that-was-removed-meanwhile-is-declared-again': async (world) => {
     const broker = await world.connect()
     // As another process would: the broker does not know of the removal.
-    const engine = await engineOf(broker)
+    const engine = engineOf(broker)
     const [orders, out] = [orderStream(world.name('orders')), orderStream(world.name('out'))]
     const calls = new Calls()
     const worker = consumer(world.name('worker'), orders, { retry: { ...QUICK, attempts: 20 } }).on(
