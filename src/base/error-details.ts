@@ -157,7 +157,7 @@ export interface DetailsByCode {
     readonly offset?: number
     readonly consumer?: string
     readonly channelId?: number
-    readonly journal?: string
+    readonly consumerLog?: string
     readonly bytes?: number
   }
   readonly DATA_FOREIGN: { readonly path?: string; readonly channel?: string; readonly format?: number }
