@@ -65,7 +65,6 @@ export type {
   Broker,
   DeadLetters,
   DelayedEvents,
-  From,
   LooseEvent,
   Publishable,
   PublishOptions,
@@ -88,8 +87,11 @@ export type {
   DeadLetter,
   DeadLetterQuery,
 } from './broker/description.ts'
-export type { Failure, OnDead, Receipt, ScheduledReceipt, StoredReceipt } from './broker/engine.ts'
+export type { OnDead } from './broker/engine.ts'
+export type { Failure } from './broker/failure.ts'
 export type { Logger } from './broker/logger.ts'
+export type { From } from './broker/position.ts'
+export type { Receipt, ScheduledReceipt, StoredReceipt } from './broker/receipt.ts'
 export {
   type Channel,
   type ChannelOptions,

@@ -11,9 +11,11 @@ import type { PatternJson } from '../pattern/pattern-type.ts'
 import type { AlarmList } from './alarm-list.ts'
 import type { DelayedEvent, DelayedQuery } from './delays.ts'
 import type { BrokerDescription, DeadLetter, DeadLetterQuery } from './description.ts'
-import type { Engine, Receipt } from './engine.ts'
+import type { Engine } from './engine.ts'
 import type { EventEncoder } from './event-encoder.ts'
 import type { Log } from './log.ts'
+import type { From } from './position.ts'
+import type { Receipt } from './receipt.ts'
 
 /** Delay the event: nobody sees it before it is due. Give one of the two, or none for "now". */
 export interface PublishOptions {
@@ -22,12 +24,6 @@ export interface PublishOptions {
   /** The time at which it is due, at most ten years ahead: a Date, RFC 3339 text, or milliseconds since the epoch (as `Date.now()` gives them). */
   readonly at?: Date | TimeText | number
 }
-
-/**
- * Where to read from: a word, an offset, a moment (a Date or RFC 3339 text: the first event stored then or later), or an age (`'1h'` is "an hour ago").
- * A number alone is refused: it could be an offset or milliseconds.
- */
-export type From = 'beginning' | 'end' | { readonly offset: number } | Date | TimeText | Exclude<Duration, number>
 
 export interface ReadOptions {
   /** @default 'beginning' */

@@ -1,61 +1,13 @@
-/** What people give to the broker's calls, checked and in the port's form: places in a channel, queries of dead letters and of delayed events. */
+/** What people give to the broker's calls, checked: queries of dead letters and of delayed events. */
 import { MillraceError } from '../base/errors.ts'
 import { LIMITS } from '../base/limits.ts'
 import { shown } from '../base/shown.ts'
-import { timeMsOf } from '../base/time-text.ts'
-import { durationMs, knownOptions, wholeNumber } from '../base/units.ts'
-import type { From } from './broker.ts'
+import { knownOptions, wholeNumber } from '../base/units.ts'
 import type { DelayedQuery } from './delays.ts'
 import type { DeadLetterQuery } from './description.ts'
-import type { Position } from './engine.ts'
-
-/** Numbers this large are milliseconds since the epoch (the year 1973 and later) that were meant as a time. */
-const LIKELY_TIME_MS = 100_000_000_000
-const DATE_TEXT = /^\d{4}-\d{2}-\d{2}$/
-const AGE_TEXT = /^\d+(?:\.\d+)?(?:ms|s|m|h|d|w)$/
 
 const DEAD_LETTER_MEMBERS = ['channel', 'offset', 'id', 'key', 'limit'] as const
 const DELAYED_MEMBERS = ['id', 'key', 'after', 'limit'] as const
-
-/** A place in a channel from its human form. `option` is what an error calls it. @throws INVALID_OPTION */
-export function position(from: From, nowMs: number, option = 'from'): Position {
-  if (from === 'beginning' || from === 'end') return { at: from }
-  if (from instanceof Date && Number.isFinite(from.getTime())) return { timeMs: from.getTime() }
-  if (typeof from === 'string') {
-    const timeMs = /^\d[^-]*$/.test(from) ? nowMs - durationMs(from, option) : timeMsOf(from)
-    if (timeMs !== undefined) return { timeMs }
-  }
-  if (isOffset(from)) {
-    knownOptions(from, ['offset'], option)
-    return { offset: wholeNumber(from.offset, `${option}.offset`, 0, Number.MAX_SAFE_INTEGER) }
-  }
-  const meant = typeof from === 'number' ? numberMeant(from) : ''
-  const forms = "'beginning', 'end', { offset }, a Date, RFC 3339 text, or an age such as '1h'"
-  throw new MillraceError(
-    'INVALID_OPTION',
-    `${option} is a position in a channel: ${forms}; it is ${shown(from)}${meant}`,
-    { option, value: shown(from) },
-  )
-}
-
-/** A position as text has it, in a query or on a command line. Digits alone are an offset there; a date alone is its midnight in UTC. */
-export function placeInText(text: string): From | undefined {
-  if (/^\d{1,15}$/.test(text)) return { offset: Number(text) }
-  if (text === 'beginning' || text === 'end' || AGE_TEXT.test(text)) return text as From
-  const timeMs = timeMsOf(DATE_TEXT.test(text) ? `${text}T00:00:00Z` : text)
-  return timeMs === undefined ? undefined : new Date(timeMs)
-}
-
-function isOffset(from: unknown): from is { readonly offset: number } {
-  return typeof from === 'object' && from !== null && 'offset' in from
-}
-
-/** What a number can have meant: a whole one is an offset, and one that is a date of our time may be that. */
-function numberMeant(from: number): string {
-  if (!Number.isSafeInteger(from) || from < 0) return ''
-  const isDate = from >= LIKELY_TIME_MS && Number.isFinite(new Date(from).getTime())
-  return isDate ? `: did you mean new Date(${from})?` : `: did you mean { offset: ${from} }?`
-}
 
 /**
  * A query of dead letters. A member that is given as `undefined` is refused, and not left out: it is what a lookup gives that found nothing, and without it

@@ -5,7 +5,8 @@
  * Offsets are always those of the engine that is asked: who copies translates them. What is put in replaces what was there, so a call may be repeated;
  * but for `putEvents`, which appends.
  */
-import type { EncodedEvent, Failure } from './engine.ts'
+import type { EncodedEvent } from './encoded-event.ts'
+import type { Failure } from './failure.ts'
 
 /** An event with the time at which it was stored first. */
 export interface CarriedEvent extends EncodedEvent {

@@ -17,7 +17,6 @@ import type {
   Broker,
   DeadLetters,
   DelayedEvents,
-  From,
   Publishable,
   PublishOptions,
   Readable,
@@ -28,21 +27,16 @@ import type {
   Stoppable,
   TailedEvent,
 } from './broker.ts'
-import {
-  checkedDelayedId,
-  checkedDelayedQuery,
-  checkedQuery,
-  noFiles,
-  position,
-  refuseUndefined,
-} from './call-options.ts'
+import { checkedDelayedId, checkedDelayedQuery, checkedQuery, noFiles, refuseUndefined } from './call-options.ts'
 import type { Alarm, BrokerDescription } from './description.ts'
 import { dueAt } from './due-at.ts'
-import type { EncodedEvent, Engine, EngineReadOptions, StoredText } from './engine.ts'
+import type { EncodedEvent } from './encoded-event.ts'
+import type { Engine, EngineReadOptions, StoredText } from './engine.ts'
 import { type BrokerCore, offerCore } from './engine-of.ts'
 import { EventDecoder } from './event-decoder.ts'
 import { EventEncoder } from './event-encoder.ts'
 import { Log } from './log.ts'
+import { type From, position } from './position.ts'
 import { Tail } from './tail.ts'
 
 export interface ConnectedBrokerOptions {

@@ -1,6 +1,6 @@
 /** What people do to a consumer from outside, whether or not it runs: the part of an engine that does it. */
 import type { ConsumerDescription, ConsumerPause, DeadLetter, DeadLetterQuery } from './description.ts'
-import type { Position } from './engine.ts'
+import type { Position } from './position.ts'
 
 export interface Consumers {
   /** One consumer, or null where none of that name has begun. The cost does not depend on other consumers. */

@@ -1,7 +1,7 @@
 /** What `describe()` and the dead-letter calls return: plain data, the same on every engine. */
 import type { ChannelKind } from '../channel/channel.ts'
 import type { Capabilities } from './capabilities.ts'
-import type { Failure } from './engine.ts'
+import type { Failure } from './failure.ts'
 
 export interface ChannelDescription {
   readonly name: string

@@ -8,7 +8,6 @@
 import type { Clock } from '../base/clock.ts'
 import type { MillraceError } from '../base/errors.ts'
 import type { ChannelSpec } from '../channel/channel.ts'
-import type { StoredEvent } from '../event/cloud-event.ts'
 import type { EventInBlock } from '../event/event-in-block.ts'
 import type { PatternJson } from '../pattern/pattern-type.ts'
 import type { Capabilities } from './capabilities.ts'
@@ -16,49 +15,10 @@ import type { Carriage } from './carriage.ts'
 import type { Consumers } from './consumers.ts'
 import type { Delays } from './delays.ts'
 import type { Alarm, BrokerDescription } from './description.ts'
-
-/** An event ready to be stored: the CloudEvent's JSON text, and what an engine needs to know of it without parsing. */
-export interface EncodedEvent {
-  readonly id: string
-  readonly type: string
-  /** Order and partition; `null` is "no key": no order is promised. */
-  readonly key: string | null
-  /** The whole CloudEvent in its JSON format. */
-  readonly text: string
-  /** The event, where it is had for less than parsing the text: it was published a moment ago. */
-  decode?(offset: number): StoredEvent
-}
-
-/** An event that is in its channel. */
-export interface StoredReceipt {
-  readonly channel: string
-  readonly id: string
-  /** Its offset in the channel. */
-  readonly offset: number
-  /**
-   * The id was published before within the channel's window: nothing was stored, and `offset` is that of the first
-   * event.
-   */
-  readonly duplicate: boolean
-  readonly dueAtMs?: undefined
-}
-
-/** A delayed event (clause 7). It has no offset before it is due. */
-export interface ScheduledReceipt {
-  readonly channel: string
-  readonly id: string
-  readonly offset: null
-  /** When it is due, in milliseconds since the epoch. */
-  readonly dueAtMs: number
-  /** A delayed event with this id exists already: nothing was stored, and `dueAtMs` is the time of that event. */
-  readonly duplicate: boolean
-}
-
-/**
- * Where an event is: in its channel, with its `offset`, or delayed, with `dueAtMs` and `offset: null`. For a duplicate
- * it says where the first event is, whether or not this one was delayed.
- */
-export type Receipt = StoredReceipt | ScheduledReceipt
+import type { EncodedEvent } from './encoded-event.ts'
+import type { Failure } from './failure.ts'
+import type { Position } from './position.ts'
+import type { Receipt } from './receipt.ts'
 
 /** A stored event as an engine reads it. */
 export interface StoredText extends EncodedEvent {
@@ -66,9 +26,6 @@ export interface StoredText extends EncodedEvent {
   /** When it was stored, in milliseconds since the epoch. */
   readonly timeMs: number
 }
-
-/** A position in a channel. A time means the first event stored at or after it. */
-export type Position = { readonly at: 'beginning' | 'end' } | { readonly offset: number } | { readonly timeMs: number }
 
 export interface Bounds {
   /** Offset of the oldest event kept, or `next` when there is none. */
@@ -156,17 +113,6 @@ export interface DeliverySink {
   refused?(delivery: Delivery, emissions: readonly Emission[], error: MillraceError): void
 }
 
-/** Why an attempt failed, as it is kept with the event. */
-export interface Failure {
-  readonly name: string
-  readonly message: string
-  readonly stack?: string
-  /** `MillraceError` code or the error's own `code`. */
-  readonly code?: string
-  /** `poison`: no attempt can help (undecodable, wrong schema). */
-  readonly kind: 'error' | 'rejected' | 'poison' | 'timeout' | 'crash'
-}
-
 /** Waits for a publish: gets the offset of its first event, or the error. */
 export interface PublishWaiter {
   done(firstOffset: number): void
@@ -248,7 +194,7 @@ export interface Engine {
    * Store events that stand in blocks, all or none, in order, next to each other: their bytes are passed on as they are. Told through `waiter`, and
    * before any consumer is: for who passes receipts on. False, and nothing is done, where an id may be known: `publishBatch` looks closer. Absent where an engine cannot.
    */
-  publishPlaces?(channel: string, events: readonly EventInBlock[], waiter: PublishWaiter): boolean
+  publishBlocks?(channel: string, events: readonly EventInBlock[], waiter: PublishWaiter): boolean
   /** Create the channel, or check that it agrees with what exists. @throws CHANNEL_CONFLICT */
   declare(spec: ChannelSpec): Promise<void>
   /** The spec of a declared channel, if there is one. */

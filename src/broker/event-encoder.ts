@@ -16,7 +16,8 @@ import { eventText } from '../event/event-text.ts'
 import { nowText } from '../event/identity.ts'
 import { saysItsTime } from '../event/made-now.ts'
 import { schemaOutput } from '../event/schema.ts'
-import type { EncodedEvent, Engine } from './engine.ts'
+import type { EncodedEvent } from './encoded-event.ts'
+import type { Engine } from './engine.ts'
 import { type KeptTarget, keptTarget } from './kept-target.ts'
 
 /** Where an event goes: a channel of the application, or one known by name only. */

@@ -1,6 +1,7 @@
 /** Clauses 5 and 6: whether a failed attempt is tried again or the event is given up, decided here for every face of a consumer. */
 import { LIMITS } from '../base/limits.ts'
-import type { Delivery, Failure, Subscription } from './engine.ts'
+import type { Delivery, Subscription } from './engine.ts'
+import type { Failure } from './failure.ts'
 
 /** Times an event is tried, and how long until the next one. */
 export interface AttemptPolicy {

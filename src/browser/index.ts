@@ -52,7 +52,7 @@ export interface ClientOptions {
 export interface SubscribeOptions {
   /** Where to begin: 'beginning', 'end', `{ offset }`, RFC 3339 text or an age ('1h'). @default 'end' */
   readonly from?: string | { readonly offset: number }
-  /** Continue after this position: the `place` of an event that was received. */
+  /** Continue after this position: the `position` of an event that was received. */
   readonly after?: string
   /** An event pattern: only events that match. */
   readonly where?: object
@@ -66,7 +66,7 @@ export interface SubscribeOptions {
 export interface Received<Data = unknown> {
   readonly channel: string
   /** The position of the subscription: pass it as `after` to continue, also after the page was loaded again. */
-  readonly place: string
+  readonly position: string
   readonly event: PageEvent<Data>
 }
 
@@ -119,6 +119,10 @@ class GatewayError extends Error {
   }
 }
 
+function unanswered(detail: string, cause: unknown): GatewayError {
+  return new GatewayError(0, { detail, retryable: true }, 0, cause)
+}
+
 /**
  * A client of a gateway, for a page or any other program that has `fetch`.
  *
@@ -159,7 +163,7 @@ class PageClient implements Client {
     try {
       answer = await ask(this.#url + path, { ...init, headers, cache: 'no-store' } as RequestInit)
     } catch (cause) {
-      throw new GatewayError(0, { detail: 'the gateway does not answer', retryable: true }, 0, cause)
+      throw unanswered('the gateway does not answer', cause)
     }
     if (answer.ok) return answer
     const problem = (await answer.json().catch(() => ({}))) as { detail?: string }
@@ -187,10 +191,7 @@ class PageClient implements Client {
         return (Array.isArray(given) ? receipts : receipts[0]) as never
       } catch (error) {
         // An answer that breaks off is no answer: the events may be stored, and their ids say so.
-        const known =
-          error instanceof GatewayError
-            ? error
-            : new GatewayError(0, { detail: 'the answer ended early', retryable: true }, 0, error)
+        const known = error instanceof GatewayError ? error : unanswered('the answer ended early', error)
         if (!known.retryable || attempt >= (this.#options.attempts ?? 5)) throw known
         await pause(attempt, known.afterMs)
       }
@@ -203,14 +204,13 @@ class PageClient implements Client {
   ): AsyncGenerator<Received<never>, void, void> {
     const { signal } = options
     const names = [channels].flat().join(',')
-    const at = { place: options.after ?? '', failures: 0 }
-    const over = (): boolean => signal?.aborted === true
-    while (!over()) {
+    const at = { after: options.after ?? '', failures: 0 }
+    while (!signal?.aborted) {
       let afterMs = 0
       try {
         yield* this.#connection(names, options, at)
       } catch (error) {
-        if (over()) return
+        if (signal?.aborted) return
         if (error instanceof GatewayError && !error.retryable) throw error
         afterMs = error instanceof GatewayError ? error.afterMs : 0
       }
@@ -222,7 +222,7 @@ class PageClient implements Client {
   async *#connection(
     names: string,
     { from, where, filter, signal }: SubscribeOptions,
-    at: { place: string; failures: number },
+    at: { after: string; failures: number },
   ): AsyncGenerator<Received<never>, void, void> {
     const query = new URLSearchParams()
     if (from !== undefined) query.set('from', typeof from === 'string' ? from : `${from.offset}`)
@@ -231,20 +231,21 @@ class PageClient implements Client {
     const connection = new AbortController()
     const end = (): void => connection.abort()
     signal?.addEventListener('abort', end)
-    let silence = setTimeout(end, SILENCE_MS)
+    let silence: ReturnType<typeof setTimeout> | undefined
     const heard = (): void => {
       clearTimeout(silence)
       silence = setTimeout(end, SILENCE_MS)
     }
+    heard()
     try {
-      const headers = { accept: 'text/event-stream', ...(at.place === '' ? {} : { 'last-event-id': at.place }) }
+      const headers = { accept: 'text/event-stream', ...(at.after === '' ? {} : { 'last-event-id': at.after }) }
       const { body } = await this.#call(`/channels/${names}/stream?${query}`, { headers, signal: connection.signal })
       for await (const { id, event, data } of framesOf(body as ReadableStream<Uint8Array>, heard)) {
         at.failures = 0
-        at.place = id ?? at.place
+        at.after = id ?? at.after
         if (data === undefined) continue
         if (event === 'error') throw new GatewayError(0, { retryable: true, ...(JSON.parse(data) as object) }, 0)
-        yield { channel: event ?? names, place: at.place, event: JSON.parse(data) as PageEvent<never> }
+        yield { channel: event ?? names, position: at.after, event: JSON.parse(data) as PageEvent<never> }
       }
     } finally {
       clearTimeout(silence)
@@ -295,7 +296,7 @@ async function* framesOf(body: ReadableStream<Uint8Array>, heard: () => void): A
       const frame: Frame = {}
       for (const line of lines.split('\n')) {
         const [, name, rest] = /^(id|event|data): ?(.*)$/.exec(line) ?? []
-        if (name !== undefined) frame[name as keyof Frame] = rest as string
+        if (name) frame[name as keyof Frame] = rest as string
       }
       yield frame
     }

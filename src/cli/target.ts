@@ -2,8 +2,8 @@
 import { existsSync } from 'node:fs'
 import { MillraceError } from '../base/errors.ts'
 import { withoutSecrets } from '../base/shown.ts'
-import type { Broker, From } from '../broker/broker.ts'
-import { placeInText } from '../broker/call-options.ts'
+import type { Broker } from '../broker/broker.ts'
+import { type From, positionInText } from '../broker/position.ts'
 import { directoryOf as directoryOfUrl, urlOfDirectory } from '../engines/embedded/directory-url.ts'
 import { connect } from '../index.ts'
 
@@ -78,7 +78,7 @@ async function using<Answer>(broker: Broker, act: (broker: Broker) => Promise<An
 
 /** A place in a channel, as it is typed: beginning, end, an offset, an age (1h), or a time (2026-01-31T12:00:00Z). */
 export function placeOf(text: string): From {
-  const place = placeInText(text)
+  const place = positionInText(text)
   if (place !== undefined) return place
   throw new MillraceError(
     'INVALID_OPTION',

@@ -2,8 +2,9 @@
  * What a consumer tells of its failures: a line to the log, and the application's hooks. A hook that fails is told of, and harms nothing else.
  */
 import { messageOf, watchAnswer } from '../base/thrown.ts'
-import type { EventAttempt, Failure } from '../broker/engine.ts'
+import type { EventAttempt } from '../broker/engine.ts'
 import type { AfterFailure } from '../broker/failed-attempt.ts'
+import type { Failure } from '../broker/failure.ts'
 import type { Log } from '../broker/log.ts'
 import type { LogFields } from '../broker/logger.ts'
 import type { ConsumerPlan } from './consumer.ts'

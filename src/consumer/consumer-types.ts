@@ -1,8 +1,10 @@
 /** The types of a consumer's API: handlers, contexts, options. */
 
 import type { Duration } from '../base/units.ts'
-import type { From, Publishable, PublishOptions } from '../broker/broker.ts'
-import type { Failure, OnDead } from '../broker/engine.ts'
+import type { Publishable, PublishOptions } from '../broker/broker.ts'
+import type { OnDead } from '../broker/engine.ts'
+import type { Failure } from '../broker/failure.ts'
+import type { From } from '../broker/position.ts'
 import type { Channel } from '../channel/channel.ts'
 import type { StoredEvent } from '../event/cloud-event.ts'
 import type { OutputOf, TypeOf } from '../event/event.ts'

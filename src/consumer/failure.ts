@@ -4,7 +4,7 @@
 import { types } from 'node:util'
 import { isMillraceError, MillraceError } from '../base/errors.ts'
 import { is, isError, memberOf, messageOf, watchAnswer } from '../base/thrown.ts'
-import type { Failure } from '../broker/engine.ts'
+import type { Failure } from '../broker/failure.ts'
 
 const STACK_CHARS_MAX = 2000
 const NAME_CHARS_MAX = 200

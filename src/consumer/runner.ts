@@ -9,16 +9,9 @@ import { MillraceError } from '../base/errors.ts'
 import { isWildcard } from '../base/names.ts'
 import { promiseOf } from '../base/thrown.ts'
 import type { BrokerHost } from '../broker/broker.ts'
-import type {
-  ConsumerSpec,
-  Delivery,
-  DeliverySink,
-  Emission,
-  EventAttempt,
-  Failure,
-  Subscription,
-} from '../broker/engine.ts'
+import type { ConsumerSpec, Delivery, DeliverySink, Emission, EventAttempt, Subscription } from '../broker/engine.ts'
 import { EventDecoder, refusePoison } from '../broker/event-decoder.ts'
+import type { Failure } from '../broker/failure.ts'
 import type { StoredEvent } from '../event/cloud-event.ts'
 import { Batcher, type Outcome } from './batcher.ts'
 import type { BatchRoute, ConsumerPlan } from './consumer.ts'

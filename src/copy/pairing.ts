@@ -5,7 +5,7 @@
  * the same when id, type, key and text are.
  */
 import { hash } from 'node:crypto'
-import type { EncodedEvent } from '../broker/engine.ts'
+import type { EncodedEvent } from '../broker/encoded-event.ts'
 
 interface Placed extends EncodedEvent {
   readonly offset: number

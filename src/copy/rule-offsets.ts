@@ -4,7 +4,9 @@
  * `$rules` says of each change from which offset of each channel on it applies; a firing in an action's queue says which event it is of, and by which
  * version of its rule.
  */
-import type { EncodedEvent, Engine } from '../broker/engine.ts'
+
+import type { EncodedEvent } from '../broker/encoded-event.ts'
+import type { Engine } from '../broker/engine.ts'
 import { memberText } from '../event/http/json-text.ts'
 import type { RulesEffective } from '../rules/live/rule-events.ts'
 import type { Places } from './places.ts'

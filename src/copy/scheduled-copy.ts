@@ -1,7 +1,8 @@
 /** Events that wait for their time. Those that are due go at once; those that an earlier run has put there, waiting or come due since, are left. */
 import { MillraceError } from '../base/errors.ts'
 import type { CarriedSchedule } from '../broker/carriage.ts'
-import type { EncodedEvent, Engine } from '../broker/engine.ts'
+import type { EncodedEvent } from '../broker/encoded-event.ts'
+import type { Engine } from '../broker/engine.ts'
 import type { CopiedChannel } from './copy-ledger.ts'
 import { digestOf } from './pairing.ts'
 import { eventsOf, scheduledOf } from './source-events.ts'

@@ -3,7 +3,8 @@
  * these come first where they were first, and go again by the same retention.
  */
 import type { Carriage, CarriedEvent, CarriedLetter, CarriedSchedule, Page } from '../broker/carriage.ts'
-import type { Engine, Position, StoredText } from '../broker/engine.ts'
+import type { Engine, StoredText } from '../broker/engine.ts'
+import type { Position } from '../broker/position.ts'
 
 export interface SourceEvent extends CarriedEvent {
   readonly offset: number

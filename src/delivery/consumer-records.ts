@@ -10,7 +10,8 @@
  *
  * Numbers in keys are 16 digits, so that they sort. Channels are 8 digits of their number.
  */
-import type { EncodedEvent, Failure } from '../broker/engine.ts'
+import type { EncodedEvent } from '../broker/encoded-event.ts'
+import type { Failure } from '../broker/failure.ts'
 
 /** What was in handlers' hands at some commit: the suspects, if the process died (clause 5). */
 export interface InFlightRecord {

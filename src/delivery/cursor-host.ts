@@ -1,6 +1,6 @@
 /** What a cursor needs of the engine it belongs to: records that are committed together, time, and a word when something is wrong. */
 import type { Clock } from '../base/clock.ts'
-import type { Position } from '../broker/engine.ts'
+import type { Position } from '../broker/position.ts'
 import type { Suspected } from './cursor/suspect-queue.ts'
 import type { Blockade } from './dead/blockade.ts'
 import type { LetterReader } from './dead/dead-letter-box.ts'

@@ -15,8 +15,8 @@ export class BlockColumns {
   readonly #bytes: Buffer
   readonly #count: number
   readonly #idsAt: number
-  #idPlaces: Uint32Array | null = null
-  #keyPlaces: Uint32Array | null = null
+  #idStarts: Uint32Array | null = null
+  #keyStarts: Uint32Array | null = null
   #ids: readonly string[] | null = null
   #keys: readonly (string | null)[] | null = null
 
@@ -40,25 +40,25 @@ export class BlockColumns {
   }
 
   /** Where each id begins, and after the last one, where that ends. */
-  get idPlaces(): Uint32Array {
-    this.#idPlaces ??= placesOf(this.#bytes, this.idLengthsAt, this.#count, this.#idsAt)
-    return this.#idPlaces
+  get idStarts(): Uint32Array {
+    this.#idStarts ??= startsOf(this.#bytes, this.idLengthsAt, this.#count, this.#idsAt)
+    return this.#idStarts
   }
 
   /** The same of the keys. */
-  get keyPlaces(): Uint32Array {
-    this.#keyPlaces ??= placesOf(this.#bytes, this.keyLengthsAt, this.#count, this.idPlaces[this.#count] as number)
-    return this.#keyPlaces
+  get keyStarts(): Uint32Array {
+    this.#keyStarts ??= startsOf(this.#bytes, this.keyLengthsAt, this.#count, this.idStarts[this.#count] as number)
+    return this.#keyStarts
   }
 
   get ids(): readonly string[] {
-    this.#ids ??= stringsOf(this.#bytes, this.idPlaces) as string[]
+    this.#ids ??= stringsOf(this.#bytes, this.idStarts) as string[]
     return this.#ids
   }
 
   get keys(): readonly (string | null)[] {
     if (this.#keys === null) {
-      const keys: (string | null)[] = stringsOf(this.#bytes, this.keyPlaces)
+      const keys: (string | null)[] = stringsOf(this.#bytes, this.keyStarts)
       for (let index = 0; index < this.#count; index++)
         if (getUint16(this.#bytes, this.keyLengthsAt + 2 * index) === NO_KEY) keys[index] = null
       this.#keys = keys
@@ -91,27 +91,27 @@ export class BlockColumns {
   }
 }
 
-function placesOf(bytes: Buffer, lengthsAt: number, count: number, from: number): Uint32Array {
-  const places = new Uint32Array(count + 1)
+function startsOf(bytes: Buffer, lengthsAt: number, count: number, from: number): Uint32Array {
+  const starts = new Uint32Array(count + 1)
   let at = from
   for (let index = 0; index < count; index++) {
-    places[index] = at
+    starts[index] = at
     const length = getUint16(bytes, lengthsAt + 2 * index)
     if (length !== NO_KEY) at += length
   }
-  places[count] = at
-  return places
+  starts[count] = at
+  return starts
 }
 
 /** Strings that stand one after the other. */
-function stringsOf(bytes: Buffer, places: Uint32Array): string[] {
-  const count = places.length - 1
-  const first = places[0] as number
-  const total = (places[count] as number) - first
+function stringsOf(bytes: Buffer, starts: Uint32Array): string[] {
+  const count = starts.length - 1
+  const first = starts[0] as number
+  const total = (starts[count] as number) - first
   const all = bytes.toString('utf8', first, first + total)
   const strings: string[] = new Array(count)
   for (let index = 0; index < count; index++) {
-    const [from, to] = [places[index] as number, places[index + 1] as number]
+    const [from, to] = [starts[index] as number, starts[index + 1] as number]
     strings[index] = all.length === total ? all.slice(from - first, to - first) : bytes.toString('utf8', from, to)
   }
   return strings

@@ -88,8 +88,8 @@ function runsOf(events: readonly EventInBlock[]): Run[] {
   return runs
 }
 
-/** A whole block at another place. */
-function placeBlock(
+/** The whole block with another channel, first offset and time. */
+function movedBlock(
   { bytes: from, count }: Block,
   channelId: number,
   firstOffset: number,
@@ -113,7 +113,7 @@ export function gatherBlock(
   const runs = runsOf(events)
   const [run] = runs
   if (run !== undefined && runs.length === 1 && run.from === 0 && run.to === run.block.count)
-    return placeBlock(run.block, channelId, firstOffset, timeMs, memory)
+    return movedBlock(run.block, channelId, firstOffset, timeMs, memory)
   const types = new Map<string, number>()
   let idBytes = 0
   let keyBytes = 0
@@ -122,8 +122,8 @@ export function gatherBlock(
   for (const { block, from, to } of runs) {
     const { columns } = block
     for (const type of columns.types) if (!types.has(type)) types.set(type, types.size)
-    idBytes += between(columns.idPlaces, from, to)
-    keyBytes += between(columns.keyPlaces, from, to)
+    idBytes += between(columns.idStarts, from, to)
+    keyBytes += between(columns.keyStarts, from, to)
     textBytes += columns.endAt(to - 1) - columns.startAt(from) + 1
     if (!columns.isAscii) ascii = 0
   }
@@ -144,8 +144,8 @@ export function gatherBlock(
   return sealBlock(channelId, firstOffset, timeMs, count, bytes)
 }
 
-function between(places: Uint32Array, from: number, to: number): number {
-  return (places[to] as number) - (places[from] as number)
+function between(starts: Uint32Array, from: number, to: number): number {
+  return (starts[to] as number) - (starts[from] as number)
 }
 
 function copyRuns(
@@ -159,22 +159,22 @@ function copyRuns(
   let { id, key } = begin
   let text = begin.text
   bytes[text++] = 0x5b
-  let place = 0
+  let row = 0
   for (const { block, from, to } of runs) {
     const { columns, bytes: source } = block
-    const { idPlaces, keyPlaces } = columns
-    id += source.copy(bytes, id, idPlaces[from] as number, idPlaces[to] as number)
-    key += source.copy(bytes, key, keyPlaces[from] as number, keyPlaces[to] as number)
+    const { idStarts, keyStarts } = columns
+    id += source.copy(bytes, id, idStarts[from] as number, idStarts[to] as number)
+    key += source.copy(bytes, key, keyStarts[from] as number, keyStarts[to] as number)
     const start = columns.startAt(from)
     const shift = text - begin.text - start
     text += source.copy(bytes, text, columns.textsAt + start, columns.textsAt + columns.endAt(to - 1))
     bytes[text++] = 0x2c
     const numbers = columns.types.map((type) => types.get(type) as number)
-    for (let index = from; index < to; index++, place++) {
-      putUint32(bytes, HEADER_BYTES + 4 * place, columns.endAt(index) + shift)
-      putUint16(bytes, typeAt + 2 * place, numbers[getUint16(source, columns.typeIndexAt + 2 * index)] as number)
-      putUint16(bytes, typeAt + 2 * (count + place), getUint16(source, columns.idLengthsAt + 2 * index))
-      putUint16(bytes, typeAt + 2 * (2 * count + place), getUint16(source, columns.keyLengthsAt + 2 * index))
+    for (let index = from; index < to; index++, row++) {
+      putUint32(bytes, HEADER_BYTES + 4 * row, columns.endAt(index) + shift)
+      putUint16(bytes, typeAt + 2 * row, numbers[getUint16(source, columns.typeIndexAt + 2 * index)] as number)
+      putUint16(bytes, typeAt + 2 * (count + row), getUint16(source, columns.idLengthsAt + 2 * index))
+      putUint16(bytes, typeAt + 2 * (2 * count + row), getUint16(source, columns.keyLengthsAt + 2 * index))
     }
   }
   bytes[text - 1] = 0x5d

@@ -16,18 +16,18 @@ import type { Capabilities } from '../broker/capabilities.ts'
 import type { Carriage } from '../broker/carriage.ts'
 import type { Consumers } from '../broker/consumers.ts'
 import type { Alarm, BrokerDescription } from '../broker/description.ts'
+import type { EncodedEvent } from '../broker/encoded-event.ts'
 import type {
   Bounds,
   ConsumerSpec,
   DeliverySink,
-  EncodedEvent,
   Engine,
   EngineReadOptions,
-  Receipt,
   StoredText,
   Subscription,
 } from '../broker/engine.ts'
 import type { LogFields } from '../broker/logger.ts'
+import type { Receipt } from '../broker/receipt.ts'
 import type { ChannelSpec } from '../channel/channel.ts'
 import { describeConsumers } from '../delivery/consumers/describing.ts'
 import { Interventions } from '../delivery/consumers/interventions.ts'

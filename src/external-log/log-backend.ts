@@ -12,7 +12,7 @@
  * - A call that fails rejects with a `MillraceError`; where the connection is down it waits and tries again for a bounded time, then rejects with `UNAVAILABLE`.
  */
 import type { Capabilities } from '../broker/capabilities.ts'
-import type { EncodedEvent } from '../broker/engine.ts'
+import type { EncodedEvent } from '../broker/encoded-event.ts'
 import type { ChannelSpec } from '../channel/channel.ts'
 import type { BlockEvent } from '../event/block.ts'
 

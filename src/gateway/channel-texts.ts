@@ -1,8 +1,8 @@
 /** Events of a channel as the texts that they are stored as: what a client gets is what was published, digit for digit. */
 import { MillraceError } from '../base/errors.ts'
-import type { BrokerHost, From } from '../broker/broker.ts'
-import { position } from '../broker/call-options.ts'
+import type { BrokerHost } from '../broker/broker.ts'
 import type { StoredText } from '../broker/engine.ts'
+import { type From, position } from '../broker/position.ts'
 import { compileExpression } from '../pattern/expression/expression.ts'
 import { compilePattern } from '../pattern/pattern.ts'
 import { patternOf } from './query.ts'

@@ -7,8 +7,9 @@
  */
 import { isMillraceError } from '../base/errors.ts'
 import { TIMER_MS_MAX } from '../base/timers.ts'
-import type { BrokerHost, From } from '../broker/broker.ts'
+import type { BrokerHost } from '../broker/broker.ts'
 import type { StoredText } from '../broker/engine.ts'
+import type { From } from '../broker/position.ts'
 import type { ChannelFeed, FeedBatch, FeedMember } from './channel-feed.ts'
 import { oneLine, readTexts } from './channel-texts.ts'
 import { writeCursor } from './cursor-text.ts'

@@ -1,6 +1,5 @@
 /** Query parameters in the broker's terms. A parameter that does not exist, or is given twice, is refused: a misspelt one must not be ignored. */
-import type { From } from '../broker/broker.ts'
-import { placeInText } from '../broker/call-options.ts'
+import { type From, positionInText } from '../broker/position.ts'
 import type { PatternJson } from '../pattern/pattern-type.ts'
 import { badRequest } from './problem.ts'
 
@@ -27,7 +26,7 @@ export function parameters<const Name extends string>(url: URL, known: readonly 
 
 /** A place in a channel: `beginning`, `end`, an offset, an RFC 3339 time, or an age such as `1h`. */
 export function placeOf(name: string, text: string): From {
-  const place = placeInText(text)
+  const place = positionInText(text)
   if (place !== undefined) return place
   throw badRequest(
     400,

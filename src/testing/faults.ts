@@ -6,7 +6,8 @@ import { MillraceError } from '../base/errors.ts'
 import { shown } from '../base/shown.ts'
 import { afterThis } from '../base/timers.ts'
 import { knownOptions, trueOrFalse } from '../base/units.ts'
-import type { ConsumerSpec, Delivery, DeliverySink, Emission, Engine, Failure, Subscription } from '../broker/engine.ts'
+import type { ConsumerSpec, Delivery, DeliverySink, Emission, Engine, Subscription } from '../broker/engine.ts'
+import type { Failure } from '../broker/failure.ts'
 
 /** Probabilities, from 0 to 1, that a fault happens to an event. */
 export interface Faults {

@@ -20,7 +20,8 @@
  *     16      …      JSON: for each, [offset or null, duplicate, due time or nothing], or its error
  */
 import type { MillraceError } from '../base/errors.ts'
-import type { EncodedEvent, Receipt } from '../broker/engine.ts'
+import type { EncodedEvent } from '../broker/encoded-event.ts'
+import type { Receipt } from '../broker/receipt.ts'
 import { type Block, decodeSentBlock, encodeBlock } from '../event/block.ts'
 import { errorOfWire, type WireError } from './access.ts'
 import { FRAME, FRAME_HEADER_BYTES, isTimeOrNone, jsonOf, malformed, newFrame } from './frame.ts'

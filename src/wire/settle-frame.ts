@@ -15,7 +15,10 @@
  *                    `keyed` as in a publish
  *             …      a block of the emissions, if there are any
  */
-import type { Emission, EncodedEvent, Failure } from '../broker/engine.ts'
+
+import type { EncodedEvent } from '../broker/encoded-event.ts'
+import type { Emission } from '../broker/engine.ts'
+import type { Failure } from '../broker/failure.ts'
 import { decodeSentBlock, encodeBlock } from '../event/block.ts'
 import type { JsonBounds } from '../event/json-scanner.ts'
 import { FRAME, FRAME_HEADER_BYTES, isTimeOrNone, jsonOf, malformed, newFrame, TIME_MS_MAX } from './frame.ts'

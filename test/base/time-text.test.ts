@@ -1,7 +1,7 @@
 /** Moments as text, and places in a channel as they are given: each form means one thing, and what could mean two is refused. */
 import { describe, expect, it } from 'vitest'
 import { timeMsOf } from '../../src/base/time-text.ts'
-import { placeInText, position } from '../../src/broker/call-options.ts'
+import { position, positionInText } from '../../src/broker/position.ts'
 
 const NOW = Date.UTC(2026, 0, 31)
 
@@ -70,10 +70,10 @@ describe('a place as text has it', () => {
     ['2026-01-31', new Date(NOW)],
     ['2026-01-31T12:00:00Z', new Date('2026-01-31T12:00:00Z')],
   ])('%s', (text, place) => {
-    expect(placeInText(text)).toEqual(place)
+    expect(positionInText(text)).toEqual(place)
   })
 
   it.each(['-1', '1.5', '7x', '2026-01-31 12:00', '2026-02-31', 'yesterday', ''])('"%s" is none', (text) => {
-    expect(placeInText(text)).toBeUndefined()
+    expect(positionInText(text)).toBeUndefined()
   })
 })

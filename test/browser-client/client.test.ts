@@ -136,7 +136,7 @@ describe('the client', () => {
     leaving.abort()
     await following
     const [next] = await client
-      .subscribe('carts', { after: got[30]?.place ?? '' })
+      .subscribe('carts', { after: got[30]?.position ?? '' })
       .next()
       .then(({ value }) => [value as Received])
     expect(next?.event.id).toBe('31')

@@ -1,5 +1,5 @@
 /** Random histories of what brings events into a channel, from a seed, and the rules that every one of them keeps (clause 8). */
-import type { Receipt } from '../../src/broker/engine.ts'
+import type { Receipt } from '../../src/broker/receipt.ts'
 import { seededRandom } from '../../src/testing/seeded-random.ts'
 
 /** One event of a step: its number tells it from all others, also of the same id. */

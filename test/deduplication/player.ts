@@ -1,5 +1,7 @@
 /** Plays a history on an engine: publishes, and a consumer that emits what a step says. */
-import type { Delivery, Emission, EncodedEvent, Engine, Subscription } from '../../src/broker/engine.ts'
+
+import type { EncodedEvent } from '../../src/broker/encoded-event.ts'
+import type { Delivery, Emission, Engine, Subscription } from '../../src/broker/engine.ts'
 import { stream } from '../../src/channel/channel.ts'
 import { broken, type History, type Item, type Outcome, type Step, type Stored, WINDOW_MS } from './history.ts'
 

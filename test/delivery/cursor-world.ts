@@ -1,6 +1,8 @@
 /** A cursor by itself: a log whose blocks are never in memory, records in a map, and an instance whose deliveries the test settles. */
 import { type Clock, systemClock } from '../../src/base/clock.ts'
-import type { Delivery, EncodedEvent, Failure } from '../../src/broker/engine.ts'
+import type { EncodedEvent } from '../../src/broker/encoded-event.ts'
+import type { Delivery } from '../../src/broker/engine.ts'
+import type { Failure } from '../../src/broker/failure.ts'
 import { Cursor } from '../../src/delivery/cursor/cursor.ts'
 import type { CursorHost } from '../../src/delivery/cursor-host.ts'
 import type { DeliveryLog, EventBlock, LogListener } from '../../src/delivery/delivery-log.ts'

@@ -3,7 +3,7 @@ import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { ConnectedBroker } from '../../src/broker/connected-broker.ts'
 import type { Alarm } from '../../src/broker/description.ts'
-import type { EncodedEvent } from '../../src/broker/engine.ts'
+import type { EncodedEvent } from '../../src/broker/encoded-event.ts'
 import { channelEntryIn } from '../../src/external-log/channel-entry.ts'
 import {
   type ConsumerLogEntry,

@@ -4,7 +4,8 @@
  */
 import { expect, onTestFinished, test } from 'vitest'
 import { z } from 'zod'
-import type { Delivery, EncodedEvent } from '../../src/broker/engine.ts'
+import type { EncodedEvent } from '../../src/broker/encoded-event.ts'
+import type { Delivery } from '../../src/broker/engine.ts'
 import { openMemoryEngine } from '../../src/engines/embedded/open.ts'
 import { event, stream } from '../../src/index.ts'
 import { localAccess } from '../../src/wire/access.ts'

@@ -6,7 +6,7 @@
  */
 import { crc32 } from 'node:zlib'
 import { expect, test } from 'vitest'
-import type { EncodedEvent } from '../../src/broker/engine.ts'
+import type { EncodedEvent } from '../../src/broker/encoded-event.ts'
 import { stream } from '../../src/channel/channel.ts'
 import { openMemoryEngine } from '../../src/engines/embedded/open.ts'
 import { encodeBlock, voidBlock } from '../../src/event/block.ts'

@@ -12,7 +12,7 @@ import type {
   CarriedSchedule,
   Page,
 } from '../../broker/carriage.ts'
-import type { EncodedEvent } from '../../broker/engine.ts'
+import type { EncodedEvent } from '../../broker/encoded-event.ts'
 import { QUEUE_GROUP } from '../consumer-records.ts'
 import {
   type CarriedProgress,

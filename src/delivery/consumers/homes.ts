@@ -10,7 +10,8 @@
  */
 import type { Clock } from '../../base/clock.ts'
 import type { ConsumerPause } from '../../broker/description.ts'
-import type { Bounds, Position } from '../../broker/engine.ts'
+import type { Bounds } from '../../broker/engine.ts'
+import type { Position } from '../../broker/position.ts'
 import type { ChannelSpec } from '../../channel/channel.ts'
 import type { Cursor } from '../cursor/cursor.ts'
 import type { LetterReader } from '../dead/dead-letter-box.ts'

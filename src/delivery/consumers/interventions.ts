@@ -11,7 +11,7 @@ import {
   type DeadLetter,
   type DeadLetterQuery,
 } from '../../broker/description.ts'
-import type { Position } from '../../broker/engine.ts'
+import type { Position } from '../../broker/position.ts'
 import { QUEUE_GROUP } from '../consumer-records.ts'
 import { DeadLetterBox } from '../dead/dead-letter-box.ts'
 import { describeConsumer } from './describing.ts'

@@ -4,7 +4,8 @@
  */
 
 import { OffsetSet } from '../../base/offset-set.ts'
-import type { Failure, Position } from '../../broker/engine.ts'
+import type { Failure } from '../../broker/failure.ts'
+import type { Position } from '../../broker/position.ts'
 import {
   type ChainRecord,
   consumerKeys,

@@ -13,7 +13,9 @@
 import { LIMITS } from '../../base/limits.ts'
 import { OffsetQueue } from '../../base/offset-queue.ts'
 import type { DeadLetter, DeadLetterQuery } from '../../broker/description.ts'
-import type { EncodedEvent, Failure, OnDead } from '../../broker/engine.ts'
+import type { EncodedEvent } from '../../broker/encoded-event.ts'
+import type { OnDead } from '../../broker/engine.ts'
+import type { Failure } from '../../broker/failure.ts'
 import {
   type ChainRecord,
   consumerKeys,

@@ -9,7 +9,7 @@
 
 import { MillraceError } from '../../base/errors.ts'
 import { nextTurn } from '../../base/timers.ts'
-import type { EncodedEvent } from '../../broker/engine.ts'
+import type { EncodedEvent } from '../../broker/encoded-event.ts'
 import type { DeadRecord } from '../consumer-records.ts'
 import type { Cursor } from '../cursor/cursor.ts'
 import type { EventBlock } from '../delivery-log.ts'

@@ -1,5 +1,7 @@
 /** One event in the hands of one instance. */
-import type { Delivery, EncodedEvent, OnDead } from '../../broker/engine.ts'
+
+import type { EncodedEvent } from '../../broker/encoded-event.ts'
+import type { Delivery, OnDead } from '../../broker/engine.ts'
 import type { StoredEvent } from '../../event/cloud-event.ts'
 import { decodeAlike } from '../../event/decode-alike.ts'
 import { EventInBlock } from '../../event/event-in-block.ts'

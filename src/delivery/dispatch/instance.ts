@@ -12,10 +12,10 @@ import type {
   Delivery,
   DeliverySink,
   Emission,
-  Failure,
   HeldClaim,
   Subscription,
 } from '../../broker/engine.ts'
+import type { Failure } from '../../broker/failure.ts'
 import type { Cursor } from '../cursor/cursor.ts'
 import { progressOf, stallOf } from '../cursor/stall.ts'
 import { type Shape, shapeOf } from './agreement.ts'

@@ -2,7 +2,7 @@
  * The blocks of one channel's part of a commit. Events that came in blocks, from other processes, go on as the bytes they are; those of this process
  * are encoded. A few that came so between others are encoded with them: a block for each would cost more.
  */
-import type { EncodedEvent } from '../../broker/engine.ts'
+import type { EncodedEvent } from '../../broker/encoded-event.ts'
 import { type Block, type BlockBytes, encodeBlock } from '../../event/block.ts'
 import { EventInBlock, gatherBlock } from '../../event/event-in-block.ts'
 

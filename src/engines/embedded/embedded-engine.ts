@@ -13,18 +13,18 @@ import type { Capabilities } from '../../broker/capabilities.ts'
 import type { Carriage } from '../../broker/carriage.ts'
 import type { Consumers } from '../../broker/consumers.ts'
 import type { BrokerDescription } from '../../broker/description.ts'
+import type { EncodedEvent } from '../../broker/encoded-event.ts'
 import type {
   Bounds,
   ConsumerSpec,
   DeliverySink,
-  EncodedEvent,
   Engine,
   EngineReadOptions,
   PublishWaiter,
-  Receipt,
   StoredText,
   Subscription,
 } from '../../broker/engine.ts'
+import type { Receipt } from '../../broker/receipt.ts'
 import type { ChannelSpec } from '../../channel/channel.ts'
 import { unknownChannel } from '../../channel/channel-errors.ts'
 import { mergedSpec } from '../../channel/merged-spec.ts'
@@ -308,9 +308,9 @@ export class EmbeddedEngine implements Engine {
     return this.#publishing.schedule(log, events, dueAtMs)
   }
 
-  publishPlaces(channel: string, events: readonly EncodedEvent[], waiter: PublishWaiter): boolean {
+  publishBlocks(channel: string, events: readonly EncodedEvent[], waiter: PublishWaiter): boolean {
     this.#open()
-    return this.#publishing.publishPlaces(this.#log(channel), events, waiter)
+    return this.#publishing.publishBlocks(this.#log(channel), events, waiter)
   }
 
   read(channel: string, options: EngineReadOptions): AsyncIterable<readonly StoredText[]> {

@@ -4,7 +4,8 @@
  */
 import type { Clock } from '../../base/clock.ts'
 import type { ConsumerPause } from '../../broker/description.ts'
-import type { Bounds, Position } from '../../broker/engine.ts'
+import type { Bounds } from '../../broker/engine.ts'
+import type { Position } from '../../broker/position.ts'
 import {
   consumerKeys,
   fromFloat,

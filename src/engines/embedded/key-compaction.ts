@@ -4,7 +4,7 @@
  * Offsets stay: a few events that are gone are holes in their block, a run of them is a void block, which costs the same however long it is.
  * Blocks cover the same offsets before and after.
  */
-import type { EncodedEvent } from '../../broker/engine.ts'
+import type { EncodedEvent } from '../../broker/encoded-event.ts'
 import { type Block, type BlockEvent, encodeBlock, HOLE, voidBlock } from '../../event/block.ts'
 
 /** A run of so many events that are gone is worth a block of its own. */

@@ -5,18 +5,18 @@ import type { Carriage } from '../../broker/carriage.ts'
 import type { Consumers } from '../../broker/consumers.ts'
 import type { Delays } from '../../broker/delays.ts'
 import type { BrokerDescription } from '../../broker/description.ts'
+import type { EncodedEvent } from '../../broker/encoded-event.ts'
 import type {
   Bounds,
   ConsumerSpec,
   DeliverySink,
-  EncodedEvent,
   Engine,
   EngineReadOptions,
   LastingAlarms,
-  Receipt,
   StoredText,
   Subscription,
 } from '../../broker/engine.ts'
+import type { Receipt } from '../../broker/receipt.ts'
 import type { ChannelSpec } from '../../channel/channel.ts'
 
 export class OwnerEngine implements Engine {

@@ -3,7 +3,9 @@
  * event loop (clause 8): publishes, batches, delayed ones, emissions, and those whose time has come (timers.ts).
  */
 
-import type { Emission, EncodedEvent, PublishWaiter, Receipt } from '../../broker/engine.ts'
+import type { EncodedEvent } from '../../broker/encoded-event.ts'
+import type { Emission, PublishWaiter } from '../../broker/engine.ts'
+import type { Receipt } from '../../broker/receipt.ts'
 import { type ChannelLog, CONTINUES } from './channel-log.ts'
 import { EmbeddedDelays } from './delays.ts'
 import { IdLook, type Known, UNSURE, waitingUntil } from './id-look.ts'
@@ -106,7 +108,7 @@ export class Publishing {
   }
 
   /** The same of events that stand in blocks, if no id may be known. */
-  publishPlaces(log: ChannelLog, events: readonly EncodedEvent[], waiter: PublishWaiter): boolean {
+  publishBlocks(log: ChannelLog, events: readonly EncodedEvent[], waiter: PublishWaiter): boolean {
     if (!this.#areNew(log, events)) return false
     this.#give(log, events, waiter)
     return true

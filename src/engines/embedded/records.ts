@@ -15,7 +15,7 @@
  */
 
 import { hash } from 'node:crypto'
-import type { EncodedEvent } from '../../broker/engine.ts'
+import type { EncodedEvent } from '../../broker/encoded-event.ts'
 import type { ChannelSpec } from '../../channel/channel.ts'
 import { channelDigits, digits, under } from '../../delivery/consumer-records.ts'
 

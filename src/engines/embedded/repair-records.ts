@@ -6,7 +6,7 @@
  * - The offsets that records name were given out: no channel ends before them.
  * - What is known to be lost is told with its name. Where it is not known what is lost, it is told what may be.
  */
-import type { EncodedEvent } from '../../broker/engine.ts'
+import type { EncodedEvent } from '../../broker/encoded-event.ts'
 import {
   type ChainRecord,
   type DeadRecord,

@@ -10,7 +10,7 @@
 
 import type { DueQueue } from '../../base/due-queue.ts'
 import { nextTurn } from '../../base/timers.ts'
-import type { EncodedEvent } from '../../broker/engine.ts'
+import type { EncodedEvent } from '../../broker/encoded-event.ts'
 import { fromJson, toJson } from '../../delivery/consumer-records.ts'
 import type { ChannelLog } from './channel-log.ts'
 import { IdLook, type LookParts, UNSURE } from './id-look.ts'

@@ -7,7 +7,7 @@
  */
 import type { MsgHdrs } from '@nats-io/transport-node'
 import { LIMITS } from '../../base/limits.ts'
-import type { EncodedEvent } from '../../broker/engine.ts'
+import type { EncodedEvent } from '../../broker/encoded-event.ts'
 import type { BlockEvent } from '../../event/block.ts'
 import { decodeTexts } from '../../event/http/decode-http.ts'
 import { decodeHeaderValue, encodeHeaderValue } from '../../event/http/header-value.ts'

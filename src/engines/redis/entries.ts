@@ -11,7 +11,7 @@
 import { isMillraceError } from '../../base/errors.ts'
 import { jsonObject } from '../../base/json-object.ts'
 import { LIMITS } from '../../base/limits.ts'
-import type { EncodedEvent } from '../../broker/engine.ts'
+import type { EncodedEvent } from '../../broker/encoded-event.ts'
 import type { BlockEvent } from '../../event/block.ts'
 import type { CloudEvent } from '../../event/cloud-event.ts'
 import { type DecodedEvent, decodeTexts } from '../../event/http/decode-http.ts'

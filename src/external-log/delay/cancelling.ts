@@ -7,7 +7,7 @@
  */
 import { LIMITS } from '../../base/limits.ts'
 import { type DelayedEvent, type DelayedQuery, type Delays, Soonest } from '../../broker/delays.ts'
-import type { EncodedEvent } from '../../broker/engine.ts'
+import type { EncodedEvent } from '../../broker/encoded-event.ts'
 import { QUEUE_GROUP } from '../../delivery/consumer-records.ts'
 import { settledIn } from '../../delivery/consumers/carried-state.ts'
 import { fold } from '../consumer-log/consumer-log-entry.ts'

@@ -1,6 +1,8 @@
 /** Delayed events on their way into the queue in which they wait, and out of it (clause 7), and the consumer that looks after all of them. */
 import type { Clock } from '../../base/clock.ts'
-import type { ConsumerSpec, DeliverySink, EncodedEvent, Receipt } from '../../broker/engine.ts'
+import type { EncodedEvent } from '../../broker/encoded-event.ts'
+import type { ConsumerSpec, DeliverySink } from '../../broker/engine.ts'
+import type { Receipt } from '../../broker/receipt.ts'
 import type { Instance } from '../../delivery/dispatch/instance.ts'
 import type { Appended, AppendItem, ChannelEntry, LogBackend } from '../log-backend.ts'
 import { type Appenders, itemOf } from '../publish/appending.ts'

@@ -7,7 +7,7 @@
 import { createHash, randomUUID } from 'node:crypto'
 import { isJsonObject, jsonObject } from '../../base/json-object.ts'
 import { LIMITS } from '../../base/limits.ts'
-import type { EncodedEvent } from '../../broker/engine.ts'
+import type { EncodedEvent } from '../../broker/encoded-event.ts'
 import type { ChannelSpec } from '../../channel/channel.ts'
 import { consumerKeys, type DeadRecord, fromJson } from '../../delivery/consumer-records.ts'
 import type { LetterReader } from '../../delivery/dead/dead-letter-box.ts'

@@ -1,7 +1,7 @@
 /** The groups in which this engine's instances work, the partitions that they own here, and where a consumer that was never there begins. */
 import { MillraceError } from '../../base/errors.ts'
 import { isWildcard } from '../../base/names.ts'
-import type { Position } from '../../broker/engine.ts'
+import type { Position } from '../../broker/position.ts'
 import type { ChannelSpec } from '../../channel/channel.ts'
 import { QUEUE_GROUP } from '../../delivery/consumer-records.ts'
 import type { Instance } from '../../delivery/dispatch/instance.ts'

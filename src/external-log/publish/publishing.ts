@@ -5,7 +5,9 @@
  * behind it exclude, for that id, whatever else this process does with it. An id of which nothing waits is stored in the turn of the look.
  */
 import { MillraceError } from '../../base/errors.ts'
-import type { Emission, EncodedEvent, Receipt } from '../../broker/engine.ts'
+import type { EncodedEvent } from '../../broker/encoded-event.ts'
+import type { Emission } from '../../broker/engine.ts'
+import type { Receipt } from '../../broker/receipt.ts'
 import { Delaying, type DelayingHost, type Known } from '../delay/delaying.ts'
 import { type Due, scheduledId } from '../delay/scheduler.ts'
 import type { Appended, ChannelEntry } from '../log-backend.ts'

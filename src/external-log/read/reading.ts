@@ -1,7 +1,8 @@
 /** Reading a channel without consuming it (clause 9), over all of its partitions; and places in a channel. */
 import { isMillraceError } from '../../base/errors.ts'
 import { LIMITS } from '../../base/limits.ts'
-import type { EngineReadOptions, Position, StoredText } from '../../broker/engine.ts'
+import type { EngineReadOptions, StoredText } from '../../broker/engine.ts'
+import type { Position } from '../../broker/position.ts'
 import { offsetOutOfRange } from '../../channel/channel-errors.ts'
 import type { LogBackend } from '../log-backend.ts'
 

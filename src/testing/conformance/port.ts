@@ -1,15 +1,8 @@
 /** The port by itself: a channel, a consumer, and subscriptions whose every delivery is noted, for clauses that are about instances that hang. */
 import assert from 'node:assert/strict'
-import type {
-  ConsumerSpec,
-  Delivery,
-  Emission,
-  EncodedEvent,
-  Engine,
-  EventAttempt,
-  Failure,
-  Subscription,
-} from '../../broker/engine.ts'
+import type { EncodedEvent } from '../../broker/encoded-event.ts'
+import type { ConsumerSpec, Delivery, Emission, Engine, EventAttempt, Subscription } from '../../broker/engine.ts'
+import type { Failure } from '../../broker/failure.ts'
 import type { Channel } from '../../channel/channel.ts'
 import { newId, nowText } from '../../event/identity.ts'
 import { offsetOf } from './fixtures.ts'

@@ -5,7 +5,8 @@
  * An error thrown here ends the connection and fails the call.
  */
 import type { BrokerDescription, ConsumerDescription } from '../../broker/description.ts'
-import type { Bounds, EventAttempt, Failure } from '../../broker/engine.ts'
+import type { Bounds, EventAttempt } from '../../broker/engine.ts'
+import type { Failure } from '../../broker/failure.ts'
 import type { ChannelSpec } from '../../channel/channel.ts'
 import { malformed } from '../frame.ts'
 import { isFailure } from '../settle-frame.ts'

@@ -14,20 +14,20 @@ import type { Carriage } from '../../broker/carriage.ts'
 import type { Consumers } from '../../broker/consumers.ts'
 import type { DelayedEvent, Delays } from '../../broker/delays.ts'
 import type { Alarm, BrokerDescription, ConsumerDescription, DeadLetter } from '../../broker/description.ts'
+import type { EncodedEvent } from '../../broker/encoded-event.ts'
 import type {
   Bounds,
   ClaimOutcome,
   ConsumerSpec,
   DeliverySink,
-  EncodedEvent,
   Engine,
   EngineReadOptions,
   HeldClaim,
   LastingAlarms,
-  Receipt,
   StoredText,
   Subscription,
 } from '../../broker/engine.ts'
+import type { Receipt } from '../../broker/receipt.ts'
 import type { ChannelSpec } from '../../channel/channel.ts'
 import { unknownChannel } from '../../channel/channel-errors.ts'
 import type { Welcome } from '../access.ts'

@@ -10,7 +10,8 @@
  */
 import { MillraceError } from '../../base/errors.ts'
 import { LIMITS } from '../../base/limits.ts'
-import type { EncodedEvent, Receipt } from '../../broker/engine.ts'
+import type { EncodedEvent } from '../../broker/encoded-event.ts'
+import type { Receipt } from '../../broker/receipt.ts'
 import { decodeReceipts, publishFrame, type Since, sentBefore } from '../publish-frame.ts'
 import type { Pending, WireClient } from './wire-client.ts'
 

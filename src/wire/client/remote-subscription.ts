@@ -15,10 +15,10 @@ import type {
   Delivery,
   DeliverySink,
   Emission,
-  Failure,
   HeldClaim,
   Subscription,
 } from '../../broker/engine.ts'
+import type { Failure } from '../../broker/failure.ts'
 import { errorOfWire } from '../access.ts'
 import { EventColumns } from '../event-columns.ts'
 import { FRAME, FRAME_HEADER_BYTES, jsonOf, malformed, newFrame } from '../frame.ts'

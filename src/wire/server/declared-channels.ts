@@ -7,7 +7,8 @@
  */
 import { MillraceError } from '../../base/errors.ts'
 import { LIMITS } from '../../base/limits.ts'
-import type { EncodedEvent, Engine } from '../../broker/engine.ts'
+import type { EncodedEvent } from '../../broker/encoded-event.ts'
+import type { Engine } from '../../broker/engine.ts'
 import { type KeptTarget, keptTarget } from '../../broker/kept-target.ts'
 import type { NewEvent } from '../../event/cloud-event.ts'
 import { schemaOutput } from '../../event/schema.ts'

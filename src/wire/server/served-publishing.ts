@@ -11,10 +11,11 @@
 import { MillraceError } from '../../base/errors.ts'
 import { LIMITS } from '../../base/limits.ts'
 import { boundsIn } from '../../broker/bounds.ts'
-import type { EncodedEvent, Engine, PublishWaiter, Receipt } from '../../broker/engine.ts'
+import type { EncodedEvent } from '../../broker/encoded-event.ts'
+import type { Engine, PublishWaiter } from '../../broker/engine.ts'
+import type { Receipt } from '../../broker/receipt.ts'
 import { eventsIn } from '../../event/event-in-block.ts'
-import type { Access, WireError } from '../access.ts'
-import { wireErrorOf } from '../access.ts'
+import { type Access, type WireError, wireErrorOf } from '../access.ts'
 import { FRAME, numberedFrame } from '../frame.ts'
 import type { Link } from '../link.ts'
 import {
@@ -102,7 +103,7 @@ export class ServedPublishing {
     if (dueAtMs !== null || since !== null || this.#behind !== null || !this.#access().trusted) return false
     try {
       this.#access().check('publish', channel)
-      return this.#engine.publishPlaces?.(channel, eventsIn(block), waiter) === true
+      return this.#engine.publishBlocks?.(channel, eventsIn(block), waiter) === true
     } catch {
       return false
     }

@@ -16,11 +16,11 @@ import type {
   DeliverySink,
   Emission,
   EventAttempt,
-  Failure,
   HeldClaim,
   Subscription,
 } from '../../broker/engine.ts'
 import { defaultPolicy, settleFailed } from '../../broker/failed-attempt.ts'
+import type { Failure } from '../../broker/failure.ts'
 import { wireErrorOf } from '../access.ts'
 import { blockEventOf, eventsFrame } from '../event-columns.ts'
 import { FRAME, FRAME_HEADER_BYTES, malformed, newFrame, numberedFrame } from '../frame.ts'

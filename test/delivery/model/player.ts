@@ -1,6 +1,7 @@
 /** Plays a history: each step is done to the room and told to the model; at the end everything is drained, and nothing may be left. */
 import type { DeadLetterQuery } from '../../../src/broker/description.ts'
-import type { ConsumerSpec, Delivery, DeliverySink, Failure } from '../../../src/broker/engine.ts'
+import type { ConsumerSpec, Delivery, DeliverySink } from '../../../src/broker/engine.ts'
+import type { Failure } from '../../../src/broker/failure.ts'
 import {
   type ChainRecord,
   consumerKeys,

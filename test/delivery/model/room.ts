@@ -2,7 +2,8 @@
 
 import { DueQueue } from '../../../src/base/due-queue.ts'
 import type { DeadLetterQuery } from '../../../src/broker/description.ts'
-import type { ConsumerSpec, DeliverySink, Position } from '../../../src/broker/engine.ts'
+import type { ConsumerSpec, DeliverySink } from '../../../src/broker/engine.ts'
+import type { Position } from '../../../src/broker/position.ts'
 import { consumerKeys, QUEUE_GROUP } from '../../../src/delivery/consumer-records.ts'
 import { Cursor } from '../../../src/delivery/cursor/cursor.ts'
 import { SuspectQueue } from '../../../src/delivery/cursor/suspect-queue.ts'

@@ -1,7 +1,7 @@
 /** Clause 10, bounded memory: publishing waits or is refused, delivery is by credit, and a backlog is not held in memory. */
 import assert from 'node:assert/strict'
 import { isMillraceError } from '../../../base/errors.ts'
-import type { Receipt } from '../../../broker/engine.ts'
+import type { Receipt } from '../../../broker/receipt.ts'
 import { stream } from '../../../channel/channel.ts'
 import { consumer } from '../../../consumer/consumer.ts'
 import {

@@ -1,0 +1,59 @@
+/** Positions in a channel: as people write them, and as the port has them. */
+import { MillraceError } from '../base/errors.ts'
+import { shown } from '../base/shown.ts'
+import { type TimeText, timeMsOf } from '../base/time-text.ts'
+import { type Duration, durationMs, knownOptions, wholeNumber } from '../base/units.ts'
+
+/**
+ * Where to read from: a word, an offset, a moment (a Date or RFC 3339 text: the first event stored then or later), or an age (`'1h'` is "an hour ago").
+ * A number alone is refused: it could be an offset or milliseconds.
+ */
+export type From = 'beginning' | 'end' | { readonly offset: number } | Date | TimeText | Exclude<Duration, number>
+
+/** A position in a channel. A time means the first event stored at or after it. */
+export type Position = { readonly at: 'beginning' | 'end' } | { readonly offset: number } | { readonly timeMs: number }
+
+/** Numbers this large are milliseconds since the epoch (the year 1973 and later) that were meant as a time. */
+const LIKELY_TIME_MS = 100_000_000_000
+const DATE_TEXT = /^\d{4}-\d{2}-\d{2}$/
+const AGE_TEXT = /^\d+(?:\.\d+)?(?:ms|s|m|h|d|w)$/
+
+/** A place in a channel from its human form. `option` is what an error calls it. @throws INVALID_OPTION */
+export function position(from: From, nowMs: number, option = 'from'): Position {
+  if (from === 'beginning' || from === 'end') return { at: from }
+  if (from instanceof Date && Number.isFinite(from.getTime())) return { timeMs: from.getTime() }
+  if (typeof from === 'string') {
+    const timeMs = /^\d[^-]*$/.test(from) ? nowMs - durationMs(from, option) : timeMsOf(from)
+    if (timeMs !== undefined) return { timeMs }
+  }
+  if (isOffset(from)) {
+    knownOptions(from, ['offset'], option)
+    return { offset: wholeNumber(from.offset, `${option}.offset`, 0, Number.MAX_SAFE_INTEGER) }
+  }
+  const meant = typeof from === 'number' ? numberMeant(from) : ''
+  const forms = "'beginning', 'end', { offset }, a Date, RFC 3339 text, or an age such as '1h'"
+  throw new MillraceError(
+    'INVALID_OPTION',
+    `${option} is a position in a channel: ${forms}; it is ${shown(from)}${meant}`,
+    { option, value: shown(from) },
+  )
+}
+
+/** A position as text has it, in a query or on a command line. Digits alone are an offset there; a date alone is its midnight in UTC. */
+export function positionInText(text: string): From | undefined {
+  if (/^\d{1,15}$/.test(text)) return { offset: Number(text) }
+  if (text === 'beginning' || text === 'end' || AGE_TEXT.test(text)) return text as From
+  const timeMs = timeMsOf(DATE_TEXT.test(text) ? `${text}T00:00:00Z` : text)
+  return timeMs === undefined ? undefined : new Date(timeMs)
+}
+
+function isOffset(from: unknown): from is { readonly offset: number } {
+  return typeof from === 'object' && from !== null && 'offset' in from
+}
+
+/** What a number can have meant: a whole one is an offset, and one that is a date of our time may be that. */
+function numberMeant(from: number): string {
+  if (!Number.isSafeInteger(from) || from < 0) return ''
+  const isDate = from >= LIKELY_TIME_MS && Number.isFinite(new Date(from).getTime())
+  return isDate ? `: did you mean new Date(${from})?` : `: did you mean { offset: ${from} }?`
+}
