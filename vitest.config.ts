@@ -1,6 +1,7 @@
 import { availableParallelism } from 'node:os'
 import { fileURLToPath } from 'node:url'
 import { defineConfig } from 'vitest/config'
+import { LongestFirst } from './test/longest-first.ts'
 
 const source = (path: string): string => fileURLToPath(new URL(`./src/${path}`, import.meta.url))
 
@@ -17,6 +18,7 @@ export default defineConfig({
     pool: 'forks',
     // Most files wait for servers, syncs and leases: more of them than there are processors can run at once.
     maxWorkers: availableParallelism() + 1,
+    sequence: { sequencer: LongestFirst },
     globalSetup: ['test/announce-missing.ts'],
     // What must come is waited for: machines that build and test are busy.
     expect: { poll: { timeout: 15_000 } },

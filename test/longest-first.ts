@@ -1,0 +1,34 @@
+/**
+ * Starts the longest files of tests first, so that none of them is alone at the end while the other workers have nothing to do.
+ *
+ * Vitest sorts by the durations of the last run, and by the sizes of files where there was none: the longest files here, which run the contract on a
+ * server, are the smallest.
+ */
+import { BaseSequencer, type TestSpecification } from 'vitest/node'
+
+/** Folders and files that took longer than a minute, longest first. */
+const LONGEST = [
+  'conformance/remote-unkind',
+  'conformance/kafka',
+  'engines/kafka-faults',
+  'conformance/nats',
+  'conformance/',
+  'engines/copy',
+  'embedded-storage/power-cut',
+  'engines/',
+  'external-log/conformance',
+  'package/',
+  'house/lint',
+  'browser/',
+]
+
+function rank({ moduleId }: TestSpecification): number {
+  const found = LONGEST.findIndex((part) => moduleId.includes(`/test/${part}`))
+  return found < 0 ? LONGEST.length : found
+}
+
+export class LongestFirst extends BaseSequencer {
+  override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
+    return (await super.sort(files)).sort((one, other) => rank(one) - rank(other))
+  }
+}
