@@ -1,6 +1,8 @@
 /**
- * The audit trail: an event on the stream `$audit` for each management call, before its answer, whether it was done or refused.
- * Millrace alone writes to it: publishing to channels that begin with `$` is refused to everyone.
+ * The audit trail: each management call adds an event to the stream `$audit` before it is answered, whether it was done
+ * or refused.
+ *
+ * Only Millrace writes to it: publishing to channels that begin with `$` is refused for every caller.
  */
 import type { BrokerHost } from '../broker/broker.ts'
 import { stream } from '../channel/channel.ts'
@@ -8,16 +10,16 @@ import type { Principal } from './access/principal.ts'
 
 export const AUDIT_CHANNEL = '$audit'
 
-/** What is kept of a management call. No bodies: what they hold is not the trail's. */
+/** The recorded facts of a management call. Request bodies are not recorded, because they may contain secrets. */
 export interface AuditEntry {
-  /** The route's name: `redriveDeadLetters`. */
+  /** The route's name, such as `redriveDeadLetters`. */
   readonly action: string
   readonly principal: Principal
-  /** What it was done to: path and query parameters, and what the route notes. */
+  /** The target of the call: path and query parameters, and the facts that the route notes. */
   readonly target: Readonly<Record<string, string>>
   readonly outcome: 'done' | 'refused' | 'failed'
   readonly status: number
-  /** The `MillraceError` code, when it was not done. */
+  /** The error code, if the call was not done. */
   readonly code?: string
 }
 
@@ -30,7 +32,10 @@ export class Audit {
     this.#host = host
   }
 
-  /** Resolves when the entry is durable. @throws what publishing throws: a call that cannot be recorded must not look done */
+  /**
+   * Resolves when the entry is durable. @throws what publishing throws: a call that cannot be recorded must not look
+   * done
+   */
   async record({ action, principal, target, outcome, status, code }: AuditEntry): Promise<void> {
     const { engine, encoder } = this.#host
     await encoder.prepare(trail)

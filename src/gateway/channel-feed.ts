@@ -1,34 +1,37 @@
 /**
- * The live end of a channel, read once for all event streams that follow it with the same filter, and encoded once.
+ * Reads the end of a channel once for all event streams that follow it with the same filter, and encodes each event
+ * once.
  *
- * A feed holds nothing: a batch is handed to every member at once, and a member that has no room leaves and reads by itself until it has caught up.
- * Reading and joining happen in one thread, so that between `head` and the next batch there is neither a gap nor an event twice.
+ * A feed buffers nothing. It gives each batch to every member at once. A member without room leaves the feed, reads by
+ * itself until it has caught up, and joins again.
+ *
+ * Reading and joining happen in one thread, so no event between `head` and the next batch is missed or given twice.
  */
 import { boundsIn } from '../broker/bounds.ts'
 import type { BrokerHost } from '../broker/broker.ts'
 import type { StoredText } from '../broker/engine.ts'
 import { oneLine, readTexts, type TextFilter } from './channel-texts.ts'
 
-/** Events that came in together, those that pass the filter. */
+/** Events that arrived together and passed the filter. */
 export interface FeedBatch {
   readonly events: readonly StoredText[]
-  /** The offset behind the batch, whatever passed. */
+  /** The offset after the whole batch, including the events that the filter dropped. */
   readonly next: number
-  /** The events as frames of an event stream of this channel alone, made when the first member asks. */
+  /** The events as frames of a stream with this channel only. They are encoded when the first member asks for them. */
   readonly frames: () => Uint8Array
 }
 
 export interface FeedMember {
   /** Must not throw. */
   live(batch: FeedBatch): void
-  /** The feed has ended: the channel is gone, the broker has closed, or reading failed. */
+  /** The feed has ended: the channel was removed, the broker is closed, or reading failed. */
   ended(error: unknown): void
 }
 
 const encoder = new TextEncoder()
 
 export class ChannelFeed {
-  /** Every event before it was handed to whoever was a member then. Known once `ready` has resolved. */
+  /** Every event before this offset was given to those who were members then. Valid after `ready` has resolved. */
   head = 0
   readonly ready: Promise<void>
   readonly filter: TextFilter | null
@@ -37,7 +40,7 @@ export class ChannelFeed {
   readonly #members = new Set<FeedMember>()
   readonly #reading = new AbortController()
   readonly #emptied: () => void
-  /** Streams that hold it, members or not. */
+  /** The number of streams that use the feed, whether they are members now or not. */
   #holders = 0
   #ending: { readonly error: unknown } | null = null
 
@@ -54,8 +57,8 @@ export class ChannelFeed {
     this.#holders++
   }
 
-  /** The last one that lets go ends it. */
-  letGo(): void {
+  /** Release the feed. It ends when the last stream releases it. */
+  release(): void {
     if (--this.#holders > 0) return
     this.#reading.abort()
     this.#emptied()
@@ -89,7 +92,7 @@ export class ChannelFeed {
       failure = error
     }
     this.#ending = { error: failure }
-    // A channel of its name that comes later has a feed of its own.
+    // A later channel of the same name gets a new feed.
     this.#emptied()
     for (const member of [...this.#members]) member.ended(failure)
   }

@@ -1,4 +1,4 @@
-/** Events of a channel as the texts that they are stored as: what a client gets is what was published, digit for digit. */
+/** Events of a channel as their stored texts: a client gets exactly what was published, digit for digit. */
 import { MillraceError } from '../base/errors.ts'
 import type { BrokerHost } from '../broker/broker.ts'
 import type { StoredText } from '../broker/engine.ts'
@@ -8,10 +8,13 @@ import { compilePattern } from '../pattern/pattern.ts'
 import { patternOf } from './query.ts'
 import type { GatewayRequest } from './route.ts'
 
-/** Whether an event passes, by its text. */
+/** Decides from its text whether an event passes. */
 export type TextFilter = (text: string) => boolean
 
-/** The filters of a request: `where`, an event pattern, and `filter`, a CloudEvents SQL expression. Both must hold. @throws INVALID_PATTERN · INVALID_EXPRESSION · INVALID_REQUEST */
+/**
+ * The filters of a request: `where` is an event pattern, `filter` a CloudEvents SQL expression. An event must pass
+ * both. @throws INVALID_PATTERN · INVALID_EXPRESSION · INVALID_REQUEST
+ */
 export function filterOf({ where, filter }: GatewayRequest['query']): TextFilter | null {
   const pattern = where === undefined ? null : compilePattern(patternOf(where))
   const expression = filter === undefined ? null : compileExpression(filter)
@@ -28,7 +31,7 @@ export interface TextReadOptions {
   readonly signal: AbortSignal
 }
 
-/** Batches in offset order, one in memory at a time. @throws UNKNOWN_CHANNEL · OFFSET_OUT_OF_RANGE · CLOSED */
+/** Batches in offset order, with one in memory at a time. @throws UNKNOWN_CHANNEL · OFFSET_OUT_OF_RANGE · CLOSED */
 export async function readTexts(
   host: BrokerHost,
   channel: string,
@@ -45,7 +48,7 @@ export async function readTexts(
   })
 }
 
-/** Finds out whether a channel can be read from a place, without reading. @throws as `readTexts` */
+/** Check that a channel can be read from a position, without reading it. @throws as `readTexts` */
 export async function checkReadable(host: BrokerHost, channel: string, from: From): Promise<void> {
   const nothing = (await readTexts(host, channel, { from, to: from, signal: AbortSignal.abort() }))[
     Symbol.asyncIterator
@@ -54,7 +57,10 @@ export async function checkReadable(host: BrokerHost, channel: string, from: Fro
   await nothing.return?.()
 }
 
-/** The offset of the first event at or after a place, or of the next event. @throws as `readTexts` */
+/**
+ * The offset of the first event at or after a position; if there is none, the next offset of the channel. @throws as
+ * `readTexts`
+ */
 export async function firstOffset(host: BrokerHost, channel: string, from: From): Promise<number> {
   const { next } = await host.engine.bounds(channel)
   const reading = new AbortController()
@@ -67,7 +73,9 @@ export async function firstOffset(host: BrokerHost, channel: string, from: From)
   }
 }
 
-/** The JSON text on one line. Line breaks in it are nothing but space between values: in strings they are escaped. */
+/**
+ * The JSON text on one line. Line breaks can only stand between JSON values, because inside strings they are escaped.
+ */
 export function oneLine(text: string): string {
   return text.includes('\n') || text.includes('\r') ? text.replace(/[\r\n]/g, ' ') : text
 }

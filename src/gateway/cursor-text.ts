@@ -1,8 +1,9 @@
 /**
- * Where an event stream is, as the text that `Last-Event-ID` brings back.
+ * The position of an event stream as text, which the client sends back in `Last-Event-ID`.
  *
- * Of one channel: the offset of the last event, `41`. Of several: `carts=41,orders=7`. A channel that is not named was not read yet. With wildcards and
- * no channel read: `*`, so that a client that comes back is not taken for a new one.
+ * - One channel: the offset of its last event, `41`.
+ * - Several channels: `carts=41,orders=7`. A channel that is not named was not read yet.
+ * - Wildcards and no channel read yet: `*`, so that a client that reconnects is not treated as a new one.
  */
 import { badRequest } from './problem.ts'
 import type { StreamChannels } from './stream-channels.ts'
@@ -16,11 +17,14 @@ export function writeCursor(
   last: ReadonlyMap<string, number>,
 ): string {
   if (stream.single) return String(last.get(stream.named[0] as string) ?? '')
-  const places = [...channels].flatMap((channel) => (last.has(channel) ? [`${channel}=${last.get(channel)}`] : []))
-  return places.length === 0 && stream.wild ? NONE_YET : places.join(',')
+  const parts = [...channels].flatMap((channel) => (last.has(channel) ? [`${channel}=${last.get(channel)}`] : []))
+  return parts.length === 0 && stream.wild ? NONE_YET : parts.join(',')
 }
 
-/** The last offset of each channel, from the text. With wildcards, a channel that is gone may be among them. @throws INVALID_REQUEST */
+/**
+ * The last offset of each channel, from the text. With wildcards, it may name channels that no longer exist. @throws
+ * INVALID_REQUEST
+ */
 export function readCursor(stream: StreamChannels, text: string): Map<string, number> {
   const last = new Map<string, number>()
   if (text === '' || (stream.wild && text === NONE_YET)) return last

@@ -1,8 +1,8 @@
 /**
  * The dead letters of a consumer over HTTP: list, redrive, drop.
  *
- * `?channel=&offset=&id=&key=&limit=` chooses them. What changes something must choose, or say `all=true`. It takes the permission for the channel
- * that is named, and for every channel that the consumer takes where none is.
+ * `?channel=&offset=&id=&key=&limit=` selects them. A redrive or drop must select some, or say `all=true`. It needs the
+ * permission on the named channel, or, without one, on every channel of the consumer.
  */
 
 import { checkName } from '../base/names.ts'
@@ -113,8 +113,9 @@ async function lettersOf(request: GatewayRequest, host: GatewayHost, action: Act
 }
 
 /**
- * The permission for what a consumer takes: one channel of it, or all. A consumer that is not there, that has no channels, or that does not take the channel
- * that is named is refused to all but those who have the permission for all channels.
+ * Require a permission on one channel of a consumer, or on all its channels.
+ * A consumer that does not exist, that has no channels, or that does not take the named channel, is refused to all
+ * callers except those with the permission on all channels.
  */
 export async function permitConsumer(
   request: GatewayRequest,
@@ -154,7 +155,7 @@ function deliberate(parameter: GatewayRequest['query']): DeadLetterQuery {
   return choice
 }
 
-/** The dead letter with its event as JSON, not as text within text. */
+/** The dead letter with its event as JSON, not as a string of JSON. */
 function letterText(letter: DeadLetter): string {
   const { text, ...rest } = letter
   return `${JSON.stringify(rest).slice(0, -1)},"event":${text}}`

@@ -1,4 +1,4 @@
-/** Delayed events over HTTP: list what waits in a channel, cancel one by its id. */
+/** Delayed events over HTTP: list those that wait in a channel, cancel one by its id. */
 
 import { LIMITS } from '../base/limits.ts'
 import type { Broker } from '../broker/broker.ts'
@@ -60,7 +60,7 @@ export function delayedRoutes(broker: Broker): Route[] {
         const delayed = await broker.delayed(parameters['channel'] as string).list(asked)
         return Response.json({
           delayed,
-          next: delayed.length < asked.limit ? null : placeOf(delayed.at(-1) as DelayedEvent),
+          next: delayed.length < asked.limit ? null : cursorOf(delayed.at(-1) as DelayedEvent),
         })
       },
     },
@@ -104,7 +104,7 @@ function queryOf({
   }
 }
 
-function placeOf({ dueAtMs, id }: DelayedEvent): string {
+function cursorOf({ dueAtMs, id }: DelayedEvent): string {
   return `${dueAtMs}/${id}`
 }
 

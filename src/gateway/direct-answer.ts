@@ -1,16 +1,20 @@
 /**
- * Answers on the hot path of our own server: the text goes to Node's response as it is. To make a `Response` with a body, and to read it again, costs a third of
- * a single publish; other servers get that `Response` all the same.
+ * Answers on the hot path of our own server: the text goes to Node's response directly.
+ *
+ * To make a `Response` with a body and to read it again costs a third of a single publish. Other servers get the usual
+ * `Response`.
  */
 import type { ServerResponse } from 'node:http'
 import type { GatewayRequest } from './route.ts'
 
-/** Passed by our own server, beside Node's objects: where a text is left for it. */
+/** Our own server passes it with Node's objects: the answer's text is left in it. */
 export interface DirectAnswer {
   text: string | null
 }
 
-/** Says that the answer's text was left. An answer that took this one's place (a refusal) does not have it. */
+/**
+ * The header that says that the text was left in `DirectAnswer`. A refusal that replaces the answer does not have it.
+ */
 const MARK = 'x-millrace-direct'
 
 export function jsonAnswer({ direct }: GatewayRequest, value: unknown, status: number): Response {
@@ -21,7 +25,7 @@ export function jsonAnswer({ direct }: GatewayRequest, value: unknown, status: n
   return new Response(null, { status, headers: { ...headers, [MARK]: '1' } })
 }
 
-/** Write the text that was left; answers whether there was one. */
+/** Write the text that was left. Returns whether there was one. */
 export function writeDirect(answer: Response, { text }: DirectAnswer, outgoing: ServerResponse): boolean {
   if (text === null || !answer.headers.has(MARK)) return false
   const headers: Record<string, string | number> = {}

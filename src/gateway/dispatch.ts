@@ -1,6 +1,8 @@
 /**
- * From the route table to what serves it: who asks, may they, is there room, then the route; and what a management call leaves behind.
- * Nothing of a request is looked at by a route before all of that.
+ * Serves the route table. For each request: authenticate, check the permission and the quota, run the route, and record
+ * a management call.
+ *
+ * A route sees nothing of a request before these checks have passed.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Context, Hono } from 'hono'
@@ -18,17 +20,17 @@ import { badRequest, problem, problemOf } from './problem.ts'
 import { parameters } from './query.ts'
 import type { GatewayRequest, Route } from './route.ts'
 
-/** What a server passes along with a request. */
+/** Objects that a server passes with a request. */
 interface ServerObjects {
   readonly incoming?: IncomingMessage
   readonly outgoing?: ServerResponse
   readonly direct?: DirectAnswer
 }
 
-/** Who asks a route that asks for no credentials. */
+/** The principal for routes that need no credentials. */
 const ANYONE: Principal = principalOf({ name: 'anyone', kind: 'local', permissions: {} })
 
-/** Serve the routes. Methods that a path does not have are refused with those that it has. */
+/** Serve the routes. For a method that a path does not have, the refusal lists the methods that it has. */
 export function mountRoutes(
   app: Hono,
   routes: readonly Route[],
@@ -95,7 +97,10 @@ function isAudited({ audited: own, access, method }: Route): boolean {
   )
 }
 
-/** Run it, and leave the entry before the answer goes out. What cannot be recorded is not answered as done. */
+/**
+ * Run the route, and record the audit entry before the answer goes out. A call that cannot be recorded is not answered
+ * as done.
+ */
 async function audited(request: RoutedRequest, route: Route, host: GatewayHost): Promise<Response> {
   let response: Response
   try {
@@ -128,7 +133,7 @@ class RoutedRequest implements GatewayRequest {
   readonly outgoing: ServerResponse | undefined
   readonly direct: DirectAnswer | undefined
   query: Readonly<Record<string, string | undefined>> = {}
-  /** Its place among the open ones is somebody else's to give back. */
+  /** Somebody else ends this request's count as open. */
   held = false
   readonly #route: Route
   readonly #host: GatewayHost
@@ -161,7 +166,7 @@ class RoutedRequest implements GatewayRequest {
     return this.raw.signal
   }
 
-  /** Path and query parameters, without credentials, and what was noted. */
+  /** Path and query parameters without credentials, and the noted facts. */
   get target(): Readonly<Record<string, string>> {
     const { access_token: _, ...query } = Object.fromEntries(this.url.searchParams)
     return { ...this.#notes, ...query, ...this.parameters }
@@ -208,7 +213,7 @@ class RoutedRequest implements GatewayRequest {
 
   body<Result>(use: (bytes: Uint8Array) => Result | Promise<Result>): Promise<Result> {
     return this.#host.bodies.read(this.raw, this.incoming, this.principal, (bytes) => {
-      // A body may take as long as the whole request: the credentials hold still.
+      // A body may take as long as the request's time limit, so the credentials are checked again.
       requireHeld(this.principal)
       return use(bytes)
     })

@@ -1,11 +1,11 @@
-/** `GET /openapi.json`, and what answers a plain GET where there is only something to upgrade to. */
+/** `GET /openapi.json`, and the answer to a plain GET on a path that only supports upgrades. */
 import { VERSION } from '../base/version.ts'
 import { openApiOf } from './openapi.ts'
 import { badRequest, problem } from './problem.ts'
 import type { GatewayPart, Route } from './route.ts'
 import { json } from './schemas.ts'
 
-/** The part that documents all parts, itself included. */
+/** The part that documents all parts, including itself. */
 export function documentPart(parts: readonly GatewayPart[]): GatewayPart {
   let text: string | undefined
   const route: Route = {
@@ -31,7 +31,7 @@ export function documentPart(parts: readonly GatewayPart[]): GatewayPart {
   return { routes: [route] }
 }
 
-/** The routes that only an upgrade has, for a client that asks without one. */
+/** Paths that support an upgrade and no plain GET. */
 export function upgradePaths(parts: readonly GatewayPart[]): readonly string[] {
   const served = new Set(
     parts.flatMap(({ routes }) => routes.filter(({ method }) => method === 'GET').map(({ path }) => path)),

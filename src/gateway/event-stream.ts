@@ -1,8 +1,11 @@
 /**
- * One client's Server-Sent Events: channels read on and on, at the client's pace.
+ * Server-Sent Events for one client: it follows channels at the client's pace.
  *
- * At a channel's end it is fed with everyone else; a client that has no room leaves the feed and reads on by itself when it has. Bounded: nothing is
- * read for it while `bytesMax` wait, and a client that takes nothing for `stallMs` is cut. It reconnects with `Last-Event-ID` and misses nothing.
+ * At the end of a channel it is fed together with all other streams. A client without room leaves the feed, and reads
+ * by itself when it has room again.
+ *
+ * Bounded: nothing is read for it while `bytesMax` wait, and a client that takes nothing for `stallMs` is disconnected.
+ * It can reconnect with `Last-Event-ID` and misses nothing.
  * @see https://html.spec.whatwg.org/multipage/server-sent-events.html
  */
 import { isMillraceError } from '../base/errors.ts'
@@ -15,27 +18,27 @@ import { oneLine, readTexts } from './channel-texts.ts'
 import { writeCursor } from './cursor-text.ts'
 import type { StreamChannels } from './stream-channels.ts'
 
-/** Where a stream is in a channel. */
-export interface StreamPlace {
+/** A channel of a stream, with the position from which it is read. */
+export interface FollowedChannel {
   readonly channel: string
-  /** A wildcard brought it: when the channel is removed, the stream goes on without it. */
+  /** A wildcard matched the channel: when it is removed, the stream continues without it. */
   readonly matched: boolean
   readonly feed: ChannelFeed
-  /** Where to begin. */
+  /** The position to begin at. */
   readonly from: From
 }
 
 export interface EventStreamOptions {
   readonly channels: StreamChannels
-  readonly places: readonly StreamPlace[]
-  /** The offsets before those, where they are known: what the client has. */
+  readonly follow: readonly FollowedChannel[]
+  /** The last offset of each channel that the client has, as far as it is known. */
   readonly last: Map<string, number>
   readonly bytesMax: number
   readonly heartbeatMs: number
   readonly stallMs: number
-  /** Called once, when the stream has ended for whatever reason. */
+  /** Called once, when the stream has ended for any reason. */
   readonly ended: () => void
-  /** Called when the client must be disconnected, as it takes nothing. */
+  /** Called when the client must be disconnected because it takes nothing. */
   readonly cut: () => void
 }
 
@@ -45,7 +48,7 @@ export class EventStream {
   readonly body: ReadableStream<Uint8Array>
   readonly #host: BrokerHost
   readonly #options: EventStreamOptions
-  readonly #places = new Map<string, StreamPlace>()
+  readonly #followed = new Map<string, FollowedChannel>()
   readonly #reading = new AbortController()
   #controller!: ReadableStreamDefaultController<Uint8Array>
   #timer: NodeJS.Timeout | undefined
@@ -58,7 +61,7 @@ export class EventStream {
   constructor(host: BrokerHost, options: EventStreamOptions) {
     this.#host = host
     this.#options = options
-    for (const place of options.places) this.#hold(place)
+    for (const followed of options.follow) this.#hold(followed)
     this.body = new ReadableStream(
       {
         start: (controller) => {
@@ -71,69 +74,69 @@ export class EventStream {
     )
   }
 
-  /** End it in order: the client may come back. */
+  /** End the stream cleanly: the client may reconnect. */
   close(): void {
     if (this.#over) return
     this.#end()
     this.#controller.close()
   }
 
-  /** Start reading. Once. */
+  /** Start reading. Call it once. */
   begin(): void {
     this.#takenAtMs = this.#sentAtMs = performance.now()
-    // The place is told before the first event: a client that is cut before it misses nothing either.
+    // The position is sent before the first event, so that a client that is cut before the first event misses nothing.
     this.#send(`retry: 1000\n${this.#cursorLine()}\n`)
     this.#timer = setInterval(
       () => this.#watch(),
       Math.min(this.#options.heartbeatMs, this.#options.stallMs, TIMER_MS_MAX),
     )
     this.#timer.unref()
-    for (const place of this.#places.values()) void this.#pump(place)
+    for (const followed of this.#followed.values()) void this.#pump(followed)
   }
 
   has(channel: string): boolean {
-    return this.#places.has(channel)
+    return this.#followed.has(channel)
   }
 
-  /** A channel that a wildcard matches has come, after `begin`. */
-  add(place: StreamPlace): void {
+  /** Add a channel that a wildcard matches and that was created after `begin`. */
+  add(followed: FollowedChannel): void {
     if (this.#over) return
-    this.#hold(place)
-    void this.#pump(place)
+    this.#hold(followed)
+    void this.#pump(followed)
   }
 
-  #hold(place: StreamPlace): void {
-    place.feed.hold()
-    this.#places.set(place.channel, place)
+  #hold(followed: FollowedChannel): void {
+    followed.feed.hold()
+    this.#followed.set(followed.channel, followed)
   }
 
-  /** The channel of a place was removed. What a channel of its name has later is read from its beginning. */
-  #gone({ channel, feed, matched }: StreamPlace): void {
+  /** The channel was removed. A new channel of the same name is read from its beginning. */
+  #gone({ channel, feed, matched }: FollowedChannel): void {
     if (!matched) return this.close()
-    this.#places.delete(channel)
+    this.#followed.delete(channel)
     this.#options.last.delete(channel)
-    feed.letGo()
+    feed.release()
   }
 
-  async #pump(place: StreamPlace): Promise<void> {
-    const { channel, feed, from } = place
+  async #pump(followed: FollowedChannel): Promise<void> {
+    const { channel, feed, from } = followed
     let next = from
     try {
       await feed.ready
-      while (!this.#over && this.#places.get(channel) === place) {
+      while (!this.#over && this.#followed.get(channel) === followed) {
         if (!this.#roomy()) await this.#room()
         else if (typeof next === 'object' && 'offset' in next && next.offset >= feed.head)
-          next = { offset: await this.#follow(place, next.offset) }
+          next = { offset: await this.#follow(followed, next.offset) }
         else next = { offset: await this.#catchUp(channel, feed, next) }
       }
     } catch (error) {
-      if (place.matched && isMillraceError(error, 'UNKNOWN_CHANNEL') && this.#places.get(channel) === place)
-        this.#gone(place)
+      if (followed.matched && isMillraceError(error, 'UNKNOWN_CHANNEL') && this.#followed.get(channel) === followed)
+        this.#gone(followed)
       else this.fail(error)
     }
   }
 
-  /** Read by itself what the feed has passed. Answers where it is then. */
+  /** Read up to the feed's head. Returns the position reached. */
   async #catchUp(channel: string, feed: ChannelFeed, from: From): Promise<number> {
     const to = feed.head
     for await (const batch of await readTexts(this.#host, channel, {
@@ -150,9 +153,9 @@ export class EventStream {
     return to
   }
 
-  /** Be fed, until there is no room. Answers where it is then. Rejects when the feed ends. */
-  #follow(place: StreamPlace, from: number): Promise<number> {
-    const { channel, feed } = place
+  /** Be a member of the feed until there is no room. Returns the position reached. Rejects when the feed ends. */
+  #follow(followed: FollowedChannel, from: number): Promise<number> {
+    const { channel, feed } = followed
     return new Promise((resolve, reject) => {
       let next = from
       const leave = (): void => {
@@ -168,7 +171,7 @@ export class EventStream {
         },
         ended: (error) => {
           this.#reading.signal.removeEventListener('abort', leave)
-          if (error === null) this.#gone(place)
+          if (error === null) this.#gone(followed)
           else reject(error as Error)
           resolve(next)
         },
@@ -178,7 +181,7 @@ export class EventStream {
     })
   }
 
-  /** Whether there was room for the batch. */
+  /** Take a batch from the feed. Returns false if there was no room for it. */
   #feed(channel: string, { events, next, frames }: FeedBatch, from: number): boolean {
     if (this.#over || !this.#roomy()) return false
     const { last } = this.#options
@@ -202,7 +205,7 @@ export class EventStream {
   }
 
   #cursor(): string {
-    return writeCursor(this.#options.channels, this.#places.keys(), this.#options.last)
+    return writeCursor(this.#options.channels, this.#followed.keys(), this.#options.last)
   }
 
   #cursorLine(): string {
@@ -210,7 +213,7 @@ export class EventStream {
     return this.#sentCursor === '' ? '' : `id: ${this.#sentCursor}\n`
   }
 
-  /** Say why in the stream itself, as the answer's status has long been sent. */
+  /** Report the error inside the stream, because the status of the response was sent long ago. */
   fail(error: unknown): void {
     if (this.#over) return
     const { code, message } = isMillraceError(error) ? error : { code: 'UNAVAILABLE', message: 'the gateway failed' }
@@ -241,7 +244,7 @@ export class EventStream {
     })
   }
 
-  /** The client took something, and there is room again. */
+  /** The client took something, so there may be room again. */
   #pulled(): void {
     this.#takenAtMs = performance.now()
     const wake = this.#wake
@@ -253,7 +256,8 @@ export class EventStream {
     const now = performance.now()
     const { heartbeatMs, stallMs } = this.#options
     if (this.#roomy()) {
-      // With a filter the place moves on though nothing is sent: a client that comes back need not start where it last got something.
+      // With a filter the position advances although nothing is sent. Telling it saves a reconnecting client from
+      // reading the same events again.
       if (now - this.#sentAtMs >= heartbeatMs * 0.9) {
         this.#send(this.#sentCursor === this.#cursor() ? ': alive\n\n' : `: alive\n${this.#cursorLine()}\n`)
       }
@@ -269,7 +273,7 @@ export class EventStream {
     clearInterval(this.#timer)
     this.#reading.abort()
     this.#pulled()
-    for (const { feed } of this.#places.values()) feed.letGo()
+    for (const { feed } of this.#followed.values()) feed.release()
     this.#options.ended()
   }
 }

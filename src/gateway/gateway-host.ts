@@ -1,4 +1,4 @@
-/** What the parts of the gateway share: the broker and its engine, the bounds, the audit trail, failures. */
+/** What the parts of the gateway share: the broker and its engine, the limits, the audit trail, the report of failures. */
 import type { Broker } from '../broker/broker.ts'
 import type { BrokerCore } from '../broker/engine-of.ts'
 import type { Quota } from './access/quota.ts'
@@ -8,13 +8,13 @@ import type { RequestBodies } from './request-body.ts'
 
 export interface GatewayHost {
   readonly broker: Broker
-  /** The broker's engine and encoder, for what carries texts and not events. */
+  /** The broker's engine and encoder, for routes that handle event texts. */
   readonly core: BrokerCore
   readonly bodies: RequestBodies
   readonly quota: Quota
-  /** Ends what is open when its credentials no longer hold. */
+  /** Ends streams and sockets whose credentials are no longer valid. */
   readonly vigil: Vigil
   readonly audit: Audit
-  /** Told of failures that are not a `MillraceError`. */
+  /** Called for failures that are not a `MillraceError`. */
   readonly report: (error: unknown) => void
 }

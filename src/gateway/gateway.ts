@@ -1,7 +1,9 @@
 /**
- * The gateway: a broker for everyone who speaks HTTP. It puts the parts together; each is in files of its own, and `route.ts` says what a part is.
+ * The gateway: a broker for everything that speaks HTTP. It puts the parts together; each part has its own files, and
+ * `route.ts` defines what a part is.
  *
- * Without access control it takes requests of this machine only, and never any from pages of other sites that are not named.
+ * Without access control it accepts requests from this machine only. It never accepts requests from web pages of
+ * origins that are not allowed.
  */
 import type { IncomingMessage } from 'node:http'
 import type { Duplex } from 'node:stream'
@@ -31,7 +33,7 @@ import type { GatewayPart } from './route.ts'
 import { Upgrades } from './upgrades.ts'
 import { type WebhookOptions, webhookEndpoints } from './webhooks/webhook-options.ts'
 
-/** Bounds on all callers together, and on each. */
+/** Limits for all callers together, and for each caller. */
 export interface GatewayLimits {
   /** Requests a second. @default 200,000 */
   readonly requestsPerSecond?: number
@@ -44,7 +46,7 @@ export interface GatewayLimits {
 }
 
 export interface GatewayOptions {
-  /** Who may do what. @default no access control: this machine only */
+  /** The callers and their permissions. @default no access control: this machine only */
   readonly access?: AccessOptions
   /**
    * Host names that requests may use, without port; `'any'` turns the check off. @default `'any'` with access control;
@@ -74,7 +76,7 @@ export interface GatewayOptions {
   readonly onError?: (error: unknown, request?: Request) => void
 }
 
-/** A gateway as a `fetch` handler, for any framework that takes one. */
+/** A gateway as a `fetch` handler, for any framework that accepts one. */
 export interface Gateway {
   /**
    * Answer a request. `env` is what the server passes; with a Node adapter's `{ incoming, outgoing }` the gateway can
@@ -133,7 +135,7 @@ export function createGateway(broker: Broker, options: GatewayOptions = {}): Gat
 }
 
 class BrokerGateway implements Gateway {
-  /** Handed around without its object, as frameworks do. */
+  /** Arrow functions, because frameworks call these without the object. */
   readonly fetch = async (request: Request, env?: object): Promise<Response> => this.#app.fetch(request, env)
   readonly upgrade: (incoming: IncomingMessage, socket: Duplex, head: Buffer) => void
   readonly started: Promise<void>
@@ -272,7 +274,7 @@ function guardApp(app: Hono, guard: OriginGuard, origins: readonly string[]): vo
   })
   if (origins.length > 0) {
     const share = cors({ origin: [...origins], exposeHeaders: ['link', 'retry-after'], maxAge: 600 })
-    // An OPTIONS that is no preflight is a webhook's handshake.
+    // An OPTIONS request that is not a CORS preflight is a webhook's handshake.
     app.use((c, next) =>
       c.req.method === 'OPTIONS' && c.req.header('access-control-request-method') === undefined
         ? next()

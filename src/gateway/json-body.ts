@@ -1,4 +1,4 @@
-/** Request bodies that are JSON: strict UTF-8, bounded depth, and whether they are of the form that a route takes. */
+/** Request bodies that are JSON: strict UTF-8, limited depth, and only the members that a route accepts. */
 import { LIMITS } from '../base/limits.ts'
 import { essenceOf, isJson } from '../event/http/media-type.ts'
 import { type JsonBounds, JsonScanner } from '../event/json-scanner.ts'
@@ -12,7 +12,8 @@ const BOUNDS: JsonBounds = {
 const utf8 = new TextDecoder('utf-8', { fatal: true })
 
 /**
- * The value of a JSON body, and its text; `undefined` when it is empty. A client that says no type, or the one that `curl -d` says, is believed to send JSON.
+ * The value of a JSON body, and its text; `undefined` when it is empty. A body without a content type, or with the one
+ * that `curl -d` sends, is read as JSON.
  * @throws INVALID_REQUEST
  */
 export function jsonOf(
@@ -39,7 +40,7 @@ export function jsonOf(
   return { value: JSON.parse(text) as unknown, text }
 }
 
-/** The members of a JSON object; those that are not known are refused. @throws INVALID_REQUEST */
+/** The members of a JSON object. Unknown members are refused. @throws INVALID_REQUEST */
 export function membersOf<const Name extends string>(
   value: unknown,
   known: readonly Name[],

@@ -1,4 +1,7 @@
-/** Channels and consumers come and go over HTTP, too: for those who have no application of TypeScript that declares them. */
+/**
+ * Declare and remove channels, and manage consumers, over HTTP: for users without a TypeScript application that does
+ * it.
+ */
 import { MillraceError } from '../base/errors.ts'
 import { LIMITS } from '../base/limits.ts'
 import { checkConsumerName, checkName, ownerOf } from '../base/names.ts'
@@ -8,7 +11,7 @@ import { permitConsumer } from './dead-letter-routes.ts'
 import type { GatewayHost } from './gateway-host.ts'
 import { membersOf } from './json-body.ts'
 import { badRequest } from './problem.ts'
-import { placeOf } from './query.ts'
+import { positionOf } from './query.ts'
 import type { GatewayRequest, Route } from './route.ts'
 import { CHANNEL, CONSUMER, json } from './schemas.ts'
 
@@ -98,7 +101,7 @@ export function managementRoutes(host: GatewayHost): Route[] {
   ]
 }
 
-/** Pausing outlives the caller and every instance: it is for whoever may manage the consumer's channels. */
+/** A pause outlives the caller and every instance, so it needs `manage` on the consumer's channels. */
 function pauseRoutes(host: GatewayHost): Route[] {
   const { broker } = host
   const reason = {
@@ -148,7 +151,7 @@ function pauseRoutes(host: GatewayHost): Route[] {
   ]
 }
 
-/** By the query or by a JSON body, as the caller likes. */
+/** The parameters may be in the query or in a JSON body. */
 function rewindRoute(host: GatewayHost): Route {
   const { broker } = host
   const to = {
@@ -177,19 +180,19 @@ function rewindRoute(host: GatewayHost): Route {
     refuses: ['UNKNOWN_CONSUMER', 'OFFSET_OUT_OF_RANGE', 'CLOSED'],
     handle: async (request) => {
       const consumer = checkName(request.parameters['consumer'], 'consumer')
-      const { to: place, channel } = await rewindOf(request).catch(async (error: unknown) => {
-        // Whoever may not rewind the consumer is told that, whatever the body is.
+      const { to, channel } = await rewindOf(request).catch(async (error: unknown) => {
+        // A caller without the permission gets that refusal, whatever the body contains.
         await permitConsumer(request, host, 'manage', consumer)
         throw error
       })
       await permitConsumer(request, host, 'manage', consumer, channel)
       if (ownerOf(consumer) !== null) request.permitNamed('manage', 'consumer', consumer, ['>'])
-      if (place === undefined)
+      if (to === undefined)
         throw badRequest(
           400,
           'name the position: ?to=beginning, an offset, a time or an age; or the same in a JSON body, {"to": "beginning"}',
         )
-      await broker.rewind(consumer, placeOf('to', place), channel === undefined ? {} : { channel })
+      await broker.rewind(consumer, positionOf('to', to), channel === undefined ? {} : { channel })
       return new Response(null, { status: 204 })
     },
   }
@@ -209,7 +212,7 @@ async function rewindOf(request: GatewayRequest): Promise<{ readonly to?: string
   return { ...request.query, ...facts }
 }
 
-/** On the engine itself: what the application declared of the channel (its schemas, its key) stays the application's. */
+/** Declares on the engine itself, so that what the application declared (schemas, key) stays as it is. */
 async function declare(request: GatewayRequest, host: GatewayHost): Promise<Response> {
   const name = notOurs(request.parameters['channel'] as string)
   const { kind = 'stream', ...options } = membersOf(

@@ -1,18 +1,18 @@
 /**
- * The OpenAPI 3.1 document of a gateway, made from the routes that it serves: what is not served is not in it, and the other way round.
+ * The OpenAPI 3.1 document of a gateway, generated from the routes that it serves, so the two always agree.
  * @see https://spec.openapis.org/oas/v3.1.1
  */
 import { ERROR_CODES, type ErrorCode } from '../base/errors.ts'
 import { STATUS } from './problem.ts'
-import type { Answer, Content, Parameter, Route, UpgradeRoute } from './route.ts'
+import type { Content, Parameter, ResponseSpec, Route, UpgradeRoute } from './route.ts'
 import { SCHEMAS } from './schemas.ts'
 
-/** JSON, as the document is. */
+/** Part of the JSON document. */
 type Json = Record<string, unknown>
 
 const PROBLEM: Json = { 'application/problem+json': { schema: { $ref: '#/components/schemas/Problem' } } }
 
-/** `guarded`: whether the gateway asks for credentials. */
+/** `guarded`: whether the gateway requires credentials. */
 export function openApiOf(routes: readonly Route[], upgrades: readonly UpgradeRoute[], version: string): Json {
   const paths: Record<string, Json> = {}
   for (const route of routes)
@@ -90,7 +90,7 @@ function contentOf(content: Content): Json {
   return Object.fromEntries(Object.entries(content).map(([type, schema]) => [type, { schema }]))
 }
 
-function answersOf(answers: Readonly<Record<number, Answer>>): Json {
+function answersOf(answers: Readonly<Record<number, ResponseSpec>>): Json {
   return Object.fromEntries(
     Object.entries(answers).map(([status, { description, content, headers }]) => [
       status,
@@ -103,7 +103,7 @@ function answersOf(answers: Readonly<Record<number, Answer>>): Json {
   )
 }
 
-/** What it refuses with: by status, with the codes. Those that it answers itself stay as it says. */
+/** The error responses of a route: the codes of each status. Statuses that the route describes itself are left out. */
 function refusalsOf(route: Route): Json {
   const byStatus = new Map<number, string[]>()
   const add = (status: number, reason: string): void =>

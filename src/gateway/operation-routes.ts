@@ -1,4 +1,4 @@
-/** For whoever is on call: what there is, whether it lives, whether it takes events. */
+/** Routes for operators: description, liveness (`/health`) and readiness (`/ready`). */
 import type { BrokerDescription } from '../broker/description.ts'
 import { ACTIONS } from './access/permissions.ts'
 import type { Principal } from './access/principal.ts'
@@ -57,12 +57,12 @@ export function operationRoutes(host: GatewayHost, isClosing: () => boolean): Ro
   ]
 }
 
-/** Alarms speak of servers and files: they are for those who may do something with every channel. */
+/** Alarms name servers and files, so only callers with a permission on every channel see them. */
 function seesAll({ permits }: Principal): boolean {
   return ACTIONS.some((action) => permits(action, '>'))
 }
 
-/** What the caller may know of. */
+/** The part of the description that the caller is allowed to see. */
 function visible(description: BrokerDescription, { permits }: Principal): BrokerDescription {
   const seen = (channel: string): boolean => ACTIONS.some((action) => permits(action, channel))
   if (seen('>') && seen('$audit')) return description
@@ -74,10 +74,13 @@ function visible(description: BrokerDescription, { permits }: Principal): Broker
   return { ...description, channels, consumers, alarms: seen('>') ? description.alarms : [] }
 }
 
-/** Alarms with which a broker takes no events. */
+/** Alarms that mean that the broker accepts no events. */
 const UNREADY: ReadonlySet<string> = new Set(['STORE_FAILED', 'DISK_FULL', 'TOO_MANY_FILES', 'UNAVAILABLE', 'CLOSED'])
 
-/** Whether the broker takes events, by the alarms that it remembers: nothing is asked of a store or a server, so that anybody may ask at any time. */
+/**
+ * Whether the broker accepts events, from the alarms that it remembers. No store or server is asked, so this is cheap
+ * enough to be open to every caller.
+ */
 function readiness(
   { core }: GatewayHost,
   closing: boolean,

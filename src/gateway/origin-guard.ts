@@ -1,9 +1,12 @@
 /**
- * Which pages may talk to a gateway: those that it served itself, and those of origins that are named. Programs send no `Origin`.
+ * Decides which web pages may use a gateway: those that it served itself, and those of allowed origins. Programs send
+ * no `Origin`.
  *
- * A page of another site can reach a loopback port in two ways. By a name that resolves to 127.0.0.1 (DNS rebinding): the `Host`
- * header is then not one of ours. Or straight, as a cross-origin request: `Origin` or `Sec-Fetch-Site` then says so. A WebSocket is held to
- * the same, as browsers ask nobody before they open one.
+ * A page of another site can reach a loopback port in two ways:
+ * - by a name that resolves to 127.0.0.1 (DNS rebinding); the `Host` header is then not one of ours;
+ * - directly, as a cross-origin request; `Origin` or `Sec-Fetch-Site` then says so.
+ *
+ * The same checks apply to WebSockets, because browsers send no preflight for them.
  */
 import { MillraceError } from '../base/errors.ts'
 import { shown } from '../base/shown.ts'
@@ -15,7 +18,7 @@ export class OriginGuard {
   readonly #hosts: () => readonly string[] | 'any'
   readonly #origins: ReadonlySet<string>
 
-  /** @throws INVALID_OPTION for an origin that no page can have: it would let nobody in, and nobody would know why */
+  /** @throws INVALID_OPTION for an origin that no page can have: it would silently admit nobody */
   constructor(hosts: () => readonly string[] | 'any', origins: readonly string[]) {
     for (const origin of origins) checkOrigin(origin)
     this.#hosts = hosts

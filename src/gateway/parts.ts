@@ -1,4 +1,4 @@
-/** The parts that a gateway is made of. A new one is a line here. */
+/** The list of the gateway's parts. A new part is added here. */
 import { deadLetterRoutes } from './dead-letter-routes.ts'
 import { delayedRoutes } from './delayed-routes.ts'
 import type { GatewayHost } from './gateway-host.ts'
@@ -18,16 +18,16 @@ import { WebhookPart } from './webhooks/webhook-part.ts'
 
 export interface PartSettings {
   readonly streams: StreamLimits
-  /** How long a closing part waits for what runs. */
+  /** How long a closing part waits for running work. */
   readonly drainMs: number
-  /** What a sender without a limit of its own may send. */
+  /** The rate for a sender that has no limit of its own. */
   readonly ratePerMinute: number
   readonly isClosing: () => boolean
   readonly push: Omit<PushSettings, 'drainMs'>
   readonly webhooks: ReadonlyMap<string, WebhookEndpoint>
 }
 
-/** In the order in which they start; they close in the reverse one. */
+/** The parts, in the order in which they start. They close in reverse order. */
 export function gatewayParts(host: GatewayHost, settings: PartSettings): GatewayPart[] {
   const { broker } = host
   return [

@@ -1,5 +1,5 @@
 /**
- * Errors as HTTP answers: problem documents (RFC 9457) that carry the `MillraceError` code.
+ * Errors as HTTP responses: problem documents (RFC 9457) that carry the `MillraceError` code.
  * @see https://www.rfc-editor.org/rfc/rfc9457
  */
 import { STATUS_CODES } from 'node:http'
@@ -13,7 +13,7 @@ import {
   outwardMessage,
 } from '../base/errors.ts'
 
-/** What each code is over HTTP. */
+/** The HTTP status of each code. */
 export const STATUS: Readonly<Record<ErrorCode, number>> = {
   INVALID_OPTION: 400,
   INVALID_NAME: 400,
@@ -57,7 +57,7 @@ export const STATUS: Readonly<Record<ErrorCode, number>> = {
   UNAVAILABLE: 503,
 }
 
-/** A request that cannot be understood, with its own status. */
+/** A request that cannot be understood, with its status. */
 export function badRequest(
   status: 400 | 404 | 405 | 408 | 409 | 415 | 426 | 431,
   message: string,
@@ -66,14 +66,17 @@ export function badRequest(
   return new MillraceError('INVALID_REQUEST', message, { status, ...details })
 }
 
-/** A problem document and the headers that go with it. */
+/** A problem document with its status and headers. */
 export interface Problem {
   readonly status: number
   readonly headers: Readonly<Record<string, string>>
   readonly body: string
 }
 
-/** What went wrong, as a problem document. What is not a `MillraceError` is ours, and tells nothing of the inside. */
+/**
+ * An error as a problem document. An error that is not a `MillraceError` is a bug of ours, and the document reveals
+ * nothing about it.
+ */
 export function problemOf(error: unknown): Problem {
   const known = isMillraceError(error) ? error : null
   const own = known?.code === 'INVALID_REQUEST' ? known.details['status'] : undefined
@@ -92,13 +95,13 @@ export function problemOf(error: unknown): Problem {
   return { status, headers, body: JSON.stringify(body) }
 }
 
-/** The answer that says what went wrong. */
+/** The response for an error. */
 export function problem(error: unknown, headers: Readonly<Record<string, string>> = {}): Response {
   const { status, headers: own, body } = problemOf(error)
   return new Response(body, { status, headers: { ...own, ...headers } })
 }
 
-/** Refuse an upgrade, or a request that Node could not parse: the answer is written on the socket itself, and ends it. */
+/** Refuse an upgrade, or a request that Node could not parse: write the response to the socket and end it. */
 export function refuseOnSocket(socket: Duplex, error: unknown): void {
   const { status, headers, body } = problemOf(error)
   const lines = Object.entries({

@@ -1,4 +1,7 @@
-/** `POST /channels/{channel}/events`: CloudEvents in binary, structured or batched mode. Answers after they are durable. */
+/**
+ * `POST /channels/{channel}/events`: CloudEvents in binary, structured or batched mode. Answers after the events are
+ * durable.
+ */
 import { MillraceError } from '../base/errors.ts'
 import { timeMsOf } from '../base/time-text.ts'
 import type { Duration } from '../base/units.ts'
@@ -72,7 +75,7 @@ async function publish(request: GatewayRequest, host: GatewayHost): Promise<Resp
   if (!encoder.isReady(channel)) await encoder.prepare(channel)
   const bytesMax = mode === 'batched' ? Number.POSITIVE_INFINITY : encoder.eventBytesMax(channel)
   return request.body(async (body) => {
-    // Space around attributes is not stored, so a structured event may be larger than what is stored of it.
+    // Whitespace around attributes is not stored, so a structured body may be larger than the stored event.
     if (body.byteLength > (mode === 'structured' ? 2 * bytesMax : bytesMax))
       throw tooLarge(channel, body.byteLength, bytesMax)
     const events = decodeForPublish(headers, body) as LooseEvent[]

@@ -1,9 +1,12 @@
-/** Query parameters in the broker's terms. A parameter that does not exist, or is given twice, is refused: a misspelt one must not be ignored. */
+/**
+ * Query parameters as the broker's values. An unknown parameter, or one given twice, is refused, so that a misspelt one
+ * is never ignored.
+ */
 import { type From, positionInText } from '../broker/position.ts'
 import type { PatternJson } from '../pattern/pattern-type.ts'
 import { badRequest } from './problem.ts'
 
-/** The parameters, by name. Credentials in the query are the authenticator's. @throws INVALID_REQUEST */
+/** The parameters by name. `access_token` is left to the authenticator. @throws INVALID_REQUEST */
 export function parameters<const Name extends string>(url: URL, known: readonly Name[]): Partial<Record<Name, string>> {
   const found: Partial<Record<Name, string>> = {}
   if (url.search === '') return found
@@ -24,10 +27,10 @@ export function parameters<const Name extends string>(url: URL, known: readonly 
   return found
 }
 
-/** A place in a channel: `beginning`, `end`, an offset, an RFC 3339 time, or an age such as `1h`. */
-export function placeOf(name: string, text: string): From {
-  const place = positionInText(text)
-  if (place !== undefined) return place
+/** A position in a channel: `beginning`, `end`, an offset, an RFC 3339 time, or an age such as `1h`. */
+export function positionOf(name: string, text: string): From {
+  const position = positionInText(text)
+  if (position !== undefined) return position
   throw badRequest(
     400,
     `${name} must be "beginning", "end", an offset, an RFC 3339 time or an age such as 1h; it is "${text.slice(0, 60)}"`,
@@ -37,7 +40,7 @@ export function placeOf(name: string, text: string): From {
   )
 }
 
-/** A whole number within bounds. */
+/** A whole number within limits. */
 export function countOf(name: string, text: string, min: number, max: number): number {
   const count = /^\d{1,15}$/.test(text) ? Number(text) : Number.NaN
   if (count >= min && count <= max) return count
@@ -48,7 +51,7 @@ export function countOf(name: string, text: string, min: number, max: number): n
   })
 }
 
-/** An event pattern as JSON text; whether it is one, the broker says. */
+/** An event pattern as JSON. The broker checks whether it is a valid pattern. */
 export function patternOf(text: string): PatternJson {
   try {
     return JSON.parse(text) as PatternJson

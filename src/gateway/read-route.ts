@@ -1,22 +1,22 @@
 /**
  * `GET /channels/{channel}/events?from=&to=&limit=&where=`: a page of a channel, without consuming.
  *
- * The answer is a CloudEvents batch, each event as it was published; `Link: <…>; rel="next"` leads on. With
- * `Accept: application/json` it is `{ channel, events: [{ offset, event }], next }` instead.
+ * The response is a CloudEvents batch, with each event as it was published. `Link: <…>; rel="next"` gives the next
+ * page. With `Accept: application/json` the response is `{ channel, events: [{ offset, event }], next }` instead.
  */
 import { LIMITS } from '../base/limits.ts'
 import { BATCHED } from '../event/http/media-type.ts'
 import { filterOf, readTexts, type TextFilter, type TextReadOptions } from './channel-texts.ts'
 import type { GatewayHost } from './gateway-host.ts'
-import { countOf, placeOf } from './query.ts'
+import { countOf, positionOf } from './query.ts'
 import type { GatewayRequest, Route } from './route.ts'
 import { CHANNEL, FILTER, FROM, ref, WHERE } from './schemas.ts'
 
 interface Page {
   readonly offsets: readonly number[]
-  /** JSON texts. */
+  /** The JSON texts of the events. */
   readonly events: readonly string[]
-  /** Where the next page begins; `null` when this one reached the end. */
+  /** The offset at which the next page begins; `null` when this page reached the end. */
   readonly next: number | null
 }
 
@@ -81,8 +81,8 @@ async function read(request: GatewayRequest, host: GatewayHost): Promise<Respons
   const most =
     limit === undefined ? LIMITS.gatewayPageEventsDefault : countOf('limit', limit, 1, LIMITS.gatewayPageEventsMax)
   const page = await readPage(host, channel, most, filterOf(request.query), {
-    from: from === undefined ? 'beginning' : placeOf('from', from),
-    to: to === undefined ? undefined : placeOf('to', to),
+    from: from === undefined ? 'beginning' : positionOf('from', from),
+    to: to === undefined ? undefined : positionOf('to', to),
     signal: request.signal,
   })
   const link = page.next === null ? {} : { link: `<${nextUrl(request.url, page.next)}>; rel="next"` }
@@ -119,7 +119,10 @@ async function readPage(
   return { offsets, events, next: null }
 }
 
-/** The same request, further on. Relative, so that it holds behind a proxy; without credentials. */
+/**
+ * The same request for the next page. The URL is relative, so that it works behind a proxy, and it contains no
+ * credentials.
+ */
 function nextUrl({ pathname, searchParams }: URL, next: number): string {
   const further = new URLSearchParams(searchParams)
   further.delete('access_token')

@@ -1,6 +1,7 @@
 /**
- * Request bodies, read with a bound on each and on all together, so that no number of senders can fill the memory.
- * Compressed bodies are refused: what they would grow to is not known before it is too late.
+ * Reads request bodies, with a limit for each and for all together, so that no number of senders can fill the memory.
+ *
+ * Compressed bodies are refused, because their real size is not known in advance.
  */
 import type { Readable } from 'node:stream'
 import { isMillraceError, MillraceError } from '../base/errors.ts'
@@ -12,7 +13,7 @@ export class RequestBodies {
   readonly #allBytesMax: number
   readonly #callerBytesMax: number
   #held = 0
-  /** Of callers that have bodies here now. */
+  /** Bytes of each caller that has bodies in memory now. */
   readonly #heldBy = new Map<string, number>()
 
   constructor(bytesMax: number, allBytesMax: number, callerBytesMax: number) {
@@ -22,9 +23,9 @@ export class RequestBodies {
   }
 
   /**
-   * Read the body and hand it to `use`; its bytes count as held until that is done. `incoming` is Node's own request where there is one:
-   * to read that costs a third of making a `fetch` body of it.
-   * @throws REQUEST_TOO_LARGE · BACKPRESSURE · INVALID_REQUEST when it is compressed or ends early
+   * Read the body and give it to `use`. Its bytes count until `use` has finished. `incoming` is Node's own request, if
+   * there is one: reading it directly costs a third of reading a `fetch` body.
+   * @throws REQUEST_TOO_LARGE · BACKPRESSURE · INVALID_REQUEST when it is compressed or incomplete
    */
   async read<Result>(
     request: Request,
@@ -62,7 +63,7 @@ export class RequestBodies {
       chunks.push(chunk)
     }
     try {
-      // A body that is refused is not destroyed, as its connection has yet to carry the refusal.
+      // The request is not destroyed when its body is refused, because the refusal goes out on the same connection.
       await eachChunk(
         incoming?.iterator({ destroyOnReturn: false }) ?? (request.body as AsyncIterable<Uint8Array> | null),
         hold,

@@ -1,7 +1,8 @@
 /**
- * What a route is: the one definition from which the gateway serves, checks permissions, leaves audit events and writes its OpenAPI document.
+ * The definition of a route. From it the gateway serves requests, checks permissions, records audit events and writes
+ * the OpenAPI document.
  *
- * A part of the gateway (publishing, consuming, webhooks …) is a list of routes with whatever stands behind them.
+ * A part of the gateway (publishing, consuming, webhooks …) is a list of routes and the state behind them.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Duplex } from 'node:stream'
@@ -10,7 +11,7 @@ import type { Action } from './access/permissions.ts'
 import type { Principal } from './access/principal.ts'
 import type { DirectAnswer } from './direct-answer.ts'
 
-/** JSON Schema 2020-12, as OpenAPI 3.1 has it. */
+/** JSON Schema 2020-12, as OpenAPI 3.1 uses it. */
 export type JsonSchema = Readonly<Record<string, unknown>>
 
 export interface Parameter {
@@ -20,18 +21,21 @@ export interface Parameter {
   readonly required?: boolean
 }
 
-/** A body of a request or an answer: its media types, each with a schema. */
+/** A request or response body: its media types, each with a schema. */
 export type Content = Readonly<Record<string, JsonSchema>>
 
-export interface Answer {
+export interface ResponseSpec {
   readonly description: string
   readonly content?: Content
   readonly headers?: Readonly<Record<string, Parameter>>
 }
 
 /**
- * Who may: `open` asks for no credentials · `known` for any that are valid · an action on the channels that a path parameter names (several with
- * commas) · `handler`: the handler calls `request.permit` itself, before it does anything, as only it knows the channels.
+ * The access rule of a route:
+ * - `open` requires no credentials.
+ * - `known` requires any valid credentials.
+ * - `of: NAME` requires the action on the channels that the path parameter NAME lists, separated by commas.
+ * - `of: 'handler'`: only the handler knows the channels, so it calls `request.permit` before anything else.
  */
 export type RouteAccess =
   | 'open'
@@ -41,79 +45,91 @@ export type RouteAccess =
 
 export interface Route {
   readonly method: 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE' | 'OPTIONS'
-  /** As in OpenAPI: `/channels/{channel}/events`. */
+  /** In OpenAPI's form: `/channels/{channel}/events`. */
   readonly path: string
-  /** The operation's id, and the audit event's name of what was done: `publishEvents`. */
+  /** The operation's id, which is also the action in the audit event: `publishEvents`. */
   readonly name: string
-  /** What it does, in a line. */
+  /** What it does, in one line. */
   readonly summary: string
   readonly description?: string
-  /** Which group of the document it belongs to. */
+  /** The group of the document that it belongs to. */
   readonly tag: string
   readonly access: RouteAccess
-  /** A route that changes what others rely on leaves an event on `$audit`. @default actions `manage` and `rules`, unless GET */
+  /** Whether calls are recorded on `$audit`. @default actions `manage` and `rules`, unless GET */
   readonly audited?: boolean
   readonly parameters?: Readonly<Record<string, Parameter>>
-  /** Query parameters. One that is not here is refused, and so is one given twice. */
+  /** Query parameters. One that is not listed here, or is given twice, is refused. */
   readonly query?: Readonly<Record<string, Parameter>>
-  /** Request headers that mean something, for the document. */
+  /** Request headers that the route uses, for the document. */
   readonly headers?: Readonly<Record<string, Parameter>>
   readonly body?: { readonly required: boolean; readonly content: Content; readonly description?: string }
-  /** What it answers when all is well, by status. */
-  readonly answers: Readonly<Record<number, Answer>>
-  /** Codes that it refuses with, besides those that every route has (credentials, permissions, rate, a bad request). */
+  /** The successful responses, by status. */
+  readonly answers: Readonly<Record<number, ResponseSpec>>
+  /** Error codes besides those that every route has (credentials, permissions, rate, a bad request). */
   readonly refuses?: readonly ErrorCode[]
-  /** Of an open route: callers whose credentials hold are known by them. @default false */
+  /** For an open route: whether valid credentials identify the caller. @default false */
   readonly identifies?: boolean
-  /** Counts against no quota: what says whether the gateway lives. @default false */
+  /** Whether requests count against no quota, as for health checks. @default false */
   readonly unmetered?: boolean
-  /** HEAD has no meaning here (a stream without end). @default false */
+  /** Whether HEAD is refused, as for an endless stream. @default false */
   readonly noHead?: boolean
   readonly handle: (request: GatewayRequest) => Response | Promise<Response>
 }
 
-/** A request that has been let in. */
+/** A request that has passed all checks. */
 export interface GatewayRequest {
   readonly raw: Request
   readonly url: URL
-  /** Path parameters, decoded once. */
+  /** Path parameters, percent-decoded once. */
   readonly parameters: Readonly<Record<string, string>>
-  /** Query parameters that the route declares. */
+  /** The query parameters that the route declares. */
   readonly query: Readonly<Record<string, string | undefined>>
   readonly principal: Principal
-  /** Node's own objects, where the server is Node's. */
+  /** Node's own objects, if the server is Node's. */
   readonly incoming: IncomingMessage | undefined
   readonly outgoing: ServerResponse | undefined
   /** Where our own server takes an answer's text from (direct-answer.ts). */
   readonly direct: DirectAnswer | undefined
-  /** Aborts when the client has gone. */
+  /** Aborts when the client has disconnected. */
   readonly signal: AbortSignal
-  /** @throws FORBIDDEN */
+  /** Require a permission on a channel. @throws FORBIDDEN */
   permit(action: Action, channel: string): void
-  /** The test whether it is permitted on a channel: for a handler that leaves out what is not. */
+  /** A test of the permission, for a handler that leaves out channels without it. */
   permitted(action: Action): (channel: string) => boolean
-  /** Permit it on every channel of what has a name of its own, `channels` none where it is not there. The refusal tells neither. @throws FORBIDDEN */
+  /**
+   * Require the permission on every channel of a named thing; `channels` is empty if it does not exist. The refusal
+   * does not reveal whether it exists. @throws FORBIDDEN
+   */
   permitNamed(
     action: Action,
     what: 'consumer' | 'rule' | 'subscription',
     name: string,
     channels: readonly string[],
   ): void
-  /** What an audit event is to say of the call besides the path and the query: where events go, never a secret. */
+  /** Facts for the audit event besides the path and the query, such as where events go. Never a secret. */
   note(facts: Readonly<Record<string, string>>): void
-  /** Read the body, bounded; its bytes count as held until `use` is done. @throws REQUEST_TOO_LARGE · BACKPRESSURE · INVALID_REQUEST · UNAUTHENTICATED when the credentials ended meanwhile */
+  /**
+   * Read the body, within the limits. Its bytes count until `use` has finished. @throws REQUEST_TOO_LARGE ·
+   * BACKPRESSURE · INVALID_REQUEST · UNAUTHENTICATED when the credentials ended meanwhile
+   */
   body<Result>(use: (bytes: Uint8Array) => Result | Promise<Result>): Promise<Result>
-  /** The body as JSON: UTF-8, not too deep. An empty one is `undefined`. @throws as `body`, and INVALID_REQUEST when it is none */
+  /**
+   * The body as JSON in UTF-8 of limited depth; `undefined` when it is empty. @throws as `body`, and INVALID_REQUEST
+   * when it is not JSON
+   */
   json(): Promise<unknown>
-  /** The same, with the text that it was made of. */
+  /** The same, together with the JSON text. */
   jsonText(): Promise<{ readonly value: unknown; readonly text: string }>
-  /** Keep the request's place among the open ones until `release` is called: for streams, which outlive the answer's beginning. */
+  /**
+   * Keep the request counted as open until the returned function is called: for streams, which outlive the start of
+   * their response.
+   */
   holdOpen(): () => void
 }
 
-/** A WebSocket (or other) upgrade. The frame has checked the origin, the credentials and the quota. */
+/** A WebSocket (or other) upgrade. Origin, credentials and quota are already checked. */
 export interface UpgradeRoute {
-  /** No parameters: `/ws`. */
+  /** A path without parameters, such as `/ws`. */
   readonly path: string
   readonly name: string
   readonly summary: string
@@ -126,7 +142,7 @@ export interface Upgrade {
   readonly head: Buffer
   readonly url: URL
   readonly principal: Principal
-  /** Give back the place among the open ones: call it when the socket has closed. */
+  /** Ends the count as open: call it when the socket has closed. */
   readonly release: () => void
 }
 
@@ -134,8 +150,8 @@ export interface Upgrade {
 export interface GatewayPart {
   readonly routes: readonly Route[]
   readonly upgrades?: readonly UpgradeRoute[]
-  /** What must run before the gateway is ready. */
+  /** Resolves when everything that the part needs runs. */
   start?(): Promise<void>
-  /** Take nothing new, finish what runs, let go. */
+  /** Accept nothing new, finish what runs, release everything. */
   close?(): Promise<void> | void
 }

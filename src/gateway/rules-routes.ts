@@ -10,7 +10,7 @@ import { type RuleDescription, type Rules, rulesOf } from '../rules/rules.ts'
 import { covers } from './access/permissions.ts'
 import { membersOf } from './json-body.ts'
 import { badRequest } from './problem.ts'
-import { placeOf } from './query.ts'
+import { positionOf } from './query.ts'
 import type { GatewayRequest, JsonSchema, Parameter, Route } from './route.ts'
 import { json } from './schemas.ts'
 
@@ -259,8 +259,8 @@ async function test(request: GatewayRequest, broker: Broker): Promise<Response> 
   if (show !== undefined && !(typeof show === 'number' && show >= 0 && show <= 100))
     throw badRequest(400, 'show must be a number from 0 to 100')
   const places = {
-    ...(from !== undefined && { from: placeOf('from', String(from)) }),
-    ...(to !== undefined && { to: placeOf('to', String(to)) }),
+    ...(from !== undefined && { from: positionOf('from', String(from)) }),
+    ...(to !== undefined && { to: positionOf('to', String(to)) }),
   }
   return Response.json(
     await rules.test(rule.definition, { on: channels, ...places, ...(show !== undefined && { show }) }),

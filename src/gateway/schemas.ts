@@ -1,4 +1,4 @@
-/** JSON Schemas that several routes share; in the OpenAPI document they stand once, under `components`. */
+/** JSON Schemas that several routes share. In the OpenAPI document they are under `components`. */
 import { ERROR_CODES } from '../base/errors.ts'
 import { BATCHED, STRUCTURED } from '../event/http/media-type.ts'
 import type { Content, JsonSchema, Parameter } from './route.ts'
@@ -147,7 +147,7 @@ export const SCHEMAS: Readonly<Record<string, JsonSchema>> = {
   },
 }
 
-/** Bodies that carry CloudEvents: structured and batched. Binary mode is any other type, with `ce-` headers. */
+/** Bodies that carry CloudEvents: structured and batched. Binary mode uses any other type, with `ce-` headers. */
 export const CLOUD_EVENTS: Content = {
   [STRUCTURED]: ref('CloudEvent'),
   [BATCHED]: { type: 'array', items: ref('CloudEvent') },

@@ -1,4 +1,4 @@
-/** The gateway on a port of its own: HTTP or HTTPS, with bounds on what a connection may take. */
+/** The gateway on its own port: HTTP or HTTPS, with limits for each connection. */
 import type { Server } from 'node:http'
 import { createServer as createSecureServer } from 'node:https'
 import type { AddressInfo, Socket } from 'node:net'
@@ -52,7 +52,8 @@ export interface ServingGateway {
 /**
  * Serve a broker over HTTP: on this machine's loopback address, or, with access control, on any.
  *
- * @throws INVALID_OPTION when the host is not loopback and there is no access control · UNAVAILABLE when the port is taken
+ * @throws INVALID_OPTION when the host is not loopback and there is no access control · UNAVAILABLE when the port is
+ * taken
  * @example
  * ```ts
  * import { connect } from 'millrace'
@@ -101,14 +102,14 @@ export async function serveGateway(broker: Broker, options: ServeOptions = {}): 
     port: bound,
     notice: noticeOf(gateway.guarded, host, tls !== undefined),
     close: () => {
-      // Until the gateway has drained, requests that settle what is leased are still taken.
+      // Requests that settle leased events are accepted until the gateway has drained.
       closing ??= gateway.close().then(() => stop(server, unused, drainMsOf(rest)))
       return closing
     },
   }
 }
 
-/** @throws INVALID_OPTION when it is no certificate with its key */
+/** @throws INVALID_OPTION when they are not a certificate and its key */
 function checkTls(tls: NonNullable<ServeOptions['tls']>): void {
   knownOptions(tls, ['cert', 'key'], 'tls')
   try {
@@ -119,7 +120,7 @@ function checkTls(tls: NonNullable<ServeOptions['tls']>): void {
   }
 }
 
-/** Node takes whole milliseconds only. */
+/** Node accepts whole milliseconds only. */
 function wholeMs(duration: Duration, option: string): number {
   return Math.ceil(durationMs(duration, option))
 }
@@ -139,7 +140,7 @@ function serverOf(gateway: Gateway, tls: ServeOptions['tls'], requestMs: number,
       cutWhenLate(answer, outgoing, idleMs)
       return writeDirect(answer, direct, outgoing) ? RESPONSE_ALREADY_SENT : answer
     },
-    // The gateway keeps Node's own Request and Response: an application's globals are not its to replace.
+    // The gateway keeps Node's own Request and Response, because it must not replace an application's globals.
     overrideGlobalObjects: false,
     ...(tls === undefined
       ? { serverOptions: bounds }
@@ -152,7 +153,10 @@ function serverOf(gateway: Gateway, tls: ServeOptions['tls'], requestMs: number,
   return server
 }
 
-/** A client that does not take its answer in time is cut, though it may send all the while. Event streams look after themselves. */
+/**
+ * A client that does not read its response in time is disconnected, even if it still sends. Event streams have their
+ * own check.
+ */
 function cutWhenLate(answer: Response, outgoing: HttpBindings['outgoing'], lateMs: number): void {
   if (answer.headers.get('content-type')?.startsWith('text/event-stream') === true) return
   const late = setTimeout(() => outgoing.destroy(), lateMs)
@@ -160,7 +164,7 @@ function cutWhenLate(answer: Response, outgoing: HttpBindings['outgoing'], lateM
   outgoing.once('close', () => clearTimeout(late))
 }
 
-/** What Node's parser refuses, or waited for in vain, is answered in words, too. */
+/** A request that Node's parser refuses, or waited for in vain, also gets a problem document. */
 function refuseMalformed(error: NodeJS.ErrnoException, socket: Socket): void {
   if (error.code === 'ECONNRESET' || !socket.writable) {
     socket.destroy()
@@ -171,7 +175,7 @@ function refuseMalformed(error: NodeJS.ErrnoException, socket: Socket): void {
   else if (error.code === 'HPE_HEADER_OVERFLOW')
     refuseOnSocket(socket, badRequest(431, 'the headers of the request are larger than 64 KiB'))
   else refuseOnSocket(socket, badRequest(400, `the request is not valid HTTP (${error.code ?? error.message})`))
-  // A client that goes on sending, or that takes nothing, does not hold the connection.
+  // A client that keeps sending, or reads nothing, cannot keep the connection open.
   setTimeout(() => socket.destroy(), 1000).unref()
 }
 
@@ -209,7 +213,7 @@ function listen(server: Server, port: number, host: string): Promise<void> {
   })
 }
 
-/** Connections that have asked for nothing yet. Browsers open them ahead, and Node does not count them as idle. */
+/** Connections that have sent no request yet. Browsers open them in advance, and Node does not count them as idle. */
 function unusedConnections(server: Server): ReadonlySet<Socket> {
   const unused = new Set<Socket>()
   server.on('connection', (socket: Socket) => {
@@ -220,7 +224,7 @@ function unusedConnections(server: Server): ReadonlySet<Socket> {
   return unused
 }
 
-/** Connections that are kept alive do not end by themselves: each is closed when its last answer is out. */
+/** Keep-alive connections do not end by themselves: each is closed after its last response. */
 function stop(server: Server, unused: ReadonlySet<Socket>, drainMs: number): Promise<void> {
   return new Promise((resolve) => {
     const idle = setInterval(() => server.closeIdleConnections(), 20)

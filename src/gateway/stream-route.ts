@@ -1,6 +1,9 @@
 /**
- * `GET /channels/{channels}/stream?from=&where=`: Server-Sent Events of one channel, or of several (`carts,orders`, `carts.*`), which then are
- * named by the SSE event type. A browser opens few connections to one host: several channels go over one.
+ * `GET /channels/{channels}/stream?from=&where=`: Server-Sent Events of one channel or of several (`carts,orders`,
+ * `carts.*`).
+ *
+ * With several channels, the SSE event type is the channel's name. A browser opens few connections to one host, so
+ * several channels share one.
  */
 
 import { isMillraceError, MillraceError } from '../base/errors.ts'
@@ -11,9 +14,9 @@ import type { From } from '../broker/position.ts'
 import { ChannelFeed } from './channel-feed.ts'
 import { checkReadable, closedGateway, filterOf, firstOffset, type TextFilter } from './channel-texts.ts'
 import { readCursor } from './cursor-text.ts'
-import { EventStream, type StreamPlace } from './event-stream.ts'
+import { EventStream, type FollowedChannel } from './event-stream.ts'
 import type { GatewayHost } from './gateway-host.ts'
-import { placeOf } from './query.ts'
+import { positionOf } from './query.ts'
 import type { GatewayPart, GatewayRequest, Route } from './route.ts'
 import { CHANNEL, FILTER, FROM, WHERE } from './schemas.ts'
 import { StreamChannels } from './stream-channels.ts'
@@ -34,7 +37,7 @@ export class EventStreams implements GatewayPart {
   readonly #host: GatewayHost
   readonly #limits: StreamLimits
   readonly #open = new Set<EventStream>()
-  /** By channel and filters. One is there while a stream holds it. */
+  /** The feeds by channel and filters. A feed exists while a stream uses it. */
   readonly #feeds = new Map<string, ChannelFeed>()
   readonly #wild: WildStreams
   #closed = false
@@ -85,14 +88,14 @@ export class EventStreams implements GatewayPart {
     const cursor = request.raw.headers.get('last-event-id') ?? ''
     const last = readCursor(channels, cursor)
     const host = this.#host.core
-    const from = placeOf('from', request.query['from'] ?? 'end')
-    const named = await this.#places(host, channels.named, last, from)
-    // A channel that is not in the cursor was created after the client left: it misses nothing of it.
+    const from = positionOf('from', request.query['from'] ?? 'end')
+    const named = await this.#positions(host, channels.named, last, from)
+    // A matched channel that is not in the cursor was created after the client left, so it is read from its beginning.
     const matched = channels.wild
       ? await this.#matched(host, channels, last, cursor === '' ? from : 'beginning')
       : new Map<string, From>()
     const feedOf = (channel: string): ChannelFeed => this.#feed(host, channel, request.query, filter)
-    const place = ([channel, at]: [string, From]): StreamPlace => ({
+    const followed = ([channel, at]: [string, From]): FollowedChannel => ({
       channel,
       from: at,
       feed: feedOf(channel),
@@ -111,7 +114,7 @@ export class EventStreams implements GatewayPart {
     const release = request.holdOpen()
     const stream = new EventStream(host, {
       channels,
-      places: [...named, ...matched].map(place),
+      follow: [...named, ...matched].map(followed),
       last,
       bytesMax: LIMITS.gatewayStreamBytesMax,
       heartbeatMs: this.#limits.heartbeatMs,
@@ -160,44 +163,50 @@ export class EventStreams implements GatewayPart {
     return feed
   }
 
-  /** Where each channel is read from. `end` becomes an offset now, so that a client that reconnects before its first event misses nothing. */
-  async #places(
+  /**
+   * The position at which each channel is read. `end` becomes an offset now, so that a client that reconnects before
+   * its first event misses nothing.
+   */
+  async #positions(
     host: BrokerHost,
     channels: readonly string[],
     last: Map<string, number>,
     from: From,
   ): Promise<Map<string, From>> {
-    const places = new Map<string, From>()
+    const positions = new Map<string, From>()
     for (const channel of channels) {
       const seen = last.get(channel)
       const next = seen === undefined && from === 'end' ? (await boundsIn(host.engine, channel))?.next : undefined
       if (seen === undefined && next !== undefined) last.set(channel, next - 1)
       const offset = seen === undefined ? next : seen + 1
-      const place = offset === undefined ? from : { offset }
-      places.set(channel, place)
-      await checkReadable(host, channel, place)
+      const position = offset === undefined ? from : { offset }
+      positions.set(channel, position)
+      await checkReadable(host, channel, position)
     }
-    return places
+    return positions
   }
 
-  /** The same for the channels that a wildcard adds, which may be removed meanwhile. Each has its place in the cursor, unless that is the beginning. */
+  /**
+   * The same for channels that a wildcard matches, which may be removed meanwhile. Each is in the cursor, unless it is
+   * read from the beginning.
+   */
   async #matched(
     host: BrokerHost,
     channels: StreamChannels,
     last: Map<string, number>,
     from: From,
   ): Promise<Map<string, From>> {
-    const places = new Map<string, From>()
+    const positions = new Map<string, From>()
     for (const channel of channels.matched((await host.engine.channels()).map(({ name }) => name))) {
       try {
         if (!last.has(channel) && from !== 'end' && from !== 'beginning')
           last.set(channel, (await firstOffset(host, channel, from)) - 1)
-        for (const [, place] of await this.#places(host, [channel], last, from)) places.set(channel, place)
+        for (const [, position] of await this.#positions(host, [channel], last, from)) positions.set(channel, position)
       } catch (error) {
         if (!isMillraceError(error, 'UNKNOWN_CHANNEL')) throw error
         last.delete(channel)
       }
     }
-    return places
+    return positions
   }
 }

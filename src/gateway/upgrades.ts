@@ -1,4 +1,7 @@
-/** WebSocket (and other) upgrades: held to the same origins, credentials and quotas as requests, and refused with the same problem documents. */
+/**
+ * WebSocket (and other) upgrades. The checks of origin, credentials and quota, and the problem documents, are the same
+ * as for requests.
+ */
 import type { IncomingMessage } from 'node:http'
 import type { Duplex } from 'node:stream'
 import { MillraceError } from '../base/errors.ts'
@@ -30,10 +33,10 @@ export class Upgrades {
     this.#isClosing = isClosing
   }
 
-  /** Answer an upgrade: hand the socket to its route, or refuse it. Never throws. */
+  /** Answer an upgrade: give the socket to its route, or refuse it. Never throws. */
   async answer(incoming: IncomingMessage, socket: Duplex, head: Buffer): Promise<void> {
     const ignore = (): void => undefined
-    // Until a route has the socket, an error on it is only a client that has gone.
+    // Until a route has the socket, an error on it only means that the client has disconnected.
     socket.on('error', ignore)
     let release = ignore
     try {

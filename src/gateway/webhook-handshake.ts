@@ -1,8 +1,10 @@
 /**
- * The handshake of the CloudEvents webhook specification, both ways: who wants to send asks first, with OPTIONS, and the target grants it.
+ * The handshake of the CloudEvents webhook specification, in both roles: a sender first asks with OPTIONS, and the
+ * target grants it.
  *
- * Answering: `OPTIONS /channels/{channel}/events` with `WebHook-Request-Origin`. The permission to publish to the channel is what is granted, and the
- * rate that the caller has anyway. Asking: `requestHandshake`, before anything is pushed to a subscriber's URL.
+ * As target: `OPTIONS /channels/{channel}/events` with `WebHook-Request-Origin`. It is granted with the permission to
+ * publish to the channel, at the caller's usual rate. As sender: `requestHandshake`, before anything is pushed to a
+ * subscriber's URL.
  * @see https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/http-webhook.md §4
  */
 import { guardedRequest, type Resolver, systemResolver } from '../rules/action/guarded-request.ts'
@@ -11,7 +13,7 @@ import { badRequest } from './problem.ts'
 import type { Route } from './route.ts'
 import { CHANNEL } from './schemas.ts'
 
-/** A DNS name, as the specification wants the origin. */
+/** A DNS name, as the specification requires for the origin. */
 const ORIGIN = /^(?=.{1,253}$)[A-Za-z0-9](?:[A-Za-z0-9-]{0,62})(?:\.[A-Za-z0-9](?:[A-Za-z0-9-]{0,62}))*$/
 const ANSWER_MS = 10_000
 
@@ -19,7 +21,7 @@ export function isDnsName(text: string): boolean {
   return ORIGIN.test(text)
 }
 
-/** `ratePerMinute`: what a caller that has no limit of its own may send. */
+/** `ratePerMinute`: the rate for a caller that has no limit of its own. */
 export function handshakeRoute(ratePerMinute: number): Route {
   const text = { schema: { type: 'string' } }
   return {
@@ -69,7 +71,7 @@ export function handshakeRoute(ratePerMinute: number): Route {
   }
 }
 
-/** `null` when it is not said, or is `*`; `undefined` when it is none. */
+/** `null` when the rate is missing or `*`; `undefined` when it is not a number. */
 function rateOf(text: string | null): number | null | undefined {
   if (text === null || text.trim() === '*') return null
   return /^[1-9]\d{0,14}$/.test(text.trim()) ? Number(text) : undefined
@@ -78,27 +80,27 @@ function rateOf(text: string | null): number | null | undefined {
 export interface HandshakeOptions {
   /** The DNS name that this system sends as. */
   readonly origin: string
-  /** Requests a minute that it wants to make. */
+  /** The rate that it asks for, in requests per minute. */
   readonly ratePerMinute?: number
-  /** What the target is sent besides: its credentials. */
+  /** Further headers for the target, such as credentials. */
   readonly headers?: Readonly<Record<string, string>>
-  /** Which addresses may be connected to. */
+  /** Decides which addresses may be connected to. */
   readonly guard: AddressGuard
   readonly resolver?: Resolver
   readonly signal?: AbortSignal
 }
 
 export interface Handshake {
-  /** Whether the target lets this origin send. */
+  /** Whether the target allows this origin to send. */
   readonly allowed: boolean
-  /** Requests a minute; `null` is as many as it likes. */
+  /** Requests per minute; `null` means no limit. */
   readonly ratePerMinute: number | null
   readonly status: number
 }
 
 /**
  * Ask a target whether events may be sent to it. Redirects are not followed.
- * @throws UNAVAILABLE when it does not answer within 10 s · FORBIDDEN when its address is not to be connected to
+ * @throws UNAVAILABLE when it does not answer within 10 s · FORBIDDEN when its address must not be connected to
  */
 export async function requestHandshake(url: string, options: HandshakeOptions): Promise<Handshake> {
   const {

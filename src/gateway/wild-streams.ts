@@ -1,4 +1,4 @@
-/** Event streams with wildcards: one look a second for all of them finds the channels that were created since. */
+/** Event streams with wildcards: one lookup per second finds new channels for all of them. */
 import { isMillraceError } from '../base/errors.ts'
 import type { ChannelFeed } from './channel-feed.ts'
 import type { EventStream } from './event-stream.ts'
@@ -43,14 +43,14 @@ export class WildStreams {
       for (const [stream, wild] of [...this.#streams]) this.#take(stream, wild, there)
     } catch (error) {
       if (isMillraceError(error, 'CLOSED')) for (const stream of [...this.#streams.keys()]) stream.close()
-      // A server that does not answer now may answer at the next look.
+      // A server that does not answer now may answer the next lookup.
       else if (!isMillraceError(error) || !error.retryable) this.#host.report(error)
     } finally {
       this.#looking = false
     }
   }
 
-  /** Read what has come from its beginning: the stream misses nothing of it. */
+  /** A new channel is read from its beginning, so the stream misses nothing of it. */
   #take(stream: EventStream, { channels, feedOf }: WildStream, there: readonly string[]): void {
     try {
       for (const channel of channels.matched(there))

@@ -1,4 +1,4 @@
-/** Access control as it is configured. */
+/** The configuration of access control. */
 import { existsSync } from 'node:fs'
 import { knownOptions } from '../../base/units.ts'
 import { Authenticator, type AwaitedTokens, type CredentialCheck } from './authenticator.ts'
@@ -7,13 +7,13 @@ import type { Permissions } from './permissions.ts'
 import { principalOf } from './principal.ts'
 import { TokenCheck } from './token-check.ts'
 
-/** Who may do what. With `{}` nobody may do anything. */
+/** The callers and their permissions. `{}` permits nothing to any caller. */
 export interface AccessOptions {
-  /** The file of tokens that `millrace tokens add` makes; `<data>/.tokens.json` unless it was told otherwise. */
+  /** The file of tokens that `millrace tokens add` writes: `<data>/.tokens.json` unless another path is given. */
   readonly tokens?: string | AwaitedTokens
   /** JSON Web Tokens of an issuer. */
   readonly jwt?: JwtOptions
-  /** What callers without credentials may do. @default nothing */
+  /** The permissions of callers without credentials. @default none */
   readonly anonymous?: Permissions
 }
 
@@ -30,14 +30,14 @@ export function authenticatorOf(options: AccessOptions | undefined, report: (err
   return new Authenticator(checks, nobody, awaitedOf(options))
 }
 
-/** The file without which there is no access control, while it is not there. */
+/** The tokens file that turns access control on, if it does not exist yet and nothing else asks for access control. */
 function awaitedOf({ tokens, jwt, anonymous }: AccessOptions): AwaitedTokens | null {
   return typeof tokens === 'object' && jwt === undefined && anonymous === undefined && !existsSync(tokens.file)
     ? tokens
     : null
 }
 
-/** Whether there is access control now. */
+/** Whether access control is on now. */
 export function isGuarded(options: AccessOptions | undefined): boolean {
   return options !== undefined && awaitedOf(options) === null
 }

@@ -1,8 +1,9 @@
 /**
- * From a caller to a principal. The one place that says who somebody is: for requests, streams and WebSocket upgrades alike.
+ * Determines the principal of a caller. Requests, streams and WebSocket upgrades all use this one place.
  *
- * Without access control only this machine is let in, and what came through a proxy is not from this machine. With it, credentials are a bearer
- * token in `Authorization`, or `access_token` in the query (RFC 6750 §2.3) for clients that can set no header.
+ * Without access control, only callers on this machine are admitted; a request that came through a proxy does not count
+ * as local. With access control, the credential is a bearer token in `Authorization`, or `access_token` in the query
+ * (RFC 6750 §2.3) for clients that cannot set headers.
  */
 import { existsSync } from 'node:fs'
 import { MillraceError } from '../../base/errors.ts'
@@ -10,7 +11,7 @@ import { LIMITS } from '../../base/limits.ts'
 import { type Caller, isLoopbackAddress } from './caller.ts'
 import { type Principal, principalOf } from './principal.ts'
 
-/** One kind of credentials. `null` is "none of mine". */
+/** A check of one kind of credentials. `null` means that the credential is not of this kind, or is not known. */
 export interface CredentialCheck {
   verify(credential: string): Principal | null | Promise<Principal | null>
   close?(): void
@@ -19,16 +20,22 @@ export interface CredentialCheck {
 const FORWARDED = ['forwarded', 'x-forwarded-for', 'x-forwarded-host', 'x-real-ip', 'via'] as const
 const CREDENTIAL_CHARS_MAX = 16_384
 
-/** A file of tokens that is perhaps not there yet. Until it is, there is no access control; from then on there is, for good. */
+/**
+ * A file of tokens that may not exist yet. There is no access control until it exists. From then on there is, even if
+ * the file is removed.
+ */
 export interface AwaitedTokens {
   readonly file: string
-  /** Told when the file is there: tokens are asked for from now on, and what was open has ended. */
+  /** Called when the file exists: tokens are required from now on, and everything that was open has ended. */
   readonly arrived: () => void
 }
 
 export class Authenticator {
   #guards: boolean
-  /** Who asks while there is no access control. What such a one has open ends when there is. */
+  /**
+   * The principal of every caller while there is no access control. Its streams and sockets end when access control
+   * starts.
+   */
   readonly #local: Principal = principalOf({
     name: 'local',
     kind: 'local',
@@ -43,8 +50,8 @@ export class Authenticator {
   #lookedAtMs = Number.NEGATIVE_INFINITY
 
   /**
-   * `null`: no access control. `anonymous` is who shows no credentials, where such may do something. With `awaited` there is no access control until
-   * that file is there.
+   * `checks` is `null` for no access control. `anonymous` is the principal of callers without credentials, if such
+   * callers are permitted anything. With `awaited`, access control starts when that file exists.
    */
   constructor(
     checks: readonly CredentialCheck[] | null,
@@ -58,7 +65,7 @@ export class Authenticator {
     this.#anonymous = anonymous
   }
 
-  /** Whether there is access control. */
+  /** Whether access control is on. */
   get guards(): boolean {
     const now = performance.now()
     if (this.#guards || this.#awaited === null || now - this.#lookedAtMs < LIMITS.gatewayCredentialsMs / 2)
@@ -71,7 +78,10 @@ export class Authenticator {
     return true
   }
 
-  /** @throws UNAUTHENTICATED when there are no credentials or they do not hold · FORBIDDEN when it is not from this machine, without access control */
+  /**
+   * @throws UNAUTHENTICATED when credentials are missing or invalid · FORBIDDEN without access control, when the caller
+   * is not on this machine
+   */
   authenticate(caller: Caller): Principal | Promise<Principal> {
     if (!this.guards) return localOnly(caller, this.#local)
     const credential = credentialOf(caller)
@@ -122,7 +132,7 @@ function localOnly(caller: Caller, local: Principal): Principal {
   )
 }
 
-/** @throws UNAUTHENTICATED when there is something else than a bearer token, or two of them */
+/** @throws UNAUTHENTICATED when the credential is not a bearer token, or there are two */
 function credentialOf(caller: Caller): string | null {
   const header = caller.header('authorization')
   const inQuery = caller.url.searchParams.getAll('access_token')

@@ -1,12 +1,12 @@
-/** What is known of a request before it is answered: the same for `fetch` requests and for WebSocket upgrades. */
+/** What is known of a request before it is handled, in one form for `fetch` requests and WebSocket upgrades. */
 import type { IncomingMessage } from 'node:http'
 
 export interface Caller {
   readonly method: string
   readonly url: URL
-  /** Where the connection comes from, if that is known. */
+  /** The address of the client's end of the connection, if it is known. */
   readonly address: string | undefined
-  /** By lower-case name. */
+  /** The value of a header. `name` is in lower case. */
   header(name: string): string | undefined
 }
 
@@ -19,7 +19,7 @@ export function callerOfRequest(request: Request, incoming: IncomingMessage | un
   }
 }
 
-/** Of an upgrade, which has no `Request`. @throws TypeError when the target is no URL */
+/** The caller of an upgrade, for which Node makes no `Request`. @throws TypeError when the target is not a URL */
 export function callerOfUpgrade(incoming: IncomingMessage): Caller {
   const { headers } = incoming
   return {

@@ -1,8 +1,9 @@
 /**
  * JSON Web Tokens as credentials, verified against an issuer's keys (JWKS).
  *
- * Permissions are in a claim of their own, `{ "millrace": { "publish": ["orders.*"] } }`, or in scopes, `publish:orders.* read:>`. Only asymmetric
- * algorithms; issuer, audience, subject and expiry are required. What verified is remembered for a minute, at most, and no longer than it holds.
+ * Permissions are in a claim of their own, `{ "millrace": { "publish": ["orders.*"] } }`, or in scopes,
+ * `publish:orders.* read:>`. Only asymmetric algorithms are accepted; issuer, audience, subject and expiry are
+ * required. A verified token is cached for up to a minute, and never beyond its expiry.
  * @see https://www.rfc-editor.org/rfc/rfc9068 · https://www.rfc-editor.org/rfc/rfc8725
  */
 import {
@@ -22,15 +23,18 @@ import { ACTIONS, type Permissions } from './permissions.ts'
 import { type Principal, principalOf } from './principal.ts'
 
 export interface JwtOptions {
-  /** The keys: a URL (https, or of this machine) that is asked again when a key is not known, or the key set itself. */
+  /**
+   * The keys: the key set itself, or its URL (https, or on this machine). The URL is fetched again when a token names
+   * an unknown key.
+   */
   readonly jwks: string | JSONWebKeySet
-  /** What `iss` must be. */
+  /** The required value of `iss`. */
   readonly issuer: string
-  /** What `aud` must hold. */
+  /** A value that `aud` must contain. */
   readonly audience: string
   /** @default EdDSA, ES256, ES384, PS256, PS384, RS256, RS384, RS512 */
   readonly algorithms?: readonly string[]
-  /** The claim that holds the permissions. @default 'millrace' */
+  /** The claim with the permissions. @default 'millrace' */
   readonly claim?: string
 }
 
@@ -43,7 +47,7 @@ export class JwtCheck implements CredentialCheck {
   readonly #options: JwtOptions
   readonly #keys: JWTVerifyGetKey
   readonly #algorithms: string[]
-  /** What verified lately, oldest first. */
+  /** Recently verified tokens, oldest first. */
   readonly #remembered = new Map<string, { readonly principal: Principal; readonly untilMs: number }>()
 
   /** @throws INVALID_OPTION */
@@ -108,7 +112,7 @@ export class JwtCheck implements CredentialCheck {
       const permissions = (payload[this.#options.claim ?? 'millrace'] ?? scopesOf(payload['scope'])) as Permissions
       return principalOf({ name: `${payload.sub}`, kind: 'jwt', permissions, expiresAtMs: (payload.exp ?? 0) * 1000 })
     } catch {
-      // Permissions that are malformed permit nothing.
+      // A token with malformed permissions is not accepted.
       return null
     }
   }
@@ -124,13 +128,13 @@ function keysOf(jwks: JwtOptions['jwks']): JWTVerifyGetKey {
   })
 }
 
-/** Not that the token is wrong, but that it cannot be told. */
+/** Whether the keys could not be fetched, so that it is not known whether the token is valid. */
 function isUnreachable(error: unknown): boolean {
   if (error instanceof errors.JWKSTimeout || error instanceof errors.JWKSInvalid) return true
   return !(error instanceof errors.JOSEError) || error.code === 'ERR_JOSE_GENERIC'
 }
 
-/** `publish:orders.* read:>`; other scopes are somebody else's. */
+/** Permissions from scopes such as `publish:orders.* read:>`. Other scopes are ignored. */
 function scopesOf(scope: unknown): Permissions {
   const permissions: Record<string, string[]> = {}
   if (typeof scope !== 'string') return permissions

@@ -1,21 +1,28 @@
 /**
- * What a caller may do with which channels: an action, and channel names or wildcards for it.
+ * Permissions of a caller: an action, and the channel names or wildcards for which it is permitted.
  *
- * Channels whose name begins with `$` are Millrace's own. A wildcard covers none of them: who may read `$audit` is named for it.
+ * Channels whose name begins with `$` are Millrace's own. No wildcard matches them: the permission to read `$audit`
+ * must name it.
  */
 import { MillraceError } from '../../base/errors.ts'
 import { compileWildcard, isWildcard } from '../../base/names.ts'
 import { knownOptions } from '../../base/units.ts'
 
-/** `publish` events, `consume` them (with leases), `read` without consuming, `manage` channels, consumers and dead letters, change `rules`. */
+/**
+ * The actions: `publish` events, `consume` them (with leases), `read` without consuming, `manage` channels, consumers
+ * and dead letters, change `rules`.
+ */
 export const ACTIONS = ['publish', 'consume', 'read', 'manage', 'rules'] as const
 
 export type Action = (typeof ACTIONS)[number]
 
-/** For each action the channels, by name or wildcard: `{ publish: ['orders.*'], read: ['>'] }`. What is not named is not permitted. */
+/**
+ * The channels of each action, by name or wildcard: `{ publish: ['orders.*'], read: ['>'] }`. Everything else is not
+ * permitted.
+ */
 export type Permissions = Readonly<Partial<Record<Action, readonly string[]>>>
 
-/** Whether an action is permitted on a channel, or on all that a wildcard covers. */
+/** Whether an action is permitted on a channel, or on every channel that a wildcard matches. */
 export type Permits = (action: Action, channel: string) => boolean
 
 /** @throws INVALID_OPTION · INVALID_NAME when a wildcard is malformed */
@@ -37,7 +44,7 @@ export function compilePermissions(permissions: Permissions): Permits {
   return (action, channel) => granted.get(action)?.some((pattern) => covers(pattern, channel)) ?? false
 }
 
-/** Whether every channel that `asked` (a name, or a wildcard) stands for is one that `granted` stands for. */
+/** Whether `granted` matches every channel that `asked` (a name or a wildcard) matches. */
 export function covers(granted: string, asked: string): boolean {
   if (granted === asked) return true
   if (!isWildcard(granted)) return false

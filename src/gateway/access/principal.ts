@@ -1,28 +1,28 @@
-/** Who a request is from, and what that one may do. Made by the authenticator; asked by routes and sockets. */
+/** The authenticated sender of a request and its permissions. The authenticator makes it; routes and sockets use it. */
 import { MillraceError } from '../../base/errors.ts'
 import { type Action, compilePermissions, type Permissions } from './permissions.ts'
 
-/** Bounds on one caller; those that are not given are the gateway's. */
+/** Limits for one caller. A limit that is not given is the gateway's. */
 export interface CallerLimits {
-  /** Requests a second, over a second or so. */
+  /** Requests per second, averaged over about a second. */
   readonly requestsPerSecond?: number
-  /** Requests, streams and sockets open at once. */
+  /** Requests, streams and sockets that are open at the same time. */
   readonly open?: number
-  /** Bytes of request bodies held at once. */
+  /** Bytes of request bodies that are in memory at the same time. */
   readonly bytes?: number
 }
 
 export interface Principal {
-  /** Of its kind, unique: the token's id, the JWT's subject. */
+  /** Unique within its kind: the token's id, or the JWT's subject. */
   readonly name: string
-  /** `local` is whoever reaches a gateway without access control; `owner` is this process's own user. */
+  /** `local` is any caller of a gateway without access control; `owner` is the user of this process. */
   readonly kind: 'local' | 'token' | 'jwt' | 'owner'
   readonly limits: CallerLimits
-  /** When it ends to hold, in milliseconds since the epoch; long-lived streams and sockets end then. */
+  /** The expiry in milliseconds since the epoch. Streams and sockets end then. */
   readonly expiresAtMs: number | null
-  /** Whether its credentials still hold: what is long-lived asks now and then. */
+  /** Whether its credentials are still valid. Long-lived connections check this regularly. */
   holds(): boolean
-  /** Whether it may do this to a channel, or to all that a wildcard stands for. */
+  /** Whether the action is permitted on a channel, or on every channel that a wildcard matches. */
   permits(action: Action, channel: string): boolean
 }
 
@@ -30,31 +30,36 @@ export interface PrincipalFacts extends Pick<Principal, 'name' | 'kind'> {
   readonly permissions: Permissions | 'everything'
   readonly limits?: CallerLimits
   readonly expiresAtMs?: number | null
-  /** Asked besides the expiry. */
+  /** Checked in addition to the expiry. */
   readonly stillHolds?: () => boolean
 }
 
-/** The channels by which rules live and act: whoever may change rules on all channels runs them, too. */
+/** The channels that hold rules and run them. A caller that may change rules on all channels may also use these. */
 function isOfRules(channel: string): boolean {
   return channel === '$rules' || channel.startsWith('$rule.')
 }
 
-/** Channels that begin with `$` are written by Millrace: what stands in `$audit` is what happened. */
+/**
+ * Makes a principal. Nobody is permitted to publish to channels that begin with `$`: Millrace alone writes them, so
+ * that `$audit` can be trusted.
+ */
 export function principalOf({
   permissions,
   limits = {},
   expiresAtMs = null,
   stillHolds,
-  ...who
+  ...identity
 }: PrincipalFacts): Principal {
   const granted = permissions === 'everything' ? () => true : compilePermissions(permissions)
   const permits = (action: Action, channel: string): boolean => {
     if (isOfRules(channel) && granted('rules', '>')) return true
-    return action === 'publish' && channel.startsWith('$') && who.kind !== 'owner' ? false : granted(action, channel)
+    return action === 'publish' && channel.startsWith('$') && identity.kind !== 'owner'
+      ? false
+      : granted(action, channel)
   }
   const holds = (): boolean =>
     (expiresAtMs === null || Date.now() < expiresAtMs) && (stillHolds === undefined || stillHolds())
-  return { ...who, limits, expiresAtMs, holds, permits }
+  return { ...identity, limits, expiresAtMs, holds, permits }
 }
 
 const WORDS: Readonly<Record<Action, string>> = {
@@ -66,7 +71,8 @@ const WORDS: Readonly<Record<Action, string>> = {
 }
 
 /**
- * The refusal of what has a name of its own (a consumer, rule, subscription): the same whether it is there or not, and without the channels that it has.
+ * The refusal for a consumer, rule or subscription. It is the same whether the thing exists or not, and does not name
+ * its channels.
  */
 export function notYours(
   principal: Principal,
@@ -82,7 +88,7 @@ export function notYours(
   )
 }
 
-/** For what is long-lived: the credentials that let it in must hold still. @throws UNAUTHENTICATED */
+/** For long-lived connections: check that the credentials are still valid. @throws UNAUTHENTICATED */
 export function requireHeld(principal: Principal): void {
   if (!principal.holds()) {
     throw new MillraceError(

@@ -1,6 +1,8 @@
 /**
- * How much of the gateway one caller, and all together, may take: requests a second, and requests, streams and sockets open at once.
- * Bounded: a caller is remembered while something of it is open, or its bucket is not full again.
+ * Limits for one caller and for all callers together: requests per second, and requests, streams and sockets that are
+ * open.
+ *
+ * Bounded: a caller is forgotten when nothing of it is open and its bucket is full again.
  */
 import { MillraceError } from '../../base/errors.ts'
 import type { Principal } from './principal.ts'
@@ -13,7 +15,7 @@ export interface QuotaLimits {
 }
 
 interface Share {
-  /** Requests that may still be made. Refilled as time goes by, up to a second's worth. */
+  /** The token bucket: requests that may still be made. It refills with time, up to one second's worth. */
   tokens: number
   refilledAtMs: number
   open: number
@@ -34,7 +36,7 @@ export class Quota {
   }
 
   /**
-   * Take one request's share. The answer gives back its place among the open ones; call it once, when all of the request is over.
+   * Count one request. The returned function ends its count as open; call it once, when the request is completely over.
    * @throws RATE_LIMITED with `details.retryAfterMs`
    */
   admit(principal: Principal): () => void {
@@ -60,7 +62,10 @@ export class Quota {
     }
   }
 
-  /** More requests of something that is open. Answers how many of them may be made. @throws RATE_LIMITED with `details.retryAfterMs` when none may */
+  /**
+   * Count further requests on something that is open already. Returns how many of them are allowed. @throws
+   * RATE_LIMITED with `details.retryAfterMs` when none is
+   */
   take(principal: Principal, requests: number): number {
     const { requestsPerSecond } = this.#limits
     const { share, rate } = this.#refilled(principal)
@@ -74,7 +79,10 @@ export class Quota {
     return taken
   }
 
-  /** Count what can no longer be refused. Answers for how many milliseconds nothing more of the kind should be asked for. */
+  /**
+   * Count a request that can no longer be refused. Returns for how many milliseconds no further such request should be
+   * caused.
+   */
   charge(principal: Principal): number {
     const { share, rate } = this.#refilled(principal)
     share.tokens--
@@ -118,7 +126,7 @@ function refill(share: Share, rate: number, now: number): void {
   share.refilledAtMs = now
 }
 
-/** Until there is a whole request's worth. */
+/** The time until the bucket has one whole request. */
 function waitMs({ tokens }: Share, rate: number): number {
   return tokens >= 1 ? 0 : Math.ceil(((1 - tokens) * 1000) / rate)
 }

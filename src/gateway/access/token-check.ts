@@ -1,12 +1,12 @@
-/** Tokens as credentials: looked up by their hash, in a file that is read again when it changes. */
+/** Tokens as credentials: found by their hash in a file, which is read again when it changes. */
 import { statSync } from 'node:fs'
 import { LIMITS } from '../../base/limits.ts'
 import type { CredentialCheck } from './authenticator.ts'
 import { type Principal, principalOf } from './principal.ts'
 import { hashOf, readTokens, type TokenEntry } from './token-file.ts'
 
-/** A token, and the text of its entry. */
-interface Known {
+/** A token's principal, and the text of its entry in the file. */
+interface KnownToken {
   readonly form: string
   readonly principal: Principal
 }
@@ -14,11 +14,11 @@ interface Known {
 export class TokenCheck implements CredentialCheck {
   readonly #path: string
   readonly #report: (error: unknown) => void
-  #known: ReadonlyMap<string, Known> = new Map()
+  #known: ReadonlyMap<string, KnownToken> = new Map()
   #version = ''
   #lookedAtMs: number
 
-  /** @throws INVALID_OPTION when the file is no file of tokens */
+  /** @throws INVALID_OPTION when the file is not a file of tokens */
   constructor(path: string, report: (error: unknown) => void) {
     this.#path = path
     this.#report = report
@@ -33,7 +33,7 @@ export class TokenCheck implements CredentialCheck {
     return found?.holds() === true ? found : null
   }
 
-  /** A file that cannot be read any more holds no tokens. */
+  /** Read the file again if it changed. A file that can no longer be read counts as having no tokens. */
   #look(): void {
     const now = performance.now()
     if (now - this.#lookedAtMs < LIMITS.gatewayCredentialsMs) return
@@ -54,8 +54,8 @@ export class TokenCheck implements CredentialCheck {
     return found === undefined ? '' : `${found.ino}:${found.mtimeMs}:${found.size}`
   }
 
-  /** A token whose entry has changed is another one: what is open by the entry before ends. */
-  #load(): ReadonlyMap<string, Known> {
+  /** A token whose entry has changed gets a new principal, so that what is open with the old entry ends. */
+  #load(): ReadonlyMap<string, KnownToken> {
     return new Map(
       readTokens(this.#path).map((entry) => {
         const form = JSON.stringify(entry)

@@ -1,8 +1,8 @@
 /**
- * The file that tokens are kept in: hashed, readable by its owner only, replaced as a whole.
+ * The file of tokens. It holds hashes, only its owner can read it, and it is replaced as a whole.
  *
- * A token is 256 random bits, shown once, when it is made. What is kept is its SHA-256: of so many random bits nothing can be guessed from it, and no
- * slow hash would make it harder.
+ * A token is 256 random bits and is shown once, when it is made. The file holds its SHA-256. A slow hash would not make
+ * it safer: 256 random bits cannot be guessed.
  */
 import { createHash, randomBytes } from 'node:crypto'
 import {
@@ -22,7 +22,7 @@ import { isJsonObject, isNumberFrom } from '../../base/json-object.ts'
 import { compilePermissions, type Permissions } from './permissions.ts'
 import type { CallerLimits } from './principal.ts'
 
-/** A token as it is kept. */
+/** The stored entry of a token. */
 export interface TokenEntry {
   readonly id: string
   readonly name: string
@@ -30,7 +30,7 @@ export interface TokenEntry {
   readonly sha256: string
   readonly permissions: Permissions
   readonly limits?: CallerLimits
-  /** RFC 3339. */
+  /** In RFC 3339. */
   readonly createdAt: string
   readonly expiresAt?: string
 }
@@ -44,10 +44,10 @@ export interface NewToken {
 
 const FORMAT = 1
 const LOCK_STALE_MS = 10_000
-/** The last time that a date can be. */
+/** The latest time that a `Date` can hold. */
 const TIME_MS_MAX = 8.64e15
 
-/** Where the tokens of a data directory are. */
+/** The path of the tokens file of a data directory. */
 export function tokenFileOf(directory: string): string {
   return join(directory, '.tokens.json')
 }
@@ -56,7 +56,7 @@ export function hashOf(token: string): string {
   return createHash('sha256').update(token).digest('hex')
 }
 
-/** The tokens; none when there is no file. @throws INVALID_OPTION when the file is not one of ours */
+/** All tokens; none if there is no file. @throws INVALID_OPTION when the file has another format */
 export function readTokens(path: string): readonly TokenEntry[] {
   let text: string
   try {
@@ -85,7 +85,7 @@ export function readTokens(path: string): readonly TokenEntry[] {
   }
 }
 
-/** Somebody may have written it by hand: a limit that is no number would limit nothing. */
+/** Checks an entry, which may be written by hand. A limit that is not a number would not limit anything. */
 function isEntry({ id, name, sha256, limits = {}, expiresAt }: TokenEntry): boolean {
   if (![id, name, sha256].every((part) => typeof part === 'string') || !isJsonObject(limits)) return false
   return (
@@ -94,7 +94,10 @@ function isEntry({ id, name, sha256, limits = {}, expiresAt }: TokenEntry): bool
   )
 }
 
-/** Make a token. It is in the answer, and nowhere else. @throws INVALID_OPTION · UNAVAILABLE when the file is being written by another */
+/**
+ * Make a token. Only the result contains it. @throws INVALID_OPTION · UNAVAILABLE when another process is writing the
+ * file
+ */
 export function addToken(
   path: string,
   { name, permissions, limits, expiresAtMs }: NewToken,
@@ -132,10 +135,13 @@ export function addToken(
   return { token, entry }
 }
 
-/** Remove the tokens of an id or a name; answers which. Servers that use the file notice within a second or so. */
+/**
+ * Remove the tokens with this id or name, and return their entries. Servers that use the file notice within about a
+ * second.
+ */
 export function removeTokens(path: string, idOrName: string): readonly TokenEntry[] {
   const called = ({ id, name }: TokenEntry): boolean => id === idOrName || name === idOrName
-  // Where there is none, nothing is written: a file of no tokens would let nobody in.
+  // If no token matches, nothing is written: a new file without tokens would keep every caller out.
   if (!readTokens(path).some(called)) return []
   let removed: readonly TokenEntry[] = []
   change(path, (tokens) => {
@@ -145,9 +151,12 @@ export function removeTokens(path: string, idOrName: string): readonly TokenEntr
   return removed
 }
 
-/** Written beside, synced, renamed: a reader sees the old file or the new one. The file beside is the lock, too. */
+/**
+ * Writes a new file beside the old one, syncs it, and renames it, so that a reader sees the old or the new file. The
+ * new file also serves as the lock.
+ */
 function change(path: string, act: (tokens: readonly TokenEntry[]) => readonly TokenEntry[]): void {
-  // It may be the data directory itself, before there are data: its owner's alone, as the engine makes it.
+  // This may create the data directory before the engine does: only its owner has access, as when the engine makes it.
   mkdirSync(dirname(path), { recursive: true, mode: 0o700 })
   const beside = `${path}.new`
   const file = lock(beside)

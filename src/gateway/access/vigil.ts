@@ -1,6 +1,7 @@
 /**
- * What stays open (event streams, WebSockets, pulls that wait) asks now and then whether the credentials that let it in still hold, and ends when they do not.
- * One timer for all, which runs while something is open.
+ * Ends event streams, WebSockets and waiting pulls whose credentials are no longer valid.
+ *
+ * One timer checks all of them. It runs only while something is open.
  */
 import { LIMITS } from '../../base/limits.ts'
 import type { Principal } from './principal.ts'
@@ -9,9 +10,9 @@ export class Vigil {
   readonly #open = new Map<Principal, Set<() => void>>()
   #timer: NodeJS.Timeout | null = null
 
-  /** Call `end` once when the principal's credentials no longer hold. The answer ends the watch. */
+  /** Call `end` once when the principal's credentials are no longer valid. The returned function stops the watch. */
   watch(principal: Principal, end: () => void): () => void {
-    // A function of its own, so that one callback may be watched twice.
+    // A new function for each watch, so that the same callback can be watched twice.
     const ended = (): void => end()
     const ends = this.#open.get(principal) ?? new Set()
     this.#open.set(principal, ends.add(ended))

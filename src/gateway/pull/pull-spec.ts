@@ -10,7 +10,7 @@ import { retryPolicy } from '../../consumer/retry-policy.ts'
 import { compilePattern } from '../../pattern/pattern.ts'
 import type { PatternJson } from '../../pattern/pattern-type.ts'
 import { badRequest } from '../problem.ts'
-import { placeOf } from '../query.ts'
+import { positionOf } from '../query.ts'
 import type { JsonSchema } from '../route.ts'
 
 export const PULL_MEMBERS = [
@@ -126,7 +126,7 @@ export function wantsOf({ types, where }: Pick<PullJson, 'types' | 'where'>): re
 
 export function fromOf(value: unknown): From {
   if (typeof value === 'number' && Number.isSafeInteger(value) && value >= 0) return { offset: value }
-  if (typeof value === 'string') return placeOf('from', value)
+  if (typeof value === 'string') return positionOf('from', value)
   throw badRequest(400, 'from must be "beginning", "end", an offset, an RFC 3339 time or an age such as 1h')
 }
 

@@ -1,6 +1,8 @@
 /**
- * WebSocket for other Millrace processes: `connect('ws://…')` is the whole broker over one connection. The protocol is in `wire/` and docs/protocol.md;
- * here a connection gets its access from the principal that the frame has found.
+ * WebSocket for other Millrace processes: `connect('ws://…')` gives the whole broker over one connection. The protocol
+ * is in `wire/` and docs/protocol.md.
+ *
+ * Here a connection gets its access from the principal that the gateway has authenticated.
  */
 import type { WebSocketServer } from 'ws'
 import { LIMITS } from '../../base/limits.ts'
@@ -12,7 +14,7 @@ import { type Principal, requireHeld, requirePermission } from '../access/princi
 import type { GatewayHost } from '../gateway-host.ts'
 import type { GatewayPart, Route, Upgrade, UpgradeRoute } from '../route.ts'
 
-/** The subprotocol that is offered and asked for. */
+/** The WebSocket subprotocol that both ends must name. */
 const SUBPROTOCOL = 'millrace.1'
 const POLICY_VIOLATION = 1008
 

@@ -1,5 +1,6 @@
 /**
- * GitHub: `X-Hub-Signature-256: sha256=` and the HMAC of the body, in hexadecimal. No time is signed, so an old delivery is known by its id alone.
+ * GitHub: `X-Hub-Signature-256: sha256=` and the HMAC of the body, in hexadecimal. No time is signed, so only the
+ * delivery's id reveals a replayed delivery.
  * @see https://docs.github.com/en/webhooks/using-webhooks/validating-webhook-deliveries
  * @see https://github.com/cloudevents/spec/blob/main/cloudevents/adapters/github.md
  */
@@ -22,11 +23,11 @@ export const github: Scheme = {
   payload: formOrJsonPayload,
   event: ({ headers }, { value }) => {
     const action = textIn(value, 'action')
-    const place = ['repository', 'organization', 'sender'].find((name) => textIn(value, name, 'url') !== undefined)
+    const origin = ['repository', 'organization', 'sender'].find((name) => textIn(value, name, 'url') !== undefined)
     return {
       id: headers.get('x-github-delivery') ?? undefined,
       type: `com.github.${headers.get('x-github-event') ?? 'event'}${action === undefined ? '' : `.${action}`}`,
-      source: place === undefined ? undefined : textIn(value, place, 'url'),
+      source: origin === undefined ? undefined : textIn(value, origin, 'url'),
       key: textIn(value, 'repository', 'full_name') ?? textIn(value, 'organization', 'login'),
     }
   },

@@ -1,4 +1,4 @@
-/** Bodies of webhooks: JSON, or a form with JSON in it. Read when the signature holds, and not before. */
+/** Bodies of webhooks: JSON, or a form with JSON in it. A body is parsed only after its signature was verified. */
 import { essenceOf } from '../../event/http/media-type.ts'
 import { jsonOf } from '../json-body.ts'
 import { badRequest } from '../problem.ts'
@@ -16,7 +16,10 @@ export function jsonPayload({ headers, body }: Verified): Payload {
   return objectOf(body, headers.get('content-type'))
 }
 
-/** JSON, or a form whose member `payload` is JSON, or (`fields`) a form that is the payload itself. @throws INVALID_REQUEST */
+/**
+ * JSON, or a form whose field `payload` is JSON, or (with `fields`) a form whose fields are the payload. @throws
+ * INVALID_REQUEST
+ */
 export function formOrJsonPayload({ headers, body }: Verified, fields = false): Payload {
   if (!isForm(headers)) return objectOf(body, headers.get('content-type'))
   const form = new URLSearchParams(Buffer.from(body).toString())

@@ -1,51 +1,54 @@
-/** What a sender's scheme is: how its deliveries are signed, and what event each becomes. Each scheme is in a file of its own. */
+/**
+ * The interface of a sender's scheme: how its deliveries are signed, and what event each becomes. Each scheme has its
+ * own file.
+ */
 import { isTime, timeMsOf } from '../../base/time-text.ts'
 import type { SignedDelivery } from './signature.ts'
 
-/** A delivery whose signature holds. */
+/** A delivery with a valid signature. */
 export interface Verified {
   readonly headers: Headers
   readonly body: Uint8Array
-  /** The name of the endpoint: `/webhooks/NAME`. */
+  /** The endpoint's NAME in `/webhooks/NAME`. */
   readonly endpoint: string
 }
 
-/** The JSON that a delivery holds, and the text that it was made of. */
+/** The JSON of a delivery, parsed and as text. */
 export interface Payload {
   readonly value: Readonly<Record<string, unknown>>
   readonly text: string
 }
 
-/** The attributes that a scheme gives its event. What is `undefined` is decided by the endpoint. */
+/** The attributes that a scheme gives its event. The endpoint fills in those that are `undefined`. */
 export interface EventFacts {
-  /** The sender's id of the delivery, by which a repeated one is known. */
+  /** The sender's id of the delivery. A repeated delivery has the same id. */
   readonly id: string | undefined
   readonly type: string
   readonly source?: string | undefined
   readonly subject?: string | undefined
-  /** RFC 3339. */
+  /** In RFC 3339. */
   readonly time?: string | undefined
   /** Events with one key are handled in order. */
   readonly key?: string | undefined
 }
 
 export interface Scheme {
-  /** A sender always sends one of these: without it the body is not read. */
+  /** Headers of which a sender always sends one: without any of them the body is not read. */
   readonly signedBy: readonly string[]
-  /** Why a secret cannot be one of this scheme, or `null`. */
+  /** The reason why a secret cannot belong to this scheme, or `null`. */
   faultOf(secret: string): string | null
   /** @throws INVALID_SIGNATURE */
   verify(delivery: SignedDelivery): void
   /** The JSON in the body. @throws INVALID_REQUEST */
   payload(verified: Verified): Payload
   event(verified: Verified, payload: Payload): EventFacts
-  /** Whether the sender takes what is answered for something to show to a person: it is then answered nothing. */
+  /** Whether the sender would show the response to a person. The response is then empty. */
   quiet?(verified: Verified): boolean
-  /** What is answered at once, where the sender asks for something and tells nothing. */
+  /** The immediate response, if the delivery is a question of the sender's and not an event. */
   answer?(payload: Payload): object | null
 }
 
-/** A member that the payload itself has, if it is a text that is not empty. */
+/** A member of the payload, if it is a non-empty string. */
 export function textIn(value: unknown, ...path: readonly string[]): string | undefined {
   const found = valueIn(value, path)
   return typeof found === 'string' && found !== '' ? found : undefined
@@ -60,7 +63,7 @@ function valueIn(value: unknown, path: readonly string[]): unknown {
   return found
 }
 
-/** Seconds since the epoch as RFC 3339. */
+/** A number of seconds since the epoch, as RFC 3339. */
 export function timeIn(value: unknown, ...path: readonly string[]): string | undefined {
   const seconds = valueIn(value, path)
   return typeof seconds === 'number' && seconds >= 0 && seconds < 1e11
@@ -68,7 +71,7 @@ export function timeIn(value: unknown, ...path: readonly string[]): string | und
     : undefined
 }
 
-/** The text, if it is a time. */
+/** The text, if it is a valid time. */
 export function timeText(text: string | null | undefined): string | undefined {
   return typeof text === 'string' && isTime(text) && timeMsOf(text) !== undefined ? text : undefined
 }

@@ -1,13 +1,15 @@
-/** What all schemes of signed webhooks share: digests that are compared in constant time, and how old a delivery may be. */
+/**
+ * What all schemes of signed webhooks share: constant-time comparison of digests, and the allowed age of a delivery.
+ */
 import { createHmac, timingSafeEqual } from 'node:crypto'
 import { MillraceError } from '../../base/errors.ts'
 
-/** A delivery as it came, and what it is judged by. */
+/** A received delivery, and what its signature is checked with. */
 export interface SignedDelivery {
   readonly headers: Headers
-  /** The bytes that were signed: what a parser makes of them is something else. */
+  /** The signed bytes, exactly as received. A parser may not reproduce them. */
   readonly body: Uint8Array
-  /** Several while one takes over from another. */
+  /** Several secrets are valid while one replaces another. */
   readonly secrets: readonly string[]
   readonly nowMs: number
   readonly toleranceMs: number
@@ -17,7 +19,7 @@ export function badSignature(why: string): MillraceError {
   return new MillraceError('INVALID_SIGNATURE', `the webhook is refused: ${why}`, {})
 }
 
-/** The header that carries the signature, or part of what is signed. @throws INVALID_SIGNATURE */
+/** The first of these headers that is present. @throws INVALID_SIGNATURE */
 export function signedHeader(headers: Headers, ...names: readonly string[]): string {
   for (const name of names) {
     const value = headers.get(name)
@@ -32,12 +34,12 @@ export function hmac(secret: string | Uint8Array, ...parts: readonly (string | U
   return digest.digest()
 }
 
-/** In a time that says nothing of where they differ. Their length is no secret. */
+/** Constant-time comparison. The length is not secret. */
 export function sameDigest(one: Uint8Array, other: Uint8Array): boolean {
   return one.byteLength === other.byteLength && timingSafeEqual(one, other)
 }
 
-/** Seconds since the epoch, near enough to now, both ways. @throws INVALID_SIGNATURE */
+/** Seconds since the epoch, within the tolerance before or after now. @throws INVALID_SIGNATURE */
 export function freshSeconds(
   text: string,
   { nowMs, toleranceMs }: Pick<SignedDelivery, 'nowMs' | 'toleranceMs'>,

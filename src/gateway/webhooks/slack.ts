@@ -1,9 +1,10 @@
 /**
- * Slack: `X-Slack-Signature: v0=HEX`, the HMAC of `v0:SECONDS:BODY`, the seconds in `X-Slack-Request-Timestamp`.
+ * Slack: `X-Slack-Signature: v0=HEX`, the HMAC of `v0:SECONDS:BODY`, with the seconds in `X-Slack-Request-Timestamp`.
  *
- * Events come as JSON, interactions as a form with JSON in it, commands as a form. `url_verification` is asked once, when the endpoint is
- * entered with Slack, and is answered and not published.
- * @see https://docs.slack.dev/authentication/verifying-requests-from-slack · https://docs.slack.dev/reference/events/url_verification
+ * Events are sent as JSON, interactions as a form with JSON in it, commands as a form. Slack sends `url_verification`
+ * once, when the endpoint is entered there; it is answered and not published.
+ * @see https://docs.slack.dev/authentication/verifying-requests-from-slack ·
+ * https://docs.slack.dev/reference/events/url_verification
  */
 import { formOrJsonPayload, isForm } from './payload.ts'
 import { type Scheme, textIn, timeIn } from './scheme.ts'
@@ -36,7 +37,7 @@ export const slack: Scheme = {
       key: textIn(value, 'event', 'channel') ?? textIn(value, 'channel', 'id') ?? textIn(value, 'channel_id'),
     }
   },
-  // Of interactions and commands, the answer is a message.
+  // Slack shows the response to an interaction or a command to its user.
   quiet: ({ headers }) => isForm(headers),
   answer: ({ value }) => {
     const challenge = textIn(value, 'challenge')

@@ -1,8 +1,10 @@
 /**
- * Standard Webhooks: `webhook-id`, `webhook-timestamp` and `webhook-signature`, the last a list of `v1,` with an HMAC in base64 (secrets `whsec_…`) or
- * `v1a,` with an ed25519 signature (public keys `whpk_…`), over id, time and body with dots between. `svix-` headers are the same by an older name.
+ * Standard Webhooks: `webhook-id`, `webhook-timestamp` and `webhook-signature`.
  *
- * The bytes are verified, where the library verifies what they are as text and parses them.
+ * The signature is a list: `v1,` with an HMAC in base64 (secrets `whsec_…`), or `v1a,` with an ed25519 signature
+ * (public keys `whpk_…`), over id, time and body joined by dots. `svix-` headers are older names of the same.
+ *
+ * This code verifies the received bytes. The official library would decode them to text first.
  * @see https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md
  */
 import { createPublicKey, type KeyObject, verify as verifyKey } from 'node:crypto'
@@ -12,7 +14,7 @@ import { badSignature, freshSeconds, hmac, type SignedDelivery, sameDigest, sign
 
 const PUBLIC = 'whpk_'
 const BASE64 = /^[A-Za-z0-9+/]+={0,2}$/
-/** A list of more is not a sender's that rotates its secrets. */
+/** A sender that rotates its secrets never sends more signatures than this. */
 const SIGNATURES_MAX = 16
 
 export const standard: Scheme = {

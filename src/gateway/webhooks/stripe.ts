@@ -1,5 +1,6 @@
 /**
- * Stripe: `Stripe-Signature: t=SECONDS,v1=HEX[,v1=HEX…]`, the HMAC of the time, a dot and the body. Schemes other than v1 are not looked at.
+ * Stripe: `Stripe-Signature: t=SECONDS,v1=HEX[,v1=HEX…]`, the HMAC of the time, a dot and the body. Schemes other than
+ * v1 are ignored.
  * @see https://docs.stripe.com/webhooks#verify-manually
  */
 import { jsonPayload } from './payload.ts'

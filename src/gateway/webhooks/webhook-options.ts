@@ -1,4 +1,4 @@
-/** Webhook endpoints as they are configured, checked. */
+/** The configuration of webhook endpoints, and its checks. */
 import { MillraceError } from '../../base/errors.ts'
 import { LIMITS } from '../../base/limits.ts'
 import { checkName } from '../../base/names.ts'
@@ -15,17 +15,19 @@ const NAME = /^[A-Za-z0-9_-]{1,100}$/
 
 /** An endpoint for one sender's webhooks: `POST /webhooks/NAME`. */
 export interface WebhookOptions {
-  /** How its deliveries are signed, and what events they become. */
+  /** The sender's scheme: how deliveries are signed, and what events they become. */
   readonly scheme: 'github' | 'stripe' | 'slack' | 'shopify' | 'standard'
-  /** What they are signed with; several while one takes over from another. */
+  /** The secret that deliveries are signed with; several while one replaces another. */
   readonly secret: string | readonly string[]
-  /** Where the events are published. Made, as a stream that knows ids again for a week, when it is not there. */
+  /**
+   * The channel to publish to. If it does not exist, it is created as a stream with a deduplication window of a week.
+   */
   readonly channel: string
-  /** How old a delivery may be, where its time is signed (Stripe, Slack, Standard Webhooks). @default '5m' */
+  /** How old a delivery may be, if its time is signed (Stripe, Slack, Standard Webhooks). @default '5m' */
   readonly tolerance?: Duration
   /**
-   * Largest event that its channel is made for, from 256 bytes to 16 MiB: a delivery with what the gateway adds to it. A channel that is there already must
-   * have this limit. @default the channel's own, which is 1 MiB where it is made
+   * Largest event that a created channel accepts, from 256 bytes to 16 MiB: the delivery with what the gateway adds to
+   * it. An existing channel must have this limit. @default the channel's own limit; 1 MiB if the channel is created
    */
   readonly maxEventBytes?: Size
 }
@@ -36,7 +38,7 @@ export interface WebhookEndpoint {
   readonly secrets: readonly string[]
   readonly channel: string
   readonly toleranceMs: number
-  /** Null where the channel's own limit counts. */
+  /** Null if the channel's own limit applies. */
   readonly eventBytesMax: number | null
 }
 

@@ -1,8 +1,9 @@
 /**
- * Webhooks in: `POST /webhooks/NAME`, an endpoint for each sender that is configured.
+ * Incoming webhooks: `POST /webhooks/NAME`, one endpoint for each configured sender.
  *
- * The signature is what lets a delivery in; no token is asked for. It is checked over the bytes as they came, before anything looks into them. What holds is
- * published as an event whose id is the sender's id of the delivery, so one that is sent again is stored once. The answer comes when it is durable.
+ * The signature authenticates a delivery; no token is needed. It is checked over the received bytes before they are
+ * parsed. A valid delivery is published as an event whose id is the sender's id of the delivery, so a repeated delivery
+ * is stored once. The response is sent when the event is durable.
  */
 import { createHash } from 'node:crypto'
 import { MillraceError } from '../../base/errors.ts'
@@ -19,7 +20,7 @@ import type { EventFacts, Payload, Verified } from './scheme.ts'
 import { badSignature } from './signature.ts'
 import type { WebhookEndpoint } from './webhook-options.ts'
 
-/** Senders try again for days. */
+/** The window for ids: senders retry for days. */
 const DEDUPE_AGE = '7d'
 
 export class WebhookPart implements GatewayPart {
@@ -33,7 +34,7 @@ export class WebhookPart implements GatewayPart {
     this.routes = [receiveRoute((request) => this.#receive(request))]
   }
 
-  /** Make the channels that are not there: a sender gives up on an endpoint that answers 404. */
+  /** Create missing channels: a sender stops using an endpoint that answers 404. */
   async start(): Promise<void> {
     if (this.#endpoints.size === 0) return
     const { engine } = this.#host.core
@@ -52,7 +53,7 @@ export class WebhookPart implements GatewayPart {
       throw badRequest(404, 'there is no webhook endpoint of that name: name it in the configuration (webhooks)')
     const { scheme, secrets, toleranceMs, name } = endpoint
     const { headers } = request.raw
-    // Who signs nothing does not get to send a body.
+    // The body of an unsigned delivery is not read.
     if (!scheme.signedBy.some((header) => headers.has(header)))
       throw badSignature(`it has no ${scheme.signedBy[0]} header`)
     const { engine } = this.#host.core
@@ -74,7 +75,7 @@ export class WebhookPart implements GatewayPart {
   }
 }
 
-/** The channels of the endpoints, each with the largest limit that an endpoint of it asks for. */
+/** The channels of the endpoints, each with the largest limit that one of its endpoints asks for. */
 function limitsOf(endpoints: readonly WebhookEndpoint[]): ReadonlyMap<string, number | null> {
   const limits = new Map<string, number | null>()
   for (const { channel, eventBytesMax } of endpoints) {
@@ -98,7 +99,7 @@ function otherLimit({ name, eventBytesMax }: ChannelSpec, asked: number): Millra
 
 function eventOf({ body, endpoint }: Verified, facts: EventFacts, { value, text }: Payload): Encodable {
   const { type, source, subject, time, key } = facts
-  // A sender that gives no id sends the same bytes again.
+  // A sender without delivery ids repeats the same bytes, so their hash serves as the id.
   const id = facts.id ?? `sha256-${createHash('sha256').update(body).digest('base64url')}`
   return {
     type,
