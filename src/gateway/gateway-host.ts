@@ -1,4 +1,6 @@
-/** What the parts of the gateway share: the broker and its engine, the limits, the audit trail, the report of failures. */
+/**
+ *  What the parts of the gateway share: the broker and its engine, the limits, the audit trail, the report of failures.
+ */
 import type { Broker } from '../broker/broker.ts'
 import type { BrokerCore } from '../broker/engine-of.ts'
 import type { Quota } from './access/quota.ts'
