@@ -7,8 +7,8 @@
  * subscriber's URL.
  * @see https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/http-webhook.md §4
  */
-import { guardedRequest, type Resolver, systemResolver } from '../rules/action/guarded-request.ts'
-import type { AddressGuard } from '../rules/action/public-address.ts'
+import { guardedRequest, type Resolver, systemResolver } from '../outbound/guarded-request.ts'
+import type { AddressGuard } from '../outbound/public-address.ts'
 import { badRequest } from './problem.ts'
 import type { Route } from './route.ts'
 import { CHANNEL } from './schemas.ts'

@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Webhook } from 'standardwebhooks'
 import { afterEach, beforeEach, expect, it } from 'vitest'
-import { SECRET, Subscriber } from '../gateway/subscriber.ts'
+import { Receiver, SECRET } from '../outbound/receiver.ts'
 import { eventually } from '../rules/support.ts'
 
 const main = join(import.meta.dirname, '../../dist/cli/main.js')
@@ -14,14 +14,14 @@ const EVENTS = 120
 const KEYS = 4
 
 let folder: string
-let subscriber: Subscriber
+let subscriber: Receiver
 let serving: ChildProcess | undefined
 let url = ''
 
 beforeEach(async () => {
   folder = mkdtempSync(join(tmpdir(), 'millrace-push-crash-'))
   writeFileSync(join(folder, 'millrace.json'), '{"push":{"allow":["127.0.0.0/8"]}}')
-  subscriber = new Subscriber()
+  subscriber = new Receiver()
   await subscriber.start()
 })
 afterEach(async () => {

@@ -5,18 +5,18 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { type ServingGateway, serveGateway } from '../../src/gateway/index.ts'
 import { type Broker, connect, stream } from '../../src/index.ts'
+import { Receiver } from '../outbound/receiver.ts'
 import { eventually, published } from '../rules/support.ts'
-import { Subscriber } from './subscriber.ts'
 
 let broker: Broker
 let gateway: ServingGateway
-let subscriber: Subscriber
+let subscriber: Receiver
 
 beforeEach(async () => {
   broker = await connect('memory:')
   await broker.declare(stream('in'), stream('out'))
   gateway = await serveGateway(broker, { port: 0, drain: '200ms', push: { allow: ['127.0.0.0/8'] } })
-  subscriber = new Subscriber()
+  subscriber = new Receiver()
   await subscriber.start()
 })
 afterEach(async () => {

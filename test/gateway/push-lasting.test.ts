@@ -11,20 +11,21 @@ import { ExternalLogEngine } from '../../src/external-log/external-log-engine.ts
 import { createGateway, type Gateway, serveGateway } from '../../src/gateway/index.ts'
 import { type Broker, connect, stream } from '../../src/index.ts'
 import { MemoryBackend, MemoryServer } from '../external-log/memory-backend.ts'
+import { Receiver, SECRET } from '../outbound/receiver.ts'
 import { brokersOf, eventually, published } from '../rules/support.ts'
-import { type Answer, ask, SECRET, Subscriber } from './subscriber.ts'
+import { ask, type JsonAnswer } from './ask.ts'
 
-let subscriber: Subscriber
+let subscriber: Receiver
 
 beforeEach(async () => {
-  subscriber = new Subscriber()
+  subscriber = new Receiver()
   await subscriber.start()
 })
 afterEach(() => subscriber.stop())
 
 const quickly = { backoff: { min: '1ms', max: '2ms' } }
 const open = (broker: Broker): Gateway => createGateway(broker, { push: { allow: ['127.0.0.0/8'] }, drain: '500ms' })
-const put = (more: object, gateway: Gateway): Promise<Answer> =>
+const put = (more: object, gateway: Gateway): Promise<JsonAnswer> =>
   ask(gateway, 'PUT', '/api/subscriptions/billing', {
     channels: ['orders'],
     url: subscriber.url,

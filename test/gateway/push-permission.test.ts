@@ -4,9 +4,9 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { beforeEach, describe, expect, it, test } from 'vitest'
 import { addToken } from '../../src/gateway/access/token-file.ts'
+import { type Received, SECRET } from '../outbound/receiver.ts'
 import { eventually, published } from '../rules/support.ts'
 import { pushWorld, quickly, type Subscription } from './push-world.ts'
-import { type Received, SECRET } from './subscriber.ts'
 
 const world = pushWorld()
 

@@ -2,7 +2,8 @@
 import { afterEach, beforeEach } from 'vitest'
 import { createGateway, type Gateway, type GatewayOptions } from '../../src/gateway/index.ts'
 import { type Broker, connect, type DeadLetter, stream } from '../../src/index.ts'
-import { type Answer, ask, type Received, SECRET, Subscriber } from './subscriber.ts'
+import { type Received, Receiver, SECRET } from '../outbound/receiver.ts'
+import { ask, type JsonAnswer } from './ask.ts'
 
 /** A subscription as the gateway shows it. */
 export type Subscription = Readonly<Record<string, unknown>>
@@ -11,12 +12,12 @@ export type Subscription = Readonly<Record<string, unknown>>
 export const quickly = { backoff: { min: '1ms', max: '2ms' } }
 
 export class PushWorld {
-  subscriber!: Subscriber
+  subscriber!: Receiver
   broker!: Broker
   gateway!: Gateway
 
   async start(): Promise<void> {
-    this.subscriber = new Subscriber()
+    this.subscriber = new Receiver()
     await this.subscriber.start()
     this.broker = await connect('memory:')
     await this.broker.declare(stream('orders'), stream('orders.eu'), stream('replies'))
@@ -47,11 +48,11 @@ export class PushWorld {
     return this.subscriber.url
   }
 
-  ask(method: string, path: string, body?: unknown, token?: string): Promise<Answer> {
+  ask(method: string, path: string, body?: unknown, token?: string): Promise<JsonAnswer> {
     return ask(this.gateway, method, path, body, token)
   }
 
-  put(more: object = {}, name = 'billing', token?: string): Promise<Answer> {
+  put(more: object = {}, name = 'billing', token?: string): Promise<JsonAnswer> {
     const subscription = { channels: ['orders'], url: this.url, secret: SECRET, ...more }
     return this.ask('PUT', `/api/subscriptions/${name}`, subscription, token)
   }

@@ -2,9 +2,9 @@
 import { Webhook } from 'standardwebhooks'
 import { describe, expect, it } from 'vitest'
 import { type StoredEvent, stream } from '../../src/index.ts'
+import { type Received, SECRET } from '../outbound/receiver.ts'
 import { eventually } from '../rules/support.ts'
 import { pushWorld, quickly } from './push-world.ts'
-import { type Received, SECRET } from './subscriber.ts'
 
 const world = pushWorld()
 const OTHER_SECRET = 'whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD'

@@ -8,7 +8,7 @@ import { addToken } from '../../src/gateway/access/token-file.ts'
 import { type ServingGateway, serveGateway } from '../../src/gateway/index.ts'
 import { requestHandshake } from '../../src/gateway/webhook-handshake.ts'
 import { type Broker, connect, stream } from '../../src/index.ts'
-import { addressGuard } from '../../src/rules/action/public-address.ts'
+import { addressGuard } from '../../src/outbound/public-address.ts'
 
 let folder: string
 let broker: Broker

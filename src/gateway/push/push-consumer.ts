@@ -14,16 +14,15 @@ import { textConsumer } from '../../consumer/text-consumer.ts'
 import { decodeEvent } from '../../event/encode.ts'
 import { decodeForPublish } from '../../event/http/decode-for-publish.ts'
 import { httpModeOf } from '../../event/http/decode-http.ts'
-import { type Answer, KeptConnections } from '../../rules/action/guarded-request.ts'
-import { STRUCTURED, structuredBody } from '../../rules/action/http-action.ts'
-import { Pace } from '../../rules/action/pace.ts'
-import { hopsOf } from '../../rules/action/publish-action.ts'
-import type { Rate } from '../../rules/action/rate.ts'
-import { Busy, Gone, messageId, type SendHost, sendSigned } from '../../rules/action/signed-message.ts'
-import { isOwnFailure } from '../../rules/live/router.ts'
+import { type HttpAnswer, KeptConnections } from '../../outbound/guarded-request.ts'
+import { Pace } from '../../outbound/pace.ts'
+import { nextHops, STRUCTURED_UTF8, structuredBody } from '../../outbound/passed-event.ts'
+import { isPermanentFailure } from '../../outbound/permanent-failure.ts'
+import type { Rate } from '../../outbound/rate.ts'
+import { messageId, ReceiverBusy, ReceiverGone, type Sender, sendSigned } from '../../outbound/signed-message.ts'
 import type { PushSpec } from './push-spec.ts'
 
-export interface PushHost extends Pick<SendHost, 'guard' | 'resolver'> {
+export interface PushHost extends Pick<Sender, 'guard' | 'resolver'> {
   readonly drainMs: number
   /** The subscriber said that it is gone for good. */
   gone(name: string, reason: string): void
@@ -98,7 +97,7 @@ export class PushConsumer implements Startable<Running> {
     }
   }
 
-  #send({ channel, offset, text }: Delivery, signal: AbortSignal): Promise<Answer> {
+  #send({ channel, offset, text }: Delivery, signal: AbortSignal): Promise<HttpAnswer> {
     const { url, headers, secrets, timeoutMs, reply } = this.#spec
     const message = {
       id: messageId('push', this.name, channel, String(offset)),
@@ -108,7 +107,7 @@ export class PushConsumer implements Startable<Running> {
       headers: {
         'user-agent': 'millrace',
         ...headers,
-        'content-type': STRUCTURED,
+        'content-type': STRUCTURED_UTF8,
         ...(reply !== null && { prefer: 'reply' }),
       },
       body: structuredBody(text),
@@ -127,7 +126,7 @@ export class PushConsumer implements Startable<Running> {
   /** A 200 with a CloudEvent is a reply, in any mode; a 202 never is. */
   async #reply(
     channel: string,
-    { status, headers, body, whole }: Answer,
+    { status, headers, body, whole }: HttpAnswer,
     delivery: Delivery,
     ctx: HandlerContext,
   ): Promise<void> {
@@ -135,7 +134,7 @@ export class PushConsumer implements Startable<Running> {
     const mode = httpModeOf(fields)
     if (status !== 200 || mode === 'none' || mode === 'foreign') return
     if (!whole) return ctx.reject(`the subscriber's reply is larger than ${LIMITS.pushReplyBytesMax} bytes`)
-    const rulehops = hopsOf(decodeEvent(delivery.text, delivery.offset))
+    const rulehops = nextHops(decodeEvent(delivery.text, delivery.offset))
     const events = decodeForPublish(fields, body).map((each) => Object.assign(each, { rulehops }) as LooseEvent)
     if (events.length > 0) await ctx.emit(channel, events)
   }
@@ -144,21 +143,21 @@ export class PushConsumer implements Startable<Running> {
   #judge(error: unknown, ctx: HandlerContext): never {
     const message = error instanceof Error ? error.message : String(error)
     this.lastFailure = { at: new Date(this.#broker.engine.clock.now()).toISOString(), message: message.slice(0, 500) }
-    if (error instanceof Busy) {
+    if (error instanceof ReceiverBusy) {
       // Not before the subscriber says, and not more often than without its saying so.
       const backoffMs = retryPolicy(this.#spec.retry(this.#broker.random)).delayMs(
         ctx.attempt,
         error,
         this.#broker.random,
       )
-      this.#pace.hold(Math.min(error.delayMs, LIMITS.pushHoldMsMax))
+      this.#pace.pause(Math.min(error.delayMs, LIMITS.pushHoldMsMax))
       return ctx.retryAfter(Math.max(error.delayMs, backoffMs), error)
     }
-    if (error instanceof Gone) {
+    if (error instanceof ReceiverGone) {
       this.#host.gone(this.name, error.message)
       return ctx.reject(error)
     }
-    if (isOwnFailure(error)) return ctx.reject(error as Error)
+    if (isPermanentFailure(error)) return ctx.reject(error as Error)
     throw error
   }
 }

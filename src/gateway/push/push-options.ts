@@ -2,7 +2,7 @@
 import { hostname } from 'node:os'
 import { MillraceError } from '../../base/errors.ts'
 import { knownOptions } from '../../base/units.ts'
-import { addressGuard } from '../../rules/action/public-address.ts'
+import { addressGuard } from '../../outbound/public-address.ts'
 import { isDnsName } from '../webhook-handshake.ts'
 import type { PushSettings } from './push-part.ts'
 

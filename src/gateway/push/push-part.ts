@@ -5,8 +5,8 @@
  */
 import { isMillraceError } from '../../base/errors.ts'
 import { LIMITS } from '../../base/limits.ts'
-import type { Resolver } from '../../rules/action/guarded-request.ts'
-import type { AddressGuard } from '../../rules/action/public-address.ts'
+import type { Resolver } from '../../outbound/guarded-request.ts'
+import type { AddressGuard } from '../../outbound/public-address.ts'
 import type { GatewayHost } from '../gateway-host.ts'
 import type { GatewayPart, Route } from '../route.ts'
 import { PushBook, type PushChange, type PushEntry } from './push-book.ts'

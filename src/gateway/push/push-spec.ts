@@ -9,8 +9,8 @@ import type { OnDead, Want } from '../../broker/engine.ts'
 import type { From } from '../../broker/position.ts'
 import type { RetryOptions } from '../../consumer/consumer-types.ts'
 import { retryPolicy } from '../../consumer/retry-policy.ts'
-import { parseRate, type Rate } from '../../rules/action/rate.ts'
-import { webhookRetry } from '../../rules/action/signed-message.ts'
+import { parseRate, RATE_FORM, type Rate } from '../../outbound/rate.ts'
+import { webhookRetry } from '../../outbound/signed-message.ts'
 import { membersOf } from '../json-body.ts'
 import { badRequest } from '../problem.ts'
 import { channelsOf, fromOf, onDeadOf, PULL_SCHEMA, wantsOf } from '../pull/pull-spec.ts'
@@ -134,7 +134,7 @@ export function newSecret(): string {
   return `whsec_${randomBytes(32).toString('base64')}`
 }
 
-/** @throws INVALID_REQUEST · INVALID_OPTION · INVALID_NAME · INVALID_PATTERN · INVALID_RULE */
+/** @throws INVALID_REQUEST · INVALID_OPTION · INVALID_NAME · INVALID_PATTERN */
 export function pushSpecOf(json: PushJson): PushSpec {
   const form = membersOf(json, PUSH_MEMBERS, 'a subscription') as Readonly<Record<string, unknown>>
   const {
@@ -212,11 +212,7 @@ function secretsOf(value: unknown): readonly string[] {
 }
 
 function rateOf(value: unknown): Rate {
-  try {
-    return parseRate(value, 'rate')
-  } catch {
-    return invalid('rate', 'must be a whole number and a unit, such as "10/s", "100/m" or "5/h"')
-  }
+  return parseRate(value) ?? invalid('rate', `must be ${RATE_FORM}`)
 }
 
 function replyOf(value: unknown): string {

@@ -9,10 +9,10 @@ import { checkName } from '../../base/names.ts'
 import { durationMs, wholeNumber } from '../../base/units.ts'
 import type { RetryOptions } from '../../consumer/consumer-types.ts'
 import { retryPolicy } from '../../consumer/retry-policy.ts'
+import { parseRate, RATE_FORM, type Rate } from '../../outbound/rate.ts'
 import { isRecord, membersOf, refuseRule, shown, textOf, within } from '../rule-error.ts'
 import { compileTemplate, compileTextTemplate, type Template, type TextTemplate } from '../template/template.ts'
 import { type HttpAction, parseHttp } from './http-form.ts'
-import { parseRate, type Rate } from './rate.ts'
 
 export interface EmitAction {
   readonly kind: 'emit'
@@ -187,10 +187,14 @@ function limitsOf(form: Readonly<Record<string, unknown>>, path: string): Limite
   const { concurrency = LIMITS.concurrencyDefault, rate, retry, timeout } = form
   return {
     concurrency: within(`${path}.concurrency`, () => wholeNumber(concurrency, 'concurrency', 1, LIMITS.concurrencyMax)),
-    rate: rate === undefined ? null : parseRate(rate, `${path}.rate`),
+    rate: rate === undefined ? null : rateOf(rate, `${path}.rate`),
     retry: retry === undefined ? null : retryOf(retry, `${path}.retry`),
     timeoutMs: timeout === undefined ? null : within(`${path}.timeout`, () => durationMs(timeout, 'timeout')),
   }
+}
+
+function rateOf(value: unknown, path: string): Rate {
+  return parseRate(value) ?? refuseRule(path, `a rate is ${RATE_FORM}, not ${shown(value)}`)
 }
 
 function retryOf(value: unknown, path: string): RetryOptions {

@@ -1,21 +1,19 @@
 /** The `http` action: what of an event is sent to which URL. How it is sent, and what the answer means, is in signed-message.ts. */
 import { MillraceError } from '../../base/errors.ts'
 import { LIMITS } from '../../base/limits.ts'
-import { encodeEvent } from '../../event/encode.ts'
-import { type ActedOn, type Firing, sameEvent } from '../live/firing.ts'
+import { STRUCTURED_UTF8, structuredBody } from '../../outbound/passed-event.ts'
+import { messageId, type NamedSecret, type Sender, sendSigned } from '../../outbound/signed-message.ts'
+import type { ActedOn, Firing } from '../live/firing.ts'
 import type { TemplateScope } from '../template/template.ts'
 import { MISSING, TemplateFailure } from '../template/template-value.ts'
 import type { HttpAction } from './http-form.ts'
-import { messageId, type NamedSecret, type SendHost, sendSigned } from './signed-message.ts'
 
-export interface HttpHost extends SendHost {
+export interface HttpHost extends Sender {
   /** The secret of a name such as `env:HOOK_SECRET`. */
   readonly secret: (name: string) => string | undefined
   /** From 0 to 1, for jitter. */
   readonly random: () => number
 }
-
-export const STRUCTURED = 'application/cloudevents+json; charset=utf-8'
 
 export interface HttpPreview {
   readonly method: string
@@ -28,7 +26,7 @@ export interface HttpPreview {
 export function httpRequestOf(action: HttpAction, on: Pick<ActedOn, 'text'>, scope: TemplateScope): HttpPreview {
   const headers: Record<string, string> = {
     'user-agent': 'millrace',
-    'content-type': action.body === null ? STRUCTURED : 'application/json',
+    'content-type': action.body === null ? STRUCTURED_UTF8 : 'application/json',
   }
   for (const [name, template] of action.headers) {
     const value = template.render(scope)
@@ -50,11 +48,6 @@ function urlOf({ url }: HttpAction, scope: TemplateScope): string {
   return text
 }
 
-/** The event as it was published, in the JSON format: its data keeps its text. */
-export function structuredBody(text: string): string {
-  return encodeEvent(sameEvent(text), null, '/', Number.POSITIVE_INFINITY).text
-}
-
 function bodyOf(action: HttpAction, { text }: Pick<ActedOn, 'text'>, scope: TemplateScope): string {
   if (action.body === null) return structuredBody(text)
   const value = action.body.render(scope)
@@ -71,7 +64,7 @@ function secretsOf({ secrets }: HttpAction, host: HttpHost): NamedSecret[] {
   })
 }
 
-/** @throws TemplateFailure · Gone · Busy · FORBIDDEN · UNAVAILABLE */
+/** @throws TemplateFailure · ReceiverGone · ReceiverBusy · FORBIDDEN · UNAVAILABLE */
 export async function performHttp(
   rule: string,
   action: HttpAction,

@@ -1,10 +1,8 @@
 /** What `emit` and `forward` publish. */
-import { MillraceError } from '../../base/errors.ts'
-import { LIMITS } from '../../base/limits.ts'
 import type { LooseEvent } from '../../broker/broker.ts'
 import type { HandlerContext } from '../../consumer/consumer-types.ts'
-import { attribute, type StoredEvent } from '../../event/cloud-event.ts'
-import { type ActedOn, sameEvent } from '../live/firing.ts'
+import { nextHops, passedEvent } from '../../outbound/passed-event.ts'
+import type { ActedOn } from '../live/firing.ts'
 import type { TemplateScope } from '../template/template.ts'
 import { MISSING, TemplateFailure } from '../template/template-value.ts'
 import type { EmitAction, ForwardAction } from './action.ts'
@@ -14,28 +12,14 @@ export function scopeOf({ event, channel, offset, key }: Omit<ActedOn, 'text'>, 
   return { event: attributes, facts: { channel, offset, key, rule } }
 }
 
-/** How many rules (and replies of subscribers) the event has come through, with this one. @throws INVALID_RULE when they feed each other */
-export function hopsOf(event: StoredEvent): number {
-  const hops = Number(attribute(event, 'rulehops') ?? 0) + 1
-  if (hops <= LIMITS.ruleHopsMax) return hops
-  throw new MillraceError(
-    'INVALID_RULE',
-    `the event has come through ${LIMITS.ruleHopsMax} rules, each caused by the one before: the rules may trigger each other`,
-    {
-      path: 'then',
-      reason: 'rules trigger each other',
-    },
-  )
-}
-
 /** The event that an action publishes. @throws TemplateFailure */
 export function publishedBy(
   action: EmitAction | ForwardAction,
   { event, text }: ActedOn,
   scope: TemplateScope,
 ): LooseEvent {
-  const rulehops = hopsOf(event)
-  if (action.kind === 'forward') return sameEvent(text, { rulehops }) as unknown as LooseEvent
+  const rulehops = nextHops(event)
+  if (action.kind === 'forward') return passedEvent(text, { rulehops }) as unknown as LooseEvent
   const type = action.type.render(scope)
   if (type === undefined) throw new TemplateFailure('the type of the event to emit is empty')
   const made: Record<string, unknown> = { type, rulehops }

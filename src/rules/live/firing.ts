@@ -4,9 +4,9 @@
  * It is the event itself, with what the action must know in extension attributes, so that a dead letter shows what was to be acted on.
  */
 import { type Channel, queue } from '../../channel/channel.ts'
-import { attribute, type CloudEvent, type StoredEvent, setAside } from '../../event/cloud-event.ts'
-import { DATA_TEXT, decodeEvent, type Encodable } from '../../event/encode.ts'
-import { memberText } from '../../event/http/json-text.ts'
+import { attribute, type CloudEvent, type StoredEvent } from '../../event/cloud-event.ts'
+import { decodeEvent, type Encodable } from '../../event/encode.ts'
+import { FIRING_ATTRIBUTES, passedEvent } from '../../outbound/passed-event.ts'
 
 /** What is known of the event beside itself. */
 export interface FiredFacts {
@@ -26,8 +26,6 @@ export interface Firing extends ActedOn {
   readonly version: number
 }
 
-const FACTS = ['rulechannel', 'ruleoffset', 'rulekey', 'ruleversion'] as const
-
 export function queueName(rule: string, action: string): string {
   return `$rule.${rule}.${action}`
 }
@@ -46,30 +44,8 @@ export function firingQueue(rule: string, action: string): Channel {
   })
 }
 
-/**
- * An event to be published again as it is: its data keeps its text, and what a publisher would add stays away, but for what is given.
- */
-export function sameEvent(text: string, more: Readonly<Record<string, unknown>> = {}): Encodable {
-  const event = JSON.parse(text) as Record<string, unknown> & {
-    readonly type: string
-    offset?: unknown
-    extensions?: object
-  }
-  setAside(event)
-  const { specversion: _, data_base64: base64, ...attributes } = event
-  for (const name of FACTS) delete attributes[name]
-  const dataText = memberText(text, 'data')
-  return {
-    ...{ causationid: undefined, correlationid: undefined, traceparent: undefined, time: null },
-    ...attributes,
-    ...(typeof base64 === 'string' && { data: new Uint8Array(Buffer.from(base64, 'base64')) }),
-    ...(dataText !== undefined && { [DATA_TEXT]: dataText }),
-    ...more,
-  }
-}
-
 export function firingOf({ text, channel, offset, key }: ActedOn, version: number): Encodable {
-  return sameEvent(text, {
+  return passedEvent(text, {
     rulechannel: channel,
     ruleoffset: String(offset),
     ...(key !== null && { rulekey: key }),
@@ -79,7 +55,7 @@ export function firingOf({ text, channel, offset, key }: ActedOn, version: numbe
 
 export function readFiring(fired: { readonly text: string; readonly offset: number }): Firing {
   const event = decodeEvent(fired.text, fired.offset)
-  const fact = (name: (typeof FACTS)[number]): string | undefined => {
+  const fact = (name: (typeof FIRING_ATTRIBUTES)[number]): string | undefined => {
     const value = attribute(event, name)
     return typeof value === 'string' ? value : undefined
   }
@@ -92,6 +68,6 @@ export function readFiring(fired: { readonly text: string; readonly offset: numb
     version: Number(fact('ruleversion')),
   }
   const bare = { ...event, offset }
-  for (const name of FACTS) delete (bare as Record<string, unknown>)[name]
+  for (const name of FIRING_ATTRIBUTES) delete (bare as Record<string, unknown>)[name]
   return { event: bare, ...facts }
 }

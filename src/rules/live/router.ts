@@ -11,6 +11,7 @@ import type { Startable } from '../../broker/broker.ts'
 import type { Delivery } from '../../broker/engine.ts'
 import type { ConsumerOptions, HandlerContext, Running } from '../../consumer/consumer-types.ts'
 import { textConsumer } from '../../consumer/text-consumer.ts'
+import { isPermanentFailure } from '../../outbound/permanent-failure.ts'
 import type { Action, EmitAction, ForwardAction } from '../action/action.ts'
 import { performPublish } from '../action/publish-action.ts'
 import { TemplateFailure } from '../template/template-value.ts'
@@ -27,21 +28,6 @@ export interface RouterHost {
   queueOf(version: RuleVersion, action: Action): Promise<Parameters<HandlerContext['emit']>[0]>
   /** Names of all channels. */
   channels(): Promise<ReadonlySet<string>>
-}
-
-/** What only this rule's action can be blamed for; everything else is tried again for the whole event. */
-const OWN_FAILURES = [
-  'SCHEMA_MISMATCH',
-  'INVALID_EVENT',
-  'EVENT_TOO_LARGE',
-  'TYPE_NOT_CARRIED',
-  'UNKNOWN_CHANNEL',
-  'CHANNEL_CONFLICT',
-  'INVALID_RULE',
-] as const
-
-export function isOwnFailure(error: unknown): boolean {
-  return error instanceof TemplateFailure || OWN_FAILURES.some((code) => isMillraceError(error, code))
 }
 
 /** The router's consumer. */
@@ -117,7 +103,7 @@ async function published(
     await performPublish(action, on, version.name, ctx)
     return true
   } catch (error) {
-    if (isOwnFailure(error)) return false
+    if (error instanceof TemplateFailure || isPermanentFailure(error)) return false
     throw error
   }
 }

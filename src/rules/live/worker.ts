@@ -8,15 +8,15 @@ import type { BrokerHost, Startable } from '../../broker/broker.ts'
 import type { Delivery } from '../../broker/engine.ts'
 import type { ConsumerOptions, HandlerContext, Running } from '../../consumer/consumer-types.ts'
 import { textConsumer } from '../../consumer/text-consumer.ts'
+import { Pace } from '../../outbound/pace.ts'
+import { isPermanentFailure } from '../../outbound/permanent-failure.ts'
+import { ReceiverBusy, ReceiverGone, webhookRetry } from '../../outbound/signed-message.ts'
 import type { Action } from '../action/action.ts'
 import { type CallHost, performCall } from '../action/call-action.ts'
 import { type HttpHost, performHttp } from '../action/http-action.ts'
-import { Pace } from '../action/pace.ts'
 import { performPublish, scopeOf } from '../action/publish-action.ts'
-import { Busy, Gone, webhookRetry } from '../action/signed-message.ts'
 import { TemplateFailure } from '../template/template-value.ts'
 import { type Firing, queueName, readFiring, workerName } from './firing.ts'
-import { isOwnFailure } from './router.ts'
 import type { RuleEntry } from './rule-table.ts'
 
 export interface WorkerHost {
@@ -80,7 +80,7 @@ export class Worker implements Startable<Running> {
 
   /** The rule changed, or was switched on or off. */
   follow(action: Action | undefined, enabled: boolean): void {
-    this.#pace.follow(action !== undefined && 'rate' in action ? action.rate : null)
+    this.#pace.setRate(action !== undefined && 'rate' in action ? action.rate : null)
     if (enabled) this.#pausedBy.delete('switch')
     else this.#pausedBy.add('switch')
     this.#pause()
@@ -118,13 +118,13 @@ export class Worker implements Startable<Running> {
 
   /** What another attempt cannot help goes to the dead letters now. */
   #judge(error: unknown, ctx: HandlerContext): never {
-    if (error instanceof Busy) return ctx.retryAfter(error.delayMs, error)
-    if (error instanceof Gone) {
+    if (error instanceof ReceiverBusy) return ctx.retryAfter(error.delayMs, error)
+    if (error instanceof ReceiverGone) {
       this.#host.gone(this.rule, error.message)
       return ctx.reject(error)
     }
     const hopeless =
-      error instanceof TemplateFailure || (isOwnFailure(error) && !isMillraceError(error, 'UNKNOWN_CHANNEL'))
+      error instanceof TemplateFailure || (isPermanentFailure(error) && !isMillraceError(error, 'UNKNOWN_CHANNEL'))
     if (hopeless) return ctx.reject(error as Error)
     throw error
   }

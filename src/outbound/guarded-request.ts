@@ -1,6 +1,9 @@
 /**
- * One HTTP request to an address that was checked: the name is resolved, every address that comes back is judged, and the connection goes to
- * one that passed, so nothing can be resolved anew in between. Redirects are not followed. Time and the answer that is read are bounded.
+ * One HTTP request to an address that the guard permits.
+ *
+ * The host name is resolved once, every resolved address is checked, and the connection goes to a checked address, so a
+ * second resolution cannot lead elsewhere. Redirects are not followed. The time and the bytes read of the answer are
+ * limited.
  */
 import { lookup as resolve } from 'node:dns'
 import {
@@ -12,9 +15,9 @@ import {
 } from 'node:http'
 import { request as requestHttps, Agent as SecureAgent } from 'node:https'
 import { isIP, type LookupFunction } from 'node:net'
-import { MillraceError } from '../../base/errors.ts'
-import { LIMITS } from '../../base/limits.ts'
-import { TIMER_MS_MAX } from '../../base/timers.ts'
+import { MillraceError } from '../base/errors.ts'
+import { LIMITS } from '../base/limits.ts'
+import { TIMER_MS_MAX } from '../base/timers.ts'
 import type { AddressGuard } from './public-address.ts'
 
 export interface GuardedRequest {
@@ -23,21 +26,29 @@ export interface GuardedRequest {
   readonly headers: Readonly<Record<string, string>>
   readonly body: string
   readonly timeoutMs: number
-  /** How much of the answer's body is read. @default 1 KiB: enough to say why it was refused */
+  /** The most bytes to read of the answer's body. @default 1 KiB, which is enough for the reason of a refusal */
   readonly answerBytesMax?: number
-  /** Kept connections that may be used, and are made under the same guard. @default a connection of its own */
+  /** Connections to reuse, which were made under the same guard. @default a new connection for this request */
   readonly connections?: KeptConnections
   readonly signal: AbortSignal
 }
 
-/** Connections to a receiver that are kept for its next requests. All are made under one guard: what may be reached does not change while they live. */
+/**
+ * Connections to one receiver, kept open for its next requests. The addresses that the guard permits do not change
+ * while these connections live.
+ */
 export class KeptConnections {
   readonly #plain: Agent
   readonly #secure: SecureAgent
 
-  constructor(most: number) {
-    // Shorter than servers commonly keep them.
-    const options = { keepAlive: true, maxSockets: most, maxFreeSockets: most, timeout: LIMITS.httpIdleMs }
+  constructor(connectionsMax: number) {
+    // Shorter than the time for which servers commonly keep idle connections.
+    const options = {
+      keepAlive: true,
+      maxSockets: connectionsMax,
+      maxFreeSockets: connectionsMax,
+      timeout: LIMITS.httpIdleMs,
+    }
     this.#plain = new Agent(options)
     this.#secure = new SecureAgent(options)
   }
@@ -52,16 +63,16 @@ export class KeptConnections {
   }
 }
 
-export interface Answer {
+export interface HttpAnswer {
   readonly status: number
   readonly headers: IncomingHttpHeaders
-  /** Its beginning. */
+  /** The beginning of the body, up to `answerBytesMax`. */
   readonly body: Buffer
-  /** Whether that is all of it. */
+  /** Whether `body` is the complete body. */
   readonly whole: boolean
 }
 
-/** Resolves a name as the system does. */
+/** Resolves a host name to its addresses. */
 export type Resolver = (
   hostname: string,
   found: (error: Error | null, addresses: readonly { readonly address: string; readonly family: number }[]) => void,
@@ -79,7 +90,10 @@ function refused(hostname: string, addresses: readonly string[]): MillraceError 
   )
 }
 
-/** Looks a name up and gives only addresses that passed. All must pass: a name that also leads inside is not trusted at all. */
+/**
+ * A lookup that answers only permitted addresses. If one address of a name is not permitted, the whole name is refused:
+ * a name that also leads to an internal address is not trusted.
+ */
 function guardedLookup(guard: AddressGuard, resolver: Resolver): LookupFunction {
   return (hostname, options, callback) => {
     resolver(hostname, (error, found) => {
@@ -102,12 +116,12 @@ function guardedLookup(guard: AddressGuard, resolver: Resolver): LookupFunction 
   }
 }
 
-/** @throws FORBIDDEN when an address is not to be connected to; UNAVAILABLE when no answer came */
+/** @throws FORBIDDEN when an address is not permitted · UNAVAILABLE when no answer came */
 export function guardedRequest(
   request: GuardedRequest,
   guard: AddressGuard,
   resolver: Resolver = systemResolver,
-): Promise<Answer> {
+): Promise<HttpAnswer> {
   const url = new URL(request.url)
   const hostname = url.hostname.replace(/^\[|\]$/g, '')
   if (isIP(hostname) !== 0 && !guard(hostname)) return Promise.reject(refused(hostname, [hostname]))
@@ -120,29 +134,31 @@ export function guardedRequest(
   }
   return exchange(request, url, { ...options, agent: request.connections?.of(url) ?? false }).catch(
     (error: unknown) => {
-      // The receiver closed a kept connection as it was used again, which says nothing of this request: it goes once more, on one of its own.
+      // The receiver closed a kept connection while it was being reused. That says nothing about this request, so the
+      // request is sent once more, on a new connection.
       const again =
-        error instanceof Stale && !timeout.aborted
+        error instanceof ClosedConnection && !timeout.aborted
           ? exchange(request, url, { ...options, agent: false })
           : Promise.reject(error as Error)
       return again.catch((last: unknown) => {
-        throw unanswered(last, url, timeout.aborted ? request.timeoutMs : null)
+        throw noAnswer(last, url, timeout.aborted ? request.timeoutMs : null)
       })
     },
   )
 }
 
-class Stale extends Error {}
+/** A reused connection was closed before an answer came. */
+class ClosedConnection extends Error {}
 
 function exchange(
   { body, answerBytesMax = LIMITS.httpAnswerBytesMax }: GuardedRequest,
   url: URL,
   options: RequestOptions,
-): Promise<Answer> {
+): Promise<HttpAnswer> {
   return new Promise((done, failed) => {
     const sent = (url.protocol === 'https:' ? requestHttps : requestHttp)(url, options, (answer) => {
       read(answer, answerBytesMax).then((read) => {
-        // What is not read to its end cannot carry another request.
+        // A connection whose answer was not read to its end cannot carry another request.
         if (!read.whole || options.agent === false) sent.destroy()
         done({ status: answer.statusCode ?? 0, headers: answer.headers, ...read })
       }, failed)
@@ -150,7 +166,7 @@ function exchange(
     sent.on('error', (error: NodeJS.ErrnoException) => {
       failed(
         sent.reusedSocket && (error.code === 'ECONNRESET' || error.code === 'EPIPE')
-          ? new Stale(error.message, { cause: error })
+          ? new ClosedConnection(error.message, { cause: error })
           : error,
       )
     })
@@ -158,8 +174,8 @@ function exchange(
   })
 }
 
-/** The beginning of an answer. What more there is, is not waited for. */
-async function read(answer: IncomingMessage, bytesMax: number): Promise<Pick<Answer, 'body' | 'whole'>> {
+/** Reads up to `bytesMax` bytes of the answer's body and does not wait for the rest. */
+async function read(answer: IncomingMessage, bytesMax: number): Promise<Pick<HttpAnswer, 'body' | 'whole'>> {
   const chunks: Buffer[] = []
   let bytes = 0
   for await (const chunk of answer as AsyncIterable<Buffer>) {
@@ -170,7 +186,7 @@ async function read(answer: IncomingMessage, bytesMax: number): Promise<Pick<Ans
   return { body: Buffer.concat(chunks).subarray(0, bytesMax), whole: bytes <= bytesMax }
 }
 
-function unanswered(error: unknown, { origin }: URL, timeoutMs: number | null): Error {
+function noAnswer(error: unknown, { origin }: URL, timeoutMs: number | null): Error {
   if (error instanceof MillraceError) return error
   if (timeoutMs !== null)
     return new MillraceError(

@@ -1,14 +1,15 @@
 /**
- * Which addresses the `http` action may connect to: public ones, and those that the application's configuration allows.
+ * The addresses to which Millrace may connect by itself: public ones, and those that the application's configuration
+ * allows.
  *
- * Refused is every block that IANA's special-purpose registries do not call globally reachable, and every form in which IPv6 carries an IPv4
- * address, judged by that address.
+ * Every block that IANA's special-purpose registries do not list as globally reachable is refused. An IPv6 address that
+ * embeds an IPv4 address is judged by that IPv4 address.
  * @see https://www.iana.org/assignments/iana-ipv4-special-registry · https://www.iana.org/assignments/iana-ipv6-special-registry
  */
 import { BlockList, isIP } from 'node:net'
-import { MillraceError } from '../../base/errors.ts'
-import { shown } from '../../base/shown.ts'
-import { addressBits } from '../../pattern/ip-address.ts'
+import { MillraceError } from '../base/errors.ts'
+import { shown } from '../base/shown.ts'
+import { addressBits } from '../pattern/ip-address.ts'
 
 const BARRED_V4 = [
   ...[
@@ -34,12 +35,13 @@ const BARRED_V4 = [
     '240.0.0.0/4',
   ],
 ]
-/** Global unicast is 2000::/3; of it, these are not for everybody. */
+/** Blocks of the global unicast range 2000::/3 that are not globally reachable. */
 const BARRED_V6 = ['2001::/23', '2001:db8::/32', '2002::/16', '2620:4f:8000::/48', '3fff::/20']
 const GLOBAL_V6 = '2000::/3'
-/** Blocks whose last 32 bits are an IPv4 address: mapped, and translated by NAT64. */
-const CARRIERS = blockList(['::ffff:0:0/96', '64:ff9b::/96'])
+/** Blocks whose last 32 bits are an IPv4 address: IPv4-mapped addresses, and NAT64. */
+const EMBEDDING_V4 = blockList(['::ffff:0:0/96', '64:ff9b::/96'])
 
+/** Whether a connection to the address is permitted. */
 export type AddressGuard = (address: string) => boolean
 
 function add(list: BlockList, block: string, option: string): void {
@@ -67,20 +69,20 @@ function blockList(blocks: readonly string[], option = ''): BlockList {
 const BARRED = blockList([...BARRED_V4, ...BARRED_V6])
 const GLOBAL = blockList([GLOBAL_V6])
 
-/** The IPv4 address that an IPv6 one carries in its last 32 bits. */
-function carried(address: string): string | null {
-  if (!CARRIERS.check(address, 'ipv6')) return null
+/** The IPv4 address that an IPv6 address embeds in its last 32 bits. */
+function embeddedV4(address: string): string | null {
+  if (!EMBEDDING_V4.check(address, 'ipv6')) return null
   const bits = addressBits(new URL(`http://[${address}]/`).hostname.slice(1, -1))?.slice(-32)
   return bits === undefined ? null : [0, 8, 16, 24].map((at) => Number.parseInt(bits.slice(at, at + 8), 2)).join('.')
 }
 
 function isPublic(address: string): boolean {
   if (isIP(address) === 4) return !BARRED.check(address, 'ipv4')
-  const inner = carried(address)
+  const inner = embeddedV4(address)
   return inner === null ? GLOBAL.check(address, 'ipv6') && !BARRED.check(address, 'ipv6') : isPublic(inner)
 }
 
-/** @throws INVALID_OPTION */
+/** Permits public addresses and those in the blocks `allowed`. @throws INVALID_OPTION */
 export function addressGuard(allowed: readonly string[], option = 'http.allow'): AddressGuard {
   if (!Array.isArray(allowed) || allowed.some((block) => typeof block !== 'string')) {
     throw new MillraceError(
@@ -94,7 +96,7 @@ export function addressGuard(allowed: readonly string[], option = 'http.allow'):
     const address = given.replace(/%.*$/, '')
     const family = isIP(address)
     if (family === 0) return false
-    const inner = family === 6 ? carried(address) : null
+    const inner = family === 6 ? embeddedV4(address) : null
     return (
       list.check(address, family === 4 ? 'ipv4' : 'ipv6') ||
       (inner !== null && list.check(inner, 'ipv4')) ||

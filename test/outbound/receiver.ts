@@ -1,7 +1,6 @@
-/** A subscriber as push tests have it: a server that keeps what it got, and answers as the test says. */
+/** A server that keeps the requests it received, and answers as the test says. */
 import { createServer, type IncomingHttpHeaders, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import type { Gateway } from '../../src/gateway/index.ts'
 import type { StoredEvent } from '../../src/index.ts'
 
 export const SECRET = 'whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw'
@@ -14,7 +13,7 @@ export interface Received {
   readonly atMs: number
 }
 
-export class Subscriber {
+export class Receiver {
   readonly received: Received[] = []
   url = ''
   answer: (response: ServerResponse, count: number, request: Received) => void = (response) =>
@@ -30,9 +29,9 @@ export class Subscriber {
     })
   })
 
-  async start(): Promise<void> {
+  async start(path = '/hook'): Promise<void> {
     await new Promise<void>((resolve) => this.#server.listen(0, '127.0.0.1', resolve))
-    this.url = `http://127.0.0.1:${(this.#server.address() as AddressInfo).port}/hook`
+    this.url = `http://127.0.0.1:${(this.#server.address() as AddressInfo).port}${path}`
   }
 
   async stop(): Promise<void> {
@@ -43,32 +42,4 @@ export class Subscriber {
   get ids(): string[] {
     return this.received.map(({ body }) => (JSON.parse(body) as StoredEvent).id)
   }
-}
-
-export interface Answer {
-  readonly status: number
-  readonly body: Readonly<Record<string, unknown>>
-}
-
-/** Ask a gateway, in JSON. */
-export async function ask(
-  gateway: Gateway,
-  method: string,
-  path: string,
-  body?: unknown,
-  token?: string,
-): Promise<Answer> {
-  const headers = {
-    'content-type': 'application/json',
-    ...(token !== undefined && { authorization: `Bearer ${token}` }),
-  }
-  const got = await gateway.fetch(
-    new Request(`http://localhost${path}`, {
-      method,
-      headers,
-      ...(body !== undefined && { body: JSON.stringify(body) }),
-    }),
-  )
-  const text = await got.text()
-  return { status: got.status, body: (text === '' ? {} : JSON.parse(text)) as Answer['body'] }
 }

@@ -1,6 +1,5 @@
-/** How often an action may be performed, in one process. */
-import type { Clock } from '../../base/clock.ts'
-import { refuseRule, shown } from '../rule-error.ts'
+/** Rates such as `10/s`, and the limit that spreads turns by one. A rate applies to one process. */
+import type { Clock } from '../base/clock.ts'
 
 export interface Rate {
   readonly count: number
@@ -9,23 +8,22 @@ export interface Rate {
 
 const UNITS: Readonly<Record<string, number>> = { s: 1000, m: 60_000, h: 3_600_000 }
 
-/** `10/s`, `100/m`, `5/h`. @throws INVALID_RULE */
-export function parseRate(value: unknown, path: string): Rate {
+/** The form of a rate, for error messages. */
+export const RATE_FORM = 'a whole number and a unit, such as "10/s", "100/m" or "5/h"'
+
+/** The rate that a text such as `10/s` states, or `null` if it states none. */
+export function parseRate(value: unknown): Rate | null {
   const match = typeof value === 'string' ? /^(\d{1,9}) ?\/ ?([smh])$/.exec(value) : null
   const count = Number(match?.[1])
-  if (match === null || count < 1)
-    return refuseRule(
-      path,
-      `a rate is a whole number and a unit, such as "10/s", "100/m" or "5/h", not ${shown(value)}`,
-    )
+  if (match === null || count < 1) return null
   return { count, perMs: UNITS[match[2] as string] as number }
 }
 
-/** The generic cell rate algorithm: at most a second's worth at once, and then evenly. */
+/** The generic cell rate algorithm: up to one second's turns at once, further turns evenly spread. */
 export class RateLimit {
   readonly rate: Rate
   readonly #clock: Clock
-  /** When the next turn would be due, had all been evenly spread. */
+  /** When the next turn would be due if all turns were evenly spread. */
   #nextMs = 0
 
   constructor(rate: Rate, clock: Clock) {
@@ -37,13 +35,13 @@ export class RateLimit {
     return this.rate.perMs / this.rate.count
   }
 
-  /** How long a turn that is asked for now would be waited for. */
+  /** The wait for a turn that is asked for now. */
   waitMs(): number {
     const burstMs = Math.max(0, Math.min(this.rate.perMs, 1000) - this.#stepMs)
     return Math.max(0, this.#nextMs - burstMs - this.#clock.elapsed())
   }
 
-  /** Resolves when it is this caller's turn; callers have their turns in order. Rejects with the signal's reason. */
+  /** Resolves when this caller's turn is due; callers get their turns in order. Rejects with the signal's reason. */
   async turn(signal: AbortSignal): Promise<void> {
     const dueMs = this.#clock.elapsed() + this.waitMs()
     this.#nextMs = Math.max(this.#nextMs, this.#clock.elapsed()) + this.#stepMs

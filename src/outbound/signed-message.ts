@@ -1,27 +1,33 @@
 /**
- * A message to a receiver's URL, signed as Standard Webhooks has it, and what the answer means.
+ * A message to a receiver's URL, signed as Standard Webhooks specifies, and the meaning of the receiver's answer.
  *
- * A 2xx answer is success. Anything else is a failed attempt, redirects included; 429 and 503 may say when the next one is welcome, and 410
- * says that none ever is.
+ * A 2xx answer is success. Every other answer, redirects included, is a failed attempt. 429 and 503 may say when the next
+ * attempt is welcome (`ReceiverBusy`); 410 says that none is (`ReceiverGone`).
  * @see https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md
  */
 import { createHash } from 'node:crypto'
 import { Webhook } from 'standardwebhooks'
-import { MillraceError } from '../../base/errors.ts'
-import { LIMITS } from '../../base/limits.ts'
-import type { RetryOptions } from '../../consumer/consumer-types.ts'
-import { type Answer, type GuardedRequest, guardedRequest, type Resolver, systemResolver } from './guarded-request.ts'
+import { MillraceError } from '../base/errors.ts'
+import { LIMITS } from '../base/limits.ts'
+import type { RetryOptions } from '../consumer/consumer-types.ts'
+import {
+  type GuardedRequest,
+  guardedRequest,
+  type HttpAnswer,
+  type Resolver,
+  systemResolver,
+} from './guarded-request.ts'
 import type { AddressGuard } from './public-address.ts'
 
-/** What every message needs of whoever sends it. */
-export interface SendHost {
+/** What the sender provides for every message. */
+export interface Sender {
   readonly guard: AddressGuard
   readonly resolver?: Resolver
   readonly nowMs: () => number
 }
 
 export interface NamedSecret {
-  /** For errors: never the secret itself. */
+  /** Named in errors, which never contain the secret itself. */
   readonly name: string
   readonly value: string
 }
@@ -29,18 +35,18 @@ export interface NamedSecret {
 export interface SignedMessage extends Omit<GuardedRequest, 'signal'> {
   /** The same at every attempt. */
   readonly id: string
-  /** Several while one takes over from another; without any, it is not signed. */
+  /** The message is signed with each of them: with two while a secret is replaced. Without a secret it is unsigned. */
   readonly secrets: readonly NamedSecret[]
 }
 
-/** The receiver is gone for good. */
-export class Gone extends Error {
-  override readonly name = 'Gone'
+/** The receiver answered 410: it wants no further message. */
+export class ReceiverGone extends Error {
+  override readonly name = 'ReceiverGone'
 }
 
-/** The receiver asks for a pause. */
-export class Busy extends Error {
-  override readonly name = 'Busy'
+/** The receiver asked for a pause. */
+export class ReceiverBusy extends Error {
+  override readonly name = 'ReceiverBusy'
   readonly delayMs: number
 
   constructor(message: string, delayMs: number) {
@@ -64,7 +70,7 @@ const SCHEDULE_MS = [
   24 * HOUR_MS,
 ]
 
-/** What holds where the action says nothing of retries: ten attempts, each wait a tenth longer or shorter. */
+/** The default retries: ten attempts, with each wait of the schedule made up to 10 % longer or shorter. */
 export function webhookRetry(random: () => number): RetryOptions {
   return {
     attempts: SCHEDULE_MS.length + 1,
@@ -72,20 +78,24 @@ export function webhookRetry(random: () => number): RetryOptions {
   }
 }
 
-/** An id without dots, which part it from what is signed. */
+/** The same id for the same parts. It has no dots, because dots separate the id from the body in the signed text. */
 export function messageId(...parts: readonly string[]): string {
   return `msg_${createHash('sha256').update(JSON.stringify(parts)).digest('base64url').slice(0, 27)}`
 }
 
-/** Answers what the receiver did, where it took the message. @throws Gone · Busy · FORBIDDEN · INVALID_OPTION · UNAVAILABLE */
+/**
+ * Sends the message, and resolves with the receiver's answer if that is a success.
+ *
+ * @throws ReceiverGone · ReceiverBusy · FORBIDDEN · INVALID_OPTION · UNAVAILABLE
+ */
 export async function sendSigned(
   { id, secrets, ...message }: SignedMessage,
   signal: AbortSignal,
-  host: SendHost,
-): Promise<Answer> {
-  const headers = { ...message.headers, ...signature(secrets, id, new Date(host.nowMs()), message.body) }
-  const answer = await guardedRequest({ ...message, headers, signal }, host.guard, host.resolver ?? systemResolver)
-  judge(answer, new URL(message.url).origin, host.nowMs())
+  sender: Sender,
+): Promise<HttpAnswer> {
+  const headers = { ...message.headers, ...signature(secrets, id, new Date(sender.nowMs()), message.body) }
+  const answer = await guardedRequest({ ...message, headers, signal }, sender.guard, sender.resolver ?? systemResolver)
+  requireSuccess(answer, new URL(message.url).origin, sender.nowMs())
   return answer
 }
 
@@ -111,18 +121,18 @@ function signer({ name, value }: NamedSecret): Webhook {
   }
 }
 
-function judge({ status, headers, body }: Answer, origin: string, nowMs: number): void {
+function requireSuccess({ status, headers, body }: HttpAnswer, origin: string, nowMs: number): void {
   if (status >= 200 && status < 300) return
   const text = body.subarray(0, LIMITS.httpAnswerBytesMax).toString()
   const said = text.trim() === '' ? '' : `: ${text.trim().slice(0, 200)}`
   const message = `${origin} answered ${status}${status >= 300 && status < 400 ? ', and redirects are not followed' : ''}${said}`
-  if (status === 410) throw new Gone(message)
+  if (status === 410) throw new ReceiverGone(message)
   const delayMs = status === 429 || status === 503 ? retryAfterMs(headers['retry-after'], nowMs) : null
-  if (delayMs !== null) throw new Busy(message, Math.min(delayMs, LIMITS.httpRetryAfterMsMax))
+  if (delayMs !== null) throw new ReceiverBusy(message, Math.min(delayMs, LIMITS.httpRetryAfterMsMax))
   throw new MillraceError('UNAVAILABLE', message, { origin, status })
 }
 
-/** Seconds, or a date (RFC 9110, 10.2.3). */
+/** `Retry-After` is a number of seconds or a date (RFC 9110, 10.2.3). */
 function retryAfterMs(value: string | undefined, nowMs: number): number | null {
   if (value === undefined) return null
   const ms = /^\d+$/.test(value) ? Number(value) * 1000 : Date.parse(value) - nowMs
