@@ -6,6 +6,7 @@
 import { randomUUID } from 'node:crypto'
 import { type Clock, every } from '../base/clock.ts'
 import { isMillraceError, MillraceError } from '../base/errors.ts'
+import { OneAtATime } from '../base/one-at-a-time.ts'
 import type { ChannelSpec } from '../channel/channel.ts'
 import { unknownChannel } from '../channel/channel-errors.ts'
 import { mergedSpec } from '../channel/merged-spec.ts'
@@ -28,7 +29,7 @@ export class Registry {
   /** Channels that another version of Millrace created. Nothing is done with them. */
   #foreign = new Map<string, ChannelEntry>()
   #endWatch: () => void = () => undefined
-  #looking: Promise<void> | null = null
+  readonly #looking = new OneAtATime(() => this.#look())
   #lookedAtMs = Number.NEGATIVE_INFINITY
 
   constructor(
@@ -80,11 +81,9 @@ export class Registry {
     if (!this.#entries.has(name) || this.#clock.elapsed() - this.#lookedAtMs > FRESH_MS) await this.look()
   }
 
+  /** Ask the servers which channels exist. */
   look(): Promise<void> {
-    this.#looking ??= this.#look().finally(() => {
-      this.#looking = null
-    })
-    return this.#looking
+    return this.#looking.ask()
   }
 
   async #look(): Promise<void> {
@@ -140,7 +139,7 @@ export class Registry {
         if (await this.#updated(changed, existing)) return void this.#entries.set(name, changed)
       }
       // Somebody may have been faster, with another idea of it.
-      await this.#look()
+      await this.look()
     }
     throw new MillraceError('UNAVAILABLE', `other processes keep changing channel "${name}": declare it again later`, {
       channel: name,

@@ -1,8 +1,11 @@
 /** What channels are, where several processes declare them at once, or remove them. */
-import { expect, it } from 'vitest'
+import { expect, it, vi } from 'vitest'
+import { systemClock } from '../../src/base/clock.ts'
 import { ConnectedBroker } from '../../src/broker/connected-broker.ts'
 import { channelEntryIn } from '../../src/external-log/channel-entry.ts'
 import { ExternalLogEngine } from '../../src/external-log/external-log-engine.ts'
+import type { ChannelEntry } from '../../src/external-log/log-backend.ts'
+import { Registry } from '../../src/external-log/registry.ts'
 import { type Broker, consumer, event, stream } from '../../src/index.ts'
 import { MemoryBackend, MemoryServer } from './memory-backend.ts'
 
@@ -116,4 +119,30 @@ it('a registration without a format is one of the first format, and is not damag
   expect(channelEntryIn(JSON.stringify({ incarnation: 'i', spec, partitions: 2 }))).toMatchObject({ format: 1 })
   expect(channelEntryIn(JSON.stringify({ format: 0, incarnation: 'i', spec, partitions: 2 }))).toBeNull()
   expect(channelEntryIn(JSON.stringify({ format: 'two', incarnation: 'i', spec, partitions: 2 }))).toBeNull()
+})
+
+it('a look that is asked for while another one is under way sees what was declared before it was asked for', async () => {
+  const server = new MemoryServer()
+  const answers: (() => void)[] = []
+  class SlowBackend extends MemoryBackend {
+    override async channels(): Promise<ChannelEntry[]> {
+      const found = await super.channels()
+      await new Promise<void>((resolve) => answers.push(resolve))
+      return found
+    }
+  }
+  const registry = new Registry(new SlowBackend(server), systemClock, 2, () => undefined)
+  const early = registry.look()
+  await vi.waitFor(() => expect(answers).toHaveLength(1))
+  const other = await open(server)
+  await other.declare(stream('orders'))
+  const late = registry.look()
+  answers.pop()?.()
+  await early
+  expect(registry.names).toEqual([])
+  await vi.waitFor(() => expect(answers).toHaveLength(1))
+  answers.pop()?.()
+  await late
+  expect(registry.names).toEqual(['orders'])
+  await closed([other])
 })

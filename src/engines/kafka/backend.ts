@@ -7,7 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { isMillraceError, MillraceError } from '../../base/errors.ts'
 import type { Capabilities } from '../../broker/capabilities.ts'
 import { QUEUE_GROUP } from '../../delivery/consumer-records.ts'
-import type { BackendAlarms } from '../../external-log/backend-alarms.ts'
+import type { BackendAlarms } from '../../external-log/backend/alarms.ts'
 import { SCHEDULE, scheduleSpec } from '../../external-log/delay/scheduler.ts'
 import {
   type Appended,

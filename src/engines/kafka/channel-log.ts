@@ -9,6 +9,8 @@
  */
 import { MillraceError } from '../../base/errors.ts'
 import { LIMITS } from '../../base/limits.ts'
+import { OneAtATime } from '../../base/one-at-a-time.ts'
+import { PartitionEnds } from '../../external-log/backend/partition-ends.ts'
 import type { ChannelEntry, OnAppend, ReadLimit, StoredRecord, Tail } from '../../external-log/log-backend.ts'
 import { Chunk, ChunkCache, type KeptEvent } from './chunk-cache.ts'
 import type { KafkaClient } from './client.ts'
@@ -42,15 +44,13 @@ export class ChannelLog {
   readonly #exists: () => Promise<boolean>
   /** Up to here the tail is seen; null while nobody looks. */
   #at: number | null = null
-  /** Where it began, and where each partition ends since: nothing of it stands from there to the tail. */
-  #from = 0
-  #ends: number[] = []
+  /** Where each partition ends in the part of the log that is seen. */
+  #ends = new PartitionEnds(0)
   /** Partitions that were written to here, of which listeners are told soon. */
   readonly #untold = new Map<number, number>()
   #first = 0
   #next: number | null = null
-  #looking: Promise<void> | null = null
-  #lookingNext: Promise<void> | null = null
+  readonly #looking = new OneAtATime(() => this.#look())
   #chasing: Promise<void> | null = null
 
   constructor(client: KafkaClient, topic: string, entry: ChannelEntry, exists: () => Promise<boolean>) {
@@ -98,23 +98,9 @@ export class ChannelLog {
     })
   }
 
-  /** Look where the log begins and ends. A call that comes while one looks shares the next look. */
+  /** Ask where the log begins and ends. */
   look(): Promise<void> {
-    if (this.#looking === null) {
-      this.#looking = Promise.resolve()
-        .then(() => this.#look())
-        .finally(() => {
-          this.#looking = null
-        })
-      return this.#looking
-    }
-    this.#lookingNext ??= this.#looking
-      .catch(() => undefined)
-      .then(() => {
-        this.#lookingNext = null
-        return this.look()
-      })
-    return this.#lookingNext
+    return this.#looking.ask()
   }
 
   async #look(): Promise<void> {
@@ -149,7 +135,7 @@ export class ChannelLog {
     await this.look()
     if (this.#at !== null) return
     this.#at = this.next
-    this.#from = this.next
+    this.#ends = new PartitionEnds(this.next)
   }
 
   /** Fold what is stored from an offset on, and all that comes. */
@@ -219,7 +205,7 @@ export class ChannelLog {
     }
     this.#seen(end)
     if (this.#at !== base) return null
-    const before = events.map(({ partition, offset }) => this.#extend(partition, offset))
+    const before = events.map(({ partition, offset }) => this.#ends.extend(partition, offset))
     const timeMs = events[0]?.timeMs ?? 0
     const isPacked = events.length >= PACKED_EVENTS
     const chunk = isPacked
@@ -235,19 +221,11 @@ export class ChannelLog {
     return found !== undefined && found.event.id === event?.event.id
   }
 
-  /** A partition goes on with an event: answers where it ended before. */
-  #extend(partition: number, offset: number): number {
-    const before = this.#ends[partition] ?? this.#from
-    this.#ends[partition] = offset + 1
-    return before
-  }
-
   /** What was seen was of the topic's predecessor, which a broker had not quite removed: this one is read from here. */
   #restart(from: number): void {
     this.#cache = new ChunkCache(LIMITS.kafkaCacheBytes)
     this.#at = from
-    this.#from = from
-    this.#ends = []
+    this.#ends = new PartitionEnds(from)
     this.#first = 0
     this.#next = from
   }
@@ -262,15 +240,14 @@ export class ChannelLog {
   #tell(events: readonly KeptEvent[]): void {
     const tails = new Map<number, Tail & { readonly records: KeptEvent[] }>()
     for (const event of events) {
-      const before = this.#extend(event.partition, event.offset)
+      const before = this.#ends.extend(event.partition, event.offset)
       const tail = tails.get(event.partition)
       if (tail === undefined) tails.set(event.partition, { before, records: [event] })
       else tail.records.push(event)
     }
     const brings = !this.entry.spec.retain.latestByKey
     for (const listener of [...this.listeners]) {
-      for (const [partition, tail] of tails)
-        listener(partition, this.#ends[partition] as number, brings ? tail : undefined)
+      for (const [partition, tail] of tails) listener(partition, this.#ends.of(partition), brings ? tail : undefined)
     }
   }
 

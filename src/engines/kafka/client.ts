@@ -6,9 +6,9 @@
  *
  * A request that fails because the cluster is in motion, or a connection is lost, is sent again for a bounded time; then it fails with UNAVAILABLE.
  */
-import { setTimeout as sleep } from 'node:timers/promises'
 import { MillraceError } from '../../base/errors.ts'
 import { TIMER_MS_MAX } from '../../base/timers.ts'
+import { patiently } from '../../external-log/backend/patience.ts'
 import { KafkaError, kafkaError, millraceError } from './kafka-error.ts'
 import type { ConnectionLike, KafkaLibrary, MetadataAnswer } from './library.ts'
 
@@ -32,8 +32,6 @@ export interface ClientOptions {
 
 const CONNECT_MS = 5000
 const REQUEST_MS = 10_000
-const WAIT_MS = 25
-const WAIT_MS_MAX = 500
 
 export class KafkaClient {
   readonly library: KafkaLibrary
@@ -177,26 +175,26 @@ export class KafkaClient {
     return error
   }
 
-  async #again<T>(what: string, attempt: () => Promise<T>, topic: string | null): Promise<T> {
+  #again<T>(what: string, attempt: () => Promise<T>, topic: string | null): Promise<T> {
     const patienceMs = this.#options.patienceMs()
-    const end = performance.now() + patienceMs
-    let waitMs = WAIT_MS
-    for (;;) {
+    return patiently(({ deadlineMs }) => this.#attempted(attempt, deadlineMs, topic), {
+      patienceMs,
+      isPassing: (error) => error instanceof KafkaError && error.retryable,
+      givenUp: (error) => millraceError(`${what} was tried for ${Math.round(patienceMs / 1000)} s`, error),
+    })
+  }
+
+  async #attempted<T>(attempt: () => Promise<T>, deadlineMs: number, topic: string | null): Promise<T> {
+    if (this.#closed.signal.aborted) throw closed()
+    try {
+      const answer = await this.#patient(attempt(), deadlineMs)
+      this.#isUp()
+      return answer
+    } catch (error) {
+      const failure = this.#failed(kafkaError(error), topic)
       if (this.#closed.signal.aborted) throw closed()
-      try {
-        const answer = await this.#patient(attempt(), end)
-        this.#isUp()
-        return answer
-      } catch (error) {
-        const failure = this.#failed(kafkaError(error), topic)
-        if (this.#closed.signal.aborted) throw closed()
-        if (!(failure instanceof KafkaError) || !failure.retryable) throw failure
-        if (failure.broken) this.#isDown(failure)
-        if (performance.now() + waitMs > end)
-          throw millraceError(`${what} was tried for ${Math.round(patienceMs / 1000)} s`, failure)
-      }
-      await sleep(waitMs)
-      waitMs = Math.min(waitMs * 2, WAIT_MS_MAX)
+      if (failure instanceof KafkaError && failure.retryable && failure.broken) this.#isDown(failure)
+      throw failure
     }
   }
 

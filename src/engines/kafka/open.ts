@@ -1,6 +1,6 @@
 /** Opening the engine on Kafka: `kafka://host:9092,host:9092?prefix=shop.` */
 import type { OpenOptions } from '../../broker/connect.ts'
-import { BackendAlarms } from '../../external-log/backend-alarms.ts'
+import { BackendAlarms } from '../../external-log/backend/alarms.ts'
 import { ExternalLogEngine } from '../../external-log/external-log-engine.ts'
 import { KafkaBackend } from './backend.ts'
 import { KafkaClient } from './client.ts'

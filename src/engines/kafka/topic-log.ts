@@ -5,6 +5,7 @@
  * topic held when it was called; one batch is written at a time, and what comes meanwhile goes into the next (group commit).
  */
 import { setTimeout as sleep } from 'node:timers/promises'
+import { OneAtATime } from '../../base/one-at-a-time.ts'
 import type { KafkaClient, Purpose } from './client.ts'
 import { CODES, KafkaError } from './kafka-error.ts'
 import { decodeBatches, encodeBatch, type FetchedRecord, type NewRecord, NO_PRODUCER } from './record-batch.ts'
@@ -44,8 +45,7 @@ export class TopicLog {
   /** Where to begin; the beginning of the topic when it is not said. */
   readonly #from: (() => Promise<number>) | null
   #at: number | null = null
-  #round: Promise<void> | null = null
-  #nextRound: Promise<void> | null = null
+  readonly #reading = new OneAtATime(() => this.#readOn())
   #queue: Waiting[] = []
   #writing = false
 
@@ -68,21 +68,9 @@ export class TopicLog {
     return this.#at ?? 0
   }
 
-  /** A call that comes while one reads shares the next reading: the one under way may have been answered before. */
+  /** Resolves when everything is applied that the topic held when this was called. */
   catchUp(): Promise<void> {
-    if (this.#round === null) {
-      this.#round = this.#readOn().finally(() => {
-        this.#round = null
-      })
-      return this.#round
-    }
-    this.#nextRound ??= this.#round
-      .catch(() => undefined)
-      .then(() => {
-        this.#nextRound = null
-        return this.catchUp()
-      })
-    return this.#nextRound
+    return this.#reading.ask()
   }
 
   async #readOn(): Promise<void> {

@@ -1,15 +1,19 @@
 /**
- * A channel's new events as the server pushes them: whoever works on the channel learns at once of which partition there is more, and mostly reads
- * it from here and not from the server.
+ * A channel's new events as the server pushes them: everybody who works on the channel learns at once which partition
+ * has more, and mostly reads the events from here and not from the server.
  *
- * Owns one ephemeral push consumer without acknowledgements, kept in the server's memory, and the newest events as they came. Invariants:
- * - What is kept has no gaps: every event of the stream from `from` up to `to` that was not deleted meanwhile. After a gap in the deliveries, a
- *   lost connection or missed heartbeats, the consumer is made anew after the last event that came.
- * - It answers a read only when it has all up to the highest offset that anybody was told of; else the server is asked.
- * - What is kept is bounded in bytes; the oldest go first.
+ * Owns one ephemeral push consumer without acknowledgements, kept in the server's memory, and a window of the newest
+ * events. Invariants:
+ * - The window has no gaps. After a gap in the deliveries, a lost connection or missed heartbeats, the consumer is
+ *   created again after the last event that came.
+ * - The window answers a read only when it has all events up to the highest offset that anybody was told of. Otherwise
+ *   the server is asked.
  */
 import type { Msg, Subscription } from '@nats-io/transport-node'
 import { LIMITS } from '../../base/limits.ts'
+import { OneAtATime } from '../../base/one-at-a-time.ts'
+import { PartitionEnds } from '../../external-log/backend/partition-ends.ts'
+import { TailWindow } from '../../external-log/backend/tail-window.ts'
 import type { ReadLimit, StoredRecord } from '../../external-log/log-backend.ts'
 import type { Channel } from './channel-streams.ts'
 import type { Layout } from './layout.ts'
@@ -17,24 +21,15 @@ import { decodeMessage } from './message-codec.ts'
 import type { NatsClient } from './nats-client.ts'
 
 const HEARTBEAT_MS = 5000
-/** Without a sign of life for so long, the consumer is made anew. */
+/** After this time without a message or heartbeat, the consumer is created again. */
 const SILENT_MS = 3 * HEARTBEAT_MS
 const INACTIVE_MS = 60_000
 const RETRY_MS = 200
-const KEPT_BYTES_MAX = 4 * LIMITS.readAheadBytes
-/** A read waits so long for events that are known to be on their way. */
+const WINDOW_BYTES_MAX = 4 * LIMITS.readAheadBytes
+/** How long a read waits for events that are known to be on their way. */
 const CATCH_UP_MS = 50
 
 export type OnAppend = (partition: number | null, next?: number) => void
-
-interface Kept {
-  readonly seq: number
-  readonly partition: number
-  readonly timeMs: number
-  message: Msg | null
-  record: StoredRecord | null
-  readonly bytes: number
-}
 
 export class Feed {
   readonly watchers: Set<OnAppend> = new Set()
@@ -42,25 +37,20 @@ export class Feed {
   readonly #channel: Channel
   readonly #base: string
   readonly #inbox: string
-  #kept: Kept[] = []
-  #bytes = 0
-  /** Everything at and after it, up to `#to`, is kept. */
-  #from: number
-  #to: number
-  /** What every event that was there before stands below. */
-  readonly #began: number
-  readonly #lastOf = new Map<number, number>()
+  readonly #window: TailWindow<Msg>
+  readonly #ends: PartitionEnds
+  readonly #making = new OneAtATime(() => this.#make())
   #subscription: Subscription | null = null
   #consumer = ''
   #deliveries = 0
   #heardMs = 0
-  #fresh = new Map<number, number>()
+  /** Partitions with new events of which the watchers are not told yet, and where they end. */
+  #untold = new Map<number, number>()
   #telling = false
   #watchdog: NodeJS.Timeout | null = null
-  #making: Promise<void> | null = null
-  #again = false
   #stopped = false
   readonly #offReconnect: () => void
+  /** Reads that wait for events on their way. */
   readonly #waiting = new Set<() => void>()
 
   private constructor(client: NatsClient, layout: Layout, channel: Channel, after: number) {
@@ -68,9 +58,10 @@ export class Feed {
     this.#channel = channel
     this.#base = layout.base(channel.name)
     this.#inbox = client.library.createInbox()
-    this.#began = after + 1
-    this.#from = after + 1
-    this.#to = after
+    this.#window = new TailWindow(after + 1, WINDOW_BYTES_MAX, (message) =>
+      decodeMessage(message.headers, message.data),
+    )
+    this.#ends = new PartitionEnds(after + 1)
     this.#offReconnect = client.onReconnect(() => void this.#remake())
   }
 
@@ -85,19 +76,9 @@ export class Feed {
     return feed
   }
 
-  /** Make the consumer (again), after the last event that came. One at a time. */
+  /** Create the consumer, again or for the first time, after the last event that came. */
   #remake(): Promise<void> {
-    if (this.#making !== null) {
-      this.#again = true
-      return this.#making
-    }
-    this.#making = this.#make().finally(() => {
-      this.#making = null
-      if (!this.#again || this.#stopped) return
-      this.#again = false
-      void this.#remake()
-    })
-    return this.#making
+    return this.#making.ask()
   }
 
   async #make(): Promise<void> {
@@ -117,7 +98,7 @@ export class Feed {
       name,
       deliver_subject: subject,
       deliver_policy: 'by_start_sequence',
-      opt_start_seq: this.#to + 1,
+      opt_start_seq: this.#window.end,
       ack_policy: 'none',
       max_deliver: 1,
       flow_control: true,
@@ -130,7 +111,7 @@ export class Feed {
       await this.#client.api(`CONSUMER.CREATE.${stream}.${name}`, { stream_name: stream, config, action: 'create' })
       this.#heardMs = performance.now()
     } catch {
-      // The watchers look for themselves every second; the next try may go well.
+      // The next attempt may succeed. Until then the watchers look for themselves every second.
       setTimeout(() => void this.#remake(), RETRY_MS).unref()
     }
   }
@@ -160,7 +141,7 @@ export class Feed {
     this.#keep(message, seq, timeMs)
   }
 
-  /** Flow control is answered; a heartbeat says how much there was. */
+  /** Flow control is answered. A heartbeat says how many events were pushed. */
   #control(message: Msg): void {
     if (message.reply !== undefined && message.reply !== '') message.respond()
     const stalled = message.headers?.get('Nats-Consumer-Stalled')
@@ -171,70 +152,32 @@ export class Feed {
 
   #keep(message: Msg, seq: number, timeMs: number): void {
     const partition = Number.parseInt(message.subject.slice(this.#base.length), 10)
-    const bytes = message.data.length + 200
-    this.#to = seq
-    this.#lastOf.set(partition, seq)
-    this.#kept.push({ seq, partition, timeMs, message, record: null, bytes })
-    this.#bytes += bytes
-    if (this.#bytes > KEPT_BYTES_MAX) this.#evict()
-    this.#fresh.set(partition, seq + 1)
+    this.#window.add({ offset: seq, partition, timeMs, bytes: message.data.length + 200, raw: message, record: null })
+    this.#ends.extend(partition, seq)
+    this.#untold.set(partition, seq + 1)
     if (this.#telling) return
     this.#telling = true
     queueMicrotask(() => this.#tell())
   }
 
-  #evict(): void {
-    let gone = 0
-    while (gone < this.#kept.length && this.#bytes > KEPT_BYTES_MAX / 2)
-      this.#bytes -= (this.#kept[gone++] as Kept).bytes
-    this.#from = (this.#kept[gone - 1] as Kept).seq + 1
-    this.#kept = this.#kept.slice(gone)
-  }
-
   #tell(): void {
     this.#telling = false
-    const fresh = this.#fresh
-    this.#fresh = new Map()
-    for (const watcher of [...this.watchers]) for (const [partition, next] of fresh) watcher(partition, next)
+    const untold = this.#untold
+    this.#untold = new Map()
+    for (const watcher of [...this.watchers]) for (const [partition, next] of untold) watcher(partition, next)
     for (const wake of [...this.#waiting]) wake()
   }
 
-  /** An offset above every event of a partition, when all up to `known` have come here; else null. */
+  /** An offset above every event of a partition, when all events up to `known` have come here; otherwise null. */
   endOf(partition: number, known: number): number | null {
-    return this.#to < known || this.#stopped ? null : (this.#lastOf.get(partition) ?? this.#began - 1) + 1
+    return this.#window.end <= known || this.#stopped ? null : this.#ends.of(partition)
   }
 
-  /** Events from an offset on, when all up to `known` are here; else null. */
+  /** Events from an offset on, when all events up to `known` are here; otherwise null. */
   async read(partition: number | null, from: number, limit: ReadLimit, known: number): Promise<StoredRecord[] | null> {
-    if (from < this.#from || this.#stopped) return null
-    if (this.#to < known && !(await this.#catchUp(known))) return null
-    if (from < this.#from) return null
-    const records: StoredRecord[] = []
-    let bytes = 0
-    for (
-      let at = this.#place(from);
-      at < this.#kept.length && records.length < limit.count && bytes < limit.bytes;
-      at++
-    ) {
-      const kept = this.#kept[at] as Kept
-      if (partition !== null && kept.partition !== partition) continue
-      const record = recordOf(kept)
-      records.push(record)
-      bytes += record.event.text.length
-    }
-    return records
-  }
-
-  /** Index of the first that is kept at or after an offset. */
-  #place(offset: number): number {
-    let low = 0
-    let high = this.#kept.length
-    while (low < high) {
-      const middle = (low + high) >> 1
-      if ((this.#kept[middle] as Kept).seq < offset) low = middle + 1
-      else high = middle
-    }
-    return low
+    if (!this.#window.covers(from) || this.#stopped) return null
+    if (this.#window.end <= known && !(await this.#catchUp(known))) return null
+    return this.#window.read(partition, from, limit)
   }
 
   #catchUp(known: number): Promise<boolean> {
@@ -242,10 +185,10 @@ export class Feed {
       const done = (): void => {
         clearTimeout(timer)
         this.#waiting.delete(look)
-        resolve(this.#to >= known)
+        resolve(this.#window.end > known)
       }
       const look = (): void => {
-        if (this.#to >= known) done()
+        if (this.#window.end > known) done()
       }
       const timer = setTimeout(done, CATCH_UP_MS)
       this.#waiting.add(look)
@@ -259,17 +202,8 @@ export class Feed {
     if (this.#watchdog !== null) clearInterval(this.#watchdog)
     for (const wake of [...this.#waiting]) wake()
     this.#drop()
-    this.#kept = []
+    this.#window.clear()
   }
-}
-
-function recordOf(kept: Kept): StoredRecord {
-  if (kept.record === null) {
-    const message = kept.message as Msg
-    kept.record = { offset: kept.seq, timeMs: kept.timeMs, event: decodeMessage(message.headers, message.data) }
-    kept.message = null
-  }
-  return kept.record
 }
 
 /** `$JS.ACK.STREAM.CONSUMER.TRIES.SEQUENCE.DELIVERY.NANOSECONDS.PENDING`, or with the domain and the account before the stream. */

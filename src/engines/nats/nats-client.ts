@@ -5,12 +5,12 @@
  * asked again (`patiently`: what may be done twice).
  */
 import { accessSync, constants } from 'node:fs'
-import { setTimeout as sleep } from 'node:timers/promises'
 import type { ConnectionOptions, Msg, MsgHdrs, NatsConnection } from '@nats-io/transport-node'
 import { MillraceError } from '../../base/errors.ts'
 import { LIMITS } from '../../base/limits.ts'
 import { loadClient } from '../../broker/client-library.ts'
-import { BackendAlarms } from '../../external-log/backend-alarms.ts'
+import { BackendAlarms } from '../../external-log/backend/alarms.ts'
+import { patiently } from '../../external-log/backend/patience.ts'
 import { ApiError, type ApiErrorBody, isPassing, millraceError } from './api-error.ts'
 import type { NatsTarget } from './nats-url.ts'
 import { Requests, Unanswered } from './requests.ts'
@@ -23,8 +23,6 @@ const RECONNECT_JITTER_MS = 200
 /** A server that does not answer two of these is given up, and another one, or the same again, is connected to. */
 const PING_MS = 5000
 const ANSWER_MS = 5000
-const RETRY_MS = 20
-const RETRY_MS_MAX = 500
 const LOST = 'UNAVAILABLE'
 
 export class NatsClient {
@@ -152,17 +150,12 @@ export class NatsClient {
    * Do what may be done twice, until it goes well, is refused, or the limit has passed.
    * @throws ApiError when it is refused · UNAVAILABLE · CLOSED
    */
-  async patiently<T>(what: string, work: (tries: number) => Promise<T>): Promise<T> {
-    const end = performance.now() + LIMITS.brokerPatienceMs
-    for (let tries = 1, waitMs = RETRY_MS; ; tries++, waitMs = Math.min(waitMs * 2, RETRY_MS_MAX)) {
-      try {
-        return await work(tries)
-      } catch (error) {
-        if (!isPassing(error)) throw error
-        if (performance.now() > end) throw millraceError(error, `${what}: given up after ${LIMITS.brokerPatienceMs} ms`)
-        await sleep(waitMs)
-      }
-    }
+  patiently<T>(what: string, work: (tries: number) => Promise<T>): Promise<T> {
+    return patiently(({ number }) => work(number), {
+      patienceMs: LIMITS.brokerPatienceMs,
+      isPassing,
+      givenUp: (error) => millraceError(error, `${what}: given up after ${LIMITS.brokerPatienceMs} ms`),
+    })
   }
 
   async close(): Promise<void> {

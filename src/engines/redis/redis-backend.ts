@@ -5,7 +5,7 @@
 import { randomUUID } from 'node:crypto'
 import { MillraceError } from '../../base/errors.ts'
 import type { Capabilities } from '../../broker/capabilities.ts'
-import { BackendAlarms } from '../../external-log/backend-alarms.ts'
+import { BackendAlarms } from '../../external-log/backend/alarms.ts'
 import type {
   Appended,
   AppendItem,

@@ -7,12 +7,14 @@
 
 import { MillraceError } from '../../base/errors.ts'
 import { LIMITS } from '../../base/limits.ts'
+import { type Attempt, patiently } from '../../external-log/backend/patience.ts'
 import type { Argument, Client, Connector } from './redis-client.ts'
 import { isConnectionFault, redisError } from './redis-errors.ts'
 import type { Script } from './scripts.ts'
 
 const WATCH_MS = 500
-const PAUSE_MS = 50
+/** Calls wait for a connection in the link, so a short pause before the next attempt is enough. */
+const WAIT_MS_MAX = 50
 
 export type Command = readonly [name: string, ...args: Argument[]]
 
@@ -149,19 +151,20 @@ export class RedisLink {
     }
   }
 
-  async #persist<T>(work: () => Promise<T>, again: boolean): Promise<T> {
-    const deadline = performance.now() + LIMITS.brokerPatienceMs
-    for (;;) {
-      await this.#untilReady(deadline)
-      try {
-        return await work()
-      } catch (error) {
-        const refused = /isn't writeable|^LOADING /.test((error as Error).message)
-        if (this.#closed || !isConnectionFault(error) || (!again && !refused) || performance.now() > deadline)
-          throw error
-        await new Promise((resolve) => setTimeout(resolve, PAUSE_MS))
-      }
+  #persist<T>(work: () => Promise<T>, again: boolean): Promise<T> {
+    const attempt = async ({ deadlineMs }: Attempt): Promise<T> => {
+      await this.#untilReady(deadlineMs)
+      return work()
     }
+    return patiently(attempt, {
+      patienceMs: LIMITS.brokerPatienceMs,
+      waitMsMax: WAIT_MS_MAX,
+      isPassing: (error) => {
+        const refused = /isn't writeable|^LOADING /.test((error as Error).message)
+        return !this.#closed && isConnectionFault(error) && (again || refused)
+      },
+      givenUp: (error) => error,
+    })
   }
 
   async #untilReady(deadline: number): Promise<void> {

@@ -12,6 +12,7 @@
  */
 import { hash } from 'node:crypto'
 import { LIMITS } from '../../base/limits.ts'
+import { OneAtATime } from '../../base/one-at-a-time.ts'
 import type { ChannelEntry, LogBackend } from '../log-backend.ts'
 import { cancelledIn, isFor, SCHEDULE, scheduledId, scheduledIn, waitingId } from './scheduler.ts'
 
@@ -27,7 +28,7 @@ export class WaitingIds {
   #next = 0
   #following: Promise<void> | null = null
   #stop: (() => void) | null = null
-  #reading: Promise<void> = Promise.resolve()
+  readonly #reading = new OneAtATime(() => this.#readOn())
   #ended = false
 
   constructor(backend: LogBackend) {
@@ -44,9 +45,9 @@ export class WaitingIds {
   }
 
   async #follow(alarm: (error: unknown) => void): Promise<void> {
-    this.#stop ??= await this.#backend.watch(SCHEDULE, () => void this.#read().catch(alarm))
+    this.#stop ??= await this.#backend.watch(SCHEDULE, () => void this.#reading.ask().catch(alarm))
     if (this.#ended) this.end()
-    await this.#read()
+    await this.#reading.ask()
   }
 
   end(): void {
@@ -55,12 +56,7 @@ export class WaitingIds {
     this.#stop = null
   }
 
-  /** Read on to the end. Those that have left from the front are forgotten. */
-  #read(): Promise<void> {
-    this.#reading = this.#reading.catch(() => undefined).then(() => this.#readOn())
-    return this.#reading
-  }
-
+  /** Read on to the end of the queue, and forget the events that have left it at the front. */
   async #readOn(): Promise<void> {
     const { first } = await this.#backend.bounds(SCHEDULE, 0)
     for (const [channel, places] of this.#places) {
@@ -126,7 +122,7 @@ export class WaitingIds {
   async known(entry: ChannelEntry, ids: readonly string[], nowMs: number): Promise<ReadonlyMap<string, Waiting>> {
     const found = new Map<string, Waiting>()
     const met = new Set(ids.filter((id) => !this.isFree(entry, id)))
-    if (met.size > 0) await this.#read()
+    if (met.size > 0) await this.#reading.ask()
     for (const id of met) {
       const number = numberOf(scheduledId(entry, id))
       const place = this.#places.get(entry.incarnation)?.get(number)

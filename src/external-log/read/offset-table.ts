@@ -1,7 +1,9 @@
-/** Values by offset, in the order of the offsets: some fifty bytes each beside the value, so that there may be a million. */
+/** Values by offset, in the order of the offsets. An entry takes about fifty bytes beside its value, so a table may hold a million. */
+import { lowerBound } from '../../base/lower-bound.ts'
+
 export class OffsetTable<Value> {
   readonly #values = new Map<number, Value>()
-  /** All offsets in order, and some that are gone. */
+  /** All offsets in order. Some of them may be deleted already. */
   #offsets: number[] = []
   #sorted = true
 
@@ -35,25 +37,19 @@ export class OffsetTable<Value> {
     this.#sorted = true
   }
 
-  /** Those at and after an offset and before another, in order. */
+  /** Entries at and after an offset and before another, in order. */
   *range(from: number, to: number = Number.POSITIVE_INFINITY): Generator<readonly [offset: number, value: Value]> {
     this.#order()
     const offsets = this.#offsets
-    for (let at = this.#firstAt(from); at < offsets.length; at++) {
+    for (
+      let at = lowerBound(0, offsets.length, (index) => (offsets[index] as number) < from);
+      at < offsets.length;
+      at++
+    ) {
       const offset = offsets[at] as number
       if (offset >= to) return
       const value = this.#values.get(offset)
       if (value !== undefined) yield [offset, value]
     }
-  }
-
-  #firstAt(from: number): number {
-    let [low, high] = [0, this.#offsets.length]
-    while (low < high) {
-      const middle = (low + high) >>> 1
-      if ((this.#offsets[middle] as number) < from) low = middle + 1
-      else high = middle
-    }
-    return low
   }
 }

@@ -3,6 +3,8 @@
  * memory, and the offset after the last known event.
  */
 import { LIMITS } from '../../base/limits.ts'
+import { lowerBound } from '../../base/lower-bound.ts'
+import { OneAtATime } from '../../base/one-at-a-time.ts'
 import type { ChannelSpec } from '../../channel/channel.ts'
 import type { DeliveryLog, EventBlock, LogListener } from '../../delivery/delivery-log.ts'
 import type { BlockEvent } from '../../event/block.ts'
@@ -18,7 +20,7 @@ class SparseBlock implements EventBlock {
   readonly count: number
   readonly #nowMs: number
   readonly #records: readonly StoredRecord[]
-  /** The place in the records at which was looked last: the next look is at it, or a little further. */
+  /** Index of the record that was found last. The next search mostly ends at it or at the one behind it. */
   #near = 0
 
   constructor(firstOffset: number, end: number, records: readonly StoredRecord[], nowMs: number) {
@@ -28,19 +30,16 @@ class SparseBlock implements EventBlock {
     this.#records = records
   }
 
-  /** The place of the first record at or after an offset. */
+  /** Index of the first record at or after an offset. */
   #find(offset: number): number {
     const records = this.#records
-    const isBefore = (place: number): boolean =>
-      place < records.length && (records[place] as StoredRecord).offset < offset
+    const isBefore = (index: number): boolean =>
+      index < records.length && (records[index] as StoredRecord).offset < offset
     let low = this.#near
     if (low > 0 && !isBefore(low - 1)) low = 0
     else if (isBefore(low)) low++
-    for (let high = records.length; isBefore(low); ) {
-      const middle = (low + high) >> 1
-      if (isBefore(middle)) low = middle + 1
-      else high = middle
-    }
+    // Mostly the search has ended here.
+    if (isBefore(low)) low = lowerBound(low, records.length, isBefore)
     this.#near = low
     return low
   }
@@ -74,8 +73,7 @@ export class PartitionLog implements DeliveryLog {
   readonly #backend: LogBackend
   readonly #nowMs: () => number
   #cache: SparseBlock[] = []
-  #refreshing: Promise<void> | null = null
-  #again = false
+  readonly #refreshing = new OneAtATime(() => this.#refresh())
 
   constructor(backend: LogBackend, spec: ChannelSpec, partition: number, nowMs: () => number) {
     this.#backend = backend
@@ -90,19 +88,9 @@ export class PartitionLog implements DeliveryLog {
     return false
   }
 
-  /** Look where the partition ends. Calls that come while one looks share the next look. */
+  /** Ask where the partition begins and ends. */
   refresh(): Promise<void> {
-    if (this.#refreshing !== null) {
-      this.#again = true
-      return this.#refreshing
-    }
-    this.#refreshing = this.#refresh().finally(() => {
-      this.#refreshing = null
-      if (!this.#again) return
-      this.#again = false
-      void this.refresh().catch(() => undefined)
-    })
-    return this.#refreshing
+    return this.#refreshing.ask()
   }
 
   async #refresh(): Promise<void> {

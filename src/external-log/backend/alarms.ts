@@ -1,8 +1,11 @@
-/** Alarms of a backend: those that were raised before the engine listens are told when it does. */
-import { LastingFailures } from '../base/lasting-failures.ts'
-import type { BackendListener } from './log-backend.ts'
+/**
+ * The alarms of a backend. A backend may raise an alarm while it connects, before an engine listens: the engine is told
+ * of all alarms that last when it begins to listen.
+ */
+import { LastingFailures } from '../../base/lasting-failures.ts'
+import type { BackendListener } from '../log-backend.ts'
 
-/** A failure that lasts: so many times one after the other. */
+/** A failure of retention lasts when it has happened this many times in a row. */
 export const LASTING_TIMES = 3
 
 export class BackendAlarms {
@@ -19,7 +22,7 @@ export class BackendAlarms {
     this.#listener?.alarm(code, message)
   }
 
-  /** Of work that deletes what channels need not keep: it is tried again by itself, and a failure that lasts is an alarm. */
+  /** Failures of the work that deletes old events. The work is repeated by itself; a failure that lasts is an alarm. */
   readonly retention: LastingFailures = new LastingFailures(LASTING_TIMES, {
     raise: (message) => this.raise('RETENTION_FAILED', message),
     end: () => this.clear('RETENTION_FAILED'),
