@@ -179,11 +179,11 @@ export class ExternalLogEngine implements Engine {
       keys: new KeyTables(),
       checkEmissions: (emissions) =>
         checkEmissions(emissions, (channel) => this.#registry.known(channel), this.#backend.limits.entryBytes),
-      emit: (emissions, cursor) => this.#partitions.groups.ownedBy(cursor)?.ownership.emit(emissions),
+      emit: (emissions, cursor) => this.#partitions.ownedBy(cursor)?.ownership.emit(emissions),
       flushed: (instance) => this.#partitions.groups.settled(instance),
       closed: (instance) => {
         this.#instances.delete(instance)
-        return this.#partitions.groups.settled(instance)
+        return this.#partitions.groups.leave(instance)
       },
     }
   }

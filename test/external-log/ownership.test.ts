@@ -82,3 +82,36 @@ it('a snapshot holds what was committed, and nothing that waits for the next ent
   expect((await backend.readConsumerLog(CONSUMER_LOG)).entries.length).toBeLessThan(1000)
   expect(prefixes.filter((prefix) => prefix.done !== prefix.emitted)).toEqual([])
 })
+
+it('a release waits until every emission is sent on, and an ownership that is lost makes nobody wait', async () => {
+  const backend = new MemoryBackend(new MemoryServer())
+  const sends: (() => void)[] = []
+  const host = {
+    backend,
+    clock: systemClock,
+    lazily: lazyCommits(systemClock),
+    member: 'me',
+    send: () => new Promise<void>((resolve) => sends.push(resolve)),
+    lost: () => undefined,
+    alarm: () => undefined,
+  }
+  const emission = { channel: 'made', event: { id: 'e', type: 'made', key: null, text: '{}' }, dueAtMs: null }
+  const released = (await Ownership.claim('worker/orders/0', host, () => true)) as Ownership
+  released.emit([emission])
+  const releasing = released.release()
+  await expect.poll(() => sends).toHaveLength(1)
+  expect(fold((await backend.readConsumerLog('worker/orders/0')).entries).released).toBe(false)
+  sends.pop()?.()
+  await releasing
+  expect(fold((await backend.readConsumerLog('worker/orders/0')).entries)).toMatchObject({ released: true, outbox: [] })
+
+  const lost = (await Ownership.claim('worker/orders/1', host, () => true)) as Ownership
+  lost.emit([emission])
+  const sent = lost.sent()
+  await expect.poll(() => sends).toHaveLength(1)
+  let told = 0
+  lost.onOver = () => void told++
+  lost.abandon()
+  await sent
+  expect(told).toBe(1)
+})

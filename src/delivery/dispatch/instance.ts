@@ -177,6 +177,7 @@ export class Instance implements Subscription {
     this.keys.give(delivery.key, delivery.cursor)
     this.free++
     this.#settled.add(delivery.cursor)
+    delivery.cursor.takers.onLetGo?.()
     this.#turn--
     if (this.#feeding) return
     this.#feeding = true
@@ -214,6 +215,7 @@ export class Instance implements Subscription {
     }
     this.#outbox = this.#outbox.filter((delivery) => delivery.live)
     if (deliveries.length > 0) this.#sink.revoked(deliveries)
+    for (const { takers } of new Set(deliveries.map(({ cursor }) => cursor))) takers.onLetGo?.()
   }
 
   claim(claims: readonly HeldClaim[]): ClaimOutcome[] {

@@ -15,6 +15,8 @@ export class Takers {
   /** Events that are kept for one instance: `claims.ts`. */
   readonly claims: Map<number, Instance> = new Map()
   readonly cursor: Cursor
+  /** Called when events of the cursor have left an instance's hands: they were settled, or taken away. */
+  onLetGo: (() => void) | null = null
   /** Given nothing any more, while what they have in hands is finished. */
   readonly #leaving = new Set<Instance>()
   #turn = 0

@@ -399,20 +399,23 @@ export class Group {
         .catch((error: unknown) => (error instanceof Fenced ? undefined : this.#host.alarm(error)))
   }
 
-  /** An instance is gone. With the last one the partitions go back, and the others are told. */
-  async left(instance: Instance): Promise<void> {
+  /** An instance is gone. With the last one, all partitions are given back and the other members are told. */
+  async leave(instance: Instance): Promise<void> {
     this.instances.delete(instance)
-    if (this.instances.size === 0) await this.#leave()
+    if (this.instances.size === 0) await this.#end()
     else await this.tick()
   }
 
-  /** After the looks that were asked for; whoever joins meanwhile has its first look after this. */
-  #leave(): Promise<void> {
-    const leaving = this.#ticking.then(() =>
+  /**
+   * End the membership behind all looks that were asked for. An instance that joins meanwhile has its first look after
+   * this. So looks and endings are a queue, and not `OneAtATime`.
+   */
+  #end(): Promise<void> {
+    const ending = this.#ticking.then(() =>
       this.instances.size === 0 || this.#closed ? this.#giveAllBack() : undefined,
     )
-    this.#ticking = leaving.catch(() => undefined)
-    return leaving
+    this.#ticking = ending.catch(() => undefined)
+    return ending
   }
 
   async #giveAllBack(): Promise<void> {
@@ -429,7 +432,7 @@ export class Group {
   async close(): Promise<void> {
     this.#closed = true
     this.#cancelTick?.()
-    await this.#leave()
+    await this.#end()
   }
 }
 

@@ -7,7 +7,6 @@ import { QUEUE_GROUP } from '../../delivery/consumer-records.ts'
 import type { Instance } from '../../delivery/dispatch/instance.ts'
 import type { ChannelEntry } from '../log-backend.ts'
 import { Group, type GroupHost } from './group.ts'
-import type { OwnedPartition } from './owned-partition.ts'
 
 export class Groups {
   readonly byId: Map<string, Group> = new Map()
@@ -84,17 +83,24 @@ export class Groups {
     for (const begin of this.#begins.keys()) if (begin.endsWith(` ${channel}`)) this.#begins.delete(begin)
   }
 
-  ownedBy(cursor: unknown): OwnedPartition | undefined {
-    for (const group of this.byId.values())
-      for (const owned of group.owned.values()) if (owned.cursor === cursor) return owned
-    return undefined
+  #of(instance: Instance): Group[] {
+    return [...this.byId.values()].filter((group) => group.instances.has(instance))
   }
 
-  /** Resolves when what an instance has settled is durable; one that closes leaves its groups. @throws LEASE_LOST */
+  /** Resolves when everything that an instance has settled is durable. @throws LEASE_LOST */
   async settled(instance: Instance): Promise<void> {
-    const groups = [...this.byId.values()].filter((group) => group.instances.has(instance))
-    if (instance.closing) await Promise.all(groups.map((group) => group.left(instance)))
-    else await this.flushed(groups)
+    await this.flushed(this.#of(instance))
+  }
+
+  /**
+   * Take a closing instance out of its groups. Resolves when everything that it has settled is durable, and its
+   * partitions are given back if no other instance works on them here. Events of a partition that is lost meanwhile are
+   * delivered again by the next owner: the instance that closes cannot do more about it.
+   */
+  async leave(instance: Instance): Promise<void> {
+    const groups = this.#of(instance)
+    const durable = this.flushed(groups).catch(() => undefined)
+    await Promise.all([durable, ...groups.map((group) => group.leave(instance))])
   }
 
   /** Resolves when what consumers have settled in partitions of these groups is durable. @throws LEASE_LOST */

@@ -1,5 +1,5 @@
 /** A partition that this engine works on for a consumer: its consumer log, its log and its cursor, from the claim to the release. */
-import { pause } from '../../base/clock.ts'
+import { nextTurn } from '../../base/timers.ts'
 import { consumerKeys, toFloat } from '../../delivery/consumer-records.ts'
 import { Cursor } from '../../delivery/cursor/cursor.ts'
 import type { CursorHost } from '../../delivery/cursor-host.ts'
@@ -14,9 +14,6 @@ export type SharedHost = Pick<
   'nowMs' | 'elapsedMs' | 'after' | 'at' | 'alone' | 'aloneDone' | 'alarm' | 'blockade'
 >
 
-/** Between two looks at what is in hands still. */
-const STOP_MS = 5
-
 export class OwnedPartition {
   readonly consumerLog: string
   readonly channel: string
@@ -24,7 +21,6 @@ export class OwnedPartition {
   readonly ownership: Ownership
   readonly cursor: Cursor
   readonly log: PartitionLog
-  readonly #shared: SharedHost
   readonly #gone: (owned: OwnedPartition) => void
   /** Whether it has begun to give out events. */
   #begun = false
@@ -44,7 +40,6 @@ export class OwnedPartition {
     this.partition = log.id
     this.ownership = ownership
     this.log = log
-    this.#shared = shared
     this.#gone = gone
     const letters = new LetterShelf(shelf, ownership, group, log.name, log.id)
     letters.onStored = () => this.cursor.pumpSoon()
@@ -114,14 +109,27 @@ export class OwnedPartition {
   }
 
   async #stopped(): Promise<void> {
-    const instances = [...this.cursor.takers.instances]
+    const { takers } = this.cursor
+    const instances = [...takers.instances]
     for (const instance of instances) this.cursor.detach(instance)
-    while (
-      !this.ownership.over &&
-      instances.some((instance) => [...instance.held].some((delivery) => delivery.cursor === this.cursor))
-    ) {
-      await pause(this.#shared, STOP_MS)
-    }
+    const isOver = (): boolean =>
+      this.ownership.over ||
+      !instances.some((instance) => [...instance.held].some((delivery) => delivery.cursor === this.cursor))
+    if (isOver()) return
+    await new Promise<void>((resolve) => {
+      let looking = false
+      // However many events are settled in a turn, one look follows.
+      const lookSoon = (): void => {
+        if (looking) return
+        looking = true
+        nextTurn(() => {
+          looking = false
+          if (isOver()) resolve()
+        })
+      }
+      takers.onLetGo = lookSoon
+      this.ownership.onOver = lookSoon
+    })
   }
 
   /** Give nothing more; when nothing of the lane is in hands any more, release the consumer log. */

@@ -71,7 +71,8 @@ export interface Aside {
   store(): Promise<readonly RecordChange[]>
 }
 
-interface Waiting {
+/** A call that waits until everything is durable that was put in before it. */
+interface Flush {
   readonly resolve: () => void
   readonly reject: (error: Error) => void
 }
@@ -79,6 +80,8 @@ interface Waiting {
 export class Ownership {
   readonly consumerLog: string
   aside: Aside | null = null
+  /** Called when the ownership ends, for whatever reason. */
+  onOver: (() => void) | null = null
   readonly #host: OwnershipHost
   readonly #state: ConsumerLogState
   #version: number
@@ -90,7 +93,9 @@ export class Ownership {
   #emissions: Emission[] = []
   /** Emissions in the entry that is being written. */
   #underWay = 0
-  #waiting: Waiting[] = []
+  #flushes: Flush[] = []
+  /** Calls that wait until no emission is left to send on. */
+  readonly #untilSent: (() => void)[] = []
   #committing: Promise<void> | null = null
   #scheduled = false
   #lazy = false
@@ -212,7 +217,7 @@ export class Ownership {
     // All that was put in before is written: the release waited for it.
     if (this.#closing) return this.#ending ?? Promise.resolve()
     return new Promise((resolve, reject) => {
-      this.#waiting.push({ resolve, reject })
+      this.#flushes.push({ resolve, reject })
       this.#soon()
     })
   }
@@ -226,7 +231,8 @@ export class Ownership {
   /** Resolves when the emissions of what was settled are where they belong. */
   async sent(): Promise<void> {
     await this.flushed()
-    while (!this.#over && this.#state.outbox.length > 0) await pause(this.#host.clock, 1)
+    while (!this.#over && this.#state.outbox.length > 0)
+      await new Promise<void>((resolve) => this.#untilSent.push(resolve))
   }
 
   /** Give the partition back in good order: the next owner need not wait. */
@@ -252,13 +258,15 @@ export class Ownership {
   }
 
   get #wanted(): boolean {
-    return this.#dirty || this.#emissions.length > 0 || this.#waiting.length > 0 || this.aside?.waiting === true
+    return this.#dirty || this.#emissions.length > 0 || this.#flushes.length > 0 || this.aside?.waiting === true
   }
 
   /** Stop without a word: somebody else owns it, or the backend is gone. */
   abandon(): void {
     this.#over = true
-    for (const waiting of this.#waiting.splice(0)) waiting.reject(new Fenced(this.consumerLog))
+    for (const { reject } of this.#flushes.splice(0)) reject(new Fenced(this.consumerLog))
+    for (const resolve of this.#untilSent.splice(0)) resolve()
+    this.onOver?.()
   }
 
   #soon(): void {
@@ -298,8 +306,8 @@ export class Ownership {
     for (const source of this.#sources) source.collect(changes)
     this.#sources.clear()
     for (const [key, value] of changes) this.#put(key, value)
-    const waiting = this.#waiting
-    this.#waiting = []
+    const flushes = this.#flushes
+    this.#flushes = []
     const records = this.#pending
     const aside = this.aside?.waiting === true ? this.aside.store() : null
     const emissions = this.#emissions
@@ -312,10 +320,10 @@ export class Ownership {
       if (aside !== null) for (const [key, value] of await aside) records[key] = recordText(value)
       if (changed || aside !== null) await this.#write(records, emissions)
     } catch (error) {
-      for (const each of waiting) each.reject(error as Error)
+      for (const { reject } of flushes) reject(error as Error)
       throw error
     }
-    for (const each of waiting) each.resolve()
+    for (const { resolve } of flushes) resolve()
   }
 
   async #write(records: ConsumerLogEntry['records'], emissions: readonly Emission[]): Promise<void> {
@@ -413,8 +421,9 @@ export class Ownership {
         this.#sent += emissions.length
         this.#markSent = true
         this.#dirty = true
-        if (this.#state.outbox.length > 0) this.#send()
-        else this.#lazily()
+        if (this.#state.outbox.length > 0) return this.#send()
+        for (const resolve of this.#untilSent.splice(0)) resolve()
+        this.#lazily()
       },
       (error: unknown) => {
         this.#sending = false

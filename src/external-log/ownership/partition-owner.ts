@@ -48,6 +48,7 @@ export class PartitionOwner {
   readonly #lazily: OwnershipHost['lazily']
   readonly #due: DueQueue
   readonly #suspects: SuspectQueue
+  readonly #byCursor = new Map<object, OwnedPartition>()
   readonly #closed = new AbortController()
 
   constructor(host: PartitionOwnerHost) {
@@ -57,7 +58,7 @@ export class PartitionOwner {
     this.#lazily = lazyCommits(clock)
     this.#due = new DueQueue(clock)
     this.#suspects = new SuspectQueue(
-      (cursor) => this.groups.ownedBy(cursor)?.ownership.flushed() ?? Promise.reject(new Fenced('')),
+      (cursor) => this.ownedBy(cursor)?.ownership.flushed() ?? Promise.reject(new Fenced('')),
       clock,
     )
     this.groups = new Groups({
@@ -74,6 +75,11 @@ export class PartitionOwner {
       aloneDone: (cursor, offset) => this.#suspects.done(cursor, offset),
       alarm,
     }
+  }
+
+  /** The partition that a cursor works on, while this process owns it. */
+  ownedBy(cursor: object): OwnedPartition | undefined {
+    return this.#byCursor.get(cursor)
   }
 
   /** The log of a partition, not followed. */
@@ -105,6 +111,7 @@ export class PartitionOwner {
       () => positionIn(backend, name, partition, this.groups.beginOf(group, name)),
       (gone) => this.#gone(group, gone),
     )
+    this.#byCursor.set(owned.cursor, owned)
     owned.noteWorkers(group.instances)
     if (kind === 'queue') trimBehind(owned, backend, clock, failures)
     return owned
@@ -127,6 +134,7 @@ export class PartitionOwner {
 
   #gone(group: Group, owned: OwnedPartition): void {
     if (group.owned.get(owned.consumerLog) === owned) group.owned.delete(owned.consumerLog)
+    this.#byCursor.delete(owned.cursor)
     this.#suspects.forget(owned.cursor)
     group.blockadeOf(owned.channel).set(owned.cursor.box, 0)
     this.#host.logs.leave(owned.channel, owned.log)
