@@ -13,7 +13,7 @@ import type { EventEncoder } from '../broker/event-encoder.ts'
 import type { Log } from '../broker/log.ts'
 import type { Channel } from '../channel/channel.ts'
 import type { Encodable } from '../event/encode.ts'
-import { copyOf } from '../event/made-now.ts'
+import { type Cause, caused, causeOf } from './cause.ts'
 import type { BatchItem, ContextLog, Emit, MiddlewareContext } from './consumer-types.ts'
 import { contextLog } from './context-log.ts'
 import { Rejected, RetryAfter } from './failure.ts'
@@ -54,6 +54,8 @@ export class DeliveryContext implements MiddlewareContext {
   /** Where it emitted to. */
   #targets: Set<Channel | string> | null = null
   #log: ContextLog | null = null
+  /** What its emissions say of it, once there was one. */
+  #cause: Cause | null = null
 
   constructor(host: ContextHost, delivery: Delivery) {
     this.#host = host
@@ -155,8 +157,10 @@ export class DeliveryContext implements MiddlewareContext {
     const name = nameOf(channel, 'channel')
     await this.#prepare(channel)
     const made: EncodedEvent[] = []
+    this.#cause ??= causeOf(this.delivery.id, this.delivery.text)
+    const cause = this.#cause
     for (const one of Array.isArray(event) ? (event as readonly Encodable[]) : [event as Encodable]) {
-      const encoded = encoder.encode(name, this.#caused(one))
+      const encoded = encoder.encode(name, caused(one, cause))
       made.push(encoded instanceof Promise ? await encoded : encoded)
     }
     this.#mayEmit()
@@ -200,24 +204,6 @@ export class DeliveryContext implements MiddlewareContext {
         channel: this.channel,
         offset: this.offset,
       })
-    }
-  }
-
-  /** The event, with where it comes from: CloudEvents' causation, correlation and trace extensions. */
-  #caused(event: Encodable): Encodable {
-    const cause = this.#source()
-    return copyOf(event, { ...cause, ...event })
-  }
-
-  #source(): { readonly causationid: string; readonly correlationid: string; readonly traceparent?: string } {
-    const { correlationid, traceparent } = JSON.parse(this.delivery.text) as {
-      readonly correlationid?: string
-      readonly traceparent?: string
-    }
-    return {
-      causationid: this.delivery.id,
-      correlationid: correlationid ?? this.delivery.id,
-      ...(traceparent !== undefined && { traceparent }),
     }
   }
 

@@ -30,7 +30,8 @@ export function passedEvent(text: string, more: Readonly<Record<string, unknown>
   for (const name of FIRING_ATTRIBUTES) delete attributes[name]
   const dataText = memberText(text, 'data')
   return {
-    ...{ causationid: undefined, correlationid: undefined, traceparent: undefined, time: null },
+    // It is the same event: it has no other cause than its own.
+    ...{ causationid: null, correlationid: null, traceparent: null, tracestate: null, time: null },
     ...attributes,
     ...(typeof base64 === 'string' && { data: new Uint8Array(Buffer.from(base64, 'base64')) }),
     ...(dataText !== undefined && { [DATA_TEXT]: dataText }),

@@ -7,6 +7,7 @@ import type { BrokerHost } from '../../broker/broker.ts'
 import { dueAt } from '../../broker/due-at.ts'
 import type { Emission } from '../../broker/engine.ts'
 import type { Failure } from '../../broker/failure.ts'
+import { causeAttributes, causeOf } from '../../consumer/cause.ts'
 import { decodeForPublish } from '../../event/http/decode-for-publish.ts'
 import { itemTexts, memberText } from '../../event/http/json-text.ts'
 import { STRUCTURED } from '../../event/http/media-type.ts'
@@ -263,7 +264,7 @@ async function settleAs(
     case 'complete':
       return consumer.complete(
         lease,
-        members.emit === undefined ? [] : await emissionsOf(request, broker, members.emit, text),
+        members.emit === undefined ? [] : await emissionsOf(request, broker, lease, members.emit, text),
       )
         ? 'completed'
         : null
@@ -284,6 +285,7 @@ async function settleAs(
 async function emissionsOf(
   request: GatewayRequest,
   { encoder, engine }: BrokerHost,
+  { delivery }: Lease,
   emit: unknown,
   text: string,
 ): Promise<Emission[]> {
@@ -291,6 +293,7 @@ async function emissionsOf(
     throw badRequest(400, `emit must be an array of at most ${LIMITS.gatewayPullEventsMax}`)
   const items = itemTexts(memberText(text, 'emit') as string)
   const emissions: Emission[] = []
+  const cause = causeOf(delivery.id, delivery.text)
   for (const [index, item] of emit.entries()) {
     const { channel: name, delay } = membersOf(item, ['channel', 'event', 'delay'], 'an emission')
     const channel = checkName(name, 'channel')
@@ -299,7 +302,8 @@ async function emissionsOf(
     if (eventText === undefined) throw badRequest(400, 'an emission must have an event')
     const [event] = decodeForPublish({ 'content-type': STRUCTURED }, Buffer.from(eventText))
     if (!encoder.isReady(channel)) await encoder.prepare(channel)
-    const encoded = await encoder.encode(channel, event as NonNullable<typeof event>)
+    const made = event as NonNullable<typeof event>
+    const encoded = await encoder.encode(channel, Object.assign(made, causeAttributes(made, cause)))
     emissions.push({
       channel,
       event: encoded,
