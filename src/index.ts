@@ -75,6 +75,8 @@ export type {
   TailedEvent,
 } from './broker/broker.ts'
 export type { Capabilities, Capability, Clause } from './broker/capabilities.ts'
+export type { WalkProgress } from './broker/causality/causal-walk.ts'
+export type { RelatedEvent, RelatedEvents, RelatedOptions } from './broker/causality/related-events.ts'
 export type { ConnectOptions } from './broker/connect.ts'
 export type { DelayedEvent, DelayedQuery } from './broker/delays.ts'
 export type {

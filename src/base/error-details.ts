@@ -174,6 +174,8 @@ export interface DetailsByCode {
     readonly bytesMax?: number
     readonly consumersMax?: number
     readonly streamsMax?: number
+    /** Requests that look through causes and effects at once. */
+    readonly walksMax?: number
   }
   readonly LEASE_LOST: {
     readonly channel?: string

@@ -42,6 +42,22 @@ export const LIMITS = {
   commitBytesMax: 4_194_304,
   /** Event bytes accepted by `publish` and waiting for their commit; more is refused with BACKPRESSURE. */
   pendingBytesMax: 67_108_864,
+  /** Events that a walk through causes or effects looks at, unless it is given another number. */
+  causalScanDefault: 100_000,
+  /** Most events that such a walk may look at. */
+  causalScanMax: 10_000_000,
+  /** Events that such a walk finds, unless it is given another number. */
+  causalFoundDefault: 1000,
+  /** Most events that such a walk may find. */
+  causalFoundMax: 10_000,
+  /** Channels that such a walk reads at once. */
+  causalReadersMax: 8,
+  /** Events that such a walk holds while it does not know yet whether they belong to the tree. */
+  causalWaitingMax: 10_000,
+  /** Chains with a correlation id of their own that such a walk follows at once. */
+  causalChainsMax: 100,
+  /** Requests of a gateway that look through causes and effects at once. */
+  gatewayWalksMax: 16,
   /** Ids that a channel remembers for deduplication, at least. */
   dedupeCountDefault: 100_000,
   /** How long a channel remembers an id for deduplication, at most. */

@@ -9,6 +9,7 @@ import type { EventAttributes, StoredEvent } from '../event/cloud-event.ts'
 import type { AnyEventDefinition, OutputOf, TypeOf } from '../event/event.ts'
 import type { PatternJson } from '../pattern/pattern-type.ts'
 import type { AlarmList } from './alarm-list.ts'
+import type { RelatedEvents, RelatedOptions } from './causality/related-events.ts'
 import type { DelayedEvent, DelayedQuery } from './delays.ts'
 import type { BrokerDescription, DeadLetter, DeadLetterQuery } from './description.ts'
 import type { Engine } from './engine.ts'
@@ -183,6 +184,38 @@ export interface Broker extends AsyncDisposable {
     channels: Channel | string | readonly (Channel | string)[],
     options?: ReadOptions,
   ): AsyncIterableIterator<TailedEvent>
+  /**
+   * What caused an event, by `causationid`, over all channels: its cause first, then that one's cause. Reads; publishing
+   * pays nothing for it. `progress.complete` says at the end whether the beginning of the chain was reached; an event
+   * that retention removed, or that a queue has done with, is not found.
+   *
+   * @throws UNKNOWN_CHANNEL · OFFSET_OUT_OF_RANGE when there is no such event · INVALID_OPTION · INVALID_NAME · CLOSED
+   * @see effects
+   */
+  causes(channel: string | { readonly name: string }, offset: number, options?: RelatedOptions): RelatedEvents
+  /**
+   * All that an event caused, over all channels: what handlers and rules emitted for it, what was emitted for that, and
+   * copies of these that rules forwarded. An event comes after its cause. The channels are read from the time at which
+   * the event was stored, up to `scan` events; `progress` says how many it has looked at, and whether it has seen all.
+   *
+   * @throws as `causes`
+   * @example
+   * ```ts
+   * import { connect, consumer, stream } from 'millrace'
+   *
+   * const [orders, mails] = [stream('orders'), stream('mails')]
+   * const broker = await connect('memory:')
+   * await broker.start(consumer('confirm', orders).onAny((event, ctx) => ctx.emit(mails, { type: 'mail.sent' })))
+   * await broker.publish(orders, { type: 'order.placed', id: 'o-1' })
+   * for await (const mail of broker.read(mails, { follow: true })) if (mail.causationid === 'o-1') break
+   *
+   * const effects = broker.effects(orders, 0)
+   * for await (const { channel, event, distance } of effects) console.log(channel, event.type, distance)
+   * effects.progress.complete // true
+   * await broker.close()
+   * ```
+   */
+  effects(channel: string | { readonly name: string }, offset: number, options?: RelatedOptions): RelatedEvents
   /** Channels, consumers, lag, rates, dead letters, alarms. */
   describe(): Promise<BrokerDescription>
   deadLetters(consumer: string | { readonly name: string }): DeadLetters

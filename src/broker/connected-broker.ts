@@ -28,6 +28,7 @@ import type {
   TailedEvent,
 } from './broker.ts'
 import { checkedDelayedId, checkedDelayedQuery, checkedQuery, noFiles, refuseUndefined } from './call-options.ts'
+import { type RelatedEvents, type RelatedOptions, relatedEvents } from './causality/related-events.ts'
 import type { Alarm, BrokerDescription } from './description.ts'
 import { dueAt } from './due-at.ts'
 import type { EncodedEvent } from './encoded-event.ts'
@@ -252,6 +253,16 @@ export class ConnectedBroker implements Broker {
       follow ? tail.followed(reading, signal) : tail.merged(reading),
       left,
     ) as AsyncIterableIterator<TailedEvent>
+  }
+
+  causes(channel: string | { readonly name: string }, offset: number, options: RelatedOptions = {}): RelatedEvents {
+    this.#open()
+    return relatedEvents(this.#engine, 'causes', channel, offset, options)
+  }
+
+  effects(channel: string | { readonly name: string }, offset: number, options: RelatedOptions = {}): RelatedEvents {
+    this.#open()
+    return relatedEvents(this.#engine, 'effects', channel, offset, options)
   }
 
   async describe(): Promise<BrokerDescription> {

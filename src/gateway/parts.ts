@@ -1,4 +1,5 @@
 /** The list of the gateway's parts. A new part is added here. */
+import { CausalityPart } from './causality-routes.ts'
 import { deadLetterRoutes } from './dead-letter-routes.ts'
 import { delayedRoutes } from './delayed-routes.ts'
 import type { GatewayHost } from './gateway-host.ts'
@@ -33,6 +34,7 @@ export function gatewayParts(host: GatewayHost, settings: PartSettings): Gateway
   return [
     { routes: [publishRoute(host), handshakeRoute(settings.ratePerMinute), readRoute(host)] },
     new WebhookPart(host, settings.webhooks),
+    new CausalityPart(host),
     new EventStreams(host, settings.streams),
     pullPart(host, settings.drainMs),
     new PushPart(host, { ...settings.push, drainMs: settings.drainMs }),

@@ -32,6 +32,10 @@ const good = '{"specversion":"1.0","id":"1","source":"/s","type":"t"}'
 const channel = async ({ broker }: ProvocationWorld): Promise<undefined> => {
   await broker.declare(stream('some-channel', { maxEventBytes: 4096 }))
 }
+const oneEvent = async (world: ProvocationWorld): Promise<undefined> => {
+  await channel(world)
+  await world.broker.publish('some-channel', { id: '1', source: '/s', type: 't' })
+}
 const strict = async ({ broker }: ProvocationWorld): Promise<undefined> => {
   await broker.declare(stream('some-channel', { events: [event('other')] }))
 }
@@ -160,6 +164,14 @@ export const provocations: Readonly<Record<string, Provocation>> = {
     ]),
   ),
   'grantWebhook 200': { headers: { 'webhook-request-origin': 'sender.example' } },
+  ...Object.fromEntries(
+    ['causes', 'effects'].flatMap((name) => [
+      [`${name} 200`, { prepare: oneEvent, fill: { offset: '0' } }],
+      [`${name} 404`, { fill: { offset: '0' } }],
+      [`${name} 416`, { prepare: channel, fill: { offset: '7' } }],
+      [`${name} 503`, { prepare: closed, fill: { offset: '0' } }],
+    ]),
+  ),
   'readEvents 200': { prepare: channel },
   'readEvents 404': {},
   'readEvents 416': { prepare: channel, query: '?from=1000' },

@@ -13,6 +13,7 @@ import { deduplication } from './clauses/08-deduplication.ts'
 import { replay } from './clauses/09-replay.ts'
 import { boundedMemory } from './clauses/10-bounded-memory.ts'
 import { leases } from './clauses/11-leases.ts'
+import { causes } from './clauses/12-causes.ts'
 import { emissionsAndFailures } from './clauses/12-emissions-and-failures.ts'
 import { emitOnce } from './clauses/12-emit-once.ts'
 import { refusedEmissions } from './clauses/12-refused-emissions.ts'
@@ -53,6 +54,7 @@ export const SCENARIOS: readonly Scenario[] = [
   ...leases,
   ...emitOnce,
   ...emissionsAndFailures,
+  ...causes,
   ...refusedEmissions,
   ...retention,
   ...lifecycle,

@@ -249,28 +249,6 @@ export const emitOnce: readonly Scenario[] = clause(12, {
     )
   },
 
-  'an-emission-says-what-caused-it': async (world) => {
-    const broker = await world.connect()
-    const [orders, out] = [orderStream(world.name('orders')), looseStream(world.name('out'))]
-    await broker.start(
-      consumer(world.name('worker'), orders).on(Placed, async (each, ctx) => ctx.emit(out, placed('out', each.data.n))),
-    )
-    await broker.publish(orders, [
-      placed('a', 0, { id: 'cause' }),
-      placed('b', 1, { id: 'second', correlationid: 'story' }),
-    ])
-    await idle(world, broker, world.name('worker'))
-    await world.eventually(async () => assert.equal((await readAll(broker, out)).length, 2))
-    const events = (await readAll(broker, out)).sort((a, b) => (a.data as Order).n - (b.data as Order).n)
-    assert.deepEqual(
-      events.map((each) => [each.causationid, each.correlationid]),
-      [
-        ['cause', 'cause'],
-        ['second', 'story'],
-      ],
-    )
-  },
-
   'a-chain-of-consumers-loses-and-doubles-nothing': async (world) => {
     const broker = await world.connect()
     const stages = numbers(4).map((at) => orderStream(world.name(`stage-${at}`)))

@@ -1,0 +1,286 @@
+/**
+ * The causal tree of an event: up to what caused it, and down to all that it caused.
+ *
+ * Publishing keeps no index for it: an emission carries the ids of its cause and of its chain's beginning, and whoever asks reads the channels from
+ * the time on at which the event was stored. All events of a chain share a correlation id, so one pass finds the whole tree. A chain whose handler
+ * said a correlation id of its own is followed by a pass of its own. Each walk has a budget of events, and says at its end whether it saw all.
+ */
+import { MillraceError } from '../../base/errors.ts'
+import { LIMITS } from '../../base/limits.ts'
+import type { Engine, StoredText } from '../engine.ts'
+import { type Budget, EventScan, type Found, type ScanRange } from './event-scan.ts'
+
+/** Clocks of servers differ, and an effect may be stored within the same millisecond. */
+const SKEW_MS = 2000
+/** How far back a cause is looked for whose id does not say when it was made: near first. */
+const BACK_MS = [10_000, 600_000, 86_400_000, Number.POSITIVE_INFINITY] as const
+const UUID_V7 = /^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/
+
+/** An event of the tree. */
+export interface RelatedText extends Found {
+  /** The id of the event that caused it. */
+  readonly causationId: string | null
+  /** `copy`: the same event, by its id, in another channel. */
+  readonly relation: 'cause' | 'effect' | 'copy'
+  /** Steps from the event that was asked about; a copy has that of its original. */
+  readonly distance: number
+}
+
+/** How far a walk has come. */
+export interface WalkProgress {
+  /** Events looked at. */
+  readonly looked: number
+  /** Channels that are looked through. */
+  readonly channels: number
+  /** It has ended, and has seen every event that is kept and could belong to the tree. */
+  readonly complete: boolean
+  /** Why it is not complete; null while it goes on, and when it is. */
+  readonly ended: 'budget' | 'limit' | 'missing cause' | 'stopped' | null
+}
+
+export interface WalkOptions {
+  /** Which channels are looked through. */
+  readonly mayRead: (channel: string) => boolean
+  /** Events looked at, at most. */
+  readonly lookedMax: number
+  /** Events found, at most. */
+  readonly foundMax: number
+  readonly signal: AbortSignal
+}
+
+interface Attributes {
+  readonly id: string
+  readonly causationid?: unknown
+  readonly correlationid?: unknown
+}
+
+/** A chain to be followed: events that have one of these texts, stored from then on. */
+interface Chain {
+  readonly needles: readonly string[]
+  readonly fromMs: number
+}
+
+type Engines = Pick<Engine, 'read' | 'channels' | 'bounds'>
+
+export class CausalWalk {
+  readonly #engine: Engines
+  readonly #options: WalkOptions
+  readonly #budget: Budget
+  #channels: readonly string[] = []
+  #found = 0
+  #complete = false
+  #ended: WalkProgress['ended'] = null
+
+  constructor(engine: Engines, options: WalkOptions) {
+    this.#engine = engine
+    this.#options = options
+    this.#budget = { looked: 0, lookedMax: options.lookedMax }
+  }
+
+  get progress(): WalkProgress {
+    return {
+      looked: this.#budget.looked,
+      channels: this.#channels.length,
+      complete: this.#complete,
+      ended: this.#ended,
+    }
+  }
+
+  /** The event itself. @throws UNKNOWN_CHANNEL · OFFSET_OUT_OF_RANGE */
+  async event(channel: string, offset: number): Promise<StoredText> {
+    const { signal } = this.#options
+    const one = { from: { offset }, to: { offset: offset + 1 }, follow: false, signal }
+    for await (const batch of this.#engine.read(channel, one))
+      for (const stored of batch) if (stored.offset === offset) return stored
+    throw new MillraceError('OFFSET_OUT_OF_RANGE', `channel "${channel}" has no event at ${offset}`, {
+      channel,
+      offset,
+    })
+  }
+
+  /** What caused it, the nearest first. Each batch is what one step found. */
+  async *causes(from: Found): AsyncGenerator<readonly RelatedText[]> {
+    await this.#begin()
+    const known = new Set<string>()
+    let effect = from
+    for (let distance = 1; ; distance++) {
+      const { id, causationid } = attributesOf(effect.stored.text)
+      known.add(id)
+      // Events that name each other as their causes have no beginning.
+      if (typeof causationid !== 'string' || known.has(causationid)) {
+        this.#complete = true
+        return
+      }
+      if (this.#found >= this.#options.foundMax) return this.#end('limit')
+      const cause = await this.#find(causationid, effect)
+      if (cause === null) return this.#cut('missing cause')
+      this.#found++
+      yield [{ ...cause, causationId: causationOf(attributesOf(cause.stored.text)), relation: 'cause', distance }]
+      effect = cause
+    }
+  }
+
+  /** The cause of an event: from the time on at which its id was made, if the id says so; then ever further back. */
+  async #find(id: string, effect: Found): Promise<Found | null> {
+    const untilMs = effect.stored.timeMs + SKEW_MS
+    const made = madeMs(id)
+    if (made !== null && made < untilMs) {
+      const found = await this.#within(id, made - SKEW_MS, untilMs)
+      if (found !== null) return found
+    }
+    let until = untilMs
+    for (const back of BACK_MS) {
+      const fromMs = effect.stored.timeMs - back
+      const found = await this.#within(id, fromMs, until)
+      if (found !== null) return found
+      until = fromMs
+    }
+    return null
+  }
+
+  async #within(id: string, fromMs: number, untilMs: number): Promise<Found | null> {
+    const from = Number.isFinite(fromMs) ? { timeMs: Math.max(0, fromMs) } : ({ at: 'beginning' } as const)
+    for await (const found of this.#scan({ from, untilMs }, [quoted(id)]).found()) {
+      const cause = found.find(({ stored }) => stored.id === id)
+      if (cause !== undefined) return cause
+    }
+    return null
+  }
+
+  /** What it caused, and its copies; an event after its cause. A batch may be empty: it tells of progress. */
+  async *effects(from: Found): AsyncGenerator<readonly RelatedText[]> {
+    await this.#begin()
+    const tree = new Tree(from)
+    for (let chain = tree.nextChain(); chain !== undefined; chain = tree.nextChain()) {
+      const scan = this.#scan({ from: { timeMs: Math.max(0, chain.fromMs - SKEW_MS) }, untilMs: null }, chain.needles)
+      for await (const found of scan.found()) {
+        const related = found.flatMap((each) => tree.add(each))
+        const room = this.#options.foundMax - this.#found
+        this.#found += related.length
+        yield related.slice(0, Math.max(0, room))
+        if (related.length > room) return this.#end('limit')
+      }
+      if (!scan.complete) return this.#cut('budget')
+    }
+    if (tree.overflowed) return this.#end('limit')
+    this.#complete = true
+  }
+
+  #scan(range: ScanRange, needles: readonly string[]): EventScan {
+    const [first = '', second] = needles
+    const matches = (text: string): boolean => text.includes(first) || (second !== undefined && text.includes(second))
+    return new EventScan(this.#engine, this.#channels, range, matches, this.#budget, this.#options.signal)
+  }
+
+  async #begin(): Promise<void> {
+    const names = (await this.#engine.channels()).map(({ name }) => name)
+    this.#channels = names.filter((name) => !name.startsWith('$') && this.#options.mayRead(name))
+  }
+
+  /** It was not seen, as the walk was stopped, as its budget ended, or for another reason. */
+  #cut(otherwise: NonNullable<WalkProgress['ended']>): void {
+    if (this.#options.signal.aborted) this.#end('stopped')
+    else this.#end(this.#budget.looked >= this.#budget.lookedMax ? 'budget' : otherwise)
+  }
+
+  #end(why: NonNullable<WalkProgress['ended']>): void {
+    this.#ended = why
+  }
+}
+
+/** What is known to belong, and what may belong once its cause is known: channels are not read in the order of time. */
+class Tree {
+  /** By id: how far it is from the event that was asked about. */
+  readonly #distances = new Map<string, number>()
+  readonly #seen = new Set<string>()
+  /** By the id of their cause. */
+  readonly #waiting = new Map<string, Found[]>()
+  readonly #correlations = new Set<string>()
+  readonly #chains: Chain[] = []
+  #waitingCount = 0
+  overflowed = false
+
+  constructor(root: Found) {
+    const { id, correlationid } = attributesOf(root.stored.text)
+    this.#distances.set(id, 0)
+    this.#seen.add(placeOf(root))
+    const correlation = typeof correlationid === 'string' ? correlationid : id
+    this.#correlations.add(id).add(correlation)
+    this.#chains.push({
+      needles: [quoted(id), ...(correlation === id ? [] : [quoted(correlation)])],
+      fromMs: root.stored.timeMs,
+    })
+  }
+
+  nextChain(): Chain | undefined {
+    return this.#chains.shift()
+  }
+
+  /** What is known to belong with this event: itself, and what waited for it. */
+  add(found: Found): RelatedText[] {
+    const place = placeOf(found)
+    if (this.#seen.has(place)) return []
+    const { id, causationid } = attributesOf(found.stored.text)
+    const copied = this.#distances.get(id)
+    if (copied !== undefined) {
+      this.#seen.add(place)
+      return [{ ...found, causationId: causationOf({ id, causationid }), relation: 'copy', distance: copied }]
+    }
+    if (typeof causationid !== 'string') return []
+    const above = this.#distances.get(causationid)
+    if (above !== undefined) return this.#belongs(found, causationid, above + 1)
+    this.#wait(causationid, found)
+    return []
+  }
+
+  #belongs(found: Found, causationId: string, distance: number): RelatedText[] {
+    const { id, correlationid } = attributesOf(found.stored.text)
+    this.#seen.add(placeOf(found))
+    this.#distances.set(id, distance)
+    this.#follow(id, correlationid, found)
+    const waited = this.#waiting.get(id) ?? []
+    this.#waiting.delete(id)
+    this.#waitingCount -= waited.length
+    return [{ ...found, causationId, relation: 'effect', distance }, ...waited.flatMap((each) => this.add(each))]
+  }
+
+  /** It began a chain of its own: what it caused does not have the texts that are looked for. */
+  #follow(id: string, correlationid: unknown, { stored }: Found): void {
+    const correlation = typeof correlationid === 'string' ? correlationid : id
+    if (this.#correlations.has(correlation)) return
+    this.#correlations.add(correlation)
+    if (this.#chains.length >= LIMITS.causalChainsMax) this.overflowed = true
+    else this.#chains.push({ needles: [quoted(correlation)], fromMs: stored.timeMs })
+  }
+
+  #wait(causationId: string, found: Found): void {
+    if (this.#waitingCount >= LIMITS.causalWaitingMax) {
+      this.overflowed = true
+      return
+    }
+    this.#waitingCount++
+    this.#waiting.set(causationId, [...(this.#waiting.get(causationId) ?? []), found])
+  }
+}
+
+function placeOf({ channel, stored }: Found): string {
+  return `${channel} ${stored.offset}`
+}
+
+/** As JSON text has it. */
+function quoted(text: string): string {
+  return JSON.stringify(text)
+}
+
+function attributesOf(text: string): Attributes {
+  return JSON.parse(text) as Attributes
+}
+
+function causationOf({ causationid }: Attributes): string | null {
+  return typeof causationid === 'string' ? causationid : null
+}
+
+/** When an id was made that says so. */
+function madeMs(id: string): number | null {
+  return UUID_V7.test(id) ? Number.parseInt(id.slice(0, 8) + id.slice(9, 13), 16) : null
+}

@@ -1,0 +1,96 @@
+/** `broker.causes()` and `broker.effects()`: the walk, with its options checked and its events decoded. */
+import { LIMITS } from '../../base/limits.ts'
+import { compileWildcard, isWildcard, nameOf } from '../../base/names.ts'
+import { knownOptions, wholeNumber } from '../../base/units.ts'
+import type { StoredEvent } from '../../event/cloud-event.ts'
+import { decodeEvent } from '../../event/encode.ts'
+import type { Engine } from '../engine.ts'
+import { CausalWalk, type RelatedText, type WalkProgress } from './causal-walk.ts'
+
+export interface RelatedOptions {
+  /** Look only in these channels, by name or wildcard. @default every channel but Millrace's own */
+  readonly channels?: string | readonly string[]
+  /** Events looked at, at most. @default 100,000; up to 10,000,000 */
+  readonly scan?: number
+  /** Events found, at most. @default 1,000; up to 10,000 */
+  readonly limit?: number
+  /** Ends the walk. */
+  readonly signal?: AbortSignal
+}
+
+/** An event of a causal tree. */
+export interface RelatedEvent {
+  readonly channel: string
+  /** As it is stored. */
+  readonly event: StoredEvent
+  /** When it was stored. */
+  readonly storedAt: Date
+  /** `copy`: the same event, by its id, in another channel, as rules that forward make it. */
+  readonly relation: RelatedText['relation']
+  /** Steps from the event that was asked about: 1 for its cause, and for what it caused itself. */
+  readonly distance: number
+}
+
+/** The events of a walk, as they are found, and how far it has come. */
+export interface RelatedEvents extends AsyncIterableIterator<RelatedEvent> {
+  readonly progress: WalkProgress
+}
+
+/** @throws INVALID_OPTION · INVALID_NAME */
+export function relatedEvents(
+  engine: Engine,
+  direction: 'causes' | 'effects',
+  channel: string | { readonly name: string },
+  offset: number,
+  options: RelatedOptions,
+): RelatedEvents {
+  knownOptions(options, ['channels', 'scan', 'limit', 'signal'], direction)
+  const name = nameOf(channel, 'channel')
+  wholeNumber(offset, 'offset', 0, Number.MAX_SAFE_INTEGER)
+  const left = new AbortController()
+  const walk = new CausalWalk(engine, {
+    mayRead: channelFilter(options.channels),
+    lookedMax: wholeNumber(options.scan ?? LIMITS.causalScanDefault, 'scan', 1, LIMITS.causalScanMax),
+    foundMax: wholeNumber(options.limit ?? LIMITS.causalFoundDefault, 'limit', 1, LIMITS.causalFoundMax),
+    signal: options.signal === undefined ? left.signal : AbortSignal.any([left.signal, options.signal]),
+  })
+  const events = walked(walk, direction, name, offset)
+  return {
+    get progress() {
+      return walk.progress
+    },
+    next: () => events.next(),
+    return: () => {
+      left.abort()
+      return events.return(undefined)
+    },
+    [Symbol.asyncIterator]() {
+      return this
+    },
+  }
+}
+
+async function* walked(
+  walk: CausalWalk,
+  direction: 'causes' | 'effects',
+  channel: string,
+  offset: number,
+): AsyncGenerator<RelatedEvent, undefined> {
+  const stored = await walk.event(channel, offset)
+  for await (const related of walk[direction]({ channel, stored })) for (const each of related) yield decoded(each)
+  return undefined
+}
+
+function decoded({ channel, stored, relation, distance }: RelatedText): RelatedEvent {
+  const event = decodeEvent(stored.text, stored.offset)
+  return { channel, event, storedAt: new Date(stored.timeMs), relation, distance }
+}
+
+/** @throws INVALID_NAME when a wildcard is malformed */
+function channelFilter(channels: RelatedOptions['channels']): (channel: string) => boolean {
+  if (channels === undefined) return () => true
+  const list = [channels].flat()
+  const names = new Set(list.filter((each) => !isWildcard(each)).map((each) => nameOf(each, 'channel')))
+  const wildcards = list.filter(isWildcard).map(compileWildcard)
+  return (channel) => names.has(channel) || wildcards.some((matches) => matches(channel))
+}
