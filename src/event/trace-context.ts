@@ -31,10 +31,6 @@ export function parseTraceparent(text: string): TraceContext | null {
   return { traceId, spanId, sampled: (Number.parseInt(flags, 16) & SAMPLED) !== 0 }
 }
 
-export function traceparentOf({ traceId, spanId, sampled }: TraceContext): string {
-  return `00-${traceId}-${spanId}-${sampled ? '01' : '00'}`
-}
-
 /** The trace id of a chain of events, from the id at its beginning: the digits of a UUID, of other ids a hash. */
 export function traceIdOf(correlationId: string): string {
   return isUuid(correlationId) ? correlationId.replaceAll('-', '') : hashOf(correlationId, 32)
