@@ -6,10 +6,10 @@ import tseslint from 'typescript-eslint'
 
 export default tseslint.config(
   {
-    ignores: ['**/dist/**', 'coverage/**', 'docs/**', 'node_modules/**', '**/*.js', '**/*.generated.ts', 'console/**'],
+    ignores: ['**/dist/**', 'coverage/**', 'docs/**', 'node_modules/**', '**/*.js', '**/*.generated.ts'],
   },
   {
-    files: ['{src,test,bench,examples,scripts}/**/*.ts', '*.ts'],
+    files: ['{src,test,bench,examples,scripts,console}/**/*.{ts,tsx}', '*.ts'],
     linterOptions: { reportUnusedDisableDirectives: 'error' },
     languageOptions: {
       parser: tseslint.parser,
@@ -26,7 +26,7 @@ export default tseslint.config(
     },
   },
   {
-    files: ['src/**/*.ts'],
+    files: ['src/**/*.ts', 'console/src/**/*.{ts,tsx}'],
     rules: { '@typescript-eslint/no-explicit-any': 'error' },
   },
   {

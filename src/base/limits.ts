@@ -190,6 +190,20 @@ export const LIMITS = {
   gatewayStallMs: 30_000,
   /** How often open requests, streams and sockets check that their credentials are still valid, and how often the file of tokens is read. */
   gatewayCredentialsMs: 500,
+  /** How often the flow of the console is looked at anew, at most; less often where describing the broker takes long. */
+  flowLookMs: 250,
+  /** New events of one channel that the flow looks at in one look, to learn where they come from. */
+  flowSampleMax: 200,
+  /** Bytes of one channel's events that the flow reads in one look. */
+  flowSampleBytes: 262_144,
+  /** Channels that the flow samples in one look. */
+  flowChannelsMax: 32,
+  /** Origins that the flow keeps for one channel. */
+  flowOriginsMax: 100,
+  /** Event ids that the flow remembers, to find what caused an event. */
+  flowIdsMax: 50_000,
+  /** What was seen in the flow and is gone stays visible for this time. */
+  flowFadeMs: 600_000,
   /** Consumers that the gateway keeps open for clients that pull. */
   gatewayPullConsumersMax: 1000,
   /** Events that are leased to the clients of one pulled consumer at once, unless a pull says otherwise. */

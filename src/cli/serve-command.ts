@@ -29,6 +29,7 @@ export interface ServeCommandOptions extends TargetOptions {
 export async function serveCommand(options: ServeCommandOptions): Promise<void> {
   const config = options.config === undefined ? undefined : readServeConfig(options.config)
   const serving: ServeOptions = {
+    console: { path: '/' },
     ...config?.gateway,
     port: countOf('port', options.port),
     host: options.host,

@@ -21,6 +21,7 @@ import { callerOfRequest } from './access/caller.ts'
 import { Quota } from './access/quota.ts'
 import { Vigil } from './access/vigil.ts'
 import { Audit } from './audit.ts'
+import { type ConsoleOptions, consolePath, mountConsole } from './console/console-pages.ts'
 import { mountRoutes } from './dispatch.ts'
 import { documentPart, upgradePaths, upgradeRequired } from './document-part.ts'
 import type { GatewayHost } from './gateway-host.ts'
@@ -60,6 +61,12 @@ export interface GatewayOptions {
   readonly webhooks?: Readonly<Record<string, WebhookOptions>>
   /** Push subscriptions: events are posted to subscribers' URLs (`/api/subscriptions`). */
   readonly push?: PushOptions
+  /**
+   * Serve the console, a web page over this gateway: what flows, what failed, and the means to act. `true` is
+   * `{ path: '/console' }`. It uses the gateway's own API, so a caller sees and does there what its credentials permit.
+   * @default false
+   */
+  readonly console?: boolean | ConsoleOptions
   /** Largest request body. @default 16 MiB */
   readonly maxBodyBytes?: Size
   /** How often a silent event stream sends a heartbeat. @default '15s' */
@@ -100,6 +107,7 @@ export const GATEWAY_OPTIONS: readonly string[] = [
   'limits',
   'webhooks',
   'push',
+  'console',
   'maxBodyBytes',
   'heartbeat',
   'stall',
@@ -170,6 +178,8 @@ class BrokerGateway implements Gateway {
       host,
     )
     for (const path of upgradePaths(this.#parts)) this.#app.all(path, (c) => upgradeRequired(c.req.method, path))
+    const page = consolePath(options.console)
+    if (page !== null) mountConsole(this.#app, page)
     const upgrades = new Upgrades(
       this.#parts.flatMap((part) => part.upgrades ?? []),
       guard,

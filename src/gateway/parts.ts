@@ -2,6 +2,7 @@
 import { CausalityPart } from './causality-routes.ts'
 import { deadLetterRoutes } from './dead-letter-routes.ts'
 import { delayedRoutes } from './delayed-routes.ts'
+import { FlowPartOfGateway } from './flow/flow-routes.ts'
 import type { GatewayHost } from './gateway-host.ts'
 import { managementRoutes } from './management-routes.ts'
 import { operationRoutes } from './operation-routes.ts'
@@ -43,6 +44,7 @@ export function gatewayParts(host: GatewayHost, settings: PartSettings): Gateway
     { routes: delayedRoutes(broker) },
     { routes: rulesRoutes(broker) },
     { routes: managementRoutes(host) },
+    new FlowPartOfGateway(host),
     { routes: operationRoutes(host, settings.isClosing) },
   ]
 }

@@ -181,7 +181,7 @@ describe('the document', () => {
     await withGateway({ access: { tokens } }, async (gateway) => {
       for (const { path, method, operation } of operations()) {
         // Those that list what the caller may know of refuse nobody.
-        const lists = operation.operationId === 'describe' || operation.operationId === 'listSubscriptions'
+        const lists = ['describe', 'listSubscriptions', 'showFlow', 'followFlow'].includes(operation.operationId)
         if (operation.security?.length === 0 || lists || operation.responses['101'] !== undefined) continue
         const example =
           provocations[`${operation.operationId} 200`] ??

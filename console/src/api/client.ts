@@ -1,0 +1,159 @@
+/**
+ * The gateway's API, as the page calls it. A refusal is an `ApiProblem` that says what was wrong: nothing here turns a failure into an empty answer.
+ *
+ * The token stays in this tab: it is sent in a header, and is in no URL.
+ */
+const TOKEN = 'millrace.token'
+
+function rootOf(): URL {
+  const written = document.querySelector('meta[name="millrace-root"]')?.getAttribute('content') ?? './'
+  return new URL(written, document.baseURI)
+}
+
+/** Where the gateway begins. The console may be mounted at any path below it. */
+export const ROOT: URL = rootOf()
+
+export class ApiProblem extends Error {
+  readonly status: number
+  readonly code: string
+  readonly details: Readonly<Record<string, unknown>>
+
+  constructor(status: number, code: string, detail: string, details: Readonly<Record<string, unknown>> = {}) {
+    super(detail)
+    this.name = 'ApiProblem'
+    this.status = status
+    this.code = code
+    this.details = details
+  }
+}
+
+export interface Call {
+  readonly method?: 'GET' | 'POST' | 'PUT' | 'DELETE'
+  /** Below the gateway's root, without a slash at its beginning. */
+  readonly path: string
+  readonly query?: Readonly<Record<string, string | number | null | undefined>>
+  readonly body?: unknown
+  readonly type?: string
+}
+
+export function urlOf({ path, query = {} }: Call): URL {
+  const url = new URL(path, ROOT)
+  for (const [name, value] of Object.entries(query))
+    if (value !== null && value !== undefined && value !== '') url.searchParams.set(name, String(value))
+  return url
+}
+
+export const token = {
+  get: (): string | null => sessionStorage.getItem(TOKEN),
+  set: (value: string | null): void => {
+    if (value === null) sessionStorage.removeItem(TOKEN)
+    else sessionStorage.setItem(TOKEN, value)
+    for (const listener of listeners) listener()
+  },
+}
+
+/** Told when the gateway asks for a token, or one was given. */
+const listeners = new Set<() => void>()
+let asked = false
+
+export const access = {
+  subscribe: (listener: () => void): (() => void) => {
+    listeners.add(listener)
+    return () => listeners.delete(listener)
+  },
+  /** Whether the gateway refused for want of a valid token. */
+  isAsked: (): boolean => asked,
+}
+
+function tell(now: boolean): void {
+  if (asked === now) return
+  asked = now
+  for (const listener of listeners) listener()
+}
+
+async function send(call: Call, signal: AbortSignal | null): Promise<Response> {
+  const credential = token.get()
+  const headers: Record<string, string> = {
+    ...(credential !== null && { authorization: `Bearer ${credential}` }),
+    ...(call.body !== undefined && { 'content-type': call.type ?? 'application/json' }),
+    accept: 'application/json',
+  }
+  const body =
+    call.body === undefined ? {} : { body: typeof call.body === 'string' ? call.body : JSON.stringify(call.body) }
+  const response = await fetch(urlOf(call), { method: call.method ?? 'GET', headers, signal, ...body }).catch(
+    (error: unknown) => {
+      if (signal?.aborted === true) throw error
+      throw new ApiProblem(0, 'UNREACHABLE', 'the gateway does not answer: it was stopped, or the network is down')
+    },
+  )
+  if (response.status === 401) tell(true)
+  else if (response.ok) tell(false)
+  if (!response.ok) throw await problemOf(response)
+  return response
+}
+
+async function problemOf(response: Response): Promise<ApiProblem> {
+  const text = await response.text()
+  try {
+    const { detail, code, details } = JSON.parse(text) as {
+      detail?: string
+      code?: string
+      details?: Record<string, unknown>
+    }
+    return new ApiProblem(response.status, code ?? 'FAILED', detail ?? response.statusText, details)
+  } catch {
+    return new ApiProblem(response.status, 'FAILED', `the answer was ${response.status} ${response.statusText}`)
+  }
+}
+
+export async function api<T>(call: Call, signal: AbortSignal | null = null): Promise<T> {
+  const response = await send(call, signal)
+  return (response.status === 204 ? undefined : await response.json()) as T
+}
+
+export interface Message {
+  readonly event: string
+  readonly data: unknown
+}
+
+/** Server-Sent Events over fetch, which can send the token in a header. Ends when the server ends the stream. @throws ApiProblem */
+export async function* messages(call: Call, signal: AbortSignal): AsyncGenerator<Message, void, undefined> {
+  const response = await send(call, signal)
+  const reader = (response.body as ReadableStream<Uint8Array>)
+    .pipeThrough(new TextDecoderStream() as TransformStream<Uint8Array, string>)
+    .getReader()
+  let rest = ''
+  try {
+    for (;;) {
+      const { done, value } = await reader.read()
+      if (done) return
+      rest += value
+      const blocks = rest.split('\n\n')
+      rest = blocks.pop() ?? ''
+      for (const block of blocks) {
+        const message = messageOf(block)
+        if (message?.event === 'problem') {
+          const { status, code, detail } = message.data as { status: number; code?: string; detail: string }
+          throw new ApiProblem(status, code ?? 'FAILED', detail)
+        }
+        if (message !== null) yield message
+      }
+    }
+  } finally {
+    await reader.cancel().catch(() => undefined)
+  }
+}
+
+function messageOf(block: string): Message | null {
+  let event = 'message'
+  let data = ''
+  let id: string | undefined
+  for (const line of block.split('\n')) {
+    if (line.startsWith('event: ')) event = line.slice(7)
+    else if (line.startsWith('data: ')) data += line.slice(6)
+    else if (line.startsWith('id: ')) id = line.slice(4)
+  }
+  if (data === '') return null
+  const value = JSON.parse(data) as unknown
+  return { event, data: id === undefined ? value : { id, value } }
+}

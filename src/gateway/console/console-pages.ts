@@ -1,0 +1,130 @@
+/**
+ * The console's files over HTTP: the page, and assets whose names carry a hash of their content.
+ *
+ * The files hold no data, so they are given to everyone who reaches the gateway; the page asks for a token when the gateway does.
+ * It is built from `console/` into `dist/console` and loads nothing from elsewhere.
+ */
+import { readdirSync, readFileSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { gzipSync } from 'node:zlib'
+import type { Hono } from 'hono'
+import { MillraceError } from '../../base/errors.ts'
+import { shown } from '../../base/shown.ts'
+import { knownOptions } from '../../base/units.ts'
+
+export interface ConsoleOptions {
+  /** Where the gateway serves it. @default '/console' */
+  readonly path?: string
+}
+
+interface ConsoleFile {
+  readonly type: string
+  readonly bytes: Uint8Array<ArrayBuffer>
+  /** Compressed when it is first asked for. */
+  gzipped: Uint8Array<ArrayBuffer> | null
+}
+
+const FOLDER = join(dirname(fileURLToPath(import.meta.url)), '../../../dist/console')
+const TYPES: Readonly<Record<string, string>> = {
+  html: 'text/html; charset=utf-8',
+  js: 'text/javascript; charset=utf-8',
+  css: 'text/css; charset=utf-8',
+  svg: 'image/svg+xml',
+  txt: 'text/plain; charset=utf-8',
+}
+/** Own scripts and styles only, nothing inline, no frames around it. React sets styles by the DOM, which needs no `unsafe-inline`. */
+const POLICY = [
+  "default-src 'none'",
+  "script-src 'self'",
+  "style-src 'self'",
+  "img-src 'self' data:",
+  "connect-src 'self'",
+  "worker-src 'self'",
+  "base-uri 'none'",
+  "form-action 'none'",
+  "frame-ancestors 'none'",
+].join('; ')
+const HEADERS = {
+  'content-security-policy': POLICY,
+  'referrer-policy': 'no-referrer',
+  'cross-origin-opener-policy': 'same-origin',
+  vary: 'accept-encoding',
+}
+const PATH = /^\/(?:[A-Za-z0-9_~-][A-Za-z0-9._~-]*(?:\/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*)?$/
+/** In the page: where the gateway begins, seen from the page. */
+const ROOT_MARK = 'content="./" data-root'
+
+/** The path of the console, or null where it is not served. @throws INVALID_OPTION */
+export function consolePath(option: boolean | ConsoleOptions | undefined): string | null {
+  if (option === undefined || option === false) return null
+  if (option === true) return '/console'
+  if (typeof option !== 'object' || option === null)
+    throw new MillraceError('INVALID_OPTION', `console must be true, false or { path }; it is ${shown(option)}`, {
+      option: 'console',
+    })
+  knownOptions(option, ['path'], 'console')
+  const { path = '/console' } = option
+  if (typeof path === 'string' && PATH.test(path)) return path
+  throw new MillraceError(
+    'INVALID_OPTION',
+    `console.path must be a path such as "/" or "/ops/console", without a slash at its end; it is ${shown(path)}`,
+    { option: 'console.path' },
+  )
+}
+
+/** Serve the console below `path`. @throws INVALID_OPTION when the package has no built console */
+export function mountConsole(app: Hono, path: string, folder: string = FOLDER): void {
+  const files = filesIn(folder)
+  const base = path === '/' ? '' : path
+  const page = pageIn(files, path)
+  const answer = (file: ConsoleFile | undefined, request: Request, cache: string): Response | null =>
+    file === undefined ? null : fileAnswer(file, request.headers.get('accept-encoding') ?? '', cache)
+  if (base !== '') {
+    const below = `${base.slice(base.lastIndexOf('/') + 1)}/`
+    app.get(base, (c) => new Response(null, { status: 308, headers: { location: below + new URL(c.req.url).search } }))
+  }
+  app.get(`${base}/`, (c) => answer(page, c.req.raw, 'no-cache') as Response)
+  for (const name of ['THIRD-PARTY.txt', 'icon.svg'])
+    app.get(`${base}/${name}`, (c, next) => answer(files.get(name), c.req.raw, 'no-cache') ?? next())
+  app.get(
+    `${base}/assets/:file`,
+    (c, next) =>
+      answer(files.get(`assets/${c.req.param('file')}`), c.req.raw, 'public, max-age=31536000, immutable') ?? next(),
+  )
+}
+
+function filesIn(folder: string): ReadonlyMap<string, ConsoleFile> {
+  try {
+    const names = ['index.html', 'THIRD-PARTY.txt', 'icon.svg']
+    const assets = readdirSync(join(folder, 'assets')).map((name) => `assets/${name}`)
+    return new Map(
+      [...names, ...assets].flatMap((name): [string, ConsoleFile][] => {
+        const type = TYPES[name.slice(name.lastIndexOf('.') + 1)]
+        if (type === undefined) return []
+        return [[name, { type, bytes: new Uint8Array(readFileSync(join(folder, name))), gzipped: null }]]
+      }),
+    )
+  } catch (cause) {
+    throw new MillraceError(
+      'INVALID_OPTION',
+      `the console's files are not in ${folder}: use the published package, or build it with npm run build`,
+      { option: 'console', path: folder },
+      { cause },
+    )
+  }
+}
+
+function pageIn(files: ReadonlyMap<string, ConsoleFile>, path: string): ConsoleFile {
+  const page = files.get('index.html') as ConsoleFile
+  const up = path === '/' ? './' : '../'.repeat(path.split('/').length - 1)
+  const text = new TextDecoder().decode(page.bytes).replace(ROOT_MARK, `content="${up}"`)
+  return { ...page, bytes: new Uint8Array(new TextEncoder().encode(text)) }
+}
+
+function fileAnswer(file: ConsoleFile, accepts: string, cache: string): Response {
+  const headers = { ...HEADERS, 'content-type': file.type, 'cache-control': cache }
+  if (!/\bgzip\b/.test(accepts)) return new Response(file.bytes, { headers })
+  file.gzipped ??= new Uint8Array(gzipSync(file.bytes))
+  return new Response(file.gzipped, { headers: { ...headers, 'content-encoding': 'gzip' } })
+}

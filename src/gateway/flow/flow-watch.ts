@@ -1,0 +1,272 @@
+/**
+ * Looks at the broker while somebody watches the flow, one look for all who watch, and not at all while nobody does.
+ *
+ * A look describes the broker and samples new events of some channels. It never takes part in publishing or delivering.
+ */
+import { isMillraceError } from '../../base/errors.ts'
+import { LIMITS } from '../../base/limits.ts'
+import type { BrokerHost } from '../../broker/broker.ts'
+import type { Alarm, BrokerDescription, ChannelDescription } from '../../broker/description.ts'
+import { parseRule } from '../../rules/rule.ts'
+import { type RuleDescription, type Rules, rulesOf } from '../../rules/rules.ts'
+import type { GatewayHost } from '../gateway-host.ts'
+import {
+  type FlowGraph,
+  type FlowLine,
+  type FlowNumbers,
+  type FlowPart,
+  type FlowRule,
+  flowGraph,
+  isOwn,
+} from './flow-graph.ts'
+import { type EventFacts, Origins, type Readers } from './origins.ts'
+
+export interface FlowState extends FlowGraph {
+  readonly engine: string
+  readonly alarms: readonly Alarm[]
+  readonly atMs: number
+  /** The channels that a part belongs to: who may see one of them may see the part. */
+  readonly channelsOf: ReadonlyMap<string, readonly string[]>
+}
+
+type Listener = (state: FlowState | Error) => void
+
+interface Gone {
+  readonly part: FlowPart
+  readonly lines: readonly FlowLine[]
+  readonly channels: readonly string[]
+  readonly sinceMs: number
+}
+
+const RULES_MS = 2000
+
+export class FlowWatch {
+  readonly #host: GatewayHost
+  readonly #listeners = new Set<Listener>()
+  readonly #origins = new Origins()
+  /** The offset in each channel from which events were not sampled yet. */
+  readonly #sampled = new Map<string, number>()
+  readonly #gone = new Map<string, Gone>()
+  #rules: Rules | null = null
+  #known: { readonly rules: readonly FlowRule[]; readonly atMs: number } = { rules: [], atMs: 0 }
+  #last: FlowState | null = null
+  #timer: NodeJS.Timeout | null = null
+  #looking: Promise<FlowState> | null = null
+  #turn = 0
+
+  constructor(host: GatewayHost) {
+    this.#host = host
+  }
+
+  /** Told of each look, until the answer is called. */
+  watch(listener: Listener): () => void {
+    this.#listeners.add(listener)
+    if (this.#listeners.size === 1 && this.#timer === null) this.#later(0)
+    return () => this.#listeners.delete(listener)
+  }
+
+  /** The flow as it is now. */
+  look(): Promise<FlowState> {
+    this.#looking ??= this.#look().finally(() => {
+      this.#looking = null
+    })
+    return this.#looking
+  }
+
+  close(): void {
+    this.#listeners.clear()
+    if (this.#timer !== null) clearTimeout(this.#timer)
+  }
+
+  #later(waitMs: number): void {
+    this.#timer = setTimeout(() => {
+      this.#timer = null
+      void this.#tick()
+    }, waitMs).unref()
+  }
+
+  async #tick(): Promise<void> {
+    if (this.#listeners.size === 0) return
+    const startedMs = performance.now()
+    const state = await this.look().catch((error: Error) => error)
+    for (const listener of [...this.#listeners]) listener(state)
+    // A broker that takes long to describe is asked less often: a tenth of the time at most.
+    this.#later(Math.max(LIMITS.flowLookMs, 9 * (performance.now() - startedMs)))
+  }
+
+  async #look(): Promise<FlowState> {
+    const description = await this.#host.broker.describe()
+    const nowMs = Date.now()
+    const rules = await this.#rulesAt(nowMs)
+    const readers = readersOf(description, rules)
+    await this.#sample(description.channels, readers)
+    this.#origins.forget(new Set(description.channels.map(({ name }) => name)), nowMs - LIMITS.flowFadeMs)
+    const graph = flowGraph(description, rules, this.#origins)
+    const channelsOf = channelsOfParts(graph, description, rules)
+    const state = {
+      ...this.#withGone(graph, channelsOf, nowMs),
+      engine: description.engine,
+      alarms: description.alarms,
+    }
+    this.#last = { ...state, atMs: nowMs }
+    return this.#last
+  }
+
+  async #rulesAt(nowMs: number): Promise<readonly FlowRule[]> {
+    if (nowMs - this.#known.atMs < RULES_MS) return this.#known.rules
+    this.#rules ??= rulesOf(this.#host.broker)
+    const rules = (await this.#rules.list()).map(flowRule)
+    this.#known = { rules, atMs: nowMs }
+    return rules
+  }
+
+  /** New events of the channels in turn: first all ids, so that the order of channels does not matter, then where each comes from. */
+  async #sample(channels: readonly ChannelDescription[], readers: Readers): Promise<void> {
+    const busy = channels.filter(
+      ({ name, next, first }) => !isOwn(name) && next > Math.max(first, this.#sampled.get(name) ?? 0),
+    )
+    if (busy.length === 0) return
+    const host = await this.#host.engine()
+    const start = this.#turn % busy.length
+    const turn = [...busy.slice(start), ...busy.slice(0, start)].slice(0, LIMITS.flowChannelsMax)
+    this.#turn += turn.length
+    const facts: EventFacts[] = []
+    for (const { name, first, next } of turn) {
+      const from = Math.max(first, this.#sampled.get(name) ?? 0, next - LIMITS.flowSampleMax)
+      this.#sampled.set(name, next)
+      facts.push(...(await sampleOf(host, name, from, next)))
+    }
+    this.#origins.learn(facts, readers)
+  }
+
+  /** What was there a while ago and is not now, added to what is there. */
+  #withGone(
+    graph: FlowGraph,
+    channelsOf: Map<string, readonly string[]>,
+    nowMs: number,
+  ): FlowGraph & { readonly atMs: number; readonly channelsOf: ReadonlyMap<string, readonly string[]> } {
+    const there = new Set(graph.parts.map(({ id }) => id))
+    for (const part of this.#last?.parts ?? []) {
+      if (there.has(part.id) || this.#gone.has(part.id)) continue
+      const lines = this.#last?.lines.filter(({ from, to }) => from === part.id || to === part.id) ?? []
+      this.#gone.set(part.id, { part, lines, channels: this.#last?.channelsOf.get(part.id) ?? [], sinceMs: nowMs })
+    }
+    for (const [id, { sinceMs }] of this.#gone)
+      if (there.has(id) || nowMs - sinceMs > LIMITS.flowFadeMs) this.#gone.delete(id)
+    const gone = [...this.#gone.values()]
+    for (const { part, channels } of gone) channelsOf.set(part.id, channels)
+    const parts = [...graph.parts, ...gone.map(({ part }) => part)]
+    const known = new Set(parts.map(({ id }) => id))
+    const lines = new Map(gone.flatMap((each) => each.lines).map((line) => [line.id, line]))
+    for (const line of graph.lines) lines.set(line.id, line)
+    const numbers: FlowNumbers = {
+      lines: graph.numbers.lines,
+      parts: {
+        ...graph.numbers.parts,
+        ...Object.fromEntries(gone.map(({ part, sinceMs }) => [part.id, { goneMs: sinceMs }])),
+      },
+    }
+    return {
+      parts,
+      lines: [...lines.values()].filter(({ from, to }) => known.has(from) && known.has(to)),
+      numbers,
+      atMs: nowMs,
+      channelsOf,
+    }
+  }
+}
+
+function flowRule({ name, enabled, problem, definition }: RuleDescription): FlowRule {
+  const on = [definition.on].flat()
+  try {
+    const { actions } = parseRule(definition)
+    return {
+      name,
+      enabled,
+      problem,
+      on,
+      writes: actions.flatMap((action) =>
+        action.kind === 'emit' || action.kind === 'forward' ? [action.channel] : [],
+      ),
+      calls: serversOf(definition.then),
+    }
+  } catch (error) {
+    // A rule of another version of Millrace: `problem` says so.
+    if (isMillraceError(error)) return { name, enabled, problem, on, writes: [], calls: [] }
+    throw error
+  }
+}
+
+/** The servers that `http` actions name, where the name is not made by a template. */
+function serversOf(then: unknown): string[] {
+  const urls = [then].flat().flatMap((action) => {
+    const http = typeof action === 'object' && action !== null && 'http' in action ? action.http : undefined
+    const url = typeof http === 'object' && http !== null && 'url' in http ? http.url : http
+    return typeof url === 'string' ? [url] : []
+  })
+  return [...new Set(urls.flatMap((url) => (URL.canParse(url) ? [new URL(url).host] : [])))]
+}
+
+function readersOf({ consumers }: BrokerDescription, rules: readonly FlowRule[]): Readers {
+  const byChannel = new Map<string, string[]>()
+  for (const { name, channels } of consumers) {
+    if (isOwn(name)) continue
+    for (const { channel } of channels) byChannel.set(channel, [...(byChannel.get(channel) ?? []), name])
+  }
+  return {
+    consumersOf: (channel) => byChannel.get(channel) ?? [],
+    rulesBetween: (from, to) =>
+      rules.filter(({ on, writes }) => writes.includes(to) && on.includes(from)).map(({ name }) => name),
+  }
+}
+
+async function sampleOf(host: BrokerHost, channel: string, from: number, next: number): Promise<EventFacts[]> {
+  const facts: EventFacts[] = []
+  const reading = new AbortController()
+  let bytes = 0
+  try {
+    const range = { from: { offset: from }, to: { offset: next }, follow: false, signal: reading.signal }
+    for await (const batch of host.engine.read(channel, range)) {
+      for (const { text, timeMs } of batch) {
+        bytes += text.length
+        if (text.length <= LIMITS.flowSampleBytes / 4) facts.push(factsOf(channel, text, timeMs))
+      }
+      if (bytes > LIMITS.flowSampleBytes || facts.length >= LIMITS.flowSampleMax) break
+    }
+  } catch (error) {
+    // Events that retention has deleted meanwhile, and channels that are gone, are not there to be seen.
+    if (!isMillraceError(error, 'UNKNOWN_CHANNEL') && !isMillraceError(error, 'OFFSET_OUT_OF_RANGE')) throw error
+  } finally {
+    reading.abort()
+  }
+  return facts
+}
+
+function factsOf(channel: string, text: string, timeMs: number): EventFacts {
+  const { id, source, causationid } = JSON.parse(text) as { id: string; source: string; causationid?: unknown }
+  return { channel, id, source, causationid: typeof causationid === 'string' ? causationid : null, timeMs }
+}
+
+function channelsOfParts(
+  { parts, lines }: FlowGraph,
+  { consumers }: BrokerDescription,
+  rules: readonly FlowRule[],
+): Map<string, readonly string[]> {
+  const channels = new Map<string, readonly string[]>()
+  for (const { id, kind, name } of parts) {
+    if (kind === 'channel') channels.set(id, [name])
+    else if (kind === 'consumer')
+      channels.set(
+        id,
+        consumers.find((consumer) => consumer.name === name)?.channels.map(({ channel }) => channel) ?? [],
+      )
+    else if (kind === 'rule') channels.set(id, rules.find((rule) => rule.name === name)?.on ?? [])
+    else channels.set(id, [])
+  }
+  const near = (id: string): readonly string[] => channels.get(id) ?? []
+  for (const { from, to } of lines) {
+    if (from.startsWith('source:')) channels.set(from, [...near(from), ...near(to)])
+    if (to.startsWith('target:')) channels.set(to, [...near(to), ...near(from)])
+  }
+  return channels
+}

@@ -1,0 +1,120 @@
+/**
+ * Where the events of each channel come from, as far as it was seen: by their `source`, and, for what a consumer or rule emitted, by their `causationid`.
+ * Learnt from samples; bounded in channels, origins and remembered ids.
+ */
+import { LIMITS } from '../../base/limits.ts'
+
+/** What of an event tells its origin. */
+export interface EventFacts {
+  readonly channel: string
+  readonly id: string
+  readonly source: string
+  readonly causationid: string | null
+  readonly timeMs: number
+}
+
+/** Who reads and writes what: which consumers and rules can have caused an event. */
+export interface Readers {
+  /** Consumers of a channel. */
+  consumersOf(channel: string): readonly string[]
+  /** Rules from one channel to another. */
+  rulesBetween(from: string, to: string): readonly string[]
+}
+
+export interface Origin {
+  readonly kind: 'source' | 'consumer' | 'rule'
+  readonly name: string
+  /** Of the channel's events lately: 0 to 1. */
+  readonly share: number
+  readonly lastMs: number
+  readonly certain: boolean
+}
+
+interface Weight {
+  readonly kind: Origin['kind']
+  readonly name: string
+  readonly certain: boolean
+  weight: number
+  lastMs: number
+}
+
+/** A sample outweighs those before it, so that the shares follow what happens now. */
+const FADING = 0.7
+
+export class Origins {
+  readonly #byChannel = new Map<string, Map<string, Weight>>()
+  /** Channels in which an id was seen. The oldest ids are forgotten first. */
+  readonly #channelsOfId = new Map<string, readonly string[]>()
+
+  /** Learn from events of several channels, those of one channel in their order. */
+  learn(facts: readonly EventFacts[], readers: Readers): void {
+    for (const { id, channel } of facts) this.#remember(id, channel)
+    for (const [channel, weights] of this.#byChannel)
+      if (facts.some((fact) => fact.channel === channel)) for (const each of weights.values()) each.weight *= FADING
+    for (const fact of facts) this.#count(fact, readers)
+  }
+
+  of(channel: string): Origin[] {
+    const weights = [...(this.#byChannel.get(channel)?.values() ?? [])]
+    const total = weights.reduce((sum, { weight }) => sum + weight, 0)
+    return weights.map(({ kind, name, certain, weight, lastMs }) => ({
+      kind,
+      name,
+      certain,
+      lastMs,
+      share: total === 0 ? 0 : weight / total,
+    }))
+  }
+
+  /** Forget channels that are gone, and origins that were not seen since a time. */
+  forget(there: ReadonlySet<string>, beforeMs: number): void {
+    for (const [channel, weights] of this.#byChannel) {
+      if (!there.has(channel)) this.#byChannel.delete(channel)
+      else if (weights.size > 1) for (const [key, { lastMs }] of weights) if (lastMs < beforeMs) weights.delete(key)
+    }
+  }
+
+  #remember(id: string, channel: string): void {
+    const known = this.#channelsOfId.get(id) ?? []
+    if (known.includes(channel) || known.length >= 4) return
+    this.#channelsOfId.delete(id)
+    this.#channelsOfId.set(id, [...known, channel])
+    if (this.#channelsOfId.size <= LIMITS.flowIdsMax) return
+    const [oldest] = this.#channelsOfId.keys()
+    if (oldest !== undefined) this.#channelsOfId.delete(oldest)
+  }
+
+  #count(fact: EventFacts, readers: Readers): void {
+    const made = this.#madeBy(fact, readers)
+    for (const [kind, name] of made) this.#add(fact, kind, name, made.length === 1, 1 / made.length)
+  }
+
+  /** What can have published the event; none where its cause is not known. */
+  #madeBy({ channel, id, source, causationid }: EventFacts, readers: Readers): (readonly [Origin['kind'], string])[] {
+    const copied = (this.#channelsOfId.get(id) ?? []).flatMap((other) =>
+      other === channel ? [] : readers.rulesBetween(other, channel),
+    )
+    if (copied.length > 0) return copied.map((rule) => ['rule', rule] as const)
+    if (causationid === null) return [['source', source]]
+    const causes = this.#channelsOfId.get(causationid) ?? []
+    const rules = causes.flatMap((cause) => readers.rulesBetween(cause, channel))
+    if (rules.length > 0) return [...new Set(rules)].map((rule) => ['rule', rule] as const)
+    return [...new Set(causes.flatMap((cause) => readers.consumersOf(cause)))].map(
+      (name) => ['consumer', name] as const,
+    )
+  }
+
+  #add({ channel, timeMs }: EventFacts, kind: Origin['kind'], name: string, certain: boolean, weight: number): void {
+    const weights = this.#byChannel.get(channel) ?? new Map<string, Weight>()
+    this.#byChannel.set(channel, weights)
+    const key = `${kind}:${name}`
+    const known = weights.get(key)
+    if (known !== undefined) {
+      known.weight += weight
+      known.lastMs = Math.max(known.lastMs, timeMs)
+      return
+    }
+    if (weights.size >= LIMITS.flowOriginsMax) return
+    weights.set(key, { kind, name, certain, weight, lastMs: timeMs })
+  }
+}

@@ -1,0 +1,69 @@
+/**
+ * An answer of Server-Sent Events that is made as its client takes it: nothing is produced while the client has not taken what is there.
+ * It ends when the client leaves, when the source ends, and when the credentials no longer hold.
+ */
+import { isMillraceError } from '../base/errors.ts'
+import type { GatewayHost } from './gateway-host.ts'
+import { problemOf } from './problem.ts'
+import type { GatewayRequest } from './route.ts'
+
+/** One message; `event` names its kind, `data` is one line of JSON. */
+export interface SseMessage {
+  readonly event: string
+  readonly data: string
+}
+
+const encoder = new TextEncoder()
+
+/** `source` is told by the signal that nobody listens any more. A failure of it is sent as the message `problem`, and ends the stream. */
+export function sseAnswer(
+  request: GatewayRequest,
+  host: GatewayHost,
+  source: (signal: AbortSignal) => AsyncIterator<SseMessage | null>,
+): Response {
+  const ending = new AbortController()
+  const messages = source(ending.signal)
+  const release = request.holdOpen()
+  let over = false
+  const end = (): void => {
+    if (over) return
+    over = true
+    unwatch()
+    ending.abort()
+    release()
+    void messages.return?.()
+  }
+  const unwatch = host.vigil.watch(request.principal, end)
+  const body = new ReadableStream<Uint8Array>({
+    pull: async (controller) => {
+      const text = await nextText(messages, host)
+      if (text !== null && !over) return controller.enqueue(encoder.encode(text))
+      end()
+      controller.close()
+    },
+    cancel: end,
+  })
+  return new Response(body, {
+    headers: {
+      'content-type': 'text/event-stream; charset=utf-8',
+      'cache-control': 'no-store',
+      'x-accel-buffering': 'no',
+    },
+  })
+}
+
+const finished = new WeakSet<object>()
+
+async function nextText(messages: AsyncIterator<SseMessage | null>, host: GatewayHost): Promise<string | null> {
+  if (finished.has(messages)) return null
+  try {
+    const next = await messages.next()
+    if (next.done === true) return null
+    // Nothing to say: a comment, so that what lies between knows that the stream lives.
+    return next.value === null ? ':\n\n' : `event: ${next.value.event}\ndata: ${next.value.data}\n\n`
+  } catch (error) {
+    if (!isMillraceError(error)) host.report(error)
+    finished.add(messages)
+    return `event: problem\ndata: ${problemOf(error).body}\n\n`
+  }
+}
