@@ -126,7 +126,7 @@ export class FlowWatch {
       ({ name, next, first }) => !isOwn(name) && next > Math.max(first, this.#sampled.get(name) ?? 0),
     )
     if (busy.length === 0) return
-    const host = await this.#host.engine()
+    const host = this.#host.core
     const start = this.#turn % busy.length
     const turn = [...busy.slice(start), ...busy.slice(0, start)].slice(0, LIMITS.flowChannelsMax)
     this.#turn += turn.length
