@@ -3,7 +3,7 @@ import type { Clock } from '../base/clock.ts'
 import type { Position } from '../broker/position.ts'
 import type { Suspected } from './cursor/suspect-queue.ts'
 import type { Blockade } from './dead/blockade.ts'
-import type { LetterReader } from './dead/dead-letter-box.ts'
+import type { LetterReader } from './dead/letter-records.ts'
 import type { DeliveryLog } from './delivery-log.ts'
 
 export type RecordChange = readonly [key: string, value: Uint8Array | null]

@@ -268,7 +268,7 @@ export class ExternalLogEngine implements Engine {
   async #subscribe(spec: ConsumerSpec, sink: DeliverySink): Promise<Instance> {
     await Promise.all([this.#registry.look(), this.#pauses.look()])
     const instance = new Instance(spec, sink, this.#instanceHost)
-    instance.suspended = this.#pauses.of(spec.name) !== null
+    instance.suspend(this.#pauses.of(spec.name) !== null)
     this.#instances.add(instance)
     await this.#partitions.groups.enter(instance)
     this.#leases.watch()

@@ -101,6 +101,8 @@ export class CursorWorld {
       readonly credit?: number
       readonly perKey?: number
       readonly clock?: Pick<Clock, 'now' | 'elapsed'>
+      /** Whether the instance has its subscription at once. */
+      readonly begin?: boolean
     } = {},
   ) {
     this.log = new SlowLog(1, 'orders')
@@ -108,7 +110,7 @@ export class CursorWorld {
     this.cursor = new Cursor('worker', this.log, this.#host(clock), { at: 'beginning' })
     this.instance = this.#instance(options.credit ?? 10, options.perKey ?? 1, clock)
     this.cursor.attach(this.instance)
-    this.instance.starting = false
+    if (options.begin !== false) this.instance.begin()
   }
 
   #host(clock: Pick<Clock, 'now' | 'elapsed'>): CursorHost {

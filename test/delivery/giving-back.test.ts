@@ -25,12 +25,13 @@ it('what the worker has in hands is recorded as in flight, and is found when it 
   await expect.poll(() => world.given).toEqual([0])
   world.cursor.detach(world.instance)
   expect(recorded(world)).toEqual({ credit: 0, offsets: [0], solo: null })
-  expect(world.cursor.takers.deliveryOf(0)?.offset).toBe(0)
+  expect(world.cursor.withdraw(0)).toBe(true)
+  expect(world.instance.held.size).toBe(0)
 })
 
 it('a suspect that has not begun to run is not recorded as one that ran', () => {
   const world = new CursorWorld()
-  world.cursor.state.suspects.add(0)
+  world.cursor.state.suspect(0)
   world.cursor.beginAlone(0)
   expect(recorded(world).solo).toBe(0)
   world.cursor.detach(world.instance)

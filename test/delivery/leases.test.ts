@@ -62,8 +62,7 @@ test('an event is held to have killed its worker only where the worker had nothi
 })
 
 test('a lease begins when the subscription is answered, however long that took', async () => {
-  const slow = new CursorWorld({ clock })
-  slow.instance.starting = true
+  const slow = new CursorWorld({ clock, begin: false })
   await clock.pass(2 * LEASE_MS)
   slow.instance.begin()
   slow.log.append('a')

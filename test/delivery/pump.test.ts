@@ -56,6 +56,7 @@ test('again and again, and says so no more than once a second', async () => {
   world.log.superseded = () => {
     throw DEFECT
   }
+  await expect.poll(() => world.instance.begun).toBe(true)
   for (let each = 0; each < 100; each++) world.log.append('a')
   expect(world.alarms).toEqual([DEFECT])
   world.log.superseded = () => false

@@ -55,7 +55,7 @@ it('what is in hands is recorded by the clock of the engine', () => {
   const held = { credit: 1, offsets: [7] }
   const after = clock.after.bind(clock)
   const inFlight = new InFlight({
-    held: () => held,
+    recordInFlight: () => held,
     save: (record) => void saved.push(record),
     after,
     aloneDone: () => undefined,

@@ -12,43 +12,14 @@ import type {
   CarriedSchedule,
   Page,
 } from '../../broker/carriage.ts'
-import type { EncodedEvent } from '../../broker/encoded-event.ts'
 import { QUEUE_GROUP } from '../consumer-records.ts'
-import {
-  type CarriedProgress,
-  clearedRecords,
-  letterRecords,
-  lettersIn,
-  progressRecords,
-  type Records,
-} from './carried-state.ts'
-import type { Home, HomeState, Homes } from './homes.ts'
+import type { CarriedHomes, OpenRecords } from './carried-homes.ts'
+import { type CarriedProgress, clearedRecords, letterRecords, lettersIn, progressRecords } from './carried-state.ts'
+import type { Home, HomeState } from './homes.ts'
 import { progressOf } from './joined-progress.ts'
 
 /** So much of events or letters is a page. */
 export const PAGE: { readonly count: number; readonly bytes: number } = { count: 1000, bytes: LIMITS.readAheadBytes }
-
-/** A home of a consumer that does not run, to put records into. */
-export interface OpenRecords {
-  readonly records: Records
-  write(key: string, value: Uint8Array | null): void
-  addWorker(consumer: string): void
-}
-
-export interface CarriedHomes<H extends Home> extends Homes<H> {
-  /** The homes of a group in each log of a channel, whether or not it has begun there. @throws UNKNOWN_CHANNEL */
-  logs(channel: string, group: string): Promise<readonly H[]>
-  /** The log in which an event of a channel is. */
-  logOf(channel: string, event: EncodedEvent): number
-  /** The log that has the event at an offset of a channel. */
-  logAt(channel: string, offset: number): Promise<number>
-  /** The log ends here. */
-  endOf(home: H): Promise<number>
-  /** Offsets of the log's events from one on. */
-  offsets(home: H, from: number): AsyncIterable<number>
-  /** Write records, where nobody works: false, and nothing is done, where somebody does. Resolves when they are durable. */
-  put(home: H, change: (open: OpenRecords) => void): Promise<boolean>
-}
 
 export abstract class ConsumerCarriage<H extends Home> implements Carriage {
   readonly #homes: CarriedHomes<H>

@@ -20,7 +20,7 @@ import {
   under,
 } from '../consumer-records.ts'
 import type { RecordChange } from '../cursor-host.ts'
-import type { LetterReader } from '../dead/dead-letter-box.ts'
+import type { LetterReader } from '../dead/letter-records.ts'
 
 /** Where records are looked up. */
 export interface Records {

@@ -70,7 +70,7 @@ async function partOf<H extends Home>(homes: Homes<H>, home: H, bounds: Bounds):
   if (cursor === null) done.raise(Math.min(bounds.first, bounds.next))
   // Where the log has no event before the last that is settled, that is settled too.
   const [open, end] =
-    cursor === null ? [done.end - done.floor - done.above, done.end] : [cursor.outstanding, cursor.taken]
+    cursor === null ? [done.end - done.floor - done.above, done.end] : [cursor.outstanding, cursor.next]
   const lag = unsent + open + (await state.pending(end))
   const floor = Math.max(done.floor, bounds.first)
   const retrying = cursor?.state.retries.size ?? records.range(...under(consumerKeys.table('r', group, logId))).length

@@ -14,7 +14,7 @@ import type { Bounds } from '../../broker/engine.ts'
 import type { Position } from '../../broker/position.ts'
 import type { ChannelSpec } from '../../channel/channel.ts'
 import type { Cursor } from '../cursor/cursor.ts'
-import type { LetterReader } from '../dead/dead-letter-box.ts'
+import type { LetterReader } from '../dead/letter-records.ts'
 import type { Instance } from '../dispatch/instance.ts'
 import type { Records } from './carried-state.ts'
 

@@ -2,7 +2,7 @@
 
 import type { OffsetSet } from '../../base/offset-set.ts'
 import type { Bounds } from '../../broker/engine.ts'
-import type { CarriedHomes } from './carriage.ts'
+import type { CarriedHomes } from './carried-homes.ts'
 import { type CarriedProgress, inFlightIn, retriesIn, settledIn } from './carried-state.ts'
 import type { Home, HomeState } from './homes.ts'
 

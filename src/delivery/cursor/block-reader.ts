@@ -1,10 +1,13 @@
-/** The blocks a cursor reads, in order: the one at hand, those read ahead, and single ones looked up again for what waited. */
+/**
+ * The blocks that a cursor reads: the current one, those that were read ahead of it, and single blocks that are read again
+ * for events that waited.
+ */
 import { MillraceError } from '../../base/errors.ts'
 import { LIMITS } from '../../base/limits.ts'
 import type { DeliveryLog, EventBlock } from '../delivery-log.ts'
 
 export interface BlockReaderHost {
-  /** Blocks were read: go on. */
+  /** The block that `next` was asked for is in memory. */
   onRead(): void
   failed(error: unknown): void
 }
@@ -13,7 +16,7 @@ function holds(block: EventBlock, offset: number): boolean {
   return offset >= block.firstOffset && offset < block.firstOffset + block.count
 }
 
-/** Events that nothing has removed are not there: they are not skipped in silence. */
+/** The log lacks events that retention has not removed. They are not skipped in silence. */
 function missing(log: DeliveryLog, offset: number, found: number | undefined): MillraceError {
   const message = `channel "${log.name}" has no event at offset ${offset}${found === undefined ? '' : `; the next one is at ${found}`}: its consumers stop there`
   return new MillraceError('DATA_DAMAGED', message, { channel: log.name, offset })
@@ -25,7 +28,7 @@ export class BlockReader {
   #current: EventBlock | null = null
   #ahead: EventBlock[] = []
   #loading = false
-  /** Counts resets: what was being read before one is dropped. */
+  /** The number of resets: the result of a read that began before the last reset is dropped. */
   #epoch = 0
 
   constructor(log: DeliveryLog, host: BlockReaderHost) {
@@ -33,7 +36,7 @@ export class BlockReader {
     this.#host = host
   }
 
-  /** A block that was just committed: it spares the look-up where the cursor is at the channel's end. */
+  /** A block was committed. If the cursor is at the end of the log, no look-up is needed for it. */
   offer(block: EventBlock, offset: number): void {
     if (this.#ahead.length === 0 && block.firstOffset === offset) this.#current = block
   }
@@ -45,7 +48,7 @@ export class BlockReader {
     this.#epoch++
   }
 
-  /** The block of an offset, or null while it is being read: `onRead` tells. */
+  /** The block of the next offset. Returns null while it is being read; `onRead` is called when it is there. */
   next(offset: number): EventBlock | null {
     if (this.#current !== null && holds(this.#current, offset)) return this.#current
     this.#current = this.#log.blockInMemory(offset) ?? null
@@ -82,22 +85,26 @@ export class BlockReader {
     )
   }
 
-  /** Read the block of an offset that was passed before, so that it is in memory for a while. @throws DATA_DAMAGED where nothing has removed it, and it is not there */
-  async back(offset: number): Promise<void> {
+  /** The block of an offset that the cursor has passed, if it is in memory. */
+  inMemory(offset: number): EventBlock | undefined {
+    return this.#current !== null && holds(this.#current, offset) ? this.#current : this.#log.blockInMemory(offset)
+  }
+
+  /**
+   * Read the block of an offset that the cursor has passed. The block stays in memory for a while.
+   *
+   * @throws DATA_DAMAGED where the log lacks the event and retention has not removed it
+   */
+  async readAgain(offset: number): Promise<void> {
     const block = await this.#log.cache(offset)
     if (offset >= this.#log.first && (block === undefined || !holds(block, offset)))
       throw missing(this.#log, offset, block?.firstOffset)
   }
 
-  /** The block of an offset that was passed before; where it has to be read, undefined, and `onFound` is called when it was. */
+  /** The block of an offset that the cursor has passed. Returns undefined while it is read; then `onFound` is called. */
   find(offset: number, onFound: () => void): EventBlock | undefined {
-    const block = this.again(offset)
-    if (block === undefined) this.back(offset).then(onFound, (error: unknown) => this.#host.failed(error))
+    const block = this.inMemory(offset)
+    if (block === undefined) this.readAgain(offset).then(onFound, (error: unknown) => this.#host.failed(error))
     return block
-  }
-
-  /** The block of an offset that was passed before, if it is in memory. */
-  again(offset: number): EventBlock | undefined {
-    return this.#current !== null && holds(this.#current, offset) ? this.#current : this.#log.blockInMemory(offset)
   }
 }

@@ -1,338 +1,189 @@
 /**
- * One consumer in one channel: what it has settled, what it takes up next, and to which instance it goes.
+ * One consumer in one log: what it has settled (`cursor-state.ts`), what is delivered next (`dispatch/dispatcher.ts`), and
+ * what it gave up (`dead/dead-letter-box.ts`). This file owns the ends of deliveries: how each is settled.
  *
- * Invariants:
- * - Of one key, at most `perKey` events are in hands, in one instance, in offset order; the others wait in the key's lane (clause 4).
- * - An offset is added to the done set only by a settlement of a live delivery, by the filter, or when its channel no longer has it.
- * - Lanes hold offsets, not events: what waits costs eight bytes. Events are looked up again when their turn comes.
- * - Outstanding offsets are bounded (clause 10): at the bound nothing new is taken up until something is settled.
+ * Invariant: an offset is added to the done set only when a live delivery is settled, when no instance matches its event, or
+ * when the log no longer has it.
  */
-
-import { isMillraceError } from '../../base/errors.ts'
-import { LIMITS } from '../../base/limits.ts'
 import type { OffsetSet } from '../../base/offset-set.ts'
-import type { EncodedEvent } from '../../broker/encoded-event.ts'
+import type { ClaimOutcome } from '../../broker/engine.ts'
 import type { Failure } from '../../broker/failure.ts'
 import type { Position } from '../../broker/position.ts'
-import { consumerKeys, type RetryRecord, toJson } from '../consumer-records.ts'
+import { consumerKeys, toJson } from '../consumer-records.ts'
 import type { CursorHost } from '../cursor-host.ts'
 import { DeadLetterBox } from '../dead/dead-letter-box.ts'
-import { KeptEvents } from '../dead/kept-events.ts'
 import type { DeliveryLog, EventBlock, LogListener } from '../delivery-log.ts'
-import { claimedIn } from '../dispatch/claims.ts'
-import { HeldDelivery } from '../dispatch/held-delivery.ts'
-import type { Instance } from '../dispatch/instance.ts'
-import type { Lane } from '../dispatch/lane.ts'
+import { AttachedInstances } from '../dispatch/attached-instances.ts'
+import { Dispatcher, REST_MS } from '../dispatch/dispatcher.ts'
+import type { DeliveringCursor, HeldDelivery, HoldingInstance } from '../dispatch/held-delivery.ts'
 import { LaneTable } from '../dispatch/lane-table.ts'
-import { Takers } from '../dispatch/takers.ts'
-import { BlockReader } from './block-reader.ts'
 import { CursorState } from './cursor-state.ts'
 import { InFlight } from './in-flight.ts'
 import { Progress } from './progress.ts'
 import { Pump } from './pump.ts'
-import type { Suspected } from './suspect-queue.ts'
+import { Settling } from './settling.ts'
+import type { Restrictable, Suspected } from './suspect-queue.ts'
 
 const EXPIRED: Failure = { name: 'LeaseExpired', message: 'the worker did not renew its lease in time', kind: 'crash' }
 
-/** After reading, or handing out, has failed. */
-const AGAIN_MS = 1000
-/** Lanes ready but without a taker, at most, before nothing new is taken up. */
-const UNPLACED_MAX = 1000
-
-export class Cursor implements LogListener, Suspected {
+export class Cursor implements DeliveringCursor, LogListener, Suspected, Restrictable {
   readonly group: string
   readonly log: DeliveryLog
   readonly box: DeadLetterBox
   readonly progress: Progress
-  readonly takers: Takers
   readonly state: CursorState
-  /** The next offset to look at. */
-  taken: number
-  /** Taken-up events that no running instance wants (queues). */
-  readonly homeless: (readonly [key: string | null, offset: number])[] = []
   readonly #host: CursorHost
-  readonly #lanes = new LaneTable()
-  readonly #reader: BlockReader
-  readonly #kept: KeptEvents
+  readonly #instances: AttachedInstances
+  readonly #lanes = new LaneTable<HoldingInstance>()
   readonly #inFlight: InFlight
-  /** What is done when an event that waits for its turn to run alone has it. */
-  readonly #suspected = new Map<number, () => void>()
+  readonly #settling: Settling
+  readonly #dispatcher: Dispatcher
   readonly #pump: Pump
+  #onDeliveriesEnded: (() => void) | null = null
 
   constructor(group: string, log: DeliveryLog, host: CursorHost, from: Position) {
     this.group = group
     this.log = log
     this.#host = host
-    this.takers = new Takers(this)
+    this.#instances = new AttachedInstances(this)
     this.progress = new Progress(host.elapsedMs())
     this.state = new CursorState(group, log, host, from)
-    this.taken = this.done.floor
     this.box = new DeadLetterBox({ ...host, group, channelId: log.id, channel: log.name })
-    this.#pump = new Pump({
-      give: () => this.#give(),
-      send: () => this.takers.send(),
-      alarm: (error) => host.alarm(error),
-      rested: (task) => void host.after(AGAIN_MS, task),
-    })
-    this.#reader = new BlockReader(log, {
-      onRead: () => this.pump(),
-      failed: (error) => this.#failedToRead(error, () => this.pump()),
-    })
-    this.#kept = new KeptEvents(this, this.#lanes, {
-      front: (lane) => this.#front(lane),
-      due: (lane, offset) => this.#due(lane, offset),
-      unblock: (lane) => this.#unblock(lane),
-      unwanted: (block, offset) => this.#unwanted(block, offset),
-      hand: (instance, lane, record, offset) => this.#hand(instance, lane, record, offset, record.timeMs, true),
-      later: (offset, task) => this.#later(offset, task),
-      afterAWhile: (task) => void host.after(AGAIN_MS, task),
-      settled: (offset) => this.#settleOffset(null, offset, true),
-      touch: () => host.touch(this.state),
-      alarm: (error) => host.alarm(error),
-    })
     this.#inFlight = new InFlight({
-      held: () => this.takers.held(),
+      recordInFlight: () => this.#instances.recordInFlight(),
       save: (record) => host.write(consumerKeys.inFlight(group, log.id), toJson(record)),
       after: (delayMs, task) => host.after(delayMs, task),
       aloneDone: (offset) => host.aloneDone(this, offset),
     })
+    const parts = { state: this.state, box: this.box, lanes: this.#lanes, inFlight: this.#inFlight }
+    this.#settling = new Settling({ ...parts, claims: this.#instances.claims })
+    this.#dispatcher = new Dispatcher({
+      ...parts,
+      cursor: this,
+      group,
+      log,
+      host,
+      instances: this.#instances,
+      settling: this.#settling,
+    })
+    this.#pump = new Pump({
+      choose: () => this.#dispatcher.dispatch(),
+      send: () => this.#instances.send(),
+      alarm: (error) => host.alarm(error),
+      rest: (task) => void host.after(REST_MS, task),
+    })
     log.listeners.add(this)
-    for (const chain of this.box.chains.values()) if (!chain.dead) this.#lanes.enqueue(this.#lanes.of(chain.key))
+    this.#dispatcher.wakeChains()
   }
 
+  /** The settled offsets. */
   get done(): OffsetSet {
     return this.state.done
   }
 
-  attach(instance: Instance): void {
-    this.takers.instances.push(instance)
-    instance.cursors.add(this)
-    instance.keys.attended()
-    this.progress.atMs = this.#host.elapsedMs()
-    for (const [key, offset] of this.homeless.splice(0)) this.#requeue(this.#lanes.of(key), offset)
-    this.#lanes.lookAgain()
-    this.#inFlight.save()
-    this.pumpSoon()
+  get next(): number {
+    return this.#dispatcher.next
   }
 
-  detach(instance: Instance): void {
-    this.takers.leave(instance)
-    instance.cursors.delete(this)
-    instance.hungry.delete(this)
-    this.#lanes.lookAgain()
-    this.#inFlight.save()
-    this.pumpSoon()
+  get unmatched(): number {
+    return this.#dispatcher.unmatched
   }
 
-  /** Events taken up and not settled. */
   get outstanding(): number {
-    return Math.max(0, this.taken - Math.max(this.done.floor, this.log.first) - this.done.above)
+    return Math.max(0, this.next - Math.max(this.done.floor, this.log.first) - this.done.above)
+  }
+
+  get hasInstances(): boolean {
+    return this.#instances.size > 0
+  }
+
+  /** Whether an instance holds a delivery of this cursor, an instance that was detached included. */
+  get hasDeliveries(): boolean {
+    return this.#instances.deliveries().some(([, held]) => held.length > 0)
+  }
+
+  /** Call `listener` after one or more deliveries of this cursor have ended: they were settled or taken away. */
+  onDeliveriesEnded(listener: () => void): void {
+    this.#onDeliveriesEnded = listener
+  }
+
+  isAttached(instance: HoldingInstance): boolean {
+    return this.#instances.has(instance)
+  }
+
+  attach(instance: HoldingInstance): void {
+    this.#instances.add(instance)
+    this.progress.restart(this.#host.elapsedMs())
+    this.#dispatcher.matchAgain()
+    this.#instancesChanged()
+  }
+
+  /** Deliver nothing more to the instance. It keeps its deliveries until they are settled. */
+  detach(instance: HoldingInstance): void {
+    this.#instances.remove(instance)
+    this.#instancesChanged()
+  }
+
+  detachAll(): void {
+    for (const instance of [...this.#instances]) this.detach(instance)
+  }
+
+  /** Another process owns the log now: revoke all deliveries and detach all instances. */
+  evictAll(): void {
+    for (const [instance, held] of this.#instances.deliveries()) {
+      instance.revoke(held)
+      this.#instances.remove(instance)
+    }
+    this.#onDeliveriesEnded?.()
+  }
+
+  #instancesChanged(): void {
+    this.#dispatcher.lookAgain()
+    this.#inFlight.save()
+    this.pumpSoon()
   }
 
   onCommitted(block: EventBlock | null): void {
-    if (this.takers.instances.length === 0) return
-    if (block !== null) this.#reader.offer(block, this.taken)
+    if (this.#instances.size === 0) return
+    if (block !== null) this.#dispatcher.offer(block)
     this.pump()
+  }
+
+  pump(): void {
+    this.#pump.now()
   }
 
   pumpSoon(): void {
     this.#pump.soon()
   }
 
-  /** Hand out what can be handed out. */
-  pump(): void {
-    this.#pump.now()
+  wake(keys?: Iterable<string>): void {
+    this.#dispatcher.wake(keys)
   }
 
-  #give(): void {
-    if (this.takers.instances.length === 0) return
-    const settledBefore = this.done.floor + this.done.above
-    if (this.box.loose.size > 0 && this.takers.any()) this.#kept.giveLoose()
-    do {
-      this.#lanes.grew = false
-      for (let left = this.#lanes.ready; left > 0 && this.takers.any(); left--)
-        this.#lanes.serve((lane) => this.#giveLane(lane))
-      this.#giveFresh()
-    } while (this.#lanes.grew && this.takers.any())
-    if (this.done.floor + this.done.above !== settledBefore) this.#host.touch(this.state)
+  restrictToClaims(): void {
+    this.#instances.restrictToClaims()
   }
 
-  /** New events, in offset order. */
-  #giveFresh(): void {
-    while (this.taken < this.log.committed) {
-      if (this.box.blockade.stands || this.#atBound()) return
-      if (!this.takers.any()) return
-      if (this.taken < this.log.first) this.#skipTo(this.log.first)
-      const block = this.#reader.next(this.taken)
-      if (block === null) return
-      const index = this.taken - block.firstOffset
-      const holes = block.holes(index)
-      if (holes > 0) this.#pass(this.taken, this.taken + holes)
-      else this.#giveEvent(block, index, this.taken)
-      this.taken += Math.max(1, holes)
-    }
+  endRestriction(): void {
+    this.#instances.endRestriction()
   }
 
-  #atBound(): boolean {
-    return (
-      this.#lanes.ready >= UNPLACED_MAX ||
-      this.taken - this.done.floor - this.done.above >= LIMITS.outstandingMax ||
-      this.box.closed
-    )
+  offsetsInFlight(): ReadonlySet<number> {
+    const offsets = new Set(this.#instances.claims.offsets)
+    for (const [, held] of this.#instances.deliveries()) for (const { offset } of held) offsets.add(offset)
+    return offsets
   }
 
-  /** Deliver a new event, or put it where it waits. */
-  #giveEvent(block: EventBlock, index: number, offset: number): void {
-    if (this.done.has(offset)) return
-    const instance = this.takers.pick(block, index)
-    if (instance === 'nobody') return this.#unwanted(block, offset)
-    const event = block.at(index)
-    if (this.log.superseded(event.key, offset)) this.#pass(offset, offset + 1)
-    else if (event.key !== null) this.#giveKeyed(event, event.key, offset, block.timeAt(index), instance)
-    else if (instance === 'busy' || this.state.isMarked(offset)) this.#requeue(this.#lanes.of(null), offset)
-    else this.#hand(instance, null, event, offset, block.timeAt(index), false)
-  }
-
-  #giveKeyed(event: EncodedEvent, key: string, offset: number, timeMs: number, instance: Instance | 'busy'): void {
-    const chain = this.box.chains.size === 0 ? undefined : this.box.chains.get(key)
-    const found = this.#lanes.find(key)
-    if (chain !== undefined && this.#kept.mayJoin(found, offset)) return this.#kept.join(chain, event, offset, timeMs)
-    const lane = found ?? this.#lanes.make(key)
-    const open =
-      chain === undefined && lane.waiting === 0 && !lane.blocked && instance !== 'busy' && !this.state.isMarked(offset)
-    if (
-      open &&
-      (lane.busy === 0 || (lane.busy < instance.spec.perKey && lane.holder === instance)) &&
-      instance.keys.mayTake(key, this)
-    ) {
-      this.#hand(instance, lane, event, offset, timeMs, false)
-      return
-    }
-    lane.add(offset)
-    if (found === undefined || chain !== undefined || this.takers.claims.has(offset)) this.#lanes.enqueue(lane)
-  }
-
-  /** Nobody here is for it: in a queue it waits for who is. */
-  #unwanted(block: EventBlock, offset: number): void {
-    if (this.log.spec.kind === 'queue') this.homeless.push([block.at(offset - block.firstOffset).key, offset])
-    else this.#pass(offset, offset + 1)
-  }
-
-  /** These are nobody's, or the channel has them no more. */
-  #pass(from: number, end: number): void {
-    this.done.addRun(from, end - from)
-    this.state.pass(from, end)
-    this.takers.pass(from, end)
-    this.#inFlight.endAlone(from, end)
-  }
-
-  /** The channel no longer has the events before an offset. */
-  #skipTo(offset: number): void {
-    if (offset > this.log.committed) return
-    if (offset > this.taken) this.#pass(this.taken, offset)
-    this.taken = Math.max(this.taken, offset)
-    this.#host.touch(this.state)
-  }
-
-  /** Hand out a lane's first event, if it can be. */
-  #giveLane(lane: Lane): void {
-    if (this.#lanes.isOver(lane)) return
-    if (this.takers.claims.size > 0) {
-      const claimed = claimedIn(lane, this.takers, (offset) => this.#reader.find(offset, () => this.wake()))
-      for (const { instance, block, index, offset } of claimed)
-        this.#hand(instance, lane, block.at(index), offset, block.timeAt(index), false)
-      if (lane.offsets.some((offset) => this.takers.claims.has(offset))) return this.#lanes.setAside(lane)
-    }
-    const chain = lane.key === null ? undefined : this.box.chains.get(lane.key)
-    if (chain !== undefined) return this.#kept.giveChain(lane, chain)
-    // Nothing is read again for those who cannot take it.
-    if (this.box.blockade.stands || this.takers.areFull(lane)) return this.#lanes.setAside(lane)
-    while (!lane.blocked) {
-      const block = this.#front(lane)
-      if (block === null) break
-      const offset = lane.first
-      const index = offset - block.firstOffset
-      const instance = this.takers.pick(block, index, lane.busy > 0 ? lane.holder : null)
-      if (instance === 'nobody') {
-        this.#unwanted(block, lane.shift())
-        continue
-      }
-      const room =
-        lane.busy === 0 ||
-        (instance !== 'busy' && lane.busy < instance.spec.perKey && lane.holder === instance && offset > lane.last)
-      if (!room) return
-      if (instance === 'busy') {
-        lane.full = this.takers.full
-        return this.#lanes.setAside(lane)
-      }
-      if ((lane.key !== null && !instance.keys.mayTake(lane.key, this)) || !this.#due(lane, offset)) return
-      lane.shift()
-      // What was given up may hold back what comes behind it.
-      if (!this.#hand(instance, lane, block.at(index), offset, block.timeAt(index), false)) return
-    }
-    if (lane.waiting === 0 && lane.busy === 0) this.#lanes.forget(lane)
-  }
-
-  /** The block of a lane's first event that is not settled; null while it is being read, or where there is none. */
-  #front(lane: Lane): EventBlock | null {
-    while (lane.waiting > 0) {
-      if (!this.done.has(lane.first)) {
-        const block = this.#fetch(lane.first, lane)
-        if (block === null || block.holes(lane.first - block.firstOffset) === 0) return block
-      }
-      // It is settled, or retention has taken it while it waited.
-      this.#settleOffset(null, lane.shift(), false)
-    }
-    return null
-  }
-
-  /** Run a task when the event's next attempt is due, or when it may run alone. False where it may be handed out now. */
-  #later(offset: number, task: () => void): boolean {
-    const retry = this.state.retries.get(offset)
-    if (retry !== undefined && retry.dueAtMs > this.#host.nowMs()) this.#host.at(retry.dueAtMs, task)
-    else if (this.state.isSuspect(offset)) {
-      this.#suspected.set(offset, task)
-      this.#host.alone(this, offset)
-    } else return false
-    return true
-  }
-
-  /** Whether the event may be handed out now; if not, its lane is blocked until it may. */
-  #due(lane: Lane, offset: number): boolean {
-    if (!this.#later(offset, () => this.#unblock(lane))) return true
-    lane.blocked = true
-    return false
-  }
-
-  #unblock(lane: Lane): void {
-    lane.blocked = false
-    this.#lanes.enqueue(lane)
-    this.pumpSoon()
-  }
-
-  /** The block of an offset, or null while it is being read. */
-  #fetch(offset: number, lane: Lane): EventBlock | null {
-    const block = this.#reader.again(offset)
-    if (block !== undefined) return block
-    lane.blocked = true
-    this.#reader.back(offset).then(
-      () => {
-        // Retention may have taken it, or somebody else the lane's first event.
-        if (offset < this.log.first && lane.first === offset) this.#settleOffset(null, lane.shift(), false)
-        this.#unblock(lane)
-      },
-      (error: unknown) => {
-        lane.blocked = false
-        this.#failedToRead(error, () => this.#unblock(lane))
-      },
-    )
-    return null
-  }
-
-  /** What may succeed later is tried again after a while. */
-  #failedToRead(error: unknown, again: () => void): void {
-    this.#host.alarm(error)
-    if (!isMillraceError(error) || error.retryable) this.#host.after(AGAIN_MS, again)
+  claim(offset: number, attempt: number, instance: HoldingInstance): ClaimOutcome {
+    // An event among the dead letters is delivered from there.
+    if (this.done.has(offset)) return this.box.isLive(offset) ? 'lost' : 'done'
+    if (offset >= this.log.committed || !this.state.claim(offset, attempt)) return 'lost'
+    this.#instances.claims.add(offset, instance)
+    // Its lane no longer waits for it to run alone. All lanes are woken, as it may wait behind others of its key.
+    this.runAlone(offset)
+    this.wake()
+    return 'kept'
   }
 
   beginAlone(offset: number): void {
@@ -340,181 +191,108 @@ export class Cursor implements LogListener, Suspected {
   }
 
   runAlone(offset: number): void {
-    const handOut = this.#suspected.get(offset)
-    this.#suspected.delete(offset)
-    this.state.suspects.delete(offset)
-    if (handOut === undefined) this.#inFlight.endAlone(offset)
-    else handOut()
+    this.#dispatcher.runAlone(offset)
   }
 
-  /** It gives out nothing any more, and nothing is in hands: whoever owns it next finds no suspect that has not begun to run. */
+  /** The cursor delivers nothing more, and holds nothing: the next owner finds no suspect that has not begun to run. */
   end(): void {
-    this.state.suspects.clear()
+    this.state.clearSuspects()
     this.#inFlight.endAlone(0, Number.POSITIVE_INFINITY)
     this.#inFlight.save()
   }
 
-  /** False: it has no attempts left, and was given up. Its lane is looked at again. */
-  #hand(
-    instance: Instance,
-    lane: Lane | null,
-    event: EncodedEvent,
-    offset: number,
-    timeMs: number,
-    redriven: boolean,
-  ): boolean {
-    const attempt = this.state.attempts(offset) + 1
-    if (attempt > instance.spec.attemptsMax && this.state.retries.get(offset)?.proven === true) {
-      this.#bury(new HeldDelivery(this, instance, lane, event, offset, timeMs, attempt - 1, redriven))
+  complete(delivery: HeldDelivery): boolean {
+    if (this.#isBehind(delivery)) {
+      this.release(delivery)
       return false
     }
-    const delivery = new HeldDelivery(this, instance, lane, event, offset, timeMs, attempt, redriven)
-    if (lane !== null) {
-      lane.busy++
-      lane.holder = instance
-      lane.last = offset
-      lane.redriven = redriven
-    }
-    instance.take(delivery)
-    this.#inFlight.arm()
+    this.#settle(delivery)
+    if (delivery.redriven) this.box.done(delivery.offset, delivery.key)
+    this.progress.completed()
     return true
   }
 
-  /** An event that ran alone when its worker died, and has no attempts left, is not tried again. */
-  #bury(delivery: HeldDelivery): void {
-    const { failure } = this.state.retries.get(delivery.offset) as RetryRecord
-    this.box.add(delivery, failure, this.#host.nowMs())
-    this.#settleOffset(delivery.lane, delivery.offset, delivery.redriven)
-    this.#host.touch(this.state)
-    delivery.instance.buried(delivery, failure)
-  }
-
-  #requeue(lane: Lane, offset: number): void {
-    lane.add(offset)
-    this.#lanes.enqueue(lane)
-  }
-
-  /** Look at the lanes of these keys, or of all. */
-  wake(keys: Iterable<string> = this.#lanes.keys): void {
-    for (const key of keys) this.#lanes.enqueue(this.#lanes.of(key))
-    this.pumpSoon()
-  }
-
-  /** Whether an earlier event of its key waits: it failed, is a dead letter, or is another owner's to do again. */
+  /** Whether an earlier event of the key waits: it failed, is a dead letter, or has to be handled again after a takeover. */
   #isBehind({ lane, offset, redriven }: HeldDelivery): boolean {
     if (lane === null) return false
     if (lane.waitsBefore(offset)) return true
     const chain =
-      redriven || lane.key === null || offset <= lane.passed || this.box.chains.size === 0
+      redriven || lane.key === null || offset <= lane.passedUpTo || this.box.chains.size === 0
         ? undefined
         : this.box.chains.get(lane.key)
     return chain !== undefined && (chain.offsets.first as number) < offset
   }
 
-  /** False: it goes back behind an earlier event of its key. */
-  complete(delivery: HeldDelivery): boolean {
-    if (this.#isBehind(delivery)) return this.release(delivery)
-    this.#settle(delivery)
-    if (delivery.redriven) this.box.done(delivery.offset, delivery.event.key)
-    this.progress.completed()
-    return true
-  }
-
-  /** The delivery is over, and its event with it. */
+  /** End the delivery and settle its event. */
   #settle(delivery: HeldDelivery): void {
     this.#end(delivery)
-    this.#settleOffset(delivery.lane, delivery.offset, delivery.redriven)
-  }
-
-  /** Settle an event that nobody is to get any more. False where it is settled already. */
-  withdraw(offset: number): boolean {
-    if (this.done.has(offset)) return false
-    const held = this.takers.deliveryOf(offset)
-    if (held === null) this.#pass(offset, offset + 1)
-    else this.#settle(held)
-    this.#host.touch(this.state)
-    return true
-  }
-
-  #settleOffset(lane: Lane | null, offset: number, redriven: boolean): void {
-    this.state.clear(offset)
-    this.#inFlight.endAlone(offset)
-    if (!redriven) this.done.add(offset)
-    if (lane === null) return
-    if (lane.waiting > 0 || (lane.key !== null && this.box.chains.size > 0 && this.box.chains.has(lane.key)))
-      this.#lanes.enqueue(lane)
-    else if (lane.busy === 0) this.#lanes.forget(lane)
+    this.#settling.settle(delivery.lane, delivery.offset, delivery.redriven)
   }
 
   #end(delivery: HeldDelivery): void {
-    if (delivery.lane !== null) delivery.lane.busy--
+    delivery.lane?.ended()
     this.#host.touch(this.state)
     this.#inFlight.endAlone(delivery.offset)
-    delivery.instance.letGo(delivery)
+    delivery.instance.settled(delivery)
+    this.#onDeliveriesEnded?.()
   }
 
   retry(delivery: HeldDelivery, dueAtMs: number, failure: Failure): void {
     this.state.fail(delivery.offset, { attempts: delivery.attempt, dueAtMs, failure })
     this.#end(delivery)
-    this.#putBack(delivery)
+    this.#dispatcher.putBack(delivery)
   }
 
-  release(delivery: HeldDelivery): false {
+  release(delivery: HeldDelivery): void {
     this.#end(delivery)
-    this.#putBack(delivery)
-    return false
-  }
-
-  /** It waits in its place again, and no longer than its next attempt is due. */
-  #putBack(delivery: HeldDelivery): void {
-    const { offset } = delivery
-    const lane = delivery.lane ?? this.#lanes.of(null)
-    if (delivery.redriven) {
-      if (lane.key === null) return this.#kept.loosen(delivery.instance.spec.name, offset)
-    } else lane.add(offset)
-    this.#inFlight.arm()
-    // A lane in which its attempt waits is woken when that is due.
-    if (lane.first !== offset || this.#due(lane, offset)) this.#lanes.enqueue(lane)
-    this.pumpSoon()
+    this.#dispatcher.putBack(delivery)
   }
 
   deadLetter(delivery: HeldDelivery, failure: Failure): void {
-    if (delivery.lane?.waitsBefore(delivery.offset) === true) return void this.release(delivery)
+    if (delivery.lane?.waitsBefore(delivery.offset) === true) return this.release(delivery)
     this.box.add(delivery, failure, this.#host.nowMs())
-    // When it comes back, it is not recorded as in hand.
+    // The record of deliveries in flight must not name the letter when it comes back.
     this.#inFlight.arm()
     this.#settle(delivery)
   }
 
-  /** The instance's deliveries pass to others: its worker is held to have died (clause 11). `alone`: it had nothing else in hand, in any channel. */
+  /** Clause 11: the instance did not renew its lease, so its worker counts as dead. Its deliveries go to other instances. */
   expire(deliveries: readonly HeldDelivery[], alone: boolean): void {
     for (const delivery of deliveries) {
       const proven = alone || this.#inFlight.alone === delivery.offset
       this.state.fail(delivery.offset, { attempts: delivery.attempt, dueAtMs: 0, failure: EXPIRED, proven })
-      if (!proven) this.state.suspects.add(delivery.offset)
+      if (!proven) this.state.suspect(delivery.offset)
       this.#inFlight.endAlone(delivery.offset)
-      if (delivery.lane !== null) delivery.lane.busy--
-      this.#putBack(delivery)
+      delivery.lane?.ended()
+      this.#dispatcher.putBack(delivery)
     }
+    this.#onDeliveriesEnded?.()
   }
 
-  /** Begin again at an offset: what is in hands is revoked, attempts are forgotten. */
+  /** Settle an event that must not be delivered any more. Returns false where it is settled already. */
+  withdraw(offset: number): boolean {
+    if (this.done.has(offset)) return false
+    const held = this.#instances.deliveryOf(offset)
+    if (held === null) this.#settling.skip(offset, offset + 1)
+    else this.#settle(held)
+    this.#host.touch(this.state)
+    return true
+  }
+
+  /** Begin again at an offset: deliveries are revoked, and attempts are forgotten. */
   rewind(offset: number): void {
-    for (const [instance, held] of this.takers.hands()) {
+    for (const [instance, held] of this.#instances.deliveries()) {
       instance.revoke(held)
       for (const delivery of held)
-        if (delivery.redriven && delivery.key === null) this.box.loosen(instance.spec.name, delivery.offset)
+        if (delivery.redriven && delivery.key === null) this.box.addUnchained(delivery.consumer, delivery.offset)
     }
-    this.takers.pass(0, this.log.committed)
+    this.#onDeliveriesEnded?.()
+    this.#instances.claims.cancelRange(0, this.log.committed)
     this.state.restart(offset)
-    this.#lanes.clear()
-    this.#suspected.clear()
-    this.#reader.reset()
-    this.homeless.length = 0
+    this.#dispatcher.restart(offset)
     this.box.forget(offset)
-    this.taken = offset
-    this.progress.atMs = this.#host.elapsedMs()
-    for (const chain of this.box.chains.values()) if (!chain.dead) this.#lanes.enqueue(this.#lanes.of(chain.key))
+    this.progress.restart(this.#host.elapsedMs())
+    this.#dispatcher.wakeChains()
     this.#inFlight.save()
     this.#host.touch(this.state)
     this.pumpSoon()

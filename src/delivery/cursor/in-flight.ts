@@ -1,21 +1,22 @@
 /**
- * Clause 5: what was in handlers' hands when a process died.
+ * Clause 5: the record of a cursor's deliveries in flight. If the process dies, the next owner reads from it which events
+ * may have killed the process: the suspects.
  *
- * Deliveries that are not settled within some milliseconds are recorded with the next commit, in one record a cursor, so a
- * crash knows its suspects without a write an event. After a crash every suspect runs alone, and that is recorded before it runs: an event
- * that kills its worker is proven to by the second crash at the latest, and innocents are never blamed with it.
- * As the record is some milliseconds late, as many events after the floor as could have been in flight are suspects too.
+ * Deliveries that are not settled within `LIMITS.inFlightRecordMs` are recorded with the next commit, in one record for each
+ * cursor. So suspects are known without a write for each event. As the record is that much late, the next owner also
+ * suspects as many unsettled events after the floor as could have been in flight.
+ *
+ * After a crash each suspect runs alone (`suspect-queue.ts`), and the record says so before it runs. An event that kills its
+ * worker is proven to be the cause by the second crash at the latest, and no other event is blamed with it.
  */
-
 import type { Clock } from '../../base/clock.ts'
 import { LIMITS } from '../../base/limits.ts'
 import type { InFlightRecord } from '../consumer-records.ts'
 
 export interface InFlightHost {
-  /** Offsets in hands now, and how many could be. */
-  held(): { readonly credit: number; readonly offsets: number[] }
+  /** How many deliveries there could be, and the offsets of those that there are. */
+  recordInFlight(): { readonly credit: number; readonly offsets: number[] }
   save(record: InFlightRecord): void
-  /** Run a task when a span of the engine's time has passed. */
   readonly after: Clock['after']
   /** The suspect that ran alone is settled, or does not run any more. */
   aloneDone(offset: number): void
@@ -24,25 +25,26 @@ export interface InFlightHost {
 export class InFlight {
   readonly #host: InFlightHost
   #armed = false
+  /** The last saved record, as text. */
   #saved = ''
-  /** The suspect that runs alone now. */
   #alone: number | null = null
 
   constructor(host: InFlightHost) {
     this.#host = host
   }
 
+  /** The suspect that runs alone now. */
   get alone(): number | null {
     return this.#alone
   }
 
-  /** From now on a suspect runs alone, and the record says so. */
+  /** From now on this suspect runs alone, and the record says so. */
   beginAlone(offset: number): void {
     this.#alone = offset
     this.save()
   }
 
-  /** These are settled, or do not run any more: if one of them ran alone, the next suspect may. */
+  /** The offsets from `from` up to, but not including, `end` are settled, or do not run any more. */
   endAlone(from: number, end: number = from + 1): void {
     const alone = this.#alone
     if (alone === null || alone < from || alone >= end) return
@@ -50,7 +52,7 @@ export class InFlight {
     this.#host.aloneDone(alone)
   }
 
-  /** Something was handed out. */
+  /** Something was delivered: save the record after a while. */
   arm(): void {
     if (this.#armed) return
     this.#armed = true
@@ -60,8 +62,9 @@ export class InFlight {
     })
   }
 
+  /** Save the record, if it has changed. */
   save(): void {
-    const { credit, offsets } = this.#host.held()
+    const { credit, offsets } = this.#host.recordInFlight()
     if (this.#alone !== null && !offsets.includes(this.#alone)) offsets.push(this.#alone)
     const record: InFlightRecord = { credit, offsets, solo: this.#alone }
     const text = JSON.stringify(record)

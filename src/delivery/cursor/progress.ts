@@ -1,28 +1,38 @@
 /**
- * How a cursor gets on: when something was settled last, and how much is completed a second. Told once a turn, and not once an event. Both are spans: they
- * are measured by the clock's `elapsed`, which does not jump with the wall clock.
+ * The progress of a cursor: when it settled something last, and how many events it completes in a second. It is updated
+ * once in a turn of the event loop, not once for each event. Times are of a clock's `elapsed`, which does not jump with the
+ * wall clock.
  */
 import { Meter } from '../../base/meter.ts'
 
 export class Progress {
   readonly meter: Meter = new Meter()
-  /** When something was settled last, or began. */
-  atMs: number
+  #settledAtMs: number
   #completed = 0
 
   constructor(elapsedMs: number) {
-    this.atMs = elapsedMs
+    this.#settledAtMs = elapsedMs
   }
 
-  /** One more event is completed; `made` counts it. */
+  /** When something was settled last, or the cursor began. */
+  get settledAtMs(): number {
+    return this.#settledAtMs
+  }
+
+  /** One more event is completed. `settled` adds it to the meter. */
   completed(): void {
     this.#completed++
   }
 
   /** Something was settled in this turn. */
-  made(elapsedMs: number): void {
-    this.atMs = elapsedMs
+  settled(elapsedMs: number): void {
+    this.#settledAtMs = elapsedMs
     this.meter.mark(this.#completed, elapsedMs)
     this.#completed = 0
+  }
+
+  /** The cursor begins, or begins again: the time without progress counts from now. */
+  restart(elapsedMs: number): void {
+    this.#settledAtMs = elapsedMs
   }
 }

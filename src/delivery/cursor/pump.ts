@@ -1,17 +1,17 @@
 /**
- * When a cursor hands out: one run at a time, soon if asked. A run that throws is told as an alarm, and the cursor goes on after a rest: an event that
- * throws each time neither stops it silently nor fills the process with alarms.
+ * Runs a cursor's deliveries: one run at a time. A run that throws raises an alarm, and the next run waits for a rest. So an
+ * event that throws each time neither stops the cursor in silence nor raises alarms without end.
  */
 import { afterThis } from '../../base/timers.ts'
 
 export interface PumpSteps {
-  /** Choose what is handed out. A call of `now` from inside does nothing. */
-  give(): void
-  /** Hand it over. */
+  /** Choose what is delivered. A call of `now` from inside does nothing. */
+  choose(): void
+  /** Hand the chosen deliveries to their instances. */
   send(): void
   alarm(error: unknown): void
-  /** Run a task when the rest is over. */
-  rested(task: () => void): void
+  /** Call `task` after the rest. */
+  rest(task: () => void): void
 }
 
 export class Pump {
@@ -28,7 +28,7 @@ export class Pump {
     if (this.#running || this.#resting) return
     this.#running = true
     try {
-      this.#steps.give()
+      this.#steps.choose()
     } catch (error) {
       this.#rest(error)
     }
@@ -40,6 +40,7 @@ export class Pump {
     }
   }
 
+  /** Run at the end of the current task. */
   soon(): void {
     if (this.#scheduled) return
     this.#scheduled = true
@@ -53,7 +54,7 @@ export class Pump {
     this.#steps.alarm(error)
     if (this.#resting) return
     this.#resting = true
-    this.#steps.rested(() => {
+    this.#steps.rest(() => {
       this.#resting = false
       this.now()
     })

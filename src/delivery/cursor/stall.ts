@@ -1,45 +1,67 @@
-/** Why a consumer that has work makes no progress, in words for the person on call: clause 17. */
+/** Clause 17: why a consumer that has work makes no progress, in words for the person on call. */
 import type { Clock } from '../../base/clock.ts'
-import type { Instance } from '../dispatch/instance.ts'
-import type { Cursor } from './cursor.ts'
+import type { RetryRecord } from '../consumer-records.ts'
+import type { DeliveryLog } from '../delivery-log.ts'
 
-/** What a consumer does in one log, and how many events of it are not settled. */
-export interface Progress {
-  readonly cursor: Cursor
+/** A cursor, as far as a stall can be seen in it. */
+export interface WatchedCursor {
+  readonly log: Pick<DeliveryLog, 'name' | 'first' | 'committed'>
+  readonly progress: { readonly settledAtMs: number }
+  readonly state: { readonly retries: ReadonlyMap<number, RetryRecord> }
+  readonly box: { readonly full: boolean; readonly blockade: { readonly stands: boolean; readonly size: number } }
+  /** The next offset to read. */
+  readonly next: number
+  /** Events that were read and are not settled. */
+  readonly outstanding: number
+  /** Events of a queue that no running instance matches. */
+  readonly unmatched: number
+}
+
+interface WatchedInstance {
+  readonly spec: { readonly stallMs: number }
+  /** It is paused. */
+  readonly idle: boolean
+  readonly held: { readonly size: number }
+}
+
+/** The work of a consumer in one log. */
+export interface Backlog {
+  readonly cursor: WatchedCursor
+  /** Events that are not settled. */
   readonly lag: number
 }
 
-export function progressOf(cursor: Cursor): Progress {
-  const { log } = cursor
-  return { cursor, lag: cursor.outstanding + Math.max(0, log.committed - Math.max(cursor.taken, log.first)) }
+export function backlogOf(cursor: WatchedCursor): Backlog {
+  const { log, next, outstanding } = cursor
+  return { cursor, lag: outstanding + Math.max(0, log.committed - Math.max(next, log.first)) }
 }
 
 export interface Stall {
-  /** The wall clock's time, as it is now, of the moment in which something was settled last. */
+  /** When something was settled last, as the wall clock shows that moment now. */
   readonly sinceMs: number
   readonly reason: string
 }
 
+/** The first stall among a consumer's logs; null where it makes progress, has nothing to do, or is paused. */
 export function stallOf(
-  its: readonly Progress[],
-  instances: readonly Instance[],
+  backlogs: readonly Backlog[],
+  instances: readonly WatchedInstance[],
   clock: Pick<Clock, 'now' | 'elapsed'>,
 ): Stall | null {
   if (instances.length === 0 || instances.every((instance) => instance.idle)) return null
   const stallMs = Math.min(...instances.map((instance) => instance.spec.stallMs))
-  const stillMs = ({ cursor }: Progress): number => clock.elapsed() - cursor.progress.atMs
-  const still = its.find((each) => each.lag > 0 && stillMs(each) >= stallMs)
-  return still === undefined
+  const stillMs = ({ cursor }: Backlog): number => clock.elapsed() - cursor.progress.settledAtMs
+  const stalled = backlogs.find((backlog) => backlog.lag > 0 && stillMs(backlog) >= stallMs)
+  return stalled === undefined
     ? null
-    : { sinceMs: clock.now() - stillMs(still), reason: reasonOf(still.cursor, instances) }
+    : { sinceMs: clock.now() - stillMs(stalled), reason: reasonOf(stalled.cursor, instances) }
 }
 
-function reasonOf(cursor: Cursor, instances: readonly Instance[]): string {
-  const { box, homeless, log, state } = cursor
+function reasonOf({ box, log, state, unmatched }: WatchedCursor, instances: readonly WatchedInstance[]): string {
   if (box.blockade.stands)
     return `all events wait behind ${box.blockade.size} dead letter(s) in "${log.name}" (onDead: block): redrive or drop them`
-  if (homeless.length > 0)
-    return `no running consumer of "${log.name}" handles ${homeless.length} of its events: start one that does`
+  if (unmatched > 0)
+    return `no running consumer of "${log.name}" handles ${unmatched} of its events: start one that does`
   if (box.full) return `more events of "${log.name}" are parked than the limit allows: redrive or drop the dead letters`
   const held = instances.reduce((sum, instance) => sum + instance.held.size, 0)
   if (held > 0) return `${held} handler(s) have been running since then and none has finished`

@@ -1,69 +1,72 @@
-/** Clause 5: after a crash each suspect runs alone. This queue lets one suspect of the process run at a time. */
+/** Clause 5: after a crash each suspect runs alone. The queue lets one suspect of all consumers in the process run at a time. */
 import type { Clock } from '../../base/clock.ts'
 
-/** A cursor as the queue of suspects sees it. */
+/** A cursor, as the queue sees it. */
 export interface Suspected {
   readonly state: { isSuspect(offset: number): boolean }
   /** Record that the event runs alone now. */
   beginAlone(offset: number): void
-  /** The record is durable: hand it out. */
+  /** The record is durable: deliver the event. */
   runAlone(offset: number): void
 }
 
-/** What hands out a cursor's events. */
-export interface HeldBack {
-  hold(): void
-  letGo(): void
+/** A cursor whose deliveries can be restricted to claimed events (`dispatch/claims.ts`). */
+export interface Restrictable {
+  restrictToClaims(): void
+  endRestriction(): void
 }
 
-/** A suspect that has run for so long has not killed its worker at once: the next one may begin. */
+/** After this time, a suspect that is still running counts as innocent, and the next one may begin. */
 const ALONE_MS = 10_000
 
+/** The steps in which `hold` waits. */
 const HOLD_TICKS = 10
 
-/** Suspects of all consumers of the process, one at a time. */
 export class SuspectQueue {
   readonly #flushed: (cursor: Suspected) => Promise<void>
+  readonly #after: Clock['after']
   #waiting: (readonly [Suspected, number])[] = []
   #running: readonly [Suspected, number] | null = null
   #held = false
-  readonly #heldBack: HeldBack[] = []
-  readonly #after: Clock['after']
+  readonly #restricted: Restrictable[] = []
   #cancel: () => void = () => undefined
 
-  /** `flushed`: resolves when it is durable that the cursor's suspect runs alone; rejects when the cursor has lost its place to another process. */
+  /**
+   * `flushed` resolves when it is durable that the cursor's suspect runs alone. It rejects when another process owns the
+   * cursor's state.
+   */
   constructor(flushed: (cursor: Suspected) => Promise<void>, clock: Pick<Clock, 'after'>) {
     this.#flushed = flushed
     this.#after = (delayMs, task) => clock.after(delayMs, task)
   }
 
   /**
-   * None runs for a while: they may be claimed by who has them in hand (`claims.ts`). Counted is time in which this process runs: where it is held up,
-   * what others have said meanwhile is still to be read.
+   * Hold all suspects for `waitMs`, so that instances that hold them can claim them. Only time in which this process runs
+   * counts: after a pause of the process, messages of those instances are still to be read.
    */
   hold(waitMs: number, after: (delayMs: number, task: () => void) => void): void {
     this.#held = true
     const tick = (left: number): void => {
       if (left > 0) after(waitMs / HOLD_TICKS, () => tick(left - 1))
-      else this.#letGo()
+      else this.#endHold()
     }
     tick(HOLD_TICKS)
   }
 
-  #letGo(): void {
+  #endHold(): void {
     this.#held = false
-    for (const cursor of this.#heldBack.splice(0)) cursor.letGo()
+    for (const cursor of this.#restricted.splice(0)) cursor.endRestriction()
     this.#next()
   }
 
   /**
-   * A cursor whose deliveries were cut short by the end of the process before. As what was handed out last is not recorded yet, it gives nothing but
-   * what is claimed while suspects are held.
+   * The deliveries of this cursor were cut short by the end of the process before. The last of them are not in its record,
+   * so while suspects are held, the cursor delivers claimed events only.
    */
-  holdBack(cursor: HeldBack): void {
+  restrict(cursor: Restrictable): void {
     if (!this.#held) return
-    cursor.hold()
-    this.#heldBack.push(cursor)
+    cursor.restrictToClaims()
+    this.#restricted.push(cursor)
   }
 
   add(cursor: Suspected, offset: number): void {
@@ -71,6 +74,7 @@ export class SuspectQueue {
     this.#next()
   }
 
+  /** The suspect is settled, or does not run any more. */
   done(cursor: Suspected, offset: number): void {
     const running = this.#running
     if (running === null || running[0] !== cursor || running[1] !== offset) return
@@ -79,12 +83,13 @@ export class SuspectQueue {
     this.#next()
   }
 
-  /** The cursor is at its end: none waits for what it had. */
+  /** The cursor has ended: forget its suspects. */
   forget(cursor: Suspected): void {
     this.#waiting = this.#waiting.filter(([each]) => each !== cursor)
     if (this.#running !== null && this.#running[0] === cursor) this.done(cursor, this.#running[1])
   }
 
+  /** Whether no suspect runs. */
   get idle(): boolean {
     return this.#running === null
   }

@@ -1,14 +1,18 @@
-/** Clause 6, `block`: whose dead letters stop a consumer in a channel. Where the channel has several logs, their boxes share one. */
+/**
+ * Clause 6, `block`: the dead letters that stop a consumer in a channel. Where the channel has several logs, the boxes of
+ * these logs share one blockade.
+ */
 export class Blockade {
+  /** By box: how many of its letters stop the consumer. */
   readonly #letters = new Map<unknown, number>()
   readonly #lifted: () => void
 
-  /** `lifted`: nothing stops the channel any more. */
+  /** `lifted` is called when the last such letter is gone. */
   constructor(lifted: () => void = () => undefined) {
     this.#lifted = lifted
   }
 
-  /** Dead letters that stop everything. */
+  /** How many letters stop the consumer. */
   get size(): number {
     let size = 0
     for (const letters of this.#letters.values()) size += letters
@@ -19,14 +23,14 @@ export class Blockade {
     return this.#letters.size > 0
   }
 
-  /** Somebody has so many of these letters. */
-  set(whose: unknown, letters: number): void {
-    if (letters > 0) this.#letters.set(whose, letters)
-    else if (this.#letters.delete(whose) && !this.stands) this.#lifted()
+  /** Set how many such letters a box has. */
+  set(box: unknown, letters: number): void {
+    if (letters > 0) this.#letters.set(box, letters)
+    else if (this.#letters.delete(box) && !this.stands) this.#lifted()
   }
 
-  /** Whether anybody but one has such letters. */
-  standsWithout(whose: unknown): boolean {
-    return this.#letters.size > (this.#letters.has(whose) ? 1 : 0)
+  /** Whether any other box has such letters. */
+  standsWithout(box: unknown): boolean {
+    return this.#letters.size > (this.#letters.has(box) ? 1 : 0)
   }
 }

@@ -1,184 +1,207 @@
 /**
- * What a cursor keeps among its dead letters, handed out again: chains in order, one event of a key at a time, and redriven events without a key in
- * their order (clauses 4, 6).
+ * Delivers what a cursor keeps among its dead letters: chains in order, one event of a key at a time, and redriven events
+ * outside chains in their order (clauses 4 and 6).
  *
  * Invariants:
- * - An event joins a chain only when no earlier event of its key waits in the lane or is in a handler's hands; until then it waits in the lane itself.
- * - A text that is not at hand is fetched. One that is gone is told by an alarm and counts as settled, and what is behind it goes on.
+ * - An event joins a chain only when no earlier event of its key waits in the lane or is in flight. Until then it waits in
+ *   the lane.
+ * - The text of an event is fetched where it is not in memory. A text that is lost raises an alarm; its event counts as
+ *   settled, and the events behind it go on.
  */
-
 import { MillraceError } from '../../base/errors.ts'
 import { nextTurn } from '../../base/timers.ts'
 import type { EncodedEvent } from '../../broker/encoded-event.ts'
 import type { DeadRecord } from '../consumer-records.ts'
-import type { Cursor } from '../cursor/cursor.ts'
-import type { EventBlock } from '../delivery-log.ts'
-import type { Instance } from '../dispatch/instance.ts'
+import type { CursorState } from '../cursor/cursor-state.ts'
+import type { Settling } from '../cursor/settling.ts'
+import type { CursorHost } from '../cursor-host.ts'
+import type { DeliveryLog, EventBlock } from '../delivery-log.ts'
+import type { AttachedInstances } from '../dispatch/attached-instances.ts'
+import type { DeliveringCursor, HoldingInstance } from '../dispatch/held-delivery.ts'
 import type { Lane } from '../dispatch/lane.ts'
 import type { LaneTable } from '../dispatch/lane-table.ts'
-import type { Chain } from './dead-letter-box.ts'
+import type { Chain, DeadLetterBox } from './dead-letter-box.ts'
 
-/** Redriven events that join their chains in one turn of the event loop, at most. */
+/** Redriven events that are taken in one turn of the event loop, at most. */
 const TURN_MAX = 500
+/** The rest after a text could not be fetched. */
+const REST_MS = 1000
 
+type KeyLane = Lane<HoldingInstance>
+
+/** What the dispatcher does for the events that are kept. */
 export interface KeptHost {
-  /** The block of a lane's first event; null while it is being read, or where the lane is empty. */
-  front(lane: Lane): EventBlock | null
-  /** Whether the event's next attempt is due; if not, its lane is blocked until then. */
-  due(lane: Lane, offset: number): boolean
-  unblock(lane: Lane): void
-  /** Nobody here is for the event of a block. */
-  unwanted(block: EventBlock, offset: number): void
-  hand(instance: Instance, lane: Lane, event: DeadRecord, offset: number): void
-  /** Run a task when the event's next attempt is due. False where it is due. */
-  later(offset: number, task: () => void): boolean
-  /** Run a task again that has failed. */
-  afterAWhile(task: () => void): void
-  /** An event that is kept is settled. */
-  settled(offset: number): void
-  /** What was settled is to be written. */
-  touch(): void
-  alarm(error: unknown): void
+  /** The block of a lane's first event; null while it is being read, or where no event waits. */
+  front(lane: KeyLane): EventBlock | null
+  /** Whether the event may be delivered now. If not, its lane is blocked until it may. */
+  isDue(lane: KeyLane, offset: number): boolean
+  /** Run `task` when the event may be delivered. Returns false where it may be now. */
+  whenDue(offset: number, task: () => void): boolean
+  unblock(lane: KeyLane): void
+  setUnmatched(block: EventBlock, offset: number): void
+  deliver(
+    instance: HoldingInstance,
+    lane: KeyLane,
+    event: DeadRecord,
+    offset: number,
+    timeMs: number,
+    redriven: boolean,
+  ): boolean
+}
+
+/** The parts of a cursor that deliver what is kept. */
+export interface KeptParts {
+  readonly cursor: DeliveringCursor
+  readonly group: string
+  readonly log: DeliveryLog
+  readonly host: Pick<CursorHost, 'after' | 'alarm' | 'touch'>
+  readonly state: CursorState
+  readonly box: DeadLetterBox
+  readonly instances: AttachedInstances
+  readonly lanes: LaneTable<HoldingInstance>
+  readonly settling: Settling
 }
 
 export class KeptEvents {
-  readonly #cursor: Cursor
-  readonly #lanes: LaneTable
-  readonly #host: KeptHost
-  /** Texts are being fetched for redriven events without a chain, or the event loop has its turn. */
+  readonly #parts: KeptParts
+  readonly #dispatcher: KeptHost
+  /** Events outside chains wait: a text is being fetched, or the event loop has its turn. */
   #resting = false
 
-  constructor(cursor: Cursor, lanes: LaneTable, host: KeptHost) {
-    this.#cursor = cursor
-    this.#lanes = lanes
-    this.#host = host
+  constructor(parts: KeptParts, dispatcher: KeptHost) {
+    this.#parts = parts
+    this.#dispatcher = dispatcher
   }
 
-  /** Whether a new event of a key that has a chain may join it now. */
-  mayJoin(lane: Lane | undefined, offset: number): boolean {
-    if (this.#cursor.takers.claims.has(offset)) return false
-    return lane === undefined || (lane.waiting === 0 && (lane.busy === 0 || lane.redriven))
+  /** Whether a new event of a key that has a chain may join the chain now. */
+  mayJoin(lane: KeyLane | undefined, offset: number): boolean {
+    if (this.#parts.instances.claims.has(offset)) return false
+    return lane === undefined || (lane.waiting === 0 && (lane.inFlight === 0 || lane.lastRedriven))
   }
 
   join(chain: Chain, event: EncodedEvent, offset: number, timeMs: number): void {
-    const { box, done, group, takers } = this.#cursor
-    box.join(chain, takers.instances[0]?.spec.name ?? group, event, offset, timeMs)
-    done.add(offset)
-    this.#host.touch()
+    const { box, group, host, instances, state } = this.#parts
+    box.join(chain, instances.first?.spec.name ?? group, event, offset, timeMs)
+    state.done.add(offset)
+    host.touch(state)
   }
 
-  /** What the lane still holds of the log joins the chain; then the chain's head is handed out, unless it is dead. */
-  giveChain(lane: Lane, chain: Chain): void {
-    // What is in hands comes before what waits in the lane, and may come back to it.
-    if (lane.busy > 0 && (!lane.redriven || (lane.waiting > 0 && lane.first < lane.last))) return
-    const { box, takers } = this.#cursor
+  /** The events that wait in the lane join the chain. Then the head of the chain is delivered, unless it is dead. */
+  giveChain(lane: KeyLane, chain: Chain): void {
+    // Deliveries in flight come before the events that wait in the lane, and may return to it.
+    if (lane.inFlight > 0 && (!lane.lastRedriven || (lane.waiting > 0 && lane.first < lane.last))) return
+    const { box, instances, lanes } = this.#parts
     while (lane.waiting > 0) {
-      // Nothing is read before it may join.
-      if (box.crowded) return this.#lanes.setAside(lane)
-      const block = this.#host.front(lane)
+      // Nothing is read that may not join yet.
+      if (box.crowded) return lanes.setAside(lane)
+      const block = this.#dispatcher.front(lane)
       if (block === null) break
       const offset = lane.shift()
-      if (!takers.wants(block, offset - block.firstOffset)) this.#host.unwanted(block, offset)
-      else this.join(chain, block.at(offset - block.firstOffset), offset, block.timeAt(offset - block.firstOffset))
+      const index = offset - block.firstOffset
+      if (!instances.matches(block, index)) this.#dispatcher.setUnmatched(block, offset)
+      else this.join(chain, block.at(index), offset, block.timeAt(index))
     }
-    if (lane.waiting > 0 || lane.busy > 0) return
+    if (lane.waiting > 0 || lane.inFlight > 0) return
     const head = chain.offsets.first
-    if (chain.dead || head === undefined) this.#lanes.forget(lane)
-    else if (box.stops(chain)) this.#lanes.setAside(lane)
+    if (chain.dead || head === undefined) lanes.forget(lane)
+    else if (box.stops(chain)) lanes.setAside(lane)
     else if (!lane.blocked) this.#giveHead(lane, chain, head)
   }
 
-  #giveHead(lane: Lane, chain: Chain, offset: number): void {
-    const { box, log, takers } = this.#cursor
+  #giveHead(lane: KeyLane, chain: Chain, offset: number): void {
+    const { box, cursor, instances, lanes, log } = this.#parts
     const record = box.event(offset)
     if (record === undefined) {
-      lane.blocked = true
-      this.#fetch(offset, chain.key, () => this.#host.unblock(lane))
+      lane.block()
+      this.#fetch(offset, chain.key, () => this.#dispatcher.unblock(lane))
       return
     }
-    const instance = takers.pickKept(record)
-    if (instance === 'nobody' && log.spec.kind === 'stream') this.#pass(lane, offset, chain.key)
-    else if (typeof instance === 'string') this.#lanes.setAside(lane)
-    else if (instance.keys.mayTake(chain.key, this.#cursor) && this.#host.due(lane, offset))
-      this.#host.hand(instance, lane, record, offset)
+    const instance = instances.pickKept(record)
+    if (instance === 'unmatched' && log.spec.kind === 'stream') this.#skip(lane, offset, chain.key)
+    else if (typeof instance === 'string') lanes.setAside(lane)
+    else if (instance.keys.mayTake(chain.key, cursor) && this.#dispatcher.isDue(lane, offset))
+      this.#dispatcher.deliver(instance, lane, record, offset, record.timeMs, true)
   }
 
-  /** Nobody wants it any more. */
-  #pass(lane: Lane, offset: number, key: string): void {
-    this.#cursor.box.done(offset, key)
-    this.#host.settled(offset)
-    this.#lanes.enqueue(lane)
+  /** No instance matches the event any more. */
+  #skip(lane: KeyLane, offset: number, key: string): void {
+    this.#parts.box.done(offset, key)
+    this.#parts.settling.settle(null, offset, true)
+    this.#parts.lanes.enqueue(lane)
   }
 
-  /** Redriven events without a chain, each consumer's in their order. */
-  giveLoose(): void {
-    const { box, takers } = this.#cursor
+  /** Deliver redriven events outside chains, those of each consumer in their order. */
+  giveUnchained(): void {
+    if (this.#resting) return
+    const { box, instances } = this.#parts
     let left = TURN_MAX
-    for (const [consumer, offsets] of this.#resting ? [] : box.loose) {
-      for (let offset = box.nextLoose(offsets); offset !== undefined; offset = box.nextLoose(offsets)) {
-        const instance = takers.of(consumer)
+    for (const [consumer, offsets] of box.unchained) {
+      for (let offset = box.nextUnchained(offsets); offset !== undefined; offset = box.nextUnchained(offsets)) {
+        const instance = instances.withCreditOf(consumer)
         if (instance === undefined) break
         if (left-- === 0) return void nextTurn(this.#rest())
-        if (!this.#giveLoose(instance, offset)) return
+        if (!this.#giveUnchained(instance, offset)) return
       }
     }
   }
 
-  /** Nothing without a chain is given until what it answers is called. */
+  /** Nothing outside chains is delivered until the returned function is called. */
   #rest(): () => void {
     this.#resting = true
     return () => {
       this.#resting = false
-      this.#cursor.pump()
+      this.#parts.cursor.pump()
     }
   }
 
-  /** False while its text is being fetched. */
-  #giveLoose(instance: Instance, offset: number): boolean {
-    const { box } = this.#cursor
+  /** Deliver one of them. Returns false while its text is being fetched. */
+  #giveUnchained(instance: HoldingInstance, offset: number): boolean {
+    const { box, lanes } = this.#parts
     const { name } = instance.spec
     const record = box.event(offset)
     if (record === undefined && box.isLive(offset)) {
       this.#fetch(offset, null, this.#rest())
       return false
     }
-    box.takeLoose(name, offset)
-    // Without a record it was dropped, or the consumer was rewound.
+    box.takeUnchained(name, offset)
+    // Without a record, the event was dropped or its consumer was rewound.
     if (record === undefined) return true
     if (record.key !== null) {
-      const lane = this.#lanes.of(record.key)
-      if (lane.busy > 0 && !lane.redriven) lane.passed = lane.last
+      const lane = lanes.of(record.key)
+      if (lane.inFlight > 0 && !lane.lastRedriven) lane.letPass()
       box.enchain(name, record.key, offset)
-      this.#lanes.enqueue(lane)
-    } else if (!this.#host.later(offset, () => this.loosen(name, offset)))
-      this.#host.hand(instance, this.#lanes.of(null), record, offset)
+      lanes.enqueue(lane)
+    } else if (!this.#dispatcher.whenDue(offset, () => this.addUnchained(name, offset)))
+      this.#dispatcher.deliver(instance, lanes.of(null), record, offset, record.timeMs, true)
     return true
   }
 
-  /** A redriven event without a key waits again, in its place. */
-  loosen(consumer: string, offset: number): void {
-    this.#cursor.box.loosen(consumer, offset)
-    this.#cursor.pumpSoon()
+  /** A redriven event outside chains waits again, in offset order. */
+  addUnchained(consumer: string, offset: number): void {
+    this.#parts.box.addUnchained(consumer, offset)
+    this.#parts.cursor.pumpSoon()
   }
 
   #fetch(offset: number, key: string | null, then: () => void): void {
-    this.#cursor.box.fetch(offset).then(
+    const { box, host } = this.#parts
+    box.fetch(offset).then(
       (found) => {
-        if (!found && this.#cursor.box.isLive(offset)) this.#lost(offset, key)
+        if (!found && box.isLive(offset)) this.#lost(offset, key)
         then()
       },
-      // The cursor has lost its place to another process, which ends this; or there is no room on the disk, or no answer from the servers.
-      () => this.#host.afterAWhile(then),
+      // Another process owns the cursor's state, and this cursor ends; or the disk is full; or the servers do not answer.
+      () => void host.after(REST_MS, then),
     )
   }
 
+  /** The text of an event is gone. */
   #lost(offset: number, key: string | null): void {
-    const { box, group, log } = this.#cursor
+    const { box, group, host, log, settling, state } = this.#parts
     const message = `consumer "${group}" kept the event at offset ${offset} of channel "${log.name}" among its dead letters, but the text is gone: the event is not handled again`
-    this.#host.alarm(new MillraceError('DATA_DAMAGED', message, { channel: log.name, offset }))
-    for (const consumer of [...box.loose.keys()]) if (key === null) box.takeLoose(consumer, offset)
+    host.alarm(new MillraceError('DATA_DAMAGED', message, { channel: log.name, offset }))
+    for (const consumer of [...box.unchained.keys()]) if (key === null) box.takeUnchained(consumer, offset)
     box.done(offset, key)
-    this.#host.settled(offset)
-    this.#host.touch()
+    settling.settle(null, offset, true)
+    host.touch(state)
   }
 }

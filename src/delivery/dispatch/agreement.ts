@@ -1,13 +1,13 @@
 /**
- * Instances of one consumer share its work: where they differ, events reach handlers that were not meant for them, or are settled by other rules. An alarm
- * tells of it, and lasts while such instances run.
+ * The instances of one consumer share its events. If their options differ, some events reach handlers that were not meant
+ * for them, or are settled by other rules. An alarm says so, and lasts while such instances run.
  */
 import { createHash } from 'node:crypto'
 import { ownerOf } from '../../base/names.ts'
 import type { AlarmList } from '../../broker/alarm-list.ts'
 import type { ConsumerSpec } from '../../broker/engine.ts'
 
-/** What instances must agree on, each part as a short text. How many events one takes at once is its own affair. */
+/** The options that instances must agree on, each as a short text. Credit is not one of them: instances may differ in it. */
 export interface Shape {
   readonly channels: string
   readonly handlers: string
@@ -36,7 +36,7 @@ export function shapeOf({ channels, wants, onDead, attemptsMax, leaseMs }: Consu
   }
 }
 
-/** The shape in a member's note, or null where there is none: an older version, or another client, wrote it. */
+/** The shape in a member's note, or null where the note has none: an older version or another client wrote it. */
 export function shapeIn(value: unknown): Shape | null {
   const shape = typeof value === 'object' && value !== null ? (value as Readonly<Record<string, unknown>>) : null
   return shape !== null && NAMES.every((name) => typeof shape[name] === 'string') ? (shape as unknown as Shape) : null
@@ -56,7 +56,7 @@ export class Agreement {
     this.#alarms = alarms
   }
 
-  /** Compare those of a consumer among the instances of an engine. */
+  /** Compare the instances of a consumer in this engine. */
   compare(consumer: string, instances: Iterable<{ readonly spec: ConsumerSpec; readonly shape: Shape }>): void {
     this.check(
       consumer,
@@ -64,7 +64,7 @@ export class Agreement {
     )
   }
 
-  /** Compare the instances of a consumer that live, as they are seen in one group. */
+  /** Compare the shapes of a consumer's running instances, as far as one group sees them. */
   check(consumer: string, shapes: readonly Shape[], group = ''): void {
     const key = `differs ${group} ${consumer}`
     const [first] = shapes

@@ -1,73 +1,124 @@
 /**
- * Clause 11 across a change of owners: who held events under an engine that is gone, and lives, keeps them under the next.
+ * Clause 11 across a change of owners: an instance that held events under the engine before, and still works on them,
+ * keeps them under the next engine.
  *
- * The events that were in hand are the next engine's suspects (clause 5), which do not run for a while; in that time their holders claim them. What is
- * claimed is handed to its holder and nobody else, with the attempt that it was in.
+ * Those events are suspects of the next engine (clause 5). For a while suspects do not run; in that time the instances that
+ * hold them claim them. A claimed event is delivered to its claimant only, with the attempt that it was in.
  *
- * Before it, in its key, may stand an event whose completion went down with the engine that is gone. That one is to be handled again, and not while
- * another of its key is in hand (clause 4): it waits until the claimed one is settled. As it comes before, that is then handled once more behind it.
+ * Before a claimed event, in its key, there may be an event whose completion was lost with the engine before. That event has
+ * to be handled again, and not while another of its key is in flight (clause 4): it waits until the claimed event is
+ * settled. As it comes first, the claimed event is then handled once more behind it.
  */
 import type { ClaimOutcome, HeldClaim } from '../../broker/engine.ts'
-import type { Cursor } from '../cursor/cursor.ts'
 import type { EventBlock } from '../delivery-log.ts'
-import type { Instance } from './instance.ts'
+import type { DeliveringCursor, HoldingInstance } from './held-delivery.ts'
 import type { Lane } from './lane.ts'
-import type { Takers } from './takers.ts'
 
-/** Keep these for an instance, as far as nobody else has had them since. */
-export function claimEvents(instance: Instance, claims: readonly HeldClaim[]): ClaimOutcome[] {
-  const inHands = new Map<Cursor, ReadonlySet<number>>()
-  return claims.map((claim) => {
-    const cursor = [...instance.cursors].find(({ log }) => log.name === claim.channel)
+/** The claimed events of a cursor that are not delivered yet. For each, its claimant keeps one credit. */
+export class Claims {
+  readonly #byOffset = new Map<number, HoldingInstance>()
+
+  get size(): number {
+    return this.#byOffset.size
+  }
+
+  /** Whether an event is claimed by an instance that can take it now. */
+  get anyReady(): boolean {
+    for (const claimant of this.#byOffset.values()) if (claimant.isReady) return true
+    return false
+  }
+
+  get offsets(): Iterable<number> {
+    return this.#byOffset.keys()
+  }
+
+  has(offset: number): boolean {
+    return this.#byOffset.has(offset)
+  }
+
+  of(offset: number): HoldingInstance | undefined {
+    return this.#byOffset.get(offset)
+  }
+
+  add(offset: number, claimant: HoldingInstance): void {
+    this.#byOffset.set(offset, claimant)
+    claimant.reserve()
+  }
+
+  /** The event is delivered. Returns whether it was claimed: its delivery uses the reserved credit. */
+  use(offset: number): boolean {
+    return this.#byOffset.size > 0 && this.#byOffset.delete(offset)
+  }
+
+  /** The event will not be delivered to its claimant. */
+  cancel(offset: number): void {
+    const claimant = this.#byOffset.get(offset)
+    if (claimant === undefined) return
+    this.#byOffset.delete(offset)
+    claimant.unreserve()
+  }
+
+  /** The same for all offsets from `from` up to, but not including, `end`. */
+  cancelRange(from: number, end: number): void {
+    if (this.#byOffset.size === 0) return
+    for (const offset of [...this.#byOffset.keys()]) if (offset >= from && offset < end) this.cancel(offset)
+  }
+}
+
+/** Reserve events for an instance that held them under the engine before, as far as no other instance has had them since. */
+export function claimEvents(
+  instance: HoldingInstance,
+  cursors: Iterable<DeliveringCursor>,
+  claims: readonly HeldClaim[],
+): ClaimOutcome[] {
+  const inFlight = new Map<DeliveringCursor, ReadonlySet<number>>()
+  return claims.map(({ channel, offset, attempt }) => {
+    const cursor = [...cursors].find(({ log }) => log.name === channel)
     if (cursor === undefined) return 'lost'
-    let held = inHands.get(cursor)
-    if (held === undefined) {
-      held = new Set(cursor.takers.held().offsets)
-      inHands.set(cursor, held)
+    let offsets = inFlight.get(cursor)
+    if (offsets === undefined) {
+      offsets = cursor.offsetsInFlight()
+      inFlight.set(cursor, offsets)
     }
-    return held.has(claim.offset) ? 'lost' : claimOne(cursor, instance, claim)
+    return offsets.has(offset) ? 'lost' : cursor.claim(offset, attempt, instance)
   })
 }
 
-function claimOne(cursor: Cursor, instance: Instance, { offset, attempt }: HeldClaim): ClaimOutcome {
-  // What is kept among the dead letters is handed out from there.
-  if (cursor.done.has(offset)) return cursor.box.isLive(offset) ? 'lost' : 'done'
-  if (offset >= cursor.log.committed || !cursor.state.claim(offset, attempt)) return 'lost'
-  cursor.takers.claims.set(offset, instance)
-  instance.free--
-  // Where its lane waits for it to run alone, it waits no longer; and it may stand in its lane behind others.
-  cursor.runAlone(offset)
-  cursor.wake()
-  return 'kept'
-}
-
-interface Claimed {
-  readonly instance: Instance
+interface ClaimedEvent {
+  readonly instance: HoldingInstance
   readonly block: EventBlock
-  /** Its place in the block. */
+  /** The event's index in the block. */
   readonly index: number
   readonly offset: number
 }
 
+/** What `claimedIn` needs of a cursor. */
+export interface ClaimLookup {
+  readonly cursor: DeliveringCursor
+  readonly claims: Claims
+  claimant(offset: number): HoldingInstance | undefined
+  /** Returns undefined while the block is being read. */
+  blockOf(offset: number): EventBlock | undefined
+}
+
 /**
- * The waiting events of a lane that were claimed and can be handed to who has them, whatever stands before them; they are out of the lane then.
- * `blockOf` answers undefined while the block is being read.
+ * The waiting events of a lane that were claimed and can be delivered to their claimants, whatever waits before them. Each
+ * is removed from the lane.
  */
 export function* claimedIn(
-  lane: Lane,
-  takers: Takers,
-  blockOf: (offset: number) => EventBlock | undefined,
-): Generator<Claimed> {
+  lane: Lane<HoldingInstance>,
+  { cursor, claims, claimant, blockOf }: ClaimLookup,
+): Generator<ClaimedEvent> {
   for (const offset of lane.offsets) {
-    const instance = takers.claimant(offset)
-    // Where its key is in others' hands, it was claimed late: it waits like any other.
-    if (instance?.ready !== true || (lane.busy > 0 && (lane.holder !== instance || lane.busy >= instance.spec.perKey)))
-      continue
-    if (lane.key !== null && !instance.keys.mayTake(lane.key, takers.cursor)) continue
+    const instance = claimant(offset)
+    if (instance?.isReady !== true) continue
+    // If another instance holds the key, the claim came late: the event waits like any other.
+    if (lane.inFlight > 0 && (lane.holder !== instance || lane.inFlight >= instance.spec.perKey)) continue
+    if (lane.key !== null && !instance.keys.mayTake(lane.key, cursor)) continue
     const block = blockOf(offset)
     if (block === undefined) continue
     const index = offset - block.firstOffset
-    if (block.holes(index) > 0) takers.unclaim(offset)
+    if (block.holes(index) > 0) claims.cancel(offset)
     else {
       lane.remove(offset)
       yield { instance, block, index, offset }

@@ -1,38 +1,51 @@
 /**
- * Clause 4 over a consumer's channels: of one key, events of one channel at a time are in the hands of its instances.
+ * Clause 4 over several channels: at any time, the deliveries of one key that a consumer's instances hold are of one channel.
  *
- * Within a channel the lanes see to that, so a consumer of one channel keeps no table. A cursor that finds a key in the hands of another channel's events
- * leaves its lane as it is, and is woken when they are settled. Only what is in hands counts: a retry that waits, or a dead letter, holds back its own channel.
+ * Within a channel the lanes take care of that, so a consumer of one channel keeps no table. A cursor that finds a key held
+ * by another channel leaves its lane as it is, and is woken when those deliveries have ended. Only deliveries in flight
+ * count: an event that waits for its next attempt, and a dead letter, hold back their own channel only.
  */
-import type { Cursor } from '../cursor/cursor.ts'
-import type { Instance } from './instance.ts'
 
+/** A cursor, as the table of keys sees it. */
+export interface KeyCursor {
+  readonly log: { readonly name: string }
+  /** Look again at the lanes of these keys. */
+  wake(keys: Iterable<string>): void
+}
+
+/** An instance, as the table of keys sees it. */
+export interface KeyInstance {
+  readonly cursors: Iterable<KeyCursor>
+  readonly held: Iterable<{ readonly key: string | null; readonly cursor: KeyCursor }>
+}
+
+/** The deliveries of one key. */
 interface Holding {
-  /** Whose events are in hands. */
-  readonly cursor: Cursor
+  readonly cursor: KeyCursor
   count: number
-  /** Cursors with events of the key that could not be handed out. */
-  waiting: Set<Cursor> | null
+  /** Cursors of other channels that have events of the key. */
+  waiting: Set<KeyCursor> | null
 }
 
 export class ConsumerKeys {
-  readonly #instances = new Set<Instance>()
-  /** The keys in hands; null as long as the consumer has one channel. */
+  readonly #instances = new Set<KeyInstance>()
+  /** By key; null as long as the consumer has one channel. */
   #holdings: Map<string, Holding> | null = null
 
-  join(instance: Instance): void {
+  join(instance: KeyInstance): void {
     this.#instances.add(instance)
   }
 
-  leave(instance: Instance): void {
+  leave(instance: KeyInstance): void {
     this.#instances.delete(instance)
   }
 
+  /** Whether no instance is left. */
   get idle(): boolean {
     return this.#instances.size === 0
   }
 
-  /** An instance takes one more channel: with the second one, what is in hands of the first is noted. */
+  /** A cursor was attached to an instance. With the second channel the table begins, with what the instances hold. */
   attended(): void {
     if (this.#holdings !== null) return
     const channels = new Set<string>()
@@ -42,8 +55,8 @@ export class ConsumerKeys {
     for (const { held } of this.#instances) for (const { key, cursor } of held) this.take(key, cursor)
   }
 
-  /** Whether an event of the key may be handed out now. If not, the cursor is woken when it may. */
-  mayTake(key: string, cursor: Cursor): boolean {
+  /** Whether the cursor may deliver an event of the key now. If not, the cursor is woken when it may. */
+  mayTake(key: string, cursor: KeyCursor): boolean {
     const holding = this.#holdings?.get(key)
     if (holding === undefined || holding.cursor === cursor) return true
     holding.waiting ??= new Set()
@@ -51,16 +64,16 @@ export class ConsumerKeys {
     return false
   }
 
-  /** An event is in hands. */
-  take(key: string | null, cursor: Cursor): void {
+  /** The cursor has delivered an event of the key. */
+  take(key: string | null, cursor: KeyCursor): void {
     if (this.#holdings === null || key === null) return
     const holding = this.#holdings.get(key)
     if (holding === undefined) this.#holdings.set(key, { cursor, count: 1, waiting: null })
     else if (holding.cursor === cursor) holding.count++
   }
 
-  /** It is in hands no more. */
-  give(key: string | null, cursor: Cursor): void {
+  /** A delivery of the key has ended. */
+  give(key: string | null, cursor: KeyCursor): void {
     const holding = this.#holdings === null || key === null ? undefined : this.#holdings.get(key)
     if (holding?.cursor !== cursor || --holding.count > 0) return
     this.#holdings?.delete(key as string)
@@ -81,7 +94,7 @@ export class KeyTables {
     return keys
   }
 
-  /** An instance is gone. */
+  /** An instance of the consumer has ended: forget the table if that was the last one. */
   left(consumer: string): void {
     if (this.#byConsumer.get(consumer)?.idle === true) this.#byConsumer.delete(consumer)
   }

@@ -1,7 +1,4 @@
-/**
- * An instance of a consumer on the embedded engine: its credit, what it holds, its lease.
- */
-
+/** One instance of a consumer: its credit, the deliveries that it holds, its pauses and its lease. */
 import type { Clock } from '../../base/clock.ts'
 import { LIMITS } from '../../base/limits.ts'
 import { SlotSet } from '../../base/slot-set.ts'
@@ -16,17 +13,16 @@ import type {
   Subscription,
 } from '../../broker/engine.ts'
 import type { Failure } from '../../broker/failure.ts'
-import type { Cursor } from '../cursor/cursor.ts'
-import { progressOf, stallOf } from '../cursor/stall.ts'
+import { backlogOf, stallOf } from '../cursor/stall.ts'
 import { type Shape, shapeOf } from './agreement.ts'
 import { claimEvents } from './claims.ts'
 import type { ConsumerKeys, KeyTables } from './consumer-keys.ts'
-import type { HeldDelivery } from './held-delivery.ts'
+import type { DeliveringCursor, HeldDelivery, HoldingInstance } from './held-delivery.ts'
 import { WantFilter } from './want-filter.ts'
 
 /**
- * Where handlers never wait for anything, the next events are given in the same turn of the event loop: after so many of them everything else has its turn,
- * the commit of what they settled too.
+ * When handlers never wait, the next events are delivered in the same turn of the event loop. After this number of settled
+ * deliveries the event loop gets its turn, so that timers, sockets and the commit of what was settled are not held up.
  */
 const TURN_MAX = 500
 
@@ -36,52 +32,49 @@ export interface InstanceHost {
   readonly keys: KeyTables
   /** Check emissions before anything of the delivery is settled. @throws UNKNOWN_CHANNEL */
   checkEmissions(emissions: readonly Emission[]): void
-  /** Take effect with what the cursor settles in this turn. */
-  emit(emissions: readonly Emission[], cursor: Cursor): void
-  /** Resolves when what the instance has settled is durable. */
+  /** Publish the emissions in one commit with what the cursor settles in this turn. */
+  emit(emissions: readonly Emission[], cursor: DeliveringCursor): void
+  /** Resolves when everything that the instance has settled is durable. */
   flushed(instance: Instance): Promise<void>
-  /** It takes no more. Resolves when what it has settled is durable; rejects where that cannot be waited for. */
+  /** The instance has ended. Resolves when everything that it has settled is durable; rejects where that cannot be known. */
   closed(instance: Instance): Promise<void>
 }
 
-export class Instance implements Subscription {
+export class Instance implements Subscription, HoldingInstance {
   readonly spec: ConsumerSpec
   readonly filter: WantFilter
+  /** What the instances of its consumer must agree on. */
   readonly shape: Shape
-  readonly cursors: Set<Cursor> = new Set()
-  /** Cursors that have events for this instance and found no credit. */
-  readonly hungry: Set<Cursor> = new Set()
-  /** Which keys its consumer's instances have in hands. */
   readonly keys: ConsumerKeys
   readonly held: SlotSet<HeldDelivery> = new SlotSet()
-  free: number
-  paused = false
-  /** Its consumer is paused as a whole. */
-  suspended = false
-  closing = false
-  #closed: Promise<void> = Promise.resolve()
-  /** Whoever subscribes has not got its subscription yet: nothing is given to it before. */
-  starting = true
-  /** It lost its lease: nothing is given to it before it is heard of again. */
-  lapsed = false
-  /** Its worker goes on without this engine: what it holds stays as it is, for the next. */
-  abandoned = false
-  /** When it was heard of last, by the clock's `elapsed`: a lease is a span. */
-  #renewedMs: number
   readonly #sink: DeliverySink
   readonly #host: InstanceHost
+  readonly #cursors = new Set<DeliveringCursor>()
+  /** Cursors that have events for this instance and found it without credit, longest wait first. */
+  readonly #waitingForCredit = new Set<DeliveringCursor>()
+  #credit: number
+  #paused = false
+  #suspended = false
+  #closing = false
+  #closed: Promise<void> = Promise.resolve()
+  #begun = false
+  #lapsed = false
+  #abandoned = false
+  /** When the lease was renewed last, by the clock's `elapsed`: the wall clock may jump. */
+  #renewedMs: number
+  /** Deliveries that were taken and not handed to the sink yet. */
   #outbox: HeldDelivery[] = []
-  /** Channels in which something was settled since places were given away last. */
-  readonly #settled = new Set<Cursor>()
+  /** Cursors of which something was settled since the last `#feed`. */
+  readonly #settledCursors = new Set<DeliveringCursor>()
   #feeding = false
-  /** So many more are settled before the event loop has its turn. */
+  /** How many more deliveries may be settled before the event loop gets its turn. */
   #turn = TURN_MAX
 
   constructor(spec: ConsumerSpec, sink: DeliverySink, host: InstanceHost) {
     this.spec = spec
     this.filter = new WantFilter(spec.wants)
     this.shape = shapeOf(spec)
-    this.free = spec.credit
+    this.#credit = spec.credit
     this.#sink = sink
     this.#host = host
     this.#renewedMs = host.clock.elapsed()
@@ -89,23 +82,76 @@ export class Instance implements Subscription {
     this.keys.join(this)
   }
 
+  /** The cursors that the instance is attached to. */
+  get cursors(): ReadonlySet<DeliveringCursor> {
+    return this.#cursors
+  }
+
   get passesOn(): boolean {
     return this.#sink.passesOn === true
   }
 
-  get takes(): boolean {
-    return this.free > 0 && this.ready
+  /** How many more deliveries the instance can hold. */
+  get credit(): number {
+    return this.#credit
   }
 
-  get ready(): boolean {
-    return !this.idle && !this.closing && !this.lapsed && !this.starting && !this.abandoned
+  get hasCredit(): boolean {
+    return this.#credit > 0 && this.isReady
   }
 
-  /** Put a delivery into the hands of this instance; `send` hands them over together. */
-  take(delivery: HeldDelivery): void {
-    // A place was kept for what it claimed.
-    const { claims } = delivery.cursor.takers
-    if (claims.size === 0 || !claims.delete(delivery.offset)) this.free--
+  get isReady(): boolean {
+    return !this.idle && !this.#closing && !this.#lapsed && this.#begun && !this.#abandoned
+  }
+
+  /** The instance, or its consumer as a whole, is paused. */
+  get idle(): boolean {
+    return this.#paused || this.#suspended
+  }
+
+  get closing(): boolean {
+    return this.#closing
+  }
+
+  /** The lease has ended. The instance gets nothing until it renews its lease. */
+  get lapsed(): boolean {
+    return this.#lapsed
+  }
+
+  /** The subscriber has the subscription: deliveries may come. */
+  get begun(): boolean {
+    return this.#begun
+  }
+
+  /** The engine is about to close, and the worker goes on under the next engine: what it holds stays as it is. */
+  get abandoned(): boolean {
+    return this.#abandoned
+  }
+
+  attached(cursor: DeliveringCursor): void {
+    this.#cursors.add(cursor)
+    this.keys.attended()
+  }
+
+  detached(cursor: DeliveringCursor): void {
+    this.#cursors.delete(cursor)
+    this.#waitingForCredit.delete(cursor)
+  }
+
+  waitForCredit(cursor: DeliveringCursor): void {
+    this.#waitingForCredit.add(cursor)
+  }
+
+  reserve(): void {
+    this.#credit--
+  }
+
+  unreserve(): void {
+    this.#credit++
+  }
+
+  take(delivery: HeldDelivery, reserved: boolean): void {
+    if (!reserved) this.#credit--
     this.held.add(delivery)
     this.keys.take(delivery.key, delivery.cursor)
     this.#outbox.push(delivery)
@@ -118,14 +164,13 @@ export class Instance implements Subscription {
     try {
       this.#sink.deliver(deliveries)
     } catch (error) {
-      // They may not have arrived: they are given again.
+      // They may not have arrived: they are delivered again.
       for (const delivery of deliveries) if (delivery.live) delivery.cursor.release(delivery)
       throw error
     }
   }
 
-  /** An event was given up that this instance would have been given. */
-  buried(delivery: HeldDelivery, failure: Failure): void {
+  gaveUp(delivery: HeldDelivery, failure: Failure): void {
     afterThis(() => this.#sink.buried?.(delivery, failure))
   }
 
@@ -142,7 +187,7 @@ export class Instance implements Subscription {
     return this.retryAt(delivery, this.#host.clock.now() + delayMs, failure)
   }
 
-  /** The same at a time, and not after one: those of one time keep their order. */
+  /** The same with the time instead of a delay: several deliveries with one time are delivered again in their order. */
   retryAt(delivery: Delivery, dueAtMs: number, failure: Failure): boolean {
     const held = this.#own(delivery)
     if (held === null) return false
@@ -164,20 +209,15 @@ export class Instance implements Subscription {
     return true
   }
 
-  /** The delivery, if it is live and in this instance's hands. */
+  /** The delivery, if it is live and this instance holds it. */
   #own(delivery: Delivery): HeldDelivery | null {
     const held = delivery as HeldDelivery
     return held.instance === this && held.live ? held : null
   }
 
-  /** It is settled: its place is free, for any of this instance's channels. */
-  letGo(delivery: HeldDelivery): void {
-    delivery.live = false
-    this.held.delete(delivery)
-    this.keys.give(delivery.key, delivery.cursor)
-    this.free++
-    this.#settled.add(delivery.cursor)
-    delivery.cursor.takers.onLetGo?.()
+  settled(delivery: HeldDelivery): void {
+    this.#drop(delivery)
+    this.#settledCursors.add(delivery.cursor)
     this.#turn--
     if (this.#feeding) return
     this.#feeding = true
@@ -185,90 +225,97 @@ export class Instance implements Subscription {
     else nextTurn(() => this.#feedAnew())
   }
 
+  #drop(delivery: HeldDelivery): void {
+    delivery.end()
+    this.held.delete(delivery)
+    this.keys.give(delivery.key, delivery.cursor)
+    this.#credit++
+  }
+
   #feedAnew(): void {
     this.#turn = TURN_MAX
     this.#feed()
   }
 
-  /** Give free places away: to the channels that waited longest first, so that a busy one does not keep a quiet one waiting. */
+  /** Give credit to cursors: to those that have waited longest first, so that a busy channel does not starve a quiet one. */
   #feed(): void {
     this.#feeding = false
-    const settled = [...this.#settled]
-    this.#settled.clear()
+    const settled = [...this.#settledCursors]
+    this.#settledCursors.clear()
     const elapsedMs = this.#host.clock.elapsed()
-    for (const cursor of settled) cursor.progress.made(elapsedMs)
-    for (const cursor of [...this.hungry]) {
-      if (!this.takes) break
-      this.hungry.delete(cursor)
+    for (const cursor of settled) cursor.progress.settled(elapsedMs)
+    for (const cursor of [...this.#waitingForCredit]) {
+      if (!this.hasCredit) break
+      this.#waitingForCredit.delete(cursor)
       cursor.pump()
     }
     for (const cursor of settled) cursor.pump()
   }
 
-  /** Take deliveries away: what it settles of them from now on is refused. */
   revoke(deliveries: readonly HeldDelivery[]): void {
-    for (const delivery of deliveries) {
-      delivery.live = false
-      this.held.delete(delivery)
-      this.keys.give(delivery.key, delivery.cursor)
-      this.free++
-    }
+    for (const delivery of deliveries) this.#drop(delivery)
     this.#outbox = this.#outbox.filter((delivery) => delivery.live)
     if (deliveries.length > 0) this.#sink.revoked(deliveries)
-    for (const { takers } of new Set(deliveries.map(({ cursor }) => cursor))) takers.onLetGo?.()
   }
 
   claim(claims: readonly HeldClaim[]): ClaimOutcome[] {
-    return claimEvents(this, claims)
+    return claimEvents(this, this.#cursors, claims)
   }
 
   abandon(): void {
-    this.abandoned = true
+    this.#abandoned = true
   }
 
   renew(): void {
     this.#renewedMs = this.#host.clock.elapsed()
-    if (!this.lapsed) return
-    this.lapsed = false
-    for (const cursor of this.cursors) cursor.pumpSoon()
+    if (!this.#lapsed) return
+    this.#lapsed = false
+    for (const cursor of this.#cursors) cursor.pumpSoon()
   }
 
-  /** Whether it was not heard of for its lease. */
+  /** Whether the lease has ended: the instance did not renew it in time. */
   get expired(): boolean {
     return this.#host.clock.elapsed() - this.#renewedMs > Math.max(LIMITS.leaseMsMin, this.spec.leaseMs)
   }
 
-  /** The subscription is being handed over: deliveries come after that. Its lease begins now, because nobody could renew it before. */
+  /** The lease has ended: all deliveries are revoked. Returns them. */
+  lapse(): readonly HeldDelivery[] {
+    const lost = [...this.held]
+    this.#lapsed = true
+    this.revoke(lost)
+    return lost
+  }
+
+  /**
+   * The engine returns the subscription now. Deliveries begin after the subscriber has it. The lease begins then too: before
+   * it, the subscriber could not renew the lease.
+   */
   begin(): void {
     nextTick(() => {
-      this.starting = false
+      this.#begun = true
       this.renew()
-      for (const cursor of this.cursors) cursor.pump()
+      for (const cursor of this.#cursors) cursor.pump()
     })
   }
 
-  /** It was told to take nothing for a while: by whoever runs it, or for its consumer as a whole. */
-  get idle(): boolean {
-    return this.paused || this.suspended
-  }
-
+  /** The consumer as a whole is paused, or goes on. */
   suspend(suspended: boolean): void {
-    if (this.suspended === suspended) return
-    this.suspended = suspended
-    if (!suspended) for (const cursor of this.cursors) cursor.pumpSoon()
+    if (this.#suspended === suspended) return
+    this.#suspended = suspended
+    if (!suspended) for (const cursor of this.#cursors) cursor.pumpSoon()
   }
 
   pause(): void {
-    this.paused = true
+    this.#paused = true
   }
 
   resume(): void {
-    this.paused = false
-    for (const cursor of this.cursors) cursor.pumpSoon()
+    this.#paused = false
+    for (const cursor of this.#cursors) cursor.pumpSoon()
   }
 
   stalled(): string | null {
-    return stallOf([...this.cursors].map(progressOf), [this], this.#host.clock)?.reason ?? null
+    return stallOf([...this.#cursors].map(backlogOf), [this], this.#host.clock)?.reason ?? null
   }
 
   flushed(): Promise<void> {
@@ -276,10 +323,10 @@ export class Instance implements Subscription {
   }
 
   async close(): Promise<void> {
-    if (!this.closing) {
-      this.closing = true
+    if (!this.#closing) {
+      this.#closing = true
       for (const delivery of [...this.held]) delivery.cursor.release(delivery)
-      for (const cursor of this.cursors) cursor.detach(this)
+      for (const cursor of this.#cursors) cursor.detach(this)
       this.keys.leave(this)
       this.#host.keys.left(this.spec.name)
       this.#closed = this.#host.closed(this)

@@ -1,31 +1,31 @@
-/** The lanes of a cursor, and those of them whose next event can be handed out. */
+/** The lanes of a cursor by key, and the list of ready lanes: those whose first event may be deliverable. */
 import { Lane } from './lane.ts'
 
-/** Lanes kept for the next keys: those of events come and go with each event. */
+/** Unused lanes kept for the next keys: in a channel of many keys, a lane comes and goes with each event. */
 const SPARE_MAX = 1024
 
-/** The front of a list of lanes is given back when so much of it is taken. */
+/** The list copies its rest to a new array after this many lanes were taken from its front. */
 const TAKEN_MAX = 1000
 
-/** Lanes in the order in which they came. */
-class LaneList {
-  #lanes: Lane[] = []
+/** A first-in, first-out list of lanes. */
+class LaneList<Holder extends object> {
+  #lanes: Lane<Holder>[] = []
   #head = 0
 
   get size(): number {
     return this.#lanes.length - this.#head
   }
 
-  push(lane: Lane): void {
+  push(lane: Lane<Holder>): void {
     this.#lanes.push(lane)
   }
 
-  [Symbol.iterator](): IterableIterator<Lane> {
+  [Symbol.iterator](): IterableIterator<Lane<Holder>> {
     return this.#lanes.slice(this.#head)[Symbol.iterator]()
   }
 
-  shift(): Lane {
-    const lane = this.#lanes[this.#head++] as Lane
+  shift(): Lane<Holder> {
+    const lane = this.#lanes[this.#head++] as Lane<Holder>
     if (this.#head === this.#lanes.length || (this.#head > TAKEN_MAX && this.#head * 2 > this.#lanes.length)) {
       this.#lanes = this.#lanes.slice(this.#head)
       this.#head = 0
@@ -34,87 +34,95 @@ class LaneList {
   }
 }
 
-export class LaneTable {
-  readonly #byKey = new Map<string, Lane>()
-  #ready = new LaneList()
-  #spare: Lane[] = []
+export class LaneTable<Holder extends object = object> {
+  readonly #byKey = new Map<string, Lane<Holder>>()
+  #ready = new LaneList<Holder>()
+  #spare: Lane<Holder>[] = []
   #epoch = 0
-  /** A lane became ready since the ready ones were taken. */
-  grew = false
+  #grew = false
 
+  /** How many lanes are ready. */
   get ready(): number {
     return this.#ready.size
   }
 
-  /** The keys of all. */
+  /** The keys of all lanes. */
   get keys(): string[] {
     return [...this.#byKey.keys()]
   }
 
-  find(key: string): Lane | undefined {
+  /** Whether a lane became ready since `beginRound`. */
+  get grew(): boolean {
+    return this.#grew
+  }
+
+  beginRound(): void {
+    this.#grew = false
+  }
+
+  find(key: string): Lane<Holder> | undefined {
     return this.#byKey.get(key)
   }
 
-  /** The lane of a key, made if there is none; for an event without a key a lane of its own. */
-  of(key: string | null): Lane {
+  /** The lane of a key, made if there is none. Without a key: a new lane. */
+  of(key: string | null): Lane<Holder> {
     if (key === null) return new Lane(null, this.#epoch)
     return this.#byKey.get(key) ?? this.make(key)
   }
 
   /** A lane for a key that has none. */
-  make(key: string): Lane {
-    const lane = this.#spare.pop() ?? new Lane(key, this.#epoch)
+  make(key: string): Lane<Holder> {
+    const lane = this.#spare.pop() ?? new Lane<Holder>(key, this.#epoch)
     lane.reuse(key)
     this.#byKey.set(key, lane)
     return lane
   }
 
-  /** Its first event can be handed out, or looked at again. */
-  enqueue(lane: Lane): void {
+  /** The lane is ready. A round that is under way looks at it. */
+  enqueue(lane: Lane<Holder>): void {
     if (lane.queued) return
-    this.grew = true
+    this.#grew = true
     this.setAside(lane)
   }
 
-  /** It is ready, and nobody takes it now: the next free place does. */
-  setAside(lane: Lane): void {
+  /** The lane is ready, but no instance takes its first event now. The round that is under way does not look again. */
+  setAside(lane: Lane<Holder>): void {
     if (lane.queued || this.isOver(lane)) return
-    lane.queued = true
-    lane.named = true
+    lane.enteredQueue()
     this.#ready.push(lane)
   }
 
-  /** Others are there to take what is ready. */
+  /** Other instances are attached now: look at every ready lane again, also at those for which all were full. */
   lookAgain(): void {
-    for (const lane of this.#ready) lane.full = null
+    for (const lane of this.#ready) lane.waitFor(null)
   }
 
-  /** Give from the lane that has been ready for longest: there must be one. Where that throws, the lane stays ready. */
-  serve(give: (lane: Lane) => void): void {
+  /** Serve the lane that has been ready for longest. There must be one. If `serve` throws, the lane stays ready. */
+  serve(serve: (lane: Lane<Holder>) => void): void {
     const lane = this.#ready.shift()
-    lane.queued = false
+    lane.leftQueue()
     try {
-      give(lane)
+      serve(lane)
     } catch (error) {
       this.setAside(lane)
       throw error
     }
   }
 
-  /** Another lane may serve its key: nothing is handed out from it. */
-  isOver(lane: Lane): boolean {
+  /** Whether the lane was retired, or is from before the last rewind: nothing is delivered from it. */
+  isOver(lane: Lane<Holder>): boolean {
     return lane.epoch !== this.#epoch
   }
 
-  /** It holds nothing any more. */
-  forget(lane: Lane): void {
+  /** Remove an empty lane. */
+  forget(lane: Lane<Holder>): void {
     if (lane.key === null || this.#byKey.get(lane.key) !== lane) return
     this.#byKey.delete(lane.key)
-    if (lane.named) lane.epoch = -1
+    if (lane.referenced) lane.retire()
     else if (this.#spare.length < SPARE_MAX) this.#spare.push(lane)
   }
 
-  /** All are over: what a timer or a reader still does to one of them has no effect. */
+  /** Remove all lanes. What a timer or a read still does to one of them has no effect. */
   clear(): void {
     this.#byKey.clear()
     this.#ready = new LaneList()

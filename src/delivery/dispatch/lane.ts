@@ -1,80 +1,170 @@
 /**
- * A lane: the events of one key that a consumer has taken up, one after the other. A lane exists only while it holds something.
- * An event without a key that had to wait has a lane of its own.
+ * A lane: the offsets of one key that a cursor has read and that wait for their turn, in order (clause 4). A lane exists
+ * only while it holds something. An event without a key that has to wait gets a lane of its own.
+ *
+ * `Holder` is the type of an instance. A lane only compares instances; it calls nothing of them.
  */
 import { OffsetQueue } from '../../base/offset-queue.ts'
-import type { Instance } from './instance.ts'
 
-export class Lane {
-  key: string | null
-  /** Deliveries in a handler's hands. */
-  busy = 0
-  /** Whose hands. */
-  holder: Instance | null = null
-  /** The last that was handed out: while one is in hands, none before it is. */
-  last = -1
-  /** Instances that want its first event, and had no free place when it was looked at last. */
-  full: readonly Instance[] | null = null
-  /** Up to here, what was in hands when a letter that they had passed came back: they are done before it. */
-  passed = -1
-  /** What was handed out last is kept among the dead letters: it comes before everything that waits here. */
-  redriven = false
-  /** The first waiting event failed and its next attempt is not due, or it must run alone first. */
-  blocked = false
-  /** It stands in its cursor's list of ready lanes. */
-  queued = false
-  /** Something has waited in it, or for it: a timer or a list may still name it, so that it serves no other key. */
-  named = false
-  /** Counts the rewinds before it was made: a lane from before the last one is over, as is one that was forgotten while a timer names it (−1). */
-  epoch: number
+export class Lane<Holder extends object = object> {
+  #key: string | null
+  #inFlight = 0
+  #holder: Holder | null = null
+  #last = -1
+  #lastRedriven = false
+  #passedUpTo = -1
+  #full: readonly Holder[] | null = null
+  #blocked = false
+  #queued = false
+  #referenced = false
+  #epoch: number
   readonly #waiting = new OffsetQueue()
 
   constructor(key: string | null, epoch: number) {
-    this.key = key
-    this.epoch = epoch
+    this.#key = key
+    this.#epoch = epoch
   }
 
-  /** Serve another key: it holds nothing, and nobody names it. */
+  get key(): string | null {
+    return this.#key
+  }
+
+  /** Deliveries of the key that are not settled. */
+  get inFlight(): number {
+    return this.#inFlight
+  }
+
+  /** The instance that holds those deliveries: one at a time. */
+  get holder(): Holder | null {
+    return this.#holder
+  }
+
+  /** The offset that was delivered last. While a delivery is in flight, no offset before this one is delivered. */
+  get last(): number {
+    return this.#last
+  }
+
+  /** The event delivered last came from the dead letters: it is before every offset that waits here. */
+  get lastRedriven(): boolean {
+    return this.#lastRedriven
+  }
+
+  /** Deliveries in flight up to this offset passed a letter that was redriven since: they may complete before it. */
+  get passedUpTo(): number {
+    return this.#passedUpTo
+  }
+
+  /** The instances that match the first waiting event and had no credit at the last look; null where that is not known. */
+  get full(): readonly Holder[] | null {
+    return this.#full
+  }
+
+  /** The first waiting event is not due yet, is being read, or has to wait until it may run alone. */
+  get blocked(): boolean {
+    return this.#blocked
+  }
+
+  /** The lane is in its table's list of ready lanes. */
+  get queued(): boolean {
+    return this.#queued
+  }
+
+  /** A timer, a read or a list may still refer to this lane, so it is not used for another key. */
+  get referenced(): boolean {
+    return this.#referenced
+  }
+
+  /** The number of rewinds before the lane was made; −1 after it was retired. */
+  get epoch(): number {
+    return this.#epoch
+  }
+
+  /** Serve another key. The lane must be empty, and nothing may refer to it. */
   reuse(key: string): void {
-    this.key = key
-    this.holder = null
-    this.full = null
-    this.passed = -1
+    this.#key = key
+    this.#holder = null
+    this.#full = null
+    this.#passedUpTo = -1
   }
 
+  /** Nothing is delivered from this lane any more: another lane may serve its key. */
+  retire(): void {
+    this.#epoch = -1
+  }
+
+  delivered(holder: Holder, offset: number, redriven: boolean): void {
+    this.#inFlight++
+    this.#holder = holder
+    this.#last = offset
+    this.#lastRedriven = redriven
+  }
+
+  /** One delivery has ended. */
+  ended(): void {
+    this.#inFlight--
+  }
+
+  /** A letter that the deliveries in flight have passed comes back: they may complete before it. */
+  letPass(): void {
+    this.#passedUpTo = this.#last
+  }
+
+  block(): void {
+    this.#blocked = true
+  }
+
+  unblock(): void {
+    this.#blocked = false
+  }
+
+  /** The instances without credit for which the first event waits; null: look again, whoever has credit. */
+  waitFor(full: readonly Holder[] | null): void {
+    this.#full = full
+  }
+
+  enteredQueue(): void {
+    this.#queued = true
+    this.#referenced = true
+  }
+
+  leftQueue(): void {
+    this.#queued = false
+  }
+
+  /** How many events wait. */
   get waiting(): number {
     return this.#waiting.size
   }
 
+  /** The lowest waiting offset. There must be one. */
   get first(): number {
     return this.#waiting.first as number
   }
 
-  /** Whether an event before this one waits. */
+  /** Whether an event with a lower offset waits. */
   waitsBefore(offset: number): boolean {
     return this.waiting > 0 && this.first < offset
   }
 
-  /** What waits, in order. */
+  /** All waiting offsets, in order. */
   get offsets(): number[] {
     return this.#waiting.toArray()
   }
 
-  /** It waits no more, wherever it stands. */
-  remove(offset: number): void {
-    this.full = null
-    this.#waiting.remove(offset)
-  }
-
-  /** An event waits, in its place. */
   add(offset: number): void {
-    this.named = true
-    this.full = null
+    this.#referenced = true
+    this.#full = null
     this.#waiting.add(offset)
   }
 
+  remove(offset: number): void {
+    this.#full = null
+    this.#waiting.remove(offset)
+  }
+
+  /** Remove the lowest waiting offset. There must be one. */
   shift(): number {
-    this.full = null
+    this.#full = null
     return this.#waiting.shift() as number
   }
 }

@@ -1,13 +1,12 @@
 /**
- * Clause 11: an instance that was not heard of for its lease loses its deliveries to others.
+ * Clause 11: an instance that does not renew its lease loses its deliveries to other instances.
  *
- * One timer for all instances. When the timer itself was late, the process was held up, not the instance: everyone gets a
- * new lease, so that a blocked event loop does not make its own handlers run twice.
+ * One timer watches all instances. If the timer itself is late, the process was held up and not one instance: every lease is
+ * renewed, so that a blocked event loop does not make its own handlers run twice.
  */
-
 import type { Clock } from '../../base/clock.ts'
 import { LIMITS } from '../../base/limits.ts'
-import type { HeldDelivery } from './held-delivery.ts'
+import type { DeliveringCursor, HeldDelivery } from './held-delivery.ts'
 import type { Instance } from './instance.ts'
 
 export class LeaseWatch {
@@ -21,16 +20,17 @@ export class LeaseWatch {
     this.#instances = instances
   }
 
+  /** Watch as long as there are instances. Call it after each new one. */
   watch(): void {
     if (this.#cancel !== null || this.#closed || this.#instances.size === 0) return
-    let lease = Number.POSITIVE_INFINITY
-    for (const instance of this.#instances) lease = Math.min(lease, instance.spec.leaseMs)
-    const waitMs = Math.max(LIMITS.leaseMsMin / 4, lease / 4)
+    let leaseMs = Number.POSITIVE_INFINITY
+    for (const instance of this.#instances) leaseMs = Math.min(leaseMs, instance.spec.leaseMs)
+    const waitMs = Math.max(LIMITS.leaseMsMin / 4, leaseMs / 4)
     const dueMs = this.#clock.elapsed() + waitMs
     const look = (): void => {
       this.#cancel = null
-      const late = this.#clock.elapsed() - dueMs
-      for (const instance of this.#instances) this.#check(instance, late > waitMs)
+      const lateMs = this.#clock.elapsed() - dueMs
+      for (const instance of this.#instances) this.#check(instance, lateMs > waitMs)
       this.watch()
     }
     this.#cancel = this.#clock.after(waitMs, look, 'beat')
@@ -47,15 +47,13 @@ export class LeaseWatch {
   }
 
   #expire(instance: Instance): void {
-    const lost = [...instance.held]
-    instance.lapsed = true
-    instance.revoke(lost)
-    for (const [cursor, deliveries] of groupByCursor(lost)) cursor.expire(deliveries, lost.length === 1)
+    const lost = instance.lapse()
+    for (const [cursor, deliveries] of byCursor(lost)) cursor.expire(deliveries, lost.length === 1)
   }
 }
 
-function groupByCursor(deliveries: readonly HeldDelivery[]): Map<HeldDelivery['cursor'], HeldDelivery[]> {
-  const groups = new Map<HeldDelivery['cursor'], HeldDelivery[]>()
+function byCursor(deliveries: readonly HeldDelivery[]): Map<DeliveringCursor, HeldDelivery[]> {
+  const groups = new Map<DeliveringCursor, HeldDelivery[]>()
   for (const delivery of deliveries) {
     const group = groups.get(delivery.cursor)
     if (group === undefined) groups.set(delivery.cursor, [delivery])

@@ -1,6 +1,6 @@
 /**
- * What an instance wants, compiled: by type first, and by pattern over the event's text only where one is given (clause 15). What nobody
- * wants is never parsed.
+ * Clause 15: the events that an instance handles, as a compiled filter. The type decides first. The text of an event is
+ * parsed only if there is a pattern for its type.
  */
 import type { Want } from '../../broker/engine.ts'
 import { PatternSet } from '../../pattern/pattern-set.ts'
@@ -8,9 +8,9 @@ import type { PatternJson } from '../../pattern/pattern-type.ts'
 import type { EventBlock } from '../delivery-log.ts'
 
 export class WantFilter {
-  /** Types wanted whole (null) or by patterns, those for any type included. */
+  /** By type: null for all its events, or the patterns for it, those for any type included. */
   readonly #byType = new Map<string, PatternSet | null>()
-  /** Patterns for events of other types; null: every event is wanted. */
+  /** The patterns for any type; null: the instance handles every event. */
   readonly #any: PatternSet | null
   readonly #anyPatterns: boolean
 
@@ -36,9 +36,9 @@ export class WantFilter {
     return typeof patterns === 'boolean' ? patterns : patterns.any(text)
   }
 
-  /** What decides about events of a type: whether all or none are wanted, or patterns. */
+  /** What decides about the events of a type: true for all, false for none, or patterns. */
   #patternsOf(type: string): boolean | PatternSet {
-    // What could not be read as an event is everyone's poison: nobody may pass it over in silence.
+    // An event that could not be decoded has no type. Every instance gets it as poison: none may skip it in silence.
     if (this.#any === null || type === '') return true
     const patterns = this.#byType.get(type)
     if (patterns === null) return true
@@ -46,7 +46,7 @@ export class WantFilter {
   }
 }
 
-/** The patterns, or null where one of the wants has none: all is wanted. */
+/** The patterns, or null where one of the wants has none: then every event is wanted. */
 function patternsOf(wants: readonly Want[]): readonly PatternJson[] | null {
   const patterns = wants.map(({ pattern }) => pattern)
   return patterns.every((pattern) => pattern !== null) ? patterns : null

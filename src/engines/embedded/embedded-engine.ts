@@ -183,8 +183,8 @@ export class EmbeddedEngine implements Engine {
       },
       cursorHost: this.#cursorHost,
       made: (cursor, log) => {
-        if (cursor.state.interrupted) this.#suspects.holdBack(cursor.takers)
-        if (cursor.group === QUEUE_GROUP) cursor.state.onMoved = () => this.#retention.note(log)
+        if (cursor.state.interrupted) this.#suspects.restrict(cursor)
+        if (cursor.group === QUEUE_GROUP) cursor.state.onFloorMoved(() => this.#retention.note(log))
       },
       log: (name) => this.#log(name),
       open: () => this.#open(),
@@ -339,7 +339,7 @@ export class EmbeddedEngine implements Engine {
     const instance = new Instance(spec, sink, this.#instanceHost)
     // What could be in flight must be known before anything is (clause 5).
     for (const log of logs) this.#homes.attach(instance, log, spec.from)
-    instance.suspended = this.#homes.pauseOf(spec.name) !== null
+    instance.suspend(this.#homes.pauseOf(spec.name) !== null)
     this.#instances.add(instance)
     this.#agreement.compare(spec.name, this.#instances)
     await this.#committer.flushed()

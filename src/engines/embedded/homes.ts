@@ -15,7 +15,7 @@ import {
   toJson,
   under,
 } from '../../delivery/consumer-records.ts'
-import type { CarriedHomes, OpenRecords } from '../../delivery/consumers/carriage.ts'
+import type { CarriedHomes, OpenRecords } from '../../delivery/consumers/carried-homes.ts'
 import { clearedRecords } from '../../delivery/consumers/carried-state.ts'
 import type { Elsewhere, Home, HomeState, OpenHome } from '../../delivery/consumers/homes.ts'
 import { Cursor } from '../../delivery/cursor/cursor.ts'
@@ -87,7 +87,7 @@ export class EmbeddedHomes implements CarriedHomes<EmbeddedHome> {
   /** The channel is gone: so is what consumers have settled in it. */
   removeChannel(log: ChannelLog): void {
     for (const cursor of [...this.#cursors.values()]) {
-      if (cursor.log === log) for (const instance of [...cursor.takers.instances]) cursor.detach(instance)
+      if (cursor.log === log) cursor.detachAll()
     }
     for (const home of this.#all(null)) if (home.log === log) this.clear(home)
   }
@@ -230,7 +230,7 @@ export class EmbeddedHomes implements CarriedHomes<EmbeddedHome> {
 
   async put({ group, log }: EmbeddedHome, change: (open: OpenRecords) => void): Promise<boolean> {
     const { committer, store } = this.#parts
-    if ((this.#cursors.get(`${group}/${log.id}`)?.takers.instances.length ?? 0) > 0) return false
+    if (this.#cursors.get(`${group}/${log.id}`)?.hasInstances === true) return false
     await this.flushed()
     this.forget(group, log)
     change({

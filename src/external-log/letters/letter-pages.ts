@@ -10,7 +10,7 @@ import { LIMITS } from '../../base/limits.ts'
 import type { EncodedEvent } from '../../broker/encoded-event.ts'
 import type { ChannelSpec } from '../../channel/channel.ts'
 import { consumerKeys, type DeadRecord, fromJson } from '../../delivery/consumer-records.ts'
-import type { LetterReader } from '../../delivery/dead/dead-letter-box.ts'
+import type { LetterReader } from '../../delivery/dead/letter-records.ts'
 import { type Place, placeIn } from '../consumer-log/consumer-log-records.ts'
 import type { LogBackend } from '../log-backend.ts'
 

@@ -89,10 +89,9 @@ export class OwnedPartition {
   keep(instances: ReadonlySet<Instance>): void {
     if (this.ending) return
     this.#begun = true
-    const { takers } = this.cursor
     this.noteWorkers(instances)
     for (const instance of instances)
-      if (!instance.closing && !takers.instances.includes(instance)) this.cursor.attach(instance)
+      if (!instance.closing && !this.cursor.isAttached(instance)) this.cursor.attach(instance)
   }
 
   /** Consumers that have worked on a queue are known by their records in it. */
@@ -109,12 +108,8 @@ export class OwnedPartition {
   }
 
   async #stopped(): Promise<void> {
-    const { takers } = this.cursor
-    const instances = [...takers.instances]
-    for (const instance of instances) this.cursor.detach(instance)
-    const isOver = (): boolean =>
-      this.ownership.over ||
-      !instances.some((instance) => [...instance.held].some((delivery) => delivery.cursor === this.cursor))
+    this.cursor.detachAll()
+    const isOver = (): boolean => this.ownership.over || !this.cursor.hasDeliveries
     if (isOver()) return
     await new Promise<void>((resolve) => {
       let looking = false
@@ -127,7 +122,7 @@ export class OwnedPartition {
           if (isOver()) resolve()
         })
       }
-      takers.onLetGo = lookSoon
+      this.cursor.onDeliveriesEnded(lookSoon)
       this.ownership.onOver = lookSoon
     })
   }
@@ -151,13 +146,7 @@ export class OwnedPartition {
 
   /** It is another's: what is in hands is taken away. */
   lost(): void {
-    const { takers } = this.cursor
-    for (const [instance, held] of takers.hands()) {
-      instance.revoke(held)
-      takers.leave(instance)
-      instance.cursors.delete(this.cursor)
-      instance.hungry.delete(this.cursor)
-    }
+    this.cursor.evictAll()
     this.drop()
   }
 

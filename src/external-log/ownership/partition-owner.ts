@@ -185,5 +185,5 @@ function trimBehind(owned: OwnedPartition, backend: LogBackend, clock: Clock, fa
         )
     })
   }
-  owned.cursor.state.onMoved = trimSoon
+  owned.cursor.state.onFloorMoved(trimSoon)
 }

@@ -6,11 +6,11 @@ import { CursorState } from '../../../src/delivery/cursor/cursor-state.ts'
 import { Blockade } from '../../../src/delivery/dead/blockade.ts'
 import { DeadLetterBox } from '../../../src/delivery/dead/dead-letter-box.ts'
 import { KeptEvents } from '../../../src/delivery/dead/kept-events.ts'
+import { AttachedInstances } from '../../../src/delivery/dispatch/attached-instances.ts'
 import { ConsumerKeys } from '../../../src/delivery/dispatch/consumer-keys.ts'
 import { Instance } from '../../../src/delivery/dispatch/instance.ts'
 import { Lane } from '../../../src/delivery/dispatch/lane.ts'
 import { LaneTable } from '../../../src/delivery/dispatch/lane-table.ts'
-import { Takers } from '../../../src/delivery/dispatch/takers.ts'
 import { WantFilter } from '../../../src/delivery/dispatch/want-filter.ts'
 import { SimStore } from './sim-store.ts'
 
@@ -112,7 +112,7 @@ export const FAULTS: Readonly<Record<string, Plant>> = {
   'a letter stays after its event was completed': instead(DeadLetterBox, 'done', () => () => undefined),
   'a letter that blocks stops nothing': read(Blockade, 'stands', () => false),
   'keys of redriven letters are not looked at': instead(Cursor, 'wake', () => () => undefined),
-  'a redrive forgets which letters come next': instead(DeadLetterBox, 'takeLoose', (take) => {
+  'a redrive forgets which letters come next': instead(DeadLetterBox, 'takeUnchained', (take) => {
     return function (this: DeadLetterBox, consumer, offset) {
       take.call(this, consumer, offset)
       take.call(this, consumer, offset + 1)
@@ -120,13 +120,17 @@ export const FAULTS: Readonly<Record<string, Plant>> = {
   }),
   'a rewind keeps the lanes': instead(LaneTable, 'clear', () => () => undefined),
   'what a lost lease takes away is given to nobody': instead(Cursor, 'expire', () => () => undefined),
-  'who holds an event loses it to a takeover': instead(Takers, 'claimant', () => () => undefined),
+  'an instance that holds an event loses it in a takeover': instead(
+    AttachedInstances,
+    'claimant',
+    () => () => undefined,
+  ),
   'a paused instance is given events': read(
     Instance,
-    'ready',
-    ({ closing, lapsed, starting, abandoned }) => !closing && !lapsed && !starting && !abandoned,
+    'isReady',
+    (instance) => !instance.closing && !instance.lapsed && !instance.abandoned && instance.begun,
   ),
-  'an instance takes more than it has credit for': read(Instance, 'takes', ({ ready }) => ready),
+  'an instance takes more than it has credit for': read(Instance, 'hasCredit', ({ isReady }) => isReady),
   'a key is in hands in two channels at once': instead(ConsumerKeys, 'mayTake', () => () => true),
   'a second channel does not begin the table of keys': instead(ConsumerKeys, 'attended', () => () => undefined),
   'filters are not asked': instead(WantFilter, 'accepts', () => () => true),

@@ -427,15 +427,15 @@ export class Player {
           'stuck',
           `${account.group} stands at ${cursor.done.floor} of ${account.log.committed} in ${account.log.name}`,
         )
-      const { dead, waiting, chains, loose, blockade } = cursor.box
+      const { dead, waiting, chains, unchained, blockade } = cursor.box
       const left = {
         outstanding: cursor.outstanding,
         dead,
         waiting,
         chains: chains.size,
-        loose: loose.size,
+        unchained: unchained.size,
         blocking: blockade.size,
-        homeless: cursor.homeless.length,
+        unmatched: cursor.unmatched,
       }
       for (const [what, count] of Object.entries(left))
         if (count !== 0)
@@ -447,10 +447,10 @@ export class Player {
     }
     for (const worker of this.#open) {
       const { instance } = worker
-      if (instance !== null && instance.free !== worker.spec.credit)
+      if (instance !== null && instance.credit !== worker.spec.credit)
         ledger.fail(
           'left-behind',
-          `${worker.name} has ${instance.free} free places of ${worker.spec.credit} at the end`,
+          `${worker.name} has credit for ${instance.credit} of ${worker.spec.credit} deliveries at the end`,
         )
     }
   }

@@ -83,7 +83,7 @@ export class Room {
       const host = this.store.near ? { ...this.#host, letters: this.store.letters(group, log.id) } : this.#host
       cursor = new Cursor(group, log, host, from)
       this.cursors.set(key, cursor)
-      if (cursor.state.interrupted) this.#suspects.holdBack(cursor.takers)
+      if (cursor.state.interrupted) this.#suspects.restrict(cursor)
       this.#hooks.opened(group, log, cursor.done.floor)
     }
     return cursor

@@ -1,6 +1,7 @@
 /** Plays a history against the engine over servers: processes share partitions, are slow, hang and die, and answers are lost. */
 import type { DeadLetterQuery } from '../../../src/broker/description.ts'
 import type { ConsumerSpec, Delivery, DeliverySink } from '../../../src/broker/engine.ts'
+import type { Cursor } from '../../../src/delivery/cursor/cursor.ts'
 import type { HeldDelivery } from '../../../src/delivery/dispatch/held-delivery.ts'
 import type { Instance } from '../../../src/delivery/dispatch/instance.ts'
 import { keyOf, name, type Redrive } from './account.ts'
@@ -126,7 +127,7 @@ export class ServedPlayer {
 
   /** It is of a partition that belongs to another process, as its consumer log says. */
   #isStale(delivery: Delivery): boolean {
-    const { cursor } = delivery as HeldDelivery
+    const cursor = (delivery as HeldDelivery).cursor as Cursor
     return this.#world.owner(`${cursor.group}/${cursor.log.name}/${cursor.log.id}`)?.owned.cursor !== cursor
   }
 
@@ -410,14 +411,14 @@ export class ServedPlayer {
           `${name(account, entry)} is ${entry.state}, and ${settledThere ? 'was never delivered' : 'does not come'}`,
         )
       }
-      const { dead, waiting, chains, loose } = cursor.box
+      const { dead, waiting, chains, unchained } = cursor.box
       const left = {
         outstanding: cursor.outstanding,
         dead,
         waiting,
         chains: chains.size,
-        loose: loose.size,
-        homeless: cursor.homeless.length,
+        unchained: unchained.size,
+        unmatched: cursor.unmatched,
       }
       for (const [what, count] of Object.entries(left))
         if (count !== 0) ledger.fail('left-behind', `${keyOf(account)} has ${count} ${what} at the end`)
@@ -428,10 +429,10 @@ export class ServedPlayer {
     }
     for (const worker of this.#open) {
       const instance = worker.instance as Instance | null
-      if (instance !== null && instance.free !== worker.spec.credit)
+      if (instance !== null && instance.credit !== worker.spec.credit)
         ledger.fail(
           'left-behind',
-          `${worker.name} has ${instance.free} free places of ${worker.spec.credit} at the end`,
+          `${worker.name} has credit for ${instance.credit} of ${worker.spec.credit} deliveries at the end`,
         )
     }
   }
