@@ -4,7 +4,7 @@
  */
 import { describe, test } from 'vitest'
 import { ConnectedBroker } from '../../src/broker/connected-broker.ts'
-import type { DeliverySink, Engine, Subscription } from '../../src/broker/engine.ts'
+import type { Delivery, DeliverySink, Engine, Subscription } from '../../src/broker/engine.ts'
 import type { ChannelSpec } from '../../src/channel/channel.ts'
 import { openMemoryEngine } from '../../src/engines/embedded/open.ts'
 import { newId } from '../../src/event/identity.ts'
@@ -20,6 +20,10 @@ function instead<T extends object>(target: T, overrides: Partial<T>): T {
       return typeof value === 'function' && own === undefined ? value.bind(of) : value
     },
   })
+}
+
+function copyOf({ channel, offset, id, type, key, text, timeMs, attempt, redriven }: Delivery): Delivery {
+  return { channel, offset, id, type, key, text, timeMs, attempt, redriven, attachment: null }
 }
 
 type Held = Parameters<Subscription['retry']>[0][]
@@ -109,7 +113,7 @@ const SABOTAGE: readonly Sabotage[] = [
   {
     how: 'every delivery is handed over twice',
     lie: delivering((sink) => ({
-      deliver: (deliveries) => (sink.deliver(deliveries), sink.deliver(deliveries.map((each) => ({ ...each })))),
+      deliver: (deliveries) => (sink.deliver(deliveries), sink.deliver(deliveries.map(copyOf))),
     })),
     noticed: [
       '02-fan-out-and-competition/instances-share-a-stream',
