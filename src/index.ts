@@ -60,20 +60,7 @@ export {
 } from './base/errors.ts'
 export type { TimeText } from './base/time-text.ts'
 export { bytes, type Duration, duration, type Size } from './base/units.ts'
-export type {
-  Backup,
-  Broker,
-  DeadLetters,
-  DelayedEvents,
-  LooseEvent,
-  Publishable,
-  PublishOptions,
-  Readable,
-  ReadOptions,
-  ReceiptOf,
-  RewindOptions,
-  TailedEvent,
-} from './broker/broker.ts'
+export type { Backup, Broker, LooseEvent, Publishable, PublishOptions, ReceiptOf } from './broker/broker.ts'
 export type { Capabilities, Capability, Clause } from './broker/capabilities.ts'
 export type { WalkProgress } from './broker/causality/causal-walk.ts'
 export type { RelatedEvent, RelatedEvents, RelatedOptions } from './broker/causality/related-events.ts'
@@ -83,16 +70,26 @@ export type {
   Alarm,
   BrokerDescription,
   ChannelDescription,
+  ChannelState,
   ConsumerDescription,
   ConsumerPause,
   ConsumerPosition,
   DeadLetter,
   DeadLetterQuery,
 } from './broker/description.ts'
-export type { OnDead } from './broker/engine.ts'
+export type { Bounds, OnDead } from './broker/engine.ts'
 export type { Failure } from './broker/failure.ts'
+export type {
+  ChannelHandle,
+  ConsumerHandle,
+  DeadLetters,
+  DelayedEvents,
+  PauseOptions,
+  RewindOptions,
+} from './broker/handles.ts'
 export type { Logger } from './broker/logger.ts'
 export type { From } from './broker/position.ts'
+export type { Readable, ReadOptions, TailedEvent } from './broker/reading.ts'
 export type { Receipt, ScheduledReceipt, StoredReceipt } from './broker/receipt.ts'
 export {
   type Channel,

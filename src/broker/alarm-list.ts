@@ -2,8 +2,9 @@
 import { type ErrorCode, MillraceError } from '../base/errors.ts'
 import { LastingFailures } from '../base/lasting-failures.ts'
 import type { Alarm } from './description.ts'
+import type { LastingAlarms } from './engine.ts'
 
-export class AlarmList {
+export class AlarmList implements LastingAlarms {
   readonly #nowMs: () => number
   readonly #onAlarm: ((alarm: Alarm) => void) | undefined
   readonly #alarms = new Map<string, Alarm>()
@@ -16,6 +17,10 @@ export class AlarmList {
   /** All that last, in the order in which they began. */
   get all(): readonly Alarm[] {
     return [...this.#alarms.values()]
+  }
+
+  async ask(): Promise<readonly Alarm[]> {
+    return this.all
   }
 
   /** An alarm begins. One of the same key that lasts is not told again. */

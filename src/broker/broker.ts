@@ -5,17 +5,24 @@
 import type { TimeText } from '../base/time-text.ts'
 import type { Duration } from '../base/units.ts'
 import type { Channel, DefinitionsOf, EventFor } from '../channel/channel.ts'
-import type { EventAttributes, StoredEvent } from '../event/cloud-event.ts'
-import type { AnyEventDefinition, OutputOf, TypeOf } from '../event/event.ts'
-import type { PatternJson } from '../pattern/pattern-type.ts'
+import type { EventAttributes } from '../event/cloud-event.ts'
+import type { AnyEventDefinition } from '../event/event.ts'
 import type { AlarmList } from './alarm-list.ts'
 import type { RelatedEvents, RelatedOptions } from './causality/related-events.ts'
-import type { DelayedEvent, DelayedQuery } from './delays.ts'
-import type { BrokerDescription, DeadLetter, DeadLetterQuery } from './description.ts'
+import type { Alarm, BrokerDescription } from './description.ts'
 import type { Engine } from './engine.ts'
 import type { EventEncoder } from './event-encoder.ts'
+import type {
+  ChannelHandle,
+  ConsumerHandle,
+  DeadLetters,
+  DelayedEvents,
+  PauseOptions,
+  RewindOptions,
+} from './handles.ts'
 import type { Log } from './log.ts'
 import type { From } from './position.ts'
+import type { Readable, ReadOptions, TailedEvent } from './reading.ts'
 import type { Receipt } from './receipt.ts'
 
 /** Delay the event: nobody sees it before it is due. Give one of the two, or none for "now". */
@@ -24,30 +31,6 @@ export interface PublishOptions {
   readonly delay?: Duration
   /** The time at which it is due, at most ten years ahead: a Date, RFC 3339 text, or milliseconds since the epoch (as `Date.now()` gives them). */
   readonly at?: Date | TimeText | number
-}
-
-export interface ReadOptions {
-  /** @default 'beginning' */
-  readonly from?: From
-  /** Stop before this position. @default the end of the channel when reading starts; with `follow`, never */
-  readonly to?: From
-  /** Only events that match, in the event-pattern language, over the whole CloudEvent. */
-  readonly where?: PatternJson
-  /** Continue with new events until the loop is left or the broker closes. @default false */
-  readonly follow?: boolean
-  /** Ends the reading. */
-  readonly signal?: AbortSignal
-}
-
-/** An event of one of several channels. */
-export interface TailedEvent {
-  readonly channel: string
-  readonly event: StoredEvent
-}
-
-export interface RewindOptions {
-  /** In this channel only. @default every stream that it consumes */
-  readonly channel?: string | { readonly name: string }
 }
 
 /** An event as `publish` takes it for a channel known only by name, or one that carries anything. */
@@ -70,17 +53,6 @@ export type Publishable<C> = C extends Channel
 
 /** What publishing returns: a receipt, or for several events one for each. */
 export type ReceiptOf<E> = E extends readonly unknown[] ? Receipt[] : Receipt
-
-/** The events that a channel gives back. */
-export type Readable<C> = C extends Channel
-  ? [AnyEventDefinition] extends [DefinitionsOf<C>]
-    ? StoredEvent
-    : DefinitionsOf<C> extends infer Definition
-      ? Definition extends AnyEventDefinition
-        ? StoredEvent<TypeOf<Definition>, OutputOf<Definition>>
-        : never
-      : never
-  : StoredEvent
 
 /** What a broker gives to a consumer that it runs. */
 export interface BrokerHost {
@@ -105,32 +77,6 @@ export interface Stoppable {
   readonly done: Promise<unknown>
   /** Whether the calling code is one of its handlers, or is awaited by one. */
   readonly calledByHandler?: boolean
-}
-
-/** The dead letters of one consumer. */
-export interface DeadLetters {
-  /** Oldest first. At most 1,000 unless `limit` says otherwise. */
-  list(query?: DeadLetterQuery): Promise<DeadLetter[]>
-  /** Give them back to that consumer alone, in order. Resolves with how many. */
-  redrive(query?: DeadLetterQuery): Promise<number>
-  /** Delete them; events that waited behind them are delivered. Resolves with how many. */
-  drop(query?: DeadLetterQuery): Promise<number>
-}
-
-/** The delayed events of one channel. */
-export interface DelayedEvents {
-  /** The soonest first. At most 1,000 unless `limit` (up to 10,000) says otherwise; the next page is `after` the last event of this one. */
-  list(query?: DelayedQuery): Promise<DelayedEvent[]>
-  /**
-   * Cancel the delayed event with this id. Resolves when that is durable: with `true` if the event waited and will
-   * never be stored, with `false` if there is no such delayed event: it is stored already, was cancelled before, or was
-   * never published. The id of a cancelled event may be published again. If a publish was not answered when its event
-   * was cancelled, its process may send it again, and it is then a new event.
-   *
-   * @throws INVALID_OPTION when it is not an id · UNKNOWN_CHANNEL · DISK_FULL · STORE_FAILED · UNAVAILABLE (it may have
-   * been done) · CLOSED
-   */
-  cancel(id: string): Promise<boolean>
 }
 
 /** A backup that is complete and synced. */
@@ -218,47 +164,14 @@ export interface Broker extends AsyncDisposable {
   effects(channel: string | { readonly name: string }, offset: number, options?: RelatedOptions): RelatedEvents
   /** Channels, consumers, lag, rates, dead letters, alarms. */
   describe(): Promise<BrokerDescription>
+  /** The alarms that last: of consumers here, of the engine, and of the server or the process that owns the data. */
+  alarms(): Promise<readonly Alarm[]>
+  /** One channel: describe, read, delayed events, remove. Asks nothing until a method of the handle is called. */
+  channel<C extends Channel | string>(channel: C): ChannelHandle<C>
+  /** One consumer: describe, dead letters, rewind, pause, resume, remove. Asks nothing until a method of the handle is called. */
+  consumer(consumer: string | { readonly name: string }): ConsumerHandle
+  /** The dead letters of a consumer: the same as `broker.consumer(consumer).deadLetters`. */
   deadLetters(consumer: string | { readonly name: string }): DeadLetters
-  /**
-   * The delayed events of a channel (published or emitted with `delay` or `at`, and not due yet): list them, or cancel
-   * one by its id. An event is stored or cancelled, never both, even if others cancel it at the same time or a process
-   * dies. To replace an event, cancel it and publish the new one.
-   *
-   * @example
-   * ```ts no-run
-   * import { connect } from 'millrace'
-   *
-   * const broker = await connect('file:./data')
-   * const [next] = await broker.delayed('reminders').list({ key: 'cart-7', limit: 1 })
-   * if (next !== undefined) await broker.delayed('reminders').cancel(next.id)
-   * ```
-   */
-  delayed(channel: string | { readonly name: string }): DelayedEvents
-  /**
-   * Move a consumer to another position, running or not, in all of its streams or in one. Its events in flight are
-   * taken back.
-   *
-   * @throws UNKNOWN_CONSUMER · UNKNOWN_CHANNEL · OFFSET_OUT_OF_RANGE · INVALID_OPTION when it is not a consumer of that
-   * channel, or the channel is a queue, which does not keep events that are done
-   */
-  rewind(consumer: string | { readonly name: string }, to: From, options?: RewindOptions): Promise<void>
-  /**
-   * Pause a consumer as a whole: no instance of it, in any process, gets an event until `resume`. Running handlers end
-   * normally. The pause is durable: it survives restarts, and `describe()` shows it with its reason.
-   *
-   * @throws UNKNOWN_CONSUMER when no consumer of the name was ever started · CLOSED
-   * @example
-   * ```ts no-run
-   * import { connect } from 'millrace'
-   *
-   * const broker = await connect('file:./data')
-   * await broker.pause('billing', { reason: 'the bank is down' })
-   * await broker.resume('billing')
-   * ```
-   */
-  pause(consumer: string | { readonly name: string }, options?: { readonly reason?: string }): Promise<void>
-  /** Let a paused consumer continue where it was. @throws UNKNOWN_CONSUMER · CLOSED */
-  resume(consumer: string | { readonly name: string }): Promise<void>
   /**
    * Copy a data directory to a new one while it is in use. The copy shows one moment, and has everything that was
    * acknowledged before the call. It is a data directory: to restore, open it. Events in flight at that moment have
@@ -278,10 +191,18 @@ export interface Broker extends AsyncDisposable {
    * ```
    */
   backup(directory: string): Promise<Backup>
-  /** Remove a stopped consumer with its positions, retries and dead letters. */
+  /** @deprecated Use `broker.channel(channel).delayed`. */
+  delayed(channel: Channel | string): DelayedEvents
+  /** @deprecated Use `broker.consumer(consumer).rewind(to, options)`. */
+  rewind(consumer: string | { readonly name: string }, to: From, options?: RewindOptions): Promise<void>
+  /** @deprecated Use `broker.consumer(consumer).pause(options)`. */
+  pause(consumer: string | { readonly name: string }, options?: PauseOptions): Promise<void>
+  /** @deprecated Use `broker.consumer(consumer).resume()`. */
+  resume(consumer: string | { readonly name: string }): Promise<void>
+  /** @deprecated Use `broker.consumer(consumer).remove()`. */
   removeConsumer(consumer: string | { readonly name: string }): Promise<void>
-  /** Delete a channel and its events. */
-  removeChannel(channel: string | { readonly name: string }): Promise<void>
+  /** @deprecated Use `broker.channel(channel).remove()`. */
+  removeChannel(channel: Channel | string): Promise<void>
   /**
    * Drain running consumers, make everything durable, and release the data. Later calls get CLOSED. If a handler calls
    * it, it does not wait for that handler, and the data is released after the handler.

@@ -4,7 +4,7 @@
 import { resolve } from 'node:path'
 import { isMillraceError, MillraceError } from '../base/errors.ts'
 import { LIMITS } from '../base/limits.ts'
-import { checkConsumerName, isWildcard, nameOf } from '../base/names.ts'
+import { isWildcard, nameOf } from '../base/names.ts'
 import { shown } from '../base/shown.ts'
 import { knownOptions, trueOrFalse } from '../base/units.ts'
 import type { Channel } from '../channel/channel.ts'
@@ -12,23 +12,11 @@ import type { StoredEvent } from '../event/cloud-event.ts'
 import type { Encodable } from '../event/encode.ts'
 import { type CompiledPattern, compilePattern } from '../pattern/pattern.ts'
 import { AlarmList } from './alarm-list.ts'
-import type {
-  Backup,
-  Broker,
-  DeadLetters,
-  DelayedEvents,
-  Publishable,
-  PublishOptions,
-  Readable,
-  ReadOptions,
-  ReceiptOf,
-  RewindOptions,
-  Startable,
-  Stoppable,
-  TailedEvent,
-} from './broker.ts'
-import { checkedDelayedId, checkedDelayedQuery, checkedQuery, noFiles, refuseUndefined } from './call-options.ts'
+import type { Backup, Broker, Publishable, PublishOptions, ReceiptOf, Startable, Stoppable } from './broker.ts'
+import { noFiles } from './call-options.ts'
 import { type RelatedEvents, type RelatedOptions, relatedEvents } from './causality/related-events.ts'
+import { ConnectedChannel } from './connected-channel.ts'
+import { ConnectedConsumer } from './connected-consumer.ts'
 import type { Alarm, BrokerDescription } from './description.ts'
 import { dueAt } from './due-at.ts'
 import type { EncodedEvent } from './encoded-event.ts'
@@ -36,8 +24,17 @@ import type { Engine, EngineReadOptions, StoredText } from './engine.ts'
 import { type BrokerCore, offerCore } from './engine-of.ts'
 import { EventDecoder } from './event-decoder.ts'
 import { EventEncoder } from './event-encoder.ts'
+import type {
+  ChannelHandle,
+  ConsumerHandle,
+  DeadLetters,
+  DelayedEvents,
+  PauseOptions,
+  RewindOptions,
+} from './handles.ts'
 import { Log } from './log.ts'
 import { type From, position } from './position.ts'
+import type { Readable, ReadOptions, TailedEvent } from './reading.ts'
 import { Tail } from './tail.ts'
 
 export interface ConnectedBrokerOptions {
@@ -272,49 +269,51 @@ export class ConnectedBroker implements Broker {
     return { engine: this.#engine.name, capabilities: this.#engine.capabilities, ...description, alarms }
   }
 
+  async alarms(): Promise<readonly Alarm[]> {
+    this.#open()
+    return [...(await this.#engine.alarms.ask()), ...this.#alarms.all]
+  }
+
+  channel<C extends Channel | string>(channel: C): ChannelHandle<C> {
+    return new ConnectedChannel(channel, {
+      engine: () => this.#opened(),
+      read: (named, options) => this.read(named, options),
+      forget: (name) => this.#encoder.forget(name),
+    })
+  }
+
+  consumer(consumer: string | { readonly name: string }): ConsumerHandle {
+    return new ConnectedConsumer(consumer, () => this.#opened())
+  }
+
   deadLetters(consumer: string | { readonly name: string }): DeadLetters {
     this.#open()
-    const name = nameOf(consumer, 'consumer')
-    return {
-      list: async (query = {}) => this.#engine.consumers.deadLetters(name, checkedQuery(query)),
-      redrive: async (query = {}) => this.#engine.consumers.redrive(name, checkedQuery(query)),
-      drop: async (query = {}) => this.#engine.consumers.dropDeadLetters(name, checkedQuery(query)),
-    }
+    return this.consumer(consumer).deadLetters
   }
 
-  delayed(channel: string | { readonly name: string }): DelayedEvents {
+  delayed(channel: Channel | string): DelayedEvents {
     this.#open()
-    const name = nameOf(channel, 'channel')
-    const { delays } = this.#engine
-    return {
-      list: async (query = {}) => delays.list(name, checkedDelayedQuery(query)),
-      cancel: async (id) => delays.cancel(name, checkedDelayedId(id)),
-    }
+    return this.channel(channel).delayed
   }
 
-  async rewind(consumer: string | { readonly name: string }, to: From, options: RewindOptions = {}): Promise<void> {
-    this.#open()
-    const name = nameOf(consumer, 'consumer')
-    knownOptions(options, ['channel'], 'rewind')
-    refuseUndefined(options, 'rewind', 'every channel of the consumer')
-    const channel = options.channel === undefined ? null : nameOf(options.channel, 'channel')
-    await this.#engine.consumers.rewind(name, position(to, this.#engine.clock.now(), 'to'), channel)
+  async rewind(consumer: string | { readonly name: string }, to: From, options?: RewindOptions): Promise<void> {
+    await this.consumer(consumer).rewind(to, options)
   }
 
-  async pause(consumer: string | { readonly name: string }, options: { readonly reason?: string } = {}): Promise<void> {
-    this.#open()
-    knownOptions(options, ['reason'], 'pause')
-    const { reason = null } = options
-    if (reason !== null && (typeof reason !== 'string' || reason.length > LIMITS.reasonCharsMax))
-      throw new MillraceError('INVALID_OPTION', `reason must be text of at most ${LIMITS.reasonCharsMax} characters`, {
-        option: 'reason',
-      })
-    await this.#engine.consumers.setPause(pausable(consumer), { sinceMs: this.#engine.clock.now(), reason })
+  async pause(consumer: string | { readonly name: string }, options?: PauseOptions): Promise<void> {
+    await this.consumer(consumer).pause(options)
   }
 
   async resume(consumer: string | { readonly name: string }): Promise<void> {
-    this.#open()
-    await this.#engine.consumers.setPause(pausable(consumer), null)
+    await this.consumer(consumer).resume()
+  }
+
+  async removeConsumer(consumer: string | { readonly name: string }): Promise<void> {
+    await this.consumer(consumer).remove()
+  }
+
+  async removeChannel(channel: Channel | string): Promise<void> {
+    await this.channel(channel).remove()
   }
 
   async backup(directory: string): Promise<Backup> {
@@ -325,18 +324,6 @@ export class ConnectedBroker implements Broker {
       })
     if (this.#engine.backup === undefined) throw noFiles(this.#engine.name)
     return this.#engine.backup(resolve(directory))
-  }
-
-  async removeConsumer(consumer: string | { readonly name: string }): Promise<void> {
-    this.#open()
-    await this.#engine.consumers.remove(nameOf(consumer, 'consumer'))
-  }
-
-  async removeChannel(channel: string | { readonly name: string }): Promise<void> {
-    this.#open()
-    const name = nameOf(channel, 'channel')
-    await this.#engine.removeChannel(name)
-    this.#encoder.forget(name)
   }
 
   close(): Promise<void> {
@@ -367,11 +354,11 @@ export class ConnectedBroker implements Broker {
   #open(): void {
     if (this.#closing !== null) throw closed()
   }
-}
 
-/** @throws INVALID_NAME also for Millrace's own consumers, which are switched by what they belong to */
-function pausable(consumer: string | { readonly name: string }): string {
-  return checkConsumerName(nameOf(consumer, 'consumer'))
+  #opened(): Engine {
+    this.#open()
+    return this.#engine
+  }
 }
 
 function closed(): MillraceError {

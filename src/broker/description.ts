@@ -3,7 +3,8 @@ import type { ChannelKind } from '../channel/channel.ts'
 import type { Capabilities } from './capabilities.ts'
 import type { Failure } from './failure.ts'
 
-export interface ChannelDescription {
+/** One channel, as `broker.channel(name).describe()` answers. */
+export interface ChannelState {
   readonly name: string
   readonly kind: ChannelKind
   /** Types carried; `null` for any. */
@@ -14,10 +15,14 @@ export interface ChannelDescription {
   readonly next: number
   /** An estimate; null if the server does not tell it to this account. */
   readonly bytes: number | null
-  /** Events published but not yet due. */
-  readonly scheduled: number
   /** Events a second stored, over the last ten seconds or so. */
   readonly rate: number
+}
+
+/** One channel of all, as `broker.describe()` lists them. */
+export interface ChannelDescription extends ChannelState {
+  /** Delayed events: published, and not due yet. Engines over servers can count them only for all channels together. */
+  readonly scheduled: number
 }
 
 /** A consumer's position in one channel. */

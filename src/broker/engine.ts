@@ -14,7 +14,7 @@ import type { Capabilities } from './capabilities.ts'
 import type { Carriage } from './carriage.ts'
 import type { Consumers } from './consumers.ts'
 import type { Delays } from './delays.ts'
-import type { Alarm, BrokerDescription } from './description.ts'
+import type { Alarm, BrokerDescription, ChannelState } from './description.ts'
 import type { EncodedEvent } from './encoded-event.ts'
 import type { Failure } from './failure.ts'
 import type { Position } from './position.ts'
@@ -174,8 +174,12 @@ export interface Subscription {
   close(): Promise<void>
 }
 
+/** The alarms that have begun and have not ended. */
 export interface LastingAlarms {
+  /** Those that this process knows: from memory, without a question to a server or a disk. */
   readonly all: readonly Alarm[]
+  /** The same, and those of the server or the owner of the data, which is asked. */
+  ask(): Promise<readonly Alarm[]>
 }
 
 export interface Engine {
@@ -220,9 +224,10 @@ export interface Engine {
    * @throws INVALID_OPTION when the directory is not empty · DISK_FULL
    */
   backup?(directory: string): Promise<{ readonly directory: string; readonly bytes: number }>
-  /** Everything: for those who want all of it. */
+  /** One channel. The cost does not depend on other channels, or on consumers. @throws UNKNOWN_CHANNEL */
+  describeChannel(channel: string): Promise<ChannelState>
+  /** Everything, for callers that want all of it. */
   describe(): Promise<Omit<BrokerDescription, 'capabilities' | 'engine'>>
-  /** The alarms that last: from memory, without asking a server or a disk. */
   readonly alarms: LastingAlarms
   close(): Promise<void>
 }

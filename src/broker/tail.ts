@@ -8,7 +8,7 @@ import { isMillraceError } from '../base/errors.ts'
 import { compileWildcard, isWildcard } from '../base/names.ts'
 import type { Channel } from '../channel/channel.ts'
 import type { StoredEvent } from '../event/cloud-event.ts'
-import type { ReadOptions, TailedEvent } from './broker.ts'
+import type { ReadOptions, TailedEvent } from './reading.ts'
 
 /** Channels that come later are found after at most this long. */
 const LOOK_MS = 1000

@@ -9,13 +9,13 @@ export interface PauseOptions extends TargetOptions {
 
 export async function consumerPauseCommand(name: string, options: PauseOptions): Promise<void> {
   await changing(options, (broker) =>
-    broker.pause(name, options.reason === undefined ? {} : { reason: options.reason }),
+    broker.consumer(name).pause(options.reason === undefined ? {} : { reason: options.reason }),
   )
   told({ consumer: name, paused: true }, `${name} is paused in every process until it is resumed`, options)
 }
 
 export async function consumerResumeCommand(name: string, options: TargetOptions): Promise<void> {
-  await changing(options, (broker) => broker.resume(name))
+  await changing(options, (broker) => broker.consumer(name).resume())
   told({ consumer: name, paused: false }, `${name} goes on`, options)
 }
 
@@ -33,7 +33,7 @@ export async function consumerRewindCommand(name: string, options: RewindOptions
       { option: 'to' },
     )
   const place = placeOf(to)
-  await changing(options, (broker) => broker.rewind(name, place, channel === undefined ? {} : { channel }))
+  await changing(options, (broker) => broker.consumer(name).rewind(place, channel === undefined ? {} : { channel }))
   told(
     { consumer: name, to, ...(channel !== undefined && { channel }) },
     `${name} continues from ${to}${channel === undefined ? '' : ` in ${channel}`}`,
@@ -42,7 +42,7 @@ export async function consumerRewindCommand(name: string, options: RewindOptions
 }
 
 export async function consumerRemoveCommand(name: string, options: TargetOptions): Promise<void> {
-  await changing(options, (broker) => broker.removeConsumer(name))
+  await changing(options, (broker) => broker.consumer(name).remove())
   told({ consumer: name, removed: true }, `removed ${name}, with its positions, retries and dead letters`, options)
 }
 

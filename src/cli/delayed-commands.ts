@@ -19,7 +19,7 @@ function queryOf({ id, key, limit }: DelayedOptions): DelayedQuery {
 }
 
 export async function delayedListCommand(channel: string, options: DelayedOptions): Promise<void> {
-  const found = await looking(options, (broker) => broker.delayed(channel).list(queryOf(options)))
+  const found = await looking(options, (broker) => broker.channel(channel).delayed.list(queryOf(options)))
   if (options.json === true) printJson(found)
   else
     print(
@@ -34,7 +34,7 @@ export async function delayedListCommand(channel: string, options: DelayedOption
 export async function delayedCancelCommand(channel: string, options: DelayedOptions): Promise<void> {
   const { id } = options
   if (id === undefined) throw new MillraceError('INVALID_OPTION', 'name the event: --id', { option: 'id' })
-  const cancelled = await changing(options, (broker) => broker.delayed(channel).cancel(id))
+  const cancelled = await changing(options, (broker) => broker.channel(channel).delayed.cancel(id))
   if (options.json === true) printJson({ channel, id, cancelled })
   complete(
     cancelled

@@ -1,6 +1,6 @@
 /** `millrace tail`: events of channels, from a place on, as they come. */
 import { isWildcard } from '../base/names.ts'
-import type { ReadOptions } from '../broker/broker.ts'
+import type { ReadOptions } from '../broker/reading.ts'
 import type { StoredEvent } from '../event/cloud-event.ts'
 import type { PatternJson } from '../pattern/pattern-type.ts'
 import { colour, complete, endWithReader, print, printJson } from './output.ts'

@@ -1,5 +1,5 @@
 /** Clause 17 over a backend: channels. */
-import type { ChannelDescription } from '../broker/description.ts'
+import type { ChannelDescription, ChannelState } from '../broker/description.ts'
 import { QUEUE_GROUP } from '../delivery/consumer-records.ts'
 import { settledIn } from '../delivery/consumers/carried-state.ts'
 import { fold } from './consumer-log/consumer-log-entry.ts'
@@ -16,7 +16,12 @@ export interface DescribedChannels {
 
 export async function describeChannels(engine: DescribedChannels): Promise<ChannelDescription[]> {
   const waiting = await scheduledByChannel(engine)
-  return Promise.all(engine.entries.map((entry) => describeChannel(entry, waiting, engine)))
+  return Promise.all(
+    engine.entries.map(async (entry) => ({
+      ...(await stateOf(entry, engine)),
+      scheduled: waiting.get(entry.spec.name) ?? 0,
+    })),
+  )
 }
 
 /** Delayed events that wait, of each channel. */
@@ -38,12 +43,12 @@ async function scheduledByChannel({ backend }: DescribedChannels): Promise<Reado
   }
 }
 
-async function describeChannel(
+/** One channel, without the number of its delayed events: they wait in one queue with those of all channels. */
+export async function stateOf(
   entry: ChannelEntry,
-  waiting: ReadonlyMap<string, number>,
-  { backend, rate }: DescribedChannels,
-): Promise<ChannelDescription> {
+  { backend, rate }: Omit<DescribedChannels, 'entries'>,
+): Promise<ChannelState> {
   const { name, kind, types } = entry.spec
   const [{ first, next }, bytes] = await Promise.all([backend.bounds(name, null), backend.bytes(name)])
-  return { name, kind, types, first, next, bytes, scheduled: waiting.get(name) ?? 0, rate: rate(name) }
+  return { name, kind, types, first, next, bytes, rate: rate(name) }
 }

@@ -15,7 +15,7 @@ import { AlarmList } from '../broker/alarm-list.ts'
 import type { Capabilities } from '../broker/capabilities.ts'
 import type { Carriage } from '../broker/carriage.ts'
 import type { Consumers } from '../broker/consumers.ts'
-import type { Alarm, BrokerDescription } from '../broker/description.ts'
+import type { Alarm, BrokerDescription, ChannelState } from '../broker/description.ts'
 import type { EncodedEvent } from '../broker/encoded-event.ts'
 import type {
   Bounds,
@@ -39,7 +39,7 @@ import { LASTING_TIMES } from './backend/alarms.ts'
 import { ExternalLogCarriage } from './carrying.ts'
 import { ExternalLogDelays } from './delay/cancelling.ts'
 import { SCHEDULE } from './delay/scheduler.ts'
-import { describeChannels } from './describing.ts'
+import { type DescribedChannels, describeChannels, stateOf } from './describing.ts'
 import { ExternalLogHomes } from './homes.ts'
 import { shelfHost } from './letters/letter-shelf.ts'
 import type { ChannelEntry, LogBackend } from './log-backend.ts'
@@ -290,15 +290,20 @@ export class ExternalLogEngine implements Engine {
     this.#appenders.delete(channel)
   }
 
+  async describeChannel(channel: string): Promise<ChannelState> {
+    this.#open()
+    return stateOf(await this.#registry.current(channel), this.#described)
+  }
+
+  get #described(): Omit<DescribedChannels, 'entries'> {
+    return { backend: this.#backend, rate: (channel) => this.#appenders.rate(channel) }
+  }
+
   async describe(): Promise<Omit<BrokerDescription, 'capabilities' | 'engine'>> {
     this.#open()
     await this.#homes.look()
     const [channels, consumers] = await Promise.all([
-      describeChannels({
-        backend: this.#backend,
-        entries: this.#registry.shown,
-        rate: (channel) => this.#appenders.rate(channel),
-      }),
+      describeChannels({ ...this.#described, entries: this.#registry.shown }),
       describeConsumers(this.#homes),
     ])
     return { channels, consumers, alarms: this.alarms.all }

@@ -6,8 +6,8 @@
  */
 
 import { checkName } from '../base/names.ts'
-import type { DeadLetters } from '../broker/broker.ts'
 import type { DeadLetter, DeadLetterQuery } from '../broker/description.ts'
+import type { DeadLetters } from '../broker/handles.ts'
 import type { Action } from './access/permissions.ts'
 import type { GatewayHost } from './gateway-host.ts'
 import { badRequest } from './problem.ts'

@@ -57,7 +57,7 @@ export function delayedRoutes(broker: Broker): Route[] {
       },
       handle: async ({ parameters, query }) => {
         const asked = queryOf(query)
-        const delayed = await broker.delayed(parameters['channel'] as string).list(asked)
+        const delayed = await broker.channel(parameters['channel'] as string).delayed.list(asked)
         return Response.json({
           delayed,
           next: delayed.length < asked.limit ? null : cursorOf(delayed.at(-1) as DelayedEvent),
@@ -84,7 +84,7 @@ export function delayedRoutes(broker: Broker): Route[] {
       },
       handle: async ({ parameters }) =>
         Response.json({
-          cancelled: await broker.delayed(parameters['channel'] as string).cancel(parameters['id'] as string),
+          cancelled: await broker.channel(parameters['channel'] as string).delayed.cancel(parameters['id'] as string),
         }),
     },
   ]

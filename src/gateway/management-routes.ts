@@ -76,7 +76,7 @@ export function managementRoutes(host: GatewayHost): Route[] {
       answers: { 204: { description: 'It is gone.' } },
       refuses: ['UNKNOWN_CHANNEL', 'CLOSED'],
       handle: async (request) => {
-        await broker.removeChannel(notOurs(request.parameters['channel'] as string))
+        await broker.channel(notOurs(request.parameters['channel'] as string)).remove()
         return new Response(null, { status: 204 })
       },
     },
@@ -92,7 +92,7 @@ export function managementRoutes(host: GatewayHost): Route[] {
         const consumer = checkName(request.parameters['consumer'], 'consumer')
         await permitConsumer(request, host, 'manage', consumer)
         checkConsumerName(consumer)
-        await broker.removeConsumer(consumer)
+        await broker.consumer(consumer).remove()
         return new Response(null, { status: 204 })
       },
     },
@@ -132,7 +132,7 @@ function pauseRoutes(host: GatewayHost): Route[] {
       handle: async (request) => {
         const consumer = await permitted(request)
         const { reason } = membersOf(await request.json(), ['reason'], 'a pause')
-        await broker.pause(consumer, reason === undefined ? {} : { reason: reason as string })
+        await broker.consumer(consumer).pause(reason === undefined ? {} : { reason: reason as string })
         return new Response(null, { status: 204 })
       },
     },
@@ -144,7 +144,7 @@ function pauseRoutes(host: GatewayHost): Route[] {
       answers: { 204: { description: 'It goes on.' } },
       refuses: ['UNKNOWN_CONSUMER', 'INVALID_NAME', 'CLOSED'],
       handle: async (request) => {
-        await broker.resume(await permitted(request))
+        await broker.consumer(await permitted(request)).resume()
         return new Response(null, { status: 204 })
       },
     },
@@ -192,7 +192,7 @@ function rewindRoute(host: GatewayHost): Route {
           400,
           'name the position: ?to=beginning, an offset, a time or an age; or the same in a JSON body, {"to": "beginning"}',
         )
-      await broker.rewind(consumer, positionOf('to', to), channel === undefined ? {} : { channel })
+      await broker.consumer(consumer).rewind(positionOf('to', to), channel === undefined ? {} : { channel })
       return new Response(null, { status: 204 })
     },
   }

@@ -186,7 +186,7 @@ export function ruleIndex(): pattern.RuleIndex {
 
 export function brokerSamples(broker: main.Broker): readonly Sample[] {
   const letters = broker.deadLetters('worker')
-  const delayed = broker.delayed('happenings')
+  const delayed = broker.channel('happenings').delayed
   const query = { channel: 'happenings', offset: 0, id: 'x', key: 'k', limit: 1 }
   return [
     {
@@ -242,7 +242,7 @@ export function brokerSamples(broker: main.Broker): readonly Sample[] {
     { name: 'drop', call: letters.drop.bind(letters) as Sample['call'], args: () => [{ ...query }], bags: [0] },
     {
       name: 'delayed',
-      call: ((name: string) => broker.delayed(name).list()) as Sample['call'],
+      call: ((name: string) => broker.channel(name).delayed.list()) as Sample['call'],
       args: () => ['happenings'],
     },
     {
@@ -254,12 +254,38 @@ export function brokerSamples(broker: main.Broker): readonly Sample[] {
     { name: 'delayed cancel', call: delayed.cancel.bind(delayed) as Sample['call'], args: () => ['x'] },
     {
       name: 'rewind',
-      call: broker.rewind.bind(broker) as Sample['call'],
+      call: (async (name: string, ...rest: Parameters<main.ConsumerHandle['rewind']>) =>
+        broker.consumer(name).rewind(...rest)) as Sample['call'],
       args: () => ['worker', 'end', { channel: 'happenings' }],
       bags: [2],
     },
-    { name: 'removeConsumer', call: broker.removeConsumer.bind(broker) as Sample['call'], args: () => ['nobody'] },
-    { name: 'removeChannel', call: broker.removeChannel.bind(broker) as Sample['call'], args: () => ['nothing'] },
+    {
+      name: 'pause',
+      call: (async (name: string, ...rest: Parameters<main.ConsumerHandle['pause']>) =>
+        broker.consumer(name).pause(...rest)) as Sample['call'],
+      args: () => ['nobody', { reason: 'x' }],
+      bags: [1],
+    },
+    {
+      name: 'consumer',
+      call: (async (name: string) => broker.consumer(name).describe()) as Sample['call'],
+      args: () => ['worker'],
+    },
+    {
+      name: 'channel',
+      call: (async (name: string) => broker.channel(name).describe()) as Sample['call'],
+      args: () => ['happenings'],
+    },
+    {
+      name: 'remove a consumer',
+      call: (async (name: string) => broker.consumer(name).remove()) as Sample['call'],
+      args: () => ['nobody'],
+    },
+    {
+      name: 'remove a channel',
+      call: (async (name: string) => broker.channel(name).remove()) as Sample['call'],
+      args: () => ['nothing'],
+    },
     {
       name: 'connect',
       call: connect as Sample['call'],

@@ -1,7 +1,7 @@
 /** Several channels read as one: named ones, and those that a wildcard matches. */
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { z } from 'zod'
-import type { TailedEvent } from '../../src/broker/broker.ts'
+import type { TailedEvent } from '../../src/broker/reading.ts'
 import { type Broker, connect, event, stream } from '../../src/index.ts'
 
 let broker: Broker
@@ -58,7 +58,7 @@ test('a tail that follows takes channels that come, and goes on when one goes', 
   await expect.poll(() => found).toEqual(['a.one 1'])
   await broker.publish(stream('a.two'), note('2'))
   await expect.poll(() => found, { timeout: 5000 }).toEqual(['a.one 1', 'a.two 2'])
-  await broker.removeChannel('a.one')
+  await broker.channel('a.one').remove()
   await broker.publish('a.two', note('3'))
   await expect.poll(() => found).toEqual(['a.one 1', 'a.two 2', 'a.two 3'])
   await broker.publish(stream('a.one'), note('4'))
@@ -71,7 +71,7 @@ test('named channels: they must be there, and when all were removed the tail end
   await broker.publish(stream('a'), note('1'))
   const { found, ended } = following(broker.tail(['a'], { follow: true }))
   await expect.poll(() => found).toEqual(['a 1'])
-  await broker.removeChannel('a')
+  await broker.channel('a').remove()
   expect(await ended).toBe(undefined)
   expect(await following(broker.tail(['a', 'b.*'], { follow: true })).ended).toMatchObject({ code: 'UNKNOWN_CHANNEL' })
   await expect(shown(broker.tail(['a', 'b']))).rejects.toMatchObject({ code: 'UNKNOWN_CHANNEL' })

@@ -114,7 +114,7 @@ test('nothing is told of an event that is handed back, or was lost to another', 
   const running = await broker.start(worker)
   await broker.publish(notes, Noted(1))
   await clock.pass(10)
-  await broker.rewind('worker', 'end')
+  await broker.consumer('worker').rewind('end')
   gate.open()
   await clock.pass(10)
   expect(await running.stop()).toMatchObject({ completed: 0, retried: 0 })

@@ -116,7 +116,7 @@ describe.skipIf(kind === undefined)('a server that wants a password', () => {
     await expect.poll(() => given.length, { timeout: 15_000 }).toBe(2)
     await broker.declare(stream('notes', { retain: { age: '1d' } }))
     expect((await broker.describe()).channels).toMatchObject([{ name: 'notes', bytes: null }])
-    await broker.removeChannel('notes')
+    await broker.channel('notes').remove()
     await broker.close()
   }, 60_000)
 

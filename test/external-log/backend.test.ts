@@ -65,7 +65,7 @@ it('a watch that fails is tried again with the next claim', async () => {
   await expect.poll(() => failures).toBeGreaterThan(0)
   backend.watch = watch
   await expect.poll(() => seen).toEqual([1])
-  await broker.removeChannel(orders)
+  await broker.channel(orders).remove()
   await broker.close()
 })
 

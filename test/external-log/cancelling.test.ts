@@ -43,11 +43,11 @@ it.each(['what it is given', 'only the text of what is no CloudEvent'])(
       [two, two],
     ] as const) {
       await expect.poll(async () => (await publisher.publish(orders, event, { delay: '2h' })).duplicate).toBe(true)
-      expect(await canceller.delayed(orders).cancel('later')).toBe(true)
+      expect(await canceller.channel(orders).delayed.cancel('later')).toBe(true)
       expect((await publisher.publish(orders, event, { delay: '3h' })).duplicate).toBe(false)
-      expect(await one.delayed(orders).list()).toHaveLength(1)
+      expect(await one.channel(orders).delayed.list()).toHaveLength(1)
     }
-    expect(await two.delayed(orders).cancel('later')).toBe(true)
+    expect(await two.channel(orders).delayed.cancel('later')).toBe(true)
     const three = await open(server, backend())
     expect((await three.publish(orders, event)).duplicate).toBe(false)
     expect(await ids(one)).toEqual(['later'])
@@ -62,10 +62,10 @@ it('two processes that publish a cancelled id at the same time make one event wa
   for (let round = 0; round < 20; round++) {
     const event = { id: `e${round}`, type: 'order' }
     await one.publish(orders, event, { delay: '1h' })
-    expect(await two.delayed(orders).cancel(event.id)).toBe(true)
+    expect(await two.channel(orders).delayed.cancel(event.id)).toBe(true)
     const receipts = await Promise.all([one, two].map((broker) => broker.publish(orders, event, { delay: '2h' })))
     expect(receipts.filter(({ duplicate }) => !duplicate)).toHaveLength(1)
-    expect(await one.delayed(orders).list({ id: event.id })).toHaveLength(1)
+    expect(await one.channel(orders).delayed.list({ id: event.id })).toHaveLength(1)
   }
   for (const broker of [one, two]) await broker.close()
 })
@@ -79,7 +79,7 @@ it('an event that two processes cancel when it is due is stored or cancelled, an
   const answers = await Promise.all(
     events.map(async ({ id }, n) => {
       await new Promise((resolve) => setTimeout(resolve, from + n * 10 - Date.now()))
-      return Promise.all([one.delayed(orders).cancel(id), two.delayed(orders).cancel(id)])
+      return Promise.all([one.channel(orders).delayed.cancel(id), two.channel(orders).delayed.cancel(id)])
     }),
   )
   const kept = events.map(({ id }) => id).filter((_, n) => answers[n]?.every((answer) => !answer))

@@ -34,7 +34,7 @@ test.each([
   await here.publish(channel, { type: 'placed', data: {} })
   await expect.poll(async () => (await described(here, 'worker'))?.channels.map(({ lag }) => lag)).toEqual([0])
   expect((await described(here, 'worker'))?.instances).toBe(1)
-  await expect(here.removeConsumer('worker')).rejects.toMatchObject({ code: 'INVALID_OPTION' })
+  await expect(here.consumer('worker').remove()).rejects.toMatchObject({ code: 'INVALID_OPTION' })
   expect((await described(there, 'worker'))?.instances).toBe(1)
 })
 

@@ -56,7 +56,7 @@ test('an owner is told that its partition was taken from it, also where the chan
   await owner.start(consumer('worker', orders, { lease: LEASE_MS }).onAny(({ id }) => void handled.push(id)))
   await owner.publish(orders, { id: 'e', type: 'placed', data: { order: 'o' } })
   await expect.poll(() => handled).toEqual(['e'])
-  await other.rewind('worker', 'beginning')
+  await other.consumer('worker').rewind('beginning')
   await expect.poll(() => handled, { timeout: 5000 }).toEqual(['e', 'e'])
 })
 

@@ -35,7 +35,7 @@ it('a channel that another process has removed is declared again, once', async (
   const orders = stream('orders')
   await one.publish(orders, { type: 'order' })
   await two.publish(orders, { type: 'order' })
-  await two.removeChannel('orders')
+  await two.channel('orders').remove()
   const receipts = await Promise.all(
     Array.from({ length: 100 }, (_, at) => one.publish(orders, { type: 'order', id: `${at}` })),
   )
@@ -64,7 +64,7 @@ it('a channel that was removed, and is declared by another process, is known by 
   const [one, two] = [await open(server), await open(server)]
   await one.declare(stream('orders', { events: [event('old')] }))
   await two.publish('orders', { type: 'old' })
-  await one.removeChannel('orders')
+  await one.channel('orders').remove()
   await one.declare(stream('orders', { events: [event('new')] }))
   const publish = (): Promise<unknown> =>
     two.publish('orders', { type: 'new', id: 'first' }).then(

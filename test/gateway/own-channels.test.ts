@@ -63,7 +63,7 @@ test('everything is not theirs', async () => {
     await expect(engine.carriage.putEvents('$audit', [carried])).rejects.toMatchObject(forbidden)
     await expect(engine.carriage.consumers('$audit')).rejects.toMatchObject(forbidden)
     await expect(client.read('$audit').next()).rejects.toMatchObject(forbidden)
-    await expect(client.removeChannel('$audit')).rejects.toMatchObject(forbidden)
+    await expect(client.channel('$audit').remove()).rejects.toMatchObject(forbidden)
     await engine.carriage.consumers('orders')
   })
 })

@@ -114,8 +114,8 @@ describe.each(['rules.orders', 'rule.tell.http', 'push.there'])('%s', (name) => 
     const client = await remote({ consume: ['>'], manage: ['orders'], read: ['orders'] })
     expect(await subscribed(client, name)).toMatch(/^INVALID_NAME/)
     expect(await subscribed(client, 'mine')).toBe('done')
-    expect(await refusal(client.rewind(name, 'beginning', { channel: 'orders' }))).toMatch(/^FORBIDDEN/)
-    expect(await refusal(client.removeConsumer(name))).toMatch(/^FORBIDDEN/)
+    expect(await refusal(client.consumer(name).rewind('beginning', { channel: 'orders' }))).toMatch(/^FORBIDDEN/)
+    expect(await refusal(client.consumer(name).remove())).toMatch(/^FORBIDDEN/)
   })
   test('is no name for an application’s consumer', () =>
     expect(() => consumer(name, stream('orders'))).toThrow('reserved'))
@@ -223,8 +223,8 @@ describe('names', () => {
         await refusal(client.deadLetters(name).list({ channel: 'orders' })),
         await refusal(client.deadLetters(name).redrive()),
         await refusal(client.deadLetters(name).drop({ id: 'x' })),
-        await refusal(client.rewind(name, 'end')),
-        await refusal(client.removeConsumer(name)),
+        await refusal(client.consumer(name).rewind('end')),
+        await refusal(client.consumer(name).remove()),
       ]
       return said.map((text) => text.replaceAll(name, 'NAME'))
     }

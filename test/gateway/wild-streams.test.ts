@@ -68,7 +68,7 @@ test('one that is removed ends nothing else, and is read again when it comes bac
   await eventually(() => client.lastEventId).toBe('shop.carts=-1,shop.orders=-1')
   await publish('shop.carts', 'c0')
   await eventually(() => client.ids).toEqual(['c0'])
-  await broker.removeChannel('shop.carts')
+  await broker.channel('shop.carts').remove()
   await publish('shop.orders', 'o0')
   await eventually(() => client.ids).toEqual(['c0', 'o0'])
   expect(client.lastEventId).toBe('shop.orders=0')
@@ -86,7 +86,7 @@ test.each(['end', '1h'])(
     await publish('shop.carts', 'c0')
     await broker.declare(stream('shop.returns'))
     await publish('shop.returns', 'r0')
-    await broker.removeChannel('shop.orders')
+    await broker.channel('shop.orders').remove()
     const second = open(`shop.*/stream?from=${from}`, { 'last-event-id': first.lastEventId })
     await eventually(() => second.ids.toSorted()).toEqual(['c0', 'r0'])
   },

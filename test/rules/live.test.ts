@@ -204,7 +204,7 @@ describe('rules that change', () => {
     await rules.stop()
     // Started anew, it has forgotten what no event needs; rewound, it reads it again.
     rules = await startRules(two)
-    await two.rewind('rules.carts', { offset: 0 })
+    await two.consumer('rules.carts').rewind({ offset: 0 })
     expect((await published(two, 'alerts', 4)).map(({ type, data }) => [type, data])).toEqual([
       ['a', 0],
       ['b', 1],

@@ -16,8 +16,8 @@ export const right: readonly From[] = [
   '1.5h',
 ]
 consumer('k', orders, { from: { offset: 0 } })
-void broker.rewind('k', { offset: 7 })
-void broker.rewind('k', '2026-01-31T12:00:00Z')
+void broker.consumer('k').rewind({ offset: 7 })
+void broker.consumer('k').rewind('2026-01-31T12:00:00Z')
 void broker.read(orders, { from: '1h', to: new Date() })
 void broker.publish(orders, { type: 'x' }, { at: new Date() })
 void broker.publish(orders, { type: 'x' }, { at: '2026-01-31T12:00:00Z' })
@@ -26,15 +26,15 @@ void emit(orders, { type: 'x' }, { at: '2026-01-31T12:00:00Z' })
 // @ts-expect-error a number is an offset or milliseconds: it does not say which
 consumer('k', orders, { from: 0 })
 // @ts-expect-error
-void broker.rewind('k', 7)
+void broker.consumer('k').rewind(7)
 // @ts-expect-error
-void broker.rewind('k', { timeMs: 7 })
+void broker.consumer('k').rewind({ timeMs: 7 })
 // @ts-expect-error an offset is a number
-void broker.rewind('k', { offset: '7' })
+void broker.consumer('k').rewind({ offset: '7' })
 // @ts-expect-error
-void broker.rewind('k', 'yesterday')
+void broker.consumer('k').rewind('yesterday')
 // @ts-expect-error
-void broker.rewind('k', '30 days')
+void broker.consumer('k').rewind('30 days')
 // @ts-expect-error
 void broker.read(orders, { from: Date.now() })
 // @ts-expect-error

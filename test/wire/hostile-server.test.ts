@@ -21,7 +21,7 @@ const welcome = {
   heartbeatMs: 10_000,
   engine: 'x',
   capabilities: {},
-  methods: ['channels', 'bounds', 'consumer'],
+  methods: ['channels', 'bounds', 'consumer', 'describeChannel', 'alarms'],
 }
 
 /** A server that answers each connection as it is told. */
@@ -89,6 +89,8 @@ test('an answer that cannot be read fails the call, and no call hangs', async ()
       remote.consumers.deadLetters('worker', {}),
       remote.consumers.redrive('worker', {}),
       remote.bounds('orders'),
+      remote.describeChannel('orders'),
+      remote.alarms.ask(),
       remote.channels(),
       remote.channel('orders'),
       remote.declare(stream('orders').spec),

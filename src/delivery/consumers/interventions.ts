@@ -3,6 +3,7 @@
  * Each check, each error and each order is decided here, for every engine.
  */
 import { MillraceError } from '../../base/errors.ts'
+import { unknownConsumer } from '../../broker/consumer-errors.ts'
 import type { Consumers } from '../../broker/consumers.ts'
 import {
   type ConsumerDescription,
@@ -129,10 +130,7 @@ export class Interventions<H extends Home> implements Consumers {
   async #homesOf(consumer: string): Promise<H[]> {
     await this.#homes.look()
     const homes = await homesOf(this.#homes, consumer)
-    if (homes.length === 0 && this.#homes.pauseOf(consumer) === null)
-      throw new MillraceError('UNKNOWN_CONSUMER', `no consumer "${consumer}" has been started on this broker`, {
-        consumer,
-      })
+    if (homes.length === 0 && this.#homes.pauseOf(consumer) === null) throw unknownConsumer(consumer)
     return homes
   }
 }

@@ -5,7 +5,7 @@
 
 import { isMillraceError } from '../../base/errors.ts'
 import { Meter } from '../../base/meter.ts'
-import type { ChannelDescription } from '../../broker/description.ts'
+import type { ChannelDescription, ChannelState } from '../../broker/description.ts'
 import type { EncodedEvent } from '../../broker/encoded-event.ts'
 import type { PublishWaiter } from '../../broker/engine.ts'
 import type { Position } from '../../broker/position.ts'
@@ -128,18 +128,15 @@ export class ChannelLog implements DeliveryLog {
   }
 
   describe(elapsedMs: number): ChannelDescription {
-    const { name, spec, first, committed, meter } = this
     const scheduled = this.mayHaveScheduled ? this.#store.count(...under(keys.scheduledOf(this.id))) : 0
-    return {
-      name,
-      kind: spec.kind,
-      types: spec.types,
-      first,
-      next: committed,
-      bytes: this.#store.size(this.id),
-      scheduled,
-      rate: meter.rate(elapsedMs),
-    }
+    return { ...this.state(elapsedMs), scheduled }
+  }
+
+  /** Without the number of delayed events, which takes a range of the store. */
+  state(elapsedMs: number): ChannelState {
+    const { name, spec, first, committed, meter } = this
+    const { kind, types } = spec
+    return { name, kind, types, first, next: committed, bytes: this.#store.size(this.id), rate: meter.rate(elapsedMs) }
   }
 
   push(event: EncodedEvent, waiter: PublishWaiter | null): number {

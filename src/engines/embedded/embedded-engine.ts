@@ -12,7 +12,7 @@ import { AlarmList } from '../../broker/alarm-list.ts'
 import type { Capabilities } from '../../broker/capabilities.ts'
 import type { Carriage } from '../../broker/carriage.ts'
 import type { Consumers } from '../../broker/consumers.ts'
-import type { BrokerDescription } from '../../broker/description.ts'
+import type { BrokerDescription, ChannelState } from '../../broker/description.ts'
 import type { EncodedEvent } from '../../broker/encoded-event.ts'
 import type {
   Bounds,
@@ -367,6 +367,11 @@ export class EmbeddedEngine implements Engine {
     for (const listener of [...log.listeners]) listener.onCommitted(null)
     log.listeners.clear()
     await this.#committer.flushed()
+  }
+
+  async describeChannel(channel: string): Promise<ChannelState> {
+    this.#open()
+    return this.#log(channel).state(this.clock.elapsed())
   }
 
   async describe(): Promise<Omit<BrokerDescription, 'capabilities' | 'engine'>> {

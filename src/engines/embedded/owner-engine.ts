@@ -4,7 +4,7 @@ import type { Capabilities } from '../../broker/capabilities.ts'
 import type { Carriage } from '../../broker/carriage.ts'
 import type { Consumers } from '../../broker/consumers.ts'
 import type { Delays } from '../../broker/delays.ts'
-import type { BrokerDescription } from '../../broker/description.ts'
+import type { BrokerDescription, ChannelState } from '../../broker/description.ts'
 import type { EncodedEvent } from '../../broker/encoded-event.ts'
 import type {
   Bounds,
@@ -75,6 +75,9 @@ export class OwnerEngine implements Engine {
   }
   removeChannel(channel: string): Promise<void> {
     return this.#engine.removeChannel(channel)
+  }
+  describeChannel(channel: string): Promise<ChannelState> {
+    return this.#engine.describeChannel(channel)
   }
   describe(): Promise<Omit<BrokerDescription, 'capabilities' | 'engine'>> {
     return this.#engine.describe()

@@ -137,7 +137,7 @@ export class PushPart implements GatewayPart {
   /** What waits for a subscription that was removed goes with it. Where it still runs in another process, that one does it. */
   async forget(name: string): Promise<void> {
     try {
-      await this.host.broker.removeConsumer(consumerOf(name))
+      await this.host.broker.consumer(consumerOf(name)).remove()
     } catch (error) {
       if (!isMillraceError(error)) throw error
     }

@@ -177,8 +177,8 @@ export class RuleRuntime implements Stoppable, RouterHost {
   async #removeQueue({ rule, action }: Worker): Promise<void> {
     this.#queues.delete(`${rule}/${action}`)
     try {
-      await this.#broker.removeConsumer(workerName(rule, action))
-      await this.#broker.removeChannel(queueName(rule, action))
+      await this.#broker.consumer(workerName(rule, action)).remove()
+      await this.#broker.channel(queueName(rule, action)).remove()
     } catch (error) {
       if (!(error instanceof MillraceError)) throw error
     }

@@ -4,8 +4,9 @@
 import assert from 'node:assert/strict'
 import type { StandardSchemaV1 } from '@standard-schema/spec'
 import { type ErrorCode, isMillraceError, type MillraceError } from '../../base/errors.ts'
-import type { Broker, ReadOptions } from '../../broker/broker.ts'
+import type { Broker } from '../../broker/broker.ts'
 import type { ConsumerDescription } from '../../broker/description.ts'
+import type { ReadOptions } from '../../broker/reading.ts'
 import type { Receipt } from '../../broker/receipt.ts'
 import { type Channel, type ChannelOptions, type Queue, queue, type Stream, stream } from '../../channel/channel.ts'
 import type { HandlerContext } from '../../consumer/consumer-types.ts'
@@ -208,7 +209,7 @@ export async function describeConsumer(broker: Broker, name: string): Promise<Co
 /** Wait until the consumer has settled everything. */
 export async function idle(world: World, broker: Broker, name: string): Promise<void> {
   await world.eventually(async () => {
-    const found = await describeConsumer(broker, name)
+    const found = await broker.consumer(name).describe()
     const lag = found.channels.reduce((sum, each) => sum + each.lag, 0)
     holds(lag === 0 && found.inFlight === 0 && found.retrying === 0, `"${name}" is not idle: ${JSON.stringify(found)}`)
   })

@@ -4,7 +4,7 @@
  *
  * An error thrown here ends the connection and fails the call.
  */
-import type { BrokerDescription, ConsumerDescription } from '../../broker/description.ts'
+import type { BrokerDescription, ChannelState, ConsumerDescription } from '../../broker/description.ts'
 import type { Bounds, EventAttempt } from '../../broker/engine.ts'
 import type { Failure } from '../../broker/failure.ts'
 import type { ChannelSpec } from '../../channel/channel.ts'
@@ -66,6 +66,12 @@ export function buriedOf(value: unknown): { readonly event: EventAttempt; readon
 export function boundsOf(value: unknown): Bounds {
   const { first, next } = objectOf<Partial<Record<keyof Bounds, unknown>>>(value)
   return { first: numberOf(first), next: numberOf(next) }
+}
+
+/** @throws INVALID_REQUEST */
+export function channelStateOf(value: unknown): ChannelState {
+  boundsOf(value)
+  return value as ChannelState
 }
 
 /** @throws INVALID_REQUEST */

@@ -13,7 +13,14 @@ import type { Capabilities } from '../../broker/capabilities.ts'
 import type { Carriage } from '../../broker/carriage.ts'
 import type { Consumers } from '../../broker/consumers.ts'
 import type { DelayedEvent, Delays } from '../../broker/delays.ts'
-import type { Alarm, BrokerDescription, ConsumerDescription, DeadLetter } from '../../broker/description.ts'
+import type {
+  Alarm,
+  BrokerDescription,
+  ChannelDescription,
+  ChannelState,
+  ConsumerDescription,
+  DeadLetter,
+} from '../../broker/description.ts'
 import type { EncodedEvent } from '../../broker/encoded-event.ts'
 import type {
   Bounds,
@@ -36,6 +43,7 @@ import {
   anything,
   boundsOf,
   channelOf,
+  channelStateOf,
   consumerOf,
   descriptionOf,
   listOf,
@@ -270,6 +278,11 @@ export class RemoteEngine implements Engine {
 
   async bounds(channel: string): Promise<Bounds> {
     if (this.#methods.has('bounds')) return this.#call('bounds', boundsOf, channel)
+    return this.#found(channel)
+  }
+
+  /** One channel of all: of a server that does not have the methods for one. @throws UNKNOWN_CHANNEL */
+  async #found(channel: string): Promise<ChannelDescription> {
     const { channels } = await this.describe()
     const found = channels.find(({ name }) => name === channel)
     if (found !== undefined) return found
@@ -336,14 +349,27 @@ export class RemoteEngine implements Engine {
     return this.#call('backup', objectOf<{ readonly directory: string; readonly bytes: number }>, directory)
   }
 
-  /** Only the alarms of this end. `describe()` adds the server's. */
   get alarms(): LastingAlarms {
-    return { all: this.#alarm === null ? [] : [this.#alarm] }
+    return { all: this.#alarm === null ? [] : [this.#alarm], ask: () => this.#askAlarms() }
+  }
+
+  /** The server's, and the one of this end. */
+  async #askAlarms(): Promise<readonly Alarm[]> {
+    const theirs = this.#methods.has('alarms')
+      ? await this.#call('alarms', listOf<Alarm>)
+      : (await this.#call('describe', descriptionOf)).alarms
+    return [...theirs, ...this.alarms.all]
+  }
+
+  async describeChannel(channel: string): Promise<ChannelState> {
+    if (this.#methods.has('describeChannel')) return this.#call('describeChannel', channelStateOf, channel)
+    const { scheduled: _, ...state } = await this.#found(channel)
+    return state
   }
 
   async describe(): Promise<Omit<BrokerDescription, 'capabilities' | 'engine'>> {
     const described = await this.#call('describe', descriptionOf)
-    return this.#alarm === null ? described : { ...described, alarms: [...described.alarms, this.#alarm] }
+    return { ...described, alarms: [...described.alarms, ...this.alarms.all] }
   }
 
   close(): Promise<void> {

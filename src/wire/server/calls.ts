@@ -73,7 +73,7 @@ function told(method: string, args: readonly unknown[]): string {
 }
 
 /** Methods that the first servers of this protocol version lack. */
-export const LATER_METHODS: readonly string[] = ['channels', 'bounds', 'consumer']
+export const LATER_METHODS: readonly string[] = ['channels', 'bounds', 'consumer', 'describeChannel', 'alarms']
 
 export const METHODS: Readonly<Record<string, Method>> = {
   ...CARRIAGE_CALLS,
@@ -109,6 +109,12 @@ export const METHODS: Readonly<Record<string, Method>> = {
     anyOf(access, ANY, name)
     return engine.bounds(name)
   },
+  describeChannel: async ({ engine, access, args: [value] }) => {
+    const name = checkName(value, 'channel')
+    anyOf(access, ANY, name)
+    return engine.describeChannel(name)
+  },
+  alarms: async ({ engine, access }) => (isSeen(access, '>') ? engine.alarms.ask() : []),
   consumer: async ({ engine, access, args: [value] }) => {
     const described = await engine.consumers.describe(checkName(value, 'consumer'))
     return described === null ? null : (visibleConsumer(described, access) ?? null)

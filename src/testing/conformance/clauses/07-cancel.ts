@@ -28,7 +28,7 @@ export const cancel: readonly Scenario[] = clause(7, {
     )
     await broker.publish(others, placed('k0', 0), { at: new Date(at) })
     await broker.publish(orders, placed('k0', 9, { id: 'now' }))
-    const delayed = broker.delayed(orders)
+    const delayed = broker.channel(orders).delayed
     const all = await delayed.list()
     assert.deepEqual(
       all.map(({ channel, id, type, key, dueAtMs }) => [channel, id, type, key, dueAtMs - at]),
@@ -53,7 +53,7 @@ export const cancel: readonly Scenario[] = clause(7, {
     )
     assert.deepEqual(await delayed.list({ after: all[4] as (typeof all)[4] }), [])
     await refused(() => delayed.list({ limit: 0 }), 'INVALID_OPTION', 'limit')
-    await refused(() => broker.delayed(world.name('none')).list(), 'UNKNOWN_CHANNEL')
+    await refused(() => broker.channel(world.name('none')).delayed.list(), 'UNKNOWN_CHANNEL')
   },
 
   'a-cancelled-event-is-never-stored': async (world) => {
@@ -63,7 +63,7 @@ export const cancel: readonly Scenario[] = clause(7, {
     await Promise.all(
       numbers(6).map((n) => broker.publish(orders, placed('a', n, { id: `e${n}` }), { at: new Date(at) })),
     )
-    const delayed = broker.delayed(orders)
+    const delayed = broker.channel(orders).delayed
     assert.equal(await delayed.cancel('e1'), true)
     assert.equal(await delayed.cancel('e4'), true)
     assert.equal(await delayed.cancel('e1'), false, 'it was cancelled before')
@@ -86,7 +86,7 @@ export const cancel: readonly Scenario[] = clause(7, {
         broker.publish(orders, placed('a', n, { id: `e${n}` }), { at: new Date(from + n * 5) }),
       ),
     )
-    const delayed = broker.delayed(orders)
+    const delayed = broker.channel(orders).delayed
     // Two cancel each event about when it is due.
     const answers = await Promise.all(
       numbers(count).map(async (n) => {
@@ -108,7 +108,7 @@ export const cancel: readonly Scenario[] = clause(7, {
   'the-id-of-a-cancelled-event-is-new-again': async (world) => {
     const broker = await world.connect()
     const orders = orderStream(world.name('orders'))
-    const delayed = broker.delayed(orders)
+    const delayed = broker.channel(orders).delayed
     const id = 'reminder'
     const at = Date.now() + 3_600_000
     await broker.publish(orders, placed('a', 0, { id }), { at: new Date(at) })
@@ -142,8 +142,8 @@ export const cancel: readonly Scenario[] = clause(7, {
     const at = Date.now() + 2000
     for (const n of numbers(3)) await broker.publish(orders, placed('a', n, { id: 'same' }), { at: new Date(at + n) })
     await broker.publish(orders, placed('a', 3, { id: 'other' }), { at: new Date(at + 10) })
-    assert.equal((await broker.delayed(orders).list({ id: 'same' })).length, 3)
-    assert.equal(await broker.delayed(orders).cancel('same'), true)
+    assert.equal((await broker.channel(orders).delayed.list({ id: 'same' })).length, 3)
+    assert.equal(await broker.channel(orders).delayed.cancel('same'), true)
     await world.eventually(async () => assert.equal((await readNs(broker, orders)).length > 0, true))
     await world.quiet()
     assert.deepEqual(await readNs(broker, orders), [3])
@@ -162,7 +162,7 @@ export const cancel: readonly Scenario[] = clause(7, {
       }),
     )
     await broker.publish(jobs, [placed('a', 0), placed('a', 1)])
-    const delayed = broker.delayed(orders)
+    const delayed = broker.channel(orders).delayed
     await world.eventually(async () => assert.equal((await delayed.list()).length, 2))
     assert.equal(await delayed.cancel('emitted0'), true)
     assert.deepEqual(
@@ -175,12 +175,12 @@ export const cancel: readonly Scenario[] = clause(7, {
     const broker = await world.connect()
     const orders = orderStream(world.name('orders'))
     await broker.publish(orders, placed('a', 0), { delay: '1h' })
-    const delayed = broker.delayed(orders)
+    const delayed = broker.channel(orders).delayed
     await refused(() => delayed.cancel(undefined as never), 'INVALID_OPTION')
     await refused(() => delayed.cancel(''), 'INVALID_OPTION')
     await refused(() => delayed.list({ id: undefined } as never), 'INVALID_OPTION')
     await refused(() => delayed.list({ ids: 'a' } as never), 'INVALID_OPTION')
-    await refused(() => broker.delayed(world.name('none')).cancel('a'), 'UNKNOWN_CHANNEL')
+    await refused(() => broker.channel(world.name('none')).delayed.cancel('a'), 'UNKNOWN_CHANNEL')
     assert.equal((await delayed.list()).length, 1)
   },
 
@@ -193,7 +193,7 @@ export const cancel: readonly Scenario[] = clause(7, {
       await Promise.all(
         numbers(20).map((n) => broker.publish(orders, placed('a', n, { id: `e${n}` }), { at: new Date(at) })),
       )
-      const delayed = broker.delayed(orders)
+      const delayed = broker.channel(orders).delayed
       const odd = numbers(20).filter((n) => n % 2 === 1)
       assert.deepEqual(
         await Promise.all(odd.map((n) => delayed.cancel(`e${n}`))),

@@ -111,7 +111,7 @@ export const replay: readonly Scenario[] = clause(9, {
     await broker.start(consumer(world.name('other'), orders).on(Placed, other.handler))
     await broker.publish(orders, placedMany(50, 5))
     await calls.reach(world, 50)
-    await broker.rewind(world.name('worker'), 'beginning')
+    await broker.consumer(world.name('worker')).rewind('beginning')
     await calls.reach(world, 100)
     await idle(world, broker, world.name('worker'))
     assert.deepEqual(
@@ -146,7 +146,7 @@ export const replay: readonly Scenario[] = clause(9, {
       ['end', 30],
       ['beginning', 0],
     ] as const) {
-      await broker.rewind(name, to)
+      await broker.consumer(name).rewind(to)
       const calls = new Calls()
       const running = await broker.start(consumer(name, orders).on(Placed, calls.handler))
       await calls.reach(world, 30 - first)
@@ -174,7 +174,7 @@ export const replay: readonly Scenario[] = clause(9, {
     )
     await broker.publish(orders, placedMany(6))
     await calls.reach(world, 4)
-    await broker.rewind(name, 'beginning')
+    await broker.consumer(name).rewind('beginning')
     await world.eventually(() => signals[3]?.aborted === true)
     wait.open()
     await calls.reach(world, 10)
@@ -196,7 +196,7 @@ export const replay: readonly Scenario[] = clause(9, {
     await broker.start(consumer(world.name('worker'), [one, two]).on(Placed, calls.handler))
     for (const channel of [one, two]) await broker.publish(channel, placedMany(10))
     await calls.reach(world, 20)
-    await broker.rewind(world.name('worker'), 'beginning', { channel: two.name })
+    await broker.consumer(world.name('worker')).rewind('beginning', { channel: two.name })
     await calls.reach(world, 30)
     await world.quiet()
     assert.equal(calls.all.filter((call) => call.channel === one.name).length, 10)
@@ -205,7 +205,11 @@ export const replay: readonly Scenario[] = clause(9, {
 
   'rewind-of-an-unknown-consumer-is-refused': async (world) => {
     const broker = await world.connect()
-    await refused(() => broker.rewind(world.name('nobody'), 'beginning'), 'UNKNOWN_CONSUMER', world.name('nobody'))
+    await refused(
+      () => broker.consumer(world.name('nobody')).rewind('beginning'),
+      'UNKNOWN_CONSUMER',
+      world.name('nobody'),
+    )
   },
 
   'reading-does-not-consume': async (world) => {
@@ -352,7 +356,7 @@ export const replay: readonly Scenario[] = clause(9, {
       const floor = (await describeConsumer(broker, name)).channels[0]?.floor
       broker = await world.reopen(broker)
       assert.equal((await describeConsumer(broker, name)).channels[0]?.floor, floor)
-      await broker.rewind(name, { offset: (floor ?? 0) - 5 })
+      await broker.consumer(name).rewind({ offset: (floor ?? 0) - 5 })
       broker = await world.reopen(broker)
       const calls = new Calls()
       await broker.start(consumer(name, orders).on(Placed, calls.handler))

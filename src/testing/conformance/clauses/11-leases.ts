@@ -250,7 +250,7 @@ export const leases: readonly Scenario[] = clause(11, {
     }
     await broker.publish(orders, [placed('a', 0), placed('b', 1)])
     await calls.reach(world, 2)
-    await broker.rewind(name, 'beginning')
+    await broker.consumer(name).rewind('beginning')
     await calls.reach(world, 3)
     await world.quiet()
     assert.deepEqual(calls.of('a'), [0], 'the handler that lost its event still runs')

@@ -20,7 +20,7 @@ export const refusedEmissions: readonly Scenario[] = clause(12, {
     await broker.start(worker)
     await broker.publish(orders, placed('a', 0))
     await emitted.opened
-    await broker.removeChannel(out)
+    await broker.channel(out).remove()
     removed.open()
     await idle(world, broker, worker.name)
     // By its name: reading by the channel would declare it.
@@ -51,7 +51,7 @@ export const refusedEmissions: readonly Scenario[] = clause(12, {
     await broker.start(worker)
     const [refused] = await broker.publish(orders, [placed('a', 0), placed('a', 1), placed('b', 2)])
     await emitted.opened
-    await broker.removeChannel(out)
+    await broker.channel(out).remove()
     removed.open()
     await world.eventually(() => assert.equal(told.at(-1), 'dead 2'))
     await idle(world, broker, worker.name)

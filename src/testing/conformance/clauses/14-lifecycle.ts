@@ -149,7 +149,7 @@ export const lifecycle: readonly Scenario[] = clause(14, {
     )
     await broker.publish(gone, placedMany(10, 5))
     await calls.reach(world, 5)
-    await broker.removeChannel(gone)
+    await broker.channel(gone).remove()
     await broker.publish(stays, placedMany(20, 5))
     await calls.reach(world, 25)
     await world.quiet()
@@ -177,7 +177,7 @@ export const lifecycle: readonly Scenario[] = clause(14, {
       return 'ended'
     })()
     await first.opened
-    await broker.removeChannel(orders)
+    await broker.channel(orders).remove()
     await world.eventually(async () =>
       assert.equal(await Promise.race([reading, sleep(10).then(() => 'reads on')]), 'ended'),
     )
@@ -192,7 +192,7 @@ export const lifecycle: readonly Scenario[] = clause(14, {
     await broker
       .start(consumer(world.name('worker'), orders).on(Placed, () => undefined))
       .then((running) => running.stop())
-    await broker.removeChannel(orders)
+    await broker.channel(orders).remove()
     const jobs = orderQueue(orders.name)
     assert.equal((await broker.publish(jobs, placed('a', 2, { id: 'same' }))).duplicate, false)
     await sleep(60)
@@ -214,7 +214,7 @@ export const lifecycle: readonly Scenario[] = clause(14, {
     await broker.publish(orders, placedMany(10))
     await calls.reach(world, 10)
     await running.stop()
-    await broker.removeConsumer(name)
+    await broker.consumer(name).remove()
     holds(!(await broker.describe()).consumers.some((each) => each.name === name))
     await refused(() => broker.deadLetters(name).list(), 'UNKNOWN_CONSUMER', name)
     await broker.start(worker())
@@ -232,8 +232,8 @@ export const lifecycle: readonly Scenario[] = clause(14, {
     const name = world.name('worker')
     const calls = new Calls()
     await broker.start(consumer(name, orders).on(Placed, calls.handler))
-    await refused(() => broker.removeConsumer(name), 'INVALID_OPTION', name)
-    await refused(() => broker.removeConsumer(world.name('nobody')), 'UNKNOWN_CONSUMER', world.name('nobody'))
+    await refused(() => broker.consumer(name).remove(), 'INVALID_OPTION', name)
+    await refused(() => broker.consumer(world.name('nobody')).remove(), 'UNKNOWN_CONSUMER', world.name('nobody'))
     await broker.publish(orders, placed('a', 0))
     await calls.reach(world, 1)
   },
@@ -271,7 +271,7 @@ export const lifecycle: readonly Scenario[] = clause(14, {
     await refused(() => broker.start(consumer(world.name('worker'), orders).on(Placed, () => undefined)), 'CLOSED')
     await refused(() => readAll(broker, orders), 'CLOSED')
     await refused(() => broker.describe(), 'CLOSED')
-    await refused(() => broker.rewind(world.name('worker'), 'beginning'), 'CLOSED')
+    await refused(() => broker.consumer(world.name('worker')).rewind('beginning'), 'CLOSED')
     await refused(async () => broker.deadLetters(world.name('worker')).list(), 'CLOSED')
   },
 

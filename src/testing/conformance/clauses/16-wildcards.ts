@@ -216,7 +216,7 @@ export const wildcards: readonly Scenario[] = clause(16, {
     for (const round of numbers(3)) {
       await broker.publish(orders, placedMany(5, 1, round * 5))
       await calls.reach(world, (round + 1) * 5)
-      await broker.removeChannel(orders)
+      await broker.channel(orders).remove()
     }
     assert.deepEqual(calls.ns, numbers(15))
   },

@@ -169,10 +169,10 @@ export const discovery: readonly Scenario[] = clause(17, {
       { channels: channels.map(({ channel }) => channel), deadLetters, parked },
       { channels: [jobs.name], deadLetters: 0, parked: 0 },
     )
-    await broker.pause(second)
+    await broker.consumer(second).pause()
     await running.stop()
     assert.equal((await describeConsumer(broker, second)).pause?.reason, null)
-    await broker.removeConsumer(second)
+    await broker.consumer(second).remove()
     assert.equal((await describeConsumer(broker, first)).deadLetters, 2)
   },
 
@@ -301,6 +301,66 @@ export const discovery: readonly Scenario[] = clause(17, {
       holds(reason.length > 10, `clause ${number} says how`)
     }
     assert.deepEqual(alarms, [])
+  },
+
+  'a-channel-is-described-alone': async (world) => {
+    const broker = await world.connect()
+    const orders = orderStream(world.name('orders'))
+    const others = looseQueue(world.name('others'))
+    await broker.declare(orders, others)
+    await broker.publish(orders, placedMany(10))
+    const channel = broker.channel(orders)
+    const all = (await broker.describe()).channels.find(({ name }) => name === orders.name)
+    holds(all, `describe() lists ${orders.name}`)
+    const { scheduled: _, ...expected } = all
+    assert.deepEqual({ ...(await channel.describe()), rate: 0, bytes: 0 }, { ...expected, rate: 0, bytes: 0 })
+    assert.deepEqual(await channel.bounds(), { first: all.first, next: all.next })
+    const read: number[] = []
+    for await (const { data } of channel.read()) read.push((data as { n: number }).n)
+    assert.deepEqual(read, numbers(10))
+    await broker.channel(others.name).remove()
+    await assert.rejects(broker.channel(others).describe(), { code: 'UNKNOWN_CHANNEL' })
+    await assert.rejects(broker.channel(others).bounds(), { code: 'UNKNOWN_CHANNEL' })
+  },
+
+  'a-consumer-is-described-alone': async (world) => {
+    const broker = await world.connect()
+    const [orders, jobs] = [orderStream(world.name('orders')), orderQueue(world.name('jobs'))]
+    const name = world.name('worker')
+    const worker = broker.consumer(name)
+    await assert.rejects(worker.describe(), { code: 'UNKNOWN_CONSUMER' })
+    const running = await broker.start(
+      consumer(name, [orders, jobs]).on(Placed, (each, ctx) => (each.data.n === 0 ? ctx.reject('bad') : undefined)),
+    )
+    for (const channel of [orders, jobs]) await broker.publish(channel, placedMany(4, 2))
+    await world.eventually(async () => {
+      const { channels, deadLetters, parked } = await worker.describe()
+      assert.deepEqual([deadLetters, parked, ...channels.map(({ lag }) => lag)], [2, 2, 0, 0])
+    })
+    await running.stop()
+    await worker.pause({ reason: 'the bank is down' })
+    const described = await worker.describe()
+    assert.equal(described.pause?.reason, 'the bank is down')
+    assert.deepEqual({ ...described, rate: 0 }, { ...(await describeConsumer(broker, name)), rate: 0 })
+    assert.equal((await worker.deadLetters.list()).length, 2)
+    await worker.resume()
+    assert.equal((await worker.describe()).pause, null)
+    await worker.remove()
+    await assert.rejects(worker.describe(), { code: 'UNKNOWN_CONSUMER' })
+  },
+
+  'alarms-are-listed-alone': async (world) => {
+    const broker = await world.connect()
+    const orders = orderStream(world.name('orders'))
+    const name = world.name('worker')
+    const about = async (): Promise<readonly string[]> =>
+      (await broker.alarms()).flatMap(({ code, message }) => (message.includes(`"${name}"`) ? [code] : []))
+    await broker.start(consumer(name, orders).on(Placed, () => undefined))
+    assert.deepEqual(await about(), [])
+    const differing = await broker.start(consumer(name, orders, { onDead: 'skip' }).on(Placed, () => undefined))
+    await world.eventually(async () => assert.deepEqual(await about(), ['CONSUMER_DIFFERS']))
+    await differing.stop()
+    await world.eventually(async () => assert.deepEqual(await about(), []))
   },
 
   'describe-is-plain-data': async (world) => {

@@ -106,7 +106,7 @@ export const errors: readonly Scenario[] = clause(18, {
     const wrong = world.name('ordres')
     await refused(() => broker.publish(wrong, { type: 'note' }), 'UNKNOWN_CHANNEL', wrong, orders.name)
     await refused(() => readAll(broker, wrong), 'UNKNOWN_CHANNEL', wrong)
-    await refused(() => broker.removeChannel(wrong), 'UNKNOWN_CHANNEL', wrong)
+    await refused(() => broker.channel(wrong).remove(), 'UNKNOWN_CHANNEL', wrong)
     await refused(
       () => broker.start(consumer(world.name('worker'), wrong).on(Note, () => undefined)),
       'UNKNOWN_CHANNEL',
@@ -387,43 +387,43 @@ export const errors: readonly Scenario[] = clause(18, {
     await calls.reach(world, 5)
     await idle(world, broker, worker)
     await idle(world, broker, reader)
-    await refused(() => broker.rewind(worker, 'beginning'), 'INVALID_OPTION', worker, 'queue')
+    await refused(() => broker.consumer(worker).rewind('beginning'), 'INVALID_OPTION', worker, 'queue')
     await refused(
-      () => broker.rewind(reader, 'beginning', { channel: jobs.name }),
+      () => broker.consumer(reader).rewind('beginning', { channel: jobs.name }),
       'INVALID_OPTION',
       reader,
       jobs.name,
       'queue',
     )
     await refused(
-      () => broker.rewind(reader, 'beginning', { channel: other.name }),
+      () => broker.consumer(reader).rewind('beginning', { channel: other.name }),
       'INVALID_OPTION',
       reader,
       other.name,
       orders.name,
     )
     await refused(
-      () => broker.rewind(reader, 'beginning', { channel: world.name('nothing') }),
+      () => broker.consumer(reader).rewind('beginning', { channel: world.name('nothing') }),
       'UNKNOWN_CHANNEL',
       world.name('nothing'),
     )
     await refused(
-      () => broker.rewind(reader, 'beginning', { channel: undefined } as never),
+      () => broker.consumer(reader).rewind('beginning', { channel: undefined } as never),
       'INVALID_OPTION',
       'channel',
     )
     await refused(
-      () => broker.rewind(reader, 'beginning', { chanel: orders.name } as never),
+      () => broker.consumer(reader).rewind('beginning', { chanel: orders.name } as never),
       'INVALID_OPTION',
       'chanel',
       'did you mean "channel"?',
     )
-    await refused(() => broker.rewind(reader, Date.now() as never), 'INVALID_OPTION', 'did you mean new Date(')
-    await refused(() => broker.rewind(reader, 5 as never), 'INVALID_OPTION', 'did you mean { offset: 5 }')
+    await refused(() => broker.consumer(reader).rewind(Date.now() as never), 'INVALID_OPTION', 'did you mean new Date(')
+    await refused(() => broker.consumer(reader).rewind(5 as never), 'INVALID_OPTION', 'did you mean { offset: 5 }')
     await world.quiet()
     assert.equal(calls.length, 5)
     // What can be rewound is.
-    await broker.rewind(reader, 'beginning')
+    await broker.consumer(reader).rewind('beginning')
     await calls.reach(world, 8)
   },
 })

@@ -1,0 +1,122 @@
+/**
+ * One channel and one consumer, as people look at them and change them. A handle is a name: making it asks nothing, and
+ * each call costs what it asks for, whatever other channels and consumers there are.
+ */
+import type { Channel } from '../channel/channel.ts'
+import type { DelayedEvent, DelayedQuery } from './delays.ts'
+import type { ChannelState, ConsumerDescription, DeadLetter, DeadLetterQuery } from './description.ts'
+import type { Bounds } from './engine.ts'
+import type { From } from './position.ts'
+import type { Readable, ReadOptions } from './reading.ts'
+
+/** The delayed events of one channel (published or emitted with `delay` or `at`, and not due yet). */
+export interface DelayedEvents {
+  /**
+   * The soonest first. At most 1,000 unless `limit` (up to 10,000) says otherwise; the next page is `after` the last
+   * event of this one.
+   */
+  list(query?: DelayedQuery): Promise<DelayedEvent[]>
+  /**
+   * Cancel the delayed event with this id. Resolves when that is durable: with `true` if the event waited and will
+   * never be stored, with `false` if there is no such delayed event: it is stored already, was cancelled before, or was
+   * never published. An event is stored or cancelled, never both, even if others cancel it at the same time or a
+   * process dies. The id of a cancelled event may be published again. If a publish was not answered when its event was
+   * cancelled, its process may send it again, and it is then a new event.
+   *
+   * @throws INVALID_OPTION when it is not an id · UNKNOWN_CHANNEL · DISK_FULL · STORE_FAILED · UNAVAILABLE (it may have
+   * been done) · CLOSED
+   */
+  cancel(id: string): Promise<boolean>
+}
+
+/** The dead letters of one consumer. */
+export interface DeadLetters {
+  /** Oldest first. At most 1,000 unless `limit` says otherwise. */
+  list(query?: DeadLetterQuery): Promise<DeadLetter[]>
+  /** Give them back to that consumer alone, in order. Resolves with how many. */
+  redrive(query?: DeadLetterQuery): Promise<number>
+  /** Delete them; events that waited behind them are delivered. Resolves with how many. */
+  drop(query?: DeadLetterQuery): Promise<number>
+}
+
+export interface RewindOptions {
+  /** In this channel only. @default every stream that it consumes */
+  readonly channel?: string | { readonly name: string }
+}
+
+export interface PauseOptions {
+  /** The reason, for those who see the pause: up to 1,000 characters. @default none */
+  readonly reason?: string
+}
+
+/**
+ * One channel, whether or not this process publishes or consumes it.
+ *
+ * @example
+ * ```ts no-run
+ * import { connect } from 'millrace'
+ *
+ * const broker = await connect('file:./data')
+ * const reminders = broker.channel('reminders')
+ * const { first, next } = await reminders.bounds()
+ * const [soonest] = await reminders.delayed.list({ key: 'cart-7', limit: 1 })
+ * if (soonest !== undefined) await reminders.delayed.cancel(soonest.id)
+ * console.log(`offsets ${first} to ${next - 1}`)
+ * ```
+ */
+export interface ChannelHandle<C extends Channel | string = string> {
+  readonly name: string
+  /** Its kind, types, offsets, bytes and rate. @throws UNKNOWN_CHANNEL · CLOSED */
+  describe(): Promise<ChannelState>
+  /** The offset of its oldest event, and the offset that its next event will have. @throws UNKNOWN_CHANNEL · CLOSED */
+  bounds(): Promise<Bounds>
+  /** Read it without consuming: the same as `broker.read(channel, options)`. */
+  read(options?: ReadOptions): AsyncIterableIterator<Readable<C>>
+  /** Its delayed events: list them, or cancel one. To replace an event, cancel it and publish the new one. */
+  readonly delayed: DelayedEvents
+  /** Delete the channel and its events. Its consumers continue without it. @throws UNKNOWN_CHANNEL · CLOSED */
+  remove(): Promise<void>
+}
+
+/**
+ * One consumer, running or not, in this process or in others. On NATS, Kafka and Redis a question about a consumer also
+ * reads, of each queue, which consumers work on it.
+ *
+ * @example
+ * ```ts no-run
+ * import { connect } from 'millrace'
+ *
+ * const broker = await connect('file:./data')
+ * const billing = broker.consumer('billing')
+ * await billing.pause({ reason: 'the bank is down' })
+ * const { channels, deadLetters } = await billing.describe()
+ * console.log(`${channels.reduce((sum, { lag }) => sum + lag, 0)} events behind, ${deadLetters} dead letters`)
+ * await billing.deadLetters.redrive()
+ * await billing.resume()
+ * ```
+ */
+export interface ConsumerHandle {
+  readonly name: string
+  /** Its positions and lag in each channel, instances, dead letters, rate, pause and stall. @throws UNKNOWN_CONSUMER · CLOSED */
+  describe(): Promise<ConsumerDescription>
+  /**
+   * Move it to another position, running or not, in all of its streams or in one. Its events in flight are taken back.
+   *
+   * @throws UNKNOWN_CONSUMER · UNKNOWN_CHANNEL · OFFSET_OUT_OF_RANGE · INVALID_OPTION when it is not a consumer of that
+   * channel, or the channel is a queue, which does not keep events that are done · CLOSED
+   */
+  rewind(to: From, options?: RewindOptions): Promise<void>
+  /** Its dead letters: list, redrive or drop them. The same as `broker.deadLetters(consumer)`. */
+  readonly deadLetters: DeadLetters
+  /**
+   * Pause it as a whole: no instance of it, in any process, gets an event until `resume`. Running handlers end
+   * normally. The pause is durable: it survives restarts, and `describe()` shows it with its reason.
+   *
+   * @throws UNKNOWN_CONSUMER when no consumer of the name was ever started · INVALID_OPTION · CLOSED
+   */
+  pause(options?: PauseOptions): Promise<void>
+  /** Let it continue where it was. @throws UNKNOWN_CONSUMER · CLOSED */
+  resume(): Promise<void>
+  /** Remove it with its positions, retries and dead letters. @throws UNKNOWN_CONSUMER · INVALID_OPTION while it runs · CLOSED */
+  remove(): Promise<void>
+}
