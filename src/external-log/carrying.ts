@@ -1,4 +1,4 @@
-/** The carriage of events over a backend. */
+/** The carriage of `millrace copy` over a backend: events, delayed events and what consumers have settled. */
 import type { CarriedEvent, CarriedSchedule, Page } from '../broker/carriage.ts'
 import { QUEUE_GROUP } from '../delivery/consumer-records.ts'
 import { ConsumerCarriage, PAGE } from '../delivery/consumers/carriage.ts'
@@ -16,7 +16,7 @@ export interface CarryingHost {
   readonly registry: Registry
   nowMs(): number
   append(channel: string, items: readonly AppendItem[]): Promise<readonly Appended[]>
-  /** What consumers of this engine have settled is in their consumer logs. */
+  /** Resolves when everything that consumers of this engine have settled is in their consumer logs. */
   flushed(): Promise<void>
 }
 
@@ -55,12 +55,12 @@ export class ExternalLogCarriage extends ConsumerCarriage<PartitionHome> {
     return { items, next: last === undefined ? null : String(last.offset + 1) }
   }
 
-  /** In order within a key; what is stored of a call that fails is not known. */
+  /** Events of one key stay in order. When a call fails, some of its events may be stored. */
   async putEvents(channel: string, events: readonly CarriedEvent[]): Promise<void> {
     const entry = await this.#host.registry.current(channel)
     const windowMs = entry.spec.dedupe?.ageMs ?? 0
     const youngerThan = this.#host.nowMs() - windowMs
-    // What is in the window still is known by its id from now on; what is older may have its id twice.
+    // An id that is still in the window is known from now on. An older event may be stored although its id is known.
     const items = events.map((event) => ({
       ...itemOf(event, entry),
       timeMs: event.timeMs,

@@ -1,11 +1,15 @@
-/** The registration of a channel, as it is stored on a server and read back: input like any other, because other clients may write there. */
+/**
+ * The registration of a channel as it is stored on a server. Other clients may write there, so a registration that is
+ * read back is checked like any other input.
+ */
 import { MillraceError } from '../base/errors.ts'
 import { isJsonObject, isNumberFrom, jsonObject } from '../base/json-object.ts'
 import type { ChannelEntry } from './log-backend.ts'
 
 /**
- * The format of channels on servers that this version reads and writes. 1 had partitions by MD5, and no number in its registration; 2 has them by murmur2.
- * Channels of another format are left alone: who would share their partitions by another function would break the order of keys.
+ * The format of channels on servers that this version reads and writes. Format 1 has partitions by MD5 and no number in
+ * its registration. Format 2 has partitions by murmur2. Channels of another format are left alone: two versions that
+ * divide a channel by different functions would break the order of keys.
  */
 export const CHANNEL_FORMAT = 2
 
@@ -13,16 +17,16 @@ export function isCurrent({ format }: ChannelEntry): boolean {
   return format === CHANNEL_FORMAT
 }
 
-/** What is said of a channel that another version of Millrace created. */
+/** The error for a channel that another version of Millrace created. */
 export function foreignFormat({ format, spec: { name } }: ChannelEntry): MillraceError {
   const message = `channel "${name}" has format ${format}, and this version of Millrace works with format ${CHANNEL_FORMAT}: copy it to a directory with the version that created it (\`millrace copy\`), and from there with this one, or use another prefix`
   return new MillraceError('DATA_FOREIGN', message, { channel: name, format })
 }
 
-/** More partitions than any channel has: a larger number is not a registration of Millrace. */
+/** No channel has more partitions. A larger number is not a registration of Millrace. */
 const PARTITIONS_MAX = 100_000
 
-/** The registration in a text, or null where the text is not one. */
+/** The registration in a text, or null if the text is not a registration. */
 export function channelEntryIn(text: string): ChannelEntry | null {
   const entry = jsonObject(text)
   if (entry === null || typeof entry['incarnation'] !== 'string' || entry['incarnation'] === '') return null
@@ -62,7 +66,7 @@ function isLimit(value: unknown): boolean {
   return value === null || isNumberFrom(value, 0)
 }
 
-/** What is said of a registration that cannot be read. */
+/** The message for a registration that cannot be read. */
 export function damagedEntry(engine: string, where: string): string {
   return `${engine}: ${where} does not hold the registration of a channel, and is ignored: another client wrote there; remove what it wrote`
 }

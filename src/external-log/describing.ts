@@ -1,4 +1,4 @@
-/** Clause 17 over a backend: channels. */
+/** Discovery (clause 17) of channels over a backend. */
 import type { ChannelDescription, ChannelState } from '../broker/description.ts'
 import { QUEUE_GROUP } from '../delivery/consumer-records.ts'
 import { settledIn } from '../delivery/consumers/carried-state.ts'
@@ -10,7 +10,7 @@ import type { ChannelEntry, LogBackend } from './log-backend.ts'
 export interface DescribedChannels {
   readonly backend: LogBackend
   readonly entries: readonly ChannelEntry[]
-  /** Events a second that this process has published to a channel: others' are not known. */
+  /** Events a second that this process publishes to a channel. The rates of other processes are not known. */
   rate(channel: string): number
 }
 
@@ -24,7 +24,7 @@ export async function describeChannels(engine: DescribedChannels): Promise<Chann
   )
 }
 
-/** Delayed events that wait, of each channel. */
+/** The number of delayed events that wait, by channel. */
 async function scheduledByChannel({ backend }: DescribedChannels): Promise<ReadonlyMap<string, number>> {
   const counts = new Map<string, number>()
   const { entries } = await backend.readConsumerLog(consumerLogOf(QUEUE_GROUP, SCHEDULE, 0))

@@ -41,7 +41,7 @@ import { ExternalLogDelays } from './delay/cancelling.ts'
 import { SCHEDULE } from './delay/scheduler.ts'
 import { type DescribedChannels, describeChannels, stateOf } from './describing.ts'
 import { ExternalLogHomes } from './homes.ts'
-import { shelfHost } from './letters/letter-shelf.ts'
+import { deadLetterStoreHost } from './letters/dead-letter-store.ts'
 import type { ChannelEntry, LogBackend } from './log-backend.ts'
 import { PartitionOwner } from './ownership/partition-owner.ts'
 import { Pauses } from './pauses.ts'
@@ -120,7 +120,7 @@ export class ExternalLogEngine implements Engine {
     const { groups, shared, own } = this.#partitions
     const homes = new ExternalLogHomes({
       ...{ backend, registry, groups: groups.byId, instances: this.#instances, pauses, clock, shared, own, open },
-      shelf: this.#partitions.shelf,
+      letterStore: this.#partitions.letterStore,
       log: (entry, partition) => this.#partitions.log(entry, partition),
     })
     this.#homes = homes
@@ -164,7 +164,7 @@ export class ExternalLogEngine implements Engine {
     })
     return new PartitionOwner({
       ...{ backend, member, clock, pauses: this.#pauses, logs: this.#logs, failures, alarm },
-      shelf: shelfHost(backend, clock, registry, this.#appenders, alarm, failures),
+      letterStore: deadLetterStoreHost(backend, clock, registry, this.#appenders, alarm, failures),
       entries: () => registry.all,
       isClosing: () => this.#closing !== null,
       store: (channel, emissions) => this.#publishing.emit(channel, emissions),
@@ -247,7 +247,7 @@ export class ExternalLogEngine implements Engine {
   async *read(channel: string, options: EngineReadOptions): AsyncGenerator<readonly StoredText[]> {
     this.#open()
     const { incarnation } = await this.#registry.current(channel)
-    // A read that ends by itself leaves nothing behind on the signal that lives as long as the engine.
+    // The signal lives as long as the engine. A read that ends by itself must not leave a listener on it.
     const signal = options.follow ? AbortSignal.any([options.signal, this.#closed.signal]) : options.signal
     yield* readChannel(
       this.#backend,

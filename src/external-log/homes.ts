@@ -1,8 +1,10 @@
 /**
- * Where consumers' state is over servers: one home for each consumer in each partition of a stream, and one for each partition of a queue.
+ * Where the state of consumers is on servers: a home for each consumer in each partition of a stream, and a home for
+ * each partition of a queue.
  *
- * A home that this engine owns is changed where it is. One that somebody else owns is taken for a moment, which fences its owner; the owner is told, finds it
- * lost, and claims it again. What was in its hands is delivered again, without having used an attempt.
+ * A home that this engine owns is changed in place. A home that another member owns is taken for a moment, which fences
+ * the owner. The owner is told, finds the partition lost, and claims it again. The events that it had in flight are
+ * delivered again and have used no attempt.
  */
 import { type Clock, pause } from '../base/clock.ts'
 import { MillraceError } from '../base/errors.ts'
@@ -17,11 +19,11 @@ import type { Elsewhere, Home, HomeState, OpenHome } from '../delivery/consumers
 import type { Instance } from '../delivery/dispatch/instance.ts'
 import { fold } from './consumer-log/consumer-log-entry.ts'
 import { consumerLogIn, consumerLogOf } from './consumer-log/consumer-log-name.ts'
+import { DeadLetterStore, type DeadLetterStoreHost } from './letters/dead-letter-store.ts'
 import { letterChannel, lettersOf } from './letters/letter-pages.ts'
-import { LetterShelf, type ShelfHost } from './letters/letter-shelf.ts'
 import { type ChannelEntry, Fenced, type LogBackend } from './log-backend.ts'
-import { type Group, type MemberNote, memberNoteIn, ORDERS } from './ownership/group.ts'
 import { lentFrom } from './ownership/lent-in-flight.ts'
+import { type MemberGroup, type MemberNote, memberNoteIn, ORDERS } from './ownership/member-group.ts'
 import { OwnedPartition, type SharedHost } from './ownership/owned-partition.ts'
 import { Ownership, type OwnershipHost } from './ownership/ownership.ts'
 import type { Pauses } from './pauses.ts'
@@ -32,7 +34,7 @@ import type { Registry } from './registry.ts'
 
 const ORDERS_MS = 60_000
 const TRIES = 20
-/** Before the second try, at most; before others longer. */
+/** The longest pause before the second try. Later pauses are longer. */
 const AGAIN_MS = 5
 const PAGE = { count: 1000, bytes: LIMITS.readAheadBytes }
 
@@ -41,20 +43,20 @@ export interface HomesHost {
   readonly backend: LogBackend
   readonly clock: Clock
   readonly registry: Registry
-  readonly groups: ReadonlyMap<string, Group>
+  readonly groups: ReadonlyMap<string, MemberGroup>
   readonly instances: ReadonlySet<Instance>
   readonly shared: SharedHost
   readonly own: OwnershipHost
-  readonly shelf: ShelfHost
+  readonly letterStore: DeadLetterStoreHost
   log(entry: ChannelEntry, partition: number): PartitionLog
   /** @throws CLOSED */
   open(): void
 }
 
-/** A home, with the consumer log that it is in. */
+/** A home, with its consumer log. */
 export interface PartitionHome extends Home {
   readonly consumerLog: string
-  /** The name of the group of members. */
+  /** The id of the member group that works on the partition. */
   readonly groupId: string
   readonly entry: ChannelEntry
 }
@@ -74,7 +76,7 @@ export function homeOf(group: string, entry: ChannelEntry, partition: number): P
 
 export class ExternalLogHomes implements CarriedHomes<PartitionHome> {
   readonly #host: HomesHost
-  /** Orders given: no two are alike. */
+  /** The number of orders given. It makes each order different from the last one. */
   #orders = 0
 
   constructor(host: HomesHost) {
@@ -128,7 +130,7 @@ export class ExternalLogHomes implements CarriedHomes<PartitionHome> {
     }
   }
 
-  /** Those that have worked here, and those that run here and may come to it. */
+  /** The consumers that have worked on this queue, and those that run here and may work on it. */
   #workers({ groupId }: PartitionHome, records: HomeState['records']): string[] {
     const running = [...(this.#host.groups.get(groupId)?.instances ?? [])].map(({ spec }) => spec.name)
     return [...new Set([...records.range(...under('w/')).map(([key]) => key.slice(2)), ...running])].sort()
@@ -139,7 +141,7 @@ export class ExternalLogHomes implements CarriedHomes<PartitionHome> {
     return { records, unsent: outbox.length }
   }
 
-  /** What was settled in a partition that is lost never happened. */
+  /** What was settled in a partition that is lost has no effect, so there is nothing to wait for. */
   async flushed(home: PartitionHome): Promise<void> {
     await this.#owned(home)
       ?.ownership.flushed()
@@ -162,7 +164,7 @@ export class ExternalLogHomes implements CarriedHomes<PartitionHome> {
     await this.#forgetLetters(group, channel.name)
   }
 
-  /** The channel is gone: so is what consumers have settled in it. */
+  /** The channel is removed: delete what consumers have settled in it. */
   async forgetChannel(channel: string): Promise<void> {
     for (const consumerLog of await this.#host.backend.consumerLogs('')) {
       const [group = '', of] = consumerLog.split('/')
@@ -194,7 +196,7 @@ export class ExternalLogHomes implements CarriedHomes<PartitionHome> {
     return [...this.#host.instances].filter(({ spec }) => spec.name === consumer)
   }
 
-  /** Members say it of themselves; one that works in several groups of the consumer says it in each. */
+  /** What other members say about a consumer. A member that works in several groups of the consumer says it in each. */
   async elsewhere(consumer: string, homes: readonly PartitionHome[]): Promise<readonly Elsewhere[]> {
     const { backend, own } = this.#host
     const groups = new Set([consumer, ...homes.map(({ groupId }) => groupId)])
@@ -203,7 +205,8 @@ export class ExternalLogHomes implements CarriedHomes<PartitionHome> {
     for (const [group, members] of said) {
       for (const [member, text] of members) {
         const note = member === ORDERS || member === own.member ? null : memberNoteIn(text)
-        // A queue's members may all be others' consumers. Older versions do not say whose they are.
+        // The members of a queue's group may all run other consumers. Notes of older versions do not name their
+        // consumers.
         if (note !== null && (group === consumer || Object.hasOwn(note.shapes ?? {}, consumer))) notes.set(member, note)
       }
     }
@@ -218,7 +221,7 @@ export class ExternalLogHomes implements CarriedHomes<PartitionHome> {
     return this.#host.pauses.names
   }
 
-  /** The members are told, and see to it within a look. */
+  /** Tell the members. They read the pauses at their next look. */
   async setPause(consumer: string, to: ConsumerPause | null, homes: readonly PartitionHome[]): Promise<void> {
     await this.#host.pauses.set(consumer, to)
     await Promise.all([...new Set(homes.map(({ groupId }) => groupId))].map((groupId) => this.#order(groupId)))
@@ -264,10 +267,10 @@ export class ExternalLogHomes implements CarriedHomes<PartitionHome> {
       ({ owner, released }) => owner === null || released || !members.has(owner),
     )
     if (ownership === null) return false
-    const shelf = new LetterShelf(this.#host.shelf, ownership, group, channel.name, logId)
+    const letterStore = new DeadLetterStore(this.#host.letterStore, ownership, group, channel.name, logId)
     change({
       records: ownership.records,
-      write: (key, value) => shelf.write(key, value),
+      write: (key, value) => letterStore.write(key, value),
       addWorker: (consumer) => ownership.write(`w/${consumer}`, Buffer.from('{}')),
     })
     await ownership.flushed()
@@ -275,7 +278,7 @@ export class ExternalLogHomes implements CarriedHomes<PartitionHome> {
     return true
   }
 
-  /** Change a partition: as its owner, or as one who takes it for a moment. */
+  /** Change a partition, as its owner or as a member that takes it for a moment. */
   async within(home: PartitionHome, change: (owned: OwnedPartition) => Promise<void>): Promise<void> {
     const fenced = new Set<string>()
     try {
@@ -288,23 +291,23 @@ export class ExternalLogHomes implements CarriedHomes<PartitionHome> {
         } catch (error) {
           if (!(error instanceof Fenced)) throw error
           if (tries === TRIES) throw contended(home)
-          // Others that do the same go first, or next.
+          // Other processes may try the same. The random pause lets one of them go first.
           await pause(this.#host.clock, Math.random() * AGAIN_MS * tries)
         }
       }
     } finally {
-      // Also where the change was not made: whoever was fenced on the way does not know of it yet.
+      // Also when the change failed: an owner that was fenced on the way does not know it yet.
       if (fenced.size > 0) await this.#order(home.groupId)
     }
   }
 
-  /** `fenced` is told of the owner from whom it was taken. */
+  /** Adds the owner from whom the partition was taken to `fenced`. */
   async #borrow(
     { consumerLog, group, groupId, entry, logId }: PartitionHome,
     change: (owned: OwnedPartition) => Promise<void>,
     fenced: Set<string>,
   ): Promise<void> {
-    const { backend, own, shared, shelf } = this.#host
+    const { backend, own, shared, letterStore } = this.#host
     const members = await backend.members(groupId)
     const ownership = await Ownership.claim(
       consumerLog,
@@ -319,7 +322,7 @@ export class ExternalLogHomes implements CarriedHomes<PartitionHome> {
     if (ownership === null) return
     const log = this.#host.log(entry, logId)
     const begin = (): Promise<number> => positionIn(backend, entry.spec.name, logId, { at: 'beginning' })
-    const owned = await OwnedPartition.begin(group, ownership, log, shared, shelf, begin, () => undefined)
+    const owned = await OwnedPartition.begin(group, ownership, log, shared, letterStore, begin, () => undefined)
     try {
       await change(owned)
     } finally {
@@ -327,7 +330,7 @@ export class ExternalLogHomes implements CarriedHomes<PartitionHome> {
     }
   }
 
-  /** Tell a group's members to see whether their partitions are still theirs. */
+  /** Order a group's members to check whether their partitions are still theirs. */
   async #order(groupId: string): Promise<void> {
     await this.#host.backend.beat(groupId, ORDERS, `${this.#host.own.member}/${++this.#orders}`, ORDERS_MS)
     await this.#host.groups.get(groupId)?.tick()

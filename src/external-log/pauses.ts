@@ -1,8 +1,9 @@
 /**
- * Which consumers are paused as a whole, on the servers: one small consumer log for all consumers, each entry the whole list.
+ * Which consumers are paused in all processes: one small consumer log on the servers for all consumers. Each entry is
+ * the whole list.
  *
- * The list is read when an instance starts, when a group is told to look again, and when the broker is described. The conditional append decides between two
- * processes that change it at once.
+ * The list is read when an instance starts, when a group is ordered to look again, and when the broker is described.
+ * The conditional append decides between two processes that change the list at once.
  */
 import { isJsonObject, isNumberFrom, jsonObject } from '../base/json-object.ts'
 import type { ConsumerPause } from '../broker/description.ts'
@@ -30,12 +31,12 @@ export class Pauses {
 
   async look(): Promise<void> {
     const { entries, version } = await this.#backend.readConsumerLog(CONSUMER_LOG)
-    // An entry of another client says nothing.
+    // Entries of another client are ignored.
     this.#paused = entries.map(pausesIn).findLast((pauses) => pauses !== null) ?? new Map()
     this.#version = version
   }
 
-  /** Resolves when it is durable. */
+  /** Resolves when the change is durable. */
   async set(consumer: string, pause: ConsumerPause | null): Promise<void> {
     for (;;) {
       await this.look()

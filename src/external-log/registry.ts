@@ -1,7 +1,8 @@
 /**
- * The channels that exist, as this engine knows them: looked up again now and then, and when a name is not known.
+ * The channels that exist, as this engine knows them. The engine asks the servers regularly, and when it does not know
+ * a name.
  *
- * Entries whose name begins with `~` are this room's own and are shown to nobody.
+ * Channels whose names begin with `~` belong to this room and are not shown to people.
  */
 import { randomUUID } from 'node:crypto'
 import { type Clock, every } from '../base/clock.ts'
@@ -14,19 +15,19 @@ import { CHANNEL_FORMAT, foreignFormat, isCurrent } from './channel-entry.ts'
 import type { ChannelEntry, LogBackend } from './log-backend.ts'
 
 const LOOK_MS = 1000
-/** What was seen so lately need not be looked at again. */
+/** A list of channels that is younger than this is not asked for again. */
 const FRESH_MS = 100
-/** How often a declaration is tried that others get ahead of. */
+/** The number of tries of a declaration while other processes change the channel. */
 const DECLARE_TRIES = 100
 
 export class Registry {
   readonly #backend: LogBackend
   readonly #partitions: number
   readonly #clock: Clock
-  /** Told of channels that were not there before, and of names that are gone. */
+  /** Called with channels that are new, and with names of channels that are gone. */
   readonly #changed: (added: readonly ChannelEntry[], gone: readonly string[]) => void
   #entries = new Map<string, ChannelEntry>()
-  /** Channels that another version of Millrace created. Nothing is done with them. */
+  /** Channels that another version of Millrace created. This engine does not touch them. */
   #foreign = new Map<string, ChannelEntry>()
   #endWatch: () => void = () => undefined
   readonly #looking = new OneAtATime(() => this.#look())
@@ -48,12 +49,12 @@ export class Registry {
     return [...this.#entries.values()]
   }
 
-  /** Those that people see. */
+  /** The channels that are shown to people. */
   get shown(): ChannelEntry[] {
     return this.all.filter(({ spec }) => !spec.name.startsWith('~'))
   }
 
-  /** Names of those that people see. */
+  /** Names of the channels that are shown to people. */
   get names(): string[] {
     return this.shown.map(({ spec }) => spec.name)
   }
@@ -70,13 +71,13 @@ export class Registry {
     throw unknownChannel(name, this.names)
   }
 
-  /** A channel that may have been declared by somebody else a moment ago. @throws UNKNOWN_CHANNEL · DATA_FOREIGN */
+  /** A channel that another process may have declared a moment ago. @throws UNKNOWN_CHANNEL · DATA_FOREIGN */
   async current(name: string): Promise<ChannelEntry> {
     if (!this.#entries.has(name)) await this.look()
     return this.known(name)
   }
 
-  /** Look, where the channel is not known, or was not looked at lately. */
+  /** Ask the servers, unless the channel is known and the list of channels is fresh. */
   async fresh(name: string): Promise<void> {
     if (!this.#entries.has(name) || this.#clock.elapsed() - this.#lookedAtMs > FRESH_MS) await this.look()
   }
@@ -106,12 +107,12 @@ export class Registry {
     if (foreign !== undefined) throw foreignFormat(foreign)
   }
 
-  /** The servers say that there is no such channel. */
+  /** The servers have answered that the channel does not exist. */
   forget(name: string): void {
     if (this.#entries.delete(name)) this.#changed([], [name])
   }
 
-  /** Look now and then, so that channels of others are found. */
+  /** Ask regularly, to find the channels that other processes create. */
   watch(alarm: (error: unknown) => void): void {
     this.#endWatch = every(this.#clock, LOOK_MS, () => void this.look().catch(alarm))
   }
@@ -121,7 +122,8 @@ export class Registry {
   }
 
   /**
-   * Create the channel, or make it agree with what exists. Others may do so at once: a change is made to what was read, or not at all.
+   * Create the channel, or merge the declaration into the existing channel. Several processes may do so at once: a
+   * change is written only if the channel is still as it was read.
    * @throws CHANNEL_CONFLICT · DATA_FOREIGN
    */
   async declare(spec: ChannelSpec, partitions: number = this.#partitions): Promise<void> {
@@ -138,7 +140,7 @@ export class Registry {
         const changed = { ...existing, spec: merged }
         if (await this.#updated(changed, existing)) return void this.#entries.set(name, changed)
       }
-      // Somebody may have been faster, with another idea of it.
+      // Another process may have been faster, with a different declaration.
       await this.look()
     }
     throw new MillraceError('UNAVAILABLE', `other processes keep changing channel "${name}": declare it again later`, {
@@ -146,7 +148,9 @@ export class Registry {
     })
   }
 
-  /** Whether the change was made: not where somebody else has changed or removed the channel since it was read. */
+  /**
+   * Whether the change was written. It is not if another process has changed or removed the channel since it was read.
+   */
   async #updated(changed: ChannelEntry, existing: ChannelEntry): Promise<boolean> {
     try {
       return await this.#backend.updateChannel(changed, existing)

@@ -166,12 +166,12 @@ export async function drain(broker: Broker, recorder: HistoryRecorder, timeout: 
  */
 function judged(history: readonly Operation[]): Anomaly[] {
   const polls = new Map<string, number>()
-  const place = ({ channel, offset }: { readonly channel: string; readonly offset: number }): string =>
+  const eventOf = ({ channel, offset }: { readonly channel: string; readonly offset: number }): string =>
     `${channel}/${offset}`
   for (const each of history)
-    if (each.action === 'poll' && each.consumer !== null) polls.set(place(each), (polls.get(place(each)) ?? 0) + 1)
+    if (each.action === 'poll' && each.consumer !== null) polls.set(eventOf(each), (polls.get(eventOf(each)) ?? 0) + 1)
   const settled = history.map((each) => {
-    const repeated = each.action === 'done' && each.outcome === 'ok' && (polls.get(place(each)) ?? 0) > 1
+    const repeated = each.action === 'done' && each.outcome === 'ok' && (polls.get(eventOf(each)) ?? 0) > 1
     return repeated ? { ...each, outcome: 'unknown' as const } : each
   })
   const order = new Set<string>(['order-by-key', 'overlap'])

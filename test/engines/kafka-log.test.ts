@@ -85,8 +85,8 @@ describe.skipIf(kind === undefined)('on Kafka’s log', () => {
       reachable: () => undefined,
     })
     const topic = `${/prefix=([^&]+)/.exec(url)?.[1]}__millrace.journal.w`
-    const ask = (place: number): Promise<number> =>
-      client.leader('', topic, 'ask', (connection) => offsetAt(client.library, connection, topic, place))
+    const ask = (time: number): Promise<number> =>
+      client.leader('', topic, 'ask', (connection) => offsetAt(client.library, connection, topic, time))
     await expect.poll(() => ask(EARLIEST), { timeout: 20_000 }).toBeGreaterThan(2000)
     expect(await ask(LATEST)).toBeGreaterThan(9000)
     client.close()

@@ -2,7 +2,7 @@
 import { expect, it } from 'vitest'
 import { MillraceError } from '../../src/base/errors.ts'
 import { ConnectedBroker } from '../../src/broker/connected-broker.ts'
-import { ConsumerLogRecords, placeBytes } from '../../src/external-log/consumer-log/consumer-log-records.ts'
+import { ConsumerLogRecords, textOffsetsBytes } from '../../src/external-log/consumer-log/consumer-log-records.ts'
 import { ExternalLogEngine } from '../../src/external-log/external-log-engine.ts'
 import type { Appended, AppendItem } from '../../src/external-log/log-backend.ts'
 import { consumer, queue, stream } from '../../src/index.ts'
@@ -147,7 +147,7 @@ it('records of letters are found like all others', () => {
     table === 'w' ? `w/${random(20)}` : `${table}/group/0000000${random(2)}/${String(random(300)).padStart(16, '0')}`
   const value = (table: string): Uint8Array =>
     table === 'd'
-      ? placeBytes(random(2) === 0 ? random(1e6) : [random(1e6), random(1e6)])
+      ? textOffsetsBytes(random(2) === 0 ? random(1e6) : [random(1e6), random(1e6)])
       : Buffer.from(`{"some":${random(30)}}`)
   const shown = (found: Iterable<readonly [string, Uint8Array]>): string[] =>
     [...found].map(([at, bytes]) => `${at} ${Buffer.from(bytes)}`)

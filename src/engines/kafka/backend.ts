@@ -23,7 +23,7 @@ import {
   type StoredRecord,
 } from '../../external-log/log-backend.ts'
 import { kafkaCapabilities } from './capabilities.ts'
-import { ChannelLog } from './channel-log.ts'
+import { ChannelTopic } from './channel-topic.ts'
 import type { KafkaClient } from './client.ts'
 import { ConsumerLogTopic } from './consumer-log-topic.ts'
 import { KafkaChannel } from './kafka-channel.ts'
@@ -183,7 +183,7 @@ export class KafkaBackend implements LogBackend {
     let channel = this.#channels.get(incarnation)
     if (channel === undefined) {
       const plan = this.#plans.channel(entry.spec)
-      const log = new ChannelLog(this.#client, plan.name, entry, () => this.#exists(name, incarnation, plan))
+      const log = new ChannelTopic(this.#client, plan.name, entry, () => this.#exists(name, incarnation, plan))
       channel = new KafkaChannel(log, () => this.#registry.floors(incarnation), this.#alarms.retention)
       this.#channels.set(incarnation, channel)
     }

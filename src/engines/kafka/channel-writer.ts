@@ -7,7 +7,7 @@
  */
 import { MillraceError } from '../../base/errors.ts'
 import type { Appended, AppendItem } from '../../external-log/log-backend.ts'
-import type { ChannelLog } from './channel-log.ts'
+import type { ChannelTopic } from './channel-topic.ts'
 import type { KeptEvent } from './chunk-cache.ts'
 import { encodeEvents } from './event-batch.ts'
 import { EMISSION_WINDOW, IdWindow, type WindowSize } from './id-window.ts'
@@ -26,20 +26,20 @@ const SEQUENCES = 0x8000_0000
 interface Fresh {
   readonly items: readonly AppendItem[]
   /** Which of the append each is. */
-  readonly places: readonly number[]
+  readonly indexes: readonly number[]
   /** Those of the append that have the id of one of these: its number among these, and theirs. */
   readonly repeats: readonly (readonly [number, number])[]
 }
 
 export class ChannelWriter {
-  readonly #log: ChannelLog
+  readonly #log: ChannelTopic
   #window: Promise<IdWindow> | null = null
   #producer: Promise<{ readonly producerId: bigint; readonly producerEpoch: number }> | null = null
   #sequence = 0
   /** The server's clock is ahead by so much. */
   #aheadMs = 0
 
-  constructor(log: ChannelLog) {
+  constructor(log: ChannelTopic) {
     this.#log = log
   }
 
@@ -103,10 +103,10 @@ export class ChannelWriter {
         before !== null || window === null || dedupeId === null ? base + at : (window.offsetOf(dedupeId) ?? base + at)
       const lost = stored !== base + at && stored >= seen && stored < base
       const answer = { offset: lost ? stored : base + at, duplicate: lost }
-      answers[fresh.places[at] as number] = brings ? { ...answer, before: before[at] as number, timeMs } : answer
+      answers[fresh.indexes[at] as number] = brings ? { ...answer, before: before[at] as number, timeMs } : answer
     }
     for (const [at, which] of fresh.repeats)
-      answers[which] = { offset: (answers[fresh.places[at] as number] as Appended).offset, duplicate: true }
+      answers[which] = { offset: (answers[fresh.indexes[at] as number] as Appended).offset, duplicate: true }
     return answers
   }
 
@@ -118,7 +118,7 @@ export class ChannelWriter {
 
   /** What is to be stored. What is known is answered. */
   #fresh(items: readonly AppendItem[], window: IdWindow | null, answers: Appended[]): Fresh {
-    const [fresh, places, repeats]: [AppendItem[], number[], [number, number][]] = [[], [], []]
+    const [fresh, indexes, repeats]: [AppendItem[], number[], [number, number][]] = [[], [], []]
     const together = new Together(fresh)
     const now = this.nowMs
     if (window !== null) window.size = this.#windowSize
@@ -132,10 +132,10 @@ export class ChannelWriter {
       else if (same !== undefined) repeats.push([same, at])
       else {
         fresh.push(item)
-        places.push(at)
+        indexes.push(at)
       }
     }
-    return { items: fresh, places, repeats }
+    return { items: fresh, indexes, repeats }
   }
 
   async #store(items: readonly AppendItem[], seen: number): Promise<Produced & { readonly batch: Buffer }> {

@@ -129,7 +129,7 @@ export interface EventRecord {
 export function fromRecord(record: FetchedRecord, { partitions, spec }: ChannelEntry): EventRecord {
   if (spec.retain.latestByKey && record.value === null) {
     const event = { id: '', type: '', key: keyOf(record.key), text: '' }
-    return { event, partition: partitionOf(placed(event, record), partitions), seen: null }
+    return { event, partition: partitionOf(withSpreadId(event, record), partitions), seen: null }
   }
   const own = record.headers.find(([name]) => name === OWN)?.[1]?.toString()
   const note = own === undefined ? null : noteOf(own)
@@ -137,7 +137,7 @@ export function fromRecord(record: FetchedRecord, { partitions, spec }: ChannelE
   const known = note !== null && note.partitions === partitions
   return {
     event,
-    partition: known ? note.partition : partitionOf(placed(event, record), partitions),
+    partition: known ? note.partition : partitionOf(withSpreadId(event, record), partitions),
     seen: note?.seen ?? null,
   }
 }
@@ -153,7 +153,7 @@ function noteOf(text: string): RecordNote | null {
 }
 
 /** What has no id of its own is spread by its offset. */
-function placed(event: BlockEvent, { offset, key }: FetchedRecord): BlockEvent {
+function withSpreadId(event: BlockEvent, { offset, key }: FetchedRecord): BlockEvent {
   const byKey = event.key ?? (key === null ? null : textOf(key))
   return { ...event, key: byKey, id: event.id === '' ? String(offset) : event.id }
 }

@@ -7,7 +7,7 @@
  * id that is greater than all others is not among them, as new ids of version 7 mostly are, and so nobody may ask for long.
  */
 
-import type { TailFold } from './channel-log.ts'
+import type { TailFold } from './channel-topic.ts'
 import type { KeptEvent } from './chunk-cache.ts'
 
 export interface WindowSize {

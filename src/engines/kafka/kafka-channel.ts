@@ -8,7 +8,7 @@ import type {
   ReadLimit,
   StoredRecord,
 } from '../../external-log/log-backend.ts'
-import type { ChannelLog } from './channel-log.ts'
+import type { ChannelTopic } from './channel-topic.ts'
 import { ChannelWriter } from './channel-writer.ts'
 import type { KeptEvent } from './chunk-cache.ts'
 import { deleteRecords } from './requests.ts'
@@ -21,7 +21,7 @@ const PRUNE_EVENTS = 1000
 const DELETE_MS = 10_000
 
 export class KafkaChannel {
-  readonly log: ChannelLog
+  readonly log: ChannelTopic
   readonly #writer: ChannelWriter
   readonly #keys: KeyIndex | null
   readonly #sizes: SizeIndex | null
@@ -32,7 +32,7 @@ export class KafkaChannel {
   #pruning: NodeJS.Timeout | null = null
   #closed = false
 
-  constructor(log: ChannelLog, floors: () => readonly number[], failures: LastingFailures) {
+  constructor(log: ChannelTopic, floors: () => readonly number[], failures: LastingFailures) {
     this.log = log
     this.#floors = floors
     this.#failures = failures

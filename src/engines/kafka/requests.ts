@@ -96,7 +96,7 @@ function producedOf(reader: WireReader): Produced & { readonly code: number; rea
 }
 
 /** Where to read in a topic. */
-export interface FetchPlace {
+export interface FetchFrom {
   readonly topic: string
   readonly offset: number
 }
@@ -117,15 +117,15 @@ const NOTHING = Buffer.alloc(0)
 export function fetch(
   library: KafkaLibrary,
   connection: ConnectionLike,
-  places: readonly FetchPlace[],
+  wanted: readonly FetchFrom[],
   waitMs: number,
   bytes: number,
 ): Promise<Fetched[]> {
-  const body = new WireWriter(200 + places.length * 100)
+  const body = new WireWriter(200 + wanted.length * 100)
   // Read uncommitted: nothing here is transactional, and what others write in transactions is theirs to commit.
   body.int32(-1).int32(waitMs).int32(1).int32(bytes).int8(0).int32(0).int32(-1)
-  body.unsigned(places.length + 1)
-  for (const { topic, offset } of places) {
+  body.unsigned(wanted.length + 1)
+  for (const { topic, offset } of wanted) {
     body.compactString(topic).unsigned(2)
     body.int32(0).int32(-1).int64(offset).int32(-1).int64(-1).int32(bytes).tags().tags()
   }

@@ -4,7 +4,7 @@
  * Kafka deletes whole segments, late. So readers are not shown what is beyond a limit, and what nobody may see is deleted record by record before
  * Kafka does it. By age and by count follow from times and offsets; by bytes and by key are folds of the whole log.
  */
-import type { TailFold } from './channel-log.ts'
+import type { TailFold } from './channel-topic.ts'
 import type { KeptEvent } from './chunk-cache.ts'
 
 /** Where the newest events begin that have together no more bytes than the limit. */

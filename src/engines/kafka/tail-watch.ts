@@ -5,10 +5,10 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { OnAppend } from '../../external-log/log-backend.ts'
-import type { ChannelLog } from './channel-log.ts'
+import type { ChannelTopic } from './channel-topic.ts'
 import type { KafkaClient } from './client.ts'
 import { CODES } from './kafka-error.ts'
-import { type FetchPlace, fetch } from './requests.ts'
+import { type FetchFrom, fetch } from './requests.ts'
 
 const WAIT_MS = 500
 const FETCH_BYTES = 4 * 1024 * 1024
@@ -20,7 +20,7 @@ const OFTEN_MS = 100
 
 export class TailWatch {
   readonly #client: KafkaClient
-  readonly #logs = new Map<string, ChannelLog>()
+  readonly #logs = new Map<string, ChannelTopic>()
   /** Brokers that are polled. */
   readonly #polled = new Set<number>()
   #closed = false
@@ -30,7 +30,7 @@ export class TailWatch {
   }
 
   /** Be told of what is new in a channel, until the answer is called. */
-  async add(log: ChannelLog, listener: OnAppend): Promise<() => void> {
+  async add(log: ChannelTopic, listener: OnAppend): Promise<() => void> {
     await log.follow()
     log.listeners.add(listener)
     this.#logs.set(log.topic, log)
@@ -57,24 +57,24 @@ export class TailWatch {
 
   async #pollAll(leader: number): Promise<void> {
     while (!this.#closed) {
-      const places: FetchPlace[] = []
+      const wanted: FetchFrom[] = []
       for (const [topic, log] of this.#logs) {
         const its = await this.#client.leaderId(topic).catch(() => null)
-        if (its === leader) places.push({ topic, offset: log.tail ?? 0 })
+        if (its === leader) wanted.push({ topic, offset: log.tail ?? 0 })
         else if (its !== null) await this.#poll(topic).catch(() => undefined)
       }
-      const [{ topic }] = places.length === 0 ? [{ topic: null }] : (places as [FetchPlace])
+      const [{ topic }] = wanted.length === 0 ? [{ topic: null }] : (wanted as [FetchFrom])
       if (topic === null) {
         if (this.#logs.size === 0) return
         await sleep(AGAIN_MS)
-      } else await this.#pollOnce(topic, places)
+      } else await this.#pollOnce(topic, wanted)
     }
   }
 
-  async #pollOnce(topic: string, places: readonly FetchPlace[]): Promise<void> {
+  async #pollOnce(topic: string, wanted: readonly FetchFrom[]): Promise<void> {
     try {
       const answers = await this.#client.once(topic, 'watch', (connection) =>
-        fetch(this.#client.library, connection, places, WAIT_MS, FETCH_BYTES),
+        fetch(this.#client.library, connection, wanted, WAIT_MS, FETCH_BYTES),
       )
       let failed = false
       let known = 0

@@ -30,7 +30,7 @@ export interface LogFold {
   reset(): void
 }
 
-interface Waiting {
+interface QueuedRecord {
   readonly record: NewRecord
   readonly bytes: number
   readonly resolve: () => void
@@ -46,7 +46,7 @@ export class TopicLog {
   readonly #from: (() => Promise<number>) | null
   #at: number | null = null
   readonly #reading = new OneAtATime(() => this.#readOn())
-  #queue: Waiting[] = []
+  #queue: QueuedRecord[] = []
   #writing = false
 
   constructor(
@@ -144,7 +144,7 @@ export class TopicLog {
     this.#writing = false
   }
 
-  #together(): Waiting[] {
+  #together(): QueuedRecord[] {
     let count = 0
     for (
       let bytes = 0;

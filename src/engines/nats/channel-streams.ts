@@ -41,7 +41,7 @@ interface StreamList {
 }
 
 /** A channel, as this engine works with it. */
-export interface Channel extends ChannelEntry {
+export interface ChannelStream extends ChannelEntry {
   readonly name: string
   readonly stream: string
   readonly byKey: boolean
@@ -53,7 +53,7 @@ export class ChannelStreams {
   readonly #client: NatsClient
   readonly #layout: Layout
   readonly #replicas: number
-  #channels = new Map<string, Channel>()
+  #channels = new Map<string, ChannelStream>()
   /** What the server's clock is ahead of ours. */
   #aheadMs = 0
 
@@ -69,14 +69,14 @@ export class ChannelStreams {
   }
 
   async list(): Promise<ChannelEntry[]> {
-    const found = new Map<string, Channel>()
+    const found = new Map<string, ChannelStream>()
     for (let offset = 0; ; ) {
       const page = await this.#call('listing channels', () =>
         this.#client.api<StreamList>('STREAM.LIST', { offset, subject: `${this.#layout.prefix}.>` }),
       )
       const streams = page.streams ?? []
       for (const stream of streams) {
-        this.#heed(stream)
+        this.#noteServerTime(stream)
         const entry = this.#entryOf(stream)
         if (entry !== null) found.set(entry.spec.name, this.#channel(entry))
       }
@@ -97,7 +97,7 @@ export class ChannelStreams {
   }
 
   /** A stream whose leader did not answer in time: it is no less there. */
-  async #silent(stream: string): Promise<Channel | null> {
+  async #silent(stream: string): Promise<ChannelStream | null> {
     for (const channel of this.#channels.values()) if (channel.stream === stream) return channel
     const info = await this.#call('looking at a channel', () => this.#client.api<StreamInfo>(`STREAM.INFO.${stream}`))
     const entry = this.#entryOf(info)
@@ -105,7 +105,7 @@ export class ChannelStreams {
   }
 
   /** @throws UNKNOWN_CHANNEL */
-  async get(name: string): Promise<Channel> {
+  async get(name: string): Promise<ChannelStream> {
     const known = this.#channels.get(name)
     if (known !== undefined) return known
     const info = await this.#call(
@@ -156,13 +156,13 @@ export class ChannelStreams {
   }
 
   /** Of the leader. */
-  async state({ name, stream }: Channel): Promise<StreamState> {
+  async state({ name, stream }: ChannelStream): Promise<StreamState> {
     const info = await this.#call(
       'looking at a channel',
       () => this.#client.api<StreamInfo>(`STREAM.INFO.${stream}`),
       name,
     )
-    this.#heed(info)
+    this.#noteServerTime(info)
     return info.state
   }
 
@@ -180,7 +180,7 @@ export class ChannelStreams {
     return null
   }
 
-  #heed({ ts }: StreamInfo): void {
+  #noteServerTime({ ts }: StreamInfo): void {
     if (ts !== undefined) this.#aheadMs = Date.parse(ts) - Date.now()
   }
 
@@ -192,7 +192,7 @@ export class ChannelStreams {
     }
   }
 
-  #channel(entry: ChannelEntry): Channel {
+  #channel(entry: ChannelEntry): ChannelStream {
     const { name, retain, dedupe } = entry.spec
     const hidden = retain.ageMs !== null && retain.ageMs < windowMs(dedupe)
     return {

@@ -11,7 +11,7 @@
 import { MillraceError } from '../../base/errors.ts'
 import type { Appended, AppendItem } from '../../external-log/log-backend.ts'
 import { API, ApiError, isApiError, isPassing } from './api-error.ts'
-import type { Channel } from './channel-streams.ts'
+import type { ChannelStream } from './channel-streams.ts'
 import type { Layout } from './layout.ts'
 import { type EventMessage, encodeMessage, messageId } from './message-codec.ts'
 import type { NatsClient } from './nats-client.ts'
@@ -52,7 +52,7 @@ export class EventAppend {
     this.#replicated = replicas > 1
   }
 
-  async append(channel: Channel, items: readonly AppendItem[], atomic: boolean): Promise<Appended[]> {
+  async append(channel: ChannelStream, items: readonly AppendItem[], atomic: boolean): Promise<Appended[]> {
     const first = new Map<string, number>()
     const wanted: number[] = []
     const twins = new Map<number, number>()
@@ -67,14 +67,14 @@ export class EventAppend {
       wanted.map((at) => this.#outgoing(channel, items[at] as AppendItem)),
       atomic,
     )
-    const answers = new Map(wanted.map((at, place) => [at, stored[place] as Appended]))
+    const answers = new Map(wanted.map((at, index) => [at, stored[index] as Appended]))
     return items.map(
       (_, at) =>
         answers.get(at) ?? { offset: (answers.get(twins.get(at) as number) as Appended).offset, duplicate: true },
     )
   }
 
-  #outgoing({ name, byKey }: Channel, { partition, event, dedupeId }: AppendItem): Outgoing {
+  #outgoing({ name, byKey }: ChannelStream, { partition, event, dedupeId }: AppendItem): Outgoing {
     const id = dedupeId === null ? `~${this.#client.library.nuid.next()}` : messageId(dedupeId)
     const subject = this.#layout.subject(name, partition, byKey, event.key, () => this.#client.library.nuid.next())
     const message = { subject, id, ...encodeMessage(event, id, this.#content) }
@@ -93,7 +93,7 @@ export class EventAppend {
     )
   }
 
-  async #store(channel: Channel, messages: readonly Outgoing[], atomic: boolean): Promise<Appended[]> {
+  async #store(channel: ChannelStream, messages: readonly Outgoing[], atomic: boolean): Promise<Appended[]> {
     if (messages.length === 1 || (!atomic && !this.#replicated && messages.length <= SINGLES_MAX))
       return this.#singly(channel, messages)
     if (atomic) return this.#together(channel, messages)
@@ -104,7 +104,7 @@ export class EventAppend {
   }
 
   /** Each by itself, all at once; what is not answered, again in order. */
-  async #singly({ stream }: Channel, messages: readonly Outgoing[]): Promise<Appended[]> {
+  async #singly({ stream }: ChannelStream, messages: readonly Outgoing[]): Promise<Appended[]> {
     const before = this.#known.get(stream) ?? 0
     const answers = new Map<Outgoing, Appended>()
     await this.#client.patiently('publishing', async (tries) => {
@@ -129,7 +129,7 @@ export class EventAppend {
   }
 
   /** All or none. */
-  async #together({ stream }: Channel, messages: readonly Outgoing[]): Promise<Appended[]> {
+  async #together({ stream }: ChannelStream, messages: readonly Outgoing[]): Promise<Appended[]> {
     const before = this.#known.get(stream) ?? 0
     const known = new Map<Outgoing, Appended>()
     let stored: ReadonlyMap<Outgoing, Appended> = new Map()
@@ -178,7 +178,7 @@ export class EventAppend {
   }
 
   /** Of these ids those that the server knows, with the sequences of their events. */
-  async known({ stream, name, byKey }: Channel, ids: readonly string[]): Promise<Map<string, number>> {
+  async known({ stream, name, byKey }: ChannelStream, ids: readonly string[]): Promise<Map<string, number>> {
     const subject = this.#layout.subject(name, 0, byKey, null, () => this.#client.library.nuid.next())
     const found = new Map<string, number>()
     for (let at = 0; at < ids.length; at += SINGLES_MAX) {

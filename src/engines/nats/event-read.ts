@@ -6,7 +6,7 @@
 import type { Msg } from '@nats-io/transport-node'
 import type { Bounds, ReadLimit, StoredRecord } from '../../external-log/log-backend.ts'
 import { API, isApiError, millraceError } from './api-error.ts'
-import type { Channel, ChannelStreams, StreamState } from './channel-streams.ts'
+import type { ChannelStream, ChannelStreams, StreamState } from './channel-streams.ts'
 import type { Layout } from './layout.ts'
 import { decodeMessage } from './message-codec.ts'
 import type { NatsClient } from './nats-client.ts'
@@ -29,7 +29,12 @@ export class EventRead {
     this.#replicated = replicas > 1
   }
 
-  async read(channel: Channel, partition: number | null, from: number, limit: ReadLimit): Promise<StoredRecord[]> {
+  async read(
+    channel: ChannelStream,
+    partition: number | null,
+    from: number,
+    limit: ReadLimit,
+  ): Promise<StoredRecord[]> {
     const records: StoredRecord[] = []
     const filter = this.#layout.filter(channel.name, partition, channel.byKey)
     let bytes = 0
@@ -53,7 +58,7 @@ export class EventRead {
   }
 
   async #batch(
-    channel: Channel,
+    channel: ChannelStream,
     filter: string,
     seq: number,
     batch: number,
@@ -77,7 +82,7 @@ export class EventRead {
   }
 
   /** The leader's first event at or after a sequence, or null. */
-  async #leaders({ name, stream }: Channel, filter: string, seq: number): Promise<StoredRecord | null> {
+  async #leaders({ name, stream }: ChannelStream, filter: string, seq: number): Promise<StoredRecord | null> {
     try {
       const { message } = await this.#call(name, () =>
         this.#client.api<LeadersMessage>(`STREAM.MSG.GET.${stream}`, { seq, next_by_subj: filter }),
@@ -95,7 +100,7 @@ export class EventRead {
   }
 
   /** Calls for one channel that come together share one look. */
-  async bounds(channel: Channel): Promise<Bounds> {
+  async bounds(channel: ChannelStream): Promise<Bounds> {
     const state = await this.state(channel)
     const next = state.last_seq + 1
     const first = state.messages === 0 ? next : Math.max(1, state.first_seq)
@@ -106,7 +111,7 @@ export class EventRead {
     }
   }
 
-  state(channel: Channel): Promise<StreamState> {
+  state(channel: ChannelStream): Promise<StreamState> {
     let state = this.#states.get(channel.name)
     if (state === undefined) {
       // Not what was asked before this call: an append may have been answered in between.
@@ -119,14 +124,14 @@ export class EventRead {
     return state
   }
 
-  async seek(channel: Channel, partition: number | null, timeMs: number, next: number): Promise<number> {
+  async seek(channel: ChannelStream, partition: number | null, timeMs: number, next: number): Promise<number> {
     const [found] = await this.#first(channel, partition, {
       start_time: new Date(Math.max(0, Math.ceil(timeMs))).toISOString(),
     })
     return found === undefined ? next : sequenceOf(found)
   }
 
-  async pendingFrom(channel: Channel, partition: number, offset: number): Promise<number> {
+  async pendingFrom(channel: ChannelStream, partition: number, offset: number): Promise<number> {
     let from = Math.max(1, offset)
     if (channel.hiddenAfterMs !== null) from = Math.max(from, (await this.bounds(channel)).first)
     const [found] = await this.#first(channel, partition, { seq: from })
@@ -134,7 +139,7 @@ export class EventRead {
   }
 
   async #first(
-    channel: Channel,
+    channel: ChannelStream,
     partition: number | null,
     from: { readonly seq: number } | { readonly start_time: string },
   ): Promise<Msg[]> {
@@ -149,7 +154,7 @@ export class EventRead {
     return found
   }
 
-  #hidden({ hiddenAfterMs }: Channel, timeMs: number): boolean {
+  #hidden({ hiddenAfterMs }: ChannelStream, timeMs: number): boolean {
     return hiddenAfterMs !== null && this.#streams.serverNow() - timeMs > hiddenAfterMs
   }
 

@@ -15,7 +15,7 @@ import { OneAtATime } from '../../base/one-at-a-time.ts'
 import { PartitionEnds } from '../../external-log/backend/partition-ends.ts'
 import { TailWindow } from '../../external-log/backend/tail-window.ts'
 import type { ReadLimit, StoredRecord } from '../../external-log/log-backend.ts'
-import type { Channel } from './channel-streams.ts'
+import type { ChannelStream } from './channel-streams.ts'
 import type { Layout } from './layout.ts'
 import { decodeMessage } from './message-codec.ts'
 import type { NatsClient } from './nats-client.ts'
@@ -34,7 +34,7 @@ export type OnAppend = (partition: number | null, next?: number) => void
 export class Feed {
   readonly watchers: Set<OnAppend> = new Set()
   readonly #client: NatsClient
-  readonly #channel: Channel
+  readonly #channel: ChannelStream
   readonly #base: string
   readonly #inbox: string
   readonly #window: TailWindow<Msg>
@@ -53,7 +53,7 @@ export class Feed {
   /** Reads that wait for events on their way. */
   readonly #waiting = new Set<() => void>()
 
-  private constructor(client: NatsClient, layout: Layout, channel: Channel, after: number) {
+  private constructor(client: NatsClient, layout: Layout, channel: ChannelStream, after: number) {
     this.#client = client
     this.#channel = channel
     this.#base = layout.base(channel.name)
@@ -66,7 +66,7 @@ export class Feed {
   }
 
   /** Begins after a sequence. Resolves when the server pushes. */
-  static async open(client: NatsClient, layout: Layout, channel: Channel, after: number): Promise<Feed> {
+  static async open(client: NatsClient, layout: Layout, channel: ChannelStream, after: number): Promise<Feed> {
     const feed = new Feed(client, layout, channel, after)
     await feed.#remake()
     feed.#watchdog = setInterval(() => {

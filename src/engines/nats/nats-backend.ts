@@ -14,8 +14,8 @@ import type {
 } from '../../external-log/log-backend.ts'
 import { API, isApiError, millraceError } from './api-error.ts'
 import { natsCapabilities } from './capabilities.ts'
-import { type Channel, ChannelStreams } from './channel-streams.ts'
-import { ConsumerLogs } from './consumer-logs.ts'
+import { type ChannelStream, ChannelStreams } from './channel-streams.ts'
+import { ConsumerLogSubjects } from './consumer-log-subjects.ts'
 import { BATCH_EVENTS_MAX, EventAppend } from './event-append.ts'
 import { EventRead } from './event-read.ts'
 import { Feed, type OnAppend } from './feed.ts'
@@ -39,7 +39,7 @@ export class NatsBackend implements LogBackend {
   readonly #streams: ChannelStreams
   readonly #append: EventAppend
   readonly #read: EventRead
-  readonly #consumerLogs: ConsumerLogs
+  readonly #consumerLogs: ConsumerLogSubjects
   readonly #specs: SpecLog
   readonly #members: Members
   readonly #layout: Layout
@@ -57,7 +57,7 @@ export class NatsBackend implements LogBackend {
     this.#streams = new ChannelStreams(client, this.#layout, target.replicas)
     this.#append = new EventAppend(client, this.#layout, target)
     this.#read = new EventRead(client, this.#layout, this.#streams, target.replicas)
-    this.#consumerLogs = new ConsumerLogs(client, this.#layout)
+    this.#consumerLogs = new ConsumerLogSubjects(client, this.#layout)
     this.#specs = new SpecLog(this.#consumerLogs, (entry) => this.#streams.update(entry))
     this.#members = new Members(client, this.#layout, target.replicas)
   }
@@ -70,7 +70,7 @@ export class NatsBackend implements LogBackend {
       const durable = await checkDurable(client, target)
       const layout = new Layout(target.prefix)
       await Promise.all(
-        [ConsumerLogs.config(layout, target.replicas), Members.config(layout, target.replicas)].map((config) =>
+        [ConsumerLogSubjects.config(layout, target.replicas), Members.config(layout, target.replicas)].map((config) =>
           made(client, config),
         ),
       )
@@ -268,7 +268,7 @@ export class NatsBackend implements LogBackend {
 }
 
 /** Whether what the feed keeps is what the channel keeps: not where the server deletes events because of others. */
-function feedAnswers({ spec, hiddenAfterMs }: Channel, partition: number | null): boolean {
+function feedAnswers({ spec, hiddenAfterMs }: ChannelStream, partition: number | null): boolean {
   const { latestByKey, count, bytes } = spec.retain
   return (
     !latestByKey &&

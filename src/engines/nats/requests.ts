@@ -11,7 +11,7 @@ export class Unanswered extends Error {
 }
 
 /** The answer to one question may be many messages: `take` answers whether it was the last. */
-interface Waiting {
+interface Question {
   readonly subject: string
   readonly take: (message: Msg) => boolean
   readonly fail: (error: Error) => void
@@ -24,7 +24,7 @@ const SWEEP_MS = 100
 export class Requests {
   readonly #connection: NatsConnection
   readonly #inbox: string
-  readonly #waiting = new Map<string, Waiting>()
+  readonly #waiting = new Map<string, Question>()
   #count = 0
   #sweep: NodeJS.Timeout | null = null
 

@@ -4,16 +4,16 @@
  */
 import { channelEntryIn } from '../../external-log/channel-entry.ts'
 import { type ChannelEntry, Fenced } from '../../external-log/log-backend.ts'
-import type { ConsumerLogs } from './consumer-logs.ts'
+import type { ConsumerLogSubjects } from './consumer-log-subjects.ts'
 
 /** Consumer logs of specs begin with it: they are no consumer's. */
 export const SPECS = '~spec/'
 
 export class SpecLog {
-  readonly #consumerLogs: ConsumerLogs
+  readonly #consumerLogs: ConsumerLogSubjects
   readonly #apply: (entry: ChannelEntry) => Promise<void>
 
-  constructor(consumerLogs: ConsumerLogs, apply: (entry: ChannelEntry) => Promise<void>) {
+  constructor(consumerLogs: ConsumerLogSubjects, apply: (entry: ChannelEntry) => Promise<void>) {
     this.#consumerLogs = consumerLogs
     this.#apply = apply
   }

@@ -28,15 +28,15 @@ export function packed(items: readonly AppendItem[]): [lengths: Buffer, bytes: B
     ? (piece: string): number => piece.length
     : (piece: string): number => Buffer.byteLength(piece)
   const lengths = Buffer.allocUnsafe(items.length * NUMBERS * 4)
-  let place = 0
+  let end = 0
   for (let at = 0; at < items.length; at++) {
     const { partition, dedupeId } = items[at] as AppendItem
     const id =
       inText[at] === true && dedupeId !== null ? IN_TEXT + lengthOf(dedupeId) : lengthOf(pieces[4 * at] as string)
-    place = lengths.writeUInt32LE(partition, place)
-    place = lengths.writeUInt32LE(id, place)
+    end = lengths.writeUInt32LE(partition, end)
+    end = lengths.writeUInt32LE(id, end)
     for (let piece = 4 * at + 1; piece < 4 * at + 4; piece++)
-      place = lengths.writeUInt32LE(lengthOf(pieces[piece] as string), place)
+      end = lengths.writeUInt32LE(lengthOf(pieces[piece] as string), end)
   }
   return [lengths, Buffer.from(text, isAscii ? 'latin1' : 'utf8')]
 }

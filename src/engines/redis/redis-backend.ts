@@ -17,12 +17,12 @@ import type {
   ReadLimit,
   StoredRecord,
 } from '../../external-log/log-backend.ts'
-import { Bell, type OnAppend } from './bell.ts'
+import { AppendNotifier, type OnAppend } from './append-notifier.ts'
 import { redisCapabilities } from './capabilities.ts'
 import { ChannelRegistry } from './channel-registry.ts'
-import { ChannelStreams } from './channel-streams.ts'
-import { ConsumerLogs } from './consumer-logs.ts'
+import { ConsumerLogStreams } from './consumer-log-streams.ts'
 import { checkDurability, type Durability, durabilityAgain } from './durability.ts'
+import { EventStreams } from './event-streams.ts'
 import { Inbox } from './inbox.ts'
 import { Keys } from './keys.ts'
 import { type Connector, connectorOf } from './redis-client.ts'
@@ -41,10 +41,10 @@ export class RedisBackend implements LogBackend {
   readonly #keys: Keys
   readonly #link: RedisLink
   readonly #writes: SafeWrites
-  readonly #streams: ChannelStreams
-  readonly #consumerLogs: ConsumerLogs
+  readonly #streams: EventStreams
+  readonly #consumerLogs: ConsumerLogStreams
   readonly #registry: ChannelRegistry
-  readonly #bell: Bell
+  readonly #notifier: AppendNotifier
   readonly #inbox: Inbox
   readonly #retaining: NodeJS.Timeout
   #closed = false
@@ -62,15 +62,15 @@ export class RedisBackend implements LogBackend {
     this.#registry = new ChannelRegistry(this.#keys, sender, link, this.#writes, (message) =>
       this.#alarms.raise('DATA_DAMAGED', message),
     )
-    this.#streams = new ChannelStreams(this.#keys, sender, {
+    this.#streams = new EventStreams(this.#keys, sender, {
       reading: link,
       write: (script, keys, args, doing, again) => this.#writes.run(script, keys, args, doing, again),
       partitions: (channel) => this.#registry.partitions(channel),
       // A cluster's nodes count each their own.
-      hears: (channel) => (settings.topology === 'cluster' ? null : this.#bell.hears(channel)),
+      hears: (channel) => (settings.topology === 'cluster' ? null : this.#notifier.hears(channel)),
     })
-    this.#consumerLogs = new ConsumerLogs(this.#keys, link, this.#writes)
-    this.#bell = new Bell(connector, this.#keys, sender, (error) => this.#alarm(error))
+    this.#consumerLogs = new ConsumerLogStreams(this.#keys, link, this.#writes)
+    this.#notifier = new AppendNotifier(connector, this.#keys, sender, (error) => this.#alarm(error))
     this.#inbox = new Inbox(() => RedisLink.open(connector, shownUrl(settings)), {
       keys: this.#keys,
       channel: (name) => this.#registry.known(name),
@@ -185,7 +185,7 @@ export class RedisBackend implements LogBackend {
 
   async watch(channel: string, onAppend: OnAppend): Promise<() => void> {
     const stopInbox = this.#inbox.watch(channel)
-    const stopBell = await this.#bell.watch(channel, onAppend)
+    const stopBell = await this.#notifier.watch(channel, onAppend)
     return () => {
       stopInbox()
       stopBell()
@@ -236,7 +236,7 @@ export class RedisBackend implements LogBackend {
     this.#closed = true
     clearInterval(this.#retaining)
     this.#inbox.close()
-    this.#bell.close()
+    this.#notifier.close()
     this.#link.close()
   }
 }

@@ -18,7 +18,7 @@ const WAIT_MS_MAX = 50
 
 export type Command = readonly [name: string, ...args: Argument[]]
 
-interface Waiting {
+interface QueuedCommand {
   readonly command: Command
   readonly buffers: boolean
   readonly resolve: (answer: unknown) => void
@@ -38,7 +38,7 @@ export type OnState = (lost: MillraceError | null) => void
 export class RedisLink {
   readonly client: Client
   readonly #name: string
-  #waiting: Waiting[] = []
+  #waiting: QueuedCommand[] = []
   #ready: Promise<void> = Promise.resolve()
   #becameReady: () => void = () => undefined
   #lastError: Error | null = null

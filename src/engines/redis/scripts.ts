@@ -145,30 +145,30 @@ for at = 1, events do
     answers[at] = -1 - offsetOf(duplicate)
     all = false
   else
-    local to, place, text = streams[partition], int(nextOffset) .. stamp, sub(bytesOf, headEnd, textEnd - 1)
+    local to, entryId, text = streams[partition], int(nextOffset) .. stamp, sub(bytesOf, headEnd, textEnd - 1)
     local key = keyBytes > 0 and sub(bytesOf, from, keyEnd - 1)
     local number = counts[partition]
     -- Only the first of a call can meet what somebody else has written. Every so many, an entry says how many its partition had had before it.
     if ends[partition] and headBytes == 0 and number % 64 ~= 0 then
-      if key then call('XADD', to, place, 'data', text, 'key', key) else call('XADD', to, place, 'data', text) end
+      if key then call('XADD', to, entryId, 'data', text, 'key', key) else call('XADD', to, entryId, 'data', text) end
     else
       local fields = { 'data', text }
       if key then fields[3], fields[4] = 'key', key end
       if headBytes > 0 then fields[#fields + 1], fields[#fields + 2] = 'head', sub(bytesOf, keyEnd, headEnd - 1) end
       if number % 64 == 0 then fields[#fields + 1], fields[#fields + 2] = 'n', number end
-      add(to, place, unpack(fields))
+      add(to, entryId, unpack(fields))
     end
     if latest and key then
       local former = call('HGET', keys, key)
       if former then call('XDEL', to, former) end
-      call('HSET', keys, key, place)
+      call('HSET', keys, key, entryId)
     end
     counts[partition] = number + 1
     ends[partition] = nextOffset + 1
     if id then
       fresh[#fresh + 1] = id
-      fresh[#fresh + 1] = place
-      known[id] = place
+      fresh[#fresh + 1] = entryId
+      known[id] = entryId
     end
     bytes = bytes + textBytes
     if textBytes > largest then largest = textBytes end

@@ -1,8 +1,10 @@
 /**
- * What stands in a consumer log: who owns the partition, changes of records, emissions on their way, snapshots. One JSON object an entry.
+ * The content of a consumer log: the owner of the partition, changes of records, emissions on their way, and snapshots.
+ * Each entry is a JSON object.
  *
- * The state of a partition is the fold of its entries. A snapshot begins with `reset`, goes on in as many entries as it needs, and is whole
- * with the one that says `snapshot: 'whole'`; what stood before its first entry may be trimmed.
+ * The state of a partition is the fold of its entries. A snapshot begins with `reset` and takes as many entries as it
+ * needs. It is complete with the entry that says `snapshot: 'whole'`. The entries before its first one may then be
+ * trimmed.
  */
 import { isJsonObject, isNumberFrom, jsonObject } from '../../base/json-object.ts'
 import type { Emission } from '../../broker/engine.ts'
@@ -10,34 +12,40 @@ import type { RecordChange } from '../../delivery/cursor-host.ts'
 import { ConsumerLogRecords } from './consumer-log-records.ts'
 
 export interface ConsumerLogEntry {
-  /** Number of the entry among its owner's: tells an entry that was written from one that was not. */
+  /**
+   * The number of the entry among the entries of its owner. It tells the owner whether a write without an answer was
+   * stored.
+   */
   readonly number: number
   readonly owner: string
-  /** `claim`: the owner begins. `release`: it ends, in good order. */
+  /** `claim`: the owner begins. `release`: the owner gives the partition back. */
   readonly kind: 'claim' | 'commit' | 'release'
-  /** Records by key: text, `{ bytes: base64 }`, or null for gone. */
+  /** Records by key: a text, `{ bytes: base64 }`, or null for a record that is deleted. */
   readonly records?: Readonly<Record<string, string | { readonly bytes: string } | null>>
-  /** Emissions that take effect with this entry, and are to be sent on. */
+  /** Emissions that take effect with this entry. The owner sends them on. */
   readonly emissions?: readonly Emission[]
-  /** Emissions sent on so far, of all that the consumer log has ever held. */
+  /** The number of emissions that are sent on, of all that the consumer log has ever held. */
   readonly sent?: number
-  /** This entry begins, continues or completes a snapshot; `emitted` is how many emissions there were before those it carries. */
+  /**
+   * This entry begins, continues or completes a snapshot. `emitted` is the number of emissions before those in the
+   * snapshot.
+   */
   readonly snapshot?: 'part' | 'whole'
   readonly reset?: boolean
   readonly emitted?: number
 }
 
-/** A partition's state, folded. */
+/** The state of a partition: the fold of its consumer log. */
 export interface ConsumerLogState {
   owner: string | null
   released: boolean
   number: number
   readonly records: ConsumerLogRecords
-  /** Emissions not known to be sent on, oldest first. */
+  /** Emissions of which it is not known that they are sent on, the oldest first. */
   outbox: Emission[]
-  /** All emissions ever, up to and with those of the outbox. */
+  /** The number of all emissions ever, including those in the outbox. */
   emitted: number
-  /** Entries that are not Millrace's: another client wrote them, and they are passed over. */
+  /** The number of entries that another client wrote. They are ignored. */
   foreign: number
 }
 
@@ -45,7 +53,7 @@ export function encodeEntry(entry: ConsumerLogEntry): Uint8Array {
   return Buffer.from(JSON.stringify(entry))
 }
 
-/** A record's value as an entry holds it: text where the bytes are JSON, base64 otherwise. */
+/** A record's value as an entry holds it: text if the bytes are JSON, otherwise base64. */
 export function recordText(value: Uint8Array | null): string | { readonly bytes: string } | null {
   if (value === null) return null
   const bytes = Buffer.from(value.buffer, value.byteOffset, value.byteLength)
@@ -68,7 +76,7 @@ export function emptyState(): ConsumerLogState {
   }
 }
 
-/** The entry in these bytes, or null where they are not one. */
+/** The entry in these bytes, or null if they are not an entry. */
 export function entryIn(bytes: Uint8Array): ConsumerLogEntry | null {
   const entry = jsonObject(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString())
   if (entry === null || typeof entry['owner'] !== 'string' || !isNumberFrom(entry['number'], 0)) return null
@@ -110,7 +118,7 @@ export function fold(entries: readonly Uint8Array[]): ConsumerLogState {
       continue
     }
     if (entry.reset === true) snapshot = { ...emptyState(), emitted: entry.emitted ?? 0 }
-    // Another owner's entry amid a snapshot: the snapshot was never completed.
+    // An entry of another owner amid a snapshot: the snapshot was never completed.
     if (entry.snapshot === undefined) snapshot = null
     const into: ConsumerLogState = snapshot ?? state
     apply(into, entry)

@@ -1,11 +1,14 @@
-/** What consumer logs are named after: the consumer, or the queue workers, the channel and the partition. */
+/** The id of a consumer log names the consumer (or the queue workers), the channel and the partition. */
 import type { ChannelEntry } from '../log-backend.ts'
 
 export function consumerLogOf(group: string, channel: string, partition: number): string {
   return `${group}/${channel}/${partition}`
 }
 
-/** What a consumer log's id names, or null where the channel has no such partition: another client may have made a consumer log. */
+/**
+ * What the id of a consumer log names, or null if the channel has no such partition. Another client may have made the
+ * consumer log.
+ */
 export function consumerLogIn(
   id: string,
   entryOf: (channel: string) => ChannelEntry | undefined,

@@ -1,29 +1,32 @@
 /**
- * The records of a partition, in its owner's memory.
+ * The records of a partition, in the memory of its owner.
  *
- * Those of dead letters are many, and small: of a text only the place where it is stored (`letter-store.ts`), of a chain what is the same for all of its
- * events once. So each takes some ninety bytes, and a million about 90 MB.
+ * There may be many dead letters, so their records are small: for a text, only the offsets at which it is stored
+ * (`dead-letter-store.ts`); for a chain, the part that all of its events have in common is kept once. A dead letter
+ * takes about ninety bytes, and a million of them about 90 MB.
  */
 import { lastNumber } from '../../delivery/consumer-records.ts'
 import { OffsetTable } from '../read/offset-table.ts'
 
-/** Where a letter's text is in the channel of letters: an offset, or one for each of its pieces. */
-export type Place = number | readonly number[]
+/**
+ * Where the text of a dead letter is stored in the channel of dead letters: its offset, or the offsets of its pieces.
+ */
+export type TextOffsets = number | readonly number[]
 
 const DIGITS = 16
 const SHARED_MAX = 1000
-const PLACE = /^\{"at":(\d+|\[[\d,]+\])\}$/
+const TEXT_OFFSETS = /^\{"at":(\d+|\[[\d,]+\])\}$/
 
-export function placeBytes(place: Place): Uint8Array {
-  return Buffer.from(JSON.stringify({ at: place }))
+export function textOffsetsBytes(offsets: TextOffsets): Uint8Array {
+  return Buffer.from(JSON.stringify({ at: offsets }))
 }
 
-/** The place in a record, or null where the record has the text itself, as those of earlier versions have. */
-export function placeIn(bytes: Uint8Array): Place | null {
+/** The offsets in a record, or null if the record has the text itself, as records of earlier versions have. */
+export function textOffsetsIn(bytes: Uint8Array): TextOffsets | null {
   // A record with its text begins differently.
   if (bytes.length > 4 && bytes[2] === 0x61 && bytes[3] === 0x74) {
     const text = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString()
-    if (PLACE.test(text)) return (JSON.parse(text) as { at: Place }).at
+    if (TEXT_OFFSETS.test(text)) return (JSON.parse(text) as { at: TextOffsets }).at
   }
   return null
 }
@@ -34,13 +37,13 @@ function isLetters(key: string): boolean {
 
 export class ConsumerLogRecords {
   readonly #byKey = new Map<string, Uint8Array>()
-  /** By what their keys begin with. */
-  readonly #letters = new Map<string, OffsetTable<Uint8Array | Place>>()
-  /** Values that many have: one for all. */
+  /** Tables of dead letters, by the prefix of their keys. */
+  readonly #letters = new Map<string, OffsetTable<Uint8Array | TextOffsets>>()
+  /** Values that many records have. Each is kept once. */
   readonly #shared = new Map<string, Uint8Array>()
 
-  /** The letters of the table that a key belongs to. */
-  letters(key: string): OffsetTable<Uint8Array | Place> {
+  /** The table of dead letters that a key belongs to. */
+  letters(key: string): OffsetTable<Uint8Array | TextOffsets> {
     const prefix = key.slice(0, -DIGITS)
     let table = this.#letters.get(prefix)
     if (table === undefined) {
@@ -65,11 +68,11 @@ export class ConsumerLogRecords {
       this.#byKey.set(key, value)
       return
     }
-    const kept = key.startsWith('k/') ? this.#share(value) : (placeIn(value) ?? value)
+    const kept = key.startsWith('k/') ? this.#share(value) : (textOffsetsIn(value) ?? value)
     this.letters(key).set(lastNumber(key), kept)
   }
 
-  /** Set it, or delete it. */
+  /** Set a record, or delete it (null). */
   put(key: string, value: Uint8Array | null): void {
     if (value === null) this.delete(key)
     else this.set(key, value)
@@ -105,7 +108,7 @@ export class ConsumerLogRecords {
   range(from: string, to: string, limit: number = Number.POSITIVE_INFINITY): [string, Uint8Array][] {
     const found: [string, Uint8Array][] = []
     for (const [prefix, table] of this.#letters) {
-      // Keys of a table follow each other: what is asked for is of one table, or of none.
+      // The keys of a table are consecutive, so a range is in one table or in none.
       if (!from.startsWith(prefix)) continue
       for (const [offset, value] of table.range(lastNumber(from.replace(/!$/, '')))) {
         const key = keyOf(prefix, offset)
@@ -124,6 +127,6 @@ function keyOf(prefix: string, offset: number): string {
   return `${prefix}${String(offset).padStart(DIGITS, '0')}`
 }
 
-function bytesOf(value: Uint8Array | Place): Uint8Array {
-  return value instanceof Uint8Array ? value : placeBytes(value)
+function bytesOf(value: Uint8Array | TextOffsets): Uint8Array {
+  return value instanceof Uint8Array ? value : textOffsetsBytes(value)
 }

@@ -1,9 +1,10 @@
 /**
- * Delayed events as people see them: what waits in the schedule's queue for one channel, and taking it out.
+ * Delayed events of one channel for people: to list them and to cancel them.
  *
- * A cancellation is a completion without an emission, in the consumer log of whoever looks after the queue: the same conditional write by which the event would
- * be emitted. So one of the two happens, whichever process asks, and whatever dies meanwhile. With it, in the same entry, goes the record by which all
- * processes learn that the id is new again; it is in the queue before the call is answered.
+ * A cancellation is a completion without an emission, in the consumer log of the queue of delayed events. The event
+ * would be emitted by the same conditional write. So exactly one of the two happens, whichever process asks and
+ * whatever dies meanwhile. The same entry emits the record by which all processes learn that the id is free again. That
+ * record is in the queue before the call is answered.
  */
 import { LIMITS } from '../../base/limits.ts'
 import { type DelayedEvent, type DelayedQuery, type Delays, Soonest } from '../../broker/delays.ts'
@@ -27,13 +28,13 @@ export interface CancellingHost {
   readonly homes: ExternalLogHomes
   /** @throws CLOSED */
   open(): void
-  /** What consumers of this engine have settled is in their consumer logs. */
+  /** Resolves when everything that consumers of this engine have settled is in their consumer logs. */
   flushed(): Promise<void>
 }
 
 interface Withdrawal {
   readonly offset: number
-  /** The record by which processes learn of it. */
+  /** The record by which processes learn of the cancellation. */
   readonly says: EncodedEvent
   readonly resolve: (withdrawn: boolean) => void
   readonly reject: (error: Error) => void
@@ -57,7 +58,7 @@ export class ExternalLogDelays implements Delays {
 
   async cancel(channel: string, id: string): Promise<boolean> {
     const entry = await this.#entry(channel)
-    // Not beside a publish of this id, which would look for it meanwhile.
+    // Not at the same time as a publish of this id, which looks for the id.
     return this.#host.publishing.alone(entry, [{ id }], () => this.#cancel(entry, id))
   }
 
@@ -72,25 +73,32 @@ export class ExternalLogDelays implements Delays {
   async #cancel(entry: ChannelEntry, id: string): Promise<boolean> {
     const { registry, publishing } = this.#host
     if (registry.find(SCHEDULE) === undefined) return false
-    const known = await publishing.delaying.placeOf(entry, id)
-    const places = known === null ? await this.#placesOf(entry, id) : [known]
+    const known = await publishing.delaying.queueOffsetOf(entry, id)
+    const queueOffsets = known === null ? await this.#queueOffsetsOf(entry, id) : [known]
     let cancelled = false
-    for (const place of places) {
-      if (!(await this.#withdraw(entry, id, place))) continue
-      await publishing.delaying.cancelled(entry, id, place)
+    for (const queueOffset of queueOffsets) {
+      if (!(await this.#withdraw(entry, id, queueOffset))) continue
+      await publishing.delaying.cancelled(entry, id, queueOffset)
       cancelled = true
     }
     return cancelled
   }
 
-  /** Without deduplication an id may wait more than once; of very many, not every id is kept in mind. */
-  async #placesOf(entry: ChannelEntry, id: string): Promise<number[]> {
-    const places: number[] = []
-    for await (const [place, { event }] of this.#waiting(entry)) if (event.id === id) places.push(place)
-    return places
+  /**
+   * Without deduplication, several events with one id may wait. With very many waiting events, some ids are not in
+   * memory.
+   */
+  async #queueOffsetsOf(entry: ChannelEntry, id: string): Promise<number[]> {
+    const queueOffsets: number[] = []
+    for await (const [queueOffset, { event }] of this.#waiting(entry))
+      if (event.id === id) queueOffsets.push(queueOffset)
+    return queueOffsets
   }
 
-  /** Take what waits at a place out of the queue: together with others that are asked for meanwhile, as one change of the consumer log. */
+  /**
+   * Take the event at an offset out of the queue. Events that are asked for meanwhile are taken out together, by one
+   * change of the consumer log.
+   */
   #withdraw(entry: ChannelEntry, id: string, offset: number): Promise<boolean> {
     return new Promise((resolve, reject) => {
       this.#withdrawals.push({ offset, says: cancellation(scheduledId(entry, id), offset), resolve, reject })
@@ -113,13 +121,13 @@ export class ExternalLogDelays implements Delays {
     this.#withdrawing = false
   }
 
-  /** Which of them waited until now. */
+  /** Those of the events that were still waiting. */
   async #withdrawn(withdrawals: readonly Withdrawal[]): Promise<ReadonlySet<Withdrawal>> {
     const { registry, homes } = this.#host
     const schedule = registry.known(SCHEDULE)
     let withdrawn: ReadonlySet<Withdrawal> | null = null
     await homes.within(homeOf(QUEUE_GROUP, schedule, 0), async ({ cursor, ownership }) => {
-      // It is durable already, and another process took the consumer log before it was given back.
+      // The change is durable already. Another process took the consumer log before it was released.
       if (withdrawn !== null) return
       const taken = new Set(withdrawals.filter(({ offset }) => cursor.withdraw(offset)))
       ownership.emit([...taken].map(({ says }) => ({ channel: SCHEDULE, event: says, dueAtMs: null })))
@@ -129,11 +137,11 @@ export class ExternalLogDelays implements Delays {
     return withdrawn ?? new Set()
   }
 
-  /** What waits for its time, by its place in the queue. */
-  async *#waiting(entry: ChannelEntry): AsyncGenerator<readonly [place: number, scheduled: Scheduled]> {
+  /** The events that wait, with their offsets in the queue. */
+  async *#waiting(entry: ChannelEntry): AsyncGenerator<readonly [queueOffset: number, scheduled: Scheduled]> {
     const { backend, registry, flushed } = this.#host
     if (registry.find(SCHEDULE) === undefined) return
-    // What was settled in a partition that is lost never happened.
+    // What was settled in a partition that is lost has no effect.
     await flushed().catch(() => undefined)
     const done = settledIn(
       fold((await backend.readConsumerLog(consumerLogOf(QUEUE_GROUP, SCHEDULE, 0))).entries).records,

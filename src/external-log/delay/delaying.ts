@@ -1,4 +1,4 @@
-/** Delayed events on their way into the queue in which they wait, and out of it (clause 7), and the consumer that looks after all of them. */
+/** How delayed events come into the queue in which they wait (clause 7), and the consumer that emits them. */
 import type { Clock } from '../../base/clock.ts'
 import type { EncodedEvent } from '../../broker/encoded-event.ts'
 import type { ConsumerSpec, DeliverySink } from '../../broker/engine.ts'
@@ -17,14 +17,14 @@ import {
   scheduleSpec,
   waitingAgain,
 } from './scheduler.ts'
-import { type Waiting, WaitingIds } from './waiting-ids.ts'
+import { type WaitingEvent, WaitingIds } from './waiting-ids.ts'
 
 const NONE: ReadonlyMap<string, Known> = new Map()
 const NO_OFFSETS: ReadonlyMap<string, number> = new Map()
-/** An event that is not in its channel so long after it was due was there, and was forgotten. */
+/** An event that is not in its channel this long after it was due has been there, and was deleted. */
 const DUE_MS = 10_000
 
-/** Where the first event with an id is. */
+/** Where the first event with an id is: in the channel, or waiting until it is due. */
 export type Known =
   | { readonly offset: number; readonly dueAtMs?: undefined }
   | { readonly offset: null; readonly dueAtMs: number }
@@ -51,7 +51,7 @@ export class Delaying {
     this.#waiting = new WaitingIds(host.backend)
   }
 
-  /** Look after delayed events, with all others that are connected. */
+  /** Take part in the work on delayed events, with all other processes that are connected. */
   attend(): Promise<Scheduler> {
     this.#scheduler ??= this.#begin()
     this.#scheduler.catch(() => {
@@ -62,14 +62,14 @@ export class Delaying {
       : this.#scheduler
   }
 
-  /** The queue is there, or it is made again: it may have been removed. */
+  /** The queue exists, or is created again if it was removed. */
   async #declared<T>(then: T): Promise<T> {
     const { registry } = this.#host
     if (registry.find(SCHEDULE) === undefined) await registry.declare(scheduleSpec, 1)
     return then
   }
 
-  /** The queue is gone, and what waited in it. */
+  /** The queue is gone, with the events that waited in it. */
   forget(): void {
     this.#waiting.end()
     this.#waiting = new WaitingIds(this.#host.backend)
@@ -86,22 +86,28 @@ export class Delaying {
     return scheduler
   }
 
-  /** Keep events until they are due. Receipts of those whose ids are known name where the first one is. */
+  /**
+   * Store events until they are due. The receipt of an event whose id is known says where the first event with this id
+   * is.
+   */
   async keep(entry: ChannelEntry, events: readonly EncodedEvent[], dueAtMs: number): Promise<Receipt[]> {
     const { name: channel, dedupe } = entry.spec
     const known = dedupe === null ? NONE : await this.#known(entry, idsOf(events))
     const fresh = events.filter(({ id }) => !known.has(id))
-    const places = await this.#wait(entry, fresh, dueAtMs)
+    const kept = await this.#wait(entry, fresh, dueAtMs)
     let next = 0
     return events.map(({ id }): Receipt => {
       const first = known.get(id)
       if (first !== undefined) return { channel, id, ...first, duplicate: true }
-      const { duplicate, ...waits } = places[next++] as Waits
+      const { duplicate, ...waits } = kept[next++] as Waits
       return { channel, id, ...waits, duplicate }
     })
   }
 
-  /** Put events into the queue. It may know an id that was not known here: one that another process has put there, or one whose window is over. */
+  /**
+   * Store events in the queue. The queue may know an id that this process does not: another process has delayed an
+   * event with it, or the window of an earlier one is over.
+   */
   async #wait(entry: ChannelEntry, events: readonly EncodedEvent[], dueAtMs: number): Promise<Waits[]> {
     const { registry, appenders } = this.#host
     const items = events.map((event) =>
@@ -125,31 +131,35 @@ export class Delaying {
     return dedupes ? itemOf(event, queue) : { ...itemOf(event, queue), dedupeId: null }
   }
 
-  /** An event whose id the queue knows: one with it waits there; or it was cancelled, or is in the channel for so long, that it is new again. */
+  /**
+   * The queue knows the id of an event. If an event with the id still waits, this one is a duplicate. If it was
+   * cancelled, or was emitted long enough ago, the id is free again.
+   */
   async #again(
     entry: ChannelEntry,
     event: EncodedEvent,
     item: AppendItem,
-    place: number,
+    queueOffset: number,
     dueAtMs: number,
   ): Promise<Waits> {
     const { appenders } = this.#host
     const { id } = event
-    this.#waiting.add(item.event.id, place)
+    this.#waiting.add(item.event.id, queueOffset)
     const known = (await this.#known(entry, [id])).get(id)
     if (known !== undefined) return { ...known, duplicate: true }
-    // By its place, so that of two processes that publish it again at the same time one does.
-    const next = place < 0 ? item.event : waitingAgain(item.event, place)
+    // The id depends on the offset of the earlier event. So if two processes publish the event again at the same time,
+    // one event is stored.
+    const next = queueOffset < 0 ? item.event : waitingAgain(item.event, queueOffset)
     const [appended] = await appenders
       .of(SCHEDULE)
-      .append([{ ...item, event: next, dedupeId: place < 0 ? null : next.id }], false)
+      .append([{ ...item, event: next, dedupeId: queueOffset < 0 ? null : next.id }], false)
     const { offset, duplicate } = appended as Appended
-    if (duplicate && offset > place) return this.#again(entry, event, item, offset, dueAtMs)
+    if (duplicate && offset > queueOffset) return this.#again(entry, event, item, offset, dueAtMs)
     this.#waiting.add(item.event.id, offset)
     return { offset: null, dueAtMs, duplicate }
   }
 
-  /** Of these ids those that wait already, or are in the channel. */
+  /** Those of the ids that wait already, or are in the channel. */
   async #known(entry: ChannelEntry, ids: readonly string[]): Promise<ReadonlyMap<string, Known>> {
     const [waiting, stored] = await Promise.all([
       this.waiting(entry, ids),
@@ -160,10 +170,10 @@ export class Delaying {
     return known
   }
 
-  /** Of these ids those that wait for their time; of those whose time has just come, where their events are. */
+  /** Those of the ids that wait; for events that have just become due, the offsets in their channel. */
   async waiting(entry: ChannelEntry, ids: readonly string[]): Promise<ReadonlyMap<string, Known>> {
     const { clock, backend } = this.#host
-    const waiting = await this.#places(entry, ids)
+    const waiting = await this.#waitingOf(entry, ids)
     const due = [...waiting].filter(([, { dueAtMs }]) => dueAtMs <= clock.now()).map(([id]) => id)
     const stored = due.length === 0 ? NO_OFFSETS : await backend.known(entry.spec.name, due)
     const known = new Map<string, Known>()
@@ -175,7 +185,7 @@ export class Delaying {
     return known
   }
 
-  async #places(entry: ChannelEntry, ids: readonly string[]): Promise<ReadonlyMap<string, Waiting>> {
+  async #waitingOf(entry: ChannelEntry, ids: readonly string[]): Promise<ReadonlyMap<string, WaitingEvent>> {
     if (!this.#follows) {
       await this.#waiting.follow(this.#host.alarm)
       this.#follows = true
@@ -183,20 +193,31 @@ export class Delaying {
     return this.#waiting.known(entry, ids, this.#host.clock.now())
   }
 
-  /** Where the event with an id waits in the queue, as far as is known by its id; null is "look for it". */
-  async placeOf(entry: ChannelEntry, id: string): Promise<number | null> {
-    return entry.spec.dedupe === null ? null : ((await this.#places(entry, [id])).get(id)?.place ?? null)
+  /**
+   * The offset in the queue at which an event waits, if this process knows it by its id. Null: the caller has to search
+   * for it.
+   */
+  async queueOffsetOf(entry: ChannelEntry, id: string): Promise<number | null> {
+    return entry.spec.dedupe === null ? null : ((await this.#waitingOf(entry, [id])).get(id)?.queueOffset ?? null)
   }
 
-  /** The event at a place waits no more: its id is new, here now, and in every process that finds it and reads on. */
-  async cancelled(entry: ChannelEntry, id: string, place: number): Promise<void> {
+  /**
+   * The event at an offset of the queue is cancelled. Its id is free: here at once, and in other processes when they
+   * read on.
+   */
+  async cancelled(entry: ChannelEntry, id: string, queueOffset: number): Promise<void> {
     const { registry, appenders } = this.#host
     const waited = scheduledId(entry, id)
-    await appenders.of(SCHEDULE).append([itemOf(cancellation(waited, place), registry.known(SCHEDULE), true)], false)
-    this.#waiting.cancelled(waited, place)
+    await appenders
+      .of(SCHEDULE)
+      .append([itemOf(cancellation(waited, queueOffset), registry.known(SCHEDULE), true)], false)
+    this.#waiting.cancelled(waited, queueOffset)
   }
 
-  /** Whether it need not be asked if an event's id waits for its time: nothing was ever delayed, or nothing of this channel waits. */
+  /**
+   * Whether an id surely does not wait, so that nobody needs to ask: no event was ever delayed, or none of this channel
+   * waits.
+   */
   isFree(entry: ChannelEntry, { id }: EncodedEvent): boolean {
     if (entry.spec.dedupe === null || this.#host.registry.find(SCHEDULE) === undefined) return true
     return this.#follows && this.#waiting.isFree(entry, id)

@@ -1,6 +1,6 @@
 /**
- * Delay (clause 7): events that are not due wait in a queue of their own, and a consumer of this room's emits each when its time has come. So they survive
- * everything that events and emissions survive, and whoever is connected looks after them.
+ * Delayed events (clause 7) wait in a queue of their own. An internal consumer emits each when it is due. So they
+ * survive whatever events and emissions survive, and every connected process takes part in the work.
  */
 import { type Clock, every } from '../../base/clock.ts'
 import { MillraceError } from '../../base/errors.ts'
@@ -14,10 +14,10 @@ import type { ChannelEntry } from '../log-backend.ts'
 
 export const SCHEDULE = '~schedule'
 
-/** Begins the ids of cancellations: no incarnation does, and the channel behind it is none. */
+/** The prefix of ids of cancellations. No incarnation begins with it, and the channel name behind it is empty. */
 const CANCELLED = '~cancelled//'
 
-/** How many events may be looked at in one go: those that are not due are put back until they are. */
+/** The number of events that may be in hand at once. Events that are not due are put back until they are. */
 const CREDIT = 1000
 
 export const scheduleSpec: ChannelSpec = {
@@ -44,17 +44,17 @@ export const schedulerSpec: ConsumerSpec = {
 
 const NOT_DUE: Failure = { name: 'NotDue', message: 'its time has not come', kind: 'error' }
 
-/** An event that waits, and the channel that it is for: not for another of the same name. */
+/** An event that waits, and the channel that it is for. A later channel of the same name does not get it. */
 export interface Scheduled extends Emission {
   readonly incarnation: string
 }
 
-/** The emission of an event whose time has come. */
+/** The emission of an event that is due. */
 export interface Due extends Emission {
   readonly waited: true
 }
 
-/** The event, wrapped for its wait. */
+/** The event, wrapped for the queue. */
 export function scheduled(entry: ChannelEntry, event: EncodedEvent, dueAtMs: number): EncodedEvent {
   const emission: Scheduled = { channel: entry.spec.name, incarnation: entry.incarnation, event, dueAtMs }
   return { id: scheduledId(entry, event.id), type: SCHEDULE, key: null, text: JSON.stringify(emission) }
@@ -67,9 +67,12 @@ export function scheduledId(
   return `${incarnation}/${name}/${id}`
 }
 
-/** The same event with the id that it has in the queue where the queue knows its own: of what stood at a place, it is the one that waits next. */
-export function waitingAgain(event: EncodedEvent, place: number): EncodedEvent {
-  return { ...event, id: `~again/${place}/${event.id}` }
+/**
+ * The event with another id, for a queue that knows the id of an earlier event: of the events published again after the
+ * one at `queueOffset`, one is stored.
+ */
+export function waitingAgain(event: EncodedEvent, queueOffset: number): EncodedEvent {
+  return { ...event, id: `~again/${queueOffset}/${event.id}` }
 }
 
 const AGAIN = /^~again\/\d+\//
@@ -78,7 +81,7 @@ export function isFor({ channel, incarnation }: Scheduled, entry: ChannelEntry):
   return channel === entry.spec.name && incarnation === entry.incarnation
 }
 
-/** The waiting event in a record of the schedule, or null where the record is not Millrace's: other clients may write there. */
+/** The waiting event in a record of the queue, or null if another client wrote the record. */
 export function scheduledIn(text: string): Scheduled | null {
   const found = jsonObject(text)
   if (found === null || typeof found['channel'] !== 'string' || typeof found['incarnation'] !== 'string') return null
@@ -88,7 +91,10 @@ export function scheduledIn(text: string): Scheduled | null {
   return dueAtMs === null || isNumberFrom(dueAtMs, 0) ? (found as unknown as Scheduled) : null
 }
 
-/** The id of a waiting event, or null where the record is not Millrace's. A server that knows only CloudEvents gives the text back without the id. */
+/**
+ * The id of a waiting event, or null if another client wrote the record. A server that stores only CloudEvents answers
+ * the text without the id.
+ */
 export function waitingId({ id, text }: EncodedEvent): string | null {
   if (id !== '') return id.replace(AGAIN, '')
   const found = scheduledIn(text)
@@ -97,25 +103,31 @@ export function waitingId({ id, text }: EncodedEvent): string | null {
     : scheduledId({ incarnation: found.incarnation, spec: { name: found.channel } }, found.event.id)
 }
 
-/** The record that says of a place in the queue that what waited there was cancelled: processes that follow the ids which wait forget it. */
-export function cancellation(scheduledId: string, place: number): EncodedEvent {
+/**
+ * The record by which a cancellation is made known: processes that keep the ids of waiting events forget the event at
+ * this offset.
+ */
+export function cancellation(scheduledId: string, queueOffset: number): EncodedEvent {
   return {
-    id: `${CANCELLED}${place}`,
+    id: `${CANCELLED}${queueOffset}`,
     type: SCHEDULE,
     key: null,
-    text: JSON.stringify({ cancelled: scheduledId, place }),
+    text: JSON.stringify({ cancelled: scheduledId, place: queueOffset }),
   }
 }
 
-/** What such a record says; null of any other. Its text alone decides: not every server gives the id back. */
-export function cancelledIn(text: string): { readonly cancelled: string; readonly place: number } | null {
+/**
+ * The content of such a record; null for any other record. The text alone decides, because not every server answers the
+ * id.
+ */
+export function cancelledIn(text: string): { readonly cancelled: string; readonly queueOffset: number } | null {
   if (!text.startsWith('{"cancelled":')) return null
   const found = jsonObject(text)
   if (found === null || typeof found['cancelled'] !== 'string' || !isNumberFrom(found['place'], 0)) return null
-  return { cancelled: found['cancelled'], place: found['place'] as number }
+  return { cancelled: found['cancelled'], queueOffset: found['place'] as number }
 }
 
-/** The channel that a scheduled event is for; empty where the record is not Millrace's. */
+/** The channel that a delayed event is for; empty if another client wrote the record. */
 export function channelOf(event: EncodedEvent): string {
   return waitingId(event)?.split('/', 2)[1] ?? ''
 }
@@ -131,9 +143,9 @@ const NOT_OURS: Failure = {
 }
 
 /**
- * Emits what is due, and puts back what is not. Events that are due at one time are emitted in the order of their publishing, also where that time comes
- * while they are looked at: an event waits behind those of its time that were put back before it. A record that is not Millrace's becomes a dead letter of the
- * schedule.
+ * Emits events that are due, and puts the others back. Events that are due at the same time are emitted in the order of
+ * their publishing, also if they become due while they are in hand: an event waits behind the events of its time that
+ * were put back before it. A record of another client becomes a dead letter of the queue.
  */
 export class Scheduler implements DeliverySink {
   readonly #clock: Clock
@@ -141,7 +153,10 @@ export class Scheduler implements DeliverySink {
   readonly #alarm: (error: unknown) => void
   #subscription: Instance | null = null
   #early: Delivery[] = []
-  /** Events that were put back and have not been emitted: when each is due, by its offset; and how many there are of each time. */
+  /**
+   * Events that were put back and are not emitted: the time of each, by its offset, and the number of events of each
+   * time.
+   */
   readonly #putBack = new Map<number, number>()
   readonly #countOf = new Map<number, number>()
   #endRenewal: () => void = () => undefined
@@ -179,7 +194,7 @@ export class Scheduler implements DeliverySink {
       subscription.complete(delivery, null)
     } else if (dueAtMs !== null && (dueAtMs > now || this.#isBehind(delivery.offset, dueAtMs))) {
       this.#remember(delivery.offset, dueAtMs)
-      // At one time for all that are due together. What is behind them comes after their timers.
+      // Events that are due together get the same time. Events behind them come after their timers.
       subscription.retryAt(delivery, Math.max(dueAtMs, now + 1), NOT_DUE)
     } else {
       this.#forget(delivery.offset)
@@ -187,7 +202,10 @@ export class Scheduler implements DeliverySink {
     }
   }
 
-  /** Whether others that are due at the same time were put back before it. What was put back once for this reason is in its turn. */
+  /**
+   * Whether other events of the same time were put back before this one. An event that was put back once for this
+   * reason is in turn.
+   */
   #isBehind(offset: number, dueAtMs: number): boolean {
     return this.#countOf.has(dueAtMs) && !this.#putBack.has(offset)
   }
@@ -207,7 +225,7 @@ export class Scheduler implements DeliverySink {
     else this.#countOf.delete(dueAtMs)
   }
 
-  /** Another process may have the queue now. */
+  /** Another process may own the queue now. */
   revoked(): void {
     this.#putBack.clear()
     this.#countOf.clear()

@@ -1,14 +1,17 @@
 /**
- * The ids of delayed events that wait (clause 8): who publishes such an id again is told at once that it is known, by any process.
+ * The ids of delayed events that wait (clause 8), so that the publish of such an id is answered as a duplicate at once,
+ * whichever process delayed the first event.
  *
- * The queue in which they wait is the registry. Each process that publishes follows it, and keeps of each event a number made of its id, and where it
- * waits; a number that is met again is looked up there, so that it is the id that decides. An id is known until its channel's window has passed after it
- * was due: from then on, and not before, the channel would take it again.
+ * The queue of delayed events is the registry. Each process that publishes follows it, and keeps for each event a
+ * number made of its id, and its offset in the queue. When a number is met again, the record at that offset is read, so
+ * the id itself decides. An id is known until its channel's window has passed after the event was due. From then on the
+ * channel would store it again.
  *
- * A cancellation is a record of the queue, behind the event that it is about. An id that is met is decided only after the queue was read to its end: an
- * id that was cancelled, by any process, is new from the answer on.
+ * A cancellation is a record of the queue, behind the event that it is about. An id that is met is decided only after
+ * the queue was read to its end. So an id is free as soon as its cancellation is answered, in every process.
  *
- * What another process has delayed a moment ago may not be here yet: it is then said when it is due, and stored once all the same.
+ * An event that another process delayed a moment ago may not be known here yet. The duplicate is then detected when it
+ * becomes due, and the event is stored once all the same.
  */
 import { hash } from 'node:crypto'
 import { LIMITS } from '../../base/limits.ts'
@@ -20,9 +23,9 @@ const PAGE = { count: 1000, bytes: LIMITS.readAheadBytes }
 
 export class WaitingIds {
   readonly #backend: LogBackend
-  /** Where they wait, by channel and number, in the order of their coming. */
-  readonly #places = new Map<string, Map<number, number>>()
-  /** Places of which the events were cancelled, in the order of their cancellations. */
+  /** Offsets in the queue, by channel and number, in ascending order. */
+  readonly #offsets = new Map<string, Map<number, number>>()
+  /** Offsets of cancelled events, in the order of their cancellations. */
   readonly #cancelled = new Set<number>()
   #size = 0
   #next = 0
@@ -35,7 +38,7 @@ export class WaitingIds {
     this.#backend = backend
   }
 
-  /** Resolves when all that waits now is known; from then on what comes is. */
+  /** Resolves when every event that waits now is known. Later ones become known as they come. */
   follow(alarm: (error: unknown) => void): Promise<void> {
     this.#following ??= this.#follow(alarm)
     this.#following.catch(() => {
@@ -59,20 +62,20 @@ export class WaitingIds {
   /** Read on to the end of the queue, and forget the events that have left it at the front. */
   async #readOn(): Promise<void> {
     const { first } = await this.#backend.bounds(SCHEDULE, 0)
-    for (const [channel, places] of this.#places) {
-      for (const [number, place] of places) {
-        if (place >= first && this.#size <= LIMITS.waitingIdsMax) break
+    for (const [channel, offsets] of this.#offsets) {
+      for (const [number, queueOffset] of offsets) {
+        if (queueOffset >= first && this.#size <= LIMITS.waitingIdsMax) break
         this.#forget(channel, number)
       }
     }
-    for (const place of this.#cancelled)
-      if (place < first || this.#cancelled.size > LIMITS.waitingIdsMax) this.#cancelled.delete(place)
+    for (const queueOffset of this.#cancelled)
+      if (queueOffset < first || this.#cancelled.size > LIMITS.waitingIdsMax) this.#cancelled.delete(queueOffset)
     this.#next = Math.max(this.#next, first)
     for (;;) {
       const records = await this.#backend.read(SCHEDULE, 0, this.#next, PAGE)
       for (const { offset, event } of records) {
         const cancelled = cancelledIn(event.text)
-        if (cancelled !== null) this.cancelled(cancelled.cancelled, cancelled.place)
+        if (cancelled !== null) this.cancelled(cancelled.cancelled, cancelled.queueOffset)
         const id = cancelled === null ? waitingId(event) : null
         if (id !== null) this.add(id, offset)
       }
@@ -82,73 +85,78 @@ export class WaitingIds {
     }
   }
 
-  /** Of an event that waits from now on: the id that it has in the queue. */
-  add(scheduledId: string, place: number): void {
-    if (place < 0 || this.#cancelled.has(place)) return
+  /** An event waits from now on. `scheduledId` is its id in the queue. */
+  add(scheduledId: string, queueOffset: number): void {
+    if (queueOffset < 0 || this.#cancelled.has(queueOffset)) return
     const channel = channelIn(scheduledId)
-    let places = this.#places.get(channel)
-    if (places === undefined) {
-      places = new Map()
-      this.#places.set(channel, places)
+    let offsets = this.#offsets.get(channel)
+    if (offsets === undefined) {
+      offsets = new Map()
+      this.#offsets.set(channel, offsets)
     }
     const number = numberOf(scheduledId)
-    // One that waits again stands behind: the places of a channel ascend.
-    if (!places.delete(number)) this.#size++
-    places.set(number, place)
+    // An event that waits again moves to the end, so the offsets of a channel ascend.
+    if (!offsets.delete(number)) this.#size++
+    offsets.set(number, queueOffset)
   }
 
-  /** The event at a place of the queue waits no more, and its id is new. */
-  cancelled(scheduledId: string, place: number): void {
-    this.#cancelled.add(place)
+  /** The event at an offset of the queue does not wait any more. Its id is free. */
+  cancelled(scheduledId: string, queueOffset: number): void {
+    this.#cancelled.add(queueOffset)
     const channel = channelIn(scheduledId)
     const number = numberOf(scheduledId)
-    if (this.#places.get(channel)?.get(number) === place) this.#forget(channel, number)
+    if (this.#offsets.get(channel)?.get(number) === queueOffset) this.#forget(channel, number)
   }
 
   #forget(channel: string, number: number): void {
-    const places = this.#places.get(channel)
-    if (places?.delete(number) !== true) return
+    const offsets = this.#offsets.get(channel)
+    if (offsets?.delete(number) !== true) return
     this.#size--
-    if (places.size === 0) this.#places.delete(channel)
+    if (offsets.size === 0) this.#offsets.delete(channel)
   }
 
-  /** Whether, as far as is known, an id does not wait: no work for a channel of which nothing does. */
+  /**
+   * Whether this process knows no waiting event with this id. This costs nothing for a channel without waiting events.
+   */
   isFree(entry: ChannelEntry, id: string): boolean {
-    const places = this.#places.get(entry.incarnation)
-    return places === undefined || !places.has(numberOf(scheduledId(entry, id)))
+    const offsets = this.#offsets.get(entry.incarnation)
+    return offsets === undefined || !offsets.has(numberOf(scheduledId(entry, id)))
   }
 
-  /** Of these ids those that wait for their time, or were stored lately when it had come: when they are due, and where they wait. */
-  async known(entry: ChannelEntry, ids: readonly string[], nowMs: number): Promise<ReadonlyMap<string, Waiting>> {
-    const found = new Map<string, Waiting>()
+  /**
+   * Those of the ids that wait, or were due so recently that the window still has them: when they are due, and their
+   * offsets in the queue.
+   */
+  async known(entry: ChannelEntry, ids: readonly string[], nowMs: number): Promise<ReadonlyMap<string, WaitingEvent>> {
+    const found = new Map<string, WaitingEvent>()
     const met = new Set(ids.filter((id) => !this.isFree(entry, id)))
     if (met.size > 0) await this.#reading.ask()
     for (const id of met) {
       const number = numberOf(scheduledId(entry, id))
-      const place = this.#places.get(entry.incarnation)?.get(number)
-      if (place === undefined) continue
-      const [record] = await this.#backend.read(SCHEDULE, 0, place, { count: 1, bytes: 1 })
-      const scheduled = record?.offset === place ? scheduledIn(record.event.text) : null
+      const queueOffset = this.#offsets.get(entry.incarnation)?.get(number)
+      if (queueOffset === undefined) continue
+      const [record] = await this.#backend.read(SCHEDULE, 0, queueOffset, { count: 1, bytes: 1 })
+      const scheduled = record?.offset === queueOffset ? scheduledIn(record.event.text) : null
       const knownUntilMs = (scheduled?.dueAtMs ?? 0) + (entry.spec.dedupe?.ageMs ?? 0)
       if (scheduled === null || knownUntilMs < nowMs) this.#forget(entry.incarnation, number)
       else if (isFor(scheduled, entry) && scheduled.event.id === id)
-        found.set(id, { dueAtMs: scheduled.dueAtMs ?? 0, place })
+        found.set(id, { dueAtMs: scheduled.dueAtMs ?? 0, queueOffset })
     }
     return found
   }
 }
 
-/** When an event is due, and its place in the queue. */
-export interface Waiting {
+/** When an event is due, and its offset in the queue. */
+export interface WaitingEvent {
   readonly dueAtMs: number
-  readonly place: number
+  readonly queueOffset: number
 }
 
 function channelIn(scheduledId: string): string {
   return scheduledId.slice(0, scheduledId.indexOf('/'))
 }
 
-/** As many bits of an id's hash as a number holds. */
+/** A number made of as many bits of an id's hash as fit. */
 function numberOf(id: string): number {
   return Number.parseInt(hash('sha256', id).slice(0, 13), 16)
 }

@@ -1,8 +1,10 @@
 /**
- * The texts of dead letters, and of what waits behind them, as they are stored: in a channel of their own for each consumer and channel, partition by
- * partition, where no retention takes them (clause 13: they outlive their events). The consumer log holds the places.
+ * How the texts of dead letters, and of events that wait behind them, are stored: in a channel of their own for each
+ * consumer and channel (`~dead.…`), with the same partitions. No retention deletes them (clause 13: they outlive their
+ * events). The consumer log holds their offsets.
  *
- * A letter is a CloudEvent whose data is `{ "offset", "letter" }`; one that is too large for the servers is several, each with a `piece` of the letter's JSON.
+ * A letter is a CloudEvent whose data is `{ "offset", "letter" }`. A letter that is too large for the servers is
+ * several events, each with a `piece` of the letter's JSON.
  */
 import { createHash, randomUUID } from 'node:crypto'
 import { isJsonObject, jsonObject } from '../../base/json-object.ts'
@@ -11,7 +13,7 @@ import type { EncodedEvent } from '../../broker/encoded-event.ts'
 import type { ChannelSpec } from '../../channel/channel.ts'
 import { consumerKeys, type DeadRecord, fromJson } from '../../delivery/consumer-records.ts'
 import type { LetterReader } from '../../delivery/dead/letter-records.ts'
-import { type Place, placeIn } from '../consumer-log/consumer-log-records.ts'
+import { type TextOffsets, textOffsetsIn } from '../consumer-log/consumer-log-records.ts'
 import type { LogBackend } from '../log-backend.ts'
 
 const TYPE = 'millrace.dead-letter'
@@ -24,7 +26,10 @@ export interface StoredLetter {
   readonly piece?: string
 }
 
-/** The channel of a consumer's letters from a channel: a name that no channel of people's has, and that servers can carry. */
+/**
+ * The name of the channel for the letters of a consumer from a channel. People cannot declare such a name, and servers
+ * accept it.
+ */
 export function letterChannel(group: string, channel: string): string {
   const readable = `${channel}.${group.replaceAll('~', '')}`.slice(0, NAME_CHARS).replace(/\.$/, '')
   return `~dead.${readable}.${createHash('sha256').update(`${group}\0${channel}`).digest('hex').slice(0, 12)}`
@@ -35,11 +40,11 @@ export function letterSpec(name: string): ChannelSpec {
   return { name, kind: 'stream', types: null, retain, dedupe: null, eventBytesMax: 2 * LIMITS.eventBytesMax }
 }
 
-/** A letter's JSON as events of the letters' channel, each within so many bytes. */
+/** The events that hold a letter's JSON, each of at most `bytesMax` bytes. */
 export function letterEvents(offset: number, json: string, bytesMax: number): EncodedEvent[] {
   const whole = letterEvent(`{"offset":${offset},"letter":${json}}`)
   if (whole.text.length * 3 <= bytesMax || Buffer.byteLength(whole.text) <= bytesMax) return [whole]
-  // A character is at most three bytes, and each that must be escaped was escaped before.
+  // A UTF-16 unit is at most three bytes in UTF-8. JSON has escaped characters already.
   const chars = Math.floor(bytesMax / 4)
   const pieces: EncodedEvent[] = []
   for (let at = 0; at < json.length; at += chars)
@@ -57,14 +62,14 @@ function letterEvent(data: string): EncodedEvent {
   }
 }
 
-/** The stored letter in a record, or null where the record is not Millrace's: other clients may write there. */
+/** The stored letter in a record, or null if another client wrote the record. */
 function storedLetterIn(text: string): StoredLetter | null {
   const data = jsonObject(text)?.['data']
   if (!isJsonObject(data) || typeof data['offset'] !== 'number') return null
   return isJsonObject(data['letter']) || typeof data['piece'] === 'string' ? (data as unknown as StoredLetter) : null
 }
 
-/** Letters of one partition, read by their places: neighbours come with each other. */
+/** The letters of one partition, read by the offsets of their texts. Neighbours are read together. */
 export class LetterPages {
   readonly #backend: LogBackend
   readonly #channel: string
@@ -77,9 +82,9 @@ export class LetterPages {
     this.#partition = partition
   }
 
-  /** What is stored at a place, and behind it. */
-  async from(place: number): Promise<ReadonlyMap<number, StoredLetter>> {
-    const records = await this.#backend.read(this.#channel, this.#partition, place, PAGE)
+  /** The letters that are stored at an offset and after it. */
+  async from(textOffset: number): Promise<ReadonlyMap<number, StoredLetter>> {
+    const records = await this.#backend.read(this.#channel, this.#partition, textOffset, PAGE)
     this.#page = new Map()
     for (const { offset, event } of records) {
       const letter = storedLetterIn(event.text)
@@ -88,11 +93,11 @@ export class LetterPages {
     return this.#page
   }
 
-  /** The letter at a place, or null where it is gone. */
-  async letter(place: Place): Promise<DeadRecord | null> {
-    if (typeof place === 'number') return (await this.#at(place))?.letter ?? null
+  /** The letter whose text is stored at these offsets, or null if it is gone. */
+  async letter(text: TextOffsets): Promise<DeadRecord | null> {
+    if (typeof text === 'number') return (await this.#at(text))?.letter ?? null
     let json = ''
-    for (const each of place) {
+    for (const each of text) {
       const piece = (await this.#at(each))?.piece
       if (piece === undefined) return null
       json += piece
@@ -100,12 +105,12 @@ export class LetterPages {
     return jsonObject(json) as DeadRecord | null
   }
 
-  async #at(place: number): Promise<StoredLetter | undefined> {
-    return this.#page.get(place) ?? (await this.from(place)).get(place)
+  async #at(textOffset: number): Promise<StoredLetter | undefined> {
+    return this.#page.get(textOffset) ?? (await this.from(textOffset)).get(textOffset)
   }
 }
 
-/** The letters of a partition that somebody else owns, to look at: those that have gone meanwhile are left out. */
+/** The letters of a partition that another member owns, to be listed. Letters that are gone meanwhile are left out. */
 export function lettersOf(
   backend: LogBackend,
   group: string,
@@ -121,8 +126,8 @@ export function lettersOf(
       for (const offset of offsets) {
         const record = get(consumerKeys.dead(group, partition, offset))
         if (record === undefined) continue
-        const place = placeIn(record)
-        const letter = place === null ? fromJson<DeadRecord>(record) : await pages.letter(place)
+        const text = textOffsetsIn(record)
+        const letter = text === null ? fromJson<DeadRecord>(record) : await pages.letter(text)
         if (letter !== null) yield [offset, letter] as const
       }
     },

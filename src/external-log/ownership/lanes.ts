@@ -1,9 +1,10 @@
 /**
- * Lanes: which partitions of a consumer's channels belong together, and whose they are.
+ * Lanes: which partitions of a consumer's channels belong together, and which member works on them.
  *
- * The partition of a key is its hash modulo the number of partitions of the channel. Modulo the greatest common divisor of these numbers, all partitions of one
- * key are the same in all channels: that is the lane of the key. All partitions of a lane go to one member, so that one member has a key in all channels
- * (clause 4). Where the divisor is 1, there is one lane, and one member has it.
+ * The partition of a key is its hash modulo the number of partitions of the channel. Modulo the greatest common divisor
+ * of these numbers, the partitions of one key are equal in all channels: that is the lane of the key. All partitions of
+ * a lane go to one member, so one member has a key in all channels (clause 4). If the divisor is 1, there is one lane
+ * and one member has it.
  */
 import { consumerLogOf } from '../consumer-log/consumer-log-name.ts'
 import type { ChannelEntry } from '../log-backend.ts'
@@ -16,7 +17,7 @@ export interface LanePart {
 }
 
 export interface Lane {
-  /** The member that is to have it; undefined where none works. */
+  /** The member that should own the lane; undefined if no member works. */
   readonly owner: string | undefined
   readonly parts: readonly LanePart[]
 }
@@ -25,7 +26,7 @@ export interface Lane {
 export interface LaneMember {
   readonly name: string
   takes(channel: string): boolean
-  /** Whether it shares out by lanes: members of older versions share out each channel by itself. */
+  /** Whether the member shares out by lanes. Members of older versions share out each channel by itself. */
   readonly lanes: boolean
 }
 
@@ -34,12 +35,13 @@ interface Shared {
   readonly partitions: number
 }
 
-/** Stands for all channels of a consumer of several. No channel has this name. */
+/** Stands for all channels of a consumer of several channels. No channel has this name. */
 const SEVERAL = { name: '*' }
 
 /**
- * The lanes of a group, as all its members compute them. Lanes over several channels go to the members that take all of these channels. Where none takes
- * all, or a member of an older version works, each channel is shared out by itself.
+ * The lanes of a group. All members compute the same ones. A lane over several channels goes to members that take all
+ * of these channels. If no member takes all, or a member of an older version works, each channel is shared out by
+ * itself.
  */
 export function lanesOf(group: string, entries: readonly ChannelEntry[], members: readonly LaneMember[]): Lane[] {
   const taken = entries.filter(({ spec }) => members.some((member) => member.takes(spec.name)))
@@ -80,14 +82,15 @@ function commonDivisor(a: number, b: number): number {
 }
 
 /**
- * Whose each partition of a channel is, of the members that live and take it. Each goes to the member with the highest hash that has room (rendezvous
- * hashing with bounded loads), and all have the same room but for one partition: who comes takes over its share, the others keep most of theirs, and none is idle
- * while another has two.
+ * The owner of each partition of a channel, among the members that live and take the channel. A partition goes to the
+ * member with the highest hash that has room (rendezvous hashing with bounded loads). The loads differ by at most one
+ * partition. So a new member takes over its share, the others keep most of theirs, and no member is idle while another
+ * one has two.
  */
 export function sharedOut(group: string, { spec, partitions }: Shared, members: readonly string[]): string[] {
   if (members.length === 0) return []
   const least = Math.floor(partitions / members.length)
-  /** How many members may have one more. */
+  /** The number of members that may have one partition more. */
   let more = partitions % members.length
   const loads = new Map(members.map((member) => [member, 0]))
   return Array.from({ length: partitions }, (_, partition) => {

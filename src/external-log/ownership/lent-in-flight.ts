@@ -1,6 +1,7 @@
 /**
- * What was in its owner's hands when a partition was taken for a moment, to change something in it (`homes.ts`): whether the owner lives cannot be known
- * then. The record says whose hands they were, and counts for nothing until the next owner, which watches the members, decides (clause 5).
+ * The events that an owner had in flight when its partition was taken for a moment to change something in it
+ * (`homes.ts`). Whether the owner lives cannot be known at that time. The record names the owner, and has no effect
+ * until the next owner decides, which watches the members (clause 5).
  */
 import { consumerKeys, fromJson, type InFlightRecord, toJson } from '../../delivery/consumer-records.ts'
 import type { RecordChange } from '../../delivery/cursor-host.ts'
@@ -13,12 +14,12 @@ function recordIn(records: RecordReader, group: string, partition: number): InFl
   return bytes === undefined ? null : fromJson<InFlightRecord>(bytes)
 }
 
-/** In whose hands the events are, where the partition was taken from a member that may have died. */
+/** The member that has the events in flight, if the partition was taken from a member that may have died. */
 export function lentBy(records: RecordReader, group: string, partition: number): string | null {
   return recordIn(records, group, partition)?.heldBy ?? null
 }
 
-/** What the claim of one who takes the partition for a moment writes of the hands of its owner. */
+/** The records that a claim for a moment writes about the events that the owner has in flight. */
 export function lentFrom(
   heldBy: string,
   records: RecordReader,
@@ -31,7 +32,10 @@ export function lentFrom(
     : [[consumerKeys.inFlight(group, partition), toJson({ ...record, heldBy })]]
 }
 
-/** What is in the hands of one that lives has not killed it: it has used no attempt. Of one that died it has. Where neither is known (null), it stays open. */
+/**
+ * Events in flight at a member that lives have used no attempt. Events in flight at a member that died have used one.
+ * If neither is known (null), the record stays.
+ */
 export function settleLent(
   ownership: Ownership,
   group: string,

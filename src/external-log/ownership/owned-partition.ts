@@ -1,14 +1,17 @@
-/** A partition that this engine works on for a consumer: its consumer log, its log and its cursor, from the claim to the release. */
+/**
+ * A partition that this engine works on for a consumer, from the claim to the release: its consumer log, its log and
+ * its cursor.
+ */
 import { nextTurn } from '../../base/timers.ts'
 import { consumerKeys, toFloat } from '../../delivery/consumer-records.ts'
 import { Cursor } from '../../delivery/cursor/cursor.ts'
 import type { CursorHost } from '../../delivery/cursor-host.ts'
 import type { Instance } from '../../delivery/dispatch/instance.ts'
-import { LetterShelf, type ShelfHost } from '../letters/letter-shelf.ts'
+import { DeadLetterStore, type DeadLetterStoreHost } from '../letters/dead-letter-store.ts'
 import type { PartitionLog } from '../read/partition-log.ts'
 import type { Ownership } from './ownership.ts'
 
-/** What of a cursor's host the engine shares among all cursors. */
+/** The part of a cursor's host that all cursors of the engine share. */
 export type SharedHost = Pick<
   CursorHost,
   'nowMs' | 'elapsedMs' | 'after' | 'at' | 'alone' | 'aloneDone' | 'alarm' | 'blockade'
@@ -22,7 +25,7 @@ export class OwnedPartition {
   readonly cursor: Cursor
   readonly log: PartitionLog
   readonly #gone: (owned: OwnedPartition) => void
-  /** Whether it has begun to give out events. */
+  /** Whether the partition has begun to give out events. */
   #begun = false
   #stopping: Promise<void> | null = null
   #releasing: Promise<void> | null = null
@@ -32,7 +35,7 @@ export class OwnedPartition {
     ownership: Ownership,
     log: PartitionLog,
     shared: SharedHost,
-    shelf: ShelfHost,
+    letterStore: DeadLetterStoreHost,
     gone: (owned: OwnedPartition) => void,
   ) {
     this.consumerLog = ownership.consumerLog
@@ -41,7 +44,7 @@ export class OwnedPartition {
     this.ownership = ownership
     this.log = log
     this.#gone = gone
-    const letters = new LetterShelf(shelf, ownership, group, log.name, log.id)
+    const letters = new DeadLetterStore(letterStore, ownership, group, log.name, log.id)
     letters.onStored = () => this.cursor.pumpSoon()
     const host: CursorHost = {
       ...shared,
@@ -51,19 +54,19 @@ export class OwnedPartition {
       write: (key, value) => letters.write(key, value),
       touch: (source) => ownership.touch(source),
       flushed: () => ownership.flushed(),
-      // Where the consumer begins is written before the cursor is made.
+      // The consumer log has the consumer's begin before the cursor is created.
       seek: () => 0,
     }
     this.cursor = new Cursor(group, log, host, { at: 'beginning' })
   }
 
-  /** Begin at what the consumer log says, or where a consumer that was never here begins. */
+  /** Begin at the position in the consumer log. Without one, the consumer is new and begins at `from`. */
   static async begin(
     group: string,
     ownership: Ownership,
     log: PartitionLog,
     shared: SharedHost,
-    shelf: ShelfHost,
+    letterStore: DeadLetterStoreHost,
     from: () => Promise<number>,
     gone: (owned: OwnedPartition) => void,
   ): Promise<OwnedPartition> {
@@ -73,14 +76,14 @@ export class OwnedPartition {
       ownership.write(floor, toFloat(await from()))
       await ownership.flushed()
     }
-    return new OwnedPartition(group, ownership, log, shared, shelf, gone)
+    return new OwnedPartition(group, ownership, log, shared, letterStore, gone)
   }
 
   get begun(): boolean {
     return this.#begun
   }
 
-  /** It gives out nothing any more. */
+  /** It gives out no more events. */
   get ending(): boolean {
     return this.#stopping !== null || this.ownership.over
   }
@@ -94,14 +97,14 @@ export class OwnedPartition {
       if (!instance.closing && !this.cursor.isAttached(instance)) this.cursor.attach(instance)
   }
 
-  /** Consumers that have worked on a queue are known by their records in it. */
+  /** The consumers that have worked on a queue are known by their records in it. */
   noteWorkers(instances: ReadonlySet<Instance>): void {
     if (this.log.spec.kind !== 'queue') return
     for (const { spec } of instances)
       if (this.ownership.get(`w/${spec.name}`) === undefined) this.ownership.write(`w/${spec.name}`, Buffer.from('{}'))
   }
 
-  /** Give nothing more. Resolves when nothing is in hands any more. */
+  /** Give out no more events. Resolves when no event is in flight. */
   #stop(): Promise<void> {
     this.#stopping ??= this.#stopped()
     return this.#stopping
@@ -127,7 +130,7 @@ export class OwnedPartition {
     })
   }
 
-  /** Give nothing more; when nothing of the lane is in hands any more, release the consumer log. */
+  /** Give out no more events. Release the consumer log when no event of the lane is in flight. */
   release(lane: readonly OwnedPartition[] = [this]): Promise<void> {
     this.#releasing ??= this.#release(lane)
     return this.#releasing
@@ -144,7 +147,7 @@ export class OwnedPartition {
     }
   }
 
-  /** It is another's: what is in hands is taken away. */
+  /** Another member owns it now: take away the events that are in flight. */
   lost(): void {
     this.cursor.evictAll()
     this.drop()

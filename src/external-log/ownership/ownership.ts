@@ -1,12 +1,14 @@
 /**
- * A partition that this engine owns for a consumer: its cursor, and the consumer log in which all that the cursor settles becomes durable.
+ * A partition that this engine owns for a consumer: the consumer log in which everything that the partition's cursor
+ * settles becomes durable.
  *
  * Invariants:
- * - Only the owner's entries are in the consumer log after its claim: an append that finds another's is refused, and the partition is lost. What was settled
- *   and not yet appended then never happened: it is delivered again by the next owner (clauses 3, 11).
- * - A completion and its emissions are in one entry (clause 12). Emissions are sent on in order after it, with their ids, until the backend has them;
- *   the next owner sends again what is not marked as sent.
- * - One append is in flight at a time; what is settled meanwhile goes out in the next (group commit).
+ * - After a claim, only entries of the owner are in the consumer log. An append that meets an entry of another member
+ *   is refused, and the partition is lost. What was settled and not appended then has no effect: the next owner
+ *   delivers it again (clauses 3, 11).
+ * - A completion and its emissions are in one entry (clause 12). Emissions are then sent on in order, with their ids,
+ *   until the backend has them. The next owner sends those again that are not marked as sent.
+ * - One append is in flight at a time. What is settled meanwhile goes into the next one (group commit).
  */
 
 import { type Clock, pause } from '../../base/clock.ts'
@@ -22,14 +24,14 @@ import {
   recordText,
   recordTexts,
 } from '../consumer-log/consumer-log-entry.ts'
-import type { ConsumerLogRecords, Place } from '../consumer-log/consumer-log-records.ts'
+import type { ConsumerLogRecords, TextOffsets } from '../consumer-log/consumer-log-records.ts'
 import { Fenced, type LogBackend } from '../log-backend.ts'
 import type { OffsetTable } from '../read/offset-table.ts'
 
-/** A snapshot is taken when so many entries, or bytes, came after the last. */
+/** A snapshot is due when more entries, or more bytes, than these came after the last one. */
 const SNAPSHOT_ENTRIES = 500
 const SNAPSHOT_BYTES = 1024 * 1024
-/** Where a snapshot is large, as many entries as would be about so large, if each had so many bytes. */
+/** Assumed bytes of an entry. After a large snapshot, the next one is due after about as many bytes of entries. */
 const ENTRY_BYTES = 2048
 const RETRY_MS = 200
 
@@ -37,19 +39,19 @@ export interface OwnershipHost {
   readonly backend: LogBackend
   readonly clock: Clock
   readonly lazily: (commit: () => void) => void
-  /** This engine, as consumer logs name their owner. */
+  /** The name of this engine as the owner of consumer logs. */
   readonly member: string
-  /** Send emissions on; resolves when the backend has them, and does not give up. */
+  /** Send emissions on. Resolves when the backend has them, and does not give up. */
   send(emissions: readonly Emission[]): Promise<void>
-  /** Somebody else owns the partition now. */
+  /** Another member owns the partition now. */
   lost(ownership: Ownership): void
   alarm(error: unknown): void
 }
 
-/** Completions wait so long for others, of all partitions of an engine, to be written with them. */
+/** How long a completion waits for others, of all partitions of the engine, to be written with it. */
 const LAZY_MS = 5
 
-/** Runs commits together with all that wait, soon: what many partitions write in one turn can go to the servers, and be synced by them, together. */
+/** Runs all commits that wait together, soon. Then the servers can sync what many partitions write with one sync. */
 export function lazyCommits(clock: Clock): OwnershipHost['lazily'] {
   let waiting: (() => void)[] = []
   const run = (): void => {
@@ -63,15 +65,17 @@ export function lazyCommits(clock: Clock): OwnershipHost['lazily'] {
   }
 }
 
-/** Keeps what is too large for the consumer log. */
+/** Stores what is too large for the consumer log. */
 export interface Aside {
   /** Something is to be stored with the next entry. */
   readonly waiting: boolean
-  /** Takes, before it first waits, what there is, and stores it; answers the records of it, for the entry that is written then. */
+  /**
+   * Takes what is there, before its first await, and stores it. Answers the records for the entry that is written then.
+   */
   store(): Promise<readonly RecordChange[]>
 }
 
-/** A call that waits until everything is durable that was put in before it. */
+/** A call that waits until everything that was put in before it is durable. */
 interface Flush {
   readonly resolve: () => void
   readonly reject: (error: Error) => void
@@ -86,12 +90,12 @@ export class Ownership {
   readonly #state: ConsumerLogState
   #version: number
   #pending: Record<string, string | { readonly bytes: string } | null> = {}
-  /** What stood where records were written that wait for the next entry: a snapshot has these. */
+  /** The former values of records that wait for the next entry. A snapshot has these. */
   readonly #before = new Map<string, Uint8Array | undefined>()
   #dirty = false
   readonly #sources = new Set<RecordSource>()
   #emissions: Emission[] = []
-  /** Emissions in the entry that is being written. */
+  /** The number of emissions in the entry that is being written. */
   #underWay = 0
   #flushes: Flush[] = []
   /** Calls that wait until no emission is left to send on. */
@@ -117,7 +121,9 @@ export class Ownership {
     this.#sent = state.emitted - state.outbox.length
   }
 
-  /** Become the owner; `also` is written with the claim. @throws Fenced when somebody else did meanwhile */
+  /**
+   * Become the owner. `also` is written with the claim. @throws Fenced when another member becomes the owner meanwhile
+   */
   static async claim(
     consumerLog: string,
     host: OwnershipHost,
@@ -142,12 +148,12 @@ export class Ownership {
     return this.#over
   }
 
-  /** Emissions of what was settled that are not known to be where they belong. */
+  /** The number of emissions that may not be stored in their channels yet. */
   get unsent(): number {
     return this.#emissions.length + this.#underWay + this.#state.outbox.length
   }
 
-  /** What is kept of the partition, with what waits for the next entry. */
+  /** The records of the partition, including those that wait for the next entry. */
   get records(): Pick<ConsumerLogRecords, 'get' | 'range'> {
     return this.#state.records
   }
@@ -160,22 +166,22 @@ export class Ownership {
     return this.#state.records.range(from, to, limit)
   }
 
-  /** The records of letters that stand beside this one. */
-  letters(key: string): OffsetTable<Uint8Array | Place> {
+  /** The table of dead letters that a key belongs to. */
+  letters(key: string): OffsetTable<Uint8Array | TextOffsets> {
     return this.#state.records.letters(key)
   }
 
-  /** A record that `aside` has stored, and that goes into the consumer log now. */
-  know(key: string, value: Uint8Array): void {
+  /** `aside` has stored a record. It goes into the entry that is being written. */
+  noteStored(key: string, value: Uint8Array): void {
     this.#state.records.set(key, value)
   }
 
-  /** The same, where it is gone already, or is to be another: that waits for the next entry. */
-  knew(key: string, value: Uint8Array): void {
+  /** The same, for a record that is deleted or changed already. That change waits for the next entry. */
+  noteStoredEarlier(key: string, value: Uint8Array): void {
     this.#before.set(key, value)
   }
 
-  /** There is something for `aside` to store. */
+  /** `aside` has something to store. */
   storeAside(): void {
     this.#soon()
   }
@@ -205,16 +211,16 @@ export class Ownership {
     })
   }
 
-  /** Take effect with what is settled in this turn. */
+  /** The emissions take effect with what is settled in this turn. */
   emit(emissions: readonly Emission[]): void {
     this.#emissions.push(...emissions)
     this.#soon()
   }
 
-  /** Resolves when all that was put in so far is durable. @throws Fenced */
+  /** Resolves when everything that was put in so far is durable. @throws Fenced */
   flushed(): Promise<void> {
     if (this.#over) return Promise.reject(new Fenced(this.consumerLog))
-    // All that was put in before is written: the release waited for it.
+    // The release has waited until everything was written.
     if (this.#closing) return this.#ending ?? Promise.resolve()
     return new Promise((resolve, reject) => {
       this.#flushes.push({ resolve, reject })
@@ -222,20 +228,20 @@ export class Ownership {
     })
   }
 
-  /** Find out whether the partition is still ours. @throws Fenced */
+  /** Find out whether this member still owns the partition. @throws Fenced */
   async verify(): Promise<void> {
     this.#dirty = true
     await this.flushed()
   }
 
-  /** Resolves when the emissions of what was settled are where they belong. */
+  /** Resolves when all emissions of what was settled are stored in their channels. */
   async sent(): Promise<void> {
     await this.flushed()
     while (!this.#over && this.#state.outbox.length > 0)
       await new Promise<void>((resolve) => this.#untilSent.push(resolve))
   }
 
-  /** Give the partition back in good order: the next owner need not wait. */
+  /** Give the partition back, so that the next owner need not wait for the lease. */
   release(): Promise<void> {
     this.#ending ??= this.#release()
     return this.#ending
@@ -245,7 +251,7 @@ export class Ownership {
     try {
       do await this.sent()
       while (this.#unwritten && !this.#over)
-      // Nothing is written beside the last entry, or it would be refused.
+      // A write beside the last entry would be refused.
       this.#closing = true
       if (!this.#over) await this.#append({ kind: 'release', ...(this.#markSent && { sent: this.#sent }) })
     } finally {
@@ -261,7 +267,7 @@ export class Ownership {
     return this.#dirty || this.#emissions.length > 0 || this.#flushes.length > 0 || this.aside?.waiting === true
   }
 
-  /** Stop without a word: somebody else owns it, or the backend is gone. */
+  /** Stop without another entry: another member owns the partition, or the backend is gone. */
   abandon(): void {
     this.#over = true
     for (const { reject } of this.#flushes.splice(0)) reject(new Fenced(this.consumerLog))
@@ -349,13 +355,16 @@ export class Ownership {
       await this.#snapshot()
   }
 
-  /** The records as the last entry left them: of a completion that waits for the next one, a snapshot would have no emissions. */
+  /**
+   * The records as the last entry left them. With a completion that waits for the next entry, a snapshot would lack its
+   * emissions.
+   */
   *#committed(): Generator<readonly [key: string, value: Uint8Array]> {
     for (const record of this.#state.records) if (!this.#before.has(record[0])) yield record
     for (const [key, value] of this.#before) if (value !== undefined) yield [key, value]
   }
 
-  /** All records anew, in as many entries as they need; then what came before may go. */
+  /** Write all records again, in as many entries as they need. Then the entries before them may be deleted. */
   async #snapshot(): Promise<void> {
     const max = this.#host.backend.limits.entryBytes / 2
     const parts: { records: Record<string, string | { readonly bytes: string } | null>; emissions: Emission[] }[] = [
@@ -384,7 +393,7 @@ export class Ownership {
       .catch((error: unknown) => this.#host.alarm(error))
   }
 
-  /** Append one entry of ours. After a failure that leaves it open, the consumer log itself says whether it is there. */
+  /** Append an entry. After a failure that leaves open whether it is stored, the consumer log is read to find out. */
   async #append(content: Omit<ConsumerLogEntry, 'number' | 'owner'>): Promise<void> {
     const number = this.#state.number + 1
     const bytes = encodeEntry({ number, owner: this.#host.member, ...content })
@@ -409,7 +418,7 @@ export class Ownership {
     this.#bytes += bytes.length
   }
 
-  /** Send on what is in the outbox, in order; afterwards say so with the next entry. */
+  /** Send on what is in the outbox, in order. The next entry says that it is sent. */
   #send(): void {
     if (this.#sending || this.#state.outbox.length === 0 || this.#over) return
     this.#sending = true

@@ -2,22 +2,23 @@
  * This process as a member: it claims partitions for the groups in which its instances work, follows the logs of these
  * partitions, and deletes what queue workers have settled in them.
  *
- * It does not decide which partitions it should have (`group.ts`), and it gives no events to instances (`delivery`).
+ * It does not decide which partitions it should have (`member-group.ts`), and it gives no events to instances
+ * (`delivery`).
  */
 import type { Clock } from '../../base/clock.ts'
 import { DueQueue } from '../../base/due-queue.ts'
 import type { LastingFailures } from '../../base/lasting-failures.ts'
 import type { Emission } from '../../broker/engine.ts'
 import { SuspectQueue } from '../../delivery/cursor/suspect-queue.ts'
-import type { ShelfHost } from '../letters/letter-shelf.ts'
+import type { DeadLetterStoreHost } from '../letters/dead-letter-store.ts'
 import { type ChannelEntry, Fenced, type LogBackend } from '../log-backend.ts'
 import { sendOn } from '../publish/emitting.ts'
 import type { FollowedLogs } from '../read/followed-logs.ts'
 import { PartitionLog } from '../read/partition-log.ts'
 import { positionIn } from '../read/reading.ts'
-import type { Group, GroupHost } from './group.ts'
-import { Groups } from './groups.ts'
 import { settleLent } from './lent-in-flight.ts'
+import type { MemberGroup, MemberGroupHost } from './member-group.ts'
+import { MemberGroups } from './member-groups.ts'
 import { OwnedPartition, type SharedHost } from './owned-partition.ts'
 import { lazyCommits, Ownership, type OwnershipHost } from './ownership.ts'
 
@@ -27,9 +28,12 @@ const INCARNATION = 'i/channel'
 const TRIM_MS = 200
 
 export interface PartitionOwnerHost
-  extends Pick<GroupHost, 'backend' | 'member' | 'clock' | 'entries' | 'pauses' | 'alarm' | 'compare' | 'notice'> {
+  extends Pick<
+    MemberGroupHost,
+    'backend' | 'member' | 'clock' | 'entries' | 'pauses' | 'alarm' | 'compare' | 'notice'
+  > {
   readonly logs: FollowedLogs
-  readonly shelf: ShelfHost
+  readonly letterStore: DeadLetterStoreHost
   /** Failures to delete the events that a queue's workers have settled. */
   readonly failures: LastingFailures
   /** Whether the engine is closing: partitions that are lost then are not claimed again. */
@@ -39,11 +43,11 @@ export interface PartitionOwnerHost
 }
 
 export class PartitionOwner {
-  readonly groups: Groups
+  readonly groups: MemberGroups
   readonly shared: SharedHost
   /** For a partition that is owned for a moment, outside of any group. */
   readonly own: OwnershipHost
-  readonly shelf: ShelfHost
+  readonly letterStore: DeadLetterStoreHost
   readonly #host: PartitionOwnerHost
   readonly #lazily: OwnershipHost['lazily']
   readonly #due: DueQueue
@@ -54,14 +58,14 @@ export class PartitionOwner {
   constructor(host: PartitionOwnerHost) {
     const { clock, alarm } = host
     this.#host = host
-    this.shelf = host.shelf
+    this.letterStore = host.letterStore
     this.#lazily = lazyCommits(clock)
     this.#due = new DueQueue(clock)
     this.#suspects = new SuspectQueue(
       (cursor) => this.ownedBy(cursor)?.ownership.flushed() ?? Promise.reject(new Fenced('')),
       clock,
     )
-    this.groups = new Groups({
+    this.groups = new MemberGroups({
       ...host,
       take: (group, entry, partition, mayClaim) => this.#take(group, entry, partition, mayClaim),
     })
@@ -89,12 +93,12 @@ export class PartitionOwner {
   }
 
   async #take(
-    group: Group,
+    group: MemberGroup,
     entry: ChannelEntry,
     partition: number,
-    mayClaim: Parameters<GroupHost['take']>[3],
+    mayClaim: Parameters<MemberGroupHost['take']>[3],
   ): Promise<OwnedPartition | null> {
-    const { backend, clock, logs, shelf, failures } = this.#host
+    const { backend, clock, logs, letterStore, failures } = this.#host
     const { name, kind } = entry.spec
     const ownership = await Ownership.claim(group.consumerLog(name, partition), this.#ownershipHost(group), mayClaim)
     if (ownership === null) return null
@@ -107,7 +111,7 @@ export class PartitionOwner {
       ownership,
       log,
       { ...this.shared, blockade: group.blockadeOf(name) },
-      shelf,
+      letterStore,
       () => positionIn(backend, name, partition, this.groups.beginOf(group, name)),
       (gone) => this.#gone(group, gone),
     )
@@ -118,7 +122,7 @@ export class PartitionOwner {
   }
 
   /** What the owner of a consumer log needs. With a group, the group is told of a partition that is lost. */
-  #ownershipHost(group: Group | null): OwnershipHost {
+  #ownershipHost(group: MemberGroup | null): OwnershipHost {
     const { backend, member, clock, store, alarm } = this.#host
     return {
       ...{ backend, member, clock, lazily: this.#lazily, alarm },
@@ -132,7 +136,7 @@ export class PartitionOwner {
     }
   }
 
-  #gone(group: Group, owned: OwnedPartition): void {
+  #gone(group: MemberGroup, owned: OwnedPartition): void {
     if (group.owned.get(owned.consumerLog) === owned) group.owned.delete(owned.consumerLog)
     this.#byCursor.delete(owned.cursor)
     this.#suspects.forget(owned.cursor)

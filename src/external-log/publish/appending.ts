@@ -1,6 +1,6 @@
 /**
- * Publishing through a backend: events of one channel go out in order, one append at a time; what is published meanwhile goes out together in
- * the next. What waits is bounded (clause 10).
+ * Publishing through a backend: the events of one channel go out in order, in as many appends at a time as the backend
+ * allows. Events that are published meanwhile go out together in the next append. What waits is bounded (clause 10).
  */
 
 import type { Clock } from '../../base/clock.ts'
@@ -15,17 +15,17 @@ import { partitionHash } from './partition-hash.ts'
 
 const TOGETHER_EVENTS = 500
 const TOGETHER_BYTES = 1024 * 1024
-/** Keys whose partitions are kept, so that they need not be hashed again. */
+/** The number of keys whose hashes are kept. */
 const KNOWN_KEYS_MAX = 20_000
 
-interface Waiting {
+interface QueuedAppend {
   readonly items: readonly AppendItem[]
   readonly atomic: boolean
   readonly bytes: number
-  /** What became of its events: so many from one place on. */
+  /** Answers of the append; those of these events begin at an index. */
   readonly settle: (appended: readonly Appended[], from: number) => void
   readonly reject: (error: unknown) => void
-  /** Called when they are stored, or refused. */
+  /** Called when the events are stored, or refused. */
   over: (() => void) | null
 }
 
@@ -33,7 +33,7 @@ type Outcome = { readonly appended: readonly Appended[] } | { readonly error: un
 
 const hashes = new Map<string, number>()
 
-/** The partition of a key; events without a key are spread by their id. The same on every engine. */
+/** The partition of a key. Events without a key are spread by their id. The function is the same on every engine. */
 export function partitionOf({ key, id }: EncodedEvent, partitions: number): number {
   if (partitions === 1) return 0
   if (key === null) return partitionHash(id) % partitions
@@ -46,7 +46,7 @@ export function partitionOf({ key, id }: EncodedEvent, partitions: number): numb
   return known % partitions
 }
 
-/** @throws EVENT_TOO_LARGE when it is more than the servers take */
+/** @throws EVENT_TOO_LARGE when an event is larger than the servers accept */
 export function checkSize({ id, type, text }: EncodedEvent, channel: string, bytesMax: number): void {
   if (text.length * 3 <= bytesMax) return
   const bytes = Buffer.byteLength(text)
@@ -63,14 +63,14 @@ export function itemOf(event: EncodedEvent, { spec, partitions }: ChannelEntry, 
   }
 }
 
-/** Told where a partition ends now, and, where nothing stands between, with what. */
+/** Called with the offset at which a partition ends now, and with the new events if nothing stands between. */
 type OnAppended = (channel: string, partition: number, next: number, tail: Tail | null) => void
 
 export interface AppendingHost {
   readonly backend: LogBackend
   readonly appended: OnAppended
   readonly clock: Pick<Clock, 'elapsed'>
-  /** The servers know no such channel. */
+  /** The servers do not know the channel. */
   unknown(channel: string): void
 }
 
@@ -78,12 +78,12 @@ class ChannelAppender {
   readonly #channel: string
   readonly #host: AppendingHost
   readonly #flightsMax: number
-  /** What this process has published. */
+  /** The rate at which this process publishes. */
   readonly meter: Meter = new Meter()
-  #queue: Waiting[] = []
+  #queue: QueuedAppend[] = []
   #bytes = 0
   #scheduled = false
-  /** Not yet answered, and answered but not yet told. */
+  /** Appends without an answer, and appends with an answer of which callers are not told yet. */
   readonly #flights = new Set<Promise<void>>()
   #unanswered = 0
 
@@ -100,7 +100,7 @@ class ChannelAppender {
     })
   }
 
-  /** As `append`, of one event. */
+  /** As `append`, for one event. */
   appendOne(item: AppendItem): Promise<Receipt> {
     return new Promise((resolve, reject) => {
       const settle = (appended: readonly Appended[], from: number): void => {
@@ -111,10 +111,15 @@ class ChannelAppender {
     })
   }
 
-  #enqueue(items: readonly AppendItem[], atomic: boolean, settle: Waiting['settle'], reject: Waiting['reject']): void {
+  #enqueue(
+    items: readonly AppendItem[],
+    atomic: boolean,
+    settle: QueuedAppend['settle'],
+    reject: QueuedAppend['reject'],
+  ): void {
     let bytes = 0
     for (const { event } of items) {
-      // Each for itself: one that is too large must not fail those that go out with it.
+      // Each event is checked by itself: one that is too large must not fail the others.
       checkSize(event, this.#channel, this.#host.backend.limits.entryBytes)
       bytes += event.text.length
     }
@@ -129,14 +134,14 @@ class ChannelAppender {
     })
   }
 
-  /** Resolves when what was appended so far is stored, or refused. */
+  /** Resolves when everything that was appended so far is stored or refused. */
   async settled(): Promise<void> {
     const last = this.#queue.at(-1)
     const begun = last === undefined ? undefined : new Promise<void>((resolve) => after(last, resolve))
     await Promise.all([begun, ...this.#flights])
   }
 
-  /** Refuse what was not begun, and wait for what was: nothing is stored after it was refused. */
+  /** Refuse what has not begun, and wait for what has. Nothing is stored after it was refused. */
   async close(): Promise<void> {
     for (const { reject, over } of this.#queue.splice(0)) {
       reject(new MillraceError('CLOSED', 'the broker was closed before this event was stored'))
@@ -149,7 +154,7 @@ class ChannelAppender {
     while (this.#queue.length > 0 && this.#unanswered < this.#flightsMax) {
       const together = this.#take()
       const items =
-        together.length === 1 ? (together[0] as Waiting).items : together.flatMap((waiting) => waiting.items)
+        together.length === 1 ? (together[0] as QueuedAppend).items : together.flatMap((waiting) => waiting.items)
       this.#unanswered++
       const flight = this.#fly(together, items).then(() => {
         this.#flights.delete(flight)
@@ -159,8 +164,8 @@ class ChannelAppender {
     }
   }
 
-  /** Never rejects: whoever waits is told, whatever fails. */
-  async #fly(together: readonly Waiting[], items: readonly AppendItem[]): Promise<void> {
+  /** Never rejects: every caller is answered, whatever fails. */
+  async #fly(together: readonly QueuedAppend[], items: readonly AppendItem[]): Promise<void> {
     const outcome = await this.#outcome(items, together[0]?.atomic ?? false)
     this.#unanswered--
     if (this.#flightsMax === 1 && this.#queue.length > 0) await this.#next()
@@ -182,7 +187,7 @@ class ChannelAppender {
     }
   }
 
-  /** Also a backend that throws before it returns a promise has answered. */
+  /** A backend that throws before it returns a promise has answered, too. */
   async #outcome(items: readonly AppendItem[], atomic: boolean): Promise<Outcome> {
     try {
       return { appended: await this.#host.backend.append(this.#channel, items, atomic) }
@@ -191,19 +196,22 @@ class ChannelAppender {
     }
   }
 
-  /** Where one goes out at a time, the next does first: the servers work on it while those who waited for this one go on. */
+  /**
+   * If one append goes out at a time, the next one goes out first: the servers work on it while the callers of this one
+   * go on.
+   */
   #next(): Promise<void> {
     this.#send()
     return new Promise((resolve) => nextTurn(resolve))
   }
 
-  /** What goes out in the next append: an atomic batch alone, others together. */
-  #take(): Waiting[] {
+  /** What goes out in the next append: an atomic batch alone, other events together. */
+  #take(): QueuedAppend[] {
     let count = 0
     let events = 0
     let bytes = 0
     while (count < this.#queue.length && events < TOGETHER_EVENTS && bytes < TOGETHER_BYTES) {
-      const next = this.#queue[count] as Waiting
+      const next = this.#queue[count] as QueuedAppend
       if (next.atomic && count > 0) break
       count++
       events += next.items.length
@@ -243,7 +251,7 @@ class ChannelAppender {
   }
 }
 
-function after(waiting: Waiting, task: () => void): void {
+function after(waiting: QueuedAppend, task: () => void): void {
   const { over } = waiting
   waiting.over =
     over === null
@@ -254,7 +262,7 @@ function after(waiting: Waiting, task: () => void): void {
         }
 }
 
-/** What appends to each channel. */
+/** The appenders of all channels. */
 export class Appenders {
   readonly #byChannel = new Map<string, ChannelAppender>()
   readonly #host: AppendingHost
@@ -272,7 +280,7 @@ export class Appenders {
     return appender
   }
 
-  /** Events a second that this process has published to a channel. */
+  /** Events a second that this process publishes to a channel. */
   rate(channel: string): number {
     return this.#byChannel.get(channel)?.meter.rate(this.#host.clock.elapsed()) ?? 0
   }

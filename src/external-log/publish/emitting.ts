@@ -1,4 +1,7 @@
-/** Emissions (clause 12): checked while their handler can still be told, and sent on in order, with their ids, until the backend has them. */
+/**
+ * Emissions (clause 12): they are checked while their handler can still be told, and then sent on in order, with their
+ * ids, until the backend has them.
+ */
 import { type Clock, pause } from '../../base/clock.ts'
 import { isMillraceError, MillraceError } from '../../base/errors.ts'
 import type { Emission } from '../../broker/engine.ts'
@@ -9,12 +12,12 @@ const RETRY_MS = 200
 export interface EmittingHost {
   readonly closed: AbortSignal
   readonly clock: Clock
-  /** Store events in order; those known by their ids are not stored again. */
+  /** Store events in order. Those whose ids are known are not stored again. */
   store(channel: string, emissions: readonly Emission[]): Promise<void>
   alarm(error: unknown): void
 }
 
-/** @throws EVENT_TOO_LARGE · and what `known` throws of a channel */
+/** @throws EVENT_TOO_LARGE · and what `known` throws for a channel */
 export function checkEmissions(
   emissions: readonly Emission[],
   known: (channel: string) => unknown,
@@ -26,7 +29,7 @@ export function checkEmissions(
   }
 }
 
-/** Neighbours that go to one channel, together. */
+/** Consecutive emissions to one channel, together. */
 function runs(emissions: readonly Emission[]): Emission[][] {
   const found: Emission[][] = []
   for (const emission of emissions) {
@@ -37,7 +40,7 @@ function runs(emissions: readonly Emission[]): Emission[][] {
   return found
 }
 
-/** Does not give up, but when this engine closes, or on what no attempt can help: that is dropped with an alarm. */
+/** Gives up only when the engine closes. Emissions that no attempt can store are dropped, with an alarm. */
 export async function sendOn(emissions: readonly Emission[], host: EmittingHost): Promise<void> {
   for (const run of runs(emissions)) {
     const { channel } = run[0] as Emission

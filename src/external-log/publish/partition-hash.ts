@@ -1,19 +1,22 @@
 /**
- * The partition function of every channel on servers: murmur2 over the UTF-8 bytes of the key, modulo the number of partitions.
+ * The partition function of every channel on servers: murmur2 over the UTF-8 bytes of the key, modulo the number of
+ * partitions.
  *
- * It is what Kafka's own producers use for a record's key, so that a key has the same partition whoever publishes. It needs no cryptography: it also works
- * where Node runs in FIPS mode. It never changes within a format (`CHANNEL_FORMAT`): the order of a key depends on it.
- * @see https://github.com/apache/kafka/blob/4.1/clients/src/main/java/org/apache/kafka/common/utils/Utils.java `murmur2`, `toPositive`
+ * Kafka's own producers use it for the key of a record, so a key has the same partition whoever publishes. It needs no
+ * cryptography, so it also works in Node's FIPS mode. It never changes within a format (`CHANNEL_FORMAT`), because the
+ * order of a key depends on it.
+ * @see https://github.com/apache/kafka/blob/4.1/clients/src/main/java/org/apache/kafka/common/utils/Utils.java
+ * `murmur2`, `toPositive`
  */
 const SEED = 0x9747b28c
 const MIX = 0x5bd1e995
 
-/** A number from 0 to 2^31 − 1: as Kafka's `toPositive(murmur2(bytes))`. */
+/** A number from 0 to 2^31 − 1, equal to Kafka's `toPositive(murmur2(bytes))`. */
 export function partitionHash(text: string): number {
   return murmur2(Buffer.from(text)) & 0x7fffffff
 }
 
-/** As a signed 32-bit number. */
+/** The hash as a signed 32-bit number. */
 export function murmur2(bytes: Uint8Array): number {
   const { length } = bytes
   const whole = length & ~3

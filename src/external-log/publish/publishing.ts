@@ -1,8 +1,10 @@
 /**
- * Publishing over a backend: the one way by which events come into channels, or into the queue in which they wait (clauses 7, 8 and 12).
+ * Publishing over a backend: the only way by which events come into channels, or into the queue of delayed events
+ * (clauses 7, 8 and 12).
  *
- * The servers know the ids of a channel's events, and store each once. That an id waits is known here (waiting-ids.ts): a look for it and the storing
- * behind it exclude, for that id, whatever else this process does with it. An id of which nothing waits is stored in the turn of the look.
+ * The servers know the ids of a channel's events, and store each once. Whether an id waits is known here
+ * (`waiting-ids.ts`). For an id that may wait, looking for it and storing exclude everything else that this process
+ * does with the id. For all other ids, storing begins in the same turn.
  */
 import { MillraceError } from '../../base/errors.ts'
 import type { EncodedEvent } from '../../broker/encoded-event.ts'
@@ -18,7 +20,7 @@ const NONE: ReadonlyMap<string, Known> = new Map()
 export class Publishing {
   readonly #host: DelayingHost
   readonly delaying: Delaying
-  /** Ids that are being looked for and stored, by channel; each resolves when that is over. */
+  /** Ids that are being looked for and stored, by channel. Each promise resolves when that is over. */
   readonly #busy = new Map<string, Promise<void>>()
 
   constructor(host: DelayingHost) {
@@ -57,17 +59,19 @@ export class Publishing {
     )
   }
 
-  /** Keep events until they are due. What was published before is stored before their ids are looked for. */
+  /** Store events until they are due. Events that were published before are stored before the ids are looked for. */
   #delay(entry: ChannelEntry, events: readonly EncodedEvent[], dueAtMs: number): Promise<Receipt[]> {
     return this.alone(entry, events, async () => {
-      // One promise for all who wait: they go on in the order in which they came.
+      // All calls wait for one promise, so they go on in the order in which they came.
       await this.delaying.attend()
       await this.#host.appenders.of(entry.spec.name).settled()
       return this.delaying.keep(entry, events, dueAtMs)
     })
   }
 
-  /** Store what an owner sends on: now, or when it is due. What is known by its id is not stored again. */
+  /**
+   * Store emissions that an owner sends on, now or when they are due. Those whose ids are known are not stored again.
+   */
   async emit(channel: string, emissions: readonly Emission[]): Promise<void> {
     const { registry, clock } = this.#host
     const entry = await registry.current(channel)
@@ -84,7 +88,7 @@ export class Publishing {
   }
 
   async #emitNow(entry: ChannelEntry, emissions: readonly Emission[]): Promise<void> {
-    // What has waited is not waiting for itself.
+    // A delayed event that is due does not wait for itself.
     const others = emissions.filter((emission) => (emission as Due).waited !== true).map(({ event }) => event)
     const append = async (waiting: ReadonlySet<string>): Promise<void> => {
       const items = emissions
@@ -99,13 +103,15 @@ export class Publishing {
       )
   }
 
-  /** Whether nothing is known of the id's waiting: it need not be looked for. */
+  /** Whether nothing is known about the id's waiting, so that nobody needs to look for it. */
   #isFree(entry: ChannelEntry, event: EncodedEvent): boolean {
     if (this.#busy.size > 0 && this.#busy.has(scheduledId(entry, event.id))) return false
     return this.delaying.isFree(entry, event)
   }
 
-  /** Do what concerns the ids of these events when nothing else of this process does, in the order of the calls. */
+  /**
+   * Run work on the ids of these events while this process does nothing else with the ids, in the order of the calls.
+   */
   alone<T>(entry: ChannelEntry, events: readonly { readonly id: string }[], work: () => Promise<T>): Promise<T> {
     if (entry.spec.dedupe === null) return work()
     const ids = [...new Set(events.map(({ id }) => scheduledId(entry, id)))]

@@ -1,9 +1,12 @@
-/** The logs of partitions that are worked on here, kept up to date. Own appends are known at once; others' are told by a watch on each channel. */
+/**
+ * The logs of the partitions that this process works on, kept up to date. Own appends are known at once. A watch on
+ * each channel tells about appends of others.
+ */
 import { type Clock, every } from '../../base/clock.ts'
 import type { LogBackend, Tail } from '../log-backend.ts'
 import type { PartitionLog } from './partition-log.ts'
 
-/** A watch may miss an append: the logs are refreshed this often, too. */
+/** A watch may miss an append, so the logs are also refreshed regularly. */
 const REFRESH_MS = 1000
 
 export class FollowedLogs {
@@ -17,7 +20,7 @@ export class FollowedLogs {
     this.#alarm = alarm
   }
 
-  /** Refresh now and then. Answers how to end that. */
+  /** Refresh regularly. Answers a function that ends it. */
   begin(clock: Clock): () => void {
     return every(clock, REFRESH_MS, () => {
       for (const logs of this.#logs.values()) for (const log of logs) this.#refresh(log)
@@ -28,7 +31,7 @@ export class FollowedLogs {
     void log.refresh().catch((error: unknown) => this.#alarm(error))
   }
 
-  /** Resolves when what others append from now on is told. */
+  /** Resolves when appends of others will be told from now on. */
   async follow(channel: string, log: PartitionLog): Promise<void> {
     const logs = this.#logs.get(channel) ?? new Set()
     this.#logs.set(channel, logs)

@@ -1,6 +1,6 @@
 /**
- * One partition of a channel as a cursor sees it: offsets without gaps (what the backend does not have is an event without text), a few blocks in
- * memory, and the offset after the last known event.
+ * One partition of a channel as a cursor sees it: offsets without gaps (an offset that the backend does not have is an
+ * event without text), a few blocks in memory, and the offset after the last known event.
  */
 import { LIMITS } from '../../base/limits.ts'
 import { lowerBound } from '../../base/lower-bound.ts'
@@ -38,7 +38,7 @@ class SparseBlock implements EventBlock {
     let low = this.#near
     if (low > 0 && !isBefore(low - 1)) low = 0
     else if (isBefore(low)) low++
-    // Mostly the search has ended here.
+    // The search has mostly ended here.
     if (isBefore(low)) low = lowerBound(low, records.length, isBefore)
     this.#near = low
     return low
@@ -83,7 +83,7 @@ export class PartitionLog implements DeliveryLog {
     this.spec = spec
   }
 
-  /** A backend that keeps only the latest event of a key has deleted the others. */
+  /** A backend that keeps only the latest event of each key has deleted the others. */
   superseded(): boolean {
     return false
   }
@@ -103,7 +103,7 @@ export class PartitionLog implements DeliveryLog {
   advance(next: number, tail: Tail | null = null): void {
     if (next <= this.committed) return
     let block: SparseBlock | null = null
-    // Nothing stands between what is known and the first of these.
+    // Nothing stands between the known end and the first of these events.
     if (tail !== null && tail.before <= this.committed && (tail.records[0]?.offset ?? next) >= this.committed) {
       block = new SparseBlock(this.committed, next, tail.records, this.#nowMs())
       this.#keep(block)
@@ -135,7 +135,7 @@ export class PartitionLog implements DeliveryLog {
     const records = await this.#backend.read(this.name, this.id, offset, limit)
     const last = records.at(-1)
     const bytes = records.reduce((sum, { event }) => sum + event.text.length, 0)
-    // Fewer than there was room for: there are no others below what was known to be the end.
+    // Fewer events than there was room for: there are no others below the known end.
     const whole = records.length < limit.count && bytes < limit.bytes
     const next = last === undefined ? end : whole ? Math.max(end, last.offset + 1) : last.offset + 1
     if (next <= offset) return null

@@ -1,4 +1,4 @@
-/** Reading a channel without consuming it (clause 9), over all of its partitions; and places in a channel. */
+/** Reading a channel without consuming it (clause 9), over all of its partitions; and the offsets of positions. */
 import { isMillraceError } from '../../base/errors.ts'
 import { LIMITS } from '../../base/limits.ts'
 import type { EngineReadOptions, StoredText } from '../../broker/engine.ts'
@@ -9,7 +9,7 @@ import type { LogBackend } from '../log-backend.ts'
 const READ = { count: 500, bytes: LIMITS.readAheadBytes }
 const FOLLOW_MS = 1000
 
-/** The offset that a position names in a partition, or (null) in the whole channel. @throws OFFSET_OUT_OF_RANGE */
+/** The offset of a position in a partition, or (null) in the whole channel. @throws OFFSET_OUT_OF_RANGE */
 export async function positionIn(
   backend: LogBackend,
   channel: string,
@@ -58,13 +58,13 @@ export async function* readChannel(
   }
 }
 
-/** A read that follows ends when its channel is removed, as this process may only learn from the server. */
+/** A read that follows ends when its channel is removed. This process may learn of it only from the servers. */
 function goneMeanwhile(error: unknown, follow: boolean): null {
   if (follow && isMillraceError(error, 'UNKNOWN_CHANNEL')) return null
   throw error
 }
 
-/** Something happened, or may have. */
+/** Remembers that something happened until somebody waits for it. */
 class Signal {
   #rung = false
   #wake: (() => void) | null = null

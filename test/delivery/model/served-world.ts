@@ -14,7 +14,7 @@ import { Cursor } from '../../../src/delivery/cursor/cursor.ts'
 import type { BlockEvent } from '../../../src/event/block.ts'
 import { type ConsumerLogState, entryIn, fold } from '../../../src/external-log/consumer-log/consumer-log-entry.ts'
 import { ExternalLogEngine } from '../../../src/external-log/external-log-engine.ts'
-import { LetterShelf } from '../../../src/external-log/letters/letter-shelf.ts'
+import { DeadLetterStore } from '../../../src/external-log/letters/dead-letter-store.ts'
 import type { StoredRecord } from '../../../src/external-log/log-backend.ts'
 import { OwnedPartition } from '../../../src/external-log/ownership/owned-partition.ts'
 import { Ownership } from '../../../src/external-log/ownership/ownership.ts'
@@ -266,9 +266,9 @@ export class ServedWorld {
   appending(process: Process, id: string, entry: Uint8Array): void {
     if (this.#saved.has(entry)) return
     const account = this.#ledger().accounts.get(id)
-    const shelf = `${process.member} ${id}`
-    const saved = this.#shelved.get(shelf) ?? (account === undefined ? undefined : this.#savedNow(account))
-    this.#shelved.delete(shelf)
+    const letterStore = `${process.member} ${id}`
+    const saved = this.#shelved.get(letterStore) ?? (account === undefined ? undefined : this.#savedNow(account))
+    this.#shelved.delete(letterStore)
     if (saved !== undefined) this.#saved.set(entry, saved)
   }
 
@@ -346,11 +346,11 @@ export class ServedWorld {
       this.#free(owned.consumerLog, consumerLog)
   }
 
-  shelving(shelf: LetterShelf): void {
+  shelving(letterStore: DeadLetterStore): void {
     for (const [id, { owned, process }] of this.#owned) {
       const account = this.#ledger().accounts.get(id)
       const key = `${process.member} ${id}`
-      if (owned.ownership.aside === shelf && account !== undefined && !this.#shelved.has(key))
+      if (owned.ownership.aside === letterStore && account !== undefined && !this.#shelved.has(key))
         this.#shelved.set(key, this.#savedNow(account))
     }
   }
@@ -369,7 +369,7 @@ export class ServedWorld {
     const records =
       owner === null
         ? this.#state(id).records.range(...table)
-        : (owner.owned.ownership.aside as LetterShelf).range(...table)
+        : (owner.owned.ownership.aside as DeadLetterStore).range(...table)
     return new Map(
       records.map(([key, bytes]) => {
         const { state, consumer } = fromJson<ChainRecord>(bytes)
@@ -407,7 +407,7 @@ export function watchPartitions(): () => void {
     claim: Ownership.claim,
     begin: OwnedPartition.begin,
     lost: OwnedPartition.prototype.lost,
-    store: LetterShelf.prototype.store,
+    store: DeadLetterStore.prototype.store,
     rewind: Cursor.prototype.rewind,
   }
   Ownership.claim = async (...given) => {
@@ -425,7 +425,7 @@ export function watchPartitions(): () => void {
     own.lost.call(this)
     playing?.lost(this)
   }
-  LetterShelf.prototype.store = function (this: LetterShelf) {
+  DeadLetterStore.prototype.store = function (this: DeadLetterStore) {
     playing?.shelving(this)
     return own.store.call(this)
   }
@@ -440,7 +440,7 @@ export function watchPartitions(): () => void {
     Ownership.claim = own.claim
     OwnedPartition.begin = own.begin
     Object.assign(OwnedPartition.prototype, { lost: own.lost })
-    Object.assign(LetterShelf.prototype, { store: own.store })
+    Object.assign(DeadLetterStore.prototype, { store: own.store })
     Object.assign(Cursor.prototype, { rewind: own.rewind })
   }
 }

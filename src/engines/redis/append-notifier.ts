@@ -10,7 +10,7 @@ import { isConnectionFault, redisError } from './redis-errors.ts'
 
 export type OnAppend = (partition: number | null, next?: number) => void
 
-export class Bell {
+export class AppendNotifier {
   readonly #keys: Keys
   readonly #sender: string
   readonly #connector: Connector

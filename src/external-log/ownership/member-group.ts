@@ -1,12 +1,19 @@
 /**
- * A consumer's instances in this engine, and the partitions that they work on: which of them are ours, as all members of the group see it.
+ * A consumer's instances in this engine, and the partitions that they work on: which of them this member owns, as all
+ * members of the group see it.
  *
- * Every member says now and then that it lives, and which channels it takes. Each computes for itself whose a lane is (`lanesOf`, over the members
- * that live). It gives back the partitions of lanes that are not its own when nothing of the whole lane is in hands, and claims those of its own lanes when
- * their owner has released them or is dead. The consumer log's conditional append decides who owns, so a wrong view does no harm.
+ * Every member sends heartbeats that name the channels it takes. Each member computes who should own each lane
+ * (`lanesOf`, over the members that live). It gives back the partitions of other members' lanes when no event of the
+ * lane is in flight. It claims the partitions of its own lanes when their owner has released them or is dead. The
+ * conditional append to the consumer log decides who owns a partition, so a wrong view does no harm.
  *
- * Invariant: a partition begins to give out events at a moment at which all partitions of its lane are owned here, and ends when it is released or lost. Of two
- * members that have partitions with the same keys, the one that began later owned the other's partition at that moment: the other had stopped before.
+ * This is where leases expire on servers. A member whose note has not changed within its lease is dead for the others
+ * (`lives`). A member whose heartbeat was not accepted for its lease gives up its partitions (`#giveUp`). The lease of
+ * an instance within this process is watched in `delivery/dispatch/lease-watch.ts`.
+ *
+ * Invariant: a partition begins to give out events at a moment at which this member owns all partitions of its lane. It
+ * ends when it is released or lost. Of two members that have partitions with the same keys, the one that began later
+ * owned the other's partition at that moment, so the other one had stopped before.
  */
 import { type Clock, every } from '../../base/clock.ts'
 import { MillraceError } from '../../base/errors.ts'
@@ -24,27 +31,27 @@ import { type Lane, type LanePart, lanesOf } from './lanes.ts'
 import { lentBy } from './lent-in-flight.ts'
 import type { OwnedPartition } from './owned-partition.ts'
 
-/** What a member says of itself. */
+/** The content of a member's heartbeat. */
 export interface MemberNote {
-  /** Grows with each beat. */
+  /** Grows with each heartbeat. */
   readonly beat: number
   readonly leaseMs: number
   readonly channels: readonly string[]
-  /** Takes no events now: it is paused, or its workers hang. */
+  /** The member takes no events now: it is paused, or its workers hang. */
   readonly idle: boolean
   readonly instances: number
   readonly inFlight: number
   readonly paused: boolean
   readonly rate: number
-  /** Channels in which a dead letter of its stops everything. */
+  /** Channels in which a dead letter of this member stops the consumer. */
   readonly blocked: readonly string[]
-  /** What its instances do, by consumer: one for each consumer. Notes of older versions have none. */
+  /** The shapes of its instances: one for each consumer. Notes of older versions have none. */
   readonly shapes?: Readonly<Record<string, Shape>>
-  /** It shares out partitions by lanes (`lanes.ts`). Older versions do not. */
+  /** The member shares out partitions by lanes (`lanes.ts`). Members of older versions do not. */
   readonly lanes?: boolean
 }
 
-/** The note in a text, or null where the text is not one: other clients may write there. */
+/** The note in a text, or null if another client wrote the text. */
 export function memberNoteIn(text: string): MemberNote | null {
   const note = jsonObject(text)
   if (
@@ -68,87 +75,91 @@ function isTexts(value: unknown): value is readonly string[] {
   return Array.isArray(value) && value.every((each) => typeof each === 'string')
 }
 
-/** A wildcard that cannot be compiled would end each look at the members. */
+/** A wildcard that cannot be compiled would make each look at the members fail. */
 function isChannelOrWildcard(text: string): boolean {
   return !isWildcard(text) || isWildcardForm(text)
 }
 
-/** Stops a channel while the dead letters of another member do. */
+/** Stops a channel while a dead letter of another member does. */
 const ELSEWHERE = 'elsewhere'
 
 interface Sighting {
   readonly text: string
   readonly note: MemberNote
   readonly sinceMs: number
-  /** Its note has changed since it was seen first: what a member that died has left may stand for long. */
+  /** The note has changed since it was first seen. The note of a member that died may stand for a long time. */
   readonly heard: boolean
 }
 
-export interface GroupHost {
+export interface MemberGroupHost {
   readonly backend: LogBackend
   readonly member: string
   readonly clock: Clock
   /** The channels that exist. */
   entries(): readonly ChannelEntry[]
-  /** Become the owner and begin. Null when somebody who may live owns it. @throws Fenced */
+  /** Claim a partition and begin to work on it. Null if a member that may live owns it. @throws Fenced */
   take(
-    group: Group,
+    group: MemberGroup,
     entry: ChannelEntry,
     partition: number,
     mayClaim: (state: ConsumerLogState) => boolean,
   ): Promise<OwnedPartition | null>
-  /** Which consumers are paused as a whole. */
+  /** The consumers that are paused in all processes. */
   readonly pauses: Pauses
   alarm(error: unknown): void
-  /** These instances of a consumer live. */
+  /** Compares the instances of a consumer that live. */
   compare(consumer: string, shapes: readonly Shape[], group: string): void
-  /** Told of partitions that were another member's, who is gone. */
+  /** Told of partitions that were taken over from members that are gone. */
   notice(message: string, fields: LogFields): void
 }
 
-/** The member name under which orders to a group are left. */
+/** The member name under which orders to a group are stored. */
 export const ORDERS = '~orders'
 
 const NO_ORDERS = ''
 const TICK_MS_MAX = 1000
-/** Who could not say for its lease, and at least so long, that it lives, gives up what it owns: others may own it by now. */
+/**
+ * A member whose heartbeat was not accepted for max(lease, this) gives up its partitions; others may own them already.
+ */
 const UNHEARD_MS_MIN = 1000
 
-export class Group {
-  /** Names the members' notes. */
+export class MemberGroup {
+  /** The name under which the members' notes are stored. */
   readonly id: string
-  /** The consumer's name, or the name that a queue's workers share: what consumer logs and records begin with. */
+  /**
+   * The name of the consumer, or the name that the workers of queues share. Consumer logs and records begin with it.
+   */
   readonly name: string
   readonly instances: Set<Instance> = new Set()
   readonly owned: Map<string, OwnedPartition> = new Map()
   readonly #blockades = new Map<string, Blockade>()
   readonly #queue: string | null
-  readonly #host: GroupHost
+  readonly #host: MemberGroupHost
   #seen = new Map<string, Sighting>()
   #beat = 0
   #member = false
   #ticking: Promise<void> = Promise.resolve()
   #cancelTick: (() => void) | null = null
-  /** The last ones that were seen; null before the first look. */
+  /** The last orders that were seen; null before the first look. */
   #orders: string | null = null
   #closed = false
-  /** Consumers whose instances were compared at the last look. */
+  /** The consumers whose instances were compared at the last look. */
   #compared: ReadonlySet<string> = new Set()
-  /** Partitions taken over in this look from members that are gone. */
+  /** Partitions that this look has taken over from members that are gone. */
   readonly #inherited: string[] = []
-  /** When the last note that arrived was written. */
+  /** When the last heartbeat that was accepted was written. */
   #heardMs = 0
   #endWatch: (() => void) | null = null
 
-  /** `queue`: the one channel of a group of queue workers; null for a consumer's group, which takes streams. */
-  constructor(id: string, name: string, queue: string | null, host: GroupHost) {
+  /** `queue`: the channel of a group of queue workers; null for a consumer's group, which takes streams. */
+  constructor(id: string, name: string, queue: string | null, host: MemberGroupHost) {
     this.id = id
     this.name = name
     this.#queue = queue
     this.#host = host
   }
 
-  /** What stops this consumer in a channel, in all of its partitions (clause 6, `block`). */
+  /** What stops this consumer in all partitions of a channel (clause 6, `block`). */
   blockadeOf(channel: string): Blockade {
     let blockade = this.#blockades.get(channel)
     if (blockade === undefined) {
@@ -158,14 +169,14 @@ export class Group {
     return blockade
   }
 
-  /** Take up what others say of channels that are stopped. */
-  #heed(alive: ReadonlyMap<string, MemberNote>): void {
+  /** Stop the channels that other members say are stopped. */
+  #noteBlocked(alive: ReadonlyMap<string, MemberNote>): void {
     const stopped = new Set([...alive].filter(([member]) => !this.isMe(member)).flatMap(([, note]) => note.blocked))
     for (const channel of stopped) this.blockadeOf(channel).set(ELSEWHERE, 1)
     for (const [channel, blockade] of this.#blockades) if (!stopped.has(channel)) blockade.set(ELSEWHERE, 0)
   }
 
-  /** What stopped a channel may be over. */
+  /** The reason for which a channel was stopped may be over. */
   pump(channel: string): void {
     for (const owned of this.owned.values()) if (owned.channel === channel) owned.cursor.pumpSoon()
   }
@@ -178,7 +189,7 @@ export class Group {
     return consumerLogOf(this.name, channel, partition)
   }
 
-  /** Whether members that name these channels and wildcards work on a channel in this group. */
+  /** Whether members with these channels and wildcards work on a channel in this group. */
   takes(channel: string, patterns: readonly string[] = this.#channels()): boolean {
     if (this.#queue !== null && this.#queue !== channel) return false
     return patterns.some((pattern) =>
@@ -194,12 +205,12 @@ export class Group {
     return Math.min(...[...this.instances].map((instance) => instance.spec.leaseMs), 30_000)
   }
 
-  /** Look who is there, and take or give back what has changed hands. One look at a time. */
+  /** Look at the members, and claim or give back partitions accordingly. One look at a time. */
   tick(): Promise<void> {
     this.#ticking = this.#ticking
       .then(() => this.#tick())
       .catch((error: unknown) => this.#host.alarm(error))
-      // Also after a look that failed: the next may not.
+      // Also after a look that failed: the next one may succeed.
       .then(() => this.#arm())
     return this.#ticking
   }
@@ -219,8 +230,8 @@ export class Group {
     const working = [...this.instances].some((instance) => !instance.idle && !instance.lapsed && !instance.closing)
     if (this.instances.size > 0) await this.#say(working)
     const alive = await this.#look()
-    await this.#obey()
-    this.#heed(alive)
+    this.#forgetLost()
+    this.#noteBlocked(alive)
     this.#compare(alive)
     await this.#share(alive, working)
   }
@@ -253,7 +264,10 @@ export class Group {
     this.#heardMs = saidMs
   }
 
-  /** Nobody has heard of us for as long as our lease: what is in hands may be in others', too, and no more is taken up until we are heard again. */
+  /**
+   * No heartbeat was accepted for a lease. Others may have this member's events in flight too. So it gives up its
+   * partitions, and claims none until a heartbeat is accepted again.
+   */
   #giveUp(): void {
     if (this.#host.clock.elapsed() - this.#heardMs <= Math.max(this.#leaseMs, UNHEARD_MS_MIN)) return
     for (const owned of [...this.owned.values()]) {
@@ -262,11 +276,11 @@ export class Group {
     }
   }
 
-  /** Instances of one consumer should be alike, here and elsewhere. */
+  /** Compare the instances of a consumer, here and elsewhere: they should be alike. */
   #compare(alive: ReadonlyMap<string, MemberNote>): void {
     const others = [...alive].filter(([member]) => !this.isMe(member)).map(([, { shapes }]) => shapes ?? {})
     const here = new Set([...this.instances].map(({ spec }) => spec.name))
-    // Where no instance is left here, the comparison is others'.
+    // A process without an instance of the consumer leaves the comparison to others.
     for (const consumer of this.#compared) if (!here.has(consumer)) this.#host.compare(consumer, [], this.id)
     this.#compared = here
     for (const consumer of here) {
@@ -301,7 +315,10 @@ export class Group {
     return alive
   }
 
-  /** Whether a member lives: its note has changed within its lease. Null where it was seen within its lease, and only once. */
+  /**
+   * Whether a member lives: its note has changed within its lease. Null if the note was seen within the lease, but has
+   * not changed yet.
+   */
   lives(member: string): boolean | null {
     if (this.isMe(member)) return true
     const seen = this.#seen.get(member)
@@ -309,12 +326,15 @@ export class Group {
     return seen.heard || null
   }
 
-  /** Somebody has done something to a partition of ours: those whose consumer log says so are lost, and claimed again. */
+  /**
+   * Another process has changed a partition of this member. A partition whose consumer log says so is lost, and is
+   * claimed again.
+   */
   async #verify(): Promise<void> {
     await Promise.all([...this.owned.values()].map(({ ownership }) => ownership.verify().catch(() => undefined)))
   }
 
-  async #obey(): Promise<void> {
+  #forgetLost(): void {
     for (const [consumerLog, each] of this.owned) if (each.ownership.over) this.owned.delete(consumerLog)
   }
 
@@ -350,7 +370,7 @@ export class Group {
     })
   }
 
-  /** Work on a lane of ours: its partitions begin when all of them are ours. */
+  /** Work on a lane of this member. Its partitions begin when this member owns all of them. */
   async #work(parts: Lane['parts'], alive: ReadonlyMap<string, MemberNote>): Promise<void> {
     await Promise.all(
       parts.filter(({ consumerLog }) => !this.owned.has(consumerLog)).map((part) => this.#claim(part, alive, true)),
@@ -360,7 +380,7 @@ export class Group {
     for (const each of owned) if (whole || each.begun) each.keep(this.instances)
   }
 
-  /** A lane is another's. */
+  /** The lane belongs to another member. */
   async #leaveTo(parts: Lane['parts'], alive: ReadonlyMap<string, MemberNote>): Promise<void> {
     this.#giveBack(parts.flatMap(({ consumerLog }) => this.owned.get(consumerLog) ?? []))
     if (this.instances.size > 0)
@@ -370,8 +390,8 @@ export class Group {
   }
 
   async #claim({ entry, partition }: LanePart, alive: ReadonlyMap<string, MemberNote>, mine: boolean): Promise<void> {
-    // Who is there first writes where the consumer begins, also where the partition is another's to work on; and what we own by the consumer log, and could
-    // not give back, is given back now.
+    // Whichever member comes first writes where the consumer begins, also in a partition of another member. A partition
+    // that this member owns by its consumer log, and could not give back, is given back now.
     let gone: string | null = null
     const mayClaim = ({ owner, released, records }: ConsumerLogState): boolean => {
       gone = owner === null || released || owner === this.#host.member ? null : owner
@@ -391,7 +411,7 @@ export class Group {
     }
   }
 
-  /** Give back partitions, together: none is another's while an event of one of them is in hands. */
+  /** Give back partitions together: no other member gets one of them while an event of the lane is in flight. */
   #giveBack(lane: readonly OwnedPartition[]): void {
     for (const owned of lane)
       void owned
@@ -436,9 +456,12 @@ export class Group {
   }
 }
 
-/** Whether partitions that were claimed one after another are all ours at one moment: now, or when the last of them was claimed. */
+/**
+ * Whether this member owns partitions that it claimed one after another at one moment: now, or when it claimed the last
+ * one.
+ */
 async function areOurs(owned: readonly OwnedPartition[]): Promise<boolean> {
-  // The claim of a single one says so.
+  // The claim of a single partition proves it.
   if (owned.length > 1) await Promise.all(owned.map(({ ownership }) => ownership.verify().catch(() => undefined)))
   return owned.every(({ ending }) => !ending)
 }

@@ -1,4 +1,6 @@
-/** The groups in which this engine's instances work, the partitions that they own here, and where a consumer that was never there begins. */
+/**
+ * The groups in which this engine's instances work, the partitions that they own here, and where a new consumer begins.
+ */
 import { MillraceError } from '../../base/errors.ts'
 import { isWildcard } from '../../base/names.ts'
 import type { Position } from '../../broker/position.ts'
@@ -6,22 +8,22 @@ import type { ChannelSpec } from '../../channel/channel.ts'
 import { QUEUE_GROUP } from '../../delivery/consumer-records.ts'
 import type { Instance } from '../../delivery/dispatch/instance.ts'
 import type { ChannelEntry } from '../log-backend.ts'
-import { Group, type GroupHost } from './group.ts'
+import { MemberGroup, type MemberGroupHost } from './member-group.ts'
 
-export class Groups {
-  readonly byId: Map<string, Group> = new Map()
-  readonly #host: GroupHost
-  /** By group and channel; channels that come later are read from their beginning. */
+export class MemberGroups {
+  readonly byId: Map<string, MemberGroup> = new Map()
+  readonly #host: MemberGroupHost
+  /** By group and channel. A channel that is created later is read from its beginning. */
   readonly #begins = new Map<string, Position>()
 
-  constructor(host: GroupHost) {
+  constructor(host: MemberGroupHost) {
     this.#host = host
   }
 
   /** Let an instance work on all channels that it takes. Resolves when each of its groups has looked at its members. */
   async enter(instance: Instance): Promise<void> {
     const { spec } = instance
-    const groups = new Set<Group>()
+    const groups = new Set<MemberGroup>()
     for (const entry of this.#host.entries()) {
       const group = this.join(instance, entry.spec)
       if (group === null) continue
@@ -35,8 +37,8 @@ export class Groups {
     await Promise.all([...groups].map((group) => group.tick()))
   }
 
-  /** The group in which an instance works on a channel, if it does. */
-  join(instance: Instance, spec: ChannelSpec): Group | null {
+  /** The group in which an instance works on a channel; null if it does not take the channel. */
+  join(instance: Instance, spec: ChannelSpec): MemberGroup | null {
     const id = spec.kind === 'queue' ? `${QUEUE_GROUP}/${spec.name}` : instance.spec.name
     const group = this.#group(id, spec.kind === 'queue' ? QUEUE_GROUP : instance.spec.name)
     if (!group.takes(spec.name, instance.spec.channels)) {
@@ -49,21 +51,21 @@ export class Groups {
     return group
   }
 
-  #group(id: string, name: string): Group {
+  #group(id: string, name: string): MemberGroup {
     let group = this.byId.get(id)
     if (group === undefined) {
       const channel = name === QUEUE_GROUP ? id.slice(QUEUE_GROUP.length + 1) : null
-      group = new Group(id, name, channel, this.#host)
+      group = new MemberGroup(id, name, channel, this.#host)
       this.byId.set(id, group)
     }
     return group
   }
 
-  beginOf(group: Group, channel: string): Position {
+  beginOf(group: MemberGroup, channel: string): Position {
     return this.#begins.get(beginKey(group, channel)) ?? { at: 'beginning' }
   }
 
-  /** There are new channels: those who take such streams look at them. */
+  /** Channels are new: the groups that take such streams look at them. */
   added(entries: readonly ChannelEntry[]): void {
     for (const group of this.byId.values()) {
       const takes = ({ spec }: ChannelEntry): boolean => spec.kind === 'stream' && group.takes(spec.name)
@@ -83,7 +85,7 @@ export class Groups {
     for (const begin of this.#begins.keys()) if (begin.endsWith(` ${channel}`)) this.#begins.delete(begin)
   }
 
-  #of(instance: Instance): Group[] {
+  #of(instance: Instance): MemberGroup[] {
     return [...this.byId.values()].filter((group) => group.instances.has(instance))
   }
 
@@ -103,8 +105,10 @@ export class Groups {
     await Promise.all([durable, ...groups.map((group) => group.leave(instance))])
   }
 
-  /** Resolves when what consumers have settled in partitions of these groups is durable. @throws LEASE_LOST */
-  async flushed(groups: Iterable<Group> = this.byId.values()): Promise<void> {
+  /**
+   * Resolves when everything that consumers have settled in partitions of these groups is durable. @throws LEASE_LOST
+   */
+  async flushed(groups: Iterable<MemberGroup> = this.byId.values()): Promise<void> {
     const owned = [...groups].flatMap((group) => [...group.owned.values()])
     const results = await Promise.allSettled(owned.map(({ ownership }) => ownership.flushed()))
     const failed = results.find((result) => result.status === 'rejected')
@@ -120,6 +124,6 @@ export class Groups {
   }
 }
 
-function beginKey(group: Group, channel: string): string {
+function beginKey(group: MemberGroup, channel: string): string {
   return `${group.id} ${channel}`
 }

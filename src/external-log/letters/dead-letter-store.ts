@@ -1,10 +1,14 @@
 /**
- * The dead letters of a partition at its owner's, and what waits behind them: their texts are on the servers, in memory are their places.
+ * The dead letters of a partition, at its owner. Their texts are stored on the servers, in a channel of their own
+ * (`letter-pages.ts`); in memory are the offsets of the texts.
  *
  * Invariants:
- * - A text is stored before the entry of the consumer log that settles its event and says where it is. What is stored and in no consumer log is nobody's.
- * - Until that entry is written a letter is in memory: so many, and so many bytes, then nothing more joins (`crowded`).
- * - What nothing in the consumer log points to is deleted from the front, and when most of what is left is such, the others are stored anew behind it.
+ * - A text is stored before the consumer log's entry that settles its event and holds the text's offset. A text whose
+ *   offset is in no consumer log belongs to nobody.
+ * - A letter is in memory until that entry is written. Their number and bytes are limited: beyond the limit no letter
+ *   joins (`crowded`).
+ * - Texts that no consumer log needs are deleted from the front. When most of the stored texts are not needed, the
+ *   needed ones are stored again behind them.
  */
 import { type Clock, pause } from '../../base/clock.ts'
 import { isMillraceError } from '../../base/errors.ts'
@@ -13,38 +17,38 @@ import { LIMITS } from '../../base/limits.ts'
 import { consumerKeys, type DeadRecord, fromJson, lastNumber, toJson } from '../../delivery/consumer-records.ts'
 import type { RecordChange } from '../../delivery/cursor-host.ts'
 import type { LetterReader } from '../../delivery/dead/letter-records.ts'
-import { type Place, placeBytes, placeIn } from '../consumer-log/consumer-log-records.ts'
+import { type TextOffsets, textOffsetsBytes, textOffsetsIn } from '../consumer-log/consumer-log-records.ts'
 import { type Appended, type AppendItem, Fenced, type LogBackend } from '../log-backend.ts'
 import type { Aside, Ownership } from '../ownership/ownership.ts'
 import type { Appenders } from '../publish/appending.ts'
 import type { Registry } from '../registry.ts'
 import { LetterPages, letterChannel, letterEvents, letterSpec } from './letter-pages.ts'
 
-/** What waits to be written, at most: with their chains they must fit into an entry of the consumer log. */
+/** The limit of letters that wait to be written: with their chains they must fit into one entry of the consumer log. */
 const WAITING_MAX = 250
 const RETRY_MS = 200
 const TIDY_MS = 200
-/** So many letters may be stored that nobody needs. */
+/** The number of stored texts that may be unnecessary. */
 const GARBAGE_MAX = 1000
 
-export interface ShelfHost {
+export interface DeadLetterStoreHost {
   readonly backend: LogBackend
   readonly clock: Clock
-  /** Store letters of events of a channel; makes the letters' channel where it is not there. */
+  /** Store texts of letters of a channel. Creates the channel of the texts if it does not exist. */
   append(letters: string, of: string, items: readonly AppendItem[]): Promise<readonly Appended[]>
   alarm(error: unknown): void
-  /** Letters that nobody needs and that cannot be deleted. */
+  /** Failures to delete unnecessary texts. */
   readonly failures: LastingFailures
 }
 
-export function shelfHost(
+export function deadLetterStoreHost(
   backend: LogBackend,
   clock: Clock,
   registry: Registry,
   appenders: Appenders,
   alarm: (error: unknown) => void,
   failures: LastingFailures,
-): ShelfHost {
+): DeadLetterStoreHost {
   return {
     backend,
     clock,
@@ -58,22 +62,22 @@ export function shelfHost(
   }
 }
 
-interface Waiting {
+interface UnstoredLetter {
   readonly dead: Uint8Array
   chain: Uint8Array | null
 }
 
-export class LetterShelf implements LetterReader, Aside {
-  readonly #host: ShelfHost
+export class DeadLetterStore implements LetterReader, Aside {
+  readonly #host: DeadLetterStoreHost
   readonly #ownership: Ownership
   readonly #group: string
   readonly #partition: number
   readonly #of: string
   readonly #channel: string
   readonly #pages: LetterPages
-  readonly #waiting = new Map<number, Waiting>()
+  readonly #waiting = new Map<number, UnstoredLetter>()
   #waitingBytes = 0
-  /** Texts read ahead. */
+  /** Texts that were read ahead. */
   readonly #cache = new Map<number, Uint8Array>()
   #cacheBytes = 0
   readonly #fetching = new Map<number, Promise<boolean>>()
@@ -81,10 +85,10 @@ export class LetterShelf implements LetterReader, Aside {
   #gone = 0
   #tidying = false
   #wantsTidying = false
-  /** What has waited is stored. */
+  /** Called when the letters that waited are stored. */
   onStored: () => void = () => undefined
 
-  constructor(host: ShelfHost, ownership: Ownership, group: string, channel: string, partition: number) {
+  constructor(host: DeadLetterStoreHost, ownership: Ownership, group: string, channel: string, partition: number) {
     this.#host = host
     this.#ownership = ownership
     this.#group = group
@@ -111,19 +115,19 @@ export class LetterShelf implements LetterReader, Aside {
     return consumerKeys.chain(this.#group, this.#partition, offset)
   }
 
-  #place(offset: number): Place | null {
+  #textOf(offset: number): TextOffsets | null {
     const record = this.#ownership.get(this.#deadKey(offset))
-    return record === undefined ? null : placeIn(record)
+    return record === undefined ? null : textOffsetsIn(record)
   }
 
-  /** A record; that of a letter only while its text is at hand. */
+  /** A record. The record of a letter is answered only while its text is in memory. */
   get(key: string): Uint8Array | undefined {
     if (key.startsWith('d/')) {
       const offset = lastNumber(key)
       const near = this.#waiting.get(offset)?.dead ?? this.#cache.get(offset)
       if (near !== undefined) return near
       const record = this.#ownership.get(key)
-      return record === undefined || placeIn(record) !== null ? undefined : record
+      return record === undefined || textOffsetsIn(record) !== null ? undefined : record
     }
     return (key.startsWith('k/') ? this.#waiting.get(lastNumber(key))?.chain : null) ?? this.#ownership.get(key)
   }
@@ -152,7 +156,7 @@ export class LetterShelf implements LetterReader, Aside {
     else waiting.chain = value
   }
 
-  #wait(offset: number, letter: Waiting): void {
+  #wait(offset: number, letter: UnstoredLetter): void {
     this.#waiting.set(offset, letter)
     this.#waitingBytes += letter.dead.length
     this.#ownership.storeAside()
@@ -172,7 +176,7 @@ export class LetterShelf implements LetterReader, Aside {
     if (this.#gone >= GARBAGE_MAX || this.#ownership.letters(key).size === 0) this.#tidySoon()
   }
 
-  /** What is asked for while letters are tidied is done behind it, and what fails again later. */
+  /** A request that comes during a run, or a run that fails, is followed by another run. */
   #tidySoon(): void {
     this.#wantsTidying = true
     if (this.#tidying) return
@@ -195,28 +199,30 @@ export class LetterShelf implements LetterReader, Aside {
     })
   }
 
-  /** Store what waits. Answers the records that say where it is, to be written with what was settled before. */
+  /** Store the texts that wait. Answers the records with their offsets, for the entry that settles their events. */
   async store(): Promise<RecordChange[]> {
     const letters = [...this.#waiting]
     const max = this.#host.backend.limits.entryBytes
     const events = letters.map(([offset, { dead }]) =>
       letterEvents(offset, Buffer.from(dead.buffer, dead.byteOffset, dead.byteLength).toString(), max),
     )
-    const places = await this.#append(
+    const textOffsets = await this.#append(
       events.flat().map((event) => ({ partition: this.#partition, event, dedupeId: null })),
     )
     const changes: RecordChange[] = []
     for (const [at, [offset, letter]] of letters.entries()) {
-      const its = places.splice(0, events[at]?.length)
-      const records: RecordChange[] = [[this.#deadKey(offset), placeBytes(its.length === 1 ? (its[0] as number) : its)]]
+      const its = textOffsets.splice(0, events[at]?.length)
+      const records: RecordChange[] = [
+        [this.#deadKey(offset), textOffsetsBytes(its.length === 1 ? (its[0] as number) : its)],
+      ]
       if (letter.chain !== null) records.push([this.#chainKey(offset), letter.chain])
       changes.push(...records)
-      // It may be gone meanwhile, or another.
+      // The letter may be deleted or replaced meanwhile.
       const isStill = this.#waiting.get(offset) === letter
       if (isStill) this.#forget(offset)
       for (const [key, value] of records) {
-        if (isStill) this.#ownership.know(key, value as Uint8Array)
-        else this.#ownership.knew(key, value as Uint8Array)
+        if (isStill) this.#ownership.noteStored(key, value as Uint8Array)
+        else this.#ownership.noteStoredEarlier(key, value as Uint8Array)
       }
     }
     this.onStored()
@@ -226,9 +232,9 @@ export class LetterShelf implements LetterReader, Aside {
   async #append(items: readonly AppendItem[]): Promise<number[]> {
     for (;;) {
       try {
-        const places = (await this.#host.append(this.#channel, this.#of, items)).map(({ offset }) => offset)
-        this.#end = Math.max(this.#end, ...places.map((place) => place + 1))
-        return places
+        const offsets = (await this.#host.append(this.#channel, this.#of, items)).map(({ offset }) => offset)
+        this.#end = Math.max(this.#end, ...offsets.map((textOffset) => textOffset + 1))
+        return offsets
       } catch (error) {
         if (this.#ownership.over) throw new Fenced(this.#channel)
         if (isMillraceError(error) && !error.retryable) throw error
@@ -244,20 +250,21 @@ export class LetterShelf implements LetterReader, Aside {
     return under
   }
 
-  /** False where there is no such text, on the servers or here. @throws Fenced when the partition is another's */
+  /**
+   * False if there is no such text, on the servers or in memory. @throws Fenced when another member owns the partition
+   */
   async #fetch(offset: number): Promise<boolean> {
     for (;;) {
-      const place = this.#place(offset)
+      const text = this.#textOf(offset)
       if (this.get(this.#deadKey(offset)) !== undefined) return true
-      if (place === null) return false
+      if (text === null) return false
       try {
-        if (typeof place === 'number')
-          for (const [at, letter] of await this.#pages.from(place))
-            this.#offer(at, letter.offset, letter.letter ?? null)
-        else this.#keep(offset, await this.#pages.letter(place))
+        if (typeof text === 'number')
+          for (const [at, letter] of await this.#pages.from(text)) this.#offer(at, letter.offset, letter.letter ?? null)
+        else this.#keep(offset, await this.#pages.letter(text))
         if (this.#cache.has(offset)) return true
         await this.#ownership.verify()
-        if (this.#place(offset) === place) return false
+        if (this.#textOf(offset) === text) return false
       } catch (error) {
         if (this.#ownership.over || error instanceof Fenced) throw new Fenced(this.#channel)
         this.#host.alarm(error)
@@ -267,9 +274,9 @@ export class LetterShelf implements LetterReader, Aside {
     }
   }
 
-  /** What was read ahead is kept if it is still what the consumer log points to. */
-  #offer(place: number, offset: number, letter: DeadRecord | null): void {
-    if (!this.#waiting.has(offset) && !this.#cache.has(offset) && this.#place(offset) === place)
+  /** Keep a text that was read ahead, if the consumer log still holds its offset. */
+  #offer(textOffset: number, offset: number, letter: DeadRecord | null): void {
+    if (!this.#waiting.has(offset) && !this.#cache.has(offset) && this.#textOf(offset) === textOffset)
       this.#keep(offset, letter)
   }
 
@@ -289,16 +296,16 @@ export class LetterShelf implements LetterReader, Aside {
     const pages = new LetterPages(this.#host.backend, this.#channel, this.#partition)
     for (const offset of offsets) {
       const near = this.get(this.#deadKey(offset))
-      const place = this.#place(offset)
-      const letter = near !== undefined ? fromJson<DeadRecord>(near) : place === null ? null : await pages.letter(place)
+      const text = this.#textOf(offset)
+      const letter = near !== undefined ? fromJson<DeadRecord>(near) : text === null ? null : await pages.letter(text)
       if (letter !== null) yield [offset, letter]
     }
   }
 
-  /** Delete what is not needed. */
+  /** Delete unnecessary texts. */
   async #tidy(): Promise<void> {
     this.#gone = 0
-    // Not before it is durable that nothing points there.
+    // The next owner must not find an offset whose text is deleted.
     await this.#ownership.flushed()
     const first = this.#first()
     if (first > 0) await this.#host.backend.trim(this.#channel, this.#partition, first)
@@ -310,21 +317,21 @@ export class LetterShelf implements LetterReader, Aside {
       await this.#move()
   }
 
-  /** The lowest place of a letter. */
+  /** The lowest offset of a text that is needed. */
   #first(): number {
     let first = this.#end
     for (const value of this.#ownership.letters(this.#deadKey(0)).values()) {
-      const place = value instanceof Uint8Array ? first : typeof value === 'number' ? value : (value[0] as number)
-      if (place < first) first = place
+      const text = value instanceof Uint8Array ? first : typeof value === 'number' ? value : (value[0] as number)
+      if (text < first) first = text
     }
     return first
   }
 
-  /** Store all letters anew, and delete what was before them. */
+  /** Store all needed texts again, and delete those before them. */
   async #move(): Promise<void> {
     const offsets = [...this.#ownership.letters(this.#deadKey(0)).range(0)].map(([offset]) => offset)
     for await (const [offset, letter] of this.load(offsets)) {
-      if (this.#place(offset) === null || this.#waiting.has(offset)) continue
+      if (this.#textOf(offset) === null || this.#waiting.has(offset)) continue
       this.#wait(offset, { dead: toJson(letter), chain: null })
       if (this.crowded) await this.#ownership.flushed()
     }

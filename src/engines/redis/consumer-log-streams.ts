@@ -11,7 +11,7 @@ import { BEGIN_CONSUMER_LOG } from './scripts.ts'
 
 const READ_TOGETHER = 200
 
-export class ConsumerLogs {
+export class ConsumerLogStreams {
   readonly #keys: Keys
   readonly #link: RedisLink
   readonly #writes: SafeWrites

@@ -38,7 +38,7 @@ type AppendAnswer = readonly [
   offsets: number | readonly number[],
 ]
 
-export class ChannelStreams {
+export class EventStreams {
   readonly #keys: Keys
   readonly #sender: string
   readonly #host: StreamsHost

@@ -18,7 +18,7 @@ const EXPECTED = 'Nats-Expected-Last-Subject-Sequence'
 const HEADER_BYTES = 512
 const BATCH = 1000
 
-export class ConsumerLogs {
+export class ConsumerLogSubjects {
   readonly #client: NatsClient
   readonly #layout: Layout
 

@@ -33,7 +33,7 @@ export interface TailFold {
   add(events: readonly KeptEvent[]): void
 }
 
-export class ChannelLog {
+export class ChannelTopic {
   readonly topic: string
   readonly client: KafkaClient
   entry: ChannelEntry
