@@ -1,8 +1,9 @@
 /**
- * Rules over HTTP: list, show, put, switch, remove, try. They act where `startRules` runs.
+ * Rules over HTTP: list, show, put, enable, disable, remove, test. The rules run where `startRules` runs.
  *
- * Changing a rule takes the permission `rules` for all of its channels, those that it had included, and `publish` for what it writes to. Looking
- * takes `rules` for its channels, trying it `read` for those that are read.
+ * To change a rule, the caller needs the permission `rules` for all of its channels, before and after the change, and
+ * `publish` for the channels to which it writes. To show a rule, the caller needs `rules` for its channels. To test a
+ * rule, the caller also needs `read` for the channels whose events are tested.
  */
 import type { Broker } from '../broker/broker.ts'
 import { parseRule, type Rule, type RuleDefinition } from '../rules/rule.ts'
@@ -131,7 +132,7 @@ function testRoute(broker: Broker): Route {
     method: 'POST',
     path: '/api/rule-tests',
     name: 'testRule',
-    summary: 'Try a rule on stored events, or explain one event. Nothing is done.',
+    summary: 'Test a rule on stored events, or explain one event. No action is performed.',
     audited: false,
     body: {
       required: true,
@@ -173,7 +174,7 @@ function permitAll(request: GatewayRequest, { on }: Pick<RuleDefinition, 'on'>):
   for (const channel of [on].flat()) request.permit('rules', channel)
 }
 
-/** Who may not change all rules learns nothing of those that there are not, or that are malformed. */
+/** Only a caller that may change all rules learns that a rule does not exist or is malformed. */
 async function permitted<Value>(
   request: GatewayRequest,
   name: string | null,
@@ -188,12 +189,12 @@ async function permitted<Value>(
   }
 }
 
-/** Of a rule that is there. The caller need not know its channels. */
+/** Requires the permission for a rule that exists. The refusal does not name its channels. */
 function permitRule(request: GatewayRequest, { name, definition }: Pick<RuleDescription, 'name' | 'definition'>): void {
   request.permitNamed('rules', 'rule', name, [definition.on].flat())
 }
 
-/** The rule of the path, if one may know of it. */
+/** The rule of the path, if the caller has the permission for it. */
 async function known(
   request: GatewayRequest,
   broker: Broker,
@@ -258,11 +259,11 @@ async function test(request: GatewayRequest, broker: Broker): Promise<Response> 
   for (const channel of channels) request.permit('read', channel)
   if (show !== undefined && !(typeof show === 'number' && show >= 0 && show <= 100))
     throw badRequest(400, 'show must be a number from 0 to 100')
-  const places = {
+  const range = {
     ...(from !== undefined && { from: positionOf('from', String(from)) }),
     ...(to !== undefined && { to: positionOf('to', String(to)) }),
   }
   return Response.json(
-    await rules.test(rule.definition, { on: channels, ...places, ...(show !== undefined && { show }) }),
+    await rules.test(rule.definition, { on: channels, ...range, ...(show !== undefined && { show }) }),
   )
 }

@@ -1,8 +1,8 @@
 /**
  * A message to a receiver's URL, signed as Standard Webhooks specifies, and the meaning of the receiver's answer.
  *
- * A 2xx answer is success. Every other answer, redirects included, is a failed attempt. 429 and 503 may say when the next
- * attempt is welcome (`ReceiverBusy`); 410 says that none is (`ReceiverGone`).
+ * A 2xx answer is success. Every other answer, redirects included, is a failed attempt. 429 and 503 may say when the
+ * next attempt is welcome (`ReceiverBusy`); 410 says that none is (`ReceiverGone`).
  * @see https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md
  */
 import { createHash } from 'node:crypto'

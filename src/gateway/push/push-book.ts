@@ -1,19 +1,23 @@
 /**
- * The push subscriptions of a broker. They live in its channel `$push`: each change is an event there, and whoever folds it has them, after a restart, in every
- * process, and on every engine. The channel keeps the latest of each name; secrets stand in it, and so it is readable only by who is named for it.
+ * The push subscriptions of a broker, stored in its channel `$push`: each change is an event there.
+ *
+ * Every process reads the subscriptions from the channel, so they survive restarts and are the same on every engine.
+ * The channel keeps the latest event of each name. It contains secrets, so a permission must name `$push` to read it: a
+ * wildcard does not include it.
  */
 import { isMillraceError, MillraceError } from '../../base/errors.ts'
 import { isJsonObject } from '../../base/json-object.ts'
 import { LIMITS } from '../../base/limits.ts'
 import { isName } from '../../base/names.ts'
-import type { Broker, BrokerHost } from '../../broker/broker.ts'
+import type { Broker } from '../../broker/broker.ts'
+import { engineOf } from '../../broker/engine-of.ts'
 import type { From } from '../../broker/position.ts'
 import { type Stream, stream } from '../../channel/channel.ts'
 import type { StoredEvent } from '../../event/cloud-event.ts'
 import { event } from '../../event/event.ts'
 import { type PushJson, type PushSpec, pushSpecOf } from './push-spec.ts'
 
-/** A subscription as it is kept. */
+/** A subscription as it is stored. */
 export interface PushChange {
   readonly name: string
   /** `null`: removed. */
@@ -21,14 +25,14 @@ export interface PushChange {
   readonly enabled: boolean
   readonly by: string
   readonly reason: string | null
-  /** Requests a minute that the subscriber granted; `null`: as many as it likes, or it was not asked. */
+  /** Requests per minute that the subscriber granted; `null`: it set no limit, or there was no handshake. */
   readonly grantedPerMinute: number | null
 }
 
 export interface PushEntry extends PushChange {
   readonly subscription: PushJson
   readonly changedAt: string
-  /** `null` when it cannot be read: it was written by another version of Millrace. */
+  /** `null` if another version of Millrace wrote it and this version cannot read it. */
   readonly spec: PushSpec | null
 }
 
@@ -44,21 +48,19 @@ const pushChannel: Stream = stream('$push', {
 
 export class PushBook {
   readonly #broker: Broker
-  readonly #host: BrokerHost
   #entries = new Map<string, PushEntry>()
   #next = 0
   #reading: Promise<void> = Promise.resolve()
 
-  constructor(broker: Broker, host: BrokerHost) {
+  constructor(broker: Broker) {
     this.#broker = broker
-    this.#host = host
   }
 
   get entries(): ReadonlyMap<string, PushEntry> {
     return this.#entries
   }
 
-  /** Take in all that is in `$push` now. */
+  /** Reads all events that are in `$push` now. */
   refresh(): Promise<void> {
     const reading = this.#reading.catch(() => undefined).then(() => this.#read())
     this.#reading = reading
@@ -66,19 +68,18 @@ export class PushBook {
   }
 
   async #read(): Promise<void> {
-    const { engine } = this.#host
-    if ((await engine.channel(pushChannel.name)) === undefined) return
+    if ((await engineOf(this.#broker).channel(pushChannel.name)) === undefined) return
     try {
-      await this.#fold({ offset: this.#next })
+      await this.#applyFrom({ offset: this.#next })
     } catch (error) {
       if (!isMillraceError(error, 'OFFSET_OUT_OF_RANGE')) throw error
-      // What is kept begins later now: what was read before has been replaced.
+      // The channel begins at a later offset now: the events read before were replaced. All entries are read again.
       this.#entries = new Map()
-      await this.#fold('beginning')
+      await this.#applyFrom('beginning')
     }
   }
 
-  async #fold(from: From): Promise<void> {
+  async #applyFrom(from: From): Promise<void> {
     for await (const stored of this.#broker.read(pushChannel.name, { from })) {
       this.#next = stored.offset + 1
       this.#apply(stored)
@@ -115,7 +116,7 @@ export class PushBook {
     return entry
   }
 
-  /** Durable when it resolves. @throws BACKPRESSURE when there are too many */
+  /** Stores the change; it is durable when this resolves. @throws BACKPRESSURE above the limit of subscriptions */
   async put(change: PushChange): Promise<void> {
     await this.#broker.declare(pushChannel)
     await this.refresh()
@@ -136,7 +137,7 @@ export class PushBook {
   }
 }
 
-/** What an event of `$push` says. What does not hold what a change must is none, whoever wrote it: it is passed over. */
+/** The change in an event of `$push`, or `null`: an event that is not a valid change is ignored. */
 function changeIn({ data }: StoredEvent): PushChange | null {
   if (!isJsonObject(data)) return null
   const { name, subscription, enabled, by, reason, grantedPerMinute } = data

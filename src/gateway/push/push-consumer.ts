@@ -1,8 +1,8 @@
 /**
- * A subscription at work: a durable consumer whose handler posts the event to the subscriber's URL, signed.
+ * The consumer of a subscription: durable, with a handler that posts each event to the subscriber's URL, signed.
  *
- * What the receiver's answer means is the `http` action's business (rules/action/signed-message.ts); this one says what becomes of the event, and publishes what
- * the subscriber replied with the event's completion (clause 12).
+ * `outbound/signed-message.ts` decides what the subscriber's answer means. This file decides whether the event is tried
+ * again, and publishes the subscriber's replies together with the event's completion (clause 12).
  */
 
 import { LIMITS } from '../../base/limits.ts'
@@ -24,11 +24,11 @@ import type { PushSpec } from './push-spec.ts'
 
 export interface PushHost extends Pick<Sender, 'guard' | 'resolver'> {
   readonly drainMs: number
-  /** The subscriber said that it is gone for good. */
+  /** The subscriber answered 410 Gone. */
   gone(name: string, reason: string): void
 }
 
-/** What it did last that failed. */
+/** The last failed attempt. */
 export interface LastFailure {
   readonly at: string
   readonly message: string
@@ -40,7 +40,7 @@ export function consumerOf(name: string): string {
 
 export class PushConsumer implements Startable<Running> {
   readonly name: string
-  /** Tells whether a change asks for another consumer. */
+  /** The stored subscription as text. If it changes, another consumer replaces this one. */
   readonly form: string
   lastFailure: LastFailure | null = null
   readonly #spec: PushSpec
@@ -63,7 +63,7 @@ export class PushConsumer implements Startable<Running> {
   async start(host: BrokerHost): Promise<Running> {
     const { channels, wants, from, concurrency, onDead, retry } = this.#spec
     this.#broker = host
-    this.#pace = new Pace(host.engine.clock, (held) => (held ? this.#running?.pause() : this.#running?.resume()))
+    this.#pace = new Pace(host.engine.clock, (paused) => (paused ? this.#running?.pause() : this.#running?.resume()))
     const options = {
       from,
       concurrency,
@@ -93,7 +93,7 @@ export class PushConsumer implements Startable<Running> {
       const answer = await this.#send(delivery, ctx.signal)
       if (this.#spec.reply !== null) await this.#reply(this.#spec.reply, answer, delivery, ctx)
     } catch (error) {
-      this.#judge(error, ctx)
+      this.#fail(error, ctx)
     }
   }
 
@@ -123,7 +123,7 @@ export class PushConsumer implements Startable<Running> {
     })
   }
 
-  /** A 200 with a CloudEvent is a reply, in any mode; a 202 never is. */
+  /** Publishes a reply: a CloudEvent in an answer with status 200, in any content mode. A 202 is never a reply. */
   async #reply(
     channel: string,
     { status, headers, body, whole }: HttpAnswer,
@@ -139,12 +139,12 @@ export class PushConsumer implements Startable<Running> {
     if (events.length > 0) await ctx.emit(channel, events)
   }
 
-  /** What another attempt cannot help goes to the dead letters now. */
-  #judge(error: unknown, ctx: HandlerContext): never {
+  /** Decides about a failed attempt: retry later, or dead letter at once if another attempt cannot succeed. */
+  #fail(error: unknown, ctx: HandlerContext): never {
     const message = error instanceof Error ? error.message : String(error)
     this.lastFailure = { at: new Date(this.#broker.engine.clock.now()).toISOString(), message: message.slice(0, 500) }
     if (error instanceof ReceiverBusy) {
-      // Not before the subscriber says, and not more often than without its saying so.
+      // The next attempt comes no sooner than the subscriber asked, and no sooner than without its answer.
       const backoffMs = retryPolicy(this.#spec.retry(this.#broker.random)).delayMs(
         ctx.attempt,
         error,

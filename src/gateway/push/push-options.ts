@@ -1,17 +1,19 @@
-/** How a gateway pushes, as it is configured. */
+/** The options of a gateway that pushes. */
 import { hostname } from 'node:os'
 import { MillraceError } from '../../base/errors.ts'
 import { knownOptions } from '../../base/units.ts'
 import { addressGuard } from '../../outbound/public-address.ts'
 import { isDnsName } from '../webhook-handshake.ts'
-import type { PushSettings } from './push-part.ts'
+import type { PushSettings } from './push-service.ts'
 
 export interface PushOptions {
-  /** Addresses and blocks, such as `10.1.0.0/16`, that events may be posted to though they are not public. @default none */
+  /**
+   * Addresses and blocks that are not public and to which events may be posted, such as `10.1.0.0/16`. @default none
+   */
   readonly allow?: readonly string[]
-  /** The DNS name that this system asks subscribers as, in the webhook handshake. @default the machine's name */
+  /** The DNS name as which this system sends, for the webhook handshake. @default the machine's name */
   readonly origin?: string
-  /** Ask every subscriber first, and keep no subscription that it does not grant. @default false: those that say so */
+  /** Require the handshake from every subscriber. @default false: a subscription asks for it */
   readonly handshake?: boolean
 }
 

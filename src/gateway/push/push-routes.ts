@@ -1,8 +1,9 @@
 /**
- * Push subscriptions over HTTP: list, show, put, remove, switch.
+ * Push subscriptions over HTTP: list, show, put, remove, enable, disable.
  *
- * Each takes the permission `consume` for all channels of the subscription, those that it had included, and `publish` for where replies go. Each change leaves an
- * event on `$audit`. Secrets and the values of headers are never shown; a secret that is made here is shown once, in the answer that makes it.
+ * Every route needs the permission `consume` for all channels of the subscription, before and after a change, and
+ * `publish` for the channel of its replies. Each change adds an event to `$audit`. Secrets and the values of headers
+ * are never shown, except a secret that the gateway generates: the answer that creates it shows it once.
  */
 import { MillraceError } from '../../base/errors.ts'
 import { checkName, isWildcard } from '../../base/names.ts'
@@ -15,7 +16,7 @@ import { json, ref } from '../schemas.ts'
 import { requestHandshake } from '../webhook-handshake.ts'
 import type { PushEntry } from './push-book.ts'
 import { consumerOf } from './push-consumer.ts'
-import type { PushPart } from './push-part.ts'
+import type { PushService } from './push-service.ts'
 import {
   addressIn,
   newSecret,
@@ -44,10 +45,10 @@ const one = {
 const changed = { ...one, audited: true } as const
 const shown = { 200: { description: 'The subscription.', content: json(ref('Subscription')) } }
 
-export function pushRoutes(part: PushPart): Route[] {
-  const switched = (enabled: boolean) => (request: GatewayRequest) => change(request, part, enabled)
+export function pushRoutes(service: PushService): Route[] {
+  const switched = (enabled: boolean) => (request: GatewayRequest) => change(request, service, enabled)
   return [
-    listRoute(part),
+    listRoute(service),
     {
       ...one,
       method: 'GET',
@@ -55,9 +56,9 @@ export function pushRoutes(part: PushPart): Route[] {
       name: 'showSubscription',
       summary: 'A push subscription and its state.',
       answers: shown,
-      handle: async (request) => Response.json(await describe(await known(request, part), part)),
+      handle: async (request) => Response.json(await describe(await known(request, service), service)),
     },
-    putRoute(part),
+    putRoute(service),
     {
       ...changed,
       method: 'DELETE',
@@ -65,7 +66,7 @@ export function pushRoutes(part: PushPart): Route[] {
       name: 'removeSubscription',
       summary: 'Remove a push subscription, with its positions and its dead letters.',
       answers: { 204: { description: 'It is gone.' } },
-      handle: (request) => remove(request, part),
+      handle: (request) => remove(request, service),
     },
     {
       ...changed,
@@ -88,7 +89,7 @@ export function pushRoutes(part: PushPart): Route[] {
   ]
 }
 
-function listRoute(part: PushPart): Route {
+function listRoute(service: PushService): Route {
   return {
     tag: 'subscriptions',
     method: 'GET',
@@ -107,11 +108,11 @@ function listRoute(part: PushPart): Route {
       },
     },
     refuses: ['CLOSED'],
-    handle: (request) => list(request, part),
+    handle: (request) => list(request, service),
   }
 }
 
-function putRoute(part: PushPart): Route {
+function putRoute(service: PushService): Route {
   return {
     ...changed,
     method: 'PUT',
@@ -138,7 +139,7 @@ function putRoute(part: PushPart): Route {
       'BACKPRESSURE',
       'CLOSED',
     ],
-    handle: (request) => put(request, part),
+    handle: (request) => put(request, service),
   }
 }
 
@@ -151,57 +152,58 @@ function nameOf({ parameters }: GatewayRequest): string {
 
 const channelsOf = ({ subscription }: PushEntry): readonly string[] => [subscription['channels']].flat().map(String)
 
-/** The one of the path, if one may know of it. Who may not consume everything does not learn which names there are. */
-async function known(request: GatewayRequest, part: PushPart): Promise<PushEntry> {
-  const entry = await found(request, part)
+/** The subscription of the path, if the caller has the permission for it. */
+async function known(request: GatewayRequest, service: PushService): Promise<PushEntry> {
+  const entry = await found(request, service)
   request.permitNamed('consume', 'subscription', entry.name, channelsOf(entry))
   return entry
 }
 
-async function found(request: GatewayRequest, part: PushPart): Promise<PushEntry> {
+async function found(request: GatewayRequest, service: PushService): Promise<PushEntry> {
   const name = nameOf(request)
   try {
-    return await part.book.get(name)
+    return await service.book.get(name)
   } catch (error) {
+    // Only a caller that may consume all channels learns that a name does not exist.
     request.permitNamed('consume', 'subscription', name, [])
     throw error
   }
 }
 
-async function list({ principal }: GatewayRequest, part: PushPart): Promise<Response> {
-  await part.book.refresh()
-  const entries = [...part.book.entries.values()].filter((entry) =>
+async function list({ principal }: GatewayRequest, service: PushService): Promise<Response> {
+  await service.book.refresh()
+  const entries = [...service.book.entries.values()].filter((entry) =>
     channelsOf(entry).every((channel) => principal.permits('consume', channel)),
   )
   entries.sort((one, other) => (one.name < other.name ? -1 : 1))
-  return Response.json({ subscriptions: await Promise.all(entries.map((entry) => describe(entry, part))) })
+  return Response.json({ subscriptions: await Promise.all(entries.map((entry) => describe(entry, service))) })
 }
 
-async function put(request: GatewayRequest, part: PushPart): Promise<Response> {
+async function put(request: GatewayRequest, service: PushService): Promise<Response> {
   const name = nameOf(request)
   const body = membersOf(await request.json(), PUSH_MEMBERS, 'a subscription') as PushJson
   const { enabled = true, ...given } = body
   if (typeof enabled !== 'boolean') throw badRequest(400, 'enabled must be true or false')
-  const before = await part.book.get(name).catch(unlessUnknown)
+  const before = await service.book.get(name).catch(unlessUnknown)
   const own: PushJson = {
-    handshake: part.settings.handshake,
+    handshake: service.settings.handshake,
     secret: before?.subscription['secret'] ?? newSecret(),
     ...given,
   }
   const spec = pushSpecOf(own)
-  // The path or the query of such a URL is often a secret.
+  // The audit event has the origin only: the path or the query of such a URL is often a secret.
   const { origin } = new URL(spec.url)
   request.note({ to: origin, channels: spec.channels.join(','), ...(spec.reply !== null && { reply: spec.reply }) })
   for (const channel of spec.channels) request.permit('consume', channel)
   if (before !== null) request.permitNamed('consume', 'subscription', name, channelsOf(before))
   if (spec.reply !== null) request.permit('publish', spec.reply)
-  await check(spec, part)
-  const grantedPerMinute = spec.handshake ? await granted(spec, part, request.signal) : null
+  await check(spec, service)
+  const grantedPerMinute = spec.handshake ? await granted(spec, service, request.signal) : null
   requireHeld(request.principal)
-  await part.change({ name, subscription: own, enabled, by: request.principal.name, reason: null, grantedPerMinute })
+  await service.change({ name, subscription: own, enabled, by: request.principal.name, reason: null, grantedPerMinute })
   const made = given['secret'] === undefined && before === null ? { secret: own['secret'] } : {}
   return Response.json(
-    { ...(await describe(await part.book.get(name), part)), ...made },
+    { ...(await describe(await service.book.get(name), service)), ...made },
     { status: before === null ? 201 : 200 },
   )
 }
@@ -211,10 +213,14 @@ function unlessUnknown(error: unknown): null {
   throw error
 }
 
-/** What only the broker and the configuration can say of it. */
-async function check(spec: PushSpec, { host, settings }: PushPart): Promise<void> {
+/** Checks the spec against the broker and the configuration of the gateway. */
+async function check(spec: PushSpec, { host, settings }: PushService): Promise<void> {
   if (settings.handshake && !spec.handshake)
-    throw new MillraceError('FORBIDDEN', 'this gateway asks every subscriber first: handshake cannot be false', {})
+    throw new MillraceError(
+      'FORBIDDEN',
+      'this gateway requires the handshake of every subscriber: handshake cannot be false',
+      {},
+    )
   const address = addressIn(spec.url)
   if (address !== null && !settings.guard(address)) {
     throw new MillraceError(
@@ -242,7 +248,7 @@ async function check(spec: PushSpec, { host, settings }: PushPart): Promise<void
 
 async function granted(
   { url, headers }: PushSpec,
-  { settings }: PushPart,
+  { settings }: PushService,
   signal: AbortSignal,
 ): Promise<number | null> {
   const { origin, guard, resolver } = settings
@@ -261,15 +267,15 @@ async function granted(
   )
 }
 
-async function change(request: GatewayRequest, part: PushPart, enabled: boolean): Promise<Response> {
-  const { name, subscription, grantedPerMinute } = await known(request, part)
-  await part.change({ name, subscription, enabled, by: request.principal.name, reason: null, grantedPerMinute })
-  return Response.json(await describe(await part.book.get(name), part))
+async function change(request: GatewayRequest, service: PushService, enabled: boolean): Promise<Response> {
+  const { name, subscription, grantedPerMinute } = await known(request, service)
+  await service.change({ name, subscription, enabled, by: request.principal.name, reason: null, grantedPerMinute })
+  return Response.json(await describe(await service.book.get(name), service))
 }
 
-async function remove(request: GatewayRequest, part: PushPart): Promise<Response> {
-  const { name } = await known(request, part)
-  await part.change({
+async function remove(request: GatewayRequest, service: PushService): Promise<Response> {
+  const { name } = await known(request, service)
+  await service.change({
     name,
     subscription: null,
     enabled: false,
@@ -277,19 +283,19 @@ async function remove(request: GatewayRequest, part: PushPart): Promise<Response
     reason: null,
     grantedPerMinute: null,
   })
-  // One that was switched off had no consumer that could do it.
-  await part.forget(name)
+  // A disabled subscription had no running consumer that would be removed when it stops.
+  await service.removeConsumer(name)
   return new Response(null, { status: 204 })
 }
 
-async function describe(entry: PushEntry, part: PushPart): Promise<object> {
-  const { engine } = part.host.core
-  return shownAs(entry, part, await engine.consumers.describe(consumerOf(entry.name)))
+async function describe(entry: PushEntry, service: PushService): Promise<object> {
+  const { engine } = service.host.core
+  return shownAs(entry, service, await engine.consumers.describe(consumerOf(entry.name)))
 }
 
 function shownAs(
   { name, subscription, enabled, changedAt, by, reason, grantedPerMinute }: PushEntry,
-  part: PushPart,
+  service: PushService,
   consumer: ConsumerDescription | null,
 ): object {
   const { secret: _, headers, ...shown } = subscription
@@ -302,7 +308,7 @@ function shownAs(
     by,
     reason,
     grantedPerMinute,
-    ...part.stateOf(name),
+    ...service.stateOf(name),
     consumer: consumerOf(name),
     lag: consumer?.channels.reduce((sum, { lag }) => sum + lag, 0) ?? 0,
     inFlight: consumer?.inFlight ?? 0,

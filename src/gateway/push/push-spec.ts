@@ -1,4 +1,4 @@
-/** A push subscription, from the JSON that a client sends: checked in full before anything of it is kept. */
+/** A push subscription, parsed from the JSON that a client sends. It is checked completely before it is stored. */
 import { randomBytes } from 'node:crypto'
 import { isIP } from 'node:net'
 import { MillraceError } from '../../base/errors.ts'
@@ -35,7 +35,7 @@ export const PUSH_MEMBERS: readonly string[] = [
   ...['handshake', 'reply', 'enabled'],
 ]
 
-/** What a subscription is, as it is kept: JSON, with its secrets. */
+/** The JSON of a subscription as it is stored, with its secrets. */
 export type PushJson = Readonly<Record<string, unknown>>
 
 export interface PushSpec {
@@ -44,16 +44,16 @@ export interface PushSpec {
   readonly from: From
   readonly url: string
   readonly headers: Readonly<Record<string, string>>
-  /** Signed with each of them. */
+  /** Each request is signed with all of them. */
   readonly secrets: readonly string[]
   readonly timeoutMs: number
   readonly concurrency: number
   readonly rate: Rate | null
   readonly onDead: OnDead | null
   readonly handshake: boolean
-  /** Where the events go that the subscriber answers with. */
+  /** The channel for the events in the subscriber's answers. */
   readonly reply: string | null
-  /** What holds where it says nothing is the schedule of Standard Webhooks. */
+  /** The retries. @default the schedule of Standard Webhooks */
   retry(random: () => number): RetryOptions
 }
 
@@ -71,7 +71,7 @@ export const PUSH_SCHEMA: JsonSchema = {
     where,
     from: {
       type: ['string', 'integer'],
-      description: 'Where it begins in a channel that is new to it.',
+      description: 'The first position in a channel that the subscription has not read yet.',
       default: 'end',
     },
     url: {
@@ -121,7 +121,7 @@ export const PUSH_SCHEMA: JsonSchema = {
 
 const SECRET = /^(?:whsec_)?([A-Za-z0-9+/]+={0,2})$/
 const HEADER = /^[a-z0-9!#$%&'*+.^_`|~-]+$/
-/** What HTTP itself, the signature or the message decides. */
+/** Headers that HTTP, the signature or the message sets. */
 const BARRED_HEADERS =
   /^(?:host|content-.*|transfer-encoding|connection|keep-alive|upgrade|te|trailer|expect|proxy-.*|webhook-.*|ce-.*|prefer)$/
 const HEADERS_MAX = 20
@@ -177,7 +177,7 @@ function urlOf(value: unknown): string {
   return url.href
 }
 
-/** The address that the URL names itself, if it is one: what a name leads to is known only when it is resolved. */
+/** The address in the URL, or `null` for a host name, which is checked when it is resolved. */
 export function addressIn(url: string): string | null {
   const hostname = new URL(url).hostname.replace(/^\[|\]$/g, '')
   return isIP(hostname) === 0 ? null : hostname
