@@ -1,8 +1,9 @@
 /**
- * When a rule acts: an event pattern, a CloudEvents SQL expression, or always.
+ * The condition of a rule: an event pattern, a CloudEvents SQL expression, or none.
  *
- * A pattern goes into the index of its channel. An expression does too, by a pattern that every event it is true of matches, where there
- * is one; then the expression itself is asked. What has neither is asked about every event.
+ * A pattern is added to the index of its channel. For an expression, the index gets a pattern that all events match for
+ * which the expression is true, if there is one; then the expression itself is evaluated. A condition without a pattern
+ * is evaluated for every event.
  */
 import { type CompiledExpression, compileExpression } from '../pattern/expression/expression.ts'
 import { necessaryPattern } from '../pattern/expression/necessary-pattern.ts'
@@ -12,9 +13,9 @@ import { refuseRule, shown, within } from './rule-error.ts'
 
 export interface Condition {
   readonly when: PatternJson | string | null
-  /** What the index is given; `null`: nothing, the rule is asked about every event. */
+  /** The pattern for the index; `null`: the rule is evaluated for every event. */
   readonly indexed: PatternJson | null
-  /** What is asked of an event that the index found. */
+  /** Evaluated for an event that the index found. */
   readonly expression: CompiledExpression | null
 }
 

@@ -1,4 +1,4 @@
-/** A rule tried over events that are there already: what would have matched, why, and what it would have done. Nothing is done. */
+/** Tests a rule on stored events: which events match and why, and what its actions would do. No action is performed. */
 import { MillraceError } from '../base/errors.ts'
 import { LIMITS } from '../base/limits.ts'
 import { compileWildcard, isWildcard } from '../base/names.ts'
@@ -15,28 +15,28 @@ import { compilePattern } from '../pattern/pattern.ts'
 import type { Action } from './action/action.ts'
 import { httpRequestOf } from './action/http-action.ts'
 import { publishedBy, scopeOf } from './action/publish-action.ts'
-import type { ActedOn } from './live/firing.ts'
+import type { ActedOn } from './firing.ts'
 import type { Rule } from './rule.ts'
 import { MISSING } from './template/template-value.ts'
 
 export interface TestOptions {
-  /** The channels to look into. @default those that the rule names */
+  /** The channels whose events are tested. @default the channels of the rule */
   readonly on?: string | readonly string[]
   /** @default 'beginning' */
   readonly from?: From
-  /** @default the end, as it is now */
+  /** @default the current end */
   readonly to?: From
-  /** Matches that are shown. @default 10 */
+  /** How many matches the result contains. @default 10 */
   readonly show?: number
 }
 
-/** What an action would have done. */
+/** What an action would do. */
 export interface WouldDo {
   /** The action's id within the rule, such as `emit` or `http-2`. */
   readonly action: string
-  /** The event, request or arguments; absent where it could not have been made. */
+  /** The event, request or arguments; absent if it could not be made. */
   readonly what?: unknown
-  /** Why it would have failed before anything was sent. */
+  /** Why the action would fail before it sends anything. */
   readonly failure?: string
 }
 
@@ -48,14 +48,14 @@ export interface TestMatch {
 }
 
 export interface TestResult {
-  /** Events that were looked at. */
+  /** The number of tested events. */
   readonly events: number
   readonly matched: number
-  /** Matched events for which an action could not have been made. */
+  /** The number of matched events for which an action would fail. */
   readonly failed: number
-  /** The first ones that matched. */
+  /** The first events that matched. */
   readonly matches: readonly TestMatch[]
-  /** The first that did not match, and why. */
+  /** The first event that did not match, and why. */
   readonly firstMiss: { readonly channel: string; readonly offset: number; readonly reason: string } | null
 }
 
@@ -63,7 +63,7 @@ export interface Explanation {
   readonly matches: boolean
   /** Why it matched, or the first condition that failed. */
   readonly reason: string
-  /** Every condition of a pattern, with what was found. */
+  /** Every condition of a pattern, with the values that the event has. */
   readonly conditions?: readonly {
     readonly path: string
     readonly expected: string
@@ -72,7 +72,10 @@ export interface Explanation {
   }[]
 }
 
-/** Why an event matches a rule's condition, or what failed first. A text is judged as it is written. @throws INVALID_EVENT */
+/**
+ * Why an event matches a rule's condition, or the first condition that fails. A text is matched as it is written.
+ * @throws INVALID_EVENT
+ */
 export function explainRule(rule: Rule, event: object | string): Explanation {
   const { when } = rule.condition
   if (when === null) return { matches: true, reason: 'the rule has no condition: every event of its channels matches' }
@@ -112,15 +115,15 @@ export async function testRule(broker: Broker, rule: Rule, options: TestOptions)
   return { ...count, matches, firstMiss }
 }
 
-/** Events as they are stored: what a parser makes of them is not always what rules get. */
+/** The texts of stored events. Rules match the text, which can differ from the parsed event. */
 async function* textsOf(
   engine: Engine,
   channel: string,
   { from = 'beginning', to }: TestOptions,
 ): AsyncGenerator<StoredText> {
   const nowMs = engine.clock.now()
-  const places = { from: position(from, nowMs), to: to === undefined ? null : position(to, nowMs) }
-  for await (const batch of engine.read(channel, { ...places, follow: false, signal: new AbortController().signal }))
+  const range = { from: position(from, nowMs), to: to === undefined ? null : position(to, nowMs) }
+  for await (const batch of engine.read(channel, { ...range, follow: false, signal: new AbortController().signal }))
     yield* batch
 }
 
@@ -172,7 +175,7 @@ function previewOf(action: Action, on: ActedOn, rule: string): unknown {
     }
     default: {
       const published = publishedBy(action, on, scope)
-      // What no channel would take is found now.
+      // An event that no channel would accept is found here.
       encodeEvent(published, null, '/', LIMITS.eventBytesMax)
       return {
         channel: action.channel,

@@ -1,28 +1,28 @@
 /**
- * A firing: an event on its way to one action of one rule, in that action's own queue.
+ * A firing: an event in the queue of one action of one rule.
  *
- * It is the event itself, with what the action must know in extension attributes, so that a dead letter shows what was to be acted on.
+ * It is the matched event itself, with extension attributes for the action. So a dead letter shows the matched event.
  */
-import { type Channel, queue } from '../../channel/channel.ts'
-import { attribute, type CloudEvent, type StoredEvent } from '../../event/cloud-event.ts'
-import { decodeEvent, type Encodable } from '../../event/encode.ts'
-import { FIRING_ATTRIBUTES, passedEvent } from '../../outbound/passed-event.ts'
+import { type Channel, queue } from '../channel/channel.ts'
+import { attribute, type CloudEvent, type StoredEvent } from '../event/cloud-event.ts'
+import { decodeEvent, type Encodable } from '../event/encode.ts'
+import { FIRING_ATTRIBUTES, passedEvent } from '../outbound/passed-event.ts'
 
-/** What is known of the event beside itself. */
+/** Facts about an event that are not in the event. */
 export interface FiredFacts {
   readonly channel: string
   readonly offset: number
   readonly key: string | null
 }
 
-/** An event that rules act on: parsed for conditions and templates, and its text for what must go on unchanged. */
+/** An event on which rules act: parsed for templates, and as text for actions that pass it on unchanged. */
 export interface ActedOn extends FiredFacts {
   readonly event: StoredEvent
   readonly text: string
 }
 
 export interface Firing extends ActedOn {
-  /** Where in `$rules` the rule stood that the event matched. */
+  /** The offset in `$rules` of the rule version that the event matched. */
   readonly version: number
 }
 
@@ -30,12 +30,15 @@ export function queueName(rule: string, action: string): string {
   return `$rule.${rule}.${action}`
 }
 
-/** The consumer whose dead letters are those of the action. */
+/** The consumer of the action. Dead letters of the action are its dead letters. */
 export function workerName(rule: string, action: string): string {
   return `rule.${rule}.${action}`
 }
 
-/** No window for duplicates: a firing is emitted once, and the same event may rightly fire again when a router is rewound. */
+/**
+ * The queue of an action. It does not deduplicate: a firing is emitted only once, and the same event must fire again
+ * after a router is rewound.
+ */
 export function firingQueue(rule: string, action: string): Channel {
   return queue(queueName(rule, action), {
     dedupe: false,

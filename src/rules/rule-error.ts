@@ -1,4 +1,4 @@
-/** How a rule is refused: with the path of what is wrong in it, and why. */
+/** Refuses a rule, with the path of the wrong part and the reason. */
 import { MillraceError } from '../base/errors.ts'
 import { shown as shownValue } from '../base/shown.ts'
 
@@ -14,7 +14,7 @@ export function isRecord(value: unknown): value is Readonly<Record<string, unkno
   return typeof value === 'object' && value !== null && !Array.isArray(value)
 }
 
-/** A value in a message, cut short. */
+/** A value for an error message, shortened. */
 export function shown(value: unknown): string {
   const text = value === undefined ? 'nothing' : jsonOf(value)
   return text.length > 60 ? `${text.slice(0, 57)}…` : text
@@ -28,7 +28,7 @@ function jsonOf(value: unknown): string {
   }
 }
 
-/** An object that has these members and no others. */
+/** Checks that `value` is an object with only these members. @throws INVALID_RULE */
 export function membersOf(value: unknown, path: string, known: readonly string[]): Readonly<Record<string, unknown>> {
   if (!isRecord(value)) return refuseRule(path, `an object is needed, not ${shown(value)}`)
   for (const name of Object.keys(value)) {
@@ -50,12 +50,12 @@ function readable(value: Readonly<Record<string, unknown>>, name: string, path: 
   }
 }
 
-/** A text that is not empty. */
+/** Checks that `value` is a text that is not empty. @throws INVALID_RULE */
 export function textOf(value: unknown, path: string): string {
   return typeof value === 'string' && value !== '' ? value : refuseRule(path, `a text is needed, not ${shown(value)}`)
 }
 
-/** What another check says of a part of the rule, with the part's place in front. */
+/** Runs a check of a part of the rule. Its error becomes INVALID_RULE, with the path of that part. */
 export function within<Value>(path: string, check: () => Value): Value {
   try {
     return check()

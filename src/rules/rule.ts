@@ -1,4 +1,4 @@
-/** A rule as data: parsed, checked completely, and ready to match events and run its actions. */
+/** A rule, parsed from data and checked completely: ready to match events and to perform its actions. */
 import { LIMITS } from '../base/limits.ts'
 import { checkName, compileWildcard, isWildcard } from '../base/names.ts'
 import type { PatternJson } from '../pattern/pattern-type.ts'
@@ -12,7 +12,7 @@ import { membersOf, refuseRule, shown, within } from './rule-error.ts'
 export interface RuleDefinition {
   /** Words of letters, digits, `_` and `-`, joined by dots; up to 100 characters. */
   readonly name: string
-  /** For people. */
+  /** A text for readers of the rule. */
   readonly description?: string
   /** The channels: a name, a wildcard such as `orders.*`, or several. Streams only. */
   readonly on: string | readonly string[]
@@ -20,7 +20,7 @@ export interface RuleDefinition {
   readonly when?: PatternJson | string
   /** An action or several: `emit`, `forward`, `http`, `call`, `drop`. */
   readonly then: unknown
-  /** @default as it was; a new rule is enabled */
+  /** @default unchanged; a new rule is enabled */
   readonly enabled?: boolean
 }
 
@@ -30,7 +30,7 @@ export interface Rule {
   readonly on: readonly string[]
   readonly condition: Condition
   readonly actions: readonly Action[]
-  /** As it is stored: `on` as a list, without `enabled`. */
+  /** The definition as it is stored: `on` is a list, and `enabled` is absent. */
   readonly definition: RuleDefinition
   readonly enabled: boolean | null
 }
@@ -38,7 +38,8 @@ export interface Rule {
 const RULE_NAME = /^[A-Za-z0-9_][A-Za-z0-9_-]*(?:\.[A-Za-z0-9_][A-Za-z0-9_-]*)*$/
 
 /**
- * Read a rule.
+ * Parses a rule.
+ *
  * @throws INVALID_RULE with `details` { path, reason }
  */
 export function parseRule(source: unknown): Rule {
@@ -88,15 +89,19 @@ function channelsOf(value: unknown): readonly string[] {
     return refuseRule('on', `a rule has 1 to ${LIMITS.ruleChannelsMax} channels`)
   const names = list.map((each, index) => within(Array.isArray(value) ? `on[${index}]` : 'on', () => channelOf(each)))
   for (const [index, name] of names.entries()) {
-    const twin = names.findIndex(
+    const including = names.findIndex(
       (other, at) =>
         at !== index && (other === name || (isWildcard(other) && !isWildcard(name) && compileWildcard(other)(name))),
     )
-    if (twin >= 0) refuseRule('on', `"${names[twin]}" includes "${name}": the rule would act twice on one event`)
+    if (including >= 0)
+      refuseRule('on', `"${names[including]}" includes "${name}": the rule would act twice on one event`)
   }
   const wildcards = names.filter(isWildcard)
   if (wildcards.length > 1)
-    refuseRule('on', `one wildcard at most, so that no channel is taken twice; these are ${wildcards.join(', ')}`)
+    refuseRule(
+      'on',
+      `at most one wildcard is allowed, so that no channel is included twice; these are ${wildcards.join(', ')}`,
+    )
   return [...names].sort()
 }
 

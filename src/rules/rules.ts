@@ -1,5 +1,5 @@
 /**
- * The rules of a broker, to list and change them: `rulesOf(broker)`. It runs no rules; `startRules` does.
+ * `rulesOf(broker)`: lists and changes the rules of a broker. It runs no rules; `startRules` does.
  */
 import { MillraceError } from '../base/errors.ts'
 import { shown } from '../base/shown.ts'
@@ -13,19 +13,19 @@ import { type RuleRefused, unknownRule } from './live/rule-events.ts'
 import type { RuleVersion } from './live/rule-table.ts'
 import { parseRule, type Rule, type RuleDefinition } from './rule.ts'
 
-/** A rule as it is now. */
+/** A rule in its current version. */
 export interface RuleDescription {
   readonly name: string
   readonly enabled: boolean
-  /** Counts its changes, from 1. */
+  /** The number of its changes, from 1. */
   readonly revision: number
   readonly definition: RuleDefinition
-  /** Who changed it last, and when. */
+  /** The author and the time of the last change. */
   readonly author: string
   readonly changedAt: string
   /** The file that the last change came from. */
   readonly file: string | null
-  /** Why it cannot act: it was written by another version of Millrace. */
+  /** Why it cannot run: another version of Millrace wrote it. */
   readonly problem: string | null
 }
 
@@ -39,7 +39,7 @@ export interface RuleHistoryEntry {
   readonly reason: string | null
   readonly file: string | null
   readonly enabled: boolean
-  /** `null`: removed. */
+  /** `null`: the rule was removed. */
   readonly definition: RuleDefinition | null
 }
 
@@ -48,12 +48,12 @@ export interface RefusedFile {
   readonly folder: string
   readonly path: string
   readonly reason: string
-  /** Rules that came from it before, and stay in force. */
+  /** Rules from an earlier version of the file, which stay in force. */
   readonly kept: readonly string[]
 }
 
 export interface ChangeOptions {
-  /** @default that of `rulesOf` or `startRules` */
+  /** @default the author of `rulesOf` or `startRules` */
   readonly author?: string
   /** Kept in the history. */
   readonly reason?: string
@@ -66,7 +66,7 @@ export interface ChangeOptions {
 export interface Rules {
   /**
    * Add a rule, or change the rule of that name. It applies to events from the offsets in the receipt; earlier events
-   * are handled by the rules that held before.
+   * are handled by the rules that were in force before.
    *
    * @throws INVALID_RULE · UNKNOWN_CHANNEL
    */
@@ -88,11 +88,13 @@ export interface Rules {
   /** Files of watched folders that were refused and are not corrected yet. */
   refused(): Promise<RefusedFile[]>
   /**
-   * Try a rule, given as data or by name, on stored events. Nothing is done. @throws INVALID_RULE · UNKNOWN_RULE ·
-   * UNKNOWN_CHANNEL
+   * Test a rule, given as data or by name, on stored events. No action is performed. @throws INVALID_RULE ·
+   * UNKNOWN_RULE · UNKNOWN_CHANNEL
    */
   test(rule: RuleDefinition | string, options?: TestOptions): Promise<TestResult>
-  /** Why an event matches a rule, or the first condition that fails. @throws INVALID_RULE · UNKNOWN_RULE · INVALID_EVENT */
+  /**
+   * Why an event matches a rule, or the first condition that fails. @throws INVALID_RULE · UNKNOWN_RULE · INVALID_EVENT
+   */
   explain(rule: RuleDefinition | string, event: StoredEvent | object | string): Promise<Explanation>
 }
 
@@ -101,7 +103,7 @@ export interface RulesOfOptions {
   readonly author?: string
 }
 
-/** What `Rules` does, over a book. */
+/** `Rules` over a `RuleBook`. */
 export class BookRules implements Rules {
   readonly #book: RuleBook
   readonly #author: string
@@ -193,7 +195,7 @@ export class BookRules implements Rules {
       )
     }
     const { offset, ...attributes } = event as StoredEvent
-    // The place of an event that was read is no attribute of it.
+    // The offset of an event that was read is not one of its attributes.
     return explainRule(await this.#ruleOf(rule), typeof offset === 'number' ? attributes : event)
   }
 
@@ -202,7 +204,7 @@ export class BookRules implements Rules {
   }
 }
 
-/** The name of a rule: whether there is one of it is found out later. @throws INVALID_OPTION */
+/** Checks that the name is a text; whether the rule exists is checked later. @throws INVALID_OPTION */
 function named(name: string): string {
   if (typeof name === 'string') return name
   throw new MillraceError('INVALID_OPTION', `a rule is named by text; this is ${shown(name)}`, { option: 'name' })
@@ -227,7 +229,7 @@ function describe({ name, revision, time, change, problem }: RuleVersion): RuleD
 }
 
 /**
- * The rules of a broker, to list and to change, from any process. Rules run where `startRules` runs.
+ * Lists and changes the rules of a broker, from any process. Rules run where `startRules` runs.
  *
  * @throws INVALID_OPTION
  * @example
@@ -239,9 +241,8 @@ function describe({ name, revision, time, change, problem }: RuleVersion): RuleD
  * await broker.declare(stream('carts'))
  * const rules = rulesOf(broker, { author: 'ann' })
  *
- * const large = { name: 'large-orders', on: 'carts', when: { data: { quantity: [{ numeric: ['>', 100] }] } }, then: 'drop' } as const
- * const { from } = await rules.put(large)
- * from // { carts: 0 }
+ * const large = { name: 'large-orders', on: 'carts', when: { data: { quantity: [{ numeric: ['>', 100] }] } }, then:
+ * 'drop' } as const const { from } = await rules.put(large) from // { carts: 0 }
  *
  * const { reason } = await rules.explain('large-orders', { type: 'cart.item.added', data: { quantity: 2 } })
  * reason // 'data.quantity must be > 100; it is 2'

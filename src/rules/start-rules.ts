@@ -1,4 +1,4 @@
-/** `startRules()`: runs the rules of a broker in this process, and watches a folder of rules. */
+/** `startRules(broker)`: runs the rules of a broker in this process, and watches a folder of rules. */
 import { isMillraceError, MillraceError } from '../base/errors.ts'
 import { checkFunction, knownOptions } from '../base/units.ts'
 import type { Broker, BrokerHost } from '../broker/broker.ts'
@@ -14,17 +14,23 @@ export interface StartRulesOptions {
    * The functions that the action `call` may call, by name. A process performs only calls for which it has a function.
    */
   readonly functions?: Readonly<Record<string, RuleFunction>>
-  /** A folder of `.yaml`, `.yml` and `.json` files with rules, which is watched. `label` names it in the history. @default none; label: the path */
+  /**
+   * A folder of `.yaml`, `.yml` and `.json` files with rules, which is watched. `label` names it in the history.
+   * @default none; label: the path
+   */
   readonly folder?: string | { readonly path: string; readonly label?: string }
   /** The author of changes by this object's methods, unless a call names one. @default 'application' */
   readonly author?: string
   readonly http?: {
-    /** Addresses and blocks, such as `10.1.0.0/16`, that the `http` action may reach though they are not public. @default none */
+    /**
+     * Addresses and blocks that are not public and that the `http` action may reach, such as `10.1.0.0/16`. @default
+     * none
+     */
     readonly allow?: readonly string[]
-    /** Where secrets come from; gets a name such as `env:HOOK_SECRET`. @default the environment */
+    /** Looks up the secret for a name such as `env:HOOK_SECRET`. @default the environment variable */
     readonly secret?: (name: string) => string | undefined
   }
-  /** Called when something needs a person: a file that was refused, a worker that could not be started. @default a line on standard error */
+  /** Called for problems that a person must solve, such as a refused file. @default a line on standard error */
   readonly onProblem?: (error: Error) => void
 }
 
@@ -32,13 +38,13 @@ export interface StartRulesOptions {
 export interface RunningRules extends Rules {
   /** Scans the folder again; resolves when its changes are in force. */
   rescan(): Promise<void>
-  /** Take no more events and wait for running actions. The rules stay, and other processes continue to run them. */
+  /** Takes no more events, and waits for running actions. The rules stay, and other processes continue to run them. */
   stop(): Promise<void>
-  /** Resolves when they have stopped. */
+  /** Resolves when the rules have stopped. */
   readonly done: Promise<void>
 }
 
-class Runner extends BookRules implements RunningRules {
+class StartedRules extends BookRules implements RunningRules {
   readonly done: Promise<void>
   readonly #runtime: RuleRuntime
   readonly #folder: RuleFolder | null
@@ -70,7 +76,7 @@ function environment(name: string): string | undefined {
   return name.startsWith('env:') ? process.env[name.slice('env:'.length)] : undefined
 }
 
-function told(onProblem: StartRulesOptions['onProblem']): (error: unknown) => void {
+function reporterOf(onProblem: StartRulesOptions['onProblem']): (error: unknown) => void {
   return (error) => {
     const problem = error instanceof Error ? error : new Error(String(error))
     if (onProblem !== undefined) onProblem(problem)
@@ -80,9 +86,9 @@ function told(onProblem: StartRulesOptions['onProblem']): (error: unknown) => vo
 }
 
 /**
- * Run the rules of a broker in this process. Rules are stored in the broker's channel `$rules`. When one is changed, by
- * this object, by `rulesOf`, on the command line or in a watched folder, all processes that run rules apply the change
- * within a second.
+ * Runs the rules of a broker in this process. Rules are stored in the broker's channel `$rules`. When one is changed,
+ * by this object, by `rulesOf`, on the command line or in a watched folder, all processes that run rules apply the
+ * change within a second.
  *
  * Each rule sees each event at least once, in the order of its key. What it emits or forwards takes effect once, with
  * the event's completion (clause 12). Each `http` and `call` action has a consumer of its own, `rule.NAME.ACTION`, with
@@ -130,14 +136,14 @@ export async function startRules(broker: Broker, options: StartRulesOptions = {}
         name,
       })
   }
-  const problem = told(options.onProblem)
+  const problem = reporterOf(options.onProblem)
   const runtime = new RuleRuntime(broker, {
     functions: new Map(Object.entries(functions)),
     http: { guard: addressGuard(http.allow ?? []), secret: http.secret ?? environment },
     problem,
   })
-  const place = typeof folder === 'string' ? { path: folder } : folder
+  const source = typeof folder === 'string' ? { path: folder } : folder
   const watched =
-    place === undefined ? null : new RuleFolder(place.path, place.label ?? place.path, runtime.book, problem)
-  return broker.start(new Runner(runtime, author, watched))
+    source === undefined ? null : new RuleFolder(source.path, source.label ?? source.path, runtime.book, problem)
+  return broker.start(new StartedRules(runtime, author, watched))
 }

@@ -1,29 +1,27 @@
 /**
- * What a rule does: its actions, read from data and checked. How each is performed stands in files of their own.
+ * The actions of a rule, parsed from data and checked. The other files of this folder perform them.
  *
- * `emit` and `forward` take effect with the completion of the event that the rule matched; `http` and `call` have a queue and a consumer of
- * their own, so that what fails or is slow holds up nothing else.
+ * `emit` and `forward` take effect together with the completion of the event that the rule matched. Every `http` and
+ * `call` action has its own queue and consumer, so that a failing or slow action delays nothing else.
  */
 import { LIMITS } from '../../base/limits.ts'
 import { checkName } from '../../base/names.ts'
-import { durationMs, wholeNumber } from '../../base/units.ts'
-import type { RetryOptions } from '../../consumer/consumer-types.ts'
-import { retryPolicy } from '../../consumer/retry-policy.ts'
-import { parseRate, RATE_FORM, type Rate } from '../../outbound/rate.ts'
+import { durationMs } from '../../base/units.ts'
 import { isRecord, membersOf, refuseRule, shown, textOf, within } from '../rule-error.ts'
 import { compileTemplate, compileTextTemplate, type Template, type TextTemplate } from '../template/template.ts'
 import { type HttpAction, parseHttp } from './http-form.ts'
+import { LIMITED_MEMBERS, type Limited, limitsOf } from './limited.ts'
 
 export interface EmitAction {
   readonly kind: 'emit'
-  /** Its name within the rule: its kind, with a number from the second of a kind on. */
+  /** Names the action within the rule: `emit`, then `emit-2` for the second action of that kind. */
   readonly id: string
   readonly channel: string
-  /** Make the channel, if it is not there, as one that carries anything. */
+  /** Create the channel if it does not exist, as a channel that carries every event type. */
   readonly create: 'stream' | 'queue' | null
   readonly type: TextTemplate
   readonly data: Template | null
-  /** Attributes of the new event: `subject`, `source`, `id`, `time`, `partitionkey`, extensions. */
+  /** The attributes of the new event: `subject`, `source`, `id`, `time`, `partitionkey`, extensions. */
   readonly attributes: readonly (readonly [name: string, value: TextTemplate])[]
   readonly delayMs: number | null
 }
@@ -45,14 +43,6 @@ export interface CallAction extends Limited {
 export interface DropAction {
   readonly kind: 'drop'
   readonly id: string
-}
-
-/** What an action with a consumer of its own may say about it. All limits are those of one process. */
-export interface Limited {
-  readonly concurrency: number
-  readonly rate: Rate | null
-  readonly retry: RetryOptions | null
-  readonly timeoutMs: number | null
 }
 
 export type Action = EmitAction | ForwardAction | HttpAction | CallAction | DropAction
@@ -78,7 +68,7 @@ export function parseActions(value: unknown): readonly Action[] {
     return PARSERS[kind](body, `${path}.${kind}`, number === 1 ? kind : `${kind}-${number}`)
   })
   if (actions.some(({ kind }) => kind === 'drop') && actions.length > 1)
-    refuseRule('then', '"drop" must be the only action of its rule: no rule acts on the event')
+    refuseRule('then', '"drop" must be the only action of its rule, because then no rule acts on the event')
   return actions
 }
 
@@ -95,8 +85,11 @@ const PARSERS: Readonly<Record<Kind, (body: unknown, path: string, id: string) =
   emit: parseEmit,
   forward: parseForward,
   http: (body, path, id) => {
-    const limited = ['concurrency', 'rate', 'retry', 'timeout']
-    return { ...parseHttp(body, path, limited), id, ...limitsOf(body as Readonly<Record<string, unknown>>, path) }
+    return {
+      ...parseHttp(body, path, LIMITED_MEMBERS),
+      id,
+      ...limitsOf(body as Readonly<Record<string, unknown>>, path),
+    }
   },
   call: parseCall,
   drop: (body, path, id) =>
@@ -105,7 +98,7 @@ const PARSERS: Readonly<Record<Kind, (body: unknown, path: string, id: string) =
 
 function channelOf(value: unknown, path: string): string {
   if (typeof value === 'string' && value.startsWith('$'))
-    return refuseRule(path, 'channels that begin with "$" are written by Millrace itself')
+    return refuseRule(path, 'only Millrace itself writes to channels that begin with "$"')
   return within(path, () => checkName(value, 'channel'))
 }
 
@@ -170,9 +163,7 @@ function parseForward(body: unknown, path: string, id: string): ForwardAction {
 
 function parseCall(body: unknown, path: string, id: string): CallAction {
   const form =
-    typeof body === 'string'
-      ? { function: body }
-      : membersOf(body, path, ['function', 'with', 'concurrency', 'rate', 'retry', 'timeout'])
+    typeof body === 'string' ? { function: body } : membersOf(body, path, ['function', 'with', ...LIMITED_MEMBERS])
   const args = (form as { readonly with?: unknown }).with
   return {
     kind: 'call',
@@ -181,25 +172,4 @@ function parseCall(body: unknown, path: string, id: string): CallAction {
     args: args === undefined ? null : compileTemplate(args, `${path}.with`),
     ...limitsOf(form as Readonly<Record<string, unknown>>, path),
   }
-}
-
-function limitsOf(form: Readonly<Record<string, unknown>>, path: string): Limited {
-  const { concurrency = LIMITS.concurrencyDefault, rate, retry, timeout } = form
-  return {
-    concurrency: within(`${path}.concurrency`, () => wholeNumber(concurrency, 'concurrency', 1, LIMITS.concurrencyMax)),
-    rate: rate === undefined ? null : rateOf(rate, `${path}.rate`),
-    retry: retry === undefined ? null : retryOf(retry, `${path}.retry`),
-    timeoutMs: timeout === undefined ? null : within(`${path}.timeout`, () => durationMs(timeout, 'timeout')),
-  }
-}
-
-function rateOf(value: unknown, path: string): Rate {
-  return parseRate(value) ?? refuseRule(path, `a rate is ${RATE_FORM}, not ${shown(value)}`)
-}
-
-function retryOf(value: unknown, path: string): RetryOptions {
-  const form = membersOf(value, path, ['attempts', 'backoff', 'min', 'max'])
-  if (typeof form['backoff'] === 'function') return refuseRule(`${path}.backoff`, '"exponential" or "fixed"')
-  within(path, () => retryPolicy(form))
-  return form
 }

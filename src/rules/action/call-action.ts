@@ -1,20 +1,20 @@
-/** The `call` action: a function that the application has given a name. */
+/** Performs the `call` action: calls a function that the application registered by name. */
 import { MillraceError } from '../../base/errors.ts'
 import type { HandlerContext } from '../../consumer/consumer-types.ts'
 import type { StoredEvent } from '../../event/cloud-event.ts'
-import type { Firing } from '../live/firing.ts'
+import type { Firing } from '../firing.ts'
 import type { TemplateScope } from '../template/template.ts'
 import { MISSING } from '../template/template-value.ts'
 import type { CallAction } from './action.ts'
 
-/** What a function called by a rule gets, besides the event. */
+/** The second argument of a function that a rule calls. */
 export interface CallContext extends HandlerContext {
   readonly rule: string
-  /** `with` of the action, filled in; `undefined` where the action has none. */
+  /** The member `with` of the action, rendered for the event; `undefined` if the action has none. */
   readonly args: unknown
 }
 
-/** A function that rules may call. What it throws is a failed attempt, as a handler's is. */
+/** A function that rules may call. If it throws, the attempt has failed, as with a handler. */
 export type RuleFunction = (event: StoredEvent, ctx: CallContext) => unknown
 
 export type CallHost = ReadonlyMap<string, RuleFunction>
@@ -29,9 +29,13 @@ export async function performCall(
 ): Promise<void> {
   const called = functions.get(action.function)
   if (called === undefined)
-    throw new MillraceError('INVALID_OPTION', `no function "${action.function}" was given to these rules`, {
-      function: action.function,
-    })
+    throw new MillraceError(
+      'INVALID_OPTION',
+      `the rules of this process have no function "${action.function}": pass it to startRules in functions`,
+      {
+        function: action.function,
+      },
+    )
   const args = action.args?.render(scope)
   await called(firing.event, contextOf(rule, args === MISSING ? undefined : args, firing, ctx))
 }

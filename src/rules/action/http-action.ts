@@ -1,17 +1,17 @@
-/** The `http` action: what of an event is sent to which URL. How it is sent, and what the answer means, is in signed-message.ts. */
+/** Performs the `http` action: makes the request for an event, and sends it by `outbound/signed-message.ts`. */
 import { MillraceError } from '../../base/errors.ts'
 import { LIMITS } from '../../base/limits.ts'
 import { STRUCTURED_UTF8, structuredBody } from '../../outbound/passed-event.ts'
 import { messageId, type NamedSecret, type Sender, sendSigned } from '../../outbound/signed-message.ts'
-import type { ActedOn, Firing } from '../live/firing.ts'
+import type { ActedOn, Firing } from '../firing.ts'
 import type { TemplateScope } from '../template/template.ts'
 import { MISSING, TemplateFailure } from '../template/template-value.ts'
 import type { HttpAction } from './http-form.ts'
 
 export interface HttpHost extends Sender {
-  /** The secret of a name such as `env:HOOK_SECRET`. */
+  /** Looks up the secret for a name such as `env:HOOK_SECRET`. */
   readonly secret: (name: string) => string | undefined
-  /** From 0 to 1, for jitter. */
+  /** A number from 0 to 1, for jitter. */
   readonly random: () => number
 }
 
@@ -22,7 +22,7 @@ export interface HttpPreview {
   readonly body: string
 }
 
-/** The request that an event makes of the action, unsigned. @throws TemplateFailure */
+/** The request of the action for an event, without the signature. @throws TemplateFailure */
 export function httpRequestOf(action: HttpAction, on: Pick<ActedOn, 'text'>, scope: TemplateScope): HttpPreview {
   const headers: Record<string, string> = {
     'user-agent': 'millrace',
@@ -38,7 +38,10 @@ export function httpRequestOf(action: HttpAction, on: Pick<ActedOn, 'text'>, sco
   return { method: action.method, url: urlOf(action, scope), headers, body: bodyOf(action, on, scope) }
 }
 
-/** Dots that an event filled in would lead to another path than the rule's. @throws TemplateFailure */
+/**
+ * The URL for an event. Dot segments from the event are refused: they would lead to another path. @throws
+ * TemplateFailure
+ */
 function urlOf({ url }: HttpAction, scope: TemplateScope): string {
   const text = url.render(scope) ?? ''
   const [path = ''] = text.split(/[?#]/, 1)

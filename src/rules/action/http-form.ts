@@ -1,18 +1,20 @@
-/** The `http` action as data: what is sent where. The place is fixed by the rule; an event may fill in path, query, headers and body. */
+/**
+ * The `http` action as data. The rule fixes scheme, host and port; an event may fill in path, query, headers and body.
+ */
 import { LIMITS } from '../../base/limits.ts'
 import { isRecord, membersOf, refuseRule, shown } from '../rule-error.ts'
 import { compileTemplate, compileTextTemplate, type Template, type TextTemplate } from '../template/template.ts'
 import { percentEncoded } from '../template/template-value.ts'
-import type { Limited } from './action.ts'
+import type { Limited } from './limited.ts'
 
 export interface HttpForm {
   readonly kind: 'http'
   readonly url: TextTemplate
   readonly method: 'POST' | 'PUT' | 'PATCH' | 'DELETE'
   readonly headers: readonly (readonly [name: string, value: TextTemplate])[]
-  /** `null`: the CloudEvent itself, in its structured form. */
+  /** `null`: the CloudEvent itself, in the structured mode. */
   readonly body: Template | null
-  /** Names of secrets to sign with; several while one takes over from another. */
+  /** Names of the secrets that sign the request: two while a secret is replaced. */
   readonly secrets: readonly string[]
 }
 
@@ -22,7 +24,7 @@ export interface HttpAction extends HttpForm, Limited {
 
 const METHODS = ['POST', 'PUT', 'PATCH', 'DELETE'] as const
 const HEADER = /^[a-z0-9!#$%&'*+.^_`|~-]+$/
-/** What HTTP itself or the signature decides. */
+/** Headers that HTTP or the signature sets. */
 const BARRED_HEADERS = new Set([
   'host',
   'content-length',
@@ -66,7 +68,7 @@ export function parseHttp(body: unknown, path: string, others: readonly string[]
   }
 }
 
-/** Scheme, host and port must stand before the first expression: no event chooses whom a request goes to. */
+/** Scheme, host and port must precede the first expression, so that no event chooses the receiver of a request. */
 function urlOf(value: unknown, path: string): TextTemplate {
   const template = compileTextTemplate(value, path, percentEncoded)
   const origin = /^https?:\/\/[^/?#\s\\]+/i.exec(template.head)?.[0]
@@ -79,7 +81,10 @@ function urlOf(value: unknown, path: string): TextTemplate {
   }
   const { username, password } = new URL(origin)
   if (username !== '' || password !== '')
-    return refuseRule(path, 'a URL with a name or password in it would be readable by everybody who sees the rule')
+    return refuseRule(
+      path,
+      'a URL must not contain a name or a password: everybody who may read the rule could read them',
+    )
   return template
 }
 
@@ -90,7 +95,7 @@ function headerName(name: string, path: string): string {
   return BARRED_HEADERS.has(lower) ? refuseRule(path, `a rule may not set the header ${shown(name)}`) : lower
 }
 
-/** A rule is readable by everybody who may read `$rules`: it names a secret, and never holds one. */
+/** A rule names its secrets and does not contain them, because everybody with access to `$rules` can read it. */
 function secretOf(value: unknown, path: string): string {
   const name = typeof value === 'string' ? /^env:([A-Za-z_][A-Za-z0-9_]*)$/.exec(value)?.[1] : undefined
   if (name !== undefined && name.length <= LIMITS.nameCharsMax) return `env:${name}`

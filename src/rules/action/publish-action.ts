@@ -1,8 +1,8 @@
-/** What `emit` and `forward` publish. */
+/** Performs the `emit` and `forward` actions: makes the event, and publishes it. */
 import type { LooseEvent } from '../../broker/broker.ts'
 import type { HandlerContext } from '../../consumer/consumer-types.ts'
 import { nextHops, passedEvent } from '../../outbound/passed-event.ts'
-import type { ActedOn } from '../live/firing.ts'
+import type { ActedOn } from '../firing.ts'
 import type { TemplateScope } from '../template/template.ts'
 import { MISSING, TemplateFailure } from '../template/template-value.ts'
 import type { EmitAction, ForwardAction } from './action.ts'
@@ -32,7 +32,7 @@ export function publishedBy(
   return made as unknown as LooseEvent
 }
 
-/** Publish with the completion of the event in hand. */
+/** Publishes the event together with the completion of the matched event. */
 export async function performPublish(
   action: EmitAction | ForwardAction,
   on: ActedOn,

@@ -1,4 +1,4 @@
-/** Rules as files: YAML or JSON; one rule, a list of them, or several YAML documents. */
+/** A file of rules, in YAML or JSON: one rule, a list of rules, or several YAML documents. */
 import { createHash } from 'node:crypto'
 import { MillraceError } from '../../base/errors.ts'
 import { LIMITS } from '../../base/limits.ts'
@@ -6,7 +6,7 @@ import { shown } from '../../base/shown.ts'
 import { parseRule, type RuleDefinition } from '../rule.ts'
 import { yamlValues } from './yaml-text.ts'
 
-/** Whether a file of this name may hold rules. Names that begin with a dot are others' business. */
+/** Whether a file of this name is a rule file. Names that begin with a dot are ignored. */
 export function isRuleFile(name: string): boolean {
   return /^[^.].*\.(?:ya?ml|json)$/i.test(name)
 }
@@ -16,9 +16,9 @@ export function digestOf(text: string): string {
 }
 
 /**
- * The rules of a file, each checked.
+ * Parses the rules of a file, and checks each of them.
  *
- * @throws INVALID_RULE with `details.file`, and where in it
+ * @throws INVALID_RULE with `details.file` and the path of the wrong part
  */
 export function parseRuleFile(text: string, name: string): readonly RuleDefinition[] {
   if (typeof name !== 'string')

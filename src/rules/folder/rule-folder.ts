@@ -1,6 +1,7 @@
 /**
- * A folder of rules that is watched. A file acts when it changes: what was changed or removed by other ways since stays so until somebody
- * edits the file. A file that cannot be taken up leaves its rules as they were, and why is said and kept in `$rules`.
+ * A watched folder of rules. A file changes rules when its content changes: a rule that was changed or removed in
+ * another way stays so until the file is edited. A file that is refused leaves its rules unchanged; the reason is
+ * reported and stored in `$rules`.
  */
 import { type FSWatcher, watch } from 'node:fs'
 import { readdir, readFile, stat } from 'node:fs/promises'
@@ -11,7 +12,7 @@ import type { RuleBook } from '../live/rule-book.ts'
 import { type RuleRefused, rulesChannel } from '../live/rule-events.ts'
 import { digestOf, isRuleFile, parseRuleFile } from './rule-file.ts'
 
-/** Editors write a file in several steps: what has just changed is looked at a little later. */
+/** Editors write a file in several steps, so a scan follows a change after this time. */
 const QUIET_MS = 100
 
 export class RuleFolder {
@@ -19,18 +20,21 @@ export class RuleFolder {
   readonly #label: string
   readonly #book: RuleBook
   readonly #problem: (error: unknown) => void
-  /** Size and time of files as they were when they were read. */
+  /** Size, time and inode of each file when it was read. */
   readonly #seen = new Map<string, string>()
-  /** Files that were refused for a channel that was not there: they are tried again, though they do not change. */
-  readonly #waiting = new Set<string>()
+  /** Files that were refused because a channel does not exist. Every scan tries them again. */
+  readonly #awaitingChannel = new Set<string>()
   #watcher: FSWatcher | null = null
   #timer: NodeJS.Timeout | null = null
-  #soon: NodeJS.Timeout | null = null
+  #soonTimer: NodeJS.Timeout | null = null
   #scanning: Promise<void> = Promise.resolve()
-  /** A scan has been through all files. */
+  /** Whether a scan has read all files. */
   #scanned = false
-  /** Rules of files that are gone may have to be removed. The first time files may be gone that somebody else has taken up. */
-  #changed = true
+  /**
+   * Whether rules of removed files may have to be removed. Initially true: another process may have read files that
+   * were removed since.
+   */
+  #mayHaveRemoved = true
   #stopped = false
 
   constructor(path: string, label: string, book: RuleBook, problem: (error: unknown) => void) {
@@ -53,57 +57,57 @@ export class RuleFolder {
       this.#watcher = watch(this.#path, () => this.#scanSoon())
       this.#watcher.on('error', () => this.#watcher?.close())
     } catch {
-      // Some file systems give no notices: looking every second is enough.
+      // Some file systems cannot be watched. The scan every second is enough there.
     }
     this.#timer = setInterval(() => void this.scan(), LIMITS.ruleFolderMs)
   }
 
   #scanSoon(): void {
-    if (this.#soon !== null) clearTimeout(this.#soon)
-    this.#soon = setTimeout(() => void this.scan(), QUIET_MS)
+    if (this.#soonTimer !== null) clearTimeout(this.#soonTimer)
+    this.#soonTimer = setTimeout(() => void this.scan(), QUIET_MS)
   }
 
-  /** Look at all files, and take up what changed. */
+  /** Checks all files, and applies those that changed. */
   scan(): Promise<void> {
     this.#scanning = this.#scanning
-      .then(() => this.#scan())
+      .then(() => this.#scanOnce())
       .catch((error: unknown) => {
         if (!this.#stopped) this.#problem(error)
       })
     return this.#scanning
   }
 
-  async #scan(): Promise<void> {
+  async #scanOnce(): Promise<void> {
     if (this.#stopped) return
     const names = (await readdir(this.#path)).filter(isRuleFile).sort()
     const failures: unknown[] = []
     for (const name of names) {
-      // A file that could not be taken up is not seen: the next scan tries it again, and the others do not wait for it.
-      await this.#look(name).catch((error: unknown) => failures.push(error))
+      // If a file fails, the other files are still checked. It is not in #seen, so the next scan tries it again.
+      await this.#check(name).catch((error: unknown) => failures.push(error))
       if (isMillraceError(failures[0], 'CLOSED')) break
     }
     if (failures.length > 0) throw failures[0]
     this.#scanned = true
     for (const name of [...this.#seen.keys()].filter((each) => !names.includes(each))) {
       this.#seen.delete(name)
-      this.#waiting.delete(name)
-      this.#changed = true
+      this.#awaitingChannel.delete(name)
+      this.#mayHaveRemoved = true
     }
-    if (!this.#changed) return
-    await this.#removeGone(new Set(names))
-    this.#changed = false
+    if (!this.#mayHaveRemoved) return
+    await this.#removeRulesOfRemoved(new Set(names))
+    this.#mayHaveRemoved = false
   }
 
-  /** Take a file up if it has changed since it was taken up. */
-  async #look(name: string): Promise<void> {
+  /** Applies a file if it has changed since it was applied. */
+  async #check(name: string): Promise<void> {
     const found = await stat(join(this.#path, name)).catch(() => null)
     const state = found?.isFile() === true ? `${found.size} ${found.mtimeMs} ${found.ino}` : 'no file'
-    if (this.#seen.get(name) === state && !this.#waiting.has(name)) return
+    if (this.#seen.get(name) === state && !this.#awaitingChannel.has(name)) return
     const before = this.#seen.get(name)
     this.#seen.set(name, state)
-    this.#changed = true
+    this.#mayHaveRemoved = true
     try {
-      if (found?.isFile() === true) await this.#takeUp(name, !this.#scanned || this.#waiting.has(name))
+      if (found?.isFile() === true) await this.#apply(name, !this.#scanned || this.#awaitingChannel.has(name))
     } catch (error) {
       if (before === undefined) this.#seen.delete(name)
       else this.#seen.set(name, before)
@@ -111,24 +115,24 @@ export class RuleFolder {
     }
   }
 
-  /** `again`: what it was refused for may have changed, though the file has not. */
-  async #takeUp(name: string, again: boolean): Promise<void> {
+  /** `again`: applies the file also if this content was refused before, since the reason may no longer hold. */
+  async #apply(name: string, again: boolean): Promise<void> {
     const text = await readFile(join(this.#path, name), 'utf8')
     const digest = digestOf(text)
     const file = { folder: this.#label, path: name, digest }
     await this.#book.load()
     if (this.#refusedAs(name) === digest && !again) return
-    this.#waiting.delete(name)
-    if (this.#rulesOf(name, digest)) return this.#clear(name)
+    this.#awaitingChannel.delete(name)
+    if (this.#isApplied(name, digest)) return this.#clearRefusal(name)
     try {
       const definitions = parseRuleFile(text, name)
-      this.#refuseTaken(name, definitions)
+      this.#refuseDuplicates(name, definitions)
       await this.#book.put(definitions, { author: 'folder', file })
       await this.#removeDropped(name, new Set(definitions.map((definition) => definition.name)))
     } catch (error) {
-      // What passes by itself says nothing of the file.
+      // A transient error is not a fault of the file.
       if (!isMillraceError(error) || error.retryable || isMillraceError(error, 'CLOSED')) throw error
-      if (isMillraceError(error, 'UNKNOWN_CHANNEL')) this.#waiting.add(name)
+      if (isMillraceError(error, 'UNKNOWN_CHANNEL')) this.#awaitingChannel.add(name)
       await this.#refuse(name, digest, error)
     }
   }
@@ -137,14 +141,14 @@ export class RuleFolder {
     return this.#book.table.refused.get(`${this.#label}/${name}`)?.digest
   }
 
-  /** Whether this content of the file was taken up before, by this process or another. */
-  #rulesOf(name: string, digest: string): boolean {
+  /** Whether this content of the file was applied before, by this process or another. */
+  #isApplied(name: string, digest: string): boolean {
     const key = `${this.#label}/${name}`
     return [...this.#book.table.entries.values()].some((entry) => entry.digests.get(key) === digest)
   }
 
-  /** Two files with one rule would take turns. */
-  #refuseTaken(name: string, definitions: readonly { readonly name: string }[]): void {
+  /** Refuses a rule that another file already defines: the two files would overwrite each other. */
+  #refuseDuplicates(name: string, definitions: readonly { readonly name: string }[]): void {
     for (const definition of definitions) {
       const file = this.#book.table.current(definition.name)?.change.file
       if (file === undefined || file.folder !== this.#label || file.path === name || !this.#seen.has(file.path))
@@ -174,30 +178,30 @@ export class RuleFolder {
     this.#problem(error)
   }
 
-  /** The file is not refused any more. */
-  async #clear(path: string): Promise<void> {
+  /** Records that the file is no longer refused. */
+  async #clearRefusal(path: string): Promise<void> {
     if (this.#refusedAs(path) === undefined) return
     const data: RuleRefused = { folder: this.#label, path, digest: '', reason: null, kept: [] }
     await this.#book.broker.publish(rulesChannel, { type: 'rule.refused', data, source: '/millrace/rules' })
   }
 
-  /** Rules that the file held before, and holds no more. */
+  /** Removes the rules that the file no longer contains. */
   #removeDropped(path: string, names: ReadonlySet<string>): Promise<void> {
     return this.#remove((file, name) => file.path === path && !names.has(name), `${path} no longer contains it`)
   }
 
-  async #removeGone(names: ReadonlySet<string>): Promise<void> {
+  async #removeRulesOfRemoved(names: ReadonlySet<string>): Promise<void> {
     await this.#remove((file) => !names.has(file.path), 'its file was removed')
     for (const { folder, path } of [...this.#book.table.refused.values()])
-      if (folder === this.#label && !names.has(path)) await this.#clear(path)
+      if (folder === this.#label && !names.has(path)) await this.#clearRefusal(path)
   }
 
-  /** Remove rules whose last change came from this folder. */
+  /** Removes rules whose last change came from this folder and for which `which` is true. */
   async #remove(which: (file: { readonly path: string }, name: string) => boolean, reason: string): Promise<void> {
     await this.#book.load()
     for (const { name, change } of [...this.#book.table.all()]) {
       if (change.file?.folder !== this.#label || !which(change.file, name)) continue
-      // Without a digest: the same file, put back, adds the rule again.
+      // The digest is empty, so that the same file adds the rule again if it comes back.
       await this.#book.remove(name, { author: 'folder', reason, file: { ...change.file, digest: '' } })
     }
   }
@@ -206,7 +210,7 @@ export class RuleFolder {
     this.#stopped = true
     this.#watcher?.close()
     if (this.#timer !== null) clearInterval(this.#timer)
-    if (this.#soon !== null) clearTimeout(this.#soon)
+    if (this.#soonTimer !== null) clearTimeout(this.#soonTimer)
     await this.#scanning
   }
 }

@@ -1,22 +1,28 @@
-/** YAML that people write by hand, read in a time that its size bounds: deep nesting is refused before it is parsed, and keys are compared by a table. */
+/**
+ * Parses YAML in a time that is proportional to its size: deep nesting is refused first, and keys are compared through
+ * a set.
+ */
 import { type Document, isScalar, parseAllDocuments, visit } from 'yaml'
 
 const DEPTH_MAX = 100
-/** Blocks that begin on one line within each other: `- - - a`. */
+/** Nested blocks that begin on one line: `- - - a`. */
 const BLOCKS_ON_A_LINE = new RegExp(`(?:[-?:][ \\t]+){${DEPTH_MAX}}`)
 
-/** The values of a text's documents. Few aliases: a small text must not stand for a large value. @throws Error that says what is wrong, and where */
+/**
+ * The values of a text's documents. `maxAliasCount` limits aliases, so that a small text cannot stand for a large
+ * value. @throws Error that says what is wrong, and where
+ */
 export function yamlValues(text: string, maxAliasCount: number): unknown[] {
   refuseDeep(text)
   return parseAllDocuments(text, { prettyErrors: true, uniqueKeys: false }).map((document: Document) => {
     const [error] = document.errors
     if (error !== undefined) throw error
-    refuseTwice(document, text)
+    refuseDuplicateKeys(document, text)
     return document.toJS({ maxAliasCount }) as unknown
   })
 }
 
-/** Brackets in texts count, too: nobody writes so many that are not closed. */
+/** Brackets inside strings are counted too: so many unclosed brackets do not occur in practice. */
 function refuseDeep(text: string): void {
   let depth = 0
   for (const bracket of text.match(/[[\]{}]/g) ?? []) {
@@ -27,7 +33,7 @@ function refuseDeep(text: string): void {
     throw new Error(`it is nested more than ${DEPTH_MAX} levels deep`)
 }
 
-function refuseTwice(document: Document, text: string): void {
+function refuseDuplicateKeys(document: Document, text: string): void {
   visit(document, {
     Map: (_, { items }) => {
       const keys = new Set<unknown>()
@@ -35,7 +41,7 @@ function refuseTwice(document: Document, text: string): void {
         if (!isScalar(key)) continue
         if (keys.has(key.value))
           throw new Error(
-            `map keys must be unique: "${String(key.value)}" is there twice${placeOf(key.range?.[0], text)}`,
+            `map keys must be unique: "${String(key.value)}" is there twice${lineOf(key.range?.[0], text)}`,
           )
         keys.add(key.value)
       }
@@ -43,6 +49,6 @@ function refuseTwice(document: Document, text: string): void {
   })
 }
 
-function placeOf(at: number | undefined, text: string): string {
+function lineOf(at: number | undefined, text: string): string {
   return at === undefined ? '' : `, at line ${text.slice(0, at).split('\n').length}`
 }

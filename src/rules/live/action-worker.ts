@@ -1,6 +1,6 @@
 /**
- * The consumer of one action's queue. What it performs is the action as the rule has it now, so a rule that is corrected cures what waits
- * and what is redriven. A firing of a rule that was removed since is dropped.
+ * The worker of one action: the consumer of its queue. It performs the action of the current rule, so a corrected rule
+ * also applies to events that wait and to redriven ones. A firing is dropped if its rule was removed since.
  */
 import type { Clock } from '../../base/clock.ts'
 import { isMillraceError } from '../../base/errors.ts'
@@ -15,20 +15,20 @@ import type { Action } from '../action/action.ts'
 import { type CallHost, performCall } from '../action/call-action.ts'
 import { type HttpHost, performHttp } from '../action/http-action.ts'
 import { performPublish, scopeOf } from '../action/publish-action.ts'
+import { type Firing, queueName, readFiring, workerName } from '../firing.ts'
 import { TemplateFailure } from '../template/template-value.ts'
-import { type Firing, queueName, readFiring, workerName } from './firing.ts'
 import type { RuleEntry } from './rule-table.ts'
 
-export interface WorkerHost {
+export interface ActionWorkerHost {
   readonly http: HttpHost
   readonly call: CallHost
   readonly clock: Clock
   entry(name: string): RuleEntry | undefined
-  /** A receiver said that it is gone: the rule is switched off. */
+  /** The receiver answered 410 Gone: the rule is disabled. */
   gone(name: string, reason: string): void
 }
 
-/** What of an action decides how its consumer runs; when it changes, the consumer is started anew. */
+/** The consumer options of an action. If they change, another consumer replaces this one. */
 export function workerOptions(action: Action, random: () => number): ConsumerOptions {
   if (action.kind !== 'http' && action.kind !== 'call') return {}
   const { concurrency, retry, timeoutMs } = action
@@ -39,29 +39,29 @@ export function workerOptions(action: Action, random: () => number): ConsumerOpt
   }
 }
 
-export class Worker implements Startable<Running> {
+export class ActionWorker implements Startable<Running> {
   readonly rule: string
   readonly action: string
-  /** Tells whether a change asks for another consumer. */
+  /** The part of the action that its consumer depends on, as text. If it changes, another worker replaces this one. */
   readonly form: string
   readonly #options: ConsumerOptions
-  readonly #host: WorkerHost
+  readonly #host: ActionWorkerHost
   readonly #pace: Pace
   #running: Running | null = null
-  /** Why it takes nothing: the rule is switched off, its rate is used up. */
-  readonly #pausedBy = new Set<'switch' | 'rate'>()
+  /** Why the consumer is paused: the rule is disabled, or the pace asks for it. */
+  readonly #pausedBy = new Set<'disabled' | 'pace'>()
   #paused = false
 
-  constructor(rule: string, action: Action, host: WorkerHost) {
+  constructor(rule: string, action: Action, host: ActionWorkerHost) {
     this.rule = rule
     this.action = action.id
     this.#options = workerOptions(action, host.http.random)
     this.form = formOf(action)
     this.#host = host
-    this.#pace = new Pace(host.clock, (held) => {
-      if (held) this.#pausedBy.add('rate')
-      else this.#pausedBy.delete('rate')
-      this.#pause()
+    this.#pace = new Pace(host.clock, (paused) => {
+      if (paused) this.#pausedBy.add('pace')
+      else this.#pausedBy.delete('pace')
+      this.#applyPause()
     })
   }
 
@@ -78,15 +78,15 @@ export class Worker implements Startable<Running> {
     await this.#running?.stop()
   }
 
-  /** The rule changed, or was switched on or off. */
-  follow(action: Action | undefined, enabled: boolean): void {
+  /** Applies a change of the rule. */
+  update(action: Action | undefined, enabled: boolean): void {
     this.#pace.setRate(action !== undefined && 'rate' in action ? action.rate : null)
-    if (enabled) this.#pausedBy.delete('switch')
-    else this.#pausedBy.add('switch')
-    this.#pause()
+    if (enabled) this.#pausedBy.delete('disabled')
+    else this.#pausedBy.add('disabled')
+    this.#applyPause()
   }
 
-  #pause(): void {
+  #applyPause(): void {
     const paused = this.#pausedBy.size > 0
     if (paused === this.#paused) return
     this.#paused = paused
@@ -105,7 +105,7 @@ export class Worker implements Startable<Running> {
     try {
       await this.#perform(action, firing, ctx)
     } catch (error) {
-      this.#judge(error, ctx)
+      this.#fail(error, ctx)
     }
   }
 
@@ -116,16 +116,16 @@ export class Worker implements Startable<Running> {
     else if (action.kind !== 'drop') await performPublish(action, firing, this.rule, ctx)
   }
 
-  /** What another attempt cannot help goes to the dead letters now. */
-  #judge(error: unknown, ctx: HandlerContext): never {
+  /** Decides about a failed attempt: retry later, or dead letter at once if another attempt cannot succeed. */
+  #fail(error: unknown, ctx: HandlerContext): never {
     if (error instanceof ReceiverBusy) return ctx.retryAfter(error.delayMs, error)
     if (error instanceof ReceiverGone) {
       this.#host.gone(this.rule, error.message)
       return ctx.reject(error)
     }
-    const hopeless =
+    const permanent =
       error instanceof TemplateFailure || (isPermanentFailure(error) && !isMillraceError(error, 'UNKNOWN_CHANNEL'))
-    if (hopeless) return ctx.reject(error as Error)
+    if (permanent) return ctx.reject(error as Error)
     throw error
   }
 }

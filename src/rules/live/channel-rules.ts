@@ -1,10 +1,10 @@
-/** The versions of rules by channel, each set found by one look into an index, however many there are. */
+/** The rule versions of each channel, in an index: the matching ones are found without evaluating each of them. */
 import type { StoredEvent } from '../../event/cloud-event.ts'
 import { decodeEvent } from '../../event/encode.ts'
 import { RuleIndex } from '../../pattern/rule-index.ts'
 import { inForce, type RuleVersion, type TableListener } from './rule-table.ts'
 
-/** An event as a router gets it. */
+/** An event as a router receives it. */
 export interface MatchableText {
   readonly channel: string
   readonly offset: number
@@ -13,21 +13,21 @@ export interface MatchableText {
 
 export interface Matched {
   readonly versions: readonly RuleVersion[]
-  /** Parsed only when something matched, or had to be asked. */
+  /** The parsed event; `null` if no version was found in the index, so that parsing was not necessary. */
   readonly event: StoredEvent | null
 }
 
 const NOTHING: Matched = { versions: [], event: null }
 
-/** The versions that name one channel or wildcard. */
+/** The rule versions that name one channel or wildcard. */
 export class ChannelRules {
   readonly #index = new RuleIndex()
   readonly #indexed = new Map<string, RuleVersion>()
-  /** Those that no index can find: asked about every event. */
-  readonly #always = new Set<RuleVersion>()
+  /** Versions without a pattern for the index. They are evaluated for every event. */
+  readonly #unindexed = new Set<RuleVersion>()
   readonly #versions = new Set<RuleVersion>()
 
-  /** Every version with this channel, those that ended and are kept included. */
+  /** All versions with this channel, including those that ended and are still kept. */
   get versions(): ReadonlySet<RuleVersion> {
     return this.#versions
   }
@@ -37,7 +37,7 @@ export class ChannelRules {
     if (rule === null) return
     this.#versions.add(version)
     if (!version.change.enabled) return
-    if (rule.condition.indexed === null) this.#always.add(version)
+    if (rule.condition.indexed === null) this.#unindexed.add(version)
     else {
       const key = String(version.offset)
       this.#index.add(key, rule.condition.indexed)
@@ -47,28 +47,31 @@ export class ChannelRules {
 
   remove(version: RuleVersion): void {
     this.#versions.delete(version)
-    this.#always.delete(version)
+    this.#unindexed.delete(version)
     const key = String(version.offset)
     if (this.#indexed.delete(key)) this.#index.remove(key)
   }
 
-  /** The versions in force at the event's place that it matches, by name. @throws INVALID_EVENT */
+  /** The versions that are in force at the event's offset and match it, by name. @throws INVALID_EVENT */
   match({ channel, offset, text }: MatchableText): Matched {
     const found: RuleVersion[] = []
     for (const key of this.#index.match(text)) {
       const version = this.#indexed.get(key) as RuleVersion
       if (inForce(version, channel, offset)) found.push(version)
     }
-    for (const version of this.#always) if (inForce(version, channel, offset)) found.push(version)
+    for (const version of this.#unindexed) if (inForce(version, channel, offset)) found.push(version)
     if (found.length === 0) return NOTHING
     const event = decodeEvent(text, offset)
-    const versions = holding(found, text)
+    const versions = withTrueExpression(found, text)
     return { versions: versions.sort((a, b) => (a.name < b.name ? -1 : 1)), event }
   }
 }
 
-/** Those whose expression, if they have one, is true of the event as it was published: it knows nothing of its place in the channel. */
-function holding(versions: readonly RuleVersion[], text: string): RuleVersion[] {
+/**
+ * The versions without an expression, and those whose expression is true for the event. An expression is evaluated for
+ * the published event, which has no offset.
+ */
+function withTrueExpression(versions: readonly RuleVersion[], text: string): RuleVersion[] {
   let published: object | null = null
   return versions.filter(({ rule }) => {
     const expression = rule?.condition.expression ?? null

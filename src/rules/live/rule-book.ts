@@ -1,7 +1,8 @@
 /**
- * The rules of a broker: read and changed by way of its channel `$rules`, the same from every process and on every engine.
+ * The rules of a broker, read from and changed through its channel `$rules`. This is the same from every process and on
+ * every engine.
  *
- * Invariant: after `refresh` the table holds all that was in `$rules` when it was called.
+ * Invariant: after `refresh` the table holds all events that were in `$rules` when `refresh` was called.
  */
 
 import { isMillraceError, MillraceError } from '../../base/errors.ts'
@@ -24,7 +25,7 @@ import {
 } from './rule-events.ts'
 import { RuleTable, type RuleVersion, sameDefinition, type TableListener } from './rule-table.ts'
 
-/** What became of a change. */
+/** The result of a change. */
 export interface ChangeReceipt {
   readonly name: string
   readonly revision: number
@@ -34,14 +35,14 @@ export interface ChangeReceipt {
   readonly from: Readonly<Record<string, number>>
 }
 
-/** A change that is to be made. */
-interface Wanted {
+/** A change to be published. */
+interface PlannedChange {
   readonly type: ChangeType
   readonly change: RuleChange
 }
 
-/** How long a change may wait for its offsets before whoever waits for them finds them himself. */
-const PENDING_MS = 1000
+/** A process that waits for the start offsets of a change publishes them itself after this time. */
+const EFFECTIVE_WAIT_MS = 1000
 
 export class RuleBook {
   readonly broker: Broker
@@ -60,12 +61,12 @@ export class RuleBook {
     return this.#table
   }
 
-  /** Create `$rules` if it is not there. */
+  /** Creates `$rules` if it does not exist. */
   async open(): Promise<void> {
     await this.broker.declare(rulesChannel)
   }
 
-  /** Take in all that is in `$rules` now. Calls that come while one reads share the next reading. */
+  /** Applies all events that are in `$rules` now. Calls during a read share the next read. */
   refresh(): Promise<void> {
     if (this.#nextReading !== null) return this.#nextReading
     if (this.#reading === null) {
@@ -93,7 +94,7 @@ export class RuleBook {
     this.#wake()
   }
 
-  /** Follow `$rules` until the signal aborts; `changed` is called after every event. */
+  /** Follows `$rules` until the signal aborts. `changed` is called after every event. */
   async follow(signal: AbortSignal, changed: () => void): Promise<void> {
     for await (const event of this.broker.read(rulesChannel.name, {
       from: { offset: this.#table.next },
@@ -109,18 +110,18 @@ export class RuleBook {
     for (const wake of this.#waiting) wake()
   }
 
-  /** As `refresh`, and it is known of every change from where it applies. */
-  async settled(): Promise<void> {
+  /** Like `refresh`; resolves when the start offsets of every change are known. */
+  async allEffective(): Promise<void> {
     await this.refresh()
     while (this.#table.pending.length > 0) {
-      await this.#news()
-      // Whoever made the change may have died before it said from where it applies.
+      await this.#nextEvent()
+      // The process that made the change may have died before it published the start offsets.
       if (this.#table.pending.length > 0) await this.#makeEffective()
     }
   }
 
-  /** Resolves with the next event of `$rules`, or after a while. */
-  #news(): Promise<void> {
+  /** Resolves after the next event of `$rules`, or after EFFECTIVE_WAIT_MS. */
+  #nextEvent(): Promise<void> {
     return new Promise((resolve) => {
       const wake = (): void => {
         this.#waiting.delete(wake)
@@ -128,12 +129,15 @@ export class RuleBook {
         if (this.#table.pending.length === 0) resolve()
         else void this.refresh().then(resolve, resolve)
       }
-      const timer = setTimeout(wake, PENDING_MS)
+      const timer = setTimeout(wake, EFFECTIVE_WAIT_MS)
       this.#waiting.add(wake)
     })
   }
 
-  /** Read all of `$rules` again, since versions that were forgotten are needed; `loaded` is called when the new table takes the old one's place. */
+  /**
+   * Reads all of `$rules` again, because a forgotten version is needed. `loaded` is called when the new table replaces
+   * the old one.
+   */
   reload(listener: TableListener | null, loaded: () => void): Promise<void> {
     this.#reloading ??= this.#reload(listener, loaded).finally(() => {
       this.#reloading = null
@@ -147,10 +151,10 @@ export class RuleBook {
     this.#table = table
     loaded()
     this.#wake()
-    await this.settled()
+    await this.allEffective()
   }
 
-  /** As `refresh`, where nobody may ever have made a rule. */
+  /** Like `refresh`, for a broker that may have no rules: it does nothing if `$rules` does not exist. */
   async load(): Promise<void> {
     try {
       await this.refresh()
@@ -159,18 +163,18 @@ export class RuleBook {
     }
   }
 
-  /** Add rules or change them. Those that are as they should be are left. @throws INVALID_RULE · UNKNOWN_CHANNEL */
+  /** Adds or changes rules. A rule that is already as defined is not changed. @throws INVALID_RULE · UNKNOWN_CHANNEL */
   async put(definitions: readonly RuleDefinition[], note: ChangeNote): Promise<ChangeReceipt[]> {
     const rules = definitions.map(parseRule)
     await this.open()
     await this.#checkChannels(rules)
     await this.refresh()
-    const wanted = rules.map((rule) => this.#wantedOf(rule, note))
+    const planned = rules.map((rule) => this.#plan(rule, note))
     const names = rules.map((rule) => rule.name)
-    return this.#make(names, wanted)
+    return this.#publish(names, planned)
   }
 
-  #wantedOf({ name, definition, enabled }: Rule, note: ChangeNote): Wanted | null {
+  #plan({ name, definition, enabled }: Rule, note: ChangeNote): PlannedChange | null {
     const current = this.#table.current(name)
     const on = enabled ?? current?.change.enabled ?? true
     const digest =
@@ -189,20 +193,20 @@ export class RuleBook {
   /** @throws UNKNOWN_RULE */
   async setEnabled(name: string, enabled: boolean, note: ChangeNote): Promise<ChangeReceipt> {
     const { change } = await this.#existing(name)
-    // The file that the rule is from stays the one.
+    // The rule stays a rule of its file.
     const from = change.file === undefined ? {} : { file: change.file }
-    const wanted: Wanted = {
+    const planned: PlannedChange = {
       type: enabled ? 'rule.enabled' : 'rule.disabled',
       change: { name, rule: change.rule, enabled, ...from, ...note },
     }
-    const [receipt] = await this.#make([name], [change.enabled === enabled ? null : wanted])
+    const [receipt] = await this.#publish([name], [change.enabled === enabled ? null : planned])
     return receipt as ChangeReceipt
   }
 
   /** @throws UNKNOWN_RULE */
   async remove(name: string, note: ChangeNote): Promise<ChangeReceipt> {
     await this.#existing(name)
-    const [receipt] = await this.#make(
+    const [receipt] = await this.#publish(
       [name],
       [{ type: 'rule.removed', change: { name, rule: null, enabled: false, ...note } }],
     )
@@ -216,8 +220,8 @@ export class RuleBook {
     return current
   }
 
-  async #make(names: readonly string[], wanted: readonly (Wanted | null)[]): Promise<ChangeReceipt[]> {
-    const changes = wanted.filter((each) => each !== null)
+  async #publish(names: readonly string[], planned: readonly (PlannedChange | null)[]): Promise<ChangeReceipt[]> {
+    const changes = planned.filter((each) => each !== null)
     const before = names.map((name) => this.#revision(name))
     for (let at = 0; at < changes.length; at += LIMITS.ruleBatchMax) {
       const batch = changes
@@ -228,7 +232,7 @@ export class RuleBook {
     if (changes.length > 0) {
       await this.refresh()
       await this.#makeEffective()
-      await this.settled()
+      await this.allEffective()
     }
     return names.map((name, index) => this.#receipt(name, this.#revision(name) !== before[index]))
   }
@@ -248,7 +252,7 @@ export class RuleBook {
     return { name, revision: version?.revision ?? 0, changed, from: Object.fromEntries(from) }
   }
 
-  /** Say from which offset of each channel on the changes apply that are in the table and not yet effective. */
+  /** Publishes the start offsets of the pending changes: the current end of each channel that they concern. */
   async #makeEffective(): Promise<void> {
     const last = this.#table.pending.at(-1)
     if (last === undefined) return
@@ -266,7 +270,7 @@ export class RuleBook {
     await this.refresh()
   }
 
-  /** Whether a pending change, or what it replaces, takes in a channel. */
+  /** Whether a pending change, or a version that it replaces, includes a channel. */
   #concerned(channel: string): boolean {
     if (channel.startsWith('$rule')) return false
     return this.#pendingChannels().some((test) => test(channel))
@@ -280,7 +284,7 @@ export class RuleBook {
     return [...names].map((on) => (isWildcard(on) ? compileWildcard(on) : (channel: string) => channel === on))
   }
 
-  /** All changes of a rule, oldest first. @throws UNKNOWN_RULE when there never was one */
+  /** All changes of a rule, oldest first. @throws UNKNOWN_RULE if the rule never existed */
   async history(
     name: string,
   ): Promise<{ readonly offset: number; readonly time: string; readonly type: string; readonly change: RuleChange }[]> {
@@ -293,7 +297,7 @@ export class RuleBook {
     return found
   }
 
-  /** The channels that rules read must be streams, and those that they write to must be there, or be made. */
+  /** Checks that rules read streams, and that the channels to which they write exist or may be created. */
   async #checkChannels(rules: readonly Rule[]): Promise<void> {
     const channels = new Map((await engineOf(this.broker).channels()).map((channel) => [channel.name, channel]))
     for (const rule of rules) {
@@ -325,6 +329,6 @@ function readable(on: string, channels: ReadonlyMap<string, ChannelSpec>): void 
   if (channel.kind === 'queue')
     refuseRule(
       'on',
-      `"${on}" is a queue, whose events go to one worker each: a rule would take them away from it. Rules read streams`,
+      `"${on}" is a queue, and each of its events goes to one worker only: a rule would take events away from the workers. Use a stream`,
     )
 }

@@ -1,9 +1,10 @@
 /**
- * The channel `$rules`, on which rules live: every change is an event there, so the history of each rule, with its author, is the channel
- * itself. Whoever folds it from the beginning has the rules; nothing else is stored anywhere.
+ * The channel `$rules`, which stores the rules: every change is an event there. The events from the beginning give the
+ * current rules and their history. Nothing else is stored.
  *
- * A change is two events: what is to hold, and then `rules.effective`, from which offset of each channel on. The offsets are read after the
- * change is stored, so that no event at or behind them can have been handled by one who could not know of the change.
+ * A change is two events: the new version of the rule, and then `rules.effective`, with the first offset of each
+ * channel to which the change applies. These offsets are read after the change is stored. So no process can have
+ * handled an event at or after them without the change.
  */
 import { MillraceError } from '../../base/errors.ts'
 import { type Stream, stream } from '../../channel/channel.ts'
@@ -12,7 +13,7 @@ import { event } from '../../event/event.ts'
 import type { RuleDefinition } from '../rule.ts'
 import { isRecord } from '../rule-error.ts'
 
-/** Who changed a rule, why, and where the rule came from. */
+/** The author and the reason of a change, and the file from which it came. */
 export interface ChangeNote {
   readonly author: string
   readonly reason?: string
@@ -22,36 +23,36 @@ export interface ChangeNote {
 
 export interface RuleChange extends ChangeNote {
   readonly name: string
-  /** `null`: removed. */
+  /** `null`: the rule was removed. */
   readonly rule: RuleDefinition | null
   readonly enabled: boolean
 }
 
 export interface RulesEffective {
-  /** All changes up to this offset of `$rules` that were not yet effective. */
+  /** The last offset of `$rules` whose change became effective, with all earlier ones that were not yet effective. */
   readonly through: number
-  /** The first offset of each channel to which they apply; a channel that is not here did not exist. */
+  /** The first offset of each channel to which the changes apply; a channel that is absent did not exist. */
   readonly offsets: Readonly<Record<string, number>>
 }
 
-/** An action has a queue now: whoever can perform it starts to. */
+/** An action has a queue now. Processes that can perform the action start its consumer. */
 export interface RuleQueued {
   readonly name: string
   readonly action: string
 }
 
-/** A file that was not taken up. */
+/** A file that was refused. */
 export interface RuleRefused {
   readonly folder: string
   readonly path: string
   readonly digest: string
-  /** `null`: it is in order again, or gone. */
+  /** `null`: the file is correct again, or was removed. */
   readonly reason: string | null
-  /** Rules that came from it before, and go on. */
+  /** Rules from an earlier version of the file, which stay in force. */
   readonly kept: readonly string[]
 }
 
-/** What kind of change an event is; all carry a `RuleChange`. */
+/** The event types of changes. The data of each is a `RuleChange`. */
 export const CHANGE_TYPES: readonly ['rule.added', 'rule.changed', 'rule.enabled', 'rule.disabled', 'rule.removed'] = [
   'rule.added',
   'rule.changed',
@@ -65,13 +66,13 @@ const OTHER_TYPES = ['rules.effective', 'rule.queued', 'rule.refused'] as const
 
 const definitions = [...CHANGE_TYPES, ...OTHER_TYPES].map((type) => event(type))
 
-/** The channel of all changes of rules; nothing in it is ever removed. */
+/** The channel of all changes. Its events are never removed. */
 export const rulesChannel: Stream = stream('$rules', {
   events: definitions,
   key: (each) => (each.data as { readonly name?: string }).name,
 })
 
-/** Whether an event is a change of a rule. What bears its type and does not hold what it must is none, whoever wrote it: it is passed over. */
+/** Whether an event is a valid change of a rule. An event with the type of a change but malformed data is ignored. */
 export function isChange(candidate: StoredEvent): candidate is StoredEvent<ChangeType, RuleChange> {
   if (!(CHANGE_TYPES as readonly string[]).includes(candidate.type) || !isRecord(candidate.data)) return false
   const { name, rule, enabled, author, file } = candidate.data

@@ -1,8 +1,9 @@
 /**
- * The router of one channel or wildcard: a consumer that finds, for each event, the rules in force at its place.
+ * The router of one channel or wildcard: a consumer that finds, for each event, the rules in force at its offset.
  *
- * `emit` and `forward` are published with the event's completion. `http`, `call` and whatever fails are handed, with that same completion,
- * to the queue of the action. So one rule's failure neither holds up nor repeats another's, and nothing is done twice or lost between.
+ * `emit` and `forward` are published together with the event's completion. For an `http` or `call` action, and for an
+ * action that failed, the same completion adds the event to the queue of the action. So a failing rule neither delays
+ * nor repeats another rule, and no action is lost.
  */
 import { createHash } from 'node:crypto'
 import { isMillraceError } from '../../base/errors.ts'
@@ -14,23 +15,23 @@ import { textConsumer } from '../../consumer/text-consumer.ts'
 import { isPermanentFailure } from '../../outbound/permanent-failure.ts'
 import type { Action, EmitAction, ForwardAction } from '../action/action.ts'
 import { performPublish } from '../action/publish-action.ts'
+import { type ActedOn, firingOf } from '../firing.ts'
 import { TemplateFailure } from '../template/template-value.ts'
-import { type ActedOn, firingOf } from './firing.ts'
-import type { Matched } from './rule-index.ts'
+import type { Matched } from './channel-rules.ts'
 import type { RuleVersion } from './rule-table.ts'
 
-export interface RouterHost {
-  /** Resolves when every change of rules that was stored before is known. */
-  settled(): Promise<void>
-  /** The rules in force at an event's place. */
+export interface RuleRouterHost {
+  /** Resolves when the start offsets of every stored change of rules are known. */
+  allEffective(): Promise<void>
+  /** The rules that are in force at the event's offset and match it. */
   match(on: string, delivery: Delivery): Promise<Matched>
-  /** The queue of an action, made and announced if it is not yet. */
+  /** The queue of an action. It is created and announced if it does not exist. */
   queueOf(version: RuleVersion, action: Action): Promise<Parameters<HandlerContext['emit']>[0]>
-  /** Names of all channels. */
+  /** The names of all channels. */
   channels(): Promise<ReadonlySet<string>>
 }
 
-/** The router's consumer. */
+/** The name of the router's consumer. */
 export function routerName(on: string): string {
   const name = `rules.${on.replaceAll('*', '$any').replaceAll('>', '$rest')}`
   return name.length <= LIMITS.nameCharsMax ? name : `rules.$${createHash('sha256').update(on).digest('hex')}`
@@ -39,7 +40,7 @@ export function routerName(on: string): string {
 export function ruleRouter(
   on: string,
   from: NonNullable<ConsumerOptions['from']>,
-  host: RouterHost,
+  host: RuleRouterHost,
 ): Startable<Running> {
   const options: ConsumerOptions = {
     concurrency: LIMITS.ruleRouterEventsMax,
@@ -50,26 +51,26 @@ export function ruleRouter(
   return textConsumer(routerName(on), [on], options, (delivery, ctx) => route(on, delivery, ctx, host))
 }
 
-async function route(name: string, delivery: Delivery, ctx: HandlerContext, host: RouterHost): Promise<void> {
-  // Channels of the rules themselves are nobody's business, also under a wildcard.
+async function route(name: string, delivery: Delivery, ctx: HandlerContext, host: RuleRouterHost): Promise<void> {
+  // A wildcard does not include the channels of the rules themselves.
   if (delivery.channel.startsWith('$rule')) return
-  await host.settled()
+  await host.allEffective()
   const { versions, event } = await matched(name, delivery, ctx, host)
   if (event === null || versions.some(({ rule }) => rule?.actions[0]?.kind === 'drop')) return
   const { channel, offset, key, text } = delivery
   const on: ActedOn = { event, text, channel, offset, key }
-  // A channel that is gone is noticed with the completion; the second time it is looked for before.
+  // A removed target channel fails the completion. The second attempt therefore checks for it first.
   const channels = delivery.attempt > 1 ? await host.channels() : null
   for (const version of versions) {
     for (const action of version.rule?.actions ?? []) await fire(version, action, on, ctx, channels, host)
   }
 }
 
-async function matched(name: string, delivery: Delivery, ctx: HandlerContext, host: RouterHost): Promise<Matched> {
+async function matched(name: string, delivery: Delivery, ctx: HandlerContext, host: RuleRouterHost): Promise<Matched> {
   try {
     return await host.match(name, delivery)
   } catch (error) {
-    // Text that is no event stays none.
+    // A text that is not an event is not one at the next attempt either.
     if (isMillraceError(error, 'INVALID_EVENT')) return ctx.reject(error)
     throw error
   }
@@ -81,7 +82,7 @@ async function fire(
   on: ActedOn,
   ctx: HandlerContext,
   channels: ReadonlySet<string> | null,
-  host: RouterHost,
+  host: RuleRouterHost,
 ): Promise<void> {
   if (
     (action.kind === 'emit' || action.kind === 'forward') &&

@@ -1,7 +1,9 @@
 /**
- * Rules that run: follows `$rules`, and keeps a router for every channel that rules name and a worker for every action that has a queue.
+ * Runs the rules: follows `$rules`, and keeps one router for every channel that rules name and one worker for every
+ * action that has a queue.
  *
- * Changes are taken up one after the other, by `#reconcile`, which compares what runs with what the rules ask for.
+ * `#reconcile` compares what runs with the rules, and starts and stops routers and workers until they agree. Only one
+ * comparison runs at a time.
  */
 
 import type { Clock } from '../../base/clock.ts'
@@ -16,13 +18,13 @@ import type { HandlerContext, Running } from '../../consumer/consumer-types.ts'
 import type { Action } from '../action/action.ts'
 import type { CallHost } from '../action/call-action.ts'
 import type { HttpHost } from '../action/http-action.ts'
-import { firingQueue, queueName, workerName } from './firing.ts'
-import { type RouterHost, routerName, ruleRouter } from './router.ts'
+import { firingQueue, queueName, workerName } from '../firing.ts'
+import { ActionWorker, type ActionWorkerHost, formOf } from './action-worker.ts'
+import { type Matched, RulesByChannel } from './channel-rules.ts'
 import { RuleBook } from './rule-book.ts'
 import { rulesChannel } from './rule-events.ts'
-import { type Matched, RulesByChannel } from './rule-index.ts'
+import { type RuleRouterHost, routerName, ruleRouter } from './rule-router.ts'
 import { type RuleEntry, type RuleVersion, startOf } from './rule-table.ts'
-import { formOf, Worker, type WorkerHost } from './worker.ts'
 
 export interface RuntimeOptions {
   readonly functions: CallHost
@@ -30,21 +32,21 @@ export interface RuntimeOptions {
   readonly problem: (error: unknown) => void
 }
 
-/** How often versions that ended are looked through for those that no event needs any more, and what could not start is started again. */
-const TEND_MS = 5000
+/** How often ended versions are checked and forgotten, and failed starts are tried again. */
+const UPKEEP_MS = 5000
 
-export class RuleRuntime implements Stoppable, RouterHost {
+export class RuleRuntime implements Stoppable, RuleRouterHost {
   readonly book: RuleBook
   readonly done: Promise<void>
   readonly #broker: Broker
   readonly #options: RuntimeOptions
   #index: RulesByChannel = new RulesByChannel()
   readonly #routers = new Map<string, Running>()
-  readonly #workers = new Map<string, Worker>()
-  readonly #retiring = new Map<string, Promise<void>>()
+  readonly #workers = new Map<string, ActionWorker>()
+  readonly #stoppingWorkers = new Map<string, Promise<void>>()
   readonly #queues = new Map<string, Channel>()
   readonly #stopping = new AbortController()
-  #workerHost: WorkerHost | null = null
+  #workerHost: ActionWorkerHost | null = null
   #reconciling: Promise<void> = Promise.resolve()
   #following: Promise<void> = Promise.resolve()
   #follows = false
@@ -69,18 +71,18 @@ export class RuleRuntime implements Stoppable, RouterHost {
   }
 
   async start(host: BrokerHost): Promise<this> {
-    this.#workerHost = this.#makeWorkerHost(host.engine.clock, host.random)
+    this.#workerHost = this.#makeActionWorkerHost(host.engine.clock, host.random)
     await this.book.open()
-    await this.book.settled()
+    await this.book.allEffective()
     await this.#forgetEnded()
     await this.#reconcile()
     this.#follow()
-    // Also keeps the process alive while there is no rule yet.
-    this.#timer = setInterval(() => void this.#tend(), TEND_MS)
+    // The timer also keeps the process alive while no rule exists.
+    this.#timer = setInterval(() => void this.#upkeep(), UPKEEP_MS)
     return this
   }
 
-  /** Where following fails, it begins again with the next look after everything. */
+  /** Follows `$rules`. After a failure, the next upkeep starts it again. */
   #follow(): void {
     this.#follows = true
     this.#following = this.book
@@ -93,7 +95,7 @@ export class RuleRuntime implements Stoppable, RouterHost {
       })
   }
 
-  #makeWorkerHost(clock: Clock, random: () => number): WorkerHost {
+  #makeActionWorkerHost(clock: Clock, random: () => number): ActionWorkerHost {
     return {
       http: { ...this.#options.http, nowMs: () => clock.now(), random },
       call: this.#options.functions,
@@ -107,33 +109,33 @@ export class RuleRuntime implements Stoppable, RouterHost {
     }
   }
 
-  /** Bring what runs in line with the rules; one pass at a time, and one more for what changed meanwhile. */
+  /** Makes the routers and workers agree with the rules, after the comparison that is running now. */
   #reconcile(): Promise<void> {
     this.#reconciling = this.#reconciling
-      .then(() => this.#pass())
+      .then(() => this.#reconcileOnce())
       .catch((error: unknown) => this.#options.problem(error))
     return this.#reconciling
   }
 
-  async #pass(): Promise<void> {
+  async #reconcileOnce(): Promise<void> {
     if (this.#stopping.signal.aborted) return
     for (const [on, rules] of this.#index.channels) {
       if (rules.versions.size > 0 && !this.#routers.has(on) && this.book.table.pending.length === 0)
         await this.#startRouter(on)
     }
-    for (const [key, worker] of this.#workers) this.#tendWorker(key, worker)
+    for (const [key, worker] of this.#workers) this.#updateWorker(key, worker)
     for (const [key, { name, action }] of this.book.table.queued)
-      if (!this.#workers.has(key) && !this.#retiring.has(key)) await this.#startWorker(key, name, action)
+      if (!this.#workers.has(key) && !this.#stoppingWorkers.has(key)) await this.#startWorker(key, name, action)
   }
 
   async #startRouter(on: string): Promise<void> {
     const starts = [...(this.#index.of(on)?.versions ?? [])].map(({ effective }) => startOf(effective ?? {}, on))
-    // A wildcard takes in channels of many offsets; what lies before a rule matches nothing.
+    // The channels of a wildcard have different start offsets. Events before a rule match nothing.
     const from = isWildcard(on) ? 'beginning' : { offset: Math.min(...starts) }
     try {
       this.#routers.set(on, await this.#broker.start(ruleRouter(on, from, this)))
     } catch (error) {
-      // The channel may be declared later: it is tried again.
+      // The channel may be declared later. The next upkeep tries again.
       if (!isMillraceError(error, 'UNKNOWN_CHANNEL')) throw error
     }
   }
@@ -145,36 +147,39 @@ export class RuleRuntime implements Stoppable, RouterHost {
   async #startWorker(key: string, name: string, id: string): Promise<void> {
     const action = this.#actionOf(name, id)
     if (action === undefined || (action.kind === 'call' && !this.#options.functions.has(action.function))) return
-    const worker = new Worker(name, action, this.#workerHost as WorkerHost)
+    const worker = new ActionWorker(name, action, this.#workerHost as ActionWorkerHost)
     await this.#broker.start(worker)
     this.#workers.set(key, worker)
-    this.#tendWorker(key, worker)
+    this.#updateWorker(key, worker)
   }
 
-  #tendWorker(key: string, worker: Worker): void {
+  #updateWorker(key: string, worker: ActionWorker): void {
     const current = this.book.table.current(worker.rule)
     const action = this.#actionOf(worker.rule, worker.action)
     if (current === undefined || (action !== undefined && formOf(action) !== worker.form))
-      this.#retire(key, worker, current === undefined)
-    else worker.follow(action, current.change.enabled)
+      this.#stopWorker(key, worker, current === undefined)
+    else worker.update(action, current.change.enabled)
   }
 
-  /** Stop a worker, which may take as long as its action does; another may follow it. */
-  #retire(key: string, worker: Worker, removed: boolean): void {
+  /** Stops a worker, after its running actions. Only then can the next worker of the action start. */
+  #stopWorker(key: string, worker: ActionWorker, removed: boolean): void {
     this.#workers.delete(key)
-    const retiring = worker
+    const stopping = worker
       .stop()
       .then(() => (removed ? this.#removeQueue(worker) : undefined))
       .catch((error: unknown) => this.#options.problem(error))
       .then(() => {
-        this.#retiring.delete(key)
+        this.#stoppingWorkers.delete(key)
         if (!this.#stopping.signal.aborted) void this.#reconcile()
       })
-    this.#retiring.set(key, retiring)
+    this.#stoppingWorkers.set(key, stopping)
   }
 
-  /** What waited for a rule that was removed goes with it. Other processes' workers may still run: the last one to stop removes it. */
-  async #removeQueue({ rule, action }: Worker): Promise<void> {
+  /**
+   * Removes the queue of an action whose rule was removed. Workers of other processes may still run: the last one to
+   * stop removes it.
+   */
+  async #removeQueue({ rule, action }: ActionWorker): Promise<void> {
     this.#queues.delete(`${rule}/${action}`)
     try {
       await this.#broker.consumer(workerName(rule, action)).remove()
@@ -184,8 +189,8 @@ export class RuleRuntime implements Stoppable, RouterHost {
     }
   }
 
-  settled(): Promise<void> {
-    return this.book.settled()
+  allEffective(): Promise<void> {
+    return this.book.allEffective()
   }
 
   async match(on: string, delivery: Delivery): Promise<Matched> {
@@ -213,7 +218,7 @@ export class RuleRuntime implements Stoppable, RouterHost {
     return new Set((await engineOf(this.#broker).channels()).map(({ name }) => name))
   }
 
-  async #tend(): Promise<void> {
+  async #upkeep(): Promise<void> {
     if (!this.#follows && !this.#stopping.signal.aborted) this.#follow()
     try {
       await this.#forgetEnded()
@@ -223,7 +228,7 @@ export class RuleRuntime implements Stoppable, RouterHost {
     await this.#reconcile()
   }
 
-  /** Forget versions that ended before all that routers have still to handle. */
+  /** Forgets versions that ended before every event that routers have not handled yet. */
   async #forgetEnded(): Promise<void> {
     const { table } = this.book
     const ended = table.ended
@@ -237,7 +242,7 @@ export class RuleRuntime implements Stoppable, RouterHost {
       floors.set(router, new Map(positions.map(({ channel, floor }) => [channel, floor])))
     }
     for (const version of oldest) {
-      const passed = passedBy(version, floors, channels)
+      const passed = endsPassed(version, floors, channels)
       if (passed !== null) table.forget(version, passed)
     }
   }
@@ -252,14 +257,14 @@ export class RuleRuntime implements Stoppable, RouterHost {
     if (this.#timer !== null) clearInterval(this.#timer)
     await this.#following
     await this.#reconciling
-    await Promise.all(this.#retiring.values())
+    await Promise.all(this.#stoppingWorkers.values())
     await Promise.all([...this.#routers.values(), ...this.#workers.values()].map((running) => running.stop()))
     this.#finish()
   }
 }
 
-/** The end of a version in each of its channels, if all routers are past it. */
-function passedBy(
+/** The end of a version in each of its channels, or `null` if a router has not handled all events before it. */
+function endsPassed(
   version: RuleVersion,
   floors: ReadonlyMap<string, ReadonlyMap<string, number>>,
   channels: readonly string[],

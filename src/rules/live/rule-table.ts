@@ -1,8 +1,9 @@
 /**
- * The rules as `$rules` has them up to some offset, by folding its events in order.
+ * The rules that follow from the events of `$rules` up to some offset.
  *
- * Each change of a rule is a version. A version is in force for the events of a channel from its own offset to that of the next version, so
- * an event is matched by the rules of its place, whenever it is handled. Versions that no event can ask for any more are forgotten.
+ * Each change of a rule makes a version. A version is in force for the events of a channel from its start offset to the
+ * start offset of the next version. So an event is matched by the rules that are in force at its offset, whenever it is
+ * handled. Versions that no unhandled event needs are forgotten.
  */
 import type { StoredEvent } from '../../event/cloud-event.ts'
 import { parseRule, type Rule, type RuleDefinition } from '../rule.ts'
@@ -20,33 +21,35 @@ import {
 /** One change of one rule. */
 export interface RuleVersion {
   readonly name: string
-  /** Counts the changes of the rule, from 1. */
+  /** The number of the change of this rule, from 1. */
   readonly revision: number
-  /** Its place in `$rules`. */
+  /** Its offset in `$rules`. */
   readonly offset: number
   readonly time: string
   readonly type: string
   readonly change: RuleChange
-  /** Compiled; `null` when it was removed, or cannot be read. */
+  /** The compiled rule; `null` if the rule was removed, or cannot be read. */
   readonly rule: Rule | null
-  /** Why it cannot be read: it was written by another version of Millrace. */
+  /** Why the rule cannot be read: another version of Millrace wrote it. */
   readonly problem: string | null
-  /** The first offset of each channel to which it applies; `null` until that is known. */
+  /** The first offset of each channel to which the version applies; `null` until it is known. */
   effective: RulesEffective['offsets'] | null
-  /** The version that follows it. */
+  /** The version that replaced this one. */
   next: RuleVersion | null
 }
 
 export interface RuleEntry {
   readonly name: string
   versions: RuleVersion[]
-  /** Where in `$rules` it was added, after it had been removed if it was. */
+  /** The offset in `$rules` at which the rule was last added. */
   since: number
-  /** The last content that each folder's file gave, by which a file acts only when it changes. */
+  /**
+   * The digest of the last content of each file, as `folder/path`. A file changes the rule only if its content changes.
+   */
   readonly digests: Map<string, string>
 }
 
-/** Told of versions that appear and go: the index of each channel. */
+/** Is notified of versions that are added and forgotten. */
 export interface TableListener {
   added(version: RuleVersion): void
   forgotten(version: RuleVersion): void
@@ -54,15 +57,15 @@ export interface TableListener {
 
 export class RuleTable {
   readonly entries: Map<string, RuleEntry> = new Map()
-  /** Actions that have queues, as `name/action`. */
+  /** Actions that have a queue, by `name/action`. */
   readonly queued: Map<string, RuleQueued> = new Map()
-  /** Files that were refused and not taken up since, as `folder/path`. */
+  /** Refused files that are not corrected yet, by `folder/path`. */
   readonly refused: Map<string, RuleRefused> = new Map()
-  /** The next offset of `$rules` to fold. */
+  /** The next offset of `$rules` to apply. */
   next = 0
-  /** Versions of which it is not known from where they apply. */
+  /** Versions whose start offsets are not known yet. */
   pending: RuleVersion[] = []
-  /** Versions that ended before these offsets were forgotten: older events need them again. */
+  /** By channel: events before this offset need versions that were forgotten. */
   readonly forgottenBelow: Map<string, number> = new Map()
   readonly #listener: TableListener | null
 
@@ -70,7 +73,7 @@ export class RuleTable {
     this.#listener = listener
   }
 
-  /** Take in the next event; one that was taken in before changes nothing. */
+  /** Applies the next event. An event that was applied before changes nothing. */
   apply(event: StoredEvent): void {
     if (event.offset < this.next) return
     this.next = event.offset + 1
@@ -127,13 +130,13 @@ export class RuleTable {
     this.pending = this.pending.filter((version) => version.effective === null)
   }
 
-  /** The rule as it is now; `undefined` when it was removed or never was. */
+  /** The current version; `undefined` if the rule was removed or never existed. */
   current(name: string): RuleVersion | undefined {
     const version = this.entries.get(name)?.versions.at(-1)
     return version === undefined || version.change.rule === null ? undefined : version
   }
 
-  /** All rules as they are now, by name. */
+  /** The current versions of all rules, by name. */
   *all(): Generator<RuleVersion> {
     for (const name of [...this.entries.keys()].sort()) {
       const version = this.current(name)
@@ -141,12 +144,12 @@ export class RuleTable {
     }
   }
 
-  /** Versions that ended, and are still kept. */
+  /** Versions that were replaced and are still kept. */
   get ended(): RuleVersion[] {
     return [...this.entries.values()].flatMap(({ versions }) => versions.slice(0, -1))
   }
 
-  /** Forget a version that ended: no event that is still to be handled lies before `floors`, where its channels are read. */
+  /** Forgets a version that ended. All events before `floors` of its channels have been handled. */
   forget(version: RuleVersion, floors: ReadonlyMap<string, number>): void {
     const entry = this.entries.get(version.name)
     if (entry === undefined) return
@@ -157,7 +160,7 @@ export class RuleTable {
   }
 }
 
-/** Whether a version is in force for an event: it applies already, and the next one does not yet. */
+/** Whether a version applies to an event, and the next version does not. */
 export function inForce(version: RuleVersion, channel: string, offset: number): boolean {
   if (version.effective === null || offset < startOf(version.effective, channel)) return false
   const ending = version.next?.effective ?? null

@@ -1,14 +1,15 @@
 /**
- * The functions of templates. Each takes the value before the bar and its arguments, and gives a value. A missing value stays missing
- * through every function but `default`, `required`, `exists` and `string`. What a function cannot do with a value fails the action.
+ * The functions of templates. Each takes the value before the bar and its arguments, and returns a value. A missing
+ * value stays missing, except for `default`, `required`, `exists` and `string`. A value that a function cannot take
+ * fails the action.
  */
 import { LIMITS } from '../../base/limits.ts'
 import { asText, MISSING, percentEncoded, TemplateFailure, type TemplateValue } from './template-value.ts'
 
 export interface TemplateFunction {
-  /** Arguments: at least, at most. */
+  /** The least and the greatest number of arguments. */
   readonly takes: readonly [number, number]
-  /** Whether it is called for what is missing, too. */
+  /** Whether the function is also called for a missing value. */
   readonly seesMissing?: true
   readonly apply: (value: TemplateValue, args: readonly TemplateValue[], name: string) => TemplateValue
 }
@@ -16,7 +17,7 @@ export interface TemplateFunction {
 function need(value: TemplateValue, kind: 'string' | 'number' | 'array', name: string): never {
   const what = value === null ? 'null' : Array.isArray(value) ? 'an array' : `a ${typeof value}`
   throw new TemplateFailure(
-    `"${name}" takes ${kind === 'array' ? 'an array' : `a ${kind}`}, not ${value === MISSING ? 'what is missing' : what}`,
+    `"${name}" takes ${kind === 'array' ? 'an array' : `a ${kind}`}, not ${value === MISSING ? 'a missing value' : what}`,
   )
 }
 
@@ -34,7 +35,7 @@ function list(value: TemplateValue, name: string): readonly unknown[] {
   return Array.isArray(value) ? value : need(value, 'array', name)
 }
 
-/** No function makes more text than an event may have. */
+/** Limits the text that a function makes. */
 function bounded(chars: number, name: string): void {
   if (chars > LIMITS.templateTextCharsMax)
     throw new TemplateFailure(`"${name}" would make a text of more than ${LIMITS.templateTextCharsMax} characters`)

@@ -1,6 +1,7 @@
 /**
- * Reads the texts of templates. `{{ data.items[0].sku | default "none" | upper }}`: a path or a literal, then functions with arguments that
- * are literals. Names in a path are words; others are written `["like this"]`. `{{ "{{" }}` writes two braces.
+ * Parses the texts of templates. `{{ data.items[0].sku | default "none" | upper }}` is a path or a literal, then
+ * functions whose arguments are literals. A name in a path is a word; other names are written `["like this"]`. `{{ "{{"
+ * }}` writes two braces.
  */
 import { refuseRule } from '../rule-error.ts'
 import { TEMPLATE_FUNCTIONS, type TemplateFunction } from './template-functions.ts'
@@ -14,7 +15,7 @@ export interface Call {
 }
 
 export interface Expression {
-  /** `null` where a literal stands instead. */
+  /** `null` if the expression begins with a literal. */
   readonly path: readonly string[] | null
   readonly literal: TemplateValue
   readonly calls: readonly Call[]
@@ -22,7 +23,7 @@ export interface Expression {
 
 export type Segment = string | Expression
 
-/** `$` and the facts that it may name. */
+/** The names that may follow `$` in a path. */
 export const FACTS: readonly string[] = ['channel', 'offset', 'key', 'rule']
 
 const SPACE = /[ \t\r\n]*/y
@@ -66,7 +67,7 @@ class Reader {
   }
 }
 
-/** Texts and expressions in turn. @throws INVALID_RULE */
+/** The texts and expressions of a template, in order. @throws INVALID_RULE */
 export function parseText(text: string, path: string): readonly Segment[] {
   const segments: Segment[] = []
   let at = 0
@@ -150,7 +151,7 @@ function literalAt(reader: Reader): { readonly value: TemplateValue } | undefine
   return number === undefined ? undefined : { value: Number(number) }
 }
 
-/** The text between quotes; escapes are JSON's, and `\'`. */
+/** The text between the quotes. Escapes are those of JSON, and `\'`. */
 function unquoted(quoted: string, reader: Reader): string {
   const inner = quoted.slice(1, -1)
   try {

@@ -1,21 +1,21 @@
-/** What a template makes of an event: a JSON value, or `MISSING`, which is what a path gives that leads nowhere. */
+/** The value of a template for an event: a JSON value, or `MISSING` for a path that leads nowhere. */
 
-/** There is nothing at the path. Not `null`: an event can say `null`. */
+/** The event has no value at the path. It differs from `null`, which an event can contain. */
 export const MISSING: unique symbol = Symbol('missing')
 export type TemplateValue = unknown
 
-/** A template cannot be rendered for this event; another attempt would not help. */
+/** A template cannot be rendered for this event. Another attempt would fail too. */
 export class TemplateFailure extends Error {
   override readonly name = 'TemplateFailure'
 }
 
-/** A value within a text: what is missing or null is nothing, objects and arrays are their JSON. */
+/** A value as a part of a text: empty for a missing value or null, JSON for objects and arrays. */
 export function asText(value: TemplateValue): string {
   if (value === MISSING || value === null || value === undefined) return ''
   return typeof value === 'string' ? value : (JSON.stringify(value) ?? '')
 }
 
-/** A step of a path: own members of objects, elements of arrays. */
+/** One step of a path: an own member of an object, or an element of an array. */
 export function stepInto(value: TemplateValue, name: string): TemplateValue {
   if (typeof value !== 'object' || value === null) return MISSING
   if (Array.isArray(value)) {
@@ -28,7 +28,7 @@ export function stepInto(value: TemplateValue, name: string): TemplateValue {
   return found === undefined ? MISSING : found
 }
 
-/** A text as a part of a URL; half a surrogate pair becomes U+FFFD. */
+/** A text encoded as a part of a URL. An unpaired surrogate becomes U+FFFD. */
 export function percentEncoded(text: string): string {
   return encodeURIComponent(Buffer.from(text).toString())
 }

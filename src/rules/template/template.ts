@@ -1,18 +1,18 @@
 /**
  * Templates: JSON whose texts may hold `{{ path | function argument … }}`.
  *
- * A text that is one such expression and nothing else becomes its value, with its JSON type; within a longer text the value is written out.
- * What a missing path gives is decided by where it stands: a member of an object is left out, an element of an array becomes null, within
- * a text it is nothing. Nothing is evaluated but these expressions; members that an event does not own are never read.
+ * A text that consists of one such expression becomes its value, with its JSON type. In a longer text the value is
+ * written as text. If a path is missing, a member of an object is left out, an element of an array becomes null, and in
+ * a text nothing is written. Only these expressions are evaluated, and only own members of an event are read.
  */
 import { LIMITS } from '../../base/limits.ts'
 import { isRecord, refuseRule, shown } from '../rule-error.ts'
 import { parseText, type Segment } from './template-parser.ts'
 import { asText, MISSING, stepInto, TemplateFailure, type TemplateValue } from './template-value.ts'
 
-/** What paths begin at. */
+/** The values at which paths begin. */
 export interface TemplateScope {
-  /** The CloudEvent: its attributes, and `data`. */
+  /** The CloudEvent: its attributes and `data`. */
   readonly event: object
   /** `$channel`, `$offset`, `$key`, `$rule`. */
   readonly facts: Readonly<Record<string, unknown>>
@@ -22,10 +22,10 @@ export interface Template {
   render(scope: TemplateScope): TemplateValue
 }
 
-/** A template of a text: renders to what is written, `undefined` when its one expression is missing or null, or the text is empty. */
+/** A template that renders to a text, or to `undefined` if the text would be empty. */
 export interface TextTemplate {
   render(scope: TemplateScope): string | undefined
-  /** The text, when it holds no expression. */
+  /** The text itself, if it contains no expression. */
   readonly fixed: string | undefined
   /** The text before the first expression. */
   readonly head: string
@@ -84,7 +84,7 @@ function written(segments: readonly Segment[], scope: TemplateScope, encode: (te
   for (const segment of segments) {
     text += typeof segment === 'string' ? segment : encode(asText(evaluate(segment, scope)))
     if (text.length > LIMITS.templateTextCharsMax)
-      throw new TemplateFailure(`a text of more than ${LIMITS.templateTextCharsMax} characters would be made`)
+      throw new TemplateFailure(`the template would make a text of more than ${LIMITS.templateTextCharsMax} characters`)
   }
   return text
 }
