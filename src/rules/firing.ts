@@ -26,8 +26,15 @@ export interface Firing extends ActedOn {
   readonly version: number
 }
 
+/** Queues of actions are those of firings. */
+const QUEUE_PREFIX = '$rule.'
+
 export function queueName(rule: string, action: string): string {
-  return `$rule.${rule}.${action}`
+  return `${QUEUE_PREFIX}${rule}.${action}`
+}
+
+export function isFiringQueue(channel: string): boolean {
+  return channel.startsWith(QUEUE_PREFIX)
 }
 
 /** The consumer of the action. Dead letters of the action are its dead letters. */

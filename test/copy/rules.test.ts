@@ -1,4 +1,7 @@
-/** Rules go with a copy: their history, the place of each event among their versions, and what waits for their actions, at other offsets. */
+/**
+ * A copy includes rules: their history, the version that applies to each event, and the events in the queues of their
+ * actions, at other offsets.
+ */
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { expect, test } from 'vitest'
@@ -12,7 +15,7 @@ import { rulesOf, startRules } from '../../src/rules/index.ts'
 import { MemoryBackend, MemoryServer } from '../external-log/memory-backend.ts'
 import { eventually, published } from '../rules/support.ts'
 
-/** Its channels begin at an offset of their own. */
+/** A backend whose channels begin at different offsets. */
 class ShiftedBackend extends MemoryBackend {
   override readonly capabilities = fileCapabilities
   readonly #mine: MemoryServer
@@ -34,7 +37,9 @@ async function shifted(): Promise<Broker> {
   return new ConnectedBroker(engine, { source: '/test', random: Math.random })
 }
 
-test('rules, where they apply from, and what waits for their actions', { timeout: 60_000 }, async () => {
+test('a copy includes rules, their start offsets, and the events that wait for their actions', {
+  timeout: 60_000,
+}, async () => {
   let open = false
   const got: string[] = []
   const server = createServer((request, response) => {
@@ -71,7 +76,7 @@ test('rules, where they apply from, and what waits for their actions', { timeout
     ).toBe(true),
   )
   await running.stop()
-  // Nobody runs rules now: of these events the first two are the first version's, the third is the second's.
+  // No process runs rules now. The first version applies to the first two events, the second version to the third.
   const changer = rulesOf(source)
   await source.publish('carts', { type: 'x', data: 2 })
   await source.publish('carts', { type: 'x', data: 3 })

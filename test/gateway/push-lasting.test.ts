@@ -1,4 +1,4 @@
-/** Push subscriptions that outlive their gateway, are shared by several, and meet another Millrace. */
+/** Push subscriptions after a restart, at several gateways, on several partitions, and to another Millrace. */
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -33,7 +33,7 @@ const put = (more: object, gateway: Gateway): Promise<JsonAnswer> =>
     ...more,
   })
 
-test('a restart goes on where it was, with what was published meanwhile, and with what waited for its next attempt', async () => {
+test('after a restart a subscription continues, with events published meanwhile and events that wait for a retry', async () => {
   const folder = mkdtempSync(join(tmpdir(), 'millrace-push-'))
   try {
     const before = await connect(`file:${folder}`)
@@ -62,7 +62,7 @@ test('a restart goes on where it was, with what was published meanwhile, and wit
   }
 })
 
-test('what stands in $push and is no change of a subscription is passed over: the others go on, also after a restart', async () => {
+test('an event of $push that is not a change of a subscription is ignored: other subscriptions continue, also after a restart', async () => {
   const broker = await connect('memory:')
   await broker.declare(stream('orders'))
   const gateway = open(broker)
@@ -94,7 +94,7 @@ test('what stands in $push and is no change of a subscription is passed over: th
     await broker
       .publish('$push', { type: 'push.put', source: '/somebody', data, partitionkey: 'x' } as never)
       .catch(() => undefined)
-  // Another process, which did not declare the channel, may write anything there.
+  // Another process that did not declare the channel may write any event there.
   const engine = engineOf(broker)
   for (const data of strange) {
     const text = JSON.stringify({ specversion: '1.0', id: newId(), source: '/somebody', type: 'push.put', data })
@@ -121,7 +121,7 @@ test('what stands in $push and is no change of a subscription is passed over: th
   await broker.close()
 })
 
-test('several gateways on one broker share a subscription: what one is told, the others take up', async () => {
+test('several gateways on one broker share a subscription, and a change at one is applied by the others', async () => {
   const [one, two] = brokersOf(2) as [Broker, Broker]
   await one.declare(stream('orders'))
   const [first, second] = [open(one), open(two)]
@@ -145,7 +145,7 @@ test('several gateways on one broker share a subscription: what one is told, the
   await one.close()
 })
 
-test('one Millrace pushes to another, whose webhook endpoint takes the event as it is', async () => {
+test('one Millrace pushes to another, whose webhook endpoint stores the event unchanged', async () => {
   const [other, broker] = [await connect('memory:'), await connect('memory:')]
   await broker.declare(stream('orders'))
   const gateway = open(broker)
@@ -167,7 +167,7 @@ test('one Millrace pushes to another, whose webhook endpoint takes the event as 
   }
 })
 
-test('over a log of several partitions, as other brokers have them: put, changed, switched off, and gone on with by the next process', async () => {
+test('on an external log with several partitions a subscription is put, changed, disabled, and continued by the next process', async () => {
   const log = new MemoryServer()
   const brokerOf = async (): Promise<Broker> => {
     const engine = await ExternalLogEngine.open({ backend: new MemoryBackend(log), partitions: 4 })
@@ -184,7 +184,7 @@ test('over a log of several partitions, as other brokers have them: put, changed
         url: `${subscriber.url}/${name}`,
         types: [name],
       })
-  // The other takes up a change within a second; here it is told.
+  // The other gateway applies a change within a second. This waits for it.
   for (const gateway of [second, first]) await ask(gateway, 'POST', '/api/subscriptions/two/disable')
   await here.publish(
     'orders',

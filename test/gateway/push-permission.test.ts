@@ -1,4 +1,7 @@
-/** Whom a gateway pushes to: public addresses, subscribers that grant the handshake, and what each token may subscribe. */
+/**
+ * Where a gateway pushes to: public addresses, and subscribers that grant the handshake; and what each token may
+ * subscribe.
+ */
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -20,11 +23,11 @@ describe('addresses that are not public', () => {
     'http://2130706433/',
     'http://[::ffff:10.0.0.1]/',
   ]
-  it.each(inside)('%s is refused when it is asked for', async (target) => {
+  it.each(inside)('%s is refused in a subscription', async (target) => {
     await world.reopen({ push: {} })
     expect(await world.put({ url: target })).toMatchObject({ status: 403, body: { code: 'FORBIDDEN' } })
   })
-  it('behind a name are found when it is resolved, and not connected to', async () => {
+  it('are refused when a host name resolves to one, and nothing is sent', async () => {
     await world.reopen({ push: {} })
     expect(
       (await world.put({ url: world.url.replace('127.0.0.1', 'localhost'), ...quickly, attempts: 1 })).status,
@@ -40,7 +43,7 @@ describe('the handshake', () => {
   beforeEach(async () => {
     await world.reopen({ push: { allow: ['127.0.0.0/8'], origin } })
   })
-  it('comes first, with the credentials, and its rate is kept to', async () => {
+  it('precedes the events, has the headers of the subscription, and its rate limits the requests', async () => {
     world.subscriber.answer = (response, _, { method }) =>
       (method === 'OPTIONS'
         ? response.writeHead(200, { 'webhook-allowed-origin': origin, 'webhook-allowed-rate': '120' })
@@ -58,17 +61,17 @@ describe('the handshake', () => {
       Array.from({ length: 4 }, () => ({ type: 'a' })),
     )
     await eventually(() => expect(world.received).toHaveLength(5))
-    // Two a second: the first second's at once, and then evenly.
+    // Two per second: those of the first second at once, then evenly.
     expect((world.received[4] as Received).atMs - (world.received[1] as Received).atMs).toBeGreaterThanOrEqual(900)
   })
-  it('that grants nothing leaves nothing', async () => {
+  it('leaves no subscription if the subscriber grants nothing', async () => {
     world.subscriber.answer = (response) => response.writeHead(200).end()
     expect(await world.put({ handshake: true })).toMatchObject({ status: 403, body: { code: 'FORBIDDEN' } })
     expect((await world.ask('GET', '/api/subscriptions')).body).toEqual({ subscriptions: [] })
     world.subscriber.answer = (response) => response.destroy()
     expect(await world.put({ handshake: true })).toMatchObject({ status: 503, body: { code: 'UNAVAILABLE' } })
   })
-  it('may be asked of everybody', async () => {
+  it('can be required of every subscriber', async () => {
     await world.reopen({ push: { allow: ['127.0.0.0/8'], origin, handshake: true } })
     world.subscriber.answer = (response) => response.writeHead(200).end()
     expect((await world.put()).status).toBe(403)
@@ -78,7 +81,7 @@ describe('the handshake', () => {
   })
 })
 
-test('who may: consume for its channels, publish for replies; and each change is on the audit trail', async () => {
+test('a subscription needs `consume` for its channels and `publish` for replies, and each change is audited', async () => {
   const folder = mkdtempSync(join(tmpdir(), 'millrace-push-'))
   const tokens = join(folder, 'tokens.json')
   const orders = addToken(tokens, {
@@ -109,7 +112,7 @@ test('who may: consume for its channels, publish for replies; and each change is
         403,
       ])
     }
-    // Who may not consume everything does not learn which names there are.
+    // Only a caller that may consume all channels learns whether a name exists.
     expect((await world.ask('GET', '/api/subscriptions/none', undefined, orders)).status).toBe(403)
     expect((await world.ask('GET', '/api/subscriptions/none', undefined, all)).status).toBe(404)
     const namesFor = async (token: string): Promise<unknown[]> =>
@@ -117,7 +120,7 @@ test('who may: consume for its channels, publish for replies; and each change is
         ({ name }) => name,
       )
     expect([await namesFor(orders), await namesFor(all)]).toEqual([['mine'], ['mine', 'theirs']])
-    // Secrets stand in the channel of subscriptions: a wildcard does not open it.
+    // The channel of subscriptions contains secrets, so a wildcard does not include it.
     expect((await world.ask('GET', '/channels/$push/events', undefined, all)).status).toBe(403)
     const trail = await published(world.broker, '$audit', 8)
     expect(trail.map(({ data }) => data)).toEqual(

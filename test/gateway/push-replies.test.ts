@@ -1,4 +1,4 @@
-/** Replies of a subscriber: CloudEvents in its answers, which the gateway publishes. */
+/** Replies of a subscriber: the gateway publishes the CloudEvents in its answers. */
 import { describe, expect, it } from 'vitest'
 import { eventually, published } from '../rules/support.ts'
 import { pushWorld, quickly } from './push-world.ts'
@@ -15,7 +15,7 @@ describe('a reply', () => {
     'content-type': 'application/json',
   }
   const reply = { reply: { channel: 'replies' }, ...quickly }
-  it('in any mode is published, with the completion, and says what caused it', async () => {
+  it('in any content mode is published with the completion, and names the causing event', async () => {
     world.subscriber.answer = (response, count) =>
       count === 1
         ? response.writeHead(200, binary).end('{"n":9007199254740993}')
@@ -39,7 +39,7 @@ describe('a reply', () => {
     expect(await page.text()).toContain('9007199254740993')
     await eventually(async () => expect([world.received.length, (await world.show())['lag']]).toEqual([3, 0]))
   })
-  it('is none with a 202, with another content, or where the subscription takes none', async () => {
+  it('is not published for a 202, for other content, or if the subscription has no channel for replies', async () => {
     world.subscriber.answer = (response, count) =>
       count === 1
         ? response.writeHead(202, binary).end('{}')
@@ -54,7 +54,7 @@ describe('a reply', () => {
     await eventually(async () => expect([world.received.length, (await world.show())['lag']]).toEqual([3, 0]))
     expect(await published(world.broker, 'replies', 0)).toEqual([])
   })
-  it('that is malformed or too large is a dead letter that says so, and not sent again', async () => {
+  it('makes a dead letter without another attempt if it is malformed or too large', async () => {
     world.subscriber.answer = (response, count) =>
       count === 1
         ? response.writeHead(200, structured).end('{"specversion":"1.0"}')
@@ -68,7 +68,7 @@ describe('a reply', () => {
     ])
     expect(world.received).toHaveLength(2)
   })
-  it('that comes back to the same subscriber ends, and does not go round for ever', async () => {
+  it('ends if it comes back to the same subscriber again and again', async () => {
     world.subscriber.answer = (response, count) =>
       response.writeHead(200, { ...binary, 'ce-id': `r-${count}` }).end('{}')
     await world.put({ reply: { channel: 'orders' } })

@@ -1,4 +1,7 @@
-/** A gateway that pushes to a real subscriber, over a broker in memory with the channels `orders`, `orders.eu` and `replies`. */
+/**
+ * A gateway that pushes to a real subscriber, over a broker in memory with the channels `orders`, `orders.eu` and
+ * `replies`.
+ */
 import { afterEach, beforeEach } from 'vitest'
 import { createGateway, type Gateway, type GatewayOptions } from '../../src/gateway/index.ts'
 import { type Broker, connect, type DeadLetter, stream } from '../../src/index.ts'
@@ -8,7 +11,7 @@ import { ask, type JsonAnswer } from './ask.ts'
 /** A subscription as the gateway shows it. */
 export type Subscription = Readonly<Record<string, unknown>>
 
-/** Waits between attempts that a test does not notice. */
+/** Very short waits between attempts. */
 export const quickly = { backoff: { min: '1ms', max: '2ms' } }
 
 export class PushWorld {

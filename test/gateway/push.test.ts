@@ -1,4 +1,4 @@
-/** Push subscriptions against a real subscriber: what arrives, what a refusal does, and which changes are taken. */
+/** Push subscriptions against a real subscriber: what arrives, what a refusal does, and which changes are accepted. */
 import { Webhook } from 'standardwebhooks'
 import { describe, expect, it } from 'vitest'
 import { type StoredEvent, stream } from '../../src/index.ts'
@@ -10,7 +10,7 @@ const world = pushWorld()
 const OTHER_SECRET = 'whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD'
 
 describe('a subscriber', () => {
-  it('gets what is published from then on, as it is, signed', async () => {
+  it('receives events that are published from then on, unchanged and signed', async () => {
     await world.broker.publish('orders', { type: 'before', id: 'e-0' })
     expect(await world.put()).toMatchObject({
       status: 201,
@@ -43,7 +43,7 @@ describe('a subscriber', () => {
       expect(await world.show()).toMatchObject({ lag: 0, deadLetters: 0, lastFailure: null, stalled: null }),
     )
   })
-  it('is given a secret that is made for it, shown once', async () => {
+  it('gets a generated secret, which is shown once', async () => {
     const { status, body } = await world.put({ secret: undefined })
     expect([status, body['secret']]).toEqual([201, expect.stringMatching(/^whsec_[A-Za-z0-9+/]{43}=$/)])
     expect((await world.put({ secret: undefined })).body['secret']).toBeUndefined()
@@ -55,14 +55,14 @@ describe('a subscriber', () => {
       world.received[0]?.headers as Record<string, string>,
     )
   })
-  it('verifies by either secret while one takes over from the other', async () => {
+  it('can verify with either secret while one is replaced', async () => {
     await world.put({ secret: [OTHER_SECRET, SECRET] })
     await world.broker.publish('orders', { type: 'a' })
     await eventually(() => expect(world.received).toHaveLength(1))
     for (const secret of [SECRET, OTHER_SECRET])
       new Webhook(secret).verify(world.received[0]?.body ?? '', world.received[0]?.headers as Record<string, string>)
   })
-  it('chooses by type, pattern, wildcard and place, and gets headers of its own', async () => {
+  it('selects by type, pattern, wildcard and position, and receives its own headers', async () => {
     await world.broker.publish('orders.eu', { type: 'order.placed', id: 'old', data: { n: 1 } })
     await world.put({
       channels: ['orders.*'],
@@ -90,7 +90,7 @@ describe('a subscriber', () => {
     expect(shown['headers']).toEqual(['authorization', 'x-team'])
     expect(JSON.stringify(shown)).not.toContain('Bearer t')
   })
-  it('gets the events of a key in order, one at a time, while one of them fails', async () => {
+  it('receives the events of a key in order, also if one of them fails', async () => {
     await world.put({ ...quickly, concurrency: 8 })
     world.subscriber.answer = (response, count) => response.writeHead(count % 3 === 0 ? 500 : 204).end()
     await world.broker.publish(
@@ -109,7 +109,7 @@ describe('a subscriber', () => {
 })
 
 describe('a refusal', () => {
-  it('is tried again with the same id and another time, then is a dead letter, and can be redriven', async () => {
+  it('is followed by attempts with the same id, then by a dead letter, which can be redriven', async () => {
     world.subscriber.answer = (response, count) => response.writeHead(count === 4 ? 200 : 500).end('out of order')
     await world.put({ ...quickly, attempts: 3 })
     await world.broker.publish('orders', { type: 'a', id: 'e-1' })
@@ -133,7 +133,7 @@ describe('a refusal', () => {
     expect(new Set(world.received.map(({ headers }) => headers['webhook-id'])).size).toBe(1)
     await eventually(async () => expect(await world.deadLetters()).toEqual([]))
   })
-  it('without a backoff of its own goes by the schedule of Standard Webhooks: five seconds, ten attempts', async () => {
+  it('is followed by the schedule of Standard Webhooks, if the subscription has no backoff', async () => {
     world.subscriber.answer = (response) => response.writeHead(502).end()
     await world.put()
     await world.broker.publish('orders', { type: 'a' })
@@ -141,7 +141,7 @@ describe('a refusal', () => {
     await new Promise((resolve) => setTimeout(resolve, 300))
     expect(world.received).toHaveLength(1)
   })
-  it('by 410 switches the subscription off, until somebody switches it on', async () => {
+  it('with 410 disables the subscription until it is enabled again', async () => {
     world.subscriber.answer = (response, count) => response.writeHead(count === 1 ? 410 : 204).end('moved away')
     await world.put()
     await world.broker.publish('orders', { type: 'a', id: 'e-1' })
@@ -162,7 +162,7 @@ describe('a refusal', () => {
     await eventually(() => expect(world.received).toHaveLength(2))
     expect(JSON.parse(world.received[1]?.body ?? '')).toMatchObject({ id: 'e-2' })
   })
-  it.each([429, 503])('by %d with Retry-After is not tried again before, nor is anything else sent', async (status) => {
+  it.each([429, 503])('with %d and Retry-After delays the next attempt and all other events', async (status) => {
     world.subscriber.answer = (response, count) =>
       (count === 1 ? response.writeHead(status, { 'retry-after': '1' }) : response.writeHead(204)).end()
     await world.put({ ...quickly, concurrency: 1 })
@@ -173,7 +173,7 @@ describe('a refusal', () => {
     const [first, ...rest] = world.received as [Received, ...Received[]]
     for (const later of rest) expect(later.atMs - first.atMs).toBeGreaterThanOrEqual(990)
   })
-  it('by a redirect is a failure: it is never followed', async () => {
+  it('by a redirect is a failure, and the redirect is not followed', async () => {
     world.subscriber.answer = (response) => response.writeHead(307, { location: '/elsewhere' }).end()
     await world.put({ ...quickly, attempts: 2 })
     await world.broker.publish('orders', { type: 'a' })
@@ -181,7 +181,7 @@ describe('a refusal', () => {
     expect(world.received.map(({ path }) => path)).toEqual(['/hook', '/hook'])
     expect((await world.deadLetters())[0]?.failure.message).toContain('redirects are not followed')
   })
-  it('by silence is one, after the timeout', async () => {
+  it('occurs after the timeout if there is no answer', async () => {
     world.subscriber.answer = () => undefined
     await world.put({ ...quickly, attempts: 1, timeout: '50ms' })
     await world.broker.publish('orders', { type: 'a' })
@@ -192,11 +192,11 @@ describe('a refusal', () => {
 })
 
 describe('connections', () => {
-  it('are kept for the next event, and one that the subscriber closed as it was used again costs no attempt', async () => {
+  it('are reused for the next event, and one that the subscriber closed during reuse costs no attempt', async () => {
     const ports = new Set<unknown>()
     world.subscriber.answer = (response, count) => {
       ports.add(response.socket?.remotePort)
-      // The answer is out, and then the connection is gone, without a word of it before.
+      // The connection is closed after the answer, without an announcement in the answer.
       response.writeHead(204).end(() => (count === 10 ? setTimeout(() => response.socket?.destroy(), 5) : undefined))
     }
     await world.put({ concurrency: 1, attempts: 1 })
@@ -207,7 +207,7 @@ describe('connections', () => {
     await eventually(async () => expect(await world.show()).toMatchObject({ lag: 0, deadLetters: 0 }))
     expect(ports.size).toBeLessThanOrEqual(3)
   })
-  it('that trickle an answer, or one without end, are cut', async () => {
+  it('are closed if the answer is too slow or endless', async () => {
     world.subscriber.answer = (response, count) => {
       response.writeHead(count === 1 ? 500 : 200)
       const trickle = setInterval(() => response.write(count === 1 ? 'x' : 'x'.repeat(1000)), 5)
@@ -221,7 +221,7 @@ describe('connections', () => {
 })
 
 describe('changes', () => {
-  it('are in force when they are answered: another URL, off, on, gone', async () => {
+  it('are in force when they are answered: another URL, disabled, enabled, removed', async () => {
     await world.put()
     expect(await world.put({ url: `${world.url}/2` })).toMatchObject({ status: 200, body: { url: `${world.url}/2` } })
     await world.broker.publish('orders', { type: 'a', id: 'e-1' })
@@ -248,7 +248,7 @@ describe('changes', () => {
       expect(world.received.map(({ body }) => (JSON.parse(body) as StoredEvent).id)).toEqual(['e-1', 'e-2', 'e-4']),
     )
   })
-  it('are all refused that cannot be', async () => {
+  it('are refused if an option is wrong', async () => {
     const wrong: [object, string][] = [
       [{ url: 'ftp://example.com' }, 'INVALID_OPTION'],
       [{ url: 'https://user:secret@example.com/' }, 'INVALID_OPTION'],

@@ -1,4 +1,4 @@
-/** Rules over HTTP: what they answer, and who may. */
+/** Rules over HTTP: answers and permissions. */
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -46,7 +46,7 @@ async function ask(
 
 const rule = { on: 'carts', when: { data: { n: [1] } }, then: { forward: 'alerts' } }
 
-it('put, list, show with history, try, explain, switch, remove', async () => {
+it('rules are put, listed, shown with their history, tested, explained, disabled, enabled and removed', async () => {
   await broker.publish(
     'carts',
     [1, 2, 1].map((n) => ({ type: 'x', data: { n } })),
@@ -79,7 +79,7 @@ it('put, list, show with history, try, explain, switch, remove', async () => {
   })
 })
 
-it('take the permission for every channel of the rule, those that it had, and what it writes to', async () => {
+it('a change needs the permission for every channel of the rule, before and after, and for those to which it writes', async () => {
   expect(await ask(carts, 'PUT', '/api/rules/r', { ...rule, on: ['carts', 'orders'] })).toMatchObject({ status: 403 })
   expect(await ask(carts, 'PUT', '/api/rules/r', { ...rule, on: '>' })).toMatchObject({ status: 403 })
   expect(await ask(carts, 'PUT', '/api/rules/r', { ...rule, then: { forward: 'secret' } })).toMatchObject({

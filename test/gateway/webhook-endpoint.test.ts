@@ -11,7 +11,7 @@ const world = webhookWorld()
 describe('an endpoint', () => {
   const github = (channel: string): WebhookOptions => ({ scheme: 'github', secret: 's', channel })
 
-  test('takes no token, where all else asks for one, and is found by its name alone', async () => {
+  test('needs no token, unlike other routes, and is found only by its exact name', async () => {
     world.open('github', {}, NOW, { access: {} })
     expect((await world.deliver('github', '{}')).status).toBe(200)
     expect(
@@ -36,7 +36,7 @@ describe('an endpoint', () => {
         (await world.send({ ...json, ...SIGNED.github(VECTORS.github.secret, '{}', NOW) }, '{}', path)).status,
       ]).toEqual([path, 404])
   })
-  test('makes its channel, which knows an id again for a week, and leaves one that is there as it is', async () => {
+  test('creates its channel, which deduplicates for a week, and does not change an existing one', async () => {
     world.broker = testBroker()
     await world.broker.declare(stream('mine', { dedupe: { age: '1m' } }))
     world.gateway = createGateway(world.broker, { webhooks: { a: github('mine'), b: github('made') } })
@@ -50,7 +50,7 @@ describe('an endpoint', () => {
     })
     expect(known).toEqual([60_000, 7 * 86_400_000])
   })
-  test('takes no more than a body may have, and no compressed one', async () => {
+  test('refuses a body that is too large or compressed', async () => {
     world.open('github', {}, NOW, { maxBodyBytes: 100 })
     const large = `{"a":"${'x'.repeat(200)}"}`
     expect(await world.deliver('github', large)).toMatchObject({ status: 413, body: { code: 'REQUEST_TOO_LARGE' } })
@@ -84,7 +84,7 @@ describe('an endpoint', () => {
       'cannot be the name of an endpoint',
     )
   })
-  test('over a socket, with the bytes as they came, a body of many chunks included', async () => {
+  test('verifies the exact bytes over a socket, also for a body of many chunks', async () => {
     world.open('github')
     const real = await connect('memory:')
     const server = await serveGateway(real, {

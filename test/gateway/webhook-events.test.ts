@@ -9,7 +9,7 @@ import { webhookWorld } from './webhook-world.ts'
 const world = webhookWorld()
 
 describe('Standard Webhooks', () => {
-  it('by ed25519, with a public key', async () => {
+  it('are verified by ed25519, with a public key', async () => {
     const { publicKey, privateKey } = generateKeyPairSync('ed25519')
     const secret = `whpk_${Buffer.from((publicKey.export({ format: 'jwk' }) as { x: string }).x, 'base64url').toString('base64')}`
     world.open('standard', { secret })
@@ -22,7 +22,7 @@ describe('Standard Webhooks', () => {
     ).toBe(200)
     expect(await world.stored()).toMatchObject([{ id: 'msg_1', type: 'user.created' }])
   })
-  it('under the older header names, and takes its time from the payload', async () => {
+  it('are accepted under the older header names, and the event takes its time from the payload', async () => {
     world.open('standard')
     const body = '{"type":"invoice.paid","timestamp":"2022-11-03T20:26:10.344522Z","data":{"id":1}}'
     const renamed = Object.fromEntries(
@@ -42,7 +42,7 @@ describe('Standard Webhooks', () => {
       },
     ])
   })
-  it('whose payload is a CloudEvent: that is the event, unchanged', async () => {
+  it('with a CloudEvent as the payload publish that event, unchanged', async () => {
     world.open('standard')
     const body =
       '{"specversion":"1.0","id":"e-1","source":"/shop","type":"order.placed","traceparent":"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01","data":{"n":9007199254740993}}'
@@ -56,7 +56,7 @@ describe('Standard Webhooks', () => {
       (await world.deliver('standard', '{"specversion":"1.0"}', { 'content-type': 'application/cloudevents+json' }))
         .body.code,
     ).toBe('INVALID_EVENT')
-    // Headers are not signed: what they say of an event is not believed.
+    // Headers are not signed, so CloudEvents attributes in headers are ignored.
     await world.deliver('standard', '{"type":"b"}', {
       'ce-id': 'x',
       'ce-type': 'y',
@@ -69,7 +69,7 @@ describe('Standard Webhooks', () => {
 })
 
 describe('Slack', () => {
-  it('is answered its challenge, when it is signed, and nothing is published', async () => {
+  it('receives its challenge if the request is signed, and nothing is published', async () => {
     world.open('slack')
     const body =
       '{"token":"t","challenge":"3eZbrw1aBm2rZgRNFdxV2595E9CY3gmdALWMmHkvFXO7tYXAYM8P","type":"url_verification"}'
@@ -80,7 +80,7 @@ describe('Slack', () => {
     expect((await world.send(json, body)).status).toBe(403)
     expect((await world.deliver('slack', '{"type":"url_verification"}')).body.receipts).toHaveLength(1)
   })
-  it('events, interactions and commands become events; one that is sent again is stored once', async () => {
+  it('events, interactions and commands become events, and a repeated one is stored once', async () => {
     world.open('slack')
     const body =
       '{"type":"event_callback","team_id":"T1","event_id":"Ev1","event_time":1699999999,"event":{"type":"app_mention","channel":"C1"}}'
@@ -125,7 +125,7 @@ test('Stripe: id, type, time and the object as the key', async () => {
   ])
 })
 
-test('Shopify: topic, shop and time are of its headers; the delivery’s id makes it known again', async () => {
+test('Shopify: topic, shop and time come from headers, and the id of the delivery detects a repeated one', async () => {
   world.open('shopify')
   const headers = {
     'x-shopify-topic': 'orders/create',
@@ -147,7 +147,7 @@ test('Shopify: topic, shop and time are of its headers; the delivery’s id make
   ])
   const page = await world.gateway.fetch(new Request('http://localhost/channels/hooks/events'))
   expect(await page.text()).toContain('"id":820982911946154508,')
-  // A domain that is none, and times that are none, are not believed.
+  // A malformed domain and a malformed time are ignored.
   await world.deliver('shopify', '{"n":2}', {
     'x-shopify-shop-domain': 'evil.example/x?y',
     'x-shopify-triggered-at': 'today',

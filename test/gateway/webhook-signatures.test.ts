@@ -1,4 +1,4 @@
-/** Signatures of webhooks: each scheme by its published vector, and by what it refuses. */
+/** Signatures of webhooks: the published test vector of each scheme, and what each scheme refuses. */
 import { describe, expect, it } from 'vitest'
 import { hex, json, NOW, SCHEMES, type Scheme, SIGNED, VECTORS } from './webhook-vectors.ts'
 import { type WebhookAnswer, webhookWorld } from './webhook-world.ts'
@@ -6,16 +6,16 @@ import { type WebhookAnswer, webhookWorld } from './webhook-world.ts'
 const world = webhookWorld()
 
 describe('the published vector', () => {
-  it.each(SCHEMES.filter((scheme) => scheme !== 'github'))('of %s is taken', async (scheme) => {
+  it.each(SCHEMES.filter((scheme) => scheme !== 'github'))('of %s is accepted', async (scheme) => {
     const { headers, body, atSeconds } = VECTORS[scheme]
     world.open(scheme, {}, atSeconds)
     const answer = await world.send(headers, body)
-    // Slack would show the receipt of a command to whoever gave it.
+    // Slack shows the answer to the person who gave the command, so it contains no receipt.
     const receipts = scheme === 'slack' ? undefined : [expect.objectContaining({ offset: 0, duplicate: false })]
     expect([answer.status, answer.body.receipts]).toEqual([200, receipts])
     expect(await world.stored()).toHaveLength(1)
   })
-  it('of GitHub holds, and what it signs is no JSON', async () => {
+  it('of GitHub has a valid signature, and a body that is not JSON', async () => {
     world.open('github')
     expect(await world.send(VECTORS.github.headers, VECTORS.github.body)).toMatchObject({
       status: 415,
@@ -41,7 +41,7 @@ describe.each(SCHEMES)('%s refuses', (scheme) => {
   const good = SIGNED[scheme](VECTORS[scheme].secret, body, NOW)
   const [header = ''] = Object.keys(good).filter((name) => name.includes('signature') || name.includes('hmac'))
 
-  it('what is unsigned, and does not read it', async () => {
+  it('an unsigned request, without reading its body', async () => {
     world.open(scheme)
     let read = false
     const endless = new ReadableStream(
@@ -83,14 +83,14 @@ describe.each(SCHEMES)('%s refuses', (scheme) => {
     ])
       await refused(world.send({ ...json, ...good, [header]: wrong }, body))
   })
-  it('a signature without the other headers that are signed', async () => {
+  it('a signature without the other signed headers', async () => {
     world.open(scheme)
     for (const name of Object.keys(good)) {
       const { [name]: _, ...rest } = good
       await refused(world.send({ ...json, ...rest }, body))
     }
   })
-  it('what is signed, and is no JSON object, not UTF-8, or too deep', async () => {
+  it('a signed body that is not a JSON object, or nested too deep', async () => {
     world.open(scheme)
     const own = async (text: string): Promise<number> => (await world.deliver(scheme, text)).status
     expect([
@@ -106,7 +106,7 @@ describe.each(SCHEMES)('%s refuses', (scheme) => {
 })
 
 describe.each<Scheme>(['stripe', 'slack', 'standard'])('the replay window of %s', (scheme) => {
-  it('is five minutes both ways, or what is configured', async () => {
+  it('is five minutes in both directions, or as configured', async () => {
     world.open(scheme)
     const at = async (seconds: number): Promise<number> =>
       (await world.deliver(scheme, '{"id":"1","type":"t"}', {}, undefined, seconds)).status
@@ -119,7 +119,7 @@ describe.each<Scheme>(['stripe', 'slack', 'standard'])('the replay window of %s'
       body: { detail: expect.stringContaining('3600 s ago') as string },
     })
   })
-  it('does not take a time that is none', async () => {
+  it('refuses a malformed time', async () => {
     world.open(scheme)
     for (const time of ['', '-1', '1e9', '1700000000.5', ' 1', '99999999999999', 'now']) {
       const signed = SIGNED[scheme](VECTORS[scheme].secret, '{}', NOW)
@@ -132,7 +132,7 @@ describe.each<Scheme>(['stripe', 'slack', 'standard'])('the replay window of %s'
 })
 
 describe('a secret that is replaced', () => {
-  it.each(SCHEMES)('of %s: both hold while both are there', async (scheme) => {
+  it.each(SCHEMES)('of %s: both secrets are accepted while both are configured', async (scheme) => {
     const next = 'whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD'
     world.open(scheme, { secret: [VECTORS[scheme].secret, next] })
     expect((await world.deliver(scheme, '{"id":"1"}')).status).toBe(200)
@@ -143,7 +143,7 @@ describe('a secret that is replaced', () => {
     const body = '{"id":"1"}'
     const two = `t=${NOW},v1=${hex('other', `${NOW}.${body}`)},v1=${hex('webhook_secret', `${NOW}.${body}`)}`
     expect((await world.send({ ...json, 'stripe-signature': two }, body)).status).toBe(200)
-    // A signature of the scheme for tests, or two times, is none.
+    // A signature of the test scheme, or a header with two times, is refused.
     const old = `t=${NOW},v0=${hex('webhook_secret', `${NOW}.${body}`)}`
     expect((await world.send({ ...json, 'stripe-signature': old }, body)).status).toBe(403)
     expect((await world.send({ ...json, 'stripe-signature': `t=1,${two}` }, body)).status).toBe(403)

@@ -1,11 +1,14 @@
-/** Deliveries of each webhook scheme: one that its sender has published, and a function that signs any body as the sender does. */
+/**
+ * Deliveries of each webhook scheme: one that its sender published, and a function that signs a body as the sender
+ * does.
+ */
 import { createHmac } from 'node:crypto'
 import { Webhook } from 'standardwebhooks'
 import type { WebhookOptions } from '../../src/gateway/index.ts'
 
 export type Scheme = WebhookOptions['scheme']
 
-/** A delivery that a sender has published, with the time at which it was signed. */
+/** A delivery that a sender published, with the time of its signature. */
 interface Vector {
   readonly secret: string
   readonly headers: Readonly<Record<string, string>>
@@ -26,7 +29,7 @@ export const VECTORS: Readonly<Record<Scheme, Vector>> = {
     body: 'Hello, World!',
     atSeconds: NOW,
   },
-  // The test of construct_event in async-stripe.
+  // From the test of construct_event in async-stripe.
   stripe: {
     secret: 'webhook_secret',
     headers: {
@@ -107,7 +110,7 @@ export const VECTORS: Readonly<Record<Scheme, Vector>> = {
 }
 export const SCHEMES = Object.keys(VECTORS) as Scheme[]
 
-/** Headers of the sender for a body. */
+/** The headers with which the sender signs a body. */
 export const SIGNED: Readonly<
   Record<Scheme, (secret: string, body: string, seconds: number) => Record<string, string>>
 > = {

@@ -1,4 +1,6 @@
-/** A gateway with one webhook endpoint, `/webhooks/in`, over a test broker whose clock stands at the time of the delivery. */
+/**
+ * A gateway with one webhook endpoint, `/webhooks/in`, over a test broker whose clock shows the time of the delivery.
+ */
 import { afterEach } from 'vitest'
 import { createGateway, type Gateway, type GatewayOptions, type WebhookOptions } from '../../src/gateway/index.ts'
 import type { StoredEvent } from '../../src/index.ts'
@@ -33,7 +35,7 @@ export class WebhookWorld {
     return { status: answer.status, body: (text === '' ? {} : JSON.parse(text)) as WebhookAnswer['body'] }
   }
 
-  /** Sign and send. */
+  /** Signs and sends a body. */
   deliver(
     scheme: Scheme,
     body: string,

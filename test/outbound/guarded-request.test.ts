@@ -23,7 +23,7 @@ describe('a guarded request', () => {
   })
   const port = (): string => new URL(receiver.url).port
 
-  it('connects to the address that was checked, whatever the name leads to the next time', async () => {
+  it('connects to the address that was checked, also if the name resolves to another one later', async () => {
     const answers = [['127.0.0.1'], ['10.0.0.1']]
     let asked = 0
     const resolver: Resolver = (_hostname, found) =>
@@ -44,7 +44,7 @@ describe('a guarded request', () => {
     })
   })
 
-  it('keeps connections, and goes once more, on one of its own, where a kept one was closed as it was used again', async () => {
+  it('reuses connections, and is sent again on a new one if a reused connection was closed', async () => {
     const connections = new KeptConnections(1)
     const used = new Map<unknown, number>()
     receiver.answer = (response) => {
@@ -61,7 +61,7 @@ describe('a guarded request', () => {
       expect([status, String(body), whole]).toEqual([200, 'hello', true])
     }
     expect([...used.values()]).toEqual([3, 1])
-    // A fresh one that is closed is an answer that did not come.
+    // A new connection that is closed means that no answer came.
     receiver.answer = (response) => response.socket?.destroy()
     await expect(
       guardedRequest({ ...request(receiver.url), connections }, addressGuard(['127.0.0.1'])),
@@ -71,7 +71,7 @@ describe('a guarded request', () => {
     connections.close()
   })
 
-  it('trusts no name that also leads inside', async () => {
+  it('refuses a name that also resolves to a private address', async () => {
     const resolver: Resolver = (_hostname, found) =>
       found(null, [
         { address: '127.0.0.1', family: 4 },
@@ -98,7 +98,7 @@ describe('a guarded request', () => {
     await expect(guardedRequest(request(to), addressGuard([]))).rejects.toMatchObject({ code: 'FORBIDDEN' })
   })
 
-  it('says that a name has no address', async () => {
+  it('fails if a name has no address', async () => {
     const resolver: Resolver = (_hostname, found) => found(null, [])
     await expect(guardedRequest(request('http://nowhere.example/'), addressGuard([]), resolver)).rejects.toMatchObject({
       code: 'UNAVAILABLE',

@@ -1,4 +1,4 @@
-/** Which addresses are public, and which an application may allow besides. */
+/** Public addresses, and addresses that an application allows in addition. */
 import { describe, expect, it } from 'vitest'
 import { addressGuard } from '../../src/outbound/public-address.ts'
 
@@ -14,7 +14,7 @@ describe('public addresses', () => {
     '2a00:1450:4001:800::200e',
     '::ffff:8.8.8.8',
     '64:ff9b::808:808',
-  ])('%s is one', (address) => expect(isPublic(address)).toBe(true))
+  ])('include %s', (address) => expect(isPublic(address)).toBe(true))
   it.each([
     ...[
       '0.0.0.0',
@@ -54,9 +54,9 @@ describe('public addresses', () => {
       'nonsense',
       '',
     ],
-  ])('%s is none', (address) => expect(isPublic(address)).toBe(false))
+  ])('do not include %s', (address) => expect(isPublic(address)).toBe(false))
 
-  it('may be widened by configuration', () => {
+  it('are not the only ones if the configuration allows others', () => {
     const guard = addressGuard(['10.1.0.0/16', 'fd00::/8', '127.0.0.1'])
     expect(['10.1.2.3', 'fd00::7', '127.0.0.1', '::ffff:10.1.2.3', '8.8.8.8'].map(guard)).toEqual([
       true,

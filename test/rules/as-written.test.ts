@@ -1,4 +1,6 @@
-/** Rules go by what was published, digit for digit: live, tried over history and explained alike. */
+/**
+ * Rules match the text that was published, digit for digit. Live rules, tests on stored events and explanations agree.
+ */
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { engineOf } from '../../src/broker/engine-of.ts'
 import { type Broker, connect, stream } from '../../src/index.ts'
@@ -34,7 +36,7 @@ describe.each([
   ['no such attribute, in SQL', 'NOT EXISTS offset', ['odd', 'even', 'binary', 'keyed']],
   ['one key twice', { data: { twice: ['b'] } }, ['keyed']],
 ])('%s', (_what, when, ids) => {
-  it('is the same live, over history and explained', async () => {
+  it('gives the same result live, in a test on stored events and in an explanation', async () => {
     const rules = await startRules(broker)
     await rules.put(emitting(when))
     await publish('odd', ',"data":{"n":9007199254740993}')
@@ -67,8 +69,8 @@ async function* textsOf(): AsyncGenerator<{ readonly id: string; readonly text: 
   for await (const batch of engineOf(broker).read('carts', options)) yield* batch
 }
 
-describe('what stands in $rules and is no change of a rule', () => {
-  it('is passed over by who runs rules, and harms nothing', async () => {
+describe('an event of $rules that is not a change of a rule', () => {
+  it('is ignored by processes that run rules, and changes nothing', async () => {
     const running = await startRules(broker)
     await running.put({
       name: 'r',

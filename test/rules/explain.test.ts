@@ -1,4 +1,4 @@
-/** Dry runs over history, and why an event matched or not. */
+/** Tests of rules on stored events, and explanations of why an event matches or not. */
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { type Broker, connect, stream } from '../../src/index.ts'
 import { explainExpression } from '../../src/pattern/expression/explain-expression.ts'
@@ -80,7 +80,7 @@ describe('explaining an expression', () => {
   ])('%s: %s', (cesql, reason) => expect(explainExpression(cesql, event).reason).toContain(reason))
 })
 
-describe('a dry run', () => {
+describe('a test on stored events', () => {
   let broker: Broker
   beforeEach(async () => {
     broker = await connect('memory:')
@@ -107,7 +107,7 @@ describe('a dry run', () => {
     ],
   }
 
-  it('counts, shows the first, says what would have been done, and does nothing', async () => {
+  it('counts the events, shows the first matches and what the actions would do, and performs none', async () => {
     for (let n = 0; n < 10; n++)
       await broker.publish('carts', {
         type: 'added',
@@ -151,7 +151,7 @@ describe('a dry run', () => {
     })
   })
 
-  it('looks where and when it is told to', async () => {
+  it('reads the given channels from the given position to the given end', async () => {
     for (let n = 0; n < 10; n++)
       await broker.publish(n % 2 === 0 ? 'carts' : 'orders.eu', { type: 'added', data: { n } })
     const rules = rulesOf(broker)

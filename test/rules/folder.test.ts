@@ -1,4 +1,4 @@
-/** A folder of rules that is watched: edited by people, with mistakes, while events flow. */
+/** A watched folder of rules: people edit it, with mistakes, while events are published. */
 import { mkdir, mkdtemp, rename, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -39,7 +39,7 @@ const types = async (rules: RunningRules): Promise<Record<string, unknown>> =>
   )
 
 describe('a watched folder', () => {
-  it('is taken up at the start, and what is added, changed and removed within a second', async () => {
+  it('is applied at the start, and added, changed and removed files within a second', async () => {
     await file('a.yaml', yaml('a', 'one'))
     await file('list.json', JSON.stringify([{ name: 'b', on: 'carts', then: 'drop', enabled: false }]))
     await file('notes.txt', 'not a rule')
@@ -52,7 +52,7 @@ describe('a watched folder', () => {
     await rename(join(folder, '.a.tmp'), join(folder, 'a.yaml'))
     await rm(join(folder, 'list.json'))
     await eventually(async () => expect(await types(rules)).toEqual({ a: 'two', c: 'three', d: 'four' }))
-    // A rule that a file holds no more is removed.
+    // A rule that the file no longer contains is removed.
     await file('c.yml', yaml('d', 'four'))
     await eventually(async () => expect(await types(rules)).toEqual({ a: 'two', d: 'four' }))
     await brokers[1]?.publish('carts', { type: 'x', data: { n: 7 } })
@@ -63,7 +63,7 @@ describe('a watched folder', () => {
     expect(problems).toEqual([])
   })
 
-  it('takes a file up as soon as the channels of its rules are there, and says once that it waits', async () => {
+  it('applies a file as soon as the channels of its rules exist, and reports once that it is refused until then', async () => {
     await file('a.yaml', yaml('a', 'one').replace('on: carts', 'on: later'))
     const first = await start()
     expect((await first.refused()).map(({ path }) => path)).toEqual(['a.yaml'])
@@ -76,7 +76,7 @@ describe('a watched folder', () => {
     expect(problems).toHaveLength(1)
   })
 
-  it('leaves the old rule in force when a file is broken, says why to everybody, and takes it up when it is mended', async () => {
+  it('leaves the old rule in force if a file is malformed, reports why, and applies the file when it is corrected', async () => {
     await file('a.yaml', yaml('a', 'one'))
     const rules = await start()
     await file('a.yaml', 'name: a\non: carts\nthen: [emit: {channel: alerts')
@@ -89,45 +89,45 @@ describe('a watched folder', () => {
     await file('a.yaml', yaml('a', 'one').replace('emit:', 'emitt:'))
     await eventually(() => expect(problems).toHaveLength(2))
     expect(problems[1]).toContain('a.yaml: the rule is malformed at "then[0]"')
-    // As it was before: in order again.
+    // The file has its earlier content, so it is correct again.
     await file('a.yaml', yaml('a', 'one'))
     await eventually(async () => expect(await rules.refused()).toEqual([]))
     await file('a.yaml', yaml('a', 'two'))
     await eventually(async () => expect(await types(rules)).toEqual({ a: 'two' }))
   })
 
-  it('refuses a file that names what is not there', async () => {
+  it('refuses a file that names a channel that does not exist', async () => {
     await file('a.yaml', yaml('a', 'one').replace('alerts', 'nowhere'))
     const rules = await start()
     expect(problems[0]).toContain('"nowhere", which is not declared')
     expect(await rules.list()).toEqual([])
   })
 
-  it('lets others change what it holds, until the file is edited', async () => {
+  it('keeps changes that are made in another way, until the file is edited', async () => {
     await file('a.yaml', yaml('a', 'one'))
     await file('b.yaml', yaml('b', 'one'))
     const rules = await start()
     await rules.disable('a', { author: 'ann' })
     await rules.remove('b')
     await rules.stop()
-    // Neither a restart nor another process with the same folder undoes it.
+    // Neither a restart nor another process with the same folder undoes the change.
     const again = await start(1)
     expect((await again.list()).map(({ name, enabled }) => [name, enabled])).toEqual([['a', false]])
     await file('b.yaml', yaml('b', 'two'))
     await file('a.yaml', yaml('a', 'two'))
     await eventually(async () => expect(await types(again)).toEqual({ a: 'two', b: 'two' }))
-    // Whether a rule is on is not the file's business unless it says so.
+    // A file that does not say `enabled` does not change whether the rule is enabled.
     expect(await again.get('a')).toMatchObject({ enabled: false })
     await file('a.yaml', `${yaml('a', 'two')}enabled: true\n`)
     await eventually(async () => expect(await again.get('a')).toMatchObject({ enabled: true }))
-    // The file goes, and its rule with it; put back, it is there again.
+    // The rule is removed with its file. If the file comes back, so does the rule.
     await rm(join(folder, 'b.yaml'))
     await eventually(async () => expect(await types(again)).toEqual({ a: 'two' }))
     await file('b.yaml', yaml('b', 'two'))
     await eventually(async () => expect(await types(again)).toEqual({ a: 'two', b: 'two' }))
   })
 
-  it('is watched by several processes without fighting', async () => {
+  it('is watched by several processes that do not undo each other’s changes', async () => {
     const [one, two] = await Promise.all([start(0), start(1)])
     await file('a.yaml', yaml('a', 'one'))
     await eventually(async () => {
@@ -138,7 +138,7 @@ describe('a watched folder', () => {
     expect(await one.get('a')).toMatchObject({ revision: 1 })
   })
 
-  it('that removed its files while nobody looked removes their rules at the start', async () => {
+  it('removes at the start the rules of files that were removed while no process watched', async () => {
     await file('a.yaml', yaml('a', 'one'))
     const rules = await start()
     await rules.put({ name: 'other', on: 'carts', then: 'drop' })
@@ -147,7 +147,7 @@ describe('a watched folder', () => {
     expect(await types(await start(1))).toEqual({ other: 'drop' })
   })
 
-  it('holds a rule in one file only', async () => {
+  it('refuses a rule that is in two files', async () => {
     await file('a.yaml', yaml('a', 'one'))
     await file('b.yaml', yaml('a', 'two'))
     await file('c.yaml', `${yaml('c', 'one')}---\n${yaml('c', 'two')}`)
@@ -156,7 +156,7 @@ describe('a watched folder', () => {
     expect(problems).toEqual(['b.yaml: rule "a" is in a.yaml already', 'c.yaml: rule "c" is in the file twice'])
   })
 
-  it('takes up what it could not take up at first, and removes what it could not remove', async () => {
+  it('tries again to apply a file and to remove a rule after the broker failed', async () => {
     const rules = await start()
     const away = vi
       .spyOn(brokers[0] as Broker, 'publish')
@@ -176,7 +176,7 @@ describe('a watched folder', () => {
     await eventually(async () => expect(await types(rules)).toEqual({}))
   })
 
-  it('must be there', async () => {
+  it('must exist', async () => {
     await mkdir(join(folder, 'x.yaml'))
     await start()
     folder = join(folder, 'nowhere')
@@ -195,17 +195,17 @@ describe('a file of rules', () => {
     ],
     ['a.yaml', 'name: a\nname: b', 'unique'],
     ['a.yaml', '- name: a\n  on: carts\n  then: drop\n- 7', 'rule 2'],
-  ])('%s that is %j… is refused', (name, text, reason) => {
+  ])('%s with the text %j… is refused', (name, text, reason) => {
     expect(() => parseRuleFile(text, name)).toThrow(new RegExp(reason))
   })
 
-  it('that is too large is refused', () => {
+  it('is refused if it is too large', () => {
     expect(() =>
       parseRuleFile(`name: a\non: carts\nthen: drop\ndescription: "${'x'.repeat(1_100_000)}"`, 'a.yaml'),
     ).toThrow('more than')
   })
 
-  it('keeps what YAML and JSON say', () => {
+  it('keeps the values of YAML and JSON', () => {
     const text = 'name: a\non: [carts]\nwhen: { data: { n: [1, true, null, "1"] } }\nthen: drop\n'
     expect(parseRuleFile(text, 'a.yaml')).toEqual([
       { name: 'a', on: ['carts'], when: { data: { n: [1, true, null, '1'] } }, then: 'drop' },

@@ -1,4 +1,4 @@
-/** The `http` action against a real server: signatures, retries, what is refused, and addresses that must not be reached. */
+/** The `http` action against a real server: signatures, retries, refusals, and addresses that it must not reach. */
 import { Webhook } from 'standardwebhooks'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { type Broker, connect, stream } from '../../src/index.ts'
@@ -32,7 +32,7 @@ const start = (options: StartRulesOptions = {}): Promise<RunningRules> =>
 const deadLetters = () => broker.deadLetters('rule.hook.http').list()
 
 describe('the http action', () => {
-  it('sends the CloudEvent, signed as Standard Webhooks has it, by both secrets while one takes over from the other', async () => {
+  it('sends the CloudEvent, signed as Standard Webhooks specifies, with both secrets while one is replaced', async () => {
     const rules = await start()
     await rules.put(rule({ url: `${receiver.url}/hook`, secret: ['env:NEW', 'env:OLD'] }))
     await broker.publish('carts', {
@@ -65,7 +65,7 @@ describe('the http action', () => {
     expect(headers['webhook-id']).toMatch(/^msg_[\w-]{27}$/)
   })
 
-  it('fills path, query, headers and body from the event, and lets it choose nothing else', async () => {
+  it('fills in path, query, headers and body from the event, and nothing else', async () => {
     const rules = await start()
     const http = {
       url: `${receiver.url}/carts/{{ data.key }}?who={{ data.who }}`,
@@ -85,7 +85,7 @@ describe('the http action', () => {
   })
 
   it.each(['..', '.', '%2e%2e', '../admin', '..%2fadmin', 'a/../../admin'])(
-    'lets no event lead to another path: %s',
+    'sends no event to another path: %s',
     async (cart) => {
       const rules = await start()
       await rules.put(rule({ url: `${receiver.url}/carts/{{ data.cart }}/hook` }))
@@ -96,7 +96,7 @@ describe('the http action', () => {
     },
   )
 
-  it('sends numbers as they were written', async () => {
+  it('sends numbers with the digits that were published', async () => {
     const rules = await start()
     await rules.put(rule(`${receiver.url}/`))
     const { decodeForPublish } = await import('../../src/event/http/decode-for-publish.ts')
@@ -108,7 +108,7 @@ describe('the http action', () => {
     expect(receiver.received[0]?.body).not.toContain('time')
   })
 
-  it('tries again with the same id, and gives up to the dead letters', async () => {
+  it('tries again with the same id, and then makes a dead letter', async () => {
     receiver.answer = (response, count) => response.writeHead(count === 3 ? 200 : 500).end('out of order')
     const rules = await start()
     await rules.put(rule({ url: receiver.url, secret: 'env:NEW', retry: { attempts: 2, min: '1ms', max: '1ms' } }))
@@ -124,7 +124,7 @@ describe('the http action', () => {
     await eventually(async () => expect(await deadLetters()).toEqual([]))
   })
 
-  it('waits as long as the receiver asks', async () => {
+  it('waits for the time that the receiver asks for', async () => {
     receiver.answer = (response, count) =>
       count === 1 ? response.writeHead(429, { 'retry-after': '0' }).end() : response.writeHead(200).end()
     const rules = await start()
@@ -144,7 +144,7 @@ describe('the http action', () => {
     expect(receiver.received.map(({ path }) => path)).toEqual(['/'])
   })
 
-  it('switches the rule off when the receiver is gone', async () => {
+  it('disables the rule if the receiver answers 410', async () => {
     receiver.answer = (response) => response.writeHead(410).end()
     const rules = await start()
     await rules.put(rule({ url: receiver.url }))
@@ -154,11 +154,11 @@ describe('the http action', () => {
     await eventually(async () => expect(await deadLetters()).toHaveLength(1))
   })
 
-  it('takes no longer than its timeout, and reads no more than it needs', async () => {
+  it('ends at its timeout, and does not read an endless answer', async () => {
     receiver.answer = (response, count) => {
       if (count === 1) return
       response.writeHead(200)
-      // An answer without end.
+      // An endless answer.
       const more = (): void =>
         void (response.write('x'.repeat(65_536)) ? setImmediate(more) : response.once('drain', more))
       response.on('error', () => undefined)
@@ -176,7 +176,7 @@ describe('the http action', () => {
     expect(await deadLetters()).toEqual([])
   })
 
-  it('holds to its concurrency', async () => {
+  it('sends no more requests at once than its concurrency', async () => {
     let open = 0
     let most = 0
     receiver.answer = (response) => {
@@ -193,7 +193,7 @@ describe('the http action', () => {
     expect(most).toBe(3)
   })
 
-  it('fails without its secret, and sends nothing', async () => {
+  it('fails and sends nothing if its secret is not set', async () => {
     const rules = await start()
     await rules.put(rule({ url: receiver.url, secret: 'env:NOT_THERE', retry: { attempts: 1 } }))
     await broker.publish('carts', { type: 'added' })
@@ -201,7 +201,7 @@ describe('the http action', () => {
     expect(receiver.received).toEqual([])
   })
 
-  it('does not reach private addresses unless it is allowed to', async () => {
+  it('does not reach private addresses unless they are allowed', async () => {
     const rules = await start({ http: {} })
     await rules.put(rule({ url: receiver.url, retry: { attempts: 1 } }))
     await broker.publish('carts', { type: 'added' })

@@ -1,4 +1,4 @@
-/** Rules that change while events flow, seen by several brokers. */
+/** Rules that change while events are published, run by several brokers. */
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -33,7 +33,7 @@ const emitting = (name: string, type: string, more: Partial<RuleDefinition> = {}
 })
 
 describe('rules that change', () => {
-  it('are seen by every broker within a second, and share the work', async () => {
+  it('are in force at every broker within a second, and the brokers share the work', async () => {
     const [one, two, changer] = (await open(3, 'carts', 'alerts')) as [Broker, Broker, Broker]
     const first = await startRules(one)
     const second = await startRules(two)
@@ -53,7 +53,7 @@ describe('rules that change', () => {
     )
   })
 
-  it('apply from the offset on that the receipt says: every event by the rules of its place, whoever handles it', async () => {
+  it('apply from the offset in the receipt: every event is matched by the rules in force at its offset, at every broker', async () => {
     const [one, two, changer, producer] = (await open(4, 'carts', 'alerts')) as [Broker, Broker, Broker, Broker]
     await startRules(one)
     await startRules(two)
@@ -87,7 +87,7 @@ describe('rules that change', () => {
     expect(byOffset).toEqual(expected)
   })
 
-  it('do not act on what was there before, and act on it when it is asked for', async () => {
+  it('do not match events from before they were added', async () => {
     const [one] = (await open(1, 'carts', 'alerts')) as [Broker]
     for (let n = 0; n < 5; n++) await one.publish('carts', { type: 'x' })
     const rules = await startRules(one)
@@ -96,7 +96,7 @@ describe('rules that change', () => {
     expect((await published(one, 'alerts', 1)).map(({ data }) => data)).toEqual([5])
   })
 
-  it('keep their history with authors and reasons', async () => {
+  it('keep their history, with authors and reasons', async () => {
     const [one] = (await open(1, 'carts', 'alerts')) as [Broker]
     const rules = rulesOf(one, { author: 'ann' })
     await rules.put(emitting('r', 'a'))
@@ -104,7 +104,7 @@ describe('rules that change', () => {
     await rules.put(emitting('r', 'b'), { author: 'bob', reason: 'b is better' })
     await rules.disable('r', { reason: 'too loud' })
     expect(await rules.get('r')).toMatchObject({ enabled: false, revision: 3, author: 'ann' })
-    // A change says nothing of whether it is on.
+    // A change without `enabled` leaves the rule disabled or enabled.
     await rules.put(emitting('r', 'c'))
     expect(await rules.get('r')).toMatchObject({ enabled: false, revision: 4 })
     await rules.enable('r')
@@ -125,7 +125,7 @@ describe('rules that change', () => {
     expect(await rules.list()).toEqual([])
   })
 
-  it('that are switched off let what waits wait, and that are removed take it with them', async () => {
+  it('keep the events in their queues while they are disabled, and lose them when they are removed', async () => {
     const [one, two] = (await open(2, 'carts')) as [Broker, Broker]
     const called: number[] = []
     const rules = await startRules(one, { functions: { note: (_event, { offset }) => void called.push(offset) } })
@@ -149,13 +149,13 @@ describe('rules that change', () => {
     await eventually(async () =>
       expect((await two.describe()).channels.map(({ name }) => name)).not.toContain('$rule.r.call'),
     )
-    // Added again, it begins anew.
+    // Added again, the rule starts with empty queues.
     await rules.put({ ...calling, then: { call: 'note' } })
     await one.publish('carts', keyed('k'))
     await eventually(() => expect(called).toEqual([0, 1, 2, 4]))
   })
 
-  it('go on where they were after a restart, also what was queued', async () => {
+  it('continue after a restart, and so do the events in their queues', async () => {
     const folder = await mkdtemp(join(tmpdir(), 'millrace-rules-'))
     try {
       const first = await connect(`file:${folder}`)
@@ -193,7 +193,7 @@ describe('rules that change', () => {
     }
   })
 
-  it('act again by the rules of the place when their router is rewound', async () => {
+  it('match again by the rules in force at each offset, when their router is rewound', async () => {
     const [one, two] = (await open(2, 'carts', 'alerts')) as [Broker, Broker]
     let rules: RunningRules = await startRules(one)
     await rules.put(emitting('r', 'a'))
@@ -202,7 +202,7 @@ describe('rules that change', () => {
     await one.publish('carts', keyed('k'))
     await published(one, 'alerts', 2)
     await rules.stop()
-    // Started anew, it has forgotten what no event needs; rewound, it reads it again.
+    // After the restart, versions that no event needs are forgotten. After the rewind they are read again.
     rules = await startRules(two)
     await two.consumer('rules.carts').rewind({ offset: 0 })
     expect((await published(two, 'alerts', 4)).map(({ type, data }) => [type, data])).toEqual([
@@ -213,7 +213,7 @@ describe('rules that change', () => {
     ])
   })
 
-  it('whose maker died before saying from where they apply are made to apply by who needs them', async () => {
+  it('become effective also if the process that changed them died before it published the start offsets', async () => {
     const [one] = (await open(1, 'carts', 'alerts')) as [Broker]
     await startRules(one)
     const { rulesChannel } = await import('../../src/rules/live/rule-events.ts')
@@ -224,7 +224,7 @@ describe('rules that change', () => {
     expect(await published(one, 'alerts', 1)).toHaveLength(1)
   })
 
-  it('are told of a thousand at once by one look each', async () => {
+  it('can be added by the thousand in one call', async () => {
     const [one] = (await open(1, 'carts', 'alerts')) as [Broker]
     const rules = await startRules(one)
     const many = Array.from({ length: 3000 }, (_, n) =>

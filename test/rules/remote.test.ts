@@ -1,4 +1,4 @@
-/** Rules by way of a server: one process serves, another runs rules, a third changes them; and they come and go. */
+/** Rules over a server: one process serves, another runs rules, a third changes them, and processes are killed. */
 import { type ChildProcess, fork } from 'node:child_process'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -34,7 +34,7 @@ async function attached(url: string): Promise<Broker> {
   return broker
 }
 
-it('run at one client, changed at another, over a server', async () => {
+it('rules run at one client of a server and are changed at another', async () => {
   const { broker, url } = await served()
   const [runner, changer] = [await attached(url), await attached(url)]
   const called: number[] = []
@@ -58,7 +58,7 @@ it('run at one client, changed at another, over a server', async () => {
   expect(await published(changer, 'alerts', 20)).toHaveLength(20)
 })
 
-it('run by processes of which some are killed: every event acts once, by the rule of its place', {
+it('every event takes effect once, by the rule in force at its offset, also if processes that run rules are killed', {
   timeout: 60_000,
 }, async () => {
   const { broker, url } = await served()
@@ -111,7 +111,7 @@ it('run by processes of which some are killed: every event acts once, by the rul
     expect([data, type]).toEqual([data, changes.findLast(({ from }) => from <= (data as number))?.type])
 })
 
-/** The killed process's events come back when its lease has ended. */
+/** The events of the killed process are delivered again when its lease has ended. */
 async function eventuallyAll(broker: Broker, count: number): Promise<Awaited<ReturnType<typeof published>>> {
   await eventually(
     async () => expect((await broker.describe()).channels.find(({ name }) => name === 'alerts')?.next).toBe(count),
@@ -120,7 +120,7 @@ async function eventuallyAll(broker: Broker, count: number): Promise<Awaited<Ret
   return published(broker, 'alerts', count)
 }
 
-it('may be changed and run by those who may change rules on all channels, and by nobody else', () => {
+it('the channels of rules are open only to callers that may change rules on all channels', () => {
   const of = (permissions: Permissions) => principalOf({ name: 'x', kind: 'token', permissions })
   const every = ['>']
   for (const channel of ['$rules', '$rule.r.http']) {

@@ -18,7 +18,7 @@ afterEach(async () => {
 })
 
 describe('a rule', () => {
-  it('emits what its template says, once, with the event that caused it', async () => {
+  it('emits the event of its template, once, with the causing event', async () => {
     const here = await broker('carts', 'alerts')
     const rules = await startRules(here)
     const { from, revision } = await rules.put({
@@ -48,7 +48,7 @@ describe('a rule', () => {
     expect(await published(here, 'alerts', 1)).toHaveLength(1)
   })
 
-  it('forwards the event as it is', async () => {
+  it('forwards the event unchanged', async () => {
     const here = await broker('carts', 'copies')
     const rules = await startRules(here)
     await rules.put({ name: 'copy', on: 'carts', then: { forward: 'copies' } })
@@ -82,7 +82,7 @@ describe('a rule', () => {
     expect((await published(here, 'alerts', 3)).map(({ type }) => type)).toEqual(['alert', 'nine', 'alert'])
   })
 
-  it('drops an event for all rules', async () => {
+  it('drops an event for all rules of the channel', async () => {
     const here = await broker('carts', 'alerts')
     const rules = await startRules(here)
     await rules.putAll([
@@ -94,7 +94,7 @@ describe('a rule', () => {
     expect((await published(here, 'alerts', 1)).map(({ data }) => data)).toEqual(['real'])
   })
 
-  it('calls a function of the application, with retries, in order, and dead letters of its own', async () => {
+  it('calls a function of the application, in order, with its own retries and dead letters', async () => {
     const here = await broker('carts', 'alerts')
     const calls: unknown[] = []
     const rules = await startRules(here, {
@@ -130,7 +130,7 @@ describe('a rule', () => {
     expect(await published(here, 'alerts', 2)).toHaveLength(2)
   })
 
-  it("that fails holds up no other, and is retried alone: one rule's channel is typed otherwise", async () => {
+  it('fails and is retried without delaying another rule', async () => {
     const here = await broker('carts', 'alerts')
     await here.declare(stream('narrow', { events: [(await import('../../src/index.ts')).event('only.this')] }))
     const rules = await startRules(here)
@@ -149,13 +149,13 @@ describe('a rule', () => {
         'TYPE_NOT_CARRIED',
       ]),
     )
-    // Corrected, what was given up is given back, and done as the rule is now.
+    // The rule is corrected. The redriven dead letter is handled by the corrected rule.
     await rules.put({ name: 'a-bad', on: 'carts', then: [{ emit: { channel: 'narrow', type: 'only.this' } }] })
     await here.deadLetters('rule.a-bad.emit').redrive()
     expect(await published(here, 'narrow', 1)).toHaveLength(1)
   })
 
-  it('that feeds itself ends', async () => {
+  it('ends if it triggers itself', async () => {
     const here = await broker('carts')
     const rules = await startRules(here)
     await rules.put({ name: 'loop', on: 'carts', then: { emit: { channel: 'carts', type: 'again' } } })
@@ -164,7 +164,7 @@ describe('a rule', () => {
     expect(await published(here, 'carts', 17)).toHaveLength(17)
   })
 
-  it('of a wildcard takes channels that come later', async () => {
+  it('with a wildcard includes channels that are declared later', async () => {
     const here = await broker('alerts', 'orders.eu')
     const rules = await startRules(here)
     await rules.put({
@@ -208,14 +208,14 @@ describe('a rule', () => {
     [{ name: 'x', on: '$rules', then: 'drop' }, 'on'],
     [{ name: 'x', on: 'carts', then: { forward: '$rules' } }, 'then.forward.channel'],
     [{ name: 'x', on: 'carts', then: ['drop', { forward: 'alerts' }] }, 'then'],
-  ])('that is malformed is refused with the path: %j', async (rule, path) => {
+  ])('is refused with the path of the malformed part: %j', async (rule, path) => {
     const here = await broker('carts', 'alerts')
     const rules = await startRules(here)
     await expect(rules.put(rule as never)).rejects.toMatchObject({ code: 'INVALID_RULE', details: { path } })
     expect(await rules.list()).toEqual([])
   })
 
-  it('reads streams that are there, and writes to channels that are there or that it may make', async () => {
+  it('reads only declared streams, and writes only to channels that exist or that it may create', async () => {
     const here = await broker('carts')
     const { queue } = await import('../../src/index.ts')
     await here.declare(queue('jobs'))

@@ -43,7 +43,7 @@ describe('templates', () => {
     ['', ''],
   ])('%j gives %j', (source, value) => expect(render(source)).toEqual(value))
 
-  it('leave out a missing member, make a missing element null, and a missing part of a text nothing', () => {
+  it('leave out a missing member, make a missing element null, and write nothing for a missing part of a text', () => {
     expect(
       render({
         a: '{{ data.gone }}',
@@ -61,7 +61,7 @@ describe('templates', () => {
     expect(typeof render('{{ gone }}')).toBe('symbol')
   })
 
-  it('read what the event owns, and nothing else', () => {
+  it('read only own members of the event', () => {
     for (const path of [
       'constructor',
       'data.__proto__',
@@ -78,7 +78,7 @@ describe('templates', () => {
     expect(Object.hasOwn(made, '__proto__')).toBe(true)
   })
 
-  it('of attributes are absent when they are empty', () => {
+  it('of attributes give no attribute if they are empty', () => {
     expect(compileTextTemplate('{{ data.gone }}', 'x').render(scope)).toBeUndefined()
     expect(compileTextTemplate('{{ data.n }}', 'x').render(scope)).toBe('2')
   })
@@ -133,12 +133,12 @@ describe('templates', () => {
     ],
     iso: [['{{ data.when | iso }}', '1970-01-01T00:00:00.000Z']],
   }
-  it('have an example of every function here', () =>
+  it('have an example of every function in this test', () =>
     expect(Object.keys(examples).sort()).toEqual(Object.keys(TEMPLATE_FUNCTIONS).sort()))
   it.each(Object.values(examples).flat())('%s gives %j', (source, value) => expect(render(source)).toEqual(value))
 
   it.each(['upper', 'number', 'json', 'first', 'join "x"', 'plus 1', 'size'])(
-    'what is missing stays missing through %s',
+    'a missing value stays missing through %s',
     (call) => {
       expect(missing(`{{ data.gone | ${call} }}`)).toEqual({ other: 1 })
     },
@@ -167,7 +167,7 @@ describe('templates', () => {
     ['{{ "\\x" }}', 'escape'],
   ])('%j is refused', (source, reason) => expect(() => compileTemplate(source, 'data')).toThrow(reason))
 
-  it('cannot be made to fill memory', () => {
+  it('cannot fill the memory', () => {
     const big = {
       event: { data: { text: 'a'.repeat(1_000_000), list: Array.from({ length: 100_000 }, () => 'x') } },
       facts: {},

@@ -34,14 +34,26 @@ export function itemTexts(text: string): string[] {
   return items
 }
 
-/** The text of a member of an object, as it stands there; the last one, where there are several. `text` is a valid JSON object. */
+/** The text of a member of an object, or of the last member of that name. `text` is a valid JSON object. */
 export function memberText(text: string, name: string): string | undefined {
-  let found: string | undefined
+  const range = memberRange(text, name)
+  return range === null ? undefined : text.slice(range.start, range.end)
+}
+
+/** The text of an object with the value of a member replaced. It is unchanged if the object has no such member. */
+export function withMemberText(text: string, name: string, value: string): string {
+  const range = memberRange(text, name)
+  return range === null ? text : text.slice(0, range.start) + value + text.slice(range.end)
+}
+
+/** Where the value of a member stands in the text of an object. */
+function memberRange(text: string, name: string): { readonly start: number; readonly end: number } | null {
+  let found: { readonly start: number; readonly end: number } | null = null
   for (let at = afterSpace(text, afterSpace(text, 0) + 1); text.charCodeAt(at) !== 0x7d; ) {
     const nameEnd = stringEnd(text, at)
     const start = afterSpace(text, afterSpace(text, nameEnd + 1) + 1)
     const end = valueEnd(text, start)
-    if (nameOf(text.slice(at, nameEnd + 1)) === name) found = text.slice(start, end)
+    if (nameOf(text.slice(at, nameEnd + 1)) === name) found = { start, end }
     at = afterComma(text, end)
   }
   return found

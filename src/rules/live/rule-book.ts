@@ -18,6 +18,7 @@ import { refuseRule } from '../rule-error.ts'
 import {
   type ChangeNote,
   type ChangeType,
+  EFFECTIVE,
   isChange,
   type RuleChange,
   rulesChannel,
@@ -263,7 +264,7 @@ export class RuleBook {
     )
     const offsets = Object.fromEntries(ends)
     await this.broker.publish(rulesChannel, {
-      type: 'rules.effective',
+      type: EFFECTIVE,
       data: { through: last.offset, offsets },
       source: '/millrace/rules',
     })

@@ -62,7 +62,9 @@ export const CHANGE_TYPES: readonly ['rule.added', 'rule.changed', 'rule.enabled
 ]
 export type ChangeType = (typeof CHANGE_TYPES)[number]
 
-const OTHER_TYPES = ['rules.effective', 'rule.queued', 'rule.refused'] as const
+/** The event type that carries `RulesEffective`. */
+export const EFFECTIVE = 'rules.effective'
+const OTHER_TYPES = [EFFECTIVE, 'rule.queued', 'rule.refused'] as const
 
 const definitions = [...CHANGE_TYPES, ...OTHER_TYPES].map((type) => event(type))
 
@@ -83,7 +85,7 @@ export function isChange(candidate: StoredEvent): candidate is StoredEvent<Chang
 }
 
 export function effectiveIn({ type, data }: StoredEvent): RulesEffective | null {
-  if (type !== 'rules.effective' || !isRecord(data) || !isRecord(data['offsets'])) return null
+  if (type !== EFFECTIVE || !isRecord(data) || !isRecord(data['offsets'])) return null
   const numbers = [data['through'], ...Object.values(data['offsets'])].every((each) => typeof each === 'number')
   return numbers ? (data as unknown as RulesEffective) : null
 }
