@@ -4,8 +4,8 @@
  *
  * Every block that IANA's special-purpose registries do not list as globally reachable is refused. An IPv6 address that
  * embeds an IPv4 address is judged by that IPv4 address.
- * @see https://www.iana.org/assignments/iana-ipv4-special-registry ·
- * https://www.iana.org/assignments/iana-ipv6-special-registry
+ * @see https://www.iana.org/assignments/iana-ipv4-special-registry
+ * @see https://www.iana.org/assignments/iana-ipv6-special-registry
  */
 import { BlockList, isIP } from 'node:net'
 import { MillraceError } from '../base/errors.ts'

@@ -241,8 +241,14 @@ function describe({ name, revision, time, change, problem }: RuleVersion): RuleD
  * await broker.declare(stream('carts'))
  * const rules = rulesOf(broker, { author: 'ann' })
  *
- * const large = { name: 'large-orders', on: 'carts', when: { data: { quantity: [{ numeric: ['>', 100] }] } }, then:
- * 'drop' } as const const { from } = await rules.put(large) from // { carts: 0 }
+ * const large = {
+ *   name: 'large-orders',
+ *   on: 'carts',
+ *   when: { data: { quantity: [{ numeric: ['>', 100] }] } },
+ *   then: 'drop',
+ * } as const
+ * const { from } = await rules.put(large)
+ * from // { carts: 0 }
  *
  * const { reason } = await rules.explain('large-orders', { type: 'cart.item.added', data: { quantity: 2 } })
  * reason // 'data.quantity must be > 100; it is 2'
