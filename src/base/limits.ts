@@ -58,6 +58,8 @@ export const LIMITS = {
   causalChainsMax: 100,
   /** Requests of a gateway that look through causes and effects at once. */
   gatewayWalksMax: 16,
+  /** Channels, and pairs of consumer and channel, that metrics tell apart; the others are counted together as `other`. */
+  metricSeriesMax: 1000,
   /** Ids that a channel remembers for deduplication, at least. */
   dedupeCountDefault: 100_000,
   /** How long a channel remembers an id for deduplication, at most. */

@@ -21,6 +21,7 @@ import type {
   RewindOptions,
 } from './handles.ts'
 import type { Log } from './log.ts'
+import type { BrokerObserver } from './observer.ts'
 import type { From } from './position.ts'
 import type { Readable, ReadOptions, TailedEvent } from './reading.ts'
 import type { Receipt } from './receipt.ts'
@@ -63,6 +64,8 @@ export interface BrokerHost {
   /** Lines of a running consumer for the person on call. */
   readonly alarms: AlarmList
   readonly log: Log
+  /** Null while nobody observes. */
+  observer: BrokerObserver | null
 }
 
 /** What can be started on a broker: a consumer. The broker does not know how consumers run. */

@@ -10,6 +10,7 @@ import { knownOptions, trueOrFalse } from '../base/units.ts'
 import type { Channel } from '../channel/channel.ts'
 import type { StoredEvent } from '../event/cloud-event.ts'
 import type { Encodable } from '../event/encode.ts'
+import type { TraceText } from '../event/trace-context.ts'
 import { type CompiledPattern, compilePattern } from '../pattern/pattern.ts'
 import { AlarmList } from './alarm-list.ts'
 import type { Backup, Broker, Publishable, PublishOptions, ReceiptOf, Startable, Stoppable } from './broker.ts'
@@ -49,6 +50,8 @@ export interface ConnectedBrokerOptions {
   readonly log?: Log
 }
 
+/** One for each event, null for those that get none; null for none at all. */
+type Traces = readonly (TraceText | null)[] | null
 type Anything = Encodable | readonly Encodable[]
 
 export class ConnectedBroker implements Broker {
@@ -68,7 +71,14 @@ export class ConnectedBroker implements Broker {
     this.#alarms = new AlarmList(() => engine.clock.now(), options.onAlarm)
     const isClosed = (): boolean => this.#closing !== null
     this.#core = {
-      ...{ engine, encoder: this.#encoder, random: options.random, alarms: this.#alarms, log: this.#log },
+      ...{
+        engine,
+        encoder: this.#encoder,
+        random: options.random,
+        alarms: this.#alarms,
+        log: this.#log,
+        observer: null,
+      },
       get closed(): boolean {
         return isClosed()
       },
@@ -81,15 +91,28 @@ export class ConnectedBroker implements Broker {
     event: E,
     options?: PublishOptions,
   ): Promise<ReceiptOf<E>> {
+    const { observer } = this.#core
+    if (observer === null) return this.#published(channel, event as Anything, options, null) as Promise<ReceiptOf<E>>
+    const name = typeof channel === 'string' ? channel : String((channel as Partial<Channel> | null)?.name)
+    return observer.publish(name, [event].flat() as readonly Encodable[], (traces) =>
+      this.#published(channel, event as Anything, options, traces),
+    ) as Promise<ReceiptOf<E>>
+  }
+
+  #published(
+    channel: Channel | string,
+    event: Anything,
+    options: PublishOptions | undefined,
+    traces: Traces,
+  ): Promise<unknown> {
     let dueAtMs: number | null = null
-    const publish = (): Promise<unknown> => this.#publish(channel, event as Anything, dueAtMs)
-    const again = (error: unknown): Promise<ReceiptOf<E>> =>
-      this.#again(channel, error, publish) as Promise<ReceiptOf<E>>
+    const publish = (): Promise<unknown> => this.#publish(channel, event, dueAtMs, traces)
+    const again = (error: unknown): Promise<unknown> => this.#again(channel, error, publish)
     try {
       if (this.#closing !== null) throw closed()
       if (options !== undefined) dueAtMs = dueAt(options, this.#engine.clock.now(), 'publish')
       const published = this.#encoder.isReady(channel) ? publish() : this.#encoder.prepare(channel).then(publish)
-      return (published as Promise<ReceiptOf<E>>).then(undefined, again)
+      return published.then(undefined, again)
     } catch (error) {
       return again(error)
     }
@@ -105,15 +128,20 @@ export class ConnectedBroker implements Broker {
     return publish()
   }
 
-  #publish(channel: Channel | string, event: Anything, dueAtMs: number | null): Promise<unknown> {
+  #publish(channel: Channel | string, event: Anything, dueAtMs: number | null, traces: Traces): Promise<unknown> {
     const name = typeof channel === 'string' ? channel : channel.name
-    if (Array.isArray(event)) return this.#publishBatch(name, event, dueAtMs)
-    const encoded = this.#encoder.encode(name, event as Encodable)
-    if (encoded instanceof Promise) return encoded.then((settled) => this.#engine.publish(name, settled, dueAtMs))
-    return this.#engine.publish(name, encoded, dueAtMs)
+    if (Array.isArray(event)) return this.#publishBatch(name, event, dueAtMs, traces)
+    const encoded = this.#encoder.encode(name, event as Encodable, traces === null ? null : traces[0])
+    if (encoded instanceof Promise) return encoded.then((settled) => this.#store(name, settled, dueAtMs))
+    return this.#store(name, encoded, dueAtMs)
   }
 
-  async #publishBatch(name: string, events: readonly Encodable[], dueAtMs: number | null): Promise<unknown> {
+  async #publishBatch(
+    name: string,
+    events: readonly Encodable[],
+    dueAtMs: number | null,
+    traces: Traces,
+  ): Promise<unknown> {
     if (events.length > LIMITS.batchEventsMax) {
       throw new MillraceError(
         'INVALID_OPTION',
@@ -126,15 +154,15 @@ export class ConnectedBroker implements Broker {
     }
     const encoded: EncodedEvent[] = []
     let bytes = 0
-    for (const event of events) {
-      const one = this.#encoder.encode(name, event)
+    for (const [index, event] of events.entries()) {
+      const one = this.#encoder.encode(name, event, traces === null ? null : traces[index])
       const settled = one instanceof Promise ? await one : one
       bytes += settled.text.length
       encoded.push(settled)
     }
     const [only] = encoded
     // One event is bounded by its channel alone.
-    if (only !== undefined && encoded.length === 1) return [await this.#engine.publish(name, only, dueAtMs)]
+    if (only !== undefined && encoded.length === 1) return [await this.#store(name, only, dueAtMs)]
     if (bytes > LIMITS.batchBytesMax) {
       throw new MillraceError(
         'EVENT_TOO_LARGE',
@@ -145,7 +173,23 @@ export class ConnectedBroker implements Broker {
         },
       )
     }
-    return encoded.length === 0 ? [] : this.#engine.publishBatch(name, encoded, dueAtMs)
+    if (encoded.length === 0) return []
+    return this.#timed(name, encoded.length, () => this.#engine.publishBatch(name, encoded, dueAtMs))
+  }
+
+  #store(name: string, event: EncodedEvent, dueAtMs: number | null): Promise<unknown> {
+    if (this.#core.observer === null) return this.#engine.publish(name, event, dueAtMs)
+    return this.#timed(name, 1, () => this.#engine.publish(name, event, dueAtMs))
+  }
+
+  /** The observer is told how long it took until the events were durable. */
+  async #timed<Result>(name: string, events: number, store: () => Promise<Result>): Promise<Result> {
+    const { observer } = this.#core
+    if (observer === null) return store()
+    const startedMs = performance.now()
+    const stored = await store()
+    observer.committed(name, events, performance.now() - startedMs)
+    return stored
   }
 
   async declare(...channels: readonly Channel[]): Promise<void> {

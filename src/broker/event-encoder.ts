@@ -16,6 +16,7 @@ import { eventText } from '../event/event-text.ts'
 import { nowText } from '../event/identity.ts'
 import { saysItsTime } from '../event/made-now.ts'
 import { schemaOutput } from '../event/schema.ts'
+import type { TraceText } from '../event/trace-context.ts'
 import type { EncodedEvent } from './encoded-event.ts'
 import type { Engine } from './engine.ts'
 import { type KeptTarget, keptTarget } from './kept-target.ts'
@@ -183,9 +184,9 @@ export class EventEncoder {
    * The event as the engine stores it. A promise only where the schema validates asynchronously.
    * @throws TYPE_NOT_CARRIED · SCHEMA_MISMATCH · INVALID_EVENT · EVENT_TOO_LARGE
    */
-  encode(name: string, event: Encodable): EncodedEvent | Promise<EncodedEvent> {
+  encode(name: string, event: Encodable, trace: TraceText | null = null): EncodedEvent | Promise<EncodedEvent> {
     try {
-      return this.#encode(name, event)
+      return this.#encode(name, event, trace)
     } catch (cause) {
       if (isMillraceError(cause)) throw cause
       // A member's getter threw.
@@ -198,7 +199,7 @@ export class EventEncoder {
     }
   }
 
-  #encode(name: string, event: Encodable): EncodedEvent | Promise<EncodedEvent> {
+  #encode(name: string, event: Encodable, trace: TraceText | null): EncodedEvent | Promise<EncodedEvent> {
     const target = this.#ready.get(name)
     // It was removed since it was prepared: whoever encodes prepares it again, or says so.
     if (target === undefined) throw unknownChannel(name, this.#ready.keys())
@@ -206,34 +207,39 @@ export class EventEncoder {
     const definition = target.events?.get(event.type)
     if (definition === undefined) refuseType(target, event)
     const kept = target.kept?.get(event.type)
-    if (kept !== undefined) return this.#judged(target, event, kept)
+    if (kept !== undefined) return this.#judged(target, event, kept, trace)
     const schema = definition?.schema
-    if (schema === undefined) return this.#finish(target, event)
+    if (schema === undefined) return this.#finish(target, event, trace)
     const judged = schemaOutput(schema, event.data, event, 'published')
     return judged instanceof Promise
-      ? judged.then(() => this.#takenBack(target, event, schema))
-      : this.#takenBack(target, event, schema)
+      ? judged.then(() => this.#takenBack(target, event, schema, trace))
+      : this.#takenBack(target, event, schema, trace)
   }
 
   /** Where the data reads back as something else, the schema must take that: a handler will get nothing else. */
-  #takenBack(target: Target, event: Encodable, schema: StandardSchemaV1): EncodedEvent | Promise<EncodedEvent> {
-    const encoded = this.#finish(target, event)
+  #takenBack(
+    target: Target,
+    event: Encodable,
+    schema: StandardSchemaV1,
+    trace: TraceText | null,
+  ): EncodedEvent | Promise<EncodedEvent> {
+    const encoded = this.#finish(target, event, trace)
     if (!encoded.altered) return encoded
     const judged = schemaOutput(schema, encoded.data, encoded, 'stored')
     return judged instanceof Promise ? judged.then(() => encoded) : encoded
   }
 
   /** By the kept schema, which is of the data's JSON form. */
-  #judged(target: Target, event: Encodable, schema: StandardSchemaV1): EncodedEvent {
-    const encoded = this.#finish(target, event)
+  #judged(target: Target, event: Encodable, schema: StandardSchemaV1, trace: TraceText | null): EncodedEvent {
+    const encoded = this.#finish(target, event, trace)
     const data = encoded.altered ? encoded.data : event.data
     schemaOutput(schema, isJson(data) ? data : null, encoded, 'published')
     return encoded
   }
 
-  #finish(target: Target, event: Encodable): Encoded {
+  #finish(target: Target, event: Encodable, trace: TraceText | null): Encoded {
     const stamped = this.#stampMs === null || saysItsTime(event) ? event : { ...event, time: nowText(this.#stampMs()) }
-    return encodeEvent(stamped, keyOf(target, event), this.#source, target.spec.eventBytesMax)
+    return encodeEvent(stamped, keyOf(target, event), this.#source, target.spec.eventBytesMax, trace)
   }
 }
 

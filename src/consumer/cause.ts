@@ -5,7 +5,7 @@
 
 import type { Encodable } from '../event/encode.ts'
 import { copyOf } from '../event/made-now.ts'
-import { madeTraceparent, parseTraceparent } from '../event/trace-context.ts'
+import { madeTraceparent, parseTraceparent, type TraceText } from '../event/trace-context.ts'
 
 export interface Cause {
   readonly causationid: string
@@ -46,6 +46,11 @@ export function causeAttributes(event: Encodable, cause: Cause): Partial<Cause> 
 /** A copy of the event, with its cause. */
 export function caused(event: Encodable, cause: Cause): Encodable {
   return copyOf(event, { ...event, ...causeAttributes(event, cause) })
+}
+
+/** The same cause, in the trace of a span that is recorded. */
+export function traced(cause: Cause, { traceparent, tracestate }: TraceText): Cause {
+  return { ...cause, traceparent, tracestate }
 }
 
 function textOf(value: unknown): string | undefined {

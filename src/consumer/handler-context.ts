@@ -5,7 +5,7 @@ import { LIMITS } from '../base/limits.ts'
 import { nameOf } from '../base/names.ts'
 import { nextTurn } from '../base/timers.ts'
 import { type Duration, durationMs } from '../base/units.ts'
-import type { PublishOptions } from '../broker/broker.ts'
+import type { BrokerHost, PublishOptions } from '../broker/broker.ts'
 import { dueAt } from '../broker/due-at.ts'
 import type { EncodedEvent } from '../broker/encoded-event.ts'
 import type { Delivery, Emission } from '../broker/engine.ts'
@@ -13,7 +13,7 @@ import type { EventEncoder } from '../broker/event-encoder.ts'
 import type { Log } from '../broker/log.ts'
 import type { Channel } from '../channel/channel.ts'
 import type { Encodable } from '../event/encode.ts'
-import { type Cause, caused, causeOf } from './cause.ts'
+import { type Cause, caused, causeOf, traced } from './cause.ts'
 import type { BatchItem, ContextLog, Emit, MiddlewareContext } from './consumer-types.ts'
 import { contextLog } from './context-log.ts'
 import { Rejected, RetryAfter } from './failure.ts'
@@ -24,6 +24,7 @@ export interface ContextHost {
   readonly encoder: EventEncoder
   readonly nowMs: () => number
   readonly log: Log
+  readonly broker: Pick<BrokerHost, 'observer'>
   /** An emission came after its handler had finished, was refused, and nobody waits for it. */
   lateEmission(context: DeliveryContext, channel: string): void
 }
@@ -45,6 +46,8 @@ export class DeliveryContext implements MiddlewareContext {
   layers: readonly Promise<unknown>[] | null = null
   /** For middleware: what is handled together with this event. */
   batch: readonly BatchItem[] | null = null
+  /** Whoever observes the broker keeps here what it knows of the attempt. */
+  observed: unknown = null
   /** The time limit has passed: the attempt has failed with this error, and is settled when the handler has ended. */
   timedOut: Error | null = null
   readonly #host: ContextHost
@@ -159,8 +162,10 @@ export class DeliveryContext implements MiddlewareContext {
     const made: EncodedEvent[] = []
     this.#cause ??= causeOf(this.delivery.id, this.delivery.text)
     const cause = this.#cause
+    const { observer } = this.#host.broker
     for (const one of Array.isArray(event) ? (event as readonly Encodable[]) : [event as Encodable]) {
-      const encoded = encoder.encode(name, caused(one, cause))
+      const trace = observer === null ? null : observer.emitting(this, name)
+      const encoded = encoder.encode(name, caused(one, trace === null ? cause : traced(cause, trace)))
       made.push(encoded instanceof Promise ? await encoded : encoded)
     }
     this.#mayEmit()

@@ -74,6 +74,7 @@ export class Runner implements Running, DeliverySink {
       encoder: host.encoder,
       nowMs: () => host.engine.clock.now(),
       log: host.log,
+      broker: host,
       lateEmission: (context, channel) => this.#lateEmission(context, channel),
     }
     this.#batcher = this.#router.batches
@@ -127,7 +128,7 @@ export class Runner implements Running, DeliverySink {
     }
     this.#subscription = await encoder.with(named, () => engine.subscribe(spec, this))
     this.#settlement = new Settlement(
-      { plan, random, report: this.#report, settled: (delivery) => this.#forget(delivery) },
+      { plan, broker: this.#host, random, report: this.#report, settled: (delivery) => this.#forget(delivery) },
       this.#subscription,
     )
     this.#renewEvery(plan.leaseMs / 3)
@@ -198,6 +199,7 @@ export class Runner implements Running, DeliverySink {
 
   buried(event: EventAttempt, failure: Failure): void {
     if (this.#settlement !== null) this.#settlement.counts.deadLettered++
+    this.#host.observer?.buried(this.name, event.channel)
     this.#report.buried(event, failure)
   }
 
@@ -246,17 +248,23 @@ export class Runner implements Running, DeliverySink {
     const before = this.#calling
     this.#calling = context
     try {
-      const { middleware } = this.#plan
-      if (middleware.length === 0) return this.#router.handle(event, context, context.delivery.text)
-      return within(middleware, {
-        event,
-        ctx: context,
-        contexts: [context],
-        handle: () => this.#router.handle(event, context, context.delivery.text),
-      })
+      const { observer } = this.#host
+      if (observer === null) return this.#handle(event, context)
+      return observer.handle(this.name, [event], [context], false, () => this.#handle(event, context))
     } finally {
       this.#calling = before
     }
+  }
+
+  #handle(event: StoredEvent, context: DeliveryContext): unknown {
+    const { middleware } = this.#plan
+    if (middleware.length === 0) return this.#router.handle(event, context, context.delivery.text)
+    return within(middleware, {
+      event,
+      ctx: context,
+      contexts: [context],
+      handle: () => this.#router.handle(event, context, context.delivery.text),
+    })
   }
 
   #callBatch(route: BatchRoute, events: readonly StoredEvent[], contexts: readonly DeliveryContext[]): unknown {
@@ -264,15 +272,21 @@ export class Runner implements Running, DeliverySink {
     const before = this.#calling
     this.#calling = contexts
     try {
-      const { middleware } = this.#plan
-      const [event, ctx] = [events[0], contexts[0]]
-      if (middleware.length === 0 || event === undefined || ctx === undefined)
-        return route.handler(events as never, contexts)
-      ctx.batch = events.map((each, index) => ({ event: each, ctx: contexts[index] as DeliveryContext }))
-      return within(middleware, { event, ctx, contexts, handle: () => route.handler(events as never, contexts) })
+      const { observer } = this.#host
+      if (observer === null) return this.#handleBatch(route, events, contexts)
+      return observer.handle(this.name, events, contexts, true, () => this.#handleBatch(route, events, contexts))
     } finally {
       this.#calling = before
     }
+  }
+
+  #handleBatch(route: BatchRoute, events: readonly StoredEvent[], contexts: readonly DeliveryContext[]): unknown {
+    const { middleware } = this.#plan
+    const [event, ctx] = [events[0], contexts[0]]
+    if (middleware.length === 0 || event === undefined || ctx === undefined)
+      return route.handler(events as never, contexts)
+    ctx.batch = events.map((each, index) => ({ event: each, ctx: contexts[index] as DeliveryContext }))
+    return within(middleware, { event, ctx, contexts, handle: () => route.handler(events as never, contexts) })
   }
 
   /** Outcomes in offset order, so that a failed event holds back those of its key that came after it. */

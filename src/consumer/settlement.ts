@@ -3,6 +3,7 @@
  */
 import { isMillraceError, type MillraceError } from '../base/errors.ts'
 import { is } from '../base/thrown.ts'
+import type { BrokerHost } from '../broker/broker.ts'
 import type { Delivery, Subscription } from '../broker/engine.ts'
 import { settleFailed } from '../broker/failed-attempt.ts'
 import type { ConsumerPlan } from './consumer.ts'
@@ -12,6 +13,7 @@ import type { DeliveryContext } from './handler-context.ts'
 
 export interface SettlementHost {
   readonly plan: ConsumerPlan
+  readonly broker: Pick<BrokerHost, 'observer'>
   readonly random: () => number
   readonly report: ConsumerReport
   /** The delivery is no longer in this consumer's hands. */
@@ -49,11 +51,15 @@ export class Settlement {
 
   #complete(context: DeliveryContext): void {
     context.end()
+    let done: boolean
     try {
-      if (this.#subscription.complete(context.delivery, context.emissions)) this.counts.completed++
+      done = this.#subscription.complete(context.delivery, context.emissions)
+      if (done) this.counts.completed++
     } catch (error) {
       return this.#notCompleted(context, error)
     }
+    const { observer } = this.#host.broker
+    if (observer !== null) observer.settled(this.#host.plan.name, context, done ? 'completed' : 'lost', null)
     this.#host.settled(context.delivery)
   }
 
@@ -82,14 +88,16 @@ export class Settlement {
     const error = context.timedOut ?? thrown
     if (is(error, Released)) {
       if (this.#subscription.release(delivery)) this.counts.released++
+      this.#host.broker.observer?.settled(this.#host.plan.name, context, 'released', null)
       return this.#host.settled(delivery)
     }
-    const { plan, random, report } = this.#host
+    const { plan, random, report, broker } = this.#host
     const failure = failureOf(error)
     const delayMs = is(error, RetryAfter) ? error.delayMs : null
     const after = settleFailed(this.#subscription, delivery, failure, plan.retry, { error, delayMs, random })
     if (after?.became === 'retried') this.counts.retried++
     else if (after?.became === 'dead-lettered') this.counts.deadLettered++
+    broker.observer?.settled(plan.name, context, after === null ? 'lost' : after.became, failure)
     this.#host.settled(delivery)
     if (after === null) return
     // That it had passed its time limit was told then.

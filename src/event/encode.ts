@@ -11,6 +11,7 @@ import { isShadowed, SHADOWED, type Shadowed, type StoredEvent, setAside } from 
 import { eventText } from './event-text.ts'
 import { isNewest, newId, nowText } from './identity.ts'
 import { isAltered, jsonOf } from './json-data.ts'
+import type { TraceText } from './trace-context.ts'
 import { attributeReason, isBase64 } from './validate-cloud-event.ts'
 
 // biome-ignore lint/suspicious/noControlCharactersInRegex: what JSON must escape
@@ -167,7 +168,8 @@ function attributeText(name: string, value: unknown, event: Encodable): string {
   return `,"${name}":${String(value)}`
 }
 
-function attributesText(event: Encodable): string {
+/** `trace` is written where the event has no trace context of its own. */
+function attributesText(event: Encodable, trace: TraceText | null): string {
   let text = ''
   let count = 0
   const add = (name: string, value: unknown): void => {
@@ -177,6 +179,10 @@ function attributesText(event: Encodable): string {
     text += attributeText(name, value, event)
   }
   for (const name in event) if (!isCore(name)) add(name, event[name as keyof Encodable] as unknown)
+  if (trace !== null) {
+    add('traceparent', trace.traceparent)
+    add('tracestate', trace.tracestate)
+  }
   if ((event.specversion ?? '1.0') !== '1.0') checkedText('specversion', event.specversion, event)
   const { extensions, [SHADOWED]: shadowed } = event
   if (extensions === undefined && shadowed === undefined) return text
@@ -237,11 +243,17 @@ function originOf(source: string, event: Encodable): Origin {
  * @throws INVALID_EVENT naming the attribute, or the place in the data that JSON cannot carry
  * @throws EVENT_TOO_LARGE
  */
-export function encodeEvent(event: Encodable, key: string | null, defaultSource: string, bytesMax: number): Encoded {
+export function encodeEvent(
+  event: Encodable,
+  key: string | null,
+  defaultSource: string,
+  bytesMax: number,
+  trace: TraceText | null = null,
+): Encoded {
   const id = event.id ?? newId()
   const quotedId = event.id === undefined || isNewest(id) ? `"${id}"` : checkedText('id', id, event)
   const origin = originOf(event.source ?? defaultSource, event)
-  const attributes = attributesText(event)
+  const attributes = attributesText(event, trace)
   const data = dataText(event)
   const text = `{"specversion":"1.0","id":${quotedId}${origin.text}${attributes}${data === '' ? binaryText(event) : `,"data":${data}`}}`
   if (text.length * 3 > bytesMax) {

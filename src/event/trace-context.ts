@@ -49,3 +49,9 @@ function isUuid(id: string): boolean {
 function hashOf(id: string, digits: number): string {
   return createHash('sha256').update(id).digest('hex').slice(0, digits)
 }
+
+/** As events have it. */
+export interface TraceText {
+  readonly traceparent: string
+  readonly tracestate?: string | undefined
+}

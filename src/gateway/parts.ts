@@ -5,6 +5,7 @@ import { delayedRoutes } from './delayed-routes.ts'
 import { FlowPartOfGateway } from './flow/flow-routes.ts'
 import type { GatewayHost } from './gateway-host.ts'
 import { managementRoutes } from './management-routes.ts'
+import { metricsRoute } from './metrics-route.ts'
 import { operationRoutes } from './operation-routes.ts'
 import { publishRoute } from './publish-route.ts'
 import { pullPart } from './pull/pull-routes.ts'
@@ -47,5 +48,6 @@ export function gatewayParts(host: GatewayHost, settings: PartSettings): Gateway
     { routes: managementRoutes(host) },
     new FlowPartOfGateway(host),
     { routes: operationRoutes(host, settings.isClosing) },
+    { routes: [metricsRoute(host)] },
   ]
 }

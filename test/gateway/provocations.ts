@@ -172,6 +172,8 @@ export const provocations: Readonly<Record<string, Provocation>> = {
       [`${name} 503`, { prepare: closed, fill: { offset: '0' } }],
     ]),
   ),
+  'metrics 200': {},
+  'metrics 503': { prepare: closed },
   'readEvents 200': { prepare: channel },
   'readEvents 404': {},
   'readEvents 416': { prepare: channel, query: '?from=1000' },

@@ -26,9 +26,9 @@ export const ROOMS = [
   'outbound',
   'rules',
   'copy',
+  'telemetry',
   'engines',
   'gateway',
-  'telemetry',
   'testing',
   'cli',
 ] as const
@@ -45,7 +45,6 @@ export const LIBRARIES: Readonly<Record<string, readonly string[]>> = {
   standardwebhooks: ['src/outbound/'],
   croner: ['src/rules/', 'src/channel/'],
   yaml: ['src/rules/', 'src/cli/'],
-  '@opentelemetry/api': ['src/telemetry/'],
   '@nats-io/jetstream': ['src/engines/nats/'],
   '@nats-io/transport-node': ['src/engines/nats/'],
   '@nats-io/nats-core': ['src/engines/nats/'],

@@ -22,7 +22,7 @@ interface Lock {
 /** What is wrong with the manifest and its lock, a sentence each. */
 function faults(manifest: Manifest, lock: Lock): string[] {
   const ranges = Object.entries({ ...manifest.dependencies, ...manifest.devDependencies }).filter(
-    ([, version]) => !/^\d+\.\d+\.\d+(-[\w.]+)?$/.test(version),
+    ([, version]) => !/^(npm:@?[\w/.-]+@)?\d+\.\d+\.\d+(-[\w.]+)?$/.test(version),
   )
   const scripts = Object.entries(lock.packages).filter(([, each]) => each.hasInstallScript === true)
   const undecided = scripts

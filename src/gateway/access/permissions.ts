@@ -10,9 +10,9 @@ import { knownOptions } from '../../base/units.ts'
 
 /**
  * The actions: `publish` events, `consume` them (with leases), `read` without consuming, `manage` channels, consumers
- * and dead letters, change `rules`.
+ * and dead letters, change `rules`, read `metrics`.
  */
-export const ACTIONS = ['publish', 'consume', 'read', 'manage', 'rules'] as const
+export const ACTIONS = ['publish', 'consume', 'read', 'manage', 'rules', 'metrics'] as const
 
 export type Action = (typeof ACTIONS)[number]
 

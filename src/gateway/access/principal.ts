@@ -68,6 +68,7 @@ const WORDS: Readonly<Record<Action, string>> = {
   read: 'read',
   manage: 'manage',
   rules: 'change rules on',
+  metrics: 'read the metrics of',
 }
 
 /**

@@ -1,0 +1,218 @@
+/**
+ * The metrics of a broker: what this process counted, and what `describe()` says of all. Names are those of OpenTelemetry's messaging conventions, as
+ * Prometheus has them; what the conventions lack begins with `millrace_`.
+ */
+import { LIMITS } from '../base/limits.ts'
+import { VERSION } from '../base/version.ts'
+import type { BrokerDescription, ChannelDescription, ConsumerDescription } from '../broker/description.ts'
+import { type Meter, OTHER } from './meter.ts'
+import type { Family, HistogramSample, Labels, Sample } from './prometheus-text.ts'
+import { systemOf } from './semantic-conventions.ts'
+
+/** Which channels are told of. */
+export type Visible = (channel: string) => boolean
+
+const PUBLISH = 'publish'
+const PROCESS = 'process'
+
+export function metricFamilies(meter: Meter, description: BrokerDescription, visible: Visible): Family[] {
+  const system = systemOf(description.engine)
+  return [
+    ...published(meter, system, visible),
+    ...consumed(meter, system, visible),
+    ...channelFamilies(description.channels.filter(({ name }) => shown(name, visible))),
+    ...consumerFamilies(description.consumers, visible),
+    {
+      name: 'millrace_alarms',
+      type: 'gauge',
+      help: 'Alarms that last, by code.',
+      samples: alarms(description),
+    },
+    {
+      name: 'millrace_build',
+      type: 'gauge',
+      help: 'Always 1: the version of Millrace and the engine.',
+      samples: [[{ version: VERSION, engine: description.engine }, 1]],
+    },
+  ]
+}
+
+/** Millrace's own channels are told of to nobody: their traffic is not the application's. */
+function shown(channel: string, visible: Visible): boolean {
+  return !channel.startsWith('$') && (channel === OTHER || visible(channel))
+}
+
+function published(meter: Meter, system: string, visible: Visible): Family[] {
+  const messages: Sample[] = []
+  const calls: HistogramSample[] = []
+  const commits: HistogramSample[] = []
+  for (const series of meter.published) {
+    if (!shown(series.channel, visible)) continue
+    const labels = {
+      messaging_system: system,
+      messaging_operation_name: PUBLISH,
+      messaging_destination_name: series.channel,
+    }
+    messages.push([labels, series.messages])
+    for (const [error, count] of series.failed) messages.push([{ ...labels, error_type: error }, count])
+    if (series.calls.count > 0) calls.push([labels, series.calls])
+    if (series.commits.count > 0)
+      commits.push([{ messaging_system: system, messaging_destination_name: series.channel }, series.commits])
+  }
+  return [
+    {
+      name: 'messaging_client_sent_messages',
+      type: 'counter',
+      help: 'Events that this process published or emitted; with error_type, publish calls that failed.',
+      samples: messages,
+    },
+    {
+      name: 'messaging_client_operation_duration_seconds',
+      type: 'histogram',
+      unit: 'seconds',
+      help: 'How long publish calls of this process took.',
+      samples: calls,
+    },
+    {
+      name: 'millrace_commit_duration_seconds',
+      type: 'histogram',
+      unit: 'seconds',
+      help: 'How long it took until events that this process published were durable.',
+      samples: commits,
+    },
+  ]
+}
+
+function consumed(meter: Meter, system: string, visible: Visible): Family[] {
+  const [messages, retries, dead, inFlight]: Sample[][] = [[], [], [], []]
+  const durations: HistogramSample[] = []
+  for (const series of meter.consumed) {
+    if (!shown(series.channel, visible)) continue
+    const own = ofConsumer(series.consumer, series.channel)
+    const labels = { messaging_system: system, messaging_operation_name: PROCESS, ...own }
+    messages?.push([labels, series.begun])
+    for (const [error, count] of series.failed) messages?.push([{ ...labels, error_type: error }, count])
+    retries?.push([own, series.retried])
+    dead?.push([own, series.deadLettered])
+    inFlight?.push([own, series.begun - series.ended])
+    if (series.attempts.count > 0) durations.push([labels, series.attempts])
+  }
+  return [
+    {
+      name: 'messaging_client_consumed_messages',
+      type: 'counter',
+      help: 'Events given to handlers of this process, each attempt; with error_type, those of them that failed.',
+      samples: messages ?? [],
+    },
+    {
+      name: 'messaging_process_duration_seconds',
+      type: 'histogram',
+      unit: 'seconds',
+      help: 'How long handlers of this process took, up to the settlement.',
+      samples: durations,
+    },
+    {
+      name: 'millrace_consumer_retries',
+      type: 'counter',
+      help: 'Attempts in this process that failed and are tried again.',
+      samples: retries ?? [],
+    },
+    {
+      name: 'millrace_consumer_dead_lettered',
+      type: 'counter',
+      help: 'Events that became dead letters in this process.',
+      samples: dead ?? [],
+    },
+    {
+      name: 'millrace_consumer_in_flight',
+      type: 'gauge',
+      help: 'Attempts that run in this process.',
+      samples: inFlight ?? [],
+    },
+  ]
+}
+
+function ofConsumer(consumer: string, channel: string): Labels {
+  return { messaging_consumer_group_name: consumer, messaging_destination_name: channel }
+}
+
+function channelFamilies(all: readonly ChannelDescription[]): Family[] {
+  const channels = bounded(all, LIMITS.metricSeriesMax)
+  const gauge = (name: string, help: string, value: (channel: ChannelDescription) => number | null): Family => ({
+    name,
+    type: 'gauge',
+    help,
+    samples: channels.flatMap((channel): Sample[] => {
+      const found = value(channel)
+      return found === null ? [] : [[{ messaging_destination_name: channel.name }, found]]
+    }),
+  })
+  return [
+    gauge('millrace_channel_offset', 'The offset that the next event of a channel will have.', ({ next }) => next),
+    gauge('millrace_channel_events', 'Events that a channel keeps, at most.', ({ first, next }) => next - first),
+    {
+      ...gauge('millrace_channel_size_bytes', 'Bytes of a channel, as far as they are known.', ({ bytes }) => bytes),
+      unit: 'bytes',
+    },
+    gauge('millrace_channel_delayed', 'Events that are not due yet.', ({ scheduled }) => scheduled),
+  ]
+}
+
+function consumerFamilies(all: readonly ConsumerDescription[], visible: Visible): Family[] {
+  const own = all.flatMap((consumer) => {
+    const channels = consumer.channels.filter(({ channel }) => shown(channel, visible))
+    return channels.length === 0 ? [] : [{ ...consumer, channels }]
+  })
+  const consumers = bounded(own, LIMITS.metricSeriesMax)
+  const positions = bounded(
+    own.flatMap(({ name, channels }) => channels.map((position) => ({ name, ...position }))),
+    LIMITS.metricSeriesMax,
+  )
+  const gauge = (name: string, help: string, value: (consumer: ConsumerDescription) => number): Family => ({
+    name,
+    type: 'gauge',
+    help,
+    samples: consumers.map((consumer): Sample => [{ messaging_consumer_group_name: consumer.name }, value(consumer)]),
+  })
+  return [
+    {
+      name: 'millrace_consumer_lag',
+      type: 'gauge',
+      help: 'Events that a consumer has not settled.',
+      samples: positions.map(({ name, channel, lag }): Sample => [ofConsumer(name, channel), lag]),
+    },
+    {
+      name: 'millrace_consumer_lag_time_seconds',
+      type: 'gauge',
+      unit: 'seconds',
+      help: 'Age of the oldest event that a consumer has not settled.',
+      samples: positions.map(({ name, channel, lagMs }): Sample => [ofConsumer(name, channel), lagMs / 1000]),
+    },
+    gauge('millrace_consumer_dead_letters', 'Dead letters of a consumer.', ({ deadLetters }) => deadLetters),
+    gauge('millrace_consumer_retrying', 'Events that wait for their next attempt.', ({ retrying }) => retrying),
+    gauge('millrace_consumer_parked', 'Events that wait behind a dead letter of their key.', ({ parked }) => parked),
+    gauge('millrace_consumer_instances', 'Instances of a consumer that run, in any process.', (one) => one.instances),
+    gauge('millrace_consumer_paused', '1 if a consumer is paused.', ({ paused }) => Number(paused)),
+    gauge('millrace_consumer_stalled', '1 if a consumer has work and makes no progress.', ({ stalled }) =>
+      Number(stalled !== null),
+    ),
+  ]
+}
+
+function alarms(description: BrokerDescription): Sample[] {
+  const byCode = new Map<string, number>()
+  for (const { code } of description.alarms) byCode.set(code, (byCode.get(code) ?? 0) + 1)
+  return [...byCode].map(([code, count]): Sample => [{ code }, count])
+}
+
+/** The first of many, and one that has the sums of the others' numbers. */
+function bounded<Item extends { readonly name: string }>(items: readonly Item[], most: number): readonly Item[] {
+  const rest = items.slice(most)
+  const [first] = rest
+  if (first === undefined) return items
+  const sums: Record<string, unknown> = { ...first, name: OTHER, channel: OTHER, stalled: null }
+  for (const item of rest.slice(1))
+    for (const [key, value] of Object.entries(item))
+      if (typeof value === 'number') sums[key] = Number(sums[key] ?? 0) + value
+  return [...items.slice(0, most), sums as unknown as Item]
+}

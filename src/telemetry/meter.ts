@@ -1,0 +1,101 @@
+/**
+ * What a process counts of its publishes and its consumers, in plain arrays. Nothing is computed before somebody reads.
+ *
+ * Bounded: beyond a number of channels and of consumers the others are one series, `other`. Millrace's own channels are not counted.
+ */
+import { LIMITS } from '../base/limits.ts'
+import { COMMIT_BOUNDS, Histogram } from './histogram.ts'
+
+/** The name of what is counted together. */
+export const OTHER = 'other'
+
+export interface PublishSeries {
+  readonly channel: string
+  /** Events stored: published, or emitted by handlers here. */
+  messages: number
+  /** By error code. */
+  readonly failed: Map<string, number>
+  /** Publish calls, from call to answer. */
+  readonly calls: Histogram
+  /** Until events were durable, from when the engine got them. */
+  readonly commits: Histogram
+}
+
+export interface ConsumeSeries {
+  readonly consumer: string
+  readonly channel: string
+  /** Attempts whose handler was called. */
+  begun: number
+  ended: number
+  completed: number
+  retried: number
+  deadLettered: number
+  released: number
+  lost: number
+  /** Failed attempts, by error code or name. */
+  readonly failed: Map<string, number>
+  /** Attempts, from the handler's call to the settlement. */
+  readonly attempts: Histogram
+}
+
+/** Kinds of errors of one series; more are `other`. */
+const ERRORS_MAX = 20
+
+export class Meter {
+  readonly #published = new Map<string, PublishSeries>()
+  /** By consumer, then by channel. */
+  readonly #consumed = new Map<string, Map<string, ConsumeSeries>>()
+  #consumedCount = 0
+
+  get published(): Iterable<PublishSeries> {
+    return this.#published.values()
+  }
+
+  get consumed(): readonly ConsumeSeries[] {
+    return [...this.#consumed.values()].flatMap((channels) => [...channels.values()])
+  }
+
+  /** Null for channels of Millrace itself. */
+  ofChannel(channel: string): PublishSeries | null {
+    const known = this.#published.get(channel)
+    if (known !== undefined) return known
+    if (isOwn(channel)) return null
+    if (this.#published.size >= LIMITS.metricSeriesMax && channel !== OTHER) return this.ofChannel(OTHER)
+    const made: PublishSeries = {
+      channel,
+      messages: 0,
+      failed: new Map(),
+      calls: new Histogram(),
+      commits: new Histogram(COMMIT_BOUNDS),
+    }
+    this.#published.set(channel, made)
+    return made
+  }
+
+  /** Null for channels of Millrace itself. */
+  ofConsumer(consumer: string, channel: string): ConsumeSeries | null {
+    const known = this.#consumed.get(consumer)?.get(channel)
+    if (known !== undefined) return known
+    if (isOwn(channel)) return null
+    if (this.#consumedCount >= LIMITS.metricSeriesMax && consumer !== OTHER) return this.ofConsumer(OTHER, OTHER)
+    const made: ConsumeSeries = {
+      ...{ consumer, channel, begun: 0, ended: 0, completed: 0, retried: 0, deadLettered: 0, released: 0, lost: 0 },
+      failed: new Map(),
+      attempts: new Histogram(),
+    }
+    const channels = this.#consumed.get(consumer) ?? new Map<string, ConsumeSeries>()
+    this.#consumed.set(consumer, channels.set(channel, made))
+    this.#consumedCount++
+    return made
+  }
+}
+
+/** Count a failure by its kind. */
+export function countFailure(failed: Map<string, number>, kind: string): void {
+  const name = failed.has(kind) || failed.size < ERRORS_MAX ? kind : OTHER
+  failed.set(name, (failed.get(name) ?? 0) + 1)
+}
+
+function isOwn(channel: string): boolean {
+  return channel.startsWith('$')
+}
