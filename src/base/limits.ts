@@ -206,6 +206,18 @@ export const LIMITS = {
   flowIdsMax: 50_000,
   /** What was seen in the flow and is gone stays visible for this time. */
   flowFadeMs: 600_000,
+  /** Dead letters that one look of a redrive or of their groups reads, the oldest first. */
+  redriveLookMax: 1000,
+  /** A careful redrive waits for this time until the first events that it gave back are done or dead again. */
+  redriveObserveMs: 30_000,
+  /** Redriven events that a redrive looks for among the dead letters, each second. */
+  redriveWatchMax: 50,
+  /** Redrives that run at once. */
+  redriveJobsMax: 10,
+  /** Redrives whose results the gateway keeps. */
+  redriveKeptMax: 100,
+  /** Events that the preview of a rewind looks at in one channel, to count keys. */
+  rewindPreviewMax: 20_000,
   /** Consumers that the gateway keeps open for clients that pull. */
   gatewayPullConsumersMax: 1000,
   /** Events that are leased to the clients of one pulled consumer at once, unless a pull says otherwise. */

@@ -27,6 +27,7 @@ const QUERY: Readonly<Record<(typeof CHOICE)[number], Parameter>> = {
   },
 }
 const ALL: Parameter = { description: 'true: all of them, if no other parameter selects.', schema: { enum: ['true'] } }
+const REASON: Parameter = { description: 'The reason; kept in the audit trail.', schema: { type: 'string' } }
 const LETTERS = '/api/consumers/{consumer}/dead-letters'
 
 export function deadLetterRoutes(host: GatewayHost): Route[] {
@@ -41,7 +42,11 @@ export function deadLetterRoutes(host: GatewayHost): Route[] {
       content: json({ type: 'object', required: [member], properties: { [member]: { type: 'integer' } } }),
     },
   })
-  const manage = { ...common, access: { action: 'manage', of: 'handler' }, query: { ...QUERY, all: ALL } } as const
+  const manage = {
+    ...common,
+    access: { action: 'manage', of: 'handler' },
+    query: { ...QUERY, all: ALL, reason: REASON },
+  } as const
   const drop = async (request: GatewayRequest): Promise<Response> =>
     Response.json({ dropped: await (await lettersOf(request, host, 'manage')).drop(deliberate(request.query)) })
   return [

@@ -17,6 +17,7 @@ import { CHANNEL, CONSUMER, json } from './schemas.ts'
 
 const CHANNEL_PATH = '/api/channels/{channel}'
 const CONSUMER_PATH = '/api/consumers/{consumer}'
+const REASON = { description: 'The reason; kept in the audit trail.', schema: { type: 'string' } }
 const CHANNEL_CHOICE = { description: 'Only in this channel.', schema: { type: 'string' } }
 const size = { type: ['string', 'integer'], description: 'Bytes, or text such as 10MiB.' }
 const duration = { type: ['string', 'integer'], description: 'Milliseconds, or text such as 30d.' }
@@ -167,7 +168,7 @@ function rewindRoute(host: GatewayHost): Route {
     name: 'rewindConsumer',
     summary: 'Move a consumer to another position, running or not. Its events in flight are taken back.',
     description: 'The position is in the query or in a JSON body.',
-    query: { to: { ...to, schema: { type: 'string' } }, channel: CHANNEL_CHOICE },
+    query: { to: { ...to, schema: { type: 'string' } }, channel: CHANNEL_CHOICE, reason: REASON },
     body: {
       required: false,
       content: json({

@@ -4,6 +4,7 @@ import { deadLetterRoutes } from './dead-letter-routes.ts'
 import { delayedRoutes } from './delayed-routes.ts'
 import { FlowPartOfGateway } from './flow/flow-routes.ts'
 import type { GatewayHost } from './gateway-host.ts'
+import { LettersPart } from './letters/letter-routes.ts'
 import { managementRoutes } from './management-routes.ts'
 import { metricsRoute } from './metrics-route.ts'
 import { operationRoutes } from './operation-routes.ts'
@@ -14,6 +15,9 @@ import type { PushSettings } from './push/push-service.ts'
 import { readRoute } from './read-route.ts'
 import type { GatewayPart } from './route.ts'
 import { rulesRoutes } from './rules-routes.ts'
+import { channelRoute } from './search/channel-route.ts'
+import { rewindPreviewRoute } from './search/rewind-preview.ts'
+import { searchRoute } from './search/search-route.ts'
 import { SocketPart } from './socket/socket-part.ts'
 import { EventStreams, type StreamLimits } from './stream-route.ts'
 import { handshakeRoute } from './webhook-handshake.ts'
@@ -35,7 +39,15 @@ export interface PartSettings {
 export function gatewayParts(host: GatewayHost, settings: PartSettings): GatewayPart[] {
   const { broker } = host
   return [
-    { routes: [publishRoute(host), handshakeRoute(settings.ratePerMinute), readRoute(host)] },
+    {
+      routes: [
+        publishRoute(host),
+        handshakeRoute(settings.ratePerMinute),
+        readRoute(host),
+        searchRoute(host),
+        channelRoute(host),
+      ],
+    },
     new WebhookPart(host, settings.webhooks),
     new CausalityPart(host),
     new EventStreams(host, settings.streams),
@@ -43,9 +55,10 @@ export function gatewayParts(host: GatewayHost, settings: PartSettings): Gateway
     new PushPart(host, { ...settings.push, drainMs: settings.drainMs }),
     new SocketPart(host),
     { routes: deadLetterRoutes(host) },
+    new LettersPart(host),
     { routes: delayedRoutes(broker) },
     { routes: rulesRoutes(broker) },
-    { routes: managementRoutes(host) },
+    { routes: [...managementRoutes(host), rewindPreviewRoute(host)] },
     new FlowPartOfGateway(host),
     { routes: operationRoutes(host, settings.isClosing) },
     { routes: [metricsRoute(host)] },

@@ -47,6 +47,16 @@ const deadConsumer = async ({ broker }: ProvocationWorld): Promise<undefined> =>
   const running = await broker.start(consumer('some-consumer', 'some-channel').onAny(() => undefined))
   await running.stop()
 }
+const redriving = async (world: ProvocationWorld): Promise<{ redrive: string }> => {
+  await deadConsumer(world)
+  const request = new Request('http://g/api/consumers/some-consumer/redrives', {
+    method: 'POST',
+    headers: JSON_TYPE,
+    body: '{}',
+  })
+  const { id } = (await (await world.gateway.fetch(request)).json()) as { id: string }
+  return { redrive: id }
+}
 /** A consumer that is open, and an event leased. */
 const leased = async (world: ProvocationWorld): Promise<{ lease: string }> => {
   await channel(world)
@@ -254,6 +264,26 @@ export const provocations: Readonly<Record<string, Provocation>> = {
   'rewindConsumer 503': { prepare: closed, query: '?to=beginning' },
   'describe 200': {},
   'describe 503': { prepare: closed },
+  'searchEvents 200': { prepare: channel },
+  'searchEvents 404': {},
+  'searchEvents 416': { prepare: channel, query: '?from=1000' },
+  'searchEvents 503': { prepare: closed },
+  'showChannel 200': { prepare: channel },
+  'showChannel 404': {},
+  'showChannel 503': { prepare: closed },
+  'groupDeadLetters 200': { prepare: deadConsumer },
+  'groupDeadLetters 404': {},
+  'groupDeadLetters 503': { prepare: closed },
+  'startRedrive 202': { prepare: deadConsumer, headers: JSON_TYPE, body: '{}' },
+  'startRedrive 404': { headers: JSON_TYPE, body: '{}' },
+  'startRedrive 503': { prepare: closed, headers: JSON_TYPE, body: '{}' },
+  'listRedrives 200': {},
+  'stopRedrive 200': { prepare: redriving },
+  'stopRedrive 404': {},
+  'previewRewind 200': { prepare: deadConsumer, query: '?to=beginning' },
+  'previewRewind 404': { query: '?to=beginning' },
+  'previewRewind 416': { prepare: deadConsumer, query: '?to=1000' },
+  'previewRewind 503': { prepare: closed, query: '?to=beginning' },
   'showFlow 200': {},
   'showFlow 503': { prepare: closed },
   'followFlow 200': {},

@@ -119,9 +119,7 @@ export interface Message {
 /** Server-Sent Events over fetch, which can send the token in a header. Ends when the server ends the stream. @throws ApiProblem */
 export async function* messages(call: Call, signal: AbortSignal): AsyncGenerator<Message, void, undefined> {
   const response = await send(call, signal)
-  const reader = (response.body as ReadableStream<Uint8Array>)
-    .pipeThrough(new TextDecoderStream() as TransformStream<Uint8Array, string>)
-    .getReader()
+  const reader = textsOf(response)
   let rest = ''
   try {
     for (;;) {
@@ -156,4 +154,28 @@ function messageOf(block: string): Message | null {
   if (data === '') return null
   const value = JSON.parse(data) as unknown
   return { event, data: id === undefined ? value : { id, value } }
+}
+
+/** JSON lines, as they come. @throws ApiProblem */
+export async function* lines(call: Call, signal: AbortSignal): AsyncGenerator<unknown, void, undefined> {
+  const response = await send(call, signal)
+  const reader = textsOf(response)
+  let rest = ''
+  try {
+    for (;;) {
+      const { done, value } = await reader.read()
+      if (done) return
+      rest += value
+      const whole = rest.split('\n')
+      rest = whole.pop() ?? ''
+      for (const line of whole) if (line !== '') yield JSON.parse(line) as unknown
+    }
+  } finally {
+    await reader.cancel().catch(() => undefined)
+  }
+}
+
+function textsOf(response: Response): ReadableStreamDefaultReader<string> {
+  const bytes = response.body as ReadableStream<Uint8Array>
+  return bytes.pipeThrough(new TextDecoderStream() as TransformStream<Uint8Array, string>).getReader()
 }

@@ -12,6 +12,8 @@ import { useTheme } from './theme.ts'
 const views: Readonly<Record<string, { readonly title: string; readonly view: ReturnType<typeof lazy> }>> = {
   flow: { title: 'Flow', view: lazy(() => import('../flow/flow-view.tsx')) },
   channels: { title: 'Channels', view: lazy(() => import('../channel/channels-view.tsx')) },
+  channel: { title: 'Channel', view: lazy(() => import('../channel/channel-view.tsx')) },
+  event: { title: 'Event', view: lazy(() => import('../event/event-view.tsx')) },
 }
 const MENU = ['flow', 'channels'] as const
 /** Which entry of the menu a view belongs to. */

@@ -1,0 +1,50 @@
+/**
+ * What makes two failures the same: the error's name and code, and the first place of the application in its stack. Where there is no such place, the message
+ * with its numbers and quoted texts left out.
+ */
+import { createHash } from 'node:crypto'
+import { dirname, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import type { DeadLetter } from '../../broker/description.ts'
+
+type Failure = DeadLetter['failure']
+
+export interface Fingerprint {
+  readonly fingerprint: string
+  readonly name: string
+  readonly code: string | null
+  readonly kind: Failure['kind']
+  /** Such as `sendMail (src/mail.ts:31)`. */
+  readonly place: string | null
+}
+
+type FailureFacts = Omit<Failure, 'code'> & { readonly code?: string | null }
+
+/** The folder of this package's code: its frames are not the application's. */
+const OWN = join(dirname(fileURLToPath(import.meta.url)), '../..')
+const FRAME = /^\s*at (?:(?:async )?(.+?) \()?((?:file:\/\/)?[^()]+):(\d+):\d+\)?$/
+
+export function fingerprintOf({ name, code = null, kind, message, stack = '' }: FailureFacts): Fingerprint {
+  const place = placeIn(stack)
+  const basis = [name, code, kind, place ?? worded(message)]
+  const fingerprint = createHash('sha256').update(JSON.stringify(basis)).digest('hex').slice(0, 16)
+  return { fingerprint, name, code, kind, place }
+}
+
+function placeIn(stack: string): string | null {
+  for (const line of stack.split('\n')) {
+    const [, caller, file = '', at] = FRAME.exec(line) ?? []
+    const path = file.replace(/^file:\/\//, '')
+    if (file === '' || path.startsWith('node:') || path.includes('/node_modules/') || path.startsWith(OWN)) continue
+    const short = path.split('/').slice(-2).join('/')
+    return caller === undefined ? `${short}:${at}` : `${caller} (${short}:${at})`
+  }
+  return null
+}
+
+function worded(message: string): string {
+  return message
+    .slice(0, 300)
+    .replace(/"[^"]*"|'[^']*'|`[^`]*`/g, '""')
+    .replace(/\b[0-9a-f]{8,}(?:-[0-9a-f]{4,})*\b|\d+/gi, '#')
+}

@@ -1,0 +1,202 @@
+/**
+ * A redrive that begins carefully: one dead letter, then ten, then so many a second. It stops by itself when a letter comes back with the error that it was
+ * started for, and says at its end what became of all of them. It runs in the gateway's process and does not need the page that started it.
+ *
+ * Letters are redriven from the oldest on, so that the order of each key is kept.
+ */
+import { isMillraceError } from '../../base/errors.ts'
+import { LIMITS } from '../../base/limits.ts'
+import type { Broker } from '../../broker/broker.ts'
+import type { DeadLetter } from '../../broker/description.ts'
+import { fingerprintOf } from './fingerprint.ts'
+
+export interface RedrivePlan {
+  readonly consumer: string
+  /** Null for every error. */
+  readonly fingerprint: string | null
+  readonly channel: string | null
+  readonly key: string | null
+  readonly perSecond: number
+  /** Without it, the redrive begins with its full pace. */
+  readonly canary: boolean
+}
+
+export interface RedriveProgress extends RedrivePlan {
+  readonly id: string
+  readonly startedMs: number
+  readonly endedMs: number | null
+  readonly phase: 'one' | 'ten' | 'all' | 'done' | 'stopped' | 'returned' | 'failed'
+  /** Given back to the consumer. */
+  readonly redriven: number
+  /** Of those, dead again. */
+  readonly back: number
+  /** Dead letters of the plan that are still to be redriven, as far as one look sees. */
+  readonly left: number
+  readonly problem: string | null
+}
+
+type Place = Pick<DeadLetter, 'channel' | 'offset'>
+
+const LOOK_MS = 200
+const FINISHED: ReadonlySet<string> = new Set(['done', 'stopped', 'returned', 'failed'])
+
+export class RedriveJob {
+  readonly done: Promise<void>
+  readonly #broker: Broker
+  readonly #stopping = new AbortController()
+  /** Places that were redriven and were not seen dead since, the newest last. */
+  readonly #out = new Map<string, Place>()
+  readonly #back = new Set<string>()
+  #progress: RedriveProgress
+
+  constructor(broker: Broker, id: string, plan: RedrivePlan) {
+    this.#broker = broker
+    this.#progress = {
+      ...plan,
+      id,
+      startedMs: Date.now(),
+      endedMs: null,
+      phase: plan.canary ? 'one' : 'all',
+      redriven: 0,
+      back: 0,
+      left: 0,
+      problem: null,
+    }
+    this.done = this.#run().catch((error: Error) => this.#end('failed', error.message))
+  }
+
+  get progress(): RedriveProgress {
+    return this.#progress
+  }
+
+  get running(): boolean {
+    return !FINISHED.has(this.#progress.phase)
+  }
+
+  stop(): void {
+    this.#stopping.abort()
+  }
+
+  async #run(): Promise<void> {
+    const steps = this.#progress.canary ? [['one', 1] as const, ['ten', 10] as const] : []
+    for (const [phase, size] of steps) {
+      this.#set({ phase })
+      if (!(await this.#step(size))) return this.#finish()
+      if (!(await this.#settled())) return
+    }
+    this.#set({ phase: 'all' })
+    for (;;) {
+      const startedMs = performance.now()
+      if (!(await this.#step(this.#progress.perSecond))) return this.#finish()
+      if (!(await this.#pause(1000 - (performance.now() - startedMs))) || (await this.#returned())) return
+    }
+  }
+
+  /** Redrive the next ones; false when there are none, or it was stopped. */
+  async #step(size: number): Promise<boolean> {
+    const waiting = await this.#waiting()
+    this.#set({ left: waiting.length })
+    for (const { channel, offset } of waiting.slice(0, size)) {
+      if (this.#stopping.signal.aborted) return false
+      try {
+        await this.#letters().redrive({ channel, offset })
+      } catch (error) {
+        // Somebody else has redriven or dropped it.
+        if (!isMillraceError(error, 'UNKNOWN_DEAD_LETTER')) throw error
+        continue
+      }
+      this.#out.set(`${channel}/${offset}`, { channel, offset })
+      this.#set({ redriven: this.#progress.redriven + 1, left: Math.max(0, this.#progress.left - 1) })
+    }
+    return waiting.length > 0
+  }
+
+  /** Letters of the plan that died before it began, or after it without having been redriven by it. */
+  async #waiting(): Promise<DeadLetter[]> {
+    const { channel, key, fingerprint } = this.#progress
+    const query = { ...(channel !== null && { channel }), ...(key !== null && { key }), limit: LIMITS.redriveLookMax }
+    const letters = await this.#letters().list(query)
+    return letters.filter(
+      (letter) =>
+        !this.#out.has(`${letter.channel}/${letter.offset}`) &&
+        !this.#back.has(`${letter.channel}/${letter.offset}`) &&
+        (fingerprint === null || fingerprintOf(letter.failure).fingerprint === fingerprint),
+    )
+  }
+
+  /** Whether what was redriven has come to rest without coming back. */
+  async #settled(): Promise<boolean> {
+    const untilMs = performance.now() + LIMITS.redriveObserveMs
+    for (let quiet = 0; quiet < 3; ) {
+      if (!(await this.#pause(LOOK_MS)) || (await this.#returned())) return false
+      quiet = (await this.#isQuiet()) ? quiet + 1 : 0
+      if (quiet === 0 && performance.now() > untilMs) {
+        this.#end('stopped', 'what was redriven is neither done nor dead again: it is being retried or waits')
+        return false
+      }
+    }
+    return true
+  }
+
+  async #isQuiet(): Promise<boolean> {
+    const { consumers } = await this.#broker.describe()
+    const consumer = consumers.find(({ name }) => name === this.#progress.consumer)
+    return consumer === undefined || (consumer.inFlight === 0 && consumer.retrying === 0)
+  }
+
+  /** Count those that are dead again; ends the job when one has the error that the redrive is for. */
+  async #returned(): Promise<boolean> {
+    const looked = [...this.#out].slice(-LIMITS.redriveWatchMax)
+    for (const [place, query] of looked) {
+      const [letter] = await this.#letters().list({ ...query, limit: 1 })
+      if (letter === undefined || letter.deadAtMs < this.#progress.startedMs) continue
+      this.#out.delete(place)
+      this.#back.add(place)
+      this.#set({ back: this.#back.size })
+      const { fingerprint } = this.#progress
+      if (fingerprint !== null && fingerprintOf(letter.failure).fingerprint !== fingerprint) continue
+      this.#end('returned', `the error came back: ${letter.failure.name}: ${letter.failure.message}`.slice(0, 500))
+      return true
+    }
+    return false
+  }
+
+  async #finish(): Promise<void> {
+    if (this.#stopping.signal.aborted) return this.#end('stopped', null)
+    if (!(await this.#settled())) return
+    // Those that came back while others were watched.
+    for (const { channel, offset, deadAtMs } of await this.#letters().list({ limit: LIMITS.redriveLookMax }))
+      if (this.#out.has(`${channel}/${offset}`) && deadAtMs >= this.#progress.startedMs)
+        this.#back.add(`${channel}/${offset}`)
+    this.#set({ back: this.#back.size })
+    this.#end('done', null)
+  }
+
+  /** Wait; false when it was stopped meanwhile. */
+  #pause(ms: number): Promise<boolean> {
+    const { signal } = this.#stopping
+    return new Promise((resolve) => {
+      const over = (): void => {
+        clearTimeout(timer)
+        signal.removeEventListener('abort', over)
+        if (signal.aborted) this.#end('stopped', null)
+        resolve(!signal.aborted)
+      }
+      const timer = setTimeout(over, Math.max(0, ms))
+      signal.addEventListener('abort', over)
+      if (signal.aborted) over()
+    })
+  }
+
+  #letters(): ReturnType<Broker['deadLetters']> {
+    return this.#broker.deadLetters(this.#progress.consumer)
+  }
+
+  #set(changes: Partial<RedriveProgress>): void {
+    this.#progress = { ...this.#progress, ...changes }
+  }
+
+  #end(phase: RedriveProgress['phase'], problem: string | null): void {
+    if (this.running) this.#set({ phase, problem, endedMs: Date.now() })
+  }
+}

@@ -1,0 +1,157 @@
+/**
+ * `GET /channels/{channel}/search`: a search through a channel that says how far it has looked. It looks as fast as its client takes what is found, from the
+ * newest event or the oldest, until it has looked at everything, has found enough, or the client leaves. What it says at its end leads on from there.
+ */
+import { isMillraceError } from '../../base/errors.ts'
+import { LIMITS } from '../../base/limits.ts'
+import type { StoredText } from '../../broker/engine.ts'
+import { engineOf } from '../../broker/engine-of.ts'
+import { compilePattern } from '../../pattern/pattern.ts'
+import { filterOf, firstOffset, oneLine, readTexts, type TextFilter } from '../channel-texts.ts'
+import type { GatewayHost } from '../gateway-host.ts'
+import { badRequest } from '../problem.ts'
+import { countOf, positionOf } from '../query.ts'
+import type { GatewayRequest, Parameter, Route } from '../route.ts'
+import { CHANNEL, FILTER, FROM, WHERE } from '../schemas.ts'
+import { type SseMessage, sseAnswer } from '../sse-answer.ts'
+
+/** Offsets that are looked through at once, backwards. */
+const WINDOW = 2000
+
+interface Search {
+  readonly channel: string
+  /** Offsets from `from` up to `to`, without it. */
+  readonly from: number
+  readonly to: number
+  readonly newestFirst: boolean
+  readonly filter: TextFilter | null
+  readonly limit: number
+}
+
+const text = (description: string): Parameter => ({ description, schema: { type: 'string' } })
+
+export function searchRoute(host: GatewayHost): Route {
+  return {
+    method: 'GET',
+    path: '/channels/{channel}/search',
+    name: 'searchEvents',
+    summary:
+      'Search a channel by Server-Sent Events: hit, progress, and at last end, which says where it stopped and why.',
+    description:
+      'progress and end have: looked (offsets looked at), of (offsets there are to look at), found, and next, the position from which a further search ' +
+      'continues (from= for order=oldest, to= for order=newest), or null at the end when all was looked at.',
+    tag: 'events',
+    access: { action: 'read', of: 'channel' },
+    noHead: true,
+    parameters: { channel: CHANNEL },
+    query: {
+      from: { ...FROM, description: `${FROM.description} Default: the beginning.` },
+      to: { ...FROM, description: `Up to, without it: ${FROM.description} Default: the end.` },
+      order: { description: 'Where to begin.', schema: { enum: ['newest', 'oldest'], default: 'newest' } },
+      limit: {
+        description: 'Stop after this many hits.',
+        schema: {
+          type: 'integer',
+          minimum: 1,
+          maximum: LIMITS.gatewayPageEventsMax,
+          default: LIMITS.gatewayPageEventsDefault,
+        },
+      },
+      where: WHERE,
+      filter: FILTER,
+      key: text('Only events with this key (partitionkey).'),
+      id: text('Only the event with this id.'),
+    },
+    answers: { 200: { description: 'Each message is JSON.', content: { 'text/event-stream': { type: 'string' } } } },
+    refuses: ['INVALID_PATTERN', 'INVALID_EXPRESSION', 'UNKNOWN_CHANNEL', 'OFFSET_OUT_OF_RANGE', 'CLOSED'],
+    handle: async (request) => {
+      const search = await searchOf(request, host)
+      return sseAnswer(request, host, (signal) => messages(search, host, signal))
+    },
+  }
+}
+
+async function searchOf(request: GatewayRequest, host: GatewayHost): Promise<Search> {
+  const { from, to, order = 'newest', limit, key, id } = request.query
+  if (order !== 'newest' && order !== 'oldest') throw badRequest(400, 'order must be newest or oldest')
+  const channel = request.parameters['channel'] as string
+  const filters = [
+    filterOf(request.query),
+    ...(key === undefined ? [] : [patternFilter({ partitionkey: [key] })]),
+    ...(id === undefined ? [] : [patternFilter({ id: [id] })]),
+  ].filter((filter) => filter !== null)
+  const { first, next } = await engineOf(host.broker).bounds(channel)
+  const place = async (said: string | undefined, name: string, otherwise: number): Promise<number> =>
+    said === undefined
+      ? otherwise
+      : Math.max(first, Math.min(next, await firstOffset(host.core, channel, positionOf(name, said))))
+  return {
+    channel,
+    from: await place(from, 'from', first),
+    to: await place(to, 'to', next),
+    newestFirst: order === 'newest',
+    filter: filters.length === 0 ? null : (event) => filters.every((filter) => filter(event)),
+    limit:
+      limit === undefined ? LIMITS.gatewayPageEventsDefault : countOf('limit', limit, 1, LIMITS.gatewayPageEventsMax),
+  }
+}
+
+function patternFilter(pattern: Parameters<typeof compilePattern>[0]): TextFilter {
+  const compiled = compilePattern(pattern)
+  return (event) => compiled.matches(event)
+}
+
+async function* messages(search: Search, host: GatewayHost, signal: AbortSignal): AsyncGenerator<SseMessage> {
+  const of = Math.max(0, search.to - search.from)
+  let found = 0
+  let looked = 0
+  let next: number | null = null
+  for await (const window of windowsOf(search)) {
+    const hits: StoredText[] = []
+    for await (const event of eventsIn(host, search, window, signal)) {
+      if (search.filter !== null && !search.filter(event.text)) continue
+      hits.push(event)
+      if (!search.newestFirst && found + hits.length === search.limit) break
+    }
+    if (signal.aborted) return
+    if (search.newestFirst) hits.reverse()
+    const shown = hits.slice(0, search.limit - found)
+    for (const hit of shown) yield { event: 'hit', data: hitText(hit) }
+    found += shown.length
+    const last = shown.at(-1)
+    if (found === search.limit && last !== undefined) {
+      next = search.newestFirst ? last.offset : last.offset + 1
+      looked = search.newestFirst ? search.to - last.offset : last.offset + 1 - search.from
+      if (search.newestFirst ? next <= search.from : next >= search.to) next = null
+      break
+    }
+    looked += window.to - window.from
+    const further = search.newestFirst ? window.from : window.to
+    yield { event: 'progress', data: JSON.stringify({ looked, of, found, next: further }) }
+  }
+  yield { event: 'end', data: JSON.stringify({ looked, of, found, next }) }
+}
+
+function* windowsOf({ from, to, newestFirst }: Search): Generator<{ readonly from: number; readonly to: number }> {
+  if (newestFirst) for (let end = to; end > from; end -= WINDOW) yield { from: Math.max(from, end - WINDOW), to: end }
+  else for (let start = from; start < to; start += WINDOW) yield { from: start, to: Math.min(to, start + WINDOW) }
+}
+
+async function* eventsIn(
+  host: GatewayHost,
+  { channel }: Search,
+  { from, to }: { readonly from: number; readonly to: number },
+  signal: AbortSignal,
+): AsyncGenerator<StoredText> {
+  try {
+    const range = { from: { offset: from }, to: { offset: to }, signal }
+    for await (const batch of await readTexts(host.core, channel, range)) yield* batch
+  } catch (error) {
+    // Retention has deleted them meanwhile: there is nothing to look at.
+    if (!isMillraceError(error, 'OFFSET_OUT_OF_RANGE')) throw error
+  }
+}
+
+function hitText({ offset, text: event }: StoredText): string {
+  return `{"offset":${offset},"event":${oneLine(event)}}`
+}
