@@ -1,4 +1,4 @@
-/** `millrace bench`: what this machine does, in some seconds, every commit synced. */
+/** `millrace bench`: measures this machine for a few seconds, with every commit synced. */
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'

@@ -1,4 +1,7 @@
-/** `millrace check`: what of a data directory is damaged, what is lost by it, and a repair that keeps what was there. */
+/**
+ * `millrace check`: shows what is damaged in a data directory and what is lost, and repairs it without deleting the old
+ * data.
+ */
 import { checkDirectory } from '../engines/embedded/repair.ts'
 import type { Loss } from '../engines/embedded/repair-records.ts'
 import { colour, complete, EXIT, print, printJson, table } from './output.ts'
@@ -46,7 +49,7 @@ function lossRow({ what, channel, consumer, count, certain, which }: Loss): stri
   return [certain ? 'is lost' : 'may be lost', what, channel ?? '', consumer ?? '', many, `${which.join(', ')}${rest}`]
 }
 
-/** Such as ", 2 dead letter(s), 1 delayed event(s), and perhaps more". */
+/** Further losses as text, such as ", 2 × dead letter, and perhaps more". */
 function besides(losses: readonly Loss[]): string {
   const sums = new Map<string, number>()
   for (const { what, count, certain } of losses) if (certain) sums.set(what, (sums.get(what) ?? 0) + (count ?? 0))

@@ -1,7 +1,7 @@
-/** `millrace consumer`: what an operator does to a consumer, wherever its instances run. */
+/** `millrace consumer`: pause, resume, rewind or remove a consumer, wherever its instances run. */
 import { MillraceError } from '../base/errors.ts'
 import { complete, printJson } from './output.ts'
-import { changing, placeOf, type TargetOptions } from './target.ts'
+import { changing, positionOf, type TargetOptions } from './target.ts'
 
 export interface PauseOptions extends TargetOptions {
   readonly reason?: string
@@ -32,8 +32,9 @@ export async function consumerRewindCommand(name: string, options: RewindOptions
       'name the position: --to beginning, end, an offset, an age (1h) or a time',
       { option: 'to' },
     )
-  const place = placeOf(to)
-  await changing(options, (broker) => broker.consumer(name).rewind(place, channel === undefined ? {} : { channel }))
+  const position = positionOf(to)
+  const only = channel === undefined ? {} : { channel }
+  await changing(options, (broker) => broker.consumer(name).rewind(position, only))
   told(
     { consumer: name, to, ...(channel !== undefined && { channel }) },
     `${name} continues from ${to}${channel === undefined ? '' : ` in ${channel}`}`,

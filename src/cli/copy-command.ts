@@ -1,4 +1,4 @@
-/** `millrace copy`: everything of one broker, or some of it, to another. */
+/** `millrace copy`: copies all or some channels of one broker to another. */
 import { existsSync, realpathSync } from 'node:fs'
 import { MillraceError } from '../base/errors.ts'
 import { durationMs } from '../base/units.ts'
@@ -25,7 +25,7 @@ export interface CopyCommandOptions extends OutputOptions {
 
 const QUIET = '3s'
 
-/** @throws INVALID_OPTION when there is none */
+/** @throws INVALID_OPTION when a name is empty */
 function names(option: string, text: string): string[] {
   const found = text.split(',').map((name) => name.trim())
   if (!found.includes('')) return found
@@ -38,7 +38,7 @@ function names(option: string, text: string): string[] {
 
 export async function copyCommand(options: CopyCommandOptions): Promise<void> {
   const { from, to, channels, consumers, accept } = options
-  if (placeOf(from) === placeOf(to))
+  if (targetOf(from) === targetOf(to))
     throw new MillraceError('INVALID_OPTION', '--from and --to are the same broker', { option: 'to' })
   const selection: CopySelection = {
     ...(accept !== undefined && { accept: names('accept', accept).map((clause) => countOf('accept', clause, 1)) }),
@@ -61,8 +61,8 @@ export async function copyCommand(options: CopyCommandOptions): Promise<void> {
   }
 }
 
-/** A directory by its path, however it is written; any other broker by its URL. */
-function placeOf(url: string): string {
+/** A directory as its real path, however it was written; any other broker as its URL. */
+function targetOf(url: string): string {
   if (!url.startsWith('file:')) return url
   const directory = directoryOf(url)
   return existsSync(directory) ? realpathSync(directory) : directory
@@ -145,7 +145,7 @@ function planJson({ channels, ...plan }: CopyPlan): object {
   return { ...plan, channels: shown }
 }
 
-/** What is going to be carried, and how the target holds what it needs. */
+/** Print what would be copied, and how the target supports it. */
 function show({ from, to, channels, needs, keepsTimes, refusals }: CopyPlan): void {
   print(colour('bold', `${from} → ${to}`))
   const rows = channels.map(({ spec, events, bytes, scheduled, consumers, deadLetters, waiting }) => [

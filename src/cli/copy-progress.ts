@@ -1,4 +1,7 @@
-/** How far a copy is: one line that is drawn over on a terminal, a line now and then elsewhere. On standard error. */
+/**
+ * The progress of a copy on standard error: one line that is redrawn on a terminal, otherwise a new line every few
+ * seconds.
+ */
 import type { CopyProgress } from '../copy/copy.ts'
 
 const DRAW_MS = 100
@@ -46,7 +49,7 @@ export class ProgressLine {
     this.#open = true
   }
 
-  /** Say something beside it. */
+  /** Print a message on a line of its own. */
   say(text: string): void {
     this.end()
     this.#out.write(`${text}\n`)

@@ -63,7 +63,7 @@ export async function deadShowCommand(consumer: string, options: DeadOptions): P
   complete(`${letters.length} dead letter(s) of ${consumer}`, options)
 }
 
-/** What changes dead letters must say which, or --all. */
+/** A command that changes dead letters must select them, or have --all. */
 function chosen(options: DeadOptions): DeadLetterQuery {
   const query = queryOf(options)
   if (options.all === true || Object.keys(query).length > 0) return query

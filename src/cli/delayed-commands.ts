@@ -1,4 +1,4 @@
-/** `millrace delayed`: the events of a channel that wait for their time. */
+/** `millrace delayed`: the delayed events of a channel. */
 import { MillraceError } from '../base/errors.ts'
 import type { DelayedQuery } from '../broker/delays.ts'
 import { complete, print, printJson, table } from './output.ts'

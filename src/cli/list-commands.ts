@@ -1,4 +1,4 @@
-/** `millrace channels` and `millrace consumers`: what there is, and how far behind it is. */
+/** `millrace channels` and `millrace consumers`: lists them, with the lag of each consumer. */
 import { complete, print, printJson, table } from './output.ts'
 import { looking, nameOf, type TargetOptions } from './target.ts'
 
@@ -26,12 +26,12 @@ export async function consumersCommand(options: TargetOptions): Promise<void> {
   if (options.json === true) printJson(consumers)
   else {
     const rows = consumers.flatMap((each) =>
-      each.channels.map((place, index) => [
+      each.channels.map((position, index) => [
         index === 0 ? each.name : '',
-        place.channel,
-        place.floor,
-        place.lag,
-        `${(place.lagMs / 1000).toFixed(1)} s`,
+        position.channel,
+        position.floor,
+        position.lag,
+        `${(position.lagMs / 1000).toFixed(1)} s`,
         index === 0 ? each.deadLetters : '',
         index === 0 ? each.parked : '',
       ]),

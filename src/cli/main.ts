@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-/** The command line. Each command is a file of its own; this one says what they take. */
+/** The command line: this file declares each command and its options. The commands themselves have their own files. */
 import { readFileSync } from 'node:fs'
 import { Command, Option } from 'commander'
 import { MillraceError } from '../base/errors.ts'
@@ -9,7 +9,7 @@ const { version } = JSON.parse(readFileSync(new URL('../../package.json', import
   readonly version: string
 }
 
-/** Run a command; its failure is said once, in its form, and gives the exit code. */
+/** Run a command. If it fails, print the error once, in the chosen format, and set the exit code. */
 function run<Options extends OutputOptions>(
   act: (options: Options) => Promise<void>,
 ): (options: Options) => Promise<void> {
@@ -51,7 +51,8 @@ const program = new Command('millrace')
   .version(version)
 program.showHelpAfterError('(millrace --help lists the commands)')
 program.hook('preAction', (_, action) => {
-  // A variable of the shell that is not set: what it was to choose would be something else, or everything.
+  // An empty option usually comes from a shell variable that is not set. It is refused, because it could select
+  // something else, or everything.
   const empty = action.options.find(
     (option) =>
       action.getOptionValueSource(option.attributeName()) === 'cli' &&
@@ -107,8 +108,8 @@ withData(
     `millrace tail carts 'orders.>' --from 1h --follow --where '{"data":{"sku":["tea"]}}'`,
   ),
 )
-  .option('--from <place>', 'beginning, end, an offset, an age (1h) or a time')
-  .option('--to <place>', 'stop before')
+  .option('--from <position>', 'beginning, end, an offset, an age (1h) or a time')
+  .option('--to <position>', 'stop before')
   .option('--where <pattern>', 'only events that match, in the event-pattern language')
   .option('--limit <count>', 'at most this many')
   .option('-f, --follow', 'continue with new events')
@@ -148,7 +149,7 @@ withData(
     'millrace consumer rewind billing --to 1h --channel orders',
   ),
 )
-  .option('--to <place>', 'beginning, end, an offset, an age (1h) or a time')
+  .option('--to <position>', 'beginning, end, an offset, an age (1h) or a time')
   .option('--channel <name>', 'only in this channel')
   .action(on(async (name, options) => (await consumerCommands()).consumerRewindCommand(name, options as never)))
 withData(
@@ -314,8 +315,8 @@ ruleCommand(
   'millrace rules test large-orders.yaml --on carts --from 7d',
 )
   .option('--on <channels>', "channels to use instead of the rule's own, separated by commas")
-  .option('--from <place>', 'beginning, end, an offset, an age (7d) or a time')
-  .option('--to <place>', 'stop before')
+  .option('--from <position>', 'beginning, end, an offset, an age (7d) or a time')
+  .option('--to <position>', 'stop before')
   .option('--show <count>', 'how many matches to show', '10')
   .action(on(async (file, options) => (await rulesCommands()).rulesTestCommand(file, options as never)))
 ruleCommand(
@@ -324,7 +325,7 @@ ruleCommand(
   'millrace rules explain large-orders --on carts --offset 17',
 )
   .option('--on <channel>', 'the channel of the event')
-  .option('--offset <place>', 'at this place')
+  .option('--offset <offset>', 'the offset of the event')
   .option('--event <file>', 'the event, as CloudEvents JSON; - is standard input')
   .action(on(async (file, options) => (await rulesCommands()).rulesExplainCommand(file, options as never)))
 

@@ -1,8 +1,8 @@
-/** How the command line speaks: text or JSON on standard output, everything else on standard error, and exit codes. */
+/** Output of the command line: text or JSON on standard output, everything else on standard error, and exit codes. */
 import { styleText } from 'node:util'
 import { isMillraceError } from '../base/errors.ts'
 
-/** 0 done · 1 failed · 2 wrong usage (also commander's own refusals). */
+/** 0 done · 1 failed · 2 wrong usage (also for commander's own refusals). */
 export const EXIT = { done: 0, failed: 1, usage: 2 } as const
 
 const USAGE_CODES = new Set([
@@ -22,8 +22,9 @@ let readerLeft = false
 let endsWithReader = false
 
 /**
- * Watch for a reader that wants no more (`millrace publish … | head`). What changes something goes on to its end, and prints nothing more: half of it would be
- * done, with the exit code of success.
+ * Watch for a reader that stops reading (`millrace publish … | head`).
+ * A command that changes something continues to its end without further output: to stop would leave the work half done,
+ * with the exit code of success.
  */
 export function watchReader(): void {
   process.stdout.on('error', (error: NodeJS.ErrnoException) => {
@@ -34,7 +35,7 @@ export function watchReader(): void {
   })
 }
 
-/** The command only shows (`millrace tail … | head`): it ends when nobody reads any more. */
+/** For commands that only show something (`millrace tail … | head`): end when the reader stops reading. */
 export function endWithReader(): void {
   endsWithReader = true
 }
@@ -47,7 +48,7 @@ export function printJson(value: unknown): void {
   print(JSON.stringify(value))
 }
 
-/** The line that ends a command: what was done. On standard error, so that standard output can be piped. */
+/** The last line of a command: what was done. It goes to standard error, so that standard output can be piped. */
 export function complete(text: string, options: OutputOptions): void {
   if (options.json !== true) process.stderr.write(`${colour('green', '✓')} ${text}\n`)
 }
@@ -58,7 +59,7 @@ export function colour(style: 'green' | 'red' | 'yellow' | 'cyan' | 'dim' | 'bol
   return wanted ? styleText(style, text) : text
 }
 
-/** Rows under their heads, numbers to the right. */
+/** A table with headings; numbers are aligned to the right. */
 export function table(heads: readonly string[], rows: readonly (readonly (string | number)[])[]): string {
   const widths = heads.map((head, column) =>
     Math.max(head.length, ...rows.map((row) => String(row[column] ?? '').length)),
@@ -75,7 +76,7 @@ export function table(heads: readonly string[], rows: readonly (readonly (string
   return [colour('bold', line(heads)), ...rows.map(line)].join('\n')
 }
 
-/** Say what went wrong, and with which exit code. */
+/** Print the error, and return the exit code for it. */
 export function fail(error: unknown, options: OutputOptions): number {
   const code = isMillraceError(error) ? error.code : 'ERROR'
   const message = error instanceof Error ? error.message : String(error)

@@ -1,4 +1,4 @@
-/** `millrace publish`: one event from arguments, or many from a file or standard input of JSON lines. */
+/** `millrace publish`: one event from the options, or many from JSON lines in a file or on standard input. */
 import { closeSync, createReadStream, fstatSync, openSync } from 'node:fs'
 import { createInterface } from 'node:readline'
 import type { Readable } from 'node:stream'
@@ -21,10 +21,10 @@ export interface PublishCommandOptions extends TargetOptions {
   readonly create?: boolean
 }
 
-/** Lines that go in one commit. */
+/** Lines that are published in one commit. */
 const BATCH = 1000
 
-/** What is of one event, and means nothing for lines that are events themselves. */
+/** Options for a single event, which have no meaning for lines that are whole events. */
 const OF_ONE = ['payload', 'key', 'id', 'source'] as const
 
 export async function publishCommand(channel: string, options: PublishCommandOptions): Promise<void> {
@@ -43,7 +43,10 @@ export async function publishCommand(channel: string, options: PublishCommandOpt
   })
 }
 
-/** A channel that is there keeps its declaration: the retention, the key and the schemas that the application gave it. */
+/**
+ * Create the channel if it does not exist. An existing channel keeps the application's declaration: retention, key and
+ * schemas.
+ */
 async function created(broker: Broker, channel: string): Promise<void> {
   const engine = engineOf(broker)
   if ((await engine.channel(channel)) === undefined) await broker.declare(stream(channel))
@@ -52,7 +55,7 @@ async function created(broker: Broker, channel: string): Promise<void> {
 interface Counts {
   stored: number
   duplicates: number
-  /** Of one event. Those of a file are printed as they come, a line each, and the counts after them. */
+  /** The receipts of a single event. With a file, each receipt is printed at once, and the counts at the end. */
   receipts?: readonly Receipt[]
 }
 
@@ -80,7 +83,7 @@ function receiptText(receipt: Receipt): string {
 interface Lines {
   readonly file: string
   readonly input: Readable
-  /** Zero where it is not known. */
+  /** Zero if it is not known. */
   readonly totalBytes: number
 }
 

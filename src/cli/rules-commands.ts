@@ -1,4 +1,4 @@
-/** `millrace rules`: rules looked at, tried over history, and changed while everything runs. */
+/** `millrace rules`: list, test and change rules while the system runs. */
 import { readFileSync } from 'node:fs'
 import { userInfo } from 'node:os'
 import { basename } from 'node:path'
@@ -11,7 +11,7 @@ import type { ChangeReceipt } from '../rules/live/rule-book.ts'
 import type { RuleDefinition } from '../rules/rule.ts'
 import { type RuleDescription, rulesOf } from '../rules/rules.ts'
 import { colour, complete, print, printJson, table } from './output.ts'
-import { changing, countOf, jsonOf, looking, nameOf, placeOf, type TargetOptions, writing } from './target.ts'
+import { changing, countOf, jsonOf, looking, nameOf, positionOf, type TargetOptions, writing } from './target.ts'
 
 export interface RulesOptions extends TargetOptions {
   readonly author?: string
@@ -31,7 +31,7 @@ export interface RulesExplainOptions extends TargetOptions {
   readonly event?: string
 }
 
-/** Who is at the keyboard. */
+/** The author of a change, by default the user's name. */
 function author({ author }: RulesOptions): string {
   if (author !== undefined) return author
   try {
@@ -53,7 +53,7 @@ function rulesIn(path: string): readonly RuleDefinition[] {
   return parseRuleFile(textOf(path), path === '-' ? 'standard input' : basename(path))
 }
 
-/** A file where the text looks like one, else the name of a rule. */
+/** A rule from a file if the text looks like a path, else the name of a rule. */
 function ruleOf(text: string): RuleDefinition | string {
   if (text !== '-' && !/\.(?:ya?ml|json)$|\//i.test(text)) return text
   const [rule, ...more] = rulesIn(text)
@@ -139,8 +139,8 @@ function told(receipts: readonly ChangeReceipt[], options: RulesOptions): void {
 
 function receiptText({ name, revision, changed, from }: ChangeReceipt): string {
   if (!changed) return `${name} has not changed`
-  const places = Object.entries(from).map(([channel, offset]) => `${channel}/${offset}`)
-  return `${name} revision ${revision}${places.length === 0 ? '' : `, from ${places.join(', ')} on`}`
+  const starts = Object.entries(from).map(([channel, offset]) => `${channel}/${offset}`)
+  return `${name} revision ${revision}${starts.length === 0 ? '' : `, from ${starts.join(', ')} on`}`
 }
 
 type Change = 'enable' | 'disable' | 'remove'
@@ -156,12 +156,12 @@ export async function rulesTestCommand(text: string, options: RulesTestOptions):
   const { on, from, to, show } = options
   const rule = ruleOf(text)
   const result = await looking(options, (broker) => {
-    const place = {
+    const range = {
       ...(on !== undefined && { on: on.split(',') }),
-      ...(from !== undefined && { from: placeOf(from) }),
-      ...(to !== undefined && { to: placeOf(to) }),
+      ...(from !== undefined && { from: positionOf(from) }),
+      ...(to !== undefined && { to: positionOf(to) }),
     }
-    return rulesOf(broker).test(rule, { ...place, show: countOf('show', show) })
+    return rulesOf(broker).test(rule, { ...range, show: countOf('show', show) })
   })
   if (options.json === true) printJson(result)
   else {
@@ -210,7 +210,7 @@ export async function rulesExplainCommand(text: string, options: RulesExplainOpt
   complete('nothing was done', options)
 }
 
-/** The event's text, as it is stored or typed. */
+/** The event's text, from the channel or from the file. */
 async function eventOf(broker: Broker, { on, offset, event }: RulesExplainOptions): Promise<string> {
   if (event !== undefined) {
     const text = textOf(event)
@@ -222,7 +222,7 @@ async function eventOf(broker: Broker, { on, offset, event }: RulesExplainOption
       option: 'offset',
     })
   const engine = engineOf(broker)
-  const from = position(placeOf(offset), engine.clock.now())
+  const from = position(positionOf(offset), engine.clock.now())
   for await (const [found] of engine.read(on, {
     from,
     to: null,

@@ -1,4 +1,4 @@
-/** `millrace serve`: a broker over HTTP, for everyone on this machine, or for everyone who has a token. */
+/** `millrace serve`: a broker over HTTP, for programs on this machine, or for everyone with a token. */
 import { existsSync, readFileSync } from 'node:fs'
 import { isMillraceError, MillraceError } from '../base/errors.ts'
 import type { AccessOptions } from '../gateway/access/access-options.ts'
@@ -52,7 +52,7 @@ export async function serveCommand(options: ServeCommandOptions): Promise<void> 
   complete('stopped; every acknowledged event is kept', options)
 }
 
-/** Rules act as soon as there is one: a broker that never had any is not given their channel. */
+/** Start the rules as soon as there is one. A broker that never had rules does not get a channel for them. */
 async function runRules(broker: Broker, options: StartRulesOptions): Promise<void> {
   const rules = rulesOf(broker)
   const look = async (): Promise<void> => {
@@ -70,7 +70,7 @@ async function runRules(broker: Broker, options: StartRulesOptions): Promise<voi
   await look()
 }
 
-/** Access control is on as soon as there is anything to control it by. */
+/** Access control is on as soon as there are tokens or JWT options. */
 function accessOf(options: ServeCommandOptions): { readonly access?: AccessOptions } {
   const { tokens, jwks, issuer, audience } = options
   const file =

@@ -1,7 +1,9 @@
 /**
- * The configuration file of `millrace serve`: what is too much for the command line, and secrets, which must not stand there at all.
+ * The configuration file of `millrace serve`: for secrets, which must not be on the command line, and for settings that
+ * are too long for it.
  *
- * A secret is written `env:NAME` or `file:PATH`, and read when the server starts; it may stand in the file itself, where only its owner may read that.
+ * A secret is written as `env:NAME` or `file:PATH` and read when the server starts. It may also be in the file itself,
+ * if only the owner can read the file.
  */
 import { readFileSync } from 'node:fs'
 import { dirname, resolve } from 'node:path'
@@ -32,7 +34,7 @@ export function readServeConfig(path: string): ServeConfig {
   return {
     gateway: {
       ...(webhooks !== undefined && { webhooks: webhooksOf(membersOf(webhooks, `${path}: webhooks`), path) }),
-      // What else is wrong with it, the gateway says.
+      // The gateway checks the rest.
       ...(push !== undefined && { push: membersOf(push, `${path}: push`) as PushOptions }),
       ...(hosts !== undefined && { hosts: textsOf(hosts, `${path}: hosts`) }),
     },
@@ -91,13 +93,13 @@ function webhooksOf(webhooks: Members, path: string): Readonly<Record<string, We
       const secrets = textsOf(options['secret'] ?? [], `${where}.secret`).map((secret) =>
         secretOf(secret, path, `${where}.secret`),
       )
-      // The gateway says what else is wrong with it.
+      // The gateway checks the rest.
       return [name, { ...options, secret: secrets } as unknown as WebhookOptions]
     }),
   )
 }
 
-/** What `env:NAME` or `file:PATH` stands for; paths are from the configuration's folder. */
+/** The value of `env:NAME` or `file:PATH`. Paths are relative to the configuration's folder. */
 function secretOf(written: string, path: string, where: string): string {
   if (written.startsWith('env:')) {
     const name = written.slice('env:'.length)

@@ -1,10 +1,10 @@
-/** `millrace tail`: events of channels, from a place on, as they come. */
+/** `millrace tail`: prints the events of channels from a position on, and new ones as they arrive. */
 import { isWildcard } from '../base/names.ts'
 import type { ReadOptions } from '../broker/reading.ts'
 import type { StoredEvent } from '../event/cloud-event.ts'
 import type { PatternJson } from '../pattern/pattern-type.ts'
 import { colour, complete, endWithReader, print, printJson } from './output.ts'
-import { countOf, jsonOf, looking, placeOf, type TargetOptions } from './target.ts'
+import { countOf, jsonOf, looking, positionOf, type TargetOptions } from './target.ts'
 
 export interface TailCommandOptions extends TargetOptions {
   readonly from?: string
@@ -24,10 +24,10 @@ export async function tailCommand(names: readonly string[], options: TailCommand
   const several = names.length > 1 || names.some(isWildcard)
   const count = await looking(options, async (broker) => {
     const reading: ReadOptions = {
-      from: placeOf(options.from ?? (options.follow === true ? 'end' : 'beginning')),
+      from: positionOf(options.from ?? (options.follow === true ? 'end' : 'beginning')),
       follow: options.follow ?? false,
       signal: stop.signal,
-      ...(options.to !== undefined && { to: placeOf(options.to) }),
+      ...(options.to !== undefined && { to: positionOf(options.to) }),
       ...(options.where !== undefined && { where: jsonOf(options.where, '--where') as PatternJson }),
     }
     let shown = 0

@@ -1,4 +1,4 @@
-/** Which data a command works on. */
+/** The broker that a command works on. */
 import { existsSync } from 'node:fs'
 import { MillraceError } from '../base/errors.ts'
 import { withoutSecrets } from '../base/shown.ts'
@@ -7,7 +7,10 @@ import { type From, positionInText } from '../broker/position.ts'
 import { directoryOf as directoryOfUrl, urlOfDirectory } from '../engines/embedded/directory-url.ts'
 import { connect } from '../index.ts'
 
-/** A data directory, or another broker by its URL; the directory goes before, as the URL may come from the environment. */
+/**
+ * A data directory, or another broker by its URL. The directory has priority, because the URL may come from the
+ * environment.
+ */
 export interface TargetOptions {
   readonly data?: string
   readonly url?: string
@@ -16,7 +19,7 @@ export interface TargetOptions {
 
 const DIRECTORY = './data'
 
-/** What `connect` takes. */
+/** The URL for `connect`. */
 export function urlOf({ data, url }: TargetOptions): string {
   return data === undefined && url !== undefined ? url : urlOfDirectory(data ?? DIRECTORY)
 }
@@ -30,13 +33,13 @@ export function directoryOf(options: TargetOptions): string {
   })
 }
 
-/** What the command works on, to be shown: without the credentials that a URL may carry. */
+/** The broker's name for messages, without the credentials that a URL may contain. */
 export function nameOf(options: TargetOptions): string {
   const url = urlOf(options)
   return url.startsWith('file:') ? url.slice('file:'.length) : withoutSecrets(url)
 }
 
-/** Look at it: at a directory, beside a process that may have it open. */
+/** Open the broker for reading. A data directory is opened beside a process that may use it. */
 export async function looking<Answer>(
   options: TargetOptions,
   act: (broker: Broker) => Promise<Answer>,
@@ -45,7 +48,10 @@ export async function looking<Answer>(
   return using(await connect(url, { readOnly: url.startsWith('file:') }), act)
 }
 
-/** Change what is there: in a directory as its owner, or beside the process that is. @throws DATA_MISSING: a name that is mistyped makes no directory */
+/**
+ * Open the broker for changes. A data directory is opened as its owner, or through the process that owns it. @throws
+ * DATA_MISSING: a misspelt name must not create a directory
+ */
 export async function changing<Answer>(
   options: TargetOptions,
   act: (broker: Broker) => Promise<Answer>,
@@ -60,7 +66,7 @@ export async function changing<Answer>(
   return writing(options, act)
 }
 
-/** The same, where a directory that is not there is made. */
+/** The same, but a missing directory is created. */
 export async function writing<Answer>(
   options: TargetOptions,
   act: (broker: Broker) => Promise<Answer>,
@@ -76,17 +82,17 @@ async function using<Answer>(broker: Broker, act: (broker: Broker) => Promise<An
   }
 }
 
-/** A place in a channel, as it is typed: beginning, end, an offset, an age (1h), or a time (2026-01-31T12:00:00Z). */
-export function placeOf(text: string): From {
-  const place = positionInText(text)
-  if (place !== undefined) return place
+/** A position on the command line: beginning, end, an offset, an age (1h), or a time (2026-01-31T12:00:00Z). */
+export function positionOf(text: string): From {
+  const position = positionInText(text)
+  if (position !== undefined) return position
   throw new MillraceError(
     'INVALID_OPTION',
     `"${text}" is not a position in a channel: use beginning, end, an offset, an age such as 1h, or a time such as 2026-01-31T12:00:00Z`,
   )
 }
 
-/** A whole number that was typed. @throws INVALID_OPTION */
+/** A whole number on the command line. @throws INVALID_OPTION */
 export function countOf(option: string, text: string, least = 0): number {
   const count = /^\d{1,15}$/.test(text) ? Number(text) : -1
   if (count >= least) return count
@@ -96,7 +102,7 @@ export function countOf(option: string, text: string, least = 0): number {
   })
 }
 
-/** What a file holds that an option names. @throws INVALID_OPTION when it cannot be read */
+/** The content of a file that an option names. @throws INVALID_OPTION when it cannot be read */
 export function reading<Content>(path: string, read: (path: string) => Content): Content {
   try {
     return read(path)
@@ -110,7 +116,7 @@ export function reading<Content>(path: string, read: (path: string) => Content):
   }
 }
 
-/** JSON that was typed. */
+/** JSON from the command line or a file. */
 export function jsonOf(text: string, what: string): unknown {
   try {
     return JSON.parse(text)

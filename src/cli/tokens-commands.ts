@@ -1,4 +1,4 @@
-/** `millrace tokens`: who may use a served data directory, and for what. */
+/** `millrace tokens`: the tokens of a served data directory and their permissions. */
 import { MillraceError } from '../base/errors.ts'
 import { durationMs } from '../base/units.ts'
 import { ACTIONS, type Action, type Permissions } from '../gateway/access/permissions.ts'

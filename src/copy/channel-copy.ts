@@ -1,8 +1,9 @@
 /**
- * One channel on its way: its events are brought over in order, in batches that are durable before the next; what is at the target already is found by
- * what it is, so nothing has to be remembered of a copy that was cut off. Then both sides are compared whole, and consumers are put where they were.
+ * Copies one channel. Events are copied in order, in batches, and each batch is durable before the next one is written.
+ * Events that the target already has are recognised by their content, so an interrupted copy needs no record of its
+ * progress. Then both sides are compared completely, and the consumers are set to their positions.
  *
- * While it is filled the channel keeps everything at the target: what its retention takes goes when all is compared.
+ * During the copy the target channel keeps everything. Its retention is applied only after the comparison.
  */
 
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -14,8 +15,8 @@ import type { CarriedEvent, CarriedLetter } from '../broker/carriage.ts'
 import type { Engine, StoredText } from '../broker/engine.ts'
 import type { ChannelSpec } from '../channel/channel.ts'
 import type { PlannedChannel } from './copy-plan.ts'
+import { OffsetMap } from './offset-map.ts'
 import { disorderedKey, type Paired, pair } from './pairing.ts'
-import { Places } from './places.ts'
 import { speaksOfEarlier, type Translation, translated } from './rule-offsets.ts'
 import { eventsOf, lettersOf, type SourceEvent, sourceEvents } from './source-events.ts'
 
@@ -29,7 +30,7 @@ export interface ChannelCopyHost {
   readonly target: Engine
   readonly translation: Translation
   readonly eventBytesMax: number
-  /** Events of the channel that are at the target, of those that there are. */
+  /** Called with the number of the channel's events that are at the target. */
   progress(channel: string, step: 'copy' | 'compare', done: number): void
   readonly signal: AbortSignal
 }
@@ -38,17 +39,17 @@ export interface Compared {
   readonly events: number
   readonly bytes: number
   readonly checksum: string
-  /** Events that the source lost to its own retention meanwhile. */
+  /** Events that the source's own retention removed meanwhile. */
   readonly expired: number
-  readonly places: Places
+  readonly offsetMap: OffsetMap
 }
 
-/** A channel that keeps everything. */
+/** The same channel without retention. */
 function endless(spec: ChannelSpec): ChannelSpec {
   return { ...spec, retain: { ...spec.retain, ageMs: null, bytes: null, count: null } }
 }
 
-/** Whether the source may lose events of it while it is copied. */
+/** Whether the source may remove events of the channel while it is copied. */
 function losesEvents({ kind, retain }: ChannelSpec): boolean {
   return (
     kind === 'queue' || retain.ageMs !== null || retain.bytes !== null || retain.count !== null || retain.latestByKey
@@ -59,7 +60,7 @@ export class ChannelCopy {
   readonly name: string
   readonly planned: PlannedChannel
   readonly #host: ChannelCopyHost
-  /** Everything before this offset of the source is at the target; `null` before it was looked at. */
+  /** Every event before this source offset is at the target; `null` before the first look. */
   #next: number | null = null
 
   constructor(planned: PlannedChannel, host: ChannelCopyHost) {
@@ -82,7 +83,7 @@ export class ChannelCopy {
     return eventsOf(this.#host.target, this.name)
   }
 
-  /** Bring over what is not there yet. @throws EVENT_TOO_LARGE, and what the target refuses */
+  /** Copy what the target does not have yet. @throws EVENT_TOO_LARGE, and the errors of the target */
   async fill(): Promise<void> {
     await this.#host.target.declare(endless(this.planned.spec))
     await this.#host.translation.rules.refresh()
@@ -90,7 +91,7 @@ export class ChannelCopy {
       try {
         return await this.#fillWith(sourceEvents(this.#host.source, this.name, this.#whose), await this.#present())
       } catch (error) {
-        // What became of the batch under way is not known: what is there is looked at again.
+        // The last batch may or may not be stored, so the target is read again.
         const again = isMillraceError(error) && (error.retryable || error.details['maybeDone'] === true)
         if (!again || tries === TRIES) throw error
         await sleep(TRY_AGAIN_MS * tries)
@@ -98,7 +99,7 @@ export class ChannelCopy {
     }
   }
 
-  /** Bring over what has come since. */
+  /** Copy what was published since. */
   async follow(): Promise<void> {
     if (this.#next === null) return this.fill()
     try {
@@ -137,7 +138,7 @@ export class ChannelCopy {
     )
   }
 
-  /** The source's offsets whose events are at the target. */
+  /** The source offsets whose events are at the target. */
   async #present(): Promise<OffsetSet> {
     const present = new OffsetSet(0)
     if (await isEmpty(this.#host.target, this.name)) return present
@@ -145,7 +146,7 @@ export class ChannelCopy {
     return present
   }
 
-  /** Compare both sides, and learn where everything stands at the target. @throws COPY_DIFFERS */
+  /** Compare both sides, and find the target offset of every event that matters. @throws COPY_DIFFERS */
   async compare(mentioned: {
     readonly exact: ReadonlySet<number>
     readonly starts: ReadonlySet<number>
@@ -154,33 +155,33 @@ export class ChannelCopy {
     const wanted = new Set(mentioned.exact)
     for (const { consumer } of consumers)
       for await (const { offset } of lettersOf(this.#host.source.carriage, this.name, consumer)) wanted.add(offset)
-    const places = new Places(consumers, wanted, mentioned.starts)
-    const first = await this.#pair(places, new Set())
+    const offsetMap = new OffsetMap(consumers, wanted, mentioned.starts)
+    const first = await this.#pair(offsetMap, new Set())
     const without = new Set(first.extra)
     if (without.size > 0 && !losesEvents(spec))
       throw this.#differs(
         `${without.size} events at the target are not in the source, the first at offset ${first.extra[0]}`,
       )
     if (first.missing > 0) throw this.#differs(`${first.missing} of ${first.source.count} events are not at the target`)
-    const paired = without.size === 0 ? first : await this.#pair(new Places([], [], []), without)
+    const paired = without.size === 0 ? first : await this.#pair(new OffsetMap([], [], []), without)
     if (paired.source.checksum !== paired.target.checksum || paired.source.count !== paired.target.count)
       throw this.#differs('the checksums differ')
     if (paired.source.order !== paired.target.order) {
       const key = await disorderedKey(this.#source(), this.#target(), without)
       if (key !== null) throw this.#differs(`the events of key "${key}" are in another order`)
     }
-    places.end = await this.end(this.#host.target)
+    offsetMap.end = await this.end(this.#host.target)
     const { count, bytes, checksum } = paired.source
-    return { events: count, bytes, checksum, expired: without.size, places }
+    return { events: count, bytes, checksum, expired: without.size, offsetMap }
   }
 
-  #pair(places: Places, without: ReadonlySet<number>): Promise<Paired> {
+  #pair(offsetMap: OffsetMap, without: ReadonlySet<number>): Promise<Paired> {
     let done = 0
     return pair(
       this.#source(),
       this.#target(),
       (source, target) => {
-        places.matched(source, target)
+        offsetMap.matched(source, target)
         if (++done % BATCH_EVENTS === 0) this.#host.progress(this.name, 'compare', done)
       },
       without,
@@ -201,15 +202,15 @@ export class ChannelCopy {
     return (await boundsIn(engine, this.name))?.next ?? 0
   }
 
-  /** Put consumers where they were, with their dead letters. */
-  async settle({ places }: Compared): Promise<void> {
+  /** Set the consumers to their positions, with their dead letters. */
+  async settle({ offsetMap }: Compared): Promise<void> {
     const { source, target, translation } = this.#host
-    for (const state of places.consumers) {
+    for (const state of offsetMap.consumers) {
       await target.carriage.putConsumer(state)
       let letters: CarriedLetter[] = []
       let bytes = 0
       for await (const letter of lettersOf(source.carriage, this.name, state.consumer)) {
-        const there = places.letter(translated(this.name, letter, translation))
+        const there = offsetMap.letter(translated(this.name, letter, translation))
         if (there === null) continue
         letters.push(there)
         bytes += there.text.length
@@ -223,14 +224,14 @@ export class ChannelCopy {
   }
 }
 
-/** Whether a channel holds nothing, or is not there. */
+/** Whether a channel is empty or does not exist. */
 export async function isEmpty(engine: Engine, channel: string): Promise<boolean> {
   if ((await engine.channel(channel)) === undefined) return true
   for await (const _ of eventsOf(engine, channel)) return false
   return true
 }
 
-/** Events on their way: one batch is being made durable while the next is gathered. */
+/** Events to be written: the next batch is gathered while one is made durable. */
 class Outbox {
   readonly #channel: string
   readonly #host: ChannelCopyHost
@@ -267,7 +268,7 @@ class Outbox {
     this.#putting.catch(() => undefined)
   }
 
-  /** All that was put in is durable. */
+  /** Wait until everything added so far is durable. */
   async settled(): Promise<void> {
     await this.#flush()
     await this.#putting

@@ -1,6 +1,6 @@
 /**
- * What copies have done, at the target itself: the channel `$copies`. A copy that was cut off goes on by it, and a channel that was copied whole is not
- * touched again.
+ * The record of copies, kept at the target in the channel `$copies`. An interrupted copy resumes from it, and a
+ * completely copied channel is not touched again.
  */
 import type { Engine } from '../broker/engine.ts'
 import { type Stream, stream } from '../channel/channel.ts'
@@ -11,9 +11,9 @@ import { eventsOf } from './source-events.ts'
 export const COPIES = '$copies'
 
 const Began = event('copy.began')
-/** All channels of a copy in one event: they are whole together. */
+/** One event names all channels of a copy, so that they become complete together. */
 const Ended = event('copy.ended')
-/** What waits for its time is there, too. */
+/** The delayed events are copied too. */
 const Scheduled = event('copy.scheduled')
 
 interface Noted {
@@ -21,14 +21,14 @@ interface Noted {
   readonly channels: readonly CopiedChannel[]
 }
 
-/** A channel that was copied whole. */
+/** A channel that was copied completely. */
 export interface CopiedChannel {
   readonly channel: string
   readonly events: number
   readonly checksum: string
-  /** Where the source's channel ended. */
+  /** The end of the source's channel. */
   readonly through: number
-  /** Where the target's channel ended. */
+  /** The end of the target's channel. */
   readonly end: number
 }
 
@@ -65,7 +65,7 @@ export class CopyLedger {
     else this.#scheduled.add(copied.channel)
   }
 
-  /** A copy has made the channel. */
+  /** A copy has created the channel. */
   began(channel: string): boolean {
     return this.#began.has(channel)
   }
@@ -78,7 +78,7 @@ export class CopyLedger {
     return this.#scheduled.has(channel)
   }
 
-  /** Before channels are made at the target. */
+  /** Record the channels before they are created at the target. */
   async begin(names: readonly string[]): Promise<void> {
     await this.#write(
       Began.type,
@@ -86,7 +86,7 @@ export class CopyLedger {
     )
   }
 
-  /** They are whole, and their consumers are in place. */
+  /** The channels are complete, and their consumers have their positions. */
   async end(channels: readonly CopiedChannel[]): Promise<void> {
     await this.#write(Ended.type, channels)
   }
@@ -100,7 +100,7 @@ export class CopyLedger {
     await this.#target.declare(copies.spec)
     const data: Noted = { from: this.#from, channels }
     const event = encodeEvent({ type, data }, 'copy', '/millrace/copy', copies.spec.eventBytesMax)
-    // Not published: a server lets nobody publish to channels of Millrace's own.
+    // Written through the carriage and not published, because a server refuses publishing to Millrace's own channels.
     await this.#target.carriage.putEvents(COPIES, [{ ...event, timeMs: this.#target.clock.now() }])
     for (const each of channels) this.#take(type, each)
   }

@@ -1,4 +1,4 @@
-/** What a copy is going to carry, and what the target makes of it: looked at before anything is written. */
+/** What a copy would carry, and how the target supports it. It is determined before anything is written. */
 import { MillraceError } from '../base/errors.ts'
 import { compileWildcard, isWildcard } from '../base/names.ts'
 import { type Capability, CLAUSES, type Clause } from '../broker/capabilities.ts'
@@ -10,11 +10,11 @@ import { rankOf } from './rule-offsets.ts'
 import { lettersOf } from './source-events.ts'
 
 export interface CopySelection {
-  /** Names and wildcards. @default all but `$audit`, the trail that a server keeps of itself */
+  /** Names and wildcards. @default all but `$audit`, which is the server's own record */
   readonly channels?: readonly string[]
-  /** Names of consumers of streams; what is settled of a queue goes with the queue. @default all */
+  /** Names of consumers of streams. A queue is always copied with its state. @default all */
   readonly consumers?: readonly string[]
-  /** Clauses that the target may hold not at all. @default none */
+  /** Clauses that the target may refuse. @default none */
   readonly accept?: readonly number[]
 }
 
@@ -22,36 +22,36 @@ export interface PlannedChannel {
   readonly spec: ChannelSpec
   readonly first: number
   readonly next: number
-  /** Offsets in use: a count of events where the source leaves no gaps. */
+  /** The number of offsets in use. It is the number of events if the source has no gaps. */
   readonly events: number
-  /** Null where the source does not say. */
+  /** Null if the source does not know. */
   readonly bytes: number | null
   readonly scheduled: number
   readonly consumers: readonly CarriedConsumer[]
   readonly deadLetters: number
-  /** Events that wait behind dead letters, and those that were redriven. */
+  /** Events that wait behind dead letters, and redriven events. */
   readonly waiting: number
 }
 
-/** A clause that what is copied needs, and how the target holds it. */
+/** A clause that the copied data needs, and how the target supports it. */
 export interface NeededClause extends Capability {
   readonly clause: Clause
   readonly name: string
-  /** What of the copy needs it. */
+  /** The part of the copy that needs it. */
   readonly neededBy: string
 }
 
 export interface CopyPlan {
   readonly from: string
   readonly to: string
-  /** In the order in which they are copied. */
+  /** The channels in the order in which they are copied. */
   readonly channels: readonly PlannedChannel[]
   readonly needs: readonly NeededClause[]
-  /** Whether events are as old at the target as they are here. */
+  /** Whether events keep their original times at the target. */
   readonly keepsTimes: boolean
-  /** The largest event that the target takes. */
+  /** The largest event that the target accepts. */
   readonly eventBytesMax: number
-  /** Sentences; nothing is copied while there is one. */
+  /** Reasons, as sentences. Nothing is copied if there is one. */
   readonly refusals: readonly string[]
 }
 
@@ -63,7 +63,7 @@ function chosen(names: readonly string[] | undefined): (name: string) => boolean
   return (name) => tests.some((test) => test(name))
 }
 
-/** @throws UNKNOWN_CHANNEL · UNKNOWN_CONSUMER when a name that was given is nobody's */
+/** @throws UNKNOWN_CHANNEL · UNKNOWN_CONSUMER when a given name does not exist */
 export async function planCopy(source: Engine, target: Engine, selection: CopySelection): Promise<CopyPlan> {
   const { channels: described, consumers } = await source.describe()
   known('UNKNOWN_CHANNEL', selection.channels, new Set(described.map(({ name }) => name)))
@@ -142,7 +142,7 @@ async function countLetters(
   return counts
 }
 
-/** The clauses that what is there makes use of. */
+/** The clauses that the copied data needs. */
 function needsOf(channels: readonly PlannedChannel[], { capabilities }: Engine): NeededClause[] {
   const uses: [Clause, (channel: PlannedChannel) => boolean][] = [
     [1, () => true],

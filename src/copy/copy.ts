@@ -1,10 +1,12 @@
 /**
- * From one broker to another, of any two engines: channels with their events, consumers with what they have settled, dead letters, what waits for its
- * time, and rules.
+ * Copies from one broker to another, of any two engines: channels with their events, consumers with what they have
+ * settled, dead letters, delayed events and rules.
  *
  * Invariants:
- * - Whatever cuts it off, the next run goes on: no event is there twice, none is missing. What is at the target says how far it is; `$copies` says what is whole.
- * - A channel is said to be whole when both sides were compared, event for event, and the source did not change meanwhile.
+ * - An interrupted copy can be run again: no event is stored twice, and none is missing. The target's content shows how
+ *   far it got; `$copies` records what is complete.
+ * - A channel is reported as complete only after both sides were compared event by event and the source did not change
+ *   meanwhile.
  * - The source is not changed.
  */
 
@@ -17,9 +19,9 @@ import { engineOf } from '../broker/engine-of.ts'
 import { ChannelCopy, type ChannelCopyHost, type Compared, isEmpty } from './channel-copy.ts'
 import { type CopiedChannel, CopyLedger } from './copy-ledger.ts'
 import { type CopyPlan, type CopySelection, type PlannedChannel, planCopy } from './copy-plan.ts'
+import { OffsetMap } from './offset-map.ts'
 import { pair } from './pairing.ts'
-import { Places } from './places.ts'
-import { mentionedIn, RulePlaces, rankOf, type Translation } from './rule-offsets.ts'
+import { mentionedIn, RuleOffsetMap, rankOf, type Translation } from './rule-offsets.ts'
 import { putScheduled } from './scheduled-copy.ts'
 import { eventsOf } from './source-events.ts'
 
@@ -31,12 +33,14 @@ export interface CopyProgress {
 }
 
 export interface CopyOptions extends CopySelection {
-  /** The source as `$copies` names it. */
+  /** The source's name in `$copies`. */
   readonly name: string
-  /** Go on with what comes, until nothing has changed at the source for so long. @default the source must not change at all */
+  /**
+   * Continue with new events until the source has not changed for this time. @default the source must not change at all
+   */
   readonly quietMs?: number
   readonly progress?: (progress: CopyProgress) => void
-  /** Told once, when the target has all that there is and only news are waited for. */
+  /** Called once, when the target has everything and only new events are awaited. */
   readonly following?: () => void
   readonly signal?: AbortSignal
 }
@@ -52,7 +56,7 @@ export interface CopyReport {
 
 const LOOK_MS = 200
 
-/** @throws CLAUSE_REFUSED · COPY_DIFFERS · CHANNEL_CONFLICT · EVENT_TOO_LARGE, and what the engines throw */
+/** @throws CLAUSE_REFUSED · COPY_DIFFERS · CHANNEL_CONFLICT · EVENT_TOO_LARGE, and errors of the engines */
 export async function copyBroker(from: Broker, to: Broker, options: CopyOptions): Promise<CopyReport> {
   return new Copy(engineOf(from), engineOf(to), options).run()
 }
@@ -61,16 +65,16 @@ class Copy {
   readonly #source: Engine
   readonly #target: Engine
   readonly #options: CopyOptions
-  readonly #places = new Map<string, Places>()
+  readonly #offsetMaps = new Map<string, OffsetMap>()
   readonly #totals = new Map<string, number>()
-  readonly #rules: RulePlaces
+  readonly #rules: RuleOffsetMap
   #eventBytesMax = 0
 
   constructor(source: Engine, target: Engine, options: CopyOptions) {
     this.#source = source
     this.#target = target
     this.#options = options
-    this.#rules = new RulePlaces(source, target)
+    this.#rules = new RuleOffsetMap(source, target)
   }
 
   async run(): Promise<CopyReport> {
@@ -96,7 +100,7 @@ class Copy {
     }
   }
 
-  /** @throws CLAUSE_REFUSED when something cannot be carried */
+  /** @throws CLAUSE_REFUSED when something cannot be copied */
   async #plan(): Promise<CopyPlan> {
     const plan = await planCopy(this.#source, this.#target, this.#options)
     this.#eventBytesMax = plan.eventBytesMax
@@ -110,7 +114,7 @@ class Copy {
     return plan
   }
 
-  /** Channels that an earlier copy has ended. @throws COPY_DIFFERS when the source went on since */
+  /** Channels that an earlier copy completed. @throws COPY_DIFFERS when the source has changed since */
   async #already(plan: CopyPlan, ledger: CopyLedger): Promise<Set<string>> {
     const ends = await endsOf(this.#source)
     const already = new Set<string>()
@@ -128,7 +132,7 @@ class Copy {
     return already
   }
 
-  /** Channels that are at the target must be empty, or of a copy that was cut off. @throws CHANNEL_CONFLICT */
+  /** Channels that exist at the target must be empty, or come from an interrupted copy. @throws CHANNEL_CONFLICT */
   async #mayBegin(channels: readonly PlannedChannel[], ledger: CopyLedger): Promise<void> {
     const names: string[] = []
     for (const { spec } of channels) {
@@ -146,7 +150,10 @@ class Copy {
     await ledger.begin(names)
   }
 
-  /** Fill, compare and settle, until the source has not changed meanwhile. @throws COPY_DIFFERS when it does, and is not followed */
+  /**
+   * Fill, compare and settle, until the source did not change meanwhile. @throws COPY_DIFFERS when it changes and is
+   * not followed
+   */
   async #carry(first: CopyPlan, already: ReadonlySet<string>): Promise<Done[]> {
     const { quietMs } = this.#options
     let plan = first
@@ -165,7 +172,7 @@ class Copy {
     }
   }
 
-  /** Bring over what comes, until nothing changes any more. */
+  /** Copy new events until nothing changes any more. */
   async #follow(first: CopyPlan, already: ReadonlySet<string>, quietMs: number): Promise<CopyPlan> {
     const copies = new Map<string, ChannelCopy>()
     let plan = first
@@ -201,19 +208,19 @@ class Copy {
         starts: mentioned.starts.get(name) ?? new Set<number>(),
       }
       if (already.has(name)) {
-        this.#places.set(name, await this.#placesOf(name, of))
+        this.#offsetMaps.set(name, await this.#offsetMapOf(name, of))
         continue
       }
       const copy = new ChannelCopy(planned, this.#host())
       await copy.fill()
       const result = await copy.compare(of)
-      this.#places.set(name, result.places)
+      this.#offsetMaps.set(name, result.offsetMap)
       await copy.settle(result)
-      const { events, checksum, places } = result
+      const { events, checksum, offsetMap } = result
       done.push({
         copy,
         result,
-        copied: { channel: name, events, checksum, through: ends.get(name) ?? 0, end: places.end },
+        copied: { channel: name, events, checksum, through: ends.get(name) ?? 0, end: offsetMap.end },
       })
     }
     return done
@@ -224,7 +231,7 @@ class Copy {
   }
 
   #host(): ChannelCopyHost {
-    const translation: Translation = { places: (channel) => this.#places.get(channel), rules: this.#rules }
+    const translation: Translation = { offsetMap: (channel) => this.#offsetMaps.get(channel), rules: this.#rules }
     const progress = this.#options.progress
     return {
       ...{
@@ -239,7 +246,7 @@ class Copy {
     }
   }
 
-  /** The places in other channels that events of rules speak of. */
+  /** The offsets in other channels that the events of rules refer to. */
   async #mentioned({ channels }: CopyPlan): Promise<Record<'exact' | 'starts', Map<string, Set<number>>>> {
     const found = { exact: new Map<string, Set<number>>(), starts: new Map<string, Set<number>>() }
     for (const { spec } of channels) {
@@ -254,21 +261,21 @@ class Copy {
     return found
   }
 
-  /** Of a channel that was copied before: as far as both sides still have it. */
-  async #placesOf(
+  /** The offset mapping of a channel that was copied before, for the events that both sides still have. */
+  async #offsetMapOf(
     name: string,
     { exact, starts }: { readonly exact: ReadonlySet<number>; readonly starts: ReadonlySet<number> },
-  ): Promise<Places> {
-    const places = new Places([], exact, starts)
+  ): Promise<OffsetMap> {
+    const offsetMap = new OffsetMap([], exact, starts)
     if (exact.size + starts.size > 0)
       await pair(eventsOf(this.#source, name), eventsOf(this.#target, name), (source, target) =>
-        places.matched(source, target),
+        offsetMap.matched(source, target),
       )
-    places.end = (await boundsIn(this.#target, name))?.next ?? 0
-    return places
+    offsetMap.end = (await boundsIn(this.#target, name))?.next ?? 0
+    return offsetMap
   }
 
-  /** What waits for its time. */
+  /** Copy the delayed events. */
   async #schedule({ channels }: CopyPlan, ledger: CopyLedger): Promise<Map<string, number>> {
     const counts = new Map<string, number>()
     const ended: CopiedChannel[] = []
@@ -300,7 +307,7 @@ async function endsOf(engine: Engine): Promise<Map<string, number>> {
   )
 }
 
-/** Everything that changes when somebody publishes or consumes; not what retention does. */
+/** The part of the plan that changes when somebody publishes or consumes, but not by retention. */
 function stateOf({ channels }: CopyPlan): string {
   return JSON.stringify(
     channels.map(({ spec, next, first, scheduled, deadLetters, waiting, consumers }) => {

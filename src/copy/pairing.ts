@@ -1,17 +1,18 @@
 /**
- * Which event of the target is which of the source: by what they are, as offsets differ from engine to engine.
+ * Finds for each event of the source the same event at the target. Offsets differ between engines, so events are
+ * compared by content: id, type, key and text.
  *
- * Both sides are read once, side by side; what has no partner yet is kept as a digest, so memory holds as many as the two orders are apart. Two events are
- * the same when id, type, key and text are.
+ * Both sides are read once, in parallel. An event without a partner so far is kept as a digest, so the memory needed
+ * depends on how far apart the two orders are.
  */
 import { hash } from 'node:crypto'
 import type { EncodedEvent } from '../broker/encoded-event.ts'
 
-interface Placed extends EncodedEvent {
+interface EventAtOffset extends EncodedEvent {
   readonly offset: number
 }
 
-/** What one side amounts to. */
+/** Count, bytes and checksums of one side. */
 export class Sum {
   count = 0
   bytes = 0
@@ -28,12 +29,12 @@ export class Sum {
     this.#orderB = Math.imul(this.#orderB, 0x5bd1e995) ^ digest.readInt32LE(4)
   }
 
-  /** The same for the same events in any order. */
+  /** A checksum that does not depend on the order of the events. */
   get checksum(): string {
     return [...this.#lanes].map((lane) => lane.toString(16).padStart(8, '0')).join('')
   }
 
-  /** The same for the same events in the same order. */
+  /** A checksum that depends on the order of the events. */
   get order(): string {
     return `${this.#orderA}/${this.#orderB}`
   }
@@ -43,8 +44,8 @@ export function digestOf({ id, type, key, text }: EncodedEvent): Buffer {
   return hash('sha256', `${id}\0${type}\0${key === null ? '' : `k${key}`}\0${text}`, 'buffer').subarray(0, 16)
 }
 
-/** Offsets that wait for their partner, by digest, oldest first. */
-class Waiting {
+/** Offsets without a partner so far, by digest, oldest first. */
+class Unpaired {
   readonly #byDigest = new Map<string, number[]>()
   size = 0
 
@@ -70,34 +71,34 @@ class Waiting {
 }
 
 export interface Paired {
-  /** What of each side has a partner. */
+  /** The events that have a partner. */
   readonly source: Sum
   readonly target: Sum
-  /** How many of the source have none at the target. */
+  /** How many source events have no partner. */
   readonly missing: number
-  /** Where those of the target stand that have none at the source. */
+  /** The offsets of target events without a partner. */
   readonly extra: readonly number[]
 }
 
-/** Read both sides; `matched` is told of each pair, in no order. */
+/** Read both sides. `matched` is called for each pair, in no particular order. */
 export async function pair(
-  source: AsyncIterable<Placed>,
-  target: AsyncIterable<Placed>,
+  source: AsyncIterable<EventAtOffset>,
+  target: AsyncIterable<EventAtOffset>,
   matched: (sourceOffset: number, targetOffset: number) => void,
   without: ReadonlySet<number> = new Set(),
 ): Promise<Paired> {
-  const [sums, waiting] = [[new Sum(), new Sum()] as const, [new Waiting(), new Waiting()] as const]
+  const [sums, waiting] = [[new Sum(), new Sum()] as const, [new Unpaired(), new Unpaired()] as const]
   const sides = [source[Symbol.asyncIterator](), target[Symbol.asyncIterator]()] as const
   const over = [false, false]
   while (!over[0] || !over[1]) {
-    // The side that is behind is read on.
+    // The side that is behind is read next.
     const side = over[0] || (!over[1] && waiting[1].size < waiting[0].size) ? 1 : 0
     const { done, value } = await sides[side].next()
     if (done === true) {
       over[side] = true
       continue
     }
-    const event = value as Placed
+    const event = value as EventAtOffset
     if (side === 1 && without.has(event.offset)) continue
     const digest = digestOf(event)
     sums[side].add(digest, event.text.length)
@@ -110,10 +111,13 @@ export async function pair(
   return { source: sums[0], target: sums[1], missing: waiting[0].size, extra: waiting[1].offsets }
 }
 
-/** Whether the events of each key stand in the same order on both sides, of which it is known that they hold the same events. Answers a key for which they do not. */
+/**
+ * Whether the events of each key have the same order on both sides. Both sides are known to have the same events.
+ * Returns a key with another order, or null.
+ */
 export async function disorderedKey(
-  source: AsyncIterable<Placed>,
-  target: AsyncIterable<Placed>,
+  source: AsyncIterable<EventAtOffset>,
+  target: AsyncIterable<EventAtOffset>,
   without: ReadonlySet<number>,
 ): Promise<string | null> {
   const keys = new Map<string, Sum>()

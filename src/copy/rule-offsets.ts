@@ -1,26 +1,26 @@
 /**
- * Offsets inside events: those of rules name places in other channels, which are others at the target.
+ * Offsets inside events: the events of rules refer to offsets in other channels, which are different at the target.
  *
- * `$rules` says of each change from which offset of each channel on it applies; a firing in an action's queue says which event it is of, and by which
- * version of its rule.
+ * An event in `$rules` says from which offset of each channel a change applies. A firing in an action's queue names its
+ * event and the version of its rule.
  */
 
 import type { EncodedEvent } from '../broker/encoded-event.ts'
 import type { Engine } from '../broker/engine.ts'
 import { memberText } from '../event/http/json-text.ts'
 import type { RulesEffective } from '../rules/live/rule-events.ts'
-import type { Places } from './places.ts'
+import type { OffsetMap } from './offset-map.ts'
 import { eventsOf } from './source-events.ts'
 
 const RULES = '$rules'
 const FIRINGS = '$rule.'
 
-/** In which order channels are copied: those of rules after those that they speak of. */
+/** The order in which channels are copied: those of rules after the channels that they refer to. */
 export function rankOf(channel: string): number {
   return channel === RULES ? 1 : channel.startsWith(FIRINGS) ? 2 : 0
 }
 
-/** A place that an event speaks of: an event itself, or where in a channel something begins. */
+/** An offset that an event refers to: that of one event, or one from which something applies. */
 export interface Mentioned {
   readonly channel: string
   readonly offset: number
@@ -36,20 +36,20 @@ export function mentionedIn(channel: string, { type, text }: EncodedEvent): Ment
   return of === null || offset === null ? [] : [{ channel: of, offset, exact: true }]
 }
 
-/** Where the changes in `$rules` stand at the target: by their ids, which no two share. */
-export class RulePlaces {
+/** The target offsets of the changes in `$rules`, found by their ids, which are unique. */
+export class RuleOffsetMap {
   readonly #source: Engine
   readonly #target: Engine
   #byId: Map<string, number> | null = null
   #next = 0
-  readonly #places = new Map<number, number>()
+  readonly #targetOffsets = new Map<number, number>()
 
   constructor(source: Engine, target: Engine) {
     this.#source = source
     this.#target = target
   }
 
-  /** Take in what is at the target now. */
+  /** Read what is at the target now. */
   async refresh(): Promise<void> {
     if ((await this.#source.channel(RULES)) === undefined || (await this.#target.channel(RULES)) === undefined) return
     if (this.#byId === null) {
@@ -62,38 +62,41 @@ export class RulePlaces {
       this.#next === 0 ? { at: 'beginning' } : { offset: this.#next },
     )) {
       const from = this.#byId.get(id)
-      if (from !== undefined) this.#places.set(from, offset)
+      if (from !== undefined) this.#targetOffsets.set(from, offset)
       this.#next = offset + 1
     }
   }
 
   of(source: number): number | undefined {
-    return this.#places.get(source)
+    return this.#targetOffsets.get(source)
   }
 }
 
-/** Whether an event can be translated only when those before it are at the target. */
+/** Whether an event can be translated only after earlier events of the same channel are at the target. */
 export function speaksOfEarlier(channel: string, { type }: EncodedEvent): boolean {
   return channel === RULES && type === 'rules.effective'
 }
 
 export interface Translation {
-  /** Of a channel that was copied. */
-  places(channel: string): Places | undefined
-  readonly rules: RulePlaces
+  /** The offset mapping of a copied channel. */
+  offsetMap(channel: string): OffsetMap | undefined
+  readonly rules: RuleOffsetMap
 }
 
-/** The event as it is to stand at the target. `places` of channels that are not copied are not there: what began somewhere in those begins at their beginning. */
+/**
+ * The event with the target's offsets. For a channel that is not copied there is no mapping: what applied from some
+ * offset of it applies from its beginning.
+ */
 export function translated<Event extends EncodedEvent>(
   channel: string,
   event: Event,
-  { places, rules }: Translation,
+  { offsetMap, rules }: Translation,
 ): Event {
   if (channel === RULES && event.type === 'rules.effective') {
     const data = memberText(event.text, 'data') ?? ''
     const { through, offsets } = effectiveOf(event.text)
     const starts = Object.entries(offsets).flatMap(([of, offset]) => {
-      const there = places(of)
+      const there = offsetMap(of)
       return there === undefined ? [] : [[of, there.from(offset)] as const]
     })
     const moved: RulesEffective = { through: rules.of(through) ?? through, offsets: Object.fromEntries(starts) }
@@ -103,7 +106,7 @@ export function translated<Event extends EncodedEvent>(
   const of = textOf(event.text, 'rulechannel')
   let { text } = event
   const there = {
-    ruleoffset: (offset: number) => (of === null ? undefined : places(of)?.exactly(offset)),
+    ruleoffset: (offset: number) => (of === null ? undefined : offsetMap(of)?.exactly(offset)),
     ruleversion: (offset: number) => rules.of(offset),
   }
   for (const [name, find] of Object.entries(there)) {

@@ -1,4 +1,7 @@
-/** Events that wait for their time. Those that are due go at once; those that an earlier run has put there, waiting or come due since, are left. */
+/**
+ * Copies delayed events. Those that are due by now are stored at once. Those that an earlier run has copied are left as
+ * they are, delayed or already due.
+ */
 import { MillraceError } from '../base/errors.ts'
 import type { CarriedSchedule } from '../broker/carriage.ts'
 import type { EncodedEvent } from '../broker/encoded-event.ts'
@@ -13,11 +16,11 @@ function keyOf(event: EncodedEvent): string {
   return digestOf(event).toString('latin1')
 }
 
-/** How many the channel brings along. @throws COPY_DIFFERS */
+/** Returns how many delayed events the channel has. @throws COPY_DIFFERS */
 export async function putScheduled(source: Engine, target: Engine, { channel, end }: CopiedChannel): Promise<number> {
   const there = new Set<string>()
   for await (const { event } of scheduledOf(target.carriage, channel)) there.add(keyOf(event))
-  // What came due is behind the channel's end as it was compared.
+  // Copied events that came due since are after the compared end of the channel.
   for await (const event of eventsOf(target, channel, { offset: end })) there.add(keyOf(event))
   let count = 0
   const batch: CarriedSchedule[] = []

@@ -1,6 +1,7 @@
 /**
- * The events of a channel as they are copied: what it holds, and in their places what dead letters hold of events that it no longer has. At the target
- * these come first where they were first, and go again by the same retention.
+ * The events of a channel in the order in which they are copied: those that it holds, and events that only dead letters
+ * still hold, at their old offsets. At the target, the latter are stored first and then removed again by the same
+ * retention.
  */
 import type { Carriage, CarriedEvent, CarriedLetter, CarriedSchedule, Page } from '../broker/carriage.ts'
 import type { Engine, StoredText } from '../broker/engine.ts'
@@ -12,7 +13,7 @@ export interface SourceEvent extends CarriedEvent {
 
 const NEVER: AbortSignal = new AbortController().signal
 
-/** What a channel holds from a place on, in offset order. */
+/** The events of a channel from a position on, in offset order. */
 export async function* eventsOf(
   engine: Engine,
   channel: string,
@@ -38,7 +39,7 @@ export function scheduledOf(carriage: Carriage, channel: string): AsyncGenerator
   return paged((from) => carriage.scheduled(channel, from))
 }
 
-/** Sorted sequences as one; of what stands at one offset in several, the first one's. */
+/** Merges sorted sequences. If several have an item at one offset, the first sequence's item is used. */
 async function* merged<Item extends { readonly offset: number }>(
   sequences: readonly AsyncGenerator<Item>[],
 ): AsyncGenerator<Item> {
@@ -59,7 +60,10 @@ async function* merged<Item extends { readonly offset: number }>(
   }
 }
 
-/** All that a channel brings along, in offset order. `consumers` are those whose letters come with it (`null`: a queue's workers). */
+/**
+ * Everything to copy of a channel, in offset order. `consumers` are those whose dead letters come with it (`null`: a
+ * queue's workers).
+ */
 export function sourceEvents(
   engine: Engine,
   channel: string,

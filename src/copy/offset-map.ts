@@ -1,4 +1,7 @@
-/** Where the offsets of a source's channel lie at the target: learned from pairs of events, for what stands at offsets of its own. */
+/**
+ * Maps offsets of a source's channel to offsets at the target, from pairs of equal events. Engines assign their own
+ * offsets, so what refers to offsets must be translated.
+ */
 
 import { OffsetSet } from '../base/offset-set.ts'
 import type { CarriedConsumer, CarriedLetter } from '../broker/carriage.ts'
@@ -16,8 +19,8 @@ function settledAt({ floor, settled }: CarriedConsumer, offset: number): boolean
   return low < settled.length && (settled[low] as readonly [number, number])[0] <= offset
 }
 
-/** A consumer on its way to the target's offsets. */
-class Moved {
+/** A consumer whose state is translated to the target's offsets. */
+class TranslatedConsumer {
   readonly state: CarriedConsumer
   readonly #settled = new OffsetSet(0)
   #firstOpen = Number.POSITIVE_INFINITY
@@ -31,12 +34,12 @@ class Moved {
     else if (target < this.#firstOpen) this.#firstOpen = target
   }
 
-  at(places: Places, end: number): CarriedConsumer {
+  at(offsetMap: OffsetMap, end: number): CarriedConsumer {
     const { retries, inFlight } = this.state
     const floor = Math.min(this.#firstOpen, end)
     this.#settled.raise(floor)
     const kept = (offset: number): number[] => {
-      const there = places.exactly(offset)
+      const there = offsetMap.exactly(offset)
       return there === undefined ? [] : [there]
     }
     return {
@@ -56,19 +59,19 @@ class Moved {
   }
 }
 
-export class Places {
-  readonly #consumers: readonly Moved[]
-  /** Offsets of events that are asked for. */
+export class OffsetMap {
+  readonly #consumers: readonly TranslatedConsumer[]
+  /** Source offsets of the events to look for. */
   readonly #wanted: ReadonlySet<number>
   readonly #exact = new Map<number, number>()
-  /** Offsets whose first event at or after is asked for, in order, and what was found of each. */
+  /** Source offsets for which the first event at or after them is needed, in order; and what was found for each. */
   readonly #marks: readonly number[]
   readonly #atMarks: ({ readonly source: number; readonly target: number } | undefined)[]
-  /** Where the target's channel ends. */
+  /** The end of the target's channel. */
   end = 0
 
   constructor(consumers: readonly CarriedConsumer[], wanted: Iterable<number>, marks: Iterable<number>) {
-    this.#consumers = consumers.map((state) => new Moved(state))
+    this.#consumers = consumers.map((state) => new TranslatedConsumer(state))
     const own = consumers.flatMap(({ retries, inFlight }) => [
       ...retries.map(({ offset }) => offset),
       ...(inFlight?.offsets ?? []),
@@ -86,7 +89,7 @@ export class Places {
       this.#atMarks[at] = { source, target }
   }
 
-  /** The last mark at or before an offset. */
+  /** The index of the last mark at or before an offset. */
   #markBefore(offset: number): number {
     let low = 0
     let high = this.#marks.length
@@ -98,12 +101,12 @@ export class Places {
     return low - 1
   }
 
-  /** The offset at the target of an event that was asked for, if it is there. */
+  /** The target offset of an event that was looked for, if it is there. */
   exactly(source: number): number | undefined {
     return this.#exact.get(source)
   }
 
-  /** The offset at the target of the first event at or after a mark. */
+  /** The target offset of the first event at or after a mark. */
   from(mark: number): number {
     for (let at = this.#marks.indexOf(mark); at >= 0 && at < this.#marks.length; at++) {
       const found = this.#atMarks[at]
@@ -112,7 +115,7 @@ export class Places {
     return this.end
   }
 
-  /** The consumers as they are to be at the target. */
+  /** The consumers with the target's offsets. */
   get consumers(): CarriedConsumer[] {
     return this.#consumers.map((consumer) => consumer.at(this, this.end))
   }
