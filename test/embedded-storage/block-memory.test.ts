@@ -2,7 +2,7 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { BlockMemory } from '../../src/engines/embedded/storage/block-memory.ts'
-import { Tail } from '../../src/engines/embedded/storage/tail.ts'
+import { UnappliedCommits } from '../../src/engines/embedded/storage/unapplied-commits.ts'
 
 interface Live {
   readonly bytes: Buffer
@@ -11,7 +11,7 @@ interface Live {
 }
 
 const step = fc.record({
-  what: fc.constantFrom('make', 'make', 'lend', 'letGo'),
+  what: fc.constantFrom('make', 'make', 'lend', 'release'),
   size: fc.constantFrom(300, 70_000, 400_000, 1_500_000),
   which: fc.integer({ min: 0, max: 1000 }),
 })
@@ -36,7 +36,7 @@ test('a block stays as it is until it is let go of, and one that was lent for ev
           block.lent = true
         } else if (at >= 0) {
           const [block] = live.splice(at, 1) as [Live]
-          memory.letGo(block.bytes)
+          memory.release(block.bytes)
           if (block.lent) kept.push(block)
         }
       }
@@ -54,26 +54,26 @@ test('slabs serve again', () => {
     const blocks = Array.from({ length: 4 }, () => memory.take(memory.reserve(900_000), 900_000))
     for (const block of blocks) {
       slabs.add(block.buffer)
-      memory.letGo(block)
+      memory.release(block)
     }
   }
   expect(slabs.size).toBeLessThan(6)
 })
 
-test('what the tail has given to somebody is not written over', () => {
+test('what the unapplied has given to somebody is not written over', () => {
   const memory = new BlockMemory()
-  const tail = new Tail(undefined as never, memory)
+  const unapplied = new UnappliedCommits(undefined as never, memory)
   const block = (offset: number) => {
     const bytes = memory.take(memory.reserve(900_000), 900_000)
     bytes.fill(offset)
     return { channelId: 1, firstOffset: offset, count: 1, timeMs: 0, bytes }
   }
   const commit = (offset: number): void =>
-    tail.add({ blocks: [block(offset)], records: [], trims: [] }, { sequence: offset, check: 0 }, 900_000)
+    unapplied.add({ blocks: [block(offset)], records: [], trims: [] }, { sequence: offset, check: 0 }, 900_000)
   for (let offset = 0; offset < 4; offset++) commit(offset)
-  const given = [tail.find(1, 1), ...tail.blocks(1, 3)]
+  const given = [unapplied.find(1, 1), ...unapplied.blocks(1, 3)]
   for (let offset = 4; offset < 40; offset++) {
-    if (tail.beginApply() !== null) tail.applied()
+    if (unapplied.beginApply() !== null) unapplied.applied()
     commit(offset)
   }
   expect(given.map((each) => [each?.bytes[0], each?.bytes[899_999]])).toEqual([

@@ -1,6 +1,6 @@
 /** The tables of recovery, over all of their inputs, against rules that are written down here once more and otherwise. */
 import { describe, expect, test } from 'vitest'
-import type { FramePlace } from '../../src/engines/embedded/storage/frame-codec.ts'
+import type { FrameLocation } from '../../src/engines/embedded/storage/frame-codec.ts'
 import {
   COMMIT_TABLE,
   type CommitFacts,
@@ -106,10 +106,10 @@ describe('the chain of commits', () => {
   const LAST = 6
   const check = (sequence: number): number => 1000 + sequence
 
-  function placesOf(states: readonly (typeof STATES)[number][]): FramePlace[] {
+  function locationsOf(states: readonly (typeof STATES)[number][]): FrameLocation[] {
     return states.flatMap((state, index) => {
       const sequence = FIRST + index
-      const whole: FramePlace = {
+      const whole: FrameLocation = {
         sequence,
         link: check(sequence - 1),
         check: check(sequence),
@@ -153,7 +153,7 @@ describe('the chain of commits', () => {
       let last = FIRST - 1
       while (whole(last + 1)) last++
       const strange = last < LAST && ['unlinked', 'two'].includes(states[last + 1 - FIRST] as string)
-      const chain = chainOf({ sequence: FIRST - 1, check: check(FIRST - 1) }, placesOf(states))
+      const chain = chainOf({ sequence: FIRST - 1, check: check(FIRST - 1) }, locationsOf(states))
       expect([states, chain.taken.map((place) => place.sequence)]).toEqual([
         states,
         Array.from({ length: last - FIRST + 1 }, (_, index) => FIRST + index),
@@ -163,7 +163,7 @@ describe('the chain of commits', () => {
   })
 
   test('an index that is behind the files, or of another time, is not followed by what does not follow', () => {
-    const places = placesOf(['whole', 'whole', 'whole', 'whole'])
+    const places = locationsOf(['whole', 'whole', 'whole', 'whole'])
     expect(chainOf({ sequence: 0, check: 0 }, places).ended).toBe('damaged')
     expect(chainOf({ sequence: 2, check: 5 }, places).ended).toBe('other-history')
     expect(chainOf({ sequence: 6, check: check(6) }, places)).toMatchObject({ ended: 'end', taken: [] })

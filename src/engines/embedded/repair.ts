@@ -18,7 +18,7 @@ import { claimDirectory } from './storage/directory-owner.ts'
 import { DiskStore } from './storage/disk-store.ts'
 import { makePrivateDirectory } from './storage/file-modes.ts'
 import { nodeFileSystem } from './storage/file-system.ts'
-import { type Problem, Survey, type SurveyedChannel } from './storage/survey.ts'
+import { type Damage, Survey, type SurveyedChannel } from './storage/survey.ts'
 import type { Frame, StoredBlock } from './store.ts'
 
 export interface CheckedChannel {
@@ -33,7 +33,7 @@ export interface CheckedChannel {
 
 export interface CheckReport {
   readonly directory: string
-  readonly problems: readonly Problem[]
+  readonly problems: readonly Damage[]
   readonly channels: readonly CheckedChannel[]
   /** What a repair cannot bring back, or may not, beside the events in channels. */
   readonly losses: readonly Loss[]

@@ -1,8 +1,9 @@
 /**
- * From the journal to where things live: a layer of committed frames becomes extents in a segment and one index transaction.
+ * Moves committed frames out of the journal: a layer of frames becomes extents in a segment and one transaction in the
+ * index.
  *
- * Order: extents are written and synced first, then the index that points at them. A crash between leaves bytes that nothing points at, which
- * the next apply overwrites; the frames are still in the journal.
+ * Order: extents are written and synced first, then the index that refers to them. A crash in between leaves bytes that
+ * nothing refers to. The next apply overwrites them; the frames are still in the journal.
  */
 import { isMillraceError } from '../../../base/errors.ts'
 import type { Rewrite, StoredBlock } from '../store.ts'
@@ -17,16 +18,16 @@ import {
   type SegmentTotals,
 } from './index-db.ts'
 import { Segments } from './segments.ts'
-import type { Layer } from './tail.ts'
+import type { Layer } from './unapplied-commits.ts'
 
-/** Blocks of a channel are gathered into extents of about so many bytes. */
+/** The approximate size of an extent, in which blocks of one channel are gathered. */
 const EXTENT_BYTES = 256 * 1024
-/** A full segment with less alive than this is copied together with the new. */
+/** A full segment with a smaller share of live bytes than this is copied together with the new extents. */
 const COMPACT_BELOW = 0.4
 
 export interface ApplierOptions {
   readonly segmentBytes: number
-  /** Tests stop here to see what a crash leaves. */
+  /** Called at named points. Tests stop here to see what a crash leaves. */
   readonly failpoint: (name: 'apply.after-segment' | 'apply.after-index' | 'rewrite.after-segment') => void
 }
 
@@ -41,10 +42,10 @@ export class Applier {
   readonly #segments: Segments
   readonly #options: ApplierOptions
   readonly #totals = new Map<number, SegmentTotals>()
-  /** Segments in which something is damaged: they stay where they are. */
+  /** Segments with damage. They are neither compacted nor removed. */
   readonly #damaged = new Set<number>()
   #current = 0
-  /** Segments that stay until a backup has copied them. */
+  /** Segments that must stay until a backup has copied them. */
   readonly #kept = new Set<number>()
   #backups = 0
 
@@ -59,19 +60,19 @@ export class Applier {
     }
   }
 
-  /** Bytes in segments. */
+  /** Bytes in all segments. */
   get bytes(): number {
     let bytes = 0
     for (const totals of this.#totals.values()) bytes += totals.bytes
     return bytes
   }
 
-  /** The segments as the index has them now; none of them is removed before `letGo` is called. */
-  keep(): { readonly segments: ReadonlyMap<number, SegmentTotals>; letGo(): void } {
+  /** The segments that the index has now. None of them is removed before `release` is called. */
+  keep(): { readonly segments: ReadonlyMap<number, SegmentTotals>; release(): void } {
     this.#backups++
     return {
       segments: new Map(this.#totals),
-      letGo: () => {
+      release: () => {
         if (--this.#backups > 0) return
         for (const id of this.#kept) this.#segments.remove(id)
         this.#kept.clear()
@@ -80,7 +81,7 @@ export class Applier {
   }
 
   async apply(layer: Layer<StoredBlock>): Promise<void> {
-    this.#beginPlacing()
+    this.#beginAllocating()
     const changes: IndexChanges = new Map()
     const totals = new Map(this.#totals)
     const extents = this.#gather(layer, totals)
@@ -96,7 +97,7 @@ export class Applier {
     await this.#finish(changes, totals)
   }
 
-  /** One transaction; then the segments in which nothing is alive go. */
+  /** Write one transaction, then remove the segments without live bytes. */
   async #finish(changes: IndexChanges, totals: Map<number, SegmentTotals>): Promise<void> {
     const dead = this.#changeSegments(totals, changes)
     await this.#index.write(changes)
@@ -112,7 +113,8 @@ export class Applier {
   }
 
   /**
-   * Let other blocks take the place of neighbouring extents of a channel (Store.compact): written and synced first, then the index in one transaction.
+   * Replace neighbouring extents of a channel by other blocks (Store.compact): these are written and synced first, then
+   * the index changes in one transaction.
    * Runs while nothing is applied.
    */
   async rewrite(
@@ -143,7 +145,7 @@ export class Applier {
   }
 
   async #replace(channelId: number, entries: readonly ExtentEntry[], blocks: readonly StoredBlock[]): Promise<void> {
-    this.#beginPlacing()
+    this.#beginAllocating()
     const totals = new Map(this.#totals)
     const changes: IndexChanges = new Map()
     let gained = 0
@@ -165,12 +167,12 @@ export class Applier {
     await this.#finish(changes, totals)
   }
 
-  /** What a try that failed has placed is nowhere: it begins where the last one that succeeded has ended. */
-  #beginPlacing(): void {
+  /** Start behind the last apply that succeeded: nothing refers to what a failed apply has written. */
+  #beginAllocating(): void {
     this.#current = Math.max(0, ...this.#totals.keys())
   }
 
-  /** The layer's blocks as extents with their places in segments. */
+  /** The layer's blocks as extents, each with its position in a segment. */
   #gather(layer: Layer<StoredBlock>, totals: Map<number, SegmentTotals>): NewExtent[] {
     return [...layer.blocks].flatMap(([channelId, blocks]) => this.#extentsOf(channelId, blocks, totals))
   }
@@ -181,19 +183,19 @@ export class Applier {
     let bytes = 0
     for (const block of blocks) {
       if (group.length > 0 && bytes + block.bytes.length > EXTENT_BYTES) {
-        extents.push(this.#place(channelId, group, totals))
+        extents.push(this.#allocate(channelId, group, totals))
         group = []
         bytes = 0
       }
       group.push(block)
       bytes += block.bytes.length
     }
-    extents.push(this.#place(channelId, group, totals))
+    extents.push(this.#allocate(channelId, group, totals))
     return extents
   }
 
-  /** Give an extent its place behind the last one. */
-  #place(channelId: number, blocks: readonly StoredBlock[], totals: Map<number, SegmentTotals>): NewExtent {
+  /** Assign an extent the next free position. */
+  #allocate(channelId: number, blocks: readonly StoredBlock[], totals: Map<number, SegmentTotals>): NewExtent {
     const head = extentHead(channelId, blocks)
     const bytes = head.readUInt32LE(8)
     const full = (totals.get(this.#current)?.bytes ?? this.#options.segmentBytes) + bytes > this.#options.segmentBytes
@@ -260,7 +262,7 @@ export class Applier {
     }
   }
 
-  /** Forget the extents that lie wholly below an offset; answers their bytes. */
+  /** Remove the extents that are completely below an offset. Returns their bytes. */
   #trim(
     channelId: number,
     before: number,
@@ -276,7 +278,7 @@ export class Applier {
       (extent) => extent.channelId === channelId && extent.entry.firstOffset + extent.entry.count <= before,
     )
     for (const entry of [...stored, ...added.map((extent) => extent.entry)]) {
-      // A compaction of this same apply may have moved it.
+      // A compaction in this same apply may have moved it.
       const segment = totals.get(entry.segment)
       if (segment !== undefined) totals.set(entry.segment, { bytes: segment.bytes, live: segment.live - entry.bytes })
       changes.set(indexKeys.extent(channelId, entry.firstOffset), null)
@@ -285,7 +287,7 @@ export class Applier {
     return bytes
   }
 
-  /** Write the totals that changed; answers the segments in which nothing is alive. */
+  /** Record the totals that changed. Returns the segments without live bytes. */
   #changeSegments(totals: Map<number, SegmentTotals>, changes: IndexChanges): number[] {
     const dead: number[] = []
     for (const [id, { bytes, live }] of totals) {
@@ -300,16 +302,17 @@ export class Applier {
   }
 
   /**
-   * Copy what is alive in one mostly dead segment behind the new extents. Only where this apply trims nothing, which keeps the two apart, and never the segment that
-   * this apply has just filled: what it placed there is not in the index yet, by which what is alive is found.
+   * Copy the live extents of one mostly dead segment behind the new extents.
+   * It is skipped if this apply trims anything, so that the two never meet. It never takes a segment that this apply
+   * has just filled: the index does not list its new extents yet, so they would seem dead.
    */
   async #compact(
     layer: Layer<StoredBlock>,
-    placed: readonly NewExtent[],
+    added: readonly NewExtent[],
     totals: Map<number, SegmentTotals>,
   ): Promise<NewExtent[]> {
     if (layer.trims.size > 0) return []
-    const filled = new Set(placed.map((extent) => extent.entry.segment))
+    const filled = new Set(added.map((extent) => extent.entry.segment))
     const sparse = ([id, { bytes, live }]: [number, SegmentTotals]): boolean =>
       id !== this.#current && !filled.has(id) && !this.#damaged.has(id) && live > 0 && live < bytes * COMPACT_BELOW
     const candidate = [...totals].find(sparse)
@@ -317,14 +320,17 @@ export class Applier {
     const [id, { bytes }] = candidate
     const alive = await this.#readAll(id)
     if (alive === null) return []
-    const moved = alive.map(([channelId, blocks]) => this.#place(channelId, blocks, totals))
+    const moved = alive.map(([channelId, blocks]) => this.#allocate(channelId, blocks, totals))
     totals.set(id, { bytes, live: 0 })
     return moved
   }
 
-  /** The extents that are alive in a segment; null where one of them is damaged: what can be read of it is read where it stands. */
+  /**
+   * The live extents in a segment; null if one of them is damaged, because its readable part must then stay in this
+   * segment.
+   */
   async #readAll(id: number): Promise<[channelId: number, blocks: StoredBlock[]][] | null> {
-    // Found before the first is read: an iteration of LMDB's does not outlive a turn.
+    // All entries are collected before the first read, because an LMDB iterator is not valid after the current turn.
     const entries = [...this.#index.extentsOf(id)]
     const found: [number, StoredBlock[]][] = []
     try {

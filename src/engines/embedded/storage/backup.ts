@@ -1,8 +1,9 @@
 /**
- * A copy of a data directory that is in use, as it was at one commit: the index, and of each segment the bytes that the index speaks of. It needs no journal,
- * because all that the journal held is applied first.
+ * Copies a data directory in use, as it was at one commit: the index, and of each segment the bytes that the index
+ * refers to. No journal is needed, because everything in the journal is applied first.
  *
- * Order: the marker is written last, when everything else is synced. A copy that was cut off has no marker, and is refused when it is opened.
+ * Order: the marker is written last, after everything else is synced. An interrupted copy has no marker, and is refused
+ * when it is opened.
  */
 import { join, sep } from 'node:path'
 import { MillraceError } from '../../../base/errors.ts'
@@ -16,13 +17,13 @@ import { refusalOf } from './system-refusal.ts'
 
 const CHUNK_BYTES = 4 * 1024 * 1024
 
-export class Backup {
+export class DirectoryBackup {
   readonly #fs: FileSystem
   readonly #from: string
   readonly #to: string
   #bytes = 0
 
-  /** @throws INVALID_OPTION when something is there already · DIRECTORY_UNUSABLE, where the system refuses it */
+  /** @throws INVALID_OPTION when the target is not empty · DIRECTORY_UNUSABLE when the system refuses it */
   constructor(fs: FileSystem, from: string, to: string) {
     this.#fs = fs
     this.#from = from
@@ -44,7 +45,7 @@ export class Backup {
     }
   }
 
-  /** Called while nothing is applied: no page of the index changes. */
+  /** Called while nothing is applied, so that no page of the index changes. */
   async copyIndex(): Promise<void> {
     await this.#copy(INDEX_FILE, null)
   }
@@ -52,7 +53,7 @@ export class Backup {
   /** Called while no segment is removed. Appends behind these bytes do not matter. */
   async copySegments(segments: ReadonlyMap<number, SegmentTotals>): Promise<void> {
     for (const [id, { bytes }] of segments) await this.#copy(Segments.fileName(id), bytes)
-    // A directory without a data file is taken for one that was being made.
+    // A directory without a data file would look like one whose creation was interrupted.
     if (segments.size === 0) await this.#write(Segments.fileName(1), async () => undefined)
   }
 

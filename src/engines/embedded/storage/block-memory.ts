@@ -1,21 +1,22 @@
 /**
- * The memory of blocks between their commit and their application: slabs that serve again and again. Blocks with memory of their own would be
- * tens of megabytes a second outside the heap, for which the engine would collect the whole heap over and over.
+ * The memory of blocks between their commit and their apply: slabs that are reused. Separate buffers for each block
+ * would allocate tens of megabytes per second outside the heap, which makes V8 collect the whole heap again and again.
  *
- * A slab serves again when all blocks in it were let go of. One of which a block was lent to somebody does not: it is left to the collector.
+ * A slab is reused when all its blocks are released. A slab with a lent block is not reused; the garbage collector
+ * frees it.
  */
 
 const SLAB_BYTES = 2 * 1024 * 1024
-/** What is larger than this has memory of its own. */
+/** A larger block has its own memory. */
 const SHARED_MAX = SLAB_BYTES / 2
-/** Slabs kept for later, at most, and when nothing waits to be applied. */
+/** The number of unused slabs to keep, and the number when nothing waits to be applied. */
 const SPARE_MAX = 16
 const SPARE_IDLE_MAX = 1
 
 interface Slab {
   readonly bytes: Buffer
   used: number
-  /** Blocks in it that are not let go of. */
+  /** The number of its blocks that are not released. */
   blocks: number
   lent: boolean
 }
@@ -25,7 +26,10 @@ export class BlockMemory {
   #current: Slab | null = null
   #spare: Slab[] = []
 
-  /** Room for a block, at least so many bytes. It is the block's when `take` says how many of them it needs; until then the next `reserve` gives the same. */
+  /**
+   * Space for a block of at least this size. `take` then assigns the bytes that the block really needs; until then the
+   * next `reserve` returns the same space.
+   */
   reserve(bytes: number): Buffer {
     if (bytes > SHARED_MAX) return Buffer.allocUnsafeSlow(bytes)
     let slab = this.#current
@@ -47,21 +51,21 @@ export class BlockMemory {
     return room.subarray(0, bytes)
   }
 
-  /** Somebody has the block's bytes: they stay as they are. */
+  /** Somebody else refers to the block's bytes: they must not be overwritten. */
   lend(bytes: Uint8Array): void {
     const slab = this.#slabs.get(bytes.buffer)
     if (slab !== undefined) slab.lent = true
   }
 
-  /** The block stands where it is read from now on. */
-  letGo(bytes: Uint8Array): void {
+  /** The block is stored elsewhere now, and its bytes are no longer needed here. */
+  release(bytes: Uint8Array): void {
     const slab = this.#slabs.get(bytes.buffer)
     if (slab === undefined) return
     slab.blocks--
     this.#perhapsSpare(slab)
   }
 
-  /** Nothing waits to be applied. */
+  /** Nothing waits to be applied: free the unused slabs. */
   rest(): void {
     this.#spare.length = Math.min(this.#spare.length, SPARE_IDLE_MAX)
   }

@@ -1,7 +1,7 @@
-/** The errors of a data directory that cannot be trusted. */
+/** The errors for damaged data directories. */
 import { MillraceError } from '../../../base/errors.ts'
 
-/** Found at opening, before anything was changed. */
+/** Damage found at opening, before anything was changed. */
 export function damaged(file: string, what: string, details: Readonly<Record<string, unknown>> = {}): MillraceError {
   return new MillraceError(
     'DATA_DAMAGED',
@@ -10,7 +10,7 @@ export function damaged(file: string, what: string, details: Readonly<Record<str
   )
 }
 
-/** Found when something was read: the rest stays usable. */
+/** Damage found by a read. The rest of the directory stays usable. */
 export function damagedPart(
   file: string,
   what: string,

@@ -1,5 +1,6 @@
 /**
- * `millrace.json`: what says that a directory is Millrace's, of which format, and which files there must be. It carries a checksum of itself.
+ * The marker `millrace.json`: it identifies a directory as Millrace's, with its format version and the list of its
+ * journal files. It contains its own checksum.
  */
 import { randomUUID } from 'node:crypto'
 import { join } from 'node:path'
@@ -16,29 +17,29 @@ const FORMAT = 2
 
 export interface DirectoryFormat {
   readonly format: number
-  /** Of this directory, for ever. */
+  /** The directory's id, which never changes. */
   readonly id: string
-  /** Journal files that there must be. */
+  /** Journal files that must exist. */
   readonly journal: readonly string[]
 }
 
-/** Names of files that hold data, or say what there is of it. */
+/** Names of the files that hold data or describe it. */
 export const DATA_FILES: RegExp = /^(?:millrace\.json|index\.mdb(?:-lock)?|journal-\d+|segment-\d{8})$/
-/** Names that Millrace gives its files. */
+/** Names of all files that Millrace creates. */
 const OURS = /^(?:millrace\.json(?:\.new)?|index\.mdb(?:-lock)?|journal-\d+|segment-\d{8}|owner.*)$/
 const DATA = /^(?:journal-\d+|segment-\d{8})$/
 
-/** What the directory is, and whether its index is still to be made. */
-export interface Found {
+/** What the directory contains, and whether its index must still be created. */
+export interface FoundDirectory {
   readonly format: DirectoryFormat
   readonly newIndex: boolean
 }
 
 /**
- * What the directory is. With `create`, one that is empty becomes Millrace's.
- * @throws DATA_FOREIGN when something else is there · DATA_MISSING · DATA_DAMAGED when files are missing
+ * Read what the directory is. With `create`, an empty one is accepted as new.
+ * @throws DATA_FOREIGN when it contains other files · DATA_MISSING · DATA_DAMAGED when files are missing
  */
-export function readFormat(fs: FileSystem, directory: string, create: boolean): Found {
+export function readFormat(fs: FileSystem, directory: string, create: boolean): FoundDirectory {
   const { facts, format, names } = look(fs, directory)
   const decision = decide(DIRECTORY_TABLE, facts)
   if ((decision === 'create' || decision === 'new-index') && !create)
@@ -53,7 +54,10 @@ export function readFormat(fs: FileSystem, directory: string, create: boolean): 
   throw refused(directory, decision, names)
 }
 
-/** Refuse a directory of somebody else's before anything is put into it. What cannot be read is told by who opens it. @throws DATA_FOREIGN */
+/**
+ * Refuse a directory with files of another program before anything is written to it. Read errors are left to the code
+ * that opens the directory. @throws DATA_FOREIGN
+ */
 export function refuseStrange(fs: FileSystem, directory: string): void {
   let found: Look
   try {
@@ -66,7 +70,7 @@ export function refuseStrange(fs: FileSystem, directory: string): void {
 
 interface Look {
   readonly facts: DirectoryFacts
-  /** What the marker says, where it is whole. */
+  /** The content of the marker, if it is valid. */
   readonly format: DirectoryFormat | null
   readonly names: readonly string[]
 }
@@ -91,13 +95,13 @@ function look(fs: FileSystem, directory: string): Look {
   return { facts, format, names: facts.marker === 'none' && data ? names.filter((name) => OURS.test(name)) : strange }
 }
 
-/** Whether a journal file has ever had a frame: one that has not may be one that was being made. */
+/** Whether a journal file ever had a frame. Without one, its creation may have been interrupted. */
 function wasUsed(fs: FileSystem, path: string): boolean {
   const bytes = Buffer.from(fs.readFile(path) ?? [])
   return (readHead(bytes)?.firstSequence ?? 0) > 0 || rebuildHead(bytes, '') !== null
 }
 
-/** What the marker says, or what is wrong with it. */
+/** The content of the marker, or what is wrong with it. */
 export function readMarker(
   fs: FileSystem,
   directory: string,

@@ -1,13 +1,18 @@
 /**
- * One owner of a data directory, and how others reach it.
+ * Ensures that a data directory has one owner, and lets other processes reach it.
  *
- * - The kernel's lock (`kernel-lock.ts`) says who owns it.
- * - The socket (`owner-socket.ts`) is how other processes attach: the owner begins each connection with a line of JSON, who it is; what follows is theirs
- *   (docs/protocol.md). Who connects while the owner is still opening its data waits. The owner puts a socket that was removed back.
- * - The record (`owner.json`) says who it is where the socket cannot be reached, and is the owner's proof that it still is: it looks before it writes and before
- *   it acknowledges. A record of another process, or a directory that was deleted, renamed or replaced, ends its ownership: it stores and acknowledges nothing more.
+ * - The kernel's lock (`kernel-lock.ts`) decides which process is the owner.
+ * - The socket (`owner-socket.ts`) is how other processes attach. The owner starts each connection with a line of JSON
+ *   that names it; the rest is the wire protocol (docs/protocol.md). A connection that arrives while the owner still
+ *   opens its data waits. If the socket is removed, the owner creates it again.
+ * - The record (`owner.json`) names the owner when the socket cannot be reached. It is also the owner's proof that it
+ *   still owns the directory: it checks the record before it writes and before it acknowledges. If the record is
+ *   another process's, or the directory was deleted, renamed or replaced, ownership has ended, and nothing more is
+ *   stored or acknowledged.
  *
- * Invariants: who cannot reach a living owner is refused and never takes over. A lock that was taken where its file had been deleted counts only when nobody answers.
+ * Invariants:
+ * - A process that cannot reach a living owner is refused, and never takes over.
+ * - A lock taken after its file had been deleted counts only if no owner answers.
  */
 
 import { existsSync, realpathSync, type Stats, statSync } from 'node:fs'
@@ -27,29 +32,32 @@ import {
   thisProcess,
   WrittenRecord,
 } from './owner-record.ts'
-import { type Answer, askOwner, OwnerSocket, ownerSockets, removeDeadSockets } from './owner-socket.ts'
+import { askOwner, type OwnerAnswer, OwnerSocket, ownerSockets, removeDeadSockets } from './owner-socket.ts'
 
 export interface DirectoryClaim {
   readonly info: OwnerInfo
-  /** Give connections, those that wait and those to come, to whom they are for. */
+  /** Give the waiting connections and all later ones to `take`. */
   serve(take: (socket: Socket) => void): void
-  /** To be called before anything is written, and before it is acknowledged. @throws STORE_FAILED when the directory is no longer this process's */
+  /**
+   * Must be called before a write and before its acknowledgement. @throws STORE_FAILED when this process no longer owns
+   * the directory
+   */
   check(): void
-  /** Connections are to be ended before. */
+  /** Release the directory. The caller has ended the connections before. */
   release(): Promise<void>
 }
 
-/** Ownership that was looked at so shortly before is taken as it was. */
+/** A check of ownership is valid for this time. */
 const CHECK_MS = 5
-/** How often the owner looks after its socket and its lock. */
+/** How often the owner checks its socket and its lock. */
 const WATCH_MS = 250
-/** An owner whose lock and socket were both removed has put its socket back by then. */
+/** Within this time an owner whose lock and socket were both removed has created its socket again. */
 const BACK_MS = 3 * WATCH_MS
-/** An owner that holds the lock and does not listen for so long cannot be reached. */
+/** An owner that holds the lock but does not listen for this long is unreachable. */
 const UNREACHABLE_MS = 2000
 const LOOK_AGAIN_MS = 50
 
-/** Directories that this process owns, by device and inode, over all copies of the package in it. */
+/** Directories that this process owns, by device and inode. All copies of the package in the process share the map. */
 const OWNED = ownedDirectories()
 
 function ownedDirectories(): Map<string, OwnerInfo> {
@@ -61,8 +69,8 @@ function ownedDirectories(): Map<string, OwnerInfo> {
 }
 
 /**
- * Own a directory, which is made if it is not there.
- * @throws DIRECTORY_IN_USE saying who holds it, and since when; and errors of the system
+ * Become the owner of a directory, which is created if it does not exist.
+ * @throws DIRECTORY_IN_USE naming the owner, and since when; and errors of the system
  */
 export async function claimDirectory(path: string): Promise<DirectoryClaim> {
   makePrivateDirectory(path)
@@ -85,9 +93,10 @@ export async function claimDirectory(path: string): Promise<DirectoryClaim> {
 async function lockOf(directory: string): Promise<KernelLock> {
   const record = readRecord(directory)
   await refuseAnswered(directory)
-  // Another thread of this process has the lock, if its socket is back soon: the file must not be opened twice.
+  // The record names this process, so another thread may have the lock. Wait whether its socket appears; opening the
+  // lock's file twice would release the lock.
   if (record !== null && isOfThisProcess(record)) await refuseLater(directory)
-  // Its file was deleted, with or without the record; or an earlier version, which had none, made the data.
+  // The lock's file was deleted, or the data are from an earlier version without a lock file.
   const deleted = !KernelLock.exists(directory) && existsSync(join(directory, FORMAT_FILE))
   const lock = await takeLock(directory)
   try {
@@ -100,8 +109,9 @@ async function lockOf(directory: string): Promise<KernelLock> {
 }
 
 /**
- * The directory's lock. Who has it has not yet written its record and made its socket, or has removed both and is about to let go,
- * for a moment each: only who stays away for longer is unreachable.
+ * Take the directory's lock.
+ * A new owner holds the lock for a moment before it has written its record and made its socket, and an ending one after
+ * it has removed both. So a holder counts as unreachable only after `UNREACHABLE_MS`.
  */
 async function takeLock(directory: string): Promise<KernelLock> {
   for (const begunMs = realNowMs(); ; ) {
@@ -128,7 +138,7 @@ async function refuseAnswered(directory: string): Promise<void> {
   }
 }
 
-/** Whether a living process holds the directory. */
+/** Whether a living process owns the directory. */
 export async function isOwned(path: string): Promise<boolean> {
   const directory = realpathSync(path)
   if (OWNED.has(nameOf(statSync(directory)))) return true
@@ -138,20 +148,20 @@ export async function isOwned(path: string): Promise<boolean> {
   try {
     return await KernelLock.isHeld(directory)
   } catch {
-    // A file system that can only be read, or another user's directory: nobody can be asked.
+    // The file system is read-only, or the directory is another user's: the lock cannot be queried.
     return false
   }
 }
 
-/** Where the directory's owner listens, if it lives; null where it listens nowhere. */
+/** The path at which the directory's owner listens, if there is an owner; null if it does not listen. */
 export function ownerSocket(path: string): string | null {
   if (!existsSync(path)) return null
   const directory = realpathSync(path)
   return ownerSockets(directory)[0] ?? null
 }
 
-/** How the owner of a directory was met. */
-type Met = Exclude<Answer, OwnerInfo | 'nobody'> | 'answers' | 'here' | 'unreachable'
+/** How another owner of the directory was noticed. */
+type Met = Exclude<OwnerAnswer, OwnerInfo | 'nobody'> | 'answers' | 'here' | 'unreachable'
 
 function inUse(directory: string, owner: OwnerInfo | null, met: Met): MillraceError {
   const who = owner === null ? 'a process' : `process ${owner.pid} on ${owner.host}, since ${owner.since}`
@@ -179,7 +189,7 @@ function nameOf({ dev, ino }: Stats): string {
   return `${dev}:${ino}`
 }
 
-/** Connections, each greeted; those that come before they are served wait. */
+/** Greets each connection. Connections that arrive before `serve` is called wait. */
 class Reception {
   readonly #greeting: string
   #take: ((socket: Socket) => void) | null = null
@@ -192,7 +202,7 @@ class Reception {
   greet(socket: Socket): void {
     const ignore = (): void => undefined
     socket.on('error', ignore)
-    // Who is attached does not keep the owner's process alive.
+    // An attached client does not keep the owner's process alive.
     socket.unref()
     socket.write(this.#greeting)
     if (this.#take !== null) this.#take(socket)
@@ -245,7 +255,7 @@ class Claim implements DirectoryClaim {
     this.#released = released
   }
 
-  /** Say so to others, and look after it. */
+  /** Start to listen, and check the socket and the lock at intervals. */
   async begin(): Promise<void> {
     try {
       await this.#listen()
@@ -273,7 +283,7 @@ class Claim implements DirectoryClaim {
     this.#checkedMs = now
   }
 
-  /** What has ended the ownership, if anything has. */
+  /** The reason why the ownership has ended, or null. */
   #look(): MillraceError | null {
     try {
       const state = this.#record?.state
@@ -284,12 +294,13 @@ class Claim implements DirectoryClaim {
       const other = readRecord(this.#directory)
       if (state === 'other' || other !== null)
         return this.#failed(`process ${other?.pid ?? 'unknown'} on ${other?.host ?? 'another machine'} has taken it`)
-      // The record alone was removed. Who takes a directory puts its own there, and for that it needs the lock.
+      // Only the record was removed. Nobody has taken the directory, because a new owner needs the lock and writes its
+      // own record.
       if (this.#lock?.stands !== true) return this.#failed("its owner's lock and record were deleted while it was open")
       this.#writeRecord()
       return null
     } catch (error) {
-      // The lock stands: the record is written at the next look.
+      // The lock is still held, so the record can be written at the next check.
       if (isFull(error) || isOutOfFiles(error)) return null
       return this.#failed(`it cannot be examined (${(error as Error).message})`)
     }
@@ -303,18 +314,22 @@ class Claim implements DirectoryClaim {
     )
   }
 
-  /** Put back what a cleaner removed. */
+  /** Create again what a cleaner removed. */
   async #tend(): Promise<void> {
     try {
       this.check()
       if (this.#lock?.stands !== true) await this.#lockAgain()
       if (this.#socket?.stands !== true && !this.#closed) await this.#listen()
     } catch {
-      // It is lost, which the next commit says; or the system has no descriptors for now: it is tried again.
+      // Either the directory is lost, and the next commit reports it; or the system has no descriptors now, and the
+      // next check tries again.
     }
   }
 
-  /** The lock's file was deleted: others would lock another. Who has locked that meanwhile sees this owner's socket, and lets go. */
+  /**
+   * The lock's file was deleted, so another process would lock a new file. A process that has done so finds this
+   * owner's socket and releases its lock.
+   */
   async #lockAgain(): Promise<void> {
     const before = this.#lock
     this.#lock = null
@@ -328,7 +343,7 @@ class Claim implements DirectoryClaim {
     this.#socket = await OwnerSocket.listen(this.#directory, (socket) => this.#reception.greet(socket))
     this.#writeRecord()
     removeDeadSockets(this.#directory, dead, this.#socket)
-    // Its connections go on: `close` waits for them, and is not waited for.
+    // The old server continues until its connections have ended; nothing waits for that.
     void before?.close()
   }
 

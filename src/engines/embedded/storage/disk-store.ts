@@ -1,15 +1,16 @@
 /**
- * The store on disk: commits go to the journal; what they say is applied behind it, in the background, to segments and the index.
+ * The store on disk: a commit is written to the journal, and a background task applies it to segments and the index.
  *
- * Until it is applied it is read from memory. The journal's size bounds that memory: when the journal is full, commits wait for an apply, and
- * when an apply finds the disk full, they are refused with DISK_FULL until there is room; without a file descriptor, with TOO_MANY_FILES.
+ * Until it is applied, a commit is read from memory. The size of the journal limits that memory: if the journal is
+ * full, commits wait for an apply. If an apply finds the disk full, commits are refused with DISK_FULL until there is
+ * space again; without file descriptors, with TOO_MANY_FILES.
  */
 
 import { isMillraceError, MillraceError } from '../../../base/errors.ts'
 import { clearRealTimeout, nextTurn, realTimeout } from '../../../base/timers.ts'
 import type { BackupSummary, Frame, Rewrite, Store, StoredBlock, StoreStats } from '../store.ts'
 import { Applier } from './applier.ts'
-import { Backup } from './backup.ts'
+import { DirectoryBackup } from './backup.ts'
 import { BlockMemory } from './block-memory.ts'
 import { readFormat, writeFormat } from './directory-format.ts'
 import { type FileSystem, isFull, isOutOfFiles, nodeFileSystem } from './file-system.ts'
@@ -17,28 +18,30 @@ import { IndexDb } from './index-db.ts'
 import { Journal } from './journal.ts'
 import { Segments } from './segments.ts'
 import { StoreReads } from './store-reads.ts'
-import { Tail } from './tail.ts'
+import { UnappliedCommits } from './unapplied-commits.ts'
 
 export interface DiskStoreOptions {
   readonly fileSystem?: FileSystem
-  /** Bytes of a journal file. @default 8 MiB */
+  /** Size of a journal file in bytes. @default 8 MiB */
   readonly journalFileBytes?: number
-  /** Journal files, at most. @default 8 */
+  /** Maximum number of journal files. @default 8 */
   readonly journalFiles?: number
-  /** Committed frames are applied after so long, or so many bytes, whichever comes first. @default 100 ms, 8 MiB */
+  /** Committed frames are applied after this time or this many bytes, whichever comes first. @default 100 ms, 8 MiB */
   readonly applyIntervalMs?: number
   readonly applyBytes?: number
-  /** Bytes of a segment file. @default 64 MiB */
+  /** Size of a segment file in bytes. @default 64 MiB */
   readonly segmentFileBytes?: number
-  /** Called at named points of a commit and an apply: tests die there. */
+  /** Called at named points of a commit and an apply. Tests kill the process there. */
   readonly failpoint?: (name: Failpoint) => void
-  /** Called before anything is written, and before it is acknowledged. It throws when the directory is no longer this process's. */
+  /** Called before a write and before its acknowledgement. Throws if this process no longer owns the directory. */
   readonly guard?: () => void
-  /** Call later; answers how not to. Tests hold the time. */
+  /** Run a task later; returns a function that cancels it. Tests control the time with it. */
   readonly later?: (task: () => void, ms: number) => () => void
 }
 
-/** Where a process can die: around the commit, in the journal, in its application to the index. */
+/**
+ * Points at which a test can end the process: around the commit, in the journal, and while it is applied to the index.
+ */
 export const FAILPOINTS = [
   'journal.before-turn',
   'journal.after-create',
@@ -57,7 +60,7 @@ export const FAILPOINTS = [
 export type Failpoint = (typeof FAILPOINTS)[number]
 
 const MIB = 1024 * 1024
-/** An apply that found the disk full is tried again after so long. */
+/** The wait after an apply that found the disk full. */
 const FULL_RETRY_MS = 200
 
 type Done = (error: Error | null) => void
@@ -70,15 +73,15 @@ export class DiskStore<Block extends StoredBlock = StoredBlock> extends StoreRea
   readonly #applier: Applier
   readonly #options: Required<Omit<DiskStoreOptions, 'fileSystem'>>
   readonly #formatId: string
-  /** Journal files that the marker names: all of them, unless it could not be written. */
+  /** How many journal files the marker lists: all, unless the marker could not be written. */
   #listed: number
   #commits = 0
   #failure: Error | null = null
   #timer: (() => void) | null = null
   #applying: Promise<void> | null = null
-  /** Work that is done between two applies. */
+  /** Work to be done between two applies. */
   readonly #turns: (() => Promise<void>)[] = []
-  /** The commit that waits for room in the journal. */
+  /** The commit that waits for space in the journal. */
   #waiting: { readonly frame: Frame<Block>; readonly done: Done } | null = null
   #full: Error | null = null
   #closed = false
@@ -89,12 +92,12 @@ export class DiskStore<Block extends StoredBlock = StoredBlock> extends StoreRea
     journal: Journal
     index: IndexDb
     segments: Segments
-    tail: Tail<Block>
+    unapplied: UnappliedCommits<Block>
     memory: BlockMemory
     options: Required<Omit<DiskStoreOptions, 'fileSystem'>>
     formatId: string
   }) {
-    super(parts.index, parts.segments, parts.tail)
+    super(parts.index, parts.segments, parts.unapplied)
     this.memory = parts.memory
     this.#fs = parts.fs
     this.#directory = parts.directory
@@ -106,11 +109,12 @@ export class DiskStore<Block extends StoredBlock = StoredBlock> extends StoreRea
       segmentBytes: parts.options.segmentFileBytes,
       failpoint: parts.options.failpoint,
     })
-    if (this.tail.freshBytes > 0) this.#schedule()
+    if (this.unapplied.freshBytes > 0) this.#schedule()
   }
 
   /**
-   * Open a directory, or make one. The caller has claimed it. `revive` makes the caller's blocks of those found in the journal.
+   * Open or create a directory, which the caller has claimed. `revive` turns blocks from the journal into the caller's
+   * blocks.
    * @throws DATA_DAMAGED · DATA_FOREIGN
    */
   static async open<Block extends StoredBlock>(
@@ -141,12 +145,12 @@ export class DiskStore<Block extends StoredBlock = StoredBlock> extends StoreRea
     try {
       const { applied } = index
       const memory = new BlockMemory()
-      const tail = new Tail<Block>(applied, memory)
+      const unapplied = new UnappliedCommits<Block>(applied, memory)
       journal.recover(format.journal, applied, (frame, commit, bytes) => {
-        tail.add({ ...frame, blocks: frame.blocks.map(revive) }, commit, bytes)
+        unapplied.add({ ...frame, blocks: frame.blocks.map(revive) }, commit, bytes)
       })
       full.failpoint('open.after-journal')
-      // One that was made just before the end, and not listed yet.
+      // A journal file was created just before the last process ended, and is not listed yet.
       if (journal.fileNames.length > format.journal.length)
         writeFormat(fs, directory, { id: format.id, journal: journal.fileNames })
       return new DiskStore<Block>({
@@ -155,7 +159,7 @@ export class DiskStore<Block extends StoredBlock = StoredBlock> extends StoreRea
         journal,
         index,
         segments,
-        tail,
+        unapplied,
         memory,
         options: full,
         formatId: format.id,
@@ -184,7 +188,10 @@ export class DiskStore<Block extends StoredBlock = StoredBlock> extends StoreRea
     }
   }
 
-  /** Make room for a frame: in another journal file if need be, and a new one is made known before anything is written to it. False when all are full. */
+  /**
+   * Prepare the journal for a frame. This may switch to another file; a new file is listed in the marker before a frame
+   * is written to it. Returns false if all files are full.
+   */
   #ready(frame: Frame<Block>): boolean {
     if (!this.#journal.fits(frame)) {
       this.#options.failpoint('journal.before-turn')
@@ -209,7 +216,7 @@ export class DiskStore<Block extends StoredBlock = StoredBlock> extends StoreRea
         return
       }
       failpoint('journal.after-sync')
-      this.tail.add(frame, commit, bytes)
+      this.unapplied.add(frame, commit, bytes)
       this.noteFrame(frame)
       this.#commits++
       this.#schedule()
@@ -219,7 +226,7 @@ export class DiskStore<Block extends StoredBlock = StoredBlock> extends StoreRea
     failpoint('journal.after-write')
   }
 
-  /** The journal is full: the commit waits for an apply to free a file. */
+  /** The journal is full: the commit waits until an apply frees a file. */
   #wait(frame: Frame<Block>, done: Done): void {
     if (this.#full !== null) {
       const error = this.#full
@@ -238,7 +245,7 @@ export class DiskStore<Block extends StoredBlock = StoredBlock> extends StoreRea
     else this.commit(waiting.frame, waiting.done)
   }
 
-  /** Why the directory is no longer this process's, if it is not. */
+  /** The reason why this process no longer owns the directory, or null. */
   #lost(): Error | null {
     try {
       this.#options.guard()
@@ -259,7 +266,10 @@ export class DiskStore<Block extends StoredBlock = StoredBlock> extends StoreRea
     return this.#failure
   }
 
-  /** What is lacking for now, if that is why something failed: it goes on by itself when there is enough again. */
+  /**
+   * The error for a full disk or missing descriptors, if that is the cause; else null. The store continues by itself
+   * when the shortage ends.
+   */
   #shortage(cause: unknown): Error | null {
     const details = { directory: this.#directory }
     if (isFull(cause)) {
@@ -273,7 +283,7 @@ export class DiskStore<Block extends StoredBlock = StoredBlock> extends StoreRea
 
   #schedule(): void {
     if (this.#applying !== null || this.#closed) return
-    if (this.tail.freshBytes >= this.#options.applyBytes) this.#apply()
+    if (this.unapplied.freshBytes >= this.#options.applyBytes) this.#apply()
     else {
       this.#timer ??= this.#options.later(() => {
         this.#timer = null
@@ -291,7 +301,7 @@ export class DiskStore<Block extends StoredBlock = StoredBlock> extends StoreRea
     }
     this.#timer?.()
     this.#timer = null
-    const layer = this.tail.beginApply()
+    const layer = this.unapplied.beginApply()
     if (layer === null) return
     this.#options.failpoint('apply.begin')
     this.#applying = this.#applier.apply(layer).then(
@@ -313,13 +323,14 @@ export class DiskStore<Block extends StoredBlock = StoredBlock> extends StoreRea
         return this.#applier.rewrite(channelId, from, before, maxBytes, rewrite)
       })
     } catch (error) {
-      // A full disk has no room for what would make room: another time. Damage is said, and left as it is.
+      // On a full disk there is no space to compact either; a later call may succeed. Damage is reported and left as it
+      // is.
       if (this.#shortage(error) !== null) return null
       throw isMillraceError(error) ? error : this.#poison(error)
     }
   }
 
-  /** Work while nothing is applied. It has its turn after the apply that is under way, before the next. */
+  /** Do work while nothing is applied: after the current apply and before the next one. */
   #between<T>(work: () => Promise<T>): Promise<T> {
     return new Promise((resolve, reject) => {
       this.#turns.push(() => work().then(resolve, reject))
@@ -327,12 +338,12 @@ export class DiskStore<Block extends StoredBlock = StoredBlock> extends StoreRea
     })
   }
 
-  /** What follows an apply: work that waits for its turn, the commit that waits for room, or the next apply. */
+  /** After an apply: the next waiting work, else the commit that waits for space, or the next apply. */
   #next(): void {
     const turn = this.#turns.shift()
     if (turn === undefined) {
       this.#resume()
-      if (this.tail.freshBytes > 0) this.#schedule()
+      if (this.unapplied.freshBytes > 0) this.#schedule()
       return
     }
     this.#applying = turn().then(() => {
@@ -342,7 +353,7 @@ export class DiskStore<Block extends StoredBlock = StoredBlock> extends StoreRea
   }
 
   async backup(target: string): Promise<BackupSummary> {
-    const backup = new Backup(this.#fs, this.#directory, target)
+    const backup = new DirectoryBackup(this.#fs, this.#directory, target)
     const wanted = this.#journal.last.sequence
     const copyIndex = async (): Promise<ReturnType<Applier['keep']> | null> => {
       const error =
@@ -354,7 +365,7 @@ export class DiskStore<Block extends StoredBlock = StoredBlock> extends StoreRea
     }
     let kept = await this.#between(copyIndex)
     while (kept === null) {
-      // A commit that is under way is not there to be applied yet.
+      // A commit in progress cannot be applied yet.
       await new Promise<void>((resolve) => nextTurn(resolve))
       this.#apply()
       kept = await this.#between(copyIndex)
@@ -363,20 +374,20 @@ export class DiskStore<Block extends StoredBlock = StoredBlock> extends StoreRea
       await backup.copySegments(kept.segments)
       return backup.finish(this.#formatId)
     } finally {
-      kept.letGo()
+      kept.release()
     }
   }
 
   #applied(sequence: number): void {
     this.#applying = null
     this.#full = null
-    this.tail.applied()
+    this.unapplied.applied()
     this.#journal.applied(sequence)
     this.#options.failpoint('apply.after-recycle')
     this.#next()
   }
 
-  /** What could not be applied stays in the journal and in memory, and is tried again. */
+  /** An apply failed: its layer stays in the journal and in memory, and is tried again. */
   #notApplied(error: unknown): void {
     this.#applying = null
     const shortage = this.#shortage(error)
@@ -396,7 +407,7 @@ export class DiskStore<Block extends StoredBlock = StoredBlock> extends StoreRea
   }
 
   stats(): StoreStats {
-    return { unappliedBytes: this.tail.bytes, storedBytes: this.#applier.bytes, commits: this.#commits }
+    return { unappliedBytes: this.unapplied.bytes, storedBytes: this.#applier.bytes, commits: this.#commits }
   }
 
   async close(): Promise<void> {

@@ -1,5 +1,5 @@
 /**
- * The extent: consecutive blocks of one channel, as they stand in a segment file.
+ * The extent: consecutive blocks of one channel in a segment file.
  *
  *     offset  bytes
  *     0       4       magic "MRX1"
@@ -9,7 +9,7 @@
  *     16      4       count of blocks
  *     20      4       zero
  *     24      24 × n  for each block: first offset (float64), time (float64), count (4), bytes (4)
- *             …       the blocks, one behind the other
+ *             …       the blocks, one after the other
  */
 import { crc32 } from 'node:zlib'
 import { joinCrc32 } from '../../../base/crc32.ts'
@@ -20,7 +20,7 @@ const MAGIC = 0x3158524d
 const HEADER_BYTES = 24
 const ENTRY_BYTES = 24
 
-/** The head of an extent of these blocks; the blocks' own bytes follow it. */
+/** The head of an extent with these blocks; their bytes follow it. */
 export function extentHead(channelId: number, blocks: readonly StoredBlock[]): Buffer {
   const head = Buffer.alloc(HEADER_BYTES + ENTRY_BYTES * blocks.length)
   let total = head.length
@@ -43,7 +43,7 @@ export function extentHead(channelId: number, blocks: readonly StoredBlock[]): B
   return head
 }
 
-/** @throws DATA_DAMAGED when the bytes are not the extent that the index says is there */
+/** @throws DATA_DAMAGED when the bytes are not the extent that the index describes */
 export function decodeExtent(bytes: Buffer, channelId: number, file: string, position: number): StoredBlock[] {
   const whole =
     bytes.length >= HEADER_BYTES && bytes.readUInt32LE(0) === MAGIC && bytes.readUInt32LE(8) === bytes.length
@@ -68,7 +68,7 @@ export function decodeExtent(bytes: Buffer, channelId: number, file: string, pos
   return blocks
 }
 
-/** An extent that was found without the index. */
+/** An extent that was found by a scan of the segment. */
 export interface FoundExtent {
   readonly channelId: number
   readonly firstOffset: number
@@ -78,7 +78,7 @@ export interface FoundExtent {
   readonly bytes: number
 }
 
-/** Every whole extent of a segment, wherever it stands. */
+/** All undamaged extents of a segment, at any position. */
 export function* findExtents(segment: Buffer): Generator<FoundExtent> {
   const magic = Buffer.alloc(4)
   magic.writeUInt32LE(MAGIC)

@@ -1,5 +1,6 @@
 /**
- * What the store asks of a file system: an interface, so that tests can lose power, fill the disk and fail a sync.
+ * The file operations of the store, as an interface, so that tests can simulate power loss, a full disk and a failed
+ * sync.
  */
 import * as fs from 'node:fs'
 import { dirname } from 'node:path'
@@ -8,23 +9,23 @@ import { FILE_MODE, makePrivateDirectory, protect } from './file-modes.ts'
 export interface FileSystem {
   open(path: string, flags: 'r' | 'r+' | 'wx+'): number
   close(fd: number): void
-  /** Bytes in the file. */
+  /** The size of the file in bytes. */
   size(fd: number): number
-  /** Write all of the bytes at a position; into the page cache, not to disk. */
+  /** Write all bytes at a position, into the page cache only. */
   write(fd: number, bytes: Uint8Array, position: number): void
-  /** The same for several, off the main thread. */
+  /** The same for several chunks, off the main thread. */
   writeAll(fd: number, chunks: readonly Uint8Array[], position: number): Promise<void>
-  /** Make what was written durable. */
+  /** Make the written bytes durable. */
   sync(fd: number, done: (error: Error | null) => void): void
-  /** The same at once, with the file's size and everything. */
+  /** The same synchronously, including the file's size and other metadata. */
   syncNow(fd: number): void
   read(fd: number, into: Uint8Array, position: number): Promise<number>
   readSync(fd: number, into: Uint8Array, position: number): number
-  /** Names in a directory; empty when it is not there. */
+  /** Names in a directory; empty if it does not exist. */
   list(directory: string): string[]
   makeDirectory(directory: string): void
   exists(path: string): boolean
-  /** A small file, whole: written aside, synced, renamed, the directory synced. */
+  /** Replace a small file as a whole: write a new one, sync it, rename it, sync the directory. */
   replace(path: string, bytes: Uint8Array): void
   readFile(path: string): Uint8Array | undefined
   remove(path: string): void
@@ -83,7 +84,7 @@ export const nodeFileSystem: FileSystem = {
   },
 }
 
-/** A file of the mode that the files of its directory have. */
+/** Create a file with the mode for its directory's files. */
 function create(path: string, flags: 'w' | 'wx+'): number {
   const fd = fs.openSync(path, flags, FILE_MODE)
   protect(path)
@@ -98,7 +99,7 @@ function writeOnce(fd: number, chunk: Uint8Array, from: number, position: number
   })
 }
 
-/** Whether an error says that there is no room. LMDB gives the system's numbers. */
+/** Whether the error means that there is no space. LMDB reports the system's error numbers. */
 export function isFull(error: unknown): boolean {
   const code = (error as { readonly code?: unknown } | null)?.code
   const text = error instanceof Error ? error.message : ''
@@ -111,7 +112,7 @@ export function isFull(error: unknown): boolean {
   )
 }
 
-/** Whether an error says that too many files are open. */
+/** Whether the error means that too many files are open. */
 export function isOutOfFiles(error: unknown): boolean {
   const code = (error as { readonly code?: unknown } | null)?.code
   return code === 'EMFILE' || code === 'ENFILE' || code === 'TOO_MANY_FILES' || code === 23 || code === 24

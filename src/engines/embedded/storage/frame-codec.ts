@@ -1,22 +1,24 @@
 /**
- * The journal's frame: everything that one commit makes true, as bytes.
+ * The journal's frame: everything that one commit changes, as bytes.
  *
  *     offset  bytes
- *     0       8      salt of the file's current use: what an earlier use left behind is not mistaken for a frame
+ *     0       8      salt of the file's current use, so that bytes of an earlier use are not read as a frame
  *     8       4      CRC-32 of everything from byte 48
  *     12      4      bytes of the whole frame
- *     16      8      sequence number (float64, whole), one more than the frame before
+ *     16      8      sequence number (float64, whole), one more than that of the frame before
  *     24      4      count of blocks
  *     28      4      count of records
  *     32      4      count of trims
  *     36      4      link: the checksum at byte 44 of the frame before, so that frames of another history do not fit
- *     40      4      kind: 0 a commit; 1 an end mark, which is a head alone: the commit of this number was synced in another file
+ *     40      4      kind: 0 a commit; 1 an end mark, which has only a head: the commit with this number was
+ *                    synced in another file
  *     44      4      CRC-32 of bytes 0 to 44
  *     48      …      blocks: channel (4), count (4), first offset (float64), time (float64), bytes (4), then the bytes
  *             …      records: bytes of the key (2), bytes of the value (4; 0xFFFFFFFF deletes), key in UTF-8, value
  *             …      trims: channel (4), offset (float64)
  *
- * The head has a checksum of its own: a frame whose head is whole was begun, and so the one before it was acknowledged, whatever became of its body.
+ * The head has its own checksum. A valid head proves that this frame was begun, and therefore that the frame before it
+ * was acknowledged, whatever the state of this frame's body.
  *
  * All numbers are little-endian.
  */
@@ -26,14 +28,14 @@ import type { Frame, StoredBlock } from '../store.ts'
 
 export const SALT_BYTES = 8
 export const FRAME_HEADER_BYTES = 48
-/** Bytes of the head that its checksum, which follows them, is of. */
+/** The bytes that the head's checksum covers. The checksum follows them. */
 const HEAD_CHECKED_BYTES = 44
 const COMMIT = 0
 const END = 1
 const BLOCK_HEADER_BYTES = 28
 const DELETED = 0xffffffff
 
-/** Bytes that a frame needs, at most. */
+/** The largest number of bytes that a frame can need. */
 export function frameBytesMax(frame: Frame): number {
   let bytes = FRAME_HEADER_BYTES + 12 * frame.trims.length
   for (const block of frame.blocks) bytes += BLOCK_HEADER_BYTES + block.bytes.length
@@ -41,14 +43,14 @@ export function frameBytesMax(frame: Frame): number {
   return bytes
 }
 
-/** What a frame says of itself. */
+/** The number and the link of a frame. */
 export interface FrameName {
   readonly sequence: number
-  /** Checksum of the frame before. */
+  /** The checksum of the frame before. */
   readonly link: number
 }
 
-/** Write a frame at a place in a buffer; answers where it ends. */
+/** Write a frame into a buffer at position `at`. Returns the position after it. */
 export function encodeFrame(into: Buffer, at: number, frame: Frame, name: FrameName, salt: Uint8Array): number {
   let end = at + FRAME_HEADER_BYTES
   for (const block of frame.blocks) end = writeBlock(into, end, block)
@@ -65,14 +67,14 @@ export function encodeFrame(into: Buffer, at: number, frame: Frame, name: FrameN
   return end
 }
 
-/** The mark behind a file's last frame: the commit of this number stands in another file. */
+/** The mark after a file's last frame: the commit with this number is in another file. */
 export function encodeEndMark(name: FrameName, salt: Uint8Array): Buffer {
   const mark = Buffer.alloc(FRAME_HEADER_BYTES)
   writeHead(mark, 0, FRAME_HEADER_BYTES, name, salt, END, 0)
   return mark
 }
 
-/** The CRC-32 of what stands behind a frame's head; blocks come first in it. */
+/** The CRC-32 of a frame's body. The blocks come first in it, and may have checksums that are reused. */
 function bodySum(into: Buffer, from: number, end: number, frame: Frame): number {
   let sum = 0
   let summed = from
@@ -106,7 +108,7 @@ function writeHead(
   into.writeUInt32LE(crc32(into.subarray(at, at + HEAD_CHECKED_BYTES)), at + HEAD_CHECKED_BYTES)
 }
 
-/** The checksum by which the next frame names this one. */
+/** The head's checksum, to which the next frame's link refers. */
 export function frameCheck(bytes: Buffer, at: number): number {
   return bytes.readUInt32LE(at + HEAD_CHECKED_BYTES)
 }
@@ -129,20 +131,20 @@ function writeRecord(into: Buffer, at: number, key: string, value: Uint8Array | 
   return at + 6 + keyBytes + (value?.length ?? 0)
 }
 
-/** Where a frame stands, and what is left of it. */
-export interface FramePlace {
+/** The position and the state of a frame that was found. */
+export interface FrameLocation {
   readonly sequence: number
   readonly link: number
-  /** Checksum of its head, by which the next frame names it. */
+  /** The head's checksum, to which the next frame's link refers. */
   readonly check: number
   readonly at: number
   readonly end: number
-  /** `whole`, a `head` whose body is damaged or was never written, or an `end` mark. */
+  /** `whole`; or `head`: the body is damaged or was never written; or `end`: an end mark. */
   readonly state: 'whole' | 'head' | 'end'
 }
 
-/** The frame that begins at a place, if at least the head of one does. */
-export function findFrame(bytes: Buffer, at: number, salt: Uint8Array): FramePlace | null {
+/** The frame at a position, if at least its head is valid. */
+export function findFrame(bytes: Buffer, at: number, salt: Uint8Array): FrameLocation | null {
   if (at + FRAME_HEADER_BYTES > bytes.length || bytes.compare(salt, 0, SALT_BYTES, at, at + SALT_BYTES) !== 0)
     return null
   if (crc32(bytes.subarray(at, at + HEAD_CHECKED_BYTES)) !== frameCheck(bytes, at)) return null
@@ -160,20 +162,20 @@ export function findFrame(bytes: Buffer, at: number, salt: Uint8Array): FramePla
   }
 }
 
-/** Every frame of a file of which at least the head is whole, also behind damage: the salt tells where one may begin. */
-export function findFrames(bytes: Buffer, from: number, salt: Uint8Array): FramePlace[] {
-  const frames: FramePlace[] = []
+/** All frames of a file with a valid head, also after damaged bytes: a frame can begin wherever the salt is found. */
+export function findFrames(bytes: Buffer, from: number, salt: Uint8Array): FrameLocation[] {
+  const frames: FrameLocation[] = []
   let at = from
   while (at >= 0 && at < bytes.length) {
-    const place = findFrame(bytes, at, salt)
-    if (place !== null) frames.push(place)
-    at = place === null || place.state === 'head' ? bytes.indexOf(salt, at + 1) : place.end
+    const location = findFrame(bytes, at, salt)
+    if (location !== null) frames.push(location)
+    at = location === null || location.state === 'head' ? bytes.indexOf(salt, at + 1) : location.end
   }
   return frames
 }
 
-/** What a frame that was found holds. Its bytes are copied out of the buffer. */
-export function decodeFrame(bytes: Buffer, { at }: FramePlace): Frame {
+/** The content of a frame that was found. Its bytes are copied out of the buffer. */
+export function decodeFrame(bytes: Buffer, { at }: FrameLocation): Frame {
   let cursor = at + FRAME_HEADER_BYTES
   const blocks: StoredBlock[] = []
   for (let left = bytes.readUInt32LE(at + 24); left > 0; left--) {

@@ -1,14 +1,15 @@
 /**
- * The index, in LMDB: where extents are, the engine's records, and up to which commit all this is.
+ * The index, in LMDB: the extents, the engine's records, and the last commit that is applied.
  *
  *     a                       the last commit applied: sequence number, checksum of its frame (float64 each)
  *     i                       the directory's id, in ASCII
  *     r<key>                  a record
- *     x<channel>/<offset>     an extent by its first offset: segment (4), bytes (4), position, time, count (4), zero (4)
+ *     x<channel>/<offset>     an extent by its first offset: segment (4), bytes (4), position (float64), time (float64),
+ *                             count (4), zero (4)
  *     c<channel>              a channel: first offset, next offset, bytes (float64 each)
  *     s<segment>              a segment: bytes, live bytes (float64 each)
  *
- * Every value ends with the CRC-32 of the key and of what is before it, since LMDB itself has no checksums.
+ * Every value ends with the CRC-32 of its key and its other bytes, because LMDB has no checksums.
  */
 import { existsSync, realpathSync } from 'node:fs'
 import { dirname, join } from 'node:path'
@@ -44,7 +45,7 @@ export interface SegmentTotals {
   readonly live: number
 }
 
-/** What one transaction writes: null deletes. */
+/** The changes of one transaction: null deletes. */
 export type IndexChanges = Map<string, Uint8Array | null>
 
 const channelDigits = (channelId: number): string => String(channelId).padStart(8, '0')
@@ -59,7 +60,7 @@ export const indexKeys = {
   segment: (id: number): string => `s${channelDigits(id)}`,
 }
 
-/** A value with its checksum behind it, which is of the key too: a value under another key is not taken for its own. */
+/** A value with its checksum. The checksum covers the key, so that a value under the wrong key is noticed. */
 function seal(key: string, value: Uint8Array): Buffer {
   const sealed = Buffer.allocUnsafe(value.length + 4)
   sealed.set(value)
@@ -104,8 +105,9 @@ export class IndexDb {
   }
 
   /**
-   * The index of a directory, made if it is `fresh`: of nothing yet. What is found of it is synced before anything builds on it.
-   * @throws DATA_DAMAGED when the file is cut short or is not LMDB's · DATA_FOREIGN when it is another directory's
+   * Open the index of a directory, or create an empty one if `fresh`. An index that is found is synced before anything
+   * relies on it.
+   * @throws DATA_DAMAGED when the file is truncated or not LMDB's · DATA_FOREIGN when it belongs to another directory
    */
   static async open(fs: FileSystem, directory: string, directoryId: string, fresh: boolean): Promise<IndexDb> {
     const path = join(directory, INDEX_FILE)
@@ -137,14 +139,14 @@ export class IndexDb {
     if (!readOnly) refuseBesideReader(path)
     checkIndexFile(path, readOnly)
     try {
-      // A transaction is durable when its promise resolves: no overlapping sync.
+      // Without overlapping sync, a transaction is durable when its promise resolves.
       const db = open<Buffer, string>({
         path,
         noSubdir: true,
         encoding: 'binary',
         overlappingSync: false,
         readOnly,
-        // Else lmdb begins a second transaction of its own, whose failure nobody can be told of.
+        // With it, lmdb begins a second transaction of its own, and nobody is told if that one fails.
         eventTurnBatching: false,
         pageSize: PAGE_BYTES,
         maxReaders: 126,
@@ -193,7 +195,7 @@ export class IndexDb {
     return this.#db.doesExist(key)
   }
 
-  /** How many entries have `from <= key < to`: none of them is read. */
+  /** The number of entries with `from <= key < to`, without reading them. */
   count(from: string, to: string): number {
     try {
       return this.#db.getKeysCount({ start: from, end: to })
@@ -235,7 +237,7 @@ export class IndexDb {
       yield [Number(key.slice(1)), { bytes: value.readDoubleLE(0), live: value.readDoubleLE(8) }]
   }
 
-  /** Extents of a channel in order, from the one that holds an offset on. */
+  /** Extents of a channel in order, starting with the one that contains the offset. */
   *extents(channelId: number, offset: number): Generator<ExtentEntry> {
     const end = indexKeys.extent(channelId, 9e15)
     const start = this.#entries({
@@ -256,7 +258,7 @@ export class IndexDb {
     for (const [key, value] of this.range(indexKeys.extent(channelId, offset), end)) yield toExtent(key, value)
   }
 
-  /** The extents in a segment, of every channel. */
+  /** The extents of all channels in a segment. */
   *extentsOf(segment: number): Generator<[channelId: number, entry: ExtentEntry]> {
     for (const [key, value] of this.range('x', 'y')) {
       const entry = toExtent(key, value)
@@ -265,13 +267,13 @@ export class IndexDb {
   }
 
   /**
-   * One transaction; resolves when it is durable.
+   * Write one transaction; resolves when it is durable.
    * @throws the system's error, with its number as `code`: nothing of the transaction happened
    */
   async write(changes: IndexChanges): Promise<void> {
     try {
       await this.#db.batch(() => {
-        // Within a batch these promises say nothing: the batch's own says how it ended.
+        // Inside a batch these promises have no meaning; the batch's own promise has the outcome.
         for (const [key, value] of changes) {
           if (value === null) void this.#db.remove(key)
           else void this.#db.put(key, seal(key, value))
@@ -281,11 +283,11 @@ export class IndexDb {
     } catch (error) {
       throw await reasonOf(error)
     }
-    // Reads from here on must see it: a read transaction of before would still show what was there.
+    // Later reads must see the change: an older read transaction would still show the old state.
     this.#db.resetReadTxn()
   }
 
-  /** Reads from here on see what another process has written. */
+  /** Later reads see what another process has written. */
   refresh(): void {
     this.#db.resetReadTxn()
   }
@@ -296,10 +298,13 @@ export class IndexDb {
   }
 }
 
-/** Indexes that this process has open to look at, with their paths. */
+/** Indexes that this process has open for reading, with their paths. */
 const readers = new Map<IndexDb, string>()
 
-/** LMDB maps a file once in a process: what was mapped to be read cannot be written by another broker of the same process. @throws INVALID_OPTION */
+/**
+ * LMDB maps a file only once per process, so a file that is mapped for reading cannot be opened for writing. @throws
+ * INVALID_OPTION
+ */
 function refuseBesideReader(path: string): void {
   if (readers.size === 0 || !existsSync(path)) return
   const real = realpathSync(path)
@@ -309,7 +314,7 @@ function refuseBesideReader(path: string): void {
   throw new MillraceError('INVALID_OPTION', message, { directory, option: 'readOnly' })
 }
 
-/** lmdb says why a transaction failed in another promise. */
+/** lmdb reports the reason of a failed transaction in a second promise. This is the longest wait for it. */
 const REASON_MS = 1000
 
 async function reasonOf(error: unknown): Promise<unknown> {
@@ -322,7 +327,7 @@ async function reasonOf(error: unknown): Promise<unknown> {
   return Promise.race([reason, sleep(REASON_MS, error, { ref: false })])
 }
 
-/** LMDB cannot make sense of its own pages. */
+/** The error for an index whose pages LMDB cannot read. */
 function unreadable(cause: unknown): Error {
   return damagedPart(INDEX_FILE, `the index cannot be read (${(cause as Error).message})`)
 }

@@ -1,6 +1,4 @@
-/**
- * The index's file, looked at before LMDB maps it: LMDB has no checksums, and what it maps it trusts.
- */
+/** Checks the index file before LMDB maps it. LMDB has no checksums and trusts whatever it maps. */
 import { closeSync, existsSync, fstatSync, openSync, readSync, truncateSync } from 'node:fs'
 import { damaged } from './damage.ts'
 import type { FileSystem } from './file-system.ts'
@@ -8,10 +6,10 @@ import { indexProblem, newestMeta, PAGE_BYTES, type PageSource } from './index-p
 import type { DirectoryFacts } from './recovery.ts'
 
 export const INDEX_FILE = 'index.mdb'
-/** Pages at the end of a whole file that LMDB may have left unwritten. */
+/** The number of pages at the end of an intact file that LMDB may have left unwritten. */
 const PAGES_UNWRITTEN_MAX = 64
 
-/** Whether the file is there, and has a head that LMDB would open. */
+/** Whether the file exists and has a head that LMDB would open. */
 export function indexState(fs: FileSystem, path: string): DirectoryFacts['index'] {
   if (!fs.exists(path)) return 'none'
   const fd = fs.open(path, 'r')
@@ -24,10 +22,10 @@ export function indexState(fs: FileSystem, path: string): DirectoryFacts['index'
   }
 }
 
-/** An index of up to so many bytes is looked at whole at opening; of a larger one, all but the leaves. */
+/** An index up to this size is checked completely at opening; of a larger one, everything except the leaves. */
 const WALKED_BYTES_MAX = 32 * 1024 * 1024
 
-/** @throws DATA_DAMAGED when a file is there that cannot be mapped safely, or that is not what LMDB has written */
+/** @throws DATA_DAMAGED when the file cannot be mapped safely, or is not what LMDB has written */
 export function checkIndexFile(path: string, readOnly: boolean): void {
   if (!existsSync(path)) return
   const fd = openSync(path, 'r')
@@ -44,18 +42,19 @@ export function checkIndexFile(path: string, readOnly: boolean): void {
         expected: needed,
       })
     }
-    // A reader beside a living owner would see pages change under it: what the owner has looked at is not looked at again.
+    // Beside a living owner, pages change during a check. The owner has checked the file already.
     if (readOnly) return
     const problem = indexProblem(pagesOf(fd, size), { leaves: size <= WALKED_BYTES_MAX })
     if (problem !== null) throw damaged(INDEX_FILE, `the index is damaged: ${problem}`, { problem })
-    // Pages that a transaction took and gave back are never written, so a whole file may end before them: nothing is to be read beyond the file's end.
+    // Pages that a transaction allocated and freed again are never written, so an intact file may end before them. It
+    // is extended, so that no read goes beyond its end.
     if (size < needed) truncateSync(path, needed)
   } finally {
     closeSync(fd)
   }
 }
 
-/** Pages of a file: of a small one, all read at once. */
+/** Pages of a file. A small file is read at once. */
 export function pagesOf(fd: number, size: number): PageSource {
   if (size > WALKED_BYTES_MAX) return (page, count) => readAt(fd, page * PAGE_BYTES, count * PAGE_BYTES)
   const all = readAt(fd, 0, size)

@@ -1,21 +1,27 @@
 /**
- * The index's pages, walked as they stand on disk, before LMDB maps them: LMDB has no checksums and follows whatever a page says, out of the file if need be.
+ * Checks the index's pages on disk before LMDB maps them. LMDB has no checksums and follows any page number, even
+ * beyond the end of the file.
  *
- * Refused is a tree in which a page is not the one it should be, is used twice or is free too, a node lies outside its page, keys are not in order, an entry's
- * checksum does not hold, or not as many entries are found as LMDB has counted.
+ * A tree is refused if a page is not the expected one, is used twice, or is also free; if a node is outside its page;
+ * if keys are not in order; if an entry's checksum is wrong; or if the number of entries differs from LMDB's count.
  *
- *     page   number (8), transaction (8), 2 bytes, kind (2), lower (2), upper (2); then 2 bytes for each node, where it is from byte 24 on
- *     node   low (2), high (2), flags (2), bytes of the key (2), key; in a leaf low and high are the bytes of the value, which follows; in a branch
- *            low, high and flags are the number of a page; flag 1 in a leaf: the value is page number (8), transaction (8), count of pages (8), where it stands
- *     meta   a page with, from byte 24: magic (4), version (4), address (8), bytes of the map (8), the free pages' tree and the main tree (48 each), last page (8), transaction (8)
+ *     page   number (8), transaction (8), 2 bytes, kind (2), lower (2), upper (2)
+ *            then 2 bytes for each node: its position from byte 24 on
+ *     node   low (2), high (2), flags (2), bytes of the key (2), key
+ *            in a leaf, low and high are the bytes of the value, which follows
+ *            in a branch, low, high and flags are the number of a page
+ *            flag 1 in a leaf: the value is page number (8), transaction (8), count of pages (8) of where it is stored
+ *     meta   a page with, from byte 24: magic (4), version (4), address (8), bytes of the map (8), the free pages' tree
+ *            and the main tree (48 each), last page (8), transaction (8)
  *     tree   4 bytes, flags (2), depth (2), branch pages, leaf pages, overflow pages, entries, root (8 each)
- *     free   by transaction: count (8), then page numbers (8 each); 0 is nothing, and -n says that n pages begin at the number that follows
+ *     free   by transaction: count (8), then page numbers (8 each); 0 is nothing, and -n says that n pages begin at the
+ *            number that follows
  *
- * This is LMDB's data version 2, as lmdb 3 writes it; of another version nothing is said.
+ * This is LMDB's data version 2, as lmdb 3 writes it. Files of another version are not checked.
  */
 import { crc32 } from 'node:zlib'
 
-/** Pages by number: `count` of them, or fewer where the file ends. */
+/** Reads `count` pages from a page number on, or fewer if the file ends. */
 export type PageSource = (page: number, count: number) => Buffer
 
 export const PAGE_BYTES = 4096
@@ -27,7 +33,7 @@ export const NODE_HEAD_BYTES = 8
 export const BRANCH = 1
 export const LEAF = 2
 const [OVERFLOW, META] = [4, 8]
-/** Keys of the list of free pages are numbers; and a flag of lmdb's. */
+/** The flag for numeric keys, as the list of free pages has them, and a flag of lmdb's. */
 const FREE_FLAGS = 0x4008
 const MAP_BYTES_MAX = 2 ** 47
 export const BIG = 1
@@ -44,13 +50,13 @@ interface Tree {
 }
 
 export interface WalkOptions {
-  /** Look into the leaves of the main tree too. Without them entries are not counted. */
+  /** Whether to check the leaves of the main tree too. Without them, entries are not counted. */
   readonly leaves: boolean
 }
 
-/** Of a meta page: what LMDB's transactions are found by. */
+/** A meta page, from which LMDB finds the trees of a transaction. */
 interface IndexMeta {
-  /** Where the page is. */
+  /** The page's position in the file. */
   readonly at: number
   readonly transaction: number
   readonly lastPage: number
@@ -61,7 +67,7 @@ export function newestMeta(head: Buffer): IndexMeta | null {
   return metas.length === 0 ? null : metas.reduce((a, b) => (a.transaction > b.transaction ? a : b))
 }
 
-/** LMDB's meta page, as its format version of lmdb 3 has it. */
+/** LMDB's meta page, in the format of lmdb 3. */
 function readMeta(head: Buffer, at: number): IndexMeta | null {
   if (head.length < at + META_BYTES || head.readUInt32LE(at + 24) !== META_MAGIC) return null
   return { at, lastPage: Number(head.readBigUInt64LE(at + 144)), transaction: Number(head.readBigUInt64LE(at + 152)) }
@@ -87,7 +93,10 @@ export function indexProblem(pages: PageSource, options: WalkOptions): string | 
   }
 }
 
-/** LMDB takes what either head says for granted; a head is in one sector, so that no cut leaves a broken one. */
+/**
+ * Check one of the two heads; LMDB trusts both. A head is within one sector, so a power cut never leaves a half-written
+ * one.
+ */
 function checkMeta(meta: Buffer, page: number): void {
   const mapBytes = Number(meta.readBigUInt64LE(40))
   const right =
@@ -114,7 +123,7 @@ class Walk {
   readonly #transaction: number
   readonly #used: Uint8Array
   #lastKey: Buffer | null = null
-  /** The last key was a branch's, which the next may equal. */
+  /** The last key came from a branch, so the next key may be equal to it. */
   #lastIsFloor = false
   #entries = 0
   #leaves = 0
@@ -131,7 +140,7 @@ class Walk {
   }
 
   all(): void {
-    // Each of our transactions changes an entry, and so the root: another root is one that was pointed to by a damaged head.
+    // Each of our transactions changes an entry, and so the root. An older root means that a damaged head points to it.
     const { root } = this.#readTree(MAIN_TREE)
     if (root !== NO_PAGE && Number(this.#pages(Number(root), 1).readBigUInt64LE(8)) !== this.#transaction)
       throw new PageProblem('the root of the main tree is not of the last transaction')
@@ -249,7 +258,7 @@ class Walk {
     this.#lastIsFloor = false
   }
 
-  /** What is before a branch's key is less; what is behind it is not. */
+  /** Keys before a branch's key are smaller; keys after it are not. */
   #separates(page: number, key: Buffer, byNumber: boolean): void {
     if (this.#options.leaves || byNumber) this.#inOrder(page, key, byNumber)
     this.#lastIsFloor = true

@@ -1,4 +1,7 @@
-/** What is left of an index that may be damaged: the entries that can be reached, and what is known of the others. */
+/**
+ * The readable rest of an index that may be damaged: the entries that can be reached, and what is known about the
+ * others.
+ */
 import { crc32 } from 'node:zlib'
 import {
   BIG,
@@ -12,20 +15,20 @@ import {
   type PageSource,
 } from './index-pages.ts'
 
-/** Entries that cannot be read lie between two keys: after this one and before that one; null at the ends of the index. */
+/** A range of entries that cannot be read, between two keys (exclusive); null at the ends of the index. */
 export interface IndexGap {
   readonly after: string | null
   before: string | null
 }
 
 export interface IndexRemains {
-  /** Each with a checksum that holds. */
+  /** Entries with a valid checksum. */
   readonly entries: ReadonlyMap<string, Buffer>
   /** Keys of entries whose values are damaged. */
   readonly damaged: readonly string[]
-  /** Where pages cannot be read. */
+  /** Ranges whose pages cannot be read. */
   readonly gaps: readonly IndexGap[]
-  /** How many entries are behind the gaps, as LMDB has counted them; null where that is not known. */
+  /** How many entries are in the gaps, by LMDB's count; null if that is not known. */
   readonly missing: number | null
 }
 
@@ -36,7 +39,7 @@ const NOTHING_LEFT: IndexRemains = {
   missing: null,
 }
 
-/** Where the newer of the two roots leads to nothing, the older is tried. */
+/** Reads the newer of the two roots; if it leads to nothing, the older one. */
 export function remainsOf(pages: PageSource): IndexRemains {
   const metas = pages(0, 2)
   const roots = [0, PAGE_BYTES]
@@ -70,7 +73,7 @@ class Remains {
 
   told(counted: number): IndexRemains {
     const missing = counted - this.entries.size - this.#damaged.length
-    // A count that cannot be is damaged itself.
+    // An impossible count is itself damaged.
     const known = Number.isSafeInteger(missing) && missing >= 0 && (missing > 0 || this.#gaps.length === 0)
     return { entries: this.entries, damaged: this.#damaged, gaps: this.#gaps, missing: known ? missing : null }
   }
@@ -103,7 +106,7 @@ class Remains {
     }
   }
 
-  /** Neighbouring gaps are one. */
+  /** Record a gap, or extend the last one. */
   #gap(): void {
     if (this.#gaps.at(-1)?.before !== null || this.#gaps.length === 0)
       this.#gaps.push({ after: this.#lastKey, before: null })
@@ -130,7 +133,7 @@ class Remains {
     else this.#gap()
   }
 
-  /** A key that is damaged itself names nothing: one of ours is printed, and stands in order. */
+  /** Whether a key is plausible: our keys are printable and in order, so any other key is damaged and names nothing. */
   #mayBeKey(text: string): boolean {
     return (
       /^(?:[ai]$|[cs]\d{8}$|x\d{8}\/\d{16}$|r[a-z]\/)/.test(text) &&

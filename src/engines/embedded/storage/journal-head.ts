@@ -4,14 +4,15 @@
  *     offset  bytes
  *     0       4      magic "MRJ2"
  *     4       4      bytes of the file
- *     8       8      salt of the file's current use: random, new each time it is used again
+ *     8       8      salt of the file's current use: random, new for each use
  *     16      8      sequence number of its first frame (float64); 0 in a file that was not used yet
  *     24      16     the directory's id
  *     40      20     zero
  *     60      4      CRC-32 of the 60 bytes before
  *
- * It is written when the file is made, and again together with the first frame of each later use. A disk writes a sector whole or not at all, so a cut leaves the
- * old head or the new one, never a broken one: a broken head is damage. Where the first frame is whole, it has all that the head had.
+ * It is written when the file is created, and again together with the first frame of each later use. A disk writes a
+ * sector completely or not at all, so a power cut leaves the old head or the new one. A broken head is therefore
+ * damage. If the first frame is intact, the head can be rebuilt from it.
  */
 import { crc32 } from 'node:zlib'
 import { findFrame, SALT_BYTES } from './frame-codec.ts'
@@ -37,7 +38,7 @@ export function writeHead(into: Buffer, head: JournalHead): void {
   into.writeUInt32LE(crc32(into.subarray(0, CHECKED_BYTES)), CHECKED_BYTES)
 }
 
-/** The head, or null where it is not one, or is damaged. */
+/** The head, or null if there is none or it is damaged. */
 export function readHead(bytes: Buffer): JournalHead | null {
   if (bytes.length < FILE_HEAD_BYTES || bytes.readUInt32LE(0) !== MAGIC) return null
   if (bytes.readUInt32LE(CHECKED_BYTES) !== crc32(bytes.subarray(0, CHECKED_BYTES))) return null
@@ -50,7 +51,7 @@ export function readHead(bytes: Buffer): JournalHead | null {
   }
 }
 
-/** What the head must have been, by the file's first frame. */
+/** The head as it must have been, from the file's first frame. */
 export function rebuildHead(bytes: Buffer, directoryId: string): JournalHead | null {
   if (bytes.length < FILE_HEAD_BYTES + SALT_BYTES) return null
   const salt = Buffer.from(bytes.subarray(FILE_HEAD_BYTES, FILE_HEAD_BYTES + SALT_BYTES))

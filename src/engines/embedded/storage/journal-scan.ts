@@ -1,36 +1,38 @@
 /**
- * The journal's files as they are found: which are used, which of their frames are taken up, and what of that must first be made durable.
- * What is decided, `recovery.ts` says; this file finds the facts, and says what is wrong.
+ * Reads the journal's files at opening: which of them are used, which frames are taken, and what must first be made
+ * durable.
+ *
+ * The decisions are in `recovery.ts`. This file collects the facts, and reports what is wrong.
  */
 import { join } from 'node:path'
 import type { Frame } from '../store.ts'
 import { damaged, foreign } from './damage.ts'
 import type { FileSystem } from './file-system.ts'
-import { decodeFrame, encodeEndMark, type FramePlace, findFrames } from './frame-codec.ts'
+import { decodeFrame, encodeEndMark, type FrameLocation, findFrames } from './frame-codec.ts'
 import { FILE_HEAD_BYTES, type JournalHead, readHead, rebuildHead, writeHead } from './journal-head.ts'
-import { type Chain, type CommitName, chainOf, decide, FILE_TABLE, type FileDecision } from './recovery.ts'
+import { type CommitChain, type CommitName, chainOf, decide, FILE_TABLE, type FileDecision } from './recovery.ts'
 
 export interface JournalFile {
   readonly name: string
   readonly fd: number
   readonly bytes: number
-  /** Sequence number of the last frame in it: free when that was applied. */
+  /** The sequence number of its last frame. The file is free when that frame is applied. */
   lastSequence: number
 }
 
-/** A frame, and the file in which it is. */
-export interface Taken extends FramePlace {
+/** A frame to be taken, with its file. */
+export interface TakenFrame extends FrameLocation {
   readonly file: JournalFile
   readonly salt: Buffer
 }
 
-/** What was read of a file. */
+/** The content of a file. */
 interface Scanned {
   readonly file: JournalFile
   readonly bytes: Buffer
   readonly head: JournalHead
-  readonly frames: readonly FramePlace[]
-  /** The head was damaged, and made again from the first frame. */
+  readonly frames: readonly FrameLocation[]
+  /** The head was damaged and is rebuilt from the first frame. */
   readonly rebuilt: boolean
 }
 
@@ -135,19 +137,19 @@ export class JournalScan {
     return damaged(name, 'the header of the journal file is damaged, or it is not a journal file')
   }
 
-  /** The frames after the last applied one. @throws DATA_DAMAGED when one is missing that was acknowledged */
-  chain(applied: CommitName): readonly Taken[] {
-    const places: Taken[] = []
+  /** The frames after the last applied one. @throws DATA_DAMAGED when an acknowledged one is missing */
+  chain(applied: CommitName): readonly TakenFrame[] {
+    const locations: TakenFrame[] = []
     for (const { file, head, frames } of this.#scanned.values())
-      for (const frame of frames) places.push({ ...frame, file, salt: head.salt })
-    const chain = chainOf(applied, places)
+      for (const frame of frames) locations.push({ ...frame, file, salt: head.salt })
+    const chain = chainOf(applied, locations)
     if (chain.ended === 'end') return chain.taken
-    throw this.#broken(chain, places)
+    throw this.#broken(chain, locations)
   }
 
-  #broken({ ended, next, proven, taken }: Chain<Taken>, places: readonly Taken[]): Error {
-    const here = places.find((place) => place.sequence === next)
-    const file = (here ?? taken.at(-1) ?? places[0])?.file.name ?? 'journal'
+  #broken({ ended, next, proven, taken }: CommitChain<TakenFrame>, locations: readonly TakenFrame[]): Error {
+    const here = locations.find((location) => location.sequence === next)
+    const file = (here ?? taken.at(-1) ?? locations[0])?.file.name ?? 'journal'
     const details = { missing: next, proven, ...(here !== undefined && { position: here.at }) }
     if (ended === 'other-history')
       return damaged(
@@ -162,15 +164,17 @@ export class JournalScan {
     )
   }
 
-  decode(taken: Taken): Frame {
+  decode(taken: TakenFrame): Frame {
     return decodeFrame((this.#scanned.get(taken.file) as Scanned).bytes, taken)
   }
 
   /**
-   * Only the last frame can be one whose sync has not ended, and a sync that failed leaves it in the page cache, where it looks written: it is written again,
-   * with its file's head or the end mark before it where they go with it. Heads that were rebuilt are written too.
+   * Make durable what recovery has taken.
+   * Only the sync of the last frame can be incomplete. After a failed sync, the frame looks written although it is only
+   * in the page cache. So it is written again, with its file's head or the preceding end mark if they belong to it.
+   * Rebuilt heads are written too.
    */
-  makeDurable(last: Taken | undefined): void {
+  makeDurable(last: TakenFrame | undefined): void {
     const touched = new Set<JournalFile>()
     const write = (file: JournalFile, bytes: Buffer, position: number): void => {
       this.#fs.write(file.fd, bytes, position)
@@ -192,22 +196,22 @@ export class JournalScan {
     for (const file of touched) this.#fs.syncNow(file.fd)
   }
 
-  /** Where the end mark belongs that names a file's first commit. */
+  /** Where the end mark that names a file's first commit belongs. */
   #before({
     file: next,
     sequence,
     link,
-  }: Taken): { readonly file: JournalFile; readonly head: JournalHead; readonly end: number } | undefined {
+  }: TakenFrame): { readonly file: JournalFile; readonly head: JournalHead; readonly end: number } | undefined {
     for (const { file, head, frames } of this.#scanned.values()) {
-      const place = frames.find(
+      const location = frames.find(
         (frame) => frame.state === 'whole' && frame.sequence === sequence - 1 && frame.check === link,
       )
-      if (place !== undefined && file !== next) return { file, head, end: place.end }
+      if (location !== undefined && file !== next) return { file, head, end: location.end }
     }
     return undefined
   }
 
-  /** The files' bytes are not needed any more. */
+  /** The bytes of the files are no longer needed. */
   forget(): void {
     this.#scanned = new Map()
   }

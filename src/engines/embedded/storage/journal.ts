@@ -1,15 +1,16 @@
 /**
- * The journal: a few preallocated files, used in turn. One frame a commit, one write and one sync.
+ * The journal: a few preallocated files, used in turn. Each commit is one frame, one write and one sync.
  *
- * The write goes into the page cache at once and only the sync runs on another thread: one hop instead of two, and overwriting
- * preallocated bytes leaves the file's size alone, so that the sync has no metadata to write.
+ * The write goes into the page cache synchronously, and only the sync runs on another thread: one thread switch instead
+ * of two. Overwriting preallocated bytes does not change the file's size, so the sync has no metadata to write.
  *
  * Invariants:
  * - A file is synced, with a head, before it is listed in `millrace.json`, and listed before a frame is written to it.
- * - Frames are numbered without gaps over all files, and each names the checksum of the one before.
- * - When the journal goes on in another file, the first commit there is acknowledged only when the file before has an end mark, synced: so that a
- *   file that went back to what it was is missed.
- * - What recovery finds is made durable before anything builds on it: the last frame may be in the page cache alone.
+ * - Frames are numbered without gaps over all files, and each contains the checksum of the one before.
+ * - When the journal continues in another file, the first commit there is acknowledged only after the end mark in the
+ *   file before is synced. So a file that was reset to an older state is noticed.
+ * - Recovered frames are made durable before anything relies on them, because the last frame may be only in the page
+ *   cache.
  */
 import { randomBytes } from 'node:crypto'
 import { join } from 'node:path'
@@ -17,17 +18,20 @@ import type { Frame } from '../store.ts'
 import type { FileSystem } from './file-system.ts'
 import { encodeEndMark, encodeFrame, FRAME_HEADER_BYTES, frameBytesMax, frameCheck, SALT_BYTES } from './frame-codec.ts'
 import { FILE_HEAD_BYTES, writeHead } from './journal-head.ts'
-import { type JournalFile, JournalScan, type Taken } from './journal-scan.ts'
+import { type JournalFile, JournalScan, type TakenFrame } from './journal-scan.ts'
 import type { CommitName } from './recovery.ts'
 
 export interface JournalOptions {
   readonly fileBytes: number
-  /** Files in all, but for those of larger frames; when they are full of frames that are not applied, commits wait. */
+  /**
+   * Maximum number of files, not counting those for larger frames. When all are full of frames that are not applied,
+   * commits wait.
+   */
   readonly filesMax: number
   readonly directoryId: string
 }
 
-/** A file that the journal has left, and where its frames end. */
+/** A file that the journal has left, and the position after its last frame. */
 interface LeftFile {
   readonly file: JournalFile
   readonly position: number
@@ -42,7 +46,7 @@ export class Journal {
   readonly #options: JournalOptions
   #files: JournalFile[] = []
   #current: JournalFile | null = null
-  /** The file before, as long as it lacks its end mark. */
+  /** The file before, while its end mark is missing. */
   #turnedFrom: LeftFile | null = null
   #position = 0
   #salt: Buffer = Buffer.alloc(SALT_BYTES)
@@ -66,7 +70,7 @@ export class Journal {
   }
 
   /**
-   * Open the files that there must be, and hand over the frames after the last applied one, in order.
+   * Open the files that must exist, and give the frames after the last applied one to `take`, in order.
    * @throws DATA_DAMAGED · DATA_FOREIGN, as `recovery.ts` decides
    */
   recover(
@@ -90,7 +94,7 @@ export class Journal {
     }
   }
 
-  #goOnAfter(last: Taken | undefined): void {
+  #goOnAfter(last: TakenFrame | undefined): void {
     if (last === undefined) return
     this.#current = last.file
     this.#position = last.end
@@ -98,7 +102,7 @@ export class Journal {
     this.#last = { sequence: last.sequence, check: last.check }
   }
 
-  /** Whether a frame can be written now; if not, another file is needed first. */
+  /** Whether a frame fits into the current file. */
   fits(frame: Frame): boolean {
     return (
       this.#current !== null &&
@@ -107,8 +111,10 @@ export class Journal {
   }
 
   /**
-   * Go on in another file: one whose frames are all applied, or a new one. False when there may be no more of them before something is applied. A frame
-   * that is larger than every file gets a file of its own kind, twice as large as it, when all else is applied: waiting would not help.
+   * Continue in another file: one whose frames are all applied, or a new one. Returns false if no file is free and no
+   * more may be created; an apply must then free one.
+   * A frame larger than every file gets a file twice its size, once everything else is applied, because waiting would
+   * not help.
    */
   turn(frame: Frame): boolean {
     const needed = FILE_HEAD_BYTES + frameBytesMax(frame) + FRAME_HEADER_BYTES
@@ -120,7 +126,8 @@ export class Journal {
     const { fileBytes } = this.#options
     const next = free ?? (mayCreate ? this.#create(needed <= fileBytes ? fileBytes : needed * 2) : undefined)
     if (next === undefined) return false
-    // A commit that was refused may have turned before: the mark still belongs behind the last frame, if its file is not used anew.
+    // A refused commit may have switched the file already. The end mark still belongs after the last frame, unless that
+    // file is reused now.
     if (this.#current !== null && this.#position > 0)
       this.#turnedFrom = { file: this.#current, position: this.#position, salt: this.#salt }
     if (this.#turnedFrom?.file === next) this.#turnedFrom = null
@@ -131,8 +138,9 @@ export class Journal {
   }
 
   /**
-   * A new file, all of it written once, so that writing to it later changes nothing but bytes. Its head too: the first frame is written together with a head, and
-   * a power cut may keep of that write all but the sector of the head. There is then the head of before, not an erased one.
+   * Create a file and write all of it once, so that later writes change nothing but bytes.
+   * Its head is written too. The first frame is later written together with a new head, and a power cut may lose only
+   * the sector of that head. The old head is then still there, instead of an erased one.
    */
   #create(bytes: number): JournalFile {
     const number = 1 + Math.max(-1, ...this.#files.map((file) => Number(file.name.slice('journal-'.length))))
@@ -152,7 +160,8 @@ export class Journal {
         directoryId: this.#options.directoryId,
       })
       this.#fs.write(fd, head, 0)
-      // Before the file is made known, and its name with it: one that a power cut left short or took away would be refused as damaged.
+      // The file and its name must be durable before the file is listed. Otherwise a power cut could shorten or remove
+      // it, and it would be refused as damaged.
       this.#fs.syncNow(fd)
       this.#fs.syncDirectory(this.#directory)
     } catch (error) {
@@ -165,7 +174,10 @@ export class Journal {
     return file
   }
 
-  /** Write a frame that fits, and sync. Throws when not all of it could be written: it did not happen then, and may be tried again. */
+  /**
+   * Write a frame that fits, and sync. If it throws, the frame was not completely written: the commit did not happen
+   * and may be tried again.
+   */
   write(frame: Frame, done: WriteDone): void {
     const file = this.#current as JournalFile
     const begin = this.#position === 0 ? FILE_HEAD_BYTES : 0
@@ -187,7 +199,7 @@ export class Journal {
     })
   }
 
-  /** The first commit in another file is synced: the file before says so. */
+  /** The first commit in another file is synced: write the end mark into the file before. */
   #mark(commit: CommitName, done: (error: Error | null) => void): void {
     const { file, position, salt } = this.#turnedFrom as LeftFile
     this.#turnedFrom = null
@@ -200,7 +212,7 @@ export class Journal {
     this.#fs.sync(file.fd, done)
   }
 
-  /** Frames up to here are behind the journal now: files that hold no others can be used again. */
+  /** Frames up to this one are applied. Files that hold no later frames can be reused. */
   applied(sequence: number): void {
     this.#applied = sequence
   }

@@ -1,12 +1,17 @@
 /**
- * The lock of a data directory: the kernel holds it for the process that has it, and gives it up when that process ends, however it ends.
+ * The lock of a data directory: the kernel holds it for its process and releases it when that process ends, however it
+ * ends.
  *
- * Node has no file locks, LMDB has: a process that reads an LMDB file keeps an entry in its table of readers and, for as long as it lives, a lock on a byte of
- * the table's file. The owner of a directory is the one reader of `owner.mdb`, a file of its own that holds nothing. It becomes one within a write transaction,
- * of which LMDB runs one at a time over all processes, and only where nobody else is one. So it depends on no process id, socket, age of a file or folder for
- * temporary files, and holds between containers that share a volume (docs/decisions/0014-who-owns-a-directory.md).
+ * Node has no file locks, but LMDB has. A process that reads an LMDB file has an entry in its table of readers and,
+ * while it lives, a lock on a byte of the table's file. The owner of a directory is the only reader of `owner.mdb`, a
+ * file of its own without content. It becomes the reader inside a write transaction, which LMDB runs one at a time over
+ * all processes, and only if there is no other reader.
  *
- * Invariant: a process opens `owner.mdb` once. POSIX gives up all locks of a process on a file when the process closes any descriptor of it.
+ * So the lock does not depend on process ids, sockets, file times or a temporary folder, and it works between
+ * containers that share a volume (docs/decisions/0014-who-owns-a-directory.md).
+ *
+ * Invariant: a process opens `owner.mdb` only once, because POSIX releases all locks of a process on a file when the
+ * process closes any descriptor of it.
  */
 
 import { existsSync, statSync } from 'node:fs'
@@ -17,10 +22,10 @@ import { FILE_MODE, protect } from './file-modes.ts'
 
 export const LOCK_FILE = 'owner.mdb'
 const LOCK_TABLE = `${LOCK_FILE}-lock`
-/** LMDB wants a size: the file has two pages. */
+/** LMDB needs a size: the file has two pages. */
 const MAP_BYTES = 1024 * 1024
 const READERS_MAX = 30
-/** What only looks at the lock, or was just killed, may stand in the way for a moment. */
+/** A process that only queries the lock, or was just killed, can hold it for a moment. */
 const TRIES = 4
 const TRY_AGAIN_MS = 15
 
@@ -37,7 +42,7 @@ export class KernelLock {
     this.#table = tableOf(directory) ?? 0
   }
 
-  /** The lock, or null while another process has it. Errors are the system's. */
+  /** The lock, or null while another process has it. @throws errors of the system */
   static async take(directory: string): Promise<KernelLock | null> {
     for (let tries = 1; ; tries++) {
       const lock = await KernelLock.#try(directory)
@@ -48,7 +53,7 @@ export class KernelLock {
 
   static async #try(directory: string): Promise<KernelLock | null> {
     const db = openFile(directory)
-    // One process at a time is in here, so that two that look at once do not both find nobody.
+    // Only one process at a time runs this, so two processes cannot both find no reader.
     const reader = db.transactionSync(() => (isRead(db) ? null : db.useReadTransaction()))
     if (reader === null) {
       await db.close()
@@ -58,7 +63,7 @@ export class KernelLock {
     return new KernelLock(directory, db, reader)
   }
 
-  /** Whether a process has the lock; not to be asked by the one that has it. */
+  /** Whether a process has the lock. The owner itself must not call this. */
   static async isHeld(directory: string): Promise<boolean> {
     if (!existsSync(join(directory, LOCK_TABLE))) return false
     const db = openFile(directory)
@@ -69,12 +74,12 @@ export class KernelLock {
     }
   }
 
-  /** Whether the directory has had an owner with a lock, and its file is there. */
+  /** Whether the lock's file exists, so the directory has had an owner with a lock. */
   static exists(directory: string): boolean {
     return tableOf(directory) !== null
   }
 
-  /** Whether it is still the lock that others look at: its file can be deleted. */
+  /** Whether this is still the lock that others check: its file may have been deleted. */
   get stands(): boolean {
     return tableOf(this.#directory) === this.#table
   }
@@ -98,7 +103,10 @@ function openFile(directory: string): RootDatabase {
   return open(options as Parameters<typeof open>[0])
 }
 
-/** LMDB lists its readers as text: a head, and a line for each that begins with its process id. Opening a file forgets those that died. */
+/**
+ * LMDB lists its readers as text: a head, then one line for each reader, which begins with its process id. Opening the
+ * file removes readers that died.
+ */
 function isRead(db: RootDatabase): boolean {
   return /^\s*\d+ /m.test(db.readerList())
 }

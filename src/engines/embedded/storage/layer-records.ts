@@ -1,9 +1,9 @@
 /**
  * Changed records of a layer, by key and in the order of their keys.
  *
- * Keys are put in order when a range is asked for, and not at each change: commits pay next to nothing for it. New keys are
- * gathered until there are some, then merged into those that are in order. So many ranges beside many changes cost no
- * scan of everything each.
+ * Keys are sorted when a range is asked for, not at each change, so commits cost almost nothing. New keys are gathered,
+ * and merged into the sorted ones when there are more than `GATHERED_MAX`. So many ranges between many changes do not
+ * each scan everything.
  */
 const GATHERED_MAX = 128
 
@@ -26,7 +26,7 @@ export class LayerRecords implements Iterable<[string, Uint8Array | null]> {
     return this.#values[Symbol.iterator]()
   }
 
-  /** Records with `from <= key < to`, in no order. */
+  /** Records with `from <= key < to`, in no particular order. */
   *range(from: string, to: string): Generator<readonly [string, Uint8Array | null]> {
     if (this.#gathered.length > GATHERED_MAX) this.#merge()
     for (const key of this.#gathered) if (key >= from && key < to) yield [key, this.#values.get(key) ?? null]

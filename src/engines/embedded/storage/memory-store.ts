@@ -1,10 +1,11 @@
 /**
- * The store of `memory:`: everything in maps, nothing survives the process. Frames take effect as on disk: whole, in order, later.
+ * The store of `memory:`: everything is in maps and ends with the process. Frames take effect as on disk: as a whole,
+ * in order, later.
  */
 import { nextTurn } from '../../../base/timers.ts'
 import type { Frame, Rewrite, Run, Store, StoredBlock, StoreStats } from '../store.ts'
 
-interface Log<Block> {
+interface MemoryLog<Block> {
   blocks: Block[]
   first: number
   next: number
@@ -12,9 +13,9 @@ interface Log<Block> {
 }
 
 export class MemoryStore<Block extends StoredBlock = StoredBlock> implements Store<Block> {
-  readonly #logs = new Map<number, Log<Block>>()
+  readonly #logs = new Map<number, MemoryLog<Block>>()
   readonly #records = new Map<string, Uint8Array>()
-  /** Keys in order; null when a key came or went since. */
+  /** The keys in order; null after a key was added or removed. */
   #sorted: string[] | null = null
   #commits = 0
 
@@ -41,7 +42,7 @@ export class MemoryStore<Block extends StoredBlock = StoredBlock> implements Sto
     for (const { channelId, beforeOffset } of frame.trims) this.#trim(this.#log(channelId), beforeOffset)
   }
 
-  #log(channelId: number): Log<Block> {
+  #log(channelId: number): MemoryLog<Block> {
     let log = this.#logs.get(channelId)
     if (log === undefined) {
       log = { blocks: [], first: 0, next: 0, bytes: 0 }
@@ -50,7 +51,7 @@ export class MemoryStore<Block extends StoredBlock = StoredBlock> implements Sto
     return log
   }
 
-  #trim(log: Log<Block>, beforeOffset: number): void {
+  #trim(log: MemoryLog<Block>, beforeOffset: number): void {
     let count = 0
     for (const block of log.blocks) {
       if (block.firstOffset + block.count > beforeOffset) break
@@ -175,7 +176,7 @@ function end(block: StoredBlock): number {
   return block.firstOffset + block.count
 }
 
-/** The first index for which the test holds; the test is false up to some index and true from there on. */
+/** The first index for which the test is true. The test is false up to some index and true from there on. */
 function lowerBound(length: number, test: (index: number) => boolean): number {
   let low = 0
   let high = length

@@ -1,6 +1,8 @@
 /**
- * `owner.json`: which process has the directory, since when, and where it listens. It proves nothing by being there (the kernel's lock does); it says who to
- * name and where to reach it, and each new owner puts its own in place of it: the owner that finds another there has lost the directory.
+ * The record `owner.json`: which process owns the directory, since when, and where it listens.
+ *
+ * Its existence proves nothing; the kernel's lock does. It names the owner and its socket. Each new owner replaces it
+ * with its own, so an owner that finds another record has lost the directory.
  */
 import { closeSync, fstatSync, openSync, readFileSync, renameSync, rmSync, statSync, writeSync } from 'node:fs'
 import { hostname } from 'node:os'
@@ -11,16 +13,16 @@ import { isFull } from './file-system.ts'
 export interface OwnerInfo {
   readonly pid: number
   readonly host: string
-  /** When it took the directory, RFC 3339. */
+  /** When it took the directory, in RFC 3339. */
   readonly since: string
 }
 
 export interface OwnerRecord extends OwnerInfo {
-  /** Of the directory: in a copy of it, the record says nothing. */
+  /** The directory's inode. In a copy of the directory the record is not valid. */
   readonly inode: number
-  /** When the process began, in its system's count, where that can be known: process ids are used again. */
+  /** When the process started, as the system counts it, if that is known: process ids are reused. */
   readonly begun: string | null
-  /** Where it listens: a name in the directory, or a path; null where no socket can be made. */
+  /** The socket: a name in the directory, or a path; null if no socket can be made. */
   readonly socket: string | null
 }
 
@@ -30,12 +32,12 @@ export function thisProcess(): OwnerInfo & Pick<OwnerRecord, 'begun'> {
   return { pid: process.pid, host: hostname(), since: new Date().toISOString(), begun: processBegun() }
 }
 
-/** Whether a record is of this process: of another thread, or of another copy of the package in it. */
+/** Whether the record is of this process: of another thread, or of another copy of the package. */
 export function isOfThisProcess(record: OwnerRecord): boolean {
   return record.pid === process.pid && record.host === hostname() && record.begun === processBegun()
 }
 
-/** Linux says it in field 22 of `stat`; the second field, in parentheses, may hold anything. */
+/** Linux has it in field 22 of `stat`. The second field, in parentheses, may contain any characters. */
 function processBegun(): string | null {
   if (process.platform !== 'linux') return null
   try {
@@ -46,7 +48,7 @@ function processBegun(): string | null {
   }
 }
 
-/** The record of a directory; null where there is none, or it is of another directory. */
+/** The record of a directory; null if there is none, or it belongs to another directory. */
 export function readRecord(directory: string): OwnerRecord | null {
   try {
     const record = JSON.parse(readFileSync(join(directory, RECORD_FILE), 'utf8')) as OwnerRecord
@@ -56,7 +58,7 @@ export function readRecord(directory: string): OwnerRecord | null {
   }
 }
 
-/** On a full disk the record stays empty: it names nobody, and still stands in the place of another. */
+/** On a full disk the record stays empty. It then names nobody, but still replaces the record of another owner. */
 function write(fd: number, text: string): void {
   try {
     writeSync(fd, text)
@@ -65,7 +67,7 @@ function write(fd: number, text: string): void {
   }
 }
 
-/** A record that was written. Its file is kept open, so that no other file has its inode number meanwhile. */
+/** A record that this process wrote. Its file stays open, so that no other file can get its inode number. */
 export class WrittenRecord {
   readonly #path: string
   readonly #fd: number
@@ -90,7 +92,7 @@ export class WrittenRecord {
     }
   }
 
-  /** Whether it is this one that stands in the directory, another, or none. */
+  /** Whether the record in the directory is this one, another one, or missing. */
   get state(): 'this' | 'other' | 'none' {
     const found = statSync(this.#path, { throwIfNoEntry: false })
     if (found === undefined) return 'none'

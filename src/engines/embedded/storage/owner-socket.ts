@@ -1,9 +1,13 @@
 /**
- * Where the owner of a data directory listens: `owner.1.sock` in the directory, or, where no socket can be made there (file systems over a network or in user space),
- * in a folder of the system's for temporary files, which `owner.json` names. On Windows it is a pipe.
+ * The socket of a directory's owner: `owner.1.sock` in the directory. If no socket can be made there (network or
+ * user-space file systems), it is in a temporary folder of the system, which `owner.json` names. On Windows it is a
+ * pipe.
  *
- * A path may be too long for a socket's address. Linux reaches the folder by its descriptor, so that neither the path's length nor TMPDIR matter there.
- * A socket is bound in a folder that nobody else may enter, gets its mode, and is then renamed to its place: whoever finds it there finds it listening.
+ * A path may be too long for a socket's address. On Linux the folder is addressed by its descriptor, so neither the
+ * path's length nor TMPDIR matters.
+ *
+ * A socket is bound in a folder that nobody else may enter, gets its mode, and is then renamed. So a socket that is
+ * found at its path is already listening.
  */
 
 import { createHash } from 'node:crypto'
@@ -27,17 +31,17 @@ import { isFull } from './file-system.ts'
 import { type OwnerInfo, readRecord } from './owner-record.ts'
 
 const SOCKET_NAME = 'owner.1.sock'
-/** Versions before numbered their sockets, and one of them may have the directory open. */
+/** Earlier versions had other numbers, and one of them may have the directory open. */
 const SOCKET = /^owner\.\d+\.sock$/
-/** Longest path that a socket can have on every system. */
+/** The longest path of a socket that works on every system. */
 const SOCKET_PATH_MAX = 100
 const TEMPORARY = 'millrace-owner-'
-/** A folder in which a socket is bound before it is renamed to its place. */
+/** A folder in which a socket is bound before it is renamed. */
 const BEING_MADE = /^owner\.\w{6}$/
 const ANSWER_MS = 1000
 const TRIES = 5
 const ASK_AGAIN_MS = 20
-/** What the system says where a file system has no sockets, or a path is too long for one. */
+/** The system's errors when a file system has no sockets, or a path is too long for one. */
 const NO_SOCKETS: ReadonlySet<string | undefined> = new Set([
   'ENOSYS',
   'EPERM',
@@ -48,10 +52,13 @@ const NO_SOCKETS: ReadonlySet<string | undefined> = new Set([
   'EACCES',
 ])
 
-/** Who listens on a socket: an owner; one that does not answer in time; one that this user may not connect to; or nobody. */
-export type Answer = OwnerInfo | 'silent' | 'forbidden' | 'nobody'
+/**
+ * What was found at a socket: an owner; `silent`: no answer in time; `forbidden`: this user may not connect; or
+ * `nobody`.
+ */
+export type OwnerAnswer = OwnerInfo | 'silent' | 'forbidden' | 'nobody'
 
-/** Where an owner of the directory may listen: what its record says, and what is found in it. */
+/** Paths at which an owner of the directory may listen: from its record, and the sockets in the directory. */
 export function ownerSockets(directory: string): string[] {
   const said = readRecord(directory)?.socket ?? null
   const found = process.platform === 'win32' ? [] : readdirSync(directory).filter((name) => SOCKET.test(name))
@@ -60,7 +67,7 @@ export function ownerSockets(directory: string): string[] {
   )
 }
 
-/** Call with a path to a socket that is not too long to be its address. */
+/** Call `use` with an address of the socket that is not too long. */
 export async function withAddress<Result>(path: string, use: (address: string) => Promise<Result>): Promise<Result> {
   if (path.length <= SOCKET_PATH_MAX || process.platform !== 'linux') return use(path)
   const folder = openSync(dirname(path), 'r')
@@ -71,8 +78,11 @@ export async function withAddress<Result>(path: string, use: (address: string) =
   }
 }
 
-/** Who listens there. An owner that ends while it is asked is asked again: then nobody listens, or the next owner does. */
-export async function askOwner(path: string): Promise<Answer> {
+/**
+ * Find out who listens at a path. An owner that ends during the question is asked again: then nobody listens, or the
+ * next owner does.
+ */
+export async function askOwner(path: string): Promise<OwnerAnswer> {
   for (let tries = 1; ; tries++) {
     const answer = await askOnce(path)
     if (answer !== 'ended') return answer
@@ -81,26 +91,26 @@ export async function askOwner(path: string): Promise<Answer> {
   }
 }
 
-async function askOnce(path: string): Promise<Answer | 'ended'> {
+async function askOnce(path: string): Promise<OwnerAnswer | 'ended'> {
   try {
     return await withAddress(path, ask)
   } catch (error) {
-    // The folder for temporary files is gone, or not this user's.
+    // The temporary folder was removed, or is not this user's.
     return answerOf(error as NodeJS.ErrnoException)
   }
 }
 
-function answerOf({ code }: NodeJS.ErrnoException): Answer | 'ended' {
+function answerOf({ code }: NodeJS.ErrnoException): OwnerAnswer | 'ended' {
   if (code === 'ECONNRESET' || code === 'EPIPE') return 'ended'
   if (code === 'EACCES' || code === 'EPERM') return 'forbidden'
   return code === 'ECONNREFUSED' || code === 'ENOENT' || code === 'ENOTSOCK' || code === 'ENOTDIR' ? 'nobody' : 'silent'
 }
 
-function ask(address: string): Promise<Answer | 'ended'> {
+function ask(address: string): Promise<OwnerAnswer | 'ended'> {
   return new Promise((resolve) => {
     let text = ''
     const socket = createConnection(address)
-    const end = (answer: Answer | 'ended'): void => {
+    const end = (answer: OwnerAnswer | 'ended'): void => {
       clearRealTimeout(timer)
       socket.destroy()
       resolve(answer)
@@ -122,9 +132,9 @@ function ask(address: string): Promise<Answer | 'ended'> {
   })
 }
 
-/** A listening socket of an owner, in its place. */
+/** A listening socket of an owner, at its final path. */
 export class OwnerSocket {
-  /** As the record says it: a name in the directory, or a path. */
+  /** As in the record: a name in the directory, or a path. */
   readonly name: string
   readonly path: string
   readonly #server: Server
@@ -137,7 +147,10 @@ export class OwnerSocket {
     this.#inode = inodeOf(path)
   }
 
-  /** Listen in the directory, or, where that has no sockets, beside it; null where neither can be. Other errors are the system's. */
+  /**
+   * Listen in the directory, or, if it supports no sockets, in a temporary folder; null if neither is possible. @throws
+   * other errors of the system
+   */
   static async listen(directory: string, greet: (socket: Socket) => void): Promise<OwnerSocket | null> {
     if (process.platform === 'win32') {
       const pipe = `\\\\.\\pipe\\millrace-${createHash('sha256').update(directory).digest('hex').slice(0, 16)}`
@@ -177,12 +190,12 @@ export class OwnerSocket {
     }
   }
 
-  /** Whether it is in its place: sockets look like files that nobody needs. */
+  /** Whether the socket is still at its path. Cleaners remove sockets, because they look unused. */
   get stands(): boolean {
     return process.platform === 'win32' || inodeOf(this.path) === this.#inode
   }
 
-  /** Connections are to be ended before. */
+  /** Stop listening. The caller has ended the connections before. */
   async close(): Promise<void> {
     await new Promise((resolve) => this.#server.close(resolve))
     if (process.platform === 'win32' || !this.stands) return
@@ -191,7 +204,7 @@ export class OwnerSocket {
   }
 }
 
-/** Remove what owners before have left: sockets on which nobody listens, and folders in which one was being made. */
+/** Remove what earlier owners left: sockets on which nobody listens, and folders in which one was being made. */
 export function removeDeadSockets(directory: string, dead: readonly string[], living: OwnerSocket | null): void {
   for (const path of dead) {
     const inDirectory = dirname(path) === directory
@@ -207,7 +220,7 @@ function removeFolder(path: string): void {
     rmSync(join(path, 's'), { force: true })
     rmdirSync(path)
   } catch {
-    // Another user's, or in use: it stays.
+    // It is another user's, or in use, and stays.
   }
 }
 
@@ -219,7 +232,7 @@ function serverOn(address: string, greet: (socket: Socket) => void): Promise<Ser
   return new Promise((resolve, reject) => {
     const server = createServer(greet)
     server.once('error', reject)
-    // Not shared with the other workers of a cluster: its primary would go on listening for a worker that died.
+    // Not shared with the other workers of a cluster: the primary would continue to listen for a worker that died.
     server.listen({ path: address, exclusive: true }, () => {
       server.off('error', reject)
       server.on('error', () => undefined)

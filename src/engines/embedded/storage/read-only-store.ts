@@ -1,8 +1,9 @@
 /**
- * A data directory, looked at beside its owner, or after its owner died: never written to.
+ * Reads a data directory beside its owner, or after its owner died. It never writes.
  *
- * What the owner has applied is seen through the index; what it has not is read from the journal once, at opening, for a
- * directory whose owner is gone. Beside a living owner news are seen when they are applied, within a tenth of a second or so.
+ * What the owner has applied is read through the index. If there is no living owner, the rest is read from the journal
+ * once, at opening. Beside a living owner, new commits become visible when they are applied, within about a tenth of a
+ * second.
  */
 
 import { MillraceError } from '../../../base/errors.ts'
@@ -14,7 +15,7 @@ import { IndexDb } from './index-db.ts'
 import { Journal } from './journal.ts'
 import { Segments } from './segments.ts'
 import { StoreReads } from './store-reads.ts'
-import { Tail } from './tail.ts'
+import { UnappliedCommits } from './unapplied-commits.ts'
 
 export class ReadOnlyStore<Block extends StoredBlock = StoredBlock> extends StoreReads<Block> implements Store<Block> {
   /** @throws DATA_MISSING · DATA_DAMAGED · DATA_FOREIGN */
@@ -25,24 +26,24 @@ export class ReadOnlyStore<Block extends StoredBlock = StoredBlock> extends Stor
   ): ReadOnlyStore<Block> {
     const { format } = readFormat(nodeFileSystem, directory, false)
     const index = IndexDb.openReadOnly(directory, format.id)
-    const tail = new Tail<Block>(index.applied)
+    const unapplied = new UnappliedCommits<Block>(index.applied)
     if (!owned) {
       const journal = new Journal(nodeFileSystem, directory, { fileBytes: 0, filesMax: 0, directoryId: format.id })
       journal.recover(
         format.journal,
         index.applied,
-        (frame, commit, bytes) => tail.add({ ...frame, blocks: frame.blocks.map(revive) }, commit, bytes),
+        (frame, commit, bytes) => unapplied.add({ ...frame, blocks: frame.blocks.map(revive) }, commit, bytes),
         true,
       )
       journal.close()
     }
-    return new ReadOnlyStore(index, new Segments(nodeFileSystem, directory, true), tail)
+    return new ReadOnlyStore(index, new Segments(nodeFileSystem, directory, true), unapplied)
   }
 
-  /** See what the owner has applied since. */
+  /** Read what the owner has applied since. */
   refresh(): void {
     this.index.refresh()
-    if (this.index.applied.sequence > this.tail.sequence) this.tail = new Tail(this.index.applied)
+    if (this.index.applied.sequence > this.unapplied.sequence) this.unapplied = new UnappliedCommits(this.index.applied)
     this.forgetBounds()
   }
 
@@ -58,7 +59,7 @@ export class ReadOnlyStore<Block extends StoredBlock = StoredBlock> extends Stor
   }
 
   stats(): StoreStats {
-    return { unappliedBytes: this.tail.bytes, storedBytes: 0, commits: 0 }
+    return { unappliedBytes: this.unapplied.bytes, storedBytes: 0, commits: 0 }
   }
 
   async close(): Promise<void> {

@@ -1,13 +1,15 @@
 /**
- * Recovery, as tables: what may be found in a data directory, and what is done then. Every state that a crash, a power cut or a full disk can leave is opened
- * with all that was acknowledged; every other is refused, or opened where what is left tells without doubt what was there.
+ * Recovery as tables: what can be found in a data directory, and what is done then.
  *
- * The tables cover all combinations of their columns (tests go through every one); the first row that fits decides, `any` fits everything.
- * docs/format.md says how each state comes about.
+ * A state that a crash, a power cut or a full disk can leave is opened with everything that was acknowledged. Every
+ * other state is refused, or opened if the rest proves what was there.
+ *
+ * The tables cover all combinations of their columns, and tests try every one. The first matching row decides; `any`
+ * matches everything. docs/format.md says how each state comes about.
  */
-import type { FramePlace } from './frame-codec.ts'
+import type { FrameLocation } from './frame-codec.ts'
 
-/** The marker `millrace.json`, the index and the data files beside them. */
+/** The marker `millrace.json`, the index, and the data files. */
 export interface DirectoryFacts {
   readonly marker: 'none' | 'broken' | 'other-format' | 'whole'
   /** Journal files that are listed or were used, or segments. */
@@ -35,27 +37,28 @@ type Row<Facts, Decision> = { readonly [Fact in keyof Facts]: Facts[Fact] | type
 export const DIRECTORY_TABLE: readonly Row<DirectoryFacts, DirectoryDecision>[] = [
   { marker: 'broken', data: any, strange: any, index: any, decision: 'marker-damaged' },
   { marker: 'other-format', data: any, strange: any, index: any, decision: 'other-format' },
-  // The marker is the first file there is: without it, ours are the remains of more.
+  // The marker is the first file to be created, so other files of ours without it mean that it was lost.
   { marker: 'none', data: 'some', strange: any, index: any, decision: 'marker-missing' },
   { marker: 'none', data: 'none', strange: any, index: 'whole', decision: 'marker-missing' },
   { marker: 'none', data: 'none', strange: any, index: 'broken', decision: 'marker-missing' },
   { marker: 'none', data: 'none', strange: 'some', index: 'none', decision: 'strange' },
   { marker: 'none', data: 'none', strange: 'none', index: 'none', decision: 'create' },
   { marker: 'whole', data: 'some', strange: any, index: 'whole', decision: 'open' },
-  // The index is made and synced before the first journal file: the directory was being made, and nothing has been in it.
+  // The index is created and synced before the first journal file: the directory was being created, and nothing was
+  // stored yet.
   { marker: 'whole', data: 'none', strange: any, index: any, decision: 'new-index' },
   { marker: 'whole', data: 'some', strange: any, index: 'none', decision: 'index-missing' },
   { marker: 'whole', data: 'some', strange: any, index: 'broken', decision: 'index-damaged' },
 ]
 
-/** A journal file, before its frames are looked at. */
+/** A journal file, before its frames are read. */
 export interface FileFacts {
-  /** In the marker's list. A file is synced before it is listed, and listed before it is used. */
+  /** Whether the marker lists it. A file is synced before it is listed, and listed before it is used. */
   readonly listed: 'yes' | 'no'
   readonly head: 'missing' | 'whole' | 'other-directory' | 'damaged'
   /** Shorter than its head says, or at least as long. */
   readonly size: 'short' | 'enough'
-  /** Whether the first frame is whole: it repeats what the head said. */
+  /** Whether the first frame is intact. It repeats the content of the head. */
   readonly firstFrame: 'whole' | 'not'
 }
 export type FileDecision = 'use' | 'use-rebuilt' | 'ignore' | 'missing' | 'foreign' | 'short' | 'head-damaged'
@@ -66,7 +69,8 @@ export const FILE_TABLE: readonly Row<FileFacts, FileDecision>[] = [
   { listed: any, head: 'other-directory', size: any, firstFrame: any, decision: 'foreign' },
   { listed: 'yes', head: 'whole', size: 'enough', firstFrame: any, decision: 'use' },
   { listed: 'yes', head: 'whole', size: 'short', firstFrame: any, decision: 'short' },
-  // It was being made, and may not be on the disk as it is in the page cache. One that has a frame was used, and so listed: the list is older than it.
+  // The file was being created, and its bytes on disk may be incomplete. A file with a frame was used, and so was
+  // listed; the marker is then older than the file.
   { listed: 'no', head: 'whole', size: any, firstFrame: 'not', decision: 'ignore' },
   { listed: 'no', head: 'whole', size: 'enough', firstFrame: 'whole', decision: 'use' },
   { listed: 'no', head: 'whole', size: 'short', firstFrame: 'whole', decision: 'short' },
@@ -75,18 +79,20 @@ export const FILE_TABLE: readonly Row<FileFacts, FileDecision>[] = [
   { listed: 'yes', head: 'damaged', size: any, firstFrame: 'not', decision: 'head-damaged' },
 ]
 
-/** The commit after the last one that was taken up. */
+/** The commit after the last one that was taken. */
 export interface CommitFacts {
-  /** Of its frame: nothing; its head alone; it whole; it whole, but following another history; two that differ. */
+  /**
+   * Its frame: nothing; only its head; the whole frame; the whole frame of another history; or two frames that differ.
+   */
   readonly found: 'nothing' | 'head' | 'whole' | 'unlinked' | 'two'
-  /** Whether it is certain that it was synced: a later frame was begun, or an end mark or the index names it. */
+  /** Whether it was certainly synced: a later frame was begun, or an end mark or the index names it. */
   readonly proven: 'yes' | 'no'
 }
 export type CommitDecision = 'take' | 'end' | 'damaged' | 'other-history'
 
 export const COMMIT_TABLE: readonly Row<CommitFacts, CommitDecision>[] = [
   { found: 'whole', proven: any, decision: 'take' },
-  // The commit that was cut off, of which nobody was told.
+  // The commit was cut off and was never acknowledged.
   { found: 'nothing', proven: 'no', decision: 'end' },
   { found: 'head', proven: 'no', decision: 'end' },
   { found: 'nothing', proven: 'yes', decision: 'damaged' },
@@ -104,47 +110,50 @@ export function decide<Facts extends object, Decision>(table: readonly Row<Facts
   return row.decision
 }
 
-/** A commit by its number and checksum: the last that is in the index. */
+/** A commit by its number and checksum: the last one in the index. */
 export interface CommitName {
   readonly sequence: number
   readonly check: number
 }
 
-/** Frames after the last applied, of all files: which are taken up, and why it ends where it ends. */
-export interface Chain<Place extends FramePlace> {
-  readonly taken: readonly Place[]
+/** The frames after the last applied one, from all files: those that are taken, and why the chain ends. */
+export interface CommitChain<Location extends FrameLocation> {
+  readonly taken: readonly Location[]
   readonly ended: Exclude<CommitDecision, 'take'>
   /** The commit that was not taken. */
   readonly next: number
-  /** The last commit of which it is certain that it was synced. */
+  /** The last commit that was certainly synced. */
   readonly proven: number
 }
 
-export function chainOf<Place extends FramePlace>(applied: CommitName, places: readonly Place[]): Chain<Place> {
+export function chainOf<Location extends FrameLocation>(
+  applied: CommitName,
+  locations: readonly Location[],
+): CommitChain<Location> {
   let proven = applied.sequence
-  const bySequence = new Map<number, Place[]>()
-  for (const place of places) {
-    if (place.sequence <= applied.sequence) continue
-    proven = Math.max(proven, place.state === 'end' ? place.sequence : place.sequence - 1)
-    bySequence.set(place.sequence, [...(bySequence.get(place.sequence) ?? []), place])
+  const bySequence = new Map<number, Location[]>()
+  for (const location of locations) {
+    if (location.sequence <= applied.sequence) continue
+    proven = Math.max(proven, location.state === 'end' ? location.sequence : location.sequence - 1)
+    bySequence.set(location.sequence, [...(bySequence.get(location.sequence) ?? []), location])
   }
-  const taken: Place[] = []
+  const taken: Location[] = []
   let last: CommitName = applied
   for (;;) {
     const next = last.sequence + 1
     const here = bySequence.get(next) ?? []
     const ended = decide(COMMIT_TABLE, { found: foundOf(here, last.check), proven: next <= proven ? 'yes' : 'no' })
     if (ended !== 'take') return { taken, ended, next, proven }
-    const place = here.find((candidate) => candidate.state === 'whole') as Place
-    taken.push(place)
-    last = place
+    const location = here.find((candidate) => candidate.state === 'whole') as Location
+    taken.push(location)
+    last = location
   }
 }
 
-function foundOf(places: readonly FramePlace[], link: number): CommitFacts['found'] {
-  const whole = places.filter((place) => place.state === 'whole')
-  if (whole.length === 0) return places.some((place) => place.state === 'head') ? 'head' : 'nothing'
-  // A file that was copied over another holds the same frames once more.
-  if (whole.some((place) => place.check !== (whole[0] as FramePlace).check)) return 'two'
-  return (whole[0] as FramePlace).link === link ? 'whole' : 'unlinked'
+function foundOf(locations: readonly FrameLocation[], link: number): CommitFacts['found'] {
+  const whole = locations.filter((location) => location.state === 'whole')
+  if (whole.length === 0) return locations.some((location) => location.state === 'head') ? 'head' : 'nothing'
+  // A file that was copied over another one has the same frames again.
+  if (whole.some((location) => location.check !== (whole[0] as FrameLocation).check)) return 'two'
+  return (whole[0] as FrameLocation).link === link ? 'whole' : 'unlinked'
 }

@@ -1,7 +1,7 @@
 /**
- * Segment files: where extents stand, one behind the other. They are only appended to, and deleted when nothing in them is alive.
+ * Segment files: extents, one after the other. Files are only appended to, and deleted when they have no live extent.
  *
- * They are read by position, not mapped: what a consumer reads of a long backlog does not become part of the process's memory.
+ * They are read by position and not mapped, so that reading a long backlog does not add to the process's memory.
  */
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -9,9 +9,9 @@ import { MillraceError } from '../../../base/errors.ts'
 import { damaged, damagedPart } from './damage.ts'
 import { type FileSystem, isOutOfFiles } from './file-system.ts'
 
-/** Files kept open for reading. */
+/** The number of files kept open for reading. */
 const OPEN_MAX = 32
-/** A read that gets no file descriptor tries again after so long, so many times. */
+/** A read without a file descriptor waits this long and tries again, up to this many times. */
 const DESCRIPTOR_WAIT_MS = 100
 const DESCRIPTOR_TRIES = 50
 
@@ -34,7 +34,7 @@ export class Segments {
     return `segment-${String(id).padStart(8, '0')}`
   }
 
-  /** @throws DATA_DAMAGED when the file is missing or shorter than it was */
+  /** @throws DATA_DAMAGED when the file is missing or too short */
   check(id: number, bytes: number): void {
     const size = this.#fs.size(this.#fd(id))
     if (size < bytes)
@@ -47,7 +47,7 @@ export class Segments {
 
   create(id: number): void {
     const path = this.#path(id)
-    // A try that failed has left one.
+    // A failed attempt may have left the file.
     this.remove(id)
     this.#open.set(id, this.#fs.open(path, 'wx+'))
     this.#fs.syncDirectory(this.#directory)
@@ -80,7 +80,7 @@ export class Segments {
     }
   }
 
-  /** The file's descriptor, when there is one to be had: a process that lacks some may get them back. */
+  /** The file's descriptor. If the process has none free, wait until it has again. */
   async #descriptor(id: number): Promise<number> {
     for (let tries = 1; tries < DESCRIPTOR_TRIES; tries++) {
       try {
@@ -143,7 +143,7 @@ export class Segments {
     } catch (cause) {
       if (!isOutOfFiles(cause))
         throw damaged(Segments.fileName(id), `the segment cannot be opened (${(cause as Error).message})`)
-      // Those that are open for later reads are open for nothing now.
+      // Close the files that are kept open for later reads.
       this.#rest(0)
       try {
         return this.#fs.open(path, flags)
@@ -156,7 +156,7 @@ export class Segments {
     }
   }
 
-  /** Close the files opened longest ago, if there are too many. */
+  /** Close the files that were opened first, if too many are open. */
   rest(): void {
     this.#rest(OPEN_MAX)
   }

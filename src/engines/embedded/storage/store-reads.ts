@@ -1,11 +1,14 @@
-/** The reading side of the store on disk: what is in memory before what is in the index, blocks from segments before those in memory. */
+/**
+ * The reading side of the store on disk. Records in memory have priority over the index; blocks are read from segments
+ * first, then from memory.
+ */
 import type { Frame, Run, StoredBlock } from '../store.ts'
 import { damagedPart } from './damage.ts'
 import { decodeExtent } from './extent.ts'
 import { type ChannelTotals, type ExtentEntry, type IndexDb, indexKeys } from './index-db.ts'
 import { INDEX_FILE } from './index-file.ts'
 import { Segments } from './segments.ts'
-import type { Tail } from './tail.ts'
+import type { UnappliedCommits } from './unapplied-commits.ts'
 
 interface Bounds {
   first: number
@@ -15,22 +18,22 @@ interface Bounds {
 export class StoreReads<Block extends StoredBlock = StoredBlock> {
   protected readonly index: IndexDb
   protected readonly segments: Segments
-  protected tail: Tail<Block>
+  protected unapplied: UnappliedCommits<Block>
   readonly #bounds = new Map<number, Bounds>()
 
-  constructor(index: IndexDb, segments: Segments, tail: Tail<Block>) {
+  constructor(index: IndexDb, segments: Segments, unapplied: UnappliedCommits<Block>) {
     this.index = index
     this.segments = segments
-    this.tail = tail
+    this.unapplied = unapplied
   }
 
   get(key: string): Uint8Array | undefined {
-    const value = this.tail.get(key)
+    const value = this.unapplied.get(key)
     return value === undefined ? this.index.get(indexKeys.record(key)) : (value ?? undefined)
   }
 
   range(from: string, to: string, limit: number = Number.POSITIVE_INFINITY): [key: string, value: Uint8Array][] {
-    const changed = this.tail.range(from, to)
+    const changed = this.unapplied.range(from, to)
     const found: [string, Uint8Array][] = []
     let at = 0
     const takeChanged = (before: string | null): void => {
@@ -54,7 +57,7 @@ export class StoreReads<Block extends StoredBlock = StoredBlock> {
 
   count(from: string, to: string): number {
     let count = this.index.count(indexKeys.record(from), indexKeys.record(to))
-    for (const [key, value] of this.tail.range(from, to))
+    for (const [key, value] of this.unapplied.range(from, to))
       count += (value === null ? 0 : 1) - (this.index.has(indexKeys.record(key)) ? 1 : 0)
     return count
   }
@@ -71,13 +74,13 @@ export class StoreReads<Block extends StoredBlock = StoredBlock> {
       next = entry.firstOffset + entry.count
       if (bytes >= maxBytes) break
     }
-    const inMemory = bytes >= maxBytes ? [] : [...this.tail.blocks(channelId, next)]
+    const inMemory = bytes >= maxBytes ? [] : [...this.unapplied.blocks(channelId, next)]
     if (bytes < maxBytes) this.#reaches(channelId, next, inMemory[0]?.firstOffset)
     for (const entry of wanted) {
-      // While those before were read, retention may have taken it, and its segment with it.
+      // Retention may have removed the extent and its segment while earlier ones were read.
       if (entry.firstOffset + entry.count <= this.#known(channelId).first) continue
       const blocks = await this.#extent(channelId, entry)
-      // What was read before it is the beginning of the answer; what is gone with its segment is looked up anew.
+      // Return what was read so far. If nothing was, look the range up again.
       if (blocks === null) return found.length > 0 ? found : this.read(channelId, offset, maxBytes)
       for (const block of blocks) if (block.firstOffset + block.count > offset) found.push(block)
     }
@@ -90,7 +93,7 @@ export class StoreReads<Block extends StoredBlock = StoredBlock> {
     return found.length === 0 && offset < first ? this.read(channelId, first, maxBytes) : found
   }
 
-  /** Extents lie one behind the other: a gap is an entry that is gone, and not an end. */
+  /** Extents are contiguous: a gap means that an index entry is lost. */
   #follows(channelId: number, { firstOffset }: ExtentEntry, next: number): void {
     if (firstOffset <= Math.max(next, this.#known(channelId).first)) return
     throw damagedPart(
@@ -103,7 +106,7 @@ export class StoreReads<Block extends StoredBlock = StoredBlock> {
     )
   }
 
-  /** What is stored ends where what is in memory begins, or where the channel ends. */
+  /** The stored extents must reach to the blocks in memory, or to the end of the channel. */
   #reaches(channelId: number, next: number, inMemory: number | undefined): void {
     const { first, next: end } = this.index.channel(channelId)
     if (next >= end || next < first || (inMemory !== undefined && inMemory <= next)) return
@@ -114,7 +117,7 @@ export class StoreReads<Block extends StoredBlock = StoredBlock> {
     )
   }
 
-  /** The blocks of an extent; null when it is no longer where it was: compaction has moved it, or retention has taken it. */
+  /** The blocks of an extent; null when it is no longer there, because compaction moved it or retention removed it. */
   async #extent(channelId: number, entry: ExtentEntry): Promise<StoredBlock[] | null> {
     try {
       const raw = await this.segments.read(entry.segment, entry.position, entry.bytes)
@@ -129,7 +132,7 @@ export class StoreReads<Block extends StoredBlock = StoredBlock> {
   }
 
   peek(channelId: number, offset: number): Block | undefined {
-    return this.tail.find(channelId, offset)
+    return this.unapplied.find(channelId, offset)
   }
 
   bounds(channelId: number): { readonly first: number; readonly next: number } {
@@ -141,20 +144,20 @@ export class StoreReads<Block extends StoredBlock = StoredBlock> {
     if (bounds === undefined) {
       const { first, next }: ChannelTotals = this.index.channel(channelId)
       bounds = { first, next }
-      for (const block of this.tail.blocks(channelId, 0))
+      for (const block of this.unapplied.blocks(channelId, 0))
         bounds.next = Math.max(bounds.next, block.firstOffset + block.count)
-      bounds.first = Math.max(bounds.first, Math.min(this.tail.trim(channelId), bounds.next))
+      bounds.first = Math.max(bounds.first, Math.min(this.unapplied.trim(channelId), bounds.next))
       this.#bounds.set(channelId, bounds)
     }
     return bounds
   }
 
-  /** Forget what is known of channels: it may have changed in another process. */
+  /** Forget the cached bounds of channels: another process may have changed them. */
   protected forgetBounds(): void {
     this.#bounds.clear()
   }
 
-  /** A frame was committed. */
+  /** Update the cached bounds for a committed frame. */
   protected noteFrame(frame: Frame<Block>): void {
     for (const block of frame.blocks) this.#known(block.channelId).next = block.firstOffset + block.count
     for (const { channelId, beforeOffset } of frame.trims) {
@@ -173,12 +176,12 @@ export class StoreReads<Block extends StoredBlock = StoredBlock> {
     }
     const within = this.#within(channelId, candidate, timeMs)
     if (within !== null) return Math.max(first, within)
-    for (const block of this.tail.blocks(channelId, 0))
+    for (const block of this.unapplied.blocks(channelId, 0))
       if (block.timeMs >= timeMs) return Math.max(first, block.firstOffset)
     return next
   }
 
-  /** Extents from the last one that begins before a time on, found by halving the offsets. */
+  /** Extents from the last one that begins before a time, found by binary search over the offsets. */
   *#byTime(channelId: number, timeMs: number): Generator<ExtentEntry> {
     let { first: low, next: high } = this.index.channel(channelId)
     while (high - low > 1) {
@@ -190,7 +193,7 @@ export class StoreReads<Block extends StoredBlock = StoredBlock> {
     yield* this.index.extents(channelId, low)
   }
 
-  /** The first block of an extent at or after a time. */
+  /** The offset of an extent's first block at or after a time. */
   #within(channelId: number, entry: ExtentEntry | null, timeMs: number): number | null {
     if (entry === null) return null
     const raw = this.segments.readSync(entry.segment, entry.position, entry.bytes)
@@ -201,13 +204,13 @@ export class StoreReads<Block extends StoredBlock = StoredBlock> {
   *sizes(channelId: number, from: number): Generator<Run> {
     for (const { firstOffset, count, bytes } of this.index.extents(channelId, from))
       yield { firstOffset, end: firstOffset + count, bytes, settled: true }
-    for (const { firstOffset, count, bytes } of this.tail.blocks(channelId, from))
+    for (const { firstOffset, count, bytes } of this.unapplied.blocks(channelId, from))
       yield { firstOffset, end: firstOffset + count, bytes: bytes.length, settled: false }
   }
 
   size(channelId: number): number {
     let { bytes } = this.index.channel(channelId)
-    for (const block of this.tail.blocks(channelId, 0)) bytes += block.bytes.length
+    for (const block of this.unapplied.blocks(channelId, 0)) bytes += block.bytes.length
     return bytes
   }
 }

@@ -1,13 +1,15 @@
 /**
- * What is left of a data directory, found without opening it as one: every entry of the index that can be reached, every extent and every frame that is whole.
- * It changes nothing, and it does not stop at what is damaged: that is listed, with the events that are lost by it.
+ * Finds what is left of a damaged data directory, without opening it normally: every reachable index entry, and every
+ * intact extent and frame.
+ *
+ * It changes nothing. It does not stop at damage, but lists it with the events that are lost.
  */
 import { join } from 'node:path'
 import type { Frame, StoredBlock } from '../store.ts'
 import { readMarker } from './directory-format.ts'
 import { decodeExtent, findExtents } from './extent.ts'
 import { type FileSystem, nodeFileSystem } from './file-system.ts'
-import { decodeFrame, type FramePlace, findFrames } from './frame-codec.ts'
+import { decodeFrame, type FrameLocation, findFrames } from './frame-codec.ts'
 import { type ExtentEntry, indexKeys, toExtent } from './index-db.ts'
 import { INDEX_FILE, pagesOf } from './index-file.ts'
 import { indexProblem } from './index-pages.ts'
@@ -17,42 +19,44 @@ import { journalFiles } from './journal-scan.ts'
 import { type CommitName, chainOf } from './recovery.ts'
 import { Segments } from './segments.ts'
 
-export interface Problem {
+export interface Damage {
   readonly file: string
   readonly problem: string
 }
 
-/** Where events of a channel are that can be read. */
+/** The readable events of a channel. */
 export interface SurveyedChannel {
   first: number
-  /** After the last offset that is known to have been given out. */
+  /** The offset after the last one that is known to have been assigned. */
   next: number
-  /** Whether the index says where it ends. */
+  /** Whether the index says where the channel ends. */
   known: boolean
-  /** By first offset; what lies in several places is in one of them. */
+  /** By first offset. If an extent is stored more than once, one of the copies. */
   readonly extents: Map<number, ExtentEntry>
 }
 
 const SEGMENT_FILE = /^segment-(\d{8})$/
 const NOTHING: CommitName = { sequence: 0, check: 0 }
-/** Of a journal file whose size is not known. */
+/** The assumed size of a journal file whose size is not known. */
 const JOURNAL_FILE_BYTES = 8 * 1024 * 1024
 
-type FoundFrame = FramePlace & { readonly bytes: Buffer }
+type FoundFrame = FrameLocation & { readonly bytes: Buffer }
 
 interface FoundFile {
   readonly frames: readonly FoundFrame[]
   readonly fileBytes: number
-  /** It should be there, and is not, or not whole. */
+  /** The file is missing or too short. */
   readonly short: boolean
 }
 
 /**
- * The commit before the last run of frames without a gap, where the index does not say up to which commit it holds everything. Those that it lacks are among them;
- * frames before a gap may be old ones, whose files were not used again.
+ * The commit before the last run of frames without a gap, for an index that does not say up to which commit it is
+ * complete. The missing commits are in that run. Frames before a gap may be old ones, in files that were not reused.
  */
-function beginningOf(places: readonly FramePlace[]): CommitName {
-  const whole = new Map(places.filter(({ state }) => state === 'whole').map((place) => [place.sequence, place]))
+function beginningOf(locations: readonly FrameLocation[]): CommitName {
+  const whole = new Map(
+    locations.filter(({ state }) => state === 'whole').map((location) => [location.sequence, location]),
+  )
   let sequence = Math.max(0, ...whole.keys())
   let first = whole.get(sequence)
   if (first === undefined) return NOTHING
@@ -65,8 +69,10 @@ function beginningOf(places: readonly FramePlace[]): CommitName {
   return { sequence: first.sequence - 1, check: first.link }
 }
 
-/** Bytes of a journal file in which frames may have been that cannot be read. Behind the newest frame of all is nothing. */
-function unreadableBytes(frames: readonly FramePlace[], fileBytes: number, newest: number): number {
+/**
+ * Bytes of a journal file that may contain unreadable frames. Bytes after the newest frame of all files contain none.
+ */
+function unreadableBytes(frames: readonly FrameLocation[], fileBytes: number, newest: number): number {
   let bytes = 0
   let end = FILE_HEAD_BYTES
   for (const { at, end: to, state } of frames) {
@@ -78,18 +84,18 @@ function unreadableBytes(frames: readonly FramePlace[], fileBytes: number, newes
 }
 
 export class Survey {
-  readonly problems: Problem[] = []
+  readonly problems: Damage[] = []
   readonly records: Map<string, Buffer> = new Map()
   readonly channels: Map<number, SurveyedChannel> = new Map()
   /** Commits that are not in the index, in order. */
   readonly frames: Frame[] = []
-  /** Commits that were acknowledged and cannot be read; null where it is not known how many, or whether any. */
+  /** How many acknowledged commits cannot be read; null if the number, or whether there are any, is not known. */
   lostCommits: number | null = 0
-  /** Bytes of the journal in which they were, at most. */
+  /** The largest number of bytes that these commits can have in the journal. */
   lostCommitBytes = 0
-  /** Bytes of segments in which extents may have been of which nothing is known. */
+  /** Bytes of segments that may have contained unknown extents. */
   lostExtentBytes = 0
-  /** What is known of entries of the index that cannot be read. */
+  /** What is known about unreadable entries of the index. */
   indexRemains: IndexRemains = { entries: new Map(), damaged: [], gaps: [{ after: null, before: null }], missing: null }
   readonly #fs: FileSystem = nodeFileSystem
   readonly #directory: string
@@ -156,7 +162,7 @@ export class Survey {
     }
   }
 
-  /** What is found of a channel; made where nothing is. */
+  /** What was found of a channel; a new entry if nothing was. */
   channel(id: number): SurveyedChannel {
     let channel = this.channels.get(id)
     if (channel === undefined) {
@@ -166,7 +172,7 @@ export class Survey {
     return channel
   }
 
-  /** Extents that the index names are read; where it does not name all, those that segments hold are looked for. */
+  /** Check the extents that the index lists. If the index is incomplete, search the segments for others. */
   #segments(): void {
     for (const [id, channel] of this.channels) {
       for (const [offset, entry] of channel.extents) {
@@ -195,7 +201,7 @@ export class Survey {
       this.lostExtentBytes -= found.bytes
       const channel = this.channel(found.channelId)
       const known = channel.extents.get(found.firstOffset)
-      // Of two the later written is the later compacted.
+      // Of two copies, the one in the later segment is the newer, from a compaction.
       if (known === undefined || known.segment < segment) channel.extents.set(found.firstOffset, { ...found, segment })
       channel.next = Math.max(channel.next, found.firstOffset + found.count)
     }
@@ -218,10 +224,10 @@ export class Survey {
 
   #journal(): void {
     const files = journalFiles(this.#fs, this.#directory, this.#listed).map((name) => this.#framesOf(name))
-    const places = files.flatMap(({ frames }) => frames)
-    // A new index does not say it: nothing is applied yet.
-    const applied = this.#applied ?? (this.#indexWhole ? NOTHING : beginningOf(places))
-    const chain = chainOf(applied, places)
+    const locations = files.flatMap(({ frames }) => frames)
+    // A new index has no such entry, and nothing is applied yet.
+    const applied = this.#applied ?? (this.#indexWhole ? NOTHING : beginningOf(locations))
+    const chain = chainOf(applied, locations)
     if (chain.ended === 'damaged')
       this.#problem(
         'journal',
@@ -229,13 +235,13 @@ export class Survey {
       )
     else if (chain.ended === 'other-history')
       this.#problem('journal', `commit ${chain.next} does not follow the previous one`)
-    // Where there is nothing of the index, old frames say nothing that is not so any more.
+    // Without any index entry, old frames cannot contradict newer data, so all are used.
     const from = this.indexRemains.entries.size === 0 ? 0 : applied.sequence
     const seen = new Set<number>()
-    for (const place of places.sort((a, b) => a.sequence - b.sequence)) {
-      if (place.state !== 'whole' || place.sequence <= from || seen.has(place.sequence)) continue
-      seen.add(place.sequence)
-      const frame = decodeFrame(place.bytes, place)
+    for (const location of locations.sort((a, b) => a.sequence - b.sequence)) {
+      if (location.state !== 'whole' || location.sequence <= from || seen.has(location.sequence)) continue
+      seen.add(location.sequence)
+      const frame = decodeFrame(location.bytes, location)
       this.frames.push(frame)
       for (const block of frame.blocks) {
         const channel = this.channel(block.channelId)
@@ -245,7 +251,7 @@ export class Survey {
     if (chain.ended === 'end' && !files.some(({ short }) => short)) return
     const found = [...seen].filter((sequence) => sequence > applied.sequence && sequence <= chain.proven)
     this.lostCommits = chain.ended === 'end' ? null : Math.max(1, chain.proven - applied.sequence - found.length)
-    const newest = Math.max(0, ...places.map(({ sequence }) => sequence))
+    const newest = Math.max(0, ...locations.map(({ sequence }) => sequence))
     for (const { frames, fileBytes } of files) this.lostCommitBytes += unreadableBytes(frames, fileBytes, newest)
   }
 
@@ -270,11 +276,11 @@ export class Survey {
     }
     if (bytes.length < head.fileBytes && listed)
       this.#problem(name, `the journal file has ${bytes.length} bytes and should have ${head.fileBytes}`)
-    const frames = findFrames(bytes, FILE_HEAD_BYTES, head.salt).map((place) => ({ ...place, bytes }))
+    const frames = findFrames(bytes, FILE_HEAD_BYTES, head.salt).map((location) => ({ ...location, bytes }))
     return { frames, fileBytes: Math.max(bytes.length, head.fileBytes), short: listed && bytes.length < head.fileBytes }
   }
 
-  /** Blocks of a channel that can be read, in order, each of whose events come after those before. */
+  /** The readable blocks of a channel in order, without overlaps. */
   *blocks(channelId: number): Generator<StoredBlock> {
     const { extents } = this.channel(channelId)
     const inFrames = this.frames.flatMap((frame) => frame.blocks.filter((block) => block.channelId === channelId))

@@ -1,4 +1,4 @@
-/** What the operating system refuses of a data directory, as errors with a code that say what to do. */
+/** Refusals of the operating system for a data directory, as errors with a code that say what to do. */
 import { closeSync, openSync } from 'node:fs'
 import { devNull } from 'node:os'
 import { MillraceError } from '../../../base/errors.ts'
@@ -22,7 +22,7 @@ const ADVICE: Readonly<Record<string, string>> = {
   ENOMEM: 'the system has too little memory left',
   ESTALE: 'it is no longer on the server that had it. Mount it again',
 }
-/** LMDB gives the system's numbers. */
+/** LMDB reports the system's error numbers. */
 const NUMBERS: Readonly<Record<number, string>> = {
   1: 'EPERM',
   2: 'ENOENT',
@@ -40,14 +40,17 @@ const NUMBERS: Readonly<Record<number, string>> = {
   95: 'EOPNOTSUPP',
 }
 
-/** The system's name for what went wrong, or null where it was not the system. */
+/** The system's name for an error, or null if it is not the system's. */
 export function systemCode(error: unknown): string | null {
   const code = (error as { readonly code?: unknown } | null)?.code
   if (typeof code === 'number') return NUMBERS[code] ?? null
   return typeof code === 'string' && /^E[A-Z0-9]+$/.test(code) ? code : null
 }
 
-/** An error of opening a directory, as it is told. What Millrace itself says, and what is no refusal of the system, stays as it is. */
+/**
+ * The error to report when a directory cannot be opened. Millrace's own errors, and those that are not the system's,
+ * stay as they are.
+ */
 export function refusalOf(directory: string, error: unknown): unknown {
   if (error instanceof MillraceError) return error
   if (isFull(error))
@@ -76,12 +79,12 @@ export function refusalOf(directory: string, error: unknown): unknown {
 }
 
 /**
- * Opening takes descriptors in many places, some of them in LMDB's binding, which ends the process where it gets none. So it is found out first whether there
- * are enough: those of the lock, the index, the journal's files and the socket, and some to work with.
+ * Opening needs descriptors in many places. LMDB's binding ends the process if it gets none, so this first checks that
+ * there are enough: for the lock, the index, the journal's files, the socket, and some more.
  */
 const DESCRIPTORS_NEEDED = 24
 
-/** @throws an error of the system, EMFILE or ENFILE */
+/** @throws EMFILE or ENFILE, errors of the system */
 export function needDescriptors(): void {
   const opened: number[] = []
   try {

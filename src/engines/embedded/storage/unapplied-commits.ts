@@ -1,7 +1,7 @@
 /**
- * What is committed and not yet applied behind the journal, in memory: blocks by channel, records laid over the index.
+ * Committed data that are not applied yet, in memory: blocks by channel, and records that take priority over the index.
  *
- * Two layers: one that is being applied, and one that grows meanwhile.
+ * There are two layers: one that is being applied, and one for later commits.
  */
 import type { Frame, StoredBlock } from '../store.ts'
 import type { BlockMemory } from './block-memory.ts'
@@ -25,7 +25,7 @@ function holds(block: StoredBlock, offset: number): boolean {
   return offset >= block.firstOffset && offset < block.firstOffset + block.count
 }
 
-export class Tail<Block extends StoredBlock> {
+export class UnappliedCommits<Block extends StoredBlock> {
   #fresh: Layer<Block>
   #applying: Layer<Block> | null = null
   readonly #memory: BlockMemory | null
@@ -61,7 +61,7 @@ export class Tail<Block extends StoredBlock> {
     layer.last = { sequence: commit.sequence, check: commit.check }
   }
 
-  /** The layer to apply now, or null when there is nothing. What is committed from here on goes into another. */
+  /** The layer to apply now, or null if there is nothing. Later commits go into another layer. */
   beginApply(): Layer<Block> | null {
     if (this.#applying !== null) return this.#applying
     if (this.#fresh.bytes === 0) return null
@@ -70,11 +70,12 @@ export class Tail<Block extends StoredBlock> {
     return this.#applying
   }
 
-  /** It stands behind the journal now. */
+  /** The layer is applied. */
   applied(): void {
     const memory = this.#memory
     if (memory !== null) {
-      for (const blocks of this.#applying?.blocks.values() ?? []) for (const block of blocks) memory.letGo(block.bytes)
+      for (const blocks of this.#applying?.blocks.values() ?? [])
+        for (const block of blocks) memory.release(block.bytes)
       if (this.#fresh.bytes === 0) memory.rest()
     }
     this.#applying = null
@@ -84,7 +85,7 @@ export class Tail<Block extends StoredBlock> {
     return this.#applying === null ? [this.#fresh] : [this.#applying, this.#fresh]
   }
 
-  /** The record, null if it was deleted, undefined if this layer does not know. */
+  /** The record; null if it was deleted, undefined if no layer has it. */
   get(key: string): Uint8Array | null | undefined {
     const value = this.#fresh.records.get(key)
     return value === undefined ? this.#applying?.records.get(key) : value
@@ -97,12 +98,12 @@ export class Tail<Block extends StoredBlock> {
     return [...found].sort(([a], [b]) => (a < b ? -1 : 1))
   }
 
-  /** Events of a channel below it may be deleted. */
+  /** The offset below which events of a channel may be deleted. */
   trim(channelId: number): number {
     return Math.max(0, ...this.#layers().map((layer) => layer.trims.get(channelId) ?? 0))
   }
 
-  /** The block of an offset. */
+  /** The block that contains an offset. */
   find(channelId: number, offset: number): Block | undefined {
     for (const layer of [this.#fresh, this.#applying]) {
       const blocks = layer?.blocks.get(channelId)
