@@ -1,12 +1,12 @@
 /**
- * Finds the addresses and blocks of addresses that an IP address satisfies: by number for IPv4, by bits for IPv6; one look-up for each
- * length of block in use.
+ * Finds the addresses and address blocks that contain an IP address: by number for IPv4, by bits for IPv6. It needs one
+ * lookup for each block length in use.
  */
 import { addressBits, type CidrBlock, ipv4Number } from './ip-address.ts'
 
 const IPV4_BITS = 32
 
-/** An address, or the fixed bits of a block: a number for IPv4, a text of bits for IPv6. */
+/** An address, or the fixed bits of a block: a number for IPv4, a string of bits for IPv6. */
 type Key = number | string
 
 function keyOf(width: number, bits: string): Key {
@@ -15,7 +15,7 @@ function keyOf(width: number, bits: string): Key {
 }
 
 export class AddressIndex<Item> {
-  /** By the number of bits that are fixed, for IPv4 and for IPv6. */
+  /** By the number of fixed bits, for IPv4 and for IPv6. */
   readonly #ipv4: Map<number, Map<Key, Item>> = new Map()
   readonly #ipv6: Map<number, Map<Key, Item>> = new Map()
 
@@ -23,7 +23,7 @@ export class AddressIndex<Item> {
     return this.#ipv4.size + this.#ipv6.size === 0
   }
 
-  /** What is kept under exactly this block; an address is a block of all of its bits. */
+  /** The item of exactly this block; an address is a block with all bits fixed. */
   at({ width, bits }: CidrBlock): Item | undefined {
     return this.#family(width).get(bits.length)?.get(keyOf(width, bits))
   }
@@ -49,7 +49,7 @@ export class AddressIndex<Item> {
     return width === IPV4_BITS ? this.#ipv4 : this.#ipv6
   }
 
-  /** Append to `found` all that holds the address, if the text is one. */
+  /** Append to `found` the items of all blocks that contain the address, if the text is an address. */
   collect(text: string, found: Item[]): void {
     const number = ipv4Number(text)
     if (number >= 0) {
@@ -61,7 +61,7 @@ export class AddressIndex<Item> {
     }
     const bits = addressBits(text)
     if (bits === null) return
-    // An IPv4 address can be written as IPv6.
+    // An IPv4 address can also be written as IPv6.
     for (const [length, blocks] of this.#family(bits.length)) {
       const item = blocks.get(keyOf(bits.length, bits.slice(0, length)))
       if (item !== undefined) found.push(item)

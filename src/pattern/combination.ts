@@ -1,30 +1,32 @@
 /**
- * Whether one event satisfies one combination of fields.
+ * Decides whether one event satisfies one combination of fields.
  *
- * Where no field lies in an array of objects, each field is on its own. Where some do, all fields of a combination must come from the same
- * element of any array they share. Fields are taken in the order of their paths; each value chosen binds the elements it lies in, and
- * `exists: false` looks only at elements that the fields before it left open, as event-ruler has it. The search never takes the same
- * position with the same bindings twice, so it is polynomial for any event.
+ * If no field is inside an array of objects, each field is checked independently. Otherwise all fields of a combination
+ * must come from the same element of any array that they share.
+ *
+ * The search takes fields in the order of their paths. Each chosen value binds the array elements that contain it.
+ * `exists: false` looks only at elements that the earlier fields left open, as event-ruler defines it. The search never
+ * takes the same position with the same bindings twice, so its time is polynomial for any event.
  */
 import type { EventFields } from './event-fields.ts'
 import { type Matcher, matchesValue } from './matcher.ts'
 import type { PathNode } from './path-tree.ts'
 
-/** The alternatives of one field, shared by all combinations that have the same. */
+/** The alternatives of one field, shared by all combinations that have the same ones. */
 export interface Leaf {
   readonly node: PathNode
   readonly alternatives: readonly Matcher[]
-  /** Plain strings among the alternatives, where they are many; the others are in `asked`. */
+  /** The plain strings among the alternatives, if there are many; the other alternatives are in `asked`. */
   readonly strings: ReadonlySet<string> | null
   readonly asked: readonly Matcher[]
   /** Whether the absence of the field is one of the alternatives. */
   readonly absent: boolean
-  /** The event that `satisfied` is about. */
+  /** The event to which `satisfied` refers. */
   stamp: number
   satisfied: boolean
 }
 
-/** More plain strings than this are looked up, not compared one by one. */
+/** More plain strings than this are looked up in a set instead of compared one by one. */
 const COMPARED_STRINGS_MAX = 8
 
 export function leafOf(node: PathNode, alternatives: readonly Matcher[]): Leaf {
@@ -56,7 +58,7 @@ function evaluate(leaf: Leaf, fields: EventFields): boolean {
   return false
 }
 
-/** Whether the field alone is satisfied, elements of arrays aside; remembered for the event. */
+/** Whether the field alone is satisfied, without regard to array elements. Cached for the event. */
 export function isSatisfied(leaf: Leaf, fields: EventFields): boolean {
   if (leaf.stamp !== fields.stamp) {
     leaf.stamp = fields.stamp
@@ -65,13 +67,13 @@ export function isSatisfied(leaf: Leaf, fields: EventFields): boolean {
   return leaf.satisfied
 }
 
-/** Remember that a value of this event satisfies the field, found by an index. */
+/** Record that an index has found a value of this event that satisfies the field. */
 export function markSatisfied(leaf: Leaf, fields: EventFields): void {
   leaf.stamp = fields.stamp
   leaf.satisfied = true
 }
 
-/** Whether the event satisfies all fields of a combination, which are in the order of their paths. */
+/** Whether the event satisfies all fields of a combination. The fields are in the order of their paths. */
 export function satisfies(leaves: readonly Leaf[], fields: EventFields): boolean {
   if (leaves.length === 1) return isSatisfied(leaves[0] as Leaf, fields)
   for (const leaf of leaves) {
@@ -80,7 +82,7 @@ export function satisfies(leaves: readonly Leaf[], fields: EventFields): boolean
   return fields.elementCount === 1 || new Search(leaves, fields).from(0, [])
 }
 
-/** Combinations of choices tried before the search starts to remember dead ends. */
+/** The search starts to remember dead ends after this many steps. */
 const FREE_STEPS = 64
 
 class Search {
@@ -94,7 +96,7 @@ class Search {
     this.#fields = fields
   }
 
-  /** Whether the fields from `position` on can be satisfied within the elements chosen so far. */
+  /** Whether the fields from `position` on can be satisfied within the chosen elements. */
   from(position: number, chosen: readonly number[]): boolean {
     const leaf = this.#leaves[position]
     if (leaf === undefined) return true
@@ -124,7 +126,7 @@ class Search {
       }
       at++
       present = true
-      // Another value of the element that the last match lay in can lead nowhere else.
+      // Another value of the same element as the last match leads to the same result.
       if (element === last || !matchesAny(leaf, fields, index)) continue
       last = element
       if (this.from(position + 1, element === 0 || chosen.includes(element) ? chosen : [...chosen, element]))
@@ -133,7 +135,7 @@ class Search {
     return leaf.absent && !present && this.from(position + 1, chosen)
   }
 
-  /** The index itself when its element agrees with those chosen; otherwise the first index that may. */
+  /** The index itself if its element is consistent with the chosen ones; otherwise the next index that may be. */
   #nextConsistent(index: number, element: number, chosen: readonly number[]): number {
     const { elementParent, elementArray, elementFirst, arrayEnd } = this.#fields
     for (const one of chosen) {
@@ -149,7 +151,7 @@ class Search {
     return index
   }
 
-  /** Of the elements chosen, those that still bind a field from `position` on, in ascending order. */
+  /** The chosen elements that still restrict a field from `position` on, in ascending order. */
   #relevant(position: number, chosen: readonly number[]): readonly number[] {
     const { elementParent, elementArray, arrayNode } = this.#fields
     const open = new Set<number>()
@@ -162,7 +164,7 @@ class Search {
     return [...open].sort((a, b) => a - b)
   }
 
-  /** Whether a field from `position` on lies at or below a node. */
+  /** Whether a field from `position` on is at or below a node. */
   #isAbove(node: PathNode, position: number): boolean {
     for (let at = position; at < this.#leaves.length; at++) {
       let below: PathNode | null = (this.#leaves[at] as Leaf).node
@@ -173,7 +175,7 @@ class Search {
   }
 }
 
-/** The first place from `low` on whose index is at least `wanted`. */
+/** The first position from `low` on whose index is at least `wanted`. */
 function firstFrom(indexes: readonly number[], low: number, high: number, wanted: number): number {
   let first = low
   let end = high

@@ -1,11 +1,12 @@
 /**
- * The values of one event's fields that patterns name, in the order of the event, and in which elements of which arrays they lie.
+ * The values of one event's fields that patterns name, in the order of the event, with the array elements that contain
+ * them.
  *
- * One instance is filled again for every event, without objects of its own: columns grow to the largest event seen. Values of an event's
- * text stay bytes until a matcher asks for the string or the number.
+ * One instance is reused for every event and allocates no objects: its columns grow to the largest event seen. Values
+ * of an event's text stay bytes until a matcher needs the string or the number.
  *
- * An *element* is an object or array that stands in an array; element 0 is the event itself. A scalar in an array belongs to what the
- * array belongs to: only objects and arrays bind two fields to one element.
+ * An *element* is an object or array inside an array; element 0 is the event itself. A scalar in an array belongs to
+ * the element around that array, because only objects and arrays bind two fields to one element.
  */
 import { MillraceError } from '../base/errors.ts'
 import type { MatchableValue } from './matcher.ts'
@@ -19,17 +20,17 @@ export type Kind = (typeof KIND)[keyof typeof KIND]
 const UNKNOWN = 0
 const COMPARABLE = 1
 const NOT_COMPARABLE = 2
-/** The number is parsed, and long enough that it may not be exact. */
+/** The number is parsed, and so long that the double may not be exact. */
 const UNCHECKED = 3
 
 const EMPTY = Buffer.alloc(0)
 
-/** Digits before and after the point that a rough reading takes. */
+/** The number of digits before and after the point that `roughly` reads. */
 const ROUGH_DIGITS = 9
-/** More than what dividing and adding round, as a share of the number. */
+/** More than the relative rounding error of a division and an addition. */
 const ROUNDING = 1e-15
 
-/** Columns begin at so many rows. */
+/** The initial number of rows of each column. */
 const ROWS = 64
 
 function larger(column: Int32Array): Int32Array {
@@ -43,21 +44,21 @@ function isDigit(byte: number | undefined): boolean {
 }
 
 export class EventFields {
-  /** Counts events; a node's values are of this event when its stamp is equal. */
+  /** The number of the current event. A node's values belong to this event if its stamp is equal. */
   stamp = 0
   count = 0
   elementCount = 1
   arrayCount = 0
-  /** Where each value is. */
+  /** The node of each value. */
   readonly nodes: PathNode[] = []
-  /** The element each value lies in. */
+  /** The element that contains each value. */
   elements: Int32Array = new Int32Array(ROWS)
-  /** Of each element: the element around its array, its array, and the values inside it as a range. */
+  /** For each element: the element around its array, its array, and the range of the values inside it. */
   elementParent: Int32Array = new Int32Array(ROWS)
   elementArray: Int32Array = new Int32Array(ROWS)
   elementFirst: Int32Array = new Int32Array(ROWS)
   elementEnd: Int32Array = new Int32Array(ROWS)
-  /** Of each array: its field and the values inside it as a range. */
+  /** For each array: its field, and the range of the values inside it. */
   readonly arrayNode: PathNode[] = []
   arrayFirst: Int32Array = new Int32Array(ROWS)
   arrayEnd: Int32Array = new Int32Array(ROWS)
@@ -70,16 +71,16 @@ export class EventFields {
   readonly #texts: (string | undefined)[] = []
   #bytes: Buffer = Buffer.alloc(0)
   #chars = ''
-  /** How far the number of the last `roughly` may be from what it returned. */
+  /** The largest possible difference between the last result of `roughly` and the number. */
   roughError = 0
-  readonly #cursor: Cursor = new Cursor(this)
+  readonly #view: ValueView = new ValueView(this)
 
-  /** Begin an event whose values are given as they are. */
+  /** Begin an event whose values are given directly. */
   begin(): void {
     this.beginText(EMPTY, '')
   }
 
-  /** Begin an event whose values are places in `bytes`; `chars` has one character for each byte. */
+  /** Begin an event whose values are ranges in `bytes`; `chars` has one character for each byte. */
   beginText(bytes: Buffer, chars: string): void {
     this.stamp++
     this.count = 0
@@ -89,8 +90,8 @@ export class EventFields {
     this.#chars = chars
   }
 
-  /** Add a value by its place in the bytes; a string's is between its quotes. */
-  addPlace(node: PathNode, element: number, kind: Kind, start: number, end: number): void {
+  /** Add a value by its range in the bytes; a string's range is between its quotes. */
+  addRange(node: PathNode, element: number, kind: Kind, start: number, end: number): void {
     const index = this.#add(node, element, kind)
     this.#starts[index] = start
     this.#ends[index] = end
@@ -101,7 +102,7 @@ export class EventFields {
     this.#texts[this.#add(node, element, KIND.string)] = text
   }
 
-  /** Add a number; `text` is how it was written, where a double does not hold it. */
+  /** Add a number; `text` is how it was written, if a double does not hold it exactly. */
   addNumber(node: PathNode, element: number, value: number, text: string | undefined): void {
     const index = this.#add(node, element, KIND.number)
     this.#numbers[index] = value
@@ -155,7 +156,7 @@ export class EventFields {
     this.arrayEnd[array] = this.count
   }
 
-  /** Begin an object or array in an array. */
+  /** Begin an object or array inside an array. */
   openElement(array: number, parent: number): number {
     const element = this.elementCount++
     if (element === this.elementParent.length) {
@@ -183,7 +184,7 @@ export class EventFields {
     return this.#kinds[index] as Kind
   }
 
-  /** The string at an index that holds one. */
+  /** The string at an index whose value is a string. */
   stringOf(index: number): string {
     const known = this.#texts[index]
     if (known !== undefined) return known
@@ -221,7 +222,8 @@ export class EventFields {
   }
 
   /**
-   * About the number at an index, read from its first digits without parsing it; it is within `roughError` of the number as written.
+   * An approximation of the number at an index, read from its first digits. It differs from the written number by at
+   * most `roughError`.
    */
   roughly(index: number): number {
     this.roughError = 0
@@ -246,7 +248,8 @@ export class EventFields {
       while (isDigit(bytes[at])) at++
     }
     if (at !== end) {
-      // More digits before the point, or an exponent. The nearest double lies on the same side of every other double as the number.
+      // There are more digits before the point, or an exponent. The nearest double compares with any other double as
+      // the number itself does.
       this.roughError = 0
       return this.numberOf(index)
     }
@@ -255,7 +258,7 @@ export class EventFields {
     return negative ? -value : value
   }
 
-  /** Whether a double holds the number at an index as it was written. */
+  /** Whether a double holds the number at an index exactly as written. */
   isComparable(index: number): boolean {
     const value = this.numberOf(index)
     if (this.#exactness[index] === UNCHECKED) {
@@ -264,19 +267,19 @@ export class EventFields {
     return this.#exactness[index] === COMPARABLE
   }
 
-  /** How the number at an index was written; known where no double holds it. */
+  /** The number at an index as it was written; known if no double holds it exactly. */
   numberTextOf(index: number): string {
     return this.#texts[index] ?? String(this.numberOf(index))
   }
 
-  /** The value at an index, until the next call. */
+  /** The value at an index, valid until the next call. */
   valueAt(index: number): MatchableValue {
-    this.#cursor.index = index
-    return this.#cursor
+    this.#view.index = index
+    return this.#view
   }
 }
 
-class Cursor implements MatchableValue {
+class ValueView implements MatchableValue {
   index = 0
   readonly #fields: EventFields
 

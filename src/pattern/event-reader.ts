@@ -1,5 +1,5 @@
 /**
- * Takes an event in any of its forms (parsed, text, UTF-8 bytes) and fills `EventFields` with what patterns ask of it.
+ * Reads an event in any form (parsed, text, UTF-8 bytes) and fills `EventFields` with the values that patterns need.
  */
 import { MillraceError } from '../base/errors.ts'
 import { EventFields } from './event-fields.ts'
@@ -11,7 +11,7 @@ import type { PathNode } from './path-tree.ts'
 /** An event: a parsed CloudEvent, or its JSON as text or as UTF-8 bytes. */
 export type EventInput = object | string | Uint8Array
 
-/** Texts are copied to be scanned, into bytes that grow to the largest text seen; larger texts than this get bytes of their own. */
+/** Texts are copied into a reused buffer, which grows up to this size. A larger text gets its own buffer. */
 const SCRATCH_BYTES_MAX = 4 * 1024 * 1024
 const QUOTE = 0x22
 
@@ -22,7 +22,7 @@ export class EventReader {
 
   /**
    * Fill `fields` with the values of the fields below `root`.
-   * @throws INVALID_EVENT when the event is no JSON object, or its text is not JSON where it is looked at
+   * @throws INVALID_EVENT when the event is not a JSON object, or its text is malformed in a part that is read
    */
   read(event: EventInput, root: PathNode): void {
     if (typeof event === 'string') this.#readText(event, root)
@@ -53,7 +53,7 @@ export class EventReader {
       this.#readTree(buffer.toString('utf8', 0, length), root)
   }
 
-  /** Bytes to copy a text into. */
+  /** A buffer for a text of this many bytes. */
   #room(bytes: number): Buffer {
     if (bytes <= this.#scratch.length) return this.#scratch
     const buffer = Buffer.allocUnsafeSlow(bytes)

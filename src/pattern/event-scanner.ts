@@ -1,12 +1,16 @@
 /**
- * Fills `EventFields` from an event's JSON text, in one pass over its bytes: it descends only into fields that patterns name, and skips
- * everything else without building anything. What it skips it does not validate: the text is taken to be JSON, as everything that a
- * channel holds is. Text that is broken where it is looked at is refused.
+ * Fills `EventFields` from an event's JSON text, in one pass over its bytes. It descends only into fields that patterns
+ * name, and skips everything else without building objects.
  *
- * Three things cannot be taken in one pass: an object with one named key twice (the last counts), a named key written with escapes, and
- * a named key with dots. The scanner says so (`false`), and the caller reads the text into a tree instead.
+ * Skipped parts are not validated: the text is assumed to be JSON, as everything in a channel is. Malformed text is
+ * refused only in the parts that are read.
  *
- * The bytes must be followed by two quotes, which end whatever the text leaves open: so no loop over a string asks for the end.
+ * Three cases do not work in one pass: an object with a named key twice (the last one counts), a named key with
+ * escapes, and a named key with dots. The scanner then returns `false`, and the caller parses the text into a tree
+ * instead.
+ *
+ * The bytes must be followed by two quotes, so that a string always ends and the loops need no check for the end of the
+ * text.
  */
 
 import { MillraceError } from '../base/errors.ts'
@@ -32,15 +36,15 @@ function table(bytes: readonly number[]): Uint8Array {
   return marks
 }
 
-/** What needs a look in a key: its end, an escape, a dot. */
+/** The bytes in a key that need attention: its end, an escape, a dot. */
 const IN_KEY = table([QUOTE, BACKSLASH, 0x2e])
-/** What ends a number or literal. */
+/** The bytes that end a number or literal. */
 const AFTER_BARE = table([COMMA, CLOSE_BRACE, CLOSE_BRACKET, QUOTE, ...Array.from({ length: 0x21 }, (_, byte) => byte)])
 
-/** With more branches than this it is not worth asking whether the rest of a text may be left unread. */
+/** With more branches than this, the check whether the rest of the text can be skipped is not worth its cost. */
 const STOP_BRANCHES_MAX = 6
 
-/** Objects are numbered over all events, so that `PathNode.seenIn` never needs to be reset. */
+/** The number of objects over all events, so that `PathNode.seenIn` never needs a reset. */
 let objects = 0
 
 export class EventScanner {
@@ -49,11 +53,13 @@ export class EventScanner {
   #chars = ''
   #end = 0
   #irregular = false
-  /** How many branches of the tree this event has not shown yet; none: what follows may be of no interest. */
+  /**
+   * How many branches of the tree have not been seen in this event. At zero, the rest of the text may be irrelevant.
+   */
   #unseen = 0
   #arrays = 0
   #root: PathNode | null = null
-  /** The number of the last object of the event before. */
+  /** The number of the last object of the previous event. */
   #before = 0
   #stopped = false
 
@@ -62,8 +68,8 @@ export class EventScanner {
   }
 
   /**
-   * Collect the values of the fields below `root`; `false` when the text needs a tree.
-   * @param bytes the text, two quotes behind its end
+   * Collect the values of the fields below `root`. Returns `false` when the text needs a tree.
+   * @param bytes the text, followed by two quotes
    * @param chars the text with one character for each byte
    * @throws INVALID_EVENT when the text is not a JSON object
    */
@@ -103,7 +109,7 @@ export class EventScanner {
     return at
   }
 
-  /** From the opening brace to behind the closing one. */
+  /** Scan an object. Returns the position after its closing brace. */
   #object(open: number, node: PathNode, element: number, depth: number): number {
     if (depth > DEPTH_MAX) this.#fail(open, `it nests deeper than ${DEPTH_MAX} levels`)
     const bytes = this.#bytes
@@ -159,8 +165,8 @@ export class EventScanner {
   }
 
   /**
-   * Whether nothing that follows can matter, once every named field has been seen: no name stands in the rest of the text, not even as
-   * another string, and nothing is escaped there that could spell one. Asked once an event.
+   * Whether the rest of the text is irrelevant because every named field has been seen: it contains no name, not even
+   * as another string, and no escape that could encode one. Checked once per event.
    */
   #mayStop(at: number): boolean {
     this.#unseen = -1
@@ -170,7 +176,7 @@ export class EventScanner {
     return this.#stopped
   }
 
-  /** Whether a key with escapes or dots stands for a field that patterns name. */
+  /** Whether a key with escapes or dots means a field that patterns name. */
   #isNamed(node: PathNode, start: number, end: number): boolean {
     let key: string
     try {
@@ -225,11 +231,11 @@ export class EventScanner {
     return at
   }
 
-  /** A string, number or literal at a field; recorded when patterns end here. */
+  /** Scan a string, number or literal, and record it if a pattern has alternatives here. */
   #scalar(at: number, node: PathNode, element: number): number {
     if (this.#bytes[at] === QUOTE) return this.#string(at, node, element)
     const end = this.#skipBare(at)
-    if (node.uses > 0) this.#fields.addPlace(node, element, this.#bareKind(at, end), at, end)
+    if (node.uses > 0) this.#fields.addRange(node, element, this.#bareKind(at, end), at, end)
     return end
   }
 
@@ -238,7 +244,7 @@ export class EventScanner {
     let seen = 0
     let at = open + 1
     for (let byte = bytes[at] as number; byte !== QUOTE; byte = bytes[++at] as number) {
-      // A backslash counts as a byte beyond ASCII: either way the string must be decoded.
+      // A backslash is treated like a byte beyond ASCII: in both cases the string must be decoded.
       if (byte === BACKSLASH) {
         seen = 0x80
         at++
@@ -247,7 +253,7 @@ export class EventScanner {
       seen |= byte
     }
     if (at >= this.#end) this.#fail(open, 'a string does not end')
-    if (node.uses > 0) this.#fields.addPlace(node, element, seen >= 0x80 ? KIND.encoded : KIND.string, open + 1, at)
+    if (node.uses > 0) this.#fields.addRange(node, element, seen >= 0x80 ? KIND.encoded : KIND.string, open + 1, at)
     return at + 1
   }
 
@@ -267,7 +273,7 @@ export class EventScanner {
     return this.#skipBare(at)
   }
 
-  /** From a string's opening quote to behind its closing one. */
+  /** Skip a string. Returns the position after its closing quote. */
   #skipString(open: number): number {
     const bytes = this.#bytes
     const end = this.#end
@@ -285,7 +291,7 @@ export class EventScanner {
     return at
   }
 
-  /** From an opening brace or bracket to behind the one that closes it. */
+  /** Skip an object or array. Returns the position after its end. */
   #skipNested(open: number): number {
     const bytes = this.#bytes
     const end = this.#end

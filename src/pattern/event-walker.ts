@@ -1,6 +1,6 @@
 /**
- * Fills `EventFields` from a parsed event: what the scanner does for text, over objects. Keys with dots stand for nested fields, arrays
- * are looked into however deep they nest, and what cannot be JSON is no value.
+ * Fills `EventFields` from a parsed event, as the scanner does from text. A key with dots means nested fields, arrays
+ * are searched at any depth, and values that JSON cannot represent are ignored.
  */
 
 import { MillraceError } from '../base/errors.ts'
@@ -11,7 +11,7 @@ import type { PathNode } from './path-tree.ts'
 
 const DEPTH_MAX = LIMITS.dataDepthMax * 2
 
-/** Collect the values of the fields below `root`. @throws INVALID_EVENT when the event nests deeper than any may */
+/** Collect the values of the fields below `root`. @throws INVALID_EVENT when the event is nested too deeply */
 export function walkEvent(event: object, root: PathNode, fields: EventFields): void {
   fields.begin()
   walkObject(event, root, 0, fields, 0)
@@ -27,7 +27,7 @@ function walkObject(object: object, node: PathNode, element: number, fields: Eve
   }
 }
 
-/** The node that a key with dots stands for, if patterns name it. */
+/** The node of a key with dots, if patterns name it. */
 export function nodeOfDottedKey(node: PathNode, key: string): PathNode | undefined {
   let found: PathNode | undefined = node
   for (const name of key.split('.')) {
@@ -49,7 +49,7 @@ function walkValue(value: unknown, node: PathNode, element: number, fields: Even
   }
 }
 
-/** Dates and the like are matched as they would be written. */
+/** Dates and similar objects are matched as their JSON form. */
 function jsonOf(value: object): unknown {
   const { toJSON } = value as { toJSON?: unknown }
   return typeof toJSON === 'function' ? (toJSON as () => unknown).call(value) : value

@@ -1,6 +1,6 @@
 /**
- * Why an event matches a pattern or not, for people: each condition of the combination that came closest, what it asks and what was found.
- * It asks the same parts that `compilePattern` asks, one by one.
+ * Explains why an event matches a pattern or not: each condition of the closest combination, with what it requires and
+ * what was found. It uses the same parts as `compilePattern`, one by one.
  */
 import { type Leaf, leafOf, satisfies } from './combination.ts'
 import type { EventFields } from './event-fields.ts'
@@ -25,11 +25,13 @@ export interface PatternExplanation {
   readonly matches: boolean
   /** In words: why it matches, or the first condition that failed. */
   readonly reason: string
-  /** The conditions of the alternative of all `$or`s that matches, or comes closest; in the order of their paths. */
+  /**
+   * The conditions of the combination of `$or` alternatives that matches or comes closest, in the order of their paths.
+   */
   readonly conditions: readonly ExplainedCondition[]
 }
 
-/** Values of one field that are shown. */
+/** The number of values of one field that are shown. */
 const FOUND_MAX = 10
 
 /**
@@ -40,7 +42,8 @@ const FOUND_MAX = 10
  * ```ts
  * import { explainPattern } from 'millrace/pattern'
  *
- * const { reason } = explainPattern({ data: { quantity: [{ numeric: ['>', 100] }] } }, { type: 'cart.item.added', data: { quantity: 2 } })
+ * const pattern = { data: { quantity: [{ numeric: ['>', 100] }] } }
+ * const { reason } = explainPattern(pattern, { type: 'cart.item.added', data: { quantity: 2 } })
  * reason // 'data.quantity must be > 100; it is 2'
  * ```
  * @see docs/patterns.md
@@ -136,7 +139,7 @@ function rangeText({ low, high, lowOpen, highOpen }: Extract<Matcher, { kind: 'r
   return [...lower, ...upper].join(' and ')
 }
 
-/** What an alternative asks, in words that follow "must be". */
+/** What an alternative requires, in words that can follow "must be". */
 function wordsOf(matcher: Matcher): string {
   switch (matcher.kind) {
     case 'string':

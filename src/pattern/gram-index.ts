@@ -1,6 +1,6 @@
 /**
- * Finds which of many texts may stand somewhere within a value, by one run of up to three characters of each: the rarest when it was
- * added. What it finds must still be checked.
+ * Finds which of many texts may occur anywhere in a value. Each text is found by one gram, a run of up to three
+ * characters: the one that was rarest when the text was added. A found text must still be checked.
  */
 
 const GRAM = 3
@@ -20,10 +20,10 @@ export interface Gram {
 export class GramIndex<Item> {
   /** Items by gram, for grams of one, two and three characters. */
   readonly #items: readonly Map<number, Item[]>[] = [new Map(), new Map(), new Map()]
-  /** Grams already looked at in the present value. */
+  /** Grams of the current value that were already looked up. */
   readonly #seen: Set<number> = new Set()
 
-  /** The gram of the texts, not empty, that fewest items have. */
+  /** The gram of the texts (which are not empty) that the fewest items have. */
   rarest(texts: readonly string[]): { readonly gram: Gram; readonly count: number } {
     let best: Gram | null = null
     let count = Number.POSITIVE_INFINITY
@@ -57,7 +57,7 @@ export class GramIndex<Item> {
     if (items.length === 0) map.delete(gram.key)
   }
 
-  /** Append to `found`, once, each item whose gram stands in the value. */
+  /** Append to `found`, once each, the items whose gram occurs in the value. */
   collect(value: string, found: Item[]): void {
     for (let length = 1; length <= GRAM; length++) {
       const map = this.#items[length - 1] as Map<number, Item[]>

@@ -1,12 +1,14 @@
 /**
- * Comparison that ignores case, character by character as event-ruler defines it: a character of the pattern stands for its lower-case and
- * its upper-case form, each of which may be several characters. So `ß` in a pattern matches `ß` and `SS`, `É` and `é` match each other,
- * the Kelvin sign matches `k`, and `İ` does not match `i`. The relation is the pattern's: it is not symmetric.
+ * Comparison that ignores case, character by character, as event-ruler defines it: a character of the pattern matches
+ * its lower-case and its upper-case form, each of which may have several characters.
+ *
+ * So `ß` in a pattern matches `ß` and `SS`, `É` and `é` match each other, the Kelvin sign matches `k`, and `İ` does not
+ * match `i`. The relation is not symmetric between pattern and value.
  */
 
 const ASCII = /^[\0-\x7f]*$/
 
-/** What one character of a pattern stands for: its two forms, equal where it has no case. */
+/** The two forms of one character of a pattern. They are equal if the character has no case. */
 interface CharForms {
   readonly lower: string
   readonly upper: string
@@ -14,7 +16,7 @@ interface CharForms {
 
 export interface FoldedText {
   readonly forms: readonly CharForms[]
-  /** `foldKey` of the text: whatever matches it has the same key. */
+  /** `foldKey` of the text. Every value that matches the text has the same key. */
   readonly key: string
 }
 
@@ -22,7 +24,10 @@ function foldChar(char: string): string {
   return char.toLowerCase().toUpperCase().toLowerCase()
 }
 
-/** A key that is equal for all texts that a folded text may match, and that is cut where the text is cut between characters. */
+/**
+ * A key that is equal for all values that a folded text can match. If a text is split between characters, its key is
+ * split at the same point.
+ */
 export function foldKey(text: string): string {
   if (ASCII.test(text)) return text.toLowerCase()
   let key = ''
@@ -36,19 +41,22 @@ export function foldText(text: string): FoldedText {
   return { forms, key: forms.map((form) => foldKey(form.lower)).join('') }
 }
 
-/** The ends, in `value`, of what the folded text may match from `from` on. Several where the forms differ in length. */
+/**
+ * The positions in `value` at which a match that starts at `from` can end. There are several if the forms differ in
+ * length.
+ */
 function ends(folded: FoldedText, value: string, from: number): ReadonlySet<number> {
-  let places = new Set([from])
+  let positions = new Set([from])
   for (const { lower, upper } of folded.forms) {
     const next = new Set<number>()
-    for (const place of places) {
-      if (value.startsWith(lower, place)) next.add(place + lower.length)
-      if (value.startsWith(upper, place)) next.add(place + upper.length)
+    for (const position of positions) {
+      if (value.startsWith(lower, position)) next.add(position + lower.length)
+      if (value.startsWith(upper, position)) next.add(position + upper.length)
     }
     if (next.size === 0) return next
-    places = next
+    positions = next
   }
-  return places
+  return positions
 }
 
 export function equalsIgnoreCase(folded: FoldedText, value: string): boolean {
@@ -70,7 +78,7 @@ export function endsWithIgnoreCase(folded: FoldedText, value: string): boolean {
   return false
 }
 
-/** One character of the value for each of the pattern's. */
+/** Compares one character of the value with each of the pattern's. */
 function matchesSimple(folded: FoldedText, value: string, from: number): boolean {
   for (let at = 0; at < folded.forms.length; at++) {
     const form = folded.forms[at] as CharForms

@@ -1,20 +1,21 @@
 /**
- * IP addresses as strings of bits, so that a CIDR block is a prefix and two spellings of one address are equal.
+ * IP addresses as strings of bits, so that a CIDR block is a prefix, and two spellings of one address are equal.
  *
- * Reads what event-ruler reads: four decimal numbers (leading zeros allowed), or hexadecimal IPv6 with at most one `::`; an IPv4-mapped
- * IPv6 address is the IPv4 address. No zones, no dotted tails in IPv6. Anything else is not an address, only a string.
+ * The accepted forms are those of event-ruler: four decimal numbers (leading zeros allowed), or hexadecimal IPv6 with
+ * at most one `::`. An IPv4-mapped IPv6 address is the IPv4 address. There are no zones, and no dotted tails in IPv6.
+ * Any other text is not an address, only a string.
  */
 
 const IPV6 = /^[0-9a-fA-F:]*:[0-9a-fA-F:]*$/
 const MAPPED = `${'0'.repeat(80)}${'1'.repeat(16)}`
 
-/** Longest text of an address that is looked at; longer strings are not addresses. */
+/** Longer strings are never addresses. */
 const ADDRESS_CHARS_MAX = 64
 
 const ZERO = 48
 const DOT = 46
 
-/** The address as a number, or -1 when the text is no IPv4 address. */
+/** The address as a number, or -1 if the text is not an IPv4 address. */
 export function ipv4Number(text: string): number {
   let address = 0
   let parts = 0
@@ -62,7 +63,7 @@ function ipv6Bits(text: string): string | null {
   return bits.startsWith(MAPPED) ? bits.slice(96) : bits
 }
 
-/** The 32 or 128 bits of an address as text of `0` and `1`, or `null` when the text is no address. */
+/** The 32 or 128 bits of an address as a string of `0` and `1`, or `null` if the text is not an address. */
 export function addressBits(text: string): string | null {
   if (text.length < 2 || text.length > ADDRESS_CHARS_MAX) return null
   const first = text.charCodeAt(0)
@@ -76,7 +77,10 @@ export interface CidrBlock {
   readonly bits: string
 }
 
-/** Read `address/bits`; the bits of the address beyond the block are ignored. A string is the reason why it is none. */
+/**
+ * Parse `address/bits`. The address's bits beyond the block are ignored. A string is the reason why the text is not a
+ * block.
+ */
 export function parseCidr(text: string): CidrBlock | string {
   const parts = text.split('/')
   const [address, length] = parts
@@ -91,7 +95,7 @@ export function parseCidr(text: string): CidrBlock | string {
   return { width: bits.length, bits: bits.slice(0, Number(length)) }
 }
 
-/** Whether an address, as bits, lies in the block. */
+/** Whether an address, as bits, is in the block. */
 export function inBlock(block: CidrBlock, bits: string): boolean {
   return bits.length === block.width && bits.startsWith(block.bits)
 }

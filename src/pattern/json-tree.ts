@@ -1,6 +1,7 @@
 /**
- * JSON text to a tree that keeps numbers as they were written, for patterns given as text and for the rare events whose text the scanner
- * cannot take in one pass. Of duplicate keys the last wins. Objects have no prototype, so any key is only a key.
+ * Parses JSON text to a tree that keeps numbers as they were written: for patterns given as text, and for the rare
+ * events that the scanner cannot read in one pass. The last of several equal keys wins. Objects have no prototype, so
+ * every key is an ordinary one.
  */
 import { LIMITS } from '../base/limits.ts'
 import { parseNumber } from './number-text.ts'
@@ -14,7 +15,7 @@ interface Reader {
   readonly fail: (reason: string) => never
 }
 
-/** The deepest nesting of text that is read. */
+/** The deepest nesting that is accepted. */
 const DEPTH_MAX = LIMITS.dataDepthMax * 2
 
 /**

@@ -1,6 +1,6 @@
 /**
- * What one alternative of a pattern asks of a value, and whether a value satisfies it. This is the definition of each operator: the index
- * (`field-index.ts`) only finds faster which alternatives are worth asking.
+ * The condition of one alternative of a pattern, and whether a value satisfies it. This file defines each operator. The
+ * index (`value-index.ts`) only finds more quickly which alternatives to check.
  */
 import { endsWithIgnoreCase, equalsIgnoreCase, type FoldedText, foldText, startsWithIgnoreCase } from './ignore-case.ts'
 import { addressBits, type CidrBlock, inBlock } from './ip-address.ts'
@@ -19,7 +19,7 @@ export interface RangeMatcher {
   readonly kind: 'range'
   readonly low: number
   readonly high: number
-  /** Whether the bound itself is outside. */
+  /** Whether the bound itself is excluded. */
   readonly lowOpen: boolean
   readonly highOpen: boolean
 }
@@ -29,29 +29,29 @@ export type Matcher =
   | RangeMatcher
   | { readonly kind: 'string'; readonly text: string }
   | { readonly kind: 'number'; readonly value: number }
-  /** A number that no double holds as written: equal to the same text only. */
+  /** A number that no double holds exactly: it equals only the same text. */
   | { readonly kind: 'number-text'; readonly text: string }
   | { readonly kind: 'literal'; readonly value: boolean | null }
   | { readonly kind: 'address'; readonly bits: string }
   | { readonly kind: 'cidr'; readonly block: CidrBlock }
   | { readonly kind: 'exists' }
-  /** Satisfied by no value, but by there being none. */
+  /** No value satisfies it; the absence of a value does. */
   | { readonly kind: 'absent' }
   | { readonly kind: 'but-strings'; readonly texts: ReadonlySet<string> }
   | { readonly kind: 'but-numbers'; readonly values: ReadonlySet<number> }
   | { readonly kind: 'but-text'; readonly matchers: readonly TextMatcher[] }
 
-/** A value of an event as a matcher sees it. */
+/** A value of an event, as a matcher sees it. */
 export interface MatchableValue {
-  /** The string, where the value is one. */
+  /** The string, if the value is one. */
   readonly string: string | undefined
-  /** The double nearest to the number, where the value is one; `NaN` otherwise. */
+  /** The double nearest to the number, if the value is one; otherwise `NaN`. */
   readonly number: number
   /** Whether a double holds the number exactly as it was written. */
   readonly isComparable: boolean
-  /** The number as it was written; asked only where no double holds it. */
+  /** The number as it was written; used only if no double holds it exactly. */
   readonly numberText: string | undefined
-  /** `true`, `false` or `null`, where the value is that. */
+  /** `true`, `false` or `null`, if the value is one of them. */
   readonly literal: boolean | null | undefined
 }
 
@@ -120,7 +120,7 @@ export function matchesValue(matcher: Matcher, value: MatchableValue): boolean {
 
 const SEPARATOR = '\u0000'
 
-/** A text equal for equal matchers and for no others of one field. */
+/** A text that is equal for equal matchers of one field, and different for different ones. */
 export function matcherKey(matcher: Matcher): string {
   switch (matcher.kind) {
     case 'number':
@@ -147,7 +147,7 @@ export function matcherKey(matcher: Matcher): string {
   }
 }
 
-/** Make the matcher of a text operator; `wildcard` is read by its own parser. */
+/** Make the matcher of a text operator. `wildcard` has its own parser. */
 export function textMatcher(kind: Exclude<TextMatcher['kind'], 'wildcard'>, text: string): TextMatcher {
   return kind === 'prefix' || kind === 'suffix' ? { kind, text } : { kind, text, folded: foldText(text) }
 }

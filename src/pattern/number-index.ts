@@ -1,23 +1,26 @@
 /**
  * Finds the alternatives that a number satisfies: equal numbers in a map, ranges in a tree.
  *
- * While there are few, it does without both, and mostly without parsing the number: all bounds and equal numbers together cut the line
- * into cells, what a cell satisfies is worked out once, and a number known to a few digits is enough to tell its cell, unless it lies
- * next to a cut.
+ * If there are few, it uses neither, and usually does not even parse the number. All bounds and equal numbers divide
+ * the number line into cells. The alternatives that a cell satisfies are computed once. A few digits of a number are
+ * enough to find its cell, unless the number is next to a cut between cells.
  */
 import type { EventFields } from './event-fields.ts'
 import type { Matcher } from './matcher.ts'
 import { RangeTree } from './range-tree.ts'
 
-/** With more cuts than this, cells would be worked out anew for too many. */
+/** With more cuts than this, too many cells would have to be computed again after a change. */
 const CUTS_MAX = 64
 
 type NumericMatcher = Extract<Matcher, { readonly kind: 'number' | 'range' }>
 
 interface Cells<Item> {
-  /** In ascending order. */
+  /** The cuts in ascending order. */
   readonly cuts: Float64Array
-  /** What the numbers below each cut satisfy, and last those above all; worked out when first asked. */
+  /**
+   * The alternatives that the numbers below each cut satisfy; the last entry is for the numbers above all cuts.
+   * Computed on first use.
+   */
   readonly items: (readonly Item[] | undefined)[]
 }
 
@@ -30,7 +33,7 @@ export class NumberIndex<Item extends { readonly matcher: Matcher }> {
     return this.#equal.size + this.#ranges.size
   }
 
-  /** What is kept under exactly this number. */
+  /** The item of exactly this number. */
   at(value: number): Item | undefined {
     return this.#equal.get(value)
   }
@@ -47,7 +50,10 @@ export class NumberIndex<Item extends { readonly matcher: Matcher }> {
     else this.#ranges.remove(item)
   }
 
-  /** Append to `found` what the number at an index satisfies, if a double holds it as it was written: the caller checks that. */
+  /**
+   * Append to `found` the items that the number at an index satisfies, if a double holds it exactly: the caller checks
+   * that.
+   */
   collect(fields: EventFields, index: number, found: Item[]): void {
     if (this.size * 2 <= CUTS_MAX) {
       const items = this.#inCell(fields, index)
@@ -62,7 +68,7 @@ export class NumberIndex<Item extends { readonly matcher: Matcher }> {
     this.#ranges.collect(value, found)
   }
 
-  /** What the number's cell satisfies; `null` when it may lie on a cut. */
+  /** The items of the number's cell; `null` if the number may be on a cut. */
   #inCell(fields: EventFields, index: number): readonly Item[] | null {
     this.#cells ??= this.#cut()
     const { cuts, items } = this.#cells

@@ -1,12 +1,13 @@
 /**
  * Numbers as they are written in JSON text.
  *
- * A number is *comparable* when a double holds it exactly as written (its shortest form has the same decimal value): `1`, `1.0` and `1e0`
- * are one number. Others (integers beyond 2^53 with digits a double drops, 18 digits of a fraction, `1e400`) equal only the same text
- * and lie in no range, as in event-ruler's ComparableNumber: nothing is ever matched by rounding.
+ * A number is *comparable* if a double holds it exactly as written (its shortest form has the same decimal value): `1`,
+ * `1.0` and `1e0` are one number. Other numbers (integers beyond 2^53 with digits that a double drops, 18 digits of a
+ * fraction, `1e400`) equal only the same text and are in no range, as in event-ruler's ComparableNumber. So nothing
+ * ever matches because of rounding.
  */
 
-/** A number that a double would change, as it was written. */
+/** A number that no double holds exactly, as it was written. */
 export class NumberText {
   readonly text: string
 
@@ -15,7 +16,7 @@ export class NumberText {
   }
 }
 
-/** Digits without sign, point, exponent, leading and trailing zeros, and the power of ten of the last digit. */
+/** The digits without sign, point, exponent, leading and trailing zeros, and the power of ten of the last digit. */
 function decimal(text: string): { negative: boolean; digits: string; exponent: number } {
   const parts = /^(-?)(\d+)(?:\.(\d+))?(?:[eE]([+-]?\d+))?$/.exec(text)
   if (parts === null) return { negative: false, digits: text, exponent: Number.NaN }
@@ -38,7 +39,7 @@ function sameDecimal(a: string, b: string): boolean {
   return left.digits === right.digits && left.exponent === right.exponent && left.negative === right.negative
 }
 
-/** At most so many characters are at most 15 significant digits, which every double keeps. */
+/** This many characters contain at most 15 significant digits, which every double keeps. */
 const SAFE_LENGTH = 15
 
 /** Whether `value`, parsed from `text`, is exactly what was written. */
@@ -48,7 +49,7 @@ export function isComparable(text: string, value: number): boolean {
   return sameDecimal(text, String(value))
 }
 
-/** The double that a JSON number is, or its text where a double would change it. */
+/** The double of a JSON number, or its text if no double holds it exactly. */
 export function parseNumber(text: string): number | NumberText {
   const value = Number(text)
   return isComparable(text, value) ? value : new NumberText(text)

@@ -1,6 +1,6 @@
 /**
- * Reads one alternative of a field: a plain value, or an object with one operator. Whatever event-ruler refuses is refused here, with the
- * path and what to write instead.
+ * Parses one alternative of a field: a plain value, or an object with one operator. Whatever event-ruler refuses is
+ * refused here too, with the path and what to write instead.
  */
 import { LIMITS } from '../base/limits.ts'
 import { addressBits, parseCidr } from './ip-address.ts'
@@ -22,7 +22,7 @@ const OPERATORS = [
 ] as const
 type Operator = (typeof OPERATORS)[number]
 
-/** Words that cannot name a field inside `$or`: operators, and what event-ruler keeps for later. */
+/** Words that cannot name a field inside `$or`: operators, and words that event-ruler reserves. */
 export const RESERVED_WORDS: ReadonlySet<string> = new Set([
   ...OPERATORS,
   ...['=', '<', '<=', '>', '>=', 'regex', 'not-wildcard', 'not-equals-ignore-case'],
@@ -30,7 +30,7 @@ export const RESERVED_WORDS: ReadonlySet<string> = new Set([
   ...['ip-address-in-range', 'ip-address-not-in-range'],
 ])
 
-/** Read one alternative. @throws INVALID_PATTERN */
+/** Parse one alternative. @throws INVALID_PATTERN */
 export function parseAlternative(value: unknown, path: string): Matcher {
   if (typeof value === 'string') return parseExact(checkText(value, path))
   if (typeof value === 'number' || typeof value === 'bigint' || value instanceof NumberText)
@@ -85,7 +85,7 @@ function parseNumeral(value: number | bigint | NumberText, path: string): Matche
   return number instanceof NumberText ? { kind: 'number-text', text: number.text } : { kind: 'number', value: number }
 }
 
-/** A number that is compared, which a double must hold as written. */
+/** A number for a comparison. A double must hold it exactly. */
 function needNumber(value: unknown, path: string): number {
   const number = typeof value === 'bigint' ? fromBigint(value) : value
   if (number instanceof NumberText) {
@@ -98,7 +98,7 @@ function needNumber(value: unknown, path: string): number {
   return refusePattern(path, `a number is needed, not ${shown(value)}`)
 }
 
-/** A text, or `{ "equals-ignore-case": text }`. */
+/** A string, or `{ "equals-ignore-case": string }`. */
 function parseAffix(kind: 'prefix' | 'suffix', value: unknown, path: string): Matcher {
   if (!isPlainObject(value)) return textMatcher(kind, needText(value, path))
   const keys = Object.keys(value)
@@ -154,7 +154,7 @@ function parseExists(value: unknown, path: string): Matcher {
   return { kind: value ? 'exists' : 'absent' }
 }
 
-/** One value or a list of them, each with its path. */
+/** One value or a list of values, each with its path. */
 function listed(value: unknown, path: string): readonly (readonly [unknown, string])[] {
   if (!Array.isArray(value)) return [[value, path]]
   if (value.length === 0) return refusePattern(path, 'the list is empty; name at least one value')

@@ -1,12 +1,12 @@
 /**
- * The tree of field names that patterns name. The scanner descends into an event only where this tree has a branch; each node also
- * holds, during one match, where the values of its field are in `EventFields`.
+ * The tree of field names that patterns name. The scanner descends into an event only where this tree has a branch.
+ * During a match, each node also holds the indexes of its field's values in `EventFields`.
  */
 
 import type { IndexedCombination } from './rule-index.ts'
 import type { ValueIndex } from './value-index.ts'
 
-/** Up to so many branches are compared one by one; beyond, they are found by hash. */
+/** Up to this many branches are compared one by one. More are found by hash. */
 const FEW = 6
 
 const encoder = new TextEncoder()
@@ -14,26 +14,26 @@ const encoder = new TextEncoder()
 export class PathNode {
   readonly name: string
   readonly parent: PathNode | null
-  /** How deep it lies; the root is at 0. */
+  /** The node's depth; the root has depth 0. */
   readonly depth: number
   readonly children: Map<string, PathNode> = new Map()
-  /** How many patterns have alternatives right here. */
+  /** How many patterns have alternatives at this node. */
   uses = 0
 
-  /** What a `RuleIndex` keeps for the field. */
+  /** The index that a `RuleIndex` has for the field. */
   index: ValueIndex<IndexedCombination> | null = null
 
-  /** The event whose values `indexes` and `count` are about; compare with `EventFields.stamp`. */
+  /** The event to which `indexes` and `count` refer; compare with `EventFields.stamp`. */
   stamp = 0
   count = 0
   readonly indexes: number[] = []
-  /** How many nodes lie below. */
+  /** How many nodes are below this one. */
   branches = 0
-  /** The object of the event in which the name was last seen, so that duplicate keys are noticed. */
+  /** The object of the event in which the name was last seen, to notice duplicate keys. */
   seenIn = 0
 
   readonly bytes: Uint8Array
-  /** All branches, while they are few; empty once they are found by hash. */
+  /** All branches while they are few; empty if they are found by hash. */
   #few: PathNode[] = []
   #traces: readonly string[] | null = null
   readonly #byHash: Map<number, PathNode> = new Map()
@@ -47,7 +47,7 @@ export class PathNode {
     this.bytes = encoder.encode(name)
   }
 
-  /** The branch of a name, made when it is missing. */
+  /** The branch with this name, created if it is missing. */
   branch(name: string): PathNode {
     const found = this.children.get(name)
     if (found !== undefined) return found
@@ -60,7 +60,7 @@ export class PathNode {
     return child
   }
 
-  /** Take out a node that nothing uses any more, and those above it that then hold nothing. */
+  /** Remove a node that nothing uses any more, and then its ancestors if they are empty. */
   prune(): void {
     const { parent } = this
     if (this.uses > 0 || this.children.size > 0 || parent === null) return
@@ -68,7 +68,7 @@ export class PathNode {
     parent.prune()
   }
 
-  /** The branch whose name is written, without escapes, in `bytes` from `start` to `end`. */
+  /** The branch whose name is, without escapes, the bytes from `start` to `end`. */
   find(bytes: Uint8Array, start: number, end: number): PathNode | null {
     if (this.children.size > FEW) return this.#findByHash(bytes, start, end)
     const few = this.#few
@@ -110,8 +110,8 @@ export class PathNode {
   }
 
   /**
-   * Texts of which one stands wherever a name below stands as a key, with one character for each byte. Where a node has branches, its name
-   * may also be followed by a dot.
+   * Strings of which at least one occurs in a text wherever a name below this node is a key. They have one character
+   * for each byte. The name of a node with branches can also be followed by a dot.
    */
   get traces(): readonly string[] {
     if (this.#traces === null) {
@@ -135,7 +135,7 @@ function hash(bytes: Uint8Array, start: number, end: number): number {
   return value ^ (value >>> 15)
 }
 
-/** The node of a path of names joined by dots, made when it is missing. */
+/** The node of a path of names joined by dots, created if it is missing. */
 export function nodeAt(root: PathNode, path: string): PathNode {
   let node = root
   for (const name of path.split('.')) node = node.branch(name)

@@ -1,4 +1,4 @@
-/** The one way a pattern is refused: where, why, and what to write instead. */
+/** The only way to refuse a pattern: with the position, the reason, and what to write instead. */
 import { MillraceError } from '../base/errors.ts'
 
 /**
@@ -14,7 +14,7 @@ export function refusePattern(path: string, reason: string): never {
   )
 }
 
-/** The value as a user would recognise it in a message. */
+/** The value as a user recognises it in a message. */
 export function shown(value: unknown): string {
   let text: string | undefined
   if (typeof value === 'bigint') return String(value)
@@ -27,7 +27,7 @@ export function shown(value: unknown): string {
   return text.length > 60 ? `${text.slice(0, 57)}...` : text
 }
 
-/** An object that is neither an array nor of a class. */
+/** An object that is neither an array nor an instance of a class. */
 export function isPlainObject(value: unknown): value is Readonly<Record<string, unknown>> {
   if (typeof value !== 'object' || value === null || Array.isArray(value)) return false
   const prototype: unknown = Object.getPrototypeOf(value)

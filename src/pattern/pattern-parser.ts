@@ -1,7 +1,9 @@
 /**
- * Reads a whole pattern into combinations: a pattern matches where one of its combinations does, and a combination is one set of
- * alternatives for each of its fields. `$or` multiplies combinations, exactly as event-ruler does it: keys take effect in the order they
- * are written, and a later one of the same path replaces an earlier one within its combination. The product is bounded.
+ * Parses a whole pattern into combinations. A pattern matches if one of its combinations does. A combination is one set
+ * of alternatives for each of its fields.
+ *
+ * `$or` multiplies the combinations, exactly as in event-ruler: keys are applied in the order in which they are
+ * written, and a later key with the same path replaces an earlier one within its combination. The product is limited.
  */
 import { LIMITS } from '../base/limits.ts'
 import { parseJson } from './json-tree.ts'
@@ -12,21 +14,24 @@ import type { PatternJson } from './pattern-type.ts'
 
 /** One field of a combination. */
 export interface FieldAlternatives {
-  /** The names from the top, joined by dots. */
+  /** The names from the root, joined by dots. */
   readonly path: string
   readonly alternatives: readonly Matcher[]
 }
 
-/** Fields that must all match, by path in ascending order; that order is part of the meaning of `exists: false` in arrays. */
+/**
+ * Fields that must all match, in ascending order of their paths. That order is part of the meaning of `exists: false`
+ * in arrays.
+ */
 export type Combination = readonly FieldAlternatives[]
 
-interface Progress {
+interface ParseState {
   combinations: Map<string, FieldAlternatives>[]
   alternatives: number
 }
 
 /**
- * Read a pattern.
+ * Parse a pattern.
  * @throws INVALID_PATTERN when it is malformed, or larger than the limits allow.
  */
 export function parsePattern(pattern: PatternJson | string): readonly Combination[] {
@@ -39,15 +44,15 @@ export function parsePattern(pattern: PatternJson | string): readonly Combinatio
       '',
       `a pattern is an object of fields, such as { "type": ["order.placed"] }, not ${shown(root)}`,
     )
-  const progress: Progress = { combinations: [new Map()], alternatives: 0 }
-  parseFields(root, null, progress, false, 0)
-  return progress.combinations.map((fields) => [...fields.values()].sort((a, b) => (a.path < b.path ? -1 : 1)))
+  const state: ParseState = { combinations: [new Map()], alternatives: 0 }
+  parseFields(root, null, state, false, 0)
+  return state.combinations.map((fields) => [...fields.values()].sort((a, b) => (a.path < b.path ? -1 : 1)))
 }
 
 function parseFields(
   node: Readonly<Record<string, unknown>>,
   path: string | null,
-  progress: Progress,
+  state: ParseState,
   insideOr: boolean,
   depth: number,
 ): void {
@@ -63,16 +68,16 @@ function parseFields(
     const value = node[name]
     const at = path === null ? name : `${path}.${name}`
     if (name === '$or') {
-      parseOr(value, path, at, progress, depth)
+      parseOr(value, path, at, state, depth)
     } else if (insideOr && RESERVED_WORDS.has(name)) {
       refusePattern(
         at,
         `"${name}" is reserved and cannot name a field inside "$or"; an operator stands in an array, such as "field": [{ "${name}": ... }]`,
       )
     } else if (Array.isArray(value)) {
-      setField(parseLeaf(value, at, progress), progress)
+      setField(parseLeaf(value, at, state), state)
     } else if (isPlainObject(value)) {
-      parseFields(value, at, progress, insideOr, depth + 1)
+      parseFields(value, at, state, insideOr, depth + 1)
     } else {
       refusePattern(
         at,
@@ -82,14 +87,14 @@ function parseFields(
   }
 }
 
-function parseLeaf(values: readonly unknown[], path: string, progress: Progress): FieldAlternatives {
+function parseLeaf(values: readonly unknown[], path: string, state: ParseState): FieldAlternatives {
   if (values.length === 0)
     return refusePattern(
       path,
       'an empty array matches nothing; name at least one alternative, or [{ "exists": true }] for any value',
     )
-  progress.alternatives += values.length
-  if (progress.alternatives > LIMITS.patternAlternativesMax) {
+  state.alternatives += values.length
+  if (state.alternatives > LIMITS.patternAlternativesMax) {
     return refusePattern(
       path,
       `too complex: it has more than ${LIMITS.patternAlternativesMax} alternatives; split it into several patterns`,
@@ -98,9 +103,9 @@ function parseLeaf(values: readonly unknown[], path: string, progress: Progress)
   return { path, alternatives: values.map((value, index) => parseAlternative(value, `${path}[${index}]`)) }
 }
 
-function setField(field: FieldAlternatives, progress: Progress): void {
+function setField(field: FieldAlternatives, state: ParseState): void {
   let fields = 0
-  for (const combination of progress.combinations) {
+  for (const combination of state.combinations) {
     combination.set(field.path, field)
     fields += combination.size
   }
@@ -112,12 +117,12 @@ function setField(field: FieldAlternatives, progress: Progress): void {
   }
 }
 
-/** Each branch multiplies what came before it; what comes after applies to all of them. */
-function parseOr(value: unknown, path: string | null, at: string, progress: Progress, depth: number): void {
+/** Each branch multiplies the combinations before it; later keys apply to all of them. */
+function parseOr(value: unknown, path: string | null, at: string, state: ParseState, depth: number): void {
   if (!Array.isArray(value) || value.length < 2 || !value.every(isPlainObject)) {
     return refusePattern(at, `"$or" takes an array of at least two objects, not ${shown(value)}`)
   }
-  const before = progress.combinations
+  const before = state.combinations
   const after: Map<string, FieldAlternatives>[] = []
   const tooMany = (): never =>
     refusePattern(
@@ -126,11 +131,11 @@ function parseOr(value: unknown, path: string | null, at: string, progress: Prog
     )
   if (before.length * value.length > LIMITS.patternCombinationsMax) tooMany()
   for (const [index, branch] of value.entries()) {
-    progress.combinations = before.map((combination) => new Map(combination))
-    parseFields(branch, path, progress, true, depth + 1)
-    after.push(...progress.combinations)
+    state.combinations = before.map((combination) => new Map(combination))
+    parseFields(branch, path, state, true, depth + 1)
+    after.push(...state.combinations)
     if (after.length > LIMITS.patternCombinationsMax) tooMany()
     if (index > LIMITS.patternCombinationsMax) tooMany()
   }
-  progress.combinations = after
+  state.combinations = after
 }

@@ -1,4 +1,7 @@
-/** Some patterns over the same events, asked together: one is matched by itself, more by an index, so that many cost little more than one. */
+/**
+ * Several patterns that are matched against the same events. A single pattern is matched directly; more use an index,
+ * so that many cost little more than one.
+ */
 import type { EventInput } from './event-reader.ts'
 import { type CompiledPattern, compilePattern } from './pattern.ts'
 import type { PatternJson } from './pattern-type.ts'
@@ -19,12 +22,12 @@ export class PatternSet {
     if (this.#index !== null) for (const [at, pattern] of patterns.entries()) this.#index.add(String(at), pattern)
   }
 
-  /** Whether any of them matches. */
+  /** Whether any pattern matches. */
   any(event: EventInput): boolean {
     return this.#only?.matches(event) ?? (this.#index !== null && this.#index.match(event).length > 0)
   }
 
-  /** Which of them match, by their place. */
+  /** The indexes of the patterns that match. */
   which(event: EventInput): ReadonlySet<number> {
     if (this.#index !== null) return new Set(this.#index.match(event).map(Number))
     return this.#only?.matches(event) === true ? FIRST : NONE

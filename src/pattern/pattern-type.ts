@@ -1,7 +1,7 @@
 /**
- * The types of event patterns: `PatternJson`, what any pattern is as JSON, and `PatternOf<Data>`, the same language with field
- * names and value types checked against an event's data at compile time. What a type cannot say (an empty array, a range whose
- * bounds cross, a malformed wildcard) is refused when the pattern is compiled.
+ * The types of event patterns. `PatternJson` is any pattern as JSON. `PatternOf<Data>` is the same language, with field
+ * names and value types checked against an event's data at compile time. What types cannot express (an empty array, a
+ * range whose bounds cross, a malformed wildcard) is refused when the pattern is compiled.
  */
 
 /**
@@ -19,7 +19,7 @@ export type NumericRange =
   | readonly ['=' | '<' | '<=' | '>' | '>=', number]
   | readonly ['>' | '>=', number, '<' | '<=', number]
 
-/** Operators that any field may have. */
+/** Operators for any field. */
 interface ExistsOperator {
   readonly exists: boolean
 }
@@ -47,10 +47,12 @@ type NumberOperator = { readonly numeric: NumericRange } | { readonly 'anything-
 
 type Scalar = string | number | bigint | boolean | null
 
-/** The values that an array holds, however deep it nests: a pattern looks into arrays as if their elements stood in their place. */
+/**
+ * The values in an array of any depth: a pattern treats the elements of arrays as if they were in the array's position.
+ */
 type Flat<Value> = Value extends Date ? string : Value extends readonly (infer Element)[] ? Flat<Element> : Value
 
-/** The alternatives of a scalar of this type. */
+/** The alternatives for a scalar of this type. */
 type AlternativesOf<Value> =
   | ExistsOperator
   | (Value extends string ? Value | StringOperator<Value> : never)
@@ -71,10 +73,11 @@ type KeysOf<Data> = Data extends unknown ? Extract<keyof Data, string> : never
 type ValueAt<Data, Key extends string> = Data extends { readonly [K in Key]?: infer Value } ? Value : never
 
 /**
- * A pattern over data of a known type: names of fields and types of values are checked, operators are offered where they can match.
+ * A pattern over data of a known type: names of fields and types of values are checked, operators are offered where
+ * they can match.
  *
- * `numeric` is for numbers; `prefix`, `suffix`, `wildcard`, `equals-ignore-case` and `cidr` for strings; `exists` for anything. A field
- * that is an array is matched by its elements. Data of an unknown type takes any pattern.
+ * `numeric` is for numbers; `prefix`, `suffix`, `wildcard`, `equals-ignore-case` and `cidr` for strings; `exists` for
+ * anything. A field that is an array is matched by its elements. Data of an unknown type takes any pattern.
  *
  * @example
  * ```ts

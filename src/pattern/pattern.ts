@@ -12,9 +12,9 @@ export interface CompiledPattern {
   /**
    * Whether the event matches.
    *
-   * @param event a parsed CloudEvent, or its JSON as text or UTF-8 bytes. Text is not parsed into objects: fields that the pattern does
-   * not name are skipped unread, and numbers count as they are written.
-   * @throws INVALID_EVENT when the event is no JSON object, or its text is broken where the pattern looks
+   * @param event a parsed CloudEvent, or its JSON as text or UTF-8 bytes. Text is not parsed into objects: fields that
+   * the pattern does not name are skipped, and numbers count as they are written.
+   * @throws INVALID_EVENT when the event is not a JSON object, or its text is malformed where the pattern looks
    */
   matches(event: EventInput): boolean
 }
@@ -53,7 +53,7 @@ export function compilePattern(pattern: PatternJson | string): CompiledPattern {
   }
 }
 
-/** `$or` puts one field into many combinations: its alternatives are asked once an event. */
+/** `$or` puts one field into many combinations. Its alternatives are evaluated once per event. */
 function sharedLeaf(field: FieldAlternatives, root: PathNode, leaves: Map<FieldAlternatives, Leaf>): Leaf {
   let leaf = leaves.get(field)
   if (leaf === undefined) {

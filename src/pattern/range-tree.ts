@@ -1,13 +1,13 @@
 /**
- * Finds all numeric ranges that hold a number, in time that grows with the logarithm of their count and with what is found: a treap by
- * lower bound, where each node knows the highest upper bound below it.
+ * Finds all numeric ranges that contain a number, in time proportional to the logarithm of their count plus the number
+ * of results. It is a treap ordered by lower bound, in which each node has the highest upper bound of its subtree.
  */
 import type { RangeMatcher } from './matcher.ts'
 
 interface RangeNode<Item> {
   readonly range: RangeMatcher
   readonly item: Item
-  /** Orders ranges of one lower bound; never used twice. */
+  /** Orders ranges with the same lower bound; unique. */
   readonly serial: number
   readonly priority: number
   highest: number
@@ -27,7 +27,7 @@ function isBefore<Item>(node: RangeNode<Item>, low: number, serial: number): boo
   return node.range.low < low || (node.range.low === low && node.serial < serial)
 }
 
-/** Nodes before a place in the order, and the rest. */
+/** Splits into the nodes before a position in the order, and the rest. */
 function split<Item>(
   node: RangeNode<Item> | null,
   low: number,
@@ -64,7 +64,7 @@ export class RangeTree<Item> {
     return this.#nodes.size
   }
 
-  /** Keep an item under a range. An item has one range. */
+  /** Add an item with its range. An item has one range. */
   add(range: RangeMatcher, item: Item): void {
     const node: RangeNode<Item> = {
       range,
@@ -93,7 +93,7 @@ export class RangeTree<Item> {
     for (const { range } of this.#nodes.values()) each(range)
   }
 
-  /** Append to `found` the items of every range that holds the number. */
+  /** Append to `found` the items of all ranges that contain the number. */
   collect(value: number, found: Item[]): void {
     visit(this.#root, value, found)
   }

@@ -1,13 +1,14 @@
 /**
  * Matches one event against many patterns at once.
  *
- * All patterns' fields are one tree of names, by which the event's text is read once; what no pattern names is skipped. Each combination
- * of a pattern waits at one of its fields, the one least likely to let it through, in that field's `ValueIndex`. A value that satisfies it
- * there brings the combination up, and only then its other fields are asked. So an event costs what its own values find, nearly
- * independent of how many patterns there are.
+ * The fields of all patterns form one tree of names, with which the event's text is read once; fields that no pattern
+ * names are skipped. Each combination of a pattern is registered at one of its fields, the most selective one, in that
+ * field's `ValueIndex`. When a value satisfies it there, its other fields are checked. So the cost of an event depends
+ * on what its own values find, and hardly on the number of patterns.
  *
- * Invariant: a combination that matches has a value (or, where all alternatives of all its fields allow it, an absence) that finds it at
- * the field where it waits. Equal fields of different patterns are one leaf, evaluated once an event.
+ * Invariant: a matching combination has a value (or, if all alternatives of all its fields allow it, an absence) that
+ * finds it at the field where it is registered. Equal fields of different patterns share one leaf, which is evaluated
+ * once per event.
  */
 import { type Leaf, leafOf, markSatisfied, satisfies } from './combination.ts'
 import { type EventInput, EventReader } from './event-reader.ts'
@@ -17,25 +18,25 @@ import { type Combination, type FieldAlternatives, parsePattern } from './patter
 import type { PatternJson } from './pattern-type.ts'
 import { type Bucket, ValueIndex } from './value-index.ts'
 
-interface Rule {
+interface IndexedRule {
   readonly name: string
-  /** Grows with every rule added; matches are returned in this order. */
+  /** Increases with every rule added. Matches are returned in this order. */
   readonly serial: number
   combinations: readonly IndexedCombination[]
-  /** The event that last matched. */
+  /** The last event that matched. */
   matchedIn: number
 }
 
 export interface IndexedCombination {
-  readonly rule: Rule
+  readonly rule: IndexedRule
   readonly leaves: readonly SharedLeaf[]
-  /** Where it waits to be found. */
+  /** The leaf at which the combination is registered. */
   readonly access: SharedLeaf
 }
 
 interface SharedLeaf extends Leaf {
   readonly key: string
-  /** How many combinations have it. */
+  /** How many combinations use it. */
   users: number
 }
 
@@ -58,15 +59,15 @@ interface SharedLeaf extends Leaf {
  */
 export class RuleIndex {
   readonly #root: PathNode = new PathNode('', null)
-  readonly #rules: Map<string, Rule> = new Map()
+  readonly #rules: Map<string, IndexedRule> = new Map()
   readonly #leaves: Map<string, SharedLeaf> = new Map()
-  /** Fields whose absence brings up combinations. */
+  /** Fields whose absence can satisfy a combination. */
   readonly #absences: Set<PathNode> = new Set()
   readonly #reader: EventReader = new EventReader()
   readonly #found: Bucket<IndexedCombination>[] = []
   #serial = 0
 
-  /** How many patterns there are. */
+  /** The number of patterns. */
   get size(): number {
     return this.#rules.size
   }
@@ -85,7 +86,7 @@ export class RuleIndex {
   add(name: string, pattern: PatternJson | string): void {
     const combinations = parsePattern(pattern)
     this.remove(name)
-    const rule: Rule = { name, serial: this.#serial++, combinations: [], matchedIn: 0 }
+    const rule: IndexedRule = { name, serial: this.#serial++, combinations: [], matchedIn: 0 }
     const keys = new Map<FieldAlternatives, string>()
     rule.combinations = combinations.map((combination) => this.#insert(rule, combination, keys))
     this.#rules.set(name, rule)
@@ -103,22 +104,22 @@ export class RuleIndex {
   /**
    * The names of all patterns that the event matches, in the order in which they were added.
    *
-   * @param event a parsed CloudEvent, or its JSON as text or UTF-8 bytes. Text is not parsed into objects, and numbers count as they are
-   * written; text is taken to be valid JSON where no pattern looks.
-   * @throws INVALID_EVENT when the event is no JSON object, or its text is broken where patterns look
+   * @param event a parsed CloudEvent, or its JSON as text or UTF-8 bytes. Text is not parsed into objects, and numbers
+   * count as they are written. Parts that no pattern reads are assumed to be valid JSON.
+   * @throws INVALID_EVENT when the event is not a JSON object, or its text is malformed where patterns look
    */
   match(event: EventInput): string[] {
     const matched = this.#matchRules(event)
     const names: string[] = []
     if (matched.length > 1) order(matched)
-    for (let at = 0; at < matched.length; at++) names.push((matched[at] as Rule).name)
+    for (let at = 0; at < matched.length; at++) names.push((matched[at] as IndexedRule).name)
     return names
   }
 
-  #matchRules(event: EventInput): Rule[] {
+  #matchRules(event: EventInput): IndexedRule[] {
     const { fields } = this.#reader
     this.#reader.read(event, this.#root)
-    const matched: Rule[] = []
+    const matched: IndexedRule[] = []
     const found = this.#found
     found.length = 0
     for (let index = 0; index < fields.count; index++) {
@@ -127,20 +128,20 @@ export class RuleIndex {
       values.collect(fields, index, found)
       if (found.length === 0) continue
       for (let at = 0; at < found.length; at++)
-        this.#bringUp((found[at] as Bucket<IndexedCombination>).subscribers, matched, true)
+        this.#check((found[at] as Bucket<IndexedCombination>).subscribers, matched, true)
       found.length = 0
     }
     for (const node of this.#absences) {
-      const waiting = node.index?.absence
-      // In an array of objects a field can be absent from one element and not from another.
-      if (waiting !== undefined && (fields.countAt(node) === 0 || fields.elementCount > 1))
-        this.#bringUp(waiting.subscribers, matched, false)
+      const absence = node.index?.absence
+      // In an array of objects, a field can be absent from one element and present in another.
+      if (absence !== undefined && (fields.countAt(node) === 0 || fields.elementCount > 1))
+        this.#check(absence.subscribers, matched, false)
     }
     return matched
   }
 
-  /** Ask the combinations that were found, but for those of rules that match already. */
-  #bringUp(combinations: readonly IndexedCombination[], matched: Rule[], satisfied: boolean): void {
+  /** Check the combinations that were found, except those of rules that already match. */
+  #check(combinations: readonly IndexedCombination[], matched: IndexedRule[], satisfied: boolean): void {
     const { fields } = this.#reader
     for (let at = 0; at < combinations.length; at++) {
       const { rule, leaves, access } = combinations[at] as IndexedCombination
@@ -152,7 +153,7 @@ export class RuleIndex {
     }
   }
 
-  #insert(rule: Rule, combination: Combination, keys: Map<FieldAlternatives, string>): IndexedCombination {
+  #insert(rule: IndexedRule, combination: Combination, keys: Map<FieldAlternatives, string>): IndexedCombination {
     const leaves = combination.map((field) => this.#leaf(field, keys))
     const access = cheapest(leaves)
     const indexed: IndexedCombination = { rule, leaves, access }
@@ -171,7 +172,7 @@ export class RuleIndex {
     for (const leaf of leaves) this.#release(leaf)
   }
 
-  /** The leaf of a field, shared with every combination that asks the same of it. */
+  /** The leaf of a field, shared by all combinations with the same alternatives for it. */
   #leaf(field: FieldAlternatives, keys: Map<FieldAlternatives, string>): SharedLeaf {
     let key = keys.get(field)
     if (key === undefined) {
@@ -197,22 +198,22 @@ export class RuleIndex {
   }
 }
 
-/** Put a few rules, mostly in order, into the order in which they were added; many are left to `sort`. */
-function order(rules: Rule[]): void {
+/** Sort rules by when they were added: a few by insertion, because they are mostly in order, many by `sort`. */
+function order(rules: IndexedRule[]): void {
   if (rules.length > 16) {
     rules.sort((a, b) => a.serial - b.serial)
     return
   }
   for (let at = 1; at < rules.length; at++) {
-    const rule = rules[at] as Rule
-    let place = at
-    for (; place > 0 && (rules[place - 1] as Rule).serial > rule.serial; place--)
-      rules[place] = rules[place - 1] as Rule
-    rules[place] = rule
+    const rule = rules[at] as IndexedRule
+    let slot = at
+    for (; slot > 0 && (rules[slot - 1] as IndexedRule).serial > rule.serial; slot--)
+      rules[slot] = rules[slot - 1] as IndexedRule
+    rules[slot] = rule
   }
 }
 
-/** The field by which a combination is found with least in vain. */
+/** The most selective field of a combination: the one that finds the combination in vain least often. */
 function cheapest(leaves: readonly SharedLeaf[]): SharedLeaf {
   let best = leaves[0] as SharedLeaf
   let least = Number.POSITIVE_INFINITY

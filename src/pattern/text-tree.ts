@@ -1,6 +1,6 @@
 /**
- * A radix tree over texts that finds all of those which a value begins with (or, backward, ends with) in one walk down the value,
- * however many there are. Each node holds one run of characters; a text is one node but where it parts from another.
+ * A radix tree that finds all texts with which a value begins (or, backward, ends), in one walk over the value,
+ * independent of their number. Each node has a run of characters; texts share the nodes of their common beginning.
  */
 
 interface TreeNode<Item> {
@@ -27,7 +27,7 @@ export class TextTree<Item> {
     return this.#size
   }
 
-  /** How many items are kept under exactly this text. */
+  /** The number of items with exactly this text. */
   countAt(text: string): number {
     return this.#path(text)?.at(-1)?.items?.length ?? 0
   }
@@ -76,7 +76,7 @@ export class TextTree<Item> {
     }
   }
 
-  /** Append to `found` the items of every text that the value begins (or ends) with. */
+  /** Append to `found` the items of all texts with which the value begins (or ends). */
   collect(value: string, found: Item[]): void {
     const { length } = value
     const last = length - 1
@@ -92,8 +92,8 @@ export class TextTree<Item> {
       const { label } = child
       if (label.length > length - at) return
       for (let offset = 1; offset < label.length; offset++) {
-        const place = at + offset
-        if (label.charCodeAt(offset) !== value.charCodeAt(backward ? last - place : place)) return
+        const position = at + offset
+        if (label.charCodeAt(offset) !== value.charCodeAt(backward ? last - position : position)) return
       }
       at += label.length
       node = child
@@ -128,7 +128,7 @@ function sharedLength(label: string, text: string, from: number): number {
   return length
 }
 
-/** Part a node after `at` characters of its label. */
+/** Split a node after `at` characters of its label. */
 function split<Item>(node: TreeNode<Item>, at: number): void {
   const lower: TreeNode<Item> = { label: node.label.slice(at), children: node.children, items: node.items }
   node.label = node.label.slice(0, at)
@@ -136,7 +136,7 @@ function split<Item>(node: TreeNode<Item>, at: number): void {
   node.items = null
 }
 
-/** Join a node that holds nothing with its only child. */
+/** Merge a node without items with its only child. */
 function merge<Item>(node: TreeNode<Item>): void {
   if (node.items !== null || node.children?.size !== 1) return
   for (const child of node.children.values()) {

@@ -1,7 +1,7 @@
 /**
- * All alternatives that the patterns of an index have for one field, arranged so that a value finds those it satisfies without asking the
- * others: a map for exact values, trees for beginnings and ends, a tree of ranges, a map for each width of address block. Only
- * `anything-but`, which nearly every value satisfies, is asked one by one.
+ * All alternatives that the patterns of an index have for one field, arranged so that a value finds those that it
+ * satisfies without checking the others: a map for exact values, trees for prefixes and suffixes, a tree of ranges, a
+ * map for each length of address block. Only `anything-but`, which nearly every value satisfies, is checked one by one.
  *
  * Equal alternatives share one bucket of subscribers.
  */
@@ -14,13 +14,16 @@ import { NumberIndex } from './number-index.ts'
 import { TextTree } from './text-tree.ts'
 import { WildcardIndex } from './wildcard-index.ts'
 
-/** One alternative and whoever wants to know when a value satisfies it. */
+/** One alternative and its subscribers, which are told when a value satisfies it. */
 export interface Bucket<Subscriber> {
   readonly matcher: Matcher
   readonly subscribers: Subscriber[]
 }
 
-/** What an alternative costs as the one by which a pattern is found, beside its subscribers: how many events it is likely to let through. */
+/**
+ * The estimated cost of finding a pattern by an alternative of each kind, without its subscribers: how many events are
+ * likely to satisfy it.
+ */
 const COST: Readonly<Record<Matcher['kind'], number>> = {
   string: 1,
   number: 1,
@@ -41,10 +44,10 @@ const COST: Readonly<Record<Matcher['kind'], number>> = {
   'but-text': 100_000,
   absent: 200_000,
 }
-/** Ranges that are open to one side let through half of all numbers. */
+/** A range with one bound is satisfied by half of all numbers. */
 const HALF_OPEN_COST = 200
 
-/** What the index needs to know of a subscriber: in which event its rule matched last. */
+/** The part of a subscriber that the index uses: the event in which its rule matched last. */
 interface Indexed {
   readonly rule: { readonly matchedIn: number }
 }
@@ -72,7 +75,10 @@ export class ValueIndex<Subscriber extends Indexed> {
     return this.#addresses.isEmpty && this.#strings.size + this.#numbers.size + this.#others.size === 0
   }
 
-  /** What finding a pattern by this alternative is likely to cost: events let through, times the patterns found by it already. */
+  /**
+   * The estimated cost of finding a pattern by this alternative: the events that satisfy it, plus the patterns that are
+   * already found by it.
+   */
   costOf(matcher: Matcher): number {
     const waiting = this.#find(matcher)?.subscribers.length ?? 0
     const halfOpen = matcher.kind === 'range' && !(Number.isFinite(matcher.low) && Number.isFinite(matcher.high))
@@ -96,7 +102,7 @@ export class ValueIndex<Subscriber extends Indexed> {
     if (bucket.subscribers.length === 0) this.#delete(bucket)
   }
 
-  /** Who wants to know that the field is not there. */
+  /** The subscribers to the absence of the field. */
   get absence(): Bucket<Subscriber> | undefined {
     return this.#others.get('absent')
   }
@@ -142,7 +148,7 @@ export class ValueIndex<Subscriber extends Indexed> {
       case 'cidr':
       case 'literal':
       case 'absent':
-        // Nothing beside the map that holds it.
+        // It is only in the map.
         return
       case 'but-strings':
       case 'but-numbers':
@@ -185,7 +191,7 @@ export class ValueIndex<Subscriber extends Indexed> {
       case 'cidr':
       case 'literal':
       case 'absent':
-        // Nothing beside the map that holds it.
+        // It is only in the map.
         return
       case 'but-strings':
       case 'but-numbers':
@@ -239,7 +245,7 @@ export class ValueIndex<Subscriber extends Indexed> {
     if (!this.#addresses.isEmpty) this.#addresses.collect(text, found)
   }
 
-  /** Alternatives that are found by less than the whole of them, and then asked. */
+  /** Alternatives that are found by a part of their text and must then be checked. */
   #collectUncertain(text: string, found: Bucket<Subscriber>[]): void {
     const certain = found.length
     if (this.#wildcards.size > 0) this.#wildcards.collect(text, found)
@@ -269,12 +275,12 @@ export class ValueIndex<Subscriber extends Indexed> {
   }
 }
 
-/** An address is a block of all of its bits. */
+/** An address is a block with all bits fixed. */
 function blockOf(matcher: Extract<Matcher, { readonly kind: 'address' | 'cidr' }>): CidrBlock {
   return matcher.kind === 'cidr' ? matcher.block : { width: matcher.bits.length, bits: matcher.bits }
 }
 
-/** Whether all rules that buckets would bring up match already, so that whether the number is as written is of no interest. */
+/** Whether all rules of these buckets match already, so that it does not matter whether the number is exact. */
 function isSettled<Subscriber extends Indexed>(
   found: readonly Bucket<Subscriber>[],
   from: number,

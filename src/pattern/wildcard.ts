@@ -1,13 +1,13 @@
 /**
- * Wildcards: `*` stands for any run of characters, `\*` for an asterisk, `\\` for a backslash.
+ * Wildcards: `*` matches any characters, `\*` an asterisk, `\\` a backslash.
  *
- * Matching takes the leftmost place of each literal part in turn, so it never backtracks. How many `*` one wildcard may have is
- * limited all the same, as AWS limits them: each is one more place that a text can be at while it is read.
+ * Matching takes the leftmost position of each literal part in turn, so it never backtracks. The number of `*` in one
+ * wildcard is limited all the same, as on AWS.
  */
 import { LIMITS } from '../base/limits.ts'
 
 export interface Wildcard {
-  /** The literal parts between the asterisks; one part is a literal. */
+  /** The literal parts between the asterisks. A single part means that there is no asterisk. */
   readonly parts: readonly string[]
 }
 
@@ -16,7 +16,7 @@ function readEscape(text: string, at: number): string | null {
   return next === '*' || next === '\\' ? next : null
 }
 
-/** Read a wildcard; a string is the reason why it is malformed. */
+/** Parse a wildcard. A string is the reason why it is malformed. */
 export function parseWildcard(text: string): Wildcard | string {
   const parts: string[] = []
   let part = ''

@@ -1,8 +1,11 @@
-/** Texts by characters: the spec's strings are sequences of Unicode characters, JavaScript's of UTF-16 units. */
+/**
+ * Strings as sequences of Unicode characters, as the specification defines them; JavaScript's are sequences of UTF-16
+ * units.
+ */
 
 const SURROGATE = /[\ud800-\udfff]/
 
-/** How many characters the text has. */
+/** The number of characters in the text. */
 export function lengthOf(text: string): number {
   if (!SURROGATE.test(text)) return text.length
   let length = 0
@@ -10,7 +13,7 @@ export function lengthOf(text: string): number {
   return length
 }
 
-/** The characters from `start` to before `end`, which are not negative. */
+/** The characters from `start` up to, but not including, `end`. Neither is negative. */
 export function sliceOf(text: string, start: number, end: number): string {
   return SURROGATE.test(text) ? Array.from(text).slice(start, end).join('') : text.slice(start, end)
 }
@@ -25,12 +28,12 @@ export function codePointsOf(text: string): number[] {
   return points
 }
 
-/** Unicode's White_Space, which differs from what `trim()` takes: NEL is white, the byte order mark is not. */
+/** Unicode's White_Space. `trim()` differs: NEL is white space, the byte order mark is not. */
 const WHITE = new Set(
   '\t\n\v\f\r \u0085\u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u2028\u2029\u202f\u205f\u3000',
 )
 
-/** Without white space at both ends. Not an expression with `+$`, whose time is quadratic. */
+/** The text without white space at both ends. A regular expression with `+$` would take quadratic time. */
 export function trimmed(text: string): string {
   let start = 0
   let end = text.length

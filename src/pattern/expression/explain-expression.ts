@@ -1,13 +1,16 @@
-/** Why a CloudEvents SQL expression is true of an event or not: the first condition of its ANDs that is not. */
+/**
+ * Explains why a CloudEvents SQL expression is true or not for an event: the first condition of its ANDs that is not
+ * true.
+ */
 import { eventAttribute } from './event-attribute.ts'
 import { compileTree } from './expression-compiler.ts'
 import { parseExpression } from './expression-parser.ts'
 import type { ExpressionTree } from './expression-tree.ts'
-import type { Outcome } from './expression-value.ts'
+import type { Evaluation } from './expression-value.ts'
 
 export interface ExpressionExplanation {
   readonly matches: boolean
-  /** In words: why it is true, or the first condition that is not. */
+  /** In words: that it is true, or the first condition that is not. */
   readonly reason: string
 }
 
@@ -23,13 +26,13 @@ export function explainExpression(cesql: string, event: object): ExpressionExpla
   }
 }
 
-/** The operands of a chain of ANDs, in their order. */
+/** The operands of a chain of ANDs, in order. */
 function conjunctsOf(tree: ExpressionTree): readonly ExpressionTree[] {
   if (tree.kind !== 'chain' || !tree.rest.every(({ operator }) => operator === 'AND')) return [tree]
   return [tree.first, ...tree.rest.map(({ operand }) => operand)].flatMap(conjunctsOf)
 }
 
-function outcomeText(outcome: Outcome): string {
+function outcomeText(outcome: Evaluation): string {
   return typeof outcome === 'object' ? `an error: ${outcome.error.message}` : JSON.stringify(outcome)
 }
 

@@ -1,8 +1,11 @@
 /**
- * Tree to closures. Owns what the operators mean (spec 3.4, 3.6, 3.7); functions, casts and LIKE have files of their own.
+ * Compiles the tree to closures. It defines the operators (spec 3.4, 3.6, 3.7); functions, casts and LIKE have their
+ * own files.
  *
- * Invariants: nothing throws; the event is only read; the first failure ends the evaluation, but for what AND, OR and IN did not need.
- * Both operands of comparisons and arithmetic are evaluated before either is cast.
+ * Invariants:
+ * - Nothing throws, and the event is not changed.
+ * - The first failure ends the evaluation, unless AND, OR or IN did not need that operand.
+ * - Both operands of a comparison or an arithmetic operator are evaluated before either is cast.
  */
 import { eventAttribute, REQUIRED_ATTRIBUTES } from './event-attribute.ts'
 import { type ExpressionFunction, findFunction } from './expression-functions.ts'
@@ -15,11 +18,11 @@ import type {
 } from './expression-tree.ts'
 import {
   castTo,
+  type Evaluation,
+  EvaluationFailure,
   type ExpressionType,
-  Failure,
   INTEGER_MAX,
   INTEGER_MIN,
-  type Outcome,
   toBoolean,
   toInteger,
   toText,
@@ -27,10 +30,10 @@ import {
 } from './expression-value.ts'
 import { likeMatcher } from './like-matcher.ts'
 
-export type Evaluator = (event: object) => Outcome
+export type Evaluator = (event: object) => Evaluation
 
-/** What becomes of a value by the next operator to its right. */
-type Step = (left: ExpressionValue, event: object) => Outcome
+/** Applies one operator with its right operand to the value on its left. */
+type Step = (left: ExpressionValue, event: object) => Evaluation
 
 export function compileTree(tree: ExpressionTree): Evaluator {
   switch (tree.kind) {
@@ -56,7 +59,10 @@ export function compileTree(tree: ExpressionTree): Evaluator {
   }
 }
 
-/** The type of an expression's value, as far as it is known without an event; what is not known counts as a boolean (spec 3.2). */
+/**
+ * The type of an expression's value, as far as it is known without an event; an unknown type counts as boolean (spec
+ * 3.2).
+ */
 export function typeOfTree(tree: ExpressionTree): ExpressionType {
   switch (tree.kind) {
     case 'literal':
@@ -80,11 +86,11 @@ function typeOfChain({ rest }: ExpressionChain): ExpressionType {
 }
 
 function attributeEvaluator(name: string): Evaluator {
-  const missing = new Failure('missingAttribute', `the event has no attribute ${name}`)
+  const missing = new EvaluationFailure('missingAttribute', `the event has no attribute ${name}`)
   return (event) => eventAttribute(event, name) ?? missing
 }
 
-/** A value, and what its operators make of it, from left to right. */
+/** Evaluates a value, then applies the operators from left to right. */
 function stepped(first: Evaluator, steps: readonly Step[]): Evaluator {
   const [only] = steps
   if (only !== undefined && steps.length === 1) {
@@ -129,7 +135,7 @@ function logicStep(operator: 'AND' | 'OR' | 'XOR', right: Evaluator): Step {
   }
 }
 
-/** The right operand's type decides what both are compared as. */
+/** Both operands are compared as the type of the right one. */
 function equalityStep(equal: boolean, operand: ExpressionTree): Step {
   if (operand.kind === 'literal' && typeof operand.value === 'string') {
     const { value } = operand
@@ -145,18 +151,18 @@ function equalityStep(equal: boolean, operand: ExpressionTree): Step {
 }
 
 const INTEGER_OPERATORS = {
-  '<': (left: number, right: number): Outcome => left < right,
-  '<=': (left: number, right: number): Outcome => left <= right,
-  '>': (left: number, right: number): Outcome => left > right,
-  '>=': (left: number, right: number): Outcome => left >= right,
-  '+': (left: number, right: number): Outcome => arithmetic('+', left, right),
-  '-': (left: number, right: number): Outcome => arithmetic('-', left, right),
-  '*': (left: number, right: number): Outcome => arithmetic('*', left, right),
-  '/': (left: number, right: number): Outcome => arithmetic('/', left, right),
-  '%': (left: number, right: number): Outcome => arithmetic('%', left, right),
+  '<': (left: number, right: number): Evaluation => left < right,
+  '<=': (left: number, right: number): Evaluation => left <= right,
+  '>': (left: number, right: number): Evaluation => left > right,
+  '>=': (left: number, right: number): Evaluation => left >= right,
+  '+': (left: number, right: number): Evaluation => arithmetic('+', left, right),
+  '-': (left: number, right: number): Evaluation => arithmetic('-', left, right),
+  '*': (left: number, right: number): Evaluation => arithmetic('*', left, right),
+  '/': (left: number, right: number): Evaluation => arithmetic('/', left, right),
+  '%': (left: number, right: number): Evaluation => arithmetic('%', left, right),
 }
 
-function integerStep(operate: (left: number, right: number) => Outcome, right: Evaluator): Step {
+function integerStep(operate: (left: number, right: number) => Evaluation, right: Evaluator): Step {
   return (value, event) => {
     const outcome = right(event)
     if (typeof outcome === 'object') return outcome
@@ -167,16 +173,20 @@ function integerStep(operate: (left: number, right: number) => Outcome, right: E
   }
 }
 
-/** A result beyond 32 bits is a math error: a number that wraps around would answer comparisons wrongly and in silence. */
-function arithmetic(operator: '+' | '-' | '*' | '/' | '%', left: number, right: number | Failure): Outcome {
+/** A result beyond 32 bits is a math error. A number that wraps around would make comparisons wrong without notice. */
+function arithmetic(
+  operator: '+' | '-' | '*' | '/' | '%',
+  left: number,
+  right: number | EvaluationFailure,
+): Evaluation {
   if (typeof right === 'object') return right
   if (right === 0 && (operator === '/' || operator === '%'))
-    return new Failure('math', `${left} ${operator} 0: division by zero`)
+    return new EvaluationFailure('math', `${left} ${operator} 0: division by zero`)
   const result = calculated(operator, left, right)
-  // `| 0` makes 0 of -0.
+  // `| 0` turns -0 into 0.
   return result >= INTEGER_MIN && result <= INTEGER_MAX
     ? result | 0
-    : new Failure('math', `${left} ${operator} ${right} is beyond 32 bits`)
+    : new EvaluationFailure('math', `${left} ${operator} ${right} is beyond 32 bits`)
 }
 
 function calculated(operator: '+' | '-' | '*' | '/' | '%', left: number, right: number): number {
@@ -194,7 +204,7 @@ function calculated(operator: '+' | '-' | '*' | '/' | '%', left: number, right: 
   }
 }
 
-function inverse(value: boolean | Failure): Outcome {
+function inverse(value: boolean | EvaluationFailure): Evaluation {
   return typeof value === 'object' ? value : !value
 }
 
@@ -213,7 +223,7 @@ function testStep(test: ExpressionTest): Step {
   }
 }
 
-/** The left operand's type decides what it is compared as; the elements are evaluated until one is equal. */
+/** The elements are cast to the type of the left operand. They are evaluated until one is equal. */
 function setStep(elements: readonly Evaluator[]): Step {
   return (value, event) => {
     const type = typeOf(value)
@@ -227,7 +237,7 @@ function setStep(elements: readonly Evaluator[]): Step {
   }
 }
 
-/** A set of literals is cast once for each type that may be looked for, up to the first that cannot be cast. */
+/** A set of literals is cast once for each possible type, up to the first element that cannot be cast. */
 function literalSetStep(elements: readonly ExpressionValue[]): Step {
   const sets = {
     boolean: castSet('boolean', elements),
@@ -243,7 +253,7 @@ function literalSetStep(elements: readonly ExpressionValue[]): Step {
 function castSet(
   type: ExpressionType,
   elements: readonly ExpressionValue[],
-): { readonly values: ReadonlySet<ExpressionValue>; readonly otherwise: Outcome } {
+): { readonly values: ReadonlySet<ExpressionValue>; readonly otherwise: Evaluation } {
   const values = new Set<ExpressionValue>()
   for (const element of elements) {
     const cast = castTo(type, element)
@@ -260,7 +270,10 @@ function isLiteral(tree: ExpressionTree): tree is Extract<ExpressionTree, { kind
 function callEvaluator(name: string, args: readonly ExpressionTree[]): Evaluator {
   const called = findFunction(name, args.length)
   if (called === undefined) {
-    const missing = new Failure('missingFunction', `there is no function ${name} that takes ${args.length} arguments`)
+    const missing = new EvaluationFailure(
+      'missingFunction',
+      `there is no function ${name} that takes ${args.length} arguments`,
+    )
     return () => missing
   }
   const evaluators = args.map((arg, index) => castEvaluator(compileTree(arg), typeOfArgument(called, index)))
@@ -268,9 +281,9 @@ function callEvaluator(name: string, args: readonly ExpressionTree[]): Evaluator
     const values: ExpressionValue[] = []
     for (const evaluator of evaluators) {
       const value = evaluator(event)
-      // The value that a failed function returns is not this function's.
+      // The fallback value of a failed argument does not become the value of this function.
       if (typeof value === 'object')
-        return value.value === undefined ? value : new Failure(value.error.kind, value.error.message)
+        return value.value === undefined ? value : new EvaluationFailure(value.error.kind, value.error.message)
       values.push(value)
     }
     return called.run(values)

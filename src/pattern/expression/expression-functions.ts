@@ -1,21 +1,30 @@
-/** The built-in functions of CloudEvents SQL (spec 3.5, and the casts `INT`, `BOOL`, `STRING`), with the types that arguments are cast to. */
+/**
+ * The built-in functions of CloudEvents SQL (spec 3.5, and the casts `INT`, `BOOL`, `STRING`), with the types to which
+ * their arguments are cast.
+ */
 import { LIMITS } from '../../base/limits.ts'
 import { lengthOf, sliceOf, trimmed } from './code-points.ts'
 import type { ExpressionValue } from './expression-tree.ts'
-import { type ExpressionType, Failure, INTEGER_MAX, INTEGER_MIN, type Outcome } from './expression-value.ts'
+import {
+  type Evaluation,
+  EvaluationFailure,
+  type ExpressionType,
+  INTEGER_MAX,
+  INTEGER_MIN,
+} from './expression-value.ts'
 
 export interface ExpressionFunction {
   readonly takes: readonly ExpressionType[]
-  /** The type of any number of further arguments. */
+  /** The type of all further arguments, if any number of them is allowed. */
   readonly more?: ExpressionType
   readonly returns: ExpressionType
-  /** Its arguments are of the types that it takes. */
-  readonly run: (args: readonly ExpressionValue[]) => Outcome
+  /** The arguments already have the types in `takes`. */
+  readonly run: (args: readonly ExpressionValue[]) => Evaluation
 }
 
-type Implementation<Args extends readonly ExpressionValue[]> = (...args: Args) => Outcome
+type Implementation<Args extends readonly ExpressionValue[]> = (...args: Args) => Evaluation
 
-/** The types that a function takes are those of its implementation. */
+/** The names of the types of an implementation's parameters. */
 type TypeNames<Args extends readonly ExpressionValue[]> = { readonly [Index in keyof Args]: TypeName<Args[Index]> }
 type TypeName<Value> = Value extends string ? 'string' : Value extends number ? 'integer' : 'boolean'
 
@@ -61,43 +70,45 @@ const FUNCTIONS: Readonly<Record<string, readonly ExpressionFunction[]>> = {
 
 export const FUNCTION_NAMES: readonly string[] = Object.keys(FUNCTIONS)
 
-/** The function of that name, in capitals, that takes so many arguments. */
+/** The function with this name, in capitals, that takes this many arguments. */
 export function findFunction(name: string, count: number): ExpressionFunction | undefined {
   const found = Object.hasOwn(FUNCTIONS, name) ? FUNCTIONS[name] : undefined
   return found?.find(({ takes, more }) => takes.length === count || (more !== undefined && takes.length < count))
 }
 
-function absolute(value: number): Outcome {
-  return value === INTEGER_MIN ? new Failure('math', `ABS(${value}) is beyond 32 bits`, INTEGER_MAX) : Math.abs(value)
+function absolute(value: number): Evaluation {
+  return value === INTEGER_MIN
+    ? new EvaluationFailure('math', `ABS(${value}) is beyond 32 bits`, INTEGER_MAX)
+    : Math.abs(value)
 }
 
-function joined(texts: readonly string[], delimiter: string): Outcome {
+function joined(texts: readonly string[], delimiter: string): Evaluation {
   const chars = texts.reduce((sum, text) => sum + text.length, delimiter.length * Math.max(0, texts.length - 1))
   if (chars <= LIMITS.expressionTextCharsMax) return texts.join(delimiter)
-  return new Failure(
+  return new EvaluationFailure(
     'functionEvaluation',
     `a text of ${chars} characters; at most ${LIMITS.expressionTextCharsMax} are made`,
   )
 }
 
-function left(text: string, count: number): Outcome {
-  if (count < 0) return new Failure('functionEvaluation', `LEFT of ${count} characters`, text)
+function left(text: string, count: number): Evaluation {
+  if (count < 0) return new EvaluationFailure('functionEvaluation', `LEFT of ${count} characters`, text)
   return sliceOf(text, 0, count)
 }
 
-function right(text: string, count: number): Outcome {
-  if (count < 0) return new Failure('functionEvaluation', `RIGHT of ${count} characters`, text)
+function right(text: string, count: number): Evaluation {
+  if (count < 0) return new EvaluationFailure('functionEvaluation', `RIGHT of ${count} characters`, text)
   const length = lengthOf(text)
   return sliceOf(text, Math.max(0, length - count), length)
 }
 
-/** Positions count from 1, or from the end with -1; at 0 is nothing. */
-function substring(text: string, position: number, count: number): Outcome {
+/** Positions count from 1, or backward from -1 at the end; position 0 gives an empty string. */
+function substring(text: string, position: number, count: number): Evaluation {
   const length = lengthOf(text)
-  if (count < 0) return new Failure('functionEvaluation', `SUBSTRING of ${count} characters`)
+  if (count < 0) return new EvaluationFailure('functionEvaluation', `SUBSTRING of ${count} characters`)
   if (position === 0) return ''
   if (position > length || position < -length)
-    return new Failure('functionEvaluation', `SUBSTRING from ${position} of ${length} characters`)
+    return new EvaluationFailure('functionEvaluation', `SUBSTRING from ${position} of ${length} characters`)
   const start = position > 0 ? position - 1 : length + position
   return sliceOf(text, start, start + count)
 }

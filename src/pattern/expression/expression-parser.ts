@@ -1,23 +1,28 @@
 /**
- * Text to tree. Owns how an expression is refused: where, what was expected there, what was found.
- * The grammar is cesql.peggy; the time it takes grows with the text's length, and length and nesting are bounded.
+ * Parses text to a tree. It decides how an expression is refused: the position, what was expected there, and what was
+ * found.
+ *
+ * The grammar is cesql.peggy. Its time is proportional to the text's length; length and nesting are limited.
  */
 import { MillraceError } from '../../base/errors.ts'
 import { LIMITS } from '../../base/limits.ts'
 import { cesqlParser } from './cesql-parser.generated.ts'
 import type { ExpressionTree } from './expression-tree.ts'
 
-/** The error that Peggy throws: of the grammar (with what it expected) or of an action's `error()` (without). */
+/** The error that Peggy throws: from the grammar (with `expected`) or from an action's `error()` (without). */
 interface GrammarError {
   readonly message: string
   readonly location: { readonly start: { readonly offset: number; readonly line: number; readonly column: number } }
   readonly expected: readonly { readonly type: string; readonly description?: string; readonly text?: string }[] | null
 }
 
-/** Operators that may stand after any operand: named together, because all of them would be listed nearly always. */
+/**
+ * Operators that can follow any operand. Messages name them as a group, because nearly always all of them would be
+ * listed.
+ */
 const OPERATORS = new Set(['AND', 'OR', 'XOR', 'NOT', 'LIKE', 'IN', ...'+-*/%=<>', '!=', '<>', '<=', '>='])
 
-/** What may begin an operand. */
+/** Everything that can begin an operand. */
 const OPERANDS = new Set([
   'an integer',
   'a string',
@@ -52,18 +57,18 @@ export function parseExpression(text: string): ExpressionTree {
 
 function refused(text: string, error: GrammarError): MillraceError {
   const { offset: position, line, column } = error.location.start
-  const place = `the expression does not parse at line ${line}, column ${column}`
+  const where = `the expression does not parse at line ${line}, column ${column}`
   if (error.expected === null)
-    return invalid(`${place}: ${error.message}`, { position, line, column, reason: error.message })
+    return invalid(`${where}: ${error.message}`, { position, line, column, reason: error.message })
   const expected = expectedAt(error.expected)
   const found = foundAt(text, position)
   const hint =
     (found === "'" || found === '"') && text[position - 1] === found ? `; within a string, write \\${found}` : ''
-  const message = `${place}: expected ${listed(expected)}, found ${found === '' ? 'the end' : JSON.stringify(found)}${hint}`
+  const message = `${where}: expected ${listed(expected)}, found ${found === '' ? 'the end' : JSON.stringify(found)}${hint}`
   return invalid(message, { position, line, column, expected, found })
 }
 
-/** What could have stood there, without repetition; operators and operands in a word where any of them could. */
+/** What was expected at the position, without repetition. Groups of operators and operands are replaced by one word. */
 function expectedAt(entries: NonNullable<GrammarError['expected']>): string[] {
   const names = new Set<string>()
   for (const entry of entries)
@@ -75,13 +80,13 @@ function expectedAt(entries: NonNullable<GrammarError['expected']>): string[] {
   return [...names].sort()
 }
 
-/** Name a whole group by one word. */
+/** Replace all names of a group by one word. */
 function fold(names: Set<string>, group: ReadonlySet<string>, word: string): void {
   for (const name of group) names.delete(name)
   names.add(word)
 }
 
-/** The word or character at a position, empty at the end. */
+/** The word or character at a position; empty at the end. */
 function foundAt(text: string, position: number): string {
   return /^(?:\w+|\W)/u.exec(text.slice(position, position + 40))?.[0] ?? ''
 }

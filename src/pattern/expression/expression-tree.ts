@@ -1,4 +1,4 @@
-/** What a CloudEvents SQL expression is, parsed: the tree that the grammar (cesql.peggy) builds. */
+/** The parsed form of a CloudEvents SQL expression: the tree that the grammar (cesql.peggy) builds. */
 
 /** A string, a 32-bit integer or a boolean: the types of the language. */
 export type ExpressionValue = string | number | boolean
@@ -8,7 +8,7 @@ export type MathOperator = '+' | '-' | '*' | '/' | '%'
 export type LogicOperator = 'AND' | 'OR' | 'XOR'
 export type BinaryOperator = ComparisonOperator | MathOperator | LogicOperator
 
-/** What LIKE and IN ask of the operand before them. */
+/** A test with LIKE or IN of the operand before it. */
 export type ExpressionTest =
   | { readonly kind: 'like'; readonly negated: boolean; readonly pattern: string }
   | { readonly kind: 'in'; readonly negated: boolean; readonly set: readonly ExpressionTree[] }
@@ -22,7 +22,10 @@ export type ExpressionTree =
   | { readonly kind: 'call'; readonly name: string; readonly args: readonly ExpressionTree[] }
   | ExpressionChain
 
-/** Operators of one precedence, from left to right. Flat, so that a thousand ORs do not nest a thousand deep. */
+/**
+ * Operators of one precedence, from left to right. The chain is flat, so that a thousand ORs are not nested a thousand
+ * levels deep.
+ */
 export interface ExpressionChain {
   readonly kind: 'chain'
   readonly first: ExpressionTree

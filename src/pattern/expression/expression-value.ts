@@ -1,7 +1,8 @@
 /**
  * Values, failures and casts of CloudEvents SQL (spec 3.1, 3.3, 3.7).
  *
- * An evaluation stops at its first error (spec 4.1, "fail fast"): the failure passes up through every operator, whose own zero value counts.
+ * An evaluation stops at its first error (spec 4.1, "fail fast"): the failure passes through all outer operators, and
+ * the result is the zero value of the outermost one.
  */
 import { shown } from '../pattern-error.ts'
 import type { ExpressionValue } from './expression-tree.ts'
@@ -11,7 +12,7 @@ export const INTEGER_MAX = 2_147_483_647
 
 export type ExpressionType = 'boolean' | 'integer' | 'string'
 
-/** The spec's error types (3.3), without the parse error, which `compileExpression` throws. */
+/** The spec's error types (3.3), except the parse error, which `compileExpression` throws. */
 export type ExpressionErrorKind =
   | 'math'
   | 'cast'
@@ -27,10 +28,10 @@ export interface ExpressionError {
   readonly message: string
 }
 
-/** What an evaluation has instead of a value. */
-export class Failure {
+/** The result of an evaluation that failed. */
+export class EvaluationFailure {
   readonly error: ExpressionError
-  /** What the function that failed returns nevertheless, where that is not its type's zero. */
+  /** The value that the failed function returns according to the spec, if it is not the zero value of its type. */
   readonly value: ExpressionValue | undefined
 
   constructor(kind: ExpressionErrorKind, message: string, value?: ExpressionValue) {
@@ -39,8 +40,8 @@ export class Failure {
   }
 }
 
-/** The only object among them is the failure: `typeof outcome === 'object'` tells. */
-export type Outcome = ExpressionValue | Failure
+/** `EvaluationFailure` is the only object type here, so `typeof outcome === 'object'` identifies it. */
+export type Evaluation = ExpressionValue | EvaluationFailure
 
 export const ZERO: Readonly<Record<ExpressionType, ExpressionValue>> = { boolean: false, integer: 0, string: '' }
 
@@ -52,25 +53,26 @@ export function toText(value: ExpressionValue): string {
   return typeof value === 'string' ? value : String(value)
 }
 
-export function toInteger(value: ExpressionValue): number | Failure {
+export function toInteger(value: ExpressionValue): number | EvaluationFailure {
   if (typeof value === 'number') return value
   if (typeof value === 'boolean') return value ? 1 : 0
   const number = /^[+-]?[0-9]+$/.test(value) ? Number(value) : Number.NaN
-  // `| 0` makes 0 of -0.
+  // `| 0` turns -0 into 0.
   return number >= INTEGER_MIN && number <= INTEGER_MAX
     ? number | 0
-    : new Failure('cast', `${shown(value)} is not a 32-bit integer`)
+    : new EvaluationFailure('cast', `${shown(value)} is not a 32-bit integer`)
 }
 
-export function toBoolean(value: ExpressionValue): boolean | Failure {
+export function toBoolean(value: ExpressionValue): boolean | EvaluationFailure {
   if (typeof value === 'boolean') return value
   if (typeof value === 'number') return value !== 0
   const text = value.length > 5 ? '' : value.toLowerCase()
   return (
-    text === 'true' || (text === 'false' ? false : new Failure('cast', `${shown(value)} is neither "true" nor "false"`))
+    text === 'true' ||
+    (text === 'false' ? false : new EvaluationFailure('cast', `${shown(value)} is neither "true" nor "false"`))
   )
 }
 
-export function castTo(type: ExpressionType, value: ExpressionValue): Outcome {
+export function castTo(type: ExpressionType, value: ExpressionValue): Evaluation {
   return type === 'string' ? toText(value) : type === 'integer' ? toInteger(value) : toBoolean(value)
 }

@@ -2,11 +2,14 @@
 import { compileTree, typeOfTree } from './expression-compiler.ts'
 import { parseExpression } from './expression-parser.ts'
 import type { ExpressionValue } from './expression-tree.ts'
-import { type ExpressionError, Failure, type Outcome, ZERO } from './expression-value.ts'
+import { type Evaluation, EvaluationFailure, type ExpressionError, ZERO } from './expression-value.ts'
 
 /** The result of an expression for an event. */
 export interface ExpressionResult {
-  /** A string, a boolean or a 32-bit integer. With an error: what the spec says the failed expression returns, mostly its type's zero value. */
+  /**
+   * A string, a boolean or a 32-bit integer. After an error: the value that the spec defines for the failed expression,
+   * usually its type's zero value.
+   */
   readonly value: ExpressionValue
   /** Empty, or the one error that ended the evaluation. */
   readonly errors: readonly ExpressionError[]
@@ -17,7 +20,8 @@ export interface CompiledExpression {
   /**
    * The expression's value for an event, with its errors. Never throws.
    *
-   * @param event a parsed CloudEvent: attributes and extensions side by side, as the JSON format has them. Its data is not read.
+   * @param event a parsed CloudEvent: attributes and extensions side by side, as the JSON format has them. Its data is
+   * not read.
    */
   evaluate(event: object): ExpressionResult
   /** Whether the value is `true` without any error: the event passes the filter. Never throws. */
@@ -27,10 +31,12 @@ export interface CompiledExpression {
 /**
  * Compile a CloudEvents SQL expression.
  *
- * Evaluation stops at the first error. Time and memory are bounded by the lengths of expression and attributes, whatever they are; LIKE does not backtrack.
+ * Evaluation stops at the first error. Time and memory are bounded by the lengths of the expression and of the
+ * attributes. LIKE does not backtrack.
  *
  * @param cesql at most 16,384 characters, nested at most 64 deep
- * @throws INVALID_EXPRESSION when it does not parse; `details` has `position` (from 0), `line` and `column` (from 1), and `expected` and `found`, or `reason`
+ * @throws INVALID_EXPRESSION when it does not parse; `details` has `position` (from 0), `line` and `column` (from 1),
+ * and `expected` and `found`, or `reason`
  * @example
  * ```ts
  * import { compileExpression } from 'millrace/pattern'
@@ -48,7 +54,8 @@ export function compileExpression(cesql: string): CompiledExpression {
   const tree = parseExpression(cesql)
   const run = compileTree(tree)
   const zero = ZERO[typeOfTree(tree)]
-  // An operator that got a failure returns its own zero; only a call at the root may have failed with a value.
+  // An operator with a failed operand returns its own zero value. Only a failed call at the root can have another
+  // value.
   const isCall = tree.kind === 'call'
   return {
     evaluate(event) {
@@ -62,12 +69,12 @@ export function compileExpression(cesql: string): CompiledExpression {
   }
 }
 
-/** No event can make an evaluation throw, but one that is no object, or whose getters throw. */
-function guarded(run: (event: object) => Outcome, event: object): Outcome {
+/** An evaluation throws only if the event is not an object, or one of its getters throws. */
+function guarded(run: (event: object) => Evaluation, event: object): Evaluation {
   try {
     return run(event)
   } catch (error) {
-    return new Failure(
+    return new EvaluationFailure(
       'generic',
       `the event cannot be read: ${error instanceof Error ? error.message : 'a getter threw'}`,
     )

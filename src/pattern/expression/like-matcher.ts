@@ -1,8 +1,10 @@
 /**
- * LIKE: `%` stands for any characters, `_` for one, `\%` and `\_` for themselves; all else for itself (spec 3.4.3).
+ * LIKE: `%` matches any characters, `_` matches one, `\%` and `\_` match themselves, and so does everything else (spec
+ * 3.4.3).
  *
- * The pattern is cut at its `%`. The first and the last part are compared where they must be; each part between is taken at the first place
- * where it fits, which is never wrong, so nothing is tried again. Time: the text's length, times the longest part's divided by 31.
+ * The pattern is split at its `%`. The first and the last part are compared at the ends of the text. Each part in
+ * between is matched at the first possible position, which is always correct, so there is no backtracking. Time: the
+ * text's length, times the longest part's length divided by 31.
  */
 import { codePointsOf } from './code-points.ts'
 
@@ -11,14 +13,14 @@ const UNDERSCORE = 0x5f
 const BACKSLASH = 0x5c
 /** In a part: any one character. */
 const ANY = -1
-/** Bits in a word: the sign is left alone. */
+/** The bits used of a word. The sign bit stays unused. */
 const BITS = 31
-/** Up to this length, the engine's own search is taken for plain parts; its worst case is the product of the lengths. */
+/** Up to this length, plain parts are found with `indexOf`, whose worst case is the product of the lengths. */
 const PLAIN_SEARCH_MAX = 32
 
-export type TextMatcher = (text: string) => boolean
+export type LikeTest = (text: string) => boolean
 
-export function likeMatcher(pattern: string): TextMatcher {
+export function likeMatcher(pattern: string): LikeTest {
   const parts = partsOf(pattern)
   const plain =
     parts.every((part) => !part.includes(ANY)) && parts.slice(1, -1).every((part) => part.length <= PLAIN_SEARCH_MAX)
@@ -36,11 +38,11 @@ function partsOf(pattern: string): number[][] {
     else if (points[at] === PERCENT) parts.push([])
     else part.push(points[at] === UNDERSCORE ? ANY : (points[at] as number))
   }
-  // Nothing between two `%` asks nothing.
+  // An empty part between two `%` has no effect.
   return parts.filter((part, index) => index === 0 || index === parts.length - 1 || part.length > 0)
 }
 
-function plainMatcher(parts: readonly string[]): TextMatcher {
+function plainMatcher(parts: readonly string[]): LikeTest {
   const [first = '', ...rest] = parts
   const last = rest.pop()
   if (last === undefined) return (text) => text === first
@@ -58,7 +60,7 @@ function plainMatcher(parts: readonly string[]): TextMatcher {
   }
 }
 
-function pointsMatcher(parts: readonly number[][]): TextMatcher {
+function pointsMatcher(parts: readonly number[][]): LikeTest {
   const [first = [], ...rest] = parts
   const last = rest.pop()
   if (last === undefined) return (text) => isWhole(codePointsOf(text), first)
@@ -88,12 +90,12 @@ function isAt(points: readonly number[], at: number, part: readonly number[]): b
   return true
 }
 
-/** Where the part's first occurrence in `points[from, to)` ends; -1 if there is none. */
+/** The end of the part's first occurrence in `points[from, to)`; -1 if there is none. */
 type Finder = (points: readonly number[], from: number, to: number) => number
 
 /**
- * Shift-and: bit i of the state says that the part's first i + 1 elements match up to here. A character's mask has the bits of the elements it
- * satisfies, so one step is a shift and an `&` for every 31 elements.
+ * The shift-and algorithm: bit i of the state means that the part's first i + 1 elements match up to here. The mask of
+ * a character has the bits of the elements that it satisfies. So one step is a shift and an `&` for every 31 elements.
  */
 function finderOf(part: readonly number[]): Finder {
   const words = Math.ceil(part.length / BITS)

@@ -1,18 +1,20 @@
 /**
- * A pattern that every event an expression is true of matches: by it an index finds the expressions worth evaluating.
+ * Derives a pattern that matches every event for which an expression is true. With it an index finds the expressions
+ * that are worth evaluating.
  *
- * Only `type`, `source`, `subject` and `id` are looked at: they are strings in every event, so comparing them by CloudEvents SQL and by a
- * pattern is the same. What says nothing of them gives `null`: any event may satisfy it. Never too narrow; too wide costs an evaluation.
+ * Only `type`, `source`, `subject` and `id` are used: they are strings in every event, so CloudEvents SQL and patterns
+ * compare them in the same way. If the expression does not restrict them, the result is `null`: any event may satisfy
+ * it. The pattern is never too narrow; if it is too wide, that only costs an evaluation.
  */
 import { addressBits } from '../ip-address.ts'
 import type { PatternJson } from '../pattern-type.ts'
 import { parseExpression } from './expression-parser.ts'
 import type { ExpressionTest, ExpressionTree } from './expression-tree.ts'
 
-/** Alternatives for each attribute, all of which must have one that matches. */
-type Bounds = ReadonlyMap<string, readonly unknown[]>
+/** The alternatives of each attribute. Every attribute must match one of its alternatives. */
+type Restrictions = ReadonlyMap<string, readonly unknown[]>
 
-const NONE: Bounds = new Map()
+const NONE: Restrictions = new Map()
 const STRINGS = new Set(['type', 'source', 'subject', 'id'])
 /** More alternatives than this are not worth their memory. */
 const ALTERNATIVES_MAX = 100
@@ -22,7 +24,7 @@ export function necessaryPattern(cesql: string): PatternJson | null {
   return bounds.size === 0 ? null : Object.fromEntries(bounds)
 }
 
-function boundsOf(tree: ExpressionTree): Bounds {
+function boundsOf(tree: ExpressionTree): Restrictions {
   if (tree.kind === 'exists') return STRINGS.has(tree.name) ? new Map([[tree.name, [{ exists: true }]]]) : NONE
   if (tree.kind === 'tested') {
     const [test] = tree.tests
@@ -42,18 +44,18 @@ function boundsOf(tree: ExpressionTree): Bounds {
   )
 }
 
-/** Only a chain of AND, OR and XOR begins with a condition. */
-function startOf(first: ExpressionTree, operator: string | undefined): Bounds {
+/** The first operand is a condition only in a chain of AND, OR or XOR. */
+function startOf(first: ExpressionTree, operator: string | undefined): Restrictions {
   return operator === 'AND' || operator === 'OR' ? boundsOf(first) : NONE
 }
 
-function ofEquality(left: ExpressionTree, right: ExpressionTree): Bounds {
+function ofEquality(left: ExpressionTree, right: ExpressionTree): Restrictions {
   const [attribute, literal] = left.kind === 'attribute' ? [left, right] : [right, left]
   if (attribute.kind !== 'attribute' || literal.kind !== 'literal') return NONE
   return exactly(attribute.name, [literal.value])
 }
 
-function ofTest(name: string, test: ExpressionTest): Bounds {
+function ofTest(name: string, test: ExpressionTest): Restrictions {
   if (test.negated) return NONE
   if (test.kind === 'in')
     return exactly(
@@ -65,19 +67,22 @@ function ofTest(name: string, test: ExpressionTest): Bounds {
   return prefix === test.pattern ? exactly(name, [prefix]) : new Map([[name, [{ prefix }]]])
 }
 
-/** Texts only: an integer or boolean beside an attribute casts the attribute. Addresses are compared otherwise by patterns. */
-function exactly(name: string, values: readonly unknown[]): Bounds {
+/**
+ * Only strings: an integer or boolean literal casts the attribute. Addresses are excluded, because patterns compare
+ * them differently.
+ */
+function exactly(name: string, values: readonly unknown[]): Restrictions {
   if (!STRINGS.has(name) || values.length === 0 || values.length > ALTERNATIVES_MAX) return NONE
   if (!values.every((value) => typeof value === 'string' && addressBits(value) === null)) return NONE
   return new Map([[name, [...values]]])
 }
 
-/** Of two bounds of one attribute the first is kept: either is necessary. */
-function both(left: Bounds, right: Bounds): Bounds {
+/** If both sides restrict one attribute, the left one is kept: each of them is necessary. */
+function both(left: Restrictions, right: Restrictions): Restrictions {
   return new Map([...right, ...left])
 }
 
-function either(left: Bounds, right: Bounds): Bounds {
+function either(left: Restrictions, right: Restrictions): Restrictions {
   const shared = [...left].filter(
     ([name, values]) => values.length + (right.get(name)?.length ?? ALTERNATIVES_MAX) <= ALTERNATIVES_MAX,
   )
