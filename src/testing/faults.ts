@@ -1,6 +1,6 @@
 /**
- * Faults that the contract allows, on purpose: delivery again, in another order across keys, or after a crash between
- * the handler's effect and its completion. A handler that breaks under them would also break in production.
+ * Faults that the contract allows, made on purpose: repeated delivery, another order across keys, and a crash between
+ * the handler's effect and its completion. A handler that cannot cope with them would also fail in production.
  */
 import { MillraceError } from '../base/errors.ts'
 import { shown } from '../base/shown.ts'
@@ -22,7 +22,7 @@ export interface Faults {
   readonly reorder?: boolean
 }
 
-/** What happened, for assertions. */
+/** A completed delivery, for assertions. */
 export interface Handled {
   readonly consumer: string
   readonly delivery: Delivery
@@ -55,7 +55,7 @@ export function checkedFaults(faults: Faults): Faults {
   return faults
 }
 
-/** The engine, with faults between it and the consumers that subscribe. */
+/** The engine with faults injected between it and the consumers. */
 export function withFaults(engine: Engine, source: FaultSource): Engine {
   return new Proxy(engine, {
     get(target, property) {

@@ -1,5 +1,6 @@
 /**
- * `testBroker()`: a broker for unit tests. In memory, with time that stands still until the test moves it, and faults from a seed.
+ * `testBroker()`: a broker for unit tests, in memory. Time advances only when the test says so, and faults come from a
+ * seed.
  */
 import { MillraceError } from '../base/errors.ts'
 import { nameOf } from '../base/names.ts'
@@ -20,9 +21,9 @@ import { seededRandom } from './seeded-random.ts'
 import { VirtualClock } from './virtual-clock.ts'
 
 export interface TestBrokerOptions {
-  /** Repeats the same faults and jitter. @default 1 */
+  /** The same seed gives the same faults and jitter. @default 1 */
   readonly seed?: number
-  /** Where time begins. @default 2026-01-01T00:00:00Z */
+  /** The initial time. @default 2026-01-01T00:00:00Z */
   readonly start?: Date
   readonly faults?: Faults
 }
@@ -37,9 +38,9 @@ export interface TestBroker extends Broker {
    */
   settled(): Promise<void>
   /**
-   * Move the time: everything that becomes due happens in its order, and settles. It waits for running handlers. A
-   * handler that does nothing for a quarter of a second of real time may itself wait for the broker's time, such as its
-   * time limit, so the time moves on.
+   * Move the time: everything that becomes due happens in order, and settles. It waits for running handlers. If a
+   * handler does nothing for a quarter of a second of real time, it may itself be waiting for the broker's time, for
+   * example for its time limit, so the time moves on.
    */
   advance(duration: Duration): Promise<void>
   /** Change the faults from now on. */
@@ -50,9 +51,9 @@ export interface TestBroker extends Broker {
   handled(consumer: string | { readonly name: string }): StoredEvent[]
 }
 
-/** Turns of the event loop without anything happening after which nothing more will. */
+/** After this many turns of the event loop without activity, nothing more will happen. */
 const QUIET_TURNS = 4
-/** Real time for which `advance` waits for handlers that neither end nor do anything that is seen: they may wait for what the time brings. */
+/** How long `advance` waits, in real time, for handlers that show no activity: they may wait for the broker's time. */
 const PATIENCE_MS = 250
 
 interface State {
@@ -100,14 +101,14 @@ class VirtualBroker extends ConnectedBroker implements TestBroker {
     await this.#settle(waiting)
   }
 
-  /** Events whose handlers run: what waits for a batch to be filled does not count. */
+  /** Events whose handlers run. Events that wait for a batch to fill do not count. */
   get #running(): number {
     return this.#state.sinks.reduce((count, { gathered = 0 }) => count - gathered, this.#engine.inHand)
   }
 
   /**
-   * Resolves when nothing is left to do at this time. With a number of handlers that wait already, it waits for more of them only until they seem to wait, too;
-   * it answers how many do.
+   * Resolves when nothing is left to do at this time. `waiting` is the number of handlers already known to wait: for
+   * further ones it waits only until they also seem to wait. Returns how many handlers wait.
    */
   async #settle(waiting: number | null): Promise<number> {
     let running = -1
@@ -144,8 +145,8 @@ class VirtualBroker extends ConnectedBroker implements TestBroker {
 }
 
 /**
- * A broker for unit tests: nothing is durable, time stands still until `advance`, and with `faults` it simulates what
- * crashes and redeliveries do to handlers in production, the same for the same seed. So a test shows whether a handler
+ * A broker for unit tests. Nothing is durable, and time stands still until `advance`. With `faults` it simulates the
+ * effects of crashes and redeliveries on handlers, always the same for the same seed. So a test shows whether a handler
  * is idempotent.
  *
  * @throws INVALID_OPTION

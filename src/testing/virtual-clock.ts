@@ -45,7 +45,7 @@ export class VirtualClock implements Clock {
     return this.nextOf(true)
   }
 
-  /** The same; without beats, of those that are none. */
+  /** The same; without `beats`, only for timers that are not beats. */
   nextOf(beats: boolean): number {
     return this.#next(beats)?.dueMs ?? Number.POSITIVE_INFINITY
   }
@@ -61,8 +61,8 @@ export class VirtualClock implements Clock {
   }
 
   /**
-   * Move to a time, which is not before now, and run one timer that is due by then. Without beats, those that are due on the way are run once, before it.
-   * False when there is none.
+   * Move to a time, which is not before now, and run one timer that is due by then. Without `beats`, beats that are due
+   * on the way run once, before that timer. Returns false when no timer is due.
    */
   step(toMs: number, beats = true): boolean {
     const next = this.#next(beats)

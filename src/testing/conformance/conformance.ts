@@ -1,5 +1,5 @@
 /**
- * The contract as something that runs: `conformance(harness)` registers every scenario with a test runner, against any
+ * The contract as executable tests: `conformance(harness)` registers every scenario with a test runner, against any
  * engine.
  *
  * Nothing is left out silently: a scenario that is not run is registered as skipped with its reason, and an exemption
@@ -48,7 +48,7 @@ export function exemption(scenario: Scenario, harness: ConformanceHarness): stri
   return null
 }
 
-/** Run one scenario in a new world. Rejects when it does not hold. */
+/** Run one scenario in a new world. Rejects when its statement is not true. */
 export async function runScenario(
   scenario: Scenario,
   harness: Pick<ConformanceHarness, 'open' | 'patience'>,
@@ -78,7 +78,12 @@ export async function runScenario(
  *   test,
  *   open: () => ({ connect: () => connect('memory:') }),
  *   only: '07-delay/past-times-are-now',
- *   lacks: { reopen: 'memory: is forgotten when its broker closes', crash: 'as reopen', disk: 'as reopen', engine: 'not shown here' },
+ *   lacks: {
+ *     reopen: 'memory: is forgotten when its broker closes',
+ *     crash: 'as reopen',
+ *     disk: 'as reopen',
+ *     engine: 'not shown here',
+ *   },
  * })
  * ```
  * @see docs/contract.md

@@ -1,5 +1,6 @@
 /**
- * The events, channels and instruments of the scenarios. The schema is made by hand, so that the exported suite depends on no schema library.
+ * The events, channels and instruments of the scenarios. The schema is written by hand, so that the exported suite
+ * depends on no schema library.
  */
 import assert from 'node:assert/strict'
 import type { StandardSchemaV1 } from '@standard-schema/spec'
@@ -14,14 +15,14 @@ import type { EventAttributes, NewEvent, StoredEvent } from '../../event/cloud-e
 import { type EventDefinition, event } from '../../event/event.ts'
 import type { World } from './world.ts'
 
-/** `order` is the key, `n` the place in what a scenario publishes. */
+/** `order` is the key; `n` is the index of the event among those that a scenario publishes. */
 export interface Order {
   readonly order: string
   readonly n: number
   readonly note?: string
 }
 
-/** A Standard Schema by hand: `order` is text, `n` a number of at least 0. */
+/** A hand-written Standard Schema: `order` is a string, `n` a number of at least 0. */
 export const orderSchema: StandardSchemaV1<Order, Order> = {
   '~standard': {
     version: 1,
@@ -40,7 +41,7 @@ export type Placed = EventDefinition<'order.placed', Order, Order>
 export type Paid = EventDefinition<'order.paid', Order, Order>
 export const Placed: Placed = event('order.placed', orderSchema)
 export const Paid: Paid = event('order.paid', orderSchema)
-/** Without a schema. */
+/** An event without a schema. */
 export const Note: EventDefinition<'note'> = event('note')
 
 export type OrderEvent = StoredEvent<'order.placed' | 'order.paid', Order>
@@ -52,7 +53,7 @@ export function orderStream(name: string, options: OrderOptions = {}): Stream<Pl
 }
 
 /** A stream of orders without a key. */
-export function looseStream(name: string, options: OrderOptions = {}): Stream<Placed | Paid> {
+export function unkeyedStream(name: string, options: OrderOptions = {}): Stream<Placed | Paid> {
   return stream(name, { events: [Placed, Paid], ...options })
 }
 
@@ -62,7 +63,7 @@ export function orderQueue(name: string, options: Omit<OrderOptions, 'retain'> =
 }
 
 /** A queue of orders without a key. */
-export function looseQueue(name: string): Queue<Placed | Paid> {
+export function unkeyedQueue(name: string): Queue<Placed | Paid> {
   return queue(name, { events: [Placed, Paid] })
 }
 
@@ -70,19 +71,19 @@ export function placed(order: string, n: number, attributes?: EventAttributes): 
   return attributes === undefined ? Placed({ order, n }) : Placed({ order, n }, attributes)
 }
 
-/** `count` events, numbered from `from`, over as many keys. */
+/** `count` events, numbered from `from`, over `keys` keys. */
 export function placedMany(count: number, keys = 1, from = 0): NewEvent<'order.placed', Order>[] {
   return Array.from({ length: count }, (_, index) => placed(`k${(from + index) % keys}`, from + index))
 }
 
-/** The numbers from 0, or `from`, to below `to`. */
+/** The numbers from `from` (0 by default) up to, but not including, `to`. */
 export function numbers(to: number, from = 0): number[] {
   return Array.from({ length: to - from }, (_, index) => from + index)
 }
 
-/** Retries that a test can wait for. */
+/** Retry delays that are short enough for a test. */
 export const QUICK = { min: 5, max: 20 } as const
-/** Options of a consumer whose handlers never return on purpose: it gives up on them soon. */
+/** Options for a consumer whose handlers never return on purpose: stopping it does not wait for them for long. */
 export const HASTY = { drain: 30 } as const
 
 /** One call of a handler. */
@@ -98,7 +99,7 @@ export interface Call {
   readonly atMs: number
 }
 
-/** What handlers were called with, in the order of the calls. */
+/** The calls of handlers, in order. */
 export class Calls {
   readonly all: Call[] = []
 
@@ -108,7 +109,7 @@ export class Calls {
     this.all.push({ n, order, type: given.type, channel, offset, key, attempt, redriven, atMs: Date.now() })
   }
 
-  /** A handler that notes the call and succeeds. */
+  /** A handler that records the call and succeeds. */
   readonly handler = (given: OrderEvent, ctx: HandlerContext): void => this.add(given, ctx)
 
   get length(): number {
@@ -130,7 +131,7 @@ export class Calls {
     return this.all.filter((call) => call.order === order).map((call) => call.n)
   }
 
-  /** Wait until there were so many calls. */
+  /** Wait until there are at least this many calls. */
   async reach(world: World, count: number): Promise<void> {
     await world.eventually(() =>
       holds(this.all.length >= count, `${this.all.length} of ${count} calls: ${JSON.stringify(this.all.slice(-5))}`),
@@ -138,7 +139,7 @@ export class Calls {
   }
 }
 
-/** How many run at once, now and at most. */
+/** Counts how many tasks run at once, now and at most. */
 export class Gauge {
   now = 0
   max = 0
@@ -153,7 +154,7 @@ export class Gauge {
   }
 }
 
-/** Something to wait at until it is opened. */
+/** A promise that resolves when the gate is opened. */
 export interface Gate {
   readonly opened: Promise<void>
   open(): void
@@ -167,7 +168,7 @@ export function gate(): Gate {
   return { opened, open }
 }
 
-/** Never, unless the signal aborts. */
+/** Never resolves; rejects when the signal aborts. */
 export function hang(signal: AbortSignal): Promise<never> {
   return new Promise((_, reject) => {
     if (signal.aborted) reject(signal.reason)
@@ -175,7 +176,7 @@ export function hang(signal: AbortSignal): Promise<never> {
   })
 }
 
-/** All that reading gives. */
+/** All events that a read returns. */
 export async function readAll<C extends Channel | string>(
   broker: Broker,
   channel: C,
@@ -186,12 +187,12 @@ export async function readAll<C extends Channel | string>(
   return events
 }
 
-/** `n` of all that reading gives. */
+/** `n` of all events that a read returns. */
 export async function readNs(broker: Broker, channel: Channel, options: ReadOptions = {}): Promise<number[]> {
   return (await readAll(broker, channel, options)).map((each) => (each.data as Order).n)
 }
 
-/** Wait until a channel holds so many events, then look on for a while, for more. */
+/** Wait until a channel has at least this many events, then a little longer, in case there are more. */
 export async function arrived(world: World, broker: Broker, channel: Channel, count: number): Promise<void> {
   await world.eventually(async () => {
     const { length } = await readAll(broker, channel)
@@ -216,9 +217,10 @@ export async function idle(world: World, broker: Broker, name: string): Promise<
 }
 
 /**
- * It holds. Not `assert.ok`, which without a message reads and parses the source to make one: for long, in a transpiled file, in every round of a wait.
+ * Fails with this message if the condition is false. `assert.ok` without a message reads and parses the source to make
+ * one, which takes long in a transpiled file and happens in every round of a wait.
  */
-/** Where a receipt says that its event is stored. */
+/** The offset at which the receipt's event is stored. */
 export function offsetOf({ id, offset }: Receipt): number {
   assert.notEqual(offset, null, `event ${id} is stored`)
   return offset as number
@@ -229,7 +231,7 @@ export function holds(value: unknown, message = 'this does not hold'): asserts v
     throw new assert.AssertionError({ message, actual: value, expected: true, operator: 'holds', stackStartFn: holds })
 }
 
-/** It rejects with a typed error of this code, whose message names each of the texts. */
+/** Checks that `work` rejects with a typed error of this code, whose message contains each of the texts. */
 export async function refused(work: () => unknown, code: ErrorCode, ...named: string[]): Promise<MillraceError> {
   let outcome: unknown
   try {
@@ -249,7 +251,7 @@ export async function refused(work: () => unknown, code: ErrorCode, ...named: st
 
 let collect: (() => void) | undefined
 
-/** Bytes that are still reachable: on the heap and outside of it. */
+/** Bytes that are still reachable, on and outside the heap. */
 export async function retainedBytes(): Promise<number> {
   if (collect === undefined) {
     const [{ setFlagsFromString }, { runInNewContext }] = await Promise.all([import('node:v8'), import('node:vm')])

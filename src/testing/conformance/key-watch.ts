@@ -1,9 +1,9 @@
-/** An instrument of the scenarios of clause 4. */
+/** An instrument for the scenarios of clause 4. */
 import assert from 'node:assert/strict'
 import type { HandlerContext } from '../../consumer/consumer-types.ts'
 import { Calls, numbers, type OrderEvent } from './fixtures.ts'
 
-/** A handler that notices when it runs twice at once for a key, or out of order; a failed attempt may be repeated. */
+/** A handler that reports when it runs twice at once for a key, or out of order. A failed attempt may be repeated. */
 export class KeyWatch {
   readonly wrong: string[] = []
   readonly done: Calls = new Calls()
@@ -25,7 +25,7 @@ export class KeyWatch {
     }
   }
 
-  /** Every event was done, once, and each key's in order. */
+  /** Checks that every event was done once, and each key's events in order. */
   check(count: number, keys: number): void {
     assert.deepEqual(this.wrong.slice(0, 5), [])
     assert.deepEqual(this.done.sorted, numbers(count))

@@ -1,4 +1,7 @@
-/** The port by itself: a channel, a consumer, and subscriptions whose every delivery is noted, for clauses that are about instances that hang. */
+/**
+ * Tests at the engine's port: a channel, a consumer, and subscriptions that record every delivery, for clauses about
+ * hung instances.
+ */
 import assert from 'node:assert/strict'
 import type { EncodedEvent } from '../../broker/encoded-event.ts'
 import type { ConsumerSpec, Delivery, Emission, Engine, EventAttempt, Subscription } from '../../broker/engine.ts'
@@ -31,23 +34,23 @@ export function failure(message: string): Failure {
 
 /** How an instance behaves. */
 export interface Behaviour extends Partial<ConsumerSpec> {
-  /** It lives: it renews its lease. @default false, it hangs */
+  /** It renews its lease. @default false: it hangs */
   readonly renews?: boolean
-  /** It completes at once what it is given, with what this answers as emissions. @default it settles nothing */
+  /** It completes every delivery at once, with the returned emissions. @default it settles nothing */
   readonly completes?: (delivery: Delivery) => readonly Emission[] | null
 }
 
-/** `completes` of an instance that emits nothing. */
+/** `completes` for an instance that emits nothing. */
 export const nothing = (): null => null
 
-/** One instance, with all it was ever given. */
-export class Instance {
+/** One instance, with everything that it was given. */
+export class PortInstance {
   readonly given: Delivery[] = []
   readonly revoked: Delivery[] = []
   readonly buried: EventAttempt[] = []
   subscription: Subscription = undefined as unknown as Subscription
 
-  /** Given and not revoked. */
+  /** Deliveries that were given and not revoked. */
   get held(): Delivery[] {
     return this.given.filter((delivery) => !this.revoked.includes(delivery))
   }
@@ -70,13 +73,13 @@ export class Port {
     return new Port(engine, channel, world.name('worker'))
   }
 
-  /** Publish so many events, over as many keys; without keys when there are none. */
+  /** Publish `count` events over `keys` keys; without keys if `keys` is 0. */
   async publish(count: number, keys = 0): Promise<number[]> {
     const events = Array.from({ length: count }, (_, n) => encoded(`k${n}`, keys === 0 ? null : `k${n % keys}`, n))
     return (await this.engine.publishBatch(this.channel.name, events, null)).map(offsetOf)
   }
 
-  /** The texts stored in a channel, parsed. */
+  /** The events of a channel, parsed. */
   async read(channel: string): Promise<readonly { readonly data: { readonly n: number } }[]> {
     const found: { readonly data: { readonly n: number } }[] = []
     const options = {
@@ -90,9 +93,9 @@ export class Port {
     return found
   }
 
-  async subscribe(behaviour: Behaviour): Promise<Instance> {
+  async subscribe(behaviour: Behaviour): Promise<PortInstance> {
     const { renews = false, completes, ...spec } = behaviour
-    const instance = new Instance()
+    const instance = new PortInstance()
     let renewing: NodeJS.Timeout | undefined
     const settle = (deliveries: readonly Delivery[]): void => {
       if (completes !== undefined)

@@ -1,6 +1,6 @@
 /**
- * A run by chance, from a seed: producers, a consumer whose instances come and go and fail, a second one that only listens. What happened is
- * written down as a history, drained at the end, and judged.
+ * A random run from a seed: producers, a consumer whose instances start, stop and fail, and a second consumer that only
+ * listens. The run is recorded as a history, drained at the end, and checked.
  */
 import assert from 'node:assert/strict'
 import type { Broker } from '../../broker/broker.ts'
@@ -8,7 +8,7 @@ import { consumer } from '../../consumer/consumer.ts'
 import type { HandlerContext, Running } from '../../consumer/consumer-types.ts'
 import { checkHistory } from '../history/check-history.ts'
 import { HistoryRecorder } from '../history/recorder.ts'
-import { idle, looseStream, type Order, type OrderEvent, orderStream, Placed, placed } from './fixtures.ts'
+import { idle, type Order, type OrderEvent, orderStream, Placed, placed, unkeyedStream } from './fixtures.ts'
 import { type Random, randomFrom } from './random.ts'
 import { sleep, type World } from './world.ts'
 
@@ -17,11 +17,11 @@ export interface RandomRun {
   readonly producers: number
   readonly eventsEach: number
   readonly keys: number
-  /** Probability that an attempt fails, before or after emitting. */
+  /** The probability that an attempt fails, before or after emitting. */
   readonly failing: number
-  /** Times that an instance is stopped and another started. */
+  /** How often an instance is stopped and another one started. */
   readonly changes: number
-  /** Times that the broker is closed and opened again. */
+  /** How often the broker is closed and opened again. */
   readonly reopenings: number
 }
 
@@ -31,7 +31,7 @@ export class RandomHistory {
   readonly #run: RandomRun
   readonly #random: Random
   readonly #orders: ReturnType<typeof orderStream>
-  readonly #out: ReturnType<typeof looseStream>
+  readonly #out: ReturnType<typeof unkeyedStream>
   #broker: Broker
   #instances: Running[] = []
   #started = 0
@@ -42,10 +42,10 @@ export class RandomHistory {
     this.#run = run
     this.#random = randomFrom(run.seed)
     this.#orders = orderStream(world.name('orders'))
-    this.#out = looseStream(world.name('out'))
+    this.#out = unkeyedStream(world.name('out'))
   }
 
-  /** Run, drain, judge. */
+  /** Run, drain and check. */
   async check(): Promise<void> {
     const { producers, eventsEach, changes, reopenings, seed } = this.#run
     await this.#broker.declare(this.#orders, this.#out)
@@ -140,7 +140,7 @@ export class RandomHistory {
     await this.#start(this.#world.name('listener'))
   }
 
-  /** One instance leaves, another comes. */
+  /** One instance stops, and another one starts. */
   async #change(): Promise<void> {
     await sleep(this.#random.below(20))
     const [leaving] = this.#instances.splice(this.#random.below(this.#instances.length), 1)
@@ -159,7 +159,7 @@ export class RandomHistory {
       await idle(this.#world, this.#broker, name)
       this.recorder.note({ action: 'drain', process: name, consumer: name, channels: [this.#orders.name] })
     }
-    // A marker behind everything: what is read up to it is all that there is.
+    // A marker at the end of each channel: a read that reaches it has returned everything.
     await this.#broker.publish(this.#out, placed('end', 0))
     for (const channel of [this.#orders, this.#out]) {
       for await (const each of this.#broker.read(channel)) {

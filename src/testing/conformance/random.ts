@@ -1,8 +1,8 @@
-/** Chance from a seed, so that a failing run can be run again. */
+/** Random decisions from a seed, so that a failing run can be repeated. */
 import { seededRandom } from '../seeded-random.ts'
 
 export interface Random {
-  /** A whole number, at least 0 and below `below`. */
+  /** A whole number from 0 up to, but not including, `below`. */
   below(below: number): number
   /** True with this probability. */
   chance(probability: number): boolean

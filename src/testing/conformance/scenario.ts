@@ -1,15 +1,19 @@
 /**
- * What a scenario of the conformance suite is: a name, a clause of the contract, and a function that fails when the clause does not hold.
+ * The definition of a conformance scenario: a name, a clause of the contract, and a function that fails when the clause
+ * is broken.
  *
- * Scenarios know the public API and, where a clause is about the port itself, `Engine`. They know no test runner, no engine and no clock.
+ * Scenarios use the public API and, if a clause is about the port itself, `Engine`. They depend on no test runner,
+ * engine or clock.
  */
 import { CLAUSES, type Clause } from '../../broker/capabilities.ts'
 import type { World } from './world.ts'
 
 /**
- * What a scenario needs of its world beyond `connect()`:
- * `reopen`: data outlives the broker that wrote it · `crash`: a broker can be dropped as `kill -9` would · `engine`: the port can be opened
- * by itself · `disk`: stored events do not live in this process's memory.
+ * What a scenario needs from its world besides `connect()`:
+ * - `reopen`: data outlives the broker that wrote it
+ * - `crash`: a broker can be ended as `kill -9` would end it
+ * - `engine`: the port can be opened without a broker
+ * - `disk`: stored events are not in this process's memory
  */
 export type Need = 'reopen' | 'crash' | 'engine' | 'disk'
 
@@ -19,18 +23,18 @@ export interface Scenario {
   readonly name: string
   readonly clause: Clause
   readonly needs: readonly Need[]
-  /** Rejects when the statement does not hold. */
+  /** Rejects when the statement is not true. */
   run(world: World): Promise<void>
 }
 
 type Run = (world: World) => Promise<void>
 
-/** The folder-like first half of a scenario's name: `04-order-by-key`. */
+/** The first half of a scenario's name, like a folder: `04-order-by-key`. */
 export function clauseSlug(clause: Clause): string {
   return `${String(clause).padStart(2, '0')}-${CLAUSES[clause].replaceAll(' ', '-')}`
 }
 
-/** The scenarios of one clause, by the second half of their names; with needs where there are any. */
+/** The scenarios of one clause, by the second half of their names, with their needs if they have any. */
 export function clause(
   number: Clause,
   statements: Readonly<Record<string, Run | readonly [needs: readonly Need[], run: Run]>>,

@@ -1,4 +1,6 @@
-/** Every scenario of the contract, by clause. The suite runs this list, and the documentation is checked against it. */
+/**
+ * Every scenario of the contract, by clause. The suite runs this list, and a test compares the documentation with it.
+ */
 import { durable } from './clauses/01-durable.ts'
 import { fanOut } from './clauses/02-fan-out.ts'
 import { atLeastOnce } from './clauses/03-at-least-once.ts'

@@ -1,44 +1,49 @@
 /**
- * The world of one scenario: its own data, the brokers opened on it, and waiting.
+ * The world of one scenario: its data, the brokers opened on it, and functions that wait.
  *
- * Invariants: every broker and engine opened through it is closed when the scenario ends, however it ends; names are unique to the
- * world, so that a harness may run every scenario against one shared server; waits are on conditions, with a limit.
+ * Invariants:
+ * - Every broker and engine opened through it is closed when the scenario ends, also after a failure.
+ * - Names are unique to the world, so that a harness can run every scenario against one shared server.
+ * - Waits are for conditions, with a time limit.
  */
 import { randomBytes } from 'node:crypto'
 import type { Broker } from '../../broker/broker.ts'
 import type { Engine } from '../../broker/engine.ts'
 
-/** What a harness gives for one scenario. Every call works on the same data. */
+/** What a harness provides for one scenario. Every call works on the same data. */
 export interface ConformanceWorld {
-  /** A broker on this world's data; called again after `close()` it is a reopening. */
+  /** A broker on this world's data. A call after `close()` opens the data again. */
   connect(): Promise<Broker>
-  /** The engine itself, without a broker above it. Never called while a broker of this world is open. */
+  /** The engine itself, without a broker. Never called while a broker of this world is open. */
   openEngine?(): Promise<Engine>
-  /** Drop the open broker as `kill -9` would: nothing is drained, closed or written any more; the next `connect()` finds what was durable. */
+  /**
+   * End the open broker as `kill -9` would: nothing more is drained, closed or written. The next `connect()` finds what
+   * was durable.
+   */
   crash?(): Promise<void>
   /** The scenario is over: delete the data. */
   dispose?(): Promise<void>
 }
 
-/** How patient a scenario is. */
+/** The waiting times of a scenario. */
 export interface Patience {
-  /** How long a condition may take to come true. @default 20,000 */
+  /** How long a condition may take to become true. @default 20,000 */
   readonly eventuallyMs: number
-  /** How long to look on when nothing may happen. @default 80 */
+  /** How long to wait for something that must not happen. @default 80 */
   readonly quietMs: number
 }
 
 export const PATIENCE: Patience = { eventuallyMs: 20_000, quietMs: 80 }
 
-/** How long the end of a scenario waits for its brokers to close. */
+/** The longest wait for a scenario's brokers to close. */
 const DISPOSE_MS_MAX = 1000
 
-/** Wait so long, in real time. */
+/** Wait in real time. */
 export function sleep(ms: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, ms))
 }
 
-/** Try until it neither throws nor answers `false`; after the limit, fail with its last complaint. */
+/** Repeat until `check` neither throws nor returns `false`. After the time limit, fail with its last error. */
 export async function eventually<T>(check: () => T | Promise<T>, timeoutMs: number): Promise<Exclude<T, false>> {
   const end = performance.now() + timeoutMs
   for (let waitMs = 1; ; waitMs = Math.min(waitMs * 1.5, 25)) {
@@ -67,7 +72,7 @@ export class World {
     this.patience = patience
   }
 
-  /** A channel's or consumer's name that no other scenario uses; dots and wildcards pass. */
+  /** A name for a channel or consumer that no other scenario uses. Dots and wildcards are kept. */
   name(base: string): string {
     return `${this.#prefix}.${base}`
   }
@@ -85,7 +90,7 @@ export class World {
     return this.connect()
   }
 
-  /** Drop what is open as `kill -9` would, and open the same data again. */
+  /** End the open broker as `kill -9` would, and open the same data again. */
   async crash(): Promise<Broker> {
     if (this.#world.crash === undefined)
       throw new Error('this world cannot crash: the harness must list "crash" in `lacks`')
@@ -102,19 +107,19 @@ export class World {
     return engine
   }
 
-  /** Wait for a condition: until `check` neither throws nor answers `false`. */
+  /** Wait until `check` neither throws nor returns `false`. */
   eventually<T>(check: () => T | Promise<T>): Promise<Exclude<T, false>> {
     return eventually(check, this.patience.eventuallyMs)
   }
 
-  /** Give what must not happen the time to happen. */
+  /** Wait long enough for something that must not happen. */
   quiet(times = 1): Promise<void> {
     return sleep(this.patience.quietMs * times)
   }
 
   async dispose(): Promise<void> {
     const closing = [...this.#brokers, ...this.#engines].map((each) => each.close().catch(() => undefined))
-    // After a failure handlers may be waiting for what never comes: closing would drain them for long.
+    // After a failure, handlers may wait for ever, and closing would drain them for long.
     await Promise.race([Promise.all(closing), sleep(DISPOSE_MS_MAX)])
     await this.#world.dispose?.()
   }

@@ -1,4 +1,4 @@
-/** What a history can show that a broker must not do, by the usual names. */
+/** The anomalies that a history can show, with their usual names. A broker must not cause any of them. */
 import type { Operation } from './operation.ts'
 
 export const ANOMALIES = {
@@ -26,15 +26,15 @@ export type AnomalyName = keyof typeof ANOMALIES
 
 export interface Anomaly {
   readonly name: AnomalyName
-  /** What was seen, with values and offsets. */
+  /** The observed facts, with values and offsets. */
   readonly message: string
   readonly operations: readonly Operation[]
 }
 
-/** What a history is checked against. Duplicates of delivery are allowed ("at least once") unless `doneOnce` says otherwise. */
+/** What a history is checked against. Repeated deliveries are allowed ("at least once") unless `doneOnce` is set. */
 export interface Guarantees {
   /** Events of one key are handled one at a time, in order. @default true */
   readonly orderByKey?: boolean
-  /** What was done is not handed out again: nothing was killed in the history. @default false */
+  /** A completed event is never delivered again, because no process in the history was killed. @default false */
   readonly doneOnce?: boolean
 }

@@ -1,4 +1,4 @@
-/** The judge of a history: a pure function from what was done to what went wrong. */
+/** Checks a history: a pure function from recorded operations to anomalies. */
 import { MillraceError } from '../../base/errors.ts'
 import { shown } from '../../base/shown.ts'
 import { knownOptions } from '../../base/units.ts'
@@ -9,8 +9,8 @@ import { indexHistory } from './history-index.ts'
 import type { Operation } from './operation.ts'
 
 /**
- * What a history shows that must not be. An empty answer means that nothing was found, with the operations that were recorded:
- * losses are found only where a `drain` says that everything was read.
+ * The anomalies in a history. An empty result means only that nothing was found in the recorded operations: losses are
+ * found only if a `drain` says that everything was read.
  *
  * @throws INVALID_OPTION
  * @example

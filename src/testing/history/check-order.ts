@@ -3,7 +3,7 @@ import type { Anomaly } from './anomaly.ts'
 import { group, type HistoryIndex } from './history-index.ts'
 import type { Dead, Done, End, Poll } from './operation.ts'
 
-/** A reader goes up, and past nothing that was there. */
+/** A reader's offsets increase, and it skips no event that existed. */
 export function checkReaders({ polls, written }: HistoryIndex): Anomaly[] {
   const found: Anomaly[] = []
   const there = group(
@@ -40,7 +40,7 @@ export function checkReaders({ polls, written }: HistoryIndex): Anomaly[] {
   return found
 }
 
-/** A producer's send that began after its earlier one was acknowledged is behind it. */
+/** If a producer's send began after an earlier one was acknowledged, its event has the higher offset. */
 export function checkSends({ sends }: HistoryIndex): Anomaly[] {
   const found: Anomaly[] = []
   const begun = new Map(sends.filter((send) => send.outcome === 'invoke').map((send) => [send.value, send.time]))
@@ -66,16 +66,16 @@ export function checkSends({ sends }: HistoryIndex): Anomaly[] {
 
 type Step = Poll | Done | Dead | End
 
-/** What of one key, or of one event without a key, one consumer does. */
-class Lane {
+/** What one consumer does with the events of one key, or with one event without a key. */
+class KeyChecks {
   readonly #what: string
   readonly #keyed: boolean
   readonly #doneOnce: boolean
-  /** In hands now, by process and offset. */
+  /** Deliveries in progress, by process and offset. */
   readonly #held = new Map<string, Poll>()
-  /** Done or dead. */
+  /** Done or dead-lettered. */
   readonly #over = new Map<number, Step>()
-  /** Handed out so far and not over, with the first time. */
+  /** Deliveries that are not over, each with its first poll. */
   readonly #open = new Map<number, Poll>()
   readonly #offsets: readonly number[]
   #below = 0
@@ -109,7 +109,7 @@ class Lane {
     if (!this.#open.has(poll.offset)) this.#open.set(poll.offset, poll)
   }
 
-  /** Every event of the key that is known to stand before it is over. */
+  /** Checks that every earlier event of the key is over. */
   #checkEarlier(poll: Poll): void {
     while (this.#below < this.#offsets.length && this.#over.has(this.#offsets[this.#below] as number)) this.#below++
     const first = this.#offsets[this.#below]
@@ -136,9 +136,12 @@ class Lane {
   }
 }
 
-/** Within a consumer, each key is handled one at a time and in order; an event without a key is in one hand at a time. */
+/**
+ * Within a consumer, events of a key are handled one at a time and in order. An event without a key is handled by one
+ * instance at a time.
+ */
 export function checkKeys({ polls, dones, deads, ends }: HistoryIndex, doneOnce: boolean): Anomaly[] {
-  const lanes = new Map<string, Lane>()
+  const lanes = new Map<string, KeyChecks>()
   const given = polls.filter((poll) => poll.consumer !== null)
   const keyOf = new Map(given.map((poll) => [`${poll.channel}/${poll.offset}`, poll.key]))
   const handed = new Map<string, Set<number>>()
@@ -146,14 +149,14 @@ export function checkKeys({ polls, dones, deads, ends }: HistoryIndex, doneOnce:
     const id = JSON.stringify([poll.consumer, poll.channel, poll.key ?? poll.offset])
     handed.set(id, (handed.get(id) ?? new Set()).add(poll.offset))
   }
-  const laneOf = (consumer: string, channel: string, offset: number): Lane => {
+  const laneOf = (consumer: string, channel: string, offset: number): KeyChecks => {
     const key = keyOf.get(`${channel}/${offset}`) ?? null
     const id = JSON.stringify([consumer, channel, key ?? offset])
     let lane = lanes.get(id)
     if (lane === undefined) {
-      // What the consumer was never given of the key is a loss, not a disorder: it is not waited for.
+      // An event of the key that the consumer never received is a loss and not a disorder, so it is not expected here.
       const expected = key === null ? [] : [...(handed.get(id) ?? [])].sort((a, b) => a - b)
-      lane = new Lane(
+      lane = new KeyChecks(
         `"${consumer}" on "${channel}"${key === null ? '' : `, key ${key}`}`,
         key !== null,
         expected,

@@ -1,4 +1,4 @@
-/** Checks of what was written against what was seen: losses, doubles, and what should not be there. */
+/** Compares what was written with what was seen: losses, duplicates, and events that should not exist. */
 import type { Anomaly, AnomalyName } from './anomaly.ts'
 import { group, type HistoryIndex, type Written } from './history-index.ts'
 import type { Drain, Operation, Poll } from './operation.ts'
@@ -7,30 +7,34 @@ function anomaly(name: AnomalyName, message: string, operations: readonly Operat
   return { name, message, operations }
 }
 
-/** One value at two offsets, two values at one. */
+/** No value has two offsets, and no offset has two values. */
 export function checkOffsets({ sends, polls }: HistoryIndex): Anomaly[] {
-  const placed = [...sends.filter((send) => send.outcome === 'ok' && send.offset !== null), ...polls] as {
+  const located = [...sends.filter((send) => send.outcome === 'ok' && send.offset !== null), ...polls] as {
     channel: string
     offset: number
     value: string
   }[]
   const found: Anomaly[] = []
-  for (const [value, its] of group(placed, (each) => each.value)) {
-    const places = new Set(its.map((each) => `${each.channel}/${each.offset}`))
-    if (places.size > 1)
-      found.push(anomaly('duplicate', `${value} is at ${[...places].join(' and ')}`, its as unknown as Operation[]))
+  for (const [value, its] of group(located, (each) => each.value)) {
+    const positions = new Set(its.map((each) => `${each.channel}/${each.offset}`))
+    if (positions.size > 1)
+      found.push(anomaly('duplicate', `${value} is at ${[...positions].join(' and ')}`, its as unknown as Operation[]))
   }
-  for (const [place, its] of group(placed, (each) => `${each.channel}/${each.offset}`)) {
+  for (const [position, its] of group(located, (each) => `${each.channel}/${each.offset}`)) {
     const values = new Set(its.map((each) => each.value))
     if (values.size > 1)
       found.push(
-        anomaly('inconsistent-offsets', `${place} holds ${[...values].join(' and ')}`, its as unknown as Operation[]),
+        anomaly(
+          'inconsistent-offsets',
+          `${position} holds ${[...values].join(' and ')}`,
+          its as unknown as Operation[],
+        ),
       )
   }
   return found
 }
 
-/** What was seen and should not have been, or not yet. */
+/** Events that were seen but should not exist, or were seen too early. */
 export function checkVisibility({ written, seen }: HistoryIndex): Anomaly[] {
   const found: Anomaly[] = []
   for (const [value, polls] of seen) {
@@ -47,7 +51,7 @@ export function checkVisibility({ written, seen }: HistoryIndex): Anomaly[] {
   return found
 }
 
-/** What each consumer, and the readers together, did not see of what was acknowledged. */
+/** Acknowledged events that a consumer, or all readers together, did not see. */
 export function checkLosses(index: HistoryIndex): Anomaly[] {
   const found: Anomaly[] = []
   const byChannel = group(
@@ -102,7 +106,7 @@ function lossesOf(
   return found
 }
 
-/** Without a drain, only what others of a higher offset went past is lost for certain; and of that, for consumers, only the drain can tell. */
+/** The name of a loss; null without a drain, because the event may still come. */
 function lossName(offset: number | null, lowest: number, highest: number, drained: boolean): AnomalyName | null {
   if (!drained) return null
   if (offset === null || highest === Number.NEGATIVE_INFINITY) return 'unseen'
@@ -110,7 +114,7 @@ function lossName(offset: number | null, lowest: number, highest: number, draine
   return offset < highest ? 'lost-write-middle' : 'lost-write-postfix'
 }
 
-/** Clause 12: what the handling of one event emits into one slot is there once, if the event was done. */
+/** Clause 12: each emission of an event's handling exists once if the event was done, and not otherwise. */
 export function checkEmissions({ emits, written, seen, drains }: HistoryIndex): Anomaly[] {
   const found: Anomaly[] = []
   for (const [, its] of group(emits, (emit) => JSON.stringify([emit.consumer, emit.cause, emit.channel, emit.slot]))) {

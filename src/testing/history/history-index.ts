@@ -1,4 +1,4 @@
-/** A history, sorted into what the checks ask for. Built once. */
+/** A history, indexed for the checks. Built once. */
 import type { Dead, Done, Drain, Emit, End, Operation, Poll, Send } from './operation.ts'
 
 /** What is known of one value. */
@@ -6,12 +6,12 @@ export interface Written {
   readonly value: string
   readonly channel: string
   readonly key: string | null
-  /** It was acknowledged, as a send or by its handler's success. */
+  /** Acknowledged, by the answer to a send or by its handler's success. */
   acknowledged: boolean
   /** It certainly did not happen. */
   refused: boolean
   offset: number | null
-  /** Seen before this time, it was seen too early. */
+  /** If it was seen before this time, it was seen too early. */
   visibleFrom: number
   readonly operations: Operation[]
 }
@@ -100,7 +100,7 @@ function noteSend(written: Map<string, Written>, send: Send): void {
   if (outcome === 'fail') entry.refused = true
 }
 
-/** An emission is a write whose outcome is its attempt's. An attempt without an end is of unknown outcome. */
+/** An emission is a write with the outcome of its attempt. An attempt without an end has an unknown outcome. */
 function noteEmissions(written: Map<string, Written>, emits: readonly Emit[], dones: readonly Done[]): void {
   const ends = group(dones, (done) => attemptKey(done, done.value))
   for (const emit of emits) {

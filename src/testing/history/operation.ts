@@ -1,17 +1,25 @@
 /**
- * What was done to a broker, as a list of operations: what producers asked for and were told, what consumers and readers were given, and how handlers ended.
+ * The operations of a history: what producers asked and were answered, what consumers and readers received, and how
+ * handlers ended.
  *
- * A history is plain data (one JSON line an operation), so that processes that are killed can write it and another can check it.
- * Times are any numbers that grow in every process together: milliseconds of one machine do, with equal ones taken in the order of the list.
+ * A history is plain data (one JSON line per operation), so that processes that are killed can write it and another
+ * process can check it. Times are numbers that increase over all processes: milliseconds of one machine are good
+ * enough, and equal times keep the order of the list.
  */
 
 interface Base {
-  /** Who did it: one producer, one instance of a consumer, one reader. A process that was killed and started again is another process. */
+  /**
+   * The producer, the instance of a consumer, or the reader. A process that was killed and started again has another
+   * name.
+   */
   readonly process: string
   readonly time: number
 }
 
-/** What came of it: it was begun, it was acknowledged, it was refused and did not happen, or nobody knows. */
+/**
+ * `invoke`: it was begun. `ok`: it was acknowledged. `fail`: it was refused and did not happen. `unknown`: its outcome
+ * is not known.
+ */
 export type Outcome = 'invoke' | 'ok' | 'fail' | 'unknown'
 
 /** A publish. `value` is unique in the history. */
@@ -21,11 +29,11 @@ export interface Send extends Base {
   readonly channel: string
   readonly key: string | null
   readonly value: string
-  /** Known with `ok`, unless it was delayed. */
+  /** Known with `ok`, unless the event was delayed. */
   readonly offset: number | null
 }
 
-/** An event handed to a handler, or given to a reader. */
+/** An event given to a handler or a reader. */
 export interface Poll extends Base {
   readonly action: 'poll'
   /** `null` for a reader, which reads in offset order and does not consume. */
@@ -34,13 +42,16 @@ export interface Poll extends Base {
   readonly key: string | null
   readonly offset: number
   readonly value: string
-  /** Of a consumer. */
+  /** Only for a consumer. */
   readonly attempt?: number
-  /** It came back from the dead letters, or after a rewind: what was done before counts no more. */
+  /** It came again after a redrive or a rewind, so earlier completions do not count. */
   readonly again?: boolean
 }
 
-/** A handler's end: `invoke` just before it returns or throws; `ok` when it succeeded, `fail` when the attempt failed, `unknown` when its lease was lost or its process killed. */
+/**
+ * The end of a handler: `invoke` just before it returns or throws; `ok` when it succeeded; `fail` when the attempt
+ * failed; `unknown` when its lease was lost or its process killed.
+ */
 export interface Done extends Base {
   readonly action: 'done'
   readonly outcome: Outcome
@@ -51,18 +62,18 @@ export interface Done extends Base {
   readonly attempt: number
 }
 
-/** A handler emitted: an event that exists when, and only when, this attempt at `cause` succeeds. */
+/** A handler emitted an event, which exists if, and only if, this attempt at `cause` succeeds. */
 export interface Emit extends Base {
   readonly action: 'emit'
   readonly consumer: string
-  /** The value of the event that was handled. */
+  /** The value of the handled event. */
   readonly cause: string
   readonly attempt: number
   readonly channel: string
   readonly key: string | null
   /** Unique to the attempt. */
   readonly value: string
-  /** Tells apart what one attempt emits: the same in every attempt. */
+  /** Distinguishes the emissions of one attempt. It is the same in every attempt. */
   readonly slot: string
 }
 
@@ -75,12 +86,15 @@ export interface Dead extends Base {
   readonly value: string
 }
 
-/** A process ended, by itself or not: what its handlers had in hand is over. */
+/** A process ended, normally or not: its running handlers are over. */
 export interface End extends Base {
   readonly action: 'end'
 }
 
-/** A consumer (or, with `null`, a reader) was given all that there was: what it has not seen of these channels by now it will never see. */
+/**
+ * A consumer (or, with `null`, a reader) was given everything: what it has not seen of these channels by now, it will
+ * never see.
+ */
 export interface Drain extends Base {
   readonly action: 'drain'
   readonly consumer: string | null

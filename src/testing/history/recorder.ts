@@ -1,4 +1,4 @@
-/** Writing a history down while it happens, around the calls that make it. */
+/** Records a history while it happens, around the calls that cause it. */
 import { MillraceError } from '../../base/errors.ts'
 import { shown } from '../../base/shown.ts'
 import type { Operation } from './operation.ts'
@@ -26,8 +26,8 @@ export class HistoryRecorder {
   readonly #write: (line: string) => void
 
   /**
-   * @param options.clock grows in every process together. @default a counter of this recorder
-   * @param options.write gets each operation as a JSON line, at once, for processes that are killed
+   * @param options.clock increases over all processes. @default a counter of this recorder
+   * @param options.write is called with each operation as a JSON line, at once, for processes that are killed
    */
   constructor(options: { readonly clock?: () => number; readonly write?: (line: string) => void } = {}) {
     let count = 0
@@ -41,7 +41,10 @@ export class HistoryRecorder {
     this.#write(`${JSON.stringify(timed)}\n`)
   }
 
-  /** A publish: what it answers is kept, what it throws is a refusal, or, where `unknown` says so of the error, nobody knows. */
+  /**
+   * Record a publish. If it resolves, its answer is recorded. If it throws, it was refused; or its outcome is unknown,
+   * if `unknown` says so of the error.
+   */
   async send<R extends { readonly offset: number | null }>(
     what: SendAttempt,
     publish: () => Promise<R>,
@@ -58,7 +61,7 @@ export class HistoryRecorder {
     }
   }
 
-  /** A handler's run, from its call to its end. With a signal that has aborted by then, its end is of unknown outcome. */
+  /** Record a handler from its call to its end. If the signal has aborted by then, its outcome is unknown. */
   async handle<R>(what: HandlingAttempt, run: () => R | Promise<R>, signal?: AbortSignal): Promise<R> {
     const { process, consumer, channel, offset, value, attempt } = what
     const done = { action: 'done', process, consumer, channel, offset, value, attempt } as const
@@ -76,7 +79,9 @@ export class HistoryRecorder {
   }
 }
 
-/** The operations of a file that a recorder wrote. A last line that is not whole is left out: its process was killed. */
+/**
+ * The operations in a file that a recorder wrote. An incomplete last line is ignored, because its process was killed.
+ */
 export function readHistory(text: string): Operation[] {
   if (typeof text !== 'string')
     throw new MillraceError('INVALID_OPTION', `a history is read from text; this is ${shown(text)}`, { option: 'text' })

@@ -1,4 +1,6 @@
-/** Clause 1, durable: what `publish` acknowledged is there, whatever happens to the process; what it refused is not. */
+/**
+ * Clause 1, durable: what `publish` acknowledged is stored, whatever happens to the process; what it refused is not.
+ */
 import assert from 'node:assert/strict'
 import { stream } from '../../../channel/channel.ts'
 import { consumer } from '../../../consumer/consumer.ts'
@@ -62,7 +64,7 @@ export const durable: readonly Scenario[] = clause(1, {
     await broker.start(consumer(world.name('worker'), notes).onAny((given) => void handled.push(given)))
     await world.eventually(() => assert.equal(handled.length, 2))
     const read = (await readAll(broker, notes))[1] as StoredEvent
-    // Published again as it came, it is the same event.
+    // When an event that was read is published unchanged, it stays the same event.
     await broker.publish(copies, { ...read })
     const [copied] = await readAll(broker, copies)
     for (const event of [read, handled.find(({ data }) => data === 'second'), copied]) {

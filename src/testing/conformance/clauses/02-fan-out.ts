@@ -1,4 +1,7 @@
-/** Clause 2, fan-out and competition: each consumer name sees every event of a stream, its instances share them; an event of a queue has one worker. */
+/**
+ * Clause 2, fan-out and competition: each consumer name sees every event of a stream, and its instances share them.
+ * Each event of a queue goes to one worker.
+ */
 import assert from 'node:assert/strict'
 import { consumer } from '../../../consumer/consumer.ts'
 import {
@@ -6,8 +9,6 @@ import {
   describeConsumer,
   gate,
   idle,
-  looseQueue,
-  looseStream,
   numbers,
   orderQueue,
   orderStream,
@@ -15,6 +16,8 @@ import {
   placed,
   placedMany,
   readNs,
+  unkeyedQueue,
+  unkeyedStream,
 } from '../fixtures.ts'
 import { clause, type Scenario } from '../scenario.ts'
 
@@ -34,7 +37,7 @@ export const fanOut: readonly Scenario[] = clause(2, {
 
   'instances-share-a-stream': async (world) => {
     const broker = await world.connect()
-    const orders = looseStream(world.name('orders'))
+    const orders = unkeyedStream(world.name('orders'))
     const [all, one, two] = [new Calls(), new Calls(), new Calls()]
     const both = gate()
     for (const calls of [one, two]) {
@@ -70,7 +73,7 @@ export const fanOut: readonly Scenario[] = clause(2, {
 
   'consumers-of-two-names-compete-for-a-queue': async (world) => {
     const broker = await world.connect()
-    const jobs = looseQueue(world.name('jobs'))
+    const jobs = unkeyedQueue(world.name('jobs'))
     const calls = new Calls()
     for (const name of ['one', 'two'])
       await broker.start(consumer(world.name(name), jobs, { concurrency: 2 }).on(Placed, calls.handler))
@@ -82,7 +85,7 @@ export const fanOut: readonly Scenario[] = clause(2, {
 
   'a-queue-forgets-what-is-done': async (world) => {
     const broker = await world.connect()
-    const jobs = looseQueue(world.name('jobs'))
+    const jobs = unkeyedQueue(world.name('jobs'))
     await broker.publish(jobs, placedMany(50))
     assert.deepEqual(await readNs(broker, jobs), numbers(50), 'it keeps what nobody has done')
     const calls = new Calls()
@@ -93,7 +96,7 @@ export const fanOut: readonly Scenario[] = clause(2, {
 
   'fifty-publishers-to-fifty-subscribers': async (world) => {
     const broker = await world.connect()
-    const orders = looseStream(world.name('orders'))
+    const orders = unkeyedStream(world.name('orders'))
     const calls = new Calls()
     for (let at = 0; at < 50; at++)
       await broker.start(consumer(world.name('group'), orders, { concurrency: 2 }).on(Placed, calls.handler))

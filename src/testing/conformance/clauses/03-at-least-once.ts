@@ -1,4 +1,4 @@
-/** Clause 3, at least once: an event is done when its handler finished; anything short of that delivers it again. */
+/** Clause 3, at least once: an event is done when its handler has finished; otherwise it is delivered again. */
 import assert from 'node:assert/strict'
 import { consumer } from '../../../consumer/consumer.ts'
 import {
@@ -7,7 +7,6 @@ import {
   HASTY,
   hang,
   idle,
-  looseStream,
   numbers,
   orderQueue,
   orderStream,
@@ -15,6 +14,7 @@ import {
   placed,
   placedMany,
   QUICK,
+  unkeyedStream,
 } from '../fixtures.ts'
 import { RandomHistory } from '../random-history.ts'
 import { clause, type Scenario } from '../scenario.ts'
@@ -79,7 +79,7 @@ export const atLeastOnce: readonly Scenario[] = clause(3, {
 
   'it-goes-on-after-three-hundred-errors': async (world) => {
     const broker = await world.connect()
-    const orders = looseStream(world.name('orders'))
+    const orders = unkeyedStream(world.name('orders'))
     const done = new Calls()
     let errors = 0
     await broker.start(
@@ -145,7 +145,7 @@ export const atLeastOnce: readonly Scenario[] = clause(3, {
     ['reopen'],
     async (world) => {
       const broker = await world.connect()
-      const orders = looseStream(world.name('orders'))
+      const orders = unkeyedStream(world.name('orders'))
       const name = world.name('worker')
       const [first, second] = [new Calls(), new Calls()]
       const start = gate()

@@ -1,4 +1,4 @@
-/** Clause 4 over a consumer's channels: of one key one event at a time, whichever channel it comes from. */
+/** Clause 4 over a consumer's channels: one event of a key at a time, whichever channel it comes from. */
 import assert from 'node:assert/strict'
 import { consumer } from '../../../consumer/consumer.ts'
 import type { HandlerContext } from '../../../consumer/consumer-types.ts'
@@ -16,7 +16,7 @@ import {
 import { clause, type Scenario } from '../scenario.ts'
 import { sleep } from '../world.ts'
 
-/** Notices when two events of a key are handled at once, or those of a channel out of order. */
+/** Reports when two events of a key are handled at once, or events of a channel out of order. */
 class ChannelWatch {
   readonly wrong: string[] = []
   readonly done = new Calls()

@@ -1,4 +1,7 @@
-/** Clause 4, order by key, where a key's events are dead letters, wait behind one, or had no taker when they came. */
+/**
+ * Clause 4, order by key, for keys whose events are dead letters, wait behind one, or had no instance when they
+ * arrived.
+ */
 import assert from 'node:assert/strict'
 import { consumer } from '../../../consumer/consumer.ts'
 import {

@@ -1,6 +1,6 @@
 /**
- * Clause 4, order by key: within a consumer, events of one key are handled one at a time in publish order, whatever fails and whoever
- * comes and goes; different keys run in parallel, up to `concurrency`, across all instances.
+ * Clause 4, order by key: within a consumer, events of one key are handled one at a time in publish order, whatever
+ * fails and whichever instances come and go. Different keys run in parallel, up to `concurrency`, across all instances.
  */
 import assert from 'node:assert/strict'
 import { queue, stream } from '../../../channel/channel.ts'
@@ -13,7 +13,6 @@ import {
   HASTY,
   hang,
   idle,
-  looseStream,
   Note,
   numbers,
   offsetOf,
@@ -23,6 +22,7 @@ import {
   placed,
   placedMany,
   QUICK,
+  unkeyedStream,
 } from '../fixtures.ts'
 import { KeyWatch } from '../key-watch.ts'
 import { randomFrom } from '../random.ts'
@@ -132,7 +132,7 @@ export const orderByKey: readonly Scenario[] = clause(4, {
 
   'events-without-a-key-run-in-parallel': async (world) => {
     const broker = await world.connect()
-    const orders = looseStream(world.name('orders'))
+    const orders = unkeyedStream(world.name('orders'))
     const gauge = new Gauge()
     const wait = gate()
     await broker.start(
@@ -213,7 +213,8 @@ export const orderByKey: readonly Scenario[] = clause(4, {
         })
       }),
     )
-    // Three events of one key, and then others: these show that what should not happen has had time to.
+    // Three events of one key, and then others. When the others are handled, a wrong fourth call would have had time to
+    // happen.
     await broker.publish(orders, placedMany(3, 1))
     await aborted.opened
     await broker.publish(orders, [placed('other', 3), placed('other', 4)])

@@ -1,4 +1,4 @@
-/** Clause 5, retry: how often, when, and what counts as an attempt. */
+/** Clause 5, retry: how often and when an event is tried again, and what counts as an attempt. */
 import assert from 'node:assert/strict'
 import { consumer } from '../../../consumer/consumer.ts'
 import type { ConsumerHooks } from '../../../consumer/consumer-types.ts'
@@ -10,13 +10,13 @@ import {
   hang,
   holds,
   idle,
-  looseStream,
   numbers,
   orderStream,
   Placed,
   placed,
   placedMany,
   QUICK,
+  unkeyedStream,
 } from '../fixtures.ts'
 import { clause, type Scenario } from '../scenario.ts'
 
@@ -43,7 +43,7 @@ export const retry: readonly Scenario[] = clause(5, {
 
   'attempts-are-counted-for-each-event': async (world) => {
     const broker = await world.connect()
-    const orders = looseStream(world.name('orders'))
+    const orders = unkeyedStream(world.name('orders'))
     const calls = new Calls()
     await broker.start(
       consumer(world.name('worker'), orders, { retry: { attempts: 20, ...QUICK } }).on(Placed, (each, ctx) => {
@@ -98,7 +98,7 @@ export const retry: readonly Scenario[] = clause(5, {
 
   'an-exponential-backoff-stays-between-its-bounds': async (world) => {
     const broker = await world.connect()
-    const orders = looseStream(world.name('orders'))
+    const orders = unkeyedStream(world.name('orders'))
     const calls = new Calls()
     await broker.start(
       consumer(world.name('worker'), orders, { concurrency: 50, retry: { attempts: 4, min: 20, max: 40 } }).on(

@@ -1,4 +1,7 @@
-/** Clause 6, dead letters: where an event goes that a consumer gives up on, what waits behind it, and how it comes back. */
+/**
+ * Clause 6, dead letters: what happens to an event that a consumer gives up on, what waits behind it, and how it
+ * returns.
+ */
 import assert from 'node:assert/strict'
 import type { Broker } from '../../../broker/broker.ts'
 import type { DeadLetter } from '../../../broker/description.ts'
@@ -11,7 +14,6 @@ import {
   describeConsumer,
   holds,
   idle,
-  looseStream,
   Note,
   numbers,
   orderStream,
@@ -20,11 +22,12 @@ import {
   placedMany,
   QUICK,
   refused,
+  unkeyedStream,
 } from '../fixtures.ts'
 import { clause, type Scenario } from '../scenario.ts'
 import { sleep, type World } from '../world.ts'
 
-/** A consumer that rejects what is in `bad`, on a stream of its own. */
+/** A consumer with a stream of its own; it rejects the events in `bad`. */
 class Patient {
   readonly bad: Set<number>
   readonly done = new Calls()
@@ -38,7 +41,7 @@ class Patient {
     this.broker = broker
     this.bad = new Set(bad)
     this.name = world.name('patient')
-    this.orders = (keyed ? orderStream : looseStream)(world.name('orders'))
+    this.orders = (keyed ? orderStream : unkeyedStream)(world.name('orders'))
   }
 
   start(options: ConsumerOptions = {}): Promise<Running> {
@@ -50,7 +53,7 @@ class Patient {
     )
   }
 
-  /** Wait for so many dead letters. */
+  /** Wait for this many dead letters. */
   async dead(count: number): Promise<DeadLetter[]> {
     return this.world.eventually(async () => {
       const letters = await this.broker.deadLetters(this.name).list()
@@ -59,7 +62,7 @@ class Patient {
     })
   }
 
-  /** Wait until nothing more is to be done, then for so many parked. */
+  /** Wait for this many parked events. */
   async parked(count: number): Promise<void> {
     await this.world.eventually(async () =>
       assert.equal((await describeConsumer(this.broker, this.name)).parked, count),

@@ -1,10 +1,12 @@
-/** Clause 7, cancelling: until an event is due it can be listed, and taken back by its id. It is stored or cancelled, and never both. */
+/**
+ * Clause 7, cancelling: until an event is due, it can be listed and cancelled by its id. It is either stored or
+ * cancelled, never both.
+ */
 import assert from 'node:assert/strict'
 import { consumer } from '../../../consumer/consumer.ts'
 import {
   Calls,
   holds,
-  looseStream,
   numbers,
   orderQueue,
   orderStream,
@@ -12,6 +14,7 @@ import {
   placed,
   readNs,
   refused,
+  unkeyedStream,
 } from '../fixtures.ts'
 import { clause, type Scenario } from '../scenario.ts'
 
@@ -58,7 +61,7 @@ export const cancel: readonly Scenario[] = clause(7, {
 
   'a-cancelled-event-is-never-stored': async (world) => {
     const broker = await world.connect()
-    const orders = looseStream(world.name('orders'))
+    const orders = unkeyedStream(world.name('orders'))
     const at = Date.now() + 2000
     await Promise.all(
       numbers(6).map((n) => broker.publish(orders, placed('a', n, { id: `e${n}` }), { at: new Date(at) })),
@@ -78,7 +81,7 @@ export const cancel: readonly Scenario[] = clause(7, {
 
   'an-event-is-stored-or-cancelled-and-never-both': async (world) => {
     const broker = await world.connect()
-    const orders = looseStream(world.name('orders'))
+    const orders = unkeyedStream(world.name('orders'))
     const count = 60
     const from = Date.now() + 300
     await Promise.all(
@@ -87,7 +90,7 @@ export const cancel: readonly Scenario[] = clause(7, {
       ),
     )
     const delayed = broker.channel(orders).delayed
-    // Two cancel each event about when it is due.
+    // Two callers cancel each event at about the time when it is due.
     const answers = await Promise.all(
       numbers(count).map(async (n) => {
         await new Promise((resolve) => setTimeout(resolve, from + n * 5 - Date.now() + ((n % 5) - 2) * 2))
@@ -138,7 +141,7 @@ export const cancel: readonly Scenario[] = clause(7, {
 
   'without-deduplication-all-events-of-the-id-are-cancelled': async (world) => {
     const broker = await world.connect()
-    const orders = looseStream(world.name('orders'), { dedupe: false })
+    const orders = unkeyedStream(world.name('orders'), { dedupe: false })
     const at = Date.now() + 2000
     for (const n of numbers(3)) await broker.publish(orders, placed('a', n, { id: 'same' }), { at: new Date(at + n) })
     await broker.publish(orders, placed('a', 3, { id: 'other' }), { at: new Date(at + 10) })
@@ -152,7 +155,7 @@ export const cancel: readonly Scenario[] = clause(7, {
   'a-delayed-emission-can-be-cancelled': async (world) => {
     const broker = await world.connect()
     const jobs = orderQueue(world.name('jobs'))
-    const orders = looseStream(world.name('orders'))
+    const orders = unkeyedStream(world.name('orders'))
     await broker.declare(orders)
     const calls = new Calls()
     await broker.start(
@@ -188,7 +191,7 @@ export const cancel: readonly Scenario[] = clause(7, {
     ['crash'],
     async (world) => {
       let broker = await world.connect()
-      const orders = looseStream(world.name('orders'))
+      const orders = unkeyedStream(world.name('orders'))
       const at = Date.now() + 2000
       await Promise.all(
         numbers(20).map((n) => broker.publish(orders, placed('a', n, { id: `e${n}` }), { at: new Date(at) })),

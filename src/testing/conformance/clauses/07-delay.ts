@@ -1,4 +1,4 @@
-/** Clause 7, delay: an event published with `delay` or `at` is not seen before, and is seen soon after. */
+/** Clause 7, delay: an event published with `delay` or `at` is not seen before that time, and is seen soon after. */
 import assert from 'node:assert/strict'
 import type { TimeText } from '../../../base/time-text.ts'
 import { consumer } from '../../../consumer/consumer.ts'
@@ -6,7 +6,6 @@ import {
   Calls,
   holds,
   idle,
-  looseStream,
   numbers,
   orderQueue,
   orderStream,
@@ -16,6 +15,7 @@ import {
   QUICK,
   readNs,
   refused,
+  unkeyedStream,
 } from '../fixtures.ts'
 import { clause, type Scenario } from '../scenario.ts'
 
@@ -37,7 +37,7 @@ export const delay: readonly Scenario[] = clause(7, {
 
   'at-takes-a-date-or-milliseconds': async (world) => {
     const broker = await world.connect()
-    const orders = looseStream(world.name('orders'))
+    const orders = unkeyedStream(world.name('orders'))
     const calls = new Calls()
     await broker.start(consumer(world.name('worker'), orders).on(Placed, calls.handler))
     const dueMs = Date.now() + 3000
@@ -102,7 +102,7 @@ export const delay: readonly Scenario[] = clause(7, {
 
   'a-thousand-delays-each-arrive-once': async (world) => {
     const broker = await world.connect()
-    const orders = looseStream(world.name('orders'))
+    const orders = unkeyedStream(world.name('orders'))
     const calls = new Calls()
     await broker.start(consumer(world.name('worker'), orders, { concurrency: 100 }).on(Placed, calls.handler))
     await Promise.all(placedMany(1000).map((each) => broker.publish(orders, each, { delay: 50 + (each.data.n % 100) })))

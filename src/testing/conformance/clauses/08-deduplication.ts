@@ -1,10 +1,11 @@
-/** Clause 8, deduplication: an id published twice within the channel's window is stored once, and the receipt says so. */
+/**
+ *  Clause 8, deduplication: an id published twice within the channel's window is stored once, and the receipt says so.
+ */
 import assert from 'node:assert/strict'
 import { consumer } from '../../../consumer/consumer.ts'
 import {
   Calls,
   gate,
-  looseStream,
   numbers,
   offsetOf,
   orderStream,
@@ -14,6 +15,7 @@ import {
   readAll,
   readNs,
   refused,
+  unkeyedStream,
 } from '../fixtures.ts'
 import { clause, type Scenario } from '../scenario.ts'
 
@@ -263,7 +265,7 @@ export const deduplication: readonly Scenario[] = clause(8, {
 
   'a-duplicate-reaches-no-handler': async (world) => {
     const broker = await world.connect()
-    const orders = looseStream(world.name('orders'))
+    const orders = unkeyedStream(world.name('orders'))
     const calls = new Calls()
     const wait = gate()
     await broker.start(

@@ -1,4 +1,4 @@
-/** Clause 9, replay: where a consumer begins, moving it, and reading without consuming. */
+/** Clause 9, replay: where a consumer begins, how it is moved, and how events are read without consuming. */
 import assert from 'node:assert/strict'
 import type { StandardSchemaV1 } from '@standard-schema/spec'
 import type { TimeText } from '../../../base/time-text.ts'
@@ -11,7 +11,6 @@ import {
   gate,
   holds,
   idle,
-  looseStream,
   numbers,
   offsetOf,
   orderStream,
@@ -21,6 +20,7 @@ import {
   readAll,
   readNs,
   refused,
+  unkeyedStream,
 } from '../fixtures.ts'
 import { clause, type Scenario } from '../scenario.ts'
 import { sleep } from '../world.ts'
@@ -159,7 +159,7 @@ export const replay: readonly Scenario[] = clause(9, {
   'rewind-takes-back-what-is-in-hand': async (world) => {
     const broker = await world.connect()
     const orders = orderStream(world.name('orders'))
-    const out = looseStream(world.name('out'))
+    const out = unkeyedStream(world.name('out'))
     const name = world.name('worker')
     const wait = gate()
     const calls = new Calls()
@@ -180,7 +180,7 @@ export const replay: readonly Scenario[] = clause(9, {
     await calls.reach(world, 10)
     await idle(world, broker, name)
     assert.deepEqual(calls.ns, [0, 1, 2, 3, 0, 1, 2, 3, 4, 5])
-    // What is completed is committed a moment later, and read then.
+    // A completion is committed a moment later, and only then can its emissions be read.
     await world.eventually(async () => assert.equal((await readNs(broker, out)).length, 9))
     assert.deepEqual(
       await readNs(broker, out),
@@ -382,7 +382,7 @@ export const replay: readonly Scenario[] = clause(9, {
         ['a', 'four'],
       ],
     )
-    // What the schema refuses ends the reading, which can go on behind it.
+    // An event that the schema refuses ends the read. A read can continue after it.
     const bad = offsetOf(
       await broker.publish(stream(lengths.name, { events: [event('measured')] }), event('measured')(7)),
     )

@@ -1,4 +1,7 @@
-/** Clause 10, bounded memory: publishing waits or is refused, delivery is by credit, and a backlog is not held in memory. */
+/**
+ * Clause 10, bounded memory: publishing waits or is refused, deliveries are limited by credit, and a backlog is not
+ * kept in memory.
+ */
 import assert from 'node:assert/strict'
 import { isMillraceError } from '../../../base/errors.ts'
 import type { Receipt } from '../../../broker/receipt.ts'
@@ -11,7 +14,6 @@ import {
   gate,
   holds,
   idle,
-  looseStream,
   Note,
   numbers,
   orderStream,
@@ -20,12 +22,13 @@ import {
   QUICK,
   readAll,
   retainedBytes,
+  unkeyedStream,
 } from '../fixtures.ts'
 import { clause, type Scenario } from '../scenario.ts'
 import type { World } from '../world.ts'
 
 const MIB = 1024 * 1024
-/** What a broker may hold of a backlog that is many times larger. */
+/** How much memory a broker may use for a backlog that is many times larger. */
 const RETAINED_BYTES_MAX = 32 * MIB
 
 /** Publish events of 4 KiB, a hundred at a time, 64 MiB in all. */
@@ -36,7 +39,10 @@ async function fill(publish: (texts: readonly string[]) => Promise<unknown>): Pr
     await publish(numbers(100).map((n) => String(at + n).padEnd(BACKLOG.bytesEach, 'x')))
 }
 
-/** Soon after, little more is held than before; what was written a moment ago may be in memory until it is moved on. */
+/**
+ * Soon after, little more memory is used than before. Newly written events may be in memory until they are moved to
+ * disk.
+ */
 async function heldLittle(world: World, before: number, what: string): Promise<void> {
   await world.eventually(async () => {
     const grown = (await retainedBytes()) - before
@@ -122,7 +128,7 @@ export const boundedMemory: readonly Scenario[] = clause(10, {
 
   'a-backlog-is-read-by-credit': async (world) => {
     const broker = await world.connect()
-    const orders = looseStream(world.name('orders'))
+    const orders = unkeyedStream(world.name('orders'))
     for (let batch = 0; batch < 5; batch++) await broker.publish(orders, placedMany(1000, 1, batch * 1000))
     const gauge = new Gauge()
     const calls = new Calls()
@@ -141,7 +147,7 @@ export const boundedMemory: readonly Scenario[] = clause(10, {
 
   'in-flight-is-never-more-than-the-concurrency': async (world) => {
     const broker = await world.connect()
-    const orders = looseStream(world.name('orders'))
+    const orders = unkeyedStream(world.name('orders'))
     const name = world.name('worker')
     const wait = gate()
     for (let at = 0; at < 3; at++)
@@ -157,7 +163,7 @@ export const boundedMemory: readonly Scenario[] = clause(10, {
 
   'one-in-flight-is-strictly-one': async (world) => {
     const broker = await world.connect()
-    const orders = looseStream(world.name('orders'))
+    const orders = unkeyedStream(world.name('orders'))
     const gauge = new Gauge()
     const calls = new Calls()
     await broker.start(

@@ -1,7 +1,8 @@
 /**
- * Clause 11, leases: a handler may run for hours while its process lives; the events of a dead or hung process go to another, and what it says late is refused.
+ * Clause 11, leases: a handler may run for hours while its process lives. The events of a dead or hung process go to
+ * another, and its late results are refused.
  *
- * A hung process is two subscriptions at the port, of which one is not renewed.
+ * A hung process is simulated by two subscriptions at the port, of which one is not renewed.
  */
 import assert from 'node:assert/strict'
 import { isMillraceError } from '../../../base/errors.ts'
@@ -25,7 +26,7 @@ import { encoded, failure, nothing, Port } from '../port.ts'
 import { clause, type Scenario } from '../scenario.ts'
 import { sleep } from '../world.ts'
 
-/** Short enough to wait for, long enough for a machine that is busy. */
+/** Short enough to wait for, and long enough for a busy machine. */
 const LEASE_MS = 300
 
 export const leases: readonly Scenario[] = clause(11, {
@@ -243,7 +244,7 @@ export const leases: readonly Scenario[] = clause(11, {
       await broker.start(
         consumer(name, orders).on(Placed, async (each, ctx) => {
           calls.add(each, ctx)
-          // It does not look at its signal.
+          // This handler ignores its signal.
           if (each.data.n === 0 && calls.of('a').length === 1) await first.opened
         }),
       )

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict'
 import { stream } from '../../../channel/channel.ts'
 import { consumer } from '../../../consumer/consumer.ts'
 import type { StoredEvent } from '../../../event/cloud-event.ts'
-import { idle, looseStream, type Order, orderStream, Placed, placed, readAll } from '../fixtures.ts'
+import { idle, type Order, orderStream, Placed, placed, readAll, unkeyedStream } from '../fixtures.ts'
 import { clause, type Scenario } from '../scenario.ts'
 
 const TRACE = '0af7651916cd43dd8448eb211c80319c'
@@ -12,7 +12,7 @@ const TRACEPARENT = `00-${TRACE}-b7ad6b7169203331-01`
 export const causes: readonly Scenario[] = clause(12, {
   'an-emission-says-what-caused-it': async (world) => {
     const broker = await world.connect()
-    const [orders, out] = [orderStream(world.name('orders')), looseStream(world.name('out'))]
+    const [orders, out] = [orderStream(world.name('orders')), unkeyedStream(world.name('out'))]
     const own = { causationid: 'own', correlationid: 'own', traceparent: `00-${TRACE}-00f067aa0ba902b7-00` }
     await broker.start(
       consumer(world.name('worker'), orders).on(Placed, async (each, ctx) =>

@@ -1,4 +1,7 @@
-/** Clause 12, emissions of attempts that were cut short: by a stop, a time limit, a lost lease, or the death of the process. */
+/**
+ * Clause 12, emissions of attempts that were interrupted: by a stop, a time limit, a lost lease, or the death of the
+ * process.
+ */
 import assert from 'node:assert/strict'
 import { stream } from '../../../channel/channel.ts'
 import { consumer } from '../../../consumer/consumer.ts'
@@ -10,7 +13,6 @@ import {
   hang,
   holds,
   idle,
-  looseStream,
   numbers,
   type Order,
   orderStream,
@@ -20,6 +22,7 @@ import {
   QUICK,
   readAll,
   readNs,
+  unkeyedStream,
 } from '../fixtures.ts'
 import { encoded, Port } from '../port.ts'
 import { randomFrom } from '../random.ts'
@@ -29,7 +32,7 @@ import { sleep } from '../world.ts'
 export const emissionsAndFailures: readonly Scenario[] = clause(12, {
   'what-is-released-at-stop-emits-nothing': async (world) => {
     const broker = await world.connect()
-    const [orders, out] = [looseStream(world.name('orders')), looseStream(world.name('out'))]
+    const [orders, out] = [unkeyedStream(world.name('orders')), unkeyedStream(world.name('out'))]
     const calls = new Calls()
     const late = gate()
     const hung = await broker.start(
@@ -59,7 +62,7 @@ export const emissionsAndFailures: readonly Scenario[] = clause(12, {
 
   'what-timed-out-emits-nothing': async (world) => {
     const broker = await world.connect()
-    const [orders, out] = [orderStream(world.name('orders')), looseStream(world.name('out'))]
+    const [orders, out] = [orderStream(world.name('orders')), unkeyedStream(world.name('out'))]
     const errors: unknown[] = []
     await broker.declare(out)
     await broker.start(
@@ -82,7 +85,7 @@ export const emissionsAndFailures: readonly Scenario[] = clause(12, {
 
   'a-handler-batch-emits-for-what-is-done': async (world) => {
     const broker = await world.connect()
-    const [orders, out] = [looseStream(world.name('orders')), looseStream(world.name('out'))]
+    const [orders, out] = [unkeyedStream(world.name('orders')), unkeyedStream(world.name('out'))]
     await broker.start(
       consumer(world.name('worker'), orders, { retry: QUICK }).onBatch(
         Placed,
@@ -110,7 +113,7 @@ export const emissionsAndFailures: readonly Scenario[] = clause(12, {
 
   'an-emitted-id-that-is-known-is-stored-once': async (world) => {
     const broker = await world.connect()
-    const [orders, out] = [orderStream(world.name('orders')), looseStream(world.name('out'))]
+    const [orders, out] = [orderStream(world.name('orders')), unkeyedStream(world.name('out'))]
     await broker.start(
       consumer(world.name('worker'), orders).on(Placed, async (each, ctx) =>
         ctx.emit(out, placed('out', each.data.n, { id: 'same' })),
@@ -158,7 +161,7 @@ export const emissionsAndFailures: readonly Scenario[] = clause(12, {
     ['reopen'],
     async (world) => {
       let broker = await world.connect()
-      const [orders, out] = [looseStream(world.name('orders')), looseStream(world.name('out'))]
+      const [orders, out] = [unkeyedStream(world.name('orders')), unkeyedStream(world.name('out'))]
       await broker.publish(orders, placedMany(200))
       for (let round = 0; round < 4; round++) {
         let left = 50
@@ -186,15 +189,16 @@ export const emissionsAndFailures: readonly Scenario[] = clause(12, {
     ['crash'],
     async (world) => {
       let broker = await world.connect()
-      const orders = looseStream(world.name('orders'))
+      const orders = unkeyedStream(world.name('orders'))
       const outs = [
-        looseStream(world.name('out-0')),
-        looseStream(world.name('out-1')),
-        looseStream(world.name('out-2')),
+        unkeyedStream(world.name('out-0')),
+        unkeyedStream(world.name('out-1')),
+        unkeyedStream(world.name('out-2')),
       ] as const
       const random = randomFrom(1212)
       for (let round = 0; round < 5; round++) {
-        // Each round has work of its own: how much the one before did until it was cut off depends on the machine.
+        // Each round has its own events, because the amount of work that an interrupted round finishes depends on the
+        // machine.
         await broker.publish(orders, placedMany(60, 1, 60 * round))
         let handled = 0
         await broker.start(

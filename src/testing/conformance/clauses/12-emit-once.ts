@@ -9,8 +9,6 @@ import {
   gate,
   holds,
   idle,
-  looseQueue,
-  looseStream,
   Note,
   numbers,
   type Order,
@@ -23,6 +21,8 @@ import {
   readAll,
   readNs,
   refused,
+  unkeyedQueue,
+  unkeyedStream,
 } from '../fixtures.ts'
 import { randomFrom } from '../random.ts'
 import { RandomHistory } from '../random-history.ts'
@@ -93,7 +93,7 @@ export const emitOnce: readonly Scenario[] = clause(12, {
 
   'repeated-attempts-emit-once': async (world) => {
     const broker = await world.connect()
-    const [orders, out] = [looseStream(world.name('orders')), looseStream(world.name('out'))]
+    const [orders, out] = [unkeyedStream(world.name('orders')), unkeyedStream(world.name('out'))]
     await broker.start(
       consumer(world.name('worker'), orders, { retry: { attempts: 10, ...QUICK } }).on(Placed, async (each, ctx) => {
         await ctx.emit(out, placed(`attempt-${ctx.attempt}`, each.data.n))
@@ -117,7 +117,7 @@ export const emitOnce: readonly Scenario[] = clause(12, {
 
   'a-rejected-event-emits-nothing': async (world) => {
     const broker = await world.connect()
-    const [orders, out] = [looseStream(world.name('orders')), looseStream(world.name('out'))]
+    const [orders, out] = [unkeyedStream(world.name('orders')), unkeyedStream(world.name('out'))]
     const name = world.name('worker')
     let rejects = true
     await broker.declare(out)
@@ -139,8 +139,8 @@ export const emitOnce: readonly Scenario[] = clause(12, {
     const broker = await world.connect()
     const orders = orderStream(world.name('orders'))
     const [one, two, three] = [
-      looseStream(world.name('one')),
-      looseQueue(world.name('two')),
+      unkeyedStream(world.name('one')),
+      unkeyedQueue(world.name('two')),
       orderStream(world.name('three')),
     ]
     await broker.start(
@@ -167,7 +167,7 @@ export const emitOnce: readonly Scenario[] = clause(12, {
 
   'an-emission-can-be-delayed': async (world) => {
     const broker = await world.connect()
-    const [orders, out] = [orderStream(world.name('orders')), looseStream(world.name('out'))]
+    const [orders, out] = [orderStream(world.name('orders')), unkeyedStream(world.name('out'))]
     const calls = new Calls()
     await broker.start(consumer(world.name('sink'), out).on(Placed, calls.handler))
     let doneMs = 0
@@ -188,7 +188,7 @@ export const emitOnce: readonly Scenario[] = clause(12, {
 
   'an-unawaited-emission-counts-too': async (world) => {
     const broker = await world.connect()
-    const [orders, out] = [orderStream(world.name('orders')), looseStream(world.name('out'))]
+    const [orders, out] = [orderStream(world.name('orders')), unkeyedStream(world.name('out'))]
     await broker.start(
       consumer(world.name('worker'), orders).on(Placed, (each, ctx) => void ctx.emit(out, placed('out', each.data.n))),
     )
@@ -216,7 +216,7 @@ export const emitOnce: readonly Scenario[] = clause(12, {
 
   'a-handler-that-has-finished-cannot-emit': async (world) => {
     const broker = await world.connect()
-    const [orders, out] = [orderStream(world.name('orders')), looseStream(world.name('out'))]
+    const [orders, out] = [orderStream(world.name('orders')), unkeyedStream(world.name('out'))]
     const contexts: HandlerContext[] = []
     await broker.declare(out)
     await broker.start(consumer(world.name('worker'), orders).on(Placed, (_, ctx) => void contexts.push(ctx)))

@@ -1,14 +1,17 @@
-/** Clause 12, emissions that cannot be stored: their event's attempt has failed, and everything that holds for failed attempts holds for it. */
+/**
+ * Clause 12, emissions that cannot be stored: the attempt of their event has failed, and everything that applies to
+ * failed attempts applies to it.
+ */
 import assert from 'node:assert/strict'
 import { consumer } from '../../../consumer/consumer.ts'
 import type { ConsumerHooks } from '../../../consumer/consumer-types.ts'
-import { Calls, gate, idle, looseStream, orderStream, Placed, placed, QUICK, readAll } from '../fixtures.ts'
+import { Calls, gate, idle, orderStream, Placed, placed, QUICK, readAll, unkeyedStream } from '../fixtures.ts'
 import { clause, type Scenario } from '../scenario.ts'
 
 export const refusedEmissions: readonly Scenario[] = clause(12, {
   'an-emission-to-a-channel-that-was-removed-meanwhile-declares-it-again': async (world) => {
     const broker = await world.connect()
-    const [orders, out] = [orderStream(world.name('orders')), looseStream(world.name('out'))]
+    const [orders, out] = [orderStream(world.name('orders')), unkeyedStream(world.name('out'))]
     const [calls, emitted, removed] = [new Calls(), gate(), gate()]
     const worker = consumer(world.name('worker'), orders).on(Placed, async (each, ctx) => {
       calls.add(each, ctx)
@@ -23,14 +26,14 @@ export const refusedEmissions: readonly Scenario[] = clause(12, {
     await broker.channel(out).remove()
     removed.open()
     await idle(world, broker, worker.name)
-    // By its name: reading by the channel would declare it.
+    // Read by name: reading with the channel object would declare it.
     await world.eventually(async () => assert.equal((await readAll(broker, out.name)).length, 1, 'one emission'))
     assert.deepEqual(calls.ns, [0], 'one attempt')
   },
 
   'an-emission-that-cannot-be-stored-fails-the-attempt-and-is-told': async (world) => {
     const broker = await world.connect()
-    const [orders, out] = [orderStream(world.name('orders')), looseStream(world.name('out'))]
+    const [orders, out] = [orderStream(world.name('orders')), unkeyedStream(world.name('out'))]
     const [calls, emitted, removed] = [new Calls(), gate(), gate()]
     const told: string[] = []
     const on: ConsumerHooks = {
@@ -42,7 +45,7 @@ export const refusedEmissions: readonly Scenario[] = clause(12, {
     const worker = consumer(world.name('worker'), orders, options).on(Placed, async (each, ctx) => {
       calls.add(each, ctx)
       if (each.data.n > 0) return
-      // By its name alone: with the channel at hand it would be declared again.
+      // Emitted by name only: the channel object would be declared again.
       await ctx.emit(out.name, placed(each.data.order, each.data.n))
       emitted.open()
       await removed.opened

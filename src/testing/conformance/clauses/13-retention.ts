@@ -1,6 +1,6 @@
 /**
- * Clause 13, retention: by age, bytes, count, and by key. A limit is a promise both ways: what is within it is kept, what is beyond it goes.
- * Going may take a while, so what must go is waited for.
+ * Clause 13, retention: by age, bytes, count, and by key. A limit is a promise in both directions: what is within it is
+ * kept, and what is beyond it is removed. Removal may take a while, so the scenarios wait for it.
  */
 import assert from 'node:assert/strict'
 import type { Broker } from '../../../broker/broker.ts'
@@ -12,7 +12,6 @@ import {
   gate,
   holds,
   idle,
-  looseStream,
   Note,
   numbers,
   type Order,
@@ -23,13 +22,14 @@ import {
   placedMany,
   readAll,
   readNs,
+  unkeyedStream,
 } from '../fixtures.ts'
 import { clause, type Scenario } from '../scenario.ts'
 import { sleep, type World } from '../world.ts'
 
-/** A stream that keeps little, without a deduplication window that would keep it longer. */
-function keeping(world: World, retain: Retention): ReturnType<typeof looseStream> {
-  return looseStream(world.name('orders'), { retain, dedupe: false })
+/** A stream that keeps little, without a deduplication window, which would keep events longer. */
+function keeping(world: World, retain: Retention): ReturnType<typeof unkeyedStream> {
+  return unkeyedStream(world.name('orders'), { retain, dedupe: false })
 }
 
 async function description(broker: Broker, channel: Channel) {
@@ -206,7 +206,7 @@ export const retention: readonly Scenario[] = clause(13, {
 
   'a-stream-without-limits-keeps-everything': async (world) => {
     const broker = await world.connect()
-    const orders = looseStream(world.name('orders'))
+    const orders = unkeyedStream(world.name('orders'))
     const calls = new Calls()
     await broker.start(consumer(world.name('worker'), orders).on(Placed, calls.handler))
     for (let batch = 0; batch < 20; batch++) await broker.publish(orders, placedMany(100, 1, batch * 100))

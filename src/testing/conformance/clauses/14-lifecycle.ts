@@ -12,7 +12,6 @@ import {
   hang,
   holds,
   idle,
-  looseStream,
   numbers,
   orderQueue,
   orderStream,
@@ -23,6 +22,7 @@ import {
   readAll,
   readNs,
   refused,
+  unkeyedStream,
 } from '../fixtures.ts'
 import { clause, type Scenario } from '../scenario.ts'
 import { sleep } from '../world.ts'
@@ -30,7 +30,7 @@ import { sleep } from '../world.ts'
 export const lifecycle: readonly Scenario[] = clause(14, {
   'stop-waits-for-handlers-that-run': async (world) => {
     const broker = await world.connect()
-    const orders = looseStream(world.name('orders'))
+    const orders = unkeyedStream(world.name('orders'))
     const wait = gate()
     const calls = new Calls()
     const running = await broker.start(
@@ -57,7 +57,7 @@ export const lifecycle: readonly Scenario[] = clause(14, {
 
   'stop-hands-back-what-does-not-finish': async (world) => {
     const broker = await world.connect()
-    const orders = looseStream(world.name('orders'))
+    const orders = unkeyedStream(world.name('orders'))
     const signals: AbortSignal[] = []
     const running = await broker.start(
       consumer(world.name('worker'), orders, { concurrency: 3, drain: 50 }).on(Placed, async (_, ctx) => {
@@ -92,7 +92,7 @@ export const lifecycle: readonly Scenario[] = clause(14, {
 
   'a-summary-counts-what-was-done': async (world) => {
     const broker = await world.connect()
-    const orders = looseStream(world.name('orders'))
+    const orders = unkeyedStream(world.name('orders'))
     const running = await broker.start(
       consumer(world.name('worker'), orders, { retry: QUICK }).on(Placed, (each, ctx) => {
         if (each.data.n < 2) ctx.reject('bad')
@@ -106,7 +106,7 @@ export const lifecycle: readonly Scenario[] = clause(14, {
 
   'it-goes-on-after-consumers-stop': async (world) => {
     const broker = await world.connect()
-    const orders = looseStream(world.name('orders'))
+    const orders = unkeyedStream(world.name('orders'))
     const calls = new Calls()
     for (let batch = 0; batch < 5; batch++) await broker.publish(orders, placedMany(1000, 1, batch * 1000))
     for (let batch = 1; batch <= 10; batch++) {
@@ -202,7 +202,7 @@ export const lifecycle: readonly Scenario[] = clause(14, {
 
   'a-removed-consumer-is-forgotten': async (world) => {
     const broker = await world.connect()
-    const orders = looseStream(world.name('orders'))
+    const orders = unkeyedStream(world.name('orders'))
     const name = world.name('worker')
     const calls = new Calls()
     const worker = () =>
@@ -240,7 +240,7 @@ export const lifecycle: readonly Scenario[] = clause(14, {
 
   'close-drains-what-runs': async (world) => {
     const broker = await world.connect()
-    const orders = looseStream(world.name('orders'))
+    const orders = unkeyedStream(world.name('orders'))
     const calls = new Calls()
     const gauge = new Gauge()
     const running = await broker.start(
@@ -294,7 +294,7 @@ export const lifecycle: readonly Scenario[] = clause(14, {
     ['reopen'],
     async (world) => {
       let broker = await world.connect()
-      const orders = looseStream(world.name('orders'))
+      const orders = unkeyedStream(world.name('orders'))
       const handled = new Set<number>()
       const start = () =>
         broker.start(
@@ -336,7 +336,7 @@ export const lifecycle: readonly Scenario[] = clause(14, {
 
   'a-channel-that-was-removed-meanwhile-is-declared-again': async (world) => {
     const broker = await world.connect()
-    // As another process would: the broker does not know of the removal.
+    // The removal is done at the engine, as by another process: the broker does not know of it.
     const engine = engineOf(broker)
     const [orders, out] = [orderStream(world.name('orders')), orderStream(world.name('out'))]
     const calls = new Calls()

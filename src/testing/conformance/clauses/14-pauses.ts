@@ -1,4 +1,4 @@
-/** Clause 14, pauses: an instance, or a consumer as a whole, is given nothing for a while. */
+/** Clause 14, pauses: an instance, or a whole consumer, receives nothing for a while. */
 import assert from 'node:assert/strict'
 import { consumer } from '../../../consumer/consumer.ts'
 import type { Running } from '../../../consumer/consumer-types.ts'
@@ -8,7 +8,6 @@ import {
   gate,
   holds,
   idle,
-  looseStream,
   numbers,
   orderQueue,
   orderStream,
@@ -17,13 +16,14 @@ import {
   placedMany,
   QUICK,
   refused,
+  unkeyedStream,
 } from '../fixtures.ts'
 import { clause, type Scenario } from '../scenario.ts'
 
 export const pauses: readonly Scenario[] = clause(14, {
   'pause-takes-nothing-new-and-resume-goes-on': async (world) => {
     const broker = await world.connect()
-    const orders = looseStream(world.name('orders'))
+    const orders = unkeyedStream(world.name('orders'))
     const name = world.name('worker')
     const calls = new Calls()
     const wait = gate()

@@ -8,8 +8,6 @@ import {
   gate,
   holds,
   idle,
-  looseQueue,
-  looseStream,
   Note,
   numbers,
   orderStream,
@@ -20,13 +18,15 @@ import {
   QUICK,
   readNs,
   refused,
+  unkeyedQueue,
+  unkeyedStream,
 } from '../fixtures.ts'
 import { clause, type Scenario } from '../scenario.ts'
 
 export const filter: readonly Scenario[] = clause(15, {
   'a-consumer-is-given-only-what-its-handlers-are-for': async (world) => {
     const broker = await world.connect()
-    const orders = looseStream(world.name('orders'))
+    const orders = unkeyedStream(world.name('orders'))
     const calls = new Calls()
     await broker.start(consumer(world.name('worker'), orders).on(Paid, calls.handler))
     for (const n of numbers(40)) await broker.publish(orders, n % 4 === 0 ? Paid({ order: 'a', n }) : placed('a', n))
@@ -41,7 +41,7 @@ export const filter: readonly Scenario[] = clause(15, {
 
   'a-pattern-looks-into-the-data': async (world) => {
     const broker = await world.connect()
-    const orders = looseStream(world.name('orders'))
+    const orders = unkeyedStream(world.name('orders'))
     const calls = new Calls()
     await broker.start(
       consumer(world.name('worker'), orders).on(
@@ -64,7 +64,7 @@ export const filter: readonly Scenario[] = clause(15, {
 
   'several-patterns-are-alternatives': async (world) => {
     const broker = await world.connect()
-    const orders = looseStream(world.name('orders'))
+    const orders = unkeyedStream(world.name('orders'))
     const [low, high] = [new Calls(), new Calls()]
     await broker.start(
       consumer(world.name('worker'), orders)
@@ -125,7 +125,7 @@ export const filter: readonly Scenario[] = clause(15, {
 
   'a-sparse-match-in-a-long-channel-is-found': async (world) => {
     const broker = await world.connect()
-    const orders = looseStream(world.name('orders'))
+    const orders = unkeyedStream(world.name('orders'))
     for (let batch = 0; batch < 10; batch++) await broker.publish(orders, placedMany(1000, 1, batch * 1000))
     const calls = new Calls()
     await broker.start(consumer(world.name('worker'), orders).on(Placed.where({ n: [17, 5000, 9999] }), calls.handler))
@@ -150,7 +150,7 @@ export const filter: readonly Scenario[] = clause(15, {
 
   'workers-of-a-queue-divide-it-by-what-they-handle': async (world) => {
     const broker = await world.connect()
-    const jobs = looseQueue(world.name('jobs'))
+    const jobs = unkeyedQueue(world.name('jobs'))
     const [placedCalls, paidCalls] = [new Calls(), new Calls()]
     await broker.start(consumer(world.name('placer'), jobs).on(Placed, placedCalls.handler))
     for (const n of numbers(30)) await broker.publish(jobs, n % 3 === 0 ? Paid({ order: 'a', n }) : placed('a', n))
@@ -188,7 +188,7 @@ export const filter: readonly Scenario[] = clause(15, {
 
   'reading-takes-a-pattern-over-the-whole-event': async (world) => {
     const broker = await world.connect()
-    const orders = looseStream(world.name('orders'))
+    const orders = unkeyedStream(world.name('orders'))
     await broker.publish(
       orders,
       numbers(30).map((n) => (n % 2 === 0 ? placed('a', n, { subject: `s-${n % 3}` }) : Paid({ order: 'a', n }))),

@@ -1,4 +1,4 @@
-/** Clause 16, wildcards: a consumer may take several channels, or all that match, those created later included. */
+/** Clause 16, wildcards: a consumer may take several channels, or all that match, including those created later. */
 import assert from 'node:assert/strict'
 import { consumer } from '../../../consumer/consumer.ts'
 import {
@@ -8,7 +8,6 @@ import {
   gate,
   holds,
   idle,
-  looseStream,
   numbers,
   orderQueue,
   orderStream,
@@ -18,6 +17,7 @@ import {
   QUICK,
   readNs,
   refused,
+  unkeyedStream,
 } from '../fixtures.ts'
 import { clause, type Scenario } from '../scenario.ts'
 
@@ -156,7 +156,7 @@ export const wildcards: readonly Scenario[] = clause(16, {
         gauge.during(() => wait.opened),
       ),
     )
-    for (const at of numbers(10)) await broker.publish(looseStream(world.name(`orders.c${at}`)), placedMany(5))
+    for (const at of numbers(10)) await broker.publish(unkeyedStream(world.name(`orders.c${at}`)), placedMany(5))
     await world.eventually(() => assert.equal(gauge.now, 7))
     await world.quiet()
     wait.open()
@@ -166,7 +166,7 @@ export const wildcards: readonly Scenario[] = clause(16, {
 
   'every-channel-gets-its-turn': async (world) => {
     const broker = await world.connect()
-    const [busy, quiet] = [looseStream(world.name('orders.busy')), looseStream(world.name('orders.quiet'))]
+    const [busy, quiet] = [unkeyedStream(world.name('orders.busy')), unkeyedStream(world.name('orders.quiet'))]
     for (const from of [0, 1000, 2000]) await broker.publish(busy, placedMany(1000, 1, from))
     await broker.publish(quiet, [placed('quiet', 0)])
     const order: string[] = []

@@ -1,4 +1,4 @@
-/** Clause 17, discovery: what there is, how far behind, what is dead, and who does not move, and why. */
+/** Clause 17, discovery: channels and consumers, lag, dead letters, and which consumer makes no progress and why. */
 import assert from 'node:assert/strict'
 import { CLAUSES } from '../../../broker/capabilities.ts'
 import { stream } from '../../../channel/channel.ts'
@@ -8,8 +8,6 @@ import {
   gate,
   holds,
   idle,
-  looseQueue,
-  looseStream,
   Note,
   numbers,
   orderQueue,
@@ -18,6 +16,8 @@ import {
   Placed,
   placed,
   placedMany,
+  unkeyedQueue,
+  unkeyedStream,
 } from '../fixtures.ts'
 import { clause, type Scenario } from '../scenario.ts'
 import { sleep } from '../world.ts'
@@ -63,7 +63,7 @@ export const discovery: readonly Scenario[] = clause(17, {
 
   'lag-is-told-in-events-and-in-time': async (world) => {
     const broker = await world.connect()
-    const orders = looseStream(world.name('orders'))
+    const orders = unkeyedStream(world.name('orders'))
     const name = world.name('worker')
     const wait = gate()
     await broker.start(consumer(name, orders, { concurrency: 3 }).on(Placed, () => wait.opened))
@@ -81,7 +81,7 @@ export const discovery: readonly Scenario[] = clause(17, {
 
   'a-stopped-consumer-is-listed-with-its-lag': async (world) => {
     const broker = await world.connect()
-    const [orders, jobs] = [orderStream(world.name('orders')), looseQueue(world.name('jobs'))]
+    const [orders, jobs] = [orderStream(world.name('orders')), unkeyedQueue(world.name('jobs'))]
     const name = world.name('worker')
     const running = await broker.start(consumer(name, [orders, jobs]).on(Placed, () => undefined))
     await broker.publish(orders, placedMany(5))
@@ -148,7 +148,7 @@ export const discovery: readonly Scenario[] = clause(17, {
 
   'dead-letters-of-a-queue-are-listed-by-consumer': async (world) => {
     const broker = await world.connect()
-    const jobs = looseQueue(world.name('jobs'))
+    const jobs = unkeyedQueue(world.name('jobs'))
     const name = world.name('worker')
     await broker.start(consumer(name, jobs).on(Placed, (_, ctx) => ctx.reject('bad')))
     await broker.publish(jobs, placedMany(4))
@@ -178,7 +178,7 @@ export const discovery: readonly Scenario[] = clause(17, {
 
   'rates-rise-with-traffic': async (world) => {
     const broker = await world.connect()
-    const orders = looseStream(world.name('orders'))
+    const orders = unkeyedStream(world.name('orders'))
     const name = world.name('worker')
     await broker.start(consumer(name, orders).on(Placed, () => undefined))
     for (let batch = 0; batch < 12; batch++) {
@@ -241,7 +241,7 @@ export const discovery: readonly Scenario[] = clause(17, {
 
   'a-queue-nobody-works-on-is-stalled-and-says-why': async (world) => {
     const broker = await world.connect()
-    const jobs = looseQueue(world.name('jobs'))
+    const jobs = unkeyedQueue(world.name('jobs'))
     const name = world.name('worker')
     await broker.start(consumer(name, jobs, { stall: 60 }).on(Paid, () => undefined))
     await broker.publish(jobs, placedMany(3))

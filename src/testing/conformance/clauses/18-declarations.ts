@@ -1,4 +1,4 @@
-/** Clause 18, errors: what is kept of a channel's declaration binds processes that have no code of the channel. */
+/** Clause 18, errors: the stored declaration of a channel also applies to processes without the channel's code. */
 import assert from 'node:assert/strict'
 import type { StandardSchemaV1 } from '@standard-schema/spec'
 import { type Stream, stream } from '../../../channel/channel.ts'
@@ -13,7 +13,7 @@ const ORDER_JSON = {
   required: ['order', 'n'],
 }
 
-/** It gives its JSON Schema, as schema libraries do. */
+/** An event whose schema provides its JSON Schema, as schema libraries do. */
 const described = {
   '~standard': { ...orderSchema['~standard'], jsonSchema: { input: () => ORDER_JSON, output: () => ORDER_JSON } },
 } as StandardSchemaV1<Order, Order>

@@ -1,4 +1,4 @@
-/** Clause 18, errors: typed, they name what was wrong with what, say what to do, and the broker goes on. */
+/** Clause 18, errors: they are typed, name what was wrong with what, say what to do, and leave the broker working. */
 import assert from 'node:assert/strict'
 import type { StandardSchemaV1 } from '@standard-schema/spec'
 import { isMillraceError } from '../../../base/errors.ts'
@@ -24,7 +24,7 @@ import {
 import { clause, type Scenario } from '../scenario.ts'
 import type { World } from '../world.ts'
 
-/** After all that was refused, the broker does its work. */
+/** After all refusals, the broker still does its work. */
 async function goesOn(world: World, broker: Broker): Promise<void> {
   const orders = orderStream(world.name('after'))
   const calls = new Calls()
@@ -66,7 +66,7 @@ export const errors: readonly Scenario[] = clause(18, {
     await broker.publish(slow, [Slow(1 as never), Slow(2 as never)])
     const seen: unknown[] = []
     await broker.start(consumer(world.name('worker'), slow).on(Slow, ({ data }) => void seen.push(data)))
-    // Without a key no order is promised.
+    // Without a key no order is guaranteed.
     await world.eventually(() => assert.deepEqual(seen.toSorted(), [1, 2]))
   },
 
@@ -422,13 +422,13 @@ export const errors: readonly Scenario[] = clause(18, {
     await refused(() => broker.consumer(reader).rewind(5 as never), 'INVALID_OPTION', 'did you mean { offset: 5 }')
     await world.quiet()
     assert.equal(calls.length, 5)
-    // What can be rewound is.
+    // Whatever can be rewound is rewound.
     await broker.consumer(reader).rewind('beginning')
     await calls.reach(world, 8)
   },
 })
 
-/** Takes a Date, and nothing else: not what JSON makes of it. */
+/** Accepts only a Date, not what JSON turns it into. */
 const dateSchema: StandardSchemaV1<Date, Date> = {
   '~standard': {
     version: 1,
