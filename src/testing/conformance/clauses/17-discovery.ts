@@ -306,7 +306,7 @@ export const discovery: readonly Scenario[] = clause(17, {
   'a-channel-is-described-alone': async (world) => {
     const broker = await world.connect()
     const orders = orderStream(world.name('orders'))
-    const others = looseQueue(world.name('others'))
+    const others = unkeyedQueue(world.name('others'))
     await broker.declare(orders, others)
     await broker.publish(orders, placedMany(10))
     const channel = broker.channel(orders)
