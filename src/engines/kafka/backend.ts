@@ -1,7 +1,10 @@
 /**
- * Kafka as a log with a conditional write: what `ExternalLogEngine` needs of it.
+ * Kafka as a log with a conditional write (`external-log/log-backend.ts`).
  *
- * A channel is a topic of one Kafka partition, a group's consumer logs are another, and two more say what exists and who lives.
+ * A channel is a topic of one Kafka partition. The consumer logs of a group are another topic. Two more topics hold the
+ * registry of channels and the heartbeats of members. Consumer groups and committed offsets of Kafka are not used: a
+ * completion is an entry of a consumer log (`consumer-log-topic.ts`), and the text of a dead letter is an event of a
+ * channel `~dead.…` (`external-log/letters/`).
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { isMillraceError, MillraceError } from '../../base/errors.ts'
@@ -36,10 +39,10 @@ import { TailWatch } from './tail-watch.ts'
 import type { Durability, TopicPlans } from './topic-plans.ts'
 import { Topics } from './topics.ts'
 
-/** How long closing waits for what is being stored. */
+/** How long closing waits for events that are being stored. */
 const CLOSE_MS = 5000
 
-/** Consumer logs of one group, and of one queue, are in one topic. */
+/** The consumer logs of a group are in one topic, and those of a queue in another. */
 function groupOf(id: string): string {
   const [group = '', channel = ''] = id.split('/')
   return group === QUEUE_GROUP ? `${group}/${channel}` : group
@@ -58,13 +61,13 @@ export class KafkaBackend implements LogBackend {
   readonly #registry: RegistryTopic
   readonly #notes: MemberNotes
   readonly #watch: TailWatch
-  /** By incarnation. */
+  /** Channels by incarnation. */
   readonly #channels = new Map<string, KafkaChannel>()
   readonly #consumerLogs = new Map<string, Promise<ConsumerLogTopic>>()
   readonly #floors: QueueFloors
   readonly #alarms: BackendAlarms
   readonly #durability: Durability
-  /** What is being stored. */
+  /** Appends that are under way. */
   readonly #appending = new Set<Promise<void>>()
   #closed = false
 
@@ -95,7 +98,7 @@ export class KafkaBackend implements LogBackend {
   ): Promise<KafkaBackend> {
     const backend = new KafkaBackend(client, plans, durability, alarms)
     try {
-      // All that every process will want, in one request: to make a topic takes Kafka a while.
+      // All topics that every process needs, in one request, because creating topics is slow.
       await backend.#topics.create([
         plans.registry,
         plans.notes,
@@ -140,7 +143,7 @@ export class KafkaBackend implements LogBackend {
       await this.#registry.look()
       if (this.#registry.channel(entry.spec.name) !== undefined) return
       const plan = this.#plans.channel(entry.spec)
-      // A topic of somebody else's may be a channel, if it is as durable as one.
+      // A topic that another program created may hold the channel, if it is as durable as required.
       if (!(await this.#topics.create([plan]))) await this.#topics.checkDurable(plan, this.#durability)
       await this.#registry.create(entry)
     })
@@ -191,7 +194,10 @@ export class KafkaBackend implements LogBackend {
     return channel
   }
 
-  /** Whether a channel is still there whose topic is not. Its topic is made again: whoever declared it may have taken the one of its predecessor for it. */
+  /**
+   * Whether a channel still exists whose topic does not. If so, its topic is created again: the process that declared
+   * the channel may have seen the topic of its predecessor.
+   */
   async #exists(name: string, incarnation: string, plan: TopicPlan): Promise<boolean> {
     await this.#registry.look()
     if (this.#registry.channel(name)?.incarnation !== incarnation) return false
@@ -262,7 +268,7 @@ export class KafkaBackend implements LogBackend {
     )
   }
 
-  /** The consumer logs of a group; null where it has none and none are to be made. */
+  /** The topic of a group's consumer logs; null if it does not exist and is not to be created. */
   async #consumerLog(id: string, make: boolean): Promise<ConsumerLogTopic | null> {
     const group = groupOf(id)
     if (!this.#registry.consumerLogs.has(group)) await this.#registry.look()
@@ -332,13 +338,13 @@ export class KafkaBackend implements LogBackend {
   }
 
   async close(): Promise<void> {
-    // Whoever waits for a receipt gets it: what is stored is not to be called refused.
+    // Callers get the receipts of events that are stored: they must not be told that these were refused.
     await Promise.race([Promise.all(this.#appending), sleep(CLOSE_MS, undefined, { ref: false })])
     await this.#floors.close()
     this.sever()
   }
 
-  /** As if the process had died: no goodbye. */
+  /** Close as if the process had died. */
   sever(): void {
     this.#closed = true
     this.#watch.close()

@@ -1,4 +1,4 @@
-/** What Kafka gives of the contract, and what is built from its parts. */
+/** How Kafka holds each clause, and what the engine builds from its parts. */
 import type { Capabilities } from '../../broker/capabilities.ts'
 import type { Durability } from './topic-plans.ts'
 

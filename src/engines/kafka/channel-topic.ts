@@ -1,11 +1,14 @@
 /**
- * A channel's topic, as this process reads it: a log of one Kafka partition, in which the channel's partitions are told apart by their keys. So the
- * offset of an event is its offset in Kafka, and the order over all keys is the order of publishing.
+ * A channel's topic, as this process reads it: a log of one Kafka partition. The channel's partitions are a part of
+ * each record. So the offset of an event is its offset in Kafka, and the order over all keys is the order of
+ * publishing.
  *
- * The tail is what this process has seen without a gap since it began to look: it grows by what is written here, if nothing came in between, and by
- * what is fetched. Who watches is told of its growth; the window of known ids and the indexes of retention are folds of it.
+ * The tail is the part of the log that this process has seen without a gap since it began to follow. It grows by own
+ * writes, if nothing came in between, and by fetches. Listeners are told when it grows. The window of known ids and the
+ * indexes of retention are folds of the tail.
  *
- * A duplicate is a record whose id is among the records between what its writer had seen and its own batch: all readers find the same ones.
+ * A record is a duplicate if its id is among the records between the offset that its writer had seen and its own batch.
+ * All readers find the same duplicates.
  */
 import { MillraceError } from '../../base/errors.ts'
 import { LIMITS } from '../../base/limits.ts'
@@ -23,12 +26,12 @@ import { EARLIEST, type Fetched, fetch, LATEST, offsetAt } from './requests.ts'
 
 const FETCH_BYTES = 1024 * 1024
 
-/** Batches of so many are kept as their bytes until somebody reads them. */
+/** A batch of at least this many events is kept as bytes until it is read. */
 const PACKED_EVENTS = 32
-/** Of what is written here those who follow are told so late: who works on it has it from the answer. */
+/** Delay before followers hear of our own writes; the writer already has them from the produce response. */
 const OWN_MS = 1
 
-/** Is told of the events that are new at the tail, in order. */
+/** Is told of the new events at the tail, in order. */
 export interface TailFold {
   add(events: readonly KeptEvent[]): void
 }
@@ -40,13 +43,13 @@ export class ChannelTopic {
   readonly listeners: Set<OnAppend> = new Set()
   readonly #folds = new Set<TailFold>()
   #cache = new ChunkCache(LIMITS.kafkaCacheBytes)
-  /** The registry may have forgotten the channel. */
+  /** Whether the registry still has the channel. */
   readonly #exists: () => Promise<boolean>
-  /** Up to here the tail is seen; null while nobody looks. */
+  /** The offset up to which the tail is seen; null until somebody follows. */
   #at: number | null = null
   /** Where each partition ends in the part of the log that is seen. */
   #ends = new PartitionEnds(0)
-  /** Partitions that were written to here, of which listeners are told soon. */
+  /** Partitions with own writes of which the listeners are not told yet, and where they end. */
   readonly #untold = new Map<number, number>()
   #first = 0
   #next: number | null = null
@@ -69,12 +72,12 @@ export class ChannelTopic {
     return this.#first
   }
 
-  /** The highest offset after an event that is known here. */
+  /** The offset after the last known event. */
   get next(): number {
     return this.#next ?? 0
   }
 
-  /** Ask Kafka of this topic. @throws UNKNOWN_CHANNEL */
+  /** Send a request about this topic. @throws UNKNOWN_CHANNEL */
   ask<T>(what: string, send: (connection: ConnectionLike) => Promise<T>): Promise<T> {
     return this.client.leader(`${what} ${this.topic}`, this.topic, 'ask', async (connection) => {
       try {
@@ -85,7 +88,7 @@ export class ChannelTopic {
     })
   }
 
-  /** A topic that is not there is a channel that is not there, unless it is just being made. */
+  /** If the topic does not exist, the channel does not exist, unless it is just being created. */
   async judge(error: unknown): Promise<unknown> {
     const code =
       error instanceof KafkaError
@@ -119,7 +122,7 @@ export class ChannelTopic {
     this.#next = Math.max(this.#next ?? 0, next)
   }
 
-  /** The first offset at or after a time; the end where there is none. */
+  /** The first offset at or after a time, or the end of the log. */
   async seek(timeMs: number): Promise<number> {
     const { library } = this.client
     const at = Math.max(0, Math.ceil(timeMs))
@@ -138,13 +141,13 @@ export class ChannelTopic {
     this.#ends = new PartitionEnds(this.next)
   }
 
-  /** Fold what is stored from an offset on, and all that comes. */
+  /** Fold what is stored from an offset on, and everything that comes later. */
   async fold(fold: TailFold, from: number): Promise<void> {
     await this.follow()
     for (let at = from; at < (this.#at ?? 0); ) {
       const chunk = await this.load(at)
       if (chunk === null) break
-      // The tail may have moved into the chunk's middle: what is beyond it comes with it.
+      // The tail may have moved into the middle of the chunk. The rest of the chunk comes with the tail.
       const end = Math.min(chunk.end, this.#at ?? 0)
       fold.add(chunk.events.filter(({ offset }) => offset >= at && offset < end))
       at = end
@@ -170,11 +173,12 @@ export class ChannelTopic {
     await this.accept(answer)
   }
 
-  /** What was fetched at the tail, or before it: the part that is new is taken. Answers whether there was one. */
+  /** Take the new part of what was fetched at the tail, or before it. Answers whether there was one. */
   async accept(answer: Fetched): Promise<boolean> {
     if (answer.code === CODES.OFFSET_OUT_OF_RANGE) {
       await this.look()
-      // What was deleted before it was seen is gone; beyond the end is nothing, but of the topic's predecessor.
+      // Events that were deleted before they were seen are gone. An offset beyond the end is from the topic's
+      // predecessor.
       if ((this.#at ?? 0) < this.#first) this.#at = this.#first
       else this.#restart(this.#first)
       return true
@@ -184,7 +188,7 @@ export class ChannelTopic {
     for (;;) {
       const at = this.#at ?? 0
       const chunk = await this.#decode(answer.bytes, at)
-      // What is written here may have been faster.
+      // An own write may have moved the tail meanwhile.
       if ((this.#at ?? 0) !== at) continue
       if (chunk.end <= at) return false
       this.#grow(chunk, chunk.events)
@@ -194,8 +198,9 @@ export class ChannelTopic {
   }
 
   /**
-   * What was written here, by who had seen the log up to `seen`. If it follows what is seen: where the partition of each event ended before it; an empty
-   * list where it was fetched before the write was answered, and null where something stands between.
+   * Take an own write, whose writer had seen the log up to `seen`. If it follows the tail, answers where the partition
+   * of each event ended before it. Answers an empty list if it was fetched before the write was answered, and null if
+   * something stands between.
    */
   acceptOwn(base: number, events: readonly KeptEvent[], batch: Buffer, seen: number): number[] | null {
     const end = base + events.length
@@ -221,7 +226,9 @@ export class ChannelTopic {
     return found !== undefined && found.event.id === event?.event.id
   }
 
-  /** What was seen was of the topic's predecessor, which a broker had not quite removed: this one is read from here. */
+  /**
+   * What was seen was in the topic's predecessor, which a broker had not removed yet. The new topic is read from here.
+   */
   #restart(from: number): void {
     this.#cache = new ChunkCache(LIMITS.kafkaCacheBytes)
     this.#at = from
@@ -236,7 +243,10 @@ export class ChannelTopic {
     if (events.length > 0) for (const fold of this.#folds) fold.add(events)
   }
 
-  /** Of what others wrote, with what it is; where only the latest of each key counts, who reads finds out which that is. */
+  /**
+   * Tell the listeners of events of others, with the events themselves. If only the latest event of each key counts,
+   * listeners read the events, because a read finds out which those are.
+   */
   #tell(events: readonly KeptEvent[]): void {
     const tails = new Map<number, Tail & { readonly records: KeptEvent[] }>()
     for (const event of events) {
@@ -263,7 +273,7 @@ export class ChannelTopic {
     for (const listener of [...this.listeners]) for (const [partition, next] of told) listener(partition, next)
   }
 
-  /** Events at and after an offset, up to a limit; those that `shows` does not want are left out. */
+  /** Events at and after an offset, up to a limit, without those that `shows` rejects. */
   async read(
     partition: number | null,
     from: number,
@@ -287,7 +297,7 @@ export class ChannelTopic {
     return found
   }
 
-  /** The events from an offset on, as many as come at once; null where there are none. */
+  /** The events from an offset on, as many as one fetch brings; null if there are none. */
   async load(offset: number): Promise<Chunk | null> {
     const known = this.#cache.find(offset)
     if (known !== undefined) return known
@@ -338,7 +348,7 @@ export class ChannelTopic {
     return new Chunk(from, end, events)
   }
 
-  /** Ids and offsets as they are stored, without a look at which of them are duplicates. */
+  /** Ids and offsets as they are stored, duplicates included. */
   async #idsFrom(from: number, end: number): Promise<[number, string][]> {
     const ids: [number, string][] = []
     for (let at = from; at < end; ) {
@@ -355,9 +365,9 @@ export class ChannelTopic {
   }
 }
 
-/** Who was first, where two wrote one id and neither had seen the other's. */
+/** Decides which of two writers was first, if both wrote an id and neither had seen the other's record. */
 class Race {
-  /** In the order of their offsets. */
+  /** Ids in the order of their offsets. */
   readonly #ids: [offset: number, id: string][] = []
   readonly #load: (from: number, until: number) => Promise<[number, string][]>
   #oldest: number
@@ -373,7 +383,7 @@ class Race {
     this.#ids.push([offset, id])
   }
 
-  /** Whether an id is among the records from `seen` up to `base`, which is where its batch begins. */
+  /** Whether an id is among the records from `seen` up to `base`, where its batch begins. */
   async lost(id: string, seen: number, base: number): Promise<boolean> {
     if (base !== this.#base) {
       if (seen < this.#oldest) {

@@ -1,9 +1,10 @@
 /**
- * Appending to a channel: one record batch for what is appended together, so all of it or nothing is stored, in order.
+ * Appending to a channel: events that are appended together are one record batch, so all or none are stored, in order.
  *
- * A batch carries this process's producer id and a sequence number: sent again after a lost connection, it is stored once. Events whose ids are
- * deduplicated carry the offset up to which their writer had seen the log. Where others wrote in between, what they wrote is read before the answer,
- * and who was first in the log has stored the event; the other's copy is passed over by every reader.
+ * A batch carries this process's producer id and a sequence number, so a batch that is sent again after a lost
+ * connection is stored once. Events with a deduplication id carry the offset up to which their writer had seen the log.
+ * If others wrote in between, their records are read before the answer. The first record with an id is the event; every
+ * reader skips later ones.
  */
 import { MillraceError } from '../../base/errors.ts'
 import type { Appended, AppendItem } from '../../external-log/log-backend.ts'
@@ -22,12 +23,14 @@ const PRODUCER_ERRORS: ReadonlySet<number> = new Set([
 ])
 const SEQUENCES = 0x8000_0000
 
-/** What is to be stored of an append. */
+/** The part of an append that is to be stored. */
 interface Fresh {
   readonly items: readonly AppendItem[]
-  /** Which of the append each is. */
+  /** The index of each item in the append. */
   readonly indexes: readonly number[]
-  /** Those of the append that have the id of one of these: its number among these, and theirs. */
+  /**
+   * Events of the append with the id of another one in it: the index among these items, and the index in the append.
+   */
   readonly repeats: readonly (readonly [number, number])[]
 }
 
@@ -36,14 +39,14 @@ export class ChannelWriter {
   #window: Promise<IdWindow> | null = null
   #producer: Promise<{ readonly producerId: bigint; readonly producerEpoch: number }> | null = null
   #sequence = 0
-  /** The server's clock is ahead by so much. */
+  /** How far the server's clock is ahead of ours. */
   #aheadMs = 0
 
   constructor(log: ChannelTopic) {
     this.#log = log
   }
 
-  /** The server's time, as far as is known here. */
+  /** The approximate time by the server's clock. */
   get nowMs(): number {
     return Date.now() + this.#aheadMs
   }
@@ -52,7 +55,7 @@ export class ChannelWriter {
     return this.#log.entry.spec.dedupe ?? EMISSION_WINDOW
   }
 
-  /** The window, read back when it is first wanted. */
+  /** The window of ids, read back when it is first needed. */
   #known(): Promise<IdWindow> {
     this.#window ??= this.#openWindow()
     this.#window.catch(() => {
@@ -71,7 +74,7 @@ export class ChannelWriter {
     return window
   }
 
-  /** Which of these ids are in the window, and where their events are. */
+  /** Those of the ids that are in the window, with the offsets of their events. */
   async known(ids: readonly string[]): Promise<Map<string, number>> {
     const window = await this.#known()
     await this.#log.catchUp()
@@ -110,13 +113,16 @@ export class ChannelWriter {
     return answers
   }
 
-  /** Others wrote before it: what, must be known for an answer where ids are; who follows the tail is told soon. */
+  /**
+   * Others appended before this batch. With deduplication, read their records before answering; otherwise only notify
+   * followers.
+   */
   async #between(window: IdWindow | null): Promise<void> {
     if (window !== null) await this.#log.catchUp()
     else if (this.#log.listeners.size > 0) void this.#log.catchUp().catch(() => undefined)
   }
 
-  /** What is to be stored. What is known is answered. */
+  /** What is to be stored. Duplicates are answered here. */
   #fresh(items: readonly AppendItem[], window: IdWindow | null, answers: Appended[]): Fresh {
     const [fresh, indexes, repeats]: [AppendItem[], number[], [number, number][]] = [[], [], []]
     const together = new Together(fresh)
@@ -145,7 +151,7 @@ export class ChannelWriter {
       } catch (error) {
         if (!(error instanceof KafkaError) || !PRODUCER_ERRORS.has(error.code))
           throw millraceError(`publishing to ${this.#log.topic}`, error)
-        // The topic was made anew, or the brokers have forgotten this producer: begin as another.
+        // The topic was created again, or the brokers have forgotten this producer: go on with a new producer id.
         this.#producer = null
       }
     }
@@ -172,7 +178,7 @@ export class ChannelWriter {
       if (produced.timeMs >= 0) this.#aheadMs = produced.timeMs - (sentMs + Date.now()) / 2
       return { base: produced.base, timeMs: produced.timeMs >= 0 ? produced.timeMs : this.nowMs, batch }
     } catch (error) {
-      // Whether it was stored is not known: what comes next must not be taken for it.
+      // It is not known whether the batch was stored. The next batch must not be taken for a repetition of it.
       this.#producer = null
       throw error
     }
@@ -202,10 +208,10 @@ export class ChannelWriter {
   }
 }
 
-/** Which of some items that come one by one has an id. */
+/** Finds which of the items that come one by one have an id. */
 class Together {
   readonly #items: readonly AppendItem[]
-  /** Made when an id is asked for that is not greater than all before: new ids of version 7 are. */
+  /** Created when an id is asked for that is not greater than all earlier ones. New ids of version 7 are. */
   #table: Map<string, number> | null = null
   #tabled = 0
   #greatest = ''

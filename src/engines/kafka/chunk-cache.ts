@@ -1,10 +1,14 @@
 /**
- * Pieces of a channel's log in memory: what was fetched or written lately, so that the partitions and consumers of a process that read the same
- * stretch fetch it once. Bounded by bytes; what was not used for longest goes.
+ * Stretches of a channel's log in memory: what was fetched or written lately, so that the partitions and consumers of a
+ * process that read the same stretch fetch it once. The size is bounded in bytes. The chunks that were not used for
+ * longest leave.
+ *
+ * It is not the tail window of other backends (`external-log/backend/tail-window.ts`): a fetch may begin anywhere in
+ * the log, and brings all partitions of the channel.
  */
 import type { BlockEvent } from '../../event/block.ts'
 
-/** An event as it is kept. Duplicates that lost their race are not. */
+/** An event as it is kept. Duplicates are not kept. */
 export interface KeptEvent {
   readonly offset: number
   readonly timeMs: number
@@ -20,7 +24,7 @@ export class Chunk {
   end: number
   bytes = 0
   used = 0
-  /** Or how they are made, where nobody has asked for them yet. */
+  /** The events, or a function that decodes them if nobody has asked for them yet. */
   #events: KeptEvent[] | (() => KeptEvent[])
   #byPartition: Map<number, KeptEvent[]> | null = null
 
@@ -31,11 +35,11 @@ export class Chunk {
     for (const { event } of events) this.bytes += event.text.length + 200
   }
 
-  /** Of events that are decoded when somebody asks for them; until then they are one buffer. */
+  /** A chunk of one buffer. Its events are decoded when they are asked for. */
   static packed(first: number, end: number, batch: Buffer, decode: () => KeptEvent[]): Chunk {
     const chunk = new Chunk(first, end, [])
     chunk.#events = decode
-    // And perhaps once more as events.
+    // The bytes as they are, and perhaps once more as events.
     chunk.bytes = 2 * batch.length
     return chunk
   }
@@ -45,7 +49,7 @@ export class Chunk {
     return this.#events
   }
 
-  /** Those of one partition, or (null) of all. */
+  /** The events of one partition, or (null) of all. */
   of(partition: number | null): readonly KeptEvent[] {
     if (partition === null) return this.events
     if (this.#byPartition === null) {
@@ -61,7 +65,7 @@ export class Chunk {
     else events.push(event)
   }
 
-  /** What comes right after it, if there is room. */
+  /** Add a chunk that comes right after this one, if there is room. */
   grow(next: Chunk): boolean {
     const [events, more] = [this.#events, next.#events]
     if (typeof events === 'function' || typeof more === 'function') return false
@@ -88,7 +92,7 @@ export class ChunkCache {
 
   /** The chunk that has an offset. */
   find(offset: number): Chunk | undefined {
-    // The newest stand last, and are asked for most.
+    // The newest chunks stand last, and are asked for most.
     for (let at = this.#chunks.length - 1; at >= 0; at--) {
       const chunk = this.#chunks[at] as Chunk
       if (offset >= chunk.first && offset < chunk.end) {

@@ -1,10 +1,12 @@
 /**
  * Connections to a Kafka cluster, and requests to the broker that leads a topic.
  *
- * Every topic here has one partition, so a topic has one leader. Kafka answers the requests of one connection one after the other: what may take
- * long (a long poll, a write that waits for the disk) has a connection of its own for its purpose.
+ * Every topic has one partition here, so a topic has one leader. Kafka answers the requests of a connection one after
+ * the other. So requests that may take long (a long poll, a write that waits for the disk) have a connection of their
+ * own for their purpose.
  *
- * A request that fails because the cluster is in motion, or a connection is lost, is sent again for a bounded time; then it fails with UNAVAILABLE.
+ * A request that fails because the cluster changes or a connection is lost is repeated for a bounded time. Then it
+ * fails with UNAVAILABLE.
  */
 import { MillraceError } from '../../base/errors.ts'
 import { TIMER_MS_MAX } from '../../base/timers.ts'
@@ -22,11 +24,11 @@ export interface Address {
 export interface ClientOptions {
   readonly seeds: readonly Address[]
   readonly clientId: string
-  /** What the library's connections take: TLS and SASL. */
+  /** TLS and SASL, as the library's connections take them. */
   readonly security: object
   /** How long a call may wait for a cluster that does not answer. */
   patienceMs(): number
-  /** The cluster answers, or why it does not. */
+  /** Called with null when the cluster answers again, and with the reason when it does not. */
   reachable(problem: string | null): void
 }
 
@@ -68,7 +70,7 @@ export class KafkaClient {
     return this.#again(what, async () => this.#tried(await this.#leaderOf(topic, purpose), send), topic)
   }
 
-  /** One try, without patience, of a request to the leader. */
+  /** Send a request to the leader, with one attempt. */
   async once<T>(topic: string, purpose: Purpose, send: (connection: ConnectionLike) => Promise<T>): Promise<T> {
     try {
       return await this.#tried(await this.#leaderOf(topic, purpose), send)
@@ -77,7 +79,7 @@ export class KafkaClient {
     }
   }
 
-  /** Which broker leads a topic, as far as is known. */
+  /** The broker that leads a topic, as far as it is known. */
   async leaderId(topic: string): Promise<number> {
     let id = this.#leaders.get(topic)
     if (id === undefined) {
@@ -102,7 +104,7 @@ export class KafkaClient {
     return answer
   }
 
-  /** The topic was created or removed: ask for its leader again. */
+  /** The topic was created or removed: its leader is asked for again. */
   forget(topic: string): void {
     this.#leaders.delete(topic)
   }
@@ -159,7 +161,7 @@ export class KafkaClient {
     return connection
   }
 
-  /** A request that was not answered leaves a connection that answers nothing any more: it is cut. */
+  /** After a request without an answer, a connection answers nothing any more. It is closed. */
   async #tried<T>(connection: ConnectionLike, send: (connection: ConnectionLike) => Promise<T>): Promise<T> {
     try {
       return await send(connection)
@@ -198,7 +200,7 @@ export class KafkaClient {
     }
   }
 
-  /** What hangs is not waited for beyond the limit. */
+  /** Wait for work until the deadline, but no longer. */
   async #patient<T>(work: Promise<T>, end: number): Promise<T> {
     let timer: NodeJS.Timeout | undefined
     const late = new Promise<never>((_, reject) => {
@@ -226,14 +228,14 @@ export class KafkaClient {
     this.#options.reachable(failure.message)
   }
 
-  /** Cut all connections: nothing is said to anybody. */
+  /** Close all connections, without any goodbye. */
   close(): void {
     this.#closed.abort()
     for (const connection of this.#open) connection.socket?.destroy()
   }
 }
 
-/** The library rejects where one topic of many is not there; the answer is with the error. */
+/** The library rejects if one of the topics does not exist. The answer is in the error. */
 function metadataIn(error: unknown): MetadataAnswer {
   const { response } = error as { readonly response?: MetadataAnswer }
   if (response === undefined || !Array.isArray(response.topics)) throw error

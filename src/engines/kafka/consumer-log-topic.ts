@@ -1,19 +1,21 @@
 /**
- * The consumer logs of one group in one topic: entries of many consumer logs, each of one writer at a time, in one log.
+ * The consumer logs of one group in one topic. Each consumer log has one writer at a time.
  *
- * Kafka has no conditional write. A log that everybody reads in the same order is one all the same: an entry says which version it makes, and is
- * valid if it makes the one after the consumer log's current version; of two that make the same, the first in the log is valid and the other is nothing.
- * Whoever wrote knows the verdict as soon as what stands before it is read: mostly nothing does, and the answer to the write tells.
+ * Kafka has no conditional write. A log that everybody reads in the same order serves as one: an entry says which
+ * version it makes, and is valid if that is the version after the consumer log's current one. Of two entries that make
+ * the same version, the first in the log is valid and the other has no effect. A writer knows the result as soon as it
+ * has read what stands before its entry. Mostly nothing does, and the answer to the write tells.
  *
  *     key     the consumer log's id
  *     header  KIND VERSION NONCE KEPT
- *             a  one entry                                        → version is the one that it makes
- *             c  all entries that are kept, told again            → valid if it is of the current version
- *             x  the consumer log is removed                           → as an entry, without content
- *             NONCE  of the write; KEPT  the oldest version that is wanted
+ *             a  one entry                         → VERSION is the version that it makes
+ *             c  all entries that are kept, again  → valid if VERSION is the current version
+ *             x  the consumer log is removed       → as an entry, without content
+ *             NONCE  of the write; KEPT  the oldest version that is needed
  *
- * What stands before the oldest entry that is wanted of any consumer log is deleted. A consumer log that rests would hold all others back: it is told again.
- * Zombies are harmless: what they write is not of the next version, now and for every later reader.
+ * Everything before the oldest entry that any consumer log needs is deleted. A consumer log that gets no entries would
+ * prevent that, so its entries are written again. Entries of former owners have no effect: they never make the next
+ * version, for any reader.
  */
 import { randomUUID } from 'node:crypto'
 import { isMillraceError } from '../../base/errors.ts'
@@ -23,14 +25,14 @@ import type { KafkaClient } from './client.ts'
 import { deleteRecords } from './requests.ts'
 import { type LogFold, type LogRecord, TopicLog } from './topic-log.ts'
 
-/** So many records may be in the log that nobody wants, before those that are wanted are told again. */
+/** The number of records that nobody needs in the topic, before the needed ones are written again. */
 const SLACK_RECORDS = 4000
 const DELETE_RECORDS = 1000
 const DELETE_MS = 10_000
 
 interface Entry {
   readonly version: number
-  /** Where it stands in the log. */
+  /** The offset of the entry in the topic. */
   readonly offset: number
   readonly bytes: Uint8Array
 }
@@ -38,10 +40,10 @@ interface Entry {
 interface ConsumerLog {
   version: number
   removed: boolean
-  /** The oldest version that is wanted. */
+  /** The oldest version that is needed. */
   kept: number
   entries: Entry[]
-  /** Where its last record stands in the log. */
+  /** The offset of its last record. */
   last: number
 }
 
@@ -58,14 +60,14 @@ export class ConsumerLogTopic implements LogFold {
   readonly #failures: LastingFailures
   readonly #writer = randomUUID().slice(0, 8)
   readonly #consumerLogs = new Map<string, ConsumerLog>()
-  /** Writes of ours whose verdict is not known. */
+  /** Own writes whose result is not known yet. */
   readonly #verdicts = new Map<string, boolean>()
   #writes = 0
-  /** What is before it is deleted, as far as is known here. */
+  /** Everything before this offset is deleted, as far as is known. */
   #deleted = -1
   #cleaning = false
 
-  /** `failures` is told where what nobody wants cannot be deleted. */
+  /** `failures` is told when records that nobody needs cannot be deleted. */
   constructor(client: KafkaClient, topic: string, failures: LastingFailures) {
     this.#client = client
     this.#failures = failures
@@ -98,7 +100,7 @@ export class ConsumerLogTopic implements LogFold {
     if (!this.#cleaning && this.#log.position - this.#deleted >= SLACK_RECORDS) void this.#tidy()
   }
 
-  /** What fails is tried again with the next trim. Never rejects. */
+  /** A failure is repeated with the next trim. Never rejects. */
   async #tidy(): Promise<void> {
     const of = `consumer log topic "${this.#log.topic}"`
     this.#cleaning = true
@@ -121,7 +123,7 @@ export class ConsumerLogTopic implements LogFold {
     }
   }
 
-  /** Whether it was valid. */
+  /** Whether the entry was valid. */
   async #write(id: string, kind: Mark['kind'], version: number, value: Buffer | null, kept: number): Promise<boolean> {
     const nonce = `${this.#writer}.${this.#writes++}`
     this.#verdicts.set(nonce, false)
@@ -145,9 +147,10 @@ export class ConsumerLogTopic implements LogFold {
     if (mark === null || retold === null) return
     const known = this.#consumerLogs.get(record.key)
     const current = known?.version ?? -1
-    // A version far ahead is no zombie's, whose version is at most the next: it is we who came in amid the log, after a zombie's entry.
+    // A version far ahead is not of a former owner, whose version is at most the next one. So this process began to
+    // read amid the log, after an entry without effect.
     if (mark.kind === 'c' ? mark.version < current : mark.version <= current) return
-    // A write of ours that was sent twice has its verdict from the first.
+    // An own write that was sent twice has its result from the first one.
     if (this.#verdicts.has(mark.nonce)) this.#verdicts.set(mark.nonce, true)
     const goesOn = known !== undefined && mark.kind === 'a' && mark.version === current + 1
     const consumerLog: ConsumerLog = goesOn ? known : { version: 0, removed: false, kept: 0, entries: [], last: 0 }
@@ -160,7 +163,7 @@ export class ConsumerLogTopic implements LogFold {
     this.#consumerLogs.set(record.key, consumerLog)
   }
 
-  /** Delete what nobody wants, once it is much. */
+  /** Delete records that nobody needs, when there are many. */
   async #clean(): Promise<void> {
     const end = this.#log.position
     for (const [id, consumerLog] of this.#consumerLogs) {
@@ -178,7 +181,7 @@ export class ConsumerLogTopic implements LogFold {
   }
 }
 
-/** Where the oldest record stands that the consumer log is made of. */
+/** The offset of the oldest record that the consumer log needs. */
 function firstOf({ entries, last }: ConsumerLog): number {
   return entries[0]?.offset ?? last
 }
@@ -194,12 +197,12 @@ function markOf(text: string): Mark | null {
   const parts = /^([acx]) (\d+) (\S+) (\d+)$/.exec(text)
   if (parts === null) return null
   const [version, kept] = [Number(parts[2]), Number(parts[4])]
-  // A number that is not a safe integer is not Millrace's, and no version could follow it.
+  // A number that is not a safe integer is not of Millrace, and no version could follow it.
   if (!Number.isSafeInteger(version + 1) || !Number.isSafeInteger(kept)) return null
   return { kind: parts[1] as Mark['kind'], version, nonce: parts[3] as string, kept }
 }
 
-/** Entries in one value: version and length of each before its bytes. */
+/** Entries in one value: each with its version and length before its bytes. */
 function tell(entries: readonly Entry[]): Buffer {
   return Buffer.concat(
     entries.flatMap(({ version, bytes }) => {
@@ -211,7 +214,7 @@ function tell(entries: readonly Entry[]): Buffer {
   )
 }
 
-/** Null where the value is not one that `tell` made. */
+/** Null if `tell` did not make the value. */
 function told(value: Buffer | null, offset: number): Entry[] | null {
   const entries: Entry[] = []
   for (let at = 0; value !== null && at < value.length; ) {

@@ -1,18 +1,18 @@
-/** Events of one append as a record batch: those that this process has just encoded go into it without being taken apart again. */
+/** The events of one append as a record batch. Events that this process has just encoded are not parsed again. */
 import { Encoded } from '../../event/encode.ts'
 import type { AppendItem, ChannelEntry } from '../../external-log/log-backend.ts'
 import type { KeptEvent } from './chunk-cache.ts'
 import { fromRecord, readyHeaders, readyNote, recordKeyOf, toRecord } from './event-record.ts'
 import { type BatchTools, BatchWriter, decodeBatches, type ProducerStamp } from './record-batch.ts'
 
-/** Our own batches are never compressed. */
+/** Own batches are never compressed. */
 const NOT_COMPRESSED = {
   decompress: (): never => {
     throw new Error('a batch that was written here is not compressed')
   },
 }
 
-/** `seen`: up to there the writer knows all ids of the log. */
+/** `seen`: the writer knows all ids of the log before this offset. */
 export function encodeEvents(
   items: readonly AppendItem[],
   { spec, partitions }: ChannelEntry,
@@ -22,7 +22,7 @@ export function encodeEvents(
 ): Buffer {
   const batch = new BatchWriter(items.length, Date.now(), producer)
   const byKey = spec.retain.latestByKey
-  /** By partition; first those of events that are deduplicated. */
+  /** Headers by partition; the first list is for events that are deduplicated. */
   const notes: string[] = []
   for (const { partition, event, dedupeId } of items) {
     const note = { partition, partitions, seen: dedupeId === null ? null : seen }
@@ -38,7 +38,7 @@ export function encodeEvents(
   return batch.finish(tools)
 }
 
-/** The events of such a batch, as it was stored. */
+/** The events of such a batch after it was stored. */
 export function eventsOf(batch: Buffer, base: number, timeMs: number, entry: ChannelEntry): KeptEvent[] {
   const { records } = decodeBatches(batch, 0, NOT_COMPRESSED)
   return records.map((record) => {

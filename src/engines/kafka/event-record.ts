@@ -1,13 +1,16 @@
 /**
  * Events as Kafka records, and back: the CloudEvents Kafka binding, version 1.0.2.
  *
- * Millrace writes the binary mode (attributes in `ce_` headers, the data as the value), and the structured mode where an event has what headers
- * do not carry: attributes that are not text, or data that is not JSON. The record's key is the event's key.
+ * Millrace writes the binary mode (attributes in `ce_` headers, the data as the value), and the structured mode if
+ * headers cannot carry the event: attributes that are not text, or data that is not JSON. The record's key is the
+ * event's key.
  *
- * A record of Millrace's own has one header more, `millrace`: `PARTITION/PARTITIONS` and, where ids are deduplicated, `@OFFSET`: all records before
- * that offset were known to the writer not to have the id. So a reader tells which of two writers was first from the few records in between.
+ * A record of Millrace has one more header, `millrace`: `PARTITION/PARTITIONS` and, with deduplication, `@OFFSET`: the
+ * writer knew that no record before that offset has the id. So a reader finds out from the few records in between which
+ * of two writers was first.
  *
- * What others write is read in both modes. What is no CloudEvent has an empty type, and its value as text.
+ * Records of other clients are read in both modes. A record that is not a CloudEvent has an empty type, and its value
+ * as text.
  * @see https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/bindings/kafka-protocol-binding.md
  */
 import { isMillraceError } from '../../base/errors.ts'
@@ -25,19 +28,22 @@ const OWN = 'millrace'
 const CONTENT_TYPE = 'content-type'
 const JSON_TYPE: RecordHeader = [CONTENT_TYPE, 'application/json']
 const STRUCTURED_TYPE: RecordHeader = [CONTENT_TYPE, `${STRUCTURED}; charset=UTF-8`]
-/** A key of topics that keep the latest record of each key, where the event has none: no event's key has this character. */
+/**
+ * The key of an event without a key, in topics that keep the latest record of each key. No event's key has this
+ * character.
+ */
 const KEYLESS = '\0'
-/** One member of an event's JSON: a name, and a text without escapes. Others are not for headers. */
+/** One member of an event's JSON: a name, and a text without escapes. Headers carry no others. */
 const MEMBER = /[{,]"([a-z0-9]+)":"([^"\\]*)"/y
 const DATA = ',"data":'
 // biome-ignore lint/suspicious/noControlCharactersInRegex: what JSON must escape
 const ESCAPES = /["\\\u0000-\u001f]/
 
-/** The partition of a record, and up to where its writer knew that nobody else had stored the id. */
+/** The partition of a record, and the offset before which its writer knew that no record has the id. */
 export interface RecordNote {
   readonly partition: number
   readonly partitions: number
-  /** Null where ids are not deduplicated. */
+  /** Null if the event is not deduplicated. */
   readonly seen: number | null
 }
 
@@ -50,13 +56,16 @@ export function toRecord(event: BlockEvent, note: RecordNote, byKey: boolean): N
   return { key, value: split.value, headers: [...split.headers, own] }
 }
 
-/** What headers and JSON write alike, a byte a character. */
+/** The characters that headers and JSON write alike, with one byte each. */
 const PLAIN = /^[ !#-[\]-~]{1,4000}$/
 const READY_HEAD = countChar(7) + sizedChars('ce_specversion') + sizedChars('1.0') + sizedChars('ce_id')
 let lastOrigin: Origin | null = null
 let lastHeaders: string | null = null
 
-/** Headers of the binary mode up to Millrace's own, ready to be written, of an event that was encoded a moment ago; null where it takes more. */
+/**
+ * The headers of the binary mode before Millrace's own one, ready to be written, for an event that was just encoded;
+ * null if that is not possible.
+ */
 export function readyHeaders(event: Encoded): string | null {
   const { origin } = event
   if (origin === null || !PLAIN.test(event.id)) return null
@@ -82,12 +91,12 @@ function noteText({ partition, partitions, seen }: RecordNote): string {
   return `${partition}/${partitions}${seen === null ? '' : `@${seen}`}`
 }
 
-/** The record's key. In a topic that keeps the latest of each key, an event without a key needs one that is like no other. */
+/** The record's key. In a topic that keeps the latest of each key, an event without a key gets a unique one. */
 export function recordKeyOf({ id, key }: BlockEvent, byKey: boolean): string | null {
   return key ?? (byKey ? `${KEYLESS}${id}` : null)
 }
 
-/** The parts of an event's text, where the binary mode carries it without loss. */
+/** The parts of an event's text, if the binary mode carries it without loss. */
 function binaryMode(text: string): { readonly headers: RecordHeader[]; readonly value: string } | null {
   const headers: RecordHeader[] = []
   MEMBER.lastIndex = 0
@@ -105,7 +114,7 @@ function binaryMode(text: string): { readonly headers: RecordHeader[]; readonly 
   return { headers, value }
 }
 
-/** Whether what follows `"data":` is all of the data, and no attribute stands behind it. */
+/** Whether everything behind `"data":` is data, and no attribute follows. */
 function isJson(text: string): boolean {
   try {
     JSON.parse(text)
@@ -115,7 +124,7 @@ function isJson(text: string): boolean {
   }
 }
 
-/** A record as an event, with where it belongs. */
+/** The event of a record, with its partition. */
 export interface EventRecord {
   readonly event: BlockEvent
   readonly partition: number
@@ -123,8 +132,8 @@ export interface EventRecord {
 }
 
 /**
- * The event of a record. Never throws: what is no event is poison, with its bytes as text. A record without a value says, where the latest of each key
- * is kept, that a key is gone: it has the key and nothing else.
+ * The event of a record. Never throws: a record that is not an event is poison, with its bytes as text. A record
+ * without a value says that its key is gone, if the topic keeps the latest of each key. It has nothing but the key.
  */
 export function fromRecord(record: FetchedRecord, { partitions, spec }: ChannelEntry): EventRecord {
   if (spec.retain.latestByKey && record.value === null) {
@@ -152,13 +161,13 @@ function noteOf(text: string): RecordNote | null {
   }
 }
 
-/** What has no id of its own is spread by its offset. */
+/** An event without an id is spread by its offset. */
 function withSpreadId(event: BlockEvent, { offset, key }: FetchedRecord): BlockEvent {
   const byKey = event.key ?? (key === null ? null : textOf(key))
   return { ...event, key: byKey, id: event.id === '' ? String(offset) : event.id }
 }
 
-/** A record that Millrace wrote in the binary mode: its text is put together as it was. */
+/** A record that Millrace wrote in the binary mode: its text is put together again. */
 function ownEvent({ key, value, headers }: FetchedRecord): BlockEvent | null {
   let text = ''
   let [id, type] = ['', '']
@@ -174,7 +183,7 @@ function ownEvent({ key, value, headers }: FetchedRecord): BlockEvent | null {
   return { id, type, key: keyOf(key), text: value.length === 0 ? `${text}}` : `${text}${DATA}${value.toString()}}` }
 }
 
-/** A record that Millrace wrote in the structured mode: what was good enough to be published is not judged again. */
+/** A record that Millrace wrote in the structured mode. It was checked when it was published. */
 function ownStructured({ key, value, headers }: FetchedRecord): BlockEvent | null {
   if (value === null || headers.find(([name]) => name === CONTENT_TYPE)?.[1]?.toString() !== STRUCTURED_TYPE[1])
     return null
@@ -184,7 +193,7 @@ function ownStructured({ key, value, headers }: FetchedRecord): BlockEvent | nul
     if (typeof id === 'string' && id !== '' && typeof type === 'string' && type !== '')
       return { id, type, key: keyOf(key), text }
   } catch {
-    // No JSON: it is judged as others' are.
+    // It is not JSON, so it is read like a record of another client.
   }
   return null
 }
@@ -195,7 +204,7 @@ function keyOf(key: Buffer | null): string | null {
   return text.startsWith(KEYLESS) ? null : text
 }
 
-/** Bytes as text: as a data URL where they are no UTF-8. */
+/** Bytes as text, or as a data URL if they are not UTF-8. */
 function textOf(bytes: Buffer): string {
   const text = bytes.toString()
   return text.includes('�') && !Buffer.from(text).equals(bytes)
@@ -203,7 +212,7 @@ function textOf(bytes: Buffer): string {
     : text
 }
 
-/** What anybody else wrote: both modes of the binding. */
+/** A record of another client, in either mode of the binding. */
 function foreignEvent(record: FetchedRecord): BlockEvent {
   const value = record.value ?? Buffer.alloc(0)
   try {
@@ -211,12 +220,12 @@ function foreignEvent(record: FetchedRecord): BlockEvent {
     for (const [name, bytes] of record.headers) {
       const text = bytes?.toString() ?? ''
       const field = name.toLowerCase()
-      // The cloudevents SDK says the type of the data twice.
+      // The CloudEvents SDK writes the type of the data twice.
       if (field === CONTENT_TYPE) fields[field] = text
       else if (field === 'ce_datacontenttype') fields[CONTENT_TYPE] ??= text
       else if (field.startsWith('ce_')) fields[`ce-${field.slice(3)}`] = encodeHeaderValue(text)
     }
-    // Some send the JSON format and do not say so.
+    // Some clients write the JSON format without saying so.
     if (Object.keys(fields).length === 0 && value.includes('"specversion"')) fields[CONTENT_TYPE] = STRUCTURED
     const found = decodeTexts(fields, value)
     if (found.length === 1 && found[0] !== undefined) return asEvent(found[0].event, found[0].dataText, record.key)

@@ -1,10 +1,13 @@
 /**
- * The ids that were stored in a channel lately (clause 8): those of the last so many events that are no older than so much.
+ * The ids that were stored in a channel lately (clause 8): the ids of the last `count` events that are not older than
+ * `ageMs`.
  *
- * Kafka knows none. Whoever writes follows the tail, having read back the window when it began, and so knows what everybody has written.
+ * Kafka does not know ids. A process that writes reads back the window when it begins and follows the tail, so it knows
+ * what all processes have written.
  *
- * Ids are kept in the order of storing, in segments whose number tells their place, and a table of them is brought up to date when somebody asks: an
- * id that is greater than all others is not among them, as new ids of version 7 mostly are, and so nobody may ask for long.
+ * Ids are kept in the order of storing, in numbered segments. A table of them is completed when an id is looked for. An
+ * id that is greater than all known ones is not in the table. New ids of version 7 mostly are, so the table may not be
+ * needed for a long time.
  */
 
 import type { TailFold } from './channel-topic.ts'
@@ -15,7 +18,7 @@ export interface WindowSize {
   readonly count: number
 }
 
-/** For emissions to channels that do not deduplicate: they are sent again at most so long. */
+/** For emissions to channels without deduplication: an emission is sent again within this window. */
 export const EMISSION_WINDOW: WindowSize = { ageMs: 120_000, count: 100_000 }
 
 const SEGMENT_BITS = 9
@@ -30,10 +33,10 @@ interface Segment {
 export class IdWindow implements TailFold {
   size: WindowSize
   #segments: Segment[] = []
-  /** Segments that are forgotten, and all ids that ever came. */
+  /** The number of segments that were dropped, and the number of all ids that ever came. */
   #forgotten = 0
   #count = 0
-  /** Ids to their numbers, of the first so many that came. */
+  /** The numbers of the first `#tabled` ids. */
   readonly #table = new Map<string, number>()
   #tabled = 0
   #greatest = ''
@@ -59,7 +62,7 @@ export class IdWindow implements TailFold {
     while (this.#count - (this.#forgotten + 1) * SEGMENT_IDS >= this.size.count) this.#forget()
   }
 
-  /** Where an id was stored within the window. */
+  /** The offset at which an id was stored within the window. */
   find(id: string, nowMs: number): number | undefined {
     if (id > this.#greatest) return undefined
     const number = this.#numberOf(id)
@@ -69,13 +72,13 @@ export class IdWindow implements TailFold {
     return nowMs - (timesMs[at] as number) > this.size.ageMs ? undefined : offsets[at]
   }
 
-  /** Where it was stored last, whatever the window. */
+  /** The offset at which an id was stored last, whatever the window. */
   offsetOf(id: string): number | undefined {
     const number = this.#numberOf(id)
     return number === undefined ? undefined : this.#segmentOf(number).offsets[number & (SEGMENT_IDS - 1)]
   }
 
-  /** Forget what is too old. */
+  /** Forget ids that are too old. */
   expire(nowMs: number): void {
     for (let first = this.#segments[0]; first?.ids.length === SEGMENT_IDS; first = this.#segments[0]) {
       if (nowMs - (first.timesMs.at(-1) as number) <= this.size.ageMs) return
@@ -98,7 +101,7 @@ export class IdWindow implements TailFold {
   #forget(): void {
     const { ids } = this.#segments.shift() as Segment
     const first = this.#forgotten++ * SEGMENT_IDS
-    // An id that came again since has its later number.
+    // An id that came again has its later number.
     for (let at = 0; first + at < this.#tabled && at < ids.length; at++)
       if (this.#table.get(ids[at] as string) === first + at) this.#table.delete(ids[at] as string)
   }

@@ -1,4 +1,4 @@
-/** A channel on Kafka: its log, what is appended to it, and what of it is still there. */
+/** A channel on Kafka: its topic, appending to it, and the part of it that is still there for readers. */
 import type { LastingFailures } from '../../base/lasting-failures.ts'
 import type {
   Appended,
@@ -14,7 +14,7 @@ import type { KeptEvent } from './chunk-cache.ts'
 import { deleteRecords } from './requests.ts'
 import { KeyIndex, SizeIndex } from './retention.ts'
 
-/** So many events are counted one by one; of more, a partition is taken to have its share. */
+/** Up to this many events are counted one by one. Beyond it, the share of a partition is estimated. */
 const COUNTED_MAX = 20_000
 const PRUNE_MS = 2000
 const PRUNE_EVENTS = 1000
@@ -25,7 +25,7 @@ export class KafkaChannel {
   readonly #writer: ChannelWriter
   readonly #keys: KeyIndex | null
   readonly #sizes: SizeIndex | null
-  /** By partition: what is below is settled. */
+  /** By partition: the events below these offsets are settled. */
   readonly #floors: () => readonly number[]
   readonly #failures: LastingFailures
   #indexed: Promise<void> | null = null
@@ -57,7 +57,7 @@ export class KafkaChannel {
     return appended
   }
 
-  /** See all that retention must see, and where the log ends. */
+  /** See everything that retention needs, and where the log ends. */
   async #look(): Promise<void> {
     const folds = [this.#keys, this.#sizes].filter((fold) => fold !== null)
     if (folds.length === 0) {
@@ -79,7 +79,7 @@ export class KafkaChannel {
     return this.#keys !== null || this.#sizes !== null
   }
 
-  /** The oldest offset that readers are shown, but for what is too old. */
+  /** The oldest offset that readers are shown, apart from age. */
   #floor(partition: number | null): number {
     const { count } = this.entry.spec.retain
     const floors = this.#floors()
@@ -150,12 +150,12 @@ export class KafkaChannel {
     this.#pruning.unref()
   }
 
-  /** Settled events of a queue: they are deleted when their ids are no longer wanted. */
+  /** Settled events of a queue are deleted when their ids have left the window. */
   settled(): void {
     this.#pruneSoon()
   }
 
-  /** Delete what nobody is shown and whose ids nobody looks for. */
+  /** Delete events that no reader is shown and whose ids nobody looks for. */
   async #prune(): Promise<void> {
     const { first } = await this.bounds(null)
     const { dedupe } = this.entry.spec

@@ -1,7 +1,7 @@
-/** What Kafka and its client library say went wrong, as one class, and as the codes of Millrace. */
+/** Errors of Kafka and its client library, as one class and as Millrace errors. */
 import { MillraceError } from '../../base/errors.ts'
 
-/** The protocol's error codes that are acted upon. */
+/** The error codes of the protocol that this engine handles. */
 export const CODES = {
   OFFSET_OUT_OF_RANGE: 1,
   CORRUPT_MESSAGE: 2,
@@ -22,7 +22,7 @@ export const CODES = {
   UNKNOWN_PRODUCER_ID: 59,
 } as const
 
-/** Leaders that move, coordinators that load, replicas that are missing, storage that is moved: it may go better soon. */
+/** Leaders move, coordinators load, or replicas are missing: a later attempt may succeed. */
 const TRY_AGAIN: ReadonlySet<number> = new Set([
   3, 5, 6, 7, 8, 9, 13, 14, 15, 16, 19, 20, 41, 51, 56, 72, 74, 75, 76, 78, 89, 100,
 ])
@@ -34,9 +34,9 @@ const FORBIDDEN: ReadonlySet<number> = new Set([
 
 export class KafkaError extends Error {
   override readonly name = 'KafkaError'
-  /** The protocol's code; 0 where the connection failed. */
+  /** The protocol's code; 0 if the connection failed. */
   readonly code: number
-  /** The connection is of no further use. */
+  /** The connection cannot be used any more. */
   readonly broken: boolean
 
   constructor(code: number, message: string, options?: { readonly cause?: unknown; readonly broken?: boolean }) {
@@ -56,7 +56,7 @@ interface LibraryError extends Error {
   readonly errors?: readonly LibraryError[]
 }
 
-/** An error of the client library. */
+/** The error of the client library, as one class. */
 export function kafkaError(error: unknown): KafkaError | MillraceError {
   if (error instanceof KafkaError || error instanceof MillraceError) return error
   const { message } = error as LibraryError
@@ -67,19 +67,19 @@ export function kafkaError(error: unknown): KafkaError | MillraceError {
   if (refused) return new KafkaError(CODES.SASL_AUTHENTICATION_FAILED, message, { cause: error })
   const [told] = all.filter(({ apiCode }) => typeof apiCode === 'number')
   if (told !== undefined) return new KafkaError(told.apiCode as number, told.message, { cause: error })
-  // A request that was not answered leaves its connection unusable.
+  // A request without an answer leaves its connection unusable.
   const deepest = all.at(-1)?.message ?? message
   return new KafkaError(0, deepest === message ? message : `${message} (${deepest})`, { cause: error, broken: true })
 }
 
-/** An error, those that it gathers, and their causes. */
+/** An error, the errors that it gathers, and their causes. */
 function* within(error: LibraryError): Generator<LibraryError> {
   yield error
   for (const each of error.errors ?? []) yield* within(each)
   if (error.cause instanceof Error) yield* within(error.cause as LibraryError)
 }
 
-/** As users see it: what was tried, and why it did not come about. */
+/** The error that a caller gets: what was tried, and why it failed. */
 export function millraceError(what: string, error: unknown): MillraceError {
   const cause = kafkaError(error)
   if (cause instanceof MillraceError) return cause

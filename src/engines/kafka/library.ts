@@ -1,7 +1,9 @@
 /**
- * What is used of the library @platformatic/kafka: its connections (TCP, TLS, SASL, framing) and the requests that are not about records.
+ * The part of the library @platformatic/kafka that is used: its connections (TCP, TLS, SASL, framing) and the requests
+ * without records.
  *
- * Described here by its shape, and not by the library's own types: the same code runs on its major versions 1 (Node 20) and 2 (Node 22.22 and later).
+ * It is described here by its shape and not by the library's types, because the same code runs with its major versions
+ * 1 (Node 20) and 2 (Node 22.22 and later).
  */
 import { loadClient } from '../../broker/client-library.ts'
 
@@ -9,7 +11,7 @@ export interface WriterLike {
   append(bytes: Buffer): WriterLike
 }
 
-/** The rest of a response: `buffer` may be of several pieces. */
+/** The rest of a response. `buffer` may have several pieces. */
 export interface ReaderLike {
   readonly position: number
   readonly length: number

@@ -1,11 +1,11 @@
-/** Who lives: notes of the members of groups, in a topic that forgets them within minutes. */
+/** The last heartbeats of the members of groups, in a topic that keeps them for some minutes. */
 import type { KafkaClient } from './client.ts'
 import { LATEST, offsetAt } from './requests.ts'
 import { type LogFold, type LogRecord, TopicLog } from './topic-log.ts'
 
 /** How far back a process that starts looks for notes of others. */
 const LOOK_BACK_MS = 180_000
-/** Stands between a group and a member: no name has it. */
+/** Separates the group and the member. No name contains it. */
 const BETWEEN = '\0'
 
 interface Note {

@@ -12,7 +12,7 @@ import { parseKafkaUrl } from './url.ts'
 const CONNECT_MS = 10_000
 
 /**
- * An engine over a Kafka cluster; see docs/engines/kafka.md for what the URL may say.
+ * An engine over a Kafka cluster. docs/engines/kafka.md describes the URL.
  *
  * @throws MISSING_DEPENDENCY · INVALID_OPTION · UNAVAILABLE · UNAUTHENTICATED · FORBIDDEN · CLAUSE_REFUSED
  */
@@ -29,7 +29,7 @@ export async function openKafkaEngine(
   })
 }
 
-/** The same without an engine over it. */
+/** The backend, without an engine over it. */
 export async function openKafkaBackend(url: string, token?: string): Promise<KafkaBackend> {
   const target = parseKafkaUrl(url, token)
   const alarms = new BackendAlarms()

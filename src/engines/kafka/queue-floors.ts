@@ -1,24 +1,26 @@
 /**
- * Up to where queues are settled, on its way to the registry, by which every process knows what may be deleted.
+ * The offsets below which queues are settled, on their way to the registry. From the registry, every process knows
+ * which events may be deleted.
  *
- * A floor stays here until the registry has it: a write that fails is made again, with what has been settled since, and one that fails for long is an alarm.
+ * A floor stays here until the registry has it. A write that fails is repeated, with what was settled meanwhile. A
+ * failure that lasts is an alarm.
  */
 import type { LastingFailures } from '../../base/lasting-failures.ts'
 
-/** Floors are made known so often. */
+/** The interval at which floors are written. */
 const FLOORS_MS = 500
 
 export interface FloorsHost {
   /** Write the floors of a channel, by partition. */
   raise(incarnation: string, floors: readonly number[]): Promise<void>
-  /** The registry has them. */
+  /** The registry has the floors. */
   raised(incarnation: string): void
 }
 
 interface Floors {
   readonly channel: string
   readonly byPartition: number[]
-  /** Something in it is not in the registry yet. */
+  /** Whether the registry lacks a floor of it. */
   fresh: boolean
 }
 
@@ -35,7 +37,7 @@ export class QueueFloors {
     this.#failures = failures
   }
 
-  /** What is below an offset of a partition is settled. */
+  /** The events of a partition below an offset are settled. */
   settled(
     entry: { readonly spec: { readonly name: string }; readonly incarnation: string; readonly partitions: number },
     partition: number,
@@ -91,7 +93,7 @@ export class QueueFloors {
     this.#host.raised(incarnation)
   }
 
-  /** Write what is to be written, once: what fails now is written by the next process that settles more. */
+  /** Write the floors once. If that fails, the next process that settles more writes them. */
   async close(): Promise<void> {
     this.#closed = true
     if (this.#timer !== null) clearTimeout(this.#timer)

@@ -25,7 +25,7 @@ const HEADER_BYTES = 61
 const CRC_AT = 17
 const ATTRIBUTES_AT = 21
 const LAST_AT = 23
-/** What a record has, about. */
+/** The approximate size of a record's other fields. */
 const RECORD_BYTES = 400
 const COMPRESSED = 0b111
 const LOG_TIME = 0b1000
@@ -33,14 +33,14 @@ const CONTROL = 0b10_0000
 
 export type RecordHeader = readonly [name: string, value: string]
 
-/** A record on its way into a topic. */
+/** A record on its way to a topic. */
 export interface NewRecord {
   readonly key: string | null
   readonly value: string | Uint8Array | null
   readonly headers: readonly RecordHeader[]
 }
 
-/** Who writes, so that a batch that is sent again is stored once. */
+/** The writer of a batch, so that a batch that is sent again is stored once. */
 export interface ProducerStamp {
   readonly id: bigint
   readonly epoch: number
@@ -49,10 +49,10 @@ export interface ProducerStamp {
 
 export const NO_PRODUCER: ProducerStamp = { id: -1n, epoch: -1, sequence: -1 }
 
-/** What of the client library is needed here. */
+/** The part of the client library that is needed here. */
 export interface BatchTools {
   crc32c(bytes: Uint8Array): number
-  /** By the number in a batch's attributes. */
+  /** By the number in the attributes of a batch. */
   decompress(algorithm: number, bytes: Buffer): Buffer
 }
 
@@ -78,7 +78,9 @@ export class BatchWriter {
     wire.endSized(start)
   }
 
-  /** A record whose headers are written already: their count, and names and texts with their lengths, a byte a character. */
+  /**
+   * A record whose headers are ready: their count, and names and texts with their lengths, with one byte a character.
+   */
   addReady(key: string | null, value: string, headers: string): void {
     const start = this.#begin(key)
     this.#wire.sizedText(value).latin1(headers).endSized(start)
@@ -122,7 +124,7 @@ function sized(wire: WireWriter, value: string | Uint8Array | null): void {
   else wire.signed(value.length).raw(value)
 }
 
-/** A text with its length before it, in the form of `addReady`. */
+/** A text behind its length, in the form of `addReady`. */
 export function sizedChars(text: string): string {
   const zigzag = text.length * 2
   if (zigzag >= 0x4000) throw new RangeError('a header of 8 KiB is not made ready')
@@ -131,12 +133,12 @@ export function sizedChars(text: string): string {
     : String.fromCharCode((zigzag & 0x7f) | 0x80, zigzag >> 7) + text
 }
 
-/** A count of headers in the form of `addReady`. */
+/** A number of headers, in the form of `addReady`. */
 export function countChar(headers: number): string {
   return String.fromCharCode(headers * 2)
 }
 
-/** A record as it was fetched. Its bytes are views into what was fetched. */
+/** A record as it was fetched. Its bytes are views of the fetched buffer. */
 export interface FetchedRecord {
   readonly offset: number
   /** Offset of the first record of its batch. */
@@ -149,11 +151,11 @@ export interface FetchedRecord {
 
 export interface FetchedBatches {
   readonly records: readonly FetchedRecord[]
-  /** The offset after the last whole batch, also where it has no records; `from` where there is none. */
+  /** The offset after the last whole batch, whether or not it has records; `from` if there is none. */
   readonly end: number
 }
 
-/** The records of whole batches at and after an offset: a fetch may begin before it, and end within a batch. */
+/** The records of whole batches at and after an offset. A fetch may begin before it, and end within a batch. */
 export function decodeBatches(bytes: Buffer, from: number, tools: Pick<BatchTools, 'decompress'>): FetchedBatches {
   const records: FetchedRecord[] = []
   let end = from
@@ -167,7 +169,7 @@ export function decodeBatches(bytes: Buffer, from: number, tools: Pick<BatchTool
   return { records, end }
 }
 
-/** Answers the offset after the batch. Batches that end before `from` are not looked into. */
+/** Answers the offset after the batch. Batches that end before `from` are skipped. */
 function decodeBatch(
   bytes: Buffer,
   from: number,
@@ -203,7 +205,7 @@ function decodeBatch(
   return end
 }
 
-/** A signed number of up to ten bytes; what is beyond 2^53 is no time of this world. */
+/** A signed number of up to ten bytes. A number beyond 2^53 is not a time. */
 function longDelta(reader: WireReader): number {
   let value = 0
   let scale = 1

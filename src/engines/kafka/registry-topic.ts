@@ -1,8 +1,9 @@
 /**
- * What exists: channels, the topics that hold consumer logs, and how far queues are settled. One compacted topic, folded by everybody.
+ * What exists: channels, the topics of consumer logs, and the floors of queues. One compacted topic, folded by every
+ * process.
  *
- * A channel belongs to who was first: of two that create it, the first in the log. Compaction keeps the last record of a key, so who was second writes
- * the first one's again.
+ * If two processes create a channel, the first record in the topic counts. Compaction keeps the last record of a key,
+ * so the second process writes the first one's record again.
  */
 import { hash } from 'node:crypto'
 import { isNumberFrom } from '../../base/json-object.ts'
@@ -15,7 +16,10 @@ const CHANNEL = 'channel/'
 const CONSUMER_LOG = 'journal/'
 const FLOORS = 'floors/'
 
-/** A change takes effect only where the channel is what it replaces: the first of two that were made at once. */
+/**
+ * A change takes effect only if the channel is as the change says. So of two changes at once, the first in the topic
+ * counts.
+ */
 interface Change extends ChannelEntry {
   readonly replaces?: string
 }
@@ -32,7 +36,7 @@ export class RegistryTopic implements LogFold {
   readonly #floors = new Map<string, number[]>()
   readonly #damaged: (message: string) => void
 
-  /** `damaged` is told of records that are not Millrace's: they are passed over. */
+  /** `damaged` is called for records of other clients. They are ignored. */
   constructor(client: KafkaClient, topic: string, damaged: (message: string) => void) {
     this.#damaged = damaged
     this.#log = new TopicLog(client, topic, 'notes', this)
@@ -65,14 +69,14 @@ export class RegistryTopic implements LogFold {
     if (first !== undefined && first.incarnation !== entry.incarnation) await this.update(first, first)
   }
 
-  /** Change a channel that is still as it was read. Answers whether it was. */
+  /** Change a channel if it is still as it was read. Answers whether it was. */
   async update(entry: ChannelEntry, before: ChannelEntry): Promise<boolean> {
     const { name } = entry.spec
     for (let [written, replaced] = [entry, before]; ; ) {
       await this.#put(`${CHANNEL}${name}`, { ...written, replaces: sumOf(replaced) } satisfies Change, 'update')
       const known = this.#channels.get(name)
       if (known === undefined) return false
-      // The last record of a key is what compaction keeps: it is made what everybody knows.
+      // Compaction keeps the last record of a key, so the valid record is written again.
       if (sumOf(known) === sumOf(written)) return written === entry
       written = known
       replaced = known
@@ -88,7 +92,7 @@ export class RegistryTopic implements LogFold {
     return this.#put(`${CONSUMER_LOG}${group}`, {}, '')
   }
 
-  /** What is below these offsets, by partition, is settled. Floors only rise. */
+  /** The events below these offsets are settled, by partition. Floors only rise. */
   raise(incarnation: string, floors: readonly number[]): Promise<void> {
     return this.#put(`${FLOORS}${incarnation}`, floors, '')
   }

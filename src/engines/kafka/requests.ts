@@ -1,7 +1,8 @@
 /**
- * The requests about records, Produce (version 9) and Fetch (version 12), and what is asked of a topic of one partition.
+ * The requests with records, Produce (version 9) and Fetch (version 12), and requests about a topic of one partition.
  *
- * Written here and not by the client library: its encoder makes an object and several buffers of every field of every record.
+ * They are written here and not by the client library, whose encoder creates an object and several buffers for each
+ * field of each record.
  * @see https://kafka.apache.org/protocol
  */
 import { KafkaError } from './kafka-error.ts'
@@ -42,11 +43,11 @@ function send<T>(
 export interface Produced {
   /** Offset of the first record. */
   readonly base: number
-  /** When the records were stored by the leader's clock; −1 where the topic keeps their own times. */
+  /** When the leader stored the records, by its clock; −1 if the topic keeps the writers' times. */
   readonly timeMs: number
 }
 
-/** Store a batch; answers when all replicas that are in sync have it. @throws KafkaError */
+/** Store a batch. Answers when all in-sync replicas have it. @throws KafkaError */
 export function produce(
   library: KafkaLibrary,
   connection: ConnectionLike,
@@ -95,7 +96,7 @@ function producedOf(reader: WireReader): Produced & { readonly code: number; rea
   return { code, base, timeMs, message }
 }
 
-/** Where to read in a topic. */
+/** From where to read in a topic. */
 export interface FetchFrom {
   readonly topic: string
   readonly offset: number
@@ -113,7 +114,7 @@ export interface Fetched {
 
 const NOTHING = Buffer.alloc(0)
 
-/** Read record batches of topics; with nothing there, wait so long for something to come. */
+/** Read record batches of topics. If there are none, wait for up to `waitMs`. */
 export function fetch(
   library: KafkaLibrary,
   connection: ConnectionLike,
@@ -122,7 +123,8 @@ export function fetch(
   bytes: number,
 ): Promise<Fetched[]> {
   const body = new WireWriter(200 + wanted.length * 100)
-  // Read uncommitted: nothing here is transactional, and what others write in transactions is theirs to commit.
+  // Read uncommitted: Millrace writes no transactions. Events of other clients are read before their transactions
+  // commit.
   body.int32(-1).int32(waitMs).int32(1).int32(bytes).int8(0).int32(0).int32(-1)
   body.unsigned(wanted.length + 1)
   for (const { topic, offset } of wanted) {
@@ -162,11 +164,11 @@ function fetchedOf(reader: WireReader, topic: string): Fetched {
   return { topic, code, next, first, bytes }
 }
 
-/** Times that stand for places in ListOffsets. */
+/** Times that stand for the two ends of a log in ListOffsets. */
 export const LATEST = -1
 export const EARLIEST = -2
 
-/** The offset of the first record at or after a time, or at an end; −1 where there is none. */
+/** The offset of the first record at or after a time, or at an end; −1 if there is none. */
 export async function offsetAt(
   library: KafkaLibrary,
   connection: ConnectionLike,
@@ -183,7 +185,7 @@ export async function offsetAt(
 
 export interface TopicPlan {
   readonly name: string
-  /** −1: as the brokers have it by default. */
+  /** −1: the brokers' default. */
   readonly replicas: number
   readonly configs: Readonly<Record<string, string>>
 }
@@ -204,7 +206,7 @@ export async function createTopics(
   await library.createTopicsV7.api.async(connection, plans, timeoutMs, false)
 }
 
-/** Set configs of a topic; the empty text sets one back to the brokers' default. */
+/** Set configs of a topic. An empty text resets one to the brokers' default. */
 export async function alterTopic(
   library: KafkaLibrary,
   connection: ConnectionLike,
@@ -263,7 +265,7 @@ export async function deleteRecords(
   )
 }
 
-/** Bytes of a topic on the disks of the broker that is asked. */
+/** The size of a topic on the disks of the broker that is asked, in bytes. */
 export async function topicBytes(library: KafkaLibrary, connection: ConnectionLike, topic: string): Promise<number> {
   const { results } = await library.describeLogDirsV4.api.async(connection, [{ name: topic, partitions: [0] }])
   let bytes = 0

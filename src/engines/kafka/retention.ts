@@ -1,13 +1,14 @@
 /**
- * What of a channel's log is still there for readers (clause 13), and what of it may be deleted.
+ * The part of a channel's log that is still there for readers (clause 13), and the part that may be deleted.
  *
- * Kafka deletes whole segments, late. So readers are not shown what is beyond a limit, and what nobody may see is deleted record by record before
- * Kafka does it. By age and by count follow from times and offsets; by bytes and by key are folds of the whole log.
+ * Kafka deletes whole segments, late. So readers are not shown events beyond a limit, and such events are deleted
+ * record by record. Limits by age and count follow from times and offsets. Limits by bytes and by key are folds of the
+ * whole log.
  */
 import type { TailFold } from './channel-topic.ts'
 import type { KeptEvent } from './chunk-cache.ts'
 
-/** Where the newest events begin that have together no more bytes than the limit. */
+/** The offset of the oldest of the newest events that fit into the limit of bytes. */
 export class SizeIndex implements TailFold {
   #events: { readonly offset: number; readonly bytes: number }[] = []
   #at = 0
@@ -48,7 +49,7 @@ export class KeyIndex implements TailFold {
   }
 
   shows({ offset, event }: KeptEvent): boolean {
-    // A key without an event is gone.
+    // A record without an event: its key is gone.
     return event.key === null || (event.type !== '' && this.#latest.get(event.key) === offset)
   }
 }

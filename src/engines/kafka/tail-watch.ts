@@ -1,7 +1,7 @@
 /**
- * Long polls for what is new at the tails of the channels that somebody watches: one request at a time to each broker that leads some of them,
- * for all of them together. A channel that is watched newly is in the next one, half a second later at most; what this process writes itself is
- * told at once.
+ * Long polls at the tails of the channels that are watched: one request at a time to each broker that leads some of
+ * them, for all of these channels. A new channel is in the next request, which begins within half a second. Own writes
+ * are told at once.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { OnAppend } from '../../external-log/log-backend.ts'
@@ -14,14 +14,14 @@ const WAIT_MS = 500
 const FETCH_BYTES = 4 * 1024 * 1024
 const AGAIN_MS = 100
 const OWN_MS = 20
-/** Who writes so much between two polls writes so often that its writes tell it at once of others'. */
+/** Above this many of our own bytes per poll, our appends already reveal others' writes, so we poll less often. */
 const OWN_BYTES = 32 * 1024
 const OFTEN_MS = 100
 
 export class TailWatch {
   readonly #client: KafkaClient
   readonly #logs = new Map<string, ChannelTopic>()
-  /** Brokers that are polled. */
+  /** The brokers that are polled. */
   readonly #polled = new Set<number>()
   #closed = false
 
@@ -29,7 +29,7 @@ export class TailWatch {
     this.#client = client
   }
 
-  /** Be told of what is new in a channel, until the answer is called. */
+  /** Call the listener for new events of a channel, until the returned function is called. */
   async add(log: ChannelTopic, listener: OnAppend): Promise<() => void> {
     await log.follow()
     log.listeners.add(listener)
@@ -41,7 +41,7 @@ export class TailWatch {
     try {
       await this.#poll(log.topic)
     } catch (error) {
-      // Who asked is told, and asks again.
+      // The caller gets the error, and asks again.
       stop()
       throw error
     }
@@ -90,12 +90,13 @@ export class TailWatch {
           failed = true
         }
       }
-      // What this process writes itself ends the poll and brings nothing: while it writes, it learns of others' writes by its own.
+      // An own write ends the poll and brings nothing new. While this process writes, its writes reveal the writes of
+      // others.
       if (failed) await sleep(AGAIN_MS)
       else if (known > 0 && known === answers.filter(({ bytes }) => bytes.length > 0).length)
         await sleep(knownBytes < OWN_BYTES ? OWN_MS : OFTEN_MS)
     } catch {
-      // Calls that matter say what is wrong; this one begins again.
+      // Other calls report the problem. This poll is repeated.
       if (!this.#closed) await sleep(AGAIN_MS)
     }
   }

@@ -1,8 +1,9 @@
 /**
- * A topic of one partition as a log that this process folds into a state: the registry, the notes of members, the consumer logs of a consumer.
+ * A topic of one partition as a log that this process folds into a state: the registry, the notes of members, the
+ * consumer logs of a group.
  *
- * Invariants: records are applied once, in order of their offsets, and own ones in that order too; `catchUp` resolves when all is applied that the
- * topic held when it was called; one batch is written at a time, and what comes meanwhile goes into the next (group commit).
+ * Invariants: each record is applied once, in the order of offsets, and own records too. One batch is written at a
+ * time. Records that come meanwhile go into the next one (group commit).
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { OneAtATime } from '../../base/one-at-a-time.ts'
@@ -16,7 +17,7 @@ const BATCH_BYTES = 4 * 1024 * 1024
 const GATHER_MS_MAX = 20
 const MARK = 'millrace'
 
-/** A record of Millrace's own topics: a key, a value, and a text of one header that says what it is. */
+/** A record of Millrace's own topics: a key, a value, and the text of one header, which says what the record is. */
 export interface LogRecord {
   readonly offset: number
   readonly key: string
@@ -26,7 +27,10 @@ export interface LogRecord {
 
 export interface LogFold {
   apply(record: LogRecord): void
-  /** What was applied so far may lack what was deleted meanwhile: forget it, all that is kept comes again. */
+  /**
+   * Records that were deleted meanwhile may have been missed. The state is forgotten, and all records that are kept
+   * come again.
+   */
   reset(): void
 }
 
@@ -42,7 +46,7 @@ export class TopicLog {
   readonly #client: KafkaClient
   readonly #purpose: Purpose
   readonly #fold: LogFold
-  /** Where to begin; the beginning of the topic when it is not said. */
+  /** The offset at which to begin; null for the beginning of the topic. */
   readonly #from: (() => Promise<number>) | null
   #at: number | null = null
   readonly #reading = new OneAtATime(() => this.#readOn())
@@ -63,7 +67,7 @@ export class TopicLog {
     this.#from = from
   }
 
-  /** The offset up to which all is applied. */
+  /** The offset up to which all records are applied. */
   get position(): number {
     return this.#at ?? 0
   }
@@ -117,7 +121,7 @@ export class TopicLog {
     this.#at = record.offset + 1
   }
 
-  /** Write a record; resolves when it is stored and applied. */
+  /** Write a record. Resolves when it is stored and applied. */
   write(key: string, value: Buffer | null, mark: string): Promise<void> {
     return new Promise((resolve, reject) => {
       const record = { key, value, headers: [[MARK, mark]] } as const
@@ -138,7 +142,8 @@ export class TopicLog {
       } catch (error) {
         for (const { reject } of together) reject(error as Error)
       }
-      // Under load the disk belongs to what is published: as long as a write took, the next is gathered.
+      // Under load, published events should have the disk. So the next batch is gathered for as long as the last write
+      // took.
       if (this.#purpose === 'consumerLog') await sleep(Math.min(performance.now() - startMs, GATHER_MS_MAX))
     }
     this.#writing = false
@@ -162,7 +167,7 @@ export class TopicLog {
     const { base } = await this.#client.leader(`writing to ${this.topic}`, this.topic, this.#purpose, (connection) =>
       produce(library, connection, this.topic, batch),
     )
-    // Nothing came in between: what was written is next.
+    // If nothing came in between, the written records are the next ones.
     if (base === this.#at) for (const [at, record] of records.entries()) this.#apply(ownRecord(base + at, record))
     else await this.catchUp()
   }

@@ -2,10 +2,10 @@
 import type { ChannelSpec } from '../../channel/channel.ts'
 import type { TopicPlan } from './requests.ts'
 
-/** How a write is made to survive: by a sync of every batch, or by being on several brokers. */
+/** What makes a write survive: a sync of every batch, or copies on several brokers. */
 export type Durability = 'synced' | 'replicated'
 
-/** Largest batch, and so the largest event. Kafka's own limit of a request is 100 MiB. */
+/** The largest batch, and so the largest event. Kafka's own limit of a request is 100 MiB. */
 export const BATCH_BYTES_MAX: number = 48 * 1024 * 1024
 const NOTES_MS = 600_000
 const NEVER = '9223372036854775807'
@@ -27,7 +27,7 @@ export class TopicPlans {
     return this.#plan(`${HIDDEN}.registry`, { 'cleanup.policy': 'compact', ...this.#durable })
   }
 
-  /** Who lives: of no use a few minutes later, and never worth a sync. */
+  /** Heartbeats are useless after some minutes, and need no sync. */
   get notes(): TopicPlan {
     return this.#plan(`${HIDDEN}.members`, {
       'retention.ms': String(NOTES_MS),
@@ -48,9 +48,10 @@ export class TopicPlans {
     return this.#plan(topicWord(spec.name), this.channelConfigs(spec))
   }
 
-  /** Settings that follow from what the channel is declared as. */
+  /** Settings that follow from the declaration of the channel. */
   channelConfigs({ retain, dedupe }: ChannelSpec): Record<string, string> {
-    // Ids are looked for in what is stored: it is kept for as long as they are wanted. Who reads does not see what is too old.
+    // Ids are looked for in stored records, so these are kept as long as the window. Readers skip events that are too
+    // old.
     const keptMs = retain.ageMs === null ? null : Math.max(retain.ageMs, dedupe?.ageMs ?? 0)
     return {
       'cleanup.policy': retain.latestByKey ? (keptMs === null ? 'compact' : 'compact,delete') : 'delete',
@@ -80,7 +81,7 @@ export class TopicPlans {
   }
 }
 
-/** A name as a topic can have it: Kafka knows no `$`, and what begins with `~` is not for people. */
+/** A name as a topic may have it. Kafka does not permit `$`. Names that begin with `~` are not for people. */
 function topicWord(name: string): string {
   const word = name.startsWith('~') ? `${HIDDEN}.${name.slice(1)}` : name
   return word.replaceAll('$', '-dollar-').replaceAll('~', '').replaceAll('/', '.')

@@ -1,4 +1,4 @@
-/** Making, changing and removing topics, and seeing whether they are as durable as they should be. */
+/** Creating, changing and removing topics, and checking whether they are durable. */
 import { MillraceError } from '../../base/errors.ts'
 import type { KafkaClient } from './client.ts'
 import { CODES, KafkaError, kafkaError } from './kafka-error.ts'
@@ -15,7 +15,7 @@ export class Topics {
   }
 
   /**
-   * Make topics; those that are there are left as they are, if a channel can be one. Answers whether all were missing.
+   * Create topics. Existing ones stay as they are, if they can hold a channel. Answers whether none existed.
    * @throws CHANNEL_CONFLICT for a topic of several partitions · CLAUSE_REFUSED where the cluster has too few brokers
    */
   async create(plans: readonly TopicPlan[]): Promise<boolean> {
@@ -33,7 +33,7 @@ export class Topics {
         if (!(failure instanceof KafkaError)) throw failure
         if (failure.code === CODES.INVALID_REPLICATION_FACTOR) throw tooFewBrokers(failure)
         if (failure.code !== CODES.TOPIC_ALREADY_EXISTS) throw failure
-        // Made a moment ago by somebody else: a broker knows of it later than the controller.
+        // Another process has just created it: a broker learns of it later than the controller.
         allMissing = false
       }
     })
@@ -75,7 +75,7 @@ export class Topics {
       }
     })
     this.#client.forget(topic)
-    // Brokers learn of it a moment later: who makes it anew must not take it for the new one.
+    // Brokers learn of the removal a moment later. A process that creates the topic again must not see the old one.
     await this.#client.any(`removing ${topic}`, async () => {
       if ((await this.#there([topic])).has(topic))
         throw new KafkaError(CODES.LEADER_NOT_AVAILABLE, `topic ${topic} is being removed`)
@@ -89,7 +89,7 @@ export class Topics {
     )
   }
 
-  /** Clause 1: what is acknowledged survives. @throws CLAUSE_REFUSED */
+  /** Clause 1: an acknowledged event survives. @throws CLAUSE_REFUSED */
   async checkDurable(plan: TopicPlan, durability: Durability): Promise<void> {
     const { name } = plan
     const found = await this.#client.any('asking how topics are kept', (connection) =>

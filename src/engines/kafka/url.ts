@@ -38,7 +38,7 @@ export interface KafkaTarget {
   readonly prefix: string
   readonly partitions: number
   readonly durability: Durability
-  /** −1: as the brokers have it by default. */
+  /** −1: the brokers' default. */
   readonly replicas: number
   readonly patienceMs: number
 }

@@ -1,9 +1,9 @@
-/** Kafka's primitive types, written and read: what the two requests that carry records, Produce and Fetch, are made of. */
+/** Kafka's primitive types, written and read: the parts of Produce and Fetch, the two requests that carry records. */
 
-/** Of the lengths of most records: of 64 bytes and more, less than 8 KiB. */
+/** The usual range of a record's length: from 64 bytes to 8 KiB. */
 const SIZE_BYTES = 2
 
-/** Bytes of a signed number in zigzag form. */
+/** The number of bytes of a signed number in zigzag form. */
 export function signedBytes(value: number): number {
   const zigzag = ((value << 1) ^ (value >> 31)) >>> 0
   return zigzag < 0x80 ? 1 : zigzag < 0x4000 ? 2 : zigzag < 0x20_0000 ? 3 : zigzag < 0x1000_0000 ? 4 : 5
@@ -22,7 +22,7 @@ export class WireWriter {
     return this.#at
   }
 
-  /** What was written; valid until the next write. */
+  /** What was written. Valid until the next write. */
   get bytes(): Buffer {
     return this.#bytes.subarray(0, this.#at)
   }
@@ -89,10 +89,10 @@ export class WireWriter {
     return this
   }
 
-  /** UTF-8 with its length before it, in zigzag form. */
+  /** UTF-8 behind its length in zigzag form. */
   sizedText(value: string): this {
     this.#room(5 + value.length * 3)
-    // Nearly always a byte a character.
+    // A character is nearly always one byte.
     const start = this.#at + signedBytes(value.length)
     const written = this.#bytes.write(value, start)
     const moved = this.#at + signedBytes(written)
@@ -102,14 +102,14 @@ export class WireWriter {
     return this
   }
 
-  /** A byte a character. */
+  /** One byte a character. */
   latin1(value: string): this {
     this.#room(value.length)
     this.#at += this.#bytes.write(value, this.#at, 'latin1')
     return this
   }
 
-  /** What is written up to `endSized` has its length before it. Answers what that is to be told. */
+  /** What is written until `endSized` gets its length before it. Answers the argument for `endSized`. */
   beginSized(): number {
     this.#room(SIZE_BYTES)
     this.#at += SIZE_BYTES
@@ -139,7 +139,7 @@ export class WireWriter {
     return this.unsigned(0)
   }
 
-  /** Put a number over what stands there. */
+  /** Overwrite the number at an index. */
   patchInt32(value: number, at: number): void {
     this.#bytes.writeInt32BE(value, at)
   }
@@ -149,7 +149,7 @@ export class WireWriter {
   }
 }
 
-/** Reads a buffer from its beginning. Throws RangeError where it ends too early. */
+/** Reads a buffer from its beginning. Throws RangeError if it ends too early. */
 export class WireReader {
   readonly bytes: Buffer
   at = 0
@@ -178,7 +178,7 @@ export class WireReader {
     return value
   }
 
-  /** Offsets and times stay below 2^53 for as long as anybody counts them. */
+  /** Offsets and times stay below 2^53. */
   int64(): number {
     const high = this.bytes.readInt32BE(this.at)
     const low = this.bytes.readUInt32BE(this.at + 4)
@@ -208,7 +208,7 @@ export class WireReader {
     return this.bytes.subarray(this.at - count, this.at)
   }
 
-  /** Bytes with their length before them; null for −1. */
+  /** Bytes behind their length; null for −1. */
   nullable(): Buffer | null {
     const length = this.signed()
     return length < 0 ? null : this.take(length)

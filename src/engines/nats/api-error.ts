@@ -1,8 +1,8 @@
-/** What JetStream's servers refuse, by their error numbers, and which Millrace error each becomes. */
+/** The errors of JetStream's servers, by their numbers, and the Millrace error that each becomes. */
 import { MillraceError } from '../../base/errors.ts'
 import { Unanswered } from './requests.ts'
 
-/** As the API of JetStream answers it. */
+/** The body of an error, as the API of JetStream answers it. */
 export interface ApiErrorBody {
   readonly code: number
   readonly err_code?: number
@@ -30,7 +30,7 @@ export const API = {
   batchIncomplete: 10176,
 } as const
 
-/** No leader now, an election, too much at once: another moment may help. */
+/** There is no leader now, an election runs, or the server is overloaded: a later attempt may succeed. */
 const PASSING = new Set([
   10008,
   10009,
@@ -45,7 +45,7 @@ const PASSING = new Set([
   10211,
   API.batchIncomplete,
 ])
-/** No room. */
+/** The server has no room. */
 const FULL = new Set([10002, 10023, 10028, 10047, 10122, 10123])
 const TOO_LARGE = new Set([10054, 10097])
 const STORE_FAILED = 10077
@@ -54,7 +54,7 @@ export function isApiError(error: unknown, number: number): boolean {
   return error instanceof ApiError && error.number === number
 }
 
-/** Whether it may go well when it is tried again. */
+/** Whether a later attempt may succeed. */
 export function isPassing(error: unknown): boolean {
   if (error instanceof Unanswered) return true
   return error instanceof ApiError && (PASSING.has(error.number) || (error.number === STORE_FAILED && !isFull(error)))
@@ -64,7 +64,7 @@ function isFull({ number, message }: ApiError): boolean {
   return FULL.has(number) || (number === STORE_FAILED && /no space|resource limits/.test(message))
 }
 
-/** The error that Millrace's callers get. */
+/** The error that callers of Millrace get. */
 export function millraceError(error: unknown, what: string, channel?: string): Error {
   if (error instanceof MillraceError) return error
   const details = channel === undefined ? {} : { channel }

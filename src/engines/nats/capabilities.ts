@@ -1,4 +1,4 @@
-/** What NATS JetStream carries of each clause, for this connection. */
+/** How NATS JetStream holds each clause, for this connection. */
 import type { Capabilities, Capability } from '../../broker/capabilities.ts'
 import type { Durable } from './server-check.ts'
 

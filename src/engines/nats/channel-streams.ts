@@ -1,8 +1,9 @@
 /**
- * Channels as streams of JetStream: each stream's metadata says which channel it is, so the list of streams is the registry.
+ * Channels as JetStream streams. The metadata of a stream names its channel, so the list of streams is the registry.
  *
- * The servers keep the limits: count, bytes, age, and the latest of each key by subject. A stream may not forget events before their ids (its duplicate
- * window): where a channel's age is shorter than its window, the stream keeps events for the window, and readers pass over what is too old.
+ * The servers enforce the limits: count, bytes, age, and the latest event of each key by subject. A stream must keep
+ * events at least as long as their ids (its duplicate window). If a channel's age limit is shorter than its window, the
+ * stream keeps events for the window, and readers skip those that are too old.
  */
 import { MillraceError } from '../../base/errors.ts'
 import type { ChannelSpec } from '../../channel/channel.ts'
@@ -14,9 +15,9 @@ import type { NatsClient } from './nats-client.ts'
 
 const METADATA = 'millrace'
 const NANOS = 1e6
-/** Ids of emissions are known at least so long. */
+/** Ids of emissions are known for at least this long. */
 const WINDOW_MS = 120_000
-/** The servers' least. */
+/** The shortest window that the servers accept. */
 const WINDOW_MS_MIN = 100
 
 export interface StreamState {
@@ -36,16 +37,16 @@ interface StreamInfo {
 interface StreamList {
   readonly streams: readonly StreamInfo[] | null
   readonly total: number
-  /** Names of streams that are there and have no leader now. */
+  /** Names of streams that exist and have no leader now. */
   readonly missing?: readonly string[]
 }
 
-/** A channel, as this engine works with it. */
+/** A channel, and the stream that holds it. */
 export interface ChannelStream extends ChannelEntry {
   readonly name: string
   readonly stream: string
   readonly byKey: boolean
-  /** Events older than this are not there, whatever the stream keeps. */
+  /** Readers skip events that are older, although the stream may still have them. */
   readonly hiddenAfterMs: number | null
 }
 
@@ -54,7 +55,7 @@ export class ChannelStreams {
   readonly #layout: Layout
   readonly #replicas: number
   #channels = new Map<string, ChannelStream>()
-  /** What the server's clock is ahead of ours. */
+  /** How far the server's clock is ahead of ours. */
   #aheadMs = 0
 
   constructor(client: NatsClient, layout: Layout, replicas: number) {
@@ -63,7 +64,7 @@ export class ChannelStreams {
     this.#replicas = replicas
   }
 
-  /** The time, by the server's clock, as well as we know it. */
+  /** The approximate time by the server's clock. */
   serverNow(): number {
     return Date.now() + this.#aheadMs
   }
@@ -96,7 +97,7 @@ export class ChannelStreams {
     }))
   }
 
-  /** A stream whose leader did not answer in time: it is no less there. */
+  /** A stream whose leader did not answer in time exists all the same. */
   async #silent(stream: string): Promise<ChannelStream | null> {
     for (const channel of this.#channels.values()) if (channel.stream === stream) return channel
     const info = await this.#call('looking at a channel', () => this.#client.api<StreamInfo>(`STREAM.INFO.${stream}`))
@@ -155,7 +156,7 @@ export class ChannelStreams {
     })
   }
 
-  /** Of the leader. */
+  /** The state of the stream, from its leader. */
   async state({ name, stream }: ChannelStream): Promise<StreamState> {
     const info = await this.#call(
       'looking at a channel',
@@ -170,7 +171,7 @@ export class ChannelStreams {
     this.#channels.delete(name)
   }
 
-  /** The channel that a stream is, or null when it is none. */
+  /** The channel of a stream, or null if the stream is not a channel. */
   #entryOf({ config }: StreamInfo): ChannelEntry | null {
     const text = config.metadata?.[METADATA]
     if (text === undefined) return null

@@ -1,8 +1,9 @@
 /**
- * Consumer logs (the fence of clauses 3, 11 and 12) as subjects of one stream: an entry is stored only if the subject's last sequence is the one expected.
+ * Consumer logs (the fence of clauses 3, 11 and 12) as subjects of one stream. An entry is stored only if the last
+ * sequence of its subject is the expected one. So completions and claims are conditional writes.
  *
- * Invariants: an entry says by a number of its own whose it is, so that after a lost answer its writer finds out whether it is there. An entry larger than a
- * message is several, stored all or none.
+ * Invariants: an entry carries a mark of its writer, so a writer that got no answer finds out whether the entry is
+ * stored. An entry that is larger than a message is several messages, stored all or none.
  */
 import type { Msg } from '@nats-io/transport-node'
 import { type ConsumerLogContent, Fenced } from '../../external-log/log-backend.ts'
@@ -12,7 +13,7 @@ import type { NatsClient } from './nats-client.ts'
 import { Unanswered } from './requests.ts'
 
 const ENTRY = 'Millrace-Entry'
-/** `N/OF` where an entry is several messages. */
+/** `N/OF`, if an entry is several messages. */
 const PART = 'Millrace-Part'
 const EXPECTED = 'Nats-Expected-Last-Subject-Sequence'
 const HEADER_BYTES = 512
@@ -103,7 +104,7 @@ export class ConsumerLogSubjects {
         if (own !== null) return own
         throw new Fenced(id)
       }
-      // Another write of this subject is under way: it will be decided in a moment.
+      // Another write to this subject is under way, and will be decided in a moment.
       if (isApiError(error, API.wrongLastSequenceInProcess)) throw new Unanswered('another write is being decided')
       throw error
     }
@@ -148,7 +149,7 @@ export class ConsumerLogSubjects {
     throw new Error('an entry has at least one part')
   }
 
-  /** The last entry's version, if it is the one that nobody answered for. */
+  /** The version of the last entry, if it is the entry for which no answer came. */
   async #ours(subject: string, mark: string): Promise<number | null> {
     const { message } = await this.#client.api<{ readonly message: { readonly seq: number; readonly hdrs?: string } }>(
       `STREAM.MSG.GET.${this.#layout.consumerLogs}`,

@@ -1,12 +1,13 @@
 /**
- * Storing events (clauses 1 and 8): a few at once as single messages, more as atomic batches, which cost one sync each.
+ * Storing events (clauses 1 and 8): a few events as single messages, more as atomic batches, which cost one sync each.
  *
  * Invariants:
- * - Every message has an id, so what nobody answered can be sent again: it is stored once. Messages without a deduplication id get one of their own.
- * - Within a call, order is kept: what is sent again goes in order, and on replicated streams, where a change of leader may drop a message and take the
- *   next, more than one event is always a batch.
- * - A batch with a known id is refused whole. Which ids are known is then asked with messages that the server never stores: a stream that permits no
- *   rollup refuses them, unless their id is known, which it says first.
+ * - Every message has an id, so a message without an answer can be sent again and is stored once. A message without a
+ *   deduplication id gets an id of its own.
+ * - Order is kept within a call. Messages that are sent again go in order. On replicated streams, a change of leader
+ *   may drop a message and take the next one, so several events are always a batch there.
+ * - A batch with a known id is refused as a whole. The ids are then asked for with messages that the server never
+ *   stores: a stream that permits no rollup refuses them, unless their id is known, which the server checks first.
  */
 import { MillraceError } from '../../base/errors.ts'
 import type { Appended, AppendItem } from '../../external-log/log-backend.ts'
@@ -18,7 +19,7 @@ import type { NatsClient } from './nats-client.ts'
 
 /** The servers' default limit. */
 export const BATCH_EVENTS_MAX = 1000
-/** A batch costs the server some milliseconds, whatever its size: fewer are sent as they are. */
+/** A batch costs the server some milliseconds whatever its size. Fewer events are sent as single messages. */
 const SINGLES_MAX = 12
 const BATCH_BYTES_MAX = 8 * 1024 * 1024
 
@@ -38,7 +39,7 @@ export class EventAppend {
   readonly #layout: Layout
   readonly #content: 'structured' | 'binary'
   readonly #replicated: boolean
-  /** The highest sequence that is known of each stream. */
+  /** The highest sequence that is known, by stream. */
   readonly #known = new Map<string, number>()
 
   constructor(
@@ -103,7 +104,7 @@ export class EventAppend {
     return stored
   }
 
-  /** Each by itself, all at once; what is not answered, again in order. */
+  /** Send each message by itself, all at once. Those without an answer are sent again in order. */
   async #singly({ stream }: ChannelStream, messages: readonly Outgoing[]): Promise<Appended[]> {
     const before = this.#known.get(stream) ?? 0
     const answers = new Map<Outgoing, Appended>()
@@ -120,7 +121,7 @@ export class EventAppend {
           answers.set(left[at] as Outgoing, this.#appended(stream, result.value, tries > 1 ? before : null))
         else failed ??= result.reason
       }
-      // One that no further try can help fails the others with it only when they are answered.
+      // A failure that is final is thrown only when the other messages are answered.
       const hopeless = results.find((result) => result.status === 'rejected' && !isPassing(result.reason))
       if (hopeless?.status === 'rejected') throw hopeless.reason
       if (failed !== undefined) throw failed
@@ -128,7 +129,7 @@ export class EventAppend {
     return messages.map((message) => answers.get(message) as Appended)
   }
 
-  /** All or none. */
+  /** Store all messages or none. */
   async #together({ stream }: ChannelStream, messages: readonly Outgoing[]): Promise<Appended[]> {
     const before = this.#known.get(stream) ?? 0
     const known = new Map<Outgoing, Appended>()
@@ -177,7 +178,7 @@ export class EventAppend {
     return new Map(messages.map((message, at) => [message, { offset: seq - last + 1 + at, duplicate: false }]))
   }
 
-  /** Of these ids those that the server knows, with the sequences of their events. */
+  /** Those of the ids that the server knows, with the sequences of their events. */
   async known({ stream, name, byKey }: ChannelStream, ids: readonly string[]): Promise<Map<string, number>> {
     const subject = this.#layout.subject(name, 0, byKey, null, () => this.#client.library.nuid.next())
     const found = new Map<string, number>()
@@ -201,7 +202,7 @@ export class EventAppend {
     return found
   }
 
-  /** Which ids the server knows, and where their events are. */
+  /** The messages whose ids the server knows, with the sequences of the stored events. */
   async #duplicates(
     stream: string,
     messages: readonly Outgoing[],
@@ -227,7 +228,7 @@ export class EventAppend {
     return found
   }
 
-  /** After a try that nobody answered, a "duplicate" that was not there before it is our own. */
+  /** After an attempt without an answer, a "duplicate" above `before` is the event of that attempt. */
   #appended(stream: string, { seq, duplicate }: Ack, before: number | null): Appended {
     this.#learn(stream, seq)
     return { offset: seq, duplicate: duplicate === true && (before === null || seq <= before) }
@@ -237,14 +238,14 @@ export class EventAppend {
     if (seq > (this.#known.get(stream) ?? 0)) this.#known.set(stream, seq)
   }
 
-  /** The channel is gone: one of its name begins anew. */
+  /** The channel is gone. A new channel of its name begins again. */
   forget(stream: string): void {
     this.#known.delete(stream)
   }
 }
 
 function sizeOf({ headers, payload }: EventMessage): number {
-  // The first line, the last, and those of a batch.
+  // The first line, the last line, and the headers of a batch.
   return payload.length + headers.reduce((sum, [name, value]) => sum + name.length + value.length + 4, 160)
 }
 

@@ -1,7 +1,8 @@
 /**
- * Reading events: batches by subject, as the servers' direct get answers them.
+ * Reading events in batches by subject, with the servers' direct get.
  *
- * A replica may answer for a replicated stream, and may be behind: where it has no more, the leader is asked whether that is the end.
+ * A replica may answer for a replicated stream, and may be behind. When it has no more events, the leader is asked
+ * whether that is the end.
  */
 import type { Msg } from '@nats-io/transport-node'
 import type { Bounds, ReadLimit, StoredRecord } from '../../external-log/log-backend.ts'
@@ -99,7 +100,10 @@ export class EventRead {
     }
   }
 
-  /** Calls for one channel that come together share one look. */
+  /**
+   * Calls of one turn for one channel share one request. This is not `OneAtATime`, in which a later call would wait for
+   * the request under way.
+   */
   async bounds(channel: ChannelStream): Promise<Bounds> {
     const state = await this.state(channel)
     const next = state.last_seq + 1
@@ -114,7 +118,7 @@ export class EventRead {
   state(channel: ChannelStream): Promise<StreamState> {
     let state = this.#states.get(channel.name)
     if (state === undefined) {
-      // Not what was asked before this call: an append may have been answered in between.
+      // The request is sent after this turn: an append may have been answered before the call.
       state = Promise.resolve().then(() => {
         this.#states.delete(channel.name)
         return this.#streams.state(channel)
@@ -171,7 +175,7 @@ function sequenceOf(message: Msg): number {
   return Number(message.headers?.get('Nats-Sequence'))
 }
 
-/** From what direct get answers. */
+/** A stored event from the answer of a direct get. */
 function recordOf(message: Msg): StoredRecord {
   const { headers } = message
   return {

@@ -206,7 +206,10 @@ export class Feed {
   }
 }
 
-/** `$JS.ACK.STREAM.CONSUMER.TRIES.SEQUENCE.DELIVERY.NANOSECONDS.PENDING`, or with the domain and the account before the stream. */
+/**
+ * `$JS.ACK.STREAM.CONSUMER.TRIES.SEQUENCE.DELIVERY.NANOSECONDS.PENDING`, or with the domain and the account before the
+ * stream. It is read for its numbers, and no acknowledgement is sent.
+ */
 function deliveryOf(reply: string): { readonly seq: number; readonly delivery: number; readonly timeMs: number } {
   const tokens = reply.split('.')
   const at = tokens.length > 9 ? 4 : 2

@@ -1,17 +1,17 @@
 /**
- * Names on the server: which stream holds a channel, and under which subjects its events, the consumer logs and the members' notes are.
+ * Names on the servers: the streams of channels, and the subjects of events, consumer logs and members' notes.
  *
  *     stream  PREFIX_CHANNEL           channel `orders.eu` of prefix `millrace`: `millrace_orders~eu`
  *     subject PREFIX.CHANNEL           where plain clients publish; the server stores it as partition 0
  *             PREFIX.CHANNEL.~.N       events of partition N
  *             PREFIX.CHANNEL.~.N.KEY   the same in a channel that keeps the latest of each key
- *     stream  PREFIX_~journals         subject PREFIX.~j.ID
+ *     stream  PREFIX_~journals         consumer logs: subject PREFIX.~j.ID
  *     stream  PREFIX_~members          subject PREFIX.~m.GROUP.MEMBER, in memory
  *
- * `~` stands in no name that people give, so no two of these are ever the same.
+ * The names of people contain no `~`, so no two of these are equal.
  */
 
-/** What may stand in a token as it is; the rest is percent-encoded, byte by byte. */
+/** Characters outside of these sets are percent-encoded, byte by byte. */
 const ENCODE = /[^A-Za-z0-9_$/~-]/gu
 const ENCODE_KEY = /[^A-Za-z0-9_$/:@=-]/gu
 
@@ -25,7 +25,7 @@ function tokenOf(text: string): string {
   return text.replace(ENCODE, percent)
 }
 
-/** The text that a token of a subject stands for. A token that another client wrote, and that is not encoded, stands for itself. */
+/** The text that a token of a subject stands for. A token of another client that is not encoded stands for itself. */
 function textOf(token: string): string {
   try {
     return decodeURIComponent(token)
@@ -49,12 +49,12 @@ export class Layout {
     return `${this.prefix}_${channel.replaceAll('.', '~')}`
   }
 
-  /** Where plain clients publish. */
+  /** The subject to which plain clients publish. */
   inbox(channel: string): string {
     return `${this.prefix}.${channel}`
   }
 
-  /** What every event's subject begins with; the partition follows. */
+  /** The beginning of every event's subject. The partition follows. */
   base(channel: string): string {
     return `${this.prefix}.${channel}.~.`
   }
@@ -63,12 +63,15 @@ export class Layout {
     return byKey ? [`${this.base(channel)}*.*`] : [this.inbox(channel), `${this.base(channel)}*`]
   }
 
-  /** Matches the events of a partition, or of all. */
+  /** Matches the events of a partition, or of all partitions. */
   filter(channel: string, partition: number | null, byKey: boolean): string {
     return `${this.base(channel)}${partition ?? '*'}${byKey ? '.*' : ''}`
   }
 
-  /** The subject of one event; without a key, `unique` keeps it apart from all others of a channel by key. */
+  /**
+   * The subject of an event. In a channel that keeps the latest of each key, `unique` distinguishes an event without a
+   * key.
+   */
   subject(channel: string, partition: number, byKey: boolean, key: string | null, unique: () => string): string {
     const base = `${this.base(channel)}${partition}`
     if (!byKey) return base

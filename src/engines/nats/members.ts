@@ -1,7 +1,9 @@
 /**
- * Notes of members (clauses 4 and 11): the last of each, in a stream that the server keeps in memory and each of whose messages ends by itself.
+ * Heartbeats of members (clauses 4 and 11): the last note of each, in a stream in the servers' memory. Each message
+ * expires by itself.
  *
- * They may be forgotten, as when a server starts anew: the stream is then made again, and every member says again that it lives.
+ * A server that restarts forgets the notes. The stream is then created again, and every member sends its next
+ * heartbeat.
  */
 import type { Msg } from '@nats-io/transport-node'
 import { API, isApiError, millraceError } from './api-error.ts'
@@ -68,7 +70,7 @@ export class Members {
         try {
           return await work()
         } catch (error) {
-          // Nobody answers, or nobody knows the stream: it may have been forgotten with the server's memory.
+          // Nobody answers, or no server knows the stream: the servers may have restarted.
           if (error instanceof Unanswered || isApiError(error, API.streamNotFound))
             await this.#client.api(`STREAM.CREATE.${this.#config.name}`, this.#config).catch(() => undefined)
           throw isApiError(error, API.streamNotFound) ? new Unanswered('the stream of members was forgotten') : error

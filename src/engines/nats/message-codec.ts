@@ -1,8 +1,9 @@
 /**
  * Events as NATS messages, and back: the NATS protocol binding of CloudEvents.
  *
- * Written as `structured` (the payload is the CloudEvent in its JSON format) or `binary` (attributes in `ce-` headers, the payload is the data). Read in
- * both, and as JSON without any header, which is all that version 1.0.2 of the binding knows. What is no CloudEvent is read too: as poison, with its bytes.
+ * Events are written in `structured` mode (the payload is the CloudEvent as JSON) or `binary` mode (attributes in `ce-`
+ * headers, the payload is the data). Both are read, and also JSON without headers, which is all that version 1.0.2 of
+ * the binding has. A message that is not a CloudEvent is read as poison, with its bytes.
  * @see https://github.com/cloudevents/spec/blob/main/cloudevents/bindings/nats-protocol-binding.md
  */
 import type { MsgHdrs } from '@nats-io/transport-node'
@@ -15,11 +16,11 @@ import { depthOf, memberText } from '../../event/http/json-text.ts'
 import { isJson, STRUCTURED } from '../../event/http/media-type.ts'
 import { validateCloudEvent } from '../../event/validate-cloud-event.ts'
 
-/** The key, where it is not the event's own `partitionkey`; empty for none. */
+/** The key, if it differs from the event's `partitionkey`; empty for no key. */
 const KEY = 'Millrace-Key'
 const ID = 'Nats-Msg-Id'
 const CONTENT_TYPE = 'Content-Type'
-/** More than so many characters of headers are not written: servers take 64 KiB. */
+/** An event with longer headers is written in structured mode: servers accept 64 KiB of headers. */
 const HEADER_CHARS_MAX = 32_768
 const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
 
@@ -41,10 +42,10 @@ export function encodeMessage({ key, text }: EncodedEvent, id: string, content: 
   return { headers: [...own, [CONTENT_TYPE, STRUCTURED]], payload: Buffer.from(text) }
 }
 
-/** Null where headers cannot carry it. */
+/** Null if headers cannot carry the event. */
 function binaryMessage(text: string): EventMessage | null {
   const event = JSON.parse(text) as Readonly<Record<string, unknown>>
-  // In headers every attribute is text, which its reader must be able to check.
+  // In headers every attribute is text. Only an event that is valid can be checked by its reader.
   if (validateCloudEvent(event).length > 0) return null
   const headers: [string, string][] = []
   let chars = 0
@@ -58,7 +59,7 @@ function binaryMessage(text: string): EventMessage | null {
   const type = event['datacontenttype'] as string | undefined
   const { data, data_base64: base64 } = event
   if (base64 !== undefined) return { headers, payload: Buffer.from(base64 as string, 'base64') }
-  // What is not JSON by its type is the text itself.
+  // Data that is not JSON by its type is the text itself.
   if (typeof data === 'string' && !isJson(type)) return { headers, payload: Buffer.from(data) }
   if (type === undefined && data !== undefined) headers.push(['ce-datacontenttype', 'application/json'])
   return { headers, payload: Buffer.from(memberText(text, 'data') ?? '') }
@@ -84,7 +85,7 @@ function fieldsOf(headers: MsgHdrs | undefined): Map<string, string> {
   return fields
 }
 
-/** @throws when the payload is no CloudEvent */
+/** @throws when the payload is not a CloudEvent */
 function jsonEvent(payload: Uint8Array): BlockEvent {
   const text = utf8.decode(payload)
   if (payload.length > 2 * LIMITS.dataDepthMax && depthOf(text) > LIMITS.dataDepthMax + 3) throw new Error('too deep')
@@ -97,7 +98,7 @@ function isText(value: unknown): value is string {
   return typeof value === 'string' && value !== ''
 }
 
-/** As over HTTP, but that the type of the data has a header like every other attribute. */
+/** As over HTTP, except that the type of the data has a header like every other attribute. */
 function binaryEvent(fields: ReadonlyMap<string, string>, payload: Uint8Array): BlockEvent {
   const asHttp: Record<string, string> = {}
   for (const [name, value] of fields) if (name.startsWith('ce-') && name !== 'ce-datacontenttype') asHttp[name] = value
@@ -117,7 +118,7 @@ function decodedId(fields: ReadonlyMap<string, string>): string {
   return fields.get(ID.toLowerCase()) ?? ''
 }
 
-/** The bytes as text; what is no text, as a `data:` URL. */
+/** The bytes as text, or as a `data:` URL if they are not UTF-8. */
 function bytesText(payload: Uint8Array): string {
   try {
     return utf8.decode(payload)

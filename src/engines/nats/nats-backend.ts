@@ -1,4 +1,11 @@
-/** NATS JetStream as a log with a conditional write (src/external-log/log-backend.ts): joins channels, appending, reading, consumer logs and members. */
+/**
+ * NATS JetStream as a log with a conditional write (`external-log/log-backend.ts`). Joins channels, appending, reading,
+ * consumer logs and members.
+ *
+ * No acknowledgement is sent to NATS, and no durable consumer exists there. The push consumer of a channel (`feed.ts`)
+ * has `ack_policy: none`. A completion is an entry of a consumer log (`consumer-log-subjects.ts`), in the stream
+ * `PREFIX_~journals`; the text of a dead letter is an event of a channel `~dead.…` (`external-log/letters/`).
+ */
 import { MillraceError } from '../../base/errors.ts'
 import type { Capabilities } from '../../broker/capabilities.ts'
 import type {
@@ -26,7 +33,7 @@ import type { NatsTarget } from './nats-url.ts'
 import { checkDurable, checkServer, type Durable } from './server-check.ts'
 import { SPECS, SpecLog } from './spec-log.ts'
 
-/** Room for an event's headers beside it in a message. */
+/** Room for the headers of an event in a message. */
 const HEADER_BYTES = 8192
 export const UNPROVED = 'DURABILITY_UNPROVED'
 
@@ -139,7 +146,7 @@ export class NatsBackend implements LogBackend {
     } catch (error) {
       const mapped = millraceError(error, 'publishing', name)
       if (!(mapped instanceof MillraceError) || mapped.code !== 'UNAVAILABLE') throw mapped
-      // A stream that is gone does not answer.
+      // The stream may be gone: then the channel is looked up again.
       this.#streams.forget(name)
       await this.#streams.get(name)
       throw mapped
@@ -163,7 +170,8 @@ export class NatsBackend implements LogBackend {
   async bounds(name: string, partition: number | null): Promise<Bounds> {
     this.#open()
     const { first, next } = await this.#read.bounds(await this.#streams.get(name))
-    // The end of the channel is above each partition's, too; but who follows every event of the others writes down that they were none of its own.
+    // The channel's end would be correct for every partition, but each cursor would then record all other partitions'
+    // events as holes.
     const own = partition === null ? null : ((await this.#feeds.get(name)?.feed)?.endOf(partition, next - 1) ?? null)
     const end = own ?? next
     this.#tell(name, end - 1)
@@ -267,7 +275,10 @@ export class NatsBackend implements LogBackend {
   }
 }
 
-/** Whether what the feed keeps is what the channel keeps: not where the server deletes events because of others. */
+/**
+ * Whether the feed keeps the same events as the channel. It does not where the server deletes events because of other
+ * events.
+ */
 function feedAnswers({ spec, hiddenAfterMs }: ChannelStream, partition: number | null): boolean {
   const { latestByKey, count, bytes } = spec.retain
   return (
@@ -279,7 +290,7 @@ function feedAnswers({ spec, hiddenAfterMs }: ChannelStream, partition: number |
   )
 }
 
-/** There is such a stream, whoever made it. */
+/** Create a stream, unless it exists. */
 async function made(
   client: NatsClient,
   config: Readonly<Record<string, unknown>> & { readonly name: string },

@@ -1,8 +1,9 @@
 /**
- * One connection to NATS, as the rest of this engine uses it: the API of JetStream, questions with patience, alarms when the connection is lost.
+ * One connection to NATS for the rest of this engine: the API of JetStream, requests with patience, and alarms when the
+ * connection is lost.
  *
- * The client library connects again by itself, for ever. What was under way when a connection went is unanswered; who asks decides whether it may be
- * asked again (`patiently`: what may be done twice).
+ * The client library reconnects by itself, without end. A request that was under way when the connection was lost is
+ * unanswered. The caller decides whether the request may be sent again (`patiently`: requests that may be repeated).
  */
 import { accessSync, constants } from 'node:fs'
 import type { ConnectionOptions, Msg, MsgHdrs, NatsConnection } from '@nats-io/transport-node'
@@ -20,7 +21,10 @@ export type NatsLibrary = typeof import('@nats-io/transport-node')
 const CONNECT_MS = 5000
 const RECONNECT_MS = 100
 const RECONNECT_JITTER_MS = 200
-/** A server that does not answer two of these is given up, and another one, or the same again, is connected to. */
+/**
+ * A server that leaves two pings unanswered is given up. The library then connects to another server, or to the same
+ * one again.
+ */
 const PING_MS = 5000
 const ANSWER_MS = 5000
 const LOST = 'UNAVAILABLE'
@@ -41,7 +45,10 @@ export class NatsClient {
     void this.#attend()
   }
 
-  /** Tried once. @throws UNAVAILABLE · UNAUTHENTICATED · MISSING_DEPENDENCY · INVALID_OPTION when a file of certificates cannot be read */
+  /**
+   * Connects, with one attempt. @throws UNAVAILABLE · UNAUTHENTICATED · MISSING_DEPENDENCY · INVALID_OPTION when a file
+   * of certificates cannot be read
+   */
   static async connect(target: NatsTarget): Promise<NatsClient> {
     const library = await loadClient<NatsLibrary>('@nats-io/transport-node')
     checkFiles(target)
@@ -62,7 +69,7 @@ export class NatsClient {
     }
   }
 
-  /** Largest message, headers and all. */
+  /** The largest message, with its headers. */
   get maxPayload(): number {
     return this.connection.info?.max_payload ?? LIMITS.eventBytesDefault
   }
@@ -82,13 +89,16 @@ export class NatsClient {
     }
   }
 
-  /** The servers do not answer what they refuse: they say it beside the answers, and it is told to all that wait for one. */
+  /**
+   * A server reports a refused permission beside the answers. All requests that wait for an answer from that subject
+   * fail.
+   */
   #forbidden({ operation, subject }: InstanceType<NatsLibrary['PermissionViolationError']>): void {
     const may = operation === 'publish' ? 'publish to' : 'subscribe to'
     const message = `nats: the account may not ${may} "${subject}": docs/engines/nats.md lists the permissions that Millrace needs`
     const error = new MillraceError('FORBIDDEN', message, { engine: 'nats', operation, subject })
     this.#requests.forbidden(operation === 'publish' ? subject : null, error)
-    // Ordinary accounts may not ask the system, and whoever asks it knows.
+    // Ordinary accounts may not ask the system account. The caller expects that.
     if (!this.#closed && !subject.startsWith('$SYS.')) this.alarms.raise(error.code, message)
   }
 
@@ -116,7 +126,7 @@ export class NatsClient {
     return headers
   }
 
-  /** Without an answer to it. @throws Unanswered */
+  /** Publish without an answer. @throws Unanswered */
   publish(subject: string, payload: Uint8Array | string, headers?: MsgHdrs): void {
     this.#ready()
     this.connection.publish(subject, payload, headers === undefined ? {} : { headers })
@@ -128,7 +138,7 @@ export class NatsClient {
     return this.#requests.one(subject, payload, headers, ANSWER_MS)
   }
 
-  /** An answer in JSON. @throws ApiError · Unanswered */
+  /** The answer as JSON. @throws ApiError · Unanswered */
   async ask<Answer>(subject: string, payload: Uint8Array | string, headers?: MsgHdrs): Promise<Answer> {
     const answer = (await this.request(subject, payload, headers)).json<Answer & { readonly error?: ApiErrorBody }>()
     if (answer.error !== undefined) throw new ApiError(answer.error)
@@ -140,14 +150,14 @@ export class NatsClient {
     return this.ask<Answer>(`$JS.API.${name}`, JSON.stringify(body))
   }
 
-  /** Messages until one with a status, which is answered. @throws Unanswered */
+  /** Messages until one has a status. Answers that one. @throws Unanswered */
   async many(subject: string, body: object, each: (message: Msg) => void): Promise<Msg> {
     this.#ready()
     return this.#requests.many(subject, JSON.stringify(body), ANSWER_MS, each)
   }
 
   /**
-   * Do what may be done twice, until it goes well, is refused, or the limit has passed.
+   * Repeat work that may be repeated, until it succeeds, is refused, or the time is over.
    * @throws ApiError when it is refused · UNAVAILABLE · CLOSED
    */
   patiently<T>(what: string, work: (tries: number) => Promise<T>): Promise<T> {
@@ -165,7 +175,10 @@ export class NatsClient {
   }
 }
 
-/** The library takes a certificate that it cannot read for a server that does not answer. @throws INVALID_OPTION */
+/**
+ * The library reports a certificate file that it cannot read like a server that does not answer, so the files are
+ * checked before. @throws INVALID_OPTION
+ */
 function checkFiles({ connection: { tls } }: NatsTarget): void {
   const { caFile: ca, certFile: cert, keyFile: key } = tls ?? {}
   for (const [option, path] of Object.entries({ ca, cert, key })) {

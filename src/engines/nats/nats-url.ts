@@ -1,33 +1,36 @@
 /**
- * What a `nats:` or `tls:` URL says: servers, credentials, and how Millrace uses them. What the URL does not say is taken from the environment,
- * under the names that the `nats` command line has.
+ * What a `nats:` or `tls:` URL says: servers, credentials, and options. Credentials that the URL lacks are taken from
+ * the environment, under the names that the `nats` command line uses.
  *
- * Nothing unknown is passed over, and no secret stands in an error.
+ * An unknown option is refused, and no error contains a secret.
  */
 import { readFileSync } from 'node:fs'
 import type { ConnectionOptions } from '@nats-io/transport-node'
 import { MillraceError } from '../../base/errors.ts'
 import { credentialsIn } from '../../broker/url-secret.ts'
 
-/** What is known of the servers' syncing: `check` and warn where it cannot be known, insist on proof, be told, or want less. */
+/**
+ * What should be known about the servers' syncing: `check` (with an alarm if it cannot be known), a proof, the user's
+ * word, or less.
+ */
 export type Durability = 'check' | 'proved' | 'declared' | 'weaker'
 
 export interface NatsTarget {
-  /** Without the authenticators, which need the client library. */
+  /** The options of the library, without the authenticators, which need the library itself. */
   readonly connection: ConnectionOptions
-  /** Contents of a credentials file, and of a file with an nkey's seed. */
+  /** Contents of a credentials file, and of a file with the seed of an nkey. */
   readonly creds: Uint8Array | null
   readonly seed: Uint8Array | null
-  /** Begins the name of every stream and subject. */
+  /** The prefix of the names of all streams and subjects. */
   readonly prefix: string
-  /** Copies of every stream. */
+  /** The number of copies of every stream. */
   readonly replicas: number
-  /** Partitions of channels that are created; null: the engine's default. */
+  /** Partitions of channels that this connection creates; null: the engine's default. */
   readonly partitions: number | null
   readonly durable: Durability
-  /** Monitoring addresses (`http://host:8222`) of the servers, which prove what they sync. */
+  /** Monitoring addresses (`http://host:8222`) of the servers, which prove their settings. */
   readonly monitor: readonly string[]
-  /** How events are written: as one JSON text, or with their attributes in headers. */
+  /** How events are written: as JSON, or with their attributes in headers. */
   readonly content: 'structured' | 'binary'
 }
 
@@ -61,7 +64,7 @@ export function parseNatsUrl(url: string, environment: Environment = process.env
   const files = { creds: options.get('creds'), nkey: options.get('nkey') }
   const said = [own.user, own.token, files.creds, files.nkey].some((each) => each !== undefined)
   const given = said ? { ...own, ...files } : fromEnvironment(environment)
-  // A name alone before the host is a token, as everywhere in NATS.
+  // A single name before the host is a token, as everywhere in NATS.
   const alone = user !== undefined && pass === undefined && options.get('pass') === undefined
   return {
     connection: {
@@ -140,7 +143,7 @@ function credentials({ user, pass, token }: Given): Pick<ConnectionOptions, 'use
   }
 }
 
-/** `tls:` insists on TLS; with `nats:` the server decides. */
+/** `tls:` requires TLS. With `nats:` the server decides. */
 function tlsOf(
   scheme: string,
   options: ReadonlyMap<string, string>,

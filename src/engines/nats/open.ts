@@ -5,9 +5,11 @@ import { NatsBackend } from './nats-backend.ts'
 import { parseNatsUrl } from './nats-url.ts'
 
 /**
- * An engine on the servers that the URL names. Connecting the first time is tried once; from then on a lost connection is made again.
+ * An engine on the servers that the URL names. The first connection is tried once. Later, a lost connection is made
+ * again.
  *
- * @throws UNAVAILABLE when nobody answers · UNAUTHENTICATED · CLAUSE_REFUSED when the servers cannot hold the contract · INVALID_OPTION · MISSING_DEPENDENCY
+ * @throws UNAVAILABLE when no server answers · UNAUTHENTICATED · CLAUSE_REFUSED when the servers cannot hold the
+ * contract · INVALID_OPTION · MISSING_DEPENDENCY
  */
 export async function openNatsEngine(
   url: string,

@@ -1,16 +1,21 @@
 /**
- * Questions to the servers over one connection, and their answers: one subscription for all, one timer for all.
+ * Requests to the servers over one connection, and their answers: one subscription and one timer for all of them.
  *
- * When the connection is lost, all that wait are told at once that nobody knows what became of them.
+ * When the connection is lost, all requests without an answer fail at once: nobody knows whether they had an effect.
  */
 import type { Msg, MsgHdrs, NatsConnection } from '@nats-io/transport-node'
 
-/** No answer: the connection was lost, or nobody answered in time. Whether the question had its effect is not known. */
+/**
+ * There is no answer: the connection was lost, or no server answered in time. Whether the request had its effect is not
+ * known.
+ */
 export class Unanswered extends Error {
   override readonly name = 'Unanswered'
 }
 
-/** The answer to one question may be many messages: `take` answers whether it was the last. */
+/**
+ * A request without an answer. The answer may be several messages: `take` returns whether a message was the last one.
+ */
 interface Question {
   readonly subject: string
   readonly take: (message: Msg) => boolean
@@ -45,7 +50,7 @@ export class Requests {
     })
   }
 
-  /** Answers come until one has a status (404, 204 …), which is the last. */
+  /** Messages come until one has a status (404, 204 …), which is the last one. */
   many(subject: string, payload: string, patienceMs: number, each: (message: Msg) => void): Promise<Msg> {
     return new Promise((resolve, reject) => {
       this.#ask(subject, payload, undefined, patienceMs, reject, (message) => {
@@ -104,7 +109,10 @@ export class Requests {
     this.#sweep = null
   }
 
-  /** The servers refused a subject (null: our subscription for answers): what waits for an answer from there gets none. */
+  /**
+   * The servers refused a subject (null: the subscription for answers). Requests that wait for an answer from there
+   * fail.
+   */
   forbidden(subject: string | null, error: Error): void {
     for (const [token, waiting] of this.#waiting) {
       if (subject !== null && waiting.subject !== subject) continue
@@ -113,7 +121,7 @@ export class Requests {
     }
   }
 
-  /** The connection is gone: nobody will answer. */
+  /** The connection is gone: no request will be answered. */
   lost(why: string): void {
     const all = [...this.#waiting.values()]
     this.#waiting.clear()

@@ -1,17 +1,18 @@
 /**
- * What is asked of the servers at connect: whether they are new enough for the contract, and whether they sync before they acknowledge (clause 1).
+ * What is checked on the servers when connecting: whether they are new enough for the contract, and whether they sync
+ * before they acknowledge (clause 1).
  *
- * An ordinary account cannot see the second. It is proved where the account may ask the system, or by the servers' monitoring addresses; else it
- * is what the URL declares, or an alarm.
+ * An ordinary account cannot see the second. It is proved by the system account's requests if this account may send
+ * them, or by the servers' monitoring addresses. Otherwise the URL declares it, or there is an alarm.
  */
 import { MillraceError } from '../../base/errors.ts'
 import { ApiError } from './api-error.ts'
 import type { NatsClient } from './nats-client.ts'
 import type { NatsTarget } from './nats-url.ts'
 
-/** Atomic batches that know duplicates. */
+/** Older servers have no atomic batches that detect duplicates. */
 export const OLDEST_SERVER: readonly [number, number, number] = [2, 12, 1]
-/** Answers of several servers to one question are waited for so long. */
+/** How long answers of several servers to one request are waited for. */
 const SYSTEM_MS = 300
 const MONITOR_MS = 3000
 
@@ -44,7 +45,8 @@ export async function checkServer(client: NatsClient): Promise<string> {
   }
   try {
     await client.patiently('asking for JetStream', (tries) => {
-      // A server that has none says so by silence; one of a cluster may be silent until the cluster has a leader.
+      // A server without JetStream does not answer. A server of a cluster may not answer until the cluster has a
+      // leader.
       if (tries > 1 && client.connection.info?.jetstream !== true)
         throw new ApiError({ code: 503, description: 'no JetStream' })
       return client.api('INFO')
@@ -93,7 +95,7 @@ export async function checkDurable(client: NatsClient, { durable, monitor }: Nat
   return { known: 'unknown', how: 'this account cannot see whether the servers sync' }
 }
 
-/** What the servers of the system say, where this account may ask them. */
+/** What the servers answer to the system account's request, if this account may send it. */
 async function system(client: NatsClient): Promise<JetStreamState[]> {
   const inbox = client.library.createInbox()
   const states: JetStreamState[] = []

@@ -1,12 +1,13 @@
 /**
- * Changes of channels' specs, one after the other. JetStream changes a stream's configuration without a condition, so that of two processes that read,
- * merge and write at once, one would undo the other. A consumer log has a condition: a change is written there first, and then the stream is given what stands last.
+ * Changes of channels' specs, one after the other. JetStream changes the configuration of a stream without a condition:
+ * of two processes that read, merge and write at once, one would undo the change of the other. A consumer log has a
+ * condition. So a change is written there first, and then the stream gets the last one.
  */
 import { channelEntryIn } from '../../external-log/channel-entry.ts'
 import { type ChannelEntry, Fenced } from '../../external-log/log-backend.ts'
 import type { ConsumerLogSubjects } from './consumer-log-subjects.ts'
 
-/** Consumer logs of specs begin with it: they are no consumer's. */
+/** The prefix of consumer logs of specs. They belong to no consumer. */
 export const SPECS = '~spec/'
 
 export class SpecLog {
@@ -18,12 +19,12 @@ export class SpecLog {
     this.#apply = apply
   }
 
-  /** Change a channel that is still as it was read. Answers whether it was. */
+  /** Change a channel if it is still as it was read. Answers whether it was. */
   async change(entry: ChannelEntry, before: ChannelEntry): Promise<boolean> {
     const id = idOf(entry)
     const there = await this.#last(id)
     if (there.entry !== null && JSON.stringify(there.entry) !== JSON.stringify(before)) {
-      // Whoever wrote it may have died before the stream had it.
+      // The process that wrote the change may have died before it changed the stream.
       await this.#apply(there.entry)
       return false
     }
@@ -34,7 +35,7 @@ export class SpecLog {
       if (error instanceof Fenced) return false
       throw error
     }
-    // Another's change may follow this one, and reach the stream before it.
+    // A later change of another process may have reached the stream before this one.
     for (let last = { entry, version }; ; ) {
       await this.#apply(last.entry)
       const newer = await this.#last(id)

@@ -1,6 +1,6 @@
 /**
- * Being told of appends: one subscription connection for all channels that are watched. What was said while it was down is not said again, so whoever
- * watches is told to look when it is there again.
+ * Notifications of appends: one subscription connection for all channels that are watched. Messages are lost while the
+ * connection is down, so all watchers are told to look when it is made again.
  */
 
 import type { MillraceError } from '../../base/errors.ts'
@@ -16,12 +16,15 @@ export class AppendNotifier {
   readonly #connector: Connector
   #client: Client | null = null
   readonly #watchers = new Map<string, Set<OnAppend>>()
-  /** What the server is known to tell this connection of. */
+  /** The subscriptions that the server has confirmed. */
   readonly #heard = new Set<string>()
   readonly #refused: (error: MillraceError) => void
   #closed = false
 
-  /** `sender`: what this engine says itself is not told to it. `refused` is told when the server does not let it listen. */
+  /**
+   * `sender`: notifications of this engine itself are ignored. `refused` is called when the server does not permit to
+   * subscribe.
+   */
   constructor(connector: Connector, keys: Keys, sender: string, refused: (error: MillraceError) => void) {
     this.#connector = connector
     this.#keys = keys
@@ -49,20 +52,23 @@ export class AppendNotifier {
     else if (this.#client.status === 'ready') await this.#hear(this.#client, [name])
   }
 
-  /** Where it cannot listen, the engine still looks now and then: appends of others are seen later, and somebody should know. Never rejects. */
+  /**
+   * Without a subscription, the engine still looks regularly: it sees appends of others later, which is worth an alarm.
+   * Never rejects.
+   */
   async #hear(client: Client, names: readonly string[]): Promise<void> {
     if (names.length === 0) return
     try {
       await client.subscribe(...names)
       for (const name of names) if (this.#watchers.has(name)) this.#heard.add(name)
     } catch (error) {
-      // A connection that is lost is made again, and the watchers are subscribed then.
+      // A lost connection is made again, and the watchers are subscribed then.
       if (!this.#closed && !isConnectionFault(error))
         this.#refused(redisError(error, 'listening for appends of others'))
     }
   }
 
-  /** How many of the subscribers to a channel's bell are this engine: where it is not sure, 0. */
+  /** How many of the subscribers to a channel's notifications are this engine. 0 if it is not sure. */
   hears(channel: string): number {
     return this.#heard.has(this.#keys.bell(channel)) ? 1 : 0
   }
@@ -76,7 +82,7 @@ export class AppendNotifier {
     client.on('ready', () => {
       void this.#hear(client, [...this.#watchers.keys()]).then(() => this.#ringAll())
     })
-    // Where it cannot be made, the engine still looks now and then.
+    // Without a connection, the engine still looks regularly.
     await client.connect().catch(() => undefined)
   }
 

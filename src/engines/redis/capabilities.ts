@@ -1,4 +1,4 @@
-/** What this engine can do on a Redis, and with which parts of it (docs/engines/redis.md says the same in words). */
+/** How this engine holds each clause on a Redis. docs/engines/redis.md says the same in words. */
 import type { Capabilities, Capability } from '../../broker/capabilities.ts'
 
 const native = (reason: string): Capability => ({ support: 'native', reason })

@@ -1,4 +1,7 @@
-/** The channels there are, with what the scripts need to know of each; and the work of keeping no more than a channel is to keep. */
+/**
+ * The channels that exist, with what the scripts need to know about each, and the work that deletes what retention does
+ * not keep.
+ */
 import type { LastingFailures } from '../../base/lasting-failures.ts'
 import type { ChannelSpec } from '../../channel/channel.ts'
 import { channelEntryIn, damagedEntry, isCurrent } from '../../external-log/channel-entry.ts'
@@ -10,7 +13,7 @@ import type { RedisLink } from './redis-link.ts'
 import type { SafeWrites } from './safe-writes.ts'
 import { CREATE, REMOVE, RETAIN, UPDATE } from './scripts.ts'
 
-/** Of channels that know no ids: emissions into them are known for so long all the same. */
+/** The window of ids of emissions into channels without deduplication. */
 const EMITTED = { ageMs: 120_000, count: 100_000 } as const
 
 export class ChannelRegistry {
@@ -21,7 +24,7 @@ export class ChannelRegistry {
   readonly #damaged: (message: string) => void
   #entries = new Map<string, ChannelEntry>()
 
-  /** `damaged` is told of fields that are not Millrace's: they are passed over. */
+  /** `damaged` is called for fields that another client wrote. They are ignored. */
   constructor(keys: Keys, sender: string, link: RedisLink, writes: SafeWrites, damaged: (message: string) => void) {
     this.#damaged = damaged
     this.#keys = keys
@@ -49,7 +52,7 @@ export class ChannelRegistry {
       : { partitions: entry.partitions, dedupes: entry.spec.dedupe !== null }
   }
 
-  /** 0 where the channel is gone. */
+  /** 0 if the channel is gone. */
   async partitions(name: string): Promise<number> {
     if (!this.#entries.has(name)) await this.all()
     return this.#entries.get(name)?.partitions ?? 0
@@ -65,7 +68,7 @@ export class ChannelRegistry {
     )
   }
 
-  /** Answers whether the channel was as it had been read. */
+  /** Answers whether the channel was still as it was read. */
   async update(entry: ChannelEntry, before: ChannelEntry): Promise<boolean> {
     const { name } = entry.spec
     const [base, channel, text, ...rest] = this.#args(entry)
@@ -113,7 +116,7 @@ export class ChannelRegistry {
     ]
   }
 
-  /** Let go what channels need not keep. What fails is tried again with the next call. */
+  /** Delete what retention does not keep. A failure is repeated with the next call. */
   async retain(failures: LastingFailures): Promise<void> {
     const limited = [...this.#entries.values()].filter(({ spec }) => isLimited(spec))
     await Promise.all(

@@ -1,6 +1,6 @@
 /**
- * Consumer logs: a stream each, whose ids are versions. The conditional append is Redis' own: XADD with the id after the expected version is refused once a later
- * entry is there, and with NOMKSTREAM once the consumer log is gone.
+ * Consumer logs: a stream each, whose ids are versions. The conditional append is a feature of Redis: XADD with the id
+ * after the expected version is refused if a later entry exists, and with NOMKSTREAM if the consumer log is gone.
  */
 import { MillraceError } from '../../base/errors.ts'
 import { type ConsumerLogContent, Fenced } from '../../external-log/log-backend.ts'

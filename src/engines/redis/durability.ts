@@ -1,8 +1,10 @@
 /**
- * Clause 1 on Redis: what an acknowledgement of this server means, asked of the server itself, at connecting and after each time it was lost.
+ * Clause 1 on Redis: what an acknowledgement of this server means. The server itself is asked when the connection is
+ * made, and each time it is made again.
  *
- * `appendfsync always` with the append-only file on is durable. Where the settings cannot be read (managed servers forbid CONFIG), or are weaker, a server from
- * 7.2 on (and Valkey) can be made to wait for its disk: WAITAOF after each write. What is weaker is refused, unless the URL says so.
+ * `appendfsync always` with the append-only file is durable. If the settings cannot be read (managed servers forbid
+ * CONFIG) or are weaker, a server from 7.2 on (or Valkey) can be asked to wait for its disk: WAITAOF after each write.
+ * Weaker settings are refused, unless the URL accepts them.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { isMillraceError, MillraceError } from '../../base/errors.ts'
@@ -11,7 +13,7 @@ import type { Capability } from '../../broker/capabilities.ts'
 import type { RedisLink } from './redis-link.ts'
 import type { Durable, RedisSettings } from './redis-url.ts'
 
-/** What makes an acknowledgement durable. */
+/** The settings with which an acknowledgement is durable. */
 export const SYNCED = 'appendonly yes and appendfsync always: an answer comes after the sync'
 
 /** A server that loads its data is asked again after this long. */
@@ -25,9 +27,9 @@ const WAITAOF_FROM = [7, 2] as const
 
 export interface Durability {
   readonly capability: Capability
-  /** What is sent after each write: `WAITAOF`, `WAIT` or nothing. */
+  /** The command that follows each write: `WAITAOF`, `WAIT` or none. */
   readonly wait: { readonly command: 'WAITAOF' | 'WAIT'; readonly local: 0 | 1; readonly replicas: number } | null
-  /** What could not be seen; null where all was. */
+  /** What could not be checked; null if everything was. */
   readonly doubt: MillraceError | null
 }
 
@@ -35,7 +37,7 @@ interface ServerFacts {
   readonly version: readonly [number, number]
   readonly shownVersion: string
   readonly appendOnly: boolean
-  /** Null where it may not be read. */
+  /** Null if the user may not read it. */
   readonly fsync: string | null
   readonly evicts: string | null
 }
@@ -61,8 +63,9 @@ export async function checkDurability(link: Pick<RedisLink, 'call'>, settings: R
 }
 
 /**
- * The same of a server that may be another one than before: asked until it answers, or `over` says that nobody wants to know any more (null). An error is
- * its answer: it must not be written to. Never rejects.
+ * The same for a server after a reconnect, which may be another server. It is asked until it answers, or until `over`
+ * says that the answer is not needed any more (null). An error as the answer means that the server must not be written
+ * to. Never rejects.
  */
 export async function durabilityAgain(
   link: Pick<RedisLink, 'call'>,
@@ -129,7 +132,7 @@ function judge(facts: ServerFacts, { durable, replicas }: Pick<RedisSettings, 'd
   )
 }
 
-/** The server does not sync each write by itself, but says when it has. */
+/** The server does not sync each write by itself, but can be asked whether it has. */
 function waiting({ fsync }: ServerFacts, replicas: number, onReplicas: string): Durability {
   return {
     capability: {
@@ -159,7 +162,10 @@ function weaker(why: string, todo: string, option: Durable, setting: string): Mi
   )
 }
 
-/** What the server says of itself. While it loads its data, it says that the append-only file is off: it is asked again until it has. */
+/**
+ * What the server says about itself. A server that loads its data says that the append-only file is off, so it is asked
+ * again until the data is loaded.
+ */
 async function infoOf(link: Pick<RedisLink, 'call'>): Promise<ReadonlyMap<string, string>> {
   const end = performance.now() + LIMITS.brokerPatienceMs
   for (;;) {
@@ -177,7 +183,7 @@ async function infoOf(link: Pick<RedisLink, 'call'>): Promise<ReadonlyMap<string
 async function factsOf(link: Pick<RedisLink, 'call'>): Promise<ServerFacts> {
   const info = await infoOf(link)
   const config = await settingsOf(link)
-  // Valkey and others tell which Redis they are like, and the features by it.
+  // Valkey and others report the version of Redis whose features they have.
   const shownVersion = info.get('redis_version') ?? '0.0'
   const [major = 0, minor = 0] = shownVersion.split('.').map(Number)
   const policy = config?.get('maxmemory-policy') ?? info.get('maxmemory_policy') ?? null
@@ -191,7 +197,7 @@ async function factsOf(link: Pick<RedisLink, 'call'>): Promise<ServerFacts> {
   }
 }
 
-/** Null where the user may not read them. */
+/** Null if the user may not read them. */
 async function settingsOf(link: Pick<RedisLink, 'call'>): Promise<ReadonlyMap<string, string> | null> {
   const found = new Map<string, string>()
   for (const name of ['appendfsync', 'maxmemory-policy']) {

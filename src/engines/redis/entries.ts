@@ -1,12 +1,13 @@
 /**
- * Events as entries of streams, both ways.
+ * Events as entries of streams, and back.
  *
- * Millrace writes an entry `data` = the CloudEvent in its JSON format (structured content mode, as Dapr does), with `key` where the event has one, `head` (id and
- * type) where they are not those in the text, and now and then `n`, how many its partition had before. A `head` without a type is of what was taken in and is
- * no CloudEvent.
+ * The fields of an entry of Millrace: `data`, the CloudEvent as JSON (structured content mode, as Dapr writes it);
+ * `key`, if the event has one; `head`, id and type, if the text has others; and in some entries `n`, the number of
+ * entries that the partition had before. A `head` without a type marks a record from an inbox that is not a CloudEvent.
  *
- * Plain clients write into a channel's inbox, either so (`data`, and `key` if they like) or in binary content mode: attributes as `ce_` fields, `content-type`,
- * and the data in `data`. There is no binding for Redis in the specification; the binary mode is that of Kafka's, whose headers are fields here.
+ * Plain clients write into the inbox of a channel, in the same form (`data`, and `key` if they like) or in binary
+ * content mode: attributes as `ce_` fields, `content-type`, and the data in `data`. The specification has no binding
+ * for Redis. The binary mode is that of Kafka, with fields instead of headers.
  */
 import { isMillraceError } from '../../base/errors.ts'
 import { jsonObject } from '../../base/json-object.ts'
@@ -20,14 +21,14 @@ import type { StoredRecord } from '../../external-log/log-backend.ts'
 /** An entry of a stream, as Redis answers it. */
 export type Entry<Text = string> = readonly [id: string, fields: readonly Text[]]
 
-/** Offsets never come near: what has such an id was written by somebody who let Redis choose it. */
+/** No offset is this large. Redis chose such an id itself, for an entry that another client wrote. */
 const STRANGE_ID = 1e12
 
 const STRUCTURED = 'application/cloudevents+json'
-/** How Millrace begins an event's text: its id follows. */
+/** The beginning of an event's text as Millrace writes it. The id follows. */
 export const PLAIN_BEGIN = '{"specversion":"1.0","id":"'
 
-/** The stored event, or null for an entry that is not Millrace's own. */
+/** The stored event, or null if another client wrote the entry. */
 export function recordOf([id, fields]: Entry): StoredRecord | null {
   const dash = id.indexOf('-')
   const offset = Number(id.slice(0, dash))
@@ -46,7 +47,7 @@ function eventOf(text: string, fields: readonly string[]): BlockEvent {
 
 const NO_HEAD = { id: '', type: '' } as const
 
-/** Id and type in a `head`; empty where another client wrote something else there. */
+/** Id and type in a `head`; empty if another client wrote something else there. */
 function headFrom(json: string): { readonly id: string; readonly type: string } {
   try {
     const head: unknown = JSON.parse(json)
@@ -63,13 +64,13 @@ export function beginsPlainly({ id, text }: Pick<EncodedEvent, 'id' | 'text'>): 
   return text.startsWith(id, PLAIN_BEGIN.length) && text.startsWith(PLAIN_BEGIN)
 }
 
-/** What an entry must say of an event beside its text: nothing where the text says it. */
+/** What an entry says about an event beside its text: nothing, if the text says it. */
 export function headOf({ id, type, text }: Pick<EncodedEvent, 'id' | 'type' | 'text'>): string {
   const found = headIn(text)
   return found.id === id && found.type === type ? '' : JSON.stringify([id, type])
 }
 
-/** Id and type of an event's text; without parsing where Millrace wrote it. */
+/** Id and type in an event's text. A text that Millrace wrote is not parsed. */
 function headIn(text: string): { readonly id: string; readonly type: string } {
   if (text.startsWith(PLAIN_BEGIN)) {
     const idEnd = text.indexOf('"', PLAIN_BEGIN.length)
@@ -87,7 +88,7 @@ function headIn(text: string): { readonly id: string; readonly type: string } {
   return typeof id === 'string' && typeof type === 'string' ? { id, type } : NO_HEAD
 }
 
-/** What was taken from an inbox: an event, or what is none, with its bytes. */
+/** What was taken from an inbox: an event, or the bytes of something else. */
 export type TakenIn =
   | { readonly event: EncodedEvent; readonly poison: false }
   | { readonly text: string; readonly poison: true }
@@ -120,7 +121,7 @@ function eventIn(
   if (Object.keys(headers).length === 0) {
     const [found] = decodeTexts({ 'content-type': STRUCTURED }, data)
     const { event } = found as DecodedEvent
-    // As it was written, unless it has attributes that are null, which are none.
+    // The text is kept as it was written, unless it has attributes that are null, which do not count.
     const text = data.toString()
     return {
       event,
@@ -135,13 +136,13 @@ function eventIn(
   return { event, text: `${JSON.stringify(attributes).slice(0, -1)},"data":${dataText}}` }
 }
 
-/** Bytes as text, so that they can be had again: as they are where they are UTF-8. */
+/** Bytes as text from which they can be recovered: unchanged if they are UTF-8. */
 function bytesText(bytes: Buffer): string {
   const text = bytes.toString()
   return Buffer.from(text).equals(bytes) ? text : `data:application/octet-stream;base64,${bytes.toString('base64')}`
 }
 
-/** All fields of an entry that has none of the known forms. */
+/** All fields of an entry that has no known form. */
 function fieldsText(fields: readonly Buffer[]): string {
   const pairs: [string, string][] = []
   for (let at = 0; at + 1 < fields.length; at += 2)

@@ -1,6 +1,6 @@
 /**
- * The events of channels: storing, reading, and places among them. Entries of a partition are in the order of their offsets, and offsets are a channel's, so
- * that all partitions together are in order too.
+ * The events of channels: storing, reading, and finding offsets. Entries of a partition are in the order of their
+ * offsets. Offsets are unique in a channel, so all partitions together have an order, too.
  */
 import { MillraceError } from '../../base/errors.ts'
 import type { Appended, AppendItem, Bounds, ReadLimit, StoredRecord } from '../../external-log/log-backend.ts'
@@ -11,13 +11,13 @@ import type { Argument } from './redis-client.ts'
 import type { Command, RedisLink } from './redis-link.ts'
 import { APPEND, BOUNDS, KNOWN, PENDING, type Script, SEEK } from './scripts.ts'
 
-/** More than was asked for, at most, where events are larger than they were. */
+/** How many times the wanted bytes a read may bring, if events are larger than before. */
 const SURPLUS = 4
 const WIDEST = 64
 
 export interface StreamsHost {
   readonly reading: RedisLink
-  /** Run a script that writes; resolves when what it wrote is as safe as it is to be. */
+  /** Run a script that writes. Resolves when the write is as durable as promised. */
   write(
     script: Script,
     keys: readonly string[],
@@ -26,7 +26,10 @@ export interface StreamsHost {
     again: boolean,
   ): Promise<unknown>
   partitions(channel: string): Promise<number>
-  /** How many of the subscribers to a channel's bell are this engine; null where the server cannot count them all. */
+  /**
+   * How many of the subscribers to a channel's notifications are this engine; null if the server cannot count all of
+   * them.
+   */
   hears(channel: string): number | null
 }
 
@@ -42,7 +45,7 @@ export class EventStreams {
   readonly #keys: Keys
   readonly #sender: string
   readonly #host: StreamsHost
-  /** Bytes of a channel's largest event, as far as it is known: bounds what a read may bring. */
+  /** The size of a channel's largest known event. It bounds what a read may bring. */
   readonly #largest = new Map<string, number>()
 
   constructor(keys: Keys, sender: string, host: StreamsHost) {
@@ -73,7 +76,7 @@ export class EventStreams {
     })
   }
 
-  /** Of these ids those in the window, and where their events are. */
+  /** Those of the ids that are in the window, with the offsets of their events. */
   async known(channel: string, ids: readonly string[]): Promise<Map<string, number>> {
     const run = this.#host.reading.run(
       KNOWN,
@@ -87,7 +90,7 @@ export class EventStreams {
     )
   }
 
-  /** Where a partition or (null) the channel begins and ends, and what waits in its inbox. */
+  /** Where a partition or (null) the channel begins and ends, and the number of entries in its inbox. */
   async bounds(channel: string, partition: number | null): Promise<Bounds & { readonly inside: number }> {
     const args = [this.#keys.base, channel, partition ?? '']
     const doing = `looking where channel "${channel}" ends`
@@ -124,7 +127,7 @@ export class EventStreams {
     )
   }
 
-  /** Memory of its streams, as the server reckons it. */
+  /** The memory of the channel's streams, as the server estimates it. */
   async bytes(channel: string): Promise<number> {
     const partitions = await this.#host.partitions(channel)
     const each = Array.from({ length: partitions }, (_, partition) =>
@@ -166,8 +169,8 @@ export class EventStreams {
   }
 
   /**
-   * Over all partitions, by windows of offsets. What is below the end as it is known before has been stored; what comes above it meanwhile may not be all there
-   * is, and is left for the next read.
+   * Read over all partitions, by windows of offsets. Everything below an end that was read before is stored. Above it,
+   * events of other partitions may still be missing, so the next read takes them.
    */
   async #readAll(channel: string, from: number, limit: ReadLimit): Promise<StoredRecord[]> {
     const partitions = await this.#host.partitions(channel)
@@ -183,7 +186,7 @@ export class EventStreams {
         this.#range(channel, partition, String(start), String(to), count),
       )
       const each = await Promise.all(ranges)
-      // Where a partition has more in this window, nothing after the last that it gave can be told yet.
+      // If a partition has more events in this window, the order after its last one is not known yet.
       const whole = Math.min(
         to,
         ...each
@@ -203,7 +206,7 @@ export class EventStreams {
   }
 }
 
-/** @throws UNKNOWN_CHANNEL in place of what the scripts say */
+/** @throws UNKNOWN_CHANNEL instead of the answer of the scripts */
 export async function named(channel: string, answer: Promise<unknown>): Promise<unknown> {
   try {
     return await answer

@@ -1,7 +1,8 @@
 /**
- * What plain clients write: one blocking connection waits for entries in the inboxes of the channels that are watched. Each is stored as an event of its
- * channel, by its id once, and then deleted from the inbox; engines that take the same entry store it once. What is no CloudEvent is stored as such, with its
- * bytes, and goes to the dead letters of those who read it.
+ * Events of plain clients: one blocking connection waits for entries in the inboxes of the channels that are watched.
+ * Each entry is stored as an event of its channel, once by its id, and then deleted from the inbox. Engines that take
+ * the same entry store it once. An entry that is not a CloudEvent is stored with its bytes, and becomes a dead letter
+ * of the consumers that read it.
  */
 import { isMillraceError } from '../../base/errors.ts'
 import type { AppendItem } from '../../external-log/log-backend.ts'
@@ -16,7 +17,7 @@ const PAUSE_MS = 200
 
 export interface InboxHost {
   readonly keys: Keys
-  /** Partitions of a channel, and whether it knows ids by itself; undefined where it is gone. */
+  /** Partitions of a channel, and whether it deduplicates by itself; undefined if it is gone. */
   channel(name: string): { readonly partitions: number; readonly dedupes: boolean } | undefined
   store(channel: string, items: readonly AppendItem[]): Promise<void>
   alarm(error: unknown): void
@@ -35,7 +36,7 @@ export class Inbox {
     this.#host = host
   }
 
-  /** Take in what comes for a channel, until the answer is called. */
+  /** Take in the entries for a channel, until the returned function is called. */
   watch(channel: string): () => void {
     this.#channels.set(channel, (this.#channels.get(channel) ?? 0) + 1)
     if (!this.#running) {
@@ -56,7 +57,7 @@ export class Inbox {
         await this.#wait(this.#link)
       } catch (error) {
         if (this.#closed) break
-        // That there is no connection is told by the one for commands.
+        // The connection for commands raises the alarm of a lost connection.
         if (!isMillraceError(error, 'UNAVAILABLE')) this.#host.alarm(error)
         await new Promise((resolve) => setTimeout(resolve, PAUSE_MS))
       }
@@ -64,7 +65,7 @@ export class Inbox {
     this.#running = false
   }
 
-  /** Entries are deleted when they are taken in, so what there is is always from the beginning. */
+  /** Entries are deleted when they are taken in, so every read begins at the beginning. */
   async #wait(link: RedisLink): Promise<void> {
     const channels = [...this.#channels.keys()]
     const streams = channels.map((name) => this.#host.keys.inbox(name))
@@ -87,7 +88,7 @@ export class Inbox {
     }
   }
 
-  /** Take in what is there now. */
+  /** Take in the entries that are there now. */
   async drain(link: RedisLink, channel: string): Promise<void> {
     const entries = await link.call(
       ['XRANGE', this.#host.keys.inbox(channel), '-', '+', 'COUNT', TOGETHER],

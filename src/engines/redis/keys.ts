@@ -1,20 +1,20 @@
 /**
- * The names of what Millrace keeps in Redis. Everything of one prefix carries the hash tag `{prefix}`, so that in a cluster one node has it all and
- * a script can touch any of it.
+ * The keys of Millrace in Redis. All keys of one prefix have the hash tag `{prefix}`, so in a cluster they are on one
+ * node, and a script can use all of them.
  *
- * | key | type | what |
+ * | key | type | content |
  * | --- | --- | --- |
  * | `{p}:channels` | hash | name → the channel's entry as JSON |
  * | `{p}:channel:NAME` | hash | next offset, counters, limits |
  * | `{p}:stream:NAME:PARTITION` | stream | the events; an id is `offset-milliseconds` |
- * | `{p}:in:NAME` | stream | where plain clients write; taken in and deleted |
+ * | `{p}:in:NAME` | stream | the inbox of plain clients; its entries are taken in and deleted |
  * | `{p}:ids:NAME:0`, `:1` | hash | the window of known ids: this generation and the one before |
- * | `{p}:keys:NAME` | hash | key → id of its latest event, where only that is kept |
- * | `{p}:marks:NAME` | list | where so many bytes ended, where a number of bytes is kept |
+ * | `{p}:keys:NAME` | hash | key → entry id of its latest event, if only that is kept |
+ * | `{p}:marks:NAME` | list | offsets at certain numbers of bytes, if retention is by bytes |
  * | `{p}:journals` | set | ids of consumer logs |
- * | `{p}:journal:ID` | stream | entries; an id is `version-0` |
- * | `{p}:members:GROUP` | hash | member → until when, and what it said |
- * | `{p}:bell:NAME` | pub/sub | told of every append: `sender partition:next,…` |
+ * | `{p}:journal:ID` | stream | a consumer log: its entries; an id is `version-0` |
+ * | `{p}:members:GROUP` | hash | member → its last heartbeat, and when it expires |
+ * | `{p}:bell:NAME` | pub/sub | notifications of appends: `sender partition:next,…` |
  */
 export class Keys {
   readonly base: string

@@ -1,11 +1,12 @@
-/** Opening the engine over Redis: `redis://…` and `rediss://…`, as redis-url.ts has them. */
+/** Opening the engine over Redis: `redis://…` and `rediss://…`, in the form of `redis-url.ts`. */
 import type { OpenOptions } from '../../broker/connect.ts'
 import { ExternalLogEngine } from '../../external-log/external-log-engine.ts'
 import { RedisBackend } from './redis-backend.ts'
 import { redisSettings } from './redis-url.ts'
 
 /**
- * @throws INVALID_OPTION when the URL is none · MISSING_DEPENDENCY · UNAVAILABLE · UNAUTHENTICATED · FORBIDDEN · CLAUSE_REFUSED when the server is set weaker
+ * @throws INVALID_OPTION when the URL is not valid · MISSING_DEPENDENCY · UNAVAILABLE · UNAUTHENTICATED · FORBIDDEN ·
+ * CLAUSE_REFUSED when the settings of the server are too weak
  */
 export async function openRedisEngine(
   url: string,

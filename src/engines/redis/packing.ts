@@ -1,10 +1,12 @@
 /**
- * Events on their way into the server: two arguments, however many events they are, since each argument costs the client and the server more than the bytes in it.
+ * Events on their way to the server: two arguments for any number of events, because an argument costs the client and
+ * the server more than its bytes.
  *
  *     lengths   20 × n   of each event, little-endian: partition · bytes of id · key · head · text
  *     bytes              of each event: id, key, head, text, UTF-8
  *
- * An id that stands in the text is not among the bytes: `IN_TEXT` is added to its length. Read by the script APPEND.
+ * An id that stands in the text is not among the bytes: `IN_TEXT` is added to its length. The script APPEND reads this
+ * form.
  */
 import type { AppendItem } from '../../external-log/log-backend.ts'
 import { beginsPlainly, headOf } from './entries.ts'
@@ -14,7 +16,7 @@ const NUMBERS = 5
 
 export function packed(items: readonly AppendItem[]): [lengths: Buffer, bytes: Buffer] {
   const pieces: string[] = []
-  // In the text, by item: nothing of it is among the pieces.
+  // Whether the id of an item stands in its text, and so not among the pieces.
   const inText: boolean[] = []
   for (const { dedupeId, event } of items) {
     const plain = beginsPlainly(event)

@@ -1,6 +1,7 @@
 /**
- * Redis as a log with a conditional write (external-log/log-backend.ts). Joins the parts: connections, the events' streams, consumer logs, members, the bell, the
- * inboxes and what is kept how long. Three connections at most: one for commands, one that is told of appends, one that waits for plain clients' entries.
+ * Redis as a log with a conditional write (`external-log/log-backend.ts`). Joins the parts: connections, the streams of
+ * events, consumer logs, members, notifications, inboxes and retention. It uses up to three connections: one for
+ * commands, one for notifications of appends, and one that waits for entries of plain clients.
  */
 import { randomUUID } from 'node:crypto'
 import { MillraceError } from '../../base/errors.ts'
@@ -66,7 +67,7 @@ export class RedisBackend implements LogBackend {
       reading: link,
       write: (script, keys, args, doing, again) => this.#writes.run(script, keys, args, doing, again),
       partitions: (channel) => this.#registry.partitions(channel),
-      // A cluster's nodes count each their own.
+      // In a cluster, each node counts its own subscribers.
       hears: (channel) => (settings.topology === 'cluster' ? null : this.#notifier.hears(channel)),
     })
     this.#consumerLogs = new ConsumerLogStreams(this.#keys, link, this.#writes)
@@ -105,7 +106,7 @@ export class RedisBackend implements LogBackend {
     if (!this.#closed) this.#alarms.raise(code, message)
   }
 
-  /** The connection was lost, or is there again: perhaps to another server, with other settings. */
+  /** The connection was lost, or is made again, perhaps to another server with other settings. */
   #connection(lost: MillraceError | null): void {
     if (lost !== null) {
       this.#alarm(lost)
@@ -119,7 +120,7 @@ export class RedisBackend implements LogBackend {
         const before = this.#writes.durability
         if (before instanceof MillraceError) this.#alarms.clear(before.code)
         this.#writes.durability = found
-        // No write is acknowledged by a server that is weaker than what was promised, or that does not say.
+        // No write is acknowledged by a server whose settings are weaker than promised, or unknown.
         if (found instanceof MillraceError) this.#alarm(found)
         else if (found.doubt !== null) this.#alarm(found.doubt)
         else this.#alarms.clear('CLAUSE_REFUSED')

@@ -1,7 +1,9 @@
 /**
- * The client library, as little of it as is used, and connections made with it: to one server, to the primary that Sentinels name, or to a cluster.
+ * The part of the client library that is used, and connections: to one server, to the primary that Sentinels name, or
+ * to a cluster.
  *
- * The library makes lost connections again by itself. It neither queues nor repeats commands: what may be sent twice is for redis-link.ts to know.
+ * The library reconnects by itself. It neither queues nor repeats commands: `redis-link.ts` knows which commands may be
+ * repeated.
  */
 import { isIP } from 'node:net'
 import { loadClient } from '../../broker/client-library.ts'
@@ -40,7 +42,7 @@ const KEEP_ALIVE_MS = 10_000
 
 const retryMs = (times: number): number => Math.min(RETRY_MS_MAX, 20 * 2 ** Math.min(times, 10))
 
-/** TLS names no server by its address. */
+/** A server's TLS certificate does not name it by its address. */
 function isName(host: string | undefined): boolean {
   return host !== undefined && isIP(host) === 0
 }
@@ -60,13 +62,14 @@ export async function connectorOf(settings: RedisSettings): Promise<Connector> {
     keepAlive: KEEP_ALIVE_MS,
     lazyConnect: true,
     enableOfflineQueue: false,
-    // A server that loads its data says so to each command, which is then repeated. The check would write to the console where INFO is not permitted.
+    // A server that loads its data answers that to each command, and the command is repeated. The library's own check
+    // would write to the console if INFO is not permitted.
     enableReadyCheck: false,
     autoResendUnfulfilledCommands: false,
     autoResubscribe: false,
     maxRetriesPerRequest: 0,
     retryStrategy: retryMs,
-    // After a failover the former primary says so: the connection is made again, to the new one.
+    // After a failover the former primary refuses writes. The library then connects again, to the new primary.
     reconnectOnError: (error: Error) => /^(READONLY|UNBLOCKED)/.test(error.message),
   }
   if (topology === 'cluster') {
@@ -80,7 +83,8 @@ export async function connectorOf(settings: RedisSettings): Promise<Connector> {
   }
   if (topology === 'sentinel') {
     const { sentinelPassword } = settings
-    // The first time, one round of them all is enough: `connect` says that none answers. Later a primary is looked for as long as it takes.
+    // The first connection asks all Sentinels once, and `connect` reports that none answers. Later, the primary is
+    // looked for without end.
     let found = false
     const sentinels = {
       sentinels: hosts,

@@ -1,7 +1,7 @@
-/** What Redis and its client say when something is wrong, as errors of the closed list. */
+/** Errors of Redis and its client library, as Millrace errors. */
 import { type ErrorCode, isMillraceError, MillraceError } from '../../base/errors.ts'
 
-/** First words of Redis' replies, with our code and what to do. */
+/** The beginnings of Redis' error replies, with the Millrace code and what to do. */
 const REPLIES: readonly (readonly [begin: RegExp, code: ErrorCode, advice: string])[] = [
   [
     /\bOOM command not allowed/,
@@ -33,7 +33,7 @@ const REPLIES: readonly (readonly [begin: RegExp, code: ErrorCode, advice: strin
   ],
 ]
 
-/** Whether a call failed because the connection did: whether it took effect is not known. */
+/** Whether a call failed because its connection did. Whether it took effect is then not known. */
 export function isConnectionFault(error: unknown): boolean {
   if (isMillraceError(error)) return false
   const { name, message } = error as Error
@@ -51,7 +51,7 @@ function hintOf(message: string): string {
   return ''
 }
 
-/** The error that a caller sees. */
+/** The error that a caller gets. */
 export function redisError(error: unknown, doing: string): MillraceError {
   if (isMillraceError(error)) return error
   const { name, message } = error as Error

@@ -1,8 +1,9 @@
 /**
- * One connection, as the backend uses it: commands of one turn of the event loop go out together, a command waits a bounded time for a connection that is down,
- * and one that hangs is made again.
+ * One connection for the backend. Commands of one turn of the event loop go out together. A command waits a bounded
+ * time while the connection is down. A connection that hangs is made again.
  *
- * A command that was under way when the connection broke may have taken effect. What is safe to repeat (`again`) is repeated; the rest is rejected.
+ * A command that was under way when the connection broke may have taken effect. Commands that may be repeated (`again`)
+ * are repeated; others are rejected.
  */
 
 import { MillraceError } from '../../base/errors.ts'
@@ -26,13 +27,13 @@ interface QueuedCommand {
 }
 
 export interface CallOptions {
-  /** It may be done twice. @default true */
+  /** Whether the command may be repeated. @default true */
   readonly again?: boolean
-  /** Answers as bytes. @default false */
+  /** Whether the answer is bytes. @default false */
   readonly buffers?: boolean
 }
 
-/** What a link tells: that it was lost (null: it is there again). */
+/** Called when the connection is lost, and with null when it is made again. */
 export type OnState = (lost: MillraceError | null) => void
 
 export class RedisLink {
@@ -42,7 +43,7 @@ export class RedisLink {
   #ready: Promise<void> = Promise.resolve()
   #becameReady: () => void = () => undefined
   #lastError: Error | null = null
-  /** Why this connection is not in the database that was asked for: it must not be used. */
+  /** Why this connection is not in the database of the URL. It must not be used. */
   #wrongDatabase: Error | null = null
   #opened = false
   #up = true
@@ -58,7 +59,7 @@ export class RedisLink {
     this.client = connector()
     this.#down()
     this.client.on('ready', () => {
-      // The client goes on in database 0. Another application of the same prefix may be there.
+      // The client goes on in database 0, where another application may have the same prefix.
       if (this.#wrongDatabase !== null) return this.#reject()
       this.#up = true
       this.#becameReady()
@@ -88,19 +89,19 @@ export class RedisLink {
       if (link.#wrongDatabase !== null) throw link.#wrongDatabase
     } catch (error) {
       link.close()
-      // "Connection is closed." says less than what closed it.
+      // The message "Connection is closed." does not say why.
       throw redisError(link.#lastError ?? error, `connecting to ${name}`)
     }
     link.#opened = true
     return link
   }
 
-  /** Make the connection anew, a moment later: the server may be another one by then. */
+  /** Make the connection again after a moment. It may then lead to another server. */
   #reject(): void {
     setTimeout(() => this.#closed || this.client.disconnect(true), WATCH_MS).unref()
   }
 
-  /** Those who wait already go on waiting for the same. */
+  /** Commands that wait already keep waiting for the same promise. */
   #down(): void {
     if (!this.#up) return
     this.#up = false
@@ -187,7 +188,7 @@ export class RedisLink {
     })
   }
 
-  /** All that waits goes out in one write. */
+  /** Send everything that waits in one write. */
   #flush(): void {
     const waiting = this.#waiting
     this.#waiting = []
@@ -220,10 +221,10 @@ export class RedisLink {
     this.#silent = false
   }
 
-  /** A server that takes commands and answers none hangs, or is gone without a word. */
+  /** A server that takes commands and answers none hangs, or is gone without a notice. */
   #look(): void {
     const late = this.#underWay > 0 && performance.now() - this.#lastAnswerMs > LIMITS.serverAnswerMs
-    // Seen twice: it may have been this process that stood still.
+    // It must be seen twice, because this process may have stood still.
     if (late && this.#silent) {
       this.#lastError = new Error(`the server has answered nothing for ${LIMITS.serverAnswerMs} ms`)
       this.#lastAnswerMs = performance.now()

@@ -1,10 +1,10 @@
 /**
- * What a URL says of a Redis: where it is, who asks, and how Millrace uses it.
+ * What the URL of a Redis says: servers, credentials, and options.
  *
- *   redis://user:password@host:6379/0?prefix=shop          one server; rediss: is over TLS
- *   redis://a:26379,b:26379,c:26379/0?sentinel=mymaster    a primary that Sentinels know
- *   rediss://host:6380?ca=/ca.pem&cert=/c.pem&key=/k.pem   TLS with a private authority, and a client certificate
- *   redis://a:6379,b:6379?cluster=true                     a cluster: all of one prefix is on one of its shards
+ *     redis://user:password@host:6379/0?prefix=shop          one server; rediss: is over TLS
+ *     redis://a:26379,b:26379,c:26379/0?sentinel=mymaster    a primary that Sentinels know
+ *     rediss://host:6380?ca=/ca.pem&cert=/c.pem&key=/k.pem   TLS with a private authority, and a client certificate
+ *     redis://a:6379,b:6379?cluster=true                     a cluster: all of one prefix is on one of its shards
  */
 import { readFileSync } from 'node:fs'
 import { MillraceError } from '../../base/errors.ts'
@@ -26,22 +26,22 @@ export const REDIS_OPTIONS = [
 export type Durable = 'always' | 'everysec' | 'memory'
 
 export interface RedisSettings {
-  /** With the contents of the files that the URL names; null without TLS. */
+  /** The contents of the files that the URL names; null without TLS. */
   readonly tls: { readonly ca?: Buffer; readonly cert?: Buffer; readonly key?: Buffer } | null
   readonly hosts: readonly { readonly host: string; readonly port: number }[]
   readonly username: string | null
   readonly password: string | null
   readonly db: number
-  /** Begins every key, in braces. */
+  /** The prefix of every key, in braces. */
   readonly prefix: string
-  /** Of channels that this connection creates. */
+  /** Partitions of channels that this connection creates. */
   readonly partitions: number
-  /** The weakest that an acknowledgement may mean: on disk, on disk within a second or two, in the server's memory. */
+  /** The weakest meaning of an acknowledgement: on disk, on disk within two seconds, or in the server's memory. */
   readonly durable: Durable
-  /** Replicas that have a write before it is acknowledged. */
+  /** The number of replicas that must have a write before it is acknowledged. */
   readonly replicas: number
   readonly topology: 'one' | 'sentinel' | 'cluster'
-  /** The name of the primary, as Sentinels know it. */
+  /** The name of the primary at the Sentinels. */
   readonly primary: string
   readonly sentinelPassword: string | null
 }
@@ -107,7 +107,7 @@ function tlsOf(secure: boolean, options: URLSearchParams): RedisSettings['tls'] 
   return secure ? files : null
 }
 
-/** The URL for people: without credentials. */
+/** The URL for people, without credentials. */
 export function shownUrl({ tls, hosts, db }: RedisSettings): string {
   return `${tls === null ? 'redis' : 'rediss'}://${hosts.map(({ host, port }) => `${host}:${port}`).join(',')}/${db}`
 }

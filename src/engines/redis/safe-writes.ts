@@ -1,6 +1,6 @@
 /**
- * Writes that are acknowledged: none by a server that is weaker than promised, and each, where the server has to be asked for it, followed by a wait for its
- * disk or its replicas (WAITAOF, WAIT).
+ * Writes that are acknowledged. A server whose settings are weaker than promised is not written to. If the server has
+ * to be asked, each write is followed by a wait for its disk or its replicas (WAITAOF, WAIT).
  */
 
 import { MillraceError } from '../../base/errors.ts'
@@ -12,7 +12,7 @@ import type { Script } from './scripts.ts'
 
 export class SafeWrites {
   readonly #link: RedisLink
-  /** As the server was found when the connection was made; an error: it may not be written to. */
+  /** What was found when the connection was made. An error means that the server must not be written to. */
   durability: Durability | MillraceError
 
   constructor(link: RedisLink, durability: Durability) {

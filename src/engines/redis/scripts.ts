@@ -1,8 +1,10 @@
 /**
- * What runs inside the server, so that a call is one step for everybody: Lua, sent once and then called by its digest.
+ * The Lua scripts that run in the server, so that a call is one step for everybody. A script is sent once and then
+ * called by its digest.
  *
- * Each works on keys of one prefix (keys.ts): the first is passed as a key, which routes the call in a cluster; the others are made from the base. Cost is
- * in the events of the call, and in the channel's partitions where it says so.
+ * A script works on keys of one prefix (`keys.ts`). The first key is passed as a key, which routes the call in a
+ * cluster. The others are made from the base. The cost depends on the events of the call, and on the channel's
+ * partitions where a script says so.
  */
 import { createHash } from 'node:crypto'
 import { PLAIN_BEGIN } from './entries.ts'
@@ -24,7 +26,7 @@ local function timeOf(id) return tonumber(string.match(id, '-(%d+)$')) end
 local function serverTime() local t = redis.call('TIME') return t[1] * 1000 + math.floor(t[2] / 1000) end
 `
 
-/** Deleting the oldest events of a partition, up to an offset; with the notes of which is a key's latest. */
+/** Deletes the oldest events of a partition, up to an offset, with the notes of which event is the latest of a key. */
 const DROP = `
 local function drop(base, name, partition, before, latest)
   local from = stream(base, name, partition)
@@ -44,19 +46,19 @@ local function drop(base, name, partition, before, latest)
 end
 `
 
-/** Added to an id's length where the id is in the text. */
+/** Added to the length of an id that stands in the text. */
 export const IN_TEXT = 0x80000000
 
 /**
- * Store events. ARGV: base, channel, sender, how many of the bell's subscribers are the sender itself ('' where they cannot be
- * counted), then the events in two arguments, however many they are: five numbers of four bytes each (partition, bytes of
- * the id to be known by, of the key, of the head, of the text; 0 for none), and all of these bytes one after the other. The head is a JSON array of id and
- * type where they are not what the text says; an id that stands in the text, where Millrace writes it, has `IN_TEXT` added to its
- * length and does not come twice.
- * Answers: milliseconds, first offset, largest event so far, [partition, end before] pairs, and, unless all were new, each one's offset (−1 − offset of a
- * duplicate).
+ * Store events. ARGV: base, channel, sender, how many of the subscribers are the sender itself ('' if they cannot be
+ * counted), and the events in two arguments: for each event five numbers of four bytes (partition, bytes of the id for
+ * deduplication, of the key, of the head, of the text; 0 for none), and all of these bytes in a row. The head is a JSON
+ * array of id and type, if the text has others. An id that stands in the text, where Millrace writes it, has `IN_TEXT`
+ * added to its length and is not among the bytes. Answers: milliseconds, first offset, largest event so far,
+ * [partition, end before] pairs, and, unless all events were new, the offset of each one (−1 − offset for a duplicate).
  *
- * Known ids are in two generations of a hash: the younger takes new ones; when it has as many as the window or is as old as the window, the older one goes.
+ * Known ids are in two generations of a hash. The younger one takes new ids. When it has as many ids as the window, or
+ * is as old as the window, the older one is deleted.
  */
 export const APPEND: Script = script(`${COMMON}${DROP}
 local meta, base, name, sender, hears = KEYS[1], ARGV[1], ARGV[2], ARGV[3], ARGV[4]
@@ -123,7 +125,7 @@ local function add(to, id, ...)
   local answer = redis.pcall('XADD', to, id, ...)
   if type(answer) ~= 'table' or not answer.err then return end
   if not string.find(answer.err, 'equal or smaller') then error(answer) end
-  -- Somebody else has written into this stream: what that is comes in by the inbox, and the ids go on.
+  -- Another client wrote into this stream. The ids of Millrace go on behind its entry.
   for _, entry in ipairs(call('XRANGE', to, id, '+')) do
     call('XADD', base .. 'in:' .. name, '*', unpack(entry[2]))
     call('XDEL', to, entry[1])
@@ -148,7 +150,8 @@ for at = 1, events do
     local to, entryId, text = streams[partition], int(nextOffset) .. stamp, sub(bytesOf, headEnd, textEnd - 1)
     local key = keyBytes > 0 and sub(bytesOf, from, keyEnd - 1)
     local number = counts[partition]
-    -- Only the first of a call can meet what somebody else has written. Every so many, an entry says how many its partition had had before it.
+    -- Only the first event of a call can meet an entry of another client. Every 64th entry has the number of entries
+    -- that its partition had before.
     if ends[partition] and headBytes == 0 and number % 64 ~= 0 then
       if key then call('XADD', to, entryId, 'data', text, 'key', key) else call('XADD', to, entryId, 'data', text) end
     else
@@ -221,7 +224,7 @@ end
 return { now, first, largest, touched, all and events or answers }
 `)
 
-/** Where the events of ids are that are in the window; −1 for others. */
+/** The offsets of events whose ids are in the window; −1 for other ids. */
 export const KNOWN: Script = script(`${COMMON}
 local base, name = ARGV[1], ARGV[2]
 local m = redis.call('HMGET', KEYS[1], 'next', 'dedupeAge')
@@ -238,7 +241,7 @@ end
 return answers
 `)
 
-/** ARGV: base, channel, partition ('' for all). Answers: first, next, largest event, events in the inbox. */
+/** ARGV: base, channel, partition ('' for all). Answers: first, next, largest event, entries in the inbox. */
 export const BOUNDS: Script = script(`${COMMON}
 local base, name, partition = ARGV[1], ARGV[2], ARGV[3]
 local m = redis.call('HMGET', KEYS[1], 'next', 'partitions', 'largest', 'end:' .. partition)
@@ -254,7 +257,7 @@ end
 return { first, after, tonumber(m[3]), inside }
 `)
 
-/** Times grow with offsets, so the first event at or after a time is found by halving. */
+/** Times grow with offsets, so a binary search finds the first event at or after a time. */
 const FIND = `
 local function find(from, time)
   local head = redis.call('XRANGE', from, '-', '+', 'COUNT', 1)[1]
@@ -272,7 +275,10 @@ local function find(from, time)
 end
 `
 
-/** ARGV: base, channel, partition ('' for all), milliseconds. Answers the offset of the first event at or after the time, or the end. */
+/**
+ * ARGV: base, channel, partition ('' for all), milliseconds. Answers the offset of the first event at or after the
+ * time, or the end.
+ */
 export const SEEK: Script = script(`${COMMON}${FIND}
 local base, name, partition, time = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
 local m = redis.call('HMGET', KEYS[1], 'next', 'partitions', 'end:' .. partition)
@@ -283,7 +289,10 @@ for at = 0, m[2] - 1 do found = math.min(found, find(stream(base, name, at), tim
 return found
 `)
 
-/** ARGV: base, channel, partition, offset. Answers how many events the partition has from the offset on: counted up to the next entry that has a number. */
+/**
+ * ARGV: base, channel, partition, offset. Answers the number of events of the partition at and after the offset: they
+ * are counted up to the next entry with a number.
+ */
 export const PENDING: Script = script(`${COMMON}
 local base, name, partition, offset = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local had = redis.call('HGET', KEYS[1], 'count:' .. partition)
@@ -304,7 +313,10 @@ end
 return had and redis.call('XLEN', from) or 0
 `)
 
-/** ARGV: base, channel, then fields and values. KEYS: the channel, all channels. Makes it unless it is there. ARGV[3] is its entry. */
+/**
+ * ARGV: base, channel, then fields and values. KEYS: the channel, all channels. Creates the channel unless it exists.
+ * ARGV[3] is its entry.
+ */
 export const CREATE: Script = script(`
 local meta, channels, name = KEYS[1], KEYS[2], ARGV[2]
 if redis.call('HSETNX', channels, name, ARGV[3]) == 0 then return 0 end
@@ -312,7 +324,10 @@ redis.call('HSET', meta, 'next', 0, 'time', 0, 'generation', 0, 'since', 0, 'lar
 return 1
 `)
 
-/** As CREATE, of one that is there as it was read: before the rest, what then stood in the list of channels. 0: it is another now. */
+/**
+ * Changes a channel that is still as it was read. ARGV as in CREATE, with the entry as it was read before the fields.
+ * Answers 0 if the entry has changed.
+ */
 export const UPDATE: Script = script(`
 local meta, channels, name = KEYS[1], KEYS[2], ARGV[2]
 if redis.call('HEXISTS', channels, name) == 0 then return redis.error_reply('NOCHANNEL ' .. name) end
@@ -334,7 +349,7 @@ redis.call('PUBLISH', base .. 'bell:' .. name, sender .. ' ')
 return 1
 `)
 
-/** What a channel need not keep any more goes. ARGV: base, channel. */
+/** Deletes what retention does not keep. ARGV: base, channel. */
 export const RETAIN: Script = script(`${COMMON}${DROP}${FIND}
 local meta, base, name = KEYS[1], ARGV[1], ARGV[2]
 local m = redis.call('HMGET', meta, 'next', 'partitions', 'keepAge', 'keepCount', 'keepBytes', 'latest', 'bytes')
@@ -364,7 +379,10 @@ end
 return 1
 `)
 
-/** A consumer log's first entry. KEYS: the consumer log, all consumer logs. ARGV: id, entry. Versions begin at the time, above those of a consumer log that was here before. */
+/**
+ * Appends the first entry of a consumer log. KEYS: the consumer log, all consumer logs. ARGV: id, entry. Versions begin
+ * at the current time, above those of an earlier consumer log of this id.
+ */
 export const BEGIN_CONSUMER_LOG: Script = script(`${COMMON}
 if redis.call('EXISTS', KEYS[1]) == 1 then return redis.error_reply('FENCED') end
 local version = serverTime() * 1000
@@ -373,14 +391,14 @@ redis.call('SADD', KEYS[2], ARGV[1])
 return version
 `)
 
-/** KEYS: the group's members. ARGV: member, what it says, milliseconds that it counts. */
+/** KEYS: the group's members. ARGV: member, its text, and for how many milliseconds it counts. */
 export const BEAT: Script = script(`${COMMON}
 redis.call('HSET', KEYS[1], ARGV[1], int(serverTime() + ARGV[3]) .. ' ' .. ARGV[2])
 redis.call('PEXPIRE', KEYS[1], int(math.max(tonumber(ARGV[3]), redis.call('PTTL', KEYS[1]))))
 return 1
 `)
 
-/** KEYS: the group's members. Answers [member, text] pairs of those that count; forgets the others. */
+/** KEYS: the group's members. Answers [member, text] pairs of those that count, and deletes the others. */
 export const MEMBERS: Script = script(`${COMMON}
 local now, found, all = serverTime(), {}, redis.call('HGETALL', KEYS[1])
 for at = 1, #all, 2 do
