@@ -12,7 +12,7 @@ const DURABLE: Readonly<Record<Durability, Capabilities[1]>> = {
   replicated: {
     support: 'native',
     reason:
-      'acks=all, min.insync.replicas=2 (asked for by durable=replicated): a batch is in the memory of two brokers before it is acknowledged; it survives the death of one, not a power cut of all',
+      'acks=all, min.insync.replicas=2 (durable=replicated): a batch is in the memory of two brokers before it is acknowledged; it survives the death of one broker, but not a power cut of all',
   },
 }
 
@@ -21,66 +21,65 @@ export function kafkaCapabilities(durability: Durability): Capabilities {
     1: DURABLE[durability],
     2: {
       support: 'emulated',
-      reason: 'partitions within the topic, each owned by one instance of a consumer by its consumer log',
+      reason: 'partitions within the topic; the consumer log of a partition says which process owns it',
       cost: 'each process reads the whole topic',
     },
     3: {
       support: 'emulated',
-      reason: 'what is done is in the consumer log of the partition, in a topic of the consumer’s own',
+      reason: 'a completion is an entry of the partition’s consumer log, in a topic for each consumer',
     },
     4: {
       support: 'emulated',
       reason:
-        'the key decides the partition, lanes of keys work within it; order over all keys is kept too: a topic has one Kafka partition',
-      cost: 'one owner of a key over all streams of a consumer; between a queue and another channel a key is one at a time within a process',
+        'the key decides the partition; one process owns a partition and gives its keys one event at a time; a topic has one Kafka partition, so the order over all keys is kept, too',
+      cost: 'one process has a key in all streams of a consumer; between a queue and another channel, a key is one at a time only within a process',
     },
-    5: { support: 'emulated', reason: 'attempts and their times are in the consumer log' },
+    5: { support: 'emulated', reason: 'attempts and their times are records of the consumer log' },
     6: {
       support: 'emulated',
-      reason: 'dead letters are in the consumer log, their texts in a topic for each consumer',
-      cost: 'what is dead or waits behind it is written twice',
+      reason: 'dead letters are records of the consumer log; their texts are in a topic for each consumer',
+      cost: 'a dead letter, and an event that waits behind one, is written twice',
     },
     7: {
       support: 'emulated',
-      reason: 'a queue of events that wait, __millrace.schedule, and a consumer that emits them when due',
-      cost: 'an event is written twice',
+      reason: 'delayed events wait in a queue (__millrace.schedule); its owner emits them when they are due',
+      cost: 'a delayed event is written twice',
     },
     8: {
       support: 'emulated',
       reason:
-        'writers read back the window and follow the log; of two that wrote one id at once the first in the log stays, and every reader passes over the other',
-      cost: 'a process that publishes reads what others publish to the channel; dedupe: false saves it',
+        'writers read back the window and follow the log; if two write an id at once, the first in the log is the event, and every reader skips the other',
+      cost: 'a process that publishes reads what others publish to the channel, unless dedupe: false',
     },
-    9: { support: 'native', reason: 'offsets and times of the topic are those of the channel' },
-    10: { support: 'native', reason: 'a log; what waits to be written is bounded' },
+    9: { support: 'native', reason: 'the offsets and times of the topic are those of the channel' },
+    10: { support: 'native', reason: 'consumers read from a log; the events that wait to be written are bounded' },
     11: {
       support: 'emulated',
       reason:
-        'whoever writes the next version of a consumer log owns it; what a former owner writes is nothing to every reader',
+        'the process that writes the next version of a consumer log owns the partition; entries of former owners have no effect for any reader',
     },
     12: {
       support: 'emulated',
-      reason: 'emissions stand in the consumer log entry of the completion, and are sent on with their ids',
+      reason: 'emissions are in the entry that completes their cause, and are then sent on with their ids',
       cost: 'an emission is written twice',
     },
     13: {
       support: 'native',
-      reason:
-        'retention.ms and compaction; limits by count and bytes, and the exact moment, are kept by what readers are shown and by DeleteRecords',
-      cost: 'streams limited by bytes or kept by key are read whole once by each process that reads them',
+      reason: 'retention.ms and compaction; readers skip events beyond a limit exactly, and DeleteRecords deletes them',
+      cost: 'each process that reads a stream limited by bytes or by key reads it as a whole once',
     },
-    14: { support: 'native', reason: 'topics and consumer logs come and go' },
+    14: { support: 'native', reason: 'topics and consumer logs are created and removed at any time' },
     15: {
       support: 'emulated',
-      reason: 'matched where the event is delivered',
-      cost: 'events that nobody wants cross the wire',
+      reason: 'the owner of a partition filters',
+      cost: 'unwanted events cross the wire',
     },
-    16: { support: 'emulated', reason: 'a registry topic says which channels exist; it is looked at each second' },
+    16: { support: 'emulated', reason: 'a topic holds the registry of channels; it is read every second' },
     17: {
       support: 'emulated',
-      reason: 'from the registry, the consumer logs and the members’ notes',
-      cost: 'lag of more than 20,000 events in a partition is estimated',
+      reason: 'from the registry, the consumer logs and the heartbeats of members',
+      cost: 'a lag of more than 20,000 events in a partition is estimated',
     },
-    18: { support: 'native', reason: 'the protocol’s error codes' },
+    18: { support: 'native', reason: 'the protocol’s error codes become typed errors' },
   }
 }

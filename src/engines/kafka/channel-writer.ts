@@ -29,7 +29,8 @@ interface Fresh {
   /** The index of each item in the append. */
   readonly indexes: readonly number[]
   /**
-   * Events of the append with the id of another one in it: the index among these items, and the index in the append.
+   * Events of the append whose id an item has: the index of the item among these, and the index of the event in the
+   * append.
    */
   readonly repeats: readonly (readonly [number, number])[]
 }

@@ -14,7 +14,7 @@ function durable({ known, how }: Durable): Capability {
     return { support: 'refused', reason: `${how}: a power cut may take back what the servers have acknowledged` }
   if (known === 'unknown')
     return native(
-      `file storage, acknowledged after the sync if the servers run with sync_interval: always: not proved, as ${how}`,
+      `file storage; the servers acknowledge after the sync if they run with sync_interval: always; this is not proved: ${how}`,
     )
   return native(`file storage, sync_interval: always: ${how}`, 'a sync for each write, or for each batch of a channel')
 }
@@ -23,33 +23,36 @@ export function natsCapabilities(known: Durable): Capabilities {
   return {
     1: durable(known),
     2: native('a stream for each channel, a consumer log for each consumer and partition'),
-    3: native('completions are entries of a consumer log'),
+    3: native('a completion is an entry of a consumer log'),
     4: emulated(
-      'partitions, each owned by one instance; lanes for keys in it',
-      'a key keeps to the process that owns its partitions in all streams of a consumer; between a queue and another channel it is one at a time within a process',
+      'the key decides the partition; one process owns a partition and gives its keys one event at a time',
+      'one process has a key in all streams of a consumer; between a queue and another channel, a key is one at a time only within a process',
     ),
-    5: emulated('attempts are kept in the consumer log', 'part of the group commit'),
+    5: emulated('attempts are records of the consumer log', 'part of the group commit'),
     6: emulated(
-      'dead letters are in the consumer log, their texts in a stream for each consumer',
-      'what is dead or waits behind it is written twice',
+      'dead letters are records of the consumer log; their texts are in a stream for each consumer',
+      'a dead letter, and an event that waits behind one, is written twice',
     ),
-    7: emulated('a queue of its own, whose owner sends on what is due', 'a delayed event is written twice more'),
+    7: emulated(
+      'delayed events wait in a queue; its owner emits them when they are due',
+      'a delayed event is written two more times',
+    ),
     8: native(
       'message ids and the stream’s duplicate window, by time',
-      'a batch with a known id is written twice; ids are in the servers’ memory',
+      'a batch with a known id is sent twice; the servers keep the ids in memory',
     ),
     9: native('by stream sequence and time'),
-    10: native('acknowledged publishing, reading by count and bytes, flow control'),
-    11: emulated('a consumer log’s expected last sequence is the fence', 'part of the group commit'),
+    10: native('acknowledged publishing, reads limited by count and bytes, flow control'),
+    11: emulated('the expected last sequence of a consumer log is the fence', 'part of the group commit'),
     12: emulated(
-      'emissions are in the consumer log’s entry, then sent on with their ids',
-      'an emission is written twice; once within the duplicate window',
+      'emissions are in the entry that completes their cause, and are then sent on with their ids',
+      'an emission is written twice; it is stored once within the duplicate window',
     ),
-    13: native('the stream’s limits; the latest by key by subject'),
-    14: native('streams come and go at any time'),
-    15: emulated('filtered by the owner', 'what does not match crosses the wire'),
-    16: emulated('streams are listed every second', 'a new channel is found within a second'),
-    17: native('stream information, consumer logs and members’ notes'),
+    13: native('the limits of the stream; the latest event of each key by subject'),
+    14: native('streams are created and removed at any time'),
+    15: emulated('the owner of a partition filters', 'unwanted events cross the wire'),
+    16: emulated('the streams are listed every second', 'a new channel is found within a second'),
+    17: native('from the streams, the consumer logs and the heartbeats of members'),
     18: native('JetStream’s error numbers become typed errors'),
   }
 }

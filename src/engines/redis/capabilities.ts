@@ -8,42 +8,43 @@ export function redisCapabilities(durable: Capability, partitions: number): Capa
   return {
     1: durable,
     2: emulated(
-      `a stream of Redis for each of a channel's ${partitions} partitions; instances own partitions`,
+      `a Redis stream for each of the ${partitions} partitions of a channel; a consumer log for each consumer and partition says which process owns it`,
       'a consumer log for each consumer and partition',
     ),
-    3: emulated(
-      'a completion is an entry of a consumer log, written by the owner of its partition',
-      'an entry a group commit and partition',
-    ),
+    3: emulated('a completion is an entry of a consumer log', 'an entry for each group commit and partition'),
     4: emulated(
-      'events of a key are in one partition, in order; its owner has a lane for each key',
-      'one owner a partition, and a key over all streams of a consumer; between a queue and another channel a key is one at a time within a process',
+      'the key decides the partition; one process owns a partition and gives its keys one event at a time',
+      'one process has a key in all streams of a consumer; between a queue and another channel, a key is one at a time only within a process',
     ),
-    5: emulated('attempts are records of the consumer log', 'an entry a group commit and partition'),
+    5: emulated('attempts are records of the consumer log', 'an entry for each group commit and partition'),
     6: emulated(
-      'dead letters are in the consumer log, their texts in streams for each consumer',
-      'what is dead or waits behind it is written twice',
+      'dead letters are records of the consumer log; their texts are in streams for each consumer',
+      'a dead letter, and an event that waits behind one, is written twice',
     ),
     7: emulated(
-      'what waits for its time is in a queue of its own, from which a consumer emits what is due',
-      'a second write an event',
+      'delayed events wait in a queue; its owner emits them when they are due',
+      'a delayed event is written twice',
     ),
-    8: native('a script looks the id up in two generations of a hash, and stores id and event together'),
-    9: native('ids of entries carry offset and time; what lies between is read by XRANGE'),
-    10: native('a call is bounded; where maxmemory is reached, publishing fails with DISK_FULL and nothing is evicted'),
+    8: native('a script looks up the id in a hash, and stores id and event together'),
+    9: native('the ids of entries are made of offset and time; XRANGE reads between them'),
+    10: native(
+      'the events that wait to be written are bounded; at maxmemory, publishing fails with DISK_FULL and nothing is evicted',
+    ),
     11: emulated(
-      "a consumer log's next entry is refused once another owner has written",
-      'none: the fence is the id that XADD asks for',
+      "an append to a consumer log is refused after another owner's entry",
+      'none: the fence is the entry id that XADD requires',
     ),
     12: emulated(
-      'emissions are in the entry that completes their cause, and are sent on by their ids, known for the length of the window',
-      'emissions are written twice',
+      'emissions are in the entry that completes their cause, and are then sent on with their ids, which are known for the length of the window',
+      'an emission is written twice',
     ),
-    13: native('XTRIM by offset: by count at publishing, by age and bytes within a second; by key, XDEL of the former'),
-    14: native('channels, consumers and instances are keys, and come and go at any time'),
+    13: native(
+      'XTRIM by offset: by count when an event is published, by age and bytes within a second; by key, XDEL of the earlier event',
+    ),
+    14: native('channels and consumer logs are keys, created and removed at any time'),
     15: emulated('the owner of a partition filters', 'unwanted events cross the wire'),
-    16: native('wildcards are matched in the registry of channels, which is looked at each second'),
-    17: native('read from the registry, the streams and the consumer logs'),
-    18: native('typed errors'),
+    16: native('wildcards are matched in the registry of channels, which is read every second'),
+    17: native('from the registry, the streams and the consumer logs'),
+    18: native('Redis’ error replies become typed errors'),
   }
 }
