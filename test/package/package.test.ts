@@ -261,6 +261,12 @@ describe('the package', () => {
     ).toEqual([])
   })
 
+  it('has no source maps, whose sources it does not have, and no raw results of test runs', async () => {
+    const files = await readdir(installed, { recursive: true })
+    expect(files.filter((name) => name.endsWith('.map') || name.endsWith('conformance.json'))).toEqual([])
+    expect(files.length).toBeGreaterThan(500)
+  })
+
   it('has a command that says its version and how it is used', async () => {
     const command = (...args: string[]): Promise<{ stdout: string }> =>
       run(process.execPath, [join(installed, manifest.bin['millrace'] ?? ''), ...args], { cwd: project })

@@ -25,7 +25,6 @@ interface ConsoleFile {
   gzipped: Uint8Array<ArrayBuffer> | null
 }
 
-const FOLDER = join(dirname(fileURLToPath(import.meta.url)), '../../../dist/console')
 const TYPES: Readonly<Record<string, string>> = {
   html: 'text/html; charset=utf-8',
   js: 'text/javascript; charset=utf-8',
@@ -74,7 +73,7 @@ export function consolePath(option: boolean | ConsoleOptions | undefined): strin
 }
 
 /** Serve the console below `path`. @throws INVALID_OPTION when the package has no built console */
-export function mountConsole(app: Hono, path: string, folder: string = FOLDER): void {
+export function mountConsole(app: Hono, path: string, folder: string = builtFolder()): void {
   const files = filesIn(folder)
   const base = path === '/' ? '' : path
   const page = pageIn(files, path)
@@ -92,6 +91,13 @@ export function mountConsole(app: Hono, path: string, folder: string = FOLDER): 
     (c, next) =>
       answer(files.get(`assets/${c.req.param('file')}`), c.req.raw, 'public, max-age=31536000, immutable') ?? next(),
   )
+}
+
+/** A bundle does not contain the files. One of CommonJS does not know where it is either: it takes those of the installed package. */
+function builtFolder(): string {
+  const { url } = import.meta as { readonly url?: string }
+  if (url === undefined) return join(process.cwd(), 'node_modules/millrace/dist/console')
+  return join(dirname(fileURLToPath(url)), '../../../dist/console')
 }
 
 function filesIn(folder: string): ReadonlyMap<string, ConsoleFile> {
