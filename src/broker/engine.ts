@@ -93,11 +93,12 @@ export type EventAttempt = Pick<Delivery, 'channel' | 'offset' | 'key' | 'id' | 
 
 /** The consumer's side of a subscription. */
 export interface DeliverySink {
-  /** It hands them to another process: it is told before those whose handlers run here. */
-  readonly passesOn?: boolean
-  /** How many of what it has in hand wait for others, to be handled in one batch. */
-  readonly gathered?: number
-  /** New deliveries, at most as many as there is credit for. Must not throw. */
+  /**
+   * Whether it sends deliveries to another process. Such a sink gets its deliveries before the sinks whose handlers run
+   * in this process, so that the other process works meanwhile.
+   */
+  readonly passesOn: boolean
+  /** New deliveries, at most as many as there is credit for. Not called before `subscribe` has resolved. Must not throw. */
   deliver(deliveries: readonly Delivery[]): void
   /** These deliveries are taken from this instance: it can no longer settle them. */
   revoked(deliveries: readonly Delivery[]): void
@@ -156,18 +157,25 @@ export interface Subscription {
   pause(): void
   resume(): void
   flushed(): Promise<void>
-  /** Why the consumer has work and has made no progress for its `stallMs`, as far as this process knows; null when it has none, or does. Absent where an engine cannot tell. */
-  stalled?(): string | null
+  /**
+   * Why the consumer has work and has made no progress for its `stallMs`, as far as this process knows. Null when it has
+   * no work, or makes progress.
+   */
+  stalled(): string | null
   /** The deliveries in flight in this instance. */
   readonly held: Iterable<Delivery>
   /**
-   * Asked once, at the beginning, of an engine over data that another owned before: deliveries that this instance had of that one and still works on.
-   * Those that are `kept` are delivered to it once more, with the same attempt, and to nobody else; `done` ones were settled durably;
-   * `lost` ones are others'. Absent where an engine cannot.
+   * Asked once, at the beginning, of an engine over data that another engine owned before. The claims are deliveries that
+   * this instance got from that engine and still works on. `kept` ones are delivered once more, with the same attempt, to
+   * this instance only. `done` ones were settled durably. `lost` ones belong to other instances, or the engine cannot
+   * keep them.
    */
-  claim?(claims: readonly HeldClaim[]): ClaimOutcome[]
-  /** The engine is about to close, and the instance goes on under the next: what is in hand is neither released nor failed, but left to be claimed. */
-  abandon?(): void
+  claim(claims: readonly HeldClaim[]): ClaimOutcome[]
+  /**
+   * The engine is about to close, and the instance continues under the next owner of the data. Deliveries in flight are
+   * neither released nor failed: the instance claims them there. False when the engine has no next owner: close instead.
+   */
+  abandon(): boolean
   /**
    * Releases the deliveries in flight, waits until everything that was settled is durable, and ends the subscription.
    */
@@ -195,10 +203,11 @@ export interface Engine {
   /** Lists and cancels delayed events. */
   readonly delays: Delays
   /**
-   * Store events that stand in blocks, all or none, in order, next to each other: their bytes are passed on as they are. Told through `waiter`, and
-   * before any consumer is: for who passes receipts on. False, and nothing is done, where an id may be known: `publishBatch` looks closer. Absent where an engine cannot.
+   * Store events that are in encoded blocks, all or none, in order, next to each other. Their bytes are stored as they
+   * are. `waiter` gets the result before any consumer gets an event, so that a server can send the receipt first.
+   * Returns false, and does nothing, when an id may be known already or the engine cannot do this: use `publishBatch`.
    */
-  publishBlocks?(channel: string, events: readonly EventInBlock[], waiter: PublishWaiter): boolean
+  publishBlocks(channel: string, events: readonly EventInBlock[], waiter: PublishWaiter): boolean
   /** Create the channel, or check that it agrees with what exists. @throws CHANNEL_CONFLICT */
   declare(spec: ChannelSpec): Promise<void>
   /** The spec of a declared channel, if there is one. */
@@ -216,6 +225,10 @@ export interface Engine {
   publishBatch(channel: string, events: readonly EncodedEvent[], dueAtMs: number | null): Promise<Receipt[]>
   /** Read without consuming. Yields batches in offset order; memory holds one batch at a time. */
   read(channel: string, options: EngineReadOptions): AsyncIterable<readonly StoredText[]>
+  /**
+   * Begin a subscription. The sink is not called before the promise has resolved and the functions that wait for it have
+   * run: a subscriber needs no buffer for deliveries that come before it has its subscription.
+   */
   subscribe(spec: ConsumerSpec, sink: DeliverySink): Promise<Subscription>
   /** Delete a channel with its events. Its consumers continue without it. */
   removeChannel(channel: string): Promise<void>

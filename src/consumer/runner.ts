@@ -34,6 +34,7 @@ interface Drain {
 
 export class Runner implements Running, DeliverySink {
   readonly name: string
+  readonly passesOn = false
   readonly done: Promise<RunSummary>
   readonly #plan: ConsumerPlan
   readonly #host: BrokerHost
@@ -49,9 +50,7 @@ export class Runner implements Running, DeliverySink {
   /** Deliveries with a handler, or in a batch. */
   #active = 0
   #subscription!: Subscription
-  /** Null until there is a subscription. */
-  #settlement: Settlement | null = null
-  #early: Delivery[] = []
+  #settlement!: Settlement
   /** Whose handlers are being called: they have not returned a promise yet. */
   #calling: DeliveryContext | readonly DeliveryContext[] | null = null
   #cancelRenewal: () => void = () => undefined
@@ -88,8 +87,8 @@ export class Runner implements Running, DeliverySink {
     this.#watch =
       plan.timeoutMs === null ? null : new HandlerWatch(plan, plan.timeoutMs, this.#clock, host.alarms, this.#report)
     this.#stalls = new StallWatch(plan.stallMs, this.#clock, {
-      settled: () => this.#settlement?.total ?? 0,
-      reason: () => this.#stallReason(),
+      settled: () => this.#settlement.total,
+      reason: () => this.#subscription.stalled(),
       stalled: (sinceMs, reason) => this.#report.stalled(sinceMs, reason),
       goesOn: () => this.#report.goesOn(),
     })
@@ -135,9 +134,6 @@ export class Runner implements Running, DeliverySink {
     this.#stalls.begin()
     // A running consumer keeps its process alive, as a listening server does.
     this.#keepAlive = setInterval(() => undefined, 2 ** 30)
-    const early = this.#early
-    this.#early = []
-    if (early.length > 0) this.deliver(early)
   }
 
   #renewEvery(ms: number): void {
@@ -149,30 +145,25 @@ export class Runner implements Running, DeliverySink {
   }
 
   deliver(deliveries: readonly Delivery[]): void {
-    const settlement = this.#settlement
-    if (settlement === null) {
-      this.#early.push(...deliveries)
-      return
-    }
     this.#stalls.begin()
     for (const delivery of deliveries) {
       const context = new DeliveryContext(this.#contextHost, delivery)
       delivery.attachment = context
       this.#active++
-      if (!this.#leftOver.delays(delivery, () => this.#beginLate(context, settlement))) this.#begin(context, settlement)
+      if (!this.#leftOver.delays(delivery, () => this.#beginLate(context))) this.#begin(context)
     }
     this.#batcher?.delivered()
   }
 
-  #begin(context: DeliveryContext, settlement: Settlement): void {
-    if (this.#batcher === null) this.#run(context, settlement)
-    else this.#collect(this.#batcher, context, settlement)
+  #begin(context: DeliveryContext): void {
+    if (this.#batcher === null) this.#run(context)
+    else this.#collect(this.#batcher, context)
   }
 
   /** The handler that was left over has ended. Meanwhile the delivery may have been taken away, too, or handed back. */
-  #beginLate(context: DeliveryContext, settlement: Settlement): void {
+  #beginLate(context: DeliveryContext): void {
     if (context.isAborted || contextOf(context.delivery) !== context) return
-    this.#begin(context, settlement)
+    this.#begin(context)
     this.#batcher?.delivered()
   }
 
@@ -189,21 +180,20 @@ export class Runner implements Running, DeliverySink {
 
   /** It was completed as far as was known here, and what its handler emitted was refused since. */
   refused(delivery: Delivery, emissions: readonly Emission[], error: MillraceError): void {
-    const settlement = this.#settlement as Settlement
     const context = new DeliveryContext(this.#contextHost, delivery)
     context.emissions = emissions as MadeEmission[]
     delivery.attachment = context
     this.#active++
-    settlement.refused(context, error)
+    this.#settlement.refused(context, error)
   }
 
   buried(event: EventAttempt, failure: Failure): void {
-    if (this.#settlement !== null) this.#settlement.counts.deadLettered++
+    this.#settlement.counts.deadLettered++
     this.#host.observer?.buried(this.name, event.channel)
     this.#report.buried(event, failure)
   }
 
-  #run(context: DeliveryContext, settlement: Settlement): void {
+  #run(context: DeliveryContext): void {
     try {
       const event =
         this.#plan.undecoded === true
@@ -211,19 +201,19 @@ export class Runner implements Running, DeliverySink {
           : this.#decoder.decode(context.delivery, context.channel)
       const result =
         event instanceof Promise ? event.then((decoded) => this.#call(decoded, context)) : this.#call(event, context)
-      this.#await(result, context, settlement)
+      this.#await(result, context)
     } catch (error) {
-      settlement.failed(context, error)
+      this.#settlement.failed(context, error)
     }
   }
 
-  #collect(batcher: Batcher, context: DeliveryContext, settlement: Settlement): void {
+  #collect(batcher: Batcher, context: DeliveryContext): void {
     const add = (event: StoredEvent): void => {
       const route = this.#router.batchRoute(event)
       if (route !== null) batcher.add(route, event, context)
-      else this.#await(this.#call(event, context), context, settlement)
+      else this.#await(this.#call(event, context), context)
     }
-    const failed = (error: unknown): void => settlement.failed(context, error)
+    const failed = (error: unknown): void => this.#settlement.failed(context, error)
     try {
       const event = this.#decoder.decode(context.delivery, context.channel)
       if (event instanceof Promise) event.then(add).catch(failed)
@@ -234,12 +224,12 @@ export class Runner implements Running, DeliverySink {
   }
 
   /** Settle when what a handler returned has ended. */
-  #await(result: unknown, context: DeliveryContext, settlement: Settlement): void {
+  #await(result: unknown, context: DeliveryContext): void {
     const pending = promiseOf(result)
-    if (pending === null) return settlement.handled(context)
+    if (pending === null) return this.#settlement.handled(context)
     context.running = pending.then(
-      () => settlement.handled(context),
-      (error: unknown) => settlement.failed(context, error),
+      () => this.#settlement.handled(context),
+      (error: unknown) => this.#settlement.failed(context, error),
     )
   }
 
@@ -292,7 +282,7 @@ export class Runner implements Running, DeliverySink {
   /** Outcomes in offset order, so that a failed event holds back those of its key that came after it. */
   #settleBatch(contexts: readonly DeliveryContext[], outcomes: readonly Outcome[]): void {
     this.#watch?.end(contexts)
-    const settlement = this.#settlement as Settlement
+    const settlement = this.#settlement
     contexts.forEach((context, index) => {
       const outcome = outcomes[index] ?? null
       if (outcome === null && context.timedOut === null) settlement.handled(context)
@@ -317,12 +307,6 @@ export class Runner implements Running, DeliverySink {
     return [...this.#subscription.held].flatMap((delivery) => contextOf(delivery) ?? [])
   }
 
-  /** What the engine knows; of one that cannot tell, whether handlers run without end. */
-  #stallReason(): string | null {
-    if (this.#subscription.stalled !== undefined) return this.#subscription.stalled()
-    return this.#active === 0 ? null : `${this.#active} handler(s) have been running since then and none has finished`
-  }
-
   #lateEmission(context: DeliveryContext, channel: string): void {
     const { delivery } = context
     const where = `the event at offset ${delivery.offset} of "${delivery.channel}" (id ${delivery.id})`
@@ -333,6 +317,7 @@ export class Runner implements Running, DeliverySink {
     )
   }
 
+  /** How many of the events in hand wait for others, to be handled in one batch. */
   get gathered(): number {
     return this.#batcher?.gathered ?? 0
   }
@@ -380,7 +365,7 @@ export class Runner implements Running, DeliverySink {
     this.#cancelRenewal()
     this.#watch?.stop()
     this.#stalls.stop()
-    const settlement = this.#settlement as Settlement
+    const settlement = this.#settlement
     for (const context of this.#contexts()) {
       if (context.timedOut !== null) settlement.failed(context, context.timedOut)
       else {
@@ -408,7 +393,7 @@ export class Runner implements Running, DeliverySink {
   }
 
   #summary(): RunSummary {
-    return { ...(this.#settlement as Settlement).counts }
+    return { ...this.#settlement.counts }
   }
 
   #isDrained(ofHandler: boolean): boolean {

@@ -244,6 +244,11 @@ export class ExternalLogEngine implements Engine {
     return this.#publishing.publishBatch(channel, events, dueAtMs)
   }
 
+  /** A server stores records, and no blocks of this library's. */
+  publishBlocks(): boolean {
+    return false
+  }
+
   async *read(channel: string, options: EngineReadOptions): AsyncGenerator<readonly StoredText[]> {
     this.#open()
     const { incarnation } = await this.#registry.current(channel)

@@ -77,6 +77,7 @@ async function subscribe(
   const inner = await engine.subscribe(spec, {
     deliver: (deliveries) =>
       sink.deliver(source.faults().reorder === true ? shuffled(deliveries, source.random) : deliveries),
+    passesOn: sink.passesOn,
     revoked: (deliveries) => sink.revoked(deliveries),
     buried: (event, failure) => sink.buried?.(event, failure),
     refused: (delivery, emissions, error) => sink.refused?.(delivery, emissions, error),

@@ -9,8 +9,8 @@ import { nextTurn, realNowMs } from '../base/timers.ts'
 import { type Duration, durationMs, knownOptions, wholeNumber } from '../base/units.ts'
 import type { Broker } from '../broker/broker.ts'
 import { ConnectedBroker } from '../broker/connected-broker.ts'
-import type { DeliverySink } from '../broker/engine.ts'
 import type { Channel } from '../channel/channel.ts'
+import { Runner } from '../consumer/runner.ts'
 import type { EmbeddedEngine } from '../engines/embedded/embedded-engine.ts'
 import { openMemoryEngine } from '../engines/embedded/open.ts'
 import type { StoredEvent } from '../event/cloud-event.ts'
@@ -59,7 +59,7 @@ const PATIENCE_MS = 250
 interface State {
   faults: Faults
   readonly handled: Handled[]
-  readonly sinks: DeliverySink[]
+  readonly runners: Runner[]
 }
 
 noteMadeNow()
@@ -74,7 +74,7 @@ class VirtualBroker extends ConnectedBroker implements TestBroker {
       random,
       faults: () => state.faults,
       handled: (record) => state.handled.push(record),
-      subscribed: (sink) => state.sinks.push(sink),
+      subscribed: (sink) => void (sink instanceof Runner && state.runners.push(sink)),
     })
     super(faulty, { source: '/test', random, stampMs: () => clock.now() })
     this.#engine = engine
@@ -103,7 +103,7 @@ class VirtualBroker extends ConnectedBroker implements TestBroker {
 
   /** Events whose handlers run. Events that wait for a batch to fill do not count. */
   get #running(): number {
-    return this.#state.sinks.reduce((count, { gathered = 0 }) => count - gathered, this.#engine.inHand)
+    return this.#state.runners.reduce((count, { gathered }) => count - gathered, this.#engine.inHand)
   }
 
   /**
@@ -181,7 +181,7 @@ export function testBroker(options: TestBrokerOptions = {}): TestBroker {
   return new VirtualBroker(
     openMemoryEngine({}, clock),
     clock,
-    { faults: checkedFaults(options.faults ?? {}), handled: [], sinks: [] },
+    { faults: checkedFaults(options.faults ?? {}), handled: [], runners: [] },
     seededRandom(seed),
   )
 }

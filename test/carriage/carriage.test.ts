@@ -176,6 +176,7 @@ describe.each(Object.entries(ENGINES))('%s', (_name, open) => {
             queueMicrotask(() => subscription.complete(delivery, null))
           }
         },
+        passesOn: false,
         revoked: () => undefined,
       },
     )

@@ -278,6 +278,17 @@ const SABOTAGE: readonly Sabotage[] = [
     noticed: ['14-lifecycle/pause-takes-nothing-new-and-resume-goes-on'],
   },
   {
+    how: 'deliveries begin before the subscriber has its subscription',
+    lie: (engine) => ({
+      subscribe: async (own, sink) => {
+        const subscription = await engine.subscribe(own, sink)
+        await new Promise((resolve) => setTimeout(resolve, 20))
+        return subscription
+      },
+    }),
+    noticed: ['14-lifecycle/nothing-is-delivered-before-the-subscription-is-there'],
+  },
+  {
     how: 'a removed channel stays',
     lie: () => ({ removeChannel: async () => undefined }),
     noticed: ['14-lifecycle/a-removed-channel-leaves-the-others', '14-lifecycle/a-removed-channel-can-be-made-anew'],

@@ -85,7 +85,11 @@ describe('a consumer tells of', () => {
       attemptsMax: 1,
       stallMs: 30_000,
     }
-    const silent = await engine.subscribe(dying, { deliver: () => undefined, revoked: () => undefined })
+    const silent = await engine.subscribe(dying, {
+      deliver: () => undefined,
+      revoked: () => undefined,
+      passesOn: false,
+    })
     await clock.pass(1000)
     await silent.close()
     const told: FailedAttempt[] = []

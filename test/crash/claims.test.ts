@@ -70,6 +70,7 @@ class Hands {
     const hands = new Hands()
     hands.subscription = await engine.subscribe(SPEC, {
       deliver: (deliveries) => hands.got.push(...deliveries),
+      passesOn: false,
       revoked: (deliveries) => hands.taken.push(...deliveries.map(({ offset }) => offset)),
     })
     return hands
@@ -80,7 +81,7 @@ class Hands {
   }
 
   claim(claims: readonly HeldClaim[]): ClaimOutcome[] {
-    return this.subscription?.claim?.(claims) ?? []
+    return this.subscription?.claim(claims) ?? []
   }
 
   get offsets(): number[] {

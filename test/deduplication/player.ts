@@ -76,10 +76,12 @@ function subscribe(play: Play): Promise<Subscription> {
     onDead: null,
   } as const
   const numbers = { credit: 8, perKey: 1, leaseMs: 60_000, attemptsMax: 8, stallMs: 60_000 }
-  return play.engine.subscribe({ ...spec, ...numbers }, { deliver, revoked: () => undefined }).then((subscription) => {
-    queueMicrotask(() => deliver(early.splice(0)))
-    return subscription
-  })
+  return play.engine
+    .subscribe({ ...spec, ...numbers }, { deliver, revoked: () => undefined, passesOn: false })
+    .then((subscription) => {
+      queueMicrotask(() => deliver(early.splice(0)))
+      return subscription
+    })
 }
 
 function complete({ stage, outcomes, emissions }: Play, subscription: Subscription, delivery: Delivery): void {

@@ -154,6 +154,7 @@ export class CursorWorld {
           this.hands.push(...deliveries)
           this.given.push(...deliveries.map(({ offset }) => offset))
         },
+        passesOn: false,
         revoked: (deliveries) => {
           for (const delivery of deliveries) this.hands.splice(this.hands.indexOf(delivery), 1)
         },

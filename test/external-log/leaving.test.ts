@@ -30,6 +30,7 @@ test('an instance is closed when everything that it has settled is durable', asy
   const given: Delivery[] = []
   const sink = {
     deliver: (deliveries: readonly Delivery[]) => void given.push(...deliveries),
+    passesOn: false,
     revoked: () => undefined,
   }
   const [one, two] = [await engine.subscribe(WORKER, sink), await engine.subscribe(WORKER, sink)]

@@ -54,6 +54,7 @@ async function exchange(cut: Seen): Promise<Seen> {
   const emitted = encoded('e', null, 100)
   const subscription = await remote.subscribe(workerSpec, {
     deliver: (deliveries) => queueMicrotask(() => deliveries.forEach(settle)),
+    passesOn: false,
     revoked: () => handled.push(Number.NaN),
   })
   function settle(delivery: Delivery): void {

@@ -199,6 +199,7 @@ test('a client of this program publishes and emits as before', async () => {
   const deliveries: Delivery[] = []
   const subscription = await engine.subscribe(spec, {
     deliver: (given) => void deliveries.push(...given),
+    passesOn: false,
     revoked: () => undefined,
   })
   await expect.poll(() => deliveries.length).toBe(1)

@@ -133,7 +133,7 @@ test('a server that sends damaged deliveries and events gives no handler what is
     const seen: Delivery[] = []
     const subscription = await remote.subscribe(
       { ...workerSpec, from: { at: 'beginning' } },
-      { deliver: (deliveries) => void seen.push(...deliveries), revoked: () => undefined },
+      { deliver: (deliveries) => void seen.push(...deliveries), revoked: () => undefined, passesOn: false },
     )
     await new Promise((resolve) => setTimeout(resolve, 5))
     for (const delivery of seen) {

@@ -88,7 +88,7 @@ export class Instance implements Subscription, HoldingInstance {
   }
 
   get passesOn(): boolean {
-    return this.#sink.passesOn === true
+    return this.#sink.passesOn
   }
 
   /** How many more deliveries the instance can hold. */
@@ -262,8 +262,9 @@ export class Instance implements Subscription, HoldingInstance {
     return claimEvents(this, this.#cursors, claims)
   }
 
-  abandon(): void {
+  abandon(): boolean {
     this.#abandoned = true
+    return true
   }
 
   renew(): void {

@@ -405,6 +405,7 @@ export class EmbeddedEngine implements Engine {
   }
 
   async #close(): Promise<void> {
+    this.#options.closing?.()
     this.#closed.abort()
     await Promise.allSettled(
       [...this.#instances].filter((instance) => !instance.abandoned).map((instance) => instance.close()),

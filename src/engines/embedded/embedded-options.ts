@@ -1,4 +1,4 @@
-/** What the embedded engine is made of. */
+/** The parts that an embedded engine is built from. */
 import type { Clock } from '../../base/clock.ts'
 import type { Capabilities } from '../../broker/capabilities.ts'
 import type { Alarm } from '../../broker/description.ts'
@@ -13,12 +13,17 @@ export interface EmbeddedEngineOptions {
   readonly clock: Clock
   /** Called when something needs a person. */
   readonly onAlarm?: ((alarm: Alarm) => void) | undefined
-  /** Copy the directory while it is in use. */
+  /** Copies the directory while it is in use. */
   readonly backup?: NonNullable<Engine['backup']>
-  /** Let go of the data directory. */
+  /** Called first when the engine closes: end the sessions that other processes have on it. */
+  readonly closing?: (() => void) | undefined
+  /** Called last when the engine closes: release the data directory. */
   readonly release?: (() => Promise<void>) | undefined
-  /** What was in hand under an owner that is gone waits for so long to be claimed by who has it. @default nothing waits */
+  /**
+   * How long deliveries that were in flight under the previous owner of the data wait to be claimed by their workers.
+   * @default they do not wait
+   */
   readonly claimsMs?: number | undefined
-  /** For a store that only reads: called now and then to see what its owner has written. */
+  /** For a store that only reads: called every 100 ms, to see what the owner has written. */
   readonly refresh?: (() => void) | undefined
 }

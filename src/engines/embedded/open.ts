@@ -8,6 +8,7 @@ import { decodeBlock } from '../../event/block.ts'
 import { fileCapabilities, memoryCapabilities } from './capabilities.ts'
 import { directoryOf } from './directory-url.ts'
 import { EmbeddedEngine } from './embedded-engine.ts'
+import type { EmbeddedEngineOptions } from './embedded-options.ts'
 import { DATA_FILES, refuseStrange } from './storage/directory-format.ts'
 import { claimDirectory, type DirectoryClaim, isOwned } from './storage/directory-owner.ts'
 import { DiskStore, type DiskStoreOptions } from './storage/disk-store.ts'
@@ -110,7 +111,7 @@ export async function openClaimed(
   claim: DirectoryClaim,
   options: Pick<ConnectOptions, 'onAlarm'>,
   storage: DiskStoreOptions = {},
-  claimsMs?: number,
+  shared: Pick<EmbeddedEngineOptions, 'claimsMs' | 'closing'> = {},
 ): Promise<EmbeddedEngine> {
   try {
     protectAll(directory, DATA_FILES)
@@ -124,7 +125,7 @@ export async function openClaimed(
       store,
       clock: systemClock,
       onAlarm: options.onAlarm,
-      claimsMs,
+      ...shared,
       backup: (target) => store.backup(target),
       release: () => claim.release(),
     })

@@ -17,7 +17,6 @@ import { dialSocket, SocketTransport } from '../../wire/socket-transport.ts'
 import { loopback, type Transport } from '../../wire/transport.ts'
 import { directoryOf } from './directory-url.ts'
 import { claim as claimOf, openClaimed } from './open.ts'
-import { OwnerEngine } from './owner-engine.ts'
 import { ownerSocket } from './storage/directory-owner.ts'
 import { withAddress } from './storage/owner-socket.ts'
 
@@ -46,8 +45,7 @@ class SharedDirectory {
   async open(): Promise<Engine> {
     for (const begunMs = realNowMs(); ; ) {
       try {
-        const { engine } = await this.#own()
-        return new OwnerEngine(engine, () => this.#release())
+        return (await this.#own()).engine
       } catch (error) {
         if (!(error instanceof MillraceError) || error.code !== 'DIRECTORY_IN_USE') throw error
         if (error.details['met'] === 'forbidden') throw error
@@ -80,7 +78,13 @@ class SharedDirectory {
   /** @throws DIRECTORY_IN_USE · DIRECTORY_UNUSABLE · DATA_DAMAGED · DATA_FOREIGN */
   async #own(): Promise<Owned> {
     const claim = await claimOf(this.#directory)
-    const engine = await openClaimed(this.#directory, claim, this.#options, {}, LIMITS.sharedClaimsMs)
+    const engine = await openClaimed(
+      this.#directory,
+      claim,
+      this.#options,
+      {},
+      { claimsMs: LIMITS.sharedClaimsMs, closing: () => sessions.close() },
+    )
     const sessions = new SessionServer(engine)
     this.#owned = { engine, sessions }
     claim.serve((socket) => {
@@ -132,9 +136,7 @@ class SharedDirectory {
     this.#closed = true
     const owned = this.#owned
     this.#owned = null
-    if (owned === null) return
-    owned.sessions.close()
-    await owned.engine.close()
+    await owned?.engine.close()
   }
 }
 

@@ -148,11 +148,11 @@ const NOT_OURS: Failure = {
  * were put back before it. A record of another client becomes a dead letter of the queue.
  */
 export class Scheduler implements DeliverySink {
+  readonly passesOn = false
   readonly #clock: Clock
   readonly #incarnation: (channel: string) => string | undefined
   readonly #alarm: (error: unknown) => void
-  #subscription: Instance | null = null
-  #early: Delivery[] = []
+  #subscription!: Instance
   /**
    * Events that were put back and are not emitted: the time of each, by its offset, and the number of events of each
    * time.
@@ -170,12 +170,10 @@ export class Scheduler implements DeliverySink {
   begin(subscription: Instance): void {
     this.#subscription = subscription
     this.#endRenewal = every(this.#clock, schedulerSpec.leaseMs / 3, () => subscription.renew())
-    this.deliver(this.#early.splice(0))
   }
 
   deliver(deliveries: readonly Delivery[]): void {
-    if (this.#subscription === null) this.#early.push(...deliveries)
-    else for (const delivery of deliveries) this.#look(this.#subscription, delivery)
+    for (const delivery of deliveries) this.#look(this.#subscription, delivery)
   }
 
   #look(subscription: Instance, delivery: Delivery): void {

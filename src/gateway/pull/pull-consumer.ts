@@ -11,7 +11,7 @@ import { MillraceError } from '../../base/errors.ts'
 import { LIMITS } from '../../base/limits.ts'
 import { isWildcard } from '../../base/names.ts'
 import type { BrokerHost, Stoppable } from '../../broker/broker.ts'
-import type { Delivery, DeliverySink, Emission, Subscription } from '../../broker/engine.ts'
+import type { Delivery, DeliverySink, Emission, EventAttempt, Subscription } from '../../broker/engine.ts'
 import { settleFailed } from '../../broker/failed-attempt.ts'
 import type { Failure } from '../../broker/failure.ts'
 import { position } from '../../broker/position.ts'
@@ -44,6 +44,7 @@ interface Waiter {
 
 export class PullConsumer implements DeliverySink, Stoppable {
   readonly name: string
+  readonly passesOn = false
   readonly spec: PullSpec
   readonly done: Promise<void>
   /** When it was last asked for anything, by the clock's `elapsed`. */
@@ -85,14 +86,6 @@ export class PullConsumer implements DeliverySink, Stoppable {
 
   async #start({ engine }: BrokerHost): Promise<void> {
     const { channels, wants, from, leases, onDead, retry } = this.spec
-    const early: Delivery[] = []
-    let started = false
-    const sink: DeliverySink = {
-      deliver: (deliveries) => (started ? this.deliver(deliveries) : early.push(...deliveries)),
-      revoked: (deliveries) => this.revoked(deliveries),
-      buried: (event, failure) => this.#report.buried(event, failure),
-      refused: (delivery, _, error) => void this.#failed(delivery, null, failureOf(error)),
-    }
     this.#subscription = await engine.subscribe(
       {
         name: this.name,
@@ -106,10 +99,9 @@ export class PullConsumer implements DeliverySink, Stoppable {
         attemptsMax: retry.attempts,
         stallMs: LIMITS.stallMsDefault,
       },
-      sink,
+      this,
     )
-    started = true
-    this.deliver(early)
+    this.#subscription.pause()
     this.#tickEvery(Math.min(1000, Math.max(LIMITS.leaseMsMin / 2, this.spec.leaseMs / 4)))
   }
 
@@ -169,6 +161,14 @@ export class PullConsumer implements DeliverySink, Stoppable {
     const left = this.#spare.filter((delivery) => !gone.has(delivery))
     for (const delivery of this.#spare) if (gone.has(delivery)) this.#shelf.bytes -= delivery.text.length
     this.#spare = left
+  }
+
+  buried(event: EventAttempt, failure: Failure): void {
+    this.#report.buried(event, failure)
+  }
+
+  refused(delivery: Delivery, _emissions: readonly Emission[], error: MillraceError): void {
+    this.#failed(delivery, null, failureOf(error))
   }
 
   /** The event is done, with what it emitted. Answers whether it still was the client's. */

@@ -48,6 +48,8 @@ export class PortInstance {
   readonly given: Delivery[] = []
   readonly revoked: Delivery[] = []
   readonly buried: EventAttempt[] = []
+  /** Events that it was given before `subscribe` had resolved. */
+  readonly early: Delivery[] = []
   subscription: Subscription = undefined as unknown as Subscription
 
   /** Deliveries that were given and not revoked. */
@@ -99,7 +101,7 @@ export class Port {
     let renewing: NodeJS.Timeout | undefined
     const settle = (deliveries: readonly Delivery[]): void => {
       if (completes !== undefined)
-        for (const delivery of deliveries)
+        for (const delivery of deliveries.filter((each) => !instance.early.includes(each)))
           assert.equal(instance.subscription.complete(delivery, completes(delivery)), true)
     }
     const subscription = await this.engine.subscribe(
@@ -119,8 +121,10 @@ export class Port {
       {
         deliver: (deliveries) => {
           instance.given.push(...deliveries)
+          if ((instance.subscription as Subscription | undefined) === undefined) instance.early.push(...deliveries)
           queueMicrotask(() => settle(deliveries))
         },
+        passesOn: false,
         revoked: (deliveries) => void instance.revoked.push(...deliveries),
         buried: (event) => void instance.buried.push(event),
       },

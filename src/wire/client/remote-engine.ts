@@ -129,7 +129,6 @@ export class RemoteEngine implements Engine {
       reconnectMsMax: options.reconnectMsMax ?? LIMITS.wireReconnectMsMax,
       frame: (type, body) => this.#take(type, body),
       flushing: () => this.#collect(),
-      room: () => undefined,
       connected: (welcome, fresh) => this.#connected(welcome, fresh),
       unavailable: (error) => this.#unavailable(error),
     })
@@ -306,6 +305,11 @@ export class RemoteEngine implements Engine {
   async publishBatch(channel: string, events: readonly EncodedEvent[], dueAtMs: number | null): Promise<Receipt[]> {
     this.#open()
     return events.length === 0 ? [] : this.#publishing.publishBatch(channel, events, dueAtMs)
+  }
+
+  /** A publish goes out with the others of its turn, in a block of this process. */
+  publishBlocks(): boolean {
+    return false
   }
 
   read(channel: string, options: EngineReadOptions): AsyncIterable<readonly StoredText[]> {

@@ -311,6 +311,21 @@ export class RemoteSubscription implements Subscription {
     this.#link.send(frame)
   }
 
+  /** The server knows more, but is not asked: the answer must not take time. */
+  stalled(): string | null {
+    const { size } = this.#inHand
+    return size === 0 ? null : `${size} handler(s) have been running since then and none has finished`
+  }
+
+  /** The server keeps what is in hand: this engine has no next owner. */
+  claim(claims: readonly HeldClaim[]): ClaimOutcome[] {
+    return claims.map(() => 'lost')
+  }
+
+  abandon(): boolean {
+    return false
+  }
+
   async flushed(): Promise<void> {
     await this.#resettled()
     this.collect()

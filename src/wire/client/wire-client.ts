@@ -40,8 +40,6 @@ export interface WireClientOptions {
   /** Called for a frame that answers no request. */
   frame(type: number, body: Buffer): void
   flushing(): void
-  /** Called when the server has acknowledged frames. */
-  room(): void
   /** The session was resumed, or (`fresh`) a new one began and all deliveries in hand are lost. */
   connected(welcome: Welcome, fresh: boolean): void
   /** There has been no connection for a long time, or (null) there is one again. */
@@ -79,7 +77,7 @@ export class WireClient {
     this.link = new Link({
       frame: (type, body) => this.#take(type, body),
       flushing: () => options.flushing(),
-      room: () => options.room(),
+      room: () => undefined,
       nowMs: () => Date.now(),
       told: (nowMs, askedMs) => this.#told(nowMs, askedMs),
     })

@@ -103,7 +103,7 @@ export class ServedPublishing {
     if (dueAtMs !== null || since !== null || this.#behind !== null || !this.#access().trusted) return false
     try {
       this.#access().check('publish', channel)
-      return this.#engine.publishBlocks?.(channel, eventsIn(block), waiter) === true
+      return this.#engine.publishBlocks(channel, eventsIn(block), waiter)
     } catch {
       return false
     }

@@ -57,7 +57,7 @@ export class ServedSubscription implements DeliverySink {
   readonly number: number
   readonly spec: ConsumerSpec
   readonly #host: SubscriptionHost
-  #subscription: Subscription | null = null
+  #subscription!: Subscription
   readonly #inHand = new InHand()
   #outbox: Delivery[] = []
   #pausedByClient = false
@@ -77,24 +77,19 @@ export class ServedSubscription implements DeliverySink {
     this.#host = host
   }
 
-  /**
-   * Claim what the client had in hand in its lost session. Every outcome is `lost` if the engine does not support
-   * claims.
-   */
+  /** Claim what the client had in hand in its lost session. */
   claim(claims: readonly HeldClaim[]): ClaimOutcome[] {
-    return this.#subscription?.claim?.(claims) ?? claims.map(() => 'lost')
+    return this.#subscription.claim(claims)
   }
 
   /** The engine has accepted the subscription. */
   begin(subscription: Subscription): void {
     this.#subscription = subscription
     this.#apply()
-    if (this.#outbox.length > 0) this.#host.link.soon()
   }
 
   deliver(deliveries: readonly Delivery[]): void {
     for (const delivery of deliveries) this.#outbox.push(delivery)
-    if (this.#subscription === null) return
     // Many deliveries are sent at once, so that the client starts on them while this process continues.
     if (this.#outbox.length >= FLUSH_EVENTS) this.#host.link.flush()
     else this.#host.link.soon()
@@ -112,7 +107,7 @@ export class ServedSubscription implements DeliverySink {
 
   /** Encode pending deliveries into frames. */
   collect(): void {
-    if (this.#outbox.length === 0 || this.#subscription === null) return
+    if (this.#outbox.length === 0) return
     const deliveries = this.#outbox
     this.#outbox = []
     for (const [channel, group] of byChannel(deliveries)) {
@@ -158,7 +153,6 @@ export class ServedSubscription implements DeliverySink {
   #take(settlements: Settlements): void {
     const subscription = this.#subscription
     this.#settled = (this.#settled + settlements.count) >>> 0
-    if (subscription === null) return
     this.#confirmSoon()
     for (let index = 0; index < settlements.count; index++) {
       const delivery = this.#inHand.take(settlements.deliveryAt(index))
@@ -240,7 +234,7 @@ export class ServedSubscription implements DeliverySink {
   }
 
   renew(): void {
-    this.#subscription?.renew()
+    this.#subscription.renew()
   }
 
   /** The client pauses or resumes. */
@@ -257,7 +251,7 @@ export class ServedSubscription implements DeliverySink {
 
   #apply(): void {
     const paused = this.#pausedByClient || this.#held
-    if (paused === this.#paused || this.#subscription === null) return
+    if (paused === this.#paused) return
     this.#paused = paused
     if (paused) this.#subscription.pause()
     else this.#subscription.resume()
@@ -266,7 +260,7 @@ export class ServedSubscription implements DeliverySink {
   /** Wait until everything settled so far is durable. */
   async flushed(): Promise<void> {
     await this.#behind
-    await this.#subscription?.flushed()
+    await this.#subscription.flushed()
   }
 
   /** Wait until everything settled so far is processed and all deliveries are sent. */
@@ -279,7 +273,7 @@ export class ServedSubscription implements DeliverySink {
     this.#closed = true
     if (this.#confirming !== null) clearTimeout(this.#confirming)
     await this.#behind
-    await this.#subscription?.close()
+    await this.#subscription.close()
   }
 
   /**
@@ -287,12 +281,9 @@ export class ServedSubscription implements DeliverySink {
    * then they are released.
    */
   leave(): void {
-    const subscription = this.#subscription
-    if (subscription?.abandon === undefined) void this.close().catch(() => undefined)
-    else {
-      subscription.abandon()
-      afterMs(1.5 * this.spec.leaseMs, () => void this.close().catch(() => undefined))
-    }
+    const close = (): void => void this.close().catch(() => undefined)
+    if (this.#subscription.abandon()) afterMs(1.5 * this.spec.leaseMs, close)
+    else close()
   }
 }
 

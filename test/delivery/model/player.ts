@@ -104,6 +104,7 @@ export class Player {
           this.#ledger.handed(worker, delivery)
         }
       },
+      passesOn: false,
       revoked: (deliveries) => {
         this.#say(
           `    ${worker.name} loses ${deliveries.map(({ channel, offset }) => `${channel}@${offset}`).join(' ')}`,

@@ -112,6 +112,7 @@ export class ServedPlayer {
           else this.#ledger.handed(worker, delivery)
         }
       },
+      passesOn: false,
       revoked: (deliveries) => {
         if (worker.process.dead) return
         this.#say(

@@ -24,10 +24,25 @@ import {
   refused,
   unkeyedStream,
 } from '../fixtures.ts'
+import { nothing, Port } from '../port.ts'
 import { clause, type Scenario } from '../scenario.ts'
 import { sleep } from '../world.ts'
 
 export const lifecycle: readonly Scenario[] = clause(14, {
+  'nothing-is-delivered-before-the-subscription-is-there': [
+    ['engine'],
+    async (world) => {
+      const port = await Port.open(world, stream(world.name('orders')))
+      await port.publish(10, 5)
+      const first = await port.subscribe({ renews: true, completes: nothing })
+      await world.eventually(() => assert.equal(first.given.length, 10))
+      const [second] = await Promise.all([port.subscribe({ renews: true, completes: nothing }), port.publish(10, 5)])
+      await world.eventually(() => assert.equal(first.given.length + second.given.length, 20))
+      assert.deepEqual([first.early, second.early], [[], []], 'a subscriber needs no buffer')
+      await Promise.all([first.subscription.close(), second.subscription.close()])
+    },
+  ],
+
   'stop-waits-for-handlers-that-run': async (world) => {
     const broker = await world.connect()
     const orders = unkeyedStream(world.name('orders'))
