@@ -1,6 +1,8 @@
 /** Middleware around handlers and batches: order, what it may change, and every odd way to call `next`. */
 import { describe, expect, test } from 'vitest'
-import { consumer, type Middleware, type Running } from '../../src/index.ts'
+import type { DeliveryContext } from '../../src/consumer/handler-context.ts'
+import { within } from '../../src/consumer/middleware.ts'
+import { consumer, type Middleware, type Running, type StoredEvent } from '../../src/index.ts'
 import { Gate, Noted, notes, Other, open, turns } from './fixture.ts'
 
 const FIXED = { attempts: 2, backoff: 'fixed', min: 10 } as const
@@ -53,6 +55,15 @@ test('the first is the outermost, around all handlers of an event, also those th
   ])
 })
 
+test('where neither handlers nor middleware are asynchronous, an event is settled before the next one is handled', () => {
+  const ctx = { consumer: 'worker', layers: null } as DeliveryContext
+  const pass: Middleware = (_event, _ctx, next) => void next()
+  const work = { event: {} as StoredEvent, ctx, contexts: [ctx], handle: () => 'answer' }
+  expect(within([pass, pass], work)).toBe('answer')
+  expect(within([() => undefined], work)).toBe(undefined)
+  expect(within([pass], { ...work, handle: async () => 'late' })).toBeInstanceOf(Promise)
+})
+
 test('around a batch it runs once, with all events of the batch', async () => {
   const { broker, clock } = open()
   const seen: unknown[] = []
@@ -101,7 +112,26 @@ describe('next', () => {
       await Promise.resolve()
       throw new Error('no')
     }
+    const failsAtOnce = (): never => {
+      throw new Error('at once')
+    }
     expect(await summaryOf(middleware, fails)).toEqual({ summary: FAILED, message: 'no' })
+    expect(await summaryOf(middleware, failsAtOnce)).toEqual({ summary: FAILED, message: 'at once' })
+  })
+
+  test.each<[string, Middleware]>([
+    ['with others, by Promise.all', async (_event, _ctx, next) => void (await Promise.all([next(), turns()]))],
+    ['by then', (_event, _ctx, next) => next().then(() => 'ignored')],
+    ['by finally', (_event, _ctx, next) => next().finally(() => undefined)],
+    ['later, when the handler has ended', async (_event, _ctx, next) => { const ended = next(); await turns(); await ended }], // biome-ignore format: a line each
+  ])('waited for %s: the attempt ends as the handler does', async (_name, middleware) => {
+    const fails = async (): Promise<never> => {
+      await Promise.resolve()
+      throw new Error('no')
+    }
+    expect(await summaryOf(middleware, fails)).toEqual({ summary: FAILED, message: 'no' })
+    expect((await summaryOf(middleware, async () => undefined)).summary).toEqual(DONE)
+    expect((await summaryOf(middleware)).summary).toEqual(DONE)
   })
 
   test('its error is caught: the event is done', async () => {
