@@ -14,10 +14,11 @@ import { boundsIn } from '../broker/bounds.ts'
 import type { CarriedEvent, CarriedLetter } from '../broker/carriage.ts'
 import type { Engine, StoredText } from '../broker/engine.ts'
 import type { ChannelSpec } from '../channel/channel.ts'
+import { containsOwnOffset, type NewOffsets, withNewOffsets } from '../rules/stored-offsets.ts'
 import type { PlannedChannel } from './copy-plan.ts'
 import { OffsetMap } from './offset-map.ts'
 import { disorderedKey, type Paired, pair } from './pairing.ts'
-import { speaksOfEarlier, type Translation, translated } from './rule-offsets.ts'
+import type { RuleOffsetMap } from './rule-offset-map.ts'
 import { eventsOf, lettersOf, type SourceEvent, sourceEvents } from './source-events.ts'
 
 const BATCH_EVENTS = 500
@@ -28,7 +29,9 @@ const TRY_AGAIN_MS = 250
 export interface ChannelCopyHost {
   readonly source: Engine
   readonly target: Engine
-  readonly translation: Translation
+  readonly rules: RuleOffsetMap
+  /** For events of rules, which contain offsets of other events. */
+  readonly newOffsets: NewOffsets
   readonly eventBytesMax: number
   /** Called with the number of the channel's events that are at the target. */
   progress(channel: string, step: 'copy' | 'compare', done: number): void
@@ -74,9 +77,9 @@ export class ChannelCopy {
   }
 
   async *#source(): AsyncGenerator<SourceEvent> {
-    const { source, translation } = this.#host
+    const { source, newOffsets } = this.#host
     for await (const event of sourceEvents(source, this.name, this.#whose))
-      yield translated(this.name, event, translation)
+      yield withNewOffsets(this.name, event, newOffsets)
   }
 
   #target(): AsyncGenerator<StoredText> {
@@ -86,7 +89,7 @@ export class ChannelCopy {
   /** Copy what the target does not have yet. @throws EVENT_TOO_LARGE, and the errors of the target */
   async fill(): Promise<void> {
     await this.#host.target.declare(endless(this.planned.spec))
-    await this.#host.translation.rules.refresh()
+    await this.#host.rules.refresh()
     for (let tries = 1; ; tries++) {
       try {
         return await this.#fillWith(sourceEvents(this.#host.source, this.name, this.#whose), await this.#present())
@@ -111,21 +114,21 @@ export class ChannelCopy {
   }
 
   async #fillWith(events: AsyncIterable<SourceEvent>, present: OffsetSet): Promise<void> {
-    const { signal, translation } = this.#host
+    const { signal, rules, newOffsets } = this.#host
     const outbox = new Outbox(this.name, this.#host, present)
     for await (const event of events) {
       signal.throwIfAborted()
       this.#next = event.offset + 1
       if (present.has(event.offset)) continue
-      if (speaksOfEarlier(this.name, event)) {
+      if (containsOwnOffset(this.name, event)) {
         await outbox.settled()
-        await translation.rules.refresh()
+        await rules.refresh()
       }
-      const { id, type, key, text } = translated(this.name, event, translation)
+      const { id, type, key, text } = withNewOffsets(this.name, event, newOffsets)
       await outbox.put({ id, type, key, text, timeMs: event.timeMs }, this.#sizeOf(event))
     }
     await outbox.settled()
-    await translation.rules.refresh()
+    await rules.refresh()
   }
 
   #sizeOf({ id, type, text, offset }: SourceEvent): number {
@@ -204,13 +207,13 @@ export class ChannelCopy {
 
   /** Set the consumers to their positions, with their dead letters. */
   async settle({ offsetMap }: Compared): Promise<void> {
-    const { source, target, translation } = this.#host
+    const { source, target, newOffsets } = this.#host
     for (const state of offsetMap.consumers) {
       await target.carriage.putConsumer(state)
       let letters: CarriedLetter[] = []
       let bytes = 0
       for await (const letter of lettersOf(source.carriage, this.name, state.consumer)) {
-        const there = offsetMap.letter(translated(this.name, letter, translation))
+        const there = offsetMap.letter(withNewOffsets(this.name, letter, newOffsets))
         if (there === null) continue
         letters.push(there)
         bytes += there.text.length

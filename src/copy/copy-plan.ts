@@ -5,8 +5,8 @@ import { type Capability, CLAUSES, type Clause } from '../broker/capabilities.ts
 import type { CarriedConsumer } from '../broker/carriage.ts'
 import type { Engine } from '../broker/engine.ts'
 import type { ChannelSpec } from '../channel/channel.ts'
+import { offsetRank } from '../rules/stored-offsets.ts'
 import { COPIES } from './copy-ledger.ts'
-import { rankOf } from './rule-offsets.ts'
 import { lettersOf } from './source-events.ts'
 
 export interface CopySelection {
@@ -91,7 +91,7 @@ export async function planCopy(source: Engine, target: Engine, selection: CopySe
       ...(await countLetters(source, name, its, eventBytesMax, refusals)),
     })
   }
-  channels.sort((a, b) => rankOf(a.spec.name) - rankOf(b.spec.name) || (a.spec.name < b.spec.name ? -1 : 1))
+  channels.sort((a, b) => offsetRank(a.spec.name) - offsetRank(b.spec.name) || (a.spec.name < b.spec.name ? -1 : 1))
   const needs = needsOf(channels, target)
   for (const { clause, name, reason, neededBy, support } of needs) {
     if (support !== 'refused' || selection.accept?.includes(clause) === true) continue

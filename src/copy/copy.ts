@@ -16,12 +16,13 @@ import { boundsIn } from '../broker/bounds.ts'
 import type { Broker } from '../broker/broker.ts'
 import type { Engine } from '../broker/engine.ts'
 import { engineOf } from '../broker/engine-of.ts'
+import { containedOffsets, offsetRank } from '../rules/stored-offsets.ts'
 import { ChannelCopy, type ChannelCopyHost, type Compared, isEmpty } from './channel-copy.ts'
 import { type CopiedChannel, CopyLedger } from './copy-ledger.ts'
 import { type CopyPlan, type CopySelection, type PlannedChannel, planCopy } from './copy-plan.ts'
 import { OffsetMap } from './offset-map.ts'
 import { pair } from './pairing.ts'
-import { mentionedIn, RuleOffsetMap, rankOf, type Translation } from './rule-offsets.ts'
+import { RuleOffsetMap, targetOffsets } from './rule-offset-map.ts'
 import { putScheduled } from './scheduled-copy.ts'
 import { eventsOf } from './source-events.ts'
 
@@ -181,7 +182,7 @@ class Copy {
     for (;;) {
       for (const planned of plan.channels) {
         const { name } = planned.spec
-        if (already.has(name) || rankOf(name) > 0) continue
+        if (already.has(name) || offsetRank(name) > 0) continue
         const copy = copies.get(name) ?? new ChannelCopy(planned, this.#host())
         copies.set(name, copy)
         await copy.follow()
@@ -231,13 +232,13 @@ class Copy {
   }
 
   #host(): ChannelCopyHost {
-    const translation: Translation = { offsetMap: (channel) => this.#offsetMaps.get(channel), rules: this.#rules }
     const progress = this.#options.progress
     return {
       ...{
         source: this.#source,
         target: this.#target,
-        translation,
+        rules: this.#rules,
+        newOffsets: targetOffsets(this.#rules, (channel) => this.#offsetMaps.get(channel)),
         signal: this.#signal,
         eventBytesMax: this.#eventBytesMax,
       },
@@ -250,9 +251,9 @@ class Copy {
   async #mentioned({ channels }: CopyPlan): Promise<Record<'exact' | 'starts', Map<string, Set<number>>>> {
     const found = { exact: new Map<string, Set<number>>(), starts: new Map<string, Set<number>>() }
     for (const { spec } of channels) {
-      if (rankOf(spec.name) === 0) continue
+      if (offsetRank(spec.name) === 0) continue
       for await (const event of eventsOf(this.#source, spec.name)) {
-        for (const { channel, offset, exact } of mentionedIn(spec.name, event)) {
+        for (const { channel, offset, exact } of containedOffsets(spec.name, event)) {
           const of = found[exact ? 'exact' : 'starts']
           of.set(channel, (of.get(channel) ?? new Set()).add(offset))
         }
