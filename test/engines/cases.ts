@@ -1,4 +1,7 @@
-/** What the tests of all engines over servers do alike: an event with a schema and who collects it, and the faults that every server can have under load. */
+/**
+ * What the tests of all engines over servers share: an event with a schema, its collector, and the faults that every
+ * server can have under load.
+ */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { expect, it } from 'vitest'
 import type { Server, ServerKind } from '../../scripts/engines/server.ts'
@@ -22,7 +25,7 @@ const skuSchema = {
 
 export const ItemAdded = event('cart.item.added', skuSchema)
 
-/** A consumer that collects what it is given, and gives up on what its schema refuses. */
+/** A consumer that collects its events, and gives up on events that its schema refuses. */
 export async function collecting(broker: Broker, channel: string): Promise<StoredEvent[]> {
   const given: StoredEvent[] = []
   await broker.start(

@@ -1,4 +1,4 @@
-/** Moving onto a real server and back: everything is there, and consumers go on as they would have. */
+/** Copying to a real server and back: everything is there, and consumers continue where they were. */
 import { execFileSync, spawn } from 'node:child_process'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -42,7 +42,7 @@ async function file(): Promise<Broker> {
   return opened(`file:${directory}`)
 }
 
-/** Start a copy and kill it so long after it has said what it will do. Answers whether it had not ended before. */
+/** Start a copy, and kill it some time after it has printed its plan. Answers whether it was still running. */
 async function killed(args: readonly string[], afterMs: number): Promise<boolean> {
   const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'ignore'] })
   const ended = new Promise<NodeJS.Signals | null>((resolve) => child.once('exit', (_code, signal) => resolve(signal)))

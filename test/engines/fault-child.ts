@@ -1,5 +1,6 @@
 /**
- * A process under a load of its own, to be killed: it publishes, handles and emits, and writes what it sees to the ledger that all share, line by line.
+ * A process under a load of its own, to be killed: it publishes, handles and emits, and writes what it sees to the
+ * ledger that all share, line by line.
  *
  * node --import tsx fault-child.ts URL LEDGER NAME
  */
@@ -14,7 +15,7 @@ const recorder = new HistoryRecorder({
   write: (line) => appendFileSync(file, line),
 })
 
-/** Of each lane: so many that every partition has some, as whoever has a partition must have something to handle. */
+/** The number of keys of each lane. Every partition has some, so every owner has something to handle. */
 const KEYS = 12
 const Step = event('step')
 const orders = stream('orders', { events: [Step], key: ({ data }) => (data as { key: string }).key })

@@ -1,6 +1,7 @@
 /**
- * A load that goes on while servers fail, and an independent judge of what came of it: two engines publish, handle and emit on the same channels, each over
- * its own URL, while `faults` does its worst. In the end all is drained, read, and the history checked.
+ * A load that goes on while servers fail, and an independent judge of what came of it: two engines publish, handle and
+ * emit on the same channels, each over its own URL, while `faults` does its worst. In the end all is drained, read, and
+ * the history checked.
  */
 import { expect } from 'vitest'
 import { z } from 'zod'
@@ -28,7 +29,7 @@ export interface LoadState {
   readonly handled: number
   readonly alarms: readonly Alarm[]
   readonly brokers: readonly Broker[]
-  /** Resolves when so many more were acknowledged and so many more handled. */
+  /** Resolves when this many more events are acknowledged, and this many more are handled. */
   more(count: number, withinMs?: number): Promise<void>
 }
 
@@ -161,8 +162,9 @@ export async function drain(broker: Broker, recorder: HistoryRecorder, timeout: 
 }
 
 /**
- * What is wrong in a history in which partitions were lost to others. Of an event that was handed out more than once, nobody knows which of its handlers' ends was
- * the one that counted: any may be, and what exactly one of them emitted must be there. Their ends count for the order of the key all the same.
+ * What is wrong in a history in which partitions were lost to others. Of an event that was handed out more than once,
+ * nobody knows which of its handlers' ends was the one that counted: any may be, and what exactly one of them emitted
+ * must be there. Their ends count for the order of the key all the same.
  */
 function judged(history: readonly Operation[]): Anomaly[] {
   const polls = new Map<string, number>()

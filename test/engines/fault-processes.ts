@@ -1,4 +1,7 @@
-/** Processes that are killed while they publish, handle and emit (fault-child.ts), one after the other; a last one finishes what they began, and all is judged. */
+/**
+ * Processes (fault-child.ts) that are killed one after the other while they publish, handle and emit. A last process
+ * finishes their work, and the history is checked.
+ */
 import { type ChildProcess, fork } from 'node:child_process'
 import { appendFileSync, existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'

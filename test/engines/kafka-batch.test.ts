@@ -1,4 +1,7 @@
-/** What of Kafka's engine needs no server: batches that are written from an event's parts, and the window of known ids, against what they stand for. */
+/**
+ * Parts of the Kafka engine that need no server: batches that are written from an event's parts, and the window of
+ * known ids.
+ */
 import { describe, expect, it } from 'vitest'
 import { stream } from '../../src/channel/channel.ts'
 import { encodeEvents, eventsOf } from '../../src/engines/kafka/event-batch.ts'
@@ -52,7 +55,7 @@ describe('events in a batch', () => {
       }),
     )
 
-  // Text is taken for an attribute by who looks at the event's text: it goes out in the structured mode.
+  // In the event's text, this text looks like an attribute, so the event is written in the structured mode.
   it.each(EVENTS.filter(([what]) => what !== 'of text'))('%s: from its parts as from its text', (_, event, key) => {
     for (const dedupes of [true, false]) {
       const one = item({ id: newId(), ...event }, key, dedupes)
@@ -69,7 +72,7 @@ describe('events in a batch', () => {
   })
 
   it.each([0, 1, 63, 64, 127, 128, 8191, 8192, 70_000])(
-    'a record of a value of %d bytes has its length before it',
+    'a record with a value of %d bytes begins with its length',
     (length) => {
       const value = Buffer.alloc(length, 7)
       const batch = encodeBatch(

@@ -1,4 +1,4 @@
-/** Connecting to Kafka: what the URL may say, who may come in, and what is said when nobody answers. */
+/** Connecting to Kafka: the URL, the credentials, and the error when no broker answers. */
 import { AclOperations, AclPermissionTypes, Admin, ResourcePatternTypes, ResourceTypes } from '@platformatic/kafka'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { kafkaKind } from '../../scripts/engines/engines.ts'
@@ -40,7 +40,7 @@ async function permit(server: Server, prefix: string): Promise<void> {
 }
 
 describe('the URL', () => {
-  it('says where, as whom, and how', () => {
+  it('names the servers, the credentials and the options', () => {
     const target = parseKafkaUrl(
       'kafka://shop:open%20sesame@a:1,[::1]:2,c?prefix=shop.&partitions=8&mechanism=scram-sha-512&tls=true&patience=5s',
       undefined,
@@ -85,7 +85,7 @@ describe('the URL', () => {
     )
   })
 
-  it('nobody at the address is said soon', async () => {
+  it('an address without a server fails soon', async () => {
     const port = await freePort()
     await expect(connect(`kafka://127.0.0.1:${port}?patience=300ms`)).rejects.toMatchObject({
       code: 'UNAVAILABLE',
@@ -94,14 +94,14 @@ describe('the URL', () => {
   })
 })
 
-describe.skipIf(kind === undefined)('a server that wants a password', () => {
+describe.skipIf(kind === undefined)('a server that requires a password', () => {
   let server: Server
   beforeAll(async () => {
     if (kind !== undefined) server = await Server.start(kind)
   }, 120_000)
   afterAll(() => server?.stop(), 60_000)
 
-  it('lets in an account with the permissions of the documentation, and with them everything works', async () => {
+  it('everything works for an account with the permissions of the documentation', async () => {
     const url = server.url.replace('kafka://', 'kafka://shop:open%20sesame@')
     await expect(connect(`${url}?prefix=shop.`)).rejects.toMatchObject({
       code: 'FORBIDDEN',
@@ -120,13 +120,13 @@ describe.skipIf(kind === undefined)('a server that wants a password', () => {
     await broker.close()
   }, 60_000)
 
-  it('lets in who has it', async () => {
+  it('accepts a client with the password', async () => {
     const broker = await connect(server.url.replace('kafka://', 'kafka://admin:a@'))
     expect(await broker.publish(stream('notes'), { type: 'note', data: 1 })).toMatchObject({ offset: 0 })
     await broker.close()
   })
 
-  it('refuses who has not, without a second try', async () => {
+  it('refuses a client without it, and the client does not try again', async () => {
     const wrong = connect(server.url.replace('kafka://', 'kafka://shop:wrong@'))
     await expect(wrong).rejects.toMatchObject({ code: 'UNAUTHENTICATED', retryable: false })
     await expect(wrong).rejects.not.toThrow(/wrong@|"wrong"/)

@@ -1,4 +1,7 @@
-/** What a Kafka server does at its worst, under a load of publishes, handlers and emissions of two engines: nothing acknowledged is lost, nothing is doubled. */
+/**
+ * Faults of a Kafka server under a load of publishes, handlers and emissions of two engines: no acknowledged event is
+ * lost or stored twice.
+ */
 import { randomUUID } from 'node:crypto'
 import { describe, expect, it } from 'vitest'
 import { kafkaKind } from '../../scripts/engines/engines.ts'

@@ -1,4 +1,4 @@
-/** What Millrace writes on Kafka is what other users of Kafka expect, and what they write arrives in handlers. */
+/** Plain Kafka clients read the events of Millrace, and their own records arrive in handlers. */
 import { randomUUID } from 'node:crypto'
 import { Admin, Consumer, type Message, MessagesStreamModes, Producer } from '@platformatic/kafka'
 import { CloudEvent, Kafka } from 'cloudevents'
@@ -48,7 +48,7 @@ describe.skipIf(kind === undefined)('Kafka', () => {
     await server?.stop()
   }, 60_000)
 
-  /** So many records of a topic, by a plain consumer of a group. */
+  /** A number of records of a topic, read by a plain consumer of a group. */
   async function consumed(topic: string, count: number): Promise<Plain[]> {
     const reader = new Consumer({ ...client(), groupId: randomUUID() })
     const messages = await reader.consume({
@@ -273,7 +273,7 @@ describe.skipIf(kind === undefined)('Kafka', () => {
     expect(read).toEqual([3, 'no key'])
   })
 
-  it('a topic that somebody else has made is a channel if it syncs, and is refused with the setting if it does not', async () => {
+  it('a topic that another program created can hold a channel if it syncs, and is refused with the name of the setting otherwise', async () => {
     await open()
     const admin = new Admin(client())
     await admin.createTopics({
@@ -300,7 +300,7 @@ describe.skipIf(kind === undefined)('Kafka', () => {
     })
   })
 
-  it('a topic of several partitions is no channel, and is refused with its name', async () => {
+  it('a topic of several partitions cannot hold a channel, and is refused with its name', async () => {
     await open()
     const admin = new Admin(client())
     await admin.createTopics({ topics: [`${prefix}wide`], partitions: 3, replicas: 1 })

@@ -1,4 +1,7 @@
-/** What is built on Kafka's log: conditional writes of consumer logs by several processes, and ids that several publish at once. */
+/**
+ * Conditional writes to consumer logs by several processes on Kafka's log, and ids that several processes publish at
+ * once.
+ */
 import { randomUUID } from 'node:crypto'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { kafkaKind } from '../../scripts/engines/engines.ts'
@@ -35,7 +38,7 @@ describe.skipIf(kind === undefined)('on Kafka’s log', () => {
 
   const text = (entries: readonly Uint8Array[]): string[] => entries.map((entry) => Buffer.from(entry).toString())
 
-  it('of several that write one version of a consumer log, one does, and all agree which', async () => {
+  it('if several processes write one version of a consumer log, one succeeds, and all agree which', async () => {
     const writers = await backends(3)
     const won: number[] = []
     for (let version = 0; version < 20; version++) {
@@ -63,7 +66,9 @@ describe.skipIf(kind === undefined)('on Kafka’s log', () => {
     expect(text((await one.readConsumerLog('w/c/0')).entries)).toEqual(['anew'])
   })
 
-  it('what no consumer log wants is deleted, and consumer logs that rest are kept', { timeout: 120_000 }, async () => {
+  it('records that no consumer log needs are deleted, and consumer logs without new entries are kept', {
+    timeout: 120_000,
+  }, async () => {
     const [one, two] = (await backends(2)) as [KafkaBackend, KafkaBackend]
     await one.appendConsumerLog('w/rests/0', 0, Buffer.from('kept'))
     await two.appendConsumerLog('w/removed/0', 0, Buffer.from('gone'))
@@ -104,7 +109,7 @@ describe.skipIf(kind === undefined)('on Kafka’s log', () => {
     await expect(one.appendConsumerLog('w/rests/0', 1, Buffer.from('late'))).rejects.toBeInstanceOf(Fenced)
   })
 
-  it('ids that several publish at once are stored once, and all receipts agree where', async () => {
+  it('ids that several processes publish at once are stored once, and all receipts have the same offset', async () => {
     await backends(0)
     const brokers: Broker[] = []
     for (let at = 0; at < 3; at++) brokers.push(await connect(url))

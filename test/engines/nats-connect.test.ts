@@ -1,4 +1,6 @@
-/** What is checked when NATS is connected to: who answers, how new the server is, and whether it syncs before it acknowledges. */
+/**
+ * Checks when connecting to NATS: the credentials, the server's version, and whether it syncs before it acknowledges.
+ */
 import { execFileSync } from 'node:child_process'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -51,7 +53,7 @@ describe.skipIf(installed === undefined)('the server of the system', () => {
 })
 
 describe.skipIf(newest === undefined)('a NATS server', () => {
-  it('that is not there is unavailable', async () => {
+  it('that does not answer is UNAVAILABLE', async () => {
     await expect(connect(`nats://127.0.0.1:${await freePort()}`)).rejects.toMatchObject({
       code: 'UNAVAILABLE',
       retryable: true,
@@ -83,7 +85,7 @@ describe.skipIf(newest === undefined)('a NATS server', () => {
     expect((await (await opened(`${server.url}?durable=declared&nkey=${seed}`)).describe()).engine).toBe('nats')
   })
 
-  it('speaks TLS where the server asks for it, and refuses a certificate that nobody vouches for', async () => {
+  it('is reached over TLS if it requires that, and is refused with a certificate of an unknown authority', async () => {
     const folder = mkdtempSync(join(tmpdir(), 'millrace-tls-'))
     const [key, cert] = [join(folder, 'key.pem'), join(folder, 'cert.pem')]
     const request = [
@@ -112,7 +114,7 @@ describe.skipIf(newest === undefined)('a NATS server', () => {
     rmSync(folder, { recursive: true })
   })
 
-  it('whose account lacks a permission says which at once; with those of the documentation everything works', async () => {
+  it('whose account lacks a permission fails with its name at once; everything works with those of the documentation', async () => {
     const users = (publish: string, subscribe: string): string =>
       `{ user: app, password: pw, permissions: { publish: [${publish}], subscribe: [${subscribe}] } }`
     const account = (publish: string, subscribe: string): string =>
@@ -151,7 +153,7 @@ describe.skipIf(newest === undefined)('a NATS server', () => {
     })
   })
 
-  it('of which an ordinary account sees nothing is used, with an alarm, or as declared', async () => {
+  it('that shows an ordinary account nothing is used, with an alarm unless the URL declares its settings', async () => {
     const server = await serve({})
     const alarms: Alarm[] = []
     const broker = await opened(server.url, alarms)
@@ -170,7 +172,7 @@ describe.skipIf(newest === undefined)('a NATS server', () => {
   })
 
   it.each([[true], [false]])(
-    'whose account may ask the system is judged by what it says: synced %s',
+    'whose account may ask the system account is judged by the answer: synced %s',
     async (synced) => {
       const system = 'SYS { exports = [ { service: "$SYS.REQ.SERVER.PING.JSZ", response: stream } ] }'
       const own =
@@ -186,7 +188,7 @@ describe.skipIf(newest === undefined)('a NATS server', () => {
     },
   )
 
-  it('is judged by its monitoring address, and used with less only when the URL says so', async () => {
+  it('is judged by its monitoring address, and used with weaker settings only if the URL says so', async () => {
     const port = await freePort()
     const server = await serve({ synced: false, more: `http: "127.0.0.1:${port}"` })
     const monitor = `monitor=http://127.0.0.1:${port}`

@@ -1,4 +1,7 @@
-/** What NATS servers do at their worst, under a load of publishes, handlers and emissions of two engines: nothing acknowledged is lost, nothing is doubled. */
+/**
+ * Faults of NATS servers under a load of publishes, handlers and emissions of two engines: no acknowledged event is
+ * lost or stored twice.
+ */
 import { randomUUID } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { connect as connectNats } from '@nats-io/transport-node'
@@ -41,7 +44,7 @@ describe.skipIf(kind === undefined)('NATS under load', () => {
 
 describe.skipIf(kind === undefined)('processes on NATS', () => {
   it(
-    'are killed while they work, one after the other, and the last one finishes what they began',
+    'are killed one after the other while they work, and the last one finishes their work',
     async () => {
       await withServer(natsKind({ version: 'newest' }), async (server) => {
         await processesKilled(`${server.url}${query()}`, ['a', 'b', 'c', 'd'])
@@ -71,14 +74,14 @@ async function cluster(): Promise<{ readonly servers: Server[]; readonly names: 
 
 describe.skipIf(kind === undefined)('a cluster of three NATS servers under load', () => {
   it(
-    'its leaders are killed, one after the other, and come back',
+    'its leaders are killed one after the other, and are started again',
     async () => {
       const { servers, names } = await cluster()
       try {
         const rest = query()
         const prefix = /prefix=(\w+)/.exec(rest)?.[1]
         const url = `nats://${servers.map(({ port }) => `127.0.0.1:${port}`).join(',')}${rest}&replicas=3`
-        // While the servers choose a leader, nobody answers.
+        // No server answers while they choose a leader.
         const leaderOf = async (stream: string): Promise<Server> => {
           const plain = await connectNats({ servers: servers.map(({ port }) => `127.0.0.1:${port}`) })
           try {

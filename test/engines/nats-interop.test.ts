@@ -1,4 +1,4 @@
-/** What Millrace writes on NATS is what other users of NATS expect, and what they write arrives in handlers. */
+/** Plain NATS clients read the events of Millrace, and their own messages arrive in handlers. */
 import { randomUUID } from 'node:crypto'
 import { connect as connectNats, headers, type NatsConnection } from '@nats-io/transport-node'
 import { CloudEvent, HTTP } from 'cloudevents'
@@ -63,7 +63,7 @@ describe.skipIf(kind === undefined)('NATS', () => {
     expect(new CloudEvent(JSON.parse(seen[0] as string)).type).toBe('cart.item.added')
   })
 
-  it('events are written in binary mode where the URL says so, and come back as they were', async () => {
+  it('events are written in binary mode if the URL says so, and come back unchanged', async () => {
     await open('&content=binary')
     const notes = stream('notes')
     const kinds = [{ a: [1, 'ü'] }, 'text', null, 12345678901234567890n.toString()]
@@ -95,7 +95,7 @@ describe.skipIf(kind === undefined)('NATS', () => {
     expect(other).toMatchObject({ type: 'note', data: { a: [1, 'ü'] } })
   })
 
-  it('what a plain client publishes arrives in handlers: structured, binary, and JSON without headers', async () => {
+  it('messages of a plain client arrive in handlers: structured, binary, and JSON without headers', async () => {
     await open()
     const carts = stream('carts', { events: [ItemAdded] })
     await broker.publish(carts, ItemAdded({ sku: 'own' }))
@@ -139,7 +139,7 @@ describe.skipIf(kind === undefined)('NATS', () => {
   })
 
   it.each([['stream'], ['queue']] as const)(
-    'poison goes to dead letters of a %s with its bytes, and stops nobody',
+    'poison goes to the dead letters of a %s with its bytes, and stops no consumer',
     async (what) => {
       await open()
       const jobs = what === 'stream' ? stream('jobs', { events: [ItemAdded] }) : queue('jobs', { events: [ItemAdded] })

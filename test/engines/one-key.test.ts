@@ -14,7 +14,7 @@ const kinds = [
 
 describe.each(kinds)('%s', (_, kind) => {
   test.skipIf(kind === undefined)(
-    'no key is in the hands of two processes, while one leaves and another comes',
+    'no key is in flight in two processes, while one leaves and another one comes',
     { timeout: 120_000 },
     async () => {
       if (kind === undefined) return

@@ -1,4 +1,4 @@
-/** Connecting to Redis: URLs, who may come in, and what a server must be set to for an acknowledgement to mean what it says. */
+/** Connecting to Redis: URLs, credentials, and the settings with which an acknowledgement is durable. */
 import { execFileSync } from 'node:child_process'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -83,7 +83,7 @@ describe('Redis URLs', () => {
   })
 })
 
-test('a server that loads its data, and says that its append-only file is off meanwhile, is judged when it has loaded', async () => {
+test('a server that loads its data, and says that its append-only file is off meanwhile, is judged after loading', async () => {
   const said = [
     'redis_version:7.0.15\r\nloading:1\r\naof_enabled:0',
     'redis_version:7.0.15\r\nloading:1\r\naof_enabled:0',
@@ -98,7 +98,7 @@ test('a server that loads its data, and says that its append-only file is off me
   expect(said).toEqual([])
 })
 
-describe.skipIf(kind === undefined)('a Redis that is set weaker', () => {
+describe.skipIf(kind === undefined)('a Redis with weaker settings', () => {
   it.each([
     [{ appendonly: 'no' }, 'appendonly', 'memory'],
     [{ 'maxmemory-policy': 'allkeys-lru', maxmemory: '100mb' }, 'maxmemory-policy', null],
@@ -118,7 +118,7 @@ describe.skipIf(kind === undefined)('a Redis that is set weaker', () => {
     })
   })
 
-  it('one that syncs each second is refused, or is waited for where it can be (from 7.2 on)', async () => {
+  it('one that syncs each second is refused, or each write waits for its disk (from 7.2 on)', async () => {
     await withServer(redisKind({ appendfsync: 'everysec' }), async ({ url }) => {
       const plain = new Redis(url)
       const [major = 0, minor = 0] = (/redis_version:([\d.]+)/.exec(await plain.info('server'))?.[1] ?? '')
@@ -149,7 +149,7 @@ describe.skipIf(kind === undefined)('a Redis that is set weaker', () => {
     })
   })
 
-  it('one that becomes weaker while the connection is away takes no more writes', async () => {
+  it('one whose settings become weaker while the connection is away gets no more writes', async () => {
     await withServer(redisKind(), async (server) => {
       const alarms: Alarm[] = []
       const broker = await connect(server.url, { onAlarm: (alarm) => void alarms.push(alarm) })
@@ -166,8 +166,8 @@ describe.skipIf(kind === undefined)('a Redis that is set weaker', () => {
   })
 })
 
-describe.skipIf(kind === undefined)('who may come into Redis', () => {
-  it('a wrong password is UNAUTHENTICATED; a user who may not read settings comes in, with an alarm where they cannot be proved', async () => {
+describe.skipIf(kind === undefined)('the credentials of Redis', () => {
+  it('a wrong password is UNAUTHENTICATED; a user that may not read the settings is accepted, with an alarm if they cannot be proved', async () => {
     await withServer(redisKind(), async ({ url, port }) => {
       const plain = new Redis(url)
       await plain.call('ACL', 'SETUSER', 'app', 'on', '>secret', '~{shop}:*', '&{shop}:*', '+@all', '-config')
@@ -223,7 +223,7 @@ describe.skipIf(kind === undefined)('a database of Redis', () => {
     })
   })
 
-  it('is kept when the connection is made anew: where it cannot be selected any more, nothing goes to another', async () => {
+  it('is kept when the connection is made again: if it cannot be selected any more, nothing goes to another one', async () => {
     await withServer(redisKind(), async ({ url, port }) => {
       const plain = new Redis(url)
       await plain.call('ACL', 'SETUSER', 'app', 'on', '>secret', '~*', '&*', '+@all')
@@ -248,7 +248,7 @@ describe.skipIf(kind === undefined)('a database of Redis', () => {
 })
 
 describe.skipIf(kind === undefined)('Redis over TLS', () => {
-  it('is reached with a private authority and a client certificate; a port of the other kind is told', async () => {
+  it('is reached with a private authority and a client certificate; a port without TLS gets a clear error', async () => {
     const folder = mkdtempSync(join(tmpdir(), 'millrace-tls-'))
     const [key, cert] = [join(folder, 'key.pem'), join(folder, 'cert.pem')]
     const request = ['req', '-x509', '-newkey', 'rsa:2048', '-nodes', '-days', '2', '-subj', '/CN=localhost']
@@ -292,7 +292,7 @@ describe.skipIf(kind === undefined)('Redis over TLS', () => {
 })
 
 describe.skipIf(kind === undefined)('a Redis cluster', () => {
-  it('that is met without cluster=true says so', () => {
+  it('without cluster=true in the URL gets an error that says so', () => {
     const moved = Object.assign(new Error('MOVED 13139 127.0.0.1:7001'), { name: 'ReplyError' })
     expect(redisError(moved, 'listing channels')).toMatchObject({
       code: 'INVALID_OPTION',
@@ -300,7 +300,7 @@ describe.skipIf(kind === undefined)('a Redis cluster', () => {
     })
   })
 
-  it('holds everything of a prefix on one node: of one node, here', async () => {
+  it('has everything of a prefix on one node (tested with a cluster of one node)', async () => {
     await withServer(
       redisKind({ 'cluster-enabled': 'yes', 'cluster-announce-ip': '127.0.0.1' }),
       async ({ url, port }) => {

@@ -1,4 +1,7 @@
-/** What a Redis does at its worst, under a load of publishes, handlers and emissions of two engines: nothing acknowledged is lost, nothing is doubled. */
+/**
+ * Faults of a Redis under a load of publishes, handlers and emissions of two engines: no acknowledged event is lost or
+ * stored twice.
+ */
 import { randomUUID } from 'node:crypto'
 import { Redis } from 'ioredis'
 import { describe, expect, it } from 'vitest'
@@ -43,7 +46,7 @@ describe.skipIf(kind === undefined)('Redis under load', () => {
   )
 
   it(
-    'a server whose memory is full: publishing says so, nothing that was acknowledged goes, and it goes on when there is room',
+    'a server whose memory is full: publishing fails, no acknowledged event is lost, and work continues when there is room',
     async () => {
       await withServer(redisKind(), async (server) => {
         const plain = new Redis(server.url)
@@ -75,7 +78,7 @@ describe.skipIf(kind === undefined)('Redis under load', () => {
   )
 
   it(
-    'a server that is away for longer than is waited for: publishing fails with UNAVAILABLE, the alarm stands until it is back',
+    'a server that is away for longer than calls wait: publishing fails with UNAVAILABLE, and the alarm lasts until it is back',
     async () => {
       await withServer(redisKind(), async (server) => {
         const alarms: string[] = []
@@ -111,7 +114,7 @@ describe.skipIf(kind === undefined)('Redis under load', () => {
 
 describe.skipIf(kind === undefined)('processes on Redis', () => {
   it(
-    'are killed while they work, one after the other, and the last one finishes what they began',
+    'are killed one after the other while they work, and the last one finishes their work',
     () => withServer(redisKind(), (server) => processesKilled(`${server.url}${query()}`, ['a', 'b', 'c'])),
     LIMIT_MS,
   )

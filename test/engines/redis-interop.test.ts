@@ -1,4 +1,4 @@
-/** What Millrace writes on Redis is what its layout says, and what plain clients write arrives in handlers. */
+/** The entries of Millrace on Redis have the documented layout, and entries of plain clients arrive in handlers. */
 import { randomUUID } from 'node:crypto'
 import { CloudEvent, HTTP } from 'cloudevents'
 import { Redis } from 'ioredis'
@@ -60,7 +60,7 @@ describe.skipIf(kind === undefined)('Redis', () => {
     })
   })
 
-  it('events that go out together keep each their own id, key and text, whatever characters are in them; one that is known is not stored again', async () => {
+  it('events that go out together keep their id, key and text, whatever characters these have; a known event is not stored again', async () => {
     await open()
     const carts = stream('mixed', { events: [ItemAdded], key: ({ data }) => (data.sku === '' ? undefined : data.sku) })
     const skus = ['tea', '', 'é', '☕', 'tea "quoted" \\ \u0001', '𝄞', '', 'tea']
@@ -83,7 +83,7 @@ describe.skipIf(kind === undefined)('Redis', () => {
     expect(keys.sort()).toEqual(skus.filter((sku) => sku !== '').sort())
   })
 
-  it('who appends and is alone in listening is not told by the server; others that listen are', async () => {
+  it('the server does not notify the only subscriber of its own appends; it notifies others', async () => {
     await open()
     const carts = stream('rung', { events: [ItemAdded] })
     await broker.declare(carts)
@@ -171,7 +171,7 @@ describe.skipIf(kind === undefined)('Redis', () => {
     expect(stored.flat()[0]?.[1][1]).toBe(text)
   })
 
-  it('what is no event goes to dead letters with its bytes, and stops nobody', async () => {
+  it('an entry that is not an event goes to the dead letters with its bytes, and stops no consumer', async () => {
     await open()
     await broker.declare(stream('carts', { events: [ItemAdded] }))
     const inbox = `${base}in:carts`
@@ -203,13 +203,13 @@ describe.skipIf(kind === undefined)('Redis', () => {
       ].sort(),
     )
     expect(new Set(letters.map(({ failure }) => failure.kind))).toEqual(new Set(['poison']))
-    // Reading without consuming passes over what is no event.
+    // Reading without consuming skips a record that is not an event.
     const read: string[] = []
     for await (const each of broker.read('carts')) read.push(each.id)
     expect(read).toHaveLength(2)
   })
 
-  it('what a client writes into a partition, with an id of Redis’ own, comes in with the next event, and the channel goes on', async () => {
+  it('an entry of a client in a partition, with an id that Redis chose, is taken in with the next event, and the channel goes on', async () => {
     await open()
     const carts = stream('carts', { events: [ItemAdded], key: () => 'k' })
     const first = await broker.publish(carts, ItemAdded({ sku: 'a' }))

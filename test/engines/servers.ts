@@ -1,8 +1,11 @@
-/** Real servers for tests: what is missing is skipped with one loud line, or fails where `MILLRACE_ENGINES=all` says that all must be there. */
+/**
+ * Real servers for tests. The tests of a missing server are skipped with a loud line, or fail with
+ * `MILLRACE_ENGINES=all`.
+ */
 import { Missing } from '../../scripts/engines/programs.ts'
 import { Server, type ServerKind } from '../../scripts/engines/server.ts'
 
-// Tests fetch nothing: what is not there is skipped. `.ci/run` fetches before it tests, and sets `all`.
+// Tests download nothing: tests of missing servers are skipped. `.ci/run` downloads before it tests, and sets `all`.
 process.env['MILLRACE_ENGINES'] ??= 'present'
 
 /** The kind of server, or undefined when it is not to be had here. */

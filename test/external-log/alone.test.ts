@@ -40,7 +40,10 @@ class CountedBackend extends MemoryBackend {
 const orders = stream('orders')
 const jobs = queue('jobs')
 
-/** A broker that runs nothing, on a server where `others` channels and consumers exist besides the one that is asked about. */
+/**
+ * A broker that runs nothing, on a server where `others` channels and consumers exist besides the one that is asked
+ * about.
+ */
 async function looking(others: number): Promise<{ readonly broker: Broker; readonly backend: CountedBackend }> {
   const server = new MemoryServer()
   const open = async (backend: MemoryBackend): Promise<Broker> => {

@@ -1,4 +1,4 @@
-/** What goes wrong while events are appended is told to whoever publishes, and the next events go out. */
+/** A failure while events are appended is told to the callers, and later events go out. */
 import { describe, expect, test } from 'vitest'
 import { systemClock } from '../../src/base/clock.ts'
 import type { Appended, AppendItem } from '../../src/external-log/log-backend.ts'
@@ -48,7 +48,7 @@ describe.each([
     ({ told }: Awaited<ReturnType<typeof world>>, throwing: boolean) => void (told.throwing = throwing),
   ],
 ])('%s', (_, set) => {
-  test('fails what was published, and nothing after it', async () => {
+  test('fails the events of that append, and no later ones', async () => {
     const made = await world()
     const orders = made.appenders.of('orders')
     set(made, true)

@@ -1,4 +1,4 @@
-/** What a backend says of itself reaches people, and what it cannot take is refused while somebody can be told. */
+/** A backend's alarms reach people, and emissions that it cannot store are refused while their handler runs. */
 import { expect, it } from 'vitest'
 import { MillraceError } from '../../src/base/errors.ts'
 import { ConnectedBroker } from '../../src/broker/connected-broker.ts'
@@ -23,7 +23,7 @@ async function open(onAlarm?: (alarm: Alarm) => void): Promise<{ backend: SmallB
   return { backend, broker: new ConnectedBroker(engine, { source: '/test', random: Math.random }) }
 }
 
-it('alarms of a backend are told once, listed, and gone when they are over', async () => {
+it('an alarm of a backend is told once, and is listed until it is over', async () => {
   const told: Alarm[] = []
   const { backend, broker } = await open((alarm) => told.push(alarm))
   backend.listener?.alarm('UNAVAILABLE', 'no connection')
@@ -36,7 +36,7 @@ it('alarms of a backend are told once, listed, and gone when they are over', asy
   await broker.close()
 })
 
-it('an emission that the servers cannot take fails its attempt', async () => {
+it('an emission that is too large for the servers fails its attempt', async () => {
   const { broker } = await open()
   const orders = stream('orders')
   await broker.publish(orders, { type: 'order', data: 1 })
@@ -50,7 +50,7 @@ it('an emission that the servers cannot take fails its attempt', async () => {
   await broker.close()
 })
 
-it('a watch that fails is tried again with the next claim', async () => {
+it('a watch that fails is repeated with the next claim', async () => {
   const { backend, broker } = await open()
   const orders = stream('orders')
   await broker.publish(orders, { type: 'order', data: 1 })
@@ -90,7 +90,7 @@ it('a consumer that has nothing to do writes nothing', async () => {
   await broker.close()
 })
 
-it('an event is lag until what it emitted is there', async () => {
+it('an event counts as lag until its emissions are stored in their channel', async () => {
   let holding = false
   const faults = {
     before: (call: string) => (holding && call === 'append' ? new MillraceError('UNAVAILABLE', 'not now') : undefined),
@@ -123,7 +123,7 @@ it('an event is lag until what it emitted is there', async () => {
   await broker.close()
 })
 
-it('nor is it done while the entry with its emissions is being written', async () => {
+it('an event counts as lag while the entry with its emissions is being written', async () => {
   const backend = new MemoryBackend(new MemoryServer())
   const appendConsumerLog = backend.appendConsumerLog.bind(backend)
   let release = (): void => undefined

@@ -6,7 +6,7 @@ import type { ReadLimit, StoredRecord } from '../../src/external-log/log-backend
 import { stream } from '../../src/index.ts'
 import { MemoryBackend, MemoryServer } from './memory-backend.ts'
 
-/** Gives back of what is no CloudEvent nothing but its text, as servers do that know CloudEvents only. */
+/** Answers only the text of a record that is not a CloudEvent, as servers do that store CloudEvents only. */
 class Strict extends MemoryBackend {
   override async read(channel: string, ...rest: [number | null, number, ReadLimit]): Promise<StoredRecord[]> {
     const records = await super.read(channel, ...rest)
@@ -29,8 +29,8 @@ async function ids(broker: ConnectedBroker): Promise<string[]> {
   return found
 }
 
-it.each(['what it is given', 'only the text of what is no CloudEvent'])(
-  'an id that another process cancelled is new in all of them: the server keeps %s',
+it.each(['every record as it is', 'only the text of a record that is not a CloudEvent'])(
+  'an id that one process cancelled is free in every process: the server keeps %s',
   async (kept) => {
     const server = new MemoryServer()
     const backend = (): MemoryBackend => (kept === 'what it is given' ? new MemoryBackend(server) : new Strict(server))
@@ -56,7 +56,7 @@ it.each(['what it is given', 'only the text of what is no CloudEvent'])(
   },
 )
 
-it('two processes that publish a cancelled id at the same time make one event wait', async () => {
+it('of two processes that publish a cancelled id at the same time, one has its event stored', async () => {
   const server = new MemoryServer()
   const [one, two] = [await open(server), await open(server)]
   for (let round = 0; round < 20; round++) {
@@ -70,7 +70,7 @@ it('two processes that publish a cancelled id at the same time make one event wa
   for (const broker of [one, two]) await broker.close()
 })
 
-it('an event that two processes cancel when it is due is stored or cancelled, and cancelled once', async () => {
+it('an event that two processes cancel when it is due is either stored or cancelled, and only one of them cancels it', async () => {
   const server = new MemoryServer()
   const [one, two] = [await open(server), await open(server)]
   const events = Array.from({ length: 30 }, (_, n) => ({ id: `e${n}`, type: 'order' }))

@@ -1,4 +1,4 @@
-/** The contract over a log with a conditional write: what engines over other brokers are made of, without their servers. */
+/** The conformance suite on the engine over a log with a conditional write, with a backend in memory. */
 
 import { describe } from 'vitest'
 import { ConnectedBroker } from '../../src/broker/connected-broker.ts'

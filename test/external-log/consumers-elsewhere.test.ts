@@ -1,4 +1,4 @@
-/** What people do to a consumer that runs in another process, of which this one knows what its members say. */
+/** Interventions in a consumer that runs in other processes, which this process knows by their heartbeats. */
 import { afterEach, expect, test } from 'vitest'
 import { ConnectedBroker } from '../../src/broker/connected-broker.ts'
 import type { ConsumerDescription } from '../../src/broker/description.ts'
@@ -38,7 +38,7 @@ test.each([
   expect((await described(there, 'worker'))?.instances).toBe(1)
 })
 
-test('a consumer is paused when all of its instances are, wherever they run', async () => {
+test('a consumer is paused when all of its instances are paused, in whatever process', async () => {
   const server = new MemoryServer()
   const backend = new MemoryBackend(server)
   const [here, one, two] = (await processes(3, server)) as [Broker, Broker, Broker]

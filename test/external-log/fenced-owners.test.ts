@@ -1,4 +1,4 @@
-/** Members whose partitions another process takes for a moment, or that come back while they leave. */
+/** Members whose partition another process takes for a moment, and members that start again while they leave. */
 import { afterEach, expect, test } from 'vitest'
 import { ConnectedBroker } from '../../src/broker/connected-broker.ts'
 import { encodeEntry, entryIn, fold } from '../../src/external-log/consumer-log/consumer-log-entry.ts'
@@ -49,7 +49,7 @@ class Crossed extends MemoryBackend {
   }
 }
 
-test('an owner is told that its partition was taken from it, also where the change was written at the second try', async () => {
+test('an owner is told that its partition was taken for a moment, also if the change was written at the second try', async () => {
   const server = new MemoryServer()
   const [owner, other] = [await processOn(new MemoryBackend(server)), await processOn(new Crossed(server))]
   const handled: string[] = []
@@ -60,7 +60,7 @@ test('an owner is told that its partition was taken from it, also where the chan
   await expect.poll(() => handled, { timeout: 5000 }).toEqual(['e', 'e'])
 })
 
-test('a worker that starts while the last one leaves loses no partition to it, and handles each event once', async () => {
+test('a worker that starts while the last one leaves keeps its partitions and handles each event once', async () => {
   const server = new MemoryServer()
   const held: (() => void)[] = []
   class SlowRelease extends MemoryBackend {
@@ -94,7 +94,10 @@ test('a worker that starts while the last one leaves loses no partition to it, a
   expect(handled.length).toBe(ids.length)
 })
 
-/** The attempt in which an event comes to a second worker after the first had it in hand, died or not, while another process redrove a dead letter beside it. */
+/**
+ * The attempt in which an event comes to a second worker after the first had it in hand, died or not, while another
+ * process redrove a dead letter beside it.
+ */
 async function attemptAfter(dies: boolean): Promise<number> {
   const server = new MemoryServer()
   const faults = mortal()
@@ -139,10 +142,10 @@ async function attemptAfter(dies: boolean): Promise<number> {
   return attempts[1] as number
 }
 
-test('an event in the hands of a process that died has used an attempt, also where a dead letter was redriven before anybody knew of the death', async () => {
+test('an event in flight at a process that died has used an attempt, also if a dead letter was redriven before the death was known', async () => {
   expect(await attemptAfter(true)).toBe(2)
 })
 
-test('an event in the hands of a process that lives has used none when its partition is taken for a moment', async () => {
+test('an event in flight at a process that lives uses no attempt when its partition is taken for a moment', async () => {
   expect(await attemptAfter(false)).toBe(1)
 })

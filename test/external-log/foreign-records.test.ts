@@ -1,4 +1,7 @@
-/** What other clients write into Millrace's own streams on a server is input: it is told, put aside, and ends neither the process nor other work. */
+/**
+ * Records of other clients in Millrace's own streams raise an alarm and are skipped. They stop neither the process nor
+ * other work.
+ */
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { ConnectedBroker } from '../../src/broker/connected-broker.ts'
@@ -72,7 +75,7 @@ function append(server: MemoryServer, channel: string, event: EncodedEvent): voi
 }
 
 describe('a record of another client in a stream of Millrace', () => {
-  it('is put aside by the schedule, with an alarm that says where', async () => {
+  it('becomes a dead letter of the queue of delayed events, with an alarm that names its offset', async () => {
     const alarms = await withGarbage((server, text) => append(server, SCHEDULE, { id: '', type: '', key: null, text }))
     expect(alarms.map(({ code, message }) => [code, /record at offset \d+ of ~schedule/.test(message)])).toContainEqual(
       ['DATA_DAMAGED', true],
@@ -90,7 +93,7 @@ describe('a record of another client in a stream of Millrace', () => {
     ])
   })
 
-  it('is no member of a group, with an alarm that names the group', async () => {
+  it('is not taken for a member, with an alarm that names the group', async () => {
     const alarms = await withGarbage((server, text) => {
       const members = server.members.get('worker') ?? new Map<string, string>()
       server.members.set('worker', members.set(`stranger ${members.size}`, text))
@@ -108,7 +111,7 @@ describe('a record of another client in a stream of Millrace', () => {
   })
 })
 
-it('no text, and no part of a good one, makes a decoder throw', () => {
+it('a decoder throws for no text, and for no part of a valid text', () => {
   const entry: ConsumerLogEntry = {
     number: 1,
     owner: 'me',

@@ -1,4 +1,4 @@
-/** A consumer that runs in several processes, and notices when two of them have events of one key in hands at once. */
+/** A consumer that runs in several processes, and notices when two of them have events of one key in flight at once. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { expect } from 'vitest'
 import { type Broker, type Channel, type Consumer, consumer, stream } from '../../src/index.ts'
@@ -10,7 +10,7 @@ const byOrder = { key: ({ data }: { readonly data: unknown }) => (data as { orde
 export const orders = stream('shop.orders', byOrder)
 export const payments = stream('shop.payments', byOrder)
 
-/** What all processes of a test have in hands. */
+/** The events that all processes of a test have in flight. */
 export class Hands {
   readonly overlaps: string[] = []
   readonly handled = new Set<string>()

@@ -1,4 +1,4 @@
-/** Which partitions go together: all of a key, over all channels that a consumer takes. */
+/** Lanes: all partitions of a key, over all channels of a consumer, have one owner. */
 import { expect, it } from 'vitest'
 import type { ChannelEntry } from '../../src/external-log/log-backend.ts'
 import { type LaneMember, lanesOf } from '../../src/external-log/ownership/lanes.ts'
@@ -45,18 +45,18 @@ it('a key has one owner over all channels, whatever their numbers of partitions'
   }
 })
 
-it('with numbers of partitions that have no common divisor one member has all', () => {
+it('if the numbers of partitions have no common divisor, one member has all partitions', () => {
   const owners = ownersOf([channel('orders', 8), channel('payments', 9)], [member('a', NAMES), member('b', NAMES)])
   expect(new Set(owners.values()).size).toBe(1)
 })
 
-it('all members have lanes where there are as many', () => {
+it('every member has a lane if there are enough lanes', () => {
   const members = Array.from({ length: 8 }, (_, at) => member(`member-${at}`, NAMES))
   const owners = ownersOf([channel('orders', 16), channel('payments', 8)], members)
   for (const { name } of members) expect([...owners.values()].filter((owner) => owner === name)).toHaveLength(3)
 })
 
-it('a member that takes some of the channels only gets no lane while another takes all', () => {
+it('a member that takes only some of the channels gets no lane while another one takes all', () => {
   const owners = ownersOf(
     [channel('orders', 8), channel('payments', 8)],
     [member('old', ['orders']), member('new', ['orders', 'payments'])],
@@ -64,7 +64,7 @@ it('a member that takes some of the channels only gets no lane while another tak
   expect([...new Set(owners.values())]).toEqual(['new'])
 })
 
-it('where no member takes all channels, or one is of an older version, each channel is shared out by itself', () => {
+it('if no member takes all channels, or one has an older version, each channel is shared out by itself', () => {
   const entries = [channel('orders', 8), channel('payments', 8)]
   const apart = ownersOf(entries, [member('a', ['orders']), member('b', ['payments'])])
   for (const [consumerLog, owner] of apart) expect(owner).toBe(consumerLog.includes('orders') ? 'a' : 'b')
@@ -73,7 +73,7 @@ it('where no member takes all channels, or one is of an older version, each chan
   for (const { parts } of mixed) expect(parts).toHaveLength(1)
 })
 
-it('a channel that no working member takes has no owner, and does not part the others', () => {
+it('a channel that no working member takes has no owner, and the other channels still share lanes', () => {
   const entries = NAMES.map((name) => channel(name, 4))
   const lanes = lanesOf('worker', entries, [member('a', ['orders', 'payments'])])
   expect(lanes.filter(({ owner }) => owner === 'a').map(({ parts }) => parts.length)).toEqual([2, 2, 2, 2])

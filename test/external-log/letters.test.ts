@@ -1,4 +1,7 @@
-/** Texts of dead letters are on the servers: of any size, stored before they count, read when they are wanted, deleted when nobody needs them. */
+/**
+ * Texts of dead letters are stored on the servers, in any size, before their events are settled. They are read when
+ * they are needed and deleted later.
+ */
 import { expect, it } from 'vitest'
 import { MillraceError } from '../../src/base/errors.ts'
 import { ConnectedBroker } from '../../src/broker/connected-broker.ts'
@@ -52,7 +55,7 @@ function stored(server: MemoryServer): number {
     .reduce((sum, [, { records }]) => sum + records.length, 0)
 }
 
-it('an event as large as the servers take can be dead, and waits for what is dead', async () => {
+it('an event of the largest size can become a dead letter, and can wait behind one', async () => {
   const server = new MemoryServer()
   const { broker } = await open(server)
   const data = `${'"é'.repeat(700)}\u{1f6b2}`
@@ -78,7 +81,7 @@ it('an event as large as the servers take can be dead, and waits for what is dea
   await broker.close()
 })
 
-it('a letter that cannot be stored is settled no sooner, and is one however often it was tried', async () => {
+it('an event is settled only when its letter is stored, and several attempts store one letter', async () => {
   const server = new MemoryServer()
   const { backend, broker } = await open(server)
   backend.trouble.push('before', 'after', 'before')
@@ -92,7 +95,7 @@ it('a letter that cannot be stored is settled no sooner, and is one however ofte
   await expect.poll(() => backend.tries, PATIENCE).toBe(1)
   expect(
     (await (await open(server)).broker.deadLetters(worker).list()).length,
-    'nobody else sees a letter whose text is not stored',
+    'no other process sees a letter whose text is not stored',
   ).toBe(0)
   expect((await broker.describe()).alarms.map(({ code }) => code)).toEqual(['UNAVAILABLE'])
   await expect.poll(() => backend.tries, PATIENCE).toBe(4)
@@ -101,7 +104,7 @@ it('a letter that cannot be stored is settled no sooner, and is one however ofte
   await broker.close()
 })
 
-it('what is not needed any more is deleted, also behind a letter that stays', async () => {
+it('texts that are not needed any more are deleted, also behind a letter that stays', async () => {
   const server = new MemoryServer()
   const { broker } = await open(server, 200_000)
   const jobs = queue('jobs', { dedupe: false })
@@ -135,7 +138,7 @@ it('what is not needed any more is deleted, also behind a letter that stays', as
   await broker.close()
 }, 40_000)
 
-it('records of letters are found like all others', () => {
+it('records of letters are found like all other records', () => {
   const records = new ConsumerLogRecords()
   const plain = new Map<string, Uint8Array>()
   let seed = 7

@@ -1,4 +1,6 @@
-/** What members of a consumer tell of each other: that they differ, and that one has gone and another has taken over its partitions. */
+/**
+ * What members of a consumer report: that their consumers differ, and that one has taken over partitions of another.
+ */
 import { afterEach, expect, test } from 'vitest'
 import { MillraceError } from '../../src/base/errors.ts'
 import { ConnectedBroker } from '../../src/broker/connected-broker.ts'
@@ -38,7 +40,7 @@ async function open(server: MemoryServer, faults: Faults = {}): Promise<Process>
 const differs = async ({ broker }: Process): Promise<boolean> =>
   (await broker.describe()).alarms.some(({ code }) => code === 'CONSUMER_DIFFERS')
 
-test('members whose consumers differ raise an alarm in each process, until one of them goes', async () => {
+test('members whose consumers differ raise an alarm in each process, until one of them leaves', async () => {
   const server = new MemoryServer()
   const [first, second, third] = [await open(server), await open(server), await open(server)]
   await first.broker.declare(orders)
@@ -56,7 +58,7 @@ test('members whose consumers differ raise an alarm in each process, until one o
   expect(first.alarms).toHaveLength(1)
 })
 
-test('partitions of a member that has gone silent are taken over, and one line tells how many', async () => {
+test('partitions of a silent member are taken over, and one log line says how many', async () => {
   const server = new MemoryServer()
   let silent = false
   const first = await open(server, {
@@ -75,7 +77,7 @@ test('partitions of a member that has gone silent are taken over, and one line t
   silent = false
 })
 
-test('notes of older versions, and shapes that are none, are taken as they are', () => {
+test('notes of older versions, and notes with shapes that are not valid, are accepted', () => {
   const note = {
     beat: 1,
     leaseMs: 1,

@@ -1,4 +1,7 @@
-/** A server in memory that several engines of one process share, and a backend over it, with faults: what the port asks for, in its plainest form. */
+/**
+ * A server in memory that several engines of one process share, and a backend over it with faults: the simplest
+ * implementation of the port.
+ */
 import { type Clock, pause, systemClock } from '../../src/base/clock.ts'
 import { MillraceError } from '../../src/base/errors.ts'
 import type { Capabilities } from '../../src/broker/capabilities.ts'
@@ -36,7 +39,10 @@ export class MemoryServer {
   onConsumerLogWritten: (id: string, entry: Uint8Array) => void = () => undefined
 }
 
-/** What goes wrong, by call: return an error to throw before the work, or after it (the outcome is then unknown to the caller). */
+/**
+ * What goes wrong, by call: return an error to throw before the work, or after it (the outcome is then unknown to the
+ * caller).
+ */
 export interface Faults {
   before?(call: string): Error | undefined
   after?(call: string): Error | undefined

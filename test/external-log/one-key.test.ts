@@ -1,4 +1,4 @@
-/** Clause 4 over a consumer's channels and over processes: of one key, one event at a time is in the hands of all of them. */
+/** Clause 4 over the channels of a consumer and over processes: one event of a key is in flight at a time. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterEach, expect, test } from 'vitest'
 import { MillraceError } from '../../src/base/errors.ts'
@@ -35,7 +35,7 @@ async function open(server: MemoryServer, partitions = 8, faults: Faults = {}): 
   return broker
 }
 
-test('two processes share a consumer of two channels, and no key is in the hands of both, while processes come and go', async () => {
+test('two processes share a consumer of two channels, and no key is in flight in both, while processes come and go', async () => {
   const server = new MemoryServer()
   const brokers = [await open(server), await open(server), await open(server)] as const
   for (const channel of [orders, payments]) await brokers[0].declare(channel)
@@ -57,7 +57,7 @@ test('two processes share a consumer of two channels, and no key is in the hands
   expect(hands.overlaps.slice(0, 3)).toEqual([])
 }, 60_000)
 
-test('a lane goes to another process when nothing of it is in hands in any channel', async () => {
+test('a lane goes to another process when none of its events is in flight in any channel', async () => {
   const server = new MemoryServer()
   let looks = 0
   const first = await open(server)
@@ -92,7 +92,7 @@ test('a lane goes to another process when nothing of it is in hands in any chann
   await expect.poll(() => handled.length, { timeout: 10_000 }).toBe(2 * inHands.length)
 }, 60_000)
 
-test('what a process that dies leaves is taken over by keys, over all channels', async () => {
+test('the keys of a process that dies are taken over, over all channels', async () => {
   const server = new MemoryServer()
   let dead = false
   const first = await open(server, 8, {
@@ -117,7 +117,7 @@ test('what a process that dies leaves is taken over by keys, over all channels',
   dead = false
 }, 60_000)
 
-test('a channel that comes later, with another number of partitions, joins the others of a wildcard', async () => {
+test('a channel that is created later, with another number of partitions, joins the other channels of a wildcard', async () => {
   const server = new MemoryServer()
   const [first, second] = [await open(server, 8), await open(server, 12)]
   await first.declare(orders)

@@ -1,4 +1,4 @@
-/** The end of an ownership: what gives a partition back writes nothing beside its last entry, and leaves nobody waiting. */
+/** The end of an ownership: a release writes nothing beside its last entry, and leaves no call waiting. */
 import { expect, it } from 'vitest'
 import { systemClock } from '../../src/base/clock.ts'
 import { fold } from '../../src/external-log/consumer-log/consumer-log-entry.ts'
@@ -7,7 +7,7 @@ import { MemoryBackend, MemoryServer } from './memory-backend.ts'
 
 const CONSUMER_LOG = 'worker/orders/0'
 
-it('what is asked for while the last entry is being written is answered, and is not written beside it', async () => {
+it('a call that comes while the last entry is being written is answered, and nothing is written beside the entry', async () => {
   const alarms: unknown[] = []
   let appends = 0
   class Slow extends MemoryBackend {
@@ -39,7 +39,7 @@ it('what is asked for while the last entry is being written is answered, and is 
   expect([state.owner, state.released, [...state.records.keys()], alarms]).toEqual(['me', true, ['a'], []])
 })
 
-it('a snapshot holds what was committed, and nothing that waits for the next entry: a completion is never there without its emissions', async () => {
+it('a snapshot holds committed records only, so it never has a completion without its emissions', async () => {
   const prefixes: { readonly done: number; readonly emitted: number }[] = []
   let between: (() => void) | null = null
   class Watched extends MemoryBackend {
@@ -83,7 +83,7 @@ it('a snapshot holds what was committed, and nothing that waits for the next ent
   expect(prefixes.filter((prefix) => prefix.done !== prefix.emitted)).toEqual([])
 })
 
-it('a release waits until every emission is sent on, and an ownership that is lost makes nobody wait', async () => {
+it('a release waits until every emission is sent on, and a lost ownership keeps no call waiting', async () => {
   const backend = new MemoryBackend(new MemoryServer())
   const sends: (() => void)[] = []
   const host = {

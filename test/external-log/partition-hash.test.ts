@@ -1,11 +1,14 @@
-/** The partition function: it may never change within a format, so its vectors stand here and in docs/formats.md. */
+/** The partition function never changes within a format, so its vectors are here and in docs/formats.md. */
 import { readFileSync } from 'node:fs'
 import { expect, it } from 'vitest'
 import { CHANNEL_FORMAT } from '../../src/external-log/channel-entry.ts'
 import { partitionOf } from '../../src/external-log/publish/appending.ts'
 import { murmur2, partitionHash } from '../../src/external-log/publish/partition-hash.ts'
 
-/** @see https://github.com/apache/kafka/blob/4.1/clients/src/test/java/org/apache/kafka/common/utils/UtilsTest.java `testMurmur2` */
+/**
+ * @see https://github.com/apache/kafka/blob/4.1/clients/src/test/java/org/apache/kafka/common/utils/UtilsTest.java
+ * `testMurmur2`
+ */
 const KAFKAS = [
   ['21', -973932308],
   ['foobar', -790332482],

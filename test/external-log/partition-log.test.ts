@@ -1,4 +1,4 @@
-/** Blocks of a partition: neighbouring events as the servers keep them, with gaps, each with the time at which it was stored. */
+/** Blocks of a partition: neighbouring events with gaps, each with the time at which it was stored. */
 import { expect, test } from 'vitest'
 import type { ChannelSpec } from '../../src/channel/channel.ts'
 import { PartitionLog } from '../../src/external-log/read/partition-log.ts'

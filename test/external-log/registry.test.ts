@@ -1,4 +1,4 @@
-/** What channels are, where several processes declare them at once, or remove them. */
+/** The registry of channels, with several processes that declare and remove them. */
 import { expect, it, vi } from 'vitest'
 import { systemClock } from '../../src/base/clock.ts'
 import { ConnectedBroker } from '../../src/broker/connected-broker.ts'
@@ -18,7 +18,7 @@ async function closed(brokers: readonly Broker[]): Promise<void> {
   await Promise.all(brokers.map((broker) => broker.close()))
 }
 
-it('types that processes declare at once are all there', async () => {
+it('types that several processes declare at once are all kept', async () => {
   const server = new MemoryServer()
   const brokers = await Promise.all(Array.from({ length: 8 }, () => open(server, 1)))
   await Promise.all(brokers.map((broker, at) => broker.declare(stream('orders', { events: [event(`type-${at}`)] }))))
@@ -59,7 +59,7 @@ it('a channel of a server that lost everything is declared again, and delayed ev
   await closed([broker])
 })
 
-it('a channel that was removed, and is declared by another process, is known by what it is now', async () => {
+it('a channel that was removed, and declared by another process, is known with its new declaration', async () => {
   const server = new MemoryServer()
   const [one, two] = [await open(server), await open(server)]
   await one.declare(stream('orders', { events: [event('old')] }))
@@ -75,7 +75,7 @@ it('a channel that was removed, and is declared by another process, is known by 
   await closed([one, two])
 })
 
-it('consumers of a channel that was deleted on the servers alone begin anew with the next one', async () => {
+it('consumers of a channel that was deleted on the servers begin again with the next channel of its name', async () => {
   const server = new MemoryServer()
   const broker = await open(server)
   const orders = stream('orders')
@@ -114,7 +114,7 @@ it('a channel that another version of Millrace created is left alone, and every 
   await broker.close()
 })
 
-it('a registration without a format is one of the first format, and is not damaged', () => {
+it('a registration without a format has format 1, and is not damaged', () => {
   const spec = stream('orders').spec
   expect(channelEntryIn(JSON.stringify({ incarnation: 'i', spec, partitions: 2 }))).toMatchObject({ format: 1 })
   expect(channelEntryIn(JSON.stringify({ format: 0, incarnation: 'i', spec, partitions: 2 }))).toBeNull()

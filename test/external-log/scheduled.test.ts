@@ -1,11 +1,11 @@
-/** Delayed events are counted until they are due, also where an older one still waits. */
+/** Delayed events are counted until they are due, also if an older one still waits. */
 import { expect, test } from 'vitest'
 import { ConnectedBroker } from '../../src/broker/connected-broker.ts'
 import { ExternalLogEngine } from '../../src/external-log/external-log-engine.ts'
 import { stream } from '../../src/index.ts'
 import { MemoryBackend, MemoryServer } from './memory-backend.ts'
 
-test('one that came due behind one that waits is counted no more', async () => {
+test('a delayed event that became due behind one that waits is not counted any more', async () => {
   const engine = await ExternalLogEngine.open({ backend: new MemoryBackend(new MemoryServer()), partitions: 2 })
   const broker = new ConnectedBroker(engine, { source: '/test', random: Math.random })
   const notes = stream('notes')

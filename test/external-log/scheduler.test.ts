@@ -4,7 +4,7 @@ import type { Delivery } from '../../src/broker/engine.ts'
 import type { Instance } from '../../src/delivery/dispatch/instance.ts'
 import { Scheduler } from '../../src/external-log/delay/scheduler.ts'
 
-test('events that are due together are put back until one time, whatever the clock does while they are looked at', () => {
+test('events that are due together are put back until the same time, whatever the clock does meanwhile', () => {
   let nowMs = 1000
   const scheduler = new Scheduler(
     { ...systemClock, now: () => nowMs++ },
@@ -25,7 +25,7 @@ test('events that are due together are put back until one time, whatever the clo
   expect(until).toEqual([5000, 5000, 5000])
 })
 
-test('an event that is due when it is looked at waits behind those of its time that were put back before', () => {
+test('an event that becomes due meanwhile waits behind the events of its time that were put back before it', () => {
   let nowMs = 1000
   const scheduler = new Scheduler(
     { ...systemClock, now: () => nowMs },

@@ -1,4 +1,7 @@
-/** Whose partitions are: all have as many, all members compute the same, and who comes or goes moves few. */
+/**
+ * Sharing out partitions: members have equal numbers, compute the same owners, and few partitions move when a member
+ * comes or goes.
+ */
 import { expect, it } from 'vitest'
 import type { ChannelEntry } from '../../src/external-log/log-backend.ts'
 import { sharedOut } from '../../src/external-log/ownership/lanes.ts'
@@ -6,7 +9,7 @@ import { sharedOut } from '../../src/external-log/ownership/lanes.ts'
 const channel = (partitions: number, name = 'orders') => ({ partitions, spec: { name } }) as ChannelEntry
 const members = (count: number): string[] => Array.from({ length: count }, (_, at) => `member-${at}`)
 
-it('nobody is idle while another has two, whatever the numbers', () => {
+it('no member is idle while another one has two partitions', () => {
   for (let partitions = 1; partitions <= 40; partitions++) {
     for (let count = 1; count <= 12; count++) {
       const owners = sharedOut('worker', channel(partitions), members(count))
@@ -18,7 +21,7 @@ it('nobody is idle while another has two, whatever the numbers', () => {
   expect(sharedOut('worker', channel(4), [])).toEqual([])
 })
 
-it('is the same for every member, in whatever order it sees them', () => {
+it('every member computes the same owners, in whatever order it sees the members', () => {
   const seen = members(7)
   expect(sharedOut('worker', channel(16), seen.toReversed())).toEqual(sharedOut('worker', channel(16), seen))
 })
@@ -28,7 +31,7 @@ it('channels of one partition are spread over the members', () => {
   for (const member of members(4)) expect(owners.filter((owner) => owner === member).length).toBeGreaterThan(20)
 })
 
-it('who comes takes its share, and most of the others stay where they are', () => {
+it('a new member takes its share, and most partitions stay with their owners', () => {
   const moved = Array.from({ length: 50 }, (_, at) => {
     const [before, after] = [4, 5].map((count) => sharedOut(`worker-${at}`, channel(64), members(count)))
     return before?.filter((owner, partition) => owner !== after?.[partition]).length ?? 0

@@ -1,4 +1,4 @@
-/** Partitions find an owner whatever became of the last one. */
+/** Partitions find an owner, whatever happened to the last one. */
 import { expect, it } from 'vitest'
 import { MillraceError } from '../../src/base/errors.ts'
 import { ConnectedBroker } from '../../src/broker/connected-broker.ts'
@@ -14,7 +14,7 @@ async function open(server: MemoryServer, faults: Faults = {}): Promise<Connecte
   return new ConnectedBroker(engine, { source: '/test', random: Math.random })
 }
 
-it('what its owner lives on and could not give back is given back when it can', async () => {
+it('a partition that its owner could not give back is given back later', async () => {
   const server = new MemoryServer()
   let failing = false
   const first = await open(server, {
@@ -28,7 +28,7 @@ it('what its owner lives on and could not give back is given back when it can', 
   failing = true
   const second = await open(server)
   await second.start(worker)
-  // The first one has seen the second, and lost what it was to give back.
+  // The first process has seen the second one, and has lost the partition that it should give back.
   await expect.poll(async () => (await first.describe()).alarms.map(({ code }) => code)).toContain('STORE_FAILED')
   failing = false
   const ids = Array.from({ length: 64 }, (_, n) => `event-${n}`)

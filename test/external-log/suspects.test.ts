@@ -1,4 +1,4 @@
-/** Suspects run alone, one after the other; those whose place went to another process hold up nobody. */
+/** Suspects run alone, one after the other. A suspect whose partition went to another process delays nobody. */
 import { expect, it } from 'vitest'
 import { systemClock } from '../../src/base/clock.ts'
 import type { InFlightRecord } from '../../src/delivery/consumer-records.ts'
@@ -14,7 +14,7 @@ function cursor(name: string, log: string[]): Suspected {
   }
 }
 
-it('a cursor that has lost its place is passed over at once, with all that it had', async () => {
+it('a cursor whose partition is lost is skipped at once, with all of its suspects', async () => {
   const log: string[] = []
   const [lost, lives] = [cursor('lost', log), cursor('lives', log)]
   const suspects = new SuspectQueue(
@@ -27,7 +27,7 @@ it('a cursor that has lost its place is passed over at once, with all that it ha
   await expect.poll(() => log, { timeout: 1000 }).toEqual(['lost begins 1', 'lives begins 3', 'lives runs 3'])
 })
 
-it('a cursor that ends while its suspect runs is waited for no longer', async () => {
+it('a cursor that ends while its suspect runs is not waited for any more', async () => {
   const log: string[] = []
   const [ends, lives] = [cursor('ends', log), cursor('lives', log)]
   const suspects = new SuspectQueue(() => Promise.resolve(), systemClock)
@@ -38,7 +38,7 @@ it('a cursor that ends while its suspect runs is waited for no longer', async ()
   await expect.poll(() => log.slice(2), { timeout: 1000 }).toEqual(['lives begins 2', 'lives runs 2'])
 })
 
-it('a suspect that runs long is waited for by the clock of the engine', async () => {
+it('the wait for a suspect is measured by the clock of the engine', async () => {
   const log: string[] = []
   const clock = new VirtualClock(0)
   const suspects = new SuspectQueue(() => Promise.resolve(), clock)
@@ -49,7 +49,7 @@ it('a suspect that runs long is waited for by the clock of the engine', async ()
   await expect.poll(() => log.slice(2), { timeout: 1000 }).toEqual(['next begins 2', 'next runs 2'])
 })
 
-it('what is in hands is recorded by the clock of the engine', () => {
+it('events in flight are recorded by the clock of the engine', () => {
   const clock = new VirtualClock(0)
   const saved: InFlightRecord[] = []
   const held = { credit: 1, offsets: [7] }

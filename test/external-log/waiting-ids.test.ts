@@ -6,7 +6,7 @@ import type { ReadLimit, StoredRecord } from '../../src/external-log/log-backend
 import { stream } from '../../src/index.ts'
 import { MemoryBackend, MemoryServer } from './memory-backend.ts'
 
-/** Gives back of what is no CloudEvent nothing but its text, as servers do that know CloudEvents only. */
+/** Answers only the text of a record that is not a CloudEvent, as servers do that store CloudEvents only. */
 class Strict extends MemoryBackend {
   override async read(channel: string, ...rest: [number | null, number, ReadLimit]): Promise<StoredRecord[]> {
     const records = await super.read(channel, ...rest)
@@ -23,7 +23,7 @@ async function open(server: MemoryServer): Promise<ConnectedBroker> {
 
 const orders = stream('orders')
 
-it('what one process has delayed another says is known, also one that comes later', async () => {
+it('an id that one process has delayed is known to others, also to one that starts later', async () => {
   const server = new MemoryServer()
   const [one, two] = [await open(server), await open(server)]
   await two.publish(orders, { id: 'first', type: 'order' })
@@ -58,7 +58,7 @@ it('a window that is over makes an id free again', async () => {
   await broker.close()
 })
 
-it('of channels that do not deduplicate nothing is known', async () => {
+it('no id is known in a channel without deduplication', async () => {
   const server = new MemoryServer()
   const broker = await open(server)
   const plain = stream('plain', { dedupe: false })

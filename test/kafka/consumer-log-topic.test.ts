@@ -1,4 +1,7 @@
-/** What no consumer log wants is deleted from its topic; where that fails it is tried again, and a failure that lasts is an alarm. */
+/**
+ * Records that no consumer log needs are deleted from the topic. A failure is repeated, and raises an alarm if it
+ * lasts.
+ */
 import { expect, test } from 'vitest'
 import { LastingFailures } from '../../src/base/lasting-failures.ts'
 import type { KafkaClient } from '../../src/engines/kafka/client.ts'
@@ -22,7 +25,7 @@ function client(deleting: () => Promise<void>): KafkaClient {
   return { library: { crc32c: () => 0 }, leader } as unknown as KafkaClient
 }
 
-test('a failure to delete that lasts is an alarm, and ends with the first that succeeds', async () => {
+test('a failure to delete that lasts is an alarm, which ends with the first success', async () => {
   const told: string[] = []
   const failures = new LastingFailures(3, { raise: (message) => told.push(message), end: () => told.push('ended') })
   let failing = true

@@ -19,7 +19,7 @@ function floors(raise: FloorsHost['raise']): { floors: QueueFloors; raised: stri
   }
 }
 
-test('floors whose write failed are written again, by maximum with what has been settled since', async () => {
+test('floors whose write failed are written again, with what was settled meanwhile', async () => {
   const written: [string, readonly number[]][] = []
   let failing = true
   const { floors: queue, raised } = floors(async (incarnation, each) => {
@@ -43,7 +43,7 @@ test('floors whose write failed are written again, by maximum with what has been
   expect(written).toHaveLength(2)
 })
 
-test('a write that goes on failing is an alarm of retention, tried again by itself, until it succeeds', async () => {
+test('a write that keeps failing raises an alarm of retention, and is repeated until it succeeds', async () => {
   let failing = true
   const { floors: queue, told } = floors(async () => {
     if (failing) throw new Error('not authorized')
@@ -58,7 +58,7 @@ test('a write that goes on failing is an alarm of retention, tried again by itse
   expect(told.at(-1)).toBe('ended')
 })
 
-test('what is settled while a write is under way is written after it, and closing writes the rest', async () => {
+test('floors that rise during a write are written after it, and closing writes the rest', async () => {
   const written: (readonly number[])[] = []
   let answer: () => void = () => undefined
   const { floors: queue } = floors((_, each) => {
@@ -81,7 +81,7 @@ test('what is settled while a write is under way is written after it, and closin
   ])
 })
 
-test('of a channel that was removed nothing is written again', async () => {
+test('floors of a channel that was removed are not written again', async () => {
   let writes = 0
   const { floors: queue, told } = floors(async () => {
     writes++

@@ -7,7 +7,7 @@ import { parseNatsUrl } from '../../src/engines/nats/nats-url.ts'
 const parse = (url: string, environment: Readonly<Record<string, string>> = {}) => parseNatsUrl(url, environment)
 
 describe('a NATS URL', () => {
-  it('says the servers, and has defaults for the rest', () => {
+  it('names the servers, and has defaults for the rest', () => {
     expect(parse('nats://localhost')).toEqual({
       connection: { servers: ['localhost'] },
       creds: null,
@@ -26,7 +26,7 @@ describe('a NATS URL', () => {
     expect(connection).toEqual({ servers: ['a:4222', 'b:4223', '[::1]:4224'], user: 'ann', pass: 'p@ss' })
   })
 
-  it('takes a name alone for a token, as all of NATS does', () => {
+  it('takes a single name for a token, as NATS does', () => {
     expect(parse('nats://s3cret@host').connection).toEqual({ servers: ['host'], token: 's3cret' })
   })
 
@@ -45,7 +45,7 @@ describe('a NATS URL', () => {
     expect(target.monitor).toEqual(['http://h:8222', 'http://i:8222'])
   })
 
-  it('insists on TLS with tls:, and leaves it to the server with nats:', () => {
+  it('requires TLS with tls:, and lets the server decide with nats:', () => {
     expect(parse('tls://h').connection.tls).toEqual({})
     expect(parse('nats://h').connection.tls).toBeUndefined()
     expect(parse('nats://h?ca=/ca.pem&cert=/c.pem&key=/k.pem&tlsfirst=true').connection.tls).toEqual({
@@ -56,7 +56,7 @@ describe('a NATS URL', () => {
     })
   })
 
-  it('asks the environment only for credentials that it does not have', () => {
+  it('takes from the environment only credentials that it does not have', () => {
     const environment = { NATS_USER: 'env', NATS_PASSWORD: 'word', NATS_CA: '/env.pem' }
     expect(parse('nats://h', environment).connection).toMatchObject({
       user: 'env',

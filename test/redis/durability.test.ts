@@ -1,4 +1,4 @@
-/** After a connection was lost, the server may be another one: what it promises is asked until it answers. */
+/** After a reconnect, the server may be another one: it is asked for its settings until it answers. */
 import { expect, test } from 'vitest'
 import { MillraceError } from '../../src/base/errors.ts'
 import { durabilityAgain } from '../../src/engines/redis/durability.ts'
@@ -26,19 +26,19 @@ function link(
   return made
 }
 
-test('a server that does not answer at first is asked again, and one that is weaker is found out', async () => {
+test('a server that does not answer is asked again, and a server with weaker settings is detected', async () => {
   expect(await durabilityAgain(link(true, [busy, busy]), settings, () => false)).toMatchObject({
     capability: { support: 'native' },
   })
   expect(await durabilityAgain(link(false, [busy]), settings, () => false)).toMatchObject({ code: 'CLAUSE_REFUSED' })
 })
 
-test('a server that refuses to say is one that must not be written to', async () => {
+test('a server that refuses to answer is not written to', async () => {
   const forbidden = new MillraceError('FORBIDDEN', 'redis: NOPERM')
   expect(await durabilityAgain(link(true, [forbidden]), settings, () => false)).toBe(forbidden)
 })
 
-test('nobody is asked for a connection that is lost again', async () => {
+test('the server is not asked any more when the connection is lost again', async () => {
   const server = link(true, [busy, busy])
   expect(await durabilityAgain(server, settings, () => server.asked > 0)).toBeNull()
   expect(server.asked).toBe(1)

@@ -151,7 +151,10 @@ export class PartitionOwner {
   }
 }
 
-/** A consumer log of a channel that was removed and created anew holds nothing of the new channel: its records are deleted. */
+/**
+ * A consumer log of a channel that was removed and created anew holds nothing of the new channel: its records are
+ * deleted.
+ */
 function beginAnew(ownership: Ownership, { incarnation }: ChannelEntry): void {
   const written = ownership.get(INCARNATION)
   const now = JSON.stringify({ incarnation })

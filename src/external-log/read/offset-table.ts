@@ -1,4 +1,7 @@
-/** Values by offset, in the order of the offsets. An entry takes about fifty bytes beside its value, so a table may hold a million. */
+/**
+ * Values by offset, in the order of the offsets. An entry takes about fifty bytes beside its value, so a table may hold
+ * a million.
+ */
 import { lowerBound } from '../../base/lower-bound.ts'
 
 export class OffsetTable<Value> {
