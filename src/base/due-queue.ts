@@ -1,11 +1,11 @@
 /**
- * What is to happen at a time: a binary heap and one timer, however many entries there are. Nothing happens once it is closed.
+ * Tasks that run at a time: a binary heap with one timer for all of them. After `close`, no task runs.
  */
 import type { Clock } from './clock.ts'
 
 interface Entry {
   readonly dueMs: number
-  /** Of those due together the one that was added first comes first. */
+  /** Among tasks with the same time, the one that was added first runs first. */
   readonly turn: number
   readonly task: () => void
   cancelled: boolean
@@ -36,7 +36,7 @@ export class DueQueue {
     return this.#heap[0]?.dueMs ?? Number.POSITIVE_INFINITY
   }
 
-  /** Run a task at a time, or soon after. The answer cancels it. */
+  /** Run a task at a time, or soon after it. Returns a function that cancels the task. */
   add(dueMs: number, task: () => void): () => void {
     const entry: Entry = { dueMs, turn: this.#turn++, task, cancelled: false }
     this.#push(entry)
@@ -46,7 +46,7 @@ export class DueQueue {
     }
   }
 
-  /** Run a task when a span has passed, however the wall clock jumps meanwhile. */
+  /** Run a task after a span, also if the wall clock jumps meanwhile. */
   after(delayMs: number, task: () => void): void {
     if (this.#closed) return
     this.#clock.after(delayMs, () => {

@@ -1,4 +1,4 @@
-/** A rate over the last seconds: marked once a batch, read when somebody asks. Its times are of a clock's `elapsed`, which never goes back. */
+/** A rate over the last ten seconds. Its times are of a clock's `elapsed`, which never goes back. */
 const SECONDS = 10
 
 export class Meter {
@@ -12,7 +12,7 @@ export class Meter {
     this.total += count
   }
 
-  /** Events a second, over the last ten seconds. */
+  /** Marks a second, over the last ten seconds. */
   rate(elapsedMs: number): number {
     this.#turn(elapsedMs)
     return this.#counts.reduce((sum, count) => sum + count, 0) / SECONDS

@@ -1,9 +1,9 @@
 /**
- * Which offsets of a channel a consumer has settled: a floor below which all are, and bits above it.
+ * A growing set of offsets: a floor, below which every offset is in the set, and bits above it.
  *
- * Bits are kept in chunks of 1,024 offsets, so that a consumer far ahead of one slow event costs a bit an event, and a
- * commit writes only the chunks that changed. Runs are settled, and passed by the floor, a word of bits at a time: a partition
- * of a channel has more offsets of others than of its own.
+ * Bits are kept in chunks of 1,024 offsets. So an offset far above the floor costs one bit, and only the chunks that
+ * have changed need to be saved. Runs of offsets are added, and passed by the floor, 32 bits at a time: most offsets
+ * of a partition's log are holes.
  */
 const CHUNK_OFFSETS = 1024
 const WORD_OFFSETS = 32
@@ -13,9 +13,9 @@ export class OffsetSet {
   #floor: number
   readonly #chunks = new Map<number, Uint32Array>()
   readonly #dirty = new Set<number>()
-  /** Chunks that were handed out to be saved, and not said to be empty since. */
+  /** Chunks that `takeChanges` returned with bytes, and has not returned as empty since. */
   readonly #saved = new Set<number>()
-  /** Settled offsets at and above the floor. */
+  /** How many offsets above the floor are in the set. */
   #above = 0
 
   constructor(floor: number) {
@@ -26,19 +26,19 @@ export class OffsetSet {
     return this.#floor
   }
 
-  /** Settled offsets above the floor. */
+  /** How many offsets above the floor are in the set. */
   get above(): number {
     return this.#above
   }
 
-  /** The offset after the last settled one. */
+  /** The offset after the highest one in the set. */
   get end(): number {
     let end = this.#floor
     for (const [, to] of this.ranges()) end = to
     return end
   }
 
-  /** Chunks that are saved, or on their way. */
+  /** The chunks that are saved or are being saved. */
   get saved(): Iterable<number> {
     return this.#saved
   }
@@ -56,14 +56,14 @@ export class OffsetSet {
     } else if (offset > this.#floor) this.#set(offset, offset + 1)
   }
 
-  /** Settle neighbours. */
+  /** Add `count` consecutive offsets. */
   addRun(offset: number, count: number): void {
     const end = offset + count
     if (offset <= this.#floor) this.raise(end)
     else for (let each = offset; each < end; each = wordEnd(each)) this.#set(each, Math.min(end, wordEnd(each)))
   }
 
-  /** Settle all offsets below `offset`. */
+  /** Add all offsets below `offset`. */
   raise(offset: number): void {
     if (offset <= this.#floor) return
     this.#pass(offset)
@@ -74,7 +74,7 @@ export class OffsetSet {
     return this.#chunks.get(Math.floor(offset / CHUNK_OFFSETS))?.[wordIn(offset)] ?? 0
   }
 
-  /** Set offsets of one word. */
+  /** Set the bits of offsets in one word. */
   #set(from: number, end: number): void {
     const index = Math.floor(from / CHUNK_OFFSETS)
     let chunk = this.#chunks.get(index)
@@ -90,7 +90,7 @@ export class OffsetSet {
     this.#above += bitsIn(added)
   }
 
-  /** The floor goes up to the first offset that is not settled. */
+  /** Raise the floor to the first offset that is not in the set. */
   #advance(): void {
     while (this.#above > 0) {
       const end = wordEnd(this.#floor)
@@ -105,7 +105,7 @@ export class OffsetSet {
     }
   }
 
-  /** The floor goes up to an offset: bits that it passes are no longer counted, and chunks below it go. */
+  /** Raise the floor to an offset. Bits below it are no longer counted, and chunks below it are deleted. */
   #pass(offset: number): void {
     while (this.#floor < offset && this.#above > 0) {
       const index = Math.floor(this.#floor / CHUNK_OFFSETS)
@@ -117,7 +117,7 @@ export class OffsetSet {
     this.#floor = Math.max(this.#floor, offset)
   }
 
-  /** Clear offsets of one word. */
+  /** Clear the bits of offsets in one word. */
   #clear(chunk: Uint32Array, index: number, from: number, end: number): void {
     const word = chunk[wordIn(from)] as number
     const gone = word & maskOf(from, end)
@@ -129,7 +129,7 @@ export class OffsetSet {
     if (end % CHUNK_OFFSETS === 0) this.#chunks.delete(index)
   }
 
-  /** The chunks that changed since the last call, with their bytes, or null for one that is empty now and was not before. */
+  /** The chunks that changed since the last call, with their bytes; null for a saved chunk that is empty now. */
   takeChanges(): [index: number, bytes: Uint8Array | null][] {
     if (this.#dirty.size === 0) return []
     const changes: [number, Uint8Array | null][] = []
@@ -147,7 +147,7 @@ export class OffsetSet {
     return changes
   }
 
-  /** Settled offsets above the floor: from and up to, in order. */
+  /** The offsets above the floor as ranges, in order; `to` is not included. */
   *ranges(): Generator<readonly [from: number, to: number]> {
     let from = -1
     let to = -1
@@ -164,9 +164,9 @@ export class OffsetSet {
     if (from >= 0) yield [from, to]
   }
 
-  /** Take in a chunk as it was saved. */
+  /** Add the offsets of a saved chunk. */
   load(index: number, bytes: Uint8Array): void {
-    // A copy of its own: a Buffer may be a view into others’ bytes, and need not be aligned.
+    // A copy: a Buffer may be a view into a larger memory, and need not be aligned.
     const chunk = new Uint32Array(new Uint8Array(bytes).buffer, 0, WORDS)
     const base = index * CHUNK_OFFSETS
     for (let bit = 0; bit < CHUNK_OFFSETS; bit++) {

@@ -1,8 +1,8 @@
 /**
  * A set of objects as an array in which each object stores its own slot. The order of the objects is not kept.
  *
- * It replaces a `Set` where objects are added and removed for each event: a `Set` makes a new table every few changes, and
- * its old tables keep the removed objects alive until they are collected.
+ * It replaces a `Set` where objects are added and removed for each event: a `Set` makes a new table every few
+ * changes, and its old tables keep the removed objects alive until they are collected.
  */
 
 /** An object that stores its slot in the set that holds it. It can be in one set at a time. */

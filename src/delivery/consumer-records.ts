@@ -1,41 +1,43 @@
 /**
- * What is kept of a consumer in one log: the key and the bytes of each record, in one place. docs/format.md has the same table.
+ * The records of a consumer in one log: the key and the bytes of each. docs/format.md has the same table.
  *
  *     g/<group>/<channel>             float64 floor
  *     b/<group>/<channel>/<chunk>     128 bytes: bits of settled offsets above the floor (offset-set.ts)
- *     f/<group>/<channel>             JSON InFlightRecord: what was in handlers' hands
+ *     f/<group>/<channel>             JSON InFlightRecord: the deliveries in flight
  *     r/<group>/<channel>/<offset>    JSON RetryRecord: attempts of an event that failed
  *     d/<group>/<channel>/<offset>    JSON DeadRecord: a dead letter, or an event that waits behind one, with its text
- *     k/<group>/<channel>/<offset>    JSON ChainRecord: the same event, without its text, for what is kept in memory: its state is the one that counts
+ *     k/<group>/<channel>/<offset>    JSON ChainRecord: the same event without its text. Its state is the valid one
  *
- * Numbers in keys are 16 digits, so that they sort. Channels are 8 digits of their number.
+ * Numbers in keys have 16 digits, so that keys sort by number. A channel is its number with 8 digits.
  */
 import type { EncodedEvent } from '../broker/encoded-event.ts'
 import type { Failure } from '../broker/failure.ts'
 
-/** What was in handlers' hands at some commit: the suspects, if the process died (clause 5). */
+/** The deliveries in flight at some commit. If the process dies, their events are suspects (clause 5). */
 export interface InFlightRecord {
-  /** Deliveries that instances could hold at once: as many may have been in flight unrecorded. */
+  /**
+   * How many deliveries the instances could hold at once. Up to this number may have been in flight and not recorded.
+   */
   readonly credit: number
   readonly offsets: readonly number[]
-  /** The one that ran alone. */
+  /** The suspect that ran alone. */
   readonly solo: number | null
-  /** The attempt that each of them has used is in its own record already: they are suspects still. */
+  /** The retry records count these attempts already. The events are still suspects. */
   readonly counted?: boolean
-  /** Over servers: the member whose hands they were, where whoever wrote this does not know whether it lives. */
+  /** On servers: the member that held them, written by a member that does not know whether the first one lives. */
   readonly heldBy?: string
 }
 
 export interface RetryRecord {
-  /** Attempts used. */
+  /** How many attempts the event has used. */
   readonly attempts: number
   readonly dueAtMs: number
   readonly failure: Failure
-  /** It ran alone when its worker died. */
+  /** The event ran alone when its worker died. */
   readonly proven?: boolean
 }
 
-/** `dead`: given up. `live`: redriven, or waiting behind another of its key. */
+/** `dead`: a dead letter. `live`: redriven, or waiting behind a letter of its key. */
 export type DeadState = 'dead' | 'live'
 
 export interface DeadRecord extends EncodedEvent {
@@ -50,23 +52,23 @@ export interface DeadRecord extends EncodedEvent {
 export interface ChainRecord {
   readonly consumer: string
   readonly state: DeadState
-  /** The key whose later events wait; null where none do. */
+  /** The key of its chain; null where it is in no chain. */
   readonly key: string | null
-  /** Everything waits for it. */
+  /** It holds back every event (`block`). */
   readonly blocks: boolean
 }
 
-/** The group of a queue's workers, whatever their consumers' names: no consumer can have this name. */
+/** The group of all workers of a queue, whatever the names of their consumers. No consumer can have this name. */
 export const QUEUE_GROUP = '~queue'
 
 export const digits = (value: number): string => String(Math.max(0, Math.floor(value))).padStart(16, '0')
 export const channelDigits = (channelId: number): string => String(channelId).padStart(8, '0')
 
-/** Tables with a record for each offset. */
+/** The tables that have a record for each offset, or for each chunk of offsets. */
 export const OFFSET_TABLES = ['b', 'r', 'd', 'k'] as const
 
 export const consumerKeys = {
-  /** What the records of a table begin with. */
+  /** The prefix of the keys of a table. */
   table: (table: (typeof OFFSET_TABLES)[number], group: string, channelId: number): string =>
     `${table}/${group}/${channelDigits(channelId)}/`,
   cursor: (group: string, channelId: number): string => `g/${group}/${channelDigits(channelId)}`,
@@ -81,12 +83,12 @@ export const consumerKeys = {
     `k/${group}/${channelDigits(channelId)}/${digits(offset)}`,
 }
 
-/** The range of keys that begin with a prefix ending in a slash: "0" is the character after "/". */
+/** The range of keys that begin with a prefix. The prefix ends with "/", and "0" is the character after "/". */
 export function under(prefix: string): readonly [from: string, to: string] {
   return [prefix, `${prefix.slice(0, -1)}0`]
 }
 
-/** The number that ends a key. */
+/** The number at the end of a key. */
 export function lastNumber(key: string): number {
   return Number(key.slice(key.lastIndexOf('/') + 1))
 }

@@ -1,46 +1,47 @@
 /**
- * A log as a cursor sees it: the events of one channel, or of one partition of it, at offsets that follow each other.
+ * A log as a cursor sees it: the events of one channel, or of one partition of a channel, at consecutive offsets.
  *
- * Where the broker underneath leaves gaps, the log fills them with holes: they are nobody's, and settled when they are met.
+ * An offset without an event is a hole. Holes stand for gaps that a server leaves, and for events of other
+ * partitions. A cursor settles a hole when it reads it.
  */
 import type { ChannelSpec } from '../channel/channel.ts'
 import type { BlockEvent } from '../event/block.ts'
 
-/** Neighbouring events of a log. */
+/** Consecutive events of a log. */
 export interface EventBlock {
   readonly firstOffset: number
   readonly count: number
-  /** The event at a place in the block, 0 to count − 1. */
+  /** The event at an index, from 0 to count − 1. */
   at(index: number): BlockEvent
   typeAt(index: number): string
-  /** When the event there was stored, in milliseconds since the epoch. */
+  /** When the event at an index was stored, in milliseconds since the epoch. */
   timeAt(index: number): number
-  /** How many places from this one on have no event: 0 where there is one. */
+  /** How many holes there are from an index on: 0 where the index has an event. */
   holes(index: number): number
 }
 
-/** Told when events were committed to a log: the block, or null where another process wrote them. */
+/** Called after events were committed to a log: with their block, or with null where another process wrote them. */
 export interface LogListener {
   onCommitted(block: EventBlock | null): void
 }
 
 export interface DeliveryLog {
-  /** A number for records. */
+  /** The number of the log in records. */
   readonly id: number
   /** The channel's name. */
   readonly name: string
   readonly spec: Pick<ChannelSpec, 'kind'>
-  /** Events below are gone. */
+  /** The log no longer has the events below this offset. */
   readonly first: number
-  /** Offset after the last durable event. */
+  /** The offset after the last durable event. */
   readonly committed: number
   readonly listeners: Set<LogListener>
-  /** Whether a later event of the key stands in this one's place. */
+  /** Whether a later event of the key has replaced this one. */
   superseded(key: string | null, offset: number): boolean
   /** The block that holds an offset, if it is in memory. */
   blockInMemory(offset: number): EventBlock | undefined
-  /** Blocks from an offset on: at least one, if the log has any there. */
+  /** Consecutive blocks from an offset on, up to `maxBytes`: at least one, if the log has events there. */
   load(offset: number, maxBytes: number): Promise<EventBlock[]>
-  /** The block of one offset, which then stays in memory for a while. */
+  /** The block of one offset. It stays in memory for a while. */
   cache(offset: number): Promise<EventBlock | undefined>
 }

@@ -1,6 +1,7 @@
 /**
- * What consumers have settled, and their dead letters, taken out of an engine and put into another. What is carried is the whole channel's; where a channel
- * has several logs it is joined from all of its homes, and put into each of them.
+ * Reads what consumers have settled, and their dead letters, out of one engine, and writes them into another. The
+ * unit is a channel: where a channel has several logs, the state is joined from the homes in all of them, and divided
+ * among them.
  */
 import { MillraceError } from '../../base/errors.ts'
 import { LIMITS } from '../../base/limits.ts'
@@ -16,9 +17,9 @@ import { QUEUE_GROUP } from '../consumer-records.ts'
 import type { CarriedHomes, OpenRecords } from './carried-homes.ts'
 import { type CarriedProgress, clearedRecords, letterRecords, lettersIn, progressRecords } from './carried-state.ts'
 import type { Home, HomeState } from './homes.ts'
-import { progressOf } from './joined-progress.ts'
+import { joinedProgress } from './joined-progress.ts'
 
-/** So much of events or letters is a page. */
+/** The size of a page of events or letters, at most. */
 export const PAGE: { readonly count: number; readonly bytes: number } = { count: 1000, bytes: LIMITS.readAheadBytes }
 
 export abstract class ConsumerCarriage<H extends Home> implements Carriage {
@@ -42,7 +43,7 @@ export abstract class ConsumerCarriage<H extends Home> implements Carriage {
     for (const group of [...groups].sort()) {
       const states = await this.#states(channel, group)
       const workers = [...new Set(states.flatMap(([, state]) => state.workers))].sort()
-      const progress = await progressOf(this.#homes, states, bounds)
+      const progress = await joinedProgress(this.#homes, states, bounds)
       if (progress !== null)
         found.push({ channel, consumer: group === QUEUE_GROUP ? null : group, workers, ...progress })
     }
@@ -67,7 +68,7 @@ export abstract class ConsumerCarriage<H extends Home> implements Carriage {
         lettersIn(records, group, logId, Number(from ?? 0), PAGE, letters),
       ),
     )
-    // Of a log that has more, nothing is known behind its page: no other is gone through farther.
+    // After the end of its page, the letters of a log are not known. The joined page ends at the lowest of these ends.
     const known = Math.min(...pages.map((page) => page.at(-1)?.offset ?? Number.POSITIVE_INFINITY))
     const items = pages
       .flat()
@@ -94,14 +95,14 @@ export abstract class ConsumerCarriage<H extends Home> implements Carriage {
 
   async putLetters(channel: string, consumer: string | null, letters: readonly CarriedLetter[]): Promise<void> {
     await this.#put(channel, consumer, async ({ group, logId }) => {
-      const its = letters.filter((letter) => this.#homes.logOf(channel, letter) === logId)
+      const own = letters.filter((letter) => this.#homes.logOf(channel, letter) === logId)
       return ({ write }) => {
-        for (const [key, value] of letterRecords(group, logId, its)) write(key, value)
+        for (const [key, value] of letterRecords(group, logId, own)) write(key, value)
       }
     })
   }
 
-  /** Change what the homes of a consumer that does not run hold. @throws UNKNOWN_CHANNEL · INVALID_OPTION when it runs */
+  /** Change the homes of a consumer that does not run. @throws UNKNOWN_CHANNEL · INVALID_OPTION when it runs */
   async #put(
     channel: string,
     consumer: string | null,
@@ -110,13 +111,16 @@ export abstract class ConsumerCarriage<H extends Home> implements Carriage {
     await this.#homes.look()
     for (const home of await this.#homes.logs(channel, consumer ?? QUEUE_GROUP)) {
       if (await this.#homes.put(home, await changeOf(home))) continue
-      const who = consumer === null ? `queue "${channel}"` : `consumer "${consumer}"`
-      throw new MillraceError('INVALID_OPTION', `consumers work on ${who}: stop them before the copy`, { channel })
+      const subject = consumer === null ? `queue "${channel}"` : `consumer "${consumer}"`
+      throw new MillraceError('INVALID_OPTION', `consumers work on ${subject}: stop them before the copy`, { channel })
     }
   }
 }
 
-/** What of a consumer's progress in a channel is one log's. Where a log ends before the channel does, what is still to come into it is not settled. */
+/**
+ * The part of a consumer's progress in a channel that belongs to one log. Offsets at and after the log's end are not
+ * settled: the log may still get events there.
+ */
 function progressIn(
   { floor, settled, retries, inFlight }: CarriedProgress,
   end: number,

@@ -3,7 +3,7 @@ import type { EncodedEvent } from '../../broker/encoded-event.ts'
 import type { Records } from './carried-state.ts'
 import type { Home, Homes } from './homes.ts'
 
-/** A home of a consumer that does not run, to put records into. */
+/** A home of a consumer that does not run, open for writing records. */
 export interface OpenRecords {
   readonly records: Records
   write(key: string, value: Uint8Array | null): void
@@ -11,16 +11,19 @@ export interface OpenRecords {
 }
 
 export interface CarriedHomes<H extends Home> extends Homes<H> {
-  /** The homes of a group in each log of a channel, whether or not it has begun there. @throws UNKNOWN_CHANNEL */
+  /** The homes of a group in all logs of a channel, also where the group has not begun. @throws UNKNOWN_CHANNEL */
   logs(channel: string, group: string): Promise<readonly H[]>
-  /** The log in which an event of a channel is. */
+  /** The log of a channel to which an event belongs. */
   logOf(channel: string, event: EncodedEvent): number
-  /** The log that has the event at an offset of a channel. */
+  /** The log of a channel that has the event at an offset. */
   logAt(channel: string, offset: number): Promise<number>
-  /** The log ends here. */
+  /** The offset after the last event of the home's log. */
   endOf(home: H): Promise<number>
-  /** Offsets of the log's events from one on. */
+  /** The offsets of the log's events, from an offset on. */
   offsets(home: H, from: number): AsyncIterable<number>
-  /** Write records, where nobody works: false, and nothing is done, where somebody does. Resolves when they are durable. */
+  /**
+   * Write records of a consumer that does not run. Resolves to true when they are durable, and to false, without a
+   * change, where the consumer runs.
+   */
   put(home: H, change: (open: OpenRecords) => void): Promise<boolean>
 }

@@ -1,6 +1,6 @@
 /**
- * A consumer's records in one log in the form in which they are carried to another engine, and back. The offsets stay as they are: whoever carries them
- * translates them.
+ * Translates between a consumer's records in one log and the form in which its state is carried to another engine.
+ * Offsets are not changed here: the copy translates them.
  */
 
 import { OffsetSet } from '../../base/offset-set.ts'
@@ -22,16 +22,16 @@ import {
 import type { RecordChange } from '../cursor-host.ts'
 import type { LetterReader } from '../dead/letter-records.ts'
 
-/** Where records are looked up. */
+/** Reads records. */
 export interface Records {
   get(key: string): Uint8Array | undefined
   range(from: string, to: string, limit?: number): [string, Uint8Array][]
 }
 
-/** What is carried of a consumer in one log, beside whose it is. */
+/** What a consumer has settled in one log, without the names of consumer and channel. */
 export type CarriedProgress = Pick<CarriedConsumer, 'floor' | 'settled' | 'retries' | 'inFlight'>
 
-/** What a consumer has settled in a log, or null where it never began. */
+/** The settled offsets of a consumer in a log; null where the consumer never began. */
 export function settledIn(records: Records, group: string, logId: number): OffsetSet | null {
   const floor = records.get(consumerKeys.cursor(group, logId))
   if (floor === undefined) return null
@@ -52,7 +52,7 @@ export function inFlightIn(records: Records, group: string, logId: number): InFl
   return bytes === undefined ? null : fromJson<InFlightRecord>(bytes)
 }
 
-/** What is kept of dead letters from an offset on, some at a time. `texts` brings them where the records have none. */
+/** A page of kept events from an offset on. `texts` reads their texts where the records do not have them. */
 export async function lettersIn(
   records: Records,
   group: string,
@@ -90,7 +90,7 @@ function* deadIn(
   }
 }
 
-/** The records of a consumer's progress. */
+/** The records that state a consumer's progress. */
 export function progressRecords(
   group: string,
   logId: number,
@@ -118,7 +118,7 @@ export function letterRecords(group: string, logId: number, letters: readonly Ca
   })
 }
 
-/** Every record of a consumer in a log, taken away. */
+/** The changes that delete every record of a consumer in a log. */
 export function* clearedRecords(records: Records, group: string, logId: number): Generator<RecordChange> {
   for (const table of OFFSET_TABLES)
     for (const [key] of records.range(...under(consumerKeys.table(table, group, logId)))) yield [key, null]

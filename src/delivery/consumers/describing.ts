@@ -1,4 +1,4 @@
-/** Clause 17: how far behind a consumer is, and what does not move, and why. Computed when somebody asks. */
+/** Clause 17: how far behind a consumer is, whether it is stalled, and why. Computed on request. */
 import { isMillraceError } from '../../base/errors.ts'
 import type { ConsumerDescription, ConsumerPosition } from '../../broker/description.ts'
 import type { Bounds } from '../../broker/engine.ts'
@@ -8,7 +8,7 @@ import type { Instance } from '../dispatch/instance.ts'
 import { settledIn } from './carried-state.ts'
 import { type Home, type HomeState, type Homes, inOrder } from './homes.ts'
 
-/** A home as descriptions need it: of a queue's, the same for each of its workers. */
+/** What a description says of one home. The workers of a queue share its home, so each of them has the same part. */
 interface Part<H extends Home> {
   readonly home: H
   readonly state: HomeState
@@ -17,11 +17,11 @@ interface Part<H extends Home> {
   readonly lag: number
   readonly lagMs: number
   readonly retrying: number
-  /** Why the age of its events is not known. */
+  /** The error that hides the age of its events. */
   readonly unreadable: string | null
 }
 
-/** Every consumer that has begun or is paused, in the order of their names. */
+/** Every consumer that has begun or is paused, by name. */
 export async function describeConsumers<H extends Home>(homes: Homes<H>): Promise<ConsumerDescription[]> {
   const byConsumer = new Map<string, Part<H>[]>()
   const parts = await partsOf(homes, inOrder(await homes.list(null)))
@@ -33,34 +33,35 @@ export async function describeConsumers<H extends Home>(homes: Homes<H>): Promis
     const names = group === QUEUE_GROUP ? (workers.get(channel.name) ?? []) : [group]
     for (const name of names) byConsumer.set(name, [...(byConsumer.get(name) ?? []), part])
   }
-  // A pause outlives the last channel of its consumer: it is seen, or the consumer would be paused again with its next channel and nobody knew why.
+  // A pause outlives the last channel of its consumer. It is shown, because it would hold in the consumer's next
+  // channel too.
   for (const name of homes.paused) if (!byConsumer.has(name)) byConsumer.set(name, [])
   const found: ConsumerDescription[] = []
-  for (const [name, its] of [...byConsumer].sort(([a], [b]) => (a < b ? -1 : 1)))
-    found.push(await described(homes, name, its))
+  for (const [name, own] of [...byConsumer].sort(([a], [b]) => (a < b ? -1 : 1)))
+    found.push(await described(homes, name, own))
   return found
 }
 
-/** A consumer by its homes; null where it has not begun in any and is not paused. */
+/** A consumer by its homes. Returns null where the consumer has begun in none of them and is not paused. */
 export async function describeConsumer<H extends Home>(
   homes: Homes<H>,
   name: string,
-  its: readonly H[],
+  of: readonly H[],
 ): Promise<ConsumerDescription | null> {
-  const parts = await partsOf(homes, its)
+  const parts = await partsOf(homes, of)
   return parts.length === 0 && homes.pauseOf(name) === null ? null : described(homes, name, parts)
 }
 
-async function partsOf<H extends Home>(homes: Homes<H>, its: readonly H[]): Promise<Part<H>[]> {
-  const names = new Set(its.map(({ channel }) => channel.name))
+async function partsOf<H extends Home>(homes: Homes<H>, of: readonly H[]): Promise<Part<H>[]> {
+  const names = new Set(of.map(({ channel }) => channel.name))
   const bounds = new Map([...names].map((name) => [name, homes.bounds(name)]))
   const parts = await Promise.all(
-    its.map(async (home) => partOf(homes, home, await (bounds.get(home.channel.name) as Promise<Bounds>))),
+    of.map(async (home) => partOf(homes, home, await (bounds.get(home.channel.name) as Promise<Bounds>))),
   )
   return parts.filter((part) => part !== null)
 }
 
-/** Null where nothing has begun. */
+/** Null where the consumer has not begun. */
 async function partOf<H extends Home>(homes: Homes<H>, home: H, bounds: Bounds): Promise<Part<H> | null> {
   const { group, logId } = home
   const state = await homes.read(home)
@@ -68,7 +69,7 @@ async function partOf<H extends Home>(homes: Homes<H>, home: H, bounds: Bounds):
   const done = cursor?.done ?? settledIn(records, group, logId)
   if (done === null) return null
   if (cursor === null) done.raise(Math.min(bounds.first, bounds.next))
-  // Where the log has no event before the last that is settled, that is settled too.
+  // Holes before the last settled offset are settled too, so each unsettled offset before it is an event.
   const [open, end] =
     cursor === null ? [done.end - done.floor - done.above, done.end] : [cursor.outstanding, cursor.next]
   const lag = unsent + open + (await state.pending(end))
@@ -85,7 +86,7 @@ async function partOf<H extends Home>(homes: Homes<H>, home: H, bounds: Bounds):
   }
 }
 
-/** How long the first event at or after an offset has been stored. Damage to it is told of this consumer, and of no other. */
+/** The age of the first event at or after an offset. A damaged event is reported with this consumer only. */
 async function ageOf(
   state: HomeState,
   floor: number | null,
@@ -135,7 +136,7 @@ function positionsOf(parts: readonly Part<Home>[]): ConsumerPosition[] {
   for (const { home, bounds, floor, lag, lagMs } of parts) {
     const channel = home.channel.name
     const before = positions.get(channel) ?? { channel, floor: bounds.next, lag: 0, lagMs: 0 }
-    // A partition in which nothing is left to do holds no floor down.
+    // A partition without lag does not lower the floor of the channel.
     const lowest = lag === 0 ? before.floor : Math.min(before.floor, floor)
     positions.set(channel, { channel, floor: lowest, lag: before.lag + lag, lagMs: Math.max(before.lagMs, lagMs) })
   }

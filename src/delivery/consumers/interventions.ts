@@ -1,6 +1,6 @@
 /**
- * What people do to a consumer from outside: look at its dead letters, give them back, drop them, rewind it, pause it, remove it.
- * Each check, each error and each order is decided here, for every engine.
+ * What people do to a consumer from outside: list, redrive and drop its dead letters, rewind, pause and remove it. The
+ * checks, the errors and the order of the steps are decided here, for every engine.
  */
 import { MillraceError } from '../../base/errors.ts'
 import { unknownConsumer } from '../../broker/consumer-errors.ts'
@@ -34,7 +34,7 @@ export class Interventions<H extends Home> implements Consumers {
 
   async rewind(consumer: string, to: Position, channel: string | null): Promise<void> {
     const homes = rewindable(await this.#homesOf(consumer), { consumer, channel, declared: this.#homes.declared })
-    // An offset that one of them does not have moves none.
+    // All offsets are found first: if one home does not have its offset, no home is moved.
     const targets = await Promise.all(homes.map(async (home) => [home, await this.#homes.seek(home, to)] as const))
     await allDone(targets, ([home, offset]) =>
       this.#homes.change(home, async ({ cursor, flushed }) => {
@@ -60,7 +60,10 @@ export class Interventions<H extends Home> implements Consumers {
     await this.#homes.setPause(consumer, null, [])
   }
 
-  /** What is settled in a queue is its workers' together: of one of them, only its dead letters go. */
+  /**
+   * The workers of a queue share what is settled in it. When one of them is removed, only its dead letters are
+   * deleted.
+   */
   async #leaveQueue(consumer: string, home: H): Promise<void> {
     const state = await this.#homes.read(home)
     const letters = await firstOf(boxOf(home, state).offsets(consumer, { limit: 1 }))
@@ -104,7 +107,10 @@ export class Interventions<H extends Home> implements Consumers {
     return count
   }
 
-  /** The homes that have dead letters that a query names: with a limit, how many each has of the oldest of all. */
+  /**
+   * The homes that have letters of a query, and the limit of each: with a limit, the oldest letters of all homes are
+   * taken.
+   */
   async #shares(consumer: string, query: DeadLetterQuery): Promise<readonly (readonly [home: H, count: number])[]> {
     const boxes = await this.#boxes(consumer, query)
     if (query.limit !== undefined) return [...(await sharesOf(boxes, consumer, query))]
@@ -126,7 +132,7 @@ export class Interventions<H extends Home> implements Consumers {
     )
   }
 
-  /** None of a consumer that has lost its last channel and is paused still. @throws UNKNOWN_CONSUMER */
+  /** Empty for a paused consumer that has lost its last channel. @throws UNKNOWN_CONSUMER */
   async #homesOf(consumer: string): Promise<H[]> {
     await this.#homes.look()
     const homes = await homesOf(this.#homes, consumer)
@@ -135,7 +141,7 @@ export class Interventions<H extends Home> implements Consumers {
   }
 }
 
-/** The homes of a consumer: of streams its own, of queues those of each queue that it has worked on. */
+/** The homes of a consumer: its own in streams, and those of the queues that it has worked on. */
 async function homesOf<H extends Home>(homes: Homes<H>, consumer: string): Promise<H[]> {
   const [own, ofQueues] = await Promise.all([homes.list(consumer), homes.list(QUEUE_GROUP)])
   const queues = new Set<string>()
@@ -145,7 +151,7 @@ async function homesOf<H extends Home>(homes: Homes<H>, consumer: string): Promi
   return inOrder([...own, ...ofQueues.filter(({ channel }) => queues.has(channel.name))])
 }
 
-/** The dead letters of a home, to look at. */
+/** The dead letters of a home, for reading. */
 function boxOf({ group, channel, logId }: Home, { cursor, records, letters }: HomeState): DeadLetterBox {
   if (cursor !== null) return cursor.box
   return new DeadLetterBox({
@@ -158,7 +164,7 @@ function boxOf({ group, channel, logId }: Home, { cursor, records, letters }: Ho
   })
 }
 
-/** Each of them; afterwards the first error, if one failed. */
+/** Act on all items. Afterwards the first error is thrown, if one failed. */
 async function allDone<Item>(items: readonly Item[], act: (item: Item) => Promise<void>): Promise<void> {
   const results = await Promise.allSettled(items.map(act))
   const failed = results.find((result) => result.status === 'rejected')
@@ -170,9 +176,7 @@ async function firstOf<Item>(items: AsyncIterable<Item>): Promise<Item | undefin
   return undefined
 }
 
-async function collected<Whose>(
-  found: AsyncIterable<readonly [whose: Whose, letter: DeadLetter]>,
-): Promise<DeadLetter[]> {
+async function collected(found: AsyncIterable<readonly [home: unknown, letter: DeadLetter]>): Promise<DeadLetter[]> {
   const letters: DeadLetter[] = []
   for await (const [, letter] of found) letters.push(letter)
   return letters

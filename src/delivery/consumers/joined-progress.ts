@@ -1,4 +1,7 @@
-/** What a consumer has settled in a channel, joined from its homes in the channel's logs along the events that are not settled in all of them. */
+/**
+ * What a consumer has settled in a channel, joined from its homes in the channel's logs. Each offset of the channel
+ * belongs to one log, so an offset is settled if the home of its log says so.
+ */
 
 import type { OffsetSet } from '../../base/offset-set.ts'
 import type { Bounds } from '../../broker/engine.ts'
@@ -9,7 +12,7 @@ import type { Home, HomeState } from './homes.ts'
 type Log<H> = readonly [home: H, done: OffsetSet | null]
 
 /** Null where the consumer has not begun. */
-export async function progressOf<H extends Home>(
+export async function joinedProgress<H extends Home>(
   homes: CarriedHomes<H>,
   states: readonly (readonly [home: H, state: HomeState])[],
   { first, next }: Bounds,
@@ -64,16 +67,16 @@ async function firstUnsettled<H extends Home>(
   return below
 }
 
-/** Settled offsets as ranges that hold none of the open ones. */
+/** Settled offsets as ranges. A range holds no open offset, but may hold offsets without an event. */
 function rangesOf(settled: number[], open: number[]): [from: number, to: number][] {
   settled.sort((a, b) => a - b)
   open.sort((a, b) => a - b)
   const ranges: [number, number][] = []
-  let at = 0
+  let next = 0
   for (const offset of settled) {
-    while (at < open.length && (open[at] as number) < offset) at++
+    while (next < open.length && (open[next] as number) < offset) next++
     const last = ranges.at(-1)
-    if (last !== undefined && (at === 0 || (open[at - 1] as number) < last[0])) last[1] = offset + 1
+    if (last !== undefined && (next === 0 || (open[next - 1] as number) < last[0])) last[1] = offset + 1
     else ranges.push([offset, offset + 1])
   }
   return ranges

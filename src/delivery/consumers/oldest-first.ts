@@ -1,23 +1,23 @@
 /**
- * The dead letters of a consumer over its channels, the oldest first, the same on every engine: within a channel in the order of its events, and of the
- * channels' next ones that which died first. They are read as they are asked for.
+ * The dead letters of a consumer over all its channels, oldest first: within a channel by offset, and between
+ * channels by the time of giving up. Letters are read one after the other, as the caller asks for them.
  */
 import type { DeadLetter, DeadLetterQuery } from '../../broker/description.ts'
 import type { DeadLetterBox } from '../dead/dead-letter-box.ts'
 
-/** A box of the consumer, with what its asker knows it by. */
-export type Boxed<Whose> = readonly [whose: Whose, box: DeadLetterBox]
+/** A box of the consumer, and the home that it belongs to. */
+export type Boxed<Home> = readonly [home: Home, box: DeadLetterBox]
 
-type Found<Whose> = readonly [whose: Whose, letter: DeadLetter]
+type Found<Home> = readonly [home: Home, letter: DeadLetter]
 
-export async function* oldestFirst<Whose>(
-  boxes: readonly Boxed<Whose>[],
+export async function* oldestFirst<Home>(
+  boxes: readonly Boxed<Home>[],
   consumer: string,
   query: DeadLetterQuery,
-): AsyncGenerator<Found<Whose>> {
-  const byChannel = new Map<string, AsyncGenerator<Found<Whose>>[]>()
-  for (const [whose, box] of boxes)
-    byChannel.set(box.channel, [...(byChannel.get(box.channel) ?? []), lettersOf(whose, box, consumer, query)])
+): AsyncGenerator<Found<Home>> {
+  const byChannel = new Map<string, AsyncGenerator<Found<Home>>[]>()
+  for (const [home, box] of boxes)
+    byChannel.set(box.channel, [...(byChannel.get(box.channel) ?? []), lettersOf(home, box, consumer, query)])
   const channels = [...byChannel.values()].map((logs) => merged(logs, (a, b) => a.offset < b.offset))
   let left = query.limit ?? Number.POSITIVE_INFINITY
   if (left <= 0) return
@@ -27,31 +27,31 @@ export async function* oldestFirst<Whose>(
   }
 }
 
-/** How many letters of each box a query with a limit is about. Boxes without any are left out. */
-export async function sharesOf<Whose>(
-  boxes: readonly Boxed<Whose>[],
+/** How many letters of each box a query with a limit takes. Boxes without such letters are left out. */
+export async function sharesOf<Home>(
+  boxes: readonly Boxed<Home>[],
   consumer: string,
   query: DeadLetterQuery,
-): Promise<Map<Whose, number>> {
-  const shares = new Map<Whose, number>()
-  for await (const [whose] of oldestFirst(boxes, consumer, query)) shares.set(whose, (shares.get(whose) ?? 0) + 1)
+): Promise<Map<Home, number>> {
+  const shares = new Map<Home, number>()
+  for await (const [home] of oldestFirst(boxes, consumer, query)) shares.set(home, (shares.get(home) ?? 0) + 1)
   return shares
 }
 
-async function* lettersOf<Whose>(
-  whose: Whose,
+async function* lettersOf<Home>(
+  home: Home,
   box: DeadLetterBox,
   consumer: string,
   query: DeadLetterQuery,
-): AsyncGenerator<Found<Whose>> {
-  for await (const letter of box.letters(consumer, query)) yield [whose, letter]
+): AsyncGenerator<Found<Home>> {
+  for await (const letter of box.letters(consumer, query)) yield [home, letter]
 }
 
-/** Of the next of each, that which comes before the others; of equal ones that of the first. */
-async function* merged<Whose>(
-  sources: readonly AsyncGenerator<Found<Whose>>[],
+/** Merges sources that are in order. Of equal letters, that of the first source comes first. */
+async function* merged<Home>(
+  sources: readonly AsyncGenerator<Found<Home>>[],
   comesBefore: (a: DeadLetter, b: DeadLetter) => boolean,
-): AsyncGenerator<Found<Whose>> {
+): AsyncGenerator<Found<Home>> {
   const heads = await Promise.all(sources.map(async (source) => ({ source, next: await source.next() })))
   try {
     for (;;) {

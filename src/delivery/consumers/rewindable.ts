@@ -1,20 +1,20 @@
-/** Where a consumer can be rewound: in the streams that it consumes. The same on every engine. */
+/** A consumer can be rewound in the streams that it consumes, not in queues: a queue deletes events that are done. */
 import { MillraceError } from '../../base/errors.ts'
 import { unknownChannel } from '../../channel/channel-errors.ts'
 import type { Home } from './homes.ts'
 
 interface Rewind {
   readonly consumer: string
-  /** Only there; `null` is everywhere. */
+  /** The one channel to rewind; null for all. */
   readonly channel: string | null
-  /** Names of all channels that are declared. */
+  /** The names of all declared channels. */
   readonly declared: readonly string[]
 }
 
 /**
- * Those of a consumer's homes that a rewind is about. In a queue nothing can be rewound: it forgets what is done.
+ * The homes of a consumer that a rewind moves.
  *
- * @throws UNKNOWN_CHANNEL · INVALID_OPTION when the consumer is not one of that channel, or there is no stream to rewind
+ * @throws UNKNOWN_CHANNEL · INVALID_OPTION when the consumer does not consume the channel, or there is no stream to rewind
  */
 export function rewindable<H extends Home>(homes: readonly H[], { consumer, channel, declared }: Rewind): H[] {
   if (homes.length === 0 && channel === null)

@@ -1,6 +1,6 @@
 /**
- * The blocks that a cursor reads: the current one, those that were read ahead of it, and single blocks that are read again
- * for events that waited.
+ * The blocks that a cursor reads: the current one, those that were read ahead of it, and single blocks that are read
+ * again for events that waited.
  */
 import { MillraceError } from '../../base/errors.ts'
 import { LIMITS } from '../../base/limits.ts'
@@ -101,7 +101,9 @@ export class BlockReader {
       throw missing(this.#log, offset, block?.firstOffset)
   }
 
-  /** The block of an offset that the cursor has passed. Returns undefined while it is read; then `onFound` is called. */
+  /**
+   * The block of an offset that the cursor has passed. Returns undefined while it is read; then `onFound` is called.
+   */
   find(offset: number, onFound: () => void): EventBlock | undefined {
     const block = this.inMemory(offset)
     if (block === undefined) this.readAgain(offset).then(onFound, (error: unknown) => this.#host.failed(error))

@@ -1,6 +1,6 @@
 /**
- * What of a cursor survives a restart: which events its consumer has settled, the attempts of events that failed, and which
- * events are suspects (clause 5). The state is in memory and in records.
+ * What of a cursor survives a restart: which events its consumer has settled, the attempts of events that failed, and
+ * which events are suspects (clause 5). The state is in memory and in records.
  */
 import { OffsetSet } from '../../base/offset-set.ts'
 import type { Failure } from '../../broker/failure.ts'
@@ -90,10 +90,11 @@ export class CursorState implements RecordSource {
   }
 
   /**
-   * Clause 5: an event in flight when the worker died has used an attempt. Only one that ran alone is taken as the cause.
+   * Clause 5: an event in flight when the worker died has used an attempt. Only one that ran alone is taken as the
+   * cause.
    *
-   * No attempt is counted twice: the record says that it is counted, for an owner that dies before anything runs again, and
-   * it no longer names events that are settled, for a dead letter that comes back later.
+   * No attempt is counted twice: the record says that it is counted, for an owner that dies before anything runs
+   * again, and it no longer names events that are settled, for a dead letter that comes back later.
    */
   #restoreSuspects(record: InFlightRecord): void {
     const key = consumerKeys.inFlight(this.#group, this.#log.id)
@@ -128,8 +129,8 @@ export class CursorState implements RecordSource {
   }
 
   /**
-   * The instance that holds the event lives: its attempt is not used up. Returns false where that attempt is not the one
-   * that is known here.
+   * The instance that holds the event lives: its attempt is not used up. Returns false where that attempt is not the
+   * one that is known here.
    */
   claim(offset: number, attempt: number): boolean {
     const retry = this.#retries.get(offset)

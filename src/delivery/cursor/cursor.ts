@@ -1,9 +1,10 @@
 /**
- * One consumer in one log: what it has settled (`cursor-state.ts`), what is delivered next (`dispatch/dispatcher.ts`), and
- * what it gave up (`dead/dead-letter-box.ts`). This file owns the ends of deliveries: how each is settled.
+ * One consumer in one log: what it has settled (`cursor-state.ts`), what is delivered next
+ * (`dispatch/dispatcher.ts`), and what it gave up (`dead/dead-letter-box.ts`). This file owns the ends of deliveries:
+ * how each is settled.
  *
- * Invariant: an offset is added to the done set only when a live delivery is settled, when no instance matches its event, or
- * when the log no longer has it.
+ * Invariant: an offset is added to the done set only when a live delivery is settled, when no instance matches its
+ * event, or when the log no longer has it.
  */
 import type { OffsetSet } from '../../base/offset-set.ts'
 import type { ClaimOutcome } from '../../broker/engine.ts'
@@ -212,7 +213,10 @@ export class Cursor implements DeliveringCursor, LogListener, Suspected, Restric
     return true
   }
 
-  /** Whether an earlier event of the key waits: it failed, is a dead letter, or has to be handled again after a takeover. */
+  /**
+   * Whether an earlier event of the key waits: it failed, is a dead letter, or has to be handled again after a
+   * takeover.
+   */
   #isBehind({ lane, offset, redriven }: HeldDelivery): boolean {
     if (lane === null) return false
     if (lane.waitsBefore(offset)) return true
@@ -256,7 +260,10 @@ export class Cursor implements DeliveringCursor, LogListener, Suspected, Restric
     this.#settle(delivery)
   }
 
-  /** Clause 11: the instance did not renew its lease, so its worker counts as dead. Its deliveries go to other instances. */
+  /**
+   * Clause 11: the instance did not renew its lease, so its worker counts as dead. Its deliveries go to other
+   * instances.
+   */
   expire(deliveries: readonly HeldDelivery[], alone: boolean): void {
     for (const delivery of deliveries) {
       const proven = alone || this.#inFlight.alone === delivery.offset

@@ -1,13 +1,13 @@
 /**
- * Clause 5: the record of a cursor's deliveries in flight. If the process dies, the next owner reads from it which events
- * may have killed the process: the suspects.
+ * Clause 5: the record of a cursor's deliveries in flight. If the process dies, the next owner reads from it which
+ * events may have killed the process: the suspects.
  *
- * Deliveries that are not settled within `LIMITS.inFlightRecordMs` are recorded with the next commit, in one record for each
- * cursor. So suspects are known without a write for each event. As the record is that much late, the next owner also
- * suspects as many unsettled events after the floor as could have been in flight.
+ * Deliveries that are not settled within `LIMITS.inFlightRecordMs` are recorded with the next commit, in one record
+ * for each cursor. So suspects are known without a write for each event. As the record is that much late, the next
+ * owner also suspects as many unsettled events after the floor as could have been in flight.
  *
- * After a crash each suspect runs alone (`suspect-queue.ts`), and the record says so before it runs. An event that kills its
- * worker is proven to be the cause by the second crash at the latest, and no other event is blamed with it.
+ * After a crash each suspect runs alone (`suspect-queue.ts`), and the record says so before it runs. An event that
+ * kills its worker is proven to be the cause by the second crash at the latest, and no other event is blamed with it.
  */
 import type { Clock } from '../../base/clock.ts'
 import { LIMITS } from '../../base/limits.ts'

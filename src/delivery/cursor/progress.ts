@@ -1,7 +1,7 @@
 /**
- * The progress of a cursor: when it settled something last, and how many events it completes in a second. It is updated
- * once in a turn of the event loop, not once for each event. Times are of a clock's `elapsed`, which does not jump with the
- * wall clock.
+ * The progress of a cursor: when it settled something last, and how many events it completes in a second. It is
+ * updated once in a turn of the event loop, not once for each event. Times are of a clock's `elapsed`, which does not
+ * jump with the wall clock.
  */
 import { Meter } from '../../base/meter.ts'
 

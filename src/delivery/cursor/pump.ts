@@ -1,6 +1,6 @@
 /**
- * Runs a cursor's deliveries: one run at a time. A run that throws raises an alarm, and the next run waits for a rest. So an
- * event that throws each time neither stops the cursor in silence nor raises alarms without end.
+ * Runs a cursor's deliveries: one run at a time. A run that throws raises an alarm, and the next run waits for a
+ * rest. So an event that throws each time neither stops the cursor in silence nor raises alarms without end.
  */
 import { afterThis } from '../../base/timers.ts'
 

@@ -1,6 +1,6 @@
 /**
- * Settles offsets: adds them to the done set and removes what else a cursor keeps of them. Every way in which an offset is
- * settled ends here.
+ * Settles offsets: adds them to the done set and removes what else a cursor keeps of them. Every way in which an
+ * offset is settled ends here.
  */
 import type { DeadLetterBox } from '../dead/dead-letter-box.ts'
 import type { Claims } from '../dispatch/claims.ts'
@@ -32,7 +32,10 @@ export class Settling {
     this.#inFlight = inFlight
   }
 
-  /** Settle the offsets from `from` up to, but not including, `end`: no consumer gets them, or the log no longer has them. */
+  /**
+   * Settle the offsets from `from` up to, but not including, `end`: no consumer gets them, or the log no longer has
+   * them.
+   */
   skip(from: number, end: number): void {
     this.#state.done.addRun(from, end - from)
     this.#state.clearRange(from, end)
@@ -40,7 +43,9 @@ export class Settling {
     this.#inFlight.endAlone(from, end)
   }
 
-  /** Settle an event of a lane. `kept`: the event is among the dead letters, so its offset is in the done set already. */
+  /**
+   * Settle an event of a lane. `kept`: the event is among the dead letters, so its offset is in the done set already.
+   */
   settle(lane: Lane | null, offset: number, kept: boolean): void {
     this.#state.clear(offset)
     this.#inFlight.endAlone(offset)

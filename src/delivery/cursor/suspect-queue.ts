@@ -1,4 +1,7 @@
-/** Clause 5: after a crash each suspect runs alone. The queue lets one suspect of all consumers in the process run at a time. */
+/**
+ * Clause 5: after a crash each suspect runs alone. The queue lets one suspect of all consumers in the process run at
+ * a time.
+ */
 import type { Clock } from '../../base/clock.ts'
 
 /** A cursor, as the queue sees it. */
@@ -32,8 +35,8 @@ export class SuspectQueue {
   #cancel: () => void = () => undefined
 
   /**
-   * `flushed` resolves when it is durable that the cursor's suspect runs alone. It rejects when another process owns the
-   * cursor's state.
+   * `flushed` resolves when it is durable that the cursor's suspect runs alone. It rejects when another process owns
+   * the cursor's state.
    */
   constructor(flushed: (cursor: Suspected) => Promise<void>, clock: Pick<Clock, 'after'>) {
     this.#flushed = flushed
@@ -41,8 +44,8 @@ export class SuspectQueue {
   }
 
   /**
-   * Hold all suspects for `waitMs`, so that instances that hold them can claim them. Only time in which this process runs
-   * counts: after a pause of the process, messages of those instances are still to be read.
+   * Hold all suspects for `waitMs`, so that instances that hold them can claim them. Only time in which this process
+   * runs counts: after a pause of the process, messages of those instances are still to be read.
    */
   hold(waitMs: number, after: (delayMs: number, task: () => void) => void): void {
     this.#held = true
@@ -60,8 +63,8 @@ export class SuspectQueue {
   }
 
   /**
-   * The deliveries of this cursor were cut short by the end of the process before. The last of them are not in its record,
-   * so while suspects are held, the cursor delivers claimed events only.
+   * The deliveries of this cursor were cut short by the end of the process before. The last of them are not in its
+   * record, so while suspects are held, the cursor delivers claimed events only.
    */
   restrict(cursor: Restrictable): void {
     if (!this.#held) return

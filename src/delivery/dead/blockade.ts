@@ -1,6 +1,6 @@
 /**
- * Clause 6, `block`: the dead letters that stop a consumer in a channel. Where the channel has several logs, the boxes of
- * these logs share one blockade.
+ * Clause 6, `block`: the dead letters that stop a consumer in a channel. Where the channel has several logs, the
+ * boxes of these logs share one blockade.
  */
 export class Blockade {
   /** By box: how many of its letters stop the consumer. */

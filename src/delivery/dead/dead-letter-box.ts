@@ -1,16 +1,16 @@
 /**
  * The dead letters of a consumer in one log, and the events that wait behind them (clause 6).
  *
- * A **chain** is what is kept of one key, oldest first. While the first event of the chain, its head, is dead, later events
- * of the key join the chain instead of being delivered (`park`). After the head is redriven or dropped, the chain is
- * delivered in order, and events that arrive meanwhile join it in offset order. When the chain is empty, events of the key
- * are delivered from the log again.
+ * A **chain** is what is kept of one key, oldest first. While the first event of the chain, its head, is dead, later
+ * events of the key join the chain instead of being delivered (`park`). After the head is redriven or dropped, the
+ * chain is delivered in order, and events that arrive meanwhile join it in offset order. When the chain is empty,
+ * events of the key are delivered from the log again.
  *
- * With `block`, a dead letter holds back every event of the consumer. With `skip`, it holds back none: when such a letter is
- * redriven and has a key, it makes a chain (`enchain`), so that it is not handled beside others of its key.
+ * With `block`, a dead letter holds back every event of the consumer. With `skip`, it holds back none: when such a
+ * letter is redriven and has a key, it makes a chain (`enchain`), so that it is not handled beside others of its key.
  *
- * Texts are on disk or on the servers only. The offsets of chains are in memory, so their number is bounded: at the bound,
- * the consumer takes no more events, is stalled, and says why.
+ * Texts are on disk or on the servers only. The offsets of chains are in memory, so their number is bounded: at the
+ * bound, the consumer takes no more events, is stalled, and says why.
  */
 import { LIMITS } from '../../base/limits.ts'
 import { OffsetQueue } from '../../base/offset-queue.ts'
@@ -297,7 +297,10 @@ export class DeadLetterBox {
     })
   }
 
-  /** One change after the other, each after earlier writes are durable: a query sees everything that was kept before it. */
+  /**
+   * One change after the other, each after earlier writes are durable: a query sees everything that was kept before
+   * it.
+   */
   #changeInTurn(consumer: string, query: DeadLetterQuery, change: Change): Promise<Settled> {
     const changing = this.#lastChange.then(() => this.#host.flushed()).then(() => this.#change(consumer, query, change))
     this.#lastChange = changing.catch(() => undefined)

@@ -1,12 +1,12 @@
 /**
- * Delivers what a cursor keeps among its dead letters: chains in order, one event of a key at a time, and redriven events
- * outside chains in their order (clauses 4 and 6).
+ * Delivers what a cursor keeps among its dead letters: chains in order, one event of a key at a time, and redriven
+ * events outside chains in their order (clauses 4 and 6).
  *
  * Invariants:
- * - An event joins a chain only when no earlier event of its key waits in the lane or is in flight. Until then it waits in
- *   the lane.
- * - The text of an event is fetched where it is not in memory. A text that is lost raises an alarm; its event counts as
- *   settled, and the events behind it go on.
+ * - An event joins a chain only when no earlier event of its key waits in the lane or is in flight. Until then it
+ *   waits in the lane.
+ * - The text of an event is fetched where it is not in memory. A text that is lost raises an alarm; its event counts
+ *   as settled, and the events behind it go on.
  */
 import { MillraceError } from '../../base/errors.ts'
 import { nextTurn } from '../../base/timers.ts'
@@ -189,7 +189,8 @@ export class KeptEvents {
         if (!found && box.isLive(offset)) this.#lost(offset, key)
         then()
       },
-      // Another process owns the cursor's state, and this cursor ends; or the disk is full; or the servers do not answer.
+      // Another process owns the cursor's state, and this cursor ends; or the disk is full; or the servers do not
+      // answer.
       () => void host.after(REST_MS, then),
     )
   }

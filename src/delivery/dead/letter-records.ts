@@ -154,7 +154,9 @@ export class LetterRecords {
     this.#host.flushed().then(saved, () => undefined)
   }
 
-  /** Pages of offsets of a consumer's dead letters, oldest first. Whether an id or a key matches is in the text only. */
+  /**
+   * Pages of offsets of a consumer's dead letters, oldest first. Whether an id or a key matches is in the text only.
+   */
   *pages(consumer: string, query: DeadLetterQuery): Generator<readonly number[]> {
     if (query.channel !== undefined && query.channel !== this.#host.channel) return
     let [from, to] = this.#table

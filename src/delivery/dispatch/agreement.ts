@@ -1,13 +1,16 @@
 /**
- * The instances of one consumer share its events. If their options differ, some events reach handlers that were not meant
- * for them, or are settled by other rules. An alarm says so, and lasts while such instances run.
+ * The instances of one consumer share its events. If their options differ, some events reach handlers that were not
+ * meant for them, or are settled by other rules. An alarm says so, and lasts while such instances run.
  */
 import { createHash } from 'node:crypto'
 import { ownerOf } from '../../base/names.ts'
 import type { AlarmList } from '../../broker/alarm-list.ts'
 import type { ConsumerSpec } from '../../broker/engine.ts'
 
-/** The options that instances must agree on, each as a short text. Credit is not one of them: instances may differ in it. */
+/**
+ * The options that instances must agree on, each as a short text. Credit is not one of them: instances may differ in
+ * it.
+ */
 export interface Shape {
   readonly channels: string
   readonly handlers: string

@@ -103,7 +103,10 @@ export class AttachedInstances implements Restrictable {
     this.#cursor.pumpSoon()
   }
 
-  /** Hand over what was taken: first to instances that pass it on, so that other processes begin before handlers run here. */
+  /**
+   * Hand over what was taken: first to instances that pass it on, so that other processes begin before handlers run
+   * here.
+   */
   send(): void {
     for (const instance of this.#list) if (instance.passesOn) instance.send()
     for (const instance of this.#list) instance.send()
@@ -118,14 +121,17 @@ export class AttachedInstances implements Restrictable {
     return false
   }
 
-  /** After `pick` answered `busy`: the matching instances without credit, or null where the event waits for something else. */
+  /**
+   * After `pick` answered `busy`: the matching instances without credit, or null where the event waits for something
+   * else.
+   */
   get full(): readonly HoldingInstance[] | null {
     return this.#full
   }
 
   /**
-   * The instance that gets an event. `holder` holds deliveries of the event's key, so no other instance may have the event
-   * now: it is asked first.
+   * The instance that gets an event. `holder` holds deliveries of the event's key, so no other instance may have the
+   * event now: it is asked first.
    */
   pick(block: EventBlock, index: number, holder: HoldingInstance | null = null): HoldingInstance | NoInstance {
     const list = this.#list
@@ -152,8 +158,8 @@ export class AttachedInstances implements Restrictable {
   }
 
   /**
-   * The next instance's turn. With many events ahead, neighbours go to one instance, which passes them on together; a few
-   * events are spread over the instances.
+   * The next instance's turn. With many events ahead, neighbours go to one instance, which passes them on together; a
+   * few events are spread over the instances.
    */
   #nextTurn(): void {
     const { length } = this.#list
@@ -188,8 +194,8 @@ export class AttachedInstances implements Restrictable {
   }
 
   /**
-   * The instance that gets an event kept among the dead letters. A redriven letter goes to its own consumer; an event that
-   * waited behind one goes to any instance that matches it.
+   * The instance that gets an event kept among the dead letters. A redriven letter goes to its own consumer; an event
+   * that waited behind one goes to any instance that matches it.
    */
   pickKept(record: DeadRecord): HoldingInstance | NoInstance {
     if (record.failure !== null) return this.withCreditOf(record.consumer) ?? 'busy'

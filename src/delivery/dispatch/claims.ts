@@ -2,12 +2,13 @@
  * Clause 11 across a change of owners: an instance that held events under the engine before, and still works on them,
  * keeps them under the next engine.
  *
- * Those events are suspects of the next engine (clause 5). For a while suspects do not run; in that time the instances that
- * hold them claim them. A claimed event is delivered to its claimant only, with the attempt that it was in.
+ * Those events are suspects of the next engine (clause 5). For a while suspects do not run; in that time the
+ * instances that hold them claim them. A claimed event is delivered to its claimant only, with the attempt that it
+ * was in.
  *
- * Before a claimed event, in its key, there may be an event whose completion was lost with the engine before. That event has
- * to be handled again, and not while another of its key is in flight (clause 4): it waits until the claimed event is
- * settled. As it comes first, the claimed event is then handled once more behind it.
+ * Before a claimed event, in its key, there may be an event whose completion was lost with the engine before. That
+ * event has to be handled again, and not while another of its key is in flight (clause 4): it waits until the claimed
+ * event is settled. As it comes first, the claimed event is then handled once more behind it.
  */
 import type { ClaimOutcome, HeldClaim } from '../../broker/engine.ts'
 import type { EventBlock } from '../delivery-log.ts'
@@ -65,7 +66,10 @@ export class Claims {
   }
 }
 
-/** Reserve events for an instance that held them under the engine before, as far as no other instance has had them since. */
+/**
+ * Reserve events for an instance that held them under the engine before, as far as no other instance has had them
+ * since.
+ */
 export function claimEvents(
   instance: HoldingInstance,
   cursors: Iterable<DeliveringCursor>,
@@ -102,8 +106,8 @@ export interface ClaimLookup {
 }
 
 /**
- * The waiting events of a lane that were claimed and can be delivered to their claimants, whatever waits before them. Each
- * is removed from the lane.
+ * The waiting events of a lane that were claimed and can be delivered to their claimants, whatever waits before them.
+ * Each is removed from the lane.
  */
 export function* claimedIn(
   lane: Lane<HoldingInstance>,

@@ -1,9 +1,11 @@
 /**
- * Clause 4 over several channels: at any time, the deliveries of one key that a consumer's instances hold are of one channel.
+ * Clause 4 over several channels: at any time, the deliveries of one key that a consumer's instances hold are of one
+ * channel.
  *
- * Within a channel the lanes take care of that, so a consumer of one channel keeps no table. A cursor that finds a key held
- * by another channel leaves its lane as it is, and is woken when those deliveries have ended. Only deliveries in flight
- * count: an event that waits for its next attempt, and a dead letter, hold back their own channel only.
+ * Within a channel the lanes take care of that, so a consumer of one channel keeps no table. A cursor that finds a
+ * key held by another channel leaves its lane as it is, and is woken when those deliveries have ended. Only
+ * deliveries in flight count: an event that waits for its next attempt, and a dead letter, hold back their own
+ * channel only.
  */
 
 /** A cursor, as the table of keys sees it. */

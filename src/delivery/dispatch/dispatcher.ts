@@ -2,11 +2,11 @@
  * What a cursor delivers next, and to which instance.
  *
  * Invariants:
- * - Of one key, at most `perKey` events are in flight, all in one instance, in offset order. The other events of the key wait
- *   in the key's lane (clause 4).
+ * - Of one key, at most `perKey` events are in flight, all in one instance, in offset order. The other events of the
+ *   key wait in the key's lane (clause 4).
  * - Lanes hold offsets, not events: an event that waits costs eight bytes. It is looked up again when its turn comes.
- * - The number of events that were read and are not settled is bounded (clause 10). At the bound, nothing new is read until
- *   something is settled.
+ * - The number of events that were read and are not settled is bounded (clause 10). At the bound, nothing new is read
+ *   until something is settled.
  */
 import { isMillraceError } from '../../base/errors.ts'
 import { LIMITS } from '../../base/limits.ts'
@@ -242,7 +242,10 @@ export class Dispatcher implements KeptHost {
     if (lane.waiting === 0 && lane.inFlight === 0) this.#lanes.forget(lane)
   }
 
-  /** Deliver a lane's claimed events. Returns false while one of them still waits: nothing else of the lane is delivered. */
+  /**
+   * Deliver a lane's claimed events. Returns false while one of them still waits: nothing else of the lane is
+   * delivered.
+   */
   #giveClaimed(lane: Lane<HoldingInstance>): boolean {
     const instances = this.#instances
     const claimed = claimedIn(lane, {
@@ -296,7 +299,10 @@ export class Dispatcher implements KeptHost {
     if (!isMillraceError(error) || error.retryable) this.#host.after(REST_MS, again)
   }
 
-  /** Run `task` when the event's next attempt is due, or when the event may run alone. Returns false where it may run now. */
+  /**
+   * Run `task` when the event's next attempt is due, or when the event may run alone. Returns false where it may run
+   * now.
+   */
   whenDue(offset: number, task: () => void): boolean {
     const retry = this.#state.retries.get(offset)
     if (retry !== undefined && retry.dueAtMs > this.#host.nowMs()) this.#host.at(retry.dueAtMs, task)
@@ -330,8 +336,8 @@ export class Dispatcher implements KeptHost {
   }
 
   /**
-   * Deliver an event to an instance. Returns false where the event has no attempts left and becomes a dead letter instead:
-   * then its lane is looked at again.
+   * Deliver an event to an instance. Returns false where the event has no attempts left and becomes a dead letter
+   * instead: then its lane is looked at again.
    */
   deliver(
     instance: HoldingInstance,

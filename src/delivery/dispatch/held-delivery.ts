@@ -1,6 +1,6 @@
 /**
- * One delivery: an event that an instance holds and has not settled. The file also says what the two sides of a delivery
- * need of each other: the cursor that delivers it, and the instance that holds it.
+ * One delivery: an event that an instance holds and has not settled. The file also says what the two sides of a
+ * delivery need of each other: the cursor that delivers it, and the instance that holds it.
  */
 import type { EncodedEvent } from '../../broker/encoded-event.ts'
 import type { ClaimOutcome, ConsumerSpec, Delivery, OnDead } from '../../broker/engine.ts'
@@ -118,8 +118,8 @@ export class HeldDelivery implements Delivery {
   }
 
   /**
-   * The delivery is written to the record of deliveries in flight. One that is written twice may be held for long: it gets
-   * a copy of its event, so that it does not keep a whole block in memory.
+   * The delivery is written to the record of deliveries in flight. One that is written twice may be held for long: it
+   * gets a copy of its event, so that it does not keep a whole block in memory.
    */
   recorded(): void {
     if (this.#recorded && this.#event instanceof EventInBlock) this.#event = this.#event.own()

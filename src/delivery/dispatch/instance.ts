@@ -21,8 +21,9 @@ import type { DeliveringCursor, HeldDelivery, HoldingInstance } from './held-del
 import { WantFilter } from './want-filter.ts'
 
 /**
- * When handlers never wait, the next events are delivered in the same turn of the event loop. After this number of settled
- * deliveries the event loop gets its turn, so that timers, sockets and the commit of what was settled are not held up.
+ * When handlers never wait, the next events are delivered in the same turn of the event loop. After this number of
+ * settled deliveries the event loop gets its turn, so that timers, sockets and the commit of what was settled are not
+ * held up.
  */
 const TURN_MAX = 500
 
@@ -36,7 +37,10 @@ export interface InstanceHost {
   emit(emissions: readonly Emission[], cursor: DeliveringCursor): void
   /** Resolves when everything that the instance has settled is durable. */
   flushed(instance: Instance): Promise<void>
-  /** The instance has ended. Resolves when everything that it has settled is durable; rejects where that cannot be known. */
+  /**
+   * The instance has ended. Resolves when everything that it has settled is durable; rejects where that cannot be
+   * known.
+   */
   closed(instance: Instance): Promise<void>
 }
 
@@ -237,7 +241,10 @@ export class Instance implements Subscription, HoldingInstance {
     this.#feed()
   }
 
-  /** Give credit to cursors: to those that have waited longest first, so that a busy channel does not starve a quiet one. */
+  /**
+   * Give credit to cursors: to those that have waited longest first, so that a busy channel does not starve a quiet
+   * one.
+   */
   #feed(): void {
     this.#feeding = false
     const settled = [...this.#settledCursors]
@@ -288,8 +295,8 @@ export class Instance implements Subscription, HoldingInstance {
   }
 
   /**
-   * The engine returns the subscription now. Deliveries begin after the subscriber has it. The lease begins then too: before
-   * it, the subscriber could not renew the lease.
+   * The engine returns the subscription now. Deliveries begin after the subscriber has it. The lease begins then too:
+   * before it, the subscriber could not renew the lease.
    */
   begin(): void {
     nextTick(() => {

@@ -1,6 +1,6 @@
 /**
- * A lane: the offsets of one key that a cursor has read and that wait for their turn, in order (clause 4). A lane exists
- * only while it holds something. An event without a key that has to wait gets a lane of its own.
+ * A lane: the offsets of one key that a cursor has read and that wait for their turn, in order (clause 4). A lane
+ * exists only while it holds something. An event without a key that has to wait gets a lane of its own.
  *
  * `Holder` is the type of an instance. A lane only compares instances; it calls nothing of them.
  */
@@ -54,7 +54,10 @@ export class Lane<Holder extends object = object> {
     return this.#passedUpTo
   }
 
-  /** The instances that match the first waiting event and had no credit at the last look; null where that is not known. */
+  /**
+   * The instances that match the first waiting event and had no credit at the last look; null where that is not
+   * known.
+   */
   get full(): readonly Holder[] | null {
     return this.#full
   }

@@ -1,8 +1,8 @@
 /**
  * Clause 11: an instance that does not renew its lease loses its deliveries to other instances.
  *
- * One timer watches all instances. If the timer itself is late, the process was held up and not one instance: every lease is
- * renewed, so that a blocked event loop does not make its own handlers run twice.
+ * One timer watches all instances. If the timer itself is late, the process was held up and not one instance: every
+ * lease is renewed, so that a blocked event loop does not make its own handlers run twice.
  */
 import type { Clock } from '../../base/clock.ts'
 import { LIMITS } from '../../base/limits.ts'
